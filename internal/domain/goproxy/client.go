@@ -1,0 +1,293 @@
+package goproxy
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"golang.org/x/mod/modfile"
+	"golang.org/x/mod/module"
+	"golang.org/x/mod/semver"
+)
+
+// Limits of a Client whose own are zero. The archive limits are those of the
+// go command (golang.org/x/mod/zip.MaxZipFile).
+const (
+	DefaultMaxText = 16 << 20
+	DefaultMaxZip  = 500 << 20
+)
+
+// cacheOnlyHeader is understood by goproxy/goproxy servers: answer from the
+// store or 404, ask no upstream.
+const cacheOnlyHeader = "Disable-Module-Fetch"
+
+// Client asks one GOPROXY server. The zero value with a Base is usable; it is
+// safe for concurrent use as long as its fields stay unchanged. Time is
+// limited by the contexts of the calls alone.
+type Client struct {
+	// Base is the server's URL, with or without a slash at its end.
+	Base string
+	// HTTP sends the requests; nil means http.DefaultClient.
+	HTTP *http.Client
+	// MaxText limits list, info and mod answers, in bytes.
+	MaxText int64
+	// MaxZip limits an archive, in bytes: packed, and once more unpacked.
+	MaxZip int64
+	// Header is added to every request.
+	Header http.Header
+	// CacheOnly asks the server to answer from its store alone. Servers that
+	// do not know the request fetch as usual.
+	CacheOnly bool
+}
+
+// Info is what a server says about a version.
+type Info struct {
+	Version string
+	Time    time.Time
+}
+
+// Versions lists the versions a server knows of a module, in semver order.
+func (c *Client) Versions(ctx context.Context, path string) ([]string, error) {
+	escaped, err := module.EscapePath(path)
+	if err != nil {
+		return nil, argumentError(err)
+	}
+	u, body, err := c.text(ctx, escaped, "@v", "list")
+	if err != nil {
+		return nil, err
+	}
+	var versions []string
+	for line := range strings.Lines(string(body)) {
+		fields := strings.Fields(line)
+		if len(fields) == 0 {
+			continue
+		}
+		if !semver.IsValid(fields[0]) {
+			return nil, malformed(u, nil, "the list holds %q, which is no version", shorten(fields[0]))
+		}
+		versions = append(versions, fields[0])
+	}
+	semver.Sort(versions)
+	return versions, nil
+}
+
+// Latest asks which version is the newest. Servers may answer ErrNotFound:
+// the endpoint is optional.
+func (c *Client) Latest(ctx context.Context, path string) (Info, error) {
+	escaped, err := module.EscapePath(path)
+	if err != nil {
+		return Info{}, argumentError(err)
+	}
+	u, body, err := c.text(ctx, escaped, "@latest")
+	if err != nil {
+		return Info{}, err
+	}
+	return parseInfo(u, body)
+}
+
+// Info asks for the Info of exactly that version.
+func (c *Client) Info(ctx context.Context, m module.Version) (Info, error) {
+	u, body, err := c.file(ctx, m, ".info")
+	if err != nil {
+		return Info{}, err
+	}
+	info, err := parseInfo(u, body)
+	if err == nil && info.Version != m.Version {
+		return Info{}, malformed(u, nil, "it speaks of version %q", shorten(info.Version))
+	}
+	return info, err
+}
+
+// Mod returns the go.mod file, of which it is certain only that it is one of
+// this module. Old modules whose go.mod names another path exist; they make
+// poor canaries and are refused here.
+func (c *Client) Mod(ctx context.Context, m module.Version) ([]byte, error) {
+	u, body, err := c.file(ctx, m, ".mod")
+	if err != nil {
+		return nil, err
+	}
+	if path := modfile.ModulePath(body); path != m.Path {
+		return nil, malformed(u, nil, "the go.mod file is of module %q", shorten(path))
+	}
+	return body, nil
+}
+
+// Zip copies the archive to w and returns its size. A body shorter than the
+// server announced is ErrUnreachable, one above MaxZip is ErrMalformed; in
+// both cases w has received a part.
+func (c *Client) Zip(ctx context.Context, m module.Version, w io.Writer) (int64, error) {
+	elements, err := versionElements(m, ".zip")
+	if err != nil {
+		return 0, err
+	}
+	u, body, err := c.open(ctx, elements...)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = body.Close() }() // nothing is left to report after the copy's own error
+	return copyBody(u, w, body, c.maxZip())
+}
+
+// SumDBSupported reports whether the server proxies the named checksum
+// database. ErrNotFound is the answer "no"; every other error is one.
+func (c *Client) SumDBSupported(ctx context.Context, name string) (bool, error) {
+	if name == "" {
+		return false, argumentError(errors.New("a checksum database needs a name"))
+	}
+	_, _, err := c.text(ctx, "sumdb", name, "supported")
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+func (c *Client) file(ctx context.Context, m module.Version, ext string) (*url.URL, []byte, error) {
+	elements, err := versionElements(m, ext)
+	if err != nil {
+		return nil, nil, err
+	}
+	return c.text(ctx, elements...)
+}
+
+// text reads a small answer whole.
+func (c *Client) text(ctx context.Context, elements ...string) (*url.URL, []byte, error) {
+	u, body, err := c.open(ctx, elements...)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() { _ = body.Close() }() // the read below has seen every error that matters
+	limit := c.MaxText
+	if limit == 0 {
+		limit = DefaultMaxText
+	}
+	var buf bytes.Buffer
+	if _, err := copyBody(u, &buf, body, limit); err != nil {
+		return nil, nil, err
+	}
+	return u, buf.Bytes(), nil
+}
+
+// open sends a request and returns the body of a 200 answer.
+func (c *Client) open(ctx context.Context, elements ...string) (*url.URL, io.ReadCloser, error) {
+	base, err := url.Parse(c.Base)
+	if err != nil {
+		return nil, nil, argumentError(errors.New("the proxy's address is not a URL"))
+	}
+	u := base.JoinPath(elements...)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), http.NoBody)
+	if err != nil {
+		return nil, nil, argumentError(err)
+	}
+	for name, values := range c.Header {
+		req.Header[name] = values
+	}
+	if c.CacheOnly {
+		req.Header.Set(cacheOnlyHeader, "true")
+	}
+	client := c.HTTP
+	if client == nil {
+		client = http.DefaultClient
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return nil, nil, transportError(u, 0, err)
+	}
+	if resp.StatusCode == http.StatusOK {
+		return u, resp.Body, nil
+	}
+	defer func() { _ = resp.Body.Close() }() // the status already decided
+	kind := ErrServer
+	if resp.StatusCode == http.StatusNotFound || resp.StatusCode == http.StatusGone {
+		kind = ErrNotFound
+	}
+	return nil, nil, &Error{Kind: kind, URL: redact(u), Status: resp.StatusCode, Detail: firstLine(resp.Body)}
+}
+
+func (c *Client) maxZip() int64 {
+	if c.MaxZip == 0 {
+		return DefaultMaxZip
+	}
+	return c.MaxZip
+}
+
+// copyBody copies at most limit bytes and tells the body's failures from the
+// writer's.
+func copyBody(u *url.URL, w io.Writer, body io.Reader, limit int64) (int64, error) {
+	source := &faultyReader{r: body}
+	n, err := io.Copy(w, io.LimitReader(source, limit+1))
+	switch {
+	case source.err != nil:
+		return n, transportError(u, http.StatusOK, fmt.Errorf("after %d bytes: %w", n, source.err))
+	case err != nil:
+		return n, fmt.Errorf("store the answer of %s: %w", redact(u), err)
+	case n > limit:
+		return n, malformed(u, nil, "the body exceeds the limit of %d bytes", limit)
+	}
+	return n, nil
+}
+
+// faultyReader remembers a read error, which io.Copy would mix up with an
+// error of the writer.
+type faultyReader struct {
+	r   io.Reader
+	err error
+}
+
+func (f *faultyReader) Read(p []byte) (int, error) {
+	n, err := f.r.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		f.err = err
+	}
+	return n, err
+}
+
+func parseInfo(u *url.URL, body []byte) (Info, error) {
+	var info Info
+	if err := json.Unmarshal(body, &info); err != nil {
+		return Info{}, malformed(u, err, "the info is not the JSON that was expected")
+	}
+	if !semver.IsValid(info.Version) {
+		return Info{}, malformed(u, nil, "the info names %q, which is no version", shorten(info.Version))
+	}
+	return info, nil
+}
+
+func versionElements(m module.Version, ext string) ([]string, error) {
+	path, err := module.EscapePath(m.Path)
+	if err != nil {
+		return nil, argumentError(err)
+	}
+	version, err := module.EscapeVersion(m.Version)
+	if err != nil {
+		return nil, argumentError(err)
+	}
+	return []string{path, "@v", version + ext}, nil
+}
+
+func argumentError(err error) error { return fmt.Errorf("%w: cannot ask: %w", ErrMalformed, err) }
+
+// firstLine returns the first line of a server's explanation, cut to a
+// length that fits a status message.
+func firstLine(r io.Reader) string {
+	text, err := io.ReadAll(io.LimitReader(r, 1024))
+	if err != nil {
+		return ""
+	}
+	line, _, _ := strings.Cut(strings.TrimSpace(string(text)), "\n")
+	return shorten(line)
+}
+
+func shorten(s string) string {
+	const limit = 200
+	if len(s) > limit {
+		s = s[:limit] + "…"
+	}
+	return strings.ToValidUTF8(s, "?")
+}
