@@ -1,0 +1,271 @@
+package v1alpha1
+
+import (
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// CacheSnapshot is one captured, verified, restorable state of a cache or of a
+// proxy instance's store.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:scope=Namespaced,shortName=csnap,categories=gocaching
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Source",type=string,JSONPath=`.spec.sourceRef.name`
+// +kubebuilder:printcolumn:name="Verdict",type=string,JSONPath=`.status.verification.verdict`
+// +kubebuilder:printcolumn:name="Modules",type=integer,JSONPath=`.status.verification.counts.modules`
+// +kubebuilder:printcolumn:name="Size",type=string,JSONPath=`.status.restoreSize`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="Status",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
+// +kubebuilder:validation:XValidation:rule="self.metadata.name.size() <= 63 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",message="metadata.name must be a DNS-1035 label of at most 63 characters: lower case letters, digits and '-', beginning with a letter"
+type CacheSnapshot struct {
+	metav1.TypeMeta `json:",inline"`
+	// +optional
+	metav1.ObjectMeta `json:"metadata,omitzero"`
+	// spec is what is wanted.
+	// +required
+	Spec CacheSnapshotSpec `json:"spec"`
+	// status is what was observed.
+	// +kubebuilder:default={"observedGeneration":-1}
+	// +optional
+	Status CacheSnapshotStatus `json:"status,omitzero"`
+}
+
+// CacheSnapshotList is a list of CacheSnapshot.
+// +kubebuilder:object:root=true
+type CacheSnapshotList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitzero"`
+	Items           []CacheSnapshot `json:"items"`
+}
+
+// CacheSnapshotSpec is what is wanted of a CacheSnapshot.
+//
+// +kubebuilder:validation:XValidation:rule="self.sourceRef == oldSelf.sourceRef",message="sourceRef is immutable: make another CacheSnapshot"
+// +kubebuilder:validation:XValidation:rule="self.verification == oldSelf.verification",message="verification is immutable: make another CacheSnapshot"
+// +kubebuilder:validation:XValidation:rule="has(self.volumeSnapshotClassName) == has(oldSelf.volumeSnapshotClassName) && (!has(self.volumeSnapshotClassName) || self.volumeSnapshotClassName == oldSelf.volumeSnapshotClassName)",message="volumeSnapshotClassName is immutable: make another CacheSnapshot"
+type CacheSnapshotSpec struct {
+	// suspend stops everything that the operator would begin for this object.
+	// +optional
+	Suspend bool `json:"suspend,omitempty"`
+	// sourceRef names what is captured.
+	// +required
+	SourceRef SnapshotSource `json:"sourceRef"`
+	// volumeSnapshotClassName of the CSI snapshot. Unset: the default class of
+	// the volume's driver.
+	// +kubebuilder:validation:MaxLength=253
+	// +optional
+	VolumeSnapshotClassName *string `json:"volumeSnapshotClassName,omitempty"`
+	// deletionPolicy says what becomes of the CSI snapshot when this object is
+	// deleted.
+	// +kubebuilder:default=Delete
+	// +optional
+	DeletionPolicy DeletionPolicy `json:"deletionPolicy,omitempty"`
+	// pinned snapshots are never dropped by retention.
+	// +optional
+	Pinned bool `json:"pinned,omitempty"`
+	// verification says how the snapshot is proven.
+	// +kubebuilder:default={}
+	// +optional
+	Verification Verification `json:"verification,omitzero"`
+	// podTemplate of the integrity Job. Unset: the source's.
+	// +optional
+	PodTemplate *PodTemplate `json:"podTemplate,omitempty"`
+}
+
+// SnapshotSource names what is captured.
+//
+// +kubebuilder:validation:XValidation:rule="(self.kind == 'ModProxy') == has(self.instance)",message="instance is required with kind ModProxy, and has no meaning without"
+type SnapshotSource struct {
+	// kind of the source.
+	// +kubebuilder:validation:Enum=GoCache;ModProxy
+	// +required
+	Kind string `json:"kind"`
+	// name of the source.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=40
+	// +required
+	Name string `json:"name"`
+	// instance of a ModProxy.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=15
+	// +optional
+	Instance string `json:"instance,omitempty"`
+}
+
+// Verdict is the outcome of an integrity check.
+// +kubebuilder:validation:Enum=Intact;Corrupt;Inconclusive
+type Verdict string
+
+// The verdicts. Inconclusive never counts as good and never as bad.
+const (
+	VerdictIntact       Verdict = "Intact"
+	VerdictCorrupt      Verdict = "Corrupt"
+	VerdictInconclusive Verdict = "Inconclusive"
+)
+
+// CacheSnapshotStatus is what was observed of a CacheSnapshot.
+type CacheSnapshotStatus struct {
+	// observedGeneration of the spec that this status speaks of.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+	// conditions of the snapshot.
+	// +kubebuilder:validation:MaxItems=16
+	// +listType=map
+	// +listMapKey=type
+	// +optional
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+	// startTime is when work on this snapshot began; the deadline counts from it.
+	// +optional
+	StartTime *metav1.Time `json:"startTime,omitempty"`
+	// volumeSnapshotName of the CSI snapshot that consumers are cloned from.
+	// +kubebuilder:validation:MaxLength=253
+	// +optional
+	VolumeSnapshotName string `json:"volumeSnapshotName,omitempty"`
+	// volumeSnapshotContentName that is bound to it.
+	// +kubebuilder:validation:MaxLength=253
+	// +optional
+	VolumeSnapshotContentName string `json:"volumeSnapshotContentName,omitempty"`
+	// creationTime is when the CSI driver cut the snapshot.
+	// +optional
+	CreationTime *metav1.Time `json:"creationTime,omitempty"`
+	// restoreSize is the least size of a volume made from it.
+	// +optional
+	RestoreSize *resource.Quantity `json:"restoreSize,omitempty"`
+	// source is what the source was like at capture.
+	// +optional
+	Source *CapturedSource `json:"source,omitempty"`
+	// verification so far.
+	// +optional
+	Verification VerificationStatus `json:"verification,omitzero"`
+	// stages and how long each took.
+	// +kubebuilder:validation:MaxItems=8
+	// +listType=map
+	// +listMapKey=name
+	// +optional
+	Stages []StageStatus `json:"stages,omitempty"`
+	// lastHandledRequest echoes the request annotation.
+	// +optional
+	LastHandledRequest *RequestStatus `json:"lastHandledRequest,omitempty"`
+}
+
+// CapturedSource is what the source was like at capture. Clones and checks use
+// this and not the source, which may change or be gone.
+type CapturedSource struct {
+	// uid of the source object.
+	// +kubebuilder:validation:MaxLength=64
+	// +optional
+	UID string `json:"uid,omitempty"`
+	// claimName that was captured.
+	// +kubebuilder:validation:MaxLength=253
+	// +required
+	ClaimName string `json:"claimName"`
+	// storageClassName of that claim.
+	// +kubebuilder:validation:MaxLength=253
+	// +optional
+	StorageClassName string `json:"storageClassName,omitempty"`
+	// capacity of that claim.
+	// +optional
+	Capacity *resource.Quantity `json:"capacity,omitempty"`
+	// ownership of the files.
+	// +optional
+	Ownership *Ownership `json:"ownership,omitempty"`
+	// platform of the cache.
+	// +kubebuilder:validation:MaxLength=32
+	// +optional
+	Platform string `json:"platform,omitempty"`
+	// layers that the volume holds.
+	// +kubebuilder:validation:MaxItems=2
+	// +listType=atomic
+	// +optional
+	Layers []CacheLayer `json:"layers,omitempty"`
+	// toolchain that wrote the cache.
+	// +optional
+	Toolchain *ToolchainRecord `json:"toolchain,omitempty"`
+}
+
+// VerificationStatus is how far verification has come.
+type VerificationStatus struct {
+	// attempts made; an inconclusive one is repeated a few times.
+	// +optional
+	Attempts int32 `json:"attempts,omitempty"`
+	// verdict of the last attempt.
+	// +optional
+	Verdict Verdict `json:"verdict,omitempty"`
+	// message for a person when the verdict is not Intact.
+	// +kubebuilder:validation:MaxLength=4096
+	// +optional
+	Message string `json:"message,omitempty"`
+	// completionTime of the last attempt.
+	// +optional
+	CompletionTime *metav1.Time `json:"completionTime,omitempty"`
+	// digest of the canonical manifest of all that the snapshot holds.
+	// +kubebuilder:validation:MaxLength=128
+	// +optional
+	Digest string `json:"digest,omitempty"`
+	// bytes that were read.
+	// +optional
+	Bytes int64 `json:"bytes,omitempty"`
+	// duration of the check.
+	// +optional
+	Duration *metav1.Duration `json:"duration,omitempty"`
+	// counts of what was checked.
+	// +optional
+	Counts VerifiedCounts `json:"counts,omitzero"`
+	// findings by class.
+	// +kubebuilder:validation:MaxProperties=32
+	// +optional
+	Findings map[string]int64 `json:"findings,omitempty"`
+	// examples are the first findings.
+	// +kubebuilder:validation:MaxItems=10
+	// +listType=atomic
+	// +optional
+	Examples []FindingExample `json:"examples,omitempty"`
+}
+
+// VerifiedCounts of what a check has read.
+type VerifiedCounts struct {
+	// modules is the number of module versions.
+	// +optional
+	Modules int64 `json:"modules,omitempty"`
+	// zips is the number of module archives.
+	// +optional
+	Zips int64 `json:"zips,omitempty"`
+	// dirs is the number of extracted modules.
+	// +optional
+	Dirs int64 `json:"dirs,omitempty"`
+	// buildEntries is the number of entries of the build cache.
+	// +optional
+	BuildEntries int64 `json:"buildEntries,omitempty"`
+}
+
+// FindingExample is one finding.
+type FindingExample struct {
+	// class of the finding.
+	// +kubebuilder:validation:MaxLength=64
+	// +required
+	Class string `json:"class"`
+	// path inside the volume.
+	// +kubebuilder:validation:MaxLength=512
+	// +optional
+	Path string `json:"path,omitempty"`
+	// detail for a person.
+	// +kubebuilder:validation:MaxLength=512
+	// +optional
+	Detail string `json:"detail,omitempty"`
+}
+
+// StageStatus is one stage of a snapshot's life.
+type StageStatus struct {
+	// name of the stage.
+	// +kubebuilder:validation:Enum=Capture;Clone;Verify;Drill;Publish
+	// +required
+	Name string `json:"name"`
+	// startTime of the stage.
+	// +required
+	StartTime metav1.Time `json:"startTime"`
+	// duration once it has ended.
+	// +optional
+	Duration *metav1.Duration `json:"duration,omitempty"`
+}

@@ -1,0 +1,120 @@
+package v1alpha1
+
+// Condition types. Ready, Reconciling and Stalled follow kstatus: Reconciling
+// and Stalled are present only while they are true.
+const (
+	// ReadyCondition says whether the object does its job now.
+	//   GoCache: its claim is bound and the last required run succeeded.
+	//   CacheSnapshot: it was captured and, if required, proven Intact.
+	//   ModProxy: an unconvicted healthy instance serves, and the router's
+	//   weights are the wanted ones.
+	ReadyCondition = "Ready"
+	// ReconcilingCondition says that the operator is on its way to the wanted state.
+	ReconcilingCondition = "Reconciling"
+	// StalledCondition says that only a person can help; the message says how.
+	StalledCondition = "Stalled"
+
+	// ClaimBoundCondition says whether a GoCache's claim has its volume.
+	ClaimBoundCondition = "ClaimBound"
+	// WarmCondition says whether the last warm-up of a GoCache succeeded.
+	WarmCondition = "Warm"
+
+	// CapturedCondition says whether the CSI snapshot is cut and usable.
+	CapturedCondition = "Captured"
+	// VerifiedCondition is True when Intact, False when Corrupt, Unknown while
+	// nobody can tell.
+	VerifiedCondition = "Verified"
+
+	// RoutedCondition says whether the router's observed weights are the wanted ones.
+	RoutedCondition = "Routed"
+	// HealthyCondition says whether every instance is healthy and unconvicted.
+	HealthyCondition = "Healthy"
+)
+
+// Reasons of conditions, for all kinds.
+const (
+	// ReasonSucceeded: what the condition speaks of is done.
+	ReasonSucceeded = "Succeeded"
+	// ReasonProgressing: it is under way; no person needs to act.
+	ReasonProgressing = "Progressing"
+	// ReasonSuspended: spec.suspend is set, so nothing is begun.
+	ReasonSuspended = "Suspended"
+	// ReasonDeleting: the object is being deleted.
+	ReasonDeleting = "Deleting"
+	// ReasonNotImplemented: a field is set that this release does not act on;
+	// remove it.
+	ReasonNotImplemented = "NotImplemented"
+	// ReasonInvalidSpec: a field has a value that cannot work; correct it.
+	ReasonInvalidSpec = "InvalidSpec"
+	// ReasonError: a call failed; it is tried again.
+	ReasonError = "Error"
+	// ReasonConflict: an object with a needed name exists and is not ours;
+	// rename or remove it.
+	ReasonConflict = "Conflict"
+)
+
+// Reasons of a GoCache's conditions.
+const (
+	// ReasonClaimPending: the claim waits for its volume.
+	ReasonClaimPending = "ClaimPending"
+	// ReasonClaimLost: the claim's volume is gone; delete the claim to begin anew.
+	ReasonClaimLost = "ClaimLost"
+	// ReasonProxyNotReady: environment.proxyRef has no address yet.
+	ReasonProxyNotReady = "ProxyNotReady"
+	// ReasonSourceNotFound: a warm-up source does not exist or lacks a key.
+	ReasonSourceNotFound = "SourceNotFound"
+	// ReasonWarming: a warm-up runs.
+	ReasonWarming = "Warming"
+	// ReasonWarmUpFailed: the last warm-up failed; its message says why. It is
+	// tried again with growing pauses, and at once when a source changes.
+	ReasonWarmUpFailed = "WarmUpFailed"
+	// ReasonWaiting: a run is due and waits for something else to end.
+	ReasonWaiting = "Waiting"
+)
+
+// Reasons of a CacheSnapshot's conditions.
+const (
+	// ReasonSourceNotReady: the source does not exist or has no bound claim yet.
+	ReasonSourceNotReady = "SourceNotReady"
+	// ReasonCapturing: the CSI snapshot is not usable yet.
+	ReasonCapturing = "Capturing"
+	// ReasonCaptureFailed: the CSI driver reports an error; it is asked again
+	// until the deadline.
+	ReasonCaptureFailed = "CaptureFailed"
+	// ReasonSnapshotClassNotFound: no VolumeSnapshotClass fits the volume's driver.
+	ReasonSnapshotClassNotFound = "SnapshotClassNotFound"
+	// ReasonCloning: the clone that the check runs on is being made.
+	ReasonCloning = "Cloning"
+	// ReasonVerifying: the integrity Job runs.
+	ReasonVerifying = "Verifying"
+	// ReasonIntact: every byte that the snapshot vouches for was read and is right.
+	ReasonIntact = "Intact"
+	// ReasonCorrupt: the snapshot holds wrong bytes and is never offered.
+	ReasonCorrupt = "Corrupt"
+	// ReasonInconclusive: nobody could tell; neither good nor bad.
+	ReasonInconclusive = "Inconclusive"
+	// ReasonDeadlineExceeded: no verdict came in time.
+	ReasonDeadlineExceeded = "DeadlineExceeded"
+	// ReasonSkipped: verification.mode is Skip; the snapshot is never offered.
+	ReasonSkipped = "Skipped"
+	// ReasonSnapshotLost: the CSI snapshot was deleted by somebody else.
+	ReasonSnapshotLost = "SnapshotLost"
+)
+
+// Reasons of a ModProxy's conditions.
+const (
+	// ReasonServing: at least one healthy instance serves.
+	ReasonServing = "Serving"
+	// ReasonNoHealthyInstance: no instance passes its probes; weights stay
+	// where they are, except that convicted instances have none.
+	ReasonNoHealthyInstance = "NoHealthyInstance"
+	// ReasonAllConvicted: every instance was found to serve wrong bytes; the
+	// address answers 503.
+	ReasonAllConvicted = "AllConvicted"
+	// ReasonInstanceUnhealthy: some instance fails a probe or is convicted.
+	ReasonInstanceUnhealthy = "InstanceUnhealthy"
+	// ReasonRouterNotReady: the router's pods do not answer yet.
+	ReasonRouterNotReady = "RouterNotReady"
+	// ReasonWeightsPending: weights were written and not read back yet.
+	ReasonWeightsPending = "WeightsPending"
+)

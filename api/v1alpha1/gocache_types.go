@@ -1,0 +1,544 @@
+package v1alpha1
+
+import (
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// GoCache is one pair of Go caches, GOMODCACHE and GOCACHE, on one claim:
+// warmed, checked, cleaned and snapshotted by policy.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:scope=Namespaced,shortName=goc,categories=gocaching
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Go",type=string,JSONPath=`.spec.toolchain.version`
+// +kubebuilder:printcolumn:name="Used",type=string,JSONPath=`.status.storage.used`
+// +kubebuilder:printcolumn:name="Capacity",type=string,JSONPath=`.status.storage.capacity`
+// +kubebuilder:printcolumn:name="Warmed",type=date,JSONPath=`.status.warmUp.lastSuccessTime`
+// +kubebuilder:printcolumn:name="Verified Snapshot",type=string,JSONPath=`.status.latestVerifiedSnapshot`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="Status",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
+// +kubebuilder:validation:XValidation:rule="self.metadata.name.size() <= 40 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",message="metadata.name must be a DNS-1035 label of at most 40 characters: lower case letters, digits and '-', beginning with a letter"
+type GoCache struct {
+	metav1.TypeMeta `json:",inline"`
+	// +optional
+	metav1.ObjectMeta `json:"metadata,omitzero"`
+	// spec is what is wanted.
+	// +required
+	Spec GoCacheSpec `json:"spec"`
+	// status is what was observed.
+	// +kubebuilder:default={"observedGeneration":-1}
+	// +optional
+	Status GoCacheStatus `json:"status,omitzero"`
+}
+
+// GoCacheList is a list of GoCache.
+// +kubebuilder:object:root=true
+type GoCacheList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitzero"`
+	Items           []GoCache `json:"items"`
+}
+
+// CacheLayer is one of the two caches of the go command.
+// +kubebuilder:validation:Enum=Modules;Build
+type CacheLayer string
+
+// The layers.
+const (
+	// LayerModules is GOMODCACHE.
+	LayerModules CacheLayer = "Modules"
+	// LayerBuild is GOCACHE.
+	LayerBuild CacheLayer = "Build"
+)
+
+// GoCacheSpec is what is wanted of a GoCache.
+//
+// +kubebuilder:validation:XValidation:rule="self.platform == oldSelf.platform",message="platform is immutable: a build cache is of one platform; make another GoCache"
+// +kubebuilder:validation:XValidation:rule="self.layers == oldSelf.layers",message="layers is immutable: make another GoCache"
+// +kubebuilder:validation:XValidation:rule="self.storage.accessModes == oldSelf.storage.accessModes",message="storage.accessModes is immutable: make another GoCache"
+// +kubebuilder:validation:XValidation:rule="'Modules' in self.layers || !has(self.warmUp) || !has(self.warmUp.sources) || self.warmUp.sources.size() == 0",message="warmUp.sources needs layer Modules"
+type GoCacheSpec struct {
+	// suspend stops everything that the operator would begin for this object.
+	// +optional
+	Suspend bool `json:"suspend,omitempty"`
+	// toolchain whose build cache this is.
+	// +required
+	Toolchain Toolchain `json:"toolchain"`
+	// platform as GOOS/GOARCH; Jobs run on nodes of it.
+	// +kubebuilder:validation:Pattern=`^linux/[a-z0-9]{2,16}$`
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:default="linux/amd64"
+	// +optional
+	Platform string `json:"platform,omitempty"`
+	// storage of the claim.
+	// +required
+	Storage CacheStorage `json:"storage"`
+	// layers held, each in its own folder of the claim: mod and build.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=2
+	// +kubebuilder:default={Modules,Build}
+	// +listType=set
+	// +optional
+	Layers []CacheLayer `json:"layers,omitempty"`
+	// environment that builds must see; published as ConfigMaps NAME-env and
+	// NAME-env-offline.
+	// +kubebuilder:default={}
+	// +optional
+	Environment Environment `json:"environment,omitzero"`
+	// warmUp fills the caches. Unset: only the standard library is built, once.
+	// +optional
+	WarmUp *WarmUp `json:"warmUp,omitempty"`
+	// integrity checks the live claim.
+	// +optional
+	Integrity *CacheIntegrity `json:"integrity,omitempty"`
+	// cleanup bounds the caches in size and age.
+	// +optional
+	Cleanup *Cleanup `json:"cleanup,omitempty"`
+	// snapshots are taken by this policy. Unset: only on request.
+	// +optional
+	Snapshots *SnapshotPolicy `json:"snapshots,omitempty"`
+	// restore seeds the claim from a snapshot, or rolls it back to one. It is
+	// acted on once per distinct value.
+	// +optional
+	Restore *Restore `json:"restore,omitempty"`
+	// podTemplate is common to all Jobs of this cache.
+	// +optional
+	PodTemplate *PodTemplate `json:"podTemplate,omitempty"`
+}
+
+// Toolchain is a Go release.
+type Toolchain struct {
+	// version of the Go release, such as 1.26.8.
+	// +kubebuilder:validation:Pattern=`^1\.[0-9]{1,3}(\.[0-9]{1,3}|rc[0-9]{1,2}|beta[0-9]{1,2})?$`
+	// +kubebuilder:validation:MaxLength=16
+	// +required
+	Version string `json:"version"`
+	// image with that Go release and a shell-less go command on its PATH, best
+	// with a digest. Unset: the operator's toolchain image of that version.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=512
+	// +optional
+	Image string `json:"image,omitempty"`
+}
+
+// CacheStorage is the claim of a cache.
+//
+// +kubebuilder:validation:XValidation:rule="quantity(string(self.size)).isGreaterThan(quantity('0'))",message="size must be greater than 0"
+// +kubebuilder:validation:XValidation:rule="!has(self.growth) || quantity(string(self.growth.limit)).compareTo(quantity(string(self.size))) >= 0",message="growth.limit must not be less than size"
+type CacheStorage struct {
+	// storageClassName of the claim. Unset: the cluster's default class. A
+	// change moves the content to a new volume.
+	// +kubebuilder:validation:MaxLength=253
+	// +optional
+	StorageClassName *string `json:"storageClassName,omitempty"`
+	// size is a floor: the claim asks for this, or for what it has grown to.
+	// +required
+	Size resource.Quantity `json:"size"`
+	// accessModes of the claim.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=3
+	// +kubebuilder:validation:items:Enum=ReadWriteOnce;ReadWriteOncePod;ReadWriteMany
+	// +kubebuilder:default={ReadWriteOnce}
+	// +listType=set
+	// +optional
+	AccessModes []corev1.PersistentVolumeAccessMode `json:"accessModes,omitempty"`
+	// growth expands the claim before it is full.
+	// +optional
+	Growth *StorageGrowth `json:"growth,omitempty"`
+	// ownership of the files. Null for platforms that assign ids.
+	// +kubebuilder:default={runAsUser:65532,runAsGroup:65532,fsGroup:65532}
+	// +nullable
+	// +optional
+	Ownership *Ownership `json:"ownership,omitempty"`
+	// replacement says how the volume is replaced under the claim's name.
+	// +kubebuilder:default={}
+	// +optional
+	Replacement Replacement `json:"replacement,omitzero"`
+	// whenDeleted says what becomes of the claim when the GoCache is deleted.
+	// A retained claim is taken up again by a GoCache of the same name.
+	// +kubebuilder:default=Retain
+	// +optional
+	WhenDeleted DeletionPolicy `json:"whenDeleted,omitempty"`
+}
+
+// StorageGrowth says when and how far a claim grows.
+//
+// +kubebuilder:validation:XValidation:rule="quantity(string(self.step)).isGreaterThan(quantity('0'))",message="step must be greater than 0"
+type StorageGrowth struct {
+	// usedPercent at which the claim is expanded.
+	// +kubebuilder:validation:Minimum=50
+	// +kubebuilder:validation:Maximum=99
+	// +kubebuilder:default=85
+	// +optional
+	UsedPercent int32 `json:"usedPercent,omitempty"`
+	// step added at each expansion.
+	// +required
+	Step resource.Quantity `json:"step"`
+	// limit that the claim never exceeds.
+	// +required
+	Limit resource.Quantity `json:"limit"`
+}
+
+// Isolation says how far builds are kept from settings of their surroundings.
+// +kubebuilder:validation:Enum=Standard;Strict
+type Isolation string
+
+// The isolations.
+const (
+	IsolationStandard Isolation = "Standard"
+	// IsolationStrict adds GOENV=off, GOWORK=off and GOFLAGS=-mod=readonly.
+	IsolationStrict Isolation = "Strict"
+)
+
+// Environment is what builds on this cache must see.
+//
+// +kubebuilder:validation:XValidation:rule="!(has(self.proxyRef) && has(self.proxy))",message="set proxyRef or proxy, not both"
+type Environment struct {
+	// proxyRef names a ModProxy; its address becomes GOPROXY.
+	// +optional
+	ProxyRef *LocalReference `json:"proxyRef,omitempty"`
+	// proxy is a value of GOPROXY. Neither this nor proxyRef: the toolchain's
+	// own default.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=2048
+	// +optional
+	Proxy string `json:"proxy,omitempty"`
+	// privatePatterns are module path patterns in the syntax of GOPRIVATE. With
+	// proxyRef they are fetched from the proxy without the checksum database;
+	// else they become GOPRIVATE.
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=256
+	// +kubebuilder:validation:items:Pattern=`^[^,\s]+$`
+	// +listType=set
+	// +optional
+	PrivatePatterns []string `json:"privatePatterns,omitempty"`
+	// checksumDatabase in the syntax of GOSUMDB. Unset: the toolchain's own
+	// default.
+	// +kubebuilder:validation:MaxLength=512
+	// +optional
+	ChecksumDatabase string `json:"checksumDatabase,omitempty"`
+	// mountPath where builds mount the volume. A build cache is hit only when
+	// the module cache is at the path where it was when the entry was written.
+	// +kubebuilder:validation:Pattern=`^(/[A-Za-z0-9._-]+)+$`
+	// +kubebuilder:validation:MaxLength=256
+	// +kubebuilder:default="/gocache"
+	// +optional
+	MountPath string `json:"mountPath,omitempty"`
+	// isolation from settings of the build's surroundings.
+	// +kubebuilder:default=Standard
+	// +optional
+	Isolation Isolation `json:"isolation,omitempty"`
+}
+
+// WarmUp says when and from what the caches are filled.
+type WarmUp struct {
+	Schedule `json:",inline"`
+	// sources to fill the caches from. None: the standard library alone.
+	// +kubebuilder:validation:MaxItems=16
+	// +listType=atomic
+	// +optional
+	Sources []WarmUpSource `json:"sources,omitempty"`
+	// deadline of one run.
+	// +kubebuilder:default="1h"
+	// +optional
+	Deadline *metav1.Duration `json:"deadline,omitempty"`
+	// resources of the warm-up Job, in place of the pod template's.
+	// +optional
+	Resources *Resources `json:"resources,omitempty"`
+}
+
+// WarmUpSource is one thing to fill the caches from.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.configMapRef) != has(self.git)",message="set exactly one of configMapRef and git"
+type WarmUpSource struct {
+	// configMapRef holds go.mod and go.sum. All modules are downloaded.
+	// +optional
+	ConfigMapRef *LocalReference `json:"configMapRef,omitempty"`
+	// git names a repository, whose packages and tests are built.
+	// +optional
+	Git *GitSource `json:"git,omitempty"`
+	// packages to build, as arguments of go build. Unset: std for a
+	// configMapRef, ./... for git.
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=256
+	// +kubebuilder:validation:items:Pattern=`^[A-Za-z0-9._~/][^\s,]*$`
+	// +listType=atomic
+	// +optional
+	Packages []string `json:"packages,omitempty"`
+}
+
+// GitSource is a repository at a ref.
+type GitSource struct {
+	// url of the repository.
+	// +kubebuilder:validation:Pattern=`^(https?|ssh)://.+$`
+	// +kubebuilder:validation:MaxLength=2048
+	// +required
+	URL string `json:"url"`
+	// ref is a branch, tag or commit. Unset: the default branch.
+	// +kubebuilder:validation:MaxLength=253
+	// +optional
+	Ref string `json:"ref,omitempty"`
+	// secretRef holds username and password, or identity and known_hosts.
+	// +optional
+	SecretRef *LocalReference `json:"secretRef,omitempty"`
+}
+
+// CorruptPolicy says what a Corrupt verdict on a live volume leads to.
+// +kubebuilder:validation:Enum=Report;Rollback
+type CorruptPolicy string
+
+// The corrupt policies of a cache.
+const (
+	CorruptReport   CorruptPolicy = "Report"
+	CorruptRollback CorruptPolicy = "Rollback"
+)
+
+// CacheIntegrity says when the live claim is checked.
+type CacheIntegrity struct {
+	Schedule `json:",inline"`
+	// checks to run. Unset: all layers.
+	// +kubebuilder:validation:MaxItems=2
+	// +listType=set
+	// +optional
+	Checks []CacheLayer `json:"checks,omitempty"`
+	// onCorrupt says what a Corrupt verdict leads to.
+	// +kubebuilder:default=Report
+	// +optional
+	OnCorrupt CorruptPolicy `json:"onCorrupt,omitempty"`
+	// deadline of one run.
+	// +kubebuilder:default="1h"
+	// +optional
+	Deadline *metav1.Duration `json:"deadline,omitempty"`
+}
+
+// Approval says whether a person must agree to a plan.
+// +kubebuilder:validation:Enum=Automatic;Required
+type Approval string
+
+// The approvals.
+const (
+	ApprovalAutomatic Approval = "Automatic"
+	ApprovalRequired  Approval = "Required"
+)
+
+// Cleanup bounds the caches.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.maxSize) || has(self.maxAge)",message="set maxSize, maxAge or both"
+type Cleanup struct {
+	Schedule `json:",inline"`
+	// maxSize of both layers together.
+	// +optional
+	MaxSize *resource.Quantity `json:"maxSize,omitempty"`
+	// maxAge since an entry was last used.
+	// +optional
+	MaxAge *metav1.Duration `json:"maxAge,omitempty"`
+	// approval of each plan before it is applied.
+	// +kubebuilder:default=Automatic
+	// +optional
+	Approval Approval `json:"approval,omitempty"`
+	// webhook is told of each plan that waits for approval.
+	// +optional
+	Webhook *Webhook `json:"webhook,omitempty"`
+}
+
+// Webhook is an address that is told something.
+type Webhook struct {
+	// url to POST to.
+	// +kubebuilder:validation:Pattern=`^https?://.+$`
+	// +kubebuilder:validation:MaxLength=2048
+	// +required
+	URL string `json:"url"`
+	// timeout of the call.
+	// +kubebuilder:default="10s"
+	// +optional
+	Timeout *metav1.Duration `json:"timeout,omitempty"`
+}
+
+// Restore names the snapshot that the claim shall hold.
+type Restore struct {
+	// snapshotRef names a verified CacheSnapshot.
+	// +required
+	SnapshotRef LocalReference `json:"snapshotRef"`
+	// requestID makes the value distinct, to restore the same snapshot again.
+	// +kubebuilder:validation:MaxLength=64
+	// +optional
+	RequestID string `json:"requestID,omitempty"`
+}
+
+// GoCacheStatus is what was observed of a GoCache.
+type GoCacheStatus struct {
+	// observedGeneration of the spec that this status speaks of.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+	// conditions of the cache.
+	// +kubebuilder:validation:MaxItems=16
+	// +listType=map
+	// +listMapKey=type
+	// +optional
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+	// storage is the claim as it is.
+	// +optional
+	Storage CacheStorageStatus `json:"storage,omitzero"`
+	// warmUp is what is known of warm-ups.
+	// +optional
+	WarmUp WarmUpStatus `json:"warmUp,omitzero"`
+	// counts of what the caches held after the last run.
+	// +optional
+	Counts CacheCounts `json:"counts,omitzero"`
+	// toolchain that wrote the cache last.
+	// +optional
+	Toolchain *ToolchainRecord `json:"toolchain,omitempty"`
+	// manifestDigest of what the last run left on the claim.
+	// +kubebuilder:validation:MaxLength=128
+	// +optional
+	ManifestDigest string `json:"manifestDigest,omitempty"`
+	// latestSnapshot is the newest CacheSnapshot of this cache.
+	// +kubebuilder:validation:MaxLength=253
+	// +optional
+	LatestSnapshot string `json:"latestSnapshot,omitempty"`
+	// latestVerifiedSnapshot is the newest that was proven Intact: what
+	// consumers get.
+	// +kubebuilder:validation:MaxLength=253
+	// +optional
+	LatestVerifiedSnapshot string `json:"latestVerifiedSnapshot,omitempty"`
+	// content says what the claim holds when it was restored.
+	// +optional
+	Content *ContentStatus `json:"content,omitempty"`
+	// lastHandledRequest echoes the request annotation.
+	// +optional
+	LastHandledRequest *RequestStatus `json:"lastHandledRequest,omitempty"`
+	// lastHandledRestore is the spec.restore that was acted on last.
+	// +optional
+	LastHandledRestore *Restore `json:"lastHandledRestore,omitempty"`
+	// swap in progress.
+	// +optional
+	Swap *SwapStatus `json:"swap,omitempty"`
+}
+
+// CacheStorageStatus is the claim as it is.
+type CacheStorageStatus struct {
+	// claimName of the live claim.
+	// +kubebuilder:validation:MaxLength=253
+	// +optional
+	ClaimName string `json:"claimName,omitempty"`
+	// volumeName of the volume that is bound to it.
+	// +kubebuilder:validation:MaxLength=253
+	// +optional
+	VolumeName string `json:"volumeName,omitempty"`
+	// capacity of the volume.
+	// +optional
+	Capacity *resource.Quantity `json:"capacity,omitempty"`
+	// used by the caches after the last run.
+	// +optional
+	Used *resource.Quantity `json:"used,omitempty"`
+	// appliedSize is the spec's size when the volume was made or grown.
+	// +optional
+	AppliedSize *resource.Quantity `json:"appliedSize,omitempty"`
+	// appliedClass is the storage class that the volume was made with.
+	// +kubebuilder:validation:MaxLength=253
+	// +optional
+	AppliedClass string `json:"appliedClass,omitempty"`
+}
+
+// CacheCounts of entries.
+type CacheCounts struct {
+	// modules is the number of module versions.
+	// +optional
+	Modules int64 `json:"modules,omitempty"`
+	// buildEntries is the number of entries of the build cache.
+	// +optional
+	BuildEntries int64 `json:"buildEntries,omitempty"`
+}
+
+// RunOutcome is how a run ended.
+// +kubebuilder:validation:Enum=Succeeded;Failed;Inconclusive
+type RunOutcome string
+
+// The outcomes of a run. An Inconclusive run could not tell: it was evicted,
+// ran out of memory, or left no readable report.
+const (
+	RunSucceeded    RunOutcome = "Succeeded"
+	RunFailed       RunOutcome = "Failed"
+	RunInconclusive RunOutcome = "Inconclusive"
+)
+
+// WarmUpStatus is what is known of warm-ups.
+type WarmUpStatus struct {
+	// run identifies the run that was booked last.
+	// +kubebuilder:validation:MaxLength=64
+	// +optional
+	Run string `json:"run,omitempty"`
+	// outcome of that run.
+	// +optional
+	Outcome RunOutcome `json:"outcome,omitempty"`
+	// message for a person when that run did not succeed.
+	// +kubebuilder:validation:MaxLength=4096
+	// +optional
+	Message string `json:"message,omitempty"`
+	// startTime of that run.
+	// +optional
+	StartTime *metav1.Time `json:"startTime,omitempty"`
+	// completionTime of that run.
+	// +optional
+	CompletionTime *metav1.Time `json:"completionTime,omitempty"`
+	// failures in a row.
+	// +optional
+	Failures int32 `json:"failures,omitempty"`
+	// lastSuccessTime is when a warm-up last succeeded.
+	// +optional
+	LastSuccessTime *metav1.Time `json:"lastSuccessTime,omitempty"`
+	// lastSuccessRun identifies the run that last succeeded.
+	// +kubebuilder:validation:MaxLength=64
+	// +optional
+	LastSuccessRun string `json:"lastSuccessRun,omitempty"`
+	// inputs is the digest of what the last successful run was made from.
+	// +kubebuilder:validation:MaxLength=128
+	// +optional
+	Inputs string `json:"inputs,omitempty"`
+}
+
+// ContentStatus says what a volume holds since it was replaced.
+type ContentStatus struct {
+	// snapshot that the volume was made from.
+	// +kubebuilder:validation:MaxLength=253
+	// +optional
+	Snapshot string `json:"snapshot,omitempty"`
+	// reason for it.
+	// +kubebuilder:validation:MaxLength=64
+	// +optional
+	Reason string `json:"reason,omitempty"`
+}
+
+// SwapStatus is the intent of a swap of volumes under a claim's stable name.
+type SwapStatus struct {
+	// reason for the swap.
+	// +kubebuilder:validation:MaxLength=64
+	// +required
+	Reason string `json:"reason"`
+	// snapshot that the new volume is made from; empty: copied.
+	// +kubebuilder:validation:MaxLength=253
+	// +optional
+	Snapshot string `json:"snapshot,omitempty"`
+	// previousVolume is replaced.
+	// +kubebuilder:validation:MaxLength=253
+	// +optional
+	PreviousVolume string `json:"previousVolume,omitempty"`
+	// nextVolume takes its place.
+	// +kubebuilder:validation:MaxLength=253
+	// +optional
+	NextVolume string `json:"nextVolume,omitempty"`
+	// consumers that are waited for.
+	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:items:MaxLength=253
+	// +listType=atomic
+	// +optional
+	Consumers []string `json:"consumers,omitempty"`
+	// startTime of the swap.
+	// +optional
+	StartTime metav1.Time `json:"startTime,omitzero"`
+}

@@ -1,0 +1,33 @@
+package v1alpha1
+
+// Labels and annotations that the operator writes or reads. All are public:
+// dashboards, policies and scripts may rely on them.
+const (
+	// CacheLabel names the GoCache that an object belongs to.
+	CacheLabel = GroupName + "/cache"
+	// SnapshotLabel names the CacheSnapshot that an object belongs to.
+	SnapshotLabel = GroupName + "/snapshot"
+	// ProxyLabel names the ModProxy that an object belongs to.
+	ProxyLabel = GroupName + "/proxy"
+	// InstanceLabel names the instance of a ModProxy that an object belongs to.
+	InstanceLabel = GroupName + "/instance"
+	// ActionLabel names what a Job does: warm-up or verification.
+	ActionLabel = GroupName + "/action"
+
+	// RequestAnnotation carries one imperative request in the form
+	// action[=argument]#token. Its outcome is status.lastHandledRequest.
+	RequestAnnotation = GroupName + "/request"
+	// PopulatedFromAnnotation on a PersistentVolume names the CacheSnapshot
+	// that its content was cloned from.
+	PopulatedFromAnnotation = GroupName + "/populated-from"
+	// RunAnnotation on a Job identifies the run that it carries out, so that
+	// an outcome is never booked twice or for another run.
+	RunAnnotation = GroupName + "/run"
+	// InputsAnnotation on a Job is the digest of what the run was made from.
+	InputsAnnotation = GroupName + "/inputs"
+
+	// ManagedByLabel and ManagedByValue mark every object that the operator made.
+	ManagedByLabel = "app.kubernetes.io/managed-by"
+	// ManagedByValue is the value of ManagedByLabel.
+	ManagedByValue = "gocache-operator"
+)

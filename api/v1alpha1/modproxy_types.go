@@ -1,0 +1,657 @@
+package v1alpha1
+
+import (
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// ModProxy is one GOPROXY address with several instances behind it, probed for
+// health and content, whose weights are flipped for failover and fail-back.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:scope=Namespaced,shortName=mproxy,categories=gocaching
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Healthy",type=string,JSONPath=`.status.healthy`
+// +kubebuilder:printcolumn:name="Serving",type=string,JSONPath=`.status.serving`
+// +kubebuilder:printcolumn:name="URL",type=string,JSONPath=`.status.url`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="Status",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
+// +kubebuilder:validation:XValidation:rule="self.metadata.name.size() <= 40 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",message="metadata.name must be a DNS-1035 label of at most 40 characters: lower case letters, digits and '-', beginning with a letter"
+type ModProxy struct {
+	metav1.TypeMeta `json:",inline"`
+	// +optional
+	metav1.ObjectMeta `json:"metadata,omitzero"`
+	// spec is what is wanted.
+	// +required
+	Spec ModProxySpec `json:"spec"`
+	// status is what was observed.
+	// +kubebuilder:default={"observedGeneration":-1}
+	// +optional
+	Status ModProxyStatus `json:"status,omitzero"`
+}
+
+// ModProxyList is a list of ModProxy.
+// +kubebuilder:object:root=true
+type ModProxyList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitzero"`
+	Items           []ModProxy `json:"items"`
+}
+
+// ModProxySpec is what is wanted of a ModProxy.
+//
+// +kubebuilder:validation:XValidation:rule="self.instances.exists(i, !has(i.role) || i.role == 'Active')",message="at least one instance must have role Active"
+// +kubebuilder:validation:XValidation:rule="!has(self.failover) || !has(self.failover.activeInstance) || self.instances.exists(i, i.name == self.failover.activeInstance)",message="failover.activeInstance must name one of the instances"
+type ModProxySpec struct {
+	// suspend stops everything that the operator would begin for this object.
+	// The instances and the router keep serving.
+	// +optional
+	Suspend bool `json:"suspend,omitempty"`
+	// instances behind the address.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=8
+	// +listType=map
+	// +listMapKey=name
+	// +required
+	Instances []ProxyInstance `json:"instances"`
+	// server is the default of all instances.
+	// +optional
+	Server *ProxyServer `json:"server,omitempty"`
+	// upstream of all instances.
+	// +optional
+	Upstream *ProxyUpstream `json:"upstream,omitempty"`
+	// private modules that the instances fetch.
+	// +optional
+	Private *ProxyPrivate `json:"private,omitempty"`
+	// checksumDatabase in the syntax of GOSUMDB that the instances verify
+	// fetches with and serve to clients. Unset: the toolchain's own default.
+	// +kubebuilder:validation:MaxLength=512
+	// +optional
+	ChecksumDatabase string `json:"checksumDatabase,omitempty"`
+	// router in front of the instances.
+	// +kubebuilder:default={}
+	// +optional
+	Router ProxyRouter `json:"router,omitzero"`
+	// probes of health and content.
+	// +kubebuilder:default={}
+	// +optional
+	Probes ProxyProbes `json:"probes,omitzero"`
+	// failover says how weights move.
+	// +kubebuilder:default={}
+	// +optional
+	Failover ProxyFailover `json:"failover,omitzero"`
+	// integrity checks the stores.
+	// +optional
+	Integrity *StoreIntegrity `json:"integrity,omitempty"`
+	// snapshots of the stores are taken by this policy.
+	// +optional
+	Snapshots *SnapshotPolicy `json:"snapshots,omitempty"`
+	// onCorrupt says what wrong bytes in a store lead to.
+	// +kubebuilder:default=Quarantine
+	// +optional
+	OnCorrupt StoreCorruptPolicy `json:"onCorrupt,omitempty"`
+	// podTemplate is common to all pods of this proxy.
+	// +optional
+	PodTemplate *PodTemplate `json:"podTemplate,omitempty"`
+}
+
+// InstanceRole says when an instance serves.
+// +kubebuilder:validation:Enum=Active;Standby
+type InstanceRole string
+
+// The roles.
+const (
+	// RoleActive serves its share while healthy.
+	RoleActive InstanceRole = "Active"
+	// RoleStandby serves only when no Active instance can.
+	RoleStandby InstanceRole = "Standby"
+)
+
+// ProxyInstance is one GOPROXY server.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.external) != has(self.storage)",message="set exactly one of storage (an instance that we run) and external (one that we do not)"
+// +kubebuilder:validation:XValidation:rule="!(has(self.external) && has(self.server))",message="server has no meaning for an external instance"
+type ProxyInstance struct {
+	// name of the instance.
+	// +kubebuilder:validation:Pattern=`^[a-z]([-a-z0-9]*[a-z0-9])?$`
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=15
+	// +required
+	Name string `json:"name"`
+	// role of the instance.
+	// +kubebuilder:default=Active
+	// +optional
+	Role InstanceRole `json:"role,omitempty"`
+	// weight is the instance's share while healthy, among those of its role.
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=256
+	// +kubebuilder:default=100
+	// +optional
+	Weight int32 `json:"weight,omitempty"`
+	// server in place of the proxy's default.
+	// +optional
+	Server *ProxyServer `json:"server,omitempty"`
+	// storage of the instance's store.
+	// +optional
+	Storage *InstanceStorage `json:"storage,omitempty"`
+	// external is an instance that somebody else runs.
+	// +optional
+	External *ExternalInstance `json:"external,omitempty"`
+}
+
+// ServerType is the program of an instance.
+// +kubebuilder:validation:Enum=Goproxy;Athens;Custom
+type ServerType string
+
+// The server types.
+const (
+	ServerGoproxy ServerType = "Goproxy"
+	ServerAthens  ServerType = "Athens"
+	ServerCustom  ServerType = "Custom"
+)
+
+// ProxyServer is the program of an instance.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.type) || self.type != 'Custom' || (has(self.image) && has(self.port))",message="type Custom needs image and port"
+type ProxyServer struct {
+	// type of the program.
+	// +kubebuilder:default=Goproxy
+	// +optional
+	Type ServerType `json:"type,omitempty"`
+	// image of the program. Unset: the operator's default for the type.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=512
+	// +optional
+	Image string `json:"image,omitempty"`
+	// env of the program.
+	// +kubebuilder:validation:MaxItems=64
+	// +listType=map
+	// +listMapKey=name
+	// +optional
+	Env []EnvVar `json:"env,omitempty"`
+	// args of the program, after the operator's own.
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MaxLength=1024
+	// +listType=atomic
+	// +optional
+	Args []string `json:"args,omitempty"`
+	// port that the program listens on, for type Custom.
+	// +kubebuilder:validation:Minimum=1024
+	// +kubebuilder:validation:Maximum=65535
+	// +optional
+	Port *int32 `json:"port,omitempty"`
+}
+
+// EnvVar is an environment variable with a plain value.
+type EnvVar struct {
+	// name of the variable.
+	// +kubebuilder:validation:Pattern=`^[A-Za-z_][A-Za-z0-9_]*$`
+	// +kubebuilder:validation:MaxLength=128
+	// +required
+	Name string `json:"name"`
+	// value of the variable.
+	// +kubebuilder:validation:MaxLength=4096
+	// +optional
+	Value string `json:"value,omitempty"`
+}
+
+// InstanceStorage is the claim of an instance's store.
+//
+// +kubebuilder:validation:XValidation:rule="quantity(string(self.size)).isGreaterThan(quantity('0'))",message="size must be greater than 0"
+type InstanceStorage struct {
+	// storageClassName of the claim. Unset: the cluster's default class.
+	// +kubebuilder:validation:MaxLength=253
+	// +optional
+	StorageClassName *string `json:"storageClassName,omitempty"`
+	// size of the claim.
+	// +required
+	Size resource.Quantity `json:"size"`
+	// ownership of the files. Null for platforms that assign ids.
+	// +kubebuilder:default={runAsUser:65532,runAsGroup:65532,fsGroup:65532}
+	// +nullable
+	// +optional
+	Ownership *Ownership `json:"ownership,omitempty"`
+	// whenDeleted says what becomes of the claim when the ModProxy is deleted.
+	// +kubebuilder:default=Retain
+	// +optional
+	WhenDeleted DeletionPolicy `json:"whenDeleted,omitempty"`
+}
+
+// ExternalInstance is an instance that somebody else runs.
+type ExternalInstance struct {
+	// url of its GOPROXY root.
+	// +kubebuilder:validation:Pattern=`^https?://[^\s,|]+$`
+	// +kubebuilder:validation:MaxLength=2048
+	// +required
+	URL string `json:"url"`
+}
+
+// ProxyUpstream is where the instances fetch what they do not have.
+type ProxyUpstream struct {
+	// proxy is a value of GOPROXY. Unset: the toolchain's own default.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=2048
+	// +optional
+	Proxy string `json:"proxy,omitempty"`
+}
+
+// ProxyPrivate says how the instances fetch private modules.
+type ProxyPrivate struct {
+	// patterns in the syntax of GOPRIVATE.
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=256
+	// +kubebuilder:validation:items:Pattern=`^[^,\s]+$`
+	// +listType=set
+	// +optional
+	Patterns []string `json:"patterns,omitempty"`
+	// secretRef holds netrc, or username and password.
+	// +optional
+	SecretRef *LocalReference `json:"secretRef,omitempty"`
+}
+
+// RouterType is what distributes requests.
+// +kubebuilder:validation:Enum=HAProxy;Gateway;Service
+type RouterType string
+
+// The router types.
+const (
+	RouterHAProxy RouterType = "HAProxy"
+	RouterGateway RouterType = "Gateway"
+	RouterService RouterType = "Service"
+)
+
+// ProxyRouter distributes requests over the instances.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.gateway) || (has(self.type) && self.type == 'Gateway')",message="gateway has a meaning with type Gateway only"
+// +kubebuilder:validation:XValidation:rule="!has(self.type) || self.type != 'Gateway' || has(self.gateway)",message="type Gateway needs gateway"
+type ProxyRouter struct {
+	// type of the router.
+	// +kubebuilder:default=HAProxy
+	// +optional
+	Type RouterType `json:"type,omitempty"`
+	// replicas of the router.
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=16
+	// +kubebuilder:default=2
+	// +optional
+	Replicas int32 `json:"replicas,omitempty"`
+	// serviceType of the router's Service.
+	// +kubebuilder:validation:Enum=ClusterIP;NodePort;LoadBalancer
+	// +kubebuilder:default=ClusterIP
+	// +optional
+	ServiceType string `json:"serviceType,omitempty"`
+	// tls of the published address.
+	// +optional
+	TLS *RouterTLS `json:"tls,omitempty"`
+	// gateway that routes to the instances.
+	// +optional
+	Gateway *GatewayRouter `json:"gateway,omitempty"`
+}
+
+// RouterTLS is the certificate of the published address.
+type RouterTLS struct {
+	// secretRef names a Secret of type kubernetes.io/tls.
+	// +required
+	SecretRef LocalReference `json:"secretRef"`
+}
+
+// GatewayRouter names the Gateway that routes to the instances.
+type GatewayRouter struct {
+	// parentRef of the HTTPRoute.
+	// +required
+	ParentRef GatewayReference `json:"parentRef"`
+	// hostnames of the HTTPRoute.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=8
+	// +kubebuilder:validation:items:MaxLength=253
+	// +listType=set
+	// +required
+	Hostnames []string `json:"hostnames"`
+}
+
+// GatewayReference names a Gateway.
+type GatewayReference struct {
+	// name of the Gateway.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +required
+	Name string `json:"name"`
+	// namespace of the Gateway. Unset: the proxy's.
+	// +kubebuilder:validation:MaxLength=63
+	// +optional
+	Namespace string `json:"namespace,omitempty"`
+	// sectionName of the listener.
+	// +kubebuilder:validation:MaxLength=253
+	// +optional
+	SectionName string `json:"sectionName,omitempty"`
+}
+
+// ProbeKind is what a probe looks at.
+// +kubebuilder:validation:Enum=Ready;Protocol;Checksum;Consistency;ChecksumDatabase;Disk
+type ProbeKind string
+
+// The kinds of probe.
+const (
+	// ProbeReady asks the instance's own readiness.
+	ProbeReady ProbeKind = "Ready"
+	// ProbeProtocol asks for list, info, mod and zip of canary modules.
+	ProbeProtocol ProbeKind = "Protocol"
+	// ProbeChecksum compares the canaries' h1 with trust. It convicts.
+	ProbeChecksum ProbeKind = "Checksum"
+	// ProbeConsistency compares instances with each other.
+	ProbeConsistency ProbeKind = "Consistency"
+	// ProbeChecksumDatabase asks for the checksum database through the instance.
+	ProbeChecksumDatabase ProbeKind = "ChecksumDatabase"
+	// ProbeDisk looks at how full the store's volume is.
+	ProbeDisk ProbeKind = "Disk"
+)
+
+// ProxyProbes says how the instances are probed.
+type ProxyProbes struct {
+	// interval between two probes of an instance.
+	// +kubebuilder:default="10s"
+	// +optional
+	Interval *metav1.Duration `json:"interval,omitempty"`
+	// timeout of one probe.
+	// +kubebuilder:default="5s"
+	// +optional
+	Timeout *metav1.Duration `json:"timeout,omitempty"`
+	// failureThreshold: so many failures in a row make an instance unhealthy.
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=100
+	// +kubebuilder:default=3
+	// +optional
+	FailureThreshold int32 `json:"failureThreshold,omitempty"`
+	// successThreshold: so many successes in a row make it healthy again.
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=100
+	// +kubebuilder:default=2
+	// +optional
+	SuccessThreshold int32 `json:"successThreshold,omitempty"`
+	// kinds of probe that are made.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=6
+	// +kubebuilder:default={Ready,Protocol,Checksum}
+	// +listType=set
+	// +optional
+	Kinds []ProbeKind `json:"kinds,omitempty"`
+	// canaries are the module versions that Protocol and Checksum ask for.
+	// None: Protocol and Checksum have nothing to ask for.
+	// +kubebuilder:validation:MaxItems=16
+	// +listType=atomic
+	// +optional
+	Canaries []Canary `json:"canaries,omitempty"`
+	// diskUsedPercent at which probe Disk fails.
+	// +kubebuilder:validation:Minimum=50
+	// +kubebuilder:validation:Maximum=100
+	// +kubebuilder:default=95
+	// +optional
+	DiskUsedPercent int32 `json:"diskUsedPercent,omitempty"`
+}
+
+// Canary is a module version that every healthy instance can serve.
+type Canary struct {
+	// module path.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	// +required
+	Module string `json:"module"`
+	// version of the module.
+	// +kubebuilder:validation:Pattern=`^v[0-9]+\.[0-9]+\.[0-9]+.*$`
+	// +kubebuilder:validation:MaxLength=128
+	// +required
+	Version string `json:"version"`
+	// sum is the h1 hash of the module, as in go.sum: what probe Checksum
+	// compares with.
+	// +kubebuilder:validation:Pattern=`^h1:[A-Za-z0-9+/]{43}=$`
+	// +kubebuilder:validation:MaxLength=47
+	// +optional
+	Sum string `json:"sum,omitempty"`
+	// goModSum is the h1 hash of its go.mod file, as in go.sum.
+	// +kubebuilder:validation:Pattern=`^h1:[A-Za-z0-9+/]{43}=$`
+	// +kubebuilder:validation:MaxLength=47
+	// +optional
+	GoModSum string `json:"goModSum,omitempty"`
+}
+
+// FailoverMode says who moves weights.
+// +kubebuilder:validation:Enum=Automatic;Manual
+type FailoverMode string
+
+// The failover modes.
+const (
+	FailoverAutomatic FailoverMode = "Automatic"
+	FailoverManual    FailoverMode = "Manual"
+)
+
+// ProxyFailover says how weights move.
+//
+// +kubebuilder:validation:XValidation:rule="(has(self.mode) && self.mode == 'Manual') == has(self.activeInstance)",message="activeInstance is required with mode Manual, and has no meaning without"
+type ProxyFailover struct {
+	// mode of failover. A convicted instance never serves in either mode.
+	// +kubebuilder:default=Automatic
+	// +optional
+	Mode FailoverMode `json:"mode,omitempty"`
+	// activeInstance serves alone in mode Manual.
+	// +kubebuilder:validation:MaxLength=15
+	// +optional
+	ActiveInstance string `json:"activeInstance,omitempty"`
+	// failback says how a recovered instance comes back.
+	// +kubebuilder:default={}
+	// +optional
+	Failback ProxyFailback `json:"failback,omitzero"`
+	// maxFailbacksPerHour limits coming back, never leaving.
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=60
+	// +kubebuilder:default=6
+	// +optional
+	MaxFailbacksPerHour int32 `json:"maxFailbacksPerHour,omitempty"`
+}
+
+// ProxyFailback says how a recovered instance comes back.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.steps) || self.steps.all(s, s >= 1 && s <= 100) && self.steps[self.steps.size()-1] == 100",message="steps are percentages from 1 to 100 and end with 100"
+type ProxyFailback struct {
+	// mode Manual waits for the failback request.
+	// +kubebuilder:default=Automatic
+	// +optional
+	Mode FailoverMode `json:"mode,omitempty"`
+	// holdDown is how long recovery must last before the first step. It
+	// doubles with each relapse.
+	// +kubebuilder:default="1m"
+	// +optional
+	HoldDown *metav1.Duration `json:"holdDown,omitempty"`
+	// maxHoldDown bounds the doubling.
+	// +kubebuilder:default="30m"
+	// +optional
+	MaxHoldDown *metav1.Duration `json:"maxHoldDown,omitempty"`
+	// steps are the percentages of the instance's weight, in order.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=10
+	// +kubebuilder:default={10,50,100}
+	// +listType=atomic
+	// +optional
+	Steps []int32 `json:"steps,omitempty"`
+	// stepInterval between two steps.
+	// +kubebuilder:default="30s"
+	// +optional
+	StepInterval *metav1.Duration `json:"stepInterval,omitempty"`
+}
+
+// StoreIntegrity says when stores are checked.
+type StoreIntegrity struct {
+	Schedule `json:",inline"`
+	// trust is what checksums are compared with.
+	// +optional
+	Trust *Trust `json:"trust,omitempty"`
+	// bytesPerSecond bounds the background check.
+	// +optional
+	BytesPerSecond *resource.Quantity `json:"bytesPerSecond,omitempty"`
+}
+
+// StoreCorruptPolicy says what wrong bytes in a store lead to.
+// +kubebuilder:validation:Enum=Quarantine;Rollback;Report
+type StoreCorruptPolicy string
+
+// The corrupt policies of a store.
+const (
+	// StoreQuarantine takes the instance out until a person lets it in again.
+	StoreQuarantine StoreCorruptPolicy = "Quarantine"
+	// StoreRollback also replaces its store by the last verified snapshot.
+	StoreRollback StoreCorruptPolicy = "Rollback"
+	// StoreReport only says it.
+	StoreReport StoreCorruptPolicy = "Report"
+)
+
+// ModProxyStatus is what was observed of a ModProxy.
+type ModProxyStatus struct {
+	// observedGeneration of the spec that this status speaks of.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+	// conditions of the proxy.
+	// +kubebuilder:validation:MaxItems=16
+	// +listType=map
+	// +listMapKey=type
+	// +optional
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+	// url of the published address.
+	// +kubebuilder:validation:MaxLength=2048
+	// +optional
+	URL string `json:"url,omitempty"`
+	// goproxy is the value to put into GOPROXY.
+	// +kubebuilder:validation:MaxLength=8192
+	// +optional
+	GOPROXY string `json:"goproxy,omitempty"`
+	// healthy instances of all, such as 2/2.
+	// +kubebuilder:validation:MaxLength=16
+	// +optional
+	Healthy string `json:"healthy,omitempty"`
+	// serving names the instances that have weight.
+	// +kubebuilder:validation:MaxLength=256
+	// +optional
+	Serving string `json:"serving,omitempty"`
+	// instances one by one.
+	// +kubebuilder:validation:MaxItems=8
+	// +listType=map
+	// +listMapKey=name
+	// +optional
+	Instances []InstanceStatus `json:"instances,omitempty"`
+	// lastFlip is the last move of weights.
+	// +optional
+	LastFlip *FlipStatus `json:"lastFlip,omitempty"`
+	// recentFailbacks are the times of fail-backs within the last hour.
+	// +kubebuilder:validation:MaxItems=60
+	// +listType=atomic
+	// +optional
+	RecentFailbacks []metav1.Time `json:"recentFailbacks,omitempty"`
+	// flipsLastHour counts moves of weights within the last hour.
+	// +optional
+	FlipsLastHour int32 `json:"flipsLastHour,omitempty"`
+	// lastHandledRequest echoes the request annotation.
+	// +optional
+	LastHandledRequest *RequestStatus `json:"lastHandledRequest,omitempty"`
+}
+
+// InstanceStatus is what was observed of one instance.
+type InstanceStatus struct {
+	// name of the instance.
+	// +kubebuilder:validation:MaxLength=15
+	// +required
+	Name string `json:"name"`
+	// healthy by the probes.
+	// +optional
+	Healthy bool `json:"healthy,omitempty"`
+	// convicted of serving wrong bytes.
+	// +optional
+	Convicted *Conviction `json:"convicted,omitempty"`
+	// weightWanted of the instance.
+	// +optional
+	WeightWanted int32 `json:"weightWanted"`
+	// weightObserved in the router.
+	// +optional
+	WeightObserved int32 `json:"weightObserved"`
+	// failingProbe and since when.
+	// +optional
+	FailingProbe *FailingProbe `json:"failingProbe,omitempty"`
+	// healthySince is when the probes began to succeed.
+	// +optional
+	HealthySince *metav1.Time `json:"healthySince,omitempty"`
+	// failback is how far a recovered instance has come back.
+	// +optional
+	Failback *FailbackStatus `json:"failback,omitempty"`
+	// diskUsedPercent in steps of 5.
+	// +optional
+	DiskUsedPercent *int32 `json:"diskUsedPercent,omitempty"`
+	// content says what the store holds since it was replaced.
+	// +optional
+	Content *ContentStatus `json:"content,omitempty"`
+}
+
+// Conviction says why an instance must not serve.
+type Conviction struct {
+	// reason of the conviction.
+	// +kubebuilder:validation:MaxLength=64
+	// +required
+	Reason string `json:"reason"`
+	// evidence for a person.
+	// +kubebuilder:validation:MaxLength=1024
+	// +optional
+	Evidence string `json:"evidence,omitempty"`
+	// time of the conviction.
+	// +required
+	Time metav1.Time `json:"time"`
+}
+
+// FailingProbe is a probe that fails.
+type FailingProbe struct {
+	// kind of the probe.
+	// +required
+	Kind ProbeKind `json:"kind"`
+	// since when it fails.
+	// +required
+	Since metav1.Time `json:"since"`
+	// message of the last failure.
+	// +kubebuilder:validation:MaxLength=1024
+	// +optional
+	Message string `json:"message,omitempty"`
+}
+
+// FailbackStatus is how far a recovered instance has come back.
+type FailbackStatus struct {
+	// step that is in force; 0 is none yet.
+	// +optional
+	Step int32 `json:"step,omitempty"`
+	// since when.
+	// +required
+	Since metav1.Time `json:"since"`
+	// relapses double the hold-down.
+	// +optional
+	Relapses int32 `json:"relapses,omitempty"`
+}
+
+// FlipStatus is a move of weights.
+type FlipStatus struct {
+	// from these instances.
+	// +kubebuilder:validation:MaxLength=256
+	// +optional
+	From string `json:"from,omitempty"`
+	// to these instances.
+	// +kubebuilder:validation:MaxLength=256
+	// +optional
+	To string `json:"to,omitempty"`
+	// reason for it.
+	// +kubebuilder:validation:MaxLength=1024
+	// +optional
+	Reason string `json:"reason,omitempty"`
+	// detectedTime of the cause.
+	// +optional
+	DetectedTime *metav1.Time `json:"detectedTime,omitempty"`
+	// actedTime when the weights were written.
+	// +optional
+	ActedTime *metav1.Time `json:"actedTime,omitempty"`
+	// confirmedTime when they were read back.
+	// +optional
+	ConfirmedTime *metav1.Time `json:"confirmedTime,omitempty"`
+}

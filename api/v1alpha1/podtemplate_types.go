@@ -1,0 +1,186 @@
+package v1alpha1
+
+// PodTemplate is what all pods made for an object have in common. It is a
+// bounded subset of the core pod template, with the same names.
+type PodTemplate struct {
+	// labels added to the pods.
+	// +kubebuilder:validation:MaxProperties=32
+	// +optional
+	Labels map[string]string `json:"labels,omitempty"`
+	// annotations added to the pods.
+	// +kubebuilder:validation:MaxProperties=32
+	// +optional
+	Annotations map[string]string `json:"annotations,omitempty"`
+	// nodeSelector of the pods, beside the platform's.
+	// +kubebuilder:validation:MaxProperties=16
+	// +optional
+	NodeSelector map[string]string `json:"nodeSelector,omitempty"`
+	// tolerations of the pods.
+	// +kubebuilder:validation:MaxItems=16
+	// +listType=atomic
+	// +optional
+	Tolerations []Toleration `json:"tolerations,omitempty"`
+	// affinity of the pods.
+	// +optional
+	Affinity *Affinity `json:"affinity,omitempty"`
+	// priorityClassName of the pods.
+	// +kubebuilder:validation:MaxLength=253
+	// +optional
+	PriorityClassName string `json:"priorityClassName,omitempty"`
+	// imagePullSecrets of the pods.
+	// +kubebuilder:validation:MaxItems=8
+	// +listType=atomic
+	// +optional
+	ImagePullSecrets []LocalReference `json:"imagePullSecrets,omitempty"`
+	// resources of the main container.
+	// +optional
+	Resources *Resources `json:"resources,omitempty"`
+}
+
+// Toleration as in a pod.
+type Toleration struct {
+	// key of the taint; empty tolerates all keys with operator Exists.
+	// +kubebuilder:validation:MaxLength=316
+	// +optional
+	Key string `json:"key,omitempty"`
+	// operator between key and value.
+	// +kubebuilder:validation:Enum=Exists;Equal
+	// +optional
+	Operator string `json:"operator,omitempty"`
+	// value of the taint.
+	// +kubebuilder:validation:MaxLength=63
+	// +optional
+	Value string `json:"value,omitempty"`
+	// effect of the taint; empty is all.
+	// +kubebuilder:validation:Enum=NoSchedule;PreferNoSchedule;NoExecute
+	// +optional
+	Effect string `json:"effect,omitempty"`
+	// tolerationSeconds bounds a NoExecute toleration.
+	// +optional
+	TolerationSeconds *int64 `json:"tolerationSeconds,omitempty"`
+}
+
+// Affinity as in a pod.
+type Affinity struct {
+	// nodeAffinity of the pods.
+	// +optional
+	NodeAffinity *NodeAffinity `json:"nodeAffinity,omitempty"`
+	// podAffinity of the pods.
+	// +optional
+	PodAffinity *PodAffinity `json:"podAffinity,omitempty"`
+	// podAntiAffinity of the pods.
+	// +optional
+	PodAntiAffinity *PodAffinity `json:"podAntiAffinity,omitempty"`
+}
+
+// NodeAffinity as in a pod.
+type NodeAffinity struct {
+	// requiredDuringSchedulingIgnoredDuringExecution must hold.
+	// +optional
+	Required *NodeSelector `json:"requiredDuringSchedulingIgnoredDuringExecution,omitempty"`
+	// preferredDuringSchedulingIgnoredDuringExecution is wished for.
+	// +kubebuilder:validation:MaxItems=8
+	// +listType=atomic
+	// +optional
+	Preferred []PreferredNodeSelectorTerm `json:"preferredDuringSchedulingIgnoredDuringExecution,omitempty"`
+}
+
+// NodeSelector as in a pod: any of its terms.
+type NodeSelector struct {
+	// nodeSelectorTerms of which one must match.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=8
+	// +listType=atomic
+	// +required
+	NodeSelectorTerms []NodeSelectorTerm `json:"nodeSelectorTerms"`
+}
+
+// NodeSelectorTerm as in a pod: all of its expressions.
+type NodeSelectorTerm struct {
+	// matchExpressions that must all match.
+	// +kubebuilder:validation:MaxItems=8
+	// +listType=atomic
+	// +optional
+	MatchExpressions []SelectorRequirement `json:"matchExpressions,omitempty"`
+}
+
+// SelectorRequirement as in a pod.
+type SelectorRequirement struct {
+	// key of the label.
+	// +kubebuilder:validation:MaxLength=316
+	// +required
+	Key string `json:"key"`
+	// operator between the label and the values.
+	// +kubebuilder:validation:Enum=In;NotIn;Exists;DoesNotExist;Gt;Lt
+	// +required
+	Operator string `json:"operator"`
+	// values to compare with.
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:MaxLength=63
+	// +listType=atomic
+	// +optional
+	Values []string `json:"values,omitempty"`
+}
+
+// PreferredNodeSelectorTerm as in a pod.
+type PreferredNodeSelectorTerm struct {
+	// weight of the wish.
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=100
+	// +required
+	Weight int32 `json:"weight"`
+	// preference that is wished for.
+	// +required
+	Preference NodeSelectorTerm `json:"preference"`
+}
+
+// PodAffinity as in a pod, for affinity and anti-affinity.
+type PodAffinity struct {
+	// requiredDuringSchedulingIgnoredDuringExecution must hold.
+	// +kubebuilder:validation:MaxItems=8
+	// +listType=atomic
+	// +optional
+	Required []PodAffinityTerm `json:"requiredDuringSchedulingIgnoredDuringExecution,omitempty"`
+	// preferredDuringSchedulingIgnoredDuringExecution is wished for.
+	// +kubebuilder:validation:MaxItems=8
+	// +listType=atomic
+	// +optional
+	Preferred []WeightedPodAffinityTerm `json:"preferredDuringSchedulingIgnoredDuringExecution,omitempty"`
+}
+
+// WeightedPodAffinityTerm as in a pod.
+type WeightedPodAffinityTerm struct {
+	// weight of the wish.
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=100
+	// +required
+	Weight int32 `json:"weight"`
+	// podAffinityTerm that is wished for.
+	// +required
+	PodAffinityTerm PodAffinityTerm `json:"podAffinityTerm"`
+}
+
+// PodAffinityTerm as in a pod.
+type PodAffinityTerm struct {
+	// labelSelector of the other pods.
+	// +optional
+	LabelSelector *LabelSelector `json:"labelSelector,omitempty"`
+	// topologyKey that says what near means.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=316
+	// +required
+	TopologyKey string `json:"topologyKey"`
+}
+
+// LabelSelector as in the core API, bounded.
+type LabelSelector struct {
+	// matchLabels that must all be equal.
+	// +kubebuilder:validation:MaxProperties=16
+	// +optional
+	MatchLabels map[string]string `json:"matchLabels,omitempty"`
+	// matchExpressions that must all match.
+	// +kubebuilder:validation:MaxItems=8
+	// +listType=atomic
+	// +optional
+	MatchExpressions []SelectorRequirement `json:"matchExpressions,omitempty"`
+}

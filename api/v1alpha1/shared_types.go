@@ -1,0 +1,304 @@
+package v1alpha1
+
+import (
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// LocalReference names an object in the same namespace.
+type LocalReference struct {
+	// name of the object.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +required
+	Name string `json:"name"`
+}
+
+// Schedule says when something happens by itself.
+type Schedule struct {
+	// schedule is a cron expression of five fields, or one of @hourly, @daily,
+	// @weekly, @monthly, @every DURATION. Unset: only on request or on change.
+	// +kubebuilder:validation:MaxLength=100
+	// +optional
+	Schedule string `json:"schedule,omitempty"`
+	// timeZone is an IANA name such as Europe/Berlin. Unset: UTC.
+	// +kubebuilder:validation:MaxLength=64
+	// +optional
+	TimeZone string `json:"timeZone,omitempty"`
+	// jitter spreads starts over this long after each due time; the offset is
+	// fixed per object.
+	// +optional
+	Jitter *metav1.Duration `json:"jitter,omitempty"`
+	// startingDeadlineSeconds: a start missed by more than this many seconds is
+	// skipped. Unset: a missed start is caught up once.
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=31536000
+	// +optional
+	StartingDeadlineSeconds *int64 `json:"startingDeadlineSeconds,omitempty"`
+}
+
+// Ownership is the identity under which Jobs and builds use a volume. A null
+// field leaves the choice to the platform.
+type Ownership struct {
+	// runAsUser is the user id of every process that touches the volume.
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=2147483647
+	// +kubebuilder:default=65532
+	// +nullable
+	// +optional
+	RunAsUser *int64 `json:"runAsUser,omitempty"`
+	// runAsGroup is the primary group id of those processes.
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=2147483647
+	// +kubebuilder:default=65532
+	// +nullable
+	// +optional
+	RunAsGroup *int64 `json:"runAsGroup,omitempty"`
+	// fsGroup is the group that owns the files. A pod with another fsGroup
+	// makes the kubelet rewrite the mode of every file.
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=2147483647
+	// +kubebuilder:default=65532
+	// +nullable
+	// +optional
+	FSGroup *int64 `json:"fsGroup,omitempty"`
+}
+
+// DeletionPolicy says what becomes of data when the object that stands for it
+// is deleted.
+// +kubebuilder:validation:Enum=Retain;Delete
+type DeletionPolicy string
+
+// The deletion policies.
+const (
+	DeletionRetain DeletionPolicy = "Retain"
+	DeletionDelete DeletionPolicy = "Delete"
+)
+
+// ConsumersPolicy says what is done about pods that still use a claim whose
+// volume is to be replaced.
+// +kubebuilder:validation:Enum=Wait;Evict
+type ConsumersPolicy string
+
+// The consumers policies.
+const (
+	ConsumersWait  ConsumersPolicy = "Wait"
+	ConsumersEvict ConsumersPolicy = "Evict"
+)
+
+// Replacement says how a volume is replaced under the claim's stable name, in
+// a rollback or a migration.
+type Replacement struct {
+	// consumers of the claim are waited for, or evicted.
+	// +kubebuilder:default=Wait
+	// +optional
+	Consumers ConsumersPolicy `json:"consumers,omitempty"`
+	// keepPrevious is how long the replaced volume is kept, for an undo or an
+	// inquiry.
+	// +kubebuilder:default="168h"
+	// +optional
+	KeepPrevious *metav1.Duration `json:"keepPrevious,omitempty"`
+}
+
+// Retention says which snapshots are kept. Only verified ones count; the
+// newest verified one, pinned ones and ones in use are never dropped.
+type Retention struct {
+	// keepLast is how many of the newest verified snapshots are kept.
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1000
+	// +kubebuilder:default=3
+	// +optional
+	KeepLast int32 `json:"keepLast,omitempty"`
+	// maxAge drops snapshots older than this, however many there are.
+	// +optional
+	MaxAge *metav1.Duration `json:"maxAge,omitempty"`
+	// keepHourly keeps the newest of each of the last N hours that has one.
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=1000
+	// +optional
+	KeepHourly int32 `json:"keepHourly,omitempty"`
+	// keepDaily keeps the newest of each of the last N days that has one.
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=1000
+	// +optional
+	KeepDaily int32 `json:"keepDaily,omitempty"`
+	// keepWeekly keeps the newest of each of the last N weeks that has one.
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=1000
+	// +optional
+	KeepWeekly int32 `json:"keepWeekly,omitempty"`
+	// keepMonthly keeps the newest of each of the last N months that has one.
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=1000
+	// +optional
+	KeepMonthly int32 `json:"keepMonthly,omitempty"`
+}
+
+// SnapshotPolicy says when snapshots are taken and how long they are kept.
+type SnapshotPolicy struct {
+	Schedule `json:",inline"`
+	// afterWarmUp takes a snapshot after each successful warm-up.
+	// +optional
+	AfterWarmUp bool `json:"afterWarmUp,omitempty"`
+	// volumeSnapshotClassName is the class of the CSI snapshots. Unset: the
+	// default class of the volume's driver.
+	// +kubebuilder:validation:MaxLength=253
+	// +optional
+	VolumeSnapshotClassName *string `json:"volumeSnapshotClassName,omitempty"`
+	// retention says which snapshots are kept.
+	// +kubebuilder:default={}
+	// +optional
+	Retention Retention `json:"retention,omitzero"`
+	// verification of each snapshot.
+	// +kubebuilder:default={}
+	// +optional
+	Verification Verification `json:"verification,omitzero"`
+	// whenCacheDeleted says what becomes of the snapshots when the object that
+	// declares this policy is deleted.
+	// +kubebuilder:default=Retain
+	// +optional
+	WhenCacheDeleted DeletionPolicy `json:"whenCacheDeleted,omitempty"`
+}
+
+// VerificationMode says whether a snapshot is verified at all.
+// +kubebuilder:validation:Enum=Required;Skip
+type VerificationMode string
+
+// The verification modes.
+const (
+	// VerificationRequired: the snapshot is offered only after an Intact verdict.
+	VerificationRequired VerificationMode = "Required"
+	// VerificationSkip: captured for an inquiry; never offered, restored or counted.
+	VerificationSkip VerificationMode = "Skip"
+)
+
+// FindingsPolicy says what a Corrupt verdict leads to.
+// +kubebuilder:validation:Enum=Fail;Repair
+type FindingsPolicy string
+
+// The findings policies.
+const (
+	// FindingsFail convicts the snapshot.
+	FindingsFail FindingsPolicy = "Fail"
+	// FindingsRepair prunes what is broken on the clone and publishes that.
+	FindingsRepair FindingsPolicy = "Repair"
+)
+
+// Verification says how a snapshot is proven.
+type Verification struct {
+	// mode Required publishes only what was proven Intact.
+	// +kubebuilder:default=Required
+	// +optional
+	Mode VerificationMode `json:"mode,omitempty"`
+	// onFindings says what a Corrupt verdict leads to.
+	// +kubebuilder:default=Fail
+	// +optional
+	OnFindings FindingsPolicy `json:"onFindings,omitempty"`
+	// trust is what checksums are compared with beside the cache's own record.
+	// +optional
+	Trust *Trust `json:"trust,omitempty"`
+	// offlineBuild proves that the snapshot alone can build.
+	// +optional
+	OfflineBuild *OfflineBuild `json:"offlineBuild,omitempty"`
+	// deadline of capture and verification together.
+	// +kubebuilder:default="1h"
+	// +optional
+	Deadline *metav1.Duration `json:"deadline,omitempty"`
+	// resources of the integrity Job, in place of the pod template's.
+	// +optional
+	Resources *Resources `json:"resources,omitempty"`
+}
+
+// Trust is data from outside the cache that its checksums must agree with.
+type Trust struct {
+	// goSumRefs name ConfigMaps whose key go.sum holds lines of a go.sum file;
+	// their union is trusted.
+	// +kubebuilder:validation:MaxItems=16
+	// +listType=atomic
+	// +optional
+	GoSumRefs []LocalReference `json:"goSumRefs,omitempty"`
+	// checksumDatabase in the syntax of GOSUMDB, with its key.
+	// +kubebuilder:validation:MaxLength=512
+	// +optional
+	ChecksumDatabase string `json:"checksumDatabase,omitempty"`
+	// firstSeen trusts what the first verified snapshot of the source held.
+	// +optional
+	FirstSeen bool `json:"firstSeen,omitempty"`
+}
+
+// OfflineBuild is a drill: a build from the snapshot alone, with GOPROXY=off.
+type OfflineBuild struct {
+	// configMapRef holds go.mod, go.sum and the program to build.
+	// +required
+	ConfigMapRef LocalReference `json:"configMapRef"`
+	// vendor also runs go mod vendor.
+	// +optional
+	Vendor bool `json:"vendor,omitempty"`
+}
+
+// Resources of a container.
+type Resources struct {
+	// requests by resource name.
+	// +kubebuilder:validation:MaxProperties=8
+	// +optional
+	Requests map[string]resource.Quantity `json:"requests,omitempty"`
+	// limits by resource name.
+	// +kubebuilder:validation:MaxProperties=8
+	// +optional
+	Limits map[string]resource.Quantity `json:"limits,omitempty"`
+}
+
+// RequestOutcome is how a request ended.
+// +kubebuilder:validation:Enum=Accepted;Succeeded;Failed;Refused
+type RequestOutcome string
+
+// The outcomes of a request.
+const (
+	RequestAccepted  RequestOutcome = "Accepted"
+	RequestSucceeded RequestOutcome = "Succeeded"
+	RequestFailed    RequestOutcome = "Failed"
+	RequestRefused   RequestOutcome = "Refused"
+)
+
+// RequestStatus echoes the request annotation that was handled last.
+type RequestStatus struct {
+	// request as it stood in the annotation: action[=argument]#token.
+	// +kubebuilder:validation:MaxLength=512
+	// +required
+	Request string `json:"request"`
+	// outcome so far.
+	// +required
+	Outcome RequestOutcome `json:"outcome"`
+	// message for a person.
+	// +kubebuilder:validation:MaxLength=1024
+	// +optional
+	Message string `json:"message,omitempty"`
+	// time of the outcome.
+	// +optional
+	Time metav1.Time `json:"time,omitzero"`
+}
+
+// Toolchain facts, recorded by the run that wrote a cache.
+type ToolchainRecord struct {
+	// version as printed by go version, such as go1.26.8.
+	// +kubebuilder:validation:MaxLength=128
+	// +optional
+	Version string `json:"version,omitempty"`
+	// platform as GOOS/GOARCH.
+	// +kubebuilder:validation:MaxLength=64
+	// +optional
+	Platform string `json:"platform,omitempty"`
+	// goSHA256 is the hex digest of the go command.
+	// +kubebuilder:validation:MaxLength=64
+	// +optional
+	GoSHA256 string `json:"goSHA256,omitempty"`
+	// compilerSHA256 is the hex digest of the compiler.
+	// +kubebuilder:validation:MaxLength=64
+	// +optional
+	CompilerSHA256 string `json:"compilerSHA256,omitempty"`
+	// mountPath of the cache when it was written. A build cache written
+	// without -trimpath is hit only under the same path.
+	// +kubebuilder:validation:MaxLength=256
+	// +optional
+	MountPath string `json:"mountPath,omitempty"`
+}

@@ -1,0 +1,190 @@
+package v1alpha1_test
+
+import (
+	"strings"
+	"testing"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/yaml"
+)
+
+// object parses YAML and puts it into a namespace.
+func object(t *testing.T, namespace, text string) *unstructured.Unstructured {
+	t.Helper()
+	u := &unstructured.Unstructured{}
+	if err := yaml.UnmarshalStrict([]byte(text), &u.Object); err != nil {
+		t.Fatalf("parse the test's own YAML: %v\n%s", err, text)
+	}
+	u.SetAPIVersion("cache.gocache.dev/v1alpha1")
+	u.SetNamespace(namespace)
+	return u
+}
+
+// TestCreate holds each rule of the schema from both sides: what is in order
+// is accepted, what is not is refused with the words a person needs.
+func TestCreate(t *testing.T) {
+	ns := server.Namespace(t)
+	const (
+		cache    = "kind: GoCache\nmetadata: {name: %NAME%}\nspec: {toolchain: {version: 1.26.8}, storage: {size: 1Gi}"
+		snapshot = "kind: CacheSnapshot\nmetadata: {name: %NAME%}\nspec: {"
+		proxy    = "kind: ModProxy\nmetadata: {name: %NAME%}\nspec: {"
+		blue     = "instances: [{name: blue, storage: {size: 1Gi}}]"
+	)
+	tests := []struct {
+		name, text string
+		refused    string // part of the message; empty: accepted
+	}{
+		{"the smallest cache", cache + "}", ""},
+		{"a name of 40 characters", strings.Replace(cache, "%NAME%", strings.Repeat("a", 40), 1) + "}", ""},
+		{"a name of 41 characters", strings.Replace(cache, "%NAME%", strings.Repeat("a", 41), 1) + "}", "at most 40 characters"},
+		{"a name that begins with a digit", strings.Replace(cache, "%NAME%", "1ci", 1) + "}", "beginning with a letter"},
+		{"a version that is no Go release", "kind: GoCache\nmetadata: {name: %NAME%}\nspec: {toolchain: {version: latest}, storage: {size: 1Gi}}", "spec.toolchain.version"},
+		{"a release candidate", "kind: GoCache\nmetadata: {name: %NAME%}\nspec: {toolchain: {version: 1.27rc1}, storage: {size: 1Gi}}", ""},
+		{"no size", "kind: GoCache\nmetadata: {name: %NAME%}\nspec: {toolchain: {version: 1.26.8}, storage: {}}", "spec.storage.size"},
+		{"size zero", "kind: GoCache\nmetadata: {name: %NAME%}\nspec: {toolchain: {version: 1.26.8}, storage: {size: 0}}", "size must be greater than 0"},
+		{"size negative", "kind: GoCache\nmetadata: {name: %NAME%}\nspec: {toolchain: {version: 1.26.8}, storage: {size: -1Gi}}", "size must be greater than 0"},
+		{"growth up to the size", "kind: GoCache\nmetadata: {name: %NAME%}\nspec: {toolchain: {version: 1.26.8}, storage: {size: 1Gi, growth: {step: 1Gi, limit: 1Gi}}}", ""},
+		{"growth below the size", "kind: GoCache\nmetadata: {name: %NAME%}\nspec: {toolchain: {version: 1.26.8}, storage: {size: 2Gi, growth: {step: 1Gi, limit: 1Gi}}}", "growth.limit must not be less than size"},
+		{"growth in steps of nothing", "kind: GoCache\nmetadata: {name: %NAME%}\nspec: {toolchain: {version: 1.26.8}, storage: {size: 1Gi, growth: {step: 0, limit: 1Gi}}}", "step must be greater than 0"},
+		{"a platform", cache + ", platform: linux/arm64}", ""},
+		{"a platform that is none", cache + ", platform: arm64}", "spec.platform"},
+		{"ownership left to the platform", strings.Replace(cache, "size: 1Gi", "size: 1Gi, ownership: null", 1) + "}", ""},
+		{"ownership root", strings.Replace(cache, "size: 1Gi", "size: 1Gi, ownership: {runAsUser: 0}", 1) + "}", "runAsUser"},
+		{"proxyRef", cache + ", environment: {proxyRef: {name: p}}}", ""},
+		{"proxy", cache + ", environment: {proxy: 'http://p|off'}}", ""},
+		{"proxyRef and proxy", cache + ", environment: {proxyRef: {name: p}, proxy: 'http://p'}}", "set proxyRef or proxy, not both"},
+		{"a relative mount path", cache + ", environment: {mountPath: cache}}", "mountPath"},
+		{"a private pattern with a comma", cache + ", environment: {privatePatterns: ['a,b']}}", "privatePatterns"},
+		{"a source from a ConfigMap", cache + ", warmUp: {sources: [{configMapRef: {name: m}}]}}", ""},
+		{"a source from git", cache + ", warmUp: {sources: [{git: {url: 'https://git.example.com/a'}}]}}", ""},
+		{"a source from nowhere", cache + ", warmUp: {sources: [{}]}}", "exactly one of configMapRef and git"},
+		{"a source from both", cache + ", warmUp: {sources: [{configMapRef: {name: m}, git: {url: 'https://git.example.com/a'}}]}}", "exactly one of configMapRef and git"},
+		{"sources without the layer", cache + ", layers: [Build], warmUp: {sources: [{configMapRef: {name: m}}]}}", "warmUp.sources needs layer Modules"},
+		{"a package that is a flag", cache + ", warmUp: {sources: [{configMapRef: {name: m}, packages: ['-toolexec=sh']}]}}", "packages"},
+		{"cleanup by size", cache + ", cleanup: {maxSize: 1Gi}}", ""},
+		{"cleanup by nothing", cache + ", cleanup: {}}", "set maxSize, maxAge or both"},
+		{"retention of none", cache + ", snapshots: {retention: {keepLast: 0}}}", "keepLast"},
+
+		{"the smallest snapshot", snapshot + "sourceRef: {kind: GoCache, name: ci}}", ""},
+		{"a snapshot of a proxy's instance", snapshot + "sourceRef: {kind: ModProxy, name: p, instance: blue}}", ""},
+		{"a snapshot of a whole proxy", snapshot + "sourceRef: {kind: ModProxy, name: p}}", "instance is required with kind ModProxy"},
+		{"a snapshot of a cache's instance", snapshot + "sourceRef: {kind: GoCache, name: p, instance: blue}}", "instance is required with kind ModProxy"},
+		{"a snapshot of a Secret", snapshot + "sourceRef: {kind: Secret, name: p}}", "sourceRef.kind"},
+
+		{"the smallest proxy", proxy + blue + "}", ""},
+		{"no instance", proxy + "instances: []}", "spec.instances"},
+		{"two instances of one name", proxy + "instances: [{name: a, storage: {size: 1Gi}}, {name: a, storage: {size: 1Gi}}]}", "Duplicate value"},
+		{"an instance name of 16 characters", proxy + "instances: [{name: aaaaaaaaaaaaaaaa, storage: {size: 1Gi}}]}", "name"},
+		{"a store of nothing", proxy + "instances: [{name: a, storage: {size: 0}}]}", "size must be greater than 0"},
+		{"an external instance", proxy + "instances: [{name: a, external: {url: 'https://proxy.example.com'}}]}", ""},
+		{"an instance that is neither", proxy + "instances: [{name: a}]}", "set exactly one of storage"},
+		{"an instance that is both", proxy + "instances: [{name: a, storage: {size: 1Gi}, external: {url: 'https://proxy.example.com'}}]}", "set exactly one of storage"},
+		{"an external instance with a server", proxy + "instances: [{name: a, external: {url: 'https://proxy.example.com'}, server: {type: Athens}}]}", "server has no meaning for an external instance"},
+		{"only standbys", proxy + "instances: [{name: a, role: Standby, storage: {size: 1Gi}}]}", "at least one instance must have role Active"},
+		{"a custom server", proxy + "instances: [{name: a, storage: {size: 1Gi}, server: {type: Custom, image: i, port: 8080}}]}", ""},
+		{"a custom server without its port", proxy + "instances: [{name: a, storage: {size: 1Gi}, server: {type: Custom, image: i}}]}", "type Custom needs image and port"},
+		{"manual", proxy + blue + ", failover: {mode: Manual, activeInstance: blue}}", ""},
+		{"manual without saying who", proxy + blue + ", failover: {mode: Manual}}", "activeInstance is required with mode Manual"},
+		{"automatic and saying who", proxy + blue + ", failover: {activeInstance: blue}}", "activeInstance is required with mode Manual"},
+		{"manual with a stranger", proxy + blue + ", failover: {mode: Manual, activeInstance: red}}", "must name one of the instances"},
+		{"steps that do not end with 100", proxy + blue + ", failover: {failback: {steps: [10, 50]}}}", "end with 100"},
+		{"a step of nothing", proxy + blue + ", failover: {failback: {steps: [0, 100]}}}", "percentages from 1 to 100"},
+		{"steps", proxy + blue + ", failover: {failback: {steps: [25, 100]}}}", ""},
+		{"a gateway", proxy + blue + ", router: {type: Gateway, gateway: {parentRef: {name: g}, hostnames: [go.example.com]}}}", ""},
+		{"a gateway router without a gateway", proxy + blue + ", router: {type: Gateway}}", "type Gateway needs gateway"},
+		{"a gateway without a gateway router", proxy + blue + ", router: {gateway: {parentRef: {name: g}, hostnames: [go.example.com]}}}", "type Gateway only"},
+		{"a canary", proxy + blue + ", probes: {canaries: [{module: example.com/a, version: v1.0.0, sum: 'h1:jTTU3gOBlnoy9SckBpAdYAEbSHUNHbYvK1iElVh4RbA='}]}}", ""},
+		{"a canary whose sum is none", proxy + blue + ", probes: {canaries: [{module: example.com/a, version: v1.0.0, sum: abc}]}}", "sum"},
+		{"a canary at latest", proxy + blue + ", probes: {canaries: [{module: example.com/a, version: latest}]}}", "version"},
+	}
+	for i, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			u := object(t, ns, strings.Replace(tt.text, "%NAME%", "o"+string(rune('a'+i/26))+string(rune('a'+i%26)), 1))
+			err := server.Client.Create(t.Context(), u)
+			switch {
+			case tt.refused == "" && err != nil:
+				t.Errorf("refused: %v", err)
+			case tt.refused != "" && err == nil:
+				t.Error("accepted")
+			case tt.refused != "" && !(apierrors.IsInvalid(err) && strings.Contains(err.Error(), tt.refused)):
+				t.Errorf("refused with %q, want a message with %q", err, tt.refused)
+			}
+			if err == nil {
+				got, _, _ := unstructured.NestedInt64(u.Object, "status", "observedGeneration")
+				if got != -1 {
+					t.Errorf("status.observedGeneration is %d at first, want -1", got)
+				}
+			}
+		})
+	}
+}
+
+// TestUpdate holds what is identity and may not change, and what is policy
+// and may.
+func TestUpdate(t *testing.T) {
+	ns := server.Namespace(t)
+	const (
+		cache    = "kind: GoCache\nmetadata: {name: c}\nspec: {toolchain: {version: 1.26.8}, storage: {size: 2Gi}}"
+		snapshot = "kind: CacheSnapshot\nmetadata: {name: s}\nspec: {sourceRef: {kind: GoCache, name: ci}}"
+	)
+	tests := []struct {
+		name, text string
+		path       []string
+		value      any
+		refused    string
+	}{
+		{"a cache's platform", cache, []string{"spec", "platform"}, "linux/arm64", "platform is immutable"},
+		{"a cache's layers", cache, []string{"spec", "layers"}, []any{"Modules"}, "layers is immutable"},
+		{"a cache's access modes", cache, []string{"spec", "storage", "accessModes"}, []any{"ReadWriteMany"}, "accessModes is immutable"},
+		{"a cache's toolchain", cache, []string{"spec", "toolchain", "version"}, "1.26.9", ""},
+		{"a cache's size, lowered", cache, []string{"spec", "storage", "size"}, "1Gi", ""},
+		{"a cache's class", cache, []string{"spec", "storage", "storageClassName"}, "fast", ""},
+		{"a snapshot's source", snapshot, []string{"spec", "sourceRef", "name"}, "other", "sourceRef is immutable"},
+		{"a snapshot's verification", snapshot, []string{"spec", "verification", "mode"}, "Skip", "verification is immutable"},
+		{"a snapshot's class", snapshot, []string{"spec", "volumeSnapshotClassName"}, "fast", "volumeSnapshotClassName is immutable"},
+		{"a snapshot's deletion policy", snapshot, []string{"spec", "deletionPolicy"}, "Retain", ""},
+		{"a snapshot's pin", snapshot, []string{"spec", "pinned"}, true, ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			u := object(t, ns, tt.text)
+			if err := server.Client.Create(t.Context(), u); err != nil {
+				t.Fatalf("create: %v", err)
+			}
+			defer func() {
+				if err := server.Client.Delete(t.Context(), u); err != nil {
+					t.Errorf("delete: %v", err)
+				}
+			}()
+			if err := unstructured.SetNestedField(u.Object, tt.value, tt.path...); err != nil {
+				t.Fatal(err)
+			}
+			err := server.Client.Update(t.Context(), u)
+			switch {
+			case tt.refused == "" && err != nil:
+				t.Errorf("refused: %v", err)
+			case tt.refused != "" && err == nil:
+				t.Error("accepted")
+			case tt.refused != "" && !strings.Contains(err.Error(), tt.refused):
+				t.Errorf("refused with %q, want %q", err, tt.refused)
+			}
+		})
+	}
+}
+
+// TestOwnershipNull keeps the null that means "the platform assigns ids":
+// defaulting must not overwrite it.
+func TestOwnershipNull(t *testing.T) {
+	u := object(t, server.Namespace(t), "kind: GoCache\nmetadata: {name: c}\nspec: {toolchain: {version: 1.26.8}, storage: {size: 2Gi, ownership: null}}")
+	if err := server.Client.Create(t.Context(), u); err != nil {
+		t.Fatal(err)
+	}
+	storage, _, err := unstructured.NestedMap(u.Object, "spec", "storage")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v, ok := storage["ownership"]; !ok || v != nil {
+		t.Errorf("ownership became %v (present: %v), want null kept", v, ok)
+	}
+}

@@ -1,0 +1,106 @@
+package env
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+
+	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	apiruntime "k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+
+	"gocache.dev/operator/api/v1alpha1"
+)
+
+// Env is a running API server.
+type Env struct {
+	// Config reaches the API server as an administrator.
+	Config *rest.Config
+	// Client reads and writes without a cache.
+	Client client.Client
+	// Scheme knows every kind that the operator uses.
+	Scheme *apiruntime.Scheme
+}
+
+// Main runs the tests of a package beside an API server and returns the code
+// to exit with. It is called from TestMain; ready is given the server before
+// the first test begins.
+func Main(m *testing.M, ready func(*Env)) int {
+	e, stop, err := start()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "env:", err)
+		return 1
+	}
+	ready(e)
+	code := m.Run()
+	if err := stop(); err != nil {
+		fmt.Fprintln(os.Stderr, "env: stop:", err)
+		return 1
+	}
+	return code
+}
+
+// Namespace makes a namespace of its own for a test and removes it with the test.
+func (e *Env) Namespace(t *testing.T) string {
+	t.Helper()
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "t-"}}
+	if err := e.Client.Create(t.Context(), ns); err != nil {
+		t.Fatalf("create a namespace: %v", err)
+	}
+	return ns.Name
+}
+
+func start() (*Env, func() error, error) {
+	if os.Getenv("KUBEBUILDER_ASSETS") == "" {
+		return nil, nil, fmt.Errorf("KUBEBUILDER_ASSETS is not set: run these tests with 'make test-integration', or set it to what 'make kubebuilder-assets' prints")
+	}
+	snapshotCRDs, err := snapshotCRDDir()
+	if err != nil {
+		return nil, nil, err
+	}
+	scheme := apiruntime.NewScheme()
+	for _, add := range []func(*apiruntime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme, snapshotv1.AddToScheme} {
+		if err := add(scheme); err != nil {
+			return nil, nil, fmt.Errorf("build the scheme: %w", err)
+		}
+	}
+	server := &envtest.Environment{
+		CRDDirectoryPaths:     []string{filepath.Join(Root(), "config", "crd", "bases"), snapshotCRDs},
+		ErrorIfCRDPathMissing: true,
+	}
+	cfg, err := server.Start()
+	if err != nil {
+		return nil, nil, fmt.Errorf("start kube-apiserver and etcd: %w", err)
+	}
+	c, err := client.New(cfg, client.Options{Scheme: scheme})
+	if err != nil {
+		return nil, nil, fmt.Errorf("make a client: %w", err)
+	}
+	return &Env{Config: cfg, Client: c, Scheme: scheme}, server.Stop, nil
+}
+
+// Root is the top of the repository.
+func Root() string {
+	_, file, _, _ := runtime.Caller(0)
+	return filepath.Join(filepath.Dir(file), "..", "..", "..")
+}
+
+// snapshotCRDDir is where the module that defines VolumeSnapshot keeps its CRDs.
+func snapshotCRDDir() (string, error) {
+	cmd := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/kubernetes-csi/external-snapshotter/client/v6")
+	cmd.Dir = Root()
+	out, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("find the CRDs of VolumeSnapshot: %w", err)
+	}
+	return filepath.Join(strings.TrimSpace(string(out)), "config", "crd"), nil
+}
