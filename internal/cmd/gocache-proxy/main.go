@@ -1,0 +1,138 @@
+// Command gocache-proxy serves Go modules from a directory in GOPROXY layout
+// and fetches what is missing there from an upstream proxy.
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/spf13/cobra"
+
+	"gocache.dev/operator/internal/proxy"
+)
+
+type flags struct {
+	options         proxy.Options
+	listen          string
+	upstream        string
+	defaults        string
+	tlsCert, tlsKey string
+	shutdownTimeout time.Duration
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	err := command().ExecuteContext(ctx)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "gocache-proxy:", err)
+		os.Exit(1)
+	}
+}
+
+func command() *cobra.Command {
+	var f flags
+	cmd := &cobra.Command{
+		Use:   "gocache-proxy --store DIR",
+		Short: "Serve Go modules from a verified store, filled from an upstream proxy",
+		Long: `Serve the GOPROXY protocol from a directory, and fetch what it lacks from an upstream.
+
+Where modules come from and how they are checked follows the go command's own
+variables: GOPROXY (or --upstream), GONOPROXY, GOPRIVATE, GOSUMDB, GONOSUMDB.
+Their defaults are asked from a go command in PATH, or else read from
+--toolchain-defaults. Modules are never fetched directly from version control.
+
+Pages: /healthz (the process lives), /readyz (the store is there, is readable
+and has room), /metrics (Prometheus).`,
+		Args: cobra.NoArgs, SilenceUsage: true, SilenceErrors: true,
+		RunE: func(cmd *cobra.Command, _ []string) error { return run(cmd.Context(), f) },
+	}
+	fs := cmd.Flags()
+	fs.StringVar(&f.options.Store, "store", "", "directory of the modules (required)")
+	fs.StringVar(&f.listen, "listen", ":8080", "address to serve on")
+	fs.StringVar(&f.upstream, "upstream", "", "GOPROXY list to fetch from; \"off\" serves the store alone (default: the toolchain's GOPROXY)")
+	fs.StringVar(&f.defaults, "toolchain-defaults", filepath.Join(goroot(), "go.env"), "a Go distribution's go.env, read where no go command is")
+	fs.StringVar(&f.options.Name, "name", hostname(), "name of this instance in answers and logs")
+	fs.StringVar(&f.options.TempDir, "temp-dir", os.TempDir(), "directory for fetches under way")
+	fs.DurationVar(&f.options.FetchTimeout, "fetch-timeout", 10*time.Minute, "limit of one fetch")
+	fs.IntVar(&f.options.MaxFetches, "max-fetches", 32, "modules fetched at once")
+	fs.IntVar(&f.options.MaxRequests, "max-requests", 1024, "requests served at once")
+	fs.Uint64Var(&f.options.MinFree, "min-free", 64<<20, "bytes the volume must have free to be ready")
+	fs.DurationVar(&f.options.ReadyTimeout, "ready-timeout", time.Second, "limit of a look at the store for /readyz")
+	fs.StringVar(&f.tlsCert, "tls-cert", "", "certificate file; with --tls-key serves HTTPS")
+	fs.StringVar(&f.tlsKey, "tls-key", "", "key file of --tls-cert")
+	fs.DurationVar(&f.shutdownTimeout, "shutdown-timeout", 5*time.Minute, "how long requests under way may take when stopping")
+	if err := cmd.MarkFlagRequired("store"); err != nil {
+		panic(err) // the flag is defined above
+	}
+	cmd.MarkFlagsRequiredTogether("tls-cert", "tls-key")
+	return cmd
+}
+
+func run(ctx context.Context, f flags) error {
+	log := logr.FromSlogHandler(slog.NewJSONHandler(os.Stderr, nil))
+	env, err := proxy.ToolchainEnvironment(ctx, os.Getenv, f.defaults)
+	if err != nil {
+		return err
+	}
+	if f.upstream != "" {
+		env.GOPROXY = f.upstream
+	}
+	f.options.Environment, f.options.Now, f.options.Log = env, time.Now, log
+	server, err := proxy.New(f.options)
+	if err != nil {
+		return err
+	}
+	tlsConfig, err := loadTLS(f.tlsCert, f.tlsKey)
+	if err != nil {
+		return err
+	}
+	var lc net.ListenConfig
+	listener, err := lc.Listen(ctx, "tcp", f.listen)
+	if err != nil {
+		return fmt.Errorf("listen on %s: %w", f.listen, err)
+	}
+	log.Info("Serving", "address", listener.Addr().String(), "tls", tlsConfig != nil)
+	return server.Serve(ctx, listener, tlsConfig, f.shutdownTimeout)
+}
+
+// loadTLS reads the certificate anew for every handshake, so that a renewed
+// one needs no restart.
+func loadTLS(cert, key string) (*tls.Config, error) {
+	if cert == "" {
+		return nil, nil
+	}
+	load := func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+		pair, err := tls.LoadX509KeyPair(cert, key)
+		return &pair, err
+	}
+	if _, err := load(nil); err != nil {
+		return nil, fmt.Errorf("load the certificate: %w", err)
+	}
+	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: load}, nil
+}
+
+// goroot is where a Go distribution would lie, without asking one.
+func goroot() string {
+	if root := os.Getenv("GOROOT"); root != "" {
+		return root
+	}
+	return "/usr/local/go"
+}
+
+func hostname() string {
+	name, err := os.Hostname()
+	if err != nil {
+		return "gocache-proxy"
+	}
+	return name
+}

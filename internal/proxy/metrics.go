@@ -1,0 +1,116 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// metrics are the instance's own; each has a registry so that tests and
+// several servers in one process do not meet.
+type metrics struct {
+	registry         *prometheus.Registry
+	requests         *prometheus.CounterVec
+	durations        *prometheus.HistogramVec
+	inFlight         prometheus.Gauge
+	upstreamRequests *prometheus.CounterVec
+	upstreamDuration prometheus.Histogram
+	storeReads       *prometheus.CounterVec
+	storeWrites      *prometheus.CounterVec
+}
+
+func newMetrics() *metrics {
+	m := &metrics{
+		registry: prometheus.NewRegistry(),
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "gocache_proxy_requests_total", Help: "Requests answered, by kind of file and status."}, []string{"kind", "code"}),
+		durations: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "gocache_proxy_request_duration_seconds", Help: "Time until a request was answered in full.",
+			Buckets: prometheus.ExponentialBuckets(0.001, 4, 9)}, []string{"kind"}),
+		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "gocache_proxy_requests_in_flight", Help: "Requests being answered."}),
+		upstreamRequests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "gocache_proxy_upstream_requests_total", Help: "Requests sent upstream, by result."}, []string{"result"}),
+		upstreamDuration: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "gocache_proxy_upstream_duration_seconds", Help: "Time until an upstream began its answer.",
+			Buckets: prometheus.ExponentialBuckets(0.005, 4, 8)}),
+		storeReads: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "gocache_proxy_store_reads_total", Help: "Files looked for in the store, by what was found."}, []string{"result"}),
+		storeWrites: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "gocache_proxy_store_writes_total", Help: "Files written to the store, by result."}, []string{"result"}),
+	}
+	m.registry.MustRegister(m.requests, m.durations, m.inFlight, m.upstreamRequests, m.upstreamDuration, m.storeReads,
+		m.storeWrites, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// watchStore publishes the figures of the last completed check.
+func (m *metrics) watchStore(latest func() Report) {
+	gauge := func(name, help string, value func(Report) float64) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return value(latest()) })
+	}
+	m.registry.MustRegister(
+		gauge("gocache_proxy_volume_used_bytes", "Bytes used on the store's volume.",
+			func(r Report) float64 { return float64(r.Used) }),
+		gauge("gocache_proxy_volume_available_bytes", "Bytes that the store can still use.",
+			func(r Report) float64 { return float64(r.Free) }),
+		gauge("gocache_proxy_volume_capacity_bytes", "Size of the store's volume.",
+			func(r Report) float64 { return float64(r.Capacity) }),
+		gauge("gocache_proxy_ready", "1 when the store is fit to serve from.", func(r Report) float64 {
+			if r.Problem != "" {
+				return 0
+			}
+			return 1
+		}))
+}
+
+func (m *metrics) handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{Registry: m.registry})
+}
+
+func (m *metrics) request(kind string, code int, took time.Duration) {
+	m.requests.WithLabelValues(kind, strconv.Itoa(code)).Inc()
+	m.durations.WithLabelValues(kind).Observe(took.Seconds())
+}
+
+func (m *metrics) upstream(status int, err error, took time.Duration) {
+	result := "ok"
+	switch {
+	case errors.Is(err, context.Canceled):
+		result = "canceled"
+	case isTimeout(err):
+		result = "timeout"
+	case err != nil:
+		result = "unreachable"
+	case status == http.StatusNotFound || status == http.StatusGone:
+		result = "not_found"
+	case status >= http.StatusInternalServerError:
+		result = "server_error"
+	case status >= http.StatusBadRequest:
+		result = "refused"
+	}
+	m.upstreamRequests.WithLabelValues(result).Inc()
+	m.upstreamDuration.Observe(took.Seconds())
+}
+
+func (m *metrics) storeRead(verdict readVerdict) {
+	m.storeReads.WithLabelValues(string(verdict)).Inc()
+}
+
+func (m *metrics) storeWrite(err error) {
+	result := "ok"
+	switch {
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		result = "full"
+	case err != nil:
+		result = "failed"
+	}
+	m.storeWrites.WithLabelValues(result).Inc()
+}

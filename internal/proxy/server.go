@@ -1,0 +1,170 @@
+package proxy
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/goproxy/goproxy"
+	"golang.org/x/sync/semaphore"
+)
+
+// Options configure a Server. Zero values of numbers and durations mean the
+// default named beside them.
+type Options struct {
+	// Store is the directory that holds the modules.
+	Store string
+	// Environment says where modules come from; see ToolchainEnvironment.
+	Environment Environment
+	// Name is this instance's name in answers and logs.
+	Name string
+	// TempDir is for fetches under way; default os.TempDir.
+	TempDir string
+	// FetchTimeout limits one fetch, 10 minutes.
+	FetchTimeout time.Duration
+	// MaxFetches limits how many modules are fetched at once, 32.
+	MaxFetches int
+	// MaxRequests limits how many requests are served at once, 1024.
+	MaxRequests int
+	// MinFree is how many bytes the store's volume must have left, 64 MiB.
+	MinFree uint64
+	// ReadyTimeout limits a look at the store, 1 second.
+	ReadyTimeout time.Duration
+	// Now is the clock.
+	Now func() time.Time
+	// Log gets one entry per request.
+	Log logr.Logger
+}
+
+func (o *Options) setDefaults() {
+	setDefault(&o.TempDir, os.TempDir())
+	setDefault(&o.FetchTimeout, 10*time.Minute)
+	setDefault(&o.MaxFetches, 32)
+	setDefault(&o.MaxRequests, 1024)
+	setDefault(&o.MinFree, 64<<20)
+	setDefault(&o.ReadyTimeout, time.Second)
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// Server is one GOPROXY instance. It is an http.Handler; Serve gives it a
+// listener and an end.
+type Server struct {
+	name         string
+	library      *goproxy.Goproxy
+	store        *Store
+	metrics      *metrics
+	ready        *readiness
+	slots        *semaphore.Weighted
+	fetchTimeout time.Duration
+	now          func() time.Time
+	log          logr.Logger
+	handler      http.Handler
+}
+
+// New opens the store and prepares the instance.
+func New(o Options) (*Server, error) {
+	o.setDefaults()
+	env, err := o.Environment.WithoutDirect()
+	if err != nil {
+		return nil, err
+	}
+	m := newMetrics()
+	store, err := OpenStore(o.Store, o.Log.WithName("store"), m)
+	if err != nil {
+		return nil, err
+	}
+	up, err := newUpstream(env, o.FetchTimeout, m, o.Now)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{
+		name: o.Name, store: store, metrics: m, fetchTimeout: o.FetchTimeout, now: o.Now, log: o.Log,
+		slots: semaphore.NewWeighted(int64(o.MaxRequests)),
+		ready: &readiness{check: func() Report { return store.Check(o.MinFree) }, timeout: o.ReadyTimeout, now: o.Now},
+	}
+	m.watchStore(s.ready.latest)
+	s.library = &goproxy.Goproxy{
+		Fetcher:       newFetcher(o, env, store, up),
+		ProxiedSumDBs: proxiedSumDBs(env),
+		Cacher:        store,
+		TempDir:       o.TempDir,
+		Transport:     up,
+		Logger:        slog.New(slog.DiscardHandler), // what went wrong is in the request's own log entry
+	}
+	s.handler = s.routes()
+	o.Log.Info("Fetching from", "upstream", redactList(env.GOPROXY), "checksumDatabase", env.SumDBName())
+	return s, nil
+}
+
+func newFetcher(o Options, env Environment, store *Store, up *upstream) *fetcher {
+	direct := env.GONOPROXY
+	if direct == "" {
+		direct = env.GOPRIVATE
+	}
+	return &fetcher{
+		store: store, direct: direct, timeout: o.FetchTimeout, now: o.Now, slots: semaphore.NewWeighted(int64(o.MaxFetches)),
+		make: func() goproxy.Fetcher {
+			return &goproxy.GoFetcher{Env: env.variables(), TempDir: o.TempDir, Transport: up}
+		},
+	}
+}
+
+// proxiedSumDBs lets clients without a way out reach the checksum database.
+// Whether it is listed depends on the settings alone: instances that disagree
+// about it would make clients fail.
+func proxiedSumDBs(env Environment) []string {
+	name := env.SumDBName()
+	if name == "" {
+		return nil
+	}
+	return []string{name + " " + sumdbURL(name)}
+}
+
+// ServeHTTP implements http.Handler.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
+
+// Serve answers requests until ctx ends, then lets those under way finish for
+// at most the given time. It closes the listener.
+func (s *Server) Serve(ctx context.Context, listener net.Listener, tlsConfig *tls.Config, shutdownTimeout time.Duration) error {
+	server := &http.Server{
+		Handler:           s,
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		TLSConfig:         tlsConfig,
+		ErrorLog:          slog.NewLogLogger(logr.ToSlogHandler(s.log.WithName("http")), slog.LevelInfo),
+	}
+	served := make(chan error, 1)
+	go func() {
+		if tlsConfig != nil {
+			served <- server.ServeTLS(listener, "", "")
+			return
+		}
+		served <- server.Serve(listener)
+	}()
+	select {
+	case err := <-served:
+		return fmt.Errorf("serve: %w", err)
+	case <-ctx.Done():
+	}
+	s.log.Info("Stopping: letting requests under way finish", "atMost", shutdownTimeout.String())
+	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
+	defer cancel()
+	if err := server.Shutdown(bounded); err != nil {
+		return errors.Join(fmt.Errorf("stop within %s: %w", shutdownTimeout, err), server.Close())
+	}
+	return nil
+}

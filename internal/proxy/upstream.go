@@ -1,0 +1,175 @@
+package proxy
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+)
+
+// requestIDHeader carries one id from the router to the upstream.
+const requestIDHeader = "X-Request-ID"
+
+// sumdbScheme marks requests to a checksum database. The library wants one
+// fixed address for it; where it really is, is decided per request.
+const sumdbScheme = "sumdb"
+
+// maxAttempts limits how often one client request asks the same upstream URL.
+// The library alone would ask ten times: with three tries of a router and
+// three of the go command that makes ninety.
+const maxAttempts = 3
+
+func sumdbURL(name string) string { return sumdbScheme + "://" + name }
+
+// upstream sends the library's requests: it bounds each in time and number,
+// passes the request id on, finds the way to the checksum database, and
+// records what became of it.
+type upstream struct {
+	base    http.RoundTripper
+	proxies []*url.URL
+	routes  sync.Map // checksum database name → *url.URL, its base
+	timeout time.Duration
+	metrics *metrics
+	now     func() time.Time
+}
+
+func newUpstream(env Environment, timeout time.Duration, m *metrics, now func() time.Time) (*upstream, error) {
+	u := &upstream{timeout: timeout, metrics: m, now: now}
+	for _, proxy := range env.proxies() {
+		parsed, err := url.Parse(proxy)
+		if err != nil || parsed.Scheme == "" {
+			return nil, fmt.Errorf("GOPROXY=%q: %q is not the URL of a proxy", redactList(env.GOPROXY), redactList(proxy))
+		}
+		u.proxies = append(u.proxies, parsed.JoinPath("/")) // an absolute path even if it had none
+	}
+	transport := &http.Transport{
+		Proxy:                 http.ProxyFromEnvironment,
+		DialContext:           (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+		ForceAttemptHTTP2:     true,
+		MaxIdleConns:          128,
+		MaxIdleConnsPerHost:   64,
+		IdleConnTimeout:       90 * time.Second,
+		TLSHandshakeTimeout:   10 * time.Second,
+		ExpectContinueTimeout: time.Second,
+	}
+	transport.RegisterProtocol("file", http.NewFileTransport(http.Dir("/")))
+	u.base = transport
+	return u, nil
+}
+
+// errGiveUp ends the library's retries, which stop at a deadline only.
+type errGiveUp struct{ url string }
+
+func (e errGiveUp) Error() string {
+	return fmt.Sprintf("gave up on %s after %d attempts", e.url, maxAttempts)
+}
+func (errGiveUp) Is(target error) bool { return target == context.DeadlineExceeded }
+
+// RoundTrip implements http.RoundTripper.
+func (u *upstream) RoundTrip(req *http.Request) (*http.Response, error) {
+	o := outcomeOf(req.Context())
+	if clean := req.URL.Redacted(); o.attempt(clean) > maxAttempts {
+		return nil, errGiveUp{clean}
+	}
+	start := u.now()
+	resp, err := u.bounded(req, o)
+	status := 0
+	if resp != nil {
+		status = resp.StatusCode
+	}
+	o.upstream(status, err)
+	u.metrics.upstream(status, err, u.now().Sub(start))
+	return resp, err
+}
+
+// bounded sends a copy of the request that carries the id and ends with the
+// timeout even if the caller set none.
+func (u *upstream) bounded(req *http.Request, o *outcome) (*http.Response, error) {
+	ctx, cancel := context.WithTimeout(req.Context(), u.timeout)
+	out := req.Clone(ctx)
+	if o != nil && o.requestID != "" {
+		out.Header.Set(requestIDHeader, o.requestID)
+	}
+	send := u.base.RoundTrip
+	if out.URL.Scheme == sumdbScheme {
+		send = u.sumdb
+	}
+	resp, err := send(out)
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	resp.Body = &cancelBody{ReadCloser: resp.Body, cancel: cancel}
+	return resp, nil
+}
+
+// sumdb asks for a page of a checksum database.
+func (u *upstream) sumdb(req *http.Request) (*http.Response, error) {
+	base, refusal, err := u.route(req)
+	if err != nil || refusal != nil {
+		return refusal, err
+	}
+	return u.get(req, base.JoinPath(req.URL.Path))
+}
+
+// route finds where a checksum database is to be asked: through the first
+// upstream proxy that says it proxies it, or at its own address if all of
+// them say that they do not, as the go command does. An answer that is
+// neither is returned as the refusal.
+func (u *upstream) route(req *http.Request) (base *url.URL, refusal *http.Response, err error) {
+	name := req.URL.Host
+	if known, ok := u.routes.Load(name); ok {
+		return known.(*url.URL), nil, nil
+	}
+	base = &url.URL{Scheme: "https", Host: name, Path: "/"}
+	for _, proxy := range u.proxies {
+		candidate := proxy.JoinPath("sumdb", name)
+		supported, err := u.get(req, candidate.JoinPath("supported"))
+		if err != nil {
+			return nil, nil, err
+		}
+		switch supported.StatusCode {
+		case http.StatusOK:
+			base = candidate
+		case http.StatusNotFound, http.StatusGone:
+		default:
+			return nil, supported, nil
+		}
+		drain(supported)
+		if base == candidate {
+			break
+		}
+	}
+	u.routes.Store(name, base)
+	return base, nil, nil
+}
+
+func (u *upstream) get(req *http.Request, target *url.URL) (*http.Response, error) {
+	out := req.Clone(req.Context())
+	out.URL, out.Host = target, ""
+	resp, err := u.base.RoundTrip(out)
+	if err != nil {
+		return nil, fmt.Errorf("ask %s: %w", redactList(strings.TrimSuffix(target.String(), "/")), err)
+	}
+	return resp, nil
+}
+
+func drain(resp *http.Response) {
+	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 64<<10)) // only to reuse the connection
+	_ = resp.Body.Close()
+}
+
+type cancelBody struct {
+	io.ReadCloser
+	cancel context.CancelFunc
+}
+
+func (b *cancelBody) Close() error {
+	defer b.cancel()
+	return b.ReadCloser.Close()
+}
