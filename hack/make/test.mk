@@ -1,0 +1,44 @@
+##@ Test
+
+# How long one go test may take before it is killed with a stack trace.
+TEST_TIMEOUT ?= 10m
+E2E_TIMEOUT ?= 30m
+# RACE=1 runs unit and integration tests with the race detector (needs gcc).
+ifeq ($(RACE),1)
+TEST_ENV := CGO_ENABLED=1
+TEST_FLAGS := -race
+endif
+
+# A test needs an API server if, and only if, it imports the package that
+# starts one; so nobody has to keep a list.
+LIST_TESTS = go list -f '{{.ImportPath}}{{range .TestImports}} {{.}}{{end}}{{range .XTestImports}} {{.}}{{end}}' ./... | grep -vE '^[^ ]+/test/(e2e|perf|upgrade)( |/|$$)'
+NEEDS_SERVER = gocache.dev/operator/internal/testing/env( |$$)
+UNIT = $$($(LIST_TESTS) | { grep -vE '$(NEEDS_SERVER)' || true; } | cut -d' ' -f1)
+INTEGRATION = $$($(LIST_TESTS) | { grep -E '$(NEEDS_SERVER)' || true; } | cut -d' ' -f1)
+
+.PHONY: test
+test: test-unit test-integration test-e2e ## Run every test: unit, integration (real API server), e2e (real cluster).
+
+.PHONY: test-unit
+test-unit: ## Run the tests that need nothing but Go.
+	$(TEST_ENV) go test $(TEST_FLAGS) -timeout $(TEST_TIMEOUT) $(UNIT)
+	cd hack/devcluster && $(TEST_ENV) go test $(TEST_FLAGS) -timeout $(TEST_TIMEOUT) ./...
+
+.PHONY: test-integration
+test-integration: ## Run the tests that need a kube-apiserver and etcd.
+	export KUBEBUILDER_ASSETS=$${KUBEBUILDER_ASSETS:-$$($(MAKE) -s kubebuilder-assets)}; \
+	$(TEST_ENV) go test $(TEST_FLAGS) -timeout $(TEST_TIMEOUT) $(INTEGRATION)
+
+.PHONY: test-e2e
+test-e2e: ## Run the stories on a real cluster (CLUSTER=local, kind or current).
+	go test -count=1 -timeout $(E2E_TIMEOUT) ./test/e2e/...
+
+##@ Demo
+
+.PHONY: demo
+demo: ## Start a real cluster here and walk through the whole story on it (CLUSTER=local, kind or current).
+	go run ./hack/demo up
+
+.PHONY: demo-down
+demo-down: ## Remove everything that demo has made.
+	go run ./hack/demo down

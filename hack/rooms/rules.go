@@ -1,0 +1,124 @@
+package rooms
+
+// module is the import path of this repository.
+const module = "gocache.dev/operator"
+
+// room is one folder with the packages below it. The longest matching folder
+// rules; a package in no room is a breach.
+type room struct {
+	// dir relative to the top; "." is the top itself.
+	dir string
+	// exact is true when the room is dir alone, without the folders below.
+	exact bool
+	// may lists the rooms of this repository that it may import, beside
+	// itself. "*" is all of them.
+	may []string
+	// isolated is true when packages of this room must not import each other.
+	isolated bool
+	// bans are imports from elsewhere that the room must do without.
+	bans []ban
+	// why is said to the one whose import is refused.
+	why string
+}
+
+// ban refuses an import from outside this repository, or from the standard
+// library.
+type ban struct {
+	// path of the import; the packages below it are banned as well.
+	path string
+	// deep bans also what is imported by way of others.
+	deep bool
+	// why is said to the one whose import is refused.
+	why string
+}
+
+var (
+	noKubernetes = []ban{
+		{"k8s.io", true, "this room knows nothing of Kubernetes"},
+		{"sigs.k8s.io", true, "this room knows nothing of Kubernetes"},
+	}
+	pure = []ban{
+		{"k8s.io/client-go", true, "a plan has no client: it gets facts and returns a decision"},
+		{"sigs.k8s.io/controller-runtime", true, "a plan has no client: it gets facts and returns a decision"},
+		{"context", false, "a plan never waits, so it has nothing to cancel"},
+		{"os", false, "a plan reads no environment and no file"},
+		{"math/rand", false, "a plan is repeatable: derive spread from a hash of the object's name"},
+		{"crypto/rand", false, "a plan is repeatable: derive spread from a hash of the object's name"},
+		{"log", false, "a plan speaks through what it returns"},
+		{"github.com/go-logr", false, "a plan speaks through what it returns"},
+		{"k8s.io/klog", false, "a plan speaks through what it returns"},
+		{"net/http", false, "a plan has no client: it gets facts and returns a decision"},
+	}
+	noManager = []ban{
+		{"sigs.k8s.io/controller-runtime", true, "the router watches one object; a manager would be most of its memory"},
+	}
+)
+
+// rooms is the law.
+var rooms = []room{
+	{dir: ".", exact: true, may: []string{"internal/cmd/manager"},
+		why: "main.go only starts the manager's command"},
+	{dir: "api", why: "the API names things and depends on none of them"},
+
+	{dir: "controllers", exact: true, may: []string{"controllers", "internal/kube", "api"},
+		why: "setup.go lists the controllers and hands them what they need"},
+	{dir: "controllers", isolated: true, may: []string{"api", "internal/plan", "internal/kube", "internal/domain"},
+		why: "a controller observes, asks plan, and acts through kube; controllers meet through API objects only"},
+
+	{dir: "internal/domain", bans: noKubernetes,
+		why: "domain is plain knowledge of Go's caches and proxies, usable without the rest"},
+	{dir: "internal/plan", may: []string{"api", "internal/domain"}, bans: pure,
+		why: "plan decides from values alone"},
+	{dir: "internal/kube", may: []string{"api", "internal/plan", "internal/domain", "internal/router/weights"},
+		why: "kube carries out decisions and knows no controller"},
+	{dir: "internal/agent", may: []string{"internal/domain"}, bans: noKubernetes,
+		why: "the agent runs in pods without a token, and on laptops"},
+	{dir: "internal/proxy", may: []string{"internal/domain"}, bans: noKubernetes,
+		why: "the proxy serves modules and knows no cluster"},
+	{dir: "internal/router/weights", bans: noKubernetes,
+		why: "the format of the weights is shared by the writer and the reader and needs neither"},
+	{dir: "internal/router", bans: noManager,
+		why: "the router reads weights and answers HAProxy"},
+	{dir: "internal/cli", may: []string{"api", "internal/plan", "internal/kube", "internal/domain"},
+		why: "the command line uses the same decisions as the operator, but runs no controller"},
+
+	{dir: "internal/cmd", isolated: true, may: []string{"*"},
+		why: "each program starts itself alone"},
+	{dir: "internal/cmd/gocache-agent", may: []string{"internal/agent", "internal/domain"}, bans: noKubernetes,
+		why: "the agent runs in pods without a token, and on laptops"},
+	{dir: "internal/cmd/gocache-proxy", may: []string{"internal/proxy", "internal/domain"}, bans: noKubernetes,
+		why: "the proxy serves modules and knows no cluster"},
+	{dir: "internal/cmd/gocache-router", may: []string{"internal/router"}, bans: noManager,
+		why: "the router reads weights and answers HAProxy"},
+
+	{dir: "internal/testing", may: []string{"*"}, why: "helpers of tests may reach everything"},
+	{dir: "test", may: []string{"*"}, why: "black-box tests may reach everything"},
+	{dir: "hack", may: []string{"*"}, why: "tools of this repository may reach everything"},
+}
+
+// testHelpers is the room that only tests may import.
+const testHelpers = "internal/testing"
+
+// mayUseTesting lists the rooms that hold nothing but tests and their helpers.
+var mayUseTesting = []string{testHelpers, "test"}
+
+// lines bounds the files that only start something: flags in, one call out.
+var lines = []struct {
+	dir   string
+	most  int
+	exact bool
+}{
+	{".", 40, true},
+	{"internal/cmd", 150, false},
+}
+
+// customers lists what may lie at the top: what somebody who comes to use the
+// operator, or to change it, looks for.
+var customers = map[string]bool{
+	"README.md": true, "LICENSE": true, "CONTRIBUTING.md": true, "PROJECT": true,
+	"Makefile": true, "Dockerfile": true, "go.mod": true, "go.sum": true, "main.go": true,
+	"api": true, "config": true, "controllers": true, "docs": true, "hack": true, "internal": true, "test": true,
+	".ci": true, ".dockerignore": true, ".editorconfig": true, ".git": true, ".gitignore": true, ".golangci.yml": true,
+	// Left by the build and ignored by git.
+	"bin": true, "dist": true,
+}
