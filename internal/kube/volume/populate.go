@@ -1,0 +1,153 @@
+package volume
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+
+	"gocache.dev/operator/api/v1alpha1"
+)
+
+// What stands on a prime, beside its reference to the user's claim.
+const (
+	// PrimeLabel marks a prime; its value is the uid of the user's claim. A
+	// prime also carries v1alpha1.PopulatedFromAnnotation, so that whoever
+	// drops snapshots sees which one is being cloned.
+	PrimeLabel = v1alpha1.GroupName + "/prime-for"
+	// PrimeNodeAnnotation is the node that a prime was made for. It stays when
+	// the provisioner gives the node back.
+	PrimeNodeAnnotation = v1alpha1.GroupName + "/prime-node"
+)
+
+// Annotations of others that a population reads and writes.
+const (
+	// SelectedNodeAnnotation on a claim is the node that the scheduler chose.
+	// The provisioner removes it when it cannot make a volume there.
+	SelectedNodeAnnotation = "volume.kubernetes.io/selected-node"
+	// boundByControllerAnnotation on a volume says that it was there before
+	// the claim: a provisioner makes a volume with its claim already in it.
+	boundByControllerAnnotation = "pv.kubernetes.io/bound-by-controller"
+)
+
+// PrimeName is the name of the prime of a user's claim.
+func PrimeName(claim types.UID) string {
+	return "prime-" + string(claim)
+}
+
+// Prime is the claim through which a clone for a user's claim is made.
+type Prime struct {
+	// For is the user's claim.
+	For *corev1.PersistentVolumeClaim
+	// From names the CacheSnapshot that is cloned.
+	From string
+	// Snapshot is its VolumeSnapshot.
+	Snapshot string
+	// Node that the volume has to be reachable from; empty: any.
+	Node string
+}
+
+// Object is the prime as an object to create. Everything that the cluster
+// compares when it binds a volume to a claim is that of the user's claim.
+func (p Prime) Object() *corev1.PersistentVolumeClaim {
+	pvc := Claim{
+		Namespace: p.For.Namespace, Name: PrimeName(p.For.UID),
+		Labels: map[string]string{
+			v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue,
+			PrimeLabel:              string(p.For.UID),
+		},
+		Class:       p.For.Spec.StorageClassName,
+		AccessModes: p.For.Spec.AccessModes,
+		Size:        *p.For.Spec.Resources.Requests.Storage(),
+		Snapshot:    p.Snapshot,
+	}.Object()
+	pvc.Spec.VolumeMode = p.For.Spec.VolumeMode
+	pvc.Spec.VolumeAttributesClassName = p.For.Spec.VolumeAttributesClassName
+	pvc.Annotations = map[string]string{v1alpha1.PopulatedFromAnnotation: p.From}
+	if p.Node != "" {
+		pvc.Annotations[PrimeNodeAnnotation] = p.Node
+		pvc.Annotations[SelectedNodeAnnotation] = p.Node
+	}
+	return pvc
+}
+
+// Create makes the prime, controlled by the user's claim so that it goes with
+// it. It is created and never applied: the provisioner takes the node from it,
+// and an apply would put it back. One that is there already is no error.
+func (p Prime) Create(ctx context.Context, c client.Client, fieldOwner string) error {
+	prime := p.Object()
+	if err := controllerutil.SetControllerReference(p.For, prime, c.Scheme()); err != nil {
+		return fmt.Errorf("prime of %s/%s: %w", p.For.Namespace, p.For.Name, err)
+	}
+	err := c.Create(ctx, prime, client.FieldOwner(fieldOwner))
+	if err != nil && !apierrors.IsAlreadyExists(err) {
+		return fmt.Errorf("create prime %s/%s: %w", prime.Namespace, prime.Name, err)
+	}
+	return nil
+}
+
+// IsPrimeOf says whether a claim is the prime that was made for a user's claim.
+func IsPrimeOf(prime, claim *corev1.PersistentVolumeClaim) bool {
+	source := prime.Spec.DataSource
+	return metav1.IsControlledBy(prime, claim) &&
+		prime.Labels[PrimeLabel] == string(claim.UID) &&
+		prime.Annotations[v1alpha1.PopulatedFromAnnotation] != "" &&
+		source != nil && source.Kind == snapshotKind && ptr.Deref(source.APIGroup, "") == snapshotGroup
+}
+
+// HeldBy says whether a volume is reserved for, or bound to, this very claim.
+func HeldBy(pv *corev1.PersistentVolume, claim *corev1.PersistentVolumeClaim) bool {
+	return claim != nil && pv.Spec.ClaimRef != nil && pv.Spec.ClaimRef.UID == claim.UID
+}
+
+// Preexisting says whether a volume was there before the claim that has it,
+// and so was not made from what the claim asks for.
+func Preexisting(pv *corev1.PersistentVolume, claim *corev1.PersistentVolumeClaim) bool {
+	_, matched := pv.Annotations[boundByControllerAnnotation]
+	return matched || pv.CreationTimestamp.Before(&claim.CreationTimestamp)
+}
+
+// HandOver gives the volume of a prime to the user's claim and notes the
+// CacheSnapshot on it, in one write on top of what was read. The claim is
+// named by its uid, so that the volume is reserved for it at every moment and
+// no other claim of the class, or of the same name, can take it.
+func HandOver(ctx context.Context, c client.Client, pv *corev1.PersistentVolume, claim *corev1.PersistentVolumeClaim, from, fieldOwner string) error {
+	patch, err := json.Marshal(map[string]any{
+		"metadata": map[string]any{
+			"resourceVersion": pv.ResourceVersion,
+			"annotations":     map[string]any{v1alpha1.PopulatedFromAnnotation: from},
+		},
+		"spec": map[string]any{"claimRef": map[string]any{
+			"apiVersion": "v1", "kind": "PersistentVolumeClaim",
+			"namespace": claim.Namespace, "name": claim.Name, "uid": claim.UID,
+			"resourceVersion": nil, // of the prime
+		}},
+	})
+	if err != nil {
+		return fmt.Errorf("hand over %s: %w", pv.Name, err)
+	}
+	target := &corev1.PersistentVolume{ObjectMeta: metav1.ObjectMeta{Name: pv.Name}}
+	if err := c.Patch(ctx, target, client.RawPatch(types.MergePatchType, patch), client.FieldOwner(fieldOwner)); err != nil {
+		return fmt.Errorf("hand over volume %s to claim %s/%s: %w", pv.Name, claim.Namespace, claim.Name, err)
+	}
+	return nil
+}
+
+// FreeNode takes the chosen node from a claim, on top of what was read, so
+// that the scheduler chooses again for its pod. A claim that is gone needs none.
+func FreeNode(ctx context.Context, c client.Client, claim *corev1.PersistentVolumeClaim, fieldOwner string) error {
+	freed := claim.DeepCopy()
+	delete(freed.Annotations, SelectedNodeAnnotation)
+	patch := client.MergeFromWithOptions(claim, client.MergeFromWithOptimisticLock{})
+	if err := c.Patch(ctx, freed, patch, client.FieldOwner(fieldOwner)); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("free the node of claim %s/%s: %w", claim.Namespace, claim.Name, err)
+	}
+	return nil
+}

@@ -1,0 +1,112 @@
+package populate
+
+import "time"
+
+// State names where a population stands. Each says at most one thing to a
+// person.
+type State string
+
+// The states; see the package comment for their order.
+const (
+	// Deleting: the user's claim is being deleted.
+	Deleting State = "Deleting"
+	// Lost: the user's claim has lost its volume; only its owner can help.
+	Lost State = "Lost"
+	// Preset: the user's claim asks for one volume by name, or is being bound.
+	Preset State = "Preset"
+	// Populated: the user's claim has the volume that was cloned for it.
+	Populated State = "Populated"
+	// Unpopulated: the user's claim has a volume that was not cloned for it.
+	Unpopulated State = "Unpopulated"
+
+	// SourceElsewhere: the claim names a source in another namespace.
+	SourceElsewhere State = "SourceElsewhere"
+	// SourceNotFound: what the claim names does not exist.
+	SourceNotFound State = "SourceNotFound"
+	// NothingVerified: the cache has no verified snapshot to offer now.
+	NothingVerified State = "NothingVerified"
+	// Unverified: the snapshot has no verdict yet.
+	Unverified State = "Unverified"
+	// Convicted: the snapshot holds wrong bytes.
+	Convicted State = "Convicted"
+	// Skipped: the snapshot is exempt from verification, and so never offered.
+	Skipped State = "Skipped"
+	// SnapshotDeleting: the snapshot is on its way out.
+	SnapshotDeleting State = "SnapshotDeleting"
+	// SnapshotNotReady: the CSI snapshot is missing or cannot be restored now.
+	SnapshotNotReady State = "SnapshotNotReady"
+	// TooSmall: the claim asks for less than the snapshot holds.
+	TooSmall State = "TooSmall"
+	// NoClass: the claim has no storage class, so nothing makes volumes for it.
+	NoClass State = "NoClass"
+	// ClassNotFound: its storage class does not exist.
+	ClassNotFound State = "ClassNotFound"
+	// ClassCannotClone: its class belongs to another driver than the snapshot.
+	ClassCannotClone State = "ClassCannotClone"
+	// Forbidden: the API server refuses the prime, as a quota does.
+	Forbidden State = "Forbidden"
+
+	// AwaitingNode: the scheduler has not chosen a node yet.
+	AwaitingNode State = "AwaitingNode"
+	// Ready: the prime is to be made.
+	Ready State = "Ready"
+	// Cloning: the provisioner makes the prime's volume.
+	Cloning State = "Cloning"
+	// CloneSilent: the provisioner has said nothing for long.
+	CloneSilent State = "CloneSilent"
+	// CloneFailing: the provisioner reports an error, and tries again.
+	CloneFailing State = "CloneFailing"
+	// Cloned: the prime's volume is to be handed over.
+	Cloned State = "Cloned"
+	// Binding: the volume is handed over, and not bound yet.
+	Binding State = "Binding"
+
+	// NodeRejected: the provisioner gave the node back.
+	NodeRejected State = "NodeRejected"
+	// NodeChanged: the prime was made for another node than the claim's.
+	NodeChanged State = "NodeChanged"
+	// SnapshotWithdrawn: the snapshot may not be cloned any more.
+	SnapshotWithdrawn State = "SnapshotWithdrawn"
+	// VolumeLost: the prime's volume was deleted.
+	VolumeLost State = "VolumeLost"
+	// VolumeTaken: the prime's volume belongs to another claim.
+	VolumeTaken State = "VolumeTaken"
+	// NotAClone: the prime was bound to a volume that was there before.
+	NotAClone State = "NotAClone"
+	// Obstructed: a claim of the prime's name exists and is not ours.
+	Obstructed State = "Obstructed"
+	// Clearing: a prime is on its way out.
+	Clearing State = "Clearing"
+)
+
+// Action is what to do now.
+type Action string
+
+// The actions.
+const (
+	// Wait changes nothing.
+	Wait Action = "Wait"
+	// MakePrime makes the prime from the chosen snapshot.
+	MakePrime Action = "MakePrime"
+	// HandOver gives the prime's volume to the user's claim.
+	HandOver Action = "HandOver"
+	// FreeNode takes the node from the user's claim, so that the scheduler
+	// chooses again, and then drops the prime.
+	FreeNode Action = "FreeNode"
+	// DropPrime deletes the prime.
+	DropPrime Action = "DropPrime"
+)
+
+// Decision is the outcome of one pass.
+type Decision struct {
+	// State that the population is in.
+	State State
+	// Action to take.
+	Action Action
+	// Snapshot that it speaks of, if any.
+	Snapshot string
+	// Detail is somebody else's word for it, if any.
+	Detail string
+	// After which to look again; zero: something else will wake us.
+	After time.Duration
+}

@@ -1,0 +1,126 @@
+package populate
+
+import "time"
+
+// Facts are all that is known about one population.
+type Facts struct {
+	// Claim of the user.
+	Claim Claim
+	// Prime made for it; nil: there is none.
+	Prime *Prime
+	// Volume that the claim has or, while it has none, that the prime has;
+	// nil: neither has one, or it is gone.
+	Volume *Volume
+	// Source of the content. Not looked at once the claim has a volume.
+	Source Source
+	// Class of the storage. Looked at while there is no prime.
+	Class Class
+}
+
+// Claim is the user's claim.
+type Claim struct {
+	// Deleting: it is on its way out.
+	Deleting bool
+	// Bound and Lost are its phases.
+	Bound, Lost bool
+	// VolumeName that it asks for or has.
+	VolumeName string
+	// Node that the scheduler chose for its first consumer.
+	Node string
+	// Bytes that it asks for.
+	Bytes int64
+}
+
+// Prime is the claim that the clone is made through.
+type Prime struct {
+	// Foreign: it is not controlled by the user's claim, or not made from a snapshot.
+	Foreign bool
+	// Deleting: it is on its way out.
+	Deleting bool
+	// Bound to its volume, as the cluster reports it.
+	Bound bool
+	// VolumeName that it has or had.
+	VolumeName string
+	// Node that it asks for now; the provisioner removes it to give the node back.
+	Node string
+	// MadeForNode is what Node was when it was made.
+	MadeForNode string
+	// Age since it was made.
+	Age time.Duration
+	// Complaint is the provisioner's last word about it.
+	Complaint string
+}
+
+// Holder says whose a volume is.
+type Holder int
+
+// The holders of a volume.
+const (
+	// HeldByOther: neither by the user's claim nor by the prime.
+	HeldByOther Holder = iota
+	// HeldByClaim is the user's claim, by uid.
+	HeldByClaim
+	// HeldByPrime is the prime, by uid.
+	HeldByPrime
+)
+
+// Volume is a persistent volume.
+type Volume struct {
+	// Holder that it is reserved for or bound to.
+	Holder Holder
+	// PopulatedFrom is the CacheSnapshot that it was handed over with.
+	PopulatedFrom string
+	// Preexisting: it was there before the prime, so it is no clone.
+	Preexisting bool
+}
+
+// Trust is what is known of a snapshot's content.
+type Trust int
+
+// The degrees of trust.
+const (
+	// Unknown: not checked yet, or nobody could tell.
+	Unknown Trust = iota
+	// Verified: proven intact.
+	Verified
+	// Corrupt: proven to hold wrong bytes.
+	Corrupt
+	// Unchecked: nobody shall check it.
+	Unchecked
+)
+
+// Source is what the claim names, and the snapshot that is chosen.
+type Source struct {
+	// Elsewhere is the other namespace that the claim names; empty: its own.
+	Elsewhere string
+	// Found: the object that the claim names exists.
+	Found bool
+	// Snapshot is the CacheSnapshot chosen: the one that the prime was made
+	// from, or else the one to begin with now; empty: there is none.
+	Snapshot string
+	// SnapshotFound: the CacheSnapshot exists, and is of the named source.
+	SnapshotFound bool
+	// SnapshotDeleting: it or its CSI snapshot is on its way out, or the latter
+	// is gone.
+	SnapshotDeleting bool
+	// Trust in its content.
+	Trust Trust
+	// Restorable: its CSI snapshot exists and can be restored.
+	Restorable bool
+	// Bytes that a clone has at least.
+	Bytes int64
+	// Driver that cut the CSI snapshot; empty: not known.
+	Driver string
+}
+
+// Class is the storage class of the claim.
+type Class struct {
+	// Name of it; empty: the claim has none.
+	Name string
+	// Found: it exists.
+	Found bool
+	// WaitsForNode: a volume is made only once the scheduler has chosen a node.
+	WaitsForNode bool
+	// Provisioner of its volumes.
+	Provisioner string
+}

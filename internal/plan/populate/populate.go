@@ -1,0 +1,191 @@
+package populate
+
+import "time"
+
+const (
+	// complainAfter is the age of a prime at which a provisioner's complaint
+	// is passed on: most first complaints cure themselves.
+	complainAfter = 10 * time.Second
+	// silentAfter is the age of a prime at which a silent provisioner is
+	// worth a word.
+	silentAfter = 2 * time.Minute
+
+	// soon, later are the pauses before what no watch reports is looked at again.
+	soon  = 15 * time.Second
+	later = time.Minute
+)
+
+// Next says what to do about one claim.
+func Next(f Facts) Decision {
+	switch {
+	case f.Claim.Deleting:
+		return dropping(f, Decision{State: Deleting})
+	case f.Claim.Lost:
+		return dropping(f, Decision{State: Lost})
+	case f.Claim.Bound:
+		return dropping(f, bound(f))
+	case f.Prime == nil:
+		return withoutPrime(f)
+	case f.Prime.Foreign:
+		return wait(Obstructed, f, later)
+	case f.Prime.Deleting:
+		return wait(Clearing, f, 0)
+	case f.Prime.VolumeName != "":
+		return withVolume(f)
+	default:
+		return withPrime(f)
+	}
+}
+
+// bound judges a claim that has its volume.
+func bound(f Facts) Decision {
+	switch {
+	case f.Volume == nil || f.Volume.Holder != HeldByClaim:
+		return Decision{State: Lost} // the cluster is about to say so
+	case f.Volume.PopulatedFrom != "":
+		return Decision{State: Populated, Snapshot: f.Volume.PopulatedFrom}
+	default:
+		return Decision{State: Unpopulated}
+	}
+}
+
+// dropping removes a prime that has no purpose any more.
+func dropping(f Facts, d Decision) Decision {
+	d.Action = Wait
+	if f.Prime != nil && !f.Prime.Foreign && !f.Prime.Deleting {
+		d.Action = DropPrime
+	}
+	return d
+}
+
+// withoutPrime says whether a population can begin.
+func withoutPrime(f Facts) Decision {
+	if f.Claim.VolumeName != "" {
+		return wait(Preset, f, 0)
+	}
+	if d := unusable(f); d != nil {
+		return *d
+	}
+	if d := unfit(f); d != nil {
+		return *d
+	}
+	if f.Class.WaitsForNode && f.Claim.Node == "" {
+		return wait(AwaitingNode, f, 0)
+	}
+	return Decision{State: Ready, Action: MakePrime, Snapshot: f.Source.Snapshot, After: soon}
+}
+
+// unusable says why the source offers nothing, or nil.
+func unusable(f Facts) *Decision {
+	s := f.Source
+	var d Decision
+	switch {
+	case s.Elsewhere != "":
+		d = wait(SourceElsewhere, f, 0)
+	case !s.Found:
+		d = wait(SourceNotFound, f, 0)
+	case s.Snapshot == "" || !s.SnapshotFound:
+		d = wait(NothingVerified, f, 0)
+	case s.Trust == Unchecked:
+		d = wait(Skipped, f, 0)
+	case s.Trust == Corrupt:
+		d = wait(Convicted, f, 0)
+	case s.SnapshotDeleting:
+		d = wait(SnapshotDeleting, f, later)
+	case s.Trust != Verified:
+		d = wait(Unverified, f, 0)
+	case !s.Restorable:
+		d = wait(SnapshotNotReady, f, soon)
+	default:
+		return nil
+	}
+	return &d
+}
+
+// unfit says why the claim cannot hold a clone of the source, or nil.
+func unfit(f Facts) *Decision {
+	var d Decision
+	switch {
+	case f.Claim.Bytes < f.Source.Bytes:
+		d = wait(TooSmall, f, 0)
+	case f.Class.Name == "":
+		d = wait(NoClass, f, later)
+	case !f.Class.Found:
+		d = wait(ClassNotFound, f, later)
+	case f.Source.Driver != "" && f.Source.Driver != f.Class.Provisioner:
+		d = wait(ClassCannotClone, f, later)
+	default:
+		return nil
+	}
+	return &d
+}
+
+// withPrime judges a prime that has no volume yet.
+func withPrime(f Facts) Decision {
+	p := f.Prime
+	switch {
+	case moved(f):
+		return drop(NodeChanged, f)
+	case withdrawn(f.Source):
+		return drop(SnapshotWithdrawn, f)
+	case p.MadeForNode != "" && p.Node == "":
+		d := drop(NodeRejected, f)
+		d.Action, d.Detail = FreeNode, p.Complaint
+		return d
+	case p.Complaint != "" && p.Age >= complainAfter:
+		d := wait(CloneFailing, f, later)
+		d.Detail = p.Complaint
+		return d
+	case p.Age >= silentAfter:
+		return wait(CloneSilent, f, later)
+	default:
+		return wait(Cloning, f, soon)
+	}
+}
+
+// withVolume judges a prime that has, or had, its volume.
+func withVolume(f Facts) Decision {
+	switch {
+	case f.Volume == nil:
+		return drop(VolumeLost, f)
+	case f.Volume.Holder == HeldByClaim:
+		return wait(Binding, f, later)
+	case f.Volume.Holder == HeldByOther:
+		return drop(VolumeTaken, f)
+	case !f.Prime.Bound:
+		return wait(Cloning, f, soon)
+	case f.Volume.Preexisting:
+		// Dropping the prime would release somebody's volume, and the next
+		// prime might take another: a person has to look.
+		return wait(NotAClone, f, 0)
+	case f.Source.Trust == Corrupt:
+		return drop(SnapshotWithdrawn, f)
+	case moved(f):
+		return drop(NodeChanged, f)
+	case f.Claim.VolumeName != "":
+		return wait(Preset, f, later)
+	default:
+		// A snapshot that was deleted meanwhile does no harm: the clone is
+		// complete, and was made of verified content.
+		return Decision{State: Cloned, Action: HandOver, Snapshot: f.Source.Snapshot}
+	}
+}
+
+// moved says that the scheduler's choice is no longer what the prime was made for.
+func moved(f Facts) bool {
+	return f.Prime.MadeForNode != "" && f.Prime.MadeForNode != f.Claim.Node
+}
+
+// withdrawn says that a snapshot may not, or cannot, be cloned any more. One
+// that cannot be restored at the moment is left to the provisioner.
+func withdrawn(s Source) bool {
+	return !s.SnapshotFound || s.SnapshotDeleting || s.Trust != Verified
+}
+
+func wait(state State, f Facts, after time.Duration) Decision {
+	return Decision{State: state, Action: Wait, Snapshot: f.Source.Snapshot, After: after}
+}
+
+func drop(state State, f Facts) Decision {
+	return Decision{State: state, Action: DropPrime, Snapshot: f.Source.Snapshot}
+}
