@@ -1,0 +1,94 @@
+// Command gocache-router runs beside HAProxy in a router pod and tells it,
+// by agent-check, what the operator wants of each server.
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/spf13/cobra"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/klog/v2"
+
+	"gocache.dev/operator/internal/router"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	err := command().ExecuteContext(ctx)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "gocache-router:", err)
+		os.Exit(1)
+	}
+}
+
+func command() *cobra.Command {
+	var o router.Options
+	var kubeconfig string
+	cmd := &cobra.Command{
+		Use:   "gocache-router --weights-file FILE [--configmap NAME]",
+		Short: "Answer HAProxy's agent-check from the operator's weights",
+		Long: `Answer HAProxy's agent-check from the weights that the operator publishes.
+
+The weights are read from a file at the start, so that a router starts without
+an API server, and then from a watch on one ConfigMap. When neither has
+anything good to offer, the last good weights stay in force.
+
+Pages: /healthz, /readyz (HAProxy has heard about every server), /metrics.`,
+		Args: cobra.NoArgs, SilenceUsage: true, SilenceErrors: true,
+		RunE: func(cmd *cobra.Command, _ []string) error { return run(cmd.Context(), o, kubeconfig) },
+	}
+	fs := cmd.Flags()
+	fs.StringVar(&o.Agent, "listen", "127.0.0.1:9777", "address that HAProxy asks")
+	fs.StringVar(&o.Pages, "pages-listen", ":9778", "address of /healthz, /readyz and /metrics")
+	fs.StringVar(&o.File, "weights-file", "/etc/gocache/weights/weights.json", "file that holds the weights, mounted from the ConfigMap")
+	fs.DurationVar(&o.Interval, "weights-interval", 5*time.Second, "how often the file is read again")
+	fs.StringVar(&o.Name, "configmap", "", "ConfigMap to watch (default: the file alone)")
+	fs.StringVar(&o.Namespace, "namespace", os.Getenv("POD_NAMESPACE"), "namespace of the ConfigMap")
+	fs.StringVar(&kubeconfig, "kubeconfig", "", "kubeconfig file (default: the pod's service account)")
+	return cmd
+}
+
+func run(ctx context.Context, o router.Options, kubeconfig string) error {
+	handler := slog.NewJSONHandler(os.Stderr, nil)
+	klog.SetSlogLogger(slog.New(handler))
+	o.Log, o.Now = logr.FromSlogHandler(handler), time.Now
+	if o.Name != "" {
+		client, err := newClient(kubeconfig)
+		if err != nil {
+			// Without a client the file still serves; a crash loop would not.
+			o.Log.Error(err, "Following the file alone")
+		} else {
+			o.Client = client
+		}
+	}
+	return router.Run(ctx, o)
+}
+
+func newClient(kubeconfig string) (kubernetes.Interface, error) {
+	var config *rest.Config
+	var err error
+	if kubeconfig != "" {
+		config, err = clientcmd.BuildConfigFromFlags("", kubeconfig)
+	} else {
+		config, err = rest.InClusterConfig()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("find the API server: %w", err)
+	}
+	config.UserAgent = "gocache-router"
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("connect to the API server: %w", err)
+	}
+	return client, nil
+}

@@ -1,0 +1,33 @@
+package router
+
+import (
+	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+type metrics struct {
+	registry   *prometheus.Registry
+	generation prometheus.Gauge
+	errors     *prometheus.CounterVec
+	answers    *prometheus.CounterVec
+}
+
+func newMetrics() *metrics {
+	m := &metrics{
+		registry: prometheus.NewRegistry(),
+		generation: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "gocache_router_weights_generation", Help: "Generation of the weights in force."}),
+		errors: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "gocache_router_weights_errors_total", Help: "Weights that could not be read, by source."}, []string{"source"}),
+		answers: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "gocache_router_agent_answers_total", Help: "Answers to HAProxy, by server and state."}, []string{"server", "state"}),
+	}
+	m.registry.MustRegister(m.generation, m.errors, m.answers)
+	return m
+}
+
+func (m *metrics) handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{Registry: m.registry})
+}

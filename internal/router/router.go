@@ -1,0 +1,101 @@
+package router
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/go-logr/logr"
+	"golang.org/x/sync/errgroup"
+	"k8s.io/client-go/kubernetes"
+)
+
+// Options configure the sidecar.
+type Options struct {
+	// Agent is the address HAProxy asks, on loopback.
+	Agent string
+	// Pages is the address of /healthz, /readyz and /metrics.
+	Pages string
+	// File holds the intent at the start, and is read again every Interval.
+	File     string
+	Interval time.Duration
+	// Client watches ConfigMap Name in Namespace; nil means the file alone.
+	Client          kubernetes.Interface
+	Namespace, Name string
+	// Now is the clock.
+	Now func() time.Time
+	// Log gets changes and errors.
+	Log logr.Logger
+}
+
+// Run answers HAProxy until ctx ends or something fails that a restart could
+// cure.
+func Run(ctx context.Context, o Options) error {
+	m := newMetrics()
+	intent := newIntent(o.Log, m)
+	a := newAgent(intent, m, o.Now, o.Log)
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		followFile(ctx, intent, o.File, o.Interval)
+		return nil
+	})
+	if o.Client != nil {
+		group.Go(func() error { return followConfigMap(ctx, intent, o.Client, o.Namespace, o.Name, o.Log) })
+	}
+	group.Go(func() error { return servePages(ctx, o.Pages, pages(a, m)) })
+	group.Go(func() error {
+		select {
+		case <-intent.Loaded():
+		case <-ctx.Done():
+			return nil
+		}
+		listener, err := listen(ctx, o.Agent)
+		if err != nil {
+			return err
+		}
+		o.Log.Info("Answering HAProxy", "address", listener.Addr().String())
+		return a.serve(ctx, listener)
+	})
+	return group.Wait()
+}
+
+func pages(a *agent, m *metrics) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if problem := a.problem(); problem != "" {
+			http.Error(w, problem, http.StatusServiceUnavailable)
+			return
+		}
+		_, _ = io.WriteString(w, "ok\n")
+	})
+	mux.Handle("GET /metrics", m.handler())
+	return mux
+}
+
+func servePages(ctx context.Context, address string, handler http.Handler) error {
+	listener, err := listen(ctx, address)
+	if err != nil {
+		return err
+	}
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 10 * time.Second, IdleTimeout: time.Minute}
+	stop := context.AfterFunc(ctx, func() { _ = server.Close() }) // Serve reports it
+	defer stop()
+	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve pages: %w", err)
+	}
+	return nil
+}
+
+func listen(ctx context.Context, address string) (net.Listener, error) {
+	var lc net.ListenConfig
+	listener, err := lc.Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", address, err)
+	}
+	return listener, nil
+}
