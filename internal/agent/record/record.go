@@ -1,0 +1,92 @@
+// Package record keeps what a writer leaves on a volume beside its caches, in
+// the directory .gocache: the canonical manifest and which toolchain wrote.
+package record
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"gocache.dev/operator/internal/domain/integrity"
+	"gocache.dev/operator/internal/domain/manifest"
+)
+
+// Dir is the directory at the root of a volume.
+const Dir = ".gocache"
+
+const (
+	manifestName  = "manifest.zst"
+	toolchainName = "toolchain.json"
+	maxToolchain  = 64 << 10
+)
+
+// ManifestPath is where the manifest of a volume lies.
+func ManifestPath(root string) string { return filepath.Join(root, Dir, manifestName) }
+
+// WriteManifest lets write produce a manifest's text and stores it compressed
+// under name, complete or not at all.
+func WriteManifest(name string, write func(io.Writer) error) (err error) {
+	return replace(name, func(f *os.File) error {
+		z, err := manifest.Compress(f)
+		if err != nil {
+			return err
+		}
+		return errors.Join(write(z), z.Close())
+	})
+}
+
+// replace writes a file beside name and renames it into place.
+func replace(name string, write func(*os.File) error) error {
+	if err := os.MkdirAll(filepath.Dir(name), 0o775); err != nil { //nolint:gosec // shared by the volume's group
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(name), ".new-*")
+	if err != nil {
+		return err
+	}
+	err = errors.Join(write(f), f.Chmod(0o664), f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), name)
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("writing %s: %w", name, err), os.Remove(f.Name()))
+	}
+	return nil
+}
+
+// WriteToolchain records which toolchain filled the caches of a volume.
+func WriteToolchain(root string, t *integrity.Toolchain) error {
+	return replace(filepath.Join(root, Dir, toolchainName), func(f *os.File) error {
+		return json.NewEncoder(f).Encode(t)
+	})
+}
+
+// ReadToolchain is what the last writer recorded.
+func ReadToolchain(root string) (*integrity.Toolchain, error) {
+	r, err := os.OpenRoot(root)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = r.Close() }()
+	name := filepath.Join(Dir, toolchainName)
+	info, err := r.Lstat(name)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() || info.Size() > maxToolchain {
+		return nil, fmt.Errorf("%s is not a small regular file", name)
+	}
+	f, err := r.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	var t integrity.Toolchain
+	if err := json.NewDecoder(io.LimitReader(f, maxToolchain)).Decode(&t); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return &t, nil
+}

@@ -1,0 +1,111 @@
+package volume
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"gocache.dev/operator/internal/domain/buildcache"
+)
+
+// Space is how full a volume is, in bytes.
+type Space struct {
+	Used      int64 `json:"usedBytes"`
+	Capacity  int64 `json:"capacityBytes"`
+	Available int64 `json:"availableBytes"`
+}
+
+// Usage asks the file system that holds dir.
+func Usage(dir string) (Space, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return Space{}, &fs.PathError{Op: "statfs", Path: dir, Err: err}
+	}
+	block := int64(st.Bsize)
+	return Space{
+		Used:      (int64(st.Blocks) - int64(st.Bfree)) * block, //nolint:gosec // sizes of devices
+		Capacity:  int64(st.Blocks) * block,                     //nolint:gosec // likewise
+		Available: int64(st.Bavail) * block,                     //nolint:gosec // likewise
+	}, nil
+}
+
+// Umask sets the process's umask.
+func Umask(mask int) { unix.Umask(mask) }
+
+// BeginUse makes the go command mark what it uses in a build cache that was
+// sealed by [Keep]: it marks only entries whose times are more than an hour
+// old. The mark of the last trim is set to now, or the go command would trim
+// all that was not used for five days before anything is kept again.
+func BeginUse(buildCache string, now time.Time) error {
+	if err := markTrimmed(buildCache, now); err != nil {
+		return err
+	}
+	return each(buildCache, func(mtime time.Time) time.Time { return buildcache.LastUsed(mtime, now) })
+}
+
+// Keep seals a build cache against being trimmed by the go command, however
+// late a snapshot of it is used.
+func Keep(buildCache string, now time.Time) error {
+	if err := markTrimmed(buildCache, now); err != nil {
+		return err
+	}
+	return each(buildCache, func(mtime time.Time) time.Time { return buildcache.Kept(buildcache.LastUsed(mtime, now)) })
+}
+
+func markTrimmed(buildCache string, now time.Time) error {
+	name := filepath.Join(buildCache, buildcache.TrimMark)
+	if err := os.WriteFile(name, buildcache.FormatTrim(now), 0o664); err != nil { //nolint:gosec // shared by the volume's group
+		return fmt.Errorf("marking the cache as trimmed: %w", err)
+	}
+	return nil
+}
+
+// each changes the modification time of every entry.
+func each(buildCache string, change func(time.Time) time.Time) error {
+	shards, err := os.ReadDir(buildCache)
+	if err != nil {
+		return err
+	}
+	for _, shard := range shards {
+		if !shard.IsDir() || len(shard.Name()) != 2 {
+			continue
+		}
+		if err := eachIn(filepath.Join(buildCache, shard.Name()), change); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func eachIn(dir string, change func(time.Time) time.Time) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if _, kind := buildcache.ParseName(e.Name()); kind == buildcache.Other || e.Type()&fs.ModeSymlink != 0 {
+			continue
+		}
+		info, err := e.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if t := change(info.ModTime()); !t.Equal(info.ModTime()) {
+			// Entries of another owner keep their times: they are only less
+			// well kept.
+			err := os.Chtimes(filepath.Join(dir, e.Name()), t, t)
+			if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) {
+				return err
+			}
+		}
+	}
+	return nil
+}

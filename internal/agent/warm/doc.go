@@ -1,0 +1,10 @@
+// Package warm fills a pair of Go caches: it runs the go command of the image
+// it finds itself in, on copies of the go.mod and go.sum files it is given, and
+// then records what the caches hold.
+//
+// It is the only writer of a live volume, so it ends by making the volume fit
+// to be captured and kept: the canonical manifest and the toolchain's identity
+// are written beside the caches, build cache entries get modification times so
+// far ahead that no go command trims them from an old snapshot, and everything
+// is flushed to the device.
+package warm

@@ -1,0 +1,271 @@
+package warm
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"gocache.dev/operator/internal/agent/record"
+	"gocache.dev/operator/internal/agent/volume"
+	"gocache.dev/operator/internal/domain/integrity"
+)
+
+// Options are the command's flags.
+type Options struct {
+	ModCache       string
+	BuildCache     string
+	Root           string // of the volume; default: the directory above the module cache
+	Sources        []string
+	Go             string // the go command
+	Umask          int
+	JSON           bool
+	TerminationLog string
+
+	Clock  func() time.Time
+	Env    []string // of the process
+	Stdout io.Writer
+	Stderr io.Writer
+}
+
+// The outcomes of a warm-up.
+const (
+	Succeeded = "Succeeded"
+	Failed    = "Failed"
+	Corrupt   = "Corrupt" // the go command was content, the check afterwards was not
+)
+
+// Result is the report, as the termination log holds it.
+type Result struct {
+	Outcome         string  `json:"outcome"`
+	Message         string  `json:"message,omitempty"`
+	GoVersion       string  `json:"goVersion,omitempty"`
+	GoSHA256        string  `json:"goSHA256,omitempty"`
+	CompileSHA256   string  `json:"compileSHA256,omitempty"`
+	Modules         int     `json:"modules"`
+	BuildEntries    int     `json:"buildEntries"`
+	UsedBytes       int64   `json:"usedBytes"`
+	CapacityBytes   int64   `json:"capacityBytes"`
+	DurationSeconds float64 `json:"durationSeconds"`
+	ManifestDigest  string  `json:"manifestDigest,omitempty"`
+}
+
+// Run warms the caches. The result is always reported; an error is a report
+// that could not be written.
+func Run(ctx context.Context, o Options) (Result, error) {
+	start := o.Clock()
+	err := o.absolute()
+	w := &warming{Options: o}
+	if err == nil {
+		err = w.all(ctx)
+	}
+	r := w.result
+	switch {
+	case err != nil && r.Outcome == "":
+		r.Outcome, r.Message = Failed, err.Error()
+	case r.Outcome == "":
+		r.Outcome = Succeeded
+	}
+	if used, err := volume.Usage(o.Root); err == nil {
+		r.UsedBytes, r.CapacityBytes = used.Used, used.Capacity
+	}
+	r.DurationSeconds = o.Clock().Sub(start).Round(time.Millisecond).Seconds()
+	return r, o.report(r)
+}
+
+// absolute completes the paths: the go command refuses relative ones, and runs
+// elsewhere.
+func (o *Options) absolute() (err error) {
+	if o.Root == "" {
+		o.Root = filepath.Dir(filepath.Clean(o.ModCache))
+	}
+	for _, p := range []*string{&o.ModCache, &o.BuildCache, &o.Root} {
+		abs, absErr := filepath.Abs(*p)
+		*p, err = abs, errors.Join(err, absErr)
+	}
+	return err
+}
+
+// warming is one run.
+type warming struct {
+	Options
+	result Result
+	goCmd  goCommand
+	notes  []string
+}
+
+func (w *warming) all(ctx context.Context) error {
+	temp, err := os.MkdirTemp("", "warm-")
+	if err != nil {
+		return fmt.Errorf("making a private directory: %w", err)
+	}
+	defer func() { _ = os.RemoveAll(temp) }()
+	if err := w.prepare(ctx, temp); err != nil {
+		return err
+	}
+	for i, source := range w.Sources {
+		if err := w.source(ctx, source, filepath.Join(temp, fmt.Sprintf("source%d", i))); err != nil {
+			return err
+		}
+	}
+	if len(w.Sources) == 0 {
+		if err := w.build(ctx, temp, []string{"std"}); err != nil {
+			return err
+		}
+	}
+	return w.seal(ctx)
+}
+
+// prepare makes the cache directories and identifies the toolchain.
+func (w *warming) prepare(ctx context.Context, temp string) error {
+	volume.Umask(w.Umask)
+	for _, dir := range []string{w.ModCache, w.BuildCache} {
+		if err := os.MkdirAll(dir, 0o777); err != nil { //nolint:gosec // the umask decides
+			return fmt.Errorf("the volume is not writable: %w", err)
+		}
+	}
+	w.goCmd = goCommand{path: w.Go, dir: temp, out: w.Stdout, env: w.env(temp)}
+	toolchain, err := w.goCmd.identify(ctx)
+	if err != nil {
+		return err
+	}
+	w.result.GoVersion, w.result.GoSHA256, w.result.CompileSHA256 = toolchain.GoVersion, toolchain.GoSHA256, toolchain.CompileSHA256
+	if err := record.WriteToolchain(w.Root, toolchain); err != nil {
+		return err
+	}
+	return volume.BeginUse(w.BuildCache, w.Clock())
+}
+
+// env is the go command's environment: the pod's, with the caches in their
+// place and nothing that would let it write elsewhere.
+func (w *warming) env(temp string) []string {
+	env := append([]string{}, w.Env...)
+	set := func(name, value string) { env = append(env, name+"="+value) }
+	unset := func(name, value string) {
+		if lookup(w.Env, name) == "" {
+			set(name, value)
+		}
+	}
+	set("GOMODCACHE", w.ModCache)
+	set("GOCACHE", w.BuildCache)
+	set("GOTMPDIR", temp)
+	set("GOWORK", "off")
+	unset("GOENV", "off")
+	unset("GOTOOLCHAIN", "local")
+	unset("HOME", temp)
+	unset("GOPATH", filepath.Join(temp, "gopath"))
+	return env
+}
+
+func lookup(env []string, name string) string {
+	for i := len(env) - 1; i >= 0; i-- {
+		if v, ok := strings.CutPrefix(env[i], name+"="); ok {
+			return v
+		}
+	}
+	return ""
+}
+
+// source downloads and builds what one source asks for.
+func (w *warming) source(ctx context.Context, source, dir string) error {
+	packages, err := copySource(source, dir)
+	if err != nil {
+		return fmt.Errorf("source %s: %w", source, err)
+	}
+	w.goCmd.dir = dir
+	if err := w.goCmd.run(ctx, "mod", "download"); err != nil {
+		return fmt.Errorf("source %s: %w", source, err)
+	}
+	if note, err := restoreGoSum(source, dir); err != nil {
+		return fmt.Errorf("source %s: %w", source, err)
+	} else if note != "" {
+		w.notes = append(w.notes, filepath.Base(source)+": "+note)
+	}
+	if err := w.build(ctx, dir, packages); err != nil {
+		return fmt.Errorf("source %s: %w", source, err)
+	}
+	return nil
+}
+
+// build builds packages; std in a run of its own, since it is no part of the
+// module.
+func (w *warming) build(ctx context.Context, dir string, packages []string) error {
+	w.goCmd.dir = dir
+	var module []string
+	for _, p := range packages {
+		if p != "std" {
+			module = append(module, p)
+			continue
+		}
+		if err := w.goCmd.run(ctx, "build", "std"); err != nil {
+			return err
+		}
+	}
+	if len(module) == 0 {
+		return nil
+	}
+	// One main package given alone would be linked and written out.
+	return w.goCmd.run(ctx, append([]string{"build", "-mod=readonly", "-o", os.DevNull}, module...)...)
+}
+
+// seal checks what was written, records it and flushes it.
+func (w *warming) seal(ctx context.Context) error {
+	now := w.Clock()
+	if err := volume.Keep(w.BuildCache, now); err != nil {
+		return fmt.Errorf("setting times in the build cache: %w", err)
+	}
+	var v integrity.Verdict
+	err := record.WriteManifest(record.ManifestPath(w.Root), func(out io.Writer) error {
+		var err error
+		v, err = integrity.Check(ctx, integrity.Options{ModCache: w.ModCache, BuildCache: w.BuildCache, Now: now, Manifest: out})
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("checking what was written: %w", err)
+	}
+	w.result.Modules, w.result.BuildEntries, w.result.ManifestDigest = v.Counts.Modules, v.Counts.BuildEntries, v.Digest
+	w.result.Message = strings.Join(w.notes, "; ")
+	if v.Verdict == integrity.Condemned {
+		w.result.Outcome = Corrupt
+		w.result.Message = v.Message
+		if len(v.Examples) > 0 {
+			w.result.Message += ": " + v.Examples[0].Path + ": " + v.Examples[0].Detail
+		}
+	}
+	return volume.Sync(w.Root)
+}
+
+func (o *Options) report(r Result) error {
+	var err error
+	if o.JSON {
+		err = json.NewEncoder(o.Stdout).Encode(r)
+	} else {
+		_, err = fmt.Fprintf(o.Stdout, "%s: %d module versions, %d build entries, %d MiB used of %d MiB, in %.1f s\n%s\n",
+			r.Outcome, r.Modules, r.BuildEntries, r.UsedBytes>>20, r.CapacityBytes>>20, r.DurationSeconds, r.Message)
+	}
+	if o.TerminationLog == "" {
+		return err
+	}
+	return errors.Join(err, os.WriteFile(o.TerminationLog, fit(r, integrity.TerminationLimit), 0o644)) //nolint:gosec // the kubelet reads it
+}
+
+// fit is the result's JSON in at most limit bytes: the end of the message is
+// what tells most.
+func fit(r Result, limit int) []byte {
+	for {
+		data, err := json.Marshal(r)
+		if err == nil && len(data) <= limit {
+			return data
+		}
+		if r.Message == "" {
+			return fmt.Appendf(nil, `{"outcome":%q}`, r.Outcome)
+		}
+		cut := max(len(r.Message)/8, 1)
+		r.Message = strings.ToValidUTF8(r.Message[cut:], "")
+	}
+}

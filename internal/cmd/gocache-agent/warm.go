@@ -1,0 +1,70 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"gocache.dev/operator/internal/agent/exitcode"
+	"gocache.dev/operator/internal/agent/volume"
+	"gocache.dev/operator/internal/agent/warm"
+)
+
+func newWarm() *cobra.Command {
+	o := warm.Options{Clock: time.Now}
+	umask := "0002"
+	cmd := &cobra.Command{
+		Use:   "warm",
+		Short: "Fill caches by running the go command on sources, and record what they hold",
+		Args:  noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			mask, err := strconv.ParseUint(umask, 8, 9)
+			if err != nil {
+				return usage(fmt.Errorf("--umask %q: must be octal, such as 0002", umask))
+			}
+			if o.ModCache == "" || o.BuildCache == "" {
+				return usage(errors.New("warm needs --modcache and --buildcache"))
+			}
+			o.Umask, o.Env = int(mask), os.Environ()
+			o.Stdout, o.Stderr = cmd.OutOrStdout(), cmd.ErrOrStderr()
+			r, err := warm.Run(cmd.Context(), o)
+			if err != nil {
+				return err
+			}
+			return exit(map[string]int{warm.Succeeded: exitcode.OK, warm.Corrupt: exitcode.Corrupt, warm.Failed: exitcode.Failed}[r.Outcome], r.Outcome+": "+r.Message)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.ModCache, "modcache", "", "module cache to fill (GOMODCACHE)")
+	f.StringVar(&o.BuildCache, "buildcache", "", "build cache to fill (GOCACHE)")
+	f.StringVar(&o.Root, "root", "", "root of the volume (default: the directory above the module cache)")
+	f.StringArrayVar(&o.Sources, "source", nil, "directory with go.mod, go.sum and a list of packages; may be given several times")
+	f.StringVar(&o.Go, "go", "go", "go command")
+	f.StringVar(&umask, "umask", umask, "umask for what is written, octal")
+	f.BoolVar(&o.JSON, "json", false, "end with the result as a line of JSON")
+	f.StringVar(&o.TerminationLog, "termination-log", "", "also write the result here, in at most 4096 bytes")
+	return cmd
+}
+
+func newUsage() *cobra.Command {
+	var dir string
+	cmd := &cobra.Command{
+		Use:   "usage",
+		Short: "Print how full the volume of a directory is, as JSON",
+		Args:  noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			space, err := volume.Usage(dir)
+			if err != nil {
+				return err
+			}
+			return json.NewEncoder(cmd.OutOrStdout()).Encode(space)
+		},
+	}
+	cmd.Flags().StringVar(&dir, "dir", ".", "a directory of the volume")
+	return cmd
+}

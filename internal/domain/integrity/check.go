@@ -1,0 +1,278 @@
+package integrity
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"gocache.dev/operator/internal/domain/integrity/tree"
+	"gocache.dev/operator/internal/domain/manifest"
+	"gocache.dev/operator/internal/domain/modcache"
+)
+
+// Options say what to check and how. The zero value of each but the caches is
+// a good default.
+type Options struct {
+	ModCache   string // GOMODCACHE; empty: not checked
+	BuildCache string // GOCACHE; empty: not checked
+	// Trust is what the contents of modules are compared with besides what the
+	// cache says of itself.
+	Trust *Trust
+	// Baseline makes the check incremental.
+	Baseline Baseline
+	// Workers is how many files are read at once. The default is twice the
+	// processors, since a cold page cache keeps workers waiting.
+	Workers int
+	// FailOn is the least severity that convicts: Wrong, or Torn.
+	FailOn Severity
+	// Now is the time that ages are measured against.
+	Now time.Time
+	// Settle is how long to wait before looking again at what looks wrong.
+	Settle time.Duration
+	// Manifest receives the canonical manifest's text.
+	Manifest io.Writer
+	Progress *Progress
+	// Observe is called with each finding; the verdict holds only examples.
+	Observe func(Finding)
+}
+
+const (
+	defaultSettle = 250 * time.Millisecond
+	// patience is how often what keeps changing is looked at again before it
+	// counts as under way.
+	patience = 4
+	// memory is what all workers together may use for buffers, in bytes.
+	memory = 48 << 20
+)
+
+// Check checks the caches and returns the verdict, without its duration. An
+// error means that nothing was checked: a directory that is not there, or ctx.
+func Check(ctx context.Context, o Options) (Verdict, error) {
+	if o.Workers <= 0 {
+		o.Workers = 2 * runtime.GOMAXPROCS(0)
+	}
+	if o.Settle <= 0 {
+		o.Settle = defaultSettle
+	}
+	if o.FailOn != Torn {
+		o.FailOn = Wrong
+	}
+	if o.Progress == nil {
+		o.Progress = &Progress{}
+	}
+	r := &run{Options: o, found: newCollector(o.Observe), manifest: manifest.NewWriter(o.Manifest)}
+	for range o.Workers {
+		r.workers = append(r.workers, newWorker(memory/int64(o.Workers)/4))
+	}
+	if o.ModCache != "" {
+		if err := r.checkModules(ctx); err != nil {
+			return Verdict{}, fmt.Errorf("module cache: %w", err)
+		}
+	}
+	if o.BuildCache != "" {
+		if err := r.checkBuild(ctx); err != nil {
+			return Verdict{}, fmt.Errorf("build cache: %w", err)
+		}
+	}
+	digest, err := r.manifest.Close()
+	if err != nil {
+		return Verdict{}, err
+	}
+	v := r.found.verdict(o.FailOn)
+	v.Digest, v.Counts, v.Bytes = digest, r.counts, r.bytes
+	v.Message = v.Summary()
+	return v, nil
+}
+
+// run is one check.
+type run struct {
+	Options
+	found    *collector
+	manifest *manifest.Writer
+	workers  []*worker
+
+	mu     sync.Mutex
+	counts Counts
+	bytes  int64
+}
+
+func (r *run) count(f func(*Counts)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	f(&r.counts)
+}
+
+func (r *run) read(n int64) {
+	r.Progress.Bytes.Add(n)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.bytes += n
+}
+
+func (r *run) unreadable(c Cache, path string, err error) {
+	r.found.add(Finding{Class: Unreadable, Severity: Unknown, Cache: c, Path: path, Detail: err.Error()})
+}
+
+// worker is what one goroutine needs for itself.
+type worker struct {
+	hasher *modcache.Hasher
+	small  []byte
+	fresh  bool // look for files that an earlier scan did not see
+}
+
+func newWorker(limit int64) *worker {
+	return &worker{hasher: modcache.NewHasher(min(limit, 8<<20)), small: make([]byte, 0, 8<<10)}
+}
+
+// outcome is what one look at one thing told.
+type outcome struct {
+	findings        []Finding
+	record          manifest.Record
+	zips, dirs, raw int
+	bytes           int64
+	identities      []tree.Info
+}
+
+func (o *outcome) observe(i tree.Info) { o.identities = append(o.identities, i) }
+
+// suspicious reports whether there is something that could be a passing state.
+func (o *outcome) suspicious() bool {
+	for i := range o.findings {
+		if s := o.findings[i].Severity; s != Note {
+			return true
+		}
+	}
+	return false
+}
+
+// excuse turns findings into notes about work under way.
+func (o *outcome) excuse(why string) {
+	for i := range o.findings {
+		if f := &o.findings[i]; f.Severity != Note {
+			f.Class, f.Severity, f.Detail, f.Remove = InFlight, Note, why+": "+f.Detail, nil
+		}
+	}
+}
+
+// still reports whether a second look saw exactly what the first one did.
+func (o *outcome) still(p *outcome) bool {
+	if len(o.findings) != len(p.findings) || len(o.identities) != len(p.identities) {
+		return false
+	}
+	for i := range o.findings {
+		a, b := o.findings[i], p.findings[i]
+		if a.Class != b.Class || a.Path != b.Path || a.Detail != b.Detail {
+			return false
+		}
+	}
+	for i := range o.identities {
+		if !o.identities[i].Same(p.identities[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+// settled checks all items and looks again at what is suspicious, all of it
+// after one common pause, until it has held still for that long.
+func (r *run) settled(ctx context.Context, items []int32, check func(*worker, int32) outcome, done func(int32, outcome)) error {
+	var mu sync.Mutex
+	suspects := map[int32]outcome{}
+	report := func(i int32, o outcome) {
+		r.found.add(o.findings...)
+		r.read(o.bytes)
+		r.Progress.Done.Add(1)
+		done(i, o)
+	}
+	err := r.each(ctx, items, false, func(w *worker, i int32) {
+		o := check(w, i)
+		if !o.suspicious() {
+			report(i, o)
+			return
+		}
+		mu.Lock()
+		suspects[i] = o
+		mu.Unlock()
+	})
+	for look := 0; err == nil && len(suspects) > 0; look++ {
+		if err := pause(ctx, r.Settle); err != nil {
+			return err
+		}
+		again := make([]int32, 0, len(suspects))
+		for i := range suspects {
+			again = append(again, i)
+		}
+		err = r.each(ctx, again, true, func(w *worker, i int32) {
+			o := check(w, i)
+			mu.Lock()
+			before := suspects[i]
+			mu.Unlock()
+			switch {
+			case !o.suspicious() || o.still(&before):
+			case look >= patience:
+				o.excuse("it kept changing")
+			default:
+				mu.Lock()
+				suspects[i] = o
+				mu.Unlock()
+				return
+			}
+			report(i, o)
+			mu.Lock()
+			delete(suspects, i)
+			mu.Unlock()
+		})
+	}
+	return err
+}
+
+// each calls fn for all items on all workers.
+func (r *run) each(ctx context.Context, items []int32, fresh bool, fn func(*worker, int32)) error {
+	next := make(chan int32)
+	group, ctx := errgroup.WithContext(ctx)
+	for _, w := range r.workers {
+		group.Go(func() error {
+			w.fresh = fresh
+			for i := range next {
+				fn(w, i)
+			}
+			return nil
+		})
+	}
+	group.Go(func() error {
+		defer close(next)
+		for _, i := range items {
+			select {
+			case next <- i:
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+		}
+		return nil
+	})
+	return group.Wait()
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func ignoreEOF(err error) error {
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,92 @@
+package integrity
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+)
+
+// Progress counts work as it is done; it may be read meanwhile.
+type Progress struct {
+	Bytes atomic.Int64
+	Done  atomic.Int64 // module versions and build entries
+}
+
+// collector gathers findings from all workers. It keeps a bounded number of
+// examples however many findings there are.
+type collector struct {
+	mu       sync.Mutex
+	severity [Wrong + 1]int
+	findings map[Class]int
+	notes    map[Class]int
+	kept     map[Class]int
+	examples []Finding
+	observe  func(Finding)
+}
+
+func newCollector(observe func(Finding)) *collector {
+	return &collector{findings: map[Class]int{}, notes: map[Class]int{}, kept: map[Class]int{}, observe: observe}
+}
+
+func (c *collector) add(fs ...Finding) {
+	if len(fs) == 0 {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, f := range fs {
+		c.severity[f.Severity]++
+		if f.Severity == Note {
+			c.notes[f.Class]++
+		} else {
+			c.findings[f.Class]++
+		}
+		if c.observe != nil {
+			c.observe(f)
+		}
+		key := f.Class + Class(f.Severity.String())
+		if c.kept[key] < perClass && len(c.examples) < maxExamples {
+			c.kept[key]++
+			c.examples = append(c.examples, f)
+		}
+	}
+}
+
+func (c *collector) verdict(failOn Severity) Verdict {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	v := Verdict{
+		Torn: c.severity[Torn], Wrong: c.severity[Wrong], Unknown: c.severity[Unknown],
+		Findings: c.findings, Notes: c.notes, Examples: []Example{},
+	}
+	switch {
+	case v.Wrong > 0, failOn == Torn && v.Torn > 0:
+		v.Verdict = Condemned
+	case v.Unknown > 0:
+		v.Verdict = Inconclusive
+	default:
+		v.Verdict = Intact
+	}
+	slices.SortFunc(c.examples, func(a, b Finding) int {
+		return cmp.Or(cmp.Compare(b.Severity, a.Severity), strings.Compare(string(a.Class), string(b.Class)), strings.Compare(a.Path, b.Path))
+	})
+	for _, f := range c.examples {
+		v.Examples = append(v.Examples, Example{f.Class, f.Severity.String(), f.Cache, printable(f.Path, maxPath), printable(f.Detail, maxDetail)})
+	}
+	v.Message = v.Summary()
+	return v
+}
+
+// printable keeps what a hostile name could do to a terminal or a log out of
+// it, and its length bounded.
+func printable(s string, n int) string {
+	s = strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || (r >= 0x80 && r < 0xa0) {
+			return '?'
+		}
+		return r
+	}, strings.ToValidUTF8(s, "?"))
+	return clip(s, n)
+}

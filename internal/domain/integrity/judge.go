@@ -1,0 +1,200 @@
+package integrity
+
+import (
+	"archive/zip"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+
+	"gocache.dev/operator/internal/domain/integrity/tree"
+	"gocache.dev/operator/internal/domain/modcache"
+)
+
+// part is one of the three places that hold or name a module's contents: the
+// zip, the .ziphash and the extracted directory.
+type part struct {
+	present bool
+	sum     modcache.Sum
+	err     error // why there is no sum
+}
+
+func (p part) ok() bool                    { return p.present && p.err == nil }
+func (p part) is(sum modcache.Sum) bool    { return p.ok() && p.sum == sum }
+func (p part) differs(s modcache.Sum) bool { return p.ok() && p.sum != s }
+
+// evidence is all that one module version's parts say about its contents.
+type evidence struct {
+	at             modcache.Escaped
+	zip, hash, dir part
+	trust          []modcache.Sum
+	trailing       int64 // bytes after the end of the zip
+}
+
+// judge says what the parts' sums prove.
+//
+// Each part on its own can be damaged, so what the contents should be is asked
+// of trust data first; without it of the zip and the directory if they agree
+// (two independent copies do not rot alike, so then .ziphash is the broken
+// one); else of .ziphash, which is what the go command compares with go.sum.
+func judge(e evidence) []Finding {
+	j := judgement{evidence: e}
+	j.unreadable()
+	if len(e.trust) > 0 && j.contradictsTrust() {
+		return j.found
+	}
+	want, known := j.expected()
+	j.judgeZip(want, known)
+	j.judgeHash(want, known)
+	j.judgeDir(want, known)
+	return j.found
+}
+
+type judgement struct {
+	evidence
+	found []Finding
+}
+
+func (j *judgement) add(c Class, s Severity, path, detail string, remove ...string) {
+	j.found = append(j.found, Finding{Class: c, Severity: s, Cache: Modules, Path: path, Detail: detail, Remove: remove})
+}
+
+func (j *judgement) zipPath() string  { return j.at.File(modcache.Zip) }
+func (j *judgement) hashPath() string { return j.at.File(modcache.Ziphash) }
+
+// unreadable reports parts that the machine could not read; they prove nothing.
+func (j *judgement) unreadable() {
+	for _, p := range []struct {
+		part *part
+		path string
+	}{{&j.zip, j.zipPath()}, {&j.hash, j.hashPath()}, {&j.dir, j.at.Dir()}} {
+		if p.part.present && isMachine(p.part.err) {
+			j.add(Unreadable, Unknown, p.path, p.part.err.Error())
+		}
+	}
+}
+
+// isMachine tells errors of reading from errors in what was read.
+func isMachine(err error) bool {
+	if err == nil || errors.Is(err, modcache.ErrContent) || errors.Is(err, tree.ErrNotRegular) || errors.Is(err, fs.ErrNotExist) {
+		return false
+	}
+	var pathErr *fs.PathError
+	return errors.As(err, &pathErr)
+}
+
+// contradictsTrust finds parts that agree with each other but not with trust.
+func (j *judgement) contradictsTrust() bool {
+	said := modcache.Sum{}
+	for _, p := range []part{j.zip, j.hash, j.dir} {
+		if !p.ok() {
+			continue
+		}
+		if !said.IsZero() && p.sum != said {
+			return false // they do not agree: judged part by part
+		}
+		said = p.sum
+	}
+	if said.IsZero() || agrees(said, j.trust) {
+		return false
+	}
+	if !j.zip.ok() && !j.dir.ok() {
+		return false // only .ziphash speaks: its contents were not seen
+	}
+	path := j.zipPath()
+	if !j.zip.ok() {
+		path = j.at.Dir()
+	}
+	j.add(ChecksumMismatch, Wrong, path, fmt.Sprintf("contents are %s but trust data says %s", said, j.trust[0]),
+		j.at.Dir(), j.zipPath(), j.hashPath())
+	return true
+}
+
+// agrees asks for agreement with all that is trusted: trust data that
+// contradicts itself trusts nothing.
+func agrees(sum modcache.Sum, trust []modcache.Sum) bool {
+	for _, t := range trust {
+		if t != sum {
+			return false
+		}
+	}
+	return true
+}
+
+func (j *judgement) expected() (modcache.Sum, bool) {
+	switch {
+	case len(j.trust) > 0:
+		return j.trust[0], true
+	case j.zip.ok() && j.dir.is(j.zip.sum):
+		return j.zip.sum, true
+	case j.hash.ok():
+		return j.hash.sum, true
+	case j.zip.ok():
+		return j.zip.sum, true
+	}
+	return modcache.Sum{}, false
+}
+
+func (j *judgement) judgeZip(want modcache.Sum, known bool) {
+	remove := []string{j.zipPath(), j.hashPath()}
+	if !j.dir.is(want) && j.dir.present {
+		remove = append([]string{j.at.Dir()}, remove...)
+	}
+	switch {
+	case !j.zip.present || isMachine(j.zip.err):
+	case errors.Is(j.zip.err, fs.ErrNotExist): // vanished meanwhile
+	case j.zip.err != nil:
+		class := Corrupt
+		if errors.Is(j.zip.err, zip.ErrFormat) || errors.Is(j.zip.err, io.ErrUnexpectedEOF) {
+			class = Truncated
+		}
+		if errors.Is(j.zip.err, tree.ErrNotRegular) {
+			class = Malformed
+		}
+		j.add(class, Wrong, j.zipPath(), j.zip.err.Error(), remove...)
+	case known && j.zip.sum != want:
+		j.add(Corrupt, Wrong, j.zipPath(), fmt.Sprintf("contents are %s instead of %s", j.zip.sum, want), remove...)
+	case j.trailing > 0:
+		j.add(Malformed, Torn, j.zipPath(), fmt.Sprintf("%d bytes follow the end of the archive", j.trailing), remove...)
+	}
+}
+
+func (j *judgement) judgeHash(want modcache.Sum, known bool) {
+	remove := []string{j.hashPath()}
+	if !j.zip.is(want) {
+		remove = []string{j.zipPath(), j.hashPath()}
+	}
+	switch {
+	case isMachine(j.hash.err), errors.Is(j.hash.err, fs.ErrNotExist):
+	case !j.hash.present && j.zip.present:
+		j.add(Missing, Torn, j.hashPath(), "the zip has no .ziphash")
+	case !j.hash.present:
+	case errors.Is(j.hash.err, modcache.ErrHealing):
+		j.add(Truncated, Torn, j.hashPath(), j.hash.err.Error(), remove...)
+	case errors.Is(j.hash.err, tree.ErrNotRegular):
+		j.add(Malformed, Wrong, j.hashPath(), j.hash.err.Error(), remove...)
+	case j.hash.err != nil:
+		j.add(Corrupt, Wrong, j.hashPath(), j.hash.err.Error(), remove...)
+	case known && j.hash.sum != want && !j.zip.differs(want):
+		j.add(Corrupt, Wrong, j.hashPath(), fmt.Sprintf("says %s but the contents are %s", j.hash.sum, want), remove...)
+	case known && j.hash.sum != want:
+		j.add(Inconsistent, Wrong, j.hashPath(), fmt.Sprintf("says %s instead of %s", j.hash.sum, want), remove...)
+	case !j.zip.present:
+		j.add(Missing, Torn, j.zipPath(), "there is a .ziphash but no zip: builds work, downloads and proxies do not")
+	}
+}
+
+func (j *judgement) judgeDir(want modcache.Sum, known bool) {
+	remove := j.at.Dir()
+	switch {
+	case !j.dir.present || isMachine(j.dir.err) || errors.Is(j.dir.err, fs.ErrNotExist):
+	case j.dir.err != nil:
+		j.add(Corrupt, Wrong, j.at.Dir(), j.dir.err.Error(), remove)
+	case !known:
+		// The go command writes .ziphash before it extracts, and compiles what
+		// lies here without asking: nothing vouches for it.
+		j.add(Unverifiable, Wrong, j.at.Dir(), "extracted module without zip and .ziphash: nothing vouches for it", remove)
+	case j.dir.sum != want:
+		j.add(Corrupt, Wrong, j.at.Dir(), fmt.Sprintf("contents are %s instead of %s", j.dir.sum, want), remove)
+	}
+}

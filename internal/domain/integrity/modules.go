@@ -1,0 +1,472 @@
+package integrity
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/mod/modfile"
+	"golang.org/x/mod/module"
+	"golang.org/x/mod/semver"
+	"golang.org/x/sys/unix"
+
+	"gocache.dev/operator/internal/domain/integrity/tree"
+	"gocache.dev/operator/internal/domain/manifest"
+	"gocache.dev/operator/internal/domain/modcache"
+)
+
+const (
+	maxInfo  = 1 << 20
+	maxGoMod = 16 << 20 // golang.org/x/mod/zip.MaxGoMod
+	maxList  = 64 << 20
+	// abandoned is how old a temporary file is before nobody can be writing
+	// it any more.
+	abandoned = time.Hour
+)
+
+// Baseline is what an earlier full check recorded about each zip: a zip whose
+// raw bytes are the same need not be inflated again.
+type Baseline map[module.Version]BaselineZip
+
+// BaselineZip is a zip whose contents were hashed once.
+type BaselineZip struct {
+	H1    modcache.Sum
+	Raw   [sha256.Size]byte
+	Size  int64
+	GoMod modcache.Sum
+}
+
+// NewBaseline keeps what a manifest says about zips of kind.
+func NewBaseline(r *manifest.Reader, kind manifest.Kind) (Baseline, error) {
+	b := Baseline{}
+	for {
+		rec, err := r.Next()
+		if err != nil {
+			return b, ignoreEOF(err)
+		}
+		if rec.Kind == kind && !rec.Zip.IsZero() {
+			b[rec.Version] = BaselineZip{rec.Zip, rec.Raw, rec.Size, rec.GoMod}
+		}
+	}
+}
+
+// modules checks a module cache.
+type modules struct {
+	*run
+	root     *tree.Dir
+	contents modcache.Contents
+}
+
+func (r *run) checkModules(ctx context.Context) error {
+	root, err := tree.Open(r.ModCache)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = root.Close() }()
+	m := &modules{run: r, root: root}
+	if m.contents, err = modcache.Scan(root); err != nil {
+		m.unreadable(Modules, ".", err)
+		return nil
+	}
+	m.remarks()
+	records, err := m.versions(ctx)
+	if err != nil {
+		return err
+	}
+	for _, path := range m.contents.Lists {
+		m.found.add(m.list(path)...)
+	}
+	for i := range records {
+		if err := r.manifest.Write(&records[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// versions checks all versions, the largest first so that no worker is left
+// alone with one at the end.
+func (m *modules) versions(ctx context.Context) ([]manifest.Record, error) {
+	all := m.contents.Versions
+	order := make([]int32, len(all))
+	for i := range order {
+		order[i] = int32(i) //nolint:gosec // a cache of 2³¹ versions does not fit in memory
+	}
+	slices.SortStableFunc(order, func(a, b int32) int { return compareInt(all[b].ZipSize, all[a].ZipSize) })
+	records := make([]manifest.Record, len(all))
+	check := func(w *worker, i int32) outcome {
+		o := m.version(w, &all[i])
+		records[i] = o.record
+		return o
+	}
+	err := m.settled(ctx, order, check, func(_ int32, o outcome) {
+		m.count(func(c *Counts) {
+			c.Modules++
+			c.Zips += o.zips
+			c.Dirs += o.dirs
+			c.Raw += o.raw
+		})
+	})
+	return slices.DeleteFunc(records, func(r manifest.Record) bool { return r.Path == "" }), err
+}
+
+func compareInt(a, b int64) int {
+	switch {
+	case a < b:
+		return -1
+	case a > b:
+		return 1
+	}
+	return 0
+}
+
+// version checks one module version as it is now.
+func (m *modules) version(w *worker, v *modcache.Version) outcome {
+	at := v.Escaped()
+	c := &versionCheck{modules: m, w: w, Version: v, at: at, ev: evidence{at: at, trust: m.Trust.zip(v.Version)}}
+	c.record = manifest.Record{Kind: manifest.Module, Version: v.Version}
+	d, err := m.root.Sub(at.VersionDir())
+	switch {
+	case err == nil:
+		defer func() { _ = d.Close() }()
+		c.download(d)
+	case !errors.Is(err, fs.ErrNotExist):
+		c.unreadable(at.VersionDir(), err)
+	}
+	c.contents(d)
+	c.judge(d)
+	if !c.seen {
+		c.record = manifest.Record{} // it vanished since the scan
+	}
+	return c.outcome
+}
+
+// versionCheck gathers what one version's files say.
+type versionCheck struct {
+	*modules
+	*modcache.Version
+	outcome
+	w       *worker
+	at      modcache.Escaped
+	ev      evidence
+	partial bool
+	goMod   [sha256.Size]byte // of the go.mod in the zip
+	seen    bool
+}
+
+func (c *versionCheck) add(class Class, s Severity, path, detail string, remove ...string) {
+	c.findings = append(c.findings, Finding{Class: class, Severity: s, Cache: Modules, Path: path, Detail: detail, Remove: remove})
+}
+
+func (c *versionCheck) unreadable(path string, err error) {
+	c.add(Unreadable, Unknown, path, err.Error())
+}
+
+// download reads the small files of the @v directory.
+func (c *versionCheck) download(d *tree.Dir) {
+	if info, err := d.Stat(c.at.Version + modcache.Partial.Suffix()); err == nil {
+		c.partial, c.seen = true, true
+		c.observe(info)
+		class, severity := InFlight, Note
+		if c.Now.Sub(info.Mtime) > abandoned {
+			class, severity = Stray, Torn
+		}
+		c.add(class, severity, c.at.File(modcache.Partial), "being extracted, or it was when its writer died", c.at.Dir(), c.at.File(modcache.Partial))
+	}
+	data, ok, err := c.read(d, modcache.Ziphash, 4<<10)
+	c.ev.hash.present = ok
+	if ok {
+		c.ev.hash.err = err
+		if err == nil {
+			c.ev.hash.sum, c.ev.hash.err = modcache.ParseSum(data)
+		}
+	}
+}
+
+// read reads one of the version's files; ok is false when there is none.
+func (c *versionCheck) read(d *tree.Dir, kind modcache.Kind, limit int64) (data []byte, ok bool, err error) {
+	if !c.Files.Has(kind) && !c.w.fresh {
+		return nil, false, nil
+	}
+	data, info, err := d.ReadFile(c.at.Version+kind.Suffix(), c.w.small, limit)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, false, nil
+	}
+	c.seen = true
+	if err != nil {
+		return nil, true, err
+	}
+	c.w.small = data[:0:cap(data)]
+	c.observe(info)
+	c.mode(c.at.File(kind), info)
+	return data, true, nil
+}
+
+// mode reports a file that only root could read.
+func (c *versionCheck) mode(path string, info tree.Info) {
+	if info.Mode&0o444 == 0 {
+		c.add(BadMode, Wrong, path, fmt.Sprintf("mode %04o: nobody may read it", info.Mode), path)
+	}
+}
+
+// contents hashes the zip and the extracted directory.
+func (c *versionCheck) contents(d *tree.Dir) {
+	dir := c.openDir()
+	if dir != nil {
+		defer func() { _ = dir.Close() }()
+	}
+	if d != nil && (c.Files.Has(modcache.Zip) || c.w.fresh) {
+		c.zip(d, dir)
+	}
+	if dir != nil && c.ev.dir.sum.IsZero() {
+		sum, err := c.w.hasher.Dir(dir, c.Version.Version)
+		c.ev.dir.sum, c.ev.dir.err = sum.H1, err
+		c.bytes += sum.Read
+	}
+	if dir != nil && c.ev.dir.err == nil {
+		c.record.Dir = c.ev.dir.sum
+		c.dirs = 1
+	}
+}
+
+// openDir opens the extracted module, unless it is still being extracted.
+func (c *versionCheck) openDir() *tree.Dir {
+	if !c.Extracted && !c.w.fresh {
+		return nil
+	}
+	dir, err := c.root.Sub(c.at.Dir())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	c.seen = true
+	if c.partial {
+		if err == nil {
+			_ = dir.Close()
+		}
+		return nil
+	}
+	c.ev.dir.present = true
+	if err != nil {
+		c.ev.dir.err = err
+		return nil
+	}
+	if info, err := dir.Stat("."); err == nil {
+		c.observe(info)
+		c.mode(c.at.Dir(), info)
+	}
+	return dir
+}
+
+func (c *versionCheck) zip(d, dir *tree.Dir) {
+	path := c.at.File(modcache.Zip)
+	f, err := d.Open(c.at.Version + modcache.Zip.Suffix())
+	if errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	c.seen = true
+	c.ev.zip.present = true
+	if err != nil {
+		c.ev.zip.err = err
+		return
+	}
+	defer func() { _ = f.Close() }()
+	c.observe(f.Info())
+	c.mode(path, f.Info())
+	c.zips = 1
+	if c.unchanged(&f) {
+		return
+	}
+	var sum modcache.ZipSum
+	if dir != nil {
+		var same bool
+		sum, same, err = c.w.hasher.Pair(&f, dir, c.Version.Version)
+		if same && err == nil {
+			c.ev.dir.sum = sum.H1
+		}
+	} else {
+		sum, err = c.w.hasher.Zip(&f, c.Version.Version)
+	}
+	c.bytes += sum.Read
+	c.record.Raw, c.record.Size = sum.Raw, sum.Size
+	if c.ev.zip.err = err; err == nil {
+		c.ev.zip.sum, c.record.Zip = sum.H1, sum.H1
+		c.goMod = sum.GoMod
+		c.ev.trailing = sum.Trailing
+	}
+}
+
+// unchanged compares the zip's raw bytes with the baseline's.
+func (c *versionCheck) unchanged(f *tree.File) bool {
+	base, ok := c.Baseline[c.Version.Version]
+	if !ok || base.Size != f.Size() {
+		return false
+	}
+	raw, n, err := c.w.hasher.Raw(f)
+	if err != nil || raw != base.Raw {
+		return false
+	}
+	c.bytes += n
+	c.raw = 1
+	c.ev.zip.sum = base.H1
+	c.record.Zip, c.record.Raw, c.record.Size = base.H1, base.Raw, base.Size
+	return true
+}
+
+// judge turns what was seen into findings.
+func (c *versionCheck) judge(d *tree.Dir) {
+	found := judge(c.ev)
+	for i := range found {
+		found[i].Remove = slices.DeleteFunc(found[i].Remove, func(p string) bool { return p == c.at.Dir() && !c.ev.dir.present })
+	}
+	c.findings = append(c.findings, found...)
+	if d != nil {
+		c.modFile(d)
+		c.infoFile(d)
+	}
+	if c.Trust.Len() > 0 && len(c.ev.trust) == 0 && (c.ev.zip.present || c.ev.dir.present) {
+		c.add(Unverifiable, Note, c.at.File(modcache.Zip), "no trust data names this version")
+	}
+	if c.suspicious() && d != nil && locked(d, c.at.Version+modcache.Lock.Suffix()) {
+		c.excuse("the go command holds its lock")
+	}
+}
+
+// modFile checks the .mod file.
+func (c *versionCheck) modFile(d *tree.Dir) {
+	path := c.at.File(modcache.Mod)
+	data, ok, err := c.read(d, modcache.Mod, maxGoMod)
+	switch {
+	case !ok:
+		return
+	case errors.Is(err, tree.ErrNotRegular), errors.Is(err, tree.ErrTooLarge):
+		c.add(Malformed, Wrong, path, err.Error(), path)
+		return
+	case err != nil:
+		c.unreadable(path, err)
+		return
+	}
+	c.bytes += int64(len(data))
+	sum := modcache.SumGoMod(data)
+	c.record.GoMod = sum
+	trust := c.Trust.mod(c.Version.Version)
+	inZip := c.goMod != [sha256.Size]byte{}
+	switch {
+	case len(trust) > 0 && agrees(sum, trust):
+	case len(data) == 0:
+		c.add(Truncated, Wrong, path, "is empty", path)
+	case bytes.IndexByte(data, 0) >= 0:
+		c.add(Truncated, Wrong, path, "contains NUL bytes", path)
+	case inZip && sha256.Sum256(data) != c.goMod:
+		c.add(Corrupt, Wrong, path, "is not the go.mod of the zip", path)
+	case c.raw == 1 && c.baselineMod(sum):
+		c.add(Corrupt, Wrong, path, "is not what it was when the manifest was made", path)
+	case len(trust) > 0:
+		c.add(ChecksumMismatch, Wrong, path, fmt.Sprintf("is %s but trust data says %s", sum, trust[0]), path)
+	default:
+		if _, err := modfile.ParseLax(path, data, nil); err != nil {
+			c.add(Corrupt, Wrong, path, err.Error(), path)
+		}
+	}
+}
+
+// baselineMod reports whether an earlier manifest knew another .mod.
+func (c *versionCheck) baselineMod(sum modcache.Sum) bool {
+	base := c.Baseline[c.Version.Version].GoMod
+	return !base.IsZero() && base != sum
+}
+
+// infoFile checks the .info file. Builds do not read it; downloads believe the
+// version it names.
+func (c *versionCheck) infoFile(d *tree.Dir) {
+	path := c.at.File(modcache.Info)
+	data, ok, err := c.read(d, modcache.Info, maxInfo)
+	switch {
+	case !ok:
+		return
+	case errors.Is(err, tree.ErrNotRegular), errors.Is(err, tree.ErrTooLarge):
+		c.add(Malformed, Wrong, path, err.Error(), path)
+		return
+	case err != nil:
+		c.unreadable(path, err)
+		return
+	}
+	c.bytes += int64(len(data))
+	meta, err := modcache.ParseInfo(data)
+	switch {
+	case err != nil:
+		c.add(Malformed, Torn, path, err.Error(), path)
+	case meta.Version != c.Version.Version.Version && semver.IsValid(c.Version.Version.Version):
+		c.add(Inconsistent, Wrong, path, fmt.Sprintf("says it is %.60q", meta.Version), path)
+	}
+}
+
+// locked reports whether somebody holds the go command's lock on a version.
+func locked(d *tree.Dir, name string) bool {
+	f, err := d.Open(name)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = f.Close() }()
+	return errors.Is(unix.Flock(f.FD(), unix.LOCK_SH|unix.LOCK_NB), unix.EWOULDBLOCK)
+}
+
+// list checks a list of versions. Builds do not read it; proxies serve it.
+func (m *modules) list(path string) []Finding {
+	finding := Finding{Severity: Torn, Cache: Modules, Path: path, Remove: []string{path}}
+	i := strings.LastIndexByte(path, '/')
+	d, err := m.root.Sub(path[:i])
+	if err != nil {
+		return nil // vanished, or reported by the scan
+	}
+	defer func() { _ = d.Close() }()
+	data, _, err := d.ReadFile(path[i+1:], nil, maxList)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case errors.Is(err, tree.ErrNotRegular), errors.Is(err, tree.ErrTooLarge):
+		finding.Class, finding.Severity, finding.Detail = Malformed, Wrong, err.Error()
+		return []Finding{finding}
+	case err != nil:
+		return []Finding{{Class: Unreadable, Severity: Unknown, Cache: Modules, Path: path, Detail: err.Error()}}
+	}
+	versions, err := modcache.ParseList(data)
+	if err != nil {
+		finding.Class, finding.Detail = Malformed, err.Error()
+		return []Finding{finding}
+	}
+	for _, v := range versions {
+		e, err := module.EscapeVersion(v)
+		if err == nil {
+			_, err = d.Stat(e + modcache.Mod.Suffix())
+		}
+		if err != nil {
+			finding.Class, finding.Detail = Inconsistent, fmt.Sprintf("lists %.60q, which has no .mod file", v)
+			return []Finding{finding}
+		}
+	}
+	return nil
+}
+
+// remarks reports what the scan found besides versions.
+func (m *modules) remarks() {
+	for _, r := range m.contents.Remarks {
+		f := Finding{Cache: Modules, Path: r.Path, Detail: r.Detail}
+		switch r.Kind {
+		case modcache.RemarkStray:
+			f.Class, f.Severity = Stray, Note
+		case modcache.RemarkTemp:
+			f.Class, f.Severity = InFlight, Note
+		case modcache.RemarkNotRegular:
+			f.Class, f.Severity, f.Remove = Malformed, Wrong, []string{r.Path}
+		case modcache.RemarkUnreadable:
+			f.Class, f.Severity = Unreadable, Unknown
+		}
+		m.found.add(f)
+	}
+}

@@ -1,0 +1,99 @@
+package modcache_test
+
+import (
+	"archive/zip"
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"golang.org/x/mod/module"
+	"golang.org/x/mod/sumdb/dirhash"
+
+	"gocache.dev/operator/internal/domain/integrity/tree"
+	"gocache.dev/operator/internal/domain/modcache"
+)
+
+var someModule = module.Version{Path: "example.com/m", Version: "v1.0.0"}
+
+// writeModule makes a module's zip and extracted directory below a root.
+func writeModule(t *testing.T, files map[string]string) (root string) {
+	t.Helper()
+	root = t.TempDir()
+	var buf bytes.Buffer
+	w := zip.NewWriter(&buf)
+	for name, content := range files {
+		full := someModule.Path + "@" + someModule.Version + "/" + name
+		f, err := w.Create(full)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.Write([]byte(content)); err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(root, "dir", name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(root, "m.zip"), buf.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return root
+}
+
+// Hashing must agree with dirhash, whole and streamed, in each of the three
+// ways a sum is made.
+func TestSumsAgreeWithDirhash(t *testing.T) {
+	files := map[string]string{"go.mod": "module example.com/m\n", "empty": "", "sub/deep/x.go": "package x\n"}
+	for i := range 50 {
+		files[fmt.Sprintf("f%02d/g.txt", i)] = string(bytes.Repeat([]byte{byte(i), 'a', byte(i * 7)}, i*i*20))
+	}
+	files["large.bin"] = string(bytes.Repeat([]byte("0123456789abcdef!"), 20_000))
+	root := writeModule(t, files)
+	want, err := dirhash.HashZip(filepath.Join(root, "m.zip"), dirhash.Hash1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, limit := range []int64{0, 16 << 20} {
+		d, err := tree.Open(root)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sub, err := d.Sub("dir")
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, err := d.Open("m.zip")
+		if err != nil {
+			t.Fatal(err)
+		}
+		f2, err := d.Open("m.zip")
+		if err != nil {
+			t.Fatal(err)
+		}
+		h := modcache.NewHasher(limit)
+		zipSum, same, err := h.Pair(&f, sub, someModule)
+		if err != nil || !same || zipSum.H1.String() != want {
+			t.Errorf("limit %d: Pair = %v, same %t, %v; want %s", limit, zipSum.H1, same, err, want)
+		}
+		if modcache.SumGoMod([]byte(files["go.mod"])) == (modcache.Sum{}) || zipSum.GoMod == [32]byte{} {
+			t.Errorf("limit %d: go.mod was not seen", limit)
+		}
+		alone, err := h.Zip(&f2, someModule)
+		if err != nil || alone.H1.String() != want || alone.Raw != zipSum.Raw {
+			t.Errorf("limit %d: Zip = %v, %v; want %s", limit, alone.H1, err, want)
+		}
+		dir, err := h.Dir(sub, someModule)
+		if err != nil || dir.H1.String() != want {
+			t.Errorf("limit %d: Dir = %v, %v; want %s", limit, dir.H1, err, want)
+		}
+	}
+}

@@ -1,0 +1,119 @@
+package modcache
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"golang.org/x/mod/semver"
+)
+
+// Sum is the 256 bits of an "h1:" hash.
+type Sum [sha256.Size]byte
+
+// SumLen is the length of the text form: "h1:" and 44 base64 digits.
+const SumLen = len("h1:") + 44
+
+// String is the text form, as in go.sum and .ziphash.
+func (s Sum) String() string { return "h1:" + base64.StdEncoding.EncodeToString(s[:]) }
+
+// IsZero reports whether there is no sum.
+func (s Sum) IsZero() bool { return s == Sum{} }
+
+// ErrHealing says that the go command takes the file for absent and writes it
+// anew: nothing wrong will ever be used.
+var ErrHealing = errors.New("the go command ignores it and writes it again")
+
+// ParseSum reads the text form of a sum.
+//
+// The go command's own test (isValidSum in cmd/go/internal/modfetch/fetch.go)
+// looks only at the length and for NUL bytes; what fails that is [ErrHealing].
+// What passes it and is no base64 is believed by the go command and never
+// matches: another error.
+func ParseSum(data []byte) (Sum, error) {
+	if len(data) != SumLen {
+		return Sum{}, fmt.Errorf("%d bytes instead of %d: %w", len(data), SumLen, ErrHealing)
+	}
+	if bytes.IndexByte(data, 0) >= 0 {
+		return Sum{}, fmt.Errorf("contains NUL bytes: %w", ErrHealing)
+	}
+	b64, ok := bytes.CutPrefix(data, []byte("h1:"))
+	if !ok {
+		return Sum{}, fmt.Errorf("does not begin with h1: but with %q", data[:3])
+	}
+	var buf [sha256.Size + 1]byte
+	n, err := base64.StdEncoding.Strict().Decode(buf[:], b64)
+	if err != nil {
+		return Sum{}, err
+	}
+	if n != sha256.Size {
+		return Sum{}, fmt.Errorf("decodes to %d bytes", n)
+	}
+	s := Sum(buf[:sha256.Size])
+	if s.String() != string(data) {
+		return Sum{}, errors.New("is not in canonical base64")
+	}
+	return s, nil
+}
+
+// SumGoMod is the sum that go.sum records for a go.mod file.
+func SumGoMod(data []byte) Sum { return sumOne(sha256.Sum256(data)) }
+
+func sumOne(content [sha256.Size]byte) Sum {
+	return sha256.Sum256(fmt.Appendf(nil, "%x  go.mod\n", content))
+}
+
+// Meta is what an .info file says.
+type Meta struct {
+	Version string
+	Time    time.Time
+	Origin  json.RawMessage `json:",omitempty"`
+}
+
+// ParseInfo reads an .info file.
+func ParseInfo(data []byte) (Meta, error) {
+	var m Meta
+	if err := json.Unmarshal(data, &m); err != nil {
+		return Meta{}, err
+	}
+	if m.Version == "" {
+		return Meta{}, errors.New("names no version")
+	}
+	return m, nil
+}
+
+// FormatInfo writes an .info file as the go command does.
+func FormatInfo(m Meta) ([]byte, error) { return json.Marshal(m) }
+
+// ParseList reads a list file: one semantic version a line.
+func ParseList(data []byte) ([]string, error) {
+	if len(data) == 0 {
+		return nil, nil
+	}
+	text, ok := strings.CutSuffix(string(data), "\n")
+	if !ok {
+		return nil, errors.New("the last line does not end")
+	}
+	lines := strings.Split(text, "\n")
+	for i, v := range lines {
+		if !semver.IsValid(v) {
+			return nil, fmt.Errorf("line %d is no version: %.40q", i+1, v)
+		}
+	}
+	return lines, nil
+}
+
+// FormatList writes a list file.
+func FormatList(versions []string) []byte {
+	var b bytes.Buffer
+	for _, v := range versions {
+		b.WriteString(v)
+		b.WriteByte('\n')
+	}
+	return b.Bytes()
+}
