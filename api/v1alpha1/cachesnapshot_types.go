@@ -187,6 +187,10 @@ type CapturedSource struct {
 
 // VerificationStatus is how far verification has come.
 type VerificationStatus struct {
+	// run identifies the attempt that was booked last.
+	// +kubebuilder:validation:MaxLength=64
+	// +optional
+	Run string `json:"run,omitempty"`
 	// attempts made; an inconclusive one is repeated a few times.
 	// +optional
 	Attempts int32 `json:"attempts,omitempty"`

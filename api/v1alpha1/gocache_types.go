@@ -397,6 +397,13 @@ type GoCacheStatus struct {
 	// +kubebuilder:validation:MaxLength=128
 	// +optional
 	ManifestDigest string `json:"manifestDigest,omitempty"`
+	// snapshottedRun is the warm-up that a snapshot was last taken after.
+	// +kubebuilder:validation:MaxLength=64
+	// +optional
+	SnapshottedRun string `json:"snapshottedRun,omitempty"`
+	// lastScheduledSnapshot is the due time that a snapshot was last taken for.
+	// +optional
+	LastScheduledSnapshot *metav1.Time `json:"lastScheduledSnapshot,omitempty"`
 	// latestSnapshot is the newest CacheSnapshot of this cache.
 	// +kubebuilder:validation:MaxLength=253
 	// +optional

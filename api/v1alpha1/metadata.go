@@ -20,9 +20,6 @@ const (
 	// PopulatedFromAnnotation on a PersistentVolume names the CacheSnapshot
 	// that its content was cloned from.
 	PopulatedFromAnnotation = GroupName + "/populated-from"
-	// RunAnnotation on a Job identifies the run that it carries out, so that
-	// an outcome is never booked twice or for another run.
-	RunAnnotation = GroupName + "/run"
 	// InputsAnnotation on a Job is the digest of what the run was made from.
 	InputsAnnotation = GroupName + "/inputs"
 

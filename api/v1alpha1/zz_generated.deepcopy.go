@@ -715,6 +715,10 @@ func (in *GoCacheStatus) DeepCopyInto(out *GoCacheStatus) {
 		*out = new(ToolchainRecord)
 		**out = **in
 	}
+	if in.LastScheduledSnapshot != nil {
+		in, out := &in.LastScheduledSnapshot, &out.LastScheduledSnapshot
+		*out = (*in).DeepCopy()
+	}
 	if in.Content != nil {
 		in, out := &in.Content, &out.Content
 		*out = new(ContentStatus)

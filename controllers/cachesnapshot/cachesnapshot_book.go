@@ -1,0 +1,119 @@
+package cachesnapshot
+
+import (
+	"fmt"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/domain/integrity"
+	"gocache.dev/operator/internal/kube/jobrun"
+)
+
+// Stages whose duration is kept.
+const (
+	stageCapture = "Capture"
+	stageVerify  = "Verify"
+)
+
+// Bounds of the schema.
+const (
+	maxExamples = 10
+	maxText     = 512
+	maxMessage  = 4096
+)
+
+// Exit codes of the agent that stand for a verdict.
+const (
+	exitIntact  = 0
+	exitCorrupt = 3
+)
+
+// book writes the outcome of an attempt into the status.
+func (s *scope) book() {
+	v := verdictOf(s.facts.run)
+	status := &s.snapshot.Status.Verification
+	*status = v1alpha1.VerificationStatus{
+		Run:            s.facts.run.Run,
+		Attempts:       status.Attempts + 1,
+		Verdict:        v1alpha1.Verdict(v.Verdict),
+		CompletionTime: ptr.To(metav1.NewTime(s.now)),
+		Digest:         v.Digest,
+		Bytes:          v.Bytes,
+		Duration:       &metav1.Duration{Duration: time.Duration(v.DurationSeconds * float64(time.Second)).Truncate(time.Millisecond)},
+		Counts: v1alpha1.VerifiedCounts{
+			Modules: int64(v.Counts.Modules), Zips: int64(v.Counts.Zips),
+			Dirs: int64(v.Counts.Dirs), BuildEntries: int64(v.Counts.BuildEntries),
+		},
+	}
+	if v.Verdict != integrity.Intact {
+		status.Message = cut(v.Message, maxMessage)
+	}
+	for class, n := range v.Findings {
+		if status.Findings == nil {
+			status.Findings = map[string]int64{}
+		}
+		status.Findings[string(class)] = int64(n)
+	}
+	for _, e := range v.Examples[:min(len(v.Examples), maxExamples)] {
+		status.Examples = append(status.Examples, v1alpha1.FindingExample{
+			Class: cut(string(e.Class), 64), Path: cut(string(e.Cache)+" cache: "+e.Path, maxText), Detail: cut(e.Detail, maxText),
+		})
+	}
+	s.end(stageVerify)
+}
+
+// verdictOf takes a verdict only from an agent that ended by itself and whose exit
+// code and report say the same. All else could not tell.
+func verdictOf(run jobrun.Outcome) integrity.Verdict {
+	unknown := func(format string, args ...any) integrity.Verdict {
+		return integrity.Verdict{Verdict: integrity.Inconclusive, Message: fmt.Sprintf(format, args...)}
+	}
+	if !run.Conclusive() {
+		return unknown("%s", run.Cause)
+	}
+	code := *run.ExitCode
+	v, err := integrity.ParseVerdict([]byte(run.Message))
+	switch {
+	case err != nil:
+		return unknown("the agent ended with exit code %d and left no report (%v): %s", code, err, run.Message)
+	case v.Verdict == integrity.Intact && code == exitIntact,
+		v.Verdict == integrity.Condemned && code == exitCorrupt,
+		v.Verdict == integrity.Inconclusive:
+		return v
+	default:
+		return unknown("the agent ended with exit code %d and reported %s", code, v.Verdict)
+	}
+}
+
+// begin notes when a stage was entered first.
+func (s *scope) begin(name string) {
+	for _, stage := range s.snapshot.Status.Stages {
+		if stage.Name == name {
+			return
+		}
+	}
+	s.snapshot.Status.Stages = append(s.snapshot.Status.Stages, v1alpha1.StageStatus{Name: name, StartTime: metav1.NewTime(s.now)})
+}
+
+// end notes how long a stage took.
+func (s *scope) end(name string) {
+	for i := range s.snapshot.Status.Stages {
+		if stage := &s.snapshot.Status.Stages[i]; stage.Name == name {
+			stage.Duration = &metav1.Duration{Duration: s.now.Sub(stage.StartTime.Time).Truncate(time.Millisecond)}
+		}
+	}
+}
+
+// cut shortens a text to at most n bytes of whole characters.
+func cut(text string, n int) string {
+	if len(text) <= n {
+		return text
+	}
+	for n > 0 && text[n]&0xC0 == 0x80 {
+		n--
+	}
+	return text[:n]
+}

@@ -1,0 +1,130 @@
+package cachesnapshot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/client-go/tools/events"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/kube/conditions"
+	"gocache.dev/operator/internal/kube/images"
+	"gocache.dev/operator/internal/kube/patch"
+	"gocache.dev/operator/internal/plan/verification"
+)
+
+const (
+	fieldOwner = "gocache-cachesnapshot"
+	// stalledInterval is when a stalled object is looked at again: what is in
+	// the way may be gone, and no watch tells.
+	stalledInterval = time.Minute
+	// sourceIndex finds the snapshots of a source.
+	sourceIndex = "spec.sourceRef"
+)
+
+// Reconciler brings CacheSnapshots to their verdict.
+type Reconciler struct {
+	// Client reads from caches and writes.
+	Client client.Client
+	// Live reads past the caches.
+	Live client.Reader
+	// Events are recorded on the CacheSnapshot.
+	Events events.EventRecorder
+	// Clock is the time of a pass.
+	Clock func() time.Time
+	// Images of the pods.
+	Images images.Images
+}
+
+// scope is one pass over one object.
+type scope struct {
+	now      time.Time
+	snapshot *v1alpha1.CacheSnapshot // what is reported into
+	before   *v1alpha1.CacheSnapshot // as it was read
+	facts    facts
+	decision verification.Decision
+}
+
+// SetupWithManager registers the controller.
+func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
+	if err := mgr.GetFieldIndexer().IndexField(context.Background(), &v1alpha1.CacheSnapshot{}, sourceIndex, indexSource); err != nil {
+		return fmt.Errorf("index CacheSnapshots by source: %w", err)
+	}
+	return ctrl.NewControllerManagedBy(mgr).
+		Named("cachesnapshot").
+		For(&v1alpha1.CacheSnapshot{}).
+		Owns(&batchv1.Job{}).
+		Owns(&corev1.PersistentVolumeClaim{}).
+		Watches(&snapshotv1.VolumeSnapshot{}, handler.EnqueueRequestsFromMapFunc(byLabel)).
+		Watches(&v1alpha1.GoCache{}, handler.EnqueueRequestsFromMapFunc(r.bySource)).
+		WithOptions(controller.Options{MaxConcurrentReconciles: 4}).
+		Complete(r)
+}
+
+// +kubebuilder:rbac:groups=cache.gocache.dev,resources=cachesnapshots,verbs=get;list;watch
+// +kubebuilder:rbac:groups=cache.gocache.dev,resources=cachesnapshots/status,verbs=get;patch
+// +kubebuilder:rbac:groups=cache.gocache.dev,resources=cachesnapshots/finalizers,verbs=update
+
+// Reconcile makes one pass: load, observe, decide, act, report.
+func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	s, err := r.load(ctx, req)
+	if err != nil || s == nil {
+		return ctrl.Result{}, err
+	}
+	if !s.snapshot.DeletionTimestamp.IsZero() {
+		return ctrl.Result{}, nil // what was made for it goes with it
+	}
+	err = r.pass(ctx, s)
+	if reportErr := r.report(ctx, s, err); reportErr != nil {
+		return ctrl.Result{}, errors.Join(err, reportErr)
+	}
+	if conditions.Stalled(err) != nil { // no use in hurrying
+		return ctrl.Result{RequeueAfter: stalledInterval}, nil
+	}
+	return ctrl.Result{RequeueAfter: s.decision.Wake}, err
+}
+
+func (r *Reconciler) pass(ctx context.Context, s *scope) (err error) {
+	if err := notImplemented(&s.snapshot.Spec); err != nil {
+		return err
+	}
+	if s.facts, err = r.observe(ctx, s); err != nil {
+		return err
+	}
+	s.decision = verification.Decide(s.facts.plan(s))
+	return r.act(ctx, s)
+}
+
+// load reads the object past the cache: a decision is never made on a status
+// that this controller has since replaced.
+func (r *Reconciler) load(ctx context.Context, req ctrl.Request) (*scope, error) {
+	var o v1alpha1.CacheSnapshot
+	if err := r.Live.Get(ctx, req.NamespacedName, &o); err != nil {
+		if apierrors.IsNotFound(err) {
+			return nil, nil
+		}
+		return nil, fmt.Errorf("read CacheSnapshot %s: %w", req, err)
+	}
+	return &scope{now: r.Clock(), snapshot: &o, before: o.DeepCopy()}, nil
+}
+
+// report writes conditions and status, and then events: they tell only what
+// stands in the status.
+func (r *Reconciler) report(ctx context.Context, s *scope, failed error) error {
+	s.setConditions(failed)
+	wrote, err := patch.Status(ctx, r.Client, s.before, s.snapshot)
+	if err == nil && wrote {
+		r.emit(s)
+	}
+	return err
+}

@@ -1,0 +1,168 @@
+package cachesnapshot
+
+import (
+	"context"
+
+	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/kube/jobrun"
+	"gocache.dev/operator/internal/kube/read"
+	"gocache.dev/operator/internal/kube/volume"
+	"gocache.dev/operator/internal/plan/naming"
+	"gocache.dev/operator/internal/plan/verification"
+)
+
+// facts are all that was read in one pass. A nil object does not exist.
+type facts struct {
+	cache *v1alpha1.GoCache
+	claim *corev1.PersistentVolumeClaim // the source's
+	busy  bool                          // a Job writes to it
+
+	csi   *snapshotv1.VolumeSnapshot
+	clone *corev1.PersistentVolumeClaim
+	job   *batchv1.Job
+	run   jobrun.Outcome
+	pods  bool // pods of the Job's name exist
+}
+
+// childName is the name of both the clone and the Job of a snapshot.
+func childName(s *v1alpha1.CacheSnapshot) string { return naming.Child(s.Name, naming.Verify) }
+
+// +kubebuilder:rbac:groups=cache.gocache.dev,resources=gocaches,verbs=get;list;watch
+// +kubebuilder:rbac:groups="",resources=persistentvolumeclaims,verbs=get;list;watch
+// +kubebuilder:rbac:groups="",resources=persistentvolumes,verbs=get
+// +kubebuilder:rbac:groups="",resources=pods,verbs=get;list
+// +kubebuilder:rbac:groups=batch,resources=jobs,verbs=get;list;watch
+// +kubebuilder:rbac:groups=snapshot.storage.k8s.io,resources=volumesnapshots,verbs=get;list;watch
+
+func (r *Reconciler) observe(ctx context.Context, s *scope) (f facts, err error) {
+	ns := s.snapshot.Namespace
+	if s.snapshot.Status.CreationTime == nil { // the source matters only until it is captured
+		if err := r.observeSource(ctx, s, &f); err != nil {
+			return f, err
+		}
+	}
+	if f.csi, err = read.Object[snapshotv1.VolumeSnapshot](ctx, r.Client, ns, s.snapshot.Name); err != nil {
+		return f, err
+	}
+	if f.clone, err = read.Object[corev1.PersistentVolumeClaim](ctx, r.Client, ns, childName(s.snapshot)); err != nil {
+		return f, err
+	}
+	if f.job, err = read.Object[batchv1.Job](ctx, r.Client, ns, childName(s.snapshot)); err != nil {
+		return f, err
+	}
+	return f, r.observeRun(ctx, s, &f)
+}
+
+// observeSource reads what is to be captured, and whether somebody writes to it.
+func (r *Reconciler) observeSource(ctx context.Context, s *scope, f *facts) (err error) {
+	ns, ref := s.snapshot.Namespace, s.snapshot.Spec.SourceRef
+	if f.cache, err = read.Object[v1alpha1.GoCache](ctx, r.Client, ns, ref.Name); err != nil || f.cache == nil {
+		return err
+	}
+	if f.claim, err = read.Object[corev1.PersistentVolumeClaim](ctx, r.Client, ns, f.cache.Status.Storage.ClaimName); err != nil {
+		return err
+	}
+	writer, err := read.Object[batchv1.Job](ctx, r.Client, ns, naming.Child(ref.Name, naming.Writer))
+	if err != nil {
+		return err
+	}
+	run, err := jobrun.Observe(ctx, r.Live, writer)
+	f.busy = run.Phase == jobrun.Running
+	return err
+}
+
+// observeRun reads how the integrity Job stands, and whether pods of it are
+// left once it is gone: a pod keeps its claim from being deleted.
+func (r *Reconciler) observeRun(ctx context.Context, s *scope, f *facts) (err error) {
+	if f.run, err = jobrun.Observe(ctx, r.Live, f.job); err != nil {
+		return err
+	}
+	if f.job == nil && f.clone != nil {
+		pods, err := jobrun.Pods(ctx, r.Live, s.snapshot.Namespace, childName(s.snapshot))
+		if err != nil {
+			return err
+		}
+		f.pods = len(pods) > 0
+	}
+	return nil
+}
+
+// plan turns what was read into what is decided on.
+func (f facts) plan(s *scope) verification.Facts {
+	spec, status := s.snapshot.Spec, s.snapshot.Status
+	p := verification.Facts{
+		Now:         s.now,
+		Suspended:   spec.Suspend,
+		Mode:        spec.Verification.Mode,
+		SourceReady: f.cache != nil && volume.Bound(f.claim),
+		SourceBusy:  f.busy,
+		Asked:       f.csi != nil && f.csi.DeletionTimestamp.IsZero(),
+		Cut:         volume.Cut(f.csi),
+		WasCut:      status.CreationTime != nil,
+		Attempts:    status.Verification.Attempts,
+		Verdict:     status.Verification.Verdict,
+		Booked:      status.Verification.Run,
+		Job:         f.job != nil,
+		Run:         f.run.Run,
+		JobEnded:    f.run.Phase == jobrun.Ended,
+		Leftovers:   f.clone != nil || f.pods,
+	}
+	if spec.Verification.Deadline != nil {
+		p.Deadline = spec.Verification.Deadline.Duration
+	}
+	if status.StartTime != nil {
+		p.Started = status.StartTime.Time
+	}
+	if status.Verification.CompletionTime != nil {
+		p.BookedAt = status.Verification.CompletionTime.Time
+	}
+	return p
+}
+
+// near is where the clone of a claim can be reached: where its volume can. A
+// volume that is gone restricts nothing.
+func (r *Reconciler) near(ctx context.Context, volumeName string) (*corev1.NodeSelector, error) {
+	pv, err := read.Object[corev1.PersistentVolume](ctx, r.Live, "", volumeName)
+	if err != nil || pv == nil || pv.Spec.NodeAffinity == nil {
+		return nil, err
+	}
+	return pv.Spec.NodeAffinity.Required, nil
+}
+
+// indexSource is the index of snapshots by what they capture.
+func indexSource(o client.Object) []string {
+	ref := o.(*v1alpha1.CacheSnapshot).Spec.SourceRef
+	return []string{ref.Kind + "/" + ref.Name}
+}
+
+// bySource wakes the snapshots of a cache that were not cut yet.
+func (r *Reconciler) bySource(ctx context.Context, o client.Object) []reconcile.Request {
+	var list v1alpha1.CacheSnapshotList
+	err := r.Client.List(ctx, &list, client.InNamespace(o.GetNamespace()), client.MatchingFields{sourceIndex: v1alpha1.GoCacheKind + "/" + o.GetName()})
+	if err != nil {
+		return nil // they look again by themselves
+	}
+	var requests []reconcile.Request
+	for i := range list.Items {
+		if list.Items[i].Status.CreationTime == nil {
+			requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&list.Items[i])})
+		}
+	}
+	return requests
+}
+
+// byLabel wakes the snapshot that an object was made for.
+func byLabel(_ context.Context, o client.Object) []reconcile.Request {
+	name := o.GetLabels()[v1alpha1.SnapshotLabel]
+	if name == "" {
+		return nil
+	}
+	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: o.GetNamespace(), Name: name}}}
+}

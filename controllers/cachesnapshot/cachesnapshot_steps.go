@@ -1,0 +1,252 @@
+package cachesnapshot
+
+import (
+	"context"
+	"fmt"
+	"path"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/domain/goenv"
+	"gocache.dev/operator/internal/kube/apply"
+	"gocache.dev/operator/internal/kube/conditions"
+	"gocache.dev/operator/internal/kube/jobrun"
+	"gocache.dev/operator/internal/kube/volume"
+	"gocache.dev/operator/internal/plan/verification"
+)
+
+const (
+	// cacheDir is where the integrity Job mounts the clone.
+	cacheDir = "/cache"
+	// noDeadline bounds a Job whose snapshot has no deadline.
+	noDeadline = 24 * time.Hour
+)
+
+// act carries out the stage that was decided on.
+func (r *Reconciler) act(ctx context.Context, s *scope) error {
+	s.noteCut()
+	switch s.decision.Stage {
+	case verification.Admit:
+		s.admit()
+	case verification.Capture:
+		return r.capture(ctx, s)
+	case verification.Check:
+		return r.check(ctx, s)
+	case verification.Book:
+		s.book()
+	case verification.CleanUp:
+		return r.cleanUp(ctx, s)
+	case verification.AwaitCut, verification.Done:
+		return r.adopt(ctx, s)
+	case verification.Suspended, verification.AwaitSource, verification.AwaitQuiet, verification.AwaitJob,
+		verification.AwaitRetry, verification.SnapshotLost, verification.Expired:
+	}
+	return nil
+}
+
+// admit remembers what the source is like, before anything is asked for: the
+// source may change or be gone later. The write of the status wakes the next
+// pass.
+func (s *scope) admit() {
+	cache, claim := s.facts.cache, s.facts.claim
+	capacity := claim.Status.Capacity[corev1.ResourceStorage]
+	s.snapshot.Status.StartTime = ptr.To(metav1.NewTime(s.now))
+	s.snapshot.Status.Source = &v1alpha1.CapturedSource{
+		UID:              string(cache.UID),
+		ClaimName:        claim.Name,
+		StorageClassName: ptr.Deref(claim.Spec.StorageClassName, ""),
+		Capacity:         &capacity,
+		Ownership:        cache.Spec.Storage.Ownership.DeepCopy(),
+		Platform:         cache.Spec.Platform,
+		Layers:           cache.Spec.Layers,
+		Toolchain:        cache.Status.Toolchain.DeepCopy(),
+	}
+}
+
+// +kubebuilder:rbac:groups=snapshot.storage.k8s.io,resources=volumesnapshots,verbs=create;patch
+
+// capture asks for the CSI snapshot.
+func (r *Reconciler) capture(ctx context.Context, s *scope) error {
+	s.begin(stageCapture)
+	_, err := r.applier().Apply(ctx, s.csiOwner(), s.csiSnapshot().Object())
+	return err
+}
+
+// adopt keeps the CSI snapshot's ownership in step with the deletion policy.
+func (r *Reconciler) adopt(ctx context.Context, s *scope) error {
+	if s.facts.csi == nil {
+		return nil
+	}
+	_, err := r.applier().Apply(ctx, s.csiOwner(), s.csiSnapshot().Object())
+	return err
+}
+
+func (s *scope) csiOwner() apply.Owner {
+	if s.snapshot.Spec.DeletionPolicy == v1alpha1.DeletionRetain {
+		return apply.DetachedFrom(s.snapshot)
+	}
+	return apply.ControlledBy(s.snapshot)
+}
+
+func (s *scope) csiSnapshot() volume.Snapshot {
+	return volume.Snapshot{
+		Namespace: s.snapshot.Namespace, Name: s.snapshot.Name, Labels: s.labels(),
+		Class: s.snapshot.Spec.VolumeSnapshotClassName, Claim: s.snapshot.Status.Source.ClaimName,
+	}
+}
+
+func (s *scope) labels() map[string]string {
+	return map[string]string{v1alpha1.SnapshotLabel: s.snapshot.Name, v1alpha1.CacheLabel: s.snapshot.Spec.SourceRef.Name}
+}
+
+// noteCut copies into the status what the driver says of the CSI snapshot.
+func (s *scope) noteCut() {
+	csi := s.facts.csi
+	if !volume.Cut(csi) {
+		return
+	}
+	status := &s.snapshot.Status
+	status.VolumeSnapshotName = csi.Name
+	status.VolumeSnapshotContentName = *csi.Status.BoundVolumeSnapshotContentName
+	status.RestoreSize = csi.Status.RestoreSize
+	if status.CreationTime == nil {
+		status.CreationTime = csi.Status.CreationTime
+		if status.CreationTime == nil { // optional for a driver
+			status.CreationTime = ptr.To(metav1.NewTime(s.now))
+		}
+		s.end(stageCapture)
+	}
+}
+
+// +kubebuilder:rbac:groups="",resources=persistentvolumeclaims,verbs=create;patch;delete
+// +kubebuilder:rbac:groups=batch,resources=jobs,verbs=create;patch;delete
+
+// check makes the clone and the Job on it. The Job is the clone's first
+// consumer: nothing is waited for in between.
+func (r *Reconciler) check(ctx context.Context, s *scope) error {
+	s.begin(stageVerify)
+	clone := s.clone()
+	if _, err := r.applier().Apply(ctx, apply.ControlledBy(s.snapshot), clone.Object()); err != nil {
+		return err
+	}
+	job, err := r.job(ctx, s, clone.Name)
+	if err != nil {
+		return err
+	}
+	_, err = r.applier().Apply(ctx, apply.ControlledBy(s.snapshot), job.Object())
+	return err
+}
+
+func (s *scope) clone() volume.Claim {
+	source := s.snapshot.Status.Source
+	claim := volume.Claim{
+		Namespace: s.snapshot.Namespace, Name: childName(s.snapshot), Labels: s.labels(),
+		Size:     volume.Larger(s.snapshot.Status.RestoreSize, source.Capacity),
+		Snapshot: s.snapshot.Status.VolumeSnapshotName,
+	}
+	if source.StorageClassName != "" {
+		claim.Class = &source.StorageClassName
+	}
+	return claim
+}
+
+// job is the integrity Job. It mounts the clone read-only: what is verified is
+// what was captured.
+func (r *Reconciler) job(ctx context.Context, s *scope, claim string) (jobrun.Spec, error) {
+	var volumeName string
+	if s.facts.claim != nil {
+		volumeName = s.facts.claim.Spec.VolumeName
+	}
+	near, err := r.near(ctx, volumeName)
+	if err != nil {
+		return jobrun.Spec{}, err
+	}
+	source := s.snapshot.Status.Source
+	labels := s.labels()
+	labels[v1alpha1.ActionLabel] = "verification"
+	deadline := s.decision.Remaining
+	if deadline <= 0 {
+		deadline = noDeadline
+	}
+	return jobrun.Spec{
+		Namespace: s.snapshot.Namespace, Name: childName(s.snapshot), Labels: labels,
+		Image:   r.Images.Operator,
+		Command: verifyCommand(source.Layers),
+		Volumes: []corev1.Volume{{Name: "clone", VolumeSource: corev1.VolumeSource{
+			PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: claim},
+		}}},
+		Mounts:    []corev1.VolumeMount{{Name: "clone", MountPath: cacheDir, ReadOnly: true}},
+		Template:  s.snapshot.Spec.PodTemplate,
+		Resources: s.snapshot.Spec.Verification.Resources,
+		Ownership: source.Ownership,
+		Platform:  source.Platform,
+		Near:      near,
+		Deadline:  deadline,
+	}, nil
+}
+
+func verifyCommand(layers []v1alpha1.CacheLayer) []string {
+	command := []string{"/gocache-agent", "verify", "--json", "--termination-log", "/dev/termination-log"}
+	for _, layer := range layers {
+		switch layer {
+		case v1alpha1.LayerModules:
+			command = append(command, "--modcache", path.Join(cacheDir, goenv.ModulesDir))
+		case v1alpha1.LayerBuild:
+			command = append(command, "--buildcache", path.Join(cacheDir, goenv.BuildDir))
+		}
+	}
+	return command
+}
+
+// cleanUp removes the Job, then its pods, then the clone: a finished pod keeps
+// its claim from going. It is called until nothing is left.
+func (r *Reconciler) cleanUp(ctx context.Context, s *scope) error {
+	switch {
+	case s.facts.job != nil:
+		return apply.Delete(ctx, r.Client, s.facts.job)
+	case s.facts.pods:
+		return nil // garbage collection is at it
+	case s.facts.clone != nil:
+		return apply.Delete(ctx, r.Client, s.facts.clone)
+	}
+	return nil
+}
+
+func (r *Reconciler) applier() apply.Applier {
+	return apply.Applier{Client: r.Client, FieldOwner: fieldOwner}
+}
+
+// notImplemented names what this release does not act on.
+func notImplemented(spec *v1alpha1.CacheSnapshotSpec) error {
+	for _, field := range NotImplemented {
+		if field.Set(spec) {
+			return &conditions.StalledError{
+				Reason:  v1alpha1.ReasonNotImplemented,
+				Message: fmt.Sprintf("%s is not implemented in this release: remove it", field.Path),
+			}
+		}
+	}
+	return nil
+}
+
+// Field of the spec.
+type Field struct {
+	// Path of the field.
+	Path string
+	// Set says whether a spec makes use of it.
+	Set func(*v1alpha1.CacheSnapshotSpec) bool
+}
+
+// NotImplemented are the fields that this release does not act on.
+var NotImplemented = []Field{
+	{"spec.sourceRef.kind=ModProxy", func(s *v1alpha1.CacheSnapshotSpec) bool { return s.SourceRef.Kind == v1alpha1.ModProxyKind }},
+	{"spec.verification.onFindings=Repair", func(s *v1alpha1.CacheSnapshotSpec) bool {
+		return s.Verification.OnFindings == v1alpha1.FindingsRepair
+	}},
+	{"spec.verification.trust", func(s *v1alpha1.CacheSnapshotSpec) bool { return s.Verification.Trust != nil }},
+	{"spec.verification.offlineBuild", func(s *v1alpha1.CacheSnapshotSpec) bool { return s.Verification.OfflineBuild != nil }},
+}

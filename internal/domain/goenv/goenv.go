@@ -1,0 +1,79 @@
+package goenv
+
+import (
+	"maps"
+	"path"
+	"strings"
+)
+
+// Folders of the two caches below the mount path.
+const (
+	ModulesDir = "mod"
+	BuildDir   = "build"
+)
+
+// Settings of an environment.
+type Settings struct {
+	// MountPath of the volume, absolute.
+	MountPath string
+	// Modules and Build say which caches the volume holds.
+	Modules, Build bool
+	// Proxy is the value of GOPROXY; empty leaves the toolchain's default.
+	Proxy string
+	// ManagedProxy says that Proxy serves private modules too.
+	ManagedProxy bool
+	// PrivatePatterns of module paths.
+	PrivatePatterns []string
+	// ChecksumDatabase is the value of GOSUMDB; empty leaves the default.
+	ChecksumDatabase string
+	// Strict keeps settings of the surroundings out.
+	Strict bool
+}
+
+// ModuleCache is GOMODCACHE below a mount path.
+func ModuleCache(mountPath string) string { return path.Join(mountPath, ModulesDir) }
+
+// BuildCache is GOCACHE below a mount path.
+func BuildCache(mountPath string) string { return path.Join(mountPath, BuildDir) }
+
+// Online is the environment of a build that may ask the proxy.
+func Online(s Settings) map[string]string {
+	// The cache belongs to one toolchain: the go command must not fetch another.
+	env := map[string]string{"GOTOOLCHAIN": "local"}
+	if s.Modules {
+		env["GOMODCACHE"] = ModuleCache(s.MountPath)
+	}
+	if s.Build {
+		env["GOCACHE"] = BuildCache(s.MountPath)
+	}
+	if s.Proxy != "" {
+		env["GOPROXY"] = s.Proxy
+	}
+	if patterns := strings.Join(s.PrivatePatterns, ","); patterns != "" {
+		if s.ManagedProxy {
+			// Our proxy serves them: only the public checksum database must
+			// not be asked. GOPRIVATE would bypass the proxy too.
+			env["GONOSUMDB"] = patterns
+			env["GONOPROXY"] = "none"
+		} else {
+			env["GOPRIVATE"] = patterns
+		}
+	}
+	if s.ChecksumDatabase != "" {
+		env["GOSUMDB"] = s.ChecksumDatabase
+	}
+	if s.Strict {
+		env["GOENV"] = "off"
+		env["GOWORK"] = "off"
+		env["GOFLAGS"] = "-mod=readonly"
+	}
+	return env
+}
+
+// Offline is the environment of a build that has the caches and nothing else.
+func Offline(s Settings) map[string]string {
+	env := maps.Clone(Online(s))
+	env["GOPROXY"] = "off"
+	env["GOFLAGS"] = "-mod=readonly"
+	return env
+}

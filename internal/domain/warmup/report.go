@@ -1,0 +1,50 @@
+// Package warmup is the report of a warm-up: what the agent that filled a
+// cache tells the operator, as JSON in its termination message.
+package warmup
+
+import (
+	"encoding/json"
+	"fmt"
+)
+
+// The outcomes of a warm-up.
+const (
+	Succeeded = "Succeeded"
+	Failed    = "Failed"
+)
+
+// Report of a warm-up.
+type Report struct {
+	// Outcome is Succeeded or Failed.
+	Outcome string `json:"outcome"`
+	// Message says why it failed: the last lines of the go command.
+	Message string `json:"message,omitempty"`
+	// GoVersion, such as go1.26.8, and Platform, such as linux/amd64.
+	GoVersion string `json:"goVersion,omitempty"`
+	Platform  string `json:"platform,omitempty"`
+	// GoSHA256 and CompileSHA256 are hex digests of the go command and the compiler.
+	GoSHA256      string `json:"goSHA256,omitempty"`
+	CompileSHA256 string `json:"compileSHA256,omitempty"`
+	// Modules and BuildEntries count what the caches hold.
+	Modules      int64 `json:"modules"`
+	BuildEntries int64 `json:"buildEntries"`
+	// UsedBytes by the caches, CapacityBytes of their file system.
+	UsedBytes     int64 `json:"usedBytes"`
+	CapacityBytes int64 `json:"capacityBytes"`
+	// DurationSeconds of the run.
+	DurationSeconds float64 `json:"durationSeconds"`
+	// ManifestDigest is the digest of the manifest that was left on the volume.
+	ManifestDigest string `json:"manifestDigest,omitempty"`
+}
+
+// Parse reads a report and refuses what cannot be one.
+func Parse(data []byte) (Report, error) {
+	var r Report
+	if err := json.Unmarshal(data, &r); err != nil {
+		return Report{}, fmt.Errorf("no report of a warm-up: %w", err)
+	}
+	if r.Outcome != Succeeded && r.Outcome != Failed {
+		return Report{}, fmt.Errorf("no report of a warm-up: outcome %.40q", r.Outcome)
+	}
+	return r, nil
+}

@@ -1,0 +1,236 @@
+package apply
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"reflect"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+
+	"gocache.dev/operator/api/v1alpha1"
+)
+
+// AppliedAnnotation is the digest of the state that was applied last.
+const AppliedAnnotation = v1alpha1.GroupName + "/applied"
+
+// Applier applies objects under one field owner.
+type Applier struct {
+	// Client writes, and reads the live object (from a cache, if it has one).
+	Client client.Client
+	// FieldOwner names the controller that wants the fields.
+	FieldOwner string
+}
+
+// ConflictError says that an object of a needed name exists and is not ours.
+type ConflictError struct {
+	// Kind, Namespace and Name of the object that is in the way.
+	Kind, Namespace, Name string
+	// Reason it is taken for somebody else's.
+	Reason string
+}
+
+// Error says what is in the way and what to do.
+func (e *ConflictError) Error() string {
+	return fmt.Sprintf("%s %s/%s exists and is not ours (%s): rename or remove it", e.Kind, e.Namespace, e.Name, e.Reason)
+}
+
+// Owner is the object that another one is made for.
+type Owner struct {
+	object   client.Object
+	detached bool
+}
+
+// ControlledBy is an owner with whom the object goes: garbage collection
+// removes the one after the other.
+func ControlledBy(o client.Object) Owner { return Owner{object: o} }
+
+// DetachedFrom is an owner that the object outlives.
+func DetachedFrom(o client.Object) Owner { return Owner{object: o, detached: true} }
+
+// Apply brings wanted to the API server for its owner. It marks the object as
+// managed by the operator, and says whether it wrote.
+func (a Applier) Apply(ctx context.Context, owner Owner, wanted client.Object) (wrote bool, err error) {
+	u, err := a.prepare(owner, wanted)
+	if err != nil {
+		return false, err
+	}
+	live, err := a.live(ctx, wanted)
+	if err != nil {
+		return false, err
+	}
+	if live != nil {
+		if err := ours(owner, live, u); err != nil {
+			return false, err
+		}
+		same, err := satisfied(u, live)
+		if err != nil || same {
+			return false, err
+		}
+	}
+	if err := a.Client.Apply(ctx, client.ApplyConfigurationFromUnstructured(u), client.FieldOwner(a.FieldOwner), client.ForceOwnership); err != nil {
+		return false, fmt.Errorf("apply %s %s/%s: %w", u.GetKind(), u.GetNamespace(), u.GetName(), err)
+	}
+	return true, nil
+}
+
+// prepare turns the wanted object into what is sent.
+func (a Applier) prepare(owner Owner, wanted client.Object) (*unstructured.Unstructured, error) {
+	wanted = wanted.DeepCopyObject().(client.Object)
+	gvk, err := apiutil.GVKForObject(wanted, a.Client.Scheme())
+	if err != nil {
+		return nil, fmt.Errorf("apply: %w", err)
+	}
+	labels := wanted.GetLabels()
+	if labels == nil {
+		labels = map[string]string{}
+	}
+	labels[v1alpha1.ManagedByLabel] = v1alpha1.ManagedByValue
+	wanted.SetLabels(labels)
+	if !owner.detached {
+		if err := controllerutil.SetControllerReference(owner.object, wanted, a.Client.Scheme()); err != nil {
+			return nil, fmt.Errorf("apply %s %s: %w", gvk.Kind, wanted.GetName(), err)
+		}
+	}
+	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(wanted)
+	if err != nil {
+		return nil, fmt.Errorf("apply %s %s: %w", gvk.Kind, wanted.GetName(), err)
+	}
+	delete(content, "status")
+	u := &unstructured.Unstructured{Object: content}
+	u.SetGroupVersionKind(gvk)
+	for _, field := range []string{"creationTimestamp", "managedFields", "resourceVersion", "uid", "generation"} {
+		unstructured.RemoveNestedField(u.Object, "metadata", field)
+	}
+	digest, err := digestOf(u)
+	if err != nil {
+		return nil, err
+	}
+	annotations := u.GetAnnotations()
+	if annotations == nil {
+		annotations = map[string]string{}
+	}
+	annotations[AppliedAnnotation] = digest
+	u.SetAnnotations(annotations)
+	return u, nil
+}
+
+// live reads the object as it is, or returns nil.
+func (a Applier) live(ctx context.Context, wanted client.Object) (client.Object, error) {
+	live, err := newObject(a.Client.Scheme(), wanted)
+	if err != nil {
+		return nil, err
+	}
+	err = a.Client.Get(ctx, client.ObjectKeyFromObject(wanted), live)
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read %s before applying it: %w", wanted.GetName(), err)
+	}
+	return live, nil
+}
+
+func newObject(scheme *runtime.Scheme, like client.Object) (client.Object, error) {
+	gvk, err := apiutil.GVKForObject(like, scheme)
+	if err != nil {
+		return nil, fmt.Errorf("apply: %w", err)
+	}
+	o, err := scheme.New(gvk)
+	if err != nil {
+		return nil, fmt.Errorf("apply: %w", err)
+	}
+	return o.(client.Object), nil
+}
+
+// ours refuses an object that the operator did not make, or that another
+// owner controls.
+func ours(owner Owner, live client.Object, wanted *unstructured.Unstructured) error {
+	conflict := func(reason string) error {
+		return &ConflictError{Kind: wanted.GetKind(), Namespace: live.GetNamespace(), Name: live.GetName(), Reason: reason}
+	}
+	if controller := metav1.GetControllerOf(live); controller != nil {
+		if controller.UID != owner.object.GetUID() {
+			return conflict(fmt.Sprintf("controlled by %s %s", controller.Kind, controller.Name))
+		}
+		return nil
+	}
+	if live.GetLabels()[v1alpha1.ManagedByLabel] != v1alpha1.ManagedByValue {
+		return conflict("without label " + v1alpha1.ManagedByLabel + "=" + v1alpha1.ManagedByValue)
+	}
+	return nil
+}
+
+// satisfied says whether the live object already is what is wanted: made from
+// the same wanted state, and no field of it changed since.
+func satisfied(wanted *unstructured.Unstructured, live client.Object) (bool, error) {
+	if live.GetAnnotations()[AppliedAnnotation] != wanted.GetAnnotations()[AppliedAnnotation] {
+		return false, nil
+	}
+	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(live)
+	if err != nil {
+		return false, fmt.Errorf("compare %s: %w", wanted.GetName(), err)
+	}
+	for key, want := range wanted.Object {
+		if key == "apiVersion" || key == "kind" { // a typed object carries neither
+			continue
+		}
+		if !contains(content[key], want) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// contains says whether have holds all that want states. What want leaves out
+// (defaults, other owners' fields) may be anything.
+func contains(have, want any) bool {
+	switch want := want.(type) {
+	case map[string]any:
+		have, ok := have.(map[string]any)
+		if !ok {
+			return len(want) == 0
+		}
+		for k, v := range want {
+			if !contains(have[k], v) {
+				return false
+			}
+		}
+		return true
+	case []any:
+		have, ok := have.([]any)
+		if !ok || len(have) != len(want) {
+			return !ok && len(want) == 0
+		}
+		for i := range want {
+			if !contains(have[i], want[i]) {
+				return false
+			}
+		}
+		return true
+	case nil:
+		return true
+	default:
+		if have == nil { // the server drops zero values
+			return reflect.ValueOf(want).IsZero()
+		}
+		return reflect.DeepEqual(have, want)
+	}
+}
+
+func digestOf(u *unstructured.Unstructured) (string, error) {
+	b, err := json.Marshal(u.Object) // encoding/json sorts the keys of maps
+	if err != nil {
+		return "", fmt.Errorf("digest of %s: %w", u.GetName(), err)
+	}
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:8]), nil
+}

@@ -1,0 +1,77 @@
+package conditions
+
+import (
+	"errors"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/kube/apply"
+)
+
+// StalledError says that only a person can help.
+type StalledError struct {
+	// Reason of condition Stalled.
+	Reason string
+	// Message says what is wrong, where, and what to do.
+	Message string
+}
+
+// Error is the message.
+func (e *StalledError) Error() string { return e.Message }
+
+// Stalled returns why only a person can help, if that is what an error says.
+func Stalled(err error) *StalledError {
+	var stalled *StalledError
+	if errors.As(err, &stalled) {
+		return stalled
+	}
+	var conflict *apply.ConflictError
+	if errors.As(err, &conflict) {
+		return &StalledError{Reason: v1alpha1.ReasonConflict, Message: conflict.Error()}
+	}
+	return nil
+}
+
+// Fail sets Ready, Reconciling and Stalled by the error of a pass, and says
+// whether there was one.
+func (s Set) Fail(err error) bool {
+	if err == nil {
+		return false
+	}
+	if stalled := Stalled(err); stalled != nil {
+		s.Stall(stalled.Reason, "%s", stalled.Message)
+		return true
+	}
+	s.False(v1alpha1.ReadyCondition, v1alpha1.ReasonError, "%s", err)
+	s.True(v1alpha1.ReconcilingCondition, v1alpha1.ReasonError, "Tried again: %s", err)
+	s.Clear(v1alpha1.StalledCondition)
+	return true
+}
+
+// Stall says that only a person can help.
+func (s Set) Stall(reason, format string, args ...any) {
+	s.False(v1alpha1.ReadyCondition, reason, format, args...)
+	s.True(v1alpha1.StalledCondition, reason, format, args...)
+	s.Clear(v1alpha1.ReconcilingCondition)
+}
+
+// Progress says that the operator is on its way.
+func (s Set) Progress(reason, format string, args ...any) {
+	s.False(v1alpha1.ReadyCondition, reason, format, args...)
+	s.True(v1alpha1.ReconcilingCondition, reason, format, args...)
+	s.Clear(v1alpha1.StalledCondition)
+}
+
+// Ready says that the object does its job.
+func (s Set) Ready(reason, format string, args ...any) {
+	s.True(v1alpha1.ReadyCondition, reason, format, args...)
+	s.Clear(v1alpha1.ReconcilingCondition)
+	s.Clear(v1alpha1.StalledCondition)
+}
+
+// Rest says that the object does not do its job and that nothing is under way:
+// it is suspended.
+func (s Set) Rest(reason, format string, args ...any) {
+	s.False(v1alpha1.ReadyCondition, reason, format, args...)
+	s.Clear(v1alpha1.ReconcilingCondition)
+	s.Clear(v1alpha1.StalledCondition)
+}

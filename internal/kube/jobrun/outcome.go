@@ -1,0 +1,157 @@
+package jobrun
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// Phase of a Job.
+type Phase string
+
+// The phases.
+const (
+	// Absent: there is no Job.
+	Absent Phase = "Absent"
+	// Running: the Job has not ended.
+	Running Phase = "Running"
+	// Ended: the Job has ended, one way or the other.
+	Ended Phase = "Ended"
+	// Leaving: the Job is being deleted.
+	Leaving Phase = "Leaving"
+)
+
+// Outcome is how a Job stands.
+type Outcome struct {
+	// Phase of the Job.
+	Phase Phase
+	// Run identifies this Job and no later one of its name: its uid.
+	Run string
+	// Annotations of the Job.
+	Annotations map[string]string
+	// Started and Ended are its times, as far as known.
+	Started, Ended time.Time
+	// ExitCode of the main container; nil when it cannot be had.
+	ExitCode *int32
+	// Message that the main container left.
+	Message string
+	// Cause says why there is no exit code, or what killed the container.
+	Cause string
+	// Pod is the Job's pod; empty when there is none any more.
+	Pod string
+}
+
+// Conclusive says whether the container ended by itself and its exit code can
+// be taken at its word.
+func (o Outcome) Conclusive() bool {
+	return o.Phase == Ended && o.ExitCode != nil && o.Cause == ""
+}
+
+// Observe reads how a Job stands. The pods are read live and only when the Job
+// has ended: a cache that lags behind would make a verdict look lost.
+func Observe(ctx context.Context, live client.Reader, job *batchv1.Job) (Outcome, error) {
+	if job == nil {
+		return Outcome{Phase: Absent}, nil
+	}
+	o := Outcome{Phase: Running, Run: string(job.UID), Annotations: job.Annotations, Started: job.CreationTimestamp.Time}
+	if job.Status.StartTime != nil {
+		o.Started = job.Status.StartTime.Time
+	}
+	ended := endOf(job)
+	switch {
+	case !job.DeletionTimestamp.IsZero():
+		o.Phase = Leaving
+		return o, nil
+	case ended == nil:
+		return o, nil
+	}
+	o.Phase, o.Ended = Ended, ended.LastTransitionTime.Time
+	pods, err := Pods(ctx, live, job.Namespace, job.Name)
+	if err != nil {
+		return o, err
+	}
+	var pod *corev1.Pod
+	for i := range pods {
+		if ownedBy(&pods[i], job) {
+			pod = &pods[i]
+		}
+	}
+	o.conclude(ended, pod)
+	return o, nil
+}
+
+// Pods are the pods of all Jobs of a name, read live.
+func Pods(ctx context.Context, live client.Reader, namespace, job string) ([]corev1.Pod, error) {
+	var list corev1.PodList
+	if err := live.List(ctx, &list, client.InNamespace(namespace), client.MatchingLabels{batchv1.JobNameLabel: job}); err != nil {
+		return nil, fmt.Errorf("list the pods of Job %s: %w", job, err)
+	}
+	return list.Items, nil
+}
+
+func ownedBy(pod *corev1.Pod, job *batchv1.Job) bool {
+	for _, ref := range pod.OwnerReferences {
+		if ref.UID == job.UID {
+			return true
+		}
+	}
+	return false
+}
+
+func endOf(job *batchv1.Job) *batchv1.JobCondition {
+	for i, c := range job.Status.Conditions {
+		if c.Status == corev1.ConditionTrue && (c.Type == batchv1.JobComplete || c.Type == batchv1.JobFailed) {
+			return &job.Status.Conditions[i]
+		}
+	}
+	return nil
+}
+
+// conclude reads exit code, message and cause from the Job's end and its pod.
+func (o *Outcome) conclude(ended *batchv1.JobCondition, pod *corev1.Pod) {
+	if pod == nil {
+		o.Cause = "the pod is gone, and its report with it"
+		if ended.Message != "" {
+			o.Cause += ": " + ended.Message
+		}
+		return
+	}
+	o.Pod = pod.Name
+	for _, c := range pod.Status.Conditions {
+		if c.Type == corev1.DisruptionTarget && c.Status == corev1.ConditionTrue {
+			o.Cause = fmt.Sprintf("the pod was disrupted (%s): %s", c.Reason, c.Message)
+		}
+	}
+	if pod.Status.Reason != "" && o.Cause == "" { // such as Evicted, DeadlineExceeded, NodeLost
+		o.Cause = fmt.Sprintf("the pod was ended (%s): %s", pod.Status.Reason, pod.Status.Message)
+	}
+	if ended.Reason == batchv1.JobReasonDeadlineExceeded && o.Cause == "" {
+		o.Cause = "the Job ran past its deadline"
+	}
+	for _, s := range pod.Status.InitContainerStatuses {
+		if t := s.State.Terminated; t != nil && t.ExitCode != 0 && o.Cause == "" {
+			o.Cause = fmt.Sprintf("init container %s ended with exit code %d: %s", s.Name, t.ExitCode, t.Message)
+		}
+	}
+	for _, s := range pod.Status.ContainerStatuses {
+		if s.Name != Container || s.State.Terminated == nil {
+			continue
+		}
+		t := s.State.Terminated
+		code := t.ExitCode
+		o.ExitCode, o.Message = &code, t.Message
+		if t.Reason == "OOMKilled" && o.Cause == "" {
+			o.Cause = "the container ran out of memory; raise its limit"
+		}
+		if o.Cause == "" && code >= 128 {
+			o.Cause = fmt.Sprintf("the container was killed by signal %d", code-128)
+		}
+	}
+	if o.ExitCode == nil && o.Cause == "" {
+		o.Cause = "the container left no exit code"
+	}
+}

@@ -1,0 +1,64 @@
+package volume
+
+import (
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+)
+
+// Claim is what is wanted of a PersistentVolumeClaim.
+type Claim struct {
+	// Namespace, Name and Labels of the claim.
+	Namespace, Name string
+	Labels          map[string]string
+	// Class of its storage; nil is the cluster's default.
+	Class *string
+	// AccessModes of it; none is ReadWriteOnce.
+	AccessModes []corev1.PersistentVolumeAccessMode
+	// Size that it asks for.
+	Size resource.Quantity
+	// Snapshot is the VolumeSnapshot that it is made from; empty: it begins empty.
+	Snapshot string
+}
+
+// Object is the claim as an object to apply.
+func (c Claim) Object() *corev1.PersistentVolumeClaim {
+	modes := c.AccessModes
+	if len(modes) == 0 {
+		modes = []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce}
+	}
+	pvc := &corev1.PersistentVolumeClaim{
+		ObjectMeta: metav1.ObjectMeta{Namespace: c.Namespace, Name: c.Name, Labels: c.Labels},
+		Spec: corev1.PersistentVolumeClaimSpec{
+			AccessModes:      modes,
+			StorageClassName: c.Class,
+			Resources:        corev1.VolumeResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceStorage: c.Size}},
+		},
+	}
+	if c.Snapshot != "" {
+		pvc.Spec.DataSource = &corev1.TypedLocalObjectReference{
+			APIGroup: ptr.To(snapshotGroup), Kind: snapshotKind, Name: c.Snapshot,
+		}
+	}
+	return pvc
+}
+
+// Bound says whether a claim has its volume.
+func Bound(pvc *corev1.PersistentVolumeClaim) bool {
+	return pvc != nil && pvc.Status.Phase == corev1.ClaimBound && pvc.DeletionTimestamp.IsZero()
+}
+
+// Larger is the larger of two sizes; nil counts as nothing.
+func Larger(a, b *resource.Quantity) resource.Quantity {
+	switch {
+	case a == nil && b == nil:
+		return resource.Quantity{}
+	case a == nil:
+		return b.DeepCopy()
+	case b == nil || a.Cmp(*b) >= 0:
+		return a.DeepCopy()
+	default:
+		return b.DeepCopy()
+	}
+}

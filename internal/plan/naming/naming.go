@@ -1,0 +1,44 @@
+// Package naming derives the names of children from their parent's.
+package naming
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"strings"
+)
+
+// Suffixes of children.
+const (
+	// Writer is the Job that writes to a cache's claim. The name is the lock.
+	Writer = "writer"
+	// Verify is the integrity Job of a snapshot, and the clone that it runs on.
+	Verify = "verify"
+	// Environment and OfflineEnvironment are a cache's ConfigMaps.
+	Environment        = "env"
+	OfflineEnvironment = "env-offline"
+)
+
+// maxLabel is the longest name that is also a label value and a host name.
+const maxLabel = 63
+
+// Child is the name of a parent's child. It is at most 63 characters long: a
+// longer one is cut and ends in a hash of the whole, so that it stays unique
+// and is always the same.
+func Child(parent, suffix string) string {
+	name := parent + "-" + suffix
+	if len(name) <= maxLabel {
+		return name
+	}
+	hash := Hash(name)
+	keep := maxLabel - len(suffix) - len(hash) - 2
+	if keep < 1 { // a suffix that leaves no room
+		return strings.Trim(name[:maxLabel-len(hash)-1], "-.") + "-" + hash
+	}
+	return strings.TrimRight(parent[:keep], "-.") + "-" + hash + "-" + suffix
+}
+
+// Hash is eight hex digits that tell texts apart.
+func Hash(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:4])
+}

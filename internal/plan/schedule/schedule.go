@@ -1,0 +1,85 @@
+package schedule
+
+import (
+	"fmt"
+	"hash/fnv"
+	"time"
+
+	"github.com/robfig/cron/v3"
+
+	"gocache.dev/operator/api/v1alpha1"
+)
+
+// Plan is a schedule that was understood.
+type Plan struct {
+	cron     cron.Schedule
+	offset   time.Duration
+	deadline time.Duration // 0: none
+}
+
+// Parse understands a schedule; seed fixes the offset within the jitter. A nil
+// Plan means that nothing is scheduled. The error names the field that is
+// wrong and is meant for a person.
+func Parse(s v1alpha1.Schedule, seed string) (*Plan, error) {
+	if s.Schedule == "" {
+		return nil, nil
+	}
+	location := time.UTC
+	if s.TimeZone != "" {
+		var err error
+		if location, err = time.LoadLocation(s.TimeZone); err != nil || s.TimeZone == "Local" {
+			return nil, fmt.Errorf("timeZone %q is not an IANA time zone such as Europe/Berlin", s.TimeZone)
+		}
+	}
+	parsed, err := cron.ParseStandard(s.Schedule)
+	if err != nil {
+		return nil, fmt.Errorf("schedule %q is no cron expression: %w", s.Schedule, err)
+	}
+	switch p := parsed.(type) {
+	case *cron.SpecSchedule:
+		if p.Location == time.Local { // no TZ= of its own
+			p.Location = location
+		}
+	case cron.ConstantDelaySchedule:
+	}
+	plan := &Plan{cron: parsed}
+	if s.Jitter != nil && s.Jitter.Duration > 0 {
+		h := fnv.New64a()
+		_, _ = h.Write([]byte(seed))                                       // never fails
+		plan.offset = time.Duration(h.Sum64() % uint64(s.Jitter.Duration)) //nolint:gosec // positive, checked above
+	}
+	if s.StartingDeadlineSeconds != nil {
+		plan.deadline = time.Duration(*s.StartingDeadlineSeconds) * time.Second
+	}
+	return plan, nil
+}
+
+// Due says whether a start is due at now, when the last one (or, before the
+// first, the object's creation) was at last; and when to look again if not.
+func (p *Plan) Due(last, now time.Time) (due bool, next time.Time) {
+	if p == nil {
+		return false, time.Time{}
+	}
+	// The start times are those of the cron expression, moved by the offset.
+	first := p.after(last)
+	if first.IsZero() || first.After(now) {
+		return false, first
+	}
+	if p.deadline > 0 && now.Sub(first) > p.deadline {
+		// first was missed for good; is a later one still in time?
+		first = p.after(now.Add(-p.deadline))
+		if first.IsZero() || first.After(now) {
+			return false, first
+		}
+	}
+	return true, time.Time{}
+}
+
+// after is the first start later than t.
+func (p *Plan) after(t time.Time) time.Time {
+	next := p.cron.Next(t.Add(-p.offset))
+	if next.IsZero() { // an expression that never matches
+		return next
+	}
+	return next.Add(p.offset)
+}

@@ -1,0 +1,97 @@
+package schedule_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/plan/schedule"
+)
+
+func at(t *testing.T, s string) time.Time {
+	t.Helper()
+	v, err := time.Parse(time.RFC3339, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+func TestDue(t *testing.T) {
+	tests := []struct {
+		name      string
+		schedule  v1alpha1.Schedule
+		last, now string
+		due       bool
+		next      string // empty: due, or never
+	}{
+		{"nothing scheduled", v1alpha1.Schedule{}, "2026-01-01T00:00:00Z", "2027-01-01T00:00:00Z", false, ""},
+		{"not yet", v1alpha1.Schedule{Schedule: "@daily"}, "2026-01-01T12:00:00Z", "2026-01-01T23:59:59Z", false, "2026-01-02T00:00:00Z"},
+		{"now", v1alpha1.Schedule{Schedule: "@daily"}, "2026-01-01T12:00:00Z", "2026-01-02T00:00:00Z", true, ""},
+		{"caught up once after a week", v1alpha1.Schedule{Schedule: "@daily"}, "2026-01-01T12:00:00Z", "2026-01-08T12:00:00Z", true, ""},
+		{"not again after it was caught up", v1alpha1.Schedule{Schedule: "@daily"}, "2026-01-08T12:00:00Z", "2026-01-08T12:00:01Z", false, "2026-01-09T00:00:00Z"},
+		{"in its own time zone", v1alpha1.Schedule{Schedule: "0 3 * * *", TimeZone: "Asia/Tokyo"}, "2026-01-01T12:00:00Z", "2026-01-01T12:00:00Z", false, "2026-01-01T18:00:00Z"},
+		{"missed by more than the deadline", v1alpha1.Schedule{Schedule: "@daily", StartingDeadlineSeconds: ptr.To[int64](60)}, "2026-01-01T12:00:00Z", "2026-01-02T00:02:00Z", false, "2026-01-03T00:00:00Z"},
+		{"missed by less than the deadline", v1alpha1.Schedule{Schedule: "@daily", StartingDeadlineSeconds: ptr.To[int64](60)}, "2026-01-01T12:00:00Z", "2026-01-02T00:00:59Z", true, ""},
+		{"one of several missed ones still in time", v1alpha1.Schedule{Schedule: "@hourly", StartingDeadlineSeconds: ptr.To[int64](600)}, "2026-01-01T00:00:00Z", "2026-01-01T09:05:00Z", true, ""},
+		{"spring forward skips 02:30", v1alpha1.Schedule{Schedule: "30 2 * * *", TimeZone: "Europe/Berlin"}, "2026-03-28T12:00:00Z", "2026-03-28T12:00:00Z", false, "2026-03-30T00:30:00Z"},
+		{"never", v1alpha1.Schedule{Schedule: "0 0 30 2 *"}, "2026-01-01T00:00:00Z", "2027-01-01T00:00:00Z", false, ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			p, err := schedule.Parse(tt.schedule, "seed")
+			if err != nil {
+				t.Fatal(err)
+			}
+			due, next := p.Due(at(t, tt.last), at(t, tt.now))
+			want := time.Time{}
+			if tt.next != "" {
+				want = at(t, tt.next)
+			}
+			if due != tt.due || !next.Equal(want) {
+				t.Errorf("due %v next %v, want %v %v", due, next, tt.due, want)
+			}
+		})
+	}
+}
+
+func TestParseRefuses(t *testing.T) {
+	for text, s := range map[string]v1alpha1.Schedule{
+		"no cron expression":    {Schedule: "every day"},
+		"not an IANA time zone": {Schedule: "@daily", TimeZone: "Mars/Olympus"},
+	} {
+		if _, err := schedule.Parse(s, ""); err == nil || !strings.Contains(err.Error(), text) {
+			t.Errorf("%+v: error %v, want one with %q", s, err, text)
+		}
+	}
+}
+
+// TestJitter holds that the offset is the object's own, fixed, and spread.
+func TestJitter(t *testing.T) {
+	s := v1alpha1.Schedule{Schedule: "@daily", Jitter: &metav1.Duration{Duration: time.Hour}}
+	last := at(t, "2026-01-01T12:00:00Z")
+	seen := map[time.Time]bool{}
+	for i := range 50 {
+		seed := strings.Repeat("x", i)
+		p, err := schedule.Parse(s, seed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, next := p.Due(last, last)
+		offset := next.Sub(at(t, "2026-01-02T00:00:00Z"))
+		if offset < 0 || offset >= time.Hour {
+			t.Errorf("seed %q: offset %v, want within the jitter", seed, offset)
+		}
+		if _, again := p.Due(last, last); !again.Equal(next) {
+			t.Errorf("seed %q: %v and then %v", seed, next, again)
+		}
+		seen[next] = true
+	}
+	if len(seen) < 45 {
+		t.Errorf("50 seeds share %d offsets", len(seen))
+	}
+}
