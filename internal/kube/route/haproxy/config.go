@@ -1,0 +1,160 @@
+package haproxy
+
+import (
+	"bytes"
+	_ "embed"
+	"errors"
+	"fmt"
+	"net"
+	"regexp"
+	"strconv"
+	"text/template"
+	"time"
+)
+
+// Config is what haproxy.cfg depends on.
+type Config struct {
+	// Name of the proxy, in error texts.
+	Name string
+	// Instances in the order of the file. At least one.
+	Instances []Instance
+	// Bind and PagesBind are addresses to listen on, ":8080" style: for
+	// clients, and for /metrics and /healthz.
+	Bind, PagesBind string
+	// CertificateFile holds certificate and key in PEM; empty serves plain
+	// HTTP.
+	CertificateFile string
+	// Agent is the sidecar's address, on loopback.
+	Agent string
+	// CheckPath is what the health checks ask every instance for: 200 to 399
+	// is healthy. Default /readyz.
+	CheckPath string
+	// MaxConnections of clients, default 4000.
+	MaxConnections int
+	Timeouts       Timeouts
+}
+
+// Instance is one server.
+type Instance struct {
+	// Name is a DNS-1035 label, and the server's name in the weights.
+	Name string
+	// Address is host:port. A host name is resolved once, at the start: use
+	// an IP that stays.
+	Address string
+	// Standby serves only when no other instance can.
+	Standby bool
+}
+
+// Timeouts of the router; zero means the default named beside each.
+type Timeouts struct {
+	Connect time.Duration // 2s
+	Check   time.Duration // 1s
+	Client  time.Duration // 2m, of a client that neither sends nor takes
+	Server  time.Duration // 2m, until an instance goes on
+	Archive time.Duration // 15m, the same for .zip
+	Stop    time.Duration // 10m, for downloads under way at a stop
+}
+
+func (c *Config) setDefaults() {
+	if c.CheckPath == "" {
+		c.CheckPath = "/readyz"
+	}
+	if c.MaxConnections == 0 {
+		c.MaxConnections = 4000
+	}
+	t := &c.Timeouts
+	for _, timeout := range []struct {
+		field *time.Duration
+		value time.Duration
+	}{
+		{&t.Connect, 2 * time.Second}, {&t.Check, time.Second}, {&t.Client, 2 * time.Minute},
+		{&t.Server, 2 * time.Minute}, {&t.Archive, 15 * time.Minute}, {&t.Stop, 10 * time.Minute},
+	} {
+		if *timeout.field == 0 {
+			*timeout.field = timeout.value
+		}
+	}
+}
+
+//go:embed haproxy.cfg.tmpl
+var configText string
+
+var configTemplate = template.Must(template.New("haproxy.cfg").Option("missingkey=error").Funcs(template.FuncMap{
+	"ms": func(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) + "ms" },
+}).Parse(configText))
+
+// Nothing that reaches the file may hold what HAProxy would read as more than
+// one word.
+var (
+	label   = regexp.MustCompile(`^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$`)
+	urlPath = regexp.MustCompile(`^/[-A-Za-z0-9._~/]*$`)
+	file    = regexp.MustCompile(`^(/[-A-Za-z0-9._]+)+$`)
+	host    = regexp.MustCompile(`^[-A-Za-z0-9.:]*$`)
+)
+
+// Render writes haproxy.cfg. It fails on input that would not make a
+// meaningful file, and says why.
+func Render(c Config) (string, error) {
+	c.setDefaults()
+	if err := c.validate(); err != nil {
+		return "", fmt.Errorf("render haproxy.cfg: %w", err)
+	}
+	agentHost, agentPort, err := net.SplitHostPort(c.Agent)
+	if err != nil {
+		return "", fmt.Errorf("render haproxy.cfg: agent: %w", err)
+	}
+	var out bytes.Buffer
+	err = configTemplate.Execute(&out, struct {
+		Config
+		AgentAddress, AgentPort string
+	}{c, agentHost, agentPort})
+	if err != nil {
+		return "", fmt.Errorf("render haproxy.cfg: %w", err)
+	}
+	return out.String(), nil
+}
+
+func (c Config) validate() error {
+	if !label.MatchString(c.Name) {
+		return fmt.Errorf("name %q is no DNS-1035 label", c.Name)
+	}
+	if len(c.Instances) == 0 {
+		return errors.New("there is no instance")
+	}
+	if !urlPath.MatchString(c.CheckPath) {
+		return fmt.Errorf("check path %q is no plain URL path", c.CheckPath)
+	}
+	if c.CertificateFile != "" && !file.MatchString(c.CertificateFile) {
+		return fmt.Errorf("certificate file %q is no plain absolute path", c.CertificateFile)
+	}
+	for field, address := range map[string]string{"bind": c.Bind, "pages bind": c.PagesBind, "agent": c.Agent} {
+		if err := checkAddress(address); err != nil {
+			return fmt.Errorf("%s: %w", field, err)
+		}
+	}
+	seen := map[string]bool{}
+	for _, instance := range c.Instances {
+		if !label.MatchString(instance.Name) {
+			return fmt.Errorf("instance name %q is no DNS-1035 label", instance.Name)
+		}
+		if seen[instance.Name] {
+			return fmt.Errorf("instance %q is given twice", instance.Name)
+		}
+		seen[instance.Name] = true
+		if err := checkAddress(instance.Address); err != nil {
+			return fmt.Errorf("instance %q: %w", instance.Name, err)
+		}
+	}
+	return nil
+}
+
+func checkAddress(address string) error {
+	h, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return fmt.Errorf("address %q: %w", address, err)
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil || !host.MatchString(h) {
+		return fmt.Errorf("address %q is no host:port", address)
+	}
+	return nil
+}

@@ -1,0 +1,178 @@
+package haproxy_test
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr/testr"
+
+	"gocache.dev/operator/internal/kube/route/haproxy"
+	"gocache.dev/operator/internal/kube/route/routetest"
+	"gocache.dev/operator/internal/router"
+	"gocache.dev/operator/internal/router/weights"
+)
+
+func TestConformance(t *testing.T) {
+	routetest.Run(t, func(t *testing.T, instances []routetest.Instance) routetest.Backend {
+		return startRouter(t, instances)
+	})
+}
+
+// file publishes weights in a file, which the sidecar follows.
+type file string
+
+func (f file) Current(context.Context) (weights.Weights, bool, error) {
+	text, err := os.ReadFile(string(f))
+	if errors.Is(err, fs.ErrNotExist) {
+		return weights.Weights{}, false, nil
+	}
+	if err != nil {
+		return weights.Weights{}, false, err
+	}
+	w, err := weights.Parse(text)
+	return w, err == nil, err
+}
+
+func (f file) Publish(_ context.Context, w weights.Weights) error {
+	text, err := weights.Format(w)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(string(f)+".new", text, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(string(f)+".new", string(f))
+}
+
+// startRouter runs a real HAProxy and the sidecar.
+func startRouter(t *testing.T, instances []routetest.Instance) routetest.Backend {
+	t.Helper()
+	program := requireHAProxy(t)
+	dir := t.TempDir()
+	client, pages, agent, sidecar := freeAddress(t), freeAddress(t), freeAddress(t), freeAddress(t)
+	config := haproxy.Config{Name: "goproxy", Bind: client, PagesBind: pages, Agent: agent}
+	for _, instance := range instances {
+		config.Instances = append(config.Instances, haproxy.Instance(instance))
+	}
+	text, err := haproxy.Render(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	configFile := filepath.Join(dir, "haproxy.cfg")
+	if err := os.WriteFile(configFile, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	published := file(filepath.Join(dir, weights.File))
+	startSidecar(t, agent, sidecar, string(published))
+
+	start := func(t *testing.T) *exec.Cmd {
+		t.Helper()
+		cmd := exec.Command(program, "-db", "-f", configFile)
+		log, err := os.OpenFile(filepath.Join(dir, "haproxy.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd.Stdout, cmd.Stderr = log, log
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		waitFor(t, "http://"+pages+"/healthz")
+		return cmd
+	}
+	var running *exec.Cmd
+	stop := func() {
+		_ = running.Process.Kill()
+		_ = running.Wait()
+	}
+	t.Cleanup(func() {
+		if running != nil {
+			stop()
+		}
+		if log, err := os.ReadFile(filepath.Join(dir, "haproxy.log")); err == nil && t.Failed() {
+			t.Logf("HAProxy's log:\n%s", tail(string(log), 40))
+		}
+	})
+	running = start(t)
+	return routetest.Backend{
+		Router: &haproxy.Router{
+			Owner: "test", Publisher: published, HTTP: &http.Client{},
+			Replicas: func(context.Context) ([]haproxy.Replica, error) {
+				return []haproxy.Replica{{Name: "loopback", Metrics: "http://" + pages + "/metrics"}}, nil
+			},
+		},
+		URL: "http://" + client,
+		Restart: func(t *testing.T) {
+			stop()
+			running = start(t)
+		},
+		Settle: 10 * time.Second,
+	}
+}
+
+func startSidecar(t *testing.T, agent, pages, published string) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() {
+		done <- router.Run(ctx, router.Options{
+			Agent: agent, Pages: pages, File: published, Interval: 20 * time.Millisecond, Now: time.Now,
+			Log: testr.NewWithOptions(t, testr.Options{Verbosity: -1}),
+		})
+	}()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("the sidecar ended with %v", err)
+		}
+	})
+}
+
+func requireHAProxy(t *testing.T) string {
+	t.Helper()
+	program, err := exec.LookPath("haproxy")
+	if err != nil {
+		program = "/usr/sbin/haproxy"
+		if _, err := os.Stat(program); err != nil {
+			t.Skip("there is no haproxy program on this machine")
+		}
+	}
+	return program
+}
+
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	var lc net.ListenConfig
+	listener, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = listener.Close() }()
+	return listener.Addr().String()
+}
+
+func waitFor(t *testing.T, url string) {
+	t.Helper()
+	for range 500 {
+		resp, err := http.Get(url) //nolint:gosec,noctx // a loopback address of this test
+		if err == nil {
+			_ = resp.Body.Close()
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Fatalf("%s does not answer", url)
+}
+
+func tail(text string, n int) string {
+	lines := strings.Split(text, "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], "\n")
+}

@@ -1,0 +1,438 @@
+package haproxy
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"maps"
+	"net"
+	"strconv"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"gocache.dev/operator/internal/router/weights"
+)
+
+// Ports inside a router's pod.
+const (
+	// ClientPort takes clients.
+	ClientPort = 8080
+	// PagesPort has HAProxy's /metrics and /healthz.
+	PagesPort = 8404
+	// SidecarPort has the sidecar's /metrics, /healthz and /readyz.
+	SidecarPort = 9778
+
+	agentAddress = "127.0.0.1:9777"
+)
+
+const (
+	configDir      = "/etc/gocache/haproxy"
+	configKey      = "haproxy.cfg"
+	weightsDir     = "/etc/gocache/weights"
+	certificateDir = "/etc/gocache/certificate"
+	// certificateKey and keyKey are those of a kubernetes.io/tls Secret.
+	certificateKey = corev1.TLSCertKey
+	keyKey         = corev1.TLSPrivateKeyKey
+
+	hashAnnotation = "cache.gocache.dev/router-config-hash"
+	nameLabel      = "app.kubernetes.io/name"
+	instanceLabel  = "app.kubernetes.io/instance"
+	componentLabel = "app.kubernetes.io/component"
+	managedByLabel = "app.kubernetes.io/managed-by"
+)
+
+// Params describe one router in a cluster.
+type Params struct {
+	// Name of the proxy; the objects are called after it.
+	Name, Namespace string
+	// Labels are added to all objects, and to the pods.
+	Labels map[string]string
+	// Annotations are added to the pods.
+	Annotations map[string]string
+	// Instances that the router chooses from.
+	Instances []Instance
+	// Replicas of the router.
+	Replicas int32
+	// HAProxyImage holds the haproxy program as HAProxyCommand names it; a
+	// soft stop needs its STOPSIGNAL to be SIGUSR1, as in the official image.
+	HAProxyImage string
+	// HAProxyCommand defaults to "haproxy".
+	HAProxyCommand string
+	// RouterImage holds the sidecar, RouterCommand is its program, by default
+	// "/gocache-router".
+	RouterImage, RouterCommand string
+	ImagePullPolicy            corev1.PullPolicy
+	ImagePullSecrets           []corev1.LocalObjectReference
+	// ServiceType and ServiceAnnotations are the router Service's.
+	ServiceType        corev1.ServiceType
+	ServiceAnnotations map[string]string
+	// TLSSecret, a kubernetes.io/tls Secret, makes the router serve HTTPS.
+	// TLSHash changes when its content does.
+	TLSSecret, TLSHash string
+	// RunAsUser and RunAsGroup; nil where the platform assigns them.
+	RunAsUser, RunAsGroup *int64
+	HAProxyResources      corev1.ResourceRequirements
+	SidecarResources      corev1.ResourceRequirements
+	NodeSelector          map[string]string
+	Tolerations           []corev1.Toleration
+	// Affinity replaces the preferred spreading over nodes.
+	Affinity          *corev1.Affinity
+	PriorityClassName string
+	CheckPath         string
+	MaxConnections    int
+	Timeouts          Timeouts
+}
+
+// RouterName is the name of the Deployment, of its Service and of the rest.
+func RouterName(proxy string) string { return proxy + "-router" }
+
+// WeightsName is the name of the ConfigMap that Set writes.
+func WeightsName(proxy string) string { return proxy + "-router-weights" }
+
+func configName(proxy string) string { return proxy + "-router-config" }
+
+// ServicePort is the port of the router's Service.
+func (p Params) ServicePort() int32 {
+	if p.TLSSecret != "" {
+		return 443
+	}
+	return 80
+}
+
+// URL is what goes into GOPROXY inside the cluster.
+func (p Params) URL() string {
+	scheme := "http"
+	if p.TLSSecret != "" {
+		scheme = "https"
+	}
+	return fmt.Sprintf("%s://%s.%s.svc", scheme, RouterName(p.Name), p.Namespace)
+}
+
+// Selector are the labels that the router's pods have and nothing else has.
+func Selector(proxy string) map[string]string {
+	return map[string]string{nameLabel: "gocache-router", instanceLabel: proxy}
+}
+
+// Objects returns everything that a router is made of, but for the ConfigMap
+// of the weights, which Set writes, and the Secret. The caller sets owner
+// references and applies them, in this order.
+func Objects(p Params) ([]client.Object, error) {
+	config, err := p.render()
+	if err != nil {
+		return nil, err
+	}
+	objects := []client.Object{p.serviceAccount(), p.role(), p.roleBinding(), p.configMap(config), p.deployment(config), p.service()}
+	if p.Replicas > 1 {
+		objects = append(objects, p.disruptionBudget())
+	}
+	return objects, nil
+}
+
+// InstanceService gives an instance an address that stays while its pod
+// comes and goes: haproxy.cfg holds its cluster IP. It publishes pods that
+// are not ready, too: whether an instance is used is the router's decision.
+func InstanceService(namespace, name string, labels, selector map[string]string, port, targetPort int32) *corev1.Service {
+	return &corev1.Service{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Service"},
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name, Labels: labels},
+		Spec: corev1.ServiceSpec{
+			Type:                     corev1.ServiceTypeClusterIP,
+			Selector:                 selector,
+			PublishNotReadyAddresses: true,
+			Ports:                    []corev1.ServicePort{{Name: "http", Port: port, TargetPort: intstr.FromInt32(targetPort), Protocol: corev1.ProtocolTCP}},
+		},
+	}
+}
+
+func (p Params) render() (string, error) {
+	certificate := ""
+	if p.TLSSecret != "" {
+		certificate = certificateDir + "/" + certificateKey
+	}
+	return Render(Config{
+		Name: p.Name, Instances: p.Instances, Bind: ":" + strconv.Itoa(ClientPort), PagesBind: ":" + strconv.Itoa(PagesPort),
+		CertificateFile: certificate, Agent: agentAddress, CheckPath: p.CheckPath, MaxConnections: p.MaxConnections, Timeouts: p.Timeouts,
+	})
+}
+
+func (p Params) meta(name string) metav1.ObjectMeta {
+	return metav1.ObjectMeta{Namespace: p.Namespace, Name: name, Labels: p.labels()}
+}
+
+func (p Params) labels() map[string]string {
+	labels := map[string]string{}
+	maps.Copy(labels, p.Labels)
+	maps.Copy(labels, Selector(p.Name))
+	labels[componentLabel] = "router"
+	labels[managedByLabel] = "gocache-operator"
+	return labels
+}
+
+func (p Params) serviceAccount() client.Object {
+	return &corev1.ServiceAccount{
+		TypeMeta:                     metav1.TypeMeta{APIVersion: "v1", Kind: "ServiceAccount"},
+		ObjectMeta:                   p.meta(RouterName(p.Name)),
+		AutomountServiceAccountToken: ptr.To(false), // the Deployment mounts it for the sidecar
+	}
+}
+
+// role lets the sidecar watch the one ConfigMap. list and watch with a
+// resourceName are allowed for requests with the matching field selector.
+func (p Params) role() client.Object {
+	return &rbacv1.Role{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "rbac.authorization.k8s.io/v1", Kind: "Role"},
+		ObjectMeta: p.meta(RouterName(p.Name)),
+		Rules: []rbacv1.PolicyRule{{
+			APIGroups: []string{""}, Resources: []string{"configmaps"}, ResourceNames: []string{WeightsName(p.Name)},
+			Verbs: []string{"get", "list", "watch"},
+		}},
+	}
+}
+
+func (p Params) roleBinding() client.Object {
+	return &rbacv1.RoleBinding{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "rbac.authorization.k8s.io/v1", Kind: "RoleBinding"},
+		ObjectMeta: p.meta(RouterName(p.Name)),
+		RoleRef:    rbacv1.RoleRef{APIGroup: "rbac.authorization.k8s.io", Kind: "Role", Name: RouterName(p.Name)},
+		Subjects:   []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: p.Namespace, Name: RouterName(p.Name)}},
+	}
+}
+
+func (p Params) configMap(config string) client.Object {
+	return &corev1.ConfigMap{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMap"},
+		ObjectMeta: p.meta(configName(p.Name)),
+		Data:       map[string]string{configKey: config},
+	}
+}
+
+func (p Params) service() client.Object {
+	service := &corev1.Service{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Service"},
+		ObjectMeta: p.meta(RouterName(p.Name)),
+		Spec: corev1.ServiceSpec{
+			Type:     p.ServiceType,
+			Selector: Selector(p.Name),
+			Ports: []corev1.ServicePort{{Name: "goproxy", Port: p.ServicePort(),
+				TargetPort: intstr.FromString("goproxy"), Protocol: corev1.ProtocolTCP}},
+		},
+	}
+	if service.Spec.Type == "" {
+		service.Spec.Type = corev1.ServiceTypeClusterIP
+	}
+	service.Annotations = maps.Clone(p.ServiceAnnotations)
+	return service
+}
+
+func (p Params) disruptionBudget() client.Object {
+	return &policyv1.PodDisruptionBudget{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "policy/v1", Kind: "PodDisruptionBudget"},
+		ObjectMeta: p.meta(RouterName(p.Name)),
+		Spec: policyv1.PodDisruptionBudgetSpec{
+			MaxUnavailable:             ptr.To(intstr.FromInt32(1)),
+			Selector:                   &metav1.LabelSelector{MatchLabels: Selector(p.Name)},
+			UnhealthyPodEvictionPolicy: ptr.To(policyv1.AlwaysAllow),
+		},
+	}
+}
+
+func (p Params) deployment(config string) client.Object {
+	template := corev1.PodTemplateSpec{
+		ObjectMeta: metav1.ObjectMeta{Labels: p.labels(), Annotations: maps.Clone(p.Annotations)},
+		Spec:       p.podSpec(),
+	}
+	if template.Annotations == nil {
+		template.Annotations = map[string]string{}
+	}
+	template.Annotations[hashAnnotation] = hash(config, p.TLSHash)
+	return &appsv1.Deployment{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "apps/v1", Kind: "Deployment"},
+		ObjectMeta: p.meta(RouterName(p.Name)),
+		Spec: appsv1.DeploymentSpec{
+			Replicas: ptr.To(p.Replicas),
+			Selector: &metav1.LabelSelector{MatchLabels: Selector(p.Name)},
+			Template: template,
+			Strategy: appsv1.DeploymentStrategy{
+				Type: appsv1.RollingUpdateDeploymentStrategyType,
+				RollingUpdate: &appsv1.RollingUpdateDeployment{
+					MaxUnavailable: ptr.To(intstr.FromInt32(0)), MaxSurge: ptr.To(intstr.FromInt32(1)),
+				},
+			},
+		},
+	}
+}
+
+func hash(parts ...string) string {
+	h := sha256.New()
+	for _, part := range parts {
+		fmt.Fprintf(h, "%d %s", len(part), part)
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// endpointGrace is how long a stopping router goes on taking connections, so
+// that every node has heard that it stops.
+const endpointGrace = 5 * time.Second
+
+func (p Params) podSpec() corev1.PodSpec {
+	timeouts := Config{Timeouts: p.Timeouts}
+	timeouts.setDefaults()
+	affinity := p.Affinity
+	if affinity == nil {
+		affinity = p.spread()
+	}
+	return corev1.PodSpec{
+		ServiceAccountName:           RouterName(p.Name),
+		AutomountServiceAccountToken: ptr.To(false),
+		ImagePullSecrets:             p.ImagePullSecrets,
+		NodeSelector:                 p.NodeSelector,
+		Tolerations:                  p.Tolerations,
+		Affinity:                     affinity,
+		PriorityClassName:            p.PriorityClassName,
+		OS:                           &corev1.PodOS{Name: corev1.Linux},
+		EnableServiceLinks:           ptr.To(false),
+		// The kubelet must not end what HAProxy still lets finish.
+		TerminationGracePeriodSeconds: ptr.To(int64((timeouts.Timeouts.Stop + 2*endpointGrace).Seconds())),
+		SecurityContext: &corev1.PodSecurityContext{
+			RunAsNonRoot: ptr.To(true), RunAsUser: p.RunAsUser, RunAsGroup: p.RunAsGroup, FSGroup: p.RunAsGroup,
+			SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
+		},
+		InitContainers: []corev1.Container{p.sidecar()},
+		Containers:     []corev1.Container{p.haproxy()},
+		Volumes:        p.volumes(),
+	}
+}
+
+// sidecar is a native one: it answers before HAProxy starts, and until it has
+// stopped.
+func (p Params) sidecar() corev1.Container {
+	return corev1.Container{
+		Name:            "agent",
+		Image:           p.RouterImage,
+		ImagePullPolicy: p.ImagePullPolicy,
+		RestartPolicy:   ptr.To(corev1.ContainerRestartPolicyAlways),
+		Command:         []string{or(p.RouterCommand, "/gocache-router")},
+		Args: []string{
+			"--listen=" + agentAddress,
+			"--pages-listen=" + net.JoinHostPort("", strconv.Itoa(SidecarPort)),
+			"--weights-file=" + weightsDir + "/" + weights.File,
+			"--configmap=" + WeightsName(p.Name),
+			"--namespace=" + p.Namespace,
+		},
+		Ports:           []corev1.ContainerPort{{Name: "agent-pages", ContainerPort: SidecarPort, Protocol: corev1.ProtocolTCP}},
+		LivenessProbe:   probe("/healthz", SidecarPort, 10, 3),
+		ReadinessProbe:  probe("/readyz", SidecarPort, 2, 2),
+		Resources:       p.SidecarResources,
+		SecurityContext: restricted(),
+		VolumeMounts: []corev1.VolumeMount{
+			{Name: "weights", MountPath: weightsDir, ReadOnly: true},
+			{Name: "token", MountPath: "/var/run/secrets/kubernetes.io/serviceaccount", ReadOnly: true},
+		},
+	}
+}
+
+func (p Params) haproxy() corev1.Container {
+	c := corev1.Container{
+		Name:            "haproxy",
+		Image:           p.HAProxyImage,
+		ImagePullPolicy: p.ImagePullPolicy,
+		Command:         []string{or(p.HAProxyCommand, "haproxy")},
+		Args:            []string{"-db", "-f", configDir + "/" + configKey},
+		Ports: []corev1.ContainerPort{
+			{Name: "goproxy", ContainerPort: ClientPort, Protocol: corev1.ProtocolTCP},
+			{Name: "metrics", ContainerPort: PagesPort, Protocol: corev1.ProtocolTCP},
+		},
+		LivenessProbe:  probe("/healthz", PagesPort, 10, 3),
+		ReadinessProbe: probe("/healthz", PagesPort, 2, 2),
+		// Take connections until every node knows that this pod goes; then the
+		// image's stop signal, SIGUSR1, lets downloads finish.
+		Lifecycle: &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{
+			Sleep: &corev1.SleepAction{Seconds: int64(endpointGrace.Seconds())},
+		}},
+		Resources:       p.HAProxyResources,
+		SecurityContext: restricted(),
+		VolumeMounts:    []corev1.VolumeMount{{Name: "config", MountPath: configDir, ReadOnly: true}},
+	}
+	if p.TLSSecret != "" {
+		c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: "certificate", MountPath: certificateDir, ReadOnly: true})
+	}
+	return c
+}
+
+func (p Params) volumes() []corev1.Volume {
+	volumes := []corev1.Volume{
+		{Name: "config", VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{
+			LocalObjectReference: corev1.LocalObjectReference{Name: configName(p.Name)}, DefaultMode: ptr.To(int32(0o444))}}},
+		// Optional: without it the sidecar waits for the watch.
+		{Name: "weights", VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{
+			LocalObjectReference: corev1.LocalObjectReference{Name: WeightsName(p.Name)}, DefaultMode: ptr.To(int32(0o444)),
+			Optional: ptr.To(true)}}},
+		{Name: "token", VolumeSource: corev1.VolumeSource{Projected: tokenProjection()}},
+	}
+	if p.TLSSecret != "" {
+		// HAProxy finds the key of tls.crt in tls.crt.key.
+		volumes = append(volumes, corev1.Volume{Name: "certificate", VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{
+			SecretName: p.TLSSecret, DefaultMode: ptr.To(int32(0o440)),
+			Items: []corev1.KeyToPath{{Key: certificateKey, Path: certificateKey}, {Key: keyKey, Path: certificateKey + ".key"}},
+		}}})
+	}
+	return volumes
+}
+
+// tokenProjection is what the kubelet mounts into pods by default, for the
+// sidecar alone.
+func tokenProjection() *corev1.ProjectedVolumeSource {
+	return &corev1.ProjectedVolumeSource{DefaultMode: ptr.To(int32(0o444)), Sources: []corev1.VolumeProjection{
+		{ServiceAccountToken: &corev1.ServiceAccountTokenProjection{Path: "token", ExpirationSeconds: ptr.To(int64(3607))}},
+		{ConfigMap: &corev1.ConfigMapProjection{
+			LocalObjectReference: corev1.LocalObjectReference{Name: "kube-root-ca.crt"},
+			Items:                []corev1.KeyToPath{{Key: "ca.crt", Path: "ca.crt"}}}},
+		{DownwardAPI: &corev1.DownwardAPIProjection{Items: []corev1.DownwardAPIVolumeFile{{
+			Path: "namespace", FieldRef: &corev1.ObjectFieldSelector{APIVersion: "v1", FieldPath: "metadata.namespace"}}}}},
+	}}
+}
+
+// spread prefers other nodes, then other zones: two routers on the only node
+// are better than one.
+func (p Params) spread() *corev1.Affinity {
+	term := func(key string, weight int32) corev1.WeightedPodAffinityTerm {
+		return corev1.WeightedPodAffinityTerm{Weight: weight, PodAffinityTerm: corev1.PodAffinityTerm{
+			TopologyKey: key, LabelSelector: &metav1.LabelSelector{MatchLabels: Selector(p.Name)}}}
+	}
+	return &corev1.Affinity{PodAntiAffinity: &corev1.PodAntiAffinity{
+		PreferredDuringSchedulingIgnoredDuringExecution: []corev1.WeightedPodAffinityTerm{
+			term(corev1.LabelHostname, 100), term(corev1.LabelTopologyZone, 50),
+		},
+	}}
+}
+
+func restricted() *corev1.SecurityContext {
+	return &corev1.SecurityContext{
+		AllowPrivilegeEscalation: ptr.To(false),
+		ReadOnlyRootFilesystem:   ptr.To(true),
+		Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+	}
+}
+
+func probe(path string, port, period, failures int32) *corev1.Probe {
+	return &corev1.Probe{
+		ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{
+			Path: path, Port: intstr.FromInt32(port), Scheme: corev1.URISchemeHTTP}},
+		PeriodSeconds: period, FailureThreshold: failures, SuccessThreshold: 1, TimeoutSeconds: 2,
+	}
+}
+
+func or(value, fallback string) string {
+	if value == "" {
+		return fallback
+	}
+	return value
+}

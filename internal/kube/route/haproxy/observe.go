@@ -1,0 +1,202 @@
+package haproxy
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"time"
+
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+	"golang.org/x/sync/errgroup"
+
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"gocache.dev/operator/internal/kube/route"
+)
+
+const (
+	observeTimeout    = 2 * time.Second
+	maxExporterAnswer = 8 << 20
+)
+
+// Names in haproxy.cfg and of the exporter's metrics.
+const (
+	instancesBackend  = "instances"
+	lastResortBackend = "last-resort"
+	statusMetric      = "haproxy_server_status"
+	weightMetric      = "haproxy_server_weight"
+)
+
+// Replica is a running HAProxy.
+type Replica struct {
+	Name string
+	// Metrics is the URL of its exporter.
+	Metrics string
+}
+
+// Pods finds the router's ready pods.
+type Pods struct {
+	Reader    client.Reader
+	Namespace string
+	// Labels select the router's pods.
+	Labels map[string]string
+}
+
+//+kubebuilder:rbac:groups="",resources=pods,verbs=list
+
+// Replicas lists the pods that take clients.
+func (p Pods) Replicas(ctx context.Context) ([]Replica, error) {
+	var pods corev1.PodList
+	if err := p.Reader.List(ctx, &pods, client.InNamespace(p.Namespace), client.MatchingLabels(p.Labels)); err != nil {
+		return nil, fmt.Errorf("list the router's pods: %w", err)
+	}
+	var replicas []Replica
+	for _, pod := range pods.Items {
+		if pod.Status.PodIP == "" || !ready(pod) {
+			continue
+		}
+		address := net.JoinHostPort(pod.Status.PodIP, strconv.Itoa(PagesPort))
+		replicas = append(replicas, Replica{Name: pod.Name, Metrics: "http://" + address + "/metrics"})
+	}
+	return replicas, nil
+}
+
+// ready reports whether clients may reach the pod: a terminating one still
+// finishes what it began, but gets nothing new.
+func ready(pod corev1.Pod) bool {
+	if pod.DeletionTimestamp != nil {
+		return false
+	}
+	for _, condition := range pod.Status.Conditions {
+		if condition.Type == corev1.PodReady {
+			return condition.Status == corev1.ConditionTrue
+		}
+	}
+	return false
+}
+
+// observe asks all replicas at once.
+func observe(ctx context.Context, client *http.Client, replicas []Replica) route.Observation {
+	result := make([]route.Replica, len(replicas))
+	var group errgroup.Group
+	for i, replica := range replicas {
+		group.Go(func() error {
+			servers, err := scrape(ctx, client, replica.Metrics)
+			result[i] = route.Replica{Name: replica.Name, Servers: servers}
+			if err != nil {
+				result[i].Problem = err.Error()
+			}
+			return nil
+		})
+	}
+	_ = group.Wait() // none returns an error
+	return route.Observation{Replicas: result}
+}
+
+func scrape(ctx context.Context, client *http.Client, url string) (map[string]route.Observed, error) {
+	ctx, cancel := context.WithTimeout(ctx, observeTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	if err != nil {
+		return nil, fmt.Errorf("ask HAProxy: %w", err)
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("ask HAProxy: %w", err)
+	}
+	defer func() { _ = resp.Body.Close() }() // read only
+	if resp.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("ask HAProxy: GET %s: %s", url, resp.Status)
+	}
+	return parseExporter(io.LimitReader(resp.Body, maxExporterAnswer))
+}
+
+// server is what the exporter says of a server in one backend.
+type server struct {
+	status string // UP, DOWN, DRAIN, MAINT or NOLB
+	weight int
+}
+
+// parseExporter reads the text of HAProxy's Prometheus exporter.
+func parseExporter(text io.Reader) (map[string]route.Observed, error) {
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(text)
+	if err != nil {
+		return nil, fmt.Errorf("read HAProxy's metrics: %w", err)
+	}
+	backends := map[string]map[string]*server{instancesBackend: {}, lastResortBackend: {}}
+	each(families[statusMetric], func(labels map[string]string, value float64) {
+		if s := entry(backends, labels); s != nil && value == 1 {
+			s.status = labels["state"]
+		}
+	})
+	each(families[weightMetric], func(labels map[string]string, value float64) {
+		if s := entry(backends, labels); s != nil {
+			s.weight = int(value)
+		}
+	})
+	observed := make(map[string]route.Observed, len(backends[instancesBackend]))
+	for name, s := range backends[instancesBackend] {
+		last := backends[lastResortBackend][name]
+		if last == nil || s.status == "" || last.status == "" {
+			return nil, fmt.Errorf("read HAProxy's metrics: they do not tell the status of server %s", name)
+		}
+		observed[name] = conclude(*s, *last)
+	}
+	return observed, nil
+}
+
+// conclude derives what HAProxy does with a server. In the first backend DOWN
+// may mean convicted or dead; the second, which has no health checks, tells
+// which, and by its weight also whether the server is to be used or drained:
+// the sidecar answers there 100 % or 1 %. While the two disagree the change
+// is under way, and what the first does is what counts.
+func conclude(instances, lastResort server) route.Observed {
+	intent := route.Down
+	if lastResort.status == "UP" || lastResort.status == "NOLB" {
+		intent = route.Ready
+		if lastResort.weight <= 1 {
+			intent = route.Drain
+		}
+	}
+	switch instances.status {
+	case "UP", "NOLB":
+		return route.Observed{State: route.Ready, Percent: instances.weight, Healthy: true}
+	case "DRAIN":
+		return route.Observed{State: route.Drain, Healthy: true}
+	case "MAINT": // no agent has opened it yet
+		return route.Observed{State: route.Down}
+	}
+	if intent != route.Ready {
+		return route.Observed{State: intent}
+	}
+	return route.Observed{State: route.Ready, Percent: instances.weight}
+}
+
+func entry(backends map[string]map[string]*server, labels map[string]string) *server {
+	backend, ok := backends[labels["proxy"]]
+	if !ok {
+		return nil
+	}
+	name := labels["server"]
+	if backend[name] == nil {
+		backend[name] = &server{}
+	}
+	return backend[name]
+}
+
+func each(family *dto.MetricFamily, do func(labels map[string]string, value float64)) {
+	for _, metric := range family.GetMetric() {
+		labels := map[string]string{}
+		for _, pair := range metric.GetLabel() {
+			labels[pair.GetName()] = pair.GetValue()
+		}
+		do(labels, metric.GetGauge().GetValue())
+	}
+}

@@ -1,0 +1,40 @@
+package haproxy
+
+import (
+	"context"
+	"net/http"
+
+	"gocache.dev/operator/internal/kube/route"
+)
+
+// Router implements route.Router.
+type Router struct {
+	// Owner identifies the object that the router belongs to: its UID.
+	Owner string
+	// Publisher keeps the weights.
+	Publisher Publisher
+	// Replicas finds the running routers.
+	Replicas func(ctx context.Context) ([]Replica, error)
+	// HTTP reads their metrics; nil means http.DefaultClient.
+	HTTP *http.Client
+}
+
+var _ route.Router = (*Router)(nil)
+
+// Set implements route.Router.
+func (r *Router) Set(ctx context.Context, servers []route.Server) error {
+	return publish(ctx, r.Publisher, r.Owner, servers)
+}
+
+// Observe implements route.Router.
+func (r *Router) Observe(ctx context.Context) (route.Observation, error) {
+	replicas, err := r.Replicas(ctx)
+	if err != nil {
+		return route.Observation{}, err
+	}
+	client := r.HTTP
+	if client == nil {
+		client = http.DefaultClient
+	}
+	return observe(ctx, client, replicas), nil
+}

@@ -1,0 +1,113 @@
+package route
+
+import (
+	"context"
+	"fmt"
+	"strings"
+)
+
+// State is what a server may be used for.
+type State string
+
+const (
+	// Ready servers share the clients by their percents.
+	Ready State = "ready"
+	// Drain gets nothing new while a Ready server works. A backend that can
+	// may use it before it lets a client see an error.
+	Drain State = "drain"
+	// Down gets nothing in any case, and loses what is under way.
+	Down State = "down"
+)
+
+// Server is the intent for one instance.
+type Server struct {
+	Name  string
+	State State
+	// Percent of a full share, 1 to 100 when Ready and 0 otherwise.
+	Percent int
+}
+
+// Router is a backend.
+type Router interface {
+	// Set makes servers the whole intent. Repeating it writes nothing.
+	Set(ctx context.Context, servers []Server) error
+	// Observe reads what the replicas that take clients do now. A replica
+	// that cannot be read is part of the answer; the error is for the case
+	// that it is not even known which there are.
+	Observe(ctx context.Context) (Observation, error)
+}
+
+// Observation is what all replicas of a router said.
+type Observation struct {
+	Replicas []Replica
+}
+
+// Replica is what one of them said.
+type Replica struct {
+	Name string
+	// Problem says why it could not be read; Servers is empty then.
+	Problem string
+	Servers map[string]Observed
+}
+
+// Observed is what a replica does with one server.
+type Observed struct {
+	State   State
+	Percent int
+	// Healthy is the replica's own opinion, whatever the intent is.
+	Healthy bool
+}
+
+// Confirms reports whether every replica does what is wanted, and if not,
+// what the first difference is. No replica confirms nothing. A server that
+// the replica itself holds for dead is no difference: the intent has arrived.
+func (o Observation) Confirms(want []Server) (ok bool, difference string) {
+	if len(o.Replicas) == 0 {
+		return false, "no replica of the router is ready"
+	}
+	for _, replica := range o.Replicas {
+		if replica.Problem != "" {
+			return false, fmt.Sprintf("%s: %s", replica.Name, replica.Problem)
+		}
+		if difference := replica.difference(want); difference != "" {
+			return false, fmt.Sprintf("%s: %s", replica.Name, difference)
+		}
+	}
+	return true, ""
+}
+
+func (r Replica) difference(want []Server) string {
+	for _, server := range want {
+		got, known := r.Servers[server.Name]
+		switch {
+		case !known:
+			return fmt.Sprintf("%s is not configured", server.Name)
+		case got.State != server.State:
+			return fmt.Sprintf("%s is %s, want %s", server.Name, got.State, server.State)
+		case server.State == Ready && got.Percent != server.Percent:
+			return fmt.Sprintf("%s has %d %%, want %d %%", server.Name, got.Percent, server.Percent)
+		}
+	}
+	return ""
+}
+
+// Unhealthy lists the servers that at least one replica holds for dead.
+func (o Observation) Unhealthy() map[string][]string {
+	servers := map[string][]string{}
+	for _, replica := range o.Replicas {
+		for name, observed := range replica.Servers {
+			if !observed.Healthy && observed.State != Down {
+				servers[name] = append(servers[name], replica.Name)
+			}
+		}
+	}
+	return servers
+}
+
+// String is for logs and events.
+func (s Server) String() string {
+	if s.State == Ready {
+		return fmt.Sprintf("%s %d %%", s.Name, s.Percent)
+	}
+	return strings.Join([]string{s.Name, string(s.State)}, " ")
+}

@@ -1,0 +1,447 @@
+package routetest
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"gocache.dev/operator/internal/kube/route"
+)
+
+// Instance is a server that the backend under test is to use.
+type Instance struct {
+	Name    string
+	Address string
+	Standby bool
+}
+
+// Backend is a running router.
+type Backend struct {
+	// Router is the port under test.
+	Router route.Router
+	// URL is where clients go.
+	URL string
+	// Restart ends every replica at once, as a crash does, and starts it
+	// again. It returns when the processes have been started.
+	Restart func(t *testing.T)
+	// Settle is how long an intent may take to arrive.
+	Settle time.Duration
+}
+
+// Start puts a router before the instances. What it needs to clean up it
+// registers with t.
+type Start func(t *testing.T, instances []Instance) Backend
+
+// Run examines a backend.
+func Run(t *testing.T, start Start) {
+	t.Helper()
+	tests := []struct {
+		name string
+		run  func(*testing.T, *fixture)
+	}{
+		{"nothing is open before the first intent", testClosedAtStart},
+		{"an intent arrives and is read back", testReadBack},
+		{"shares follow the percents", testShares},
+		{"a drained server finishes what it began", testDrain},
+		{"a convicted server loses what is under way", testConvictionCuts},
+		{"a convicted server serves nothing across restarts", testConvictionSurvivesRestart},
+		{"nobody left is a 503 that people understand", testNobodyLeft},
+		{"a dead server is left without anybody's help", testDeadServer},
+		{"a hung server is left without anybody's help", testHungServer},
+		{"a drained server is better than none", testLastResort},
+		{"a standby waits for its turn", testStandby},
+		{"failing answers take no server out", testPoisonousModule},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) { test.run(t, &fixture{start: start}) })
+	}
+}
+
+// fixture holds one router and two or three servers.
+type fixture struct {
+	start Start
+	Backend
+	servers map[string]*server
+	client  *http.Client
+}
+
+func (f *fixture) up(t *testing.T, names ...string) {
+	t.Helper()
+	f.servers = map[string]*server{}
+	var instances []Instance
+	for _, name := range names {
+		name, standby := strings.CutSuffix(name, "*")
+		s := startServer(t, name)
+		f.servers[name] = s
+		instances = append(instances, Instance{Name: name, Address: s.address, Standby: standby})
+	}
+	f.Backend = f.start(t, instances)
+	// A new connection for every request: what matters is who is chosen.
+	f.client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 20 * time.Second}
+}
+
+// set publishes an intent like "blue=100 green=drain" and waits until it is
+// confirmed.
+func (f *fixture) set(t *testing.T, intent string) {
+	t.Helper()
+	want := parse(intent)
+	if err := f.Router.Set(t.Context(), want); err != nil {
+		t.Fatal(err)
+	}
+	f.confirmed(t, want)
+}
+
+func (f *fixture) confirmed(t *testing.T, want []route.Server) {
+	t.Helper()
+	difference := ""
+	f.eventually(t, "the intent to be confirmed", func() bool {
+		observation, err := f.Router.Observe(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var ok bool
+		ok, difference = observation.Confirms(want)
+		return ok
+	}, func() string { return difference })
+}
+
+func (f *fixture) eventually(t *testing.T, what string, done func() bool, state func() string) {
+	t.Helper()
+	for deadline := time.Now().Add(f.Settle); !done(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited %s for %s: %s", f.Settle, what, state())
+		}
+	}
+}
+
+func parse(intent string) []route.Server {
+	var servers []route.Server
+	for field := range strings.FieldsSeq(intent) {
+		name, value, _ := strings.Cut(field, "=")
+		s := route.Server{Name: name, State: route.State(value)}
+		if _, err := fmt.Sscanf(value, "%d", &s.Percent); err == nil {
+			s.State = route.Ready
+		}
+		servers = append(servers, s)
+	}
+	return servers
+}
+
+// get returns the status and the body, which is the server's name.
+func (f *fixture) get(t *testing.T, path string) (int, string) {
+	t.Helper()
+	status, body, err := f.try(t.Context(), path)
+	if err != nil {
+		t.Fatalf("GET %s: %v", path, err)
+	}
+	return status, body
+}
+
+func (f *fixture) try(ctx context.Context, path string) (int, string, error) {
+	resp, err := f.send(ctx, path)
+	if err != nil {
+		return 0, "", err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(resp.Body)
+	return resp.StatusCode, strings.TrimSpace(string(body)), err
+}
+
+func (f *fixture) send(ctx context.Context, path string) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, f.URL+path, http.NoBody)
+	if err != nil {
+		return nil, err
+	}
+	return f.client.Do(req)
+}
+
+// only asserts that n requests are all answered by the named server.
+func (f *fixture) only(t *testing.T, name string, n int) {
+	t.Helper()
+	for range n {
+		if status, body := f.get(t, "/m/@v/list"); status != http.StatusOK || body != name {
+			t.Fatalf("answered %d %q, want 200 %q", status, body, name)
+		}
+	}
+}
+
+func testClosedAtStart(t *testing.T, f *fixture) {
+	f.up(t, "blue", "green")
+	for range 20 {
+		if status, _, err := f.try(t.Context(), "/m/@v/list"); err == nil && status == http.StatusOK {
+			t.Fatal("a server was open before anybody wanted it")
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	observation, err := f.Router.Observe(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ok, _ := observation.Confirms(parse("blue=100 green=100")); ok {
+		t.Error("an intent that was never set is confirmed")
+	}
+}
+
+func testReadBack(t *testing.T, f *fixture) {
+	f.up(t, "blue", "green", "red")
+	for _, intent := range []string{
+		"blue=100 green=100 red=100", "blue=50 green=100 red=drain", "blue=1 green=down red=drain",
+		"blue=100 green=100 red=down", "blue=drain green=100 red=100",
+	} {
+		f.set(t, intent)
+	}
+}
+
+func testShares(t *testing.T, f *fixture) {
+	f.up(t, "blue", "green")
+	f.set(t, "blue=100 green=25")
+	counts := map[string]int{}
+	for range 100 {
+		_, body := f.get(t, "/m/@v/list")
+		counts[body]++
+	}
+	if counts["blue"] < 70 || counts["green"] < 10 {
+		t.Errorf("of 100 requests with shares 100:25: %v", counts)
+	}
+}
+
+func testDrain(t *testing.T, f *fixture) {
+	f.up(t, "blue", "green")
+	f.set(t, "blue=100 green=down")
+	download := f.download(t)
+	f.set(t, "blue=drain green=100")
+	f.only(t, "green", 20)
+	f.servers["blue"].release()
+	if n, err := download(); err != nil || n != slowSize {
+		t.Errorf("the download ended after %d of %d bytes: %v", n, slowSize, err)
+	}
+}
+
+func testConvictionCuts(t *testing.T, f *fixture) {
+	f.up(t, "blue", "green")
+	f.set(t, "blue=100 green=down")
+	download := f.download(t)
+	f.set(t, "blue=down green=100")
+	f.only(t, "green", 20)
+	n, err := download()
+	if err == nil || n >= slowSize {
+		t.Errorf("the convicted server delivered %d of %d bytes, error %v", n, slowSize, err)
+	}
+}
+
+func testConvictionSurvivesRestart(t *testing.T, f *fixture) {
+	f.up(t, "blue", "green")
+	f.set(t, "blue=100 green=100")
+	f.set(t, "blue=down green=100")
+	before := f.servers["blue"].served.Load()
+	for range 3 {
+		f.Restart(t)
+		answered := 0
+		f.eventually(t, "the router to serve again", func() bool {
+			status, body, err := f.try(t.Context(), "/m/@v/list")
+			if err == nil && status == http.StatusOK {
+				answered++
+			}
+			if body == "blue" {
+				t.Fatal("the convicted server answered")
+			}
+			return answered >= 20
+		}, func() string { return fmt.Sprintf("%d answers", answered) })
+	}
+	f.confirmed(t, parse("blue=down green=100"))
+	if after := f.servers["blue"].served.Load(); after != before {
+		t.Errorf("the convicted server served %d bytes", after-before)
+	}
+}
+
+func testNobodyLeft(t *testing.T, f *fixture) {
+	f.up(t, "blue", "green")
+	f.set(t, "blue=100 green=100")
+	f.set(t, "blue=down green=down")
+	resp, err := f.send(t.Context(), "/m/@v/list")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") == "" ||
+		!strings.HasPrefix(resp.Header.Get("Content-Type"), "text/plain") || !strings.Contains(string(text), "no module proxy instance") {
+		t.Errorf("answer %d %v %q", resp.StatusCode, resp.Header, text)
+	}
+	f.set(t, "blue=100 green=down")
+	f.only(t, "blue", 5)
+}
+
+func testDeadServer(t *testing.T, f *fixture) {
+	f.up(t, "blue", "green")
+	f.set(t, "blue=100 green=100")
+	f.servers["blue"].kill()
+	// Redispatching covers the time until the health check has noticed.
+	f.only(t, "green", 50)
+	f.confirmed(t, parse("blue=100 green=100"))
+	f.eventually(t, "blue to be held for dead", func() bool {
+		observation, err := f.Router.Observe(t.Context())
+		return err == nil && len(observation.Unhealthy()["blue"]) > 0
+	}, func() string { return "it is not" })
+}
+
+func testHungServer(t *testing.T, f *fixture) {
+	f.up(t, "blue", "green")
+	f.set(t, "blue=100 green=100")
+	f.servers["blue"].hang()
+	start := time.Now()
+	f.eventually(t, "answers from green alone", func() bool {
+		for range 10 {
+			ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+			_, body, err := f.try(ctx, "/m/@v/list")
+			cancel()
+			if err != nil || body != "green" {
+				return false
+			}
+		}
+		return true
+	}, func() string { return "blue still gets requests" })
+	t.Logf("left the hung server after %s", time.Since(start).Round(10*time.Millisecond))
+}
+
+func testLastResort(t *testing.T, f *fixture) {
+	f.up(t, "blue", "green")
+	f.set(t, "blue=100 green=drain")
+	f.only(t, "blue", 10)
+	f.servers["blue"].kill()
+	f.eventually(t, "the drained server to step in", func() bool {
+		status, body := f.get(t, "/m/@v/list")
+		return status == http.StatusOK && body == "green"
+	}, func() string { return "it does not" })
+	f.only(t, "green", 20)
+	f.set(t, "blue=100 green=down")
+	if status, body := f.get(t, "/m/@v/list"); status != http.StatusServiceUnavailable {
+		t.Errorf("a convicted server is no last resort: answered %d %q", status, body)
+	}
+}
+
+func testStandby(t *testing.T, f *fixture) {
+	f.up(t, "blue", "green", "spare*")
+	f.set(t, "blue=100 green=100 spare=100")
+	for range 30 {
+		if _, body := f.get(t, "/m/@v/list"); body == "spare" {
+			t.Fatal("the standby served beside active servers")
+		}
+	}
+	f.set(t, "blue=down green=drain spare=100")
+	f.only(t, "spare", 10)
+	f.set(t, "blue=100 green=100 spare=100")
+	f.servers["blue"].kill()
+	f.servers["green"].kill()
+	f.eventually(t, "the standby to step in", func() bool {
+		status, body := f.get(t, "/m/@v/list")
+		return status == http.StatusOK && body == "spare"
+	}, func() string { return "it does not" })
+}
+
+// testPoisonousModule: a module that always fails must not take the others
+// with it.
+func testPoisonousModule(t *testing.T, f *fixture) {
+	f.up(t, "blue", "green")
+	f.set(t, "blue=100 green=100")
+	for i := range 100 {
+		if status, _ := f.get(t, "/fail/@v/list"); status != http.StatusInternalServerError {
+			t.Fatalf("the failing module answered %d", status)
+		}
+		if status, body := f.get(t, "/m/@v/list"); status != http.StatusOK {
+			t.Fatalf("after %d failures another module answered %d %q", i+1, status, body)
+		}
+	}
+}
+
+// download begins a body that ends only when the server is released, and
+// returns how to wait for its end.
+func (f *fixture) download(t *testing.T) (wait func() (int64, error)) {
+	t.Helper()
+	resp, err := f.send(t.Context(), "/slow/@v/v1.0.0.zip")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		t.Fatalf("the download answered %d", resp.StatusCode)
+	}
+	return func() (int64, error) {
+		defer func() { _ = resp.Body.Close() }()
+		return io.Copy(io.Discard, resp.Body)
+	}
+}
+
+const slowSize = 64 << 10
+
+// server answers with its name.
+type server struct {
+	name     string
+	address  string
+	http     *http.Server
+	served   atomic.Int64 // bytes of bodies, without health checks
+	hung     chan struct{}
+	released chan struct{}
+	isHung   atomic.Bool
+}
+
+func startServer(t *testing.T, name string) *server {
+	t.Helper()
+	var lc net.ListenConfig
+	listener, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &server{name: name, address: listener.Addr().String(), hung: make(chan struct{}), released: make(chan struct{})}
+	s.http = &http.Server{Handler: s, ReadHeaderTimeout: time.Minute}
+	go func() { _ = s.http.Serve(listener) }() // ends with kill
+	t.Cleanup(func() {
+		close(s.hung)
+		s.kill()
+	})
+	return s
+}
+
+func (s *server) kill()    { _ = s.http.Close() }
+func (s *server) hang()    { s.isHung.Store(true) }
+func (s *server) release() { close(s.released) }
+
+// ServeHTTP implements http.Handler.
+func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if s.isHung.Load() {
+		<-s.hung
+		return
+	}
+	switch {
+	case r.URL.Path == "/readyz", r.URL.Path == "/healthz":
+	case strings.HasPrefix(r.URL.Path, "/fail/"):
+		http.Error(w, "this module always fails", http.StatusInternalServerError)
+	case strings.HasPrefix(r.URL.Path, "/slow/"):
+		s.slow(w, r)
+	default:
+		n, _ := io.WriteString(w, s.name+"\n")
+		s.served.Add(int64(n))
+	}
+}
+
+func (s *server) slow(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Length", fmt.Sprint(slowSize))
+	half := make([]byte, slowSize/2)
+	n, _ := w.Write(half)
+	s.served.Add(int64(n))
+	_ = http.NewResponseController(w).Flush()
+	select {
+	case <-s.released:
+		n, _ = w.Write(half)
+		s.served.Add(int64(n))
+	case <-r.Context().Done():
+	}
+}
