@@ -105,6 +105,10 @@ type Decision struct {
 	Action Action
 	// Snapshot that it speaks of, if any.
 	Snapshot string
+	// Node that a prime is to be made for; empty: any.
+	Node string
+	// Bytes that a clone of the snapshot has at least.
+	Bytes int64
 	// Detail is somebody else's word for it, if any.
 	Detail string
 	// After which to look again; zero: something else will wake us.

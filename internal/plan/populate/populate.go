@@ -3,9 +3,9 @@ package populate
 import "time"
 
 const (
-	// complainAfter is the age of a prime at which a provisioner's complaint
+	// ComplainAfter is the age of a prime at which a provisioner's complaint
 	// is passed on: most first complaints cure themselves.
-	complainAfter = 10 * time.Second
+	ComplainAfter = 10 * time.Second
 	// silentAfter is the age of a prime at which a silent provisioner is
 	// worth a word.
 	silentAfter = 2 * time.Minute
@@ -72,7 +72,11 @@ func withoutPrime(f Facts) Decision {
 	if f.Class.WaitsForNode && f.Claim.Node == "" {
 		return wait(AwaitingNode, f, 0)
 	}
-	return Decision{State: Ready, Action: MakePrime, Snapshot: f.Source.Snapshot, After: soon}
+	d := Decision{State: Ready, Action: MakePrime, Snapshot: f.Source.Snapshot, After: soon}
+	if f.Class.WaitsForNode {
+		d.Node = f.Claim.Node
+	}
+	return d
 }
 
 // unusable says why the source offers nothing, or nil.
@@ -114,6 +118,7 @@ func unfit(f Facts) *Decision {
 		d = wait(ClassNotFound, f, later)
 	case f.Source.Driver != "" && f.Source.Driver != f.Class.Provisioner:
 		d = wait(ClassCannotClone, f, later)
+		d.Detail = f.Source.Driver
 	default:
 		return nil
 	}
@@ -132,7 +137,7 @@ func withPrime(f Facts) Decision {
 		d := drop(NodeRejected, f)
 		d.Action, d.Detail = FreeNode, p.Complaint
 		return d
-	case p.Complaint != "" && p.Age >= complainAfter:
+	case p.Complaint != "" && p.Age >= ComplainAfter:
 		d := wait(CloneFailing, f, later)
 		d.Detail = p.Complaint
 		return d
@@ -183,9 +188,14 @@ func withdrawn(s Source) bool {
 }
 
 func wait(state State, f Facts, after time.Duration) Decision {
-	return Decision{State: state, Action: Wait, Snapshot: f.Source.Snapshot, After: after}
+	return Decision{State: state, Action: Wait, Snapshot: f.Source.Snapshot, Bytes: f.Source.Bytes, After: after}
 }
 
 func drop(state State, f Facts) Decision {
 	return Decision{State: state, Action: DropPrime, Snapshot: f.Source.Snapshot}
+}
+
+// Refused is what becomes of a decision when the API server forbids the prime.
+func Refused(d Decision, why string) Decision {
+	return Decision{State: Forbidden, Action: Wait, Snapshot: d.Snapshot, Detail: why, After: later}
 }

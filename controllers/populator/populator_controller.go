@@ -1,0 +1,166 @@
+package populator
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/kube/volume"
+	"gocache.dev/operator/internal/plan/populate"
+)
+
+const (
+	// fieldOwner of all that this controller writes.
+	fieldOwner = "gocache-populator"
+	// waitingIndex finds the claims that still wait for a source.
+	waitingIndex = "gocache.populator.waiting-for"
+	// workers that fill claims side by side.
+	workers = 8
+)
+
+// Reconciler fills claims from verified snapshots.
+type Reconciler struct {
+	// Client writes, and finds waiting claims in its cache.
+	Client client.Client
+	// Live reads from the API server.
+	Live client.Reader
+	// Events tells people.
+	Events events.EventRecorder
+	// Clock says what time it is.
+	Clock func() time.Time
+
+	told told
+}
+
+// scope is one pass over one claim.
+type scope struct {
+	now    time.Time
+	claim  *corev1.PersistentVolumeClaim
+	prime  *corev1.PersistentVolumeClaim
+	volume *corev1.PersistentVolume
+	// snapshot is the VolumeSnapshot of the CacheSnapshot that was chosen.
+	snapshot string
+}
+
+// +kubebuilder:rbac:groups="",resources=persistentvolumeclaims,verbs=get;list;watch
+
+// Reconcile takes one claim a step further.
+func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	s := &scope{now: r.Clock(), claim: &corev1.PersistentVolumeClaim{}}
+	err := r.Live.Get(ctx, req.NamespacedName, s.claim)
+	if apierrors.IsNotFound(err) {
+		r.told.forget(req.NamespacedName)
+		return ctrl.Result{}, nil
+	}
+	if err != nil {
+		return ctrl.Result{}, fmt.Errorf("read claim: %w", err)
+	}
+	if !named(s.claim) {
+		return ctrl.Result{}, nil
+	}
+
+	facts, err := r.observe(ctx, s)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	decision := populate.Next(facts)
+	log.FromContext(ctx).V(1).Info("Decided", "state", decision.State, "action", decision.Action, "snapshot", decision.Snapshot)
+
+	decision, err = r.act(ctx, s, decision)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	return ctrl.Result{RequeueAfter: r.tell(s, decision)}, nil
+}
+
+// named says whether a claim names one of our kinds as its source.
+func named(claim *corev1.PersistentVolumeClaim) bool {
+	ref := claim.Spec.DataSourceRef
+	return ref != nil && ref.APIGroup != nil && *ref.APIGroup == v1alpha1.GroupName &&
+		(ref.Kind == v1alpha1.GoCacheKind || ref.Kind == v1alpha1.CacheSnapshotKind)
+}
+
+// SetupWithManager has the manager call Reconcile when a claim, its prime or
+// its source changes.
+func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
+	err := mgr.GetFieldIndexer().IndexField(context.Background(), &corev1.PersistentVolumeClaim{}, waitingIndex, waitingFor)
+	if err != nil {
+		return fmt.Errorf("index claims by source: %w", err)
+	}
+	ours := predicate.NewPredicateFuncs(func(o client.Object) bool {
+		claim, ok := o.(*corev1.PersistentVolumeClaim)
+		return ok && named(claim)
+	})
+	primes := predicate.NewPredicateFuncs(func(o client.Object) bool {
+		return o.GetLabels()[volume.PrimeLabel] != ""
+	})
+	owner := handler.EnqueueRequestForOwner(mgr.GetScheme(), mgr.GetRESTMapper(), &corev1.PersistentVolumeClaim{}, handler.OnlyControllerOwner())
+	err = ctrl.NewControllerManagedBy(mgr).
+		Named("populator").
+		For(&corev1.PersistentVolumeClaim{}, builder.WithPredicates(ours)).
+		Watches(&corev1.PersistentVolumeClaim{}, owner, builder.WithPredicates(primes)).
+		Watches(&v1alpha1.CacheSnapshot{}, handler.EnqueueRequestsFromMapFunc(r.waitingForSnapshot)).
+		Watches(&v1alpha1.GoCache{}, handler.EnqueueRequestsFromMapFunc(r.waitingForCache)).
+		WithOptions(controller.Options{MaxConcurrentReconciles: workers}).
+		Complete(r)
+	if err != nil {
+		return fmt.Errorf("set up the populator: %w", err)
+	}
+	return nil
+}
+
+// waitingFor is the index key of a claim that has no volume yet.
+func waitingFor(o client.Object) []string {
+	claim, ok := o.(*corev1.PersistentVolumeClaim)
+	if !ok || !named(claim) || claim.Status.Phase == corev1.ClaimBound {
+		return nil
+	}
+	return []string{sourceKey(claim.Spec.DataSourceRef.Kind, claim.Spec.DataSourceRef.Name)}
+}
+
+func sourceKey(kind, name string) string { return kind + "/" + name }
+
+// +kubebuilder:rbac:groups=cache.gocache.dev,resources=gocaches;cachesnapshots,verbs=get;list;watch
+
+// waitingForSnapshot finds the claims that a change of a CacheSnapshot
+// matters to: those that name it, and those that name the cache it is of.
+func (r *Reconciler) waitingForSnapshot(ctx context.Context, o client.Object) []reconcile.Request {
+	requests := r.waiting(ctx, o.GetNamespace(), v1alpha1.CacheSnapshotKind, o.GetName())
+	if snapshot, ok := o.(*v1alpha1.CacheSnapshot); ok && snapshot.Spec.SourceRef.Kind == v1alpha1.GoCacheKind {
+		requests = append(requests, r.waiting(ctx, o.GetNamespace(), v1alpha1.GoCacheKind, snapshot.Spec.SourceRef.Name)...)
+	}
+	return requests
+}
+
+// waitingForCache finds the claims that name a GoCache.
+func (r *Reconciler) waitingForCache(ctx context.Context, o client.Object) []reconcile.Request {
+	return r.waiting(ctx, o.GetNamespace(), v1alpha1.GoCacheKind, o.GetName())
+}
+
+func (r *Reconciler) waiting(ctx context.Context, namespace, kind, name string) []reconcile.Request {
+	var claims corev1.PersistentVolumeClaimList
+	err := r.Client.List(ctx, &claims, client.InNamespace(namespace), client.MatchingFields{waitingIndex: sourceKey(kind, name)})
+	if err != nil {
+		log.FromContext(ctx).Error(err, "Claims that wait for a source are not woken", "kind", kind, "name", name)
+		return nil
+	}
+	requests := make([]reconcile.Request, 0, len(claims.Items))
+	for i := range claims.Items {
+		requests = append(requests, reconcile.Request{NamespacedName: types.NamespacedName{Namespace: namespace, Name: claims.Items[i].Name}})
+	}
+	return requests
+}

@@ -1,0 +1,158 @@
+package populator
+
+import (
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/utils/ptr"
+
+	"gocache.dev/operator/internal/kube/volume"
+	"gocache.dev/operator/internal/plan/populate"
+)
+
+// notice is what the owner of a claim is told.
+type notice struct {
+	// kind is Normal, or Warning when somebody has to act.
+	kind string
+	// reason is the state, and text what it means and what to do.
+	reason, text string
+	// once: it is not said again while it stands.
+	once bool
+}
+
+func normal(reason populate.State, format string, args ...any) *notice {
+	return &notice{kind: corev1.EventTypeNormal, reason: string(reason), text: fmt.Sprintf(format, args...)}
+}
+
+func warning(reason populate.State, format string, args ...any) *notice {
+	return &notice{kind: corev1.EventTypeWarning, reason: string(reason), text: fmt.Sprintf(format, args...)}
+}
+
+// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
+
+// tell says what was decided and done, unless it was said already, and returns
+// when to look again.
+func (r *Reconciler) tell(s *scope, d populate.Decision) time.Duration {
+	n := noticeOf(s, d)
+	if n == nil {
+		return d.After
+	}
+	if r.told.first(s.claim, n, s.now) {
+		r.Events.Eventf(s.claim, nil, n.kind, n.reason, "Populate", "%s", n.text)
+		if d.State == populate.Unpopulated { // counted when told, so once for each claim
+			unpopulatedClaims.WithLabelValues(s.claim.Namespace).Inc()
+		}
+	}
+	if d.After == 0 && d.Action == populate.Wait && d.State != populate.Unpopulated {
+		return remindAfter
+	}
+	return d.After
+}
+
+// noticeOf words a decision; nil: there is nothing to say.
+func noticeOf(s *scope, d populate.Decision) *notice {
+	if n := noticeOfSource(s, d); n != nil {
+		return n
+	}
+	if n := noticeOfClaim(s, d); n != nil {
+		return n
+	}
+	return noticeOfPrime(s, d)
+}
+
+// noticeOfSource speaks of what the claim is filled from.
+func noticeOfSource(s *scope, d populate.Decision) *notice {
+	ref := s.claim.Spec.DataSourceRef
+	switch d.State { //nolint:exhaustive // the other states speak of the claim or of the prime
+	case populate.SourceElsewhere:
+		return warning(d.State, "dataSourceRef names %s %s in namespace %s: a claim is filled only from its own namespace; make the claim there, or a %s here",
+			ref.Kind, ref.Name, ptr.Deref(ref.Namespace, ""), ref.Kind)
+	case populate.SourceNotFound:
+		return warning(d.State, "%s %s does not exist in this namespace: create it, or correct dataSourceRef; the claim is filled once it exists", ref.Kind, ref.Name)
+	case populate.NothingVerified:
+		return normal(d.State, "GoCache %s has no verified snapshot to offer yet; the claim is filled as soon as it has one", ref.Name)
+	case populate.Unverified:
+		return normal(d.State, "CacheSnapshot %s is not verified yet; the claim is filled if it proves intact", d.Snapshot)
+	case populate.Convicted:
+		return warning(d.State, "CacheSnapshot %s holds wrong bytes and is never offered: name another snapshot or the GoCache; 'kubectl describe csnap %s' shows what was found", d.Snapshot, d.Snapshot)
+	case populate.Skipped:
+		return warning(d.State, "CacheSnapshot %s has verification mode Skip and is never offered: name a snapshot that is verified, or the GoCache", d.Snapshot)
+	case populate.SnapshotDeleting:
+		return warning(d.State, "CacheSnapshot %s, or its CSI snapshot, is being deleted or is gone: the claim waits for another one, or name another in a new claim", d.Snapshot)
+	case populate.SnapshotNotReady:
+		return warning(d.State, "the CSI snapshot of CacheSnapshot %s cannot be restored at the moment; it is looked at again until it can", d.Snapshot)
+	case populate.SnapshotWithdrawn:
+		return warning(d.State, "CacheSnapshot %s was deleted or lost its verdict while it was cloned; the clone was dropped, and another snapshot is chosen", d.Snapshot)
+	default:
+		return nil
+	}
+}
+
+// noticeOfClaim speaks of what the claim asks for, and of how it ended.
+func noticeOfClaim(s *scope, d populate.Decision) *notice {
+	class := ptr.Deref(s.claim.Spec.StorageClassName, "")
+	switch d.State { //nolint:exhaustive // the other states speak of the source or of the prime
+	case populate.TooSmall:
+		return warning(d.State, "the claim asks for %s, and CacheSnapshot %s needs at least %s: make the claim again with resources.requests.storage: %s",
+			s.claim.Spec.Resources.Requests.Storage(), d.Snapshot, quantity(d.Bytes), quantity(d.Bytes))
+	case populate.NoClass:
+		return warning(d.State, "the claim has no storageClassName and so nothing makes a volume for it: set the class of the cache's claim")
+	case populate.ClassNotFound:
+		return warning(d.State, "StorageClass %s does not exist: create it, or make the claim again with the class of the cache's claim", class)
+	case populate.ClassCannotClone:
+		return warning(d.State, "StorageClass %s cannot clone CacheSnapshot %s, which driver %s has cut: make the claim again with a class of that driver", class, d.Snapshot, d.Detail)
+	case populate.Populated:
+		if d.Action != populate.DropPrime {
+			return nil // told when it happened
+		}
+		return normal(d.State, "filled with a clone of CacheSnapshot %s", d.Snapshot)
+	case populate.Unpopulated:
+		n := warning(d.State, "bound to volume %s, which was not cloned from %s %s: the claim does not hold the cache; delete it and the volume, and keep no available volume of class %q that would match",
+			s.claim.Spec.VolumeName, s.claim.Spec.DataSourceRef.Kind, s.claim.Spec.DataSourceRef.Name, class)
+		n.once = true
+		return n
+	default:
+		return nil
+	}
+}
+
+// noticeOfPrime speaks of the clone on its way.
+func noticeOfPrime(s *scope, d populate.Decision) *notice {
+	prime := volume.PrimeName(s.claim.UID)
+	switch d.State { //nolint:exhaustive // the other states speak of the source or of the claim, or say nothing
+	case populate.Forbidden:
+		return warning(d.State, "the claim %s, through which the clone is made, was refused (for a moment the namespace's quota needs room for a second claim of this size); it is tried again: %s", prime, d.Detail)
+	case populate.Ready:
+		return normal(d.State, "cloning CacheSnapshot %s through claim %s", d.Snapshot, prime)
+	case populate.CloneSilent:
+		return warning(d.State, "claim %s waits for its volume and the provisioner has said nothing: see whether the CSI driver's controller runs", prime)
+	case populate.CloneFailing:
+		return warning(d.State, "cloning CacheSnapshot %s does not succeed, and is tried again: %s", d.Snapshot, d.Detail)
+	case populate.NodeRejected:
+		return warning(d.State, "no clone can be made on node %s; the scheduler chooses again: %s", s.prime.Annotations[volume.PrimeNodeAnnotation], orNothing(d.Detail))
+	case populate.VolumeLost:
+		return warning(d.State, "the cloned volume %s was deleted before it was handed over; it is cloned again", s.prime.Spec.VolumeName)
+	case populate.VolumeTaken:
+		return warning(d.State, "the cloned volume %s was given to another claim; it is cloned again", s.prime.Spec.VolumeName)
+	case populate.NotAClone:
+		return warning(d.State, "claim %s was bound to volume %s, which existed before and is no clone: remove available volumes of class %q that match, then delete claim %s",
+			prime, s.prime.Spec.VolumeName, ptr.Deref(s.claim.Spec.StorageClassName, ""), prime)
+	case populate.Obstructed:
+		return warning(d.State, "claim %s exists and is not ours: delete it", prime)
+	default:
+		return nil
+	}
+}
+
+func quantity(bytes int64) string {
+	return resource.NewQuantity(bytes, resource.BinarySI).String()
+}
+
+func orNothing(complaint string) string {
+	if complaint == "" {
+		return "the provisioner did not say why"
+	}
+	return complaint
+}

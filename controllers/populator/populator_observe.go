@@ -1,0 +1,279 @@
+package populator
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
+	corev1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/kube/volume"
+	"gocache.dev/operator/internal/plan/populate"
+)
+
+// maxComplaint is the longest word of a provisioner that is passed on: an
+// event has room for 1024 bytes.
+const maxComplaint = 600
+
+// observe gathers the facts that the decision needs, and no others: a claim
+// that has its volume costs two reads.
+func (r *Reconciler) observe(ctx context.Context, s *scope) (populate.Facts, error) {
+	f := populate.Facts{Claim: claimFacts(s.claim)}
+	var err error
+	if f.Prime, err = r.observePrime(ctx, s); err != nil {
+		return f, err
+	}
+	if f.Volume, err = r.observeVolume(ctx, s); err != nil {
+		return f, err
+	}
+	if f.Claim.Bound || f.Claim.Deleting || f.Claim.Lost {
+		return f, nil
+	}
+	if f.Source, err = r.observeSource(ctx, s); err != nil {
+		return f, err
+	}
+	if f.Prime == nil {
+		f.Class, err = r.observeClass(ctx, s.claim)
+	}
+	return f, err
+}
+
+func claimFacts(claim *corev1.PersistentVolumeClaim) populate.Claim {
+	return populate.Claim{
+		Deleting:   !claim.DeletionTimestamp.IsZero(),
+		Bound:      claim.Status.Phase == corev1.ClaimBound,
+		Lost:       claim.Status.Phase == corev1.ClaimLost,
+		VolumeName: claim.Spec.VolumeName,
+		Node:       claim.Annotations[volume.SelectedNodeAnnotation],
+		Bytes:      claim.Spec.Resources.Requests.Storage().Value(),
+	}
+}
+
+// observePrime reads the prime of the claim, if there is one.
+func (r *Reconciler) observePrime(ctx context.Context, s *scope) (*populate.Prime, error) {
+	prime := &corev1.PersistentVolumeClaim{}
+	found, err := r.read(ctx, s.claim.Namespace, volume.PrimeName(s.claim.UID), prime)
+	if err != nil || !found {
+		return nil, err
+	}
+	s.prime = prime
+	facts := &populate.Prime{
+		Foreign:     !volume.IsPrimeOf(prime, s.claim),
+		Deleting:    !prime.DeletionTimestamp.IsZero(),
+		Bound:       volume.Bound(prime),
+		VolumeName:  prime.Spec.VolumeName,
+		Node:        prime.Annotations[volume.SelectedNodeAnnotation],
+		MadeForNode: prime.Annotations[volume.PrimeNodeAnnotation],
+		Age:         s.now.Sub(prime.CreationTimestamp.Time),
+	}
+	rejected := facts.MadeForNode != "" && facts.Node == ""
+	if facts.VolumeName == "" && !facts.Deleting && (rejected || facts.Age >= populate.ComplainAfter) {
+		facts.Complaint, err = r.complaint(ctx, prime)
+	}
+	return facts, err
+}
+
+// +kubebuilder:rbac:groups="",resources=events,verbs=list
+
+// complaint is the newest warning about a prime: a provisioner speaks in
+// events alone.
+func (r *Reconciler) complaint(ctx context.Context, prime *corev1.PersistentVolumeClaim) (string, error) {
+	var list corev1.EventList
+	err := r.Live.List(ctx, &list, client.InNamespace(prime.Namespace), client.MatchingFields{
+		"involvedObject.uid": string(prime.UID),
+		"type":               corev1.EventTypeWarning,
+	})
+	if err != nil {
+		return "", fmt.Errorf("read the events of prime %s/%s: %w", prime.Namespace, prime.Name, err)
+	}
+	var newest *corev1.Event
+	for i := range list.Items {
+		if e := &list.Items[i]; newest == nil || lastSeen(e).After(lastSeen(newest)) {
+			newest = e
+		}
+	}
+	if newest == nil {
+		return "", nil
+	}
+	text := strings.TrimSpace(newest.Message)
+	if len(text) > maxComplaint {
+		text = strings.ToValidUTF8(text[:maxComplaint], "") + "…"
+	}
+	return text, nil
+}
+
+// +kubebuilder:rbac:groups="",resources=persistentvolumes,verbs=get
+
+// observeVolume reads the volume of the claim or, while it has none, of its prime.
+func (r *Reconciler) observeVolume(ctx context.Context, s *scope) (*populate.Volume, error) {
+	var name string
+	switch {
+	case s.claim.Status.Phase == corev1.ClaimBound:
+		name = s.claim.Spec.VolumeName
+	case s.prime != nil:
+		name = s.prime.Spec.VolumeName
+	}
+	if name == "" {
+		return nil, nil
+	}
+	pv := &corev1.PersistentVolume{}
+	found, err := r.read(ctx, "", name, pv)
+	if err != nil || !found {
+		return nil, err
+	}
+	s.volume = pv
+	facts := &populate.Volume{PopulatedFrom: pv.Annotations[v1alpha1.PopulatedFromAnnotation]}
+	switch {
+	case volume.HeldBy(pv, s.claim):
+		facts.Holder = populate.HeldByClaim
+	case volume.HeldBy(pv, s.prime):
+		facts.Holder = populate.HeldByPrime
+		facts.Preexisting = volume.Preexisting(pv, s.prime)
+	}
+	return facts, nil
+}
+
+// observeSource reads what the claim names and the snapshot to clone: the one
+// that the prime was made from, or else the one that is offered now.
+func (r *Reconciler) observeSource(ctx context.Context, s *scope) (populate.Source, error) {
+	ref := s.claim.Spec.DataSourceRef
+	var source populate.Source
+	if other := ptr.Deref(ref.Namespace, s.claim.Namespace); other != s.claim.Namespace {
+		source.Elsewhere = other
+		return source, nil
+	}
+	switch {
+	case s.prime != nil:
+		source.Found = true
+		source.Snapshot = s.prime.Annotations[v1alpha1.PopulatedFromAnnotation]
+	case ref.Kind == v1alpha1.GoCacheKind:
+		cache := &v1alpha1.GoCache{}
+		found, err := r.read(ctx, s.claim.Namespace, ref.Name, cache)
+		if err != nil || !found {
+			return source, err
+		}
+		source.Found = true
+		source.Snapshot = cache.Status.LatestVerifiedSnapshot
+	default:
+		source.Snapshot = ref.Name
+	}
+	if source.Snapshot == "" {
+		return source, nil
+	}
+	return source, r.observeSnapshot(ctx, s, &source)
+}
+
+// observeSnapshot reads the CacheSnapshot that was chosen.
+func (r *Reconciler) observeSnapshot(ctx context.Context, s *scope, source *populate.Source) error {
+	ref := s.claim.Spec.DataSourceRef
+	snapshot := &v1alpha1.CacheSnapshot{}
+	found, err := r.read(ctx, s.claim.Namespace, source.Snapshot, snapshot)
+	if err != nil || !found {
+		return err
+	}
+	source.Found = true
+	source.SnapshotFound = ref.Kind == v1alpha1.CacheSnapshotKind ||
+		snapshot.Spec.SourceRef.Kind == v1alpha1.GoCacheKind && snapshot.Spec.SourceRef.Name == ref.Name
+	source.SnapshotDeleting = !snapshot.DeletionTimestamp.IsZero()
+	source.Trust = trust(snapshot)
+	if snapshot.Status.VolumeSnapshotName == "" {
+		return nil
+	}
+	return r.observeCSISnapshot(ctx, s, snapshot, source)
+}
+
+// trust reads the verdict that the owner of the snapshot's status wrote.
+func trust(snapshot *v1alpha1.CacheSnapshot) populate.Trust {
+	conditions := snapshot.Status.Conditions
+	switch {
+	case snapshot.Spec.Verification.Mode == v1alpha1.VerificationSkip:
+		return populate.Unchecked
+	case meta.IsStatusConditionTrue(conditions, v1alpha1.VerifiedCondition):
+		return populate.Verified
+	case meta.IsStatusConditionFalse(conditions, v1alpha1.VerifiedCondition):
+		return populate.Corrupt
+	default:
+		return populate.Unknown
+	}
+}
+
+// +kubebuilder:rbac:groups=snapshot.storage.k8s.io,resources=volumesnapshots;volumesnapshotcontents,verbs=get
+
+// observeCSISnapshot reads the VolumeSnapshot of the chosen CacheSnapshot.
+func (r *Reconciler) observeCSISnapshot(ctx context.Context, s *scope, snapshot *v1alpha1.CacheSnapshot, source *populate.Source) error {
+	s.snapshot = snapshot.Status.VolumeSnapshotName
+	cut := &snapshotv1.VolumeSnapshot{}
+	found, err := r.read(ctx, snapshot.Namespace, s.snapshot, cut)
+	if err != nil {
+		return err
+	}
+	if !found || !cut.DeletionTimestamp.IsZero() {
+		source.SnapshotDeleting = true
+		return nil
+	}
+	if source.Restorable = volume.Cut(cut); !source.Restorable {
+		return nil
+	}
+	size := volume.Larger(cut.Status.RestoreSize, snapshot.Status.RestoreSize)
+	source.Bytes = size.Value()
+	if s.prime != nil {
+		return nil // the driver was compared when the prime was made
+	}
+	content := &snapshotv1.VolumeSnapshotContent{}
+	if _, err := r.read(ctx, "", *cut.Status.BoundVolumeSnapshotContentName, content); err != nil {
+		return err
+	}
+	source.Driver = content.Spec.Driver
+	return nil
+}
+
+// +kubebuilder:rbac:groups=storage.k8s.io,resources=storageclasses,verbs=get
+
+// observeClass reads the storage class of the claim.
+func (r *Reconciler) observeClass(ctx context.Context, claim *corev1.PersistentVolumeClaim) (populate.Class, error) {
+	facts := populate.Class{Name: ptr.Deref(claim.Spec.StorageClassName, "")}
+	if facts.Name == "" {
+		return facts, nil
+	}
+	class := &storagev1.StorageClass{}
+	var err error
+	if facts.Found, err = r.read(ctx, "", facts.Name, class); err != nil || !facts.Found {
+		return facts, err
+	}
+	facts.WaitsForNode = ptr.Deref(class.VolumeBindingMode, storagev1.VolumeBindingImmediate) == storagev1.VolumeBindingWaitForFirstConsumer
+	facts.Provisioner = class.Provisioner
+	return facts, nil
+}
+
+// read gets an object from the API server, and says whether it exists.
+func (r *Reconciler) read(ctx context.Context, namespace, name string, o client.Object) (found bool, err error) {
+	err = r.Live.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, o)
+	if apierrors.IsNotFound(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("read %T %s: %w", o, name, err)
+	}
+	return true, nil
+}
+
+// lastSeen is when an event happened last. Events of the older API carry
+// lastTimestamp, those of the newer one eventTime and a series.
+func lastSeen(e *corev1.Event) time.Time {
+	seen := e.LastTimestamp.Time
+	if e.EventTime.After(seen) {
+		seen = e.EventTime.Time
+	}
+	if e.Series != nil && e.Series.LastObservedTime.After(seen) {
+		seen = e.Series.LastObservedTime.Time
+	}
+	return seen
+}
