@@ -11,23 +11,24 @@ endif
 
 # A test needs an API server if, and only if, it imports the package that
 # starts one; so nobody has to keep a list.
-LIST_TESTS = go list -f '{{.ImportPath}}{{range .TestImports}} {{.}}{{end}}{{range .XTestImports}} {{.}}{{end}}' ./... | grep -vE '^[^ ]+/test/(e2e|perf|upgrade)( |/|$$)'
-NEEDS_SERVER = gocache.dev/operator/internal/testing/env( |$$)
-UNIT = $$($(LIST_TESTS) | { grep -vE '$(NEEDS_SERVER)' || true; } | cut -d' ' -f1)
-INTEGRATION = $$($(LIST_TESTS) | { grep -E '$(NEEDS_SERVER)' || true; } | cut -d' ' -f1)
+SERVER_PACKAGE := gocache.dev/operator/internal/testing/env
+LIST_TESTS = go list -f '{{.ImportPath}}{{range .TestImports}} {{.}}{{end}}{{range .XTestImports}} {{.}}{{end}} ' ./... \
+  | grep -vE '^[^ ]+/test/(e2e|perf|upgrade)[ /]'
 
 .PHONY: test
 test: test-unit test-integration test-e2e ## Run every test: unit, integration (real API server), e2e (real cluster).
 
 .PHONY: test-unit
 test-unit: ## Run the tests that need nothing but Go.
-	$(TEST_ENV) go test $(TEST_FLAGS) -timeout $(TEST_TIMEOUT) $(UNIT)
+	@packages=$$($(LIST_TESTS) | grep -vF ' $(SERVER_PACKAGE) ' | cut -d' ' -f1); \
+	$(TEST_ENV) go test $(TEST_FLAGS) -timeout $(TEST_TIMEOUT) $$packages
 	cd hack/devcluster && $(TEST_ENV) go test $(TEST_FLAGS) -timeout $(TEST_TIMEOUT) ./...
 
 .PHONY: test-integration
 test-integration: ## Run the tests that need a kube-apiserver and etcd.
-	export KUBEBUILDER_ASSETS=$${KUBEBUILDER_ASSETS:-$$($(MAKE) -s kubebuilder-assets)}; \
-	$(TEST_ENV) go test $(TEST_FLAGS) -timeout $(TEST_TIMEOUT) $(INTEGRATION)
+	@packages=$$($(LIST_TESTS) | grep -F ' $(SERVER_PACKAGE) ' | cut -d' ' -f1); \
+	assets=$${KUBEBUILDER_ASSETS:-$$($(MAKE) -s kubebuilder-assets)}; \
+	KUBEBUILDER_ASSETS=$$assets $(TEST_ENV) go test $(TEST_FLAGS) -timeout $(TEST_TIMEOUT) $$packages
 
 .PHONY: test-e2e
 test-e2e: ## Run the stories on a real cluster (CLUSTER=local, kind or current).
