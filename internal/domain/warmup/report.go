@@ -11,17 +11,19 @@ import (
 const (
 	Succeeded = "Succeeded"
 	Failed    = "Failed"
+	// Corrupt: the go command was content, and the check of what it wrote was not.
+	Corrupt = "Corrupt"
 )
 
 // Report of a warm-up.
 type Report struct {
-	// Outcome is Succeeded or Failed.
+	// Outcome is one of the constants above.
 	Outcome string `json:"outcome"`
 	// Message says why it failed: the last lines of the go command.
 	Message string `json:"message,omitempty"`
-	// GoVersion, such as go1.26.8, and Platform, such as linux/amd64.
+	// GoVersion is what go version prints after its own name, such as
+	// "go1.26.8 linux/amd64".
 	GoVersion string `json:"goVersion,omitempty"`
-	Platform  string `json:"platform,omitempty"`
 	// GoSHA256 and CompileSHA256 are hex digests of the go command and the compiler.
 	GoSHA256      string `json:"goSHA256,omitempty"`
 	CompileSHA256 string `json:"compileSHA256,omitempty"`
@@ -43,8 +45,10 @@ func Parse(data []byte) (Report, error) {
 	if err := json.Unmarshal(data, &r); err != nil {
 		return Report{}, fmt.Errorf("no report of a warm-up: %w", err)
 	}
-	if r.Outcome != Succeeded && r.Outcome != Failed {
+	switch r.Outcome {
+	case Succeeded, Failed, Corrupt:
+		return r, nil
+	default:
 		return Report{}, fmt.Errorf("no report of a warm-up: outcome %.40q", r.Outcome)
 	}
-	return r, nil
 }

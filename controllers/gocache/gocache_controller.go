@@ -1,0 +1,169 @@
+package gocache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/client-go/tools/events"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/kube/apply"
+	"gocache.dev/operator/internal/kube/conditions"
+	"gocache.dev/operator/internal/kube/images"
+	"gocache.dev/operator/internal/kube/patch"
+)
+
+const (
+	fieldOwner = "gocache-gocache"
+	// proxyIndex finds the caches that use a ModProxy.
+	proxyIndex = "spec.environment.proxyRef"
+	// stalledInterval is when a stalled object is looked at again: what is in
+	// the way may be gone, and no watch tells.
+	stalledInterval = time.Minute
+	// sourceInterval is when sources are read again: ConfigMaps of users are
+	// not watched.
+	sourceInterval = time.Minute
+)
+
+// Reconciler keeps GoCaches warm and captured.
+type Reconciler struct {
+	// Client reads from caches and writes.
+	Client client.Client
+	// Live reads past the caches.
+	Live client.Reader
+	// Events are recorded on the GoCache.
+	Events events.EventRecorder
+	// Clock is the time of a pass.
+	Clock func() time.Time
+	// Images of the pods.
+	Images images.Images
+}
+
+// scope is one pass over one object.
+type scope struct {
+	now    time.Time
+	cache  *v1alpha1.GoCache // what is reported into
+	before *v1alpha1.GoCache // as it was read
+	facts  facts
+	done   progress // what this pass did
+	wake   time.Duration
+}
+
+// SetupWithManager registers the controller.
+func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
+	if err := mgr.GetFieldIndexer().IndexField(context.Background(), &v1alpha1.GoCache{}, proxyIndex, indexProxy); err != nil {
+		return fmt.Errorf("index GoCaches by proxy: %w", err)
+	}
+	return ctrl.NewControllerManagedBy(mgr).
+		Named("gocache").
+		For(&v1alpha1.GoCache{}).
+		Owns(&batchv1.Job{}).
+		Watches(&corev1.PersistentVolumeClaim{}, handler.EnqueueRequestsFromMapFunc(byClaim)).
+		Watches(&v1alpha1.CacheSnapshot{}, handler.EnqueueRequestsFromMapFunc(bySnapshot)).
+		Watches(&v1alpha1.ModProxy{}, handler.EnqueueRequestsFromMapFunc(r.byProxy)).
+		WithOptions(controller.Options{MaxConcurrentReconciles: 4}).
+		Complete(r)
+}
+
+// +kubebuilder:rbac:groups=cache.gocache.dev,resources=gocaches,verbs=get;list;watch
+// +kubebuilder:rbac:groups=cache.gocache.dev,resources=gocaches/status,verbs=get;patch
+// +kubebuilder:rbac:groups=cache.gocache.dev,resources=gocaches/finalizers,verbs=update
+// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
+
+// Reconcile makes one pass: load, observe, act, report.
+func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	s, err := r.load(ctx, req)
+	if err != nil || s == nil {
+		return ctrl.Result{}, err
+	}
+	if !s.cache.DeletionTimestamp.IsZero() {
+		return ctrl.Result{}, nil // what goes with it is owned by it
+	}
+	err = r.pass(ctx, s)
+	if reportErr := r.report(ctx, s, err); reportErr != nil {
+		return ctrl.Result{}, errors.Join(err, reportErr)
+	}
+	if conditions.Stalled(err) != nil {
+		return ctrl.Result{RequeueAfter: stalledInterval}, nil
+	}
+	return ctrl.Result{RequeueAfter: s.wake}, err
+}
+
+// pass runs all steps. A step that fails does not keep the others from theirs.
+func (r *Reconciler) pass(ctx context.Context, s *scope) (err error) {
+	if err := notImplemented(s.cache); err != nil {
+		return err
+	}
+	if s.facts, err = r.observe(ctx, s); err != nil {
+		return err
+	}
+	s.noteClaim()
+	s.noteSnapshots()
+	s.book()
+	if s.cache.Spec.Suspend {
+		return nil
+	}
+	var errs []error
+	for _, step := range []func(context.Context, *scope) error{
+		r.publishEnvironment,
+		r.ensureClaim,
+		r.handleRequest,
+		r.warm,
+		r.takeSnapshot,
+		r.dropSnapshots,
+	} {
+		errs = append(errs, step(ctx, s))
+	}
+	return errors.Join(errs...)
+}
+
+// load reads the object past the cache: a decision is never made on a status
+// that this controller has since replaced.
+func (r *Reconciler) load(ctx context.Context, req ctrl.Request) (*scope, error) {
+	var o v1alpha1.GoCache
+	if err := r.Live.Get(ctx, req.NamespacedName, &o); err != nil {
+		if apierrors.IsNotFound(err) {
+			return nil, nil
+		}
+		return nil, fmt.Errorf("read GoCache %s: %w", req, err)
+	}
+	return &scope{now: r.Clock(), cache: &o, before: o.DeepCopy()}, nil
+}
+
+// report writes conditions and status, and then events: they tell only what
+// stands in the status.
+func (r *Reconciler) report(ctx context.Context, s *scope, failed error) error {
+	s.setConditions(failed)
+	wrote, err := patch.Status(ctx, r.Client, s.before, s.cache)
+	if err == nil && wrote {
+		r.emit(s)
+	}
+	return err
+}
+
+func (r *Reconciler) applier() apply.Applier {
+	return apply.Applier{Client: r.Client, FieldOwner: fieldOwner}
+}
+
+// wakeAt asks to be woken at a time, unless something is sooner.
+func (s *scope) wakeAt(t time.Time) {
+	if !t.IsZero() {
+		s.wakeIn(max(t.Sub(s.now), time.Second))
+	}
+}
+
+// wakeIn asks to be woken after a while, unless something is sooner.
+func (s *scope) wakeIn(d time.Duration) {
+	if s.wake == 0 || d < s.wake {
+		s.wake = d
+	}
+}

@@ -1,0 +1,196 @@
+package gocache
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/kube/jobrun"
+	"gocache.dev/operator/internal/kube/read"
+	"gocache.dev/operator/internal/plan/naming"
+)
+
+// Keys of a ConfigMap that is a source.
+const (
+	goModKey    = "go.mod"
+	goSumKey    = "go.sum"
+	packagesKey = "packages"
+)
+
+// facts are all that was read in one pass. A nil object does not exist.
+type facts struct {
+	claim     *corev1.PersistentVolumeClaim
+	writer    *batchv1.Job
+	run       jobrun.Outcome
+	snapshots []v1alpha1.CacheSnapshot
+	proxy     string // the value of GOPROXY; empty: the default
+	// proxyMissing says why the proxy that is referred to has no address.
+	proxyMissing string
+	sources      []source
+	// sourceMissing says which source cannot be used, and why.
+	sourceMissing string
+}
+
+// source is a ConfigMap as the warm-up Job will see it.
+type source struct {
+	name string
+	keys []string
+	data map[string]string
+}
+
+// +kubebuilder:rbac:groups="",resources=persistentvolumeclaims,verbs=get;list;watch
+// +kubebuilder:rbac:groups="",resources=configmaps,verbs=get
+// +kubebuilder:rbac:groups="",resources=pods,verbs=get;list
+// +kubebuilder:rbac:groups=batch,resources=jobs,verbs=get;list;watch
+// +kubebuilder:rbac:groups=cache.gocache.dev,resources=cachesnapshots,verbs=get;list;watch
+// +kubebuilder:rbac:groups=cache.gocache.dev,resources=modproxies,verbs=get;list;watch
+
+func (r *Reconciler) observe(ctx context.Context, s *scope) (f facts, err error) {
+	ns, name := s.cache.Namespace, s.cache.Name
+	if f.claim, err = read.Object[corev1.PersistentVolumeClaim](ctx, r.Client, ns, name); err != nil {
+		return f, err
+	}
+	if f.writer, err = read.Object[batchv1.Job](ctx, r.Client, ns, naming.Child(name, naming.Writer)); err != nil {
+		return f, err
+	}
+	if f.run, err = jobrun.Observe(ctx, r.Live, f.writer); err != nil {
+		return f, err
+	}
+	var list v1alpha1.CacheSnapshotList
+	if err := r.Client.List(ctx, &list, client.InNamespace(ns)); err != nil {
+		return f, fmt.Errorf("list CacheSnapshots: %w", err)
+	}
+	f.snapshots = slices.DeleteFunc(list.Items, func(c v1alpha1.CacheSnapshot) bool {
+		return c.Spec.SourceRef.Kind != v1alpha1.GoCacheKind || c.Spec.SourceRef.Name != name
+	})
+	if err := r.observeProxy(ctx, s, &f); err != nil {
+		return f, err
+	}
+	return f, r.observeSources(ctx, s, &f)
+}
+
+func (r *Reconciler) observeProxy(ctx context.Context, s *scope, f *facts) error {
+	env := s.cache.Spec.Environment
+	f.proxy = env.Proxy
+	if env.ProxyRef == nil {
+		return nil
+	}
+	proxy, err := read.Object[v1alpha1.ModProxy](ctx, r.Client, s.cache.Namespace, env.ProxyRef.Name)
+	switch {
+	case err != nil:
+		return err
+	case proxy == nil:
+		f.proxyMissing = fmt.Sprintf("ModProxy %s does not exist", env.ProxyRef.Name)
+	case proxy.Status.GOPROXY == "":
+		f.proxyMissing = fmt.Sprintf("ModProxy %s has no address yet", env.ProxyRef.Name)
+	default:
+		f.proxy = proxy.Status.GOPROXY
+	}
+	return nil
+}
+
+// observeSources reads the ConfigMaps that the cache is warmed from. They are
+// the user's and bear no label of ours, so they are read, not watched.
+func (r *Reconciler) observeSources(ctx context.Context, s *scope, f *facts) error {
+	if s.cache.Spec.WarmUp == nil {
+		return nil
+	}
+	for _, src := range s.cache.Spec.WarmUp.Sources {
+		if src.ConfigMapRef == nil {
+			continue
+		}
+		cm, err := read.Object[corev1.ConfigMap](ctx, r.Live, s.cache.Namespace, src.ConfigMapRef.Name)
+		switch {
+		case err != nil:
+			return err
+		case cm == nil:
+			f.sourceMissing = fmt.Sprintf("ConfigMap %s does not exist", src.ConfigMapRef.Name)
+			continue
+		case cm.Data[goModKey] == "":
+			f.sourceMissing = fmt.Sprintf("ConfigMap %s has no key %s", src.ConfigMapRef.Name, goModKey)
+			continue
+		}
+		found := source{name: cm.Name, data: map[string]string{}}
+		for _, key := range []string{goModKey, goSumKey, packagesKey} {
+			if value, ok := cm.Data[key]; ok && (key != packagesKey || len(src.Packages) == 0) {
+				found.keys = append(found.keys, key)
+				found.data[key] = value
+			}
+		}
+		if len(src.Packages) > 0 {
+			found.data[packagesKey] = strings.Join(src.Packages, "\n")
+		}
+		f.sources = append(f.sources, found)
+	}
+	return nil
+}
+
+// inputs is the digest of all that a warm-up is made from: another digest
+// means that the cache would come out different.
+func (r *Reconciler) inputs(s *scope) string {
+	b, err := json.Marshal([]any{
+		r.toolchainImage(s.cache), s.cache.Spec.Platform, s.cache.Spec.Layers, s.cache.Spec.Environment.MountPath, sourceData(s.facts.sources),
+	})
+	if err != nil { // strings and maps of strings: cannot fail
+		panic("inputs: " + err.Error())
+	}
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:16])
+}
+
+func sourceData(sources []source) []map[string]string {
+	var data []map[string]string
+	for _, s := range sources {
+		data = append(data, s.data)
+	}
+	return data
+}
+
+// indexProxy is the index of caches by the proxy they use.
+func indexProxy(o client.Object) []string {
+	if ref := o.(*v1alpha1.GoCache).Spec.Environment.ProxyRef; ref != nil {
+		return []string{ref.Name}
+	}
+	return nil
+}
+
+// byProxy wakes the caches that use a proxy.
+func (r *Reconciler) byProxy(ctx context.Context, o client.Object) []reconcile.Request {
+	var list v1alpha1.GoCacheList
+	if err := r.Client.List(ctx, &list, client.InNamespace(o.GetNamespace()), client.MatchingFields{proxyIndex: o.GetName()}); err != nil {
+		return nil // they look again by themselves
+	}
+	var requests []reconcile.Request
+	for i := range list.Items {
+		requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&list.Items[i])})
+	}
+	return requests
+}
+
+// bySnapshot wakes the cache that a snapshot is of.
+func bySnapshot(_ context.Context, o client.Object) []reconcile.Request {
+	ref := o.(*v1alpha1.CacheSnapshot).Spec.SourceRef
+	if ref.Kind != v1alpha1.GoCacheKind {
+		return nil
+	}
+	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: o.GetNamespace(), Name: ref.Name}}}
+}
+
+// byClaim wakes the cache whose live claim this is.
+func byClaim(_ context.Context, o client.Object) []reconcile.Request {
+	if o.GetLabels()[v1alpha1.CacheLabel] != o.GetName() {
+		return nil
+	}
+	return []reconcile.Request{{NamespacedName: client.ObjectKeyFromObject(o)}}
+}

@@ -1,0 +1,158 @@
+package gocache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/kube/apply"
+	"gocache.dev/operator/internal/plan/request"
+	"gocache.dev/operator/internal/plan/schedule"
+	"gocache.dev/operator/internal/plan/snapshot"
+)
+
+// noteSnapshots copies into the status which snapshots there are.
+func (s *scope) noteSnapshots() {
+	all := s.kept()
+	status := &s.cache.Status
+	status.LatestVerifiedSnapshot = snapshot.Newest(all)
+	status.LatestSnapshot = ""
+	var newest time.Time
+	for i := range s.facts.snapshots {
+		if c := &s.facts.snapshots[i]; c.DeletionTimestamp.IsZero() && (status.LatestSnapshot == "" || taken(c).After(newest)) {
+			status.LatestSnapshot, newest = c.Name, taken(c)
+		}
+	}
+}
+
+// kept are the snapshots of the cache as retention sees them.
+func (s *scope) kept() []snapshot.Kept {
+	var all []snapshot.Kept
+	for i := range s.facts.snapshots {
+		c := &s.facts.snapshots[i]
+		if !c.DeletionTimestamp.IsZero() || c.Spec.Verification.Mode == v1alpha1.VerificationSkip {
+			continue
+		}
+		stalled := meta.IsStatusConditionTrue(c.Status.Conditions, v1alpha1.StalledCondition)
+		verified := meta.IsStatusConditionTrue(c.Status.Conditions, v1alpha1.VerifiedCondition) && !stalled
+		all = append(all, snapshot.Kept{
+			Name: c.Name, Taken: taken(c), Verified: verified, Pending: !verified && !stalled,
+			Protected: c.Spec.Pinned || c.Labels[v1alpha1.ManagedByLabel] != v1alpha1.ManagedByValue,
+		})
+	}
+	return all
+}
+
+func taken(c *v1alpha1.CacheSnapshot) time.Time {
+	if c.Status.CreationTime != nil {
+		return c.Status.CreationTime.Time
+	}
+	return c.CreationTimestamp.Time
+}
+
+// +kubebuilder:rbac:groups=cache.gocache.dev,resources=cachesnapshots,verbs=create;patch;delete
+
+// takeSnapshot asks for a snapshot when one is due.
+func (r *Reconciler) takeSnapshot(ctx context.Context, s *scope) error {
+	policy := s.cache.Spec.Snapshots
+	if policy == nil {
+		policy = &v1alpha1.SnapshotPolicy{Verification: v1alpha1.Verification{}}
+	}
+	due, next, err := s.dueSnapshot(policy)
+	if err != nil {
+		s.done.errors.snapshots = err
+	}
+	s.wakeAt(next)
+	if due == nil {
+		return nil
+	}
+	owner := apply.DetachedFrom(s.cache)
+	if policy.WhenCacheDeleted == v1alpha1.DeletionDelete {
+		owner = apply.ControlledBy(s.cache)
+	}
+	if _, err := r.applier().Apply(ctx, owner, &v1alpha1.CacheSnapshot{
+		ObjectMeta: metav1.ObjectMeta{Namespace: s.cache.Namespace, Name: due.Name, Labels: s.labels()},
+		Spec: v1alpha1.CacheSnapshotSpec{
+			SourceRef:               v1alpha1.SnapshotSource{Kind: v1alpha1.GoCacheKind, Name: s.cache.Name},
+			VolumeSnapshotClassName: policy.VolumeSnapshotClassName,
+			Verification:            policy.Verification,
+			PodTemplate:             s.cache.Spec.PodTemplate,
+		},
+	}); err != nil {
+		return err
+	}
+	s.done.taken, s.done.cause = due.Name, due.Cause
+	s.noteTaken(*due)
+	return nil
+}
+
+func (s *scope) dueSnapshot(policy *v1alpha1.SnapshotPolicy) (*snapshot.Due, time.Time, error) {
+	status := s.cache.Status
+	plan, err := schedule.Parse(policy.Schedule, string(s.cache.UID)+"/snapshots")
+	if err != nil {
+		err = fmt.Errorf("spec.snapshots.%w", err)
+	}
+	f := snapshot.Facts{
+		Now: s.now, Cache: s.cache.Name, Created: s.cache.CreationTimestamp.Time, Schedule: plan,
+		AfterWarmUp: policy.AfterWarmUp, SuccessRun: status.WarmUp.LastSuccessRun, SnapshottedRun: status.SnapshottedRun,
+	}
+	if status.WarmUp.LastSuccessTime != nil {
+		f.SuccessTime = status.WarmUp.LastSuccessTime.Time
+	}
+	if status.LastScheduledSnapshot != nil {
+		f.LastScheduled = status.LastScheduledSnapshot.Time
+	}
+	if req, ok := s.requested(request.Snapshot); ok {
+		f.Request = req.Token
+	}
+	due, next := snapshot.Next(f)
+	return due, next, err
+}
+
+// noteTaken remembers what the snapshot answers, so that it is not taken again
+// when retention has dropped it.
+func (s *scope) noteTaken(due snapshot.Due) {
+	status := &s.cache.Status
+	if due.Run != "" {
+		status.SnapshottedRun = due.Run
+	}
+	if due.Scheduled {
+		status.LastScheduledSnapshot = ptr.To(metav1.NewTime(s.now))
+	}
+	if due.Requested {
+		s.answer(status.LastHandledRequest.Request, v1alpha1.RequestSucceeded, "CacheSnapshot "+due.Name+" was made")
+	}
+}
+
+// dropSnapshots deletes what the policy no longer keeps.
+func (r *Reconciler) dropSnapshots(ctx context.Context, s *scope) error {
+	if s.cache.Spec.Snapshots == nil {
+		return nil
+	}
+	k := s.cache.Spec.Snapshots.Retention
+	rule := snapshot.Retention{
+		Last: int(k.KeepLast), Hourly: int(k.KeepHourly), Daily: int(k.KeepDaily), Weekly: int(k.KeepWeekly), Monthly: int(k.KeepMonthly),
+	}
+	if k.MaxAge != nil {
+		rule.MaxAge = k.MaxAge.Duration
+	}
+	var errs []error
+	for _, name := range snapshot.Drop(s.kept(), rule, s.now) {
+		for i := range s.facts.snapshots {
+			if c := &s.facts.snapshots[i]; c.Name == name {
+				if err := apply.Delete(ctx, r.Client, c); err != nil {
+					errs = append(errs, err)
+					continue
+				}
+				s.done.dropped = append(s.done.dropped, name)
+			}
+		}
+	}
+	return errors.Join(errs...)
+}

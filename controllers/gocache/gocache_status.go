@@ -1,0 +1,116 @@
+package gocache
+
+import (
+	"errors"
+	"fmt"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/kube/conditions"
+	"gocache.dev/operator/internal/kube/jobrun"
+	"gocache.dev/operator/internal/kube/volume"
+)
+
+// setConditions writes all conditions from the facts of the pass and its error.
+func (s *scope) setConditions(failed error) {
+	status := &s.cache.Status
+	status.ObservedGeneration = s.cache.Generation
+	set := conditions.Set{Conditions: &status.Conditions, Generation: s.cache.Generation, Now: s.now}
+	if failed == nil {
+		failed = s.invalid()
+	}
+	if set.Fail(failed) {
+		return
+	}
+	s.setClaimBound(set)
+	s.setWarm(set)
+	s.setReady(set)
+}
+
+// invalid says what no retry can mend.
+func (s *scope) invalid() error {
+	if err := errors.Join(s.done.errors.warmUp, s.done.errors.snapshots); err != nil {
+		return &conditions.StalledError{Reason: v1alpha1.ReasonInvalidSpec, Message: err.Error()}
+	}
+	return nil
+}
+
+func (s *scope) setClaimBound(set conditions.Set) {
+	const bound = v1alpha1.ClaimBoundCondition
+	switch claim := s.facts.claim; {
+	case claim == nil:
+		set.False(bound, v1alpha1.ReasonProgressing, "Claim %s is being made", s.cache.Name)
+	case claim.Status.Phase == "Lost":
+		set.False(bound, v1alpha1.ReasonClaimLost, "The volume of claim %s is gone; delete the claim to begin anew", claim.Name)
+	case !volume.Bound(claim):
+		set.False(bound, v1alpha1.ReasonClaimPending, "Claim %s waits for its volume", claim.Name)
+	default:
+		set.True(bound, v1alpha1.ReasonSucceeded, "Claim %s is bound to volume %s", claim.Name, claim.Spec.VolumeName)
+	}
+}
+
+func (s *scope) setWarm(set conditions.Set) {
+	const warm = v1alpha1.WarmCondition
+	w := s.cache.Status.WarmUp
+	switch {
+	case w.Run == "" && s.warming():
+		set.False(warm, v1alpha1.ReasonWarming, "The first warm-up runs")
+	case w.Run == "":
+		set.False(warm, v1alpha1.ReasonWaiting, "Not warmed yet%s", s.because())
+	case w.Outcome == v1alpha1.RunSucceeded:
+		set.True(warm, v1alpha1.ReasonSucceeded, "%d module versions and %d build entries", s.cache.Status.Counts.Modules, s.cache.Status.Counts.BuildEntries)
+	case w.Outcome == v1alpha1.RunInconclusive:
+		set.Unknown(warm, v1alpha1.ReasonInconclusive, "The last warm-up was disrupted: %s", w.Message)
+	default:
+		set.False(warm, v1alpha1.ReasonWarmUpFailed, "The last warm-up failed (%d in a row): %s", w.Failures, w.Message)
+	}
+}
+
+func (s *scope) setReady(set conditions.Set) {
+	w := s.cache.Status.WarmUp
+	claim := s.facts.claim
+	switch {
+	case s.cache.Spec.Suspend:
+		set.Rest(v1alpha1.ReasonSuspended, "spec.suspend is set")
+	case claim != nil && claim.Status.Phase == "Lost":
+		set.Stall(v1alpha1.ReasonClaimLost, "The volume of claim %s is gone; delete the claim to begin anew", claim.Name)
+	case w.Run == "" && s.facts.sourceMissing != "":
+		set.Progress(v1alpha1.ReasonSourceNotFound, "Not warmed yet: %s", s.facts.sourceMissing)
+	case w.Run == "" && s.facts.proxyMissing != "":
+		set.Progress(v1alpha1.ReasonProxyNotReady, "Not warmed yet: %s", s.facts.proxyMissing)
+	case w.Run == "" && s.warming():
+		set.Progress(v1alpha1.ReasonWarming, "The first warm-up runs")
+	case !volume.Bound(claim):
+		set.Progress(v1alpha1.ReasonClaimPending, "Claim %s waits for its volume", s.cache.Name)
+	case w.Run == "":
+		set.Progress(v1alpha1.ReasonWaiting, "Not warmed yet%s", s.because())
+	case w.Outcome != v1alpha1.RunSucceeded && s.warming():
+		set.Progress(v1alpha1.ReasonWarming, "A warm-up runs again; the last ended so: %s", w.Message)
+	case w.Outcome != v1alpha1.RunSucceeded:
+		set.Progress(v1alpha1.ReasonWarmUpFailed, "The last warm-up failed (%d in a row): %s", w.Failures, w.Message)
+	default:
+		set.Ready(v1alpha1.ReasonSucceeded, "%s", s.summary())
+	}
+}
+
+func (s *scope) summary() string {
+	message := fmt.Sprintf("Warm: %d module versions and %d build entries", s.cache.Status.Counts.Modules, s.cache.Status.Counts.BuildEntries)
+	if latest := s.cache.Status.LatestVerifiedSnapshot; latest != "" {
+		message += "; consumers get " + latest
+	}
+	if s.done.waits != "" {
+		message += "; a warm-up is due and waits: " + s.done.waits
+	}
+	return message
+}
+
+// warming says whether a writer runs now.
+func (s *scope) warming() bool {
+	return s.facts.run.Phase == jobrun.Running || s.done.warming != ""
+}
+
+func (s *scope) because() string {
+	if s.done.waits == "" {
+		return ""
+	}
+	return ": " + s.done.waits
+}

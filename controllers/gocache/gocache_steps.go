@@ -1,0 +1,172 @@
+package gocache
+
+import (
+	"context"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/domain/goenv"
+	"gocache.dev/operator/internal/kube/apply"
+	"gocache.dev/operator/internal/kube/volume"
+	"gocache.dev/operator/internal/plan/naming"
+	"gocache.dev/operator/internal/plan/request"
+)
+
+// progress is what one pass did, for the conditions and events.
+type progress struct {
+	warming string // why a warm-up was started
+	waits   string // what a due warm-up waits for
+	booked  bool   // a warm-up's outcome was written into the status
+	taken   string // the snapshot that was asked for, and why
+	cause   string
+	dropped []string
+	errors  scheduleErrors
+}
+
+// scheduleErrors are what is wrong in schedules, for a person.
+type scheduleErrors struct{ warmUp, snapshots error }
+
+// +kubebuilder:rbac:groups="",resources=configmaps,verbs=create;patch
+
+// publishEnvironment writes the ConfigMaps that builds take their environment
+// from. They are written whole, or not at all while the proxy has no address:
+// a build must not fall back to the toolchain's default unasked.
+func (r *Reconciler) publishEnvironment(ctx context.Context, s *scope) error {
+	if s.facts.proxyMissing != "" {
+		return nil
+	}
+	settings := s.environment()
+	for suffix, env := range map[string]map[string]string{
+		naming.Environment:        goenv.Online(settings),
+		naming.OfflineEnvironment: goenv.Offline(settings),
+	} {
+		_, err := r.applier().Apply(ctx, apply.ControlledBy(s.cache), &corev1.ConfigMap{
+			ObjectMeta: metav1.ObjectMeta{Namespace: s.cache.Namespace, Name: naming.Child(s.cache.Name, suffix), Labels: s.labels()},
+			Data:       env,
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *scope) environment() goenv.Settings {
+	e := s.cache.Spec.Environment
+	return goenv.Settings{
+		MountPath:        e.MountPath,
+		Modules:          s.has(v1alpha1.LayerModules),
+		Build:            s.has(v1alpha1.LayerBuild),
+		Proxy:            s.facts.proxy,
+		ManagedProxy:     e.ProxyRef != nil,
+		PrivatePatterns:  e.PrivatePatterns,
+		ChecksumDatabase: e.ChecksumDatabase,
+		Strict:           e.Isolation == v1alpha1.IsolationStrict,
+	}
+}
+
+func (s *scope) labels() map[string]string {
+	return map[string]string{v1alpha1.CacheLabel: s.cache.Name}
+}
+
+// +kubebuilder:rbac:groups="",resources=persistentvolumeclaims,verbs=create;patch
+
+// ensureClaim makes the claim and lets it grow with the spec. A claim never
+// shrinks: the API server forbids it.
+func (r *Reconciler) ensureClaim(ctx context.Context, s *scope) error {
+	storage := s.cache.Spec.Storage
+	size := storage.Size
+	class := storage.StorageClassName
+	if claim := s.facts.claim; claim != nil {
+		if !claim.DeletionTimestamp.IsZero() {
+			return nil // its going wakes us
+		}
+		have := claim.Spec.Resources.Requests[corev1.ResourceStorage]
+		size = volume.Larger(&size, &have)
+		class = claim.Spec.StorageClassName // immutable, and defaulted once
+	}
+	owner := apply.DetachedFrom(s.cache)
+	if storage.WhenDeleted == v1alpha1.DeletionDelete {
+		owner = apply.ControlledBy(s.cache)
+	}
+	_, err := r.applier().Apply(ctx, owner, volume.Claim{
+		Namespace: s.cache.Namespace, Name: s.cache.Name, Labels: s.labels(),
+		Class: class, AccessModes: storage.AccessModes, Size: size,
+	}.Object())
+	return err
+}
+
+// noteClaim copies what the claim is like into the status.
+func (s *scope) noteClaim() {
+	status := &s.cache.Status.Storage
+	claim := s.facts.claim
+	if claim == nil {
+		*status = v1alpha1.CacheStorageStatus{}
+		return
+	}
+	status.ClaimName, status.VolumeName = claim.Name, claim.Spec.VolumeName
+	if !volume.Bound(claim) {
+		return
+	}
+	capacity := claim.Status.Capacity[corev1.ResourceStorage]
+	status.Capacity = &capacity
+	if claim.Spec.StorageClassName != nil {
+		status.AppliedClass = *claim.Spec.StorageClassName
+	}
+	if status.AppliedSize == nil || status.AppliedSize.Cmp(s.cache.Spec.Storage.Size) < 0 {
+		size := s.cache.Spec.Storage.Size.DeepCopy()
+		status.AppliedSize = &size
+	}
+}
+
+// handleRequest takes up the request annotation. What it asks for is done by
+// the step that always does it; only the answer is given here.
+func (r *Reconciler) handleRequest(_ context.Context, s *scope) error {
+	text, ok := s.cache.Annotations[v1alpha1.RequestAnnotation]
+	last := s.cache.Status.LastHandledRequest
+	if !ok || last != nil && last.Request == cut(text, maxRequest) {
+		return nil
+	}
+	req, err := request.Parse(text)
+	switch {
+	case err != nil:
+		s.answer(text, v1alpha1.RequestRefused, err.Error())
+	case req.Action == request.WarmUp || req.Action == request.Snapshot:
+		s.answer(text, v1alpha1.RequestAccepted, "")
+	default:
+		s.answer(text, v1alpha1.RequestRefused, "this release does not know the action "+req.Action+" for a GoCache: it knows warm-up and snapshot")
+	}
+	return nil
+}
+
+// maxRequest is how much of a request a status echoes.
+const maxRequest = 512
+
+func (s *scope) answer(text string, outcome v1alpha1.RequestOutcome, message string) {
+	s.cache.Status.LastHandledRequest = &v1alpha1.RequestStatus{
+		Request: cut(text, maxRequest), Outcome: outcome, Message: cut(message, 1024), Time: metav1.NewTime(s.now),
+	}
+}
+
+// requested is the accepted request for an action, if that is what waits.
+func (s *scope) requested(action string) (request.Request, bool) {
+	last := s.cache.Status.LastHandledRequest
+	if last == nil || last.Outcome != v1alpha1.RequestAccepted {
+		return request.Request{}, false
+	}
+	req, err := request.Parse(last.Request)
+	return req, err == nil && req.Action == action
+}
+
+// cut shortens a text to at most n bytes of whole characters.
+func cut(text string, n int) string {
+	if len(text) <= n {
+		return text
+	}
+	for n > 0 && text[n]&0xC0 == 0x80 {
+		n--
+	}
+	return text[:n]
+}

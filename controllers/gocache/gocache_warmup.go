@@ -1,0 +1,279 @@
+package gocache
+
+import (
+	"context"
+	"fmt"
+	"path"
+	"strings"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/domain/goenv"
+	warmreport "gocache.dev/operator/internal/domain/warmup"
+	"gocache.dev/operator/internal/kube/apply"
+	"gocache.dev/operator/internal/kube/jobrun"
+	"gocache.dev/operator/internal/plan/naming"
+	"gocache.dev/operator/internal/plan/request"
+	"gocache.dev/operator/internal/plan/schedule"
+	"gocache.dev/operator/internal/plan/warmup"
+)
+
+const (
+	toolsDir   = "/tools"
+	sourcesDir = "/sources"
+	// packagesAnnotation of a writer's pod carries the packages of a source.
+	packagesAnnotation = v1alpha1.GroupName + "/packages-"
+	defaultDeadline    = time.Hour
+)
+
+// book writes the outcome of a writer that has ended into the status, once.
+func (s *scope) book() {
+	run, status := s.facts.run, &s.cache.Status.WarmUp
+	if run.Phase != jobrun.Ended || run.Run == status.Run {
+		return
+	}
+	s.done.booked = true
+	outcome, message, report := warmOutcome(run)
+	status.Run, status.Outcome, status.Message = run.Run, outcome, cut(message, 4096)
+	status.StartTime, status.CompletionTime = ptr.To(metav1.NewTime(run.Started)), ptr.To(metav1.NewTime(run.Ended))
+	status.Inputs = run.Annotations[v1alpha1.InputsAnnotation]
+	if _, ok := s.requested(request.WarmUp); ok {
+		answer := v1alpha1.RequestSucceeded
+		if outcome != v1alpha1.RunSucceeded {
+			answer = v1alpha1.RequestFailed
+		}
+		s.answer(s.cache.Status.LastHandledRequest.Request, answer, message)
+	}
+	if outcome != v1alpha1.RunSucceeded {
+		status.Failures++
+		return
+	}
+	status.Failures = 0
+	status.LastSuccessRun, status.LastSuccessTime = run.Run, status.CompletionTime
+	s.bookContent(report)
+}
+
+// bookContent copies what the writer left on the claim.
+func (s *scope) bookContent(report warmreport.Report) {
+	version, platform, _ := strings.Cut(report.GoVersion, " ")
+	s.cache.Status.Counts = v1alpha1.CacheCounts{Modules: report.Modules, BuildEntries: report.BuildEntries}
+	s.cache.Status.Storage.Used = resource.NewQuantity(report.UsedBytes>>20<<20, resource.BinarySI) // whole MiB read better
+	s.cache.Status.ManifestDigest = report.ManifestDigest
+	s.cache.Status.Toolchain = &v1alpha1.ToolchainRecord{
+		Version: version, Platform: platform,
+		GoSHA256: report.GoSHA256, CompilerSHA256: report.CompileSHA256,
+		MountPath: s.cache.Spec.Environment.MountPath,
+	}
+}
+
+// warmOutcome reads how a writer ended. A writer that was disrupted has
+// neither succeeded nor failed.
+func warmOutcome(run jobrun.Outcome) (v1alpha1.RunOutcome, string, warmreport.Report) {
+	if !run.Conclusive() {
+		return v1alpha1.RunInconclusive, run.Cause, warmreport.Report{}
+	}
+	report, err := warmreport.Parse([]byte(run.Message))
+	switch {
+	case err != nil:
+		return v1alpha1.RunFailed, fmt.Sprintf("the agent ended with exit code %d: %s", *run.ExitCode, run.Message), report
+	case *run.ExitCode == 0 && report.Outcome == warmreport.Succeeded:
+		return v1alpha1.RunSucceeded, "", report
+	default:
+		return v1alpha1.RunFailed, report.Message, report
+	}
+}
+
+// +kubebuilder:rbac:groups=batch,resources=jobs,verbs=create;patch;delete
+
+// warm starts a writer when one is due, and removes one that was booked. The
+// Job's name is the lock: while it exists, nobody else writes to the claim.
+func (r *Reconciler) warm(ctx context.Context, s *scope) error {
+	switch s.facts.run.Phase {
+	case jobrun.Running, jobrun.Leaving:
+		return nil // its end wakes us
+	case jobrun.Ended:
+		if s.facts.run.Run != s.before.Status.WarmUp.Run {
+			return nil // removed once its outcome stands in the status
+		}
+		return apply.Delete(ctx, r.Client, s.facts.writer)
+	case jobrun.Absent:
+	}
+	decision, err := r.decideWarmUp(s)
+	if err != nil || !decision.Due {
+		return err
+	}
+	if s.done.waits = s.warmUpWaitsFor(); s.done.waits != "" {
+		s.wakeIn(sourceInterval)
+		return nil
+	}
+	pods, err := jobrun.Pods(ctx, r.Live, s.cache.Namespace, naming.Child(s.cache.Name, naming.Writer))
+	if err != nil {
+		return err
+	}
+	if len(pods) > 0 { // of a Job that is gone: two writers must never meet
+		s.done.waits = "the pod of the last run to be gone"
+		s.wakeIn(time.Second)
+		return nil
+	}
+	if _, err := r.applier().Apply(ctx, apply.ControlledBy(s.cache), r.writer(s)); err != nil {
+		return err
+	}
+	s.done.warming = decision.Cause
+	return nil
+}
+
+func (r *Reconciler) decideWarmUp(s *scope) (warmup.Decision, error) {
+	status := s.cache.Status.WarmUp
+	_, requested := s.requested(request.WarmUp)
+	facts := warmup.Facts{
+		Now: s.now, Created: s.cache.CreationTimestamp.Time, Inputs: r.inputs(s), Requested: requested,
+		Ran: status.Run != "", LastInputs: status.Inputs, Failures: status.Failures,
+	}
+	if status.StartTime != nil && status.CompletionTime != nil {
+		facts.LastStart, facts.LastEnd = status.StartTime.Time, status.CompletionTime.Time
+	}
+	if w := s.cache.Spec.WarmUp; w != nil {
+		plan, err := schedule.Parse(w.Schedule, string(s.cache.UID))
+		if err != nil {
+			s.done.errors.warmUp = fmt.Errorf("spec.warmUp.%w", err)
+		}
+		facts.Schedule = plan
+		if len(w.Sources) > 0 {
+			s.wakeIn(sourceInterval)
+		}
+	}
+	decision := warmup.Decide(facts)
+	s.wakeAt(decision.Wake)
+	return decision, nil
+}
+
+// warmUpWaitsFor says what keeps a warm-up that is due from starting.
+func (s *scope) warmUpWaitsFor() string {
+	switch {
+	case s.facts.proxyMissing != "":
+		return s.facts.proxyMissing
+	case s.facts.sourceMissing != "":
+		return s.facts.sourceMissing
+	case s.facts.claim == nil:
+		return "the claim to be made"
+	case !s.facts.claim.DeletionTimestamp.IsZero():
+		return "the old claim to be gone"
+	}
+	for i := range s.facts.snapshots {
+		if c := &s.facts.snapshots[i]; capturing(c) {
+			return "snapshot " + c.Name + " to be cut"
+		}
+	}
+	return ""
+}
+
+// capturing says whether a driver may be cutting a snapshot of the claim now.
+func capturing(c *v1alpha1.CacheSnapshot) bool {
+	return c.Status.StartTime != nil && c.Status.CreationTime == nil && c.DeletionTimestamp.IsZero() &&
+		!meta.IsStatusConditionTrue(c.Status.Conditions, v1alpha1.StalledCondition)
+}
+
+// writer is the Job that fills the caches: the agent, in the toolchain's image.
+func (r *Reconciler) writer(s *scope) *batchv1.Job {
+	cache := s.cache
+	labels := s.labels()
+	labels[v1alpha1.ActionLabel] = "warm-up"
+	annotations := map[string]string{v1alpha1.InputsAnnotation: r.inputs(s)}
+	mount := cache.Spec.Environment.MountPath
+	env := goenv.Online(s.environment())
+	env["HOME"] = "/tmp"
+
+	command := []string{path.Join(toolsDir, "gocache-agent"), "warm", "--root", mount, "--termination-log", "/dev/termination-log"}
+	command = append(command, "--modcache", s.layerDir(v1alpha1.LayerModules, goenv.ModuleCache(mount)))
+	command = append(command, "--buildcache", s.layerDir(v1alpha1.LayerBuild, goenv.BuildCache(mount)))
+	volumes := []corev1.Volume{
+		{Name: "cache", VolumeSource: corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: cache.Name}}},
+		emptyDir("tmp"), emptyDir("tools"),
+	}
+	mounts := []corev1.VolumeMount{
+		{Name: "cache", MountPath: mount}, {Name: "tmp", MountPath: "/tmp"}, {Name: "tools", MountPath: toolsDir, ReadOnly: true},
+	}
+	job := jobrun.Spec{
+		Namespace: cache.Namespace, Name: naming.Child(cache.Name, naming.Writer), Labels: labels, Annotations: annotations,
+		Image: r.toolchainImage(cache), Env: env,
+		Init: []corev1.Container{{
+			Name: "agent", Image: r.Images.Operator, Command: []string{"/gocache-agent", "install", toolsDir},
+			VolumeMounts: []corev1.VolumeMount{{Name: "tools", MountPath: toolsDir}},
+		}},
+		Template: cache.Spec.PodTemplate, Ownership: cache.Spec.Storage.Ownership, Platform: cache.Spec.Platform,
+		Deadline: defaultDeadline,
+	}
+	if w := cache.Spec.WarmUp; w != nil {
+		job.Resources = w.Resources
+		if w.Deadline != nil {
+			job.Deadline = w.Deadline.Duration
+		}
+	}
+	pod := map[string]string{}
+	for i, src := range s.facts.sources {
+		name := fmt.Sprintf("source-%d", i)
+		dir := path.Join(sourcesDir, fmt.Sprint(i))
+		volumes = append(volumes, sourceVolume(name, i, src, pod))
+		mounts = append(mounts, corev1.VolumeMount{Name: name, MountPath: dir, ReadOnly: true})
+		command = append(command, "--source", dir)
+	}
+	job.Command, job.Volumes, job.Mounts = command, volumes, mounts
+	o := job.Object()
+	for k, v := range pod {
+		metav1.SetMetaDataAnnotation(&o.Spec.Template.ObjectMeta, k, v)
+	}
+	return o
+}
+
+// sourceVolume shows the agent a source as a directory: the keys of the
+// ConfigMap, and the packages to build from an annotation of the pod.
+func sourceVolume(name string, i int, src source, annotations map[string]string) corev1.Volume {
+	config := &corev1.ConfigMapProjection{LocalObjectReference: corev1.LocalObjectReference{Name: src.name}}
+	for _, key := range src.keys {
+		config.Items = append(config.Items, corev1.KeyToPath{Key: key, Path: key})
+	}
+	projections := []corev1.VolumeProjection{{ConfigMap: config}}
+	if packages := src.data[packagesKey]; packages != "" && len(config.Items) < len(src.data) {
+		annotation := packagesAnnotation + fmt.Sprint(i)
+		annotations[annotation] = packages
+		projections = append(projections, corev1.VolumeProjection{DownwardAPI: &corev1.DownwardAPIProjection{Items: []corev1.DownwardAPIVolumeFile{{
+			Path: packagesKey, FieldRef: &corev1.ObjectFieldSelector{FieldPath: "metadata.annotations['" + annotation + "']"},
+		}}}})
+	}
+	return corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{Sources: projections}}}
+}
+
+func emptyDir(name string) corev1.Volume {
+	return corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}}
+}
+
+// layerDir is where a layer lies: on the claim, or nowhere that lasts.
+func (s *scope) layerDir(layer v1alpha1.CacheLayer, onClaim string) string {
+	if s.has(layer) {
+		return onClaim
+	}
+	return path.Join("/tmp", path.Base(onClaim))
+}
+
+func (s *scope) has(layer v1alpha1.CacheLayer) bool {
+	for _, l := range s.cache.Spec.Layers {
+		if l == layer {
+			return true
+		}
+	}
+	return false
+}
+
+func (r *Reconciler) toolchainImage(cache *v1alpha1.GoCache) string {
+	if cache.Spec.Toolchain.Image != "" {
+		return cache.Spec.Toolchain.Image
+	}
+	return r.Images.ToolchainFor(cache.Spec.Toolchain.Version)
+}

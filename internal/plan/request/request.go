@@ -1,0 +1,40 @@
+// Package request understands the annotation that carries one imperative
+// request beside a declarative spec: action[=argument]#token.
+//
+// The token makes the text new, so that the same action can be asked for
+// again; the whole text is what a status echoes once it was handled.
+package request
+
+import (
+	"fmt"
+	"regexp"
+)
+
+// Request is one request.
+type Request struct {
+	// Text is the whole annotation.
+	Text string
+	// Action that is asked for, and its argument.
+	Action, Argument string
+	// Token tells requests for the same action apart.
+	Token string
+}
+
+// Actions that a request may ask for.
+const (
+	WarmUp   = "warm-up"
+	Snapshot = "snapshot"
+	Failover = "failover"
+	Failback = "failback"
+)
+
+var form = regexp.MustCompile(`^([a-z][a-z-]{0,31})(?:=([A-Za-z0-9][A-Za-z0-9.:_-]{0,252}))?#([A-Za-z0-9][A-Za-z0-9.:_-]{0,63})$`)
+
+// Parse understands a request. The error is meant for the person who wrote it.
+func Parse(text string) (Request, error) {
+	m := form.FindStringSubmatch(text)
+	if m == nil {
+		return Request{Text: text}, fmt.Errorf("%.100q is no request: want action#token or action=argument#token, such as warm-up#1", text)
+	}
+	return Request{Text: text, Action: m[1], Argument: m[2], Token: m[3]}, nil
+}

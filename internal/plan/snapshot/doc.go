@@ -1,0 +1,7 @@
+// Package snapshot decides when a cache is captured, under which name, and
+// which snapshots are kept.
+//
+// Retention counts verified snapshots only. The newest verified one is never
+// dropped, nor a pinned one, one in use, or one that is still on its way to
+// its verdict. What was not verified is dropped before anything verified is.
+package snapshot

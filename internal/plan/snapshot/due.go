@@ -1,0 +1,64 @@
+package snapshot
+
+import (
+	"time"
+
+	"gocache.dev/operator/internal/plan/naming"
+	"gocache.dev/operator/internal/plan/schedule"
+)
+
+// Facts say what may call for a snapshot.
+type Facts struct {
+	// Now is the time of this pass.
+	Now time.Time
+	// Cache is the name of the cache.
+	Cache string
+	// AfterWarmUp by policy; SuccessRun is the last warm-up that succeeded, at
+	// SuccessTime, and SnapshottedRun the one that was captured last.
+	AfterWarmUp                bool
+	SuccessRun, SnapshottedRun string
+	SuccessTime                time.Time
+	// Schedule, or nil; Created and LastScheduled are where it counts from.
+	Schedule               *schedule.Plan
+	Created, LastScheduled time.Time
+	// Request is the token of a request for a snapshot; empty: none.
+	Request string
+}
+
+// Due is a snapshot to take.
+type Due struct {
+	// Name of it: the same for the same cause, however often it is decided.
+	Name string
+	// Cause of it, for a person.
+	Cause string
+	// Run, Scheduled and Requested say which of the causes it answers.
+	Run       string
+	Scheduled bool
+	Requested bool
+}
+
+// Next says which snapshot to take now, if any, and else when to look again.
+func Next(f Facts) (*Due, time.Time) {
+	if f.Request != "" {
+		return &Due{Name: naming.Child(f.Cache, "request-"+naming.Hash(f.Request)), Cause: "requested", Requested: true}, time.Time{}
+	}
+	if f.SuccessRun == "" {
+		return nil, time.Time{} // nothing worth to be kept yet
+	}
+	if f.AfterWarmUp && f.SuccessRun != f.SnapshottedRun {
+		return &Due{Name: stamped(f.Cache, f.SuccessTime), Cause: "the cache was warmed", Run: f.SuccessRun}, time.Time{}
+	}
+	last := f.Created
+	if f.LastScheduled.After(last) {
+		last = f.LastScheduled
+	}
+	due, next := f.Schedule.Due(last, f.Now)
+	if due {
+		return &Due{Name: stamped(f.Cache, f.Now), Cause: "scheduled", Scheduled: true}, time.Time{}
+	}
+	return nil, next
+}
+
+func stamped(cache string, t time.Time) string {
+	return naming.Child(cache, t.UTC().Format("20060102-150405"))
+}

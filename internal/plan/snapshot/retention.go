@@ -1,0 +1,116 @@
+package snapshot
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Kept is a snapshot as retention sees it.
+type Kept struct {
+	// Name of the snapshot.
+	Name string
+	// Taken is when it was cut.
+	Taken time.Time
+	// Verified: proven Intact. Pending: its verdict may still come. Neither:
+	// it will never be offered.
+	Verified, Pending bool
+	// Protected: pinned, in use, or not made by the policy.
+	Protected bool
+}
+
+// Retention is how much is kept.
+type Retention struct {
+	// Last is how many of the newest are kept.
+	Last int
+	// MaxAge drops what is older; 0: no limit.
+	MaxAge time.Duration
+	// Hourly, Daily, Weekly and Monthly keep the newest of each of so many
+	// periods that have one.
+	Hourly, Daily, Weekly, Monthly int
+}
+
+// Newest is the newest verified snapshot, or "".
+func Newest(all []Kept) string {
+	for _, s := range newestFirst(all) {
+		if s.Verified {
+			return s.Name
+		}
+	}
+	return ""
+}
+
+// Drop names the snapshots to drop: those that were not verified first, then
+// the oldest first.
+func Drop(all []Kept, r Retention, now time.Time) []string {
+	sorted := newestFirst(all)
+	verified := slices.DeleteFunc(slices.Clone(sorted), func(s Kept) bool { return !s.Verified })
+	keep := r.keep(verified, now)
+
+	var unproven, old []string
+	failed := 0
+	for _, s := range sorted {
+		switch {
+		case s.Pending:
+		case !s.Verified:
+			// Evidence is kept while it is recent: a failed snapshot goes when
+			// as many newer verified ones exist as are kept, or newer failed ones.
+			failed++
+			superseded := len(verified) >= r.Last && s.Taken.Before(verified[r.Last-1].Taken)
+			if !s.Protected && (superseded || failed > r.Last) {
+				unproven = append(unproven, s.Name)
+			}
+		case !s.Protected && !keep[s.Name]:
+			old = append(old, s.Name)
+		}
+	}
+	slices.Reverse(unproven)
+	slices.Reverse(old)
+	return append(unproven, old...)
+}
+
+// keep is the set of verified snapshots that stay; they come newest first.
+func (r Retention) keep(verified []Kept, now time.Time) map[string]bool {
+	keep := map[string]bool{}
+	for i, s := range verified {
+		if i < r.Last {
+			keep[s.Name] = true
+		}
+	}
+	for _, rule := range []struct {
+		n      int
+		period func(time.Time) string
+	}{
+		{r.Hourly, func(t time.Time) string { return t.Format("2006-01-02T15") }},
+		{r.Daily, func(t time.Time) string { return t.Format("2006-01-02") }},
+		{r.Weekly, func(t time.Time) string { y, w := t.ISOWeek(); return fmt.Sprint(y, "-", w) }},
+		{r.Monthly, func(t time.Time) string { return t.Format("2006-01") }},
+	} {
+		seen := map[string]bool{}
+		for _, s := range verified {
+			period := rule.period(s.Taken.UTC())
+			if len(seen) < rule.n && !seen[period] {
+				seen[period] = true
+				keep[s.Name] = true
+			}
+		}
+	}
+	for i, s := range verified {
+		if r.MaxAge > 0 && now.Sub(s.Taken) > r.MaxAge {
+			delete(keep, s.Name)
+		}
+		if i == 0 { // never the newest
+			keep[s.Name] = true
+		}
+	}
+	return keep
+}
+
+func newestFirst(all []Kept) []Kept {
+	sorted := slices.Clone(all)
+	slices.SortFunc(sorted, func(a, b Kept) int {
+		return cmp.Or(b.Taken.Compare(a.Taken), cmp.Compare(b.Name, a.Name))
+	})
+	return sorted
+}

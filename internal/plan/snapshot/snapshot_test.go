@@ -1,0 +1,127 @@
+package snapshot_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/plan/schedule"
+	"gocache.dev/operator/internal/plan/snapshot"
+)
+
+var now = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+
+func TestNext(t *testing.T) {
+	daily, err := schedule.Parse(v1alpha1.Schedule{Schedule: "@daily"}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	warmed := snapshot.Facts{Now: now, Cache: "ci", SuccessRun: "r1", SuccessTime: now.Add(-time.Minute), Created: now.Add(-time.Hour)}
+	with := func(f func(*snapshot.Facts)) snapshot.Facts {
+		c := warmed
+		f(&c)
+		return c
+	}
+	tests := []struct {
+		name  string
+		facts snapshot.Facts
+		want  string
+		wake  time.Time
+	}{
+		{"never warmed", snapshot.Facts{Now: now, Cache: "ci", AfterWarmUp: true}, "", time.Time{}},
+		{"no policy", warmed, "", time.Time{}},
+		{"after a warm-up", with(func(f *snapshot.Facts) { f.AfterWarmUp = true }), "ci-20261121-115900", time.Time{}},
+		{"once per warm-up", with(func(f *snapshot.Facts) { f.AfterWarmUp = true; f.SnapshottedRun = "r1" }), "", time.Time{}},
+		{"scheduled, not yet", with(func(f *snapshot.Facts) { f.Schedule = daily }), "", now.Add(12 * time.Hour)},
+		{"scheduled", with(func(f *snapshot.Facts) { f.Schedule = daily; f.Created = now.AddDate(0, 0, -2) }), "ci-20261121-120000", time.Time{}},
+		{"scheduled and taken", with(func(f *snapshot.Facts) {
+			f.Schedule = daily
+			f.Created, f.LastScheduled = now.AddDate(0, 0, -2), now
+		}), "", now.Add(12 * time.Hour)},
+		{"requested before any warm-up", snapshot.Facts{Now: now, Cache: "ci", Request: "1"}, "ci-request-6b86b273", time.Time{}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			due, wake := snapshot.Next(tt.facts)
+			got := ""
+			if due != nil {
+				got = due.Name
+			}
+			if got != tt.want || !wake.Equal(tt.wake) {
+				t.Errorf("got %q, wake %v; want %q, %v", got, wake, tt.want, tt.wake)
+			}
+		})
+	}
+}
+
+func ago(hours int) time.Time { return now.Add(-time.Duration(hours) * time.Hour) }
+
+func TestDrop(t *testing.T) {
+	verified := func(name string, hours int) snapshot.Kept {
+		return snapshot.Kept{Name: name, Taken: ago(hours), Verified: true}
+	}
+	failed := func(name string, hours int) snapshot.Kept { return snapshot.Kept{Name: name, Taken: ago(hours)} }
+	tests := []struct {
+		name string
+		all  []snapshot.Kept
+		r    snapshot.Retention
+		want []string
+	}{
+		{"nothing", nil, snapshot.Retention{Last: 1}, nil},
+		{"the last two", []snapshot.Kept{verified("a", 3), verified("b", 2), verified("c", 1)}, snapshot.Retention{Last: 2}, []string{"a"}},
+		{"failed ones do not count", []snapshot.Kept{verified("a", 3), failed("b", 2), verified("c", 1)}, snapshot.Retention{Last: 2}, nil},
+		{"failed before old, oldest first", []snapshot.Kept{verified("a", 5), failed("b", 4), verified("c", 3), verified("d", 2)}, snapshot.Retention{Last: 1}, []string{"b", "a", "c"}},
+		{"a recent failure is evidence", []snapshot.Kept{verified("a", 3), failed("b", 1)}, snapshot.Retention{Last: 1}, nil},
+		{"many failures are not", []snapshot.Kept{failed("a", 3), failed("b", 2), failed("c", 1)}, snapshot.Retention{Last: 2}, []string{"a"}},
+		{"the newest verified, however old", []snapshot.Kept{verified("a", 99)}, snapshot.Retention{Last: 1, MaxAge: time.Hour}, nil},
+		{"too old", []snapshot.Kept{verified("a", 99), verified("b", 50)}, snapshot.Retention{Last: 5, MaxAge: time.Hour}, []string{"a"}},
+		{"pinned", []snapshot.Kept{{Name: "a", Taken: ago(9), Verified: true, Protected: true}, verified("b", 1)}, snapshot.Retention{Last: 1}, nil},
+		{"pending", []snapshot.Kept{{Name: "a", Taken: ago(9), Pending: true}, verified("b", 1)}, snapshot.Retention{Last: 1}, nil},
+		{"daily", []snapshot.Kept{verified("a", 60), verified("b", 37), verified("c", 36), verified("d", 1)}, snapshot.Retention{Last: 1, Daily: 2}, []string{"a", "b"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if diff := cmp.Diff(tt.want, snapshot.Drop(tt.all, tt.r, now)); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// TestDropKeepsThePromise holds for any history: the newest verified snapshot
+// stays, protected and pending ones stay, and dropping again drops nothing.
+func TestDropKeepsThePromise(t *testing.T) {
+	for seed := range uint64(500) {
+		r := rand.New(rand.NewPCG(seed, 2))
+		all := make([]snapshot.Kept, r.IntN(30))
+		for i := range all {
+			all[i] = snapshot.Kept{
+				Name: fmt.Sprint(i), Taken: ago(r.IntN(2000)),
+				Verified: r.IntN(2) == 0, Protected: r.IntN(8) == 0,
+			}
+			all[i].Pending = !all[i].Verified && r.IntN(4) == 0
+		}
+		rule := snapshot.Retention{
+			Last: 1 + r.IntN(5), MaxAge: time.Duration(r.IntN(3)) * 500 * time.Hour,
+			Hourly: r.IntN(4), Daily: r.IntN(4), Weekly: r.IntN(4), Monthly: r.IntN(4),
+		}
+		drop := snapshot.Drop(all, rule, now)
+		if slices.Contains(drop, snapshot.Newest(all)) && snapshot.Newest(all) != "" {
+			t.Fatalf("seed %d: the newest verified snapshot is dropped", seed)
+		}
+		left := slices.DeleteFunc(slices.Clone(all), func(s snapshot.Kept) bool { return slices.Contains(drop, s.Name) })
+		for _, s := range all {
+			if (s.Protected || s.Pending) && slices.Contains(drop, s.Name) {
+				t.Fatalf("seed %d: %+v is dropped", seed, s)
+			}
+		}
+		if again := snapshot.Drop(left, rule, now); len(again) > 0 {
+			t.Fatalf("seed %d: a second look drops %v", seed, again)
+		}
+	}
+}

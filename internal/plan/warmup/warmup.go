@@ -1,0 +1,87 @@
+// Package warmup decides when a cache is to be warmed.
+//
+// A warm-up is due before the first success, when what it is made from has
+// changed, when the schedule says so, and on request. One that failed is
+// repeated with growing pauses; a change of its sources repeats it at once.
+package warmup
+
+import (
+	"time"
+
+	"gocache.dev/operator/internal/plan/schedule"
+)
+
+// Pauses after failures: the first, and the longest.
+const (
+	FirstPause   = 30 * time.Second
+	LongestPause = time.Hour
+)
+
+// Facts are what is known of a cache's warm-ups.
+type Facts struct {
+	// Now is the time of this pass.
+	Now time.Time
+	// Schedule, or nil.
+	Schedule *schedule.Plan
+	// Created is when the cache was declared.
+	Created time.Time
+	// Inputs is the digest of what a warm-up would be made from now.
+	Inputs string
+	// Requested by a person.
+	Requested bool
+	// Ran: some warm-up was booked. LastInputs, LastStart and LastEnd are its.
+	Ran                bool
+	LastInputs         string
+	LastStart, LastEnd time.Time
+	// Failures in a row.
+	Failures int32
+}
+
+// Decision is whether to start a warm-up, why, and when to look again.
+type Decision struct {
+	// Due says to start one now.
+	Due bool
+	// Cause of it, for a person.
+	Cause string
+	// Wake is when to look again if not; zero: nothing is ahead.
+	Wake time.Time
+}
+
+// Decide says whether a warm-up is due.
+func Decide(f Facts) Decision {
+	switch {
+	case f.Requested:
+		return Decision{Due: true, Cause: "requested"}
+	case !f.Ran:
+		return Decision{Due: true, Cause: "the cache is new"}
+	case f.Inputs != f.LastInputs:
+		return Decision{Due: true, Cause: "its sources or its toolchain changed"}
+	case f.Failures > 0:
+		again := f.LastEnd.Add(Pause(f.Failures))
+		if !again.After(f.Now) {
+			return Decision{Due: true, Cause: "the last one failed"}
+		}
+		return Decision{Wake: again}
+	}
+	due, next := f.Schedule.Due(later(f.Created, f.LastStart), f.Now)
+	if due {
+		return Decision{Due: true, Cause: "scheduled"}
+	}
+	return Decision{Wake: next}
+}
+
+// Pause after so many failures in a row.
+func Pause(failures int32) time.Duration {
+	pause := FirstPause
+	for ; failures > 1 && pause < LongestPause; failures-- {
+		pause *= 2
+	}
+	return min(pause, LongestPause)
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
