@@ -1,0 +1,59 @@
+package cli
+
+import (
+	"log/slog"
+	"os"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"gocache.dev/operator/hack/devcluster/internal/node"
+	"gocache.dev/operator/hack/devcluster/internal/reflinkcsi"
+)
+
+// newNode is process 1 of the node.
+func newNode() *cobra.Command {
+	return &cobra.Command{
+		Use: "node", Hidden: true, Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return node.Init(cmd.Flag("state-dir").Value.String())
+		},
+	}
+}
+
+// newSupervise starts the components inside the node.
+func newSupervise() *cobra.Command {
+	return &cobra.Command{
+		Use: "supervise", Hidden: true, Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return node.Supervise(cmd.Context(), cmd.Flag("state-dir").Value.String())
+		},
+	}
+}
+
+// newDriver is the CSI driver.
+func newDriver() *cobra.Command {
+	var o reflinkcsi.Options
+	cmd := &cobra.Command{
+		Use: "csi-driver", Hidden: true, Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			// Modes of folders are what the kubelet and pods are to see.
+			syscall.Umask(0o022)
+			o.Log = slog.New(slog.NewTextHandler(os.Stderr, nil))
+			driver, err := reflinkcsi.New(o)
+			if err != nil {
+				return err
+			}
+			return driver.Run(cmd.Context())
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&o.Name, "driver-name", "", "name of the driver")
+	flags.StringVar(&o.Node, "node-name", "", "name of the node")
+	flags.StringVar(&o.Pool, "pool", "", "folder for images")
+	flags.StringVar(&o.Devices, "devices", "", "folder for loop device nodes")
+	flags.StringVar(&o.Socket, "socket", "", "CSI socket")
+	flags.StringVar(&o.Registration, "registration", "", "registration socket for the kubelet")
+	flags.StringVar(&o.Faults, "faults", "", "file that says what to get wrong")
+	return cmd
+}

@@ -1,0 +1,215 @@
+package faults
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Operation is something that the driver is asked to do.
+type Operation string
+
+// The operations that can go wrong.
+const (
+	// Create makes an empty volume.
+	Create Operation = "create"
+	// Restore makes a volume from a snapshot.
+	Restore Operation = "restore"
+	// Clone makes a volume from another volume.
+	Clone Operation = "clone"
+	// Snapshot captures a volume.
+	Snapshot Operation = "snapshot"
+	// Expand makes a volume larger.
+	Expand Operation = "expand"
+	// Delete removes a volume.
+	Delete Operation = "delete"
+	// DeleteSnapshot removes a snapshot.
+	DeleteSnapshot Operation = "delete-snapshot"
+	// Mount makes a volume usable on the node.
+	Mount Operation = "mount"
+)
+
+// Operations are all of them, in the order in which a person meets them.
+var Operations = []Operation{Create, Restore, Clone, Snapshot, Expand, Delete, DeleteSnapshot, Mount}
+
+// Rule is one fault.
+type Rule struct {
+	// Operation is what goes wrong.
+	Operation Operation `json:"operation"`
+	// Namespace and Name, if set, are patterns (path.Match) for the claim or the
+	// VolumeSnapshot. The driver learns them only for create, restore, clone, and
+	// snapshot; for all else Name is matched against the volume's or snapshot's id.
+	Namespace string `json:"namespace,omitempty"`
+	Name      string `json:"name,omitempty"`
+	// Delay is how long the operation takes longer than it would.
+	Delay Duration `json:"delay,omitzero"`
+	// Error, if set, makes it fail, after Delay, with this message.
+	Error string `json:"error,omitempty"`
+	// Code is the gRPC code of the failure, Internal unless set.
+	Code string `json:"code,omitempty"`
+	// Times is how many calls it applies to; 0 means all.
+	Times int `json:"times,omitempty"`
+	// NotReady makes a snapshot whose readyToUse stays false as long as the rule stands.
+	NotReady bool `json:"notReady,omitempty"`
+	// ReadyAfter makes a snapshot whose readyToUse is false until it is this old.
+	ReadyAfter Duration `json:"readyAfter,omitzero"`
+	// Unsynced captures a snapshot without freezing the file system: what is not
+	// yet on disk is not in it, as when the power fails.
+	Unsynced bool `json:"unsynced,omitempty"`
+}
+
+// Set is the content of the file.
+type Set struct {
+	Rules []Rule `json:"rules"`
+}
+
+// Codes are the gRPC codes that a failure may have, as gRPC names them.
+var Codes = []string{
+	"Internal", "ResourceExhausted", "Unavailable", "Aborted", "DeadlineExceeded",
+	"FailedPrecondition", "InvalidArgument", "NotFound", "OutOfRange", "Unimplemented", "Unknown",
+}
+
+// Validate says what is wrong with a rule.
+func (r Rule) Validate() error {
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if !slices.Contains(Operations, r.Operation) {
+		bad("operation %q: want one of %s", r.Operation, join(Operations))
+	}
+	for _, pattern := range []string{r.Namespace, r.Name} {
+		if _, err := path.Match(pattern, ""); err != nil {
+			bad("pattern %q: %w", pattern, err)
+		}
+	}
+	if r.Code != "" && !slices.Contains(Codes, r.Code) {
+		bad("code %q: want one of %s", r.Code, strings.Join(Codes, ", "))
+	}
+	if r.Code != "" && r.Error == "" {
+		bad("code %s without an error message", r.Code)
+	}
+	if r.Delay < 0 || r.ReadyAfter < 0 || r.Times < 0 {
+		bad("delay, readyAfter and times must not be negative")
+	}
+	if r.Operation != Snapshot && (r.NotReady || r.ReadyAfter != 0 || r.Unsynced) {
+		bad("notReady, readyAfter and unsynced are for operation %s only", Snapshot)
+	}
+	if r.Delay == 0 && r.Error == "" && !r.NotReady && r.ReadyAfter == 0 && !r.Unsynced {
+		bad("the rule for %q does nothing: want a delay, an error, notReady, readyAfter or unsynced", r.Operation)
+	}
+	return errors.Join(errs...)
+}
+
+// Matches says whether the rule is about this call.
+func (r Rule) Matches(op Operation, namespace, name string) bool {
+	return r.Operation == op && match(r.Namespace, namespace) && match(r.Name, name)
+}
+
+func match(pattern, s string) bool {
+	if pattern == "" {
+		return true
+	}
+	ok, err := path.Match(pattern, s)
+	return err == nil && ok
+}
+
+// Load reads the file; no file means no faults.
+func Load(file string) (Set, error) {
+	b, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Set{}, nil
+	}
+	if err != nil {
+		return Set{}, err
+	}
+	return Parse(b)
+}
+
+// Parse reads the content of the file.
+func Parse(b []byte) (Set, error) {
+	var s Set
+	decoder := json.NewDecoder(strings.NewReader(string(b)))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&s); err != nil {
+		return Set{}, fmt.Errorf("faults: %w", err)
+	}
+	for i, r := range s.Rules {
+		if err := r.Validate(); err != nil {
+			return Set{}, fmt.Errorf("faults: rule %d: %w", i, err)
+		}
+	}
+	return s, nil
+}
+
+const parameterPrefix = "fault/"
+
+// FromParameters returns the rule that a class's parameters stand for, if they do.
+func FromParameters(op Operation, parameters map[string]string) (Rule, bool, error) {
+	r := Rule{Operation: op}
+	found := false
+	for key, value := range parameters {
+		field, isFault := strings.CutPrefix(key, parameterPrefix)
+		if !isFault {
+			continue
+		}
+		found = true
+		if err := r.setParameter(field, value); err != nil {
+			return Rule{}, false, fmt.Errorf("parameter %s: %w", key, err)
+		}
+	}
+	if !found || r.Operation != op {
+		return Rule{}, false, nil
+	}
+	return r, true, r.Validate()
+}
+
+func (r *Rule) setParameter(field, value string) (err error) {
+	switch field {
+	case "operation":
+		r.Operation = Operation(value)
+	case "delay":
+		err = r.Delay.UnmarshalText([]byte(value))
+	case "error":
+		r.Error = value
+	case "code":
+		r.Code = value
+	case "times":
+		r.Times, err = strconv.Atoi(value)
+	case "notReady":
+		r.NotReady, err = strconv.ParseBool(value)
+	case "readyAfter":
+		err = r.ReadyAfter.UnmarshalText([]byte(value))
+	case "unsynced":
+		r.Unsynced, err = strconv.ParseBool(value)
+	default:
+		err = errors.New("no such fault")
+	}
+	return err
+}
+
+// Duration is a time.Duration that JSON writes as "1m30s".
+type Duration time.Duration
+
+// MarshalText writes it as time.ParseDuration reads it.
+func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
+
+// UnmarshalText reads it as time.ParseDuration does.
+func (d *Duration) UnmarshalText(b []byte) error {
+	v, err := time.ParseDuration(string(b))
+	*d = Duration(v)
+	return err
+}
+
+func join(ops []Operation) string {
+	s := make([]string, len(ops))
+	for i, op := range ops {
+		s[i] = string(op)
+	}
+	return strings.Join(s, ", ")
+}

@@ -1,0 +1,101 @@
+package lifecycle
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"gocache.dev/operator/hack/devcluster/internal/cluster"
+	"gocache.dev/operator/hack/devcluster/internal/image"
+)
+
+// containerd is the image store of a running cluster.
+type containerd struct{ ctr, socket string }
+
+func newContainerd(record cluster.Record) containerd {
+	return containerd{ctr: filepath.Join(record.BinDir, "ctr"), socket: record.Paths().ContainerdSocket()}
+}
+
+func (c containerd) run(ctx context.Context, args ...string) ([]byte, error) {
+	// Kubernetes sees only the images of this namespace.
+	args = append([]string{"--address", c.socket, "--namespace", "k8s.io"}, args...)
+	out, err := exec.CommandContext(ctx, c.ctr, args...).CombinedOutput() //nolint:gosec // our own program
+	if err != nil {
+		return out, fmt.Errorf("ctr %s: %w: %s", strings.Join(args, " "), err, bytes.TrimSpace(out))
+	}
+	return out, nil
+}
+
+func (c containerd) ready(ctx context.Context) error {
+	_, err := c.run(ctx, "version")
+	return err
+}
+
+// load imports an archive unless the very same image is there already.
+func (c containerd) load(ctx context.Context, archive string) (skipped bool, err error) {
+	info, err := image.Inspect(archive)
+	if err != nil && !errors.Is(err, image.ErrNoIndex) {
+		return false, err
+	}
+	if err == nil {
+		present, err := c.images(ctx)
+		if err != nil {
+			return false, err
+		}
+		if present[info.Ref] == info.Digest {
+			return true, nil
+		}
+	}
+	_, err = c.run(ctx, "images", "import", "--all-platforms", archive)
+	return false, err
+}
+
+// images returns the digest of each image by its name.
+func (c containerd) images(ctx context.Context) (map[string]string, error) {
+	out, err := c.run(ctx, "images", "list")
+	if err != nil {
+		return nil, err
+	}
+	return parseImages(out), nil
+}
+
+// parseImages reads a table whose first three columns are REF, TYPE, DIGEST.
+func parseImages(table []byte) map[string]string {
+	images := map[string]string{}
+	for lines := bufio.NewScanner(bytes.NewReader(table)); lines.Scan(); {
+		fields := strings.Fields(lines.Text())
+		if len(fields) >= 3 && strings.HasPrefix(fields[2], "sha256:") {
+			images[fields[0]] = fields[2]
+		}
+	}
+	return images
+}
+
+// Loaded says what became of an archive.
+type Loaded struct {
+	Archive string
+	// Skipped says that the same image was there already.
+	Skipped bool
+}
+
+// Load imports image archives into the cluster.
+func (m *Manager) Load(ctx context.Context, archives []string, done func(Loaded)) error {
+	record, err := m.running()
+	if err != nil {
+		return err
+	}
+	store := newContainerd(record)
+	for _, a := range archives {
+		skipped, err := store.load(ctx, a)
+		if err != nil {
+			return err
+		}
+		done(Loaded{Archive: a, Skipped: skipped})
+	}
+	return nil
+}

@@ -1,0 +1,146 @@
+package lifecycle
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"gocache.dev/operator/hack/devcluster/internal/binaries"
+	"gocache.dev/operator/hack/devcluster/internal/cluster"
+	"gocache.dev/operator/hack/devcluster/internal/node"
+)
+
+// Status is what tests and people need to know about a cluster.
+type Status struct {
+	Name string `json:"name"`
+	// Running says that the node lives; Usable that pods and volumes work.
+	Running bool `json:"running"`
+	Usable  bool `json:"usable"`
+	// Problem says why it is not usable.
+	Problem     string `json:"problem,omitempty"`
+	Kubeconfig  string `json:"kubeconfig"`
+	Server      string `json:"server"`
+	StateDir    string `json:"stateDir"`
+	Logs        string `json:"logs"`
+	Node        string `json:"node"`
+	HostIP      string `json:"hostIP"`
+	NodeIP      string `json:"nodeIP"`
+	PodCIDR     string `json:"podCIDR"`
+	ServiceCIDR string `json:"serviceCIDR"`
+	// Assets is what KUBEBUILDER_ASSETS is to be set to.
+	Assets string `json:"assets"`
+	// Driver is the CSI driver; Faults the file that makes it fail.
+	Driver string `json:"driver"`
+	Faults string `json:"faults"`
+	// InitPID is the process that everything else dies with.
+	InitPID    int           `json:"initPID"`
+	Components []node.Status `json:"components"`
+}
+
+// Status describes the cluster; fs.ErrNotExist means that there is none.
+func (m *Manager) Status(ctx context.Context) (Status, error) {
+	record, err := m.Record()
+	if err != nil {
+		return Status{}, err
+	}
+	s := describe(record)
+	if !s.Running {
+		s.Problem = "the node has ended"
+		return s, nil
+	}
+	if s.Components, err = components(ctx, record); err != nil {
+		s.Problem = err.Error()
+		return s, nil
+	}
+	if err := usableNow(ctx, record); err != nil {
+		s.Problem = err.Error()
+		return s, nil
+	}
+	s.Usable = true
+	return s, nil
+}
+
+func describe(record cluster.Record) Status {
+	paths := record.Paths()
+	return Status{
+		Name: record.Name, Running: record.Init.Alive(),
+		Kubeconfig: paths.Kubeconfig("admin"), Server: record.Server(), StateDir: record.StateDir, Logs: paths.Logs(),
+		Node: record.NodeName(), HostIP: record.HostIP().String(), NodeIP: record.NodeIP().String(),
+		PodCIDR: record.PodCIDR.String(), ServiceCIDR: record.ServiceCIDR.String(),
+		Assets: binaries.EntryOf(record.BinDir).Envtest(),
+		Driver: cluster.DriverName, Faults: paths.Faults(), InitPID: record.Init.PID,
+	}
+}
+
+// components asks the supervisor, and translates process numbers to the machine's.
+func components(ctx context.Context, record cluster.Record) ([]node.Status, error) {
+	all, err := node.NewControl(record.Paths().Control()).Components(ctx)
+	if err != nil {
+		return nil, err
+	}
+	pids, err := pidsInside(record.Init.PID)
+	if err != nil {
+		return nil, err
+	}
+	for i := range all {
+		all[i].PID = pids[all[i].PID]
+	}
+	return all, nil
+}
+
+// Tell starts, stops, or restarts a component.
+func (m *Manager) Tell(ctx context.Context, component string, action node.Action) error {
+	record, err := m.running()
+	if err != nil {
+		return err
+	}
+	return node.NewControl(record.Paths().Control()).Tell(ctx, component, action)
+}
+
+// pidsInside maps process numbers in the namespace of a process to the machine's.
+func pidsInside(init int) (map[int]int, error) {
+	namespace, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", init))
+	if err != nil {
+		return nil, err
+	}
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil, err
+	}
+	pids := map[int]int{}
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		dir := filepath.Join("/proc", e.Name())
+		if ns, err := os.Readlink(filepath.Join(dir, "ns/pid")); err != nil || ns != namespace {
+			continue
+		}
+		if inside, ok := innermostPID(filepath.Join(dir, "status")); ok {
+			pids[inside] = pid
+		}
+	}
+	return pids, nil
+}
+
+// innermostPID reads the last number of the NSpid line: the process's own view.
+func innermostPID(file string) (int, bool) {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return 0, false // ended since
+	}
+	for line := range strings.Lines(string(b)) {
+		numbers, ok := strings.CutPrefix(line, "NSpid:")
+		if !ok {
+			continue
+		}
+		fields := strings.Fields(numbers)
+		pid, err := strconv.Atoi(fields[len(fields)-1])
+		return pid, err == nil
+	}
+	return 0, false
+}

@@ -1,0 +1,119 @@
+// Package prereq says what a machine lacks to run a local cluster: everything at
+// once, with the one command that installs it.
+package prereq
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+)
+
+// Tool is a program that must be on the machine.
+type Tool struct {
+	// Name is looked up in PATH, or is an absolute path.
+	Name string
+	// Package is the Debian package that has it.
+	Package string
+	// Why is what it is needed for.
+	Why string
+}
+
+// CNIDir is where Debian installs the CNI plugins.
+const CNIDir = "/usr/lib/cni"
+
+// Cluster are the tools that a running cluster needs.
+var Cluster = []Tool{
+	{"runc", "runc", "runs containers"},
+	{filepath.Join(CNIDir, "bridge"), "containernetworking-plugins", "gives pods a network"},
+	{filepath.Join(CNIDir, "host-local"), "containernetworking-plugins", "gives pods addresses"},
+	{filepath.Join(CNIDir, "portmap"), "containernetworking-plugins", "host ports"},
+	{"iptables", "iptables", "the CNI plugins' masquerading"},
+	{"nft", "nftables", "kube-proxy's rules"},
+	{"mkfs.xfs", "xfsprogs", "the file system that volumes are reflinked on"},
+	{"mkfs.ext4", "e2fsprogs", "the file system in a volume"},
+	{"resize2fs", "e2fsprogs", "volume expansion"},
+	{"mount", "mount", "the kubelet's mounts"},
+	{"busybox", "busybox-static", "the debugging image"},
+}
+
+// Go is the tool that builds the programs of a cluster.
+var Go = Tool{"go", "golang", "builds the programs of the cluster; see https://go.dev/doc/install"}
+
+// HAProxy is the tool that the HAProxy image is made from.
+var HAProxy = Tool{"haproxy", "haproxy", "the HAProxy image"}
+
+// Busybox is the tool that the debugging image is made from.
+var Busybox = Tool{"busybox", "busybox-static", "the debugging image"}
+
+// Machine is what the check looks at.
+type Machine struct {
+	OS   string
+	UID  int
+	Find func(name string) error
+}
+
+// This is the machine that the program runs on.
+func This() Machine {
+	return Machine{OS: runtime.GOOS, UID: os.Geteuid(), Find: find}
+}
+
+// Root checks that namespaces, mounts, and network links can be made.
+func (m Machine) Root() error {
+	if m.OS != "linux" {
+		return fmt.Errorf("a local cluster needs Linux (namespaces, cgroups, loop devices); this is %s", m.OS)
+	}
+	if m.UID != 0 {
+		return fmt.Errorf("a local cluster needs root, for namespaces and mounts (user id is %d): run the command with sudo -E", m.UID)
+	}
+	return nil
+}
+
+// Tools checks that all tools are installed.
+func (m Machine) Tools(tools ...Tool) error {
+	var lacking, packages []string
+	for _, t := range tools {
+		if m.Find(t.Name) == nil {
+			continue
+		}
+		lacking = append(lacking, fmt.Sprintf("  %-32s %s", t.Name, t.Why))
+		packages = append(packages, t.Package)
+	}
+	if len(lacking) == 0 {
+		return nil
+	}
+	slices.Sort(packages)
+	packages = slices.Compact(packages)
+	return fmt.Errorf("missing on this machine:\n%s\ninstall with (Debian, Ubuntu):\n  apt-get install -y --no-install-recommends %s",
+		strings.Join(lacking, "\n"), strings.Join(packages, " "))
+}
+
+// Check is Root and Tools, reported together.
+func (m Machine) Check(tools ...Tool) error {
+	if m.OS != "linux" {
+		return m.Root() // tools of another system say nothing
+	}
+	return errors.Join(m.Root(), m.Tools(tools...))
+}
+
+// find looks in PATH and where administrators' tools are, which sudo and cron
+// often leave out of PATH.
+func find(name string) error {
+	if filepath.IsAbs(name) {
+		_, err := os.Stat(name)
+		return err
+	}
+	if _, err := exec.LookPath(name); err == nil {
+		return nil
+	}
+	for _, dir := range []string{"/usr/sbin", "/sbin"} {
+		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
+			return nil
+		}
+	}
+	return fmt.Errorf("%s: %w", name, exec.ErrNotFound)
+}

@@ -1,0 +1,257 @@
+package reflinkcsi
+
+import (
+	"context"
+	"errors"
+	"path"
+	"time"
+
+	"github.com/container-storage-interface/spec/lib/go/csi"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"gocache.dev/operator/hack/devcluster/internal/faults"
+)
+
+const (
+	defaultSize = 1 << 30
+	// minSize is the smallest ext4 file system with a journal.
+	minSize = 8 << 20
+)
+
+// ControllerGetCapabilities says what can be done to volumes.
+func (d *Driver) ControllerGetCapabilities(context.Context, *csi.ControllerGetCapabilitiesRequest) (*csi.ControllerGetCapabilitiesResponse, error) {
+	resp := &csi.ControllerGetCapabilitiesResponse{}
+	for _, t := range []csi.ControllerServiceCapability_RPC_Type{
+		csi.ControllerServiceCapability_RPC_CREATE_DELETE_VOLUME,
+		csi.ControllerServiceCapability_RPC_CREATE_DELETE_SNAPSHOT,
+		csi.ControllerServiceCapability_RPC_LIST_SNAPSHOTS,
+		csi.ControllerServiceCapability_RPC_CLONE_VOLUME,
+		csi.ControllerServiceCapability_RPC_EXPAND_VOLUME,
+		csi.ControllerServiceCapability_RPC_GET_CAPACITY,
+	} {
+		resp.Capabilities = append(resp.Capabilities, &csi.ControllerServiceCapability{
+			Type: &csi.ControllerServiceCapability_Rpc{Rpc: &csi.ControllerServiceCapability_RPC{Type: t}},
+		})
+	}
+	return resp, nil
+}
+
+// CreateVolume makes an empty volume, or one with the content of a snapshot or
+// another volume. The name is the volume's id.
+func (d *Driver) CreateVolume(ctx context.Context, req *csi.CreateVolumeRequest) (*csi.CreateVolumeResponse, error) {
+	if !idRE.MatchString(req.GetName()) {
+		return nil, invalid("name %q is not usable as an id", req.GetName())
+	}
+	if err := supported(req.GetVolumeCapabilities()); err != nil {
+		return nil, err
+	}
+	existing, err := d.pool.load(volumes, req.GetName())
+	if errors.Is(err, errNotFound) {
+		err = d.operations.do(ctx, path.Join(string(volumes), req.GetName()), func(ctx context.Context) error {
+			return d.create(ctx, req)
+		})
+		if err != nil {
+			return nil, err
+		}
+		existing, err = d.pool.load(volumes, req.GetName())
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := sameVolume(existing, req); err != nil {
+		return nil, err
+	}
+	return &csi.CreateVolumeResponse{Volume: &csi.Volume{
+		VolumeId:           existing.ID,
+		CapacityBytes:      existing.Bytes,
+		ContentSource:      req.GetVolumeContentSource(),
+		AccessibleTopology: []*csi.Topology{d.topology()},
+	}}, nil
+}
+
+// sameVolume says whether a volume of that name is the one that is asked for.
+func sameVolume(r record, req *csi.CreateVolumeRequest) error {
+	source, _, _ := contentSource(req)
+	limit := req.GetCapacityRange().GetLimitBytes()
+	if r.Source != source || r.Bytes < req.GetCapacityRange().GetRequiredBytes() || limit > 0 && r.Bytes > limit {
+		return status.Errorf(codes.AlreadyExists, "volume %q exists with %d bytes and source %q", r.ID, r.Bytes, r.Source)
+	}
+	return nil
+}
+
+// contentSource returns where a new volume's content comes from, as a record
+// names it, and where that lies.
+func contentSource(req *csi.CreateVolumeRequest) (source string, k kind, id string) {
+	switch s := req.GetVolumeContentSource(); {
+	case s.GetSnapshot() != nil:
+		k, id = snapshots, s.GetSnapshot().GetSnapshotId()
+	case s.GetVolume() != nil:
+		k, id = volumes, s.GetVolume().GetVolumeId()
+	default:
+		return "", "", ""
+	}
+	return path.Join(string(k), id), k, id
+}
+
+func supported(capabilities []*csi.VolumeCapability) error {
+	if len(capabilities) == 0 {
+		return invalid("no volume capabilities")
+	}
+	for _, c := range capabilities {
+		if c.GetBlock() != nil {
+			return invalid("raw block volumes are not supported")
+		}
+		if fs := c.GetMount().GetFsType(); fs != "" && fs != "ext4" {
+			return invalid("file system %q: only ext4 is supported", fs)
+		}
+	}
+	return nil
+}
+
+// create makes the image and then the record, in that order: see record.
+func (d *Driver) create(ctx context.Context, req *csi.CreateVolumeRequest) error {
+	source, from, id := contentSource(req)
+	op := map[kind]faults.Operation{"": faults.Create, snapshots: faults.Restore, volumes: faults.Clone}[from]
+	_, err := d.faults.inject(ctx, call{
+		op: op, id: req.GetName(), parameters: req.GetParameters(),
+		namespace: req.GetParameters()[claimNamespaceKey], name: req.GetParameters()[claimNameKey],
+	})
+	if err != nil {
+		return err
+	}
+	d.changing.Lock()
+	defer d.changing.Unlock()
+
+	size := max(req.GetCapacityRange().GetRequiredBytes(), minSize)
+	if req.GetCapacityRange().GetRequiredBytes() == 0 {
+		size = defaultSize
+	}
+	start := time.Now()
+	image := d.pool.image(volumes, req.GetName())
+	if from == "" {
+		err = format(ctx, image, size)
+	} else {
+		size, err = d.copySource(from, id, image, size)
+	}
+	if err != nil {
+		return err
+	}
+	r := record{ID: req.GetName(), Source: source, Bytes: size, Created: time.Now()}
+	if err := d.pool.save(volumes, r); err != nil {
+		return err
+	}
+	d.log.Info("volume created", "id", r.ID, "bytes", size, "source", source, "took", time.Since(start))
+	return nil
+}
+
+// copySource copies a snapshot or a volume and returns the copy's size, which
+// is never below that of its source.
+func (d *Driver) copySource(from kind, id, image string, size int64) (int64, error) {
+	src, err := d.pool.load(from, id)
+	if err != nil {
+		return 0, err
+	}
+	size = max(size, src.Bytes)
+	if from == snapshots {
+		return size, reflink(d.pool.image(from, id), image, size)
+	}
+	return size, d.capture(id, image, size, false)
+}
+
+// capture copies a volume that may be in use.
+func (d *Driver) capture(volume, to string, size int64, unsynced bool) error {
+	image := d.pool.image(volumes, volume)
+	copyImage := func() error { return reflink(image, to, size) }
+	dir, err := d.loops.mountOf(image)
+	if err != nil {
+		return err
+	}
+	if dir == "" || unsynced {
+		return copyImage()
+	}
+	return whileFrozen(dir, copyImage)
+}
+
+// DeleteVolume removes a volume. A mount of it lives on until it is unmounted.
+func (d *Driver) DeleteVolume(ctx context.Context, req *csi.DeleteVolumeRequest) (*csi.DeleteVolumeResponse, error) {
+	if req.GetVolumeId() == "" {
+		return nil, invalid("no volume id")
+	}
+	return &csi.DeleteVolumeResponse{}, d.delete(ctx, faults.Delete, volumes, req.GetVolumeId())
+}
+
+func (d *Driver) delete(ctx context.Context, op faults.Operation, k kind, id string) error {
+	return d.operations.do(ctx, path.Join(string(k), id), func(ctx context.Context) error {
+		if _, err := d.faults.inject(ctx, call{op: op, id: id}); err != nil {
+			return err
+		}
+		d.changing.Lock()
+		defer d.changing.Unlock()
+		if err := d.pool.remove(k, id); err != nil {
+			return err
+		}
+		d.log.Info("deleted", "kind", k, "id", id)
+		return nil
+	})
+}
+
+// ValidateVolumeCapabilities confirms what CreateVolume would have accepted.
+func (d *Driver) ValidateVolumeCapabilities(_ context.Context, req *csi.ValidateVolumeCapabilitiesRequest) (*csi.ValidateVolumeCapabilitiesResponse, error) {
+	if _, err := d.pool.load(volumes, req.GetVolumeId()); err != nil {
+		return nil, err
+	}
+	if err := supported(req.GetVolumeCapabilities()); err != nil {
+		return &csi.ValidateVolumeCapabilitiesResponse{Message: err.Error()}, nil //nolint:nilerr // the answer is "no"
+	}
+	return &csi.ValidateVolumeCapabilitiesResponse{Confirmed: &csi.ValidateVolumeCapabilitiesResponse_Confirmed{
+		VolumeCapabilities: req.GetVolumeCapabilities(),
+	}}, nil
+}
+
+// GetCapacity says how much more can be stored. Volumes are sparse, so more can
+// be promised.
+func (d *Driver) GetCapacity(context.Context, *csi.GetCapacityRequest) (*csi.GetCapacityResponse, error) {
+	free, err := d.pool.free()
+	return &csi.GetCapacityResponse{AvailableCapacity: free}, err
+}
+
+// ControllerExpandVolume makes the image larger; the node grows the file system.
+func (d *Driver) ControllerExpandVolume(ctx context.Context, req *csi.ControllerExpandVolumeRequest) (*csi.ControllerExpandVolumeResponse, error) {
+	err := d.operations.do(ctx, path.Join(string(volumes), req.GetVolumeId()), func(ctx context.Context) error {
+		if _, err := d.pool.load(volumes, req.GetVolumeId()); err != nil {
+			return err
+		}
+		if _, err := d.faults.inject(ctx, call{op: faults.Expand, id: req.GetVolumeId()}); err != nil {
+			return err
+		}
+		return d.expand(req.GetVolumeId(), req.GetCapacityRange().GetRequiredBytes())
+	})
+	if err != nil {
+		return nil, err
+	}
+	r, err := d.pool.load(volumes, req.GetVolumeId())
+	if err != nil {
+		return nil, err
+	}
+	if r.Bytes < req.GetCapacityRange().GetRequiredBytes() {
+		// What was waited for was a smaller expansion that was under way.
+		return nil, status.Error(codes.Aborted, "another expansion was in progress")
+	}
+	return &csi.ControllerExpandVolumeResponse{CapacityBytes: r.Bytes, NodeExpansionRequired: true}, nil
+}
+
+func (d *Driver) expand(id string, size int64) error {
+	d.changing.Lock()
+	defer d.changing.Unlock()
+	r, err := d.pool.load(volumes, id)
+	if err != nil || r.Bytes >= size {
+		return err
+	}
+	if err := growTo(d.pool.image(volumes, id), size); err != nil {
+		return err
+	}
+	r.Bytes = size
+	d.log.Info("volume expanded", "id", id, "bytes", size)
+	return d.pool.save(volumes, r)
+}

@@ -1,0 +1,145 @@
+package reflinkcsi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+
+	"github.com/container-storage-interface/spec/lib/go/csi"
+	"golang.org/x/sys/unix"
+
+	"gocache.dev/operator/hack/devcluster/internal/faults"
+)
+
+// NodeGetCapabilities says what can be done to volumes on the node.
+func (d *Driver) NodeGetCapabilities(context.Context, *csi.NodeGetCapabilitiesRequest) (*csi.NodeGetCapabilitiesResponse, error) {
+	resp := &csi.NodeGetCapabilitiesResponse{}
+	for _, t := range []csi.NodeServiceCapability_RPC_Type{
+		csi.NodeServiceCapability_RPC_STAGE_UNSTAGE_VOLUME,
+		csi.NodeServiceCapability_RPC_GET_VOLUME_STATS,
+		csi.NodeServiceCapability_RPC_EXPAND_VOLUME,
+	} {
+		resp.Capabilities = append(resp.Capabilities, &csi.NodeServiceCapability{
+			Type: &csi.NodeServiceCapability_Rpc{Rpc: &csi.NodeServiceCapability_RPC{Type: t}},
+		})
+	}
+	return resp, nil
+}
+
+// NodeGetInfo says which node this is.
+func (d *Driver) NodeGetInfo(context.Context, *csi.NodeGetInfoRequest) (*csi.NodeGetInfoResponse, error) {
+	return &csi.NodeGetInfoResponse{NodeId: d.options.Node, AccessibleTopology: d.topology()}, nil
+}
+
+// mountData are ext4's options: no barriers, since what these volumes hold is
+// gone with the machine anyway, and no background initialization, which would
+// fill the sparse image.
+const mountData = "nobarrier,noinit_itable"
+
+// NodeStageVolume mounts the volume once for all pods of the node.
+func (d *Driver) NodeStageVolume(ctx context.Context, req *csi.NodeStageVolumeRequest) (*csi.NodeStageVolumeResponse, error) {
+	r, err := d.pool.load(volumes, req.GetVolumeId())
+	if err != nil {
+		return nil, err
+	}
+	if err := supported([]*csi.VolumeCapability{req.GetVolumeCapability()}); err != nil {
+		return nil, err
+	}
+	if _, err := d.faults.inject(ctx, call{op: faults.Mount, id: r.ID}); err != nil {
+		return nil, err
+	}
+	d.changing.Lock()
+	defer d.changing.Unlock()
+	dir := req.GetStagingTargetPath()
+	mounted, err := isMountPoint(dir)
+	if err != nil || mounted {
+		return &csi.NodeStageVolumeResponse{}, err
+	}
+	data := strings.Join(append([]string{mountData}, req.GetVolumeCapability().GetMount().GetMountFlags()...), ",")
+	if err := d.loops.mount(d.pool.image(volumes, r.ID), dir, data); err != nil {
+		return nil, err
+	}
+	// The image of a restored volume may be larger than the file system in it.
+	return &csi.NodeStageVolumeResponse{}, d.loops.growFileSystem(ctx, dir)
+}
+
+// NodeUnstageVolume undoes NodeStageVolume; the loop device goes with the mount.
+func (d *Driver) NodeUnstageVolume(_ context.Context, req *csi.NodeUnstageVolumeRequest) (*csi.NodeUnstageVolumeResponse, error) {
+	return &csi.NodeUnstageVolumeResponse{}, unmount(req.GetStagingTargetPath())
+}
+
+// NodePublishVolume shows the volume to one pod.
+func (d *Driver) NodePublishVolume(_ context.Context, req *csi.NodePublishVolumeRequest) (*csi.NodePublishVolumeResponse, error) {
+	staged, err := isMountPoint(req.GetStagingTargetPath())
+	if err != nil {
+		return nil, err
+	}
+	if !staged {
+		return nil, fmt.Errorf("volume %q is not staged at %s", req.GetVolumeId(), req.GetStagingTargetPath())
+	}
+	target := req.GetTargetPath()
+	if err := os.MkdirAll(target, 0o750); err != nil {
+		return nil, err
+	}
+	mounted, err := isMountPoint(target)
+	if err != nil || mounted {
+		return &csi.NodePublishVolumeResponse{}, err
+	}
+	if err := unix.Mount(req.GetStagingTargetPath(), target, "", unix.MS_BIND, ""); err != nil {
+		return nil, fmt.Errorf("bind %s: %w", target, err)
+	}
+	if !req.GetReadonly() {
+		return &csi.NodePublishVolumeResponse{}, nil
+	}
+	if err := unix.Mount("", target, "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
+		return nil, errors.Join(fmt.Errorf("make %s read-only: %w", target, err), unmount(target))
+	}
+	return &csi.NodePublishVolumeResponse{}, nil
+}
+
+// NodeUnpublishVolume undoes NodePublishVolume.
+func (d *Driver) NodeUnpublishVolume(_ context.Context, req *csi.NodeUnpublishVolumeRequest) (*csi.NodeUnpublishVolumeResponse, error) {
+	if err := unmount(req.GetTargetPath()); err != nil {
+		return nil, err
+	}
+	if err := os.Remove(req.GetTargetPath()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	return &csi.NodeUnpublishVolumeResponse{}, nil
+}
+
+// NodeGetVolumeStats reads the file system's own figures.
+func (d *Driver) NodeGetVolumeStats(_ context.Context, req *csi.NodeGetVolumeStatsRequest) (*csi.NodeGetVolumeStatsResponse, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(req.GetVolumePath(), &st); err != nil {
+		if errors.Is(err, unix.ENOENT) {
+			err = fmt.Errorf("%s: %w", req.GetVolumePath(), errNotFound)
+		}
+		return nil, err
+	}
+	block := uint64(st.Bsize) //nolint:gosec // a block size is positive
+	return &csi.NodeGetVolumeStatsResponse{Usage: []*csi.VolumeUsage{
+		usage(csi.VolumeUsage_BYTES, st.Blocks*block, st.Bfree*block, st.Bavail*block),
+		usage(csi.VolumeUsage_INODES, st.Files, st.Ffree, st.Ffree),
+	}}, nil
+}
+
+func usage(unit csi.VolumeUsage_Unit, total, free, available uint64) *csi.VolumeUsage {
+	//nolint:gosec // no file system is that large
+	return &csi.VolumeUsage{Unit: unit, Total: int64(total), Used: int64(total - free), Available: int64(available)}
+}
+
+// NodeExpandVolume grows the file system to what the image has become.
+func (d *Driver) NodeExpandVolume(ctx context.Context, req *csi.NodeExpandVolumeRequest) (*csi.NodeExpandVolumeResponse, error) {
+	r, err := d.pool.load(volumes, req.GetVolumeId())
+	if err != nil {
+		return nil, err
+	}
+	if err := d.loops.growFileSystem(ctx, req.GetVolumePath()); err != nil {
+		return nil, err
+	}
+	return &csi.NodeExpandVolumeResponse{CapacityBytes: r.Bytes}, nil
+}
