@@ -21,6 +21,8 @@ import (
 type Options struct {
 	ModCache   string // GOMODCACHE; empty: not checked
 	BuildCache string // GOCACHE; empty: not checked
+	Store      string // a proxy's store; empty: not checked
+	Layout     string // of the store: goproxy or athens
 	// Trust is what the contents of modules are compared with besides what the
 	// cache says of itself.
 	Trust *Trust

@@ -4,7 +4,6 @@ import (
 	"archive/zip"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 
 	"gocache.dev/operator/internal/domain/integrity/tree"
@@ -145,7 +144,7 @@ func (j *judgement) judgeZip(want modcache.Sum, known bool) {
 	case errors.Is(j.zip.err, fs.ErrNotExist): // vanished meanwhile
 	case j.zip.err != nil:
 		class := Corrupt
-		if errors.Is(j.zip.err, zip.ErrFormat) || errors.Is(j.zip.err, io.ErrUnexpectedEOF) {
+		if errors.Is(j.zip.err, zip.ErrFormat) {
 			class = Truncated
 		}
 		if errors.Is(j.zip.err, tree.ErrNotRegular) {
@@ -168,6 +167,8 @@ func (j *judgement) judgeHash(want modcache.Sum, known bool) {
 	case isMachine(j.hash.err), errors.Is(j.hash.err, fs.ErrNotExist):
 	case !j.hash.present && j.zip.present:
 		j.add(Missing, Torn, j.hashPath(), "the zip has no .ziphash")
+	case !j.hash.present && known && j.dir.is(want):
+		j.add(Missing, Torn, j.zipPath(), "the extracted module has neither zip nor .ziphash")
 	case !j.hash.present:
 	case errors.Is(j.hash.err, modcache.ErrHealing):
 		j.add(Truncated, Torn, j.hashPath(), j.hash.err.Error(), remove...)

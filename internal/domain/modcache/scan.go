@@ -210,7 +210,8 @@ func (s *scan) versions(d *tree.Dir, path string) error {
 			s.remark(d.Join(e.Name), RemarkStray, err.Error())
 			return nil
 		}
-		if e.Type != tree.Regular {
+		// The files with contents say it themselves when they are read.
+		if e.Type != tree.Regular && (kind == Lock || kind == Partial) {
 			s.remark(d.Join(e.Name), RemarkNotRegular, "is a "+e.Type.String()+", not a regular file")
 		}
 		i, ok := found[version]

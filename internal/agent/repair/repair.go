@@ -1,0 +1,148 @@
+package repair
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+
+	"gocache.dev/operator/internal/domain/integrity"
+)
+
+// Removal is a path that is to go, or is gone.
+type Removal struct {
+	Cache integrity.Cache `json:"cache"`
+	Path  string          `json:"path"`
+	Why   integrity.Class `json:"why"`
+}
+
+// Result is what a repair did.
+type Result struct {
+	DryRun  bool              `json:"dryRun,omitempty"`
+	Removed []Removal         `json:"removed"`
+	Before  integrity.Verdict `json:"before"`
+	After   integrity.Verdict `json:"after"`
+}
+
+const (
+	// rounds bounds how often a repair looks again: removing one thing can
+	// bring to light another, such as an extracted module without its zip.
+	rounds = 4
+	// maxRemovals bounds the plan in memory. A cache that is more broken than
+	// this is better made anew.
+	maxRemovals = 200_000
+)
+
+// ErrHopeless says that too much is broken to be repaired entry by entry.
+var ErrHopeless = errors.New("too much is broken: empty the cache, or restore a snapshot")
+
+// Run repairs the caches that options name. With dryRun it only says what it
+// would remove at first.
+func Run(ctx context.Context, o integrity.Options, dryRun bool) (Result, error) {
+	r := Result{DryRun: dryRun, Removed: []Removal{}}
+	for round := range rounds {
+		var plan []Removal
+		o.Observe = func(f integrity.Finding) { plan = append(plan, removals(f)...) }
+		v, err := integrity.Check(ctx, o)
+		if err != nil {
+			return r, err
+		}
+		r.After = v
+		if round == 0 {
+			r.Before = v
+		}
+		if len(plan) == 0 {
+			return r, nil
+		}
+		if len(plan) > maxRemovals {
+			return r, ErrHopeless
+		}
+		if dryRun {
+			r.Removed = plan
+			return r, nil
+		}
+		removed, err := remove(o, plan)
+		r.Removed = append(r.Removed, removed...)
+		if err != nil {
+			return r, err
+		}
+	}
+	return r, nil
+}
+
+// removals is what a finding asks to be removed.
+func removals(f integrity.Finding) []Removal {
+	if f.Severity != integrity.Torn && f.Severity != integrity.Wrong {
+		return nil
+	}
+	list := make([]Removal, 0, len(f.Remove))
+	for _, path := range f.Remove {
+		list = append(list, Removal{f.Cache, path, f.Class})
+	}
+	return list
+}
+
+// remove removes what is planned and returns what was there.
+func remove(o integrity.Options, plan []Removal) ([]Removal, error) {
+	var done []Removal
+	for cache, dir := range map[integrity.Cache]string{integrity.Modules: o.ModCache, integrity.Build: o.BuildCache, integrity.Store: o.Store} {
+		if dir == "" {
+			continue
+		}
+		root, err := os.OpenRoot(dir)
+		if err != nil {
+			return done, err
+		}
+		for _, p := range plan {
+			if p.Cache != cache {
+				continue
+			}
+			gone, removeErr := removeIn(root, p.Path)
+			if gone {
+				done = append(done, p)
+			}
+			err = errors.Join(err, removeErr)
+		}
+		if err = errors.Join(err, root.Close()); err != nil {
+			return done, err
+		}
+	}
+	slices.SortStableFunc(done, func(a, b Removal) int {
+		return slices.Compare([]string{string(a.Cache), a.Path}, []string{string(b.Cache), b.Path})
+	})
+	return done, nil
+}
+
+// removeIn removes one path. The root never leads out of the tree, whatever
+// links lie in it.
+func removeIn(root *os.Root, path string) (bool, error) {
+	info, err := root.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("repair: %w", err)
+	}
+	if info.IsDir() {
+		if err := writable(root, path); err != nil {
+			return false, fmt.Errorf("repair: %w", err)
+		}
+	}
+	if err := root.RemoveAll(path); err != nil {
+		return false, fmt.Errorf("repair: %w", err)
+	}
+	return true, nil
+}
+
+// writable gives the owner write permission to directories: the go command
+// makes those of modules read-only, and who is not root cannot empty them.
+func writable(root *os.Root, path string) error {
+	return fs.WalkDir(root.FS(), path, func(name string, d fs.DirEntry, err error) error {
+		if err != nil || !d.IsDir() {
+			return err
+		}
+		return root.Chmod(name, 0o775)
+	})
+}
