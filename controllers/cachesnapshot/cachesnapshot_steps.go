@@ -217,7 +217,7 @@ func (r *Reconciler) cleanUp(ctx context.Context, s *scope) error {
 }
 
 func (r *Reconciler) applier() apply.Applier {
-	return apply.Applier{Client: r.Client, FieldOwner: fieldOwner}
+	return apply.Applier{Client: r.Client, Live: r.Live, FieldOwner: fieldOwner}
 }
 
 // notImplemented names what this release does not act on.

@@ -151,7 +151,7 @@ func (r *Reconciler) report(ctx context.Context, s *scope, failed error) error {
 }
 
 func (r *Reconciler) applier() apply.Applier {
-	return apply.Applier{Client: r.Client, FieldOwner: fieldOwner}
+	return apply.Applier{Client: r.Client, Live: r.Live, FieldOwner: fieldOwner}
 }
 
 // wakeAt asks to be woken at a time, unless something is sooner.

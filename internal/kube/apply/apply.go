@@ -26,6 +26,9 @@ const AppliedAnnotation = v1alpha1.GroupName + "/applied"
 type Applier struct {
 	// Client writes, and reads the live object (from a cache, if it has one).
 	Client client.Client
+	// Live reads past the cache. A cache that holds only our own objects knows
+	// nothing of somebody else's that has the wanted name.
+	Live client.Reader
 	// FieldOwner names the controller that wants the fields.
 	FieldOwner string
 }
@@ -130,6 +133,9 @@ func (a Applier) live(ctx context.Context, wanted client.Object) (client.Object,
 		return nil, err
 	}
 	err = a.Client.Get(ctx, client.ObjectKeyFromObject(wanted), live)
+	if apierrors.IsNotFound(err) {
+		err = a.Live.Get(ctx, client.ObjectKeyFromObject(wanted), live)
+	}
 	if apierrors.IsNotFound(err) {
 		return nil, nil
 	}

@@ -1,0 +1,45 @@
+// Package controllers lists the controllers of the operator.
+package controllers
+
+import (
+	"fmt"
+	"time"
+
+	ctrl "sigs.k8s.io/controller-runtime"
+
+	"gocache.dev/operator/controllers/cachesnapshot"
+	"gocache.dev/operator/controllers/gocache"
+	"gocache.dev/operator/controllers/populator"
+	"gocache.dev/operator/internal/kube/images"
+)
+
+// Deps are what controllers need from outside.
+type Deps struct {
+	// Clock is the time of a pass.
+	Clock func() time.Time
+	// Images of the pods that are made.
+	Images images.Images
+}
+
+// Setup registers every controller with a manager. It is the only list of them.
+func Setup(mgr ctrl.Manager, d Deps) error {
+	for _, c := range []struct {
+		name       string
+		controller interface{ SetupWithManager(ctrl.Manager) error }
+	}{
+		{"gocache", &gocache.Reconciler{
+			Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Events: mgr.GetEventRecorder("gocache-controller"), Clock: d.Clock, Images: d.Images,
+		}},
+		{"cachesnapshot", &cachesnapshot.Reconciler{
+			Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Events: mgr.GetEventRecorder("cachesnapshot-controller"), Clock: d.Clock, Images: d.Images,
+		}},
+		{"populator", &populator.Reconciler{
+			Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Events: mgr.GetEventRecorder("gocache-populator"), Clock: d.Clock,
+		}},
+	} {
+		if err := c.controller.SetupWithManager(mgr); err != nil {
+			return fmt.Errorf("set up controller %s: %w", c.name, err)
+		}
+	}
+	return nil
+}
