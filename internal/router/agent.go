@@ -95,7 +95,7 @@ func (a *agent) answer(question string) string {
 	case server.State == weights.Ready && lastResort:
 		return "ready up 100%"
 	case server.State == weights.Ready:
-		return fmt.Sprintf("ready up %d%%", server.Percent)
+		return fmt.Sprintf("ready up %d%%", server.Weight)
 	case lastResort:
 		return "ready up 1%"
 	default:

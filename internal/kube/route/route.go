@@ -10,7 +10,7 @@ import (
 type State string
 
 const (
-	// Ready servers share the clients by their percents.
+	// Ready servers share the clients by their weights.
 	Ready State = "ready"
 	// Drain gets nothing new while a Ready server works. A backend that can
 	// may use it before it lets a client see an error.
@@ -23,8 +23,8 @@ const (
 type Server struct {
 	Name  string
 	State State
-	// Percent of a full share, 1 to 100 when Ready and 0 otherwise.
-	Percent int
+	// Weight is its share, 1 to 256, when Ready, and 0 otherwise.
+	Weight int
 }
 
 // Router is a backend.
@@ -52,8 +52,8 @@ type Replica struct {
 
 // Observed is what a replica does with one server.
 type Observed struct {
-	State   State
-	Percent int
+	State  State
+	Weight int
 	// Healthy is the replica's own opinion, whatever the intent is.
 	Healthy bool
 }
@@ -84,8 +84,8 @@ func (r Replica) difference(want []Server) string {
 			return fmt.Sprintf("%s is not configured", server.Name)
 		case got.State != server.State:
 			return fmt.Sprintf("%s is %s, want %s", server.Name, got.State, server.State)
-		case server.State == Ready && got.Percent != server.Percent:
-			return fmt.Sprintf("%s has %d %%, want %d %%", server.Name, got.Percent, server.Percent)
+		case server.State == Ready && got.Weight != server.Weight:
+			return fmt.Sprintf("%s has weight %d, want %d", server.Name, got.Weight, server.Weight)
 		}
 	}
 	return ""
@@ -107,7 +107,7 @@ func (o Observation) Unhealthy() map[string][]string {
 // String is for logs and events.
 func (s Server) String() string {
 	if s.State == Ready {
-		return fmt.Sprintf("%s %d %%", s.Name, s.Percent)
+		return fmt.Sprintf("%s %d", s.Name, s.Weight)
 	}
 	return strings.Join([]string{s.Name, string(s.State)}, " ")
 }

@@ -6,7 +6,7 @@
 //	  "owner": "0b9f…",
 //	  "generation": 7,
 //	  "servers": {
-//	    "blue":  {"state": "ready", "percent": 100},
+//	    "blue":  {"state": "ready", "weight": 100},
 //	    "green": {"state": "drain"},
 //	    "red":   {"state": "down"}
 //	  }
@@ -23,11 +23,11 @@
 // servers has one member for each server of the router, by name: a DNS-1035
 // label of at most 40 characters. At most 64.
 //
-//   - ready: gets percent of the share of an undisturbed server, 1 to 100.
+//   - ready: gets a share by its weight, 1 to 256, among all ready servers.
 //   - drain: gets nothing new while any ready server works, may finish what it
 //     began, and is the last resort before an error.
 //   - down: never gets anything, and loses what is under way. This is the
-//     state of a convicted server. percent is absent or 0 for both.
+//     state of a convicted server. weight is absent or 0 for both.
 //
 // The text is canonical: Format(Parse(text)) and Parse(Format(w)) change
 // nothing but white space and the order of members. Unknown members, members

@@ -19,6 +19,9 @@ const (
 	File = Key
 )
 
+// MaxWeight is the largest weight of a server.
+const MaxWeight = 256
+
 const (
 	version = 1
 	// maxSize is far above what maxServers need, and far below what would
@@ -40,8 +43,8 @@ const (
 // Server is the intent for one server.
 type Server struct {
 	State State `json:"state"`
-	// Percent of a full share, 1 to 100 when ready and 0 otherwise.
-	Percent int `json:"percent,omitempty"`
+	// Weight is the server's share, 1 to MaxWeight when ready and 0 otherwise.
+	Weight int `json:"weight,omitempty"`
 }
 
 // Weights is the intent for one router.
@@ -83,12 +86,12 @@ func (w Weights) Validate() error {
 func (s Server) validate() error {
 	switch s.State {
 	case Ready:
-		if s.Percent < 1 || s.Percent > 100 {
-			return fmt.Errorf("ready with %d percent: want 1 to 100", s.Percent)
+		if s.Weight < 1 || s.Weight > MaxWeight {
+			return fmt.Errorf("ready with weight %d: want 1 to %d", s.Weight, MaxWeight)
 		}
 	case Drain, Down:
-		if s.Percent != 0 {
-			return fmt.Errorf("%s with %d percent: want none", s.State, s.Percent)
+		if s.Weight != 0 {
+			return fmt.Errorf("%s with weight %d: want none", s.State, s.Weight)
 		}
 	default:
 		return fmt.Errorf("unknown state %q", s.State)

@@ -16,7 +16,7 @@ const sample = `{
   "servers": {
     "blue": {
       "state": "ready",
-      "percent": 50
+      "weight": 50
     },
     "green": {
       "state": "drain"
@@ -30,7 +30,7 @@ const sample = `{
 
 func TestFormatAndParseAreInverse(t *testing.T) {
 	want := weights.Weights{Owner: "0b9f2c", Generation: 7, Servers: map[string]weights.Server{
-		"blue": {State: weights.Ready, Percent: 50}, "green": {State: weights.Drain}, "red": {State: weights.Down},
+		"blue": {State: weights.Ready, Weight: 50}, "green": {State: weights.Drain}, "red": {State: weights.Down},
 	}}
 	got, err := weights.Parse([]byte(sample))
 	if err != nil {
@@ -64,11 +64,11 @@ func TestParseSaysWhyItRefuses(t *testing.T) {
 		"no owner":        {replace("0b9f2c", ""), "owner"},
 		"no generation":   {replace("7", "0"), "generation 0"},
 		"fraction":        {replace("50", "50.5"), "50.5"},
-		"too much":        {replace("50", "101"), "101 percent"},
-		"ready with none": {replace("50", "0"), "ready with 0"},
-		"drain with some": {replace(`"drain"`, `"drain", "percent": 3`), "drain with 3"},
+		"too much":        {replace("50", "257"), "weight 257"},
+		"ready with none": {replace("50", "0"), "ready with weight 0"},
+		"drain with some": {replace(`"drain"`, `"drain", "weight": 3`), "drain with weight 3"},
 		"unknown state":   {replace("drain", "maint"), `unknown state "maint"`},
-		"unknown member":  {replace(`"state": "down"`, `"state": "down", "weight": 1`), "weight"},
+		"unknown member":  {replace(`"state": "down"`, `"state": "down", "share": 1`), "share"},
 		"bad name":        {replace("green", "Green"), "DNS-1035"},
 		"name twice":      {replace("green", "blue"), "twice"},
 		"state twice":     {replace(`"state": "down"`, `"state": "down", "state": "ready"`), "twice"},

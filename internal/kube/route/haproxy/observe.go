@@ -167,7 +167,7 @@ func conclude(instances, lastResort server) route.Observed {
 	}
 	switch instances.status {
 	case "UP", "NOLB":
-		return route.Observed{State: route.Ready, Percent: instances.weight, Healthy: true}
+		return route.Observed{State: route.Ready, Weight: instances.weight, Healthy: true}
 	case "DRAIN":
 		return route.Observed{State: route.Drain, Healthy: true}
 	case "MAINT": // no agent has opened it yet
@@ -176,7 +176,7 @@ func conclude(instances, lastResort server) route.Observed {
 	if intent != route.Ready {
 		return route.Observed{State: intent}
 	}
-	return route.Observed{State: route.Ready, Percent: instances.weight}
+	return route.Observed{State: route.Ready, Weight: instances.weight}
 }
 
 func entry(backends map[string]map[string]*server, labels map[string]string) *server {

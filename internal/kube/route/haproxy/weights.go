@@ -33,7 +33,7 @@ func publish(ctx context.Context, p Publisher, owner string, servers []route.Ser
 	}
 	next := weights.Weights{Owner: owner, Generation: 1, Servers: make(map[string]weights.Server, len(servers))}
 	for _, server := range servers {
-		next.Servers[server.Name] = weights.Server{State: weights.State(server.State), Percent: server.Percent}
+		next.Servers[server.Name] = weights.Server{State: weights.State(server.State), Weight: server.Weight}
 	}
 	if next.Equal(current) {
 		return nil

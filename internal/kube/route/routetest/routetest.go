@@ -47,7 +47,7 @@ func Run(t *testing.T, start Start) {
 	}{
 		{"nothing is open before the first intent", testClosedAtStart},
 		{"an intent arrives and is read back", testReadBack},
-		{"shares follow the percents", testShares},
+		{"shares follow the weights", testShares},
 		{"a drained server finishes what it began", testDrain},
 		{"a convicted server loses what is under way", testConvictionCuts},
 		{"a convicted server serves nothing across restarts", testConvictionSurvivesRestart},
@@ -125,7 +125,7 @@ func parse(intent string) []route.Server {
 	for field := range strings.FieldsSeq(intent) {
 		name, value, _ := strings.Cut(field, "=")
 		s := route.Server{Name: name, State: route.State(value)}
-		if _, err := fmt.Sscanf(value, "%d", &s.Percent); err == nil {
+		if _, err := fmt.Sscanf(value, "%d", &s.Weight); err == nil {
 			s.State = route.Ready
 		}
 		servers = append(servers, s)
@@ -191,7 +191,7 @@ func testClosedAtStart(t *testing.T, f *fixture) {
 func testReadBack(t *testing.T, f *fixture) {
 	f.up(t, "blue", "green", "red")
 	for _, intent := range []string{
-		"blue=100 green=100 red=100", "blue=50 green=100 red=drain", "blue=1 green=down red=drain",
+		"blue=100 green=100 red=100", "blue=50 green=256 red=drain", "blue=1 green=down red=drain",
 		"blue=100 green=100 red=down", "blue=drain green=100 red=100",
 	} {
 		f.set(t, intent)
