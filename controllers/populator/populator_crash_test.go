@@ -1,0 +1,154 @@
+package populator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/kube/volume"
+)
+
+// errDead is what a client says once its process was killed.
+var errDead = errors.New("killed")
+
+// mortal is a client that is killed at its nth write, before the write or
+// after it took effect, and counts the writes that it is asked for.
+type mortal struct {
+	at     int
+	after  bool
+	writes int
+	dead   bool
+}
+
+func (m *mortal) client(t *testing.T) client.Client {
+	t.Helper()
+	c, err := client.NewWithWatch(server.Config, client.Options{Scheme: server.Scheme})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return interceptor.NewClient(c, interceptor.Funcs{
+		Create: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.CreateOption) error {
+			return m.write(func() error { return c.Create(ctx, o, opts...) })
+		},
+		Patch: func(ctx context.Context, c client.WithWatch, o client.Object, p client.Patch, opts ...client.PatchOption) error {
+			return m.write(func() error { return c.Patch(ctx, o, p, opts...) })
+		},
+		Delete: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.DeleteOption) error {
+			return m.write(func() error { return c.Delete(ctx, o, opts...) })
+		},
+	})
+}
+
+func (m *mortal) write(do func() error) error {
+	if m.dead {
+		return errDead
+	}
+	m.writes++
+	if m.writes != m.at {
+		return do()
+	}
+	m.dead = true
+	if !m.after {
+		return errDead
+	}
+	if err := do(); err != nil {
+		return err
+	}
+	return errDead
+}
+
+// run lets a story go on until it ends, with a fresh reconciler after a crash.
+func (w *world) run(m *mortal, story func(step int)) {
+	w.t.Helper()
+	w.reconciler = w.fresh(m.client(w.t))
+	for step := range 24 {
+		story(step)
+		_, err := w.reconciler.Reconcile(w.t.Context(), w.request("data"))
+		switch {
+		case m.dead && errors.Is(err, errDead):
+			w.reconciler = w.fresh(server.Client)
+			m.dead = false
+		case err != nil:
+			w.t.Fatal(err)
+		}
+		w.must(w.cluster(w.t.Context()))
+	}
+}
+
+// TestPopulationSurvivesACrashAtEveryWrite kills the populator before and
+// after each of its writes, and starts it afresh.
+func TestPopulationSurvivesACrashAtEveryWrite(t *testing.T) {
+	flows := map[string]struct {
+		writes int
+		story  func(w *world) func(step int)
+	}{
+		"straight": {writes: 3, story: func(w *world) func(int) {
+			w.schedule("data", "n1")
+			return func(int) {}
+		}},
+		"node rejected": {writes: 6, story: func(w *world) func(int) {
+			w.rejectNode = "full"
+			w.schedule("data", "full")
+			return func(step int) {
+				// the scheduler chooses the full node once more, to be met with
+				// the remains of the first try
+				node := "n2"
+				if step < 8 {
+					node = "full"
+				}
+				if c := w.get("data"); step%8 == 0 && c.Status.Phase != corev1.ClaimBound && c.Annotations[volume.SelectedNodeAnnotation] == "" {
+					w.schedule("data", node)
+				}
+			}
+		}},
+		"snapshot withdrawn": {writes: 5, story: func(w *world) func(int) {
+			w.stuck = true
+			w.schedule("data", "n1")
+			return func(step int) {
+				switch step {
+				case 3:
+					w.must(server.Client.Delete(w.t.Context(), &v1alpha1.CacheSnapshot{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "ci-1"}}))
+				case 8:
+					w.snapshot("ci-2", "ci", metav1.ConditionTrue)
+					w.offer("ci", "ci-2")
+					w.stuck = false
+				}
+			}
+		}},
+	}
+	for name, flow := range flows {
+		for at := range flow.writes + 1 { // 0: never killed
+			for _, after := range []bool{false, true} {
+				if at == 0 && after {
+					continue
+				}
+				t.Run(fmt.Sprintf("%s/write %d, after it %t", name, at, after), func(t *testing.T) {
+					w := newWorld(t)
+					w.snapshot("ci-1", "ci", metav1.ConditionTrue)
+					w.cache("ci", "ci-1")
+					w.claim("data", v1alpha1.GoCacheKind, "ci")
+					m := &mortal{at: at, after: after}
+					w.run(m, flow.story(w))
+					want := "ci-1"
+					if name == "snapshot withdrawn" {
+						want = "ci-2"
+					}
+					w.populated("data", want)
+					if at == 0 && m.writes != flow.writes {
+						t.Errorf("an undisturbed run makes %d writes, want %d: not every one is a crash point", m.writes, flow.writes)
+					}
+					if at > 0 && m.writes < at {
+						t.Errorf("it was never killed")
+					}
+				})
+			}
+		}
+	}
+}

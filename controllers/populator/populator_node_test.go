@@ -1,0 +1,49 @@
+package populator
+
+import (
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/kube/volume"
+)
+
+func TestRejectedNodeIsGivenBackToTheScheduler(t *testing.T) {
+	w := newWorld(t)
+	w.rejectNode = "full"
+	w.snapshot("ci-1", "ci", metav1.ConditionTrue)
+	claim := w.claim("data", v1alpha1.CacheSnapshotKind, "ci-1")
+	w.schedule("data", "full")
+	w.pass("data")
+	w.complain(w.primeOf(claim), "full", "no space on node full")
+	w.settle("data")
+
+	if node, ok := w.get("data").Annotations[volume.SelectedNodeAnnotation]; ok {
+		t.Fatalf("the claim still asks for node %q: the scheduler would never choose again", node)
+	}
+	if w.primeOf(claim) != nil {
+		t.Error("the prime for the rejected node is left")
+	}
+	w.once("Warning NodeRejected", "node full", "no space on node full")
+
+	w.schedule("data", "n2")
+	w.settle("data")
+	w.populated("data", "ci-1")
+}
+
+func TestCloneForAnotherNodeIsMadeAgain(t *testing.T) {
+	w := newWorld(t)
+	w.snapshot("ci-1", "ci", metav1.ConditionTrue)
+	claim := w.claim("data", v1alpha1.CacheSnapshotKind, "ci-1")
+	w.schedule("data", "n1")
+	w.pass("data")
+	w.must(w.cluster(t.Context())) // the prime has its volume, on n1
+	first := w.primeOf(claim)
+	w.schedule("data", "n2")
+	w.settle("data")
+	w.populated("data", "ci-1")
+	if w.get("data").Spec.VolumeName == first.Spec.VolumeName {
+		t.Error("the pod on n2 got the volume that was made for n1")
+	}
+}

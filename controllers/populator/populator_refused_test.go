@@ -1,0 +1,234 @@
+package populator
+
+import (
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/kube/volume"
+)
+
+// TestOwnersAreTold goes through what keeps a claim from being filled: each
+// is said once, with what to do, and no prime is made.
+func TestOwnersAreTold(t *testing.T) {
+	for name, tc := range map[string]struct {
+		arrange func(w *world)
+		change  func(c *corev1.PersistentVolumeClaim)
+		want    []string
+	}{
+		"too small": {
+			change: func(c *corev1.PersistentVolumeClaim) {
+				c.Spec.Resources.Requests[corev1.ResourceStorage] = resource.MustParse("100Mi")
+			},
+			want: []string{"Warning TooSmall", "asks for 100Mi", "resources.requests.storage: 1Gi"},
+		},
+		"convicted": {
+			arrange: func(w *world) { w.verdict("ci-1", metav1.ConditionFalse) },
+			want:    []string{"Warning Convicted", "ci-1"},
+		},
+		"nobody could tell": {
+			arrange: func(w *world) { w.verdict("ci-1", metav1.ConditionUnknown) },
+			want:    []string{"Normal Unverified", "ci-1"},
+		},
+		"never verified": {
+			arrange: func(w *world) {
+				w.create(&v1alpha1.CacheSnapshot{
+					ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "skipped"},
+					Spec: v1alpha1.CacheSnapshotSpec{
+						SourceRef:    v1alpha1.SnapshotSource{Kind: v1alpha1.GoCacheKind, Name: "ci"},
+						Verification: v1alpha1.Verification{Mode: v1alpha1.VerificationSkip},
+					},
+				})
+				w.captured("skipped")
+				w.verdict("skipped", metav1.ConditionTrue) // whatever its conditions say
+			},
+			change: func(c *corev1.PersistentVolumeClaim) { c.Spec.DataSourceRef.Name = "skipped" },
+			want:   []string{"Warning Skipped", "verification mode Skip"},
+		},
+		"no such snapshot": {
+			change: func(c *corev1.PersistentVolumeClaim) { c.Spec.DataSourceRef.Name = "absent" },
+			want:   []string{"Warning SourceNotFound", "CacheSnapshot absent"},
+		},
+		"CSI snapshot deleted by hand": {
+			arrange: func(w *world) { w.deleteCSISnapshot("ci-1") },
+			want:    []string{"Warning SnapshotDeleting", "ci-1"},
+		},
+		"offered snapshot is of another cache": {
+			arrange: func(w *world) {
+				w.snapshot("other-1", "other", metav1.ConditionTrue)
+				w.cache("ci", "other-1")
+			},
+			change: func(c *corev1.PersistentVolumeClaim) {
+				c.Spec.DataSourceRef.Kind, c.Spec.DataSourceRef.Name = v1alpha1.GoCacheKind, "ci"
+			},
+			want: []string{"Normal NothingVerified", "ci"},
+		},
+		"no such class": {
+			change: func(c *corev1.PersistentVolumeClaim) { c.Spec.StorageClassName = new("absent") },
+			want:   []string{"Warning ClassNotFound", "absent"},
+		},
+		"no class": {
+			change: func(c *corev1.PersistentVolumeClaim) { c.Spec.StorageClassName = new("") },
+			want:   []string{"Warning NoClass"},
+		},
+		"class of another driver": {
+			arrange: func(w *world) {
+				w.create(&storagev1.StorageClass{ObjectMeta: metav1.ObjectMeta{Name: w.namespace + "-nfs"}, Provisioner: "nfs.example.com"})
+			},
+			change: func(c *corev1.PersistentVolumeClaim) { c.Spec.StorageClassName = new(c.Namespace + "-nfs") },
+			want:   []string{"Warning ClassCannotClone", driver},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.snapshot("ci-1", "ci", metav1.ConditionTrue)
+			if tc.arrange != nil {
+				tc.arrange(w)
+			}
+			if tc.change == nil {
+				tc.change = func(*corev1.PersistentVolumeClaim) {}
+			}
+			claim := w.claim("data", v1alpha1.CacheSnapshotKind, "ci-1", tc.change)
+			w.schedule("data", "n1")
+			w.settle("data")
+			w.once(tc.want...)
+			if n := len(w.told.all()); n != 1 {
+				t.Errorf("%d events, want 1: %q", n, w.told.all())
+			}
+			if w.primeOf(claim) != nil {
+				t.Error("a prime was made")
+			}
+			if after := w.pass("data").RequeueAfter; after == 0 || after > time.Hour {
+				t.Errorf("looks again after %s: nobody would be reminded", after)
+			}
+		})
+	}
+}
+
+func (w *world) deleteCSISnapshot(of string) {
+	w.t.Helper()
+	s := &v1alpha1.CacheSnapshot{}
+	w.must(server.Client.Get(w.t.Context(), client.ObjectKey{Namespace: w.namespace, Name: of}, s))
+	prior := volume.Snapshot{Namespace: w.namespace, Name: s.Status.VolumeSnapshotName}.Object()
+	w.must(server.Client.Delete(w.t.Context(), prior))
+}
+
+func TestStandingCauseIsSaidAgainBeforeItsEventExpires(t *testing.T) {
+	w := newWorld(t)
+	w.cache("ci", "")
+	w.claim("data", v1alpha1.GoCacheKind, "ci")
+	after := w.pass("data").RequeueAfter
+	w.pass("data")
+	w.once("NothingVerified")
+	w.now = w.now.Add(after)
+	w.pass("data")
+	if n := w.told.count("NothingVerified"); n != 2 {
+		t.Errorf("said %d times after %s, want 2", n, after)
+	}
+}
+
+func TestQuotaIsToldAndTriedAgain(t *testing.T) {
+	w := newWorld(t)
+	w.snapshot("ci-1", "ci", metav1.ConditionTrue)
+	w.claim("data", v1alpha1.CacheSnapshotKind, "ci-1")
+	hard := corev1.ResourceList{corev1.ResourcePersistentVolumeClaims: resource.MustParse("1")}
+	quota := &corev1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "few"}, Spec: corev1.ResourceQuotaSpec{Hard: hard}}
+	w.create(quota)
+	quota.Status = corev1.ResourceQuotaStatus{Hard: hard, Used: hard.DeepCopy()}
+	w.must(server.Client.Status().Update(t.Context(), quota))
+	w.schedule("data", "n1")
+
+	// The API server learns of a quota by a watch of its own; a prime that
+	// slips through before that is refused nowhere, so ask until it knows.
+	w.untilRefused()
+	w.settle("data")
+	w.once("Warning Forbidden", "exceeded quota: few")
+	if after := w.pass("data").RequeueAfter; after == 0 || after > time.Minute {
+		t.Errorf("tried again after %s", after)
+	}
+	w.must(server.Client.Delete(t.Context(), quota))
+	for range 50 { // the same watch again
+		if w.settle("data"); w.get("data").Status.Phase == corev1.ClaimBound {
+			break
+		}
+	}
+	w.populated("data", "ci-1")
+}
+
+// untilRefused asks the API server for a claim until its quota refuses it.
+func (w *world) untilRefused() {
+	w.t.Helper()
+	for range 500 {
+		probe := volume.Claim{Namespace: w.namespace, Name: "probe", Size: resource.MustParse("1Gi")}.Object()
+		if err := server.Client.Create(w.t.Context(), probe, client.DryRunAll); err != nil {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	w.t.Fatal("the quota was never enforced")
+}
+
+func TestForeignClaimInTheWay(t *testing.T) {
+	w := newWorld(t)
+	w.snapshot("ci-1", "ci", metav1.ConditionTrue)
+	claim := w.claim("data", v1alpha1.CacheSnapshotKind, "ci-1")
+	w.schedule("data", "n1")
+	obstacle := volume.Claim{Namespace: w.namespace, Name: volume.PrimeName(claim.UID), Class: &w.class, Size: resource.MustParse("1Gi"), Snapshot: "ci-1-csi"}.Object()
+	w.create(obstacle)
+	w.settle("data")
+	w.once("Warning Obstructed", obstacle.Name)
+	w.must(server.Client.Delete(t.Context(), obstacle))
+	w.settle("data")
+	w.populated("data", "ci-1")
+}
+
+func TestProvisionersComplaintIsPassedOn(t *testing.T) {
+	w := newWorld(t)
+	w.stuck = true
+	w.snapshot("ci-1", "ci", metav1.ConditionTrue)
+	claim := w.claim("data", v1alpha1.CacheSnapshotKind, "ci-1")
+	w.schedule("data", "n1")
+	w.pass("data")
+	if after := w.pass("data").RequeueAfter; after == 0 || after > time.Minute {
+		t.Errorf("looks again after %s", after)
+	}
+
+	w.now = w.now.Add(3 * time.Minute)
+	w.settle("data")
+	w.once("Warning CloneSilent", "the provisioner has said nothing")
+
+	w.complain(w.primeOf(claim), "first", "pool is full")
+	w.settle("data")
+	w.once("Warning CloneFailing", "pool is full")
+
+	w.complain(w.primeOf(claim), "second", "pool is gone")
+	w.settle("data")
+	if w.told.count("pool is gone") != 0 {
+		t.Error("other words for the same cause are said at once")
+	}
+	w.now = w.now.Add(rephraseAfter)
+	w.settle("data")
+	w.once("Warning CloneFailing", "pool is gone")
+
+	w.stuck = false
+	w.settle("data")
+	w.populated("data", "ci-1")
+}
+
+// complain is an event as the provisioner writes it.
+func (w *world) complain(prime *corev1.PersistentVolumeClaim, name, text string) {
+	w.t.Helper()
+	w.now = w.now.Add(time.Second)
+	w.create(&corev1.Event{
+		ObjectMeta:     metav1.ObjectMeta{Namespace: w.namespace, Name: name},
+		InvolvedObject: corev1.ObjectReference{Kind: "PersistentVolumeClaim", APIVersion: "v1", Namespace: w.namespace, Name: prime.Name, UID: prime.UID},
+		Type:           corev1.EventTypeWarning, Reason: "ProvisioningFailed", Message: text,
+		LastTimestamp: metav1.NewTime(w.now),
+	})
+}

@@ -1,0 +1,78 @@
+package populator
+
+import (
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
+
+	"gocache.dev/operator/api/v1alpha1"
+)
+
+// available makes a volume that was there before any claim, and matches the
+// given one as the volume controller matches it.
+func (w *world) available(name string, claim *corev1.PersistentVolumeClaim) *corev1.PersistentVolume {
+	w.t.Helper()
+	pv := &corev1.PersistentVolume{
+		ObjectMeta: metav1.ObjectMeta{Name: w.namespace + "-" + name, Annotations: map[string]string{"pv.kubernetes.io/bound-by-controller": "yes"}},
+		Spec: corev1.PersistentVolumeSpec{
+			AccessModes: claim.Spec.AccessModes, StorageClassName: w.class,
+			Capacity:               corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("1Gi")},
+			PersistentVolumeSource: corev1.PersistentVolumeSource{CSI: &corev1.CSIPersistentVolumeSource{Driver: driver, VolumeHandle: name}},
+			ClaimRef:               &corev1.ObjectReference{Kind: "PersistentVolumeClaim", Namespace: w.namespace, Name: claim.Name, UID: claim.UID},
+		},
+	}
+	w.create(pv)
+	return pv
+}
+
+func TestClaimBoundToAnotherVolumeIsToldAndCounted(t *testing.T) {
+	w := newWorld(t)
+	w.snapshot("ci-1", "ci", metav1.ConditionTrue)
+	claim := w.claim("data", v1alpha1.CacheSnapshotKind, "ci-1")
+	pv := w.available("empty", claim)
+	w.must(w.cluster(t.Context()))
+	w.settle("data")
+	w.once("Warning Unpopulated", pv.Name)
+	if got := w.counted(); got != 1 {
+		t.Errorf("counted %v times, want once", got)
+	}
+	if w.primeOf(claim) != nil {
+		t.Error("a prime was made for a claim that has its volume")
+	}
+}
+
+func TestPrimeBoundToAnotherVolumeIsNotHandedOver(t *testing.T) {
+	w := newWorld(t)
+	w.stuck = true
+	w.snapshot("ci-1", "ci", metav1.ConditionTrue)
+	claim := w.claim("data", v1alpha1.CacheSnapshotKind, "ci-1")
+	w.schedule("data", "n1")
+	w.pass("data")
+	pv := w.available("empty", w.primeOf(claim))
+	w.settle("data")
+	w.once("Warning NotAClone", pv.Name)
+	if w.get("data").Status.Phase == corev1.ClaimBound {
+		t.Fatal("the claim got a volume that is no clone")
+	}
+}
+
+// counted reads the counter as a scraper does.
+func (w *world) counted() float64 {
+	w.t.Helper()
+	families, err := metrics.Registry.Gather()
+	w.must(err)
+	for _, family := range families {
+		if family.GetName() != "gocache_unpopulated_claims_total" {
+			continue
+		}
+		for _, m := range family.GetMetric() {
+			if m.GetLabel()[0].GetValue() == w.namespace {
+				return m.GetCounter().GetValue()
+			}
+		}
+	}
+	return 0
+}

@@ -1,0 +1,121 @@
+package populator
+
+import (
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/kube/volume"
+)
+
+func TestClaimIsFilledFromTheNewestVerifiedSnapshot(t *testing.T) {
+	w := newWorld(t)
+	w.snapshot("ci-1", "ci", metav1.ConditionTrue)
+	w.snapshot("ci-2", "ci", metav1.ConditionTrue)
+	w.cache("ci", "ci-2")
+	w.claim("data", v1alpha1.GoCacheKind, "ci")
+	w.schedule("data", "n1")
+	w.settle("data")
+	w.populated("data", "ci-2")
+	w.once("data: Normal Ready: cloning CacheSnapshot ci-2")
+	w.once("data: Normal Populated: filled with a clone of CacheSnapshot ci-2")
+	if said := w.told.all(); len(said) != 2 {
+		t.Errorf("said more than that: %q", said)
+	}
+}
+
+func TestPrimeAsksForWhatTheClaimAsksFor(t *testing.T) {
+	w := newWorld(t)
+	block := corev1.PersistentVolumeBlock
+	w.snapshot("ci-1", "ci", metav1.ConditionTrue)
+	claim := w.claim("data", v1alpha1.CacheSnapshotKind, "ci-1", func(c *corev1.PersistentVolumeClaim) {
+		c.Spec.VolumeMode = &block
+		c.Spec.AccessModes = []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOncePod}
+	})
+	w.schedule("data", "n1")
+	w.pass("data")
+	prime := w.primeOf(claim)
+	if prime == nil {
+		t.Fatal("no prime was made")
+	}
+	if !metav1.IsControlledBy(prime, claim) {
+		t.Error("the prime does not go with the claim")
+	}
+	if *prime.Spec.VolumeMode != block || prime.Spec.AccessModes[0] != corev1.ReadWriteOncePod || *prime.Spec.StorageClassName != w.class {
+		t.Errorf("prime is of mode %s, %v, class %s", *prime.Spec.VolumeMode, prime.Spec.AccessModes, *prime.Spec.StorageClassName)
+	}
+	if got := prime.Spec.Resources.Requests.Storage().String(); got != "1Gi" {
+		t.Errorf("prime asks for %s, want 1Gi", got)
+	}
+	if prime.Spec.DataSource.Name != "ci-1-csi" || prime.Annotations[v1alpha1.PopulatedFromAnnotation] != "ci-1" {
+		t.Errorf("prime clones %s and says %v", prime.Spec.DataSource.Name, prime.Annotations)
+	}
+	if prime.Annotations[volume.SelectedNodeAnnotation] != "n1" {
+		t.Errorf("prime does not carry the node: %v", prime.Annotations)
+	}
+}
+
+func TestClaimWaitsForItsNode(t *testing.T) {
+	w := newWorld(t)
+	w.snapshot("ci-1", "ci", metav1.ConditionTrue)
+	w.cache("ci", "ci-1")
+	claim := w.claim("data", v1alpha1.GoCacheKind, "ci")
+	w.settle("data")
+	if w.primeOf(claim) != nil {
+		t.Fatal("a prime was made before a node was chosen")
+	}
+	if said := w.told.all(); len(said) != 0 {
+		t.Errorf("nothing is wrong, yet said: %q", said)
+	}
+	w.schedule("data", "n1")
+	w.settle("data")
+	w.populated("data", "ci-1")
+}
+
+func TestImmediateClassNeedsNoNode(t *testing.T) {
+	w := newWorld(t)
+	w.snapshot("ci-1", "ci", metav1.ConditionTrue)
+	w.cache("ci", "ci-1")
+	w.claim("data", v1alpha1.GoCacheKind, "ci", func(c *corev1.PersistentVolumeClaim) { c.Spec.StorageClassName = &w.immediate })
+	w.settle("data")
+	w.populated("data", "ci-1")
+}
+
+func TestClaimWaitsForAVerifiedSnapshot(t *testing.T) {
+	w := newWorld(t)
+	claim := w.claim("data", v1alpha1.GoCacheKind, "ci")
+	w.schedule("data", "n1")
+	w.settle("data")
+	w.once("Warning SourceNotFound", "GoCache ci does not exist")
+
+	w.cache("ci", "")
+	w.settle("data")
+	w.once("Normal NothingVerified", "GoCache ci has no verified snapshot")
+
+	w.snapshot("ci-1", "ci", "")
+	w.offer("ci", "ci-1") // a status that runs ahead is not believed
+	w.settle("data")
+	w.once("Normal Unverified", "ci-1")
+	if w.primeOf(claim) != nil {
+		t.Fatal("an unverified snapshot is being cloned")
+	}
+
+	w.verdict("ci-1", metav1.ConditionTrue)
+	w.settle("data")
+	w.populated("data", "ci-1")
+}
+
+func TestSnapshotInTheMiddleDoesNotMix(t *testing.T) {
+	w := newWorld(t)
+	w.snapshot("ci-1", "ci", metav1.ConditionTrue)
+	w.cache("ci", "ci-1")
+	w.claim("data", v1alpha1.GoCacheKind, "ci")
+	w.schedule("data", "n1")
+	w.pass("data")
+	w.snapshot("ci-2", "ci", metav1.ConditionTrue)
+	w.offer("ci", "ci-2")
+	w.settle("data")
+	w.populated("data", "ci-1")
+}

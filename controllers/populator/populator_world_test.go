@@ -1,0 +1,454 @@
+package populator
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
+	corev1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/kube/volume"
+)
+
+const driver = "test.csi.gocache.dev"
+
+// world is one namespace with a reconciler, and with the test in the part of
+// the scheduler, the provisioner, the volume controller and garbage collection.
+type world struct {
+	t         *testing.T
+	namespace string
+	// class waits for a node, immediate does not.
+	class, immediate string
+	reconciler       *Reconciler
+	told             *recorder
+
+	// rejectNode makes the provisioner give this node back.
+	rejectNode string
+	// stuck makes the provisioner do nothing.
+	stuck bool
+	now   time.Time
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{t: t, namespace: server.Namespace(t), told: &recorder{}, now: time.Now()}
+	w.class, w.immediate = w.namespace+"-wait", w.namespace+"-now"
+	for name, mode := range map[string]storagev1.VolumeBindingMode{
+		w.class: storagev1.VolumeBindingWaitForFirstConsumer, w.immediate: storagev1.VolumeBindingImmediate,
+	} {
+		w.create(&storagev1.StorageClass{ObjectMeta: metav1.ObjectMeta{Name: name}, Provisioner: driver, VolumeBindingMode: &mode})
+	}
+	w.reconciler = w.fresh(server.Client)
+	return w
+}
+
+// fresh is a reconciler as after a restart: it remembers nothing.
+func (w *world) fresh(c client.Client) *Reconciler {
+	return &Reconciler{Client: c, Live: server.Client, Events: w.told, Clock: func() time.Time { return w.now }}
+}
+
+func (w *world) create(o client.Object) {
+	w.t.Helper()
+	if err := server.Client.Create(w.t.Context(), o); err != nil {
+		w.t.Fatalf("create %T %s: %v", o, o.GetName(), err)
+	}
+}
+
+func (w *world) must(err error) {
+	w.t.Helper()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// cache makes a GoCache that offers a snapshot; none if empty.
+func (w *world) cache(name, offers string) {
+	w.t.Helper()
+	cache := &v1alpha1.GoCache{
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: name},
+		Spec:       v1alpha1.GoCacheSpec{Toolchain: v1alpha1.Toolchain{Version: "1.26.8"}},
+	}
+	cache.Spec.Storage.Size = resource.MustParse("1Gi")
+	w.create(cache)
+	w.offer(name, offers)
+}
+
+// offer has a GoCache offer another snapshot.
+func (w *world) offer(name, snapshot string) {
+	w.t.Helper()
+	cache := &v1alpha1.GoCache{}
+	w.must(server.Client.Get(w.t.Context(), client.ObjectKey{Namespace: w.namespace, Name: name}, cache))
+	cache.Status.LatestVerifiedSnapshot = snapshot
+	w.must(server.Client.Status().Update(w.t.Context(), cache))
+}
+
+// snapshot makes a CacheSnapshot of a GoCache with its CSI snapshot, and with
+// a verdict; none if empty.
+func (w *world) snapshot(name, of string, verified metav1.ConditionStatus) {
+	w.t.Helper()
+	w.create(&v1alpha1.CacheSnapshot{
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: name},
+		Spec:       v1alpha1.CacheSnapshotSpec{SourceRef: v1alpha1.SnapshotSource{Kind: v1alpha1.GoCacheKind, Name: of}},
+	})
+	w.captured(name)
+	if verified != "" {
+		w.verdict(name, verified)
+	}
+}
+
+// captured gives a CacheSnapshot its CSI snapshot.
+func (w *world) captured(name string) {
+	w.t.Helper()
+	ctx := w.t.Context()
+	content := w.namespace + "-" + name
+	cut := &snapshotv1.VolumeSnapshot{
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: name + "-csi"},
+		Spec:       snapshotv1.VolumeSnapshotSpec{Source: snapshotv1.VolumeSnapshotSource{PersistentVolumeClaimName: ptr.To("live")}},
+	}
+	w.create(cut)
+	w.create(&snapshotv1.VolumeSnapshotContent{
+		ObjectMeta: metav1.ObjectMeta{Name: content},
+		Spec: snapshotv1.VolumeSnapshotContentSpec{
+			Driver: driver, DeletionPolicy: snapshotv1.VolumeSnapshotContentDelete,
+			Source:            snapshotv1.VolumeSnapshotContentSource{VolumeHandle: ptr.To("handle")},
+			VolumeSnapshotRef: corev1.ObjectReference{Namespace: w.namespace, Name: cut.Name, UID: cut.UID},
+		},
+	})
+	cut.Status = &snapshotv1.VolumeSnapshotStatus{
+		BoundVolumeSnapshotContentName: &content, ReadyToUse: ptr.To(true), RestoreSize: ptr.To(resource.MustParse("1Gi")),
+	}
+	w.must(server.Client.Status().Update(ctx, cut))
+	w.changeSnapshot(name, func(s *v1alpha1.CacheSnapshot) {
+		s.Status.VolumeSnapshotName = cut.Name
+		s.Status.RestoreSize = ptr.To(resource.MustParse("1Gi"))
+	})
+}
+
+// verdict sets the Verified condition, as the snapshot's controller does.
+func (w *world) verdict(name string, verified metav1.ConditionStatus) {
+	w.t.Helper()
+	w.changeSnapshot(name, func(s *v1alpha1.CacheSnapshot) {
+		meta.SetStatusCondition(&s.Status.Conditions, metav1.Condition{Type: v1alpha1.VerifiedCondition, Status: verified, Reason: "Test"})
+	})
+}
+
+func (w *world) changeSnapshot(name string, change func(*v1alpha1.CacheSnapshot)) {
+	w.t.Helper()
+	s := &v1alpha1.CacheSnapshot{}
+	w.must(server.Client.Get(w.t.Context(), client.ObjectKey{Namespace: w.namespace, Name: name}, s))
+	change(s)
+	w.must(server.Client.Status().Update(w.t.Context(), s))
+}
+
+// claim makes a user's claim of the class that waits for a node.
+func (w *world) claim(name, kind, source string, change ...func(*corev1.PersistentVolumeClaim)) *corev1.PersistentVolumeClaim {
+	w.t.Helper()
+	claim := &corev1.PersistentVolumeClaim{
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: name},
+		Spec: corev1.PersistentVolumeClaimSpec{
+			AccessModes:      []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce},
+			StorageClassName: &w.class,
+			Resources:        corev1.VolumeResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("1Gi")}},
+			DataSourceRef:    &corev1.TypedObjectReference{APIGroup: ptr.To(v1alpha1.GroupName), Kind: kind, Name: source},
+		},
+	}
+	for _, f := range change {
+		f(claim)
+	}
+	w.create(claim)
+	return claim
+}
+
+// schedule has the scheduler choose a node for a claim's pod.
+func (w *world) schedule(name, node string) {
+	w.t.Helper()
+	w.changeClaim(name, func(c *corev1.PersistentVolumeClaim) {
+		metav1.SetMetaDataAnnotation(&c.ObjectMeta, volume.SelectedNodeAnnotation, node)
+	})
+}
+
+func (w *world) changeClaim(name string, change func(*corev1.PersistentVolumeClaim)) {
+	w.t.Helper()
+	c := w.get(name)
+	change(c)
+	w.must(server.Client.Update(w.t.Context(), c))
+}
+
+// get reads a claim that has to exist.
+func (w *world) get(name string) *corev1.PersistentVolumeClaim {
+	w.t.Helper()
+	c := &corev1.PersistentVolumeClaim{}
+	w.must(server.Client.Get(w.t.Context(), client.ObjectKey{Namespace: w.namespace, Name: name}, c))
+	return c
+}
+
+// primeOf reads the prime of a claim; nil: there is none.
+func (w *world) primeOf(claim *corev1.PersistentVolumeClaim) *corev1.PersistentVolumeClaim {
+	w.t.Helper()
+	c := &corev1.PersistentVolumeClaim{}
+	err := server.Client.Get(w.t.Context(), client.ObjectKey{Namespace: w.namespace, Name: volume.PrimeName(claim.UID)}, c)
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	w.must(err)
+	return c
+}
+
+// pass has the reconciler look at a claim once.
+func (w *world) pass(name string) ctrl.Result {
+	w.t.Helper()
+	result, err := w.reconciler.Reconcile(w.t.Context(), w.request(name))
+	w.must(err)
+	return result
+}
+
+func (w *world) request(name string) ctrl.Request {
+	return ctrl.Request{NamespacedName: types.NamespacedName{Namespace: w.namespace, Name: name}}
+}
+
+// settle lets the reconciler and the cluster act by turns, long enough for
+// any story to end.
+func (w *world) settle(name string) {
+	w.t.Helper()
+	for range 12 {
+		w.pass(name)
+		w.must(w.cluster(w.t.Context()))
+	}
+}
+
+// cluster does one round of what others do in a real cluster.
+func (w *world) cluster(ctx context.Context) error {
+	var claims corev1.PersistentVolumeClaimList
+	if err := server.Client.List(ctx, &claims, client.InNamespace(w.namespace)); err != nil {
+		return err
+	}
+	uids := map[types.UID]bool{}
+	for i := range claims.Items {
+		uids[claims.Items[i].UID] = true
+	}
+	for i := range claims.Items {
+		c := &claims.Items[i]
+		var err error
+		if owner := metav1.GetControllerOf(c); owner != nil && !uids[owner.UID] && c.DeletionTimestamp.IsZero() {
+			err = server.Client.Delete(ctx, c)
+		} else if !c.DeletionTimestamp.IsZero() {
+			c.Finalizers = nil
+			err = server.Client.Update(ctx, c)
+		} else {
+			err = w.bind(ctx, c)
+		}
+		if err := ignorable(err); err != nil {
+			return fmt.Errorf("cluster: claim %s: %w", c.Name, err)
+		}
+	}
+	return w.reclaim(ctx, uids)
+}
+
+// bind plays provisioner and volume controller for one claim.
+func (w *world) bind(ctx context.Context, c *corev1.PersistentVolumeClaim) error {
+	var pvs corev1.PersistentVolumeList
+	if err := server.Client.List(ctx, &pvs); err != nil {
+		return err
+	}
+	var mine *corev1.PersistentVolume
+	for i := range pvs.Items {
+		if volume.HeldBy(&pvs.Items[i], c) {
+			mine = &pvs.Items[i]
+		}
+	}
+	switch {
+	case c.Status.Phase == corev1.ClaimBound:
+		if mine != nil {
+			return nil
+		}
+		c.Status.Phase = corev1.ClaimLost
+		return server.Client.Status().Update(ctx, c)
+	case c.Status.Phase == corev1.ClaimLost:
+		return nil
+	case mine != nil:
+		return w.bindTo(ctx, c, mine)
+	case c.Spec.DataSource == nil || c.Spec.DataSource.Kind != "VolumeSnapshot" || w.stuck:
+		return nil // an external populator is needed
+	case *c.Spec.StorageClassName == w.class && c.Annotations[volume.SelectedNodeAnnotation] == "":
+		return nil // waits for a node
+	case w.rejectNode != "" && c.Annotations[volume.SelectedNodeAnnotation] == w.rejectNode:
+		delete(c.Annotations, volume.SelectedNodeAnnotation)
+		return server.Client.Update(ctx, c)
+	default:
+		return w.provision(ctx, c)
+	}
+}
+
+// provision makes a volume with its claim already in it, as provisioners do.
+func (w *world) provision(ctx context.Context, c *corev1.PersistentVolumeClaim) error {
+	pv := &corev1.PersistentVolume{
+		ObjectMeta: metav1.ObjectMeta{Name: "pvc-" + string(c.UID), Annotations: map[string]string{"pv.kubernetes.io/provisioned-by": driver}},
+		Spec: corev1.PersistentVolumeSpec{
+			AccessModes: c.Spec.AccessModes, Capacity: c.Spec.Resources.Requests, StorageClassName: *c.Spec.StorageClassName,
+			PersistentVolumeReclaimPolicy: corev1.PersistentVolumeReclaimDelete,
+			PersistentVolumeSource:        corev1.PersistentVolumeSource{CSI: &corev1.CSIPersistentVolumeSource{Driver: driver, VolumeHandle: string(c.UID)}},
+			ClaimRef: &corev1.ObjectReference{
+				APIVersion: "v1", Kind: "PersistentVolumeClaim", Namespace: c.Namespace, Name: c.Name, UID: c.UID, ResourceVersion: c.ResourceVersion,
+			},
+		},
+	}
+	if err := server.Client.Create(ctx, pv); err != nil {
+		return err
+	}
+	return w.bindTo(ctx, c, pv)
+}
+
+// bindTo writes what the volume controller writes, in its order.
+func (w *world) bindTo(ctx context.Context, c *corev1.PersistentVolumeClaim, pv *corev1.PersistentVolume) error {
+	pv.Status.Phase = corev1.VolumeBound
+	if err := server.Client.Status().Update(ctx, pv); err != nil {
+		return err
+	}
+	c.Spec.VolumeName = pv.Name
+	if err := server.Client.Update(ctx, c); err != nil {
+		return err
+	}
+	c.Status.Phase = corev1.ClaimBound
+	c.Status.Capacity = pv.Spec.Capacity
+	return server.Client.Status().Update(ctx, c)
+}
+
+// reclaim deletes the volumes whose claim is gone, and fails if one is nobody's.
+func (w *world) reclaim(ctx context.Context, claims map[types.UID]bool) error {
+	var pvs corev1.PersistentVolumeList
+	if err := server.Client.List(ctx, &pvs); err != nil {
+		return err
+	}
+	for i := range pvs.Items {
+		pv := &pvs.Items[i]
+		ref := pv.Spec.ClaimRef
+		if !strings.HasPrefix(pv.Spec.StorageClassName, w.namespace) {
+			continue // of another test
+		}
+		if ref == nil || ref.UID == "" {
+			return fmt.Errorf("volume %s is reserved for nobody: any claim could take it", pv.Name)
+		}
+		if claims[ref.UID] {
+			continue
+		}
+		pv.Finalizers = nil
+		if err := ignorable(server.Client.Update(ctx, pv)); err != nil {
+			return err
+		}
+		if err := ignorable(server.Client.Delete(ctx, pv)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ignorable leaves out what comes of acting on a list that is a moment old.
+func ignorable(err error) error {
+	if apierrors.IsConflict(err) || apierrors.IsNotFound(err) || apierrors.IsAlreadyExists(err) {
+		return nil
+	}
+	return err
+}
+
+// populated fails unless a claim has a clone of a snapshot, and nothing is
+// left of how it was made.
+func (w *world) populated(name, from string) {
+	w.t.Helper()
+	claim := w.get(name)
+	if claim.Status.Phase != corev1.ClaimBound {
+		w.t.Fatalf("claim %s is %s, want Bound; said: %v", name, claim.Status.Phase, w.told.all())
+	}
+	pv := &corev1.PersistentVolume{}
+	w.must(server.Client.Get(w.t.Context(), client.ObjectKey{Name: claim.Spec.VolumeName}, pv))
+	if got := pv.Annotations[v1alpha1.PopulatedFromAnnotation]; got != from {
+		w.t.Errorf("claim %s: volume was populated from %q, want %q", name, got, from)
+	}
+	if prime := w.primeOf(claim); prime != nil {
+		w.t.Errorf("claim %s: prime is left", name)
+	}
+	if n := w.volumes(); n != w.boundClaims() {
+		w.t.Errorf("%d volumes for %d bound claims", n, w.boundClaims())
+	}
+}
+
+// volumes counts the volumes of this world.
+func (w *world) volumes() int {
+	w.t.Helper()
+	var pvs corev1.PersistentVolumeList
+	w.must(server.Client.List(w.t.Context(), &pvs))
+	n := 0
+	for i := range pvs.Items {
+		if strings.HasPrefix(pvs.Items[i].Spec.StorageClassName, w.namespace) && pvs.Items[i].DeletionTimestamp.IsZero() {
+			n++
+		}
+	}
+	return n
+}
+
+func (w *world) boundClaims() int {
+	w.t.Helper()
+	var claims corev1.PersistentVolumeClaimList
+	w.must(server.Client.List(w.t.Context(), &claims, client.InNamespace(w.namespace)))
+	n := 0
+	for i := range claims.Items {
+		if claims.Items[i].Status.Phase == corev1.ClaimBound {
+			n++
+		}
+	}
+	return n
+}
+
+// recorder keeps events.
+type recorder struct {
+	mu     sync.Mutex
+	events []string
+}
+
+// Eventf keeps an event as "claim: Type Reason: text".
+func (r *recorder) Eventf(regarding, _ runtime.Object, kind, reason, _, note string, args ...any) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	name := regarding.(client.Object).GetName()
+	r.events = append(r.events, fmt.Sprintf("%s: %s %s: %s", name, kind, reason, fmt.Sprintf(note, args...)))
+}
+
+func (r *recorder) all() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.events)
+}
+
+// count says how many events hold all of the words.
+func (r *recorder) count(words ...string) int {
+	n := 0
+	for _, e := range r.all() {
+		if !slices.ContainsFunc(words, func(word string) bool { return !strings.Contains(e, word) }) {
+			n++
+		}
+	}
+	return n
+}
+
+// once fails unless exactly one event holds all of the words.
+func (w *world) once(words ...string) {
+	w.t.Helper()
+	if n := w.told.count(words...); n != 1 {
+		w.t.Errorf("%d events hold %q, want 1; said:\n%s", n, words, strings.Join(w.told.all(), "\n"))
+	}
+}
