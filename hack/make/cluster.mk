@@ -1,3 +1,5 @@
+##@ Local cluster
+
 # The local cluster: see hack/devcluster/README.md. CLUSTER_NAME chooses among
 # several; everything else is a flag of hack/devcluster.
 

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"gocache.dev/operator/hack/devcluster/internal/apiclient"
 	"gocache.dev/operator/hack/devcluster/internal/cluster"
@@ -39,10 +40,21 @@ func configureNetwork(spec cluster.Spec) error {
 	if err := AddAddress(Interface, netip.PrefixFrom(spec.NodeIP(), spec.NodeCIDR.Bits())); err != nil {
 		return err
 	}
-	if err := netlink.RouteAdd(&netlink.Route{Gw: spec.HostIP().AsSlice()}); err != nil {
-		return fmt.Errorf("default route: %w", err)
+	if err := refuseOutside(); err != nil {
+		return err
 	}
 	return setNetworkSysctls()
+}
+
+// refuseOutside answers at once that there is no way to anywhere but the machine.
+// With a default route packets would go nowhere, and whoever sent them would
+// wait for minutes.
+func refuseOutside() error {
+	everywhere := &net.IPNet{IP: net.IPv4zero, Mask: net.CIDRMask(0, 32)}
+	if err := netlink.RouteAdd(&netlink.Route{Dst: everywhere, Type: unix.RTN_UNREACHABLE}); err != nil {
+		return fmt.Errorf("default route: %w", err)
+	}
+	return nil
 }
 
 // AddAddress gives an interface an address and brings it up.

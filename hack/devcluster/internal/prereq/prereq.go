@@ -34,9 +34,8 @@ var Cluster = []Tool{
 	{filepath.Join(CNIDir, "portmap"), "containernetworking-plugins", "host ports"},
 	{"iptables", "iptables", "the CNI plugins' masquerading"},
 	{"nft", "nftables", "kube-proxy's rules"},
-	{"mkfs.xfs", "xfsprogs", "the file system that volumes are reflinked on"},
-	{"mkfs.ext4", "e2fsprogs", "the file system in a volume"},
-	{"resize2fs", "e2fsprogs", "volume expansion"},
+	{"mkfs.xfs", "xfsprogs", "the file system of volumes"},
+	{"xfs_growfs", "xfsprogs", "volume expansion"},
 	{"mount", "mount", "the kubelet's mounts"},
 	{"busybox", "busybox-static", "the debugging image"},
 }

@@ -14,9 +14,11 @@ import (
 )
 
 const (
+	fsType = "xfs"
+
 	defaultSize = 1 << 30
-	// minSize is the smallest ext4 file system with a journal.
-	minSize = 8 << 20
+	// minSize is the smallest XFS file system.
+	minSize = 16 << 20
 )
 
 // ControllerGetCapabilities says what can be done to volumes.
@@ -102,8 +104,8 @@ func supported(capabilities []*csi.VolumeCapability) error {
 		if c.GetBlock() != nil {
 			return invalid("raw block volumes are not supported")
 		}
-		if fs := c.GetMount().GetFsType(); fs != "" && fs != "ext4" {
-			return invalid("file system %q: only ext4 is supported", fs)
+		if fs := c.GetMount().GetFsType(); fs != "" && fs != fsType {
+			return invalid("file system %q: only %s is supported", fs, fsType)
 		}
 	}
 	return nil
@@ -128,35 +130,34 @@ func (d *Driver) create(ctx context.Context, req *csi.CreateVolumeRequest) error
 		size = defaultSize
 	}
 	start := time.Now()
-	image := d.pool.image(volumes, req.GetName())
+	r := record{ID: req.GetName(), Source: source, Bytes: size, Formatted: size}
 	if from == "" {
-		err = format(ctx, image, size)
+		err = format(ctx, d.pool.image(volumes, r.ID), size)
 	} else {
-		size, err = d.copySource(from, id, image, size)
+		err = d.copySource(from, id, &r)
 	}
 	if err != nil {
 		return err
 	}
-	r := record{ID: req.GetName(), Source: source, Bytes: size, Created: time.Now()}
+	r.Created = time.Now()
 	if err := d.pool.save(volumes, r); err != nil {
 		return err
 	}
-	d.log.Info("volume created", "id", r.ID, "bytes", size, "source", source, "took", time.Since(start))
+	d.log.Info("volume created", "id", r.ID, "bytes", r.Bytes, "source", source, "took", time.Since(start))
 	return nil
 }
 
-// copySource copies a snapshot or a volume and returns the copy's size, which
-// is never below that of its source.
-func (d *Driver) copySource(from kind, id, image string, size int64) (int64, error) {
+// copySource copies a snapshot or a volume. The copy is never smaller.
+func (d *Driver) copySource(from kind, id string, r *record) error {
 	src, err := d.pool.load(from, id)
 	if err != nil {
-		return 0, err
+		return err
 	}
-	size = max(size, src.Bytes)
+	r.Bytes, r.Formatted = max(r.Bytes, src.Bytes), src.Formatted
 	if from == snapshots {
-		return size, reflink(d.pool.image(from, id), image, size)
+		return reflink(d.pool.image(from, id), d.pool.image(volumes, r.ID), r.Bytes)
 	}
-	return size, d.capture(id, image, size, false)
+	return d.capture(id, d.pool.image(volumes, r.ID), r.Bytes, false)
 }
 
 // capture copies a volume that may be in use.

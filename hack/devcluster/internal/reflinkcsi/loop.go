@@ -38,7 +38,7 @@ func (l loops) mount(image, dir, data string) (err error) {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return err
 	}
-	if err := unix.Mount(device.Name(), dir, "ext4", 0, data); err != nil {
+	if err := unix.Mount(device.Name(), dir, fsType, 0, data); err != nil {
 		return fmt.Errorf("mount %s on %s (%s): %w", image, dir, data, err)
 	}
 	return nil
@@ -160,7 +160,7 @@ func (l loops) growFileSystem(ctx context.Context, dir string) error {
 	if err := unix.IoctlSetInt(int(device.Fd()), unix.LOOP_SET_CAPACITY, 0); err != nil {
 		return fmt.Errorf("resize %s: %w", device.Name(), err)
 	}
-	return run(ctx, "resize2fs", device.Name())
+	return run(ctx, "xfs_growfs", "-d", m.dir)
 }
 
 func loopNumber(m mount) (int, bool) {

@@ -34,10 +34,9 @@ func (d *Driver) NodeGetInfo(context.Context, *csi.NodeGetInfoRequest) (*csi.Nod
 	return &csi.NodeGetInfoResponse{NodeId: d.options.Node, AccessibleTopology: d.topology()}, nil
 }
 
-// mountData are ext4's options: no barriers, since what these volumes hold is
-// gone with the machine anyway, and no background initialization, which would
-// fill the sparse image.
-const mountData = "nobarrier,noinit_itable"
+// mountData are the mount's options: a copy has its source's UUID, and both may
+// be mounted.
+const mountData = "nouuid"
 
 // NodeStageVolume mounts the volume once for all pods of the node.
 func (d *Driver) NodeStageVolume(ctx context.Context, req *csi.NodeStageVolumeRequest) (*csi.NodeStageVolumeResponse, error) {
@@ -58,12 +57,28 @@ func (d *Driver) NodeStageVolume(ctx context.Context, req *csi.NodeStageVolumeRe
 	if err != nil || mounted {
 		return &csi.NodeStageVolumeResponse{}, err
 	}
+	// It may have been expanded while a fault delayed this.
+	if r, err = d.pool.load(volumes, r.ID); err != nil {
+		return nil, err
+	}
 	data := strings.Join(append([]string{mountData}, req.GetVolumeCapability().GetMount().GetMountFlags()...), ",")
 	if err := d.loops.mount(d.pool.image(volumes, r.ID), dir, data); err != nil {
 		return nil, err
 	}
-	// The image of a restored volume may be larger than the file system in it.
-	return &csi.NodeStageVolumeResponse{}, d.loops.growFileSystem(ctx, dir)
+	return &csi.NodeStageVolumeResponse{}, d.grow(ctx, r, dir)
+}
+
+// grow makes the file system as large as the image, which a restored or an
+// expanded volume's may not be yet. The caller holds d.changing.
+func (d *Driver) grow(ctx context.Context, r record, dir string) error {
+	if r.Formatted >= r.Bytes {
+		return nil
+	}
+	if err := d.loops.growFileSystem(ctx, dir); err != nil {
+		return err
+	}
+	r.Formatted = r.Bytes
+	return d.pool.save(volumes, r)
 }
 
 // NodeUnstageVolume undoes NodeStageVolume; the loop device goes with the mount.
@@ -134,11 +149,13 @@ func usage(unit csi.VolumeUsage_Unit, total, free, available uint64) *csi.Volume
 
 // NodeExpandVolume grows the file system to what the image has become.
 func (d *Driver) NodeExpandVolume(ctx context.Context, req *csi.NodeExpandVolumeRequest) (*csi.NodeExpandVolumeResponse, error) {
+	d.changing.Lock()
+	defer d.changing.Unlock()
 	r, err := d.pool.load(volumes, req.GetVolumeId())
 	if err != nil {
 		return nil, err
 	}
-	if err := d.loops.growFileSystem(ctx, req.GetVolumePath()); err != nil {
+	if err := d.grow(ctx, r, req.GetVolumePath()); err != nil {
 		return nil, err
 	}
 	return &csi.NodeExpandVolumeResponse{CapacityBytes: r.Bytes}, nil

@@ -33,8 +33,11 @@ type record struct {
 	// or "snapshots/…" or "volumes/…" for a volume with a content source.
 	Source string `json:"source,omitempty"`
 	// Bytes is the size it has been promised.
-	Bytes   int64     `json:"bytes"`
-	Created time.Time `json:"created"`
+	Bytes int64 `json:"bytes"`
+	// Formatted is the size of the file system in it, which grows to Bytes when the
+	// volume is mounted.
+	Formatted int64     `json:"formatted"`
+	Created   time.Time `json:"created"`
 	// NeverReady and ReadyAt are the faults that a snapshot was made under.
 	NeverReady bool      `json:"neverReady,omitempty"`
 	ReadyAt    time.Time `json:"readyAt,omitzero"`
