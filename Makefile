@@ -15,7 +15,7 @@ include hack/make/*.mk
 ##@ General
 
 .PHONY: help
-help: ## List the targets.
+help: ## List the targets
 	@awk 'BEGIN { FS = ":.*## "; print "Usage: make TARGET [NAME=value]" } \
 	  /^##@ / { section = substr($$0, 5); next } \
 	  /^[a-z][a-z0-9-]*:.*## / { if (!(section in seen)) { seen[section] = 1; order[++n] = section } \
@@ -23,5 +23,5 @@ help: ## List the targets.
 	  END { for (i = 1; i <= n; i++) printf "\n%s\n%s", order[i], lines[order[i]] }' $(MAKEFILE_LIST)
 
 .PHONY: clean
-clean: ## Remove what the build left here (not the local cluster: see demo-down).
+clean: ## Remove what the build left here (not the local cluster: see demo-down)
 	rm -rf bin dist

@@ -1,7 +1,7 @@
 ##@ Code
 
 .PHONY: generate
-generate: generate-api generate-rbac ## Regenerate deep copies, CRDs and RBAC from the markers in the code.
+generate: generate-api generate-rbac ## Regenerate deep copies, CRDs and RBAC from the markers in the code
 
 .PHONY: generate-api
 generate-api: $(CONTROLLER_GEN)
@@ -13,25 +13,25 @@ generate-rbac: $(CONTROLLER_GEN)
 	$(CONTROLLER_GEN) rbac:roleName=manager paths=./controllers/... output:rbac:dir=config/rbac
 
 .PHONY: fmt
-fmt: ## Format all Go files.
+fmt: ## Format all Go files
 	@git ls-files -z --cached --others --exclude-standard '*.go' | xargs -0 -r gofmt -l -w
 
 .PHONY: vet
-vet: ## Run go vet.
+vet: ## Run go vet
 	go vet ./...
 	cd hack/devcluster && go vet ./...
 
 .PHONY: lint
-lint: $(GOLANGCI_LINT) ## Run golangci-lint with .golangci.yml over both modules.
+lint: $(GOLANGCI_LINT) ## Run golangci-lint with .golangci.yml over both modules
 	$(GOLANGCI_LINT) run ./...
 	cd hack/devcluster && $(GOLANGCI_LINT) run --config $(CURDIR)/.golangci.yml ./...
 
 .PHONY: rooms
-rooms: ## Check who may import whom in under a second.
+rooms: ## Check who may import whom in under a second
 	go test ./hack/rooms/
 
 .PHONY: verify
-verify: generate fmt ## Regenerate and format everything, then fail if the work tree differs from the last commit.
+verify: generate fmt ## Regenerate and format everything, then fail if the work tree differs from the last commit
 	@changed=$$(git status --porcelain); \
 	if [ -n "$$changed" ]; then \
 	  echo "verify: the work tree differs from the last commit; commit what is yours, and what was regenerated:"; \

@@ -16,30 +16,30 @@ LIST_TESTS = go list -f '{{.ImportPath}}{{range .TestImports}} {{.}}{{end}}{{ran
   | grep -vE '^[^ ]+/test/(e2e|perf|upgrade)[ /]'
 
 .PHONY: test
-test: test-unit test-integration test-e2e ## Run every test: unit, integration (real API server), e2e (real cluster).
+test: test-unit test-integration test-e2e ## Run every test: unit, integration (real API server), e2e (real cluster)
 
 .PHONY: test-unit
-test-unit: ## Run the tests that need nothing but Go.
+test-unit: ## Run the tests that need nothing but Go
 	@packages=$$($(LIST_TESTS) | grep -vF ' $(SERVER_PACKAGE) ' | cut -d' ' -f1); \
 	$(TEST_ENV) go test $(TEST_FLAGS) -timeout $(TEST_TIMEOUT) $$packages
 	cd hack/devcluster && $(TEST_ENV) go test $(TEST_FLAGS) -timeout $(TEST_TIMEOUT) ./...
 
 .PHONY: test-integration
-test-integration: ## Run the tests that need a kube-apiserver and etcd.
+test-integration: ## Run the tests that need a kube-apiserver and etcd
 	@packages=$$($(LIST_TESTS) | grep -F ' $(SERVER_PACKAGE) ' | cut -d' ' -f1); \
 	assets=$${KUBEBUILDER_ASSETS:-$$($(MAKE) -s kubebuilder-assets)}; \
 	KUBEBUILDER_ASSETS=$$assets $(TEST_ENV) go test $(TEST_FLAGS) -timeout $(TEST_TIMEOUT) $$packages
 
 .PHONY: test-e2e
-test-e2e: ## Run the stories on a real cluster (CLUSTER=local, kind or current).
+test-e2e: ## Run the stories on a real cluster (CLUSTER=local, kind or current)
 	go test -count=1 -timeout $(E2E_TIMEOUT) ./test/e2e/...
 
 ##@ Demo
 
 .PHONY: demo
-demo: ## Start a real cluster here and walk through the whole story on it (CLUSTER=local, kind or current).
+demo: ## Start a real cluster here and walk through the whole story on it (CLUSTER=local, kind or current)
 	go run ./hack/demo up
 
 .PHONY: demo-down
-demo-down: ## Remove everything that demo has made.
+demo-down: ## Remove everything that demo has made
 	go run ./hack/demo down
