@@ -1,0 +1,526 @@
+package failover
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+)
+
+// Use is what an instance is to be used for. The values are those of a
+// router's intent.
+type Use string
+
+// The uses.
+const (
+	// UseReady gets its share.
+	UseReady Use = "ready"
+	// UseDrain gets nothing new while a ready one works.
+	UseDrain Use = "drain"
+	// UseDown gets nothing in any case.
+	UseDown Use = "down"
+)
+
+// Decision is what is wanted now.
+type Decision struct {
+	// Wanted has all instances, in the order of the facts.
+	Wanted []Wanted
+	// State is to be remembered.
+	State State
+	// Flip is set when the weights change.
+	Flip *Flip
+	// NoHealthy: nobody that serves is healthy. Weights stay.
+	NoHealthy bool
+	// AllConvicted: nobody may serve.
+	AllConvicted bool
+	// Unproven: nobody is known to be healthy, but nothing is known to fail
+	// either: the proxy has only just begun.
+	Unproven bool
+	// Disagreement says that instances contradict each other.
+	Disagreement string
+	// Wake is when time alone may change the decision; zero if it cannot.
+	Wake time.Time
+}
+
+// Wanted is what is wanted of one instance.
+type Wanted struct {
+	Name string
+	Use  Use
+	// Weight is 1 to 256 when ready, and 0 otherwise.
+	Weight int
+	// Standby is open, but not meant to serve while an active one works.
+	Standby bool
+	// Serving says that it is meant to serve now.
+	Serving bool
+	// Healthy by the probes.
+	Healthy bool
+	// Reason is for a person.
+	Reason string
+	// Fault is the integrity fault that stands, also when it is only reported.
+	Fault *Fault
+}
+
+// Flip is a change of the weights.
+type Flip struct {
+	// From and To are who was and is meant to serve, by name.
+	From, To []string
+	// Reason is the first instance's that changed.
+	Reason string
+	// Detected is when its cause began, as far as it is known.
+	Detected time.Time
+}
+
+// Decide decides.
+func Decide(facts Facts, now time.Time) Decision {
+	d := &decider{facts: facts, now: now}
+	d.state.RecentFailbacks = within(facts.Previous.RecentFailbacks, now)
+	d.state.RecentFlips = within(facts.Previous.RecentFlips, now)
+	for _, instance := range facts.Instances {
+		d.candidates = append(d.candidates, d.judge(instance))
+	}
+	d.pin()
+	for _, c := range d.candidates {
+		d.comeBack(c)
+	}
+	d.choose()
+	return d.conclude()
+}
+
+// decider holds one decision under way.
+type decider struct {
+	facts      Facts
+	now        time.Time
+	state      State
+	candidates []*candidate
+	pinned     string // who serves alone, by mode or request
+	decision   Decision
+}
+
+// candidate is an instance and what was found out about it.
+type candidate struct {
+	Instance
+	state    InstanceState
+	previous InstanceState
+	isNew    bool
+	healthy  bool // nothing is believed to fail, and something to pass
+	fault    *Fault
+	serving  bool
+	open     bool
+}
+
+// eligible reports whether it may serve at all.
+func (c *candidate) eligible() bool { return c.state.Convicted == nil && c.OutOfService == "" }
+
+// held reports whether it waits for its hold-down to end.
+func (c *candidate) held() bool { return c.state.Comeback != nil && c.state.Comeback.Step == 0 }
+
+// in reports whether it is healthy and has begun to come back, or never left.
+func (c *candidate) in() bool { return c.eligible() && c.healthy && !c.held() }
+
+// judge believes or does not believe what the probes say.
+func (d *decider) judge(instance Instance) *candidate {
+	previous, known := d.facts.Previous.instance(instance.Name)
+	c := &candidate{Instance: instance, state: previous, previous: previous, isNew: !known}
+	c.state.Failing = nil // a kind that is no longer probed is forgotten
+	proven := len(instance.Probes) == 0
+	var recovered time.Time
+	for _, kind := range slices.Sorted(maps.Keys(instance.Probes)) {
+		streak := instance.Probes[kind]
+		failing, since := d.believe(kind, streak, previous)
+		switch {
+		case failing && kind.effect() == convicts:
+			if !since.After(instance.Acquitted) {
+				since = streak.Last // it goes on after the acquittal
+			}
+			d.convict(c, Fault{Reason: "ChecksumMismatch", Evidence: streak.Message, Time: since})
+		case failing && kind.effect() == informs:
+			d.disagree(instance.Name, streak.Message)
+		case failing:
+			c.state.Failing = append(c.state.Failing, Failing{Kind: kind, Since: since, Message: d.message(kind, streak, previous)})
+		case streak.Outcome == Passed:
+			proven = true
+			recovered = laterOf(recovered, streak.Since)
+		}
+	}
+	d.hear(c)
+	c.healthy = len(c.state.Failing) == 0 && (proven || known && !previous.HealthySince.IsZero())
+	d.since(c, recovered)
+	return c
+}
+
+// believe applies the thresholds: what was believed stays believed until as
+// many outcomes in a row say otherwise.
+func (d *decider) believe(kind Kind, streak Streak, previous InstanceState) (failing bool, since time.Time) {
+	thresholds, ok := d.facts.Policy.Thresholds[kind]
+	if !ok {
+		thresholds = d.facts.Policy.Default
+	}
+	before := slices.IndexFunc(previous.Failing, func(f Failing) bool { return f.Kind == kind })
+	switch {
+	case streak.Outcome == Failed && (before >= 0 || streak.Count >= max(thresholds.Failure, 1)):
+		since = streak.Since
+		if before >= 0 {
+			since = earliest(since, previous.Failing[before].Since)
+		}
+		return true, since
+	case before < 0:
+		return false, time.Time{}
+	case streak.Outcome == Passed && streak.Count >= max(thresholds.Success, 1):
+		return false, time.Time{}
+	}
+	return true, previous.Failing[before].Since
+}
+
+// message is the last one that is known: a decider that has just started has
+// not probed yet.
+func (d *decider) message(kind Kind, streak Streak, previous InstanceState) string {
+	if streak.Outcome == Failed {
+		return streak.Message
+	}
+	i := slices.IndexFunc(previous.Failing, func(f Failing) bool { return f.Kind == kind })
+	return previous.Failing[i].Message
+}
+
+// hear takes the store's fault and the acquittal into account.
+func (d *decider) hear(c *candidate) {
+	if c.StoreFault != nil {
+		d.convict(c, *c.StoreFault)
+	}
+	if c.state.Convicted != nil && c.Acquitted.After(c.state.Convicted.Time) {
+		c.state.Convicted = nil
+	}
+	c.fault = c.state.Convicted
+	if d.facts.Policy.ReportOnly {
+		c.state.Convicted = nil
+	}
+}
+
+// convict keeps the first fault after the last acquittal.
+func (d *decider) convict(c *candidate, fault Fault) {
+	if c.Acquitted.After(fault.Time) || c.state.Convicted != nil && !c.Acquitted.After(c.state.Convicted.Time) {
+		return
+	}
+	c.state.Convicted = &fault
+}
+
+func (d *decider) disagree(name, message string) {
+	if d.decision.Disagreement != "" {
+		d.decision.Disagreement += "; "
+	}
+	d.decision.Disagreement += name + ": " + message
+}
+
+// since keeps HealthySince, and begins a comeback for who has just left.
+func (d *decider) since(c *candidate, recovered time.Time) {
+	fit := c.healthy && c.eligible()
+	switch {
+	case !fit:
+		c.state.HealthySince = time.Time{}
+	case c.state.HealthySince.IsZero():
+		c.state.HealthySince = d.now
+		// What passed while it was out, or served wrong bytes, says nothing.
+		if !recovered.IsZero() && recovered.Before(d.now) && !c.previous.Out && c.previous.Convicted == nil {
+			c.state.HealthySince = recovered
+		}
+	}
+	c.state.Out = c.OutOfService != ""
+	if fit || c.isNew {
+		return
+	}
+	had := !c.previous.HealthySince.IsZero() || c.previous.State == UseReady
+	away := c.previous.Comeback != nil && c.previous.Comeback.Step == 0
+	if !had || away {
+		return
+	}
+	relapses := 0
+	if c.previous.Comeback != nil {
+		relapses = c.previous.Comeback.Relapses
+		if len(c.state.Failing) > 0 {
+			relapses++
+		}
+	}
+	c.state.Comeback = &Comeback{Step: 0, Since: d.now, Relapses: relapses}
+}
+
+// pin finds who serves alone.
+func (d *decider) pin() {
+	policy := d.facts.Policy
+	if policy.Manual && slices.ContainsFunc(d.candidates, func(c *candidate) bool { return c.Name == policy.ActiveInstance }) {
+		d.pinned = policy.ActiveInstance
+		return
+	}
+	d.state.Pinned = d.facts.Previous.Pinned
+	if d.facts.Request.Failover != "" {
+		d.state.Pinned = d.facts.Request.Failover
+	}
+	if d.facts.Request.Failback {
+		d.state.Pinned = ""
+	}
+	for _, c := range d.candidates {
+		// It was chosen because it is fit; when it is not, that ends.
+		if c.Name == d.state.Pinned && c.eligible() && len(c.state.Failing) == 0 {
+			d.pinned = c.Name
+		}
+	}
+	d.state.Pinned = d.pinned
+}
+
+// comeBack moves a fit instance on: from held to the first step, from step to
+// step, and at last to forgetting.
+func (d *decider) comeBack(c *candidate) {
+	comeback := c.state.Comeback
+	if comeback == nil || !c.eligible() || !c.healthy {
+		return
+	}
+	steps := d.steps()
+	if comeback.Step == 0 {
+		if !d.mayReturn(c) {
+			return
+		}
+		*comeback = Comeback{Step: 1, Since: d.now, Relapses: comeback.Relapses}
+		d.state.RecentFailbacks = append(d.state.RecentFailbacks, d.now)
+		return
+	}
+	for comeback.Step <= len(steps) {
+		next := comeback.Since.Add(d.facts.Policy.Failback.StepInterval)
+		if comeback.Step < len(steps) && d.now.Before(next) {
+			d.wake(next)
+			return
+		}
+		if comeback.Step == len(steps) {
+			comeback.Step++ // fully back; the last step has no end
+			break
+		}
+		comeback.Step, comeback.Since = comeback.Step+1, next
+	}
+	forget := comeback.Since.Add(d.facts.Policy.Failback.MaxHoldDown)
+	if d.now.Before(forget) {
+		d.wake(forget)
+		return
+	}
+	c.state.Comeback = nil
+}
+
+// mayReturn reports whether a held instance may begin to come back, and asks
+// to be woken when that may change by itself.
+func (d *decider) mayReturn(c *candidate) bool {
+	if d.facts.Request.Failback {
+		return true
+	}
+	if d.facts.Policy.Failback.Manual {
+		return false
+	}
+	until := laterOf(c.state.HealthySince, c.state.Comeback.Since).Add(d.holdDown(c.state.Comeback.Relapses))
+	if d.now.Before(until) {
+		d.wake(until)
+		return false
+	}
+	limit := d.facts.Policy.MaxFailbacksPerHour
+	if limit > 0 && len(d.state.RecentFailbacks) >= limit {
+		d.wake(d.state.RecentFailbacks[len(d.state.RecentFailbacks)-limit].Add(time.Hour))
+		return false
+	}
+	return true
+}
+
+// holdDown doubles with each relapse.
+func (d *decider) holdDown(relapses int) time.Duration {
+	policy := d.facts.Policy.Failback
+	hold := policy.HoldDown
+	for range relapses {
+		if hold >= policy.MaxHoldDown/2 {
+			break
+		}
+		hold *= 2
+	}
+	if relapses > 0 && hold*2 > policy.MaxHoldDown {
+		hold = policy.MaxHoldDown
+	}
+	return max(min(hold, max(policy.MaxHoldDown, policy.HoldDown)), 0)
+}
+
+func (d *decider) steps() []int {
+	if len(d.facts.Policy.Failback.Steps) == 0 {
+		return []int{100}
+	}
+	return d.facts.Policy.Failback.Steps
+}
+
+// choose decides who serves, and who is open.
+func (d *decider) choose() {
+	if d.pinned != "" {
+		for _, c := range d.candidates {
+			c.serving = c.Name == d.pinned && c.eligible()
+			c.open = c.serving
+		}
+		return
+	}
+	for _, group := range groups {
+		members := slices.DeleteFunc(slices.Clone(d.candidates), func(c *candidate) bool { return !c.eligible() || !group.has(c) })
+		for _, c := range members {
+			c.serving = true
+			if group.promotes && c.held() {
+				// It serves in full now, and there is nobody to share with; but
+				// that it left is not forgotten.
+				c.state.Comeback.Step, c.state.Comeback.Since = len(d.steps())+1, d.now
+			}
+		}
+		if len(members) > 0 {
+			d.decision.NoHealthy = !group.healthy
+			break
+		}
+	}
+	for _, c := range d.candidates {
+		c.open = c.serving || c.in()
+	}
+}
+
+// groups are who may serve, the best first.
+var groups = []struct {
+	has      func(*candidate) bool
+	healthy  bool
+	promotes bool
+}{
+	{has: func(c *candidate) bool { return c.Role != Standby && c.in() }, healthy: true},
+	{has: func(c *candidate) bool { return c.Role == Standby && c.in() }, healthy: true},
+	{has: func(c *candidate) bool { return c.Role != Standby && c.healthy }, healthy: true, promotes: true},
+	{has: func(c *candidate) bool { return c.healthy }, healthy: true, promotes: true},
+	{has: func(c *candidate) bool { return c.previous.State == UseReady }},
+	{has: func(*candidate) bool { return true }},
+}
+
+// conclude writes the decision down.
+func (d *decider) conclude() Decision {
+	eligible, failing := 0, 0
+	for _, c := range d.candidates {
+		if c.eligible() {
+			eligible++
+		}
+		failing += len(c.state.Failing)
+		w := d.want(c)
+		c.state.State, c.state.Weight, c.state.Serving = w.Use, w.Weight, w.Serving
+		d.decision.Wanted = append(d.decision.Wanted, w)
+		d.state.Instances = append(d.state.Instances, c.state)
+	}
+	if d.pinned != "" {
+		d.decision.NoHealthy = !slices.ContainsFunc(d.candidates, func(c *candidate) bool { return c.serving && c.healthy })
+	}
+	d.decision.AllConvicted = len(d.candidates) > 0 && !slices.ContainsFunc(d.candidates, func(c *candidate) bool { return c.state.Convicted == nil })
+	d.decision.NoHealthy = d.decision.NoHealthy || eligible == 0
+	d.decision.Unproven = d.decision.NoHealthy && failing == 0 && eligible > 0
+	d.flip()
+	d.decision.State = d.state
+	return d.decision
+}
+
+func (d *decider) want(c *candidate) Wanted {
+	w := Wanted{Name: c.Name, Use: UseDrain, Healthy: c.healthy && c.eligible(), Standby: c.Role == Standby,
+		Serving: c.serving, Reason: d.reason(c), Fault: c.fault}
+	switch {
+	case !c.eligible():
+		w.Use = UseDown
+	case c.open:
+		w.Use, w.Weight = UseReady, d.weight(c)
+		if !c.healthy && c.previous.Weight > 0 {
+			w.Weight = c.previous.Weight // with nothing better, weights stay
+		}
+	}
+	return w
+}
+
+// weight is the instance's share at its step. Who serves alone serves in full.
+func (d *decider) weight(c *candidate) int {
+	full := min(max(c.Instance.Weight, 1), 256)
+	comeback := c.state.Comeback
+	if comeback == nil || comeback.Step == 0 || comeback.Step > len(d.steps()) {
+		return full
+	}
+	return max(full*d.steps()[comeback.Step-1]/100, 1)
+}
+
+// reason says in a few words why an instance is used as it is.
+func (d *decider) reason(c *candidate) string {
+	comeback := c.state.Comeback
+	switch {
+	case c.state.Convicted != nil:
+		return "convicted: " + c.state.Convicted.Reason
+	case c.OutOfService != "":
+		return c.OutOfService
+	case d.pinned == c.Name:
+		return "chosen by a person"
+	case d.pinned != "":
+		return d.pinned + " was chosen by a person"
+	case len(c.state.Failing) > 0 && c.serving:
+		return fmt.Sprintf("probe %s fails, and nobody is better", c.state.Failing[0].Kind)
+	case len(c.state.Failing) > 0:
+		return fmt.Sprintf("probe %s fails", c.state.Failing[0].Kind)
+	case !c.healthy && c.serving:
+		return "no probe has passed yet, and nobody is better"
+	case !c.healthy:
+		return "no probe has passed yet"
+	case c.held() && d.facts.Policy.Failback.Manual:
+		return "recovered; waits for the failback request"
+	case c.held():
+		return "recovered; held down"
+	case comeback != nil && comeback.Step < len(d.steps()):
+		return fmt.Sprintf("coming back, step %d of %d", comeback.Step, len(d.steps()))
+	case c.Role == Standby && !c.serving:
+		return "stands by"
+	}
+	return "healthy"
+}
+
+// flip compares with what was wanted before.
+func (d *decider) flip() {
+	var from, to []string
+	var first *candidate
+	for i, c := range d.candidates {
+		if c.previous.Serving {
+			from = append(from, c.Name)
+		}
+		if c.serving {
+			to = append(to, c.Name)
+		}
+		w := d.decision.Wanted[i]
+		if first == nil && !c.isNew && (c.previous.State != w.Use || c.previous.Weight != w.Weight) {
+			first = c
+		}
+	}
+	if first == nil {
+		return
+	}
+	d.state.RecentFlips = append(d.state.RecentFlips, d.now)
+	d.state.RecentFlips = d.state.RecentFlips[max(0, len(d.state.RecentFlips)-maxFlips):]
+	d.decision.Flip = &Flip{From: from, To: to, Reason: first.Name + ": " + d.reason(first), Detected: d.detected(first)}
+}
+
+// detected is when the cause of a change began.
+func (d *decider) detected(c *candidate) time.Time {
+	switch {
+	case c.state.Convicted != nil:
+		return c.state.Convicted.Time
+	case len(c.state.Failing) > 0:
+		return slices.MinFunc(c.state.Failing, func(a, b Failing) int { return a.Since.Compare(b.Since) }).Since
+	}
+	return d.now
+}
+
+func (d *decider) wake(at time.Time) {
+	if d.decision.Wake.IsZero() || at.Before(d.decision.Wake) {
+		d.decision.Wake = at
+	}
+}
+
+func earliest(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+func laterOf(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
