@@ -13,9 +13,11 @@ import (
 // TestClaimDeletedMidwayLeavesNothing deletes the user's claim after each act
 // of a population, with the populator up and with it down.
 func TestClaimDeletedMidwayLeavesNothing(t *testing.T) {
+	t.Parallel()
 	for acts := range 6 {
 		for _, up := range []bool{true, false} {
 			t.Run(fmt.Sprintf("after %d acts, populator up %t", acts, up), func(t *testing.T) {
+				t.Parallel()
 				w := newWorld(t)
 				w.snapshot("ci-1", "ci", metav1.ConditionTrue)
 				claim := w.claim("data", v1alpha1.CacheSnapshotKind, "ci-1")
@@ -49,6 +51,7 @@ func TestClaimDeletedMidwayLeavesNothing(t *testing.T) {
 }
 
 func TestClaimOfTheSameNameIsAnotherClaim(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.snapshot("ci-1", "ci", metav1.ConditionTrue)
 	first := w.claim("data", v1alpha1.CacheSnapshotKind, "ci-1")
@@ -71,8 +74,10 @@ func TestClaimOfTheSameNameIsAnotherClaim(t *testing.T) {
 }
 
 func TestSourceDeletedMidway(t *testing.T) {
+	t.Parallel()
 	for _, bound := range []bool{false, true} {
 		t.Run(fmt.Sprintf("clone complete %t", bound), func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t)
 			w.stuck = !bound
 			w.snapshot("ci-1", "ci", metav1.ConditionTrue)
@@ -102,8 +107,10 @@ func TestSourceDeletedMidway(t *testing.T) {
 }
 
 func TestSourceConvictedMidwayIsNotHandedOver(t *testing.T) {
+	t.Parallel()
 	for _, bound := range []bool{false, true} {
 		t.Run(fmt.Sprintf("clone complete %t", bound), func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t)
 			w.stuck = !bound
 			w.snapshot("ci-1", "ci", metav1.ConditionTrue)
@@ -128,6 +135,7 @@ func TestSourceConvictedMidwayIsNotHandedOver(t *testing.T) {
 }
 
 func TestCacheDeletedMidwayDoesNotMatter(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.snapshot("ci-1", "ci", metav1.ConditionTrue)
 	w.cache("ci", "ci-1")

@@ -10,6 +10,7 @@ import (
 )
 
 func TestRejectedNodeIsGivenBackToTheScheduler(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.rejectNode = "full"
 	w.snapshot("ci-1", "ci", metav1.ConditionTrue)
@@ -33,6 +34,7 @@ func TestRejectedNodeIsGivenBackToTheScheduler(t *testing.T) {
 }
 
 func TestCloneForAnotherNodeIsMadeAgain(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.snapshot("ci-1", "ci", metav1.ConditionTrue)
 	claim := w.claim("data", v1alpha1.CacheSnapshotKind, "ci-1")

@@ -17,6 +17,7 @@ import (
 // TestOwnersAreTold goes through what keeps a claim from being filled: each
 // is said once, with what to do, and no prime is made.
 func TestOwnersAreTold(t *testing.T) {
+	t.Parallel()
 	for name, tc := range map[string]struct {
 		arrange func(w *world)
 		change  func(c *corev1.PersistentVolumeClaim)
@@ -86,6 +87,7 @@ func TestOwnersAreTold(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t)
 			w.snapshot("ci-1", "ci", metav1.ConditionTrue)
 			if tc.arrange != nil {
@@ -120,6 +122,7 @@ func (w *world) deleteCSISnapshot(of string) {
 }
 
 func TestStandingCauseIsSaidAgainBeforeItsEventExpires(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.cache("ci", "")
 	w.claim("data", v1alpha1.GoCacheKind, "ci")
@@ -134,6 +137,7 @@ func TestStandingCauseIsSaidAgainBeforeItsEventExpires(t *testing.T) {
 }
 
 func TestQuotaIsToldAndTriedAgain(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.snapshot("ci-1", "ci", metav1.ConditionTrue)
 	w.claim("data", v1alpha1.CacheSnapshotKind, "ci-1")
@@ -175,6 +179,7 @@ func (w *world) untilRefused() {
 }
 
 func TestForeignClaimInTheWay(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.snapshot("ci-1", "ci", metav1.ConditionTrue)
 	claim := w.claim("data", v1alpha1.CacheSnapshotKind, "ci-1")
@@ -189,6 +194,7 @@ func TestForeignClaimInTheWay(t *testing.T) {
 }
 
 func TestProvisionersComplaintIsPassedOn(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.stuck = true
 	w.snapshot("ci-1", "ci", metav1.ConditionTrue)

@@ -29,6 +29,7 @@ func (w *world) available(name string, claim *corev1.PersistentVolumeClaim) *cor
 }
 
 func TestClaimBoundToAnotherVolumeIsToldAndCounted(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.snapshot("ci-1", "ci", metav1.ConditionTrue)
 	claim := w.claim("data", v1alpha1.CacheSnapshotKind, "ci-1")
@@ -45,6 +46,7 @@ func TestClaimBoundToAnotherVolumeIsToldAndCounted(t *testing.T) {
 }
 
 func TestPrimeBoundToAnotherVolumeIsNotHandedOver(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.stuck = true
 	w.snapshot("ci-1", "ci", metav1.ConditionTrue)

@@ -11,6 +11,7 @@ import (
 )
 
 func TestClaimIsFilledFromTheNewestVerifiedSnapshot(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.snapshot("ci-1", "ci", metav1.ConditionTrue)
 	w.snapshot("ci-2", "ci", metav1.ConditionTrue)
@@ -27,6 +28,7 @@ func TestClaimIsFilledFromTheNewestVerifiedSnapshot(t *testing.T) {
 }
 
 func TestPrimeAsksForWhatTheClaimAsksFor(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	block := corev1.PersistentVolumeBlock
 	w.snapshot("ci-1", "ci", metav1.ConditionTrue)
@@ -58,6 +60,7 @@ func TestPrimeAsksForWhatTheClaimAsksFor(t *testing.T) {
 }
 
 func TestClaimWaitsForItsNode(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.snapshot("ci-1", "ci", metav1.ConditionTrue)
 	w.cache("ci", "ci-1")
@@ -75,6 +78,7 @@ func TestClaimWaitsForItsNode(t *testing.T) {
 }
 
 func TestImmediateClassNeedsNoNode(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.snapshot("ci-1", "ci", metav1.ConditionTrue)
 	w.cache("ci", "ci-1")
@@ -84,6 +88,7 @@ func TestImmediateClassNeedsNoNode(t *testing.T) {
 }
 
 func TestClaimWaitsForAVerifiedSnapshot(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	claim := w.claim("data", v1alpha1.GoCacheKind, "ci")
 	w.schedule("data", "n1")
@@ -108,6 +113,7 @@ func TestClaimWaitsForAVerifiedSnapshot(t *testing.T) {
 }
 
 func TestSnapshotInTheMiddleDoesNotMix(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.snapshot("ci-1", "ci", metav1.ConditionTrue)
 	w.cache("ci", "ci-1")

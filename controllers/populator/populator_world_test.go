@@ -43,6 +43,9 @@ type world struct {
 	// stuck makes the provisioner do nothing.
 	stuck bool
 	now   time.Time
+
+	// seen is what the last round of the cluster found.
+	seen string
 }
 
 func newWorld(t *testing.T) *world {
@@ -222,14 +225,20 @@ func (w *world) request(name string) ctrl.Request {
 	return ctrl.Request{NamespacedName: types.NamespacedName{Namespace: w.namespace, Name: name}}
 }
 
-// settle lets the reconciler and the cluster act by turns, long enough for
-// any story to end.
+// settle lets the reconciler and the cluster act by turns until neither
+// changes anything.
 func (w *world) settle(name string) {
 	w.t.Helper()
+	w.seen = "" // what the story changed since may wake nobody but the cluster
 	for range 12 {
+		before := w.seen
 		w.pass(name)
 		w.must(w.cluster(w.t.Context()))
+		if w.seen == before {
+			return
+		}
 	}
+	w.t.Fatalf("claim %s does not settle; said: %q", name, w.told.all())
 }
 
 // cluster does one round of what others do in a real cluster.
@@ -238,6 +247,11 @@ func (w *world) cluster(ctx context.Context) error {
 	if err := server.Client.List(ctx, &claims, client.InNamespace(w.namespace)); err != nil {
 		return err
 	}
+	var pvs corev1.PersistentVolumeList
+	if err := server.Client.List(ctx, &pvs); err != nil {
+		return err
+	}
+	w.seen = w.versions(claims.Items, pvs.Items)
 	uids := map[types.UID]bool{}
 	for i := range claims.Items {
 		uids[claims.Items[i].UID] = true
@@ -251,7 +265,7 @@ func (w *world) cluster(ctx context.Context) error {
 			c.Finalizers = nil
 			err = server.Client.Update(ctx, c)
 		} else {
-			err = w.bind(ctx, c)
+			err = w.bind(ctx, c, pvs.Items)
 		}
 		if err := ignorable(err); err != nil {
 			return fmt.Errorf("cluster: claim %s: %w", c.Name, err)
@@ -260,16 +274,26 @@ func (w *world) cluster(ctx context.Context) error {
 	return w.reclaim(ctx, uids)
 }
 
-// bind plays provisioner and volume controller for one claim.
-func (w *world) bind(ctx context.Context, c *corev1.PersistentVolumeClaim) error {
-	var pvs corev1.PersistentVolumeList
-	if err := server.Client.List(ctx, &pvs); err != nil {
-		return err
+// versions tells one state of this world from another.
+func (w *world) versions(claims []corev1.PersistentVolumeClaim, pvs []corev1.PersistentVolume) string {
+	var b strings.Builder
+	for i := range claims {
+		fmt.Fprintln(&b, claims[i].UID, claims[i].ResourceVersion)
 	}
+	for i := range pvs {
+		if strings.HasPrefix(pvs[i].Spec.StorageClassName, w.namespace) {
+			fmt.Fprintln(&b, pvs[i].UID, pvs[i].ResourceVersion)
+		}
+	}
+	return b.String()
+}
+
+// bind plays provisioner and volume controller for one claim.
+func (w *world) bind(ctx context.Context, c *corev1.PersistentVolumeClaim, pvs []corev1.PersistentVolume) error {
 	var mine *corev1.PersistentVolume
-	for i := range pvs.Items {
-		if volume.HeldBy(&pvs.Items[i], c) {
-			mine = &pvs.Items[i]
+	for i := range pvs {
+		if volume.HeldBy(&pvs[i], c) {
+			mine = pvs[i].DeepCopy()
 		}
 	}
 	switch {
