@@ -186,7 +186,7 @@ func (d *decider) hear(c *candidate) {
 	if c.StoreFault != nil {
 		d.convict(c, *c.StoreFault)
 	}
-	if c.state.Convicted != nil && c.Acquitted.After(c.state.Convicted.Time) {
+	if c.state.Convicted != nil && c.acquittedOf(*c.state.Convicted) {
 		c.state.Convicted = nil
 	}
 	c.fault = c.state.Convicted
@@ -197,10 +197,15 @@ func (d *decider) hear(c *candidate) {
 
 // convict keeps the first fault after the last acquittal.
 func (d *decider) convict(c *candidate, fault Fault) {
-	if c.Acquitted.After(fault.Time) || c.state.Convicted != nil && !c.Acquitted.After(c.state.Convicted.Time) {
-		return
+	standing := c.state.Convicted != nil && !c.acquittedOf(*c.state.Convicted)
+	if !standing && !c.acquittedOf(fault) {
+		c.state.Convicted = &fault
 	}
-	c.state.Convicted = &fault
+}
+
+// acquittedOf reports whether a fault lies before the last acquittal.
+func (c *candidate) acquittedOf(fault Fault) bool {
+	return !c.Acquitted.IsZero() && !fault.Time.After(c.Acquitted)
 }
 
 func (d *decider) disagree(name, message string) {
@@ -258,7 +263,7 @@ func (d *decider) pin() {
 	}
 	for _, c := range d.candidates {
 		// It was chosen because it is fit; when it is not, that ends.
-		if c.Name == d.state.Pinned && c.eligible() && len(c.state.Failing) == 0 {
+		if c.Name == d.state.Pinned && c.eligible() && c.healthy {
 			d.pinned = c.Name
 		}
 	}
@@ -279,7 +284,6 @@ func (d *decider) comeBack(c *candidate) {
 		}
 		*comeback = Comeback{Step: 1, Since: d.now, Relapses: comeback.Relapses}
 		d.state.RecentFailbacks = append(d.state.RecentFailbacks, d.now)
-		return
 	}
 	for comeback.Step <= len(steps) {
 		next := comeback.Since.Add(d.facts.Policy.Failback.StepInterval)
@@ -326,17 +330,13 @@ func (d *decider) mayReturn(c *candidate) bool {
 // holdDown doubles with each relapse.
 func (d *decider) holdDown(relapses int) time.Duration {
 	policy := d.facts.Policy.Failback
-	hold := policy.HoldDown
+	hold, longest := policy.HoldDown, max(policy.HoldDown, policy.MaxHoldDown)
 	for range relapses {
-		if hold >= policy.MaxHoldDown/2 {
-			break
+		if hold *= 2; hold >= longest {
+			return longest
 		}
-		hold *= 2
 	}
-	if relapses > 0 && hold*2 > policy.MaxHoldDown {
-		hold = policy.MaxHoldDown
-	}
-	return max(min(hold, max(policy.MaxHoldDown, policy.HoldDown)), 0)
+	return hold
 }
 
 func (d *decider) steps() []int {
@@ -363,6 +363,7 @@ func (d *decider) choose() {
 				// It serves in full now, and there is nobody to share with; but
 				// that it left is not forgotten.
 				c.state.Comeback.Step, c.state.Comeback.Since = len(d.steps())+1, d.now
+				d.wake(d.now.Add(d.facts.Policy.Failback.MaxHoldDown))
 			}
 		}
 		if len(members) > 0 {

@@ -1,0 +1,438 @@
+package failover_test
+
+import (
+	"fmt"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"gocache.dev/operator/internal/plan/failover"
+)
+
+var start = time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
+
+func policy() failover.Policy {
+	return failover.Policy{
+		Default:             failover.Thresholds{Failure: 3, Success: 2},
+		Failback:            failover.Failback{HoldDown: time.Minute, MaxHoldDown: 8 * time.Minute, Steps: []int{10, 50, 100}, StepInterval: 30 * time.Second},
+		MaxFailbacksPerHour: 6,
+	}
+}
+
+// story drives decisions through time, one probe round every ten seconds.
+type story struct {
+	t         *testing.T
+	policy    failover.Policy
+	now       time.Time
+	instances []*failover.Instance
+	sick      map[string]failover.Kind // instance → what fails
+	silent    bool                     // the prober finds nothing out
+	request   failover.Request
+	state     failover.State
+	last      failover.Decision
+}
+
+// newStory begins with instances like "blue", or "spare*" for a standby, all
+// healthy and probed.
+func newStory(t *testing.T, names ...string) *story {
+	t.Helper()
+	s := &story{t: t, policy: policy(), now: start, sick: map[string]failover.Kind{}}
+	for _, name := range names {
+		s.add(name)
+	}
+	s.rounds(4)
+	return s
+}
+
+func (s *story) add(name string) {
+	name, standby := strings.CutSuffix(name, "*")
+	i := &failover.Instance{Name: name, Role: failover.Active, Weight: 100, Probes: map[failover.Kind]failover.Streak{
+		failover.Ready: {}, failover.Protocol: {}, failover.Checksum: {}, failover.Disk: {}, failover.Consistency: {},
+	}}
+	if standby {
+		i.Role = failover.Standby
+	}
+	s.instances = append(s.instances, i)
+}
+
+func (s *story) instance(name string) *failover.Instance {
+	for _, i := range s.instances {
+		if i.Name == name {
+			return i
+		}
+	}
+	s.t.Fatalf("there is no instance %s", name)
+	return nil
+}
+
+func (s *story) rounds(n int) {
+	for range n {
+		s.now = s.now.Add(10 * time.Second)
+		for _, i := range s.instances {
+			for kind, streak := range i.Probes {
+				outcome := failover.Passed
+				if s.sick[i.Name] == kind {
+					outcome = failover.Failed
+				}
+				if s.silent {
+					outcome = failover.Unknown
+				}
+				i.Probes[kind] = streak.Add(outcome, string(kind)+" says no", s.now)
+			}
+		}
+		s.decide()
+	}
+}
+
+func (s *story) decide() {
+	facts := failover.Facts{Policy: s.policy, Previous: s.state, Request: s.request}
+	s.request = failover.Request{}
+	for _, i := range s.instances {
+		facts.Instances = append(facts.Instances, *i)
+	}
+	s.last = failover.Decide(facts, s.now)
+	s.state = s.last.State
+	// Without news there is no change.
+	facts.Previous, facts.Request = s.state, failover.Request{}
+	again := failover.Decide(facts, s.now)
+	if again.Flip != nil || !reflect.DeepEqual(s.last.Wanted, again.Wanted) {
+		s.t.Fatalf("%s: deciding again changes the decision (flip %v):\n%s", s.at(), again.Flip, cmp.Diff(s.last.Wanted, again.Wanted))
+	}
+}
+
+func (s *story) at() string { return s.now.Sub(start).String() }
+
+// sees asserts the wanted weights, like "blue=100 green=drain".
+func (s *story) sees(want string) {
+	s.t.Helper()
+	if got := show(s.last); got != want {
+		s.t.Fatalf("%s: wanted %q, want %q (%+v)", s.at(), got, want, s.last.Wanted)
+	}
+}
+
+func show(d failover.Decision) string {
+	var words []string
+	for _, w := range d.Wanted {
+		value := string(w.Use)
+		if w.Use == failover.UseReady {
+			value = fmt.Sprint(w.Weight)
+		}
+		if w.Standby && !w.Serving && w.Use == failover.UseReady {
+			value += "(standby)"
+		}
+		words = append(words, w.Name+"="+value)
+	}
+	if d.NoHealthy {
+		words = append(words, "nobody-healthy")
+	}
+	return strings.Join(words, " ")
+}
+
+// until advances round by round until the weights are as given, and returns
+// how long that took.
+func (s *story) until(want string, atMost int) time.Duration {
+	s.t.Helper()
+	begin := s.now
+	for range atMost {
+		s.rounds(1)
+		if show(s.last) == want {
+			return s.now.Sub(begin)
+		}
+	}
+	s.t.Fatalf("%s: after %d rounds %q, want %q", s.at(), atMost, show(s.last), want)
+	return 0
+}
+
+func TestBeginning(t *testing.T) {
+	s := &story{t: t, policy: policy(), now: start, sick: map[string]failover.Kind{}}
+	s.add("blue")
+	s.add("green")
+	s.decide()
+	s.sees("blue=100 green=100 nobody-healthy")
+	if !s.last.Unproven {
+		t.Error("nothing is known yet, and that is not said")
+	}
+	s.rounds(1)
+	s.sees("blue=100 green=100")
+	if s.last.Flip != nil {
+		t.Errorf("the beginning is a flip: %+v", s.last.Flip)
+	}
+	s.add("red")
+	s.silent = true
+	s.rounds(1)
+	s.sees("blue=100 green=100 red=drain")
+	s.silent = false
+	s.rounds(1)
+	s.sees("blue=100 green=100 red=100")
+}
+
+func TestHealthFaultMovesWeightAndComesBackInSteps(t *testing.T) {
+	s := newStory(t, "blue", "green")
+	s.sick["blue"] = failover.Protocol
+	s.rounds(2)
+	s.sees("blue=100 green=100")
+	s.rounds(1)
+	s.sees("blue=drain green=100")
+	flip := s.last.Flip
+	if flip == nil || flip.Reason != "blue: probe Protocol fails" || s.now.Sub(flip.Detected) != 20*time.Second {
+		t.Errorf("flip = %+v", flip)
+	}
+	if diff := cmp.Diff([]string{"green"}, flip.To); diff != "" {
+		t.Error(diff)
+	}
+	s.rounds(30)
+	s.sees("blue=drain green=100")
+	delete(s.sick, "blue")
+	if took := s.until("blue=10 green=100", 20); took < time.Minute || took > 80*time.Second {
+		t.Errorf("the first step came after %s, hold-down is 1m", took)
+	}
+	if took := s.until("blue=50 green=100", 5); took != 30*time.Second {
+		t.Errorf("the second step came after %s", took)
+	}
+	if took := s.until("blue=100 green=100", 5); took != 30*time.Second {
+		t.Errorf("the third step came after %s", took)
+	}
+}
+
+func TestHoldDownDoublesWithRelapses(t *testing.T) {
+	s := newStory(t, "blue", "green")
+	s.policy.MaxFailbacksPerHour = 0
+	var waits []time.Duration
+	for range 6 {
+		s.sick["blue"] = failover.Ready
+		s.until("blue=drain green=100", 5)
+		delete(s.sick, "blue")
+		waits = append(waits, s.until("blue=10 green=100", 80).Round(time.Minute))
+	}
+	want := []time.Duration{time.Minute, 2 * time.Minute, 4 * time.Minute, 8 * time.Minute, 8 * time.Minute, 8 * time.Minute}
+	if diff := cmp.Diff(want, waits); diff != "" {
+		t.Errorf("hold-downs (-want +got):\n%s", diff)
+	}
+	// Long enough in full health, and it is forgotten.
+	s.rounds(6 * 12)
+	s.sick["blue"] = failover.Ready
+	s.until("blue=drain green=100", 5)
+	delete(s.sick, "blue")
+	if got := s.until("blue=10 green=100", 80).Round(time.Minute); got != time.Minute {
+		t.Errorf("after a long healthy time the hold-down is %s", got)
+	}
+}
+
+func TestFailbacksAreLimitedAndLeavingIsNot(t *testing.T) {
+	s := newStory(t, "blue", "green")
+	s.policy.MaxFailbacksPerHour = 2
+	s.policy.Failback.HoldDown, s.policy.Failback.MaxHoldDown = 0, 0
+	for range 2 {
+		s.sick["blue"] = failover.Ready
+		s.until("blue=drain green=100", 5)
+		delete(s.sick, "blue")
+		s.until("blue=100 green=100", 20)
+	}
+	s.sick["blue"] = failover.Ready
+	s.until("blue=drain green=100", 5)
+	delete(s.sick, "blue")
+	s.rounds(60)
+	s.sees("blue=drain green=100")
+	if wait := s.last.Wake.Sub(s.now); wait <= 0 || wait > time.Hour {
+		t.Errorf("wakes after %s", wait)
+	}
+	s.until("blue=10 green=100", 6*60)
+}
+
+func TestNobodyHealthyKeepsTheWeights(t *testing.T) {
+	s := newStory(t, "blue", "green")
+	s.sick["blue"] = failover.Disk
+	s.until("blue=drain green=100", 5)
+	s.sick["green"] = failover.Disk
+	s.rounds(10)
+	s.sees("blue=drain green=100 nobody-healthy")
+	// The first to recover serves at once: there is nobody better.
+	delete(s.sick, "blue")
+	if took := s.until("blue=100 green=drain", 4); took > 20*time.Second {
+		t.Errorf("it took %s", took)
+	}
+}
+
+func TestAllFailAtOnceKeepsTheWeights(t *testing.T) {
+	s := newStory(t, "blue", "green")
+	s.sick["blue"], s.sick["green"] = failover.Protocol, failover.Ready
+	s.rounds(20)
+	s.sees("blue=100 green=100 nobody-healthy")
+}
+
+func TestChecksumConvictsEvenTheLast(t *testing.T) {
+	s := newStory(t, "blue", "green")
+	s.sick["blue"] = failover.Checksum
+	s.rounds(2)
+	s.sees("blue=100 green=100")
+	s.rounds(1)
+	s.sees("blue=down green=100")
+	delete(s.sick, "blue")
+	s.rounds(100)
+	s.sees("blue=down green=100") // good answers do not acquit
+	s.instance("green").StoreFault = &failover.Fault{Reason: "StoreCorrupt", Time: s.now}
+	s.rounds(1)
+	s.sees("blue=down green=down nobody-healthy")
+	if !s.last.AllConvicted {
+		t.Error("that all are convicted is not said")
+	}
+	s.instance("green").StoreFault = nil
+	s.rounds(1)
+	s.sees("blue=down green=down nobody-healthy")
+	s.instance("blue").Acquitted = s.now
+	s.rounds(1)
+	s.sees("blue=100 green=down") // nobody is better, so it does not wait
+	s.instance("green").Acquitted = s.now
+	s.rounds(1)
+	s.sees("blue=100 green=drain")
+	s.until("blue=100 green=10", 10)
+}
+
+func TestFaultAfterAcquittalConvictsAgain(t *testing.T) {
+	s := newStory(t, "blue", "green")
+	s.sick["blue"] = failover.Checksum
+	s.until("blue=down green=100", 5)
+	s.instance("blue").Acquitted = s.now
+	s.decide()
+	s.sees("blue=drain green=100")
+	s.rounds(1) // it still answers wrongly
+	s.sees("blue=down green=100")
+}
+
+func TestReportOnlyConvictsNobody(t *testing.T) {
+	s := newStory(t, "blue", "green")
+	s.policy.ReportOnly = true
+	s.sick["blue"] = failover.Checksum
+	s.rounds(5)
+	s.sees("blue=100 green=100")
+	if s.last.Wanted[0].Fault == nil {
+		t.Error("the fault is not reported")
+	}
+}
+
+func TestConsistencyOnlyInforms(t *testing.T) {
+	s := newStory(t, "blue", "green")
+	s.sick["blue"] = failover.Consistency
+	s.rounds(10)
+	s.sees("blue=100 green=100")
+	if s.last.Disagreement != "blue: Consistency says no" {
+		t.Errorf("Disagreement = %q", s.last.Disagreement)
+	}
+}
+
+func TestStandby(t *testing.T) {
+	s := newStory(t, "blue", "spare*")
+	s.sees("blue=100 spare=100(standby)")
+	s.sick["blue"] = failover.Ready
+	s.until("blue=drain spare=100", 5)
+	delete(s.sick, "blue")
+	s.rounds(3)
+	s.sees("blue=drain spare=100") // the standby serves while blue is held
+	s.until("blue=10 spare=100(standby)", 10)
+	s.sick["spare"] = failover.Ready
+	s.rounds(3)
+	if w := s.last.Wanted[1]; w.Use != failover.UseDrain || w.Serving {
+		t.Errorf("a sick standby is wanted as %+v", w)
+	}
+}
+
+func TestManual(t *testing.T) {
+	s := newStory(t, "blue", "green")
+	s.policy.Manual, s.policy.ActiveInstance = true, "green"
+	s.rounds(1)
+	s.sees("blue=drain green=100")
+	s.sick["green"] = failover.Ready
+	s.rounds(10)
+	s.sees("blue=drain green=100 nobody-healthy") // the person decides
+	s.instance("green").StoreFault = &failover.Fault{Reason: "StoreCorrupt", Time: s.now}
+	s.rounds(1)
+	s.sees("blue=drain green=down nobody-healthy")
+	s.policy.Manual, s.policy.ActiveInstance = false, ""
+	s.rounds(1)
+	s.sees("blue=100 green=down") // blue never left: no hold-down
+}
+
+func TestRequests(t *testing.T) {
+	s := newStory(t, "blue", "green")
+	s.request.Failover = "green"
+	s.decide()
+	s.sees("blue=drain green=100")
+	s.rounds(20)
+	s.sees("blue=drain green=100")
+	s.request.Failback = true
+	s.decide()
+	s.sees("blue=100 green=100")
+
+	s.request.Failover = "green"
+	s.decide()
+	s.sick["green"] = failover.Ready
+	s.until("blue=100 green=drain", 5) // the choice ends with the fitness
+
+	s.policy.Failback.Manual = true
+	delete(s.sick, "green")
+	s.rounds(100)
+	s.sees("blue=100 green=drain")
+	if !strings.Contains(s.last.Wanted[1].Reason, "failback request") {
+		t.Errorf("reason %q", s.last.Wanted[1].Reason)
+	}
+	s.request.Failback = true
+	s.decide()
+	s.sees("blue=100 green=10")
+}
+
+func TestOutOfService(t *testing.T) {
+	s := newStory(t, "blue", "green")
+	s.instance("blue").OutOfService = "its store is being replaced"
+	s.rounds(1)
+	s.sees("blue=down green=100")
+	s.rounds(60)
+	s.instance("blue").OutOfService = ""
+	s.rounds(1)
+	s.sees("blue=drain green=100")
+	if took := s.until("blue=10 green=100", 10); took < 50*time.Second {
+		t.Errorf("it came back after %s, without a hold-down", took)
+	}
+}
+
+// TestRestart: the decider forgets its streaks, not its decisions.
+func TestRestart(t *testing.T) {
+	s := newStory(t, "blue", "green")
+	s.sick["blue"] = failover.Protocol
+	s.until("blue=drain green=100", 5)
+	for _, i := range s.instances {
+		for kind := range i.Probes {
+			i.Probes[kind] = failover.Streak{}
+		}
+	}
+	s.decide()
+	s.sees("blue=drain green=100")
+	s.silent = true
+	s.rounds(50)
+	s.sees("blue=drain green=100")
+	s.silent = false
+	s.rounds(50)
+	s.sees("blue=drain green=100")
+	delete(s.sick, "blue")
+	s.until("blue=100 green=100", 50)
+}
+
+func TestWakeIsEnough(t *testing.T) {
+	s := newStory(t, "blue", "green")
+	s.sick["blue"] = failover.Ready
+	s.until("blue=drain green=100", 5)
+	delete(s.sick, "blue")
+	s.rounds(2)
+	var seen []string
+	for !s.last.Wake.IsZero() && len(seen) < 20 {
+		s.now = s.last.Wake
+		s.decide()
+		seen = append(seen, show(s.last))
+	}
+	want := []string{"blue=10 green=100", "blue=50 green=100", "blue=100 green=100", "blue=100 green=100"}
+	if diff := cmp.Diff(want, seen); diff != "" {
+		t.Errorf("deciding only when woken (-want +got):\n%s", diff)
+	}
+}

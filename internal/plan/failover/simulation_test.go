@@ -1,0 +1,237 @@
+package failover_test
+
+import (
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"gocache.dev/operator/internal/plan/failover"
+)
+
+var update = flag.Bool("update", false, "write the golden day")
+
+// day lives through 24 hours with random faults, and checks after each
+// decision what must hold in any case.
+type day struct {
+	*story
+	rand     *rand.Rand
+	log      strings.Builder
+	faults   int
+	leaves   int
+	comings  []time.Time
+	previous failover.Decision
+}
+
+func newDay(t *testing.T, seed uint64) *day {
+	t.Helper()
+	r := rand.New(rand.NewPCG(seed, 17))
+	names := []string{"blue", "green", "red", "spare*"}[:2+r.IntN(3)]
+	d := &day{rand: r, story: &story{t: t, policy: policy(), now: start, sick: map[string]failover.Kind{}}}
+	for _, name := range names {
+		d.add(name)
+	}
+	if seed%7 == 3 {
+		d.policy.Failback.Manual = true
+	}
+	return d
+}
+
+var faultKinds = []failover.Kind{failover.Ready, failover.Protocol, failover.Disk, failover.Checksum, failover.Consistency}
+
+func (d *day) live() {
+	d.rounds(4)
+	for d.now.Before(start.Add(24 * time.Hour)) {
+		d.strike()
+		d.rounds(1)
+		d.check()
+		d.write()
+	}
+}
+
+// strike makes something happen, seldom.
+func (d *day) strike() {
+	i := d.instances[d.rand.IntN(len(d.instances))]
+	switch n := d.rand.IntN(400); {
+	case n < 6: // falls sick
+		kind := faultKinds[min(d.rand.IntN(12), len(faultKinds)-1)]
+		if kind == failover.Checksum && d.rand.IntN(4) > 0 {
+			kind = failover.Ready
+		}
+		d.sick[i.Name] = kind
+		d.faults++
+	case n < 20: // recovers
+		delete(d.sick, i.Name)
+	case n < 22:
+		i.OutOfService = "its store is being replaced"
+	case n < 40:
+		i.OutOfService = ""
+	case n < 41:
+		i.StoreFault = &failover.Fault{Reason: "StoreCorrupt", Time: d.now}
+	case n < 50: // its store is replaced
+		i.StoreFault, i.Acquitted = nil, d.now
+		delete(d.sick, i.Name)
+	case n < 52:
+		d.silent = !d.silent
+	case n == 60:
+		d.request.Failover = i.Name
+	case n == 61 || n == 62:
+		d.request.Failback = true
+	case n == 63: // the manager restarts
+		for _, i := range d.instances {
+			for kind := range i.Probes {
+				i.Probes[kind] = failover.Streak{}
+			}
+		}
+	}
+}
+
+// check holds the rules of the package comment against a decision.
+func (d *day) check() {
+	d.t.Helper()
+	eligible, open := 0, 0
+	for n, w := range d.last.Wanted {
+		state, fact := d.state.Instances[n], d.instances[n]
+		switch {
+		case state.Convicted != nil || fact.OutOfService != "":
+			if w.Use != failover.UseDown || w.Weight != 0 {
+				d.t.Fatalf("%s: %s must not serve and is wanted as %+v", d.at(), w.Name, w)
+			}
+			continue
+		case w.Use == failover.UseDown:
+			d.t.Fatalf("%s: %s is down without a conviction: %+v", d.at(), w.Name, w)
+		}
+		eligible++
+		if w.Use == failover.UseReady {
+			open++
+			if w.Weight < 1 || w.Weight > 256 {
+				d.t.Fatalf("%s: weight %d", d.at(), w.Weight)
+			}
+		} else if w.Weight != 0 || w.Serving {
+			d.t.Fatalf("%s: %s is drained and wanted as %+v", d.at(), w.Name, w)
+		}
+	}
+	if eligible > 0 && open == 0 {
+		d.t.Fatalf("%s: the router is empty although %d may serve: %+v", d.at(), eligible, d.last.Wanted)
+	}
+	if wake := d.last.Wake; !wake.IsZero() && !wake.After(d.now) {
+		d.t.Fatalf("%s: wakes in the past: %s", d.at(), wake)
+	}
+	d.checkPreference()
+	if limit := d.policy.MaxFailbacksPerHour; len(d.state.RecentFailbacks) > limit+len(d.instances) {
+		// A person's requests are not limited; there are few of them.
+		d.t.Fatalf("%s: %d fail-backs within an hour", d.at(), len(d.state.RecentFailbacks))
+	}
+}
+
+// checkPreference: nobody serves whose failure is believed while another one
+// is healthy, except who was chosen by a person.
+func (d *day) checkPreference() {
+	d.t.Helper()
+	healthy := 0
+	for _, w := range d.last.Wanted {
+		if w.Healthy {
+			healthy++
+		}
+	}
+	for n, w := range d.last.Wanted {
+		if w.Serving && len(d.state.Instances[n].Failing) > 0 && healthy > 0 {
+			d.t.Fatalf("%s: %s serves and fails while %d are healthy: %+v", d.at(), w.Name, healthy, d.last.Wanted)
+		}
+	}
+	if d.last.NoHealthy != (healthy == 0) {
+		d.t.Fatalf("%s: NoHealthy = %v with %d healthy: %+v", d.at(), d.last.NoHealthy, healthy, d.last.Wanted)
+	}
+}
+
+func (d *day) write() {
+	if d.last.Flip == nil {
+		return
+	}
+	fmt.Fprintf(&d.log, "%-10s %-60s %s\n", d.now.Sub(start), show(d.last), d.last.Flip.Reason)
+}
+
+// TestGoldenDay shows one whole day to a reader.
+func TestGoldenDay(t *testing.T) {
+	d := newDay(t, 0)
+	d.live()
+	golden := filepath.Join("testdata", "day.golden")
+	if *update {
+		if err := os.WriteFile(golden, []byte(d.log.String()), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), d.log.String()); diff != "" {
+		t.Errorf("the day differs; -update accepts it (-want +got):\n%s", diff)
+	}
+}
+
+func TestDays(t *testing.T) {
+	days := uint64(25)
+	if testing.Short() {
+		days = 5
+	}
+	flips, faults := 0, 0
+	for seed := range days {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			d := newDay(t, seed+1)
+			d.live()
+			flips += strings.Count(d.log.String(), "\n")
+			faults += d.faults
+		})
+	}
+	if flips == 0 || faults == 0 {
+		t.Errorf("nothing happened in %d days: %d flips, %d faults", days, flips, faults)
+	}
+}
+
+// TestFlapping: an instance that fails every twenty seconds is moved a
+// bounded number of times, and its hold-down grows.
+func TestFlapping(t *testing.T) {
+	s := newStory(t, "blue", "green")
+	flips := 0
+	for round := range 360 { // an hour
+		delete(s.sick, "blue")
+		if round%8 < 4 {
+			s.sick["blue"] = failover.Ready
+		}
+		s.rounds(1)
+		if s.last.Flip != nil {
+			flips++
+		}
+		if w := s.last.Wanted[1]; w.Use != failover.UseReady {
+			t.Fatalf("the steady instance is wanted as %+v", w)
+		}
+	}
+	if flips > 4 {
+		t.Errorf("%d flips within an hour", flips)
+	}
+}
+
+// TestTimeDoesNotMatterOnlyDifferences: the decision depends on no absolute
+// time.
+func TestTimeDoesNotMatterOnlyDifferences(t *testing.T) {
+	run := func(begin time.Time) string {
+		d := newDay(t, 5)
+		d.now = begin
+		for range 500 {
+			d.strike()
+			d.rounds(1)
+			fmt.Fprintln(&d.log, show(d.last))
+		}
+		return d.log.String()
+	}
+	if diff := cmp.Diff(run(start), run(start.Add(12345*time.Hour))); diff != "" {
+		t.Error(diff)
+	}
+}
