@@ -1,0 +1,27 @@
+package main
+
+import (
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"gocache.dev/operator/internal/agent/prog"
+)
+
+func newProg() *cobra.Command {
+	o := prog.Options{Clock: time.Now}
+	cmd := &cobra.Command{
+		Use:     "prog",
+		Short:   "Serve a go command as GOCACHEPROG: a shared read-only cache below a private one",
+		Example: `  GOCACHEPROG="gocache-agent prog --lower /snapshot/build --upper /tmp/cache" go build ./...`,
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			o.Stdin, o.Stdout, o.Stderr = cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr()
+			_, err := prog.Run(o)
+			return err
+		},
+	}
+	cmd.Flags().StringVar(&o.Lower, "lower", "", "build cache that is only read; the content of each hit is hashed")
+	cmd.Flags().StringVar(&o.Upper, "upper", "", "build cache for everything else")
+	return cmd
+}
