@@ -1,0 +1,17 @@
+package proxy
+
+import (
+	"context"
+	"time"
+)
+
+// Readiness opens readiness to the tests.
+type Readiness struct{ r *readiness }
+
+// NewReadiness makes one.
+func NewReadiness(check func() Report, timeout time.Duration, now func() time.Time) *Readiness {
+	return &Readiness{&readiness{check: check, timeout: timeout, now: now}}
+}
+
+// Report asks it.
+func (r *Readiness) Report(ctx context.Context) Report { return r.r.report(ctx) }
