@@ -1,7 +1,7 @@
 ##@ Code
 
 .PHONY: generate
-generate: generate-api generate-rbac ## Regenerate deep copies, CRDs and RBAC from the markers in the code
+generate: generate-api generate-rbac generate-docs ## Regenerate deep copies, CRDs, RBAC and the tables of the docs from the code
 
 .PHONY: generate-api
 generate-api: $(CONTROLLER_GEN)
@@ -11,6 +11,10 @@ generate-api: $(CONTROLLER_GEN)
 .PHONY: generate-rbac
 generate-rbac: $(CONTROLLER_GEN)
 	$(CONTROLLER_GEN) rbac:roleName=manager paths=./controllers/... output:rbac:dir=config/rbac
+
+.PHONY: generate-docs
+generate-docs: generate-api
+	go run ./hack/docs
 
 .PHONY: fmt
 fmt: ## Format all Go files

@@ -22,7 +22,7 @@ test: test-unit test-integration test-e2e ## Run every test: unit, integration (
 test-unit: ## Run the tests that need nothing but Go
 	@packages=$$($(LIST_TESTS) | grep -vF ' $(SERVER_PACKAGE) ' | cut -d' ' -f1); \
 	$(TEST_ENV) go test $(TEST_FLAGS) -timeout $(TEST_TIMEOUT) $$packages
-	cd hack/devcluster && $(TEST_ENV) go test $(TEST_FLAGS) -timeout $(TEST_TIMEOUT) ./...
+	@cd hack/devcluster && $(TEST_ENV) go test $(TEST_FLAGS) -timeout $(TEST_TIMEOUT) ./...
 
 .PHONY: test-integration
 test-integration: ## Run the tests that need a kube-apiserver and etcd

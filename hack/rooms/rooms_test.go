@@ -197,7 +197,9 @@ func TestDoors(t *testing.T) {
 		refused bool
 	}{
 		{"a package with its door", Package{Name: "a", Doc: "Package a.", GoFiles: []string{"a.go", "doc.go"}}, false},
-		{"a comment elsewhere", Package{Name: "a", Doc: "Package a.", GoFiles: []string{"a.go"}}, true},
+		{"a package of one file", Package{Name: "a", Doc: "Package a.", GoFiles: []string{"a.go"}}, false},
+		{"one file without a word", Package{Name: "a", GoFiles: []string{"a.go"}}, true},
+		{"a comment elsewhere", Package{Name: "a", Doc: "Package a.", GoFiles: []string{"a.go", "b.go"}}, true},
 		{"an empty door", Package{Name: "a", GoFiles: []string{"doc.go"}}, true},
 		{"nothing but tests", Package{Name: "a"}, true},
 		{"a program", Package{Name: "main", Doc: "Command a.", GoFiles: []string{"main.go"}}, false},
