@@ -541,14 +541,21 @@ type ModProxyStatus struct {
 	// lastFlip is the last move of weights.
 	// +optional
 	LastFlip *FlipStatus `json:"lastFlip,omitempty"`
+	// pinnedInstance serves alone since a failover request, until a failback
+	// request.
+	// +kubebuilder:validation:MaxLength=15
+	// +optional
+	PinnedInstance string `json:"pinnedInstance,omitempty"`
 	// recentFailbacks are the times of fail-backs within the last hour.
-	// +kubebuilder:validation:MaxItems=60
+	// +kubebuilder:validation:MaxItems=120
 	// +listType=atomic
 	// +optional
 	RecentFailbacks []metav1.Time `json:"recentFailbacks,omitempty"`
-	// flipsLastHour counts moves of weights within the last hour.
+	// recentFlips are the times of moves of weights within the last hour.
+	// +kubebuilder:validation:MaxItems=120
+	// +listType=atomic
 	// +optional
-	FlipsLastHour int32 `json:"flipsLastHour,omitempty"`
+	RecentFlips []metav1.Time `json:"recentFlips,omitempty"`
 	// lastHandledRequest echoes the request annotation.
 	// +optional
 	LastHandledRequest *RequestStatus `json:"lastHandledRequest,omitempty"`
@@ -572,9 +579,21 @@ type InstanceStatus struct {
 	// weightObserved in the router.
 	// +optional
 	WeightObserved int32 `json:"weightObserved"`
-	// failingProbe and since when.
+	// serving says that the instance is meant to serve now.
 	// +optional
-	FailingProbe *FailingProbe `json:"failingProbe,omitempty"`
+	Serving bool `json:"serving,omitempty"`
+	// failingProbes and since when.
+	// +kubebuilder:validation:MaxItems=6
+	// +listType=map
+	// +listMapKey=kind
+	// +optional
+	FailingProbes []FailingProbe `json:"failingProbes,omitempty"`
+	// outOfService: the instance was taken out although nothing is wrong with it.
+	// +optional
+	OutOfService bool `json:"outOfService,omitempty"`
+	// acquittedTime is when a person let a convicted instance in again.
+	// +optional
+	AcquittedTime *metav1.Time `json:"acquittedTime,omitempty"`
 	// healthySince is when the probes began to succeed.
 	// +optional
 	HealthySince *metav1.Time `json:"healthySince,omitempty"`

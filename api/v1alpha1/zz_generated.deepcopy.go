@@ -759,10 +759,16 @@ func (in *InstanceStatus) DeepCopyInto(out *InstanceStatus) {
 		*out = new(Conviction)
 		(*in).DeepCopyInto(*out)
 	}
-	if in.FailingProbe != nil {
-		in, out := &in.FailingProbe, &out.FailingProbe
-		*out = new(FailingProbe)
-		(*in).DeepCopyInto(*out)
+	if in.FailingProbes != nil {
+		in, out := &in.FailingProbes, &out.FailingProbes
+		*out = make([]FailingProbe, len(*in))
+		for i := range *in {
+			(*in)[i].DeepCopyInto(&(*out)[i])
+		}
+	}
+	if in.AcquittedTime != nil {
+		in, out := &in.AcquittedTime, &out.AcquittedTime
+		*out = (*in).DeepCopy()
 	}
 	if in.HealthySince != nil {
 		in, out := &in.HealthySince, &out.HealthySince
@@ -1003,6 +1009,13 @@ func (in *ModProxyStatus) DeepCopyInto(out *ModProxyStatus) {
 	}
 	if in.RecentFailbacks != nil {
 		in, out := &in.RecentFailbacks, &out.RecentFailbacks
+		*out = make([]v1.Time, len(*in))
+		for i := range *in {
+			(*in)[i].DeepCopyInto(&(*out)[i])
+		}
+	}
+	if in.RecentFlips != nil {
+		in, out := &in.RecentFlips, &out.RecentFlips
 		*out = make([]v1.Time, len(*in))
 		for i := range *in {
 			(*in)[i].DeepCopyInto(&(*out)[i])

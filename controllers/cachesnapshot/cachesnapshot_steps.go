@@ -15,6 +15,7 @@ import (
 	"gocache.dev/operator/internal/kube/apply"
 	"gocache.dev/operator/internal/kube/conditions"
 	"gocache.dev/operator/internal/kube/jobrun"
+	"gocache.dev/operator/internal/kube/podspec"
 	"gocache.dev/operator/internal/kube/volume"
 	"gocache.dev/operator/internal/plan/verification"
 )
@@ -174,11 +175,9 @@ func (r *Reconciler) job(ctx context.Context, s *scope, claim string) (jobrun.Sp
 	}
 	return jobrun.Spec{
 		Namespace: s.snapshot.Namespace, Name: childName(s.snapshot), Labels: labels,
-		Image:   r.Images.Operator,
-		Command: verifyCommand(source.Layers),
-		Volumes: []corev1.Volume{{Name: "clone", VolumeSource: corev1.VolumeSource{
-			PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: claim},
-		}}},
+		Image:     r.Images.Operator,
+		Command:   verifyCommand(source.Layers),
+		Volumes:   []corev1.Volume{podspec.Claim("clone", claim)},
 		Mounts:    []corev1.VolumeMount{{Name: "clone", MountPath: cacheDir, ReadOnly: true}},
 		Template:  s.snapshot.Spec.PodTemplate,
 		Resources: s.snapshot.Spec.Verification.Resources,

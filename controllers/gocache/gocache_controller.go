@@ -92,10 +92,14 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if reportErr := r.report(ctx, s, err); reportErr != nil {
 		return ctrl.Result{}, errors.Join(err, reportErr)
 	}
-	if conditions.Stalled(err) != nil {
+	switch {
+	case err == nil:
+		return ctrl.Result{RequeueAfter: s.wake}, nil
+	case conditions.Stalled(err) != nil: // no use in hurrying
 		return ctrl.Result{RequeueAfter: stalledInterval}, nil
+	default:
+		return ctrl.Result{}, err
 	}
-	return ctrl.Result{RequeueAfter: s.wake}, err
 }
 
 // pass runs all steps. A step that fails does not keep the others from theirs.

@@ -19,6 +19,7 @@ import (
 	warmreport "gocache.dev/operator/internal/domain/warmup"
 	"gocache.dev/operator/internal/kube/apply"
 	"gocache.dev/operator/internal/kube/jobrun"
+	"gocache.dev/operator/internal/kube/podspec"
 	"gocache.dev/operator/internal/plan/naming"
 	"gocache.dev/operator/internal/plan/request"
 	"gocache.dev/operator/internal/plan/schedule"
@@ -194,8 +195,7 @@ func (r *Reconciler) writer(s *scope) *batchv1.Job {
 	command = append(command, "--modcache", s.layerDir(v1alpha1.LayerModules, goenv.ModuleCache(mount)))
 	command = append(command, "--buildcache", s.layerDir(v1alpha1.LayerBuild, goenv.BuildCache(mount)))
 	volumes := []corev1.Volume{
-		{Name: "cache", VolumeSource: corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: cache.Name}}},
-		emptyDir("tmp"), emptyDir("tools"),
+		podspec.Claim("cache", cache.Name), podspec.EmptyDir("tmp"), podspec.EmptyDir("tools"),
 	}
 	mounts := []corev1.VolumeMount{
 		{Name: "cache", MountPath: mount}, {Name: "tmp", MountPath: "/tmp"}, {Name: "tools", MountPath: toolsDir, ReadOnly: true},
@@ -204,7 +204,7 @@ func (r *Reconciler) writer(s *scope) *batchv1.Job {
 		Namespace: cache.Namespace, Name: naming.Child(cache.Name, naming.Writer), Labels: labels, Annotations: annotations,
 		Image: r.toolchainImage(cache), Env: env,
 		Init: []corev1.Container{{
-			Name: "agent", Image: r.Images.Operator, Command: []string{"/gocache-agent", "install", toolsDir},
+			Name: "install", Image: r.Images.Operator, Command: []string{"/gocache-agent", "install", toolsDir},
 			VolumeMounts: []corev1.VolumeMount{{Name: "tools", MountPath: toolsDir}},
 		}},
 		Template: cache.Spec.PodTemplate, Ownership: cache.Spec.Storage.Ownership, Platform: cache.Spec.Platform,
@@ -248,10 +248,6 @@ func sourceVolume(name string, i int, src source, annotations map[string]string)
 		}}}})
 	}
 	return corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{Sources: projections}}}
-}
-
-func emptyDir(name string) corev1.Volume {
-	return corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}}
 }
 
 // layerDir is where a layer lies: on the claim, or nowhere that lasts.

@@ -1,0 +1,177 @@
+// Package podspec builds what all pods of the operator have in common: the
+// user's bounded template, the ownership of files, and Pod Security
+// "restricted".
+package podspec
+
+import (
+	"encoding/json"
+	"maps"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/utils/ptr"
+
+	"gocache.dev/operator/api/v1alpha1"
+)
+
+// Restricted is the security context of every container.
+func Restricted() *corev1.SecurityContext {
+	return &corev1.SecurityContext{
+		AllowPrivilegeEscalation: ptr.To(false),
+		ReadOnlyRootFilesystem:   ptr.To(true),
+		Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+	}
+}
+
+// Security is the security context of a pod under an ownership; nil leaves the
+// ids to the platform.
+func Security(o *v1alpha1.Ownership) *corev1.PodSecurityContext {
+	sc := &corev1.PodSecurityContext{
+		RunAsNonRoot:   ptr.To(true),
+		SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
+	}
+	if o == nil {
+		return sc
+	}
+	sc.RunAsUser, sc.RunAsGroup, sc.FSGroup = o.RunAsUser, o.RunAsGroup, o.FSGroup
+	if o.FSGroup != nil {
+		// Always would rewrite the mode of every file at each mount.
+		sc.FSGroupChangePolicy = ptr.To(corev1.FSGroupChangeOnRootMismatch)
+	}
+	return sc
+}
+
+// Metadata are the labels and annotations of a pod: the template's, and ours
+// over them, since selectors rely on those.
+func Metadata(t *v1alpha1.PodTemplate, ours map[string]string) (labels, annotations map[string]string) {
+	labels, annotations = map[string]string{}, map[string]string{}
+	if t != nil {
+		maps.Copy(labels, t.Labels)
+		maps.Copy(annotations, t.Annotations)
+	}
+	maps.Copy(labels, ours)
+	labels[v1alpha1.ManagedByLabel] = v1alpha1.ManagedByValue
+	return labels, annotations
+}
+
+// Place says where a pod may run: by the template, and on nodes of a platform
+// (GOOS/GOARCH; empty is any).
+func Place(pod *corev1.PodSpec, t *v1alpha1.PodTemplate, platform string) {
+	selector := map[string]string{}
+	if t != nil {
+		maps.Copy(selector, t.NodeSelector)
+		pod.PriorityClassName = t.PriorityClassName
+		for _, secret := range t.ImagePullSecrets {
+			pod.ImagePullSecrets = append(pod.ImagePullSecrets, corev1.LocalObjectReference{Name: secret.Name})
+		}
+		for _, tol := range t.Tolerations {
+			pod.Tolerations = append(pod.Tolerations, corev1.Toleration{
+				Key: tol.Key, Operator: corev1.TolerationOperator(tol.Operator), Value: tol.Value,
+				Effect: corev1.TaintEffect(tol.Effect), TolerationSeconds: tol.TolerationSeconds,
+			})
+		}
+		pod.Affinity = Affinity(t.Affinity)
+	}
+	if goos, goarch, ok := strings.Cut(platform, "/"); ok {
+		selector[corev1.LabelOSStable], selector[corev1.LabelArchStable] = goos, goarch
+	}
+	if len(selector) > 0 {
+		pod.NodeSelector = selector
+	}
+}
+
+// Affinity turns our bounded type into the core one. Both have the same field
+// names.
+func Affinity(a *v1alpha1.Affinity) *corev1.Affinity {
+	if a == nil {
+		return nil
+	}
+	out := &corev1.Affinity{}
+	b, err := json.Marshal(a)
+	if err == nil {
+		err = json.Unmarshal(b, out)
+	}
+	if err != nil { // plain strings and integers: cannot fail
+		panic("affinity: " + err.Error())
+	}
+	return out
+}
+
+// Near adds to a pod's required node affinity. Terms are alternatives, so each
+// of the one must hold together with one of the other. Nil adds nothing.
+func Near(pod *corev1.PodSpec, near *corev1.NodeSelector) {
+	if near == nil {
+		return
+	}
+	if pod.Affinity == nil {
+		pod.Affinity = &corev1.Affinity{}
+	}
+	if pod.Affinity.NodeAffinity == nil {
+		pod.Affinity.NodeAffinity = &corev1.NodeAffinity{}
+	}
+	node := pod.Affinity.NodeAffinity
+	had := node.RequiredDuringSchedulingIgnoredDuringExecution
+	if had == nil || len(had.NodeSelectorTerms) == 0 {
+		node.RequiredDuringSchedulingIgnoredDuringExecution = near.DeepCopy()
+		return
+	}
+	both := &corev1.NodeSelector{}
+	for _, a := range had.NodeSelectorTerms {
+		for _, b := range near.NodeSelectorTerms {
+			both.NodeSelectorTerms = append(both.NodeSelectorTerms, corev1.NodeSelectorTerm{
+				MatchExpressions: slices.Concat(a.MatchExpressions, b.MatchExpressions),
+				MatchFields:      slices.Concat(a.MatchFields, b.MatchFields),
+			})
+		}
+	}
+	node.RequiredDuringSchedulingIgnoredDuringExecution = both
+}
+
+// Resources are the first that is set: the action's, the template's, or a
+// small request.
+func Resources(action *v1alpha1.Resources, t *v1alpha1.PodTemplate) corev1.ResourceRequirements {
+	r := action
+	if r == nil && t != nil {
+		r = t.Resources
+	}
+	if r == nil {
+		return corev1.ResourceRequirements{Requests: corev1.ResourceList{
+			corev1.ResourceCPU: resource.MustParse("100m"), corev1.ResourceMemory: resource.MustParse("128Mi"),
+		}}
+	}
+	return corev1.ResourceRequirements{Requests: resourceList(r.Requests), Limits: resourceList(r.Limits)}
+}
+
+func resourceList(m map[string]resource.Quantity) corev1.ResourceList {
+	if len(m) == 0 {
+		return nil
+	}
+	list := corev1.ResourceList{}
+	for k, v := range m {
+		list[corev1.ResourceName(k)] = v
+	}
+	return list
+}
+
+// Env are environment variables in the order of their names.
+func Env(env map[string]string) []corev1.EnvVar {
+	vars := make([]corev1.EnvVar, 0, len(env))
+	for _, name := range slices.Sorted(maps.Keys(env)) {
+		vars = append(vars, corev1.EnvVar{Name: name, Value: env[name]})
+	}
+	return vars
+}
+
+// EmptyDir is a volume that lasts as long as its pod.
+func EmptyDir(name string) corev1.Volume {
+	return corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}}
+}
+
+// Claim is a volume that a claim stands for.
+func Claim(name, claim string) corev1.Volume {
+	return corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{
+		PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: claim},
+	}}
+}
