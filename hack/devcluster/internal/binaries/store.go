@@ -37,6 +37,19 @@ func (e Entry) Bin() string { return filepath.Join(e.dir, "bin") }
 // CRDs is the folder of the VolumeSnapshot CRDs.
 func (e Entry) CRDs() string { return filepath.Join(e.dir, "crd") }
 
+// Manifests are the CRDs as YAML documents.
+func (e Entry) Manifests() ([]byte, error) {
+	var all []byte
+	for _, name := range crdFiles {
+		b, err := os.ReadFile(filepath.Join(e.CRDs(), name))
+		if err != nil {
+			return nil, err
+		}
+		all = append(append(all, b...), "\n---\n"...)
+	}
+	return all, nil
+}
+
 // Envtest is what KUBEBUILDER_ASSETS is to be set to.
 func (e Entry) Envtest() string { return filepath.Join(e.dir, "envtest") }
 

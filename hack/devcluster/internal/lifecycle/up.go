@@ -95,13 +95,9 @@ func (m *Manager) reuse(ctx context.Context) (cluster.Record, bool, error) {
 func startStopped(ctx context.Context, record cluster.Record) error {
 	control := node.NewControl(record.Paths().Control())
 	components, err := control.Components(ctx)
-	if err != nil {
-		return err
-	}
 	for _, c := range components {
-		if c.State == node.Stopped {
-			err = errors.Join(err, control.Tell(ctx, c.Name, node.Start))
-		}
+		// Also one that still runs: it may be on its way to being stopped.
+		err = errors.Join(err, control.Tell(ctx, c.Name, node.Start))
 	}
 	return err
 }
@@ -271,7 +267,7 @@ func (m *Manager) bootstrap(ctx context.Context, record cluster.Record, entry bi
 		if err := wait("API server is ready", client.Ready); err != nil {
 			return err
 		}
-		return m.apply(ctx, record, entry)
+		return m.apply(ctx, client, record.Spec, entry)
 	})
 	if err := group.Wait(); err != nil {
 		return err
@@ -333,31 +329,21 @@ func (m *Manager) importImages(ctx context.Context, record cluster.Record, archi
 	return nil
 }
 
-// apply creates the CRDs first: a class of a kind that does not exist yet would
-// be refused.
-func (m *Manager) apply(ctx context.Context, record cluster.Record, entry binaries.Entry) error {
-	if err := kubectlApply(ctx, record, nil, entry.CRDs()); err != nil {
-		return err
-	}
-	manifests, err := config.Manifests(record.Spec)
+// apply creates the CRDs first: what is of their kinds is tried again until they
+// are served.
+func (m *Manager) apply(ctx context.Context, client *apiclient.Client, spec cluster.Spec, entry binaries.Entry) error {
+	manifests, err := entry.Manifests()
 	if err != nil {
 		return err
 	}
-	err = apiclient.Wait(ctx, stageTimeout, func(ctx context.Context) error {
-		return kubectlApply(ctx, record, manifests, "-")
-	})
-	if err == nil {
-		m.Reporter.Stage("CRDs, CoreDNS and storage classes are created")
+	own, err := config.Manifests(spec)
+	if err != nil {
+		return err
 	}
-	return err
-}
-
-func kubectlApply(ctx context.Context, record cluster.Record, stdin []byte, file string) error {
-	cmd := Kubectl(ctx, record, "apply", "--server-side", "--force-conflicts", "--field-manager=devcluster", "-f", file)
-	cmd.Stdin = bytes.NewReader(stdin)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("kubectl apply: %w: %s", err, out)
+	if err := client.Apply(ctx, stageTimeout, append(manifests, own...)); err != nil {
+		return err
 	}
+	m.Reporter.Stage("CRDs, CoreDNS and storage classes are created")
 	return nil
 }
 
