@@ -10,7 +10,10 @@ import (
 
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
 
@@ -47,8 +50,18 @@ func followFile(ctx context.Context, intent *Intent, file string, interval time.
 // followConfigMap watches one ConfigMap by name, with the field selector
 // without which a Role restricted to that name does not allow it.
 func followConfigMap(ctx context.Context, intent *Intent, client kubernetes.Interface, namespace, name string, log logr.Logger) error {
-	lw := cache.NewListWatchFromClient(client.CoreV1().RESTClient(), "configmaps", namespace,
-		fields.OneTermEqualSelector("metadata.name", name))
+	byName := fields.OneTermEqualSelector("metadata.name", name).String()
+	configMaps := client.CoreV1().ConfigMaps(namespace)
+	lw := cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
+			options.FieldSelector = byName
+			return configMaps.List(ctx, options)
+		},
+		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
+			options.FieldSelector = byName
+			return configMaps.Watch(ctx, options)
+		},
+	}, client)
 	informer := cache.NewSharedInformer(lw, &corev1.ConfigMap{}, 0)
 	offer := func(object any) {
 		cm, ok := object.(*corev1.ConfigMap)
