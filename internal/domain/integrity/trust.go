@@ -87,3 +87,9 @@ func (t *Trust) mod(m module.Version) []modcache.Sum {
 	}
 	return t.mods[m]
 }
+
+// Knows reports whether trust data names the contents, and the go.mod, of a
+// version.
+func (t *Trust) Knows(m module.Version) (contents, goMod bool) {
+	return len(t.zip(m)) > 0, len(t.mod(m)) > 0
+}

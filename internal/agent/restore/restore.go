@@ -1,0 +1,311 @@
+package restore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"gocache.dev/operator/internal/agent/volume"
+	"gocache.dev/operator/internal/domain/integrity"
+	"gocache.dev/operator/internal/domain/integrity/tree"
+	"gocache.dev/operator/internal/domain/modcache"
+)
+
+// Options are the command's flags.
+type Options struct {
+	From string // root of a volume, only read
+	To   string // directory to fill; must be empty
+	// ModDir and BuildDir are the caches' directories below both roots.
+	ModDir   string
+	BuildDir string
+	Workers  int
+	NoVerify bool
+	Clock    func() time.Time
+}
+
+// Result is the report.
+type Result struct {
+	Files           int                `json:"files"`
+	Bytes           int64              `json:"bytes"`
+	Cloned          int                `json:"cloned"`  // files that share their blocks with the source
+	Skipped         int                `json:"skipped"` // half-written or not regular
+	DurationSeconds float64            `json:"durationSeconds"`
+	Verdict         *integrity.Verdict `json:"verdict,omitempty"`
+}
+
+// Run restores.
+func Run(ctx context.Context, o Options) (Result, error) {
+	start := o.Clock()
+	r := &restoring{Options: o}
+	err := r.all(ctx)
+	r.result.DurationSeconds = o.Clock().Sub(start).Round(time.Millisecond).Seconds()
+	return r.result, err
+}
+
+type restoring struct {
+	Options
+	result Result
+	files  chan file
+	done   chan file
+}
+
+// file is one file to copy, by its path below the roots.
+type file struct {
+	path   string
+	bytes  int64
+	cloned bool
+}
+
+func (r *restoring) all(ctx context.Context) error {
+	if err := r.target(); err != nil {
+		return err
+	}
+	if err := r.copyAll(ctx); err != nil {
+		return fmt.Errorf("restore: %w", err)
+	}
+	if r.BuildDir != "" && exists(filepath.Join(r.To, r.BuildDir)) {
+		if err := volume.Keep(filepath.Join(r.To, r.BuildDir), r.Clock()); err != nil {
+			return fmt.Errorf("restore: %w", err)
+		}
+	}
+	if r.NoVerify {
+		return nil
+	}
+	return r.verify(ctx)
+}
+
+// target refuses a directory that holds anything: merged caches would be
+// neither the one nor the other.
+func (r *restoring) target() error {
+	if err := os.MkdirAll(r.To, 0o775); err != nil { //nolint:gosec // shared by the volume's group
+		return err
+	}
+	entries, err := os.ReadDir(r.To)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if e.Name() != "lost+found" {
+			return fmt.Errorf("restore: %s is not empty: it holds %s", r.To, e.Name())
+		}
+	}
+	return nil
+}
+
+func exists(name string) bool {
+	_, err := os.Stat(name)
+	return err == nil
+}
+
+func (r *restoring) verify(ctx context.Context) error {
+	o := integrity.Options{Workers: r.Workers, Now: r.Clock()}
+	if dir := filepath.Join(r.To, r.ModDir); r.ModDir != "" && exists(dir) {
+		o.ModCache = dir
+	}
+	if dir := filepath.Join(r.To, r.BuildDir); r.BuildDir != "" && exists(dir) {
+		o.BuildCache = dir
+	}
+	v, err := integrity.Check(ctx, o)
+	if err != nil {
+		return err
+	}
+	r.result.Verdict = &v
+	return nil
+}
+
+// copyAll lists with one goroutine and copies with many: making files is what
+// takes the time.
+func (r *restoring) copyAll(ctx context.Context) error {
+	from, err := tree.Open(r.From)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = from.Close() }()
+	to, err := os.OpenRoot(r.To)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = to.Close() }()
+	r.files, r.done = make(chan file, 256), make(chan file, 256)
+	group, ctx := errgroup.WithContext(ctx)
+	var dirs []dirMode
+	group.Go(func() error {
+		defer close(r.files)
+		var err error
+		dirs, err = r.list(ctx, from, to, ".")
+		return err
+	})
+	var workers errgroup.Group
+	for range max(r.Workers, 4) {
+		workers.Go(func() error { return r.copyFiles(ctx, from, to) })
+	}
+	group.Go(func() error { defer close(r.done); return workers.Wait() })
+	group.Go(func() error {
+		for f := range r.done {
+			r.result.Files++
+			r.result.Bytes += f.bytes
+			if f.cloned {
+				r.result.Cloned++
+			}
+		}
+		return nil
+	})
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	// Read-only directories only now that they are filled.
+	for _, d := range dirs {
+		if err := to.Chmod(d.path, d.mode); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+type dirMode struct {
+	path string
+	mode fs.FileMode
+}
+
+// list makes the directories and sends the files. Downloads come before
+// extracted modules, so that in a copy of a cache in use no module is there
+// without what it was extracted from.
+func (r *restoring) list(ctx context.Context, d *tree.Dir, to *os.Root, rel string) ([]dirMode, error) {
+	var dirs []dirMode
+	var subs []string
+	err := d.Each(func(e tree.Entry) error {
+		p := path.Join(rel, e.Name)
+		switch {
+		case r.halfWritten(p, e):
+			r.result.Skipped++
+		case e.Type == tree.Directory:
+			subs = append(subs, e.Name)
+		case e.Type == tree.Regular:
+			select {
+			case r.files <- file{path: p}:
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+		default:
+			r.result.Skipped++
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	// "cache" holds the downloads and sorts before what has a dot in its name
+	// only by luck: it is put first.
+	for i, name := range subs {
+		if name == "cache" {
+			subs[0], subs[i] = subs[i], subs[0]
+		}
+	}
+	for _, name := range subs {
+		p := path.Join(rel, name)
+		below, err := r.listSub(ctx, d, to, name, p)
+		if err != nil {
+			return nil, err
+		}
+		dirs = append(dirs, below...)
+	}
+	return dirs, nil
+}
+
+func (r *restoring) listSub(ctx context.Context, d *tree.Dir, to *os.Root, name, p string) ([]dirMode, error) {
+	sub, err := d.Sub(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = sub.Close() }()
+	info, err := sub.Stat(".")
+	if err != nil {
+		return nil, err
+	}
+	if err := to.MkdirAll(p, 0o775); err != nil {
+		return nil, err
+	}
+	dirs, err := r.list(ctx, sub, to, p)
+	return append(dirs, dirMode{p, info.Mode}), err
+}
+
+// halfWritten reports what the go command does not count as there yet.
+func (r *restoring) halfWritten(p string, e tree.Entry) bool {
+	inMod, ok := strings.CutPrefix(p, r.ModDir+"/")
+	if r.ModDir == "" || !ok {
+		return false
+	}
+	if strings.HasPrefix(inMod, modcache.DownloadDir+"/") {
+		_, kind := modcache.SplitName(e.Name)
+		return kind == modcache.Temp && e.Type == tree.Regular
+	}
+	if e.Type != tree.Directory || !strings.Contains(e.Name, "@") {
+		return false
+	}
+	m, err := modcache.ParseDir(inMod)
+	if err != nil {
+		return false
+	}
+	at, err := modcache.Escape(m)
+	if err != nil {
+		return false
+	}
+	return exists(filepath.Join(r.From, r.ModDir, filepath.FromSlash(at.File(modcache.Partial))))
+}
+
+func (r *restoring) copyFiles(ctx context.Context, from *tree.Dir, to *os.Root) error {
+	buf := make([]byte, 256<<10)
+	for f := range r.files {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		err := copyOne(from, to, &f, buf)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // vanished since it was listed
+		}
+		if err != nil {
+			return err
+		}
+		r.done <- f
+	}
+	return nil
+}
+
+func copyOne(from *tree.Dir, to *os.Root, f *file, buf []byte) error {
+	dir, name := path.Split(f.path)
+	d := from
+	if dir != "" {
+		sub, err := from.Sub(strings.TrimSuffix(dir, "/"))
+		if err != nil {
+			return err
+		}
+		defer func() { _ = sub.Close() }()
+		d = sub
+	}
+	src, err := d.Open(name)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = src.Close() }()
+	dst, err := to.OpenFile(f.path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	f.bytes = src.Size()
+	if f.cloned = clone(dst, src.FD()); !f.cloned {
+		f.bytes, err = io.CopyBuffer(struct{ io.Writer }{dst}, struct{ io.Reader }{&src}, buf)
+	}
+	return errors.Join(err, dst.Chmod(src.Info().Mode), dst.Close())
+}

@@ -1,0 +1,275 @@
+package trim
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"strings"
+
+	"golang.org/x/mod/module"
+	"golang.org/x/mod/semver"
+
+	"gocache.dev/operator/internal/domain/integrity"
+	"gocache.dev/operator/internal/domain/integrity/tree"
+	"gocache.dev/operator/internal/domain/modcache"
+)
+
+const toolchainModule = "golang.org/toolchain"
+
+// moduleTrim is a plan for a module cache.
+type moduleTrim struct {
+	Options
+	victims []victim
+	before  int64
+	bytes   int64
+}
+
+// victim is a version that is to go, or the contents of one whose go.mod stays.
+type victim struct {
+	modcache.Escaped
+	version module.Version
+	keepMod bool
+	bytes   int64
+}
+
+func planModules(o Options) (*moduleTrim, error) {
+	keep := integrity.NewTrust()
+	for _, name := range o.KeepGoSum {
+		f, err := os.Open(name) //nolint:gosec // the caller names the file
+		if err != nil {
+			return nil, err
+		}
+		if err := errors.Join(keep.AddGoSum(name, f), f.Close()); err != nil {
+			return nil, err
+		}
+	}
+	root, err := tree.Open(o.ModCache)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = root.Close() }()
+	contents, err := modcache.Scan(root)
+	if err != nil {
+		return nil, err
+	}
+	t := &moduleTrim{Options: o}
+	var candidates []victim
+	newest := newestToolchain(contents.Versions)
+	for i := range contents.Versions {
+		v := &contents.Versions[i]
+		at := v.Escaped()
+		size, err := sizeOf(root, at)
+		if err != nil {
+			return nil, err
+		}
+		t.before += size
+		contentsNamed, modNamed := keep.Knows(v.Version)
+		hasContents := v.Extracted || v.Files.Has(modcache.Zip)
+		if contentsNamed || v.Version == newest || modNamed && !hasContents {
+			continue
+		}
+		candidates = append(candidates, victim{at, v.Version, modNamed, size})
+	}
+	// Toolchains are the largest and the quickest to go out of use.
+	slices.SortStableFunc(candidates, func(a, b victim) int {
+		return cmp.Or(-compareBool(a.version.Path == toolchainModule, b.version.Path == toolchainModule), cmp.Compare(b.bytes, a.bytes), modcache.Compare(a.version, b.version))
+	})
+	for _, c := range candidates {
+		if o.MaxModSize > 0 && t.before-t.bytes <= o.MaxModSize {
+			break
+		}
+		t.victims = append(t.victims, c)
+		t.bytes += c.bytes
+	}
+	return t, nil
+}
+
+func compareBool(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return 1
+	}
+	return -1
+}
+
+// newestToolchain stays: somebody's go.mod asks for it, though no go.sum does.
+func newestToolchain(versions []modcache.Version) module.Version {
+	var newest module.Version
+	for i := range versions {
+		v := versions[i].Version
+		if v.Path != toolchainModule || !versions[i].Extracted && !versions[i].Files.Has(modcache.Zip) {
+			continue
+		}
+		if newest.Path == "" || semver.Compare(goVersion(v.Version), goVersion(newest.Version)) > 0 {
+			newest = v
+		}
+	}
+	return newest
+}
+
+// goVersion is v0.0.1-go1.26.8.linux-amd64 as a version that can be compared.
+func goVersion(v string) string {
+	_, v, _ = strings.Cut(v, "-go")
+	parts := strings.SplitN(v, ".", 4)
+	if len(parts) < 3 {
+		return "v" + v
+	}
+	return "v" + strings.Join(parts[:3], ".")
+}
+
+// sizeOf is the size of a version's files in bytes.
+func sizeOf(root *tree.Dir, at modcache.Escaped) (int64, error) {
+	total := int64(0)
+	for _, k := range []modcache.Kind{modcache.Zip, modcache.Mod, modcache.Info} {
+		dir, name := path.Split(at.File(k))
+		d, err := root.Sub(strings.TrimSuffix(dir, "/"))
+		if err != nil {
+			if errors.Is(err, fs.ErrNotExist) {
+				break
+			}
+			return 0, err
+		}
+		info, err := d.Stat(name)
+		total += info.Size
+		if err = errors.Join(ignoreGone(err), d.Close()); err != nil {
+			return 0, err
+		}
+	}
+	d, err := root.Sub(at.Dir())
+	if err != nil {
+		return total, ignoreGone(err)
+	}
+	size, err := treeSize(d)
+	return total + size, err
+}
+
+func treeSize(d *tree.Dir) (total int64, err error) {
+	err = d.Each(func(e tree.Entry) error {
+		if e.Type == tree.Directory {
+			sub, err := d.Sub(e.Name)
+			if err != nil {
+				return err
+			}
+			n, err := treeSize(sub)
+			total += n
+			return err
+		}
+		info, err := d.Stat(e.Name)
+		total += info.Size
+		return err
+	})
+	return total, errors.Join(err, d.Close())
+}
+
+func (t *moduleTrim) share() *Share {
+	s := &Share{Entries: len(t.victims), Bytes: t.bytes, BeforeBytes: t.before}
+	for _, v := range t.victims[:min(len(t.victims), maxListed)] {
+		s.Versions = append(s.Versions, v.version.String())
+	}
+	return s
+}
+
+func (t *moduleTrim) digest() string {
+	h := sha256.New()
+	for _, v := range t.victims {
+		_, _ = fmt.Fprintf(h, "%s %t\n", v.version, v.keepMod)
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// apply removes versions. The extracted module goes first, out of reach by a
+// rename: half a directory without a mark would be compiled.
+func (t *moduleTrim) apply() (int, error) {
+	root, err := os.OpenRoot(t.ModCache)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = root.Close() }()
+	trash := path.Join("cache", "trim-trash")
+	if err := emptyTrash(root, trash); err != nil {
+		return 0, err
+	}
+	lists := map[string]bool{}
+	for i, v := range t.victims {
+		if err := t.removeVersion(root, v, path.Join(trash, fmt.Sprint(i))); err != nil {
+			return i, fmt.Errorf("%s: %w", v.version, err)
+		}
+		lists[v.VersionDir()] = true
+	}
+	for dir := range lists {
+		if err := rewriteList(root, dir); err != nil {
+			return len(t.victims), err
+		}
+	}
+	return len(t.victims), emptyTrash(root, trash)
+}
+
+func (t *moduleTrim) removeVersion(root *os.Root, v victim, trash string) error {
+	if _, err := root.Lstat(v.Dir()); err == nil {
+		if err := root.MkdirAll(path.Dir(trash), 0o775); err != nil {
+			return err
+		}
+		// A directory that is not writable cannot be moved to another parent.
+		if err := root.Chmod(v.Dir(), 0o775); err != nil {
+			return err
+		}
+		if err := root.Rename(v.Dir(), trash); err != nil {
+			return err
+		}
+	}
+	kinds := []modcache.Kind{modcache.Zip, modcache.Ziphash, modcache.Partial}
+	if !v.keepMod {
+		kinds = append(kinds, modcache.Mod, modcache.Info, modcache.Lock)
+	}
+	for _, k := range kinds {
+		if err := ignoreGone(root.Remove(v.File(k))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// emptyTrash removes what was renamed away, in this run or in one that died.
+func emptyTrash(root *os.Root, trash string) error {
+	err := fs.WalkDir(root.FS(), trash, func(name string, d fs.DirEntry, err error) error {
+		if err != nil || !d.IsDir() {
+			return err
+		}
+		return root.Chmod(name, 0o775)
+	})
+	return errors.Join(ignoreGone(err), root.RemoveAll(trash))
+}
+
+// rewriteList makes a list of versions anew from the .mod files that are left,
+// as the go command does.
+func rewriteList(root *os.Root, dir string) error {
+	d, err := root.Open(dir)
+	if err != nil {
+		return ignoreGone(err)
+	}
+	names, err := d.Readdirnames(-1)
+	if err = errors.Join(err, d.Close()); err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	var versions []string
+	for _, name := range names {
+		escaped, kind := modcache.SplitName(name)
+		if kind != modcache.Mod {
+			continue
+		}
+		if v, err := module.UnescapeVersion(escaped); err == nil && module.CanonicalVersion(v) == v {
+			versions = append(versions, v)
+		}
+	}
+	semver.Sort(versions)
+	return root.WriteFile(path.Join(dir, "list"), modcache.FormatList(versions), 0o664)
+}

@@ -1,0 +1,123 @@
+package trim
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"time"
+
+	"gocache.dev/operator/internal/domain/buildcache"
+)
+
+// Options are the command's flags.
+type Options struct {
+	BuildCache string
+	MaxSize    int64
+	MaxAge     time.Duration
+	MinAge     time.Duration
+	Grace      time.Duration // between the removal of entries and of outputs
+
+	ModCache   string
+	KeepGoSum  []string // what these name stays
+	MaxModSize int64    // 0: all that is not kept goes
+	// Exclusive says that no build uses the module cache now.
+	Exclusive bool
+
+	PlanOnly bool
+	Approved string    // the plan's digest must be this
+	AsOf     time.Time // what ages are measured against; default: now
+
+	Clock func() time.Time
+}
+
+// Result says what would be, or was, removed.
+type Result struct {
+	Digest  string    `json:"digest"` // of the plan
+	AsOf    time.Time `json:"asOf"`
+	Applied bool      `json:"applied"`
+	Build   *Share    `json:"build,omitempty"`
+	Modules *Share    `json:"modules,omitempty"`
+}
+
+// Share is one cache's part.
+type Share struct {
+	Entries     int      `json:"entries"` // action entries, or module versions
+	Outputs     int      `json:"outputs,omitempty"`
+	Bytes       int64    `json:"bytes"`
+	BeforeBytes int64    `json:"beforeBytes"`
+	Removed     int      `json:"removed"`
+	Spared      int      `json:"spared,omitempty"` // were used again meanwhile
+	Versions    []string `json:"versions,omitempty"`
+}
+
+// ErrUsage says that the options make no sense together.
+var ErrUsage = errors.New("usage")
+
+// ErrChanged says that the plan is not the one that was approved.
+var ErrChanged = errors.New("the plan has changed since it was approved")
+
+const maxListed = 50
+
+// Run plans, and applies the plan unless only the plan is wanted.
+func Run(ctx context.Context, o Options) (Result, error) {
+	if o.AsOf.IsZero() {
+		o.AsOf = o.Clock()
+	}
+	if err := o.validate(); err != nil {
+		return Result{}, err
+	}
+	r := Result{AsOf: o.AsOf}
+	h := sha256.New()
+	var build *buildTrim
+	var modules *moduleTrim
+	var err error
+	if o.BuildCache != "" {
+		if build, err = planBuild(o); err != nil {
+			return r, fmt.Errorf("build cache: %w", err)
+		}
+		r.Build = build.share()
+		_, _ = h.Write([]byte(build.plan.Digest())) // a hash never fails
+	}
+	if o.ModCache != "" {
+		if modules, err = planModules(o); err != nil {
+			return r, fmt.Errorf("module cache: %w", err)
+		}
+		r.Modules = modules.share()
+		_, _ = h.Write([]byte(modules.digest()))
+	}
+	r.Digest = "sha256:" + hex.EncodeToString(h.Sum(nil))
+	if o.PlanOnly {
+		return r, nil
+	}
+	if o.Approved != "" && o.Approved != r.Digest {
+		return r, fmt.Errorf("%w: it is %s now, not %s", ErrChanged, r.Digest, o.Approved)
+	}
+	if modules != nil {
+		if r.Modules.Removed, err = modules.apply(); err != nil {
+			return r, fmt.Errorf("module cache: %w", err)
+		}
+	}
+	if build != nil {
+		if r.Build.Removed, r.Build.Spared, err = build.apply(ctx); err != nil {
+			return r, fmt.Errorf("build cache: %w", err)
+		}
+	}
+	r.Applied = true
+	return r, nil
+}
+
+func (o *Options) validate() error {
+	switch {
+	case o.BuildCache == "" && o.ModCache == "":
+		return fmt.Errorf("%w: nothing to trim: give --buildcache or --modcache", ErrUsage)
+	case o.ModCache != "" && !o.Exclusive && !o.PlanOnly:
+		return fmt.Errorf("%w: a module cache can only be trimmed while no build uses it: say so with --exclusive", ErrUsage)
+	case o.ModCache != "" && len(o.KeepGoSum) == 0:
+		return fmt.Errorf("%w: a module cache keeps no marks of use: say what stays with --keep-gosum", ErrUsage)
+	case o.MinAge < buildcache.MinAge && o.Grace > 0:
+		return fmt.Errorf("%w: --min-age below %s is only safe with no build running; then give --grace 0 too", ErrUsage, buildcache.MinAge)
+	}
+	return nil
+}
