@@ -125,7 +125,7 @@ func noticeOfPrime(s *scope, d populate.Decision) *notice {
 	case populate.Forbidden:
 		return warning(d.State, "the claim %s, through which the clone is made, was refused (for a moment the namespace's quota needs room for a second claim of this size); it is tried again: %s", prime, d.Detail)
 	case populate.Ready:
-		return normal(d.State, "cloning CacheSnapshot %s through claim %s", d.Snapshot, prime)
+		return normal(populate.Cloning, "cloning CacheSnapshot %s through claim %s", d.Snapshot, prime)
 	case populate.CloneSilent:
 		return warning(d.State, "claim %s waits for its volume and the provisioner has said nothing: see whether the CSI driver's controller runs", prime)
 	case populate.CloneFailing:

@@ -28,6 +28,18 @@ func TestRejectedNodeIsGivenBackToTheScheduler(t *testing.T) {
 	}
 	w.once("Warning NodeRejected", "node full", "no space on node full")
 
+	for range 5 { // the scheduler tries again and again
+		w.schedule("data", "full")
+		w.settle("data")
+	}
+	w.once("Warning NodeRejected")
+	w.now = w.now.Add(repeatAfter)
+	w.schedule("data", "full")
+	w.settle("data")
+	if n := w.told.count("Warning NodeRejected"); n != 2 {
+		t.Errorf("said %d times, want once in %s", n, repeatAfter)
+	}
+
 	w.schedule("data", "n2")
 	w.settle("data")
 	w.populated("data", "ci-1")

@@ -218,7 +218,7 @@ func TestProvisionersComplaintIsPassedOn(t *testing.T) {
 	if w.told.count("pool is gone") != 0 {
 		t.Error("other words for the same cause are said at once")
 	}
-	w.now = w.now.Add(rephraseAfter)
+	w.now = w.now.Add(repeatAfter)
 	w.settle("data")
 	w.once("Warning CloneFailing", "pool is gone")
 

@@ -20,7 +20,7 @@ func TestClaimIsFilledFromTheNewestVerifiedSnapshot(t *testing.T) {
 	w.schedule("data", "n1")
 	w.settle("data")
 	w.populated("data", "ci-2")
-	w.once("data: Normal Ready: cloning CacheSnapshot ci-2")
+	w.once("data: Normal Cloning: cloning CacheSnapshot ci-2")
 	w.once("data: Normal Populated: filled with a clone of CacheSnapshot ci-2")
 	if said := w.told.all(); len(said) != 2 {
 		t.Errorf("said more than that: %q", said)
