@@ -20,7 +20,7 @@ func newSelftest(o *options) *cobra.Command {
 			return selftest.Run(cmd.Context(), func(name string) (*lifecycle.Manager, error) {
 				own := *o
 				own.spec.Name, own.spec.StateDir = name, ""
-				return own.manager(reporter)
+				return own.manager(reporter.For(name))
 			}, reporter)
 		},
 	}

@@ -320,10 +320,15 @@ func (m *Manager) importImages(ctx context.Context, record cluster.Record, archi
 	if err := wait("containerd is ready", store.ready); err != nil {
 		return err
 	}
+	group, ctx := errgroup.WithContext(ctx)
 	for _, a := range archives {
-		if _, err := store.load(ctx, a); err != nil {
+		group.Go(func() error {
+			_, err := store.load(ctx, a)
 			return err
-		}
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return err
 	}
 	m.Reporter.Stage("system images are loaded")
 	return nil

@@ -21,18 +21,26 @@ const (
 	terminalWidth = 100
 )
 
-// Reporter writes progress. Its zero value says nothing.
+// Reporter writes progress. A nil Reporter says nothing.
 type Reporter struct {
 	out      io.Writer
 	terminal bool
 	start    time.Time
+	prefix   string
 
-	mu sync.Mutex
+	mu *sync.Mutex
 }
 
 // New returns a Reporter whose times count from now.
 func New(out io.Writer) *Reporter {
-	return &Reporter{out: out, terminal: isTerminal(out), start: time.Now()}
+	return &Reporter{out: out, terminal: isTerminal(out), start: time.Now(), mu: &sync.Mutex{}}
+}
+
+// For returns a Reporter that names what its lines are about.
+func (r *Reporter) For(what string) *Reporter {
+	named := *r
+	named.prefix = what + ": "
+	return &named
 }
 
 func isTerminal(out io.Writer) bool {
@@ -44,24 +52,24 @@ func isTerminal(out io.Writer) bool {
 	return err == nil
 }
 
-// Elapsed is the time since New, as it is printed.
-func (r *Reporter) Elapsed() time.Duration { return time.Since(r.start).Round(100 * time.Millisecond) }
-
 // Say prints one line.
 func (r *Reporter) Say(format string, args ...any) {
-	r.line("%s", fmt.Sprintf(format, args...))
+	if r == nil {
+		return
+	}
+	r.line("%s%s", r.prefix, fmt.Sprintf(format, args...))
 }
 
 // Stage prints that something stands, with the time since New.
 func (r *Reporter) Stage(format string, args ...any) {
-	if r == nil || r.out == nil {
+	if r == nil {
 		return
 	}
-	r.line("%6.1fs  %s", time.Since(r.start).Seconds(), fmt.Sprintf(format, args...))
+	r.line("%6.1fs  %s%s", time.Since(r.start).Seconds(), r.prefix, fmt.Sprintf(format, args...))
 }
 
 func (r *Reporter) line(format string, args ...any) {
-	if r == nil || r.out == nil {
+	if r == nil {
 		return
 	}
 	r.mu.Lock()
@@ -84,7 +92,7 @@ type Task struct {
 // Start reports on a task until Done; detail says how far it is.
 func (r *Reporter) Start(name string, detail func() string) *Task {
 	t := &Task{reporter: r, name: name, start: time.Now(), stop: make(chan struct{})}
-	if r == nil || r.out == nil {
+	if r == nil {
 		return t
 	}
 	interval := logInterval

@@ -132,7 +132,7 @@ func (d *Driver) create(ctx context.Context, req *csi.CreateVolumeRequest) error
 	start := time.Now()
 	r := record{ID: req.GetName(), Source: source, Bytes: size, Formatted: size}
 	if from == "" {
-		err = format(ctx, d.pool.image(volumes, r.ID), size)
+		err = d.format(ctx, d.pool.image(volumes, r.ID), size)
 	} else {
 		err = d.copySource(from, id, &r)
 	}

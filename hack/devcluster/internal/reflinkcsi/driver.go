@@ -51,6 +51,8 @@ type Driver struct {
 	faults     *injector
 	operations *operations
 	log        *slog.Logger
+	// format makes an image; unit tests need no file system in it.
+	format func(ctx context.Context, file string, size int64) error
 
 	// changing is held while images and records change; never during a delay.
 	changing sync.Mutex
@@ -64,7 +66,7 @@ func New(o Options) (*Driver, error) {
 	}
 	return &Driver{
 		options: o, pool: p, loops: loops{dir: o.Devices},
-		faults: newInjector(o.Faults), operations: newOperations(), log: o.Log,
+		faults: newInjector(o.Faults), operations: newOperations(), log: o.Log, format: format,
 	}, nil
 }
 
