@@ -9,6 +9,7 @@ import (
 
 	"gocache.dev/operator/controllers/cachesnapshot"
 	"gocache.dev/operator/controllers/gocache"
+	"gocache.dev/operator/controllers/modproxy"
 	"gocache.dev/operator/controllers/populator"
 	"gocache.dev/operator/internal/kube/images"
 )
@@ -32,6 +33,9 @@ func Setup(mgr ctrl.Manager, d Deps) error {
 		}},
 		{"cachesnapshot", &cachesnapshot.Reconciler{
 			Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Events: mgr.GetEventRecorder("cachesnapshot-controller"), Clock: d.Clock, Images: d.Images,
+		}},
+		{"modproxy", &modproxy.Reconciler{
+			Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Events: mgr.GetEventRecorder("modproxy-controller"), Clock: d.Clock, Images: d.Images,
 		}},
 		{"populator", &populator.Reconciler{
 			Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Events: mgr.GetEventRecorder("gocache-populator"), Clock: d.Clock,

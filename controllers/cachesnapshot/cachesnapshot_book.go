@@ -9,6 +9,7 @@ import (
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/domain/integrity"
+	"gocache.dev/operator/internal/kube/bounded"
 	"gocache.dev/operator/internal/kube/jobrun"
 )
 
@@ -49,7 +50,7 @@ func (s *scope) book() {
 		},
 	}
 	if v.Verdict != integrity.Intact {
-		status.Message = cut(v.Message, maxMessage)
+		status.Message = bounded.Text(v.Message, maxMessage)
 	}
 	for class, n := range v.Findings {
 		if status.Findings == nil {
@@ -59,7 +60,7 @@ func (s *scope) book() {
 	}
 	for _, e := range v.Examples[:min(len(v.Examples), maxExamples)] {
 		status.Examples = append(status.Examples, v1alpha1.FindingExample{
-			Class: cut(string(e.Class), 64), Path: cut(string(e.Cache)+" cache: "+e.Path, maxText), Detail: cut(e.Detail, maxText),
+			Class: bounded.Text(string(e.Class), 64), Path: bounded.Text(string(e.Cache)+" cache: "+e.Path, maxText), Detail: bounded.Text(e.Detail, maxText),
 		})
 	}
 	s.end(stageVerify)
@@ -105,15 +106,4 @@ func (s *scope) end(name string) {
 			stage.Duration = &metav1.Duration{Duration: s.now.Sub(stage.StartTime.Time).Truncate(time.Millisecond)}
 		}
 	}
-}
-
-// cut shortens a text to at most n bytes of whole characters.
-func cut(text string, n int) string {
-	if len(text) <= n {
-		return text
-	}
-	for n > 0 && text[n]&0xC0 == 0x80 {
-		n--
-	}
-	return text[:n]
 }

@@ -20,6 +20,7 @@ import (
 	"gocache.dev/operator/internal/kube/conditions"
 	"gocache.dev/operator/internal/kube/images"
 	"gocache.dev/operator/internal/kube/patch"
+	"gocache.dev/operator/internal/plan/unimplemented"
 	"gocache.dev/operator/internal/plan/verification"
 )
 
@@ -99,7 +100,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 }
 
 func (r *Reconciler) pass(ctx context.Context, s *scope) (err error) {
-	if err := notImplemented(&s.snapshot.Spec); err != nil {
+	if err := conditions.NotImplemented(unimplemented.First(NotImplemented, s.snapshot)); err != nil {
 		return err
 	}
 	if s.facts, err = r.observe(ctx, s); err != nil {

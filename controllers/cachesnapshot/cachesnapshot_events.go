@@ -1,59 +1,53 @@
 package cachesnapshot
 
 import (
-	"fmt"
-
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/kube/event"
 )
-
-// event is one thing that happened, for the person who must act or may rest.
-type event struct {
-	kind, reason, action, message string
-}
 
 // emit records what became different in the status.
 func (r *Reconciler) emit(s *scope) {
-	for _, e := range happened(s.before, s.snapshot) {
-		r.Events.Eventf(s.snapshot, nil, e.kind, e.reason, e.action, "%s", e.message)
-	}
+	event.Record(r.Events, s.snapshot, became(s.before, s.snapshot))
 }
 
-// happened compares two states of one snapshot.
-func happened(before, after *v1alpha1.CacheSnapshot) []event {
-	var events []event
+// became compares two states of one snapshot.
+func became(before, after *v1alpha1.CacheSnapshot) []event.Event {
+	var events []event.Event
 	if before.Status.CreationTime == nil && after.Status.CreationTime != nil {
-		events = append(events, event{corev1.EventTypeNormal, "Captured", "Capture",
-			fmt.Sprintf("Captured claim %s as VolumeSnapshot %s", after.Status.Source.ClaimName, after.Status.VolumeSnapshotName)})
+		events = append(events, event.Normal("Captured", "Capture",
+			"Captured claim %s as VolumeSnapshot %s", after.Status.Source.ClaimName, after.Status.VolumeSnapshotName))
 	}
-	if v := after.Status.Verification; v.Run != before.Status.Verification.Run {
-		switch v.Verdict {
-		case v1alpha1.VerdictIntact:
-			events = append(events, event{corev1.EventTypeNormal, "Verified", "Verify", "Verified: " + intact(v)})
-		case v1alpha1.VerdictCorrupt:
-			events = append(events, event{corev1.EventTypeWarning, "Convicted", "Verify", corrupt(v)})
-		case v1alpha1.VerdictInconclusive:
-			events = append(events, event{corev1.EventTypeWarning, "Inconclusive", "Verify",
-				fmt.Sprintf("Attempt %d could not tell whether the snapshot is intact: %s", v.Attempts, v.Message)})
-		}
+	events = append(events, captureFailed(before, after)...)
+	if after.Status.Verification.Run != before.Status.Verification.Run {
+		events = append(events, verdictEvent(after.Status.Verification))
 	}
-	stalled := meta.FindStatusCondition(after.Status.Conditions, v1alpha1.StalledCondition)
-	if stalled != nil && stalled.Reason != v1alpha1.ReasonCorrupt && stalledReason(before) != stalled.Reason {
-		events = append(events, event{corev1.EventTypeWarning, stalled.Reason, "Stall", stalled.Message})
+	if after.Status.Verification.Verdict == v1alpha1.VerdictCorrupt {
+		return events // Stalled says nothing that the conviction does not
 	}
-	if failed := meta.FindStatusCondition(after.Status.Conditions, v1alpha1.CapturedCondition); failed != nil && failed.Reason == v1alpha1.ReasonCaptureFailed {
-		if was := meta.FindStatusCondition(before.Status.Conditions, v1alpha1.CapturedCondition); was == nil || was.Reason != failed.Reason {
-			events = append(events, event{corev1.EventTypeWarning, failed.Reason, "Capture", failed.Message})
-		}
-	}
-	return events
+	return append(events, event.Stalled(before.Status.Conditions, after.Status.Conditions)...)
 }
 
-func stalledReason(s *v1alpha1.CacheSnapshot) string {
-	if c := meta.FindStatusCondition(s.Status.Conditions, v1alpha1.StalledCondition); c != nil {
-		return c.Reason
+func verdictEvent(v v1alpha1.VerificationStatus) event.Event {
+	switch v.Verdict {
+	case v1alpha1.VerdictIntact:
+		return event.Normal("Verified", "Verify", "Verified: %s", intact(v))
+	case v1alpha1.VerdictCorrupt:
+		return event.Warning("Convicted", "Verify", "Convicted: %s", corrupt(v))
+	case v1alpha1.VerdictInconclusive:
+		return event.Warning("Inconclusive", "Verify", "Attempt %d could not tell whether the snapshot is intact: %s", v.Attempts, v.Message)
+	default:
+		return event.Warning("Inconclusive", "Verify", "Attempt %d left no verdict", v.Attempts)
 	}
-	return ""
+}
+
+// captureFailed is the event that the CSI driver began to refuse.
+func captureFailed(before, after *v1alpha1.CacheSnapshot) []event.Event {
+	is := meta.FindStatusCondition(after.Status.Conditions, v1alpha1.CapturedCondition)
+	was := meta.FindStatusCondition(before.Status.Conditions, v1alpha1.CapturedCondition)
+	if is == nil || is.Reason != v1alpha1.ReasonCaptureFailed || was != nil && was.Reason == is.Reason {
+		return nil
+	}
+	return []event.Event{event.Warning(is.Reason, "Capture", "%s", is.Message)}
 }

@@ -2,7 +2,6 @@ package cachesnapshot
 
 import (
 	"context"
-	"fmt"
 	"path"
 	"time"
 
@@ -13,7 +12,6 @@ import (
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/domain/goenv"
 	"gocache.dev/operator/internal/kube/apply"
-	"gocache.dev/operator/internal/kube/conditions"
 	"gocache.dev/operator/internal/kube/jobrun"
 	"gocache.dev/operator/internal/kube/podspec"
 	"gocache.dev/operator/internal/kube/volume"
@@ -217,35 +215,4 @@ func (r *Reconciler) cleanUp(ctx context.Context, s *scope) error {
 
 func (r *Reconciler) applier() apply.Applier {
 	return apply.Applier{Client: r.Client, Live: r.Live, FieldOwner: fieldOwner}
-}
-
-// notImplemented names what this release does not act on.
-func notImplemented(spec *v1alpha1.CacheSnapshotSpec) error {
-	for _, field := range NotImplemented {
-		if field.Set(spec) {
-			return &conditions.StalledError{
-				Reason:  v1alpha1.ReasonNotImplemented,
-				Message: fmt.Sprintf("%s is not implemented in this release: remove it", field.Path),
-			}
-		}
-	}
-	return nil
-}
-
-// Field of the spec.
-type Field struct {
-	// Path of the field.
-	Path string
-	// Set says whether a spec makes use of it.
-	Set func(*v1alpha1.CacheSnapshotSpec) bool
-}
-
-// NotImplemented are the fields that this release does not act on.
-var NotImplemented = []Field{
-	{"spec.sourceRef.kind=ModProxy", func(s *v1alpha1.CacheSnapshotSpec) bool { return s.SourceRef.Kind == v1alpha1.ModProxyKind }},
-	{"spec.verification.onFindings=Repair", func(s *v1alpha1.CacheSnapshotSpec) bool {
-		return s.Verification.OnFindings == v1alpha1.FindingsRepair
-	}},
-	{"spec.verification.trust", func(s *v1alpha1.CacheSnapshotSpec) bool { return s.Verification.Trust != nil }},
-	{"spec.verification.offlineBuild", func(s *v1alpha1.CacheSnapshotSpec) bool { return s.Verification.OfflineBuild != nil }},
 }

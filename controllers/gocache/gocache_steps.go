@@ -9,6 +9,7 @@ import (
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/domain/goenv"
 	"gocache.dev/operator/internal/kube/apply"
+	"gocache.dev/operator/internal/kube/bounded"
 	"gocache.dev/operator/internal/kube/volume"
 	"gocache.dev/operator/internal/plan/naming"
 	"gocache.dev/operator/internal/plan/request"
@@ -126,7 +127,7 @@ func (s *scope) noteClaim() {
 func (r *Reconciler) handleRequest(_ context.Context, s *scope) error {
 	text, ok := s.cache.Annotations[v1alpha1.RequestAnnotation]
 	last := s.cache.Status.LastHandledRequest
-	if !ok || last != nil && last.Request == cut(text, maxRequest) {
+	if !ok || last != nil && last.Request == bounded.Text(text, maxRequest) {
 		return nil
 	}
 	req, err := request.Parse(text)
@@ -146,7 +147,7 @@ const maxRequest = 512
 
 func (s *scope) answer(text string, outcome v1alpha1.RequestOutcome, message string) {
 	s.cache.Status.LastHandledRequest = &v1alpha1.RequestStatus{
-		Request: cut(text, maxRequest), Outcome: outcome, Message: cut(message, 1024), Time: metav1.NewTime(s.now),
+		Request: bounded.Text(text, maxRequest), Outcome: outcome, Message: bounded.Text(message, 1024), Time: metav1.NewTime(s.now),
 	}
 }
 
@@ -158,15 +159,4 @@ func (s *scope) requested(action string) (request.Request, bool) {
 	}
 	req, err := request.Parse(last.Request)
 	return req, err == nil && req.Action == action
-}
-
-// cut shortens a text to at most n bytes of whole characters.
-func cut(text string, n int) string {
-	if len(text) <= n {
-		return text
-	}
-	for n > 0 && text[n]&0xC0 == 0x80 {
-		n--
-	}
-	return text[:n]
 }

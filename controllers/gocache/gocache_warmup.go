@@ -18,6 +18,7 @@ import (
 	"gocache.dev/operator/internal/domain/goenv"
 	warmreport "gocache.dev/operator/internal/domain/warmup"
 	"gocache.dev/operator/internal/kube/apply"
+	"gocache.dev/operator/internal/kube/bounded"
 	"gocache.dev/operator/internal/kube/jobrun"
 	"gocache.dev/operator/internal/kube/podspec"
 	"gocache.dev/operator/internal/plan/naming"
@@ -42,7 +43,7 @@ func (s *scope) book() {
 	}
 	s.done.booked = true
 	outcome, message, report := warmOutcome(run)
-	status.Run, status.Outcome, status.Message = run.Run, outcome, cut(message, 4096)
+	status.Run, status.Outcome, status.Message = run.Run, outcome, bounded.Text(message, 4096)
 	status.StartTime, status.CompletionTime = ptr.To(metav1.NewTime(run.Started)), ptr.To(metav1.NewTime(run.Ended))
 	status.Inputs = run.Annotations[v1alpha1.InputsAnnotation]
 	if _, ok := s.requested(request.WarmUp); ok {

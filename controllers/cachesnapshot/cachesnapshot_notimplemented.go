@@ -1,0 +1,16 @@
+package cachesnapshot
+
+import (
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/plan/unimplemented"
+)
+
+// NotImplemented are the fields that this release does not act on.
+var NotImplemented = []unimplemented.Field[*v1alpha1.CacheSnapshot]{
+	{Path: "spec.sourceRef.kind=ModProxy", Set: func(s *v1alpha1.CacheSnapshot) bool { return s.Spec.SourceRef.Kind == v1alpha1.ModProxyKind }},
+	{Path: "spec.verification.onFindings=Repair", Set: func(s *v1alpha1.CacheSnapshot) bool {
+		return s.Spec.Verification.OnFindings == v1alpha1.FindingsRepair
+	}},
+	{Path: "spec.verification.trust", Set: func(s *v1alpha1.CacheSnapshot) bool { return s.Spec.Verification.Trust != nil }},
+	{Path: "spec.verification.offlineBuild", Set: func(s *v1alpha1.CacheSnapshot) bool { return s.Spec.Verification.OfflineBuild != nil }},
+}

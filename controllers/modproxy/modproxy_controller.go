@@ -1,0 +1,171 @@
+package modproxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/client-go/tools/events"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/kube/apply"
+	"gocache.dev/operator/internal/kube/conditions"
+	"gocache.dev/operator/internal/kube/images"
+	"gocache.dev/operator/internal/kube/patch"
+	"gocache.dev/operator/internal/kube/route"
+	"gocache.dev/operator/internal/plan/failover"
+	"gocache.dev/operator/internal/plan/unimplemented"
+)
+
+const (
+	fieldOwner = "gocache-modproxy"
+	// stalledInterval is when a stalled object is looked at again: what is in
+	// the way may be gone, and no watch tells.
+	stalledInterval = time.Minute
+	// confirmInterval is when weights are read back again until they arrived.
+	confirmInterval = 500 * time.Millisecond
+	// observeInterval is when they are read back without a cause: a router's
+	// replica may have been replaced.
+	observeInterval = 30 * time.Second
+)
+
+// Reconciler keeps ModProxies serving.
+type Reconciler struct {
+	// Client reads from caches and writes.
+	Client client.Client
+	// Live reads past the caches.
+	Live client.Reader
+	// Events are recorded on the ModProxy.
+	Events events.EventRecorder
+	// Clock is the time of a pass.
+	Clock func() time.Time
+	// Images of the pods.
+	Images images.Images
+	// HTTP asks instances and routers; nil is a client with bounded times.
+	HTTP *http.Client
+
+	prober *prober
+}
+
+// scope is one pass over one object.
+type scope struct {
+	now      time.Time
+	proxy    *v1alpha1.ModProxy // what is reported into
+	before   *v1alpha1.ModProxy // as it was read
+	facts    facts
+	decision failover.Decision
+	wanted   []route.Server
+	observed route.Observation
+	arrived  bool   // the observed weights are the wanted ones
+	pending  string // why not
+	wake     time.Duration
+}
+
+// SetupWithManager registers the controller and its probers.
+func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
+	if r.HTTP == nil {
+		r.HTTP = newHTTPClient()
+	}
+	r.prober = newProber(r.Clock, r.HTTP)
+	if err := mgr.Add(r.prober); err != nil {
+		return fmt.Errorf("add the prober: %w", err)
+	}
+	return ctrl.NewControllerManagedBy(mgr).
+		Named("modproxy").
+		For(&v1alpha1.ModProxy{}).
+		Owns(&appsv1.StatefulSet{}).
+		Owns(&appsv1.Deployment{}).
+		Watches(&corev1.PersistentVolumeClaim{}, handler.EnqueueRequestsFromMapFunc(byClaim)).
+		WatchesRawSource(source.Channel(r.prober.news, &handler.EnqueueRequestForObject{})).
+		WithOptions(controller.Options{MaxConcurrentReconciles: 4}).
+		Complete(r)
+}
+
+// +kubebuilder:rbac:groups=cache.gocache.dev,resources=modproxies,verbs=get;list;watch
+// +kubebuilder:rbac:groups=cache.gocache.dev,resources=modproxies/status,verbs=get;patch
+// +kubebuilder:rbac:groups=cache.gocache.dev,resources=modproxies/finalizers,verbs=update
+
+// Reconcile makes one pass: load, observe, decide, act, report.
+func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	s, err := r.load(ctx, req)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	if s == nil || !s.proxy.DeletionTimestamp.IsZero() {
+		r.prober.forget(req.NamespacedName) // what was made for it goes with it
+		return ctrl.Result{}, nil
+	}
+	err = r.pass(ctx, s)
+	if reportErr := r.report(ctx, s, err); reportErr != nil {
+		return ctrl.Result{}, errors.Join(err, reportErr)
+	}
+	switch {
+	case err == nil:
+		return ctrl.Result{RequeueAfter: s.wake}, nil
+	case conditions.Stalled(err) != nil: // no use in hurrying
+		return ctrl.Result{RequeueAfter: stalledInterval}, nil
+	default:
+		return ctrl.Result{}, err
+	}
+}
+
+func (r *Reconciler) pass(ctx context.Context, s *scope) (err error) {
+	if err := conditions.NotImplemented(unimplemented.First(NotImplemented, s.proxy)); err != nil {
+		return err
+	}
+	s.handleRequest()
+	if err := r.ensureInstances(ctx, s); err != nil {
+		return err
+	}
+	if err := r.ensureRouter(ctx, s); err != nil {
+		return err
+	}
+	s.proxy.Status.URL = r.url(s)
+	s.proxy.Status.GOPROXY = goproxy(s.proxy.Status.URL)
+	r.probe(s)
+	s.facts.streaks = r.prober.streaks(client.ObjectKeyFromObject(s.proxy))
+	if s.proxy.Spec.Suspend {
+		return nil
+	}
+	s.decision = failover.Decide(s.plan(), s.now)
+	return r.setWeights(ctx, s)
+}
+
+// load reads the object past the cache: a decision is never made on a status
+// that this controller has since replaced.
+func (r *Reconciler) load(ctx context.Context, req ctrl.Request) (*scope, error) {
+	var o v1alpha1.ModProxy
+	if err := r.Live.Get(ctx, req.NamespacedName, &o); err != nil {
+		if apierrors.IsNotFound(err) {
+			return nil, nil
+		}
+		return nil, fmt.Errorf("read ModProxy %s: %w", req, err)
+	}
+	return &scope{now: r.Clock(), proxy: &o, before: o.DeepCopy(), wake: observeInterval}, nil
+}
+
+// report writes conditions and status, and then events: they tell only what
+// stands in the status.
+func (r *Reconciler) report(ctx context.Context, s *scope, failed error) error {
+	s.setStatus(failed)
+	s.setConditions(failed)
+	wrote, err := patch.Status(ctx, r.Client, s.before, s.proxy)
+	if err == nil && wrote {
+		r.emit(s)
+	}
+	return err
+}
+
+func (r *Reconciler) applier() apply.Applier {
+	return apply.Applier{Client: r.Client, Live: r.Live, FieldOwner: fieldOwner}
+}

@@ -1,0 +1,172 @@
+package modproxy
+
+import (
+	"fmt"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/plan/failover"
+	"gocache.dev/operator/internal/plan/request"
+)
+
+// plan turns spec, status and probes into what is decided on.
+func (s *scope) plan() failover.Facts {
+	spec := s.proxy.Spec
+	back := spec.Failover.Failback
+	facts := failover.Facts{
+		Policy: failover.Policy{
+			Default:        thresholds(spec.Probes),
+			Manual:         spec.Failover.Mode == v1alpha1.FailoverManual,
+			ActiveInstance: spec.Failover.ActiveInstance,
+			Failback: failover.Failback{
+				Manual:   back.Mode == v1alpha1.FailoverManual,
+				HoldDown: duration(back.HoldDown), MaxHoldDown: duration(back.MaxHoldDown), StepInterval: duration(back.StepInterval),
+			},
+			MaxFailbacksPerHour: int(spec.Failover.MaxFailbacksPerHour),
+			ReportOnly:          spec.OnCorrupt == v1alpha1.StoreReport,
+		},
+		Previous: remembered(s.before.Status),
+		Request:  s.request(),
+	}
+	for _, step := range back.Steps {
+		facts.Policy.Failback.Steps = append(facts.Policy.Failback.Steps, int(step))
+	}
+	for _, i := range spec.Instances {
+		instance := failover.Instance{Name: i.Name, Role: failover.Role(i.Role), Weight: int(i.Weight), Probes: s.facts.streaks[i.Name]}
+		if st := s.instanceStatus(i.Name); st != nil && st.AcquittedTime != nil {
+			instance.Acquitted = st.AcquittedTime.Time
+		}
+		if _, ok := s.facts.addresses[i.Name]; !ok {
+			instance.OutOfService = "it has no address yet"
+		}
+		facts.Instances = append(facts.Instances, instance)
+	}
+	return facts
+}
+
+func (s *scope) instanceStatus(name string) *v1alpha1.InstanceStatus {
+	for i := range s.proxy.Status.Instances {
+		if s.proxy.Status.Instances[i].Name == name {
+			return &s.proxy.Status.Instances[i]
+		}
+	}
+	return nil
+}
+
+func thresholds(p v1alpha1.ProxyProbes) failover.Thresholds {
+	return failover.Thresholds{Failure: int(p.FailureThreshold), Success: int(p.SuccessThreshold)}
+}
+
+func duration(d *metav1.Duration) time.Duration {
+	if d == nil {
+		return 0
+	}
+	return d.Duration
+}
+
+// remembered is the state of the last decision, as the status keeps it.
+func remembered(status v1alpha1.ModProxyStatus) failover.State {
+	state := failover.State{
+		Pinned:          status.PinnedInstance,
+		RecentFailbacks: times(status.RecentFailbacks),
+		RecentFlips:     times(status.RecentFlips),
+	}
+	for _, i := range status.Instances {
+		known := failover.InstanceState{Name: i.Name, Out: i.OutOfService, State: use(i), Weight: int(i.WeightWanted), Serving: i.Serving}
+		if i.Convicted != nil {
+			known.Convicted = &failover.Fault{Reason: i.Convicted.Reason, Evidence: i.Convicted.Evidence, Time: i.Convicted.Time.Time}
+		}
+		for _, f := range i.FailingProbes {
+			known.Failing = append(known.Failing, failover.Failing{Kind: failover.Kind(f.Kind), Since: f.Since.Time, Message: f.Message})
+		}
+		if i.HealthySince != nil {
+			known.HealthySince = i.HealthySince.Time
+		}
+		if i.Failback != nil {
+			known.Comeback = &failover.Comeback{Step: int(i.Failback.Step), Since: i.Failback.Since.Time, Relapses: int(i.Failback.Relapses)}
+		}
+		state.Instances = append(state.Instances, known)
+	}
+	return state
+}
+
+func use(i v1alpha1.InstanceStatus) failover.Use {
+	switch {
+	case i.Convicted != nil:
+		return failover.UseDown
+	case i.WeightWanted > 0:
+		return failover.UseReady
+	default:
+		return failover.UseDrain
+	}
+}
+
+func times(list []metav1.Time) []time.Time {
+	var out []time.Time
+	for _, t := range list {
+		out = append(out, t.Time)
+	}
+	return out
+}
+
+// handleRequest takes up the request annotation, once.
+func (s *scope) handleRequest() {
+	text, ok := s.proxy.Annotations[v1alpha1.RequestAnnotation]
+	last := s.proxy.Status.LastHandledRequest
+	if !ok || s.proxy.Spec.Suspend || last != nil && last.Request == text {
+		return
+	}
+	req, err := request.Parse(text)
+	if err == nil {
+		err = s.admit(req)
+	}
+	status := &v1alpha1.RequestStatus{Request: req.Text[:min(len(req.Text), 512)], Outcome: v1alpha1.RequestSucceeded, Time: metav1.NewTime(s.now)}
+	if err != nil {
+		status.Outcome, status.Message = v1alpha1.RequestRefused, err.Error()
+	}
+	s.proxy.Status.LastHandledRequest = status
+}
+
+// admit says what is wrong with a request, and lets a convicted instance in
+// again when a person asks for that.
+func (s *scope) admit(req request.Request) error {
+	known := false
+	for _, i := range s.proxy.Spec.Instances {
+		known = known || i.Name == req.Argument
+	}
+	switch {
+	case req.Action == request.Failback && req.Argument == "":
+		return nil
+	case req.Action != request.Failover && req.Action != request.Failback:
+		return fmt.Errorf("this release does not know the action %s for a ModProxy: it knows failover=INSTANCE, failback and failback=INSTANCE", req.Action)
+	case !known:
+		return fmt.Errorf("there is no instance %q", req.Argument)
+	case req.Action == request.Failback:
+		if st := s.instanceStatus(req.Argument); st != nil {
+			now := metav1.NewTime(s.now)
+			st.AcquittedTime = &now
+		}
+	}
+	return nil
+}
+
+// request is what a person asked for in this pass.
+func (s *scope) request() failover.Request {
+	now, before := s.proxy.Status.LastHandledRequest, s.before.Status.LastHandledRequest
+	if now == nil || now.Outcome != v1alpha1.RequestSucceeded || before != nil && before.Request == now.Request {
+		return failover.Request{}
+	}
+	req, err := request.Parse(now.Request)
+	switch {
+	case err != nil:
+		return failover.Request{}
+	case req.Action == request.Failover:
+		return failover.Request{Failover: req.Argument}
+	case req.Argument == "":
+		return failover.Request{Failback: true}
+	default: // the acquittal is in the status already
+		return failover.Request{}
+	}
+}

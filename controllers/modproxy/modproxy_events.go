@@ -1,0 +1,63 @@
+package modproxy
+
+import (
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/kube/event"
+)
+
+// emit records what became different in the status.
+func (r *Reconciler) emit(s *scope) {
+	event.Record(r.Events, s.proxy, became(s.before, s.proxy))
+}
+
+// became compares two states of one proxy.
+func became(before, after *v1alpha1.ModProxy) []event.Event {
+	var events []event.Event
+	for _, now := range after.Status.Instances {
+		events = append(events, instanceEvents(find(before, now.Name), now)...)
+	}
+	events = append(events, flipEvents(before.Status.LastFlip, after.Status.LastFlip)...)
+	events = append(events, event.Refused(before.Status.LastHandledRequest, after.Status.LastHandledRequest)...)
+	return append(events, event.Stalled(before.Status.Conditions, after.Status.Conditions)...)
+}
+
+func find(p *v1alpha1.ModProxy, name string) v1alpha1.InstanceStatus {
+	for _, i := range p.Status.Instances {
+		if i.Name == name {
+			return i
+		}
+	}
+	return v1alpha1.InstanceStatus{Name: name}
+}
+
+func instanceEvents(was, is v1alpha1.InstanceStatus) []event.Event {
+	var events []event.Event
+	switch {
+	case is.Convicted != nil && was.Convicted == nil:
+		events = append(events, event.Warning("InstanceConvicted", "Convict",
+			"Instance %s was taken out for wrong bytes (%s): %s", is.Name, is.Convicted.Reason, is.Convicted.Evidence))
+	case is.Convicted == nil && was.Convicted != nil:
+		events = append(events, event.Normal("InstanceAcquitted", "Acquit", "Instance %s may serve again", is.Name))
+	}
+	if len(is.FailingProbes) > 0 && len(was.FailingProbes) == 0 {
+		f := is.FailingProbes[0]
+		events = append(events, event.Warning("InstanceUnhealthy", "Probe", "Instance %s failed probe %s: %s", is.Name, f.Kind, f.Message))
+	}
+	if is.Healthy && !was.Healthy {
+		events = append(events, event.Normal("InstanceHealthy", "Probe", "Instance %s passed its probes", is.Name))
+	}
+	return events
+}
+
+func flipEvents(was, is *v1alpha1.FlipStatus) []event.Event {
+	switch {
+	case is == nil:
+		return nil
+	case was == nil || !was.ActedTime.Equal(is.ActedTime):
+		return []event.Event{event.Normal("WeightsChanged", "Route", "Moved clients from %q to %q: %s", is.From, is.To, is.Reason)}
+	case was.ConfirmedTime == nil && is.ConfirmedTime != nil:
+		return []event.Event{event.Normal("WeightsConfirmed", "Route", "All replicas of the router served from %q", is.To)}
+	default:
+		return nil
+	}
+}

@@ -1,0 +1,233 @@
+package modproxy
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"reflect"
+	"sync"
+	"time"
+
+	"golang.org/x/mod/module"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
+	crevent "sigs.k8s.io/controller-runtime/pkg/event"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/domain/probe"
+	"gocache.dev/operator/internal/plan/failover"
+)
+
+// target is what the prober knows of one instance.
+type target struct {
+	name       string
+	url        string
+	interval   time.Duration
+	timeout    time.Duration
+	thresholds failover.Thresholds
+	kinds      []v1alpha1.ProbeKind
+	canaries   []probe.Canary
+}
+
+// streaks are the outcomes of an instance's probes by kind.
+type streaks map[failover.Kind]failover.Streak
+
+// prober probes the instances of all proxies, each in its own rhythm. It runs
+// on the leader only, so that two replicas of the operator do not double the
+// load.
+type prober struct {
+	clock func() time.Time
+	http  *http.Client
+	news  chan crevent.GenericEvent
+
+	mu      sync.Mutex
+	ctx     context.Context // of Start; nil before
+	proxies map[types.NamespacedName]map[string]*probed
+}
+
+// probed is an instance that is being probed.
+type probed struct {
+	target  target
+	cancel  context.CancelFunc // nil: not begun yet
+	streaks streaks
+}
+
+func newProber(clock func() time.Time, client *http.Client) *prober {
+	return &prober{
+		clock: clock, http: client,
+		// Room for a burst; a pass takes many news at once.
+		news:    make(chan crevent.GenericEvent, 64),
+		proxies: map[types.NamespacedName]map[string]*probed{},
+	}
+}
+
+// newHTTPClient bounds all that a context does not: a probe must find out how
+// an instance answers a new connection, so none is kept.
+func newHTTPClient() *http.Client {
+	return &http.Client{
+		Timeout: time.Minute,
+		Transport: &http.Transport{
+			DialContext:           (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
+			ResponseHeaderTimeout: 30 * time.Second,
+			DisableKeepAlives:     true,
+		},
+	}
+}
+
+// Start probes until the context ends. It is called by the manager when it
+// leads.
+func (p *prober) Start(ctx context.Context) error {
+	p.mu.Lock()
+	p.ctx = ctx
+	for name, instances := range p.proxies {
+		for _, i := range instances {
+			p.begin(name, i)
+		}
+	}
+	p.mu.Unlock()
+	<-ctx.Done()
+	return nil
+}
+
+// NeedLeaderElection makes it run on the leader only.
+func (p *prober) NeedLeaderElection() bool { return true }
+
+// want makes targets the instances of a proxy that are probed. An instance
+// whose target is unchanged goes on in its rhythm; what was found out of one
+// that moved or is asked otherwise is forgotten.
+func (p *prober) want(name types.NamespacedName, targets []target) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	old := p.proxies[name]
+	now := map[string]*probed{}
+	for _, t := range targets {
+		if i, ok := old[t.name]; ok && reflect.DeepEqual(i.target, t) {
+			now[t.name] = i
+			continue
+		}
+		i := &probed{target: t, streaks: streaks{}}
+		now[t.name] = i
+		p.begin(name, i)
+	}
+	for n, i := range old {
+		if now[n] != i && i.cancel != nil {
+			i.cancel()
+		}
+	}
+	p.proxies[name] = now
+}
+
+// forget stops probing a proxy.
+func (p *prober) forget(name types.NamespacedName) {
+	p.want(name, nil)
+	p.mu.Lock()
+	delete(p.proxies, name)
+	p.mu.Unlock()
+}
+
+// streaks returns what was found out of a proxy's instances.
+func (p *prober) streaks(name types.NamespacedName) map[string]streaks {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	all := map[string]streaks{}
+	for n, i := range p.proxies[name] {
+		all[n] = streaks{}
+		for kind, streak := range i.streaks {
+			all[n][kind] = streak
+		}
+	}
+	return all
+}
+
+// begin starts the rhythm of an instance; the lock is held.
+func (p *prober) begin(name types.NamespacedName, i *probed) {
+	if p.ctx == nil || i.cancel != nil {
+		return
+	}
+	ctx, cancel := context.WithCancel(p.ctx)
+	i.cancel = cancel
+	go wait.JitterUntilWithContext(ctx, func(ctx context.Context) { p.round(ctx, name, i) }, i.target.interval, 0.1, true)
+}
+
+// round makes one probe of each kind and tells the controller if that may
+// change a decision.
+func (p *prober) round(ctx context.Context, name types.NamespacedName, i *probed) {
+	results := i.target.ask(ctx, p.http)
+	if ctx.Err() != nil {
+		return // being stopped is no outcome
+	}
+	p.mu.Lock()
+	news := false
+	for kind, result := range results {
+		was := i.streaks[kind]
+		is := was.Add(outcome(result.Outcome), result.Message, p.clock())
+		i.streaks[kind] = is
+		news = news || matters(was, is, i.target.thresholds)
+	}
+	p.mu.Unlock()
+	if !news {
+		return
+	}
+	select {
+	case p.news <- crevent.GenericEvent{Object: &v1alpha1.ModProxy{ObjectMeta: metav1.ObjectMeta{Namespace: name.Namespace, Name: name.Name}}}:
+	case <-ctx.Done():
+	}
+}
+
+// matters says whether a decision may come out different after an outcome:
+// the streak turned, or has just become long enough to be believed.
+func matters(was, is failover.Streak, t failover.Thresholds) bool {
+	return is.Count != was.Count && (is.Count == 1 || is.Count == t.Failure || is.Count == t.Success)
+}
+
+// ask makes the probes of all kinds, each within the timeout.
+func (t target) ask(ctx context.Context, client *http.Client) map[failover.Kind]probe.Result {
+	results := map[failover.Kind]probe.Result{}
+	to := probe.Target{Base: t.url, HTTP: client}
+	if t.has(v1alpha1.ProbeReady) {
+		ctx, cancel := context.WithTimeout(ctx, t.timeout)
+		results[failover.Ready] = to.Ready(ctx)
+		cancel()
+	}
+	if len(t.canaries) > 0 && (t.has(v1alpha1.ProbeProtocol) || t.has(v1alpha1.ProbeChecksum)) {
+		ctx, cancel := context.WithTimeout(ctx, t.timeout)
+		protocol, checksum := to.Canaries(ctx, t.canaries)
+		cancel()
+		if t.has(v1alpha1.ProbeProtocol) {
+			results[failover.Protocol] = protocol
+		}
+		if t.has(v1alpha1.ProbeChecksum) {
+			results[failover.Checksum] = checksum
+		}
+	}
+	return results
+}
+
+func (t target) has(kind v1alpha1.ProbeKind) bool {
+	for _, k := range t.kinds {
+		if k == kind {
+			return true
+		}
+	}
+	return false
+}
+
+func outcome(o probe.Outcome) failover.Outcome {
+	switch o {
+	case probe.Passed:
+		return failover.Passed
+	case probe.Failed:
+		return failover.Failed
+	default:
+		return failover.Unknown
+	}
+}
+
+func canaries(list []v1alpha1.Canary) []probe.Canary {
+	var out []probe.Canary
+	for _, c := range list {
+		out = append(out, probe.Canary{Module: module.Version{Path: c.Module, Version: c.Version}, Zip: c.Sum, Mod: c.GoModSum})
+	}
+	return out
+}

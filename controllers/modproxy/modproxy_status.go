@@ -1,0 +1,187 @@
+package modproxy
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/kube/bounded"
+	"gocache.dev/operator/internal/kube/conditions"
+	"gocache.dev/operator/internal/plan/failover"
+)
+
+// setStatus copies what was decided and what was read back.
+func (s *scope) setStatus(failed error) {
+	status := &s.proxy.Status
+	status.ObservedGeneration = s.proxy.Generation
+	if failed != nil || len(s.decision.Wanted) == 0 {
+		return // what was known stays
+	}
+	old := status.Instances
+	status.Instances = nil
+	healthy := 0
+	var serving []string
+	for i, wanted := range s.decision.Wanted {
+		instance := instanceStatus(wanted, s.decision.State.Instances[i])
+		instance.WeightObserved = s.weightObserved(wanted)
+		for _, o := range old {
+			if o.Name == instance.Name {
+				instance.AcquittedTime, instance.DiskUsedPercent, instance.Content = o.AcquittedTime, o.DiskUsedPercent, o.Content
+			}
+		}
+		if wanted.Healthy && wanted.Fault == nil {
+			healthy++
+		}
+		if wanted.Serving {
+			serving = append(serving, wanted.Name)
+		}
+		status.Instances = append(status.Instances, instance)
+	}
+	status.Healthy = fmt.Sprintf("%d/%d", healthy, len(s.decision.Wanted))
+	status.Serving = strings.Join(serving, ",")
+	status.PinnedInstance = s.decision.State.Pinned
+	status.RecentFailbacks = metaTimes(s.decision.State.RecentFailbacks)
+	status.RecentFlips = metaTimes(s.decision.State.RecentFlips)
+	s.noteFlip()
+}
+
+func instanceStatus(wanted failover.Wanted, state failover.InstanceState) v1alpha1.InstanceStatus {
+	i := v1alpha1.InstanceStatus{
+		Name: wanted.Name, Healthy: wanted.Healthy, Serving: wanted.Serving,
+		WeightWanted: int32(wanted.Weight), OutOfService: state.Out, //nolint:gosec // 0 to 256
+	}
+	if c := state.Convicted; c != nil {
+		i.Convicted = &v1alpha1.Conviction{Reason: c.Reason, Evidence: bounded.Text(c.Evidence, 1024), Time: metav1.NewTime(c.Time)}
+	}
+	for _, f := range state.Failing {
+		i.FailingProbes = append(i.FailingProbes, v1alpha1.FailingProbe{
+			Kind: v1alpha1.ProbeKind(f.Kind), Since: metav1.NewTime(f.Since), Message: bounded.Text(f.Message, 1024),
+		})
+	}
+	if !state.HealthySince.IsZero() {
+		i.HealthySince = ptr.To(metav1.NewTime(state.HealthySince))
+	}
+	if c := state.Comeback; c != nil {
+		i.Failback = &v1alpha1.FailbackStatus{Step: int32(c.Step), Since: metav1.NewTime(c.Since), Relapses: int32(c.Relapses)} //nolint:gosec // small
+	}
+	return i
+}
+
+// weightObserved is what the router's replicas do, by the one that differs
+// most from what is wanted.
+func (s *scope) weightObserved(wanted failover.Wanted) int32 {
+	observed, seen := wanted.Weight, false
+	for _, replica := range s.observed.Replicas {
+		server, ok := replica.Servers[wanted.Name]
+		if !ok {
+			continue
+		}
+		if !seen || server.Weight != wanted.Weight {
+			observed = server.Weight
+		}
+		seen = true
+	}
+	if !seen {
+		return 0
+	}
+	return int32(observed) //nolint:gosec // 0 to 256
+}
+
+// noteFlip keeps the last move of weights and when it was read back.
+func (s *scope) noteFlip() {
+	status := &s.proxy.Status
+	if flip := s.decision.Flip; flip != nil {
+		status.LastFlip = &v1alpha1.FlipStatus{
+			From: strings.Join(flip.From, ","), To: strings.Join(flip.To, ","), Reason: bounded.Text(flip.Reason, 1024),
+			ActedTime: ptr.To(metav1.NewTime(s.now)),
+		}
+		if !flip.Detected.IsZero() {
+			status.LastFlip.DetectedTime = ptr.To(metav1.NewTime(flip.Detected))
+		}
+	}
+	if status.LastFlip != nil && status.LastFlip.ConfirmedTime == nil && s.arrived {
+		status.LastFlip.ConfirmedTime = ptr.To(metav1.NewTime(s.now))
+	}
+}
+
+// setConditions writes all conditions from the facts of the pass and its error.
+func (s *scope) setConditions(failed error) {
+	set := conditions.Set{Conditions: &s.proxy.Status.Conditions, Generation: s.proxy.Generation, Now: s.now}
+	if set.Fail(failed) {
+		return
+	}
+	if s.proxy.Spec.Suspend {
+		set.Rest(v1alpha1.ReasonSuspended, "spec.suspend is set; instances and router keep serving")
+		return
+	}
+	s.setRouted(set)
+	s.setHealthy(set)
+	s.setReady(set)
+}
+
+func (s *scope) setRouted(set conditions.Set) {
+	const routed = v1alpha1.RoutedCondition
+	switch {
+	case s.facts.routers == 0:
+		set.False(routed, v1alpha1.ReasonRouterNotReady, "No replica of the router is ready yet")
+	case !s.arrived:
+		set.False(routed, v1alpha1.ReasonWeightsPending, "The router does not do yet what is wanted: %s", s.pending)
+	default:
+		set.True(routed, v1alpha1.ReasonSucceeded, "All %d replicas of the router do what is wanted", len(s.observed.Replicas))
+	}
+}
+
+func (s *scope) setHealthy(set conditions.Set) {
+	const healthy = v1alpha1.HealthyCondition
+	var ill []string
+	for _, w := range s.decision.Wanted {
+		if !w.Healthy || w.Fault != nil {
+			ill = append(ill, w.Name+": "+w.Reason)
+		}
+	}
+	switch {
+	case s.decision.Unproven:
+		set.Unknown(healthy, v1alpha1.ReasonProgressing, "No probe has passed yet")
+	case len(ill) > 0:
+		set.False(healthy, v1alpha1.ReasonInstanceUnhealthy, "%s", strings.Join(ill, "; "))
+	default:
+		set.True(healthy, v1alpha1.ReasonSucceeded, "All %d instances are healthy", len(s.decision.Wanted))
+	}
+}
+
+func (s *scope) setReady(set conditions.Set) {
+	switch {
+	case s.decision.AllConvicted:
+		set.Stall(v1alpha1.ReasonAllConvicted, "Every instance was found to serve wrong bytes, so none serves and clients get 503. Mend or replace the stores, then let an instance in with the request failback=INSTANCE")
+	case s.decision.NoHealthy && s.decision.Unproven:
+		set.Progress(v1alpha1.ReasonProgressing, "No probe has passed yet")
+	case s.decision.NoHealthy:
+		set.Stall(v1alpha1.ReasonNoHealthyInstance, "No instance passes its probes; weights stay where they are. %s", s.reasons())
+	case s.facts.routers == 0:
+		set.Progress(v1alpha1.ReasonRouterNotReady, "No replica of the router is ready yet")
+	case !s.arrived:
+		set.Progress(v1alpha1.ReasonWeightsPending, "The router does not do yet what is wanted: %s", s.pending)
+	default:
+		set.Ready(v1alpha1.ReasonServing, "%s serves; %s instances are healthy", s.proxy.Status.Serving, s.proxy.Status.Healthy)
+	}
+}
+
+func (s *scope) reasons() string {
+	var all []string
+	for _, w := range s.decision.Wanted {
+		all = append(all, w.Name+": "+w.Reason)
+	}
+	return strings.Join(all, "; ")
+}
+
+func metaTimes(list []time.Time) []metav1.Time {
+	var out []metav1.Time
+	for _, t := range list {
+		out = append(out, metav1.NewTime(t))
+	}
+	return out
+}

@@ -1,0 +1,60 @@
+// Package event records what happened on the object that it happened to. An
+// event is said once, after it stands in the status, in the past tense, for
+// the person who must act or may rest.
+package event
+
+import (
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/tools/events"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/kube/bounded"
+)
+
+// maxNote is the longest note that the events API accepts, in bytes.
+const maxNote = 1024
+
+// Event is one thing that happened.
+type Event struct {
+	kind, reason, action, note string
+}
+
+// Normal is an event that needs nobody.
+func Normal(reason, action, format string, args ...any) Event {
+	return Event{corev1.EventTypeNormal, reason, action, fmt.Sprintf(format, args...)}
+}
+
+// Warning is an event that somebody should look at.
+func Warning(reason, action, format string, args ...any) Event {
+	return Event{corev1.EventTypeWarning, reason, action, fmt.Sprintf(format, args...)}
+}
+
+// Record records events on an object.
+func Record(r events.EventRecorder, on runtime.Object, all []Event) {
+	for _, e := range all {
+		r.Eventf(on, nil, e.kind, e.reason, e.action, "%s", bounded.Text(e.note, maxNote))
+	}
+}
+
+// Stalled is the event that an object came to need a person, if it did.
+func Stalled(before, after []metav1.Condition) []Event {
+	is := meta.FindStatusCondition(after, v1alpha1.StalledCondition)
+	was := meta.FindStatusCondition(before, v1alpha1.StalledCondition)
+	if is == nil || was != nil && was.Reason == is.Reason {
+		return nil
+	}
+	return []Event{Warning(is.Reason, "Stall", "%s", is.Message)}
+}
+
+// Refused is the event that a request was refused, if one was.
+func Refused(before, after *v1alpha1.RequestStatus) []Event {
+	if after == nil || after.Outcome != v1alpha1.RequestRefused || before != nil && before.Request == after.Request {
+		return nil
+	}
+	return []Event{Warning("RequestRefused", "Request", "Refused the request %s: %s", after.Request, after.Message)}
+}
