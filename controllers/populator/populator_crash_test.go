@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -120,6 +121,7 @@ func TestPopulationSurvivesACrashAtEveryWrite(t *testing.T) {
 				switch step {
 				case 3:
 					w.must(server.Client.Delete(w.t.Context(), &v1alpha1.CacheSnapshot{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "ci-1"}}))
+					w.now = w.now.Add(time.Hour)
 				case 8:
 					w.snapshot("ci-2", "ci", metav1.ConditionTrue)
 					w.offer("ci", "ci-2")

@@ -3,6 +3,7 @@ package populator
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -93,6 +94,12 @@ func TestSourceDeletedMidway(t *testing.T) {
 				w.populated("data", "ci-1") // made of verified content, and complete
 				return
 			}
+			if w.primeOf(claim) == nil {
+				t.Fatal("the provisioner was not left to finish")
+			}
+			w.complain(w.primeOf(claim), "gone", "snapshot ci-1-csi not found")
+			w.now = w.now.Add(time.Minute)
+			w.settle("data")
 			w.once("Warning SnapshotWithdrawn", "ci-1")
 			if w.primeOf(claim) != nil {
 				t.Fatal("the prime would keep the snapshot from going")

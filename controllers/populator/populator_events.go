@@ -84,7 +84,7 @@ func noticeOfSource(s *scope, d populate.Decision) *notice {
 	case populate.SnapshotNotReady:
 		return warning(d.State, "the CSI snapshot of CacheSnapshot %s cannot be restored at the moment; it is looked at again until it can", d.Snapshot)
 	case populate.SnapshotWithdrawn:
-		return warning(d.State, "CacheSnapshot %s was deleted or lost its verdict while it was cloned; the clone was dropped, and another snapshot is chosen", d.Snapshot)
+		return warning(d.State, "CacheSnapshot %s was deleted or lost its verdict before its clone was complete; the clone was dropped, and begins anew with what is offered then", d.Snapshot)
 	default:
 		return nil
 	}

@@ -131,7 +131,7 @@ func withPrime(f Facts) Decision {
 	switch {
 	case moved(f):
 		return drop(NodeChanged, f)
-	case withdrawn(f.Source):
+	case distrusted(f.Source) || going(f.Source) && stuck(p):
 		return drop(SnapshotWithdrawn, f)
 	case p.MadeForNode != "" && p.Node == "":
 		d := drop(NodeRejected, f)
@@ -163,7 +163,7 @@ func withVolume(f Facts) Decision {
 		// Dropping the prime would release somebody's volume, and the next
 		// prime might take another: a person has to look.
 		return wait(NotAClone, f, 0)
-	case f.Source.Trust == Corrupt:
+	case distrusted(f.Source):
 		return drop(SnapshotWithdrawn, f)
 	case moved(f):
 		return drop(NodeChanged, f)
@@ -181,10 +181,21 @@ func moved(f Facts) bool {
 	return f.Prime.MadeForNode != "" && f.Prime.MadeForNode != f.Claim.Node
 }
 
-// withdrawn says that a snapshot may not, or cannot, be cloned any more. One
-// that cannot be restored at the moment is left to the provisioner.
-func withdrawn(s Source) bool {
-	return !s.SnapshotFound || s.SnapshotDeleting || s.Trust != Verified
+// distrusted says that a snapshot lost its verdict.
+func distrusted(s Source) bool {
+	return s.SnapshotFound && s.Trust != Verified
+}
+
+// going says that a snapshot is on its way out, or gone. What it held was
+// verified, and a provisioner that has begun may well finish: to drop the prime
+// under its hands would only leave its mark on the CSI snapshot for long.
+func going(s Source) bool {
+	return !s.SnapshotFound || s.SnapshotDeleting
+}
+
+// stuck says that the provisioner does not seem to finish.
+func stuck(p *Prime) bool {
+	return p.Complaint != "" || p.Age >= silentAfter
 }
 
 func wait(state State, f Facts, after time.Duration) Decision {

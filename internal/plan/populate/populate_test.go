@@ -80,8 +80,11 @@ func TestNext(t *testing.T) {
 		"node freed, prime left":           {cloning, func(f *populate.Facts) { f.Prime.Node, f.Claim.Node = "", "" }, populate.NodeChanged, populate.DropPrime},
 		"rescheduled, prime left":          {cloning, func(f *populate.Facts) { f.Prime.Node, f.Claim.Node = "", "n2" }, populate.NodeChanged, populate.DropPrime},
 		"snapshot convicted while cloning": {cloning, func(f *populate.Facts) { f.Source.Trust = populate.Corrupt }, populate.SnapshotWithdrawn, populate.DropPrime},
-		"snapshot going while cloning":     {cloning, func(f *populate.Facts) { f.Source.SnapshotDeleting = true }, populate.SnapshotWithdrawn, populate.DropPrime},
-		"snapshot gone while cloning":      {cloning, func(f *populate.Facts) { f.Source = populate.Source{Snapshot: "ci-1"} }, populate.SnapshotWithdrawn, populate.DropPrime},
+		"verdict lost while cloning":       {cloning, func(f *populate.Facts) { f.Source.Trust = populate.Unknown }, populate.SnapshotWithdrawn, populate.DropPrime},
+		"snapshot going while cloning":     {cloning, func(f *populate.Facts) { f.Source.SnapshotDeleting = true }, populate.Cloning, populate.Wait},
+		"snapshot going, complaint":        {cloning, func(f *populate.Facts) { f.Source.SnapshotDeleting, f.Prime.Complaint = true, "it goes" }, populate.SnapshotWithdrawn, populate.DropPrime},
+		"snapshot gone while cloning":      {cloning, func(f *populate.Facts) { f.Source = populate.Source{Snapshot: "ci-1"} }, populate.Cloning, populate.Wait},
+		"snapshot gone, no word":           {cloning, func(f *populate.Facts) { f.Source, f.Prime.Age = populate.Source{Snapshot: "ci-1"}, time.Hour }, populate.SnapshotWithdrawn, populate.DropPrime},
 		"claim deleted while cloning":      {cloning, func(f *populate.Facts) { f.Claim.Deleting = true }, populate.Deleting, populate.DropPrime},
 		"newer snapshot is smaller":        {cloning, func(f *populate.Facts) { f.Claim.Bytes = 1 }, populate.Cloning, populate.Wait},
 
@@ -221,8 +224,8 @@ func harm(f populate.Facts, d populate.Decision) string {
 		if f.Volume == nil || f.Volume.Holder != populate.HeldByPrime || f.Volume.Preexisting {
 			return "a hand-over of a volume that is not the prime's own clone"
 		}
-		if f.Source.Trust == populate.Corrupt {
-			return "a hand-over of convicted content"
+		if f.Source.SnapshotFound && f.Source.Trust != populate.Verified {
+			return "a hand-over of content that is not vouched for"
 		}
 		if f.Prime.MadeForNode != "" && f.Prime.MadeForNode != f.Claim.Node {
 			return "a hand-over of a volume that the pod may not reach"
