@@ -26,11 +26,11 @@ const keepArchives = 2
 
 // Archive returns the archive of an image, and whether it had to be made.
 func (c Cache) Archive(r Recipe) (file string, made bool, err error) {
-	print, err := fingerprint(r)
+	key, err := fingerprint(r)
 	if err != nil {
 		return "", false, fmt.Errorf("image %s: %w", r.Config.Ref, err)
 	}
-	file = filepath.Join(c.Dir, r.Name+"-"+print+".tar")
+	file = filepath.Join(c.Dir, r.Name+"-"+key+".tar")
 	now := time.Now()
 	// The age of the file is when it was last used.
 	if err := os.Chtimes(file, now, now); err == nil {

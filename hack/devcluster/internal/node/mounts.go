@@ -96,16 +96,16 @@ func shadowSysctls() error {
 		return err
 	}
 	for name, value := range sysctls {
-		real := filepath.Join("/proc/sys", name)
-		if _, err := os.Stat(real); errors.Is(err, fs.ErrNotExist) {
+		target := filepath.Join("/proc/sys", name)
+		if _, err := os.Stat(target); errors.Is(err, fs.ErrNotExist) {
 			continue // a kernel without it
 		}
 		shadow := filepath.Join(dir, strings.ReplaceAll(name, "/", "."))
 		if err := os.WriteFile(shadow, []byte(value+"\n"), 0o644); err != nil { //nolint:gosec // as /proc/sys
 			return err
 		}
-		if err := unix.Mount(shadow, real, "", unix.MS_BIND, ""); err != nil {
-			return fmt.Errorf("%s: %w", real, err)
+		if err := unix.Mount(shadow, target, "", unix.MS_BIND, ""); err != nil {
+			return fmt.Errorf("%s: %w", target, err)
 		}
 	}
 	return nil
