@@ -25,7 +25,7 @@ func newImage(o *options) *cobra.Command {
 	cmd.PersistentFlags().StringVarP(&output, "output", "o", "", "file to write")
 
 	var ref, entrypoint string
-	fromFiles := o.imageCommand(&output, "binaries PROGRAM...", "An image of statically linked programs, run as a user without privileges", nil,
+	fromFiles := o.imageCommand(&output, "binaries FILE[=/PATH]...", "An image of statically linked programs, run as a user without privileges", nil,
 		func(_ context.Context, programs []string) (image.Recipe, error) {
 			for i, p := range programs {
 				var err error
@@ -37,7 +37,7 @@ func newImage(o *options) *cobra.Command {
 		})
 	fromFiles.Args = cobra.MinimumNArgs(1)
 	fromFiles.Flags().StringVar(&ref, "ref", "", "name and tag of the image, such as gocache.dev/operator:dev")
-	fromFiles.Flags().StringVar(&entrypoint, "entrypoint", "", "what runs; programs are in /")
+	fromFiles.Flags().StringVar(&entrypoint, "entrypoint", "", "what runs; a file without a PATH is in /")
 	if err := fromFiles.MarkFlagRequired("ref"); err != nil {
 		panic(err) // the flag is defined above
 	}

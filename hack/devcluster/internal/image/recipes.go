@@ -25,16 +25,22 @@ const (
 // without privileges.
 func Binaries(ref, entrypoint string, programs ...string) Recipe {
 	name := strings.NewReplacer("/", "_", ":", "_", "@", "_").Replace(ref)
+	var inputs []string
+	for _, p := range programs {
+		from, _ := placed(p)
+		inputs = append(inputs, from)
+	}
 	r := Recipe{
 		Name:   name,
 		Config: Config{Ref: ref, User: userOf(NonRoot), WorkingDir: "/"},
-		Inputs: programs,
+		Inputs: inputs,
 		Fill: func(l *Layer) error {
 			if err := l.Base(); err != nil {
 				return err
 			}
 			for _, p := range programs {
-				if err := l.File("/"+filepath.Base(p), p); err != nil {
+				from, to := placed(p)
+				if err := l.File(to, from); err != nil {
 					return err
 				}
 			}
@@ -45,6 +51,15 @@ func Binaries(ref, entrypoint string, programs ...string) Recipe {
 		r.Config.Entrypoint = []string{entrypoint}
 	}
 	return r
+}
+
+// placed splits FILE=/PATH into the file and its place in the image, which by
+// default is the root.
+func placed(program string) (from, to string) {
+	if from, to, ok := strings.Cut(program, "="); ok {
+		return from, to
+	}
+	return program, "/" + filepath.Base(program)
 }
 
 // Pause is the image of pod sandboxes.
