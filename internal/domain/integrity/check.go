@@ -26,6 +26,8 @@ type Options struct {
 	// Trust is what the contents of modules are compared with besides what the
 	// cache says of itself.
 	Trust *Trust
+	// SumDBs are checksum databases whose cached records add to trust.
+	SumDBs []SumDB
 	// Baseline makes the check incremental.
 	Baseline Baseline
 	// Workers is how many files are read at once. The default is twice the
@@ -75,6 +77,11 @@ func Check(ctx context.Context, o Options) (Verdict, error) {
 	if o.ModCache != "" {
 		if err := r.checkModules(ctx); err != nil {
 			return Verdict{}, fmt.Errorf("module cache: %w", err)
+		}
+	}
+	if o.Store != "" {
+		if err := r.checkStore(ctx); err != nil {
+			return Verdict{}, fmt.Errorf("store: %w", err)
 		}
 	}
 	if o.BuildCache != "" {

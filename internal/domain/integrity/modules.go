@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -74,7 +75,10 @@ func (r *run) checkModules(ctx context.Context) error {
 		m.unreadable(Modules, ".", err)
 		return nil
 	}
-	m.remarks()
+	r.remarks(Modules, root, m.contents.Remarks)
+	if err := r.proveAll(root, m.contents.Versions); err != nil {
+		return err
+	}
 	records, err := m.versions(ctx)
 	if err != nil {
 		return err
@@ -294,6 +298,10 @@ func (c *versionCheck) zip(d, dir *tree.Dir) {
 	}
 	c.bytes += sum.Read
 	c.record.Raw, c.record.Size = sum.Raw, sum.Size
+	if base, ok := c.Baseline[c.Version.Version]; ok && err == nil && base.Raw != sum.Raw && base.H1 == sum.H1 {
+		// Packed anew by another server, or a bit flipped where nobody looks.
+		c.add(Inconsistent, Note, path, "its bytes are not those of the manifest, but its contents are")
+	}
 	if c.ev.zip.err = err; err == nil {
 		c.ev.zip.sum, c.record.Zip = sum.H1, sum.H1
 		c.goMod = sum.GoMod
@@ -453,20 +461,33 @@ func (m *modules) list(path string) []Finding {
 	return nil
 }
 
-// remarks reports what the scan found besides versions.
-func (m *modules) remarks() {
-	for _, r := range m.contents.Remarks {
-		f := Finding{Cache: Modules, Path: r.Path, Detail: r.Detail}
-		switch r.Kind {
+// remarks reports what a scan found besides versions.
+func (r *run) remarks(cache Cache, root *tree.Dir, remarks []modcache.Remark) {
+	for _, m := range remarks {
+		f := Finding{Cache: cache, Path: m.Path, Detail: m.Detail}
+		switch m.Kind {
 		case modcache.RemarkStray:
 			f.Class, f.Severity = Stray, Note
 		case modcache.RemarkTemp:
 			f.Class, f.Severity = InFlight, Note
+			if r.isAbandoned(root, m.Path) {
+				f.Class, f.Detail = Stray, "left behind by a download that died"
+			}
 		case modcache.RemarkNotRegular:
-			f.Class, f.Severity, f.Remove = Malformed, Wrong, []string{r.Path}
+			f.Class, f.Severity, f.Remove = Malformed, Wrong, []string{m.Path}
 		case modcache.RemarkUnreadable:
 			f.Class, f.Severity = Unreadable, Unknown
 		}
-		m.found.add(f)
+		r.found.add(f)
 	}
+}
+
+func (r *run) isAbandoned(root *tree.Dir, p string) bool {
+	d, err := root.Sub(path.Dir(p))
+	if err != nil {
+		return false
+	}
+	defer func() { _ = d.Close() }()
+	info, err := d.Stat(path.Base(p))
+	return err == nil && r.Now.Sub(info.Mtime) > abandoned
 }

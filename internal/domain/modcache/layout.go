@@ -60,7 +60,7 @@ func SplitName(name string) (escapedVersion string, kind Kind) {
 	if name == "list" {
 		return "", List
 	}
-	if strings.HasSuffix(name, ".tmp") || (strings.HasPrefix(name, ".") && strings.Contains(name, ".tmp.")) {
+	if isTemp(name) {
 		return "", Temp
 	}
 	for _, s := range suffixes {
@@ -69,6 +69,11 @@ func SplitName(name string) (escapedVersion string, kind Kind) {
 		}
 	}
 	return "", Other
+}
+
+// isTemp knows the temporary files of the go command and of proxies.
+func isTemp(name string) bool {
+	return strings.HasSuffix(name, ".tmp") || strings.HasPrefix(name, ".") && strings.Contains(name, ".tmp.")
 }
 
 // Escaped is a module version in the spelling of file names.

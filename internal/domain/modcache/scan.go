@@ -70,6 +70,18 @@ func Scan(root *tree.Dir) (Contents, error) {
 	return s.Contents, nil
 }
 
+// ScanProxy lists what a directory in the layout of a GOPROXY holds: the same as
+// the download directory of a cache.
+func ScanProxy(root *tree.Dir) (Contents, error) {
+	s := scan{}
+	if err := s.proxy(root); err != nil {
+		return Contents{}, err
+	}
+	slices.SortFunc(s.Versions, compare)
+	s.merge()
+	return s.Contents, nil
+}
+
 type scan struct{ Contents }
 
 // Compare orders versions as a manifest lists them: by path, then version, both
@@ -141,8 +153,17 @@ func (s *scan) downloads(root *tree.Dir) error {
 		return nil
 	}
 	defer func() { _ = d.Close() }()
+	return s.proxy(d)
+}
+
+func (s *scan) proxy(d *tree.Dir) error {
 	return d.Each(func(e tree.Entry) error {
-		if e.Name == "sumdb" && e.Type == tree.Directory {
+		switch {
+		case d.Path() == "." && e.Type == tree.Directory && (e.Name == "lost+found" || strings.HasPrefix(e.Name, ".")):
+			return nil // of the volume
+		case d.Path() == "." && e.Type == tree.Regular && strings.HasPrefix(e.Name, "."):
+			return nil // a mark of the server
+		case e.Name == "sumdb" && e.Type == tree.Directory:
 			s.sub(d, e.Name, s.sumdbs)
 			return nil
 		}
@@ -166,6 +187,9 @@ func (s *scan) sumdbs(d *tree.Dir) error {
 // the directories so far spell.
 func (s *scan) modulePath(parent *tree.Dir, e tree.Entry, escaped string) {
 	switch {
+	case e.Type != tree.Directory && e.Name == "@latest":
+	case e.Type != tree.Directory && isTemp(e.Name):
+		s.remark(parent.Join(e.Name), RemarkTemp, "temporary file of a download")
 	case e.Type != tree.Directory:
 		s.remark(parent.Join(e.Name), outOfPlace(e.Type), "a "+e.Type.String()+" among module paths")
 	case e.Name == "@v":

@@ -1,0 +1,332 @@
+package integrity
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"time"
+
+	"golang.org/x/mod/modfile"
+	"golang.org/x/mod/semver"
+
+	"gocache.dev/operator/internal/domain/integrity/tree"
+	"gocache.dev/operator/internal/domain/manifest"
+	"gocache.dev/operator/internal/domain/modcache"
+	"gocache.dev/operator/internal/domain/store"
+)
+
+// stashing is how long Athens may take to write a version: a part that is
+// missing for longer is not coming any more.
+const stashing = 10 * time.Minute
+
+// stores checks a proxy's store. A store has no sums of its own: zips are
+// compared with trust data, and with an earlier manifest if there is one.
+type stores struct {
+	*run
+	root   *tree.Dir
+	layout store.Layout
+}
+
+func (r *run) checkStore(ctx context.Context) error {
+	layout, err := store.Parse(r.Layout)
+	if err != nil {
+		return err
+	}
+	root, err := tree.Open(r.Store)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = root.Close() }()
+	s := &stores{run: r, root: root, layout: layout}
+	contents, err := store.Scan(root, layout)
+	if err != nil {
+		s.unreadable(Store, ".", err)
+		return nil
+	}
+	r.remarks(Store, root, contents.Remarks)
+	all := contents.Versions
+	order := make([]int32, len(all))
+	for i := range order {
+		order[i] = int32(i) //nolint:gosec // a store of 2³¹ versions does not fit in memory
+	}
+	slices.SortStableFunc(order, func(a, b int32) int { return compareInt(all[b].ZipSize, all[a].ZipSize) })
+	records := make([]manifest.Record, len(all))
+	check := func(w *worker, i int32) outcome {
+		o := s.version(w, &all[i])
+		records[i] = o.record
+		return o
+	}
+	err = s.settled(ctx, order, check, func(_ int32, o outcome) {
+		s.count(func(c *Counts) { c.Modules++; c.Zips += o.zips; c.Raw += o.raw })
+	})
+	if err != nil {
+		return err
+	}
+	for _, p := range contents.Lists {
+		s.list(p)
+	}
+	for i := range records {
+		if records[i].Path == "" {
+			continue
+		}
+		if err := r.manifest.Write(&records[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// storedVersion gathers what one version's files say.
+type storedVersion struct {
+	*stores
+	*store.Version
+	outcome
+	w      *worker
+	dir    *tree.Dir
+	newest time.Time
+	have   modcache.Files
+	goMod  [sha256.Size]byte
+	zipOK  bool
+}
+
+func (s *stores) version(w *worker, v *store.Version) outcome {
+	c := &storedVersion{stores: s, Version: v, w: w}
+	dir, err := s.root.Sub(v.Dir)
+	if err != nil {
+		if !errors.Is(err, fs.ErrNotExist) {
+			c.add(Unreadable, Unknown, v.Dir, err.Error())
+		}
+		return c.outcome
+	}
+	defer func() { _ = dir.Close() }()
+	c.dir = dir
+	c.record = manifest.Record{Kind: manifest.Stored, Version: v.Version}
+	c.zip()
+	c.mod()
+	c.info()
+	c.complete()
+	if c.have == 0 {
+		c.record = manifest.Record{}
+	}
+	return c.outcome
+}
+
+func (c *storedVersion) path(k modcache.Kind) string {
+	return path.Join(c.Dir, c.layout.Name(c.Version, k))
+}
+
+// add adds a finding. Athens must lose a version as a whole: with any of its
+// files left it serves what is there.
+func (c *storedVersion) add(class Class, s Severity, p, detail string) {
+	f := Finding{Class: class, Severity: s, Cache: Store, Path: p, Detail: detail, Remove: []string{p}}
+	if c.layout == store.Athens {
+		f.Remove = []string{c.Dir}
+	}
+	if s == Unknown || s == Note {
+		f.Remove = nil
+	}
+	c.findings = append(c.findings, f)
+}
+
+func (c *storedVersion) see(k modcache.Kind, info tree.Info) {
+	c.have = c.have.With(k)
+	c.observe(info)
+	if info.Mtime.After(c.newest) {
+		c.newest = info.Mtime
+	}
+	if info.Mode&0o444 == 0 {
+		c.add(BadMode, Wrong, c.path(k), fmt.Sprintf("mode %04o: nobody may read it", info.Mode))
+	}
+}
+
+// bad reports an error of opening or reading a file that is there.
+func (c *storedVersion) bad(k modcache.Kind, err error) {
+	c.have = c.have.With(k)
+	if errors.Is(err, tree.ErrNotRegular) || errors.Is(err, tree.ErrTooLarge) {
+		c.add(Malformed, Wrong, c.path(k), err.Error())
+		return
+	}
+	c.add(Unreadable, Unknown, c.path(k), err.Error())
+}
+
+func (c *storedVersion) zip() {
+	f, err := c.dir.Open(c.layout.Name(c.Version, modcache.Zip))
+	if errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	if err != nil {
+		c.bad(modcache.Zip, err)
+		return
+	}
+	defer func() { _ = f.Close() }()
+	c.see(modcache.Zip, f.Info())
+	c.zips = 1
+	base, known := c.Baseline[c.Version.Version]
+	var sum modcache.ZipSum
+	if known && base.Size == f.Size() {
+		raw, n, err := c.w.hasher.Raw(&f)
+		c.bytes += n
+		if err == nil && raw == base.Raw {
+			sum, c.raw = modcache.ZipSum{H1: base.H1, Raw: raw, Size: n}, 1
+		}
+	}
+	if c.raw == 0 {
+		if sum, err = c.w.hasher.Zip(&f, c.Version.Version); err != nil {
+			c.bytes += sum.Read
+			c.badZip(err)
+			return
+		}
+		c.bytes += sum.Read
+	}
+	c.record.Zip, c.record.Raw, c.record.Size = sum.H1, sum.Raw, sum.Size
+	c.goMod = sum.GoMod
+	c.judgeZip(sum, base, known)
+}
+
+func (c *storedVersion) badZip(err error) {
+	switch p := (part{present: true, err: err}); {
+	case isMachine(p.err):
+		c.add(Unreadable, Unknown, c.path(modcache.Zip), err.Error())
+	default:
+		j := judgement{evidence: evidence{zip: p}}
+		j.judgeZip(modcache.Sum{}, false)
+		c.add(j.found[0].Class, Wrong, c.path(modcache.Zip), err.Error())
+	}
+}
+
+func (c *storedVersion) judgeZip(sum modcache.ZipSum, base BaselineZip, known bool) {
+	trust := c.Trust.zip(c.Version.Version)
+	p := c.path(modcache.Zip)
+	switch {
+	case len(trust) > 0 && !agrees(sum.H1, trust):
+		c.add(ChecksumMismatch, Wrong, p, fmt.Sprintf("contents are %s but trust data says %s", sum.H1, trust[0]))
+	case len(trust) > 0:
+		c.zipOK = true
+	case known && base.H1 != sum.H1:
+		c.add(ChecksumMismatch, Wrong, p, fmt.Sprintf("contents are %s, but were %s when first seen", sum.H1, base.H1))
+	case known:
+		c.zipOK = true
+	default:
+		c.add(Unverifiable, Note, p, "no trust data names this version")
+	}
+	if sum.Trailing > 0 {
+		c.add(Malformed, Wrong, p, fmt.Sprintf("%d bytes follow the end of the archive, and are served", sum.Trailing))
+	}
+}
+
+func (c *storedVersion) read(k modcache.Kind, limit int64) ([]byte, bool) {
+	data, info, err := c.dir.ReadFile(c.layout.Name(c.Version, k), c.w.small, limit)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, false
+	}
+	if err != nil {
+		c.bad(k, err)
+		return nil, false
+	}
+	c.w.small = data[:0:cap(data)]
+	c.see(k, info)
+	c.bytes += int64(len(data))
+	return data, true
+}
+
+func (c *storedVersion) mod() {
+	data, ok := c.read(modcache.Mod, maxGoMod)
+	if !ok {
+		return
+	}
+	p := c.path(modcache.Mod)
+	sum := modcache.SumGoMod(data)
+	c.record.GoMod = sum
+	trust := c.Trust.mod(c.Version.Version)
+	switch base := c.Baseline[c.Version.Version].GoMod; {
+	case len(trust) > 0 && agrees(sum, trust):
+	case len(data) == 0:
+		c.add(Truncated, Wrong, p, "is empty")
+	case bytes.IndexByte(data, 0) >= 0:
+		c.add(Truncated, Wrong, p, "contains NUL bytes")
+	case c.goMod != [sha256.Size]byte{} && sha256.Sum256(data) != c.goMod:
+		c.add(Corrupt, Wrong, p, "is not the go.mod of the zip")
+	case len(trust) > 0:
+		c.add(ChecksumMismatch, Wrong, p, fmt.Sprintf("is %s but trust data says %s", sum, trust[0]))
+	case !base.IsZero() && base != sum:
+		c.add(Corrupt, Wrong, p, "is not what it was when first seen")
+	default:
+		if _, err := modfile.ParseLax(p, data, nil); err != nil {
+			c.add(Corrupt, Wrong, p, err.Error())
+		}
+	}
+}
+
+func (c *storedVersion) info() {
+	data, ok := c.read(modcache.Info, maxInfo)
+	if !ok {
+		return
+	}
+	meta, err := modcache.ParseInfo(data)
+	switch {
+	case err != nil && len(bytes.Trim(data, "\x00")) == 0:
+		c.add(Truncated, Wrong, c.path(modcache.Info), "is empty or zeros, and is served")
+	case err != nil:
+		c.add(Malformed, Wrong, c.path(modcache.Info), "is served, but: "+err.Error())
+	case meta.Version != c.Version.Version.Version && semver.IsValid(c.Version.Version.Version):
+		c.add(Inconsistent, Wrong, c.path(modcache.Info), fmt.Sprintf("says it is %.60q", meta.Version))
+	}
+}
+
+// complete judges what is not there. In the goproxy layout files come one by
+// one. Athens takes a version without all three for absent, but not before
+// somebody asks for its .info: until then it serves what there is.
+func (c *storedVersion) complete() {
+	if c.layout != store.Athens || c.have == 0 {
+		return
+	}
+	var missing []modcache.Kind
+	for _, k := range []modcache.Kind{modcache.Mod, modcache.Zip, modcache.Info} {
+		if !c.have.Has(k) {
+			missing = append(missing, k)
+		}
+	}
+	if len(missing) == 0 {
+		return
+	}
+	if c.Now.Sub(c.newest) < stashing {
+		c.excuse("being stored")
+		c.add(InFlight, Note, c.path(missing[0]), "is not there yet: the version is being stored")
+		return
+	}
+	if len(c.findings) > 0 && c.suspicious() {
+		return // said already, and removed as a whole
+	}
+	c.add(Missing, Torn, c.path(missing[0]), "is missing: Athens stores the version again when asked for its .info")
+}
+
+// list checks a list of versions that a server would hand out.
+func (s *stores) list(p string) {
+	dir, err := s.root.Sub(path.Dir(p))
+	if err != nil {
+		return // vanished, or reported by the scan
+	}
+	defer func() { _ = dir.Close() }()
+	data, _, err := dir.ReadFile(path.Base(p), nil, maxList)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil && isMachine(err):
+		s.unreadable(Store, p, err)
+	case err != nil:
+		s.found.add(Finding{Class: Malformed, Severity: Wrong, Cache: Store, Path: p, Detail: err.Error(), Remove: []string{p}})
+	default:
+		// Proxies list what upstream has, which need not be stored, and some
+		// do not end the last line.
+		if n := len(data); n > 0 && data[n-1] != '\n' {
+			data = append(data, '\n')
+		}
+		if _, err := modcache.ParseList(data); err != nil {
+			s.found.add(Finding{Class: Malformed, Severity: Wrong, Cache: Store, Path: p, Detail: "is served, but: " + err.Error(), Remove: []string{p}})
+		}
+	}
+}
