@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"regexp"
+	"slices"
 	"strconv"
 	"text/template"
 	"time"
@@ -50,8 +51,8 @@ type Timeouts struct {
 	Connect time.Duration // 2s
 	Check   time.Duration // 1s
 	Client  time.Duration // 2m, of a client that neither sends nor takes
-	Server  time.Duration // 2m, until an instance goes on
-	Archive time.Duration // 15m, the same for .zip
+	Server  time.Duration // 1m, until an instance goes on
+	Archive time.Duration // 2m, the same for .zip; a fetch goes on meanwhile
 	Stop    time.Duration // 10m, for downloads under way at a stop
 }
 
@@ -68,12 +69,32 @@ func (c *Config) setDefaults() {
 		value time.Duration
 	}{
 		{&t.Connect, 2 * time.Second}, {&t.Check, time.Second}, {&t.Client, 2 * time.Minute},
-		{&t.Server, 2 * time.Minute}, {&t.Archive, 15 * time.Minute}, {&t.Stop, 10 * time.Minute},
+		{&t.Server, time.Minute}, {&t.Archive, 2 * time.Minute}, {&t.Stop, 10 * time.Minute},
 	} {
 		if *timeout.field == 0 {
 			*timeout.field = timeout.value
 		}
 	}
+}
+
+// Path prefixes of the second and third mention of a router in GOPROXY. No
+// module path begins like this.
+const (
+	SecondAttempt = "/~2"
+	ThirdAttempt  = "/~3"
+)
+
+// GOPROXY is the value under which clients are to use the router at url. The
+// go command goes on to the next entry after any error, also one in the
+// middle of a body.
+func GOPROXY(url string) string {
+	return url + "|" + url + SecondAttempt + "|" + url + ThirdAttempt
+}
+
+func reversed(instances []Instance) []Instance {
+	result := slices.Clone(instances)
+	slices.Reverse(result)
+	return result
 }
 
 //go:embed haproxy.cfg.tmpl
@@ -106,8 +127,10 @@ func Render(c Config) (string, error) {
 	var out bytes.Buffer
 	err = configTemplate.Execute(&out, struct {
 		Config
-		AgentAddress, AgentPort string
-	}{c, agentHost, agentPort})
+		AgentAddress, AgentPort     string
+		SecondAttempt, ThirdAttempt string
+		Reversed                    []Instance
+	}{c, agentHost, agentPort, SecondAttempt, ThirdAttempt, reversed(c.Instances)})
 	if err != nil {
 		return "", fmt.Errorf("render haproxy.cfg: %w", err)
 	}

@@ -8,11 +8,22 @@
 //
 // haproxy.cfg is static: every instance has an address that does not change
 // (a ClusterIP), so nothing is reloaded, and a change of the set of instances
-// rolls the Deployment. It has two backends with the same servers:
+// rolls the Deployment. It has backends with the same servers:
 //
 //   - instances: with health checks, for all requests while one is usable;
+//
 //   - last-resort: with agent-check only, when none is. It uses servers that
 //     fail their checks or are out of favour, but never convicted ones.
+//
+//   - second-attempt and third-attempt: the same servers in one order and in the
+//     opposite, for clients that come back.
+//
+// The last two are for what no router can repair: an answer that breaks off
+// or stalls in the middle. The go command then goes on to the next entry of
+// GOPROXY, so the router is published three times; but with equal entries the
+// same bad server may be met each time, by chance one time in eight with two.
+// The second and third entry have a prefix that leads to the first server of
+// each order, so one of them avoids any single bad server.
 //
 // All servers start disabled, and only the agent opens them: a router that
 // restarts while a server is convicted does not serve from it for an instant.

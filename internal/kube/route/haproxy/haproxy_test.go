@@ -109,7 +109,8 @@ func startRouter(t *testing.T, instances []routetest.Instance) routetest.Backend
 				return []haproxy.Replica{{Name: "loopback", Metrics: "http://" + pages + "/metrics"}}, nil
 			},
 		},
-		URL: "http://" + client,
+		URL:      "http://" + client,
+		Prefixes: []string{haproxy.SecondAttempt, haproxy.ThirdAttempt},
 		Restart: func(t *testing.T) {
 			stop()
 			running = start(t)

@@ -107,7 +107,8 @@ func (p Params) ServicePort() int32 {
 	return 80
 }
 
-// URL is what goes into GOPROXY inside the cluster.
+// URL is the router's address inside the cluster; GOPROXY(URL()) is what
+// clients are to use.
 func (p Params) URL() string {
 	scheme := "http"
 	if p.TLSSecret != "" {

@@ -27,6 +27,9 @@ type Backend struct {
 	Router route.Router
 	// URL is where clients go.
 	URL string
+	// Prefixes of paths under which the router offers the same, beside none.
+	// What must not be served must not be served under any of them.
+	Prefixes []string
 	// Restart ends every replica at once, as a crash does, and starts it
 	// again. It returns when the processes have been started.
 	Restart func(t *testing.T)
@@ -69,6 +72,7 @@ type fixture struct {
 	Backend
 	servers map[string]*server
 	client  *http.Client
+	sent    int
 }
 
 func (f *fixture) up(t *testing.T, names ...string) {
@@ -143,8 +147,11 @@ func (f *fixture) get(t *testing.T, path string) (int, string) {
 	return status, body
 }
 
+// try sends a request under each prefix in turn.
 func (f *fixture) try(ctx context.Context, path string) (int, string, error) {
-	resp, err := f.send(ctx, path)
+	prefixes := append([]string{""}, f.Prefixes...)
+	f.sent++
+	resp, err := f.send(ctx, prefixes[f.sent%len(prefixes)]+path)
 	if err != nil {
 		return 0, "", err
 	}
@@ -201,6 +208,7 @@ func testReadBack(t *testing.T, f *fixture) {
 func testShares(t *testing.T, f *fixture) {
 	f.up(t, "blue", "green")
 	f.set(t, "blue=100 green=25")
+	f.Prefixes = nil // what they lead to need not be weighted
 	counts := map[string]int{}
 	for range 100 {
 		_, body := f.get(t, "/m/@v/list")
@@ -214,24 +222,27 @@ func testShares(t *testing.T, f *fixture) {
 func testDrain(t *testing.T, f *fixture) {
 	f.up(t, "blue", "green")
 	f.set(t, "blue=100 green=down")
-	download := f.download(t)
+	downloads := f.downloads(t)
 	f.set(t, "blue=drain green=100")
 	f.only(t, "green", 20)
 	f.servers["blue"].release()
-	if n, err := download(); err != nil || n != slowSize {
-		t.Errorf("the download ended after %d of %d bytes: %v", n, slowSize, err)
+	for prefix, wait := range downloads {
+		if n, err := wait(); err != nil || n != slowSize {
+			t.Errorf("%q: the download ended after %d of %d bytes: %v", prefix, n, slowSize, err)
+		}
 	}
 }
 
 func testConvictionCuts(t *testing.T, f *fixture) {
 	f.up(t, "blue", "green")
 	f.set(t, "blue=100 green=down")
-	download := f.download(t)
+	downloads := f.downloads(t)
 	f.set(t, "blue=down green=100")
 	f.only(t, "green", 20)
-	n, err := download()
-	if err == nil || n >= slowSize {
-		t.Errorf("the convicted server delivered %d of %d bytes, error %v", n, slowSize, err)
+	for prefix, wait := range downloads {
+		if n, err := wait(); err == nil || n >= slowSize {
+			t.Errorf("%q: the convicted server delivered %d of %d bytes, error %v", prefix, n, slowSize, err)
+		}
 	}
 }
 
@@ -363,11 +374,20 @@ func testPoisonousModule(t *testing.T, f *fixture) {
 	}
 }
 
-// download begins a body that ends only when the server is released, and
-// returns how to wait for its end.
-func (f *fixture) download(t *testing.T) (wait func() (int64, error)) {
+// downloads begins, under each prefix, a body that ends only when the server
+// is released, and returns how to wait for their ends.
+func (f *fixture) downloads(t *testing.T) map[string]func() (int64, error) {
 	t.Helper()
-	resp, err := f.send(t.Context(), "/slow/@v/v1.0.0.zip")
+	waits := map[string]func() (int64, error){}
+	for _, prefix := range append([]string{""}, f.Prefixes...) {
+		waits[prefix] = f.download(t, prefix)
+	}
+	return waits
+}
+
+func (f *fixture) download(t *testing.T, prefix string) (wait func() (int64, error)) {
+	t.Helper()
+	resp, err := f.send(t.Context(), prefix+"/slow/@v/v1.0.0.zip")
 	if err != nil {
 		t.Fatal(err)
 	}
