@@ -8,7 +8,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/kube/apply"
@@ -75,13 +74,11 @@ func (r *Reconciler) setWeights(ctx context.Context, s *scope) error {
 	if !s.decision.Wake.IsZero() {
 		s.wake = min(s.wake, max(s.decision.Wake.Sub(s.now), confirmInterval))
 	}
-	router, err := r.router(s)
-	if err != nil {
-		return err
-	}
+	router := r.router(s)
 	if err := router.Set(ctx, s.wanted); err != nil {
 		return err
 	}
+	var err error
 	if s.observed, err = router.Observe(ctx); err != nil {
 		return err
 	}
@@ -91,22 +88,18 @@ func (r *Reconciler) setWeights(ctx context.Context, s *scope) error {
 	return nil
 }
 
-func (r *Reconciler) router(s *scope) (route.Router, error) {
-	var owned corev1.ConfigMap
-	if err := controllerutil.SetControllerReference(s.proxy, &owned, r.Client.Scheme()); err != nil {
-		return nil, fmt.Errorf("own the router's weights: %w", err)
-	}
+func (r *Reconciler) router(s *scope) route.Router {
 	return &haproxy.Router{
 		Owner: string(s.proxy.UID),
 		Publisher: &haproxy.ConfigMap{
 			Client: r.Client, Reader: r.Live, FieldOwner: fieldOwner,
 			Namespace: s.proxy.Namespace, Name: haproxy.WeightsName(s.proxy.Name),
 			Labels: map[string]string{v1alpha1.ProxyLabel: s.proxy.Name, v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue},
-			Owner:  *metav1.GetControllerOf(&owned),
+			Owner:  *metav1.NewControllerRef(s.proxy, v1alpha1.GroupVersion.WithKind(v1alpha1.ModProxyKind)),
 		},
 		Replicas: haproxy.Pods{Reader: r.Live, Namespace: s.proxy.Namespace, Labels: haproxy.Selector(s.proxy.Name)}.Replicas,
 		HTTP:     r.HTTP,
-	}, nil
+	}
 }
 
 // url is the published address.
