@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"gocache.dev/operator/hack/devcluster/internal/apiclient"
 	"gocache.dev/operator/hack/devcluster/internal/binaries"
 	"gocache.dev/operator/hack/devcluster/internal/cluster"
 	"gocache.dev/operator/hack/devcluster/internal/node"
@@ -55,7 +56,11 @@ func (m *Manager) Status(ctx context.Context) (Status, error) {
 		s.Problem = err.Error()
 		return s, nil
 	}
-	if err := usableNow(ctx, record); err != nil {
+	client, err := apiclient.New(record.Spec)
+	if err == nil {
+		err = usableNow(ctx, client, record)
+	}
+	if err != nil {
 		s.Problem = err.Error()
 		return s, nil
 	}

@@ -32,8 +32,8 @@ const (
 	// stageTimeout bounds each stage; all of them together take seconds.
 	stageTimeout = 2 * time.Minute
 	// recoverTimeout is how long a running cluster may take to show that it works
-	// before it is given up.
-	recoverTimeout = 15 * time.Second
+	// before it is given up, and with it all that is in it.
+	recoverTimeout = time.Minute
 )
 
 // Up makes the cluster usable. It returns what runs.
@@ -82,7 +82,7 @@ func (m *Manager) reuse(ctx context.Context) (cluster.Record, bool, error) {
 		if ctx.Err() != nil {
 			return record, false, ctx.Err()
 		}
-		m.Reporter.Say("cluster %s runs but is not usable (%v); starting it anew", record.Name, err)
+		m.Reporter.Say("cluster %s does not recover (%v); starting it anew", record.Name, err)
 	}
 	if _, err := os.Lstat(m.stateDir()); errors.Is(err, fs.ErrNotExist) {
 		return cluster.Record{}, false, nil
@@ -104,14 +104,22 @@ func startStopped(ctx context.Context, record cluster.Record) error {
 
 // usable waits for a running cluster to work, and says what does not.
 func (m *Manager) usable(ctx context.Context, record cluster.Record) error {
-	return apiclient.Wait(ctx, recoverTimeout, func(ctx context.Context) error { return usableNow(ctx, record) })
-}
-
-func usableNow(ctx context.Context, record cluster.Record) error {
 	client, err := apiclient.New(record.Spec)
 	if err != nil {
 		return err
 	}
+	said := false
+	return apiclient.Wait(ctx, recoverTimeout, func(ctx context.Context) error {
+		err := usableNow(ctx, client, record)
+		if err != nil && !said {
+			m.Reporter.Say("cluster %s runs but is not usable yet (%v); waiting up to %s", record.Name, err, recoverTimeout)
+			said = true
+		}
+		return err
+	})
+}
+
+func usableNow(ctx context.Context, client *apiclient.Client, record cluster.Record) error {
 	if err := client.Ready(ctx); err != nil {
 		return err // and with it all the rest
 	}

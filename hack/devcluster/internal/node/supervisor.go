@@ -50,7 +50,7 @@ const (
 	// the first again.
 	settled = 10 * time.Second
 	// stopGrace is how long a component may take to end by itself.
-	stopGrace = 5 * time.Second
+	stopGrace = 2 * time.Second
 )
 
 // Supervise runs the components until the context is done.
