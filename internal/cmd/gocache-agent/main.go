@@ -45,7 +45,7 @@ func newRoot() *cobra.Command {
 		SilenceUsage:  true,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
-	root.AddCommand(newVerify(), newWarm(), newInstall(), newUsage(), newProg())
+	root.AddCommand(newVerify(), newRepair(), newManifest(), newDiff(), newTrim(), newRestore(), newWarm(), newProg(), newStore(), newInstall(), newUsage())
 	return root
 }
 

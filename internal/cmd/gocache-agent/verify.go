@@ -2,10 +2,13 @@ package main
 
 import (
 	"errors"
+	"os"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
+	"gocache.dev/operator/internal/agent/caches"
 	"gocache.dev/operator/internal/agent/exitcode"
 	"gocache.dev/operator/internal/agent/verify"
 )
@@ -15,36 +18,58 @@ func newVerify() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "verify",
 		Short: "Check that caches hold exactly what the go command put there",
-		Long: `Verify hashes everything in a module cache and a build cache that the go
-command would use. It only reads.
+		Long: `Verify hashes everything in a module cache, a build cache or a proxy's store
+that the go command would use. It only reads.
 
 Exit codes: 0 Intact, 3 Corrupt, 2 wrong usage, anything else Inconclusive.`,
 		Example: `  gocache-agent verify --modcache $(go env GOMODCACHE) --buildcache $(go env GOCACHE)`,
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			o.Stdout, o.Stderr = cmd.OutOrStdout(), cmd.ErrOrStderr()
+			o.Progress = !o.JSON && isTerminal(os.Stderr)
 			v, err := verify.Run(cmd.Context(), o)
-			var wrong *verify.UsageError
-			if errors.As(err, &wrong) {
-				return usage(err)
-			}
 			if err != nil {
-				return &exitcode.Error{Code: exitcode.Inconclusive, Err: err}
+				return checkFailed(err)
 			}
 			return exit(exitcode.OfVerdict(v.Verdict), string(v.Verdict)+": "+v.Message)
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.ModCache, "modcache", "", "module cache to check (GOMODCACHE)")
-	f.StringVar(&o.BuildCache, "buildcache", "", "build cache to check (GOCACHE)")
+	cacheFlags(f, &o.Flags)
 	f.StringVar(&o.Root, "root", "", "root of the volume, where its writer left records (default: the directory above the caches)")
-	f.StringArrayVar(&o.GoSum, "gosum", nil, "go.sum file to trust; may be given several times")
 	f.StringVar(&o.Manifest, "manifest", "", "write the canonical manifest to this file, compressed")
-	f.StringVar(&o.Baseline, "baseline", "", "manifest of an earlier full check: zips with the same raw sha256 are not inflated again")
-	f.StringVar(&o.BaselineDigest, "baseline-digest", "", "digest that the baseline must have")
-	f.IntVar(&o.Workers, "workers", 0, "files to read at once (default: twice the processors)")
-	f.StringVar(&o.FailOn, "fail-on", "wrong", "least severity that convicts: torn or wrong")
 	f.BoolVar(&o.JSON, "json", false, "print the verdict as JSON")
 	f.StringVar(&o.TerminationLog, "termination-log", "", "also write the verdict here, in at most 4096 bytes")
 	return cmd
+}
+
+// cacheFlags are the flags of all commands that check.
+func cacheFlags(f *pflag.FlagSet, c *caches.Flags) {
+	f.StringVar(&c.ModCache, "modcache", "", "module cache (GOMODCACHE)")
+	f.StringVar(&c.BuildCache, "buildcache", "", "build cache (GOCACHE)")
+	f.StringVar(&c.Store, "store", "", "a module proxy's store")
+	f.StringVar(&c.Layout, "layout", "", "layout of the store: goproxy or athens")
+	f.StringArrayVar(&c.GoSum, "gosum", nil, "go.sum file to trust; may be given several times")
+	f.StringArrayVar(&c.SumDB, "sumdb", nil, "checksum database to trust, in the syntax of GOSUMDB, with its key; may be given several times")
+	f.StringVar(&c.SumDBLatest, "sumdb-latest", "", "signed tree head of the checksum database (GOPATH/pkg/sumdb/<name>/latest)")
+	f.BoolVar(&c.SumDBOnline, "sumdb-online", false, "ask the checksum database for what cached records do not prove")
+	f.StringVar(&c.Baseline, "baseline", "", "manifest of an earlier full check: zips with the same raw sha256 are not inflated again")
+	f.StringVar(&c.BaselineDigest, "baseline-digest", "", "digest that the baseline must have")
+	f.IntVar(&c.Workers, "workers", 0, "files to read at once (default: twice the processors)")
+	f.StringVar(&c.FailOn, "fail-on", "wrong", "least severity that convicts: torn or wrong")
+}
+
+// checkFailed gives an error of a command that checks its exit code: where
+// nothing was checked, nothing is proven.
+func checkFailed(err error) error {
+	var wrong *caches.UsageError
+	if errors.As(err, &wrong) {
+		return usage(err)
+	}
+	return &exitcode.Error{Code: exitcode.Inconclusive, Err: err}
+}
+
+func isTerminal(f *os.File) bool {
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }

@@ -4,6 +4,7 @@ import (
 	"archive/zip"
 	"bytes"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"testing"
@@ -96,4 +97,8 @@ func TestSumsAgreeWithDirhash(t *testing.T) {
 			t.Errorf("limit %d: Dir = %v, %v; want %s", limit, dir.H1, err, want)
 		}
 	}
+}
+
+func opener(data []byte) func(string) (io.ReadCloser, error) {
+	return func(string) (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data)), nil }
 }

@@ -1,0 +1,202 @@
+// Package caches turns flags that name caches and trust data into the options
+// of a check. All commands that check share it.
+package caches
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"gocache.dev/operator/internal/domain/integrity"
+	"gocache.dev/operator/internal/domain/manifest"
+	"gocache.dev/operator/internal/domain/store"
+)
+
+// Flags name what to check and what to trust.
+type Flags struct {
+	ModCache   string
+	BuildCache string
+	Store      string
+	Layout     string
+
+	GoSum          []string
+	SumDB          []string // GOSUMDB syntax: a verifier key, and a URL if it is not the name
+	SumDBLatest    string   // the signed tree head, from GOPATH/pkg/sumdb/<name>/latest
+	SumDBOnline    bool     // ask the database for what the cache does not prove
+	Baseline       string   // an earlier manifest
+	BaselineDigest string
+
+	Workers int
+	FailOn  string
+}
+
+// UsageError says that the flags make no sense.
+type UsageError struct{ Reason string }
+
+// Error is the message.
+func (e *UsageError) Error() string { return e.Reason }
+
+// Options reads what the flags name. An error that is no [UsageError] means
+// that nothing can be checked here: a directory is not there, or trust data
+// cannot be read.
+func (f *Flags) Options(ctx context.Context, now time.Time) (integrity.Options, error) {
+	o := integrity.Options{
+		ModCache: f.ModCache, BuildCache: f.BuildCache, Store: f.Store, Layout: f.Layout, Workers: f.Workers, Now: now,
+	}
+	if err := f.validate(&o); err != nil {
+		return o, err
+	}
+	for _, dir := range []struct{ flag, path string }{{"--modcache", f.ModCache}, {"--buildcache", f.BuildCache}, {"--store", f.Store}} {
+		if err := isDir(dir.flag, dir.path); err != nil {
+			return o, err
+		}
+	}
+	return o, errors.Join(f.trust(&o), f.sumDBs(ctx, &o), f.baseline(&o))
+}
+
+func (f *Flags) validate(o *integrity.Options) error {
+	switch f.FailOn {
+	case "", "wrong":
+	case "torn":
+		o.FailOn = integrity.Torn
+	default:
+		return &UsageError{fmt.Sprintf("--fail-on %q: must be torn or wrong", f.FailOn)}
+	}
+	if f.ModCache == "" && f.BuildCache == "" && f.Store == "" {
+		return &UsageError{"nothing to check: give --modcache, --buildcache or --store"}
+	}
+	if f.Store != "" {
+		if _, err := store.Parse(f.Layout); err != nil {
+			return &UsageError{"--store needs --layout: " + err.Error()}
+		}
+		if f.ModCache != "" {
+			return &UsageError{"--store and --modcache hold the same kind of thing: check them one by one"}
+		}
+	}
+	for _, text := range f.SumDB {
+		db := integrity.SumDB{Key: key(text)}
+		if _, err := db.Name(); err != nil {
+			return &UsageError{"--sumdb: " + err.Error() + ": a key such as name+hash+publickey is needed"}
+		}
+	}
+	return nil
+}
+
+// isDir refuses a directory that is not there: an empty cache is sound, but a
+// cache that is not mounted is not an empty one.
+func isDir(flag, path string) error {
+	if path == "" {
+		return nil
+	}
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("%s %s: there is no such directory: is the volume mounted there?", flag, path)
+	case err != nil:
+		return fmt.Errorf("%s: %w", flag, err)
+	case !info.IsDir():
+		return fmt.Errorf("%s %s: is not a directory", flag, path)
+	}
+	return nil
+}
+
+func (f *Flags) trust(o *integrity.Options) error {
+	if len(f.GoSum) == 0 {
+		return nil
+	}
+	o.Trust = integrity.NewTrust()
+	for _, name := range f.GoSum {
+		if err := addGoSum(o.Trust, name); err != nil {
+			return fmt.Errorf("--gosum: %w", err)
+		}
+	}
+	return nil
+}
+
+func addGoSum(trust *integrity.Trust, name string) error {
+	f, err := os.Open(name) //nolint:gosec // the caller names the file
+	if err != nil {
+		return err
+	}
+	return errors.Join(trust.AddGoSum(name, f), f.Close())
+}
+
+// baseline reads an earlier manifest. One whose digest is not the expected one
+// is refused: it decides what is not looked at.
+func (f *Flags) baseline(o *integrity.Options) error {
+	if f.Baseline == "" {
+		return nil
+	}
+	r, closer, err := manifest.Open(f.Baseline)
+	if err != nil {
+		return fmt.Errorf("--baseline: %w", err)
+	}
+	kind := manifest.Module
+	if f.Store != "" {
+		kind = manifest.Stored
+	}
+	o.Baseline, err = integrity.NewBaseline(r, kind)
+	if err = errors.Join(err, closer.Close()); err != nil {
+		return fmt.Errorf("--baseline: %w", err)
+	}
+	if f.BaselineDigest != "" && r.Digest() != f.BaselineDigest {
+		return fmt.Errorf("--baseline: its digest is %s, not the expected %s", r.Digest(), f.BaselineDigest)
+	}
+	return nil
+}
+
+// key is the first word of a GOSUMDB value.
+func key(text string) string { k, _, _ := strings.Cut(text, " "); return k }
+
+func (f *Flags) sumDBs(ctx context.Context, o *integrity.Options) error {
+	for _, text := range f.SumDB {
+		db := integrity.SumDB{Key: key(text)}
+		name, err := db.Name()
+		if err != nil {
+			return err
+		}
+		if f.SumDBLatest != "" {
+			if db.Latest, err = os.ReadFile(f.SumDBLatest); err != nil {
+				return fmt.Errorf("--sumdb-latest: %w", err)
+			}
+		}
+		if f.SumDBOnline {
+			url := "https://" + name
+			if _, rest, ok := strings.Cut(text, " "); ok {
+				url = strings.TrimSpace(rest)
+			}
+			db.Remote = func(path string) ([]byte, error) { return fetch(ctx, url+path) }
+		}
+		o.SumDBs = append(o.SumDBs, db)
+	}
+	return nil
+}
+
+const (
+	fetchTimeout = 30 * time.Second
+	maxFetch     = 4 << 20
+)
+
+func fetch(ctx context.Context, url string) (data []byte, err error) {
+	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, resp.Body.Close()) }()
+	if resp.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("%s: %s", url, resp.Status)
+	}
+	return io.ReadAll(io.LimitReader(resp.Body, maxFetch))
+}
