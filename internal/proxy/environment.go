@@ -59,7 +59,7 @@ func ToolchainEnvironment(ctx context.Context, getenv func(string) string, defau
 }
 
 func askGo(ctx context.Context, gobin string) (Environment, error) {
-	cmd := exec.CommandContext(ctx, gobin, append([]string{"env", "-json"}, environmentNames...)...) //nolint:gosec // the go command of PATH with constant arguments
+	cmd := exec.CommandContext(ctx, gobin, append([]string{"env", "-json"}, environmentNames...)...)
 	out, err := cmd.Output()
 	if err != nil {
 		return Environment{}, fmt.Errorf("ask the go command for its environment: %w", err)

@@ -505,7 +505,7 @@ func TestGracefulStopLetsDownloadsFinish(t *testing.T) {
 	go func() { served <- server.Serve(ctx, listener, nil, 10*time.Second) }()
 	answer := make(chan string, 1)
 	go func() {
-		resp, err := http.Get("http://" + listener.Addr().String() + modPath) //nolint:noctx // the test ends it
+		resp, err := http.Get("http://" + listener.Addr().String() + modPath)
 		if err != nil {
 			answer <- err.Error()
 			return

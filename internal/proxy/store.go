@@ -20,14 +20,13 @@ import (
 	"github.com/go-logr/logr"
 )
 
-const (
-	// MarkerFile lies in the root of every store and holds the store's id. It
-	// tells a mounted volume from the empty directory under its mount point.
-	MarkerFile = ".gocache-store"
-	// QuarantineDir, in the root of a store, holds files that were found
-	// damaged, as evidence, one per name.
-	QuarantineDir = ".gocache-quarantine"
-)
+// MarkerFile lies in the root of every store and holds the store's id. It
+// tells a mounted volume from the empty directory under its mount point.
+const MarkerFile = ".gocache-store"
+
+// QuarantineDir in the root of a store holds files that were found damaged, as
+// evidence, one per name.
+const QuarantineDir = ".gocache-quarantine"
 
 // Store keeps module files in GOPROXY layout below one directory. It
 // implements the library's Cacher.

@@ -104,7 +104,7 @@ func (s *sidecar) eventually(t *testing.T, question, want string) {
 
 func (s *sidecar) ready(t *testing.T) (bool, string) {
 	t.Helper()
-	resp, err := http.Get("http://" + s.pages + "/readyz") //nolint:noctx // loopback
+	resp, err := http.Get("http://" + s.pages + "/readyz")
 	if err != nil {
 		return false, err.Error()
 	}

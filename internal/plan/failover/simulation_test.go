@@ -21,12 +21,9 @@ var update = flag.Bool("update", false, "write the golden day")
 // decision what must hold in any case.
 type day struct {
 	*story
-	rand     *rand.Rand
-	log      strings.Builder
-	faults   int
-	leaves   int
-	comings  []time.Time
-	previous failover.Decision
+	rand   *rand.Rand
+	log    strings.Builder
+	faults int
 }
 
 func newDay(t *testing.T, seed uint64) *day {

@@ -1,11 +1,18 @@
 package haproxy_test
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"math/big"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -46,18 +53,57 @@ func TestRenderGolden(t *testing.T) {
 // TestRenderIsAccepted asks HAProxy itself.
 func TestRenderIsAccepted(t *testing.T) {
 	program := requireHAProxy(t)
-	text, err := haproxy.Render(sampleConfig())
+	dir := t.TempDir()
+	certificate := writeCertificate(t, dir)
+	for name, change := range map[string]func(*haproxy.Config){
+		"plain":        func(*haproxy.Config) {},
+		"TLS":          func(c *haproxy.Config) { c.CertificateFile = certificate },
+		"one instance": func(c *haproxy.Config) { c.Instances = c.Instances[:1] },
+		"IPv6":         func(c *haproxy.Config) { c.Instances[0].Address = "[fd00::1]:8080" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			config := sampleConfig()
+			change(&config)
+			text, err := haproxy.Render(config)
+			if err != nil {
+				t.Fatal(err)
+			}
+			file := filepath.Join(t.TempDir(), "haproxy.cfg")
+			if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			out, err := exec.Command(program, "-c", "-f", file).CombinedOutput()
+			if err != nil || strings.Contains(string(out), "WARNING") {
+				t.Errorf("haproxy -c: %v\n%s", err, out)
+			}
+		})
+	}
+}
+
+// writeCertificate lays a certificate and its key out as the Deployment
+// mounts them from a Secret.
+func writeCertificate(t *testing.T, dir string) string {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	file := filepath.Join(t.TempDir(), "haproxy.cfg")
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+	cert, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
 		t.Fatal(err)
 	}
-	out, err := exec.Command(program, "-c", "-f", file).CombinedOutput()
-	if err != nil || strings.Contains(string(out), "WARNING") {
-		t.Errorf("haproxy -c: %v\n%s", err, out)
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
 	}
+	file := filepath.Join(dir, "tls.crt")
+	for name, block := range map[string]*pem.Block{file: {Type: "CERTIFICATE", Bytes: cert}, file + ".key": {Type: "PRIVATE KEY", Bytes: der}} {
+		if err := os.WriteFile(name, pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return file
 }
 
 func TestRenderRefuses(t *testing.T) {

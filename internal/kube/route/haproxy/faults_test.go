@@ -239,7 +239,7 @@ func startInstance(t *testing.T, name, upstream string) *process {
 		t.Fatal(err)
 	}
 	address, store := freeAddress(t), filepath.Join(t.TempDir(), name)
-	cmd := exec.Command(self) //nolint:gosec // this test binary
+	cmd := exec.Command(self)
 	cmd.Env = append(os.Environ(), instanceVariable+"="+strings.Join([]string{address, store, upstream}, " "))
 	cmd.Stderr = os.Stderr
 	if err := cmd.Start(); err != nil {
@@ -420,7 +420,7 @@ var faults = []struct {
 
 // cut delivers half of each body and breaks the connection.
 func (s *site) cut(w http.ResponseWriter, r *http.Request) {
-	resp, err := http.Get(s.front.target + r.URL.Path) //nolint:gosec,noctx // loopback
+	resp, err := http.Get(s.front.target + r.URL.Path)
 	if err != nil {
 		panic(http.ErrAbortHandler)
 	}
