@@ -278,7 +278,7 @@ type RequestStatus struct {
 	Time metav1.Time `json:"time,omitzero"`
 }
 
-// Toolchain facts, recorded by the run that wrote a cache.
+// ToolchainRecord is what the run that wrote a cache recorded of its toolchain.
 type ToolchainRecord struct {
 	// version as printed by go version, such as go1.26.8.
 	// +kubebuilder:validation:MaxLength=128

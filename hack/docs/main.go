@@ -87,7 +87,7 @@ func rewrite(page string, sections map[string]string) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", page, err)
 	}
-	return os.WriteFile(page, []byte(renewed), 0o644) //nolint:gosec // documentation
+	return os.WriteFile(page, []byte(renewed), 0o644)
 }
 
 var section = regexp.MustCompile(`(?s)(<!-- generated: (\w+) -->\n).*?(<!-- end -->)`)

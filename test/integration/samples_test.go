@@ -58,13 +58,12 @@ func TestOperator(t *testing.T) {
 // samples are warmed from on the same checksum.
 func TestCanaryIsOfTheProgram(t *testing.T) {
 	sums := map[string]string{}
-	f, err := os.Open(filepath.Join(env.Root(), "config", "samples", "program", "go.sum"))
+	data, err := os.ReadFile(filepath.Join(env.Root(), "config", "samples", "program", "go.sum"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
-	for s := bufio.NewScanner(f); s.Scan(); {
-		if fields := strings.Fields(s.Text()); len(fields) == 3 {
+	for line := range strings.Lines(string(data)) {
+		if fields := strings.Fields(line); len(fields) == 3 {
 			sums[fields[0]+"@"+fields[1]] = fields[2]
 		}
 	}
