@@ -193,6 +193,35 @@ func TestDamagedFilesAreFetchedAnew(t *testing.T) {
 	}
 }
 
+// TestDamageWhileSending: the file is right when it is opened, and spoiled
+// after its first bytes have gone.
+func TestDamageWhileSending(t *testing.T) {
+	u := startUpstream(t)
+	server, store := instance(t, u, nil)
+	whole := get(t, server, zipPath).Body.Len()
+	w := &spoiler{ResponseRecorder: httptest.NewRecorder(), spoil: func() {
+		overwrite(t, filepath.Join(store, zipPath), func(b []byte) []byte { b[len(b)-1] ^= 1; return b })
+	}}
+	server.ServeHTTP(w, httptest.NewRequest(http.MethodGet, zipPath, http.NoBody))
+	if n := w.Body.Len(); n >= whole {
+		t.Errorf("the client got all %d bytes, and they are wrong", n)
+	}
+	if w := get(t, server, zipPath); w.Body.Len() != whole || w.Code != http.StatusOK {
+		t.Errorf("the next client got %d and %d bytes", w.Code, w.Body.Len())
+	}
+}
+
+// spoiler does something before the answer's head is written.
+type spoiler struct {
+	*httptest.ResponseRecorder
+	spoil func()
+}
+
+func (s *spoiler) WriteHeader(status int) {
+	s.spoil()
+	s.ResponseRecorder.WriteHeader(status)
+}
+
 func TestDamageIsKeptAsEvidenceAndCounted(t *testing.T) {
 	u := startUpstream(t)
 	server, store := instance(t, u, nil)

@@ -4,6 +4,7 @@ import (
 	"archive/zip"
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -15,7 +16,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"syscall"
-	"time"
 
 	"github.com/go-logr/logr"
 )
@@ -188,7 +188,7 @@ func examineFile(f *os.File, name string) (*entry, readVerdict, error) {
 	if err != nil {
 		return nil, readFailed, err
 	}
-	e := &entry{File: f, name: name, size: info.Size(), modified: info.ModTime()}
+	e := &entry{file: f, name: name, size: info.Size(), modified: info.ModTime(), sum: want, hash: sha256.New()}
 	if want == "" {
 		if err := plausible(f, name, info.Size()); err != nil {
 			return nil, readDamaged, err
@@ -296,18 +296,3 @@ func (s *Store) fill(f *os.File, content io.Reader) error {
 // local makes a name of the library, which never begins with a slash or holds
 // "..", a path below the root.
 func local(name string) string { return path.Clean(name) }
-
-// entry is an open file of the store; its methods are the ones the library
-// looks for.
-type entry struct {
-	*os.File
-	name     string
-	size     int64
-	modified time.Time
-}
-
-// Size is the file's length in bytes.
-func (e *entry) Size() int64 { return e.size }
-
-// LastModified is when the file was stored.
-func (e *entry) LastModified() time.Time { return e.modified }

@@ -54,7 +54,11 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	if modulesDir != "" {
+		_ = os.RemoveAll(modulesDir)
+	}
+	os.Exit(code)
 }
 
 func serveInstance(arguments []string) error {

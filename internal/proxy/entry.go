@@ -1,0 +1,66 @@
+package proxy
+
+import (
+	"encoding/hex"
+	"errors"
+	"hash"
+	"io"
+	"os"
+	"time"
+)
+
+// entry is an open file of the store that was found right when it was opened.
+// Its methods are the ones that the library looks for.
+//
+// A large file takes a while to be sent, and may be spoiled meanwhile. So
+// whoever reads it from its beginning gets it hashed once more, and if it is
+// not the same any more an error in the place of its last bytes: the client
+// sees a body that breaks off, and asks again, instead of wrong bytes.
+type entry struct {
+	file     *os.File
+	name     string
+	size     int64
+	modified time.Time
+	sum      string // empty if none was recorded
+	hash     hash.Hash
+	hashed   int64 // bytes since the beginning, or notHashed
+}
+
+// notHashed is for reading from somewhere in the middle.
+const notHashed = -1
+
+// errSpoiled is what a reader gets.
+var errSpoiled = errors.New("the file was damaged while it was read")
+
+// Read implements io.Reader.
+func (e *entry) Read(p []byte) (int, error) {
+	n, err := e.file.Read(p)
+	if e.sum == "" || e.hashed == notHashed {
+		return n, err
+	}
+	e.hash.Write(p[:n])
+	e.hashed += int64(n)
+	if e.hashed >= e.size && n > 0 && hex.EncodeToString(e.hash.Sum(nil)) != e.sum {
+		return 0, errSpoiled
+	}
+	return n, err
+}
+
+// Seek implements io.Seeker.
+func (e *entry) Seek(offset int64, whence int) (int64, error) {
+	at, err := e.file.Seek(offset, whence)
+	e.hashed = notHashed
+	if err == nil && at == 0 {
+		e.hashed = 0
+		e.hash.Reset()
+	}
+	return at, err
+}
+
+// Close implements io.Closer.
+func (e *entry) Close() error { return e.file.Close() }
+
+// LastModified is when the file was stored.
+func (e *entry) LastModified() time.Time { return e.modified }
+
+var _ io.ReadSeekCloser = (*entry)(nil)
