@@ -24,7 +24,7 @@ func newLoad(o *options) *cobra.Command {
 				if l.Skipped {
 					verb = "already there:"
 				}
-				fmt.Fprintln(cmd.ErrOrStderr(), verb, filepath.Base(l.Archive)) //nolint:errcheck // nobody can be told
+				fmt.Fprintln(cmd.ErrOrStderr(), verb, filepath.Base(l.Archive))
 			})
 		},
 	}

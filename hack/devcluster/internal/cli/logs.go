@@ -46,7 +46,7 @@ func newLogs(o *options) *cobra.Command {
 			if follow {
 				tailArgs = append(tailArgs, "-F")
 			}
-			return passThrough(exec.CommandContext(cmd.Context(), "tail", append(tailArgs, paths.Log(args[0]))...)) //nolint:gosec // a name from our list
+			return passThrough(exec.CommandContext(cmd.Context(), "tail", append(tailArgs, paths.Log(args[0]))...))
 		},
 	}
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on as it grows")

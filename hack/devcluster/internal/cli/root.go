@@ -29,7 +29,7 @@ func Main() int {
 		if errors.As(err, &code) {
 			return int(code)
 		}
-		fmt.Fprintln(os.Stderr, "devcluster:", err) //nolint:errcheck // nobody can be told
+		fmt.Fprintln(os.Stderr, "devcluster:", err)
 		return 1
 	}
 	return 0

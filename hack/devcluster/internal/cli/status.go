@@ -59,18 +59,18 @@ func printStatus(out io.Writer, s lifecycle.Status) error {
 	if !s.Usable {
 		state = "not usable: " + s.Problem
 	}
-	fmt.Fprintf(w, "cluster\t%s\t%s\n", s.Name, state) //nolint:errcheck // Flush reports
+	fmt.Fprintf(w, "cluster\t%s\t%s\n", s.Name, state)
 	if s.StateDir != "" {
 		for _, row := range [][2]string{
 			{"kubeconfig", s.Kubeconfig}, {"server", s.Server}, {"node", s.Node},
 			{"host IP", s.HostIP}, {"node IP", s.NodeIP}, {"pods", s.PodCIDR}, {"services", s.ServiceCIDR},
 			{"assets", s.Assets}, {"driver", s.Driver}, {"faults", s.Faults}, {"logs", s.Logs},
 		} {
-			fmt.Fprintf(w, "%s\t%s\n", row[0], row[1]) //nolint:errcheck // Flush reports
+			fmt.Fprintf(w, "%s\t%s\n", row[0], row[1])
 		}
 	}
 	for _, c := range s.Components {
-		fmt.Fprintf(w, "  %s\t%s\tpid %d, %d restarts\t%s\n", c.Name, c.State, c.PID, c.Restarts, c.Detail) //nolint:errcheck // Flush reports
+		fmt.Fprintf(w, "  %s\t%s\tpid %d, %d restarts\t%s\n", c.Name, c.State, c.PID, c.Restarts, c.Detail)
 	}
 	return w.Flush()
 }

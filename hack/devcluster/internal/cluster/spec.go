@@ -61,14 +61,15 @@ func (s Spec) WithDefaults() Spec {
 	if s.StateDir == "" {
 		s.StateDir = filepath.Join(DefaultStateRoot, s.Name)
 	}
+	i := byte(s.Index) //nolint:gosec // Validate bounds it
 	if !s.NodeCIDR.IsValid() {
-		s.NodeCIDR = netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 222, byte(s.Index), 0}), 24)
+		s.NodeCIDR = netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 222, i, 0}), 24)
 	}
 	if !s.PodCIDR.IsValid() {
-		s.PodCIDR = netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 223, byte(s.Index), 0}), 24)
+		s.PodCIDR = netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 223, i, 0}), 24)
 	}
 	if !s.ServiceCIDR.IsValid() {
-		s.ServiceCIDR = netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 224, byte(16 * s.Index), 0}), 20)
+		s.ServiceCIDR = netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 224, 16 * i, 0}), 20)
 	}
 	if s.PoolSize == 0 {
 		s.PoolSize = DefaultPoolSize

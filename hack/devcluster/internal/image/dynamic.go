@@ -30,7 +30,7 @@ func (l *Layer) Program(ctx context.Context, name, from string) error {
 // sharedLibraries asks the machine's loader, which alone knows where it would
 // find them.
 func sharedLibraries(ctx context.Context, program string) ([]string, error) {
-	out, err := exec.CommandContext(ctx, "ldd", program).CombinedOutput() //nolint:gosec // a program that the machine runs anyway
+	out, err := exec.CommandContext(ctx, "ldd", program).CombinedOutput()
 	if err != nil {
 		if bytes.Contains(out, []byte("not a dynamic executable")) || bytes.Contains(out, []byte("statically linked")) {
 			return nil, nil

@@ -96,7 +96,7 @@ func (l *Layer) busybox(ctx context.Context, from string) error {
 	if err := l.Program(ctx, "/bin/busybox", from); err != nil {
 		return err
 	}
-	out, err := exec.CommandContext(ctx, from, "--list").Output() //nolint:gosec // found in PATH
+	out, err := exec.CommandContext(ctx, from, "--list").Output()
 	if err != nil {
 		return fmt.Errorf("%s --list: %w", from, err)
 	}
@@ -123,7 +123,7 @@ func HAProxy(ctx context.Context) (Recipe, error) {
 	if err != nil {
 		return Recipe{}, err
 	}
-	out, err := exec.CommandContext(ctx, haproxy, "-v").Output() //nolint:gosec // found in PATH
+	out, err := exec.CommandContext(ctx, haproxy, "-v").Output()
 	if err != nil {
 		return Recipe{}, fmt.Errorf("%s -v: %w", haproxy, err)
 	}
@@ -222,7 +222,7 @@ func skipInGoroot(rel string, dir bool) bool {
 
 // git adds git with what it needs to clone over HTTP and from a folder.
 func (l *Layer) git(ctx context.Context, git string) error {
-	out, err := exec.CommandContext(ctx, git, "--exec-path").Output() //nolint:gosec // found in PATH
+	out, err := exec.CommandContext(ctx, git, "--exec-path").Output()
 	if err != nil {
 		return fmt.Errorf("%s --exec-path: %w", git, err)
 	}

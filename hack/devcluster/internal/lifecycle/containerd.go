@@ -24,7 +24,7 @@ func newContainerd(record cluster.Record) containerd {
 func (c containerd) run(ctx context.Context, args ...string) ([]byte, error) {
 	// Kubernetes sees only the images of this namespace.
 	args = append([]string{"--address", c.socket, "--namespace", "k8s.io"}, args...)
-	out, err := exec.CommandContext(ctx, c.ctr, args...).CombinedOutput() //nolint:gosec // our own program
+	out, err := exec.CommandContext(ctx, c.ctr, args...).CombinedOutput()
 	if err != nil {
 		return out, fmt.Errorf("ctr %s: %w: %s", strings.Join(args, " "), err, bytes.TrimSpace(out))
 	}

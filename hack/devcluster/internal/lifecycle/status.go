@@ -52,20 +52,24 @@ func (m *Manager) Status(ctx context.Context) (Status, error) {
 		s.Problem = "the node has ended"
 		return s, nil
 	}
+	// A problem is part of the answer, and no failure to give one.
+	if problem := problemOf(ctx, record, &s); problem != nil {
+		s.Problem = problem.Error()
+	}
+	s.Usable = s.Problem == ""
+	return s, nil
+}
+
+// problemOf fills in the components and says why the cluster is not usable.
+func problemOf(ctx context.Context, record cluster.Record, s *Status) (err error) {
 	if s.Components, err = components(ctx, record); err != nil {
-		s.Problem = err.Error()
-		return s, nil
+		return err
 	}
 	client, err := apiclient.New(record.Spec)
-	if err == nil {
-		err = usableNow(ctx, client, record)
-	}
 	if err != nil {
-		s.Problem = err.Error()
-		return s, nil
+		return err
 	}
-	s.Usable = true
-	return s, nil
+	return usableNow(ctx, client, record)
 }
 
 func describe(record cluster.Record) Status {

@@ -207,7 +207,7 @@ func startInit(record cluster.Record) (process cluster.Process, err error) {
 		return process, err
 	}
 	defer func() { err = errors.Join(err, log.Close()) }()
-	cmd := exec.Command(paths.Executable(), "node", "--state-dir", record.StateDir) //nolint:gosec // our own copy
+	cmd := exec.Command(paths.Executable(), "node", "--state-dir", record.StateDir)
 	cmd.Env = append(os.Environ(), "KUBECONFIG=")
 	cmd.Dir = "/"
 	cmd.Stdout, cmd.Stderr = log, log
@@ -362,7 +362,7 @@ func (m *Manager) apply(ctx context.Context, client *apiclient.Client, spec clus
 
 // Kubectl is a kubectl command against a cluster.
 func Kubectl(ctx context.Context, record cluster.Record, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, filepath.Join(record.BinDir, "k8s"), append([]string{"kubectl"}, args...)...) //nolint:gosec // our own program
+	cmd := exec.CommandContext(ctx, filepath.Join(record.BinDir, "k8s"), append([]string{"kubectl"}, args...)...)
 	cmd.Env = append(os.Environ(),
 		"KUBECONFIG="+record.Paths().Kubeconfig("admin"), "KUBECACHEDIR="+record.Paths().KubeCache())
 	return cmd

@@ -46,7 +46,7 @@ func serveControl(ctx context.Context, socket string, workers map[string]*worker
 		}
 		w.Header().Set("Content-Type", "application/json")
 		if err := json.NewEncoder(w).Encode(all); err != nil {
-			fmt.Fprintln(os.Stderr, "control:", err) //nolint:errcheck // only said
+			fmt.Fprintln(os.Stderr, "control:", err)
 		}
 	})
 	mux.HandleFunc("POST /components/{name}/{action}", func(w http.ResponseWriter, r *http.Request) {

@@ -143,7 +143,7 @@ func (w *worker) runOnce(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, log.Close()) }()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, w.component.Program, w.component.Args...) //nolint:gosec // our own list
+	cmd := exec.CommandContext(ctx, w.component.Program, w.component.Args...)
 	cmd.Env, cmd.Stdout, cmd.Stderr = w.env, log, log
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = stopGrace

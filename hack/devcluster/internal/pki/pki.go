@@ -131,7 +131,7 @@ func newAuthority(name string) (*pair, error) {
 	}, nil)
 }
 
-func (ca *pair) issue(s subject) (*pair, error) {
+func (p *pair) issue(s subject) (*pair, error) {
 	t := &x509.Certificate{
 		Subject:     pkix.Name{CommonName: s.commonName, Organization: s.groups},
 		KeyUsage:    x509.KeyUsageDigitalSignature,
@@ -141,11 +141,11 @@ func (ca *pair) issue(s subject) (*pair, error) {
 	for _, a := range s.addresses {
 		t.IPAddresses = append(t.IPAddresses, net.IP(a.AsSlice()))
 	}
-	p, err := newPair(t, ca)
+	issued, err := newPair(t, p)
 	if err != nil {
 		return nil, fmt.Errorf("certificate %s: %w", s.file, err)
 	}
-	return p, nil
+	return issued, nil
 }
 
 // newPair signs a template with ca, or with its own key when ca is nil.

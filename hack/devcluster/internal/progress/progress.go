@@ -75,9 +75,9 @@ func (r *Reporter) line(format string, args ...any) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.terminal {
-		fmt.Fprint(r.out, "\r\x1b[K") //nolint:errcheck // nobody can be told
+		fmt.Fprint(r.out, "\r\x1b[K")
 	}
-	fmt.Fprintf(r.out, format+"\n", args...) //nolint:errcheck // nobody can be told
+	fmt.Fprintf(r.out, format+"\n", args...)
 }
 
 // Task is something that takes long.
@@ -122,7 +122,7 @@ func (t *Task) beat(detail string) {
 	}
 	t.reporter.mu.Lock()
 	defer t.reporter.mu.Unlock()
-	fmt.Fprint(t.reporter.out, "\r\x1b[K"+cut(line, terminalWidth)) //nolint:errcheck // nobody can be told
+	fmt.Fprint(t.reporter.out, "\r\x1b[K"+cut(line, terminalWidth))
 }
 
 // Done ends the reports, says how long it took unless it failed, and returns err.
