@@ -11,6 +11,8 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -35,8 +37,9 @@ type facts struct {
 	run       jobrun.Outcome
 	snapshots []v1alpha1.CacheSnapshot
 	proxy     string // the value of GOPROXY; empty: the default
-	// proxyMissing says why the proxy that is referred to has no address.
-	proxyMissing string
+	// proxyMissing says why the proxy that is referred to has no address, and
+	// proxyUnready why it does not serve.
+	proxyMissing, proxyUnready string
 	sources      []source
 	// sourceMissing says which source cannot be used, and why.
 	sourceMissing string
@@ -96,6 +99,9 @@ func (r *Reconciler) observeProxy(ctx context.Context, s *scope, f *facts) error
 		f.proxyMissing = fmt.Sprintf("ModProxy %s has no address yet", env.ProxyRef.Name)
 	default:
 		f.proxy = proxy.Status.GOPROXY
+		if ready := meta.FindStatusCondition(proxy.Status.Conditions, v1alpha1.ReadyCondition); ready == nil || ready.Status != metav1.ConditionTrue {
+			f.proxyUnready = fmt.Sprintf("ModProxy %s is not ready", proxy.Name)
+		}
 	}
 	return nil
 }

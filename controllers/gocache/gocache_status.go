@@ -77,6 +77,8 @@ func (s *scope) setReady(set conditions.Set) {
 		set.Progress(v1alpha1.ReasonSourceNotFound, "Not warmed yet: %s", s.facts.sourceMissing)
 	case w.Run == "" && s.facts.proxyMissing != "":
 		set.Progress(v1alpha1.ReasonProxyNotReady, "Not warmed yet: %s", s.facts.proxyMissing)
+	case w.Run == "" && s.facts.proxyUnready != "" && !s.warming():
+		set.Progress(v1alpha1.ReasonProxyNotReady, "Not warmed yet: %s", s.facts.proxyUnready)
 	case w.Run == "" && s.warming():
 		set.Progress(v1alpha1.ReasonWarming, "The first warm-up runs")
 	case !volume.Bound(claim):

@@ -161,6 +161,8 @@ func (s *scope) warmUpWaitsFor() string {
 	switch {
 	case s.facts.proxyMissing != "":
 		return s.facts.proxyMissing
+	case s.facts.proxyUnready != "":
+		return s.facts.proxyUnready
 	case s.facts.sourceMissing != "":
 		return s.facts.sourceMissing
 	case s.facts.claim == nil:

@@ -18,7 +18,7 @@ IMAGE_PROGRAMS = manager $$(go list -f '{{if eq .Name "main"}}{{.ImportPath}}{{e
 .PHONY: image
 image: build devcluster ## Write the image IMG as an archive to dist/operator.tar, without Docker
 	@mkdir -p dist
-	cd $(BIN) && $(DEVCLUSTER) image binaries --ref $(IMG) --entrypoint /manager -o $(CURDIR)/dist/operator.tar $(IMAGE_PROGRAMS)
+	cd $(BIN) && $(DEVCLUSTER) image binaries --ref $(IMG) --entrypoint /manager -o $(CURDIR)/dist/operator.tar $(IMAGE_PROGRAMS) $$(go env GOROOT)/go.env=/usr/local/go/go.env
 
 .PHONY: docker-build
 docker-build: ## Build the image IMG with Docker, for CLUSTER=kind or a registry

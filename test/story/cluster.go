@@ -1,0 +1,300 @@
+package story
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
+	apiruntime "k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"gocache.dev/operator/api/v1alpha1"
+)
+
+// The kinds of cluster.
+const (
+	// Local is the project's own cluster, started on this machine.
+	Local = "local"
+	// Kind is a kind cluster, which is there already.
+	Kind = "kind"
+	// Current is whatever the kubeconfig names.
+	Current = "current"
+)
+
+// Options say which cluster to tell the story on.
+type Options struct {
+	// Kind of cluster; empty is Local.
+	Kind string
+	// Name of a Local cluster, so that two live side by side.
+	Name string
+}
+
+// Cluster is a real cluster with the operator on it.
+type Cluster struct {
+	Options
+	// Config, Client and Set reach it as an administrator.
+	Config *rest.Config
+	Client client.Client
+	Set    kubernetes.Interface
+	// Kubeconfig and Kubectl are what a person would use.
+	Kubeconfig, Kubectl string
+	// HostIP is where pods reach this machine; empty where they need not.
+	HostIP string
+
+	n        *Narrator
+	stateDir string
+}
+
+// operatorImage is what config/default and config/local deploy.
+const operatorImage = "gocache.dev/operator:dev"
+
+// upstreamPort of the proxy on this machine that the local cluster, which has
+// no way out, fetches modules through.
+const upstreamPort = "18480"
+
+// Root is the top of the repository.
+func Root() string {
+	_, file, _, _ := runtime.Caller(0)
+	return filepath.Join(filepath.Dir(file), "..", "..")
+}
+
+// Prepare starts the cluster if it is a local one, puts the images on it and
+// deploys the operator of this tree.
+func Prepare(ctx context.Context, o Options, n *Narrator) (*Cluster, error) {
+	c := &Cluster{Options: o, n: n}
+	if c.Kind == "" {
+		c.Kind = Local
+	}
+	var steps []func(context.Context) error
+	switch c.Kind {
+	case Local:
+		steps = []func(context.Context) error{c.startLocal, c.loadImages, c.startUpstream, c.connect, c.deploy}
+	case Kind:
+		steps = []func(context.Context) error{c.publicKubectl, c.loadKind, c.connect, c.deploy}
+	case Current:
+		steps = []func(context.Context) error{c.publicKubectl, c.connect, c.deploy}
+	default:
+		return c, fmt.Errorf("CLUSTER=%s: want %s, %s or %s", c.Kind, Local, Kind, Current)
+	}
+	for _, step := range steps {
+		if err := step(ctx); err != nil {
+			return c, err
+		}
+	}
+	return c, nil
+}
+
+// Remove takes a local cluster away with all that is on it, and from another
+// one the namespace of the story and the operator.
+func Remove(ctx context.Context, o Options, namespace string, n *Narrator) error {
+	c := &Cluster{Options: o, n: n}
+	if c.Kind == "" || c.Kind == Local {
+		if err := c.make(ctx, "devcluster"); err != nil {
+			return err
+		}
+		if err := c.readStatus(ctx); err != nil {
+			return err
+		}
+		return errors.Join(c.stopUpstream(ctx), c.run(ctx, nil, c.devcluster(), "--name", c.Name, "down"))
+	}
+	if err := c.publicKubectl(ctx); err != nil {
+		return err
+	}
+	return errors.Join(
+		c.kubectl(ctx, nil, "delete", "namespace", namespace, "--ignore-not-found", "--wait"),
+		c.kubectl(ctx, nil, "delete", "--ignore-not-found", "--wait", "-k", filepath.Join(Root(), "config", "default")))
+}
+
+func (c *Cluster) devcluster() string { return filepath.Join(Root(), "bin", "devcluster") }
+
+// localStatus is what devcluster tells of a cluster.
+type localStatus struct {
+	Kubeconfig string `json:"kubeconfig"`
+	HostIP     string `json:"hostIP"`
+	Assets     string `json:"assets"`
+	StateDir   string `json:"stateDir"`
+}
+
+func (c *Cluster) startLocal(ctx context.Context) error {
+	c.n.Say("Starting a real Kubernetes on this machine (etcd, API server, kubelet, containerd, CSI with snapshots)")
+	if err := c.make(ctx, "devcluster"); err != nil {
+		return err
+	}
+	if err := c.run(ctx, nil, c.devcluster(), "--name", c.Name, "up"); err != nil {
+		return err
+	}
+	return c.readStatus(ctx)
+}
+
+func (c *Cluster) readStatus(ctx context.Context) error {
+	var out bytes.Buffer
+	if err := c.run(ctx, &out, c.devcluster(), "--name", c.Name, "status", "-o", "json"); err != nil {
+		return err
+	}
+	var status localStatus
+	if err := json.Unmarshal(out.Bytes(), &status); err != nil {
+		return fmt.Errorf("read the cluster's status: %w", err)
+	}
+	c.Kubeconfig, c.HostIP, c.stateDir = status.Kubeconfig, status.HostIP, status.StateDir
+	c.Kubectl = filepath.Join(status.Assets, "kubectl")
+	return nil
+}
+
+func (c *Cluster) loadImages(ctx context.Context) error {
+	c.n.Say("Building the images (operator, Go toolchain, HAProxy) and loading them: no registry is needed")
+	if err := c.make(ctx, "image"); err != nil {
+		return err
+	}
+	archives := []string{filepath.Join(Root(), "dist", "operator.tar")}
+	for _, image := range []string{"golang", "haproxy"} {
+		var out bytes.Buffer
+		if err := c.run(ctx, &out, c.devcluster(), "image", image); err != nil {
+			return err
+		}
+		archives = append(archives, strings.TrimSpace(out.String()))
+	}
+	return c.run(ctx, nil, c.devcluster(), append([]string{"--name", c.Name, "load"}, archives...)...)
+}
+
+// UpstreamURL is where the proxies under test fetch modules; empty leaves them
+// the toolchain's own default.
+func (c *Cluster) UpstreamURL() string {
+	if c.HostIP == "" {
+		return ""
+	}
+	return "http://" + net.JoinHostPort(c.HostIP, upstreamPort)
+}
+
+// loadKind builds the operator's image with Docker and puts it on a kind
+// cluster; the others are public.
+func (c *Cluster) loadKind(ctx context.Context) error {
+	if err := c.make(ctx, "docker-build"); err != nil {
+		return err
+	}
+	args := []string{"load", "docker-image", operatorImage}
+	if c.Name != "" {
+		args = append(args, "--name", c.Name)
+	}
+	return c.run(ctx, nil, "kind", args...)
+}
+
+func (c *Cluster) publicKubectl(context.Context) (err error) {
+	if c.Kubectl, err = exec.LookPath("kubectl"); err != nil {
+		return errors.New("CLUSTER=" + c.Kind + " needs kubectl in PATH")
+	}
+	return nil
+}
+
+func (c *Cluster) connect(context.Context) error {
+	rules := clientcmd.NewDefaultClientConfigLoadingRules()
+	if c.Kubeconfig != "" {
+		rules.ExplicitPath = c.Kubeconfig
+	}
+	cfg, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{}).ClientConfig()
+	if err != nil {
+		return fmt.Errorf("find the cluster: %w", err)
+	}
+	cfg.QPS, cfg.Burst = 100, 200
+	scheme := apiruntime.NewScheme()
+	for _, add := range []func(*apiruntime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme, snapshotv1.AddToScheme} {
+		if err := add(scheme); err != nil {
+			return fmt.Errorf("build the scheme: %w", err)
+		}
+	}
+	if c.Client, err = client.New(cfg, client.Options{Scheme: scheme}); err != nil {
+		return fmt.Errorf("connect to the cluster: %w", err)
+	}
+	if c.Set, err = kubernetes.NewForConfig(cfg); err != nil {
+		return fmt.Errorf("connect to the cluster: %w", err)
+	}
+	c.Config = cfg
+	return nil
+}
+
+func (c *Cluster) deploy(ctx context.Context) error {
+	c.n.Say("Deploying the operator: CRDs, RBAC, manager")
+	overlay := "default"
+	if c.Kind == Local {
+		overlay = "local"
+	}
+	if err := c.kubectl(ctx, nil, "apply", "--server-side", "-k", filepath.Join(Root(), "config", overlay)); err != nil {
+		return err
+	}
+	// A tree that was built anew has the same image name: end the old pod.
+	if err := c.kubectl(ctx, nil, "-n", SystemNamespace, "rollout", "restart", "deployment/"+ManagerDeployment); err != nil {
+		return err
+	}
+	return c.kubectl(ctx, nil, "-n", SystemNamespace, "rollout", "status", "deployment/"+ManagerDeployment, "--timeout=120s")
+}
+
+// Where the operator runs.
+const (
+	SystemNamespace   = "gocache-system"
+	ManagerDeployment = "gocache-manager"
+)
+
+func (c *Cluster) kubectl(ctx context.Context, out *bytes.Buffer, args ...string) error {
+	if c.Kubeconfig != "" {
+		args = append([]string{"--kubeconfig", c.Kubeconfig}, args...)
+	}
+	return c.run(ctx, out, c.Kubectl, args...)
+}
+
+func (c *Cluster) make(ctx context.Context, target string) error {
+	return c.run(ctx, nil, "make", "-s", "-C", Root(), target)
+}
+
+// run runs a tool. Its output goes to the given buffer, or is shown when it
+// fails; the progress of slow ones (on standard error) is always shown.
+func (c *Cluster) run(ctx context.Context, out *bytes.Buffer, name string, args ...string) error {
+	cmd := exec.CommandContext(ctx, name, args...) //nolint:gosec // tools of this project
+	var quiet bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &quiet, &quiet
+	if out != nil {
+		cmd.Stdout = out
+	}
+	if strings.HasSuffix(name, "devcluster") || name == "make" {
+		cmd.Stderr = c.n
+	}
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("%s %s: %w\n%s", filepath.Base(name), strings.Join(args, " "), err, quiet.String())
+	}
+	return nil
+}
+
+// Until polls until something holds, and says what it saw last if it never
+// does.
+func Until(ctx context.Context, limit time.Duration, what string, holds func(context.Context) (ok bool, saw string, err error)) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	last := "nothing"
+	for {
+		ok, saw, err := holds(ctx)
+		switch {
+		case err != nil && ctx.Err() == nil:
+			return fmt.Errorf("waiting for %s: %w", what, err)
+		case err == nil && ok:
+			return nil
+		case err == nil:
+			last = saw
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("waited %s for %s; last seen: %s", limit, what, last)
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}

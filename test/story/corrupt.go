@@ -1,0 +1,70 @@
+package story
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"gocache.dev/operator/api/v1alpha1"
+)
+
+// flip changes one bit in the middle of an archive that the compiler has
+// built and the cache keeps. The size stays: the go command would not notice.
+const flip = `
+set -eu
+cd ` + mount + `/build
+find . -name '*-d' -size +60k | sort > /tmp/list
+while read -r f; do
+  if [ "$(head -c 7 "$f")" = '!<arch>' ]; then
+    b=$(dd if="$f" bs=1 skip=40000 count=1 2>/dev/null | od -An -tu1 | tr -d ' ')
+    printf "\\$(printf %o $((b ^ 1)))" | dd of="$f" bs=1 seek=40000 conv=notrunc 2>/dev/null
+    echo "flipped $f"
+    exit 0
+  fi
+done < /tmp/list
+echo "no archive found"; exit 1
+`
+
+// FlipArchive flips a bit of a built archive on the live claim, as a failing
+// disk would, and names the file.
+func (s *Story) FlipArchive(ctx context.Context) (string, error) {
+	if err := s.start(ctx, task{name: "flip", script: flip, claim: Cache}); err != nil {
+		return "", err
+	}
+	out, err := s.finish(ctx, "flip", 2*time.Minute)
+	if err != nil {
+		return "", err
+	}
+	_, file, ok := strings.Cut(strings.TrimSpace(out), "flipped ")
+	if !ok {
+		return "", fmt.Errorf("the flip says: %s", out)
+	}
+	return "build/" + strings.TrimPrefix(file, "./"), nil
+}
+
+// Snapshot asks the cache for a snapshot with the request annotation and waits
+// until its fate is known, one way or the other.
+func (s *Story) Snapshot(ctx context.Context, token string) (v1alpha1.CacheSnapshot, error) {
+	var cache v1alpha1.GoCache
+	var snap v1alpha1.CacheSnapshot
+	if err := s.get(ctx, Cache, &cache); err != nil {
+		return snap, fmt.Errorf("read GoCache %s: %w", Cache, err)
+	}
+	if err := s.Request(ctx, &cache, "snapshot#"+token, func() *v1alpha1.RequestStatus { return cache.Status.LastHandledRequest }); err != nil {
+		return snap, err
+	}
+	var name string
+	if n, err := fmt.Sscanf(cache.Status.LastHandledRequest.Message, "CacheSnapshot %s was made", &name); err != nil || n != 1 {
+		return snap, fmt.Errorf("the answer names no snapshot: %q", cache.Status.LastHandledRequest.Message)
+	}
+	err := Until(ctx, 5*time.Minute, "the verdict on snapshot "+name, func(ctx context.Context) (bool, string, error) {
+		if err := s.get(ctx, name, &snap); err != nil {
+			return false, "", err
+		}
+		_, saw := ready(snap.Status.Conditions)
+		v := snap.Status.Verification.Verdict
+		return v == v1alpha1.VerdictIntact || v == v1alpha1.VerdictCorrupt, saw, nil
+	})
+	return snap, err
+}
