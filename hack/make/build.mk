@@ -12,13 +12,11 @@ build: ## Build all programs, static, into bin
 	go build -trimpath -ldflags '-s -w' -o $(BIN)/ \
 	  $$(go list -f '{{if eq .Name "main"}}{{.ImportPath}}{{end}}' ./internal/cmd/...)
 
-# The programs of the image, in bin; all that internal/cmd starts.
-IMAGE_PROGRAMS = manager $$(go list -f '{{if eq .Name "main"}}{{.ImportPath}}{{end}}' ./internal/cmd/... | xargs -n1 basename)
-
 .PHONY: image
 image: build devcluster ## Write the image IMG as an archive to dist/operator.tar, without Docker
 	@mkdir -p dist
-	cd $(BIN) && $(DEVCLUSTER) image binaries --ref $(IMG) --entrypoint /manager -o $(CURDIR)/dist/operator.tar $(IMAGE_PROGRAMS) $$(go env GOROOT)/go.env=/usr/local/go/go.env
+	@programs=$$(go list -f '{{if eq .Name "main"}}$(BIN)/{{.ImportPath}}{{end}}' ./internal/cmd/... | sed 's|gocache.dev/operator/internal/cmd/||'); \
+	$(DEVCLUSTER) image binaries --ref $(IMG) --entrypoint /manager -o $(CURDIR)/dist/operator.tar $(BIN)/manager $$programs
 
 .PHONY: docker-build
 docker-build: ## Build the image IMG with Docker, for CLUSTER=kind or a registry

@@ -1,0 +1,145 @@
+package integration
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/http"
+	"path/filepath"
+	"testing"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"gocache.dev/operator/internal/cmd/manager"
+)
+
+// TestManager starts the operator as its Deployment does: it becomes ready,
+// shows its metrics to nobody unknown, and gives back the lease when it ends.
+func TestManager(t *testing.T) {
+	ns := server.Namespace(t)
+	metrics, probes := freeAddress(t), freeAddress(t)
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	cmd := manager.Command()
+	cmd.SetArgs([]string{
+		"--kubeconfig", kubeconfig(t), "--leader-elect", "--leader-election-namespace", ns,
+		"--metrics-bind-address", metrics, "--health-probe-bind-address", probes, "--operator-image", "gocache.dev/operator:dev",
+	})
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.ExecuteContext(ctx) }()
+
+	eventually(t, "the manager is ready", func() error { return answers("http://"+probes+"/readyz", http.StatusOK) })
+	eventually(t, "the manager leads", func() error {
+		if holder := leaseHolder(t, ns); holder == "" {
+			return fmt.Errorf("nobody holds the lease")
+		}
+		return nil
+	})
+	eventually(t, "metrics are refused to strangers", func() error { return answers("https://"+metrics+"/metrics", http.StatusUnauthorized) })
+
+	stop()
+	select {
+	case err := <-ended:
+		if err != nil {
+			t.Errorf("the manager ended with %v", err)
+		}
+	case <-time.After(time.Minute):
+		t.Fatal("the manager does not end")
+	}
+	if holder := leaseHolder(t, ns); holder != "" {
+		t.Errorf("the lease is still held by %s: a rollout would wait for it to expire", holder)
+	}
+}
+
+// TestManagerRefusesItself wants a clear word before a pod without an image is
+// made.
+func TestManagerRefusesItself(t *testing.T) {
+	t.Setenv("OPERATOR_IMAGE", "")
+	cmd := manager.Command()
+	cmd.SetArgs([]string{})
+	if err := cmd.ExecuteContext(t.Context()); err == nil {
+		t.Error("started without knowing its own image")
+	}
+}
+
+func leaseHolder(t *testing.T, namespace string) string {
+	t.Helper()
+	var leases coordinationv1.LeaseList
+	if err := server.Client.List(t.Context(), &leases, client.InNamespace(namespace)); err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range leases.Items {
+		return ptr.Deref(l.Spec.HolderIdentity, "")
+	}
+	return ""
+}
+
+// answers asks once; the certificate is self-signed, and not what is tested.
+func answers(url string, want int) error {
+	c := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{
+		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true,
+	}}
+	resp, err := c.Get(url)
+	if err != nil {
+		return err
+	}
+	if err := resp.Body.Close(); err != nil {
+		return err
+	}
+	if resp.StatusCode != want {
+		return fmt.Errorf("%s answers %s, want %d", url, resp.Status, want)
+	}
+	return nil
+}
+
+// eventually asks until it holds, for as long as a busy machine may need.
+func eventually(t *testing.T, what string, holds func() error) {
+	t.Helper()
+	deadline := time.Now().Add(time.Minute)
+	for {
+		err := holds()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("waited a minute until %s: %v", what, err)
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close() //nolint:errcheck // the port is taken in a moment
+	return l.Addr().String()
+}
+
+// kubeconfig writes what a person would have.
+func kubeconfig(t *testing.T) string {
+	t.Helper()
+	config := clientcmdapi.Config{
+		Clusters: map[string]*clientcmdapi.Cluster{"c": {
+			Server: server.Config.Host, CertificateAuthorityData: server.Config.CAData,
+		}},
+		AuthInfos: map[string]*clientcmdapi.AuthInfo{"u": {
+			ClientCertificateData: server.Config.CertData, ClientKeyData: server.Config.KeyData,
+		}},
+		Contexts:       map[string]*clientcmdapi.Context{"x": {Cluster: "c", AuthInfo: "u"}},
+		CurrentContext: "x",
+	}
+	file := filepath.Join(t.TempDir(), "kubeconfig")
+	if err := clientcmd.WriteToFile(config, file); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
