@@ -56,6 +56,9 @@ type restoring struct {
 	result Result
 	files  chan file
 	done   chan file
+	// downloaded counts, by the path of its extracted directory, which of a
+	// version's zip and .ziphash are copied.
+	downloaded map[string]int
 }
 
 // file is one file to copy, by its path below the roots.
@@ -136,6 +139,7 @@ func (r *restoring) copyAll(ctx context.Context) error {
 	}
 	defer func() { _ = to.Close() }()
 	r.files, r.done = make(chan file, 256), make(chan file, 256)
+	r.downloaded = map[string]int{}
 	group, ctx := errgroup.WithContext(ctx)
 	var dirs []dirMode
 	group.Go(func() error {
@@ -241,14 +245,19 @@ func (r *restoring) listSub(ctx context.Context, d *tree.Dir, to *os.Root, name,
 	return append(dirs, dirMode{p, info.Mode}), err
 }
 
-// halfWritten reports what the go command does not count as there yet.
+// halfWritten reports what the go command does not count as there yet, and
+// extracted modules that came after their downloads were listed: nothing in
+// the copy would vouch for them.
 func (r *restoring) halfWritten(p string, e tree.Entry) bool {
 	inMod, ok := strings.CutPrefix(p, r.ModDir+"/")
 	if r.ModDir == "" || !ok {
 		return false
 	}
-	if strings.HasPrefix(inMod, modcache.DownloadDir+"/") {
-		_, kind := modcache.SplitName(e.Name)
+	if inDownloads, ok := strings.CutPrefix(inMod, modcache.DownloadDir+"/"); ok {
+		escaped, kind := modcache.SplitName(e.Name)
+		if kind == modcache.Zip || kind == modcache.Ziphash {
+			r.downloaded[modcache.Escaped{Path: path.Dir(path.Dir(inDownloads)), Version: escaped}.Dir()]++
+		}
 		return kind == modcache.Temp && e.Type == tree.Regular
 	}
 	if e.Type != tree.Directory || !strings.Contains(e.Name, "@") {
@@ -262,7 +271,7 @@ func (r *restoring) halfWritten(p string, e tree.Entry) bool {
 	if err != nil {
 		return false
 	}
-	return exists(filepath.Join(r.From, r.ModDir, filepath.FromSlash(at.File(modcache.Partial))))
+	return r.downloaded[at.Dir()] < 2 || exists(filepath.Join(r.From, r.ModDir, filepath.FromSlash(at.File(modcache.Partial))))
 }
 
 func (r *restoring) copyFiles(ctx context.Context, from *tree.Dir, to *os.Root) error {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"runtime"
 	"sync"
 	"time"
@@ -124,7 +125,12 @@ func (r *run) read(n int64) {
 	r.bytes += n
 }
 
+// unreadable reports what could not be read. What vanished meanwhile is no
+// news: caches are pruned while they are read.
 func (r *run) unreadable(c Cache, path string, err error) {
+	if errors.Is(err, fs.ErrNotExist) {
+		return
+	}
 	r.found.add(Finding{Class: Unreadable, Severity: Unknown, Cache: c, Path: path, Detail: err.Error()})
 }
 

@@ -94,11 +94,12 @@ func NewHasher(limit int64) *Hasher {
 	return &Hasher{limit: max(limit, 64<<10), sha: sha256.New(), index: map[string]int{}}
 }
 
-// Raw is the sha256 of a file's bytes as they are.
+// Raw is the sha256 of a file's bytes as they are. The file can be read from
+// its start again afterwards.
 func (h *Hasher) Raw(f *tree.File) ([sha256.Size]byte, int64, error) {
 	h.sha.Reset()
 	n, err := h.stream(h.sha, f)
-	return h.sum(), n, err
+	return h.sum(), n, errors.Join(err, f.Rewind())
 }
 
 func (h *Hasher) stream(dst io.Writer, src io.Reader) (int64, error) {

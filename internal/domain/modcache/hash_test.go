@@ -102,3 +102,25 @@ func TestSumsAgreeWithDirhash(t *testing.T) {
 func opener(data []byte) func(string) (io.ReadCloser, error) {
 	return func(string) (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data)), nil }
 }
+
+// A file that was hashed as it is can be hashed as a zip afterwards.
+func TestZipAfterRaw(t *testing.T) {
+	root := writeModule(t, map[string]string{"go.mod": "module example.com/m\n"})
+	d, err := tree.Open(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := d.Open("m.zip")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := modcache.NewHasher(1 << 20)
+	raw, _, err := h.Raw(&f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum, err := h.Zip(&f, someModule)
+	if err != nil || sum.Raw != raw || sum.Files != 1 {
+		t.Errorf("%+v, %v", sum, err)
+	}
+}

@@ -218,6 +218,14 @@ func (f *File) Close() error { return unix.Close(f.fd) }
 // FD is the descriptor of the file, for locks. It stays owned by the file.
 func (f *File) FD() int { return f.fd }
 
+// Rewind makes the next read begin at the start.
+func (f *File) Rewind() error {
+	if _, err := unix.Seek(f.fd, 0, 0); err != nil {
+		return &fs.PathError{Op: "seek", Path: f.Path(), Err: err}
+	}
+	return nil
+}
+
 // Read reads from the current position.
 func (f *File) Read(p []byte) (int, error) {
 	if len(p) == 0 {

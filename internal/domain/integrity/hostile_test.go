@@ -1,0 +1,313 @@
+package integrity_test
+
+import (
+	"archive/zip"
+	"bytes"
+	"compress/flate"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"gocache.dev/operator/internal/domain/integrity"
+	"gocache.dev/operator/internal/testing/cachetree"
+)
+
+// within fails a check that hangs.
+func within(t *testing.T, limit time.Duration, o integrity.Options) integrity.Verdict {
+	t.Helper()
+	o.Now, o.Settle = time.Now(), time.Millisecond
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	type result struct {
+		v   integrity.Verdict
+		err error
+	}
+	done := make(chan result, 1)
+	go func() {
+		v, err := integrity.Check(ctx, o)
+		done <- result{v, err}
+	}()
+	select {
+	case r := <-done:
+		if r.err != nil {
+			t.Fatal(r.err)
+		}
+		return r.v
+	case <-time.After(limit + 10*time.Second):
+		t.Fatal("the check hangs")
+	}
+	panic("unreachable")
+}
+
+func mkdir(t *testing.T, path ...string) string {
+	t.Helper()
+	dir := filepath.Join(path...)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func put(t *testing.T, name string, data []byte) {
+	t.Helper()
+	mkdir(t, filepath.Dir(name))
+	if err := os.WriteFile(name, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Links, pipes and sockets in every place, loops, and directories nested
+// without end: nothing is followed, nothing blocks, nothing outside is read.
+func TestHostileNames(t *testing.T) {
+	root := t.TempDir()
+	secret := filepath.Join(t.TempDir(), "secret")
+	put(t, secret, []byte("not ours"))
+	mod, build := mkdir(t, root, "mod"), mkdir(t, root, "build")
+	versions := mkdir(t, mod, "cache/download/example.com/m/@v")
+	for i, place := range []string{mod, versions, mkdir(t, mod, "example.com/m@v1.0.0"), build, mkdir(t, build, "00"), mkdir(t, mod, "cache/download/sumdb")} {
+		for name, make := range map[string]func(string) error{
+			"pipe":                   func(n string) error { return syscall.Mkfifo(n, 0o600) },
+			"link":                   func(n string) error { return os.Symlink(secret, n) },
+			"loop":                   func(n string) error { return os.Symlink(".", n) },
+			"self":                   func(n string) error { return os.Symlink(filepath.Base(n), n) },
+			"\x1b[31m\n\xff":         func(n string) error { return os.WriteFile(n, nil, 0o600) },
+			strings.Repeat("x", 255): func(n string) error { return os.WriteFile(n, nil, 0o600) },
+		} {
+			if err := make(filepath.Join(place, name)); err != nil {
+				t.Fatal(i, name, err)
+			}
+		}
+	}
+	for _, name := range []string{"v1.0.0.zip", "v1.0.0.mod", "v1.0.0.info", "v1.0.0.ziphash", "v1.0.0.lock", "list"} {
+		if err := syscall.Mkfifo(filepath.Join(versions, name), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, suffix := range []string{"-a", "-d"} {
+		id := "00" + strings.Repeat("ab", 31)
+		if err := syscall.Mkfifo(filepath.Join(build, "00", id+suffix), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	v := within(t, 30*time.Second, integrity.Options{ModCache: mod, BuildCache: build})
+	if v.Verdict != integrity.Condemned {
+		t.Errorf("%s: %+v", v.Verdict, v.Examples)
+	}
+	text := string(v.Fit(1 << 20))
+	if strings.ContainsAny(text, "\x1b\n") || strings.Contains(text, "not ours") {
+		t.Errorf("the report is not fit for a terminal: %s", text)
+	}
+}
+
+func TestDeepTree(t *testing.T) {
+	root := t.TempDir()
+	// Deeper than a path may be long: it can only be made step by step.
+	dir := mkdir(t, root, "mod", "example.com")
+	t.Chdir(dir)
+	for range 1200 {
+		if err := os.Mkdir("deep", 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chdir("deep"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Chdir(root)
+	v := within(t, 30*time.Second, integrity.Options{ModCache: filepath.Join(root, "mod")})
+	if v.Verdict != integrity.Inconclusive || v.Findings[integrity.Unreadable] != 1 {
+		t.Errorf("%s: %+v", v.Verdict, v.Examples)
+	}
+}
+
+func TestManyEntriesInOneDirectory(t *testing.T) {
+	n := 100_000
+	if testing.Short() || os.Getenv("GOCACHE_CAMPAIGN") == "" {
+		n = 10_000
+	}
+	root := t.TempDir()
+	shard := mkdir(t, root, "build", "00")
+	for i := range n {
+		put1(t, filepath.Join(shard, fmt.Sprintf("00%062x-a", i)))
+	}
+	v := within(t, 2*time.Minute, integrity.Options{BuildCache: filepath.Join(root, "build")})
+	if v.Verdict != integrity.Intact || v.Torn != n || len(v.Examples) > 100 {
+		t.Errorf("%s, %d torn, %d examples", v.Verdict, v.Torn, len(v.Examples))
+	}
+}
+
+func put1(t *testing.T, name string) {
+	t.Helper()
+	if err := os.WriteFile(name, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+type zipFile struct {
+	name string
+	data []byte
+}
+
+func rawZip(t *testing.T, files ...zipFile) []byte {
+	t.Helper()
+	var buf bytes.Buffer
+	w := zip.NewWriter(&buf)
+	for _, f := range files {
+		out, err := w.Create(f.name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := out.Write(f.data); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return buf.Bytes()
+}
+
+// bomb is a zip whose only file claims to be small, and is 256 MiB.
+func bomb(t *testing.T, claim uint64) []byte {
+	t.Helper()
+	var packed bytes.Buffer
+	d, err := flate.NewWriter(&packed, flate.BestCompression)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.CopyN(d, zeros0{}, 256<<20); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var buf bytes.Buffer
+	w := zip.NewWriter(&buf)
+	out, err := w.CreateRaw(&zip.FileHeader{Name: "example.com/m@v1.0.0/x", Method: zip.Deflate, CompressedSize64: uint64(packed.Len()), UncompressedSize64: claim})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := out.Write(packed.Bytes()); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return buf.Bytes()
+}
+
+type zeros0 struct{}
+
+// Read reads zeros.
+func (zeros0) Read(p []byte) (int, error) { clear(p); return len(p), nil }
+
+// Zips that no module has: names that lead out, twice the same name, names that
+// collide on other file systems, sizes that lie.
+func TestHostileZips(t *testing.T) {
+	const at = "example.com/m@v1.0.0/"
+	many := make([]zipFile, 0, 70_000)
+	for i := range 70_000 { // more than a plain zip can count
+		many = append(many, zipFile{fmt.Sprintf("%sf%d", at, i), nil})
+	}
+	for name, c := range map[string]struct {
+		data []byte
+		want integrity.Outcome
+	}{
+		"sound":           {rawZip(t, zipFile{at + "x.go", []byte("package x")}), integrity.Intact},
+		"many files":      {rawZip(t, many...), integrity.Intact},
+		"absolute name":   {rawZip(t, zipFile{"/etc/passwd", nil}), integrity.Condemned},
+		"leads out":       {rawZip(t, zipFile{at + "../../x", nil}), integrity.Condemned},
+		"other module":    {rawZip(t, zipFile{"example.com/other@v1.0.0/x", nil}), integrity.Condemned},
+		"same name twice": {rawZip(t, zipFile{at + "x", nil}, zipFile{at + "x", []byte("y")}), integrity.Condemned},
+		"case collision":  {rawZip(t, zipFile{at + "README", nil}, zipFile{at + "readme", nil}), integrity.Condemned},
+		"backslash":       {rawZip(t, zipFile{at + `a\b`, nil}), integrity.Condemned},
+		"control":         {rawZip(t, zipFile{at + "a\nb", nil}), integrity.Condemned},
+		"reserved name":   {rawZip(t, zipFile{at + "aux.txt", nil}), integrity.Condemned},
+		"small bomb":      {bomb(t, 10), integrity.Condemned},
+		"large bomb":      {bomb(t, 1<<40), integrity.Condemned},
+		"garbage":         {bytes.Repeat([]byte("PK\x05\x06"), 50_000), integrity.Condemned},
+	} {
+		root := t.TempDir()
+		put(t, filepath.Join(root, "cache/download/example.com/m/@v/v1.0.0.zip"), c.data)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		v := within(t, time.Minute, integrity.Options{ModCache: root, Workers: 1})
+		runtime.ReadMemStats(&after)
+		if v.Verdict != c.want {
+			t.Errorf("%s: %s: %+v", name, v.Verdict, v.Examples)
+		}
+		if used := after.TotalAlloc - before.TotalAlloc; used > 100<<20 {
+			t.Errorf("%s: %d MB allocated", name, used>>20)
+		}
+	}
+}
+
+// Files that change, grow, shrink and vanish under the reader: any verdict but
+// a crash, a hang, or Corrupt after all is as it was.
+func TestChangingFiles(t *testing.T) {
+	tree := cachetree.New(t)
+	archive := cachetree.Archive(t, tree)
+	source := filepath.Join(tree.Extracted(cachetree.Lib), "lib.go")
+	stop := make(chan struct{})
+	stopped := make(chan struct{})
+	originals := map[string][]byte{}
+	for _, name := range []string{archive, source} {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		originals[name] = data
+	}
+	go func() {
+		defer close(stopped)
+		for i := 0; ; i++ {
+			for name, data := range originals {
+				select {
+				case <-stop:
+					_ = os.WriteFile(name, data, 0o600)
+					return
+				default:
+				}
+				switch i % 3 {
+				case 0:
+					_ = os.WriteFile(name, append(bytes.Clone(data), data...), 0o600)
+				case 1:
+					_ = os.Truncate(name, int64(len(data)/2))
+				case 2:
+					_ = os.Remove(name)
+				}
+			}
+		}
+	}()
+	for range 10 {
+		within(t, time.Minute, integrity.Options{ModCache: tree.ModCache, BuildCache: tree.BuildCache})
+	}
+	close(stop)
+	<-stopped
+	for name, data := range originals {
+		put(t, name, data)
+	}
+	if v := within(t, time.Minute, integrity.Options{ModCache: tree.ModCache, BuildCache: tree.BuildCache}); v.Verdict != integrity.Intact {
+		t.Errorf("%s: %+v", v.Verdict, v.Examples)
+	}
+}
+
+// What may not be read is Inconclusive, never good and never bad.
+func TestUnreadable(t *testing.T) {
+	if os.Geteuid() == 0 {
+		t.Skip("root may read everything")
+	}
+	tree := cachetree.New(t)
+	if err := os.Chmod(filepath.Dir(cachetree.Archive(t, tree)), 0); err != nil {
+		t.Fatal(err)
+	}
+	if v := within(t, time.Minute, integrity.Options{BuildCache: tree.BuildCache}); v.Verdict != integrity.Inconclusive {
+		t.Errorf("%s: %+v", v.Verdict, v.Examples)
+	}
+}
