@@ -331,8 +331,8 @@ func testLastResort(t *testing.T, f *fixture) {
 	f.only(t, "blue", 10)
 	f.servers["blue"].kill()
 	f.eventually(t, "the drained server to step in", func() bool {
-		status, body := f.get(t, "/m/@v/list")
-		return status == http.StatusOK && body == "green"
+		status, body, err := f.try(t.Context(), "/m/@v/list")
+		return err == nil && status == http.StatusOK && body == "green"
 	}, func() string { return "it does not" })
 	f.only(t, "green", 20)
 	f.set(t, "blue=100 green=down")
@@ -355,8 +355,8 @@ func testStandby(t *testing.T, f *fixture) {
 	f.servers["blue"].kill()
 	f.servers["green"].kill()
 	f.eventually(t, "the standby to step in", func() bool {
-		status, body := f.get(t, "/m/@v/list")
-		return status == http.StatusOK && body == "spare"
+		status, body, err := f.try(t.Context(), "/m/@v/list")
+		return err == nil && status == http.StatusOK && body == "spare"
 	}, func() string { return "it does not" })
 }
 
