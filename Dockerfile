@@ -24,6 +24,8 @@ RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache
 FROM scratch
 # Proxies and git sources speak TLS to the outside.
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
+# The toolchain's own defaults, such as GOPROXY, for the proxy to start from.
+COPY --from=build /usr/local/go/go.env /usr/local/go/go.env
 COPY --from=build /out/ /
 USER 65532:65532
 ENTRYPOINT ["/manager"]

@@ -8,8 +8,8 @@ PLATFORMS ?= linux/amd64,linux/arm64
 .PHONY: build
 build: ## Build all programs, static, into bin
 	@mkdir -p $(BIN)
-	go build -trimpath -ldflags '-s -w' -o $(BIN)/manager .
-	go build -trimpath -ldflags '-s -w' -o $(BIN)/ \
+	go build -ldflags '-s -w' -o $(BIN)/manager .
+	go build -ldflags '-s -w' -o $(BIN)/ \
 	  $$(go list -f '{{if eq .Name "main"}}{{.ImportPath}}{{end}}' ./internal/cmd/...)
 
 .PHONY: image
