@@ -204,7 +204,7 @@ func (r *restoring) list(ctx context.Context, d *tree.Dir, to *os.Root, rel stri
 		}
 		return nil
 	})
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) { // removed since it was opened
 		return nil, err
 	}
 	// "cache" holds the downloads and sorts before what has a dot in its name
@@ -235,6 +235,9 @@ func (r *restoring) listSub(ctx context.Context, d *tree.Dir, to *os.Root, name,
 	}
 	defer func() { _ = sub.Close() }()
 	info, err := sub.Stat(".")
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -53,7 +53,7 @@ func (t *buildTrim) scan(outputs map[buildcache.ID]buildcache.Aged) ([]buildcach
 		}
 		found, err := t.scanShard(d, outputs)
 		actions = append(actions, found...)
-		return errors.Join(err, d.Close())
+		return errors.Join(ignoreGone(err), d.Close())
 	})
 	return actions, err
 }

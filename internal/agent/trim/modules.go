@@ -21,8 +21,6 @@ import (
 	"gocache.dev/operator/internal/domain/modcache"
 )
 
-const toolchainModule = "golang.org/toolchain"
-
 // moduleTrim is a plan for a module cache.
 type moduleTrim struct {
 	Options
@@ -79,7 +77,7 @@ func planModules(o Options) (*moduleTrim, error) {
 	}
 	// Toolchains are the largest and the quickest to go out of use.
 	slices.SortStableFunc(candidates, func(a, b victim) int {
-		return cmp.Or(-compareBool(a.version.Path == toolchainModule, b.version.Path == toolchainModule), cmp.Compare(b.bytes, a.bytes), modcache.Compare(a.version, b.version))
+		return cmp.Or(-compareBool(a.version.Path == modcache.Toolchain, b.version.Path == modcache.Toolchain), cmp.Compare(b.bytes, a.bytes), modcache.Compare(a.version, b.version))
 	})
 	for _, c := range candidates {
 		if o.MaxModSize > 0 && t.before-t.bytes <= o.MaxModSize {
@@ -106,7 +104,7 @@ func newestToolchain(versions []modcache.Version) module.Version {
 	var newest module.Version
 	for i := range versions {
 		v := versions[i].Version
-		if v.Path != toolchainModule || !versions[i].Extracted && !versions[i].Files.Has(modcache.Zip) {
+		if v.Path != modcache.Toolchain || !versions[i].Extracted && !versions[i].Files.Has(modcache.Zip) {
 			continue
 		}
 		if newest.Path == "" || semver.Compare(goVersion(v.Version), goVersion(newest.Version)) > 0 {

@@ -134,9 +134,40 @@ func (h *Hasher) Dir(d *tree.Dir, m module.Version) (DirSum, error) {
 	if err != nil {
 		return DirSum{}, err
 	}
+	if m.Path == Toolchain {
+		h.dropCopies()
+	}
 	out.Files = len(h.entries)
 	out.H1 = h.hash1(m)
 	return out, nil
+}
+
+// Toolchain is the module whose versions are Go releases. A module cannot hold
+// other modules, so their go.mod files are named _go.mod in it, and the go
+// command copies each to go.mod when it first runs the release
+// (cmd/go/internal/toolchain/select.go): files that no zip has.
+const Toolchain = "golang.org/toolchain"
+
+// original is the name of the file that a toolchain's file may be a copy of.
+func original(rel string) (string, bool) {
+	dir, ok := strings.CutSuffix(rel, "/go.mod")
+	return dir + "/_go.mod", ok
+}
+
+// dropCopies leaves out the files that the go command copied. One that is still
+// empty is being copied, or will be again.
+func (h *Hasher) dropCopies() {
+	sums := map[string][sha256.Size]byte{}
+	for i := range h.entries {
+		if strings.HasSuffix(h.entries[i].name, "/_go.mod") {
+			sums[h.entries[i].name] = h.entries[i].sum
+		}
+	}
+	h.entries = slices.DeleteFunc(h.entries, func(e entry) bool {
+		name, ok := original(e.name)
+		want, copied := sums[name]
+		return ok && copied && (e.sum == want || e.sum == sha256.Sum256(nil))
+	})
 }
 
 func specialIsContent(err error) error {
@@ -226,7 +257,7 @@ func (h *Hasher) Pair(f *tree.File, d *tree.Dir, m module.Version) (sum ZipSum, 
 	if err != nil {
 		return sum, false, err
 	}
-	same, err = h.compare(z, d, &sum)
+	same, err = h.compare(z, d, m, &sum)
 	if err != nil {
 		return sum, false, err
 	}
@@ -240,13 +271,16 @@ var errDeviates = errors.New("deviates")
 
 // compare reads each file of the directory and inflates its counterpart. A
 // deviation ends it early: what was not hashed is left to rest.
-func (h *Hasher) compare(z *archive, d *tree.Dir, sum *ZipSum) (bool, error) {
+func (h *Hasher) compare(z *archive, d *tree.Dir, m module.Version, sum *ZipSum) (bool, error) {
 	clear(h.index)
 	for i := range h.entries {
 		h.index[h.entries[i].name] = i
 	}
 	err := h.walk(d, "", func(d *tree.Dir, name, rel string) error {
 		i, ok := h.index[rel]
+		if from, copied := original(rel); !ok && copied && m.Path == Toolchain {
+			i, ok = h.index[from]
+		}
 		if !ok {
 			return errDeviates
 		}

@@ -124,3 +124,74 @@ func TestZipAfterRaw(t *testing.T) {
 		t.Errorf("%+v, %v", sum, err)
 	}
 }
+
+// The go command adds files to a toolchain that it runs; only exact copies, or
+// empty ones that are being made, are none of the module's.
+func TestToolchainCopies(t *testing.T) {
+	m := module.Version{Path: modcache.Toolchain, Version: "v0.0.1-go1.2.3.linux-amd64"}
+	var buf bytes.Buffer
+	w := zip.NewWriter(&buf)
+	for _, name := range []string{"src/_go.mod", "src/cmd/_go.mod", "src/x.go"} {
+		f, err := w.Create(m.String() + "/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.Write([]byte("module " + name + "\n")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		extra map[string]string
+		same  bool
+	}{
+		"none":        {nil, true},
+		"copies":      {map[string]string{"src/go.mod": "module src/_go.mod\n", "src/cmd/go.mod": "module src/cmd/_go.mod\n"}, true},
+		"being made":  {map[string]string{"src/cmd/go.mod": ""}, true},
+		"altered":     {map[string]string{"src/go.mod": "module src/_go.moe\n"}, false},
+		"no original": {map[string]string{"src/other/go.mod": "module src/_go.mod\n"}, false},
+		"other file":  {map[string]string{"src/y.go": "module src/_go.mod\n"}, false},
+	} {
+		root := t.TempDir()
+		files := map[string]string{"dir/src/_go.mod": "module src/_go.mod\n", "dir/src/cmd/_go.mod": "module src/cmd/_go.mod\n", "dir/src/x.go": "module src/x.go\n", "m.zip": buf.String()}
+		for extra, content := range c.extra {
+			files["dir/"+extra] = content
+		}
+		for file, content := range files {
+			path := filepath.Join(root, file)
+			if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		d, err := tree.Open(root)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sub, err := d.Sub("dir")
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, err := d.Open("m.zip")
+		if err != nil {
+			t.Fatal(err)
+		}
+		h := modcache.NewHasher(1 << 20)
+		sum, same, err := h.Pair(&f, sub, m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		dir, err := h.Dir(sub, m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// What Pair does not call the same, Dir decides.
+		if got := same || dir.H1 == sum.H1; got != c.same {
+			t.Errorf("%s: same %t, want %t", name, got, c.same)
+		}
+	}
+}

@@ -181,13 +181,13 @@ func (d *Decoder) dynamic() error {
 		d.drop(3)
 	}
 	// The table for distances is not in use yet: it serves for lengths.
-	if !d.dist.build(order[:], 7, func(sym int) uint32 { return uint32(sym) << 16 }) { //nolint:gosec // below 19
+	if !d.dist.build(order[:], 7, lengthEntries) {
 		return ErrCorrupt
 	}
 	if err := d.readLengths(lits + dists); err != nil {
 		return err
 	}
-	if !d.lit.build(d.lengths[:lits], litBits, litEntry) || !d.dist.build(d.lengths[lits:lits+dists], distBits, distEntry) {
+	if !d.lit.build(d.lengths[:lits], litBits, litEntries) || !d.dist.build(d.lengths[lits:lits+dists], distBits, distEntries) {
 		return ErrCorrupt
 	}
 	return nil
@@ -267,69 +267,101 @@ func distEntry(sym int) uint32 {
 	return (1+(2+uint32(sym)&1)<<extra)<<16 | extra<<8 //nolint:gosec // small
 }
 
+// The meanings of all symbols.
+var litEntries, distEntries, lengthEntries = meanings(288, litEntry), meanings(32, distEntry), meanings(19, lengthEntry)
+
+func meanings(n int, of func(int) uint32) []uint32 {
+	list := make([]uint32, n)
+	for sym := range list {
+		list[sym] = of(sym)
+	}
+	return list
+}
+
+// lengthEntry is the meaning of a symbol of the alphabet of code lengths.
+func lengthEntry(sym int) uint32 { return uint32(sym) << 16 } //nolint:gosec // below 19
+
 // build makes the table of a canonical code. It refuses over-subscribed and
 // incomplete codes, but for one code of one bit and for no code at all, as
 // compress/flate does.
-func (t *table) build(lengths []uint8, index uint, entry func(sym int) uint32) bool {
-	var count, next [maxBits + 1]int
-	longest := 0
+//
+// Most files are small, so making tables takes as long as using them. The
+// table grows by doubling: codes of n bits are put into a table of 1<<n
+// entries, which is then copied to make room for codes of n+1 bits.
+func (t *table) build(lengths []uint8, index uint, entries []uint32) bool {
+	var count, at [maxBits + 2]int
 	for _, n := range lengths {
 		count[n]++
-		longest = max(longest, int(n))
 	}
-	for i := range 1 << index {
-		t[i] = invalid
-	}
-	if longest == 0 {
-		return true
+	longest := maxBits
+	for longest > 0 && count[longest] == 0 {
+		longest--
 	}
 	code := 0
 	for n := 1; n <= longest; n++ {
-		code <<= 1
-		next[n] = code
-		code += count[n]
+		at[n+1] = at[n] + count[n]
+		code = code<<1 + count[n]
 	}
-	if code != 1<<longest && (code != 1 || longest != 1) {
+	if longest > 0 && code != 1<<longest && (code != 1 || longest != 1) {
 		return false
 	}
-	free := 1 << index // where the next second level begins
+	var sorted [numLit + 2]uint16 // by length, then symbol
 	for sym, n := range lengths {
-		if n == 0 {
-			continue
+		if n != 0 {
+			sorted[at[n]] = uint16(sym) //nolint:gosec // below 288
+			at[n]++
 		}
-		length := uint(n)
-		reversed := uint(bits.Reverse16(uint16(next[n]))) >> (16 - length) //nolint:gosec // at most 15 bits
-		next[n]++
-		e := entry(sym)
-		if length <= index {
-			e |= uint32(length) //nolint:gosec // at most 15
-			for i := reversed; i < 1<<index; i += 1 << length {
-				t[i] = e
+	}
+	code, k := 0, 0
+	t[0] = invalid
+	for n := uint(1); n <= index; n++ {
+		half := 1 << (n - 1)
+		copy(t[half:2*half], t[:half])
+		for range count[n] {
+			t[reverse(code, n)] = entries[sorted[k]] | uint32(n) //nolint:gosec // at most 11
+			code++
+			k++
+		}
+		code <<= 1
+	}
+	return t.secondLevels(count[:], sorted[k:], code, index, uint(longest), entries) //nolint:gosec // at most 15
+}
+
+// secondLevels adds the codes that are longer than the index. All codes with
+// the same first bits share a second level, as deep as the longest code.
+func (t *table) secondLevels(count []int, sorted []uint16, code int, index, longest uint, entries []uint32) bool {
+	if longest <= index {
+		return true
+	}
+	depth, free, k := longest-index, 1<<index, 0
+	for n := index + 1; n <= longest; n++ {
+		for range count[n] {
+			reversed := reverse(code, n)
+			first := reversed & (1<<index - 1)
+			if t[first] == invalid {
+				if free+1<<depth > tables {
+					return false
+				}
+				t[first] = special | literal | uint32(free)<<16 | uint32(depth) //nolint:gosec // bounded above
+				for i := range 1 << depth {
+					t[free+i] = invalid
+				}
+				free += 1 << depth
 			}
-			continue
-		}
-		first := reversed & (1<<index - 1)
-		if t[first] == invalid {
-			// All codes with these first bits share a second level that is as
-			// deep as the longest code.
-			depth := uint(longest) - index //nolint:gosec // at most 8
-			if free+1<<depth > tables {
-				return false
+			base, e := uint(t[first]>>16), entries[sorted[k]]|uint32(n-index) //nolint:gosec // at most 8
+			for i := reversed >> index; i < 1<<depth; i += 1 << (n - index) {
+				t[base+i] = e
 			}
-			t[first] = special | literal | uint32(free)<<16 | uint32(depth) //nolint:gosec // bounded above
-			for i := range 1 << depth {
-				t[free+i] = invalid
-			}
-			free += 1 << depth
+			code++
+			k++
 		}
-		link := t[first]
-		e |= uint32(length - index) //nolint:gosec // at most 8
-		for i := reversed >> index; i < 1<<(link&255); i += 1 << (length - index) {
-			t[uint(link>>16)+i] = e
-		}
+		code <<= 1
 	}
 	return true
 }
+
+// reverse is the n lowest bits of a code, the first one lowest.
+func reverse(code int, n uint) uint { return uint(bits.Reverse16(uint16(code))) >> (16 - n) } //nolint:gosec // at most 15 bits
 
 // fixed makes the tables that need no description.
 func (d *Decoder) fixed() {
@@ -350,11 +382,11 @@ func (d *Decoder) fixed() {
 		}
 	}
 	d.fixedLit, d.fixedDist = new(table), new(table)
-	d.fixedLit.build(lengths[:], litBits, litEntry)
+	d.fixedLit.build(lengths[:], litBits, litEntries)
 	for i := range 32 {
 		lengths[i] = 5
 	}
-	d.fixedDist.build(lengths[:32], distBits, distEntry)
+	d.fixedDist.build(lengths[:32], distBits, distEntries)
 }
 
 // block inflates a compressed block and returns where the output goes on.

@@ -1,0 +1,192 @@
+package main
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/mod/module"
+	"golang.org/x/mod/sumdb/dirhash"
+
+	"gocache.dev/operator/internal/domain/buildcache"
+	"gocache.dev/operator/internal/testing/cachetree"
+)
+
+// sample copies sound entries of a build cache, up to a size: the machine's own
+// is being written to.
+func (b *bench) sample(from string, limit int64) (dir string, size int64, err error) {
+	dir = filepath.Join(b.dir, "build")
+	err = filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || size >= limit {
+			return ignoreGone(err)
+		}
+		if _, kind := buildcache.ParseName(d.Name()); kind != buildcache.Output {
+			return nil
+		}
+		data, err := os.ReadFile(path) //nolint:gosec // an entry of the cache
+		if err != nil {
+			return ignoreGone(err)
+		}
+		size += int64(len(data))
+		return entry(dir, data, uint64(size)) //nolint:gosec // a counter
+	})
+	return dir, size, err
+}
+
+func ignoreGone(err error) error {
+	if os.IsNotExist(err) {
+		return nil
+	}
+	return err
+}
+
+// entry writes an output and an entry for it.
+func entry(dir string, data []byte, n uint64) error {
+	e := buildcache.Entry{Output: sha256.Sum256(data), Size: int64(len(data)), Time: time.Unix(1_700_000_000, 0)}
+	e.Action = sha256.Sum256(binary.LittleEndian.AppendUint64(nil, n))
+	for path, content := range map[string][]byte{e.Output.OutputPath(): data, e.Action.ActionPath(): e.Format()} {
+		name := filepath.Join(dir, path)
+		err := os.WriteFile(name, content, 0o600)
+		if os.IsNotExist(err) {
+			if err = os.MkdirAll(filepath.Dir(name), 0o700); err == nil {
+				err = os.WriteFile(name, content, 0o600)
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// buildCache makes a build cache with entries files, half of them outputs.
+func (b *bench) buildCache(entries int) (string, error) {
+	dir := filepath.Join(b.dir, fmt.Sprintf("build-%d", entries))
+	if _, err := os.Stat(dir); err == nil {
+		return dir, nil
+	}
+	data := make([]byte, 700)
+	for i := range entries / 2 {
+		binary.LittleEndian.PutUint64(data, uint64(i))      //nolint:gosec // a counter
+		if err := entry(dir, data, uint64(i)); err != nil { //nolint:gosec // likewise
+			return "", err
+		}
+	}
+	return dir, nil
+}
+
+// moduleCache makes a module cache with about entries files: versions of 50.
+func (b *bench) moduleCache(entries int) (string, error) {
+	dir := filepath.Join(b.dir, fmt.Sprintf("mod-%d", entries))
+	files := map[string]string{"go.mod": "module example.com/m\n"}
+	for i := range 45 {
+		files[fmt.Sprintf("pkg%02d/file.go", i)] = fmt.Sprintf("package pkg\n\nconst N = %d\n", i)
+	}
+	for n := range entries / 50 {
+		m := module.Version{Path: fmt.Sprintf("example.com/g%03d/m", n/100), Version: fmt.Sprintf("v1.%d.0", n%100)}
+		if err := version(dir, m, files); err != nil {
+			return "", err
+		}
+	}
+	return dir, nil
+}
+
+func version(dir string, m module.Version, files map[string]string) error {
+	data, err := cachetree.Zip(m, files)
+	if err != nil {
+		return err
+	}
+	names := make([]string, 0, len(files))
+	prefix := m.Path + "@" + m.Version + "/"
+	for name := range files {
+		names = append(names, prefix+name)
+	}
+	sum, err := dirhash.Hash1(names, func(name string) (io.ReadCloser, error) {
+		return io.NopCloser(bytes.NewReader([]byte(files[name[len(prefix):]]))), nil
+	})
+	if err != nil {
+		return err
+	}
+	at := filepath.Join(dir, "cache", "download", filepath.FromSlash(m.Path), "@v")
+	for suffix, content := range map[string][]byte{
+		".zip": data, ".ziphash": []byte(sum), ".mod": []byte(files["go.mod"]), ".info": []byte(`{"Version":"` + m.Version + `"}`),
+	} {
+		if err := put(filepath.Join(at, m.Version+suffix), content); err != nil {
+			return err
+		}
+	}
+	for name, content := range files {
+		if err := put(filepath.Join(dir, filepath.FromSlash(prefix+name)), []byte(content)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func put(name string, data []byte) error {
+	err := os.WriteFile(name, data, 0o600)
+	if os.IsNotExist(err) {
+		if err = os.MkdirAll(filepath.Dir(name), 0o700); err == nil {
+			err = os.WriteFile(name, data, 0o600)
+		}
+	}
+	return err
+}
+
+// hashRate is how fast one core hashes memory, in bytes a second.
+func hashRate() float64 {
+	data := make([]byte, 64<<20)
+	best := 0.0
+	for range 5 {
+		start := time.Now()
+		sha256.Sum256(data)
+		best = max(best, float64(len(data))/time.Since(start).Seconds())
+	}
+	return best
+}
+
+// growth is how time grows with the number of entries.
+func (b *bench) growth() error {
+	var last cost
+	for _, entries := range []int{10_000, 100_000, 1_000_000} {
+		dir, err := b.buildCache(entries)
+		if err != nil {
+			return err
+		}
+		c, err := b.run(b.verify("--buildcache", dir))
+		if err != nil {
+			return err
+		}
+		fmt.Printf("%-24s %8.3fs %8.3fs %6.2f  (against a tenth; cpu per entry %.1fµs, at most %d MiB)\n", fmt.Sprintf("growth/%d", entries),
+			c.wall.Seconds(), last.wall.Seconds(), c.wall.Seconds()/max(last.wall.Seconds(), 1e-9), c.cpu.Seconds()*1e6/float64(entries), c.rss>>20)
+		last = c
+	}
+	return nil
+}
+
+// memory is the most that a check of a million entries takes, in either cache.
+func (b *bench) memory() error {
+	const entries, limit = 1_000_000, 128 << 20
+	build, err := b.buildCache(entries)
+	if err != nil {
+		return err
+	}
+	mod, err := b.moduleCache(entries)
+	if err != nil {
+		return err
+	}
+	for name, args := range map[string][]string{"memory/buildcache": {"--buildcache", build}, "memory/modcache": {"--modcache", mod}} {
+		c, err := b.run(b.verify(args...))
+		if err != nil {
+			return err
+		}
+		fmt.Printf("%-24s %6dMiB %6dMiB %6.2f  (at most, of %d entries, in %.1fs)\n", name, c.rss>>20, int64(limit)>>20, float64(limit)/float64(c.rss), entries, c.wall.Seconds())
+	}
+	return nil
+}
