@@ -103,6 +103,9 @@ func (r *Reconciler) statefulSet(s *scope, instance *v1alpha1.ProxyInstance) *ap
 		Spec: appsv1.StatefulSetSpec{
 			Replicas:    ptr.To[int32](1),
 			ServiceName: name,
+			// With the default an update waits until the old pod is ready: a
+			// template that cannot work would never be replaced by one that can.
+			PodManagementPolicy: appsv1.ParallelPodManagement,
 			Selector:    &metav1.LabelSelector{MatchLabels: s.labels(instance)},
 			Template: corev1.PodTemplateSpec{
 				ObjectMeta: metav1.ObjectMeta{Labels: labels, Annotations: annotations},
