@@ -106,7 +106,7 @@ func (r *Reconciler) statefulSet(s *scope, instance *v1alpha1.ProxyInstance) *ap
 			// With the default an update waits until the old pod is ready: a
 			// template that cannot work would never be replaced by one that can.
 			PodManagementPolicy: appsv1.ParallelPodManagement,
-			Selector:    &metav1.LabelSelector{MatchLabels: s.labels(instance)},
+			Selector:            &metav1.LabelSelector{MatchLabels: s.labels(instance)},
 			Template: corev1.PodTemplateSpec{
 				ObjectMeta: metav1.ObjectMeta{Labels: labels, Annotations: annotations},
 				Spec:       r.instancePod(s, instance),

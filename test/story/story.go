@@ -1,7 +1,9 @@
 package story
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -12,6 +14,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -48,20 +52,36 @@ func (c *Cluster) Begin(ctx context.Context, namespace string, n *Narrator) (*St
 	if c.Kind == Local {
 		samples = filepath.Join(Root(), "config", "local", "samples")
 	}
-	if err := c.kubectl(ctx, nil, "apply", "-n", namespace, "-k", samples); err != nil {
-		return nil, err
-	}
-	return s, s.setUpstream(ctx)
+	return s, s.apply(ctx, samples)
 }
 
-// setUpstream points the proxies of a cluster without a way out at the one on
-// this machine.
-func (s *Story) setUpstream(ctx context.Context) error {
-	if s.UpstreamURL() == "" {
-		return nil
+// apply applies a kustomization. On a cluster without a way out the proxies
+// get the one on this machine as their upstream.
+func (s *Story) apply(ctx context.Context, dir string) error {
+	var text bytes.Buffer
+	if err := s.kubectl(ctx, &text, "kustomize", dir); err != nil {
+		return err
 	}
-	patch := fmt.Sprintf(`{"spec":{"upstream":{"proxy":%q}}}`, s.UpstreamURL())
-	return s.kubectl(ctx, nil, "-n", s.Namespace, "patch", "modproxy", Proxy, "--type=merge", "-p", patch)
+	objects := yaml.NewYAMLOrJSONDecoder(&text, 4096)
+	for {
+		var o unstructured.Unstructured
+		err := objects.Decode(&o.Object)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("read the objects of %s: %w", dir, err)
+		}
+		o.SetNamespace(s.Namespace)
+		if o.GetKind() == v1alpha1.ModProxyKind && s.UpstreamURL() != "" {
+			if err := unstructured.SetNestedField(o.Object, s.UpstreamURL(), "spec", "upstream", "proxy"); err != nil {
+				return fmt.Errorf("set the upstream: %w", err)
+			}
+		}
+		if err := s.Client.Apply(ctx, client.ApplyConfigurationFromUnstructured(&o), client.FieldOwner("gocache-story"), client.ForceOwnership); err != nil {
+			return fmt.Errorf("apply %s %s: %w", o.GetKind(), o.GetName(), err)
+		}
+	}
 }
 
 // get reads an object of the story.
