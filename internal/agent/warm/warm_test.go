@@ -1,0 +1,136 @@
+package warm_test
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"gocache.dev/operator/internal/agent/record"
+	"gocache.dev/operator/internal/agent/warm"
+	"gocache.dev/operator/internal/domain/integrity"
+	"gocache.dev/operator/internal/domain/manifest"
+	"gocache.dev/operator/internal/testing/cachetree"
+)
+
+// configMap lays files out as a mounted ConfigMap has them: links, read-only.
+func configMap(t *testing.T, files map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	data := filepath.Join(dir, "..data")
+	if err := os.Mkdir(data, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range files {
+		if err := os.WriteFile(filepath.Join(data, name), []byte(content), 0o400); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(filepath.Join("..data", name), filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+func read(t *testing.T, name string) string {
+	t.Helper()
+	data, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+func options(t *testing.T, tree *cachetree.Tree, source string) warm.Options {
+	t.Helper()
+	return warm.Options{
+		ModCache: tree.ModCache, BuildCache: tree.BuildCache, Root: filepath.Join(tree.Root), Sources: []string{source}, Go: "go", Umask: 0o002,
+		TerminationLog: filepath.Join(t.TempDir(), "log"), Clock: time.Now, Env: tree.Env(), Stdout: io.Discard, Stderr: io.Discard,
+	}
+}
+
+func run(t *testing.T, o warm.Options) warm.Result {
+	t.Helper()
+	r, err := warm.Run(context.Background(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := read(t, o.TerminationLog)
+	var said warm.Result
+	if err := json.Unmarshal([]byte(log), &said); err != nil || len(log) > integrity.TerminationLimit || said.Outcome != r.Outcome {
+		t.Errorf("termination log: %v: %s", err, log)
+	}
+	return r
+}
+
+// A warm-up fills empty module caches, leaves a manifest whose digest a check
+// of the same caches finds again, keeps entries from being trimmed, and does
+// not touch its source.
+func TestWarm(t *testing.T) {
+	tree := cachetree.New(t)
+	cachetree.RemoveAll(t, tree.ModCache)
+	source := configMap(t, map[string]string{
+		"go.mod": read(t, filepath.Join(tree.Main, "go.mod")), "go.sum": read(t, tree.GoSum()), "packages": "# ours\nexample.com/lib\n\texample.com/lib/sub\n",
+	})
+	o := options(t, tree, source)
+	r := run(t, o)
+	if r.Outcome != warm.Succeeded || r.Modules != 2 || r.BuildEntries == 0 || !strings.HasPrefix(r.GoVersion, "go1.") || len(r.GoSHA256) != 64 || r.CapacityBytes == 0 {
+		t.Fatalf("%+v", r)
+	}
+	v, err := integrity.Check(context.Background(), integrity.Options{ModCache: tree.ModCache, BuildCache: tree.BuildCache, Now: time.Now()})
+	if err != nil || v.Verdict != integrity.Intact || v.Digest != r.ManifestDigest {
+		t.Errorf("check: %s %s, want %s, %v: %+v", v.Verdict, v.Digest, r.ManifestDigest, err, v.Examples)
+	}
+	reader, closer, err := manifest.Open(record.ManifestPath(tree.Root))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for err == nil {
+		_, err = reader.Next()
+	}
+	if err := closer.Close(); err != nil || reader.Digest() != r.ManifestDigest {
+		t.Errorf("the manifest's digest is %s, want %s, %v", reader.Digest(), r.ManifestDigest, err)
+	}
+	if toolchain, err := record.ReadToolchain(tree.Root); err != nil || toolchain.CompileSHA256 != r.CompileSHA256 {
+		t.Errorf("toolchain record: %+v, %v", toolchain, err)
+	}
+	if info, err := os.Stat(cachetree.Archive(t, tree)); err != nil || time.Until(info.ModTime()) < 9*365*24*time.Hour {
+		t.Errorf("entries can be trimmed: %v, %v", info.ModTime(), err)
+	}
+	again := run(t, o)
+	if again.ManifestDigest != r.ManifestDigest {
+		t.Errorf("a second warm-up changed the contents: %s, %s", again.ManifestDigest, r.ManifestDigest)
+	}
+}
+
+func TestFailureTellsWhatGoSaid(t *testing.T) {
+	tree := cachetree.New(t)
+	good := read(t, filepath.Join(tree.Main, "go.mod"))
+	for name, c := range map[string]struct {
+		files map[string]string
+		want  string
+	}{
+		"no such package": {map[string]string{"go.mod": good, "go.sum": read(t, tree.GoSum()), "packages": "example.com/lib/none"}, "example.com/lib/none"},
+		"no go.mod":       {map[string]string{"go.sum": ""}, "go.mod"},
+		"forged go.sum":   {map[string]string{"go.mod": good, "go.sum": strings.ReplaceAll(read(t, tree.GoSum()), "h1:g", "h1:h")}, "SECURITY ERROR"},
+		"flags":           {map[string]string{"go.mod": good, "packages": "-toolexec=evil std"}, "flag"},
+	} {
+		if r := run(t, options(t, tree, configMap(t, c.files))); r.Outcome != warm.Failed || !strings.Contains(r.Message, c.want) {
+			t.Errorf("%s: %s: %s", name, r.Outcome, r.Message)
+		}
+	}
+}
+
+// A cache that was damaged before is reported, not sealed as good.
+func TestWarmOfDamage(t *testing.T) {
+	tree := cachetree.New(t)
+	cachetree.Edit(t, cachetree.IndexOf(t, tree), func(b []byte) []byte { b[len(b)/2] ^= 1; return b })
+	source := configMap(t, map[string]string{"go.mod": read(t, filepath.Join(tree.Main, "go.mod")), "go.sum": read(t, tree.GoSum()), "packages": "unsafe"})
+	if r := run(t, options(t, tree, source)); r.Outcome != warm.Corrupt || !strings.Contains(r.Message, "index") {
+		t.Errorf("%+v", r)
+	}
+}
