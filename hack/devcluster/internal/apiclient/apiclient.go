@@ -113,6 +113,24 @@ func (c *Client) Driver(ctx context.Context, node, driver string) error {
 	return fmt.Errorf("CSI driver %s is not registered on node %s", driver, node)
 }
 
+// Snapshots says which of the VolumeSnapshot kinds is not served yet, if so.
+func (c *Client) Snapshots(ctx context.Context) error {
+	var list struct{ Resources []struct{ Name string } }
+	if err := c.Get(ctx, "/apis/snapshot.storage.k8s.io/v1", &list); err != nil {
+		return err
+	}
+	served := map[string]bool{}
+	for _, r := range list.Resources {
+		served[r.Name] = true
+	}
+	for _, name := range []string{"volumesnapshotclasses", "volumesnapshotcontents", "volumesnapshots"} {
+		if !served[name] {
+			return fmt.Errorf("%s are not served yet", name)
+		}
+	}
+	return nil
+}
+
 type condition struct{ Type, Status, Message string }
 
 func ready(conditions []condition, kind, what string) error {

@@ -3,6 +3,9 @@ package apiclient
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -61,5 +64,24 @@ func TestReady(t *testing.T) {
 	}
 	if err := ready(nil, "Ready", "node n"); err == nil {
 		t.Error("no condition is taken for a good one")
+	}
+}
+
+func TestSnapshots(t *testing.T) {
+	t.Parallel()
+	var served string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = fmt.Fprintf(w, `{"resources":[%s]}`, served)
+	}))
+	defer server.Close()
+	client := &Client{server: server.URL, http: server.Client()}
+
+	served = `{"name":"volumesnapshotclasses"},{"name":"volumesnapshotcontents"},{"name":"volumesnapshots/status"}`
+	if err := client.Snapshots(t.Context()); err == nil || !strings.Contains(err.Error(), "volumesnapshots are not served") {
+		t.Errorf("without VolumeSnapshots: %v", err)
+	}
+	served += `,{"name":"volumesnapshots"}`
+	if err := client.Snapshots(t.Context()); err != nil {
+		t.Error(err)
 	}
 }

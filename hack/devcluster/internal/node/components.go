@@ -35,7 +35,7 @@ func Components(record cluster.Record, client *apiclient.Client) []Component {
 		return Component{Name: name, Program: filepath.Join(record.BinDir, name), Args: args, Gate: gate}
 	}
 	driver := "--csi-address=" + paths.CSISocket()
-	snapshotAPI := func(ctx context.Context) error { return client.Get(ctx, "/apis/snapshot.storage.k8s.io/v1", nil) }
+	snapshotAPI := client.Snapshots
 
 	return []Component{
 		{Name: "etcd", Program: k8s, Args: etcdArgs(spec)},
@@ -56,8 +56,11 @@ func Components(record cluster.Record, client *apiclient.Client) []Component {
 			Args: []string{"kube-proxy", "--config=" + config.KubeProxy(paths), "--hostname-override=" + spec.NodeName()},
 		},
 		{Name: "csi-driver", Program: paths.Executable(), Args: driverArgs(spec)},
-		sidecar("csi-provisioner", client.Ready, driver,
-			"--feature-gates=Topology=true", "--strict-topology", "--extra-create-metadata", "--retry-interval-start=250ms"),
+		// It looks once, at its start, whether there are VolumeSnapshots: without
+		// them it would never take its finalizer from one whose clone was given up.
+		sidecar("csi-provisioner", all(client.Ready, snapshotAPI), driver,
+			"--feature-gates=Topology=true", "--strict-topology", "--extra-create-metadata", "--retry-interval-start=250ms",
+			"--snapshot-orphan-sweep-interval=10s"),
 		sidecar("csi-snapshotter", snapshotAPI, driver, "--extra-create-metadata", "--retry-interval-start=250ms"),
 		sidecar("csi-resizer", client.Ready, driver, "--retry-interval-start=250ms"),
 		sidecar("snapshot-controller", snapshotAPI, "--retry-interval-start=250ms"),
