@@ -256,6 +256,19 @@ func (c *Cluster) kubectl(ctx context.Context, out *bytes.Buffer, args ...string
 	return c.run(ctx, out, c.Kubectl, args...)
 }
 
+// KubectlOutput is what a person sees who runs kubectl.
+func (c *Cluster) KubectlOutput(ctx context.Context, args ...string) (string, error) {
+	var out bytes.Buffer
+	err := c.kubectl(ctx, &out, args...)
+	return out.String(), err
+}
+
+// Fault has a Local cluster's CSI driver get something wrong, or clears that:
+// the arguments of devcluster fault.
+func (c *Cluster) Fault(ctx context.Context, args ...string) error {
+	return c.run(ctx, nil, c.devcluster(), append([]string{"--name", c.Name, "fault"}, args...)...)
+}
+
 func (c *Cluster) make(ctx context.Context, target string) error {
 	return c.run(ctx, nil, "make", "-s", "-C", Root(), target)
 }

@@ -29,11 +29,10 @@ wait
 echo "done"
 `
 
-// Failover is what clients saw while an instance was killed.
+// Failover is what clients saw while something happened to their proxy.
 type Failover struct {
-	// Instance that was killed, once Before commands had succeeded.
-	Instance string
-	Before   int
+	// Before is how many commands had succeeded when it happened.
+	Before int
 	// Commands that ran, and those that failed with what they printed.
 	Commands int
 	Failed   []string
@@ -41,8 +40,17 @@ type Failover struct {
 
 // KillInstance kills an instance under a loop of real go mod download.
 func (s *Story) KillInstance(ctx context.Context, instance string) (Failover, error) {
+	return s.UnderDownloads(ctx, func(ctx context.Context) error {
+		s.n.Say("Downloads run; killing instance %s now", instance)
+		return s.Kill(ctx, instance)
+	})
+}
+
+// UnderDownloads runs a loop of real go mod download, and lets something happen
+// once some have succeeded.
+func (s *Story) UnderDownloads(ctx context.Context, happen func(context.Context) error) (Failover, error) {
 	const workers, rounds = 4, 12
-	result := Failover{Instance: instance}
+	var result Failover
 	t := task{name: "downloads", script: downloads, env: Cache + "-env", vars: map[string]string{"ROUNDS": fmt.Sprint(rounds), "WORKERS": fmt.Sprint(workers)}}
 	if err := s.start(ctx, t); err != nil {
 		return result, err
@@ -62,7 +70,7 @@ func (s *Story) KillInstance(ctx context.Context, instance string) (Failover, er
 		return result, fmt.Errorf("follow the downloads: %w", err)
 	}
 	defer func() { _ = stream.Close() }()
-	killed, done := false, false
+	happened, done := false, false
 	lines := bufio.NewScanner(stream)
 	for lines.Scan() {
 		line := lines.Text()
@@ -75,10 +83,9 @@ func (s *Story) KillInstance(ctx context.Context, instance string) (Failover, er
 		case line == "done":
 			done = true
 		}
-		if !killed && result.Commands == workers*2 {
-			killed, result.Before = true, result.Commands
-			s.n.Say("%d downloads have succeeded; killing instance %s now", result.Before, instance)
-			if err := s.kill(ctx, instance); err != nil {
+		if !happened && result.Commands == workers*2 {
+			happened, result.Before = true, result.Commands
+			if err := happen(ctx); err != nil {
 				return result, err
 			}
 		}
@@ -86,14 +93,14 @@ func (s *Story) KillInstance(ctx context.Context, instance string) (Failover, er
 	if err := lines.Err(); err != nil {
 		return result, fmt.Errorf("follow the downloads: %w", err)
 	}
-	if !killed || !done || result.Commands != workers*rounds {
-		return result, fmt.Errorf("the loop ended early: %d of %d commands, killed %v", result.Commands, workers*rounds, killed)
+	if !happened || !done || result.Commands != workers*rounds {
+		return result, fmt.Errorf("the loop ended early: %d of %d commands", result.Commands, workers*rounds)
 	}
 	return result, nil
 }
 
-// kill ends an instance's pod at once, without the time to say goodbye.
-func (s *Story) kill(ctx context.Context, instance string) error {
+// Kill ends an instance's pod at once, without the time to say goodbye.
+func (s *Story) Kill(ctx context.Context, instance string) error {
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: Proxy + "-" + instance + "-0"}}
 	if err := s.Client.Delete(ctx, pod, client.GracePeriodSeconds(0)); err != nil {
 		return fmt.Errorf("kill instance %s: %w", instance, err)

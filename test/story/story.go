@@ -1,12 +1,9 @@
 package story
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"path/filepath"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -14,8 +11,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -36,52 +31,9 @@ type Story struct {
 	*Cluster
 	// Namespace of all that the story makes.
 	Namespace string
-	n         *Narrator
-}
-
-// Begin makes the namespace and applies the samples.
-func (c *Cluster) Begin(ctx context.Context, namespace string, n *Narrator) (*Story, error) {
-	s := &Story{Cluster: c, Namespace: namespace, n: n}
-	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace, Labels: map[string]string{
-		"pod-security.kubernetes.io/enforce": "restricted", // all that the operator makes obeys it
-	}}}
-	if err := c.Client.Create(ctx, ns); err != nil && !apierrors.IsAlreadyExists(err) {
-		return nil, fmt.Errorf("make namespace %s: %w", namespace, err)
-	}
-	samples := filepath.Join(Root(), "config", "samples")
-	if c.Kind == Local {
-		samples = filepath.Join(Root(), "config", "local", "samples")
-	}
-	return s, s.apply(ctx, samples)
-}
-
-// apply applies a kustomization. On a cluster without a way out the proxies
-// get the one on this machine as their upstream.
-func (s *Story) apply(ctx context.Context, dir string) error {
-	var text bytes.Buffer
-	if err := s.kubectl(ctx, &text, "kustomize", dir); err != nil {
-		return err
-	}
-	objects := yaml.NewYAMLOrJSONDecoder(&text, 4096)
-	for {
-		var o unstructured.Unstructured
-		err := objects.Decode(&o.Object)
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("read the objects of %s: %w", dir, err)
-		}
-		o.SetNamespace(s.Namespace)
-		if o.GetKind() == v1alpha1.ModProxyKind && s.UpstreamURL() != "" {
-			if err := unstructured.SetNestedField(o.Object, s.UpstreamURL(), "spec", "upstream", "proxy"); err != nil {
-				return fmt.Errorf("set the upstream: %w", err)
-			}
-		}
-		if err := s.Client.Apply(ctx, client.ApplyConfigurationFromUnstructured(&o), client.FieldOwner("gocache-story"), client.ForceOwnership); err != nil {
-			return fmt.Errorf("apply %s %s: %w", o.GetKind(), o.GetName(), err)
-		}
-	}
+	// Image of the samples' builders.
+	Image string
+	n     *Narrator
 }
 
 // get reads an object of the story.
@@ -183,16 +135,12 @@ func (s *Story) start(ctx context.Context, t task) error {
 	if client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("remove the old Job %s: %w", t.name, err)
 	}
-	image, err := s.toolchainImage(ctx)
-	if err != nil {
-		return err
-	}
 	cache := corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}
 	if t.claim != "" {
 		cache = corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: t.claim}}
 	}
 	container := corev1.Container{
-		Name: "task", Image: image, Command: []string{"sh", "-c", t.script}, WorkingDir: "/src",
+		Name: "task", Image: s.Image, Command: []string{"sh", "-c", t.script}, WorkingDir: "/src",
 		Env: []corev1.EnvVar{{Name: "HOME", Value: "/tmp"}, {Name: "GOTMPDIR", Value: "/tmp"}},
 		SecurityContext: &corev1.SecurityContext{
 			AllowPrivilegeEscalation: ptr.To(false), Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
@@ -281,13 +229,4 @@ func (s *Story) logs(ctx context.Context, job string) (string, error) {
 		return "", fmt.Errorf("read the log of %s: %w", pod.Name, err)
 	}
 	return string(b), nil
-}
-
-// toolchainImage is the image of the samples' builders.
-func (s *Story) toolchainImage(ctx context.Context) (string, error) {
-	var job batchv1.Job
-	if err := s.get(ctx, "build", &job); err != nil {
-		return "", fmt.Errorf("read the sample Job build: %w", err)
-	}
-	return job.Spec.Template.Spec.Containers[0].Image, nil
 }
