@@ -139,7 +139,7 @@ func (s *server) put(req request) (response, error) {
 	}
 	path, err := stored.commit(buildcache.Entry{Action: action, Output: output, Size: req.BodySize, Time: s.Clock()})
 	if err != nil {
-		return response{ID: req.ID, Err: err.Error()}, nil
+		return response{ID: req.ID, Err: err.Error()}, nil //nolint:nilerr // it is the go command's to know
 	}
 	return response{ID: req.ID, DiskPath: path}, nil
 }

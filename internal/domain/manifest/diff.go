@@ -53,8 +53,11 @@ func Diff(a, b *Reader, fn func(Change) error) error {
 		default:
 			c = order(&left.rec, &right.rec)
 		}
-		change, differs := Change{}, true
-		var err error
+		var (
+			change  Change
+			err     error
+			differs = true
+		)
 		switch {
 		case c < 0:
 			change = Change{Kind: Removed, Key: left.rec.Key()}

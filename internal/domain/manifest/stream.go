@@ -162,8 +162,8 @@ func Open(name string) (*Reader, io.Closer, error) {
 		return nil, nil, err
 	}
 	in := bufio.NewReader(f)
-	magic, err := in.Peek(4)
-	if err != nil || !bytes.Equal(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}) {
+	// A file that is shorter, or cannot be read, says so when it is read.
+	if magic, _ := in.Peek(4); !bytes.Equal(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}) {
 		return NewReader(in), f, nil
 	}
 	z, err := zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(8<<20))

@@ -4,19 +4,16 @@ import (
 	"archive/zip"
 	"bytes"
 	"crypto/sha256"
-	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash"
-	"hash/crc32"
 	"io"
 	"io/fs"
 	"slices"
 	"strings"
 
 	"golang.org/x/mod/module"
-	modzip "golang.org/x/mod/zip"
 
 	"gocache.dev/operator/internal/domain/integrity/tree"
 	"gocache.dev/operator/internal/domain/modcache/inflate"
@@ -302,8 +299,7 @@ func (h *Hasher) compare(z *archive, d *tree.Dir, m module.Version, sum *ZipSum)
 	case errors.As(err, &inZip):
 		return false, err
 	case err != nil:
-		// The directory's own check says what is wrong with it.
-		return false, nil
+		return false, nil //nolint:nilerr // the directory's own check says what is wrong with it
 	}
 	return true, nil
 }
@@ -390,246 +386,4 @@ func zipContent(f *zip.File, err error) error {
 		return err
 	}
 	return badContent("%.200s: %w", f.Name, err)
-}
-
-// archive is an open zip.
-type archive struct {
-	file io.ReaderAt
-	data []byte // the whole zip, if it is small
-}
-
-func (z *archive) ReadAt(p []byte, off int64) (int, error) {
-	if z.data == nil {
-		return z.file.ReadAt(p, off)
-	}
-	if off < 0 || off >= int64(len(z.data)) {
-		return 0, io.EOF
-	}
-	n := copy(p, z.data[off:])
-	if n < len(p) {
-		return n, io.EOF
-	}
-	return n, nil
-}
-
-// section is n bytes of the zip from off, valid until the next call.
-func (z *archive) section(h *Hasher, off, n int64) ([]byte, error) {
-	if z.data != nil {
-		if off < 0 || n < 0 || off > int64(len(z.data))-n {
-			return nil, io.ErrUnexpectedEOF
-		}
-		return z.data[off : off+n], nil
-	}
-	if int64(cap(h.in)) < n {
-		h.in = make([]byte, n)
-	}
-	b := h.in[:n]
-	if _, err := z.file.ReadAt(b, off); err != nil {
-		if err == io.EOF {
-			err = io.ErrUnexpectedEOF
-		}
-		return nil, err
-	}
-	return b, nil
-}
-
-// open reads the zip's directory into h.entries and hashes its raw bytes.
-func (h *Hasher) open(f *tree.File, m module.Version) (*archive, ZipSum, error) {
-	z := &archive{file: f}
-	sum := ZipSum{Size: f.Size()}
-	if f.Size() <= h.limit {
-		data, err := f.ReadAll(h.raw, h.limit)
-		if err != nil {
-			return nil, sum, err
-		}
-		h.raw, z.data = data[:0:cap(data)], data
-		if z.data == nil {
-			z.data = []byte{}
-		}
-		sum.Size = int64(len(data))
-		sum.Raw = sha256.Sum256(data)
-	} else {
-		raw, n, err := h.Raw(f)
-		if err != nil {
-			return nil, sum, err
-		}
-		sum.Raw, sum.Size = raw, n
-	}
-	sum.Read = sum.Size
-	end, err := directoryEnd(z, sum.Size)
-	if err != nil {
-		return nil, sum, err
-	}
-	sum.Trailing = sum.Size - end
-	r, err := zip.NewReader(z, sum.Size)
-	if err != nil {
-		return nil, sum, contentError{err}
-	}
-	return z, sum, h.list(r, m)
-}
-
-// list checks the names as golang.org/x/mod/zip does before it extracts, and
-// that the contents stay within its limits.
-func (h *Hasher) list(r *zip.Reader, m module.Version) error {
-	h.entries = h.entries[:0]
-	prefix := m.Path + "@" + m.Version + "/"
-	total := uint64(0)
-	for _, f := range r.File {
-		name, ok := strings.CutPrefix(f.Name, prefix)
-		if !ok {
-			return badContent("%.200q does not begin with %q", f.Name, prefix)
-		}
-		if total += f.UncompressedSize64; f.UncompressedSize64 > modzip.MaxZipFile || total > modzip.MaxZipFile {
-			return badContent("extracts to more than %d bytes", int64(modzip.MaxZipFile))
-		}
-		// A directory has no contents and is not extracted, but it is hashed.
-		file, isDir := strings.CutSuffix(name, "/")
-		if name != "" {
-			if err := module.CheckFilePath(file); err != nil {
-				return contentError{err}
-			}
-		}
-		e := entry{name: name, zip: f}
-		if isDir || name == "" {
-			if f.UncompressedSize64 != 0 {
-				return badContent("%.200q is a directory with contents", f.Name)
-			}
-			e.sum, e.seen = sha256.Sum256(nil), true
-		}
-		h.entries = append(h.entries, e)
-	}
-	return h.collisions()
-}
-
-// collisions finds names that are equal, or equal but for case: a file system
-// that folds case could not hold both.
-func (h *Hasher) collisions() error {
-	clear(h.index)
-	for i := range h.entries {
-		name := h.entries[i].name
-		folded := strings.ToLower(name)
-		if j, ok := h.index[folded]; ok {
-			return badContent("%.200q and %.200q collide", h.entries[j].name, name)
-		}
-		h.index[folded] = i
-	}
-	return nil
-}
-
-// content inflates one file of the zip, valid until the next call. It checks
-// what archive/zip would: sizes, the sum in the directory and the one after
-// the data.
-func (h *Hasher) content(z *archive, f *zip.File) ([]byte, error) {
-	off, err := f.DataOffset()
-	if err != nil {
-		return nil, zipContent(f, err)
-	}
-	if f.CompressedSize64 > uint64(h.limit)*2 || f.Flags&1 != 0 {
-		return nil, badContent("%.200s: has impossible sizes or is encrypted", f.Name)
-	}
-	packed, size := int64(f.CompressedSize64), int(f.UncompressedSize64) //nolint:gosec // bounded above and by the caller
-	src, err := z.section(h, off, packed)
-	if err != nil {
-		return nil, zipContent(f, err)
-	}
-	data := src
-	switch f.Method {
-	case zip.Store:
-		if len(src) != size {
-			return nil, badContent("%.200s: stored %d bytes instead of %d", f.Name, len(src), size)
-		}
-	case zip.Deflate:
-		if cap(h.out) < size+inflate.Slack {
-			h.out = make([]byte, size+size/4+inflate.Slack)
-		}
-		data = h.out[:size]
-		if err := h.inflate.Decode(h.out[:size+inflate.Slack], size, src); err != nil {
-			return nil, badContent("%.200s: %w", f.Name, err)
-		}
-	default:
-		return nil, badContent("%.200s: unsupported compression method %d", f.Name, f.Method)
-	}
-	if err := h.checkCRC(z, f, off+packed, crc32.ChecksumIEEE(data)); err != nil {
-		return nil, err
-	}
-	return data, nil
-}
-
-const (
-	hasDescriptor       = 1 << 3
-	descriptorSignature = 0x08074b50
-)
-
-// checkCRC compares the sum of the contents with the two places that may
-// record it, as archive/zip's checksumReader does.
-func (h *Hasher) checkCRC(z *archive, f *zip.File, end int64, crc uint32) error {
-	if f.Flags&hasDescriptor == 0 {
-		if f.CRC32 != 0 && f.CRC32 != crc {
-			return badContent("%.200s: %w", f.Name, zip.ErrChecksum)
-		}
-		return nil
-	}
-	var buf [8]byte
-	if _, err := z.ReadAt(buf[:], end); err != nil && err != io.EOF {
-		return zipContent(f, err)
-	}
-	recorded := binary.LittleEndian.Uint32(buf[:])
-	if recorded == descriptorSignature {
-		recorded = binary.LittleEndian.Uint32(buf[4:])
-	}
-	if recorded != f.CRC32 || f.CRC32 != crc {
-		return badContent("%.200s: %w", f.Name, zip.ErrChecksum)
-	}
-	return nil
-}
-
-// directoryEnd finds the end-of-directory record, refuses a directory that is
-// too large to be read into memory, and returns where the archive ends.
-func directoryEnd(z *archive, size int64) (int64, error) {
-	const record, comment = 22, 1<<16 - 1
-	n := min(size, record+comment)
-	buf := make([]byte, min(n, 1<<10))
-	for {
-		if _, err := z.ReadAt(buf, size-int64(len(buf))); err != nil && err != io.EOF {
-			return 0, err
-		}
-		for i := len(buf) - record; i >= 0; i-- {
-			if !bytes.HasPrefix(buf[i:], []byte("PK\x05\x06")) {
-				continue
-			}
-			dir := uint64(binary.LittleEndian.Uint32(buf[i+12:]))
-			if dir == 1<<32-1 {
-				dir = directory64(z, size-int64(len(buf))+int64(i))
-			}
-			if dir > maxDirectory {
-				return 0, badContent("the zip's directory is too large: %d bytes", dir)
-			}
-			length := int64(binary.LittleEndian.Uint16(buf[i+20:]))
-			if end := size - int64(len(buf)) + int64(i) + record + length; end <= size {
-				return end, nil
-			}
-		}
-		if int64(len(buf)) == n {
-			return 0, contentError{zip.ErrFormat}
-		}
-		buf = make([]byte, n)
-	}
-}
-
-// directory64 is the size of the directory of a zip with more files than the
-// plain record can count. end is where the plain record begins.
-func directory64(z *archive, end int64) uint64 {
-	const locator, record = 20, 56
-	var buf [record]byte
-	if _, err := z.ReadAt(buf[:locator], end-locator); err != nil || !bytes.HasPrefix(buf[:], []byte("PK\x06\x07")) {
-		return 0 // archive/zip says what is wrong
-	}
-	at := binary.LittleEndian.Uint64(buf[8:])
-	if at > uint64(end) { //nolint:gosec // a position in the file
-		return 0
-	}
-	if _, err := z.ReadAt(buf[:], int64(at)); err != nil { //nolint:gosec // checked above
-		return 0
-	}
-	return binary.LittleEndian.Uint64(buf[40:])
 }

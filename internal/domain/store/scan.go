@@ -50,14 +50,13 @@ func (l Layout) Name(v *Version, k modcache.Kind) string {
 		}
 		return escaped + k.Suffix()
 	}
-	switch k {
-	case modcache.Mod:
+	if k == modcache.Mod {
 		return "go.mod"
-	case modcache.Zip:
-		return "source.zip"
-	default:
-		return v.Version.Version + k.Suffix()
 	}
+	if k == modcache.Zip {
+		return "source.zip"
+	}
+	return v.Version.Version + k.Suffix()
 }
 
 // Contents is what a store holds.

@@ -50,8 +50,11 @@ var (
 	}
 )
 
-// Lib and Dep are the module versions that the tree has in full.
-var Lib, Dep = lib.Version, dep.Version
+// Lib is a module version that the tree has in full.
+var Lib = lib.Version
+
+// Dep is another one, which Lib requires.
+var Dep = dep.Version
 
 type memFile struct{ name, content string }
 

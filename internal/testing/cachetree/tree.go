@@ -79,7 +79,7 @@ func RemoveAll(tb testing.TB, root string) {
 		if err == nil && d.IsDir() {
 			return os.Chmod(path, 0o700) //nolint:gosec // a directory of the test
 		}
-		return nil //nolint:nilerr // RemoveAll says what cannot be removed
+		return nil // RemoveAll says what cannot be removed
 	})
 	if err = errors.Join(err, os.RemoveAll(root)); err != nil {
 		tb.Errorf("removing %s: %v", root, err)

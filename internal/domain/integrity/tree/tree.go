@@ -282,7 +282,7 @@ func (f *File) ReadAll(buf []byte, limit int64) ([]byte, error) {
 		}
 		n, err := f.Read(buf[done:])
 		done += n
-		if err == io.EOF || (err == nil && done == need-1 && int64(done) == f.info.Size) {
+		if errors.Is(err, io.EOF) || (err == nil && done == need-1 && int64(done) == f.info.Size) {
 			return buf[:done], nil
 		}
 		if err != nil {
