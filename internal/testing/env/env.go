@@ -1,6 +1,7 @@
 package env
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -9,12 +10,14 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/go-logr/logr"
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	apiruntime "k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
@@ -26,7 +29,7 @@ type Env struct {
 	// Config reaches the API server as an administrator.
 	Config *rest.Config
 	// Client reads and writes without a cache.
-	Client client.Client
+	Client client.WithWatch
 	// Scheme knows every kind that the operator uses.
 	Scheme *apiruntime.Scheme
 }
@@ -35,6 +38,7 @@ type Env struct {
 // to exit with. It is called from TestMain; ready is given the server before
 // the first test begins.
 func Main(m *testing.M, ready func(*Env)) int {
+	ctrl.SetLogger(logr.Discard()) // a test says by itself what went wrong
 	e, stop, err := start()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "env:", err)
@@ -78,12 +82,12 @@ func start() (*Env, func() error, error) {
 		ErrorIfCRDPathMissing: true,
 	}
 	cfg, err := server.Start()
-	if err != nil {
-		return nil, nil, fmt.Errorf("start kube-apiserver and etcd: %w", err)
+	if err != nil { // one of the two may run already
+		return nil, nil, errors.Join(fmt.Errorf("start kube-apiserver and etcd: %w", err), server.Stop())
 	}
-	c, err := client.New(cfg, client.Options{Scheme: scheme})
+	c, err := client.NewWithWatch(cfg, client.Options{Scheme: scheme})
 	if err != nil {
-		return nil, nil, fmt.Errorf("make a client: %w", err)
+		return nil, nil, errors.Join(fmt.Errorf("make a client: %w", err), server.Stop())
 	}
 	return &Env{Config: cfg, Client: c, Scheme: scheme}, server.Stop, nil
 }

@@ -1,0 +1,193 @@
+package cachesnapshot
+
+import (
+	"context"
+	"errors"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/kube/images"
+	"gocache.dev/operator/internal/testing/cluster"
+	"gocache.dev/operator/internal/testing/env"
+	"gocache.dev/operator/internal/testing/faults"
+)
+
+var server *env.Env
+
+func TestMain(m *testing.M) {
+	os.Exit(env.Main(m, func(e *env.Env) { server = e }))
+}
+
+// The reports of an agent.
+const (
+	intactReport  = `{"verdict":"Intact","digest":"sha256:aa","bytes":1048576,"durationSeconds":1.5,"counts":{"modules":3,"zips":3,"dirs":3,"buildEntries":7},"findings":{},"examples":[]}`
+	corruptReport = `{"verdict":"Corrupt","message":"1 wrong: Corrupt 1","digest":"sha256:bb","bytes":1048576,"durationSeconds":1.5,"counts":{"modules":3,"zips":3,"dirs":3,"buildEntries":7},"wrong":1,"findings":{"Corrupt":1},"examples":[{"class":"Corrupt","severity":"wrong","cache":"build","path":"ab/abcd-d","detail":"content has another hash"}]}`
+)
+
+// world is a namespace with a cache, whose claim is bound, a reconciler, and
+// the test in the part of the rest of the cluster.
+type world struct {
+	t          *testing.T
+	namespace  string
+	now        time.Time
+	cluster    *cluster.Cluster
+	reconciler *Reconciler
+	events     *events.FakeRecorder
+	ending     *cluster.Ending
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{
+		t: t, namespace: server.Namespace(t), now: time.Now().Truncate(time.Second),
+		events: events.NewFakeRecorder(1000), ending: &cluster.Ending{Message: intactReport},
+	}
+	w.cluster = &cluster.Cluster{
+		Client: server.Client, Namespace: w.namespace, Now: func() time.Time { return w.now },
+		Job: func(*batchv1.Job) *cluster.Ending { return w.ending },
+	}
+	w.reconciler = w.fresh(server.Client)
+	return w
+}
+
+// fresh is a reconciler as after a restart: it remembers nothing.
+func (w *world) fresh(c client.Client) *Reconciler {
+	return &Reconciler{
+		Client: c, Live: c, Events: w.events, Clock: func() time.Time { return w.now },
+		Images: images.Images{Operator: "operator:test", Toolchain: "go:{version}", HAProxy: "haproxy:test"},
+	}
+}
+
+// cache makes the GoCache ci with its claim, as its own controller does.
+func (w *world) cache() {
+	w.t.Helper()
+	c := &v1alpha1.GoCache{
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "ci"},
+		Spec:       v1alpha1.GoCacheSpec{Toolchain: v1alpha1.Toolchain{Version: "1.26.8"}},
+	}
+	c.Spec.Storage.Size = resource.MustParse("1Gi")
+	w.must(server.Client.Create(w.t.Context(), c))
+	class := "standard"
+	w.must(server.Client.Create(w.t.Context(), &corev1.PersistentVolumeClaim{
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "ci"},
+		Spec: corev1.PersistentVolumeClaimSpec{
+			AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce}, StorageClassName: &class,
+			Resources: corev1.VolumeResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("1Gi")}},
+		},
+	}))
+	_, err := w.cluster.Step(w.t.Context())
+	w.must(err)
+	c.Status.Storage.ClaimName = "ci"
+	w.must(server.Client.Status().Update(w.t.Context(), c))
+}
+
+// snapshot makes the CacheSnapshot s.
+func (w *world) snapshot(change ...func(*v1alpha1.CacheSnapshotSpec)) {
+	w.t.Helper()
+	s := &v1alpha1.CacheSnapshot{
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "s"},
+		Spec:       v1alpha1.CacheSnapshotSpec{SourceRef: v1alpha1.SnapshotSource{Kind: v1alpha1.GoCacheKind, Name: "ci"}},
+	}
+	for _, f := range change {
+		f(&s.Spec)
+	}
+	w.must(server.Client.Create(w.t.Context(), s))
+}
+
+func (w *world) get() *v1alpha1.CacheSnapshot {
+	w.t.Helper()
+	var s v1alpha1.CacheSnapshot
+	w.must(server.Client.Get(w.t.Context(), client.ObjectKey{Namespace: w.namespace, Name: "s"}, &s))
+	return &s
+}
+
+func (w *world) pass(ctx context.Context) (ctrl.Result, error) {
+	return w.reconciler.Reconcile(ctx, ctrl.Request{NamespacedName: types.NamespacedName{Namespace: w.namespace, Name: "s"}})
+}
+
+// settle lets reconciler and cluster act by turns until neither has anything
+// to do. Time moves on when the reconciler waits for it, and a process that
+// was killed is followed by a fresh one. An object that is stalled and looked
+// at now and then in vain is an end too.
+func (w *world) settle() {
+	w.t.Helper()
+	for range 60 {
+		before := w.get()
+		result, err := w.pass(w.t.Context())
+		died := errors.Is(err, faults.ErrDead)
+		if died {
+			w.reconciler = w.fresh(server.Client)
+		} else {
+			w.must(err)
+		}
+		acted, err := w.cluster.Step(w.t.Context())
+		w.must(err)
+		after := w.get()
+		if died || acted || before.ResourceVersion != after.ResourceVersion {
+			continue
+		}
+		stalled := meta.IsStatusConditionTrue(after.Status.Conditions, v1alpha1.StalledCondition)
+		if stalled || result.RequeueAfter == 0 || result.RequeueAfter > 2*time.Minute {
+			return
+		}
+		w.now = w.now.Add(result.RequeueAfter)
+	}
+	w.t.Fatalf("no end: %+v", w.get().Status)
+}
+
+// left names what exists beside the snapshot, its source and the CSI snapshot.
+func (w *world) left() []string {
+	w.t.Helper()
+	var left []string
+	var jobs batchv1.JobList
+	var claims corev1.PersistentVolumeClaimList
+	var pods corev1.PodList
+	for _, l := range []client.ObjectList{&jobs, &claims, &pods} {
+		w.must(server.Client.List(w.t.Context(), l, client.InNamespace(w.namespace)))
+	}
+	for _, j := range jobs.Items {
+		left = append(left, "Job "+j.Name)
+	}
+	for _, c := range claims.Items {
+		if c.Name != "ci" {
+			left = append(left, "claim "+c.Name)
+		}
+	}
+	for _, p := range pods.Items {
+		left = append(left, "pod "+p.Name)
+	}
+	return left
+}
+
+// said are the events so far.
+func (w *world) said() string {
+	var all []string
+	for {
+		select {
+		case e := <-w.events.Events:
+			all = append(all, e)
+		default:
+			return strings.Join(all, "\n")
+		}
+	}
+}
+
+func (w *world) must(err error) {
+	w.t.Helper()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}

@@ -1,0 +1,176 @@
+package cachesnapshot
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/plan/verification"
+	"gocache.dev/operator/internal/testing/cluster"
+)
+
+// TestVerdicts lets the agent end in every way that it can, and holds what
+// each is taken for.
+func TestVerdicts(t *testing.T) {
+	t.Parallel()
+	contradiction := strings.Replace(intactReport, "Intact", "Corrupt", 1)
+	tests := []struct {
+		name     string
+		ending   cluster.Ending
+		verdict  v1alpha1.Verdict
+		verified metav1.ConditionStatus
+		attempts int32
+		said     string
+	}{
+		{"intact", cluster.Ending{Message: intactReport}, v1alpha1.VerdictIntact, metav1.ConditionTrue, 1, "3 module versions and 7 build entries are intact"},
+		{"corrupt", cluster.Ending{Exit: 3, Message: corruptReport}, v1alpha1.VerdictCorrupt, metav1.ConditionFalse, 1, "never offered: 1 wrong"},
+		{"evicted", cluster.Ending{Evicted: true}, v1alpha1.VerdictInconclusive, metav1.ConditionUnknown, verification.MaxAttempts, "the pod was disrupted"},
+		{"evicted, with a report of corruption", cluster.Ending{Evicted: true, Message: corruptReport}, v1alpha1.VerdictInconclusive, metav1.ConditionUnknown, verification.MaxAttempts, "the pod was disrupted"},
+		{"pod gone", cluster.Ending{Exit: 3, Lost: true}, v1alpha1.VerdictInconclusive, metav1.ConditionUnknown, verification.MaxAttempts, "the pod is gone"},
+		{"killed", cluster.Ending{Exit: 137}, v1alpha1.VerdictInconclusive, metav1.ConditionUnknown, verification.MaxAttempts, "killed by signal 9"},
+		{"no report", cluster.Ending{Exit: 0, Message: "hello"}, v1alpha1.VerdictInconclusive, metav1.ConditionUnknown, verification.MaxAttempts, "left no report"},
+		{"half a report", cluster.Ending{Exit: 0, Message: intactReport[:100]}, v1alpha1.VerdictInconclusive, metav1.ConditionUnknown, verification.MaxAttempts, "left no report"},
+		{"exit code and report disagree", cluster.Ending{Exit: 3, Message: intactReport}, v1alpha1.VerdictInconclusive, metav1.ConditionUnknown, verification.MaxAttempts, "ended with exit code 3 and reported Intact"},
+		{"a report that contradicts itself", cluster.Ending{Exit: 3, Message: contradiction}, v1alpha1.VerdictInconclusive, metav1.ConditionUnknown, verification.MaxAttempts, "left no report"},
+		{"usage", cluster.Ending{Exit: 2, Message: "unknown flag"}, v1alpha1.VerdictInconclusive, metav1.ConditionUnknown, verification.MaxAttempts, "left no report"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.ending = &tt.ending
+			w.cache()
+			w.snapshot()
+			w.settle()
+
+			s := w.get()
+			if v := s.Status.Verification; v.Verdict != tt.verdict || v.Attempts != tt.attempts {
+				t.Errorf("verdict %s after %d attempts, want %s after %d", v.Verdict, v.Attempts, tt.verdict, tt.attempts)
+			}
+			verified := meta.FindStatusCondition(s.Status.Conditions, v1alpha1.VerifiedCondition)
+			if verified == nil || verified.Status != tt.verified {
+				t.Errorf("condition Verified is %+v, want %s", verified, tt.verified)
+			}
+			if ready := meta.IsStatusConditionTrue(s.Status.Conditions, v1alpha1.ReadyCondition); ready != (tt.verdict == v1alpha1.VerdictIntact) {
+				t.Errorf("Ready is %v with verdict %s", ready, tt.verdict)
+			}
+			if left := w.left(); len(left) > 0 {
+				t.Errorf("left behind: %v", left)
+			}
+			if said := w.said(); !strings.Contains(said, tt.said) {
+				t.Errorf("events do not say %q:\n%s", tt.said, said)
+			}
+		})
+	}
+}
+
+// TestWaitsForItsSource holds that a snapshot may be declared before its
+// source, and says what it waits for.
+func TestWaitsForItsSource(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.snapshot()
+	w.settleUntilQuiet()
+	if c := meta.FindStatusCondition(w.get().Status.Conditions, v1alpha1.ReadyCondition); c == nil || c.Reason != v1alpha1.ReasonSourceNotReady || !strings.Contains(c.Message, "does not exist") {
+		t.Errorf("Ready is %+v", c)
+	}
+	w.cache()
+	w.settle()
+	if v := w.get().Status.Verification.Verdict; v != v1alpha1.VerdictIntact {
+		t.Errorf("verdict %q once the source is there", v)
+	}
+}
+
+// settleUntilQuiet is settle for a snapshot that waits for somebody else.
+func (w *world) settleUntilQuiet() {
+	w.t.Helper()
+	for range 4 {
+		_, err := w.pass(w.t.Context())
+		w.must(err)
+	}
+}
+
+// TestCaptureFails holds that what the CSI driver says is passed on, that it
+// is waited for until the deadline, and not longer.
+func TestCaptureFails(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.cluster.SnapshotError = "the array is on fire"
+	w.cache()
+	w.snapshot(func(s *v1alpha1.CacheSnapshotSpec) {
+		s.Verification.Deadline = &metav1.Duration{Duration: time.Minute}
+	})
+	w.settle()
+	s := w.get()
+	stalled := meta.FindStatusCondition(s.Status.Conditions, v1alpha1.StalledCondition)
+	if stalled == nil || stalled.Reason != v1alpha1.ReasonDeadlineExceeded || !strings.Contains(stalled.Message, "on fire") {
+		t.Errorf("Stalled is %+v", stalled)
+	}
+	if s.Status.Verification.Verdict != "" {
+		t.Errorf("a snapshot that was never cut has verdict %s", s.Status.Verification.Verdict)
+	}
+	if said := w.said(); strings.Count(said, "on fire") < 1 {
+		t.Errorf("events: %s", said)
+	}
+}
+
+// TestSkip holds that a snapshot for an inquiry is captured, not verified, and
+// never called verified.
+func TestSkip(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.cache()
+	w.snapshot(func(s *v1alpha1.CacheSnapshotSpec) { s.Verification.Mode = v1alpha1.VerificationSkip })
+	w.settle()
+	s := w.get()
+	if !meta.IsStatusConditionTrue(s.Status.Conditions, v1alpha1.CapturedCondition) || meta.IsStatusConditionTrue(s.Status.Conditions, v1alpha1.VerifiedCondition) {
+		t.Errorf("conditions %+v", s.Status.Conditions)
+	}
+	if left := w.left(); len(left) > 0 {
+		t.Errorf("made for a snapshot that nobody verifies: %v", left)
+	}
+}
+
+// TestNotImplementedIsSaid holds that no field is silently ignored.
+func TestNotImplementedIsSaid(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.cache()
+	w.snapshot(func(s *v1alpha1.CacheSnapshotSpec) { s.Verification.OnFindings = v1alpha1.FindingsRepair })
+	w.settle()
+	stalled := meta.FindStatusCondition(w.get().Status.Conditions, v1alpha1.StalledCondition)
+	if stalled == nil || stalled.Reason != v1alpha1.ReasonNotImplemented || !strings.Contains(stalled.Message, "spec.verification.onFindings") {
+		t.Errorf("Stalled is %+v", stalled)
+	}
+}
+
+// TestForeignObjectIsNotTaken holds that an object of a needed name that
+// somebody else made is left alone.
+func TestForeignObjectIsNotTaken(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.cache()
+	foreign := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "s-verify"}}
+	foreign.Spec.AccessModes = []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce}
+	foreign.Spec.Resources.Requests = corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("1Gi")}
+	w.must(server.Client.Create(t.Context(), foreign))
+	w.snapshot()
+	for range 8 {
+		if _, err := w.pass(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.cluster.Step(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stalled := meta.FindStatusCondition(w.get().Status.Conditions, v1alpha1.StalledCondition)
+	if stalled == nil || stalled.Reason != v1alpha1.ReasonConflict || !strings.Contains(stalled.Message, "s-verify exists and is not ours") {
+		t.Errorf("Stalled is %+v", stalled)
+	}
+}

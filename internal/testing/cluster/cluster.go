@@ -1,0 +1,307 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"gocache.dev/operator/api/v1alpha1"
+)
+
+// driver of all volumes.
+const driver = "test.csi.gocache.dev"
+
+// Ending is how a Job's container ends.
+type Ending struct {
+	// Exit code and termination message.
+	Exit    int32
+	Message string
+	// Evicted: the pod is disrupted and leaves no report.
+	Evicted bool
+	// Lost: the pod is gone when somebody looks.
+	Lost bool
+}
+
+// Cluster is one namespace.
+type Cluster struct {
+	// Client reaches the API server.
+	Client client.Client
+	// Namespace that is played in.
+	Namespace string
+	// Now is the time of what happens.
+	Now func() time.Time
+	// Job says how a Job ends; nil leaves it running.
+	Job func(*batchv1.Job) *Ending
+	// SnapshotError is what the CSI driver says in place of a snapshot.
+	SnapshotError string
+}
+
+// Step does one round of what others do in a real cluster, and says whether
+// anything was left to do.
+func (c *Cluster) Step(ctx context.Context) (acted bool, err error) {
+	for _, part := range []func(context.Context) (bool, error){c.collect, c.bind, c.cut, c.runJobs} {
+		did, err := part(ctx)
+		if err != nil && !apierrors.IsConflict(err) && !apierrors.IsNotFound(err) {
+			return acted, err
+		}
+		acted = acted || did
+	}
+	return acted, nil
+}
+
+// kinds that garbage collection looks at.
+func kinds() []client.ObjectList {
+	return []client.ObjectList{
+		&corev1.PodList{}, &batchv1.JobList{}, &corev1.PersistentVolumeClaimList{}, &corev1.ConfigMapList{},
+		&snapshotv1.VolumeSnapshotList{}, &v1alpha1.CacheSnapshotList{}, &v1alpha1.GoCacheList{},
+	}
+}
+
+// all are the objects of the namespace that garbage collection knows.
+func (c *Cluster) all(ctx context.Context) ([]client.Object, error) {
+	var all []client.Object
+	for _, list := range kinds() {
+		if err := c.Client.List(ctx, list, client.InNamespace(c.Namespace)); err != nil {
+			return nil, fmt.Errorf("list %T: %w", list, err)
+		}
+		switch l := list.(type) {
+		case *corev1.PodList:
+			all = append(all, pointers(l.Items)...)
+		case *batchv1.JobList:
+			all = append(all, pointers(l.Items)...)
+		case *corev1.PersistentVolumeClaimList:
+			all = append(all, pointers(l.Items)...)
+		case *corev1.ConfigMapList:
+			all = append(all, pointers(l.Items)...)
+		case *snapshotv1.VolumeSnapshotList:
+			all = append(all, pointers(l.Items)...)
+		case *v1alpha1.CacheSnapshotList:
+			all = append(all, pointers(l.Items)...)
+		case *v1alpha1.GoCacheList:
+			all = append(all, pointers(l.Items)...)
+		}
+	}
+	return all, nil
+}
+
+func pointers[T any, P interface {
+	*T
+	client.Object
+}](items []T) []client.Object {
+	var out []client.Object
+	for i := range items {
+		out = append(out, P(&items[i]))
+	}
+	return out
+}
+
+// collect plays garbage collection and the protection of claims in use.
+func (c *Cluster) collect(ctx context.Context) (acted bool, err error) {
+	all, err := c.all(ctx)
+	if err != nil {
+		return false, err
+	}
+	alive := map[types.UID]bool{}
+	used := map[string]bool{}
+	for _, o := range all {
+		alive[o.GetUID()] = true
+		if pod, ok := o.(*corev1.Pod); ok {
+			for _, v := range pod.Spec.Volumes {
+				if v.PersistentVolumeClaim != nil {
+					used[v.PersistentVolumeClaim.ClaimName] = true
+				}
+			}
+		}
+	}
+	for _, o := range all {
+		owner := metav1.GetControllerOf(o)
+		_, isClaim := o.(*corev1.PersistentVolumeClaim)
+		switch {
+		case !o.GetDeletionTimestamp().IsZero() && len(o.GetFinalizers()) > 0 && !(isClaim && used[o.GetName()]):
+			o.SetFinalizers(nil)
+			err = c.Client.Update(ctx, o)
+		case owner != nil && !alive[owner.UID] && o.GetDeletionTimestamp().IsZero():
+			err = c.Client.Delete(ctx, o, client.GracePeriodSeconds(0))
+		default:
+			continue
+		}
+		if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
+			return acted, fmt.Errorf("collect %T %s: %w", o, o.GetName(), err)
+		}
+		acted = true
+	}
+	return acted, nil
+}
+
+// bind plays provisioner and volume controller.
+func (c *Cluster) bind(ctx context.Context) (acted bool, err error) {
+	var claims corev1.PersistentVolumeClaimList
+	if err := c.Client.List(ctx, &claims, client.InNamespace(c.Namespace)); err != nil {
+		return false, fmt.Errorf("list claims: %w", err)
+	}
+	for i := range claims.Items {
+		pvc := &claims.Items[i]
+		if pvc.Status.Phase == corev1.ClaimBound || !pvc.DeletionTimestamp.IsZero() {
+			continue
+		}
+		pv := &corev1.PersistentVolume{
+			ObjectMeta: metav1.ObjectMeta{Name: "pvc-" + string(pvc.UID)},
+			Spec: corev1.PersistentVolumeSpec{
+				AccessModes: pvc.Spec.AccessModes, Capacity: pvc.Spec.Resources.Requests, StorageClassName: ptr.Deref(pvc.Spec.StorageClassName, ""),
+				PersistentVolumeReclaimPolicy: corev1.PersistentVolumeReclaimDelete,
+				PersistentVolumeSource:        corev1.PersistentVolumeSource{CSI: &corev1.CSIPersistentVolumeSource{Driver: driver, VolumeHandle: string(pvc.UID)}},
+				ClaimRef:                      &corev1.ObjectReference{APIVersion: "v1", Kind: "PersistentVolumeClaim", Namespace: pvc.Namespace, Name: pvc.Name, UID: pvc.UID},
+			},
+		}
+		if err := c.Client.Create(ctx, pv); err != nil && !apierrors.IsAlreadyExists(err) {
+			return acted, fmt.Errorf("provision %s: %w", pvc.Name, err)
+		}
+		if pvc.Spec.VolumeName == "" {
+			pvc.Spec.VolumeName = pv.Name
+			if err := c.Client.Update(ctx, pvc); err != nil {
+				return acted, fmt.Errorf("bind %s: %w", pvc.Name, err)
+			}
+		}
+		pvc.Status.Phase = corev1.ClaimBound
+		pvc.Status.AccessModes = pvc.Spec.AccessModes
+		pvc.Status.Capacity = pvc.Spec.Resources.Requests
+		if err := c.Client.Status().Update(ctx, pvc); err != nil {
+			return acted, fmt.Errorf("bind %s: %w", pvc.Name, err)
+		}
+		acted = true
+	}
+	return acted, nil
+}
+
+// cut plays the CSI snapshotter.
+func (c *Cluster) cut(ctx context.Context) (acted bool, err error) {
+	var snapshots snapshotv1.VolumeSnapshotList
+	if err := c.Client.List(ctx, &snapshots, client.InNamespace(c.Namespace)); err != nil {
+		return false, fmt.Errorf("list snapshots: %w", err)
+	}
+	for i := range snapshots.Items {
+		s := &snapshots.Items[i]
+		if !s.DeletionTimestamp.IsZero() || s.Status != nil && s.Status.ReadyToUse != nil && *s.Status.ReadyToUse {
+			continue
+		}
+		now := metav1.NewTime(c.Now())
+		if c.SnapshotError != "" {
+			if s.Status != nil && s.Status.Error != nil {
+				continue
+			}
+			s.Status = &snapshotv1.VolumeSnapshotStatus{ReadyToUse: ptr.To(false), Error: &snapshotv1.VolumeSnapshotError{Time: &now, Message: &c.SnapshotError}}
+		} else {
+			s.Status = &snapshotv1.VolumeSnapshotStatus{
+				ReadyToUse: ptr.To(true), CreationTime: &now, RestoreSize: ptr.To(resource.MustParse("1Gi")),
+				BoundVolumeSnapshotContentName: ptr.To("content-" + string(s.UID)),
+			}
+		}
+		if err := c.Client.Status().Update(ctx, s); err != nil {
+			return acted, fmt.Errorf("cut %s: %w", s.Name, err)
+		}
+		acted = true
+	}
+	return acted, nil
+}
+
+// runJobs plays the Job controller and the kubelet.
+func (c *Cluster) runJobs(ctx context.Context) (acted bool, err error) {
+	var jobs batchv1.JobList
+	if err := c.Client.List(ctx, &jobs, client.InNamespace(c.Namespace)); err != nil {
+		return false, fmt.Errorf("list Jobs: %w", err)
+	}
+	for i := range jobs.Items {
+		job := &jobs.Items[i]
+		ended := slices.ContainsFunc(job.Status.Conditions, func(c batchv1.JobCondition) bool {
+			return c.Status == corev1.ConditionTrue && (c.Type == batchv1.JobComplete || c.Type == batchv1.JobFailed)
+		})
+		if ended || !job.DeletionTimestamp.IsZero() || c.Job == nil {
+			continue
+		}
+		how := c.Job(job.DeepCopy())
+		if how == nil {
+			continue
+		}
+		if err := c.end(ctx, job, *how); err != nil {
+			return acted, err
+		}
+		acted = true
+	}
+	return acted, nil
+}
+
+// end runs a Job's pod to its end.
+func (c *Cluster) end(ctx context.Context, job *batchv1.Job, how Ending) error {
+	now := metav1.NewTime(c.Now())
+	if !how.Lost {
+		if err := c.pod(ctx, job, how, now); err != nil {
+			return err
+		}
+	}
+	if job.Status.StartTime == nil {
+		job.Status.StartTime = &now
+	}
+	condition := func(t batchv1.JobConditionType, reason string) batchv1.JobCondition {
+		return batchv1.JobCondition{Type: t, Status: corev1.ConditionTrue, Reason: reason, LastTransitionTime: now, LastProbeTime: now}
+	}
+	if how.Exit == 0 && !how.Evicted {
+		job.Status.Succeeded = 1
+		job.Status.CompletionTime = &now
+		job.Status.Conditions = append(job.Status.Conditions, condition(batchv1.JobSuccessCriteriaMet, "CompletionsReached"), condition(batchv1.JobComplete, "CompletionsReached"))
+	} else {
+		job.Status.Failed = 1
+		job.Status.Conditions = append(job.Status.Conditions, condition(batchv1.JobFailureTarget, "BackoffLimitExceeded"), condition(batchv1.JobFailed, "BackoffLimitExceeded"))
+	}
+	if err := c.Client.Status().Update(ctx, job); err != nil {
+		return fmt.Errorf("end Job %s: %w", job.Name, err)
+	}
+	return nil
+}
+
+func (c *Cluster) pod(ctx context.Context, job *batchv1.Job, how Ending, now metav1.Time) error {
+	template := job.Spec.Template.DeepCopy()
+	pod := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: job.Namespace, Name: job.Name + "-" + string(job.UID)[:5], Labels: template.Labels,
+			OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(job, batchv1.SchemeGroupVersion.WithKind("Job"))},
+		},
+		Spec: template.Spec,
+	}
+	pod.Labels[batchv1.JobNameLabel] = job.Name
+	if err := c.Client.Create(ctx, pod); err != nil {
+		if apierrors.IsAlreadyExists(err) {
+			return nil
+		}
+		return fmt.Errorf("make the pod of Job %s: %w", job.Name, err)
+	}
+	pod.Status.Phase = corev1.PodSucceeded
+	if how.Exit != 0 || how.Evicted {
+		pod.Status.Phase = corev1.PodFailed
+	}
+	code := how.Exit
+	if how.Evicted {
+		code = 137
+		pod.Status.Conditions = []corev1.PodCondition{{
+			Type: corev1.DisruptionTarget, Status: corev1.ConditionTrue, Reason: "EvictionByEvictionAPI", Message: "Eviction API: evicting", LastTransitionTime: now,
+		}}
+	}
+	pod.Status.ContainerStatuses = []corev1.ContainerStatus{{
+		Name: pod.Spec.Containers[0].Name, Image: pod.Spec.Containers[0].Image,
+		State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: code, Message: how.Message, StartedAt: now, FinishedAt: now}},
+	}}
+	if err := c.Client.Status().Update(ctx, pod); err != nil {
+		return fmt.Errorf("end the pod of Job %s: %w", job.Name, err)
+	}
+	return nil
+}
