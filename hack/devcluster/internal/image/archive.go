@@ -32,6 +32,8 @@ type Config struct {
 	Env []string
 	// WorkingDir is where it runs.
 	WorkingDir string
+	// StopSignal asks it to end; empty is SIGTERM.
+	StopSignal string
 }
 
 // NonRoot is the user that images run as unless they say otherwise.
@@ -162,6 +164,7 @@ func configOf(c Config, diffID string) map[string]any {
 		}
 	}
 	set("Entrypoint", c.Entrypoint, len(c.Entrypoint) > 0)
+	set("StopSignal", c.StopSignal, c.StopSignal != "")
 	set("Cmd", c.Cmd, len(c.Cmd) > 0)
 	set("User", c.User, c.User != "")
 	set("WorkingDir", c.WorkingDir, c.WorkingDir != "")

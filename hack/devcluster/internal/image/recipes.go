@@ -142,6 +142,8 @@ func HAProxy(ctx context.Context) (Recipe, error) {
 		Config: Config{
 			Ref:        "gocache.dev/haproxy:" + string(version[1]),
 			Entrypoint: []string{"haproxy"},
+			// As process 1 it ignores SIGTERM; this lets it finish what is under way.
+			StopSignal: "SIGUSR1",
 			Cmd:        []string{"-f", "/usr/local/etc/haproxy/haproxy.cfg"},
 			User:       userOf(haproxyUser),
 			WorkingDir: "/var/lib/haproxy",
