@@ -126,6 +126,12 @@ func (s *Story) WarmBuild(ctx context.Context) (time.Duration, error) {
 
 // Claim makes a claim that asks for the cache's newest verified snapshot.
 func (s *Story) Claim(ctx context.Context, name string) error {
+	return s.ClaimFrom(ctx, name, v1alpha1.GoCacheKind, Cache)
+}
+
+// ClaimFrom makes a claim that asks for a GoCache's newest verified snapshot,
+// or for one CacheSnapshot.
+func (s *Story) ClaimFrom(ctx context.Context, name, kind, source string) error {
 	var cache corev1.PersistentVolumeClaim
 	if err := s.get(ctx, Cache, &cache); err != nil {
 		return fmt.Errorf("read claim %s: %w", Cache, err)
@@ -136,7 +142,7 @@ func (s *Story) Claim(ctx context.Context, name string) error {
 	pvc.Spec = corev1.PersistentVolumeClaimSpec{
 		AccessModes:   cache.Spec.AccessModes,
 		Resources:     cache.Spec.Resources,
-		DataSourceRef: &corev1.TypedObjectReference{APIGroup: &group, Kind: v1alpha1.GoCacheKind, Name: Cache},
+		DataSourceRef: &corev1.TypedObjectReference{APIGroup: &group, Kind: kind, Name: source},
 	}
 	if err := s.Client.Create(ctx, pvc); err != nil && !apierrors.IsAlreadyExists(err) {
 		return fmt.Errorf("make claim %s: %w", name, err)

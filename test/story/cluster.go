@@ -58,6 +58,7 @@ type Cluster struct {
 
 	n        *Narrator
 	stateDir string
+	initPID  int // of a Local cluster's node
 }
 
 // operatorImage is what config/default and config/local deploy.
@@ -107,9 +108,7 @@ func Remove(ctx context.Context, o Options, namespace string, n *Narrator) error
 		if err := c.make(ctx, "devcluster"); err != nil {
 			return err
 		}
-		if err := c.readStatus(ctx); err != nil {
-			return err
-		}
+		_ = c.readStatus(ctx) // one that came up half is removed too
 		return errors.Join(c.stopUpstream(ctx), c.run(ctx, nil, c.devcluster(), "--name", c.Name, "down"))
 	}
 	if err := c.publicKubectl(ctx); err != nil {
@@ -128,6 +127,7 @@ type localStatus struct {
 	HostIP     string `json:"hostIP"`
 	Assets     string `json:"assets"`
 	StateDir   string `json:"stateDir"`
+	InitPID    int    `json:"initPID"`
 }
 
 func (c *Cluster) startLocal(ctx context.Context) error {
@@ -143,16 +143,14 @@ func (c *Cluster) startLocal(ctx context.Context) error {
 
 func (c *Cluster) readStatus(ctx context.Context) error {
 	var out bytes.Buffer
-	if err := c.run(ctx, &out, c.devcluster(), "--name", c.Name, "status", "-o", "json"); err != nil {
-		return err
-	}
+	unusable := c.run(ctx, &out, c.devcluster(), "--name", c.Name, "status", "-o", "json")
 	var status localStatus
 	if err := json.Unmarshal(out.Bytes(), &status); err != nil {
-		return fmt.Errorf("read the cluster's status: %w", err)
+		return errors.Join(unusable, fmt.Errorf("read the cluster's status: %w", err))
 	}
-	c.Kubeconfig, c.HostIP, c.stateDir = status.Kubeconfig, status.HostIP, status.StateDir
+	c.Kubeconfig, c.HostIP, c.stateDir, c.initPID = status.Kubeconfig, status.HostIP, status.StateDir, status.InitPID
 	c.Kubectl = filepath.Join(status.Assets, "kubectl")
-	return nil
+	return unusable
 }
 
 func (c *Cluster) loadImages(ctx context.Context) error {

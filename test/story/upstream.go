@@ -16,6 +16,15 @@ import (
 	"time"
 )
 
+// guard becomes the program that it is given, and leaves a process behind that
+// ends it when the cluster's node has ended: however the cluster goes, the proxy
+// goes with it.
+const guard = `
+node=$0
+while kill -0 $node && kill -0 $$ && sleep 1; do :; done 2>/dev/null && kill $$ 2>/dev/null &
+exec "$@"
+`
+
 // startUpstream runs a proxy on this machine, at the address that pods reach:
 // it fetches through whatever this machine's go command is set up with. It
 // stays until the cluster is removed, so that a person can go on with it.
@@ -37,7 +46,8 @@ func (c *Cluster) startUpstream(ctx context.Context) error {
 	}
 	defer func() { _ = log.Close() }()
 	// Not bound to ctx: it outlives the program that starts it.
-	cmd := exec.Command(c.proxyProgram(), "--store", store, "--listen", net.JoinHostPort(c.HostIP, upstreamPort)) //nolint:gosec,noctx // our own program
+	cmd := exec.Command("sh", "-c", guard, strconv.Itoa(c.initPID), //nolint:gosec,noctx // our own program
+		c.proxyProgram(), "--store", store, "--listen", net.JoinHostPort(c.HostIP, upstreamPort))
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
@@ -63,6 +73,9 @@ func (c *Cluster) startUpstream(ctx context.Context) error {
 // stopUpstream ends the proxy that an earlier run has started, by its pid, if
 // that still is our program.
 func (c *Cluster) stopUpstream(ctx context.Context) error {
+	if c.stateDir == "" { // there is no cluster
+		return nil
+	}
 	text, err := os.ReadFile(c.pidFile())
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
