@@ -1,7 +1,6 @@
 package populator
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"testing"
@@ -9,74 +8,23 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/kube/volume"
+	"gocache.dev/operator/internal/testing/faults"
 )
 
-// errDead is what a client says once its process was killed.
-var errDead = errors.New("killed")
-
-// mortal is a client that is killed at its nth write, before the write or
-// after it took effect, and counts the writes that it is asked for.
-type mortal struct {
-	at     int
-	after  bool
-	writes int
-	dead   bool
-}
-
-func (m *mortal) client(t *testing.T) client.Client {
-	t.Helper()
-	c, err := client.NewWithWatch(server.Config, client.Options{Scheme: server.Scheme})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return interceptor.NewClient(c, interceptor.Funcs{
-		Create: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.CreateOption) error {
-			return m.write(func() error { return c.Create(ctx, o, opts...) })
-		},
-		Patch: func(ctx context.Context, c client.WithWatch, o client.Object, p client.Patch, opts ...client.PatchOption) error {
-			return m.write(func() error { return c.Patch(ctx, o, p, opts...) })
-		},
-		Delete: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.DeleteOption) error {
-			return m.write(func() error { return c.Delete(ctx, o, opts...) })
-		},
-	})
-}
-
-func (m *mortal) write(do func() error) error {
-	if m.dead {
-		return errDead
-	}
-	m.writes++
-	if m.writes != m.at {
-		return do()
-	}
-	m.dead = true
-	if !m.after {
-		return errDead
-	}
-	if err := do(); err != nil {
-		return err
-	}
-	return errDead
-}
-
 // run lets a story go on until it ends, with a fresh reconciler after a crash.
-func (w *world) run(m *mortal, story func(step int)) {
+func (w *world) run(m *faults.Mortal, story func(step int)) {
 	w.t.Helper()
-	w.reconciler = w.fresh(m.client(w.t))
+	w.reconciler = w.fresh(m.Client(server.Client))
 	for step := range 24 {
 		before := w.seen
 		story(step)
 		_, err := w.reconciler.Reconcile(w.t.Context(), w.request("data"))
 		switch {
-		case m.dead && errors.Is(err, errDead):
+		case errors.Is(err, faults.ErrDead):
 			w.reconciler = w.fresh(server.Client)
-			m.dead = false
 		case err != nil:
 			w.t.Fatal(err)
 		}
@@ -142,17 +90,17 @@ func TestPopulationSurvivesACrashAtEveryWrite(t *testing.T) {
 					w.snapshot("ci-1", "ci", metav1.ConditionTrue)
 					w.cache("ci", "ci-1")
 					w.claim("data", v1alpha1.GoCacheKind, "ci")
-					m := &mortal{at: at, after: after}
+					m := &faults.Mortal{Point: faults.Point{Write: at, After: after}}
 					w.run(m, flow.story(w))
 					want := "ci-1"
 					if name == "snapshot withdrawn" {
 						want = "ci-2"
 					}
 					w.populated("data", want)
-					if at == 0 && m.writes != flow.writes {
-						t.Errorf("an undisturbed run makes %d writes, want %d: not every one is a crash point", m.writes, flow.writes)
+					if at == 0 && len(m.Writes) != flow.writes {
+						t.Errorf("an undisturbed run makes the writes %q, want %d: not every one is a crash point", m.Writes, flow.writes)
 					}
-					if at > 0 && m.writes < at {
+					if at > 0 && !m.Dead() {
 						t.Errorf("it was never killed")
 					}
 				})
