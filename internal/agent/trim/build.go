@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"gocache.dev/operator/internal/agent/volume"
 	"gocache.dev/operator/internal/domain/buildcache"
 	"gocache.dev/operator/internal/domain/integrity/tree"
 )
@@ -118,14 +119,14 @@ func ignoreGone(err error) error {
 // names and nobody has used meanwhile. The go command's own trim is put off:
 // it knows no size and no grace.
 func (t *buildTrim) apply(ctx context.Context) (removed, spared int, err error) {
+	if err := volume.MarkTrimmed(t.BuildCache, t.Clock()); err != nil {
+		return 0, 0, err
+	}
 	root, err := os.OpenRoot(t.BuildCache)
 	if err != nil {
 		return 0, 0, err
 	}
 	defer func() { _ = root.Close() }()
-	if err := root.WriteFile(buildcache.TrimMark, buildcache.FormatTrim(t.Clock()), 0o664); err != nil {
-		return 0, 0, err
-	}
 	gone := map[buildcache.ID]bool{}
 	for _, id := range t.plan.Actions {
 		done, err := t.remove(root, id.ActionPath())

@@ -42,7 +42,7 @@ func Umask(mask int) { unix.Umask(mask) }
 // old. The mark of the last trim is set to now, or the go command would trim
 // all that was not used for five days before anything is kept again.
 func BeginUse(buildCache string, now time.Time) error {
-	if err := markTrimmed(buildCache, now); err != nil {
+	if err := MarkTrimmed(buildCache, now); err != nil {
 		return err
 	}
 	return each(buildCache, func(mtime time.Time) time.Time { return buildcache.LastUsed(mtime, now) })
@@ -51,16 +51,26 @@ func BeginUse(buildCache string, now time.Time) error {
 // Keep seals a build cache against being trimmed by the go command, however
 // late a snapshot of it is used.
 func Keep(buildCache string, now time.Time) error {
-	if err := markTrimmed(buildCache, now); err != nil {
+	if err := MarkTrimmed(buildCache, now); err != nil {
 		return err
 	}
 	return each(buildCache, func(mtime time.Time) time.Time { return buildcache.Kept(buildcache.LastUsed(mtime, now)) })
 }
 
-func markTrimmed(buildCache string, now time.Time) error {
-	name := filepath.Join(buildCache, buildcache.TrimMark)
-	if err := os.WriteFile(name, buildcache.FormatTrim(now), 0o664); err != nil { //nolint:gosec // shared by the volume's group
+// MarkTrimmed tells the go command that the cache was trimmed just now. The mark
+// is replaced at once: a go command that finds it half-written would trim.
+func MarkTrimmed(buildCache string, now time.Time) error {
+	f, err := os.CreateTemp(buildCache, ".trim-*")
+	if err != nil {
 		return fmt.Errorf("marking the cache as trimmed: %w", err)
+	}
+	_, err = f.Write(buildcache.FormatTrim(now))
+	err = errors.Join(err, f.Chmod(0o664), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), filepath.Join(buildCache, buildcache.TrimMark))
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("marking the cache as trimmed: %w", err), os.Remove(f.Name()))
 	}
 	return nil
 }

@@ -195,3 +195,48 @@ func TestToolchainCopies(t *testing.T) {
 		}
 	}
 }
+
+// Whatever is accepted as a zip has the sum that dirhash gives it.
+func FuzzZip(f *testing.F) {
+	for _, data := range []string{"", "package x\n"} {
+		var buf bytes.Buffer
+		w := zip.NewWriter(&buf)
+		out, err := w.Create(someModule.String() + "/x.go")
+		if err != nil {
+			f.Fatal(err)
+		}
+		if _, err := out.Write([]byte(data)); err != nil {
+			f.Fatal(err)
+		}
+		if err := w.Close(); err != nil {
+			f.Fatal(err)
+		}
+		f.Add(buf.Bytes())
+	}
+	root := f.TempDir()
+	name := filepath.Join(root, "m.zip")
+	d, err := tree.Open(root)
+	if err != nil {
+		f.Fatal(err)
+	}
+	h := modcache.NewHasher(1 << 20)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if err := os.WriteFile(name, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		file, err := d.Open("m.zip")
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum, err := h.Zip(&file, someModule)
+		if closeErr := file.Close(); closeErr != nil {
+			t.Fatal(closeErr)
+		}
+		if err != nil {
+			return
+		}
+		if want, err := dirhash.HashZip(name, dirhash.Hash1); err != nil || sum.H1.String() != want {
+			t.Fatalf("%x has the sum %s, dirhash says %s, %v", data, sum.H1, want, err)
+		}
+	})
+}
