@@ -40,7 +40,7 @@ func run(ctx context.Context, args []string) error {
 	case len(args) == 1 && args[0] == "up":
 		return tell(ctx, o, n)
 	case len(args) == 1 && args[0] == "down":
-		return story.Remove(ctx, o, namespace, n)
+		return story.Remove(ctx, o, n, namespace)
 	default:
 		return errors.New("usage: demo up | demo down")
 	}

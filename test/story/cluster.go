@@ -101,8 +101,8 @@ func Prepare(ctx context.Context, o Options, n *Narrator) (*Cluster, error) {
 }
 
 // Remove takes a local cluster away with all that is on it, and from another
-// one the namespace of the story and the operator.
-func Remove(ctx context.Context, o Options, namespace string, n *Narrator) error {
+// one the namespaces of the stories and the operator.
+func Remove(ctx context.Context, o Options, n *Narrator, namespaces ...string) error {
 	c := &Cluster{Options: o, n: n}
 	if c.Kind == "" || c.Kind == Local {
 		if err := c.make(ctx, "devcluster"); err != nil {
@@ -115,7 +115,7 @@ func Remove(ctx context.Context, o Options, namespace string, n *Narrator) error
 		return err
 	}
 	return errors.Join(
-		c.kubectl(ctx, nil, "delete", "namespace", namespace, "--ignore-not-found", "--wait"),
+		c.kubectl(ctx, nil, append([]string{"delete", "namespace", "--ignore-not-found", "--wait"}, namespaces...)...),
 		c.kubectl(ctx, nil, "delete", "--ignore-not-found", "--wait", "-k", filepath.Join(Root(), "config", "default")))
 }
 

@@ -1,0 +1,139 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/test/story"
+)
+
+// briskProbes make a ModProxy notice, and forgive, in seconds.
+const briskProbes = `{"spec":{
+  "probes":{"interval":"2s","timeout":"2s","failureThreshold":2,"successThreshold":1},
+  "failover":{"failback":{"holdDown":"3s","maxHoldDown":"6s","steps":[50,100],"stepInterval":"2s"},"maxFailbacksPerHour":60}}}`
+
+// TestKilledInstance kills an instance of the proxy under a loop of real go mod
+// download and keeps it from coming back: no command fails, weights, conditions
+// and events tell what happened, and once it may, it comes back.
+func TestKilledInstance(t *testing.T) {
+	s := onWhole(t)
+	s.patchProxy(briskProbes)
+	s.balanced(2 * time.Minute)
+
+	clients, err := s.UnderDownloads(s.ctx, func(ctx context.Context) error {
+		if err := s.forbidPods(ctx); err != nil {
+			return err
+		}
+		return s.Kill(ctx, "blue")
+	})
+	s.must(err)
+	s.Cleanup(func() { s.must(s.allowPods(s.ctx)) })
+	s.Logf("%d downloads, %d failed", clients.Commands, len(clients.Failed))
+	if len(clients.Failed) > 0 {
+		s.Errorf("%d of %d downloads failed:\n%s", len(clients.Failed), clients.Commands, strings.Join(clients.Failed, "\n"))
+	}
+
+	proxy := s.proxyUntil(time.Minute, "the router to leave blue", func(p *v1alpha1.ModProxy) bool {
+		blue := instance(p, "blue")
+		return !blue.Healthy && blue.WeightWanted == 0 && blue.WeightObserved == 0 && p.Status.Serving == "green"
+	})
+	for kind, want := range map[string]string{
+		v1alpha1.HealthyCondition: "False " + v1alpha1.ReasonInstanceUnhealthy,
+		v1alpha1.RoutedCondition:  "True " + v1alpha1.ReasonSucceeded,
+		v1alpha1.ReadyCondition:   "True " + v1alpha1.ReasonServing,
+	} {
+		if got := condition(proxy.Status.Conditions, kind); got != want {
+			s.Errorf("with blue dead the proxy is %s=%s, want %s", kind, got, want)
+		}
+	}
+	if blue := instance(proxy, "blue"); len(blue.FailingProbes) == 0 || blue.Convicted != nil {
+		s.Errorf("the dead instance fails probes %v, convicted %v", blue.FailingProbes, blue.Convicted)
+	}
+
+	s.must(s.allowPods(s.ctx))
+	began := time.Now()
+	s.balanced(4 * time.Minute)
+	s.Logf("back with its whole weight after %s", time.Since(began).Round(100*time.Millisecond))
+	s.told(v1alpha1.ModProxyKind, story.Proxy, "InstanceUnhealthy", "WeightsChanged", "WeightsConfirmed", "InstanceHealthy")
+}
+
+func (s *scene) patchProxy(patch string) {
+	s.Helper()
+	p := &v1alpha1.ModProxy{ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: story.Proxy}}
+	s.must(s.Client.Patch(s.ctx, p, client.RawPatch("application/merge-patch+json", []byte(patch))))
+}
+
+// balanced waits until both instances serve with their whole weight.
+func (s *scene) balanced(limit time.Duration) {
+	s.Helper()
+	s.proxyUntil(limit, "both instances to serve", func(p *v1alpha1.ModProxy) bool {
+		return condition(p.Status.Conditions, v1alpha1.ReadyCondition) == "True "+v1alpha1.ReasonServing &&
+			p.Status.Healthy == "2/2" && settled(p) && instance(p, "blue").WeightWanted == 100 && instance(p, "green").WeightWanted == 100
+	})
+}
+
+// settled says whether the router does what is wanted, as far as was read back.
+func settled(p *v1alpha1.ModProxy) bool {
+	for _, i := range p.Status.Instances {
+		if i.WeightObserved != i.WeightWanted {
+			return false
+		}
+	}
+	return p.Status.ObservedGeneration == p.Generation && condition(p.Status.Conditions, v1alpha1.RoutedCondition) == "True "+v1alpha1.ReasonSucceeded
+}
+
+func (s *scene) proxyUntil(limit time.Duration, what string, holds func(*v1alpha1.ModProxy) bool) *v1alpha1.ModProxy {
+	s.Helper()
+	var p v1alpha1.ModProxy
+	s.until(limit, what, func(ctx context.Context) (bool, string, error) {
+		err := s.Client.Get(ctx, client.ObjectKey{Namespace: s.Namespace, Name: story.Proxy}, &p)
+		saw := fmt.Sprintf("Ready=%s, healthy %s, serving %s", condition(p.Status.Conditions, v1alpha1.ReadyCondition), p.Status.Healthy, p.Status.Serving)
+		for _, i := range p.Status.Instances {
+			saw += fmt.Sprintf(", %s wanted %d observed %d", i.Name, i.WeightWanted, i.WeightObserved)
+		}
+		return err == nil && holds(&p), saw, err
+	})
+	return &p
+}
+
+func instance(p *v1alpha1.ModProxy, name string) v1alpha1.InstanceStatus {
+	for _, i := range p.Status.Instances {
+		if i.Name == name {
+			return i
+		}
+	}
+	return v1alpha1.InstanceStatus{}
+}
+
+// noMorePods is a quota that lets no new pod into the namespace.
+func (s *scene) noMorePods() *corev1.ResourceQuota {
+	return &corev1.ResourceQuota{
+		ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: "no-more-pods"},
+		Spec:       corev1.ResourceQuotaSpec{Hard: corev1.ResourceList{corev1.ResourcePods: resource.MustParse("0")}},
+	}
+}
+
+// forbidPods keeps a dead instance dead.
+func (s *scene) forbidPods(ctx context.Context) error {
+	quota := s.noMorePods()
+	if err := s.Client.Create(ctx, quota); err != nil {
+		return fmt.Errorf("forbid pods: %w", err)
+	}
+	return story.Until(ctx, 30*time.Second, "the quota to hold", func(ctx context.Context) (bool, string, error) {
+		err := s.Client.Get(ctx, client.ObjectKeyFromObject(quota), quota)
+		return len(quota.Status.Hard) > 0, "it is not counted yet", err
+	})
+}
+
+func (s *scene) allowPods(ctx context.Context) error {
+	return client.IgnoreNotFound(s.Client.Delete(ctx, s.noMorePods()))
+}

@@ -1,0 +1,69 @@
+package e2e
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/test/story"
+)
+
+// What kubectl get gocaching shows, a regular expression for each line; spaces
+// stand for any number of them.
+const (
+	cacheHeader    = `NAME READY GO USED CAPACITY WARMED VERIFIED SNAPSHOT AGE`
+	cacheRow       = `gocache\.cache\.gocache\.dev/ci True 1\.\d+\.\d+ \d+Mi \d+[MG]i \S+ ci-\S+ \S+`
+	snapshotHeader = `NAME READY SOURCE VERDICT MODULES SIZE AGE`
+	snapshotRow    = `cachesnapshot\.cache\.gocache\.dev/ci-\S+ True ci Intact \d+ \S+ \S+`
+	proxyHeader    = `NAME READY HEALTHY SERVING URL AGE`
+	proxyRow       = `modproxy\.cache\.gocache\.dev/goproxy True 2/2 blue,green http://goproxy\S+ \S+`
+)
+
+// TestKubectl looks at what a person sees who knows kubectl and nothing else.
+func TestKubectl(t *testing.T) {
+	s := onWhole(t)
+	snap, err := s.Offered(s.ctx, "")
+	s.must(err)
+	s.balanced(4 * time.Minute)
+
+	out, err := s.KubectlOutput(s.ctx, "-n", s.Namespace, "get", "gocaching")
+	s.must(err)
+	s.Logf("kubectl get gocaching\n%s", out)
+	for _, want := range []string{cacheHeader, cacheRow, snapshotHeader, snapshotRow, proxyHeader, proxyRow} {
+		line := regexp.MustCompile(`(?m)^` + strings.ReplaceAll(want, " ", ` +`) + ` *$`)
+		if !line.MatchString(out) {
+			s.Errorf("kubectl get gocaching shows no line like\n%s", want)
+		}
+	}
+	for line := range strings.Lines(out) {
+		if len(line) > 140 {
+			s.Errorf("a line of %d characters does not fit a screen: %s", len(line), line)
+		}
+	}
+
+	for object, events := range map[string][]string{
+		"gocache/" + story.Cache:     {"WarmUpStarted", "Warmed", "SnapshotRequested", "SnapshotOffered"},
+		"cachesnapshot/" + snap.Name: {"Captured", "Verified"},
+		"modproxy/" + story.Proxy:    {"InstanceHealthy", "WeightsChanged", "WeightsConfirmed"},
+	} {
+		s.described(object, events)
+	}
+	if wide, err := s.KubectlOutput(s.ctx, "-n", s.Namespace, "get", v1alpha1.GoCacheKind, "-o", "wide"); err != nil || !strings.Contains(wide, "consumers get "+snap.Name) {
+		s.Errorf("kubectl get gocache -o wide does not say what consumers get: %v\n%s", err, wide)
+	}
+}
+
+// described checks that kubectl describe shows events, and a sentence in each.
+func (s *scene) described(object string, events []string) {
+	s.Helper()
+	out, err := s.KubectlOutput(s.ctx, "-n", s.Namespace, "describe", object)
+	s.must(err)
+	_, told, _ := strings.Cut(out, "\nEvents:")
+	for _, reason := range events {
+		if !regexp.MustCompile(`(?m)^ +(Normal|Warning) +` + reason + ` .*gocache\S* +\S+ \S+`).MatchString(told) {
+			s.Errorf("kubectl describe %s tells no event %s:%s", object, reason, told)
+		}
+	}
+}

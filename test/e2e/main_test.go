@@ -1,0 +1,113 @@
+package e2e
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"gocache.dev/operator/test/story"
+)
+
+const (
+	// clusterName of the local cluster, unless CLUSTER_NAME says otherwise.
+	clusterName = "gocache-e2e"
+	// wholeNamespace has all samples, smallNamespace the small cache.
+	wholeNamespace = "e2e-whole"
+	smallNamespace = "e2e-small"
+	// cleanUpTime is kept from the time that go test gives, to leave nothing
+	// behind.
+	cleanUpTime = 90 * time.Second
+)
+
+// suite is what all tests share.
+var suite struct {
+	// ctx ends when the process is told to end, or its time is nearly up.
+	ctx      context.Context
+	narrator *story.Narrator
+	cluster  *story.Cluster
+	// whole and small are begun once.
+	whole, small func() (*story.Story, error)
+}
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if testing.Short() {
+		fmt.Println("e2e: no cluster with -short")
+		return
+	}
+	os.Exit(run(m))
+}
+
+// run prepares the cluster, runs the tests, and removes what was made, however
+// they end.
+func run(m *testing.M) (code int) {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if limit := timeLimit(); limit > 2*cleanUpTime {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, limit-cleanUpTime)
+		defer cancel()
+	}
+	options := story.Options{Kind: os.Getenv("CLUSTER"), Name: clusterName}
+	if name := os.Getenv("CLUSTER_NAME"); name != "" {
+		options.Name = name
+	}
+	suite.ctx, suite.narrator = ctx, story.NewNarrator(os.Stdout)
+	defer func() {
+		if err := remove(options); err != nil {
+			fmt.Fprintln(os.Stderr, "e2e: clean up:", err)
+			code = 1
+		}
+	}()
+	if err := prepare(options); err != nil {
+		fmt.Fprintln(os.Stderr, "e2e: set up:", err)
+		return 1
+	}
+	return m.Run()
+}
+
+// prepare starts the cluster, and both caches: the large one warms while other
+// stories go on.
+func prepare(options story.Options) (err error) {
+	if suite.cluster, err = story.Prepare(suite.ctx, options, suite.narrator); err != nil {
+		return err
+	}
+	suite.whole = sync.OnceValues(func() (*story.Story, error) {
+		return suite.cluster.Begin(suite.ctx, wholeNamespace, suite.narrator)
+	})
+	suite.small = sync.OnceValues(func() (*story.Story, error) {
+		return suite.cluster.BeginSmall(suite.ctx, smallNamespace, suite.narrator)
+	})
+	_, whole := suite.whole()
+	_, small := suite.small()
+	return errors.Join(whole, small)
+}
+
+// remove takes everything away. It does not heed the signal that may have
+// ended the tests: that is when it is needed most.
+func remove(options story.Options) error {
+	if os.Getenv("E2E_KEEP") == "1" {
+		return nil
+	}
+	suite.narrator.Say("Removing what was made")
+	ctx, cancel := context.WithTimeout(context.Background(), cleanUpTime)
+	defer cancel()
+	return story.Remove(ctx, options, suite.narrator, wholeNamespace, smallNamespace)
+}
+
+// timeLimit is the -timeout of go test.
+func timeLimit() time.Duration {
+	if f := flag.Lookup("test.timeout"); f != nil {
+		if d, ok := f.Value.(flag.Getter).Get().(time.Duration); ok {
+			return d
+		}
+	}
+	return 0
+}
