@@ -401,7 +401,7 @@ type GoCacheStatus struct {
 	// +kubebuilder:validation:MaxLength=64
 	// +optional
 	SnapshottedRun string `json:"snapshottedRun,omitempty"`
-	// lastScheduledSnapshot is the due time that a snapshot was last taken for.
+	// lastScheduledSnapshot is when a snapshot was last taken by the schedule.
 	// +optional
 	LastScheduledSnapshot *metav1.Time `json:"lastScheduledSnapshot,omitempty"`
 	// latestSnapshot is the newest CacheSnapshot of this cache.

@@ -9,7 +9,6 @@ import (
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -20,15 +19,13 @@ import (
 	"gocache.dev/operator/internal/kube/conditions"
 	"gocache.dev/operator/internal/kube/images"
 	"gocache.dev/operator/internal/kube/patch"
+	"gocache.dev/operator/internal/kube/read"
 	"gocache.dev/operator/internal/plan/unimplemented"
 	"gocache.dev/operator/internal/plan/verification"
 )
 
 const (
 	fieldOwner = "gocache-cachesnapshot"
-	// stalledInterval is when a stalled object is looked at again: what is in
-	// the way may be gone, and no watch tells.
-	stalledInterval = time.Minute
 	// sourceIndex finds the snapshots of a source.
 	sourceIndex = "spec.sourceRef"
 )
@@ -89,14 +86,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if reportErr := r.report(ctx, s, err); reportErr != nil {
 		return ctrl.Result{}, errors.Join(err, reportErr)
 	}
-	switch {
-	case err == nil:
-		return ctrl.Result{RequeueAfter: s.decision.Wake}, nil
-	case conditions.Stalled(err) != nil: // no use in hurrying
-		return ctrl.Result{RequeueAfter: stalledInterval}, nil
-	default:
-		return ctrl.Result{}, err
-	}
+	return conditions.Result(err, s.decision.Wake)
 }
 
 func (r *Reconciler) pass(ctx context.Context, s *scope) (err error) {
@@ -106,6 +96,7 @@ func (r *Reconciler) pass(ctx context.Context, s *scope) (err error) {
 	if s.facts, err = r.observe(ctx, s); err != nil {
 		return err
 	}
+	s.refuse()
 	s.decision = verification.Decide(s.facts.plan(s))
 	return r.act(ctx, s)
 }
@@ -113,14 +104,11 @@ func (r *Reconciler) pass(ctx context.Context, s *scope) (err error) {
 // load reads the object past the cache: a decision is never made on a status
 // that this controller has since replaced.
 func (r *Reconciler) load(ctx context.Context, req ctrl.Request) (*scope, error) {
-	var o v1alpha1.CacheSnapshot
-	if err := r.Live.Get(ctx, req.NamespacedName, &o); err != nil {
-		if apierrors.IsNotFound(err) {
-			return nil, nil
-		}
-		return nil, fmt.Errorf("read CacheSnapshot %s: %w", req, err)
+	o, err := read.Object[v1alpha1.CacheSnapshot](ctx, r.Live, req.Namespace, req.Name)
+	if err != nil || o == nil {
+		return nil, err
 	}
-	return &scope{now: r.Clock(), snapshot: &o, before: o.DeepCopy()}, nil
+	return &scope{now: r.Clock(), snapshot: o, before: o.DeepCopy()}, nil
 }
 
 // report writes conditions and status, and then events: they tell only what

@@ -23,6 +23,7 @@ func became(before, after *v1alpha1.CacheSnapshot) []event.Event {
 	if after.Status.Verification.Run != before.Status.Verification.Run {
 		events = append(events, verdictEvent(after.Status.Verification))
 	}
+	events = append(events, event.Refused(before.Status.LastHandledRequest, after.Status.LastHandledRequest)...)
 	if after.Status.Verification.Verdict == v1alpha1.VerdictCorrupt {
 		return events // Stalled says nothing that the conviction does not
 	}

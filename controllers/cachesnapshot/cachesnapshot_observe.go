@@ -43,7 +43,7 @@ func childName(s *v1alpha1.CacheSnapshot) string { return naming.Child(s.Name, n
 
 func (r *Reconciler) observe(ctx context.Context, s *scope) (f facts, err error) {
 	ns := s.snapshot.Namespace
-	if s.snapshot.Status.CreationTime == nil { // the source matters only until it is captured
+	if v := s.snapshot.Status.Verification.Verdict; v == "" || v == v1alpha1.VerdictInconclusive {
 		if err := r.observeSource(ctx, s, &f); err != nil {
 			return f, err
 		}
@@ -60,13 +60,22 @@ func (r *Reconciler) observe(ctx context.Context, s *scope) (f facts, err error)
 	return f, r.observeRun(ctx, s, &f)
 }
 
-// observeSource reads what is to be captured, and whether somebody writes to it.
+// observeSource reads what is captured, and whether somebody writes to it. It
+// matters until there is a verdict: the integrity Job runs where the source's
+// volume is, by the source's template.
 func (r *Reconciler) observeSource(ctx context.Context, s *scope, f *facts) (err error) {
 	ns, ref := s.snapshot.Namespace, s.snapshot.Spec.SourceRef
-	if f.cache, err = read.Object[v1alpha1.GoCache](ctx, r.Client, ns, ref.Name); err != nil || f.cache == nil {
+	if f.cache, err = read.Object[v1alpha1.GoCache](ctx, r.Client, ns, ref.Name); err != nil {
 		return err
 	}
-	if f.claim, err = read.Object[corev1.PersistentVolumeClaim](ctx, r.Client, ns, f.cache.Status.Storage.ClaimName); err != nil {
+	var claim string
+	switch {
+	case s.snapshot.Status.Source != nil:
+		claim = s.snapshot.Status.Source.ClaimName
+	case f.cache != nil:
+		claim = f.cache.Status.Storage.ClaimName
+	}
+	if f.claim, err = read.Object[corev1.PersistentVolumeClaim](ctx, r.Client, ns, claim); err != nil {
 		return err
 	}
 	writer, err := read.Object[batchv1.Job](ctx, r.Client, ns, naming.Child(ref.Name, naming.Writer))

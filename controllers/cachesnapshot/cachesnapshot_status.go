@@ -50,9 +50,10 @@ func (s *scope) waiting() (reason, message string) {
 		return v1alpha1.ReasonWaiting, fmt.Sprintf("A Job writes to the claim of %s %s; the snapshot is taken when it has ended", source.Kind, source.Name)
 	case verification.Suspended:
 		return v1alpha1.ReasonSuspended, "spec.suspend is set"
-	default:
-		return v1alpha1.ReasonCapturing, "The CSI driver is taking the snapshot"
+	case verification.Admit, verification.Capture, verification.AwaitCut, verification.Check, verification.AwaitJob, verification.Book,
+		verification.CleanUp, verification.AwaitRetry, verification.Done, verification.SnapshotLost, verification.Expired:
 	}
+	return v1alpha1.ReasonCapturing, "The CSI driver is taking the snapshot"
 }
 
 func (s *scope) setVerified(set conditions.Set) {

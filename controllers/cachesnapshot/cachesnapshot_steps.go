@@ -12,6 +12,7 @@ import (
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/domain/goenv"
 	"gocache.dev/operator/internal/kube/apply"
+	"gocache.dev/operator/internal/kube/bounded"
 	"gocache.dev/operator/internal/kube/jobrun"
 	"gocache.dev/operator/internal/kube/podspec"
 	"gocache.dev/operator/internal/kube/volume"
@@ -171,13 +172,17 @@ func (r *Reconciler) job(ctx context.Context, s *scope, claim string) (jobrun.Sp
 	if deadline <= 0 {
 		deadline = noDeadline
 	}
+	template := s.snapshot.Spec.PodTemplate
+	if template == nil && s.facts.cache != nil {
+		template = s.facts.cache.Spec.PodTemplate
+	}
 	return jobrun.Spec{
 		Namespace: s.snapshot.Namespace, Name: childName(s.snapshot), Labels: labels,
 		Image:     r.Images.Operator,
 		Command:   verifyCommand(source.Layers),
 		Volumes:   []corev1.Volume{podspec.Claim("clone", claim)},
 		Mounts:    []corev1.VolumeMount{{Name: "clone", MountPath: cacheDir, ReadOnly: true}},
-		Template:  s.snapshot.Spec.PodTemplate,
+		Template:  template,
 		Resources: s.snapshot.Spec.Verification.Resources,
 		Ownership: source.Ownership,
 		Platform:  source.Platform,
@@ -215,4 +220,19 @@ func (r *Reconciler) cleanUp(ctx context.Context, s *scope) error {
 
 func (r *Reconciler) applier() apply.Applier {
 	return apply.Applier{Client: r.Client, Live: r.Live, FieldOwner: fieldOwner}
+}
+
+// refuse answers a request. This release knows none for a CacheSnapshot, and
+// whoever asks is told so.
+func (s *scope) refuse() {
+	text, ok := s.snapshot.Annotations[v1alpha1.RequestAnnotation]
+	text = bounded.Text(text, maxText)
+	last := s.snapshot.Status.LastHandledRequest
+	if !ok || last != nil && last.Request == text {
+		return
+	}
+	s.snapshot.Status.LastHandledRequest = &v1alpha1.RequestStatus{
+		Request: text, Outcome: v1alpha1.RequestRefused, Time: metav1.NewTime(s.now),
+		Message: "this release knows no request for a CacheSnapshot",
+	}
 }

@@ -8,7 +8,6 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -20,6 +19,7 @@ import (
 	"gocache.dev/operator/internal/kube/conditions"
 	"gocache.dev/operator/internal/kube/images"
 	"gocache.dev/operator/internal/kube/patch"
+	"gocache.dev/operator/internal/kube/read"
 	"gocache.dev/operator/internal/plan/unimplemented"
 )
 
@@ -27,9 +27,6 @@ const (
 	fieldOwner = "gocache-gocache"
 	// proxyIndex finds the caches that use a ModProxy.
 	proxyIndex = "spec.environment.proxyRef"
-	// stalledInterval is when a stalled object is looked at again: what is in
-	// the way may be gone, and no watch tells.
-	stalledInterval = time.Minute
 	// sourceInterval is when sources are read again: ConfigMaps of users are
 	// not watched.
 	sourceInterval = time.Minute
@@ -51,12 +48,13 @@ type Reconciler struct {
 
 // scope is one pass over one object.
 type scope struct {
-	now    time.Time
-	cache  *v1alpha1.GoCache // what is reported into
-	before *v1alpha1.GoCache // as it was read
-	facts  facts
-	done   progress // what this pass did
-	wake   time.Duration
+	now       time.Time
+	cache     *v1alpha1.GoCache // what is reported into
+	before    *v1alpha1.GoCache // as it was read
+	facts     facts
+	schedules schedules
+	done      progress // what this pass did
+	wake      time.Duration
 }
 
 // SetupWithManager registers the controller.
@@ -93,14 +91,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if reportErr := r.report(ctx, s, err); reportErr != nil {
 		return ctrl.Result{}, errors.Join(err, reportErr)
 	}
-	switch {
-	case err == nil:
-		return ctrl.Result{RequeueAfter: s.wake}, nil
-	case conditions.Stalled(err) != nil: // no use in hurrying
-		return ctrl.Result{RequeueAfter: stalledInterval}, nil
-	default:
-		return ctrl.Result{}, err
-	}
+	return conditions.Result(err, s.wake)
 }
 
 // pass runs all steps. A step that fails does not keep the others from theirs.
@@ -111,6 +102,7 @@ func (r *Reconciler) pass(ctx context.Context, s *scope) (err error) {
 	if s.facts, err = r.observe(ctx, s); err != nil {
 		return err
 	}
+	s.readSchedules()
 	s.noteClaim()
 	s.noteSnapshots()
 	s.book()
@@ -134,14 +126,11 @@ func (r *Reconciler) pass(ctx context.Context, s *scope) (err error) {
 // load reads the object past the cache: a decision is never made on a status
 // that this controller has since replaced.
 func (r *Reconciler) load(ctx context.Context, req ctrl.Request) (*scope, error) {
-	var o v1alpha1.GoCache
-	if err := r.Live.Get(ctx, req.NamespacedName, &o); err != nil {
-		if apierrors.IsNotFound(err) {
-			return nil, nil
-		}
-		return nil, fmt.Errorf("read GoCache %s: %w", req, err)
+	o, err := read.Object[v1alpha1.GoCache](ctx, r.Live, req.Namespace, req.Name)
+	if err != nil || o == nil {
+		return nil, err
 	}
-	return &scope{now: r.Clock(), cache: &o, before: o.DeepCopy()}, nil
+	return &scope{now: r.Clock(), cache: o, before: o.DeepCopy()}, nil
 }
 
 // report writes conditions and status, and then events: they tell only what

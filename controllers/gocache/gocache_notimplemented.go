@@ -1,6 +1,8 @@
 package gocache
 
 import (
+	"time"
+
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/plan/unimplemented"
 )
@@ -16,6 +18,10 @@ var NotImplemented = []unimplemented.Field[*v1alpha1.GoCache]{
 		class, applied := c.Spec.Storage.StorageClassName, c.Status.Storage.AppliedClass
 		return class != nil && applied != "" && *class != applied
 	}},
+	{Path: "spec.storage.replacement", Set: func(c *v1alpha1.GoCache) bool {
+		r := c.Spec.Storage.Replacement
+		return r.Consumers == v1alpha1.ConsumersEvict || r.KeepPrevious != nil && r.KeepPrevious.Duration != keepPrevious
+	}},
 	{Path: "spec.warmUp.sources[].git", Set: func(c *v1alpha1.GoCache) bool {
 		if c.Spec.WarmUp == nil {
 			return false
@@ -29,5 +35,20 @@ var NotImplemented = []unimplemented.Field[*v1alpha1.GoCache]{
 	}},
 	{Path: "spec.integrity", Set: func(c *v1alpha1.GoCache) bool { return c.Spec.Integrity != nil }},
 	{Path: "spec.cleanup", Set: func(c *v1alpha1.GoCache) bool { return c.Spec.Cleanup != nil }},
+	{Path: "spec.snapshots.verification.onFindings=Repair", Set: verification(func(v v1alpha1.Verification) bool { return v.OnFindings == v1alpha1.FindingsRepair })},
+	{Path: "spec.snapshots.verification.trust", Set: verification(func(v v1alpha1.Verification) bool { return v.Trust != nil })},
+	{Path: "spec.snapshots.verification.offlineBuild", Set: verification(func(v v1alpha1.Verification) bool { return v.OfflineBuild != nil })},
 	{Path: "spec.restore", Set: func(c *v1alpha1.GoCache) bool { return c.Spec.Restore != nil }},
+}
+
+// keepPrevious is the default of spec.storage.replacement.keepPrevious: what is
+// set by nobody is no wish.
+const keepPrevious = 168 * time.Hour
+
+// verification looks at how the snapshots of a cache are to be proven. Each of
+// them would say the same, but whoever declared the cache looks there.
+func verification(set func(v1alpha1.Verification) bool) func(*v1alpha1.GoCache) bool {
+	return func(c *v1alpha1.GoCache) bool {
+		return c.Spec.Snapshots != nil && set(c.Spec.Snapshots.Verification)
+	}
 }

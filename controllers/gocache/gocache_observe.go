@@ -40,7 +40,7 @@ type facts struct {
 	// proxyMissing says why the proxy that is referred to has no address, and
 	// proxyUnready why it does not serve.
 	proxyMissing, proxyUnready string
-	sources      []source
+	sources                    []source
 	// sourceMissing says which source cannot be used, and why.
 	sourceMissing string
 }

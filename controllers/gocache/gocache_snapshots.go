@@ -3,7 +3,6 @@ package gocache
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -13,7 +12,6 @@ import (
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/kube/apply"
 	"gocache.dev/operator/internal/plan/request"
-	"gocache.dev/operator/internal/plan/schedule"
 	"gocache.dev/operator/internal/plan/snapshot"
 )
 
@@ -64,10 +62,7 @@ func (r *Reconciler) takeSnapshot(ctx context.Context, s *scope) error {
 	if policy == nil {
 		policy = &v1alpha1.SnapshotPolicy{Verification: v1alpha1.Verification{}}
 	}
-	due, next, err := s.dueSnapshot(policy)
-	if err != nil {
-		s.done.errors.snapshots = err
-	}
+	due, next := s.dueSnapshot(policy)
 	s.wakeAt(next)
 	if due == nil {
 		return nil
@@ -92,14 +87,10 @@ func (r *Reconciler) takeSnapshot(ctx context.Context, s *scope) error {
 	return nil
 }
 
-func (s *scope) dueSnapshot(policy *v1alpha1.SnapshotPolicy) (*snapshot.Due, time.Time, error) {
+func (s *scope) dueSnapshot(policy *v1alpha1.SnapshotPolicy) (*snapshot.Due, time.Time) {
 	status := s.cache.Status
-	plan, err := schedule.Parse(policy.Schedule, string(s.cache.UID)+"/snapshots")
-	if err != nil {
-		err = fmt.Errorf("spec.snapshots.%w", err)
-	}
 	f := snapshot.Facts{
-		Now: s.now, Cache: s.cache.Name, Created: s.cache.CreationTimestamp.Time, Schedule: plan,
+		Now: s.now, Cache: s.cache.Name, Created: s.cache.CreationTimestamp.Time, Schedule: s.schedules.snapshots,
 		AfterWarmUp: policy.AfterWarmUp, SuccessRun: status.WarmUp.LastSuccessRun, SnapshottedRun: status.SnapshottedRun,
 	}
 	if status.WarmUp.LastSuccessTime != nil {
@@ -111,8 +102,7 @@ func (s *scope) dueSnapshot(policy *v1alpha1.SnapshotPolicy) (*snapshot.Due, tim
 	if req, ok := s.requested(request.Snapshot); ok {
 		f.Request = req.Token
 	}
-	due, next := snapshot.Next(f)
-	return due, next, err
+	return snapshot.Next(f)
 }
 
 // noteTaken remembers what the snapshot answers, so that it is not taken again

@@ -1,7 +1,6 @@
 package gocache
 
 import (
-	"errors"
 	"fmt"
 
 	"gocache.dev/operator/api/v1alpha1"
@@ -28,10 +27,10 @@ func (s *scope) setConditions(failed error) {
 
 // invalid says what no retry can mend.
 func (s *scope) invalid() error {
-	if err := errors.Join(s.done.errors.warmUp, s.done.errors.snapshots); err != nil {
-		return &conditions.StalledError{Reason: v1alpha1.ReasonInvalidSpec, Message: err.Error()}
+	if s.schedules.invalid == nil {
+		return nil
 	}
-	return nil
+	return &conditions.StalledError{Reason: v1alpha1.ReasonInvalidSpec, Message: s.schedules.invalid.Error()}
 }
 
 func (s *scope) setClaimBound(set conditions.Set) {

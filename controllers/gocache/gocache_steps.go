@@ -2,6 +2,8 @@ package gocache
 
 import (
 	"context"
+	"errors"
+	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -13,6 +15,7 @@ import (
 	"gocache.dev/operator/internal/kube/volume"
 	"gocache.dev/operator/internal/plan/naming"
 	"gocache.dev/operator/internal/plan/request"
+	"gocache.dev/operator/internal/plan/schedule"
 )
 
 // progress is what one pass did, for the conditions and events.
@@ -23,11 +26,30 @@ type progress struct {
 	taken   string // the snapshot that was asked for, and why
 	cause   string
 	dropped []string
-	errors  scheduleErrors
 }
 
-// scheduleErrors are what is wrong in schedules, for a person.
-type scheduleErrors struct{ warmUp, snapshots error }
+// schedules are those of the spec, as far as they were understood.
+type schedules struct {
+	warmUp, snapshots *schedule.Plan
+	invalid           error // names each field that was not
+}
+
+// readSchedules understands what is scheduled. What cannot be understood is
+// never due, and keeps nothing else from being done.
+func (s *scope) readSchedules() {
+	spec, seed := s.cache.Spec, string(s.cache.UID)
+	var err error
+	if spec.WarmUp != nil {
+		if s.schedules.warmUp, err = schedule.Parse(spec.WarmUp.Schedule, seed); err != nil {
+			s.schedules.invalid = fmt.Errorf("spec.warmUp.%w", err)
+		}
+	}
+	if spec.Snapshots != nil {
+		if s.schedules.snapshots, err = schedule.Parse(spec.Snapshots.Schedule, seed+"/snapshots"); err != nil {
+			s.schedules.invalid = errors.Join(s.schedules.invalid, fmt.Errorf("spec.snapshots.%w", err))
+		}
+	}
+}
 
 // +kubebuilder:rbac:groups="",resources=configmaps,verbs=create;patch
 
@@ -116,8 +138,10 @@ func (s *scope) noteClaim() {
 	if claim.Spec.StorageClassName != nil {
 		status.AppliedClass = *claim.Spec.StorageClassName
 	}
-	if status.AppliedSize == nil || status.AppliedSize.Cmp(s.cache.Spec.Storage.Size) < 0 {
-		size := s.cache.Spec.Storage.Size.DeepCopy()
+	// Only a size that the claim has taken on counts: one that the API server
+	// refused may be taken back.
+	size, asked := s.cache.Spec.Storage.Size.DeepCopy(), claim.Spec.Resources.Requests[corev1.ResourceStorage]
+	if asked.Cmp(size) >= 0 && (status.AppliedSize == nil || status.AppliedSize.Cmp(size) < 0) {
 		status.AppliedSize = &size
 	}
 }

@@ -23,7 +23,6 @@ import (
 	"gocache.dev/operator/internal/kube/podspec"
 	"gocache.dev/operator/internal/plan/naming"
 	"gocache.dev/operator/internal/plan/request"
-	"gocache.dev/operator/internal/plan/schedule"
 	"gocache.dev/operator/internal/plan/warmup"
 )
 
@@ -107,9 +106,9 @@ func (r *Reconciler) warm(ctx context.Context, s *scope) error {
 		return apply.Delete(ctx, r.Client, s.facts.writer)
 	case jobrun.Absent:
 	}
-	decision, err := r.decideWarmUp(s)
-	if err != nil || !decision.Due {
-		return err
+	decision := r.decideWarmUp(s)
+	if !decision.Due {
+		return nil
 	}
 	if s.done.waits = s.warmUpWaitsFor(); s.done.waits != "" {
 		s.wakeIn(sourceInterval)
@@ -131,29 +130,23 @@ func (r *Reconciler) warm(ctx context.Context, s *scope) error {
 	return nil
 }
 
-func (r *Reconciler) decideWarmUp(s *scope) (warmup.Decision, error) {
+func (r *Reconciler) decideWarmUp(s *scope) warmup.Decision {
 	status := s.cache.Status.WarmUp
 	_, requested := s.requested(request.WarmUp)
 	facts := warmup.Facts{
 		Now: s.now, Created: s.cache.CreationTimestamp.Time, Inputs: r.inputs(s), Requested: requested,
-		Ran: status.Run != "", LastInputs: status.Inputs, Failures: status.Failures,
+		Schedule: s.schedules.warmUp,
+		Ran:      status.Run != "", LastInputs: status.Inputs, Failures: status.Failures,
 	}
 	if status.StartTime != nil && status.CompletionTime != nil {
 		facts.LastStart, facts.LastEnd = status.StartTime.Time, status.CompletionTime.Time
 	}
-	if w := s.cache.Spec.WarmUp; w != nil {
-		plan, err := schedule.Parse(w.Schedule, string(s.cache.UID))
-		if err != nil {
-			s.done.errors.warmUp = fmt.Errorf("spec.warmUp.%w", err)
-		}
-		facts.Schedule = plan
-		if len(w.Sources) > 0 {
-			s.wakeIn(sourceInterval)
-		}
+	if w := s.cache.Spec.WarmUp; w != nil && len(w.Sources) > 0 {
+		s.wakeIn(sourceInterval)
 	}
 	decision := warmup.Decide(facts)
 	s.wakeAt(decision.Wake)
-	return decision, nil
+	return decision
 }
 
 // warmUpWaitsFor says what keeps a warm-up that is due from starting.

@@ -9,7 +9,6 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -22,6 +21,7 @@ import (
 	"gocache.dev/operator/internal/kube/conditions"
 	"gocache.dev/operator/internal/kube/images"
 	"gocache.dev/operator/internal/kube/patch"
+	"gocache.dev/operator/internal/kube/read"
 	"gocache.dev/operator/internal/kube/route"
 	"gocache.dev/operator/internal/plan/failover"
 	"gocache.dev/operator/internal/plan/unimplemented"
@@ -29,9 +29,6 @@ import (
 
 const (
 	fieldOwner = "gocache-modproxy"
-	// stalledInterval is when a stalled object is looked at again: what is in
-	// the way may be gone, and no watch tells.
-	stalledInterval = time.Minute
 	// confirmInterval is when weights are read back again until they arrived.
 	confirmInterval = 500 * time.Millisecond
 	// observeInterval is when they are read back without a cause: a router's
@@ -109,14 +106,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if reportErr := r.report(ctx, s, err); reportErr != nil {
 		return ctrl.Result{}, errors.Join(err, reportErr)
 	}
-	switch {
-	case err == nil:
-		return ctrl.Result{RequeueAfter: s.wake}, nil
-	case conditions.Stalled(err) != nil: // no use in hurrying
-		return ctrl.Result{RequeueAfter: stalledInterval}, nil
-	default:
-		return ctrl.Result{}, err
-	}
+	return conditions.Result(err, s.wake)
 }
 
 func (r *Reconciler) pass(ctx context.Context, s *scope) (err error) {
@@ -144,14 +134,11 @@ func (r *Reconciler) pass(ctx context.Context, s *scope) (err error) {
 // load reads the object past the cache: a decision is never made on a status
 // that this controller has since replaced.
 func (r *Reconciler) load(ctx context.Context, req ctrl.Request) (*scope, error) {
-	var o v1alpha1.ModProxy
-	if err := r.Live.Get(ctx, req.NamespacedName, &o); err != nil {
-		if apierrors.IsNotFound(err) {
-			return nil, nil
-		}
-		return nil, fmt.Errorf("read ModProxy %s: %w", req, err)
+	o, err := read.Object[v1alpha1.ModProxy](ctx, r.Live, req.Namespace, req.Name)
+	if err != nil || o == nil {
+		return nil, err
 	}
-	return &scope{now: r.Clock(), proxy: &o, before: o.DeepCopy(), wake: observeInterval}, nil
+	return &scope{now: r.Clock(), proxy: o, before: o.DeepCopy(), wake: observeInterval}, nil
 }
 
 // report writes conditions and status, and then events: they tell only what

@@ -172,8 +172,17 @@ func ours(owner Owner, live client.Object, wanted *unstructured.Unstructured) er
 	if live.GetLabels()[v1alpha1.ManagedByLabel] != v1alpha1.ManagedByValue {
 		return conflict("without label " + v1alpha1.ManagedByLabel + "=" + v1alpha1.ManagedByValue)
 	}
+	// What outlived its owner may be taken up again by the same, and by no other.
+	for _, label := range identity {
+		if is, want := live.GetLabels()[label], wanted.GetLabels()[label]; is != "" && is != want {
+			return conflict(fmt.Sprintf("with label %s=%s", label, is))
+		}
+	}
 	return nil
 }
+
+// identity are the labels that say what an object was made for.
+var identity = []string{v1alpha1.CacheLabel, v1alpha1.SnapshotLabel, v1alpha1.ProxyLabel, v1alpha1.InstanceLabel}
 
 // satisfied says whether the live object already is what is wanted: made from
 // the same wanted state, and no field of it changed since.

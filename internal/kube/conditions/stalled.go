@@ -2,6 +2,9 @@ package conditions
 
 import (
 	"errors"
+	"time"
+
+	ctrl "sigs.k8s.io/controller-runtime"
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/kube/apply"
@@ -41,6 +44,24 @@ func Stalled(err error) *StalledError {
 		return &StalledError{Reason: v1alpha1.ReasonConflict, Message: conflict.Error()}
 	}
 	return nil
+}
+
+// stalledInterval is when a stalled object is looked at again: what is in the
+// way may be gone, and no watch tells.
+const stalledInterval = time.Minute
+
+// Result is how a pass ends that had an error, or nil: there is no use in
+// hurrying back to what only a person can mend; any other error is tried again
+// with growing pauses; and a pass that went well is followed by another after
+// wake, or only when something happens if that is 0.
+func Result(err error, wake time.Duration) (ctrl.Result, error) {
+	if Stalled(err) != nil {
+		return ctrl.Result{RequeueAfter: stalledInterval}, nil
+	}
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	return ctrl.Result{RequeueAfter: wake}, nil
 }
 
 // Fail sets Ready, Reconciling and Stalled by the error of a pass, and says

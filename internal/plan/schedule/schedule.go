@@ -55,8 +55,10 @@ func Parse(s v1alpha1.Schedule, seed string) (*Plan, error) {
 }
 
 // Due says whether a start is due at now, when the last one (or, before the
-// first, the object's creation) was at last; and when to look again if not.
-func (p *Plan) Due(last, now time.Time) (due bool, next time.Time) {
+// first, the object's creation) was at last. The time is that of the start that
+// is due, the same however often it is asked for until it has been made, and
+// when to look again if none is.
+func (p *Plan) Due(last, now time.Time) (due bool, start time.Time) {
 	if p == nil {
 		return false, time.Time{}
 	}
@@ -72,7 +74,7 @@ func (p *Plan) Due(last, now time.Time) (due bool, next time.Time) {
 			return false, first
 		}
 	}
-	return true, time.Time{}
+	return true, first
 }
 
 // after is the first start later than t.

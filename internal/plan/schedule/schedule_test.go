@@ -27,17 +27,17 @@ func TestDue(t *testing.T) {
 		schedule  v1alpha1.Schedule
 		last, now string
 		due       bool
-		next      string // empty: due, or never
+		start     string // that is due, or is next; empty: never
 	}{
 		{"nothing scheduled", v1alpha1.Schedule{}, "2026-01-01T00:00:00Z", "2027-01-01T00:00:00Z", false, ""},
 		{"not yet", v1alpha1.Schedule{Schedule: "@daily"}, "2026-01-01T12:00:00Z", "2026-01-01T23:59:59Z", false, "2026-01-02T00:00:00Z"},
-		{"now", v1alpha1.Schedule{Schedule: "@daily"}, "2026-01-01T12:00:00Z", "2026-01-02T00:00:00Z", true, ""},
-		{"caught up once after a week", v1alpha1.Schedule{Schedule: "@daily"}, "2026-01-01T12:00:00Z", "2026-01-08T12:00:00Z", true, ""},
+		{"now", v1alpha1.Schedule{Schedule: "@daily"}, "2026-01-01T12:00:00Z", "2026-01-02T00:00:00Z", true, "2026-01-02T00:00:00Z"},
+		{"caught up once after a week", v1alpha1.Schedule{Schedule: "@daily"}, "2026-01-01T12:00:00Z", "2026-01-08T12:00:00Z", true, "2026-01-02T00:00:00Z"},
 		{"not again after it was caught up", v1alpha1.Schedule{Schedule: "@daily"}, "2026-01-08T12:00:00Z", "2026-01-08T12:00:01Z", false, "2026-01-09T00:00:00Z"},
 		{"in its own time zone", v1alpha1.Schedule{Schedule: "0 3 * * *", TimeZone: "Asia/Tokyo"}, "2026-01-01T12:00:00Z", "2026-01-01T12:00:00Z", false, "2026-01-01T18:00:00Z"},
 		{"missed by more than the deadline", v1alpha1.Schedule{Schedule: "@daily", StartingDeadlineSeconds: ptr.To[int64](60)}, "2026-01-01T12:00:00Z", "2026-01-02T00:02:00Z", false, "2026-01-03T00:00:00Z"},
-		{"missed by less than the deadline", v1alpha1.Schedule{Schedule: "@daily", StartingDeadlineSeconds: ptr.To[int64](60)}, "2026-01-01T12:00:00Z", "2026-01-02T00:00:59Z", true, ""},
-		{"one of several missed ones still in time", v1alpha1.Schedule{Schedule: "@hourly", StartingDeadlineSeconds: ptr.To[int64](600)}, "2026-01-01T00:00:00Z", "2026-01-01T09:05:00Z", true, ""},
+		{"missed by less than the deadline", v1alpha1.Schedule{Schedule: "@daily", StartingDeadlineSeconds: ptr.To[int64](60)}, "2026-01-01T12:00:00Z", "2026-01-02T00:00:59Z", true, "2026-01-02T00:00:00Z"},
+		{"one of several missed ones still in time", v1alpha1.Schedule{Schedule: "@hourly", StartingDeadlineSeconds: ptr.To[int64](600)}, "2026-01-01T00:00:00Z", "2026-01-01T09:05:00Z", true, "2026-01-01T09:00:00Z"},
 		{"spring forward skips 02:30", v1alpha1.Schedule{Schedule: "30 2 * * *", TimeZone: "Europe/Berlin"}, "2026-03-28T12:00:00Z", "2026-03-28T12:00:00Z", false, "2026-03-30T00:30:00Z"},
 		{"never", v1alpha1.Schedule{Schedule: "0 0 30 2 *"}, "2026-01-01T00:00:00Z", "2027-01-01T00:00:00Z", false, ""},
 	}
@@ -47,13 +47,13 @@ func TestDue(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			due, next := p.Due(at(t, tt.last), at(t, tt.now))
+			due, start := p.Due(at(t, tt.last), at(t, tt.now))
 			want := time.Time{}
-			if tt.next != "" {
-				want = at(t, tt.next)
+			if tt.start != "" {
+				want = at(t, tt.start)
 			}
-			if due != tt.due || !next.Equal(want) {
-				t.Errorf("due %v next %v, want %v %v", due, next, tt.due, want)
+			if due != tt.due || !start.Equal(want) {
+				t.Errorf("due %v start %v, want %v %v", due, start, tt.due, want)
 			}
 		})
 	}

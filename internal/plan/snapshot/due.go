@@ -52,11 +52,11 @@ func Next(f Facts) (*Due, time.Time) {
 	if f.LastScheduled.After(last) {
 		last = f.LastScheduled
 	}
-	due, next := f.Schedule.Due(last, f.Now)
+	due, start := f.Schedule.Due(last, f.Now)
 	if due {
-		return &Due{Name: stamped(f.Cache, f.Now), Cause: "scheduled", Scheduled: true}, time.Time{}
+		return &Due{Name: stamped(f.Cache, start), Cause: "scheduled", Scheduled: true}, time.Time{}
 	}
-	return nil, next
+	return nil, start
 }
 
 func stamped(cache string, t time.Time) string {

@@ -38,7 +38,11 @@ func TestNext(t *testing.T) {
 		{"after a warm-up", with(func(f *snapshot.Facts) { f.AfterWarmUp = true }), "ci-20261121-115900", time.Time{}},
 		{"once per warm-up", with(func(f *snapshot.Facts) { f.AfterWarmUp = true; f.SnapshottedRun = "r1" }), "", time.Time{}},
 		{"scheduled, not yet", with(func(f *snapshot.Facts) { f.Schedule = daily }), "", now.Add(12 * time.Hour)},
-		{"scheduled", with(func(f *snapshot.Facts) { f.Schedule = daily; f.Created = now.AddDate(0, 0, -2) }), "ci-20261121-120000", time.Time{}},
+		{"scheduled", with(func(f *snapshot.Facts) { f.Schedule = daily; f.Created = now.AddDate(0, 0, -1) }), "ci-20261121-000000", time.Time{}},
+		{"scheduled, asked again a while later", with(func(f *snapshot.Facts) {
+			f.Schedule = daily
+			f.Created, f.Now = now.AddDate(0, 0, -1), now.Add(time.Hour)
+		}), "ci-20261121-000000", time.Time{}},
 		{"scheduled and taken", with(func(f *snapshot.Facts) {
 			f.Schedule = daily
 			f.Created, f.LastScheduled = now.AddDate(0, 0, -2), now

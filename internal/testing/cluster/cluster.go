@@ -43,6 +43,8 @@ type Cluster struct {
 	Now func() time.Time
 	// Job says how a Job ends; nil leaves it running.
 	Job func(*batchv1.Job) *Ending
+	// HoldPods keeps pods from going: their node does not answer.
+	HoldPods bool
 	// SnapshotError is what the CSI driver says in place of a snapshot.
 	SnapshotError string
 }
@@ -127,6 +129,9 @@ func (c *Cluster) collect(ctx context.Context) (acted bool, err error) {
 	for _, o := range all {
 		owner := metav1.GetControllerOf(o)
 		_, isClaim := o.(*corev1.PersistentVolumeClaim)
+		if _, isPod := o.(*corev1.Pod); isPod && c.HoldPods {
+			continue
+		}
 		switch {
 		case !o.GetDeletionTimestamp().IsZero() && len(o.GetFinalizers()) > 0 && !(isClaim && used[o.GetName()]):
 			o.SetFinalizers(nil)
@@ -152,7 +157,7 @@ func (c *Cluster) bind(ctx context.Context) (acted bool, err error) {
 	}
 	for i := range claims.Items {
 		pvc := &claims.Items[i]
-		if pvc.Status.Phase == corev1.ClaimBound || !pvc.DeletionTimestamp.IsZero() {
+		if pvc.Status.Phase != "" && pvc.Status.Phase != corev1.ClaimPending || !pvc.DeletionTimestamp.IsZero() {
 			continue
 		}
 		pv := &corev1.PersistentVolume{
@@ -226,11 +231,19 @@ func (c *Cluster) runJobs(ctx context.Context) (acted bool, err error) {
 		ended := slices.ContainsFunc(job.Status.Conditions, func(c batchv1.JobCondition) bool {
 			return c.Status == corev1.ConditionTrue && (c.Type == batchv1.JobComplete || c.Type == batchv1.JobFailed)
 		})
-		if ended || !job.DeletionTimestamp.IsZero() || c.Job == nil {
+		if ended || !job.DeletionTimestamp.IsZero() {
 			continue
 		}
-		how := c.Job(job.DeepCopy())
+		var how *Ending
+		if c.Job != nil {
+			how = c.Job(job.DeepCopy())
+		}
 		if how == nil {
+			_, began, err := c.pod(ctx, job)
+			if err != nil {
+				return acted, err
+			}
+			acted = acted || began
 			continue
 		}
 		if err := c.end(ctx, job, *how); err != nil {
@@ -245,7 +258,11 @@ func (c *Cluster) runJobs(ctx context.Context) (acted bool, err error) {
 func (c *Cluster) end(ctx context.Context, job *batchv1.Job, how Ending) error {
 	now := metav1.NewTime(c.Now())
 	if !how.Lost {
-		if err := c.pod(ctx, job, how, now); err != nil {
+		pod, _, err := c.pod(ctx, job)
+		if err != nil {
+			return err
+		}
+		if err := c.endPod(ctx, pod, how, now); err != nil {
 			return err
 		}
 	}
@@ -269,22 +286,31 @@ func (c *Cluster) end(ctx context.Context, job *batchv1.Job, how Ending) error {
 	return nil
 }
 
-func (c *Cluster) pod(ctx context.Context, job *batchv1.Job, how Ending, now metav1.Time) error {
+// pod is the running pod of a Job, and says whether it had to be made.
+func (c *Cluster) pod(ctx context.Context, job *batchv1.Job) (pod *corev1.Pod, began bool, err error) {
 	template := job.Spec.Template.DeepCopy()
-	pod := &corev1.Pod{
+	pod = &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
-			Namespace: job.Namespace, Name: job.Name + "-" + string(job.UID)[:5], Labels: template.Labels,
+			Namespace: job.Namespace, Name: job.Name + "-" + string(job.UID)[:5], Labels: template.Labels, Annotations: template.Annotations,
 			OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(job, batchv1.SchemeGroupVersion.WithKind("Job"))},
 		},
 		Spec: template.Spec,
 	}
 	pod.Labels[batchv1.JobNameLabel] = job.Name
-	if err := c.Client.Create(ctx, pod); err != nil {
-		if apierrors.IsAlreadyExists(err) {
-			return nil
+	err = c.Client.Create(ctx, pod)
+	if apierrors.IsAlreadyExists(err) {
+		if err := c.Client.Get(ctx, client.ObjectKeyFromObject(pod), pod); err != nil {
+			return nil, false, fmt.Errorf("read the pod of Job %s: %w", job.Name, err)
 		}
-		return fmt.Errorf("make the pod of Job %s: %w", job.Name, err)
+		return pod, false, nil
 	}
+	if err != nil {
+		return nil, false, fmt.Errorf("make the pod of Job %s: %w", job.Name, err)
+	}
+	return pod, true, nil
+}
+
+func (c *Cluster) endPod(ctx context.Context, pod *corev1.Pod, how Ending, now metav1.Time) error {
 	pod.Status.Phase = corev1.PodSucceeded
 	if how.Exit != 0 || how.Evicted {
 		pod.Status.Phase = corev1.PodFailed
@@ -301,7 +327,7 @@ func (c *Cluster) pod(ctx context.Context, job *batchv1.Job, how Ending, now met
 		State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: code, Message: how.Message, StartedAt: now, FinishedAt: now}},
 	}}
 	if err := c.Client.Status().Update(ctx, pod); err != nil {
-		return fmt.Errorf("end the pod of Job %s: %w", job.Name, err)
+		return fmt.Errorf("end pod %s: %w", pod.Name, err)
 	}
 	return nil
 }

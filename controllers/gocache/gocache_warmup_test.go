@@ -1,0 +1,271 @@
+package gocache
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"gocache.dev/operator/api/v1alpha1"
+	warmreport "gocache.dev/operator/internal/domain/warmup"
+	"gocache.dev/operator/internal/testing/cluster"
+)
+
+// TestFirstWarmUp follows a cache from its declaration to the offer of its
+// first snapshot.
+func TestFirstWarmUp(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.cache(afterWarmUp)
+	w.settle()
+
+	c := w.get()
+	if s := c.Status; s.WarmUp.Outcome != v1alpha1.RunSucceeded || s.Counts.Modules != 3 || s.Counts.BuildEntries != 7 || s.Toolchain == nil || s.Toolchain.Version != "go1.26.8" {
+		t.Errorf("status %+v", s)
+	}
+	if c.Status.LatestVerifiedSnapshot == "" || c.Status.LatestVerifiedSnapshot != c.Status.LatestSnapshot {
+		t.Errorf("latest snapshot %q, latest verified %q", c.Status.LatestSnapshot, c.Status.LatestVerifiedSnapshot)
+	}
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "3 module versions and 7 build entries; consumers get "+c.Status.LatestVerifiedSnapshot)
+	w.condition(v1alpha1.ClaimBoundCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "Claim ci")
+	w.condition(v1alpha1.ReconcilingCondition, "", "", "")
+	if c.Status.ObservedGeneration != c.Generation {
+		t.Errorf("observed generation %d, want %d", c.Status.ObservedGeneration, c.Generation)
+	}
+	said := w.said()
+	for _, want := range []string{"WarmUpStarted Started a warm-up: the cache is new", "Warmed Warmed in", "SnapshotRequested", "SnapshotOffered"} {
+		if strings.Count(said, want) != 1 {
+			t.Errorf("events say %q %d times, want once:\n%s", want, strings.Count(said, want), said)
+		}
+	}
+	if exists[batchv1.Job](w, "ci-writer") {
+		t.Error("the writer was not removed")
+	}
+	if n := len(w.snapshots()); n != 1 || len(w.warmUps) != 1 {
+		t.Errorf("%d snapshots after %d warm-ups, want one after one", n, len(w.warmUps))
+	}
+}
+
+// TestFailedWarmUp holds that a failure is said, repeated with growing pauses,
+// repeated at once when its source changes, and forgotten after a success.
+func TestFailedWarmUp(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.modules("one")
+	w.ending = ended(warmreport.Report{Outcome: warmreport.Failed, Message: "no such module"})
+	w.cache(fromModules, afterWarmUp)
+	w.settle()
+	w.condition(v1alpha1.WarmCondition, metav1.ConditionFalse, v1alpha1.ReasonWarmUpFailed, "(1 in a row): no such module")
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonWarmUpFailed, "no such module")
+	w.condition(v1alpha1.ReconcilingCondition, metav1.ConditionTrue, v1alpha1.ReasonWarmUpFailed, "")
+	if said := w.said(); !strings.Contains(said, "Warning WarmUpFailed The warm-up failed: no such module") {
+		t.Errorf("events: %s", said)
+	}
+	if len(w.snapshots()) > 0 {
+		t.Error("a snapshot was taken of a cache that was never warm")
+	}
+
+	for failures, pause := range []time.Duration{30 * time.Second, time.Minute, 2 * time.Minute} {
+		w.wait(pause - 2*time.Second)
+		if n := len(w.warmUps); n != failures+1 {
+			t.Fatalf("%d warm-ups before the pause of %v is over, want %d", n, pause, failures+1)
+		}
+		w.wait(2 * time.Second)
+		if n := len(w.warmUps); n != failures+2 {
+			t.Fatalf("%d warm-ups after the pause of %v, want %d", n, pause, failures+2)
+		}
+	}
+	w.ending = ended(warmreport.Report{Outcome: warmreport.Succeeded, Modules: 1})
+	w.modules("two")
+	w.settle()
+	if s := w.get().Status.WarmUp; s.Outcome != v1alpha1.RunSucceeded || s.Failures != 0 {
+		t.Errorf("after the source was mended: %+v", s)
+	}
+	if said := w.said(); !strings.Contains(said, "its sources or its toolchain changed") {
+		t.Errorf("events: %s", said)
+	}
+}
+
+// TestOutcomesOfAWarmUp lets the agent end in other ways.
+func TestOutcomesOfAWarmUp(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		ending  cluster.Ending
+		outcome v1alpha1.RunOutcome
+		said    string
+	}{
+		"evicted":             {cluster.Ending{Evicted: true}, v1alpha1.RunInconclusive, "the pod was disrupted"},
+		"pod gone":            {cluster.Ending{Exit: 1, Lost: true}, v1alpha1.RunInconclusive, "the pod is gone"},
+		"killed":              {cluster.Ending{Exit: 137}, v1alpha1.RunInconclusive, "killed by signal 9"},
+		"no report":           {cluster.Ending{Exit: 2, Message: "panic: oh"}, v1alpha1.RunFailed, "exit code 2: panic: oh"},
+		"success by half":     {cluster.Ending{Exit: 1, Message: `{"outcome":"Succeeded"}`}, v1alpha1.RunFailed, ""},
+		"wrote wrong bytes":   {*ended(warmreport.Report{Outcome: warmreport.Corrupt, Message: "1 wrong"}), v1alpha1.RunFailed, "1 wrong"},
+		"exit 0, but corrupt": {cluster.Ending{Message: `{"outcome":"Corrupt","message":"1 wrong"}`}, v1alpha1.RunFailed, "1 wrong"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.ending = &tt.ending
+			w.cache(afterWarmUp)
+			w.settle()
+			if s := w.get().Status.WarmUp; s.Outcome != tt.outcome || !strings.Contains(s.Message, tt.said) || s.Failures != 1 || s.LastSuccessRun != "" {
+				t.Errorf("status %+v, want %s, %q", s, tt.outcome, tt.said)
+			}
+			if meta.IsStatusConditionTrue(w.get().Status.Conditions, v1alpha1.ReadyCondition) || len(w.snapshots()) > 0 {
+				t.Error("taken for a warm cache")
+			}
+		})
+	}
+}
+
+// TestSourceMissing holds that a cache waits for its sources, and says so.
+func TestSourceMissing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.cache(fromModules)
+	w.settle()
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonSourceNotFound, "ConfigMap modules does not exist")
+	if w.last.RequeueAfter != sourceInterval {
+		t.Errorf("looks again after %v, want %v: nothing else tells", w.last.RequeueAfter, sourceInterval)
+	}
+	w.must(server.Client.Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "modules"}}))
+	w.settle()
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonSourceNotFound, "ConfigMap modules has no key go.mod")
+	w.modules("one")
+	w.settle()
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "")
+
+	// A source that goes later leaves the cache as warm as it was.
+	w.must(server.Client.Delete(t.Context(), get[corev1.ConfigMap](w, "modules")))
+	w.settle()
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "a warm-up is due and waits: ConfigMap modules does not exist")
+	if len(w.warmUps) != 1 {
+		t.Errorf("%d warm-ups, want 1", len(w.warmUps))
+	}
+}
+
+// TestProxyMissing holds that a cache neither publishes an environment nor
+// warms while its proxy has no address, and does not warm while it is not ready.
+func TestProxyMissing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.cache(func(s *v1alpha1.GoCacheSpec) { s.Environment.ProxyRef = &v1alpha1.LocalReference{Name: "goproxy"} })
+	w.settle()
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonProxyNotReady, "ModProxy goproxy does not exist")
+	w.proxy("", false)
+	w.settle()
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonProxyNotReady, "ModProxy goproxy has no address yet")
+	if exists[corev1.ConfigMap](w, "ci-env") {
+		t.Error("an environment without its proxy was published: builds would fall back to the default")
+	}
+	w.proxy("http://a", false)
+	w.settle()
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonProxyNotReady, "ModProxy goproxy is not ready")
+	if !exists[corev1.ConfigMap](w, "ci-env") || len(w.warmUps) > 0 {
+		t.Errorf("with an address, but not ready: environment %v, %d warm-ups", exists[corev1.ConfigMap](w, "ci-env"), len(w.warmUps))
+	}
+	w.proxy("http://a", true)
+	w.settle()
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "")
+}
+
+// proxy is the ModProxy goproxy with an address; empty: none yet.
+func (w *world) proxy(address string, ready bool) {
+	w.t.Helper()
+	if !exists[v1alpha1.ModProxy](w, "goproxy") {
+		p := &v1alpha1.ModProxy{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "goproxy"}}
+		p.Spec.Instances = []v1alpha1.ProxyInstance{{Name: "blue", Storage: &v1alpha1.InstanceStorage{Size: w.get().Spec.Storage.Size}}}
+		w.must(server.Client.Create(w.t.Context(), p))
+	}
+	p := get[v1alpha1.ModProxy](w, "goproxy")
+	p.Status.GOPROXY = address
+	status := metav1.ConditionFalse
+	if ready {
+		status = metav1.ConditionTrue
+	}
+	meta.SetStatusCondition(&p.Status.Conditions, metav1.Condition{Type: v1alpha1.ReadyCondition, Status: status, Reason: v1alpha1.ReasonServing})
+	w.must(server.Client.Status().Update(w.t.Context(), p))
+}
+
+// TestScheduledWarmUp holds that a schedule is kept, and that one that cannot
+// be understood is said with the name of its field.
+func TestScheduledWarmUp(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.cache(func(s *v1alpha1.GoCacheSpec) {
+		s.WarmUp = &v1alpha1.WarmUp{Schedule: v1alpha1.Schedule{Schedule: "@every 1h"}}
+	})
+	w.settle()
+	w.wait(59 * time.Minute)
+	if len(w.warmUps) != 1 || w.last.RequeueAfter > time.Minute+time.Second || w.last.RequeueAfter <= 0 {
+		t.Errorf("before the hour: %d warm-ups, looks again after %v", len(w.warmUps), w.last.RequeueAfter)
+	}
+	w.wait(time.Minute)
+	if len(w.warmUps) != 2 {
+		t.Errorf("after an hour: %d warm-ups, want 2", len(w.warmUps))
+	}
+	w.wait(10 * time.Hour)
+	if len(w.warmUps) != 3 {
+		t.Errorf("after ten hours of sleep: %d warm-ups, want 3: missed ones are caught up once", len(w.warmUps))
+	}
+}
+
+// TestInvalidSchedules holds that nobody waits in silence for what never comes.
+func TestInvalidSchedules(t *testing.T) {
+	t.Parallel()
+	for field, change := range map[string]func(*v1alpha1.GoCacheSpec){
+		`spec.warmUp.schedule "often"`: func(s *v1alpha1.GoCacheSpec) {
+			s.WarmUp = &v1alpha1.WarmUp{Schedule: v1alpha1.Schedule{Schedule: "often"}}
+		},
+		`spec.snapshots.timeZone "Mars/Base"`: func(s *v1alpha1.GoCacheSpec) {
+			s.Snapshots = &v1alpha1.SnapshotPolicy{Schedule: v1alpha1.Schedule{Schedule: "@daily", TimeZone: "Mars/Base"}}
+		},
+	} {
+		t.Run(field, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.cache(change)
+			w.settle()
+			w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonInvalidSpec, field)
+			if said := w.said(); strings.Count(said, "InvalidSpec") != 1 {
+				t.Errorf("events: %s", said)
+			}
+			if s := w.get().Status.WarmUp; s.Outcome != v1alpha1.RunSucceeded {
+				t.Errorf("the rest does not go on: %+v", s)
+			}
+			w.edit(func(c *v1alpha1.GoCache) { c.Spec.WarmUp, c.Spec.Snapshots = nil, nil })
+			w.settle()
+			w.condition(v1alpha1.StalledCondition, "", "", "")
+		})
+	}
+}
+
+// TestSuspend holds that nothing is begun, and that what has ended is booked.
+func TestSuspend(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.ending = nil
+	w.cache(afterWarmUp)
+	w.settle()
+	w.edit(func(c *v1alpha1.GoCache) { c.Spec.Suspend = true })
+	w.ending = ended(warmreport.Report{Outcome: warmreport.Succeeded, Modules: 1})
+	w.settle()
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonSuspended, "spec.suspend")
+	w.condition(v1alpha1.ReconcilingCondition, "", "", "")
+	if s := w.get().Status.WarmUp; s.Outcome != v1alpha1.RunSucceeded {
+		t.Errorf("what ended was not booked: %+v", s)
+	}
+	if len(w.snapshots()) > 0 {
+		t.Error("a snapshot was begun")
+	}
+	w.edit(func(c *v1alpha1.GoCache) { c.Spec.Suspend = false })
+	w.settle()
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "")
+	if len(w.snapshots()) != 1 || len(w.warmUps) != 1 {
+		t.Errorf("%d snapshots after %d warm-ups, want one after one", len(w.snapshots()), len(w.warmUps))
+	}
+}
