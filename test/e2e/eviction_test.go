@@ -59,7 +59,7 @@ func TestEvictedCheck(t *testing.T) {
 // run has used.
 func (s *scene) snapshotObject(prefix string) *v1alpha1.CacheSnapshot {
 	return &v1alpha1.CacheSnapshot{
-		ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: fmt.Sprintf("%s-%x", prefix, time.Now().UnixMilli())},
+		ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: s.unique(prefix)},
 		Spec:       v1alpha1.CacheSnapshotSpec{SourceRef: v1alpha1.SnapshotSource{Kind: v1alpha1.GoCacheKind, Name: "ci"}},
 	}
 }
