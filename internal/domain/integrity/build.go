@@ -308,6 +308,8 @@ func (s *sight) failed(path string, err error) {
 		s.gone = true
 	case errors.Is(err, tree.ErrNotRegular):
 		s.found(Malformed, Wrong, path, err.Error())
+	case errors.Is(err, tree.ErrBadMode):
+		s.found(BadMode, Wrong, path, err.Error())
 	default:
 		s.found(Unreadable, Unknown, path, err.Error())
 		s.finding.Remove = nil

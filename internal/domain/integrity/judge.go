@@ -75,7 +75,7 @@ func (j *judgement) unreadable() {
 
 // isMachine tells errors of reading from errors in what was read.
 func isMachine(err error) bool {
-	if err == nil || errors.Is(err, modcache.ErrContent) || errors.Is(err, tree.ErrNotRegular) || errors.Is(err, fs.ErrNotExist) {
+	if err == nil || errors.Is(err, modcache.ErrContent) || errors.Is(err, tree.ErrNotRegular) || errors.Is(err, tree.ErrBadMode) || errors.Is(err, fs.ErrNotExist) {
 		return false
 	}
 	var pathErr *fs.PathError
@@ -149,6 +149,9 @@ func (j *judgement) judgeZip(want modcache.Sum, known bool) {
 		}
 		if errors.Is(j.zip.err, tree.ErrNotRegular) {
 			class = Malformed
+		}
+		if errors.Is(j.zip.err, tree.ErrBadMode) {
+			class = BadMode
 		}
 		j.add(class, Wrong, j.zipPath(), j.zip.err.Error(), remove...)
 	case known && j.zip.sum != want:

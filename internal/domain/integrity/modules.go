@@ -203,6 +203,10 @@ func (c *versionCheck) read(d *tree.Dir, kind modcache.Kind, limit int64) (data 
 		return nil, false, nil
 	}
 	c.seen = true
+	if errors.Is(err, tree.ErrBadMode) {
+		c.add(BadMode, Wrong, c.at.File(kind), err.Error(), c.at.File(kind))
+		return nil, false, nil
+	}
 	if err != nil {
 		return nil, true, err
 	}

@@ -151,6 +151,10 @@ func (c *storedVersion) bad(k modcache.Kind, err error) {
 		c.add(Malformed, Wrong, c.path(k), err.Error())
 		return
 	}
+	if errors.Is(err, tree.ErrBadMode) {
+		c.add(BadMode, Wrong, c.path(k), err.Error())
+		return
+	}
 	c.add(Unreadable, Unknown, c.path(k), err.Error())
 }
 

@@ -153,19 +153,28 @@ func hashRate() float64 {
 
 // growth is how time grows with the number of entries.
 func (b *bench) growth() error {
-	var last cost
+	var last time.Duration
 	for _, entries := range []int{10_000, 100_000, 1_000_000} {
 		dir, err := b.buildCache(entries)
 		if err != nil {
 			return err
 		}
-		c, err := b.run(b.verify("--buildcache", dir))
-		if err != nil {
-			return err
+		var costs []cost
+		for range b.rounds {
+			c, err := b.run(b.verify("--buildcache", dir))
+			if err != nil {
+				return err
+			}
+			costs = append(costs, c)
 		}
-		fmt.Printf("%-24s %8.3fs %8.3fs %6.2f  (against a tenth; cpu per entry %.1fµs, at most %d MiB)\n", fmt.Sprintf("growth/%d", entries),
-			c.wall.Seconds(), last.wall.Seconds(), c.wall.Seconds()/max(last.wall.Seconds(), 1e-9), c.cpu.Seconds()*1e6/float64(entries), c.rss>>20)
-		last = c
+		cpu := median(costs, func(c cost) time.Duration { return c.cpu })
+		times := "-"
+		if last > 0 {
+			times = fmt.Sprintf("%.2f", cpu.Seconds()/last.Seconds())
+		}
+		fmt.Printf("%-24s %8.3fs %8.3fs %6s  (processor time against a tenth of the entries; %.1f µs for each)\n",
+			fmt.Sprintf("growth/%d", entries), cpu.Seconds(), last.Seconds(), times, cpu.Seconds()*1e6/float64(entries))
+		last = cpu
 	}
 	return nil
 }

@@ -20,6 +20,10 @@ const MaxDepth = 256
 // device, socket or directory. It was not opened for reading.
 var ErrNotRegular = errors.New("not a regular file")
 
+// ErrBadMode says that a file's mode lets nobody read it. Root reads it all the
+// same.
+var ErrBadMode = errors.New("its mode lets nobody read it")
+
 // ErrTooLarge says that a file is larger than the caller was ready to read.
 var ErrTooLarge = errors.New("file is larger than the limit")
 
@@ -187,6 +191,11 @@ func (d *Dir) Open(name string) (File, error) {
 	if err != nil {
 		if errors.Is(err, unix.ELOOP) || errors.Is(err, unix.ENXIO) {
 			err = ErrNotRegular
+		}
+		if errors.Is(err, unix.EACCES) {
+			if info, statErr := d.Stat(name); statErr == nil && info.Mode&0o444 == 0 {
+				err = ErrBadMode
+			}
 		}
 		return File{}, &fs.PathError{Op: "open", Path: d.Join(name), Err: err}
 	}
