@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -45,6 +46,13 @@ func run() error {
 	}
 	b := &bench{agent: filepath.Join(dir, "gocache-agent"), dir: dir, rounds: 5}
 	defer b.remove()
+	stopped := make(chan os.Signal, 1)
+	signal.Notify(stopped, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-stopped
+		b.remove()
+		os.Exit(130)
+	}()
 	if n, err := strconv.Atoi(os.Getenv("BENCH_ROUNDS")); err == nil && n > 0 {
 		b.rounds = n
 	}
