@@ -23,6 +23,7 @@ import (
 	"gocache.dev/operator/internal/kube/patch"
 	"gocache.dev/operator/internal/kube/read"
 	"gocache.dev/operator/internal/kube/route"
+	"gocache.dev/operator/internal/kube/route/haproxy"
 	"gocache.dev/operator/internal/plan/failover"
 	"gocache.dev/operator/internal/plan/unimplemented"
 )
@@ -121,7 +122,7 @@ func (r *Reconciler) pass(ctx context.Context, s *scope) (err error) {
 		return err
 	}
 	s.proxy.Status.URL = r.url(s)
-	s.proxy.Status.GOPROXY = goproxy(s.proxy.Status.URL)
+	s.proxy.Status.GOPROXY = haproxy.GOPROXY(s.proxy.Status.URL)
 	r.probe(s)
 	s.facts.streaks = r.prober.streaks(client.ObjectKeyFromObject(s.proxy))
 	if s.proxy.Spec.Suspend {

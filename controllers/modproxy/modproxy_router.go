@@ -3,7 +3,6 @@ package modproxy
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -104,10 +103,6 @@ func (r *Reconciler) router(s *scope) route.Router {
 
 // url is the published address.
 func (r *Reconciler) url(s *scope) string { return r.routerParams(s).URL() }
-
-// goproxy names the address three times: only so does the go command ask again
-// when an answer was cut off in the middle.
-func goproxy(url string) string { return strings.Join([]string{url, url, url}, "|") }
 
 // probe tells the prober whom to ask.
 func (r *Reconciler) probe(s *scope) {

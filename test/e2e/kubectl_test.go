@@ -62,7 +62,7 @@ func (s *scene) described(object string, events []string) {
 	s.must(err)
 	_, told, _ := strings.Cut(out, "\nEvents:")
 	for _, reason := range events {
-		if !regexp.MustCompile(`(?m)^ +(Normal|Warning) +` + reason + ` .*gocache\S* +\S+ \S+`).MatchString(told) {
+		if !regexp.MustCompile(`(?m)^ +(Normal|Warning) +` + reason + ` +\S.* (gocache|cachesnapshot|modproxy)-controller +\S+ \S+`).MatchString(told) {
 			s.Errorf("kubectl describe %s tells no event %s:%s", object, reason, told)
 		}
 	}

@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -22,6 +23,9 @@ func TestWholePath(t *testing.T) {
 	s.must(err)
 	if got := condition(proxy.Status.Conditions, v1alpha1.RoutedCondition); got != "True "+v1alpha1.ReasonSucceeded {
 		s.Errorf("ModProxy is Routed=%s", got)
+	}
+	if attempts := strings.Split(proxy.Status.GOPROXY, "|"); len(attempts) != 3 || attempts[0] != proxy.Status.URL || attempts[1] == attempts[2] {
+		s.Errorf("GOPROXY %q does not give clients three attempts, each at another instance first", proxy.Status.GOPROXY)
 	}
 
 	cache, err := s.Warmed(s.ctx)

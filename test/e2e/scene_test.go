@@ -158,7 +158,7 @@ func (s *scene) consume(name string, claims ...string) {
 			PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: claim},
 		}})
 		mounts = append(mounts, corev1.VolumeMount{Name: volume, MountPath: dir})
-		script += fmt.Sprintf("test -d %[1]s/modules/cache/download && test -d %[1]s/build/00\n", dir)
+		script += fmt.Sprintf("test -d %[1]s/mod/cache/download && test -d %[1]s/build/00\n", dir)
 	}
 	pod.Spec.RestartPolicy = corev1.RestartPolicyNever
 	pod.Spec.SecurityContext = &corev1.PodSecurityContext{
