@@ -161,6 +161,11 @@ type CapturedSource struct {
 	// +kubebuilder:validation:MaxLength=253
 	// +required
 	ClaimName string `json:"claimName"`
+	// volumeName of the volume that was bound to it: clones can be reached
+	// where it can.
+	// +kubebuilder:validation:MaxLength=253
+	// +optional
+	VolumeName string `json:"volumeName,omitempty"`
 	// storageClassName of that claim.
 	// +kubebuilder:validation:MaxLength=253
 	// +optional

@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/kube/apply"
 	"gocache.dev/operator/internal/kube/jobrun"
 	"gocache.dev/operator/internal/kube/read"
 	"gocache.dev/operator/internal/kube/volume"
@@ -18,7 +19,8 @@ import (
 	"gocache.dev/operator/internal/plan/verification"
 )
 
-// facts are all that was read in one pass. A nil object does not exist.
+// facts are all that was read in one pass. A nil object does not exist, or is
+// not ours: a stranger's Job gives no verdict.
 type facts struct {
 	cache *v1alpha1.GoCache
 	claim *corev1.PersistentVolumeClaim // the source's
@@ -57,6 +59,9 @@ func (r *Reconciler) observe(ctx context.Context, s *scope) (f facts, err error)
 	if f.job, err = read.Object[batchv1.Job](ctx, r.Client, ns, childName(s.snapshot)); err != nil {
 		return f, err
 	}
+	f.csi = apply.Ours(s.snapshot, s.labels(), f.csi)
+	f.clone = apply.Ours(s.snapshot, s.labels(), f.clone)
+	f.job = apply.Ours(s.snapshot, s.labels(), f.job)
 	return f, r.observeRun(ctx, s, &f)
 }
 

@@ -58,6 +58,7 @@ func (s *scope) admit() {
 	s.snapshot.Status.Source = &v1alpha1.CapturedSource{
 		UID:              string(cache.UID),
 		ClaimName:        claim.Name,
+		VolumeName:       claim.Spec.VolumeName,
 		StorageClassName: ptr.Deref(claim.Spec.StorageClassName, ""),
 		Capacity:         &capacity,
 		Ownership:        cache.Spec.Storage.Ownership.DeepCopy(),
@@ -157,15 +158,15 @@ func (s *scope) clone() volume.Claim {
 // job is the integrity Job. It mounts the clone read-only: what is verified is
 // what was captured.
 func (r *Reconciler) job(ctx context.Context, s *scope, claim string) (jobrun.Spec, error) {
-	var volumeName string
-	if s.facts.claim != nil {
-		volumeName = s.facts.claim.Spec.VolumeName
-	}
-	near, err := r.near(ctx, volumeName)
+	source := s.snapshot.Status.Source
+	near, err := r.near(ctx, source.VolumeName)
 	if err != nil {
 		return jobrun.Spec{}, err
 	}
-	source := s.snapshot.Status.Source
+	trust, err := r.trust(ctx, s)
+	if err != nil {
+		return jobrun.Spec{}, err
+	}
 	labels := s.labels()
 	labels[v1alpha1.ActionLabel] = "verification"
 	deadline := s.decision.Remaining
@@ -179,9 +180,9 @@ func (r *Reconciler) job(ctx context.Context, s *scope, claim string) (jobrun.Sp
 	return jobrun.Spec{
 		Namespace: s.snapshot.Namespace, Name: childName(s.snapshot), Labels: labels,
 		Image:     r.Images.Operator,
-		Command:   verifyCommand(source.Layers),
-		Volumes:   []corev1.Volume{podspec.Claim("clone", claim)},
-		Mounts:    []corev1.VolumeMount{{Name: "clone", MountPath: cacheDir, ReadOnly: true}},
+		Command:   append(verifyCommand(source.Layers), trust.flags...),
+		Volumes:   append([]corev1.Volume{podspec.Claim("clone", claim)}, trust.volumes...),
+		Mounts:    append([]corev1.VolumeMount{{Name: "clone", MountPath: cacheDir, ReadOnly: true}}, trust.mounts...),
 		Template:  template,
 		Resources: s.snapshot.Spec.Verification.Resources,
 		Ownership: source.Ownership,

@@ -36,7 +36,7 @@ var NotImplemented = []unimplemented.Field[*v1alpha1.GoCache]{
 	{Path: "spec.integrity", Set: func(c *v1alpha1.GoCache) bool { return c.Spec.Integrity != nil }},
 	{Path: "spec.cleanup", Set: func(c *v1alpha1.GoCache) bool { return c.Spec.Cleanup != nil }},
 	{Path: "spec.snapshots.verification.onFindings=Repair", Set: verification(func(v v1alpha1.Verification) bool { return v.OnFindings == v1alpha1.FindingsRepair })},
-	{Path: "spec.snapshots.verification.trust", Set: verification(func(v v1alpha1.Verification) bool { return v.Trust != nil })},
+	{Path: "spec.snapshots.verification.trust.firstSeen", Set: verification(func(v v1alpha1.Verification) bool { return v.Trust != nil && v.Trust.FirstSeen })},
 	{Path: "spec.snapshots.verification.offlineBuild", Set: verification(func(v v1alpha1.Verification) bool { return v.OfflineBuild != nil })},
 	{Path: "spec.restore", Set: func(c *v1alpha1.GoCache) bool { return c.Spec.Restore != nil }},
 }
