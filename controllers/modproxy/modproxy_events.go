@@ -1,8 +1,12 @@
 package modproxy
 
 import (
+	appsv1 "k8s.io/api/apps/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/kube/event"
+	"gocache.dev/operator/internal/plan/naming"
 )
 
 // emit records what became different in the status.
@@ -14,11 +18,21 @@ func (r *Reconciler) emit(s *scope) {
 func became(before, after *v1alpha1.ModProxy) []event.Event {
 	var events []event.Event
 	for _, now := range after.Status.Instances {
-		events = append(events, instanceEvents(find(before, now.Name), now)...)
+		for _, e := range instanceEvents(find(before, now.Name), now) {
+			events = append(events, e.About(statefulSetOf(after, now.Name)))
+		}
 	}
 	events = append(events, flipEvents(before.Status.LastFlip, after.Status.LastFlip)...)
 	events = append(events, event.Refused(before.Status.LastHandledRequest, after.Status.LastHandledRequest)...)
 	return append(events, event.Stalled(before.Status.Conditions, after.Status.Conditions)...)
+}
+
+// statefulSetOf is what an event about an instance points at.
+func statefulSetOf(p *v1alpha1.ModProxy, instance string) *appsv1.StatefulSet {
+	return &appsv1.StatefulSet{
+		TypeMeta:   metav1.TypeMeta{APIVersion: appsv1.SchemeGroupVersion.String(), Kind: "StatefulSet"},
+		ObjectMeta: metav1.ObjectMeta{Namespace: p.Namespace, Name: naming.Child(p.Name, instance)},
+	}
 }
 
 func find(p *v1alpha1.ModProxy, name string) v1alpha1.InstanceStatus {

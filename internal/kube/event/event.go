@@ -22,22 +22,31 @@ const maxNote = 1024
 // Event is one thing that happened.
 type Event struct {
 	kind, reason, action, note string
+	related                    runtime.Object
 }
 
 // Normal is an event that needs nobody.
 func Normal(reason, action, format string, args ...any) Event {
-	return Event{corev1.EventTypeNormal, reason, action, fmt.Sprintf(format, args...)}
+	return Event{kind: corev1.EventTypeNormal, reason: reason, action: action, note: fmt.Sprintf(format, args...)}
 }
 
 // Warning is an event that somebody should look at.
 func Warning(reason, action, format string, args ...any) Event {
-	return Event{corev1.EventTypeWarning, reason, action, fmt.Sprintf(format, args...)}
+	return Event{kind: corev1.EventTypeWarning, reason: reason, action: action, note: fmt.Sprintf(format, args...)}
+}
+
+// About names a second object that the event is about. Events with the same
+// reason on the same object are counted together, and only the first one's
+// text is kept, unless they are about different objects.
+func (e Event) About(related runtime.Object) Event {
+	e.related = related
+	return e
 }
 
 // Record records events on an object.
 func Record(r events.EventRecorder, on runtime.Object, all []Event) {
 	for _, e := range all {
-		r.Eventf(on, nil, e.kind, e.reason, e.action, "%s", bounded.Text(e.note, maxNote))
+		r.Eventf(on, e.related, e.kind, e.reason, e.action, "%s", bounded.Text(e.note, maxNote))
 	}
 }
 
