@@ -116,6 +116,7 @@ func (r *Reconciler) pass(ctx context.Context, s *scope) (err error) {
 		r.handleRequest,
 		r.warm,
 		r.takeSnapshot,
+		r.ownSnapshots,
 		r.dropSnapshots,
 	} {
 		errs = append(errs, step(ctx, s))

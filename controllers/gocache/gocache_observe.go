@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/kube/apply"
 	"gocache.dev/operator/internal/kube/jobrun"
 	"gocache.dev/operator/internal/kube/read"
 	"gocache.dev/operator/internal/plan/naming"
@@ -30,7 +31,8 @@ const (
 	packagesKey = "packages"
 )
 
-// facts are all that was read in one pass. A nil object does not exist.
+// facts are all that was read in one pass. A nil object does not exist, or is
+// not ours.
 type facts struct {
 	claim     *corev1.PersistentVolumeClaim
 	writer    *batchv1.Job
@@ -64,9 +66,11 @@ func (r *Reconciler) observe(ctx context.Context, s *scope) (f facts, err error)
 	if f.claim, err = read.Object[corev1.PersistentVolumeClaim](ctx, r.Client, ns, name); err != nil {
 		return f, err
 	}
+	f.claim = apply.Ours(s.cache, s.labels(), f.claim)
 	if f.writer, err = read.Object[batchv1.Job](ctx, r.Client, ns, naming.Child(name, naming.Writer)); err != nil {
 		return f, err
 	}
+	f.writer = apply.Ours(s.cache, s.labels(), f.writer)
 	if f.run, err = jobrun.Observe(ctx, r.Live, f.writer); err != nil {
 		return f, err
 	}

@@ -58,20 +58,13 @@ func taken(c *v1alpha1.CacheSnapshot) time.Time {
 
 // takeSnapshot asks for a snapshot when one is due.
 func (r *Reconciler) takeSnapshot(ctx context.Context, s *scope) error {
-	policy := s.cache.Spec.Snapshots
-	if policy == nil {
-		policy = &v1alpha1.SnapshotPolicy{Verification: v1alpha1.Verification{}}
-	}
+	policy := s.snapshotPolicy()
 	due, next := s.dueSnapshot(policy)
 	s.wakeAt(next)
 	if due == nil {
 		return nil
 	}
-	owner := apply.DetachedFrom(s.cache)
-	if policy.WhenCacheDeleted == v1alpha1.DeletionDelete {
-		owner = apply.ControlledBy(s.cache)
-	}
-	if _, err := r.applier().Apply(ctx, owner, &v1alpha1.CacheSnapshot{
+	if _, err := r.applier().Apply(ctx, s.snapshotOwner(), &v1alpha1.CacheSnapshot{
 		ObjectMeta: metav1.ObjectMeta{Namespace: s.cache.Namespace, Name: due.Name, Labels: s.labels()},
 		Spec: v1alpha1.CacheSnapshotSpec{
 			SourceRef:               v1alpha1.SnapshotSource{Kind: v1alpha1.GoCacheKind, Name: s.cache.Name},
@@ -85,6 +78,37 @@ func (r *Reconciler) takeSnapshot(ctx context.Context, s *scope) error {
 	s.done.taken, s.done.cause = due.Name, due.Cause
 	s.noteTaken(*due)
 	return nil
+}
+
+// snapshotPolicy is the spec's, or that of a cache which is captured only on
+// request.
+func (s *scope) snapshotPolicy() *v1alpha1.SnapshotPolicy {
+	if s.cache.Spec.Snapshots == nil {
+		return &v1alpha1.SnapshotPolicy{}
+	}
+	return s.cache.Spec.Snapshots
+}
+
+func (s *scope) snapshotOwner() apply.Owner {
+	if s.snapshotPolicy().WhenCacheDeleted == v1alpha1.DeletionDelete {
+		return apply.ControlledBy(s.cache)
+	}
+	return apply.DetachedFrom(s.cache)
+}
+
+// ownSnapshots keeps the ownership of the snapshots that the policy made in
+// step with it.
+func (r *Reconciler) ownSnapshots(ctx context.Context, s *scope) error {
+	var errs []error
+	for i := range s.facts.snapshots {
+		c := &s.facts.snapshots[i]
+		if !c.DeletionTimestamp.IsZero() || c.Labels[v1alpha1.ManagedByLabel] != v1alpha1.ManagedByValue {
+			continue
+		}
+		_, err := apply.Own(ctx, r.Client, s.snapshotOwner(), c)
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
 }
 
 func (s *scope) dueSnapshot(policy *v1alpha1.SnapshotPolicy) (*snapshot.Due, time.Time) {

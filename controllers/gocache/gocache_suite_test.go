@@ -183,8 +183,7 @@ func (w *world) settle() {
 	w.t.Helper()
 	for range 80 {
 		wrote := len(w.mortal.Writes)
-		var err error
-		w.last, err = w.reconciler.Reconcile(w.t.Context(), ctrl.Request{NamespacedName: types.NamespacedName{Namespace: w.namespace, Name: "ci"}})
+		err := w.pass()
 		died := errors.Is(err, faults.ErrDead)
 		if !died {
 			w.must(err)
@@ -204,6 +203,29 @@ func (w *world) settle() {
 		}
 	}
 	w.t.Fatalf("no end after the writes %q: %+v", w.mortal.Writes, w.get().Status)
+}
+
+func (w *world) pass() (err error) {
+	w.last, err = w.reconciler.Reconcile(w.t.Context(), ctrl.Request{NamespacedName: types.NamespacedName{Namespace: w.namespace, Name: "ci"}})
+	return err
+}
+
+// end lets the rest of the cluster finish what a deletion began.
+func (w *world) end() {
+	w.t.Helper()
+	for range 20 {
+		w.must(w.pass())
+		acted, err := w.cluster.Step(w.t.Context())
+		w.must(err)
+		if !acted {
+			return
+		}
+	}
+	w.t.Fatal("the deletion comes to no end")
+}
+
+func inNamespace(w *world) []client.ListOption {
+	return []client.ListOption{client.InNamespace(w.namespace)}
 }
 
 // wait lets time pass.

@@ -71,7 +71,7 @@ func (a Applier) Apply(ctx context.Context, owner Owner, wanted client.Object) (
 		return false, err
 	}
 	if live != nil {
-		if err := ours(owner, live, u); err != nil {
+		if err := ours(owner.object, live, u, u.GetKind()); err != nil {
 			return false, err
 		}
 		same, err := satisfied(u, live)
@@ -157,14 +157,14 @@ func newObject(scheme *runtime.Scheme, like client.Object) (client.Object, error
 	return o.(client.Object), nil
 }
 
-// ours refuses an object that the operator did not make, or that another
-// owner controls.
-func ours(owner Owner, live client.Object, wanted *unstructured.Unstructured) error {
+// ours refuses an object that the operator did not make, or that it made for
+// another owner.
+func ours(owner client.Object, live client.Object, wanted client.Object, kind string) error {
 	conflict := func(reason string) error {
-		return &ConflictError{Kind: wanted.GetKind(), Namespace: live.GetNamespace(), Name: live.GetName(), Reason: reason}
+		return &ConflictError{Kind: kind, Namespace: live.GetNamespace(), Name: live.GetName(), Reason: reason}
 	}
 	if controller := metav1.GetControllerOf(live); controller != nil {
-		if controller.UID != owner.object.GetUID() {
+		if controller.UID != owner.GetUID() {
 			return conflict(fmt.Sprintf("controlled by %s %s", controller.Kind, controller.Name))
 		}
 		return nil

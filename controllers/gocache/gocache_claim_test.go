@@ -1,0 +1,208 @@
+package gocache
+
+import (
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	"gocache.dev/operator/api/v1alpha1"
+)
+
+// class is an expandable StorageClass of this world's own.
+func (w *world) class() *string {
+	w.t.Helper()
+	name := w.namespace
+	w.must(server.Client.Create(w.t.Context(), &storagev1.StorageClass{
+		ObjectMeta: metav1.ObjectMeta{Name: name}, Provisioner: "test.csi.gocache.dev", AllowVolumeExpansion: ptr.To(true),
+	}))
+	return &name
+}
+
+func (w *world) asksFor(size string) {
+	w.t.Helper()
+	claim := get[corev1.PersistentVolumeClaim](w, "ci")
+	if got := claim.Spec.Resources.Requests[corev1.ResourceStorage]; got.Cmp(resource.MustParse(size)) != 0 {
+		w.t.Errorf("the claim asks for %s, want %s", got.String(), size)
+	}
+}
+
+// TestClaimGrows holds that a claim grows with the spec, is never asked to
+// shrink, and that a size that was lowered is said and not ignored.
+func TestClaimGrows(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	class := w.class()
+	w.cache(func(s *v1alpha1.GoCacheSpec) { s.Storage.StorageClassName = class })
+	w.settle()
+	w.asksFor("1Gi")
+	w.edit(func(c *v1alpha1.GoCache) { c.Spec.Storage.Size = resource.MustParse("2Gi") })
+	w.settle()
+	w.asksFor("2Gi")
+	w.edit(func(c *v1alpha1.GoCache) { c.Spec.Storage.Size = resource.MustParse("1Gi") })
+	w.settle()
+	w.asksFor("2Gi")
+	w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonNotImplemented, "spec.storage.size (lowered)")
+	w.edit(func(c *v1alpha1.GoCache) { c.Spec.Storage.Size = resource.MustParse("2Gi") })
+	w.settle()
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "")
+}
+
+// TestClaimThatGrewByHand holds that what somebody else made larger stays so.
+func TestClaimThatGrewByHand(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	class := w.class()
+	w.cache(func(s *v1alpha1.GoCacheSpec) { s.Storage.StorageClassName = class })
+	w.settle()
+	claim := get[corev1.PersistentVolumeClaim](w, "ci")
+	claim.Spec.Resources.Requests[corev1.ResourceStorage] = resource.MustParse("5Gi")
+	w.must(server.Client.Update(t.Context(), claim))
+	w.settle()
+	w.asksFor("5Gi")
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "")
+}
+
+// TestRefusedGrowthMayBeTakenBack holds that a size which the API server does
+// not accept is said, and leads nowhere that it cannot be taken back from.
+func TestRefusedGrowthMayBeTakenBack(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.cache() // without a class that could expand
+	w.settle()
+	w.edit(func(c *v1alpha1.GoCache) { c.Spec.Storage.Size = resource.MustParse("2Gi") })
+	if err := w.pass(); err == nil {
+		t.Fatal("the claim grew without a class that allows it")
+	}
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonError, "only dynamically provisioned pvc can be resized")
+	w.edit(func(c *v1alpha1.GoCache) { c.Spec.Storage.Size = resource.MustParse("1Gi") })
+	w.settle()
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "")
+}
+
+// TestForeignClaimIsNotTaken holds that a claim which somebody else made, or
+// which is of another object of ours, is neither changed nor written to.
+func TestForeignClaimIsNotTaken(t *testing.T) {
+	t.Parallel()
+	for name, labels := range map[string]map[string]string{
+		"not managed": {"app": "mine"},
+		"store of a proxy": {
+			v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue, v1alpha1.ProxyLabel: "c", v1alpha1.InstanceLabel: "i",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			foreign := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "ci", Labels: labels}}
+			foreign.Spec.AccessModes = []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce}
+			foreign.Spec.Resources.Requests = corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("1Gi")}
+			w.must(server.Client.Create(t.Context(), foreign))
+			w.cache()
+			w.settle()
+			w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonConflict, "PersistentVolumeClaim "+w.namespace+"/ci exists and is not ours")
+			if len(w.warmUps) > 0 {
+				t.Error("a writer was let at somebody else's claim")
+			}
+			claim := get[corev1.PersistentVolumeClaim](w, "ci")
+			if _, taken := claim.Labels[v1alpha1.CacheLabel]; taken {
+				t.Error("the claim was labelled")
+			}
+			if w.get().Status.Storage.ClaimName != "" {
+				t.Errorf("status calls it the cache's claim: %+v", w.get().Status.Storage)
+			}
+		})
+	}
+}
+
+// TestClaimLost holds that a volume that is gone is said.
+func TestClaimLost(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.cache()
+	w.settle()
+	claim := get[corev1.PersistentVolumeClaim](w, "ci")
+	claim.Status.Phase = corev1.ClaimLost
+	w.must(server.Client.Status().Update(t.Context(), claim))
+	w.settle()
+	w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonClaimLost, "delete the claim to begin anew")
+	w.must(server.Client.Delete(t.Context(), claim))
+	w.settle()
+	w.condition(v1alpha1.StalledCondition, "", "", "")
+	if !exists[corev1.PersistentVolumeClaim](w, "ci") {
+		t.Error("the claim was not made anew")
+	}
+}
+
+// TestWhenDeleted holds who goes with a cache and who stays, also when the
+// policy changes during its life.
+func TestWhenDeleted(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name                          string
+		atFirst, then                 v1alpha1.DeletionPolicy
+		claimStays, takenUpAgainAfter bool
+	}{
+		{name: "retain", atFirst: v1alpha1.DeletionRetain, then: v1alpha1.DeletionRetain, claimStays: true},
+		{name: "delete", atFirst: v1alpha1.DeletionDelete, then: v1alpha1.DeletionDelete},
+		{name: "retain, then delete", atFirst: v1alpha1.DeletionRetain, then: v1alpha1.DeletionDelete},
+		{name: "delete, then retain", atFirst: v1alpha1.DeletionDelete, then: v1alpha1.DeletionRetain, claimStays: true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			policy := func(p v1alpha1.DeletionPolicy) func(s *v1alpha1.GoCacheSpec) {
+				return func(s *v1alpha1.GoCacheSpec) {
+					s.Storage.WhenDeleted = p
+					s.Snapshots = &v1alpha1.SnapshotPolicy{AfterWarmUp: true, WhenCacheDeleted: p}
+				}
+			}
+			w.cache(policy(tt.atFirst))
+			w.settle()
+			w.edit(func(c *v1alpha1.GoCache) { policy(tt.then)(&c.Spec) })
+			w.settle()
+			w.must(server.Client.Delete(t.Context(), w.get()))
+			w.end()
+			if got := exists[corev1.PersistentVolumeClaim](w, "ci"); got != tt.claimStays {
+				t.Errorf("claim exists: %v, want %v", got, tt.claimStays)
+			}
+			if got := len(w.snapshots()) > 0; got != tt.claimStays {
+				t.Errorf("snapshot exists: %v, want %v", got, tt.claimStays)
+			}
+			if exists[corev1.ConfigMap](w, "ci-env") || exists[corev1.ConfigMap](w, "ci-env-offline") {
+				t.Error("an environment stays without its cache")
+			}
+			if !tt.claimStays {
+				return
+			}
+			uid := get[corev1.PersistentVolumeClaim](w, "ci").UID
+			w.cache()
+			w.settle()
+			w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "")
+			if get[corev1.PersistentVolumeClaim](w, "ci").UID != uid {
+				t.Error("a cache of the same name did not take up the claim again")
+			}
+		})
+	}
+}
+
+// TestDeletedWhileWarming holds that nothing is stuck.
+func TestDeletedWhileWarming(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.ending = nil
+	w.cache(func(s *v1alpha1.GoCacheSpec) { s.Storage.WhenDeleted = v1alpha1.DeletionDelete })
+	w.settle()
+	w.must(server.Client.Delete(t.Context(), w.get()))
+	w.end()
+	for range 3 {
+		w.must(w.pass())
+	}
+	var pods corev1.PodList
+	w.must(server.Client.List(t.Context(), &pods, inNamespace(w)...))
+	if len(pods.Items) > 0 || exists[corev1.PersistentVolumeClaim](w, "ci") {
+		t.Errorf("left behind: %d pods, the claim: %v", len(pods.Items), exists[corev1.PersistentVolumeClaim](w, "ci"))
+	}
+}

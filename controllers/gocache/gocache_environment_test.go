@@ -1,0 +1,118 @@
+package gocache
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+
+	"gocache.dev/operator/api/v1alpha1"
+)
+
+// TestEnvironment holds what builds are told, word by word.
+func TestEnvironment(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name            string
+		spec            func(*v1alpha1.GoCacheSpec)
+		online, offline map[string]string
+	}{
+		{
+			name: "nothing set",
+			spec: func(*v1alpha1.GoCacheSpec) {},
+			online: map[string]string{
+				"GOCACHE": "/gocache/build", "GOMODCACHE": "/gocache/mod", "GOTOOLCHAIN": "local",
+			},
+			offline: map[string]string{
+				"GOCACHE": "/gocache/build", "GOMODCACHE": "/gocache/mod", "GOTOOLCHAIN": "local",
+				"GOPROXY": "off", "GOFLAGS": "-mod=readonly",
+			},
+		},
+		{
+			name: "a proxy of ours, private modules, strict",
+			spec: func(s *v1alpha1.GoCacheSpec) {
+				s.Environment = v1alpha1.Environment{
+					ProxyRef: &v1alpha1.LocalReference{Name: "goproxy"}, PrivatePatterns: []string{"example.com/a", "*.corp.example.com"},
+					Isolation: v1alpha1.IsolationStrict, ChecksumDatabase: "sum.example.com",
+				}
+			},
+			online: map[string]string{
+				"GOCACHE": "/gocache/build", "GOMODCACHE": "/gocache/mod", "GOTOOLCHAIN": "local",
+				"GOPROXY":   "http://r|http://r/~2|http://r/~3",
+				"GONOSUMDB": "example.com/a,*.corp.example.com", "GONOPROXY": "none", "GOSUMDB": "sum.example.com",
+				"GOENV": "off", "GOWORK": "off", "GOFLAGS": "-mod=readonly",
+			},
+			offline: map[string]string{
+				"GOCACHE": "/gocache/build", "GOMODCACHE": "/gocache/mod", "GOTOOLCHAIN": "local",
+				"GOPROXY":   "off",
+				"GONOSUMDB": "example.com/a,*.corp.example.com", "GONOPROXY": "none", "GOSUMDB": "sum.example.com",
+				"GOENV": "off", "GOWORK": "off", "GOFLAGS": "-mod=readonly",
+			},
+		},
+		{
+			name: "somebody else's proxy, private modules, another path, one layer",
+			spec: func(s *v1alpha1.GoCacheSpec) {
+				s.Layers = []v1alpha1.CacheLayer{v1alpha1.LayerModules}
+				s.Environment = v1alpha1.Environment{Proxy: "https://p.example.com,direct", PrivatePatterns: []string{"example.com/a"}, MountPath: "/c"}
+			},
+			online: map[string]string{
+				"GOMODCACHE": "/c/mod", "GOTOOLCHAIN": "local", "GOPROXY": "https://p.example.com,direct", "GOPRIVATE": "example.com/a",
+			},
+			offline: map[string]string{
+				"GOMODCACHE": "/c/mod", "GOTOOLCHAIN": "local", "GOPROXY": "off", "GOPRIVATE": "example.com/a", "GOFLAGS": "-mod=readonly",
+			},
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.ending = nil
+			w.cache(tt.spec)
+			if w.get().Spec.Environment.ProxyRef != nil {
+				w.proxy("http://r|http://r/~2|http://r/~3", true)
+			}
+			w.settle()
+			if diff := cmp.Diff(tt.online, get[corev1.ConfigMap](w, "ci-env").Data); diff != "" {
+				t.Errorf("ci-env (-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff(tt.offline, get[corev1.ConfigMap](w, "ci-env-offline").Data); diff != "" {
+				t.Errorf("ci-env-offline (-want +got):\n%s", diff)
+			}
+			w.writerSees(tt.online)
+		})
+	}
+}
+
+// writerSees holds that the writer works in the environment of the builds: else
+// they would not hit what it wrote.
+func (w *world) writerSees(env map[string]string) {
+	w.t.Helper()
+	got := map[string]string{}
+	for _, v := range get[batchv1.Job](w, "ci-writer").Spec.Template.Spec.Containers[0].Env {
+		got[v.Name] = v.Value
+	}
+	if got["HOME"] != "/tmp" {
+		w.t.Errorf("HOME is %q: the root file system is read-only", got["HOME"])
+	}
+	delete(got, "HOME")
+	if diff := cmp.Diff(env, got); diff != "" {
+		w.t.Errorf("the writer's environment (-builds +writer):\n%s", diff)
+	}
+}
+
+// TestEnvironmentIsRepaired holds that the ConfigMaps are written whole: what
+// somebody changed or added in fields of ours is put right.
+func TestEnvironmentIsRepaired(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.cache()
+	w.settle()
+	cm := get[corev1.ConfigMap](w, "ci-env")
+	cm.Data["GOTOOLCHAIN"] = "auto"
+	w.must(server.Client.Update(t.Context(), cm))
+	w.settle()
+	if got := get[corev1.ConfigMap](w, "ci-env").Data["GOTOOLCHAIN"]; got != "local" {
+		t.Errorf("GOTOOLCHAIN=%s", got)
+	}
+}
