@@ -373,7 +373,7 @@ type ProxyProbes struct {
 	// kinds of probe that are made.
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=6
-	// +kubebuilder:default={Ready,Protocol,Checksum}
+	// +kubebuilder:default={Ready,Protocol,Checksum,Disk}
 	// +listType=set
 	// +optional
 	Kinds []ProbeKind `json:"kinds,omitempty"`

@@ -124,7 +124,7 @@ func (r *Reconciler) pass(ctx context.Context, s *scope) (err error) {
 	s.proxy.Status.URL = r.url(s)
 	s.proxy.Status.GOPROXY = haproxy.GOPROXY(s.proxy.Status.URL)
 	r.probe(s)
-	s.facts.streaks = r.prober.streaks(client.ObjectKeyFromObject(s.proxy))
+	s.facts.found = r.prober.outcomes(client.ObjectKeyFromObject(s.proxy))
 	if s.proxy.Spec.Suspend {
 		return nil
 	}

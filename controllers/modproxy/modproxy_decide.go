@@ -34,7 +34,7 @@ func (s *scope) plan() failover.Facts {
 		facts.Policy.Failback.Steps = append(facts.Policy.Failback.Steps, int(step))
 	}
 	for _, i := range spec.Instances {
-		instance := failover.Instance{Name: i.Name, Role: failover.Role(i.Role), Weight: int(i.Weight), Probes: s.facts.streaks[i.Name]}
+		instance := failover.Instance{Name: i.Name, Role: failover.Role(i.Role), Weight: int(i.Weight), Probes: s.facts.found[i.Name].streaks}
 		if st := s.instanceStatus(i.Name); st != nil && st.AcquittedTime != nil {
 			instance.Acquitted = st.AcquittedTime.Time
 		}

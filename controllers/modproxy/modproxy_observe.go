@@ -20,8 +20,8 @@ type facts struct {
 	addresses map[string]string
 	// routers is how many replicas of the router are ready.
 	routers int32
-	// streaks of the probes, by instance.
-	streaks map[string]streaks
+	// found by the probes, by instance.
+	found map[string]found
 }
 
 // +kubebuilder:rbac:groups="",resources=services,verbs=get

@@ -2,6 +2,7 @@ package modproxy
 
 import (
 	"context"
+	"maps"
 	"net"
 	"net/http"
 	"reflect"
@@ -28,6 +29,14 @@ type target struct {
 	thresholds failover.Thresholds
 	kinds      []v1alpha1.ProbeKind
 	canaries   []probe.Canary
+	diskLimit  int // percent
+}
+
+// found is what the probes of an instance found out so far.
+type found struct {
+	streaks streaks
+	// disk is how full the store's volume is, in percent; nil: not known.
+	disk *int
 }
 
 // streaks are the outcomes of an instance's probes by kind.
@@ -48,9 +57,9 @@ type prober struct {
 
 // probed is an instance that is being probed.
 type probed struct {
-	target  target
-	cancel  context.CancelFunc // nil: not begun yet
-	streaks streaks
+	target target
+	cancel context.CancelFunc // nil: not begun yet
+	found  found
 }
 
 func newProber(clock func() time.Time, client *http.Client) *prober {
@@ -106,7 +115,7 @@ func (p *prober) want(name types.NamespacedName, targets []target) {
 			now[t.name] = i
 			continue
 		}
-		i := &probed{target: t, streaks: streaks{}}
+		i := &probed{target: t, found: found{streaks: streaks{}}}
 		now[t.name] = i
 		p.begin(name, i)
 	}
@@ -126,16 +135,13 @@ func (p *prober) forget(name types.NamespacedName) {
 	p.mu.Unlock()
 }
 
-// streaks returns what was found out of a proxy's instances.
-func (p *prober) streaks(name types.NamespacedName) map[string]streaks {
+// outcomes returns what was found out of a proxy's instances.
+func (p *prober) outcomes(name types.NamespacedName) map[string]found {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	all := map[string]streaks{}
+	all := map[string]found{}
 	for n, i := range p.proxies[name] {
-		all[n] = streaks{}
-		for kind, streak := range i.streaks {
-			all[n][kind] = streak
-		}
+		all[n] = found{streaks: maps.Clone(i.found.streaks), disk: i.found.disk}
 	}
 	return all
 }
@@ -153,16 +159,17 @@ func (p *prober) begin(name types.NamespacedName, i *probed) {
 // round makes one probe of each kind and tells the controller if that may
 // change a decision.
 func (p *prober) round(ctx context.Context, name types.NamespacedName, i *probed) {
-	results := i.target.ask(ctx, p.http)
+	results, disk := i.target.ask(ctx, p.http)
 	if ctx.Err() != nil {
 		return // being stopped is no outcome
 	}
 	p.mu.Lock()
-	news := false
+	news := !reflect.DeepEqual(coarse(i.found.disk), coarse(disk))
+	i.found.disk = disk
 	for kind, result := range results {
-		was := i.streaks[kind]
+		was := i.found.streaks[kind]
 		is := was.Add(outcome(result.Outcome), result.Message, p.clock())
-		i.streaks[kind] = is
+		i.found.streaks[kind] = is
 		news = news || matters(was, is, i.target.thresholds)
 	}
 	p.mu.Unlock()
@@ -181,9 +188,20 @@ func matters(was, is failover.Streak, t failover.Thresholds) bool {
 	return is.Count != was.Count && (is.Count == 1 || is.Count == t.Failure || is.Count == t.Success)
 }
 
-// ask makes the probes of all kinds, each within the timeout.
-func (t target) ask(ctx context.Context, client *http.Client) map[failover.Kind]probe.Result {
-	results := map[failover.Kind]probe.Result{}
+// coarse is a percentage in steps of five: what a status tells, so that a disk
+// that fills slowly does not cost a write at each probe.
+func coarse(percent *int) *int32 {
+	if percent == nil {
+		return nil
+	}
+	step := int32(*percent / 5 * 5) //nolint:gosec // 0 to 100
+	return &step
+}
+
+// ask makes the probes of all kinds, each within the timeout, and says how
+// full the volume is where that is known.
+func (t target) ask(ctx context.Context, client *http.Client) (results map[failover.Kind]probe.Result, disk *int) {
+	results = map[failover.Kind]probe.Result{}
 	to := probe.Target{Base: t.url, HTTP: client}
 	if t.has(v1alpha1.ProbeReady) {
 		ctx, cancel := context.WithTimeout(ctx, t.timeout)
@@ -201,7 +219,16 @@ func (t target) ask(ctx context.Context, client *http.Client) map[failover.Kind]
 			results[failover.Checksum] = checksum
 		}
 	}
-	return results
+	if t.has(v1alpha1.ProbeDisk) {
+		ctx, cancel := context.WithTimeout(ctx, t.timeout)
+		used, result := to.Disk(ctx, t.diskLimit)
+		cancel()
+		results[failover.Disk] = result
+		if result.Outcome != probe.Unknown {
+			disk = &used
+		}
+	}
+	return results, disk
 }
 
 func (t target) has(kind v1alpha1.ProbeKind) bool {

@@ -116,7 +116,7 @@ func (r *Reconciler) probe(s *scope) {
 		targets = append(targets, target{
 			name: i.Name, url: "http://" + address,
 			interval: probes.Interval.Duration, timeout: probes.Timeout.Duration,
-			thresholds: thresholds(probes), kinds: probes.Kinds, canaries: canaries(probes.Canaries),
+			thresholds: thresholds(probes), kinds: probes.Kinds, canaries: canaries(probes.Canaries), diskLimit: int(probes.DiskUsedPercent),
 		})
 	}
 	r.prober.want(client.ObjectKeyFromObject(s.proxy), targets)

@@ -33,6 +33,9 @@ func (s *scope) setStatus(failed error) {
 				instance.AcquittedTime, instance.DiskUsedPercent, instance.Content = o.AcquittedTime, o.DiskUsedPercent, o.Content
 			}
 		}
+		if disk := coarse(s.facts.found[instance.Name].disk); disk != nil {
+			instance.DiskUsedPercent = disk
+		}
 		if wanted.Healthy && wanted.Fault == nil {
 			healthy++
 		}
