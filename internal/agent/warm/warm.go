@@ -14,6 +14,7 @@ import (
 	"gocache.dev/operator/internal/agent/record"
 	"gocache.dev/operator/internal/agent/volume"
 	"gocache.dev/operator/internal/domain/integrity"
+	"gocache.dev/operator/internal/domain/warmup"
 )
 
 // Options are the command's flags.
@@ -33,43 +34,21 @@ type Options struct {
 	Stderr io.Writer
 }
 
-// The outcomes of a warm-up.
-const (
-	Succeeded = "Succeeded"
-	Failed    = "Failed"
-	Corrupt   = "Corrupt" // the go command was content, the check afterwards was not
-)
-
-// Result is the report, as the termination log holds it.
-type Result struct {
-	Outcome         string  `json:"outcome"`
-	Message         string  `json:"message,omitempty"`
-	GoVersion       string  `json:"goVersion,omitempty"`
-	GoSHA256        string  `json:"goSHA256,omitempty"`
-	CompileSHA256   string  `json:"compileSHA256,omitempty"`
-	Modules         int     `json:"modules"`
-	BuildEntries    int     `json:"buildEntries"`
-	UsedBytes       int64   `json:"usedBytes"`
-	CapacityBytes   int64   `json:"capacityBytes"`
-	DurationSeconds float64 `json:"durationSeconds"`
-	ManifestDigest  string  `json:"manifestDigest,omitempty"`
-}
-
-// Run warms the caches. The result is always reported; an error is a report
-// that could not be written.
-func Run(ctx context.Context, o Options) (Result, error) {
+// Run warms the caches. The report is always made; an error is one that could
+// not be written.
+func Run(ctx context.Context, o Options) (warmup.Report, error) {
 	start := o.Clock()
 	err := o.absolute()
 	w := &warming{Options: o}
 	if err == nil {
 		err = w.all(ctx)
 	}
-	r := w.result
+	r := w.made
 	switch {
 	case err != nil && r.Outcome == "":
-		r.Outcome, r.Message = Failed, err.Error()
+		r.Outcome, r.Message = warmup.Failed, err.Error()
 	case r.Outcome == "":
-		r.Outcome = Succeeded
+		r.Outcome = warmup.Succeeded
 	}
 	if used, err := volume.Usage(o.Root); err == nil {
 		r.UsedBytes, r.CapacityBytes = used.Used, used.Capacity
@@ -94,9 +73,9 @@ func (o *Options) absolute() (err error) {
 // warming is one run.
 type warming struct {
 	Options
-	result Result
-	goCmd  goCommand
-	notes  []string
+	made  warmup.Report
+	goCmd goCommand
+	notes []string
 }
 
 func (w *warming) all(ctx context.Context) error {
@@ -134,7 +113,7 @@ func (w *warming) prepare(ctx context.Context, temp string) error {
 	if err != nil {
 		return err
 	}
-	w.result.GoVersion, w.result.GoSHA256, w.result.CompileSHA256 = toolchain.GoVersion, toolchain.GoSHA256, toolchain.CompileSHA256
+	w.made.GoVersion, w.made.GoSHA256, w.made.CompileSHA256 = toolchain.GoVersion, toolchain.GoSHA256, toolchain.CompileSHA256
 	if err := record.WriteToolchain(w.Root, toolchain); err != nil {
 		return err
 	}
@@ -228,19 +207,19 @@ func (w *warming) seal(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("checking what was written: %w", err)
 	}
-	w.result.Modules, w.result.BuildEntries, w.result.ManifestDigest = v.Counts.Modules, v.Counts.BuildEntries, v.Digest
-	w.result.Message = strings.Join(w.notes, "; ")
+	w.made.Modules, w.made.BuildEntries, w.made.ManifestDigest = int64(v.Counts.Modules), int64(v.Counts.BuildEntries), v.Digest
+	w.made.Message = strings.Join(w.notes, "; ")
 	if v.Verdict == integrity.Condemned {
-		w.result.Outcome = Corrupt
-		w.result.Message = v.Message
+		w.made.Outcome = warmup.Corrupt
+		w.made.Message = v.Message
 		if len(v.Examples) > 0 {
-			w.result.Message += ": " + v.Examples[0].Path + ": " + v.Examples[0].Detail
+			w.made.Message += ": " + v.Examples[0].Path + ": " + v.Examples[0].Detail
 		}
 	}
 	return volume.Sync(w.Root)
 }
 
-func (o *Options) report(r Result) error {
+func (o *Options) report(r warmup.Report) error {
 	var err error
 	if o.JSON {
 		err = json.NewEncoder(o.Stdout).Encode(r)
@@ -251,21 +230,5 @@ func (o *Options) report(r Result) error {
 	if o.TerminationLog == "" {
 		return err
 	}
-	return errors.Join(err, os.WriteFile(o.TerminationLog, fit(r, integrity.TerminationLimit), 0o644)) //nolint:gosec // the kubelet reads it
-}
-
-// fit is the result's JSON in at most limit bytes: the end of the message is
-// what tells most.
-func fit(r Result, limit int) []byte {
-	for {
-		data, err := json.Marshal(r)
-		if err == nil && len(data) <= limit {
-			return data
-		}
-		if r.Message == "" {
-			return fmt.Appendf(nil, `{"outcome":%q}`, r.Outcome)
-		}
-		cut := max(len(r.Message)/8, 1)
-		r.Message = strings.ToValidUTF8(r.Message[cut:], "")
-	}
+	return errors.Join(err, os.WriteFile(o.TerminationLog, r.Fit(integrity.TerminationLimit), 0o644)) //nolint:gosec // the kubelet reads it
 }

@@ -2,7 +2,6 @@ package warm_test
 
 import (
 	"context"
-	"encoding/json"
 	"io"
 	"os"
 	"path/filepath"
@@ -14,6 +13,7 @@ import (
 	"gocache.dev/operator/internal/agent/warm"
 	"gocache.dev/operator/internal/domain/integrity"
 	"gocache.dev/operator/internal/domain/manifest"
+	"gocache.dev/operator/internal/domain/warmup"
 	"gocache.dev/operator/internal/testing/cachetree"
 )
 
@@ -53,15 +53,15 @@ func options(t *testing.T, tree *cachetree.Tree, source string) warm.Options {
 	}
 }
 
-func run(t *testing.T, o warm.Options) warm.Result {
+func run(t *testing.T, o warm.Options) warmup.Report {
 	t.Helper()
 	r, err := warm.Run(context.Background(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	log := read(t, o.TerminationLog)
-	var said warm.Result
-	if err := json.Unmarshal([]byte(log), &said); err != nil || len(log) > integrity.TerminationLimit || said.Outcome != r.Outcome {
+	said, err := warmup.Parse([]byte(log)) // as the operator does
+	if err != nil || len(log) > integrity.TerminationLimit || said != r {
 		t.Errorf("termination log: %v: %s", err, log)
 	}
 	return r
@@ -78,7 +78,7 @@ func TestWarm(t *testing.T) {
 	})
 	o := options(t, tree, source)
 	r := run(t, o)
-	if r.Outcome != warm.Succeeded || r.Modules != 2 || r.BuildEntries == 0 || !strings.HasPrefix(r.GoVersion, "go1.") || len(r.GoSHA256) != 64 || r.CapacityBytes == 0 {
+	if r.Outcome != warmup.Succeeded || r.Modules != 2 || r.BuildEntries == 0 || !strings.HasPrefix(r.GoVersion, "go1.") || len(r.GoSHA256) != 64 || r.CapacityBytes == 0 {
 		t.Fatalf("%+v", r)
 	}
 	v, err := integrity.Check(context.Background(), integrity.Options{ModCache: tree.ModCache, BuildCache: tree.BuildCache, Now: time.Now()})
@@ -119,7 +119,7 @@ func TestFailureTellsWhatGoSaid(t *testing.T) {
 		"forged go.sum":   {map[string]string{"go.mod": good, "go.sum": strings.ReplaceAll(read(t, tree.GoSum()), "h1:g", "h1:h")}, "SECURITY ERROR"},
 		"flags":           {map[string]string{"go.mod": good, "packages": "-toolexec=evil std"}, "flag"},
 	} {
-		if r := run(t, options(t, tree, configMap(t, c.files))); r.Outcome != warm.Failed || !strings.Contains(r.Message, c.want) {
+		if r := run(t, options(t, tree, configMap(t, c.files))); r.Outcome != warmup.Failed || !strings.Contains(r.Message, c.want) {
 			t.Errorf("%s: %s: %s", name, r.Outcome, r.Message)
 		}
 	}
@@ -130,7 +130,7 @@ func TestWarmOfDamage(t *testing.T) {
 	tree := cachetree.New(t)
 	cachetree.Edit(t, cachetree.IndexOf(t, tree), func(b []byte) []byte { b[len(b)/2] ^= 1; return b })
 	source := configMap(t, map[string]string{"go.mod": read(t, filepath.Join(tree.Main, "go.mod")), "go.sum": read(t, tree.GoSum()), "packages": "unsafe"})
-	if r := run(t, options(t, tree, source)); r.Outcome != warm.Corrupt || !strings.Contains(r.Message, "index") {
+	if r := run(t, options(t, tree, source)); r.Outcome != warmup.Corrupt || !strings.Contains(r.Message, "index") {
 		t.Errorf("%+v", r)
 	}
 }

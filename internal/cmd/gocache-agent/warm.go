@@ -13,6 +13,7 @@ import (
 	"gocache.dev/operator/internal/agent/exitcode"
 	"gocache.dev/operator/internal/agent/volume"
 	"gocache.dev/operator/internal/agent/warm"
+	"gocache.dev/operator/internal/domain/warmup"
 )
 
 func newWarm() *cobra.Command {
@@ -36,7 +37,7 @@ func newWarm() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return exit(map[string]int{warm.Succeeded: exitcode.OK, warm.Corrupt: exitcode.Corrupt, warm.Failed: exitcode.Failed}[r.Outcome], r.Outcome+": "+r.Message)
+			return exit(map[string]int{warmup.Succeeded: exitcode.OK, warmup.Corrupt: exitcode.Corrupt, warmup.Failed: exitcode.Failed}[r.Outcome], r.Outcome+": "+r.Message)
 		},
 	}
 	f := cmd.Flags()

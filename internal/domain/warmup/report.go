@@ -1,10 +1,9 @@
-// Package warmup is the report of a warm-up: what the agent that filled a
-// cache tells the operator, as JSON in its termination message.
 package warmup
 
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 )
 
 // The outcomes of a warm-up.
@@ -50,5 +49,21 @@ func Parse(data []byte) (Report, error) {
 		return r, nil
 	default:
 		return Report{}, fmt.Errorf("no report of a warm-up: outcome %.40q", r.Outcome)
+	}
+}
+
+// Fit is the report's JSON in at most limit bytes. The message is cut at its
+// beginning: the end of what the go command said tells most.
+func (r Report) Fit(limit int) []byte {
+	for {
+		data, err := json.Marshal(r)
+		if err == nil && len(data) <= limit {
+			return data
+		}
+		if r.Message == "" {
+			return fmt.Appendf(nil, `{"outcome":%q}`, r.Outcome)
+		}
+		cut := max(len(r.Message)/8, 1)
+		r.Message = strings.ToValidUTF8(r.Message[cut:], "")
 	}
 }
