@@ -32,7 +32,7 @@ test-integration: ## Run the tests that need a kube-apiserver and etcd
 
 .PHONY: test-e2e
 test-e2e: ## Run the stories on a real cluster (CLUSTER=local, kind or current)
-	go test -count=1 -timeout $(E2E_TIMEOUT) ./test/e2e/...
+	go test -v -count=1 -timeout $(E2E_TIMEOUT) ./test/e2e/...
 
 ##@ Demo
 

@@ -55,7 +55,7 @@ type choke struct {
 	mu     sync.Mutex
 	point  *point
 	kill   func()
-	struck chan struct{} // closed when it has killed
+	struck chan struct{} // closed when it kills
 }
 
 // newChoke listens until the test ends.
@@ -106,8 +106,8 @@ func (c *choke) take(r *http.Request, body []byte) *point {
 }
 
 func (c *choke) strike() {
-	c.kill()
 	close(c.struck)
+	c.kill()
 	panic(http.ErrAbortHandler) // nobody is there to answer
 }
 

@@ -26,7 +26,7 @@ func TestDeletedNamespace(t *testing.T) {
 	s.must(err)
 	if s.Kind == story.Local { // clones that take long are met half made
 		s.must(s.Fault(s.ctx, "set", "restore", "--delay", "3s", "--namespace", s.Namespace))
-		s.Cleanup(func() { s.must(s.Fault(s.ctx, "clear", "restore")) })
+		s.Cleanup(func() { s.must(s.Fault(context.WithoutCancel(s.ctx), "clear", "restore")) })
 	}
 
 	snap := s.snapshotObject("half")

@@ -130,9 +130,12 @@ func (s *scene) killAt(m *managers, p point) {
 	manager = s.start(m)
 	close(ready)
 	select {
-	case <-struck:
 	case <-manager.done:
-		s.Fatalf("the manager ended by itself before it could be killed %s", p)
+		select {
+		case <-struck:
+		default:
+			s.Fatalf("the manager ended by itself before it could be killed %s", p)
+		}
 	case <-time.After(2 * time.Minute):
 		s.Fatalf("the manager did not come to be killed %s within 2 minutes", p)
 	case <-s.ctx.Done():

@@ -114,6 +114,9 @@ func (s *scene) crowdSurvives(m *managers, size, kills int) {
 	seed := rand.Uint64()
 	random := rand.New(rand.NewPCG(seed, 0))
 	s.Logf("seed %d", seed)
+	// Clones that take a while are met half made.
+	s.must(s.Fault(s.ctx, "set", "restore", "--delay", "1500ms", "--namespace", s.Namespace))
+	s.Cleanup(func() { s.must(s.Fault(context.WithoutCancel(s.ctx), "clear", "restore")) })
 	prefix := s.unique("crowd")
 	var claims []string
 	for i := range size {
@@ -123,7 +126,7 @@ func (s *scene) crowdSurvives(m *managers, size, kills int) {
 	s.consume(prefix, claims...)
 	for range kills {
 		manager := s.start(m)
-		life := time.Duration(300+random.IntN(2000)) * time.Millisecond
+		life := time.Duration(300+random.IntN(1500)) * time.Millisecond
 		time.Sleep(life)
 		manager.kill()
 		primes, err := s.primes(s.ctx)
