@@ -44,8 +44,8 @@ type ModProxyList struct {
 // +kubebuilder:validation:XValidation:rule="self.instances.exists(i, !has(i.role) || i.role == 'Active')",message="at least one instance must have role Active"
 // +kubebuilder:validation:XValidation:rule="!has(self.failover) || !has(self.failover.activeInstance) || self.instances.exists(i, i.name == self.failover.activeInstance)",message="failover.activeInstance must name one of the instances"
 type ModProxySpec struct {
-	// suspend stops everything that the operator would begin for this object.
-	// The instances and the router keep serving.
+	// suspend stops all changes to instances, stores and router. Probes and
+	// failover go on: a suspended proxy must not serve wrong bytes either.
 	// +optional
 	Suspend bool `json:"suspend,omitempty"`
 	// instances behind the address.
@@ -113,7 +113,9 @@ const (
 // +kubebuilder:validation:XValidation:rule="has(self.external) != has(self.storage)",message="set exactly one of storage (an instance that we run) and external (one that we do not)"
 // +kubebuilder:validation:XValidation:rule="!(has(self.external) && has(self.server))",message="server has no meaning for an external instance"
 type ProxyInstance struct {
-	// name of the instance.
+	// name of the instance. Its objects are called PROXY-NAME, and the router's
+	// PROXY-router.
+	// +kubebuilder:validation:XValidation:rule="self != 'router' && !self.startsWith('router-')",message="router, and what begins with router-, are the names of the router's own objects: choose another"
 	// +kubebuilder:validation:Pattern=`^[a-z]([-a-z0-9]*[a-z0-9])?$`
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=15
@@ -351,10 +353,16 @@ const (
 // ProxyProbes says how the instances are probed.
 type ProxyProbes struct {
 	// interval between two probes of an instance.
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('1h')",message="must be from 1s to 1h"
 	// +kubebuilder:default="10s"
 	// +optional
 	Interval *metav1.Duration `json:"interval,omitempty"`
 	// timeout of one probe.
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('100ms') && duration(self) <= duration('1m')",message="must be from 100ms to 1m"
 	// +kubebuilder:default="5s"
 	// +optional
 	Timeout *metav1.Duration `json:"timeout,omitempty"`
@@ -453,6 +461,7 @@ type ProxyFailover struct {
 // ProxyFailback says how a recovered instance comes back.
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.steps) || self.steps.all(s, s >= 1 && s <= 100) && self.steps[self.steps.size()-1] == 100",message="steps are percentages from 1 to 100 and end with 100"
+// +kubebuilder:validation:XValidation:rule="!has(self.holdDown) || !has(self.maxHoldDown) || duration(self.maxHoldDown) >= duration(self.holdDown)",message="maxHoldDown must not be less than holdDown"
 type ProxyFailback struct {
 	// mode Manual waits for the failback request.
 	// +kubebuilder:default=Automatic
@@ -460,10 +469,16 @@ type ProxyFailback struct {
 	Mode FailoverMode `json:"mode,omitempty"`
 	// holdDown is how long recovery must last before the first step. It
 	// doubles with each relapse.
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('0s') && duration(self) <= duration('24h')",message="must be from 0s to 24h"
 	// +kubebuilder:default="1m"
 	// +optional
 	HoldDown *metav1.Duration `json:"holdDown,omitempty"`
 	// maxHoldDown bounds the doubling.
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('0s') && duration(self) <= duration('168h')",message="must be from 0s to 168h"
 	// +kubebuilder:default="30m"
 	// +optional
 	MaxHoldDown *metav1.Duration `json:"maxHoldDown,omitempty"`
@@ -475,6 +490,9 @@ type ProxyFailback struct {
 	// +optional
 	Steps []int32 `json:"steps,omitempty"`
 	// stepInterval between two steps.
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('24h')",message="must be from 1s to 24h"
 	// +kubebuilder:default="30s"
 	// +optional
 	StepInterval *metav1.Duration `json:"stepInterval,omitempty"`

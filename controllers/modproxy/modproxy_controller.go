@@ -19,11 +19,11 @@ import (
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/kube/apply"
 	"gocache.dev/operator/internal/kube/conditions"
+	"gocache.dev/operator/internal/kube/event"
 	"gocache.dev/operator/internal/kube/images"
 	"gocache.dev/operator/internal/kube/patch"
 	"gocache.dev/operator/internal/kube/read"
 	"gocache.dev/operator/internal/kube/route"
-	"gocache.dev/operator/internal/kube/route/haproxy"
 	"gocache.dev/operator/internal/plan/failover"
 	"gocache.dev/operator/internal/plan/unimplemented"
 )
@@ -32,6 +32,8 @@ const (
 	fieldOwner = "gocache-modproxy"
 	// confirmInterval is when weights are read back again until they arrived.
 	confirmInterval = 500 * time.Millisecond
+	// patience is how long that is expected to be soon.
+	patience = 30 * time.Second
 	// observeInterval is when they are read back without a cause: a router's
 	// replica may have been replaced.
 	observeInterval = 30 * time.Second
@@ -59,7 +61,8 @@ type Reconciler struct {
 type scope struct {
 	now      time.Time
 	proxy    *v1alpha1.ModProxy // what is reported into
-	before   *v1alpha1.ModProxy // as it was read
+	before   *v1alpha1.ModProxy // as it stands in the API server
+	first    *v1alpha1.ModProxy // as it was when the pass began
 	facts    facts
 	decision failover.Decision
 	wanted   []route.Server
@@ -110,25 +113,42 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	return conditions.Result(err, s.wake)
 }
 
-func (r *Reconciler) pass(ctx context.Context, s *scope) (err error) {
-	if err := conditions.NotImplemented(unimplemented.First(NotImplemented, s.proxy)); err != nil {
-		return err
+// pass shapes instances and router, and moves weights. That something cannot
+// be shaped must not keep a bad instance serving: all steps run.
+func (r *Reconciler) pass(ctx context.Context, s *scope) error {
+	var errs []error
+	blocked := conditions.NotImplemented(unimplemented.First(NotImplemented, s.proxy))
+	shape := blocked == nil && !s.proxy.Spec.Suspend
+	errs = append(errs, blocked)
+	if shape {
+		errs = append(errs, r.ensureInstances(ctx, s))
 	}
-	s.handleRequest()
-	if err := r.ensureInstances(ctx, s); err != nil {
-		return err
+	errs = append(errs, r.observe(ctx, s))
+	if shape {
+		errs = append(errs, r.ensureRouter(ctx, s), r.prune(ctx, s))
 	}
-	if err := r.ensureRouter(ctx, s); err != nil {
-		return err
-	}
-	s.proxy.Status.URL = r.url(s)
-	s.proxy.Status.GOPROXY = haproxy.GOPROXY(s.proxy.Status.URL)
 	r.probe(s)
-	s.facts.found = r.prober.outcomes(client.ObjectKeyFromObject(s.proxy))
-	if s.proxy.Spec.Suspend {
-		return nil
+	s.takeRequest()
+	errs = append(errs, r.decide(ctx, s))
+	return errors.Join(errs...)
+}
+
+// decide chooses the weights and has them done. What must be remembered of a
+// decision stands in the status before the decision is acted on: a manager
+// that dies in between must not let a convicted instance back in.
+func (r *Reconciler) decide(ctx context.Context, s *scope) error {
+	if len(s.facts.addresses) == 0 {
+		return nil // nobody to choose from yet
 	}
+	s.facts.found = r.prober.outcomes(client.ObjectKeyFromObject(s.proxy))
 	s.decision = failover.Decide(s.plan(), s.now)
+	s.noteDecision()
+	if s.convictionsDiffer() {
+		if _, err := patch.Status(ctx, r.Client, s.before, s.proxy); err != nil {
+			return err
+		}
+		s.before = s.proxy.DeepCopy()
+	}
 	return r.setWeights(ctx, s)
 }
 
@@ -139,19 +159,19 @@ func (r *Reconciler) load(ctx context.Context, req ctrl.Request) (*scope, error)
 	if err != nil || o == nil {
 		return nil, err
 	}
-	return &scope{now: r.Clock(), proxy: o, before: o.DeepCopy(), wake: observeInterval}, nil
+	return &scope{now: r.Clock(), proxy: o, before: o.DeepCopy(), first: o.DeepCopy(), wake: observeInterval}, nil
 }
 
 // report writes conditions and status, and then events: they tell only what
 // stands in the status.
 func (r *Reconciler) report(ctx context.Context, s *scope, failed error) error {
-	s.setStatus(failed)
+	s.noteRouter()
 	s.setConditions(failed)
-	wrote, err := patch.Status(ctx, r.Client, s.before, s.proxy)
-	if err == nil && wrote {
-		r.emit(s)
+	if _, err := patch.Status(ctx, r.Client, s.before, s.proxy); err != nil {
+		return err
 	}
-	return err
+	event.Record(r.Events, s.proxy, became(s.first, s.proxy))
+	return nil
 }
 
 func (r *Reconciler) applier() apply.Applier {

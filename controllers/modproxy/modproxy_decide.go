@@ -1,14 +1,12 @@
 package modproxy
 
 import (
-	"fmt"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/plan/failover"
-	"gocache.dev/operator/internal/plan/request"
 )
 
 // plan turns spec, status and probes into what is decided on.
@@ -35,9 +33,7 @@ func (s *scope) plan() failover.Facts {
 	}
 	for _, i := range spec.Instances {
 		instance := failover.Instance{Name: i.Name, Role: failover.Role(i.Role), Weight: int(i.Weight), Probes: s.facts.found[i.Name].streaks}
-		if st := s.instanceStatus(i.Name); st != nil && st.AcquittedTime != nil {
-			instance.Acquitted = st.AcquittedTime.Time
-		}
+		instance.Acquitted = s.acquitted(i.Name)
 		if _, ok := s.facts.addresses[i.Name]; !ok {
 			instance.OutOfService = "it has no address yet"
 		}
@@ -109,64 +105,4 @@ func times(list []metav1.Time) []time.Time {
 		out = append(out, t.Time)
 	}
 	return out
-}
-
-// handleRequest takes up the request annotation, once.
-func (s *scope) handleRequest() {
-	text, ok := s.proxy.Annotations[v1alpha1.RequestAnnotation]
-	last := s.proxy.Status.LastHandledRequest
-	if !ok || s.proxy.Spec.Suspend || last != nil && last.Request == text {
-		return
-	}
-	req, err := request.Parse(text)
-	if err == nil {
-		err = s.admit(req)
-	}
-	status := &v1alpha1.RequestStatus{Request: req.Text[:min(len(req.Text), 512)], Outcome: v1alpha1.RequestSucceeded, Time: metav1.NewTime(s.now)}
-	if err != nil {
-		status.Outcome, status.Message = v1alpha1.RequestRefused, err.Error()
-	}
-	s.proxy.Status.LastHandledRequest = status
-}
-
-// admit says what is wrong with a request, and lets a convicted instance in
-// again when a person asks for that.
-func (s *scope) admit(req request.Request) error {
-	known := false
-	for _, i := range s.proxy.Spec.Instances {
-		known = known || i.Name == req.Argument
-	}
-	switch {
-	case req.Action == request.Failback && req.Argument == "":
-		return nil
-	case req.Action != request.Failover && req.Action != request.Failback:
-		return fmt.Errorf("this release does not know the action %s for a ModProxy: it knows failover=INSTANCE, failback and failback=INSTANCE", req.Action)
-	case !known:
-		return fmt.Errorf("there is no instance %q", req.Argument)
-	case req.Action == request.Failback:
-		if st := s.instanceStatus(req.Argument); st != nil {
-			now := metav1.NewTime(s.now)
-			st.AcquittedTime = &now
-		}
-	}
-	return nil
-}
-
-// request is what a person asked for in this pass.
-func (s *scope) request() failover.Request {
-	now, before := s.proxy.Status.LastHandledRequest, s.before.Status.LastHandledRequest
-	if now == nil || now.Outcome != v1alpha1.RequestSucceeded || before != nil && before.Request == now.Request {
-		return failover.Request{}
-	}
-	req, err := request.Parse(now.Request)
-	switch {
-	case err != nil:
-		return failover.Request{}
-	case req.Action == request.Failover:
-		return failover.Request{Failover: req.Argument}
-	case req.Argument == "":
-		return failover.Request{Failback: true}
-	default: // the acquittal is in the status already
-		return failover.Request{}
-	}
 }

@@ -9,11 +9,6 @@ import (
 	"gocache.dev/operator/internal/plan/naming"
 )
 
-// emit records what became different in the status.
-func (r *Reconciler) emit(s *scope) {
-	event.Record(r.Events, s.proxy, became(s.before, s.proxy))
-}
-
 // became compares two states of one proxy.
 func became(before, after *v1alpha1.ModProxy) []event.Event {
 	var events []event.Event

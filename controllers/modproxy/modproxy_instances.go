@@ -2,8 +2,8 @@ package modproxy
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"net"
 	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -39,29 +39,18 @@ const (
 // ensureInstances makes of each instance a claim, a Service whose address
 // stays, and a StatefulSet of one pod: never two pods on one store.
 func (r *Reconciler) ensureInstances(ctx context.Context, s *scope) error {
-	s.facts.addresses = map[string]string{}
+	var errs []error
 	for i := range s.proxy.Spec.Instances {
-		instance := &s.proxy.Spec.Instances[i]
-		if err := r.ensureStore(ctx, s, instance); err != nil {
-			return err
-		}
-		name := s.childName(instance)
-		service := haproxy.InstanceService(s.proxy.Namespace, name, s.labels(instance), s.labels(instance), instancePort, instancePort)
-		if _, err := r.applier().Apply(ctx, apply.ControlledBy(s.proxy), service); err != nil {
-			return err
-		}
-		if _, err := r.applier().Apply(ctx, apply.ControlledBy(s.proxy), r.statefulSet(s, instance)); err != nil {
-			return err
-		}
-		ip, err := r.clusterIP(ctx, s.proxy.Namespace, name)
-		if err != nil {
-			return err
-		}
-		if ip != "" {
-			s.facts.addresses[instance.Name] = net.JoinHostPort(ip, fmt.Sprint(instancePort))
-		}
+		errs = append(errs, r.ensureInstance(ctx, s, &s.proxy.Spec.Instances[i]))
 	}
-	return nil
+	return errors.Join(errs...)
+}
+
+func (r *Reconciler) ensureInstance(ctx context.Context, s *scope, instance *v1alpha1.ProxyInstance) error {
+	service := haproxy.InstanceService(s.proxy.Namespace, s.childName(instance), s.labels(instance), s.labels(instance), instancePort, instancePort)
+	_, serviceErr := r.applier().Apply(ctx, apply.ControlledBy(s.proxy), service)
+	_, setErr := r.applier().Apply(ctx, apply.ControlledBy(s.proxy), r.statefulSet(s, instance))
+	return errors.Join(r.ensureStore(ctx, s, instance), serviceErr, setErr)
 }
 
 func (s *scope) childName(instance *v1alpha1.ProxyInstance) string {

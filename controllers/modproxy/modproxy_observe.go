@@ -2,9 +2,12 @@ package modproxy
 
 import (
 	"context"
+	"net"
+	"strconv"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -18,8 +21,8 @@ import (
 type facts struct {
 	// addresses of the instances, by name: host:port; absent while unknown.
 	addresses map[string]string
-	// routers is how many replicas of the router are ready.
-	routers int32
+	// router is its Deployment; nil: there is none.
+	router *appsv1.Deployment
 	// found by the probes, by instance.
 	found map[string]found
 }
@@ -27,23 +30,31 @@ type facts struct {
 // +kubebuilder:rbac:groups="",resources=services,verbs=get
 // +kubebuilder:rbac:groups=apps,resources=deployments,verbs=get;list;watch
 
-// clusterIP is the address that the API server gave to a Service; empty while
-// it has none.
-func (r *Reconciler) clusterIP(ctx context.Context, namespace, name string) (string, error) {
-	service, err := read.Object[corev1.Service](ctx, r.Live, namespace, name)
-	if err != nil || service == nil || service.Spec.ClusterIP == corev1.ClusterIPNone {
-		return "", err
+// observe reads where the instances are and how the router stands.
+func (r *Reconciler) observe(ctx context.Context, s *scope) error {
+	s.facts.addresses = map[string]string{}
+	for i := range s.proxy.Spec.Instances {
+		instance := &s.proxy.Spec.Instances[i]
+		service, err := read.Object[corev1.Service](ctx, r.Live, s.proxy.Namespace, s.childName(instance))
+		if err != nil {
+			return err
+		}
+		if service == nil || !metav1.IsControlledBy(service, s.proxy) || service.Spec.ClusterIP == "" || service.Spec.ClusterIP == corev1.ClusterIPNone {
+			continue
+		}
+		s.facts.addresses[instance.Name] = net.JoinHostPort(service.Spec.ClusterIP, strconv.Itoa(instancePort))
 	}
-	return service.Spec.ClusterIP, nil
+	var err error
+	s.facts.router, err = read.Object[appsv1.Deployment](ctx, r.Client, s.proxy.Namespace, haproxy.RouterName(s.proxy.Name))
+	return err
 }
 
-// readyRouters is how many replicas of the router take clients.
-func (r *Reconciler) readyRouters(ctx context.Context, s *scope) (int32, error) {
-	d, err := read.Object[appsv1.Deployment](ctx, r.Client, s.proxy.Namespace, haproxy.RouterName(s.proxy.Name))
-	if err != nil || d == nil {
-		return 0, err
+// routers is how many replicas of the router take clients.
+func (f facts) routers() int32 {
+	if f.router == nil {
+		return 0
 	}
-	return d.Status.ReadyReplicas, nil
+	return f.router.Status.ReadyReplicas
 }
 
 // byClaim wakes the proxy that a store's claim belongs to.

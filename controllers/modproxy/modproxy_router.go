@@ -2,9 +2,12 @@ package modproxy
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -24,21 +27,23 @@ import (
 
 // ensureRouter makes the router, once every instance has its address: its
 // configuration names them, and is not reloaded.
-func (r *Reconciler) ensureRouter(ctx context.Context, s *scope) (err error) {
+func (r *Reconciler) ensureRouter(ctx context.Context, s *scope) error {
 	if len(s.facts.addresses) < len(s.proxy.Spec.Instances) {
+		s.wake = min(s.wake, confirmInterval)
 		return nil
 	}
+	s.proxy.Status.URL = r.routerParams(s).URL()
+	s.proxy.Status.GOPROXY = haproxy.GOPROXY(s.proxy.Status.URL)
 	objects, err := haproxy.Objects(r.routerParams(s))
 	if err != nil {
 		return fmt.Errorf("build the router: %w", err)
 	}
+	var errs []error
 	for _, o := range objects {
-		if _, err := r.applier().Apply(ctx, apply.ControlledBy(s.proxy), o); err != nil {
-			return err
-		}
+		_, err := r.applier().Apply(ctx, apply.ControlledBy(s.proxy), o)
+		errs = append(errs, err)
 	}
-	s.facts.routers, err = r.readyRouters(ctx, s)
-	return err
+	return errors.Join(errs...)
 }
 
 func (r *Reconciler) routerParams(s *scope) haproxy.Params {
@@ -48,6 +53,14 @@ func (r *Reconciler) routerParams(s *scope) haproxy.Params {
 		Labels:   map[string]string{v1alpha1.ProxyLabel: s.proxy.Name, v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue},
 		Replicas: spec.Router.Replicas, ServiceType: corev1.ServiceType(spec.Router.ServiceType),
 		HAProxyImage: r.Images.HAProxy, RouterImage: r.Images.Operator,
+		HAProxyResources: podspec.Resources(nil, nil), SidecarResources: podspec.Resources(nil, nil),
+	}
+	// HAProxy's public image names its user, which the kubelet cannot tell from
+	// root: the id is said here, unless the platform assigns it.
+	for _, i := range spec.Instances {
+		if i.Storage != nil && i.Storage.Ownership != nil {
+			params.RunAsUser, params.RunAsGroup = i.Storage.Ownership.RunAsUser, i.Storage.Ownership.RunAsGroup
+		}
 	}
 	for _, i := range spec.Instances {
 		params.Instances = append(params.Instances, haproxy.Instance{
@@ -77,14 +90,25 @@ func (r *Reconciler) setWeights(ctx context.Context, s *scope) error {
 	if err := router.Set(ctx, s.wanted); err != nil {
 		return err
 	}
+	s.requestDone()
 	var err error
 	if s.observed, err = router.Observe(ctx); err != nil {
 		return err
 	}
-	if s.arrived, s.pending = s.observed.Confirms(s.wanted); !s.arrived && s.facts.routers > 0 {
-		s.wake = min(s.wake, confirmInterval)
+	if s.arrived, s.pending = s.observed.Confirms(s.wanted); !s.arrived && s.facts.routers() > 0 {
+		s.wake = min(s.wake, s.confirmPause())
 	}
 	return nil
+}
+
+// confirmPause is short at first, and longer when a replica of the router has
+// not followed for a while: it may be out of reach.
+func (s *scope) confirmPause() time.Duration {
+	routed := meta.FindStatusCondition(s.before.Status.Conditions, v1alpha1.RoutedCondition)
+	if routed != nil && routed.Status != metav1.ConditionTrue && s.now.Sub(routed.LastTransitionTime.Time) > patience {
+		return observeInterval / 6
+	}
+	return confirmInterval
 }
 
 func (r *Reconciler) router(s *scope) route.Router {
@@ -100,9 +124,6 @@ func (r *Reconciler) router(s *scope) route.Router {
 		HTTP:     r.HTTP,
 	}
 }
-
-// url is the published address.
-func (r *Reconciler) url(s *scope) string { return r.routerParams(s).URL() }
 
 // probe tells the prober whom to ask.
 func (r *Reconciler) probe(s *scope) {

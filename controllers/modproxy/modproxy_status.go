@@ -14,26 +14,21 @@ import (
 	"gocache.dev/operator/internal/plan/failover"
 )
 
-// setStatus copies what was decided and what was read back.
-func (s *scope) setStatus(failed error) {
+// noteDecision copies what was decided.
+func (s *scope) noteDecision() {
 	status := &s.proxy.Status
-	status.ObservedGeneration = s.proxy.Generation
-	if failed != nil || len(s.decision.Wanted) == 0 {
-		return // what was known stays
-	}
-	old := status.Instances
-	status.Instances = nil
+	var instances []v1alpha1.InstanceStatus
 	healthy := 0
 	var serving []string
 	for i, wanted := range s.decision.Wanted {
 		instance := instanceStatus(wanted, s.decision.State.Instances[i])
-		instance.WeightObserved = s.weightObserved(wanted)
-		for _, o := range old {
-			if o.Name == instance.Name {
-				instance.AcquittedTime, instance.DiskUsedPercent, instance.Content = o.AcquittedTime, o.DiskUsedPercent, o.Content
-			}
+		if at := s.acquitted(wanted.Name); !at.IsZero() {
+			instance.AcquittedTime = ptr.To(metav1.NewTime(at))
 		}
-		if disk := coarse(s.facts.found[instance.Name].disk); disk != nil {
+		if old := s.instanceStatus(wanted.Name); old != nil {
+			instance.WeightObserved, instance.DiskUsedPercent, instance.Content = old.WeightObserved, old.DiskUsedPercent, old.Content
+		}
+		if disk := coarse(s.facts.found[wanted.Name].disk); disk != nil {
 			instance.DiskUsedPercent = disk
 		}
 		if wanted.Healthy && wanted.Fault == nil {
@@ -42,14 +37,40 @@ func (s *scope) setStatus(failed error) {
 		if wanted.Serving {
 			serving = append(serving, wanted.Name)
 		}
-		status.Instances = append(status.Instances, instance)
+		instances = append(instances, instance)
 	}
+	status.Instances = instances
 	status.Healthy = fmt.Sprintf("%d/%d", healthy, len(s.decision.Wanted))
 	status.Serving = strings.Join(serving, ",")
 	status.PinnedInstance = s.decision.State.Pinned
 	status.RecentFailbacks = metaTimes(s.decision.State.RecentFailbacks)
 	status.RecentFlips = metaTimes(s.decision.State.RecentFlips)
 	s.noteFlip()
+}
+
+// convictionsDiffer says whether the decision convicts or acquits anybody.
+func (s *scope) convictionsDiffer() bool {
+	for _, now := range s.proxy.Status.Instances {
+		before := find(s.before, now.Name)
+		if (now.Convicted == nil) != (before.Convicted == nil) {
+			return true
+		}
+	}
+	return false
+}
+
+// noteRouter copies what was read back from the router.
+func (s *scope) noteRouter() {
+	status := &s.proxy.Status
+	status.ObservedGeneration = s.proxy.Generation
+	if len(s.observed.Replicas) > 0 {
+		for i, wanted := range s.decision.Wanted {
+			status.Instances[i].WeightObserved = s.weightObserved(wanted)
+		}
+	}
+	if status.LastFlip != nil && status.LastFlip.ConfirmedTime == nil && s.arrived {
+		status.LastFlip.ConfirmedTime = ptr.To(metav1.NewTime(s.now))
+	}
 }
 
 func instanceStatus(wanted failover.Wanted, state failover.InstanceState) v1alpha1.InstanceStatus {
@@ -106,30 +127,24 @@ func (s *scope) noteFlip() {
 			status.LastFlip.DetectedTime = ptr.To(metav1.NewTime(flip.Detected))
 		}
 	}
-	if status.LastFlip != nil && status.LastFlip.ConfirmedTime == nil && s.arrived {
-		status.LastFlip.ConfirmedTime = ptr.To(metav1.NewTime(s.now))
-	}
 }
 
 // setConditions writes all conditions from the facts of the pass and its error.
 func (s *scope) setConditions(failed error) {
 	set := conditions.Set{Conditions: &s.proxy.Status.Conditions, Generation: s.proxy.Generation, Now: s.now}
-	if set.Fail(failed) {
-		return
+	if len(s.decision.Wanted) > 0 {
+		s.setRouted(set)
+		s.setHealthy(set)
 	}
-	if s.proxy.Spec.Suspend {
-		set.Rest(v1alpha1.ReasonSuspended, "spec.suspend is set; instances and router keep serving")
-		return
+	if !set.Fail(failed) {
+		s.setReady(set)
 	}
-	s.setRouted(set)
-	s.setHealthy(set)
-	s.setReady(set)
 }
 
 func (s *scope) setRouted(set conditions.Set) {
 	const routed = v1alpha1.RoutedCondition
 	switch {
-	case s.facts.routers == 0:
+	case s.facts.routers() == 0:
 		set.False(routed, v1alpha1.ReasonRouterNotReady, "No replica of the router is ready yet")
 	case !s.arrived:
 		set.False(routed, v1alpha1.ReasonWeightsPending, "The router does not do yet what is wanted: %s", s.pending)
@@ -164,13 +179,24 @@ func (s *scope) setReady(set conditions.Set) {
 		set.Progress(v1alpha1.ReasonProgressing, "No probe has passed yet")
 	case s.decision.NoHealthy:
 		set.Stall(v1alpha1.ReasonNoHealthyInstance, "No instance passes its probes; weights stay where they are. %s", s.reasons())
-	case s.facts.routers == 0:
+	case s.facts.routers() == 0:
 		set.Progress(v1alpha1.ReasonRouterNotReady, "No replica of the router is ready yet")
 	case !s.arrived:
 		set.Progress(v1alpha1.ReasonWeightsPending, "The router does not do yet what is wanted: %s", s.pending)
 	default:
-		set.Ready(v1alpha1.ReasonServing, "%s serves; %s instances are healthy", s.proxy.Status.Serving, s.proxy.Status.Healthy)
+		set.Ready(v1alpha1.ReasonServing, "%s", s.serving())
 	}
+}
+
+func (s *scope) serving() string {
+	message := fmt.Sprintf("%s serves; %s instances are healthy", s.proxy.Status.Serving, s.proxy.Status.Healthy)
+	if len(s.proxy.Spec.Probes.Canaries) == 0 {
+		message += "; the bytes are not checked: spec.probes.canaries is empty"
+	}
+	if s.proxy.Spec.Suspend {
+		message += "; spec.suspend is set: instances and router are not changed"
+	}
+	return message
 }
 
 func (s *scope) reasons() string {
