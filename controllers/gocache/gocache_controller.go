@@ -135,14 +135,14 @@ func (r *Reconciler) load(ctx context.Context, req ctrl.Request) (*scope, error)
 }
 
 // report writes conditions and status, and then events: they tell only what
-// stands in the status.
+// stands in the status. What was done and changes nothing there is told too.
 func (r *Reconciler) report(ctx context.Context, s *scope, failed error) error {
 	s.setConditions(failed)
-	wrote, err := patch.Status(ctx, r.Client, s.before, s.cache)
-	if err == nil && wrote {
-		r.emit(s)
+	if _, err := patch.Status(ctx, r.Client, s.before, s.cache); err != nil {
+		return err
 	}
-	return err
+	r.emit(s)
+	return nil
 }
 
 func (r *Reconciler) applier() apply.Applier {

@@ -7,9 +7,10 @@ import (
 	"gocache.dev/operator/internal/kube/event"
 )
 
-// emit records what this pass did and what became different in the status.
+// emit records what became different in the status, and what this pass did
+// because of it.
 func (r *Reconciler) emit(s *scope) {
-	event.Record(r.Events, s.cache, append(s.did(), became(s.before, s.cache)...))
+	event.Record(r.Events, s.cache, append(became(s.before, s.cache), s.did()...))
 }
 
 // did are the events of the pass's own acts.

@@ -34,11 +34,14 @@ const (
 // facts are all that was read in one pass. A nil object does not exist, or is
 // not ours.
 type facts struct {
-	claim     *corev1.PersistentVolumeClaim
-	writer    *batchv1.Job
-	run       jobrun.Outcome
-	snapshots []v1alpha1.CacheSnapshot
-	proxy     string // the value of GOPROXY; empty: the default
+	claim  *corev1.PersistentVolumeClaim
+	writer *batchv1.Job
+	// stranger: a Job of the writer's name is of somebody else; predecessor: it
+	// is of a cache of the same name that is gone, and will follow it.
+	stranger, predecessor bool
+	run                   jobrun.Outcome
+	snapshots             []v1alpha1.CacheSnapshot
+	proxy                 string // the value of GOPROXY; empty: the default
 	// proxyMissing says why the proxy that is referred to has no address, and
 	// proxyUnready why it does not serve.
 	proxyMissing, proxyUnready string
@@ -70,6 +73,7 @@ func (r *Reconciler) observe(ctx context.Context, s *scope) (f facts, err error)
 	if f.writer, err = read.Object[batchv1.Job](ctx, r.Client, ns, naming.Child(name, naming.Writer)); err != nil {
 		return f, err
 	}
+	f.stranger, f.predecessor = s.otherWriter(f.writer)
 	f.writer = apply.Ours(s.cache, s.labels(), f.writer)
 	if f.run, err = jobrun.Observe(ctx, r.Live, f.writer); err != nil {
 		return f, err
@@ -85,6 +89,16 @@ func (r *Reconciler) observe(ctx context.Context, s *scope) (f facts, err error)
 		return f, err
 	}
 	return f, r.observeSources(ctx, s, &f)
+}
+
+// otherWriter says whose a Job of the writer's name is that is not this cache's.
+func (s *scope) otherWriter(job *batchv1.Job) (stranger, predecessor bool) {
+	if job == nil || metav1.IsControlledBy(job, s.cache) {
+		return false, false
+	}
+	owner := metav1.GetControllerOf(job)
+	predecessor = owner != nil && owner.Kind == v1alpha1.GoCacheKind && owner.Name == s.cache.Name
+	return !predecessor, predecessor
 }
 
 func (r *Reconciler) observeProxy(ctx context.Context, s *scope, f *facts) error {

@@ -52,6 +52,8 @@ type world struct {
 	// corrupt convicts each snapshot; slow leaves it without a verdict, and
 	// uncut without a cut.
 	corrupt, slow, uncut bool
+	// onDeath is what happens while the manager is down.
+	onDeath func()
 	// warmUps counts the Jobs that were seen.
 	warmUps map[types.UID]bool
 }
@@ -176,6 +178,17 @@ func exists[T any, P interface {
 	return err == nil
 }
 
+// foreignJob is a Job that somebody else made and that has ended well.
+func (w *world) foreignJob(name string) *batchv1.Job {
+	w.t.Helper()
+	job := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: name}}
+	job.Spec.Template.Spec = corev1.PodSpec{RestartPolicy: corev1.RestartPolicyNever, Containers: []corev1.Container{{Name: "agent", Image: "i"}}}
+	w.must(server.Client.Create(w.t.Context(), job))
+	_, err := w.cluster.Step(w.t.Context())
+	w.must(err)
+	return job
+}
+
 // settle lets reconciler and cluster act by turns until neither has anything
 // to do. A process that was killed is followed by a fresh one. Time moves on
 // only while the reconciler waits for a second at most.
@@ -195,6 +208,9 @@ func (w *world) settle() {
 		switch {
 		case died:
 			w.restart(faults.Point{})
+			if w.onDeath != nil {
+				w.onDeath()
+			}
 		case acted || proved || len(w.mortal.Writes) > wrote:
 		case w.last.RequeueAfter > 0 && w.last.RequeueAfter <= time.Second && !w.cluster.HoldPods:
 			w.now = w.now.Add(w.last.RequeueAfter)
@@ -284,9 +300,7 @@ func (w *world) invariants() {
 	w.must(server.Client.List(w.t.Context(), &pods, client.InNamespace(w.namespace)))
 	writers, running := 0, 0
 	for _, p := range pods.Items {
-		if slices.ContainsFunc(p.Spec.Volumes, func(v corev1.Volume) bool {
-			return v.PersistentVolumeClaim != nil && v.PersistentVolumeClaim.ClaimName == "ci"
-		}) {
+		if slices.ContainsFunc(p.Spec.Volumes, writable) {
 			writers++
 			w.warmUps[p.OwnerReferences[0].UID] = true
 			if p.Status.Phase != corev1.PodSucceeded && p.Status.Phase != corev1.PodFailed {
@@ -302,6 +316,12 @@ func (w *world) invariants() {
 			w.t.Fatalf("a writer runs while %s is being cut", s.Name)
 		}
 	}
+}
+
+// writable says whether a volume is the claim, and not only for reading.
+func writable(v corev1.Volume) bool {
+	c := v.PersistentVolumeClaim
+	return c != nil && c.ClaimName == "ci" && !c.ReadOnly
 }
 
 // said are the events since it was asked for last.

@@ -118,7 +118,7 @@ func (r *Reconciler) warm(ctx context.Context, s *scope) error {
 	if err != nil {
 		return err
 	}
-	if len(pods) > 0 { // of a Job that is gone: two writers must never meet
+	if s.facts.predecessor || len(pods) > 0 && !s.facts.stranger { // two writers must never meet
 		s.done.waits = "the pod of the last run to be gone"
 		s.wakeIn(time.Second)
 		return nil
@@ -132,7 +132,11 @@ func (r *Reconciler) warm(ctx context.Context, s *scope) error {
 
 func (r *Reconciler) decideWarmUp(s *scope) warmup.Decision {
 	status := s.cache.Status.WarmUp
+	// A request is acted on once it stands in the status, which wakes the next
+	// pass: else a crash in between would make two warm-ups of it.
 	_, requested := s.requested(request.WarmUp)
+	before := s.before.Status.LastHandledRequest
+	requested = requested && before != nil && before.Request == s.cache.Status.LastHandledRequest.Request
 	facts := warmup.Facts{
 		Now: s.now, Created: s.cache.CreationTimestamp.Time, Inputs: r.inputs(s), Requested: requested,
 		Schedule: s.schedules.warmUp,

@@ -1,0 +1,111 @@
+package gocache
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	batchv1 "k8s.io/api/batch/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/testing/faults"
+)
+
+// end is what must be the same however often the manager is killed.
+type end struct {
+	Ready                        bool
+	WarmUps, Snapshots, Verified int
+	Offered                      bool
+	Request                      v1alpha1.RequestOutcome
+	Writer                       bool
+}
+
+// TestCrashPoints kills the manager before and after each API write of a flow,
+// and starts a fresh one: the same end is reached, a run is booked once and
+// captured once, and one writes at a time, which settle looks at after each
+// step.
+func TestCrashPoints(t *testing.T) {
+	t.Parallel()
+	flows := map[string]func(w *world, die func()){
+		// from the declaration to the offer
+		"warm-up and snapshot": func(w *world, die func()) {
+			die()
+			w.cache(afterWarmUp)
+			w.settle()
+		},
+		// a second round, by request, in which the first snapshot is dropped
+		"request and retention": func(w *world, die func()) {
+			w.cache(func(s *v1alpha1.GoCacheSpec) {
+				s.Snapshots = &v1alpha1.SnapshotPolicy{AfterWarmUp: true, Retention: v1alpha1.Retention{KeepLast: 1}}
+			})
+			w.settle()
+			w.now = w.now.Add(60e9)
+			die()
+			w.request("warm-up#1")
+			w.settle()
+		},
+		// a snapshot by schedule: its name must not depend on when it is made
+		"schedule": func(w *world, die func()) {
+			w.cache(func(s *v1alpha1.GoCacheSpec) {
+				s.Snapshots = &v1alpha1.SnapshotPolicy{Schedule: v1alpha1.Schedule{Schedule: "@every 2h"}}
+			})
+			w.settle()
+			w.now = w.now.Add(2 * 3601e9)
+			w.onDeath = func() { w.now = w.now.Add(20e9) }
+			die()
+			w.settle()
+		},
+	}
+	for name, flow := range flows {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			want, writes := dying(t, flow, faults.Point{})
+			if len(writes) < 2 {
+				t.Fatalf("an uninterrupted run has only the writes %q", writes)
+			}
+			for i := range writes {
+				for _, after := range []bool{false, true} {
+					point := faults.Point{Write: i + 1, After: after}
+					t.Run(point.String(), func(t *testing.T) {
+						t.Parallel()
+						got, _ := dying(t, flow, point)
+						if diff := cmp.Diff(want, got); diff != "" {
+							t.Errorf("killed at %q, another end (-want +got):\n%s", writes[i], diff)
+						}
+					})
+				}
+			}
+		})
+	}
+}
+
+// dying runs a flow, in which the process dies at a point, to its end.
+func dying(t *testing.T, flow func(*world, func()), point faults.Point) (end, []string) {
+	t.Helper()
+	w := newWorld(t)
+	var mortal *faults.Mortal
+	flow(w, func() {
+		w.restart(point)
+		mortal = w.mortal
+	})
+	if point.Write > 0 && !mortal.Dead() {
+		t.Errorf("the manager outlived %s", point)
+	}
+	c := w.get()
+	e := end{
+		Ready:   meta.IsStatusConditionTrue(c.Status.Conditions, v1alpha1.ReadyCondition),
+		WarmUps: len(w.warmUps), Snapshots: len(w.snapshots()),
+		Offered: c.Status.LatestVerifiedSnapshot != "", Writer: exists[batchv1.Job](w, "ci-writer"),
+	}
+	for _, s := range w.snapshots() {
+		if meta.IsStatusConditionPresentAndEqual(s.Status.Conditions, v1alpha1.VerifiedCondition, metav1.ConditionTrue) {
+			e.Verified++
+		}
+	}
+	if last := c.Status.LastHandledRequest; last != nil {
+		e.Request = last.Outcome
+	}
+	return e, mortal.Writes
+}

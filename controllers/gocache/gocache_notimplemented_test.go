@@ -1,0 +1,101 @@
+package gocache
+
+import (
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"gocache.dev/operator/api/v1alpha1"
+)
+
+// TestNotImplementedIsSaid sets each field that is not acted on, and holds that
+// the cache says so by its name and begins nothing.
+func TestNotImplementedIsSaid(t *testing.T) {
+	t.Parallel()
+	settings := map[string]func(*v1alpha1.GoCacheSpec){
+		"spec.storage.growth": func(s *v1alpha1.GoCacheSpec) {
+			s.Storage.Growth = &v1alpha1.StorageGrowth{Step: resource.MustParse("1Gi"), Limit: resource.MustParse("9Gi")}
+		},
+		"spec.storage.size (lowered)":             nil, // in TestClaimGrows
+		"spec.storage.storageClassName (changed)": nil, // in TestChangedClass
+		"spec.storage.replacement": func(s *v1alpha1.GoCacheSpec) {
+			s.Storage.Replacement.KeepPrevious = &metav1.Duration{Duration: time.Hour}
+		},
+		"spec.warmUp.sources[].git": func(s *v1alpha1.GoCacheSpec) {
+			s.WarmUp = &v1alpha1.WarmUp{Sources: []v1alpha1.WarmUpSource{{Git: &v1alpha1.GitSource{URL: "https://example.com/a.git"}}}}
+		},
+		"spec.integrity": func(s *v1alpha1.GoCacheSpec) { s.Integrity = &v1alpha1.CacheIntegrity{} },
+		"spec.cleanup": func(s *v1alpha1.GoCacheSpec) {
+			s.Cleanup = &v1alpha1.Cleanup{MaxAge: &metav1.Duration{Duration: time.Hour}}
+		},
+		"spec.snapshots.verification.onFindings=Repair": func(s *v1alpha1.GoCacheSpec) {
+			s.Snapshots = &v1alpha1.SnapshotPolicy{Verification: v1alpha1.Verification{OnFindings: v1alpha1.FindingsRepair}}
+		},
+		"spec.snapshots.verification.trust.firstSeen": func(s *v1alpha1.GoCacheSpec) {
+			s.Snapshots = &v1alpha1.SnapshotPolicy{Verification: v1alpha1.Verification{Trust: &v1alpha1.Trust{FirstSeen: true}}}
+		},
+		"spec.snapshots.verification.offlineBuild": func(s *v1alpha1.GoCacheSpec) {
+			s.Snapshots = &v1alpha1.SnapshotPolicy{Verification: v1alpha1.Verification{OfflineBuild: &v1alpha1.OfflineBuild{ConfigMapRef: v1alpha1.LocalReference{Name: "p"}}}}
+		},
+		"spec.restore": func(s *v1alpha1.GoCacheSpec) {
+			s.Restore = &v1alpha1.Restore{SnapshotRef: v1alpha1.LocalReference{Name: "a"}}
+		},
+	}
+	if len(settings) != len(NotImplemented) {
+		t.Errorf("%d fields are tried, %d are not implemented", len(settings), len(NotImplemented))
+	}
+	for _, f := range NotImplemented {
+		set, known := settings[f.Path]
+		if !known {
+			t.Errorf("%s is not tried", f.Path)
+		}
+		if set == nil {
+			continue
+		}
+		t.Run(f.Path, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.cache(set)
+			w.settle()
+			w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonNotImplemented, f.Path+" is not implemented")
+			w.condition(v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonNotImplemented, f.Path)
+			if len(w.mortal.Writes) != 1 {
+				t.Errorf("it wrote %q, want its status alone", w.mortal.Writes)
+			}
+		})
+	}
+}
+
+// TestChangedClass holds that another class for a claim that has one is said.
+func TestChangedClass(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	class, other := w.class(), "other"
+	w.cache(func(s *v1alpha1.GoCacheSpec) { s.Storage.StorageClassName = class })
+	w.settle()
+	w.edit(func(c *v1alpha1.GoCache) { c.Spec.Storage.StorageClassName = &other })
+	w.settle()
+	w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonNotImplemented, "spec.storage.storageClassName (changed)")
+}
+
+// TestAtRest holds that a cache with nothing to do costs the API server no
+// write, however often it is looked at.
+func TestAtRest(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.modules("one")
+	w.cache(fromModules, afterWarmUp)
+	w.settle()
+	before := len(w.mortal.Writes)
+	for range 5 {
+		w.wait(sourceInterval)
+	}
+	if wrote := w.mortal.Writes[before:]; len(wrote) > 0 {
+		t.Errorf("at rest it wrote %q", wrote)
+	}
+	if before > 16 {
+		t.Errorf("from the declaration to the offer it took %d writes: %q", before, w.mortal.Writes)
+	}
+}

@@ -1,0 +1,211 @@
+package gocache
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"gocache.dev/operator/api/v1alpha1"
+)
+
+// hourly is a cache that is warmed and captured each hour.
+func hourly(keep int32) func(*v1alpha1.GoCacheSpec) {
+	return func(s *v1alpha1.GoCacheSpec) {
+		s.WarmUp = &v1alpha1.WarmUp{Schedule: v1alpha1.Schedule{Schedule: "@every 1h"}}
+		s.Snapshots = &v1alpha1.SnapshotPolicy{AfterWarmUp: true, Retention: v1alpha1.Retention{KeepLast: keep}}
+	}
+}
+
+// TestRetention holds that the newest verified snapshots stay, that older ones
+// go, and that pinned ones and those of a user are left alone.
+func TestRetention(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.cache(hourly(2))
+	w.settle()
+	pinned := w.names()[0]
+	s := get[v1alpha1.CacheSnapshot](w, pinned)
+	s.Spec.Pinned = true
+	w.must(server.Client.Update(t.Context(), s))
+	w.must(server.Client.Create(t.Context(), &v1alpha1.CacheSnapshot{
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "mine"},
+		Spec:       v1alpha1.CacheSnapshotSpec{SourceRef: v1alpha1.SnapshotSource{Kind: v1alpha1.GoCacheKind, Name: "ci"}},
+	}))
+	w.settle()
+	var taken []string
+	for range 4 {
+		w.wait(time.Hour + time.Minute)
+		taken = append(taken, w.get().Status.LatestSnapshot)
+	}
+	want := []string{pinned, "mine", taken[2], taken[3]}
+	slices.Sort(want)
+	if got := w.names(); !slices.Equal(got, want) {
+		t.Errorf("kept %v, want %v", got, want)
+	}
+	if got := w.get().Status.LatestVerifiedSnapshot; got != taken[3] {
+		t.Errorf("offered %q, want %q", got, taken[3])
+	}
+	if said := w.said(); strings.Count(said, "SnapshotDropped") != 2 || !strings.Contains(said, taken[1]+" by the retention policy") {
+		t.Errorf("events: %s", said)
+	}
+}
+
+// TestConvictedSnapshotIsNotOffered holds that the last good one stays offered
+// and kept, however many bad ones follow.
+func TestConvictedSnapshotIsNotOffered(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.cache(hourly(1))
+	w.settle()
+	good := w.get().Status.LatestVerifiedSnapshot
+	w.corrupt = true
+	for range 3 {
+		w.wait(time.Hour)
+	}
+	c := w.get()
+	if c.Status.LatestVerifiedSnapshot != good || !slices.Contains(w.names(), good) {
+		t.Errorf("offered %q of %v, want %q", c.Status.LatestVerifiedSnapshot, w.names(), good)
+	}
+	if c.Status.LatestSnapshot == good {
+		t.Error("the latest snapshot is not said to be another one")
+	}
+	if got := len(w.names()); got > 2 {
+		t.Errorf("%d snapshots are kept, want the good one and the latest evidence", got)
+	}
+}
+
+// TestScheduledSnapshot holds that snapshots are taken by their own schedule,
+// once each.
+func TestScheduledSnapshot(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.cache(func(s *v1alpha1.GoCacheSpec) {
+		s.Snapshots = &v1alpha1.SnapshotPolicy{Schedule: v1alpha1.Schedule{Schedule: "@every 2h"}}
+	})
+	w.settle()
+	if n := len(w.names()); n != 0 {
+		t.Fatalf("%d snapshots before the first is due", n)
+	}
+	w.wait(2*time.Hour + time.Second)
+	w.wait(time.Hour)
+	if n := len(w.names()); n != 1 {
+		t.Errorf("snapshots %v, want one", w.names())
+	}
+	w.wait(time.Hour + time.Second)
+	if n := len(w.names()); n != 2 {
+		t.Errorf("snapshots %v, want two", w.names())
+	}
+}
+
+// TestSnapshotBearsThePolicy holds that a snapshot is declared as the policy
+// says.
+func TestSnapshotBearsThePolicy(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	class := "fast"
+	w.cache(func(s *v1alpha1.GoCacheSpec) {
+		s.PodTemplate = &v1alpha1.PodTemplate{NodeSelector: map[string]string{"a": "b"}}
+		s.Snapshots = &v1alpha1.SnapshotPolicy{AfterWarmUp: true, VolumeSnapshotClassName: &class}
+		s.Snapshots.Verification.Deadline = &metav1.Duration{Duration: 7 * time.Minute}
+	})
+	w.settle()
+	s := w.snapshots()[0]
+	if *s.Spec.VolumeSnapshotClassName != class || s.Spec.Verification.Deadline.Duration != 7*time.Minute || s.Spec.PodTemplate.NodeSelector["a"] != "b" {
+		t.Errorf("spec %+v", s.Spec)
+	}
+}
+
+// TestOneWriter holds that no writer is started while the pod of the last one
+// still exists, while the claim goes, or while a snapshot is cut; settle holds
+// the same after each step of every test here.
+func TestOneWriter(t *testing.T) {
+	t.Parallel()
+	t.Run("the last pod does not go", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t)
+		w.cluster.HoldPods = true
+		w.cache()
+		w.settle()
+		w.request("warm-up#1")
+		w.settle()
+		w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "a warm-up is due and waits: the pod of the last run to be gone")
+		w.cluster.HoldPods = false
+		w.settle()
+		w.answered("warm-up#1", v1alpha1.RequestSucceeded, "")
+	})
+	t.Run("a snapshot is being cut", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t)
+		w.uncut = true
+		w.cache(afterWarmUp)
+		w.settle()
+		w.request("warm-up#1")
+		w.settle()
+		if len(w.warmUps) != 1 {
+			t.Fatal("a writer was started while a snapshot was being cut")
+		}
+		w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "a warm-up is due and waits: snapshot "+w.names()[0]+" to be cut")
+		w.uncut = false
+		w.settle()
+		w.answered("warm-up#1", v1alpha1.RequestSucceeded, "")
+	})
+	t.Run("the claim is on its way out", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t)
+		w.cache()
+		w.settle()
+		claim := get[corev1.PersistentVolumeClaim](w, "ci")
+		w.must(server.Client.Create(t.Context(), &corev1.Pod{
+			ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "reader"},
+			Spec: corev1.PodSpec{
+				Containers: []corev1.Container{{Name: "c", Image: "i"}},
+				Volumes: []corev1.Volume{{Name: "v", VolumeSource: corev1.VolumeSource{
+					PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: "ci", ReadOnly: true},
+				}}},
+			},
+		}))
+		w.must(server.Client.Delete(t.Context(), claim))
+		w.request("warm-up#1")
+		w.settle()
+		if len(w.warmUps) != 1 {
+			t.Error("a writer was started on a claim that is being deleted")
+		}
+	})
+}
+
+// TestForeignJobIsNoWriter holds that a Job of the writer's name that somebody
+// else made is neither believed nor removed.
+func TestForeignJobIsNoWriter(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	foreign := w.foreignJob("ci-writer")
+	w.cache()
+	w.settle()
+	w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonConflict, "ci-writer exists and is not ours")
+	if s := w.get().Status.WarmUp; s.Run != "" {
+		t.Errorf("its end was booked: %+v", s)
+	}
+	w.must(server.Client.Delete(t.Context(), foreign))
+	w.settle()
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "")
+}
+
+// TestRetainedSizeIsTakenUp holds that a cache whose claim was retained with
+// more than it asks for does not stall over it.
+func TestRetainedSizeIsTakenUp(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.cache(func(s *v1alpha1.GoCacheSpec) { s.Storage.Size = resource.MustParse("3Gi") })
+	w.settle()
+	w.must(server.Client.Delete(t.Context(), w.get()))
+	w.end()
+	w.cache()
+	w.settle()
+	w.asksFor("3Gi")
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "")
+}
