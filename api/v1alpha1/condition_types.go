@@ -39,8 +39,6 @@ const (
 	ReasonProgressing = "Progressing"
 	// ReasonSuspended: spec.suspend is set, so nothing is begun.
 	ReasonSuspended = "Suspended"
-	// ReasonDeleting: the object is being deleted.
-	ReasonDeleting = "Deleting"
 	// ReasonNotImplemented: a field is set that this release does not act on;
 	// remove it.
 	ReasonNotImplemented = "NotImplemented"
@@ -81,10 +79,6 @@ const (
 	// ReasonCaptureFailed: the CSI driver reports an error; it is asked again
 	// until the deadline.
 	ReasonCaptureFailed = "CaptureFailed"
-	// ReasonSnapshotClassNotFound: no VolumeSnapshotClass fits the volume's driver.
-	ReasonSnapshotClassNotFound = "SnapshotClassNotFound"
-	// ReasonCloning: the clone that the check runs on is being made.
-	ReasonCloning = "Cloning"
 	// ReasonVerifying: the integrity Job runs.
 	ReasonVerifying = "Verifying"
 	// ReasonIntact: every byte that the snapshot vouches for was read and is right.

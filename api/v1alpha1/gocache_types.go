@@ -116,8 +116,9 @@ type Toolchain struct {
 	// +kubebuilder:validation:MaxLength=16
 	// +required
 	Version string `json:"version"`
-	// image with that Go release and a shell-less go command on its PATH, best
-	// with a digest. Unset: the operator's toolchain image of that version.
+	// image that holds that Go release with the go command on its PATH, best
+	// named with a digest. It needs no shell. Unset: the operator's toolchain
+	// image of that version.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=512
 	// +optional
@@ -243,6 +244,9 @@ type WarmUp struct {
 	// +optional
 	Sources []WarmUpSource `json:"sources,omitempty"`
 	// deadline of one run.
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('168h')",message="must be from 1s to 168h"
 	// +kubebuilder:default="1h"
 	// +optional
 	Deadline *metav1.Duration `json:"deadline,omitempty"`
@@ -311,6 +315,9 @@ type CacheIntegrity struct {
 	// +optional
 	OnCorrupt CorruptPolicy `json:"onCorrupt,omitempty"`
 	// deadline of one run.
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('168h')",message="must be from 1s to 168h"
 	// +kubebuilder:default="1h"
 	// +optional
 	Deadline *metav1.Duration `json:"deadline,omitempty"`
@@ -335,6 +342,9 @@ type Cleanup struct {
 	// +optional
 	MaxSize *resource.Quantity `json:"maxSize,omitempty"`
 	// maxAge since an entry was last used.
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1m') && duration(self) <= duration('87600h')",message="must be from 1m to 87600h"
 	// +optional
 	MaxAge *metav1.Duration `json:"maxAge,omitempty"`
 	// approval of each plan before it is applied.
@@ -354,6 +364,9 @@ type Webhook struct {
 	// +required
 	URL string `json:"url"`
 	// timeout of the call.
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('5m')",message="must be from 1s to 5m"
 	// +kubebuilder:default="10s"
 	// +optional
 	Timeout *metav1.Duration `json:"timeout,omitempty"`
@@ -503,7 +516,8 @@ type WarmUpStatus struct {
 	// +kubebuilder:validation:MaxLength=64
 	// +optional
 	LastSuccessRun string `json:"lastSuccessRun,omitempty"`
-	// inputs is the digest of what the last successful run was made from.
+	// inputs is the digest of what the run that was booked last was made from,
+	// whether it succeeded or not.
 	// +kubebuilder:validation:MaxLength=128
 	// +optional
 	Inputs string `json:"inputs,omitempty"`

@@ -27,6 +27,9 @@ type Schedule struct {
 	TimeZone string `json:"timeZone,omitempty"`
 	// jitter spreads starts over this long after each due time; the offset is
 	// fixed per object.
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('0s') && duration(self) <= duration('24h')",message="must be from 0s to 24h"
 	// +optional
 	Jitter *metav1.Duration `json:"jitter,omitempty"`
 	// startingDeadlineSeconds: a start missed by more than this many seconds is
@@ -95,6 +98,9 @@ type Replacement struct {
 	Consumers ConsumersPolicy `json:"consumers,omitempty"`
 	// keepPrevious is how long the replaced volume is kept, for an undo or an
 	// inquiry.
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('0s') && duration(self) <= duration('87600h')",message="must be from 0s to 87600h"
 	// +kubebuilder:default="168h"
 	// +optional
 	KeepPrevious *metav1.Duration `json:"keepPrevious,omitempty"`
@@ -110,6 +116,9 @@ type Retention struct {
 	// +optional
 	KeepLast int32 `json:"keepLast,omitempty"`
 	// maxAge drops snapshots older than this, however many there are.
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1m') && duration(self) <= duration('87600h')",message="must be from 1m to 87600h"
 	// +optional
 	MaxAge *metav1.Duration `json:"maxAge,omitempty"`
 	// keepHourly keeps the newest of each of the last N hours that has one.
@@ -135,6 +144,8 @@ type Retention struct {
 }
 
 // SnapshotPolicy says when snapshots are taken and how long they are kept.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.verification) || !has(self.verification.mode) || self.verification.mode != 'Skip'",message="verification.mode Skip is for a single CacheSnapshot: unverified snapshots are never offered and retention does not count them, so that a policy would pile them up"
 type SnapshotPolicy struct {
 	Schedule `json:",inline"`
 	// afterWarmUp takes a snapshot after each successful warm-up.
@@ -201,6 +212,9 @@ type Verification struct {
 	// +optional
 	OfflineBuild *OfflineBuild `json:"offlineBuild,omitempty"`
 	// deadline of capture and verification together.
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('168h')",message="must be from 1s to 168h"
 	// +kubebuilder:default="1h"
 	// +optional
 	Deadline *metav1.Duration `json:"deadline,omitempty"`

@@ -64,6 +64,12 @@ func TestCreate(t *testing.T) {
 		{"a package that is a flag", cache + ", warmUp: {sources: [{configMapRef: {name: m}, packages: ['-toolexec=sh']}]}}", "packages"},
 		{"cleanup by size", cache + ", cleanup: {maxSize: 1Gi}}", ""},
 		{"cleanup by nothing", cache + ", cleanup: {}}", "set maxSize, maxAge or both"},
+		{"snapshots that are verified", cache + ", snapshots: {verification: {mode: Required}}}", ""},
+		{"a cache's snapshots that are not verified", cache + ", snapshots: {verification: {mode: Skip}}}", "Skip is for a single CacheSnapshot"},
+		{"a proxy's snapshots that are not verified", proxy + blue + ", snapshots: {verification: {mode: Skip}}}", "Skip is for a single CacheSnapshot"},
+		{"one snapshot that is not verified", snapshot + "sourceRef: {kind: GoCache, name: ci}, verification: {mode: Skip}}", ""},
+		{"a hold-down above its bound", proxy + blue + ", failover: {failback: {holdDown: 2h, maxHoldDown: 1h}}}", "maxHoldDown must not be less than holdDown"},
+		{"a hold-down at its bound", proxy + blue + ", failover: {failback: {holdDown: 1h, maxHoldDown: 1h}}}", ""},
 		{"retention of none", cache + ", snapshots: {retention: {keepLast: 0}}}", "keepLast"},
 
 		{"the smallest snapshot", snapshot + "sourceRef: {kind: GoCache, name: ci}}", ""},
@@ -76,6 +82,9 @@ func TestCreate(t *testing.T) {
 		{"no instance", proxy + "instances: []}", "spec.instances"},
 		{"two instances of one name", proxy + "instances: [{name: a, storage: {size: 1Gi}}, {name: a, storage: {size: 1Gi}}]}", "Duplicate value"},
 		{"an instance name of 16 characters", proxy + "instances: [{name: aaaaaaaaaaaaaaaa, storage: {size: 1Gi}}]}", "name"},
+		{"an instance of the router's name", proxy + "instances: [{name: router, storage: {size: 1Gi}}]}", "router's own objects"},
+		{"an instance of the name of the router's weights", proxy + "instances: [{name: router-weights, storage: {size: 1Gi}}]}", "router's own objects"},
+		{"instances whose names only resemble the router's", proxy + "instances: [{name: routers, storage: {size: 1Gi}}, {name: a-router, storage: {size: 1Gi}}]}", ""},
 		{"a store of nothing", proxy + "instances: [{name: a, storage: {size: 0}}]}", "size must be greater than 0"},
 		{"an external instance", proxy + "instances: [{name: a, external: {url: 'https://proxy.example.com'}}]}", ""},
 		{"an instance that is neither", proxy + "instances: [{name: a}]}", "set exactly one of storage"},
@@ -115,6 +124,63 @@ func TestCreate(t *testing.T) {
 				if got != -1 {
 					t.Errorf("status.observedGeneration is %d at first, want -1", got)
 				}
+			}
+		})
+	}
+}
+
+// TestDurations holds the bounds of each duration from both sides: what is
+// zero, negative or without end would have the operator run for ever, never,
+// or without a pause.
+func TestDurations(t *testing.T) {
+	ns := server.Namespace(t)
+	const (
+		cache    = "kind: GoCache\nmetadata: {name: %NAME%}\nspec: {toolchain: {version: 1.26.8}, storage: {size: 1Gi}, "
+		snapshot = "kind: CacheSnapshot\nmetadata: {name: %NAME%}\nspec: {sourceRef: {kind: GoCache, name: ci}, "
+		proxy    = "kind: ModProxy\nmetadata: {name: %NAME%}\nspec: {instances: [{name: blue, storage: {size: 1Gi}}], "
+	)
+	tests := []struct {
+		field, text             string // %D% is the duration
+		least, most             string // accepted
+		tooShort, tooLong, what string // refused, with these words
+	}{
+		{"warmUp.jitter", cache + "warmUp: {jitter: %D%}}", "0s", "24h", "-1s", "24h1s", "from 0s to 24h"},
+		{"warmUp.deadline", cache + "warmUp: {deadline: %D%}}", "1s", "168h", "0s", "169h", "from 1s to 168h"},
+		{"integrity.deadline", cache + "integrity: {deadline: %D%}}", "1s", "168h", "0s", "169h", "from 1s to 168h"},
+		{"cleanup.maxAge", cache + "cleanup: {maxAge: %D%}}", "1m", "87600h", "59s", "87601h", "from 1m to 87600h"},
+		{"cleanup.webhook.timeout", cache + "cleanup: {maxAge: 1h, webhook: {url: 'https://example.com', timeout: %D%}}}", "1s", "5m", "0s", "6m", "from 1s to 5m"},
+		{"storage.replacement.keepPrevious", strings.Replace(cache, "size: 1Gi", "size: 1Gi, replacement: {keepPrevious: %D%}", 1) + "}", "0s", "87600h", "-1h", "87601h", "from 0s to 87600h"},
+		{"snapshots.retention.maxAge", cache + "snapshots: {retention: {maxAge: %D%}}}", "1m", "87600h", "0s", "87601h", "from 1m to 87600h"},
+		{"snapshots.verification.deadline", cache + "snapshots: {verification: {deadline: %D%}}}", "1s", "168h", "0s", "169h", "from 1s to 168h"},
+		{"verification.deadline", snapshot + "verification: {deadline: %D%}}", "1s", "168h", "-5m", "169h", "from 1s to 168h"},
+		{"probes.interval", proxy + "probes: {interval: %D%}}", "1s", "1h", "0s", "61m", "from 1s to 1h"},
+		{"probes.timeout", proxy + "probes: {timeout: %D%}}", "100ms", "1m", "0s", "61s", "from 100ms to 1m"},
+		{"failback.holdDown", proxy + "failover: {failback: {maxHoldDown: 24h, holdDown: %D%}}}", "0s", "24h", "-1m", "25h", "from 0s to 24h"},
+		{"failback.maxHoldDown", proxy + "failover: {failback: {holdDown: 0s, maxHoldDown: %D%}}}", "0s", "168h", "-1m", "169h", "from 0s to 168h"},
+		{"failback.stepInterval", proxy + "failover: {failback: {stepInterval: %D%}}}", "1s", "24h", "0s", "25h", "from 1s to 24h"},
+	}
+	create := func(t *testing.T, name, text, duration string) error {
+		t.Helper()
+		u := object(t, ns, strings.NewReplacer("%NAME%", name, "%D%", duration).Replace(text))
+		return server.Client.Create(t.Context(), u)
+	}
+	for i, tt := range tests {
+		t.Run(tt.field, func(t *testing.T) {
+			name := "d" + string(rune('a'+i))
+			for n, duration := range []string{tt.least, tt.most} {
+				if err := create(t, name+string(rune('a'+n)), tt.text, duration); err != nil {
+					t.Errorf("%s is refused: %v", duration, err)
+				}
+			}
+			for _, duration := range []string{tt.tooShort, tt.tooLong} {
+				if err := create(t, name, tt.text, duration); !apierrors.IsInvalid(err) || !strings.Contains(err.Error(), tt.what) {
+					t.Errorf("%s: got %v, want a refusal with %q", duration, err, tt.what)
+				}
+			}
+			// What is no duration would keep the operator from reading the
+			// whole kind.
+			if err := create(t, name, tt.text, "7d"); !apierrors.IsInvalid(err) {
+				t.Errorf("7d: got %v, want a refusal", err)
 			}
 		})
 	}
