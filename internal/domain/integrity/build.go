@@ -34,6 +34,7 @@ var indexMagic = []byte("go index v")
 type build struct {
 	*run
 	shard    [shards]*tree.Dir // nil if there is none
+	closed   [shards]bool      // it may be there, but cannot be opened
 	mu       sync.Mutex
 	suspects []suspect
 	refs     []uint64 // the outputs that entries name
@@ -91,6 +92,7 @@ func (b *build) openShards(root *tree.Dir) error {
 			d, err := root.Sub(e.Name)
 			if err != nil {
 				b.unreadable(Build, e.Name, err)
+				b.closed[n] = true
 				return nil
 			}
 			b.shard[n] = d
@@ -106,6 +108,9 @@ func (b *build) openShards(root *tree.Dir) error {
 	})
 	if err != nil {
 		b.unreadable(Build, ".", err)
+		for n := range b.shard { // any that was not listed may be there
+			b.closed[n] = b.shard[n] == nil
+		}
 	}
 	return nil
 }
@@ -129,20 +134,23 @@ func shardOf(name string) (int, bool) {
 }
 
 func (b *build) mark(root *tree.Dir, name string) {
+	f := Finding{Class: Malformed, Severity: Torn, Cache: Build, Path: name, Remove: []string{name}}
 	data, _, err := root.ReadFile(name, nil, 4<<10)
-	if err == nil {
-		if _, err = buildcache.ParseTrim(data); err == nil {
-			return
-		}
-	}
-	if errors.Is(err, fs.ErrNotExist) {
+	switch {
+	case err == nil:
+		_, err = buildcache.ParseTrim(data)
+	case errors.Is(err, tree.ErrNotRegular):
+		f.Severity = Wrong
+	case errors.Is(err, tree.ErrBadMode):
+		f.Class = BadMode
+	case !errors.Is(err, tree.ErrTooLarge):
+		b.unreadable(Build, name, err)
 		return
 	}
-	f := Finding{Class: Malformed, Severity: Torn, Cache: Build, Path: name, Detail: err.Error(), Remove: []string{name}}
-	if errors.Is(err, tree.ErrNotRegular) {
-		f.Severity = Wrong
+	if err != nil {
+		f.Detail = err.Error()
+		b.found.add(f)
 	}
-	b.found.add(f)
 }
 
 // allShards checks all shards and writes them to the manifest in order. No
@@ -226,7 +234,7 @@ func (b *build) oneShard(w *worker, n int) []built {
 		read     int64
 	)
 	err := dir.Each(func(e tree.Entry) error {
-		look := b.look(w, n, e.Name)
+		look := b.look(w, n, e)
 		read += look.bytes
 		b.Progress.Done.Add(1)
 		switch {
@@ -261,7 +269,7 @@ func (b *build) oneShard(w *worker, n int) []built {
 	b.refs, b.outs = append(b.refs, refs...), append(b.outs, outs...)
 	if room := maxSuspects - len(b.suspects); len(suspects) > room {
 		for _, s := range suspects[room:] {
-			if look := b.look(w, int(s.shard), s.name); look.finding != nil {
+			if look := b.look(w, int(s.shard), tree.Entry{Name: s.name}); look.finding != nil {
 				b.found.add(*look.finding)
 			}
 		}
@@ -316,22 +324,24 @@ func (s *sight) failed(path string, err error) {
 	}
 }
 
-func (b *build) look(w *worker, n int, name string) sight {
-	id, kind := buildcache.ParseName(name)
+// look checks one entry of a shard. The type of one that was listed a while ago
+// is to be left out.
+func (b *build) look(w *worker, n int, e tree.Entry) sight {
+	id, kind := buildcache.ParseName(e.Name)
 	dir := b.shard[n]
 	if kind == buildcache.Other || int(id[0]) != n {
-		return sight{finding: &Finding{Class: Stray, Severity: Note, Cache: Build, Path: dir.Join(name), Detail: "no entry of a build cache has this name here"}}
+		return sight{finding: &Finding{Class: Stray, Severity: Note, Cache: Build, Path: dir.Join(e.Name), Detail: "no entry of a build cache has this name here"}}
 	}
 	if kind == buildcache.Action {
-		return b.action(w, dir, id, name)
+		return b.action(w, dir, id, e)
 	}
-	return b.output(w, dir, id, name)
+	return b.output(w, dir, id, e)
 }
 
 // action checks an action entry and the presence and size of its output.
-func (b *build) action(w *worker, dir *tree.Dir, id buildcache.ID, name string) (s sight) {
-	path := dir.Join(name)
-	data, info, err := dir.ReadFile(name, w.small, 64<<10)
+func (b *build) action(w *worker, dir *tree.Dir, id buildcache.ID, listed tree.Entry) (s sight) {
+	path := dir.Join(listed.Name)
+	data, info, err := dir.ReadEntry(listed, w.small, 64<<10)
 	if errors.Is(err, tree.ErrTooLarge) {
 		s.found(Malformed, Torn, path, "is far longer than an action entry")
 		return s
@@ -367,6 +377,9 @@ func (b *build) action(w *worker, dir *tree.Dir, id buildcache.ID, name string) 
 
 // outputOf checks that the output an entry names is there in the size it says.
 func (b *build) outputOf(s *sight, path string, e buildcache.Entry) {
+	if b.closed[e.Output[0]] {
+		return // nobody can tell, which was said of the shard
+	}
 	var info tree.Info
 	err := fs.ErrNotExist
 	if dir := b.shard[e.Output[0]]; dir != nil {
@@ -389,12 +402,12 @@ func (b *build) outputOf(s *sight, path string, e buildcache.Entry) {
 }
 
 // output checks an output by its content.
-func (b *build) output(w *worker, dir *tree.Dir, id buildcache.ID, name string) (s sight) {
-	path := dir.Join(name)
+func (b *build) output(w *worker, dir *tree.Dir, id buildcache.ID, listed tree.Entry) (s sight) {
+	path := dir.Join(listed.Name)
 	s.out = id
-	f, err := dir.Open(name)
+	f, err := dir.OpenEntry(listed)
 	if errors.Is(err, tree.ErrNotRegular) {
-		if sub, subErr := dir.Sub(name); subErr == nil {
+		if sub, subErr := dir.Sub(listed.Name); subErr == nil {
 			b.executable(w, &s, sub, id)
 			return s
 		}
@@ -450,7 +463,7 @@ func (b *build) executable(w *worker, s *sight, dir *tree.Dir, id buildcache.ID)
 		if files++; files > 1 {
 			return nil
 		}
-		f, err := dir.Open(e.Name)
+		f, err := dir.OpenEntry(e)
 		if err != nil {
 			s.failed(dir.Join(e.Name), err)
 			return nil
@@ -491,7 +504,7 @@ func (b *build) recheck(ctx context.Context) error {
 		items[i] = int32(i) //nolint:gosec // bounded by maxSuspects
 	}
 	check := func(w *worker, i int32) outcome {
-		s := b.look(w, int(b.suspects[i].shard), b.suspects[i].name)
+		s := b.look(w, int(b.suspects[i].shard), tree.Entry{Name: b.suspects[i].name})
 		o := outcome{identities: s.seen}
 		if s.finding != nil && !s.gone {
 			o.findings = []Finding{*s.finding}

@@ -126,26 +126,37 @@ func TestDeepTree(t *testing.T) {
 	}
 }
 
+// More entries in one directory than are looked at twice: each is reported, few
+// are shown, and little is held.
 func TestManyEntriesInOneDirectory(t *testing.T) {
-	n := 100_000
-	if testing.Short() || os.Getenv("GOCACHE_CAMPAIGN") == "" {
-		n = 10_000
+	const n = 100_000
+	shard := mkdir(t, t.TempDir(), "build", "00")
+	dir, err := os.OpenRoot(shard) // to save the kernel the way there
+	if err != nil {
+		t.Fatal(err)
 	}
-	root := t.TempDir()
-	shard := mkdir(t, root, "build", "00")
+	defer func() { _ = dir.Close() }()
+	empty := ""
 	for i := range n {
-		put1(t, filepath.Join(shard, fmt.Sprintf("00%062x-a", i)))
+		name := fmt.Sprintf("00%062x-a", i)
+		if i%50_000 > 0 { // a file system may bound the names of a file
+			err = dir.Link(empty, name)
+		} else {
+			empty, err = name, dir.WriteFile(name, nil, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
-	v := within(t, 2*time.Minute, integrity.Options{BuildCache: filepath.Join(root, "build")})
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	v := within(t, 2*time.Minute, integrity.Options{BuildCache: filepath.Dir(shard)})
+	runtime.ReadMemStats(&after)
 	if v.Verdict != integrity.Intact || v.Torn != n || len(v.Examples) > 100 {
 		t.Errorf("%s, %d torn, %d examples", v.Verdict, v.Torn, len(v.Examples))
 	}
-}
-
-func put1(t *testing.T, name string) {
-	t.Helper()
-	if err := os.WriteFile(name, nil, 0o600); err != nil {
-		t.Fatal(err)
+	if held := int64(after.HeapSys) - int64(before.HeapSys); held > 128<<20 {
+		t.Errorf("%d MB held", held>>20)
 	}
 }
 
@@ -294,20 +305,6 @@ func TestChangingFiles(t *testing.T) {
 		put(t, name, data)
 	}
 	if v := within(t, time.Minute, integrity.Options{ModCache: tree.ModCache, BuildCache: tree.BuildCache}); v.Verdict != integrity.Intact {
-		t.Errorf("%s: %+v", v.Verdict, v.Examples)
-	}
-}
-
-// What may not be read is Inconclusive, never good and never bad.
-func TestUnreadable(t *testing.T) {
-	if os.Geteuid() == 0 {
-		t.Skip("root may read everything")
-	}
-	tree := cachetree.New(t)
-	if err := os.Chmod(filepath.Dir(cachetree.Archive(t, tree)), 0); err != nil {
-		t.Fatal(err)
-	}
-	if v := within(t, time.Minute, integrity.Options{BuildCache: tree.BuildCache}); v.Verdict != integrity.Inconclusive {
 		t.Errorf("%s: %+v", v.Verdict, v.Examples)
 	}
 }

@@ -143,6 +143,10 @@ func (m *modules) version(w *worker, v *modcache.Version) outcome {
 	case !errors.Is(err, fs.ErrNotExist):
 		c.unreadable(at.VersionDir(), err)
 	}
+	if d == nil && len(c.findings) > 0 {
+		c.record = manifest.Record{} // what would vouch for its contents cannot be read
+		return c.outcome
+	}
 	c.contents(d)
 	c.judge(d)
 	if !c.seen {

@@ -115,8 +115,8 @@ func (h *Hasher) sum() (s [sha256.Size]byte) {
 func (h *Hasher) Dir(d *tree.Dir, m module.Version) (DirSum, error) {
 	h.entries = h.entries[:0]
 	var out DirSum
-	err := h.walk(d, "", func(d *tree.Dir, name, rel string) error {
-		f, err := d.Open(name)
+	err := h.walk(d, "", func(d *tree.Dir, file tree.Entry, rel string) error {
+		f, err := d.OpenEntry(file)
 		if err != nil {
 			return specialIsContent(err)
 		}
@@ -191,12 +191,12 @@ func (h *Hasher) File(f *tree.File) ([sha256.Size]byte, int64, error) {
 }
 
 // walk calls fn for each regular file below d, in no particular order.
-func (h *Hasher) walk(d *tree.Dir, prefix string, fn func(d *tree.Dir, name, rel string) error) error {
+func (h *Hasher) walk(d *tree.Dir, prefix string, fn func(d *tree.Dir, e tree.Entry, rel string) error) error {
 	files := 0
 	return h.walkIn(d, prefix, &files, fn)
 }
 
-func (h *Hasher) walkIn(d *tree.Dir, prefix string, files *int, fn func(d *tree.Dir, name, rel string) error) error {
+func (h *Hasher) walkIn(d *tree.Dir, prefix string, files *int, fn func(d *tree.Dir, e tree.Entry, rel string) error) error {
 	return d.Each(func(e tree.Entry) error {
 		rel := prefix + e.Name
 		switch e.Type {
@@ -210,7 +210,7 @@ func (h *Hasher) walkIn(d *tree.Dir, prefix string, files *int, fn func(d *tree.
 			if *files++; *files > maxFiles {
 				return badContent("holds more than %d files", maxFiles)
 			}
-			return fn(d, e.Name, rel)
+			return fn(d, e, rel)
 		case tree.Symlink, tree.Special, tree.Unknown:
 		}
 		return badContent("%s is a %s: the go command extracts only files", rel, e.Type)
@@ -273,7 +273,7 @@ func (h *Hasher) compare(z *archive, d *tree.Dir, m module.Version, sum *ZipSum)
 	for i := range h.entries {
 		h.index[h.entries[i].name] = i
 	}
-	err := h.walk(d, "", func(d *tree.Dir, name, rel string) error {
+	err := h.walk(d, "", func(d *tree.Dir, file tree.Entry, rel string) error {
 		i, ok := h.index[rel]
 		if from, copied := original(rel); !ok && copied && m.Path == Toolchain {
 			i, ok = h.index[from]
@@ -281,7 +281,7 @@ func (h *Hasher) compare(z *archive, d *tree.Dir, m module.Version, sum *ZipSum)
 		if !ok {
 			return errDeviates
 		}
-		f, err := d.Open(name)
+		f, err := d.OpenEntry(file)
 		if err != nil {
 			return errors.Join(errDeviates, err)
 		}

@@ -183,8 +183,30 @@ type File struct {
 }
 
 // Open opens a regular file of this directory for reading. Anything else is
-// [ErrNotRegular]; a pipe does not block, a link is not followed.
+// [ErrNotRegular] and is not opened at all: opening alone rewinds a tape, arms
+// a watchdog, and lets a writer go on that waits for a reader of its pipe.
 func (d *Dir) Open(name string) (File, error) {
+	return d.OpenEntry(Entry{Name: name})
+}
+
+// OpenEntry is [Dir.Open] for an entry that [Dir.Each] gave, whose type need
+// not be asked for once more. If it has become something else since, it may be
+// opened, without blocking, but is never read.
+func (d *Dir) OpenEntry(e Entry) (File, error) {
+	if e.Type == Unknown {
+		info, err := d.Stat(e.Name)
+		if err != nil {
+			return File{}, err
+		}
+		e.Type = info.Type
+	}
+	if e.Type != Regular {
+		return File{}, &fs.PathError{Op: "open", Path: d.Join(e.Name), Err: ErrNotRegular}
+	}
+	return d.open(e.Name)
+}
+
+func (d *Dir) open(name string) (File, error) {
 	fd, err := retry(func() (int, error) {
 		return unix.Openat(d.fd, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC|unix.O_NOCTTY, 0)
 	})
@@ -302,7 +324,12 @@ func (f *File) ReadAll(buf []byte, limit int64) ([]byte, error) {
 
 // ReadFile reads one small regular file of this directory.
 func (d *Dir) ReadFile(name string, buf []byte, limit int64) ([]byte, Info, error) {
-	f, err := d.Open(name)
+	return d.ReadEntry(Entry{Name: name}, buf, limit)
+}
+
+// ReadEntry is [Dir.ReadFile] for an entry that [Dir.Each] gave.
+func (d *Dir) ReadEntry(e Entry, buf []byte, limit int64) ([]byte, Info, error) {
+	f, err := d.OpenEntry(e)
 	if err != nil {
 		return nil, Info{}, err
 	}
