@@ -4,10 +4,12 @@
 // It decides what the whole process may see and hold in memory, and nothing
 // else:
 //
-//   - Pods and Jobs are cached only when the operator made them; a cluster's
-//     other pods never enter its memory.
-//   - ConfigMaps and Secrets are read from the API server when needed and
-//     never cached, so that no list permission on them is needed either.
+//   - Of the kinds that others use too (Pods, Jobs, Services, Deployments,
+//     VolumeSnapshots and so on) only what the operator made is cached; a
+//     cluster's other pods never enter its memory. Claims are the exception:
+//     those that the populator fills are made by others.
+//   - The content of ConfigMaps and Secrets is read from the API server when
+//     needed and never cached.
 //   - Metrics are served over TLS, to callers whom the API server has
 //     authenticated and authorized for the path.
 //   - One replica leads; the lease is given back when the process ends in an

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"time"
+	_ "time/tzdata" // the image has no time zones, and schedules name them
 
 	"github.com/spf13/cobra"
 	"k8s.io/klog/v2"

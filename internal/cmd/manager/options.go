@@ -5,9 +5,7 @@ import (
 	"os"
 
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
-	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
@@ -66,15 +64,13 @@ func (o *options) bind(f *pflag.FlagSet) {
 
 // manager returns the controller-runtime options that the flags ask for.
 func (o *options) manager() ctrl.Options {
-	ours := cache.ByObject{Label: labels.SelectorFromSet(labels.Set{v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue})}
 	return ctrl.Options{
 		Scheme: newScheme(),
 		Cache: cache.Options{
 			DefaultNamespaces: namespaces(o.watchNamespaces),
-			ByObject: map[client.Object]cache.ByObject{
-				&corev1.Pod{}:  ours,
-				&batchv1.Job{}: ours,
-			},
+			ByObject:          onlyOurs(),
+			// No decision is made on who wrote which field.
+			DefaultTransform: cache.TransformStripManagedFields(),
 		},
 		Client: client.Options{Cache: &client.CacheOptions{
 			DisableFor: []client.Object{&corev1.ConfigMap{}, &corev1.Secret{}},
