@@ -11,11 +11,17 @@ import (
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/cmd/manager"
 )
 
@@ -43,6 +49,8 @@ func TestManager(t *testing.T) {
 	})
 	eventually(t, "metrics are refused to strangers", func() error { return answers("https://"+metrics+"/metrics", http.StatusUnauthorized) })
 
+	meetsStrangers(t, ns)
+
 	stop()
 	select {
 	case err := <-ended:
@@ -55,6 +63,56 @@ func TestManager(t *testing.T) {
 	if holder := leaseHolder(t, ns); holder != "" {
 		t.Errorf("the lease is still held by %s: a rollout would wait for it to expire", holder)
 	}
+}
+
+// meetsStrangers looks at what the operator's cache does not hold: an object of
+// a needed name that somebody else made is noticed and left alone, and a claim
+// that bears no label of ours is seen by the populator.
+func meetsStrangers(t *testing.T, namespace string) {
+	t.Helper()
+	meta := func(name string) metav1.ObjectMeta { return metav1.ObjectMeta{Namespace: namespace, Name: name} }
+	taken := &corev1.Service{ObjectMeta: meta("proxy-blue"), Spec: corev1.ServiceSpec{
+		Selector: map[string]string{"app": "somebody-elses"}, Ports: []corev1.ServicePort{{Port: 80}}}}
+	proxy := &v1alpha1.ModProxy{ObjectMeta: meta("proxy"), Spec: v1alpha1.ModProxySpec{Instances: []v1alpha1.ProxyInstance{
+		{Name: "blue", Storage: &v1alpha1.InstanceStorage{Size: resource.MustParse("1Gi")}}}}}
+	claim := &corev1.PersistentVolumeClaim{ObjectMeta: meta("data"), Spec: corev1.PersistentVolumeClaimSpec{
+		AccessModes:   []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce},
+		Resources:     corev1.VolumeResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("1Gi")}},
+		DataSourceRef: &corev1.TypedObjectReference{APIGroup: ptr.To(v1alpha1.GroupName), Kind: v1alpha1.GoCacheKind, Name: "none"},
+	}}
+	for _, o := range []client.Object{taken, proxy, claim} {
+		if err := server.Client.Create(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "the proxy says that the name of its Service is taken", func() error {
+		if err := server.Client.Get(t.Context(), client.ObjectKeyFromObject(proxy), proxy); err != nil {
+			return err
+		}
+		stalled := apimeta.FindStatusCondition(proxy.Status.Conditions, v1alpha1.StalledCondition)
+		if stalled == nil || stalled.Reason != v1alpha1.ReasonConflict {
+			return fmt.Errorf("its conditions are %v", proxy.Status.Conditions)
+		}
+		return nil
+	})
+	if err := server.Client.Get(t.Context(), client.ObjectKeyFromObject(taken), taken); err != nil {
+		t.Fatal(err)
+	}
+	if got := taken.Spec.Selector["app"]; got != "somebody-elses" || len(taken.OwnerReferences) > 0 {
+		t.Errorf("somebody else's Service was taken over: selector %v, owners %v", taken.Spec.Selector, taken.OwnerReferences)
+	}
+	eventually(t, "the populator tells the owner of the claim that its source is missing", func() error {
+		var list eventsv1.EventList
+		if err := server.Client.List(t.Context(), &list, client.InNamespace(namespace)); err != nil {
+			return err
+		}
+		for _, e := range list.Items {
+			if e.Regarding.UID == claim.UID {
+				return nil
+			}
+		}
+		return fmt.Errorf("among %d events none is about it", len(list.Items))
+	})
 }
 
 // TestManagerRefusesItself wants a clear word before a pod without an image is
