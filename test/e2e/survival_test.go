@@ -91,7 +91,7 @@ func TestKilledManager(t *testing.T) {
 		s.request("failback")
 		s.balanced(time.Minute)
 	})
-	s.sub("populating a crowd, at random moments", func(s *scene) { s.crowdSurvives(m, 10, 6) })
+	s.sub("populating a crowd, at random moments", func(s *scene) { s.crowdSurvives(m, 10, 20) })
 }
 
 // populationSurvives fills a claim with a manager that is killed at a point.
@@ -115,7 +115,7 @@ func (s *scene) crowdSurvives(m *managers, size, kills int) {
 	random := rand.New(rand.NewPCG(seed, 0))
 	s.Logf("seed %d", seed)
 	// Clones that take a while are met half made.
-	s.must(s.Fault(s.ctx, "set", "restore", "--delay", "1500ms", "--namespace", s.Namespace))
+	s.must(s.Fault(s.ctx, "set", "restore", "--delay", "1s", "--namespace", s.Namespace))
 	s.Cleanup(func() { s.must(s.Fault(context.WithoutCancel(s.ctx), "clear", "restore")) })
 	prefix := s.unique("crowd")
 	var claims []string
@@ -126,17 +126,35 @@ func (s *scene) crowdSurvives(m *managers, size, kills int) {
 	s.consume(prefix, claims...)
 	for range kills {
 		manager := s.start(m)
-		life := time.Duration(300+random.IntN(1500)) * time.Millisecond
+		// It takes a third of a second to begin, and as long for the rest.
+		life := time.Duration(250+random.IntN(500)) * time.Millisecond
 		time.Sleep(life)
 		manager.kill()
-		primes, err := s.primes(s.ctx)
-		s.must(err)
-		s.Logf("killed after %s, with %d populations under way", life, len(primes))
+		bound, primes := s.progress(claims)
+		s.Logf("killed after %s: %d claims filled, %d clones under way", life, bound, primes)
+		if bound == size && primes == 0 {
+			break
+		}
 	}
 	s.start(m)
 	s.consumed(prefix, 3*time.Minute)
 	s.filled(claims...)
 	s.discard(prefix, claims...)
+}
+
+// progress counts the claims that are bound, and the clones under way.
+func (s *scene) progress(claims []string) (bound, primes int) {
+	s.Helper()
+	for _, name := range claims {
+		var claim corev1.PersistentVolumeClaim
+		s.get(name, &claim)
+		if claim.Status.Phase == corev1.ClaimBound {
+			bound++
+		}
+	}
+	names, err := s.primes(s.ctx)
+	s.must(err)
+	return bound, len(names)
 }
 
 // filled waits until claims are bound to volumes that say what they are clones
