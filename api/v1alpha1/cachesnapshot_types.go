@@ -43,7 +43,7 @@ type CacheSnapshotList struct {
 // CacheSnapshotSpec is what is wanted of a CacheSnapshot.
 //
 // +kubebuilder:validation:XValidation:rule="self.sourceRef == oldSelf.sourceRef",message="sourceRef is immutable: make another CacheSnapshot"
-// +kubebuilder:validation:XValidation:rule="self.verification == oldSelf.verification",message="verification is immutable: make another CacheSnapshot"
+// +kubebuilder:validation:XValidation:rule="has(self.verification.mode) == has(oldSelf.verification.mode) && (!has(self.verification.mode) || self.verification.mode == oldSelf.verification.mode) && has(self.verification.onFindings) == has(oldSelf.verification.onFindings) && (!has(self.verification.onFindings) || self.verification.onFindings == oldSelf.verification.onFindings) && has(self.verification.trust) == has(oldSelf.verification.trust) && (!has(self.verification.trust) || self.verification.trust == oldSelf.verification.trust) && has(self.verification.offlineBuild) == has(oldSelf.verification.offlineBuild) && (!has(self.verification.offlineBuild) || self.verification.offlineBuild == oldSelf.verification.offlineBuild)",message="verification.mode, onFindings, trust and offlineBuild are immutable: make another CacheSnapshot"
 // +kubebuilder:validation:XValidation:rule="has(self.volumeSnapshotClassName) == has(oldSelf.volumeSnapshotClassName) && (!has(self.volumeSnapshotClassName) || self.volumeSnapshotClassName == oldSelf.volumeSnapshotClassName)",message="volumeSnapshotClassName is immutable: make another CacheSnapshot"
 type CacheSnapshotSpec struct {
 	// suspend stops everything that the operator would begin for this object.

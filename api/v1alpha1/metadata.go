@@ -7,6 +7,9 @@ const (
 	CacheLabel = GroupName + "/cache"
 	// SnapshotLabel names the CacheSnapshot that an object belongs to.
 	SnapshotLabel = GroupName + "/snapshot"
+	// SnapshotUIDLabel on a VolumeSnapshot is the uid of the CacheSnapshot that
+	// asked for it, and of no later one of its name.
+	SnapshotUIDLabel = GroupName + "/snapshot-uid"
 	// ProxyLabel names the ModProxy that an object belongs to.
 	ProxyLabel = GroupName + "/proxy"
 	// InstanceLabel names the instance of a ModProxy that an object belongs to.

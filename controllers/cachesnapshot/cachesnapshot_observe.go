@@ -59,10 +59,18 @@ func (r *Reconciler) observe(ctx context.Context, s *scope) (f facts, err error)
 	if f.job, err = read.Object[batchv1.Job](ctx, r.Client, ns, childName(s.snapshot)); err != nil {
 		return f, err
 	}
-	f.csi = apply.Ours(s.snapshot, s.labels(), f.csi)
+	if f.csi = apply.Ours(s.snapshot, s.csiLabels(), f.csi); older(f.csi, s.snapshot) {
+		f.csi = nil
+	}
 	f.clone = apply.Ours(s.snapshot, s.labels(), f.clone)
 	f.job = apply.Ours(s.snapshot, s.labels(), f.job)
 	return f, r.observeRun(ctx, s, &f)
+}
+
+// older says whether a VolumeSnapshot was there before the CacheSnapshot of its
+// name: an old cut of who knows what, never to be passed off as a new one.
+func older(csi *snapshotv1.VolumeSnapshot, s *v1alpha1.CacheSnapshot) bool {
+	return csi != nil && csi.CreationTimestamp.Before(&s.CreationTimestamp)
 }
 
 // observeSource reads what is captured, and whether somebody writes to it. It

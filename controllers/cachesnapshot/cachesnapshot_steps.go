@@ -5,6 +5,7 @@ import (
 	"path"
 	"time"
 
+	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
@@ -15,6 +16,7 @@ import (
 	"gocache.dev/operator/internal/kube/bounded"
 	"gocache.dev/operator/internal/kube/jobrun"
 	"gocache.dev/operator/internal/kube/podspec"
+	"gocache.dev/operator/internal/kube/read"
 	"gocache.dev/operator/internal/kube/volume"
 	"gocache.dev/operator/internal/plan/verification"
 )
@@ -70,10 +72,18 @@ func (s *scope) admit() {
 
 // +kubebuilder:rbac:groups=snapshot.storage.k8s.io,resources=volumesnapshots,verbs=create;patch
 
-// capture asks for the CSI snapshot.
+// capture asks for the CSI snapshot. One that is there already is looked at
+// live: to apply it would be to take over what was cut for somebody else.
 func (r *Reconciler) capture(ctx context.Context, s *scope) error {
+	there, err := read.Object[snapshotv1.VolumeSnapshot](ctx, r.Live, s.snapshot.Namespace, s.snapshot.Name)
+	if err != nil {
+		return err
+	}
+	if older(there, s.snapshot) {
+		return &apply.ConflictError{Kind: "VolumeSnapshot", Namespace: there.Namespace, Name: there.Name, Reason: "older than this CacheSnapshot"}
+	}
 	s.begin(stageCapture)
-	_, err := r.applier().Apply(ctx, s.csiOwner(), s.csiSnapshot().Object())
+	_, err = r.applier().Apply(ctx, s.csiOwner(), s.csiSnapshot().Object())
 	return err
 }
 
@@ -95,13 +105,21 @@ func (s *scope) csiOwner() apply.Owner {
 
 func (s *scope) csiSnapshot() volume.Snapshot {
 	return volume.Snapshot{
-		Namespace: s.snapshot.Namespace, Name: s.snapshot.Name, Labels: s.labels(),
+		Namespace: s.snapshot.Namespace, Name: s.snapshot.Name, Labels: s.csiLabels(),
 		Class: s.snapshot.Spec.VolumeSnapshotClassName, Claim: s.snapshot.Status.Source.ClaimName,
 	}
 }
 
 func (s *scope) labels() map[string]string {
 	return map[string]string{v1alpha1.SnapshotLabel: s.snapshot.Name, v1alpha1.CacheLabel: s.snapshot.Spec.SourceRef.Name}
+}
+
+// csiLabels say in addition which CacheSnapshot of the name asked: a CSI
+// snapshot may outlive it.
+func (s *scope) csiLabels() map[string]string {
+	labels := s.labels()
+	labels[v1alpha1.SnapshotUIDLabel] = string(s.snapshot.UID)
+	return labels
 }
 
 // noteCut copies into the status what the driver says of the CSI snapshot.

@@ -5,9 +5,7 @@ import (
 	"testing"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
-	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"gocache.dev/operator/api/v1alpha1"
@@ -134,43 +132,5 @@ func TestSkip(t *testing.T) {
 	}
 	if left := w.left(); len(left) > 0 {
 		t.Errorf("made for a snapshot that nobody verifies: %v", left)
-	}
-}
-
-// TestNotImplementedIsSaid holds that no field is silently ignored.
-func TestNotImplementedIsSaid(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	w.cache()
-	w.snapshot(func(s *v1alpha1.CacheSnapshotSpec) { s.Verification.OnFindings = v1alpha1.FindingsRepair })
-	w.settle()
-	stalled := meta.FindStatusCondition(w.get().Status.Conditions, v1alpha1.StalledCondition)
-	if stalled == nil || stalled.Reason != v1alpha1.ReasonNotImplemented || !strings.Contains(stalled.Message, "spec.verification.onFindings") {
-		t.Errorf("Stalled is %+v", stalled)
-	}
-}
-
-// TestForeignObjectIsNotTaken holds that an object of a needed name that
-// somebody else made is left alone.
-func TestForeignObjectIsNotTaken(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	w.cache()
-	foreign := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "s-verify"}}
-	foreign.Spec.AccessModes = []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce}
-	foreign.Spec.Resources.Requests = corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("1Gi")}
-	w.must(server.Client.Create(t.Context(), foreign))
-	w.snapshot()
-	for range 8 {
-		if _, err := w.pass(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := w.cluster.Step(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-	}
-	stalled := meta.FindStatusCondition(w.get().Status.Conditions, v1alpha1.StalledCondition)
-	if stalled == nil || stalled.Reason != v1alpha1.ReasonConflict || !strings.Contains(stalled.Message, "s-verify exists and is not ours") {
-		t.Errorf("Stalled is %+v", stalled)
 	}
 }

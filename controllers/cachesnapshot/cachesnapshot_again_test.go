@@ -1,0 +1,84 @@
+package cachesnapshot
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"gocache.dev/operator/api/v1alpha1"
+)
+
+// TestOldCutIsNotTakenForNew holds that a VolumeSnapshot which an earlier
+// CacheSnapshot of the name left behind, or a backup brought back, is neither
+// verified nor offered in place of the state that is asked for now.
+func TestOldCutIsNotTakenForNew(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.cache()
+	w.snapshot(func(s *v1alpha1.CacheSnapshotSpec) { s.DeletionPolicy = v1alpha1.DeletionRetain })
+	w.settle()
+	w.must(server.Client.Delete(t.Context(), w.get()))
+	_, err := w.cluster.Step(t.Context())
+	w.must(err)
+
+	w.snapshot()
+	w.settle()
+	s := w.get()
+	w.stalled(v1alpha1.ReasonConflict, "VolumeSnapshot "+w.namespace+"/s exists and is not ours")
+	if s.Status.CreationTime != nil || s.Status.Verification.Verdict != "" {
+		t.Errorf("the old cut was taken over: %+v", s.Status)
+	}
+
+	old := &snapshotv1.VolumeSnapshot{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "s"}}
+	w.must(server.Client.Delete(t.Context(), old, client.GracePeriodSeconds(0)))
+	w.settle()
+	if v := w.get().Status.Verification.Verdict; v != v1alpha1.VerdictIntact {
+		t.Errorf("verdict %q once the old cut is gone", v)
+	}
+}
+
+// TestCutWithoutLabelIsNotTaken holds the same for one without the uid of who
+// asked for it, by its age.
+func TestCutWithoutLabelIsNotTaken(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.cache()
+	claim := "ci"
+	w.must(server.Client.Create(t.Context(), &snapshotv1.VolumeSnapshot{
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "s", Labels: map[string]string{
+			v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue, v1alpha1.SnapshotLabel: "s", v1alpha1.CacheLabel: "ci",
+		}},
+		Spec: snapshotv1.VolumeSnapshotSpec{Source: snapshotv1.VolumeSnapshotSource{PersistentVolumeClaimName: &claim}},
+	}))
+	_, err := w.cluster.Step(t.Context())
+	w.must(err)
+	var old snapshotv1.VolumeSnapshot
+	w.must(server.Client.Get(t.Context(), client.ObjectKey{Namespace: w.namespace, Name: "s"}, &old))
+	for range 100 { // the API server's times are whole seconds
+		w.snapshot()
+		if later := w.get().CreationTimestamp; old.CreationTimestamp.Before(&later) {
+			break
+		}
+		w.must(server.Client.Delete(t.Context(), w.get()))
+		time.Sleep(20 * time.Millisecond)
+	}
+	w.settle()
+	w.stalled(v1alpha1.ReasonConflict, "older than this CacheSnapshot")
+	if s := w.get().Status; s.CreationTime != nil || s.Verification.Verdict != "" {
+		t.Errorf("the old cut was taken over: %+v", s)
+	}
+}
+
+// stalled checks reason and a part of the message of condition Stalled.
+func (w *world) stalled(reason, message string) {
+	w.t.Helper()
+	c := meta.FindStatusCondition(w.get().Status.Conditions, v1alpha1.StalledCondition)
+	if c == nil || c.Status != metav1.ConditionTrue || c.Reason != reason || !strings.Contains(c.Message, message) {
+		w.t.Errorf("Stalled is %+v, want %s, %q", c, reason, message)
+	}
+}

@@ -1,0 +1,174 @@
+package cachesnapshot
+
+import (
+	"strings"
+	"testing"
+
+	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"gocache.dev/operator/api/v1alpha1"
+)
+
+// TestStrangersAreNotBelieved holds that an object of a needed name that
+// somebody else made is said to be in the way, is neither changed nor removed,
+// and is no evidence: above all, a Job that ends well gives no verdict.
+func TestStrangersAreNotBelieved(t *testing.T) {
+	t.Parallel()
+	size := corev1.VolumeResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("1Gi")}}
+	for name, foreign := range map[string]client.Object{
+		"s-verify, a claim": &corev1.PersistentVolumeClaim{
+			ObjectMeta: metav1.ObjectMeta{Name: "s-verify"},
+			Spec:       corev1.PersistentVolumeClaimSpec{AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce}, Resources: size},
+		},
+		"s-verify, a Job that reports Intact": &batchv1.Job{
+			ObjectMeta: metav1.ObjectMeta{Name: "s-verify", Labels: map[string]string{v1alpha1.ManagedByLabel: "somebody"}},
+			Spec: batchv1.JobSpec{Template: corev1.PodTemplateSpec{Spec: corev1.PodSpec{
+				RestartPolicy: corev1.RestartPolicyNever, Containers: []corev1.Container{{Name: "agent", Image: "i"}},
+			}}},
+		},
+		"s, a CSI snapshot of another claim": &snapshotv1.VolumeSnapshot{
+			ObjectMeta: metav1.ObjectMeta{Name: "s"},
+			Spec:       snapshotv1.VolumeSnapshotSpec{Source: snapshotv1.VolumeSnapshotSource{PersistentVolumeClaimName: new("other")}},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.cache()
+			foreign := foreign.DeepCopyObject().(client.Object)
+			foreign.SetNamespace(w.namespace)
+			w.must(server.Client.Create(t.Context(), foreign))
+			for range 3 { // it is cut, bound, or ends well
+				_, err := w.cluster.Step(t.Context())
+				w.must(err)
+			}
+			w.snapshot()
+			w.settle()
+
+			s := w.get()
+			stalled := meta.FindStatusCondition(s.Status.Conditions, v1alpha1.StalledCondition)
+			wanted := "/" + strings.Split(name, ",")[0] + " exists and is not ours"
+			if stalled == nil || stalled.Reason != v1alpha1.ReasonConflict || !strings.Contains(stalled.Message, wanted) {
+				t.Errorf("Stalled is %+v, want %q", stalled, wanted)
+			}
+			if s.Status.Verification.Verdict != "" || s.Status.VolumeSnapshotName == "s" && strings.HasPrefix(name, "s,") {
+				t.Errorf("the stranger was believed: %+v", s.Status)
+			}
+			after := foreign.DeepCopyObject().(client.Object)
+			w.must(server.Client.Get(t.Context(), client.ObjectKeyFromObject(foreign), after))
+			if _, changed := after.GetLabels()[v1alpha1.SnapshotLabel]; changed || after.GetUID() != foreign.GetUID() || !after.GetDeletionTimestamp().IsZero() {
+				t.Error("the stranger was touched")
+			}
+
+			w.must(server.Client.Delete(t.Context(), after, client.PropagationPolicy(metav1.DeletePropagationBackground)))
+			_, err := w.cluster.Step(t.Context())
+			w.must(err)
+			_, err = w.pass(t.Context())
+			w.must(err)
+			w.settle()
+			if v := w.get().Status.Verification.Verdict; v != v1alpha1.VerdictIntact {
+				t.Errorf("verdict %q once nobody is in the way", v)
+			}
+		})
+	}
+}
+
+// TestLostSnapshot holds that a CSI snapshot which somebody deletes is said to
+// be lost, and is not offered any more.
+func TestLostSnapshot(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.cache()
+	w.snapshot()
+	w.settle()
+	w.must(server.Client.Delete(t.Context(), &snapshotv1.VolumeSnapshot{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "s"}}))
+	w.settle()
+	stalled := meta.FindStatusCondition(w.get().Status.Conditions, v1alpha1.StalledCondition)
+	if stalled == nil || stalled.Reason != v1alpha1.ReasonSnapshotLost {
+		t.Errorf("Stalled is %+v", stalled)
+	}
+}
+
+// TestDeletionPolicy holds who goes with a snapshot, also when the policy
+// changes during its life.
+func TestDeletionPolicy(t *testing.T) {
+	t.Parallel()
+	for name, policies := range map[string][2]v1alpha1.DeletionPolicy{
+		"retain":              {v1alpha1.DeletionRetain, v1alpha1.DeletionRetain},
+		"delete":              {v1alpha1.DeletionDelete, v1alpha1.DeletionDelete},
+		"retain, then delete": {v1alpha1.DeletionRetain, v1alpha1.DeletionDelete},
+		"delete, then retain": {v1alpha1.DeletionDelete, v1alpha1.DeletionRetain},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.cache()
+			w.snapshot(func(s *v1alpha1.CacheSnapshotSpec) { s.DeletionPolicy = policies[0] })
+			w.settle()
+			s := w.get()
+			s.Spec.DeletionPolicy = policies[1]
+			w.must(server.Client.Update(t.Context(), s))
+			w.settle()
+			w.must(server.Client.Delete(t.Context(), s))
+			for range 4 {
+				_, err := w.pass(t.Context())
+				w.must(err)
+				_, err = w.cluster.Step(t.Context())
+				w.must(err)
+			}
+			err := server.Client.Get(t.Context(), client.ObjectKey{Namespace: w.namespace, Name: "s"}, &snapshotv1.VolumeSnapshot{})
+			if stays := err == nil; stays != (policies[1] == v1alpha1.DeletionRetain) {
+				t.Errorf("the CSI snapshot stays: %v (%v)", stays, err)
+			}
+		})
+	}
+}
+
+// TestRequestIsRefused holds that a request is answered, though none is known.
+func TestRequestIsRefused(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.cache()
+	w.snapshot()
+	s := w.get()
+	metav1.SetMetaDataAnnotation(&s.ObjectMeta, v1alpha1.RequestAnnotation, "integrity#1")
+	w.must(server.Client.Update(t.Context(), s))
+	w.settle()
+	last := w.get().Status.LastHandledRequest
+	if last == nil || last.Request != "integrity#1" || last.Outcome != v1alpha1.RequestRefused {
+		t.Errorf("last request is %+v", last)
+	}
+	if said := w.said(); strings.Count(said, "RequestRefused") != 1 {
+		t.Errorf("events: %s", said)
+	}
+}
+
+// TestJobIsTheSources holds that the integrity Job runs by the template of its
+// source, as its owner and on its platform, at each attempt.
+func TestJobIsTheSources(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.ending = nil
+	w.cache()
+	var cache v1alpha1.GoCache
+	w.must(server.Client.Get(t.Context(), client.ObjectKey{Namespace: w.namespace, Name: "ci"}, &cache))
+	cache.Spec.PodTemplate = &v1alpha1.PodTemplate{NodeSelector: map[string]string{"pool": "ci"}}
+	w.must(server.Client.Update(t.Context(), &cache))
+	w.snapshot()
+	w.settle()
+	var job batchv1.Job
+	w.must(server.Client.Get(t.Context(), client.ObjectKey{Namespace: w.namespace, Name: "s-verify"}, &job))
+	pod := job.Spec.Template.Spec
+	if pod.NodeSelector["pool"] != "ci" || pod.NodeSelector[corev1.LabelArchStable] != "amd64" || *pod.SecurityContext.RunAsUser != 65532 {
+		t.Errorf("node selector %v, security context %+v", pod.NodeSelector, pod.SecurityContext)
+	}
+	if m := pod.Containers[0].VolumeMounts[0]; !m.ReadOnly {
+		t.Errorf("the clone is mounted for writing: %+v", m)
+	}
+}
