@@ -182,7 +182,7 @@ func ours(owner client.Object, live client.Object, wanted client.Object, kind st
 }
 
 // identity are the labels that say what an object was made for.
-var identity = []string{v1alpha1.CacheLabel, v1alpha1.SnapshotLabel, v1alpha1.ProxyLabel, v1alpha1.InstanceLabel}
+var identity = []string{v1alpha1.CacheLabel, v1alpha1.SnapshotLabel, v1alpha1.SnapshotUIDLabel, v1alpha1.ProxyLabel, v1alpha1.InstanceLabel}
 
 // satisfied says whether the live object already is what is wanted: made from
 // the same wanted state, and no field of it changed since.

@@ -102,7 +102,9 @@ func Decide(f Facts) Decision {
 	if expired {
 		return f.end(Expired)
 	}
-	if !f.Asked {
+	// A CSI snapshot may be there before its source was admitted: one whose
+	// status was lost. What the source is like must be known first all the same.
+	if !f.Asked || f.Started.IsZero() {
 		return f.capture()
 	}
 	if !f.Cut {

@@ -20,6 +20,8 @@ func TestDecide(t *testing.T) {
 	}{
 		{"no source yet", facts{}, verification.AwaitSource},
 		{"a source", facts{SourceReady: true}, verification.Admit},
+		{"a CSI snapshot, and not admitted", facts{Asked: true, Cut: true, SourceReady: true}, verification.Admit},
+		{"a CSI snapshot, and no source", facts{Asked: true}, verification.AwaitSource},
 		{"admitted", facts{Started: now, SourceReady: true}, verification.Capture},
 		{"admitted, and somebody writes", facts{Started: now, SourceBusy: true}, verification.AwaitQuiet},
 		{"asked for", facts{Started: now, Asked: true}, verification.AwaitCut},
