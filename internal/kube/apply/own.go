@@ -10,6 +10,12 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 )
 
+// Check refuses an object that was observed with a ConflictError, unless it was
+// made for an owner, under labels that say what for.
+func Check(owner client.Object, labels map[string]string, live client.Object, kind string) error {
+	return ours(owner, live, &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Labels: labels}}, kind)
+}
+
 // Ours returns an object that was observed if it was made for an owner, under
 // labels that say what for, and nil if there is none or somebody else made it:
 // what a stranger's object says is no fact. Apply of the same name then says
@@ -21,8 +27,7 @@ func Ours[T any, P interface {
 	if live == nil {
 		return nil
 	}
-	wanted := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Labels: labels}}
-	if ours(owner, live, wanted, "") != nil {
+	if Check(owner, labels, live, "") != nil {
 		return nil
 	}
 	return live

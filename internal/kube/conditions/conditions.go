@@ -6,6 +6,8 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"gocache.dev/operator/internal/kube/bounded"
 )
 
 // maxMessage is the longest message that the API accepts.
@@ -42,10 +44,7 @@ func (s Set) Clear(kind string) {
 }
 
 func (s Set) set(kind string, status metav1.ConditionStatus, reason, format string, args []any) {
-	message := fmt.Sprintf(format, args...)
-	if len(message) > maxMessage {
-		message = message[:maxMessage]
-	}
+	message := bounded.Text(fmt.Sprintf(format, args...), maxMessage)
 	meta.SetStatusCondition(s.Conditions, metav1.Condition{
 		Type: kind, Status: status, Reason: reason, Message: message,
 		ObservedGeneration: s.Generation, LastTransitionTime: metav1.NewTime(s.Now.Truncate(time.Second)),

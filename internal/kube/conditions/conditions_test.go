@@ -1,0 +1,102 @@
+package conditions_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/kube/apply"
+	"gocache.dev/operator/internal/kube/conditions"
+)
+
+var now = time.Date(2026, 11, 21, 12, 0, 0, 999, time.UTC)
+
+// state is the three conditions of kstatus in short: reason of Ready, and of
+// those that are present only while true.
+func state(list []metav1.Condition) string {
+	ready := meta.FindStatusCondition(list, v1alpha1.ReadyCondition)
+	text := fmt.Sprintf("Ready=%s/%s", ready.Status, ready.Reason)
+	for _, kind := range []string{v1alpha1.ReconcilingCondition, v1alpha1.StalledCondition} {
+		if c := meta.FindStatusCondition(list, kind); c != nil {
+			text += fmt.Sprintf(" %s=%s/%s", kind, c.Status, c.Reason)
+		}
+	}
+	return text
+}
+
+// TestKstatus goes from each state to each other: nothing of the last is left.
+func TestKstatus(t *testing.T) {
+	states := []struct {
+		set  func(conditions.Set)
+		want string
+	}{
+		{func(s conditions.Set) { s.Ready("R", "") }, "Ready=True/R"},
+		{func(s conditions.Set) { s.Progress("P", "") }, "Ready=False/P Reconciling=True/P"},
+		{func(s conditions.Set) { s.Stall("S", "") }, "Ready=False/S Stalled=True/S"},
+		{func(s conditions.Set) { s.Rest("Q", "") }, "Ready=False/Q"},
+		{func(s conditions.Set) { s.Fail(errors.New("oh")) }, "Ready=False/Error Reconciling=True/Error"},
+		{func(s conditions.Set) { s.Fail(conditions.NotImplemented("spec.x")) }, "Ready=False/NotImplemented Stalled=True/NotImplemented"},
+		{func(s conditions.Set) {
+			s.Fail(errors.Join(errors.New("oh"), fmt.Errorf("a: %w", &apply.ConflictError{})))
+		}, "Ready=False/Conflict Stalled=True/Conflict"},
+	}
+	for _, from := range states {
+		for _, to := range states {
+			var list []metav1.Condition
+			set := conditions.Set{Conditions: &list, Generation: 7, Now: now}
+			from.set(set)
+			to.set(set)
+			if got := state(list); got != to.want {
+				t.Errorf("from %s: %s, want %s", from.want, got, to.want)
+			}
+			for _, c := range list {
+				if c.ObservedGeneration != 7 || c.LastTransitionTime.Nanosecond() != 0 {
+					t.Errorf("condition %+v", c)
+				}
+			}
+		}
+	}
+}
+
+func TestFailWithoutError(t *testing.T) {
+	var list []metav1.Condition
+	if (conditions.Set{Conditions: &list}).Fail(nil) || len(list) > 0 {
+		t.Errorf("no error is a failure: %+v", list)
+	}
+	if conditions.NotImplemented("") != nil {
+		t.Error("no path is an error")
+	}
+}
+
+func TestMessageIsBounded(t *testing.T) {
+	var list []metav1.Condition
+	conditions.Set{Conditions: &list}.True("A", "R", "%s", "a"+strings.Repeat("é", 40000))
+	if got := list[0].Message; len(got) > 32768 || !utf8.ValidString(got) || len(got) < 32000 {
+		t.Errorf("a message of %d bytes", len(got))
+	}
+}
+
+func TestResult(t *testing.T) {
+	oh := errors.New("oh")
+	for _, tt := range []struct {
+		err, want error
+		after     time.Duration
+	}{
+		{nil, nil, time.Hour},
+		{oh, oh, 0},
+		{conditions.NotImplemented("spec.x"), nil, time.Minute},
+		{errors.Join(oh, &apply.ConflictError{}), nil, time.Minute},
+	} {
+		got, err := conditions.Result(tt.err, time.Hour)
+		if !errors.Is(err, tt.want) || (err == nil) != (tt.want == nil) || got.RequeueAfter != tt.after {
+			t.Errorf("%v: %v after %v, want %v after %v", tt.err, err, got.RequeueAfter, tt.want, tt.after)
+		}
+	}
+}
