@@ -18,6 +18,8 @@ import (
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/kube/podspec"
 	"gocache.dev/operator/internal/router/weights"
 )
 
@@ -46,7 +48,6 @@ const (
 	nameLabel      = "app.kubernetes.io/name"
 	instanceLabel  = "app.kubernetes.io/instance"
 	componentLabel = "app.kubernetes.io/component"
-	managedByLabel = "app.kubernetes.io/managed-by"
 )
 
 // Params describe one router in a cluster.
@@ -61,19 +62,14 @@ type Params struct {
 	Instances []Instance
 	// Replicas of the router.
 	Replicas int32
-	// HAProxyImage holds the haproxy program as HAProxyCommand names it; a
-	// soft stop needs its STOPSIGNAL to be SIGUSR1, as in the official image.
+	// HAProxyImage holds the program haproxy on its PATH; a soft stop needs its
+	// STOPSIGNAL to be SIGUSR1, as in the official image.
 	HAProxyImage string
-	// HAProxyCommand defaults to "haproxy".
-	HAProxyCommand string
-	// RouterImage holds the sidecar, RouterCommand is its program, by default
-	// "/gocache-router".
-	RouterImage, RouterCommand string
-	ImagePullPolicy            corev1.PullPolicy
-	ImagePullSecrets           []corev1.LocalObjectReference
-	// ServiceType and ServiceAnnotations are the router Service's.
-	ServiceType        corev1.ServiceType
-	ServiceAnnotations map[string]string
+	// RouterImage holds the sidecar, /gocache-router.
+	RouterImage      string
+	ImagePullSecrets []corev1.LocalObjectReference
+	// ServiceType is the router Service's; empty is ClusterIP.
+	ServiceType corev1.ServiceType
 	// TLSSecret, a kubernetes.io/tls Secret, makes the router serve HTTPS.
 	// TLSHash changes when its content does.
 	TLSSecret, TLSHash string
@@ -86,9 +82,6 @@ type Params struct {
 	// Affinity replaces the preferred spreading over nodes.
 	Affinity          *corev1.Affinity
 	PriorityClassName string
-	CheckPath         string
-	MaxConnections    int
-	Timeouts          Timeouts
 }
 
 // RouterName is the name of the Deployment, of its Service and of the rest.
@@ -160,7 +153,7 @@ func (p Params) render() (string, error) {
 	}
 	return Render(Config{
 		Name: p.Name, Instances: p.Instances, Bind: ":" + strconv.Itoa(ClientPort), PagesBind: ":" + strconv.Itoa(PagesPort),
-		CertificateFile: certificate, Agent: agentAddress, CheckPath: p.CheckPath, MaxConnections: p.MaxConnections, Timeouts: p.Timeouts,
+		CertificateFile: certificate, Agent: agentAddress,
 	})
 }
 
@@ -173,7 +166,7 @@ func (p Params) labels() map[string]string {
 	maps.Copy(labels, p.Labels)
 	maps.Copy(labels, Selector(p.Name))
 	labels[componentLabel] = "router"
-	labels[managedByLabel] = "gocache-operator"
+	labels[v1alpha1.ManagedByLabel] = v1alpha1.ManagedByValue
 	return labels
 }
 
@@ -229,7 +222,6 @@ func (p Params) service() client.Object {
 	if service.Spec.Type == "" {
 		service.Spec.Type = corev1.ServiceTypeClusterIP
 	}
-	service.Annotations = maps.Clone(p.ServiceAnnotations)
 	return service
 }
 
@@ -284,8 +276,8 @@ func hash(parts ...string) string {
 const endpointGrace = 5 * time.Second
 
 func (p Params) podSpec() corev1.PodSpec {
-	timeouts := Config{Timeouts: p.Timeouts}
-	timeouts.setDefaults()
+	var config Config
+	config.setDefaults()
 	affinity := p.Affinity
 	if affinity == nil {
 		affinity = p.spread()
@@ -301,7 +293,7 @@ func (p Params) podSpec() corev1.PodSpec {
 		OS:                           &corev1.PodOS{Name: corev1.Linux},
 		EnableServiceLinks:           ptr.To(false),
 		// The kubelet must not end what HAProxy still lets finish.
-		TerminationGracePeriodSeconds: ptr.To(int64((timeouts.Timeouts.Stop + 2*endpointGrace).Seconds())),
+		TerminationGracePeriodSeconds: ptr.To(int64((config.Timeouts.Stop + 2*endpointGrace).Seconds())),
 		SecurityContext: &corev1.PodSecurityContext{
 			RunAsNonRoot: ptr.To(true), RunAsUser: p.RunAsUser, RunAsGroup: p.RunAsGroup, FSGroup: p.RunAsGroup,
 			SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
@@ -316,11 +308,10 @@ func (p Params) podSpec() corev1.PodSpec {
 // stopped.
 func (p Params) sidecar() corev1.Container {
 	return corev1.Container{
-		Name:            "agent",
-		Image:           p.RouterImage,
-		ImagePullPolicy: p.ImagePullPolicy,
-		RestartPolicy:   ptr.To(corev1.ContainerRestartPolicyAlways),
-		Command:         []string{or(p.RouterCommand, "/gocache-router")},
+		Name:          "agent",
+		Image:         p.RouterImage,
+		RestartPolicy: ptr.To(corev1.ContainerRestartPolicyAlways),
+		Command:       []string{"/gocache-router"},
 		Args: []string{
 			"--listen=" + agentAddress,
 			"--pages-listen=" + net.JoinHostPort("", strconv.Itoa(SidecarPort)),
@@ -332,7 +323,7 @@ func (p Params) sidecar() corev1.Container {
 		LivenessProbe:   probe("/healthz", SidecarPort, 10, 3),
 		ReadinessProbe:  probe("/readyz", SidecarPort, 2, 2),
 		Resources:       p.SidecarResources,
-		SecurityContext: restricted(),
+		SecurityContext: podspec.Restricted(),
 		VolumeMounts: []corev1.VolumeMount{
 			{Name: "weights", MountPath: weightsDir, ReadOnly: true},
 			{Name: "token", MountPath: "/var/run/secrets/kubernetes.io/serviceaccount", ReadOnly: true},
@@ -342,11 +333,10 @@ func (p Params) sidecar() corev1.Container {
 
 func (p Params) haproxy() corev1.Container {
 	c := corev1.Container{
-		Name:            "haproxy",
-		Image:           p.HAProxyImage,
-		ImagePullPolicy: p.ImagePullPolicy,
-		Command:         []string{or(p.HAProxyCommand, "haproxy")},
-		Args:            []string{"-db", "-f", configDir + "/" + configKey},
+		Name:    "haproxy",
+		Image:   p.HAProxyImage,
+		Command: []string{"haproxy"},
+		Args:    []string{"-db", "-f", configDir + "/" + configKey},
 		Ports: []corev1.ContainerPort{
 			{Name: "goproxy", ContainerPort: ClientPort, Protocol: corev1.ProtocolTCP},
 			{Name: "metrics", ContainerPort: PagesPort, Protocol: corev1.ProtocolTCP},
@@ -359,7 +349,7 @@ func (p Params) haproxy() corev1.Container {
 			Sleep: &corev1.SleepAction{Seconds: int64(endpointGrace.Seconds())},
 		}},
 		Resources:       p.HAProxyResources,
-		SecurityContext: restricted(),
+		SecurityContext: podspec.Restricted(),
 		VolumeMounts:    []corev1.VolumeMount{{Name: "config", MountPath: configDir, ReadOnly: true}},
 	}
 	if p.TLSSecret != "" {
@@ -415,25 +405,10 @@ func (p Params) spread() *corev1.Affinity {
 	}}
 }
 
-func restricted() *corev1.SecurityContext {
-	return &corev1.SecurityContext{
-		AllowPrivilegeEscalation: ptr.To(false),
-		ReadOnlyRootFilesystem:   ptr.To(true),
-		Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
-	}
-}
-
 func probe(path string, port, period, failures int32) *corev1.Probe {
 	return &corev1.Probe{
 		ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{
 			Path: path, Port: intstr.FromInt32(port), Scheme: corev1.URISchemeHTTP}},
 		PeriodSeconds: period, FailureThreshold: failures, SuccessThreshold: 1, TimeoutSeconds: 2,
 	}
-}
-
-func or(value, fallback string) string {
-	if value == "" {
-		return fallback
-	}
-	return value
 }

@@ -132,11 +132,10 @@ func TestWhatRollsTheRouter(t *testing.T) {
 		"an instance more": func(p *haproxy.Params) {
 			p.Instances = append(p.Instances, haproxy.Instance{Name: "x", Address: "10.0.0.1:1"})
 		},
-		"another address":         func(p *haproxy.Params) { p.Instances[0].Address = "10.0.0.9:1" },
-		"a standby made active":   func(p *haproxy.Params) { p.Instances[2].Standby = false },
-		"another certificate":     func(p *haproxy.Params) { p.TLSHash = "new" },
-		"a certificate at all":    func(p *haproxy.Params) { p.TLSSecret = "s" },
-		"another number of conns": func(p *haproxy.Params) { p.MaxConnections = 9 },
+		"another address":       func(p *haproxy.Params) { p.Instances[0].Address = "10.0.0.9:1" },
+		"a standby made active": func(p *haproxy.Params) { p.Instances[2].Standby = false },
+		"another certificate":   func(p *haproxy.Params) { p.TLSHash = "new" },
+		"a certificate at all":  func(p *haproxy.Params) { p.TLSSecret = "s" },
 	} {
 		if cmp.Equal(base, annotations(change)) {
 			t.Errorf("%s does not roll the router", name)

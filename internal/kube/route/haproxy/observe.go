@@ -48,8 +48,6 @@ type Pods struct {
 	Labels map[string]string
 }
 
-//+kubebuilder:rbac:groups="",resources=pods,verbs=list
-
 // Replicas lists the pods that take clients.
 func (p Pods) Replicas(ctx context.Context) ([]Replica, error) {
 	var pods corev1.PodList

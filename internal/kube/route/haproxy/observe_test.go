@@ -2,6 +2,7 @@ package haproxy_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -13,10 +14,13 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/kube/apply"
 	"gocache.dev/operator/internal/kube/route"
 	"gocache.dev/operator/internal/kube/route/haproxy"
 	"gocache.dev/operator/internal/router/weights"
@@ -214,6 +218,55 @@ func TestSetPublishesChangesOnly(t *testing.T) {
 	must(set("another", blue(10)))
 	if w, _ := read(); w.Servers["blue"].Weight != 10 {
 		t.Errorf("%+v", w)
+	}
+}
+
+// TestSetLeavesStrangersAlone: a ConfigMap of the weights' name that was not
+// made for this proxy is neither believed nor written to.
+func TestSetLeavesStrangersAlone(t *testing.T) {
+	ours := map[string]string{v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue, v1alpha1.ProxyLabel: "goproxy"}
+	owner := metav1.OwnerReference{APIVersion: "v1", Kind: "Pod", Name: "goproxy", UID: "u", Controller: ptr.To(true)}
+	other := owner
+	other.Name, other.UID = "somebody", "else"
+	for name, tt := range map[string]struct {
+		labels  map[string]string
+		owners  []metav1.OwnerReference
+		refused string
+	}{
+		"without our label":  {nil, nil, "without label"},
+		"of another owner":   {ours, []metav1.OwnerReference{other}, "controlled by Pod somebody"},
+		"for another proxy":  {map[string]string{v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue, v1alpha1.ProxyLabel: "b"}, nil, "with label"},
+		"ours":               {ours, []metav1.OwnerReference{owner}, ""},
+		"ours, left without": {ours, nil, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			there := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "ci", Name: "w", Labels: tt.labels, OwnerReferences: tt.owners},
+				Data: map[string]string{"theirs": "kept"}}
+			c := fake.NewClientBuilder().WithObjects(there).Build()
+			router := haproxy.Router{Owner: "u", Publisher: &haproxy.ConfigMap{
+				Client: c, Reader: c, FieldOwner: "test", Namespace: "ci", Name: "w",
+				Labels: map[string]string{v1alpha1.ProxyLabel: "goproxy"}, Owner: owner,
+			}}
+			err := router.Set(t.Context(), []route.Server{{Name: "blue", State: route.Ready, Weight: 100}})
+			var after corev1.ConfigMap
+			if err := c.Get(t.Context(), client.ObjectKey{Namespace: "ci", Name: "w"}, &after); err != nil {
+				t.Fatal(err)
+			}
+			_, written := after.Data[weights.Key]
+			if tt.refused == "" {
+				if err != nil || !written {
+					t.Errorf("published: %t, error %v", written, err)
+				}
+				return
+			}
+			var conflict *apply.ConflictError
+			if !errors.As(err, &conflict) || !strings.Contains(err.Error(), tt.refused) {
+				t.Errorf("got %v, want a conflict with %q", err, tt.refused)
+			}
+			if written {
+				t.Error("it was taken over")
+			}
+		})
 	}
 }
 

@@ -12,6 +12,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/kube/apply"
 	"gocache.dev/operator/internal/kube/route"
 	"gocache.dev/operator/internal/router/weights"
 )
@@ -58,16 +60,17 @@ type ConfigMap struct {
 	// FieldOwner of the server-side apply.
 	FieldOwner      string
 	Namespace, Name string
-	Labels          map[string]string
+	// Labels that say what it was made for, beside the operator's own.
+	Labels map[string]string
 	// Owner makes the ConfigMap go with the object it belongs to.
 	Owner metav1.OwnerReference
 
 	resourceVersion string
 }
 
-//+kubebuilder:rbac:groups="",resources=configmaps,verbs=get;create;patch
-
-// Current implements Publisher.
+// Current implements Publisher. Whose ConfigMap it is comes first: what a
+// stranger's says is not what was published, and it is never written to. That
+// is an apply.ConflictError.
 func (c *ConfigMap) Current(ctx context.Context) (weights.Weights, bool, error) {
 	var cm corev1.ConfigMap
 	err := c.Reader.Get(ctx, client.ObjectKey{Namespace: c.Namespace, Name: c.Name}, &cm)
@@ -76,6 +79,10 @@ func (c *ConfigMap) Current(ctx context.Context) (weights.Weights, bool, error) 
 		return weights.Weights{}, false, nil
 	}
 	if err != nil {
+		return weights.Weights{}, false, err
+	}
+	owner := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{UID: c.Owner.UID}}
+	if err := apply.Check(owner, c.Labels, &cm, "ConfigMap"); err != nil {
 		return weights.Weights{}, false, err
 	}
 	w, err := weights.Parse([]byte(cm.Data[weights.Key]))
@@ -91,7 +98,8 @@ func (c *ConfigMap) Publish(ctx context.Context, w weights.Weights) error {
 	if err != nil {
 		return err
 	}
-	apply := corev1ac.ConfigMap(c.Name, c.Namespace).WithLabels(c.Labels).WithData(map[string]string{weights.Key: string(text)})
+	wanted := corev1ac.ConfigMap(c.Name, c.Namespace).WithLabels(c.Labels).
+		WithLabels(map[string]string{v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue}).WithData(map[string]string{weights.Key: string(text)})
 	if c.Owner.UID != "" {
 		owner := metav1ac.OwnerReference().WithAPIVersion(c.Owner.APIVersion).WithKind(c.Owner.Kind).
 			WithName(c.Owner.Name).WithUID(c.Owner.UID)
@@ -101,12 +109,12 @@ func (c *ConfigMap) Publish(ctx context.Context, w weights.Weights) error {
 		if c.Owner.BlockOwnerDeletion != nil {
 			owner.WithBlockOwnerDeletion(*c.Owner.BlockOwnerDeletion)
 		}
-		apply.WithOwnerReferences(owner)
+		wanted.WithOwnerReferences(owner)
 	}
 	if c.resourceVersion != "" {
-		apply.WithResourceVersion(c.resourceVersion)
+		wanted.WithResourceVersion(c.resourceVersion)
 	}
-	if err := c.Client.Apply(ctx, apply, client.FieldOwner(c.FieldOwner), client.ForceOwnership); err != nil {
+	if err := c.Client.Apply(ctx, wanted, client.FieldOwner(c.FieldOwner), client.ForceOwnership); err != nil {
 		return fmt.Errorf("apply ConfigMap %s/%s: %w", c.Namespace, c.Name, err)
 	}
 	return nil
