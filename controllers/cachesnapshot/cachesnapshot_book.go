@@ -8,6 +8,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/domain/exitcode"
 	"gocache.dev/operator/internal/domain/integrity"
 	"gocache.dev/operator/internal/kube/bounded"
 	"gocache.dev/operator/internal/kube/jobrun"
@@ -24,12 +25,6 @@ const (
 	maxExamples = 10
 	maxText     = 512
 	maxMessage  = 4096
-)
-
-// Exit codes of the agent that stand for a verdict.
-const (
-	exitIntact  = 0
-	exitCorrupt = 3
 )
 
 // book writes the outcome of an attempt into the status.
@@ -80,9 +75,7 @@ func verdictOf(run jobrun.Outcome) integrity.Verdict {
 	switch {
 	case err != nil:
 		return unknown("the agent ended with exit code %d and left no report (%v): %s", code, err, run.Message)
-	case v.Verdict == integrity.Intact && code == exitIntact,
-		v.Verdict == integrity.Condemned && code == exitCorrupt,
-		v.Verdict == integrity.Inconclusive:
+	case v.Verdict == integrity.Inconclusive, int(code) == exitcode.OfVerdict(v.Verdict):
 		return v
 	default:
 		return unknown("the agent ended with exit code %d and reported %s", code, v.Verdict)

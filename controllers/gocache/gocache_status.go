@@ -3,6 +3,8 @@ package gocache
 import (
 	"fmt"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/kube/conditions"
 	"gocache.dev/operator/internal/kube/jobrun"
@@ -38,7 +40,7 @@ func (s *scope) setClaimBound(set conditions.Set) {
 	switch claim := s.facts.claim; {
 	case claim == nil:
 		set.False(bound, v1alpha1.ReasonProgressing, "Claim %s is being made", s.cache.Name)
-	case claim.Status.Phase == "Lost":
+	case claim.Status.Phase == corev1.ClaimLost:
 		set.False(bound, v1alpha1.ReasonClaimLost, "The volume of claim %s is gone; delete the claim to begin anew", claim.Name)
 	case !volume.Bound(claim):
 		set.False(bound, v1alpha1.ReasonClaimPending, "Claim %s waits for its volume", claim.Name)
@@ -70,7 +72,7 @@ func (s *scope) setReady(set conditions.Set) {
 	switch {
 	case s.cache.Spec.Suspend:
 		set.Rest(v1alpha1.ReasonSuspended, "spec.suspend is set")
-	case claim != nil && claim.Status.Phase == "Lost":
+	case claim != nil && claim.Status.Phase == corev1.ClaimLost:
 		set.Stall(v1alpha1.ReasonClaimLost, "The volume of claim %s is gone; delete the claim to begin anew", claim.Name)
 	case w.Run == "" && s.facts.sourceMissing != "":
 		set.Progress(v1alpha1.ReasonSourceNotFound, "Not warmed yet: %s", s.facts.sourceMissing)

@@ -13,8 +13,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"gocache.dev/operator/internal/agent/exitcode"
 	"gocache.dev/operator/internal/agent/install"
+	"gocache.dev/operator/internal/domain/exitcode"
 )
 
 // softLimit keeps the collector from trading memory for speed, in bytes.

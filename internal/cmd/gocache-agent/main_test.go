@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"gocache.dev/operator/internal/agent/exitcode"
+	"gocache.dev/operator/internal/domain/exitcode"
 	"gocache.dev/operator/internal/domain/integrity"
 	"gocache.dev/operator/internal/testing/cachetree"
 )

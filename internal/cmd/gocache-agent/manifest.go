@@ -10,8 +10,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"gocache.dev/operator/internal/agent/caches"
-	"gocache.dev/operator/internal/agent/exitcode"
 	"gocache.dev/operator/internal/agent/record"
+	"gocache.dev/operator/internal/domain/exitcode"
 	"gocache.dev/operator/internal/domain/integrity"
 	"gocache.dev/operator/internal/domain/manifest"
 )

@@ -9,8 +9,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"gocache.dev/operator/internal/agent/caches"
-	"gocache.dev/operator/internal/agent/exitcode"
 	"gocache.dev/operator/internal/agent/repair"
+	"gocache.dev/operator/internal/domain/exitcode"
 )
 
 func newRepair() *cobra.Command {

@@ -8,10 +8,10 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"gocache.dev/operator/internal/agent/exitcode"
 	"gocache.dev/operator/internal/agent/restore"
 	"gocache.dev/operator/internal/agent/trim"
 	"gocache.dev/operator/internal/domain/buildcache"
+	"gocache.dev/operator/internal/domain/exitcode"
 )
 
 func newTrim() *cobra.Command {

@@ -9,8 +9,8 @@ import (
 	"github.com/spf13/pflag"
 
 	"gocache.dev/operator/internal/agent/caches"
-	"gocache.dev/operator/internal/agent/exitcode"
 	"gocache.dev/operator/internal/agent/verify"
+	"gocache.dev/operator/internal/domain/exitcode"
 )
 
 func newVerify() *cobra.Command {

@@ -10,9 +10,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"gocache.dev/operator/internal/agent/exitcode"
 	"gocache.dev/operator/internal/agent/volume"
 	"gocache.dev/operator/internal/agent/warm"
+	"gocache.dev/operator/internal/domain/exitcode"
 	"gocache.dev/operator/internal/domain/warmup"
 )
 
