@@ -18,6 +18,10 @@ import (
 	"gocache.dev/operator/internal/kube/route/haproxy"
 )
 
+// The operator lists and watches no ConfigMap of its users. It may, because the
+// Role of the router's sidecar says get, list and watch of the weights, and the
+// API server lets nobody grant what they may not do themselves.
+//
 // +kubebuilder:rbac:groups="",resources=serviceaccounts,verbs=get;list;watch;create;patch
 // +kubebuilder:rbac:groups="",resources=configmaps,verbs=get;list;watch;create;patch
 // +kubebuilder:rbac:groups="",resources=pods,verbs=list
