@@ -53,6 +53,8 @@ type Reconciler struct {
 	Images images.Images
 	// HTTP asks instances and routers; nil is a client with bounded times.
 	HTTP *http.Client
+	// Router is what distributes the requests of a proxy; nil is HAProxy.
+	Router func(*v1alpha1.ModProxy) route.Router
 
 	prober *prober
 }

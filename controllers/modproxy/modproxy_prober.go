@@ -115,7 +115,7 @@ func (p *prober) want(name types.NamespacedName, targets []target) {
 			now[t.name] = i
 			continue
 		}
-		i := &probed{target: t, found: found{streaks: streaks{}}}
+		i := &probed{target: t, found: found{streaks: t.unknown()}}
 		now[t.name] = i
 		p.begin(name, i)
 	}
@@ -229,6 +229,18 @@ func (t target) ask(ctx context.Context, client *http.Client) (results map[failo
 		}
 	}
 	return results, disk
+}
+
+// unknown is what is known of an instance that was not asked yet: which kinds
+// it is asked, and nothing else. A kind that is absent would count as proven.
+func (t target) unknown() streaks {
+	none := streaks{}
+	for _, kind := range t.kinds {
+		if len(t.canaries) > 0 || kind != v1alpha1.ProbeProtocol && kind != v1alpha1.ProbeChecksum {
+			none[failover.Kind(kind)] = failover.Streak{}
+		}
+	}
+	return none
 }
 
 func (t target) has(kind v1alpha1.ProbeKind) bool {

@@ -48,6 +48,20 @@ func (s *scope) admit(req request.Request) error {
 		return nil
 	case !known:
 		return fmt.Errorf("there is no instance %q", req.Argument)
+	case req.Action == request.Failover:
+		return s.fit(req.Argument)
+	}
+	return nil
+}
+
+// fit says why clients cannot be moved to an instance.
+func (s *scope) fit(name string) error {
+	instance := find(s.proxy, name)
+	switch {
+	case instance.Convicted != nil:
+		return fmt.Errorf("instance %s serves wrong bytes (%s): mend its store, and let it in again with failback=%s", name, instance.Convicted.Reason, name)
+	case !instance.Healthy:
+		return fmt.Errorf("instance %s is not healthy", name)
 	}
 	return nil
 }
@@ -80,7 +94,9 @@ func (s *scope) request() failover.Request {
 // acquitted is when a person let an instance in again: failback=INSTANCE.
 func (s *scope) acquitted(instance string) time.Time {
 	if req, ok := s.accepted(); ok && req.Action == request.Failback && req.Argument == instance {
-		return s.proxy.Status.LastHandledRequest.Time.Time
+		// A status has whole seconds. Rounded down, what was found a moment
+		// before would convict again.
+		return s.proxy.Status.LastHandledRequest.Time.Add(time.Second - time.Nanosecond).Truncate(time.Second)
 	}
 	if st := s.instanceStatus(instance); st != nil && st.AcquittedTime != nil {
 		return st.AcquittedTime.Time

@@ -90,7 +90,7 @@ func (r *Reconciler) setWeights(ctx context.Context, s *scope) error {
 	if !s.decision.Wake.IsZero() {
 		s.wake = min(s.wake, max(s.decision.Wake.Sub(s.now), confirmInterval))
 	}
-	router := r.router(s)
+	router := r.router(s.proxy)
 	if err := router.Set(ctx, s.wanted); err != nil {
 		return err
 	}
@@ -115,16 +115,23 @@ func (s *scope) confirmPause() time.Duration {
 	return confirmInterval
 }
 
-func (r *Reconciler) router(s *scope) route.Router {
+func (r *Reconciler) router(p *v1alpha1.ModProxy) route.Router {
+	if r.Router != nil {
+		return r.Router(p)
+	}
+	return r.haproxy(p)
+}
+
+func (r *Reconciler) haproxy(p *v1alpha1.ModProxy) *haproxy.Router {
 	return &haproxy.Router{
-		Owner: string(s.proxy.UID),
+		Owner: string(p.UID),
 		Publisher: &haproxy.ConfigMap{
 			Client: r.Client, Reader: r.Live, FieldOwner: fieldOwner,
-			Namespace: s.proxy.Namespace, Name: haproxy.WeightsName(s.proxy.Name),
-			Labels: map[string]string{v1alpha1.ProxyLabel: s.proxy.Name, v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue},
-			Owner:  *metav1.NewControllerRef(s.proxy, v1alpha1.GroupVersion.WithKind(v1alpha1.ModProxyKind)),
+			Namespace: p.Namespace, Name: haproxy.WeightsName(p.Name),
+			Labels: map[string]string{v1alpha1.ProxyLabel: p.Name, v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue},
+			Owner:  *metav1.NewControllerRef(p, v1alpha1.GroupVersion.WithKind(v1alpha1.ModProxyKind)),
 		},
-		Replicas: haproxy.Pods{Reader: r.Live, Namespace: s.proxy.Namespace, Labels: haproxy.Selector(s.proxy.Name)}.Replicas,
+		Replicas: haproxy.Pods{Reader: r.Live, Namespace: p.Namespace, Labels: haproxy.Selector(p.Name)}.Replicas,
 		HTTP:     r.HTTP,
 	}
 }
