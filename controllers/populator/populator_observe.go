@@ -9,12 +9,12 @@ import (
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/kube/read"
 	"gocache.dev/operator/internal/kube/volume"
 	"gocache.dev/operator/internal/plan/populate"
 )
@@ -59,9 +59,8 @@ func claimFacts(claim *corev1.PersistentVolumeClaim) populate.Claim {
 
 // observePrime reads the prime of the claim, if there is one.
 func (r *Reconciler) observePrime(ctx context.Context, s *scope) (*populate.Prime, error) {
-	prime := &corev1.PersistentVolumeClaim{}
-	found, err := r.read(ctx, s.claim.Namespace, volume.PrimeName(s.claim.UID), prime)
-	if err != nil || !found {
+	prime, err := read.Object[corev1.PersistentVolumeClaim](ctx, r.Live, s.claim.Namespace, volume.PrimeName(s.claim.UID))
+	if err != nil || prime == nil {
 		return nil, err
 	}
 	s.prime = prime
@@ -121,12 +120,8 @@ func (r *Reconciler) observeVolume(ctx context.Context, s *scope) (*populate.Vol
 	case s.prime != nil:
 		name = s.prime.Spec.VolumeName
 	}
-	if name == "" {
-		return nil, nil
-	}
-	pv := &corev1.PersistentVolume{}
-	found, err := r.read(ctx, "", name, pv)
-	if err != nil || !found {
+	pv, err := read.Object[corev1.PersistentVolume](ctx, r.Live, "", name)
+	if err != nil || pv == nil {
 		return nil, err
 	}
 	s.volume = pv
@@ -155,9 +150,8 @@ func (r *Reconciler) observeSource(ctx context.Context, s *scope) (populate.Sour
 		source.Found = true
 		source.Snapshot = s.prime.Annotations[v1alpha1.PopulatedFromAnnotation]
 	case ref.Kind == v1alpha1.GoCacheKind:
-		cache := &v1alpha1.GoCache{}
-		found, err := r.read(ctx, s.claim.Namespace, ref.Name, cache)
-		if err != nil || !found {
+		cache, err := read.Object[v1alpha1.GoCache](ctx, r.Live, s.claim.Namespace, ref.Name)
+		if err != nil || cache == nil {
 			return source, err
 		}
 		source.Found = true
@@ -165,18 +159,14 @@ func (r *Reconciler) observeSource(ctx context.Context, s *scope) (populate.Sour
 	default:
 		source.Snapshot = ref.Name
 	}
-	if source.Snapshot == "" {
-		return source, nil
-	}
 	return source, r.observeSnapshot(ctx, s, &source)
 }
 
 // observeSnapshot reads the CacheSnapshot that was chosen.
 func (r *Reconciler) observeSnapshot(ctx context.Context, s *scope, source *populate.Source) error {
 	ref := s.claim.Spec.DataSourceRef
-	snapshot := &v1alpha1.CacheSnapshot{}
-	found, err := r.read(ctx, s.claim.Namespace, source.Snapshot, snapshot)
-	if err != nil || !found {
+	snapshot, err := read.Object[v1alpha1.CacheSnapshot](ctx, r.Live, s.claim.Namespace, source.Snapshot)
+	if err != nil || snapshot == nil {
 		return err
 	}
 	source.Found = true
@@ -210,12 +200,11 @@ func trust(snapshot *v1alpha1.CacheSnapshot) populate.Trust {
 // observeCSISnapshot reads the VolumeSnapshot of the chosen CacheSnapshot.
 func (r *Reconciler) observeCSISnapshot(ctx context.Context, s *scope, snapshot *v1alpha1.CacheSnapshot, source *populate.Source) error {
 	s.snapshot = snapshot.Status.VolumeSnapshotName
-	cut := &snapshotv1.VolumeSnapshot{}
-	found, err := r.read(ctx, snapshot.Namespace, s.snapshot, cut)
+	cut, err := read.Object[snapshotv1.VolumeSnapshot](ctx, r.Live, snapshot.Namespace, s.snapshot)
 	if err != nil {
 		return err
 	}
-	if !found || !cut.DeletionTimestamp.IsZero() {
+	if cut == nil || !cut.DeletionTimestamp.IsZero() {
 		source.SnapshotDeleting = true
 		return nil
 	}
@@ -227,8 +216,8 @@ func (r *Reconciler) observeCSISnapshot(ctx context.Context, s *scope, snapshot 
 	if s.prime != nil {
 		return nil // the driver was compared when the prime was made
 	}
-	content := &snapshotv1.VolumeSnapshotContent{}
-	if _, err := r.read(ctx, "", *cut.Status.BoundVolumeSnapshotContentName, content); err != nil {
+	content, err := read.Object[snapshotv1.VolumeSnapshotContent](ctx, r.Live, "", *cut.Status.BoundVolumeSnapshotContentName)
+	if err != nil || content == nil {
 		return err
 	}
 	source.Driver = content.Spec.Driver
@@ -240,29 +229,14 @@ func (r *Reconciler) observeCSISnapshot(ctx context.Context, s *scope, snapshot 
 // observeClass reads the storage class of the claim.
 func (r *Reconciler) observeClass(ctx context.Context, claim *corev1.PersistentVolumeClaim) (populate.Class, error) {
 	facts := populate.Class{Name: ptr.Deref(claim.Spec.StorageClassName, "")}
-	if facts.Name == "" {
-		return facts, nil
-	}
-	class := &storagev1.StorageClass{}
-	var err error
-	if facts.Found, err = r.read(ctx, "", facts.Name, class); err != nil || !facts.Found {
+	class, err := read.Object[storagev1.StorageClass](ctx, r.Live, "", facts.Name)
+	if err != nil || class == nil {
 		return facts, err
 	}
+	facts.Found = true
 	facts.WaitsForNode = ptr.Deref(class.VolumeBindingMode, storagev1.VolumeBindingImmediate) == storagev1.VolumeBindingWaitForFirstConsumer
 	facts.Provisioner = class.Provisioner
 	return facts, nil
-}
-
-// read gets an object from the API server, and says whether it exists.
-func (r *Reconciler) read(ctx context.Context, namespace, name string, o client.Object) (found bool, err error) {
-	err = r.Live.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, o)
-	if apierrors.IsNotFound(err) {
-		return false, nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("read %T %s: %w", o, name, err)
-	}
-	return true, nil
 }
 
 // lastSeen is when an event happened last. Events of the older API carry
