@@ -21,4 +21,3 @@ bench: ## Measure checks against go mod verify (BENCH=full, incremental, gocache
 integrity-campaign: ## Damage caches at random CAMPAIGN times, check beside builds, and check other Go releases
 	GOCACHE_CAMPAIGN=$(CAMPAIGN) go test -count=1 -timeout 2h -v -run 'TestRandomDamage|TestOtherReleases' ./internal/agent/repair
 	GOCACHE_CAMPAIGN=$$(( ($(CAMPAIGN) + 4) / 5 )) go test -count=1 -timeout 2h -v -run 'TestNoFalseAlarm|TestTrimBesideBuilds' ./internal/agent/verify
-	GOCACHE_CAMPAIGN=1 go test -count=1 -timeout 30m -v -run TestManyEntriesInOneDirectory ./internal/domain/integrity

@@ -3,11 +3,16 @@ package verify_test
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
+	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -53,6 +58,10 @@ func start(t *testing.T, tree *cachetree.Tree) *life {
 
 // loop repeats a go command; kill ends it at a random time, with signal 9.
 func (l *life) loop(kill time.Duration, args func(i int) []string) {
+	l.repeat(kill, func(i int) (*exec.Cmd, error) { return l.tree.Command(args(i)...) })
+}
+
+func (l *life) repeat(kill time.Duration, command func(i int) (*exec.Cmd, error)) {
 	l.group.Go(func() {
 		for i := 0; ; i++ {
 			select {
@@ -60,7 +69,7 @@ func (l *life) loop(kill time.Duration, args func(i int) []string) {
 				return
 			default:
 			}
-			cmd, err := l.tree.Command(args(i)...)
+			cmd, err := command(i)
 			if err != nil {
 				l.t.Error(err)
 				return
@@ -69,7 +78,7 @@ func (l *life) loop(kill time.Duration, args func(i int) []string) {
 				l.runs.Add(1)
 				if out, err := cmd.CombinedOutput(); err != nil {
 					l.failed.Add(1)
-					l.lastLog.Store(fmt.Sprintf("go %v: %v\n%s", args(i), err, out))
+					l.lastLog.Store(fmt.Sprintf("%v: %v\n%s", cmd.Args, err, out))
 				}
 				continue
 			}
@@ -85,6 +94,39 @@ func (l *life) loop(kill time.Duration, args func(i int) []string) {
 }
 
 func (l *life) end() { close(l.stop); l.group.Wait() }
+
+const trimVar = "GOCACHE_TEST_TRIM"
+
+// TestMain is the agent's trim in a process of its own, if it is told to be: one
+// that can be killed.
+func TestMain(m *testing.M) {
+	dir, ok := os.LookupEnv(trimVar)
+	if !ok {
+		os.Exit(m.Run())
+	}
+	// Of what builds use at this moment nearly everything goes: a trim a day
+	// from now, which hardly waits.
+	tomorrow := func() time.Time { return time.Now().Add(24 * time.Hour) }
+	_, err := trim.Run(context.Background(), trim.Options{BuildCache: dir, MaxSize: 1 << 20, MinAge: buildcache.MinAge, Grace: 20 * time.Millisecond, Clock: tomorrow})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+// trimming is a trim of the tree's build cache in a process of its own.
+func trimming(tree *cachetree.Tree) func(int) (*exec.Cmd, error) {
+	return func(int) (*exec.Cmd, error) {
+		self, err := os.Executable()
+		if err != nil {
+			return nil, err
+		}
+		cmd := exec.Command(self) //nolint:gosec // this test itself
+		cmd.Env = append(os.Environ(), trimVar+"="+tree.BuildCache)
+		return cmd, nil
+	}
+}
 
 // variant builds something new each time, so that the caches are written.
 func variant(i int) []string {
@@ -102,19 +144,21 @@ func check(t *testing.T, tree *cachetree.Tree) integrity.Verdict {
 	return v
 }
 
-// Beside builds, downloads, go clean -cache and kills at random, a check never
-// accuses; and neither is a copy that was taken meanwhile.
+// Beside builds, downloads, go clean -cache, trims and kills at random, a check
+// never accuses; and neither is a copy that was taken meanwhile.
 func TestNoFalseAlarm(t *testing.T) {
-	n := rounds(t, 6)
+	n := rounds(t, 15)
 	tree := cachetree.New(t)
 	l := start(t, tree)
 	l.loop(0, variant)
 	l.loop(300*time.Millisecond, variant)
 	l.loop(200*time.Millisecond, download)
 	l.loop(time.Second, func(int) []string { return []string{"clean", "-cache"} })
+	l.repeat(0, trimming(tree))
+	l.repeat(60*time.Millisecond, trimming(tree))
 	defer func() {
 		l.end()
-		t.Logf("%d builds beside, %d of them failed beside go clean", l.runs.Load(), l.failed.Load())
+		t.Logf("%d builds and trims beside, %d of them failed beside go clean", l.runs.Load(), l.failed.Load())
 	}()
 	torn := 0
 	for i := range n {
@@ -176,7 +220,8 @@ func TestNoFalseAlarmWhileDownloading(t *testing.T) {
 	}
 }
 
-// Trims beside builds: no build fails, and the bound is reached.
+// Trims by size and by age beside builds: no build fails, and each bound is
+// reached.
 func TestTrimBesideBuilds(t *testing.T) {
 	wanted := int64(rounds(t, 6))
 	tree := cachetree.New(t)
@@ -185,22 +230,28 @@ func TestTrimBesideBuilds(t *testing.T) {
 			f.Inflict(t, tree)
 		}
 	}
+	if out, err := tree.Go("build", "-o", os.DevNull, "."); err != nil { // marks what builds use
+		t.Fatalf("%v\n%s", err, out)
+	}
 	l := start(t, tree)
 	l.loop(0, variant)
-	l.loop(0, func(i int) []string { return []string{"vet", "-tags=t" + strconv.Itoa(i), "."} })
+	l.loop(0, func(i int) []string { return []string{other(wanted), "-tags=t" + strconv.Itoa(i), "."} })
 	trims, removed := 0, 0
-	for ; l.runs.Load() < wanted; trims++ {
+	for ; l.runs.Load() < wanted || trims < 2; trims++ {
 		litter(t, tree, 20)
-		r, err := trim.Run(context.Background(), trim.Options{
-			BuildCache: tree.BuildCache, MaxAge: 24 * time.Hour, MinAge: 2 * time.Hour, Grace: 300 * time.Millisecond, Clock: time.Now,
-		})
+		o := trim.Options{BuildCache: tree.BuildCache, MinAge: buildcache.MinAge, Grace: 300 * time.Millisecond, Clock: time.Now}
+		if trims%2 == 0 {
+			o.MaxAge = 24 * time.Hour
+		} else {
+			_, used := sizes(t, tree, time.Now().Add(-buildcache.MinAge))
+			o.MaxSize = used + 10*litterSize // what builds use, and half of the litter
+		}
+		r, err := trim.Run(context.Background(), o)
 		if err != nil {
 			t.Fatal(err)
 		}
 		removed += r.Build.Removed
-		if r.Build.Removed < 40 {
-			t.Errorf("removed %+v of 20 old entries and their outputs", r.Build)
-		}
+		bounded(t, tree, o, r)
 		if v := check(t, tree); v.Verdict != integrity.Intact {
 			t.Fatalf("%s: %+v", v.Verdict, v.Examples)
 		}
@@ -212,14 +263,85 @@ func TestTrimBesideBuilds(t *testing.T) {
 	t.Logf("%d builds beside %d trims, which removed %d files", l.runs.Load(), trims, removed)
 }
 
+// other is a go command besides go build: in the campaign go vet, which at first
+// takes as long as all else together.
+func other(wanted int64) string {
+	if wanted < 100 {
+		return "list"
+	}
+	return "vet"
+}
+
+// bounded checks what a trim left of what was not used or written since its plan.
+func bounded(t *testing.T, tree *cachetree.Tree, o trim.Options, r trim.Result) {
+	t.Helper()
+	unused, _ := sizes(t, tree, r.AsOf.Add(-o.MinAge))
+	settled, _ := sizes(t, tree, r.AsOf)
+	switch {
+	case r.Build.Entries < 5 || r.Build.Removed < 10:
+		t.Errorf("20 old entries were added, and it removed %+v", r.Build)
+	case r.Build.Spared > 0: // used since the plan, so it may be over the bound
+	case o.MaxAge > 0 && unused > 0:
+		t.Errorf("%d bytes that nobody has used for %s are left: %+v", unused, o.MaxAge, r.Build)
+	case o.MaxSize > 0 && (r.Build.BeforeBytes <= o.MaxSize || settled > o.MaxSize):
+		t.Errorf("%d bytes are left of %d, more than %d: %+v", settled, r.Build.BeforeBytes, o.MaxSize, r.Build)
+	}
+}
+
+// sizes adds up the outputs last used until a time and those used later.
+func sizes(t *testing.T, tree *cachetree.Tree, until time.Time) (before, after int64) {
+	t.Helper()
+	err := filepath.WalkDir(tree.BuildCache, func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return ignoreGone(err)
+		}
+		info, err := d.Info()
+		if err != nil {
+			return ignoreGone(err)
+		}
+		if entry := name; d.Type().IsRegular() {
+			if filepath.Base(filepath.Dir(name)) != filepath.Base(name)[:min(2, len(filepath.Base(name)))] {
+				entry = filepath.Dir(name) // an executable: its directory has the time
+			}
+			if !strings.HasSuffix(entry, "-d") {
+				return nil
+			}
+			of, err := os.Stat(entry)
+			switch {
+			case err != nil:
+				return ignoreGone(err)
+			case of.ModTime().After(until):
+				after += info.Size()
+			default:
+				before += info.Size()
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return before, after
+}
+
+func ignoreGone(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// litterSize is the size of one output of litter in bytes.
+const litterSize = 100_000
+
 // litter adds entries that nobody has used for long.
 func litter(t *testing.T, tree *cachetree.Tree, n int) {
 	t.Helper()
 	then := time.Now().Add(-10 * 24 * time.Hour)
 	for range n {
-		data := make([]byte, 1000)
-		for i := range data {
-			data[i] = byte(rand.Uint32()) //nolint:gosec // litter
+		data := make([]byte, litterSize)
+		for i := 0; i < len(data); i += 8 {
+			binary.LittleEndian.PutUint64(data[i:], rand.Uint64()) //nolint:gosec // litter
 		}
 		e := buildcache.Entry{Action: sha256.Sum256(data[1:]), Output: sha256.Sum256(data), Size: int64(len(data)), Time: then}
 		for path, content := range map[string][]byte{e.Output.OutputPath(): data, e.Action.ActionPath(): e.Format()} {

@@ -75,14 +75,17 @@ func NewFor(tb testing.TB, toolchain string) *Tree {
 // RemoveAll removes a tree, also of read-only directories.
 func RemoveAll(tb testing.TB, root string) {
 	tb.Helper()
-	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-		if err == nil && d.IsDir() {
-			return os.Chmod(path, 0o700) //nolint:gosec // a directory of the test
-		}
-		return nil // RemoveAll says what cannot be removed
-	})
-	if err = errors.Join(err, os.RemoveAll(root)); err != nil {
-		tb.Errorf("removing %s: %v", root, err)
+	if dir, err := os.OpenRoot(root); err == nil { // names may be longer than a path
+		_ = fs.WalkDir(dir.FS(), ".", func(path string, d fs.DirEntry, err error) error {
+			if d != nil && d.IsDir() {
+				return dir.Chmod(path, 0o700)
+			}
+			return nil // RemoveAll says what cannot be removed
+		})
+		_ = dir.Close() // only read
+	}
+	if err := os.RemoveAll(root); err != nil {
+		tb.Errorf("removing %s: %.300v", root, err)
 	}
 }
 
