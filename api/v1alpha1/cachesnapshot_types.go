@@ -116,7 +116,8 @@ type CacheSnapshotStatus struct {
 	// +listMapKey=type
 	// +optional
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
-	// startTime is when work on this snapshot began; the deadline counts from it.
+	// startTime is when work on this snapshot began. The deadline counts from
+	// the beginning of stage Capture, when nobody writes to the source.
 	// +optional
 	StartTime *metav1.Time `json:"startTime,omitempty"`
 	// volumeSnapshotName of the CSI snapshot that consumers are cloned from.

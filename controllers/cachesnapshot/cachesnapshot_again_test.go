@@ -74,11 +74,16 @@ func TestCutWithoutLabelIsNotTaken(t *testing.T) {
 	}
 }
 
-// stalled checks reason and a part of the message of condition Stalled.
+// condition checks reason and a part of the message of a condition.
+func (w *world) condition(kind, reason, message string) {
+	w.t.Helper()
+	c := meta.FindStatusCondition(w.get().Status.Conditions, kind)
+	if c == nil || c.Reason != reason || !strings.Contains(c.Message, message) {
+		w.t.Errorf("condition %s is %+v, want %s, %q", kind, c, reason, message)
+	}
+}
+
 func (w *world) stalled(reason, message string) {
 	w.t.Helper()
-	c := meta.FindStatusCondition(w.get().Status.Conditions, v1alpha1.StalledCondition)
-	if c == nil || c.Status != metav1.ConditionTrue || c.Reason != reason || !strings.Contains(c.Message, message) {
-		w.t.Errorf("Stalled is %+v, want %s, %q", c, reason, message)
-	}
+	w.condition(v1alpha1.StalledCondition, reason, message)
 }

@@ -2,6 +2,7 @@ package cachesnapshot
 
 import (
 	"context"
+	"slices"
 
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
 	batchv1 "k8s.io/api/batch/v1"
@@ -100,6 +101,27 @@ func (r *Reconciler) observeSource(ctx context.Context, s *scope, f *facts) (err
 	return err
 }
 
+// quiet says whether nobody writes to the source, past the cache: the writer
+// may have begun a moment ago. A pod may also outlive its Job.
+func (r *Reconciler) quiet(ctx context.Context, s *scope) (bool, error) {
+	ns, name := s.snapshot.Namespace, naming.Child(s.snapshot.Spec.SourceRef.Name, naming.Writer)
+	writer, err := read.Object[batchv1.Job](ctx, r.Live, ns, name)
+	if err != nil {
+		return false, err
+	}
+	run, err := jobrun.Observe(ctx, r.Live, writer)
+	if err != nil || run.Phase == jobrun.Running {
+		return false, err
+	}
+	pods, err := jobrun.Pods(ctx, r.Live, ns, name)
+	if err != nil {
+		return false, err
+	}
+	return !slices.ContainsFunc(pods, func(p corev1.Pod) bool {
+		return p.Status.Phase != corev1.PodSucceeded && p.Status.Phase != corev1.PodFailed
+	}), nil
+}
+
 // observeRun reads how the integrity Job stands, and whether pods of it are
 // left once it is gone: a pod keeps its claim from being deleted.
 func (r *Reconciler) observeRun(ctx context.Context, s *scope, f *facts) (err error) {
@@ -141,6 +163,11 @@ func (f facts) plan(s *scope) verification.Facts {
 	}
 	if status.StartTime != nil {
 		p.Started = status.StartTime.Time
+	}
+	for _, stage := range status.Stages {
+		if stage.Name == stageCapture {
+			p.Began = stage.StartTime.Time
+		}
 	}
 	if status.Verification.CompletionTime != nil {
 		p.BookedAt = status.Verification.CompletionTime.Time

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
@@ -72,8 +73,9 @@ func (s *scope) admit() {
 
 // +kubebuilder:rbac:groups=snapshot.storage.k8s.io,resources=volumesnapshots,verbs=create;patch
 
-// capture asks for the CSI snapshot. One that is there already is looked at
-// live: to apply it would be to take over what was cut for somebody else.
+// capture asks for the CSI snapshot, while nobody writes. One that is there
+// already is looked at live: to apply it would be to take over what was cut for
+// somebody else.
 func (r *Reconciler) capture(ctx context.Context, s *scope) error {
 	there, err := read.Object[snapshotv1.VolumeSnapshot](ctx, r.Live, s.snapshot.Namespace, s.snapshot.Name)
 	if err != nil {
@@ -81,6 +83,15 @@ func (r *Reconciler) capture(ctx context.Context, s *scope) error {
 	}
 	if older(there, s.snapshot) {
 		return &apply.ConflictError{Kind: "VolumeSnapshot", Namespace: there.Namespace, Name: there.Name, Reason: "older than this CacheSnapshot"}
+	}
+	quiet, err := r.quiet(ctx, s)
+	if err != nil {
+		return err
+	}
+	if !quiet {
+		s.facts.busy = true
+		s.decision = verification.Decide(s.facts.plan(s))
+		return nil
 	}
 	s.begin(stageCapture)
 	_, err = r.applier().Apply(ctx, s.csiOwner(), s.csiSnapshot().Object())
@@ -125,6 +136,9 @@ func (s *scope) csiLabels() map[string]string {
 // noteCut copies into the status what the driver says of the CSI snapshot.
 func (s *scope) noteCut() {
 	csi := s.facts.csi
+	if csi != nil {
+		s.begin(stageCapture) // a death right after it was asked for lost this
+	}
 	if !volume.Cut(csi) {
 		return
 	}
@@ -231,10 +245,16 @@ func (r *Reconciler) cleanUp(ctx context.Context, s *scope) error {
 		return apply.Delete(ctx, r.Client, s.facts.job)
 	case s.facts.pods:
 		return nil // garbage collection is at it
-	case s.facts.clone != nil:
-		return apply.Delete(ctx, r.Client, s.facts.clone)
+	case s.facts.clone == nil:
+		return nil
 	}
-	return nil
+	// The next attempt makes the clone first, then its Job: a cache that has
+	// seen only the clone would have it deleted under the Job.
+	job, err := read.Object[batchv1.Job](ctx, r.Live, s.snapshot.Namespace, childName(s.snapshot))
+	if err != nil || apply.Ours(s.snapshot, s.labels(), job) != nil {
+		return err
+	}
+	return apply.Delete(ctx, r.Client, s.facts.clone)
 }
 
 func (r *Reconciler) applier() apply.Applier {

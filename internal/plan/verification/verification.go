@@ -48,8 +48,10 @@ type Facts struct {
 	// Deadline of capture and verification together; 0: none.
 	Deadline time.Duration
 
-	// Started is when the source was admitted; zero: not yet.
-	Started time.Time
+	// Started is when the source was admitted, and Began when the CSI snapshot
+	// was first asked for; zero: not yet. The deadline counts from Began: how
+	// long a source is written to is no fault of the snapshot.
+	Started, Began time.Time
 	// SourceReady: the source exists and its claim is bound.
 	SourceReady bool
 	// SourceBusy: a Job writes to the source's claim.
@@ -156,10 +158,10 @@ func (f Facts) end(stage Stage) Decision {
 
 // remaining of the deadline, and whether it has passed without a verdict.
 func (f Facts) remaining() (time.Duration, bool) {
-	if f.Deadline <= 0 || f.Started.IsZero() {
+	if f.Deadline <= 0 || f.Began.IsZero() {
 		return 0, false
 	}
-	left := f.Started.Add(f.Deadline).Sub(f.Now)
+	left := f.Began.Add(f.Deadline).Sub(f.Now)
 	done := f.Mode == v1alpha1.VerificationSkip && f.Cut
 	return left, left <= 0 && !done
 }

@@ -24,19 +24,22 @@ func TestDecide(t *testing.T) {
 		{"a CSI snapshot, and no source", facts{Asked: true}, verification.AwaitSource},
 		{"admitted", facts{Started: now, SourceReady: true}, verification.Capture},
 		{"admitted, and somebody writes", facts{Started: now, SourceBusy: true}, verification.AwaitQuiet},
+		{"admitted, and written to for longer than the deadline", facts{Started: now.Add(-2 * time.Hour), Deadline: time.Hour, SourceBusy: true}, verification.AwaitQuiet},
+		{"quiet after longer than the deadline", facts{Started: now.Add(-2 * time.Hour), Deadline: time.Hour}, verification.Capture},
+		{"asked for again and again until the deadline", facts{Started: now.Add(-2 * time.Hour), Began: now.Add(-2 * time.Hour), Deadline: time.Hour}, verification.Expired},
 		{"asked for", facts{Started: now, Asked: true}, verification.AwaitCut},
-		{"asked for, deadline passed", facts{Started: now.Add(-2 * time.Hour), Deadline: time.Hour, Asked: true}, verification.Expired},
+		{"asked for, deadline passed", facts{Started: now.Add(-2 * time.Hour), Began: now.Add(-2 * time.Hour), Deadline: time.Hour, Asked: true}, verification.Expired},
 		{"cut", facts{Started: now, Asked: true, Cut: true}, verification.Check},
 		{"cut, for an inquiry", facts{Started: now, Asked: true, Cut: true, Mode: v1alpha1.VerificationSkip}, verification.Done},
-		{"cut for an inquiry long ago", facts{Started: now.Add(-time.Hour), Deadline: time.Minute, Asked: true, Cut: true, Mode: v1alpha1.VerificationSkip}, verification.Done},
+		{"cut for an inquiry long ago", facts{Started: now.Add(-time.Hour), Began: now.Add(-time.Hour), Deadline: time.Minute, Asked: true, Cut: true, Mode: v1alpha1.VerificationSkip}, verification.Done},
 		{"the Job runs", facts{Started: now, Asked: true, Cut: true, Job: true, Run: "1"}, verification.AwaitJob},
 		{"the Job ended", facts{Started: now, Asked: true, Cut: true, Job: true, Run: "1", JobEnded: true}, verification.Book},
 		{"the Job ended while suspended", facts{Suspended: true, Asked: true, Cut: true, Job: true, Run: "1", JobEnded: true}, verification.Book},
-		{"the Job ended after the deadline", facts{Started: now.Add(-2 * time.Hour), Deadline: time.Hour, Asked: true, Cut: true, Job: true, Run: "1", JobEnded: true}, verification.Book},
+		{"the Job ended after the deadline", facts{Started: now.Add(-2 * time.Hour), Began: now.Add(-2 * time.Hour), Deadline: time.Hour, Asked: true, Cut: true, Job: true, Run: "1", JobEnded: true}, verification.Book},
 		{"booked Intact", facts{Asked: true, Cut: true, Job: true, Run: "1", JobEnded: true, Booked: "1", Attempts: 1, Verdict: v1alpha1.VerdictIntact}, verification.CleanUp},
 		{"Intact, the clone is left", facts{Asked: true, Cut: true, Booked: "1", Attempts: 1, Verdict: v1alpha1.VerdictIntact, Leftovers: true}, verification.CleanUp},
 		{"Intact", facts{Asked: true, Cut: true, Booked: "1", Attempts: 1, Verdict: v1alpha1.VerdictIntact}, verification.Done},
-		{"Intact long after the deadline", facts{Started: now.Add(-9 * time.Hour), Deadline: time.Hour, Asked: true, Cut: true, Attempts: 1, Verdict: v1alpha1.VerdictIntact}, verification.Done},
+		{"Intact long after the deadline", facts{Started: now.Add(-9 * time.Hour), Began: now.Add(-9 * time.Hour), Deadline: time.Hour, Asked: true, Cut: true, Attempts: 1, Verdict: v1alpha1.VerdictIntact}, verification.Done},
 		{"Corrupt", facts{Asked: true, Cut: true, Attempts: 1, Verdict: v1alpha1.VerdictCorrupt}, verification.Done},
 		{"could not tell", facts{Started: now, Asked: true, Cut: true, Job: true, Run: "1", JobEnded: true, Booked: "1", Attempts: 1, Verdict: v1alpha1.VerdictInconclusive}, verification.CleanUp},
 		{"could not tell, just now", facts{Started: now, Asked: true, Cut: true, Booked: "1", BookedAt: now, Attempts: 1, Verdict: v1alpha1.VerdictInconclusive}, verification.AwaitRetry},
@@ -74,7 +77,7 @@ func live(t *testing.T, r *rand.Rand, seed uint64) {
 		case verification.Admit:
 			f.Started = f.Now
 		case verification.Capture:
-			f.Asked = true
+			f.Began, f.Asked = f.Now, true
 		case verification.AwaitCut:
 			f.Cut = r.IntN(3) == 0
 			f.WasCut = f.Cut

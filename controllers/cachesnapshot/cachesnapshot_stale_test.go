@@ -1,0 +1,142 @@
+package cachesnapshot
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/testing/cluster"
+)
+
+// blind lets the reconciler's cache lag behind: it has not seen any Job yet.
+func (w *world) blind() {
+	w.reconciler.Client = interceptor.NewClient(server.Client, interceptor.Funcs{
+		Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
+			if _, job := o.(*batchv1.Job); job {
+				return apierrors.NewNotFound(schema.GroupResource{Group: "batch", Resource: "jobs"}, key.Name)
+			}
+			return c.Get(ctx, key, o, opts...)
+		},
+	})
+}
+
+// writer is a Job that writes to the cache, and whose pod runs on.
+func (w *world) writer() *batchv1.Job {
+	w.t.Helper()
+	job := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "ci-writer"}}
+	job.Spec.Template.Spec = corev1.PodSpec{RestartPolicy: corev1.RestartPolicyNever, Containers: []corev1.Container{{Name: "agent", Image: "i"}}}
+	w.must(server.Client.Create(w.t.Context(), job))
+	ends := w.cluster.Job
+	w.cluster.Job = func(j *batchv1.Job) *cluster.Ending {
+		if j.Name == job.Name {
+			return nil
+		}
+		return ends(j)
+	}
+	_, err := w.cluster.Step(w.t.Context())
+	w.must(err)
+	return job
+}
+
+func (w *world) passes(n int) {
+	w.t.Helper()
+	for range n {
+		_, err := w.pass(w.t.Context())
+		w.must(err)
+	}
+}
+
+func (w *world) asked() bool {
+	w.t.Helper()
+	err := server.Client.Get(w.t.Context(), client.ObjectKey{Namespace: w.namespace, Name: "s"}, &snapshotv1.VolumeSnapshot{})
+	w.must(client.IgnoreNotFound(err))
+	return err == nil
+}
+
+// TestCapturedInQuietOnly holds that no snapshot is asked for while somebody
+// writes, whatever the cache knows of it, and also when only the pod is left;
+// and that the deadline does not count while it is waited for.
+func TestCapturedInQuietOnly(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.cache()
+	job := w.writer()
+	w.blind()
+	w.snapshot(func(s *v1alpha1.CacheSnapshotSpec) {
+		s.Verification.Deadline = &metav1.Duration{Duration: 10 * time.Minute}
+	})
+	w.passes(4)
+	if w.asked() {
+		t.Fatal("a snapshot was asked for while a Job writes that the cache has not seen")
+	}
+	w.ready(v1alpha1.ReasonWaiting, "A Job writes to the claim")
+
+	orphan := metav1.DeletePropagationOrphan
+	w.must(server.Client.Delete(t.Context(), job, &client.DeleteOptions{PropagationPolicy: &orphan}))
+	var left batchv1.Job
+	w.must(server.Client.Get(t.Context(), client.ObjectKeyFromObject(job), &left))
+	left.Finalizers = nil
+	w.must(server.Client.Update(t.Context(), &left))
+	w.passes(2)
+	if w.asked() {
+		t.Fatal("a snapshot was asked for while the pod of a deleted Job writes")
+	}
+
+	w.now = w.now.Add(time.Hour)
+	w.must(server.Client.DeleteAllOf(t.Context(), &corev1.Pod{}, client.InNamespace(w.namespace), client.GracePeriodSeconds(0)))
+	w.reconciler = w.fresh(server.Client)
+	w.settle()
+	if v := w.get().Status.Verification.Verdict; v != v1alpha1.VerdictIntact {
+		t.Errorf("verdict %q once it is quiet: %+v", v, w.get().Status.Conditions)
+	}
+}
+
+// TestCloneOfARetryStays holds that a clone is not deleted as a leftover while
+// the Job that was just started on it is not in the cache yet.
+func TestCloneOfARetryStays(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.ending = &cluster.Ending{Evicted: true}
+	w.cache()
+	w.snapshot()
+	key := types.NamespacedName{Namespace: w.namespace, Name: "s-verify"}
+	for range 40 { // until the second attempt has begun
+		result, err := w.pass(t.Context())
+		w.must(err)
+		if w.get().Status.Verification.Attempts == 1 && server.Client.Get(t.Context(), key, &batchv1.Job{}) == nil {
+			if job := new(batchv1.Job); server.Client.Get(t.Context(), key, job) == nil && string(job.UID) != w.get().Status.Verification.Run {
+				break
+			}
+		}
+		acted, err := w.cluster.Step(t.Context())
+		w.must(err)
+		if !acted && result.RequeueAfter < time.Minute {
+			w.now = w.now.Add(result.RequeueAfter)
+		}
+	}
+	w.blind()
+	w.passes(2)
+	var clone corev1.PersistentVolumeClaim
+	w.must(server.Client.Get(t.Context(), key, &clone))
+	if !clone.DeletionTimestamp.IsZero() {
+		t.Error("the clone was deleted under its Job")
+	}
+	w.must(server.Client.Get(t.Context(), key, &batchv1.Job{}))
+}
+
+// ready checks reason and a part of the message of condition Ready.
+func (w *world) ready(reason, message string) {
+	w.t.Helper()
+	w.condition(v1alpha1.ReadyCondition, reason, message)
+}
