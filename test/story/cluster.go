@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
@@ -15,6 +16,10 @@ import (
 
 	"github.com/go-logr/logr"
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	apiruntime "k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
@@ -61,8 +66,16 @@ type Cluster struct {
 	initPID  int // of a Local cluster's node
 }
 
-// operatorImage is what config/default and config/local deploy.
-const operatorImage = "gocache.dev/operator:dev"
+// localImage is what config/local deploys, built from this tree.
+const localImage = "gocache.dev/operator:dev"
+
+// image of the operator on a cluster that is there already: IMG, as for make.
+func image() string {
+	if img := os.Getenv("IMG"); img != "" {
+		return img
+	}
+	return localImage
+}
 
 // upstreamPort of the proxy on this machine that the local cluster, which has
 // no way out, fetches modules through.
@@ -88,7 +101,7 @@ func Prepare(ctx context.Context, o Options, n *Narrator) (*Cluster, error) {
 	case Kind:
 		steps = []func(context.Context) error{c.publicKubectl, c.loadKind, c.connect, c.deploy}
 	case Current:
-		steps = []func(context.Context) error{c.publicKubectl, c.connect, c.deploy}
+		steps = []func(context.Context) error{c.pullableImage, c.publicKubectl, c.connect, c.deploy}
 	default:
 		return c, fmt.Errorf("CLUSTER=%s: want %s, %s or %s", c.Kind, Local, Kind, Current)
 	}
@@ -101,7 +114,8 @@ func Prepare(ctx context.Context, o Options, n *Narrator) (*Cluster, error) {
 }
 
 // Remove takes a local cluster away with all that is on it, and from another
-// one the namespaces of the stories and the operator.
+// one the namespaces of the stories, and the operator if Prepare installed it
+// and nobody else uses it.
 func Remove(ctx context.Context, o Options, n *Narrator, namespaces ...string) error {
 	c := &Cluster{Options: o, n: n}
 	if c.Kind == "" || c.Kind == Local {
@@ -111,12 +125,73 @@ func Remove(ctx context.Context, o Options, n *Narrator, namespaces ...string) e
 		_ = c.readStatus(ctx) // one that came up half is removed too
 		return errors.Join(c.stopUpstream(ctx), c.run(ctx, nil, c.devcluster(), "--name", c.Name, "down"))
 	}
-	if err := c.publicKubectl(ctx); err != nil {
+	if err := errors.Join(c.publicKubectl(ctx), c.connect(ctx)); err != nil {
 		return err
 	}
-	return errors.Join(
-		c.kubectl(ctx, nil, append([]string{"delete", "namespace", "--ignore-not-found", "--wait"}, namespaces...)...),
-		c.kubectl(ctx, nil, "delete", "--ignore-not-found", "--wait", "-k", filepath.Join(Root(), "config", "default")))
+	if err := c.kubectl(ctx, nil, append([]string{"delete", "namespace", "--ignore-not-found", "--wait"}, namespaces...)...); err != nil {
+		return err
+	}
+	why, err := c.stays(ctx)
+	if err != nil {
+		return err
+	}
+	if why != "" {
+		n.Say("The operator and its CRDs stay: %s. \"make undeploy\" removes them, with all objects of their kinds.", why)
+		return nil
+	}
+	return c.kubectl(ctx, nil, "delete", "--ignore-not-found", "--wait", "-k", filepath.Join(Root(), "config", "default"))
+}
+
+// installedLabel on the operator's namespace says that Prepare installed it.
+const installedLabel = v1alpha1.GroupName + "/installed-by"
+
+// stays says why the operator must not be removed from a cluster that others
+// use; empty: it may. With its CRDs all objects of their kinds would go too.
+func (c *Cluster) stays(ctx context.Context) (why string, err error) {
+	ns, err := c.system(ctx)
+	if err != nil {
+		return "", err
+	}
+	if ns == nil || ns.Labels[installedLabel] == "" {
+		return "they were not installed from here", nil
+	}
+	others, err := c.objects(ctx)
+	if err != nil || len(others) == 0 {
+		return "", err
+	}
+	return fmt.Sprintf("%d objects of their kinds are left, such as %s", len(others), others[0]), nil
+}
+
+// system reads the operator's namespace; nil: there is none.
+func (c *Cluster) system(ctx context.Context) (*corev1.Namespace, error) {
+	var ns corev1.Namespace
+	err := c.Client.Get(ctx, client.ObjectKey{Name: SystemNamespace}, &ns)
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look for the operator: %w", err)
+	}
+	return &ns, nil
+}
+
+// objects of our kinds in the whole cluster; none where it does not know them.
+func (c *Cluster) objects(ctx context.Context) (names []string, err error) {
+	for _, kind := range []string{v1alpha1.GoCacheKind, v1alpha1.CacheSnapshotKind, v1alpha1.ModProxyKind} {
+		list := &metav1.PartialObjectMetadataList{}
+		list.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind(kind + "List"))
+		err := c.Client.List(ctx, list)
+		if apimeta.IsNoMatchError(err) || apierrors.IsNotFound(err) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("look for objects that others made: %w", err)
+		}
+		for _, o := range list.Items {
+			names = append(names, fmt.Sprintf("%s %s/%s", kind, o.Namespace, o.Name))
+		}
+	}
+	return names, nil
 }
 
 func (c *Cluster) devcluster() string { return filepath.Join(Root(), "bin", "devcluster") }
@@ -155,7 +230,7 @@ func (c *Cluster) readStatus(ctx context.Context) error {
 
 func (c *Cluster) loadImages(ctx context.Context) error {
 	c.n.Say("Building the images (operator, Go toolchain, HAProxy) and loading them: no registry is needed")
-	if err := c.make(ctx, "image"); err != nil {
+	if err := c.make(ctx, "image", "IMG="+localImage); err != nil {
 		return err
 	}
 	archives := []string{filepath.Join(Root(), "dist", "operator.tar")}
@@ -181,14 +256,24 @@ func (c *Cluster) UpstreamURL() string {
 // loadKind builds the operator's image with Docker and puts it on a kind
 // cluster; the others are public.
 func (c *Cluster) loadKind(ctx context.Context) error {
-	if err := c.make(ctx, "docker-build"); err != nil {
+	if err := c.make(ctx, "docker-build", "IMG="+image()); err != nil {
 		return err
 	}
-	args := []string{"load", "docker-image", operatorImage}
+	args := []string{"load", "docker-image", image()}
 	if c.Name != "" {
 		args = append(args, "--name", c.Name)
 	}
 	return c.run(ctx, nil, "kind", args...)
+}
+
+// pullableImage wants to be told an image: this machine's own is in no registry
+// that a cluster elsewhere could pull it from.
+func (c *Cluster) pullableImage(context.Context) error {
+	if os.Getenv("IMG") == "" {
+		return errors.New("CLUSTER=" + c.Kind + " needs IMG, an image of the operator that the cluster can pull: " +
+			"build and push it with \"make docker-buildx IMG=...\"")
+	}
+	return nil
 }
 
 func (c *Cluster) publicKubectl(context.Context) (err error) {
@@ -227,11 +312,7 @@ func (c *Cluster) connect(context.Context) error {
 
 func (c *Cluster) deploy(ctx context.Context) error {
 	c.n.Say("Deploying the operator: CRDs, RBAC, manager")
-	overlay := "default"
-	if c.Kind == Local {
-		overlay = "local"
-	}
-	if err := c.kubectl(ctx, nil, "apply", "--server-side", "-k", filepath.Join(Root(), "config", overlay)); err != nil {
+	if err := c.install(ctx); err != nil {
 		return err
 	}
 	// A tree that was built anew has the same image name: end the old pod.
@@ -239,6 +320,22 @@ func (c *Cluster) deploy(ctx context.Context) error {
 		return err
 	}
 	return c.kubectl(ctx, nil, "-n", SystemNamespace, "rollout", "status", "deployment/"+ManagerDeployment, "--timeout=120s")
+}
+
+// install applies the operator, and on a cluster that was there already notes
+// whether it is new to it.
+func (c *Cluster) install(ctx context.Context) error {
+	if c.Kind == Local {
+		return c.kubectl(ctx, nil, "apply", "--server-side", "-k", filepath.Join(Root(), "config", "local"))
+	}
+	before, err := c.system(ctx)
+	if err != nil {
+		return err
+	}
+	if err := c.make(ctx, "deploy", "IMG="+image(), "KUBECTL="+c.Kubectl); err != nil || before != nil {
+		return err
+	}
+	return c.kubectl(ctx, nil, "label", "namespace", SystemNamespace, installedLabel+"=story")
 }
 
 // Where the operator runs.
@@ -267,8 +364,8 @@ func (c *Cluster) Fault(ctx context.Context, args ...string) error {
 	return c.run(ctx, nil, c.devcluster(), append([]string{"--name", c.Name, "fault"}, args...)...)
 }
 
-func (c *Cluster) make(ctx context.Context, target string) error {
-	return c.run(ctx, nil, "make", "-s", "-C", Root(), target)
+func (c *Cluster) make(ctx context.Context, target string, variables ...string) error {
+	return c.run(ctx, nil, "make", append([]string{"-s", "-C", Root(), target}, variables...)...)
 }
 
 // run runs a tool. Its output goes to the given buffer, or is shown when it
