@@ -18,6 +18,7 @@ import (
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/kube/conditions"
 	"gocache.dev/operator/internal/kube/images"
+	"gocache.dev/operator/internal/kube/jobrun"
 	"gocache.dev/operator/internal/kube/patch"
 	"gocache.dev/operator/internal/kube/read"
 	"gocache.dev/operator/internal/plan/unimplemented"
@@ -98,6 +99,9 @@ func (r *Reconciler) pass(ctx context.Context, s *scope) (err error) {
 	}
 	s.refuse()
 	s.decision = verification.Decide(s.facts.plan(s))
+	if wake := s.decision.Wake; s.facts.run.Phase == jobrun.Running && !s.facts.run.Ready && (wake == 0 || wake > jobrun.Patience) {
+		s.decision.Wake = jobrun.Patience // no watch tells why a pod does not run
+	}
 	return r.act(ctx, s)
 }
 

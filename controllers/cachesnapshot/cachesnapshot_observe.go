@@ -32,6 +32,8 @@ type facts struct {
 	job   *batchv1.Job
 	run   jobrun.Outcome
 	pods  bool // pods of the Job's name exist
+	// hindered says why the Job's container does not run, if it should by now.
+	hindered string
 }
 
 // childName is the name of both the clone and the Job of a snapshot.
@@ -126,6 +128,9 @@ func (r *Reconciler) quiet(ctx context.Context, s *scope) (bool, error) {
 // left once it is gone: a pod keeps its claim from being deleted.
 func (r *Reconciler) observeRun(ctx context.Context, s *scope, f *facts) (err error) {
 	if f.run, err = jobrun.Observe(ctx, r.Live, f.job); err != nil {
+		return err
+	}
+	if f.hindered, err = jobrun.Hindrance(ctx, r.Live, f.job, f.run, s.now); err != nil {
 		return err
 	}
 	if f.job == nil && f.clone != nil {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/kube/bounded"
 	"gocache.dev/operator/internal/kube/conditions"
 	"gocache.dev/operator/internal/kube/volume"
 	"gocache.dev/operator/internal/plan/verification"
@@ -71,7 +72,7 @@ func (s *scope) setVerified(set conditions.Set) {
 	case v.Verdict == v1alpha1.VerdictInconclusive:
 		set.Unknown(verified, v1alpha1.ReasonInconclusive, "Attempt %d of %d could not tell: %s", v.Attempts, verification.MaxAttempts, v.Message)
 	case s.decision.Stage == verification.AwaitJob, s.decision.Stage == verification.Check:
-		set.Unknown(verified, v1alpha1.ReasonVerifying, "The integrity Job runs on a clone of the snapshot")
+		set.Unknown(verified, v1alpha1.ReasonVerifying, "The snapshot is being verified on a clone of itself%s", s.but())
 	default:
 		set.Unknown(verified, v1alpha1.ReasonProgressing, "Not captured yet")
 	}
@@ -102,8 +103,16 @@ func (s *scope) setReady(set conditions.Set) {
 		}
 		set.Progress(reason, "%s", message)
 	default:
-		set.Progress(v1alpha1.ReasonVerifying, "The snapshot is being verified on a clone of itself")
+		set.Progress(v1alpha1.ReasonVerifying, "The snapshot is being verified on a clone of itself%s", s.but())
 	}
+}
+
+// but says what keeps the integrity Job from running.
+func (s *scope) but() string {
+	if s.facts.hindered == "" {
+		return ""
+	}
+	return ", but cannot be yet: " + bounded.Text(s.facts.hindered, maxMessage)
 }
 
 func (s *scope) expired() string {

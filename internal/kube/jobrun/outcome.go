@@ -7,6 +7,7 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
@@ -31,6 +32,8 @@ type Outcome struct {
 	Phase Phase
 	// Run identifies this Job and no later one of its name: its uid.
 	Run string
+	// Ready: the container of a running Job runs.
+	Ready bool
 	// Annotations of the Job.
 	Annotations map[string]string
 	// Started and Ended are its times, as far as known.
@@ -67,6 +70,7 @@ func Observe(ctx context.Context, live client.Reader, job *batchv1.Job) (Outcome
 		o.Phase = Leaving
 		return o, nil
 	case ended == nil:
+		o.Ready = ptr.Deref(job.Status.Ready, 0) > 0
 		return o, nil
 	}
 	o.Phase, o.Ended = Ended, ended.LastTransitionTime.Time

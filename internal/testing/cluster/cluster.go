@@ -45,6 +45,8 @@ type Cluster struct {
 	Job func(*batchv1.Job) *Ending
 	// HoldPods keeps pods from going: their node does not answer.
 	HoldPods bool
+	// Stuck is the status of pods that never run; nil: they run at once.
+	Stuck *corev1.PodStatus
 	// SnapshotError is what the CSI driver says in place of a snapshot.
 	SnapshotError string
 }
@@ -239,7 +241,10 @@ func (c *Cluster) runJobs(ctx context.Context) (acted bool, err error) {
 			how = c.Job(job.DeepCopy())
 		}
 		if how == nil {
-			_, began, err := c.pod(ctx, job)
+			pod, began, err := c.pod(ctx, job)
+			if err == nil && began {
+				err = c.beginPod(ctx, job, pod)
+			}
 			if err != nil {
 				return acted, err
 			}
@@ -272,6 +277,7 @@ func (c *Cluster) end(ctx context.Context, job *batchv1.Job, how Ending) error {
 	condition := func(t batchv1.JobConditionType, reason string) batchv1.JobCondition {
 		return batchv1.JobCondition{Type: t, Status: corev1.ConditionTrue, Reason: reason, LastTransitionTime: now, LastProbeTime: now}
 	}
+	job.Status.Active, job.Status.Ready = 0, ptr.To[int32](0)
 	if how.Exit == 0 && !how.Evicted {
 		job.Status.Succeeded = 1
 		job.Status.CompletionTime = &now
@@ -308,6 +314,24 @@ func (c *Cluster) pod(ctx context.Context, job *batchv1.Job) (pod *corev1.Pod, b
 		return nil, false, fmt.Errorf("make the pod of Job %s: %w", job.Name, err)
 	}
 	return pod, true, nil
+}
+
+// beginPod lets a pod run, or be stuck.
+func (c *Cluster) beginPod(ctx context.Context, job *batchv1.Job, pod *corev1.Pod) error {
+	now := metav1.NewTime(c.Now())
+	job.Status.StartTime, job.Status.Active = &now, 1
+	if c.Stuck != nil {
+		pod.Status = *c.Stuck.DeepCopy()
+	} else {
+		pod.Status.Phase, job.Status.Ready = corev1.PodRunning, ptr.To[int32](1)
+	}
+	if err := c.Client.Status().Update(ctx, pod); err != nil {
+		return fmt.Errorf("begin pod %s: %w", pod.Name, err)
+	}
+	if err := c.Client.Status().Update(ctx, job); err != nil {
+		return fmt.Errorf("begin Job %s: %w", job.Name, err)
+	}
+	return nil
 }
 
 func (c *Cluster) endPod(ctx context.Context, pod *corev1.Pod, how Ending, now metav1.Time) error {

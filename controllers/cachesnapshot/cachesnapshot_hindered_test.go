@@ -1,0 +1,38 @@
+package cachesnapshot
+
+import (
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/kube/jobrun"
+)
+
+// TestPodThatCannotRunIsSaid holds that whoever waits for a verdict is told why
+// none comes, and no longer once the pod runs.
+func TestPodThatCannotRunIsSaid(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.ending = nil
+	w.cluster.Stuck = &corev1.PodStatus{Phase: corev1.PodPending, Conditions: []corev1.PodCondition{{
+		Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: "Unschedulable", Message: "0/3 nodes are available",
+	}}}
+	w.cache()
+	w.snapshot()
+	for range 8 {
+		w.passes(1)
+		_, err := w.cluster.Step(t.Context())
+		w.must(err)
+	}
+	result, err := w.pass(t.Context())
+	w.must(err)
+	if result.RequeueAfter != jobrun.Patience {
+		t.Errorf("looks again after %v, want %v: nothing else tells", result.RequeueAfter, jobrun.Patience)
+	}
+	w.now = w.now.Add(jobrun.Patience + time.Second)
+	w.passes(1)
+	w.condition(v1alpha1.ReadyCondition, v1alpha1.ReasonVerifying, "has no node (Unschedulable): 0/3 nodes are available")
+	w.condition(v1alpha1.VerifiedCondition, v1alpha1.ReasonVerifying, "0/3 nodes are available")
+}

@@ -1,0 +1,62 @@
+package jobrun_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+
+	"gocache.dev/operator/internal/kube/jobrun"
+)
+
+// TestHindrance holds what a person is told of a Job whose pod does not run.
+func TestHindrance(t *testing.T) {
+	now := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+	waits := func(container, reason, message string) corev1.ContainerStatus {
+		return corev1.ContainerStatus{Name: container, State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: reason, Message: message}}}
+	}
+	for name, tt := range map[string]struct {
+		age   time.Duration
+		ready bool
+		pod   *corev1.PodStatus
+		want  string // a part; empty: nothing is said
+	}{
+		"too early":       {age: 29 * time.Second, want: ""},
+		"it runs":         {age: time.Hour, ready: true, want: ""},
+		"no pod":          {age: time.Minute, want: "the events of Job ci-writer"},
+		"has just ended":  {age: time.Minute, pod: &corev1.PodStatus{Phase: corev1.PodSucceeded}, want: ""},
+		"no node":         {age: time.Minute, pod: &corev1.PodStatus{Conditions: []corev1.PodCondition{{Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: "Unschedulable", Message: "0/3 nodes"}}}, want: "no node (Unschedulable): 0/3 nodes"},
+		"no image":        {age: time.Minute, pod: &corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{waits("agent", "ImagePullBackOff", "Back-off pulling image \"x\"")}}, want: "container agent of pod p waits (ImagePullBackOff): Back-off pulling"},
+		"no volume":       {age: time.Minute, pod: &corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{waits("agent", "ContainerCreating", "")}}, want: "waits (ContainerCreating): the events of the pod"},
+		"no init's image": {age: time.Minute, pod: &corev1.PodStatus{InitContainerStatuses: []corev1.ContainerStatus{waits("install", "ErrImagePull", "no such image")}, ContainerStatuses: []corev1.ContainerStatus{waits("agent", "PodInitializing", "")}}, want: "container install of pod p waits (ErrImagePull): no such image"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			started := metav1.NewTime(now.Add(-tt.age))
+			job := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "ci-writer", UID: "1"}, Status: batchv1.JobStatus{StartTime: &started}}
+			if tt.ready {
+				job.Status.Ready = ptr.To[int32](1)
+			}
+			live := fake.NewClientBuilder()
+			if tt.pod != nil {
+				live.WithObjects(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{
+					Namespace: "a", Name: "p", Labels: map[string]string{batchv1.JobNameLabel: "ci-writer"},
+					OwnerReferences: []metav1.OwnerReference{{Kind: "Job", Name: "ci-writer", UID: "1"}},
+				}, Status: *tt.pod})
+			}
+			reader := live.Build()
+			o, err := jobrun.Observe(t.Context(), reader, job)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := jobrun.Hindrance(t.Context(), reader, job, o, now)
+			if err != nil || !strings.Contains(got, tt.want) || (got == "") != (tt.want == "") {
+				t.Errorf("got %q, %v; want %q", got, err, tt.want)
+			}
+		})
+	}
+}
