@@ -56,8 +56,8 @@ func Parse(s v1alpha1.Schedule, seed string) (*Plan, error) {
 
 // Due says whether a start is due at now, when the last one (or, before the
 // first, the object's creation) was at last. The time is that of the start that
-// is due, the same however often it is asked for until it has been made, and
-// when to look again if none is.
+// is due, of several missed ones the latest, and is the same until the next one
+// comes; or it is when to look again if none is due.
 func (p *Plan) Due(last, now time.Time) (due bool, start time.Time) {
 	if p == nil {
 		return false, time.Time{}
@@ -67,14 +67,29 @@ func (p *Plan) Due(last, now time.Time) (due bool, start time.Time) {
 	if first.IsZero() || first.After(now) {
 		return false, first
 	}
-	if p.deadline > 0 && now.Sub(first) > p.deadline {
-		// first was missed for good; is a later one still in time?
-		first = p.after(now.Add(-p.deadline))
-		if first.IsZero() || first.After(now) {
-			return false, first
+	latest := p.latest(first, now)
+	if p.deadline > 0 && now.Sub(latest) > p.deadline { // missed for good
+		return false, p.after(latest)
+	}
+	return true, latest
+}
+
+// latest is the last start from first on that is not after now.
+func (p *Plan) latest(first, now time.Time) time.Time {
+	if every, ok := p.cron.(cron.ConstantDelaySchedule); ok {
+		return first.Add(now.Sub(first) / every.Delay * every.Delay)
+	}
+	// Look back by growing steps, not over all that was missed in a year.
+	for back := time.Minute; now.Sub(first) > back; back *= 2 {
+		if start := p.after(now.Add(-back)); !start.IsZero() && !start.After(now) {
+			first = start
+			break
 		}
 	}
-	return true, first
+	for next := p.after(first); !next.IsZero() && !next.After(now); next = p.after(first) {
+		first = next
+	}
+	return first
 }
 
 // after is the first start later than t.

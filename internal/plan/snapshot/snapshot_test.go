@@ -39,6 +39,7 @@ func TestNext(t *testing.T) {
 		{"once per warm-up", with(func(f *snapshot.Facts) { f.AfterWarmUp = true; f.SnapshottedRun = "r1" }), "", time.Time{}},
 		{"scheduled, not yet", with(func(f *snapshot.Facts) { f.Schedule = daily }), "", now.Add(12 * time.Hour)},
 		{"scheduled", with(func(f *snapshot.Facts) { f.Schedule = daily; f.Created = now.AddDate(0, 0, -1) }), "ci-20261121-000000", time.Time{}},
+		{"scheduled anew for an old cache", with(func(f *snapshot.Facts) { f.Schedule = daily; f.Created = now.AddDate(-1, 0, 0) }), "ci-20261121-000000", time.Time{}},
 		{"scheduled, asked again a while later", with(func(f *snapshot.Facts) {
 			f.Schedule = daily
 			f.Created, f.Now = now.AddDate(0, 0, -1), now.Add(time.Hour)
