@@ -1,13 +1,3 @@
-// Package probe asks a GOPROXY instance whether it does its job: is it ready,
-// does it speak the protocol, are its bytes the right ones.
-//
-// A probe has three outcomes. Unknown means that it could not be found out,
-// which is neither good nor bad: an instance that does not answer has served
-// no wrong byte.
-//
-// Canaries are asked of the instance's own store, so that a probe costs the
-// upstream nothing; only a canary that the store does not have yet is fetched
-// once, in the ordinary way.
 package probe
 
 import (
