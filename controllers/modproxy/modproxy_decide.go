@@ -90,7 +90,7 @@ func remembered(status v1alpha1.ModProxyStatus) failover.State {
 
 func use(i v1alpha1.InstanceStatus) failover.Use {
 	switch {
-	case i.Convicted != nil:
+	case i.Convicted != nil || i.OutOfService:
 		return failover.UseDown
 	case i.WeightWanted > 0:
 		return failover.UseReady

@@ -229,7 +229,8 @@ func (d *decider) since(c *candidate, recovered time.Time) {
 		}
 	}
 	c.state.Out = c.OutOfService != ""
-	if fit || c.isNew {
+	unproven := c.eligible() && len(c.state.Failing) == 0
+	if fit || c.isNew || unproven { // who was never seen to work has not left
 		return
 	}
 	had := !c.previous.HealthySince.IsZero() || c.previous.State == UseReady

@@ -169,6 +169,21 @@ func TestBeginning(t *testing.T) {
 	s.sees("blue=100 green=100 red=100")
 }
 
+// TestBeginningInTurns holds that an instance which is seen to work only after
+// another was has not left, and so has nothing to come back from.
+func TestBeginningInTurns(t *testing.T) {
+	s := &story{t: t, policy: policy(), now: start, sick: map[string]failover.Kind{}}
+	s.add("blue")
+	s.add("green")
+	s.decide()
+	s.decide()
+	s.instance("blue").Probes[failover.Ready] = failover.Streak{Outcome: failover.Passed, Count: 1, Since: s.now, Last: s.now}
+	s.decide()
+	s.sees("blue=100 green=drain")
+	s.rounds(1)
+	s.sees("blue=100 green=100")
+}
+
 func TestHealthFaultMovesWeightAndComesBackInSteps(t *testing.T) {
 	s := newStory(t, "blue", "green")
 	s.sick["blue"] = failover.Protocol

@@ -1,0 +1,259 @@
+package modproxy
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/kube/route/haproxy"
+	"gocache.dev/operator/internal/testing/faults"
+)
+
+// TestServes follows a proxy from its declaration until it serves.
+func TestServes(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.proxy()
+	w.settle()
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonProgressing, "No probe has passed yet")
+	w.condition(v1alpha1.HealthyCondition, metav1.ConditionUnknown, v1alpha1.ReasonProgressing, "")
+	w.tick(1)
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonServing, "blue,green serves; 2/2 instances are healthy")
+	w.condition(v1alpha1.RoutedCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "All 2 replicas")
+	w.condition(v1alpha1.HealthyCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "")
+	w.condition(v1alpha1.ReconcilingCondition, "", "", "")
+	w.weights(100, 100)
+	s := w.get().Status
+	if want := "http://goproxy-router." + w.namespace + ".svc"; s.URL != want || s.GOPROXY != haproxy.GOPROXY(want) || s.Healthy != "2/2" || s.Serving != "blue,green" {
+		t.Errorf("status %+v", s)
+	}
+	if said := w.said(); strings.Count(said, "InstanceHealthy") != 2 {
+		t.Errorf("events: %s", said)
+	}
+}
+
+// TestInstanceDies holds that a dead instance gets nothing once that is
+// believed, that the move is recorded with its times, and that the instance
+// comes back after it has held out, in steps.
+func TestInstanceDies(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.serving()
+	w.blue.down = true
+	w.tick(2)
+	w.weights(100, 100)
+	w.tick(1)
+	w.weights(0, 100)
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonServing, "green serves; 1/2")
+	w.condition(v1alpha1.HealthyCondition, metav1.ConditionFalse, v1alpha1.ReasonInstanceUnhealthy, "blue: probe ")
+	flip := w.get().Status.LastFlip
+	if flip == nil || flip.From != "blue,green" || flip.To != "green" || flip.ConfirmedTime == nil {
+		t.Fatalf("last flip %+v", flip)
+	}
+	if took := flip.ActedTime.Sub(flip.DetectedTime.Time); took != 2*interval {
+		t.Errorf("from detected to acted: %v, want %v", took, 2*interval)
+	}
+	if said := w.said(); !strings.Contains(said, "InstanceUnhealthy Instance blue failed probe") || !strings.Contains(said, `WeightsChanged Moved clients from "blue,green" to "green"`) {
+		t.Errorf("events: %s", said)
+	}
+
+	w.blue.down = false
+	w.tick(6) // two until that is believed, and less than the hold-down since
+	w.weights(0, 100)
+	w.condition(v1alpha1.HealthyCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "")
+	w.tick(2)
+	w.weights(10, 100)
+	w.tick(3)
+	w.weights(50, 100)
+	w.tick(3)
+	w.weights(100, 100)
+}
+
+// TestWrongBytes holds that an instance that serves a wrong byte is convicted,
+// stays so when it serves right ones again, and comes back when a person says
+// so.
+func TestWrongBytes(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.serving()
+	w.blue.wrong = true
+	w.tick(3)
+	w.weights(0, 100)
+	if !w.convicted("blue") || w.convicted("green") {
+		t.Fatalf("instances %+v", w.get().Status.Instances)
+	}
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonServing, "green serves")
+	w.condition(v1alpha1.HealthyCondition, metav1.ConditionFalse, v1alpha1.ReasonInstanceUnhealthy, "blue: convicted: ChecksumMismatch")
+	if said := w.said(); strings.Count(said, "InstanceConvicted") != 1 || !strings.Contains(said, canary.Sum) {
+		t.Errorf("events: %s", said)
+	}
+	w.blue.wrong = false
+	w.tick(20)
+	if !w.convicted("blue") {
+		t.Error("time acquitted it")
+	}
+	w.request("failover=blue#1")
+	w.answered("failover=blue#1", v1alpha1.RequestRefused, "serves wrong bytes")
+	w.request("failback=blue#1")
+	w.answered("failback=blue#1", v1alpha1.RequestSucceeded, "")
+	if w.convicted("blue") {
+		t.Error("the request did not acquit it")
+	}
+	w.tick(20)
+	w.weights(100, 100)
+}
+
+// TestAcquittedTooEarly holds that an instance which still serves wrong bytes
+// is convicted again by the next answer, and not by those before.
+func TestAcquittedTooEarly(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.serving()
+	w.blue.wrong = true
+	w.tick(3)
+	w.request("failback=blue#1")
+	w.settle()
+	if w.convicted("blue") {
+		t.Error("convicted by what was found before the acquittal")
+	}
+	w.tick(1)
+	if !w.convicted("blue") {
+		t.Error("it serves wrong bytes, and stands acquitted")
+	}
+}
+
+// TestAllConvicted holds that nobody serves when everybody serves wrong bytes,
+// and that this is said.
+func TestAllConvicted(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.serving()
+	w.blue.wrong, w.green.wrong = true, true
+	w.tick(3)
+	w.weights(0, 0)
+	w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonAllConvicted, "failback=INSTANCE")
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonAllConvicted, "")
+}
+
+// TestNobodyHealthy holds that weights stay where they are when nobody is
+// better.
+func TestNobodyHealthy(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.serving()
+	w.blue.down, w.green.unready = true, true
+	w.tick(3)
+	w.weights(100, 100)
+	w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonNoHealthyInstance, "weights stay")
+	w.green.unready = false
+	w.tick(2)
+	w.condition(v1alpha1.StalledCondition, "", "", "")
+	w.weights(0, 100)
+}
+
+// TestUnconfirmedFlip holds that a flip counts only once every replica of the
+// router was seen to follow.
+func TestUnconfirmedFlip(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.serving()
+	w.stuck = true
+	w.blue.down = true
+	w.tick(3)
+	w.condition(v1alpha1.RoutedCondition, metav1.ConditionFalse, v1alpha1.ReasonWeightsPending, "router-0: blue is ready, want drain")
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonWeightsPending, "")
+	s := w.get().Status
+	if s.LastFlip == nil || s.LastFlip.ConfirmedTime != nil || s.Instances[0].WeightWanted != 0 || s.Instances[0].WeightObserved != 100 {
+		t.Errorf("last flip %+v, instances %s", s.LastFlip, brief(s.Instances))
+	}
+	if w.last.RequeueAfter > confirmInterval {
+		t.Errorf("looks again after %v", w.last.RequeueAfter)
+	}
+	w.stuck = false
+	w.now = w.now.Add(3 * time.Second)
+	w.settle()
+	w.condition(v1alpha1.RoutedCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "")
+	flip := w.get().Status.LastFlip
+	if flip.ConfirmedTime == nil || flip.ConfirmedTime.Sub(flip.ActedTime.Time) != 3*time.Second {
+		t.Errorf("last flip %+v", flip)
+	}
+	if said := w.said(); strings.Count(said, "WeightsConfirmed") != 1 {
+		t.Errorf("events: %s", said)
+	}
+}
+
+// TestRestart holds that a manager that starts anew knows who is convicted and
+// who is held down, and moves nobody.
+func TestRestart(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.serving()
+	w.blue.down = true
+	w.tick(3)
+	w.blue.down = false
+	w.tick(3)
+	flips := w.get().Status.RecentFlips
+	w.restart(faults.Point{})
+	w.settle()
+	w.weights(0, 100)
+	w.tick(3) // together with those before: still held down
+	w.weights(0, 100)
+	if now := w.get().Status.RecentFlips; len(now) != len(flips) {
+		t.Errorf("the restart moved weights: %v, before %v", now, flips)
+	}
+	w.tick(2)
+	w.weights(10, 100)
+
+	w.green.wrong = true
+	w.tick(3)
+	if !w.convicted("green") {
+		t.Fatal("green is not convicted")
+	}
+	w.green.wrong = false
+	w.restart(faults.Point{})
+	w.settle()
+	w.tick(5)
+	if !w.convicted("green") {
+		t.Error("the restart acquitted green")
+	}
+}
+
+// TestRequests holds what can be asked for, and what is refused.
+func TestRequests(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.serving()
+	w.request("failover=green#1")
+	w.answered("failover=green#1", v1alpha1.RequestSucceeded, "")
+	w.weights(0, 100)
+	if pinned := w.get().Status.PinnedInstance; pinned != "green" {
+		t.Errorf("pinned %q", pinned)
+	}
+	w.tick(3)
+	w.weights(0, 100)
+	w.request("failback#1")
+	w.answered("failback#1", v1alpha1.RequestSucceeded, "")
+	w.weights(100, 100)
+	w.said()
+
+	w.blue.down = true
+	w.tick(3)
+	long := strings.Repeat("é", 400)
+	for _, tt := range []struct{ text, why string }{
+		{"failover=red#1", `there is no instance "red"`},
+		{"failover=blue#1", "instance blue is not healthy"},
+		{"warm-up#1", "does not know the action warm-up"},
+		{"failover", "is no request"},
+		{long, "is no request"},
+	} {
+		w.request(tt.text)
+		w.answered(tt.text[:min(len(tt.text), maxRequest)], v1alpha1.RequestRefused, tt.why)
+		if said := w.said(); strings.Count(said, "RequestRefused") != 1 {
+			t.Errorf("request %.20q: events %s", tt.text, said)
+		}
+	}
+	w.weights(0, 100)
+}

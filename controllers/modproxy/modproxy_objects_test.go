@@ -1,0 +1,203 @@
+package modproxy
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/testing/faults"
+)
+
+// TestNotImplementedIsSaid sets each field that is not acted on, and holds that
+// the proxy says so by its name and makes nothing.
+func TestNotImplementedIsSaid(t *testing.T) {
+	t.Parallel()
+	server := func(kind v1alpha1.ServerType) func(*v1alpha1.ModProxySpec) {
+		return func(s *v1alpha1.ModProxySpec) {
+			port := int32(3000)
+			s.Server = &v1alpha1.ProxyServer{Type: kind, Image: "i", Port: &port}
+		}
+	}
+	router := func(r v1alpha1.ProxyRouter) func(*v1alpha1.ModProxySpec) {
+		return func(s *v1alpha1.ModProxySpec) { s.Router = r }
+	}
+	kind := func(k v1alpha1.ProbeKind) func(*v1alpha1.ModProxySpec) {
+		return func(s *v1alpha1.ModProxySpec) { s.Probes.Kinds = []v1alpha1.ProbeKind{k} }
+	}
+	settings := map[string]func(*v1alpha1.ModProxySpec){
+		"spec.instances[].external": func(s *v1alpha1.ModProxySpec) {
+			s.Instances = append(s.Instances, v1alpha1.ProxyInstance{Name: "there", External: &v1alpha1.ExternalInstance{URL: "https://example.com"}})
+		},
+		"server.type=Athens": server(v1alpha1.ServerAthens),
+		"server.type=Custom": server(v1alpha1.ServerCustom),
+		"spec.private.secretRef": func(s *v1alpha1.ModProxySpec) {
+			s.Private = &v1alpha1.ProxyPrivate{SecretRef: &v1alpha1.LocalReference{Name: "s"}}
+		},
+		"spec.router.type=Gateway": router(v1alpha1.ProxyRouter{Type: v1alpha1.RouterGateway, Gateway: &v1alpha1.GatewayRouter{
+			ParentRef: v1alpha1.GatewayReference{Name: "g"}, Hostnames: []string{"a.example.com"},
+		}}),
+		"spec.router.type=Service":           router(v1alpha1.ProxyRouter{Type: v1alpha1.RouterService}),
+		"spec.router.tls":                    router(v1alpha1.ProxyRouter{TLS: &v1alpha1.RouterTLS{SecretRef: v1alpha1.LocalReference{Name: "s"}}}),
+		"spec.probes.kinds=Consistency":      kind(v1alpha1.ProbeConsistency),
+		"spec.probes.kinds=ChecksumDatabase": kind(v1alpha1.ProbeChecksumDatabase),
+		"spec.integrity":                     func(s *v1alpha1.ModProxySpec) { s.Integrity = &v1alpha1.StoreIntegrity{} },
+		"spec.snapshots":                     func(s *v1alpha1.ModProxySpec) { s.Snapshots = &v1alpha1.SnapshotPolicy{} },
+		"spec.onCorrupt=Rollback":            func(s *v1alpha1.ModProxySpec) { s.OnCorrupt = v1alpha1.StoreRollback },
+	}
+	if len(settings) != len(NotImplemented) {
+		t.Errorf("%d fields are tried, %d are not implemented", len(settings), len(NotImplemented))
+	}
+	for _, f := range NotImplemented {
+		set, known := settings[f.Path]
+		if !known {
+			t.Errorf("%s is not tried", f.Path)
+			continue
+		}
+		t.Run(f.Path, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.proxy(set)
+			w.settle()
+			w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonNotImplemented, f.Path+" is not implemented")
+			if len(w.mortal.Writes) != 1 {
+				t.Errorf("it wrote %q, want its status alone", w.mortal.Writes)
+			}
+		})
+	}
+}
+
+// TestFieldThatIsNotImplementedLater holds that a proxy which serves already
+// goes on to protect its clients when such a field is set.
+func TestFieldThatIsNotImplementedLater(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.serving()
+	w.edit(func(p *v1alpha1.ModProxy) { p.Spec.Integrity = &v1alpha1.StoreIntegrity{} })
+	w.blue.wrong = true
+	w.tick(3)
+	w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonNotImplemented, "spec.integrity")
+	if !w.convicted("blue") {
+		t.Error("blue serves wrong bytes and is not convicted")
+	}
+}
+
+// TestAtRest holds that a proxy that serves costs the API server no write,
+// however often it is probed and looked at.
+func TestAtRest(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.serving()
+	w.tick(10)
+	before := len(w.mortal.Writes)
+	w.tick(10)
+	if wrote := w.mortal.Writes[before:]; len(wrote) > 0 {
+		t.Errorf("at rest it wrote %q", wrote)
+	}
+	w.restart(faults.Point{})
+	w.tick(10)
+	if wrote := w.mortal.Writes; len(wrote) > 0 {
+		t.Errorf("after a restart it wrote %q", wrote)
+	}
+}
+
+// TestSuspend holds that nothing is made or changed, and that clients are still
+// protected.
+func TestSuspend(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.serving()
+	w.edit(func(p *v1alpha1.ModProxy) {
+		p.Spec.Suspend = true
+		p.Spec.Router.Replicas = 3
+		p.Spec.Instances = append(p.Spec.Instances, v1alpha1.ProxyInstance{Name: "red", Storage: &v1alpha1.InstanceStorage{Size: resource.MustParse("1Gi")}})
+	})
+	w.settle()
+	if w.exists(&appsv1.StatefulSet{}, "goproxy-red") {
+		t.Error("an instance was made")
+	}
+	var d appsv1.Deployment
+	if w.exists(&d, "goproxy-router"); *d.Spec.Replicas != 2 {
+		t.Errorf("the router has %d replicas", *d.Spec.Replicas)
+	}
+	w.blue.wrong = true
+	w.tick(3)
+	if !w.convicted("blue") {
+		t.Error("blue serves wrong bytes and is not convicted")
+	}
+}
+
+// TestForeignObjectsAreNotTaken holds that an object of a needed name which
+// somebody else made is left alone and said to be in the way.
+func TestForeignObjectsAreNotTaken(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	labels := map[string]string{"app": "theirs"}
+	foreign := &appsv1.StatefulSet{
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "goproxy-blue"},
+		Spec: appsv1.StatefulSetSpec{Selector: &metav1.LabelSelector{MatchLabels: labels}, Template: corev1.PodTemplateSpec{
+			ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "c", Image: "i"}}},
+		}},
+	}
+	w.must(server.Client.Create(t.Context(), foreign))
+	w.proxy()
+	w.settle()
+	w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonConflict, "StatefulSet "+w.namespace+"/goproxy-blue exists and is not ours")
+	var after appsv1.StatefulSet
+	if !w.exists(&after, "goproxy-blue") || after.ResourceVersion != foreign.ResourceVersion {
+		t.Error("it was changed")
+	}
+	if w.last.RequeueAfter != time.Minute {
+		t.Errorf("looks again after %v", w.last.RequeueAfter)
+	}
+}
+
+// TestRemovedInstance holds that an instance that the spec no longer names goes
+// from router and cluster, and that its store stays unless it was to go.
+func TestRemovedInstance(t *testing.T) {
+	t.Parallel()
+	for policy, stays := range map[v1alpha1.DeletionPolicy]bool{v1alpha1.DeletionRetain: true, v1alpha1.DeletionDelete: false} {
+		t.Run(string(policy), func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.serving(func(s *v1alpha1.ModProxySpec) { s.Instances[0].Storage.WhenDeleted = policy })
+			w.edit(func(p *v1alpha1.ModProxy) {
+				p.Spec.Instances = p.Spec.Instances[1:]
+				p.Spec.Router.Replicas = 1
+			})
+			w.tick(1)
+			w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonServing, "green serves; 1/1")
+			if w.exists(&appsv1.StatefulSet{}, "goproxy-blue") || w.exists(&corev1.Service{}, "goproxy-blue") {
+				t.Error("the instance still runs")
+			}
+			if got := w.exists(&corev1.PersistentVolumeClaim{}, "goproxy-blue"); got != stays {
+				t.Errorf("the store stays: %v, want %v", got, stays)
+			}
+			if w.exists(&policyv1.PodDisruptionBudget{}, "goproxy-router") {
+				t.Error("a disruption budget of one replica keeps nodes from being drained")
+			}
+			var config corev1.ConfigMap
+			if !w.exists(&config, "goproxy-router-config") || strings.Contains(config.Data["haproxy.cfg"], "blue") {
+				t.Error("the router still knows it")
+			}
+		})
+	}
+}
+
+// TestDeleted holds that nobody is probed for a proxy that is gone.
+func TestDeleted(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.serving()
+	w.must(server.Client.Delete(t.Context(), w.get()))
+	w.must(w.pass())
+	if n := len(w.reconciler.prober.proxies); n != 0 {
+		t.Errorf("%d proxies are probed", n)
+	}
+}

@@ -1,0 +1,414 @@
+package modproxy
+
+import (
+	"archive/zip"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/domain/goproxy"
+	"gocache.dev/operator/internal/kube/images"
+	"gocache.dev/operator/internal/kube/route"
+	"gocache.dev/operator/internal/kube/route/haproxy"
+	"gocache.dev/operator/internal/testing/env"
+	"gocache.dev/operator/internal/testing/faults"
+)
+
+var server *env.Env
+
+func TestMain(m *testing.M) {
+	os.Exit(env.Main(m, func(e *env.Env) { server = e }))
+}
+
+// interval of the probes, by the API's default.
+const interval = 10 * time.Second
+
+// instance is what the test plays in place of a GOPROXY server.
+type instance struct {
+	down, unready, wrong bool
+}
+
+// world is a namespace with the ModProxy goproxy, its reconciler, and the test
+// in the part of the instances, of the router's replicas, and of time.
+type world struct {
+	t          *testing.T
+	namespace  string
+	now        time.Time
+	reconciler *Reconciler
+	mortal     *faults.Mortal // counts the writes, and may die
+	events     *events.FakeRecorder
+	last       ctrl.Result
+
+	blue, green *instance
+	// addresses of the instances' Services, as far as anybody asked.
+	mu        sync.Mutex
+	addresses map[string]*instance
+	// stuck keeps the router's replicas from following.
+	stuck    bool
+	observed map[string]route.Observed
+	// onDeath is what happens when the process dies.
+	onDeath func()
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{
+		t: t, namespace: server.Namespace(t), events: events.NewFakeRecorder(1000),
+		now:  time.Now().Truncate(time.Second).Add(123456789), // what is stored has whole seconds only
+		blue: &instance{}, green: &instance{}, addresses: map[string]*instance{},
+	}
+	w.restart(faults.Point{})
+	return w
+}
+
+// restart begins a process that remembers nothing and dies at a point.
+func (w *world) restart(point faults.Point) {
+	w.mortal = &faults.Mortal{Point: point}
+	c := w.mortal.Client(server.Client)
+	clock := func() time.Time { return w.now }
+	network := &http.Client{Transport: w}
+	w.reconciler = &Reconciler{
+		Client: c, Live: c, Events: w.events, Clock: clock, HTTP: network, prober: newProber(clock, network),
+		Images: images.Images{Operator: "operator:test", Toolchain: "go:{version}", HAProxy: "haproxy:test"},
+	}
+	w.reconciler.Router = func(p *v1alpha1.ModProxy) route.Router { return played{w.reconciler.haproxy(p), w} }
+}
+
+// RoundTrip is the network: the address of an instance's Service leads to it.
+func (w *world) RoundTrip(req *http.Request) (*http.Response, error) {
+	i := w.at(req.URL.Hostname())
+	if i == nil || i.down {
+		return nil, errors.New("connection refused")
+	}
+	answer := httptest.NewRecorder()
+	i.serve(answer, req)
+	return answer.Result(), nil
+}
+
+func (w *world) at(ip string) *instance {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if i, known := w.addresses[ip]; known {
+		return i
+	}
+	var services corev1.ServiceList
+	if err := server.Client.List(context.Background(), &services, client.InNamespace(w.namespace)); err != nil {
+		return nil
+	}
+	for _, s := range services.Items {
+		w.addresses[s.Spec.ClusterIP] = map[string]*instance{"goproxy-blue": w.blue, "goproxy-green": w.green}[s.Name]
+	}
+	return w.addresses[ip]
+}
+
+// canary is the module that the instances are asked for.
+var canary = func() (c struct {
+	v1alpha1.Canary
+	zip, wrong []byte
+}) {
+	c.Module, c.Version = "example.com/c", "v1.0.0"
+	pack := func(source string) []byte {
+		var b bytes.Buffer
+		z := zip.NewWriter(&b)
+		for name, text := range map[string]string{"go.mod": "module example.com/c\n", "c.go": source} {
+			f, err := z.Create("example.com/c@v1.0.0/" + name)
+			if err == nil {
+				_, err = f.Write([]byte(text))
+			}
+			if err != nil {
+				panic(err)
+			}
+		}
+		if err := z.Close(); err != nil {
+			panic(err)
+		}
+		return b.Bytes()
+	}
+	c.zip, c.wrong = pack("package c\n"), pack("package c // evil\n")
+	var err error
+	if c.Sum, err = goproxy.SumZip(bytes.NewReader(c.zip), int64(len(c.zip)), 1<<20); err != nil {
+		panic(err)
+	}
+	return c
+}()
+
+func (i *instance) serve(w http.ResponseWriter, req *http.Request) {
+	answer := func(b []byte) { _, _ = w.Write(b) }
+	switch path := req.URL.Path; {
+	case path == "/readyz" && i.unready:
+		http.Error(w, "the disk is full", http.StatusServiceUnavailable)
+	case path == "/readyz":
+		answer([]byte("ok"))
+	case strings.HasSuffix(path, ".info"):
+		answer([]byte(`{"Version":"v1.0.0"}`))
+	case strings.HasSuffix(path, ".mod"):
+		answer([]byte("module example.com/c\n"))
+	case strings.HasSuffix(path, ".zip") && i.wrong:
+		answer(canary.wrong)
+	case strings.HasSuffix(path, ".zip"):
+		answer(canary.zip)
+	default:
+		http.NotFound(w, req)
+	}
+}
+
+// played publishes as HAProxy's router does; the test plays its two replicas.
+type played struct {
+	*haproxy.Router
+	w *world
+}
+
+// Observe reads back what was published last, unless the replicas are stuck.
+func (p played) Observe(ctx context.Context) (route.Observation, error) {
+	published, ok, err := p.Publisher.Current(ctx)
+	if err != nil {
+		return route.Observation{}, err
+	}
+	if ok && !p.w.stuck {
+		p.w.observed = map[string]route.Observed{}
+		for name, s := range published.Servers {
+			p.w.observed[name] = route.Observed{State: route.State(s.State), Weight: s.Weight, Healthy: true}
+		}
+	}
+	return route.Observation{Replicas: []route.Replica{
+		{Name: "router-0", Servers: p.w.observed}, {Name: "router-1", Servers: p.w.observed},
+	}}, nil
+}
+
+// proxy makes the ModProxy goproxy with the instances blue and green.
+func (w *world) proxy(change ...func(*v1alpha1.ModProxySpec)) {
+	w.t.Helper()
+	p := &v1alpha1.ModProxy{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "goproxy"}}
+	for _, name := range []string{"blue", "green"} {
+		p.Spec.Instances = append(p.Spec.Instances, v1alpha1.ProxyInstance{Name: name, Storage: &v1alpha1.InstanceStorage{Size: resource.MustParse("1Gi")}})
+	}
+	p.Spec.Probes.Canaries = []v1alpha1.Canary{canary.Canary}
+	for _, f := range change {
+		f(&p.Spec)
+	}
+	w.must(server.Client.Create(w.t.Context(), p))
+}
+
+// serving makes a proxy that serves from both instances.
+func (w *world) serving(change ...func(*v1alpha1.ModProxySpec)) {
+	w.t.Helper()
+	w.proxy(change...)
+	w.settle()
+	w.tick(2)
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonServing, "blue,green serves")
+	w.said()
+}
+
+func (w *world) get() *v1alpha1.ModProxy {
+	w.t.Helper()
+	var p v1alpha1.ModProxy
+	w.must(server.Client.Get(w.t.Context(), client.ObjectKey{Namespace: w.namespace, Name: "goproxy"}, &p))
+	return &p
+}
+
+// edit changes the ModProxy as its user does.
+func (w *world) edit(change func(*v1alpha1.ModProxy)) {
+	w.t.Helper()
+	p := w.get()
+	change(p)
+	w.must(server.Client.Update(w.t.Context(), p))
+}
+
+func (w *world) request(text string) {
+	w.t.Helper()
+	w.edit(func(p *v1alpha1.ModProxy) {
+		metav1.SetMetaDataAnnotation(&p.ObjectMeta, v1alpha1.RequestAnnotation, text)
+	})
+	w.settle()
+}
+
+func (w *world) answered(text string, outcome v1alpha1.RequestOutcome, message string) {
+	w.t.Helper()
+	last := w.get().Status.LastHandledRequest
+	if last == nil || last.Request != text || last.Outcome != outcome || !strings.Contains(last.Message, message) {
+		w.t.Errorf("last request is %+v, want %.40s: %s, %q", last, text, outcome, message)
+	}
+}
+
+func (w *world) pass() (err error) {
+	w.last, err = w.reconciler.Reconcile(w.t.Context(), ctrl.Request{NamespacedName: w.key()})
+	return err
+}
+
+func (w *world) key() types.NamespacedName {
+	return types.NamespacedName{Namespace: w.namespace, Name: "goproxy"}
+}
+
+// settle makes passes until none writes any more. A process that was killed is
+// followed by a fresh one.
+func (w *world) settle() {
+	w.t.Helper()
+	for range 30 {
+		wrote := len(w.mortal.Writes)
+		err := w.pass()
+		died := errors.Is(err, faults.ErrDead)
+		if died {
+			w.restart(faults.Point{})
+			if w.onDeath != nil {
+				w.onDeath()
+			}
+		} else {
+			w.must(err)
+		}
+		if !w.roll() && !died && len(w.mortal.Writes) == wrote {
+			return
+		}
+	}
+	w.t.Fatalf("no end after the writes %q: %+v", w.mortal.Writes, w.get().Status)
+}
+
+// roll plays the Deployment controller: all replicas are there and ready.
+func (w *world) roll() (acted bool) {
+	w.t.Helper()
+	var d appsv1.Deployment
+	err := server.Client.Get(w.t.Context(), client.ObjectKey{Namespace: w.namespace, Name: haproxy.RouterName("goproxy")}, &d)
+	if apierrors.IsNotFound(err) {
+		return false
+	}
+	w.must(err)
+	n := *d.Spec.Replicas
+	want := appsv1.DeploymentStatus{ObservedGeneration: d.Generation, Replicas: n, UpdatedReplicas: n, ReadyReplicas: n, AvailableReplicas: n}
+	if d.Status.ObservedGeneration == d.Generation && d.Status.ReadyReplicas == n {
+		return false
+	}
+	d.Status = want
+	w.must(server.Client.Status().Update(w.t.Context(), &d))
+	return true
+}
+
+// tick lets time pass by intervals, with a round of probes at the end of each.
+func (w *world) tick(n int) {
+	w.t.Helper()
+	for range n {
+		w.now = w.now.Add(interval)
+		w.probe()
+		w.settle()
+	}
+}
+
+// probe makes the probes of all instances once.
+func (w *world) probe() {
+	w.t.Helper()
+	p := w.reconciler.prober
+	p.mu.Lock()
+	var all []*probed
+	for _, i := range p.proxies[w.key()] {
+		all = append(all, i)
+	}
+	p.mu.Unlock()
+	for _, i := range all {
+		p.round(w.t.Context(), w.key(), i)
+	}
+	for len(p.news) > 0 {
+		<-p.news
+	}
+}
+
+// weights are what is wanted and observed of both instances, in short.
+func (w *world) weights(blue, green int32) {
+	w.t.Helper()
+	got := w.get().Status.Instances
+	ok := len(got) == 2
+	for i, want := range []int32{blue, green} {
+		ok = ok && got[i].WeightWanted == want && got[i].WeightObserved == want
+	}
+	if !ok {
+		w.t.Errorf("weights wanted and observed %s, want %d and %d", brief(got), blue, green)
+	}
+}
+
+func brief(all []v1alpha1.InstanceStatus) string {
+	var text []string
+	for _, i := range all {
+		text = append(text, fmt.Sprintf("%s %d/%d", i.Name, i.WeightWanted, i.WeightObserved))
+	}
+	return strings.Join(text, ", ")
+}
+
+// published is what the router is told of an instance.
+func (w *world) published(instance string) string {
+	w.t.Helper()
+	all, ok, err := w.reconciler.haproxy(w.get()).Publisher.Current(w.t.Context())
+	w.must(err)
+	if !ok {
+		return ""
+	}
+	return string(all.Servers[instance].State)
+}
+
+// convicted says whether an instance stands convicted, in status and router.
+func (w *world) convicted(name string) bool {
+	w.t.Helper()
+	inStatus := find(w.get(), name).Convicted != nil
+	if down := w.published(name) == string(route.Down); down != inStatus {
+		w.t.Errorf("%s: convicted in the status: %v, down in the router: %v", name, inStatus, down)
+	}
+	return inStatus
+}
+
+// said are the events since it was asked for last.
+func (w *world) said() string {
+	var all []string
+	for {
+		select {
+		case e := <-w.events.Events:
+			all = append(all, e)
+		default:
+			return strings.Join(all, "\n")
+		}
+	}
+}
+
+// condition is checked for status, reason and a part of its message; no status
+// means that it must be absent.
+func (w *world) condition(kind string, status metav1.ConditionStatus, reason, message string) {
+	w.t.Helper()
+	c := meta.FindStatusCondition(w.get().Status.Conditions, kind)
+	switch {
+	case c == nil && status == "":
+	case c == nil || c.Status != status || c.Reason != reason || !strings.Contains(c.Message, message):
+		w.t.Errorf("condition %s is %+v, want %s, %s, %q", kind, c, status, reason, message)
+	}
+}
+
+func (w *world) must(err error) {
+	w.t.Helper()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// exists says whether an object is there and not on its way out.
+func (w *world) exists(o client.Object, name string) bool {
+	w.t.Helper()
+	err := server.Client.Get(w.t.Context(), client.ObjectKey{Namespace: w.namespace, Name: name}, o)
+	if err != nil && !apierrors.IsNotFound(err) {
+		w.t.Fatal(err)
+	}
+	return err == nil && o.GetDeletionTimestamp().IsZero()
+}
