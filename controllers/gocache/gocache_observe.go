@@ -21,6 +21,7 @@ import (
 	"gocache.dev/operator/internal/kube/apply"
 	"gocache.dev/operator/internal/kube/jobrun"
 	"gocache.dev/operator/internal/kube/read"
+	"gocache.dev/operator/internal/kube/volume"
 	"gocache.dev/operator/internal/plan/naming"
 )
 
@@ -41,7 +42,8 @@ type facts struct {
 	stranger, predecessor bool
 	run                   jobrun.Outcome
 	snapshots             []v1alpha1.CacheSnapshot
-	proxy                 string // the value of GOPROXY; empty: the default
+	cloned                map[string]bool // snapshots that are being cloned; known only when some are to be dropped
+	proxy                 string          // the value of GOPROXY; empty: the default
 	// proxyMissing says why the proxy that is referred to has no address, and
 	// proxyUnready why it does not serve.
 	proxyMissing, proxyUnready string
@@ -78,17 +80,40 @@ func (r *Reconciler) observe(ctx context.Context, s *scope) (f facts, err error)
 	if f.run, err = jobrun.Observe(ctx, r.Live, f.writer); err != nil {
 		return f, err
 	}
-	var list v1alpha1.CacheSnapshotList
-	if err := r.Client.List(ctx, &list, client.InNamespace(ns)); err != nil {
-		return f, fmt.Errorf("list CacheSnapshots: %w", err)
+	if f.snapshots, err = snapshotsOf(ctx, r.Client, s.cache); err != nil {
+		return f, err
 	}
-	f.snapshots = slices.DeleteFunc(list.Items, func(c v1alpha1.CacheSnapshot) bool {
-		return c.Spec.SourceRef.Kind != v1alpha1.GoCacheKind || c.Spec.SourceRef.Name != name
-	})
 	if err := r.observeProxy(ctx, s, &f); err != nil {
 		return f, err
 	}
 	return f, r.observeSources(ctx, s, &f)
+}
+
+func snapshotsOf(ctx context.Context, c client.Reader, cache *v1alpha1.GoCache) ([]v1alpha1.CacheSnapshot, error) {
+	var list v1alpha1.CacheSnapshotList
+	if err := c.List(ctx, &list, client.InNamespace(cache.Namespace)); err != nil {
+		return nil, fmt.Errorf("list CacheSnapshots: %w", err)
+	}
+	return slices.DeleteFunc(list.Items, func(c v1alpha1.CacheSnapshot) bool {
+		return c.Spec.SourceRef.Kind != v1alpha1.GoCacheKind || c.Spec.SourceRef.Name != cache.Name
+	}), nil
+}
+
+// observeUse reads the snapshots again, past the cache, and which of them are
+// being cloned for a consumer.
+func (r *Reconciler) observeUse(ctx context.Context, s *scope) (err error) {
+	if s.facts.snapshots, err = snapshotsOf(ctx, r.Live, s.cache); err != nil {
+		return err
+	}
+	var primes corev1.PersistentVolumeClaimList
+	if err := r.Live.List(ctx, &primes, client.InNamespace(s.cache.Namespace), client.HasLabels{volume.PrimeLabel}); err != nil {
+		return fmt.Errorf("list claims that are being populated: %w", err)
+	}
+	s.facts.cloned = map[string]bool{}
+	for i := range primes.Items {
+		s.facts.cloned[primes.Items[i].Annotations[v1alpha1.PopulatedFromAnnotation]] = true
+	}
+	return nil
 }
 
 // otherWriter says whose a Job of the writer's name is that is not this cache's.

@@ -41,7 +41,7 @@ func (s *scope) kept() []snapshot.Kept {
 		verified := meta.IsStatusConditionTrue(c.Status.Conditions, v1alpha1.VerifiedCondition) && !stalled
 		all = append(all, snapshot.Kept{
 			Name: c.Name, Taken: taken(c), Verified: verified, Pending: !verified && !stalled,
-			Protected: c.Spec.Pinned || c.Labels[v1alpha1.ManagedByLabel] != v1alpha1.ManagedByValue,
+			Protected: c.Spec.Pinned || c.Labels[v1alpha1.ManagedByLabel] != v1alpha1.ManagedByValue || s.facts.cloned[c.Name],
 		})
 	}
 	return all
@@ -144,7 +144,9 @@ func (s *scope) noteTaken(due snapshot.Due) {
 	}
 }
 
-// dropSnapshots deletes what the policy no longer keeps.
+// dropSnapshots deletes what the policy no longer keeps. The cache says only
+// whether there is something to drop: what exactly, and whether somebody has
+// pinned it or is cloning it, is read live.
 func (r *Reconciler) dropSnapshots(ctx context.Context, s *scope) error {
 	if s.cache.Spec.Snapshots == nil {
 		return nil
@@ -156,15 +158,24 @@ func (r *Reconciler) dropSnapshots(ctx context.Context, s *scope) error {
 	if k.MaxAge != nil {
 		rule.MaxAge = k.MaxAge.Duration
 	}
+	if len(snapshot.Drop(s.kept(), rule, s.now)) == 0 {
+		return nil
+	}
+	if err := r.observeUse(ctx, s); err != nil {
+		return err
+	}
+	if len(s.facts.cloned) > 0 {
+		s.wakeIn(sourceInterval) // their end wakes nobody here
+	}
 	var errs []error
 	for _, name := range snapshot.Drop(s.kept(), rule, s.now) {
 		for i := range s.facts.snapshots {
 			if c := &s.facts.snapshots[i]; c.Name == name {
-				if err := apply.Delete(ctx, r.Client, c); err != nil {
-					errs = append(errs, err)
-					continue
+				deleted, err := apply.DeleteUnchanged(ctx, r.Client, c)
+				errs = append(errs, err)
+				if deleted {
+					s.done.dropped = append(s.done.dropped, name)
 				}
-				s.done.dropped = append(s.done.dropped, name)
 			}
 		}
 	}

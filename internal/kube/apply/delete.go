@@ -17,14 +17,27 @@ func Delete(ctx context.Context, c client.Client, o client.Object) error {
 	if !o.GetDeletionTimestamp().IsZero() {
 		return nil
 	}
-	err := c.Delete(ctx, o,
-		client.Preconditions{UID: ptr.To(o.GetUID())},
-		client.PropagationPolicy(metav1.DeletePropagationBackground))
+	_, err := remove(ctx, c, o, client.Preconditions{UID: ptr.To(o.GetUID())})
+	return err
+}
+
+// DeleteUnchanged removes an object if it is still as it was observed, and says
+// whether it did: for a decision that anybody may take back by a change of the
+// object, up to the last moment.
+func DeleteUnchanged(ctx context.Context, c client.Client, o client.Object) (deleted bool, err error) {
+	if !o.GetDeletionTimestamp().IsZero() {
+		return false, nil
+	}
+	return remove(ctx, c, o, client.Preconditions{UID: ptr.To(o.GetUID()), ResourceVersion: ptr.To(o.GetResourceVersion())})
+}
+
+func remove(ctx context.Context, c client.Client, o client.Object, only client.Preconditions) (bool, error) {
+	err := c.Delete(ctx, o, only, client.PropagationPolicy(metav1.DeletePropagationBackground))
 	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
-		return nil
+		return false, nil
 	}
 	if err != nil {
-		return fmt.Errorf("delete %s/%s: %w", o.GetNamespace(), o.GetName(), err)
+		return false, fmt.Errorf("delete %s/%s: %w", o.GetNamespace(), o.GetName(), err)
 	}
-	return nil
+	return true, nil
 }
