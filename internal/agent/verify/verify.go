@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -54,7 +53,7 @@ func (o *Options) check(ctx context.Context, now time.Time) (integrity.Verdict, 
 	}
 	if o.Progress {
 		opts.Progress = &integrity.Progress{}
-		stop := show(o.Stderr, opts.Progress)
+		stop := Show(o.Stderr, opts.Progress, o.Clock)
 		defer stop()
 	}
 	if o.Manifest == "" {
@@ -102,7 +101,7 @@ func (o *Options) report(v integrity.Verdict) error {
 	if o.JSON {
 		return json.NewEncoder(o.Stdout).Encode(v)
 	}
-	return Print(o.Stdout, v)
+	return Print(o.Stdout, v, o.Flags)
 }
 
 func (o *Options) terminate(v integrity.Verdict) error {
@@ -110,20 +109,4 @@ func (o *Options) terminate(v integrity.Verdict) error {
 		return nil
 	}
 	return os.WriteFile(o.TerminationLog, v.Fit(integrity.TerminationLimit), 0o644) //nolint:gosec // the kubelet reads it
-}
-
-// Print writes a verdict for a person.
-func Print(w io.Writer, v integrity.Verdict) error {
-	rate := ""
-	if v.DurationSeconds > 0 {
-		rate = fmt.Sprintf(" (%.0f MB/s)", float64(v.Bytes)/1e6/v.DurationSeconds)
-	}
-	_, err := fmt.Fprintf(w, "%s: %s\n", v.Verdict, v.Message)
-	for _, e := range v.Examples {
-		_, printErr := fmt.Fprintf(w, "  %-7s %-16s %s: %s\n", e.Severity, e.Class, e.Path, e.Detail)
-		err = errors.Join(err, printErr)
-	}
-	_, printErr := fmt.Fprintf(w, "%d module versions, %d zips, %d extracted, %d build entries; %.1f MB in %.2f s%s\n%s\n",
-		v.Counts.Modules, v.Counts.Zips, v.Counts.Dirs, v.Counts.BuildEntries, float64(v.Bytes)/1e6, v.DurationSeconds, rate, v.Digest)
-	return errors.Join(err, printErr)
 }

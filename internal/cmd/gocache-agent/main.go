@@ -31,7 +31,7 @@ func run(ctx context.Context, args []string) int {
 	root := newRoot()
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
-	if err != nil {
+	if err != nil && !errors.Is(err, errReported) {
 		fmt.Fprintln(os.Stderr, "gocache-agent:", err)
 	}
 	return exitcode.Of(err)
@@ -52,7 +52,11 @@ func newRoot() *cobra.Command {
 // usage marks an error as a wrong use of the command.
 func usage(err error) error { return &exitcode.Error{Code: exitcode.Usage, Err: err} }
 
-// exit makes a command end with a code but without a message: it has reported.
+// errReported stands for what a person has read already.
+var errReported = errors.New("reported")
+
+// exit makes a command that has reported end with a code, and with a last line
+// that says why.
 func exit(code int, message string) error {
 	if code == exitcode.OK {
 		return nil

@@ -4,13 +4,16 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"gocache.dev/operator/internal/agent/caches"
 	"gocache.dev/operator/internal/agent/repair"
+	"gocache.dev/operator/internal/agent/verify"
 	"gocache.dev/operator/internal/domain/exitcode"
+	"gocache.dev/operator/internal/domain/integrity"
 )
 
 func newRepair() *cobra.Command {
@@ -29,7 +32,13 @@ Exit codes: those of verify, for the caches as they are afterwards.`,
 			if err != nil {
 				return checkFailed(err)
 			}
+			stop := func() {}
+			if !asJSON && isTerminal(os.Stderr) {
+				o.Progress = &integrity.Progress{}
+				stop = verify.Show(cmd.ErrOrStderr(), o.Progress, time.Now)
+			}
 			r, err := repair.Run(cmd.Context(), o, dryRun)
+			stop()
 			if err != nil {
 				return checkFailed(err)
 			}
@@ -54,10 +63,15 @@ func printRepair(w io.Writer, r repair.Result, asJSON bool) error {
 		verb = "would remove"
 	}
 	for _, p := range r.Removed {
-		if _, err := fmt.Fprintf(w, "%s %s (%s: %s)\n", verb, p.Path, p.Cache, p.Why); err != nil {
+		if _, err := fmt.Fprintf(w, "%s from %s: %s (%s: %s)\n", verb, p.Cache, p.Path, p.Why, p.Why.Meaning()); err != nil {
 			return err
 		}
 	}
-	_, err := fmt.Fprintf(w, "%d paths; before: %s; after: %s\n", len(r.Removed), r.Before.Verdict, r.After.Verdict)
+	if len(r.Removed) == 0 {
+		_, err := fmt.Fprintf(w, "nothing to remove. %s: %s\n", r.After.Verdict, r.After.Message)
+		return err
+	}
+	_, err := fmt.Fprintf(w, "%s %d paths.\nbefore  %s: %s\nnow     %s: %s\n",
+		verb, len(r.Removed), r.Before.Verdict, r.Before.Message, r.After.Verdict, r.After.Message)
 	return err
 }

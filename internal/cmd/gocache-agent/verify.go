@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	"golang.org/x/sys/unix"
 
 	"gocache.dev/operator/internal/agent/caches"
 	"gocache.dev/operator/internal/agent/verify"
@@ -30,6 +31,9 @@ Exit codes: 0 Intact, 3 Corrupt, 2 wrong usage, anything else Inconclusive.`,
 			v, err := verify.Run(cmd.Context(), o)
 			if err != nil {
 				return checkFailed(err)
+			}
+			if code := exitcode.OfVerdict(v.Verdict); code != exitcode.OK && !o.JSON {
+				return &exitcode.Error{Code: code, Err: errReported}
 			}
 			return exit(exitcode.OfVerdict(v.Verdict), string(v.Verdict)+": "+v.Message)
 		},
@@ -69,7 +73,8 @@ func checkFailed(err error) error {
 	return &exitcode.Error{Code: exitcode.Inconclusive, Err: err}
 }
 
+// isTerminal reports whether somebody watches, and is no /dev/null.
 func isTerminal(f *os.File) bool {
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
+	_, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ) //nolint:gosec // a descriptor is a small number
+	return err == nil
 }

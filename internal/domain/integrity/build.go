@@ -156,6 +156,7 @@ func (b *build) mark(root *tree.Dir, name string) {
 // allShards checks all shards and writes them to the manifest in order. No
 // more than a window of shards is ahead of the one to be written next.
 func (b *build) allShards(ctx context.Context) error {
+	b.Progress.begin(Build, shards)
 	var results [shards]chan []built
 	for i := range results {
 		results[i] = make(chan []built, 1)
@@ -183,6 +184,7 @@ func (b *build) allShards(ctx context.Context) error {
 		group.Go(func() error {
 			for i := range next {
 				results[i] <- b.oneShard(w, i)
+				b.Progress.step(1)
 			}
 			return nil
 		})

@@ -34,6 +34,39 @@ const (
 	Orphan Class = "Orphan"
 )
 
+// Meaning says what the class stands for, for a person.
+func (c Class) Meaning() string {
+	switch c {
+	case Corrupt:
+		return "the content is not what its own hash says"
+	case Truncated:
+		return "it ends early, is empty, or was filled with zeros by a crash"
+	case Missing:
+		return "a part is gone whose other parts are there"
+	case Inconsistent:
+		return "two parts contradict each other"
+	case ChecksumMismatch:
+		return "it is sound in itself, but not what trust data says it must be"
+	case Unverifiable:
+		return "nothing says what it should be"
+	case BadMode:
+		return "its mode lets nobody read it"
+	case Unreadable:
+		return "it could not be read"
+	case InFlight:
+		return "it was being written, now or when its writer died"
+	case Malformed:
+		return "the name, kind or content is not one that the go command makes"
+	case Stray:
+		return "the go command never looks at it"
+	case Dangling:
+		return "an action entry whose output is gone"
+	case Orphan:
+		return "an output that no action entry names: the go command's own trim takes it in time"
+	}
+	return ""
+}
+
 // Severity says what the go command does with what was found.
 type Severity uint8
 

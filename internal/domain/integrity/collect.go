@@ -12,7 +12,38 @@ import (
 type Progress struct {
 	Bytes atomic.Int64
 	Done  atomic.Int64 // module versions and build entries
+	stage atomic.Pointer[stage]
 }
+
+// stage is the check of one cache.
+type stage struct {
+	cache Cache
+	whole int64
+	part  atomic.Int64
+}
+
+// At is the cache that is being checked, and what part of it is done: 0 to 1.
+func (p *Progress) At() (Cache, float64) {
+	s := p.stage.Load()
+	if s == nil || s.whole == 0 {
+		return "", 0
+	}
+	return s.cache, min(float64(s.part.Load())/float64(s.whole), 1)
+}
+
+// begin starts a cache that so much is to do for, in any unit.
+func (p *Progress) begin(c Cache, whole int64) { p.stage.Store(&stage{cache: c, whole: whole}) }
+
+// step ends a part of it.
+func (p *Progress) step(part int64) {
+	if s := p.stage.Load(); s != nil {
+		s.part.Add(part)
+	}
+}
+
+// effort is what a version costs, in bytes of its zip: each file costs something
+// besides.
+func effort(zipSize int64) int64 { return zipSize + 50_000 }
 
 // collector gathers findings from all workers. It keeps a bounded number of
 // examples however many findings there are.

@@ -99,17 +99,21 @@ func (r *run) checkModules(ctx context.Context) error {
 func (m *modules) versions(ctx context.Context) ([]manifest.Record, error) {
 	all := m.contents.Versions
 	order := make([]int32, len(all))
+	whole := int64(0)
 	for i := range order {
+		whole += effort(all[i].ZipSize)
 		order[i] = int32(i) //nolint:gosec // a cache of 2³¹ versions does not fit in memory
 	}
 	slices.SortStableFunc(order, func(a, b int32) int { return compareInt(all[b].ZipSize, all[a].ZipSize) })
+	m.Progress.begin(Modules, whole)
 	records := make([]manifest.Record, len(all))
 	check := func(w *worker, i int32) outcome {
 		o := m.version(w, &all[i])
 		records[i] = o.record
 		return o
 	}
-	err := m.settled(ctx, order, check, func(_ int32, o outcome) {
+	err := m.settled(ctx, order, check, func(i int32, o outcome) {
+		m.Progress.step(effort(all[i].ZipSize))
 		m.count(func(c *Counts) {
 			c.Modules++
 			c.Zips += o.zips

@@ -51,17 +51,21 @@ func (r *run) checkStore(ctx context.Context) error {
 	r.remarks(Store, root, contents.Remarks)
 	all := contents.Versions
 	order := make([]int32, len(all))
+	whole := int64(0)
 	for i := range order {
+		whole += effort(all[i].ZipSize)
 		order[i] = int32(i) //nolint:gosec // a store of 2³¹ versions does not fit in memory
 	}
 	slices.SortStableFunc(order, func(a, b int32) int { return compareInt(all[b].ZipSize, all[a].ZipSize) })
+	r.Progress.begin(Store, whole)
 	records := make([]manifest.Record, len(all))
 	check := func(w *worker, i int32) outcome {
 		o := s.version(w, &all[i])
 		records[i] = o.record
 		return o
 	}
-	err = s.settled(ctx, order, check, func(_ int32, o outcome) {
+	err = s.settled(ctx, order, check, func(i int32, o outcome) {
+		r.Progress.step(effort(all[i].ZipSize))
 		s.count(func(c *Counts) { c.Modules++; c.Zips += o.zips; c.Raw += o.raw })
 	})
 	if err != nil {
