@@ -1,0 +1,201 @@
+package probe_test
+
+import (
+	"archive/zip"
+	"bytes"
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"golang.org/x/mod/module"
+
+	"gocache.dev/operator/internal/domain/goproxy"
+	"gocache.dev/operator/internal/domain/probe"
+)
+
+const goMod = "module example.com/c\n"
+
+// archive is a module's archive with some source, and its sum.
+func archive(t *testing.T, source string) (content []byte, sum string) {
+	t.Helper()
+	var b bytes.Buffer
+	z := zip.NewWriter(&b)
+	for _, file := range [][2]string{{"go.mod", goMod}, {"c.go", source}} {
+		f, err := z.Create("example.com/c@v1.0.0/" + file[0])
+		if err == nil {
+			_, err = f.Write([]byte(file[1]))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	sum, err := goproxy.SumZip(bytes.NewReader(b.Bytes()), int64(b.Len()), 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes(), sum
+}
+
+func serve(t *testing.T, handler http.HandlerFunc) probe.Target {
+	t.Helper()
+	server := httptest.NewServer(handler)
+	t.Cleanup(server.Close)
+	return probe.Target{Base: server.URL, HTTP: server.Client()}
+}
+
+func TestReady(t *testing.T) {
+	for name, tt := range map[string]struct {
+		handler http.HandlerFunc
+		want    probe.Outcome
+		message string
+	}{
+		"ready": {func(w http.ResponseWriter, r *http.Request) { _, _ = w.Write([]byte(r.URL.Path)) }, probe.Passed, ""},
+		"not ready": {func(w http.ResponseWriter, _ *http.Request) {
+			http.Error(w, "the disk is full", http.StatusServiceUnavailable)
+		}, probe.Failed, "503 Service Unavailable: the disk is full"},
+		"cut off": {func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Length", "100")
+			_, _ = w.Write([]byte("o"))
+		}, probe.Failed, "unexpected EOF"},
+	} {
+		got := serve(t, tt.handler).Ready(t.Context())
+		if got.Outcome != tt.want || !strings.Contains(got.Message, tt.message) {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+	if got := (probe.Target{Base: "http://127.0.0.1:1"}).Ready(t.Context()); got.Outcome != probe.Failed {
+		t.Errorf("nobody there: %+v", got)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if got := serve(t, func(http.ResponseWriter, *http.Request) {}).Ready(ctx); got.Outcome != probe.Failed {
+		t.Errorf("no time: %+v", got)
+	}
+}
+
+// TestCanaries holds which faults speak of the protocol and which of bytes: only
+// the latter may convict.
+func TestCanaries(t *testing.T) {
+	right, sum := archive(t, "package c\n")
+	wrong, _ := archive(t, "package c // evil\n")
+	modSum, err := goproxy.SumMod([]byte(goMod))
+	if err != nil {
+		t.Fatal(err)
+	}
+	canary := probe.Canary{Module: module.Version{Path: "example.com/c", Version: "v1.0.0"}, Zip: sum, Mod: modSum}
+	files := func(zip []byte) map[string][]byte {
+		return map[string][]byte{".info": []byte(`{"Version":"v1.0.0"}`), ".mod": []byte(goMod), ".zip": zip}
+	}
+	without := func(ext string) map[string][]byte {
+		f := files(right)
+		delete(f, ext)
+		return f
+	}
+	with := func(ext, content string) map[string][]byte {
+		f := files(right)
+		f[ext] = []byte(content)
+		return f
+	}
+	tests := []struct {
+		name               string
+		files              map[string][]byte
+		status             int // of every answer; 0: 200, or 404
+		canary             probe.Canary
+		protocol, checksum probe.Outcome
+	}{
+		{"right", files(right), 0, canary, probe.Passed, probe.Passed},
+		{"wrong archive", files(wrong), 0, canary, probe.Passed, probe.Failed},
+		{"wrong go.mod", with(".mod", goMod+"// evil\n"), 0, canary, probe.Passed, probe.Failed},
+		{"no archive at all", with(".zip", "hello"), 0, canary, probe.Failed, probe.Failed},
+		{"HTML in place of info", with(".info", "<html>"), 0, canary, probe.Failed, probe.Failed},
+		{"info of another version", with(".info", `{"Version":"v1.0.1"}`), 0, canary, probe.Failed, probe.Failed},
+		{"the upstream has no such module", nil, 0, canary, probe.Unknown, probe.Unknown},
+		{"no archive for the info", without(".zip"), 0, canary, probe.Unknown, probe.Unknown},
+		{"an error", nil, http.StatusInternalServerError, canary, probe.Failed, probe.Unknown},
+		{"no sum is known", files(wrong), 0, probe.Canary{Module: canary.Module}, probe.Passed, probe.Unknown},
+		{"only go.mod's sum is known", files(wrong), 0, probe.Canary{Module: canary.Module, Mod: modSum}, probe.Passed, probe.Passed},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			target := serve(t, func(w http.ResponseWriter, r *http.Request) {
+				content, ok := tt.files[r.URL.Path[strings.LastIndex(r.URL.Path, "."):]]
+				switch {
+				case tt.status != 0:
+					http.Error(w, "oh", tt.status)
+				case !ok:
+					http.NotFound(w, r)
+				default:
+					_, _ = w.Write(content)
+				}
+			})
+			protocol, checksum := target.Canaries(t.Context(), []probe.Canary{tt.canary})
+			if protocol.Outcome != tt.protocol || checksum.Outcome != tt.checksum {
+				t.Errorf("protocol %+v, checksum %+v", protocol, checksum)
+			}
+			if checksum.Outcome == probe.Failed && checksum.Message == "" {
+				t.Error("a conviction without evidence")
+			}
+		})
+	}
+}
+
+// TestOneBadCanaryDecides holds that one failure counts among many successes,
+// wherever it stands.
+func TestOneBadCanaryDecides(t *testing.T) {
+	content, sum := archive(t, "package c\n")
+	target := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case strings.HasSuffix(r.URL.Path, ".info"):
+			_, _ = w.Write([]byte(`{"Version":"v1.0.0"}`))
+		case strings.HasSuffix(r.URL.Path, ".mod"):
+			_, _ = w.Write([]byte(goMod))
+		default:
+			_, _ = w.Write(content)
+		}
+	})
+	good := probe.Canary{Module: module.Version{Path: "example.com/c", Version: "v1.0.0"}, Zip: sum}
+	bad := good
+	bad.Zip = "h1:other"
+	for _, all := range [][]probe.Canary{{bad, good, good}, {good, bad, good}, {good, good, bad}} {
+		if _, checksum := target.Canaries(t.Context(), all); checksum.Outcome != probe.Failed {
+			t.Errorf("%+v", checksum)
+		}
+	}
+}
+
+// TestCanariesCostTheUpstreamNothing holds that the store is asked first, and
+// the upstream only for what the store lacks.
+func TestCanariesCostTheUpstreamNothing(t *testing.T) {
+	content, sum := archive(t, "package c\n")
+	stored, fetches := false, 0
+	target := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Disable-Module-Fetch") == "" && !stored {
+			fetches++
+			stored = true
+		}
+		switch {
+		case !stored:
+			http.NotFound(w, r)
+		case strings.HasSuffix(r.URL.Path, ".info"):
+			_, _ = w.Write([]byte(`{"Version":"v1.0.0"}`))
+		case strings.HasSuffix(r.URL.Path, ".mod"):
+			_, _ = w.Write([]byte(goMod))
+		default:
+			_, _ = w.Write(content)
+		}
+	})
+	canaries := []probe.Canary{{Module: module.Version{Path: "example.com/c", Version: "v1.0.0"}, Zip: sum}}
+	for range 3 {
+		if _, checksum := target.Canaries(t.Context(), canaries); checksum.Outcome != probe.Passed {
+			t.Errorf("%+v", checksum)
+		}
+	}
+	if fetches != 1 {
+		t.Errorf("%d fetches, want 1", fetches)
+	}
+}

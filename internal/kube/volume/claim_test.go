@@ -1,0 +1,75 @@
+package volume
+
+import (
+	"testing"
+
+	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+)
+
+func TestLarger(t *testing.T) {
+	q := func(s string) *resource.Quantity { return ptr.To(resource.MustParse(s)) }
+	for _, tt := range []struct {
+		a, b *resource.Quantity
+		want string
+	}{
+		{nil, nil, "0"}, {q("1Gi"), nil, "1Gi"}, {nil, q("1Gi"), "1Gi"}, {q("1Gi"), q("2Gi"), "2Gi"}, {q("1Gi"), q("1000Mi"), "1Gi"},
+	} {
+		got := Larger(tt.a, tt.b)
+		if got.Cmp(resource.MustParse(tt.want)) != 0 {
+			t.Errorf("the larger of %v and %v is %v, want %s", tt.a, tt.b, got.String(), tt.want)
+		}
+	}
+}
+
+func TestBound(t *testing.T) {
+	claim := func(phase corev1.PersistentVolumeClaimPhase, leaving bool) *corev1.PersistentVolumeClaim {
+		c := &corev1.PersistentVolumeClaim{Status: corev1.PersistentVolumeClaimStatus{Phase: phase}}
+		if leaving {
+			c.DeletionTimestamp = &metav1.Time{}
+			*c.DeletionTimestamp = metav1.Unix(1, 0)
+		}
+		return c
+	}
+	for name, tt := range map[string]struct {
+		claim *corev1.PersistentVolumeClaim
+		want  bool
+	}{
+		"none": {nil, false}, "bound": {claim(corev1.ClaimBound, false), true}, "pending": {claim(corev1.ClaimPending, false), false},
+		"lost": {claim(corev1.ClaimLost, false), false}, "leaving": {claim(corev1.ClaimBound, true), false},
+	} {
+		if got := Bound(tt.claim); got != tt.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
+func TestCut(t *testing.T) {
+	status := func(ready *bool, content *string) *snapshotv1.VolumeSnapshot {
+		return &snapshotv1.VolumeSnapshot{Status: &snapshotv1.VolumeSnapshotStatus{ReadyToUse: ready, BoundVolumeSnapshotContentName: content}}
+	}
+	for name, tt := range map[string]struct {
+		snapshot *snapshotv1.VolumeSnapshot
+		want     bool
+	}{
+		"none": {nil, false}, "no status": {&snapshotv1.VolumeSnapshot{}, false}, "not ready": {status(ptr.To(false), ptr.To("c")), false},
+		"nobody says": {status(nil, ptr.To("c")), false}, "no content": {status(ptr.To(true), nil), false}, "ready": {status(ptr.To(true), ptr.To("c")), true},
+	} {
+		if got := Cut(tt.snapshot); got != tt.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
+func TestClaimFromASnapshot(t *testing.T) {
+	c := Claim{Namespace: "n", Name: "c", Size: resource.MustParse("1Gi"), Snapshot: "s"}.Object()
+	if d := c.Spec.DataSource; d == nil || d.Kind != "VolumeSnapshot" || *d.APIGroup != "snapshot.storage.k8s.io" || d.Name != "s" {
+		t.Errorf("data source %+v", c.Spec.DataSource)
+	}
+	if len(c.Spec.AccessModes) != 1 || c.Spec.AccessModes[0] != corev1.ReadWriteOnce || c.Spec.StorageClassName != nil {
+		t.Errorf("spec %+v", c.Spec)
+	}
+}
