@@ -189,6 +189,10 @@ type CapturedSource struct {
 	// toolchain that wrote the cache.
 	// +optional
 	Toolchain *ToolchainRecord `json:"toolchain,omitempty"`
+	// counts of what the last warm-up left: a layer that had entries and has
+	// none in the snapshot was emptied by somebody else.
+	// +optional
+	Counts CacheCounts `json:"counts,omitzero"`
 }
 
 // VerificationStatus is how far verification has come.

@@ -521,6 +521,11 @@ type WarmUpStatus struct {
 	// +kubebuilder:validation:MaxLength=128
 	// +optional
 	Inputs string `json:"inputs,omitempty"`
+	// claimUID is the uid of the claim that that run wrote to: another claim has
+	// to be warmed anew.
+	// +kubebuilder:validation:MaxLength=64
+	// +optional
+	ClaimUID string `json:"claimUID,omitempty"`
 }
 
 // ContentStatus says what a volume holds since it was replaced.

@@ -25,6 +25,8 @@ const (
 	PopulatedFromAnnotation = GroupName + "/populated-from"
 	// InputsAnnotation on a Job is the digest of what the run was made from.
 	InputsAnnotation = GroupName + "/inputs"
+	// ClaimUIDAnnotation on a Job is the uid of the claim that it writes to.
+	ClaimUIDAnnotation = GroupName + "/claim-uid"
 
 	// ManagedByLabel and ManagedByValue mark every object that the operator made.
 	ManagedByLabel = "app.kubernetes.io/managed-by"

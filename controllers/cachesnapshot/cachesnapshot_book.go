@@ -29,7 +29,7 @@ const (
 
 // book writes the outcome of an attempt into the status.
 func (s *scope) book() {
-	v := verdictOf(s.facts.run)
+	v := s.doubt(verdictOf(s.facts.run))
 	status := &s.snapshot.Status.Verification
 	*status = v1alpha1.VerificationStatus{
 		Run:            s.facts.run.Run,
@@ -59,6 +59,26 @@ func (s *scope) book() {
 		})
 	}
 	s.end(stageVerify)
+}
+
+// doubt lets an Intact verdict on a layer that holds nothing stand only if it
+// held nothing when it was warmed: emptiness is without fault, and of no use.
+func (s *scope) doubt(v integrity.Verdict) integrity.Verdict {
+	source := s.snapshot.Status.Source
+	if v.Verdict != integrity.Intact || source == nil {
+		return v
+	}
+	for _, layer := range source.Layers {
+		had, has := source.Counts.Modules, v.Counts.Modules
+		if layer == v1alpha1.LayerBuild {
+			had, has = source.Counts.BuildEntries, v.Counts.BuildEntries
+		}
+		if had > 0 && has == 0 {
+			v.Verdict = integrity.Inconclusive
+			v.Message = fmt.Sprintf("layer %s is empty, and held %d entries after the last warm-up: somebody emptied the claim; request a warm-up", layer, had)
+		}
+	}
+	return v
 }
 
 // verdictOf takes a verdict only from an agent that ended by itself and whose exit

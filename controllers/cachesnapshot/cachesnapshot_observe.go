@@ -150,7 +150,7 @@ func (f facts) plan(s *scope) verification.Facts {
 		Now:         s.now,
 		Suspended:   spec.Suspend,
 		Mode:        spec.Verification.Mode,
-		SourceReady: f.cache != nil && volume.Bound(f.claim),
+		SourceReady: f.cache != nil && volume.Bound(f.claim) && !f.unwarmed(),
 		SourceBusy:  f.busy,
 		Asked:       f.csi != nil && f.csi.DeletionTimestamp.IsZero(),
 		Cut:         volume.Cut(f.csi),
@@ -178,6 +178,13 @@ func (f facts) plan(s *scope) verification.Facts {
 		p.BookedAt = status.Verification.CompletionTime.Time
 	}
 	return p
+}
+
+// unwarmed says whether the source's claim took the place of the one that was
+// warmed, so that there is nothing to capture yet.
+func (f facts) unwarmed() bool {
+	warmed := f.cache.Status.WarmUp.ClaimUID
+	return warmed != "" && warmed != string(f.claim.UID)
 }
 
 // near is where the clone of a claim can be reached: where its volume can. A

@@ -46,6 +46,9 @@ func (s *scope) waiting() (reason, message string) {
 		if s.facts.cache == nil {
 			return v1alpha1.ReasonSourceNotReady, fmt.Sprintf("%s %s does not exist", source.Kind, source.Name)
 		}
+		if volume.Bound(s.facts.claim) {
+			return v1alpha1.ReasonSourceNotReady, fmt.Sprintf("The claim of %s %s is new and not warmed yet", source.Kind, source.Name)
+		}
 		return v1alpha1.ReasonSourceNotReady, fmt.Sprintf("%s %s has no bound claim yet", source.Kind, source.Name)
 	case verification.AwaitQuiet:
 		return v1alpha1.ReasonWaiting, fmt.Sprintf("A Job writes to the claim of %s %s; the snapshot is taken when it has ended", source.Kind, source.Name)

@@ -68,6 +68,7 @@ func (s *scope) admit() {
 		Platform:         cache.Spec.Platform,
 		Layers:           cache.Spec.Layers,
 		Toolchain:        cache.Status.Toolchain.DeepCopy(),
+		Counts:           cache.Status.Counts,
 	}
 }
 

@@ -117,6 +117,9 @@ func (s *scope) dueSnapshot(policy *v1alpha1.SnapshotPolicy) (*snapshot.Due, tim
 		Now: s.now, Cache: s.cache.Name, Created: s.cache.CreationTimestamp.Time, Schedule: s.schedules.snapshots,
 		AfterWarmUp: policy.AfterWarmUp, SuccessRun: status.WarmUp.LastSuccessRun, SnapshottedRun: status.SnapshottedRun,
 	}
+	if s.facts.claim == nil || !s.facts.claim.DeletionTimestamp.IsZero() || s.newVolume() {
+		f.SuccessRun = "" // what was warmed is gone
+	}
 	if status.WarmUp.LastSuccessTime != nil {
 		f.SuccessTime = status.WarmUp.LastSuccessTime.Time
 	}

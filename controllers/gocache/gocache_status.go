@@ -53,9 +53,9 @@ func (s *scope) setWarm(set conditions.Set) {
 	const warm = v1alpha1.WarmCondition
 	w := s.cache.Status.WarmUp
 	switch {
-	case w.Run == "" && s.warming():
+	case s.neverWarmed() && s.warming():
 		set.False(warm, v1alpha1.ReasonWarming, "The first warm-up runs")
-	case w.Run == "":
+	case s.neverWarmed():
 		set.False(warm, v1alpha1.ReasonWaiting, "Not warmed yet%s", s.because())
 	case w.Outcome == v1alpha1.RunSucceeded:
 		set.True(warm, v1alpha1.ReasonSucceeded, "%d module versions and %d build entries", s.cache.Status.Counts.Modules, s.cache.Status.Counts.BuildEntries)
@@ -74,17 +74,17 @@ func (s *scope) setReady(set conditions.Set) {
 		set.Rest(v1alpha1.ReasonSuspended, "spec.suspend is set")
 	case claim != nil && claim.Status.Phase == corev1.ClaimLost:
 		set.Stall(v1alpha1.ReasonClaimLost, "The volume of claim %s is gone; delete the claim to begin anew", claim.Name)
-	case w.Run == "" && s.facts.sourceMissing != "":
+	case s.neverWarmed() && s.facts.sourceMissing != "":
 		set.Progress(v1alpha1.ReasonSourceNotFound, "Not warmed yet: %s", s.facts.sourceMissing)
-	case w.Run == "" && s.facts.proxyMissing != "":
+	case s.neverWarmed() && s.facts.proxyMissing != "":
 		set.Progress(v1alpha1.ReasonProxyNotReady, "Not warmed yet: %s", s.facts.proxyMissing)
-	case w.Run == "" && s.facts.proxyUnready != "" && !s.warming():
+	case s.neverWarmed() && s.facts.proxyUnready != "" && !s.warming():
 		set.Progress(v1alpha1.ReasonProxyNotReady, "Not warmed yet: %s", s.facts.proxyUnready)
-	case w.Run == "" && s.warming():
+	case s.neverWarmed() && s.warming():
 		set.Progress(v1alpha1.ReasonWarming, "The first warm-up runs")
 	case !volume.Bound(claim):
 		set.Progress(v1alpha1.ReasonClaimPending, "Claim %s waits for its volume", s.cache.Name)
-	case w.Run == "":
+	case s.neverWarmed():
 		set.Progress(v1alpha1.ReasonWaiting, "Not warmed yet%s", s.because())
 	case w.Outcome != v1alpha1.RunSucceeded && s.warming():
 		set.Progress(v1alpha1.ReasonWarming, "A warm-up runs again; the last ended so: %s", w.Message)

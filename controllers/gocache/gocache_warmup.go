@@ -45,6 +45,13 @@ func (s *scope) book() {
 	status.Run, status.Outcome, status.Message = run.Run, outcome, bounded.Text(message, 4096)
 	status.StartTime, status.CompletionTime = ptr.To(metav1.NewTime(run.Started)), ptr.To(metav1.NewTime(run.Ended))
 	status.Inputs = run.Annotations[v1alpha1.InputsAnnotation]
+	if claim := run.Annotations[v1alpha1.ClaimUIDAnnotation]; claim != "" {
+		if status.ClaimUID != "" && status.ClaimUID != claim {
+			// What was written to another volume says nothing of this one.
+			status.LastSuccessRun, status.LastSuccessTime, status.Failures = "", nil, 0
+		}
+		status.ClaimUID = claim
+	}
 	if _, ok := s.requested(request.WarmUp); ok {
 		answer := v1alpha1.RequestSucceeded
 		if outcome != v1alpha1.RunSucceeded {
@@ -139,8 +146,9 @@ func (r *Reconciler) decideWarmUp(s *scope) warmup.Decision {
 	requested = requested && before != nil && before.Request == s.cache.Status.LastHandledRequest.Request
 	facts := warmup.Facts{
 		Now: s.now, Created: s.cache.CreationTimestamp.Time, Inputs: r.inputs(s), Requested: requested,
-		Schedule: s.schedules.warmUp,
-		Ran:      status.Run != "", LastInputs: status.Inputs, Failures: status.Failures,
+		Schedule:  s.schedules.warmUp,
+		NewVolume: s.newVolume(),
+		Ran:       status.Run != "", LastInputs: status.Inputs, Failures: status.Failures,
 	}
 	if status.StartTime != nil && status.CompletionTime != nil {
 		facts.LastStart, facts.LastEnd = status.StartTime.Time, status.CompletionTime.Time
@@ -151,6 +159,17 @@ func (r *Reconciler) decideWarmUp(s *scope) warmup.Decision {
 	decision := warmup.Decide(facts)
 	s.wakeAt(decision.Wake)
 	return decision
+}
+
+// newVolume says whether the claim is another one than was warmed.
+func (s *scope) newVolume() bool {
+	warmed := s.cache.Status.WarmUp.ClaimUID
+	return warmed != "" && s.facts.claim != nil && warmed != string(s.facts.claim.UID)
+}
+
+// neverWarmed says whether no run has ended yet that wrote to this claim.
+func (s *scope) neverWarmed() bool {
+	return s.cache.Status.WarmUp.Run == "" || s.newVolume()
 }
 
 // warmUpWaitsFor says what keeps a warm-up that is due from starting.
@@ -186,7 +205,10 @@ func (r *Reconciler) writer(s *scope) *batchv1.Job {
 	cache := s.cache
 	labels := s.labels()
 	labels[v1alpha1.ActionLabel] = "warm-up"
-	annotations := map[string]string{v1alpha1.InputsAnnotation: r.inputs(s)}
+	annotations := map[string]string{
+		v1alpha1.InputsAnnotation:   r.inputs(s),
+		v1alpha1.ClaimUIDAnnotation: string(s.facts.claim.UID),
+	}
 	mount := cache.Spec.Environment.MountPath
 	env := goenv.Online(s.environment())
 	env["HOME"] = "/tmp"

@@ -1,7 +1,7 @@
 // Package warmup decides when a cache is to be warmed.
 //
-// A warm-up is due before the first success, when what it is made from has
-// changed, when the schedule says so, and on request. One that failed is
+// A warm-up is due before the first success, when the volume is another one or
+// what it is made from has changed, when the schedule says so, and on request. One that failed is
 // repeated with growing pauses; a change of its sources repeats it at once.
 package warmup
 
@@ -33,6 +33,8 @@ type Facts struct {
 	Ran                bool
 	LastInputs         string
 	LastStart, LastEnd time.Time
+	// NewVolume: the last one was written to another volume.
+	NewVolume bool
 	// Failures in a row.
 	Failures int32
 }
@@ -54,6 +56,8 @@ func Decide(f Facts) Decision {
 		return Decision{Due: true, Cause: "requested"}
 	case !f.Ran:
 		return Decision{Due: true, Cause: "the cache is new"}
+	case f.NewVolume:
+		return Decision{Due: true, Cause: "its volume is new"}
 	case f.Inputs != f.LastInputs:
 		return Decision{Due: true, Cause: "its sources or its toolchain changed"}
 	case f.Failures > 0:

@@ -30,6 +30,7 @@ func TestDecide(t *testing.T) {
 		{"never ran", warmup.Facts{Inputs: "a"}, true, time.Time{}},
 		{"ran, nothing scheduled", ran, false, time.Time{}},
 		{"ran, the sources changed", with(func(f *warmup.Facts) { f.Inputs = "b" }), true, time.Time{}},
+		{"ran, on another volume", with(func(f *warmup.Facts) { f.NewVolume = true; f.Failures = 1; f.LastEnd = now }), true, time.Time{}},
 		{"requested", with(func(f *warmup.Facts) { f.Requested = true }), true, time.Time{}},
 		{"scheduled for midnight", with(func(f *warmup.Facts) { f.Schedule = daily }), false, now.Add(12 * time.Hour)},
 		{"midnight has passed", with(func(f *warmup.Facts) { f.Schedule = daily; f.LastStart = now.Add(-13 * time.Hour) }), true, time.Time{}},

@@ -1,0 +1,77 @@
+package cachesnapshot
+
+import (
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/testing/cluster"
+)
+
+// warmed says in the status of the cache what the last warm-up left, and where.
+func (w *world) warmed(claim types.UID, counts v1alpha1.CacheCounts) {
+	w.t.Helper()
+	var c v1alpha1.GoCache
+	w.must(server.Client.Get(w.t.Context(), client.ObjectKey{Namespace: w.namespace, Name: "ci"}, &c))
+	c.Status.WarmUp.ClaimUID, c.Status.Counts = string(claim), counts
+	w.must(server.Client.Status().Update(w.t.Context(), &c))
+}
+
+func (w *world) claimUID() types.UID {
+	w.t.Helper()
+	var claim corev1.PersistentVolumeClaim
+	w.must(server.Client.Get(w.t.Context(), client.ObjectKey{Namespace: w.namespace, Name: "ci"}, &claim))
+	return claim.UID
+}
+
+// TestEmptiedCacheIsNotOffered holds that a layer which was filled and is
+// captured empty is not called intact, and that one which always was empty is.
+func TestEmptiedCacheIsNotOffered(t *testing.T) {
+	t.Parallel()
+	empty := strings.NewReplacer(`"modules":3`, `"modules":0`, `"zips":3`, `"zips":0`, `"dirs":3`, `"dirs":0`, `"buildEntries":7`, `"buildEntries":0`).Replace(intactReport)
+	for name, tt := range map[string]struct {
+		had    v1alpha1.CacheCounts
+		report string
+		want   v1alpha1.Verdict
+	}{
+		"emptied":       {v1alpha1.CacheCounts{Modules: 3, BuildEntries: 7}, empty, v1alpha1.VerdictInconclusive},
+		"one layer":     {v1alpha1.CacheCounts{BuildEntries: 7}, strings.Replace(intactReport, `"buildEntries":7`, `"buildEntries":0`, 1), v1alpha1.VerdictInconclusive},
+		"always empty":  {v1alpha1.CacheCounts{}, empty, v1alpha1.VerdictIntact},
+		"fewer entries": {v1alpha1.CacheCounts{Modules: 9, BuildEntries: 9}, intactReport, v1alpha1.VerdictIntact},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.ending = &cluster.Ending{Message: tt.report}
+			w.cache()
+			w.warmed(w.claimUID(), tt.had)
+			w.snapshot()
+			w.settle()
+			v := w.get().Status.Verification
+			if v.Verdict != tt.want || tt.want != v1alpha1.VerdictIntact && !strings.Contains(v.Message, "is empty, and held") {
+				t.Errorf("verdict %s: %s, want %s", v.Verdict, v.Message, tt.want)
+			}
+		})
+	}
+}
+
+// TestNewClaimIsNotCaptured holds that a claim which took the place of the
+// warmed one is captured once it was warmed.
+func TestNewClaimIsNotCaptured(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.cache()
+	w.warmed("another", v1alpha1.CacheCounts{})
+	w.snapshot()
+	w.passes(4)
+	w.condition(v1alpha1.ReadyCondition, v1alpha1.ReasonSourceNotReady, "is new and not warmed yet")
+	w.warmed(w.claimUID(), v1alpha1.CacheCounts{})
+	w.settle()
+	if v := w.get().Status.Verification.Verdict; v != v1alpha1.VerdictIntact {
+		t.Errorf("verdict %q once the claim is warm", v)
+	}
+}
