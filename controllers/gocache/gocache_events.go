@@ -52,7 +52,7 @@ func warmUpEvent(c *v1alpha1.GoCache) event.Event {
 		return event.Normal("Warmed", "WarmUp", "Warmed in %s: %d module versions, %d build entries", took, c.Status.Counts.Modules, c.Status.Counts.BuildEntries)
 	case v1alpha1.RunInconclusive:
 		return event.Warning("WarmUpDisrupted", "WarmUp", "The warm-up was disrupted: %s", w.Message)
-	default:
-		return event.Warning(v1alpha1.ReasonWarmUpFailed, "WarmUp", "The warm-up failed: %s", w.Message)
+	case v1alpha1.RunFailed:
 	}
+	return event.Warning(v1alpha1.ReasonWarmUpFailed, "WarmUp", "The warm-up failed: %s", w.Message)
 }

@@ -51,7 +51,7 @@ type prober struct {
 	news  chan crevent.GenericEvent
 
 	mu      sync.Mutex
-	ctx     context.Context // of Start; nil before
+	spawn   func(work func(context.Context)) context.CancelFunc // nil before Start
 	proxies map[types.NamespacedName]map[string]*probed
 }
 
@@ -88,7 +88,11 @@ func newHTTPClient() *http.Client {
 // leads.
 func (p *prober) Start(ctx context.Context) error {
 	p.mu.Lock()
-	p.ctx = ctx
+	p.spawn = func(work func(context.Context)) context.CancelFunc {
+		ctx, cancel := context.WithCancel(ctx)
+		go work(ctx)
+		return cancel
+	}
 	for name, instances := range p.proxies {
 		for _, i := range instances {
 			p.begin(name, i)
@@ -148,12 +152,12 @@ func (p *prober) outcomes(name types.NamespacedName) map[string]found {
 
 // begin starts the rhythm of an instance; the lock is held.
 func (p *prober) begin(name types.NamespacedName, i *probed) {
-	if p.ctx == nil || i.cancel != nil {
+	if p.spawn == nil || i.cancel != nil {
 		return
 	}
-	ctx, cancel := context.WithCancel(p.ctx)
-	i.cancel = cancel
-	go wait.JitterUntilWithContext(ctx, func(ctx context.Context) { p.round(ctx, name, i) }, i.target.interval, 0.1, true)
+	i.cancel = p.spawn(func(ctx context.Context) {
+		wait.JitterUntilWithContext(ctx, func(ctx context.Context) { p.round(ctx, name, i) }, i.target.interval, 0.1, true)
+	})
 }
 
 // round makes one probe of each kind and tells the controller if that may
@@ -258,9 +262,9 @@ func outcome(o probe.Outcome) failover.Outcome {
 		return failover.Passed
 	case probe.Failed:
 		return failover.Failed
-	default:
-		return failover.Unknown
+	case probe.Unknown:
 	}
+	return failover.Unknown
 }
 
 func canaries(list []v1alpha1.Canary) []probe.Canary {

@@ -59,6 +59,7 @@ func ToolchainEnvironment(ctx context.Context, getenv func(string) string, defau
 }
 
 func askGo(ctx context.Context, gobin string) (Environment, error) {
+	//nolint:gosec // the go command that the operator of this process names
 	cmd := exec.CommandContext(ctx, gobin, append([]string{"env", "-json"}, environmentNames...)...)
 	out, err := cmd.Output()
 	if err != nil {

@@ -55,7 +55,7 @@ const stalledInterval = time.Minute
 // with growing pauses; and a pass that went well is followed by another after
 // wake, or only when something happens if that is 0.
 func Result(err error, wake time.Duration) (ctrl.Result, error) {
-	if Stalled(err) != nil {
+	if needsPerson(err) {
 		return ctrl.Result{RequeueAfter: stalledInterval}, nil
 	}
 	if err != nil {
@@ -63,6 +63,8 @@ func Result(err error, wake time.Duration) (ctrl.Result, error) {
 	}
 	return ctrl.Result{RequeueAfter: wake}, nil
 }
+
+func needsPerson(err error) bool { return Stalled(err) != nil }
 
 // Fail sets Ready, Reconciling and Stalled by the error of a pass, and says
 // whether there was one.

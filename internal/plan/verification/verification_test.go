@@ -111,6 +111,8 @@ func live(t *testing.T, r *rand.Rand, seed uint64) {
 				t.Fatalf("seed %d: %d attempts, %d booked of %d", seed, f.Attempts, booked, ran)
 			}
 			return
+		case verification.Suspended, verification.AwaitSource, verification.AwaitQuiet, verification.AwaitRetry, verification.SnapshotLost:
+			// time passes
 		}
 		f.Now = f.Now.Add(time.Duration(1+r.IntN(60)) * time.Second)
 		if step == 1999 {
