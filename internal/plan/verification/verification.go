@@ -12,6 +12,7 @@ const MaxAttempts = 3
 // Intervals of looking again where no watch tells.
 const (
 	retryCapture = 10 * time.Second
+	retryCleanUp = time.Second // the pods of a Job that is gone are not watched
 	retrySource  = 30 * time.Second
 	retryAttempt = 10 * time.Second // times the attempts made
 )
@@ -136,11 +137,11 @@ func (f Facts) capture() Decision {
 func (f Facts) check(remaining time.Duration) Decision {
 	switch {
 	case f.Job && f.Run == f.Booked: // an attempt that could not tell
-		return Decision{Stage: CleanUp, Wake: retryCapture}
+		return Decision{Stage: CleanUp, Wake: retryCleanUp}
 	case f.Job:
 		return Decision{Stage: AwaitJob, Wake: remaining}
 	case f.Attempts > 0 && f.Leftovers:
-		return Decision{Stage: CleanUp, Wake: retryCapture}
+		return Decision{Stage: CleanUp, Wake: retryCleanUp}
 	}
 	if wait := f.BookedAt.Add(time.Duration(f.Attempts) * retryAttempt).Sub(f.Now); f.Attempts > 0 && wait > 0 {
 		return Decision{Stage: AwaitRetry, Wake: wait}
@@ -151,7 +152,7 @@ func (f Facts) check(remaining time.Duration) Decision {
 // end cleans up first, and is then what it is.
 func (f Facts) end(stage Stage) Decision {
 	if f.Job || f.Leftovers {
-		return Decision{Stage: CleanUp, Wake: retryCapture}
+		return Decision{Stage: CleanUp, Wake: retryCleanUp}
 	}
 	return Decision{Stage: stage}
 }
