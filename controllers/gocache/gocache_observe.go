@@ -41,6 +41,7 @@ type facts struct {
 	// is of a cache of the same name that is gone, and will follow it.
 	stranger, predecessor bool
 	run                   jobrun.Outcome
+	hindered              string // why the writer's container does not run, if it should by now
 	snapshots             []v1alpha1.CacheSnapshot
 	cloned                map[string]bool // snapshots that are being cloned; known only when some are to be dropped
 	proxy                 string          // the value of GOPROXY; empty: the default
@@ -60,7 +61,7 @@ type source struct {
 }
 
 // +kubebuilder:rbac:groups="",resources=persistentvolumeclaims,verbs=get;list;watch
-// +kubebuilder:rbac:groups="",resources=configmaps,verbs=get
+// +kubebuilder:rbac:groups="",resources=configmaps,verbs=get;list;watch
 // +kubebuilder:rbac:groups="",resources=pods,verbs=get;list
 // +kubebuilder:rbac:groups=batch,resources=jobs,verbs=get;list;watch
 // +kubebuilder:rbac:groups=cache.gocache.dev,resources=cachesnapshots,verbs=get;list;watch
@@ -78,6 +79,9 @@ func (r *Reconciler) observe(ctx context.Context, s *scope) (f facts, err error)
 	f.stranger, f.predecessor = s.otherWriter(f.writer)
 	f.writer = apply.Ours(s.cache, s.labels(), f.writer)
 	if f.run, err = jobrun.Observe(ctx, r.Live, f.writer); err != nil {
+		return f, err
+	}
+	if f.hindered, err = jobrun.Hindrance(ctx, r.Live, f.writer, f.run, s.now); err != nil {
 		return f, err
 	}
 	if f.snapshots, err = snapshotsOf(ctx, r.Client, s.cache); err != nil {

@@ -3,16 +3,24 @@ package gocache
 import (
 	"context"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/kube/jobrun"
 	"gocache.dev/operator/internal/kube/volume"
 )
 
@@ -90,4 +98,127 @@ func TestClonedSnapshotIsKept(t *testing.T) {
 	if got := w.names(); slices.Contains(got, name) {
 		t.Errorf("kept %v, want %s dropped", got, name)
 	}
+}
+
+// TestNoWriterBesideACut holds that no writer is started while a snapshot is
+// being cut that the cache does not show yet.
+func TestNoWriterBesideACut(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.cache()
+	w.settle()
+	w.frozen()
+	w.uncut = true
+	w.must(server.Client.Create(t.Context(), &v1alpha1.CacheSnapshot{
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "mine"},
+		Spec:       v1alpha1.CacheSnapshotSpec{SourceRef: v1alpha1.SnapshotSource{Kind: v1alpha1.GoCacheKind, Name: "ci"}},
+	}))
+	w.prove() // it is admitted
+	w.request("warm-up#1")
+	for range 4 {
+		w.must(w.pass())
+	}
+	if len(w.warmUps) != 1 || exists[batchv1.Job](w, "ci-writer") {
+		t.Fatal("a writer was started while a snapshot was being cut")
+	}
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "a warm-up is due and waits: snapshot mine to be cut")
+}
+
+// TestWarmUpIsSaidOnce holds that a writer which the cache does not show yet is
+// neither started nor announced again.
+func TestWarmUpIsSaidOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.ending = nil
+	w.cache()
+	w.settle()
+	w.reconciler.Client = interceptor.NewClient(server.Client, interceptor.Funcs{
+		Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
+			if _, job := o.(*batchv1.Job); job {
+				return apierrors.NewNotFound(schema.GroupResource{Group: "batch", Resource: "jobs"}, key.Name)
+			}
+			return c.Get(ctx, key, o, opts...)
+		},
+	})
+	w.request("warm-up#1")
+	for range 3 {
+		w.must(w.pass())
+	}
+	if said := w.said(); strings.Count(said, "WarmUpStarted") != 1 {
+		t.Errorf("events: %s", said)
+	}
+	if job := get[batchv1.Job](w, "ci-writer"); job.Annotations[v1alpha1.RequestAnnotation] != "" {
+		t.Error("a run that began before the request passes for its answer")
+	}
+}
+
+// TestPodThatCannotRunIsSaid holds that whoever waits for a warm cache is told
+// why it does not come.
+func TestPodThatCannotRunIsSaid(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.ending = nil
+	w.cluster.Stuck = &corev1.PodStatus{Phase: corev1.PodPending, ContainerStatuses: []corev1.ContainerStatus{{
+		Name: "agent", Image: "i", State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ImagePullBackOff", Message: "no such image"}},
+	}}}
+	w.cache()
+	w.settle()
+	if w.last.RequeueAfter != jobrun.Patience {
+		t.Errorf("looks again after %v, want %v: nothing else tells", w.last.RequeueAfter, jobrun.Patience)
+	}
+	w.wait(jobrun.Patience + time.Second)
+	for _, kind := range []string{v1alpha1.ReadyCondition, v1alpha1.WarmCondition} {
+		w.condition(kind, metav1.ConditionFalse, v1alpha1.ReasonWarming, "waits (ImagePullBackOff): no such image")
+	}
+	w.condition(v1alpha1.StalledCondition, "", "", "")
+}
+
+// TestEnvironmentIsWatched holds that an environment which somebody changed is
+// put right although nothing happens to its cache.
+func TestEnvironmentIsWatched(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	mgr, err := ctrl.NewManager(server.Config, ctrl.Options{
+		Scheme:  server.Scheme,
+		Metrics: metricsserver.Options{BindAddress: "0"},
+		Cache:   cache.Options{DefaultNamespaces: map[string]cache.Config{w.namespace: {}}},
+		Client:  client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.ConfigMap{}}}},
+	})
+	w.must(err)
+	r := w.reconciler
+	r.Client, r.Live = mgr.GetClient(), mgr.GetAPIReader()
+	w.must(r.SetupWithManager(mgr))
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- mgr.Start(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+
+	w.cache()
+	env := func() *corev1.ConfigMap {
+		var cm corev1.ConfigMap
+		w.must(client.IgnoreNotFound(server.Client.Get(t.Context(), client.ObjectKey{Namespace: w.namespace, Name: "ci-env"}, &cm)))
+		return &cm
+	}
+	w.eventually(func() bool { return env().Data["GOTOOLCHAIN"] == "local" })
+	w.eventually(func() bool { return exists[batchv1.Job](w, "ci-writer") })
+	cm := env()
+	cm.Data["GOTOOLCHAIN"] = "auto"
+	w.must(server.Client.Update(t.Context(), cm))
+	w.eventually(func() bool { return env().Data["GOTOOLCHAIN"] == "local" })
+}
+
+func (w *world) eventually(holds func() bool) {
+	w.t.Helper()
+	for range 300 {
+		if holds() {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	w.t.Fatal("not within 15 s")
 }

@@ -6,6 +6,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/kube/bounded"
 	"gocache.dev/operator/internal/kube/conditions"
 	"gocache.dev/operator/internal/kube/jobrun"
 	"gocache.dev/operator/internal/kube/volume"
@@ -54,7 +55,7 @@ func (s *scope) setWarm(set conditions.Set) {
 	w := s.cache.Status.WarmUp
 	switch {
 	case s.neverWarmed() && s.warming():
-		set.False(warm, v1alpha1.ReasonWarming, "The first warm-up runs")
+		set.False(warm, v1alpha1.ReasonWarming, "The first warm-up runs%s", s.but())
 	case s.neverWarmed():
 		set.False(warm, v1alpha1.ReasonWaiting, "Not warmed yet%s", s.because())
 	case w.Outcome == v1alpha1.RunSucceeded:
@@ -81,13 +82,13 @@ func (s *scope) setReady(set conditions.Set) {
 	case s.neverWarmed() && s.facts.proxyUnready != "" && !s.warming():
 		set.Progress(v1alpha1.ReasonProxyNotReady, "Not warmed yet: %s", s.facts.proxyUnready)
 	case s.neverWarmed() && s.warming():
-		set.Progress(v1alpha1.ReasonWarming, "The first warm-up runs")
+		set.Progress(v1alpha1.ReasonWarming, "The first warm-up runs%s", s.but())
 	case !volume.Bound(claim):
 		set.Progress(v1alpha1.ReasonClaimPending, "Claim %s waits for its volume", s.cache.Name)
 	case s.neverWarmed():
 		set.Progress(v1alpha1.ReasonWaiting, "Not warmed yet%s", s.because())
 	case w.Outcome != v1alpha1.RunSucceeded && s.warming():
-		set.Progress(v1alpha1.ReasonWarming, "A warm-up runs again; the last ended so: %s", w.Message)
+		set.Progress(v1alpha1.ReasonWarming, "A warm-up runs again%s; the last ended so: %s", s.but(), w.Message)
 	case w.Outcome != v1alpha1.RunSucceeded:
 		set.Progress(v1alpha1.ReasonWarmUpFailed, "The last warm-up failed (%d in a row): %s", w.Failures, w.Message)
 	default:
@@ -100,6 +101,9 @@ func (s *scope) summary() string {
 	if latest := s.cache.Status.LatestVerifiedSnapshot; latest != "" {
 		message += "; consumers get " + latest
 	}
+	if s.facts.hindered != "" {
+		message += "; a warm-up runs" + s.but()
+	}
 	if s.done.waits != "" {
 		message += "; a warm-up is due and waits: " + s.done.waits
 	}
@@ -109,6 +113,14 @@ func (s *scope) summary() string {
 // warming says whether a writer runs now.
 func (s *scope) warming() bool {
 	return s.facts.run.Phase == jobrun.Running || s.done.warming != ""
+}
+
+// but says what keeps the writer's pod from running.
+func (s *scope) but() string {
+	if s.facts.hindered == "" {
+		return ""
+	}
+	return ", but cannot yet: " + bounded.Text(s.facts.hindered, 4096)
 }
 
 func (s *scope) because() string {

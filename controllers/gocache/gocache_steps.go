@@ -154,6 +154,9 @@ func (r *Reconciler) handleRequest(_ context.Context, s *scope) error {
 	if !ok || last != nil && last.Request == bounded.Text(text, maxRequest) {
 		return nil
 	}
+	if last != nil && last.Outcome == v1alpha1.RequestAccepted {
+		return nil // it gets its answer first, and that wakes us
+	}
 	req, err := request.Parse(text)
 	switch {
 	case err != nil:

@@ -21,6 +21,7 @@ import (
 	"gocache.dev/operator/internal/kube/bounded"
 	"gocache.dev/operator/internal/kube/jobrun"
 	"gocache.dev/operator/internal/kube/podspec"
+	"gocache.dev/operator/internal/kube/read"
 	"gocache.dev/operator/internal/plan/naming"
 	"gocache.dev/operator/internal/plan/request"
 	"gocache.dev/operator/internal/plan/warmup"
@@ -52,7 +53,8 @@ func (s *scope) book() {
 		}
 		status.ClaimUID = claim
 	}
-	if _, ok := s.requested(request.WarmUp); ok {
+	// A run that began before the request is no answer to it.
+	if _, ok := s.requested(request.WarmUp); ok && run.Annotations[v1alpha1.RequestAnnotation] == s.cache.Status.LastHandledRequest.Request {
 		answer := v1alpha1.RequestSucceeded
 		if outcome != v1alpha1.RunSucceeded {
 			answer = v1alpha1.RequestFailed
@@ -105,6 +107,9 @@ func warmOutcome(run jobrun.Outcome) (v1alpha1.RunOutcome, string, warmreport.Re
 func (r *Reconciler) warm(ctx context.Context, s *scope) error {
 	switch s.facts.run.Phase {
 	case jobrun.Running, jobrun.Leaving:
+		if !s.facts.run.Ready {
+			s.wakeIn(jobrun.Patience) // no watch tells why a pod does not run
+		}
 		return nil // its end wakes us
 	case jobrun.Ended:
 		if s.facts.run.Run != s.before.Status.WarmUp.Run {
@@ -121,6 +126,9 @@ func (r *Reconciler) warm(ctx context.Context, s *scope) error {
 		s.wakeIn(sourceInterval)
 		return nil
 	}
+	if begun, err := r.begunMeanwhile(ctx, s); err != nil || begun {
+		return err
+	}
 	pods, err := jobrun.Pods(ctx, r.Live, s.cache.Namespace, naming.Child(s.cache.Name, naming.Writer))
 	if err != nil {
 		return err
@@ -135,6 +143,26 @@ func (r *Reconciler) warm(ctx context.Context, s *scope) error {
 	}
 	s.done.warming = decision.Cause
 	return nil
+}
+
+// begunMeanwhile looks past the cache, which may not show yet that a writer or
+// a snapshot was begun a moment ago: two of them must never meet.
+func (r *Reconciler) begunMeanwhile(ctx context.Context, s *scope) (bool, error) {
+	writer, err := read.Object[batchv1.Job](ctx, r.Live, s.cache.Namespace, naming.Child(s.cache.Name, naming.Writer))
+	if err != nil {
+		return false, err
+	}
+	if apply.Ours(s.cache, s.labels(), writer) != nil {
+		s.wakeIn(time.Second)
+		return true, nil
+	}
+	if s.facts.snapshots, err = snapshotsOf(ctx, r.Live, s.cache); err != nil {
+		return false, err
+	}
+	if s.done.waits = s.warmUpWaitsFor(); s.done.waits != "" {
+		s.wakeIn(sourceInterval)
+	}
+	return s.done.waits != "", nil
 }
 
 func (r *Reconciler) decideWarmUp(s *scope) warmup.Decision {
@@ -208,6 +236,9 @@ func (r *Reconciler) writer(s *scope) *batchv1.Job {
 	annotations := map[string]string{
 		v1alpha1.InputsAnnotation:   r.inputs(s),
 		v1alpha1.ClaimUIDAnnotation: string(s.facts.claim.UID),
+	}
+	if _, ok := s.requested(request.WarmUp); ok {
+		annotations[v1alpha1.RequestAnnotation] = cache.Status.LastHandledRequest.Request
 	}
 	mount := cache.Spec.Environment.MountPath
 	env := goenv.Online(s.environment())
