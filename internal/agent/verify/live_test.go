@@ -281,7 +281,7 @@ func bounded(t *testing.T, tree *cachetree.Tree, o trim.Options, r trim.Result) 
 	case r.Build.Entries < 5 || r.Build.Removed < 10:
 		t.Errorf("20 old entries were added, and it removed %+v", r.Build)
 	case r.Build.Spared > 0: // used since the plan, so it may be over the bound
-	case o.MaxAge > 0 && unused > 0:
+	case o.MaxAge > 0 && unused >= litterSize: // less is what an entry of today found made already, which marks only the entry
 		t.Errorf("%d bytes that nobody has used for %s are left: %+v", unused, o.MaxAge, r.Build)
 	case o.MaxSize > 0 && (r.Build.BeforeBytes <= o.MaxSize || settled > o.MaxSize):
 		t.Errorf("%d bytes are left of %d, more than %d: %+v", settled, r.Build.BeforeBytes, o.MaxSize, r.Build)
