@@ -192,8 +192,12 @@ func (r *Reconciler) observeSources(ctx context.Context, s *scope, f *facts) err
 // inputs is the digest of all that a warm-up is made from: another digest
 // means that the cache would come out different.
 func (r *Reconciler) inputs(s *scope) string {
+	toolchain := r.toolchainImage(s.cache)
+	if s.cache.Spec.Toolchain.Image != "" { // which does not tell the release
+		toolchain += " go" + s.cache.Spec.Toolchain.Version
+	}
 	b, err := json.Marshal([]any{
-		r.toolchainImage(s.cache), s.cache.Spec.Platform, s.cache.Spec.Layers, s.cache.Spec.Environment.MountPath, sourceData(s.facts.sources),
+		toolchain, s.cache.Spec.Platform, s.cache.Spec.Layers, s.cache.Spec.Environment.MountPath, sourceData(s.facts.sources),
 	})
 	if err != nil { // strings and maps of strings: cannot fail
 		panic("inputs: " + err.Error())

@@ -244,7 +244,7 @@ func (r *Reconciler) writer(s *scope) *batchv1.Job {
 	env := goenv.Online(s.environment())
 	env["HOME"] = "/tmp"
 
-	command := []string{path.Join(toolsDir, "gocache-agent"), "warm", "--root", mount, "--termination-log", "/dev/termination-log"}
+	command := []string{path.Join(toolsDir, "gocache-agent"), "warm", "--root", mount, "--termination-log", "/dev/termination-log", "--expect-go", cache.Spec.Toolchain.Version}
 	command = append(command, "--modcache", s.layerDir(v1alpha1.LayerModules, goenv.ModuleCache(mount)))
 	command = append(command, "--buildcache", s.layerDir(v1alpha1.LayerBuild, goenv.BuildCache(mount)))
 	volumes := []corev1.Volume{

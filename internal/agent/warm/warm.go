@@ -24,6 +24,7 @@ type Options struct {
 	Root           string // of the volume; default: the directory above the module cache
 	Sources        []string
 	Go             string // the go command
+	ExpectGo       string // the release that it must be, such as 1.26.8, or of the series, such as 1.26; empty: any
 	Umask          int
 	JSON           bool
 	TerminationLog string
@@ -100,24 +101,36 @@ func (w *warming) all(ctx context.Context) error {
 	return w.seal(ctx)
 }
 
-// prepare makes the cache directories and identifies the toolchain.
+// prepare identifies the toolchain and makes the cache directories, in this
+// order: a toolchain that is not the wanted one writes nothing.
 func (w *warming) prepare(ctx context.Context, temp string) error {
-	volume.Umask(w.Umask)
-	for _, dir := range []string{w.ModCache, w.BuildCache} {
-		if err := os.MkdirAll(dir, 0o777); err != nil { //nolint:gosec // the umask decides
-			return fmt.Errorf("the volume is not writable: %w", err)
-		}
-	}
 	w.goCmd = goCommand{path: w.Go, dir: temp, out: w.Stdout, env: w.env(temp)}
 	toolchain, err := w.goCmd.identify(ctx)
 	if err != nil {
 		return err
 	}
 	w.made.GoVersion, w.made.GoSHA256, w.made.CompileSHA256 = toolchain.GoVersion, toolchain.GoSHA256, toolchain.CompileSHA256
+	if is, _, _ := strings.Cut(toolchain.GoVersion, " "); !isRelease(is, w.ExpectGo) {
+		return fmt.Errorf("the go command is %s, not go%s: a build cache is of use only to the release that wrote it; name an image that holds that release, or correct the version", is, w.ExpectGo)
+	}
+	volume.Umask(w.Umask)
+	for _, dir := range []string{w.ModCache, w.BuildCache} {
+		if err := os.MkdirAll(dir, 0o777); err != nil { //nolint:gosec // the umask decides
+			return fmt.Errorf("the volume is not writable: %w", err)
+		}
+	}
 	if err := record.WriteToolchain(w.Root, toolchain); err != nil {
 		return err
 	}
 	return volume.BeginUse(w.BuildCache, w.Clock())
+}
+
+// isRelease says whether go1.26.8 is what was asked for: 1.26.8 itself, any
+// release of 1.26, or nothing in particular.
+func isRelease(is, want string) bool {
+	_, patch, _ := strings.Cut(want, ".")
+	series := !strings.ContainsAny(patch, ".rb") // no patch, rc or beta
+	return want == "" || is == "go"+want || series && strings.HasPrefix(is, "go"+want+".")
 }
 
 // env is the go command's environment: the pod's, with the caches in their

@@ -107,6 +107,31 @@ func TestWarm(t *testing.T) {
 	}
 }
 
+// A toolchain of another release than expected writes nothing, and says so.
+func TestExpectedToolchain(t *testing.T) {
+	tree := cachetree.New(t)
+	source := configMap(t, map[string]string{"go.mod": read(t, filepath.Join(tree.Main, "go.mod")), "go.sum": read(t, tree.GoSum()), "packages": "unsafe"})
+	o := options(t, tree, source)
+	release := strings.TrimPrefix(strings.Fields(run(t, o).GoVersion)[0], "go")
+	parts := strings.Split(release, ".")
+	for _, expected := range []string{release, parts[0] + "." + parts[1]} {
+		o.ExpectGo = expected
+		if r := run(t, o); r.Outcome != warmup.Succeeded {
+			t.Errorf("expected %s: %+v", expected, r)
+		}
+	}
+	o.ExpectGo = "1.99.1"
+	o.Root = t.TempDir()
+	o.ModCache, o.BuildCache = filepath.Join(o.Root, "mod"), filepath.Join(o.Root, "build")
+	r := run(t, o)
+	if r.Outcome != warmup.Failed || !strings.Contains(r.Message, "is go"+release+", not go1.99.1") || r.GoVersion == "" {
+		t.Errorf("another release: %+v", r)
+	}
+	if left, err := os.ReadDir(o.Root); err != nil || len(left) > 0 {
+		t.Errorf("it wrote %v, %v", left, err)
+	}
+}
+
 func TestFailureTellsWhatGoSaid(t *testing.T) {
 	tree := cachetree.New(t)
 	good := read(t, filepath.Join(tree.Main, "go.mod"))

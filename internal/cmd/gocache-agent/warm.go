@@ -46,6 +46,7 @@ func newWarm() *cobra.Command {
 	f.StringVar(&o.Root, "root", "", "root of the volume (default: the directory above the module cache)")
 	f.StringArrayVar(&o.Sources, "source", nil, "directory with go.mod, go.sum and a list of packages; may be given several times")
 	f.StringVar(&o.Go, "go", "go", "go command")
+	f.StringVar(&o.ExpectGo, "expect-go", "", "Go release that the go command must be, such as 1.26.8, or 1.26 for any of it; with another one nothing is written")
 	f.StringVar(&umask, "umask", umask, "umask for what is written, octal")
 	f.BoolVar(&o.JSON, "json", false, "end with the result as a line of JSON")
 	f.StringVar(&o.TerminationLog, "termination-log", "", "also write the result here, in at most 4096 bytes")
