@@ -129,9 +129,10 @@ func TestNoWriterBesideACut(t *testing.T) {
 func TestWarmUpIsSaidOnce(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.ending = nil
 	w.cache()
-	w.settle()
+	for range 2 { // the claim, then the writer; its pod is not made yet
+		w.must(w.pass())
+	}
 	w.reconciler.Client = interceptor.NewClient(server.Client, interceptor.Funcs{
 		Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
 			if _, job := o.(*batchv1.Job); job {
