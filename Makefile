@@ -10,7 +10,9 @@ MAKEFLAGS += --no-print-directory
 # Every program is static: it runs in an image without a C library.
 export CGO_ENABLED := 0
 
-include hack/make/*.mk
+# The tools first: rules name them as prerequisites, which make expands as it reads.
+include hack/make/tools.mk
+include $(filter-out hack/make/tools.mk,$(wildcard hack/make/*.mk))
 
 ##@ General
 
