@@ -76,7 +76,7 @@ func NewFor(tb testing.TB, toolchain string) *Tree {
 func RemoveAll(tb testing.TB, root string) {
 	tb.Helper()
 	if dir, err := os.OpenRoot(root); err == nil { // names may be longer than a path
-		_ = fs.WalkDir(dir.FS(), ".", func(path string, d fs.DirEntry, err error) error {
+		_ = fs.WalkDir(dir.FS(), ".", func(path string, d fs.DirEntry, _ error) error {
 			if d != nil && d.IsDir() {
 				return dir.Chmod(path, 0o700)
 			}
