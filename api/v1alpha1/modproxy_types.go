@@ -156,6 +156,7 @@ const (
 // ProxyServer is the program of an instance.
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.type) || self.type != 'Custom' || (has(self.image) && has(self.port))",message="type Custom needs image and port"
+// +kubebuilder:validation:XValidation:rule="!has(self.port) || (has(self.type) && self.type != 'Goproxy')",message="port has no meaning with type Goproxy"
 type ProxyServer struct {
 	// type of the program.
 	// +kubebuilder:default=Goproxy
@@ -178,7 +179,7 @@ type ProxyServer struct {
 	// +listType=atomic
 	// +optional
 	Args []string `json:"args,omitempty"`
-	// port that the program listens on, for type Custom.
+	// port that the program listens on, where it is not our own.
 	// +kubebuilder:validation:Minimum=1024
 	// +kubebuilder:validation:Maximum=65535
 	// +optional

@@ -93,6 +93,7 @@ func TestCreate(t *testing.T) {
 		{"only standbys", proxy + "instances: [{name: a, role: Standby, storage: {size: 1Gi}}]}", "at least one instance must have role Active"},
 		{"a custom server", proxy + "instances: [{name: a, storage: {size: 1Gi}, server: {type: Custom, image: i, port: 8080}}]}", ""},
 		{"a custom server without its port", proxy + "instances: [{name: a, storage: {size: 1Gi}, server: {type: Custom, image: i}}]}", "type Custom needs image and port"},
+		{"a port of a server that has its own", proxy + "instances: [{name: a, storage: {size: 1Gi}, server: {type: Goproxy, port: 8080}}]}", "port has no meaning with type Goproxy"},
 		{"manual", proxy + blue + ", failover: {mode: Manual, activeInstance: blue}}", ""},
 		{"manual without saying who", proxy + blue + ", failover: {mode: Manual}}", "activeInstance is required with mode Manual"},
 		{"automatic and saying who", proxy + blue + ", failover: {activeInstance: blue}}", "activeInstance is required with mode Manual"},

@@ -14,6 +14,7 @@ import (
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/kube/apply"
+	"gocache.dev/operator/internal/kube/conditions"
 	"gocache.dev/operator/internal/kube/podspec"
 	"gocache.dev/operator/internal/kube/read"
 	"gocache.dev/operator/internal/kube/route/haproxy"
@@ -72,7 +73,9 @@ func (r *Reconciler) ensureStore(ctx context.Context, s *scope, instance *v1alph
 	if err != nil {
 		return err
 	}
+	var cannot error
 	if have != nil {
+		cannot = storeCannotFollow(instance, have)
 		size := have.Spec.Resources.Requests[corev1.ResourceStorage]
 		wanted.Size, wanted.Class = volume.Larger(&wanted.Size, &size), have.Spec.StorageClassName
 	}
@@ -81,7 +84,27 @@ func (r *Reconciler) ensureStore(ctx context.Context, s *scope, instance *v1alph
 		owner = apply.ControlledBy(s.proxy)
 	}
 	_, err = r.applier().Apply(ctx, owner, wanted.Object())
-	return err
+	return errors.Join(cannot, err)
+}
+
+// storeCannotFollow says what of an instance's storage its claim, once made,
+// cannot become.
+func storeCannotFollow(instance *v1alpha1.ProxyInstance, have *corev1.PersistentVolumeClaim) error {
+	size := have.Spec.Resources.Requests[corev1.ResourceStorage]
+	class := ptr.Deref(have.Spec.StorageClassName, "")
+	var what string
+	switch wanted := instance.Storage; {
+	case wanted.Size.Cmp(size) < 0:
+		what = fmt.Sprintf("size is %s, and claim %s asks for %s: a claim cannot shrink", wanted.Size.String(), have.Name, size.String())
+	case wanted.StorageClassName != nil && *wanted.StorageClassName != class:
+		what = fmt.Sprintf("storageClassName is %q, and claim %s has %q: a claim cannot move", *wanted.StorageClassName, have.Name, class)
+	default:
+		return nil
+	}
+	return &conditions.StalledError{
+		Reason:  v1alpha1.ReasonInvalidSpec,
+		Message: fmt.Sprintf("spec.instances[%s].storage.%s. Take it back, or add an instance of another name and remove this one", instance.Name, what),
+	}
 }
 
 func (r *Reconciler) statefulSet(s *scope, instance *v1alpha1.ProxyInstance) *appsv1.StatefulSet {

@@ -57,7 +57,7 @@ func (r *Reconciler) routerParams(s *scope) haproxy.Params {
 		Labels:   map[string]string{v1alpha1.ProxyLabel: s.proxy.Name, v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue},
 		Replicas: spec.Router.Replicas, ServiceType: corev1.ServiceType(spec.Router.ServiceType),
 		HAProxyImage: r.Images.HAProxy, RouterImage: r.Images.Operator,
-		HAProxyResources: podspec.Resources(nil, nil), SidecarResources: podspec.Resources(nil, nil),
+		HAProxyResources: podspec.Resources(nil, spec.PodTemplate), SidecarResources: podspec.Resources(nil, nil),
 	}
 	// HAProxy's public image names its user, which the kubelet cannot tell from
 	// root: the id is said here, unless the platform assigns it.
@@ -74,7 +74,8 @@ func (r *Reconciler) routerParams(s *scope) haproxy.Params {
 	if t := spec.PodTemplate; t != nil {
 		var pod corev1.PodSpec
 		podspec.Place(&pod, t, "")
-		params.Annotations = t.Annotations
+		labels, annotations := podspec.Metadata(t, params.Labels)
+		params.Labels, params.Annotations = labels, annotations
 		params.NodeSelector, params.Tolerations, params.Affinity = pod.NodeSelector, pod.Tolerations, pod.Affinity
 		params.PriorityClassName, params.ImagePullSecrets = pod.PriorityClassName, pod.ImagePullSecrets
 	}
