@@ -400,6 +400,9 @@ type GoCacheStatus struct {
 	// warmUp is what is known of warm-ups.
 	// +optional
 	WarmUp WarmUpStatus `json:"warmUp,omitzero"`
+	// integrity is what is known of checks of the live claim.
+	// +optional
+	Integrity *IntegrityStatus `json:"integrity,omitempty"`
 	// counts of what the caches held after the last run.
 	// +optional
 	Counts CacheCounts `json:"counts,omitzero"`
@@ -526,6 +529,26 @@ type WarmUpStatus struct {
 	// +kubebuilder:validation:MaxLength=64
 	// +optional
 	ClaimUID string `json:"claimUID,omitempty"`
+}
+
+// IntegrityStatus is what is known of checks of a live claim.
+type IntegrityStatus struct {
+	VerificationStatus `json:",inline"`
+	// volumeName of the volume that was checked: a verdict says nothing of the
+	// volume that took its place.
+	// +kubebuilder:validation:MaxLength=253
+	// +optional
+	VolumeName string `json:"volumeName,omitempty"`
+	// cause of the check that was booked last.
+	// +kubebuilder:validation:MaxLength=256
+	// +optional
+	Cause string `json:"cause,omitempty"`
+	// startTime of that check.
+	// +optional
+	StartTime *metav1.Time `json:"startTime,omitempty"`
+	// lastIntactTime is when a check last found the live claim Intact.
+	// +optional
+	LastIntactTime *metav1.Time `json:"lastIntactTime,omitempty"`
 }
 
 // ContentStatus says what a volume holds since it was replaced.

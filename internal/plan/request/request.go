@@ -22,10 +22,15 @@ type Request struct {
 
 // Actions that a request may ask for.
 const (
-	WarmUp   = "warm-up"
-	Snapshot = "snapshot"
-	Failover = "failover"
-	Failback = "failback"
+	WarmUp         = "warm-up"
+	Integrity      = "integrity"
+	Cleanup        = "cleanup"
+	ApproveCleanup = "approve-cleanup"
+	Snapshot       = "snapshot"
+	Rollback       = "rollback"
+	FailureReport  = "failure-report"
+	Failover       = "failover"
+	Failback       = "failback"
 )
 
 var form = regexp.MustCompile(`^([a-z][a-z-]{0,31})(?:=([A-Za-z0-9][A-Za-z0-9.:_-]{0,252}))?#([A-Za-z0-9][A-Za-z0-9.:_-]{0,63})$`)
