@@ -25,6 +25,11 @@ type Config struct {
 	// CertificateFile holds certificate and key in PEM; empty serves plain
 	// HTTP.
 	CertificateFile string
+	// RunDir is a directory for sockets that only this router's pod reaches;
+	// needed with CertificateFile and for external instances.
+	RunDir string
+	// CAFile verifies external instances; empty: what the system trusts.
+	CAFile string
 	// Agent is the sidecar's address, on loopback.
 	Agent string
 	// CheckPath is what the health checks ask every instance for: 200 to 399
@@ -42,6 +47,13 @@ type Instance struct {
 	// Address is host:port. A host name is resolved once, at the start: use
 	// an IP that stays.
 	Address string
+	// External is the URL of the GOPROXY root of an instance that somebody else
+	// runs, in place of Address. Its name is resolved again and again, and with
+	// https its certificate is verified.
+	External string
+	// CheckPath is what the health checks ask this instance for, in place of
+	// the router's. It has no meaning for an external one.
+	CheckPath string
 	// Standby serves only when no other instance can.
 	Standby bool
 }
@@ -59,6 +71,9 @@ type Timeouts struct {
 func (c *Config) setDefaults() {
 	if c.CheckPath == "" {
 		c.CheckPath = "/readyz"
+	}
+	if c.CAFile == "" {
+		c.CAFile = "@system-ca"
 	}
 	if c.MaxConnections == 0 {
 		c.MaxConnections = 4000
@@ -116,8 +131,13 @@ var (
 // Render writes haproxy.cfg. It fails on input that would not make a
 // meaningful file, and says why.
 func Render(c Config) (string, error) {
+	c.Instances = slices.Clone(c.Instances)
 	c.setDefaults()
 	if err := c.validate(); err != nil {
+		return "", fmt.Errorf("render haproxy.cfg: %w", err)
+	}
+	externals, err := c.externals()
+	if err != nil {
 		return "", fmt.Errorf("render haproxy.cfg: %w", err)
 	}
 	agentHost, agentPort, err := net.SplitHostPort(c.Agent)
@@ -129,8 +149,10 @@ func Render(c Config) (string, error) {
 		Config
 		AgentAddress, AgentPort     string
 		SecondAttempt, ThirdAttempt string
-		Reversed                    []Instance
-	}{c, agentHost, agentPort, SecondAttempt, ThirdAttempt, reversed(c.Instances)})
+		CheckURI                    string
+		Instances, Reversed         []Instance
+		Externals                   []external
+	}{c, agentHost, agentPort, SecondAttempt, ThirdAttempt, c.checkURI(), c.Instances, reversed(c.Instances), externals})
 	if err != nil {
 		return "", fmt.Errorf("render haproxy.cfg: %w", err)
 	}
@@ -150,6 +172,14 @@ func (c Config) validate() error {
 	if c.CertificateFile != "" && !file.MatchString(c.CertificateFile) {
 		return fmt.Errorf("certificate file %q is no plain absolute path", c.CertificateFile)
 	}
+	if c.CAFile != "@system-ca" && !file.MatchString(c.CAFile) {
+		return fmt.Errorf("CA file %q is no plain absolute path", c.CAFile)
+	}
+	if c.CertificateFile != "" || slices.ContainsFunc(c.Instances, Instance.isExternal) {
+		if !file.MatchString(c.RunDir) {
+			return fmt.Errorf("run directory %q is no plain absolute path", c.RunDir)
+		}
+	}
 	for field, address := range map[string]string{"bind": c.Bind, "pages bind": c.PagesBind, "agent": c.Agent} {
 		if err := checkAddress(address); err != nil {
 			return fmt.Errorf("%s: %w", field, err)
@@ -164,11 +194,24 @@ func (c Config) validate() error {
 			return fmt.Errorf("instance %q is given twice", instance.Name)
 		}
 		seen[instance.Name] = true
-		if err := checkAddress(instance.Address); err != nil {
+		if err := c.validateInstance(instance); err != nil {
 			return fmt.Errorf("instance %q: %w", instance.Name, err)
 		}
 	}
 	return nil
+}
+
+func (c Config) validateInstance(i Instance) error {
+	if i.CheckPath != "" && !urlPath.MatchString(i.CheckPath) {
+		return fmt.Errorf("check path %q is no plain URL path", i.CheckPath)
+	}
+	if i.isExternal() {
+		if i.Address != "" {
+			return errors.New("it has an address and is external")
+		}
+		return nil // looked at when it is taken apart
+	}
+	return checkAddress(i.Address)
 }
 
 func checkAddress(address string) error {

@@ -4,7 +4,9 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/pem"
 	"math/big"
 	"os"
@@ -57,12 +59,18 @@ func TestRenderIsAccepted(t *testing.T) {
 	certificate := writeCertificate(t, dir)
 	for name, change := range map[string]func(*haproxy.Config){
 		"plain":        func(*haproxy.Config) {},
-		"TLS":          func(c *haproxy.Config) { c.CertificateFile = certificate },
+		"TLS":          func(c *haproxy.Config) { c.CertificateFile, c.RunDir = certificate, dir },
 		"one instance": func(c *haproxy.Config) { c.Instances = c.Instances[:1] },
 		"IPv6":         func(c *haproxy.Config) { c.Instances[0].Address = "[fd00::1]:8080" },
+		"external": func(c *haproxy.Config) {
+			c.Instances[0] = haproxy.Instance{Name: "blue", External: "https://localhost/goproxy/"}
+			c.Instances[2] = haproxy.Instance{Name: "spare", External: "http://localhost:3000", Standby: true}
+		},
+		"own check paths": func(c *haproxy.Config) { c.Instances[1].CheckPath = "/" },
 	} {
 		t.Run(name, func(t *testing.T) {
 			config := sampleConfig()
+			config.RunDir = "/run/gocache"
 			change(&config)
 			text, err := haproxy.Render(config)
 			if err != nil {
@@ -80,30 +88,50 @@ func TestRenderIsAccepted(t *testing.T) {
 	}
 }
 
-// writeCertificate lays a certificate and its key out as the Deployment
-// mounts them from a Secret.
+// writeCertificate writes a certificate and its key as the sidecar does.
 func writeCertificate(t *testing.T, dir string) string {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	certificate, err := newCertificate("localhost", time.Now().Add(time.Hour))
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
-	cert, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	cert, key, err := encode(certificate)
 	if err != nil {
 		t.Fatal(err)
 	}
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
+	file := filepath.Join(dir, "tls.pem")
+	if err := os.WriteFile(file, append(cert, key...), 0o600); err != nil {
 		t.Fatal(err)
-	}
-	file := filepath.Join(dir, "tls.crt")
-	for name, block := range map[string]*pem.Block{file: {Type: "CERTIFICATE", Bytes: cert}, file + ".key": {Type: "PRIVATE KEY", Bytes: der}} {
-		if err := os.WriteFile(name, pem.EncodeToMemory(block), 0o600); err != nil {
-			t.Fatal(err)
-		}
 	}
 	return file
+}
+
+// newCertificate makes one for a name that signs itself.
+func newCertificate(host string, notAfter time.Time) (tls.Certificate, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	serial, err := rand.Int(rand.Reader, big.NewInt(1<<62))
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	template := &x509.Certificate{
+		SerialNumber: serial, DNSNames: []string{host}, NotBefore: time.Now().Add(-time.Hour), NotAfter: notAfter,
+		IsCA: true, BasicConstraintsValid: true, Subject: pkix.Name{CommonName: host},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, err
+}
+
+// encode is what a kubernetes.io/tls Secret holds.
+func encode(c tls.Certificate) (cert, key []byte, err error) {
+	der, err := x509.MarshalPKCS8PrivateKey(c.PrivateKey)
+	if err != nil {
+		return nil, nil, err
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Certificate[0]}),
+		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
 }
 
 func TestRenderRefuses(t *testing.T) {
@@ -120,6 +148,14 @@ func TestRenderRefuses(t *testing.T) {
 		"odd check path":     {func(c *haproxy.Config) { c.CheckPath = "/a b" }, "check path"},
 		"odd certificate":    {func(c *haproxy.Config) { c.CertificateFile = "/a b" }, "certificate"},
 		"no agent":           {func(c *haproxy.Config) { c.Agent = "" }, "agent"},
+		"no run directory":   {func(c *haproxy.Config) { c.CertificateFile = "/a" }, "run directory"},
+		"external FTP":       {external("ftp://example.com"), "neither http nor https"},
+		"external secret":    {external("https://me:secret@example.com"), "credentials"},
+		"external address":   {external("https://10.0.0.1"), "host name to verify"},
+		"words in a URL":     {external("http://a;b/"), "host name"},
+		"odd external path":  {external("http://example.com/a%20b"), "URL path"},
+		"external and not":   {func(c *haproxy.Config) { c.RunDir, c.Instances[0].External = "/run", "http://example.com" }, "an address and is external"},
+		"own odd check path": {func(c *haproxy.Config) { c.Instances[0].CheckPath = "/)" }, "check path"},
 		"port out of bounds": {func(c *haproxy.Config) { c.Bind = ":70000" }, "bind"},
 	}
 	for name, test := range tests {
@@ -131,5 +167,12 @@ func TestRenderRefuses(t *testing.T) {
 				t.Errorf("Render = %q, %v; want an error that says %q", text, err, test.reason)
 			}
 		})
+	}
+}
+
+func external(url string) func(*haproxy.Config) {
+	return func(c *haproxy.Config) {
+		c.RunDir = "/run/gocache"
+		c.Instances[0] = haproxy.Instance{Name: "blue", External: url}
 	}
 }

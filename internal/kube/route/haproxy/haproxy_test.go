@@ -56,13 +56,24 @@ func (f file) Publish(_ context.Context, w weights.Weights) error {
 // startRouter runs a real HAProxy and the sidecar.
 func startRouter(t *testing.T, instances []routetest.Instance) routetest.Backend {
 	t.Helper()
-	program := requireHAProxy(t)
-	dir := t.TempDir()
-	client, pages, agent, sidecar := freeAddress(t), freeAddress(t), freeAddress(t), freeAddress(t)
-	config := haproxy.Config{Name: "goproxy", Bind: client, PagesBind: pages, Agent: agent}
-	for _, instance := range instances {
-		config.Instances = append(config.Instances, haproxy.Instance(instance))
+	var config haproxy.Config
+	for _, i := range instances {
+		config.Instances = append(config.Instances, haproxy.Instance{Name: i.Name, Address: i.Address, Standby: i.Standby})
 	}
+	return startConfigured(t, config).Backend
+}
+
+// backend is a router and what tests may know of it beside.
+type backend struct {
+	routetest.Backend
+}
+
+func startConfigured(t *testing.T, config haproxy.Config) backend {
+	t.Helper()
+	program := requireHAProxy(t)
+	dir := shortDir(t)
+	client, pages, agent, sidecar := freeAddress(t), freeAddress(t), freeAddress(t), freeAddress(t)
+	config.Name, config.Bind, config.PagesBind, config.Agent, config.RunDir = "goproxy", client, pages, agent, dir
 	text, err := haproxy.Render(config)
 	if err != nil {
 		t.Fatal(err)
@@ -102,7 +113,7 @@ func startRouter(t *testing.T, instances []routetest.Instance) routetest.Backend
 		}
 	})
 	running = start(t)
-	return routetest.Backend{
+	return backend{routetest.Backend{
 		Router: &haproxy.Router{
 			Owner: "test", Publisher: published, HTTP: &http.Client{},
 			Replicas: func(context.Context) ([]haproxy.Replica, error) {
@@ -116,7 +127,18 @@ func startRouter(t *testing.T, instances []routetest.Instance) routetest.Backend
 			running = start(t)
 		},
 		Settle: 10 * time.Second,
+	}}
+}
+
+// shortDir is for sockets, whose paths are bounded.
+func shortDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "router")
+	if err != nil {
+		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
 }
 
 func startSidecar(t *testing.T, agent, pages, published string) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"slices"
 	"strconv"
 	"time"
 
@@ -40,6 +41,7 @@ const (
 	configKey      = "haproxy.cfg"
 	weightsDir     = "/etc/gocache/weights"
 	certificateDir = "/etc/gocache/certificate"
+	runDir         = "/run/gocache"
 	// certificateKey and keyKey are those of a kubernetes.io/tls Secret.
 	certificateKey = corev1.TLSCertKey
 	keyKey         = corev1.TLSPrivateKeyKey
@@ -153,7 +155,7 @@ func (p Params) render() (string, error) {
 	}
 	return Render(Config{
 		Name: p.Name, Instances: p.Instances, Bind: ":" + strconv.Itoa(ClientPort), PagesBind: ":" + strconv.Itoa(PagesPort),
-		CertificateFile: certificate, Agent: agentAddress,
+		CertificateFile: certificate, Agent: agentAddress, RunDir: runDir,
 	})
 }
 
@@ -352,6 +354,9 @@ func (p Params) haproxy() corev1.Container {
 		SecurityContext: podspec.Restricted(),
 		VolumeMounts:    []corev1.VolumeMount{{Name: "config", MountPath: configDir, ReadOnly: true}},
 	}
+	if p.hasRunDir() {
+		c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: "run", MountPath: runDir})
+	}
 	if p.TLSSecret != "" {
 		c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: "certificate", MountPath: certificateDir, ReadOnly: true})
 	}
@@ -368,6 +373,9 @@ func (p Params) volumes() []corev1.Volume {
 			Optional: ptr.To(true)}}},
 		{Name: "token", VolumeSource: corev1.VolumeSource{Projected: tokenProjection()}},
 	}
+	if p.hasRunDir() {
+		volumes = append(volumes, podspec.EmptyDir("run"))
+	}
 	if p.TLSSecret != "" {
 		// HAProxy finds the key of tls.crt in tls.crt.key.
 		volumes = append(volumes, corev1.Volume{Name: "certificate", VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{
@@ -376,6 +384,11 @@ func (p Params) volumes() []corev1.Volume {
 		}}})
 	}
 	return volumes
+}
+
+// hasRunDir says whether the router has sockets of its own.
+func (p Params) hasRunDir() bool {
+	return p.TLSSecret != "" || slices.ContainsFunc(p.Instances, Instance.isExternal)
 }
 
 // tokenProjection is what the kubelet mounts into pods by default, for the
