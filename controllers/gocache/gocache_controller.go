@@ -116,10 +116,11 @@ func (r *Reconciler) pass(ctx context.Context, s *scope) (err error) {
 		r.publishEnvironment,
 		r.ensureClaim,
 		r.handleRequest,
-		r.warm,
+		r.write,
 		r.takeSnapshot,
 		r.ownSnapshots,
 		r.dropSnapshots,
+		r.boundRequest,
 	} {
 		errs = append(errs, step(ctx, s))
 	}

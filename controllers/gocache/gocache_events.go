@@ -5,6 +5,7 @@ import (
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/kube/event"
+	"gocache.dev/operator/internal/plan/writer"
 )
 
 // emit records what became different in the status, and what this pass did
@@ -16,8 +17,10 @@ func (r *Reconciler) emit(s *scope) {
 // did are the events of the pass's own acts.
 func (s *scope) did() []event.Event {
 	var events []event.Event
-	if s.done.warming != "" {
-		events = append(events, event.Normal("WarmUpStarted", "WarmUp", "Started a warm-up: %s", s.done.warming))
+	switch s.done.began {
+	case writer.WarmUp:
+		events = append(events, event.Normal("WarmUpStarted", "WarmUp", "Started a warm-up: %s", s.done.beganFor))
+	case writer.Cleanup, writer.Integrity:
 	}
 	if s.done.taken != "" {
 		events = append(events, event.Normal("SnapshotRequested", "Snapshot", "Asked for CacheSnapshot %s: %s", s.done.taken, s.done.cause))

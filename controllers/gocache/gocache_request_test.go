@@ -3,7 +3,9 @@ package gocache
 import (
 	"strings"
 	"testing"
+	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"gocache.dev/operator/api/v1alpha1"
@@ -86,4 +88,26 @@ func TestRefusedRequests(t *testing.T) {
 		}
 	}
 	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "")
+}
+
+// TestRequestThatCannotBegin holds that a request which nothing comes of is
+// answered in time with the cause, and the next one is taken up.
+func TestRequestThatCannotBegin(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.modules("one")
+	w.cache(fromModules)
+	w.settle()
+	w.must(server.Client.Delete(t.Context(), get[corev1.ConfigMap](w, "modules")))
+	w.request("warm-up#1")
+	w.settle()
+	w.wait(requestPatience - time.Minute)
+	w.request("snapshot#2")
+	w.settle()
+	w.answered("warm-up#1", v1alpha1.RequestAccepted, "")
+	w.wait(2 * time.Minute)
+	w.answered("snapshot#2", v1alpha1.RequestSucceeded, "")
+	if len(w.warmUps) != 1 {
+		t.Errorf("%d warm-ups, want 1", len(w.warmUps))
+	}
 }

@@ -8,8 +8,8 @@ import (
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/kube/bounded"
 	"gocache.dev/operator/internal/kube/conditions"
-	"gocache.dev/operator/internal/kube/jobrun"
 	"gocache.dev/operator/internal/kube/volume"
+	"gocache.dev/operator/internal/plan/writer"
 )
 
 // setConditions writes all conditions from the facts of the pass and its error.
@@ -54,7 +54,7 @@ func (s *scope) setWarm(set conditions.Set) {
 	const warm = v1alpha1.WarmCondition
 	w := s.cache.Status.WarmUp
 	switch {
-	case s.neverWarmed() && s.warming():
+	case s.neverWarmed() && s.working(writer.WarmUp):
 		set.False(warm, v1alpha1.ReasonWarming, "The first warm-up runs%s", s.but())
 	case s.neverWarmed():
 		set.False(warm, v1alpha1.ReasonWaiting, "Not warmed yet%s", s.because())
@@ -79,15 +79,15 @@ func (s *scope) setReady(set conditions.Set) {
 		set.Progress(v1alpha1.ReasonSourceNotFound, "Not warmed yet: %s", s.facts.sourceMissing)
 	case s.neverWarmed() && s.facts.proxyMissing != "":
 		set.Progress(v1alpha1.ReasonProxyNotReady, "Not warmed yet: %s", s.facts.proxyMissing)
-	case s.neverWarmed() && s.facts.proxyUnready != "" && !s.warming():
+	case s.neverWarmed() && s.facts.proxyUnready != "" && !s.working(writer.WarmUp):
 		set.Progress(v1alpha1.ReasonProxyNotReady, "Not warmed yet: %s", s.facts.proxyUnready)
-	case s.neverWarmed() && s.warming():
+	case s.neverWarmed() && s.working(writer.WarmUp):
 		set.Progress(v1alpha1.ReasonWarming, "The first warm-up runs%s", s.but())
 	case !volume.Bound(claim):
 		set.Progress(v1alpha1.ReasonClaimPending, "Claim %s waits for its volume", s.cache.Name)
 	case s.neverWarmed():
 		set.Progress(v1alpha1.ReasonWaiting, "Not warmed yet%s", s.because())
-	case w.Outcome != v1alpha1.RunSucceeded && s.warming():
+	case w.Outcome != v1alpha1.RunSucceeded && s.working(writer.WarmUp):
 		set.Progress(v1alpha1.ReasonWarming, "A warm-up runs again%s; the last ended so: %s", s.but(), w.Message)
 	case w.Outcome != v1alpha1.RunSucceeded:
 		set.Progress(v1alpha1.ReasonWarmUpFailed, "The last warm-up failed (%d in a row): %s", w.Failures, w.Message)
@@ -101,18 +101,15 @@ func (s *scope) summary() string {
 	if latest := s.cache.Status.LatestVerifiedSnapshot; latest != "" {
 		message += "; consumers get " + latest
 	}
-	if s.facts.hindered != "" {
-		message += "; a warm-up runs" + s.but()
+	if action, known := actionOf(s.facts.writer); known && s.facts.hindered != "" {
+		message += "; " + action.title + " runs" + s.but()
 	}
-	if s.done.waits != "" {
-		message += "; a warm-up is due and waits: " + s.done.waits
+	for _, action := range writerActions() {
+		if why := s.done.waits[action.name]; why != "" {
+			message += fmt.Sprintf("; %s is due and waits: %s", action.title, why)
+		}
 	}
 	return message
-}
-
-// warming says whether a writer runs now.
-func (s *scope) warming() bool {
-	return s.facts.run.Phase == jobrun.Running || s.done.warming != ""
 }
 
 // but says what keeps the writer's pod from running.
@@ -124,8 +121,8 @@ func (s *scope) but() string {
 }
 
 func (s *scope) because() string {
-	if s.done.waits == "" {
+	if s.done.waits[writer.WarmUp] == "" {
 		return ""
 	}
-	return ": " + s.done.waits
+	return ": " + s.done.waits[writer.WarmUp]
 }

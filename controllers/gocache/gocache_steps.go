@@ -11,21 +11,20 @@ import (
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/domain/goenv"
 	"gocache.dev/operator/internal/kube/apply"
-	"gocache.dev/operator/internal/kube/bounded"
 	"gocache.dev/operator/internal/kube/volume"
 	"gocache.dev/operator/internal/plan/naming"
-	"gocache.dev/operator/internal/plan/request"
 	"gocache.dev/operator/internal/plan/schedule"
+	"gocache.dev/operator/internal/plan/writer"
 )
 
 // progress is what one pass did, for the conditions and events.
 type progress struct {
-	warming string // why a warm-up was started
-	waits   string // what a due warm-up waits for
-	booked  bool   // a warm-up's outcome was written into the status
-	taken   string // the snapshot that was asked for, and why
-	cause   string
-	dropped []string
+	began    writer.Action            // what a writer was started for, and why
+	beganFor string                   //
+	waits    map[writer.Action]string // what due actions wait for
+	taken    string                   // the snapshot that was asked for, and why
+	cause    string
+	dropped  []string
 }
 
 // schedules are those of the spec, as far as they were understood.
@@ -144,46 +143,4 @@ func (s *scope) noteClaim() {
 	if asked.Cmp(size) >= 0 && (status.AppliedSize == nil || status.AppliedSize.Cmp(size) < 0) {
 		status.AppliedSize = &size
 	}
-}
-
-// handleRequest takes up the request annotation. What it asks for is done by
-// the step that always does it; only the answer is given here.
-func (r *Reconciler) handleRequest(_ context.Context, s *scope) error {
-	text, ok := s.cache.Annotations[v1alpha1.RequestAnnotation]
-	last := s.cache.Status.LastHandledRequest
-	if !ok || last != nil && last.Request == bounded.Text(text, maxRequest) {
-		return nil
-	}
-	if last != nil && last.Outcome == v1alpha1.RequestAccepted {
-		return nil // it gets its answer first, and that wakes us
-	}
-	req, err := request.Parse(text)
-	switch {
-	case err != nil:
-		s.answer(text, v1alpha1.RequestRefused, err.Error())
-	case req.Action == request.WarmUp || req.Action == request.Snapshot:
-		s.answer(text, v1alpha1.RequestAccepted, "")
-	default:
-		s.answer(text, v1alpha1.RequestRefused, "this release does not know the action "+req.Action+" for a GoCache: it knows warm-up and snapshot")
-	}
-	return nil
-}
-
-// maxRequest is how much of a request a status echoes.
-const maxRequest = 512
-
-func (s *scope) answer(text string, outcome v1alpha1.RequestOutcome, message string) {
-	s.cache.Status.LastHandledRequest = &v1alpha1.RequestStatus{
-		Request: bounded.Text(text, maxRequest), Outcome: outcome, Message: bounded.Text(message, 1024), Time: metav1.NewTime(s.now),
-	}
-}
-
-// requested is the accepted request for an action, if that is what waits.
-func (s *scope) requested(action string) (request.Request, bool) {
-	last := s.cache.Status.LastHandledRequest
-	if last == nil || last.Outcome != v1alpha1.RequestAccepted {
-		return request.Request{}, false
-	}
-	req, err := request.Parse(last.Request)
-	return req, err == nil && req.Action == action
 }

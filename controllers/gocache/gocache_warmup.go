@@ -1,11 +1,9 @@
 package gocache
 
 import (
-	"context"
 	"fmt"
 	"path"
 	"strings"
-	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -17,14 +15,12 @@ import (
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/domain/goenv"
 	warmreport "gocache.dev/operator/internal/domain/warmup"
-	"gocache.dev/operator/internal/kube/apply"
 	"gocache.dev/operator/internal/kube/bounded"
 	"gocache.dev/operator/internal/kube/jobrun"
 	"gocache.dev/operator/internal/kube/podspec"
-	"gocache.dev/operator/internal/kube/read"
-	"gocache.dev/operator/internal/plan/naming"
 	"gocache.dev/operator/internal/plan/request"
 	"gocache.dev/operator/internal/plan/warmup"
+	"gocache.dev/operator/internal/plan/writer"
 )
 
 const (
@@ -32,16 +28,25 @@ const (
 	sourcesDir = "/sources"
 	// packagesAnnotation of a writer's pod carries the packages of a source.
 	packagesAnnotation = v1alpha1.GroupName + "/packages-"
-	defaultDeadline    = time.Hour
 )
 
-// book writes the outcome of a writer that has ended into the status, once.
-func (s *scope) book() {
-	run, status := s.facts.run, &s.cache.Status.WarmUp
-	if run.Phase != jobrun.Ended || run.Run == status.Run {
-		return
+// warmUpAction fills the caches.
+func warmUpAction() writerAction {
+	return writerAction{
+		name:     writer.WarmUp,
+		title:    "a warm-up",
+		requests: []string{request.WarmUp},
+		decide:   (*Reconciler).decideWarmUp,
+		waitsFor: (*scope).warmUpWaitsFor,
+		job:      (*Reconciler).warmUpJob,
+		book:     (*scope).bookWarmUp,
+		booked:   func(c *v1alpha1.GoCache) string { return c.Status.WarmUp.Run },
 	}
-	s.done.booked = true
+}
+
+// bookWarmUp writes the outcome of a warm-up into the status.
+func (s *scope) bookWarmUp() {
+	run, status := s.facts.run, &s.cache.Status.WarmUp
 	outcome, message, report := warmOutcome(run)
 	status.Run, status.Outcome, status.Message = run.Run, outcome, bounded.Text(message, 4096)
 	status.StartTime, status.CompletionTime = ptr.To(metav1.NewTime(run.Started)), ptr.To(metav1.NewTime(run.Ended))
@@ -53,13 +58,10 @@ func (s *scope) book() {
 		}
 		status.ClaimUID = claim
 	}
-	// A run that began before the request is no answer to it.
-	if _, ok := s.requested(request.WarmUp); ok && run.Annotations[v1alpha1.RequestAnnotation] == s.cache.Status.LastHandledRequest.Request {
-		answer := v1alpha1.RequestSucceeded
-		if outcome != v1alpha1.RunSucceeded {
-			answer = v1alpha1.RequestFailed
-		}
-		s.answer(s.cache.Status.LastHandledRequest.Request, answer, message)
+	if outcome == v1alpha1.RunSucceeded {
+		s.answerRun(v1alpha1.RequestSucceeded, message)
+	} else {
+		s.answerRun(v1alpha1.RequestFailed, message)
 	}
 	if outcome != v1alpha1.RunSucceeded {
 		status.Failures++
@@ -100,78 +102,10 @@ func warmOutcome(run jobrun.Outcome) (v1alpha1.RunOutcome, string, warmreport.Re
 	}
 }
 
-// +kubebuilder:rbac:groups=batch,resources=jobs,verbs=create;patch;delete
-
-// warm starts a writer when one is due, and removes one that was booked. The
-// Job's name is the lock: while it exists, nobody else writes to the claim.
-func (r *Reconciler) warm(ctx context.Context, s *scope) error {
-	switch s.facts.run.Phase {
-	case jobrun.Running, jobrun.Leaving:
-		if !s.facts.run.Ready {
-			s.wakeIn(jobrun.Patience) // no watch tells why a pod does not run
-		}
-		return nil // its end wakes us
-	case jobrun.Ended:
-		if s.facts.run.Run != s.before.Status.WarmUp.Run {
-			return nil // removed once its outcome stands in the status
-		}
-		return apply.Delete(ctx, r.Client, s.facts.writer)
-	case jobrun.Absent:
-	}
-	decision := r.decideWarmUp(s)
-	if !decision.Due {
-		return nil
-	}
-	if s.done.waits = s.warmUpWaitsFor(); s.done.waits != "" {
-		s.wakeIn(sourceInterval)
-		return nil
-	}
-	if begun, err := r.begunMeanwhile(ctx, s); err != nil || begun {
-		return err
-	}
-	pods, err := jobrun.Pods(ctx, r.Live, s.cache.Namespace, naming.Child(s.cache.Name, naming.Writer))
-	if err != nil {
-		return err
-	}
-	if s.facts.predecessor || len(pods) > 0 && !s.facts.stranger { // two writers must never meet
-		s.done.waits = "the pod of the last run to be gone"
-		s.wakeIn(time.Second)
-		return nil
-	}
-	if _, err := r.applier().Apply(ctx, apply.ControlledBy(s.cache), r.writer(s)); err != nil {
-		return err
-	}
-	s.done.warming = decision.Cause
-	return nil
-}
-
-// begunMeanwhile looks past the cache, which may not show yet that a writer or
-// a snapshot was begun a moment ago: two of them must never meet.
-func (r *Reconciler) begunMeanwhile(ctx context.Context, s *scope) (bool, error) {
-	writer, err := read.Object[batchv1.Job](ctx, r.Live, s.cache.Namespace, naming.Child(s.cache.Name, naming.Writer))
-	if err != nil {
-		return false, err
-	}
-	if apply.Ours(s.cache, s.labels(), writer) != nil {
-		s.wakeIn(time.Second)
-		return true, nil
-	}
-	if s.facts.snapshots, err = snapshotsOf(ctx, r.Live, s.cache); err != nil {
-		return false, err
-	}
-	if s.done.waits = s.warmUpWaitsFor(); s.done.waits != "" {
-		s.wakeIn(sourceInterval)
-	}
-	return s.done.waits != "", nil
-}
-
-func (r *Reconciler) decideWarmUp(s *scope) warmup.Decision {
+// decideWarmUp says whether a warm-up is due.
+func (r *Reconciler) decideWarmUp(s *scope) (writer.Wish, bool) {
 	status := s.cache.Status.WarmUp
-	// A request is acted on once it stands in the status, which wakes the next
-	// pass: else a crash in between would make two warm-ups of it.
-	_, requested := s.requested(request.WarmUp)
-	before := s.before.Status.LastHandledRequest
-	requested = requested && before != nil && before.Request == s.cache.Status.LastHandledRequest.Request
+	_, requested := s.standing(request.WarmUp)
 	facts := warmup.Facts{
 		Now: s.now, Created: s.cache.CreationTimestamp.Time, Inputs: r.inputs(s), Requested: requested,
 		Schedule:  s.schedules.warmUp,
@@ -186,7 +120,7 @@ func (r *Reconciler) decideWarmUp(s *scope) warmup.Decision {
 	}
 	decision := warmup.Decide(facts)
 	s.wakeAt(decision.Wake)
-	return decision
+	return writer.Wish{Cause: decision.Cause, Since: decision.Since, LastStart: facts.LastStart}, decision.Due
 }
 
 // newVolume says whether the claim is another one than was warmed.
@@ -209,11 +143,13 @@ func (s *scope) warmUpWaitsFor() string {
 		return s.facts.proxyUnready
 	case s.facts.sourceMissing != "":
 		return s.facts.sourceMissing
-	case s.facts.claim == nil:
-		return "the claim to be made"
-	case !s.facts.claim.DeletionTimestamp.IsZero():
-		return "the old claim to be gone"
 	}
+	return s.quietWaitsFor()
+}
+
+// quietWaitsFor says what keeps an action that changes the claim from starting:
+// a snapshot is of one moment, in which nobody writes.
+func (s *scope) quietWaitsFor() string {
 	for i := range s.facts.snapshots {
 		if c := &s.facts.snapshots[i]; capturing(c) {
 			return "snapshot " + c.Name + " to be cut"
@@ -228,18 +164,9 @@ func capturing(c *v1alpha1.CacheSnapshot) bool {
 		!meta.IsStatusConditionTrue(c.Status.Conditions, v1alpha1.StalledCondition)
 }
 
-// writer is the Job that fills the caches: the agent, in the toolchain's image.
-func (r *Reconciler) writer(s *scope) *batchv1.Job {
+// warmUpJob is the Job that fills the caches: the agent, in the toolchain's image.
+func (r *Reconciler) warmUpJob(s *scope) *batchv1.Job {
 	cache := s.cache
-	labels := s.labels()
-	labels[v1alpha1.ActionLabel] = "warm-up"
-	annotations := map[string]string{
-		v1alpha1.InputsAnnotation:   r.inputs(s),
-		v1alpha1.ClaimUIDAnnotation: string(s.facts.claim.UID),
-	}
-	if _, ok := s.requested(request.WarmUp); ok {
-		annotations[v1alpha1.RequestAnnotation] = cache.Status.LastHandledRequest.Request
-	}
 	mount := cache.Spec.Environment.MountPath
 	env := goenv.Online(s.environment())
 	env["HOME"] = "/tmp"
@@ -248,21 +175,18 @@ func (r *Reconciler) writer(s *scope) *batchv1.Job {
 	command = append(command, "--modcache", s.layerDir(v1alpha1.LayerModules, goenv.ModuleCache(mount)))
 	command = append(command, "--buildcache", s.layerDir(v1alpha1.LayerBuild, goenv.BuildCache(mount)))
 	volumes := []corev1.Volume{
-		podspec.Claim("cache", cache.Name), podspec.EmptyDir("tmp"), podspec.EmptyDir("tools"),
+		podspec.Claim(cacheVolume, cache.Name), podspec.EmptyDir("tmp"), podspec.EmptyDir("tools"),
 	}
 	mounts := []corev1.VolumeMount{
-		{Name: "cache", MountPath: mount}, {Name: "tmp", MountPath: "/tmp"}, {Name: "tools", MountPath: toolsDir, ReadOnly: true},
+		{Name: cacheVolume, MountPath: mount}, {Name: "tmp", MountPath: "/tmp"}, {Name: "tools", MountPath: toolsDir, ReadOnly: true},
 	}
-	job := jobrun.Spec{
-		Namespace: cache.Namespace, Name: naming.Child(cache.Name, naming.Writer), Labels: labels, Annotations: annotations,
-		Image: r.toolchainImage(cache), Env: env,
-		Init: []corev1.Container{{
-			Name: "install", Image: r.Images.Operator, Command: []string{"/gocache-agent", "install", toolsDir},
-			VolumeMounts: []corev1.VolumeMount{{Name: "tools", MountPath: toolsDir}},
-		}},
-		Template: cache.Spec.PodTemplate, Ownership: cache.Spec.Storage.Ownership, Platform: cache.Spec.Platform,
-		Deadline: defaultDeadline,
-	}
+	job := s.writerJob(warmUpAction())
+	job.Annotations[v1alpha1.InputsAnnotation] = r.inputs(s)
+	job.Image, job.Env = r.toolchainImage(cache), env
+	job.Init = []corev1.Container{{
+		Name: "install", Image: r.Images.Operator, Command: []string{"/gocache-agent", "install", toolsDir},
+		VolumeMounts: []corev1.VolumeMount{{Name: "tools", MountPath: toolsDir}},
+	}}
 	if w := cache.Spec.WarmUp; w != nil {
 		job.Resources = w.Resources
 		if w.Deadline != nil {

@@ -45,12 +45,22 @@ type Decision struct {
 	Due bool
 	// Cause of it, for a person.
 	Cause string
+	// Since when it is due; never before the last one ended.
+	Since time.Time
 	// Wake is when to look again if not; zero: nothing is ahead.
 	Wake time.Time
 }
 
 // Decide says whether a warm-up is due.
 func Decide(f Facts) Decision {
+	d := decide(f)
+	if d.Due && d.Since.IsZero() { // nobody knows when a source was changed
+		d.Since = later(f.Created, f.LastEnd)
+	}
+	return d
+}
+
+func decide(f Facts) Decision {
 	switch {
 	case f.Requested:
 		return Decision{Due: true, Cause: "requested"}
@@ -63,13 +73,13 @@ func Decide(f Facts) Decision {
 	case f.Failures > 0:
 		again := f.LastEnd.Add(Pause(f.Failures))
 		if !again.After(f.Now) {
-			return Decision{Due: true, Cause: "the last one failed"}
+			return Decision{Due: true, Cause: "the last one failed", Since: again}
 		}
 		return Decision{Wake: again}
 	}
 	due, next := f.Schedule.Due(later(f.Created, f.LastStart), f.Now)
 	if due {
-		return Decision{Due: true, Cause: "scheduled"}
+		return Decision{Due: true, Cause: "scheduled", Since: later(next, f.LastEnd)}
 	}
 	return Decision{Wake: next}
 }

@@ -1,0 +1,211 @@
+package gocache
+
+import (
+	"context"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/kube/apply"
+	"gocache.dev/operator/internal/kube/jobrun"
+	"gocache.dev/operator/internal/kube/read"
+	"gocache.dev/operator/internal/plan/naming"
+	"gocache.dev/operator/internal/plan/writer"
+)
+
+const (
+	// cacheVolume is the name of the live claim in a writer's pod.
+	cacheVolume = "cache"
+	// defaultDeadline of a run.
+	defaultDeadline = time.Hour
+)
+
+// writerAction is one kind of work on the live claim. All of them are done by
+// the one Job of the writer's name, which is the lock.
+type writerAction struct {
+	// name is the value of the Job's action label.
+	name writer.Action
+	// title of a run, with its article.
+	title string
+	// requests that a run answers.
+	requests []string
+	// decide says whether it is due, and asks to be woken when it may be.
+	decide func(*Reconciler, *scope) (writer.Wish, bool)
+	// waitsFor says what keeps it from starting though it is due; empty: nothing.
+	waitsFor func(*scope) string
+	// job is the Job to start.
+	job func(*Reconciler, *scope) *batchv1.Job
+	// book writes the outcome of the run that has ended into the status.
+	book func(*scope)
+	// booked is the run that was booked last.
+	booked func(*v1alpha1.GoCache) string
+}
+
+// writerActions are all that the writer does.
+func writerActions() []writerAction {
+	return []writerAction{warmUpAction()}
+}
+
+// actionOf is what a writer Job does; false for one of another release, of
+// whose outcome nobody here knows what to say.
+func actionOf(job *batchv1.Job) (writerAction, bool) {
+	for _, a := range writerActions() {
+		if job != nil && string(a.name) == job.Labels[v1alpha1.ActionLabel] {
+			return a, true
+		}
+	}
+	return writerAction{}, false
+}
+
+// book writes the outcome of a writer that has ended into the status, once.
+func (s *scope) book() {
+	action, known := actionOf(s.facts.writer)
+	if !known || s.facts.run.Phase != jobrun.Ended || s.facts.run.Run == action.booked(s.cache) {
+		return
+	}
+	action.book(s)
+}
+
+// +kubebuilder:rbac:groups=batch,resources=jobs,verbs=create;patch;delete
+
+// write starts a writer when some action is due, and removes one that was
+// booked. The Job's name is the lock: while it exists, nobody else writes to
+// the claim.
+func (r *Reconciler) write(ctx context.Context, s *scope) error {
+	switch s.facts.run.Phase {
+	case jobrun.Running, jobrun.Leaving:
+		if !s.facts.run.Ready {
+			s.wakeIn(jobrun.Patience) // no watch tells why a pod does not run
+		}
+		return nil // its end wakes us
+	case jobrun.Ended:
+		if action, known := actionOf(s.facts.writer); known && s.facts.run.Run != action.booked(s.before) {
+			return nil // removed once its outcome stands in the status
+		}
+		return apply.Delete(ctx, r.Client, s.facts.writer)
+	case jobrun.Absent:
+	}
+	action, cause := r.nextAction(s)
+	if action == nil {
+		return nil
+	}
+	if begun, err := r.begunMeanwhile(ctx, s, action); err != nil || begun {
+		return err
+	}
+	pods, err := jobrun.Pods(ctx, r.Live, s.cache.Namespace, naming.Child(s.cache.Name, naming.Writer))
+	if err != nil {
+		return err
+	}
+	if s.facts.predecessor || len(pods) > 0 && !s.facts.stranger { // two writers must never meet
+		s.waits(action.name, "the pod of the last run to be gone")
+		s.wakeIn(time.Second)
+		return nil
+	}
+	if _, err := r.applier().Apply(ctx, apply.ControlledBy(s.cache), action.job(r, s)); err != nil {
+		return err
+	}
+	s.done.began, s.done.beganFor = action.name, cause
+	return nil
+}
+
+// nextAction is the action to start now, and why; nil for none. One that waits
+// for something does not keep the others from their turn.
+func (r *Reconciler) nextAction(s *scope) (*writerAction, string) {
+	var wishes []writer.Wish
+	actions := writerActions()
+	for _, a := range actions {
+		wish, due := a.decide(r, s)
+		if !due || s.mustWait(&a) {
+			continue
+		}
+		wish.Action = a.name
+		wishes = append(wishes, wish)
+	}
+	next, ok := writer.Next(wishes)
+	for i := range actions {
+		if ok && actions[i].name == next.Action {
+			return &actions[i], next.Cause
+		}
+	}
+	return nil, ""
+}
+
+// mustWait notes what keeps a due action from starting, and says whether
+// anything does.
+func (s *scope) mustWait(a *writerAction) bool {
+	why := s.claimWaitsFor()
+	if why == "" {
+		why = a.waitsFor(s)
+	}
+	if why != "" {
+		s.waits(a.name, why)
+		s.wakeIn(sourceInterval)
+	}
+	return why != ""
+}
+
+// claimWaitsFor says what keeps any work on the live claim from starting.
+func (s *scope) claimWaitsFor() string {
+	switch {
+	case s.facts.claim == nil:
+		return "the claim to be made"
+	case !s.facts.claim.DeletionTimestamp.IsZero():
+		return "the old claim to be gone"
+	case s.cache.Status.Swap != nil:
+		return "the volume to be replaced"
+	default:
+		return ""
+	}
+}
+
+// begunMeanwhile looks past the cache, which may not show yet that a writer or
+// a snapshot was begun a moment ago: two of them must never meet.
+func (r *Reconciler) begunMeanwhile(ctx context.Context, s *scope, a *writerAction) (bool, error) {
+	job, err := read.Object[batchv1.Job](ctx, r.Live, s.cache.Namespace, naming.Child(s.cache.Name, naming.Writer))
+	if err != nil {
+		return false, err
+	}
+	if apply.Ours(s.cache, s.labels(), job) != nil {
+		s.wakeIn(time.Second)
+		return true, nil
+	}
+	if s.facts.snapshots, err = snapshotsOf(ctx, r.Live, s.cache); err != nil {
+		return false, err
+	}
+	return s.mustWait(a), nil
+}
+
+// writerJob is what the Jobs of all actions have in common.
+func (s *scope) writerJob(action writerAction) jobrun.Spec {
+	cache := s.cache
+	labels := s.labels()
+	labels[v1alpha1.ActionLabel] = string(action.name)
+	annotations := map[string]string{v1alpha1.ClaimUIDAnnotation: string(s.facts.claim.UID)}
+	for _, verb := range action.requests {
+		if req, ok := s.standing(verb); ok {
+			annotations[v1alpha1.RequestAnnotation] = req.Text
+		}
+	}
+	return jobrun.Spec{
+		Namespace: cache.Namespace, Name: naming.Child(cache.Name, naming.Writer), Labels: labels, Annotations: annotations,
+		Template: cache.Spec.PodTemplate, Ownership: cache.Spec.Storage.Ownership, Platform: cache.Spec.Platform,
+		Deadline: defaultDeadline,
+	}
+}
+
+// working says whether a writer does this now.
+func (s *scope) working(action writer.Action) bool {
+	if s.done.began != "" {
+		return s.done.began == action
+	}
+	return s.facts.run.Phase == jobrun.Running && s.facts.writer.Labels[v1alpha1.ActionLabel] == string(action)
+}
+
+// waits notes what a due action waits for.
+func (s *scope) waits(action writer.Action, what string) {
+	if s.done.waits == nil {
+		s.done.waits = map[writer.Action]string{}
+	}
+	s.done.waits[action] = what
+}

@@ -1,0 +1,8 @@
+// Package writer decides which of several actions that are due gets the one
+// writer of a live claim next.
+//
+// Urgent ones go first, then each by its rank; but an action that has run since
+// another became due gives way to that one. So each waits at most for one run
+// of each of the others (of a check: an urgent and a plain one), however often
+// those become due again.
+package writer

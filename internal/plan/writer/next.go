@@ -1,0 +1,70 @@
+package writer
+
+import "time"
+
+// Action is one kind of work on a live claim.
+type Action string
+
+// The actions, by rank.
+const (
+	WarmUp    Action = "warm-up"
+	Cleanup   Action = "cleanup"
+	Integrity Action = "integrity"
+)
+
+var ranks = map[Action]int{WarmUp: 0, Cleanup: 1, Integrity: 2}
+
+// Wish is an action that is due.
+type Wish struct {
+	// Action that is wished for.
+	Action Action
+	// Cause of it, for a person.
+	Cause string
+	// Urgent: somebody doubts what the claim holds.
+	Urgent bool
+	// Since it is due: never before its own last start.
+	Since time.Time
+	// LastStart of such a run, of an urgent wish the last urgent one; zero: none.
+	LastStart time.Time
+}
+
+// Next is the wish to fulfil next; false when there is none. There is at most
+// one wish per action.
+func Next(wishes []Wish) (Wish, bool) {
+	var next Wish
+	found := false
+	for _, w := range wishes {
+		if givesWay(w, wishes) {
+			continue
+		}
+		if !found || w.before(next) {
+			next, found = w, true
+		}
+	}
+	if !found && len(wishes) > 0 { // equal times, or a clock that jumps, may make each give way to another
+		next, found = wishes[0], true
+		for _, w := range wishes[1:] {
+			if w.before(next) {
+				next = w
+			}
+		}
+	}
+	return next, found
+}
+
+// givesWay says whether a wish had its turn while another waited.
+func givesWay(w Wish, wishes []Wish) bool {
+	for _, other := range wishes {
+		if other.Action != w.Action && !w.LastStart.IsZero() && !other.Since.After(w.LastStart) {
+			return true
+		}
+	}
+	return false
+}
+
+func (w Wish) before(other Wish) bool {
+	if w.Urgent != other.Urgent {
+		return w.Urgent
+	}
+	return ranks[w.Action] < ranks[other.Action]
+}
