@@ -181,11 +181,15 @@ type CapturedSource struct {
 	// +kubebuilder:validation:MaxLength=32
 	// +optional
 	Platform string `json:"platform,omitempty"`
-	// layers that the volume holds.
+	// layers that the volume holds, of a cache.
 	// +kubebuilder:validation:MaxItems=2
 	// +listType=atomic
 	// +optional
 	Layers []CacheLayer `json:"layers,omitempty"`
+	// layout of the store that the volume holds, of a proxy's instance.
+	// +kubebuilder:validation:Enum=goproxy;athens
+	// +optional
+	Layout string `json:"layout,omitempty"`
 	// toolchain that wrote the cache.
 	// +optional
 	Toolchain *ToolchainRecord `json:"toolchain,omitempty"`

@@ -65,7 +65,8 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Owns(&batchv1.Job{}).
 		Owns(&corev1.PersistentVolumeClaim{}).
 		Watches(&snapshotv1.VolumeSnapshot{}, handler.EnqueueRequestsFromMapFunc(byLabel)).
-		Watches(&v1alpha1.GoCache{}, handler.EnqueueRequestsFromMapFunc(r.bySource)).
+		Watches(&v1alpha1.GoCache{}, handler.EnqueueRequestsFromMapFunc(r.bySource(v1alpha1.GoCacheKind))).
+		Watches(&v1alpha1.ModProxy{}, handler.EnqueueRequestsFromMapFunc(r.bySource(v1alpha1.ModProxyKind))).
 		WithOptions(controller.Options{MaxConcurrentReconciles: 4}).
 		Complete(r)
 }

@@ -7,7 +7,6 @@ import (
 
 // NotImplemented are the fields that this release does not act on.
 var NotImplemented = []unimplemented.Field[*v1alpha1.CacheSnapshot]{
-	{Path: "spec.sourceRef.kind=ModProxy", Set: func(s *v1alpha1.CacheSnapshot) bool { return s.Spec.SourceRef.Kind == v1alpha1.ModProxyKind }},
 	{Path: "spec.verification.onFindings=Repair", Set: func(s *v1alpha1.CacheSnapshot) bool {
 		return s.Spec.Verification.OnFindings == v1alpha1.FindingsRepair
 	}},

@@ -16,9 +16,6 @@ import (
 func TestNotImplementedIsSaid(t *testing.T) {
 	t.Parallel()
 	settings := map[string]func(*v1alpha1.CacheSnapshotSpec){
-		"spec.sourceRef.kind=ModProxy": func(s *v1alpha1.CacheSnapshotSpec) {
-			s.SourceRef = v1alpha1.SnapshotSource{Kind: v1alpha1.ModProxyKind, Name: "p", Instance: "i"}
-		},
 		"spec.verification.onFindings=Repair": func(s *v1alpha1.CacheSnapshotSpec) {
 			s.Verification.OnFindings = v1alpha1.FindingsRepair
 		},

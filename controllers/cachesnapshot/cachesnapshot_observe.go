@@ -13,6 +13,7 @@ import (
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/kube/apply"
+	"gocache.dev/operator/internal/kube/conditions"
 	"gocache.dev/operator/internal/kube/jobrun"
 	"gocache.dev/operator/internal/kube/read"
 	"gocache.dev/operator/internal/kube/volume"
@@ -23,9 +24,9 @@ import (
 // facts are all that was read in one pass. A nil object does not exist, or is
 // not ours: a stranger's Job gives no verdict.
 type facts struct {
-	cache *v1alpha1.GoCache
-	claim *corev1.PersistentVolumeClaim // the source's
-	busy  bool                          // a Job writes to it
+	source *source
+	claim  *corev1.PersistentVolumeClaim // the source's
+	busy   bool                          // a Job writes to it
 
 	csi   *snapshotv1.VolumeSnapshot
 	clone *corev1.PersistentVolumeClaim
@@ -39,7 +40,6 @@ type facts struct {
 // childName is the name of both the clone and the Job of a snapshot.
 func childName(s *v1alpha1.CacheSnapshot) string { return naming.Child(s.Name, naming.Verify) }
 
-// +kubebuilder:rbac:groups=cache.gocache.dev,resources=gocaches,verbs=get;list;watch
 // +kubebuilder:rbac:groups="",resources=persistentvolumeclaims,verbs=get;list;watch
 // +kubebuilder:rbac:groups="",resources=persistentvolumes,verbs=get
 // +kubebuilder:rbac:groups="",resources=pods,verbs=get;list
@@ -80,21 +80,24 @@ func older(csi *snapshotv1.VolumeSnapshot, s *v1alpha1.CacheSnapshot) bool {
 // matters until there is a verdict: the integrity Job runs where the source's
 // volume is, by the source's template.
 func (r *Reconciler) observeSource(ctx context.Context, s *scope, f *facts) (err error) {
-	ns, ref := s.snapshot.Namespace, s.snapshot.Spec.SourceRef
-	if f.cache, err = read.Object[v1alpha1.GoCache](ctx, r.Client, ns, ref.Name); err != nil {
+	f.source, err = r.source(ctx, s.snapshot.Namespace, s.snapshot.Spec.SourceRef)
+	if conditions.Stalled(err) != nil && s.snapshot.Status.Source != nil {
+		err = nil // what has become of the source since is no fault of the snapshot
+	}
+	if err != nil {
 		return err
 	}
 	var claim string
 	switch {
 	case s.snapshot.Status.Source != nil:
 		claim = s.snapshot.Status.Source.ClaimName
-	case f.cache != nil:
-		claim = f.cache.Status.Storage.ClaimName
+	case f.source != nil:
+		claim = f.source.captured.ClaimName
 	}
-	if f.claim, err = read.Object[corev1.PersistentVolumeClaim](ctx, r.Client, ns, claim); err != nil {
+	if f.claim, err = read.Object[corev1.PersistentVolumeClaim](ctx, r.Client, s.snapshot.Namespace, claim); err != nil {
 		return err
 	}
-	writer, err := read.Object[batchv1.Job](ctx, r.Client, ns, naming.Child(ref.Name, naming.Writer))
+	writer, err := read.Object[batchv1.Job](ctx, r.Client, s.snapshot.Namespace, s.writer())
 	if err != nil {
 		return err
 	}
@@ -106,7 +109,10 @@ func (r *Reconciler) observeSource(ctx context.Context, s *scope, f *facts) (err
 // quiet says whether nobody writes to the source, past the cache: the writer
 // may have begun a moment ago. A pod may also outlive its Job.
 func (r *Reconciler) quiet(ctx context.Context, s *scope) (bool, error) {
-	ns, name := s.snapshot.Namespace, naming.Child(s.snapshot.Spec.SourceRef.Name, naming.Writer)
+	ns, name := s.snapshot.Namespace, s.writer()
+	if name == "" {
+		return true, nil
+	}
 	writer, err := read.Object[batchv1.Job](ctx, r.Live, ns, name)
 	if err != nil {
 		return false, err
@@ -150,7 +156,7 @@ func (f facts) plan(s *scope) verification.Facts {
 		Now:         s.now,
 		Suspended:   spec.Suspend,
 		Mode:        spec.Verification.Mode,
-		SourceReady: f.cache != nil && volume.Bound(f.claim) && !f.unwarmed(),
+		SourceReady: f.source != nil && volume.Bound(f.claim) && !f.unwarmed(),
 		SourceBusy:  f.busy,
 		Asked:       f.csi != nil && f.csi.DeletionTimestamp.IsZero(),
 		Cut:         volume.Cut(f.csi),
@@ -183,7 +189,7 @@ func (f facts) plan(s *scope) verification.Facts {
 // unwarmed says whether the source's claim took the place of the one that was
 // warmed, so that there is nothing to capture yet.
 func (f facts) unwarmed() bool {
-	warmed := f.cache.Status.WarmUp.ClaimUID
+	warmed := f.source.warmed
 	return warmed != "" && warmed != string(f.claim.UID)
 }
 
@@ -195,28 +201,6 @@ func (r *Reconciler) near(ctx context.Context, volumeName string) (*corev1.NodeS
 		return nil, err
 	}
 	return pv.Spec.NodeAffinity.Required, nil
-}
-
-// indexSource is the index of snapshots by what they capture.
-func indexSource(o client.Object) []string {
-	ref := o.(*v1alpha1.CacheSnapshot).Spec.SourceRef
-	return []string{ref.Kind + "/" + ref.Name}
-}
-
-// bySource wakes the snapshots of a cache that were not cut yet.
-func (r *Reconciler) bySource(ctx context.Context, o client.Object) []reconcile.Request {
-	var list v1alpha1.CacheSnapshotList
-	err := r.Client.List(ctx, &list, client.InNamespace(o.GetNamespace()), client.MatchingFields{sourceIndex: v1alpha1.GoCacheKind + "/" + o.GetName()})
-	if err != nil {
-		return nil // they look again by themselves
-	}
-	var requests []reconcile.Request
-	for i := range list.Items {
-		if list.Items[i].Status.CreationTime == nil {
-			requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&list.Items[i])})
-		}
-	}
-	return requests
 }
 
 // byLabel wakes the snapshot that an object was made for.

@@ -40,18 +40,17 @@ func (s *scope) setCaptured(set conditions.Set) {
 
 // waiting says what a snapshot that is not cut waits for.
 func (s *scope) waiting() (reason, message string) {
-	source := s.snapshot.Spec.SourceRef
 	switch s.decision.Stage {
 	case verification.AwaitSource:
-		if s.facts.cache == nil {
-			return v1alpha1.ReasonSourceNotReady, fmt.Sprintf("%s %s does not exist", source.Kind, source.Name)
+		if s.facts.source == nil {
+			return v1alpha1.ReasonSourceNotReady, fmt.Sprintf("There is no %s", s.sourceName())
 		}
 		if volume.Bound(s.facts.claim) {
-			return v1alpha1.ReasonSourceNotReady, fmt.Sprintf("The claim of %s %s is new and not warmed yet", source.Kind, source.Name)
+			return v1alpha1.ReasonSourceNotReady, fmt.Sprintf("The claim of %s is new and not warmed yet", s.sourceName())
 		}
-		return v1alpha1.ReasonSourceNotReady, fmt.Sprintf("%s %s has no bound claim yet", source.Kind, source.Name)
+		return v1alpha1.ReasonSourceNotReady, fmt.Sprintf("The claim of %s is not bound yet", s.sourceName())
 	case verification.AwaitQuiet:
-		return v1alpha1.ReasonWaiting, fmt.Sprintf("A Job writes to the claim of %s %s; the snapshot is taken when it has ended", source.Kind, source.Name)
+		return v1alpha1.ReasonWaiting, fmt.Sprintf("A Job writes to the claim of %s; the snapshot is taken when it has ended", s.sourceName())
 	case verification.Suspended:
 		return v1alpha1.ReasonSuspended, "spec.suspend is set"
 	case verification.Admit, verification.Capture, verification.AwaitCut, verification.Check, verification.AwaitJob, verification.Book,

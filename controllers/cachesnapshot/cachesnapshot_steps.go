@@ -2,7 +2,6 @@ package cachesnapshot
 
 import (
 	"context"
-	"path"
 	"time"
 
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
@@ -12,7 +11,6 @@ import (
 	"k8s.io/utils/ptr"
 
 	"gocache.dev/operator/api/v1alpha1"
-	"gocache.dev/operator/internal/domain/goenv"
 	"gocache.dev/operator/internal/kube/apply"
 	"gocache.dev/operator/internal/kube/bounded"
 	"gocache.dev/operator/internal/kube/jobrun"
@@ -55,21 +53,14 @@ func (r *Reconciler) act(ctx context.Context, s *scope) error {
 // source may change or be gone later. The write of the status wakes the next
 // pass.
 func (s *scope) admit() {
-	cache, claim := s.facts.cache, s.facts.claim
+	claim := s.facts.claim
+	captured := s.facts.source.captured
 	capacity := claim.Status.Capacity[corev1.ResourceStorage]
+	captured.VolumeName = claim.Spec.VolumeName
+	captured.StorageClassName = ptr.Deref(claim.Spec.StorageClassName, "")
+	captured.Capacity = &capacity
 	s.snapshot.Status.StartTime = ptr.To(metav1.NewTime(s.now))
-	s.snapshot.Status.Source = &v1alpha1.CapturedSource{
-		UID:              string(cache.UID),
-		ClaimName:        claim.Name,
-		VolumeName:       claim.Spec.VolumeName,
-		StorageClassName: ptr.Deref(claim.Spec.StorageClassName, ""),
-		Capacity:         &capacity,
-		Ownership:        cache.Spec.Storage.Ownership.DeepCopy(),
-		Platform:         cache.Spec.Platform,
-		Layers:           cache.Spec.Layers,
-		Toolchain:        cache.Status.Toolchain.DeepCopy(),
-		Counts:           cache.Status.Counts,
-	}
+	s.snapshot.Status.Source = &captured
 }
 
 // +kubebuilder:rbac:groups=snapshot.storage.k8s.io,resources=volumesnapshots,verbs=create;patch
@@ -123,13 +114,21 @@ func (s *scope) csiSnapshot() volume.Snapshot {
 }
 
 func (s *scope) labels() map[string]string {
-	return map[string]string{v1alpha1.SnapshotLabel: s.snapshot.Name, v1alpha1.CacheLabel: s.snapshot.Spec.SourceRef.Name}
+	labels := map[string]string{v1alpha1.SnapshotLabel: s.snapshot.Name}
+	// The labels of a proxy and its instance on a pod would make it a backend.
+	if ref := s.snapshot.Spec.SourceRef; ref.Kind == v1alpha1.GoCacheKind {
+		labels[v1alpha1.CacheLabel] = ref.Name
+	}
+	return labels
 }
 
 // csiLabels say in addition which CacheSnapshot of the name asked: a CSI
 // snapshot may outlive it.
 func (s *scope) csiLabels() map[string]string {
 	labels := s.labels()
+	if ref := s.snapshot.Spec.SourceRef; ref.Kind == v1alpha1.ModProxyKind {
+		labels[v1alpha1.ProxyLabel], labels[v1alpha1.InstanceLabel] = ref.Name, ref.Instance
+	}
 	labels[v1alpha1.SnapshotUIDLabel] = string(s.snapshot.UID)
 	return labels
 }
@@ -207,13 +206,13 @@ func (r *Reconciler) job(ctx context.Context, s *scope, claim string) (jobrun.Sp
 		deadline = noDeadline
 	}
 	template := s.snapshot.Spec.PodTemplate
-	if template == nil && s.facts.cache != nil {
-		template = s.facts.cache.Spec.PodTemplate
+	if template == nil && s.facts.source != nil {
+		template = s.facts.source.template
 	}
 	return jobrun.Spec{
 		Namespace: s.snapshot.Namespace, Name: childName(s.snapshot), Labels: labels,
 		Image:     r.Images.Operator,
-		Command:   append(verifyCommand(source.Layers), trust.flags...),
+		Command:   append(verifyCommand(source), trust.flags...),
 		Volumes:   append([]corev1.Volume{podspec.Claim("clone", claim)}, trust.volumes...),
 		Mounts:    append([]corev1.VolumeMount{{Name: "clone", MountPath: cacheDir, ReadOnly: true}}, trust.mounts...),
 		Template:  template,
@@ -223,19 +222,6 @@ func (r *Reconciler) job(ctx context.Context, s *scope, claim string) (jobrun.Sp
 		Near:      near,
 		Deadline:  deadline,
 	}, nil
-}
-
-func verifyCommand(layers []v1alpha1.CacheLayer) []string {
-	command := []string{"/gocache-agent", "verify", "--json", "--termination-log", "/dev/termination-log"}
-	for _, layer := range layers {
-		switch layer {
-		case v1alpha1.LayerModules:
-			command = append(command, "--modcache", path.Join(cacheDir, goenv.ModulesDir))
-		case v1alpha1.LayerBuild:
-			command = append(command, "--buildcache", path.Join(cacheDir, goenv.BuildDir))
-		}
-	}
-	return command
 }
 
 // cleanUp removes the Job, then its pods, then the clone: a finished pod keeps

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -149,7 +150,7 @@ func (w *world) settle() {
 }
 
 // left names what exists beside the snapshot, its source and the CSI snapshot.
-func (w *world) left() []string {
+func (w *world) left(sources ...string) []string {
 	w.t.Helper()
 	var left []string
 	var jobs batchv1.JobList
@@ -162,7 +163,7 @@ func (w *world) left() []string {
 		left = append(left, "Job "+j.Name)
 	}
 	for _, c := range claims.Items {
-		if c.Name != "ci" {
+		if c.Name != "ci" && !slices.Contains(sources, c.Name) {
 			left = append(left, "claim "+c.Name)
 		}
 	}

@@ -75,7 +75,7 @@ func TestWaitsForItsSource(t *testing.T) {
 	w := newWorld(t)
 	w.snapshot()
 	w.settleUntilQuiet()
-	if c := meta.FindStatusCondition(w.get().Status.Conditions, v1alpha1.ReadyCondition); c == nil || c.Reason != v1alpha1.ReasonSourceNotReady || !strings.Contains(c.Message, "does not exist") {
+	if c := meta.FindStatusCondition(w.get().Status.Conditions, v1alpha1.ReadyCondition); c == nil || c.Reason != v1alpha1.ReasonSourceNotReady || !strings.Contains(c.Message, "There is no GoCache ci") {
 		t.Errorf("Ready is %+v", c)
 	}
 	w.cache()

@@ -13,6 +13,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/domain/store"
 	"gocache.dev/operator/internal/kube/apply"
 	"gocache.dev/operator/internal/kube/conditions"
 	"gocache.dev/operator/internal/kube/podspec"
@@ -25,9 +26,7 @@ import (
 const (
 	instancePort = 8080
 	storeMount   = "/var/lib/gocache-proxy"
-	// storeDir is a directory of its own: the root of some file systems is
-	// never empty.
-	storeDir = storeMount + "/modules"
+	storeDir   = storeMount + "/" + store.Dir
 	// shutdownSeconds bounds the downloads under way when an instance stops:
 	// its router has sent the rest elsewhere long before.
 	shutdownSeconds = 30

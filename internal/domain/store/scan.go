@@ -23,6 +23,10 @@ const (
 	Athens  Layout = "athens"
 )
 
+// Dir is the folder of a volume that holds a store: the root of some file
+// systems is never empty.
+const Dir = "modules"
+
 // Parse reads the name of a layout.
 func Parse(name string) (Layout, error) {
 	switch l := Layout(name); l {
