@@ -26,7 +26,7 @@ import (
 const (
 	instancePort = 8080
 	storeMount   = "/var/lib/gocache-proxy"
-	storeDir   = storeMount + "/" + store.Dir
+	storeDir     = storeMount + "/" + store.Dir
 	// shutdownSeconds bounds the downloads under way when an instance stops:
 	// its router has sent the rest elsewhere long before.
 	shutdownSeconds = 30
