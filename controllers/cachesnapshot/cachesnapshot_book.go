@@ -5,13 +5,10 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/utils/ptr"
 
 	"gocache.dev/operator/api/v1alpha1"
-	"gocache.dev/operator/internal/domain/exitcode"
 	"gocache.dev/operator/internal/domain/integrity"
-	"gocache.dev/operator/internal/kube/bounded"
-	"gocache.dev/operator/internal/kube/jobrun"
+	"gocache.dev/operator/internal/kube/check"
 )
 
 // Stages whose duration is kept.
@@ -22,42 +19,16 @@ const (
 
 // Bounds of the schema.
 const (
-	maxExamples = 10
-	maxText     = 512
-	maxMessage  = 4096
+	maxText    = 512
+	maxMessage = 4096
 )
 
 // book writes the outcome of an attempt into the status.
 func (s *scope) book() {
-	v := s.doubt(verdictOf(s.facts.run))
-	status := &s.snapshot.Status.Verification
-	*status = v1alpha1.VerificationStatus{
-		Run:            s.facts.run.Run,
-		Attempts:       status.Attempts + 1,
-		Verdict:        v1alpha1.Verdict(v.Verdict),
-		CompletionTime: ptr.To(metav1.NewTime(s.now)),
-		Digest:         v.Digest,
-		Bytes:          v.Bytes,
-		Duration:       &metav1.Duration{Duration: time.Duration(v.DurationSeconds * float64(time.Second)).Truncate(time.Millisecond)},
-		Counts: v1alpha1.VerifiedCounts{
-			Modules: int64(v.Counts.Modules), Zips: int64(v.Counts.Zips),
-			Dirs: int64(v.Counts.Dirs), BuildEntries: int64(v.Counts.BuildEntries),
-		},
-	}
-	if v.Verdict != integrity.Intact {
-		status.Message = bounded.Text(v.Message, maxMessage)
-	}
-	for class, n := range v.Findings {
-		if status.Findings == nil {
-			status.Findings = map[string]int64{}
-		}
-		status.Findings[string(class)] = int64(n)
-	}
-	for _, e := range v.Examples[:min(len(v.Examples), maxExamples)] {
-		status.Examples = append(status.Examples, v1alpha1.FindingExample{
-			Class: bounded.Text(string(e.Class), 64), Path: bounded.Text(string(e.Cache)+" cache: "+e.Path, maxText), Detail: bounded.Text(e.Detail, maxText),
-		})
-	}
+	v := s.doubt(check.Verdict(s.facts.run))
+	attempts := s.snapshot.Status.Verification.Attempts
+	s.snapshot.Status.Verification = check.Status(v, s.facts.run.Run, s.now)
+	s.snapshot.Status.Verification.Attempts = attempts + 1
 	s.end(stageVerify)
 }
 
@@ -79,27 +50,6 @@ func (s *scope) doubt(v integrity.Verdict) integrity.Verdict {
 		}
 	}
 	return v
-}
-
-// verdictOf takes a verdict only from an agent that ended by itself and whose exit
-// code and report say the same. All else could not tell.
-func verdictOf(run jobrun.Outcome) integrity.Verdict {
-	unknown := func(format string, args ...any) integrity.Verdict {
-		return integrity.Verdict{Verdict: integrity.Inconclusive, Message: fmt.Sprintf(format, args...)}
-	}
-	if !run.Conclusive() {
-		return unknown("%s", run.Cause)
-	}
-	code := *run.ExitCode
-	v, err := integrity.ParseVerdict([]byte(run.Message))
-	switch {
-	case err != nil:
-		return unknown("the agent ended with exit code %d and left no report (%v): %s", code, err, run.Message)
-	case v.Verdict == integrity.Inconclusive, int(code) == exitcode.OfVerdict(v.Verdict):
-		return v
-	default:
-		return unknown("the agent ended with exit code %d and reported %s", code, v.Verdict)
-	}
 }
 
 // begin notes when a stage was entered first.

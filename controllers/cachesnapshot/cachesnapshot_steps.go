@@ -13,6 +13,7 @@ import (
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/kube/apply"
 	"gocache.dev/operator/internal/kube/bounded"
+	"gocache.dev/operator/internal/kube/check"
 	"gocache.dev/operator/internal/kube/jobrun"
 	"gocache.dev/operator/internal/kube/podspec"
 	"gocache.dev/operator/internal/kube/read"
@@ -157,6 +158,7 @@ func (s *scope) noteCut() {
 
 // +kubebuilder:rbac:groups="",resources=persistentvolumeclaims,verbs=create;patch;delete
 // +kubebuilder:rbac:groups=batch,resources=jobs,verbs=create;patch;delete
+// +kubebuilder:rbac:groups="",resources=configmaps,verbs=get
 
 // check makes the clone and the Job on it. The Job is the clone's first
 // consumer: nothing is waited for in between.
@@ -195,7 +197,7 @@ func (r *Reconciler) job(ctx context.Context, s *scope, claim string) (jobrun.Sp
 	if err != nil {
 		return jobrun.Spec{}, err
 	}
-	trust, err := r.trust(ctx, s)
+	trust, err := check.Trust(ctx, r.Live, s.snapshot.Namespace, "spec.verification.trust", s.snapshot.Spec.Verification.Trust)
 	if err != nil {
 		return jobrun.Spec{}, err
 	}
@@ -212,9 +214,9 @@ func (r *Reconciler) job(ctx context.Context, s *scope, claim string) (jobrun.Sp
 	return jobrun.Spec{
 		Namespace: s.snapshot.Namespace, Name: childName(s.snapshot), Labels: labels,
 		Image:     r.Images.Operator,
-		Command:   append(verifyCommand(source), trust.flags...),
-		Volumes:   append([]corev1.Volume{podspec.Claim("clone", claim)}, trust.volumes...),
-		Mounts:    append([]corev1.VolumeMount{{Name: "clone", MountPath: cacheDir, ReadOnly: true}}, trust.mounts...),
+		Command:   append(verifyCommand(source), trust.Flags...),
+		Volumes:   append([]corev1.Volume{podspec.Claim("clone", claim)}, trust.Volumes...),
+		Mounts:    append([]corev1.VolumeMount{{Name: "clone", MountPath: cacheDir, ReadOnly: true}}, trust.Mounts...),
 		Template:  template,
 		Resources: s.snapshot.Spec.Verification.Resources,
 		Ownership: source.Ownership,

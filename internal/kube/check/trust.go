@@ -1,0 +1,61 @@
+package check
+
+import (
+	"context"
+	"fmt"
+	"path"
+
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/kube/conditions"
+	"gocache.dev/operator/internal/kube/read"
+)
+
+const (
+	// trustDir is where the agent finds what it compares with.
+	trustDir = "/trust"
+	goSumKey = "go.sum"
+)
+
+// Trusted is what the agent needs to compare checksums with data from outside
+// the cache: flags of its command, and volumes of its pod.
+type Trusted struct {
+	Flags   []string
+	Volumes []corev1.Volume
+	Mounts  []corev1.VolumeMount
+}
+
+// Trust turns the trust that is declared at a field of a spec into flags and
+// files. The ConfigMaps are looked at first: a pod that waits for one that does
+// not exist says so to nobody.
+func Trust(ctx context.Context, live client.Reader, namespace, field string, spec *v1alpha1.Trust) (Trusted, error) {
+	var t Trusted
+	if spec == nil {
+		return t, nil
+	}
+	for i, ref := range spec.GoSumRefs {
+		cm, err := read.Object[corev1.ConfigMap](ctx, live, namespace, ref.Name)
+		if err != nil {
+			return t, err
+		}
+		if cm == nil || cm.Data[goSumKey] == "" {
+			return t, &conditions.StalledError{
+				Reason:  v1alpha1.ReasonSourceNotFound,
+				Message: fmt.Sprintf("%s.goSumRefs[%d]: ConfigMap %s with key %s does not exist; the check is made when it does", field, i, ref.Name, goSumKey),
+			}
+		}
+		name, dir := fmt.Sprintf("trust-%d", i), path.Join(trustDir, fmt.Sprint(i))
+		t.Flags = append(t.Flags, "--gosum", path.Join(dir, goSumKey))
+		t.Mounts = append(t.Mounts, corev1.VolumeMount{Name: name, MountPath: dir, ReadOnly: true})
+		t.Volumes = append(t.Volumes, corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{
+			LocalObjectReference: corev1.LocalObjectReference{Name: ref.Name},
+			Items:                []corev1.KeyToPath{{Key: goSumKey, Path: goSumKey}},
+		}}})
+	}
+	if spec.ChecksumDatabase != "" {
+		t.Flags = append(t.Flags, "--sumdb", spec.ChecksumDatabase)
+	}
+	return t, nil
+}
