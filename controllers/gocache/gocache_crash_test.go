@@ -3,14 +3,13 @@ package gocache
 import (
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	batchv1 "k8s.io/api/batch/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 
 	"gocache.dev/operator/api/v1alpha1"
-	"gocache.dev/operator/internal/testing/faults"
+	"gocache.dev/operator/internal/testing/crash"
 )
 
 // end is what must be the same however often the manager is killed.
@@ -27,7 +26,6 @@ type end struct {
 // captured once, and one writes at a time, which settle looks at after each
 // step.
 func TestCrashPoints(t *testing.T) {
-	t.Parallel()
 	flows := map[string]func(w *world, die func()){
 		// from the declaration to the offer
 		"warm-up and snapshot": func(w *world, die func()) {
@@ -58,41 +56,22 @@ func TestCrashPoints(t *testing.T) {
 			w.settle()
 		},
 	}
+	table := map[string]crash.Flow[end]{}
 	for name, flow := range flows {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			want, writes := dying(t, flow, faults.Point{})
-			if len(writes) < 2 {
-				t.Fatalf("an uninterrupted run has only the writes %q", writes)
-			}
-			for i := range writes {
-				for _, after := range []bool{false, true} {
-					point := faults.Point{Write: i + 1, After: after}
-					t.Run(point.String(), func(t *testing.T) {
-						t.Parallel()
-						got, _ := dying(t, flow, point)
-						if diff := cmp.Diff(want, got); diff != "" {
-							t.Errorf("killed at %q, another end (-want +got):\n%s", writes[i], diff)
-						}
-					})
-				}
-			}
-		})
+		table[name] = func(t *testing.T, life *crash.Life) end { return dying(t, flow, life) }
 	}
+	crash.Run(t, server.Client, "gocache", table)
 }
 
-// dying runs a flow, in which the process dies at a point, to its end.
-func dying(t *testing.T, flow func(*world, func()), point faults.Point) (end, []string) {
+// dying runs a flow, in which the process dies where the life says, to its end.
+func dying(t *testing.T, flow func(*world, func()), life *crash.Life) end {
 	t.Helper()
 	w := newWorld(t)
-	var mortal *faults.Mortal
+	life.In(w.namespace)
 	flow(w, func() {
-		w.restart(point)
-		mortal = w.mortal
+		w.restart(life.Point)
+		life.Dies(w.mortal)
 	})
-	if point.Write > 0 && !mortal.Dead() {
-		t.Errorf("the manager outlived %s", point)
-	}
 	c := w.get()
 	e := end{
 		Ready:   meta.IsStatusConditionTrue(c.Status.Conditions, v1alpha1.ReadyCondition),
@@ -107,5 +86,5 @@ func dying(t *testing.T, flow func(*world, func()), point faults.Point) (end, []
 	if last := c.Status.LastHandledRequest; last != nil {
 		e.Request = last.Outcome
 	}
-	return e, mortal.Writes
+	return e
 }

@@ -3,10 +3,8 @@ package modproxy
 import (
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
 	"gocache.dev/operator/api/v1alpha1"
-	"gocache.dev/operator/internal/testing/faults"
+	"gocache.dev/operator/internal/testing/crash"
 )
 
 // end is what must be the same however often the manager is killed.
@@ -22,7 +20,6 @@ type end struct {
 // and starts a fresh one that remembers nothing: the same end is reached, and
 // an instance that stands convicted is never let back in.
 func TestCrashPoints(t *testing.T) {
-	t.Parallel()
 	flows := map[string]func(w *world, die func()){
 		"bootstrap": func(w *world, die func()) {
 			die()
@@ -55,44 +52,25 @@ func TestCrashPoints(t *testing.T) {
 			w.tick(3) // a fresh prober has to find out by itself
 		},
 	}
+	table := map[string]crash.Flow[end]{}
 	for name, flow := range flows {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			want, writes := dying(t, flow, faults.Point{})
-			if len(writes) < 2 {
-				t.Fatalf("an uninterrupted run has only the writes %q", writes)
-			}
-			for i := range writes {
-				for _, after := range []bool{false, true} {
-					point := faults.Point{Write: i + 1, After: after}
-					t.Run(point.String(), func(t *testing.T) {
-						t.Parallel()
-						got, _ := dying(t, flow, point)
-						if diff := cmp.Diff(want, got); diff != "" {
-							t.Errorf("killed at %q, another end (-want +got):\n%s", writes[i], diff)
-						}
-					})
-				}
-			}
-		})
+		table[name] = func(t *testing.T, life *crash.Life) end { return dying(t, flow, life) }
 	}
+	crash.Run(t, server.Client, "modproxy", table)
 }
 
-// dying runs a flow, in which the process dies at a point, to its end.
-func dying(t *testing.T, flow func(*world, func()), point faults.Point) (end, []string) {
+// dying runs a flow, in which the process dies where the life says, to its end.
+func dying(t *testing.T, flow func(*world, func()), life *crash.Life) end {
 	t.Helper()
 	w := newWorld(t)
-	var mortal *faults.Mortal
+	life.In(w.namespace)
 	flow(w, func() {
 		// What the prober found out is kept: the process lives until it dies.
 		prober := w.reconciler.prober
-		w.restart(point)
+		w.restart(life.Point)
 		w.reconciler.prober = prober
-		mortal = w.mortal
+		life.Dies(w.mortal)
 	})
-	if point.Write > 0 && !mortal.Dead() {
-		t.Errorf("the manager outlived %s", point)
-	}
 	s := w.get().Status
 	e := end{
 		Serving: s.Serving, Pinned: s.PinnedInstance, Convicted: w.convicted("blue"),
@@ -101,5 +79,5 @@ func dying(t *testing.T, flow func(*world, func()), point faults.Point) (end, []
 	if s.LastHandledRequest != nil {
 		e.Request = s.LastHandledRequest.Outcome
 	}
-	return e, mortal.Writes
+	return e
 }

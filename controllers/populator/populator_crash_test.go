@@ -2,7 +2,6 @@ package populator
 
 import (
 	"errors"
-	"fmt"
 	"testing"
 	"time"
 
@@ -11,6 +10,7 @@ import (
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/kube/volume"
+	"gocache.dev/operator/internal/testing/crash"
 	"gocache.dev/operator/internal/testing/faults"
 )
 
@@ -35,19 +35,22 @@ func (w *world) run(m *faults.Mortal, story func(step int)) {
 	}
 }
 
-// TestPopulationSurvivesACrashAtEveryWrite kills the populator before and
-// after each of its writes, and starts it afresh.
-func TestPopulationSurvivesACrashAtEveryWrite(t *testing.T) {
-	t.Parallel()
-	flows := map[string]struct {
-		writes int
-		story  func(w *world) func(step int)
+// end is what must be the same however often the populator is killed, beside
+// where the claim's content is from.
+type end struct{ Volumes, Claims int }
+
+// TestCrashPoints kills the populator before and after each of its writes, and
+// starts it afresh.
+func TestCrashPoints(t *testing.T) {
+	stories := map[string]struct {
+		from  string // what the claim ends up with
+		story func(w *world, life *crash.Life) func(step int)
 	}{
-		"straight": {writes: 3, story: func(w *world) func(int) {
+		"straight": {"ci-1", func(w *world, _ *crash.Life) func(int) {
 			w.schedule("data", "n1")
 			return func(int) {}
 		}},
-		"node rejected": {writes: 6, story: func(w *world) func(int) {
+		"node rejected": {"ci-1", func(w *world, _ *crash.Life) func(int) {
 			w.rejectNode = "full"
 			w.schedule("data", "full")
 			return func(step int) {
@@ -62,9 +65,10 @@ func TestPopulationSurvivesACrashAtEveryWrite(t *testing.T) {
 				}
 			}
 		}},
-		"snapshot withdrawn": {writes: 5, story: func(w *world) func(int) {
+		"snapshot withdrawn": {"ci-2", func(w *world, life *crash.Life) func(int) {
 			w.stuck = true
 			w.schedule("data", "n1")
+			life.ByHand("ci-1")
 			return func(step int) {
 				switch step {
 				case 3:
@@ -78,33 +82,20 @@ func TestPopulationSurvivesACrashAtEveryWrite(t *testing.T) {
 			}
 		}},
 	}
-	for name, flow := range flows {
-		for at := range flow.writes + 1 { // 0: never killed
-			for _, after := range []bool{false, true} {
-				if at == 0 && after {
-					continue
-				}
-				t.Run(fmt.Sprintf("%s/write %d, after it %t", name, at, after), func(t *testing.T) {
-					t.Parallel()
-					w := newWorld(t)
-					w.snapshot("ci-1", "ci", metav1.ConditionTrue)
-					w.cache("ci", "ci-1")
-					w.claim("data", v1alpha1.GoCacheKind, "ci")
-					m := &faults.Mortal{Point: faults.Point{Write: at, After: after}}
-					w.run(m, flow.story(w))
-					want := "ci-1"
-					if name == "snapshot withdrawn" {
-						want = "ci-2"
-					}
-					w.populated("data", want)
-					if at == 0 && len(m.Writes) != flow.writes {
-						t.Errorf("an undisturbed run makes the writes %q, want %d: not every one is a crash point", m.Writes, flow.writes)
-					}
-					if at > 0 && !m.Dead() {
-						t.Errorf("it was never killed")
-					}
-				})
-			}
+	flows := map[string]crash.Flow[end]{}
+	for name, flow := range stories {
+		flows[name] = func(t *testing.T, life *crash.Life) end {
+			w := newWorld(t)
+			life.In(w.namespace)
+			w.snapshot("ci-1", "ci", metav1.ConditionTrue)
+			w.cache("ci", "ci-1")
+			w.claim("data", v1alpha1.GoCacheKind, "ci")
+			m := &faults.Mortal{Point: life.Point}
+			life.Dies(m)
+			w.run(m, flow.story(w, life))
+			w.populated("data", flow.from)
+			return end{Volumes: w.volumes(), Claims: w.boundClaims()}
 		}
 	}
+	crash.Run(t, server.Client, "populator", flows)
 }

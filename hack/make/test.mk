@@ -30,6 +30,16 @@ test-integration: ## Run the tests that need a kube-apiserver and etcd
 	assets=$${KUBEBUILDER_ASSETS:-$$($(MAKE) -s kubebuilder-assets)}; \
 	KUBEBUILDER_ASSETS=$$assets $(TEST_ENV) go test $(TEST_FLAGS) -timeout $(TEST_TIMEOUT) $$packages
 
+# A package has a crash suite if, and only if, its tests import the frame.
+CRASH_PACKAGE := gocache.dev/operator/internal/testing/crash
+CRASH_TIMEOUT ?= 30m
+
+.PHONY: crash-points
+crash-points: ## Kill the controllers before and after each API write of every flow (real API server)
+	@packages=$$($(LIST_TESTS) | grep -F ' $(CRASH_PACKAGE) ' | cut -d' ' -f1); \
+	assets=$${KUBEBUILDER_ASSETS:-$$($(MAKE) -s kubebuilder-assets)}; \
+	KUBEBUILDER_ASSETS=$$assets go run ./test/crash -timeout $(CRASH_TIMEOUT) $$packages
+
 .PHONY: test-e2e
 test-e2e: ## Run the stories on a real cluster (CLUSTER=local, kind or current)
 	go test -v -count=1 -timeout $(E2E_TIMEOUT) ./test/e2e/...

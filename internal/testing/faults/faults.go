@@ -8,6 +8,7 @@ package faults
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -72,10 +73,28 @@ func (m *Mortal) Client(c client.WithWatch) client.Client {
 			return m.write(name("patch", o), func() error { return c.Patch(ctx, o, p, opts...) })
 		},
 		Apply: func(ctx context.Context, c client.WithWatch, o runtime.ApplyConfiguration, opts ...client.ApplyOption) error {
-			return m.write(fmt.Sprintf("apply %T", o), func() error { return c.Apply(ctx, o, opts...) })
+			return m.write(applied("apply", o), func() error { return c.Apply(ctx, o, opts...) })
 		},
 		Delete: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.DeleteOption) error {
 			return m.write(name("delete", o), func() error { return c.Delete(ctx, o, opts...) })
+		},
+		DeleteAllOf: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.DeleteAllOfOption) error {
+			return m.write(name("delete all of", o), func() error { return c.DeleteAllOf(ctx, o, opts...) })
+		},
+		SubResourceGet: func(ctx context.Context, c client.Client, sub string, o, into client.Object, opts ...client.SubResourceGetOption) error {
+			if m.dead {
+				return ErrDead
+			}
+			return c.SubResource(sub).Get(ctx, o, into, opts...)
+		},
+		SubResourceCreate: func(ctx context.Context, c client.Client, sub string, o, what client.Object, opts ...client.SubResourceCreateOption) error {
+			return m.write(name("create "+sub+" of", o), func() error { return c.SubResource(sub).Create(ctx, o, what, opts...) })
+		},
+		SubResourceUpdate: func(ctx context.Context, c client.Client, sub string, o client.Object, opts ...client.SubResourceUpdateOption) error {
+			return m.write(name("update "+sub+" of", o), func() error { return c.SubResource(sub).Update(ctx, o, opts...) })
+		},
+		SubResourceApply: func(ctx context.Context, c client.Client, sub string, o runtime.ApplyConfiguration, opts ...client.SubResourceApplyOption) error {
+			return m.write(applied("apply "+sub+" of", o), func() error { return c.SubResource(sub).Apply(ctx, o, opts...) })
 		},
 		SubResourcePatch: func(ctx context.Context, c client.Client, sub string, o client.Object, p client.Patch, opts ...client.SubResourcePatchOption) error {
 			return m.write(name("patch "+sub+" of", o), func() error { return c.SubResource(sub).Patch(ctx, o, p, opts...) })
@@ -84,6 +103,24 @@ func (m *Mortal) Client(c client.WithWatch) client.Client {
 }
 
 func name(verb string, o client.Object) string { return fmt.Sprintf("%s %T %s", verb, o, o.GetName()) }
+
+// applied names what is applied: its type says nothing, its content does.
+func applied(verb string, o runtime.ApplyConfiguration) string {
+	var what struct {
+		Kind     string `json:"kind"`
+		Metadata struct {
+			Name string `json:"name"`
+		} `json:"metadata"`
+	}
+	text, err := json.Marshal(o)
+	if err == nil {
+		err = json.Unmarshal(text, &what)
+	}
+	if err != nil {
+		return fmt.Sprintf("%s %T (%v)", verb, o, err)
+	}
+	return fmt.Sprintf("%s %s %s", verb, what.Kind, what.Metadata.Name)
+}
 
 func (m *Mortal) write(what string, do func() error) error {
 	if m.dead {

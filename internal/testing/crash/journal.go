@@ -1,0 +1,188 @@
+package crash
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	apiwatch "k8s.io/apimachinery/pkg/watch"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"gocache.dev/operator/api/v1alpha1"
+)
+
+// journal holds every revision of every object that an invariant speaks of.
+// Revisions of one API server are numbered in one row, whatever their kind: so
+// what several watches tell comes into the order in which it happened.
+type journal struct {
+	server client.WithWatch
+
+	mu      sync.Mutex
+	changes map[string][]change // by namespace
+	lost    error               // why it is incomplete
+	homes   map[string]string   // the namespace of a volume's claim
+}
+
+// change is one object's next revision.
+type change struct {
+	revision uint64
+	key      string
+	object   client.Object
+	gone     bool
+}
+
+// kinds that are watched.
+func kinds() []client.ObjectList {
+	return []client.ObjectList{
+		&corev1.PodList{}, &batchv1.JobList{}, &corev1.PersistentVolumeClaimList{}, &corev1.PersistentVolumeList{}, &corev1.ConfigMapList{},
+		&v1alpha1.GoCacheList{}, &v1alpha1.CacheSnapshotList{}, &v1alpha1.ModProxyList{},
+	}
+}
+
+// watch begins a journal, which is kept until the test ends.
+func watch(t *testing.T, server client.WithWatch) *journal {
+	t.Helper()
+	j := &journal{server: server, changes: map[string][]change{}, homes: map[string]string{}}
+	ctx, stop := context.WithCancel(context.Background())
+	var all sync.WaitGroup
+	t.Cleanup(func() { // after the last parallel test
+		stop()
+		all.Wait()
+	})
+	for _, list := range kinds() {
+		if err := server.List(ctx, list, client.Limit(1)); err != nil {
+			t.Fatalf("journal: list %T: %v", list, err)
+		}
+		events, err := server.Watch(ctx, list, &client.ListOptions{Raw: &metav1.ListOptions{ResourceVersion: list.GetResourceVersion()}})
+		if err != nil {
+			t.Fatalf("journal: watch %T: %v", list, err)
+		}
+		all.Add(1)
+		go func() {
+			defer all.Done()
+			defer events.Stop()
+			for e := range events.ResultChan() {
+				j.note(e)
+			}
+			if ctx.Err() == nil {
+				j.fail(fmt.Errorf("the watch of %T ended early", list))
+			}
+		}()
+	}
+	return j
+}
+
+func (j *journal) fail(err error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.lost = cmp.Or(j.lost, err)
+}
+
+// note adds what a watch tells.
+func (j *journal) note(e apiwatch.Event) {
+	o, ok := e.Object.(client.Object)
+	if !ok || e.Type == apiwatch.Error {
+		j.fail(fmt.Errorf("a watch says %s: %v", e.Type, e.Object))
+		return
+	}
+	revision, err := strconv.ParseUint(o.GetResourceVersion(), 10, 64)
+	if err != nil {
+		j.fail(fmt.Errorf("revision of %T %s: %w", o, o.GetName(), err))
+		return
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	ns := j.home(o)
+	j.changes[ns] = append(j.changes[ns], change{revision: revision, key: keyOf(o), object: o, gone: e.Type == apiwatch.Deleted})
+}
+
+// home is the namespace whose history an object belongs to: for a volume, that
+// of the claim it was made for, even when it is no longer meant for any.
+func (j *journal) home(o client.Object) string {
+	pv, ok := o.(*corev1.PersistentVolume)
+	if !ok {
+		return o.GetNamespace()
+	}
+	if ref := pv.Spec.ClaimRef; ref != nil {
+		j.homes[pv.Name] = ref.Namespace
+	}
+	return j.homes[pv.Name]
+}
+
+// keyOf is what an object is known by, whichever version of it is at hand.
+func keyOf(o client.Object) string { return fmt.Sprintf("%T %s %s", o, o.GetName(), o.GetUID()) }
+
+// history is all that happened in a namespace, in order, up to now.
+func (j *journal) history(t *testing.T, namespace string) []change {
+	t.Helper()
+	want := j.present(t, namespace)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	for {
+		j.mu.Lock()
+		all, lost := slices.Clone(j.changes[namespace]), j.lost
+		j.mu.Unlock()
+		if lost != nil {
+			t.Fatalf("journal: %v", lost)
+		}
+		slices.SortStableFunc(all, func(a, b change) int { return cmp.Compare(a.revision, b.revision) })
+		if maps.Equal(want, latest(all)) {
+			return all
+		}
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-ctx.Done():
+			t.Fatalf("journal: the watches do not tell what the API server holds; has somebody else written to %s?\nhave %v\nwant %v", namespace, latest(all), want)
+		}
+	}
+}
+
+// latest is which revision of which object exists after all of the changes.
+func latest(all []change) map[string]string {
+	now := map[string]string{}
+	for _, c := range all {
+		if now[c.key] = c.object.GetResourceVersion(); c.gone {
+			delete(now, c.key)
+		}
+	}
+	return now
+}
+
+// present is the same as the API server tells it.
+func (j *journal) present(t *testing.T, namespace string) map[string]string {
+	t.Helper()
+	now := map[string]string{}
+	for _, list := range kinds() {
+		opts := []client.ListOption{client.InNamespace(namespace)}
+		if _, ok := list.(*corev1.PersistentVolumeList); ok {
+			opts = nil
+		}
+		if err := j.server.List(t.Context(), list, opts...); err != nil {
+			t.Fatalf("journal: list %T: %v", list, err)
+		}
+		err := meta.EachListItem(list, func(item runtime.Object) error {
+			o := item.(client.Object)
+			j.mu.Lock()
+			defer j.mu.Unlock()
+			if j.home(o) == namespace {
+				now[keyOf(o)] = o.GetResourceVersion()
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatalf("journal: %v", err)
+		}
+	}
+	return now
+}
