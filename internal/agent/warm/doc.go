@@ -1,6 +1,7 @@
 // Package warm fills a pair of Go caches: it runs the go command of the image
-// it finds itself in, on copies of the go.mod and go.sum files it is given, and
-// then records what the caches hold.
+// it finds itself in, on copies of the go.mod and go.sum files and on the
+// repositories that it is given, and then records what the caches hold. What it
+// is given is compiled and never run.
 //
 // It is the only writer of a live volume, so it ends by making the volume fit
 // to be captured and kept: the canonical manifest and the toolchain's identity

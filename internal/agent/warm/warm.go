@@ -23,6 +23,7 @@ type Options struct {
 	BuildCache     string
 	Root           string // of the volume; default: the directory above the module cache
 	Sources        []string
+	Repositories   []Repository
 	Go             string // the go command
 	ExpectGo       string // the release that it must be, such as 1.26.8, or of the series, such as 1.26; empty: any
 	Umask          int
@@ -93,7 +94,12 @@ func (w *warming) all(ctx context.Context) error {
 			return err
 		}
 	}
-	if len(w.Sources) == 0 {
+	for _, r := range w.Repositories {
+		if err := w.repository(ctx, r); err != nil {
+			return fmt.Errorf("repository %s: %w", r.Dir, err)
+		}
+	}
+	if len(w.Sources)+len(w.Repositories) == 0 {
 		if err := w.build(ctx, temp, []string{"std"}); err != nil {
 			return err
 		}

@@ -19,6 +19,7 @@ import (
 func newWarm() *cobra.Command {
 	o := warm.Options{Clock: time.Now}
 	umask := "0002"
+	var repositories []string
 	cmd := &cobra.Command{
 		Use:   "warm",
 		Short: "Fill caches by running the go command on sources, and record what they hold",
@@ -30,6 +31,13 @@ func newWarm() *cobra.Command {
 			}
 			if o.ModCache == "" || o.BuildCache == "" {
 				return usage(errors.New("warm needs --modcache and --buildcache"))
+			}
+			for _, text := range repositories {
+				r, err := warm.ParseRepository(text)
+				if err != nil {
+					return usage(fmt.Errorf("--repository: %w", err))
+				}
+				o.Repositories = append(o.Repositories, r)
 			}
 			o.Umask, o.Env = int(mask), os.Environ()
 			o.Stdout, o.Stderr = cmd.OutOrStdout(), cmd.ErrOrStderr()
@@ -45,6 +53,7 @@ func newWarm() *cobra.Command {
 	f.StringVar(&o.BuildCache, "buildcache", "", "build cache to fill (GOCACHE)")
 	f.StringVar(&o.Root, "root", "", "root of the volume (default: the directory above the module cache)")
 	f.StringArrayVar(&o.Sources, "source", nil, "directory with go.mod, go.sum and a list of packages; may be given several times")
+	f.StringArrayVar(&repositories, "repository", nil, "directory with a whole module, as DIR or DIR=PACKAGE,PACKAGE (default ./...), which is built, vetted, and its tests compiled; may be given several times")
 	f.StringVar(&o.Go, "go", "go", "go command")
 	f.StringVar(&o.ExpectGo, "expect-go", "", "Go release that the go command must be, such as 1.26.8, or 1.26 for any of it; with another one nothing is written")
 	f.StringVar(&umask, "umask", umask, "umask for what is written, octal")

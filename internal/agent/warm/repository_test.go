@@ -1,0 +1,109 @@
+package warm_test
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"gocache.dev/operator/internal/agent/warm"
+	"gocache.dev/operator/internal/domain/warmup"
+	"gocache.dev/operator/internal/testing/cachetree"
+)
+
+// program lays out a repository that uses the tree's module, with tests whose
+// running would leave a file.
+func program(t *testing.T, tree *cachetree.Tree, files map[string]string) (dir, ran string) {
+	t.Helper()
+	dir, ran = t.TempDir(), filepath.Join(t.TempDir(), "ran")
+	all := map[string]string{
+		"go.mod": read(t, filepath.Join(tree.Main, "go.mod")), "go.sum": read(t, tree.GoSum()),
+		"main.go":        "package main\n\nimport _ \"example.com/lib/sub\"\n\nfunc main() {}\n",
+		"more/m.go":      "package more\n\nvar A = 1\n",
+		"more/m_test.go": "package more_test\n\nimport (\n\t\"os\"\n\t\"testing\"\n)\n\nfunc init() { _ = os.WriteFile(" + quoted(ran) + ", nil, 0o600) }\n\nfunc TestIt(*testing.T) {}\n",
+	}
+	for name, content := range files {
+		all[name] = content
+	}
+	for name, content := range all {
+		name = filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir, ran
+}
+
+func quoted(s string) string { return `"` + s + `"` }
+
+// After a repository was warmed, builds, vets and tests of it compile nothing
+// more. Nothing of it was run, and it is as it was.
+func TestRepository(t *testing.T) {
+	tree := cachetree.New(t)
+	cachetree.RemoveAll(t, tree.ModCache)
+	dir, ran := program(t, tree, nil)
+	o := options(t, tree, "")
+	o.Sources, o.Repositories = nil, []warm.Repository{{Dir: dir}}
+	var log bytes.Buffer
+	o.Stdout = &log
+	if r := run(t, o); r.Outcome != warmup.Succeeded || r.Modules != 2 || r.Message != "" {
+		t.Fatalf("%+v\n%s", r, log.String())
+	}
+	if _, err := os.Stat(ran); !os.IsNotExist(err) {
+		t.Errorf("a test was run: %v", err)
+	}
+	if got, want := read(t, filepath.Join(dir, "go.sum")), read(t, tree.GoSum()); got != want {
+		t.Errorf("go.sum became %q", got)
+	}
+	tree.Main, tree.Offline = dir, true
+	for _, args := range [][]string{{"build", "-x", "-o", os.DevNull, "./..."}, {"vet", "-x", "./..."}, {"test", "-x", "-c", "-o", os.DevNull, "./..."}} {
+		out, err := tree.Go(args...)
+		if err != nil || strings.Contains(out, "/compile ") {
+			t.Errorf("go %v afterwards: %v\n%s", args, err, out)
+		}
+	}
+}
+
+// What does not build fails a warm-up, with the end of what the go command
+// said. What does not vet, and tests that do not compile, do not.
+func TestRepositoryOfBrokenCode(t *testing.T) {
+	tree := cachetree.New(t)
+	for name, c := range map[string]struct {
+		files    map[string]string
+		packages []string
+		outcome  string
+		want     string
+	}{
+		"does not build":       {map[string]string{"more/bad.go": "package more\n\nvar B int = C\n"}, nil, warmup.Failed, "undefined: C"},
+		"is not asked for":     {map[string]string{"more/bad.go": "package more\n\nvar B int = C\n"}, []string{"."}, warmup.Succeeded, ""},
+		"does not vet":         {map[string]string{"more/vet.go": "package more\n\nimport \"fmt\"\n\nfunc F() { fmt.Printf(\"%d\", \"x\") }\n"}, nil, warmup.Succeeded, "go vet"},
+		"test does not build":  {map[string]string{"more/b_test.go": "package more\n\nvar B int = C\n"}, nil, warmup.Succeeded, "go test"},
+		"no such package":      {nil, []string{"./none"}, warmup.Failed, "none"},
+		"no go.mod at its top": {nil, nil, warmup.Failed, "go.mod at its top"},
+	} {
+		dir, _ := program(t, tree, c.files)
+		if name == "no go.mod at its top" {
+			if err := os.Remove(filepath.Join(dir, "go.mod")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		o := options(t, tree, "")
+		o.Sources, o.Repositories = nil, []warm.Repository{{Dir: dir, Packages: c.packages}}
+		if r := run(t, o); r.Outcome != c.outcome || !strings.Contains(r.Message, c.want) {
+			t.Errorf("%s: %s: %s", name, r.Outcome, r.Message)
+		}
+	}
+}
+
+func TestParseRepository(t *testing.T) {
+	for text, want := range map[string]int{"/a": 0, "/a=./x,./y/...": 2, "": -1, "=./x": -1, "/a=-toolexec=x": -1, "/a=./x,,./y": -1} {
+		r, err := warm.ParseRepository(text)
+		if (err != nil) != (want < 0) || err == nil && (r.Dir != "/a" || len(r.Packages) != want) {
+			t.Errorf("%q: %+v, %v", text, r, err)
+		}
+	}
+}

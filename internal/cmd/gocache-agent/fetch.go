@@ -1,0 +1,32 @@
+package main
+
+import (
+	"errors"
+
+	"github.com/spf13/cobra"
+
+	"gocache.dev/operator/internal/agent/fetch"
+)
+
+func newFetch() *cobra.Command {
+	var o fetch.Options
+	cmd := &cobra.Command{
+		Use:   "fetch",
+		Short: "Write the files of a git repository's newest commit to a directory",
+		Args:  noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if o.URL == "" || o.Dir == "" {
+				return usage(errors.New("fetch needs --url and --dir"))
+			}
+			o.Stdout = cmd.OutOrStdout()
+			return fetch.Run(cmd.Context(), o)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.URL, "url", "", "repository: https, http or ssh")
+	f.StringVar(&o.Ref, "ref", "", "branch, tag or commit (default: the default branch)")
+	f.StringVar(&o.Commit, "commit", "", "commit that the ref is expected to name; another one is only told")
+	f.StringVar(&o.Dir, "dir", "", "empty directory to write to")
+	f.StringVar(&o.Secret, "secret", "", "directory with the files username and password, or identity and known_hosts")
+	return cmd
+}

@@ -1,0 +1,125 @@
+package gitrepo
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/go-git/go-git/v5/plumbing/transport"
+	"github.com/go-git/go-git/v5/plumbing/transport/http"
+	"github.com/go-git/go-git/v5/plumbing/transport/ssh"
+	gossh "golang.org/x/crypto/ssh"
+)
+
+// Keys of a Secret, and names of the files that it is mounted as.
+const (
+	// UsernameKey and PasswordKey are for http and https.
+	UsernameKey, PasswordKey = "username", "password"
+	// IdentityKey is a private key for ssh, and KnownHostsKey names the servers
+	// in the format of OpenSSH's file of that name.
+	IdentityKey, KnownHostsKey = "identity", "known_hosts"
+)
+
+// keys are all of them.
+var keys = []string{UsernameKey, PasswordKey, IdentityKey, KnownHostsKey}
+
+// maxCredential bounds each of them.
+const maxCredential = 1 << 20
+
+// Credentials for a repository, by key. None is anonymous.
+type Credentials map[string][]byte
+
+// ReadCredentials reads a mounted Secret. Keys that it lacks are left out.
+func ReadCredentials(dir string) (Credentials, error) {
+	c := Credentials{}
+	for _, key := range keys {
+		name := filepath.Join(dir, key)
+		info, err := os.Stat(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err == nil && (!info.Mode().IsRegular() || info.Size() > maxCredential) {
+			err = fmt.Errorf("%s: not a regular file of at most %d bytes", name, maxCredential)
+		}
+		if err == nil {
+			c[key], err = os.ReadFile(name) //nolint:gosec // the caller names the directory
+		}
+		if err != nil {
+			return nil, fmt.Errorf("reading credentials: %w", err)
+		}
+	}
+	return c, nil
+}
+
+// auth is what a URL's protocol makes of the credentials. The returned function
+// removes what had to be written down for it.
+func (c Credentials) auth(repository string) (transport.AuthMethod, func(), error) {
+	u, err := url.Parse(repository)
+	if err != nil {
+		return nil, nil, errors.New("the URL of the repository cannot be parsed") // which may hold a password
+	}
+	nothing := func() {}
+	switch u.Scheme {
+	case "http", "https":
+		if len(c) == 0 {
+			return nil, nothing, nil
+		}
+		if len(c[PasswordKey]) == 0 {
+			return nil, nil, fmt.Errorf("an %s URL needs the keys %s and %s in its Secret", u.Scheme, UsernameKey, PasswordKey)
+		}
+		// Who makes a Secret from a file has a line break at its end.
+		return &http.BasicAuth{Username: text(c[UsernameKey]), Password: text(c[PasswordKey])}, nothing, nil
+	case "ssh":
+		return c.sshAuth(u)
+	default:
+		return nil, nil, fmt.Errorf("a repository is read over https, http or ssh, not %q", u.Scheme)
+	}
+}
+
+func text(b []byte) string { return strings.TrimRight(string(b), "\r\n") }
+
+// sshAuth checks the server's key against the known ones, always.
+func (c Credentials) sshAuth(u *url.URL) (transport.AuthMethod, func(), error) {
+	if len(c[IdentityKey]) == 0 || len(c[KnownHostsKey]) == 0 {
+		return nil, nil, fmt.Errorf("an ssh URL needs the keys %s and %s in its Secret", IdentityKey, KnownHostsKey)
+	}
+	user := "git"
+	if u.User.Username() != "" {
+		user = u.User.Username()
+	}
+	signer, err := gossh.ParsePrivateKey(c[IdentityKey])
+	if err != nil {
+		return nil, nil, fmt.Errorf("key %s of its Secret is no private key without a passphrase: %w", IdentityKey, err)
+	}
+	file, err := os.CreateTemp("", "known_hosts-") // the parser reads files only
+	if err != nil {
+		return nil, nil, fmt.Errorf("writing down %s: %w", KnownHostsKey, err)
+	}
+	remove := func() { _ = os.Remove(file.Name()) }
+	_, err = file.Write(c[KnownHostsKey])
+	if err = errors.Join(err, file.Close()); err != nil {
+		remove()
+		return nil, nil, fmt.Errorf("writing down %s: %w", KnownHostsKey, err)
+	}
+	known, err := ssh.NewKnownHostsDb(file.Name())
+	if err != nil {
+		remove()
+		return nil, nil, fmt.Errorf("key %s of its Secret: %w", KnownHostsKey, err)
+	}
+	method := &ssh.PublicKeys{User: user, Signer: signer}
+	method.HostKeyCallback = known.HostKeyCallback()
+	// A server has several keys: ask for those that are known.
+	method.HostKeyAlgorithms = known.HostKeyAlgorithms(hostPort(u))
+	return method, remove, nil
+}
+
+func hostPort(u *url.URL) string {
+	if u.Port() != "" {
+		return u.Host
+	}
+	return u.Host + ":22"
+}

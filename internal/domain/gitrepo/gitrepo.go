@@ -1,0 +1,198 @@
+package gitrepo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+
+	git "github.com/go-git/go-git/v5"
+	"github.com/go-git/go-git/v5/config"
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/transport"
+	"github.com/go-git/go-git/v5/storage/memory"
+)
+
+// Remote is a repository and what is wanted of it.
+type Remote struct {
+	// URL of the repository: https, http or ssh.
+	URL string
+	// Ref is a branch, a tag, a full name below refs/, or a commit in all of its
+	// 40 digits; empty: the default branch.
+	Ref string
+	// Credentials that its server asks for.
+	Credentials Credentials
+}
+
+const (
+	remoteName = "origin"
+	// fetched is the local name of the one ref that is fetched.
+	fetched plumbing.ReferenceName = "refs/gocache/source"
+)
+
+var isCommit = regexp.MustCompile(`^[0-9a-f]{40}$`)
+
+// ErrNoRef is the error of a repository that was read and has no such ref.
+var ErrNoRef = errors.New("no such ref")
+
+// Resolve tells the commit that the ref names now. It reads nothing but the list
+// of refs, and for a commit not even that. An SSH server that accepts a
+// connection and says nothing is waited for beyond the context: a caller that
+// cannot wait must not.
+func (r Remote) Resolve(ctx context.Context) (string, error) {
+	if isCommit.MatchString(r.Ref) {
+		return r.Ref, nil
+	}
+	refs, err := r.list(ctx)
+	if err != nil {
+		return "", err
+	}
+	_, commit, err := r.pick(refs)
+	return commit.String(), err
+}
+
+// Checkout writes the files of the ref's newest commit to an empty directory,
+// without the history, and tells which commit that is.
+func (r Remote) Checkout(ctx context.Context, dir string) (string, error) {
+	refs, err := r.list(ctx)
+	if err != nil {
+		return "", err
+	}
+	name, commit, err := r.pick(refs)
+	if err != nil {
+		return "", err
+	}
+	repository, err := git.PlainInit(dir, false)
+	if err != nil {
+		return "", fmt.Errorf("preparing %s: %w", dir, err)
+	}
+	if err := r.fetch(ctx, repository, name, commit); err != nil {
+		return "", err
+	}
+	tree, err := repository.Worktree()
+	if err == nil {
+		err = tree.Checkout(&git.CheckoutOptions{Hash: commit, Force: true})
+	}
+	if err == nil {
+		// A build would ask git about it, which may not be there, or not trust
+		// whose it is.
+		err = os.RemoveAll(filepath.Join(dir, git.GitDirName))
+	}
+	if err != nil {
+		return "", fmt.Errorf("writing the files of commit %s: %w", commit, err)
+	}
+	return commit.String(), nil
+}
+
+// list reads the refs of the repository.
+func (r Remote) list(ctx context.Context) ([]*plumbing.Reference, error) {
+	auth, done, err := r.Credentials.auth(r.URL)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	remote := git.NewRemote(memory.NewStorage(), r.remote())
+	refs, err := remote.ListContext(ctx, &git.ListOptions{Auth: auth, PeelingOption: git.AppendPeeled})
+	if err != nil {
+		return nil, explain("reading the refs", err)
+	}
+	return refs, nil
+}
+
+func (r Remote) remote() *config.RemoteConfig {
+	return &config.RemoteConfig{Name: remoteName, URLs: []string{r.URL}}
+}
+
+// pick finds the ref and its commit. As with git clone, a branch comes before a
+// tag of the same name. A commit that is no ref's newest has no name.
+func (r Remote) pick(refs []*plumbing.Reference) (plumbing.ReferenceName, plumbing.Hash, error) {
+	hashes := map[plumbing.ReferenceName]plumbing.Hash{}
+	for _, ref := range refs {
+		if ref.Type() == plumbing.HashReference {
+			hashes[ref.Name()] = ref.Hash()
+		}
+	}
+	if isCommit.MatchString(r.Ref) {
+		commit := plumbing.NewHash(r.Ref)
+		for name, hash := range hashes {
+			if hash == commit && name.IsBranch() {
+				return name, commit, nil
+			}
+		}
+		return "", commit, nil
+	}
+	names := []plumbing.ReferenceName{plumbing.NewBranchReferenceName(r.Ref), plumbing.NewTagReferenceName(r.Ref), plumbing.ReferenceName(r.Ref)}
+	if r.Ref == "" {
+		names = []plumbing.ReferenceName{defaultBranch(refs)}
+	}
+	for _, name := range names {
+		if hash, ok := hashes[name+"^{}"]; ok { // the commit of an annotated tag
+			return name, hash, nil
+		}
+		if hash, ok := hashes[name]; ok {
+			return name, hash, nil
+		}
+	}
+	if r.Ref == "" {
+		return "", plumbing.ZeroHash, fmt.Errorf("%w: the repository has no default branch, name one", ErrNoRef)
+	}
+	return "", plumbing.ZeroHash, fmt.Errorf("%w: the repository has no branch or tag %q; a commit is named by all of its 40 digits", ErrNoRef, r.Ref)
+}
+
+// defaultBranch is what HEAD points to.
+func defaultBranch(refs []*plumbing.Reference) plumbing.ReferenceName {
+	for _, ref := range refs {
+		if ref.Name() == plumbing.HEAD && ref.Type() == plumbing.SymbolicReference {
+			return ref.Target()
+		}
+	}
+	return plumbing.HEAD
+}
+
+// fetch reads one commit. Where a server gives only what some ref names, the
+// history of all branches is read to find it.
+func (r Remote) fetch(ctx context.Context, repository *git.Repository, name plumbing.ReferenceName, commit plumbing.Hash) error {
+	auth, done, err := r.Credentials.auth(r.URL)
+	if err != nil {
+		return err
+	}
+	defer done()
+	remote, err := repository.CreateRemote(r.remote())
+	if err != nil {
+		return fmt.Errorf("preparing to fetch: %w", err)
+	}
+	from := name.String()
+	if name == "" {
+		from = commit.String()
+	}
+	options := &git.FetchOptions{
+		RemoteName: remoteName, Auth: auth, Depth: 1, Tags: git.NoTags,
+		RefSpecs: []config.RefSpec{config.RefSpec("+" + from + ":" + fetched.String())},
+	}
+	if name == "" {
+		options.RefSpecs[0] = options.RefSpecs[0][1:] // a commit is what it is
+	}
+	err = remote.FetchContext(ctx, options)
+	if errors.Is(err, git.ErrExactSHA1NotSupported) {
+		options.Depth, options.RefSpecs = 0, []config.RefSpec{"+refs/heads/*:refs/gocache/*"}
+		err = remote.FetchContext(ctx, options)
+	}
+	if err != nil {
+		return explain("fetching commit "+commit.String(), err)
+	}
+	return nil
+}
+
+// explain says what a person can do about the commonest refusals.
+func explain(doing string, err error) error {
+	switch {
+	case errors.Is(err, transport.ErrAuthenticationRequired), errors.Is(err, transport.ErrAuthorizationFailed):
+		return fmt.Errorf("%s: %w: see whether the Secret's credentials may read this repository", doing, err)
+	case errors.Is(err, transport.ErrRepositoryNotFound):
+		return fmt.Errorf("%s: %w: see the URL; servers also say so to those who may not read it", doing, err)
+	default:
+		return fmt.Errorf("%s: %w", doing, err)
+	}
+}

@@ -1,0 +1,127 @@
+package gitrepo_test
+
+import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/pem"
+	"net"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"golang.org/x/crypto/ssh"
+	"golang.org/x/crypto/ssh/knownhosts"
+
+	"gocache.dev/operator/internal/domain/gitrepo"
+)
+
+// newSilent listens and says nothing.
+func newSilent(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	t.Cleanup(func() { _ = l.Close() })
+	return l.Addr().String()
+}
+
+func newKey(t *testing.T) (ssh.Signer, []byte) {
+	t.Helper()
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	must(t, err)
+	signer, err := ssh.NewSignerFromKey(key)
+	must(t, err)
+	block, err := ssh.MarshalPrivateKey(key, "")
+	must(t, err)
+	return signer, pem.EncodeToMemory(block)
+}
+
+// serveSSH lets one key read repositories.
+func serveSSH(t *testing.T, host ssh.Signer, user ssh.PublicKey) string {
+	t.Helper()
+	config := &ssh.ServerConfig{PublicKeyCallback: func(c ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
+		if c.User() != "git" || string(key.Marshal()) != string(user.Marshal()) {
+			return nil, ssh.ErrNoAuth
+		}
+		return nil, nil //nolint:nilnil // no restrictions
+	}}
+	config.AddHostKey(host)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	t.Cleanup(func() { _ = l.Close() })
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go session(conn, config)
+		}
+	}()
+	return l.Addr().String()
+}
+
+// session runs git-upload-pack for each channel.
+func session(conn net.Conn, config *ssh.ServerConfig) {
+	_, channels, requests, err := ssh.NewServerConn(conn, config)
+	if err != nil {
+		return
+	}
+	go ssh.DiscardRequests(requests)
+	for c := range channels {
+		channel, requests, err := c.Accept()
+		if err != nil {
+			return
+		}
+		go func() {
+			for r := range requests {
+				_ = r.Reply(r.Type == "exec", nil)
+				if r.Type != "exec" {
+					continue
+				}
+				var command struct{ Line string }
+				_ = ssh.Unmarshal(r.Payload, &command)
+				dir := strings.Trim(strings.TrimPrefix(command.Line, "git-upload-pack "), "'")
+				cmd := exec.Command("git", "upload-pack", dir) //nolint:gosec,noctx // of a test
+				cmd.Stdin, cmd.Stdout = channel, channel
+				_ = cmd.Run()
+				_, _ = channel.SendRequest("exit-status", false, ssh.Marshal(struct{ Status uint32 }{0}))
+				_ = channel.Close()
+			}
+		}()
+	}
+}
+
+// Keys are asked both ways: an unknown server is never spoken to.
+func TestSSH(t *testing.T) {
+	r, _, second := repository(t)
+	host, _ := newKey(t)
+	other, stranger := newKey(t)
+	user, identity := newKey(t)
+	address := serveSSH(t, host, user.PublicKey())
+	known := func(key ssh.PublicKey) []byte {
+		return []byte(knownhosts.Line([]string{knownhosts.HashHostname(knownhosts.Normalize(address))}, key) + "\n")
+	}
+	url := "ssh://" + address + r.Dir
+	for name, tt := range map[string]struct {
+		credentials gitrepo.Credentials
+		want        string
+	}{
+		"right":               {gitrepo.Credentials{"identity": identity, "known_hosts": known(host.PublicKey())}, ""},
+		"another server":      {gitrepo.Credentials{"identity": identity, "known_hosts": known(other.PublicKey())}, "key mismatch"},
+		"a stranger":          {gitrepo.Credentials{"identity": stranger, "known_hosts": known(host.PublicKey())}, "unable to authenticate"},
+		"unknown server":      {gitrepo.Credentials{"identity": identity, "known_hosts": []byte("# none\n")}, "key is unknown"},
+		"no known_hosts":      {gitrepo.Credentials{"identity": identity}, "needs the keys identity and known_hosts"},
+		"not a key":           {gitrepo.Credentials{"identity": []byte("x"), "known_hosts": known(host.PublicKey())}, "no private key"},
+		"not a list of hosts": {gitrepo.Credentials{"identity": identity, "known_hosts": []byte("x y")}, "known_hosts"},
+		"nothing":             {nil, "needs the keys identity and known_hosts"},
+	} {
+		got, err := gitrepo.Remote{URL: url, Ref: "main", Credentials: tt.credentials}.Resolve(t.Context())
+		if tt.want == "" && (err != nil || got != second) || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
+			t.Errorf("%s: %s, %v, want %q", name, got, err, tt.want)
+		}
+	}
+	content, commit := checkout(t, gitrepo.Remote{URL: url, Credentials: gitrepo.Credentials{"identity": identity, "known_hosts": known(host.PublicKey())}})
+	if content != "2" || commit != second {
+		t.Errorf("checked out %q of %s", content, commit)
+	}
+}
