@@ -441,6 +441,9 @@ type GoCacheStatus struct {
 	// swap in progress.
 	// +optional
 	Swap *SwapStatus `json:"swap,omitempty"`
+	// lastSwap is how the last one ended.
+	// +optional
+	LastSwap *SwapResult `json:"lastSwap,omitempty"`
 }
 
 // CacheStorageStatus is the claim as it is.
@@ -558,29 +561,76 @@ type ContentStatus struct {
 	// +optional
 	Snapshot string `json:"snapshot,omitempty"`
 	// reason for it.
-	// +kubebuilder:validation:MaxLength=64
 	// +optional
-	Reason string `json:"reason,omitempty"`
+	Reason SwapReason `json:"reason,omitempty"`
+	// volumeName of that volume: what is said here says nothing of another.
+	// +kubebuilder:validation:MaxLength=253
+	// +optional
+	VolumeName string `json:"volumeName,omitempty"`
 }
+
+// SwapReason says why a volume is replaced.
+// +kubebuilder:validation:Enum=Restore;Request;Corrupt;Migration
+type SwapReason string
+
+// The reasons of a swap.
+const (
+	// SwapRestore: spec.restore asks for it.
+	SwapRestore SwapReason = "Restore"
+	// SwapRequest: a rollback request asks for it.
+	SwapRequest SwapReason = "Request"
+	// SwapCorrupt: the volume was convicted.
+	SwapCorrupt SwapReason = "Corrupt"
+	// SwapMigration: the spec asks for another class or for less.
+	SwapMigration SwapReason = "Migration"
+)
 
 // SwapStatus is the intent of a swap of volumes under a claim's stable name.
 type SwapStatus struct {
 	// reason for the swap.
-	// +kubebuilder:validation:MaxLength=64
 	// +required
-	Reason string `json:"reason"`
-	// snapshot that the new volume is made from; empty: copied.
+	Reason SwapReason `json:"reason"`
+	// snapshot that the new volume is made from.
 	// +kubebuilder:validation:MaxLength=253
 	// +optional
 	Snapshot string `json:"snapshot,omitempty"`
-	// previousVolume is replaced.
+	// restore is the spec.restore that is acted on.
+	// +optional
+	Restore *Restore `json:"restore,omitempty"`
+	// storageClassName of the new volume. Unset: the cluster's default.
+	// +kubebuilder:validation:MaxLength=253
+	// +optional
+	StorageClassName string `json:"storageClassName,omitempty"`
+	// size of the new volume.
+	// +optional
+	Size *resource.Quantity `json:"size,omitempty"`
+	// copied: the driver cannot restore the snapshot into that class or size, so
+	// its content is copied file by file.
+	// +optional
+	Copied bool `json:"copied,omitempty"`
+	// check of the new volume.
+	// +optional
+	Check VerificationStatus `json:"check,omitzero"`
+	// previousVolume is replaced. Empty: the claim has none yet.
 	// +kubebuilder:validation:MaxLength=253
 	// +optional
 	PreviousVolume string `json:"previousVolume,omitempty"`
-	// nextVolume takes its place.
+	// nextVolume takes its place. It is named once its content was found right.
 	// +kubebuilder:validation:MaxLength=253
 	// +optional
 	NextVolume string `json:"nextVolume,omitempty"`
+	// step that is taken or waited for.
+	// +kubebuilder:validation:MaxLength=32
+	// +optional
+	Step string `json:"step,omitempty"`
+	// message for a person: what is waited for.
+	// +kubebuilder:validation:MaxLength=1024
+	// +optional
+	Message string `json:"message,omitempty"`
+	// failure says why what was begun is taken back.
+	// +kubebuilder:validation:MaxLength=1024
+	// +optional
+	Failure string `json:"failure,omitempty"`
 	// consumers that are waited for.
 	// +kubebuilder:validation:MaxItems=32
 	// +kubebuilder:validation:items:MaxLength=253
@@ -590,4 +640,36 @@ type SwapStatus struct {
 	// startTime of the swap.
 	// +optional
 	StartTime metav1.Time `json:"startTime,omitzero"`
+}
+
+// SwapResult is how the last swap ended.
+type SwapResult struct {
+	// reason for the swap.
+	// +required
+	Reason SwapReason `json:"reason"`
+	// snapshot that the new volume was made from.
+	// +kubebuilder:validation:MaxLength=253
+	// +optional
+	Snapshot string `json:"snapshot,omitempty"`
+	// storageClassName and size that were asked for.
+	// +kubebuilder:validation:MaxLength=253
+	// +optional
+	StorageClassName string `json:"storageClassName,omitempty"`
+	// size that was asked for.
+	// +optional
+	Size *resource.Quantity `json:"size,omitempty"`
+	// failure says why the volume was not replaced; empty: it was.
+	// +kubebuilder:validation:MaxLength=1024
+	// +optional
+	Failure string `json:"failure,omitempty"`
+	// previousVolume that was, or was to be, replaced.
+	// +kubebuilder:validation:MaxLength=253
+	// +optional
+	PreviousVolume string `json:"previousVolume,omitempty"`
+	// startTime of the swap.
+	// +optional
+	StartTime metav1.Time `json:"startTime,omitzero"`
+	// completionTime of the swap.
+	// +optional
+	CompletionTime metav1.Time `json:"completionTime,omitzero"`
 }

@@ -28,6 +28,10 @@ const (
 	// ClaimUIDAnnotation on a Job is the uid of the claim that it writes to.
 	ClaimUIDAnnotation = GroupName + "/claim-uid"
 
+	// SwapFinalizer is held by an object only while the volume of a claim is
+	// being replaced for it.
+	SwapFinalizer = GroupName + "/swap"
+
 	// ManagedByLabel and ManagedByValue mark every object that the operator made.
 	ManagedByLabel = "app.kubernetes.io/managed-by"
 	// ManagedByValue is the value of ManagedByLabel.

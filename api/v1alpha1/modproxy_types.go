@@ -625,6 +625,12 @@ type InstanceStatus struct {
 	// content says what the store holds since it was replaced.
 	// +optional
 	Content *ContentStatus `json:"content,omitempty"`
+	// swap in progress of the store's volume.
+	// +optional
+	Swap *SwapStatus `json:"swap,omitempty"`
+	// lastSwap is how the last one ended.
+	// +optional
+	LastSwap *SwapResult `json:"lastSwap,omitempty"`
 }
 
 // Conviction says why an instance must not serve.

@@ -1,0 +1,143 @@
+package swaprun
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/kube/apply"
+	"gocache.dev/operator/internal/kube/volume"
+	"gocache.dev/operator/internal/plan/swap"
+)
+
+// +kubebuilder:rbac:groups="",resources=persistentvolumeclaims,verbs=create;delete
+// +kubebuilder:rbac:groups="",resources=persistentvolumes,verbs=patch
+// +kubebuilder:rbac:groups="",resources=pods/eviction,verbs=create
+// +kubebuilder:rbac:groups=batch,resources=jobs,verbs=delete
+
+// Act carries out a step that changes the cluster. Steps that wait, or that
+// change the intent, are none of its business. It returns what objects to an
+// eviction, if anything does.
+func (r Run) Act(ctx context.Context, o Observed, d swap.Decision) (objection string, err error) {
+	ns := r.Owner.GetNamespace()
+	switch d.Step {
+	case swap.MakeNext:
+		return "", r.Make(ctx)
+	case swap.ClearCheck:
+		return "", r.clearCheck(ctx, o)
+	case swap.TakeHold:
+		return "", r.hold(ctx)
+	case swap.SecureNew:
+		return "", volume.Secure(ctx, r.Client, o.New, r.FieldOwner)
+	case swap.SecureOld:
+		return "", volume.Secure(ctx, r.Client, o.Old, r.FieldOwner)
+	case swap.DropNext:
+		return "", apply.Delete(ctx, r.Client, o.Next)
+	case swap.ReserveNew:
+		return "", volume.Reserve(ctx, r.Client, o.New, ns, r.Claim, r.FieldOwner)
+	case swap.RevertOld:
+		return "", volume.Reserve(ctx, r.Client, o.Old, ns, r.Claim, r.FieldOwner)
+	case swap.DropLive:
+		// Not if it changed since it was looked at: it may have got a volume.
+		_, err := apply.DeleteUnchanged(ctx, r.Client, o.Live)
+		return "", err
+	case swap.Evict:
+		return r.evict(ctx, o.Consumers)
+	case swap.MakeLive:
+		if d.Volume == r.Intent.NextVolume {
+			return "", r.createOn(ctx, r.Claim, o.New, r.Intent.Size)
+		}
+		return "", r.createOn(ctx, r.Claim, o.Old, nil)
+	case swap.FreeNew:
+		return "", volume.Free(ctx, r.Client, o.New, r.FieldOwner)
+	case swap.FreeOld:
+		return "", volume.Free(ctx, r.Client, o.Old, r.FieldOwner)
+	case swap.DropPrevious:
+		return "", apply.Delete(ctx, r.Client, o.Previous)
+	case swap.ReserveOld:
+		return "", volume.Reserve(ctx, r.Client, o.Old, ns, r.PreviousName(), r.FieldOwner)
+	case swap.MakePrevious:
+		return "", r.createOn(ctx, r.PreviousName(), o.Old, nil)
+	case swap.AwaitSource, swap.AwaitCheck, swap.AwaitRetry, swap.AwaitBusy, swap.AwaitConsumers, swap.AwaitNextGone, swap.AwaitLiveGone,
+		swap.AwaitLive, swap.AwaitPreviousGone, swap.AwaitPrevious, swap.BookCheck, swap.NoteOld, swap.GiveUp, swap.Finish, swap.Abandon:
+	}
+	return "", nil
+}
+
+// createOn makes a claim on a volume, as large as was asked for, or as the
+// volume if nil.
+func (r Run) createOn(ctx context.Context, name string, pv *corev1.PersistentVolume, size *resource.Quantity) error {
+	capacity := pv.Spec.Capacity[corev1.ResourceStorage]
+	if size == nil || size.Cmp(capacity) > 0 {
+		size = &capacity
+	}
+	modes := r.AccessModes
+	if name != r.Claim {
+		modes = pv.Spec.AccessModes
+	}
+	var controller client.Object
+	if !r.Detached {
+		controller = r.Owner
+	}
+	// The class must be the volume's, even if that is none.
+	return volume.CreateOn(ctx, r.Client, controller, volume.Claim{
+		Namespace: r.Owner.GetNamespace(), Name: name, Labels: r.Labels,
+		Class: &pv.Spec.StorageClassName, AccessModes: modes, Size: *size,
+	}, pv.Name, r.FieldOwner+"-swap")
+}
+
+// clearCheck removes the Job; when its pods are gone too, what it copied from.
+func (r Run) clearCheck(ctx context.Context, o Observed) error {
+	switch {
+	case o.Job != nil:
+		return apply.Delete(ctx, r.Client, o.Job)
+	case o.pods || o.Source == nil:
+		return nil // garbage collection is at it
+	default:
+		return apply.Delete(ctx, r.Client, o.Source)
+	}
+}
+
+func (r Run) evict(ctx context.Context, pods []corev1.Pod) (objection string, err error) {
+	for i := range pods {
+		why, err := volume.Evict(ctx, r.Client, &pods[i])
+		if err != nil {
+			return objection, err
+		}
+		if why != "" && objection == "" {
+			objection = fmt.Sprintf("pod %s: %s", pods[i].Name, why)
+		}
+	}
+	return objection, nil
+}
+
+func (r Run) hold(ctx context.Context) error {
+	return changeFinalizers(ctx, r.Client, r.Owner, controllerutil.AddFinalizer)
+}
+
+// Release takes the finalizer of a swap from an object that has none in
+// progress.
+func Release(ctx context.Context, c client.Client, owner client.Object) error {
+	return changeFinalizers(ctx, c, owner, controllerutil.RemoveFinalizer)
+}
+
+// changeFinalizers writes the finalizers alone, on top of what was read, and
+// updates the owner so that it can be written again.
+func changeFinalizers(ctx context.Context, c client.Client, owner client.Object, change func(client.Object, string) bool) error {
+	after := owner.DeepCopyObject().(client.Object)
+	if !change(after, v1alpha1.SwapFinalizer) {
+		return nil
+	}
+	patch := client.MergeFromWithOptions(owner, client.MergeFromWithOptimisticLock{})
+	if err := c.Patch(ctx, after, patch); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("write the finalizers of %s/%s: %w", owner.GetNamespace(), owner.GetName(), err)
+	}
+	owner.SetFinalizers(after.GetFinalizers())
+	owner.SetResourceVersion(after.GetResourceVersion())
+	return nil
+}

@@ -1,0 +1,165 @@
+package swaprun
+
+import (
+	"context"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/kube/apply"
+	"gocache.dev/operator/internal/kube/jobrun"
+	"gocache.dev/operator/internal/kube/read"
+	"gocache.dev/operator/internal/kube/volume"
+	"gocache.dev/operator/internal/plan/naming"
+	"gocache.dev/operator/internal/plan/swap"
+)
+
+// Run is one swap for one owner.
+type Run struct {
+	// Client writes, and Live reads past the caches.
+	Client client.Client
+	Live   client.Reader
+	// FieldOwner names the controller.
+	FieldOwner string
+	// Owner bears the finalizer and controls what is made in passing.
+	Owner client.Object
+	// Detached: the live and the previous claim outlive the owner.
+	Detached bool
+	// Claim is the name of the live claim, Labels those of all three, and
+	// AccessModes those of the live one.
+	Claim       string
+	Labels      map[string]string
+	AccessModes []corev1.PersistentVolumeAccessMode
+	// Intent as it stands in the status.
+	Intent *v1alpha1.SwapStatus
+	// OwnPod says whether a pod that names the live claim is the owner's, so that
+	// it is waited for and never evicted; nil: none is.
+	OwnPod func(*corev1.Pod) bool
+	// Make makes the next claim, under NextName, and the integrity Job of the
+	// same name on it. It may copy from a claim SourceName.
+	Make func(context.Context) error
+}
+
+// NextName is the name of the next claim and of the integrity Job on it.
+func (r Run) NextName() string { return naming.Child(r.Claim, naming.Next) }
+
+// SourceName is the name of a claim that the next one is copied from.
+func (r Run) SourceName() string { return naming.Child(r.Claim, naming.SwapSource) }
+
+// PreviousName is the name of the previous claim.
+func (r Run) PreviousName() string { return naming.Child(r.Claim, naming.Previous) }
+
+// Observed is what exists of a swap. What is nil does not.
+type Observed struct {
+	// Live, Next, Previous and Source are claims.
+	Live, Next, Previous, Source *corev1.PersistentVolumeClaim
+	// Old and New are the volumes that the intent names.
+	Old, New *corev1.PersistentVolume
+	// Job is the integrity Job, and Check how it stands.
+	Job   *batchv1.Job
+	Check jobrun.Outcome
+	// Consumers are the pods that name the live claim, without the owner's own,
+	// which are OwnPods.
+	Consumers, OwnPods []corev1.Pod
+
+	claims volume.SwapClaims
+	pods   bool // of the Job are left
+	held   bool
+}
+
+// +kubebuilder:rbac:groups="",resources=persistentvolumeclaims,verbs=get;list;watch
+// +kubebuilder:rbac:groups="",resources=persistentvolumes,verbs=get
+// +kubebuilder:rbac:groups="",resources=pods,verbs=get;list
+// +kubebuilder:rbac:groups=batch,resources=jobs,verbs=get;list;watch
+
+// Observe reads what exists. A claim or Job of a needed name that somebody else
+// made is a ConflictError, and nothing is done until it is gone.
+func (r Run) Observe(ctx context.Context) (o Observed, err error) {
+	ns := r.Owner.GetNamespace()
+	for name, into := range map[string]**corev1.PersistentVolumeClaim{
+		r.Claim: &o.Live, r.NextName(): &o.Next, r.PreviousName(): &o.Previous, r.SourceName(): &o.Source,
+	} {
+		if *into, err = r.claim(ctx, ns, name); err != nil {
+			return o, err
+		}
+	}
+	o.claims = volume.SwapClaims{
+		Namespace: ns, LiveName: r.Claim, PreviousName: r.PreviousName(),
+		Live: o.Live, Next: o.Next, Previous: o.Previous,
+	}
+	if o.Old, err = read.Object[corev1.PersistentVolume](ctx, r.Live, "", r.Intent.PreviousVolume); err != nil {
+		return o, err
+	}
+	if o.New, err = read.Object[corev1.PersistentVolume](ctx, r.Live, "", r.Intent.NextVolume); err != nil {
+		return o, err
+	}
+	if err := r.observeCheck(ctx, ns, &o); err != nil {
+		return o, err
+	}
+	o.held = controllerutil.ContainsFinalizer(r.Owner, v1alpha1.SwapFinalizer)
+	consumers, err := volume.Consumers(ctx, r.Live, ns, r.Claim)
+	for _, pod := range consumers {
+		if r.OwnPod != nil && r.OwnPod(&pod) {
+			o.OwnPods = append(o.OwnPods, pod)
+		} else {
+			o.Consumers = append(o.Consumers, pod)
+		}
+	}
+	return o, err
+}
+
+func (r Run) claim(ctx context.Context, ns, name string) (*corev1.PersistentVolumeClaim, error) {
+	pvc, err := read.Object[corev1.PersistentVolumeClaim](ctx, r.Live, ns, name)
+	if err != nil || pvc == nil {
+		return nil, err
+	}
+	return pvc, apply.Check(r.Owner, r.Labels, pvc, "PersistentVolumeClaim")
+}
+
+func (r Run) observeCheck(ctx context.Context, ns string, o *Observed) (err error) {
+	if o.Job, err = read.Object[batchv1.Job](ctx, r.Live, ns, r.NextName()); err != nil {
+		return err
+	}
+	if o.Job != nil {
+		if err := apply.Check(r.Owner, r.Labels, o.Job, "Job"); err != nil {
+			return err
+		}
+	}
+	if o.Check, err = jobrun.Observe(ctx, r.Live, o.Job); err != nil {
+		return err
+	}
+	pods, err := jobrun.Pods(ctx, r.Live, ns, r.NextName())
+	o.pods = len(pods) > 0
+	return err
+}
+
+// Facts are what is decided on. The caller adds the time, what it knows of the
+// source, of its own use of the claim, and what its user wishes.
+func (o Observed) Facts(intent *v1alpha1.SwapStatus) swap.Facts {
+	return swap.Facts{
+		Intent: swap.IntentOf(intent),
+		Live:   volume.SwapClaim(o.Live), Next: volume.SwapClaim(o.Next), Previous: volume.SwapClaim(o.Previous),
+		Old: o.claims.Volume(o.Old), New: o.claims.Volume(o.New),
+		Check: swap.Check{
+			Exists: o.Job != nil, Ended: o.Check.Phase == jobrun.Ended, Run: o.Check.Run,
+			Leftovers: o.Job == nil && o.pods || o.Source != nil,
+		},
+		Consumers: len(o.Consumers), Held: o.held,
+	}
+}
+
+// ConsumerNames are the names of the pods that are waited for, as many as a
+// status may hold.
+func (o Observed) ConsumerNames() []string {
+	var names []string
+	for i := range o.Consumers[:min(len(o.Consumers), maxConsumers)] {
+		names = append(names, o.Consumers[i].Name)
+	}
+	return names
+}
+
+// maxConsumers is the bound of the schema.
+const maxConsumers = 32

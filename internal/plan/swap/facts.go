@@ -1,0 +1,110 @@
+package swap
+
+import "time"
+
+// Facts are all that is known of one swap.
+type Facts struct {
+	// Now is the time of this pass.
+	Now time.Time
+	// Intent as it stands in the status.
+	Intent Intent
+	// Source of the new content. Not looked at once it is verified.
+	Source Source
+	// Live, Next and Previous are the claims.
+	Live, Next, Previous Claim
+	// Old and New are the volumes that the intent names.
+	Old, New Volume
+	// Check is the integrity Job on the next claim.
+	Check Check
+	// Busy says who of our own uses the live claim and is waited for: a writer,
+	// a capture, an instance that is not down yet; empty: nobody.
+	Busy string
+	// Consumers is how many pods name the live claim.
+	Consumers int
+
+	// Evict: consumers are evicted and not only waited for.
+	Evict bool
+	// Keep: the old volume is kept for a while.
+	Keep bool
+	// Held: the owner bears the finalizer.
+	Held bool
+	// Leaving: the owner is being deleted.
+	Leaving bool
+	// Discard: nothing is to be kept, or nothing can be made any more: the owner
+	// takes its volumes with it, or the namespace goes.
+	Discard bool
+}
+
+// Intent is what is to be done, as far as it decides on the next step.
+type Intent struct {
+	// Old and New volume by name. New is named once its content was verified; an
+	// empty Old is a live claim that has no volume.
+	Old, New string
+	// GivenUp: what was begun is undone.
+	GivenUp bool
+	// Attempts of the check that were booked, the run booked last and its time.
+	Attempts int32
+	Booked   string
+	BookedAt time.Time
+}
+
+// Source is where the new content comes from.
+type Source struct {
+	// Waits says what must happen before it can be used; empty: nothing.
+	Waits string
+	// Refused says why it never can be; empty: it can.
+	Refused string
+}
+
+// Claim is one of the claims.
+type Claim struct {
+	// Exists, and Deleting: on its way out.
+	Exists, Deleting bool
+	// Bound to its volume, as the cluster reports it.
+	Bound bool
+	// Volume that it has or asks for.
+	Volume string
+	// Made is when it was created.
+	Made time.Time
+}
+
+// gone says whether a claim cannot be used any more.
+func (c Claim) gone() bool { return !c.Exists || c.Deleting }
+
+// Holder says whose a volume is.
+type Holder int
+
+// The holders of a volume.
+const (
+	// HeldByOther: a claim that is gone, or another than these.
+	HeldByOther Holder = iota
+	// HeldByLive is the live claim: bound to it, or reserved for its name.
+	HeldByLive
+	// HeldByNext is the next claim, by uid.
+	HeldByNext
+	// HeldByPrevious is the previous claim: bound to it, or reserved for its name.
+	HeldByPrevious
+)
+
+// Volume is a persistent volume.
+type Volume struct {
+	// Exists, and Deleting: on its way out.
+	Exists, Deleting bool
+	// Secured: it is set to Retain, and what it was set to is remembered on it.
+	Secured bool
+	// Marked: what its policy was is still remembered on it.
+	Marked bool
+	// Holder that it is reserved for or bound to.
+	Holder Holder
+}
+
+func (v Volume) gone() bool { return !v.Exists || v.Deleting }
+
+// Check is the integrity Job on the next claim.
+type Check struct {
+	// Exists; Ended: it has an outcome; Run identifies it.
+	Exists, Ended bool
+	Run           string
+	// Leftovers: a pod of it, or a claim that it copied from, still exists.
+	Leftovers bool
+}

@@ -1,0 +1,59 @@
+package swap
+
+import (
+	"fmt"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"gocache.dev/operator/api/v1alpha1"
+)
+
+// IntentOf is what a status says is to be done. No status is no intent: there is
+// nothing to decide on.
+func IntentOf(s *v1alpha1.SwapStatus) Intent {
+	i := Intent{Old: s.PreviousVolume, New: s.NextVolume, GivenUp: s.Failure != "", Attempts: s.Check.Attempts, Booked: s.Check.Run}
+	if s.Check.CompletionTime != nil {
+		i.BookedAt = s.Check.CompletionTime.Time
+	}
+	return i
+}
+
+// Book writes the outcome of a check into the intent. An Intact verdict names
+// both volumes, so that they are exchanged; any other final one gives up. The
+// digest is that of the snapshot that was restored; a new volume with another
+// one does not hold what was verified, whatever it holds. An empty one compares
+// nothing.
+func Book(s *v1alpha1.SwapStatus, check v1alpha1.VerificationStatus, old, next, digest string) {
+	check.Attempts = s.Check.Attempts + 1
+	s.Check = check
+	switch {
+	case check.Verdict == v1alpha1.VerdictIntact && digest != "" && check.Digest != digest:
+		s.Failure = fmt.Sprintf("the new volume holds something else than %s: its digest is %s, and not %s", s.Snapshot, check.Digest, digest)
+	case check.Verdict == v1alpha1.VerdictIntact:
+		s.PreviousVolume, s.NextVolume = old, next
+	case check.Verdict == v1alpha1.VerdictCorrupt:
+		s.Failure = "the new volume is Corrupt: " + check.Message
+	case check.Attempts >= MaxAttempts:
+		s.Failure = fmt.Sprintf("the new volume could not be verified in %d attempts: %s", check.Attempts, check.Message)
+	}
+	s.Failure = cut(s.Failure)
+}
+
+// maxFailure is the bound of the schema.
+const maxFailure = 1024
+
+func cut(text string) string {
+	if len(text) <= maxFailure {
+		return text
+	}
+	return text[:maxFailure-3] + "..."
+}
+
+// Result is what is remembered of a swap that has ended.
+func Result(s *v1alpha1.SwapStatus, now time.Time) *v1alpha1.SwapResult {
+	return &v1alpha1.SwapResult{
+		Reason: s.Reason, Snapshot: s.Snapshot, StorageClassName: s.StorageClassName, Size: s.Size,
+		Failure: s.Failure, PreviousVolume: s.PreviousVolume, StartTime: s.StartTime, CompletionTime: metav1.NewTime(now),
+	}
+}

@@ -1,0 +1,199 @@
+package swap
+
+import "time"
+
+// MaxAttempts is how often a check that could not tell is made at most.
+const MaxAttempts = 3
+
+const (
+	// soon, later are the pauses before what no watch reports is looked at again.
+	soon  = time.Second
+	later = 10 * time.Second
+	// retryAfter times the attempts made is the pause before the next.
+	retryAfter = 10 * time.Second
+)
+
+// Next says what to do about one swap.
+func Next(f Facts) Decision {
+	undone := f.Intent.GivenUp || f.Leaving || f.Discard
+	switch {
+	case f.switched():
+		return f.settle()
+	case undone && !f.committed():
+		return f.undo()
+	case f.Intent.New == "":
+		return f.prepare()
+	default:
+		return f.replace()
+	}
+}
+
+// switched says whether the live claim has the new volume.
+func (f Facts) switched() bool {
+	return f.Intent.New != "" && !f.Live.gone() && f.Live.Volume == f.Intent.New
+}
+
+// committed says whether the live claim is gone or on its way, so that it has
+// to be made again even if the swap is given up or its owner goes.
+func (f Facts) committed() bool {
+	if f.Intent.New == "" || f.Discard || !f.Live.gone() {
+		return false
+	}
+	return f.Intent.Old != "" && !(f.Old.gone() && f.New.gone())
+}
+
+// prepare makes the new content and has it verified.
+func (f Facts) prepare() Decision {
+	booked := f.Check.Run == f.Intent.Booked
+	switch {
+	case f.Check.Ended && !booked && !f.Next.gone():
+		return Decision{Step: BookCheck}
+	case f.Source.Refused != "" && !f.Next.Bound:
+		return Decision{Step: GiveUp, Detail: f.Source.Refused}
+	case f.Check.Exists && (booked || f.Next.gone()): // it could not tell, or its claim was taken from it
+		return Decision{Step: ClearCheck, After: soon}
+	case f.Check.Exists:
+		return Decision{Step: AwaitCheck}
+	case f.Next.Deleting:
+		return Decision{Step: AwaitNextGone, After: soon}
+	case f.Next.Exists && f.Intent.Attempts > 0 && !f.Next.Made.After(f.Intent.BookedAt): // of the last attempt
+		return Decision{Step: DropNext, After: soon}
+	case f.Check.Leftovers && !f.Next.Exists:
+		return Decision{Step: ClearCheck, After: soon}
+	case f.Source.Waits != "":
+		return Decision{Step: AwaitSource, Detail: f.Source.Waits, After: later}
+	}
+	if wait := f.Intent.BookedAt.Add(time.Duration(f.Intent.Attempts) * retryAfter).Sub(f.Now); f.Intent.Attempts > 0 && wait > 0 {
+		return Decision{Step: AwaitRetry, After: wait}
+	}
+	return Decision{Step: MakeNext}
+}
+
+// replace puts the verified volume in the place of the old one.
+func (f Facts) replace() Decision {
+	target, volume, reserve := f.New, f.Intent.New, ReserveNew
+	if f.New.gone() {
+		if !f.Live.gone() || f.Old.gone() {
+			return Decision{Step: GiveUp, Detail: "volume " + f.Intent.New + " was deleted by somebody before it took its place"}
+		}
+		target, volume, reserve = f.Old, f.Intent.Old, RevertOld
+	}
+	if d := f.secure(); d != nil {
+		return *d
+	}
+	if !f.Live.gone() {
+		if d := f.inUse(); d != nil && !(f.Evict && d.Step == Evict) {
+			return *d
+		}
+	}
+	switch {
+	case f.Next.Deleting:
+		return Decision{Step: AwaitNextGone, After: soon}
+	case f.Next.Exists:
+		return Decision{Step: DropNext, After: soon}
+	case target.Holder != HeldByLive:
+		return Decision{Step: reserve, Volume: volume}
+	case !f.Live.Exists:
+		return Decision{Step: MakeLive, Volume: volume}
+	case !f.Live.Deleting:
+		return Decision{Step: DropLive, After: soon}
+	}
+	if d := f.inUse(); d != nil {
+		return *d
+	}
+	return Decision{Step: AwaitLiveGone, After: soon}
+}
+
+// secure says what is missing for nothing to be lost whatever is deleted, or nil.
+func (f Facts) secure() *Decision {
+	switch {
+	case !f.Live.gone() && f.Live.Volume != f.Intent.Old && f.Old.Marked:
+		return &Decision{Step: GiveUp, Detail: "the live claim got volume " + f.Live.Volume + " from somebody"}
+	case !f.Live.gone() && f.Live.Volume != f.Intent.Old:
+		return &Decision{Step: NoteOld, Volume: f.Live.Volume}
+	case !f.Held:
+		return &Decision{Step: TakeHold}
+	case !f.New.gone() && !f.New.Secured:
+		return &Decision{Step: SecureNew, Volume: f.Intent.New}
+	case f.Old.Exists && !f.Old.Secured:
+		return &Decision{Step: SecureOld, Volume: f.Intent.Old}
+	case f.Check.Exists || f.Check.Leftovers: // its pod holds the next claim
+		return &Decision{Step: ClearCheck, After: soon}
+	default:
+		return nil
+	}
+}
+
+// inUse says who still uses the live claim and what is done about it, or nil.
+func (f Facts) inUse() *Decision {
+	switch {
+	case f.Busy != "":
+		return &Decision{Step: AwaitBusy, Detail: f.Busy, After: later}
+	case f.Consumers > 0 && f.Evict:
+		return &Decision{Step: Evict, After: later}
+	case f.Consumers > 0:
+		return &Decision{Step: AwaitConsumers, After: later}
+	default:
+		return nil
+	}
+}
+
+// settle brings both volumes into their final state.
+func (f Facts) settle() Decision {
+	switch {
+	case !f.Live.Bound:
+		return Decision{Step: AwaitLive, After: soon}
+	case f.New.Marked:
+		return Decision{Step: FreeNew, Volume: f.Intent.New}
+	case f.Old.Marked:
+		return f.settleOld()
+	case f.Check.Exists || f.Check.Leftovers:
+		return Decision{Step: ClearCheck, After: soon}
+	case f.Next.Exists && !f.Next.Deleting: // somebody made it anew
+		return Decision{Step: DropNext, After: soon}
+	default:
+		return Decision{Step: Finish}
+	}
+}
+
+// settleOld keeps the old volume for a while, or lets its policy decide.
+func (f Facts) settleOld() Decision {
+	old := f.Intent.Old
+	switch {
+	case !f.Keep || f.Discard || f.Old.Deleting:
+		return Decision{Step: FreeOld, Volume: old}
+	case f.Previous.Deleting:
+		return Decision{Step: AwaitPreviousGone, After: soon}
+	case f.Previous.Exists && f.Previous.Volume != old:
+		return Decision{Step: DropPrevious, After: soon}
+	case f.Old.Holder != HeldByPrevious:
+		return Decision{Step: ReserveOld, Volume: old}
+	case !f.Previous.Exists:
+		return Decision{Step: MakePrevious, Volume: old}
+	case !f.Previous.Bound:
+		return Decision{Step: AwaitPrevious, After: soon}
+	default:
+		return Decision{Step: FreeOld, Volume: old}
+	}
+}
+
+// undo takes back what was begun.
+func (f Facts) undo() Decision {
+	back := f.Intent.Old != "" && !f.Live.gone() && f.Live.Volume == f.Intent.Old
+	switch {
+	case back && !f.Live.Bound && f.Old.Marked && !f.Discard:
+		return Decision{Step: AwaitLive, After: soon}
+	case f.Old.Marked:
+		return Decision{Step: FreeOld, Volume: f.Intent.Old}
+	case f.Check.Exists || f.Check.Leftovers:
+		return Decision{Step: ClearCheck, After: soon}
+	case f.New.Marked:
+		return Decision{Step: FreeNew, Volume: f.Intent.New}
+	case f.Next.Deleting:
+		return Decision{Step: AwaitNextGone, After: soon}
+	case f.Next.Exists:
+		return Decision{Step: DropNext, After: soon}
+	default:
+		return Decision{Step: Abandon}
+	}
+}
