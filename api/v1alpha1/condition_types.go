@@ -29,6 +29,9 @@ const (
 	RoutedCondition = "Routed"
 	// HealthyCondition says whether every instance is healthy and unconvicted.
 	HealthyCondition = "Healthy"
+	// CertificateReadyCondition says whether the router serves the certificate of
+	// router.tls; absent without it.
+	CertificateReadyCondition = "CertificateReady"
 )
 
 // Reasons of conditions, for all kinds.
@@ -109,6 +112,12 @@ const (
 	ReasonInstanceUnhealthy = "InstanceUnhealthy"
 	// ReasonRouterNotReady: the router's pods do not answer yet.
 	ReasonRouterNotReady = "RouterNotReady"
+	// ReasonCertificateRefused: the Secret of router.tls holds no pair that can
+	// serve; the certificate that was served before goes on. Mend the Secret.
+	ReasonCertificateRefused = "CertificateRefused"
+	// ReasonCertificateNameMismatch: the certificate is served, and is not valid
+	// for the name in status.url; clients that come under that name refuse it.
+	ReasonCertificateNameMismatch = "CertificateNameMismatch"
 	// ReasonWeightsPending: weights were written and not read back yet.
 	ReasonWeightsPending = "WeightsPending"
 )

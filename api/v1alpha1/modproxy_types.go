@@ -295,7 +295,9 @@ type ProxyRouter struct {
 
 // RouterTLS is the certificate of the published address.
 type RouterTLS struct {
-	// secretRef names a Secret of type kubernetes.io/tls.
+	// secretRef names a Secret of type kubernetes.io/tls in the proxy's namespace.
+	// When it changes, the router takes the new certificate within about two
+	// minutes, without a restart. One that holds no valid pair changes nothing.
 	// +required
 	SecretRef LocalReference `json:"secretRef"`
 }

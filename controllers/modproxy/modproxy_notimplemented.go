@@ -17,7 +17,6 @@ var NotImplemented = []unimplemented.Field[*v1alpha1.ModProxy]{
 	{Path: "spec.private.secretRef", Set: func(p *v1alpha1.ModProxy) bool { return p.Spec.Private != nil && p.Spec.Private.SecretRef != nil }},
 	{Path: "spec.router.type=Gateway", Set: func(p *v1alpha1.ModProxy) bool { return p.Spec.Router.Type == v1alpha1.RouterGateway }},
 	{Path: "spec.router.type=Service", Set: func(p *v1alpha1.ModProxy) bool { return p.Spec.Router.Type == v1alpha1.RouterService }},
-	{Path: "spec.router.tls", Set: func(p *v1alpha1.ModProxy) bool { return p.Spec.Router.TLS != nil }},
 	{Path: "spec.probes.kinds=Consistency", Set: func(p *v1alpha1.ModProxy) bool { return hasProbe(p, v1alpha1.ProbeConsistency) }},
 	{Path: "spec.probes.kinds=ChecksumDatabase", Set: func(p *v1alpha1.ModProxy) bool { return hasProbe(p, v1alpha1.ProbeChecksumDatabase) }},
 	{Path: "spec.integrity", Set: func(p *v1alpha1.ModProxy) bool { return p.Spec.Integrity != nil }},

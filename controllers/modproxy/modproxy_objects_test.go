@@ -44,7 +44,6 @@ func TestNotImplementedIsSaid(t *testing.T) {
 			ParentRef: v1alpha1.GatewayReference{Name: "g"}, Hostnames: []string{"a.example.com"},
 		}}),
 		"spec.router.type=Service":           router(v1alpha1.ProxyRouter{Type: v1alpha1.RouterService}),
-		"spec.router.tls":                    router(v1alpha1.ProxyRouter{TLS: &v1alpha1.RouterTLS{SecretRef: v1alpha1.LocalReference{Name: "s"}}}),
 		"spec.probes.kinds=Consistency":      kind(v1alpha1.ProbeConsistency),
 		"spec.probes.kinds=ChecksumDatabase": kind(v1alpha1.ProbeChecksumDatabase),
 		"spec.integrity":                     func(s *v1alpha1.ModProxySpec) { s.Integrity = &v1alpha1.StoreIntegrity{} },

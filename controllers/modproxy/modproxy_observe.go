@@ -23,6 +23,8 @@ type facts struct {
 	addresses map[string]string
 	// router is its Deployment; nil: there is none.
 	router *appsv1.Deployment
+	// certificates are what the router's replicas say of theirs.
+	certificates []haproxy.Certified
 	// found by the probes, by instance.
 	found map[string]found
 }
@@ -43,6 +45,9 @@ func (r *Reconciler) observe(ctx context.Context, s *scope) error {
 			continue
 		}
 		s.facts.addresses[instance.Name] = net.JoinHostPort(service.Spec.ClusterIP, strconv.Itoa(instancePort))
+	}
+	if err := r.observeCertificate(ctx, s); err != nil {
+		return err
 	}
 	var err error
 	s.facts.router, err = read.Object[appsv1.Deployment](ctx, r.Client, s.proxy.Namespace, haproxy.RouterName(s.proxy.Name))

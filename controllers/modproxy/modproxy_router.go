@@ -71,6 +71,9 @@ func (r *Reconciler) routerParams(s *scope) haproxy.Params {
 			Name: i.Name, Address: s.facts.addresses[i.Name], Standby: i.Role == v1alpha1.RoleStandby,
 		})
 	}
+	if spec.Router.TLS != nil {
+		params.TLSSecret = spec.Router.TLS.SecretRef.Name
+	}
 	if t := spec.PodTemplate; t != nil {
 		var pod corev1.PodSpec
 		podspec.Place(&pod, t, "")
@@ -124,6 +127,7 @@ func (r *Reconciler) router(p *v1alpha1.ModProxy) route.Router {
 }
 
 func (r *Reconciler) haproxy(p *v1alpha1.ModProxy) *haproxy.Router {
+	pods := haproxy.Pods{Reader: r.Live, Namespace: p.Namespace, Labels: haproxy.Selector(p.Name)}
 	return &haproxy.Router{
 		Owner: string(p.UID),
 		Publisher: &haproxy.ConfigMap{
@@ -132,8 +136,8 @@ func (r *Reconciler) haproxy(p *v1alpha1.ModProxy) *haproxy.Router {
 			Labels: map[string]string{v1alpha1.ProxyLabel: p.Name, v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue},
 			Owner:  *metav1.NewControllerRef(p, v1alpha1.GroupVersion.WithKind(v1alpha1.ModProxyKind)),
 		},
-		Replicas: haproxy.Pods{Reader: r.Live, Namespace: p.Namespace, Labels: haproxy.Selector(p.Name)}.Replicas,
-		HTTP:     r.HTTP,
+		Replicas: pods.Replicas, Starting: pods.All,
+		HTTP: r.HTTP,
 	}
 }
 

@@ -136,6 +136,7 @@ func (s *scope) setConditions(failed error) {
 		s.setRouted(set)
 		s.setHealthy(set)
 	}
+	s.setCertificate(set)
 	if !set.Fail(failed) {
 		s.setReady(set)
 	}
@@ -179,6 +180,8 @@ func (s *scope) setReady(set conditions.Set) {
 		set.Progress(v1alpha1.ReasonProgressing, "No probe has passed yet")
 	case s.decision.NoHealthy:
 		set.Stall(v1alpha1.ReasonNoHealthyInstance, "No instance passes its probes; weights stay where they are. %s", s.reasons())
+	case s.facts.routers() == 0 && s.withoutCertificate() != "":
+		set.Stall(v1alpha1.ReasonCertificateRefused, "No replica of the router can serve. %s", s.withoutCertificate())
 	case s.facts.routers() == 0:
 		set.Progress(v1alpha1.ReasonRouterNotReady, "No replica of the router is ready yet")
 	case !s.arrived:

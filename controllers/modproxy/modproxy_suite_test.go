@@ -64,8 +64,12 @@ type world struct {
 	mu        sync.Mutex
 	addresses map[string]*instance
 	// stuck keeps the router's replicas from following.
-	stuck    bool
+	stuck bool
+	// unready keeps the router's pods from being ready.
+	unready  bool
 	observed map[string]route.Observed
+	// certificates are what the router's replicas say of theirs.
+	certificates []haproxy.Certified
 	// onDeath is what happens when the process dies.
 	onDeath func()
 }
@@ -178,6 +182,11 @@ type played struct {
 	w *world
 }
 
+// Certificates of the two replicas.
+func (p played) Certificates(context.Context) ([]haproxy.Certified, error) {
+	return p.w.certificates, nil
+}
+
 // Observe reads back what was published last, unless the replicas are stuck.
 func (p played) Observe(ctx context.Context) (route.Observation, error) {
 	published, ok, err := p.Publisher.Current(ctx)
@@ -287,7 +296,7 @@ func (w *world) roll() (acted bool) {
 	w.t.Helper()
 	var d appsv1.Deployment
 	err := server.Client.Get(w.t.Context(), client.ObjectKey{Namespace: w.namespace, Name: haproxy.RouterName("goproxy")}, &d)
-	if apierrors.IsNotFound(err) {
+	if apierrors.IsNotFound(err) || w.unready {
 		return false
 	}
 	w.must(err)

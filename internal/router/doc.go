@@ -20,6 +20,10 @@
 // out of favour still serves before a client sees an error, and a convicted
 // one never does.
 //
+// With TLS it also brings the certificate of a mounted Secret to HAProxy (see
+// package certificate): as a file for its start, and over a socket inside of
+// the pod while it runs, which drops no connection.
+//
 // A name that the intent does not hold is answered "down": what is not known
 // is not opened. Before there is any intent nothing listens at all, which
 // HAProxy takes as "no news", and its servers start disabled.

@@ -12,11 +12,14 @@ type metrics struct {
 	generation prometheus.Gauge
 	errors     *prometheus.CounterVec
 	answers    *prometheus.CounterVec
+
+	certificateExpiry prometheus.Gauge
 }
 
 func newMetrics() *metrics {
 	m := &metrics{
-		registry: prometheus.NewRegistry(),
+		registry:          prometheus.NewRegistry(),
+		certificateExpiry: newCertificateExpiry(),
 		generation: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "gocache_router_weights_generation", Help: "Generation of the weights in force."}),
 		errors: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -24,7 +27,7 @@ func newMetrics() *metrics {
 		answers: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "gocache_router_agent_answers_total", Help: "Answers to HAProxy, by server and state."}, []string{"server", "state"}),
 	}
-	m.registry.MustRegister(m.generation, m.errors, m.answers)
+	m.registry.MustRegister(m.generation, m.errors, m.answers, m.certificateExpiry)
 	return m
 }
 

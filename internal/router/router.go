@@ -12,6 +12,8 @@ import (
 	"github.com/go-logr/logr"
 	"golang.org/x/sync/errgroup"
 	"k8s.io/client-go/kubernetes"
+
+	"gocache.dev/operator/internal/router/certificate"
 )
 
 // Options configure the sidecar.
@@ -26,6 +28,8 @@ type Options struct {
 	// Client watches ConfigMap Name in Namespace; nil means the file alone.
 	Client          kubernetes.Interface
 	Namespace, Name string
+	// Certificate says where the router's certificate comes from.
+	Certificate CertificateOptions
 	// Now is the clock.
 	Now func() time.Time
 	// Log gets changes and errors.
@@ -46,7 +50,14 @@ func Run(ctx context.Context, o Options) error {
 	if o.Client != nil {
 		group.Go(func() error { return followConfigMap(ctx, intent, o.Client, o.Namespace, o.Name, o.Log) })
 	}
-	group.Go(func() error { return servePages(ctx, o.Pages, pages(a, m)) })
+	c := &certificates{options: o.Certificate, metrics: m, now: o.Now, log: o.Log}
+	if o.Certificate.Directory != "" {
+		group.Go(func() error {
+			c.follow(ctx, o.Interval)
+			return nil
+		})
+	}
+	group.Go(func() error { return servePages(ctx, o.Pages, pages(a, m, c)) })
 	group.Go(func() error {
 		select {
 		case <-intent.Loaded():
@@ -63,7 +74,7 @@ func Run(ctx context.Context, o Options) error {
 	return group.Wait()
 }
 
-func pages(a *agent, m *metrics) http.Handler {
+func pages(a *agent, m *metrics, c *certificates) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
@@ -73,6 +84,7 @@ func pages(a *agent, m *metrics) http.Handler {
 		}
 		_, _ = io.WriteString(w, "ok\n")
 	})
+	mux.HandleFunc("GET "+certificate.Path, c.page)
 	mux.Handle("GET /metrics", m.handler())
 	return mux
 }

@@ -43,7 +43,10 @@ The weights are read from a file at the start, so that a router starts without
 an API server, and then from a watch on one ConfigMap. When neither has
 anything good to offer, the last good weights stay in force.
 
-Pages: /healthz, /readyz (HAProxy has heard about every server), /metrics.`,
+With --certificate-dir it also brings the certificate to HAProxy, and replaces
+it when the Secret changes; a pair that cannot serve never replaces one that can.
+
+Pages: /healthz, /readyz (HAProxy has heard about every server), /certificate, /metrics.`,
 		Args: cobra.NoArgs, SilenceUsage: true, SilenceErrors: true,
 		RunE: func(cmd *cobra.Command, _ []string) error { return run(cmd.Context(), o, kubeconfig) },
 	}
@@ -54,6 +57,10 @@ Pages: /healthz, /readyz (HAProxy has heard about every server), /metrics.`,
 	fs.DurationVar(&o.Interval, "weights-interval", 5*time.Second, "how often the file is read again")
 	fs.StringVar(&o.Name, "configmap", "", "ConfigMap to watch (default: the file alone)")
 	fs.StringVar(&o.Namespace, "namespace", os.Getenv("POD_NAMESPACE"), "namespace of the ConfigMap")
+	fs.StringVar(&o.Certificate.Directory, "certificate-dir", "", "directory with tls.crt and tls.key, mounted from a Secret (default: plain HTTP)")
+	fs.StringVar(&o.Certificate.File, "certificate-file", "/run/gocache/tls.pem", "where HAProxy finds chain and key in one")
+	fs.StringVar(&o.Certificate.Socket, "haproxy-socket", "/run/gocache/admin.sock", "socket over which HAProxy takes a new certificate")
+	fs.StringVar(&o.Certificate.Host, "certificate-host", "", "name under which clients come, that the certificate must be valid for")
 	fs.StringVar(&kubeconfig, "kubeconfig", "", "kubeconfig file (default: the pod's service account)")
 	return cmd
 }

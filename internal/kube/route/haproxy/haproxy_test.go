@@ -18,6 +18,7 @@ import (
 	"gocache.dev/operator/internal/kube/route/haproxy"
 	"gocache.dev/operator/internal/kube/route/routetest"
 	"gocache.dev/operator/internal/router"
+	"gocache.dev/operator/internal/router/certificate"
 	"gocache.dev/operator/internal/router/weights"
 )
 
@@ -66,14 +67,23 @@ func startRouter(t *testing.T, instances []routetest.Instance) routetest.Backend
 // backend is a router and what tests may know of it beside.
 type backend struct {
 	routetest.Backend
+	sidecar string // address of its pages
 }
 
-func startConfigured(t *testing.T, config haproxy.Config) backend {
+// startConfigured runs a router. With a directory that plays the mounted
+// Secret it serves HTTPS, once that holds a certificate.
+func startConfigured(t *testing.T, config haproxy.Config, secret ...string) backend {
 	t.Helper()
 	program := requireHAProxy(t)
 	dir := shortDir(t)
 	client, pages, agent, sidecar := freeAddress(t), freeAddress(t), freeAddress(t), freeAddress(t)
 	config.Name, config.Bind, config.PagesBind, config.Agent, config.RunDir = "goproxy", client, pages, agent, dir
+	scheme := "http"
+	options := router.Options{Agent: agent, Pages: sidecar, File: filepath.Join(dir, weights.File)}
+	for _, s := range secret {
+		scheme, config.CertificateFile = "https", filepath.Join(dir, "tls.pem")
+		options.Certificate = router.CertificateOptions{Directory: s, File: config.CertificateFile, Socket: filepath.Join(dir, "admin.sock"), Host: "localhost"}
+	}
 	text, err := haproxy.Render(config)
 	if err != nil {
 		t.Fatal(err)
@@ -82,8 +92,11 @@ func startConfigured(t *testing.T, config haproxy.Config) backend {
 	if err := os.WriteFile(configFile, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	published := file(filepath.Join(dir, weights.File))
-	startSidecar(t, agent, sidecar, string(published))
+	published := file(options.File)
+	startSidecar(t, options)
+	if len(secret) > 0 {
+		waitFor(t, "http://"+sidecar+certificate.Path)
+	}
 
 	start := func(t *testing.T) *exec.Cmd {
 		t.Helper()
@@ -113,14 +126,14 @@ func startConfigured(t *testing.T, config haproxy.Config) backend {
 		}
 	})
 	running = start(t)
-	return backend{routetest.Backend{
+	return backend{sidecar: sidecar, Backend: routetest.Backend{
 		Router: &haproxy.Router{
 			Owner: "test", Publisher: published, HTTP: &http.Client{},
 			Replicas: func(context.Context) ([]haproxy.Replica, error) {
 				return []haproxy.Replica{{Name: "loopback", Metrics: "http://" + pages + "/metrics"}}, nil
 			},
 		},
-		URL:      "http://" + client,
+		URL:      scheme + "://" + client,
 		Prefixes: []string{haproxy.SecondAttempt, haproxy.ThirdAttempt},
 		Restart: func(t *testing.T) {
 			stop()
@@ -141,15 +154,14 @@ func shortDir(t *testing.T) string {
 	return dir
 }
 
-func startSidecar(t *testing.T, agent, pages, published string) {
+func startSidecar(t *testing.T, options router.Options) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() {
-		done <- router.Run(ctx, router.Options{
-			Agent: agent, Pages: pages, File: published, Interval: 20 * time.Millisecond, Now: time.Now,
-			Log: testr.NewWithOptions(t, testr.Options{Verbosity: -1}),
-		})
+		options.Interval, options.Now = 20*time.Millisecond, time.Now
+		options.Log = testr.NewWithOptions(t, testr.Options{Verbosity: -1})
+		done <- router.Run(ctx, options)
 	}()
 	t.Cleanup(func() {
 		cancel()

@@ -14,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/utils/ptr"
@@ -21,6 +22,7 @@ import (
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/kube/podspec"
+	"gocache.dev/operator/internal/router/certificate"
 	"gocache.dev/operator/internal/router/weights"
 )
 
@@ -42,9 +44,8 @@ const (
 	weightsDir     = "/etc/gocache/weights"
 	certificateDir = "/etc/gocache/certificate"
 	runDir         = "/run/gocache"
-	// certificateKey and keyKey are those of a kubernetes.io/tls Secret.
-	certificateKey = corev1.TLSCertKey
-	keyKey         = corev1.TLSPrivateKeyKey
+	// certificateFile is what the sidecar made of the Secret.
+	certificateFile = runDir + "/tls.pem"
 
 	hashAnnotation = "cache.gocache.dev/router-config-hash"
 	nameLabel      = "app.kubernetes.io/name"
@@ -72,9 +73,9 @@ type Params struct {
 	ImagePullSecrets []corev1.LocalObjectReference
 	// ServiceType is the router Service's; empty is ClusterIP.
 	ServiceType corev1.ServiceType
-	// TLSSecret, a kubernetes.io/tls Secret, makes the router serve HTTPS.
-	// TLSHash changes when its content does.
-	TLSSecret, TLSHash string
+	// TLSSecret, a kubernetes.io/tls Secret, makes the router serve HTTPS. Its
+	// content may change at any time; that rolls nothing.
+	TLSSecret string
 	// RunAsUser and RunAsGroup; nil where the platform assigns them.
 	RunAsUser, RunAsGroup *int64
 	HAProxyResources      corev1.ResourceRequirements
@@ -102,6 +103,9 @@ func (p Params) ServicePort() int32 {
 	return 80
 }
 
+// Host is the router's name inside the cluster.
+func (p Params) Host() string { return fmt.Sprintf("%s.%s.svc", RouterName(p.Name), p.Namespace) }
+
 // URL is the router's address inside the cluster; GOPROXY(URL()) is what
 // clients are to use.
 func (p Params) URL() string {
@@ -109,7 +113,7 @@ func (p Params) URL() string {
 	if p.TLSSecret != "" {
 		scheme = "https"
 	}
-	return fmt.Sprintf("%s://%s.%s.svc", scheme, RouterName(p.Name), p.Namespace)
+	return scheme + "://" + p.Host()
 }
 
 // Selector are the labels that the router's pods have and nothing else has.
@@ -151,7 +155,7 @@ func InstanceService(namespace, name string, labels, selector map[string]string,
 func (p Params) render() (string, error) {
 	certificate := ""
 	if p.TLSSecret != "" {
-		certificate = certificateDir + "/" + certificateKey
+		certificate = certificateFile
 	}
 	return Render(Config{
 		Name: p.Name, Instances: p.Instances, Bind: ":" + strconv.Itoa(ClientPort), PagesBind: ":" + strconv.Itoa(PagesPort),
@@ -247,7 +251,7 @@ func (p Params) deployment(config string) client.Object {
 	if template.Annotations == nil {
 		template.Annotations = map[string]string{}
 	}
-	template.Annotations[hashAnnotation] = hash(config, p.TLSHash)
+	template.Annotations[hashAnnotation] = hash(config)
 	return &appsv1.Deployment{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "apps/v1", Kind: "Deployment"},
 		ObjectMeta: p.meta(RouterName(p.Name)),
@@ -309,7 +313,7 @@ func (p Params) podSpec() corev1.PodSpec {
 // sidecar is a native one: it answers before HAProxy starts, and until it has
 // stopped.
 func (p Params) sidecar() corev1.Container {
-	return corev1.Container{
+	c := corev1.Container{
 		Name:          "agent",
 		Image:         p.RouterImage,
 		RestartPolicy: ptr.To(corev1.ContainerRestartPolicyAlways),
@@ -331,6 +335,14 @@ func (p Params) sidecar() corev1.Container {
 			{Name: "token", MountPath: "/var/run/secrets/kubernetes.io/serviceaccount", ReadOnly: true},
 		},
 	}
+	if p.TLSSecret != "" {
+		c.Args = append(c.Args, "--certificate-dir="+certificateDir, "--certificate-host="+p.Host())
+		c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: "run", MountPath: runDir},
+			corev1.VolumeMount{Name: "certificate", MountPath: certificateDir, ReadOnly: true})
+		// HAProxy starts when there is a certificate, be it a day later.
+		c.StartupProbe = probe(certificate.Path, SidecarPort, 2, 43200)
+	}
+	return c
 }
 
 func (p Params) haproxy() corev1.Container {
@@ -357,9 +369,6 @@ func (p Params) haproxy() corev1.Container {
 	if p.hasRunDir() {
 		c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: "run", MountPath: runDir})
 	}
-	if p.TLSSecret != "" {
-		c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: "certificate", MountPath: certificateDir, ReadOnly: true})
-	}
 	return c
 }
 
@@ -374,13 +383,15 @@ func (p Params) volumes() []corev1.Volume {
 		{Name: "token", VolumeSource: corev1.VolumeSource{Projected: tokenProjection()}},
 	}
 	if p.hasRunDir() {
-		volumes = append(volumes, podspec.EmptyDir("run"))
+		// In memory: it may hold the key.
+		volumes = append(volumes, corev1.Volume{Name: "run", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{
+			Medium: corev1.StorageMediumMemory, SizeLimit: ptr.To(resource.MustParse("1Mi"))}}})
 	}
 	if p.TLSSecret != "" {
-		// HAProxy finds the key of tls.crt in tls.crt.key.
+		// Optional: a pod starts without, and says what is missing.
 		volumes = append(volumes, corev1.Volume{Name: "certificate", VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{
-			SecretName: p.TLSSecret, DefaultMode: ptr.To(int32(0o440)),
-			Items: []corev1.KeyToPath{{Key: certificateKey, Path: certificateKey}, {Key: keyKey, Path: certificateKey + ".key"}},
+			SecretName: p.TLSSecret, DefaultMode: ptr.To(int32(0o440)), Optional: ptr.To(true),
+			Items: []corev1.KeyToPath{{Key: corev1.TLSCertKey, Path: corev1.TLSCertKey}, {Key: corev1.TLSPrivateKeyKey, Path: corev1.TLSPrivateKeyKey}},
 		}}})
 	}
 	return volumes

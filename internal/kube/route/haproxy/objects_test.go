@@ -48,7 +48,7 @@ func find[T client.Object](t *testing.T, all []client.Object) T {
 
 func TestObjectsGolden(t *testing.T) {
 	p := sampleParams()
-	p.TLSSecret, p.TLSHash = "goproxy-tls", "abc"
+	p.TLSSecret = "goproxy-tls"
 	var got strings.Builder
 	for _, object := range objects(t, p) {
 		if cm, ok := object.(*corev1.ConfigMap); ok {
@@ -134,7 +134,6 @@ func TestWhatRollsTheRouter(t *testing.T) {
 		},
 		"another address":       func(p *haproxy.Params) { p.Instances[0].Address = "10.0.0.9:1" },
 		"a standby made active": func(p *haproxy.Params) { p.Instances[2].Standby = false },
-		"another certificate":   func(p *haproxy.Params) { p.TLSHash = "new" },
 		"a certificate at all":  func(p *haproxy.Params) { p.TLSSecret = "s" },
 	} {
 		if cmp.Equal(base, annotations(change)) {

@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"gocache.dev/operator/internal/kube/route"
+	"gocache.dev/operator/internal/router/certificate"
 )
 
 const (
@@ -38,6 +39,8 @@ type Replica struct {
 	Name string
 	// Metrics is the URL of its exporter.
 	Metrics string
+	// Certificate is the URL at which its sidecar reports on the certificate.
+	Certificate string
 }
 
 // Pods finds the router's ready pods.
@@ -49,18 +52,27 @@ type Pods struct {
 }
 
 // Replicas lists the pods that take clients.
-func (p Pods) Replicas(ctx context.Context) ([]Replica, error) {
+func (p Pods) Replicas(ctx context.Context) ([]Replica, error) { return p.list(ctx, ready) }
+
+// All lists the pods that run, also those that take no clients yet.
+func (p Pods) All(ctx context.Context) ([]Replica, error) {
+	return p.list(ctx, func(pod corev1.Pod) bool { return pod.DeletionTimestamp == nil })
+}
+
+func (p Pods) list(ctx context.Context, wanted func(corev1.Pod) bool) ([]Replica, error) {
 	var pods corev1.PodList
 	if err := p.Reader.List(ctx, &pods, client.InNamespace(p.Namespace), client.MatchingLabels(p.Labels)); err != nil {
 		return nil, fmt.Errorf("list the router's pods: %w", err)
 	}
 	var replicas []Replica
 	for _, pod := range pods.Items {
-		if pod.Status.PodIP == "" || !ready(pod) {
+		if pod.Status.PodIP == "" || !wanted(pod) {
 			continue
 		}
-		address := net.JoinHostPort(pod.Status.PodIP, strconv.Itoa(PagesPort))
-		replicas = append(replicas, Replica{Name: pod.Name, Metrics: "http://" + address + "/metrics"})
+		address := func(port int) string { return "http://" + net.JoinHostPort(pod.Status.PodIP, strconv.Itoa(port)) }
+		replicas = append(replicas, Replica{
+			Name: pod.Name, Metrics: address(PagesPort) + "/metrics", Certificate: address(SidecarPort) + certificate.Path,
+		})
 	}
 	return replicas, nil
 }

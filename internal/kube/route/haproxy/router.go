@@ -15,6 +15,8 @@ type Router struct {
 	Publisher Publisher
 	// Replicas finds the running routers.
 	Replicas func(ctx context.Context) ([]Replica, error)
+	// Starting finds those too that take no clients yet.
+	Starting func(ctx context.Context) ([]Replica, error)
 	// HTTP reads their metrics; nil means http.DefaultClient.
 	HTTP *http.Client
 }
@@ -32,9 +34,12 @@ func (r *Router) Observe(ctx context.Context) (route.Observation, error) {
 	if err != nil {
 		return route.Observation{}, err
 	}
-	client := r.HTTP
-	if client == nil {
-		client = http.DefaultClient
+	return observe(ctx, r.http(), replicas), nil
+}
+
+func (r *Router) http() *http.Client {
+	if r.HTTP == nil {
+		return http.DefaultClient
 	}
-	return observe(ctx, client, replicas), nil
+	return r.HTTP
 }
