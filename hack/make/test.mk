@@ -15,6 +15,9 @@ SERVER_PACKAGE := gocache.dev/operator/internal/testing/env
 LIST_TESTS = go list -f '{{.ImportPath}}{{range .TestImports}} {{.}}{{end}}{{range .XTestImports}} {{.}}{{end}} ' ./... \
   | grep -vE '^[^ ]+/test/(e2e|perf|upgrade)[ /]'
 
+# Tests beside an API server wait for it more than they compute.
+SERVER_PARALLEL ?= 8
+
 .PHONY: test
 test: test-unit test-integration test-e2e ## Run every test: unit, integration (real API server), e2e (real cluster)
 
@@ -28,7 +31,7 @@ test-unit: ## Run the tests that need nothing but Go
 test-integration: ## Run the tests that need a kube-apiserver and etcd
 	@packages=$$($(LIST_TESTS) | grep -F ' $(SERVER_PACKAGE) ' | cut -d' ' -f1); \
 	assets=$${KUBEBUILDER_ASSETS:-$$($(MAKE) -s kubebuilder-assets)}; \
-	KUBEBUILDER_ASSETS=$$assets $(TEST_ENV) go test $(TEST_FLAGS) -timeout $(TEST_TIMEOUT) $$packages
+	KUBEBUILDER_ASSETS=$$assets $(TEST_ENV) go test $(TEST_FLAGS) -parallel $(SERVER_PARALLEL) -timeout $(TEST_TIMEOUT) $$packages
 
 # A package has a crash suite if, and only if, its tests import the frame.
 CRASH_PACKAGE := gocache.dev/operator/internal/testing/crash
@@ -38,7 +41,7 @@ CRASH_TIMEOUT ?= 30m
 crash-points: ## Kill the controllers before and after each API write of every flow (real API server)
 	@packages=$$($(LIST_TESTS) | grep -F ' $(CRASH_PACKAGE) ' | cut -d' ' -f1); \
 	assets=$${KUBEBUILDER_ASSETS:-$$($(MAKE) -s kubebuilder-assets)}; \
-	KUBEBUILDER_ASSETS=$$assets go run ./test/crash -timeout $(CRASH_TIMEOUT) $$packages
+	KUBEBUILDER_ASSETS=$$assets go run ./test/crash -timeout $(CRASH_TIMEOUT) -parallel $(SERVER_PARALLEL) $$packages
 
 .PHONY: test-e2e
 test-e2e: ## Run the stories on a real cluster (CLUSTER=local, kind or current)

@@ -1,6 +1,6 @@
 // Crash runs the crash suites and adds up what they report.
 //
-//	go run ./test/crash [-timeout 30m] PACKAGE...
+//	go run ./test/crash [-timeout 30m] [-parallel 8] PACKAGE...
 //
 // A crash point is a write of a flow's undisturbed run: it counts as run when
 // the process was killed both before and after it. The last line is
@@ -23,6 +23,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"time"
 
 	"gocache.dev/operator/internal/testing/crash"
@@ -30,14 +31,16 @@ import (
 
 func main() {
 	timeout := flag.Duration("timeout", 30*time.Minute, "how long the suites of one package may take")
+	parallel := flag.Int("parallel", 8, "how many lives of one package are run at once")
 	flag.Parse()
-	if err := run(os.Stdout, *timeout, flag.Args()); err != nil {
+	args := []string{"test", "-count=1", "-timeout", timeout.String(), "-parallel", strconv.Itoa(*parallel), "-run", "^TestCrash"}
+	if err := run(os.Stdout, args, flag.Args()); err != nil {
 		fmt.Fprintln(os.Stderr, "crash points:", err)
 		os.Exit(1)
 	}
 }
 
-func run(out io.Writer, timeout time.Duration, packages []string) error {
+func run(out io.Writer, args, packages []string) error {
 	if len(packages) == 0 {
 		return errors.New("no packages were named: which hold crash suites?")
 	}
@@ -48,8 +51,7 @@ func run(out io.Writer, timeout time.Duration, packages []string) error {
 	defer func() { _ = os.RemoveAll(dir) }() // what is left of it harms nobody
 	report := filepath.Join(dir, "report.jsonl")
 
-	args := append([]string{"test", "-count=1", "-timeout", timeout.String(), "-run", "^TestCrash"}, packages...)
-	tests := exec.Command("go", args...) //nolint:gosec // the packages that its user names
+	tests := exec.Command("go", slices.Concat(args, packages)...) //nolint:gosec // the packages that its user names
 	tests.Stdout, tests.Stderr = out, os.Stderr
 	tests.Env = append(os.Environ(), crash.Report+"="+report)
 	tested := tests.Run()
