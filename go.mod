@@ -25,7 +25,7 @@ require (
 	sigs.k8s.io/yaml v1.6.0
 )
 
-require github.com/fluxcd/cli-utils v0.36.0-flux.13 // indirect
+require github.com/fluxcd/cli-utils v0.36.0-flux.13
 
 require (
 	dario.cat/mergo v1.0.0 // indirect

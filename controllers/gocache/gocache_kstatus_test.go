@@ -1,0 +1,65 @@
+package gocache
+
+import (
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"gocache.dev/operator/api/v1alpha1"
+	warmreport "gocache.dev/operator/internal/domain/warmup"
+	"gocache.dev/operator/internal/testing/kstatus"
+)
+
+// TestKstatus goes through the life of a cache as a GitOps tool sees it, which
+// waits, goes on or gives up by what it reads.
+func TestKstatus(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	says := func(want kstatus.Status, step string) {
+		t.Helper()
+		kstatus.Want(t, server.Client, w.get(), want, step)
+	}
+	ending := w.ending
+	w.ending = nil
+	w.cache(afterWarmUp)
+	says(kstatus.InProgress, "applied, and seen by nobody yet")
+	w.must(w.pass())
+	says(kstatus.InProgress, "after the first pass")
+	w.settle()
+	says(kstatus.InProgress, "while the first warm-up runs")
+	w.ending = ended(warmreport.Report{Outcome: warmreport.Failed, Message: "no such module"})
+	w.settle()
+	says(kstatus.InProgress, "after a warm-up failed, which is tried again")
+	w.ending, w.slow = ending, true
+	w.wait(2 * 60e9)
+	says(kstatus.Current, "warm")
+	w.slow = false
+	w.settle()
+	says(kstatus.Current, "warm, with a verified snapshot")
+
+	w.edit(func(c *v1alpha1.GoCache) { c.Spec.Snapshots.Schedule.Schedule = "every now and then" })
+	says(kstatus.InProgress, "edited, and not seen yet")
+	w.settle()
+	says(kstatus.Failed, "with a schedule that nobody understands")
+	w.edit(func(c *v1alpha1.GoCache) { c.Spec.Snapshots.Schedule.Schedule = "@daily" })
+	says(kstatus.InProgress, "mended, and not seen yet")
+	w.settle()
+	says(kstatus.Current, "mended")
+
+	w.corrupt = true
+	w.request("snapshot#1")
+	w.settle()
+	says(kstatus.Current, "when its newest snapshot is convicted: an older one is offered")
+
+	w.edit(func(c *v1alpha1.GoCache) { c.Spec.Suspend = true })
+	w.settle()
+	says(kstatus.InProgress, "suspended: what is declared is not being done")
+	w.edit(func(c *v1alpha1.GoCache) { c.Spec.Suspend = false })
+	w.settle()
+	says(kstatus.Current, "resumed")
+
+	w.must(server.Client.Delete(t.Context(), w.get(), client.PropagationPolicy(metav1.DeletePropagationForeground)))
+	w.must(w.pass())
+	says(kstatus.Terminating, "deleted, while its children go")
+}
