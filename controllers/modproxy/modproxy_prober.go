@@ -209,7 +209,7 @@ func (t target) ask(ctx context.Context, client *http.Client) (results map[failo
 	to := probe.Target{Base: t.url, HTTP: client}
 	if t.has(v1alpha1.ProbeReady) {
 		ctx, cancel := context.WithTimeout(ctx, t.timeout)
-		results[failover.Ready] = to.Ready(ctx)
+		results[failover.Ready] = to.Ready(ctx, probe.OwnPage)
 		cancel()
 	}
 	if len(t.canaries) > 0 && (t.has(v1alpha1.ProbeProtocol) || t.has(v1alpha1.ProbeChecksum)) {

@@ -1,6 +1,10 @@
-// Package store watches over a module proxy's store from beside it: how full
-// its volume is, and whether what it serves is what it should be, checked in
-// the background at low intensity.
+// Package store watches over a module proxy's store from beside it: whether it
+// can be used, how full its volume is, and whether what it serves is what it
+// should be, checked in the background at low intensity.
+//
+// Servers say that they are ready when they are not: with a full disk, with
+// the root of the store gone, with the volume not mounted. The guard looks by
+// itself, and asks the server only whether it answers.
 //
 // What was found sound is remembered in a manifest: it makes the next check
 // cheap, and it convicts content that changes under its name even where no

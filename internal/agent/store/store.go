@@ -9,26 +9,34 @@ import (
 	"io/fs"
 	"net/http"
 	"os"
-	"sync/atomic"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"golang.org/x/sync/errgroup"
 
 	"gocache.dev/operator/internal/agent/caches"
 	"gocache.dev/operator/internal/agent/record"
-	"gocache.dev/operator/internal/agent/volume"
 	"gocache.dev/operator/internal/domain/integrity"
+	"gocache.dev/operator/internal/domain/probe"
 )
 
 // Options are the command's flags.
 type Options struct {
+	// Flags say what is checked and what is trusted. Without a Layout the store
+	// is nobody's that is known: it is guarded, and not checked.
 	caches.Flags
-	Listen   string
-	Interval time.Duration // between checks
-	State    string        // the manifest of what was found sound; empty: nothing is remembered
-	Once     bool          // check once and return
+	Listen string
+	// Prepare makes the store's directory and marks the volume.
+	Prepare bool
+	// Server is a page of the server beside; empty: it is not asked.
+	Server string
+	// MinFree is how many bytes the volume must have left.
+	MinFree int64
+	// Interval between checks; 0: only at the start and when asked.
+	Interval time.Duration
+	// BytesPerSecond bounds a check beside a server that serves; 0: no bound.
+	BytesPerSecond int64
+	State          string // the manifest of what was found sound; empty: nothing is remembered
+	Once           bool   // check once and return
 
 	Clock  func() time.Time
 	Stderr io.Writer
@@ -37,49 +45,24 @@ type Options struct {
 // Watch is a running watch.
 type Watch struct {
 	Options
-	last     atomic.Pointer[integrity.Verdict]
-	registry *prometheus.Registry
-	verdict  *prometheus.GaugeVec
-	findings *prometheus.GaugeVec
-	bytes    prometheus.Counter
-	duration prometheus.Gauge
-	checked  prometheus.Gauge
+	book    book
+	guard   *guard
+	asked   chan struct{} // a check is wanted
+	metrics *metrics
 }
 
 // New prepares a watch.
-func New(o Options) *Watch {
-	w := &Watch{Options: o, registry: prometheus.NewRegistry()}
-	w.verdict = prometheus.NewGaugeVec(prometheus.GaugeOpts{
-		Name: "gocache_store_verdict", Help: "1 for the verdict of the last check of the store, 0 for the others.",
-	}, []string{"verdict"})
-	w.findings = prometheus.NewGaugeVec(prometheus.GaugeOpts{
-		Name: "gocache_store_findings", Help: "Findings of the last check of the store, by class.",
-	}, []string{"class"})
-	w.bytes = prometheus.NewCounter(prometheus.CounterOpts{
-		Name: "gocache_store_checked_bytes_total", Help: "Bytes hashed by checks of the store.",
-	})
-	w.duration = prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "gocache_store_check_duration_seconds", Help: "Duration of the last check of the store.",
-	})
-	w.checked = prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "gocache_store_check_timestamp_seconds", Help: "Time of the last check of the store.",
-	})
-	w.registry.MustRegister(w.verdict, w.findings, w.bytes, w.duration, w.checked,
-		w.space("gocache_store_used_bytes", "Bytes used on the store's volume.", func(s volume.Space) int64 { return s.Used }),
-		w.space("gocache_store_capacity_bytes", "Size of the store's volume.", func(s volume.Space) int64 { return s.Capacity }),
-		w.space("gocache_store_available_bytes", "Bytes that can still be written to the store's volume.", func(s volume.Space) int64 { return s.Available }),
-	)
-	return w
-}
-
-func (w *Watch) space(name, help string, of func(volume.Space) int64) prometheus.Collector {
-	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 {
-		s, err := volume.Usage(w.Store)
-		if err != nil {
-			return -1
+func New(o Options) (*Watch, error) {
+	if o.Prepare {
+		if err := prepare(o.Store); err != nil {
+			return nil, err
 		}
-		return float64(of(s))
-	})
+	}
+	g, err := newGuard(o)
+	if err != nil {
+		return nil, err
+	}
+	return &Watch{Options: o, guard: g, asked: make(chan struct{}, 1), metrics: newMetrics(o.Store)}, nil
 }
 
 // Run serves and checks until ctx ends.
@@ -99,13 +82,24 @@ func (w *Watch) Run(ctx context.Context) error {
 		<-ctx.Done()
 		return server.Close()
 	})
-	group.Go(func() error { return w.loop(ctx) })
+	group.Go(func() error {
+		w.guard.run(ctx)
+		return nil
+	})
+	if w.Layout != "" {
+		group.Go(func() error { return w.loop(ctx) })
+	}
 	return group.Wait()
 }
 
+// loop checks at the start, after each interval, and when asked.
 func (w *Watch) loop(ctx context.Context) error {
-	tick := time.NewTicker(max(w.Interval, time.Second))
-	defer tick.Stop()
+	var due <-chan time.Time
+	if w.Interval > 0 {
+		tick := time.NewTicker(w.Interval)
+		defer tick.Stop()
+		due = tick.C
+	}
 	for {
 		v := w.Check(ctx)
 		if ctx.Err() != nil {
@@ -116,7 +110,8 @@ func (w *Watch) loop(ctx context.Context) error {
 			return nil
 		}
 		select {
-		case <-tick.C:
+		case <-due:
+		case <-w.asked:
 		case <-ctx.Done():
 			return nil
 		}
@@ -125,18 +120,22 @@ func (w *Watch) loop(ctx context.Context) error {
 
 // Check checks the store now and remembers the verdict.
 func (w *Watch) Check(ctx context.Context) integrity.Verdict {
-	start := w.Clock()
-	v, err := w.check(ctx, start)
+	began, unhurried := w.book.begin(w.Clock())
+	v, err := w.check(ctx, began, unhurried)
 	if err != nil {
 		v = integrity.Verdict{Verdict: integrity.Inconclusive, Message: err.Error()}
 	}
-	end := w.Clock()
-	v.DurationSeconds = end.Sub(start).Round(time.Millisecond).Seconds()
-	w.publish(v, end)
+	if ctx.Err() != nil {
+		return v // being stopped is no verdict
+	}
+	ended := w.Clock()
+	v.DurationSeconds = ended.Sub(began).Round(time.Millisecond).Seconds()
+	w.book.end(v, ended, w.sample())
+	w.metrics.publish(v, ended)
 	return v
 }
 
-func (w *Watch) check(ctx context.Context, now time.Time) (integrity.Verdict, error) {
+func (w *Watch) check(ctx context.Context, now time.Time, unhurried bool) (integrity.Verdict, error) {
 	flags := w.Flags
 	if w.State != "" {
 		if _, err := os.Stat(w.State); err == nil {
@@ -148,6 +147,9 @@ func (w *Watch) check(ctx context.Context, now time.Time) (integrity.Verdict, er
 	o, err := flags.Options(ctx, now)
 	if err != nil {
 		return integrity.Verdict{}, err
+	}
+	if unhurried {
+		o.Pace = pace(w.BytesPerSecond)
 	}
 	if w.State == "" {
 		return integrity.Check(ctx, o)
@@ -176,37 +178,24 @@ func (w *Watch) remember(ctx context.Context, o integrity.Options) (v integrity.
 	return v, err
 }
 
-func (w *Watch) publish(v integrity.Verdict, now time.Time) {
-	w.last.Store(&v)
-	for _, o := range []integrity.Outcome{integrity.Intact, integrity.Condemned, integrity.Inconclusive} {
-		value := 0.0
-		if v.Verdict == o {
-			value = 1
-		}
-		w.verdict.WithLabelValues(string(o)).Set(value)
-	}
-	w.findings.Reset()
-	for class, n := range v.Findings {
-		w.findings.WithLabelValues(string(class)).Set(float64(n))
-	}
-	w.bytes.Add(float64(v.Bytes))
-	w.duration.Set(v.DurationSeconds)
-	w.checked.Set(float64(now.Unix()))
-}
-
-// Handler serves /metrics, /verdict (JSON) and /healthz.
+// Handler serves /metrics, /report (JSON), /readyz, /healthz, and takes orders
+// to check.
 func (w *Watch) Handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(w.registry, promhttp.HandlerOpts{}))
+	mux.Handle("GET /metrics", w.metrics.handler())
 	mux.HandleFunc("GET /healthz", func(http.ResponseWriter, *http.Request) {})
-	mux.HandleFunc("GET /verdict", func(rw http.ResponseWriter, _ *http.Request) {
-		v := w.last.Load()
-		if v == nil {
-			http.Error(rw, "not checked yet", http.StatusServiceUnavailable)
-			return
-		}
+	mux.HandleFunc("GET "+probe.ReadyPath, w.guard.ready)
+	mux.HandleFunc("GET "+probe.ReportPath, func(rw http.ResponseWriter, _ *http.Request) {
 		rw.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(rw).Encode(v) // the client is gone: nobody to tell
+		_ = json.NewEncoder(rw).Encode(w.book.report(w.Clock())) // the client is gone: nobody to tell
+	})
+	mux.HandleFunc("POST "+probe.CheckPath, func(rw http.ResponseWriter, r *http.Request) {
+		w.book.ask(r.URL.Query().Get(probe.UnhurriedParameter) != "false")
+		select {
+		case w.asked <- struct{}{}:
+		default: // one is waiting already
+		}
+		rw.WriteHeader(http.StatusAccepted)
 	})
 	return mux
 }

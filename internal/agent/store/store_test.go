@@ -2,8 +2,9 @@ package store_test
 
 import (
 	"context"
-	"encoding/json"
 	"io"
+	"net"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -14,15 +15,19 @@ import (
 	"gocache.dev/operator/internal/agent/caches"
 	"gocache.dev/operator/internal/agent/store"
 	"gocache.dev/operator/internal/domain/integrity"
+	"gocache.dev/operator/internal/domain/probe"
 	"gocache.dev/operator/internal/testing/cachetree"
 )
 
 func TestWatch(t *testing.T) {
 	tree := cachetree.New(t)
-	w := store.New(store.Options{
+	w, err := store.New(store.Options{
 		Flags: caches.Flags{Store: tree.Proxy, Layout: "goproxy", Workers: 1},
 		State: filepath.Join(t.TempDir(), "seen.zst"), Clock: time.Now, Stderr: io.Discard,
 	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	get := func(path string) string {
 		rec := httptest.NewRecorder()
 		w.Handler().ServeHTTP(rec, httptest.NewRequest("GET", path, nil))
@@ -46,9 +51,11 @@ func TestWatch(t *testing.T) {
 			t.Fatalf("%+v", v)
 		}
 	}
-	var v integrity.Verdict
-	if err := json.Unmarshal([]byte(get("/verdict")), &v); err != nil || v.Verdict != integrity.Condemned {
-		t.Errorf("verdict %+v, %v", v, err)
+	server := httptest.NewServer(w.Handler())
+	defer server.Close()
+	r, err := probe.Target{Agent: server.URL}.Store(t.Context())
+	if err != nil || r.Verdict == nil || r.Verdict.Verdict != integrity.Condemned || r.Running != nil || r.Began < r.Ended || len(r.Sample) == 0 {
+		t.Errorf("report %+v, %v", r, err)
 	}
 	metrics := get("/metrics")
 	for _, want := range []string{`gocache_store_verdict{verdict="Corrupt"} 1`, `gocache_store_verdict{verdict="Intact"} 0`, `gocache_store_findings{class="ChecksumMismatch"} 1`, "gocache_store_used_bytes "} {
@@ -56,4 +63,127 @@ func TestWatch(t *testing.T) {
 			t.Errorf("metrics lack %s:\n%s", want, metrics)
 		}
 	}
+}
+
+// TestRun holds that a store is checked at the start and when asked, and that
+// the answers on the way say what is under way.
+func TestRun(t *testing.T) {
+	tree := cachetree.New(t)
+	w, err := store.New(store.Options{
+		Flags: caches.Flags{Store: tree.Proxy, Layout: "goproxy", Workers: 1}, Prepare: true,
+		Listen: free(t), BytesPerSecond: 1 << 30, Clock: time.Now, Stderr: io.Discard,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- w.Run(ctx) }()
+	agent := probe.Target{Agent: "http://" + w.Listen}
+	checked := func(after time.Time) bool {
+		r, err := agent.Store(t.Context())
+		return err == nil && r.Verdict != nil && r.Verdict.Verdict == integrity.Intact && time.Now().Add(-r.Began).After(after)
+	}
+	eventually(t, "a check at the start", func() bool { return checked(time.Time{}) })
+	asked := time.Now()
+	if err := agent.CheckStore(t.Context(), false); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "a check when asked", func() bool { return checked(asked) })
+	eventually(t, "to be ready", func() bool { return agent.Ready(t.Context(), probe.AgentPage).Outcome == probe.Passed })
+	if _, disk := agent.Disk(t.Context(), 101); disk.Outcome != probe.Passed {
+		t.Errorf("disk %+v", disk)
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
+// TestGuard holds what makes a store unusable although its server says that it
+// is ready.
+func TestGuard(t *testing.T) {
+	for name, tt := range map[string]struct {
+		spoil   func(t *testing.T, dir string, o *store.Options, server *http.HandlerFunc)
+		problem string
+	}{
+		"nothing": {func(*testing.T, string, *store.Options, *http.HandlerFunc) {}, ""},
+		"the root is gone": {func(t *testing.T, dir string, _ *store.Options, _ *http.HandlerFunc) {
+			must(t, os.RemoveAll(filepath.Join(dir, "modules")))
+		}, "is gone"},
+		"the volume is not mounted": {func(t *testing.T, dir string, _ *store.Options, _ *http.HandlerFunc) {
+			must(t, os.Remove(filepath.Join(dir, store.Marker)))
+		}, "not mounted"},
+		"another volume": {func(t *testing.T, dir string, _ *store.Options, _ *http.HandlerFunc) {
+			must(t, os.WriteFile(filepath.Join(dir, store.Marker), []byte("another"), 0o600))
+		}, "was replaced"},
+		"no room": {func(_ *testing.T, _ string, o *store.Options, _ *http.HandlerFunc) { o.MinFree = 1 << 62 }, "bytes left"},
+		"the server hangs": {func(t *testing.T, _ string, _ *store.Options, h *http.HandlerFunc) {
+			*h = func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
+		}, "does not answer"},
+		"the server fails": {func(_ *testing.T, _ string, _ *store.Options, h *http.HandlerFunc) {
+			*h = func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "oh", http.StatusInternalServerError) }
+		}, "answers 500"},
+		"the server knows no such page": {func(_ *testing.T, _ string, _ *store.Options, h *http.HandlerFunc) { *h = http.NotFound }, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			handler := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { handler(w, r) }))
+			t.Cleanup(server.Close)
+			dir := t.TempDir()
+			o := store.Options{
+				Flags: caches.Flags{Store: filepath.Join(dir, "modules")}, Prepare: true, Server: server.URL,
+				Listen: free(t), Clock: time.Now, Stderr: io.Discard,
+			}
+			if name == "no room" || strings.HasPrefix(name, "the server") {
+				tt.spoil(t, dir, &o, &handler)
+			}
+			w, err := store.New(o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if name != "no room" && !strings.HasPrefix(name, "the server") {
+				tt.spoil(t, dir, &o, &handler)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			ended := make(chan error)
+			go func() { ended <- w.Run(ctx) }()
+			agent := probe.Target{Agent: "http://" + o.Listen}
+			eventually(t, "an answer that says "+tt.problem, func() bool {
+				r := agent.Ready(t.Context(), probe.AgentPage)
+				if tt.problem == "" {
+					return r.Outcome == probe.Passed
+				}
+				return r.Outcome == probe.Failed && strings.Contains(r.Message, tt.problem)
+			})
+			cancel()
+			must(t, <-ended)
+		})
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func free(t *testing.T) string {
+	t.Helper()
+	var lc net.ListenConfig
+	l, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
+	must(t, err)
+	defer func() { _ = l.Close() }()
+	return l.Addr().String()
+}
+
+func eventually(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		if holds() {
+			return
+		}
+	}
+	t.Fatalf("there is no %s", what)
 }

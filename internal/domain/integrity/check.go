@@ -43,6 +43,9 @@ type Options struct {
 	// Manifest receives the canonical manifest's text.
 	Manifest io.Writer
 	Progress *Progress
+	// Pace, if set, is called before a version of a store is read, with about
+	// how many bytes that costs: it may wait.
+	Pace func(ctx context.Context, bytes int64)
 	// Observe is called with each finding; the verdict holds only examples.
 	Observe func(Finding)
 }

@@ -60,6 +60,9 @@ func (r *run) checkStore(ctx context.Context) error {
 	r.Progress.begin(Store, whole)
 	records := make([]manifest.Record, len(all))
 	check := func(w *worker, i int32) outcome {
+		if s.Pace != nil {
+			s.Pace(ctx, effort(all[i].ZipSize))
+		}
 		o := s.version(w, &all[i])
 		records[i] = o.record
 		return o

@@ -11,10 +11,14 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-// Metrics of an instance that tell how full its store's volume is.
+// Metrics that tell how full a store's volume is: those of our own server, and
+// those of the agent beside the store of another.
 const (
 	usedMetric      = "gocache_proxy_volume_used_bytes"
 	availableMetric = "gocache_proxy_volume_available_bytes"
+
+	StoreUsedMetric      = "gocache_store_used_bytes"
+	StoreAvailableMetric = "gocache_store_available_bytes"
 )
 
 // Disk asks how full the volume of the instance's store is, in percent of what
@@ -36,7 +40,11 @@ func (t Target) Disk(ctx context.Context, limit int) (usedPercent int, result Re
 }
 
 func (t Target) volume(ctx context.Context) (used, available float64, err error) {
-	url := strings.TrimSuffix(t.Base, "/") + "/metrics"
+	base, usedMetric, availableMetric := t.Base, usedMetric, availableMetric
+	if t.Agent != "" {
+		base, usedMetric, availableMetric = t.Agent, StoreUsedMetric, StoreAvailableMetric
+	}
+	url := strings.TrimSuffix(base, "/") + "/metrics"
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return 0, 0, err

@@ -46,13 +46,36 @@ const maxCanary = 32 << 20
 type Target struct {
 	// Base is its URL.
 	Base string
+	// Agent is the URL of the agent beside its store; empty: there is none.
+	Agent string
 	// HTTP asks it; nil is http.DefaultClient.
 	HTTP *http.Client
 }
 
-// Ready asks the instance's own readiness page.
-func (t Target) Ready(ctx context.Context) Result {
-	url := strings.TrimSuffix(t.Base, "/") + "/readyz"
+// Page is what tells whether an instance is ready.
+type Page int
+
+// The pages.
+const (
+	// OwnPage is the readiness page of our own server, which means it.
+	OwnPage Page = iota
+	// AgentPage is that of the agent beside the store.
+	AgentPage
+	// AnyPage is the root of a server that nothing is known of: every answer
+	// is a sign of life, but one that says that the server is in trouble.
+	AnyPage
+)
+
+// Ready asks whether the instance is ready.
+func (t Target) Ready(ctx context.Context, page Page) Result {
+	url := strings.TrimSuffix(t.Base, "/") + ReadyPath
+	switch page {
+	case OwnPage:
+	case AgentPage:
+		url = strings.TrimSuffix(t.Agent, "/") + ReadyPath
+	case AnyPage:
+		url = strings.TrimSuffix(t.Base, "/") + "/"
+	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return fail(err)
@@ -65,7 +88,8 @@ func (t Target) Ready(ctx context.Context) Result {
 	if err = errors.Join(err, resp.Body.Close()); err != nil {
 		return fail(err)
 	}
-	if resp.StatusCode < 200 || resp.StatusCode > 299 {
+	alive := page == AnyPage && resp.StatusCode < http.StatusInternalServerError
+	if !alive && resp.StatusCode/100 != 2 {
 		return Result{Failed, fmt.Sprintf("GET %s: %s: %s", url, resp.Status, strings.TrimSpace(string(text)))}
 	}
 	return Result{Outcome: Passed}

@@ -63,17 +63,17 @@ func TestReady(t *testing.T) {
 			_, _ = w.Write([]byte("o"))
 		}, probe.Failed, "unexpected EOF"},
 	} {
-		got := serve(t, tt.handler).Ready(t.Context())
+		got := serve(t, tt.handler).Ready(t.Context(), probe.OwnPage)
 		if got.Outcome != tt.want || !strings.Contains(got.Message, tt.message) {
 			t.Errorf("%s: %+v", name, got)
 		}
 	}
-	if got := (probe.Target{Base: "http://127.0.0.1:1"}).Ready(t.Context()); got.Outcome != probe.Failed {
+	if got := (probe.Target{Base: "http://127.0.0.1:1"}).Ready(t.Context(), probe.OwnPage); got.Outcome != probe.Failed {
 		t.Errorf("nobody there: %+v", got)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if got := serve(t, func(http.ResponseWriter, *http.Request) {}).Ready(ctx); got.Outcome != probe.Failed {
+	if got := serve(t, func(http.ResponseWriter, *http.Request) {}).Ready(ctx, probe.OwnPage); got.Outcome != probe.Failed {
 		t.Errorf("no time: %+v", got)
 	}
 }

@@ -54,6 +54,9 @@ type Instance struct {
 	// CheckPath is what the health checks ask this instance for, in place of
 	// the router's. It has no meaning for an external one.
 	CheckPath string
+	// CheckPort is where the health checks ask at the host of Address; 0: at
+	// Address itself. It has no meaning for an external one.
+	CheckPort int32
 	// Standby serves only when no other instance can.
 	Standby bool
 }

@@ -66,6 +66,7 @@ func TestRenderIsAccepted(t *testing.T) {
 			c.Instances[0] = haproxy.Instance{Name: "blue", External: "https://localhost/goproxy/"}
 			c.Instances[2] = haproxy.Instance{Name: "spare", External: "http://localhost:3000", Standby: true}
 		},
+		"own check port":  func(c *haproxy.Config) { c.Instances[1].CheckPort = 9103 },
 		"own check paths": func(c *haproxy.Config) { c.Instances[1].CheckPath = "/" },
 	} {
 		t.Run(name, func(t *testing.T) {
