@@ -142,7 +142,9 @@ type ProxyInstance struct {
 	External *ExternalInstance `json:"external,omitempty"`
 }
 
-// ServerType is the program of an instance.
+// ServerType is the program of an instance. Goproxy is ours; Athens is
+// github.com/gomods/athens from its own image; Custom is any server that speaks
+// the GOPROXY protocol, of which only its port is known.
 // +kubebuilder:validation:Enum=Goproxy;Athens;Custom
 type ServerType string
 
@@ -162,7 +164,8 @@ type ProxyServer struct {
 	// +kubebuilder:default=Goproxy
 	// +optional
 	Type ServerType `json:"type,omitempty"`
-	// image of the program. Unset: the operator's default for the type.
+	// image of the program. Unset: the operator's default for the type; for
+	// Athens there is one only if the operator was given it.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=512
 	// +optional
@@ -179,7 +182,8 @@ type ProxyServer struct {
 	// +listType=atomic
 	// +optional
 	Args []string `json:"args,omitempty"`
-	// port that the program listens on, where it is not our own.
+	// port that the program listens on, where it is not our own. Athens: 3000.
+	// +kubebuilder:validation:XValidation:rule="self != 9103",message="9103 is the port of the agent beside the store: choose another"
 	// +kubebuilder:validation:Minimum=1024
 	// +kubebuilder:validation:Maximum=65535
 	// +optional
@@ -223,8 +227,11 @@ type InstanceStorage struct {
 
 // ExternalInstance is an instance that somebody else runs.
 type ExternalInstance struct {
-	// url of its GOPROXY root.
-	// +kubebuilder:validation:Pattern=`^https?://[^\s,|]+$`
+	// url of its GOPROXY root: a host name (with http also an IPv4 address), a
+	// port, and a plain path. With https its certificate must be of an authority
+	// that the router's image trusts.
+	// +kubebuilder:validation:Pattern=`^https?://[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?(:[0-9]{1,5})?(/[-A-Za-z0-9._~/]*)?$`
+	// +kubebuilder:validation:XValidation:rule="!self.matches('^https://[0-9.]+(:[0-9]+)?(/.*)?$')",message="with https the host must be a name: its certificate is verified"
 	// +kubebuilder:validation:MaxLength=2048
 	// +required
 	URL string `json:"url"`

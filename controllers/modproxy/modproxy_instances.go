@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -15,6 +14,7 @@ import (
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/domain/store"
 	"gocache.dev/operator/internal/kube/apply"
+	"gocache.dev/operator/internal/kube/check"
 	"gocache.dev/operator/internal/kube/conditions"
 	"gocache.dev/operator/internal/kube/podspec"
 	"gocache.dev/operator/internal/kube/read"
@@ -39,18 +39,32 @@ const (
 // ensureInstances makes of each instance a claim, a Service whose address
 // stays, and a StatefulSet of one pod: never two pods on one store.
 func (r *Reconciler) ensureInstances(ctx context.Context, s *scope) error {
+	trusted, err := r.trust(ctx, s)
+	if err != nil {
+		return err // pods without the trust would be replaced as soon as it is there
+	}
 	var errs []error
 	for i := range s.proxy.Spec.Instances {
-		errs = append(errs, r.ensureInstance(ctx, s, &s.proxy.Spec.Instances[i]))
+		if instance := &s.proxy.Spec.Instances[i]; instance.External == nil { // others are not ours to run
+			errs = append(errs, r.ensureInstance(ctx, s, instance, trusted))
+		}
 	}
 	return errors.Join(errs...)
 }
 
-func (r *Reconciler) ensureInstance(ctx context.Context, s *scope, instance *v1alpha1.ProxyInstance) error {
-	service := haproxy.InstanceService(s.proxy.Namespace, s.childName(instance), s.labels(instance), s.labels(instance), instancePort, instancePort)
+func (r *Reconciler) ensureInstance(ctx context.Context, s *scope, instance *v1alpha1.ProxyInstance, trusted check.Trusted) error {
+	storeErr := r.ensureStore(ctx, s, instance)
+	p, err := r.program(s, instance)
+	if err != nil {
+		return errors.Join(storeErr, err)
+	}
+	service := haproxy.InstanceService(s.proxy.Namespace, s.childName(instance), s.labels(instance), s.labels(instance), instancePort, p.port)
+	service.Spec.Ports = append(service.Spec.Ports, corev1.ServicePort{
+		Name: agentName, Port: agentPort, TargetPort: intstr.FromInt32(agentPort), Protocol: corev1.ProtocolTCP,
+	})
 	_, serviceErr := r.applier().Apply(ctx, apply.ControlledBy(s.proxy), service)
-	_, setErr := r.applier().Apply(ctx, apply.ControlledBy(s.proxy), r.statefulSet(s, instance))
-	return errors.Join(r.ensureStore(ctx, s, instance), serviceErr, setErr)
+	_, setErr := r.applier().Apply(ctx, apply.ControlledBy(s.proxy), r.statefulSet(s, instance, p, trusted))
+	return errors.Join(storeErr, serviceErr, setErr)
 }
 
 func (s *scope) childName(instance *v1alpha1.ProxyInstance) string {
@@ -106,7 +120,7 @@ func storeCannotFollow(instance *v1alpha1.ProxyInstance, have *corev1.Persistent
 	}
 }
 
-func (r *Reconciler) statefulSet(s *scope, instance *v1alpha1.ProxyInstance) *appsv1.StatefulSet {
+func (r *Reconciler) statefulSet(s *scope, instance *v1alpha1.ProxyInstance, p program, trusted check.Trusted) *appsv1.StatefulSet {
 	name := s.childName(instance)
 	labels, annotations := podspec.Metadata(s.proxy.Spec.PodTemplate, s.labels(instance))
 	return &appsv1.StatefulSet{
@@ -120,73 +134,31 @@ func (r *Reconciler) statefulSet(s *scope, instance *v1alpha1.ProxyInstance) *ap
 			Selector:            &metav1.LabelSelector{MatchLabels: s.labels(instance)},
 			Template: corev1.PodTemplateSpec{
 				ObjectMeta: metav1.ObjectMeta{Labels: labels, Annotations: annotations},
-				Spec:       r.instancePod(s, instance),
+				Spec:       r.instancePod(s, instance, p, trusted),
 			},
 		},
 	}
 }
 
-func (r *Reconciler) instancePod(s *scope, instance *v1alpha1.ProxyInstance) corev1.PodSpec {
-	server := v1alpha1.ProxyServer{}
-	if s.proxy.Spec.Server != nil {
-		server = *s.proxy.Spec.Server
-	}
-	if instance.Server != nil {
-		server = *instance.Server
-	}
-	image := r.Images.Operator
-	if server.Image != "" {
-		image = server.Image
-	}
-	page := func(path string, period, failures int32) *corev1.Probe {
-		return &corev1.Probe{
-			ProbeHandler:  corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: path, Port: intstr.FromInt32(instancePort)}},
-			PeriodSeconds: period, FailureThreshold: failures, TimeoutSeconds: 5,
-		}
-	}
+func (r *Reconciler) instancePod(s *scope, instance *v1alpha1.ProxyInstance, p program, trusted check.Trusted) corev1.PodSpec {
 	pod := corev1.PodSpec{
 		AutomountServiceAccountToken:  ptr.To(false),
 		EnableServiceLinks:            ptr.To(false),
 		SecurityContext:               podspec.Security(instance.Storage.Ownership),
 		TerminationGracePeriodSeconds: ptr.To[int64](shutdownSeconds + 15),
-		Containers: []corev1.Container{{
-			Name: "proxy", Image: image, Command: append(s.command(instance), server.Args...), Env: s.environment(server),
-			Ports:           []corev1.ContainerPort{{Name: "http", ContainerPort: instancePort}},
-			ReadinessProbe:  page("/readyz", 2, 2),
-			LivenessProbe:   page("/healthz", 10, 6),
-			Resources:       podspec.Resources(nil, s.proxy.Spec.PodTemplate),
-			SecurityContext: podspec.Restricted(),
-			VolumeMounts:    []corev1.VolumeMount{{Name: "store", MountPath: storeMount}, {Name: "tmp", MountPath: "/tmp"}},
-		}},
-		Volumes: []corev1.Volume{podspec.Claim("store", s.childName(instance)), podspec.EmptyDir("tmp")},
+		InitContainers:                []corev1.Container{r.agent(s, p, trusted)},
+		Containers:                    []corev1.Container{p.container},
+		Volumes:                       append([]corev1.Volume{podspec.Claim("store", s.childName(instance)), podspec.EmptyDir("tmp")}, trusted.Volumes...),
+	}
+	server := &pod.Containers[0]
+	server.Resources, server.SecurityContext = podspec.Resources(nil, s.proxy.Spec.PodTemplate), podspec.Restricted()
+	server.VolumeMounts = []corev1.VolumeMount{{Name: "store", MountPath: storeMount}, {Name: "tmp", MountPath: "/tmp"}}
+	if secret := s.secret(); secret != "" {
+		server.VolumeMounts = append(server.VolumeMounts, corev1.VolumeMount{Name: "private", MountPath: privateDir, ReadOnly: true})
+		pod.Volumes = append(pod.Volumes, corev1.Volume{Name: "private", VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{
+			SecretName: secret, DefaultMode: ptr.To[int32](0o440),
+		}}})
 	}
 	podspec.Place(&pod, s.proxy.Spec.PodTemplate, "")
 	return pod
-}
-
-func (s *scope) command(instance *v1alpha1.ProxyInstance) []string {
-	command := []string{
-		"/gocache-proxy", "--store", storeDir, "--listen", fmt.Sprintf(":%d", instancePort), "--name", instance.Name,
-		"--temp-dir", "/tmp", "--shutdown-timeout", fmt.Sprintf("%ds", shutdownSeconds),
-	}
-	if up := s.proxy.Spec.Upstream; up != nil && up.Proxy != "" {
-		command = append(command, "--upstream", up.Proxy)
-	}
-	return command
-}
-
-// environment of an instance. Private modules come from the upstream too, and
-// the checksum database knows nothing of them.
-func (s *scope) environment(server v1alpha1.ProxyServer) []corev1.EnvVar {
-	env := map[string]string{"GONOPROXY": "none"}
-	if s.proxy.Spec.ChecksumDatabase != "" {
-		env["GOSUMDB"] = s.proxy.Spec.ChecksumDatabase
-	}
-	if p := s.proxy.Spec.Private; p != nil && len(p.Patterns) > 0 {
-		env["GONOSUMDB"] = strings.Join(p.Patterns, ",")
-	}
-	for _, e := range server.Env {
-		env[e.Name] = e.Value
-	}
-	return podspec.Env(env)
 }

@@ -9,11 +9,6 @@ import (
 
 // NotImplemented are the fields that this release does not act on.
 var NotImplemented = []unimplemented.Field[*v1alpha1.ModProxy]{
-	{Path: "spec.instances[].external", Set: func(p *v1alpha1.ModProxy) bool {
-		return slices.ContainsFunc(p.Spec.Instances, func(i v1alpha1.ProxyInstance) bool { return i.External != nil })
-	}},
-	{Path: "server.type=Athens", Set: func(p *v1alpha1.ModProxy) bool { return hasServer(p, v1alpha1.ServerAthens) }},
-	{Path: "server.type=Custom", Set: func(p *v1alpha1.ModProxy) bool { return hasServer(p, v1alpha1.ServerCustom) }},
 	{Path: "spec.private.secretRef", Set: func(p *v1alpha1.ModProxy) bool { return p.Spec.Private != nil && p.Spec.Private.SecretRef != nil }},
 	{Path: "spec.router.type=Gateway", Set: func(p *v1alpha1.ModProxy) bool { return p.Spec.Router.Type == v1alpha1.RouterGateway }},
 	{Path: "spec.router.type=Service", Set: func(p *v1alpha1.ModProxy) bool { return p.Spec.Router.Type == v1alpha1.RouterService }},
@@ -22,13 +17,6 @@ var NotImplemented = []unimplemented.Field[*v1alpha1.ModProxy]{
 	{Path: "spec.integrity", Set: func(p *v1alpha1.ModProxy) bool { return p.Spec.Integrity != nil }},
 	{Path: "spec.snapshots", Set: func(p *v1alpha1.ModProxy) bool { return p.Spec.Snapshots != nil }},
 	{Path: "spec.onCorrupt=Rollback", Set: func(p *v1alpha1.ModProxy) bool { return p.Spec.OnCorrupt == v1alpha1.StoreRollback }},
-}
-
-func hasServer(p *v1alpha1.ModProxy, kind v1alpha1.ServerType) bool {
-	if p.Spec.Server != nil && p.Spec.Server.Type == kind {
-		return true
-	}
-	return slices.ContainsFunc(p.Spec.Instances, func(i v1alpha1.ProxyInstance) bool { return i.Server != nil && i.Server.Type == kind })
 }
 
 func hasProbe(p *v1alpha1.ModProxy, kind v1alpha1.ProbeKind) bool {

@@ -19,12 +19,6 @@ import (
 // the proxy says so by its name and makes nothing.
 func TestNotImplementedIsSaid(t *testing.T) {
 	t.Parallel()
-	server := func(kind v1alpha1.ServerType) func(*v1alpha1.ModProxySpec) {
-		return func(s *v1alpha1.ModProxySpec) {
-			port := int32(3000)
-			s.Server = &v1alpha1.ProxyServer{Type: kind, Image: "i", Port: &port}
-		}
-	}
 	router := func(r v1alpha1.ProxyRouter) func(*v1alpha1.ModProxySpec) {
 		return func(s *v1alpha1.ModProxySpec) { s.Router = r }
 	}
@@ -32,11 +26,6 @@ func TestNotImplementedIsSaid(t *testing.T) {
 		return func(s *v1alpha1.ModProxySpec) { s.Probes.Kinds = []v1alpha1.ProbeKind{k} }
 	}
 	settings := map[string]func(*v1alpha1.ModProxySpec){
-		"spec.instances[].external": func(s *v1alpha1.ModProxySpec) {
-			s.Instances = append(s.Instances, v1alpha1.ProxyInstance{Name: "there", External: &v1alpha1.ExternalInstance{URL: "https://example.com"}})
-		},
-		"server.type=Athens": server(v1alpha1.ServerAthens),
-		"server.type=Custom": server(v1alpha1.ServerCustom),
 		"spec.private.secretRef": func(s *v1alpha1.ModProxySpec) {
 			s.Private = &v1alpha1.ProxyPrivate{SecretRef: &v1alpha1.LocalReference{Name: "s"}}
 		},

@@ -19,7 +19,8 @@ import (
 
 // facts are what was read in one pass.
 type facts struct {
-	// addresses of the instances, by name: host:port; absent while unknown.
+	// addresses of the instances, by name: host:port, or the URL of one that
+	// somebody else runs; absent while unknown.
 	addresses map[string]string
 	// router is its Deployment; nil: there is none.
 	router *appsv1.Deployment
@@ -37,6 +38,10 @@ func (r *Reconciler) observe(ctx context.Context, s *scope) error {
 	s.facts.addresses = map[string]string{}
 	for i := range s.proxy.Spec.Instances {
 		instance := &s.proxy.Spec.Instances[i]
+		if instance.External != nil {
+			s.facts.addresses[instance.Name] = instance.External.URL
+			continue
+		}
 		service, err := read.Object[corev1.Service](ctx, r.Live, s.proxy.Namespace, s.childName(instance))
 		if err != nil {
 			return err

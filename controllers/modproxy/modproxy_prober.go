@@ -17,13 +17,20 @@ import (
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/domain/probe"
+	"gocache.dev/operator/internal/domain/store"
 	"gocache.dev/operator/internal/plan/failover"
 )
 
 // target is what the prober knows of one instance.
 type target struct {
-	name       string
-	url        string
+	name string
+	url  string
+	// agent beside its store; empty: there is none.
+	agent string
+	// ready is the page that tells whether it can be used.
+	ready probe.Page
+	// layout of its store; empty: it is not checked.
+	layout     store.Layout
 	interval   time.Duration
 	timeout    time.Duration
 	thresholds failover.Thresholds
@@ -206,10 +213,10 @@ func coarse(percent *int) *int32 {
 // full the volume is where that is known.
 func (t target) ask(ctx context.Context, client *http.Client) (results map[failover.Kind]probe.Result, disk *int) {
 	results = map[failover.Kind]probe.Result{}
-	to := probe.Target{Base: t.url, HTTP: client}
+	to := probe.Target{Base: t.url, Agent: t.agent, HTTP: client}
 	if t.has(v1alpha1.ProbeReady) {
 		ctx, cancel := context.WithTimeout(ctx, t.timeout)
-		results[failover.Ready] = to.Ready(ctx, probe.OwnPage)
+		results[failover.Ready] = to.Ready(ctx, t.ready)
 		cancel()
 	}
 	if len(t.canaries) > 0 && (t.has(v1alpha1.ProbeProtocol) || t.has(v1alpha1.ProbeChecksum)) {

@@ -9,7 +9,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/kube/apply"
@@ -67,9 +66,7 @@ func (r *Reconciler) routerParams(s *scope) haproxy.Params {
 		}
 	}
 	for _, i := range spec.Instances {
-		params.Instances = append(params.Instances, haproxy.Instance{
-			Name: i.Name, Address: s.facts.addresses[i.Name], Standby: i.Role == v1alpha1.RoleStandby,
-		})
+		params.Instances = append(params.Instances, s.routed(&i))
 	}
 	if spec.Router.TLS != nil {
 		params.TLSSecret = spec.Router.TLS.SecretRef.Name
@@ -139,22 +136,4 @@ func (r *Reconciler) haproxy(p *v1alpha1.ModProxy) *haproxy.Router {
 		Replicas: pods.Replicas, Starting: pods.All,
 		HTTP: r.HTTP,
 	}
-}
-
-// probe tells the prober whom to ask.
-func (r *Reconciler) probe(s *scope) {
-	probes := s.proxy.Spec.Probes
-	var targets []target
-	for _, i := range s.proxy.Spec.Instances {
-		address, ok := s.facts.addresses[i.Name]
-		if !ok {
-			continue
-		}
-		targets = append(targets, target{
-			name: i.Name, url: "http://" + address,
-			interval: probes.Interval.Duration, timeout: probes.Timeout.Duration,
-			thresholds: thresholds(probes), kinds: probes.Kinds, canaries: canaries(probes.Canaries), diskLimit: int(probes.DiskUsedPercent),
-		})
-	}
-	r.prober.want(client.ObjectKeyFromObject(s.proxy), targets)
 }

@@ -55,7 +55,9 @@ func newMetrics(store string) *metrics {
 	return m
 }
 
-func (m *metrics) handler() http.Handler { return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}) }
+func (m *metrics) handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
+}
 
 func (m *metrics) publish(v integrity.Verdict, now time.Time) {
 	for _, o := range []integrity.Outcome{integrity.Intact, integrity.Condemned, integrity.Inconclusive} {

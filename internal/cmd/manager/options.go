@@ -46,6 +46,8 @@ func (o *options) bind(f *pflag.FlagSet) {
 		"pattern of the Go toolchain's images; "+images.VersionPlaceholder+" becomes a release such as 1.26.8 [TOOLCHAIN_IMAGE]")
 	f.StringVar(&o.images.HAProxy, "haproxy-image", envOr("HAPROXY_IMAGE", images.DefaultHAProxy),
 		"image of HAProxy, 2.6 or newer [HAPROXY_IMAGE]")
+	f.StringVar(&o.images.Athens, "athens-image", os.Getenv("ATHENS_IMAGE"),
+		"image of Athens for proxy instances with server.type Athens that name none (default: none) [ATHENS_IMAGE]")
 	f.StringSliceVar(&o.watchNamespaces, "watch-namespace", nil,
 		"namespaces to work in, repeated or separated by commas (default: all)")
 	f.BoolVar(&o.leaderElect, "leader-elect", false,

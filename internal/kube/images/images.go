@@ -25,6 +25,8 @@ type Images struct {
 	Toolchain string
 	// HAProxy is the default router's data plane.
 	HAProxy string
+	// Athens is that of instances with this server; empty: each must name its own.
+	Athens string
 }
 
 // ToolchainFor returns the image of a Go release, such as 1.26.8. A pattern

@@ -1,0 +1,106 @@
+package modproxy
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strconv"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/utils/ptr"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/domain/probe"
+	"gocache.dev/operator/internal/kube/check"
+	"gocache.dev/operator/internal/kube/podspec"
+)
+
+const (
+	agentName = "agent"
+	// agentPort is in the same pod as the server's own.
+	agentPort = 9103
+	// seenFile is what the agent found sound so far. It lies beside the store, so
+	// that a snapshot holds both.
+	seenFile = storeMount + "/.gocache-seen.zst"
+	// minFree is how much room a store must have: a server that writes in place
+	// leaves cut files behind when there is none.
+	minFree = "64Mi"
+	// checkInterval is between checks of a store for which nothing is declared.
+	checkInterval = 24 * time.Hour
+)
+
+// bytesPerSecond of a check for which nothing is declared.
+var bytesPerSecond = resource.MustParse("16Mi")
+
+// agent watches over the store from beside the server. It begins first, makes
+// the store's root, and ends last.
+func (r *Reconciler) agent(s *scope, p program, trusted check.Trusted) corev1.Container {
+	command := []string{
+		"/gocache-agent", "store", "--store", storeDir, "--prepare", "--listen", net.JoinHostPort("", strconv.Itoa(agentPort)),
+		"--min-free", minFree,
+	}
+	if p.page != "" {
+		command = append(command, "--server", p.page)
+	}
+	if p.layout != "" {
+		interval, rate := s.checks()
+		command = append(command, "--layout", string(p.layout), "--state", seenFile,
+			"--interval", interval.String(), "--bytes-per-second", strconv.FormatInt(rate.Value(), 10))
+		command = append(command, trusted.Flags...)
+	}
+	mounts := append([]corev1.VolumeMount{{Name: "store", MountPath: storeMount}, {Name: "tmp", MountPath: "/tmp"}}, trusted.Mounts...)
+	started := ask(httpGet("/healthz", agentPort), 1, 60)
+	return corev1.Container{
+		Name: agentName, Image: r.Images.Operator, Command: command,
+		RestartPolicy: ptr.To(corev1.ContainerRestartPolicyAlways),
+		Ports:         []corev1.ContainerPort{{Name: agentName, ContainerPort: agentPort}},
+		StartupProbe:  started, ReadinessProbe: ask(httpGet(probe.ReadyPath, agentPort), 2, 2), LivenessProbe: ask(httpGet("/healthz", agentPort), 10, 6),
+		Resources: corev1.ResourceRequirements{Requests: corev1.ResourceList{
+			corev1.ResourceCPU: resource.MustParse("10m"), corev1.ResourceMemory: resource.MustParse("64Mi"),
+		}},
+		SecurityContext: podspec.Restricted(), VolumeMounts: mounts,
+	}
+}
+
+// checks says how often the agent checks by itself, and how fast. With a
+// schedule it is told when.
+func (s *scope) checks() (interval time.Duration, rate resource.Quantity) {
+	spec := s.proxy.Spec.Integrity
+	if spec == nil {
+		return checkInterval, bytesPerSecond
+	}
+	if spec.BytesPerSecond != nil {
+		return 0, *spec.BytesPerSecond
+	}
+	return 0, bytesPerSecond
+}
+
+// +kubebuilder:rbac:groups="",resources=configmaps,verbs=get
+
+// trust is what the agents compare stores with. What is declared and not there
+// is said; a pod must not wait for it, since it serves.
+func (r *Reconciler) trust(ctx context.Context, s *scope) (check.Trusted, error) {
+	var declared *v1alpha1.Trust
+	if s.proxy.Spec.Integrity != nil {
+		declared = s.proxy.Spec.Integrity.Trust
+	}
+	trusted, err := check.Trust(ctx, r.Live, s.proxy.Namespace, "spec.integrity.trust", declared)
+	for i := range trusted.Volumes {
+		trusted.Volumes[i].ConfigMap.Optional = ptr.To(true)
+	}
+	if err != nil {
+		return trusted, fmt.Errorf("trust of the stores: %w", err)
+	}
+	return trusted, nil
+}
+
+// agentURL is where the agent beside an instance's store is asked.
+func agentURL(address string) string {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return ""
+	}
+	return "http://" + net.JoinHostPort(host, strconv.Itoa(agentPort))
+}

@@ -1,0 +1,224 @@
+package modproxy
+
+import (
+	"fmt"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/utils/ptr"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/domain/probe"
+	"gocache.dev/operator/internal/domain/store"
+	"gocache.dev/operator/internal/kube/conditions"
+	"gocache.dev/operator/internal/kube/podspec"
+)
+
+const (
+	// privateDir is where a server finds the keys of spec.private.secretRef.
+	privateDir = "/etc/gocache-proxy/private"
+	// netrcFile is one of them.
+	netrcFile = privateDir + "/netrc"
+	// athensPort is Athens's own default.
+	athensPort = 3000
+)
+
+// program is how the server of an instance is run.
+type program struct {
+	container corev1.Container
+	port      int32
+	// layout of its store; empty: not known, so that it cannot be checked.
+	layout store.Layout
+	// ready is the page that tells whether the instance can be used.
+	ready probe.Page
+	// page that the agent asks to see whether the server lives; empty: the
+	// server tells by itself when the store is in trouble.
+	page string
+}
+
+// serverOf is the server of an instance: its own, or the proxy's.
+func serverOf(p *v1alpha1.ModProxy, instance *v1alpha1.ProxyInstance) v1alpha1.ProxyServer {
+	server := v1alpha1.ProxyServer{}
+	switch {
+	case instance.Server != nil:
+		server = *instance.Server
+	case p.Spec.Server != nil:
+		server = *p.Spec.Server
+	}
+	if server.Type == "" {
+		server.Type = v1alpha1.ServerGoproxy
+	}
+	return server
+}
+
+// program of an instance that we run.
+func (r *Reconciler) program(s *scope, instance *v1alpha1.ProxyInstance) (program, error) {
+	server := serverOf(s.proxy, instance)
+	switch server.Type {
+	case v1alpha1.ServerAthens:
+		return r.athens(s, instance, server)
+	case v1alpha1.ServerCustom:
+		return s.custom(server), nil
+	case v1alpha1.ServerGoproxy:
+	}
+	return r.goproxy(s, instance, server), nil
+}
+
+// goproxy is our own server, which tells the truth about itself.
+func (r *Reconciler) goproxy(s *scope, instance *v1alpha1.ProxyInstance, server v1alpha1.ProxyServer) program {
+	image := server.Image
+	if image == "" {
+		image = r.Images.Operator
+	}
+	command := []string{
+		"/gocache-proxy", "--store", storeDir, "--listen", fmt.Sprintf(":%d", instancePort), "--name", instance.Name,
+		"--temp-dir", "/tmp", "--shutdown-timeout", fmt.Sprintf("%ds", shutdownSeconds),
+	}
+	if up := s.proxy.Spec.Upstream; up != nil && up.Proxy != "" {
+		command = append(command, "--upstream", up.Proxy)
+	}
+	if s.secret() != "" {
+		command = append(command, "--credentials", privateDir)
+	}
+	return program{
+		port: instancePort, layout: store.Goproxy, ready: probe.OwnPage,
+		container: corev1.Container{
+			Name: "proxy", Image: image, Command: append(command, server.Args...), Env: environment(s.toolchain(), server),
+			Ports:          []corev1.ContainerPort{{Name: "http", ContainerPort: instancePort}},
+			ReadinessProbe: ask(httpGet(probe.ReadyPath, instancePort), 2, 2),
+			LivenessProbe:  ask(httpGet("/healthz", instancePort), 10, 6),
+		},
+	}
+}
+
+// toolchain are the variables of the go command that say where modules come
+// from. Private modules come from the upstream too, and the checksum database
+// knows nothing of them.
+func (s *scope) toolchain() map[string]string {
+	env := map[string]string{"GONOPROXY": "none"}
+	if s.proxy.Spec.ChecksumDatabase != "" {
+		env["GOSUMDB"] = s.proxy.Spec.ChecksumDatabase
+	}
+	if patterns := s.patterns(); patterns != "" {
+		env["GONOSUMDB"] = patterns
+	}
+	return env
+}
+
+// patterns of private modules, as GOPRIVATE has them.
+func (s *scope) patterns() string {
+	if s.proxy.Spec.Private == nil {
+		return ""
+	}
+	return strings.Join(s.proxy.Spec.Private.Patterns, ",")
+}
+
+// secret is the name of the Secret for private modules; empty: none.
+func (s *scope) secret() string {
+	if p := s.proxy.Spec.Private; p != nil && p.SecretRef != nil {
+		return p.SecretRef.Name
+	}
+	return ""
+}
+
+// athens runs github.com/gomods/athens from its own image. It says that it is
+// ready with a full disk and without its store, so nobody asks it: the agent
+// beside does its readiness. It runs the go command, which needs a home and a
+// place for what it fetches.
+func (r *Reconciler) athens(s *scope, instance *v1alpha1.ProxyInstance, server v1alpha1.ProxyServer) (program, error) {
+	image := server.Image
+	if image == "" {
+		image = r.Images.Athens
+	}
+	if image == "" {
+		return program{}, invalid("spec.instances[%s]: server.type Athens needs server.image: the operator was given no --athens-image", instance.Name)
+	}
+	env := s.toolchain()
+	if up := s.proxy.Spec.Upstream; up != nil && up.Proxy != "" {
+		env["GOPROXY"] = up.Proxy
+	}
+	settings := map[string]string{
+		"HOME": "/tmp", "TMPDIR": "/tmp",
+		"ATHENS_STORAGE_TYPE": "disk", "ATHENS_DISK_STORAGE_ROOT": storeDir,
+		// Lists of versions are answered from the store when the upstream is down.
+		"ATHENS_NETWORK_MODE": "fallback", "ATHENS_DOWNLOAD_MODE": "sync",
+		"ATHENS_SHUTDOWN_TIMEOUT": fmt.Sprint(shutdownSeconds),
+	}
+	var list []string
+	for _, v := range podspec.Env(env) {
+		if strings.Contains(v.Value, ";") {
+			return program{}, invalid("spec: Athens cannot be given %s=%q: a semicolon ends a value there", v.Name, v.Value)
+		}
+		list = append(list, v.Name+"="+v.Value)
+	}
+	// This takes the place of its default, GOPROXY=direct.
+	settings["ATHENS_GO_BINARY_ENV_VARS"] = strings.Join(list, ";")
+	if url := sumDBURL(s.proxy.Spec.ChecksumDatabase); url != "" {
+		settings["ATHENS_SUM_DBS"] = url
+	}
+	if patterns := s.patterns(); patterns != "" {
+		settings["ATHENS_GONOSUM_PATTERNS"] = patterns
+	}
+	if s.secret() != "" {
+		settings["ATHENS_NETRC_PATH"] = netrcFile
+	}
+	port := ptr.Deref(server.Port, athensPort)
+	settings["ATHENS_PORT"] = fmt.Sprintf(":%d", port)
+	return program{
+		port: port, layout: store.Athens, ready: probe.AgentPage, page: fmt.Sprintf("http://127.0.0.1:%d/healthz", port),
+		container: corev1.Container{
+			Name: "proxy", Image: image, Args: server.Args, Env: environment(settings, server),
+			Ports:         []corev1.ContainerPort{{Name: "http", ContainerPort: port}},
+			LivenessProbe: ask(httpGet("/healthz", port), 10, 6),
+		},
+	}, nil
+}
+
+// sumDBURL is where a checksum database in GOSUMDB syntax is; empty: not said.
+func sumDBURL(value string) string {
+	fields := strings.Fields(value)
+	switch {
+	case len(fields) == 0 || fields[0] == "off":
+		return ""
+	case len(fields) > 1:
+		return fields[1]
+	}
+	name, _, _ := strings.Cut(fields[0], "+")
+	return "https://" + name
+}
+
+// custom is a server that nothing is known of, but its port and that it speaks
+// the GOPROXY protocol.
+func (s *scope) custom(server v1alpha1.ProxyServer) program {
+	port := ptr.Deref(server.Port, instancePort)
+	settings := map[string]string{"HOME": "/tmp", "TMPDIR": "/tmp"}
+	return program{
+		port: port, ready: probe.AgentPage, page: fmt.Sprintf("http://127.0.0.1:%d/", port),
+		container: corev1.Container{
+			Name: "proxy", Image: server.Image, Args: server.Args, Env: environment(settings, server),
+			Ports:         []corev1.ContainerPort{{Name: "http", ContainerPort: port}},
+			LivenessProbe: ask(corev1.ProbeHandler{TCPSocket: &corev1.TCPSocketAction{Port: intstr.FromInt32(port)}}, 10, 6),
+		},
+	}
+}
+
+// environment is ours, and the user's over it.
+func environment(ours map[string]string, server v1alpha1.ProxyServer) []corev1.EnvVar {
+	for _, e := range server.Env {
+		ours[e.Name] = e.Value
+	}
+	return podspec.Env(ours)
+}
+
+func invalid(format string, args ...any) error {
+	return &conditions.StalledError{Reason: v1alpha1.ReasonInvalidSpec, Message: fmt.Sprintf(format, args...)}
+}
+
+func httpGet(path string, port int32) corev1.ProbeHandler {
+	return corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: path, Port: intstr.FromInt32(port)}}
+}
+
+func ask(how corev1.ProbeHandler, period, failures int32) *corev1.Probe {
+	return &corev1.Probe{ProbeHandler: how, PeriodSeconds: period, FailureThreshold: failures, TimeoutSeconds: 5}
+}

@@ -1,0 +1,145 @@
+package modproxy
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	"gocache.dev/operator/api/v1alpha1"
+)
+
+// pod of an instance: its server, its agent and the whole.
+func (w *world) pod(name string) (server, agent corev1.Container, pod corev1.PodSpec) {
+	w.t.Helper()
+	var set appsv1.StatefulSet
+	if !w.exists(&set, name) {
+		w.t.Fatalf("there is no StatefulSet %s", name)
+	}
+	pod = set.Spec.Template.Spec
+	return pod.Containers[0], pod.InitContainers[0], pod
+}
+
+func variable(c corev1.Container, name string) string {
+	for _, e := range c.Env {
+		if e.Name == name {
+			return e.Value
+		}
+	}
+	return ""
+}
+
+func (w *world) config() string {
+	w.t.Helper()
+	var config corev1.ConfigMap
+	if !w.exists(&config, "goproxy-router-config") {
+		w.t.Fatal("the router has no configuration")
+	}
+	return config.Data["haproxy.cfg"]
+}
+
+// TestAthens holds what Athens needs to run, and that nobody believes it.
+func TestAthens(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.proxy(func(s *v1alpha1.ModProxySpec) {
+		s.Server = &v1alpha1.ProxyServer{Type: v1alpha1.ServerAthens, Env: []v1alpha1.EnvVar{{Name: "ATHENS_LOG_LEVEL", Value: "debug"}}}
+		s.Upstream = &v1alpha1.ProxyUpstream{Proxy: "https://proxy.example.com"}
+		s.ChecksumDatabase = "sum.example.com+1234+abc"
+		s.Private = &v1alpha1.ProxyPrivate{Patterns: []string{"corp.example.com", "*.example.org"}}
+	})
+	w.settle()
+	w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonInvalidSpec, "server.type Athens needs server.image")
+	w.edit(func(p *v1alpha1.ModProxy) { p.Spec.Server.Image = "athens:1" })
+	w.settle()
+
+	server, agent, _ := w.pod("goproxy-blue")
+	for name, want := range map[string]string{
+		"ATHENS_STORAGE_TYPE": "disk", "ATHENS_DISK_STORAGE_ROOT": "/var/lib/gocache-proxy/modules", "ATHENS_PORT": ":3000",
+		"HOME": "/tmp", "ATHENS_SUM_DBS": "https://sum.example.com", "ATHENS_GONOSUM_PATTERNS": "corp.example.com,*.example.org",
+		"ATHENS_GO_BINARY_ENV_VARS": "GONOPROXY=none;GONOSUMDB=corp.example.com,*.example.org;GOPROXY=https://proxy.example.com;GOSUMDB=sum.example.com+1234+abc",
+		"ATHENS_LOG_LEVEL":          "debug",
+	} {
+		if got := variable(server, name); got != want {
+			t.Errorf("%s=%s, want %s", name, got, want)
+		}
+	}
+	if server.Image != "athens:1" || server.ReadinessProbe != nil || server.Command != nil {
+		t.Errorf("the server is %+v", server)
+	}
+	command := strings.Join(agent.Command, " ")
+	for _, want := range []string{"--prepare", "--layout athens", "--server http://127.0.0.1:3000/healthz"} {
+		if !strings.Contains(command, want) {
+			t.Errorf("the agent is not told %s: %s", want, command)
+		}
+	}
+	var service corev1.Service
+	if !w.exists(&service, "goproxy-blue") || len(service.Spec.Ports) != 2 || service.Spec.Ports[0].TargetPort.IntValue() != 3000 {
+		t.Errorf("the Service has ports %+v", service.Spec.Ports)
+	}
+	if !strings.Contains(w.config(), " port 9103") {
+		t.Error("the router believes what Athens says of itself")
+	}
+	w.edit(func(p *v1alpha1.ModProxy) { p.Spec.Upstream.Proxy = "https://proxy.example.com/;x" })
+	w.settle()
+	w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonInvalidSpec, "a semicolon")
+}
+
+// TestCustom holds that a server of which only the port is known runs as it is,
+// beside an agent that does not check its store.
+func TestCustom(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.serving(func(s *v1alpha1.ModProxySpec) {
+		s.Instances[0].Server = &v1alpha1.ProxyServer{
+			Type: v1alpha1.ServerCustom, Image: "own:1", Args: []string{"serve"}, Port: ptr.To[int32](9999),
+			Env: []v1alpha1.EnvVar{{Name: "HOME", Value: "/home"}},
+		}
+	})
+	server, agent, pod := w.pod("goproxy-blue")
+	if server.Image != "own:1" || server.Command != nil || !slices.Equal(server.Args, []string{"serve"}) || server.Ports[0].ContainerPort != 9999 ||
+		variable(server, "HOME") != "/home" || server.LivenessProbe.TCPSocket == nil {
+		t.Errorf("the server is %+v", server)
+	}
+	if slices.Contains(agent.Command, "--layout") || !slices.Contains(agent.Command, "http://127.0.0.1:9999/") {
+		t.Errorf("the agent is told %q", agent.Command)
+	}
+	if sc := pod.SecurityContext; sc.RunAsNonRoot == nil || !*sc.RunAsNonRoot || server.SecurityContext == nil || agent.SecurityContext == nil {
+		t.Error("the pod is not restricted")
+	}
+	if c := w.config(); !strings.Contains(c, "port 9103") {
+		t.Errorf("the router checks the server by itself:\n%s", c)
+	}
+}
+
+// TestExternal holds that an instance which somebody else runs is routed to and
+// probed, and that nothing is made for it.
+func TestExternal(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.blue.unready = true // it has no such page
+	w.proxy(func(s *v1alpha1.ModProxySpec) {
+		s.Instances[0] = v1alpha1.ProxyInstance{Name: "blue", External: &v1alpha1.ExternalInstance{URL: "https://proxy.example.com/go"}}
+	})
+	w.mu.Lock()
+	w.addresses["proxy.example.com"] = w.blue
+	w.mu.Unlock()
+	w.settle()
+	w.tick(2)
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonServing, "blue,green serves")
+	if w.exists(&appsv1.StatefulSet{}, "goproxy-blue") || w.exists(&corev1.Service{}, "goproxy-blue") || w.exists(&corev1.PersistentVolumeClaim{}, "goproxy-blue") {
+		t.Error("something was made for it")
+	}
+	if c := w.config(); !strings.Contains(c, "proxy.example.com:443") {
+		t.Errorf("the router does not know it:\n%s", c)
+	}
+	w.blue.wrong = true
+	w.tick(3)
+	if !w.convicted("blue") {
+		t.Error("it serves wrong bytes and is not convicted")
+	}
+}

@@ -1,0 +1,67 @@
+package modproxy
+
+import (
+	"slices"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/domain/probe"
+	"gocache.dev/operator/internal/domain/store"
+	"gocache.dev/operator/internal/kube/route/haproxy"
+)
+
+// routed is an instance as the router is to reach it.
+func (s *scope) routed(instance *v1alpha1.ProxyInstance) haproxy.Instance {
+	i := haproxy.Instance{Name: instance.Name, Standby: instance.Role == v1alpha1.RoleStandby}
+	if instance.External != nil {
+		i.External = instance.External.URL
+		return i
+	}
+	i.Address = s.facts.addresses[instance.Name]
+	if serverOf(s.proxy, instance).Type != v1alpha1.ServerGoproxy {
+		i.CheckPort = agentPort // what such a server says of itself means nothing
+	}
+	return i
+}
+
+// probe tells the prober whom to ask.
+func (r *Reconciler) probe(s *scope) {
+	var targets []target
+	for i := range s.proxy.Spec.Instances {
+		if t, ok := s.target(&s.proxy.Spec.Instances[i]); ok {
+			targets = append(targets, t)
+		}
+	}
+	r.prober.want(client.ObjectKeyFromObject(s.proxy), targets)
+}
+
+// target is an instance as the prober is to ask it.
+func (s *scope) target(instance *v1alpha1.ProxyInstance) (target, bool) {
+	probes := s.proxy.Spec.Probes
+	address, ok := s.facts.addresses[instance.Name]
+	if !ok {
+		return target{}, false
+	}
+	t := target{
+		name: instance.Name, kinds: probes.Kinds,
+		interval: probes.Interval.Duration, timeout: probes.Timeout.Duration,
+		thresholds: thresholds(probes), canaries: canaries(probes.Canaries), diskLimit: int(probes.DiskUsedPercent),
+	}
+	if instance.External != nil {
+		// Nothing is known of its disk.
+		t.url, t.ready = address, probe.AnyPage
+		t.kinds = slices.DeleteFunc(slices.Clone(t.kinds), func(k v1alpha1.ProbeKind) bool { return k == v1alpha1.ProbeDisk })
+		return t, true
+	}
+	t.url, t.agent = "http://"+address, agentURL(address)
+	switch serverOf(s.proxy, instance).Type {
+	case v1alpha1.ServerAthens:
+		t.ready, t.layout = probe.AgentPage, store.Athens
+	case v1alpha1.ServerCustom:
+		t.ready = probe.AgentPage
+	case v1alpha1.ServerGoproxy:
+		t.ready, t.layout = probe.OwnPage, store.Goproxy
+	}
+	return t, true
+}
