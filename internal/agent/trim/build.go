@@ -18,21 +18,32 @@ import (
 type buildTrim struct {
 	Options
 	plan buildcache.Plan
-	size map[buildcache.ID]buildcache.Aged
+	// oldest and newest use of an entry that would go.
+	oldest, newest *time.Time
 }
 
 func planBuild(o Options) (*buildTrim, error) {
-	t := &buildTrim{Options: o, size: map[buildcache.ID]buildcache.Aged{}}
-	actions, err := t.scan(t.size)
+	t := &buildTrim{Options: o}
+	outputs := map[buildcache.ID]buildcache.Aged{}
+	actions, err := t.scan(outputs)
 	if err != nil {
 		return nil, err
 	}
-	t.plan = buildcache.PlanTrim(actions, t.size, buildcache.Bounds{MaxSize: o.MaxSize, MaxAge: o.MaxAge, MinAge: o.MinAge}, o.AsOf)
+	t.plan = buildcache.PlanTrim(actions, outputs, buildcache.Bounds{MaxSize: o.MaxSize, MaxAge: o.MaxAge, MinAge: o.MinAge}, o.AsOf)
+	t.span(actions)
 	return t, nil
 }
 
+// span notes when the first and the last of the entries that would go were
+// used. Actions are sorted by that, as a plan leaves them.
+func (t *buildTrim) span(actions []buildcache.Aged) {
+	if n := len(t.plan.Actions); n > 0 {
+		t.oldest, t.newest = &actions[0].Used, &actions[n-1].Used
+	}
+}
+
 func (t *buildTrim) share() *Share {
-	return &Share{Entries: len(t.plan.Actions), Outputs: len(t.plan.Outputs), Bytes: t.plan.Bytes, BeforeBytes: t.plan.Before}
+	return &Share{Entries: len(t.plan.Actions), Outputs: len(t.plan.Outputs), Bytes: t.plan.Bytes, BeforeBytes: t.plan.Before, Oldest: t.oldest, Newest: t.newest}
 }
 
 // scan lists action entries and, if it is given a map, outputs. Malformed

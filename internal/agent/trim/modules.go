@@ -12,6 +12,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/mod/module"
 	"golang.org/x/mod/semver"
@@ -27,6 +28,8 @@ type moduleTrim struct {
 	victims []victim
 	before  int64
 	bytes   int64
+	// oldest and newest use of a victim, where uses are known.
+	oldest, newest *time.Time
 }
 
 // victim is a version that is to go, or the contents of one whose go.mod stays.
@@ -48,32 +51,20 @@ func planModules(o Options) (*moduleTrim, error) {
 			return nil, err
 		}
 	}
-	root, err := tree.Open(o.ModCache)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = root.Close() }()
-	contents, err := modcache.Scan(root)
+	versions, err := scanModules(o.ModCache)
 	if err != nil {
 		return nil, err
 	}
 	t := &moduleTrim{Options: o}
 	var candidates []victim
-	newest := newestToolchain(contents.Versions)
-	for i := range contents.Versions {
-		v := &contents.Versions[i]
-		at := v.Escaped()
-		size, err := sizeOf(root, at)
-		if err != nil {
-			return nil, err
-		}
-		t.before += size
-		contentsNamed, modNamed := keep.Knows(v.Version)
-		hasContents := v.Extracted || v.Files.Has(modcache.Zip)
-		if contentsNamed || v.Version == newest || modNamed && !hasContents {
+	newest := newestToolchain(versions)
+	for _, v := range versions {
+		t.before += v.bytes
+		contentsNamed, modNamed := keep.Knows(v.Version.Version)
+		if contentsNamed || v.Version.Version == newest || modNamed && !v.hasContents() {
 			continue
 		}
-		candidates = append(candidates, victim{at, v.Version, modNamed, size})
+		candidates = append(candidates, victim{v.Escaped(), v.Version.Version, modNamed, v.bytes})
 	}
 	// Toolchains are the largest and the quickest to go out of use.
 	slices.SortStableFunc(candidates, func(a, b victim) int {
@@ -89,6 +80,37 @@ func planModules(o Options) (*moduleTrim, error) {
 	return t, nil
 }
 
+// sized is a version in the cache and the size of its files.
+type sized struct {
+	modcache.Version
+	bytes int64
+}
+
+// hasContents says whether there is more of it than its go.mod.
+func (s *sized) hasContents() bool { return s.Extracted || s.Files.Has(modcache.Zip) }
+
+func scanModules(dir string) ([]sized, error) {
+	root, err := tree.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = root.Close() }()
+	contents, err := modcache.Scan(root)
+	if err != nil {
+		return nil, err
+	}
+	found := make([]sized, 0, len(contents.Versions))
+	for i := range contents.Versions {
+		v := contents.Versions[i]
+		size, err := sizeOf(root, v.Escaped())
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", v.Version, err)
+		}
+		found = append(found, sized{v, size})
+	}
+	return found, nil
+}
+
 func compareBool(a, b bool) int {
 	switch {
 	case a == b:
@@ -100,11 +122,11 @@ func compareBool(a, b bool) int {
 }
 
 // newestToolchain stays: somebody's go.mod asks for it, though no go.sum does.
-func newestToolchain(versions []modcache.Version) module.Version {
+func newestToolchain(versions []sized) module.Version {
 	var newest module.Version
 	for i := range versions {
-		v := versions[i].Version
-		if v.Path != modcache.Toolchain || !versions[i].Extracted && !versions[i].Files.Has(modcache.Zip) {
+		v := versions[i].Version.Version
+		if v.Path != modcache.Toolchain || !versions[i].hasContents() {
 			continue
 		}
 		if newest.Path == "" || semver.Compare(goVersion(v.Version), goVersion(newest.Version)) > 0 {
@@ -169,7 +191,7 @@ func treeSize(d *tree.Dir) (total int64, err error) {
 }
 
 func (t *moduleTrim) share() *Share {
-	s := &Share{Entries: len(t.victims), Bytes: t.bytes, BeforeBytes: t.before}
+	s := &Share{Entries: len(t.victims), Bytes: t.bytes, BeforeBytes: t.before, Oldest: t.oldest, Newest: t.newest}
 	for _, v := range t.victims[:min(len(t.victims), maxListed)] {
 		s.Versions = append(s.Versions, v.version.String())
 	}
@@ -178,7 +200,7 @@ func (t *moduleTrim) share() *Share {
 
 func (t *moduleTrim) digest() string {
 	h := sha256.New()
-	for _, v := range t.victims {
+	for _, v := range slices.SortedFunc(slices.Values(t.victims), func(a, b victim) int { return modcache.Compare(a.version, b.version) }) {
 		_, _ = fmt.Fprintf(h, "%s %t\n", v.version, v.keepMod)
 	}
 	return hex.EncodeToString(h.Sum(nil))

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"gocache.dev/operator/internal/domain/buildcache"
+	"gocache.dev/operator/internal/domain/usage"
 )
 
 // Options are the command's flags.
@@ -25,6 +26,11 @@ type Options struct {
 	// Exclusive says that no build uses the module cache now.
 	Exclusive bool
 
+	// Used is what the warm-ups of a volume have used. With it MaxSize and
+	// MaxAge bound both caches together, nothing that the last warm-up used
+	// goes, and KeepGoSum and MaxModSize say nothing.
+	Used *usage.Record
+
 	PlanOnly bool
 	Approved string    // the plan's digest must be this
 	AsOf     time.Time // what ages are measured against; default: now
@@ -39,17 +45,22 @@ type Result struct {
 	Applied bool      `json:"applied"`
 	Build   *Share    `json:"build,omitempty"`
 	Modules *Share    `json:"modules,omitempty"`
+	// OverBytes is by how much what has to stay exceeds the bound of size.
+	OverBytes int64 `json:"overBytes,omitempty"`
 }
 
 // Share is one cache's part.
 type Share struct {
-	Entries     int      `json:"entries"` // action entries, or module versions
-	Outputs     int      `json:"outputs,omitempty"`
-	Bytes       int64    `json:"bytes"`
-	BeforeBytes int64    `json:"beforeBytes"`
-	Removed     int      `json:"removed"`
-	Spared      int      `json:"spared,omitempty"` // were used again meanwhile
-	Versions    []string `json:"versions,omitempty"`
+	Entries     int   `json:"entries"` // action entries, or module versions
+	Outputs     int   `json:"outputs,omitempty"`
+	Bytes       int64 `json:"bytes"`
+	BeforeBytes int64 `json:"beforeBytes"`
+	// Oldest and Newest are the times of last use of what would go.
+	Oldest   *time.Time `json:"oldest,omitempty"`
+	Newest   *time.Time `json:"newest,omitempty"`
+	Removed  int        `json:"removed"`
+	Spared   int        `json:"spared,omitempty"` // were used again meanwhile
+	Versions []string   `json:"versions,omitempty"`
 }
 
 // ErrUsage says that the options make no sense together.
@@ -69,25 +80,10 @@ func Run(ctx context.Context, o Options) (Result, error) {
 		return Result{}, err
 	}
 	r := Result{AsOf: o.AsOf}
-	h := sha256.New()
-	var build *buildTrim
-	var modules *moduleTrim
-	var err error
-	if o.BuildCache != "" {
-		if build, err = planBuild(o); err != nil {
-			return r, fmt.Errorf("build cache: %w", err)
-		}
-		r.Build = build.share()
-		_, _ = h.Write([]byte(build.plan.Digest())) // a hash never fails
+	build, modules, err := plan(o, &r)
+	if err != nil {
+		return r, err
 	}
-	if o.ModCache != "" {
-		if modules, err = planModules(o); err != nil {
-			return r, fmt.Errorf("module cache: %w", err)
-		}
-		r.Modules = modules.share()
-		_, _ = h.Write([]byte(modules.digest()))
-	}
-	r.Digest = "sha256:" + hex.EncodeToString(h.Sum(nil))
 	if o.PlanOnly {
 		return r, nil
 	}
@@ -108,13 +104,44 @@ func Run(ctx context.Context, o Options) (Result, error) {
 	return r, nil
 }
 
+// plan decides what would go, and describes it in the result.
+func plan(o Options, r *Result) (build *buildTrim, modules *moduleTrim, err error) {
+	h := sha256.New()
+	if o.Used != nil {
+		if build, modules, r.OverBytes, err = planTogether(o); err != nil {
+			return nil, nil, err
+		}
+	}
+	if o.BuildCache != "" {
+		if build == nil {
+			if build, err = planBuild(o); err != nil {
+				return nil, nil, fmt.Errorf("build cache: %w", err)
+			}
+			r.OverBytes = build.plan.Over
+		}
+		r.Build = build.share()
+		_, _ = h.Write([]byte(build.plan.Digest())) // a hash never fails
+	}
+	if o.ModCache != "" {
+		if modules == nil {
+			if modules, err = planModules(o); err != nil {
+				return nil, nil, fmt.Errorf("module cache: %w", err)
+			}
+		}
+		r.Modules = modules.share()
+		_, _ = h.Write([]byte(modules.digest()))
+	}
+	r.Digest = "sha256:" + hex.EncodeToString(h.Sum(nil))
+	return build, modules, nil
+}
+
 func (o *Options) validate() error {
 	switch {
 	case o.BuildCache == "" && o.ModCache == "":
 		return fmt.Errorf("%w: nothing to trim: give --buildcache or --modcache", ErrUsage)
 	case o.ModCache != "" && !o.Exclusive && !o.PlanOnly:
 		return fmt.Errorf("%w: a module cache can only be trimmed while no build uses it: say so with --exclusive", ErrUsage)
-	case o.ModCache != "" && len(o.KeepGoSum) == 0:
+	case o.ModCache != "" && len(o.KeepGoSum) == 0 && o.Used == nil:
 		return fmt.Errorf("%w: a module cache keeps no marks of use: say what stays with --keep-gosum", ErrUsage)
 	case o.MinAge < buildcache.MinAge && o.Grace > 0:
 		return fmt.Errorf("%w: --min-age below %s is only safe with no build running; then give --grace 0 too", ErrUsage, buildcache.MinAge)

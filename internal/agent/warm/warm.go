@@ -78,9 +78,11 @@ type warming struct {
 	made  warmup.Report
 	goCmd goCommand
 	notes []string
+	use   use
 }
 
 func (w *warming) all(ctx context.Context) error {
+	w.use = newUse(w.Clock())
 	temp, err := os.MkdirTemp("", "warm-")
 	if err != nil {
 		return fmt.Errorf("making a private directory: %w", err)
@@ -103,6 +105,7 @@ func (w *warming) all(ctx context.Context) error {
 		if err := w.build(ctx, temp, []string{"std"}); err != nil {
 			return err
 		}
+		w.use.sources = append(w.use.sources, record.Source{record.Packages: []byte("std\n")})
 	}
 	return w.seal(ctx)
 }
@@ -179,6 +182,9 @@ func (w *warming) source(ctx context.Context, source, dir string) error {
 	if err := w.goCmd.run(ctx, "mod", "download"); err != nil {
 		return fmt.Errorf("source %s: %w", source, err)
 	}
+	if err := w.use.modules(dir); err != nil {
+		return fmt.Errorf("source %s: %w", source, err)
+	}
 	if note, err := restoreGoSum(source, dir); err != nil {
 		return fmt.Errorf("source %s: %w", source, err)
 	} else if note != "" {
@@ -187,7 +193,7 @@ func (w *warming) source(ctx context.Context, source, dir string) error {
 	if err := w.build(ctx, dir, packages); err != nil {
 		return fmt.Errorf("source %s: %w", source, err)
 	}
-	return nil
+	return w.use.source(ctx, &w.goCmd, packages)
 }
 
 // build builds packages; std in a run of its own, since it is no part of the
@@ -216,6 +222,9 @@ func (w *warming) seal(ctx context.Context) error {
 	now := w.Clock()
 	if err := volume.Keep(w.BuildCache, now); err != nil {
 		return fmt.Errorf("setting times in the build cache: %w", err)
+	}
+	if err := w.use.record(w.Root, w.ModCache, now); err != nil {
+		return fmt.Errorf("recording what was used: %w", err)
 	}
 	var v integrity.Verdict
 	err := record.WriteManifest(record.ManifestPath(w.Root), func(out io.Writer) error {

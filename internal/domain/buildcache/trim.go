@@ -24,6 +24,8 @@ type Bounds struct {
 	MaxSize int64         // of all outputs in bytes; 0: any
 	MaxAge  time.Duration // since the last use; 0: any
 	MinAge  time.Duration // what is younger stays, whatever the other bounds say
+	// KeepSince: what was used then or later stays too. Zero: nothing stays for it.
+	KeepSince time.Time
 }
 
 // Plan is what a trim would remove.
@@ -32,6 +34,9 @@ type Plan struct {
 	Outputs []ID // that nothing will name any more
 	Bytes   int64
 	Before  int64 // size of all outputs
+	// Over is by how many bytes what stays exceeds MaxSize, since all of it has
+	// to stay.
+	Over int64
 }
 
 // PlanTrim decides which entries go: those unused for longer than MaxAge, then
@@ -61,6 +66,9 @@ func PlanTrim(actions []Aged, outputs map[ID]Aged, b Bounds, now time.Time) Plan
 		}
 		p.remove(&actions[i])
 	}
+	if b.MaxSize > 0 {
+		p.plan.Over = max(0, p.size-b.MaxSize)
+	}
 	slices.SortFunc(p.plan.Outputs, func(x, y ID) int { return slices.Compare(x[:], y[:]) })
 	return p.plan
 }
@@ -74,7 +82,12 @@ type planning struct {
 	plan    Plan
 }
 
-func (p *planning) old(used time.Time) bool { return p.now.Sub(used) >= p.bounds.MinAge }
+func (p *planning) old(used time.Time) bool {
+	if since := p.bounds.KeepSince; !since.IsZero() && !used.Before(since) {
+		return false
+	}
+	return p.now.Sub(used) >= p.bounds.MinAge
+}
 
 // orphans removes outputs that nothing names to begin with.
 func (p *planning) orphans() {

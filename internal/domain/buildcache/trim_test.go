@@ -38,19 +38,24 @@ func TestPlanTrim(t *testing.T) {
 		actions []buildcache.ID
 		outputs []buildcache.ID
 		bytes   int64
+		over    int64
 	}{
-		"only what nothing names": {buildcache.Bounds{MinAge: buildcache.MinAge}, nil, []buildcache.ID{id(105)}, 7},
+		"only what nothing names": {buildcache.Bounds{MinAge: buildcache.MinAge}, nil, []buildcache.ID{id(105)}, 7, 0},
 		"age": {
 			buildcache.Bounds{MaxAge: 20 * time.Hour, MinAge: buildcache.MinAge},
-			[]buildcache.ID{id(1), id(2), id(6)}, []buildcache.ID{id(100), id(105)}, 17,
+			[]buildcache.ID{id(1), id(2), id(6)}, []buildcache.ID{id(100), id(105)}, 17, 0,
 		},
 		"size": {
 			buildcache.Bounds{MaxSize: 146, MinAge: buildcache.MinAge},
-			[]buildcache.ID{id(1)}, []buildcache.ID{id(100), id(105)}, 17,
+			[]buildcache.ID{id(1)}, []buildcache.ID{id(100), id(105)}, 17, 0,
 		},
 		"the young stay": {
 			buildcache.Bounds{MaxSize: 1, MinAge: buildcache.MinAge},
-			[]buildcache.ID{id(1), id(2), id(6), id(5), id(3)}, []buildcache.ID{id(100), id(101), id(103), id(105)}, 117,
+			[]buildcache.ID{id(1), id(2), id(6), id(5), id(3)}, []buildcache.ID{id(100), id(101), id(103), id(105)}, 117, 44,
+		},
+		"what was used lately stays": {
+			buildcache.Bounds{MaxSize: 1, MaxAge: 3 * time.Hour, MinAge: buildcache.MinAge, KeepSince: hours(40)},
+			[]buildcache.ID{id(1)}, []buildcache.ID{id(100)}, 10, 151,
 		},
 	} {
 		p := buildcache.PlanTrim(actions(), outputs, c.bounds, now)
@@ -60,8 +65,8 @@ func TestPlanTrim(t *testing.T) {
 		if diff := cmp.Diff(c.outputs, p.Outputs); diff != "" {
 			t.Errorf("%s: outputs:\n%s", name, diff)
 		}
-		if p.Bytes != c.bytes || p.Before != 162 {
-			t.Errorf("%s: %d of %d bytes, want %d of 162", name, p.Bytes, p.Before, c.bytes)
+		if p.Bytes != c.bytes || p.Before != 162 || p.Over != c.over {
+			t.Errorf("%s: %d of %d bytes, %d over, want %d of 162, %d over", name, p.Bytes, p.Before, p.Over, c.bytes, c.over)
 		}
 	}
 }

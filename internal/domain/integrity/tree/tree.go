@@ -69,6 +69,8 @@ type Info struct {
 	Mtime time.Time
 	Inode uint64
 	Ctime time.Time
+	UID   int
+	GID   int
 }
 
 // Same reports whether two observations of a name saw the same unchanged file.
@@ -344,6 +346,8 @@ func infoOf(st *unix.Stat_t) Info {
 		Inode: st.Ino,
 		Mtime: mtime(st),
 		Ctime: ctime(st),
+		UID:   int(st.Uid),
+		GID:   int(st.Gid),
 	}
 	switch st.Mode & unix.S_IFMT {
 	case unix.S_IFREG:

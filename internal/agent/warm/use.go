@@ -1,0 +1,152 @@
+package warm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/mod/module"
+
+	"gocache.dev/operator/internal/agent/record"
+	"gocache.dev/operator/internal/domain/integrity"
+	"gocache.dev/operator/internal/domain/integrity/tree"
+	"gocache.dev/operator/internal/domain/modcache"
+	"gocache.dev/operator/internal/domain/usage"
+)
+
+// use is what a warm-up has used, as far as the build cache does not show it
+// by itself.
+type use struct {
+	began   time.Time
+	named   *integrity.Trust // by the go.sum files, as downloads completed them
+	sources []record.Source
+}
+
+func newUse(now time.Time) use {
+	return use{began: now.UTC().Truncate(time.Second), named: integrity.NewTrust()}
+}
+
+// modules notes what the go.sum file of a source names.
+func (u *use) modules(dir string) error {
+	name := filepath.Join(dir, record.GoSum)
+	f, err := os.Open(name) //nolint:gosec // a private copy
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return errors.Join(u.named.AddGoSum(record.GoSum, f), f.Close())
+}
+
+// source notes what was built, so that it can be built again without the
+// source: packages of the main module are replaced by what they are made of.
+func (u *use) source(ctx context.Context, g *goCommand, packages []string) error {
+	if slices.ContainsFunc(packages, func(p string) bool { return strings.HasPrefix(p, ".") }) {
+		const foreign = "{{with .Module}}{{if not (or .Main $.ForTest)}}{{$.ImportPath}}{{end}}{{end}}"
+		list, err := g.output(ctx, append([]string{"list", "-deps", "-test", "-f", foreign}, packages...)...)
+		if err != nil {
+			return err
+		}
+		packages = append([]string{"std"}, strings.Fields(list)...)
+	}
+	source := record.Source{record.Packages: []byte(strings.Join(packages, "\n") + "\n")}
+	for _, name := range []string{record.GoMod, record.GoSum} {
+		data, err := readSmall(filepath.Join(g.dir, name))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		source[name] = data
+	}
+	u.sources = append(u.sources, source)
+	return nil
+}
+
+// record leaves the record of use on the volume.
+func (u *use) record(root, modCache string, now time.Time) error {
+	before, err := record.ReadUsage(root)
+	if err != nil {
+		// Whatever is there is replaced: without it, a version counts as used
+		// when it was downloaded.
+		before = &usage.Record{}
+	}
+	r := &usage.Record{Began: u.began, Ended: now.UTC().Truncate(time.Second)}
+	if r.Modules, err = u.versions(modCache, before); err != nil {
+		return err
+	}
+	if err := record.WriteSources(root, u.sources); err != nil {
+		return err
+	}
+	return record.WriteUsage(root, r)
+}
+
+// versions says of each version in the cache when it was last used.
+func (u *use) versions(modCache string, before *usage.Record) (map[module.Version]usage.Use, error) {
+	root, err := tree.Open(modCache)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = root.Close() }()
+	contents, err := modcache.Scan(root)
+	if err != nil {
+		return nil, err
+	}
+	uses := map[module.Version]usage.Use{}
+	for i := range contents.Versions {
+		v := &contents.Versions[i]
+		last, known := before.Modules[v.Version]
+		if !known {
+			if last, err = u.downloaded(root, v); err != nil {
+				return nil, fmt.Errorf("%s: %w", v.Version, err)
+			}
+		}
+		zip, mod := u.named.Knows(v.Version)
+		if zip {
+			last.Contents = u.began
+		}
+		if zip || mod {
+			last.GoMod = u.began
+		}
+		if !v.Extracted && !v.Files.Has(modcache.Zip) {
+			last.Contents = time.Time{}
+		}
+		uses[v.Version] = last
+	}
+	return uses, nil
+}
+
+// downloaded takes a version that no record knows as used when it was
+// downloaded, but before this warm-up.
+func (u *use) downloaded(root *tree.Dir, v *modcache.Version) (usage.Use, error) {
+	at := v.Escaped()
+	first := u.began.Add(-time.Second)
+	for _, k := range []modcache.Kind{modcache.Zip, modcache.Mod, modcache.Info} {
+		if !v.Files.Has(k) {
+			continue
+		}
+		dir, name := path.Split(at.File(k))
+		d, err := root.Sub(strings.TrimSuffix(dir, "/"))
+		if err != nil {
+			return usage.Use{}, err
+		}
+		info, err := d.Stat(name)
+		if err = errors.Join(err, d.Close()); err != nil {
+			return usage.Use{}, err
+		}
+		if made := info.Mtime.UTC().Truncate(time.Second); made.Before(first) && made.Unix() > 0 {
+			first = made
+		}
+		break
+	}
+	return usage.Use{Contents: first, GoMod: first}, nil
+}

@@ -1,0 +1,198 @@
+package cleanup
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Outcome of a run.
+type Outcome string
+
+// The outcomes.
+const (
+	// Planned: all checks passed, and the report says what would go.
+	Planned Outcome = "Planned"
+	// Paused: a check did not pass. Nothing was removed.
+	Paused Outcome = "Paused"
+	// Changed: what would go is not what was approved. Nothing was removed; the
+	// report says what would go now.
+	Changed Outcome = "Changed"
+	// Applied: what was planned is gone, and what is left is sound.
+	Applied Outcome = "Applied"
+	// Corrupt: what is left was checked and is not sound.
+	Corrupt Outcome = "Corrupt"
+	// Failed: it could not be done; some of it may be gone.
+	Failed Outcome = "Failed"
+)
+
+// Result of one check.
+type Result string
+
+// The results.
+const (
+	Pass Result = "Passed"
+	Fail Result = "Failed"
+	// Unknown: it could not be told, which does not count as passed.
+	Unknown Result = "Unknown"
+)
+
+// The names of the preflight checks, in their order.
+const (
+	// Ownership: who cleans owns what is there and can remove it.
+	Ownership = "ownership"
+	// Index: the caches are laid out as the go command lays them out.
+	Index = "index"
+	// Reuse: repeating the last warm-up's builds would compile nothing, so the
+	// cache works and the record of its use can be relied upon.
+	Reuse = "reuse"
+)
+
+// Check is one check and how it came out.
+type Check struct {
+	Name    string `json:"name"`
+	Result  Result `json:"result"`
+	Message string `json:"message,omitempty"`
+}
+
+// Layer is what would go, or went, of one cache.
+type Layer struct {
+	// Entries are action entries of a build cache, versions of a module cache.
+	Entries int64 `json:"entries"`
+	// Outputs of a build cache that no entry would name any more.
+	Outputs int64 `json:"outputs,omitempty"`
+	Bytes   int64 `json:"bytes"`
+	// BeforeBytes is the size of the cache before.
+	BeforeBytes int64 `json:"beforeBytes"`
+	// Oldest and Newest are the times of last use of the entries that would go.
+	Oldest *time.Time `json:"oldest,omitempty"`
+	Newest *time.Time `json:"newest,omitempty"`
+}
+
+// Plan is what would go.
+type Plan struct {
+	// Digest names exactly this set of entries: sha256 over their sorted list.
+	Digest string `json:"digest"`
+	// AsOf is the time that ages are measured against.
+	AsOf    time.Time `json:"asOf"`
+	Entries int64     `json:"entries"`
+	Bytes   int64     `json:"bytes"`
+	Modules *Layer    `json:"modules,omitempty"`
+	Build   *Layer    `json:"build,omitempty"`
+	// OverBytes is by how much what the last warm-up used exceeds the bound of
+	// size by itself: no cleaning can reach it.
+	OverBytes int64 `json:"overBytes,omitempty"`
+}
+
+// Empty says whether nothing would go.
+func (p *Plan) Empty() bool { return p.Entries == 0 && p.Bytes == 0 }
+
+// Proof is how a repetition of the last warm-up's builds went, offline.
+type Proof struct {
+	Result Result `json:"result"`
+	// Compiled counts compilations. A warm cache needs none.
+	Compiled int64  `json:"compiled"`
+	Message  string `json:"message,omitempty"`
+}
+
+// Report of a run.
+type Report struct {
+	Outcome Outcome `json:"outcome"`
+	// Message says why it is not Planned or Applied.
+	Message   string  `json:"message,omitempty"`
+	Preflight []Check `json:"preflight,omitempty"`
+	Plan      *Plan   `json:"plan,omitempty"`
+	// RemovedEntries and FreedBytes are what went.
+	RemovedEntries int64 `json:"removedEntries,omitempty"`
+	FreedBytes     int64 `json:"freedBytes,omitempty"`
+	// Proof after the removal.
+	Proof *Proof `json:"proof,omitempty"`
+	// Modules and BuildEntries count what is left.
+	Modules      int64 `json:"modules,omitempty"`
+	BuildEntries int64 `json:"buildEntries,omitempty"`
+	// UsedBytes by the caches, CapacityBytes of their file system.
+	UsedBytes     int64 `json:"usedBytes"`
+	CapacityBytes int64 `json:"capacityBytes"`
+	// DurationSeconds of the run.
+	DurationSeconds float64 `json:"durationSeconds"`
+	// ManifestDigest is the digest of the manifest that was left on the volume.
+	ManifestDigest string `json:"manifestDigest,omitempty"`
+}
+
+// Parse reads a report and refuses what cannot be one.
+func Parse(data []byte) (Report, error) {
+	var r Report
+	if err := json.Unmarshal(data, &r); err != nil {
+		return Report{}, fmt.Errorf("no report of a cleaning: %w", err)
+	}
+	if err := r.validate(); err != nil {
+		return Report{}, fmt.Errorf("no report of a cleaning: %w", err)
+	}
+	return r, nil
+}
+
+func (r *Report) validate() error {
+	switch r.Outcome {
+	case Planned, Changed:
+		if r.Plan == nil || r.Plan.Digest == "" || r.Plan.AsOf.IsZero() {
+			return fmt.Errorf("%s without a plan", r.Outcome)
+		}
+	case Applied:
+		if r.ManifestDigest == "" || r.Proof == nil {
+			return errors.New("applied without a manifest and a proof")
+		}
+	case Paused:
+		if r.Failing() == nil {
+			return errors.New("paused though all checks passed")
+		}
+	case Corrupt, Failed:
+	default:
+		return fmt.Errorf("outcome %.40q", r.Outcome)
+	}
+	return nil
+}
+
+// Failing is the first check that did not pass.
+func (r *Report) Failing() *Check {
+	for i := range r.Preflight {
+		if r.Preflight[i].Result != Pass {
+			return &r.Preflight[i]
+		}
+	}
+	return nil
+}
+
+// Fit is the report's JSON in at most limit bytes: messages are cut at their
+// ends until it fits.
+func (r Report) Fit(limit int) []byte {
+	for most := limit; most > 0; most /= 2 {
+		r.cut(most)
+		if data, err := json.Marshal(r); err == nil && len(data) <= limit {
+			return data
+		}
+	}
+	return fmt.Appendf(nil, `{"outcome":%q}`, Failed)
+}
+
+func (r *Report) cut(most int) {
+	cut := func(s string) string {
+		if len(s) > most {
+			s = strings.ToValidUTF8(s[:most], "")
+		}
+		return s
+	}
+	r.Message = cut(r.Message)
+	checks := make([]Check, 0, len(r.Preflight))
+	for _, c := range r.Preflight {
+		c.Message = cut(c.Message)
+		checks = append(checks, c)
+	}
+	r.Preflight = checks
+	if r.Proof != nil {
+		p := *r.Proof
+		p.Message = cut(p.Message)
+		r.Proof = &p
+	}
+}
