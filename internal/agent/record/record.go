@@ -1,6 +1,3 @@
-// Package record keeps what a writer leaves on a volume beside its caches, in
-// the directory .gocache: the canonical manifest, which toolchain wrote, when
-// what was last used, and what the last warm-up was made from.
 package record
 
 import (

@@ -60,10 +60,16 @@ func (w *warming) repository(ctx context.Context, r Repository) error {
 	if err := w.goCmd.run(ctx, "mod", "download"); err != nil {
 		return err
 	}
+	if err := w.use.modules(dir); err != nil {
+		return err
+	}
 	if err := own.restore(); err != nil { // builds see the repository's own
 		return err
 	}
 	if err := w.build(ctx, dir, packages); err != nil {
+		return err
+	}
+	if err := w.use.repository(ctx, &w.goCmd, packages); err != nil {
 		return err
 	}
 	for _, look := range [][]string{{"vet", "-mod=readonly"}, {"test", "-mod=readonly", "-c", "-o", os.DevNull}} {

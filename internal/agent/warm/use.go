@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/mod/modfile"
 	"golang.org/x/mod/module"
 
 	"gocache.dev/operator/internal/agent/record"
@@ -46,30 +47,85 @@ func (u *use) modules(dir string) error {
 	return errors.Join(u.named.AddGoSum(record.GoSum, f), f.Close())
 }
 
-// source notes what was built, so that it can be built again without the
-// source: packages of the main module are replaced by what they are made of.
-func (u *use) source(ctx context.Context, g *goCommand, packages []string) error {
-	if slices.ContainsFunc(packages, func(p string) bool { return strings.HasPrefix(p, ".") }) {
-		const foreign = "{{with .Module}}{{if not (or .Main $.ForTest)}}{{$.ImportPath}}{{end}}{{end}}"
-		list, err := g.output(ctx, append([]string{"list", "-deps", "-test", "-f", foreign}, packages...)...)
-		if err != nil {
-			return err
-		}
-		packages = append([]string{"std"}, strings.Fields(list)...)
+// source notes what was built of a source, so that it can be built again
+// without it.
+func (u *use) source(g *goCommand, packages []string) error {
+	source, err := moduleFiles(g.dir)
+	if err != nil {
+		return err
 	}
-	source := record.Source{record.Packages: []byte(strings.Join(packages, "\n") + "\n")}
+	u.add(source, packages)
+	return nil
+}
+
+// repository does the same for a repository: its own packages are replaced by
+// those that they import.
+func (u *use) repository(ctx context.Context, g *goCommand, packages []string) error {
+	source, err := moduleFiles(g.dir)
+	if err != nil {
+		return err
+	}
+	if packages, err = imports(ctx, g, source, packages); err != nil {
+		return err
+	}
+	u.add(source, packages)
+	return nil
+}
+
+func (u *use) add(source record.Source, packages []string) {
+	source[record.Packages] = []byte(strings.Join(packages, "\n") + "\n")
+	u.sources = append(u.sources, source)
+}
+
+func moduleFiles(dir string) (record.Source, error) {
+	source := record.Source{}
 	for _, name := range []string{record.GoMod, record.GoSum} {
-		data, err := readSmall(filepath.Join(g.dir, name))
+		data, err := readSmall(filepath.Join(dir, name))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		if err != nil {
-			return err
+			return nil, err
 		}
 		source[name] = data
 	}
-	u.sources = append(u.sources, source)
-	return nil
+	return source, nil
+}
+
+// imports are the packages that a main module's packages are made of and that
+// can be named from elsewhere. A go.mod that leads to other directories is of
+// no use without them, so of such a source only the standard library is noted.
+func imports(ctx context.Context, g *goCommand, source record.Source, packages []string) ([]string, error) {
+	format := "{{if .Standard}}{{.ImportPath}}{{else if .Module}}{{if not .Module.Main}}{{.ImportPath}}{{end}}{{end}}"
+	if leadsElsewhere(source[record.GoMod]) {
+		delete(source, record.GoMod)
+		delete(source, record.GoSum)
+		format = "{{if .Standard}}{{.ImportPath}}{{end}}"
+	}
+	list, err := g.output(ctx, append([]string{"list", "-deps", "-f", format}, packages...)...)
+	if err != nil {
+		return nil, err
+	}
+	var named []string
+	for _, p := range strings.Split(list, "\n") {
+		elements := strings.Split(p, "/")
+		// A name with a space is of a variant, such as one with a profile.
+		if p == "" || strings.Contains(p, " ") || elements[0] == "vendor" || slices.Contains(elements, "internal") {
+			continue
+		}
+		named = append(named, p)
+	}
+	if len(named) == 0 {
+		named = []string{"unsafe"} // no imports at all
+	}
+	return named, nil
+}
+
+// leadsElsewhere says whether a go.mod replaces a module by a directory. What
+// cannot be parsed has not been built.
+func leadsElsewhere(goMod []byte) bool {
+	f, err := modfile.Parse(record.GoMod, goMod, nil)
+	return err != nil || slices.ContainsFunc(f.Replace, func(r *modfile.Replace) bool { return r.New.Version == "" })
 }
 
 // record leaves the record of use on the volume.

@@ -105,7 +105,7 @@ func (w *warming) all(ctx context.Context) error {
 		if err := w.build(ctx, temp, []string{"std"}); err != nil {
 			return err
 		}
-		w.use.sources = append(w.use.sources, record.Source{record.Packages: []byte("std\n")})
+		w.use.add(record.Source{}, []string{"std"})
 	}
 	return w.seal(ctx)
 }
@@ -193,7 +193,7 @@ func (w *warming) source(ctx context.Context, source, dir string) error {
 	if err := w.build(ctx, dir, packages); err != nil {
 		return fmt.Errorf("source %s: %w", source, err)
 	}
-	return w.use.source(ctx, &w.goCmd, packages)
+	return w.use.source(&w.goCmd, packages)
 }
 
 // build builds packages; std in a run of its own, since it is no part of the
