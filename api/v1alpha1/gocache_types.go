@@ -276,18 +276,26 @@ type WarmUpSource struct {
 	Packages []string `json:"packages,omitempty"`
 }
 
-// GitSource is a repository at a ref.
+// GitSource is a repository at a ref. Submodules are not followed.
+//
+// +kubebuilder:validation:XValidation:rule="!self.url.matches('^https?://[^/]*@') && !self.url.matches('^ssh://[^/]*:[^/]*@')",message="url must hold no credentials: name a Secret in secretRef"
+// +kubebuilder:validation:XValidation:rule="!self.url.startsWith('ssh://') || has(self.secretRef)",message="an ssh url needs a secretRef with identity and known_hosts"
 type GitSource struct {
-	// url of the repository.
+	// url of the repository, such as https://example.com/group/program.git or
+	// ssh://git@example.com/group/program.git. Its go.mod is at the top.
 	// +kubebuilder:validation:Pattern=`^(https?|ssh)://.+$`
 	// +kubebuilder:validation:MaxLength=2048
 	// +required
 	URL string `json:"url"`
-	// ref is a branch, tag or commit. Unset: the default branch.
+	// ref is a branch, a tag, or a commit in all of its 40 digits. Unset: the
+	// default branch. It is looked at every minute; another commit warms anew.
+	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9._/@+#=][-A-Za-z0-9._/@+#=]*$`
 	// +kubebuilder:validation:MaxLength=253
 	// +optional
 	Ref string `json:"ref,omitempty"`
-	// secretRef holds username and password, or identity and known_hosts.
+	// secretRef names a Secret with the keys username and password for http and
+	// https, or identity (a private key without a passphrase) and known_hosts for
+	// ssh. Only the container that fetches sees it.
 	// +optional
 	SecretRef *LocalReference `json:"secretRef,omitempty"`
 }
@@ -527,11 +535,37 @@ type WarmUpStatus struct {
 	// +kubebuilder:validation:MaxLength=128
 	// +optional
 	Inputs string `json:"inputs,omitempty"`
+	// revisions are the commits that the git sources named when they were last
+	// looked at, in the order of the sources.
+	// +kubebuilder:validation:MaxItems=16
+	// +listType=atomic
+	// +optional
+	Revisions []GitRevision `json:"revisions,omitempty"`
 	// claimUID is the uid of the claim that that run wrote to: another claim has
 	// to be warmed anew.
 	// +kubebuilder:validation:MaxLength=64
 	// +optional
 	ClaimUID string `json:"claimUID,omitempty"`
+}
+
+// GitRevision is the commit that a ref names.
+type GitRevision struct {
+	// url of the repository.
+	// +kubebuilder:validation:MaxLength=2048
+	// +required
+	URL string `json:"url"`
+	// ref that was looked at; empty: the default branch.
+	// +kubebuilder:validation:MaxLength=253
+	// +optional
+	Ref string `json:"ref,omitempty"`
+	// commit that it named when the repository was last read.
+	// +kubebuilder:validation:MaxLength=64
+	// +optional
+	Commit string `json:"commit,omitempty"`
+	// message says why the repository could not be read at the last look.
+	// +kubebuilder:validation:MaxLength=512
+	// +optional
+	Message string `json:"message,omitempty"`
 }
 
 // IntegrityStatus is what is known of checks of a live claim.

@@ -45,6 +45,8 @@ type Reconciler struct {
 	Clock func() time.Time
 	// Images of the pods.
 	Images images.Images
+
+	repositories lookout
 }
 
 // scope is one pass over one object.
@@ -107,6 +109,7 @@ func (r *Reconciler) pass(ctx context.Context, s *scope) (err error) {
 	s.readSchedules()
 	s.noteClaim()
 	s.noteSnapshots()
+	s.cache.Status.WarmUp.Revisions = s.facts.revisions
 	s.book()
 	if s.cache.Spec.Suspend {
 		return nil

@@ -40,8 +40,27 @@ func became(before, after *v1alpha1.GoCache) []event.Event {
 	if latest := after.Status.LatestVerifiedSnapshot; latest != "" && latest != before.Status.LatestVerifiedSnapshot {
 		events = append(events, event.Normal("SnapshotOffered", "Publish", "Offered CacheSnapshot %s: consumers get clones of it from now on", latest))
 	}
+	events = append(events, repositoryEvents(before, after)...)
 	events = append(events, event.Refused(before.Status.LastHandledRequest, after.Status.LastHandledRequest)...)
 	return append(events, event.Stalled(before.Status.Conditions, after.Status.Conditions)...)
+}
+
+// repositoryEvents tell which repositories answer no more, or again.
+func repositoryEvents(before, after *v1alpha1.GoCache) []event.Event {
+	told := map[string]string{}
+	for _, r := range before.Status.WarmUp.Revisions {
+		told[r.URL+" "+r.Ref] = r.Message
+	}
+	var events []event.Event
+	for _, r := range after.Status.WarmUp.Revisions {
+		switch was := told[r.URL+" "+r.Ref]; {
+		case r.Message != "" && was == "":
+			events = append(events, event.Warning("SourceUnreadable", "WarmUp", "The %s", unread(r)))
+		case r.Message == "" && was != "":
+			events = append(events, event.Normal("SourceReadable", "WarmUp", "The repository %s is read again, at commit %s", r.URL, short(r.Commit)))
+		}
+	}
+	return events
 }
 
 func warmUpEvent(c *v1alpha1.GoCache) event.Event {

@@ -22,17 +22,6 @@ var NotImplemented = []unimplemented.Field[*v1alpha1.GoCache]{
 		r := c.Spec.Storage.Replacement
 		return r.Consumers == v1alpha1.ConsumersEvict || r.KeepPrevious != nil && r.KeepPrevious.Duration != keepPrevious
 	}},
-	{Path: "spec.warmUp.sources[].git", Set: func(c *v1alpha1.GoCache) bool {
-		if c.Spec.WarmUp == nil {
-			return false
-		}
-		for _, s := range c.Spec.WarmUp.Sources {
-			if s.Git != nil {
-				return true
-			}
-		}
-		return false
-	}},
 	{Path: "spec.integrity", Set: func(c *v1alpha1.GoCache) bool { return c.Spec.Integrity != nil }},
 	{Path: "spec.cleanup", Set: func(c *v1alpha1.GoCache) bool { return c.Spec.Cleanup != nil }},
 	{Path: "spec.snapshots.verification.onFindings=Repair", Set: verification(func(v v1alpha1.Verification) bool { return v.OnFindings == v1alpha1.FindingsRepair })},

@@ -23,9 +23,6 @@ func TestNotImplementedIsSaid(t *testing.T) {
 		"spec.storage.replacement": func(s *v1alpha1.GoCacheSpec) {
 			s.Storage.Replacement.KeepPrevious = &metav1.Duration{Duration: time.Hour}
 		},
-		"spec.warmUp.sources[].git": func(s *v1alpha1.GoCacheSpec) {
-			s.WarmUp = &v1alpha1.WarmUp{Sources: []v1alpha1.WarmUpSource{{Git: &v1alpha1.GitSource{URL: "https://example.com/a.git"}}}}
-		},
 		"spec.integrity": func(s *v1alpha1.GoCacheSpec) { s.Integrity = &v1alpha1.CacheIntegrity{} },
 		"spec.cleanup": func(s *v1alpha1.GoCacheSpec) {
 			s.Cleanup = &v1alpha1.Cleanup{MaxAge: &metav1.Duration{Duration: time.Hour}}

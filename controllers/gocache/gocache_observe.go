@@ -51,13 +51,15 @@ type facts struct {
 	sources                    []source
 	// sourceMissing says which source cannot be used, and why.
 	sourceMissing string
+	revisions     []v1alpha1.GitRevision
 }
 
-// source is a ConfigMap as the warm-up Job will see it.
+// source is a ConfigMap as the warm-up Job will see it, or a repository.
 type source struct {
 	name string
 	keys []string
 	data map[string]string
+	git  *gitSource
 }
 
 // +kubebuilder:rbac:groups="",resources=persistentvolumeclaims,verbs=get;list;watch
@@ -153,14 +155,17 @@ func (r *Reconciler) observeProxy(ctx context.Context, s *scope, f *facts) error
 	return nil
 }
 
-// observeSources reads the ConfigMaps that the cache is warmed from. They are
-// the user's and bear no label of ours, so they are read, not watched.
+// observeSources reads what the cache is warmed from. ConfigMaps are the user's
+// and bear no label of ours, so they are read, not watched.
 func (r *Reconciler) observeSources(ctx context.Context, s *scope, f *facts) error {
 	if s.cache.Spec.WarmUp == nil {
 		return nil
 	}
 	for _, src := range s.cache.Spec.WarmUp.Sources {
-		if src.ConfigMapRef == nil {
+		if src.Git != nil {
+			if err := r.observeGit(ctx, s, f, src); err != nil {
+				return err
+			}
 			continue
 		}
 		cm, err := read.Object[corev1.ConfigMap](ctx, r.Live, s.cache.Namespace, src.ConfigMapRef.Name)
@@ -209,6 +214,9 @@ func (r *Reconciler) inputs(s *scope) string {
 func sourceData(sources []source) []map[string]string {
 	var data []map[string]string
 	for _, s := range sources {
+		if s.git != nil {
+			s.data = map[string]string{"git": s.git.url, "commit": s.git.commit, packagesKey: strings.Join(s.git.packages, "\n")}
+		}
 		data = append(data, s.data)
 	}
 	return data

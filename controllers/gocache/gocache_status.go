@@ -101,6 +101,11 @@ func (s *scope) summary() string {
 	if latest := s.cache.Status.LatestVerifiedSnapshot; latest != "" {
 		message += "; consumers get " + latest
 	}
+	for _, r := range s.cache.Status.WarmUp.Revisions {
+		if r.Message != "" && s.done.waits[writer.WarmUp] == "" { // else it is what is waited for
+			message += "; " + unread(r)
+		}
+	}
 	if action, known := actionOf(s.facts.writer); known && s.facts.hindered != "" {
 		message += "; " + action.title + " runs" + s.but()
 	}

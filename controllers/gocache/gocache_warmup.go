@@ -197,6 +197,12 @@ func (r *Reconciler) warmUpJob(s *scope) *batchv1.Job {
 	for i, src := range s.facts.sources {
 		name := fmt.Sprintf("source-%d", i)
 		dir := path.Join(sourcesDir, fmt.Sprint(i))
+		if src.git != nil {
+			fetch, files, mount := r.checkout(src.git, i, dir)
+			job.Init, volumes, mounts = append(job.Init, fetch), append(volumes, files...), append(mounts, mount)
+			command = append(command, "--repository", repositoryFlag(src.git, dir))
+			continue
+		}
 		volumes = append(volumes, sourceVolume(name, i, src, pod))
 		mounts = append(mounts, corev1.VolumeMount{Name: name, MountPath: dir, ReadOnly: true})
 		command = append(command, "--source", dir)

@@ -24,8 +24,8 @@ const (
 	IdentityKey, KnownHostsKey = "identity", "known_hosts"
 )
 
-// keys are all of them.
-var keys = []string{UsernameKey, PasswordKey, IdentityKey, KnownHostsKey}
+// Keys are all of them.
+func Keys() []string { return []string{UsernameKey, PasswordKey, IdentityKey, KnownHostsKey} }
 
 // maxCredential bounds each of them.
 const maxCredential = 1 << 20
@@ -36,7 +36,7 @@ type Credentials map[string][]byte
 // ReadCredentials reads a mounted Secret. Keys that it lacks are left out.
 func ReadCredentials(dir string) (Credentials, error) {
 	c := Credentials{}
-	for _, key := range keys {
+	for _, key := range Keys() {
 		name := filepath.Join(dir, key)
 		info, err := os.Stat(name)
 		if errors.Is(err, fs.ErrNotExist) {

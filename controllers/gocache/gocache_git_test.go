@@ -1,0 +1,228 @@
+package gocache
+
+import (
+	"encoding/json"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/testing/cluster"
+	"gocache.dev/operator/internal/testing/gitserver"
+)
+
+// repo is a repository that a test serves, and may keep from answering.
+type repo struct {
+	*gitserver.Repository
+	url   string
+	down  atomic.Bool
+	asked atomic.Int64
+}
+
+func (w *world) repo(user, password string) *repo {
+	w.t.Helper()
+	bare, err := gitserver.New(w.t.Context(), w.t.TempDir())
+	w.must(err)
+	handler, err := bare.Handler(w.t.Context(), user, password)
+	w.must(err)
+	r := &repo{Repository: bare}
+	server := httptest.NewServer(http.HandlerFunc(func(out http.ResponseWriter, in *http.Request) {
+		r.asked.Add(1)
+		if r.down.Load() {
+			http.Error(out, "under repair", http.StatusServiceUnavailable)
+			return
+		}
+		handler.ServeHTTP(out, in)
+	}))
+	w.t.Cleanup(server.Close)
+	r.url = server.URL + "/program.git"
+	return r
+}
+
+func (w *world) push(r *repo, content string) string {
+	w.t.Helper()
+	commit, err := r.Commit(w.t.Context(), map[string]string{"go.mod": content})
+	w.must(err)
+	return commit
+}
+
+func fromGit(source v1alpha1.GitSource, packages ...string) func(*v1alpha1.GoCacheSpec) {
+	return func(s *v1alpha1.GoCacheSpec) {
+		s.WarmUp = &v1alpha1.WarmUp{Sources: []v1alpha1.WarmUpSource{{Git: &source, Packages: packages}}}
+	}
+}
+
+// jobs keeps the Jobs that are made, in their order.
+func (w *world) jobs() *[]*batchv1.Job {
+	var all []*batchv1.Job
+	w.cluster.Job = func(j *batchv1.Job) *cluster.Ending {
+		if !slices.ContainsFunc(all, func(had *batchv1.Job) bool { return had.UID == j.UID }) {
+			all = append(all, j.DeepCopy())
+		}
+		return w.ending
+	}
+	return &all
+}
+
+// TestGitSource holds that a repository's newest commit is built, that a push
+// leads to another warm-up by itself, and that nothing else does.
+func TestGitSource(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	r := w.repo("", "")
+	first := w.push(r, "module one\n")
+	jobs := w.jobs()
+	w.cache(fromGit(v1alpha1.GitSource{URL: r.url, Ref: "main"}, "./cmd/...", "."), afterWarmUp)
+	w.settle()
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "")
+	if got := w.get().Status.WarmUp.Revisions; len(got) != 1 || got[0] != (v1alpha1.GitRevision{URL: r.url, Ref: "main", Commit: first}) {
+		t.Errorf("revisions %+v", got)
+	}
+	pod := (*jobs)[0].Spec.Template.Spec
+	fetch := pod.InitContainers[1]
+	if got, want := strings.Join(fetch.Command, " "), "/gocache-agent fetch --url "+r.url+" --commit "+first+" --dir /sources/0 --ref main"; got != want {
+		t.Errorf("it is fetched by %q, want %q", got, want)
+	}
+	if command := pod.Containers[0].Command; !slices.Contains(command, "/sources/0=./cmd/...,.") {
+		t.Errorf("the writer's command is %q", command)
+	}
+
+	for range 5 {
+		w.wait(sourceInterval)
+	}
+	if len(*jobs) != 1 {
+		t.Fatalf("%d warm-ups of one commit", len(*jobs))
+	}
+	second := w.push(r, "module two\n")
+	w.wait(sourceInterval)
+	w.wait(sourceInterval)
+	if len(*jobs) != 2 || !slices.Contains((*jobs)[1].Spec.Template.Spec.InitContainers[1].Command, second) {
+		t.Errorf("%d warm-ups after the push, want a second one, of %s", len(*jobs), second)
+	}
+	if said := w.said(); strings.Count(said, "its sources or its toolchain changed") != 1 {
+		t.Errorf("events: %s", said)
+	}
+}
+
+// TestUnreadableRepository holds that a repository which does not answer keeps
+// its commit, is said once, is not asked without pause, and counts again as soon
+// as it answers.
+func TestUnreadableRepository(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	r := w.repo("", "")
+	commit := w.push(r, "module one\n")
+	w.cache(fromGit(v1alpha1.GitSource{URL: r.url}))
+	w.settle()
+	r.down.Store(true)
+	w.wait(sourceInterval)
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "repository "+r.url+" cannot be read")
+	if got := w.get().Status.WarmUp.Revisions[0]; got.Commit != commit || !strings.Contains(got.Message, "503") {
+		t.Errorf("revision %+v, want commit %s to stand", got, commit)
+	}
+	asked, wrote := r.asked.Load(), len(w.mortal.Writes)
+	for range 60 {
+		w.wait(sourceInterval)
+	}
+	if n := r.asked.Load() - asked; n < 4 || n > 10 {
+		t.Errorf("asked %d times in an hour, want a few", n)
+	}
+	if wrote := w.mortal.Writes[wrote:]; len(wrote) > 0 {
+		t.Errorf("writes meanwhile: %q", wrote)
+	}
+
+	w.request("warm-up#1")
+	w.settle()
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "a warm-up is due and waits: repository "+r.url+" cannot be read")
+	if len(w.warmUps) != 1 {
+		t.Errorf("%d warm-ups, want 1: another one could not fetch", len(w.warmUps))
+	}
+	w.push(r, "module two\n")
+	r.down.Store(false)
+	w.wait(longestLookPause)
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "Warm")
+	said := w.said()
+	for _, want := range []string{"Warning SourceUnreadable", "Normal SourceReadable"} {
+		if strings.Count(said, want) != 1 {
+			t.Errorf("events say %q %d times, want once:\n%s", want, strings.Count(said, want), said)
+		}
+	}
+	if len(w.warmUps) != 2 {
+		t.Errorf("%d warm-ups, want a second one that answers the request too", len(w.warmUps))
+	}
+
+	// A manager that begins while it is down again knows the commit.
+	r.down.Store(true)
+	w.restart(w.mortal.Point)
+	w.settle()
+	if got := w.get().Status.WarmUp.Revisions[0]; got.Commit == "" || got.Message == "" || len(w.warmUps) != 2 {
+		t.Errorf("after a restart: revision %+v, %d warm-ups", got, len(w.warmUps))
+	}
+}
+
+// TestGitSecret holds that what is wrong with a Secret is said, that it works
+// once it is right, and that its content is shown to one container alone.
+func TestGitSecret(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	r := w.repo("ci", "s3cret")
+	w.push(r, "module one\n")
+	jobs := w.jobs()
+	w.cache(fromGit(v1alpha1.GitSource{URL: r.url, SecretRef: &v1alpha1.LocalReference{Name: "git"}}))
+	w.settle()
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonSourceNotFound, "Secret git does not exist")
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "git"}, StringData: map[string]string{"username": "ci", "password": "guess"}}
+	w.must(server.Client.Create(t.Context(), secret))
+	w.settle()
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonSourceNotFound, "the Secret's credentials")
+	secret.StringData = map[string]string{"password": "s3cret"}
+	w.must(server.Client.Update(t.Context(), secret))
+	w.settle()
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "")
+
+	text, err := json.Marshal((*jobs)[0])
+	w.must(err)
+	status, err := json.Marshal(w.get())
+	w.must(err)
+	if all := string(text) + string(status) + w.said(); strings.Contains(all, "s3cret") || strings.Contains(all, "guess") {
+		t.Errorf("a password is told: %s", all)
+	}
+	pod := (*jobs)[0].Spec.Template.Spec
+	if mounts := pod.InitContainers[1].VolumeMounts; !slices.ContainsFunc(mounts, func(m corev1.VolumeMount) bool { return m.MountPath == "/secrets/0" && m.ReadOnly }) {
+		t.Errorf("the fetching container mounts %+v", mounts)
+	}
+	for _, c := range []corev1.Container{pod.InitContainers[0], pod.Containers[0]} {
+		if slices.ContainsFunc(c.VolumeMounts, func(m corev1.VolumeMount) bool { return strings.HasPrefix(m.Name, "secret") }) {
+			t.Errorf("container %s sees the Secret", c.Name)
+		}
+	}
+}
+
+// TestRepositoryThatHangs holds that a repository which accepts and says
+// nothing holds up no pass for long, and is said.
+func TestRepositoryThatHangs(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	w.must(err)
+	t.Cleanup(func() { _ = l.Close() })
+	w.cache(fromGit(v1alpha1.GitSource{URL: "http://" + l.Addr().String() + "/a"}))
+	began := time.Now()
+	w.must(w.pass())
+	if took := time.Since(began); took > 3*lookPatience {
+		t.Errorf("a pass took %s", took)
+	}
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonSourceNotFound, "to be read")
+	w.now = w.now.Add(lookTimeout + time.Second)
+	w.must(w.pass())
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonSourceNotFound, "has not answered")
+}
