@@ -18,6 +18,10 @@ const (
 	ClaimBoundCondition = "ClaimBound"
 	// WarmCondition says whether the last warm-up of a GoCache succeeded.
 	WarmCondition = "Warm"
+	// IntactCondition says what the last check of a GoCache's live claim found:
+	// True when Intact, False when Corrupt, Unknown while nobody can tell. It is
+	// present when checks are declared or one was made.
+	IntactCondition = "Intact"
 
 	// CapturedCondition says whether the CSI snapshot is cut and usable.
 	CapturedCondition = "Captured"

@@ -583,6 +583,11 @@ type IntegrityStatus struct {
 	// startTime of that check.
 	// +optional
 	StartTime *metav1.Time `json:"startTime,omitempty"`
+	// unsettled is how many checks for that cause could not tell, the last one
+	// among them. A verdict Corrupt stands until a check of the volume tells
+	// otherwise.
+	// +optional
+	Unsettled int32 `json:"unsettled,omitempty"`
 	// lastIntactTime is when a check last found the live claim Intact.
 	// +optional
 	LastIntactTime *metav1.Time `json:"lastIntactTime,omitempty"`

@@ -14,7 +14,7 @@ const (
 	ProxyLabel = GroupName + "/proxy"
 	// InstanceLabel names the instance of a ModProxy that an object belongs to.
 	InstanceLabel = GroupName + "/instance"
-	// ActionLabel names what a Job does: warm-up or verification.
+	// ActionLabel names what a Job does: warm-up, integrity, cleanup or verification.
 	ActionLabel = GroupName + "/action"
 
 	// RequestAnnotation carries one imperative request in the form
@@ -25,6 +25,11 @@ const (
 	PopulatedFromAnnotation = GroupName + "/populated-from"
 	// InputsAnnotation on a Job is the digest of what the run was made from.
 	InputsAnnotation = GroupName + "/inputs"
+	// CauseAnnotation on a Job says what it was started for.
+	CauseAnnotation = GroupName + "/cause"
+	// VolumeAnnotation on a Job is the volume that its claim had when it was
+	// started.
+	VolumeAnnotation = GroupName + "/volume"
 	// ClaimUIDAnnotation on a Job is the uid of the claim that it writes to.
 	ClaimUIDAnnotation = GroupName + "/claim-uid"
 

@@ -1,7 +1,6 @@
 package cachesnapshot
 
 import (
-	"fmt"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -32,24 +31,13 @@ func (s *scope) book() {
 	s.end(stageVerify)
 }
 
-// doubt lets an Intact verdict on a layer that holds nothing stand only if it
-// held nothing when it was warmed: emptiness is without fault, and of no use.
+// doubt lets no emptiness pass that the source did not have.
 func (s *scope) doubt(v integrity.Verdict) integrity.Verdict {
 	source := s.snapshot.Status.Source
-	if v.Verdict != integrity.Intact || source == nil {
+	if source == nil {
 		return v
 	}
-	for _, layer := range source.Layers {
-		had, has := source.Counts.Modules, v.Counts.Modules
-		if layer == v1alpha1.LayerBuild {
-			had, has = source.Counts.BuildEntries, v.Counts.BuildEntries
-		}
-		if had > 0 && has == 0 {
-			v.Verdict = integrity.Inconclusive
-			v.Message = fmt.Sprintf("layer %s is empty, and held %d entries after the last warm-up: somebody emptied the claim; request a warm-up", layer, had)
-		}
-	}
-	return v
+	return check.Doubt(v, source.Layers, source.Counts)
 }
 
 // begin notes when a stage was entered first.

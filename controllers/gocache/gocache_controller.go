@@ -123,6 +123,7 @@ func (r *Reconciler) pass(ctx context.Context, s *scope) (err error) {
 		r.takeSnapshot,
 		r.ownSnapshots,
 		r.dropSnapshots,
+		r.answerConvicted,
 		r.boundRequest,
 	} {
 		errs = append(errs, step(ctx, s))

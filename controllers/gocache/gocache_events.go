@@ -20,7 +20,9 @@ func (s *scope) did() []event.Event {
 	switch s.done.began {
 	case writer.WarmUp:
 		events = append(events, event.Normal("WarmUpStarted", "WarmUp", "Started a warm-up: %s", s.done.beganFor))
-	case writer.Cleanup, writer.Integrity:
+	case writer.Integrity:
+		events = append(events, event.Normal("CheckStarted", "Check", "Started a check of the live claim: %s", s.done.beganFor))
+	case writer.Cleanup:
 	}
 	if s.done.taken != "" {
 		events = append(events, event.Normal("SnapshotRequested", "Snapshot", "Asked for CacheSnapshot %s: %s", s.done.taken, s.done.cause))
@@ -36,6 +38,9 @@ func became(before, after *v1alpha1.GoCache) []event.Event {
 	var events []event.Event
 	if after.Status.WarmUp.Run != before.Status.WarmUp.Run {
 		events = append(events, warmUpEvent(after))
+	}
+	if i := after.Status.Integrity; i != nil && (before.Status.Integrity == nil || i.Run != before.Status.Integrity.Run) {
+		events = append(events, checkEvent(i))
 	}
 	if latest := after.Status.LatestVerifiedSnapshot; latest != "" && latest != before.Status.LatestVerifiedSnapshot {
 		events = append(events, event.Normal("SnapshotOffered", "Publish", "Offered CacheSnapshot %s: consumers get clones of it from now on", latest))
@@ -61,6 +66,17 @@ func repositoryEvents(before, after *v1alpha1.GoCache) []event.Event {
 		}
 	}
 	return events
+}
+
+func checkEvent(i *v1alpha1.IntegrityStatus) event.Event {
+	switch {
+	case i.Unsettled > 0 && i.Verdict != v1alpha1.VerdictCorrupt:
+		return event.Warning("CheckInconclusive", "Check", "Attempt %d could not tell whether the live claim is intact: %s", i.Unsettled, i.Message)
+	case i.Verdict == v1alpha1.VerdictCorrupt:
+		return event.Warning(v1alpha1.ReasonCorrupt, "Check", "Found the live claim corrupt: %s; the condition Intact says what to do", i.Message)
+	default:
+		return event.Normal("Checked", "Check", "Found the live claim intact: %d module versions and %d build entries", i.Counts.Modules, i.Counts.BuildEntries)
+	}
 }
 
 func warmUpEvent(c *v1alpha1.GoCache) event.Event {

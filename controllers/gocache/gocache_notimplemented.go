@@ -22,7 +22,6 @@ var NotImplemented = []unimplemented.Field[*v1alpha1.GoCache]{
 		r := c.Spec.Storage.Replacement
 		return r.Consumers == v1alpha1.ConsumersEvict || r.KeepPrevious != nil && r.KeepPrevious.Duration != keepPrevious
 	}},
-	{Path: "spec.integrity", Set: func(c *v1alpha1.GoCache) bool { return c.Spec.Integrity != nil }},
 	{Path: "spec.cleanup", Set: func(c *v1alpha1.GoCache) bool { return c.Spec.Cleanup != nil }},
 	{Path: "spec.snapshots.verification.onFindings=Repair", Set: verification(func(v v1alpha1.Verification) bool { return v.OnFindings == v1alpha1.FindingsRepair })},
 	{Path: "spec.snapshots.verification.trust.firstSeen", Set: verification(func(v v1alpha1.Verification) bool { return v.Trust != nil && v.Trust.FirstSeen })},

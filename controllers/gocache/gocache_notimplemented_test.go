@@ -23,7 +23,6 @@ func TestNotImplementedIsSaid(t *testing.T) {
 		"spec.storage.replacement": func(s *v1alpha1.GoCacheSpec) {
 			s.Storage.Replacement.KeepPrevious = &metav1.Duration{Duration: time.Hour}
 		},
-		"spec.integrity": func(s *v1alpha1.GoCacheSpec) { s.Integrity = &v1alpha1.CacheIntegrity{} },
 		"spec.cleanup": func(s *v1alpha1.GoCacheSpec) {
 			s.Cleanup = &v1alpha1.Cleanup{MaxAge: &metav1.Duration{Duration: time.Hour}}
 		},

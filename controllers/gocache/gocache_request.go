@@ -29,6 +29,9 @@ type verb struct {
 	action string
 	// refuses says why it cannot be taken up; empty: it can. May be nil.
 	refuses func(*scope, request.Request) string
+	// within this time it is answered, whatever becomes of it; nil: it is
+	// answered when it was begun within requestPatience and has ended.
+	within func(*scope) time.Duration
 	// begun says whether it is being done: then its answer is waited for.
 	// Nil: it is done at once or not at all.
 	begun func(*scope) bool
@@ -39,6 +42,8 @@ func verbs() []verb {
 	return []verb{
 		{action: request.WarmUp, begun: (*scope).writerAnswers},
 		{action: request.Snapshot},
+		{action: request.Integrity, within: (*scope).checkDeadline},
+		{action: request.FailureReport, within: (*scope).checkDeadline},
 	}
 }
 
@@ -74,6 +79,9 @@ func (r *Reconciler) handleRequest(_ context.Context, s *scope) error {
 	case v.refuses != nil && v.refuses(s, req) != "":
 		s.answer(text, v1alpha1.RequestRefused, v.refuses(s, req))
 	default:
+		if i := s.cache.Status.Integrity; i != nil && i.Cause == text {
+			i.Cause = "" // of a check for an earlier request of this very text
+		}
 		s.answer(text, v1alpha1.RequestAccepted, "")
 	}
 	return nil
@@ -96,16 +104,31 @@ func (r *Reconciler) boundRequest(_ context.Context, s *scope) error {
 	}
 	req, err := request.Parse(last.Request)
 	v, known := verbOf(req)
-	switch end := last.Time.Add(requestPatience); {
+	patience := requestPatience
+	if v.within != nil {
+		patience = v.within(s)
+	}
+	switch end := last.Time.Add(patience); {
 	case err != nil || !known: // accepted by another release
 		s.answer(last.Request, v1alpha1.RequestRefused, "this release does not know the request: it knows "+knownVerbs())
 	case v.begun != nil && v.begun(s):
 	case end.After(s.now):
 		s.wakeAt(end)
+	case v.within != nil:
+		s.answer(last.Request, v1alpha1.RequestFailed, s.tooLate(patience, last.Message, s.requestWaitsFor(req)))
 	default:
-		s.answer(last.Request, v1alpha1.RequestFailed, fmt.Sprintf("it could not be begun within %s%s; ask again when the cause is gone", requestPatience, s.requestWaitsFor(req)))
+		s.answer(last.Request, v1alpha1.RequestFailed, fmt.Sprintf("it could not be begun within %s%s; ask again when the cause is gone", patience, s.requestWaitsFor(req)))
 	}
 	return nil
+}
+
+// tooLate is the answer to a request that had an answer due: what is known so
+// far, or that nothing is.
+func (s *scope) tooLate(patience time.Duration, known, waits string) string {
+	if known == "" {
+		return fmt.Sprintf("could not tell within %s%s", patience, waits)
+	}
+	return fmt.Sprintf("%s; no more came of it within %s%s", known, patience, waits)
 }
 
 // requestWaitsFor says what the action waits for that would answer a request.

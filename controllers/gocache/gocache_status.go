@@ -9,6 +9,7 @@ import (
 	"gocache.dev/operator/internal/kube/bounded"
 	"gocache.dev/operator/internal/kube/conditions"
 	"gocache.dev/operator/internal/kube/volume"
+	"gocache.dev/operator/internal/plan/livecheck"
 	"gocache.dev/operator/internal/plan/writer"
 )
 
@@ -25,6 +26,7 @@ func (s *scope) setConditions(failed error) {
 	}
 	s.setClaimBound(set)
 	s.setWarm(set)
+	s.setIntact(set)
 	s.setReady(set)
 }
 
@@ -67,6 +69,38 @@ func (s *scope) setWarm(set conditions.Set) {
 	}
 }
 
+func (s *scope) setIntact(set conditions.Set) {
+	const intact = v1alpha1.IntactCondition
+	switch i := s.cache.Status.Integrity; {
+	case i == nil && s.cache.Spec.Integrity == nil:
+		set.Clear(intact)
+	case i == nil:
+		set.Unknown(intact, v1alpha1.ReasonWaiting, "The live claim was not checked yet")
+	case i.VolumeName != s.cache.Status.Storage.VolumeName:
+		set.Unknown(intact, v1alpha1.ReasonWaiting, "The volume that was checked last was replaced, and the present one was not checked yet")
+	case i.Verdict == v1alpha1.VerdictCorrupt:
+		set.False(intact, v1alpha1.ReasonCorrupt, "%s", s.convictedMessage())
+	case i.Verdict == v1alpha1.VerdictIntact:
+		set.True(intact, v1alpha1.ReasonIntact, "Checked in %s: %s", i.CompletionTime.Sub(i.StartTime.Time), s.intactMessage())
+	default:
+		set.Unknown(intact, v1alpha1.ReasonInconclusive, "Attempt %d of %d could not tell: %s", i.Unsettled, livecheck.MaxAttempts, i.Message)
+	}
+}
+
+// convictedMessage says what a check found, where first, and what is to be done.
+func (s *scope) convictedMessage() string {
+	i := s.cache.Status.Integrity
+	message := "The live claim is corrupt: " + i.Message
+	if len(i.Examples) > 0 {
+		e := i.Examples[0]
+		message += fmt.Sprintf(" (%s, %s: %s)", e.Class, e.Path, e.Detail)
+	}
+	if s.rollsBack() {
+		return message + "; it is rolled back"
+	}
+	return message + "; " + s.remedy()
+}
+
 func (s *scope) setReady(set conditions.Set) {
 	w := s.cache.Status.WarmUp
 	claim := s.facts.claim
@@ -87,6 +121,10 @@ func (s *scope) setReady(set conditions.Set) {
 		set.Progress(v1alpha1.ReasonClaimPending, "Claim %s waits for its volume", s.cache.Name)
 	case s.neverWarmed():
 		set.Progress(v1alpha1.ReasonWaiting, "Not warmed yet%s", s.because())
+	case s.convicted() && s.rollsBack():
+		set.Progress(v1alpha1.ReasonCorrupt, "%s", s.convictedMessage())
+	case s.convicted():
+		set.Stall(v1alpha1.ReasonCorrupt, "%s", s.convictedMessage())
 	case w.Outcome != v1alpha1.RunSucceeded && s.working(writer.WarmUp):
 		set.Progress(v1alpha1.ReasonWarming, "A warm-up runs again%s; the last ended so: %s", s.but(), w.Message)
 	case w.Outcome != v1alpha1.RunSucceeded:

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"gocache.dev/operator/api/v1alpha1"
@@ -29,8 +30,8 @@ type progress struct {
 
 // schedules are those of the spec, as far as they were understood.
 type schedules struct {
-	warmUp, snapshots *schedule.Plan
-	invalid           error // names each field that was not
+	warmUp, snapshots, integrity *schedule.Plan
+	invalid                      error // names each field that was not
 }
 
 // readSchedules understands what is scheduled. What cannot be understood is
@@ -41,6 +42,11 @@ func (s *scope) readSchedules() {
 	if spec.WarmUp != nil {
 		if s.schedules.warmUp, err = schedule.Parse(spec.WarmUp.Schedule, seed); err != nil {
 			s.schedules.invalid = fmt.Errorf("spec.warmUp.%w", err)
+		}
+	}
+	if spec.Integrity != nil {
+		if s.schedules.integrity, err = schedule.Parse(spec.Integrity.Schedule, seed+"/integrity"); err != nil {
+			s.schedules.invalid = errors.Join(s.schedules.invalid, fmt.Errorf("spec.integrity.%w", err))
 		}
 	}
 	if spec.Snapshots != nil {
@@ -128,6 +134,9 @@ func (s *scope) noteClaim() {
 		*status = v1alpha1.CacheStorageStatus{}
 		return
 	}
+	if status.VolumeName != "" && status.VolumeName != claim.Spec.VolumeName {
+		status.Used = nil // was of another
+	}
 	status.ClaimName, status.VolumeName = claim.Name, claim.Spec.VolumeName
 	if !volume.Bound(claim) {
 		return
@@ -143,4 +152,19 @@ func (s *scope) noteClaim() {
 	if asked.Cmp(size) >= 0 && (status.AppliedSize == nil || status.AppliedSize.Cmp(size) < 0) {
 		status.AppliedSize = &size
 	}
+}
+
+// bookUsage writes how full a run found the file system of the claim, if it
+// could tell.
+func (s *scope) bookUsage(used, available int64) {
+	if used == 0 && available == 0 || !s.ranOnClaim() {
+		return
+	}
+	s.cache.Status.Storage.Used = resource.NewQuantity(used>>20<<20, resource.BinarySI) // whole MiB read better
+}
+
+// ranOnClaim says whether the run that is booked was on the claim that there is
+// now.
+func (s *scope) ranOnClaim() bool {
+	return s.facts.claim != nil && s.facts.run.Annotations[v1alpha1.ClaimUIDAnnotation] == string(s.facts.claim.UID)
 }

@@ -1,6 +1,7 @@
 package gocache
 
 import (
+	"context"
 	"fmt"
 	"path"
 	"strings"
@@ -8,7 +9,6 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
-	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
@@ -48,6 +48,7 @@ func warmUpAction() writerAction {
 func (s *scope) bookWarmUp() {
 	run, status := s.facts.run, &s.cache.Status.WarmUp
 	outcome, message, report := warmOutcome(run)
+	s.bookUsage(report.UsedBytes, report.AvailableBytes)
 	status.Run, status.Outcome, status.Message = run.Run, outcome, bounded.Text(message, 4096)
 	status.StartTime, status.CompletionTime = ptr.To(metav1.NewTime(run.Started)), ptr.To(metav1.NewTime(run.Ended))
 	status.Inputs = run.Annotations[v1alpha1.InputsAnnotation]
@@ -76,7 +77,6 @@ func (s *scope) bookWarmUp() {
 func (s *scope) bookContent(report warmreport.Report) {
 	version, platform, _ := strings.Cut(report.GoVersion, " ")
 	s.cache.Status.Counts = v1alpha1.CacheCounts{Modules: report.Modules, BuildEntries: report.BuildEntries}
-	s.cache.Status.Storage.Used = resource.NewQuantity(report.UsedBytes>>20<<20, resource.BinarySI) // whole MiB read better
 	s.cache.Status.ManifestDigest = report.ManifestDigest
 	s.cache.Status.Toolchain = &v1alpha1.ToolchainRecord{
 		Version: version, Platform: platform,
@@ -165,7 +165,7 @@ func capturing(c *v1alpha1.CacheSnapshot) bool {
 }
 
 // warmUpJob is the Job that fills the caches: the agent, in the toolchain's image.
-func (r *Reconciler) warmUpJob(s *scope) *batchv1.Job {
+func (r *Reconciler) warmUpJob(_ context.Context, s *scope, wish writer.Wish) (*batchv1.Job, error) {
 	cache := s.cache
 	mount := cache.Spec.Environment.MountPath
 	env := goenv.Online(s.environment())
@@ -180,7 +180,7 @@ func (r *Reconciler) warmUpJob(s *scope) *batchv1.Job {
 	mounts := []corev1.VolumeMount{
 		{Name: cacheVolume, MountPath: mount}, {Name: "tmp", MountPath: "/tmp"}, {Name: "tools", MountPath: toolsDir, ReadOnly: true},
 	}
-	job := s.writerJob(warmUpAction())
+	job := s.writerJob(warmUpAction(), wish)
 	job.Annotations[v1alpha1.InputsAnnotation] = r.inputs(s)
 	job.Image, job.Env = r.toolchainImage(cache), env
 	job.Init = []corev1.Container{{
@@ -212,7 +212,7 @@ func (r *Reconciler) warmUpJob(s *scope) *batchv1.Job {
 	for k, v := range pod {
 		metav1.SetMetaDataAnnotation(&o.Spec.Template.ObjectMeta, k, v)
 	}
-	return o
+	return o, nil
 }
 
 // sourceVolume shows the agent a source as a directory: the keys of the

@@ -35,7 +35,7 @@ type writerAction struct {
 	// waitsFor says what keeps it from starting though it is due; empty: nothing.
 	waitsFor func(*scope) string
 	// job is the Job to start.
-	job func(*Reconciler, *scope) *batchv1.Job
+	job func(*Reconciler, context.Context, *scope, writer.Wish) (*batchv1.Job, error)
 	// book writes the outcome of the run that has ended into the status.
 	book func(*scope)
 	// booked is the run that was booked last.
@@ -44,7 +44,7 @@ type writerAction struct {
 
 // writerActions are all that the writer does.
 func writerActions() []writerAction {
-	return []writerAction{warmUpAction()}
+	return []writerAction{warmUpAction(), integrityAction()}
 }
 
 // actionOf is what a writer Job does; false for one of another release, of
@@ -86,7 +86,7 @@ func (r *Reconciler) write(ctx context.Context, s *scope) error {
 		return apply.Delete(ctx, r.Client, s.facts.writer)
 	case jobrun.Absent:
 	}
-	action, cause := r.nextAction(s)
+	action, wish := r.nextAction(s)
 	if action == nil {
 		return nil
 	}
@@ -102,16 +102,20 @@ func (r *Reconciler) write(ctx context.Context, s *scope) error {
 		s.wakeIn(time.Second)
 		return nil
 	}
-	if _, err := r.applier().Apply(ctx, apply.ControlledBy(s.cache), action.job(r, s)); err != nil {
+	job, err := action.job(r, ctx, s, wish)
+	if err != nil {
 		return err
 	}
-	s.done.began, s.done.beganFor = action.name, cause
+	if _, err := r.applier().Apply(ctx, apply.ControlledBy(s.cache), job); err != nil {
+		return err
+	}
+	s.done.began, s.done.beganFor = action.name, wish.Cause
 	return nil
 }
 
 // nextAction is the action to start now, and why; nil for none. One that waits
 // for something does not keep the others from their turn.
-func (r *Reconciler) nextAction(s *scope) (*writerAction, string) {
+func (r *Reconciler) nextAction(s *scope) (*writerAction, writer.Wish) {
 	var wishes []writer.Wish
 	actions := writerActions()
 	for _, a := range actions {
@@ -125,10 +129,10 @@ func (r *Reconciler) nextAction(s *scope) (*writerAction, string) {
 	next, ok := writer.Next(wishes)
 	for i := range actions {
 		if ok && actions[i].name == next.Action {
-			return &actions[i], next.Cause
+			return &actions[i], next
 		}
 	}
-	return nil, ""
+	return nil, writer.Wish{}
 }
 
 // mustWait notes what keeps a due action from starting, and says whether
@@ -177,11 +181,15 @@ func (r *Reconciler) begunMeanwhile(ctx context.Context, s *scope, a *writerActi
 }
 
 // writerJob is what the Jobs of all actions have in common.
-func (s *scope) writerJob(action writerAction) jobrun.Spec {
+func (s *scope) writerJob(action writerAction, wish writer.Wish) jobrun.Spec {
 	cache := s.cache
 	labels := s.labels()
 	labels[v1alpha1.ActionLabel] = string(action.name)
-	annotations := map[string]string{v1alpha1.ClaimUIDAnnotation: string(s.facts.claim.UID)}
+	annotations := map[string]string{
+		v1alpha1.CauseAnnotation:    wish.Cause,
+		v1alpha1.ClaimUIDAnnotation: string(s.facts.claim.UID),
+		v1alpha1.VolumeAnnotation:   s.facts.claim.Spec.VolumeName,
+	}
 	for _, verb := range action.requests {
 		if req, ok := s.standing(verb); ok {
 			annotations[v1alpha1.RequestAnnotation] = req.Text

@@ -11,6 +11,7 @@ import (
 
 	"gocache.dev/operator/internal/agent/caches"
 	"gocache.dev/operator/internal/agent/record"
+	"gocache.dev/operator/internal/agent/volume"
 	"gocache.dev/operator/internal/domain/integrity"
 )
 
@@ -43,6 +44,7 @@ func Run(ctx context.Context, o Options) (integrity.Verdict, error) {
 	}
 	v.DurationSeconds = o.Clock().Sub(start).Round(time.Millisecond).Seconds()
 	v.Toolchain = o.toolchain()
+	o.measure(&v)
 	return v, errors.Join(o.report(v), o.terminate(v))
 }
 
@@ -72,6 +74,16 @@ func (o *Options) withManifest(ctx context.Context, opts integrity.Options) (int
 		return err
 	})
 	return v, err
+}
+
+// measure adds how full the volume is, whose root was given.
+func (o *Options) measure(v *integrity.Verdict) {
+	if o.Root == "" {
+		return
+	}
+	if space, err := volume.Usage(o.Root); err == nil { // of no weight for the verdict
+		v.UsedBytes, v.CapacityBytes, v.AvailableBytes = space.Used, space.Capacity, space.Available
+	}
 }
 
 func (o *Options) toolchain() *integrity.Toolchain {

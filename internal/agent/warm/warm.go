@@ -53,7 +53,7 @@ func Run(ctx context.Context, o Options) (warmup.Report, error) {
 		r.Outcome = warmup.Succeeded
 	}
 	if used, err := volume.Usage(o.Root); err == nil {
-		r.UsedBytes, r.CapacityBytes = used.Used, used.Capacity
+		r.UsedBytes, r.CapacityBytes, r.AvailableBytes = used.Used, used.Capacity, used.Available
 	}
 	r.DurationSeconds = o.Clock().Sub(start).Round(time.Millisecond).Seconds()
 	return r, o.report(r)

@@ -48,6 +48,11 @@ type Verdict struct {
 	Notes     map[Class]int `json:"notes,omitempty"`
 	Examples  []Example     `json:"examples"`
 	Toolchain *Toolchain    `json:"toolchain,omitempty"`
+	// UsedBytes, CapacityBytes and AvailableBytes say how full the file system
+	// is that holds the caches, when the check was told its root.
+	UsedBytes      int64 `json:"usedBytes,omitempty"`
+	CapacityBytes  int64 `json:"capacityBytes,omitempty"`
+	AvailableBytes int64 `json:"availableBytes,omitempty"`
 }
 
 // Counts says how much was checked.

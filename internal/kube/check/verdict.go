@@ -42,6 +42,25 @@ func Verdict(run jobrun.Outcome) integrity.Verdict {
 	}
 }
 
+// Doubt lets an Intact verdict on a layer that holds nothing stand only if it
+// held nothing after the last warm-up: emptiness is without fault, and of no use.
+func Doubt(v integrity.Verdict, layers []v1alpha1.CacheLayer, had v1alpha1.CacheCounts) integrity.Verdict {
+	if v.Verdict != integrity.Intact {
+		return v
+	}
+	for _, layer := range layers {
+		held, holds := had.Modules, v.Counts.Modules
+		if layer == v1alpha1.LayerBuild {
+			held, holds = had.BuildEntries, v.Counts.BuildEntries
+		}
+		if held > 0 && holds == 0 {
+			v.Verdict = integrity.Inconclusive
+			v.Message = fmt.Sprintf("layer %s is empty, and held %d entries after the last warm-up: somebody emptied the claim; request a warm-up", layer, held)
+		}
+	}
+	return v
+}
+
 // Status is a verdict as the API tells it. The attempts are counted by who keeps
 // it.
 func Status(v integrity.Verdict, run string, now time.Time) v1alpha1.VerificationStatus {

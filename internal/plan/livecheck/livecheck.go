@@ -1,0 +1,221 @@
+package livecheck
+
+import (
+	"strings"
+	"time"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/plan/request"
+	"gocache.dev/operator/internal/plan/schedule"
+)
+
+// MaxAttempts is how often a check that could not tell is made for one cause.
+const MaxAttempts = 3
+
+// FirstPause is how long a check that could not tell is let rest; the next
+// pauses are longer, each twice the one before.
+const FirstPause = 30 * time.Second
+
+// Scheduled is the cause of a check that nobody asked for.
+const Scheduled = "scheduled"
+
+const (
+	convictedPrefix = "CacheSnapshot "
+	convictedSuffix = " is convicted"
+)
+
+// Facts are what is known of the checks of a live claim.
+type Facts struct {
+	// Now is the time of this pass.
+	Now time.Time
+	// Created is when the cache was declared.
+	Created time.Time
+	// Volume that the claim has now.
+	Volume string
+	// Declared: the spec wants checks, by Schedule and after a conviction.
+	Declared bool
+	Schedule *schedule.Plan
+	// Request is the accepted request for a check; empty: none.
+	Request string
+	// Requested is when it was accepted.
+	Requested time.Time
+	// Snapshots of the claim, of whatever volume.
+	Snapshots []Snapshot
+	// Last is the check that was booked last.
+	Last Check
+}
+
+// Snapshot is a CacheSnapshot of the claim that has a verdict, or will.
+type Snapshot struct {
+	// Name of it.
+	Name string
+	// Volume that it was cut from, and when.
+	Volume string
+	Cut    time.Time
+	// Verdict on it; empty: none yet.
+	Verdict v1alpha1.Verdict
+	// ByPolicy: it was made by the cache's own policy, with its own trust.
+	ByPolicy bool
+}
+
+// Check is a check that was booked.
+type Check struct {
+	// Volume that was checked.
+	Volume string
+	// Cause that it was made for.
+	Cause string
+	// Start and End of it; zero: there was none.
+	Start, End time.Time
+	// Unsettled is how many checks for this cause could not tell, the last one
+	// among them; 0: the last one told.
+	Unsettled int32
+}
+
+// Decision is whether to check, why, and when to look again.
+type Decision struct {
+	// Due says to begin a check now.
+	Due bool
+	// Cause of it: the text of a request, a convicted snapshot, or Scheduled.
+	Cause string
+	// Since when it is due; never before the last one ended.
+	Since time.Time
+	// Wake is when to look again if not; zero: nothing is ahead.
+	Wake time.Time
+}
+
+// Decide says whether a check is due.
+func Decide(f Facts) Decision {
+	if f.Request != "" {
+		return f.attempt(f.Request, f.Requested)
+	}
+	if !f.Declared {
+		return Decision{}
+	}
+	wake := time.Time{}
+	if s := f.convicted(); s != nil {
+		d := f.attempt(convictedPrefix+s.Name+convictedSuffix, s.Cut)
+		if d.Due {
+			return d
+		}
+		wake = d.Wake
+	}
+	d := f.scheduled()
+	d.Wake = sooner(d.Wake, wake)
+	return d
+}
+
+// attempt is the first attempt of a cause, or another one after those that
+// could not tell.
+func (f Facts) attempt(cause string, since time.Time) Decision {
+	last := f.Last
+	if last.Cause != cause || last.Volume != f.Volume {
+		return Decision{Due: true, Cause: cause, Since: later(since, last.End)}
+	}
+	if last.Unsettled == 0 || last.Unsettled >= MaxAttempts {
+		return Decision{}
+	}
+	again := last.End.Add(Pause(last.Unsettled))
+	if again.After(f.Now) {
+		return Decision{Wake: again}
+	}
+	return Decision{Due: true, Cause: cause, Since: again}
+}
+
+// scheduled is the next check that nobody asked for.
+func (f Facts) scheduled() Decision {
+	var again Decision
+	if f.Last.Cause == Scheduled {
+		again = f.attempt(Scheduled, time.Time{})
+	}
+	if again.Due {
+		return again
+	}
+	due, next := f.Schedule.Due(later(f.Created, f.Last.Start), f.Now)
+	if due {
+		return Decision{Due: true, Cause: Scheduled, Since: later(next, f.Last.End)}
+	}
+	return Decision{Wake: sooner(again.Wake, next)}
+}
+
+// convicted is the newest snapshot of the volume, if it is convicted and no
+// check that began after it was cut has told.
+func (f Facts) convicted() *Snapshot {
+	judged := f.judged()
+	if len(judged) == 0 || judged[0].Verdict != v1alpha1.VerdictCorrupt {
+		return nil
+	}
+	told := f.Last.Volume == f.Volume && f.Last.Unsettled == 0
+	if told && !f.Last.Start.Before(judged[0].Cut) {
+		return nil
+	}
+	return &judged[0]
+}
+
+// Convicted are the two snapshots that convict a volume on which the checks
+// could not tell; none if they do not.
+func Convicted(f Facts) []string {
+	var judged []Snapshot
+	for _, s := range f.judged() {
+		if s.ByPolicy { // what others trust is their affair
+			judged = append(judged, s)
+		}
+	}
+	if len(judged) < 2 || judged[0].Verdict != v1alpha1.VerdictCorrupt || judged[1].Verdict != v1alpha1.VerdictCorrupt {
+		return nil
+	}
+	return []string{judged[1].Name, judged[0].Name}
+}
+
+// judged are the snapshots of the volume with a verdict that tells, newest first.
+func (f Facts) judged() []Snapshot {
+	var judged []Snapshot
+	for _, s := range f.Snapshots {
+		if s.Volume != f.Volume || s.Verdict != v1alpha1.VerdictCorrupt && s.Verdict != v1alpha1.VerdictIntact {
+			continue
+		}
+		i := len(judged)
+		for i > 0 && newer(s, judged[i-1]) {
+			i--
+		}
+		judged = append(judged[:i], append([]Snapshot{s}, judged[i:]...)...)
+	}
+	return judged
+}
+
+func newer(a, b Snapshot) bool {
+	if a.Cut.Equal(b.Cut) {
+		return a.Name > b.Name
+	}
+	return a.Cut.After(b.Cut)
+}
+
+// Urgent says whether a check for a cause goes before other work: somebody
+// doubts what the claim holds.
+func Urgent(cause string) bool {
+	req, err := request.Parse(cause)
+	return err == nil && req.Action == request.FailureReport || strings.HasPrefix(cause, convictedPrefix)
+}
+
+// Pause after so many checks in a row that could not tell.
+func Pause(unsettled int32) time.Duration {
+	pause := FirstPause
+	for ; unsettled > 1 && pause < time.Hour; unsettled-- {
+		pause *= 2
+	}
+	return pause
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// sooner is the earlier of two times; zero is never.
+func sooner(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
