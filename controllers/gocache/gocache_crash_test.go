@@ -2,6 +2,7 @@ package gocache
 
 import (
 	"testing"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -16,6 +17,8 @@ import (
 type end struct {
 	Ready                        bool
 	WarmUps, Snapshots, Verified int
+	Checks                       int
+	Verdict                      v1alpha1.Verdict
 	Offered                      bool
 	Request                      v1alpha1.RequestOutcome
 	Writer                       bool
@@ -43,6 +46,17 @@ func TestCrashPoints(t *testing.T) {
 			die()
 			w.request("warm-up#1")
 			w.settle()
+		},
+		// a check that somebody asks for, the second attempt of which convicts
+		"check": func(w *world, die func()) {
+			w.cache()
+			w.settle()
+			die()
+			w.checked = evicted
+			w.request("failure-report#1")
+			w.settle()
+			w.checked = corrupt
+			w.wait(time.Minute)
 		},
 		// a snapshot by schedule: its name must not depend on when it is made
 		"schedule": func(w *world, die func()) {
@@ -82,6 +96,10 @@ func dying(t *testing.T, flow func(*world, func()), life *crash.Life) end {
 		if meta.IsStatusConditionPresentAndEqual(s.Status.Conditions, v1alpha1.VerifiedCondition, metav1.ConditionTrue) {
 			e.Verified++
 		}
+	}
+	e.Checks = len(w.checks)
+	if c.Status.Integrity != nil {
+		e.Verdict = c.Status.Integrity.Verdict
 	}
 	if last := c.Status.LastHandledRequest; last != nil {
 		e.Request = last.Outcome

@@ -122,6 +122,37 @@ func (r *Reconciler) observeUse(ctx context.Context, s *scope) (err error) {
 	return nil
 }
 
+// nearConsumers restricts a pod to the node where others have mounted the
+// claim, if its volume can be on one node only: the scheduler does not know, and
+// elsewhere the pod would wait for them to go. Nil restricts nothing.
+func (r *Reconciler) nearConsumers(ctx context.Context, s *scope) (*corev1.NodeSelector, error) {
+	if slices.Contains(s.cache.Spec.Storage.AccessModes, corev1.ReadWriteMany) {
+		return nil, nil
+	}
+	var pods corev1.PodList
+	if err := r.Live.List(ctx, &pods, client.InNamespace(s.cache.Namespace)); err != nil {
+		return nil, fmt.Errorf("list the pods that have mounted the claim: %w", err)
+	}
+	for i := range pods.Items {
+		if p := &pods.Items[i]; p.Spec.NodeName != "" && !podFinished(p) && mounts(p, s.cache.Name) {
+			return &corev1.NodeSelector{NodeSelectorTerms: []corev1.NodeSelectorTerm{{MatchFields: []corev1.NodeSelectorRequirement{{
+				Key: metav1.ObjectNameField, Operator: corev1.NodeSelectorOpIn, Values: []string{p.Spec.NodeName},
+			}}}}}, nil
+		}
+	}
+	return nil, nil
+}
+
+func podFinished(p *corev1.Pod) bool {
+	return p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed
+}
+
+func mounts(p *corev1.Pod, claim string) bool {
+	return slices.ContainsFunc(p.Spec.Volumes, func(v corev1.Volume) bool {
+		return v.PersistentVolumeClaim != nil && v.PersistentVolumeClaim.ClaimName == claim
+	})
+}
+
 // otherWriter says whose a Job of the writer's name is that is not this cache's.
 func (s *scope) otherWriter(job *batchv1.Job) (stranger, predecessor bool) {
 	if job == nil || metav1.IsControlledBy(job, s.cache) {

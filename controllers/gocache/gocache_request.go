@@ -141,17 +141,21 @@ func (s *scope) requestWaitsFor(req request.Request) string {
 	return ""
 }
 
-// writerAnswers says whether the writer that exists answers the request, or one
-// was begun in this pass that may.
+// writerAnswers says whether the writer that exists answers the accepted
+// request, or one was begun in this pass that may. A run that began before the
+// request is no answer to it.
 func (s *scope) writerAnswers() bool {
-	return s.done.began != "" || s.facts.run.Run != "" && s.facts.run.Annotations[v1alpha1.RequestAnnotation] == s.cache.Status.LastHandledRequest.Request
+	last := s.cache.Status.LastHandledRequest
+	if last == nil || last.Outcome != v1alpha1.RequestAccepted {
+		return false
+	}
+	return s.done.began != "" || s.facts.run.Run != "" && s.facts.run.Annotations[v1alpha1.RequestAnnotation] == last.Request
 }
 
-// answerRun answers the request that the booked run was started for. A run that
-// began before the request is no answer to it.
+// answerRun answers the request that the booked run was started for.
 func (s *scope) answerRun(outcome v1alpha1.RequestOutcome, message string) {
-	if last := s.cache.Status.LastHandledRequest; last != nil && last.Outcome == v1alpha1.RequestAccepted && s.writerAnswers() {
-		s.answer(last.Request, outcome, message)
+	if s.writerAnswers() {
+		s.answer(s.cache.Status.LastHandledRequest.Request, outcome, message)
 	}
 }
 

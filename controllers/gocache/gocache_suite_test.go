@@ -24,6 +24,7 @@ import (
 	"gocache.dev/operator/api/v1alpha1"
 	warmreport "gocache.dev/operator/internal/domain/warmup"
 	"gocache.dev/operator/internal/kube/images"
+	"gocache.dev/operator/internal/plan/writer"
 	"gocache.dev/operator/internal/testing/cluster"
 	"gocache.dev/operator/internal/testing/env"
 	"gocache.dev/operator/internal/testing/faults"
@@ -47,27 +48,33 @@ type world struct {
 	events     *events.FakeRecorder
 	last       ctrl.Result
 
-	// ending of each warm-up; nil: it goes on.
-	ending *cluster.Ending
+	// ending of each warm-up, and of each check; nil: it goes on.
+	ending, checked *cluster.Ending
 	// corrupt convicts each snapshot; slow leaves it without a verdict, and
 	// uncut without a cut.
 	corrupt, slow, uncut bool
 	// onDeath is what happens while the manager is down.
 	onDeath func()
-	// warmUps counts the Jobs that were seen.
-	warmUps map[types.UID]bool
+	// warmUps and checks count the Jobs that were seen.
+	warmUps, checks map[types.UID]bool
 }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{
-		t: t, namespace: server.Namespace(t), warmUps: map[types.UID]bool{},
+		t: t, namespace: server.Namespace(t), warmUps: map[types.UID]bool{}, checks: map[types.UID]bool{},
 		now:    time.Now().Truncate(time.Second).Add(123456789), // what is stored has whole seconds only
 		events: events.NewFakeRecorder(1000), ending: ended(warmreport.Report{Outcome: warmreport.Succeeded, Modules: 3, BuildEntries: 7}),
+		checked: intact,
 	}
 	w.cluster = &cluster.Cluster{
 		Client: server.Client, Namespace: w.namespace, Now: func() time.Time { return w.now },
-		Job: func(*batchv1.Job) *cluster.Ending { return w.ending },
+		Job: func(job *batchv1.Job) *cluster.Ending {
+			if job.Labels[v1alpha1.ActionLabel] == string(writer.Integrity) {
+				return w.checked
+			}
+			return w.ending
+		},
 	}
 	w.restart(faults.Point{})
 	return w
@@ -262,14 +269,17 @@ func (w *world) prove() (acted bool) {
 		switch {
 		case s.Status.StartTime == nil:
 			s.Status.StartTime = now
+			s.Status.Source = &v1alpha1.CapturedSource{ClaimName: "ci", VolumeName: get[corev1.PersistentVolumeClaim](w, "ci").Spec.VolumeName}
 		case s.Status.CreationTime == nil && !w.uncut:
 			s.Status.CreationTime = now
 		case s.Status.CreationTime == nil || w.slow || len(s.Status.Conditions) > 0:
 			continue
 		case w.corrupt:
+			s.Status.Verification.Verdict = v1alpha1.VerdictCorrupt
 			set(v1alpha1.VerifiedCondition, metav1.ConditionFalse, v1alpha1.ReasonCorrupt)
 			set(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonCorrupt)
 		default:
+			s.Status.Verification.Verdict = v1alpha1.VerdictIntact
 			set(v1alpha1.VerifiedCondition, metav1.ConditionTrue, v1alpha1.ReasonIntact)
 		}
 		acted = true
@@ -302,7 +312,11 @@ func (w *world) invariants() {
 	for _, p := range pods.Items {
 		if slices.ContainsFunc(p.Spec.Volumes, writable) {
 			writers++
-			w.warmUps[p.OwnerReferences[0].UID] = true
+			run := w.warmUps
+			if p.Labels[v1alpha1.ActionLabel] == string(writer.Integrity) {
+				run = w.checks
+			}
+			run[p.OwnerReferences[0].UID] = true
 			if p.Status.Phase != corev1.PodSucceeded && p.Status.Phase != corev1.PodFailed {
 				running++
 			}

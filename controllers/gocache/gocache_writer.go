@@ -9,6 +9,7 @@ import (
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/kube/apply"
 	"gocache.dev/operator/internal/kube/jobrun"
+	"gocache.dev/operator/internal/kube/podspec"
 	"gocache.dev/operator/internal/kube/read"
 	"gocache.dev/operator/internal/plan/naming"
 	"gocache.dev/operator/internal/plan/writer"
@@ -106,6 +107,11 @@ func (r *Reconciler) write(ctx context.Context, s *scope) error {
 	if err != nil {
 		return err
 	}
+	near, err := r.nearConsumers(ctx, s)
+	if err != nil {
+		return err
+	}
+	podspec.Near(&job.Spec.Template.Spec, near)
 	if _, err := r.applier().Apply(ctx, apply.ControlledBy(s.cache), job); err != nil {
 		return err
 	}

@@ -1,0 +1,284 @@
+package gocache
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"gocache.dev/operator/api/v1alpha1"
+	warmreport "gocache.dev/operator/internal/domain/warmup"
+	"gocache.dev/operator/internal/plan/livecheck"
+	"gocache.dev/operator/internal/testing/cluster"
+)
+
+// How a check may end.
+var (
+	intact = &cluster.Ending{Message: `{"verdict":"Intact","digest":"sha256:aa","bytes":5,"durationSeconds":1.5,` +
+		`"counts":{"modules":3,"zips":3,"dirs":3,"buildEntries":7},"findings":{},"usedBytes":104857600,"availableBytes":943718400}`}
+	corrupt = &cluster.Ending{Exit: 3, Message: `{"verdict":"Corrupt","message":"1 wrong: FlippedZip 1","wrong":1,` +
+		`"counts":{"modules":3},"findings":{"FlippedZip":1},"examples":[{"class":"FlippedZip","severity":"wrong","cache":"module","path":"a@v1.zip","detail":"h1 differs"}]}`}
+	evicted = &cluster.Ending{Evicted: true}
+)
+
+// checkedBy declares checks of the live claim.
+func checkedBy(i v1alpha1.CacheIntegrity) func(*v1alpha1.GoCacheSpec) {
+	return func(s *v1alpha1.GoCacheSpec) { s.Integrity = &i }
+}
+
+var everyHour = v1alpha1.CacheIntegrity{Schedule: v1alpha1.Schedule{Schedule: "@every 1h"}}
+
+// TestScheduledCheck follows a check of the live claim from its time to its
+// verdict, and a later one that convicts, and one that finds it mended.
+func TestScheduledCheck(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.cache(checkedBy(everyHour))
+	w.settle()
+	w.condition(v1alpha1.IntactCondition, metav1.ConditionUnknown, v1alpha1.ReasonWaiting, "not checked yet")
+	if len(w.checks) != 0 {
+		t.Fatalf("%d checks before their time", len(w.checks))
+	}
+
+	w.checked = nil
+	w.wait(61 * time.Minute)
+	job := get[batchv1.Job](w, "ci-writer")
+	container := job.Spec.Template.Spec.Containers[0]
+	if m := container.VolumeMounts[0]; m.Name != cacheVolume || !m.ReadOnly {
+		t.Errorf("the claim is mounted %+v, want read-only", m)
+	}
+	if got := strings.Join(container.Command, " "); !strings.HasSuffix(got, "--root /cache --modcache /cache/mod --buildcache /cache/build") {
+		t.Errorf("command %s", got)
+	}
+	w.request("warm-up#1") // never beside a check
+	w.settle()
+	if len(w.warmUps) != 1 {
+		t.Error("a warm-up runs beside a check")
+	}
+
+	w.checked = intact
+	w.settle()
+	w.condition(v1alpha1.IntactCondition, metav1.ConditionTrue, v1alpha1.ReasonIntact, "3 module versions and 7 build entries")
+	w.answered("warm-up#1", v1alpha1.RequestSucceeded, "")
+	c := w.get()
+	if i := c.Status.Integrity; i.Cause != livecheck.Scheduled || i.VolumeName != c.Status.Storage.VolumeName || i.LastIntactTime == nil || i.Attempts != 1 {
+		t.Errorf("integrity %+v", i)
+	}
+	if used := c.Status.Storage.Used; used == nil || used.String() != "100Mi" {
+		t.Errorf("used %v, want 100Mi", used)
+	}
+
+	w.said()
+	w.checked = corrupt
+	w.wait(61 * time.Minute)
+	const found = "1 wrong: FlippedZip 1 (FlippedZip, module cache: a@v1.zip: h1 differs); there is no verified snapshot"
+	w.condition(v1alpha1.IntactCondition, metav1.ConditionFalse, v1alpha1.ReasonCorrupt, found)
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonCorrupt, found)
+	w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonCorrupt, found)
+	if said := w.said(); strings.Count(said, "Found the live claim corrupt") != 1 {
+		t.Errorf("events %s", said)
+	}
+
+	w.checked = evicted // says nothing, so that the conviction stands
+	w.wait(61 * time.Minute)
+	w.condition(v1alpha1.IntactCondition, metav1.ConditionFalse, v1alpha1.ReasonCorrupt, found)
+
+	w.checked = intact
+	w.wait(61 * time.Minute)
+	w.condition(v1alpha1.IntactCondition, metav1.ConditionTrue, v1alpha1.ReasonIntact, "")
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "")
+}
+
+// TestCheckThatCannotTell holds that it is repeated with growing pauses, a few
+// times, and is neither good nor bad.
+func TestCheckThatCannotTell(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.cache(checkedBy(v1alpha1.CacheIntegrity{Schedule: v1alpha1.Schedule{Schedule: "@every 100h"}}))
+	w.settle()
+	w.checked = evicted
+	w.wait(101 * time.Hour)
+	for range 10 {
+		w.wait(time.Minute)
+	}
+	if len(w.checks) != livecheck.MaxAttempts {
+		t.Errorf("%d checks, want %d", len(w.checks), livecheck.MaxAttempts)
+	}
+	w.condition(v1alpha1.IntactCondition, metav1.ConditionUnknown, v1alpha1.ReasonInconclusive, "the pod was disrupted")
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "")
+}
+
+// TestConvictedSnapshot holds that a convicted snapshot makes a check due at
+// once, and convicts nothing itself.
+func TestConvictedSnapshot(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.corrupt = true
+	w.cache(afterWarmUp, checkedBy(v1alpha1.CacheIntegrity{}))
+	w.settle()
+	if len(w.checks) != 1 {
+		t.Errorf("%d checks, want one", len(w.checks))
+	}
+	w.condition(v1alpha1.IntactCondition, metav1.ConditionTrue, v1alpha1.ReasonIntact, "")
+	if cause := w.get().Status.Integrity.Cause; cause != "CacheSnapshot "+w.names()[0]+" is convicted" {
+		t.Errorf("cause %s", cause)
+	}
+	w.wait(time.Hour)
+	if len(w.checks) != 1 {
+		t.Errorf("%d checks of one conviction, want one", len(w.checks))
+	}
+}
+
+// TestTwoConvictedSnapshots holds that they convict a volume on which no check
+// could tell, and one of them does not.
+func TestTwoConvictedSnapshots(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.corrupt, w.checked = true, evicted
+	w.cache(afterWarmUp, checkedBy(v1alpha1.CacheIntegrity{}))
+	w.settle()
+	for range 10 {
+		w.wait(time.Minute)
+	}
+	w.condition(v1alpha1.IntactCondition, metav1.ConditionUnknown, v1alpha1.ReasonInconclusive, "")
+	w.request("warm-up#1")
+	w.settle()
+	for range 10 {
+		w.wait(time.Minute)
+	}
+	if len(w.snapshots()) != 2 || len(w.checks) != 2*livecheck.MaxAttempts {
+		t.Fatalf("%d snapshots, %d checks", len(w.snapshots()), len(w.checks))
+	}
+	w.condition(v1alpha1.IntactCondition, metav1.ConditionFalse, v1alpha1.ReasonCorrupt, "of the volume are convicted, one after the other")
+}
+
+// TestFailureReport holds what a build that failed is answered.
+func TestFailureReport(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		ending  *cluster.Ending
+		change  func(*v1alpha1.GoCacheSpec)
+		outcome v1alpha1.RequestOutcome
+		message string
+		checks  int
+	}{
+		"intact":      {intact, func(*v1alpha1.GoCacheSpec) {}, v1alpha1.RequestSucceeded, "Intact: 3 module versions", 1},
+		"corrupt":     {corrupt, afterWarmUp, v1alpha1.RequestSucceeded, "Corrupt: 1 wrong: FlippedZip 1; roll it back with the request rollback=ci-", 1},
+		"cannot tell": {evicted, func(*v1alpha1.GoCacheSpec) {}, v1alpha1.RequestFailed, "could not tell after 3 attempts: the pod was disrupted", 3},
+		"comes to no end": {nil, checkedBy(v1alpha1.CacheIntegrity{Deadline: &metav1.Duration{Duration: 5 * time.Minute}}),
+			v1alpha1.RequestFailed, "could not tell within 5m0s", 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.cache(tt.change)
+			w.settle()
+			w.checked = tt.ending
+			w.request("failure-report#job-17")
+			w.settle()
+			for range 10 {
+				w.wait(time.Minute)
+			}
+			w.answered("failure-report#job-17", tt.outcome, tt.message)
+			if len(w.checks) != tt.checks {
+				t.Errorf("%d checks, want %d", len(w.checks), tt.checks)
+			}
+		})
+	}
+}
+
+// TestReportOfAFailureGoesFirst holds that whoever doubts the cache does not
+// wait for what is only due, but for the writer that runs.
+func TestReportOfAFailureGoesFirst(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.modules("one")
+	w.cache(fromModules)
+	w.settle()
+	w.ending = nil
+	w.modules("two")
+	w.wait(sourceInterval)
+	if len(w.warmUps) != 2 {
+		t.Fatalf("%d warm-ups, want 2", len(w.warmUps))
+	}
+	w.request("failure-report#1")
+	w.settle()
+	w.modules("three") // so that the next warm-up is due as soon as this one ends
+	w.checked = nil
+	w.ending = ended(warmreport.Report{Outcome: warmreport.Succeeded, Modules: 3, BuildEntries: 7})
+	w.settle()
+	if action := get[batchv1.Job](w, "ci-writer").Labels[v1alpha1.ActionLabel]; action != "integrity" {
+		t.Fatalf("the writer does %s, want integrity", action)
+	}
+	w.checked = intact
+	w.settle()
+	w.answered("failure-report#1", v1alpha1.RequestSucceeded, "Intact")
+	if len(w.warmUps) != 3 || len(w.checks) != 1 {
+		t.Errorf("%d warm-ups and %d checks, want 3 and 1", len(w.warmUps), len(w.checks))
+	}
+}
+
+// TestAnswerAfterRollback holds that a request whose check convicted waits for
+// the volume to be replaced, and then says by what.
+func TestAnswerAfterRollback(t *testing.T) {
+	t.Parallel()
+	cache := &v1alpha1.GoCache{Spec: v1alpha1.GoCacheSpec{Integrity: &v1alpha1.CacheIntegrity{OnCorrupt: v1alpha1.CorruptRollback}}}
+	cache.Status = v1alpha1.GoCacheStatus{
+		LatestVerifiedSnapshot: "good", Storage: v1alpha1.CacheStorageStatus{VolumeName: "p0"},
+		Integrity: &v1alpha1.IntegrityStatus{
+			VerificationStatus: v1alpha1.VerificationStatus{Verdict: v1alpha1.VerdictCorrupt, Message: "1 wrong"}, VolumeName: "p0", Cause: "failure-report#1",
+		},
+		LastHandledRequest: &v1alpha1.RequestStatus{Request: "failure-report#1", Outcome: v1alpha1.RequestAccepted},
+	}
+	s := &scope{cache: cache, before: cache}
+	for _, stage := range []struct {
+		change  func(*v1alpha1.GoCacheStatus)
+		outcome v1alpha1.RequestOutcome
+		message string
+	}{
+		{func(*v1alpha1.GoCacheStatus) {}, v1alpha1.RequestAccepted, "Corrupt: 1 wrong; is rolled back"},
+		{func(c *v1alpha1.GoCacheStatus) { c.Swap = &v1alpha1.SwapStatus{} }, v1alpha1.RequestAccepted, "Corrupt: 1 wrong; is rolled back"},
+		{func(c *v1alpha1.GoCacheStatus) { c.Storage.VolumeName = "" }, v1alpha1.RequestAccepted, "Corrupt: 1 wrong; is rolled back"},
+		{func(c *v1alpha1.GoCacheStatus) {
+			c.Storage.VolumeName, c.Swap, c.Content = "p1", nil, &v1alpha1.ContentStatus{Snapshot: "good"}
+		}, v1alpha1.RequestSucceeded, "Corrupt: 1 wrong; rolled back to good"},
+	} {
+		stage.change(&cache.Status)
+		if err := (&Reconciler{}).answerConvicted(t.Context(), s); err != nil {
+			t.Fatal(err)
+		}
+		if last := cache.Status.LastHandledRequest; last.Outcome != stage.outcome || last.Message != stage.message {
+			t.Errorf("answer %+v, want %s %q", last, stage.outcome, stage.message)
+		}
+	}
+}
+
+// TestWriterGoesWhereTheClaimIs holds that a Job of a claim that one node alone
+// can mount is placed on the node where somebody has mounted it.
+func TestWriterGoesWhereTheClaimIs(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.cache()
+	w.settle()
+	pod := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "reader"},
+		Spec: corev1.PodSpec{
+			NodeName: "node-7", Containers: []corev1.Container{{Name: "c", Image: "i"}},
+			Volumes: []corev1.Volume{{Name: "v", VolumeSource: corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: "ci", ReadOnly: true}}}},
+		},
+	}
+	w.must(server.Client.Create(t.Context(), pod))
+	w.checked = nil
+	w.request("integrity#1")
+	w.settle()
+	affinity := get[batchv1.Job](w, "ci-writer").Spec.Template.Spec.Affinity
+	if affinity == nil || !slices.ContainsFunc(affinity.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution.NodeSelectorTerms, func(term corev1.NodeSelectorTerm) bool {
+		return len(term.MatchFields) == 1 && slices.Equal(term.MatchFields[0].Values, []string{"node-7"})
+	}) {
+		t.Errorf("affinity %+v, want node-7", affinity)
+	}
+}
