@@ -16,8 +16,9 @@ const MaxAttempts = 3
 // pauses are longer, each twice the one before.
 const FirstPause = 30 * time.Second
 
-// Scheduled is the cause of a check that nobody asked for.
-const Scheduled = "scheduled"
+// Scheduled begins the cause of a check that nobody asked for; the time of its
+// start follows.
+const Scheduled = "scheduled for "
 
 const (
 	convictedPrefix = "CacheSnapshot "
@@ -75,7 +76,8 @@ type Check struct {
 type Decision struct {
 	// Due says to begin a check now.
 	Due bool
-	// Cause of it: the text of a request, a convicted snapshot, or Scheduled.
+	// Cause of it: the text of a request, a convicted snapshot, or Scheduled and
+	// a time.
 	Cause string
 	// Since when it is due; never before the last one ended.
 	Since time.Time
@@ -124,15 +126,15 @@ func (f Facts) attempt(cause string, since time.Time) Decision {
 // scheduled is the next check that nobody asked for.
 func (f Facts) scheduled() Decision {
 	var again Decision
-	if f.Last.Cause == Scheduled {
-		again = f.attempt(Scheduled, time.Time{})
+	if strings.HasPrefix(f.Last.Cause, Scheduled) && f.Last.Volume == f.Volume {
+		again = f.attempt(f.Last.Cause, time.Time{})
 	}
 	if again.Due {
 		return again
 	}
 	due, next := f.Schedule.Due(later(f.Created, f.Last.Start), f.Now)
 	if due {
-		return Decision{Due: true, Cause: Scheduled, Since: later(next, f.Last.End)}
+		return Decision{Due: true, Cause: Scheduled + next.UTC().Format(time.RFC3339), Since: later(next, f.Last.End)}
 	}
 	return Decision{Wake: sooner(again.Wake, next)}
 }
