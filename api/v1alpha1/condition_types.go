@@ -122,6 +122,9 @@ const (
 	// ReasonCertificateNameMismatch: the certificate is served, and is not valid
 	// for the name in status.url; clients that come under that name refuse it.
 	ReasonCertificateNameMismatch = "CertificateNameMismatch"
+	// ReasonStoreCorrupt convicts an instance: a check of its store found bytes
+	// that are not what trust data, or an earlier check, says.
+	ReasonStoreCorrupt = "StoreCorrupt"
 	// ReasonWeightsPending: weights were written and not read back yet.
 	ReasonWeightsPending = "WeightsPending"
 )

@@ -109,6 +109,8 @@ func TestCreate(t *testing.T) {
 		{"a custom server on the agent's port", proxy + "instances: [{name: a, storage: {size: 1Gi}, server: {type: Custom, image: i, port: 9103}}]}", "the port of the agent"},
 		{"Athens", proxy + "instances: [{name: a, storage: {size: 1Gi}, server: {type: Athens}}]}", ""},
 		{"a port of a server that has its own", proxy + "instances: [{name: a, storage: {size: 1Gi}, server: {type: Goproxy, port: 8080}}]}", "port has no meaning with type Goproxy"},
+		{"a bounded check", proxy + blue + ", integrity: {schedule: '@daily', bytesPerSecond: 8Mi}}", ""},
+		{"a check that reads nothing", proxy + blue + ", integrity: {bytesPerSecond: 0}}", "bytesPerSecond must be greater than 0"},
 		{"manual", proxy + blue + ", failover: {mode: Manual, activeInstance: blue}}", ""},
 		{"manual without saying who", proxy + blue + ", failover: {mode: Manual}}", "activeInstance is required with mode Manual"},
 		{"automatic and saying who", proxy + blue + ", failover: {activeInstance: blue}}", "activeInstance is required with mode Manual"},

@@ -131,7 +131,8 @@ func (r *Reconciler) pass(ctx context.Context, s *scope) error {
 	}
 	r.probe(s)
 	s.takeRequest()
-	errs = append(errs, r.decide(ctx, s))
+	s.facts.found = r.prober.outcomes(client.ObjectKeyFromObject(s.proxy))
+	errs = append(errs, r.wishChecks(s), r.decide(ctx, s))
 	return errors.Join(errs...)
 }
 
@@ -142,7 +143,6 @@ func (r *Reconciler) decide(ctx context.Context, s *scope) error {
 	if len(s.facts.addresses) == 0 {
 		return nil // nobody to choose from yet
 	}
-	s.facts.found = r.prober.outcomes(client.ObjectKeyFromObject(s.proxy))
 	s.decision = failover.Decide(s.plan(), s.now)
 	s.noteDecision()
 	if s.convictionsDiffer() {

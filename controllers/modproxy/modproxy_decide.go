@@ -34,6 +34,7 @@ func (s *scope) plan() failover.Facts {
 	for _, i := range spec.Instances {
 		instance := failover.Instance{Name: i.Name, Role: failover.Role(i.Role), Weight: int(i.Weight), Probes: s.facts.found[i.Name].streaks}
 		instance.Acquitted = s.acquitted(i.Name)
+		instance.StoreFault = s.facts.found[i.Name].storeFault()
 		if _, ok := s.facts.addresses[i.Name]; !ok {
 			instance.OutOfService = "it has no address yet"
 		}

@@ -98,30 +98,57 @@ func TestWrongBytes(t *testing.T) {
 	w.request("failover=blue#1")
 	w.answered("failover=blue#1", v1alpha1.RequestRefused, "serves wrong bytes")
 	w.request("failback=blue#1")
+	w.answered("failback=blue#1", v1alpha1.RequestAccepted, "stays out until it is proven sound")
+	if !w.convicted("blue") {
+		t.Error("the request acquitted it without proof")
+	}
+	w.tick(2)
 	w.answered("failback=blue#1", v1alpha1.RequestSucceeded, "")
 	if w.convicted("blue") {
-		t.Error("the request did not acquit it")
+		t.Error("the proof did not acquit it")
+	}
+	if w.blue.checks != 2 || w.blue.unhurried || w.green.checks != 1 {
+		t.Errorf("blue was checked %d times, unhurried %v; green %d times", w.blue.checks, w.blue.unhurried, w.green.checks)
 	}
 	w.tick(20)
 	w.weights(100, 100)
 }
 
-// TestAcquittedTooEarly holds that an instance which still serves wrong bytes
-// is convicted again by the next answer, and not by those before.
+// TestAcquittedTooEarly holds that an instance which still serves wrong bytes,
+// or whose store still holds them, does not serve for an instant, whoever asks
+// for it.
 func TestAcquittedTooEarly(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	w.serving()
-	w.blue.wrong = true
-	w.tick(3)
-	w.request("failback=blue#1")
-	w.settle()
-	if w.convicted("blue") {
-		t.Error("convicted by what was found before the acquittal")
-	}
-	w.tick(1)
-	if !w.convicted("blue") {
-		t.Error("it serves wrong bytes, and stands acquitted")
+	for name, spoil := range map[string]func(i *instance, wrong bool){
+		"served": func(i *instance, wrong bool) { i.wrong = wrong },
+		"stored": func(i *instance, wrong bool) { i.rotten = wrong },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.serving()
+			spoil(w.blue, true)
+			w.blue.check(w.now)
+			w.tick(3)
+			if !w.convicted("blue") {
+				t.Fatal("it is not convicted")
+			}
+			w.request("failback=blue#1")
+			for range 4 {
+				w.tick(1)
+				if !w.convicted("blue") {
+					t.Fatal("it serves wrong bytes, and stands acquitted")
+				}
+			}
+			w.answered("failback=blue#1", v1alpha1.RequestFailed, "still serves wrong bytes")
+			spoil(w.blue, false)
+			w.request("failback=blue#2")
+			w.tick(3)
+			w.answered("failback=blue#2", v1alpha1.RequestSucceeded, "")
+			if w.convicted("blue") {
+				t.Error("the proof did not acquit it")
+			}
+		})
 	}
 }
 

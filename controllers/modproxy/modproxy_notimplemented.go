@@ -14,7 +14,6 @@ var NotImplemented = []unimplemented.Field[*v1alpha1.ModProxy]{
 	{Path: "spec.router.type=Service", Set: func(p *v1alpha1.ModProxy) bool { return p.Spec.Router.Type == v1alpha1.RouterService }},
 	{Path: "spec.probes.kinds=Consistency", Set: func(p *v1alpha1.ModProxy) bool { return hasProbe(p, v1alpha1.ProbeConsistency) }},
 	{Path: "spec.probes.kinds=ChecksumDatabase", Set: func(p *v1alpha1.ModProxy) bool { return hasProbe(p, v1alpha1.ProbeChecksumDatabase) }},
-	{Path: "spec.integrity", Set: func(p *v1alpha1.ModProxy) bool { return p.Spec.Integrity != nil }},
 	{Path: "spec.snapshots", Set: func(p *v1alpha1.ModProxy) bool { return p.Spec.Snapshots != nil }},
 	{Path: "spec.onCorrupt=Rollback", Set: func(p *v1alpha1.ModProxy) bool { return p.Spec.OnCorrupt == v1alpha1.StoreRollback }},
 }

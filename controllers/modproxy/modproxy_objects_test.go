@@ -35,7 +35,6 @@ func TestNotImplementedIsSaid(t *testing.T) {
 		"spec.router.type=Service":           router(v1alpha1.ProxyRouter{Type: v1alpha1.RouterService}),
 		"spec.probes.kinds=Consistency":      kind(v1alpha1.ProbeConsistency),
 		"spec.probes.kinds=ChecksumDatabase": kind(v1alpha1.ProbeChecksumDatabase),
-		"spec.integrity":                     func(s *v1alpha1.ModProxySpec) { s.Integrity = &v1alpha1.StoreIntegrity{} },
 		"spec.snapshots":                     func(s *v1alpha1.ModProxySpec) { s.Snapshots = &v1alpha1.SnapshotPolicy{} },
 		"spec.onCorrupt=Rollback":            func(s *v1alpha1.ModProxySpec) { s.OnCorrupt = v1alpha1.StoreRollback },
 	}
@@ -67,10 +66,10 @@ func TestFieldThatIsNotImplementedLater(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.serving()
-	w.edit(func(p *v1alpha1.ModProxy) { p.Spec.Integrity = &v1alpha1.StoreIntegrity{} })
+	w.edit(func(p *v1alpha1.ModProxy) { p.Spec.Router.Type = v1alpha1.RouterService })
 	w.blue.wrong = true
 	w.tick(3)
-	w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonNotImplemented, "spec.integrity")
+	w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonNotImplemented, "spec.router.type=Service")
 	if !w.convicted("blue") {
 		t.Error("blue serves wrong bytes and is not convicted")
 	}

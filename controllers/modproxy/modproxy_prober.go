@@ -44,6 +44,8 @@ type found struct {
 	streaks streaks
 	// disk is how full the store's volume is, in percent; nil: not known.
 	disk *int
+	// store is what the agent beside the store said last; nil: nothing yet.
+	store *storeReport
 }
 
 // streaks are the outcomes of an instance's probes by kind.
@@ -67,6 +69,8 @@ type probed struct {
 	target target
 	cancel context.CancelFunc // nil: not begun yet
 	found  found
+	// check of the store that is wanted.
+	check checkWish
 }
 
 func newProber(clock func() time.Time, client *http.Client) *prober {
@@ -152,7 +156,7 @@ func (p *prober) outcomes(name types.NamespacedName) map[string]found {
 	defer p.mu.Unlock()
 	all := map[string]found{}
 	for n, i := range p.proxies[name] {
-		all[n] = found{streaks: maps.Clone(i.found.streaks), disk: i.found.disk}
+		all[n] = found{streaks: maps.Clone(i.found.streaks), disk: i.found.disk, store: i.found.store}
 	}
 	return all
 }
@@ -171,12 +175,18 @@ func (p *prober) begin(name types.NamespacedName, i *probed) {
 // change a decision.
 func (p *prober) round(ctx context.Context, name types.NamespacedName, i *probed) {
 	results, disk := i.target.ask(ctx, p.http)
+	report := i.target.askStore(ctx, p.http, p.clock)
 	if ctx.Err() != nil {
 		return // being stopped is no outcome
 	}
 	p.mu.Lock()
 	news := !reflect.DeepEqual(coarse(i.found.disk), coarse(disk))
 	i.found.disk = disk
+	if report != nil { // an agent that does not answer takes nothing back
+		news = news || !report.says(i.found.store)
+		i.found.store = report
+	}
+	wish := i.check
 	for kind, result := range results {
 		was := i.found.streaks[kind]
 		is := was.Add(outcome(result.Outcome), result.Message, p.clock())
@@ -184,6 +194,9 @@ func (p *prober) round(ctx context.Context, name types.NamespacedName, i *probed
 		news = news || matters(was, is, i.target.thresholds)
 	}
 	p.mu.Unlock()
+	if report != nil && wish.missedBy(report) {
+		i.target.checkStore(ctx, p.http, wish)
+	}
 	if !news {
 		return
 	}

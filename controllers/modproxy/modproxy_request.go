@@ -1,7 +1,9 @@
 package modproxy
 
 import (
+	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -42,10 +44,12 @@ func (s *scope) admit(req request.Request) error {
 		known = known || i.Name == req.Argument
 	}
 	switch {
-	case req.Action != request.Failover && req.Action != request.Failback:
-		return fmt.Errorf("this release does not know the action %s for a ModProxy: it knows failover=INSTANCE, failback and failback=INSTANCE", req.Action)
-	case req.Action == request.Failback && req.Argument == "":
+	case req.Action != request.Failover && req.Action != request.Failback && req.Action != request.Integrity:
+		return fmt.Errorf("this release does not know the action %s for a ModProxy: it knows failover=INSTANCE, failback, failback=INSTANCE and integrity", req.Action)
+	case req.Action != request.Failover && req.Argument == "":
 		return nil
+	case req.Action == request.Integrity:
+		return errors.New("integrity checks the stores of all instances: it takes no argument")
 	case !known:
 		return fmt.Errorf("there is no instance %q", req.Argument)
 	case req.Action == request.Failover:
@@ -91,12 +95,19 @@ func (s *scope) request() failover.Request {
 	}
 }
 
-// acquitted is when a person let an instance in again: failback=INSTANCE.
+// requested is a time that is not before the request was taken up: a status has
+// whole seconds.
+func (s *scope) requested() time.Time {
+	return s.proxy.Status.LastHandledRequest.Time.Add(time.Second)
+}
+
+// acquitted is when an instance was let in again: on the request
+// failback=INSTANCE, once it was proven sound.
 func (s *scope) acquitted(instance string) time.Time {
-	if req, ok := s.accepted(); ok && req.Action == request.Failback && req.Argument == instance {
+	if req, ok := s.accepted(); ok && req.Action == request.Failback && req.Argument == instance && (!s.stands(instance) || s.proven(instance, s.requested()).sound) {
 		// A status has whole seconds. Rounded down, what was found a moment
 		// before would convict again.
-		return s.proxy.Status.LastHandledRequest.Time.Add(time.Second - time.Nanosecond).Truncate(time.Second)
+		return s.now.Add(time.Second - time.Nanosecond).Truncate(time.Second)
 	}
 	if st := s.instanceStatus(instance); st != nil && st.AcquittedTime != nil {
 		return st.AcquittedTime.Time
@@ -104,9 +115,52 @@ func (s *scope) acquitted(instance string) time.Time {
 	return time.Time{}
 }
 
-// requestDone answers the request that the published weights carry out.
+// requestDone answers the request that the published weights carry out, or that
+// came to an end by itself.
 func (s *scope) requestDone() {
-	if _, ok := s.accepted(); ok {
-		s.proxy.Status.LastHandledRequest.Outcome = v1alpha1.RequestSucceeded
+	req, ok := s.accepted()
+	if !ok {
+		return
 	}
+	outcome, message := v1alpha1.RequestSucceeded, ""
+	switch {
+	case req.Action == request.Integrity:
+		outcome, message = s.integrityAnswer()
+	case req.Action == request.Failback && req.Argument != "":
+		outcome, message = s.acquittalAnswer(req.Argument)
+	}
+	last := s.proxy.Status.LastHandledRequest
+	last.Outcome, last.Message = outcome, bounded.Text(message, 1024)
+}
+
+// acquittalAnswer is asked after the decision: who still stands convicted was
+// not acquitted.
+func (s *scope) acquittalAnswer(instance string) (v1alpha1.RequestOutcome, string) {
+	if !s.stands(instance) {
+		return v1alpha1.RequestSucceeded, ""
+	}
+	p := s.proven(instance, s.requested())
+	if p.wrong != "" {
+		return v1alpha1.RequestFailed, "instance " + instance + " still serves wrong bytes: " + p.wrong
+	}
+	return v1alpha1.RequestAccepted, "instance " + instance + " stays out until it is proven sound; waiting for " + p.waits
+}
+
+// integrityAnswer waits for a check of each store that began after the request.
+func (s *scope) integrityAnswer() (v1alpha1.RequestOutcome, string) {
+	var told []string
+	for _, i := range s.proxy.Spec.Instances {
+		r := s.facts.found[i.Name].store
+		switch {
+		case !s.checked(i.Name):
+		case r == nil || r.verdict == nil || !r.began.After(s.requested()):
+			return v1alpha1.RequestAccepted, "waiting for the check of the store of " + i.Name
+		default:
+			told = append(told, fmt.Sprintf("%s: %s", i.Name, r.verdict.Verdict))
+		}
+	}
+	if len(told) == 0 {
+		return v1alpha1.RequestFailed, "no instance has a store that can be checked"
+	}
+	return v1alpha1.RequestSucceeded, strings.Join(told, ", ")
 }

@@ -143,3 +143,26 @@ func TestExternal(t *testing.T) {
 		t.Error("it serves wrong bytes and is not convicted")
 	}
 }
+
+// TestTrustThatIsNotThere holds that pods are not made anew for trust data that
+// somebody removed for a while.
+func TestTrustThatIsNotThere(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	sums := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "sums"}, Data: map[string]string{"go.sum": "example.com/c v1.0.0 " + canary.Sum + "\n"}}
+	w.must(server.Client.Create(t.Context(), sums))
+	w.serving(func(s *v1alpha1.ModProxySpec) {
+		s.Integrity = &v1alpha1.StoreIntegrity{Trust: &v1alpha1.Trust{GoSumRefs: []v1alpha1.LocalReference{{Name: "sums"}}}}
+	})
+	_, agent, before := w.pod("goproxy-blue")
+	if !slices.Contains(agent.Command, "/trust/0/go.sum") {
+		t.Errorf("the agent is told %q", agent.Command)
+	}
+	w.must(server.Client.Delete(t.Context(), sums))
+	w.settle()
+	w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonSourceNotFound, "spec.integrity.trust.goSumRefs[0]")
+	if _, _, after := w.pod("goproxy-blue"); len(after.Volumes) != len(before.Volumes) {
+		t.Errorf("the pod changed: %+v", after.Volumes)
+	}
+	w.weights(100, 100)
+}

@@ -27,7 +27,9 @@ func (s *scope) noteDecision() {
 		}
 		if old := s.instanceStatus(wanted.Name); old != nil {
 			instance.WeightObserved, instance.DiskUsedPercent, instance.Content = old.WeightObserved, old.DiskUsedPercent, old.Content
+			instance.StoreCheck = old.StoreCheck
 		}
+		instance.StoreCheck = storeCheckStatus(instance.StoreCheck, s.facts.found[wanted.Name].store)
 		if disk := coarse(s.facts.found[wanted.Name].disk); disk != nil {
 			instance.DiskUsedPercent = disk
 		}

@@ -4,11 +4,13 @@ import (
 	"archive/zip"
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -27,6 +29,8 @@ import (
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/domain/goproxy"
+	"gocache.dev/operator/internal/domain/integrity"
+	"gocache.dev/operator/internal/domain/probe"
 	"gocache.dev/operator/internal/kube/images"
 	"gocache.dev/operator/internal/kube/route"
 	"gocache.dev/operator/internal/kube/route/haproxy"
@@ -43,9 +47,52 @@ func TestMain(m *testing.M) {
 // interval of the probes, by the API's default.
 const interval = 10 * time.Second
 
-// instance is what the test plays in place of a GOPROXY server.
+// instance is what the test plays in place of a GOPROXY server, and of the
+// agent beside its store.
 type instance struct {
 	down, unready, wrong bool
+	// rotten is what a check of the store would find.
+	rotten bool
+	// vague: it could not tell.
+	vague bool
+	// began is when the last check did, checks how many there were, and
+	// unhurried how the last was asked for.
+	began     time.Time
+	checks    int
+	unhurried bool
+	verdict   *integrity.Verdict
+}
+
+// check is made in no time.
+func (i *instance) check(now time.Time) {
+	i.began, i.checks = now, i.checks+1
+	switch {
+	case i.rotten:
+		i.verdict = &integrity.Verdict{Verdict: integrity.Condemned, Wrong: 1, Message: "1 wrong: Corrupt 1", Examples: []integrity.Example{
+			{Class: integrity.Corrupt, Severity: "wrong", Path: "example.com/c/@v/v1.0.0.zip", Detail: "contents differ"},
+		}}
+	case i.vague:
+		i.verdict = &integrity.Verdict{Verdict: integrity.Inconclusive, Message: "cannot read"}
+	default:
+		i.verdict = &integrity.Verdict{Verdict: integrity.Intact, Digest: "sha256:aa", Counts: integrity.Counts{Modules: 3}}
+	}
+}
+
+// serveAgent answers for the agent.
+func (i *instance) serveAgent(w http.ResponseWriter, req *http.Request, now time.Time) {
+	switch req.Method + " " + req.URL.Path {
+	case "GET /readyz":
+		if i.unready {
+			http.Error(w, "the disk is full", http.StatusServiceUnavailable)
+		}
+	case "GET /report":
+		_ = json.NewEncoder(w).Encode(probe.StoreReport{Verdict: i.verdict, Began: now.Sub(i.began), Ended: now.Sub(i.began)})
+	case "POST /check":
+		i.unhurried = req.URL.Query().Get(probe.UnhurriedParameter) != "false"
+		i.check(now)
+	default:
+		http.NotFound(w, req)
+	}
 }
 
 // world is a namespace with the ModProxy goproxy, its reconciler, and the test
@@ -81,6 +128,8 @@ func newWorld(t *testing.T) *world {
 		now:  time.Now().Truncate(time.Second).Add(123456789), // what is stored has whole seconds only
 		blue: &instance{}, green: &instance{}, addresses: map[string]*instance{},
 	}
+	w.blue.check(w.now)
+	w.green.check(w.now)
 	w.restart(faults.Point{})
 	return w
 }
@@ -105,7 +154,11 @@ func (w *world) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, errors.New("connection refused")
 	}
 	answer := httptest.NewRecorder()
-	i.serve(answer, req)
+	if req.URL.Port() == strconv.Itoa(agentPort) {
+		i.serveAgent(answer, req, w.now)
+	} else {
+		i.serve(answer, req)
+	}
 	return answer.Result(), nil
 }
 
