@@ -510,7 +510,8 @@ type WarmUpStatus struct {
 	// outcome of that run.
 	// +optional
 	Outcome RunOutcome `json:"outcome,omitempty"`
-	// message for a person when that run did not succeed.
+	// message for a person: why that run did not succeed, or what it found that
+	// is worth a look.
 	// +kubebuilder:validation:MaxLength=4096
 	// +optional
 	Message string `json:"message,omitempty"`

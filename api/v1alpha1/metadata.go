@@ -23,6 +23,15 @@ const (
 	// PopulatedFromAnnotation on a PersistentVolume names the CacheSnapshot
 	// that its content was cloned from.
 	PopulatedFromAnnotation = GroupName + "/populated-from"
+	// ToolchainAnnotation on a claim of a consumer is the Go release that it
+	// builds with, such as go1.26.8; PlatformAnnotation its GOOS/GOARCH, and
+	// MountPathAnnotation where it mounts the claim. All are optional: an event
+	// tells of a clone that would be cold.
+	ToolchainAnnotation = GroupName + "/toolchain"
+	// PlatformAnnotation: see ToolchainAnnotation.
+	PlatformAnnotation = GroupName + "/platform"
+	// MountPathAnnotation: see ToolchainAnnotation.
+	MountPathAnnotation = GroupName + "/mount-path"
 	// InputsAnnotation on a Job is the digest of what the run was made from.
 	InputsAnnotation = GroupName + "/inputs"
 	// CauseAnnotation on a Job says what it was started for.

@@ -45,6 +45,9 @@ func became(before, after *v1alpha1.GoCache) []event.Event {
 	if latest := after.Status.LatestVerifiedSnapshot; latest != "" && latest != before.Status.LatestVerifiedSnapshot {
 		events = append(events, event.Normal("SnapshotOffered", "Publish", "Offered CacheSnapshot %s: consumers get clones of it from now on", latest))
 	}
+	if finding := toolchainFinding(before.Status.Toolchain, after.Status.Toolchain); finding != "" {
+		events = append(events, event.Warning("ToolchainChanged", "WarmUp", "T%s", finding[1:]))
+	}
 	events = append(events, repositoryEvents(before, after)...)
 	events = append(events, event.Refused(before.Status.LastHandledRequest, after.Status.LastHandledRequest)...)
 	return append(events, event.Stalled(before.Status.Conditions, after.Status.Conditions)...)

@@ -61,7 +61,7 @@ func (s *scope) setWarm(set conditions.Set) {
 	case s.neverWarmed():
 		set.False(warm, v1alpha1.ReasonWaiting, "Not warmed yet%s", s.because())
 	case w.Outcome == v1alpha1.RunSucceeded:
-		set.True(warm, v1alpha1.ReasonSucceeded, "%d module versions and %d build entries", s.cache.Status.Counts.Modules, s.cache.Status.Counts.BuildEntries)
+		set.True(warm, v1alpha1.ReasonSucceeded, "%d module versions and %d build entries%s", s.cache.Status.Counts.Modules, s.cache.Status.Counts.BuildEntries, s.found())
 	case w.Outcome == v1alpha1.RunInconclusive:
 		set.Unknown(warm, v1alpha1.ReasonInconclusive, "The last warm-up was disrupted: %s", w.Message)
 	default:
@@ -134,8 +134,16 @@ func (s *scope) setReady(set conditions.Set) {
 	}
 }
 
+// found is what a warm-up that succeeded found worth a look.
+func (s *scope) found() string {
+	if s.cache.Status.WarmUp.Message == "" {
+		return ""
+	}
+	return "; " + s.cache.Status.WarmUp.Message
+}
+
 func (s *scope) summary() string {
-	message := fmt.Sprintf("Warm: %d module versions and %d build entries", s.cache.Status.Counts.Modules, s.cache.Status.Counts.BuildEntries)
+	message := fmt.Sprintf("Warm: %d module versions and %d build entries%s", s.cache.Status.Counts.Modules, s.cache.Status.Counts.BuildEntries, s.found())
 	if latest := s.cache.Status.LatestVerifiedSnapshot; latest != "" {
 		message += "; consumers get " + latest
 	}

@@ -4,30 +4,65 @@ import (
 	"strings"
 	"testing"
 
-	batchv1 "k8s.io/api/batch/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"gocache.dev/operator/api/v1alpha1"
 	warmreport "gocache.dev/operator/internal/domain/warmup"
 )
 
-// TestToolchainIsCompared holds that the agent is told which release its image
-// has to hold, above all when the image is the user's own.
-func TestToolchainIsCompared(t *testing.T) {
+// TestAnotherToolchainOfTheSameVersion holds that a toolchain which changed
+// under its version is said, in an event and in a condition, and only then.
+func TestAnotherToolchainOfTheSameVersion(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.ending = nil
-	w.cache(func(s *v1alpha1.GoCacheSpec) { s.Toolchain.Image = "registry.example.com/our-go:latest" })
-	w.settle()
-	c := get[batchv1.Job](w, "ci-writer").Spec.Template.Spec.Containers[0]
-	if command := strings.Join(c.Command, " "); !strings.Contains(command, " --expect-go 1.26.8") || c.Image != "registry.example.com/our-go:latest" {
-		t.Errorf("image %s, command %s", c.Image, command)
+	report := func(compiler string) {
+		w.ending = ended(warmreport.Report{Outcome: warmreport.Succeeded, Modules: 1, GoSHA256: "aa", CompileSHA256: compiler})
 	}
+	report("b1")
+	w.cache()
+	w.settle()
+	w.condition(v1alpha1.WarmCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "1 module versions")
+	again := func(request, compiler string) {
+		report(compiler)
+		w.request(request)
+		w.settle()
+	}
+	again("warm-up#1", "b1")
+	if said := w.said(); strings.Contains(said, "ToolchainChanged") {
+		t.Errorf("it did not change, yet events say: %s", said)
+	}
+	again("warm-up#2", "b2")
+	w.condition(v1alpha1.WarmCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "the compiler of go1.26.8 linux/amd64 is another one than at the warm-up before (sha256 b2, was b1)")
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "the compiler of go1.26.8")
+	if said := w.said(); strings.Count(said, "Warning ToolchainChanged The compiler of go1.26.8") != 1 {
+		t.Errorf("events: %s", said)
+	}
+	if got := w.get().Status.Toolchain.CompilerSHA256; got != "b2" {
+		t.Errorf("status holds compiler %s", got)
+	}
+}
 
-	w.ending = ended(warmreport.Report{Outcome: warmreport.Succeeded})
-	w.settle()
-	w.edit(func(c *v1alpha1.GoCache) { c.Spec.Toolchain.Version = "1.26.9" })
-	w.settle()
-	if len(w.warmUps) != 2 {
-		t.Errorf("%d warm-ups, want another one after the version was changed", len(w.warmUps))
+func TestToolchainFinding(t *testing.T) {
+	t.Parallel()
+	was := v1alpha1.ToolchainRecord{Version: "go1.26.8", Platform: "linux/amd64", GoSHA256: "g1", CompilerSHA256: "c1"}
+	for name, tt := range map[string]struct {
+		change func(*v1alpha1.ToolchainRecord)
+		want   string
+	}{
+		"same":         {func(*v1alpha1.ToolchainRecord) {}, ""},
+		"new release":  {func(r *v1alpha1.ToolchainRecord) { r.Version, r.CompilerSHA256 = "go1.26.9", "c2" }, ""},
+		"new path":     {func(r *v1alpha1.ToolchainRecord) { r.MountPath = "/c" }, ""},
+		"not recorded": {func(r *v1alpha1.ToolchainRecord) { r.CompilerSHA256 = "" }, ""},
+		"go command":   {func(r *v1alpha1.ToolchainRecord) { r.GoSHA256 = "g2" }, "the go command of go1.26.8"},
+		"compiler":     {func(r *v1alpha1.ToolchainRecord) { r.CompilerSHA256 = "c2" }, "sha256 c2, was c1"},
+	} {
+		is := was
+		tt.change(&is)
+		if got := toolchainFinding(&was, &is); (got == "") != (tt.want == "") || !strings.Contains(got, tt.want) {
+			t.Errorf("%s: %q, want %q", name, got, tt.want)
+		}
+	}
+	if got := toolchainFinding(nil, &was); got != "" {
+		t.Errorf("the first warm-up: %q", got)
 	}
 }

@@ -70,7 +70,11 @@ func (s *scope) bookWarmUp() {
 	}
 	status.Failures = 0
 	status.LastSuccessRun, status.LastSuccessTime = run.Run, status.CompletionTime
+	was := s.cache.Status.Toolchain
 	s.bookContent(report)
+	if finding := toolchainFinding(was, s.cache.Status.Toolchain); finding != "" {
+		status.Message = bounded.Text(strings.TrimSuffix(finding+"; "+message, "; "), 4096)
+	}
 }
 
 // bookContent copies what the writer left on the claim.
@@ -96,7 +100,7 @@ func warmOutcome(run jobrun.Outcome) (v1alpha1.RunOutcome, string, warmreport.Re
 	case err != nil:
 		return v1alpha1.RunFailed, fmt.Sprintf("the agent ended with exit code %d: %s", *run.ExitCode, run.Message), report
 	case *run.ExitCode == 0 && report.Outcome == warmreport.Succeeded:
-		return v1alpha1.RunSucceeded, "", report
+		return v1alpha1.RunSucceeded, report.Message, report
 	default:
 		return v1alpha1.RunFailed, report.Message, report
 	}

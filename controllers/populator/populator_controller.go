@@ -84,6 +84,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if err != nil {
 		return ctrl.Result{}, err
 	}
+	r.warnOfCold(s, facts, decision)
 	return ctrl.Result{RequeueAfter: r.tell(s, decision)}, nil
 }
 

@@ -2,6 +2,7 @@ package populator
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -50,6 +51,29 @@ func (r *Reconciler) tell(s *scope, d populate.Decision) time.Duration {
 	}
 	return d.After
 }
+
+// warnOfCold says once that a claim gets what its consumer can make little use
+// of. It gets it all the same: modules are of use to all releases.
+func (r *Reconciler) warnOfCold(s *scope, f populate.Facts, d populate.Decision) {
+	switch d.State { //nolint:exhaustive // in the other states nothing is being given, or it was told
+	case populate.Ready, populate.Cloning, populate.Cloned, populate.Binding:
+	default:
+		return
+	}
+	why := populate.Cold(f)
+	if len(why) == 0 {
+		return
+	}
+	n := warning(coldClone, "the build cache of CacheSnapshot %s is cold for this claim's consumer: %s; clone a GoCache of that release, platform and spec.environment.mountPath, or correct the claim's annotations",
+		d.Snapshot, strings.Join(why, ", and "))
+	n.once = true
+	if r.told.first(s.claim, n, s.now) {
+		r.Events.Eventf(s.claim, nil, n.kind, n.reason, "Populate", "%s", n.text)
+	}
+}
+
+// coldClone is the reason of a warning that holds up nothing.
+const coldClone populate.State = "ColdClone"
 
 // noticeOf words a decision; nil: there is nothing to say.
 func noticeOf(s *scope, d populate.Decision) *notice {

@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/kube/bounded"
 	"gocache.dev/operator/internal/kube/read"
 	"gocache.dev/operator/internal/kube/volume"
 	"gocache.dev/operator/internal/plan/populate"
@@ -22,6 +23,9 @@ import (
 // maxComplaint is the longest word of a provisioner that is passed on: an
 // event has room for 1024 bytes.
 const maxComplaint = 600
+
+// maxAnnotation is how much of what a claim says of its consumer is passed on.
+const maxAnnotation = 128
 
 // observe gathers the facts that the decision needs, and no others: a claim
 // that has its volume costs two reads.
@@ -54,6 +58,11 @@ func claimFacts(claim *corev1.PersistentVolumeClaim) populate.Claim {
 		VolumeName: claim.Spec.VolumeName,
 		Node:       claim.Annotations[volume.SelectedNodeAnnotation],
 		Bytes:      claim.Spec.Resources.Requests.Storage().Value(),
+		For: populate.Build{
+			Release:   bounded.Text(claim.Annotations[v1alpha1.ToolchainAnnotation], maxAnnotation),
+			Platform:  bounded.Text(claim.Annotations[v1alpha1.PlatformAnnotation], maxAnnotation),
+			MountPath: bounded.Text(claim.Annotations[v1alpha1.MountPathAnnotation], maxAnnotation),
+		},
 	}
 }
 
@@ -174,10 +183,20 @@ func (r *Reconciler) observeSnapshot(ctx context.Context, s *scope, source *popu
 		snapshot.Spec.SourceRef.Kind == v1alpha1.GoCacheKind && snapshot.Spec.SourceRef.Name == ref.Name
 	source.SnapshotDeleting = !snapshot.DeletionTimestamp.IsZero()
 	source.Trust = trust(snapshot)
+	source.Written = written(snapshot)
 	if snapshot.Status.VolumeSnapshotName == "" {
 		return nil
 	}
 	return r.observeCSISnapshot(ctx, s, snapshot, source)
+}
+
+// written is what a snapshot's content was built with.
+func written(snapshot *v1alpha1.CacheSnapshot) populate.Build {
+	if snapshot.Status.Source == nil || snapshot.Status.Source.Toolchain == nil {
+		return populate.Build{}
+	}
+	t := snapshot.Status.Source.Toolchain
+	return populate.Build{Release: t.Version, Platform: t.Platform, MountPath: t.MountPath}
 }
 
 // trust reads the verdict that the owner of the snapshot's status wrote.

@@ -13,6 +13,7 @@ import (
 
 	"gocache.dev/operator/internal/agent/record"
 	"gocache.dev/operator/internal/agent/volume"
+	"gocache.dev/operator/internal/domain/goenv"
 	"gocache.dev/operator/internal/domain/integrity"
 	"gocache.dev/operator/internal/domain/warmup"
 )
@@ -119,7 +120,7 @@ func (w *warming) prepare(ctx context.Context, temp string) error {
 		return err
 	}
 	w.made.GoVersion, w.made.GoSHA256, w.made.CompileSHA256 = toolchain.GoVersion, toolchain.GoSHA256, toolchain.CompileSHA256
-	if is, _, _ := strings.Cut(toolchain.GoVersion, " "); !isRelease(is, w.ExpectGo) {
+	if is, _, _ := strings.Cut(toolchain.GoVersion, " "); !goenv.IsRelease(is, w.ExpectGo) {
 		return fmt.Errorf("the go command is %s, not go%s: a build cache is of use only to the release that wrote it; name an image that holds that release, or correct the version", is, w.ExpectGo)
 	}
 	volume.Umask(w.Umask)
@@ -132,14 +133,6 @@ func (w *warming) prepare(ctx context.Context, temp string) error {
 		return err
 	}
 	return volume.BeginUse(w.BuildCache, w.Clock())
-}
-
-// isRelease says whether go1.26.8 is what was asked for: 1.26.8 itself, any
-// release of 1.26, or nothing in particular.
-func isRelease(is, want string) bool {
-	_, patch, _ := strings.Cut(want, ".")
-	series := !strings.ContainsAny(patch, ".rb") // no patch, rc or beta
-	return want == "" || is == "go"+want || series && strings.HasPrefix(is, "go"+want+".")
 }
 
 // env is the go command's environment: the pod's, with the caches in their

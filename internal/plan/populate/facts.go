@@ -29,6 +29,8 @@ type Claim struct {
 	Node string
 	// Bytes that it asks for.
 	Bytes int64
+	// For is what its consumer builds with, as far as the claim says so.
+	For Build
 }
 
 // Prime is the claim that the clone is made through.
@@ -111,6 +113,8 @@ type Source struct {
 	Bytes int64
 	// Driver that cut the CSI snapshot; empty: not known.
 	Driver string
+	// Written is what the content was built with, as far as known.
+	Written Build
 }
 
 // Class is the storage class of the claim.

@@ -1,0 +1,36 @@
+package populate
+
+import (
+	"fmt"
+
+	"gocache.dev/operator/internal/domain/goenv"
+)
+
+// Build is what decides whether a build cache is hit.
+type Build struct {
+	// Release of Go, such as go1.26.8; of a consumer also without "go", or a
+	// series such as 1.26.
+	Release string
+	// Platform as GOOS/GOARCH.
+	Platform string
+	// MountPath of the volume.
+	MountPath string
+}
+
+// Cold says in which ways a clone would be of no use to the builds that the
+// claim is for, as far as both are known: to another release or platform, or at
+// another path, a build cache is cold.
+func Cold(f Facts) []string {
+	is, wants := f.Source.Written, f.Claim.For
+	var why []string
+	if wants.Release != "" && is.Release != "" && !goenv.IsRelease(is.Release, wants.Release) {
+		why = append(why, fmt.Sprintf("it was written by %s, not %s", is.Release, wants.Release))
+	}
+	if wants.Platform != "" && is.Platform != "" && is.Platform != wants.Platform {
+		why = append(why, fmt.Sprintf("it was written for %s, not %s", is.Platform, wants.Platform))
+	}
+	if wants.MountPath != "" && is.MountPath != "" && is.MountPath != wants.MountPath {
+		why = append(why, fmt.Sprintf("it was written at %s, not %s", is.MountPath, wants.MountPath))
+	}
+	return why
+}
