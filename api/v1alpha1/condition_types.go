@@ -22,6 +22,9 @@ const (
 	// True when Intact, False when Corrupt, Unknown while nobody can tell. It is
 	// present when checks are declared or one was made.
 	IntactCondition = "Intact"
+	// StorageSufficientCondition says whether a GoCache's claim has room left, by
+	// the rule of spec.storage.growth. It is present when that is set.
+	StorageSufficientCondition = "StorageSufficient"
 
 	// CapturedCondition says whether the CSI snapshot is cut and usable.
 	CapturedCondition = "Captured"
@@ -73,6 +76,15 @@ const (
 	// ReasonWarmUpFailed: the last warm-up failed; its message says why. It is
 	// tried again with growing pauses, and at once when a source changes.
 	ReasonWarmUpFailed = "WarmUpFailed"
+	// ReasonGrowing: the claim is being expanded.
+	ReasonGrowing = "Growing"
+	// ReasonGrowthRefused: the claim cannot be expanded: its class does not
+	// allow it, a quota is used up, or the driver cannot. It is tried again
+	// every hour.
+	ReasonGrowthRefused = "GrowthRefused"
+	// ReasonAtLimit: the claim is as large as spec.storage.growth.limit lets it
+	// become and is getting full; raise the limit, or clean the cache.
+	ReasonAtLimit = "AtLimit"
 	// ReasonWaiting: a run is due and waits for something else to end.
 	ReasonWaiting = "Waiting"
 )

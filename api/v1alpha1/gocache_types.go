@@ -470,6 +470,17 @@ type CacheStorageStatus struct {
 	// used by the caches after the last run.
 	// +optional
 	Used *resource.Quantity `json:"used,omitempty"`
+	// usedPercent of what can be used of the file system, as the last run found.
+	// +optional
+	UsedPercent *int32 `json:"usedPercent,omitempty"`
+	// measuredCapacity is the capacity that the volume had when usedPercent was
+	// found.
+	// +optional
+	MeasuredCapacity *resource.Quantity `json:"measuredCapacity,omitempty"`
+	// growth is the expansion by spec.storage.growth that was last asked for of
+	// this volume.
+	// +optional
+	Growth *GrowthStatus `json:"growth,omitempty"`
 	// appliedSize is the spec's size when the volume was made or grown.
 	// +optional
 	AppliedSize *resource.Quantity `json:"appliedSize,omitempty"`
@@ -477,6 +488,20 @@ type CacheStorageStatus struct {
 	// +kubebuilder:validation:MaxLength=253
 	// +optional
 	AppliedClass string `json:"appliedClass,omitempty"`
+}
+
+// GrowthStatus is an expansion that was asked for.
+type GrowthStatus struct {
+	// size that the claim was asked to grow to.
+	// +required
+	Size resource.Quantity `json:"size"`
+	// time when it was asked, or refused.
+	// +optional
+	Time metav1.Time `json:"time,omitzero"`
+	// refused is what the API server said; empty: it was not refused.
+	// +kubebuilder:validation:MaxLength=1024
+	// +optional
+	Refused string `json:"refused,omitempty"`
 }
 
 // CacheCounts of entries.

@@ -118,6 +118,7 @@ func (r *Reconciler) pass(ctx context.Context, s *scope) (err error) {
 	for _, step := range []func(context.Context, *scope) error{
 		r.publishEnvironment,
 		r.ensureClaim,
+		r.grow,
 		r.handleRequest,
 		r.write,
 		r.takeSnapshot,

@@ -19,6 +19,7 @@ type end struct {
 	WarmUps, Snapshots, Verified int
 	Checks                       int
 	Verdict                      v1alpha1.Verdict
+	Size                         string
 	Offered                      bool
 	Request                      v1alpha1.RequestOutcome
 	Writer                       bool
@@ -57,6 +58,16 @@ func TestCrashPoints(t *testing.T) {
 			w.settle()
 			w.checked = corrupt
 			w.wait(time.Minute)
+		},
+		// a claim that is found full, and grows
+		"growth": func(w *world, die func()) {
+			class := w.class()
+			w.cache(growsTo("2Gi", class))
+			w.settle()
+			die()
+			w.ending = fills(900, 124)
+			w.request("warm-up#1")
+			w.settle()
 		},
 		// a snapshot by schedule: its name must not depend on when it is made
 		"schedule": func(w *world, die func()) {
@@ -97,7 +108,7 @@ func dying(t *testing.T, flow func(*world, func()), life *crash.Life) end {
 			e.Verified++
 		}
 	}
-	e.Checks = len(w.checks)
+	e.Checks, e.Size = len(w.checks), c.Status.Storage.Capacity.String()
 	if c.Status.Integrity != nil {
 		e.Verdict = c.Status.Integrity.Verdict
 	}

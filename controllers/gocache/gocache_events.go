@@ -3,6 +3,8 @@ package gocache
 import (
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
+
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/kube/event"
 	"gocache.dev/operator/internal/plan/writer"
@@ -39,6 +41,7 @@ func became(before, after *v1alpha1.GoCache) []event.Event {
 	if after.Status.WarmUp.Run != before.Status.WarmUp.Run {
 		events = append(events, warmUpEvent(after))
 	}
+	events = append(events, storageEvents(before, after)...)
 	if i := after.Status.Integrity; i != nil && (before.Status.Integrity == nil || i.Run != before.Status.Integrity.Run) {
 		events = append(events, checkEvent(i))
 	}
@@ -69,6 +72,25 @@ func repositoryEvents(before, after *v1alpha1.GoCache) []event.Event {
 		}
 	}
 	return events
+}
+
+// storageEvents tell that the claim has grown, or cannot.
+func storageEvents(before, after *v1alpha1.GoCache) []event.Event {
+	had, has := before.Status.Storage, after.Status.Storage
+	if had.VolumeName == has.VolumeName && had.Capacity != nil && has.Capacity != nil && has.Capacity.Cmp(*had.Capacity) > 0 {
+		return []event.Event{event.Normal("StorageGrown", "Grow", "Claim %s has grown from %s to %s", has.ClaimName, had.Capacity, has.Capacity)}
+	}
+	was := meta.FindStatusCondition(before.Status.Conditions, v1alpha1.StorageSufficientCondition)
+	is := meta.FindStatusCondition(after.Status.Conditions, v1alpha1.StorageSufficientCondition)
+	if is == nil || was != nil && was.Reason == is.Reason {
+		return nil
+	}
+	switch is.Reason {
+	case v1alpha1.ReasonGrowthRefused, v1alpha1.ReasonAtLimit:
+		return []event.Event{event.Warning(is.Reason, "Grow", "%s", is.Message)}
+	default:
+		return nil
+	}
 }
 
 func checkEvent(i *v1alpha1.IntegrityStatus) event.Event {

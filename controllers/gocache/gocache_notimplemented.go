@@ -9,7 +9,6 @@ import (
 
 // NotImplemented are the fields that this release does not act on.
 var NotImplemented = []unimplemented.Field[*v1alpha1.GoCache]{
-	{Path: "spec.storage.growth", Set: func(c *v1alpha1.GoCache) bool { return c.Spec.Storage.Growth != nil }},
 	{Path: "spec.storage.size (lowered)", Set: func(c *v1alpha1.GoCache) bool {
 		applied := c.Status.Storage.AppliedSize
 		return applied != nil && c.Spec.Storage.Size.Cmp(*applied) < 0

@@ -4,7 +4,6 @@ import (
 	"testing"
 	"time"
 
-	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"gocache.dev/operator/api/v1alpha1"
@@ -15,9 +14,6 @@ import (
 func TestNotImplementedIsSaid(t *testing.T) {
 	t.Parallel()
 	settings := map[string]func(*v1alpha1.GoCacheSpec){
-		"spec.storage.growth": func(s *v1alpha1.GoCacheSpec) {
-			s.Storage.Growth = &v1alpha1.StorageGrowth{Step: resource.MustParse("1Gi"), Limit: resource.MustParse("9Gi")}
-		},
 		"spec.storage.size (lowered)":             nil, // in TestClaimGrows
 		"spec.storage.storageClassName (changed)": nil, // in TestChangedClass
 		"spec.storage.replacement": func(s *v1alpha1.GoCacheSpec) {

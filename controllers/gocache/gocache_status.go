@@ -4,11 +4,13 @@ import (
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/utils/ptr"
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/kube/bounded"
 	"gocache.dev/operator/internal/kube/conditions"
 	"gocache.dev/operator/internal/kube/volume"
+	"gocache.dev/operator/internal/plan/growth"
 	"gocache.dev/operator/internal/plan/livecheck"
 	"gocache.dev/operator/internal/plan/writer"
 )
@@ -27,6 +29,7 @@ func (s *scope) setConditions(failed error) {
 	s.setClaimBound(set)
 	s.setWarm(set)
 	s.setIntact(set)
+	s.setStorage(set)
 	s.setReady(set)
 }
 
@@ -99,6 +102,51 @@ func (s *scope) convictedMessage() string {
 		return message + "; it is rolled back"
 	}
 	return message + "; " + s.remedy()
+}
+
+// setStorage says whether the claim has room, and what keeps it from growing if
+// not.
+func (s *scope) setStorage(set conditions.Set) {
+	const sufficient = v1alpha1.StorageSufficientCondition
+	rule, status := s.cache.Spec.Storage.Growth, s.cache.Status.Storage
+	full := func() string {
+		return fmt.Sprintf("%d%% of %s is used", ptr.Deref(status.UsedPercent, 0), status.Capacity)
+	}
+	d := s.growth()
+	if rule == nil {
+		set.Clear(sufficient)
+		return
+	}
+	switch d.State {
+	case "":
+		set.Unknown(sufficient, v1alpha1.ReasonWaiting, "The claim has no volume yet")
+	case growth.Unmeasured:
+		set.Unknown(sufficient, v1alpha1.ReasonWaiting, "No run has measured yet how full the volume of %s is", status.Capacity)
+	case growth.Enough:
+		set.True(sufficient, v1alpha1.ReasonSucceeded, "%s; the claim grows at %d%%", full(), rule.UsedPercent)
+	case growth.Grow:
+		set.False(sufficient, v1alpha1.ReasonGrowing, "%s; the claim is asked to grow to %s", full(), &d.Size)
+	case growth.Growing:
+		s.setGrowing(set)
+	case growth.Refused:
+		set.False(sufficient, v1alpha1.ReasonGrowthRefused, "%s, and the claim may not grow to %s: %s; use a StorageClass that allows expansion, or raise the quota; it is tried again every %s",
+			full(), &status.Growth.Size, status.Growth.Refused, growth.Pause)
+	case growth.AtLimit:
+		set.False(sufficient, v1alpha1.ReasonAtLimit, "%s, and spec.storage.growth.limit is %s: raise it, or clean the cache", full(), &rule.Limit)
+	}
+}
+
+func (s *scope) setGrowing(set conditions.Set) {
+	const sufficient = v1alpha1.StorageSufficientCondition
+	asked := s.facts.claim.Spec.Resources.Requests[corev1.ResourceStorage]
+	switch says, infeasible := expansion(s.facts.claim); {
+	case infeasible:
+		set.False(sufficient, v1alpha1.ReasonGrowthRefused, "The storage driver cannot expand the volume of %s to %s; %s; its events say more", s.cache.Status.Storage.Capacity, &asked, says)
+	case says != "":
+		set.False(sufficient, v1alpha1.ReasonGrowing, "The claim grows from %s to %s; %s", s.cache.Status.Storage.Capacity, &asked, says)
+	default:
+		set.False(sufficient, v1alpha1.ReasonGrowing, "The claim grows from %s to %s", s.cache.Status.Storage.Capacity, &asked)
+	}
 }
 
 func (s *scope) setReady(set conditions.Set) {

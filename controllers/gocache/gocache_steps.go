@@ -13,6 +13,7 @@ import (
 	"gocache.dev/operator/internal/domain/goenv"
 	"gocache.dev/operator/internal/kube/apply"
 	"gocache.dev/operator/internal/kube/volume"
+	"gocache.dev/operator/internal/plan/growth"
 	"gocache.dev/operator/internal/plan/naming"
 	"gocache.dev/operator/internal/plan/schedule"
 	"gocache.dev/operator/internal/plan/writer"
@@ -113,6 +114,7 @@ func (r *Reconciler) ensureClaim(ctx context.Context, s *scope) error {
 		}
 		have := claim.Spec.Resources.Requests[corev1.ResourceStorage]
 		size = volume.Larger(&size, &have)
+		size = volume.Larger(&size, s.grownSize())
 		class = claim.Spec.StorageClassName // immutable, and defaulted once
 	}
 	owner := apply.DetachedFrom(s.cache)
@@ -123,6 +125,9 @@ func (r *Reconciler) ensureClaim(ctx context.Context, s *scope) error {
 		Namespace: s.cache.Namespace, Name: s.cache.Name, Labels: s.labels(),
 		Class: class, AccessModes: storage.AccessModes, Size: size,
 	}.Object())
+	if s.noteRefusedGrowth(size, err) {
+		return nil
+	}
 	return err
 }
 
@@ -135,7 +140,7 @@ func (s *scope) noteClaim() {
 		return
 	}
 	if status.VolumeName != "" && status.VolumeName != claim.Spec.VolumeName {
-		status.Used = nil // was of another
+		status.Used, status.UsedPercent, status.MeasuredCapacity, status.Growth = nil, nil, nil, nil // were of another
 	}
 	status.ClaimName, status.VolumeName = claim.Name, claim.Spec.VolumeName
 	if !volume.Bound(claim) {
@@ -160,7 +165,9 @@ func (s *scope) bookUsage(used, available int64) {
 	if used == 0 && available == 0 || !s.ranOnClaim() {
 		return
 	}
-	s.cache.Status.Storage.Used = resource.NewQuantity(used>>20<<20, resource.BinarySI) // whole MiB read better
+	status := &s.cache.Status.Storage
+	status.Used = resource.NewQuantity(used>>20<<20, resource.BinarySI) // whole MiB read better
+	status.UsedPercent, status.MeasuredCapacity = growth.UsedPercent(used, available), status.Capacity
 }
 
 // ranOnClaim says whether the run that is booked was on the claim that there is

@@ -47,6 +47,8 @@ type Cluster struct {
 	HoldPods bool
 	// Stuck is the status of pods that never run; nil: they run at once.
 	Stuck *corev1.PodStatus
+	// HoldExpansion keeps claims as large as they are, whatever they ask for.
+	HoldExpansion bool
 	// SnapshotError is what the CSI driver says in place of a snapshot.
 	SnapshotError string
 }
@@ -54,7 +56,7 @@ type Cluster struct {
 // Step does one round of what others do in a real cluster, and says whether
 // anything was left to do.
 func (c *Cluster) Step(ctx context.Context) (acted bool, err error) {
-	for _, part := range []func(context.Context) (bool, error){c.collect, c.bind, c.cut, c.runJobs} {
+	for _, part := range []func(context.Context) (bool, error){c.collect, c.bind, c.expand, c.cut, c.runJobs} {
 		did, err := part(ctx)
 		if err != nil && !apierrors.IsConflict(err) && !apierrors.IsNotFound(err) {
 			return acted, err
@@ -185,6 +187,27 @@ func (c *Cluster) bind(ctx context.Context) (acted bool, err error) {
 		pvc.Status.Capacity = pvc.Spec.Resources.Requests
 		if err := c.Client.Status().Update(ctx, pvc); err != nil {
 			return acted, fmt.Errorf("bind %s: %w", pvc.Name, err)
+		}
+		acted = true
+	}
+	return acted, nil
+}
+
+// expand plays the CSI resizer and the kubelet.
+func (c *Cluster) expand(ctx context.Context) (acted bool, err error) {
+	var claims corev1.PersistentVolumeClaimList
+	if err := c.Client.List(ctx, &claims, client.InNamespace(c.Namespace)); err != nil {
+		return false, fmt.Errorf("list claims: %w", err)
+	}
+	for i := range claims.Items {
+		pvc := &claims.Items[i]
+		asks, has := pvc.Spec.Resources.Requests[corev1.ResourceStorage], pvc.Status.Capacity[corev1.ResourceStorage]
+		if c.HoldExpansion || pvc.Status.Phase != corev1.ClaimBound || asks.Cmp(has) <= 0 || !pvc.DeletionTimestamp.IsZero() {
+			continue
+		}
+		pvc.Status.Capacity = corev1.ResourceList{corev1.ResourceStorage: asks}
+		if err := c.Client.Status().Update(ctx, pvc); err != nil {
+			return acted, fmt.Errorf("expand %s: %w", pvc.Name, err)
 		}
 		acted = true
 	}

@@ -1,0 +1,165 @@
+package gocache
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"gocache.dev/operator/api/v1alpha1"
+	warmreport "gocache.dev/operator/internal/domain/warmup"
+	"gocache.dev/operator/internal/plan/growth"
+	"gocache.dev/operator/internal/testing/cluster"
+)
+
+// growsTo lets a claim of a class grow by 1Gi.
+func growsTo(limit string, class *string) func(*v1alpha1.GoCacheSpec) {
+	return func(s *v1alpha1.GoCacheSpec) {
+		s.Storage.StorageClassName = class
+		s.Storage.Growth = &v1alpha1.StorageGrowth{Step: resource.MustParse("1Gi"), Limit: resource.MustParse(limit)}
+	}
+}
+
+// fills is a warm-up that leaves so much used and available.
+func fills(usedMiB, availableMiB int64) *cluster.Ending {
+	return ended(warmreport.Report{Outcome: warmreport.Succeeded, Modules: 3, BuildEntries: 7, UsedBytes: usedMiB << 20, AvailableBytes: availableMiB << 20})
+}
+
+// TestGrowth follows a claim that fills up from step to step to its limit.
+func TestGrowth(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.ending = fills(800, 224) // 79 %
+	w.cache(growsTo("2500Mi", w.class()))
+	w.settle()
+	w.asksFor("1Gi")
+	w.condition(v1alpha1.StorageSufficientCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "79% of 1Gi is used; the claim grows at 85%")
+
+	w.cluster.HoldExpansion = true
+	w.ending = fills(900, 124)
+	w.request("warm-up#1")
+	w.settle()
+	w.asksFor("2Gi")
+	w.condition(v1alpha1.StorageSufficientCondition, metav1.ConditionFalse, v1alpha1.ReasonGrowing, "grows from 1Gi to 2Gi")
+	w.said()
+	w.cluster.HoldExpansion = false
+	w.settle()
+	w.asksFor("2Gi") // grows once per measurement
+	w.condition(v1alpha1.StorageSufficientCondition, metav1.ConditionUnknown, v1alpha1.ReasonWaiting, "No run has measured yet how full the volume of 2Gi is")
+	if said := w.said(); !strings.Contains(said, "StorageGrown Claim ci has grown from 1Gi to 2Gi") {
+		t.Errorf("events %s", said)
+	}
+
+	w.ending = fills(2000, 48)
+	w.request("warm-up#2")
+	w.settle()
+	w.asksFor("2500Mi") // and not 3Gi
+	w.ending = fills(2400, 100)
+	w.request("warm-up#3")
+	w.settle()
+	w.asksFor("2500Mi")
+	w.condition(v1alpha1.StorageSufficientCondition, metav1.ConditionFalse, v1alpha1.ReasonAtLimit, "96% of 2500Mi is used, and spec.storage.growth.limit is 2500Mi")
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "")
+	if said := w.said(); strings.Count(said, "AtLimit") != 1 {
+		t.Errorf("events %s", said)
+	}
+	w.edit(func(c *v1alpha1.GoCache) { c.Spec.Storage.Growth.Limit = resource.MustParse("9Gi") })
+	w.settle()
+	w.asksFor("3524Mi")
+}
+
+// TestGrowthAfterAFailure holds that a warm-up that found the claim full makes
+// it grow, so that the next one succeeds.
+func TestGrowthAfterAFailure(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.ending = ended(warmreport.Report{Outcome: warmreport.Failed, Message: "no space left on device", UsedBytes: 1 << 30})
+	w.cache(growsTo("2Gi", w.class()))
+	w.settle()
+	w.asksFor("2Gi")
+	w.ending = fills(1200, 800)
+	w.wait(time.Minute)
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "")
+	w.condition(v1alpha1.StorageSufficientCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "60% of 2Gi")
+}
+
+// TestRefusedGrowth holds that a claim whose class cannot expand is said to be
+// refused, is left alone for an hour, and is tried again then.
+func TestRefusedGrowth(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.ending = fills(900, 124)
+	w.cache(growsTo("2Gi", nil)) // without a class that could expand
+	w.settle()
+	w.asksFor("1Gi")
+	const refused = "may not grow to 2Gi: apply PersistentVolumeClaim"
+	w.condition(v1alpha1.StorageSufficientCondition, metav1.ConditionFalse, v1alpha1.ReasonGrowthRefused, refused)
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "")
+	if said := w.said(); strings.Count(said, "GrowthRefused") != 1 || !strings.Contains(said, "only dynamically provisioned pvc can be resized") {
+		t.Errorf("events %s", said)
+	}
+	before := len(w.mortal.Writes)
+	for range 5 {
+		w.wait(10 * time.Minute)
+	}
+	if wrote := w.mortal.Writes[before:]; len(wrote) > 0 {
+		t.Errorf("refused, it wrote %q", wrote)
+	}
+	w.wait(growth.Pause)
+	tried := 0
+	for _, write := range w.mortal.Writes[before:] {
+		if strings.HasPrefix(write, "apply") {
+			tried++
+		}
+	}
+	if tried != 1 {
+		t.Errorf("tried %d times after an hour: %q", tried, w.mortal.Writes[before:])
+	}
+	w.condition(v1alpha1.StorageSufficientCondition, metav1.ConditionFalse, v1alpha1.ReasonGrowthRefused, refused)
+}
+
+// TestQuotaRefusesGrowth holds that a quota that is used up is said as it is,
+// and that the claim grows when it was raised.
+func TestQuotaRefusesGrowth(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.ending = fills(100, 924)
+	w.cache(growsTo("2Gi", w.class()))
+	w.settle()
+	quota := &corev1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "disks"}}
+	quota.Spec.Hard = corev1.ResourceList{"requests.storage": resource.MustParse("1536Mi")}
+	w.must(server.Client.Create(t.Context(), quota))
+	quota.Status = corev1.ResourceQuotaStatus{Hard: quota.Spec.Hard, Used: corev1.ResourceList{"requests.storage": resource.MustParse("1Gi")}}
+	w.must(server.Client.Status().Update(t.Context(), quota)) // nobody plays its controller
+	w.ending = fills(900, 124)
+	w.request("warm-up#1")
+	w.settle()
+	w.condition(v1alpha1.StorageSufficientCondition, metav1.ConditionFalse, v1alpha1.ReasonGrowthRefused, "exceeded quota: disks")
+	w.must(server.Client.Delete(t.Context(), quota))
+	w.wait(growth.Pause + time.Minute)
+	w.asksFor("2Gi")
+}
+
+// TestDriverCannotExpand holds that a driver which gives up is said to.
+func TestDriverCannotExpand(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.cluster.HoldExpansion = true
+	w.ending = fills(900, 124)
+	w.cache(growsTo("2Gi", w.class()))
+	w.settle()
+	claim := get[corev1.PersistentVolumeClaim](w, "ci")
+	claim.Status.AllocatedResourceStatuses = map[corev1.ResourceName]corev1.ClaimResourceStatus{
+		corev1.ResourceStorage: corev1.PersistentVolumeClaimControllerResizeInfeasible,
+	}
+	claim.Status.AllocatedResources = corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("2Gi")}
+	claim.Status.Conditions = []corev1.PersistentVolumeClaimCondition{{
+		Type: corev1.PersistentVolumeClaimControllerResizeError, Status: corev1.ConditionTrue, Message: "not in my zone",
+	}}
+	w.must(server.Client.Status().Update(t.Context(), claim))
+	w.settle()
+	w.condition(v1alpha1.StorageSufficientCondition, metav1.ConditionFalse, v1alpha1.ReasonGrowthRefused, "cannot expand the volume of 1Gi to 2Gi; the driver says: not in my zone")
+}

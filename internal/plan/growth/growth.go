@@ -1,0 +1,92 @@
+package growth
+
+import (
+	"math"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/resource"
+)
+
+// Pause is how long an expansion that was refused is let rest.
+const Pause = time.Hour
+
+// State is how a claim stands that may grow.
+type State string
+
+// The states.
+const (
+	// Unmeasured: no run has measured the capacity that the claim has now.
+	Unmeasured State = "Unmeasured"
+	// Enough: there is room.
+	Enough State = "Enough"
+	// Grow: it shall be asked to grow now.
+	Grow State = "Grow"
+	// Growing: an expansion is under way.
+	Growing State = "Growing"
+	// Refused: the API server does not let it grow.
+	Refused State = "Refused"
+	// AtLimit: it is as large as it may become, and getting full.
+	AtLimit State = "AtLimit"
+)
+
+// Facts are what is known of a claim.
+type Facts struct {
+	// Now is the time of this pass.
+	Now time.Time
+	// Rule: at UsedPercent, by Step, up to Limit.
+	UsedPercent int32
+	Step, Limit resource.Quantity
+	// Requested by the claim, and the Capacity that it has.
+	Requested, Capacity resource.Quantity
+	// Used percent that a run found, of the capacity Measured; nil: none did.
+	Used     *int32
+	Measured *resource.Quantity
+	// RefusedAt is when the API server refused an expansion to RefusedSize; zero:
+	// it did not.
+	RefusedAt   time.Time
+	RefusedSize resource.Quantity
+}
+
+// Decision is how the claim stands and what to do.
+type Decision struct {
+	// State of it.
+	State State
+	// Size to ask for, in state Grow.
+	Size resource.Quantity
+	// Wake is when to look again; zero: only when something happens.
+	Wake time.Time
+}
+
+// Decide says whether a claim shall grow.
+func Decide(f Facts) Decision {
+	switch {
+	case f.Requested.Cmp(f.Capacity) > 0:
+		return Decision{State: Growing}
+	case f.Used == nil || f.Measured == nil || f.Measured.Cmp(f.Capacity) != 0:
+		return Decision{State: Unmeasured}
+	case *f.Used < f.UsedPercent:
+		return Decision{State: Enough}
+	}
+	next := f.Capacity.DeepCopy()
+	next.Add(f.Step)
+	if next.Cmp(f.Limit) > 0 {
+		next = f.Limit.DeepCopy()
+	}
+	if next.Cmp(f.Capacity) <= 0 {
+		return Decision{State: AtLimit}
+	}
+	if again := f.RefusedAt.Add(Pause); !f.RefusedAt.IsZero() && next.Cmp(f.RefusedSize) >= 0 && again.After(f.Now) {
+		return Decision{State: Refused, Wake: again}
+	}
+	return Decision{State: Grow, Size: next}
+}
+
+// UsedPercent is what of a file system is used of all that may be used, as df
+// tells it: rounded up, and nil where there is nothing to tell.
+func UsedPercent(used, available int64) *int32 {
+	if used < 0 || available < 0 || used+available <= 0 {
+		return nil
+	}
+	percent := int32(math.Ceil(float64(used) * 100 / float64(used+available)))
+	return &percent
+}
