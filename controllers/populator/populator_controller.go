@@ -102,6 +102,9 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	if err != nil {
 		return fmt.Errorf("index claims by source: %w", err)
 	}
+	if err := mgr.Add(&registrar{client: r.Client, live: r.Live, interval: registerInterval}); err != nil {
+		return fmt.Errorf("register the sources of claims: %w", err)
+	}
 	ours := predicate.NewPredicateFuncs(func(o client.Object) bool {
 		claim, ok := o.(*corev1.PersistentVolumeClaim)
 		return ok && named(claim)
