@@ -256,7 +256,11 @@ type ProxyPrivate struct {
 	// +listType=set
 	// +optional
 	Patterns []string `json:"patterns,omitempty"`
-	// secretRef holds netrc, or username and password.
+	// secretRef names a Secret with the key netrc, or with the keys username and
+	// password for the upstream proxies; it is mounted into the instances, and
+	// read anew when it changes. Credentials are sent over https only. Athens
+	// knows netrc alone; a Custom server finds the keys as files below
+	// /etc/gocache-proxy/private.
 	// +optional
 	SecretRef *LocalReference `json:"secretRef,omitempty"`
 }

@@ -26,9 +26,6 @@ func TestNotImplementedIsSaid(t *testing.T) {
 		return func(s *v1alpha1.ModProxySpec) { s.Probes.Kinds = []v1alpha1.ProbeKind{k} }
 	}
 	settings := map[string]func(*v1alpha1.ModProxySpec){
-		"spec.private.secretRef": func(s *v1alpha1.ModProxySpec) {
-			s.Private = &v1alpha1.ProxyPrivate{SecretRef: &v1alpha1.LocalReference{Name: "s"}}
-		},
 		"spec.router.type=Gateway": router(v1alpha1.ProxyRouter{Type: v1alpha1.RouterGateway, Gateway: &v1alpha1.GatewayRouter{
 			ParentRef: v1alpha1.GatewayReference{Name: "g"}, Hostnames: []string{"a.example.com"},
 		}}),

@@ -116,6 +116,37 @@ func TestCustom(t *testing.T) {
 	}
 }
 
+// TestPrivate holds that the Secret for private modules reaches the servers as
+// files, and nothing else.
+func TestPrivate(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.proxy(func(s *v1alpha1.ModProxySpec) {
+		s.Private = &v1alpha1.ProxyPrivate{Patterns: []string{"corp.example.com"}, SecretRef: &v1alpha1.LocalReference{Name: "login"}}
+		s.Instances[1].Server = &v1alpha1.ProxyServer{Type: v1alpha1.ServerAthens, Image: "athens:1"}
+	})
+	w.settle()
+	blue, agent, pod := w.pod("goproxy-blue")
+	if !slices.Contains(blue.Command, privateDir) || variable(blue, "GONOSUMDB") != "corp.example.com" {
+		t.Errorf("the server is told %q, %+v", blue.Command, blue.Env)
+	}
+	green, _, _ := w.pod("goproxy-green")
+	if variable(green, "ATHENS_NETRC_PATH") != "/etc/gocache-proxy/private/netrc" {
+		t.Errorf("Athens is told %+v", green.Env)
+	}
+	mounted := func(c corev1.Container) bool {
+		return slices.ContainsFunc(c.VolumeMounts, func(m corev1.VolumeMount) bool { return m.MountPath == privateDir && m.ReadOnly })
+	}
+	if !mounted(blue) || !mounted(green) || mounted(agent) {
+		t.Error("the Secret is not where it belongs")
+	}
+	for _, v := range pod.Volumes {
+		if v.Secret != nil && (v.Secret.SecretName != "login" || *v.Secret.DefaultMode&0o007 != 0) {
+			t.Errorf("the Secret is mounted as %+v", v.Secret)
+		}
+	}
+}
+
 // TestExternal holds that an instance which somebody else runs is routed to and
 // probed, and that nothing is made for it.
 func TestExternal(t *testing.T) {

@@ -23,6 +23,9 @@ type Options struct {
 	Store string
 	// Environment says where modules come from; see ToolchainEnvironment.
 	Environment Environment
+	// Credentials is a directory with the file netrc, or the files username and
+	// password for the upstream proxies; empty: there are none.
+	Credentials string
 	// Name is this instance's name in answers and logs.
 	Name string
 	// TempDir is for fetches under way; default os.TempDir.
@@ -86,7 +89,7 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	up, err := newUpstream(env, o.FetchTimeout, m, o.Now)
+	up, err := newUpstream(env, o.Credentials, o.FetchTimeout, m, o.Now)
 	if err != nil {
 		return nil, err
 	}

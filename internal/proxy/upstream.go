@@ -38,7 +38,7 @@ type upstream struct {
 	now     func() time.Time
 }
 
-func newUpstream(env Environment, timeout time.Duration, m *metrics, now func() time.Time) (*upstream, error) {
+func newUpstream(env Environment, secrets string, timeout time.Duration, m *metrics, now func() time.Time) (*upstream, error) {
 	u := &upstream{timeout: timeout, metrics: m, now: now}
 	for _, proxy := range env.proxies() {
 		parsed, err := url.Parse(proxy)
@@ -58,7 +58,7 @@ func newUpstream(env Environment, timeout time.Duration, m *metrics, now func() 
 		ExpectContinueTimeout: time.Second,
 	}
 	transport.RegisterProtocol("file", http.NewFileTransport(http.Dir("/"))) //nolint:gosec // a file:// upstream is any directory that the administrator names
-	u.base = transport
+	u.base = authorized{transport, newCredentials(secrets, u.proxies)}
 	return u, nil
 }
 

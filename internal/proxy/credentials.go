@@ -1,0 +1,129 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// credentials are files in a directory, as a Secret is mounted: netrc, or
+// username and password for the upstream proxies. They are read for each
+// request, so that new ones need no restart, and are sent over https only, as
+// the go command does. What they hold is never in an error or a log.
+type credentials struct {
+	dir string
+	// upstreams are the hosts that username and password are for.
+	upstreams map[string]bool
+}
+
+func newCredentials(dir string, upstreams []*url.URL) *credentials {
+	c := &credentials{dir: dir, upstreams: map[string]bool{}}
+	for _, u := range upstreams {
+		c.upstreams[u.Host] = true
+	}
+	return c
+}
+
+// names of the files.
+const (
+	netrcName    = "netrc"
+	usernameName = "username"
+	passwordName = "password"
+)
+
+// of finds the user for a URL.
+func (c *credentials) of(u *url.URL) (user, password string, ok bool, err error) {
+	if c.dir == "" || u.Scheme != "https" {
+		return "", "", false, nil
+	}
+	text, err := c.read(netrcName)
+	if err != nil {
+		return "", "", false, err
+	}
+	if user, password, ok = lookup(text, u.Hostname()); ok || !c.upstreams[u.Host] {
+		return user, password, ok, nil
+	}
+	user, userErr := c.read(usernameName)
+	password, err = c.read(passwordName)
+	user, password = strings.TrimRight(user, "\r\n"), strings.TrimRight(password, "\r\n")
+	return user, password, user != "" || password != "", errors.Join(userErr, err)
+}
+
+// read returns a file; one that does not exist is empty.
+func (c *credentials) read(name string) (string, error) {
+	text, err := os.ReadFile(filepath.Join(c.dir, name))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("read the credentials: %w", err)
+	}
+	return string(text), nil
+}
+
+// lookup finds a machine in netrc's format: tokens between white space, of
+// which "machine NAME", "login NAME" and "password TEXT" matter. "default"
+// stands for every machine and ends the search; a macro ends with an empty line.
+func lookup(netrc, host string) (login, password string, found bool) {
+	lines := strings.Split(netrc, "\n")
+	macro := false
+	for _, line := range lines {
+		fields := strings.Fields(line)
+		if macro {
+			macro = len(fields) > 0
+			continue
+		}
+		for i := 0; i < len(fields); i++ {
+			value := ""
+			if i+1 < len(fields) {
+				value = fields[i+1]
+			}
+			switch fields[i] {
+			case "machine":
+				if found {
+					return login, password, true
+				}
+				found, i = value == host, i+1
+			case "default":
+				if found {
+					return login, password, true
+				}
+				found = true
+			case "macdef":
+				macro, i = true, len(fields)
+			case "login":
+				if i++; found {
+					login = value
+				}
+			case "password":
+				if i++; found {
+					password = value
+				}
+			case "account":
+				i++
+			}
+		}
+	}
+	return login, password, found
+}
+
+// authorized adds credentials to what goes to the hosts that they are for.
+type authorized struct {
+	http.RoundTripper
+	credentials *credentials
+}
+
+// RoundTrip implements http.RoundTripper.
+func (a authorized) RoundTrip(req *http.Request) (*http.Response, error) {
+	user, password, ok, err := a.credentials.of(req.URL)
+	if err != nil {
+		return nil, err
+	}
+	if ok && req.Header.Get("Authorization") == "" {
+		req = req.Clone(req.Context())
+		req.SetBasicAuth(user, password)
+	}
+	return a.RoundTripper.RoundTrip(req)
+}

@@ -1,0 +1,83 @@
+package proxy
+
+import (
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+const netrc = `# ours
+machine proxy.example.com login me password secret
+machine other.example.com
+  login you account x
+  password two
+
+macdef init
+machine evil.example.com login a password b
+
+default login anybody password none
+`
+
+// TestCredentials holds who gets which credentials, that nobody else gets any,
+// and that new ones are used at once.
+func TestCredentials(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	upstream := &url.URL{Scheme: "https", Host: "up.example.com:8443"}
+	var sent http.Header
+	send := authorized{roundTrip(func(req *http.Request) { sent = req.Header }), newCredentials(dir, []*url.URL{upstream})}
+	given := func(target string) string {
+		t.Helper()
+		req, err := http.NewRequest(http.MethodGet, target, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := send.RoundTrip(req); err != nil {
+			t.Fatal(err)
+		}
+		if req.Header.Get("Authorization") != "" {
+			t.Error("the caller's request was changed")
+		}
+		user, password, ok := (&http.Request{Header: sent}).BasicAuth()
+		if !ok {
+			return ""
+		}
+		return user + ":" + password
+	}
+	check := func(when string, want map[string]string) {
+		t.Helper()
+		for target, who := range want {
+			if got := given(target); got != who {
+				t.Errorf("%s: %s got %q, want %q", when, target, got, who)
+			}
+		}
+	}
+	check("none", map[string]string{"https://up.example.com:8443/x": ""})
+	write("username", "robot\n")
+	write("password", "s p\n")
+	check("user and password", map[string]string{
+		"https://up.example.com:8443/x": "robot:s p", "http://up.example.com:8443/x": "",
+		"https://up.example.com/x": "", "https://proxy.example.com/x": "",
+	})
+	write("netrc", netrc)
+	check("netrc", map[string]string{
+		"https://proxy.example.com/x": "me:secret", "https://proxy.example.com:444/x": "me:secret", "http://proxy.example.com/x": "",
+		"https://other.example.com/": "you:two", "https://evil.example.com/": "anybody:none", "https://up.example.com:8443/x": "anybody:none",
+	})
+	write("netrc", "machine proxy.example.com login me password new")
+	check("rotated", map[string]string{"https://proxy.example.com/x": "me:new", "https://up.example.com:8443/x": "robot:s p"})
+}
+
+type roundTrip func(*http.Request)
+
+func (f roundTrip) RoundTrip(req *http.Request) (*http.Response, error) {
+	f(req)
+	return &http.Response{StatusCode: http.StatusOK}, nil
+}
