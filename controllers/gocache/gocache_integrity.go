@@ -219,7 +219,7 @@ func (r *Reconciler) answerConvicted(_ context.Context, s *scope) error {
 		last == nil || last.Outcome != v1alpha1.RequestAccepted || last.Request != i.Cause {
 		return nil
 	}
-	found := "Corrupt: " + i.Message
+	found := "Corrupt: " + finding(i)
 	status := s.cache.Status
 	replaced := i.VolumeName != status.Storage.VolumeName && status.Swap == nil
 	switch {
@@ -254,6 +254,15 @@ func (s *scope) remedy() string {
 		return fmt.Sprintf("roll it back with the request rollback=%s#1, or set spec.integrity.onCorrupt to Rollback", latest)
 	}
 	return fmt.Sprintf("there is no verified snapshot to roll back to: delete claim %s to begin anew", s.cache.Name)
+}
+
+// finding says what convicted the live claim, and the first place of it.
+func finding(i *v1alpha1.IntegrityStatus) string {
+	if len(i.Examples) == 0 {
+		return i.Message
+	}
+	e := i.Examples[0]
+	return fmt.Sprintf("%s (%s, %s: %s)", i.Message, e.Class, e.Path, e.Detail)
 }
 
 func (s *scope) intactMessage() string {

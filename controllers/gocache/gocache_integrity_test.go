@@ -167,7 +167,7 @@ func TestFailureReport(t *testing.T) {
 		checks  int
 	}{
 		"intact":      {intact, func(*v1alpha1.GoCacheSpec) {}, v1alpha1.RequestSucceeded, "Intact: 3 module versions", 1},
-		"corrupt":     {corrupt, afterWarmUp, v1alpha1.RequestSucceeded, "Corrupt: 1 wrong: FlippedZip 1; roll it back with the request rollback=ci-", 1},
+		"corrupt":     {corrupt, afterWarmUp, v1alpha1.RequestSucceeded, "Corrupt: 1 wrong: FlippedZip 1 (FlippedZip, module cache: a@v1.zip: h1 differs); roll it back with the request rollback=ci-", 1},
 		"cannot tell": {evicted, func(*v1alpha1.GoCacheSpec) {}, v1alpha1.RequestFailed, "could not tell after 3 attempts: the pod was disrupted", 3},
 		"comes to no end": {nil, checkedBy(v1alpha1.CacheIntegrity{Deadline: &metav1.Duration{Duration: 5 * time.Minute}}),
 			v1alpha1.RequestFailed, "could not tell within 5m0s", 1},

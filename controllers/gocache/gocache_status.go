@@ -92,12 +92,7 @@ func (s *scope) setIntact(set conditions.Set) {
 
 // convictedMessage says what a check found, where first, and what is to be done.
 func (s *scope) convictedMessage() string {
-	i := s.cache.Status.Integrity
-	message := "The live claim is corrupt: " + i.Message
-	if len(i.Examples) > 0 {
-		e := i.Examples[0]
-		message += fmt.Sprintf(" (%s, %s: %s)", e.Class, e.Path, e.Detail)
-	}
+	message := "The live claim is corrupt: " + finding(s.cache.Status.Integrity)
 	if s.rollsBack() {
 		return message + "; it is rolled back"
 	}

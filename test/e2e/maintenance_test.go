@@ -1,0 +1,145 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/api/resource"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/test/story"
+)
+
+// TestMaintenance keeps house on a live claim: a build that failed is answered,
+// a claim that fills up grows, a bit that rots is found where it is, by name,
+// and the cache is sound again when it was mended.
+func TestMaintenance(t *testing.T) {
+	s := onOwn(t, "maintain")
+	_, err := s.Warmed(s.ctx)
+	s.must(err)
+
+	began := time.Now()
+	answer := s.ask("failure-report#job-17")
+	if answer.Outcome != v1alpha1.RequestSucceeded || !strings.HasPrefix(answer.Message, "Intact: ") {
+		s.Errorf("a sound cache is answered %s %q", answer.Outcome, answer.Message)
+	}
+	s.Logf("failure report on a sound cache answered after %s: %s", since(began), answer.Message)
+	cache := s.intact("True " + v1alpha1.ReasonIntact)
+	s.told(v1alpha1.GoCacheKind, cache.Name, "CheckStarted", "Checked")
+
+	s.sub("growth", growth)
+	s.sub("rot", rot)
+}
+
+// growth fills the claim and waits until it is larger, and the file system too.
+func growth(s *scene) {
+	cache := s.edit(func(c *v1alpha1.GoCache) {
+		c.Spec.Storage.Growth = &v1alpha1.StorageGrowth{UsedPercent: 60, Step: resource.MustParse("256Mi"), Limit: resource.MustParse("1Gi")}
+	})
+	s.must(s.Fill(s.ctx, 250))
+	s.ask("integrity#full")
+	began := time.Now()
+	s.get(cache.Name, cache)
+	s.Logf("found %d%% of %s used", *cache.Status.Storage.UsedPercent, cache.Status.Storage.MeasuredCapacity)
+	claim := &corev1.PersistentVolumeClaim{}
+	s.until(time.Minute, "the claim to ask for more", func(ctx context.Context) (bool, string, error) {
+		err := s.Client.Get(ctx, client.ObjectKeyFromObject(cache), claim)
+		asks := claim.Spec.Resources.Requests[corev1.ResourceStorage]
+		return asks.Cmp(resource.MustParse("768Mi")) == 0, "it asks for " + asks.String(), err
+	})
+	s.Logf("asked to grow after %s", since(began))
+	s.ask("integrity#grown") // the pod that mounts it finishes the expansion
+	s.until(time.Minute, "the claim to have grown", func(ctx context.Context) (bool, string, error) {
+		err := s.Client.Get(ctx, client.ObjectKeyFromObject(cache), cache)
+		return cache.Status.Storage.Capacity.Cmp(resource.MustParse("768Mi")) == 0,
+			fmt.Sprintf("%+v", meta.FindStatusCondition(cache.Status.Conditions, v1alpha1.StorageSufficientCondition)), err
+	})
+	s.ask("integrity#measured")
+	s.until(time.Minute, "room enough", func(ctx context.Context) (bool, string, error) {
+		err := s.Client.Get(ctx, client.ObjectKeyFromObject(cache), cache)
+		c := meta.FindStatusCondition(cache.Status.Conditions, v1alpha1.StorageSufficientCondition)
+		return meta.IsStatusConditionTrue(cache.Status.Conditions, v1alpha1.StorageSufficientCondition), fmt.Sprintf("%+v", c), err
+	})
+	s.Logf("grown after %s: %s", since(began), meta.FindStatusCondition(cache.Status.Conditions, v1alpha1.StorageSufficientCondition).Message)
+	s.told(v1alpha1.GoCacheKind, cache.Name, "StorageGrown")
+}
+
+// rot flips a bit, has it found, and mends it.
+func rot(s *scene) {
+	s.edit(func(c *v1alpha1.GoCache) { c.Spec.Integrity = &v1alpha1.CacheIntegrity{} })
+	file, err := s.FlipArchive(s.ctx)
+	s.must(err)
+	began := time.Now()
+	answer := s.ask("failure-report#job-18")
+	if answer.Outcome != v1alpha1.RequestSucceeded || !strings.HasPrefix(answer.Message, "Corrupt: ") {
+		s.Errorf("a rotten cache is answered %s %q", answer.Outcome, answer.Message)
+	}
+	s.Logf("failure report on a rotten cache answered after %s: %s", since(began), answer.Message)
+	cache := s.intact("False " + v1alpha1.ReasonCorrupt)
+	name := strings.TrimPrefix(file, "build/")
+	for _, kind := range []string{v1alpha1.IntactCondition, v1alpha1.ReadyCondition, v1alpha1.StalledCondition} {
+		if c := meta.FindStatusCondition(cache.Status.Conditions, kind); c == nil || !strings.Contains(c.Message, name) {
+			s.Errorf("condition %s does not name %s: %+v", kind, name, c)
+		}
+	}
+	s.told(v1alpha1.GoCacheKind, cache.Name, v1alpha1.ReasonCorrupt)
+
+	again, err := s.FlipArchive(s.ctx)
+	s.must(err)
+	if again != file {
+		s.Fatalf("mended %s, want %s", again, file)
+	}
+	s.ask("integrity#mended")
+	cache = s.intact("True " + v1alpha1.ReasonIntact)
+	s.until(time.Minute, "the cache to be ready again", func(ctx context.Context) (bool, string, error) {
+		err := s.Client.Get(ctx, client.ObjectKeyFromObject(cache), cache)
+		return meta.IsStatusConditionTrue(cache.Status.Conditions, v1alpha1.ReadyCondition), condition(cache.Status.Conditions, v1alpha1.ReadyCondition), err
+	})
+}
+
+// ask writes a request on the cache and waits for its last word.
+func (s *scene) ask(text string) *v1alpha1.RequestStatus {
+	s.Helper()
+	cache := s.edit(func(c *v1alpha1.GoCache) {
+		if c.Annotations == nil {
+			c.Annotations = map[string]string{}
+		}
+		c.Annotations[v1alpha1.RequestAnnotation] = text
+	})
+	s.until(5*time.Minute, "the answer to "+text, func(ctx context.Context) (bool, string, error) {
+		err := s.Client.Get(ctx, client.ObjectKeyFromObject(cache), cache)
+		a := cache.Status.LastHandledRequest
+		return a != nil && a.Request == text && a.Outcome != v1alpha1.RequestAccepted, fmt.Sprintf("%+v", a), err
+	})
+	return cache.Status.LastHandledRequest
+}
+
+// edit changes the cache as its user does.
+func (s *scene) edit(change func(*v1alpha1.GoCache)) *v1alpha1.GoCache {
+	s.Helper()
+	cache := &v1alpha1.GoCache{}
+	s.get(story.Cache, cache)
+	patch := client.MergeFrom(cache.DeepCopy())
+	change(cache)
+	s.must(s.Client.Patch(s.ctx, cache, patch))
+	return cache
+}
+
+// intact checks the condition Intact of the cache.
+func (s *scene) intact(want string) *v1alpha1.GoCache {
+	s.Helper()
+	cache := &v1alpha1.GoCache{}
+	s.get(story.Cache, cache)
+	if got := condition(cache.Status.Conditions, v1alpha1.IntactCondition); got != want {
+		s.Errorf("the live claim is Intact=%s, want %s", got, want)
+	}
+	return cache
+}
+
+func since(t time.Time) time.Duration { return time.Since(t).Round(100 * time.Millisecond) }
