@@ -3,7 +3,6 @@ package cachesnapshot
 import (
 	"context"
 	"fmt"
-	"path"
 	"slices"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -11,8 +10,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"gocache.dev/operator/api/v1alpha1"
-	"gocache.dev/operator/internal/domain/goenv"
 	"gocache.dev/operator/internal/domain/store"
+	"gocache.dev/operator/internal/kube/check"
 	"gocache.dev/operator/internal/kube/conditions"
 	"gocache.dev/operator/internal/kube/read"
 	"gocache.dev/operator/internal/plan/naming"
@@ -128,25 +127,11 @@ func (s *scope) sourceName() string {
 }
 
 // verifyCommand checks all that a volume holds.
-func verifyCommand(of *v1alpha1.CapturedSource) []string {
-	return append([]string{"/gocache-agent", "verify", "--json", "--termination-log", "/dev/termination-log"}, contentFlags(of, cacheDir)...)
-}
+func verifyCommand(of *v1alpha1.CapturedSource) []string { return check.Command(of, cacheDir) }
 
 // contentFlags name what a volume holds below the directory it is mounted at.
 func contentFlags(of *v1alpha1.CapturedSource, root string) []string {
-	if of.Layout != "" {
-		return []string{"--store", path.Join(root, store.Dir), "--layout", of.Layout}
-	}
-	var flags []string
-	for _, layer := range of.Layers {
-		switch layer {
-		case v1alpha1.LayerModules:
-			flags = append(flags, "--modcache", path.Join(root, goenv.ModulesDir))
-		case v1alpha1.LayerBuild:
-			flags = append(flags, "--buildcache", path.Join(root, goenv.BuildDir))
-		}
-	}
-	return flags
+	return check.ContentFlags(of, root)
 }
 
 // indexSource is the index of snapshots by what they capture.

@@ -27,7 +27,7 @@ func (r Run) Act(ctx context.Context, o Observed, d swap.Decision) (objection st
 	ns := r.Owner.GetNamespace()
 	switch d.Step {
 	case swap.MakeNext:
-		return "", r.Make(ctx)
+		return "", r.MakeNext(ctx, r.Content)
 	case swap.ClearCheck:
 		return "", r.clearCheck(ctx, o)
 	case swap.TakeHold:

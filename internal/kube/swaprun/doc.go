@@ -5,10 +5,8 @@
 // A controller keeps the intent in its status and writes it before each act
 // that depends on it:
 //
-//	o, err := run.Observe(ctx)
-//	d := swap.Next(o.Facts(...))
-//	switch d.Step { BookCheck, NoteOld, GiveUp, Finish, Abandon: change the status }
-//	otherwise: run.Act(ctx, o, d)
+//	out, err := run.Advance(ctx, complete)
+//	switch out.Decision.Step { BookCheck, NoteOld, GiveUp, Finish, Abandon: change the status }
 //
 // The act of one step is at most a few writes, each safe to repeat.
 package swaprun

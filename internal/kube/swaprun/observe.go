@@ -38,9 +38,8 @@ type Run struct {
 	// OwnPod says whether a pod that names the live claim is the owner's, so that
 	// it is waited for and never evicted; nil: none is.
 	OwnPod func(*corev1.Pod) bool
-	// Make makes the next claim, under NextName, and the integrity Job of the
-	// same name on it. It may copy from a claim SourceName.
-	Make func(context.Context) error
+	// Content of the new volume. Not looked at once the intent names that.
+	Content Content
 }
 
 // NextName is the name of the next claim and of the integrity Job on it.

@@ -95,3 +95,14 @@ func (d Decision) Waits() bool {
 		return false
 	}
 }
+
+// ChangesIntent says whether the step is a write of the status, which has to
+// be made before anything that depends on it.
+func (d Decision) ChangesIntent() bool {
+	switch d.Step {
+	case BookCheck, NoteOld, GiveUp, Finish, Abandon:
+		return true
+	default:
+		return false
+	}
+}

@@ -1,0 +1,327 @@
+package gocache
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/kube/apply"
+	"gocache.dev/operator/internal/kube/bounded"
+	"gocache.dev/operator/internal/kube/check"
+	"gocache.dev/operator/internal/kube/conditions"
+	"gocache.dev/operator/internal/kube/read"
+	"gocache.dev/operator/internal/kube/swaprun"
+	"gocache.dev/operator/internal/kube/volume"
+	"gocache.dev/operator/internal/plan/naming"
+	"gocache.dev/operator/internal/plan/swap"
+)
+
+// maxSwapText is the bound of the schema for a message.
+const maxSwapText = 1024
+
+// swapping says whether the volume of the claim is being replaced, by what was
+// read or by what is about to be written.
+func (s *scope) swapping() bool {
+	return s.cache.Status.Swap != nil || s.before.Status.Swap != nil
+}
+
+// held says whether the object bears the finalizer of a swap.
+func (s *scope) held() bool {
+	return controllerutil.ContainsFinalizer(s.cache, v1alpha1.SwapFinalizer)
+}
+
+// swap replaces the volume of the claim when something asks for it. It acts
+// only on an intent that stands in the status.
+func (r *Reconciler) swap(ctx context.Context, s *scope) error {
+	switch {
+	case s.before.Status.Swap != nil:
+		return r.advanceSwap(ctx, s)
+	case s.held():
+		if err := swaprun.Release(ctx, r.Client, s.cache); err != nil {
+			return err
+		}
+		s.before.SetFinalizers(s.cache.GetFinalizers())
+		s.before.SetResourceVersion(s.cache.GetResourceVersion())
+	}
+	return r.beginSwap(ctx, s)
+}
+
+// leave lets an object that is being deleted go. What goes with it is owned by
+// it; only a swap in progress is brought to an end first.
+func (r *Reconciler) leave(ctx context.Context, s *scope) (ctrl.Result, error) {
+	if !s.held() {
+		return ctrl.Result{}, nil
+	}
+	if s.before.Status.Swap == nil {
+		return ctrl.Result{}, swaprun.Release(ctx, r.Client, s.cache)
+	}
+	err := r.advanceSwap(ctx, s)
+	if reportErr := r.report(ctx, s, err); reportErr != nil {
+		return ctrl.Result{}, reportErr
+	}
+	return conditions.Result(err, s.wake)
+}
+
+// beginSwap writes the intent of the first wish that can be fulfilled.
+func (r *Reconciler) beginSwap(ctx context.Context, s *scope) error {
+	if s.facts.claim != nil && !s.facts.claim.DeletionTimestamp.IsZero() {
+		return nil // its going wakes us
+	}
+	for _, wish := range []func(context.Context, *scope) (*v1alpha1.SwapStatus, error){
+		r.wishRestore, r.wishRequest, r.wishCorrupt, r.wishMigration,
+	} {
+		intent, err := wish(ctx, s)
+		if err != nil {
+			return err
+		}
+		if intent != nil {
+			intent.StartTime = metav1.NewTime(s.now)
+			if s.facts.claim != nil {
+				intent.PreviousVolume = s.facts.claim.Spec.VolumeName
+			}
+			s.cache.Status.Swap = intent
+			return nil
+		}
+	}
+	return nil
+}
+
+// advanceSwap takes as many steps as it can.
+func (r *Reconciler) advanceSwap(ctx context.Context, s *scope) error {
+	intent := s.cache.Status.Swap
+	if why := s.withdrawn(intent); why != "" && intent.Failure == "" {
+		intent.Failure = why
+		return nil // and the write of it wakes us
+	}
+	snapshot, err := read.Object[v1alpha1.CacheSnapshot](ctx, r.Live, s.cache.Namespace, intent.Snapshot)
+	if err != nil {
+		return err
+	}
+	run := r.swapRun(s, snapshot)
+	out, err := run.Advance(ctx, func(ctx context.Context, o swaprun.Observed, f *swap.Facts) error {
+		return r.completeFacts(ctx, s, snapshot, o, f)
+	})
+	s.before.SetFinalizers(s.cache.GetFinalizers())
+	s.before.SetResourceVersion(s.cache.GetResourceVersion())
+	if err != nil {
+		return err
+	}
+	s.bookSwap(out, snapshot)
+	return nil
+}
+
+// swapRun is the swap as the cluster sees it.
+func (r *Reconciler) swapRun(s *scope, snapshot *v1alpha1.CacheSnapshot) swaprun.Run {
+	content := swaprun.Content{Snapshot: snapshot, Image: r.Images.Operator, Template: s.cache.Spec.PodTemplate}
+	verification := s.snapshotPolicy().Verification
+	content.Resources = verification.Resources
+	if verification.Deadline != nil {
+		content.Deadline = &verification.Deadline.Duration
+	}
+	return swaprun.Run{
+		Client: r.Client, Live: r.Live, FieldOwner: fieldOwner,
+		Owner: s.cache, Detached: s.cache.Spec.Storage.WhenDeleted != v1alpha1.DeletionDelete,
+		Claim: s.cache.Name, Labels: s.labels(), AccessModes: s.cache.Spec.Storage.AccessModes,
+		Intent: s.cache.Status.Swap, Content: content,
+		OwnPod: func(p *corev1.Pod) bool {
+			return p.Labels[v1alpha1.ManagedByLabel] == v1alpha1.ManagedByValue && p.Labels[v1alpha1.CacheLabel] == s.cache.Name
+		},
+	}
+}
+
+// completeFacts adds what only this controller knows.
+func (r *Reconciler) completeFacts(ctx context.Context, s *scope, snapshot *v1alpha1.CacheSnapshot, o swaprun.Observed, f *swap.Facts) (err error) {
+	replacement := s.cache.Spec.Storage.Replacement
+	f.Now = s.now
+	f.Evict = replacement.Consumers == v1alpha1.ConsumersEvict
+	f.Keep = keepsPrevious(replacement) > 0
+	f.Leaving = !s.cache.DeletionTimestamp.IsZero()
+	f.Discard = f.Leaving && s.cache.Spec.Storage.WhenDeleted == v1alpha1.DeletionDelete
+	if f.Intent.New == "" {
+		if f.Source, err = r.swapSource(ctx, s, snapshot, o); err != nil {
+			return err
+		}
+	}
+	f.Busy, err = r.busy(ctx, s, o)
+	return err
+}
+
+// keepsPrevious is how long a volume that was replaced is kept.
+func keepsPrevious(r v1alpha1.Replacement) time.Duration {
+	if r.KeepPrevious == nil {
+		return keepPrevious
+	}
+	return r.KeepPrevious.Duration
+}
+
+// busy names what of our own uses the live claim, past the cache.
+func (r *Reconciler) busy(ctx context.Context, s *scope, o swaprun.Observed) (string, error) {
+	writer, err := read.Object[batchv1.Job](ctx, r.Live, s.cache.Namespace, naming.Child(s.cache.Name, naming.Writer))
+	switch {
+	case err != nil:
+		return "", err
+	case apply.Ours(s.cache, s.labels(), writer) != nil:
+		return "Job " + writer.Name + ", which works on the claim, to end", nil
+	case len(o.OwnPods) > 0:
+		return "pod " + o.OwnPods[0].Name + " to be gone", nil
+	}
+	capture, err := volume.Capture(ctx, r.Live, s.cache.Namespace, s.cache.Name)
+	if err != nil || capture == "" {
+		return "", err
+	}
+	return "CSI snapshot " + capture + " to be cut", nil
+}
+
+// bookSwap writes into the status where the swap has come to.
+func (s *scope) bookSwap(out swaprun.Outcome, snapshot *v1alpha1.CacheSnapshot) {
+	intent, d := s.cache.Status.Swap, out.Decision
+	s.wakeIn(max(d.After, time.Second))
+	intent.Step, intent.Consumers = string(d.Step), nil
+	intent.Message = bounded.Text(swapMessage(out), maxSwapText)
+	switch d.Step {
+	case swap.AwaitConsumers, swap.Evict:
+		intent.Consumers = out.ConsumerNames()
+	case swap.BookCheck:
+		digest := ""
+		if snapshot != nil {
+			digest = snapshot.Status.Verification.Digest
+		}
+		swap.Book(intent, check.Status(check.Verdict(out.Check), out.Check.Run, s.now), volumeOf(out.Live), volumeOf(out.Next), digest)
+	case swap.NoteOld:
+		intent.PreviousVolume = d.Volume
+	case swap.GiveUp:
+		intent.Failure = bounded.Text(d.Detail, maxSwapText)
+	case swap.Finish:
+		s.finishSwap(out, snapshot)
+	case swap.Abandon:
+		if intent.Failure == "" {
+			intent.Failure = "the GoCache was deleted"
+		}
+		s.endSwap()
+	default: // it waits, or goes on
+	}
+}
+
+func volumeOf(claim *corev1.PersistentVolumeClaim) string {
+	if claim == nil {
+		return ""
+	}
+	return claim.Spec.VolumeName
+}
+
+// swapMessage says what a swap waits for.
+func swapMessage(out swaprun.Outcome) string {
+	d := out.Decision
+	switch d.Step {
+	case swap.AwaitSource, swap.AwaitBusy:
+		return "waits for " + d.Detail
+	case swap.AwaitCheck:
+		return "the new volume is being made and verified"
+	case swap.AwaitConsumers:
+		return fmt.Sprintf("waits for %s to be gone", pods(out.Consumers))
+	case swap.Evict:
+		if out.Objection != "" {
+			return "an eviction was refused: " + out.Objection
+		}
+		return fmt.Sprintf("evicted %s and waits for them to be gone", pods(out.Consumers))
+	case swap.AwaitRetry:
+		return "the check of the new volume could not tell, and is repeated"
+	default:
+		return ""
+	}
+}
+
+// pods names pods, and counts those that are too many to name.
+func pods(all []corev1.Pod) string {
+	const most = 5
+	var names []string
+	for i := range all[:min(len(all), most)] {
+		names = append(names, all[i].Name)
+	}
+	text := fmt.Sprintf("%d pods (%s", len(all), strings.Join(names, ", "))
+	if len(all) == 1 {
+		text = "pod (" + names[0]
+	}
+	if more := len(all) - most; more > 0 {
+		text += fmt.Sprintf(", and %d more", more)
+	}
+	return text + ")"
+}
+
+// finishSwap books that the live claim has the new volume, and what it holds.
+func (s *scope) finishSwap(out swaprun.Outcome, snapshot *v1alpha1.CacheSnapshot) {
+	intent, status := s.cache.Status.Swap, &s.cache.Status
+	intent.Failure = "" // it is done, whatever was said on the way
+	status.Content = &v1alpha1.ContentStatus{Snapshot: intent.Snapshot, Reason: intent.Reason, VolumeName: intent.NextVolume}
+	if applied := status.Storage.AppliedSize; applied != nil && intent.Size.Cmp(*applied) < 0 {
+		status.Storage.AppliedSize = ptr.To(intent.Size.DeepCopy())
+	}
+	s.facts.claim = out.Live
+	if intent.Reason == v1alpha1.SwapMigration { // what was written to the old volume is on the new one
+		if out.Live != nil && status.WarmUp.ClaimUID != "" {
+			status.WarmUp.ClaimUID = string(out.Live.UID)
+		}
+	} else {
+		status.Counts = v1alpha1.CacheCounts{Modules: intent.Check.Counts.Modules, BuildEntries: intent.Check.Counts.BuildEntries}
+		status.ManifestDigest = ""
+		if snapshot != nil && snapshot.Status.Source != nil {
+			status.Toolchain = snapshot.Status.Source.Toolchain.DeepCopy()
+		}
+	}
+	s.endSwap()
+	s.noteClaim()
+}
+
+// endSwap clears the intent and answers who asked for it.
+func (s *scope) endSwap() {
+	intent, status := s.cache.Status.Swap, &s.cache.Status
+	status.LastSwap, status.Swap = swap.Result(intent, s.now), nil
+	switch intent.Reason {
+	case v1alpha1.SwapRestore:
+		status.LastHandledRestore = intent.Restore
+	case v1alpha1.SwapRequest:
+		s.answerSwap(intent)
+	case v1alpha1.SwapCorrupt, v1alpha1.SwapMigration:
+	}
+}
+
+// restored says whether the claim holds what it was restored to, and nothing
+// was written to it since.
+func (s *scope) restored() bool {
+	content, claim := s.cache.Status.Content, s.facts.claim
+	return content != nil && content.Reason != v1alpha1.SwapMigration && claim != nil &&
+		content.VolumeName != "" && content.VolumeName == claim.Spec.VolumeName &&
+		s.cache.Status.WarmUp.ClaimUID != string(claim.UID)
+}
+
+// withdrawn says why nobody wishes for a swap any more that was begun; empty:
+// somebody does.
+func (s *scope) withdrawn(intent *v1alpha1.SwapStatus) string {
+	switch spec := s.cache.Spec; intent.Reason {
+	case v1alpha1.SwapRestore:
+		if !equality.Semantic.DeepEqual(spec.Restore, intent.Restore) {
+			return "spec.restore was changed"
+		}
+	case v1alpha1.SwapMigration:
+		class, size, asked := s.migration()
+		if !asked || class != intent.StorageClassName || size.Cmp(*intent.Size) != 0 {
+			return "spec.storage was changed"
+		}
+	case v1alpha1.SwapCorrupt:
+		if spec.Integrity == nil || spec.Integrity.OnCorrupt != v1alpha1.CorruptRollback {
+			return "spec.integrity.onCorrupt is no longer Rollback"
+		}
+	case v1alpha1.SwapRequest:
+	}
+	return ""
+}

@@ -1,0 +1,301 @@
+package gocache
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
+	corev1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/utils/ptr"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/kube/apply"
+	"gocache.dev/operator/internal/kube/read"
+	"gocache.dev/operator/internal/kube/swaprun"
+	"gocache.dev/operator/internal/kube/volume"
+	"gocache.dev/operator/internal/plan/naming"
+	"gocache.dev/operator/internal/plan/request"
+	"gocache.dev/operator/internal/plan/snapshot"
+	"gocache.dev/operator/internal/plan/swap"
+)
+
+// retrySwap is when a swap that failed is tried again, if what asked for it
+// stands.
+const retrySwap = time.Hour
+
+// unfulfilled is a wish for a swap that cannot be begun.
+type unfulfilled struct {
+	reason  v1alpha1.SwapReason
+	waits   string // for what it waits; or else
+	refused string // why it never can
+}
+
+// wishRestore: spec.restore names another state than was acted on last.
+func (r *Reconciler) wishRestore(ctx context.Context, s *scope) (*v1alpha1.SwapStatus, error) {
+	if !s.restorePending() {
+		return nil, nil
+	}
+	intent, err := r.restoreIntent(ctx, s, v1alpha1.SwapRestore, s.cache.Spec.Restore.SnapshotRef.Name)
+	if intent != nil {
+		intent.Restore = s.cache.Spec.Restore.DeepCopy()
+	}
+	return intent, err
+}
+
+func (s *scope) restorePending() bool {
+	restore := s.cache.Spec.Restore
+	return restore != nil && !equality.Semantic.DeepEqual(restore, s.cache.Status.LastHandledRestore)
+}
+
+// wishRequest: the request rollback, of a snapshot or of the newest verified one.
+func (r *Reconciler) wishRequest(ctx context.Context, s *scope) (*v1alpha1.SwapStatus, error) {
+	req, ok := s.requested(request.Rollback)
+	if !ok {
+		return nil, nil
+	}
+	name := req.Argument
+	if name == "" {
+		name = snapshot.Newest(s.kept())
+	}
+	if name == "" {
+		s.answer(req.Text, v1alpha1.RequestRefused, noneVerified)
+		return nil, nil
+	}
+	intent, err := r.restoreIntent(ctx, s, v1alpha1.SwapRequest, name)
+	if u := s.done.unfulfilled; intent == nil && err == nil && u != nil && u.refused != "" {
+		s.answer(req.Text, v1alpha1.RequestRefused, u.refused)
+		s.done.unfulfilled = nil
+	}
+	return intent, err
+}
+
+const noneVerified = "there is no verified snapshot to go back to"
+
+// answerSwap answers the request that a swap was made for.
+func (s *scope) answerSwap(intent *v1alpha1.SwapStatus) {
+	req, ok := s.requested(request.Rollback)
+	switch {
+	case !ok: // another request took its place
+	case intent.Failure != "":
+		s.answer(req.Text, v1alpha1.RequestFailed, intent.Failure)
+	default:
+		s.answer(req.Text, v1alpha1.RequestSucceeded, "the claim was rolled back to CacheSnapshot "+intent.Snapshot)
+	}
+}
+
+// wishCorrupt: the volume was convicted, and is to be rolled back then.
+func (r *Reconciler) wishCorrupt(ctx context.Context, s *scope) (*v1alpha1.SwapStatus, error) {
+	if s.cache.Spec.Integrity == nil || s.cache.Spec.Integrity.OnCorrupt != v1alpha1.CorruptRollback || !s.convicted() {
+		return nil, nil
+	}
+	candidates := s.kept()
+	if last := s.failedSwap(v1alpha1.SwapCorrupt); last != nil && last.PreviousVolume == s.facts.claim.Spec.VolumeName {
+		if s.pausing(last) {
+			return nil, nil
+		}
+		for i := range candidates { // an older one may be better
+			candidates[i].Verified = candidates[i].Verified && candidates[i].Name != last.Snapshot
+		}
+	}
+	name := snapshot.Newest(candidates)
+	if name == "" {
+		s.done.unfulfilled = &unfulfilled{reason: v1alpha1.SwapCorrupt, refused: noneVerified}
+		return nil, nil
+	}
+	return r.restoreIntent(ctx, s, v1alpha1.SwapCorrupt, name)
+}
+
+// convicted says whether the volume of the live claim was found Corrupt by a
+// check of itself.
+func (s *scope) convicted() bool {
+	i := s.cache.Status.Integrity
+	return i != nil && i.Verdict == v1alpha1.VerdictCorrupt && volume.Bound(s.facts.claim) &&
+		i.VolumeName != "" && i.VolumeName == s.facts.claim.Spec.VolumeName
+}
+
+// wishMigration: the spec asks for another class than the volume was made with,
+// or for less.
+func (r *Reconciler) wishMigration(_ context.Context, s *scope) (*v1alpha1.SwapStatus, error) {
+	class, size, asked := s.migration()
+	if !asked || !volume.Bound(s.facts.claim) {
+		return nil, nil
+	}
+	if last := s.failedSwap(v1alpha1.SwapMigration); last != nil && last.StorageClassName == class && last.Size.Cmp(size) == 0 && s.pausing(last) {
+		return nil, nil
+	}
+	if s.neverWarmed() || s.cache.Status.WarmUp.LastSuccessRun == "" && !s.restored() {
+		s.done.unfulfilled = &unfulfilled{reason: v1alpha1.SwapMigration, waits: "the first warm-up to succeed: there is nothing to move yet"}
+		return nil, nil
+	}
+	return &v1alpha1.SwapStatus{
+		Reason: v1alpha1.SwapMigration, StorageClassName: class, Size: &size,
+		Snapshot: naming.Child(s.cache.Name, "migration-"+naming.Hash(class+" "+size.String()+" "+s.now.UTC().Format(time.RFC3339))),
+	}, nil
+}
+
+// migration is the class and size of the volume that the spec asks for, and
+// whether it must be another volume than there is. What was applied counts, and
+// not what the claim became.
+func (s *scope) migration() (class string, size resource.Quantity, asked bool) {
+	spec, status := s.cache.Spec.Storage, s.cache.Status.Storage
+	class = ptr.Deref(spec.StorageClassName, status.AppliedClass)
+	size = s.swapSize()
+	asked = status.AppliedClass != "" && class != status.AppliedClass || swap.Lowered(spec.Size, status.AppliedSize)
+	return class, size, asked
+}
+
+// swapSize is the size of a new volume.
+func (s *scope) swapSize() resource.Quantity {
+	var have []resource.Quantity
+	if claim := s.facts.claim; claim != nil {
+		have = append(have, claim.Spec.Resources.Requests[corev1.ResourceStorage], claim.Status.Capacity[corev1.ResourceStorage])
+	}
+	return swap.Size(s.cache.Spec.Storage.Size, s.cache.Status.Storage.AppliedSize, have...)
+}
+
+// failedSwap is the last swap, if it was made for a reason and failed.
+func (s *scope) failedSwap(reason v1alpha1.SwapReason) *v1alpha1.SwapResult {
+	last := s.cache.Status.LastSwap
+	if last == nil || last.Reason != reason || last.Failure == "" {
+		return nil
+	}
+	return last
+}
+
+// pausing says whether it is too early to try again.
+func (s *scope) pausing(last *v1alpha1.SwapResult) bool {
+	again := last.CompletionTime.Add(retrySwap)
+	s.wakeAt(again)
+	return s.now.Before(again)
+}
+
+// restoreIntent is the intent to make the claim anew from a snapshot, or nil,
+// noting why that cannot be.
+func (r *Reconciler) restoreIntent(ctx context.Context, s *scope, reason v1alpha1.SwapReason, name string) (*v1alpha1.SwapStatus, error) {
+	c, err := read.Object[v1alpha1.CacheSnapshot](ctx, r.Live, s.cache.Namespace, name)
+	if err != nil {
+		return nil, err
+	}
+	source, err := r.judge(ctx, s, name, c)
+	if err != nil {
+		return nil, err
+	}
+	if source != (swap.Source{}) {
+		s.done.unfulfilled = &unfulfilled{reason: reason, waits: source.Waits, refused: source.Refused}
+		s.wakeIn(sourceInterval)
+		return nil, nil
+	}
+	size := s.swapSize()
+	intent := &v1alpha1.SwapStatus{Reason: reason, Snapshot: name, Size: &size}
+	intent.StorageClassName = ptr.Deref(s.cache.Spec.Storage.StorageClassName, s.cache.Status.Storage.AppliedClass)
+	if intent.StorageClassName == "" {
+		intent.StorageClassName = c.Status.Source.StorageClassName
+	}
+	intent.Copied, err = r.mustCopy(ctx, intent, c)
+	return intent, err
+}
+
+// judge says whether a snapshot may be restored.
+func (r *Reconciler) judge(ctx context.Context, s *scope, name string, c *v1alpha1.CacheSnapshot) (swap.Source, error) {
+	candidate := swap.Candidate{Name: name, Found: c != nil}
+	if c == nil {
+		return swap.Judge(candidate), nil
+	}
+	of, status := c.Spec.SourceRef, c.Status
+	stalled := meta.IsStatusConditionTrue(status.Conditions, v1alpha1.StalledCondition)
+	candidate.Foreign = of.Kind != v1alpha1.GoCacheKind || of.Name != s.cache.Name
+	candidate.Deleting = !c.DeletionTimestamp.IsZero()
+	candidate.Skipped = c.Spec.Verification.Mode == v1alpha1.VerificationSkip
+	candidate.Corrupt = status.Verification.Verdict == v1alpha1.VerdictCorrupt
+	candidate.Failed = stalled
+	candidate.Verified = meta.IsStatusConditionTrue(status.Conditions, v1alpha1.VerifiedCondition) && !stalled
+	if candidate.Verified {
+		csi, err := read.Object[snapshotv1.VolumeSnapshot](ctx, r.Live, s.cache.Namespace, status.VolumeSnapshotName)
+		if err != nil {
+			return swap.Source{}, err
+		}
+		candidate.Restorable = volume.Cut(csi) && status.Source != nil
+	}
+	return swap.Judge(candidate), nil
+}
+
+// +kubebuilder:rbac:groups=storage.k8s.io,resources=storageclasses,verbs=get
+// +kubebuilder:rbac:groups=snapshot.storage.k8s.io,resources=volumesnapshotcontents,verbs=get
+
+// mustCopy says whether a snapshot cannot be restored into the wanted class and
+// size by its driver.
+func (r *Reconciler) mustCopy(ctx context.Context, intent *v1alpha1.SwapStatus, c *v1alpha1.CacheSnapshot) (bool, error) {
+	if least := c.Status.RestoreSize; least != nil && intent.Size.Cmp(*least) < 0 {
+		return true, nil
+	}
+	if intent.StorageClassName == "" || intent.StorageClassName == c.Status.Source.StorageClassName {
+		return false, nil
+	}
+	class, err := read.Object[storagev1.StorageClass](ctx, r.Live, "", intent.StorageClassName)
+	if err != nil || class == nil {
+		return false, err
+	}
+	content, err := read.Object[snapshotv1.VolumeSnapshotContent](ctx, r.Live, "", c.Status.VolumeSnapshotContentName)
+	return content != nil && content.Spec.Driver != class.Provisioner, err
+}
+
+// swapSource says whether what a swap needs is there, and makes the snapshot of
+// a migration.
+func (r *Reconciler) swapSource(ctx context.Context, s *scope, c *v1alpha1.CacheSnapshot, o swaprun.Observed) (swap.Source, error) {
+	intent := s.cache.Status.Swap
+	if intent.Reason == v1alpha1.SwapMigration {
+		if o.Live == nil || !o.Live.DeletionTimestamp.IsZero() {
+			return swap.Source{Refused: "the claim was deleted by somebody: there is nothing to move"}, nil
+		}
+		if c == nil {
+			return swap.Source{Waits: "CacheSnapshot " + intent.Snapshot + " to be made"}, r.snapshotForMigration(ctx, s)
+		}
+	}
+	source, err := r.judge(ctx, s, intent.Snapshot, c)
+	if err != nil || source != (swap.Source{}) {
+		return source, err
+	}
+	if intent.StorageClassName != "" {
+		class, err := read.Object[storagev1.StorageClass](ctx, r.Live, "", intent.StorageClassName)
+		if err != nil {
+			return source, err
+		}
+		if class == nil && intent.StorageClassName != c.Status.Source.StorageClassName {
+			return swap.Source{Waits: fmt.Sprintf("StorageClass %s to exist", intent.StorageClassName)}, nil
+		}
+	}
+	if intent.Reason == v1alpha1.SwapMigration && o.Next == nil {
+		// Only now is it known how large it is. What it becomes is written before
+		// the claim is made, since another pass may see another class.
+		copied, err := r.mustCopy(ctx, intent, c)
+		if err != nil {
+			return source, err
+		}
+		if copied != intent.Copied {
+			intent.Copied = copied
+			return swap.Source{Waits: "the next pass"}, nil
+		}
+	}
+	return source, nil
+}
+
+// snapshotForMigration captures what the claim holds now. Nobody writes to it
+// since the intent stands, so that what is captured is what is moved.
+func (r *Reconciler) snapshotForMigration(ctx context.Context, s *scope) error {
+	policy := s.snapshotPolicy()
+	_, err := r.applier().Apply(ctx, s.snapshotOwner(), &v1alpha1.CacheSnapshot{
+		ObjectMeta: objectMeta(s, s.cache.Status.Swap.Snapshot),
+		Spec: v1alpha1.CacheSnapshotSpec{
+			SourceRef:               v1alpha1.SnapshotSource{Kind: v1alpha1.GoCacheKind, Name: s.cache.Name},
+			VolumeSnapshotClassName: policy.VolumeSnapshotClassName,
+			Verification:            policy.Verification,
+			PodTemplate:             s.cache.Spec.PodTemplate,
+		},
+	})
+	return err
+}

@@ -1,0 +1,31 @@
+package check
+
+import (
+	"path"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/domain/goenv"
+	"gocache.dev/operator/internal/domain/store"
+)
+
+// Command of an agent that checks all that a volume holds, mounted at root.
+func Command(of *v1alpha1.CapturedSource, root string) []string {
+	return append([]string{"/gocache-agent", "verify", "--json", "--termination-log", "/dev/termination-log"}, ContentFlags(of, root)...)
+}
+
+// ContentFlags name what a volume holds below the directory it is mounted at.
+func ContentFlags(of *v1alpha1.CapturedSource, root string) []string {
+	if of.Layout != "" {
+		return []string{"--store", path.Join(root, store.Dir), "--layout", of.Layout}
+	}
+	var flags []string
+	for _, layer := range of.Layers {
+		switch layer {
+		case v1alpha1.LayerModules:
+			flags = append(flags, "--modcache", path.Join(root, goenv.ModulesDir))
+		case v1alpha1.LayerBuild:
+			flags = append(flags, "--buildcache", path.Join(root, goenv.BuildDir))
+		}
+	}
+	return flags
+}

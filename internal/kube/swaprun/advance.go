@@ -1,0 +1,56 @@
+package swaprun
+
+import (
+	"context"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"gocache.dev/operator/internal/plan/swap"
+)
+
+// maxSteps bounds the steps of one pass; a whole swap has fewer.
+const maxSteps = 40
+
+// Outcome is where a pass stopped.
+type Outcome struct {
+	Observed
+	// Decision that was made last: a step that waits, or one that changes the
+	// intent and is the caller's.
+	Decision swap.Decision
+	// Objection to an eviction, if any.
+	Objection string
+}
+
+// Advance takes steps, each on what it reads anew, until one waits or changes
+// the intent. complete adds to the facts what only the caller knows.
+func (r Run) Advance(ctx context.Context, complete func(context.Context, Observed, *swap.Facts) error) (out Outcome, err error) {
+	discard := false
+	for range maxSteps {
+		if out.Observed, err = r.Observe(ctx); err != nil {
+			return out, err
+		}
+		facts := out.Facts(r.Intent)
+		if err := complete(ctx, out.Observed, &facts); err != nil {
+			return out, err
+		}
+		facts.Discard = facts.Discard || discard
+		last := out.Decision
+		out.Decision = swap.Next(facts)
+		if out.Decision.Waits() || out.Decision.ChangesIntent() || out.Decision == last {
+			return out, nil
+		}
+		out.Objection, err = r.Act(ctx, out.Observed, out.Decision)
+		if namespaceGoes(err) { // nothing can be made in it any more
+			discard, err = true, nil
+		}
+		if err != nil {
+			return out, err
+		}
+	}
+	return out, nil
+}
+
+func namespaceGoes(err error) bool {
+	return apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause)
+}

@@ -1,0 +1,125 @@
+package swaprun
+
+import (
+	"context"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/domain/goenv"
+	"gocache.dev/operator/internal/kube/apply"
+	"gocache.dev/operator/internal/kube/check"
+	"gocache.dev/operator/internal/kube/jobrun"
+	"gocache.dev/operator/internal/kube/podspec"
+	"gocache.dev/operator/internal/kube/read"
+	"gocache.dev/operator/internal/kube/volume"
+)
+
+const (
+	// contentDir is where the Job mounts the next claim, and sourceDir what it is
+	// copied from.
+	contentDir = "/cache"
+	sourceDir  = "/source"
+	// defaultDeadline of the Job.
+	defaultDeadline = time.Hour
+)
+
+// Content is what the next claim is made from, and how it is checked.
+type Content struct {
+	// Snapshot whose content is restored.
+	Snapshot *v1alpha1.CacheSnapshot
+	// Image of the agent.
+	Image string
+	// Template and Resources of the Job's pod; may be nil.
+	Template  *v1alpha1.PodTemplate
+	Resources *v1alpha1.Resources
+	// Deadline of the Job; nil: one hour.
+	Deadline *time.Duration
+}
+
+// +kubebuilder:rbac:groups="",resources=persistentvolumeclaims,verbs=create;patch
+// +kubebuilder:rbac:groups=batch,resources=jobs,verbs=create;patch
+
+// MakeNext makes the next claim, and the Job that checks it. The Job is the
+// claim's first consumer: nothing is waited for in between. What a driver
+// cannot restore into the wanted class or size is copied by the same Job, from
+// a clone, before it is checked.
+func (r Run) MakeNext(ctx context.Context, c Content) error {
+	a := apply.Applier{Client: r.Client, Live: r.Live, FieldOwner: r.FieldOwner}
+	owner := apply.ControlledBy(r.Owner)
+	next := volume.Claim{
+		Namespace: r.Owner.GetNamespace(), Name: r.NextName(), Labels: r.Labels,
+		AccessModes: r.AccessModes, Size: *r.Intent.Size,
+	}
+	if r.Intent.StorageClassName != "" {
+		next.Class = &r.Intent.StorageClassName
+	}
+	if !r.Intent.Copied {
+		next.Snapshot = c.Snapshot.Status.VolumeSnapshotName
+	}
+	if _, err := a.Apply(ctx, owner, next.Object()); err != nil {
+		return err
+	}
+	if r.Intent.Copied {
+		if _, err := a.Apply(ctx, owner, r.source(c).Object()); err != nil {
+			return err
+		}
+	}
+	job, err := r.job(ctx, c)
+	if err != nil {
+		return err
+	}
+	_, err = a.Apply(ctx, owner, job.Object())
+	return err
+}
+
+// source is a clone as the driver makes it, to be copied from.
+func (r Run) source(c Content) volume.Claim {
+	captured := c.Snapshot.Status.Source
+	claim := volume.Claim{
+		Namespace: r.Owner.GetNamespace(), Name: r.SourceName(), Labels: r.Labels,
+		Size: volume.Larger(c.Snapshot.Status.RestoreSize, captured.Capacity), Snapshot: c.Snapshot.Status.VolumeSnapshotName,
+	}
+	if captured.StorageClassName != "" {
+		claim.Class = &captured.StorageClassName
+	}
+	return claim
+}
+
+// job checks the next claim, which it mounts read-only for that.
+func (r Run) job(ctx context.Context, c Content) (jobrun.Spec, error) {
+	captured := c.Snapshot.Status.Source
+	labels := map[string]string{v1alpha1.ActionLabel: "replacement"}
+	for k, v := range r.Labels {
+		labels[k] = v
+	}
+	spec := jobrun.Spec{
+		Namespace: r.Owner.GetNamespace(), Name: r.NextName(), Labels: labels,
+		Image: c.Image, Command: check.Command(captured, contentDir),
+		Volumes:  []corev1.Volume{podspec.Claim("next", r.NextName())},
+		Mounts:   []corev1.VolumeMount{{Name: "next", MountPath: contentDir, ReadOnly: true}},
+		Template: c.Template, Resources: c.Resources,
+		Ownership: captured.Ownership, Platform: captured.Platform, Deadline: defaultDeadline,
+	}
+	if c.Deadline != nil {
+		spec.Deadline = *c.Deadline
+	}
+	if r.Intent.Copied {
+		spec.Volumes = append(spec.Volumes, podspec.Claim("source", r.SourceName()))
+		spec.Init = []corev1.Container{{
+			Name: "copy", Image: c.Image, Resources: podspec.Resources(c.Resources, c.Template),
+			Command: []string{
+				"/gocache-agent", "restore", "--from", sourceDir, "--to", contentDir, "--no-verify",
+				"--mod-dir", goenv.ModulesDir, "--build-dir", goenv.BuildDir,
+			},
+			VolumeMounts: []corev1.VolumeMount{{Name: "source", MountPath: sourceDir, ReadOnly: true}, {Name: "next", MountPath: contentDir}},
+		}}
+		return spec, nil
+	}
+	pv, err := read.Object[corev1.PersistentVolume](ctx, r.Live, "", captured.VolumeName)
+	if err == nil && pv != nil && pv.Spec.NodeAffinity != nil {
+		spec.Near = pv.Spec.NodeAffinity.Required // a clone can be reached where its source can
+	}
+	return spec, err
+}
