@@ -85,6 +85,18 @@ const (
 	// ReasonAtLimit: the claim is as large as spec.storage.growth.limit lets it
 	// become and is getting full; raise the limit, or clean the cache.
 	ReasonAtLimit = "AtLimit"
+	// ReasonReplacing: the volume of the claim is being replaced.
+	ReasonReplacing = "Replacing"
+	// ReasonWaitingForConsumers: the new volume is verified, and takes the place
+	// of the old one when the pods that use the claim are gone; end them, or set
+	// spec.storage.replacement.consumers to Evict.
+	ReasonWaitingForConsumers = "WaitingForConsumers"
+	// ReasonNotRestorable: what is asked to be restored cannot be; the message
+	// says why. Name another snapshot.
+	ReasonNotRestorable = "NotRestorable"
+	// ReasonReplacementFailed: the volume could not be replaced, and is as it was;
+	// the message says why and what to do.
+	ReasonReplacementFailed = "ReplacementFailed"
 	// ReasonWaiting: a run is due and waits for something else to end.
 	ReasonWaiting = "Waiting"
 )

@@ -26,7 +26,7 @@ import (
 type facts struct {
 	source *source
 	claim  *corev1.PersistentVolumeClaim // the source's
-	busy   bool                          // a Job writes to it
+	busy   bool                          // a Job writes to it, or its volume is being replaced
 
 	csi   *snapshotv1.VolumeSnapshot
 	clone *corev1.PersistentVolumeClaim
@@ -102,7 +102,11 @@ func (r *Reconciler) observeSource(ctx context.Context, s *scope, f *facts) (err
 		return err
 	}
 	run, err := jobrun.Observe(ctx, r.Live, writer)
-	f.busy = run.Phase == jobrun.Running
+	if err != nil {
+		return err
+	}
+	f.busy, err = replaced(ctx, r.Client, s.snapshot)
+	f.busy = f.busy || run.Phase == jobrun.Running
 	return err
 }
 
@@ -110,6 +114,9 @@ func (r *Reconciler) observeSource(ctx context.Context, s *scope, f *facts) (err
 // may have begun a moment ago. A pod may also outlive its Job.
 func (r *Reconciler) quiet(ctx context.Context, s *scope) (bool, error) {
 	ns, name := s.snapshot.Namespace, s.writer()
+	if replaced, err := replaced(ctx, r.Live, s.snapshot); err != nil || replaced {
+		return false, err
+	}
 	if name == "" {
 		return true, nil
 	}
@@ -190,7 +197,7 @@ func (f facts) plan(s *scope) verification.Facts {
 // warmed, so that there is nothing to capture yet.
 func (f facts) unwarmed() bool {
 	warmed := f.source.warmed
-	return warmed != "" && warmed != string(f.claim.UID)
+	return warmed != "" && warmed != string(f.claim.UID) && (f.source.restored == "" || f.source.restored != f.claim.Spec.VolumeName)
 }
 
 // near is where the clone of a claim can be reached: where its volume can. A

@@ -24,6 +24,9 @@ type source struct {
 	captured v1alpha1.CapturedSource
 	// warmed is the uid of the claim that was warmed last; empty: any will do.
 	warmed string
+	// restored is the volume that was last made from a snapshot, and need not be
+	// warmed.
+	restored string
 	// template of its pods.
 	template *v1alpha1.PodTemplate
 }
@@ -48,7 +51,12 @@ func (r *Reconciler) source(ctx context.Context, namespace string, ref v1alpha1.
 }
 
 func cacheSource(cache *v1alpha1.GoCache) *source {
+	restored := ""
+	if cache.Status.Content != nil {
+		restored = cache.Status.Content.VolumeName
+	}
 	return &source{
+		restored: restored,
 		captured: v1alpha1.CapturedSource{
 			UID:       string(cache.UID),
 			ClaimName: cache.Status.Storage.ClaimName,

@@ -50,7 +50,7 @@ func (s *scope) waiting() (reason, message string) {
 		}
 		return v1alpha1.ReasonSourceNotReady, fmt.Sprintf("The claim of %s is not bound yet", s.sourceName())
 	case verification.AwaitQuiet:
-		return v1alpha1.ReasonWaiting, fmt.Sprintf("A Job writes to the claim of %s; the snapshot is taken when it has ended", s.sourceName())
+		return v1alpha1.ReasonWaiting, fmt.Sprintf("A Job writes to the claim of %s, or its volume is being replaced; the snapshot is taken when that has ended", s.sourceName())
 	case verification.Suspended:
 		return v1alpha1.ReasonSuspended, "spec.suspend is set"
 	case verification.Admit, verification.Capture, verification.AwaitCut, verification.Check, verification.AwaitJob, verification.Book,

@@ -30,8 +30,7 @@ func (w *world) asksFor(size string) {
 	}
 }
 
-// TestClaimGrows holds that a claim grows with the spec, is never asked to
-// shrink, and that a size that was lowered is said and not ignored.
+// TestClaimGrows holds that a claim grows with the spec.
 func TestClaimGrows(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -42,12 +41,6 @@ func TestClaimGrows(t *testing.T) {
 	w.edit(func(c *v1alpha1.GoCache) { c.Spec.Storage.Size = resource.MustParse("2Gi") })
 	w.settle()
 	w.asksFor("2Gi")
-	w.edit(func(c *v1alpha1.GoCache) { c.Spec.Storage.Size = resource.MustParse("1Gi") })
-	w.settle()
-	w.asksFor("2Gi")
-	w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonNotImplemented, "spec.storage.size (lowered)")
-	w.edit(func(c *v1alpha1.GoCache) { c.Spec.Storage.Size = resource.MustParse("2Gi") })
-	w.settle()
 	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "")
 }
 

@@ -77,7 +77,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Complete(r)
 }
 
-// +kubebuilder:rbac:groups=cache.gocache.dev,resources=gocaches,verbs=get;list;watch
+// +kubebuilder:rbac:groups=cache.gocache.dev,resources=gocaches,verbs=get;list;watch;patch
 // +kubebuilder:rbac:groups=cache.gocache.dev,resources=gocaches/status,verbs=get;patch
 // +kubebuilder:rbac:groups=cache.gocache.dev,resources=gocaches/finalizers,verbs=update
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
@@ -89,7 +89,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, err
 	}
 	if !s.cache.DeletionTimestamp.IsZero() {
-		return ctrl.Result{}, nil // what goes with it is owned by it
+		return r.leave(ctx, s)
 	}
 	err = r.pass(ctx, s)
 	if reportErr := r.report(ctx, s, err); reportErr != nil {
@@ -112,14 +112,16 @@ func (r *Reconciler) pass(ctx context.Context, s *scope) (err error) {
 	s.cache.Status.WarmUp.Revisions = s.facts.revisions
 	s.book()
 	if s.cache.Spec.Suspend {
-		return nil
+		return r.resumeSwap(ctx, s)
 	}
 	var errs []error
 	for _, step := range []func(context.Context, *scope) error{
 		r.publishEnvironment,
+		r.handleRequest,
+		r.swap,
 		r.ensureClaim,
 		r.grow,
-		r.handleRequest,
+		r.dropPrevious,
 		r.write,
 		r.takeSnapshot,
 		r.ownSnapshots,

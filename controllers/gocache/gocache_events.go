@@ -29,6 +29,9 @@ func (s *scope) did() []event.Event {
 	if s.done.taken != "" {
 		events = append(events, event.Normal("SnapshotRequested", "Snapshot", "Asked for CacheSnapshot %s: %s", s.done.taken, s.done.cause))
 	}
+	if s.done.released != "" {
+		events = append(events, event.Normal("PreviousReleased", "Replace", "Deleted claim %s: the replaced volume was kept as long as was asked for", s.done.released))
+	}
 	for _, name := range s.done.dropped {
 		events = append(events, event.Normal("SnapshotDropped", "Retain", "Dropped CacheSnapshot %s by the retention policy", name))
 	}
@@ -52,6 +55,7 @@ func became(before, after *v1alpha1.GoCache) []event.Event {
 		events = append(events, event.Warning("ToolchainChanged", "WarmUp", "T%s", finding[1:]))
 	}
 	events = append(events, repositoryEvents(before, after)...)
+	events = append(events, replacementEvents(before, after)...)
 	events = append(events, event.Refused(before.Status.LastHandledRequest, after.Status.LastHandledRequest)...)
 	return append(events, event.Stalled(before.Status.Conditions, after.Status.Conditions)...)
 }

@@ -18,6 +18,9 @@ import (
 // grow decides on the size that the claim is asked to grow to. It is written
 // into the status first: ensureClaim asks for it once it stands there.
 func (r *Reconciler) grow(_ context.Context, s *scope) error {
+	if s.swapping() {
+		return nil // for a claim that is about to be another one
+	}
 	d := s.growth()
 	s.wakeAt(d.Wake)
 	if d.State != growth.Grow {

@@ -14,11 +14,6 @@ import (
 func TestNotImplementedIsSaid(t *testing.T) {
 	t.Parallel()
 	settings := map[string]func(*v1alpha1.GoCacheSpec){
-		"spec.storage.size (lowered)":             nil, // in TestClaimGrows
-		"spec.storage.storageClassName (changed)": nil, // in TestChangedClass
-		"spec.storage.replacement": func(s *v1alpha1.GoCacheSpec) {
-			s.Storage.Replacement.KeepPrevious = &metav1.Duration{Duration: time.Hour}
-		},
 		"spec.cleanup": func(s *v1alpha1.GoCacheSpec) {
 			s.Cleanup = &v1alpha1.Cleanup{MaxAge: &metav1.Duration{Duration: time.Hour}}
 		},
@@ -30,9 +25,6 @@ func TestNotImplementedIsSaid(t *testing.T) {
 		},
 		"spec.snapshots.verification.offlineBuild": func(s *v1alpha1.GoCacheSpec) {
 			s.Snapshots = &v1alpha1.SnapshotPolicy{Verification: v1alpha1.Verification{OfflineBuild: &v1alpha1.OfflineBuild{ConfigMapRef: v1alpha1.LocalReference{Name: "p"}}}}
-		},
-		"spec.restore": func(s *v1alpha1.GoCacheSpec) {
-			s.Restore = &v1alpha1.Restore{SnapshotRef: v1alpha1.LocalReference{Name: "a"}}
 		},
 	}
 	if len(settings) != len(NotImplemented) {
@@ -58,18 +50,6 @@ func TestNotImplementedIsSaid(t *testing.T) {
 			}
 		})
 	}
-}
-
-// TestChangedClass holds that another class for a claim that has one is said.
-func TestChangedClass(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	class, other := w.class(), "other"
-	w.cache(func(s *v1alpha1.GoCacheSpec) { s.Storage.StorageClassName = class })
-	w.settle()
-	w.edit(func(c *v1alpha1.GoCache) { c.Spec.Storage.StorageClassName = &other })
-	w.settle()
-	w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonNotImplemented, "spec.storage.storageClassName (changed)")
 }
 
 // TestAtRest holds that a cache with nothing to do costs the API server no

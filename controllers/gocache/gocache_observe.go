@@ -35,8 +35,10 @@ const (
 // facts are all that was read in one pass. A nil object does not exist, or is
 // not ours.
 type facts struct {
-	claim  *corev1.PersistentVolumeClaim
-	writer *batchv1.Job
+	claim *corev1.PersistentVolumeClaim
+	// previous holds the volume that was replaced last.
+	previous *corev1.PersistentVolumeClaim
+	writer   *batchv1.Job
 	// stranger: a Job of the writer's name is of somebody else; predecessor: it
 	// is of a cache of the same name that is gone, and will follow it.
 	stranger, predecessor bool
@@ -75,6 +77,10 @@ func (r *Reconciler) observe(ctx context.Context, s *scope) (f facts, err error)
 		return f, err
 	}
 	f.claim = apply.Ours(s.cache, s.labels(), f.claim)
+	if f.previous, err = read.Object[corev1.PersistentVolumeClaim](ctx, r.Client, ns, naming.Child(name, naming.Previous)); err != nil {
+		return f, err
+	}
+	f.previous = apply.Ours(s.cache, s.labels(), f.previous)
 	if f.writer, err = read.Object[batchv1.Job](ctx, r.Client, ns, naming.Child(name, naming.Writer)); err != nil {
 		return f, err
 	}
@@ -283,10 +289,13 @@ func bySnapshot(_ context.Context, o client.Object) []reconcile.Request {
 	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: o.GetNamespace(), Name: ref.Name}}}
 }
 
-// byClaim wakes the cache whose live claim this is.
+// byClaim wakes the cache whose claim this is, the live one or one of a swap.
 func byClaim(_ context.Context, o client.Object) []reconcile.Request {
-	if o.GetLabels()[v1alpha1.CacheLabel] != o.GetName() {
+	cache := o.GetLabels()[v1alpha1.CacheLabel]
+	switch o.GetName() {
+	case cache, naming.Child(cache, naming.Next), naming.Child(cache, naming.Previous):
+		return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: o.GetNamespace(), Name: cache}}}
+	default:
 		return nil
 	}
-	return []reconcile.Request{{NamespacedName: client.ObjectKeyFromObject(o)}}
 }

@@ -44,6 +44,7 @@ func verbs() []verb {
 		{action: request.Snapshot},
 		{action: request.Integrity, within: (*scope).checkDeadline},
 		{action: request.FailureReport, within: (*scope).checkDeadline},
+		{action: request.Rollback, begun: func(s *scope) bool { return s.swapping() }},
 	}
 }
 
@@ -137,6 +138,9 @@ func (s *scope) requestWaitsFor(req request.Request) string {
 		if why := s.done.waits[action.name]; why != "" && slices.Contains(action.requests, req.Action) {
 			return ": it waited for " + why
 		}
+	}
+	if u := s.done.unfulfilled; u != nil && req.Action == request.Rollback {
+		return ": it waited for " + u.waits
 	}
 	return ""
 }

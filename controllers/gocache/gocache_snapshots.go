@@ -41,10 +41,16 @@ func (s *scope) kept() []snapshot.Kept {
 		verified := meta.IsStatusConditionTrue(c.Status.Conditions, v1alpha1.VerifiedCondition) && !stalled
 		all = append(all, snapshot.Kept{
 			Name: c.Name, Taken: taken(c), Verified: verified, Pending: !verified && !stalled,
-			Protected: c.Spec.Pinned || c.Labels[v1alpha1.ManagedByLabel] != v1alpha1.ManagedByValue || s.facts.cloned[c.Name],
+			Protected: c.Spec.Pinned || c.Labels[v1alpha1.ManagedByLabel] != v1alpha1.ManagedByValue || s.facts.cloned[c.Name] || s.restoring(c.Name),
 		})
 	}
 	return all
+}
+
+// restoring says whether the volume of the claim is being made from a snapshot.
+func (s *scope) restoring(name string) bool {
+	return s.cache.Status.Swap != nil && s.cache.Status.Swap.Snapshot == name ||
+		s.restorePending() && s.cache.Spec.Restore.SnapshotRef.Name == name
 }
 
 func taken(c *v1alpha1.CacheSnapshot) time.Time {
@@ -64,20 +70,27 @@ func (r *Reconciler) takeSnapshot(ctx context.Context, s *scope) error {
 	if due == nil {
 		return nil
 	}
-	if _, err := r.applier().Apply(ctx, s.snapshotOwner(), &v1alpha1.CacheSnapshot{
-		ObjectMeta: metav1.ObjectMeta{Namespace: s.cache.Namespace, Name: due.Name, Labels: s.labels()},
+	if err := r.applySnapshot(ctx, s, due.Name); err != nil {
+		return err
+	}
+	s.done.taken, s.done.cause = due.Name, due.Cause
+	s.noteTaken(*due)
+	return nil
+}
+
+// applySnapshot makes a CacheSnapshot of the cache as the policy has it.
+func (r *Reconciler) applySnapshot(ctx context.Context, s *scope, name string) error {
+	policy := s.snapshotPolicy()
+	_, err := r.applier().Apply(ctx, s.snapshotOwner(), &v1alpha1.CacheSnapshot{
+		ObjectMeta: metav1.ObjectMeta{Namespace: s.cache.Namespace, Name: name, Labels: s.labels()},
 		Spec: v1alpha1.CacheSnapshotSpec{
 			SourceRef:               v1alpha1.SnapshotSource{Kind: v1alpha1.GoCacheKind, Name: s.cache.Name},
 			VolumeSnapshotClassName: policy.VolumeSnapshotClassName,
 			Verification:            policy.Verification,
 			PodTemplate:             s.cache.Spec.PodTemplate,
 		},
-	}); err != nil {
-		return err
-	}
-	s.done.taken, s.done.cause = due.Name, due.Cause
-	s.noteTaken(*due)
-	return nil
+	})
+	return err
 }
 
 // snapshotPolicy is the spec's, or that of a cache which is captured only on
@@ -117,7 +130,7 @@ func (s *scope) dueSnapshot(policy *v1alpha1.SnapshotPolicy) (*snapshot.Due, tim
 		Now: s.now, Cache: s.cache.Name, Created: s.cache.CreationTimestamp.Time, Schedule: s.schedules.snapshots,
 		AfterWarmUp: policy.AfterWarmUp, SuccessRun: status.WarmUp.LastSuccessRun, SnapshottedRun: status.SnapshottedRun,
 	}
-	if s.facts.claim == nil || !s.facts.claim.DeletionTimestamp.IsZero() || s.newVolume() {
+	if s.facts.claim == nil || !s.facts.claim.DeletionTimestamp.IsZero() || s.newVolume() || s.restored() {
 		f.SuccessRun = "" // what was warmed is gone
 	}
 	if status.WarmUp.LastSuccessTime != nil {

@@ -30,7 +30,9 @@ func (s *scope) setConditions(failed error) {
 	s.setWarm(set)
 	s.setIntact(set)
 	s.setStorage(set)
-	s.setReady(set)
+	if !s.setReplacement(set) {
+		s.setReady(set)
+	}
 }
 
 // invalid says what no retry can mend.
@@ -63,6 +65,8 @@ func (s *scope) setWarm(set conditions.Set) {
 		set.False(warm, v1alpha1.ReasonWarming, "The first warm-up runs%s", s.but())
 	case s.neverWarmed():
 		set.False(warm, v1alpha1.ReasonWaiting, "Not warmed yet%s", s.because())
+	case s.restored():
+		set.True(warm, v1alpha1.ReasonSucceeded, "Restored from CacheSnapshot %s: %d module versions and %d build entries", s.cache.Status.Content.Snapshot, s.cache.Status.Counts.Modules, s.cache.Status.Counts.BuildEntries)
 	case w.Outcome == v1alpha1.RunSucceeded:
 		set.True(warm, v1alpha1.ReasonSucceeded, "%d module versions and %d build entries%s", s.cache.Status.Counts.Modules, s.cache.Status.Counts.BuildEntries, s.found())
 	case w.Outcome == v1alpha1.RunInconclusive:
@@ -168,6 +172,8 @@ func (s *scope) setReady(set conditions.Set) {
 		set.Progress(v1alpha1.ReasonCorrupt, "%s", s.convictedMessage())
 	case s.convicted():
 		set.Stall(v1alpha1.ReasonCorrupt, "%s", s.convictedMessage())
+	case s.restored():
+		set.Ready(v1alpha1.ReasonSucceeded, "%s", s.summary())
 	case w.Outcome != v1alpha1.RunSucceeded && s.working(writer.WarmUp):
 		set.Progress(v1alpha1.ReasonWarming, "A warm-up runs again%s; the last ended so: %s", s.but(), w.Message)
 	case w.Outcome != v1alpha1.RunSucceeded:

@@ -27,6 +27,10 @@ type progress struct {
 	taken    string                   // the snapshot that was asked for, and why
 	cause    string
 	dropped  []string
+	// unfulfilled says why the volume is not replaced although something asks
+	// for it, and released that one which was replaced is no longer kept.
+	unfulfilled *unfulfilled
+	released    string
 }
 
 // schedules are those of the spec, as far as they were understood.
@@ -105,6 +109,9 @@ func (s *scope) labels() map[string]string {
 // ensureClaim makes the claim and lets it grow with the spec. A claim never
 // shrinks: the API server forbids it.
 func (r *Reconciler) ensureClaim(ctx context.Context, s *scope) error {
+	if s.swapping() || s.facts.claim == nil && s.restorePending() {
+		return nil // it is made on the volume that is restored
+	}
 	storage := s.cache.Spec.Storage
 	size := storage.Size
 	class := storage.StorageClassName
@@ -136,7 +143,9 @@ func (s *scope) noteClaim() {
 	status := &s.cache.Status.Storage
 	claim := s.facts.claim
 	if claim == nil {
-		*status = v1alpha1.CacheStorageStatus{}
+		if !s.swapping() { // then what was applied stands
+			*status = v1alpha1.CacheStorageStatus{}
+		}
 		return
 	}
 	if status.VolumeName != "" && status.VolumeName != claim.Spec.VolumeName {

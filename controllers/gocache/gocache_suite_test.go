@@ -50,11 +50,17 @@ type world struct {
 
 	// ending of each warm-up, and of each check; nil: it goes on.
 	ending, checked *cluster.Ending
+	// renewed is the ending of each check of a new volume; nil: it goes on.
+	renewed *cluster.Ending
 	// corrupt convicts each snapshot; slow leaves it without a verdict, and
 	// uncut without a cut.
 	corrupt, slow, uncut bool
 	// onDeath is what happens while the manager is down.
 	onDeath func()
+	// volumes that were seen, and what each was made from.
+	volumes map[string]string
+	// byHand: a person deletes volumes.
+	byHand bool
 	// warmUps and checks count the Jobs that were seen.
 	warmUps, checks map[types.UID]bool
 }
@@ -66,10 +72,14 @@ func newWorld(t *testing.T) *world {
 		now:    time.Now().Truncate(time.Second).Add(123456789), // what is stored has whole seconds only
 		events: events.NewFakeRecorder(1000), ending: ended(warmreport.Report{Outcome: warmreport.Succeeded, Modules: 3, BuildEntries: 7}),
 		checked: intact,
+		renewed: intactWith(contentDigest),
 	}
 	w.cluster = &cluster.Cluster{
 		Client: server.Client, Namespace: w.namespace, Now: func() time.Time { return w.now },
 		Job: func(job *batchv1.Job) *cluster.Ending {
+			if job.Name == "ci-next" {
+				return w.renewed
+			}
 			if job.Labels[v1alpha1.ActionLabel] == string(writer.Integrity) {
 				return w.checked
 			}
@@ -272,6 +282,7 @@ func (w *world) prove() (acted bool) {
 			s.Status.Source = &v1alpha1.CapturedSource{ClaimName: "ci", VolumeName: get[corev1.PersistentVolumeClaim](w, "ci").Spec.VolumeName}
 		case s.Status.CreationTime == nil && !w.uncut:
 			s.Status.CreationTime = now
+			w.cut(&s)
 		case s.Status.CreationTime == nil || w.slow || len(s.Status.Conditions) > 0:
 			continue
 		case w.corrupt:
@@ -308,6 +319,7 @@ func (w *world) invariants() {
 	w.t.Helper()
 	var pods corev1.PodList
 	w.must(server.Client.List(w.t.Context(), &pods, client.InNamespace(w.namespace)))
+	w.volumesAreSafe()
 	writers, running := 0, 0
 	for _, p := range pods.Items {
 		if slices.ContainsFunc(p.Spec.Volumes, writable) {

@@ -26,6 +26,9 @@ import (
 	"gocache.dev/operator/internal/plan/swap"
 )
 
+// keepPrevious is the default of spec.storage.replacement.keepPrevious.
+const keepPrevious = 168 * time.Hour
+
 // maxSwapText is the bound of the schema for a message.
 const maxSwapText = 1024
 
@@ -56,6 +59,31 @@ func (r *Reconciler) swap(ctx context.Context, s *scope) error {
 	return r.beginSwap(ctx, s)
 }
 
+// resumeSwap goes on with a swap that has touched the live claim, though the
+// object is suspended: it would be left without its volume.
+func (r *Reconciler) resumeSwap(ctx context.Context, s *scope) error {
+	if s.before.Status.Swap == nil || !s.held() {
+		return nil
+	}
+	return r.advanceSwap(ctx, s)
+}
+
+// dropPrevious deletes the claim that keeps the replaced volume when its time
+// is over. The volume's own policy decides about the volume.
+func (r *Reconciler) dropPrevious(ctx context.Context, s *scope) error {
+	previous := s.facts.previous
+	if previous == nil || !previous.DeletionTimestamp.IsZero() || s.swapping() {
+		return nil
+	}
+	end := previous.CreationTimestamp.Add(keepsPrevious(s.cache.Spec.Storage.Replacement))
+	if s.now.Before(end) {
+		s.wakeAt(end)
+		return nil
+	}
+	s.done.released = previous.Name
+	return apply.Delete(ctx, r.Client, previous)
+}
+
 // leave lets an object that is being deleted go. What goes with it is owned by
 // it; only a swap in progress is brought to an end first.
 func (r *Reconciler) leave(ctx context.Context, s *scope) (ctrl.Result, error) {
@@ -65,7 +93,10 @@ func (r *Reconciler) leave(ctx context.Context, s *scope) (ctrl.Result, error) {
 	if s.before.Status.Swap == nil {
 		return ctrl.Result{}, swaprun.Release(ctx, r.Client, s.cache)
 	}
-	err := r.advanceSwap(ctx, s)
+	var err error
+	if s.facts, err = r.observe(ctx, s); err == nil {
+		err = r.advanceSwap(ctx, s)
+	}
 	if reportErr := r.report(ctx, s, err); reportErr != nil {
 		return ctrl.Result{}, reportErr
 	}
@@ -307,6 +338,9 @@ func (s *scope) restored() bool {
 // withdrawn says why nobody wishes for a swap any more that was begun; empty:
 // somebody does.
 func (s *scope) withdrawn(intent *v1alpha1.SwapStatus) string {
+	if claim := s.facts.claim; intent.PreviousVolume != "" && (claim == nil || claim.Spec.VolumeName != intent.PreviousVolume) {
+		return "" // there is no way back
+	}
 	switch spec := s.cache.Spec; intent.Reason {
 	case v1alpha1.SwapRestore:
 		if !equality.Semantic.DeepEqual(spec.Restore, intent.Restore) {

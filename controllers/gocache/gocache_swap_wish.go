@@ -14,7 +14,6 @@ import (
 	"k8s.io/utils/ptr"
 
 	"gocache.dev/operator/api/v1alpha1"
-	"gocache.dev/operator/internal/kube/apply"
 	"gocache.dev/operator/internal/kube/read"
 	"gocache.dev/operator/internal/kube/swaprun"
 	"gocache.dev/operator/internal/kube/volume"
@@ -90,7 +89,7 @@ func (s *scope) answerSwap(intent *v1alpha1.SwapStatus) {
 
 // wishCorrupt: the volume was convicted, and is to be rolled back then.
 func (r *Reconciler) wishCorrupt(ctx context.Context, s *scope) (*v1alpha1.SwapStatus, error) {
-	if s.cache.Spec.Integrity == nil || s.cache.Spec.Integrity.OnCorrupt != v1alpha1.CorruptRollback || !s.convicted() {
+	if s.cache.Spec.Integrity == nil || s.cache.Spec.Integrity.OnCorrupt != v1alpha1.CorruptRollback || !s.convicted() || !volume.Bound(s.facts.claim) {
 		return nil, nil
 	}
 	candidates := s.kept()
@@ -104,18 +103,9 @@ func (r *Reconciler) wishCorrupt(ctx context.Context, s *scope) (*v1alpha1.SwapS
 	}
 	name := snapshot.Newest(candidates)
 	if name == "" {
-		s.done.unfulfilled = &unfulfilled{reason: v1alpha1.SwapCorrupt, refused: noneVerified}
-		return nil, nil
+		return nil, nil // condition Ready says so, and the volume is kept
 	}
 	return r.restoreIntent(ctx, s, v1alpha1.SwapCorrupt, name)
-}
-
-// convicted says whether the volume of the live claim was found Corrupt by a
-// check of itself.
-func (s *scope) convicted() bool {
-	i := s.cache.Status.Integrity
-	return i != nil && i.Verdict == v1alpha1.VerdictCorrupt && volume.Bound(s.facts.claim) &&
-		i.VolumeName != "" && i.VolumeName == s.facts.claim.Spec.VolumeName
 }
 
 // wishMigration: the spec asks for another class than the volume was made with,
@@ -253,7 +243,7 @@ func (r *Reconciler) swapSource(ctx context.Context, s *scope, c *v1alpha1.Cache
 			return swap.Source{Refused: "the claim was deleted by somebody: there is nothing to move"}, nil
 		}
 		if c == nil {
-			return swap.Source{Waits: "CacheSnapshot " + intent.Snapshot + " to be made"}, r.snapshotForMigration(ctx, s)
+			return swap.Source{Waits: "CacheSnapshot " + intent.Snapshot + " to be made"}, r.applySnapshot(ctx, s, intent.Snapshot)
 		}
 	}
 	source, err := r.judge(ctx, s, intent.Snapshot, c)
@@ -282,20 +272,4 @@ func (r *Reconciler) swapSource(ctx context.Context, s *scope, c *v1alpha1.Cache
 		}
 	}
 	return source, nil
-}
-
-// snapshotForMigration captures what the claim holds now. Nobody writes to it
-// since the intent stands, so that what is captured is what is moved.
-func (r *Reconciler) snapshotForMigration(ctx context.Context, s *scope) error {
-	policy := s.snapshotPolicy()
-	_, err := r.applier().Apply(ctx, s.snapshotOwner(), &v1alpha1.CacheSnapshot{
-		ObjectMeta: objectMeta(s, s.cache.Status.Swap.Snapshot),
-		Spec: v1alpha1.CacheSnapshotSpec{
-			SourceRef:               v1alpha1.SnapshotSource{Kind: v1alpha1.GoCacheKind, Name: s.cache.Name},
-			VolumeSnapshotClassName: policy.VolumeSnapshotClassName,
-			Verification:            policy.Verification,
-			PodTemplate:             s.cache.Spec.PodTemplate,
-		},
-	})
-	return err
 }

@@ -130,12 +130,12 @@ func (r *Reconciler) decideWarmUp(s *scope) (writer.Wish, bool) {
 // newVolume says whether the claim is another one than was warmed.
 func (s *scope) newVolume() bool {
 	warmed := s.cache.Status.WarmUp.ClaimUID
-	return warmed != "" && s.facts.claim != nil && warmed != string(s.facts.claim.UID)
+	return warmed != "" && s.facts.claim != nil && warmed != string(s.facts.claim.UID) && !s.restored()
 }
 
 // neverWarmed says whether no run has ended yet that wrote to this claim.
 func (s *scope) neverWarmed() bool {
-	return s.cache.Status.WarmUp.Run == "" || s.newVolume()
+	return s.cache.Status.WarmUp.Run == "" && !s.restored() || s.newVolume()
 }
 
 // warmUpWaitsFor says what keeps a warm-up that is due from starting.

@@ -162,7 +162,7 @@ func (s *scope) claimWaitsFor() string {
 		return "the claim to be made"
 	case !s.facts.claim.DeletionTimestamp.IsZero():
 		return "the old claim to be gone"
-	case s.cache.Status.Swap != nil:
+	case s.swapping():
 		return "the volume to be replaced"
 	default:
 		return ""

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
@@ -51,12 +52,16 @@ type Cluster struct {
 	HoldExpansion bool
 	// SnapshotError is what the CSI driver says in place of a snapshot.
 	SnapshotError string
+	// ReclaimPolicy of the volumes that are provisioned; empty: Delete.
+	ReclaimPolicy corev1.PersistentVolumeReclaimPolicy
+	// Reclaimed are the volumes whose data was deleted by their policy.
+	Reclaimed []string
 }
 
 // Step does one round of what others do in a real cluster, and says whether
 // anything was left to do.
 func (c *Cluster) Step(ctx context.Context) (acted bool, err error) {
-	for _, part := range []func(context.Context) (bool, error){c.collect, c.bind, c.expand, c.cut, c.runJobs} {
+	for _, part := range []func(context.Context) (bool, error){c.collect, c.bindVolumes, c.bindClaims, c.expand, c.cut, c.runJobs} {
 		did, err := part(ctx)
 		if err != nil && !apierrors.IsConflict(err) && !apierrors.IsNotFound(err) {
 			return acted, err
@@ -65,6 +70,10 @@ func (c *Cluster) Step(ctx context.Context) (acted bool, err error) {
 	}
 	return acted, nil
 }
+
+// clusterOwn says whether a finalizer is held by a controller that is played
+// here, and not by the operator.
+func clusterOwn(finalizer string) bool { return !strings.HasPrefix(finalizer, v1alpha1.GroupName) }
 
 // kinds that garbage collection looks at.
 func kinds() []client.ObjectList {
@@ -137,8 +146,8 @@ func (c *Cluster) collect(ctx context.Context) (acted bool, err error) {
 			continue
 		}
 		switch {
-		case !o.GetDeletionTimestamp().IsZero() && len(o.GetFinalizers()) > 0 && !(isClaim && used[o.GetName()]):
-			o.SetFinalizers(nil)
+		case !o.GetDeletionTimestamp().IsZero() && slices.ContainsFunc(o.GetFinalizers(), clusterOwn) && !(isClaim && used[o.GetName()]):
+			o.SetFinalizers(slices.DeleteFunc(o.GetFinalizers(), clusterOwn))
 			err = c.Client.Update(ctx, o)
 		case owner != nil && !alive[owner.UID] && o.GetDeletionTimestamp().IsZero():
 			err = c.Client.Delete(ctx, o, client.GracePeriodSeconds(0))
@@ -147,46 +156,6 @@ func (c *Cluster) collect(ctx context.Context) (acted bool, err error) {
 		}
 		if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
 			return acted, fmt.Errorf("collect %T %s: %w", o, o.GetName(), err)
-		}
-		acted = true
-	}
-	return acted, nil
-}
-
-// bind plays provisioner and volume controller.
-func (c *Cluster) bind(ctx context.Context) (acted bool, err error) {
-	var claims corev1.PersistentVolumeClaimList
-	if err := c.Client.List(ctx, &claims, client.InNamespace(c.Namespace)); err != nil {
-		return false, fmt.Errorf("list claims: %w", err)
-	}
-	for i := range claims.Items {
-		pvc := &claims.Items[i]
-		if pvc.Status.Phase != "" && pvc.Status.Phase != corev1.ClaimPending || !pvc.DeletionTimestamp.IsZero() {
-			continue
-		}
-		pv := &corev1.PersistentVolume{
-			ObjectMeta: metav1.ObjectMeta{Name: "pvc-" + string(pvc.UID)},
-			Spec: corev1.PersistentVolumeSpec{
-				AccessModes: pvc.Spec.AccessModes, Capacity: pvc.Spec.Resources.Requests, StorageClassName: ptr.Deref(pvc.Spec.StorageClassName, ""),
-				PersistentVolumeReclaimPolicy: corev1.PersistentVolumeReclaimDelete,
-				PersistentVolumeSource:        corev1.PersistentVolumeSource{CSI: &corev1.CSIPersistentVolumeSource{Driver: driver, VolumeHandle: string(pvc.UID)}},
-				ClaimRef:                      &corev1.ObjectReference{APIVersion: "v1", Kind: "PersistentVolumeClaim", Namespace: pvc.Namespace, Name: pvc.Name, UID: pvc.UID},
-			},
-		}
-		if err := c.Client.Create(ctx, pv); err != nil && !apierrors.IsAlreadyExists(err) {
-			return acted, fmt.Errorf("provision %s: %w", pvc.Name, err)
-		}
-		if pvc.Spec.VolumeName == "" {
-			pvc.Spec.VolumeName = pv.Name
-			if err := c.Client.Update(ctx, pvc); err != nil {
-				return acted, fmt.Errorf("bind %s: %w", pvc.Name, err)
-			}
-		}
-		pvc.Status.Phase = corev1.ClaimBound
-		pvc.Status.AccessModes = pvc.Spec.AccessModes
-		pvc.Status.Capacity = pvc.Spec.Resources.Requests
-		if err := c.Client.Status().Update(ctx, pvc); err != nil {
-			return acted, fmt.Errorf("bind %s: %w", pvc.Name, err)
 		}
 		acted = true
 	}
@@ -377,4 +346,14 @@ func (c *Cluster) endPod(ctx context.Context, pod *corev1.Pod, how Ending, now m
 		return fmt.Errorf("end pod %s: %w", pod.Name, err)
 	}
 	return nil
+}
+
+// restorable says whether a CSI snapshot can be restored now.
+func (c *Cluster) restorable(ctx context.Context, name string) (bool, error) {
+	var s snapshotv1.VolumeSnapshot
+	err := c.Client.Get(ctx, client.ObjectKey{Namespace: c.Namespace, Name: name}, &s)
+	if apierrors.IsNotFound(err) {
+		return false, nil
+	}
+	return err == nil && s.Status != nil && ptr.Deref(s.Status.ReadyToUse, false), err
 }

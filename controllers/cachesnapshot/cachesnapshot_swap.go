@@ -1,0 +1,39 @@
+package cachesnapshot
+
+import (
+	"context"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/kube/read"
+)
+
+// replaced says whether the volume of the source is being replaced, so that
+// what its claim holds is about to be something else. The snapshot that a
+// migration is made from is the one that is taken all the same.
+func replaced(ctx context.Context, reader client.Reader, s *v1alpha1.CacheSnapshot) (bool, error) {
+	swap, err := swapOf(ctx, reader, s.Namespace, s.Spec.SourceRef)
+	return swap != nil && swap.Snapshot != s.Name, err
+}
+
+// swapOf is the replacement of the source's volume that is in progress, or nil.
+func swapOf(ctx context.Context, reader client.Reader, namespace string, ref v1alpha1.SnapshotSource) (*v1alpha1.SwapStatus, error) {
+	if ref.Kind == v1alpha1.ModProxyKind {
+		proxy, err := read.Object[v1alpha1.ModProxy](ctx, reader, namespace, ref.Name)
+		if err != nil || proxy == nil {
+			return nil, err
+		}
+		for i := range proxy.Status.Instances {
+			if instance := &proxy.Status.Instances[i]; instance.Name == ref.Instance {
+				return instance.Swap, nil
+			}
+		}
+		return nil, nil
+	}
+	cache, err := read.Object[v1alpha1.GoCache](ctx, reader, namespace, ref.Name)
+	if err != nil || cache == nil {
+		return nil, err
+	}
+	return cache.Status.Swap, nil
+}

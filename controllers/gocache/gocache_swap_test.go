@@ -1,0 +1,261 @@
+package gocache
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/kube/volume"
+	"gocache.dev/operator/internal/testing/cluster"
+)
+
+// contentDigest is the digest of what every snapshot holds.
+const contentDigest = "sha256:aa"
+
+// intactWith is the ending of a check that finds nothing wrong.
+func intactWith(digest string) *cluster.Ending {
+	return &cluster.Ending{Message: fmt.Sprintf(`{"verdict":"Intact","digest":%q,"counts":{"modules":3,"zips":3,"dirs":3,"buildEntries":7},"findings":{}}`, digest)}
+}
+
+// convicting is the ending of a check that finds wrong bytes.
+func convicting() *cluster.Ending {
+	return &cluster.Ending{Exit: 3, Message: `{"verdict":"Corrupt","message":"1 wrong: Corrupt 1","digest":"sha256:bb","wrong":1,"findings":{"Corrupt":1}}`}
+}
+
+// cut makes the CSI snapshot of a CacheSnapshot and notes it, as its controller
+// does.
+func (w *world) cut(s *v1alpha1.CacheSnapshot) {
+	w.t.Helper()
+	live := get[corev1.PersistentVolumeClaim](w, "ci")
+	csi := volume.Snapshot{Namespace: w.namespace, Name: s.Name, Claim: "ci"}.Object()
+	csi.OwnerReferences = []metav1.OwnerReference{*metav1.NewControllerRef(s, v1alpha1.GroupVersion.WithKind("CacheSnapshot"))}
+	if err := server.Client.Create(w.t.Context(), csi); !apierrors.IsAlreadyExists(err) {
+		w.must(err)
+	}
+	csi.Status = &snapshotv1.VolumeSnapshotStatus{
+		ReadyToUse: ptr.To(true), CreationTime: ptr.To(metav1.NewTime(w.now)), RestoreSize: ptr.To(resource.MustParse("1Gi")),
+		BoundVolumeSnapshotContentName: ptr.To("content-" + s.Name),
+	}
+	w.must(server.Client.Status().Update(w.t.Context(), csi))
+	capacity := live.Status.Capacity[corev1.ResourceStorage]
+	s.Status.VolumeSnapshotName, s.Status.VolumeSnapshotContentName = s.Name, "content-"+s.Name
+	s.Status.RestoreSize = &capacity
+	s.Status.Source = &v1alpha1.CapturedSource{
+		ClaimName: "ci", VolumeName: live.Spec.VolumeName, StorageClassName: ptr.Deref(live.Spec.StorageClassName, ""), Capacity: &capacity,
+		Platform: "linux/amd64", Layers: []v1alpha1.CacheLayer{v1alpha1.LayerModules, v1alpha1.LayerBuild},
+		Toolchain: &v1alpha1.ToolchainRecord{Version: "go1.26.8"},
+	}
+	s.Status.Verification.Digest = contentDigest
+}
+
+// volumesAreSafe holds what must hold of volumes at each moment.
+func (w *world) volumesAreSafe() {
+	w.t.Helper()
+	volumes, err := w.cluster.Volumes(w.t.Context())
+	w.must(err)
+	for name, pv := range volumes {
+		if pv.Spec.ClaimRef == nil {
+			w.t.Fatalf("volume %s is anybody's", name)
+		}
+		if w.volumes == nil {
+			w.volumes = map[string]string{}
+		}
+		w.volumes[name] = pv.Annotations[cluster.ContentAnnotation]
+	}
+	live, err := w.live()
+	w.must(err)
+	for _, name := range w.cluster.Reclaimed {
+		if live != nil && live.Spec.VolumeName == name && live.DeletionTimestamp.IsZero() {
+			w.t.Fatalf("the live claim's volume %s was deleted", name)
+		}
+	}
+	// The volume that was warmed first goes only after another one, which was
+	// verified, took its place.
+	swapping := w.swapping()
+	if live == nil && swapping != nil && !w.byHand {
+		for _, name := range []string{swapping.PreviousVolume, swapping.NextVolume} {
+			if name != "" && slices.Contains(w.cluster.Reclaimed, name) {
+				w.t.Fatalf("volume %s was deleted while there is no live claim", name)
+			}
+		}
+	}
+	if swapping != nil && live != nil && live.DeletionTimestamp.IsZero() && live.Spec.VolumeName == swapping.NextVolume && swapping.NextVolume != "" &&
+		swapping.Check.Verdict != v1alpha1.VerdictIntact {
+		w.t.Fatalf("the live claim has volume %s, which was not verified", swapping.NextVolume)
+	}
+}
+
+func (w *world) live() (*corev1.PersistentVolumeClaim, error) {
+	var claim corev1.PersistentVolumeClaim
+	err := server.Client.Get(w.t.Context(), client.ObjectKey{Namespace: w.namespace, Name: "ci"}, &claim)
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	return &claim, err
+}
+
+func (w *world) swapping() *v1alpha1.SwapStatus {
+	var c v1alpha1.GoCache
+	err := server.Client.Get(w.t.Context(), client.ObjectKey{Namespace: w.namespace, Name: "ci"}, &c)
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	w.must(err)
+	return c.Status.Swap
+}
+
+// content of the live claim's volume: the snapshot that it was made from.
+func (w *world) content() string {
+	w.t.Helper()
+	claim := get[corev1.PersistentVolumeClaim](w, "ci")
+	if !volume.Bound(claim) {
+		w.t.Fatalf("the live claim is %s", claim.Status.Phase)
+	}
+	return w.volumes[claim.Spec.VolumeName]
+}
+
+func restoreOf(snapshot, id string) *v1alpha1.Restore {
+	return &v1alpha1.Restore{SnapshotRef: v1alpha1.LocalReference{Name: snapshot}, RequestID: id}
+}
+
+// captured is a cache that was warmed and has the verified snapshots that it
+// names.
+func (w *world) captured(change ...func(*v1alpha1.GoCacheSpec)) string {
+	w.t.Helper()
+	w.cache(append(change, afterWarmUp)...)
+	w.settle()
+	names := w.names()
+	if len(names) != 1 || w.get().Status.LatestVerifiedSnapshot != names[0] {
+		w.t.Fatalf("snapshots %v, verified %q", names, w.get().Status.LatestVerifiedSnapshot)
+	}
+	w.said()
+	return names[0]
+}
+
+// nothingOfASwap holds that all that is made in passing is gone, and that every
+// volume has its own policy.
+func (w *world) nothingOfASwap() {
+	w.t.Helper()
+	if exists[corev1.PersistentVolumeClaim](w, "ci-next") || exists[corev1.PersistentVolumeClaim](w, "ci-next-source") || exists[batchv1.Job](w, "ci-next") {
+		w.t.Error("something of the swap is left")
+	}
+	if c := w.get(); c.Status.Swap != nil || len(c.Finalizers) > 0 {
+		w.t.Errorf("swap %+v, finalizers %v", c.Status.Swap, c.Finalizers)
+	}
+	volumes, err := w.cluster.Volumes(w.t.Context())
+	w.must(err)
+	for name, pv := range volumes {
+		if pv.Spec.PersistentVolumeReclaimPolicy != corev1.PersistentVolumeReclaimDelete || pv.Annotations[volume.PolicyAnnotation] != "" {
+			w.t.Errorf("volume %s is left with %s, annotations %v", name, pv.Spec.PersistentVolumeReclaimPolicy, pv.Annotations)
+		}
+	}
+}
+
+// TestRestore holds that spec.restore replaces the volume under the claim's
+// name by a verified clone, keeps the old one, and then lets it go.
+func TestRestore(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	snapshot := w.captured()
+	old := get[corev1.PersistentVolumeClaim](w, "ci")
+	w.edit(func(c *v1alpha1.GoCache) { c.Spec.Restore = restoreOf(snapshot, "") })
+	w.settle()
+
+	if got := w.content(); got != snapshot {
+		t.Errorf("the claim holds %q, want %q", got, snapshot)
+	}
+	c := w.get()
+	if c.Status.Content == nil || c.Status.Content.Snapshot != snapshot || c.Status.Content.Reason != v1alpha1.SwapRestore {
+		t.Errorf("content %+v", c.Status.Content)
+	}
+	if c.Status.LastHandledRestore == nil || c.Status.LastHandledRestore.SnapshotRef.Name != snapshot {
+		t.Errorf("last handled restore %+v", c.Status.LastHandledRestore)
+	}
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "")
+	w.condition(v1alpha1.WarmCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "Restored from CacheSnapshot "+snapshot)
+	if len(w.warmUps) != 1 || len(w.names()) != 1 {
+		t.Errorf("%d warm-ups, snapshots %v: want one of each", len(w.warmUps), w.names())
+	}
+	previous := get[corev1.PersistentVolumeClaim](w, "ci-previous")
+	if previous.Spec.VolumeName != old.Spec.VolumeName || !volume.Bound(previous) {
+		t.Errorf("the old volume %s is not kept: %+v", old.Spec.VolumeName, previous)
+	}
+	w.nothingOfASwap()
+	for _, want := range []string{"Began to replace the volume of claim ci (Restore)", "Replaced the volume of claim ci (Restore)"} {
+		if said := w.said(); !strings.Contains(said, want) {
+			t.Errorf("no event %q in: %s", want, said)
+		}
+		break
+	}
+	// Once per value: nothing more happens.
+	before := len(w.mortal.Writes)
+	w.wait(time.Hour)
+	if wrote := w.mortal.Writes[before:]; len(wrote) > 0 {
+		t.Errorf("it went on to write %q", wrote)
+	}
+	w.wait(168 * time.Hour)
+	if exists[corev1.PersistentVolumeClaim](w, "ci-previous") || !slices.Contains(w.cluster.Reclaimed, old.Spec.VolumeName) {
+		t.Errorf("the old volume is kept for ever; reclaimed: %v", w.cluster.Reclaimed)
+	}
+	if !meta.IsStatusConditionTrue(w.get().Status.Conditions, v1alpha1.ReadyCondition) {
+		t.Errorf("not ready: %+v", w.get().Status.Conditions)
+	}
+}
+
+// TestMigrationToASmallerVolume holds that a size which was lowered moves what
+// the cache holds now, by copying, and that what was warmed counts on.
+func TestMigrationToASmallerVolume(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.captured(func(s *v1alpha1.GoCacheSpec) { s.Storage.Size = resource.MustParse("2Gi") })
+	w.edit(func(c *v1alpha1.GoCache) { c.Spec.Storage.Size = resource.MustParse("1Gi") })
+	w.settle()
+	w.asksFor("1Gi")
+	c := w.get()
+	if c.Status.Content == nil || c.Status.Content.Reason != v1alpha1.SwapMigration || c.Status.LastSwap == nil || c.Status.LastSwap.Failure != "" {
+		t.Errorf("content %+v, last swap %+v", c.Status.Content, c.Status.LastSwap)
+	}
+	if c.Status.Storage.AppliedSize.String() != "1Gi" {
+		t.Errorf("applied size %s", c.Status.Storage.AppliedSize)
+	}
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "")
+	w.nothingOfASwap()
+	if len(w.warmUps) != 1 {
+		t.Errorf("%d warm-ups, want one", len(w.warmUps))
+	}
+}
+
+// TestMigrationToAnotherClass holds that a class which was changed moves what
+// the cache holds now, by a clone where the driver is the same.
+func TestMigrationToAnotherClass(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	first, second := w.class(), w.namespace+"-b"
+	w.must(server.Client.Create(t.Context(), &storagev1.StorageClass{ObjectMeta: metav1.ObjectMeta{Name: second}, Provisioner: "test.csi.gocache.dev"}))
+	w.captured(func(s *v1alpha1.GoCacheSpec) { s.Storage.StorageClassName = first })
+	w.edit(func(c *v1alpha1.GoCache) { c.Spec.Storage.StorageClassName = &second })
+	w.settle()
+	c := w.get()
+	if got := get[corev1.PersistentVolumeClaim](w, "ci"); *got.Spec.StorageClassName != second || c.Status.Storage.AppliedClass != second {
+		t.Errorf("class %s, applied %s; want %s", *got.Spec.StorageClassName, c.Status.Storage.AppliedClass, second)
+	}
+	if got := w.content(); got == "" || got != c.Status.Content.Snapshot {
+		t.Errorf("the claim holds %q, want %q", got, c.Status.Content.Snapshot)
+	}
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "")
+	w.nothingOfASwap()
+}
