@@ -155,7 +155,7 @@ func TestOnlyReadyPodsCount(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []haproxy.Replica{{Name: "a", Metrics: "http://10.0.0.1:8404/metrics"}, {Name: "b", Metrics: "http://[fd00::1]:8404/metrics"}}
+	want := []haproxy.Replica{{Name: "a", Metrics: "http://10.0.0.1:8404/metrics", Certificate: "http://10.0.0.1:9778/certificate"}, {Name: "b", Metrics: "http://[fd00::1]:8404/metrics", Certificate: "http://[fd00::1]:9778/certificate"}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
