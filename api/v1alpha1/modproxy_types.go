@@ -43,6 +43,7 @@ type ModProxyList struct {
 //
 // +kubebuilder:validation:XValidation:rule="self.instances.exists(i, !has(i.role) || i.role == 'Active')",message="at least one instance must have role Active"
 // +kubebuilder:validation:XValidation:rule="!has(self.failover) || !has(self.failover.activeInstance) || self.instances.exists(i, i.name == self.failover.activeInstance)",message="failover.activeInstance must name one of the instances"
+// +kubebuilder:validation:XValidation:rule="!has(self.router) || !has(self.router.type) || self.router.type == 'HAProxy' || self.instances.all(i, !has(i.external))",message="an external instance needs router.type HAProxy: the others lead to pods of this cluster only"
 type ModProxySpec struct {
 	// suspend stops all changes to instances, stores and router. Probes and
 	// failover go on: a suspended proxy must not serve wrong bytes either.
@@ -271,8 +272,11 @@ type RouterType string
 
 // The router types.
 const (
+	// RouterHAProxy runs HAProxy, which leaves a dead or hung instance by itself.
 	RouterHAProxy RouterType = "HAProxy"
+	// RouterGateway writes an HTTPRoute for a Gateway that is there already.
 	RouterGateway RouterType = "Gateway"
+	// RouterService is a Service that leads to one instance at a time.
 	RouterService RouterType = "Service"
 )
 
@@ -280,6 +284,7 @@ const (
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.gateway) || (has(self.type) && self.type == 'Gateway')",message="gateway has a meaning with type Gateway only"
 // +kubebuilder:validation:XValidation:rule="!has(self.type) || self.type != 'Gateway' || has(self.gateway)",message="type Gateway needs gateway"
+// +kubebuilder:validation:XValidation:rule="!has(self.tls) || !has(self.type) || self.type == 'HAProxy'",message="tls has a meaning with type HAProxy only: a Gateway has the certificate in its listener, and a Service has none"
 type ProxyRouter struct {
 	// type of the router.
 	// +kubebuilder:default=HAProxy

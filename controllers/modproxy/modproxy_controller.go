@@ -143,7 +143,7 @@ func (r *Reconciler) decide(ctx context.Context, s *scope) error {
 	if len(s.facts.addresses) == 0 {
 		return nil // nobody to choose from yet
 	}
-	s.decision = failover.Decide(s.plan(), s.now)
+	s.decision = failover.Decide(s.plan(r.router(s.proxy).Limits()), s.now)
 	s.noteDecision()
 	if s.convictionsDiffer() {
 		if _, err := patch.Status(ctx, r.Client, s.before, s.proxy); err != nil {

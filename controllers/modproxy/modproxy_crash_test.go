@@ -3,6 +3,9 @@ package modproxy
 import (
 	"testing"
 
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/testing/crash"
 )
@@ -37,6 +40,31 @@ func TestCrashPoints(t *testing.T) {
 			die()
 			w.tick(1)
 			w.tick(3)
+		},
+		"conviction behind a Service": func(w *world, die func()) {
+			w.proxy(behindService)
+			w.settle()
+			w.tick(2)
+			w.startPod("blue")
+			w.blue.wrong = true
+			w.tick(2)
+			w.onDeath = func() { w.blue.wrong = find(w.get(), "blue").Convicted == nil && w.published("blue") != "down" }
+			die()
+			w.tick(1)
+			w.tick(3)
+			if w.exists(&corev1.Pod{}, "goproxy-blue-0") {
+				w.t.Error("the pod of the convicted instance was not ended")
+			}
+		},
+		"another router": func(w *world, die func()) {
+			w.serving()
+			die()
+			w.edit(func(p *v1alpha1.ModProxy) { behindService(&p.Spec) })
+			w.settle()
+			w.tick(1)
+			if w.selected() != "blue" || w.exists(&appsv1.Deployment{}, "goproxy-router") {
+				w.t.Errorf("the Service leads to %q; HAProxy is there: %v", w.selected(), w.exists(&appsv1.Deployment{}, "goproxy-router"))
+			}
 		},
 		"failover request": func(w *world, die func()) {
 			w.serving()

@@ -6,11 +6,13 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/kube/route"
 	"gocache.dev/operator/internal/plan/failover"
 )
 
-// plan turns spec, status and probes into what is decided on.
-func (s *scope) plan() failover.Facts {
+// plan turns spec, status, probes and what the router cannot do into what is
+// decided on.
+func (s *scope) plan(limits route.Limits) failover.Facts {
 	spec := s.proxy.Spec
 	back := spec.Failover.Failback
 	facts := failover.Facts{
@@ -24,6 +26,8 @@ func (s *scope) plan() failover.Facts {
 			},
 			MaxFailbacksPerHour: int(spec.Failover.MaxFailbacksPerHour),
 			ReportOnly:          spec.OnCorrupt == v1alpha1.StoreReport,
+			OnlyServing:         limits.CallerHeals,
+			OneAtATime:          limits.OneAtATime,
 		},
 		Previous: remembered(s.before.Status),
 		Request:  s.request(),

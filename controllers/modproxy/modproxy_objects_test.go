@@ -29,7 +29,6 @@ func TestNotImplementedIsSaid(t *testing.T) {
 		"spec.router.type=Gateway": router(v1alpha1.ProxyRouter{Type: v1alpha1.RouterGateway, Gateway: &v1alpha1.GatewayRouter{
 			ParentRef: v1alpha1.GatewayReference{Name: "g"}, Hostnames: []string{"a.example.com"},
 		}}),
-		"spec.router.type=Service":           router(v1alpha1.ProxyRouter{Type: v1alpha1.RouterService}),
 		"spec.probes.kinds=Consistency":      kind(v1alpha1.ProbeConsistency),
 		"spec.probes.kinds=ChecksumDatabase": kind(v1alpha1.ProbeChecksumDatabase),
 		"spec.snapshots":                     func(s *v1alpha1.ModProxySpec) { s.Snapshots = &v1alpha1.SnapshotPolicy{} },

@@ -25,7 +25,7 @@ import (
 // the router knows them any more, and the disruption budget of a router that
 // has one replica. A store goes or stays by the policy it was made under.
 func (r *Reconciler) prune(ctx context.Context, s *scope) error {
-	if !s.facts.rolledOut() {
+	if !s.routerSettled() {
 		return nil // its progress wakes us
 	}
 	var sets appsv1.StatefulSetList
@@ -42,6 +42,7 @@ func (r *Reconciler) prune(ctx context.Context, s *scope) error {
 			errs = append(errs, r.removeInstance(ctx, s, set))
 		}
 	}
+	errs = append(errs, r.pruneRouter(ctx, s))
 	if s.proxy.Spec.Router.Replicas <= 1 {
 		budget, err := read.Object[policyv1.PodDisruptionBudget](ctx, r.Client, s.proxy.Namespace, haproxy.RouterName(s.proxy.Name))
 		if err == nil && budget != nil && metav1.IsControlledBy(budget, s.proxy) {

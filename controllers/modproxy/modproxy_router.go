@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -15,6 +16,7 @@ import (
 	"gocache.dev/operator/internal/kube/podspec"
 	"gocache.dev/operator/internal/kube/route"
 	"gocache.dev/operator/internal/kube/route/haproxy"
+	"gocache.dev/operator/internal/kube/route/service"
 )
 
 // The operator lists and watches no ConfigMap of its users. It may, because the
@@ -28,9 +30,26 @@ import (
 // +kubebuilder:rbac:groups=policy,resources=poddisruptionbudgets,verbs=get;list;watch;create;patch
 // +kubebuilder:rbac:groups=rbac.authorization.k8s.io,resources=roles;rolebindings,verbs=get;list;watch;create;patch
 
-// ensureRouter makes the router, once every instance has its address: its
-// configuration names them, and is not reloaded.
+// ensureRouter makes what of the router does not depend on the weights.
 func (r *Reconciler) ensureRouter(ctx context.Context, s *scope) error {
+	switch s.proxy.Spec.Router.Type {
+	case v1alpha1.RouterService:
+		publish(s, service.URL(s.proxy.Namespace, haproxy.RouterName(s.proxy.Name)))
+		return nil
+	case v1alpha1.RouterHAProxy, v1alpha1.RouterGateway:
+	}
+	return r.ensureHAProxy(ctx, s)
+}
+
+// publish says where clients go. Only HAProxy knows a second and third attempt.
+func publish(s *scope, url string) {
+	s.proxy.Status.URL = url
+	s.proxy.Status.GOPROXY = strings.Join([]string{url, url, url}, "|")
+}
+
+// ensureHAProxy makes the router, once every instance has its address: its
+// configuration names them, and is not reloaded.
+func (r *Reconciler) ensureHAProxy(ctx context.Context, s *scope) error {
 	if len(s.facts.addresses) < len(s.proxy.Spec.Instances) {
 		s.wake = min(s.wake, confirmInterval)
 		return nil
@@ -92,7 +111,7 @@ func (r *Reconciler) setWeights(ctx context.Context, s *scope) error {
 		s.wake = min(s.wake, max(s.decision.Wake.Sub(s.now), confirmInterval))
 	}
 	router := r.router(s.proxy)
-	if err := router.Set(ctx, s.wanted); err != nil {
+	if err := errors.Join(router.Set(ctx, s.wanted), r.setFormer(ctx, s)); err != nil {
 		return err
 	}
 	s.requestDone()
@@ -100,7 +119,7 @@ func (r *Reconciler) setWeights(ctx context.Context, s *scope) error {
 	if s.observed, err = router.Observe(ctx); err != nil {
 		return err
 	}
-	if s.arrived, s.pending = s.observed.Confirms(s.wanted); !s.arrived && s.facts.routers() > 0 {
+	if s.arrived, s.pending = s.observed.Confirms(s.wanted); !s.arrived && s.routerStands() {
 		s.wake = min(s.wake, s.confirmPause())
 	}
 	return nil
@@ -119,6 +138,11 @@ func (s *scope) confirmPause() time.Duration {
 func (r *Reconciler) router(p *v1alpha1.ModProxy) route.Router {
 	if r.Router != nil {
 		return r.Router(p)
+	}
+	switch p.Spec.Router.Type {
+	case v1alpha1.RouterService:
+		return r.service(p)
+	case v1alpha1.RouterHAProxy, v1alpha1.RouterGateway:
 	}
 	return r.haproxy(p)
 }

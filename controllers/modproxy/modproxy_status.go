@@ -147,7 +147,7 @@ func (s *scope) setConditions(failed error) {
 func (s *scope) setRouted(set conditions.Set) {
 	const routed = v1alpha1.RoutedCondition
 	switch {
-	case s.facts.routers() == 0:
+	case !s.routerStands():
 		set.False(routed, v1alpha1.ReasonRouterNotReady, "No replica of the router is ready yet")
 	case !s.arrived:
 		set.False(routed, v1alpha1.ReasonWeightsPending, "The router does not do yet what is wanted: %s", s.pending)
@@ -182,9 +182,9 @@ func (s *scope) setReady(set conditions.Set) {
 		set.Progress(v1alpha1.ReasonProgressing, "No probe has passed yet")
 	case s.decision.NoHealthy:
 		set.Stall(v1alpha1.ReasonNoHealthyInstance, "No instance passes its probes; weights stay where they are. %s", s.reasons())
-	case s.facts.routers() == 0 && s.withoutCertificate() != "":
+	case !s.routerStands() && s.withoutCertificate() != "":
 		set.Stall(v1alpha1.ReasonCertificateRefused, "No replica of the router can serve. %s", s.withoutCertificate())
-	case s.facts.routers() == 0:
+	case !s.routerStands():
 		set.Progress(v1alpha1.ReasonRouterNotReady, "No replica of the router is ready yet")
 	case !s.arrived:
 		set.Progress(v1alpha1.ReasonWeightsPending, "The router does not do yet what is wanted: %s", s.pending)

@@ -33,6 +33,7 @@ import (
 	"gocache.dev/operator/internal/domain/probe"
 	"gocache.dev/operator/internal/kube/images"
 	"gocache.dev/operator/internal/kube/route"
+	"gocache.dev/operator/internal/kube/route/direct"
 	"gocache.dev/operator/internal/kube/route/haproxy"
 	"gocache.dev/operator/internal/testing/env"
 	"gocache.dev/operator/internal/testing/faults"
@@ -144,7 +145,12 @@ func (w *world) restart(point faults.Point) {
 		Client: c, Live: c, Events: w.events, Clock: clock, HTTP: network, prober: newProber(clock, network),
 		Images: images.Images{Operator: "operator:test", Toolchain: "go:{version}", HAProxy: "haproxy:test"},
 	}
-	w.reconciler.Router = func(p *v1alpha1.ModProxy) route.Router { return played{w.reconciler.haproxy(p), w} }
+	w.reconciler.Router = func(p *v1alpha1.ModProxy) route.Router {
+		if p.Spec.Router.Type == v1alpha1.RouterService {
+			return w.reconciler.service(p)
+		}
+		return played{w.reconciler.haproxy(p), w}
+	}
 }
 
 // RoundTrip is the network: the address of an instance's Service leads to it.
@@ -415,6 +421,10 @@ func brief(all []v1alpha1.InstanceStatus) string {
 // published is what the router is told of an instance.
 func (w *world) published(instance string) string {
 	w.t.Helper()
+	if w.get().Spec.Router.Type == v1alpha1.RouterService {
+		intent, _ := direct.Intent(w.routerService())
+		return string(intent.Servers[instance].State)
+	}
 	all, ok, err := w.reconciler.haproxy(w.get()).Publisher.Current(w.t.Context())
 	w.must(err)
 	if !ok {

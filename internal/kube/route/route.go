@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 )
 
 // State is what a server may be used for.
@@ -27,8 +28,25 @@ type Server struct {
 	Weight int
 }
 
+// Limits are what a backend cannot do by itself. Its caller has to, or its
+// users have to know.
+type Limits struct {
+	// OneAtATime: of all servers at most one may be Ready.
+	OneAtATime bool
+	// CallerHeals: it does not leave dead or hung servers by itself, uses no
+	// drained server as a last resort, knows no standby, and says "nobody is
+	// left" in its own words or by refusing connections.
+	CallerHeals bool
+	// Spread is how long new connections may still go where they went before
+	// after Observe has confirmed an intent, because something beyond the
+	// backend's sight has to follow.
+	Spread time.Duration
+}
+
 // Router is a backend.
 type Router interface {
+	// Limits of the backend.
+	Limits() Limits
 	// Set makes servers the whole intent. Repeating it writes nothing.
 	Set(ctx context.Context, servers []Server) error
 	// Observe reads what the replicas that take clients do now. A replica

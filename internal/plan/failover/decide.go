@@ -358,6 +358,9 @@ func (d *decider) choose() {
 	}
 	for _, group := range groups {
 		members := slices.DeleteFunc(slices.Clone(d.candidates), func(c *candidate) bool { return !c.eligible() || !group.has(c) })
+		if d.facts.Policy.OneAtATime && len(members) > 1 {
+			members = []*candidate{sole(members)}
+		}
 		for _, c := range members {
 			c.serving = true
 			if group.promotes && c.held() {
@@ -373,8 +376,21 @@ func (d *decider) choose() {
 		}
 	}
 	for _, c := range d.candidates {
-		c.open = c.serving || c.in()
+		c.open = c.serving || c.in() && !d.facts.Policy.OnlyServing
 	}
+}
+
+// sole is who serves where only one can: who does so already, so that clients
+// are not moved without need, and else who has the largest share.
+func sole(members []*candidate) *candidate {
+	best := members[0]
+	for _, c := range members[1:] {
+		if c.previous.Serving && !best.previous.Serving ||
+			c.previous.Serving == best.previous.Serving && c.Instance.Weight > best.Instance.Weight {
+			best = c
+		}
+	}
+	return best
 }
 
 // groups are who may serve, the best first.
@@ -434,7 +450,7 @@ func (d *decider) want(c *candidate) Wanted {
 func (d *decider) weight(c *candidate) int {
 	full := min(max(c.Instance.Weight, 1), 256)
 	comeback := c.state.Comeback
-	if comeback == nil || comeback.Step == 0 || comeback.Step > len(d.steps()) {
+	if d.facts.Policy.OneAtATime || comeback == nil || comeback.Step == 0 || comeback.Step > len(d.steps()) {
 		return full
 	}
 	return max(full*d.steps()[comeback.Step-1]/100, 1)
@@ -466,7 +482,7 @@ func (d *decider) reason(c *candidate) string {
 		return "recovered; held down"
 	case comeback != nil && comeback.Step < len(d.steps()):
 		return fmt.Sprintf("coming back, step %d of %d", comeback.Step, len(d.steps()))
-	case c.Role == Standby && !c.serving:
+	case c.Role == Standby && !c.serving, d.facts.Policy.OneAtATime && !c.serving:
 		return "stands by"
 	}
 	return "healthy"

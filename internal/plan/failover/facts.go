@@ -71,6 +71,11 @@ type Policy struct {
 	MaxFailbacksPerHour int
 	// ReportOnly: integrity faults are said, and convict nobody.
 	ReportOnly bool
+	// OnlyServing opens nobody but who serves: the router has no way to keep
+	// somebody for the case that the others die.
+	OnlyServing bool
+	// OneAtATime lets one instance serve, the others of its kind stand by.
+	OneAtATime bool
 }
 
 // Thresholds are how many outcomes in a row are believed. Less than one is

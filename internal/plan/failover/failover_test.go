@@ -451,3 +451,40 @@ func TestWakeIsEnough(t *testing.T) {
 		t.Errorf("deciding only when woken (-want +got):\n%s", diff)
 	}
 }
+
+// TestOneAtATime: where the router leads to one instance, the others stand by
+// and take over, and who has taken over keeps its clients.
+func TestOneAtATime(t *testing.T) {
+	s := newStory(t)
+	s.policy.OneAtATime, s.policy.OnlyServing = true, true
+	for _, name := range []string{"blue", "green", "spare*"} {
+		s.add(name)
+	}
+	s.rounds(4)
+	s.sees("blue=100 green=drain spare=drain")
+	s.sick["blue"] = failover.Ready
+	s.until("blue=drain green=100 spare=drain", 5)
+	delete(s.sick, "blue")
+	s.rounds(60)
+	s.sees("blue=drain green=100 spare=drain")
+	s.sick["green"] = failover.Checksum
+	s.until("blue=100 green=down spare=drain", 5)
+	s.sick["blue"] = failover.Ready
+	s.until("blue=drain green=down spare=100", 5)
+	s.sick["spare"] = failover.Ready
+	s.rounds(5)
+	s.sees("blue=drain green=down spare=100 nobody-healthy")
+}
+
+// TestOnlyServing: a router that keeps nobody for later gets no standby.
+func TestOnlyServing(t *testing.T) {
+	s := newStory(t)
+	s.policy.OnlyServing = true
+	for _, name := range []string{"blue", "green", "spare*"} {
+		s.add(name)
+	}
+	s.rounds(4)
+	s.sees("blue=100 green=100 spare=drain")
+	s.sick["blue"], s.sick["green"] = failover.Ready, failover.Ready
+	s.until("blue=drain green=drain spare=100", 5)
+}

@@ -81,6 +81,8 @@ func start() (*Env, func() error, error) {
 		CRDDirectoryPaths:     []string{filepath.Join(Root(), "config", "crd", "bases"), snapshotCRDs},
 		ErrorIfCRDPathMissing: true,
 	}
+	// The default range has 254 addresses: few for many worlds side by side.
+	server.ControlPlane.GetAPIServer().Configure().Set("service-cluster-ip-range", "10.96.0.0/16")
 	cfg, err := server.Start()
 	if err != nil { // one of the two may run already
 		return nil, nil, errors.Join(fmt.Errorf("start kube-apiserver and etcd: %w", err), server.Stop())

@@ -93,6 +93,9 @@ func RouterName(proxy string) string { return proxy + "-router" }
 // WeightsName is the name of the ConfigMap that Set writes.
 func WeightsName(proxy string) string { return proxy + "-router-weights" }
 
+// ConfigMapNames are those of a router: its configuration and its weights.
+func ConfigMapNames(proxy string) []string { return []string{configName(proxy), WeightsName(proxy)} }
+
 func configName(proxy string) string { return proxy + "-router-config" }
 
 // ServicePort is the port of the router's Service.

@@ -23,6 +23,9 @@ type Router struct {
 
 var _ route.Router = (*Router)(nil)
 
+// Limits implements route.Router: it has none, and what it does is seen.
+func (*Router) Limits() route.Limits { return route.Limits{} }
+
 // Set implements route.Router.
 func (r *Router) Set(ctx context.Context, servers []route.Server) error {
 	return publish(ctx, r.Publisher, r.Owner, servers)

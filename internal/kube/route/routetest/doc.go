@@ -6,4 +6,7 @@
 // arrives and can be read back, that a server out of favour finishes what it
 // began, and above all that a convicted one serves nothing: not what is under
 // way, not as a last resort, not while a router restarts.
+//
+// What a backend declares as its Limits it is not asked for; that is skipped by
+// name, so that a run tells what was not examined.
 package routetest
