@@ -56,6 +56,7 @@ type choke struct {
 	point  *point
 	kill   func()
 	struck chan struct{} // closed when it kills
+	writes []string      // every request but reads, as METHOD path
 }
 
 // newChoke listens until the test ends.
@@ -93,6 +94,15 @@ func (c *choke) arm(p point, kill func()) (struck <-chan struct{}) {
 	return c.struck
 }
 
+// wrote returns the writes since it was asked last.
+func (c *choke) wrote() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	writes := c.writes
+	c.writes = nil
+	return writes
+}
+
 // take returns the armed point if a request is at it, and disarms it.
 func (c *choke) take(r *http.Request, body []byte) *point {
 	c.mu.Lock()
@@ -122,6 +132,9 @@ func (c *choke) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		panic(http.ErrAbortHandler)
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
+	c.mu.Lock()
+	c.writes = append(c.writes, r.Method+" "+r.URL.Path)
+	c.mu.Unlock()
 	p := c.take(r, body)
 	if p == nil {
 		c.forward.ServeHTTP(w, r)

@@ -133,6 +133,11 @@ func (s *Story) Claim(ctx context.Context, name string) error {
 // ClaimFrom makes a claim that asks for a GoCache's newest verified snapshot,
 // or for one CacheSnapshot.
 func (s *Story) ClaimFrom(ctx context.Context, name, kind, source string) error {
+	return s.ClaimOf(ctx, "", name, kind, source)
+}
+
+// ClaimOf is ClaimFrom with a storage class; empty: the cluster's default.
+func (s *Story) ClaimOf(ctx context.Context, class, name, kind, source string) error {
 	var cache corev1.PersistentVolumeClaim
 	if err := s.get(ctx, Cache, &cache); err != nil {
 		return fmt.Errorf("read claim %s: %w", Cache, err)
@@ -144,6 +149,9 @@ func (s *Story) ClaimFrom(ctx context.Context, name, kind, source string) error 
 		AccessModes:   cache.Spec.AccessModes,
 		Resources:     cache.Spec.Resources,
 		DataSourceRef: &corev1.TypedObjectReference{APIGroup: &group, Kind: kind, Name: source},
+	}
+	if class != "" {
+		pvc.Spec.StorageClassName = &class
 	}
 	if err := s.Client.Create(ctx, pvc); err != nil && !apierrors.IsAlreadyExists(err) {
 		return fmt.Errorf("make claim %s: %w", name, err)

@@ -119,6 +119,7 @@ type task struct {
 	name, script string
 	claim        string // mounted at the cache's place; empty: an empty directory
 	env          string // ConfigMap of the environment
+	src, dir     string // ConfigMap with what is built, and where it lies; empty: the samples' program, at /src
 	vars         map[string]string
 }
 
@@ -135,17 +136,20 @@ func (s *Story) start(ctx context.Context, t task) error {
 	if client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("remove the old Job %s: %w", t.name, err)
 	}
+	if t.src == "" {
+		t.src, t.dir = module, "/src"
+	}
 	cache := corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}
 	if t.claim != "" {
 		cache = corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: t.claim}}
 	}
 	container := corev1.Container{
-		Name: "task", Image: s.Image, Command: []string{"sh", "-c", t.script}, WorkingDir: "/src",
+		Name: "task", Image: s.Image, Command: []string{"sh", "-c", t.script}, WorkingDir: t.dir,
 		Env: []corev1.EnvVar{{Name: "HOME", Value: "/tmp"}, {Name: "GOTMPDIR", Value: "/tmp"}},
 		SecurityContext: &corev1.SecurityContext{
 			AllowPrivilegeEscalation: ptr.To(false), Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
 		},
-		VolumeMounts: []corev1.VolumeMount{{Name: "cache", MountPath: mount}, {Name: "src", MountPath: "/src"}, {Name: "tmp", MountPath: "/tmp"}},
+		VolumeMounts: []corev1.VolumeMount{{Name: "cache", MountPath: mount}, {Name: "src", MountPath: t.dir}, {Name: "tmp", MountPath: "/tmp"}},
 	}
 	for k, v := range t.vars {
 		container.Env = append(container.Env, corev1.EnvVar{Name: k, Value: v})
@@ -165,7 +169,7 @@ func (s *Story) start(ctx context.Context, t task) error {
 			Containers: []corev1.Container{container},
 			Volumes: []corev1.Volume{
 				{Name: "cache", VolumeSource: cache},
-				{Name: "src", VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{LocalObjectReference: corev1.LocalObjectReference{Name: module}}}},
+				{Name: "src", VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{LocalObjectReference: corev1.LocalObjectReference{Name: t.src}}}},
 				{Name: "tmp", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}},
 			},
 		}}},
