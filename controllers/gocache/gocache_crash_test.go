@@ -69,6 +69,17 @@ func TestCrashPoints(t *testing.T) {
 			w.request("warm-up#1")
 			w.settle()
 		},
+		// a push to a repository, which leads to a warm-up and a snapshot of it
+		"push": func(w *world, die func()) {
+			r := w.repo("", "")
+			w.push(r, "module one\n")
+			w.cache(fromGit(v1alpha1.GitSource{URL: r.url}), afterWarmUp)
+			w.settle()
+			die()
+			w.push(r, "module two\n")
+			w.wait(sourceInterval)
+			w.wait(sourceInterval)
+		},
 		// a snapshot by schedule: its name must not depend on when it is made
 		"schedule": func(w *world, die func()) {
 			w.cache(func(s *v1alpha1.GoCacheSpec) {

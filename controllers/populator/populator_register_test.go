@@ -54,6 +54,32 @@ func TestRegistration(t *testing.T) {
 	w.must(server.Client.Delete(t.Context(), gone))
 	r.register(t.Context())
 	w.registered("gocache-gocaches", v1alpha1.GoCacheKind)
+
+	for write := range 2 {
+		w.crash(fresh, faults.Point{Write: write + 1})
+		w.crash(fresh, faults.Point{Write: write + 1, After: true})
+	}
+}
+
+// crash registers with a process that dies at a point, and then with another.
+func (w *world) crash(c client.WithWatch, point faults.Point) {
+	w.t.Helper()
+	for _, name := range []string{"gocache-gocaches", "gocache-cachesnapshots"} {
+		gone := &unstructured.Unstructured{}
+		gone.SetGroupVersionKind(populators)
+		gone.SetName(name)
+		w.must(client.IgnoreNotFound(server.Client.Delete(w.t.Context(), gone)))
+	}
+	mortal := &faults.Mortal{Point: point}
+	dying := &registrar{client: mortal.Client(c), live: c}
+	dying.register(w.t.Context())
+	if !mortal.Dead() {
+		w.t.Fatalf("%s: it was never killed", point)
+	}
+	next := &registrar{client: c, live: c}
+	next.register(w.t.Context())
+	w.registered("gocache-gocaches", v1alpha1.GoCacheKind)
+	w.registered("gocache-cachesnapshots", v1alpha1.CacheSnapshotKind)
 }
 
 func (w *world) registered(name, kind string) {
