@@ -137,9 +137,16 @@ type CacheSnapshotStatus struct {
 	// source is what the source was like at capture.
 	// +optional
 	Source *CapturedSource `json:"source,omitempty"`
-	// verification so far.
+	// verification so far of what volumeSnapshotName holds.
 	// +optional
 	Verification VerificationStatus `json:"verification,omitzero"`
+	// repair of what was captured, if there was something to repair. The source
+	// held it too.
+	// +optional
+	Repair *RepairStatus `json:"repair,omitempty"`
+	// drill is the offline build, if one is asked for.
+	// +optional
+	Drill *DrillStatus `json:"drill,omitempty"`
 	// stages and how long each took.
 	// +kubebuilder:validation:MaxItems=8
 	// +listType=map
@@ -186,6 +193,14 @@ type CapturedSource struct {
 	// +listType=atomic
 	// +optional
 	Layers []CacheLayer `json:"layers,omitempty"`
+	// toolchainImage that the cache is warmed with.
+	// +kubebuilder:validation:MaxLength=512
+	// +optional
+	ToolchainImage string `json:"toolchainImage,omitempty"`
+	// mountPath that builds see the cache under.
+	// +kubebuilder:validation:MaxLength=256
+	// +optional
+	MountPath string `json:"mountPath,omitempty"`
 	// layout of the store that the volume holds, of a proxy's instance.
 	// +kubebuilder:validation:Enum=goproxy;athens
 	// +optional
@@ -242,6 +257,64 @@ type VerificationStatus struct {
 	Examples []FindingExample `json:"examples,omitempty"`
 }
 
+// WorkOutcome is how a Job on the clone ended.
+// +kubebuilder:validation:Enum=Succeeded;Failed;Inconclusive
+type WorkOutcome string
+
+// The outcomes. Inconclusive is tried again a few times, Failed is not.
+const (
+	WorkSucceeded    WorkOutcome = "Succeeded"
+	WorkFailed       WorkOutcome = "Failed"
+	WorkInconclusive WorkOutcome = "Inconclusive"
+)
+
+// WorkStatus is how far a Job on the clone has come.
+type WorkStatus struct {
+	// run identifies the attempt that was booked last.
+	// +kubebuilder:validation:MaxLength=64
+	// +optional
+	Run string `json:"run,omitempty"`
+	// attempts made; an inconclusive one is repeated a few times.
+	// +optional
+	Attempts int32 `json:"attempts,omitempty"`
+	// outcome of the last attempt.
+	// +optional
+	Outcome WorkOutcome `json:"outcome,omitempty"`
+	// message for a person when the outcome is not Succeeded.
+	// +kubebuilder:validation:MaxLength=4096
+	// +optional
+	Message string `json:"message,omitempty"`
+	// completionTime of the last attempt.
+	// +optional
+	CompletionTime *metav1.Time `json:"completionTime,omitempty"`
+}
+
+// RepairStatus is what became of the wrong bytes in what was captured.
+type RepairStatus struct {
+	WorkStatus `json:",inline"`
+	// found is the verdict on what was captured: the evidence.
+	// +required
+	Found VerificationStatus `json:"found"`
+	// pruned is how many files and directories were removed from the clone.
+	// +optional
+	Pruned int64 `json:"pruned,omitempty"`
+	// digest of the canonical manifest of what was left on the clone.
+	// +kubebuilder:validation:MaxLength=128
+	// +optional
+	Digest string `json:"digest,omitempty"`
+}
+
+// DrillStatus is how the offline build ended.
+type DrillStatus struct {
+	WorkStatus `json:",inline"`
+	// duration of the build itself.
+	// +optional
+	Duration *metav1.Duration `json:"duration,omitempty"`
+	// modules that the program was built from, each compared with go.mod.
+	// +optional
+	Modules int64 `json:"modules,omitempty"`
+}
+
 // VerifiedCounts of what a check has read.
 type VerifiedCounts struct {
 	// modules is the number of module versions.
@@ -277,7 +350,7 @@ type FindingExample struct {
 // StageStatus is one stage of a snapshot's life.
 type StageStatus struct {
 	// name of the stage.
-	// +kubebuilder:validation:Enum=Capture;Clone;Verify;Drill;Publish
+	// +kubebuilder:validation:Enum=Capture;Clone;Verify;Repair;Recapture;Reverify;Drill;Publish
 	// +required
 	Name string `json:"name"`
 	// startTime of the stage.

@@ -112,6 +112,26 @@ const (
 	ReasonCaptureFailed = "CaptureFailed"
 	// ReasonVerifying: the integrity Job runs.
 	ReasonVerifying = "Verifying"
+	// ReasonRepairing: wrong bytes were found, and are being pruned.
+	ReasonRepairing = "Repairing"
+	// ReasonDrilling: the snapshot is intact, and a build from it alone runs.
+	ReasonDrilling = "Drilling"
+	// ReasonDrillFailed: the snapshot is intact, and the build from it alone
+	// failed; it is never offered.
+	ReasonDrillFailed = "DrillFailed"
+	// ReasonQueued: as many snapshots as are allowed at once are under way; it
+	// begins when one of them has ended.
+	ReasonQueued = "Queued"
+	// ReasonSnapshotClassMissing: no VolumeSnapshotClass fits the driver of the
+	// source's volume; create one.
+	ReasonSnapshotClassMissing = "SnapshotClassMissing"
+	// ReasonCannotSnapshot: the driver of the source's volume makes no
+	// snapshots; move the source to a class that does.
+	ReasonCannotSnapshot = "CannotSnapshot"
+	// ReasonQuotaExceeded: a ResourceQuota leaves no room for the clone.
+	ReasonQuotaExceeded = "QuotaExceeded"
+	// ReasonCloneFailed: the driver does not make the clone.
+	ReasonCloneFailed = "CloneFailed"
 	// ReasonIntact: every byte that the snapshot vouches for was read and is right.
 	ReasonIntact = "Intact"
 	// ReasonCorrupt: the snapshot holds wrong bytes and is never offered.
@@ -122,6 +142,8 @@ const (
 	ReasonDeadlineExceeded = "DeadlineExceeded"
 	// ReasonSkipped: verification.mode is Skip; the snapshot is never offered.
 	ReasonSkipped = "Skipped"
+	// ReasonRepairFailed: wrong bytes were found and could not all be pruned.
+	ReasonRepairFailed = "RepairFailed"
 	// ReasonSnapshotLost: the CSI snapshot was deleted by somebody else.
 	ReasonSnapshotLost = "SnapshotLost"
 )

@@ -242,7 +242,8 @@ type Trust struct {
 
 // OfflineBuild is a drill: a build from the snapshot alone, with GOPROXY=off.
 type OfflineBuild struct {
-	// configMapRef holds go.mod, go.sum and the program to build.
+	// configMapRef holds go.mod, go.sum and the files of the program, package
+	// main, as keys without folders.
 	// +required
 	ConfigMapRef LocalReference `json:"configMapRef"`
 	// vendor also runs go mod vendor.
@@ -310,6 +311,14 @@ type ToolchainRecord struct {
 	// +kubebuilder:validation:MaxLength=64
 	// +optional
 	CompilerSHA256 string `json:"compilerSHA256,omitempty"`
+	// goFlags is GOFLAGS at the time.
+	// +kubebuilder:validation:MaxLength=1024
+	// +optional
+	GoFlags string `json:"goFlags,omitempty"`
+	// cgoEnabled is CGO_ENABLED at the time, 0 or 1.
+	// +kubebuilder:validation:MaxLength=1
+	// +optional
+	CGOEnabled string `json:"cgoEnabled,omitempty"`
 	// mountPath of the cache when it was written. A build cache written
 	// without -trimpath is hit only under the same path.
 	// +kubebuilder:validation:MaxLength=256

@@ -12,9 +12,21 @@ import (
 
 // Stages whose duration is kept.
 const (
-	stageCapture = "Capture"
-	stageVerify  = "Verify"
+	stageCapture   = "Capture"
+	stageVerify    = "Verify"
+	stageRepair    = "Repair"
+	stageRecapture = "Recapture"
+	stageReverify  = "Reverify"
+	stageDrill     = "Drill"
 )
+
+// stageVerify is the stage of the check that runs or ran last.
+func (s *scope) stageVerify() string {
+	if s.repaired() {
+		return stageReverify
+	}
+	return stageVerify
+}
 
 // Bounds of the schema.
 const (
@@ -24,11 +36,12 @@ const (
 
 // book writes the outcome of an attempt into the status.
 func (s *scope) book() {
-	v := s.doubt(check.Verdict(s.facts.run))
+	v := s.doubt(check.Verdict(s.facts.check.run))
 	attempts := s.snapshot.Status.Verification.Attempts
-	s.snapshot.Status.Verification = check.Status(v, s.facts.run.Run, s.now)
+	s.snapshot.Status.Verification = check.Status(v, s.facts.check.run.Run, s.now)
 	s.snapshot.Status.Verification.Attempts = attempts + 1
-	s.end(stageVerify)
+	s.end(s.stageVerify())
+	s.callForRepair(s.snapshot.Status.Verification)
 }
 
 // doubt lets no emptiness pass that the source did not have.
@@ -40,20 +53,21 @@ func (s *scope) doubt(v integrity.Verdict) integrity.Verdict {
 	return check.Doubt(v, source.Layers, source.Counts)
 }
 
-// begin notes when a stage was entered first.
+// begin notes when a stage was entered first, and that it is under way.
 func (s *scope) begin(name string) {
-	for _, stage := range s.snapshot.Status.Stages {
-		if stage.Name == name {
+	for i := range s.snapshot.Status.Stages {
+		if stage := &s.snapshot.Status.Stages[i]; stage.Name == name {
+			stage.Duration = nil
 			return
 		}
 	}
 	s.snapshot.Status.Stages = append(s.snapshot.Status.Stages, v1alpha1.StageStatus{Name: name, StartTime: metav1.NewTime(s.now)})
 }
 
-// end notes how long a stage took.
+// end notes how long a stage took, from its first beginning.
 func (s *scope) end(name string) {
 	for i := range s.snapshot.Status.Stages {
-		if stage := &s.snapshot.Status.Stages[i]; stage.Name == name {
+		if stage := &s.snapshot.Status.Stages[i]; stage.Name == name && stage.Duration == nil {
 			stage.Duration = &metav1.Duration{Duration: s.now.Sub(stage.StartTime.Time).Truncate(time.Millisecond)}
 		}
 	}

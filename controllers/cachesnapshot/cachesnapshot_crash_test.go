@@ -3,6 +3,8 @@ package cachesnapshot
 import (
 	"testing"
 
+	"k8s.io/apimachinery/pkg/api/meta"
+
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/testing/cluster"
 	"gocache.dev/operator/internal/testing/crash"
@@ -11,39 +13,77 @@ import (
 
 // outcome is what must be the same however often the manager is killed.
 type outcome struct {
-	Verdict  v1alpha1.Verdict
-	Attempts int32
-	Digest   string
-	Left     []string
+	Verdict         v1alpha1.Verdict
+	Attempts        int32
+	Digest          string
+	Offered         string // the CSI snapshot
+	Repaired, Built v1alpha1.WorkStatus
+	Pruned          int64
+	Ready           string
+	CSI             string // the CSI snapshots that there are
+	Left            []string
+}
+
+// way that a snapshot may go.
+type way struct {
+	endings map[string]cluster.Ending
+	change  func(*v1alpha1.CacheSnapshotSpec)
+}
+
+// lives are all the ways.
+var lives = map[string]way{
+	"intact":  {endings: map[string]cluster.Ending{"verify": {Message: intactReport}}},
+	"corrupt": {endings: map[string]cluster.Ending{"verify": {Exit: 3, Message: corruptReport}}},
+	"repaired": {endings: map[string]cluster.Ending{
+		"verify": {Exit: 3, Message: corruptReport}, "repair": {Message: mendedReport}, "reverify": {Message: intactReport},
+	}, change: repairable},
+	"not repaired": {endings: map[string]cluster.Ending{
+		"verify": {Exit: 3, Message: corruptReport}, "repair": {Exit: 3, Message: `{"removed":1,"after":` + corruptReport + `}`},
+	}, change: repairable},
+	"built": {endings: map[string]cluster.Ending{"verify": {Message: intactReport}, "drill": {Message: drillReport}}, change: drillable},
+	"repaired and built": {endings: map[string]cluster.Ending{
+		"verify": {Exit: 3, Message: corruptReport}, "repair": {Message: mendedReport}, "reverify": {Message: intactReport}, "drill": {Message: drillReport},
+	}, change: func(s *v1alpha1.CacheSnapshotSpec) { repairable(s); drillable(s) }},
 }
 
 // TestCrashPoints kills the manager before and after each API write of a
-// snapshot's life, for a good one and a bad one, and starts a fresh manager:
-// the same end is reached, a verdict is booked once, and nothing is left.
+// snapshot's life, and starts a fresh manager: the same end is reached, every
+// outcome is booked once, and nothing is left.
 func TestCrashPoints(t *testing.T) {
 	flows := map[string]crash.Flow[outcome]{}
-	for name, ending := range map[string]cluster.Ending{
-		"intact":  {Message: intactReport},
-		"corrupt": {Exit: 3, Message: corruptReport},
-	} {
+	for name, way := range lives {
 		flows[name] = func(t *testing.T, life *crash.Life) outcome {
-			return lifeWithDeath(t, ending, life)
+			return lifeWithDeath(t, way, life)
 		}
 	}
 	crash.Run(t, server.Client, "cachesnapshot", flows)
 }
 
-func lifeWithDeath(t *testing.T, ending cluster.Ending, life *crash.Life) outcome {
+func lifeWithDeath(t *testing.T, way way, life *crash.Life) outcome {
 	t.Helper()
 	w := newWorld(t)
 	life.In(w.namespace)
-	w.ending = &ending
+	w.endings(way.endings)
 	w.cache()
-	w.snapshot()
+	w.program()
+	w.snapshot(way.change)
 	mortal := &faults.Mortal{Point: life.Point}
 	life.Dies(mortal)
 	w.reconciler = w.fresh(mortal.Client(server.Client))
 	w.settle()
-	v := w.get().Status.Verification
-	return outcome{v.Verdict, v.Attempts, v.Digest, w.left()}
+	s := w.get().Status
+	o := outcome{Verdict: s.Verification.Verdict, Attempts: s.Verification.Attempts, Digest: s.Verification.Digest, Offered: s.VolumeSnapshotName, CSI: w.snapshots(), Left: w.left()}
+	if s.Repair != nil {
+		o.Repaired, o.Pruned = s.Repair.WorkStatus, s.Repair.Pruned
+	}
+	if s.Drill != nil {
+		o.Built = s.Drill.WorkStatus
+	}
+	for _, work := range []*v1alpha1.WorkStatus{&o.Repaired, &o.Built} {
+		work.Run, work.CompletionTime = "", nil // differ from life to life
+	}
+	if c := meta.FindStatusCondition(s.Conditions, v1alpha1.ReadyCondition); c != nil {
+		o.Ready = c.Reason
+	}
+	return o
 }

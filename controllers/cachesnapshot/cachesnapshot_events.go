@@ -20,26 +20,55 @@ func became(before, after *v1alpha1.CacheSnapshot) []event.Event {
 			"Captured claim %s as VolumeSnapshot %s", after.Status.Source.ClaimName, after.Status.VolumeSnapshotName))
 	}
 	events = append(events, captureFailed(before, after)...)
-	if after.Status.Verification.Run != before.Status.Verification.Run {
-		events = append(events, verdictEvent(after.Status.Verification))
+	if run := after.Status.Verification.Run; run != "" && run != before.Status.Verification.Run {
+		events = append(events, verdictEvent(after.Status))
+	}
+	events = append(events, repairEvents(before.Status.Repair, after.Status.Repair)...)
+	if d := after.Status.Drill; d != nil && (before.Status.Drill == nil || d.Run != before.Status.Drill.Run) {
+		events = append(events, drillEvent(d))
 	}
 	events = append(events, event.Refused(before.Status.LastHandledRequest, after.Status.LastHandledRequest)...)
-	if after.Status.Verification.Verdict == v1alpha1.VerdictCorrupt {
+	if after.Status.Verification.Verdict == v1alpha1.VerdictCorrupt && after.Status.Repair == nil {
 		return events // Stalled says nothing that the conviction does not
 	}
 	return append(events, event.Stalled(before.Status.Conditions, after.Status.Conditions)...)
 }
 
-func verdictEvent(v v1alpha1.VerificationStatus) event.Event {
-	switch v.Verdict {
+func verdictEvent(status v1alpha1.CacheSnapshotStatus) event.Event {
+	switch v := status.Verification; v.Verdict {
 	case v1alpha1.VerdictIntact:
-		return event.Normal("Verified", "Verify", "Verified: %s", intact(v))
+		return event.Normal("Verified", "Verify", "Verified: %s", intact(status))
 	case v1alpha1.VerdictCorrupt:
 		return event.Warning("Convicted", "Verify", "Convicted: %s", corrupt(v))
 	case v1alpha1.VerdictInconclusive:
 		return event.Warning("Inconclusive", "Verify", "Attempt %d could not tell whether the snapshot is intact: %s", v.Attempts, v.Message)
 	default:
 		return event.Warning("Inconclusive", "Verify", "Attempt %d left no verdict", v.Attempts)
+	}
+}
+
+// repairEvents tell that a repair was called for, and how it ended.
+func repairEvents(before, after *v1alpha1.RepairStatus) []event.Event {
+	switch {
+	case after == nil || before != nil && before.Run == after.Run:
+		return nil
+	case after.Run == "":
+		return []event.Event{event.Normal("RepairBegun", "Repair", "Began to prune what is wrong on a clone: %s", after.Found.Message)}
+	case after.Outcome == v1alpha1.WorkSucceeded:
+		return []event.Event{event.Normal("Repaired", "Repair", "Pruned %d paths on a clone; what is left is captured, verified and offered in place of what was captured", after.Pruned)}
+	default:
+		return []event.Event{event.Warning("RepairFailed", "Repair", "Attempt %d to prune what is wrong: %s", after.Attempts, after.Message)}
+	}
+}
+
+func drillEvent(d *v1alpha1.DrillStatus) event.Event {
+	switch d.Outcome {
+	case v1alpha1.WorkSucceeded:
+		return event.Normal("Drilled", "Drill", "Built the program of %d modules from a clone alone in %s", d.Modules, d.Duration.Duration)
+	case v1alpha1.WorkFailed:
+		return event.Warning("DrillFailed", "Drill", "A clone alone cannot build: %s", d.Message)
+	default:
+		return event.Warning("Inconclusive", "Drill", "Attempt %d could not tell whether a clone alone can build: %s", d.Attempts, d.Message)
 	}
 }
 

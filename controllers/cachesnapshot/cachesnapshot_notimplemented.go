@@ -7,11 +7,7 @@ import (
 
 // NotImplemented are the fields that this release does not act on.
 var NotImplemented = []unimplemented.Field[*v1alpha1.CacheSnapshot]{
-	{Path: "spec.verification.onFindings=Repair", Set: func(s *v1alpha1.CacheSnapshot) bool {
-		return s.Spec.Verification.OnFindings == v1alpha1.FindingsRepair
-	}},
 	{Path: "spec.verification.trust.firstSeen", Set: func(s *v1alpha1.CacheSnapshot) bool {
 		return s.Spec.Verification.Trust != nil && s.Spec.Verification.Trust.FirstSeen
 	}},
-	{Path: "spec.verification.offlineBuild", Set: func(s *v1alpha1.CacheSnapshot) bool { return s.Spec.Verification.OfflineBuild != nil }},
 }

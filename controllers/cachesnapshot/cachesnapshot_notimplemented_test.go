@@ -16,14 +16,8 @@ import (
 func TestNotImplementedIsSaid(t *testing.T) {
 	t.Parallel()
 	settings := map[string]func(*v1alpha1.CacheSnapshotSpec){
-		"spec.verification.onFindings=Repair": func(s *v1alpha1.CacheSnapshotSpec) {
-			s.Verification.OnFindings = v1alpha1.FindingsRepair
-		},
 		"spec.verification.trust.firstSeen": func(s *v1alpha1.CacheSnapshotSpec) {
 			s.Verification.Trust = &v1alpha1.Trust{FirstSeen: true}
-		},
-		"spec.verification.offlineBuild": func(s *v1alpha1.CacheSnapshotSpec) {
-			s.Verification.OfflineBuild = &v1alpha1.OfflineBuild{ConfigMapRef: v1alpha1.LocalReference{Name: "p"}}
 		},
 	}
 	if len(settings) != len(NotImplemented) {

@@ -7,7 +7,9 @@ import (
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
@@ -28,17 +30,41 @@ type facts struct {
 	claim  *corev1.PersistentVolumeClaim // the source's
 	busy   bool                          // a Job writes to it, or its volume is being replaced
 
-	csi   *snapshotv1.VolumeSnapshot
+	csi   *snapshotv1.VolumeSnapshot // of the source
+	recut *snapshotv1.VolumeSnapshot // of the repaired clone
 	clone *corev1.PersistentVolumeClaim
-	job   *batchv1.Job
-	run   jobrun.Outcome
-	pods  bool // pods of the Job's name exist
-	// hindered says why the Job's container does not run, if it should by now.
+	spent *corev1.PersistentVolumeClaim // the clone that was repaired and captured
+
+	check, repair, drill work
+	pods                 bool // of these Jobs exist, though none of the Jobs does
+	// hindered says why the container of the Job does not run, if it should by
+	// now.
 	hindered string
 }
 
-// childName is the name of both the clone and the Job of a snapshot.
-func childName(s *v1alpha1.CacheSnapshot) string { return naming.Child(s.Name, naming.Verify) }
+// work is a Job on the clone, and how it stands.
+type work struct {
+	name string
+	job  *batchv1.Job
+	run  jobrun.Outcome
+}
+
+// checkName is the name of both a clone and the integrity Job on it: of what
+// was captured, or of what a repair left.
+func (s *scope) checkName() string {
+	if s.repaired() {
+		return naming.Child(s.snapshot.Name, naming.Reverify)
+	}
+	return naming.Child(s.snapshot.Name, naming.Verify)
+}
+
+// repaired says whether what is to be offered is the CSI snapshot of the
+// repaired clone.
+func (s *scope) repaired() bool {
+	return s.snapshot.Status.Repair != nil && s.snapshot.Status.VolumeSnapshotName == s.repairedName()
+}
+
+func (s *scope) repairedName() string { return naming.Child(s.snapshot.Name, naming.Repaired) }
 
 // +kubebuilder:rbac:groups="",resources=persistentvolumeclaims,verbs=get;list;watch
 // +kubebuilder:rbac:groups="",resources=persistentvolumes,verbs=get
@@ -47,27 +73,40 @@ func childName(s *v1alpha1.CacheSnapshot) string { return naming.Child(s.Name, n
 // +kubebuilder:rbac:groups=snapshot.storage.k8s.io,resources=volumesnapshots,verbs=get;list;watch
 
 func (r *Reconciler) observe(ctx context.Context, s *scope) (f facts, err error) {
-	ns := s.snapshot.Namespace
-	if v := s.snapshot.Status.Verification.Verdict; v == "" || v == v1alpha1.VerdictInconclusive {
+	f.check.name = s.checkName()
+	if !f.plan(s).Settled() {
 		if err := r.observeSource(ctx, s, &f); err != nil {
 			return f, err
 		}
 	}
-	if f.csi, err = read.Object[snapshotv1.VolumeSnapshot](ctx, r.Client, ns, s.snapshot.Name); err != nil {
+	if f.csi, err = r.csi(ctx, s, s.snapshot.Name); err != nil {
 		return f, err
 	}
-	if f.clone, err = read.Object[corev1.PersistentVolumeClaim](ctx, r.Client, ns, childName(s.snapshot)); err != nil {
+	if s.snapshot.Status.Repair != nil {
+		f.repair.name = naming.Child(s.snapshot.Name, naming.Repair)
+		if f.recut, err = r.csi(ctx, s, s.repairedName()); err != nil {
+			return f, err
+		}
+	}
+	if s.snapshot.Spec.Verification.OfflineBuild != nil {
+		f.drill.name = naming.Child(s.snapshot.Name, naming.Drill)
+	}
+	if err := r.observeWork(ctx, s, &f); err != nil {
 		return f, err
 	}
-	if f.job, err = read.Object[batchv1.Job](ctx, r.Client, ns, childName(s.snapshot)); err != nil {
-		return f, err
+	return f, r.observeClones(ctx, s, &f)
+}
+
+// csi reads a VolumeSnapshot that was asked for by this snapshot.
+func (r *Reconciler) csi(ctx context.Context, s *scope, name string) (*snapshotv1.VolumeSnapshot, error) {
+	csi, err := read.Object[snapshotv1.VolumeSnapshot](ctx, r.Client, s.snapshot.Namespace, name)
+	if err != nil {
+		return nil, err
 	}
-	if f.csi = apply.Ours(s.snapshot, s.csiLabels(), f.csi); older(f.csi, s.snapshot) {
-		f.csi = nil
+	if csi = apply.Ours(s.snapshot, s.csiLabels(), csi); older(csi, s.snapshot) {
+		return nil, nil
 	}
-	f.clone = apply.Ours(s.snapshot, s.labels(), f.clone)
-	f.job = apply.Ours(s.snapshot, s.labels(), f.job)
-	return f, r.observeRun(ctx, s, &f)
+	return csi, nil
 }
 
 // older says whether a VolumeSnapshot was there before the CacheSnapshot of its
@@ -137,44 +176,115 @@ func (r *Reconciler) quiet(ctx context.Context, s *scope) (bool, error) {
 	}), nil
 }
 
-// observeRun reads how the integrity Job stands, and whether pods of it are
-// left once it is gone: a pod keeps its claim from being deleted.
-func (r *Reconciler) observeRun(ctx context.Context, s *scope, f *facts) (err error) {
-	if f.run, err = jobrun.Observe(ctx, r.Live, f.job); err != nil {
-		return err
-	}
-	if f.hindered, err = jobrun.Hindrance(ctx, r.Live, f.job, f.run, s.now); err != nil {
-		return err
-	}
-	if f.job == nil && f.clone != nil {
-		pods, err := jobrun.Pods(ctx, r.Live, s.snapshot.Namespace, childName(s.snapshot))
+// observeWork reads how the Jobs stand, of which there is at most one but for a
+// moment.
+func (r *Reconciler) observeWork(ctx context.Context, s *scope, f *facts) error {
+	for _, w := range f.works() {
+		job, err := read.Object[batchv1.Job](ctx, r.Client, s.snapshot.Namespace, w.name)
 		if err != nil {
 			return err
 		}
-		f.pods = len(pods) > 0
+		w.job = apply.Ours(s.snapshot, s.labels(), job)
+		if w.run, err = jobrun.Observe(ctx, r.Live, w.job); err != nil {
+			return err
+		}
+		hindered, err := jobrun.Hindrance(ctx, r.Live, w.job, w.run, s.now)
+		if err != nil {
+			return err
+		}
+		if hindered != "" {
+			f.hindered = hindered
+		}
 	}
 	return nil
+}
+
+// works are the Jobs, without those that this snapshot never has.
+func (f *facts) works() []*work {
+	return slices.DeleteFunc([]*work{&f.check, &f.repair, &f.drill}, func(w *work) bool { return w.name == "" })
+}
+
+// running is the Job that runs, or the zero work.
+func (f *facts) running() work {
+	for _, w := range f.works() {
+		if w.run.Phase == jobrun.Running {
+			return *w
+		}
+	}
+	return work{}
+}
+
+// observeClones reads the clones, and whether pods are left on them once their
+// Jobs are gone: a pod keeps its claim from being deleted.
+func (r *Reconciler) observeClones(ctx context.Context, s *scope, f *facts) (err error) {
+	if f.clone, err = r.ownClaim(ctx, r.Client, s, f.check.name); err != nil {
+		return err
+	}
+	jobs := slices.ContainsFunc(f.works(), func(w *work) bool { return w.job != nil })
+	if f.clone == nil && jobs { // gone, or only not in the cache yet
+		if f.clone, err = r.ownClaim(ctx, r.Live, s, f.check.name); err != nil {
+			return err
+		}
+	}
+	if s.repaired() {
+		if f.spent, err = r.ownClaim(ctx, r.Client, s, naming.Child(s.snapshot.Name, naming.Verify)); err != nil {
+			return err
+		}
+	}
+	if jobs || f.clone == nil && f.spent == nil {
+		return nil
+	}
+	var names []string
+	if s.repaired() {
+		names = append(names, naming.Child(s.snapshot.Name, naming.Verify))
+	}
+	for _, w := range f.works() {
+		names = append(names, w.name)
+	}
+	f.pods, err = jobrun.AnyPods(ctx, r.Live, s.snapshot.Namespace, s.labels(), names...)
+	return err
+}
+
+// ownClaim reads a claim that was made for this snapshot.
+func (r *Reconciler) ownClaim(ctx context.Context, from client.Reader, s *scope, name string) (*corev1.PersistentVolumeClaim, error) {
+	claim, err := read.Object[corev1.PersistentVolumeClaim](ctx, from, s.snapshot.Namespace, name)
+	if err != nil {
+		return nil, err
+	}
+	return apply.Ours(s.snapshot, s.labels(), claim), nil
 }
 
 // plan turns what was read into what is decided on.
 func (f facts) plan(s *scope) verification.Facts {
 	spec, status := s.snapshot.Spec, s.snapshot.Status
+	offered := f.csi
+	if s.repaired() {
+		offered = f.recut
+	}
+	v := status.Verification
 	p := verification.Facts{
 		Now:         s.now,
 		Suspended:   spec.Suspend,
 		Mode:        spec.Verification.Mode,
 		SourceReady: f.source != nil && volume.Bound(f.claim) && !f.unwarmed(),
 		SourceBusy:  f.busy,
-		Asked:       f.csi != nil && f.csi.DeletionTimestamp.IsZero(),
-		Cut:         volume.Cut(f.csi),
+		Asked:       offered != nil && offered.DeletionTimestamp.IsZero(),
+		Cut:         volume.Cut(offered),
 		WasCut:      status.CreationTime != nil,
-		Attempts:    status.Verification.Attempts,
-		Verdict:     status.Verification.Verdict,
-		Booked:      status.Verification.Run,
-		Job:         f.job != nil,
-		Run:         f.run.Run,
-		JobEnded:    f.run.Phase == jobrun.Ended,
-		Leftovers:   f.clone != nil || f.pods,
+		Check:       f.check.try(v.Attempts, v.Run, v.CompletionTime),
+		Verdict:     v.Verdict,
+		RecutAsked:  f.recut != nil,
+		Repaired:    s.repaired(),
+		Original:    f.csi != nil,
+		Clone:       f.clone != nil,
+		Spent:       f.spent != nil,
+		Pods:        f.pods,
+	}
+	if status.Repair != nil {
+		p.Repair = f.repair.plan(status.Repair.WorkStatus)
+	}
+	if spec.Verification.OfflineBuild != nil {
+		p.Drill = f.drill.plan(ptr.Deref(status.Drill, v1alpha1.DrillStatus{}).WorkStatus)
 	}
 	if spec.Verification.Deadline != nil {
 		p.Deadline = spec.Verification.Deadline.Duration
@@ -187,10 +297,22 @@ func (f facts) plan(s *scope) verification.Facts {
 			p.Began = stage.StartTime.Time
 		}
 	}
-	if status.Verification.CompletionTime != nil {
-		p.BookedAt = status.Verification.CompletionTime.Time
-	}
 	return p
+}
+
+// plan is a Job that is called for, with what was booked of it.
+func (w work) plan(booked v1alpha1.WorkStatus) verification.Work {
+	return verification.Work{
+		Try: w.try(booked.Attempts, booked.Run, booked.CompletionTime), Called: true, Outcome: booked.Outcome,
+	}
+}
+
+func (w work) try(attempts int32, booked string, at *metav1.Time) verification.Try {
+	t := verification.Try{Attempts: attempts, Booked: booked, Job: w.job != nil, Run: w.run.Run, Ended: w.run.Phase == jobrun.Ended}
+	if at != nil {
+		t.BookedAt = at.Time
+	}
+	return t
 }
 
 // unwarmed says whether the source's claim took the place of the one that was

@@ -47,13 +47,17 @@ func (r *Reconciler) source(ctx context.Context, namespace string, ref v1alpha1.
 	if err != nil || cache == nil {
 		return nil, err
 	}
-	return cacheSource(cache), nil
+	return r.cacheSource(cache), nil
 }
 
-func cacheSource(cache *v1alpha1.GoCache) *source {
+func (r *Reconciler) cacheSource(cache *v1alpha1.GoCache) *source {
 	restored := ""
 	if cache.Status.Content != nil {
 		restored = cache.Status.Content.VolumeName
+	}
+	image := cache.Spec.Toolchain.Image
+	if image == "" {
+		image = r.Images.ToolchainFor(cache.Spec.Toolchain.Version)
 	}
 	return &source{
 		restored: restored,
@@ -65,6 +69,9 @@ func cacheSource(cache *v1alpha1.GoCache) *source {
 			Layers:    cache.Spec.Layers,
 			Toolchain: cache.Status.Toolchain.DeepCopy(),
 			Counts:    cache.Status.Counts,
+
+			ToolchainImage: image,
+			MountPath:      cache.Spec.Environment.MountPath,
 		},
 		warmed:   cache.Status.WarmUp.ClaimUID,
 		template: cache.Spec.PodTemplate,

@@ -53,8 +53,7 @@ func (s *scope) waiting() (reason, message string) {
 		return v1alpha1.ReasonWaiting, fmt.Sprintf("A Job writes to the claim of %s, or its volume is being replaced; the snapshot is taken when that has ended", s.sourceName())
 	case verification.Suspended:
 		return v1alpha1.ReasonSuspended, "spec.suspend is set"
-	case verification.Admit, verification.Capture, verification.AwaitCut, verification.Check, verification.AwaitJob, verification.Book,
-		verification.CleanUp, verification.AwaitRetry, verification.Done, verification.SnapshotLost, verification.Expired:
+	default:
 	}
 	return v1alpha1.ReasonCapturing, "The CSI driver is taking the snapshot"
 }
@@ -62,34 +61,53 @@ func (s *scope) waiting() (reason, message string) {
 func (s *scope) setVerified(set conditions.Set) {
 	const verified = v1alpha1.VerifiedCondition
 	v := s.snapshot.Status.Verification
+	settled := s.settled()
 	switch {
 	case s.snapshot.Spec.Verification.Mode == v1alpha1.VerificationSkip:
 		set.Unknown(verified, v1alpha1.ReasonSkipped, "verification.mode is Skip: never offered, restored or counted")
-	case v.Verdict == v1alpha1.VerdictIntact:
-		set.True(verified, v1alpha1.ReasonIntact, "%s", intact(v))
-	case v.Verdict == v1alpha1.VerdictCorrupt:
-		set.False(verified, v1alpha1.ReasonCorrupt, "%s", corrupt(v))
+	case v.Verdict == v1alpha1.VerdictIntact && settled:
+		set.True(verified, v1alpha1.ReasonIntact, "%s", s.intact())
+	case v.Verdict == v1alpha1.VerdictCorrupt && settled:
+		set.False(verified, v1alpha1.ReasonCorrupt, "%s", s.corrupt())
 	case s.decision.Stage == verification.Expired:
 		set.Unknown(verified, v1alpha1.ReasonDeadlineExceeded, "%s", s.expired())
 	case v.Verdict == v1alpha1.VerdictInconclusive:
 		set.Unknown(verified, v1alpha1.ReasonInconclusive, "Attempt %d of %d could not tell: %s", v.Attempts, verification.MaxAttempts, v.Message)
-	case s.decision.Stage == verification.AwaitJob, s.decision.Stage == verification.Check:
-		set.Unknown(verified, v1alpha1.ReasonVerifying, "The snapshot is being verified on a clone of itself%s", s.but())
-	default:
+	case s.snapshot.Status.CreationTime == nil:
 		set.Unknown(verified, v1alpha1.ReasonProgressing, "Not captured yet")
+	default:
+		reason, message := s.working()
+		set.Unknown(verified, reason, "%s", message)
 	}
+}
+
+// settled says whether nothing more is done that could change the verdict.
+func (s *scope) settled() bool { return s.facts.plan(s).Settled() }
+
+// working says what is being done with a snapshot that is cut.
+func (s *scope) working() (reason, message string) {
+	switch v := s.snapshot.Status.Verification.Verdict; {
+	case v == v1alpha1.VerdictIntact:
+		return v1alpha1.ReasonDrilling, "Intact; a build from a clone of it alone is tried" + s.but()
+	case v == v1alpha1.VerdictCorrupt:
+		return v1alpha1.ReasonRepairing, "What is wrong is pruned on a clone, which is then captured: " + s.snapshot.Status.Repair.Found.Message + s.but()
+	case s.repaired():
+		return v1alpha1.ReasonVerifying, "What the repair left is being verified on a clone of itself" + s.but()
+	}
+	return v1alpha1.ReasonVerifying, "The snapshot is being verified on a clone of itself" + s.but()
 }
 
 func (s *scope) setReady(set conditions.Set) {
 	v := s.snapshot.Status.Verification
 	skip := s.snapshot.Spec.Verification.Mode == v1alpha1.VerificationSkip
+	settled := s.settled()
 	switch stage := s.decision.Stage; {
 	case stage == verification.SnapshotLost:
 		set.Stall(v1alpha1.ReasonSnapshotLost, "VolumeSnapshot %s was deleted: delete this CacheSnapshot, nothing can be made from it", s.snapshot.Status.VolumeSnapshotName)
-	case v.Verdict == v1alpha1.VerdictCorrupt:
-		set.Stall(v1alpha1.ReasonCorrupt, "%s", corrupt(v))
-	case v.Verdict == v1alpha1.VerdictIntact:
-		set.Ready(v1alpha1.ReasonIntact, "%s", intact(v))
+	case settled && v.Verdict == v1alpha1.VerdictCorrupt:
+		s.setConvicted(set)
+	case settled && v.Verdict == v1alpha1.VerdictIntact:
+		s.setIntact(set)
 	case stage == verification.Done && skip:
 		set.Ready(v1alpha1.ReasonSkipped, "Captured, and not verified by wish: for an inquiry only")
 	case stage == verification.Done:
@@ -105,7 +123,33 @@ func (s *scope) setReady(set conditions.Set) {
 		}
 		set.Progress(reason, "%s", message)
 	default:
-		set.Progress(v1alpha1.ReasonVerifying, "The snapshot is being verified on a clone of itself%s", s.but())
+		reason, message := s.working()
+		set.Progress(reason, "%s", message)
+	}
+}
+
+// setConvicted is Ready of a snapshot with wrong bytes that stay.
+func (s *scope) setConvicted(set conditions.Set) {
+	if r := s.snapshot.Status.Repair; r != nil && r.Message != "" {
+		set.Stall(v1alpha1.ReasonRepairFailed, "%s. It could not be repaired: %s", s.corrupt(), r.Message)
+		return
+	}
+	set.Stall(v1alpha1.ReasonCorrupt, "%s", s.corrupt())
+}
+
+// setIntact is Ready of a snapshot that holds what it should, and could build
+// or not.
+func (s *scope) setIntact(set conditions.Set) {
+	d := s.snapshot.Status.Drill
+	switch {
+	case s.snapshot.Spec.Verification.OfflineBuild == nil || d.Outcome == v1alpha1.WorkSucceeded:
+		set.Ready(v1alpha1.ReasonIntact, "%s", s.intact())
+	case d.Outcome == v1alpha1.WorkFailed:
+		set.Stall(v1alpha1.ReasonDrillFailed, "Intact, but it alone cannot build: %s. It is never offered: correct ConfigMap %s or warm what it lacks, and take another",
+			d.Message, s.snapshot.Spec.Verification.OfflineBuild.ConfigMapRef.Name)
+	default:
+		set.Stall(v1alpha1.ReasonInconclusive, "Intact, but %d attempts could not tell whether it alone can build; the last: %s. It is never offered: mend the cause and take another",
+			d.Attempts, d.Message)
 	}
 }
 
@@ -127,13 +171,24 @@ func (s *scope) expired() string {
 	return message + ". It is never offered: mend the cause and take another"
 }
 
-func intact(v v1alpha1.VerificationStatus) string {
+func (s *scope) intact() string { return intact(s.snapshot.Status) }
+
+func intact(status v1alpha1.CacheSnapshotStatus) string {
+	v := status.Verification
 	message := fmt.Sprintf("%d module versions and %d build entries are intact", v.Counts.Modules, v.Counts.BuildEntries)
 	if v.Duration != nil {
 		message += fmt.Sprintf(", checked in %s", v.Duration.Duration)
 	}
+	if r := status.Repair; r != nil {
+		message += fmt.Sprintf("; %d paths were pruned from what was captured", r.Pruned)
+	}
+	if d := status.Drill; d != nil && d.Outcome == v1alpha1.WorkSucceeded {
+		message += fmt.Sprintf("; built from it alone in %s", d.Duration.Duration)
+	}
 	return message
 }
+
+func (s *scope) corrupt() string { return corrupt(s.snapshot.Status.Verification) }
 
 func corrupt(v v1alpha1.VerificationStatus) string {
 	message := "The snapshot holds wrong bytes and is never offered"

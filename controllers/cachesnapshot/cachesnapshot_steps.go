@@ -2,6 +2,8 @@ package cachesnapshot
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"time"
 
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
@@ -22,8 +24,9 @@ import (
 )
 
 const (
-	// cacheDir is where the integrity Job mounts the clone.
-	cacheDir = "/cache"
+	// cacheDir is where a Job mounts the clone, and cloneVolume its volume.
+	cacheDir    = "/cache"
+	cloneVolume = "clone"
 	// noDeadline bounds a Job whose snapshot has no deadline.
 	noDeadline = 24 * time.Hour
 )
@@ -31,6 +34,9 @@ const (
 // act carries out the stage that was decided on.
 func (r *Reconciler) act(ctx context.Context, s *scope) error {
 	s.noteCut()
+	if s.noteRecut() { // what is to be offered is another now
+		return nil
+	}
 	switch s.decision.Stage {
 	case verification.Admit:
 		s.admit()
@@ -40,12 +46,30 @@ func (r *Reconciler) act(ctx context.Context, s *scope) error {
 		return r.check(ctx, s)
 	case verification.Book:
 		s.book()
+	case verification.Mend:
+		return r.mend(ctx, s)
+	case verification.BookMend:
+		s.bookMend()
+	case verification.Remend:
+		return r.remend(ctx, s)
+	case verification.Recapture:
+		return r.recapture(ctx, s)
+	case verification.Drop:
+		return apply.Delete(ctx, r.Client, s.facts.spent)
+	case verification.Drill:
+		return r.drill(ctx, s)
+	case verification.BookDrill:
+		s.bookDrill()
+	case verification.ClearJobs:
+		return r.clearJobs(ctx, s)
 	case verification.CleanUp:
 		return r.cleanUp(ctx, s)
-	case verification.AwaitCut, verification.Done:
+	case verification.Retire:
+		return apply.Delete(ctx, r.Client, s.facts.csi)
+	case verification.AwaitCut, verification.AwaitRecut, verification.Done:
 		return r.adopt(ctx, s)
-	case verification.Suspended, verification.AwaitSource, verification.AwaitQuiet, verification.AwaitJob,
-		verification.AwaitRetry, verification.SnapshotLost, verification.Expired:
+	case verification.Suspended, verification.AwaitSource, verification.AwaitQuiet, verification.AwaitJob, verification.AwaitMend,
+		verification.AwaitDrill, verification.AwaitRetry, verification.SnapshotLost, verification.Expired:
 	}
 	return nil
 }
@@ -91,13 +115,19 @@ func (r *Reconciler) capture(ctx context.Context, s *scope) error {
 	return err
 }
 
-// adopt keeps the CSI snapshot's ownership in step with the deletion policy.
+// adopt keeps the ownership of the CSI snapshots in step with the deletion
+// policy.
 func (r *Reconciler) adopt(ctx context.Context, s *scope) error {
-	if s.facts.csi == nil {
-		return nil
+	var errs []error
+	if s.facts.csi != nil {
+		_, err := r.applier().Apply(ctx, s.csiOwner(), s.csiSnapshot().Object())
+		errs = append(errs, err)
 	}
-	_, err := r.applier().Apply(ctx, s.csiOwner(), s.csiSnapshot().Object())
-	return err
+	if s.facts.recut != nil {
+		_, err := r.applier().Apply(ctx, s.csiOwner(), s.repairedSnapshot().Object())
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
 }
 
 func (s *scope) csiOwner() apply.Owner {
@@ -136,14 +166,13 @@ func (s *scope) csiLabels() map[string]string {
 
 // noteCut copies into the status what the driver says of the CSI snapshot.
 func (s *scope) noteCut() {
-	csi := s.facts.csi
-	if csi != nil {
+	csi, status := s.facts.csi, &s.snapshot.Status
+	if csi != nil && status.CreationTime == nil {
 		s.begin(stageCapture) // a death right after it was asked for lost this
 	}
-	if !volume.Cut(csi) {
+	if !volume.Cut(csi) || s.repaired() {
 		return
 	}
-	status := &s.snapshot.Status
 	status.VolumeSnapshotName = csi.Name
 	status.VolumeSnapshotContentName = *csi.Status.BoundVolumeSnapshotContentName
 	status.RestoreSize = csi.Status.RestoreSize
@@ -160,26 +189,45 @@ func (s *scope) noteCut() {
 // +kubebuilder:rbac:groups=batch,resources=jobs,verbs=create;patch;delete
 // +kubebuilder:rbac:groups="",resources=configmaps,verbs=get
 
-// check makes the clone and the Job on it. The Job is the clone's first
-// consumer: nothing is waited for in between.
+// check makes the clone and the integrity Job on it. The Job is the clone's
+// first consumer: nothing is waited for in between.
 func (r *Reconciler) check(ctx context.Context, s *scope) error {
-	s.begin(stageVerify)
-	clone := s.clone()
-	if _, err := r.applier().Apply(ctx, apply.ControlledBy(s.snapshot), clone.Object()); err != nil {
-		return err
-	}
-	job, err := r.job(ctx, s, clone.Name)
+	s.begin(s.stageVerify())
+	job, err := r.job(ctx, s, s.facts.check.name, "verification")
 	if err != nil {
 		return err
 	}
-	_, err = r.applier().Apply(ctx, apply.ControlledBy(s.snapshot), job.Object())
+	trust, err := r.trust(ctx, s)
+	if err != nil {
+		return err
+	}
+	job.Image = r.Images.Operator
+	job.Command = append(verifyCommand(s.snapshot.Status.Source), trust.Flags...)
+	job.Resources = s.snapshot.Spec.Verification.Resources
+	// What is verified is what was captured.
+	job.Mounts = append([]corev1.VolumeMount{{Name: cloneVolume, MountPath: cacheDir, ReadOnly: true}}, trust.Mounts...)
+	job.Volumes = append(job.Volumes, trust.Volumes...)
+	return r.start(ctx, s, job)
+}
+
+// trust is what a Job compares checksums with.
+func (r *Reconciler) trust(ctx context.Context, s *scope) (check.Trusted, error) {
+	return check.Trust(ctx, r.Live, s.snapshot.Namespace, "spec.verification.trust", s.snapshot.Spec.Verification.Trust)
+}
+
+// start makes the clone, and a Job on it.
+func (r *Reconciler) start(ctx context.Context, s *scope, job jobrun.Spec) error {
+	if _, err := r.applier().Apply(ctx, apply.ControlledBy(s.snapshot), s.clone().Object()); err != nil {
+		return err
+	}
+	_, err := r.applier().Apply(ctx, apply.ControlledBy(s.snapshot), job.Object())
 	return err
 }
 
 func (s *scope) clone() volume.Claim {
 	source := s.snapshot.Status.Source
 	claim := volume.Claim{
-		Namespace: s.snapshot.Namespace, Name: childName(s.snapshot), Labels: s.labels(),
+		Namespace: s.snapshot.Namespace, Name: s.checkName(), Labels: s.labels(),
 		Size:     volume.Larger(s.snapshot.Status.RestoreSize, source.Capacity),
 		Snapshot: s.snapshot.Status.VolumeSnapshotName,
 	}
@@ -189,20 +237,15 @@ func (s *scope) clone() volume.Claim {
 	return claim
 }
 
-// job is the integrity Job. It mounts the clone read-only: what is verified is
-// what was captured.
-func (r *Reconciler) job(ctx context.Context, s *scope, claim string) (jobrun.Spec, error) {
+// job is what the Jobs on a clone have in common.
+func (r *Reconciler) job(ctx context.Context, s *scope, name, action string) (jobrun.Spec, error) {
 	source := s.snapshot.Status.Source
 	near, err := r.near(ctx, source.VolumeName)
 	if err != nil {
 		return jobrun.Spec{}, err
 	}
-	trust, err := check.Trust(ctx, r.Live, s.snapshot.Namespace, "spec.verification.trust", s.snapshot.Spec.Verification.Trust)
-	if err != nil {
-		return jobrun.Spec{}, err
-	}
 	labels := s.labels()
-	labels[v1alpha1.ActionLabel] = "verification"
+	labels[v1alpha1.ActionLabel] = action
 	deadline := s.decision.Remaining
 	if deadline <= 0 {
 		deadline = noDeadline
@@ -212,13 +255,9 @@ func (r *Reconciler) job(ctx context.Context, s *scope, claim string) (jobrun.Sp
 		template = s.facts.source.template
 	}
 	return jobrun.Spec{
-		Namespace: s.snapshot.Namespace, Name: childName(s.snapshot), Labels: labels,
-		Image:     r.Images.Operator,
-		Command:   append(verifyCommand(source), trust.Flags...),
-		Volumes:   append([]corev1.Volume{podspec.Claim("clone", claim)}, trust.Volumes...),
-		Mounts:    append([]corev1.VolumeMount{{Name: "clone", MountPath: cacheDir, ReadOnly: true}}, trust.Mounts...),
+		Namespace: s.snapshot.Namespace, Name: name, Labels: labels,
+		Volumes:   []corev1.Volume{podspec.Claim(cloneVolume, s.checkName())},
 		Template:  template,
-		Resources: s.snapshot.Spec.Verification.Resources,
 		Ownership: source.Ownership,
 		Platform:  source.Platform,
 		Near:      near,
@@ -226,24 +265,41 @@ func (r *Reconciler) job(ctx context.Context, s *scope, claim string) (jobrun.Sp
 	}, nil
 }
 
-// cleanUp removes the Job, then its pods, then the clone: a finished pod keeps
-// its claim from going. It is called until nothing is left.
+// clearJobs removes the Jobs. It is called until their pods are gone too.
+func (r *Reconciler) clearJobs(ctx context.Context, s *scope) error {
+	var errs []error
+	for _, w := range s.facts.works() {
+		if w.job != nil {
+			errs = append(errs, apply.Delete(ctx, r.Client, w.job))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// cleanUp removes the Jobs, then their pods, then the clones: a finished pod
+// keeps its claim from going. It is called until nothing is left.
 func (r *Reconciler) cleanUp(ctx context.Context, s *scope) error {
-	switch {
-	case s.facts.job != nil:
-		return apply.Delete(ctx, r.Client, s.facts.job)
-	case s.facts.pods:
+	if slices.ContainsFunc(s.facts.works(), func(w *work) bool { return w.job != nil }) {
+		return r.clearJobs(ctx, s)
+	}
+	if s.facts.pods {
 		return nil // garbage collection is at it
-	case s.facts.clone == nil:
-		return nil
 	}
 	// The next attempt makes the clone first, then its Job: a cache that has
 	// seen only the clone would have it deleted under the Job.
-	job, err := read.Object[batchv1.Job](ctx, r.Live, s.snapshot.Namespace, childName(s.snapshot))
-	if err != nil || apply.Ours(s.snapshot, s.labels(), job) != nil {
-		return err
+	for _, w := range s.facts.works() {
+		job, err := read.Object[batchv1.Job](ctx, r.Live, s.snapshot.Namespace, w.name)
+		if err != nil || apply.Ours(s.snapshot, s.labels(), job) != nil {
+			return err
+		}
 	}
-	return apply.Delete(ctx, r.Client, s.facts.clone)
+	var errs []error
+	for _, claim := range []*corev1.PersistentVolumeClaim{s.facts.clone, s.facts.spent} {
+		if claim != nil {
+			errs = append(errs, apply.Delete(ctx, r.Client, claim))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 func (r *Reconciler) applier() apply.Applier {

@@ -103,7 +103,9 @@ func (w *world) snapshot(change ...func(*v1alpha1.CacheSnapshotSpec)) {
 		Spec:       v1alpha1.CacheSnapshotSpec{SourceRef: v1alpha1.SnapshotSource{Kind: v1alpha1.GoCacheKind, Name: "ci"}},
 	}
 	for _, f := range change {
-		f(&s.Spec)
+		if f != nil {
+			f(&s.Spec)
+		}
 	}
 	w.must(server.Client.Create(w.t.Context(), s))
 }

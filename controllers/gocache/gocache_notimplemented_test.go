@@ -17,14 +17,8 @@ func TestNotImplementedIsSaid(t *testing.T) {
 		"spec.cleanup": func(s *v1alpha1.GoCacheSpec) {
 			s.Cleanup = &v1alpha1.Cleanup{MaxAge: &metav1.Duration{Duration: time.Hour}}
 		},
-		"spec.snapshots.verification.onFindings=Repair": func(s *v1alpha1.GoCacheSpec) {
-			s.Snapshots = &v1alpha1.SnapshotPolicy{Verification: v1alpha1.Verification{OnFindings: v1alpha1.FindingsRepair}}
-		},
 		"spec.snapshots.verification.trust.firstSeen": func(s *v1alpha1.GoCacheSpec) {
 			s.Snapshots = &v1alpha1.SnapshotPolicy{Verification: v1alpha1.Verification{Trust: &v1alpha1.Trust{FirstSeen: true}}}
-		},
-		"spec.snapshots.verification.offlineBuild": func(s *v1alpha1.GoCacheSpec) {
-			s.Snapshots = &v1alpha1.SnapshotPolicy{Verification: v1alpha1.Verification{OfflineBuild: &v1alpha1.OfflineBuild{ConfigMapRef: v1alpha1.LocalReference{Name: "p"}}}}
 		},
 	}
 	if len(settings) != len(NotImplemented) {

@@ -206,6 +206,9 @@ func trust(snapshot *v1alpha1.CacheSnapshot) populate.Trust {
 	case snapshot.Spec.Verification.Mode == v1alpha1.VerificationSkip:
 		return populate.Unchecked
 	case meta.IsStatusConditionTrue(conditions, v1alpha1.VerifiedCondition):
+		if meta.IsStatusConditionTrue(conditions, v1alpha1.StalledCondition) { // intact, and of no use: it alone cannot build
+			return populate.Unknown
+		}
 		return populate.Verified
 	case meta.IsStatusConditionFalse(conditions, v1alpha1.VerifiedCondition):
 		return populate.Corrupt

@@ -106,7 +106,7 @@ func expect(t *testing.T, fault cachetree.Fault, v integrity.Verdict) {
 // heal repairs, builds, and checks again.
 func heal(t *testing.T, tree *cachetree.Tree, want string) {
 	t.Helper()
-	if _, err := repair.Run(context.Background(), options(t, tree, true), false); err != nil {
+	if _, err := repair.Run(context.Background(), options(t, tree, true), repair.Policy{}); err != nil {
 		t.Fatalf("repair: %v", err)
 	}
 	if out, err := tree.Go("mod", "download"); err != nil {
@@ -126,7 +126,7 @@ func TestDryRun(t *testing.T) {
 	tree := cachetree.New(t)
 	archive := cachetree.Archive(t, tree)
 	cachetree.Edit(t, archive, func(b []byte) []byte { b[len(b)/2] ^= 1; return b })
-	r, err := repair.Run(context.Background(), options(t, tree, false), true)
+	r, err := repair.Run(context.Background(), options(t, tree, false), repair.Policy{DryRun: true})
 	if err != nil {
 		t.Fatal(err)
 	}

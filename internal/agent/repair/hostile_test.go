@@ -61,7 +61,7 @@ func TestLongestPaths(t *testing.T) {
 					t.Errorf("%s, %v, %v: %+v", v.Verdict, v.Findings, v.Notes, v.Examples)
 				}
 				if beyond < 4096 { // the longest stands for all
-					if r, err := repair.Run(context.Background(), options(t, tree, true), false); err != nil || r.After.Verdict != integrity.Intact {
+					if r, err := repair.Run(context.Background(), options(t, tree, true), repair.Policy{}); err != nil || r.After.Verdict != integrity.Intact {
 						t.Errorf("repair: %s, %+v, %v", r.After.Verdict, r.After.Examples, err)
 					}
 					return
@@ -114,7 +114,7 @@ func TestHostileTreeIsCopiedAndTrimmed(t *testing.T) {
 		if r, err := trim.Run(context.Background(), trim.Options{BuildCache: tree.BuildCache, MaxSize: 1, MinAge: 2 * time.Hour, Clock: later}); err != nil || r.Build.Removed == 0 {
 			t.Errorf("trim: %+v, %v", r.Build, err)
 		}
-		if _, err := repair.Run(context.Background(), options(t, tree, true), false); err != nil {
+		if _, err := repair.Run(context.Background(), options(t, tree, true), repair.Policy{}); err != nil {
 			t.Errorf("repair: %v", err)
 		}
 		if r, err := trim.Run(context.Background(), trim.Options{ModCache: tree.ModCache, KeepGoSum: []string{os.DevNull}, Exclusive: true, Clock: later}); err != nil || r.Modules.Removed == 0 {

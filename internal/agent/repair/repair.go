@@ -38,13 +38,29 @@ const (
 // ErrHopeless says that too much is broken to be repaired entry by entry.
 var ErrHopeless = errors.New("too much is broken: empty the cache, or restore a snapshot")
 
-// Run repairs the caches that options name. With dryRun it only says what it
-// would remove at first.
-func Run(ctx context.Context, o integrity.Options, dryRun bool) (Result, error) {
-	r := Result{DryRun: dryRun, Removed: []Removal{}}
+// ErrMismatch says that something contradicts trust data, and nothing was
+// removed.
+var ErrMismatch = errors.New("something contradicts trust data: it was left, and all else with it, for a person to look at")
+
+// Policy says what a repair may do.
+type Policy struct {
+	// DryRun only says what would be removed at first.
+	DryRun bool
+	// SpareMismatches removes nothing at all once anything contradicts trust
+	// data: it may be evidence of a forgery.
+	SpareMismatches bool
+}
+
+// Run repairs the caches that options name.
+func Run(ctx context.Context, o integrity.Options, may Policy) (Result, error) {
+	r := Result{DryRun: may.DryRun, Removed: []Removal{}}
 	for round := range rounds {
 		var plan []Removal
-		o.Observe = func(f integrity.Finding) { plan = append(plan, removals(f)...) }
+		mismatch := false
+		o.Observe = func(f integrity.Finding) {
+			plan = append(plan, removals(f)...)
+			mismatch = mismatch || f.Class == integrity.ChecksumMismatch
+		}
 		v, err := integrity.Check(ctx, o)
 		if err != nil {
 			return r, err
@@ -53,13 +69,16 @@ func Run(ctx context.Context, o integrity.Options, dryRun bool) (Result, error) 
 		if round == 0 {
 			r.Before = v
 		}
+		if mismatch && may.SpareMismatches {
+			return r, ErrMismatch
+		}
 		if len(plan) == 0 {
 			return r, nil
 		}
 		if len(plan) > maxRemovals {
 			return r, ErrHopeless
 		}
-		if dryRun {
+		if may.DryRun {
 			r.Removed = plan
 			return r, nil
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -12,13 +13,16 @@ import (
 	"gocache.dev/operator/internal/agent/caches"
 	"gocache.dev/operator/internal/agent/repair"
 	"gocache.dev/operator/internal/agent/verify"
+	"gocache.dev/operator/internal/agent/volume"
 	"gocache.dev/operator/internal/domain/exitcode"
 	"gocache.dev/operator/internal/domain/integrity"
 )
 
 func newRepair() *cobra.Command {
 	var c caches.Flags
-	var dryRun, asJSON bool
+	var may repair.Policy
+	var asJSON bool
+	var terminationLog string
 	cmd := &cobra.Command{
 		Use:   "repair",
 		Short: "Remove exactly what a check finds broken, so that the go command makes it anew",
@@ -37,8 +41,11 @@ Exit codes: those of verify, for the caches as they are afterwards.`,
 				o.Progress = &integrity.Progress{}
 				stop = verify.Show(cmd.ErrOrStderr(), o.Progress, time.Now)
 			}
-			r, err := repair.Run(cmd.Context(), o, dryRun)
+			r, err := repair.Run(cmd.Context(), o, may)
 			stop()
+			if err := errors.Join(flush(may, &c), reportRepair(terminationLog, r, err)); err != nil {
+				return err
+			}
 			if err != nil {
 				return checkFailed(err)
 			}
@@ -49,9 +56,38 @@ Exit codes: those of verify, for the caches as they are afterwards.`,
 		},
 	}
 	cacheFlags(cmd.Flags(), &c)
-	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "only say what would be removed")
+	cmd.Flags().BoolVar(&may.DryRun, "dry-run", false, "only say what would be removed")
+	cmd.Flags().BoolVar(&may.SpareMismatches, "spare-mismatches", false, "remove nothing at all if anything contradicts trust data")
+	cmd.Flags().StringVar(&terminationLog, "termination-log", "", "also write the result here, in at most 4096 bytes")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the result as JSON")
 	return cmd
+}
+
+// flush brings what was removed to the device: the volume may be captured as
+// soon as this process has ended.
+func flush(may repair.Policy, c *caches.Flags) error {
+	var errs []error
+	for _, dir := range []string{c.ModCache, c.BuildCache, c.Store} {
+		if dir != "" && !may.DryRun {
+			errs = append(errs, volume.Sync(dir))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// reportRepair leaves the report of a repair that could do its work, or decided
+// against it.
+func reportRepair(name string, r repair.Result, failed error) error {
+	m := integrity.Mended{Removed: len(r.Removed), Before: r.Before.Message, After: r.After}
+	switch {
+	case name == "":
+		return nil
+	case errors.Is(failed, repair.ErrMismatch), errors.Is(failed, repair.ErrHopeless):
+		m.Refused = failed.Error()
+	case failed != nil:
+		return os.WriteFile(name, []byte(failed.Error()), 0o644) //nolint:gosec // the kubelet reads it
+	}
+	return os.WriteFile(name, m.Fit(integrity.TerminationLimit), 0o644) //nolint:gosec // the kubelet reads it
 }
 
 func printRepair(w io.Writer, r repair.Result, asJSON bool) error {

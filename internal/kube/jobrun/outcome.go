@@ -7,6 +7,8 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/selection"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
@@ -95,6 +97,20 @@ func Pods(ctx context.Context, live client.Reader, namespace, job string) ([]cor
 		return nil, fmt.Errorf("list the pods of Job %s: %w", job, err)
 	}
 	return list.Items, nil
+}
+
+// AnyPods says whether pods of any of the Jobs exist that bear the labels, read
+// live. A stranger's Job may have the name of one of them.
+func AnyPods(ctx context.Context, live client.Reader, namespace string, bearing map[string]string, jobs ...string) (bool, error) {
+	of, err := labels.NewRequirement(batchv1.JobNameLabel, selection.In, jobs)
+	if err != nil {
+		return false, fmt.Errorf("list the pods of Jobs %v: %w", jobs, err)
+	}
+	var list corev1.PodList
+	if err := live.List(ctx, &list, client.InNamespace(namespace), client.MatchingLabelsSelector{Selector: labels.SelectorFromSet(bearing).Add(*of)}, client.Limit(1)); err != nil {
+		return false, fmt.Errorf("list the pods of Jobs %v: %w", jobs, err)
+	}
+	return len(list.Items) > 0, nil
 }
 
 func ownedBy(pod *corev1.Pod, job *batchv1.Job) bool {

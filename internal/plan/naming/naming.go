@@ -13,6 +13,14 @@ const (
 	Writer = "writer"
 	// Verify is the integrity Job of a snapshot, and the clone that it runs on.
 	Verify = "verify"
+	// Reverify is the same for a repaired snapshot, Repair the Job that
+	// repairs, Repaired the CSI snapshot of what it left, Drill the Job that
+	// builds offline, and Reference the clone that a check compares with.
+	Reverify  = "reverify"
+	Repair    = "repair"
+	Repaired  = "repaired"
+	Drill     = "drill"
+	Reference = "reference"
 	// Next is the claim that takes the place of the live one in a swap, and the
 	// integrity Job on it. SwapSource is what its content is copied from, if it
 	// cannot be cloned, and Previous is the claim that keeps the old volume.

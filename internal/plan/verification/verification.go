@@ -6,7 +6,7 @@ import (
 	"gocache.dev/operator/api/v1alpha1"
 )
 
-// MaxAttempts is how often a check that could not tell is made at most.
+// MaxAttempts is how often work that could not tell is done at most.
 const MaxAttempts = 3
 
 // Intervals of looking again where no watch tells.
@@ -31,12 +31,58 @@ const (
 	Check        Stage = "Check"
 	AwaitJob     Stage = "AwaitJob"
 	Book         Stage = "Book"
+	Mend         Stage = "Mend"
+	AwaitMend    Stage = "AwaitMend"
+	BookMend     Stage = "BookMend"
+	Remend       Stage = "Remend"
+	Recapture    Stage = "Recapture"
+	AwaitRecut   Stage = "AwaitRecut"
+	Drop         Stage = "Drop"
+	Drill        Stage = "Drill"
+	AwaitDrill   Stage = "AwaitDrill"
+	BookDrill    Stage = "BookDrill"
+	ClearJobs    Stage = "ClearJobs"
 	CleanUp      Stage = "CleanUp"
 	AwaitRetry   Stage = "AwaitRetry"
+	Retire       Stage = "Retire"
 	Done         Stage = "Done"
 	SnapshotLost Stage = "SnapshotLost"
 	Expired      Stage = "Expired"
 )
+
+// Try is how far a Job has come that may have to be run several times.
+type Try struct {
+	// Attempts made and booked, the run that was booked last, and when.
+	Attempts int32
+	Booked   string
+	BookedAt time.Time
+	// Job says whether the Job exists, Run identifies it, Ended says that it
+	// has an outcome.
+	Job   bool
+	Run   string
+	Ended bool
+}
+
+// Work is what is done on a clone beside the check.
+type Work struct {
+	Try
+	// Called for, by the spec and the verdict.
+	Called bool
+	// Outcome of the last attempt; empty: none was booked.
+	Outcome v1alpha1.WorkOutcome
+}
+
+// settled says whether no further attempt will be made.
+func (w Work) settled() bool {
+	switch w.Outcome {
+	case v1alpha1.WorkSucceeded, v1alpha1.WorkFailed:
+		return true
+	case v1alpha1.WorkInconclusive:
+		return w.Attempts >= MaxAttempts
+	default:
+		return !w.Called
+	}
+}
 
 // Facts are what is known of a snapshot.
 type Facts struct {
@@ -58,23 +104,31 @@ type Facts struct {
 	// SourceBusy: a Job writes to the source's claim.
 	SourceBusy bool
 
-	// Asked: the CSI snapshot exists. Cut: it can be restored. WasCut: it
-	// could be once, by the status.
+	// Asked: the CSI snapshot exists that is to be offered, which is the one
+	// of the repaired clone once that was cut. Cut: it can be restored.
+	// WasCut: it could be once, by the status.
 	Asked, Cut, WasCut bool
 
-	// Attempts made and booked, the last one's verdict, and its end.
-	Attempts int32
-	Verdict  v1alpha1.Verdict
-	Booked   string // the run that was booked last
-	BookedAt time.Time
+	// Check is the integrity check of that CSI snapshot, and Verdict its
+	// outcome.
+	Check   Try
+	Verdict v1alpha1.Verdict
 
-	// Job says whether the integrity Job exists, Run identifies it, JobEnded
-	// says that it has an outcome.
-	Job      bool
-	Run      string
-	JobEnded bool
-	// Leftovers: the clone, or a pod of the Job, still exists.
-	Leftovers bool
+	// Repair of what was captured.
+	Repair Work
+	// RecutAsked: the CSI snapshot of the repaired clone exists. Repaired: it
+	// was cut, and is the one that is to be offered. Original: the one that
+	// was captured first still exists beside it.
+	RecutAsked, Repaired, Original bool
+
+	// Drill is the offline build.
+	Drill Work
+
+	// Clone of the CSI snapshot that is to be offered, or the one under
+	// repair, exists, or Spent, which was repaired and captured.
+	Clone, Spent bool
+	// Pods of the Jobs above exist, though none of the Jobs does.
+	Pods bool
 }
 
 // Decision is what to do.
@@ -89,13 +143,13 @@ type Decision struct {
 
 // Decide says what to do next.
 func Decide(f Facts) Decision {
-	if f.Job && f.JobEnded && f.Run != f.Booked { // even when suspended: a verdict is never lost
-		return Decision{Stage: Book}
+	if stage := f.unbooked(); stage != "" { // even when suspended: an outcome is never lost
+		return Decision{Stage: stage}
 	}
 	if f.WasCut && !f.Asked {
 		return f.end(SnapshotLost)
 	}
-	if final(f) {
+	if f.Settled() {
 		return f.end(Done)
 	}
 	if f.Suspended {
@@ -116,7 +170,49 @@ func Decide(f Facts) Decision {
 	if f.Mode == v1alpha1.VerificationSkip {
 		return Decision{Stage: Done}
 	}
-	return f.check(remaining)
+	switch {
+	case f.Spent:
+		return Decision{Stage: Drop, Wake: retryCleanUp}
+	case f.repairing():
+		return f.repair(remaining)
+	case f.Verdict == v1alpha1.VerdictIntact:
+		return f.run(f.Drill.Try, Drill, AwaitDrill, remaining)
+	default:
+		return f.run(f.Check, Check, AwaitJob, remaining)
+	}
+}
+
+// unbooked is the stage that books a Job which ended and was not booked yet.
+func (f Facts) unbooked() Stage {
+	for _, t := range []struct {
+		Try
+		stage Stage
+	}{{f.Check, Book}, {f.Repair.Try, BookMend}, {f.Drill.Try, BookDrill}} {
+		if t.Job && t.Ended && t.Run != t.Booked {
+			return t.stage
+		}
+	}
+	return ""
+}
+
+// Settled says whether nothing can change what the status says of the content
+// any more.
+func (f Facts) Settled() bool {
+	switch f.Verdict {
+	case v1alpha1.VerdictIntact:
+		return f.Drill.settled()
+	case v1alpha1.VerdictCorrupt:
+		return !f.repairing()
+	case v1alpha1.VerdictInconclusive:
+		return f.Check.Attempts >= MaxAttempts
+	default:
+		return false
+	}
+}
+
+// repairing says whether what was captured is being repaired.
+func (f Facts) repairing() bool {
+	return f.Repair.Called && !f.Repaired && (!f.Repair.settled() || f.Repair.Outcome == v1alpha1.WorkSucceeded)
 }
 
 // capture is the way to a CSI snapshot.
@@ -133,28 +229,58 @@ func (f Facts) capture() Decision {
 	}
 }
 
-// check is the way from a CSI snapshot to a verdict.
-func (f Facts) check(remaining time.Duration) Decision {
+// repair is the way from wrong bytes to a CSI snapshot without them.
+func (f Facts) repair(remaining time.Duration) Decision {
 	switch {
-	case f.Job && f.Run == f.Booked: // an attempt that could not tell
-		return Decision{Stage: CleanUp, Wake: retryCleanUp}
-	case f.Job:
-		return Decision{Stage: AwaitJob, Wake: remaining}
-	case f.Attempts > 0 && f.Leftovers:
-		return Decision{Stage: CleanUp, Wake: retryCleanUp}
+	case f.Repair.Outcome != v1alpha1.WorkSucceeded:
+		return f.run(f.Repair.Try, Mend, AwaitMend, remaining)
+	case f.RecutAsked:
+		return Decision{Stage: AwaitRecut, Wake: soonest(retryCapture, remaining)}
+	case f.jobs() || f.Pods: // nobody may have the clone mounted
+		return Decision{Stage: ClearJobs, Wake: retryCleanUp}
+	case !f.Clone:
+		return Decision{Stage: Remend}
+	default:
+		return Decision{Stage: Recapture, Wake: retryCapture}
 	}
-	if wait := f.BookedAt.Add(time.Duration(f.Attempts) * retryAttempt).Sub(f.Now); f.Attempts > 0 && wait > 0 {
-		return Decision{Stage: AwaitRetry, Wake: wait}
-	}
-	return Decision{Stage: Check, Wake: remaining, Remaining: remaining}
 }
+
+// run is the way of one of the Jobs to its outcome.
+func (f Facts) run(t Try, start, await Stage, remaining time.Duration) Decision {
+	switch {
+	case t.Job && t.Run == t.Booked: // an attempt that could not tell
+		return Decision{Stage: CleanUp, Wake: retryCleanUp}
+	case t.Job && !f.Clone: // its pod waits for a claim that somebody deleted
+		return Decision{Stage: CleanUp, Wake: retryCleanUp}
+	case t.Job:
+		return Decision{Stage: await, Wake: remaining}
+	case t.Attempts > 0 && (f.jobs() || f.Pods || f.Clone):
+		return Decision{Stage: CleanUp, Wake: retryCleanUp}
+	case f.jobs() || f.Pods:
+		return Decision{Stage: ClearJobs, Wake: retryCleanUp}
+	}
+	if wait := t.BookedAt.Add(time.Duration(t.Attempts) * retryAttempt).Sub(f.Now); t.Attempts > 0 && wait > 0 {
+		return Decision{Stage: AwaitRetry, Wake: soonest(wait, remaining)}
+	}
+	return Decision{Stage: start, Wake: remaining, Remaining: remaining}
+}
+
+func (f Facts) jobs() bool { return f.Check.Job || f.Repair.Job || f.Drill.Job }
 
 // end cleans up first, and is then what it is.
 func (f Facts) end(stage Stage) Decision {
-	if f.Job || f.Leftovers {
+	switch {
+	case f.jobs() || f.Pods || f.Clone || f.Spent:
 		return Decision{Stage: CleanUp, Wake: retryCleanUp}
+	case stage == Done && f.published() && f.Original:
+		return Decision{Stage: Retire}
 	}
 	return Decision{Stage: stage}
+}
+
+// published says whether the repaired CSI snapshot is offered.
+func (f Facts) published() bool {
+	return f.Repaired && f.Verdict == v1alpha1.VerdictIntact && (!f.Drill.Called || f.Drill.Outcome == v1alpha1.WorkSucceeded)
 }
 
 // remaining of the deadline, and whether it has passed without a verdict.
@@ -165,18 +291,6 @@ func (f Facts) remaining() (time.Duration, bool) {
 	left := f.Began.Add(f.Deadline).Sub(f.Now)
 	done := f.Mode == v1alpha1.VerificationSkip && f.Cut
 	return left, left <= 0 && !done
-}
-
-// final says whether no further attempt will be made.
-func final(f Facts) bool {
-	switch f.Verdict {
-	case v1alpha1.VerdictIntact, v1alpha1.VerdictCorrupt:
-		return true
-	case v1alpha1.VerdictInconclusive:
-		return f.Attempts >= MaxAttempts
-	default:
-		return false
-	}
 }
 
 func soonest(a, b time.Duration) time.Duration {

@@ -1,0 +1,123 @@
+package cachesnapshot
+
+import (
+	"context"
+	"fmt"
+	"path"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/domain/drill"
+	"gocache.dev/operator/internal/domain/goenv"
+	"gocache.dev/operator/internal/kube/bounded"
+	"gocache.dev/operator/internal/kube/conditions"
+	"gocache.dev/operator/internal/kube/jobrun"
+	"gocache.dev/operator/internal/kube/podspec"
+	"gocache.dev/operator/internal/kube/read"
+)
+
+const (
+	toolsDir   = "/tools"
+	programDir = "/program"
+	goModKey   = "go.mod"
+)
+
+// drill starts the Job that builds a program from the clone alone, with the
+// toolchain and under the path that the cache was warmed with: a build cache is
+// hit only so.
+func (r *Reconciler) drill(ctx context.Context, s *scope) error {
+	source, wanted := s.snapshot.Status.Source, s.snapshot.Spec.Verification.OfflineBuild
+	if source.ToolchainImage == "" || !slices.Contains(source.Layers, v1alpha1.LayerModules) {
+		return &conditions.StalledError{
+			Reason:  v1alpha1.ReasonInvalidSpec,
+			Message: "spec.verification.offlineBuild: " + s.sourceName() + " holds no modules that a build could run on: take a snapshot without it",
+		}
+	}
+	program, err := read.Object[corev1.ConfigMap](ctx, r.Live, s.snapshot.Namespace, wanted.ConfigMapRef.Name)
+	if err != nil {
+		return err
+	}
+	if program == nil || program.Data[goModKey] == "" {
+		return &conditions.StalledError{
+			Reason:  v1alpha1.ReasonSourceNotFound,
+			Message: fmt.Sprintf("spec.verification.offlineBuild.configMapRef: ConfigMap %s with key %s does not exist; the build is tried when it does", wanted.ConfigMapRef.Name, goModKey),
+		}
+	}
+	job, err := r.job(ctx, s, s.facts.drill.name, "drill")
+	if err != nil {
+		return err
+	}
+	s.begin(stageDrill)
+	settings := goenv.Settings{MountPath: source.MountPath, Modules: true, Build: slices.Contains(source.Layers, v1alpha1.LayerBuild)}
+	job.Env = goenv.Offline(settings)
+	buildCache := job.Env["GOCACHE"]
+	if !settings.Build {
+		buildCache = "/tmp/build"
+	}
+	job.Image = source.ToolchainImage
+	job.Command = []string{
+		path.Join(toolsDir, "gocache-agent"), "drill", "--termination-log", "/dev/termination-log",
+		"--program", programDir, "--modcache", job.Env["GOMODCACHE"], "--buildcache", buildCache,
+	}
+	if wanted.Vendor {
+		job.Command = append(job.Command, "--vendor")
+	}
+	job.Init = []corev1.Container{{
+		Name: "install", Image: r.Images.Operator, Command: []string{"/gocache-agent", "install", toolsDir},
+		VolumeMounts: []corev1.VolumeMount{{Name: "tools", MountPath: toolsDir}},
+	}}
+	job.Mounts = []corev1.VolumeMount{
+		{Name: cloneVolume, MountPath: source.MountPath}, {Name: "tmp", MountPath: "/tmp"},
+		{Name: "tools", MountPath: toolsDir, ReadOnly: true}, {Name: "program", MountPath: programDir, ReadOnly: true},
+	}
+	job.Volumes = append(job.Volumes, podspec.EmptyDir("tmp"), podspec.EmptyDir("tools"), corev1.Volume{
+		Name: "program", VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{
+			LocalObjectReference: corev1.LocalObjectReference{Name: program.Name},
+		}},
+	})
+	return r.start(ctx, s, job)
+}
+
+// bookDrill writes the outcome of a drill into the status.
+func (s *scope) bookDrill() {
+	report, outcome, message := drilled(s.facts.drill.run)
+	attempts := int32(1)
+	if before := s.snapshot.Status.Drill; before != nil {
+		attempts += before.Attempts
+	}
+	s.snapshot.Status.Drill = &v1alpha1.DrillStatus{
+		WorkStatus: v1alpha1.WorkStatus{
+			Run: s.facts.drill.run.Run, Attempts: attempts, Outcome: outcome,
+			Message: bounded.Text(message, maxMessage), CompletionTime: ptr.To(metav1.NewTime(s.now)),
+		},
+		Duration: &metav1.Duration{Duration: time.Duration(report.DurationSeconds * float64(time.Second)).Truncate(time.Millisecond)},
+		Modules:  report.Modules,
+	}
+	s.end(stageDrill)
+}
+
+// drilled reads how a drill ended. Only an agent that ended by itself and left
+// its report is taken at its word.
+func drilled(run jobrun.Outcome) (drill.Report, v1alpha1.WorkOutcome, string) {
+	if !run.Conclusive() {
+		return drill.Report{}, v1alpha1.WorkInconclusive, run.Cause
+	}
+	report, err := drill.Parse([]byte(run.Message))
+	if err != nil {
+		return drill.Report{}, v1alpha1.WorkInconclusive, fmt.Sprintf("the agent ended with exit code %d and left no report (%v): %s", *run.ExitCode, err, run.Message)
+	}
+	switch {
+	case report.Outcome == drill.Succeeded && *run.ExitCode == 0:
+		return report, v1alpha1.WorkSucceeded, ""
+	case report.Outcome == drill.Failed && *run.ExitCode != 0:
+		return report, v1alpha1.WorkFailed, report.Step + ": " + report.Message
+	case report.Outcome == drill.Inconclusive:
+		return report, v1alpha1.WorkInconclusive, report.Message
+	}
+	return report, v1alpha1.WorkInconclusive, fmt.Sprintf("the agent ended with exit code %d and reported %s", *run.ExitCode, report.Outcome)
+}

@@ -1,0 +1,133 @@
+package cachesnapshot
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/domain/exitcode"
+	"gocache.dev/operator/internal/domain/integrity"
+	"gocache.dev/operator/internal/kube/bounded"
+	"gocache.dev/operator/internal/kube/jobrun"
+	"gocache.dev/operator/internal/kube/volume"
+	"gocache.dev/operator/internal/plan/naming"
+)
+
+// callForRepair notes, with a verdict that convicts, that what was found is to
+// be pruned. What contradicts trust data is left to a person: it is evidence of
+// a forgery, and pruned it would be gone.
+func (s *scope) callForRepair(found v1alpha1.VerificationStatus) {
+	if s.snapshot.Spec.Verification.OnFindings != v1alpha1.FindingsRepair || s.snapshot.Status.Repair != nil ||
+		found.Verdict != v1alpha1.VerdictCorrupt || found.Findings[string(integrity.ChecksumMismatch)] > 0 {
+		return
+	}
+	s.snapshot.Status.Repair = &v1alpha1.RepairStatus{Found: found}
+}
+
+// mend starts the Job that prunes what is broken, on the clone that was
+// verified.
+func (r *Reconciler) mend(ctx context.Context, s *scope) error {
+	s.begin(stageRepair)
+	job, err := r.job(ctx, s, s.facts.repair.name, "repair")
+	if err != nil {
+		return err
+	}
+	trust, err := r.trust(ctx, s)
+	if err != nil {
+		return err
+	}
+	source := s.snapshot.Status.Source
+	job.Image = r.Images.Operator
+	job.Command = append([]string{"/gocache-agent", "repair", "--json", "--termination-log", "/dev/termination-log", "--spare-mismatches"}, contentFlags(source, cacheDir)...)
+	job.Command = append(job.Command, trust.Flags...)
+	job.Resources = s.snapshot.Spec.Verification.Resources
+	job.Mounts = append([]corev1.VolumeMount{{Name: cloneVolume, MountPath: cacheDir}}, trust.Mounts...)
+	job.Volumes = append(job.Volumes, trust.Volumes...)
+	return r.start(ctx, s, job)
+}
+
+// bookMend writes the outcome of a repair into the status.
+func (s *scope) bookMend() {
+	status := s.snapshot.Status.Repair
+	result, outcome, message := mended(s.facts.repair.run)
+	status.WorkStatus = v1alpha1.WorkStatus{
+		Run: s.facts.repair.run.Run, Attempts: status.Attempts + 1, Outcome: outcome,
+		Message: bounded.Text(message, maxMessage), CompletionTime: ptr.To(metav1.NewTime(s.now)),
+	}
+	status.Pruned, status.Digest = int64(result.Removed), ""
+	if outcome == v1alpha1.WorkSucceeded {
+		status.Digest = result.After.Digest
+	}
+	s.end(stageRepair)
+}
+
+// mended reads how a repair ended. Only an agent that ended by itself and whose
+// exit code and report say the same is taken at its word.
+func mended(run jobrun.Outcome) (integrity.Mended, v1alpha1.WorkOutcome, string) {
+	if !run.Conclusive() {
+		return integrity.Mended{}, v1alpha1.WorkInconclusive, run.Cause
+	}
+	code := int(*run.ExitCode)
+	m, err := integrity.ParseMended([]byte(run.Message))
+	switch {
+	case err != nil:
+		return integrity.Mended{}, v1alpha1.WorkInconclusive, fmt.Sprintf("the agent ended with exit code %d and left no report (%v): %s", code, err, run.Message)
+	case m.Refused != "":
+		return m, v1alpha1.WorkFailed, m.Refused
+	case code != exitcode.OfVerdict(m.After.Verdict):
+		return m, v1alpha1.WorkInconclusive, fmt.Sprintf("the agent ended with exit code %d and reported %s", code, m.After.Verdict)
+	}
+	switch m.After.Verdict {
+	case integrity.Intact:
+		return m, v1alpha1.WorkSucceeded, ""
+	case integrity.Condemned:
+		return m, v1alpha1.WorkFailed, "wrong bytes are left that cannot be pruned: " + m.After.Message
+	case integrity.Inconclusive:
+	}
+	return m, v1alpha1.WorkInconclusive, m.After.Message
+}
+
+// remend begins a repair anew, the outcome of which somebody deleted with the
+// clone before it was captured.
+func (r *Reconciler) remend(ctx context.Context, s *scope) error {
+	there, err := r.ownClaim(ctx, r.Live, s, s.checkName())
+	if err != nil || there != nil {
+		return err
+	}
+	s.snapshot.Status.Repair.Outcome, s.snapshot.Status.Repair.Digest = "", ""
+	return nil
+}
+
+// recapture asks for a CSI snapshot of the repaired clone, which nobody has
+// mounted any more.
+func (r *Reconciler) recapture(ctx context.Context, s *scope) error {
+	s.begin(stageRecapture)
+	_, err := r.applier().Apply(ctx, s.csiOwner(), s.repairedSnapshot().Object())
+	return err
+}
+
+func (s *scope) repairedSnapshot() volume.Snapshot {
+	snapshot := s.csiSnapshot()
+	snapshot.Name, snapshot.Claim = s.repairedName(), naming.Child(s.snapshot.Name, naming.Verify)
+	return snapshot
+}
+
+// noteRecut makes the CSI snapshot of the repaired clone, once it is cut, the
+// one that is verified and then offered. It is a state of the same time.
+func (s *scope) noteRecut() bool {
+	status := &s.snapshot.Status
+	if status.Repair == nil || status.Repair.Outcome != v1alpha1.WorkSucceeded || s.repaired() || !volume.Cut(s.facts.recut) {
+		return false
+	}
+	s.begin(stageRecapture)
+	s.end(stageRecapture)
+	status.VolumeSnapshotName = s.facts.recut.Name
+	status.VolumeSnapshotContentName = *s.facts.recut.Status.BoundVolumeSnapshotContentName
+	status.RestoreSize = s.facts.recut.Status.RestoreSize
+	status.Verification = v1alpha1.VerificationStatus{}
+	return true
+}

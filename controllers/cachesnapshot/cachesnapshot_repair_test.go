@@ -1,0 +1,228 @@
+package cachesnapshot
+
+import (
+	"strings"
+	"testing"
+
+	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/plan/verification"
+	"gocache.dev/operator/internal/testing/cluster"
+)
+
+// mendedReport is what an agent leaves that could prune what is wrong.
+const mendedReport = `{"removed":2,"before":"1 wrong: Corrupt 1","after":` + intactReport + `}`
+
+// endings let Jobs end by what they are.
+func (w *world) endings(by map[string]cluster.Ending) {
+	w.cluster.Job = func(job *batchv1.Job) *cluster.Ending {
+		ending, ok := by[strings.TrimPrefix(job.Name, "s-")]
+		if !ok {
+			return nil
+		}
+		return &ending
+	}
+}
+
+func repairable(s *v1alpha1.CacheSnapshotSpec) { s.Verification.OnFindings = v1alpha1.FindingsRepair }
+
+// snapshots are the names of the VolumeSnapshots that there are.
+func (w *world) snapshots() string {
+	w.t.Helper()
+	var list snapshotv1.VolumeSnapshotList
+	w.must(server.Client.List(w.t.Context(), &list, client.InNamespace(w.namespace)))
+	var names []string
+	for _, s := range list.Items {
+		names = append(names, s.Name)
+	}
+	return strings.Join(names, " ")
+}
+
+// TestRepairPublishesWhatWasVerified holds that what a repair left is captured
+// with nobody on it, verified on a clone of itself, and offered; that what was
+// found stays as evidence, and that nothing else stays.
+func TestRepairPublishesWhatWasVerified(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.endings(map[string]cluster.Ending{
+		"verify": {Exit: 3, Message: corruptReport}, "repair": {Message: mendedReport}, "reverify": {Message: intactReport},
+	})
+	w.cache()
+	w.snapshot(repairable)
+	var seen []string
+	checks := w.cluster.Job
+	w.cluster.Job = func(job *batchv1.Job) *cluster.Ending {
+		var clone corev1.PersistentVolumeClaim
+		name := job.Spec.Template.Spec.Volumes[0].PersistentVolumeClaim.ClaimName
+		w.must(server.Client.Get(t.Context(), client.ObjectKey{Namespace: w.namespace, Name: name}, &clone))
+		readOnly := job.Spec.Template.Spec.Containers[0].VolumeMounts[0].ReadOnly
+		seen = append(seen, job.Name+" on "+name+" from "+clone.Spec.DataSource.Name+map[bool]string{true: ", read-only"}[readOnly])
+		if meta.IsStatusConditionTrue(w.get().Status.Conditions, v1alpha1.VerifiedCondition) {
+			t.Errorf("called verified while %s is to run", job.Name)
+		}
+		return checks(job)
+	}
+	w.settle()
+
+	want := "s-verify on s-verify from s, read-only; s-repair on s-verify from s; s-reverify on s-reverify from s-repaired, read-only"
+	if got := strings.Join(seen, "; "); got != want {
+		t.Errorf("Jobs:\n%s\nwant:\n%s", got, want)
+	}
+	s := w.get()
+	if s.Status.VolumeSnapshotName != "s-repaired" || s.Status.Verification.Verdict != v1alpha1.VerdictIntact {
+		t.Errorf("offered is %s with verdict %s", s.Status.VolumeSnapshotName, s.Status.Verification.Verdict)
+	}
+	r := s.Status.Repair
+	if r == nil || r.Pruned != 2 || r.Outcome != v1alpha1.WorkSucceeded || r.Found.Verdict != v1alpha1.VerdictCorrupt || len(r.Found.Examples) != 1 || r.Digest != "sha256:aa" {
+		t.Errorf("repair %+v", r)
+	}
+	w.ready(v1alpha1.ReasonIntact, "2 paths were pruned")
+	if got := w.snapshots(); got != "s-repaired" {
+		t.Errorf("VolumeSnapshots %s", got)
+	}
+	if left := w.left(); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+	for _, stage := range s.Status.Stages {
+		if stage.Duration == nil {
+			t.Errorf("stage %s has no end", stage.Name)
+		}
+	}
+	said := w.said()
+	for _, want := range []string{"Convicted", "RepairBegun", "Repaired", "Verified"} {
+		if strings.Count(said, " "+want+" ") != 1 {
+			t.Errorf("event %s is not said once:\n%s", want, said)
+		}
+	}
+}
+
+// TestWhatIsNotRepaired holds what a repair must not touch and how it may fail:
+// the verdict stays, nothing is offered, and a person is told.
+func TestWhatIsNotRepaired(t *testing.T) {
+	t.Parallel()
+	mismatch := strings.NewReplacer(`"Corrupt":1`, `"ChecksumMismatch":1`, `"class":"Corrupt"`, `"class":"ChecksumMismatch"`).Replace(corruptReport)
+	for name, tt := range map[string]struct {
+		found, repair, again cluster.Ending
+		verdict              v1alpha1.Verdict
+		reason, says         string
+		attempts             int32
+		csi                  string
+	}{
+		"a mismatch with trust": {
+			found: cluster.Ending{Exit: 3, Message: mismatch}, verdict: v1alpha1.VerdictCorrupt, reason: v1alpha1.ReasonCorrupt, says: "never offered", csi: "s",
+		},
+		"a mismatch that only the repair finds": {
+			repair:  cluster.Ending{Exit: 4, Message: `{"refused":"something contradicts trust data","removed":0}`},
+			verdict: v1alpha1.VerdictCorrupt, reason: v1alpha1.ReasonRepairFailed, says: "contradicts trust data", attempts: 1, csi: "s",
+		},
+		"what is left is wrong": {
+			repair:  cluster.Ending{Exit: 3, Message: `{"removed":1,"after":` + corruptReport + `}`},
+			verdict: v1alpha1.VerdictCorrupt, reason: v1alpha1.ReasonRepairFailed, says: "cannot be pruned", attempts: 1, csi: "s",
+		},
+		"evicted, always": {
+			repair: cluster.Ending{Evicted: true}, verdict: v1alpha1.VerdictCorrupt, reason: v1alpha1.ReasonRepairFailed, says: "disrupted", attempts: verification.MaxAttempts, csi: "s",
+		},
+		"exit code and report disagree": {
+			repair: cluster.Ending{Exit: 3, Message: mendedReport}, verdict: v1alpha1.VerdictCorrupt, reason: v1alpha1.ReasonRepairFailed, says: "reported Intact", attempts: verification.MaxAttempts, csi: "s",
+		},
+		"what was captured of it is wrong": {
+			repair: cluster.Ending{Message: mendedReport}, again: cluster.Ending{Exit: 3, Message: corruptReport},
+			verdict: v1alpha1.VerdictCorrupt, reason: v1alpha1.ReasonCorrupt, says: "never offered", attempts: 1, csi: "s s-repaired",
+		},
+		"nobody can tell of what was captured of it": {
+			repair: cluster.Ending{Message: mendedReport}, again: cluster.Ending{Evicted: true},
+			verdict: v1alpha1.VerdictInconclusive, reason: v1alpha1.ReasonInconclusive, says: "could not tell", attempts: 1, csi: "s s-repaired",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			if tt.found.Message == "" {
+				tt.found = cluster.Ending{Exit: 3, Message: corruptReport}
+			}
+			w.endings(map[string]cluster.Ending{"verify": tt.found, "repair": tt.repair, "reverify": tt.again})
+			w.cache()
+			w.snapshot(repairable)
+			w.settle()
+			s := w.get()
+			if s.Status.Verification.Verdict != tt.verdict {
+				t.Errorf("verdict %s, want %s", s.Status.Verification.Verdict, tt.verdict)
+			}
+			w.stalled(tt.reason, tt.says)
+			if r := s.Status.Repair; r == nil && tt.attempts > 0 || r != nil && r.Attempts != tt.attempts {
+				t.Errorf("repair %+v, want %d attempts", r, tt.attempts)
+			}
+			if got := w.snapshots(); got != tt.csi {
+				t.Errorf("VolumeSnapshots %q, want %q", got, tt.csi)
+			}
+			if left := w.left(); len(left) > 0 {
+				t.Errorf("left behind: %v", left)
+			}
+			if meta.IsStatusConditionTrue(s.Status.Conditions, v1alpha1.VerifiedCondition) || meta.IsStatusConditionTrue(s.Status.Conditions, v1alpha1.ReadyCondition) {
+				t.Errorf("it is offered: %+v", s.Status.Conditions)
+			}
+		})
+	}
+}
+
+// TestRepairedCloneDeletedByHand holds that a repair whose clone somebody
+// deletes before it was captured is made again.
+func TestRepairedCloneDeletedByHand(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.endings(map[string]cluster.Ending{
+		"verify": {Exit: 3, Message: corruptReport}, "repair": {Message: mendedReport}, "reverify": {Message: intactReport},
+	})
+	w.cache()
+	w.snapshot(repairable)
+	for range 60 {
+		w.passes(1)
+		if r := w.get().Status.Repair; r != nil && r.Outcome == v1alpha1.WorkSucceeded {
+			break
+		}
+		_, err := w.cluster.Step(t.Context())
+		w.must(err)
+	}
+	w.must(server.Client.DeleteAllOf(t.Context(), &batchv1.Job{}, client.InNamespace(w.namespace), client.PropagationPolicy(metav1.DeletePropagationBackground)))
+	w.must(server.Client.Delete(t.Context(), &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "s-verify"}}))
+	for range 4 {
+		_, err := w.cluster.Step(t.Context())
+		w.must(err)
+	}
+	w.settle()
+	s := w.get()
+	if s.Status.Repair.Attempts != 2 || s.Status.Verification.Verdict != v1alpha1.VerdictIntact || w.snapshots() != "s-repaired" {
+		t.Errorf("status %+v, VolumeSnapshots %s", s.Status, w.snapshots())
+	}
+}
+
+// TestRepairedSnapshotKeepsItsPolicy holds that the CSI snapshot of the
+// repaired clone goes or stays as the policy says, also when it changes.
+func TestRepairedSnapshotKeepsItsPolicy(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.endings(map[string]cluster.Ending{
+		"verify": {Exit: 3, Message: corruptReport}, "repair": {Message: mendedReport}, "reverify": {Message: intactReport},
+	})
+	w.cache()
+	w.snapshot(repairable)
+	w.settle()
+	s := w.get()
+	s.Spec.DeletionPolicy = v1alpha1.DeletionRetain
+	w.must(server.Client.Update(t.Context(), s))
+	w.settle()
+	w.must(server.Client.Delete(t.Context(), s))
+	for range 4 {
+		_, err := w.cluster.Step(t.Context())
+		w.must(err)
+	}
+	if got := w.snapshots(); got != "s-repaired" {
+		t.Errorf("VolumeSnapshots %q", got)
+	}
+}

@@ -1,0 +1,118 @@
+package drill_test
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	agent "gocache.dev/operator/internal/agent/drill"
+	"gocache.dev/operator/internal/domain/drill"
+	"gocache.dev/operator/internal/testing/cachetree"
+)
+
+// world is a pair of real caches, and the program that they were filled for as
+// a ConfigMap shows it: flat, and each file a link.
+type world struct {
+	t       *testing.T
+	tree    *cachetree.Tree
+	program string
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{t: t, tree: cachetree.New(t), program: t.TempDir()}
+	data := filepath.Join(w.program, "..data")
+	w.must(os.Mkdir(data, 0o755))
+	entries, err := os.ReadDir(w.tree.Main)
+	w.must(err)
+	for _, e := range entries {
+		if !e.Type().IsRegular() {
+			continue
+		}
+		content, err := os.ReadFile(filepath.Join(w.tree.Main, e.Name()))
+		w.must(err)
+		w.must(os.WriteFile(filepath.Join(data, e.Name()), content, 0o444))
+		w.must(os.Symlink(filepath.Join("..data", e.Name()), filepath.Join(w.program, e.Name())))
+	}
+	return w
+}
+
+func (w *world) must(err error) {
+	w.t.Helper()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// edit changes a file of the program.
+func (w *world) edit(name string, change func(string) string) {
+	w.t.Helper()
+	path := filepath.Join(w.program, "..data", name)
+	content, err := os.ReadFile(path)
+	w.must(err)
+	w.must(os.Chmod(path, 0o644))
+	w.must(os.WriteFile(path, []byte(change(string(content))), 0o444))
+}
+
+func (w *world) run() (drill.Report, string) {
+	w.t.Helper()
+	var out bytes.Buffer
+	log := filepath.Join(w.t.TempDir(), "log")
+	r, err := agent.Run(w.t.Context(), agent.Options{
+		ModCache: w.tree.ModCache, BuildCache: w.tree.BuildCache, Program: w.program, Vendor: true, Go: "go", TerminationLog: log,
+		Clock: time.Now, Env: os.Environ(), Stdout: &out,
+	})
+	w.must(err)
+	left, err := os.ReadFile(log)
+	w.must(err)
+	if said, err := drill.Parse(left); err != nil || said.Outcome != r.Outcome {
+		w.t.Errorf("termination log %s: %v", left, err)
+	}
+	return r, out.String()
+}
+
+// TestBuildsFromTheCachesAlone holds that a program is built from whole caches,
+// and that what lacks, or is not what go.mod asks for, is said with its step.
+func TestBuildsFromTheCachesAlone(t *testing.T) {
+	for name, tt := range map[string]struct {
+		damage     func(*world)
+		outcome    string
+		step, says string
+	}{
+		"whole": {func(*world) {}, drill.Succeeded, "", ""},
+		"a module is missing": {func(w *world) {
+			zips, err := filepath.Glob(filepath.Join(w.tree.ModCache, "cache", "download", "example.com", "lib", "@v", "*.zip"))
+			w.must(err)
+			w.must(os.Remove(zips[0]))
+			cachetree.RemoveAll(w.t, w.tree.Extracted(cachetree.Lib))
+		}, drill.Failed, "go build", "module lookup disabled by GOPROXY=off"},
+		"an extracted file was edited": {func(w *world) {
+			dir := w.tree.Extracted(cachetree.Lib)
+			w.must(os.Chmod(dir, 0o755))
+			w.must(os.WriteFile(filepath.Join(dir, "added.go"), []byte("package lib\n"), 0o644))
+		}, drill.Failed, "go mod verify", "dir has been modified"},
+		"go.sum is another": {func(w *world) {
+			w.edit("go.sum", func(string) string { return "" })
+		}, drill.Failed, "go ", "go.sum"},
+		"no package main": {func(w *world) {
+			w.edit("main.go", func(s string) string { return strings.Replace(s, "package main", "package notmain", 1) })
+		}, drill.Failed, "go version -m", "package main"},
+		"no program": {func(w *world) { w.program = filepath.Join(w.program, "none") }, drill.Inconclusive, "", "no such file"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			tt.damage(w)
+			r, out := w.run()
+			if r.Outcome != tt.outcome || !strings.HasPrefix(r.Step, tt.step) || !strings.Contains(r.Message, tt.says) {
+				t.Errorf("got %+v\n%s", r, out)
+			}
+			if r.Outcome == drill.Succeeded && (r.Modules == 0 || !strings.Contains(out, "go mod vendor")) {
+				t.Errorf("%+v\n%s", r, out)
+			}
+		})
+	}
+}
