@@ -41,9 +41,6 @@ var lives = map[string]way{
 		"verify": {Exit: 3, Message: corruptReport}, "repair": {Exit: 3, Message: `{"removed":1,"after":` + corruptReport + `}`},
 	}, change: repairable},
 	"built": {endings: map[string]cluster.Ending{"verify": {Message: intactReport}, "drill": {Message: drillReport}}, change: drillable},
-	"repaired and built": {endings: map[string]cluster.Ending{
-		"verify": {Exit: 3, Message: corruptReport}, "repair": {Message: mendedReport}, "reverify": {Message: intactReport}, "drill": {Message: drillReport},
-	}, change: func(s *v1alpha1.CacheSnapshotSpec) { repairable(s); drillable(s) }},
 }
 
 // TestCrashPoints kills the manager before and after each API write of a
