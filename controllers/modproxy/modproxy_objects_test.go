@@ -62,10 +62,14 @@ func TestFieldThatIsNotImplementedLater(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.serving()
-	w.edit(func(p *v1alpha1.ModProxy) { p.Spec.Router.Type = v1alpha1.RouterService })
+	w.edit(func(p *v1alpha1.ModProxy) {
+		p.Spec.Router = v1alpha1.ProxyRouter{Type: v1alpha1.RouterGateway, Gateway: &v1alpha1.GatewayRouter{
+			ParentRef: v1alpha1.GatewayReference{Name: "g"}, Hostnames: []string{"a.example.com"},
+		}}
+	})
 	w.blue.wrong = true
 	w.tick(3)
-	w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonNotImplemented, "spec.router.type=Service")
+	w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonNotImplemented, "spec.router.type=Gateway")
 	if !w.convicted("blue") {
 		t.Error("blue serves wrong bytes and is not convicted")
 	}
