@@ -76,22 +76,18 @@ func (s *scope) noteRefusedGrowth(asked resource.Quantity, err error) bool {
 // expansion is what the claim says of an expansion that is under way, and
 // whether it was given up.
 func expansion(claim *corev1.PersistentVolumeClaim) (says string, infeasible bool) {
-	switch claim.Status.AllocatedResourceStatuses[corev1.ResourceStorage] {
-	case corev1.PersistentVolumeClaimControllerResizeInfeasible, corev1.PersistentVolumeClaimNodeResizeInfeasible:
-		infeasible = true
-	default:
-	}
+	stage := claim.Status.AllocatedResourceStatuses[corev1.ResourceStorage]
+	infeasible = stage == corev1.PersistentVolumeClaimControllerResizeInfeasible || stage == corev1.PersistentVolumeClaimNodeResizeInfeasible
 	var all []string
 	for _, c := range claim.Status.Conditions {
 		if c.Status != corev1.ConditionTrue {
 			continue
 		}
-		switch c.Type {
-		case corev1.PersistentVolumeClaimFileSystemResizePending:
+		if c.Type == corev1.PersistentVolumeClaimFileSystemResizePending {
 			all = append(all, "the next run on it finishes that")
-		case corev1.PersistentVolumeClaimControllerResizeError, corev1.PersistentVolumeClaimNodeResizeError:
+		}
+		if c.Type == corev1.PersistentVolumeClaimControllerResizeError || c.Type == corev1.PersistentVolumeClaimNodeResizeError {
 			all = append(all, "the driver says: "+c.Message)
-		default:
 		}
 	}
 	return strings.Join(all, "; "), infeasible

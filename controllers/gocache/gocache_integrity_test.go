@@ -222,6 +222,36 @@ func TestReportOfAFailureGoesFirst(t *testing.T) {
 	}
 }
 
+// TestCheckWithoutItsTrust holds that a check whose trust data is missing waits
+// and says for what, while the rest goes on, and is made with it.
+func TestCheckWithoutItsTrust(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.cache(checkedBy(everyHour), func(s *v1alpha1.GoCacheSpec) {
+		s.Snapshots = &v1alpha1.SnapshotPolicy{Verification: v1alpha1.Verification{
+			Trust: &v1alpha1.Trust{GoSumRefs: []v1alpha1.LocalReference{{Name: "sums"}}},
+		}}
+	})
+	w.settle()
+	w.request("failure-report#1") // goes before the warm-up, which it must not hold back
+	w.settle()
+	w.wait(61 * time.Minute)
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "a check is due and waits: spec.snapshots.verification.trust.goSumRefs[0]: ConfigMap sums")
+	w.answered("failure-report#1", v1alpha1.RequestFailed, "could not tell within 1h0m0s: it waited for spec.snapshots.verification.trust.goSumRefs[0]")
+	w.request("warm-up#2")
+	w.settle()
+	w.answered("warm-up#2", v1alpha1.RequestSucceeded, "")
+	w.must(server.Client.Create(t.Context(), &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "sums"}, Data: map[string]string{"go.sum": "a v1 h1:x\n"},
+	}))
+	w.checked = nil
+	w.wait(sourceInterval)
+	command := strings.Join(get[batchv1.Job](w, "ci-writer").Spec.Template.Spec.Containers[0].Command, " ")
+	if !strings.HasSuffix(command, "--gosum /trust/0/go.sum") {
+		t.Errorf("command %s", command)
+	}
+}
+
 // TestAnswerAfterRollback holds that a request whose check convicted waits for
 // the volume to be replaced, and then says by what.
 func TestAnswerAfterRollback(t *testing.T) {

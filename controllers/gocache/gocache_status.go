@@ -81,6 +81,8 @@ func (s *scope) setIntact(set conditions.Set) {
 	switch i := s.cache.Status.Integrity; {
 	case i == nil && s.cache.Spec.Integrity == nil:
 		set.Clear(intact)
+	case i == nil && s.working(writer.Integrity):
+		set.Unknown(intact, v1alpha1.ReasonProgressing, "The first check of the live claim runs")
 	case i == nil:
 		set.Unknown(intact, v1alpha1.ReasonWaiting, "The live claim was not checked yet")
 	case i.VolumeName != s.cache.Status.Storage.VolumeName:

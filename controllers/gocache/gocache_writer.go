@@ -8,6 +8,7 @@ import (
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/kube/apply"
+	"gocache.dev/operator/internal/kube/conditions"
 	"gocache.dev/operator/internal/kube/jobrun"
 	"gocache.dev/operator/internal/kube/podspec"
 	"gocache.dev/operator/internal/kube/read"
@@ -87,11 +88,22 @@ func (r *Reconciler) write(ctx context.Context, s *scope) error {
 		return apply.Delete(ctx, r.Client, s.facts.writer)
 	case jobrun.Absent:
 	}
-	action, wish := r.nextAction(s)
-	if action == nil {
-		return nil
+	for range writerActions() {
+		action, wish := r.nextAction(s)
+		if action == nil {
+			return nil
+		}
+		err := r.begin(ctx, s, action, wish)
+		if err != nil || s.done.waits[action.name] == "" {
+			return err
+		}
 	}
-	if begun, err := r.begunMeanwhile(ctx, s, action); err != nil || begun {
+	return nil
+}
+
+// begin starts a writer for an action, unless it turns out that it has to wait.
+func (r *Reconciler) begin(ctx context.Context, s *scope, action *writerAction, wish writer.Wish) error {
+	if begun, err := r.begunMeanwhile(ctx, s); err != nil || begun || s.mustWait(action) {
 		return err
 	}
 	pods, err := jobrun.Pods(ctx, r.Live, s.cache.Namespace, naming.Child(s.cache.Name, naming.Writer))
@@ -105,7 +117,7 @@ func (r *Reconciler) write(ctx context.Context, s *scope) error {
 	}
 	job, err := action.job(r, ctx, s, wish)
 	if err != nil {
-		return err
+		return s.waitsFor(action.name, err)
 	}
 	near, err := r.nearConsumers(ctx, s)
 	if err != nil {
@@ -119,6 +131,18 @@ func (r *Reconciler) write(ctx context.Context, s *scope) error {
 	return nil
 }
 
+// waitsFor notes what only a person can mend: it keeps no other action from its
+// turn. Any other error is returned.
+func (s *scope) waitsFor(action writer.Action, err error) error {
+	stalled := conditions.Stalled(err)
+	if stalled == nil {
+		return err
+	}
+	s.waits(action, stalled.Message)
+	s.wakeIn(sourceInterval)
+	return nil
+}
+
 // nextAction is the action to start now, and why; nil for none. One that waits
 // for something does not keep the others from their turn.
 func (r *Reconciler) nextAction(s *scope) (*writerAction, writer.Wish) {
@@ -126,7 +150,7 @@ func (r *Reconciler) nextAction(s *scope) (*writerAction, writer.Wish) {
 	actions := writerActions()
 	for _, a := range actions {
 		wish, due := a.decide(r, s)
-		if !due || s.mustWait(&a) {
+		if !due || s.done.waits[a.name] != "" || s.mustWait(&a) {
 			continue
 		}
 		wish.Action = a.name
@@ -170,8 +194,9 @@ func (s *scope) claimWaitsFor() string {
 }
 
 // begunMeanwhile looks past the cache, which may not show yet that a writer or
-// a snapshot was begun a moment ago: two of them must never meet.
-func (r *Reconciler) begunMeanwhile(ctx context.Context, s *scope, a *writerAction) (bool, error) {
+// a snapshot was begun a moment ago: two of them must never meet. It says
+// whether a writer was.
+func (r *Reconciler) begunMeanwhile(ctx context.Context, s *scope) (bool, error) {
 	job, err := read.Object[batchv1.Job](ctx, r.Live, s.cache.Namespace, naming.Child(s.cache.Name, naming.Writer))
 	if err != nil {
 		return false, err
@@ -180,10 +205,8 @@ func (r *Reconciler) begunMeanwhile(ctx context.Context, s *scope, a *writerActi
 		s.wakeIn(time.Second)
 		return true, nil
 	}
-	if s.facts.snapshots, err = snapshotsOf(ctx, r.Live, s.cache); err != nil {
-		return false, err
-	}
-	return s.mustWait(a), nil
+	s.facts.snapshots, err = snapshotsOf(ctx, r.Live, s.cache)
+	return false, err
 }
 
 // writerJob is what the Jobs of all actions have in common.
