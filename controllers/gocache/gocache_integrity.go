@@ -162,6 +162,7 @@ func (s *scope) bookCheck() {
 	switch v.Verdict {
 	case integrity.Intact:
 		status.LastIntactTime = status.CompletionTime
+		s.bookCounts(status.Counts)
 	case integrity.Condemned:
 	case integrity.Inconclusive:
 		status.Unsettled = 1
@@ -174,6 +175,22 @@ func (s *scope) bookCheck() {
 	s.cache.Status.Integrity = &status
 	s.bookUsage(v.UsedBytes, v.AvailableBytes)
 	s.answerCheck(v)
+}
+
+// bookCounts writes how much an intact claim holds of the layers that were
+// checked.
+func (s *scope) bookCounts(found v1alpha1.VerifiedCounts) {
+	if !s.ranOnClaim() {
+		return
+	}
+	for _, layer := range s.checkedLayers() {
+		switch layer {
+		case v1alpha1.LayerModules:
+			s.cache.Status.Counts.Modules = found.Modules
+		case v1alpha1.LayerBuild:
+			s.cache.Status.Counts.BuildEntries = found.BuildEntries
+		}
+	}
 }
 
 // bookDoubt says what stands of a volume on which a check could not tell: a
