@@ -222,6 +222,32 @@ func TestReportOfAFailureGoesFirst(t *testing.T) {
 	}
 }
 
+// TestFailureReportRollsBack holds that a report on a rotten claim is answered
+// when the claim was rolled back, and says to what.
+func TestFailureReportRollsBack(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.cache(afterWarmUp, checkedBy(v1alpha1.CacheIntegrity{OnCorrupt: v1alpha1.CorruptRollback}))
+	w.settle()
+	before := w.get().Status.Storage.VolumeName
+	w.checked = corrupt
+	w.request("failure-report#1")
+	w.settle()
+	for range 5 {
+		w.wait(time.Minute)
+	}
+	w.answered("failure-report#1", v1alpha1.RequestSucceeded, "h1 differs); rolled back to "+w.names()[0])
+	c := w.get()
+	if c.Status.Storage.VolumeName == before || c.Status.Swap != nil {
+		t.Errorf("storage %+v, swap %+v", c.Status.Storage, c.Status.Swap)
+	}
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "")
+	w.condition(v1alpha1.IntactCondition, metav1.ConditionUnknown, v1alpha1.ReasonWaiting, "was replaced")
+	if len(w.checks) != 1 {
+		t.Errorf("%d checks, want one", len(w.checks))
+	}
+}
+
 // TestCheckWithoutItsTrust holds that a check whose trust data is missing waits
 // and says for what, while the rest goes on, and is made with it.
 func TestCheckWithoutItsTrust(t *testing.T) {
