@@ -25,6 +25,9 @@ const (
 	// StorageSufficientCondition says whether a GoCache's claim has room left, by
 	// the rule of spec.storage.growth. It is present when that is set.
 	StorageSufficientCondition = "StorageSufficient"
+	// CleanCondition says whether the caches were within the bounds of spec.cleanup
+	// when that was last looked at; absent without it.
+	CleanCondition = "Clean"
 
 	// CapturedCondition says whether the CSI snapshot is cut and usable.
 	CapturedCondition = "Captured"
@@ -97,6 +100,17 @@ const (
 	// ReasonReplacementFailed: the volume could not be replaced, and is as it was;
 	// the message says why and what to do.
 	ReasonReplacementFailed = "ReplacementFailed"
+	// ReasonCleanupPaused: a check did not pass, so nothing is cleaned; the
+	// message says which and why.
+	ReasonCleanupPaused = "CleanupPaused"
+	// ReasonApprovalRequired: a plan waits; the message says how to approve it.
+	ReasonApprovalRequired = "ApprovalRequired"
+	// ReasonCleanupFailed: a plan could not be made or applied. It is tried
+	// again with growing pauses.
+	ReasonCleanupFailed = "CleanupFailed"
+	// ReasonBoundUnreachable: what the last warm-up used is larger than
+	// cleanup.maxSize. Raise that, or warm less.
+	ReasonBoundUnreachable = "BoundUnreachable"
 	// ReasonWaiting: a run is due and waits for something else to end.
 	ReasonWaiting = "Waiting"
 )

@@ -346,20 +346,23 @@ const (
 // +kubebuilder:validation:XValidation:rule="has(self.maxSize) || has(self.maxAge)",message="set maxSize, maxAge or both"
 type Cleanup struct {
 	Schedule `json:",inline"`
-	// maxSize of both layers together.
+	// maxSize of both layers together. What was used least recently goes first;
+	// what the last warm-up used never does.
 	// +optional
 	MaxSize *resource.Quantity `json:"maxSize,omitempty"`
-	// maxAge since an entry was last used.
+	// maxAge since an entry was last used by a warm-up.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1m') && duration(self) <= duration('87600h')",message="must be from 1m to 87600h"
 	// +optional
 	MaxAge *metav1.Duration `json:"maxAge,omitempty"`
-	// approval of each plan before it is applied.
+	// approval of each plan before it is applied. Required: a plan waits until
+	// somebody asks for approve-cleanup=<digest>#<token>.
 	// +kubebuilder:default=Automatic
 	// +optional
 	Approval Approval `json:"approval,omitempty"`
-	// webhook is told of each plan that waits for approval.
+	// webhook is told of each plan that waits for approval: a POST of JSON, at
+	// least once, with the plan's digest as its Idempotency-Key.
 	// +optional
 	Webhook *Webhook `json:"webhook,omitempty"`
 }
@@ -411,6 +414,9 @@ type GoCacheStatus struct {
 	// integrity is what is known of checks of the live claim.
 	// +optional
 	Integrity *IntegrityStatus `json:"integrity,omitempty"`
+	// cleanup is what is known of cleanings.
+	// +optional
+	Cleanup *CleanupStatus `json:"cleanup,omitempty"`
 	// counts of what the caches held after the last run.
 	// +optional
 	Counts CacheCounts `json:"counts,omitzero"`

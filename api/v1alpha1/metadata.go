@@ -39,6 +39,8 @@ const (
 	// VolumeAnnotation on a Job is the volume that its claim had when it was
 	// started.
 	VolumeAnnotation = GroupName + "/volume"
+	// PlanAnnotation on a Job is the digest of the plan that it applies.
+	PlanAnnotation = GroupName + "/plan"
 	// ClaimUIDAnnotation on a Job is the uid of the claim that it writes to.
 	ClaimUIDAnnotation = GroupName + "/claim-uid"
 

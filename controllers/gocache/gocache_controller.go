@@ -45,6 +45,8 @@ type Reconciler struct {
 	Clock func() time.Time
 	// Images of the pods.
 	Images images.Images
+	// Webhooks are told of plans that wait; nil: a caller of its own.
+	Webhooks teller
 
 	repositories lookout
 }
@@ -73,6 +75,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Watches(&corev1.PersistentVolumeClaim{}, handler.EnqueueRequestsFromMapFunc(byClaim)).
 		Watches(&v1alpha1.CacheSnapshot{}, handler.EnqueueRequestsFromMapFunc(bySnapshot)).
 		Watches(&v1alpha1.ModProxy{}, handler.EnqueueRequestsFromMapFunc(r.byProxy)).
+		WatchesRawSource(r.told()).
 		WithOptions(controller.Options{MaxConcurrentReconciles: 4}).
 		Complete(r)
 }
@@ -122,7 +125,9 @@ func (r *Reconciler) pass(ctx context.Context, s *scope) (err error) {
 		r.ensureClaim,
 		r.grow,
 		r.dropPrevious,
+		r.approve,
 		r.write,
+		r.tellPlan,
 		r.takeSnapshot,
 		r.ownSnapshots,
 		r.dropSnapshots,

@@ -17,7 +17,9 @@ import (
 type end struct {
 	Ready                        bool
 	WarmUps, Snapshots, Verified int
-	Checks                       int
+	Checks, Cleanings            int
+	Freed                        string
+	Told                         bool
 	Verdict                      v1alpha1.Verdict
 	Size                         string
 	Offered                      bool
@@ -80,6 +82,18 @@ func TestCrashPoints(t *testing.T) {
 			w.wait(sourceInterval)
 			w.wait(sourceInterval)
 		},
+		// a plan that a webhook is told of, its approval, and a warm-up since the
+		// cache was not proven warm
+		"cleaning": func(w *world, die func()) {
+			w.cleaner = cleaner{garbage: "one", unproven: true}
+			w.cache(bounded10Gi(v1alpha1.ApprovalRequired))
+			w.settle()
+			die()
+			w.request("cleanup#1")
+			w.settle()
+			w.request("approve-cleanup=" + digestOf("one") + "#2")
+			w.settle()
+		},
 		// a snapshot by schedule: its name must not depend on when it is made
 		"schedule": func(w *world, die func()) {
 			w.cache(func(s *v1alpha1.GoCacheSpec) {
@@ -119,7 +133,10 @@ func dying(t *testing.T, flow func(*world, func()), life *crash.Life) end {
 			e.Verified++
 		}
 	}
-	e.Checks, e.Size = len(w.checks), c.Status.Storage.Capacity.String()
+	e.Checks, e.Cleanings, e.Size = len(w.checks), len(w.cleanings), c.Status.Storage.Capacity.String()
+	if cleaned := c.Status.Cleanup; cleaned != nil {
+		e.Freed, e.Told = cleaned.Freed.String(), cleaned.Webhook != nil && cleaned.Webhook.Told != nil
+	}
 	if c.Status.Integrity != nil {
 		e.Verdict = c.Status.Integrity.Verdict
 	}

@@ -6,6 +6,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/domain/cleanup"
 	"gocache.dev/operator/internal/kube/event"
 	"gocache.dev/operator/internal/plan/writer"
 )
@@ -25,6 +26,7 @@ func (s *scope) did() []event.Event {
 	case writer.Integrity:
 		events = append(events, event.Normal("CheckStarted", "Check", "Started a check of the live claim: %s", s.done.beganFor))
 	case writer.Cleanup:
+		events = append(events, event.Normal("CleanupStarted", "Cleanup", "Started a cleaning: %s", s.done.beganFor))
 	}
 	if s.done.taken != "" {
 		events = append(events, event.Normal("SnapshotRequested", "Snapshot", "Asked for CacheSnapshot %s: %s", s.done.taken, s.done.cause))
@@ -48,6 +50,7 @@ func became(before, after *v1alpha1.GoCache) []event.Event {
 	if i := after.Status.Integrity; i != nil && (before.Status.Integrity == nil || i.Run != before.Status.Integrity.Run) {
 		events = append(events, checkEvent(i))
 	}
+	events = append(events, cleanupEvents(before.Status.Cleanup, after.Status.Cleanup)...)
 	if latest := after.Status.LatestVerifiedSnapshot; latest != "" && latest != before.Status.LatestVerifiedSnapshot {
 		events = append(events, event.Normal("SnapshotOffered", "Publish", "Offered CacheSnapshot %s: consumers get clones of it from now on", latest))
 	}
@@ -105,6 +108,43 @@ func checkEvent(i *v1alpha1.IntegrityStatus) event.Event {
 		return event.Warning(v1alpha1.ReasonCorrupt, "Check", "Found the live claim corrupt: %s; the condition Intact says what to do", i.Message)
 	default:
 		return event.Normal("Checked", "Check", "Found the live claim intact: %d module versions and %d build entries", i.Counts.Modules, i.Counts.BuildEntries)
+	}
+}
+
+// cleanupEvents tell how a run of a cleaning ended, and whether the webhook was
+// told.
+func cleanupEvents(before, c *v1alpha1.CleanupStatus) []event.Event {
+	if c == nil {
+		return nil
+	}
+	if before == nil {
+		before = &v1alpha1.CleanupStatus{}
+	}
+	var events []event.Event
+	if c.Run != before.Run {
+		events = append(events, cleanupEvent(before, c))
+	}
+	if w := c.Webhook; w != nil && w.Failures > 0 && (before.Webhook == nil || w.About != before.Webhook.About || w.Failures != before.Webhook.Failures) {
+		events = append(events, event.Warning("WebhookFailed", "Cleanup", "Could not tell the webhook of the plan %s (%d calls): %s", w.About, w.Failures, w.Message))
+	}
+	return events
+}
+
+func cleanupEvent(before, c *v1alpha1.CleanupStatus) event.Event {
+	removed := c.Freed != nil && c.Proof != nil && c.LastPlan != nil && c.LastPlan.Entries > 0 && !c.LastCleanTime.Equal(before.LastCleanTime)
+	switch {
+	case c.Paused != "":
+		return event.Warning(v1alpha1.ReasonCleanupPaused, "Cleanup", "Paused cleaning: the check %s did not pass: %s", c.Paused, c.Message)
+	case c.Outcome != v1alpha1.RunSucceeded:
+		return event.Warning(v1alpha1.ReasonCleanupFailed, "Cleanup", "A cleaning could not be done: %s", c.Message)
+	case c.LastPlan != nil && c.LastPlan.Open:
+		return event.Normal("CleanupPlanned", "Cleanup", "Planned to remove %d entries, %s: %s", c.LastPlan.Entries, mebibytes(c.LastPlan.Bytes), c.LastPlan.Digest)
+	case removed && c.Proof.Result != string(cleanup.Pass):
+		return event.Warning("NotProvenWarm", "Cleanup", "Removed %d entries and did not prove the cache warm, so a warm-up is due: %s", c.Removed, c.Proof.Message)
+	case removed:
+		return event.Normal("Cleaned", "Cleanup", "Removed %d entries, %s; the last warm-up's builds need none of them", c.Removed, mebibytes(c.Freed.Value()))
+	default:
+		return event.Normal("CleanupNotNeeded", "Cleanup", "Found nothing to remove")
 	}
 }
 

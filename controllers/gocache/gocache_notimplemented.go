@@ -7,7 +7,6 @@ import (
 
 // NotImplemented are the fields that this release does not act on.
 var NotImplemented = []unimplemented.Field[*v1alpha1.GoCache]{
-	{Path: "spec.cleanup", Set: func(c *v1alpha1.GoCache) bool { return c.Spec.Cleanup != nil }},
 	{Path: "spec.snapshots.verification.trust.firstSeen", Set: verification(func(v v1alpha1.Verification) bool { return v.Trust != nil && v.Trust.FirstSeen })},
 }
 

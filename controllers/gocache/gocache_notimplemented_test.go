@@ -2,7 +2,6 @@ package gocache
 
 import (
 	"testing"
-	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -14,9 +13,6 @@ import (
 func TestNotImplementedIsSaid(t *testing.T) {
 	t.Parallel()
 	settings := map[string]func(*v1alpha1.GoCacheSpec){
-		"spec.cleanup": func(s *v1alpha1.GoCacheSpec) {
-			s.Cleanup = &v1alpha1.Cleanup{MaxAge: &metav1.Duration{Duration: time.Hour}}
-		},
 		"spec.snapshots.verification.trust.firstSeen": func(s *v1alpha1.GoCacheSpec) {
 			s.Snapshots = &v1alpha1.SnapshotPolicy{Verification: v1alpha1.Verification{Trust: &v1alpha1.Trust{FirstSeen: true}}}
 		},

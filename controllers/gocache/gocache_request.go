@@ -42,6 +42,8 @@ func verbs() []verb {
 	return []verb{
 		{action: request.WarmUp, begun: (*scope).writerAnswers},
 		{action: request.Snapshot},
+		{action: request.Cleanup, refuses: (*scope).refusesCleanup, begun: (*scope).writerAnswers},
+		{action: request.ApproveCleanup, refuses: (*scope).refusesApproval, begun: (*scope).writerAnswers},
 		{action: request.Integrity, within: (*scope).checkDeadline},
 		{action: request.FailureReport, within: (*scope).checkDeadline},
 		{action: request.Rollback, begun: func(s *scope) bool { return s.swapping() }},

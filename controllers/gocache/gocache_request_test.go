@@ -75,10 +75,12 @@ func TestRefusedRequests(t *testing.T) {
 	w.said()
 	long := strings.Repeat("é", 400)
 	for text, why := range map[string]string{
-		"cleanup#1": "does not know the action cleanup",
-		"warm-up":   "is no request: want action#token",
-		"":          "is no request",
-		long:        "is no request",
+		"migrate#1":                   "does not know the action migrate",
+		"cleanup#1":                   "spec.cleanup sets no bounds",
+		"approve-cleanup=sha256:aa#1": "no plan waits for approval",
+		"warm-up":                     "is no request: want action#token",
+		"":                            "is no request",
+		long:                          "is no request",
 	} {
 		w.request(text)
 		w.settle()

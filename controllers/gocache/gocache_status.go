@@ -2,6 +2,7 @@ package gocache
 
 import (
 	"fmt"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/utils/ptr"
@@ -30,6 +31,7 @@ func (s *scope) setConditions(failed error) {
 	s.setWarm(set)
 	s.setIntact(set)
 	s.setStorage(set)
+	s.setClean(set)
 	if !s.setReplacement(set) {
 		s.setReady(set)
 	}
@@ -95,6 +97,57 @@ func (s *scope) setIntact(set conditions.Set) {
 		set.Unknown(intact, v1alpha1.ReasonInconclusive, "Attempt %d of %d could not tell: %s", i.Unsettled, livecheck.MaxAttempts, i.Message)
 	}
 }
+
+func (s *scope) setClean(set conditions.Set) {
+	const clean = v1alpha1.CleanCondition
+	c := s.cache.Status.Cleanup
+	if s.cache.Spec.Cleanup == nil {
+		set.Clear(clean)
+		return
+	}
+	if c == nil || c.CompletionTime == nil {
+		set.Unknown(clean, v1alpha1.ReasonWaiting, "No plan was made yet; it is made by spec.cleanup.schedule and on request")
+		return
+	}
+	plan := c.LastPlan
+	switch {
+	case c.Paused != "":
+		set.False(clean, v1alpha1.ReasonCleanupPaused, "%s; it is made again by schedule, on request, and after a warm-up", sentence(s.pausedMessage()))
+	case c.Failures > 0:
+		set.False(clean, v1alpha1.ReasonCleanupFailed, "The last run could not be done (%d in a row): %s", c.Failures, c.Message)
+	case s.planWaits():
+		set.False(clean, v1alpha1.ReasonApprovalRequired, "%s%s", sentence(s.planMessage()), s.untold())
+	case plan != nil && plan.Open:
+		set.False(clean, v1alpha1.ReasonProgressing, "The plan %s is to be applied: %d entries, %s", plan.Digest, plan.Entries, mebibytes(plan.Bytes))
+	case plan != nil && plan.OverBytes > 0:
+		set.False(clean, v1alpha1.ReasonBoundUnreachable, "What the last warm-up used exceeds spec.cleanup.maxSize by %s, and is never removed: raise maxSize or warm less", mebibytes(plan.OverBytes))
+	case s.unproven():
+		set.True(clean, v1alpha1.ReasonSucceeded, "Cleaned: %s; %s", s.freed(), s.unprovenMessage())
+	default:
+		set.True(clean, v1alpha1.ReasonSucceeded, "Within the bounds: %s", s.freed())
+	}
+}
+
+// untold says that the webhook could not be told of the plan that waits.
+func (s *scope) untold() string {
+	w, plan := s.cache.Status.Cleanup.Webhook, s.cache.Status.Cleanup.LastPlan
+	if s.cache.Spec.Cleanup.Webhook == nil || w == nil || w.About != plan.Digest || w.Told != nil || w.Failures == 0 {
+		return ""
+	}
+	return fmt.Sprintf("; the webhook was not told (%d calls): %s", w.Failures, w.Message)
+}
+
+// freed says what the last cleaning removed.
+func (s *scope) freed() string {
+	c := s.cache.Status.Cleanup
+	if c.Freed == nil {
+		return "nothing was to be removed"
+	}
+	return fmt.Sprintf("the last plan that was applied removed %s", mebibytes(c.Freed.Value()))
+}
+
+// sentence begins a text with a capital.
+func sentence(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
 
 // convictedMessage says what a check found, where first, and what is to be done.
 func (s *scope) convictedMessage() string {

@@ -35,8 +35,8 @@ type progress struct {
 
 // schedules are those of the spec, as far as they were understood.
 type schedules struct {
-	warmUp, snapshots, integrity *schedule.Plan
-	invalid                      error // names each field that was not
+	warmUp, snapshots, integrity, cleanup *schedule.Plan
+	invalid                               error // names each field that was not
 }
 
 // readSchedules understands what is scheduled. What cannot be understood is
@@ -52,6 +52,11 @@ func (s *scope) readSchedules() {
 	if spec.Integrity != nil {
 		if s.schedules.integrity, err = schedule.Parse(spec.Integrity.Schedule, seed+"/integrity"); err != nil {
 			s.schedules.invalid = errors.Join(s.schedules.invalid, fmt.Errorf("spec.integrity.%w", err))
+		}
+	}
+	if spec.Cleanup != nil {
+		if s.schedules.cleanup, err = schedule.Parse(spec.Cleanup.Schedule, seed+"/cleanup"); err != nil {
+			s.schedules.invalid = errors.Join(s.schedules.invalid, fmt.Errorf("spec.cleanup.%w", err))
 		}
 	}
 	if spec.Snapshots != nil {

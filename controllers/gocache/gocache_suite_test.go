@@ -61,14 +61,18 @@ type world struct {
 	volumes map[string]string
 	// byHand: a person deletes volumes.
 	byHand bool
-	// warmUps and checks count the Jobs that were seen.
-	warmUps, checks map[types.UID]bool
+	// cleaner plays the agent that cleans.
+	cleaner cleaner
+	// listener receives what webhooks are told, of all processes.
+	listener listener
+	// warmUps, checks and cleanings count the Jobs that were seen.
+	warmUps, checks, cleanings map[types.UID]bool
 }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{
-		t: t, namespace: server.Namespace(t), warmUps: map[types.UID]bool{}, checks: map[types.UID]bool{},
+		t: t, namespace: server.Namespace(t), warmUps: map[types.UID]bool{}, checks: map[types.UID]bool{}, cleanings: map[types.UID]bool{},
 		now:    time.Now().Truncate(time.Second).Add(123456789), // what is stored has whole seconds only
 		events: events.NewFakeRecorder(1000), ending: ended(warmreport.Report{Outcome: warmreport.Succeeded, Modules: 3, BuildEntries: 7}),
 		checked: intact,
@@ -80,8 +84,12 @@ func newWorld(t *testing.T) *world {
 			if job.Name == "ci-next" {
 				return w.renewed
 			}
-			if job.Labels[v1alpha1.ActionLabel] == string(writer.Integrity) {
+			switch writer.Action(job.Labels[v1alpha1.ActionLabel]) {
+			case writer.Integrity:
 				return w.checked
+			case writer.Cleanup:
+				return w.cleaner.end(job)
+			case writer.WarmUp:
 			}
 			return w.ending
 		},
@@ -110,7 +118,7 @@ func (w *world) restart(point faults.Point) {
 	c := w.mortal.Client(server.Client)
 	w.reconciler = &Reconciler{
 		Client: c, Live: c, Events: w.events, Clock: func() time.Time { return w.now },
-		Images: images.Images{Operator: "operator:test", Toolchain: "go:{version}", HAProxy: "haproxy:test"},
+		Images: images.Images{Operator: "operator:test", Toolchain: "go:{version}", HAProxy: "haproxy:test"}, Webhooks: &w.listener,
 	}
 }
 
@@ -324,10 +332,9 @@ func (w *world) invariants() {
 	for _, p := range pods.Items {
 		if slices.ContainsFunc(p.Spec.Volumes, writable) {
 			writers++
-			run := w.warmUps
-			if p.Labels[v1alpha1.ActionLabel] == string(writer.Integrity) {
-				run = w.checks
-			}
+			run := map[writer.Action]map[types.UID]bool{
+				writer.WarmUp: w.warmUps, writer.Integrity: w.checks, writer.Cleanup: w.cleanings,
+			}[writer.Action(p.Labels[v1alpha1.ActionLabel])]
 			run[p.OwnerReferences[0].UID] = true
 			if p.Status.Phase != corev1.PodSucceeded && p.Status.Phase != corev1.PodFailed {
 				running++

@@ -114,7 +114,7 @@ func (r *Reconciler) decideWarmUp(s *scope) (writer.Wish, bool) {
 		Now: s.now, Created: s.cache.CreationTimestamp.Time, Inputs: r.inputs(s), Requested: requested,
 		Schedule:  s.schedules.warmUp,
 		NewVolume: s.newVolume(),
-		Ran:       status.Run != "", LastInputs: status.Inputs, Failures: status.Failures,
+		Ran:       status.Run != "", LastInputs: status.Inputs, Failures: status.Failures, Unproven: s.unproven(),
 	}
 	if status.StartTime != nil && status.CompletionTime != nil {
 		facts.LastStart, facts.LastEnd = status.StartTime.Time, status.CompletionTime.Time
@@ -172,25 +172,12 @@ func capturing(c *v1alpha1.CacheSnapshot) bool {
 func (r *Reconciler) warmUpJob(_ context.Context, s *scope, wish writer.Wish) (*batchv1.Job, error) {
 	cache := s.cache
 	mount := cache.Spec.Environment.MountPath
-	env := goenv.Online(s.environment())
-	env["HOME"] = "/tmp"
-
 	command := []string{path.Join(toolsDir, "gocache-agent"), "warm", "--root", mount, "--termination-log", "/dev/termination-log", "--expect-go", cache.Spec.Toolchain.Version}
 	command = append(command, "--modcache", s.layerDir(v1alpha1.LayerModules, goenv.ModuleCache(mount)))
 	command = append(command, "--buildcache", s.layerDir(v1alpha1.LayerBuild, goenv.BuildCache(mount)))
-	volumes := []corev1.Volume{
-		podspec.Claim(cacheVolume, cache.Name), podspec.EmptyDir("tmp"), podspec.EmptyDir("tools"),
-	}
-	mounts := []corev1.VolumeMount{
-		{Name: cacheVolume, MountPath: mount}, {Name: "tmp", MountPath: "/tmp"}, {Name: "tools", MountPath: toolsDir, ReadOnly: true},
-	}
 	job := s.writerJob(warmUpAction(), wish)
 	job.Annotations[v1alpha1.InputsAnnotation] = r.inputs(s)
-	job.Image, job.Env = r.toolchainImage(cache), env
-	job.Init = []corev1.Container{{
-		Name: "install", Image: r.Images.Operator, Command: []string{"/gocache-agent", "install", toolsDir},
-		VolumeMounts: []corev1.VolumeMount{{Name: "tools", MountPath: toolsDir}},
-	}}
+	r.inToolchain(s, &job)
 	if w := cache.Spec.WarmUp; w != nil {
 		job.Resources = w.Resources
 		if w.Deadline != nil {
@@ -203,20 +190,35 @@ func (r *Reconciler) warmUpJob(_ context.Context, s *scope, wish writer.Wish) (*
 		dir := path.Join(sourcesDir, fmt.Sprint(i))
 		if src.git != nil {
 			fetch, files, mount := r.checkout(src.git, i, dir)
-			job.Init, volumes, mounts = append(job.Init, fetch), append(volumes, files...), append(mounts, mount)
+			job.Init, job.Volumes, job.Mounts = append(job.Init, fetch), append(job.Volumes, files...), append(job.Mounts, mount)
 			command = append(command, "--repository", repositoryFlag(src.git, dir))
 			continue
 		}
-		volumes = append(volumes, sourceVolume(name, i, src, pod))
-		mounts = append(mounts, corev1.VolumeMount{Name: name, MountPath: dir, ReadOnly: true})
+		job.Volumes = append(job.Volumes, sourceVolume(name, i, src, pod))
+		job.Mounts = append(job.Mounts, corev1.VolumeMount{Name: name, MountPath: dir, ReadOnly: true})
 		command = append(command, "--source", dir)
 	}
-	job.Command, job.Volumes, job.Mounts = command, volumes, mounts
+	job.Command = command
 	o := job.Object()
 	for k, v := range pod {
 		metav1.SetMetaDataAnnotation(&o.Spec.Template.ObjectMeta, k, v)
 	}
 	return o, nil
+}
+
+// inToolchain lets a Job's agent run in the toolchain's image, with the claim
+// where builds see it and the environment that builds have.
+func (r *Reconciler) inToolchain(s *scope, job *jobrun.Spec) {
+	job.Image, job.Env = r.toolchainImage(s.cache), goenv.Online(s.environment())
+	job.Env["HOME"] = "/tmp"
+	job.Init = []corev1.Container{{
+		Name: "install", Image: r.Images.Operator, Command: []string{"/gocache-agent", "install", toolsDir},
+		VolumeMounts: []corev1.VolumeMount{{Name: "tools", MountPath: toolsDir}},
+	}}
+	job.Volumes = []corev1.Volume{podspec.Claim(cacheVolume, s.cache.Name), podspec.EmptyDir("tmp"), podspec.EmptyDir("tools")}
+	job.Mounts = []corev1.VolumeMount{
+		{Name: cacheVolume, MountPath: s.cache.Spec.Environment.MountPath}, {Name: "tmp", MountPath: "/tmp"}, {Name: "tools", MountPath: toolsDir, ReadOnly: true},
+	}
 }
 
 // sourceVolume shows the agent a source as a directory: the keys of the

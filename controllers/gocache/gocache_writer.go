@@ -46,7 +46,7 @@ type writerAction struct {
 
 // writerActions are all that the writer does.
 func writerActions() []writerAction {
-	return []writerAction{warmUpAction(), integrityAction()}
+	return []writerAction{warmUpAction(), cleanupAction(), integrityAction()}
 }
 
 // actionOf is what a writer Job does; false for one of another release, of

@@ -50,7 +50,7 @@ func Run(ctx context.Context, o Options) (cleanup.Report, error) {
 	}
 	r := c.made
 	if used, err := volume.Usage(o.Root); err == nil {
-		r.UsedBytes, r.CapacityBytes = used.Used, used.Capacity
+		r.UsedBytes, r.CapacityBytes, r.AvailableBytes = used.Used, used.Capacity, used.Available
 	}
 	r.DurationSeconds = o.Clock().Sub(start).Round(time.Millisecond).Seconds()
 	return r, o.report(r)
@@ -185,8 +185,13 @@ func (c *cleaning) seal(ctx context.Context) error {
 		return fmt.Errorf("checking what is left: %w", err)
 	}
 	c.made.Modules, c.made.BuildEntries, c.made.ManifestDigest = int64(v.Counts.Modules), int64(v.Counts.BuildEntries), v.Digest
-	if c.made.Outcome = cleanup.Applied; v.Verdict == integrity.Condemned {
+	switch v.Verdict {
+	case integrity.Intact:
+		c.made.Outcome = cleanup.Applied
+	case integrity.Condemned:
 		c.made.Outcome, c.made.Message = cleanup.Corrupt, v.Message
+	case integrity.Inconclusive:
+		return fmt.Errorf("what is left could not be checked: %s", v.Message)
 	}
 	return volume.Sync(c.Root)
 }

@@ -115,6 +115,8 @@ type Report struct {
 	// UsedBytes by the caches, CapacityBytes of their file system.
 	UsedBytes     int64 `json:"usedBytes"`
 	CapacityBytes int64 `json:"capacityBytes"`
+	// AvailableBytes are what the writer may still use of it.
+	AvailableBytes int64 `json:"availableBytes,omitempty"`
 	// DurationSeconds of the run.
 	DurationSeconds float64 `json:"durationSeconds"`
 	// ManifestDigest is the digest of the manifest that was left on the volume.

@@ -1,8 +1,9 @@
 // Package warmup decides when a cache is to be warmed.
 //
 // A warm-up is due before the first success, when the volume is another one or
-// what it is made from has changed, when the schedule says so, and on request. One that failed is
-// repeated with growing pauses; a change of its sources repeats it at once.
+// what it is made from has changed, when a cleaning found the cache not warm,
+// when the schedule says so, and on request. One that failed is repeated with
+// growing pauses; a change of its sources repeats it at once.
 package warmup
 
 import (
@@ -37,6 +38,8 @@ type Facts struct {
 	NewVolume bool
 	// Failures in a row.
 	Failures int32
+	// Unproven: since the last one, a cleaning found that the cache is not warm.
+	Unproven bool
 }
 
 // Decision is whether to start a warm-up, why, and when to look again.
@@ -76,6 +79,8 @@ func decide(f Facts) Decision {
 			return Decision{Due: true, Cause: "the last one failed", Since: again}
 		}
 		return Decision{Wake: again}
+	case f.Unproven:
+		return Decision{Due: true, Cause: "a cleaning found the cache not warm"}
 	}
 	due, next := f.Schedule.Due(later(f.Created, f.LastStart), f.Now)
 	if due {

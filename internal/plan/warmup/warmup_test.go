@@ -31,6 +31,8 @@ func TestDecide(t *testing.T) {
 		{"ran, nothing scheduled", ran, false, time.Time{}},
 		{"ran, the sources changed", with(func(f *warmup.Facts) { f.Inputs = "b" }), true, time.Time{}},
 		{"ran, on another volume", with(func(f *warmup.Facts) { f.NewVolume = true; f.Failures = 1; f.LastEnd = now }), true, time.Time{}},
+		{"cleaned, and not warm since", with(func(f *warmup.Facts) { f.Unproven = true }), true, time.Time{}},
+		{"cleaned, not warm, and failed just now", with(func(f *warmup.Facts) { f.Unproven = true; f.Failures = 1; f.LastEnd = now }), false, now.Add(warmup.FirstPause)},
 		{"requested", with(func(f *warmup.Facts) { f.Requested = true }), true, time.Time{}},
 		{"scheduled for midnight", with(func(f *warmup.Facts) { f.Schedule = daily }), false, now.Add(12 * time.Hour)},
 		{"midnight has passed", with(func(f *warmup.Facts) { f.Schedule = daily; f.LastStart = now.Add(-13 * time.Hour) }), true, time.Time{}},

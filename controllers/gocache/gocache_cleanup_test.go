@@ -1,0 +1,357 @@
+package gocache
+
+import (
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"gocache.dev/operator/api/v1alpha1"
+	report "gocache.dev/operator/internal/domain/cleanup"
+	warmreport "gocache.dev/operator/internal/domain/warmup"
+	"gocache.dev/operator/internal/kube/webhook"
+	"gocache.dev/operator/internal/testing/cluster"
+)
+
+// cleaner plays the agent that cleans.
+type cleaner struct {
+	// garbage is what would go; empty: nothing.
+	garbage string
+	// paused names a check that does not pass.
+	paused string
+	// unproven: builds had to compile after it was applied.
+	unproven bool
+	// over is by how much the bound cannot be reached.
+	over int64
+	// ending in place of a report; hang: it goes on.
+	ending *cluster.Ending
+	hang   bool
+
+	ended map[types.UID]*cluster.Ending
+}
+
+func digestOf(garbage string) string { return "sha256:" + garbage }
+
+// end is how a Job ends, and ends it once.
+func (c *cleaner) end(job *batchv1.Job) *cluster.Ending {
+	if c.hang {
+		return nil
+	}
+	if e := c.ended[job.UID]; e != nil {
+		return e
+	}
+	if c.ended == nil {
+		c.ended = map[types.UID]*cluster.Ending{}
+	}
+	e := c.ending
+	if e == nil {
+		e = c.report(job.Annotations[v1alpha1.PlanAnnotation])
+	}
+	c.ended[job.UID] = e
+	return e
+}
+
+func (c *cleaner) report(approved string) *cluster.Ending {
+	used := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	r := report.Report{
+		Outcome: report.Planned, UsedBytes: 90 << 20, CapacityBytes: 1 << 30, AvailableBytes: 900 << 20,
+		Preflight: []report.Check{{Name: report.Ownership, Result: report.Pass}, {Name: report.Index, Result: report.Pass}, {Name: report.Reuse, Result: report.Pass}},
+		Plan:      &report.Plan{Digest: digestOf(c.garbage), AsOf: used.AddDate(0, 6, 0), OverBytes: c.over},
+	}
+	if c.garbage != "" {
+		r.Plan.Entries, r.Plan.Bytes = 12, 10<<20
+		r.Plan.Build = &report.Layer{Entries: 12, Outputs: 9, Bytes: 10 << 20, BeforeBytes: 100 << 20, Oldest: &used, Newest: &used}
+	}
+	exit := 0
+	switch {
+	case c.paused != "":
+		r.Preflight[2] = report.Check{Name: c.paused, Result: report.Fail, Message: "the cache is cold"}
+		r.Outcome, r.Message, r.Plan, exit = report.Paused, c.paused+": the cache is cold", nil, 1
+	case approved == "":
+	case approved != r.Plan.Digest:
+		r.Outcome, r.Message, exit = report.Changed, "the plan is another", 1
+	default:
+		r.Outcome, r.RemovedEntries, r.FreedBytes, r.Proof = report.Applied, 21, r.Plan.Bytes, &report.Proof{Result: report.Pass}
+		r.Modules, r.BuildEntries, r.ManifestDigest = 3, 5, "sha256:after"
+		if c.unproven {
+			r.Proof = &report.Proof{Result: report.Fail, Compiled: 4, Message: "4 packages were compiled"}
+		}
+		c.garbage = ""
+	}
+	text, err := json.Marshal(r)
+	if err != nil {
+		panic(err)
+	}
+	return &cluster.Ending{Exit: int32(exit), Message: string(text)}
+}
+
+// listener receives what webhooks are told.
+type listener struct {
+	calls []webhook.Call
+	deaf  bool // it receives nothing
+}
+
+// Tell is received at once.
+func (l *listener) Tell(c webhook.Call) (bool, error) {
+	l.calls = append(l.calls, c)
+	if l.deaf {
+		return true, errors.New("the answer is 503 Service Unavailable")
+	}
+	return true, nil
+}
+
+// bounded10Gi bounds a cache, on request.
+func bounded10Gi(approval v1alpha1.Approval) func(*v1alpha1.GoCacheSpec) {
+	return func(s *v1alpha1.GoCacheSpec) {
+		size := resource.MustParse("10Gi")
+		s.Cleanup = &v1alpha1.Cleanup{
+			MaxSize: &size, MaxAge: &metav1.Duration{Duration: 48 * time.Hour}, Approval: approval,
+			Webhook: &v1alpha1.Webhook{URL: "https://chat.example.com/hook"},
+		}
+	}
+}
+
+func every(schedule string) func(*v1alpha1.GoCacheSpec) {
+	return func(s *v1alpha1.GoCacheSpec) {
+		bounded10Gi(v1alpha1.ApprovalAutomatic)(s)
+		s.Cleanup.Schedule = v1alpha1.Schedule{Schedule: schedule}
+	}
+}
+
+func (w *world) clean(status metav1.ConditionStatus, reason, message string) {
+	w.t.Helper()
+	w.condition(v1alpha1.CleanCondition, status, reason, message)
+}
+
+// TestScheduledCleanup follows a cleaning without approval: a plan at its time,
+// at once applied, and what the Jobs are told.
+func TestScheduledCleanup(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.cleaner.garbage = "one"
+	w.cache(every("@every 1h"))
+	w.settle()
+	w.clean(metav1.ConditionUnknown, v1alpha1.ReasonWaiting, "No plan was made yet")
+	if len(w.cleanings) > 0 {
+		t.Fatal("cleaned before its time")
+	}
+
+	w.cleaner.hang = true
+	w.wait(61 * time.Minute)
+	job := get[batchv1.Job](w, "ci-writer")
+	container := job.Spec.Template.Spec.Containers[0]
+	const command = "/tools/gocache-agent cleanup --json --root /gocache --termination-log /dev/termination-log" +
+		" --modcache /gocache/mod --buildcache /gocache/build --max-size 10737418240 --max-age 48h0m0s"
+	if got := strings.Join(container.Command, " "); got != command || container.Image != "go:1.26.8" || container.VolumeMounts[0].ReadOnly {
+		t.Errorf("command %s\nin %s, claim mounted %+v", got, container.Image, container.VolumeMounts[0])
+	}
+	w.cleaner.hang = false
+	w.said()
+	w.settle()
+	w.clean(metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "the last plan that was applied removed 10.0 MiB")
+	c := w.get()
+	status := c.Status.Cleanup
+	if len(w.cleanings) != 2 || status.Freed.String() != "10Mi" || status.Removed != 21 || status.LastPlan.Open || len(status.Preflight) != 3 {
+		t.Errorf("%d runs: %+v", len(w.cleanings), status)
+	}
+	if c.Status.Counts.BuildEntries != 5 || c.Status.ManifestDigest != "sha256:after" || c.Status.Storage.Used.String() != "90Mi" {
+		t.Errorf("left: %+v, %s, %s", c.Status.Counts, c.Status.ManifestDigest, c.Status.Storage.Used)
+	}
+	said := w.said()
+	for _, want := range []string{"CleanupPlanned Planned to remove 12 entries, 10.0 MiB: sha256:one", "Cleaned Removed 21 entries"} {
+		if !strings.Contains(said, want) {
+			t.Errorf("events lack %q:\n%s", want, said)
+		}
+	}
+	if len(w.listener.calls) > 0 || len(w.warmUps) != 1 {
+		t.Errorf("%d calls and %d warm-ups, though no plan waited and the cache is warm", len(w.listener.calls), len(w.warmUps))
+	}
+	w.wait(61 * time.Minute)
+	if status := w.get().Status.Cleanup; len(w.cleanings) != 3 || status.LastPlan.Entries != 0 || status.LastPlan.Open {
+		t.Errorf("%d runs, want one more that finds nothing: %+v", len(w.cleanings), status.LastPlan)
+	}
+	w.clean(metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "Within the bounds")
+}
+
+// TestApproval holds that a plan waits for exactly its own approval, that a
+// webhook is told of it once, and that the Job applies that plan.
+func TestApproval(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.cleaner.garbage = "one"
+	w.cache(bounded10Gi(v1alpha1.ApprovalRequired))
+	w.settle()
+	w.request("cleanup#1")
+	w.settle()
+	w.answered("cleanup#1", v1alpha1.RequestSucceeded, "the plan sha256:one, of 12 entries and 10.0 MiB, waits for approval")
+	w.clean(metav1.ConditionFalse, v1alpha1.ReasonApprovalRequired, "cache.gocache.dev/request=approve-cleanup=sha256:one#<token>")
+	w.wait(100 * time.Hour)
+	if len(w.cleanings) != 1 || len(w.listener.calls) != 1 {
+		t.Fatalf("%d runs and %d calls, want one plan that waits and is told once", len(w.cleanings), len(w.listener.calls))
+	}
+	call := w.listener.calls[0]
+	var told notice
+	w.must(json.Unmarshal(call.Body, &told))
+	if call.Key != "sha256:one" || call.Timeout != 10*time.Second || told.Name != "ci" || told.Plan.Bytes != 10<<20 || told.Approve != "approve-cleanup=sha256:one#<token>" {
+		t.Errorf("told %+v: %s", call, call.Body)
+	}
+
+	w.request("approve-cleanup=sha256:other#2")
+	w.settle()
+	w.answered("approve-cleanup=sha256:other#2", v1alpha1.RequestRefused, `the plan that waits is sha256:one, not "sha256:other"`)
+	w.cleaner.hang = true
+	w.request("approve-cleanup=sha256:one#3")
+	w.settle()
+	job := get[batchv1.Job](w, "ci-writer")
+	if got := strings.Join(job.Spec.Template.Spec.Containers[0].Command, " "); !strings.HasSuffix(got, " --apply sha256:one --as-of 2026-07-01T00:00:00Z") {
+		t.Errorf("command %s", got)
+	}
+	w.cleaner.hang = false
+	w.settle()
+	w.answered("approve-cleanup=sha256:one#3", v1alpha1.RequestSucceeded, "freed 10.0 MiB")
+	w.clean(metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "10.0 MiB")
+	w.request("approve-cleanup=sha256:one#4")
+	w.settle()
+	w.answered("approve-cleanup=sha256:one#4", v1alpha1.RequestRefused, "does not wait")
+}
+
+// TestPlanChangedSinceApproval holds that nothing goes that was not approved:
+// the plan that took its place waits in turn.
+func TestPlanChangedSinceApproval(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.cleaner.garbage = "one"
+	w.cache(bounded10Gi(v1alpha1.ApprovalRequired))
+	w.settle()
+	w.request("cleanup#1")
+	w.settle()
+	w.cleaner.garbage = "two"
+	w.request("approve-cleanup=sha256:one#2")
+	w.settle()
+	w.answered("approve-cleanup=sha256:one#2", v1alpha1.RequestFailed, "nothing was removed; now the plan sha256:two")
+	w.clean(metav1.ConditionFalse, v1alpha1.ReasonApprovalRequired, "sha256:two")
+	if w.cleaner.garbage != "two" || len(w.listener.calls) != 2 {
+		t.Errorf("%q is left, %d calls; want it untouched and told", w.cleaner.garbage, len(w.listener.calls))
+	}
+	// Other bounds make another plan at once.
+	w.cleaner.garbage = "three"
+	w.edit(func(c *v1alpha1.GoCache) { c.Spec.Cleanup.MaxAge.Duration = time.Hour })
+	w.settle()
+	w.clean(metav1.ConditionFalse, v1alpha1.ReasonApprovalRequired, "sha256:three")
+}
+
+// TestPausedCleanup holds that a check that does not pass is said by its name
+// and cause, and is made again after the next warm-up.
+func TestPausedCleanup(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.cleaner = cleaner{garbage: "one", paused: report.Reuse}
+	w.cache(bounded10Gi(v1alpha1.ApprovalAutomatic))
+	w.settle()
+	w.said()
+	w.request("cleanup#1")
+	w.settle()
+	w.answered("cleanup#1", v1alpha1.RequestFailed, "the check reuse did not pass: the cache is cold")
+	w.clean(metav1.ConditionFalse, v1alpha1.ReasonCleanupPaused, "Cleaning is paused: the check reuse did not pass: the cache is cold")
+	if said := w.said(); !strings.Contains(said, "Warning CleanupPaused Paused cleaning: the check reuse") {
+		t.Errorf("events:\n%s", said)
+	}
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "")
+	w.wait(100 * time.Hour)
+	if len(w.cleanings) != 1 {
+		t.Errorf("%d runs while it is paused", len(w.cleanings))
+	}
+	w.cleaner.paused = ""
+	w.request("warm-up#2")
+	w.settle()
+	w.clean(metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "10.0 MiB")
+}
+
+// TestUnprovenCleanup holds that a cache that was not proven warm is warmed.
+func TestUnprovenCleanup(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.cleaner = cleaner{garbage: "one", unproven: true}
+	w.cache(bounded10Gi(v1alpha1.ApprovalAutomatic))
+	w.settle()
+	w.ending = nil
+	w.said()
+	w.wait(time.Minute)
+	w.request("cleanup#1")
+	w.settle()
+	w.answered("cleanup#1", v1alpha1.RequestSucceeded, "not proven warm, so a warm-up is due: 4 packages were compiled")
+	w.clean(metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "not proven warm")
+	said := w.said()
+	for _, want := range []string{"Warning NotProvenWarm", "WarmUpStarted Started a warm-up: a cleaning found the cache not warm"} {
+		if !strings.Contains(said, want) {
+			t.Errorf("events lack %q:\n%s", want, said)
+		}
+	}
+	w.ending = ended(warmreport.Report{Outcome: warmreport.Succeeded, Modules: 3, BuildEntries: 7})
+	w.wait(time.Minute)
+	w.wait(time.Minute)
+	if len(w.warmUps) != 2 {
+		t.Errorf("%d warm-ups, want one more", len(w.warmUps))
+	}
+}
+
+// TestFailingCleanup holds that a run that fails or is disrupted is repeated
+// with growing pauses, and that a bound which cannot be reached is said.
+func TestFailingCleanup(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.cleaner = cleaner{over: 5 << 20, ending: &cluster.Ending{Evicted: true}}
+	w.cache(bounded10Gi(v1alpha1.ApprovalAutomatic))
+	w.settle()
+	w.request("cleanup#1")
+	w.settle()
+	w.answered("cleanup#1", v1alpha1.RequestFailed, "disrupted")
+	w.clean(metav1.ConditionFalse, v1alpha1.ReasonCleanupFailed, "(1 in a row)")
+	w.wait(50 * time.Second)
+	if len(w.cleanings) != 1 {
+		t.Error("tried again without a pause")
+	}
+	w.cleaner.ending = &cluster.Ending{Exit: 1, Message: `{"outcome":"Failed","message":"the disk is full"}`}
+	w.wait(11 * time.Second)
+	w.clean(metav1.ConditionFalse, v1alpha1.ReasonCleanupFailed, "(2 in a row): the disk is full")
+	w.cleaner.ending = nil
+	w.wait(121 * time.Second)
+	w.clean(metav1.ConditionFalse, v1alpha1.ReasonBoundUnreachable, "exceeds spec.cleanup.maxSize by 5.0 MiB")
+}
+
+// TestDeafWebhook holds that a webhook which does not answer is called again
+// with growing pauses, that this is said, and that the plan can be approved.
+func TestDeafWebhook(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.cleaner.garbage, w.listener.deaf = "one", true
+	w.cache(bounded10Gi(v1alpha1.ApprovalRequired))
+	w.settle()
+	w.said()
+	w.request("cleanup#1")
+	w.settle()
+	w.clean(metav1.ConditionFalse, v1alpha1.ReasonApprovalRequired, "the webhook was not told (1 calls): the answer is 503")
+	if said := w.said(); !strings.Contains(said, "Warning WebhookFailed Could not tell the webhook of the plan sha256:one (1 calls)") {
+		t.Errorf("events:\n%s", said)
+	}
+	w.wait(50 * time.Second)
+	if len(w.listener.calls) != 1 {
+		t.Errorf("%d calls without a pause", len(w.listener.calls))
+	}
+	w.wait(11 * time.Second)
+	w.listener.deaf = false
+	w.wait(121 * time.Second)
+	w.wait(time.Hour)
+	if len(w.listener.calls) != 3 || w.get().Status.Cleanup.Webhook.Told == nil {
+		t.Errorf("%d calls, want two that fail and one: %+v", len(w.listener.calls), w.get().Status.Cleanup.Webhook)
+	}
+	w.request("approve-cleanup=sha256:one#2")
+	w.settle()
+	w.answered("approve-cleanup=sha256:one#2", v1alpha1.RequestSucceeded, "")
+}

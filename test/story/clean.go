@@ -1,0 +1,61 @@
+package story
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// litter builds with other flags than anybody does, and leaves it as what
+// nobody has used since a January long ago. What a warm-up keeps has times far
+// ahead, and is let be.
+const litter = `
+set -eu
+touch /tmp/before
+touch -t 203301010000 /tmp/ahead
+go build -gcflags=-l errors unicode/utf8 golang.org/x/text/transform
+find "$GOCACHE" -type f -name '*-[ad]' -newer /tmp/before ! -newer /tmp/ahead > /tmp/litter
+while read -r f; do touch -t 202501010000 "$f"; done < /tmp/litter
+wc -l < /tmp/litter
+`
+
+// Litter leaves entries in the live claim's build cache that nobody has used
+// for long, and says how many.
+func (s *Story) Litter(ctx context.Context) (int, error) {
+	return s.count(ctx, task{name: "litter", script: litter, claim: Cache, env: Cache + "-env-offline"})
+}
+
+// compiled counts what a build compiles.
+const compiled = `
+set -eu
+go build -x golang.org/x/text/transform > /tmp/log 2>&1 || { cat /tmp/log; exit 1; }
+grep -c '/compile ' /tmp/log || true
+`
+
+// CompiledOn counts what a build of the small cache's packages compiles on a
+// claim, offline.
+func (s *Story) CompiledOn(ctx context.Context, claim string) (int, error) {
+	return s.count(ctx, task{name: "compiled", script: compiled, claim: claim, env: Cache + "-env-offline"})
+}
+
+// count runs a task whose last word is a number.
+func (s *Story) count(ctx context.Context, t task) (int, error) {
+	if err := s.start(ctx, t); err != nil {
+		return 0, err
+	}
+	out, err := s.finish(ctx, t.name, 5*time.Minute)
+	if err != nil {
+		return 0, err
+	}
+	words := strings.Fields(out)
+	if len(words) == 0 {
+		return 0, fmt.Errorf("job %s said nothing", t.name)
+	}
+	n, err := strconv.Atoi(words[len(words)-1])
+	if err != nil {
+		return 0, fmt.Errorf("job %s: %w:\n%s", t.name, err, out)
+	}
+	return n, nil
+}
