@@ -594,6 +594,10 @@ type GitRevision struct {
 	// +kubebuilder:validation:MaxLength=64
 	// +optional
 	Commit string `json:"commit,omitempty"`
+	// warmedCommit is the one that the last warm-up which succeeded has built.
+	// +kubebuilder:validation:MaxLength=64
+	// +optional
+	WarmedCommit string `json:"warmedCommit,omitempty"`
 	// message says why the repository could not be read at the last look.
 	// +kubebuilder:validation:MaxLength=512
 	// +optional

@@ -41,6 +41,9 @@ const (
 	VolumeAnnotation = GroupName + "/volume"
 	// PlanAnnotation on a Job is the digest of the plan that it applies.
 	PlanAnnotation = GroupName + "/plan"
+	// CommitsAnnotation on a Job are the commits of git that it builds, separated
+	// by commas.
+	CommitsAnnotation = GroupName + "/commits"
 	// ClaimUIDAnnotation on a Job is the uid of the claim that it writes to.
 	ClaimUIDAnnotation = GroupName + "/claim-uid"
 

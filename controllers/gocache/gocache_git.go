@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -153,7 +154,7 @@ func (r *Reconciler) observeGit(ctx context.Context, s *scope, f *facts, src v1a
 		f.revisions = append(f.revisions, known)
 		return nil
 	}
-	now := v1alpha1.GitRevision{URL: git.url, Ref: git.ref, Commit: known.Commit}
+	now := v1alpha1.GitRevision{URL: git.url, Ref: git.ref, Commit: known.Commit, WarmedCommit: known.WarmedCommit}
 	remote := gitrepo.Remote{URL: git.url, Ref: git.ref}
 	key := strings.Join([]string{git.url, git.ref}, "\n")
 	if src.Git.SecretRef != nil {
@@ -197,6 +198,27 @@ func (s *scope) knownRevision(git *gitSource) v1alpha1.GitRevision {
 		}
 	}
 	return v1alpha1.GitRevision{URL: git.url, Ref: git.ref}
+}
+
+// commits of the git sources, as a Job carries them.
+func commits(sources []source) string {
+	var all []string
+	for _, src := range sources {
+		if src.git != nil {
+			all = append(all, src.git.commit)
+		}
+	}
+	return strings.Join(all, ",")
+}
+
+// bookCommits notes what a warm-up has built of the revisions that are known.
+func (s *scope) bookCommits(built string) {
+	for i := range s.cache.Status.WarmUp.Revisions {
+		r := &s.cache.Status.WarmUp.Revisions[i]
+		if r.Commit != "" && slices.Contains(strings.Split(built, ","), r.Commit) {
+			r.WarmedCommit = r.Commit
+		}
+	}
 }
 
 // unread says which repository could not be read, and why.

@@ -16,6 +16,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"gocache.dev/operator/api/v1alpha1"
+	warmreport "gocache.dev/operator/internal/domain/warmup"
 	"gocache.dev/operator/internal/testing/cluster"
 	"gocache.dev/operator/internal/testing/gitserver"
 )
@@ -84,7 +85,7 @@ func TestGitSource(t *testing.T) {
 	w.cache(fromGit(v1alpha1.GitSource{URL: r.url, Ref: "main"}, "./cmd/...", "."), afterWarmUp)
 	w.settle()
 	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "")
-	if got := w.get().Status.WarmUp.Revisions; len(got) != 1 || got[0] != (v1alpha1.GitRevision{URL: r.url, Ref: "main", Commit: first}) {
+	if got := w.get().Status.WarmUp.Revisions; len(got) != 1 || got[0] != (v1alpha1.GitRevision{URL: r.url, Ref: "main", Commit: first, WarmedCommit: first}) {
 		t.Errorf("revisions %+v", got)
 	}
 	pod := (*jobs)[0].Spec.Template.Spec
@@ -103,8 +104,16 @@ func TestGitSource(t *testing.T) {
 		t.Fatalf("%d warm-ups of one commit", len(*jobs))
 	}
 	second := w.push(r, "module two\n")
+	w.ending = nil // it goes on
 	w.wait(sourceInterval)
+	if got := w.get().Status.WarmUp.Revisions[0]; got.Commit != second || got.WarmedCommit != first {
+		t.Errorf("while the second commit is built: %+v", got)
+	}
+	w.ending = ended(warmreport.Report{Outcome: warmreport.Succeeded, Modules: 3})
 	w.wait(sourceInterval)
+	if got := w.get().Status.WarmUp.Revisions[0]; got.WarmedCommit != second {
+		t.Errorf("when the second commit is built: %+v", got)
+	}
 	if len(*jobs) != 2 || !slices.Contains((*jobs)[1].Spec.Template.Spec.InitContainers[1].Command, second) {
 		t.Errorf("%d warm-ups after the push, want a second one, of %s", len(*jobs), second)
 	}

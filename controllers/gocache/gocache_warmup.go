@@ -70,6 +70,7 @@ func (s *scope) bookWarmUp() {
 	}
 	status.Failures = 0
 	status.LastSuccessRun, status.LastSuccessTime = run.Run, status.CompletionTime
+	s.bookCommits(run.Annotations[v1alpha1.CommitsAnnotation])
 	was := s.cache.Status.Toolchain
 	s.bookContent(report)
 	if finding := toolchainFinding(was, s.cache.Status.Toolchain); finding != "" {
@@ -177,6 +178,9 @@ func (r *Reconciler) warmUpJob(_ context.Context, s *scope, wish writer.Wish) (*
 	command = append(command, "--buildcache", s.layerDir(v1alpha1.LayerBuild, goenv.BuildCache(mount)))
 	job := s.writerJob(warmUpAction(), wish)
 	job.Annotations[v1alpha1.InputsAnnotation] = r.inputs(s)
+	if built := commits(s.facts.sources); built != "" {
+		job.Annotations[v1alpha1.CommitsAnnotation] = built
+	}
 	r.inToolchain(s, &job)
 	if w := cache.Spec.WarmUp; w != nil {
 		job.Resources = w.Resources

@@ -45,7 +45,7 @@ func (s *Story) WarmedAt(ctx context.Context, commit string) (v1alpha1.GoCache, 
 		}
 		_, saw := ready(c.Status.Conditions)
 		w := c.Status.WarmUp
-		at := len(w.Revisions) == 1 && w.Revisions[0].Commit == commit
+		at := len(w.Revisions) == 1 && w.Revisions[0].WarmedCommit == commit
 		var snap v1alpha1.CacheSnapshot
 		if at && c.Status.LatestVerifiedSnapshot != "" {
 			if err := s.get(ctx, c.Status.LatestVerifiedSnapshot, &snap); err != nil {

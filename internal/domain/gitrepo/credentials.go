@@ -17,11 +17,15 @@ import (
 
 // Keys of a Secret, and names of the files that it is mounted as.
 const (
-	// UsernameKey and PasswordKey are for http and https.
-	UsernameKey, PasswordKey = "username", "password"
-	// IdentityKey is a private key for ssh, and KnownHostsKey names the servers
-	// in the format of OpenSSH's file of that name.
-	IdentityKey, KnownHostsKey = "identity", "known_hosts"
+	// UsernameKey and the next are for http and https.
+	UsernameKey = "username"
+	// PasswordKey may also hold a token.
+	PasswordKey = "password"
+	// IdentityKey is a private key for ssh, without a passphrase.
+	IdentityKey = "identity"
+	// KnownHostsKey names the servers that ssh may speak to, in the format of
+	// OpenSSH's file of that name.
+	KnownHostsKey = "known_hosts"
 )
 
 // Keys are all of them.
