@@ -305,9 +305,8 @@ func (s *scope) refusesApproval(req request.Request) string {
 
 // planWaits says whether the open plan waits for somebody to approve it.
 func (s *scope) planWaits() bool {
-	spec, c := s.cache.Spec.Cleanup, s.cache.Status.Cleanup
-	return spec != nil && spec.Approval == v1alpha1.ApprovalRequired && c != nil && c.LastPlan != nil && c.LastPlan.Open &&
-		c.LastPlan.Bounds == s.bounds() && c.Approved != c.LastPlan.Digest
+	c := s.cache.Status.Cleanup
+	return s.cleanupFacts().Waits() && c.Approved != c.LastPlan.Digest
 }
 
 // approve notes the approval that was asked for. A plan that took the place of

@@ -259,7 +259,7 @@ func TestPausedCleanup(t *testing.T) {
 	w.settle()
 	w.answered("cleanup#1", v1alpha1.RequestFailed, "the check reuse did not pass: the cache is cold")
 	w.clean(metav1.ConditionFalse, v1alpha1.ReasonCleanupPaused, "Cleaning is paused: the check reuse did not pass: the cache is cold")
-	if said := w.said(); !strings.Contains(said, "Warning CleanupPaused Paused cleaning: the check reuse") {
+	if said := w.said(); !strings.Contains(said, "Warning CleanupPaused Paused cleaning by the check reuse: the cache is cold") {
 		t.Errorf("events:\n%s", said)
 	}
 	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "")

@@ -134,7 +134,7 @@ func cleanupEvent(before, c *v1alpha1.CleanupStatus) event.Event {
 	removed := c.Freed != nil && c.Proof != nil && c.LastPlan != nil && c.LastPlan.Entries > 0 && !c.LastCleanTime.Equal(before.LastCleanTime)
 	switch {
 	case c.Paused != "":
-		return event.Warning(v1alpha1.ReasonCleanupPaused, "Cleanup", "Paused cleaning: the check %s did not pass: %s", c.Paused, c.Message)
+		return event.Warning(v1alpha1.ReasonCleanupPaused, "Cleanup", "Paused cleaning by the check %s", c.Message)
 	case c.Outcome != v1alpha1.RunSucceeded:
 		return event.Warning(v1alpha1.ReasonCleanupFailed, "Cleanup", "A cleaning could not be done: %s", c.Message)
 	case c.LastPlan != nil && c.LastPlan.Open:

@@ -18,6 +18,7 @@ bench: ## Measure checks against go mod verify (BENCH=full, incremental, gocache
 	@BENCH=$(BENCH) go run ./test/perf/integrity
 
 .PHONY: integrity-campaign
-integrity-campaign: ## Damage caches at random CAMPAIGN times, check beside builds, and check other Go releases
+integrity-campaign: ## Damage caches at random CAMPAIGN times, check beside builds, kill cleanings, and check other Go releases
 	GOCACHE_CAMPAIGN=$(CAMPAIGN) go test -count=1 -timeout 2h -v -run 'TestRandomDamage|TestOtherReleases' ./internal/agent/repair
 	GOCACHE_CAMPAIGN=$$(( ($(CAMPAIGN) + 4) / 5 )) go test -count=1 -timeout 2h -v -run 'TestNoFalseAlarm|TestTrimBesideBuilds' ./internal/agent/verify
+	GOCACHE_CAMPAIGN=$$(( ($(CAMPAIGN) + 19) / 20 )) go test -count=1 -timeout 2h -v -run 'TestKilled' ./internal/agent/cleanup

@@ -74,8 +74,6 @@ type Decision struct {
 	Cause string
 	// Since when it is due; never before the last run ended.
 	Since time.Time
-	// Waits: the open plan waits for approval.
-	Waits bool
 	// Wake is when to look again if no step is due; zero: nothing is ahead.
 	Wake time.Time
 }
@@ -86,11 +84,15 @@ func Decide(f Facts) Decision {
 		return Decision{}
 	}
 	d := f.decide()
-	d.Waits = d.Step == None && f.Open != nil && f.Open.Bounds == f.Bounds && f.ApprovalRequired && !f.Open.Approved
 	if d.Step != None {
 		d.Since, d.Wake = later(d.Since, f.LastEnd), time.Time{}
 	}
 	return d
+}
+
+// Waits says whether the open plan waits for somebody to approve it.
+func (f Facts) Waits() bool {
+	return f.Declared && f.ApprovalRequired && f.Open != nil && f.Open.Bounds == f.Bounds && !f.Open.Approved
 }
 
 func (f Facts) decide() Decision {
