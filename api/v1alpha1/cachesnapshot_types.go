@@ -233,6 +233,11 @@ type VerificationStatus struct {
 	// completionTime of the last attempt.
 	// +optional
 	CompletionTime *metav1.Time `json:"completionTime,omitempty"`
+	// reference is the snapshot that checksums were compared with as first seen;
+	// unset: none was there yet, or trust.firstSeen is not set.
+	// +kubebuilder:validation:MaxLength=63
+	// +optional
+	Reference string `json:"reference,omitempty"`
 	// digest of the canonical manifest of all that the snapshot holds.
 	// +kubebuilder:validation:MaxLength=128
 	// +optional

@@ -44,6 +44,9 @@ const (
 	// CommitsAnnotation on a Job are the commits of git that it builds, separated
 	// by commas.
 	CommitsAnnotation = GroupName + "/commits"
+	// ReferenceAnnotation on an integrity Job names the CacheSnapshot that
+	// checksums are compared with as first seen.
+	ReferenceAnnotation = GroupName + "/reference"
 	// ClaimUIDAnnotation on a Job is the uid of the claim that it writes to.
 	ClaimUIDAnnotation = GroupName + "/claim-uid"
 

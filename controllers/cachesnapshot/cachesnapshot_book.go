@@ -40,6 +40,7 @@ func (s *scope) book() {
 	attempts := s.snapshot.Status.Verification.Attempts
 	s.snapshot.Status.Verification = check.Status(v, s.facts.check.run.Run, s.now)
 	s.snapshot.Status.Verification.Attempts = attempts + 1
+	s.snapshot.Status.Verification.Reference = s.facts.check.run.Annotations[v1alpha1.ReferenceAnnotation]
 	s.end(s.stageVerify())
 	s.callForRepair(s.snapshot.Status.Verification)
 }

@@ -28,6 +28,7 @@ type outcome struct {
 type way struct {
 	endings map[string]cluster.Ending
 	change  func(*v1alpha1.CacheSnapshotSpec)
+	before  func(*world)
 }
 
 // lives are all the ways.
@@ -40,7 +41,8 @@ var lives = map[string]way{
 	"not repaired": {endings: map[string]cluster.Ending{
 		"verify": {Exit: 3, Message: corruptReport}, "repair": {Exit: 3, Message: `{"removed":1,"after":` + corruptReport + `}`},
 	}, change: repairable},
-	"built": {endings: map[string]cluster.Ending{"verify": {Message: intactReport}, "drill": {Message: drillReport}}, change: drillable},
+	"compared": {endings: map[string]cluster.Ending{"verify": {Message: intactReport}}, change: seenFirst, before: func(w *world) { w.other("old", nil) }},
+	"built":    {endings: map[string]cluster.Ending{"verify": {Message: intactReport}, "drill": {Message: drillReport}}, change: drillable},
 }
 
 // TestCrashPoints kills the manager before and after each API write of a
@@ -63,6 +65,9 @@ func lifeWithDeath(t *testing.T, way way, life *crash.Life) outcome {
 	w.endings(way.endings)
 	w.cache()
 	w.program()
+	if way.before != nil {
+		way.before(w)
+	}
 	w.snapshot(way.change)
 	mortal := &faults.Mortal{Point: life.Point}
 	life.Dies(mortal)

@@ -6,8 +6,4 @@ import (
 )
 
 // NotImplemented are the fields that this release does not act on.
-var NotImplemented = []unimplemented.Field[*v1alpha1.CacheSnapshot]{
-	{Path: "spec.verification.trust.firstSeen", Set: func(s *v1alpha1.CacheSnapshot) bool {
-		return s.Spec.Verification.Trust != nil && s.Spec.Verification.Trust.FirstSeen
-	}},
-}
+var NotImplemented []unimplemented.Field[*v1alpha1.CacheSnapshot]

@@ -35,6 +35,11 @@ type facts struct {
 	clone *corev1.PersistentVolumeClaim
 	spent *corev1.PersistentVolumeClaim // the clone that was repaired and captured
 
+	// reference is the clone of what was first seen, and awaits names the
+	// snapshot that may become that.
+	reference *corev1.PersistentVolumeClaim
+	awaits    string
+
 	check, repair, drill work
 	pods                 bool // of these Jobs exist, though none of the Jobs does
 	// hindered says why the container of the Job does not run, if it should by
@@ -231,7 +236,12 @@ func (r *Reconciler) observeClones(ctx context.Context, s *scope, f *facts) (err
 			return err
 		}
 	}
-	if jobs || f.clone == nil && f.spent == nil {
+	if t := s.snapshot.Spec.Verification.Trust; t != nil && t.FirstSeen {
+		if f.reference, err = r.ownClaim(ctx, r.Client, s, s.referenceName()); err != nil {
+			return err
+		}
+	}
+	if jobs || f.clone == nil && f.spent == nil && f.reference == nil {
 		return nil
 	}
 	var names []string
@@ -278,6 +288,7 @@ func (f facts) plan(s *scope) verification.Facts {
 		Original:    f.csi != nil,
 		Clone:       f.clone != nil,
 		Spent:       f.spent != nil,
+		Reference:   f.reference != nil,
 		Pods:        f.pods,
 	}
 	if status.Repair != nil {

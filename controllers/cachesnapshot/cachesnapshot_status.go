@@ -91,6 +91,8 @@ func (s *scope) working() (reason, message string) {
 		return v1alpha1.ReasonDrilling, "Intact; a build from a clone of it alone is tried" + s.but()
 	case v == v1alpha1.VerdictCorrupt:
 		return v1alpha1.ReasonRepairing, "What is wrong is pruned on a clone, which is then captured: " + s.snapshot.Status.Repair.Found.Message + s.but()
+	case s.facts.awaits != "":
+		return v1alpha1.ReasonWaiting, fmt.Sprintf("Verified once CacheSnapshot %s has its verdict, which is older: the first verified one is what others are compared with", s.facts.awaits)
 	case s.repaired():
 		return v1alpha1.ReasonVerifying, "What the repair left is being verified on a clone of itself" + s.but()
 	}

@@ -192,7 +192,6 @@ func (s *scope) noteCut() {
 // check makes the clone and the integrity Job on it. The Job is the clone's
 // first consumer: nothing is waited for in between.
 func (r *Reconciler) check(ctx context.Context, s *scope) error {
-	s.begin(s.stageVerify())
 	job, err := r.job(ctx, s, s.facts.check.name, "verification")
 	if err != nil {
 		return err
@@ -207,6 +206,10 @@ func (r *Reconciler) check(ctx context.Context, s *scope) error {
 	// What is verified is what was captured.
 	job.Mounts = append([]corev1.VolumeMount{{Name: cloneVolume, MountPath: cacheDir, ReadOnly: true}}, trust.Mounts...)
 	job.Volumes = append(job.Volumes, trust.Volumes...)
+	if known, err := r.compare(ctx, s, &job); err != nil || !known {
+		return err
+	}
+	s.begin(s.stageVerify())
 	return r.start(ctx, s, job)
 }
 
@@ -294,7 +297,7 @@ func (r *Reconciler) cleanUp(ctx context.Context, s *scope) error {
 		}
 	}
 	var errs []error
-	for _, claim := range []*corev1.PersistentVolumeClaim{s.facts.clone, s.facts.spent} {
+	for _, claim := range []*corev1.PersistentVolumeClaim{s.facts.clone, s.facts.spent, s.facts.reference} {
 		if claim != nil {
 			errs = append(errs, apply.Delete(ctx, r.Client, claim))
 		}

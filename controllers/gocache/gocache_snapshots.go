@@ -3,6 +3,7 @@ package gocache
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -44,8 +45,23 @@ func (s *scope) kept() []snapshot.Kept {
 			Protected: c.Spec.Pinned || c.Labels[v1alpha1.ManagedByLabel] != v1alpha1.ManagedByValue || s.facts.cloned[c.Name] || s.restoring(c.Name),
 		})
 	}
+	return s.protectFirst(all)
+}
+
+// protectFirst protects what later snapshots are compared with as first seen,
+// if any are.
+func (s *scope) protectFirst(all []snapshot.Kept) []snapshot.Kept {
+	compared := firstSeen(s.snapshotPolicy().Verification.Trust) || slices.ContainsFunc(s.facts.snapshots, func(c v1alpha1.CacheSnapshot) bool {
+		return firstSeen(c.Spec.Verification.Trust)
+	})
+	first := snapshot.First(all)
+	for i := range all {
+		all[i].Protected = all[i].Protected || compared && all[i].Name == first
+	}
 	return all
 }
+
+func firstSeen(t *v1alpha1.Trust) bool { return t != nil && t.FirstSeen }
 
 // restoring says whether the volume of the claim is being made from a snapshot.
 func (s *scope) restoring(name string) bool {

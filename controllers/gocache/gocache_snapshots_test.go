@@ -209,3 +209,25 @@ func TestRetainedSizeIsTakenUp(t *testing.T) {
 	w.asksFor("3Gi")
 	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "")
 }
+
+// TestFirstSeenIsKept holds that the snapshot which later ones are compared with
+// is not dropped by retention, and that it goes by the policy once nothing is
+// compared with it any more.
+func TestFirstSeenIsKept(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.cache(hourly(1), func(s *v1alpha1.GoCacheSpec) {
+		s.Snapshots.Verification.Trust = &v1alpha1.Trust{FirstSeen: true}
+	})
+	w.settle()
+	first := w.get().Status.LatestVerifiedSnapshot
+	for range 3 {
+		w.wait(time.Hour + time.Minute)
+	}
+	newest := w.get().Status.LatestVerifiedSnapshot
+	want := []string{first, newest}
+	slices.Sort(want)
+	if got := w.names(); !slices.Equal(got, want) || first == "" || first == newest {
+		t.Errorf("kept %v, want %v", got, want)
+	}
+}

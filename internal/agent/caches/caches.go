@@ -32,6 +32,11 @@ type Flags struct {
 	Baseline       string   // an earlier manifest
 	BaselineDigest string
 
+	// Reference is the root of a volume that was verified earlier to have
+	// ReferenceDigest: what it holds is what the same versions must be.
+	Reference       string
+	ReferenceDigest string
+
 	Workers int
 	FailOn  string
 }
@@ -57,7 +62,7 @@ func (f *Flags) Options(ctx context.Context, now time.Time) (integrity.Options, 
 			return o, err
 		}
 	}
-	return o, errors.Join(f.trust(&o), f.sumDBs(ctx, &o), f.baseline(&o))
+	return o, errors.Join(f.trust(&o), f.sumDBs(ctx, &o), f.baseline(&o), f.reference(ctx, &o, now))
 }
 
 func (f *Flags) validate(o *integrity.Options) error {

@@ -99,14 +99,16 @@ func (d *drilling) offline(temp string) []string {
 	)
 }
 
-// compare holds what was linked against what go.mod resolves to.
+// compare holds what was linked against what go.mod resolves to for the packages
+// of the program. A list of all modules would ask for the go.mod files of those
+// that no build needs, and no cache has.
 func (d *drilling) compare(ctx context.Context, binary string) error {
 	const step = "go version -m"
 	info, err := buildinfo.ReadFile(binary)
 	if err != nil {
 		return &failure{step, "what was built is no Go program (" + err.Error() + "): the files must be those of a package main"}
 	}
-	out, err := d.run(ctx, "list", "-m", "-mod=readonly", "-f", "{{with .Replace}}{{.Path}} {{.Version}}{{else}}{{.Path}} {{.Version}}{{end}}", "all")
+	out, err := d.run(ctx, "list", "-mod=readonly", "-deps", "-f", "{{with .Module}}{{with .Replace}}{{.Path}} {{.Version}}{{else}}{{.Path}} {{.Version}}{{end}}{{end}}", ".")
 	if err != nil {
 		return err
 	}

@@ -41,6 +41,39 @@ func Newest(all []Kept) string {
 	return ""
 }
 
+// First is the oldest verified snapshot, or "": what was first seen.
+func First(all []Kept) string {
+	sorted := newestFirst(all)
+	slices.Reverse(sorted)
+	for _, s := range sorted {
+		if s.Verified {
+			return s.Name
+		}
+	}
+	return ""
+}
+
+// Reference is the snapshot that another one of the same source is compared
+// with as first seen: the first. While there is none it may be an older one
+// that still waits for its verdict, which is to be awaited. With neither, the
+// snapshot becomes the first itself.
+func Reference(self Kept, others []Kept) (first, await string) {
+	if first = First(others); first != "" {
+		return first, ""
+	}
+	for _, s := range newestFirst(others) {
+		if s.Pending && older(s, self) {
+			await = s.Name
+		}
+	}
+	return "", await
+}
+
+// older says whether a snapshot was taken before another.
+func older(a, b Kept) bool {
+	return cmp.Or(a.Taken.Compare(b.Taken), cmp.Compare(a.Name, b.Name)) < 0
+}
+
 // Drop names the snapshots to drop: those that were not verified first, then
 // the oldest first.
 func Drop(all []Kept, r Retention, now time.Time) []string {

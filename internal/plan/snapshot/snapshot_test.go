@@ -130,3 +130,53 @@ func TestDropKeepsThePromise(t *testing.T) {
 		}
 	}
 }
+
+func TestReference(t *testing.T) {
+	self := snapshot.Kept{Name: "self", Taken: ago(5), Pending: true}
+	verified := func(name string, hours int) snapshot.Kept {
+		return snapshot.Kept{Name: name, Taken: ago(hours), Verified: true}
+	}
+	pending := func(name string, hours int) snapshot.Kept {
+		return snapshot.Kept{Name: name, Taken: ago(hours), Pending: true}
+	}
+	for _, tt := range []struct {
+		name         string
+		others       []snapshot.Kept
+		first, await string
+	}{
+		{"the very first", nil, "", ""},
+		{"others that failed", []snapshot.Kept{{Name: "a", Taken: ago(9)}}, "", ""},
+		{"the oldest verified", []snapshot.Kept{verified("b", 8), verified("a", 9), verified("c", 1)}, "a", ""},
+		{"a verified one that is younger", []snapshot.Kept{verified("c", 1)}, "c", ""},
+		{"an older one under way", []snapshot.Kept{pending("b", 8), pending("a", 9)}, "", "a"},
+		{"a younger one under way", []snapshot.Kept{pending("c", 1)}, "", ""},
+		{"one of the same moment under way", []snapshot.Kept{pending("a", 5), pending("z", 5)}, "", "a"},
+		{"verified before under way", []snapshot.Kept{pending("a", 9), verified("b", 8)}, "b", ""},
+	} {
+		if first, await := snapshot.Reference(self, tt.others); first != tt.first || await != tt.await {
+			t.Errorf("%s: compared with %q, awaits %q; want %q, %q", tt.name, first, await, tt.first, tt.await)
+		}
+	}
+}
+
+// TestOneIsFirst holds that of any snapshots under way exactly one is compared
+// with none: else two first ones could contradict each other.
+func TestOneIsFirst(t *testing.T) {
+	for seed := range uint64(200) {
+		r := rand.New(rand.NewPCG(seed, 3))
+		all := make([]snapshot.Kept, 1+r.IntN(6))
+		for i := range all {
+			all[i] = snapshot.Kept{Name: fmt.Sprint(i), Taken: ago(r.IntN(4)), Pending: true}
+		}
+		free := 0
+		for i, self := range all {
+			others := slices.Delete(slices.Clone(all), i, i+1)
+			if first, await := snapshot.Reference(self, others); first == "" && await == "" {
+				free++
+			}
+		}
+		if free != 1 {
+			t.Fatalf("seed %d: %d of %v may begin", seed, free, all)
+		}
+	}
+}

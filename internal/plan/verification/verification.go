@@ -127,6 +127,8 @@ type Facts struct {
 	// Clone of the CSI snapshot that is to be offered, or the one under
 	// repair, exists, or Spent, which was repaired and captured.
 	Clone, Spent bool
+	// Reference: the clone that a check compares with exists.
+	Reference bool
 	// Pods of the Jobs above exist, though none of the Jobs does.
 	Pods bool
 }
@@ -254,7 +256,7 @@ func (f Facts) run(t Try, start, await Stage, remaining time.Duration) Decision 
 		return Decision{Stage: CleanUp, Wake: retryCleanUp}
 	case t.Job:
 		return Decision{Stage: await, Wake: remaining}
-	case t.Attempts > 0 && (f.jobs() || f.Pods || f.Clone):
+	case t.Attempts > 0 && (f.jobs() || f.Pods || f.Clone || f.Reference):
 		return Decision{Stage: CleanUp, Wake: retryCleanUp}
 	case f.jobs() || f.Pods:
 		return Decision{Stage: ClearJobs, Wake: retryCleanUp}
@@ -270,7 +272,7 @@ func (f Facts) jobs() bool { return f.Check.Job || f.Repair.Job || f.Drill.Job }
 // end cleans up first, and is then what it is.
 func (f Facts) end(stage Stage) Decision {
 	switch {
-	case f.jobs() || f.Pods || f.Clone || f.Spent:
+	case f.jobs() || f.Pods || f.Clone || f.Spent || f.Reference:
 		return Decision{Stage: CleanUp, Wake: retryCleanUp}
 	case stage == Done && f.published() && f.Original:
 		return Decision{Stage: Retire}

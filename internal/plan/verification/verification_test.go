@@ -208,7 +208,7 @@ func (l *life) begin(d verification.Decision, t *verification.Try) {
 		l.fatal("%s beside another Job: %+v", d.Stage, f)
 	}
 	l.ran++
-	t.Job, t.Ended, t.Run, f.Clone = true, false, fmt.Sprint(l.ran), true
+	t.Job, t.Ended, t.Run, f.Clone, f.Reference = true, false, fmt.Sprint(l.ran), true, true
 }
 
 func (l *life) await(t *verification.Try) {
@@ -300,7 +300,7 @@ func (l *life) step(d verification.Decision) (ended bool) {
 		l.clear()
 	case verification.CleanUp:
 		if !l.clear() {
-			f.Clone, f.Spent = false, false
+			f.Clone, f.Spent, f.Reference = false, false, false
 		}
 	case verification.Retire:
 		if !f.Repaired || f.Verdict != v1alpha1.VerdictIntact {
@@ -318,7 +318,7 @@ func (l *life) step(d verification.Decision) (ended bool) {
 
 func (l *life) ended(stage verification.Stage) {
 	f := l.f
-	if f.Check.Job || f.Repair.Job || f.Drill.Job || f.Pods || f.Clone || f.Spent {
+	if f.Check.Job || f.Repair.Job || f.Drill.Job || f.Pods || f.Clone || f.Spent || f.Reference {
 		l.fatal("%s with something left: %+v", stage, f)
 	}
 	if f.Check.Attempts > verification.MaxAttempts || f.Drill.Attempts > verification.MaxAttempts || l.booked > l.ran {

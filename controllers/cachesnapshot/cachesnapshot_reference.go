@@ -1,0 +1,98 @@
+package cachesnapshot
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/kube/apply"
+	"gocache.dev/operator/internal/kube/jobrun"
+	"gocache.dev/operator/internal/kube/podspec"
+	"gocache.dev/operator/internal/kube/read"
+	"gocache.dev/operator/internal/kube/volume"
+	"gocache.dev/operator/internal/plan/naming"
+	"gocache.dev/operator/internal/plan/snapshot"
+)
+
+const (
+	// referenceDir is where a check finds what was first seen.
+	referenceDir = "/reference"
+	// retryReference is when an older snapshot's verdict is looked for again.
+	retryReference = 10 * time.Second
+)
+
+// compare lets a check compare checksums with what the first verified snapshot
+// of the source held: a clone of that is mounted beside. It says false if it
+// is not known yet which snapshot that will be.
+func (r *Reconciler) compare(ctx context.Context, s *scope, job *jobrun.Spec) (bool, error) {
+	if t := s.snapshot.Spec.Verification.Trust; t == nil || !t.FirstSeen {
+		return true, nil
+	}
+	first, await, err := r.firstSeen(ctx, s)
+	if err != nil || await != "" {
+		s.facts.awaits, s.decision.Wake = await, retryReference
+		return false, err
+	}
+	if first == nil {
+		return true, nil
+	}
+	claim := s.clone()
+	claim.Name, claim.Snapshot = s.referenceName(), first.Status.VolumeSnapshotName
+	claim.Size = volume.Larger(first.Status.RestoreSize, &claim.Size)
+	if _, err := r.applier().Apply(ctx, apply.ControlledBy(s.snapshot), claim.Object()); err != nil {
+		return false, err
+	}
+	job.Annotations = map[string]string{v1alpha1.ReferenceAnnotation: first.Name}
+	job.Command = append(job.Command, "--reference", referenceDir, "--reference-digest", first.Status.Verification.Digest)
+	job.Volumes = append(job.Volumes, podspec.Claim("reference", claim.Name))
+	job.Mounts = append(job.Mounts, corev1.VolumeMount{Name: "reference", MountPath: referenceDir, ReadOnly: true})
+	return true, nil
+}
+
+func (s *scope) referenceName() string { return naming.Child(s.snapshot.Name, naming.Reference) }
+
+// firstSeen is the snapshot to compare with, if there is one, or the name of one
+// whose verdict is to be awaited, since it may become that.
+func (r *Reconciler) firstSeen(ctx context.Context, s *scope) (first *v1alpha1.CacheSnapshot, await string, err error) {
+	var list v1alpha1.CacheSnapshotList
+	if err := r.Client.List(ctx, &list, client.InNamespace(s.snapshot.Namespace)); err != nil {
+		return nil, "", fmt.Errorf("list CacheSnapshots: %w", err)
+	}
+	var others []snapshot.Kept
+	for i := range list.Items {
+		o := &list.Items[i]
+		if o.Name != s.snapshot.Name && o.Spec.SourceRef == s.snapshot.Spec.SourceRef && mayBeFirst(o) {
+			others = append(others, kept(o))
+		}
+	}
+	name, await := snapshot.Reference(kept(s.snapshot), others)
+	if name == "" {
+		return nil, await, nil
+	}
+	first, err = read.Object[v1alpha1.CacheSnapshot](ctx, r.Live, s.snapshot.Namespace, name)
+	if err != nil {
+		return nil, "", err
+	}
+	if first == nil || !mayBeFirst(first) || !kept(first).Verified {
+		return nil, name, nil // the cache is behind
+	}
+	return first, "", nil
+}
+
+// mayBeFirst says whether a snapshot is, or may become, one to compare with.
+func mayBeFirst(o *v1alpha1.CacheSnapshot) bool {
+	return o.DeletionTimestamp.IsZero() && o.Status.CreationTime != nil && !o.Spec.Suspend &&
+		o.Spec.Verification.Mode != v1alpha1.VerificationSkip
+}
+
+// kept is a snapshot as retention sees it.
+func kept(o *v1alpha1.CacheSnapshot) snapshot.Kept {
+	stalled := meta.IsStatusConditionTrue(o.Status.Conditions, v1alpha1.StalledCondition)
+	verified := meta.IsStatusConditionTrue(o.Status.Conditions, v1alpha1.VerifiedCondition) && !stalled
+	return snapshot.Kept{Name: o.Name, Taken: o.Status.CreationTime.Time, Verified: verified, Pending: !verified && !stalled}
+}

@@ -1,0 +1,126 @@
+package cachesnapshot
+
+import (
+	"strings"
+	"testing"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/testing/cluster"
+)
+
+func seenFirst(s *v1alpha1.CacheSnapshotSpec) {
+	s.Verification.Trust = &v1alpha1.Trust{FirstSeen: true}
+}
+
+// other makes another CacheSnapshot of the cache, as it stands after a life of
+// its own.
+func (w *world) other(name string, change func(*v1alpha1.CacheSnapshot)) *v1alpha1.CacheSnapshot {
+	w.t.Helper()
+	cut := metav1.NewTime(w.now.Add(-3600e9))
+	s := &v1alpha1.CacheSnapshot{
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: name},
+		Spec:       v1alpha1.CacheSnapshotSpec{SourceRef: v1alpha1.SnapshotSource{Kind: v1alpha1.GoCacheKind, Name: "ci"}},
+	}
+	w.must(server.Client.Create(w.t.Context(), s))
+	s.Status = v1alpha1.CacheSnapshotStatus{
+		CreationTime: &cut, VolumeSnapshotName: name + "-cut",
+		Verification: v1alpha1.VerificationStatus{Verdict: v1alpha1.VerdictIntact, Digest: "sha256:" + name},
+		Conditions:   []metav1.Condition{{Type: v1alpha1.VerifiedCondition, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonIntact, LastTransitionTime: cut}},
+	}
+	if change != nil {
+		change(s)
+	}
+	w.must(server.Client.Status().Update(w.t.Context(), s))
+	return s
+}
+
+// TestComparedWithFirstSeen holds that a check gets a clone of the oldest
+// verified snapshot beside its own, with the digest it must have, and that the
+// clone goes when the check has ended.
+func TestComparedWithFirstSeen(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		others func(*world)
+		want   string
+	}{
+		"the first": {func(*world) {}, ""},
+		"a later one": {func(w *world) {
+			w.other("young", func(s *v1alpha1.CacheSnapshot) { s.Status.CreationTime.Time = w.now.Add(-60e9) })
+			w.other("old", nil)
+		}, "old"},
+		"one that stands for nothing": {func(w *world) {
+			w.other("skipped", func(s *v1alpha1.CacheSnapshot) {})
+			w.other("stalled", func(s *v1alpha1.CacheSnapshot) {
+				s.Status.Conditions = append(s.Status.Conditions, metav1.Condition{Type: v1alpha1.StalledCondition, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonDrillFailed, LastTransitionTime: *s.Status.CreationTime})
+			})
+			var s v1alpha1.CacheSnapshot
+			w.must(server.Client.Get(w.t.Context(), client.ObjectKey{Namespace: w.namespace, Name: "skipped"}, &s))
+			w.must(server.Client.Delete(w.t.Context(), &s))
+		}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			var job *batchv1.Job
+			var clone corev1.PersistentVolumeClaim
+			w.cluster.Job = func(j *batchv1.Job) *cluster.Ending {
+				job = j.DeepCopy()
+				if tt.want != "" {
+					w.must(server.Client.Get(t.Context(), client.ObjectKey{Namespace: w.namespace, Name: "s-reference"}, &clone))
+				}
+				return w.ending
+			}
+			w.cache()
+			tt.others(w)
+			w.snapshot(seenFirst)
+			w.settle()
+			if got := w.get().Status.Verification; got.Reference != tt.want || got.Verdict != v1alpha1.VerdictIntact {
+				t.Errorf("verdict %s, compared with %q, want %q", got.Verdict, got.Reference, tt.want)
+			}
+			command := strings.Join(job.Spec.Template.Spec.Containers[0].Command, " ")
+			if want := "--reference /reference --reference-digest sha256:" + tt.want; strings.Contains(command, "--reference") != (tt.want != "") || tt.want != "" && !strings.Contains(command, want) {
+				t.Errorf("command %s", command)
+			}
+			if tt.want != "" && clone.Spec.DataSource.Name != tt.want+"-cut" {
+				t.Errorf("the clone to compare with is made from %+v", clone.Spec.DataSource)
+			}
+			if left := w.left(); len(left) > 0 {
+				t.Errorf("left behind: %v", left)
+			}
+		})
+	}
+}
+
+// TestWaitsForTheFirst holds that a snapshot awaits the verdict on an older one
+// while none is verified, says so, and goes on when the older one failed.
+func TestWaitsForTheFirst(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.cache()
+	older := w.other("older", func(s *v1alpha1.CacheSnapshot) { s.Status.Conditions = nil })
+	w.snapshot(seenFirst)
+	var result ctrl.Result
+	for range 8 {
+		var err error
+		result, err = w.pass(t.Context())
+		w.must(err)
+		_, err = w.cluster.Step(t.Context())
+		w.must(err)
+	}
+	w.ready(v1alpha1.ReasonWaiting, "once CacheSnapshot older has its verdict")
+	if left := w.left(); len(left) > 0 || result.RequeueAfter != retryReference {
+		t.Errorf("it has begun: %v, and looks again after %v", left, result.RequeueAfter)
+	}
+	older.Status.Conditions = []metav1.Condition{{Type: v1alpha1.StalledCondition, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonCorrupt, LastTransitionTime: metav1.Now()}}
+	w.must(server.Client.Status().Update(t.Context(), older))
+	w.settle()
+	if got := w.get().Status.Verification; got.Verdict != v1alpha1.VerdictIntact || got.Reference != "" {
+		t.Errorf("verdict %s, compared with %q", got.Verdict, got.Reference)
+	}
+}
