@@ -46,8 +46,8 @@ var (
 )
 
 // lookout asks repositories which commit a ref names, each at most once in a
-// while, however many passes want to know. A repository that hangs holds up
-// neither a pass nor, but for one goroutine, the process.
+// while, however many passes want to know. A repository that hangs holds up no
+// pass.
 type lookout struct {
 	mu    sync.Mutex
 	seen  map[string]*sighting
@@ -114,10 +114,10 @@ func (l *lookout) look(ctx context.Context, now time.Time, key string, remote gi
 }
 
 func (l *lookout) ask(ctx context.Context, now time.Time, s *sighting, remote gitrepo.Remote) {
+	l.slots <- struct{}{} // each is given back within the timeout
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
-	defer cancel()
-	l.slots <- struct{}{}
 	commit, err := remote.Resolve(ctx)
+	cancel()
 	<-l.slots
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = errNoAnswer

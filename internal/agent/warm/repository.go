@@ -48,10 +48,15 @@ func (w *warming) repository(ctx context.Context, r Repository) error {
 	if len(packages) == 0 {
 		packages = []string{"./..."}
 	}
-	if _, err := os.Stat(filepath.Join(dir, "go.mod")); err != nil {
+	mod, sums := filepath.Join(dir, "go.mod"), filepath.Join(dir, "go.sum")
+	if _, err := os.Lstat(mod); err != nil {
 		return fmt.Errorf("it needs a go.mod at its top: %w", err)
 	}
-	sums := filepath.Join(dir, "go.sum")
+	for _, name := range []string{mod, sums} { // the go command writes them
+		if info, err := os.Lstat(name); err == nil && !info.Mode().IsRegular() {
+			return fmt.Errorf("its %s is a link or worse, and must be a file", filepath.Base(name))
+		}
+	}
 	own, err := keep(sums)
 	if err != nil {
 		return err

@@ -99,6 +99,26 @@ func TestRepositoryOfBrokenCode(t *testing.T) {
 	}
 }
 
+// A repository cannot have the go command write elsewhere.
+func TestRepositoryWithLinks(t *testing.T) {
+	for _, name := range []string{"go.mod", "go.sum"} {
+		tree := cachetree.New(t)
+		dir, _ := program(t, tree, nil)
+		elsewhere := filepath.Join(t.TempDir(), "victim")
+		if err := os.Rename(filepath.Join(dir, name), elsewhere); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(elsewhere, filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+		o := options(t, tree, "")
+		o.Sources, o.Repositories = nil, []warm.Repository{{Dir: dir}}
+		if r := run(t, o); r.Outcome != warmup.Failed || !strings.Contains(r.Message, name+" is a link") {
+			t.Errorf("%s: %s: %s", name, r.Outcome, r.Message)
+		}
+	}
+}
+
 func TestParseRepository(t *testing.T) {
 	for text, want := range map[string]int{"/a": 0, "/a=./x,./y/...": 2, "": -1, "=./x": -1, "/a=-toolexec=x": -1, "/a=./x,,./y": -1} {
 		r, err := warm.ParseRepository(text)

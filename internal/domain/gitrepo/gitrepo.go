@@ -38,9 +38,7 @@ var isCommit = regexp.MustCompile(`^[0-9a-f]{40}$`)
 var ErrNoRef = errors.New("no such ref")
 
 // Resolve tells the commit that the ref names now. It reads nothing but the list
-// of refs, and for a commit not even that. An SSH server that accepts a
-// connection and says nothing is waited for beyond the context: a caller that
-// cannot wait must not.
+// of refs, and for a commit not even that.
 func (r Remote) Resolve(ctx context.Context) (string, error) {
 	if isCommit.MatchString(r.Ref) {
 		return r.Ref, nil
@@ -94,7 +92,9 @@ func (r Remote) list(ctx context.Context) ([]*plumbing.Reference, error) {
 	}
 	defer done()
 	remote := git.NewRemote(memory.NewStorage(), r.remote())
-	refs, err := remote.ListContext(ctx, &git.ListOptions{Auth: auth, PeelingOption: git.AppendPeeled})
+	refs, err := remote.ListContext(limited(ctx, maxRefs), &git.ListOptions{
+		Auth: auth, PeelingOption: git.AppendPeeled, ProxyOptions: dialing(ctx, r.URL, maxRefs),
+	})
 	if err != nil {
 		return nil, explain("reading the refs", err)
 	}
@@ -169,7 +169,8 @@ func (r Remote) fetch(ctx context.Context, repository *git.Repository, name plum
 	}
 	options := &git.FetchOptions{
 		RemoteName: remoteName, Auth: auth, Depth: 1, Tags: git.NoTags,
-		RefSpecs: []config.RefSpec{config.RefSpec("+" + from + ":" + fetched.String())},
+		RefSpecs:     []config.RefSpec{config.RefSpec("+" + from + ":" + fetched.String())},
+		ProxyOptions: dialing(ctx, r.URL, 0),
 	}
 	if name == "" {
 		options.RefSpecs[0] = options.RefSpecs[0][1:] // a commit is what it is

@@ -3,6 +3,8 @@ package gitrepo_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -144,14 +146,31 @@ func TestUnusable(t *testing.T) {
 	empty, err := gitserver.New(t.Context(), t.TempDir())
 	must(t, err)
 	silent := newSilent(t)
+	endless := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		packet := func(text string) []byte { return fmt.Appendf(nil, "%04x%s", len(text)+4, text) }
+		ref := strings.Repeat("1", 40) + " refs/heads/branch"
+		_, _ = w.Write(append(packet("# service=git-upload-pack\n"), "0000"...))
+		_, _ = w.Write(packet(ref + "\x00ofs-delta\n"))
+		for {
+			if _, err := w.Write(packet(ref + "\n")); err != nil {
+				return
+			}
+		}
+	}))
+	t.Cleanup(endless.Close)
 	for name, tt := range map[string]struct{ url, want string }{
 		"no such repository": {strings.Replace(url, "program", "none", 1), "see the URL"},
 		"empty":              {served(t, empty, "", ""), "empty"},
 		"nobody listens":     {"http://127.0.0.1:1/x", "connection refused"},
 		"a file":             {"file://" + r.Dir, "https, http or ssh"},
 		"silent":             {"http://" + silent + "/x", "deadline"},
+		"endless":            {endless.URL + "/x", "more than 32 MiB of refs"},
 	} {
-		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		limit := 2 * time.Second
+		if name == "endless" {
+			limit = 30 * time.Second
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), limit)
 		_, err := gitrepo.Remote{URL: tt.url}.Resolve(ctx)
 		cancel()
 		if err == nil || !strings.Contains(err.Error(), tt.want) {

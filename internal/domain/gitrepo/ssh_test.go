@@ -1,6 +1,7 @@
 package gitrepo_test
 
 import (
+	"context"
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/pem"
@@ -8,6 +9,7 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/knownhosts"
@@ -119,6 +121,13 @@ func TestSSH(t *testing.T) {
 		if tt.want == "" && (err != nil || got != second) || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
 			t.Errorf("%s: %s, %v, want %q", name, got, err, tt.want)
 		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	began := time.Now()
+	right := gitrepo.Credentials{"identity": identity, "known_hosts": known(host.PublicKey())}
+	if _, err := (gitrepo.Remote{URL: "ssh://" + newSilent(t) + "/x", Credentials: right}).Resolve(ctx); err == nil || time.Since(began) > 20*time.Second {
+		t.Errorf("a server that says nothing: %v after %s", err, time.Since(began))
 	}
 	content, commit := checkout(t, gitrepo.Remote{URL: url, Credentials: gitrepo.Credentials{"identity": identity, "known_hosts": known(host.PublicKey())}})
 	if content != "2" || commit != second {
