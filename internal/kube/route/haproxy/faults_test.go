@@ -63,9 +63,13 @@ func TestMain(m *testing.M) {
 
 func serveInstance(arguments []string) error {
 	address, store, upstream := arguments[0], arguments[1], arguments[2]
+	logged, err := os.Create(store + ".log")
+	if err != nil {
+		return err
+	}
 	server, err := proxy.New(proxy.Options{
 		Store: store, Name: filepath.Base(store), Environment: proxy.Environment{GOPROXY: upstream, GOSUMDB: "off"},
-		MinFree: 1, Now: time.Now, Log: logr.FromSlogHandler(slog.NewJSONHandler(io.Discard, nil)),
+		MinFree: 1, Now: time.Now, Log: logr.FromSlogHandler(slog.NewJSONHandler(logged, nil)),
 	})
 	if err != nil {
 		return err

@@ -68,6 +68,7 @@ func startRouter(t *testing.T, instances []routetest.Instance) routetest.Backend
 type backend struct {
 	routetest.Backend
 	sidecar string // address of its pages
+	log     string // file of HAProxy's log
 }
 
 // startConfigured runs a router. With a directory that plays the mounted
@@ -126,7 +127,7 @@ func startConfigured(t *testing.T, config haproxy.Config, secret ...string) back
 		}
 	})
 	running = start(t)
-	return backend{sidecar: sidecar, Backend: routetest.Backend{
+	return backend{sidecar: sidecar, log: filepath.Join(dir, "haproxy.log"), Backend: routetest.Backend{
 		Router: &haproxy.Router{
 			Owner: "test", Publisher: published, HTTP: &http.Client{},
 			Replicas: func(context.Context) ([]haproxy.Replica, error) {

@@ -1,0 +1,11 @@
+##@ Router
+
+# The faults of failover-table, separated by commas; empty: all but flap.
+FAULT ?=
+# Go commands per fault, and for each of the rivals.
+COMMANDS ?= 500
+RIVALS ?= 100
+
+.PHONY: failover-table
+failover-table: ## Break an instance of a proxy in every way under real go commands on a real cluster, and print who failed (FAULT=kill,flap picks some)
+	@go run ./test/perf/failover -faults '$(FAULT)' -commands $(COMMANDS) -rivals $(RIVALS)

@@ -1,0 +1,142 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+)
+
+// patience of a client: longer than anything that it may wait for.
+const patience = 5 * time.Minute
+
+// crowd is clients with one GOPROXY, and what became of their commands.
+type crowd struct {
+	name, goproxy      string
+	commands, parallel int
+	failed             int
+	slowest            time.Duration
+	examples           []string
+	pause              time.Duration      // of each client after a command
+	done               func(commands int) // called after each command
+}
+
+// workspace is what the commands run in.
+type workspace struct {
+	root     string
+	upstream *upstream
+	builds   string // build cache that knows the standard library
+}
+
+// newWorkspace compiles what a build needs of the standard library.
+func newWorkspace(ctx context.Context, root string, u *upstream) (*workspace, error) {
+	w := &workspace{root: root, upstream: u, builds: filepath.Join(root, "builds")}
+	dir, err := w.dir("std")
+	if err != nil {
+		return nil, err
+	}
+	if err := os.WriteFile(filepath.Join(dir, "go.mod"), []byte("module example.com/std\n\ngo 1.26\n"), 0o600); err != nil {
+		return nil, err
+	}
+	if err := os.WriteFile(filepath.Join(dir, "x.go"), []byte("package std\n"), 0o600); err != nil {
+		return nil, err
+	}
+	return w, w.run(ctx, dir, "off", "build", "./...")
+}
+
+func (w *workspace) dir(name string) (string, error) {
+	dir := filepath.Join(w.root, name)
+	return dir, os.MkdirAll(dir, 0o750)
+}
+
+// command runs the nth one: every third one of a kind.
+func (w *workspace) command(ctx context.Context, name string, n int, goproxy string) error {
+	dir, err := w.dir(fmt.Sprintf("%s-%d", name, n))
+	if err != nil {
+		return err
+	}
+	files := map[string]string{}
+	var args []string
+	switch n % 3 {
+	case 0: // all modules, each sum from the checksum database
+		files["go.mod"] = w.goMod(len(w.upstream.modules))
+		args = []string{"mod", "download"}
+	case 1:
+		files["go.mod"] = w.goMod(0)
+		args = []string{"list", "-m", "-versions", w.upstream.modules[n%2].Path}
+	case 2: // the small ones, each sum from go.sum
+		files["go.mod"], files["go.sum"] = w.goMod(len(w.upstream.modules)-1), w.upstream.goSum()
+		files["x.go"] = "package x\n\nimport (\n\t\"example.com/dep0\"\n\t\"example.com/dep1\"\n\t\"example.com/dep2\"\n)\n\nvar Names = []string{dep0.Name, dep1.Name, dep2.Name}\n"
+		args = []string{"build", "./..."}
+	}
+	for name, text := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			return err
+		}
+	}
+	return errors.Join(w.run(ctx, dir, goproxy, args...), os.RemoveAll(dir))
+}
+
+func (w *workspace) goMod(modules int) string {
+	text := "module example.com/main\n\ngo 1.26\n"
+	for _, m := range w.upstream.modules[:modules] {
+		text += fmt.Sprintf("\nrequire %s %s\n", m.Path, m.Version)
+	}
+	return text
+}
+
+func (w *workspace) run(ctx context.Context, dir, goproxy string, args ...string) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	home := filepath.Join(dir, ".home")
+	cmd := exec.CommandContext(ctx, "go", args...) //nolint:gosec // the command under test
+	cmd.Dir = dir
+	cmd.Env = []string{
+		"PATH=" + os.Getenv("PATH"), "HOME=" + home, "GOPATH=" + home, "GOCACHE=" + w.builds, "GOMODCACHE=" + filepath.Join(home, "mod"),
+		"GOFLAGS=-modcacherw", "GOENV=off", "GOWORK=off", "GOTOOLCHAIN=local", "GOSUMDB=" + w.upstream.key, "GOPROXY=" + goproxy, "CGO_ENABLED=0",
+	}
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("go %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(string(out)))
+	}
+	return nil
+}
+
+// work lets all of a crowd's commands run.
+func (c *crowd) work(ctx context.Context, w *workspace) {
+	var mu sync.Mutex
+	jobs := make(chan int)
+	var workers sync.WaitGroup
+	ended := 0
+	for range c.parallel {
+		workers.Go(func() {
+			for n := range jobs {
+				began := time.Now()
+				err := w.command(ctx, c.name, n, c.goproxy)
+				mu.Lock()
+				ended++
+				now := ended
+				c.slowest = max(c.slowest, time.Since(began))
+				if err != nil {
+					c.failed++
+					c.examples = append(c.examples, fmt.Sprintf("[%s, after %s] %v", c.name, time.Since(began).Round(time.Millisecond), err))
+				}
+				mu.Unlock()
+				if c.done != nil {
+					c.done(now)
+				}
+				time.Sleep(c.pause)
+			}
+		})
+	}
+	for n := range c.commands {
+		jobs <- n
+	}
+	close(jobs)
+	workers.Wait()
+}
