@@ -71,7 +71,7 @@ func (s *scope) checkFacts() livecheck.Facts {
 			continue
 		}
 		f.Snapshots = append(f.Snapshots, livecheck.Snapshot{
-			Name: c.Name, Volume: c.Status.Source.VolumeName, Cut: c.Status.CreationTime.Time, Verdict: c.Status.Verification.Verdict,
+			Name: c.Name, Volume: c.Status.Source.VolumeName, Cut: c.Status.CreationTime.Time, Verdict: onCaptured(c),
 			ByPolicy: c.Labels[v1alpha1.ManagedByLabel] == v1alpha1.ManagedByValue,
 		})
 	}
@@ -81,6 +81,15 @@ func (s *scope) checkFacts() livecheck.Facts {
 		}
 	}
 	return f
+}
+
+// onCaptured is the verdict on what was captured, which the source held too: a
+// snapshot that was repaired since is offered all the same.
+func onCaptured(c *v1alpha1.CacheSnapshot) v1alpha1.Verdict {
+	if c.Status.Repair != nil {
+		return c.Status.Repair.Found.Verdict
+	}
+	return c.Status.Verification.Verdict
 }
 
 // checkWaitsFor says what keeps a check that is due from starting.

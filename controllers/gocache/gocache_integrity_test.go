@@ -133,6 +133,24 @@ func TestConvictedSnapshot(t *testing.T) {
 	}
 }
 
+// TestRepairedSnapshot holds that a snapshot which had to be repaired makes a
+// check due too: what was wrong in it is wrong on the live claim.
+func TestRepairedSnapshot(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.cache(afterWarmUp, checkedBy(v1alpha1.CacheIntegrity{}))
+	w.settle()
+	if len(w.checks) != 0 {
+		t.Fatalf("%d checks of a cache with an intact snapshot", len(w.checks))
+	}
+	snapshot := get[v1alpha1.CacheSnapshot](w, w.names()[0])
+	snapshot.Status.Repair = &v1alpha1.RepairStatus{Found: v1alpha1.VerificationStatus{Verdict: v1alpha1.VerdictCorrupt}}
+	w.must(server.Client.Status().Update(t.Context(), snapshot))
+	w.checked = corrupt
+	w.settle()
+	w.condition(v1alpha1.IntactCondition, metav1.ConditionFalse, v1alpha1.ReasonCorrupt, "FlippedZip")
+}
+
 // TestTwoConvictedSnapshots holds that they convict a volume on which no check
 // could tell, and one of them does not.
 func TestTwoConvictedSnapshots(t *testing.T) {

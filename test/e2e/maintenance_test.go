@@ -7,9 +7,11 @@ import (
 	"testing"
 	"time"
 
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"gocache.dev/operator/api/v1alpha1"
@@ -35,6 +37,7 @@ func TestMaintenance(t *testing.T) {
 
 	s.sub("growth", growth)
 	s.sub("rot", rot)
+	s.sub("rollback", rollback)
 }
 
 // growth fills the claim and waits until it is larger, and the file system too.
@@ -101,6 +104,31 @@ func rot(s *scene) {
 		err := s.Client.Get(ctx, client.ObjectKeyFromObject(cache), cache)
 		return meta.IsStatusConditionTrue(cache.Status.Conditions, v1alpha1.ReadyCondition), condition(cache.Status.Conditions, v1alpha1.ReadyCondition), err
 	})
+}
+
+// rollback flips a bit again, and lets a report of a failed build bring back
+// the verified snapshot.
+func rollback(s *scene) {
+	cache := s.edit(func(c *v1alpha1.GoCache) { c.Spec.Integrity = &v1alpha1.CacheIntegrity{OnCorrupt: v1alpha1.CorruptRollback} })
+	before := cache.Status.Storage.VolumeName
+	good, err := s.Offered(s.ctx, "")
+	s.must(err)
+	_, err = s.FlipArchive(s.ctx)
+	s.must(err)
+	s.must(s.Client.Delete(s.ctx, &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: "flip"}}, client.PropagationPolicy(metav1.DeletePropagationBackground)))
+	s.must(s.Client.Delete(s.ctx, &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: "fill"}}, client.PropagationPolicy(metav1.DeletePropagationBackground)))
+	began := time.Now()
+	answer := s.ask("failure-report#job-19")
+	if answer.Outcome != v1alpha1.RequestSucceeded || !strings.HasPrefix(answer.Message, "Corrupt: ") || !strings.HasSuffix(answer.Message, "rolled back to "+good.Name) {
+		s.Errorf("a rotten cache is answered %s %q, want it rolled back to %s", answer.Outcome, answer.Message, good.Name)
+	}
+	s.Logf("failure report answered by a rollback after %s: %s", since(began), answer.Message)
+	s.get(cache.Name, cache)
+	if cache.Status.Storage.VolumeName == before {
+		s.Errorf("the claim still has volume %s", before)
+	}
+	s.ask("integrity#rolled-back")
+	s.intact("True " + v1alpha1.ReasonIntact)
 }
 
 // ask writes a request on the cache and waits for its last word.
