@@ -109,7 +109,9 @@ func rot(s *scene) {
 // rollback flips a bit again, and lets a report of a failed build bring back
 // the verified snapshot.
 func rollback(s *scene) {
-	cache := s.edit(func(c *v1alpha1.GoCache) { c.Spec.Integrity = &v1alpha1.CacheIntegrity{OnCorrupt: v1alpha1.CorruptRollback} })
+	cache := s.edit(func(c *v1alpha1.GoCache) {
+		c.Spec.Integrity = &v1alpha1.CacheIntegrity{OnCorrupt: v1alpha1.CorruptRollback}
+	})
 	before := cache.Status.Storage.VolumeName
 	good, err := s.Offered(s.ctx, "")
 	s.must(err)
