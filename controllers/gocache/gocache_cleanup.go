@@ -102,7 +102,8 @@ func (s *scope) cleanupWaitsFor() string {
 	switch {
 	case s.neverWarmed():
 		return "the first warm-up"
-	case s.cache.Status.WarmUp.Outcome != v1alpha1.RunSucceeded:
+	case s.cache.Status.WarmUp.LastSuccessRun == "":
+		// One that fails later is no hindrance: the volume may be full.
 		return "a warm-up that succeeds"
 	case s.convicted():
 		return "the live claim to be mended: it is corrupt"
@@ -175,11 +176,17 @@ func (s *scope) bookCleanup() {
 	case report.Corrupt:
 		s.bookContentOf(said)
 		closePlan(c)
-		fallthrough
-	default:
-		c.Failures++
-		s.answerRun(v1alpha1.RequestFailed, message)
+		s.bookFailure()
+	case report.Failed, "": // or no report at all
+		s.bookFailure()
 	}
+}
+
+// bookFailure notes that a run was not done; it is repeated.
+func (s *scope) bookFailure() {
+	c := s.cache.Status.Cleanup
+	c.Failures++
+	s.answerRun(v1alpha1.RequestFailed, c.Message)
 }
 
 // cleanupOutcome reads how a run ended. That a check does not pass is not the

@@ -355,3 +355,20 @@ func TestDeafWebhook(t *testing.T) {
 	w.settle()
 	w.answered("approve-cleanup=sha256:one#2", v1alpha1.RequestSucceeded, "")
 }
+
+// TestCleanupOfFullVolume holds that a warm-up that fails, as it does on a full
+// volume, does not keep a cleaning from making room.
+func TestCleanupOfFullVolume(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.cleaner.garbage = "one"
+	w.cache(bounded10Gi(v1alpha1.ApprovalAutomatic))
+	w.settle()
+	w.ending = ended(warmreport.Report{Outcome: warmreport.Failed, Message: "no space left on device"})
+	w.request("warm-up#1")
+	w.settle()
+	w.answered("warm-up#1", v1alpha1.RequestFailed, "no space left")
+	w.request("cleanup#2")
+	w.settle()
+	w.answered("cleanup#2", v1alpha1.RequestSucceeded, "freed 10.0 MiB")
+}

@@ -69,7 +69,7 @@ func (c *cleaning) all(ctx context.Context) error {
 	volume.Umask(c.Umask)
 	if c.BuildCache != "" {
 		// Or a go command would trim by its own rules.
-		if err := volume.MarkTrimmed(c.BuildCache, c.now); err != nil {
+		if err := volume.MarkTrimmedIfRoom(c.BuildCache, c.now); err != nil {
 			return err
 		}
 	}

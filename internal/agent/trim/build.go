@@ -130,7 +130,7 @@ func ignoreGone(err error) error {
 // names and nobody has used meanwhile. The go command's own trim is put off:
 // it knows no size and no grace.
 func (t *buildTrim) apply(ctx context.Context) (removed, spared int, err error) {
-	if err := volume.MarkTrimmed(t.BuildCache, t.Clock()); err != nil {
+	if err := volume.MarkTrimmedIfRoom(t.BuildCache, t.Clock()); err != nil {
 		return 0, 0, err
 	}
 	root, err := os.OpenRoot(t.BuildCache)

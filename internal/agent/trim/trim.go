@@ -90,14 +90,15 @@ func Run(ctx context.Context, o Options) (Result, error) {
 	if o.Approved != "" && o.Approved != r.Digest {
 		return r, fmt.Errorf("%w: it is %s now, not %s", ErrChanged, r.Digest, o.Approved)
 	}
-	if modules != nil {
-		if r.Modules.Removed, err = modules.apply(); err != nil {
-			return r, fmt.Errorf("module cache: %w", err)
-		}
-	}
+	// The build cache goes first: to remove from it needs no room on a full volume.
 	if build != nil {
 		if r.Build.Removed, r.Build.Spared, err = build.apply(ctx); err != nil {
 			return r, fmt.Errorf("build cache: %w", err)
+		}
+	}
+	if modules != nil {
+		if r.Modules.Removed, err = modules.apply(); err != nil {
+			return r, fmt.Errorf("module cache: %w", err)
 		}
 	}
 	r.Applied = true
