@@ -27,11 +27,15 @@ test-unit: ## Run the tests that need nothing but Go
 	$(TEST_ENV) go test $(TEST_FLAGS) -timeout $(TEST_TIMEOUT) $$packages
 	@cd hack/devcluster && $(TEST_ENV) go test $(TEST_FLAGS) -timeout $(TEST_TIMEOUT) ./...
 
+# Of the crash points, test-integration runs a sample: each flow undisturbed, and
+# killed at every so-many-th of its writes. crash-points kills at each.
+CRASH_POINTS_EVERY ?= 5
+
 .PHONY: test-integration
 test-integration: ## Run the tests that need a kube-apiserver and etcd
 	@packages=$$($(LIST_TESTS) | grep -F ' $(SERVER_PACKAGE) ' | cut -d' ' -f1); \
 	assets=$${KUBEBUILDER_ASSETS:-$$($(MAKE) -s kubebuilder-assets)}; \
-	KUBEBUILDER_ASSETS=$$assets $(TEST_ENV) go test $(TEST_FLAGS) -parallel $(SERVER_PARALLEL) -timeout $(TEST_TIMEOUT) $$packages
+	KUBEBUILDER_ASSETS=$$assets CRASH_POINTS_EVERY=$(CRASH_POINTS_EVERY) $(TEST_ENV) go test $(TEST_FLAGS) -parallel $(SERVER_PARALLEL) -timeout $(TEST_TIMEOUT) $$packages
 
 # A package has a crash suite if, and only if, its tests import the frame.
 CRASH_PACKAGE := gocache.dev/operator/internal/testing/crash
@@ -41,7 +45,7 @@ CRASH_TIMEOUT ?= 30m
 crash-points: ## Kill the controllers before and after each API write of every flow (real API server)
 	@packages=$$($(LIST_TESTS) | grep -F ' $(CRASH_PACKAGE) ' | cut -d' ' -f1); \
 	assets=$${KUBEBUILDER_ASSETS:-$$($(MAKE) -s kubebuilder-assets)}; \
-	KUBEBUILDER_ASSETS=$$assets go run ./test/crash -timeout $(CRASH_TIMEOUT) -parallel $(SERVER_PARALLEL) $$packages
+	KUBEBUILDER_ASSETS=$$assets CRASH_POINTS_EVERY=1 go run ./test/crash -timeout $(CRASH_TIMEOUT) -parallel $(SERVER_PARALLEL) $$packages
 
 .PHONY: test-e2e
 test-e2e: ## Run the stories on a real cluster (CLUSTER=local, kind or current)

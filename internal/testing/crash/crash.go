@@ -2,7 +2,9 @@ package crash
 
 import (
 	"maps"
+	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -63,12 +65,16 @@ func run[End any](t *testing.T, journal *journal, count Told, flow Flow[End]) {
 	count.Writes = len(writes)
 	var mu sync.Mutex
 	failed := map[int]bool{}
+	every := min(sample(t), len(writes)) // at least one of each flow
 	t.Cleanup(func() { // when all its points have been run
 		count.Failed = len(failed)
 		tell(t, count)
 		t.Log(count)
 	})
 	for i, write := range writes {
+		if (i+len(count.Flow))%every != 0 {
+			continue
+		}
 		for _, after := range []bool{false, true} {
 			point := faults.Point{Write: i + 1, After: after}
 			t.Run(point.String(), func(t *testing.T) {
@@ -98,6 +104,20 @@ func run[End any](t *testing.T, journal *journal, count Told, flow Flow[End]) {
 			})
 		}
 	}
+}
+
+// sample is every how many-th write is a crash point; 1: each.
+func sample(t *testing.T) int {
+	t.Helper()
+	text := os.Getenv(Every)
+	if text == "" {
+		return 1
+	}
+	every, err := strconv.Atoi(text)
+	if err != nil || every < 1 {
+		t.Fatalf("%s=%q: want a whole number from 1", Every, text)
+	}
+	return every
 }
 
 // live runs a flow once and holds the invariants against all that happened.

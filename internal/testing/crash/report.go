@@ -11,6 +11,11 @@ import (
 // a line of JSON for what they declare, and one for each flow that they ran.
 const Report = "CRASH_POINTS_REPORT"
 
+// Every is the environment variable that makes a run a sample: only every
+// so-many-th write of a flow, another one for each flow, is a crash point.
+// Unset: each is.
+const Every = "CRASH_POINTS_EVERY"
+
 // Told is a line of the report.
 type Told struct {
 	// Suite that speaks.
