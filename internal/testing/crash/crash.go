@@ -66,7 +66,7 @@ func run[End any](t *testing.T, journal *journal, count Told, flow Flow[End]) {
 	var mu sync.Mutex
 	failed := map[int]bool{}
 	every := min(sample(t), len(writes)) // at least one of each flow
-	t.Cleanup(func() { // when all its points have been run
+	t.Cleanup(func() {                   // when all its points have been run
 		count.Failed = len(failed)
 		tell(t, count)
 		t.Log(count)
