@@ -1,6 +1,7 @@
 package gocache
 
 import (
+	"maps"
 	"testing"
 	"time"
 
@@ -25,6 +26,7 @@ type end struct {
 	Offered                      bool
 	Request                      v1alpha1.RequestOutcome
 	Writer                       bool
+	Swap                         swapEnd
 }
 
 // TestCrashPoints kills the manager before and after each API write of a flow,
@@ -107,6 +109,7 @@ func TestCrashPoints(t *testing.T) {
 		},
 	}
 	table := map[string]crash.Flow[end]{}
+	maps.Copy(flows, swapFlows())
 	for name, flow := range flows {
 		table[name] = func(t *testing.T, life *crash.Life) end { return dying(t, flow, life) }
 	}
@@ -122,8 +125,13 @@ func dying(t *testing.T, flow func(*world, func()), life *crash.Life) end {
 		w.restart(life.Point)
 		life.Dies(w.mortal)
 	})
-	c := w.get()
+	var c v1alpha1.GoCache
+	if !exists[v1alpha1.GoCache](w, "ci") {
+		return end{Swap: w.swapEnd()}
+	}
+	c = *w.get()
 	e := end{
+		Swap:    w.swapEnd(),
 		Ready:   meta.IsStatusConditionTrue(c.Status.Conditions, v1alpha1.ReadyCondition),
 		WarmUps: len(w.warmUps), Snapshots: len(w.snapshots()),
 		Offered: c.Status.LatestVerifiedSnapshot != "", Writer: exists[batchv1.Job](w, "ci-writer"),

@@ -254,11 +254,18 @@ func (w *world) pass() (err error) {
 // end lets the rest of the cluster finish what a deletion began.
 func (w *world) end() {
 	w.t.Helper()
-	for range 20 {
-		w.must(w.pass())
+	for range 40 {
+		wrote := len(w.mortal.Writes)
+		err := w.pass()
+		died := errors.Is(err, faults.ErrDead)
+		if died {
+			w.restart(faults.Point{})
+		} else {
+			w.must(err)
+		}
 		acted, err := w.cluster.Step(w.t.Context())
 		w.must(err)
-		if !acted {
+		if !died && !acted && len(w.mortal.Writes) == wrote {
 			return
 		}
 	}

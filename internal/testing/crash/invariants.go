@@ -222,7 +222,7 @@ func holds(pv *corev1.PersistentVolume, claim string, uid types.UID) bool {
 
 func neverAvailable(_ *witness, c change) string {
 	pv, ok := c.object.(*corev1.PersistentVolume)
-	if !ok || c.gone || pv.Spec.ClaimRef != nil && pv.Status.Phase != corev1.VolumeAvailable {
+	if !ok || c.gone || pv.Spec.ClaimRef != nil { // one that is reserved by name is called Available too, and is not
 		return ""
 	}
 	return fmt.Sprintf("volume %s is meant for nobody (phase %s): any pending claim of class %q may take it", pv.Name, pv.Status.Phase, pv.Spec.StorageClassName)

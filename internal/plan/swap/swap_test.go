@@ -1,0 +1,188 @@
+package swap_test
+
+import (
+	"testing"
+	"time"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/plan/swap"
+)
+
+var noon = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+
+// waiting is a swap whose new volume is verified and secured, and which waits
+// for nobody.
+func waiting(change func(*swap.Facts)) swap.Facts {
+	f := swap.Facts{
+		Now:    noon,
+		Intent: swap.Intent{Old: "old", New: "new"},
+		Live:   swap.Claim{Exists: true, Bound: true, Volume: "old"},
+		Next:   swap.Claim{Exists: true, Bound: true, Volume: "new"},
+		Old:    swap.Volume{Exists: true, Secured: true, Marked: true, Holder: swap.HeldByLive},
+		New:    swap.Volume{Exists: true, Secured: true, Marked: true, Holder: swap.HeldByNext},
+		Held:   true, Keep: true,
+	}
+	change(&f)
+	return f
+}
+
+// preparing is a swap whose new volume is not there yet.
+func preparing(change func(*swap.Facts)) swap.Facts {
+	f := swap.Facts{
+		Now:    noon,
+		Intent: swap.Intent{Old: "old"},
+		Live:   swap.Claim{Exists: true, Bound: true, Volume: "old"},
+		Old:    swap.Volume{Exists: true, Holder: swap.HeldByLive},
+	}
+	change(&f)
+	return f
+}
+
+// switched is a swap whose live claim has the new volume.
+func switched(change func(*swap.Facts)) swap.Facts {
+	return waiting(func(f *swap.Facts) {
+		f.Live.Volume, f.Next = "new", swap.Claim{}
+		f.New.Holder, f.Old.Holder = swap.HeldByLive, swap.HeldByOther
+		change(f)
+	})
+}
+
+func TestNext(t *testing.T) {
+	gone := swap.Claim{}
+	going := func(volume string) swap.Claim {
+		return swap.Claim{Exists: true, Deleting: true, Volume: volume}
+	}
+	for name, tt := range map[string]struct {
+		facts swap.Facts
+		want  swap.Step
+	}{
+		"begin":                    {preparing(func(*swap.Facts) {}), swap.MakeNext},
+		"the source is not ready":  {preparing(func(f *swap.Facts) { f.Source.Waits = "it" }), swap.AwaitSource},
+		"the source never will be": {preparing(func(f *swap.Facts) { f.Source.Refused = "no" }), swap.GiveUp},
+		"the source went when the clone was made": {preparing(func(f *swap.Facts) {
+			f.Source.Refused, f.Next.Exists, f.Next.Bound, f.Check.Exists, f.Check.Run = "no", true, true, true, "1"
+		}), swap.AwaitCheck},
+		"only the claim was made":          {preparing(func(f *swap.Facts) { f.Next.Exists = true }), swap.MakeNext},
+		"the check runs":                   {preparing(func(f *swap.Facts) { f.Next.Exists, f.Check.Exists, f.Check.Run = true, true, "1" }), swap.AwaitCheck},
+		"the check has ended":              {preparing(func(f *swap.Facts) { f.Next.Exists = true; f.Check = swap.Check{Exists: true, Ended: true, Run: "1"} }), swap.BookCheck},
+		"of a claim that somebody deleted": {preparing(func(f *swap.Facts) { f.Next = going("new"); f.Check = swap.Check{Exists: true, Ended: true, Run: "1"} }), swap.ClearCheck},
+		"it could not tell": {preparing(func(f *swap.Facts) {
+			f.Next.Exists, f.Check = true, swap.Check{Exists: true, Ended: true, Run: "1"}
+			f.Intent.Booked, f.Intent.Attempts, f.Intent.BookedAt = "1", 1, noon
+		}), swap.ClearCheck},
+		"its claim goes too": {preparing(func(f *swap.Facts) {
+			f.Next.Exists, f.Intent.Booked, f.Intent.Attempts, f.Intent.BookedAt = true, "1", 1, noon
+		}), swap.DropNext},
+		"a pause": {preparing(func(f *swap.Facts) { f.Intent.Booked, f.Intent.Attempts, f.Intent.BookedAt = "1", 1, noon }), swap.AwaitRetry},
+		"again": {preparing(func(f *swap.Facts) {
+			f.Intent.Booked, f.Intent.Attempts, f.Intent.BookedAt = "1", 1, noon.Add(-time.Minute)
+		}), swap.MakeNext},
+		"given up, with a claim": {preparing(func(f *swap.Facts) { f.Intent.GivenUp, f.Next.Exists = true, true }), swap.DropNext},
+		"given up":               {preparing(func(f *swap.Facts) { f.Intent.GivenUp = true }), swap.Abandon},
+
+		"no finalizer yet":      {waiting(func(f *swap.Facts) { f.Held = false }), swap.TakeHold},
+		"new not secured":       {waiting(func(f *swap.Facts) { f.New.Secured = false }), swap.SecureNew},
+		"old not secured":       {waiting(func(f *swap.Facts) { f.Old.Secured = false }), swap.SecureOld},
+		"the check is in place": {waiting(func(f *swap.Facts) { f.Check.Leftovers = true }), swap.ClearCheck},
+		"a writer runs":         {waiting(func(f *swap.Facts) { f.Busy = "writer"; f.Evict = true }), swap.AwaitBusy},
+		"pods use it":           {waiting(func(f *swap.Facts) { f.Consumers = 1 }), swap.AwaitConsumers},
+		"pods to be evicted":    {waiting(func(f *swap.Facts) { f.Consumers, f.Evict = 1, true }), swap.DropNext},
+		"nobody uses it":        {waiting(func(*swap.Facts) {}), swap.DropNext},
+		"next goes":             {waiting(func(f *swap.Facts) { f.Next = going("new") }), swap.AwaitNextGone},
+		"next is gone":          {waiting(func(f *swap.Facts) { f.Next, f.New.Holder = gone, swap.HeldByOther }), swap.ReserveNew},
+		"reserved":              {waiting(func(f *swap.Facts) { f.Next, f.New.Holder = gone, swap.HeldByLive }), swap.DropLive},
+		"live goes":             {waiting(func(f *swap.Facts) { f.Next, f.New.Holder, f.Live = gone, swap.HeldByLive, going("old") }), swap.AwaitLiveGone},
+		"live goes, pods to be evicted": {waiting(func(f *swap.Facts) {
+			f.Next, f.New.Holder, f.Live, f.Consumers, f.Evict = gone, swap.HeldByLive, going("old"), 2, true
+		}), swap.Evict},
+		"live is gone":                      {waiting(func(f *swap.Facts) { f.Next, f.New.Holder, f.Live = gone, swap.HeldByLive, gone }), swap.MakeLive},
+		"live was deleted before its time":  {waiting(func(f *swap.Facts) { f.Live = gone }), swap.DropNext},
+		"live got a volume in the meantime": {waiting(func(f *swap.Facts) { f.Intent.Old, f.Old = "", swap.Volume{} }), swap.NoteOld},
+		"live has a stranger's volume":      {waiting(func(f *swap.Facts) { f.Live.Volume = "strange" }), swap.GiveUp},
+		"new was deleted":                   {waiting(func(f *swap.Facts) { f.New = swap.Volume{} }), swap.GiveUp},
+		"new was deleted, live is gone":     {waiting(func(f *swap.Facts) { f.New, f.Next, f.Live, f.Old.Holder = swap.Volume{}, gone, gone, swap.HeldByOther }), swap.RevertOld},
+		"and old is reserved again":         {waiting(func(f *swap.Facts) { f.New, f.Next, f.Live = swap.Volume{}, gone, gone }), swap.MakeLive},
+		"both volumes were deleted":         {waiting(func(f *swap.Facts) { f.New, f.Old, f.Next, f.Live = swap.Volume{}, swap.Volume{}, gone, gone }), swap.GiveUp},
+
+		"given up before the switch": {waiting(func(f *swap.Facts) { f.Intent.GivenUp = true }), swap.FreeOld},
+		"then the new volume":        {waiting(func(f *swap.Facts) { f.Intent.GivenUp, f.Old.Marked, f.Old.Secured = true, false, false }), swap.FreeNew},
+		"given up after it": {waiting(func(f *swap.Facts) {
+			f.Intent.GivenUp, f.Next, f.Live, f.New.Holder = true, gone, gone, swap.HeldByLive
+		}), swap.MakeLive},
+		"owner goes before the switch": {waiting(func(f *swap.Facts) { f.Leaving = true }), swap.FreeOld},
+		"owner goes after it":          {waiting(func(f *swap.Facts) { f.Leaving, f.Next, f.Live, f.New.Holder = true, gone, gone, swap.HeldByLive }), swap.MakeLive},
+		"owner takes all with it":      {waiting(func(f *swap.Facts) { f.Leaving, f.Discard, f.Next, f.Live = true, true, gone, gone }), swap.FreeOld},
+		"a seed whose owner goes":      {waiting(func(f *swap.Facts) { f.Leaving, f.Intent.Old, f.Old, f.Live = true, "", swap.Volume{}, gone }), swap.FreeNew},
+		"made, and not bound":          {switched(func(f *swap.Facts) { f.Live.Bound = false }), swap.AwaitLive},
+		"bound":                        {switched(func(*swap.Facts) {}), swap.FreeNew},
+		"old is to be kept":            {switched(func(f *swap.Facts) { f.New.Marked = false }), swap.ReserveOld},
+		"beside an earlier one": {switched(func(f *swap.Facts) {
+			f.New.Marked, f.Previous = false, swap.Claim{Exists: true, Bound: true, Volume: "older"}
+		}), swap.DropPrevious},
+		"which goes":      {switched(func(f *swap.Facts) { f.New.Marked, f.Previous = false, going("older") }), swap.AwaitPreviousGone},
+		"old is reserved": {switched(func(f *swap.Facts) { f.New.Marked, f.Old.Holder = false, swap.HeldByPrevious }), swap.MakePrevious},
+		"its claim is made": {switched(func(f *swap.Facts) {
+			f.New.Marked, f.Old.Holder, f.Previous = false, swap.HeldByPrevious, swap.Claim{Exists: true, Volume: "old"}
+		}), swap.AwaitPrevious},
+		"its claim is bound": {switched(func(f *swap.Facts) {
+			f.New.Marked, f.Old.Holder, f.Previous = false, swap.HeldByPrevious, swap.Claim{Exists: true, Bound: true, Volume: "old"}
+		}), swap.FreeOld},
+		"old is not to be kept":           {switched(func(f *swap.Facts) { f.New.Marked, f.Keep = false, false }), swap.FreeOld},
+		"all is settled":                  {switched(func(f *swap.Facts) { f.New.Marked, f.Old.Marked = false, false }), swap.Finish},
+		"all is settled, though given up": {switched(func(f *swap.Facts) { f.New.Marked, f.Old.Marked, f.Intent.GivenUp = false, false, true }), swap.Finish},
+	} {
+		if got := swap.Next(tt.facts); got.Step != tt.want {
+			t.Errorf("%s: %s (%s), want %s", name, got.Step, got.Detail, tt.want)
+		}
+	}
+}
+
+func TestJudge(t *testing.T) {
+	good := swap.Candidate{Name: "s", Found: true, Verified: true, Restorable: true}
+	with := func(change func(*swap.Candidate)) swap.Candidate {
+		c := good
+		change(&c)
+		return c
+	}
+	for name, tt := range map[string]struct {
+		c              swap.Candidate
+		refused, waits bool
+	}{
+		"good":       {good, false, false},
+		"missing":    {swap.Candidate{Name: "s"}, true, false},
+		"foreign":    {with(func(c *swap.Candidate) { c.Foreign = true }), true, false},
+		"deleted":    {with(func(c *swap.Candidate) { c.Deleting = true }), true, false},
+		"skipped":    {with(func(c *swap.Candidate) { c.Skipped = true }), true, false},
+		"corrupt":    {with(func(c *swap.Candidate) { c.Corrupt = true }), true, false},
+		"failed":     {with(func(c *swap.Candidate) { c.Failed, c.Verified = true, false }), true, false},
+		"unverified": {with(func(c *swap.Candidate) { c.Verified = false }), false, true},
+		"not ready":  {with(func(c *swap.Candidate) { c.Restorable = false }), false, true},
+	} {
+		if got := swap.Judge(tt.c); (got.Refused != "") != tt.refused || (got.Waits != "") != tt.waits {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+}
+
+func TestBook(t *testing.T) {
+	verdict := func(v v1alpha1.Verdict, digest string) v1alpha1.VerificationStatus {
+		return v1alpha1.VerificationStatus{Run: "r", Verdict: v, Digest: digest, Message: "why"}
+	}
+	for name, tt := range map[string]struct {
+		check         v1alpha1.VerificationStatus
+		attempts      int32
+		named, failed bool
+	}{
+		"intact":               {verdict(v1alpha1.VerdictIntact, "d"), 0, true, false},
+		"intact, another one":  {verdict(v1alpha1.VerdictIntact, "e"), 0, false, true},
+		"corrupt":              {verdict(v1alpha1.VerdictCorrupt, "d"), 0, false, true},
+		"could not tell":       {verdict(v1alpha1.VerdictInconclusive, ""), 0, false, false},
+		"could not tell again": {verdict(v1alpha1.VerdictInconclusive, ""), swap.MaxAttempts - 1, false, true},
+	} {
+		s := &v1alpha1.SwapStatus{Check: v1alpha1.VerificationStatus{Attempts: tt.attempts}}
+		swap.Book(s, tt.check, "old", "new", "d")
+		if (s.NextVolume == "new" && s.PreviousVolume == "old") != tt.named || (s.Failure != "") != tt.failed || s.Check.Attempts != tt.attempts+1 {
+			t.Errorf("%s: %+v", name, s)
+		}
+	}
+}
