@@ -1,0 +1,180 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/test/story"
+)
+
+// holders is how many pods use the claim that is to be rolled back.
+const holders = 20
+
+// TestRollback damages a live claim that twenty pods use: it is convicted and
+// rolled back under its name, first waiting for the pods, then evicting them.
+// Then its volume is replaced by a smaller one.
+func TestRollback(t *testing.T) {
+	s := onOwn(t, "rollback")
+	_, err := s.Warmed(s.ctx)
+	s.must(err)
+	good, err := s.Offered(s.ctx, "")
+	s.must(err)
+
+	s.sub("corrupt", func(s *scene) { rollback(s, good.Name) })
+	s.sub("smaller", smaller)
+}
+
+// rollback has a rotten volume replaced.
+func rollback(s *scene, good string) {
+	before := s.boundTo(story.Cache)
+	s.edit(func(c *v1alpha1.GoCache) {
+		c.Spec.Integrity = &v1alpha1.CacheIntegrity{OnCorrupt: v1alpha1.CorruptRollback}
+	})
+	_, err := s.FlipArchive(s.ctx) // its pod has ended, and names the claim for all that
+	s.must(err)
+	s.hold(holders)
+
+	began := time.Now()
+	cache := s.edit(func(c *v1alpha1.GoCache) {
+		metav1.SetMetaDataAnnotation(&c.ObjectMeta, v1alpha1.RequestAnnotation, "failure-report#broken")
+	})
+	s.until(5*time.Minute, "the rollback to wait for the pods", func(ctx context.Context) (bool, string, error) {
+		err := s.Client.Get(ctx, client.ObjectKeyFromObject(cache), cache)
+		swap := cache.Status.Swap
+		return swap != nil && len(swap.Consumers) == holders+1, fmt.Sprintf("%+v", swap), err
+	})
+	s.Logf("convicted, and the new volume made and verified, after %s: %s", since(began), cache.Status.Swap.Message)
+	s.until(time.Minute, "the condition to say so", func(ctx context.Context) (bool, string, error) {
+		err := s.Client.Get(ctx, client.ObjectKeyFromObject(cache), cache)
+		got := condition(cache.Status.Conditions, v1alpha1.ReadyCondition)
+		return got == "False "+v1alpha1.ReasonWaitingForConsumers, got, err
+	})
+	if now := s.boundTo(story.Cache); now != before {
+		s.Fatalf("the claim moved to %s under %d pods", now, holders)
+	}
+
+	began = time.Now()
+	s.edit(func(c *v1alpha1.GoCache) { c.Spec.Storage.Replacement.Consumers = v1alpha1.ConsumersEvict })
+	s.replaced(v1alpha1.SwapCorrupt)
+	s.Logf("%d pods evicted and the volume replaced %s after that was allowed", holders+1, since(began))
+	s.get(story.Cache, cache)
+	if c := cache.Status.Content; c == nil || c.Snapshot != good {
+		s.Errorf("the claim holds %+v, want %s", c, good)
+	}
+	now, previous := s.boundTo(story.Cache), s.boundTo(story.Cache+"-previous")
+	if now == before || previous != before {
+		s.Errorf("the claim is on %s and the previous one on %s; it was on %s", now, previous, before)
+	}
+	s.until(time.Minute, "the answer to the failure report", func(ctx context.Context) (bool, string, error) {
+		err := s.Client.Get(ctx, client.ObjectKeyFromObject(cache), cache)
+		a := cache.Status.LastHandledRequest
+		return a != nil && a.Outcome == v1alpha1.RequestSucceeded, fmt.Sprintf("%+v", a), err
+	})
+	s.told(v1alpha1.GoCacheKind, story.Cache, "ReplacementStarted", v1alpha1.ReasonWaitingForConsumers, "Replaced")
+	s.usable("after-rollback")
+}
+
+// smaller has the content moved to a volume that a clone would not fit into.
+func smaller(s *scene) {
+	before := s.boundTo(story.Cache)
+	began := time.Now()
+	s.edit(func(c *v1alpha1.GoCache) { c.Spec.Storage.Size = resource.MustParse("448Mi") })
+	s.replaced(v1alpha1.SwapMigration)
+	s.Logf("captured, verified, copied, verified and replaced by a smaller volume after %s", since(began))
+	if now := s.boundTo(story.Cache); now == before {
+		s.Error("the claim did not move")
+	}
+	var claim corev1.PersistentVolumeClaim
+	s.get(story.Cache, &claim)
+	if got := claim.Status.Capacity[corev1.ResourceStorage]; got.Cmp(resource.MustParse("448Mi")) != 0 {
+		s.Errorf("the claim has %s, want 448Mi", got.String())
+	}
+	s.usable("after-migration")
+}
+
+// boundTo is the volume of a claim.
+func (s *scene) boundTo(name string) string {
+	s.Helper()
+	var claim corev1.PersistentVolumeClaim
+	s.get(name, &claim)
+	if claim.Status.Phase != corev1.ClaimBound {
+		s.Errorf("claim %s is %s", name, claim.Status.Phase)
+	}
+	return claim.Spec.VolumeName
+}
+
+// replaced waits until a swap has ended well, and checks that it left nothing.
+func (s *scene) replaced(reason v1alpha1.SwapReason) {
+	s.Helper()
+	var cache v1alpha1.GoCache
+	s.until(5*time.Minute, "the volume to be replaced", func(ctx context.Context) (bool, string, error) {
+		err := s.Client.Get(ctx, client.ObjectKey{Namespace: s.Namespace, Name: story.Cache}, &cache)
+		last := cache.Status.LastSwap
+		done := cache.Status.Swap == nil && last != nil && last.Reason == reason && meta.IsStatusConditionTrue(cache.Status.Conditions, v1alpha1.ReadyCondition)
+		return done && len(cache.Finalizers) == 0, fmt.Sprintf("swap %+v, last %+v, ready: %s", cache.Status.Swap, last, condition(cache.Status.Conditions, v1alpha1.ReadyCondition)), err
+	})
+	if why := cache.Status.LastSwap.Failure; why != "" {
+		s.Fatalf("it was not: %s", why)
+	}
+}
+
+// usable has the live claim checked by the operator, and mounted by a pod.
+func (s *scene) usable(name string) {
+	s.Helper()
+	if answer := s.ask("integrity#" + name); answer.Outcome != v1alpha1.RequestSucceeded {
+		s.Errorf("the live claim is %s %s", answer.Outcome, answer.Message)
+	}
+	s.intact("True " + v1alpha1.ReasonIntact)
+	s.consume(name, story.Cache)
+	s.consumed(name, 2*time.Minute)
+	s.discard(name)
+}
+
+// hold starts pods that use the live claim and do nothing, and waits until they
+// run.
+func (s *scene) hold(n int) {
+	s.Helper()
+	for i := range n {
+		pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: fmt.Sprintf("holder-%d", i), Labels: map[string]string{"app": "holder"}}}
+		pod.Spec = corev1.PodSpec{
+			TerminationGracePeriodSeconds: ptr.To[int64](1),
+			SecurityContext: &corev1.PodSecurityContext{
+				RunAsUser: ptr.To[int64](65532), RunAsGroup: ptr.To[int64](65532), FSGroup: ptr.To[int64](65532),
+				FSGroupChangePolicy: ptr.To(corev1.FSGroupChangeOnRootMismatch), RunAsNonRoot: ptr.To(true),
+				SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
+			},
+			Containers: []corev1.Container{{
+				Name: "hold", Image: s.Image, Command: []string{"sleep", "3600"},
+				VolumeMounts: []corev1.VolumeMount{{Name: "cache", MountPath: "/cache"}},
+				SecurityContext: &corev1.SecurityContext{
+					AllowPrivilegeEscalation: ptr.To(false), Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+				},
+			}},
+			Volumes: []corev1.Volume{{Name: "cache", VolumeSource: corev1.VolumeSource{
+				PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: story.Cache},
+			}}},
+		}
+		s.must(s.Client.Create(s.ctx, pod))
+	}
+	s.until(3*time.Minute, "the pods to run", func(ctx context.Context) (bool, string, error) {
+		var pods corev1.PodList
+		err := s.Client.List(ctx, &pods, client.InNamespace(s.Namespace), client.MatchingLabels{"app": "holder"})
+		running := 0
+		for i := range pods.Items {
+			if pods.Items[i].Status.Phase == corev1.PodRunning {
+				running++
+			}
+		}
+		return running == n, fmt.Sprintf("%d of %d run", running, n), err
+	})
+}
