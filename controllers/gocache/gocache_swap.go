@@ -127,6 +127,13 @@ func (r *Reconciler) beginSwap(ctx context.Context, s *scope) error {
 	return nil
 }
 
+// +kubebuilder:rbac:groups="",resources=persistentvolumeclaims,verbs=get;list;watch;create;patch;delete
+// +kubebuilder:rbac:groups="",resources=persistentvolumes,verbs=get;patch
+// +kubebuilder:rbac:groups="",resources=pods,verbs=get;list
+// +kubebuilder:rbac:groups="",resources=pods/eviction,verbs=create
+// +kubebuilder:rbac:groups=batch,resources=jobs,verbs=get;list;watch;create;patch;delete
+// +kubebuilder:rbac:groups=snapshot.storage.k8s.io,resources=volumesnapshots,verbs=get;list;watch
+
 // advanceSwap takes as many steps as it can.
 func (r *Reconciler) advanceSwap(ctx context.Context, s *scope) error {
 	intent := s.cache.Status.Swap

@@ -15,11 +15,6 @@ import (
 	"gocache.dev/operator/internal/plan/swap"
 )
 
-// +kubebuilder:rbac:groups="",resources=persistentvolumeclaims,verbs=create;delete
-// +kubebuilder:rbac:groups="",resources=persistentvolumes,verbs=patch
-// +kubebuilder:rbac:groups="",resources=pods/eviction,verbs=create
-// +kubebuilder:rbac:groups=batch,resources=jobs,verbs=delete
-
 // Act carries out a step that changes the cluster. Steps that wait, or that
 // change the intent, are none of its business. It returns what objects to an
 // eviction, if anything does.

@@ -38,9 +38,6 @@ type Content struct {
 	Deadline *time.Duration
 }
 
-// +kubebuilder:rbac:groups="",resources=persistentvolumeclaims,verbs=create;patch
-// +kubebuilder:rbac:groups=batch,resources=jobs,verbs=create;patch
-
 // MakeNext makes the next claim, and the Job that checks it. The Job is the
 // claim's first consumer: nothing is waited for in between. What a driver
 // cannot restore into the wanted class or size is copied by the same Job, from

@@ -69,11 +69,6 @@ type Observed struct {
 	held   bool
 }
 
-// +kubebuilder:rbac:groups="",resources=persistentvolumeclaims,verbs=get;list;watch
-// +kubebuilder:rbac:groups="",resources=persistentvolumes,verbs=get
-// +kubebuilder:rbac:groups="",resources=pods,verbs=get;list
-// +kubebuilder:rbac:groups=batch,resources=jobs,verbs=get;list;watch
-
 // Observe reads what exists. A claim or Job of a needed name that somebody else
 // made is a ConflictError, and nothing is done until it is gone.
 func (r Run) Observe(ctx context.Context) (o Observed, err error) {
