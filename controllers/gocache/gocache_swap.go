@@ -19,6 +19,7 @@ import (
 	"gocache.dev/operator/internal/kube/bounded"
 	"gocache.dev/operator/internal/kube/check"
 	"gocache.dev/operator/internal/kube/conditions"
+	"gocache.dev/operator/internal/kube/jobrun"
 	"gocache.dev/operator/internal/kube/read"
 	"gocache.dev/operator/internal/kube/swaprun"
 	"gocache.dev/operator/internal/kube/volume"
@@ -28,6 +29,9 @@ import (
 
 // keepPrevious is the default of spec.storage.replacement.keepPrevious.
 const keepPrevious = 168 * time.Hour
+
+// retryEviction is when an eviction that was refused is asked for again.
+const retryEviction = 10 * time.Second
 
 // maxSwapText is the bound of the schema for a message.
 const maxSwapText = 1024
@@ -155,7 +159,7 @@ func (r *Reconciler) advanceSwap(ctx context.Context, s *scope) error {
 		return err
 	}
 	s.bookSwap(out, snapshot)
-	return nil
+	return r.hinderedSwap(ctx, s, out)
 }
 
 // swapRun is the swap as the cluster sees it.
@@ -220,10 +224,31 @@ func (r *Reconciler) busy(ctx context.Context, s *scope, o swaprun.Observed) (st
 	return "CSI snapshot " + capture + " to be cut", nil
 }
 
+// hinderedSwap says why the pod that checks the new volume does not run, if it
+// should by now. No watch tells.
+func (r *Reconciler) hinderedSwap(ctx context.Context, s *scope, out swaprun.Outcome) error {
+	if out.Decision.Step != swap.AwaitCheck || out.Check.Ready {
+		return nil
+	}
+	s.wakeIn(jobrun.Patience)
+	why, err := jobrun.Hindrance(ctx, r.Live, out.Job, out.Check, s.now)
+	if intent := s.cache.Status.Swap; err == nil && why != "" {
+		intent.Message = bounded.Text(intent.Message+", but its pod cannot run yet: "+why, maxSwapText)
+	}
+	return err
+}
+
 // bookSwap writes into the status where the swap has come to.
 func (s *scope) bookSwap(out swaprun.Outcome, snapshot *v1alpha1.CacheSnapshot) {
 	intent, d := s.cache.Status.Swap, out.Decision
-	s.wakeIn(max(d.After, time.Second))
+	switch {
+	case out.Objection != "":
+		s.wakeIn(retryEviction)
+	case d.After > 0:
+		s.wakeIn(d.After)
+	case !d.Waits() && !d.ChangesIntent(): // there is more to do
+		s.wakeIn(time.Second)
+	}
 	intent.Step, intent.Consumers = string(d.Step), nil
 	intent.Message = bounded.Text(swapMessage(out), maxSwapText)
 	switch d.Step {

@@ -78,6 +78,9 @@ func (w *world) consumer(name string) *corev1.Pod {
 		},
 	}
 	w.must(server.Client.Create(w.t.Context(), pod))
+	pod.Status.Phase = corev1.PodRunning
+	pod.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}
+	w.must(server.Client.Status().Update(w.t.Context(), pod))
 	return pod
 }
 

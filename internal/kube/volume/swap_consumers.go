@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -39,6 +40,10 @@ func consumes(pod *corev1.Pod, claim string) bool {
 	})
 }
 
+// evictionTimeout bounds one eviction: while the API server has not made up its
+// mind about a budget, the client would ask again for minutes by itself.
+const evictionTimeout = 5 * time.Second
+
 // Evict asks for a pod to go, and says who objects: a PodDisruptionBudget, in
 // the words of the API server. A pod that is gone or on its way needs nothing.
 func Evict(ctx context.Context, c client.Client, pod *corev1.Pod) (objection string, err error) {
@@ -49,8 +54,12 @@ func Evict(ctx context.Context, c client.Client, pod *corev1.Pod) (objection str
 		ObjectMeta:    metav1.ObjectMeta{Namespace: pod.Namespace, Name: pod.Name},
 		DeleteOptions: &metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(pod.UID))},
 	}
-	err = c.SubResource("eviction").Create(ctx, pod, eviction)
+	bounded, cancel := context.WithTimeout(ctx, evictionTimeout)
+	defer cancel()
+	err = c.SubResource("eviction").Create(bounded, pod, eviction)
 	switch {
+	case err != nil && bounded.Err() != nil && ctx.Err() == nil:
+		return "the API server asks to try again later: a PodDisruptionBudget is not settled yet", nil
 	case apierrors.IsTooManyRequests(err):
 		return err.Error(), nil
 	case err == nil || apierrors.IsNotFound(err) || apierrors.IsConflict(err):

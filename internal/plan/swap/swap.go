@@ -130,7 +130,7 @@ func (f Facts) inUse() *Decision {
 	case f.Busy != "":
 		return &Decision{Step: AwaitBusy, Detail: f.Busy, After: later}
 	case f.Consumers > 0 && f.Evict:
-		return &Decision{Step: Evict, After: later}
+		return &Decision{Step: Evict, After: 2 * soon}
 	case f.Consumers > 0:
 		return &Decision{Step: AwaitConsumers, After: later}
 	default:

@@ -1,0 +1,342 @@
+package gocache
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/kube/volume"
+)
+
+// another makes a CacheSnapshot of some cache that was brought to a verdict.
+func (w *world) another(name, of string, change func(*v1alpha1.CacheSnapshot)) {
+	w.t.Helper()
+	s := &v1alpha1.CacheSnapshot{
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: name},
+		Spec:       v1alpha1.CacheSnapshotSpec{SourceRef: v1alpha1.SnapshotSource{Kind: v1alpha1.GoCacheKind, Name: of}},
+	}
+	change(s)
+	status := s.Status
+	w.must(server.Client.Create(w.t.Context(), s))
+	s.Status = status
+	s.Status.StartTime, s.Status.CreationTime = ptr.To(metav1.NewTime(w.now)), ptr.To(metav1.NewTime(w.now))
+	w.must(server.Client.Status().Update(w.t.Context(), s))
+}
+
+func judged(kind string, status metav1.ConditionStatus) func(*v1alpha1.CacheSnapshot) {
+	return func(s *v1alpha1.CacheSnapshot) {
+		meta.SetStatusCondition(&s.Status.Conditions, metav1.Condition{Type: kind, Status: status, Reason: "R"})
+	}
+}
+
+// TestRestoreRefused holds that only a verified snapshot of this cache is
+// restored: else the volume is kept, and a person is told why.
+func TestRestoreRefused(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		of     string
+		change func(*v1alpha1.CacheSnapshot)
+		says   string
+	}{
+		"foreign": {"other", judged(v1alpha1.VerifiedCondition, metav1.ConditionTrue), "was taken of something else"},
+		"skipped": {"ci", func(s *v1alpha1.CacheSnapshot) { s.Spec.Verification.Mode = v1alpha1.VerificationSkip }, "exempt from verification"},
+		"corrupt": {"ci", func(s *v1alpha1.CacheSnapshot) {
+			s.Status.Verification.Verdict = v1alpha1.VerdictCorrupt
+			judged(v1alpha1.VerifiedCondition, metav1.ConditionFalse)(s)
+		}, "was convicted"},
+		"failed": {"ci", judged(v1alpha1.StalledCondition, metav1.ConditionTrue), "could not be verified"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.captured()
+			before := get[corev1.PersistentVolumeClaim](w, "ci").Spec.VolumeName
+			w.another("x", tt.of, tt.change)
+			w.edit(func(c *v1alpha1.GoCache) { c.Spec.Restore = restoreOf("x", "") })
+			w.settle()
+			w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonNotRestorable, tt.says)
+			w.request("rollback=x#1")
+			w.settle()
+			if a := w.get().Status.LastHandledRequest; a.Outcome != v1alpha1.RequestRefused || !strings.Contains(a.Message, tt.says) {
+				t.Errorf("the request is answered %+v", a)
+			}
+			if now := get[corev1.PersistentVolumeClaim](w, "ci").Spec.VolumeName; now != before || w.get().Status.LastSwap != nil {
+				t.Errorf("the volume was replaced: %+v", w.get().Status.LastSwap)
+			}
+			w.edit(func(c *v1alpha1.GoCache) { c.Spec.Restore = nil })
+			w.settle()
+			w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "")
+		})
+	}
+}
+
+// TestRestoreOfWhatIsNotThere holds that a snapshot that does not exist is said,
+// and restored when it is there and verified, and that a request to go back to
+// nothing is refused.
+func TestRestoreOfWhatIsNotThere(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.cache()
+	w.settle()
+	w.request("rollback#0")
+	w.settle()
+	if a := w.get().Status.LastHandledRequest; a.Outcome != v1alpha1.RequestRefused || !strings.Contains(a.Message, "no verified snapshot") {
+		t.Errorf("the request is answered %+v", a)
+	}
+	w.edit(func(c *v1alpha1.GoCache) { c.Spec.Restore = restoreOf("later", "") })
+	w.settle()
+	w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonNotRestorable, "CacheSnapshot later does not exist")
+	w.slow = true
+	w.must(server.Client.Create(t.Context(), &v1alpha1.CacheSnapshot{
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "later"},
+		Spec:       v1alpha1.CacheSnapshotSpec{SourceRef: v1alpha1.SnapshotSource{Kind: v1alpha1.GoCacheKind, Name: "ci"}},
+	}))
+	w.settle()
+	w.condition(v1alpha1.ReconcilingCondition, metav1.ConditionTrue, v1alpha1.ReasonWaiting, "CacheSnapshot later to be verified")
+	w.slow = false
+	w.wait(sourceInterval)
+	if got := w.content(); got != "later" {
+		t.Errorf("the claim holds %q", got)
+	}
+	w.nothingOfASwap()
+}
+
+// TestWaitsForConsumers holds that no claim is taken from under a pod, that the
+// pods are named as far as there is room, and that their end is enough.
+func TestWaitsForConsumers(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.captured()
+	before := get[corev1.PersistentVolumeClaim](w, "ci").UID
+	for i := range 35 {
+		w.consumer(fmt.Sprintf("p-%02d", i))
+	}
+	w.restore()
+	w.settle()
+	c := w.get()
+	if c.Status.Swap == nil || len(c.Status.Swap.Consumers) != 32 || c.Status.Swap.Consumers[0] != "p-00" {
+		t.Fatalf("swap %+v", c.Status.Swap)
+	}
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonWaitingForConsumers, "35 pods (p-00, p-01, p-02, p-03, p-04, and 30 more)")
+	if said := w.said(); !strings.Contains(said, v1alpha1.ReasonWaitingForConsumers) {
+		t.Errorf("events: %s", said)
+	}
+	if now := get[corev1.PersistentVolumeClaim](w, "ci"); now.UID != before || !now.DeletionTimestamp.IsZero() {
+		t.Error("the claim was deleted under its pods")
+	}
+	writes := len(w.mortal.Writes)
+	w.wait(time.Hour)
+	if wrote := w.mortal.Writes[writes:]; len(wrote) > 0 {
+		t.Errorf("while it waits it writes %q", wrote)
+	}
+	w.must(server.Client.DeleteAllOf(t.Context(), &corev1.Pod{}, client.InNamespace(w.namespace), client.GracePeriodSeconds(0)))
+	w.wait(time.Minute)
+	if w.content() == "" {
+		t.Error("nothing was restored")
+	}
+	w.nothingOfASwap()
+}
+
+// TestEvictionHeedsBudgets holds that pods are evicted only if asked for, that a
+// PodDisruptionBudget is heeded and named, and that pods which are made again do
+// not hold the claim again.
+func TestEvictionHeedsBudgets(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.captured()
+	pod := w.consumer("guarded")
+	pod.Labels = map[string]string{"app": "guarded"}
+	w.must(server.Client.Update(t.Context(), pod))
+	w.consumer("free")
+	budget := &policyv1.PodDisruptionBudget{
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "budget"},
+		Spec: policyv1.PodDisruptionBudgetSpec{
+			MinAvailable: ptr.To(intstr.FromInt32(1)), Selector: &metav1.LabelSelector{MatchLabels: pod.Labels},
+		},
+	}
+	w.must(server.Client.Create(t.Context(), budget))
+	budget.Status = policyv1.PodDisruptionBudgetStatus{ObservedGeneration: budget.Generation, CurrentHealthy: 1, DesiredHealthy: 1, ExpectedPods: 1}
+	w.must(server.Client.Status().Update(t.Context(), budget))
+	w.restore(func(s *v1alpha1.GoCacheSpec) { s.Storage.Replacement.Consumers = v1alpha1.ConsumersEvict })
+	for range 20 { // each asks again
+		w.must(w.pass())
+		_, err := w.cluster.Step(t.Context())
+		w.must(err)
+		w.invariants()
+	}
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonWaitingForConsumers, "an eviction was refused: pod guarded")
+	if exists[corev1.Pod](w, "free") || !exists[corev1.Pod](w, "guarded") {
+		t.Error("not the pod without a budget was evicted")
+	}
+	if live := get[corev1.PersistentVolumeClaim](w, "ci"); live.DeletionTimestamp.IsZero() {
+		t.Error("pods that are made again would hold the claim again")
+	}
+	w.must(server.Client.Delete(t.Context(), budget))
+	w.wait(time.Minute)
+	if exists[corev1.Pod](w, "guarded") || w.content() == "" {
+		t.Error("it does not go on when the budget allows it")
+	}
+	w.nothingOfASwap()
+}
+
+// TestNewVolumeIsConvicted holds that a clone that is not what was verified
+// never takes the place of the live volume, that everything is as it was, and
+// that a new value tries again.
+func TestNewVolumeIsConvicted(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		prepare func(*world)
+		says    string
+	}{
+		"corrupt":        {func(w *world) { w.renewed = convicting() }, "is Corrupt: 1 wrong"},
+		"something else": {func(w *world) { w.renewed = intactWith("sha256:cc") }, "holds something else than"},
+		"could not tell": {func(w *world) { w.renewed = evicted }, "could not be verified in 3 attempts"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.captured()
+			before := get[corev1.PersistentVolumeClaim](w, "ci")
+			tt.prepare(w)
+			w.restore()
+			w.settle()
+			for range 4 {
+				w.wait(time.Minute)
+			}
+			w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonReplacementFailed, tt.says)
+			if now := get[corev1.PersistentVolumeClaim](w, "ci"); now.UID != before.UID {
+				t.Error("the live claim was replaced")
+			}
+			w.nothingOfASwap()
+			w.renewed = intactWith(contentDigest)
+			w.edit(func(c *v1alpha1.GoCache) { c.Spec.Restore.RequestID = "once more" })
+			w.settle()
+			w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "")
+			if w.content() == "" {
+				t.Error("nothing was restored")
+			}
+			w.nothingOfASwap()
+		})
+	}
+}
+
+// TestByHand lets a person delete what a swap needs, while it waits for a pod,
+// and holds that it comes to an end and that a claim with content is there.
+func TestByHand(t *testing.T) {
+	t.Parallel()
+	del := func(w *world, o client.Object) {
+		w.t.Helper()
+		w.must(client.IgnoreNotFound(server.Client.Delete(w.t.Context(), o)))
+	}
+	pv := func(name string) *corev1.PersistentVolume {
+		return &corev1.PersistentVolume{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	}
+	for name, tt := range map[string]struct {
+		happens  func(w *world, in v1alpha1.SwapStatus)
+		restored bool
+	}{
+		"next claim": {func(w *world, _ v1alpha1.SwapStatus) { del(w, get[corev1.PersistentVolumeClaim](w, "ci-next")) }, true},
+		"live claim": {func(w *world, _ v1alpha1.SwapStatus) { del(w, get[corev1.PersistentVolumeClaim](w, "ci")) }, true},
+		"snapshot":   {func(w *world, in v1alpha1.SwapStatus) { del(w, get[v1alpha1.CacheSnapshot](w, in.Snapshot)) }, true},
+		"new volume": {func(w *world, in v1alpha1.SwapStatus) { del(w, pv(in.NextVolume)) }, false},
+		"old volume": {func(w *world, in v1alpha1.SwapStatus) { del(w, pv(in.PreviousVolume)) }, true},
+		"new volume and live claim": {func(w *world, in v1alpha1.SwapStatus) {
+			del(w, get[corev1.PersistentVolumeClaim](w, "ci"))
+			del(w, pv(in.NextVolume))
+		}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.captured()
+			w.byHand = true
+			old := get[corev1.PersistentVolumeClaim](w, "ci").Spec.VolumeName
+			pod := w.consumer("a")
+			w.restore()
+			w.settle()
+			in := w.get().Status.Swap
+			if in == nil || in.NextVolume == "" {
+				t.Fatalf("swap %+v", in)
+			}
+			tt.happens(w, *in)
+			w.settle()
+			del(w, pod)
+			for range 3 {
+				w.wait(time.Minute)
+			}
+			live := get[corev1.PersistentVolumeClaim](w, "ci")
+			if !volume.Bound(live) {
+				t.Fatalf("the live claim is %s", live.Status.Phase)
+			}
+			if restored := w.content() != ""; restored != tt.restored || !restored && live.Spec.VolumeName != old {
+				t.Errorf("the claim is on %s, restored: %v; it was on %s; last swap %+v", live.Spec.VolumeName, restored, old, w.get().Status.LastSwap)
+			}
+			w.nothingOfASwap()
+		})
+	}
+}
+
+// TestJobDeletedByHand holds that a check that somebody deletes is made again.
+func TestJobDeletedByHand(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.captured()
+	w.renewed = nil
+	w.restore()
+	w.settle()
+	w.must(server.Client.Delete(t.Context(), get[batchv1.Job](w, "ci-next"), client.PropagationPolicy(metav1.DeletePropagationBackground)))
+	w.renewed = intactWith(contentDigest)
+	w.settle()
+	if w.content() == "" {
+		t.Error("nothing was restored")
+	}
+	w.nothingOfASwap()
+}
+
+// TestNamespaceGoes holds that a namespace that is deleted while a swap is in
+// progress is not held up, and that volumes get their policies back.
+func TestNamespaceGoes(t *testing.T) {
+	t.Parallel()
+	for name, whenDeleted := range map[string]v1alpha1.DeletionPolicy{"retain": v1alpha1.DeletionRetain, "delete": v1alpha1.DeletionDelete} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.captured(func(s *v1alpha1.GoCacheSpec) { s.Storage.WhenDeleted = whenDeleted })
+			pod := w.consumer("a")
+			w.restore()
+			w.settle()
+			in := w.get().Status.Swap
+			w.must(server.Client.Delete(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: w.namespace}}))
+			// What the namespace controller does, in an order that is bad for us.
+			w.byHand = true
+			w.must(server.Client.Delete(t.Context(), pod, client.GracePeriodSeconds(0)))
+			w.must(server.Client.DeleteAllOf(t.Context(), &corev1.PersistentVolumeClaim{}, inNamespace(w)[0].(client.InNamespace)))
+			w.must(server.Client.Delete(t.Context(), w.get()))
+			w.end()
+			if exists[v1alpha1.GoCache](w, "ci") {
+				t.Fatalf("the GoCache is held up: %+v", w.get().Status.Swap)
+			}
+			for range 4 {
+				_, err := w.cluster.Step(t.Context())
+				w.must(err)
+			}
+			for _, name := range []string{in.PreviousVolume, in.NextVolume} {
+				if !slices.Contains(w.cluster.Reclaimed, name) {
+					t.Errorf("volume %s is left: reclaimed are %v", name, w.cluster.Reclaimed)
+				}
+			}
+		})
+	}
+}
