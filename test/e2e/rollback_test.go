@@ -30,12 +30,12 @@ func TestRollback(t *testing.T) {
 	good, err := s.Offered(s.ctx, "")
 	s.must(err)
 
-	s.sub("corrupt", func(s *scene) { rollback(s, good.Name) })
+	s.sub("corrupt", func(s *scene) { underPods(s, good.Name) })
 	s.sub("smaller", smaller)
 }
 
-// rollback has a rotten volume replaced.
-func rollback(s *scene, good string) {
+// underPods has a rotten volume replaced that pods use.
+func underPods(s *scene, good string) {
 	before := s.boundTo(story.Cache)
 	s.edit(func(c *v1alpha1.GoCache) {
 		c.Spec.Integrity = &v1alpha1.CacheIntegrity{OnCorrupt: v1alpha1.CorruptRollback}
