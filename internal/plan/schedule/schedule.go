@@ -13,6 +13,7 @@ import (
 // Plan is a schedule that was understood.
 type Plan struct {
 	cron     cron.Schedule
+	location *time.Location // nil: a fixed pause, which knows no zone
 	offset   time.Duration
 	deadline time.Duration // 0: none
 }
@@ -35,14 +36,15 @@ func Parse(s v1alpha1.Schedule, seed string) (*Plan, error) {
 	if err != nil {
 		return nil, fmt.Errorf("schedule %q is no cron expression: %w", s.Schedule, err)
 	}
+	plan := &Plan{cron: parsed}
 	switch p := parsed.(type) {
 	case *cron.SpecSchedule:
-		if p.Location == time.Local { // no TZ= of its own
-			p.Location = location
+		if plan.location = p.Location; p.Location == time.Local { // no TZ= of its own
+			plan.location = location
 		}
+		p.Location = time.UTC
 	case cron.ConstantDelaySchedule:
 	}
-	plan := &Plan{cron: parsed}
 	if s.Jitter != nil && s.Jitter.Duration > 0 {
 		h := fnv.New64a()
 		_, _ = h.Write([]byte(seed))                                       // never fails
@@ -94,9 +96,35 @@ func (p *Plan) latest(first, now time.Time) time.Time {
 
 // after is the first start later than t.
 func (p *Plan) after(t time.Time) time.Time {
-	next := p.cron.Next(t.Add(-p.offset))
+	next := p.next(t.Add(-p.offset))
 	if next.IsZero() { // an expression that never matches
 		return next
 	}
 	return next.Add(p.offset)
+}
+
+// next is the first time later than t that the expression matches. It is
+// looked for on a clock that is never put forward or back, and then read as a
+// time of the zone: so a start that falls into an hour which is left out comes
+// an hour later, one in an hour that comes twice comes once, and none is lost
+// where zones change by half an hour, as the library does.
+func (p *Plan) next(t time.Time) time.Time {
+	if p.location == nil {
+		return p.cron.Next(t)
+	}
+	wall := read(t.In(p.location), time.UTC)
+	for range 24 * 60 { // an hour that comes twice has no more starts
+		if wall = p.cron.Next(wall); wall.IsZero() {
+			return wall
+		}
+		if next := read(wall, p.location); next.After(t) {
+			return next
+		}
+	}
+	return time.Time{}
+}
+
+// read is what a clock shows at t, read in another zone.
+func read(t time.Time, zone *time.Location) time.Time {
+	return time.Date(t.Year(), t.Month(), t.Day(), t.Hour(), t.Minute(), t.Second(), t.Nanosecond(), zone)
 }

@@ -43,7 +43,7 @@ func TestDue(t *testing.T) {
 		{"missed by more than the deadline", v1alpha1.Schedule{Schedule: "@daily", StartingDeadlineSeconds: ptr.To[int64](60)}, "2026-01-01T12:00:00Z", "2026-01-02T00:02:00Z", false, "2026-01-03T00:00:00Z"},
 		{"missed by less than the deadline", v1alpha1.Schedule{Schedule: "@daily", StartingDeadlineSeconds: ptr.To[int64](60)}, "2026-01-01T12:00:00Z", "2026-01-02T00:00:59Z", true, "2026-01-02T00:00:00Z"},
 		{"one of several missed ones still in time", v1alpha1.Schedule{Schedule: "@hourly", StartingDeadlineSeconds: ptr.To[int64](600)}, "2026-01-01T00:00:00Z", "2026-01-01T09:05:00Z", true, "2026-01-01T09:00:00Z"},
-		{"spring forward skips 02:30", v1alpha1.Schedule{Schedule: "30 2 * * *", TimeZone: "Europe/Berlin"}, "2026-03-28T12:00:00Z", "2026-03-28T12:00:00Z", false, "2026-03-30T00:30:00Z"},
+		{"02:30 is left out in spring, and comes an hour later", v1alpha1.Schedule{Schedule: "30 2 * * *", TimeZone: "Europe/Berlin"}, "2026-03-28T12:00:00Z", "2026-03-28T12:00:00Z", false, "2026-03-29T01:30:00Z"},
 		{"never", v1alpha1.Schedule{Schedule: "0 0 30 2 *"}, "2026-01-01T00:00:00Z", "2027-01-01T00:00:00Z", false, ""},
 	}
 	for _, tt := range tests {
@@ -98,5 +98,30 @@ func TestJitter(t *testing.T) {
 	}
 	if len(seen) < 45 {
 		t.Errorf("50 seeds share %d offsets", len(seen))
+	}
+}
+
+// TestNoStartIsLostToTheClock holds that a start is neither lost nor comes
+// twice where a zone's clock is put forward or back, by an hour or by half of one.
+func TestNoStartIsLostToTheClock(t *testing.T) {
+	const day = 24 * time.Hour
+	for _, zone := range []string{"UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "America/Havana", "Asia/Kathmandu"} {
+		for text, every := range map[string]time.Duration{
+			"@weekly": 7 * day, "@daily": day, "30 2 * * *": day, "15 2 * * 0": 7 * day, "45 1 * * *": day, "0 */6 * * *": day / 4, "@hourly": time.Hour,
+		} {
+			p, err := schedule.Parse(v1alpha1.Schedule{Schedule: text, TimeZone: zone}, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			last := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+			_, last = p.Due(last, last)
+			for last.Year() == 2026 {
+				_, next := p.Due(last, last)
+				if pause := next.Sub(last); pause > every+time.Hour || pause < every-time.Hour || pause <= 0 {
+					t.Errorf("%s in %s: from %s to %s are %s", text, zone, last, next, pause)
+				}
+				last = next
+			}
+		}
 	}
 }
