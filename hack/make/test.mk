@@ -47,6 +47,14 @@ crash-points: ## Kill the controllers before and after each API write of every f
 	assets=$${KUBEBUILDER_ASSETS:-$$($(MAKE) -s kubebuilder-assets)}; \
 	KUBEBUILDER_ASSETS=$$assets CRASH_POINTS_EVERY=1 go run ./test/crash -timeout $(CRASH_TIMEOUT) -parallel $(SERVER_PARALLEL) $$packages
 
+# How often crash-random kills the manager, and the seed that repeats a run.
+CRASH_ROUNDS ?= 50
+CRASH_SEED ?=
+
+.PHONY: crash-random
+crash-random: ## Kill the manager CRASH_ROUNDS times at random moments of every flow (real cluster)
+	CRASH_ROUNDS=$(CRASH_ROUNDS) CRASH_SEED=$(CRASH_SEED) go test -v -count=1 -timeout 60m -run '^TestRandomKills$$' ./test/e2e
+
 .PHONY: test-e2e
 test-e2e: ## Run the stories on a real cluster (CLUSTER=local, kind or current)
 	go test -v -count=1 -timeout $(E2E_TIMEOUT) ./test/e2e/...

@@ -403,8 +403,8 @@ func (y *year) verify(s *captured) bool {
 	if f.Cut && s.cut.IsZero() {
 		s.cut, f.WasCut = y.stamp(), true
 	}
-	f.JobEnded = f.Job && y.since >= s.jobEnds
-	f.Leftovers = y.since < s.leftoversUntil
+	f.Check.Ended = f.Check.Job && y.since >= s.jobEnds
+	f.Clone = f.Check.Job || y.since < s.leftoversUntil
 	d := verification.Decide(*f)
 	if d.Wake > 0 {
 		y.polls = append(y.polls, y.since+d.Wake)
@@ -424,19 +424,19 @@ func (y *year) verify(s *captured) bool {
 			y.t.Fatalf("%s: %s is cut beside %s", y.clock, s.name, y.writer.id)
 		}
 	case verification.Check:
-		f.Job, f.Run = true, fmt.Sprint(s.name, "-", f.Attempts+1)
+		f.Check.Job, f.Check.Run = true, fmt.Sprint(s.name, "-", f.Check.Attempts+1)
 		s.jobEnds = y.since + y.between(10*time.Second, 10*time.Minute)
 		s.jobVerdict = v1alpha1.VerdictIntact
 		if y.chance(y.policy.trouble) {
 			s.jobVerdict = []v1alpha1.Verdict{v1alpha1.VerdictCorrupt, v1alpha1.VerdictInconclusive}[y.rand.IntN(2)]
 		}
 	case verification.Book:
-		f.Booked, f.BookedAt, f.Verdict = f.Run, y.stamp(), s.jobVerdict
-		f.Attempts++
-		y.say("%s is %s, attempt %d", s.name, f.Verdict, f.Attempts)
+		f.Check.Booked, f.Check.BookedAt, f.Verdict = f.Check.Run, y.stamp(), s.jobVerdict
+		f.Check.Attempts++
+		y.say("%s is %s, attempt %d", s.name, f.Verdict, f.Check.Attempts)
 	case verification.CleanUp:
-		if f.Job {
-			f.Job, s.leftoversUntil = false, y.since+5*time.Second
+		if f.Check.Job {
+			f.Check.Job, s.leftoversUntil = false, y.since+5*time.Second
 			changed = true
 		}
 	case verification.Done:
@@ -447,7 +447,9 @@ func (y *year) verify(s *captured) bool {
 		}
 		s.stalled = true
 	case verification.Suspended, verification.AwaitSource, verification.AwaitQuiet, verification.AwaitCut, verification.AwaitJob,
-		verification.AwaitRetry, verification.SnapshotLost:
+		verification.AwaitRetry, verification.SnapshotLost, verification.Mend, verification.AwaitMend, verification.BookMend, verification.Remend,
+		verification.Recapture, verification.AwaitRecut, verification.Drop, verification.Drill, verification.AwaitDrill, verification.BookDrill,
+		verification.ClearJobs, verification.Retire:
 	}
 	return changed
 }

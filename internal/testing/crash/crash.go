@@ -44,7 +44,7 @@ func (l *Life) ByHand(name string) { l.byHand[name] = true }
 func Run[End any](t *testing.T, server client.WithWatch, suite string, flows map[string]Flow[End]) {
 	t.Helper()
 	t.Parallel()
-	journal := watch(t, server)
+	journal := Watch(t, server)
 	names := slices.Sorted(maps.Keys(flows))
 	tell(t, Told{Suite: suite, Declared: names})
 	for _, name := range names {
@@ -56,7 +56,7 @@ func Run[End any](t *testing.T, server client.WithWatch, suite string, flows map
 }
 
 // run is one flow: its undisturbed life, and all its deaths.
-func run[End any](t *testing.T, journal *journal, count Told, flow Flow[End]) {
+func run[End any](t *testing.T, journal *Journal, count Told, flow Flow[End]) {
 	t.Helper()
 	want, writes := live(t, journal, flow, faults.Point{})
 	if len(writes) == 0 {
@@ -121,7 +121,7 @@ func sample(t *testing.T) int {
 }
 
 // live runs a flow once and holds the invariants against all that happened.
-func live[End any](t *testing.T, journal *journal, flow Flow[End], point faults.Point) (End, []string) {
+func live[End any](t *testing.T, journal *Journal, flow Flow[End], point faults.Point) (End, []string) {
 	t.Helper()
 	life := &Life{Point: point, byHand: map[string]bool{}}
 	end := flow(t, life)
@@ -131,9 +131,7 @@ func live[End any](t *testing.T, journal *journal, flow Flow[End], point faults.
 	if point.Write > 0 && !life.mortal.Dead() {
 		t.Fatalf("the process outlived %s", point)
 	}
-	for _, broken := range hold(journal.history(t, life.namespace), life.byHand) {
-		t.Errorf("an invariant was broken: %s", broken)
-	}
+	journal.check(t, life.namespace, life.byHand)
 	return end, life.mortal.Writes
 }
 

@@ -22,10 +22,10 @@ import (
 	"gocache.dev/operator/api/v1alpha1"
 )
 
-// journal holds every revision of every object that an invariant speaks of.
+// Journal holds every revision of every object that an invariant speaks of.
 // Revisions of one API server are numbered in one row, whatever their kind: so
 // what several watches tell comes into the order in which it happened.
-type journal struct {
+type Journal struct {
 	server client.WithWatch
 
 	mu      sync.Mutex
@@ -50,10 +50,10 @@ func kinds() []client.ObjectList {
 	}
 }
 
-// watch begins a journal, which is kept until the test ends.
-func watch(t *testing.T, server client.WithWatch) *journal {
+// Watch begins a journal, which is kept until the test ends.
+func Watch(t *testing.T, server client.WithWatch) *Journal {
 	t.Helper()
-	j := &journal{server: server, changes: map[string][]change{}, homes: map[string]string{}}
+	j := &Journal{server: server, changes: map[string][]change{}, homes: map[string]string{}}
 	ctx, stop := context.WithCancel(context.Background())
 	var all sync.WaitGroup
 	t.Cleanup(func() { // after the last parallel test
@@ -83,14 +83,14 @@ func watch(t *testing.T, server client.WithWatch) *journal {
 	return j
 }
 
-func (j *journal) fail(err error) {
+func (j *Journal) fail(err error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.lost = cmp.Or(j.lost, err)
 }
 
 // note adds what a watch tells.
-func (j *journal) note(e apiwatch.Event) {
+func (j *Journal) note(e apiwatch.Event) {
 	o, ok := e.Object.(client.Object)
 	if !ok || e.Type == apiwatch.Error {
 		j.fail(fmt.Errorf("a watch says %s: %v", e.Type, e.Object))
@@ -109,7 +109,7 @@ func (j *journal) note(e apiwatch.Event) {
 
 // home is the namespace whose history an object belongs to: for a volume, that
 // of the claim it was made for, even when it is no longer meant for any.
-func (j *journal) home(o client.Object) string {
+func (j *Journal) home(o client.Object) string {
 	pv, ok := o.(*corev1.PersistentVolume)
 	if !ok {
 		return o.GetNamespace()
@@ -123,8 +123,21 @@ func (j *journal) home(o client.Object) string {
 // keyOf is what an object is known by, whichever version of it is at hand.
 func keyOf(o client.Object) string { return fmt.Sprintf("%T %s %s", o, o.GetName(), o.GetUID()) }
 
+// Check holds the invariants against all that happened in a namespace up to now.
+func (j *Journal) Check(t *testing.T, namespace string) {
+	t.Helper()
+	j.check(t, namespace, nil)
+}
+
+func (j *Journal) check(t *testing.T, namespace string, byHand map[string]bool) {
+	t.Helper()
+	for _, broken := range hold(j.history(t, namespace), byHand) {
+		t.Errorf("an invariant was broken: %s", broken)
+	}
+}
+
 // history is all that happened in a namespace, in order, up to now.
-func (j *journal) history(t *testing.T, namespace string) []change {
+func (j *Journal) history(t *testing.T, namespace string) []change {
 	t.Helper()
 	want := j.present(t, namespace)
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
@@ -160,7 +173,7 @@ func latest(all []change) map[string]string {
 }
 
 // present is the same as the API server tells it.
-func (j *journal) present(t *testing.T, namespace string) map[string]string {
+func (j *Journal) present(t *testing.T, namespace string) map[string]string {
 	t.Helper()
 	now := map[string]string{}
 	for _, list := range kinds() {

@@ -1,0 +1,210 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/plan/naming"
+	"gocache.dev/operator/internal/testing/crash"
+	"gocache.dev/operator/test/story"
+)
+
+// Variables of the long test: how often the manager is killed, and the seed
+// that repeats a run.
+const (
+	roundsVariable = "CRASH_ROUNDS"
+	seedVariable   = "CRASH_SEED"
+)
+
+// keptSnapshots is the retention of the cache: small, so that each round but
+// the first drops something.
+const keptSnapshots = 2
+
+// TestRandomKills asks for work on one cache, kills the manager with SIGKILL at
+// a random moment of it, and starts another: the work is done as if nothing had
+// happened, and no invariant is broken at any revision on the way.
+func TestRandomKills(t *testing.T) {
+	rounds, err := strconv.Atoi(os.Getenv(roundsVariable))
+	if err != nil || rounds < 1 {
+		t.Skipf("%s is not set: this is run by 'make crash-random'", roundsVariable)
+	}
+	if suite.cluster.Kind != story.Local {
+		t.Skip("the manager runs on this machine, from which only the local cluster's pods can be reached")
+	}
+	seed := rand.Uint64()
+	if text := os.Getenv(seedVariable); text != "" {
+		seed, err = strconv.ParseUint(text, 10, 64)
+		if err != nil {
+			t.Fatalf("%s=%s: %v", seedVariable, text, err)
+		}
+	}
+	s := onOwn(t, "random")
+	server, err := client.NewWithWatch(s.Config, client.Options{Scheme: s.Client.Scheme()})
+	s.must(err)
+	journal := crash.Watch(t, server)
+	_, err = s.Offered(s.ctx, "")
+	s.must(err)
+	s.edit(func(c *v1alpha1.GoCache) {
+		c.Spec.Snapshots = &v1alpha1.SnapshotPolicy{AfterWarmUp: true, Retention: v1alpha1.Retention{KeepLast: keptSnapshots}}
+		c.Spec.Cleanup = &v1alpha1.Cleanup{MaxAge: &metav1.Duration{Duration: 240 * time.Hour}}
+		c.Spec.Integrity = &v1alpha1.CacheIntegrity{}
+	})
+	r := &kills{scene: s, managers: s.takeOver(), random: rand.New(rand.NewPCG(seed, 0)), done: map[string]int{}}
+	r.manager = s.start(r.managers)
+	began := time.Now()
+	for round := range rounds {
+		if !r.round(round) {
+			break
+		}
+		journal.Check(t, s.Namespace)
+		if t.Failed() {
+			break
+		}
+	}
+	fmt.Printf("random kills: %d rounds, seed %d, %s, by flow %v, failed: %v\n", r.rounds, seed, time.Since(began).Round(time.Second), r.done, t.Failed())
+}
+
+// kills is a run of the test.
+type kills struct {
+	*scene
+	managers *managers
+	manager  *process
+	random   *rand.Rand
+	rounds   int
+	done     map[string]int
+}
+
+// flows that are asked for, each with how long it takes at most until the
+// manager is killed in the midst of it.
+var flows = []struct {
+	name string
+	life time.Duration
+	ask  func(r *kills, round int) (done func())
+}{
+	{"warm-up, snapshot, retention", 12 * time.Second, func(r *kills, round int) func() {
+		return r.request("warm-up", round)
+	}},
+	{"snapshot, verification", 8 * time.Second, func(r *kills, round int) func() {
+		return r.request("snapshot", round)
+	}},
+	{"populate", 3 * time.Second, func(r *kills, round int) func() {
+		name := fmt.Sprintf("clone-%d", round)
+		r.must(r.Claim(r.ctx, name))
+		r.consume(name, name)
+		return func() {
+			r.consumed(name, 3*time.Minute)
+			r.filled(name)
+			r.discard(name, name)
+		}
+	}},
+	{"cleanup", 8 * time.Second, func(r *kills, round int) func() {
+		return r.request("cleanup", round)
+	}},
+	{"integrity", 6 * time.Second, func(r *kills, round int) func() {
+		return r.request("integrity", round)
+	}},
+	{"rollback by swap", 10 * time.Second, func(r *kills, round int) func() {
+		var cache v1alpha1.GoCache
+		r.get(story.Cache, &cache)
+		return r.request("rollback="+cache.Status.LatestVerifiedSnapshot, round)
+	}},
+}
+
+// round asks for something, kills the manager meanwhile, and waits for the end.
+func (r *kills) round(round int) bool {
+	flow := flows[r.random.IntN(len(flows))]
+	if round < len(flows) { // each at least once
+		flow = flows[round]
+	}
+	life := time.Duration(r.random.Int64N(int64(flow.life)))
+	r.sub(fmt.Sprintf("round %d, %s, killed after %s", round+1, flow.name, life.Round(time.Millisecond)), func(s *scene) {
+		part := *r
+		part.scene = s
+		done := flow.ask(&part, round)
+		time.Sleep(life)
+		r.manager.kill()
+		r.manager = r.scene.start(r.managers)
+		done()
+		part.atRest()
+	})
+	r.rounds++
+	r.done[flow.name]++
+	return !r.Failed()
+}
+
+// ask makes a request; it is done when it was answered with success.
+func (r *kills) request(action string, round int) (done func()) {
+	text := fmt.Sprintf("%s#round-%d", action, round)
+	r.edit(func(c *v1alpha1.GoCache) {
+		metav1.SetMetaDataAnnotation(&c.ObjectMeta, v1alpha1.RequestAnnotation, text)
+	})
+	return func() {
+		r.until(4*time.Minute, text+" to be answered", func(ctx context.Context) (bool, string, error) {
+			var c v1alpha1.GoCache
+			err := r.Client.Get(ctx, client.ObjectKey{Namespace: r.Namespace, Name: story.Cache}, &c)
+			last := c.Status.LastHandledRequest
+			if last == nil || last.Request != text {
+				return false, fmt.Sprintf("last answered %+v", last), err
+			}
+			if last.Outcome == v1alpha1.RequestFailed || last.Outcome == v1alpha1.RequestRefused {
+				return false, "", fmt.Errorf("%s is answered %s: %s", text, last.Outcome, last.Message)
+			}
+			return last.Outcome == v1alpha1.RequestSucceeded, fmt.Sprintf("%s: %s", last.Outcome, last.Message), err
+		})
+	}
+}
+
+// atRest waits until nothing is under way any more: every snapshot has its
+// verdict, the policy's number of them is kept, the newest is offered, the
+// cache is Ready, and no Job, clone or volume is left.
+func (r *kills) atRest() {
+	r.Helper()
+	r.until(4*time.Minute, "the cache to be at rest", func(ctx context.Context) (bool, string, error) {
+		var c v1alpha1.GoCache
+		if err := r.Client.Get(ctx, client.ObjectKey{Namespace: r.Namespace, Name: story.Cache}, &c); err != nil {
+			return false, "", err
+		}
+		if ready := condition(c.Status.Conditions, v1alpha1.ReadyCondition); ready != "True "+v1alpha1.ReasonSucceeded || c.Status.Swap != nil {
+			return false, fmt.Sprintf("Ready=%s, swap %+v", ready, c.Status.Swap), nil
+		}
+		var snapshots v1alpha1.CacheSnapshotList
+		if err := r.Client.List(ctx, &snapshots, client.InNamespace(r.Namespace)); err != nil {
+			return false, "", err
+		}
+		verified := 0
+		for i := range snapshots.Items {
+			switch snap := &snapshots.Items[i]; condition(snap.Status.Conditions, v1alpha1.VerifiedCondition) {
+			case "True " + v1alpha1.ReasonIntact:
+				verified++
+			default:
+				return false, fmt.Sprintf("snapshot %s is not verified", snap.Name), nil
+			}
+		}
+		if offered := c.Status.LatestVerifiedSnapshot; verified > keptSnapshots || !slices.ContainsFunc(snapshots.Items, func(s v1alpha1.CacheSnapshot) bool { return s.Name == offered }) {
+			return false, fmt.Sprintf("%d verified snapshots, %q is offered", verified, offered), nil
+		}
+		var jobs batchv1.JobList
+		if err := r.Client.List(ctx, &jobs, client.InNamespace(r.Namespace)); err != nil || len(jobs.Items) > 0 {
+			return false, fmt.Sprintf("%d Jobs", len(jobs.Items)), err
+		}
+		for i := range snapshots.Items {
+			clone := client.ObjectKey{Namespace: r.Namespace, Name: naming.Child(snapshots.Items[i].Name, naming.Verify)}
+			if err := r.Client.Get(ctx, clone, &corev1.PersistentVolumeClaim{}); client.IgnoreNotFound(err) != nil || err == nil {
+				return false, "clone " + clone.Name + " is left", err
+			}
+		}
+		return true, "", nil
+	})
+}
