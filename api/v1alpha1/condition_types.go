@@ -185,6 +185,9 @@ const (
 	// ReasonStoreCorrupt convicts an instance: a check of its store found bytes
 	// that are not what trust data, or an earlier check, says.
 	ReasonStoreCorrupt = "StoreCorrupt"
+	// ReasonGatewayAPIMissing: router.type is Gateway, and the cluster does not
+	// know HTTPRoutes; install the Gateway API, or choose another type.
+	ReasonGatewayAPIMissing = "GatewayAPIMissing"
 	// ReasonWeightsPending: weights were written and not read back yet.
 	ReasonWeightsPending = "WeightsPending"
 )

@@ -565,6 +565,11 @@ type ModProxyStatus struct {
 	// +kubebuilder:validation:MaxLength=8192
 	// +optional
 	GOPROXY string `json:"goproxy,omitempty"`
+	// httpRoute is the name of the HTTPRoute that the operator made, or is about
+	// to make.
+	// +kubebuilder:validation:MaxLength=253
+	// +optional
+	HTTPRoute string `json:"httpRoute,omitempty"`
 	// healthy instances of all, such as 2/2.
 	// +kubebuilder:validation:MaxLength=16
 	// +optional

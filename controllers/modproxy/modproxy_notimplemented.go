@@ -9,7 +9,6 @@ import (
 
 // NotImplemented are the fields that this release does not act on.
 var NotImplemented = []unimplemented.Field[*v1alpha1.ModProxy]{
-	{Path: "spec.router.type=Gateway", Set: func(p *v1alpha1.ModProxy) bool { return p.Spec.Router.Type == v1alpha1.RouterGateway }},
 	{Path: "spec.probes.kinds=Consistency", Set: func(p *v1alpha1.ModProxy) bool { return hasProbe(p, v1alpha1.ProbeConsistency) }},
 	{Path: "spec.probes.kinds=ChecksumDatabase", Set: func(p *v1alpha1.ModProxy) bool { return hasProbe(p, v1alpha1.ProbeChecksumDatabase) }},
 	{Path: "spec.snapshots", Set: func(p *v1alpha1.ModProxy) bool { return p.Spec.Snapshots != nil }},

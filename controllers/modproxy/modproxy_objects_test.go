@@ -19,16 +19,10 @@ import (
 // the proxy says so by its name and makes nothing.
 func TestNotImplementedIsSaid(t *testing.T) {
 	t.Parallel()
-	router := func(r v1alpha1.ProxyRouter) func(*v1alpha1.ModProxySpec) {
-		return func(s *v1alpha1.ModProxySpec) { s.Router = r }
-	}
 	kind := func(k v1alpha1.ProbeKind) func(*v1alpha1.ModProxySpec) {
 		return func(s *v1alpha1.ModProxySpec) { s.Probes.Kinds = []v1alpha1.ProbeKind{k} }
 	}
 	settings := map[string]func(*v1alpha1.ModProxySpec){
-		"spec.router.type=Gateway": router(v1alpha1.ProxyRouter{Type: v1alpha1.RouterGateway, Gateway: &v1alpha1.GatewayRouter{
-			ParentRef: v1alpha1.GatewayReference{Name: "g"}, Hostnames: []string{"a.example.com"},
-		}}),
 		"spec.probes.kinds=Consistency":      kind(v1alpha1.ProbeConsistency),
 		"spec.probes.kinds=ChecksumDatabase": kind(v1alpha1.ProbeChecksumDatabase),
 		"spec.snapshots":                     func(s *v1alpha1.ModProxySpec) { s.Snapshots = &v1alpha1.SnapshotPolicy{} },
@@ -63,13 +57,11 @@ func TestFieldThatIsNotImplementedLater(t *testing.T) {
 	w := newWorld(t)
 	w.serving()
 	w.edit(func(p *v1alpha1.ModProxy) {
-		p.Spec.Router = v1alpha1.ProxyRouter{Type: v1alpha1.RouterGateway, Gateway: &v1alpha1.GatewayRouter{
-			ParentRef: v1alpha1.GatewayReference{Name: "g"}, Hostnames: []string{"a.example.com"},
-		}}
+		p.Spec.Probes.Kinds = append(p.Spec.Probes.Kinds, v1alpha1.ProbeChecksumDatabase)
 	})
 	w.blue.wrong = true
-	w.tick(3)
-	w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonNotImplemented, "spec.router.type=Gateway")
+	w.tick(4)
+	w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonNotImplemented, "spec.probes.kinds=ChecksumDatabase")
 	if !w.convicted("blue") {
 		t.Error("blue serves wrong bytes and is not convicted")
 	}

@@ -25,6 +25,9 @@ import (
 // the router knows them any more, and the disruption budget of a router that
 // has one replica. A store goes or stays by the policy it was made under.
 func (r *Reconciler) prune(ctx context.Context, s *scope) error {
+	if err := r.removeHTTPRoute(ctx, s); err != nil {
+		return err
+	}
 	if !s.routerSettled() {
 		return nil // its progress wakes us
 	}

@@ -36,7 +36,13 @@ func (r *Reconciler) ensureRouter(ctx context.Context, s *scope) error {
 	case v1alpha1.RouterService:
 		publish(s, service.URL(s.proxy.Namespace, haproxy.RouterName(s.proxy.Name)))
 		return nil
-	case v1alpha1.RouterHAProxy, v1alpha1.RouterGateway:
+	case v1alpha1.RouterGateway:
+		url, err := r.gateway(s.proxy).URL(ctx)
+		if err == nil && url != "" {
+			publish(s, url)
+		}
+		return withoutGatewayAPI(err)
+	case v1alpha1.RouterHAProxy:
 	}
 	return r.ensureHAProxy(ctx, s)
 }
@@ -111,7 +117,10 @@ func (r *Reconciler) setWeights(ctx context.Context, s *scope) error {
 		s.wake = min(s.wake, max(s.decision.Wake.Sub(s.now), confirmInterval))
 	}
 	router := r.router(s.proxy)
-	if err := errors.Join(router.Set(ctx, s.wanted), r.setFormer(ctx, s)); err != nil {
+	if err := r.noteHTTPRoute(ctx, s); err != nil {
+		return err
+	}
+	if err := errors.Join(withoutGatewayAPI(router.Set(ctx, s.wanted)), r.setFormer(ctx, s)); err != nil {
 		return err
 	}
 	s.requestDone()
@@ -142,7 +151,9 @@ func (r *Reconciler) router(p *v1alpha1.ModProxy) route.Router {
 	switch p.Spec.Router.Type {
 	case v1alpha1.RouterService:
 		return r.service(p)
-	case v1alpha1.RouterHAProxy, v1alpha1.RouterGateway:
+	case v1alpha1.RouterGateway:
+		return r.gateway(p)
+	case v1alpha1.RouterHAProxy:
 	}
 	return r.haproxy(p)
 }

@@ -44,6 +44,9 @@ func (r *Reconciler) setFormer(ctx context.Context, s *scope) error {
 	if !usesHAProxy(s.proxy) && s.facts.router != nil {
 		errs = append(errs, r.haproxy(s.proxy).Set(ctx, s.wanted))
 	}
+	if s.proxy.Spec.Router.Type == v1alpha1.RouterGateway {
+		errs = append(errs, r.setFormerService(ctx, s))
+	}
 	return errors.Join(errs...)
 }
 

@@ -9,9 +9,11 @@ import (
 	policyv1 "k8s.io/api/policy/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/kube/apply"
 	"gocache.dev/operator/internal/kube/route/haproxy"
 )
@@ -25,6 +27,11 @@ import (
 // that the spec wants serves. HAProxy's Deployment goes last: as long as it is
 // there, the rest is looked for.
 func (r *Reconciler) pruneRouter(ctx context.Context, s *scope) error {
+	if s.proxy.Spec.Router.Type == v1alpha1.RouterGateway {
+		if err := r.removeOwn(ctx, s, &corev1.Service{}, haproxy.RouterName(s.proxy.Name)); err != nil {
+			return err
+		}
+	}
 	if usesHAProxy(s.proxy) || s.facts.router == nil {
 		return nil
 	}
@@ -48,7 +55,7 @@ func (r *Reconciler) pruneRouter(ctx context.Context, s *scope) error {
 // removeOwn deletes an object if it is this proxy's.
 func (r *Reconciler) removeOwn(ctx context.Context, s *scope, o client.Object, name string) error {
 	err := r.Live.Get(ctx, client.ObjectKey{Namespace: s.proxy.Namespace, Name: name}, o)
-	if apierrors.IsNotFound(err) {
+	if apierrors.IsNotFound(err) || meta.IsNoMatchError(err) {
 		return nil
 	}
 	if err != nil {

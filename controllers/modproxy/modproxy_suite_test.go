@@ -149,6 +149,9 @@ func (w *world) restart(point faults.Point) {
 		if p.Spec.Router.Type == v1alpha1.RouterService {
 			return w.reconciler.service(p)
 		}
+		if p.Spec.Router.Type == v1alpha1.RouterGateway {
+			return w.reconciler.gateway(p)
+		}
 		return played{w.reconciler.haproxy(p), w}
 	}
 }

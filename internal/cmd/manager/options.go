@@ -17,6 +17,8 @@ import (
 
 	"github.com/spf13/pflag"
 
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/kube/images"
 )
@@ -119,6 +121,7 @@ func newScheme() *runtime.Scheme {
 	utilruntime.Must(clientgoscheme.AddToScheme(s))
 	utilruntime.Must(v1alpha1.AddToScheme(s))
 	utilruntime.Must(snapshotv1.AddToScheme(s))
+	utilruntime.Must(gatewayv1.Install(s))
 	return s
 }
 

@@ -21,6 +21,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
 	"gocache.dev/operator/api/v1alpha1"
 )
 
@@ -72,7 +74,7 @@ func start() (*Env, func() error, error) {
 		return nil, nil, err
 	}
 	scheme := apiruntime.NewScheme()
-	for _, add := range []func(*apiruntime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme, snapshotv1.AddToScheme} {
+	for _, add := range []func(*apiruntime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme, snapshotv1.AddToScheme, gatewayv1.Install} {
 		if err := add(scheme); err != nil {
 			return nil, nil, fmt.Errorf("build the scheme: %w", err)
 		}

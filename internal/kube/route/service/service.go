@@ -58,7 +58,7 @@ func URL(namespace, name string) string { return fmt.Sprintf("http://%s.%s.svc",
 
 // Set implements route.Router.
 func (r *Router) Set(ctx context.Context, servers []route.Server) error {
-	live, err := r.live(ctx)
+	live, err := r.Live(ctx)
 	if err != nil {
 		return err
 	}
@@ -82,7 +82,8 @@ func (r *Router) Set(ctx context.Context, servers []route.Server) error {
 	return r.Pods.End(ctx, wanted)
 }
 
-func (r *Router) live(ctx context.Context) (*corev1.Service, error) {
+// Live is the Service as it stands; nil: there is none.
+func (r *Router) Live(ctx context.Context) (*corev1.Service, error) {
 	return read.Object[corev1.Service](ctx, r.Applier.Live, r.Pods.Namespace, r.Name)
 }
 
@@ -125,7 +126,7 @@ func (r *Router) selector(server string) map[string]string {
 // Observe implements route.Router: the Service stands for all replicas there
 // are.
 func (r *Router) Observe(ctx context.Context) (route.Observation, error) {
-	service, err := r.live(ctx)
+	service, err := r.Live(ctx)
 	if err != nil {
 		return route.Observation{}, err
 	}

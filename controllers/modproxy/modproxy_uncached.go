@@ -1,0 +1,19 @@
+package modproxy
+
+import (
+	"context"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// uncached reads past the cache: a kind that a cluster may not know cannot be
+// watched.
+type uncached struct {
+	client.Client
+	live client.Reader
+}
+
+// Get implements client.Reader.
+func (u uncached) Get(ctx context.Context, key client.ObjectKey, o client.Object, options ...client.GetOption) error {
+	return u.live.Get(ctx, key, o, options...)
+}
