@@ -86,7 +86,7 @@ func TestGatewayRouter(t *testing.T) {
 	}
 	w.must(server.Client.Create(t.Context(), &gatewayv1.Gateway{
 		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "edge"},
-		Spec: gatewayv1.GatewaySpec{GatewayClassName: "stand-in", Listeners: []gatewayv1.Listener{{Name: "web", Port: 80, Protocol: gatewayv1.HTTPProtocolType}}},
+		Spec:       gatewayv1.GatewaySpec{GatewayClassName: "stand-in", Listeners: []gatewayv1.Listener{{Name: "web", Port: 80, Protocol: gatewayv1.HTTPProtocolType}}},
 	}))
 	w.accept()
 	w.tick(1)
