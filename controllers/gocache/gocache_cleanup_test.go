@@ -3,7 +3,10 @@ package gocache
 import (
 	"encoding/json"
 	"errors"
+	"net/http"
+	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -95,11 +98,15 @@ func (c *cleaner) report(approved string) *cluster.Ending {
 type listener struct {
 	calls []webhook.Call
 	deaf  bool // it receives nothing
+	slow  bool // it never says
 }
 
 // Tell is received at once.
 func (l *listener) Tell(c webhook.Call) (bool, error) {
 	l.calls = append(l.calls, c)
+	if l.slow {
+		return false, nil
+	}
 	if l.deaf {
 		return true, errors.New("the answer is 503 Service Unavailable")
 	}
@@ -371,4 +378,36 @@ func TestCleanupOfFullVolume(t *testing.T) {
 	w.request("cleanup#2")
 	w.settle()
 	w.answered("cleanup#2", v1alpha1.RequestSucceeded, "freed 10.0 MiB")
+}
+
+// TestWebhookIsCalled holds, on a manager that runs, that a plan which waits is
+// told over HTTP, and that the end of the call wakes who writes it down.
+func TestWebhookIsCalled(t *testing.T) {
+	t.Parallel()
+	var calls atomic.Int32
+	hook := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Idempotency-Key") == "sha256:one" {
+			calls.Add(1)
+		}
+	}))
+	defer hook.Close()
+	w := newWorld(t)
+	w.cleaner.garbage, w.listener.slow = "one", true
+	w.cache(func(s *v1alpha1.GoCacheSpec) {
+		bounded10Gi(v1alpha1.ApprovalRequired)(s)
+		s.Cleanup.Webhook.URL = hook.URL
+	})
+	w.settle()
+	w.request("cleanup#1")
+	w.settle()
+	if s := w.get().Status.Cleanup; s.Webhook == nil || s.Webhook.Told != nil {
+		t.Fatalf("before it was told: %+v", s.Webhook)
+	}
+	r := w.reconciler
+	r.Webhooks = nil
+	w.manage(r)
+	w.eventually(func() bool { return w.get().Status.Cleanup.Webhook.Told != nil })
+	if n := calls.Load(); n != 1 {
+		t.Errorf("%d calls, want one", n)
+	}
 }

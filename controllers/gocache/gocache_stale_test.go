@@ -13,10 +13,12 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+	"sigs.k8s.io/controller-runtime/pkg/config"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"gocache.dev/operator/api/v1alpha1"
@@ -179,25 +181,7 @@ func TestPodThatCannotRunIsSaid(t *testing.T) {
 func TestEnvironmentIsWatched(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	mgr, err := ctrl.NewManager(server.Config, ctrl.Options{
-		Scheme:  server.Scheme,
-		Metrics: metricsserver.Options{BindAddress: "0"},
-		Cache:   cache.Options{DefaultNamespaces: map[string]cache.Config{w.namespace: {}}},
-		Client:  client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.ConfigMap{}}}},
-	})
-	w.must(err)
-	r := w.reconciler
-	r.Client, r.Live = mgr.GetClient(), mgr.GetAPIReader()
-	w.must(r.SetupWithManager(mgr))
-	ctx, stop := context.WithCancel(t.Context())
-	ended := make(chan error)
-	go func() { ended <- mgr.Start(ctx) }()
-	t.Cleanup(func() {
-		stop()
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
-	})
+	w.manage(w.reconciler)
 
 	w.cache()
 	env := func() *corev1.ConfigMap {
@@ -222,4 +206,29 @@ func (w *world) eventually(holds func() bool) {
 		time.Sleep(50 * time.Millisecond)
 	}
 	w.t.Fatal("not within 15 s")
+}
+
+// manage lets a manager run the reconciler on the test's namespace.
+func (w *world) manage(r *Reconciler) {
+	w.t.Helper()
+	mgr, err := ctrl.NewManager(server.Config, ctrl.Options{
+		Scheme:  server.Scheme,
+		Metrics: metricsserver.Options{BindAddress: "0"},
+		// More than one manager runs in this process.
+		Controller: config.Controller{SkipNameValidation: ptr.To(true)},
+		Cache:      cache.Options{DefaultNamespaces: map[string]cache.Config{w.namespace: {}}},
+		Client:     client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.ConfigMap{}}}},
+	})
+	w.must(err)
+	r.Client, r.Live = mgr.GetClient(), mgr.GetAPIReader()
+	w.must(r.SetupWithManager(mgr))
+	ctx, stop := context.WithCancel(w.t.Context())
+	ended := make(chan error)
+	go func() { ended <- mgr.Start(ctx) }()
+	w.t.Cleanup(func() {
+		stop()
+		if err := <-ended; err != nil {
+			w.t.Error(err)
+		}
+	})
 }
