@@ -21,6 +21,7 @@ import (
 	"gocache.dev/operator/internal/kube/jobrun"
 	"gocache.dev/operator/internal/kube/patch"
 	"gocache.dev/operator/internal/kube/read"
+	"gocache.dev/operator/internal/plan/queue"
 	"gocache.dev/operator/internal/plan/unimplemented"
 	"gocache.dev/operator/internal/plan/verification"
 )
@@ -43,6 +44,11 @@ type Reconciler struct {
 	Clock func() time.Time
 	// Images of the pods.
 	Images images.Images
+	// MaxCaptures and MaxVerifications bound how many snapshots are captured,
+	// and verified, at once in the whole cluster; 0 is no bound.
+	MaxCaptures, MaxVerifications int
+
+	lines lines
 }
 
 // scope is one pass over one object.
@@ -56,6 +62,7 @@ type scope struct {
 
 // SetupWithManager registers the controller.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
+	r.lines = lines{captures: queue.New(r.MaxCaptures), verifications: queue.New(r.MaxVerifications)}
 	if err := mgr.GetFieldIndexer().IndexField(context.Background(), &v1alpha1.CacheSnapshot{}, sourceIndex, indexSource); err != nil {
 		return fmt.Errorf("index CacheSnapshots by source: %w", err)
 	}

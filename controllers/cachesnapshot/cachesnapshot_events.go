@@ -20,6 +20,7 @@ func became(before, after *v1alpha1.CacheSnapshot) []event.Event {
 			"Captured claim %s as VolumeSnapshot %s", after.Status.Source.ClaimName, after.Status.VolumeSnapshotName))
 	}
 	events = append(events, captureFailed(before, after)...)
+	events = append(events, hindered(before, after)...)
 	if run := after.Status.Verification.Run; run != "" && run != before.Status.Verification.Run {
 		events = append(events, verdictEvent(after.Status))
 	}
@@ -70,6 +71,20 @@ func drillEvent(d *v1alpha1.DrillStatus) event.Event {
 	default:
 		return event.Warning("Inconclusive", "Drill", "Attempt %d could not tell whether a clone alone can build: %s", d.Attempts, d.Message)
 	}
+}
+
+// hindered is the event that something came in the way of a verdict.
+func hindered(before, after *v1alpha1.CacheSnapshot) []event.Event {
+	is := meta.FindStatusCondition(after.Status.Conditions, v1alpha1.ReadyCondition)
+	was := meta.FindStatusCondition(before.Status.Conditions, v1alpha1.ReadyCondition)
+	if is == nil || was != nil && was.Reason == is.Reason {
+		return nil
+	}
+	switch is.Reason {
+	case v1alpha1.ReasonQuotaExceeded, v1alpha1.ReasonCloneFailed:
+		return []event.Event{event.Warning(is.Reason, "Verify", "%s", is.Message)}
+	}
+	return nil
 }
 
 // captureFailed is the event that the CSI driver began to refuse.

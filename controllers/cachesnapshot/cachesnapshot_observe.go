@@ -2,6 +2,7 @@ package cachesnapshot
 
 import (
 	"context"
+	"fmt"
 	"slices"
 
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
@@ -35,10 +36,8 @@ type facts struct {
 	clone *corev1.PersistentVolumeClaim
 	spent *corev1.PersistentVolumeClaim // the clone that was repaired and captured
 
-	// reference is the clone of what was first seen, and awaits names the
-	// snapshot that may become that.
-	reference *corev1.PersistentVolumeClaim
-	awaits    string
+	reference *corev1.PersistentVolumeClaim // the clone of what was first seen
+	obstacle  obstacle
 
 	check, repair, drill work
 	pods                 bool // of these Jobs exist, though none of the Jobs does
@@ -99,8 +98,13 @@ func (r *Reconciler) observe(ctx context.Context, s *scope) (f facts, err error)
 	if err := r.observeWork(ctx, s, &f); err != nil {
 		return f, err
 	}
-	return f, r.observeClones(ctx, s, &f)
+	if err := r.observeClones(ctx, s, &f); err != nil {
+		return f, err
+	}
+	return f, r.observeCloning(ctx, s, &f)
 }
+
+// +kubebuilder:rbac:groups="",resources=events,verbs=list
 
 // csi reads a VolumeSnapshot that was asked for by this snapshot.
 func (r *Reconciler) csi(ctx context.Context, s *scope, name string) (*snapshotv1.VolumeSnapshot, error) {
@@ -341,6 +345,27 @@ func (r *Reconciler) near(ctx context.Context, volumeName string) (*corev1.NodeS
 		return nil, err
 	}
 	return pv.Spec.NodeAffinity.Required, nil
+}
+
+// everywhere are the snapshots of all namespaces, or of one, to be read only:
+// they are in memory and not copied.
+func (r *Reconciler) everywhere(ctx context.Context, of ...client.ListOption) ([]v1alpha1.CacheSnapshot, error) {
+	var list v1alpha1.CacheSnapshotList
+	if err := r.Client.List(ctx, &list, append(of, client.UnsafeDisableDeepCopy)...); err != nil {
+		return nil, fmt.Errorf("list CacheSnapshots: %w", err)
+	}
+	return list.Items, nil
+}
+
+// +kubebuilder:rbac:groups=snapshot.storage.k8s.io,resources=volumesnapshotclasses,verbs=get;list
+
+// classes are the VolumeSnapshotClasses that there are.
+func (r *Reconciler) classes(ctx context.Context) ([]snapshotv1.VolumeSnapshotClass, error) {
+	var list snapshotv1.VolumeSnapshotClassList
+	if err := r.Live.List(ctx, &list); err != nil {
+		return nil, fmt.Errorf("list VolumeSnapshotClasses: %w", err)
+	}
+	return list.Items, nil
 }
 
 // byLabel wakes the snapshot that an object was made for.

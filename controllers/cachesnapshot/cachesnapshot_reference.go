@@ -34,9 +34,14 @@ func (r *Reconciler) compare(ctx context.Context, s *scope, job *jobrun.Spec) (b
 		return true, nil
 	}
 	first, await, err := r.firstSeen(ctx, s)
-	if err != nil || await != "" {
-		s.facts.awaits, s.decision.Wake = await, retryReference
+	if err != nil {
 		return false, err
+	}
+	if await != "" {
+		s.decision.Wake = retryReference
+		s.facts.obstacle = obstacle{v1alpha1.ReasonWaiting, fmt.Sprintf(
+			"Verified once CacheSnapshot %s has its verdict, which is older: the first verified one is what others are compared with", await)}
+		return false, nil
 	}
 	if first == nil {
 		return true, nil
@@ -45,7 +50,7 @@ func (r *Reconciler) compare(ctx context.Context, s *scope, job *jobrun.Spec) (b
 	claim.Name, claim.Snapshot = s.referenceName(), first.Status.VolumeSnapshotName
 	claim.Size = volume.Larger(first.Status.RestoreSize, &claim.Size)
 	if _, err := r.applier().Apply(ctx, apply.ControlledBy(s.snapshot), claim.Object()); err != nil {
-		return false, err
+		return false, s.refusedByQuota(err)
 	}
 	job.Annotations = map[string]string{v1alpha1.ReferenceAnnotation: first.Name}
 	job.Command = append(job.Command, "--reference", referenceDir, "--reference-digest", first.Status.Verification.Digest)
@@ -59,13 +64,13 @@ func (s *scope) referenceName() string { return naming.Child(s.snapshot.Name, na
 // firstSeen is the snapshot to compare with, if there is one, or the name of one
 // whose verdict is to be awaited, since it may become that.
 func (r *Reconciler) firstSeen(ctx context.Context, s *scope) (first *v1alpha1.CacheSnapshot, await string, err error) {
-	var list v1alpha1.CacheSnapshotList
-	if err := r.Client.List(ctx, &list, client.InNamespace(s.snapshot.Namespace)); err != nil {
-		return nil, "", fmt.Errorf("list CacheSnapshots: %w", err)
+	all, err := r.everywhere(ctx, client.InNamespace(s.snapshot.Namespace))
+	if err != nil {
+		return nil, "", err
 	}
 	var others []snapshot.Kept
-	for i := range list.Items {
-		o := &list.Items[i]
+	for i := range all {
+		o := &all[i]
 		if o.Name != s.snapshot.Name && o.Spec.SourceRef == s.snapshot.Spec.SourceRef && mayBeFirst(o) {
 			others = append(others, kept(o))
 		}

@@ -40,6 +40,9 @@ func (s *scope) setCaptured(set conditions.Set) {
 
 // waiting says what a snapshot that is not cut waits for.
 func (s *scope) waiting() (reason, message string) {
+	if o := s.facts.obstacle; o.reason != "" {
+		return o.reason, o.message
+	}
 	switch s.decision.Stage {
 	case verification.AwaitSource:
 		if s.facts.source == nil {
@@ -86,13 +89,14 @@ func (s *scope) settled() bool { return s.facts.plan(s).Settled() }
 
 // working says what is being done with a snapshot that is cut.
 func (s *scope) working() (reason, message string) {
+	if o := s.facts.obstacle; o.reason != "" {
+		return o.reason, o.message
+	}
 	switch v := s.snapshot.Status.Verification.Verdict; {
 	case v == v1alpha1.VerdictIntact:
 		return v1alpha1.ReasonDrilling, "Intact; a build from a clone of it alone is tried" + s.but()
 	case v == v1alpha1.VerdictCorrupt:
 		return v1alpha1.ReasonRepairing, "What is wrong is pruned on a clone, which is then captured: " + s.snapshot.Status.Repair.Found.Message + s.but()
-	case s.facts.awaits != "":
-		return v1alpha1.ReasonWaiting, fmt.Sprintf("Verified once CacheSnapshot %s has its verdict, which is older: the first verified one is what others are compared with", s.facts.awaits)
 	case s.repaired():
 		return v1alpha1.ReasonVerifying, "What the repair left is being verified on a clone of itself" + s.but()
 	}

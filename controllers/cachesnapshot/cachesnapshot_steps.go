@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/kube/apply"
@@ -36,6 +37,9 @@ func (r *Reconciler) act(ctx context.Context, s *scope) error {
 	s.noteCut()
 	if s.noteRecut() { // what is to be offered is another now
 		return nil
+	}
+	if waits, err := r.queued(ctx, s); err != nil || waits {
+		return err
 	}
 	switch s.decision.Stage {
 	case verification.Admit:
@@ -109,6 +113,10 @@ func (r *Reconciler) capture(ctx context.Context, s *scope) error {
 		s.facts.busy = true
 		s.decision = verification.Decide(s.facts.plan(s))
 		return nil
+	}
+	if err := r.classFits(ctx, s); err != nil {
+		r.lines.captures.Leave(string(s.snapshot.UID))
+		return err
 	}
 	s.begin(stageCapture)
 	_, err = r.applier().Apply(ctx, s.csiOwner(), s.csiSnapshot().Object())
@@ -220,11 +228,12 @@ func (r *Reconciler) trust(ctx context.Context, s *scope) (check.Trusted, error)
 
 // start makes the clone, and a Job on it.
 func (r *Reconciler) start(ctx context.Context, s *scope, job jobrun.Spec) error {
-	if _, err := r.applier().Apply(ctx, apply.ControlledBy(s.snapshot), s.clone().Object()); err != nil {
-		return err
+	for _, o := range []client.Object{s.clone().Object(), job.Object()} {
+		if _, err := r.applier().Apply(ctx, apply.ControlledBy(s.snapshot), o); err != nil {
+			return s.refusedByQuota(err)
+		}
 	}
-	_, err := r.applier().Apply(ctx, apply.ControlledBy(s.snapshot), job.Object())
-	return err
+	return nil
 }
 
 func (s *scope) clone() volume.Claim {

@@ -2,16 +2,12 @@ package populator
 
 import (
 	"context"
-	"fmt"
-	"strings"
-	"time"
 
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/utils/ptr"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/kube/bounded"
@@ -19,10 +15,6 @@ import (
 	"gocache.dev/operator/internal/kube/volume"
 	"gocache.dev/operator/internal/plan/populate"
 )
-
-// maxComplaint is the longest word of a provisioner that is passed on: an
-// event has room for 1024 bytes.
-const maxComplaint = 600
 
 // maxAnnotation is how much of what a claim says of its consumer is passed on.
 const maxAnnotation = 128
@@ -66,6 +58,8 @@ func claimFacts(claim *corev1.PersistentVolumeClaim) populate.Claim {
 	}
 }
 
+// +kubebuilder:rbac:groups="",resources=events,verbs=list
+
 // observePrime reads the prime of the claim, if there is one.
 func (r *Reconciler) observePrime(ctx context.Context, s *scope) (*populate.Prime, error) {
 	prime, err := read.Object[corev1.PersistentVolumeClaim](ctx, r.Live, s.claim.Namespace, volume.PrimeName(s.claim.UID))
@@ -84,38 +78,9 @@ func (r *Reconciler) observePrime(ctx context.Context, s *scope) (*populate.Prim
 	}
 	rejected := facts.MadeForNode != "" && facts.Node == ""
 	if facts.VolumeName == "" && !facts.Deleting && (rejected || facts.Age >= populate.ComplainAfter) {
-		facts.Complaint, err = r.complaint(ctx, prime)
+		facts.Complaint, err = volume.Complaint(ctx, r.Live, prime)
 	}
 	return facts, err
-}
-
-// +kubebuilder:rbac:groups="",resources=events,verbs=list
-
-// complaint is the newest warning about a prime: a provisioner speaks in
-// events alone.
-func (r *Reconciler) complaint(ctx context.Context, prime *corev1.PersistentVolumeClaim) (string, error) {
-	var list corev1.EventList
-	err := r.Live.List(ctx, &list, client.InNamespace(prime.Namespace), client.MatchingFields{
-		"involvedObject.uid": string(prime.UID),
-		"type":               corev1.EventTypeWarning,
-	})
-	if err != nil {
-		return "", fmt.Errorf("read the events of prime %s/%s: %w", prime.Namespace, prime.Name, err)
-	}
-	var newest *corev1.Event
-	for i := range list.Items {
-		if e := &list.Items[i]; newest == nil || lastSeen(e).After(lastSeen(newest)) {
-			newest = e
-		}
-	}
-	if newest == nil {
-		return "", nil
-	}
-	text := strings.TrimSpace(newest.Message)
-	if len(text) > maxComplaint {
-		text = strings.ToValidUTF8(text[:maxComplaint], "") + "…"
-	}
-	return text, nil
 }
 
 // +kubebuilder:rbac:groups="",resources=persistentvolumes,verbs=get
@@ -259,17 +224,4 @@ func (r *Reconciler) observeClass(ctx context.Context, claim *corev1.PersistentV
 	facts.WaitsForNode = ptr.Deref(class.VolumeBindingMode, storagev1.VolumeBindingImmediate) == storagev1.VolumeBindingWaitForFirstConsumer
 	facts.Provisioner = class.Provisioner
 	return facts, nil
-}
-
-// lastSeen is when an event happened last. Events of the older API carry
-// lastTimestamp, those of the newer one eventTime and a series.
-func lastSeen(e *corev1.Event) time.Time {
-	seen := e.LastTimestamp.Time
-	if e.EventTime.After(seen) {
-		seen = e.EventTime.Time
-	}
-	if e.Series != nil && e.Series.LastObservedTime.After(seen) {
-		seen = e.Series.LastObservedTime.Time
-	}
-	return seen
 }

@@ -37,6 +37,8 @@ type options struct {
 	metricsSecure           bool
 	metricsCertDir          string
 	probeAddress            string
+	maxCaptures             int
+	maxVerifications        int
 }
 
 // bind declares the flags. Images may also come from the environment, which a
@@ -62,6 +64,10 @@ func (o *options) bind(f *pflag.FlagSet) {
 		"serve metrics over TLS, to authenticated and authorized callers only")
 	f.StringVar(&o.metricsCertDir, "metrics-cert-dir", "",
 		"directory with tls.crt and tls.key for metrics (default: a self-signed certificate)")
+	f.IntVar(&o.maxCaptures, "max-concurrent-captures", 8,
+		"CSI snapshots that are asked for and not cut yet, in all namespaces; 0 is no bound")
+	f.IntVar(&o.maxVerifications, "max-concurrent-verifications", 4,
+		"snapshots that are verified at once, in all namespaces; 0 is no bound")
 	f.StringVar(&o.probeAddress, "health-probe-bind-address", ":8081",
 		"address that serves /healthz and /readyz")
 }

@@ -20,9 +20,6 @@ import (
 	"gocache.dev/operator/api/v1alpha1"
 )
 
-// driver of all volumes.
-const driver = "test.csi.gocache.dev"
-
 // Ending is how a Job's container ends.
 type Ending struct {
 	// Exit code and termination message.
@@ -50,6 +47,10 @@ type Cluster struct {
 	Stuck *corev1.PodStatus
 	// HoldExpansion keeps claims as large as they are, whatever they ask for.
 	HoldExpansion bool
+	// Driver of the volumes; empty: the one that snapshots are made with.
+	Driver string
+	// Unbound are claims that the driver makes no volume for.
+	Unbound func(*corev1.PersistentVolumeClaim) bool
 	// SnapshotError is what the CSI driver says in place of a snapshot.
 	SnapshotError string
 	// ReclaimPolicy of the volumes that are provisioned; empty: Delete.

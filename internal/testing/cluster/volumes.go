@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -10,6 +11,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"gocache.dev/operator/internal/testing/env"
 )
 
 const (
@@ -119,7 +122,7 @@ func (c *Cluster) bindClaim(ctx context.Context, pvc *corev1.PersistentVolumeCla
 		return false, nil
 	}
 	pv := choose(pvc, volumes)
-	if pv == nil && pvc.Spec.VolumeName == "" {
+	if pv == nil && pvc.Spec.VolumeName == "" && (c.Unbound == nil || !c.Unbound(pvc)) {
 		pv, err = c.provision(ctx, pvc)
 		if err != nil || pv == nil {
 			return false, err
@@ -163,7 +166,7 @@ func (c *Cluster) provision(ctx context.Context, pvc *corev1.PersistentVolumeCla
 		Spec: corev1.PersistentVolumeSpec{
 			AccessModes: pvc.Spec.AccessModes, Capacity: pvc.Spec.Resources.Requests, StorageClassName: ptr.Deref(pvc.Spec.StorageClassName, ""),
 			PersistentVolumeReclaimPolicy: corev1.PersistentVolumeReclaimDelete,
-			PersistentVolumeSource:        corev1.PersistentVolumeSource{CSI: &corev1.CSIPersistentVolumeSource{Driver: driver, VolumeHandle: string(pvc.UID)}},
+			PersistentVolumeSource:        corev1.PersistentVolumeSource{CSI: &corev1.CSIPersistentVolumeSource{Driver: cmp.Or(c.Driver, env.Driver), VolumeHandle: string(pvc.UID)}},
 			ClaimRef:                      &corev1.ObjectReference{APIVersion: "v1", Kind: "PersistentVolumeClaim", Namespace: pvc.Namespace, Name: pvc.Name, UID: pvc.UID},
 		},
 	}

@@ -1,6 +1,7 @@
 package env
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -25,6 +26,9 @@ import (
 
 	"gocache.dev/operator/api/v1alpha1"
 )
+
+// Driver is the CSI driver that the server has a default VolumeSnapshotClass of.
+const Driver = "test.csi.gocache.dev"
 
 // Env is a running API server.
 type Env struct {
@@ -92,6 +96,13 @@ func start() (*Env, func() error, error) {
 	c, err := client.NewWithWatch(cfg, client.Options{Scheme: scheme})
 	if err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("make a client: %w", err), server.Stop())
+	}
+	class := &snapshotv1.VolumeSnapshotClass{
+		ObjectMeta: metav1.ObjectMeta{Name: "test", Annotations: map[string]string{"snapshot.storage.kubernetes.io/is-default-class": "true"}},
+		Driver:     Driver, DeletionPolicy: snapshotv1.VolumeSnapshotContentDelete,
+	}
+	if err := c.Create(context.Background(), class); err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("make the VolumeSnapshotClass: %w", err), server.Stop())
 	}
 	return &Env{Config: cfg, Client: c, Scheme: scheme}, server.Stop, nil
 }

@@ -1,0 +1,116 @@
+package cachesnapshot
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/kube/conditions"
+	"gocache.dev/operator/internal/kube/jobrun"
+	"gocache.dev/operator/internal/kube/read"
+	"gocache.dev/operator/internal/kube/volume"
+)
+
+// obstacle is what keeps a stage from being carried out for now, for a person.
+type obstacle struct{ reason, message string }
+
+// retryQuota is when something that a quota refused is asked for again.
+const retryQuota = 10 * time.Second
+
+// refusedByQuota turns the refusal of a ResourceQuota into what is waited for.
+func (s *scope) refusedByQuota(err error) error {
+	if !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), "exceeded quota") {
+		return err
+	}
+	s.facts.obstacle = obstacle{v1alpha1.ReasonQuotaExceeded, fmt.Sprintf("A ResourceQuota leaves no room to verify on a clone; raise it, or remove what is not needed. It is tried again until the deadline: %v", err)}
+	if s.decision.Wake == 0 || s.decision.Wake > retryQuota {
+		s.decision.Wake = retryQuota
+	}
+	return nil
+}
+
+// observeCloning reads why there is no volume for a clone whose Job cannot run
+// without: a provisioner speaks in events alone.
+func (r *Reconciler) observeCloning(ctx context.Context, s *scope, f *facts) error {
+	running := f.running()
+	if running.job == nil || running.run.Ready || s.now.Sub(running.run.Started) < jobrun.Patience {
+		return nil
+	}
+	for _, claim := range []*corev1.PersistentVolumeClaim{f.clone, f.reference} {
+		if claim == nil || claim.Status.Phase != corev1.ClaimPending {
+			continue
+		}
+		complaint, err := volume.Complaint(ctx, r.Live, claim)
+		if err != nil {
+			return err
+		}
+		if complaint != "" {
+			f.obstacle = obstacle{v1alpha1.ReasonCloneFailed, fmt.Sprintf("The driver makes no volume from the VolumeSnapshot for claim %s: %s. The driver is asked again until the deadline; if it cannot restore snapshots, move the source to a class that can", claim.Name, complaint)}
+			return nil
+		}
+	}
+	return nil
+}
+
+// classFits refuses a capture that nobody will carry out: there must be a
+// VolumeSnapshotClass of the driver of the source's volume.
+func (r *Reconciler) classFits(ctx context.Context, s *scope) error {
+	source := s.snapshot.Status.Source
+	pv, err := read.Object[corev1.PersistentVolume](ctx, r.Live, "", source.VolumeName)
+	if err != nil || pv == nil {
+		return err // the driver will say
+	}
+	if pv.Spec.CSI == nil {
+		return &conditions.StalledError{Reason: v1alpha1.ReasonCannotSnapshot, Message: fmt.Sprintf(
+			"volume %s of claim %s is not made by a CSI driver, and only those make snapshots: move %s to a StorageClass of a CSI driver", pv.Name, source.ClaimName, s.sourceName())}
+	}
+	driver := pv.Spec.CSI.Driver
+	if name := s.snapshot.Spec.VolumeSnapshotClassName; name != nil {
+		return r.namedClassFits(ctx, *name, driver)
+	}
+	classes, err := r.classes(ctx)
+	if err != nil {
+		return err
+	}
+	var others []string
+	for i := range classes {
+		switch class := &classes[i]; {
+		case class.Driver != driver:
+		case class.Annotations[defaultClass] == "true":
+			return nil
+		default:
+			others = append(others, class.Name)
+		}
+	}
+	advice := fmt.Sprintf("create one with driver: %s, deletionPolicy: Delete and the annotation %s: \"true\"", driver, defaultClass)
+	if len(others) > 0 {
+		advice = fmt.Sprintf("name one of %s in volumeSnapshotClassName, or give it the annotation %s: \"true\"", strings.Join(others, ", "), defaultClass)
+	}
+	return &conditions.StalledError{Reason: v1alpha1.ReasonSnapshotClassMissing, Message: fmt.Sprintf(
+		"driver %s of claim %s has no default VolumeSnapshotClass: %s", driver, source.ClaimName, advice)}
+}
+
+// defaultClass marks the VolumeSnapshotClass that is taken for its driver when
+// none is named.
+const defaultClass = "snapshot.storage.kubernetes.io/is-default-class"
+
+func (r *Reconciler) namedClassFits(ctx context.Context, name, driver string) error {
+	class, err := read.Object[snapshotv1.VolumeSnapshotClass](ctx, r.Live, "", name)
+	switch {
+	case err != nil:
+		return err
+	case class == nil:
+		return &conditions.StalledError{Reason: v1alpha1.ReasonSnapshotClassMissing, Message: fmt.Sprintf(
+			"spec.volumeSnapshotClassName: VolumeSnapshotClass %s does not exist: create it with driver: %s, or take another snapshot with another class", name, driver)}
+	case class.Driver != driver:
+		return &conditions.StalledError{Reason: v1alpha1.ReasonSnapshotClassMissing, Message: fmt.Sprintf(
+			"spec.volumeSnapshotClassName: VolumeSnapshotClass %s is of driver %s, and the volume of driver %s: take another snapshot with a class of that driver", name, class.Driver, driver)}
+	}
+	return nil
+}

@@ -1,0 +1,302 @@
+package cachesnapshot
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/kube/jobrun"
+	"gocache.dev/operator/internal/plan/queue"
+	"gocache.dev/operator/internal/testing/cluster"
+)
+
+// TestNoSnapshotClass holds that a driver without a VolumeSnapshotClass is said
+// by name, with what to create, before anybody is asked; and that the capture
+// goes on once there is one.
+func TestNoSnapshotClass(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		class  *snapshotv1.VolumeSnapshotClass // that there is besides
+		named  *string
+		driver string
+		says   string
+	}{
+		"none":       {driver: "a.example.com", says: `driver a.example.com of claim ci has no default VolumeSnapshotClass: create one with driver: a.example.com`},
+		"no default": {driver: "b.example.com", class: &snapshotv1.VolumeSnapshotClass{ObjectMeta: metav1.ObjectMeta{Name: "b"}, Driver: "b.example.com"}, says: "name one of b in volumeSnapshotClassName"},
+		"not there":  {named: new("nowhere"), says: "VolumeSnapshotClass nowhere does not exist"},
+		"of another": {named: new("test"), driver: "c.example.com", says: "is of driver test.csi.gocache.dev, and the volume of driver c.example.com"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.cluster.Driver = tt.driver
+			if tt.class != nil {
+				tt.class.DeletionPolicy = snapshotv1.VolumeSnapshotContentDelete
+				w.must(server.Client.Create(t.Context(), tt.class))
+			}
+			w.cache()
+			w.snapshot(func(s *v1alpha1.CacheSnapshotSpec) { s.VolumeSnapshotClassName = tt.named })
+			w.settle()
+			w.stalled(v1alpha1.ReasonSnapshotClassMissing, tt.says)
+			if said := w.said(); !strings.Contains(said, v1alpha1.ReasonSnapshotClassMissing) || w.asked() {
+				t.Errorf("asked: %v, events: %s", w.asked(), said)
+			}
+			if tt.named != nil {
+				return
+			}
+			w.must(server.Client.Create(t.Context(), &snapshotv1.VolumeSnapshotClass{
+				ObjectMeta: metav1.ObjectMeta{Name: strings.ReplaceAll(tt.driver, ".", "-"), Annotations: map[string]string{defaultClass: "true"}},
+				Driver:     tt.driver, DeletionPolicy: snapshotv1.VolumeSnapshotContentDelete,
+			}))
+			w.passes(1)
+			w.settle()
+			w.ready(v1alpha1.ReasonIntact, "intact")
+		})
+	}
+}
+
+// TestQuota holds that a quota which leaves no room for the clone is said, and
+// that the check begins when there is room.
+func TestQuota(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.cache()
+	one := corev1.ResourceList{"persistentvolumeclaims": resource.MustParse("1")}
+	quota := &corev1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "tight"}, Spec: corev1.ResourceQuotaSpec{Hard: one}}
+	w.must(server.Client.Create(t.Context(), quota))
+	quota.Status = corev1.ResourceQuotaStatus{Hard: one, Used: one}
+	w.must(server.Client.Status().Update(t.Context(), quota))
+	w.snapshot()
+	var result ctrl.Result
+	for range 100 { // until the API server has learned of the quota
+		var err error
+		result, err = w.pass(t.Context())
+		w.must(err)
+		_, err = w.cluster.Step(t.Context())
+		w.must(err)
+		if strings.Contains(w.reason(), v1alpha1.ReasonQuotaExceeded) {
+			break
+		}
+	}
+	w.ready(v1alpha1.ReasonQuotaExceeded, "exceeded quota: tight")
+	if result.RequeueAfter == 0 || result.RequeueAfter > time.Minute {
+		t.Errorf("looks again after %v", result.RequeueAfter)
+	}
+	if said := w.said(); !strings.Contains(said, v1alpha1.ReasonQuotaExceeded) {
+		t.Errorf("events: %s", said)
+	}
+	w.must(server.Client.Delete(t.Context(), quota))
+	w.eventually(v1alpha1.ReasonIntact)
+}
+
+// reason of condition Ready.
+func (w *world) reason() string {
+	for _, c := range w.get().Status.Conditions {
+		if c.Type == v1alpha1.ReadyCondition {
+			return c.Reason
+		}
+	}
+	return ""
+}
+
+// eventually lets everybody act until Ready has a reason.
+func (w *world) eventually(reason string) {
+	w.t.Helper()
+	for range 200 {
+		result, err := w.pass(w.t.Context())
+		w.must(err)
+		_, err = w.cluster.Step(w.t.Context())
+		w.must(err)
+		if w.reason() == reason {
+			return
+		}
+		if result.RequeueAfter < time.Minute {
+			w.now = w.now.Add(result.RequeueAfter)
+		}
+		time.Sleep(20 * time.Millisecond) // the API server learns of quotas by and by
+	}
+	w.t.Errorf("Ready is %s, want %s", w.reason(), reason)
+}
+
+// TestDriverThatCannotRestore holds that what the provisioner says of the clone
+// is passed on, and that the deadline ends it.
+func TestDriverThatCannotRestore(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.ending = nil
+	w.cluster.Stuck = &corev1.PodStatus{Phase: corev1.PodPending}
+	w.cluster.Unbound = func(c *corev1.PersistentVolumeClaim) bool { return c.Name == "s-verify" }
+	w.cache()
+	w.snapshot(func(s *v1alpha1.CacheSnapshotSpec) {
+		s.Verification.Deadline = &metav1.Duration{Duration: 10 * time.Minute}
+	})
+	for range 8 {
+		w.passes(1)
+		_, err := w.cluster.Step(t.Context())
+		w.must(err)
+	}
+	var clone corev1.PersistentVolumeClaim
+	w.must(server.Client.Get(t.Context(), client.ObjectKey{Namespace: w.namespace, Name: "s-verify"}, &clone))
+	w.must(server.Client.Create(t.Context(), &corev1.Event{
+		ObjectMeta:     metav1.ObjectMeta{Namespace: w.namespace, Name: "e"},
+		InvolvedObject: corev1.ObjectReference{Kind: "PersistentVolumeClaim", Namespace: w.namespace, Name: clone.Name, UID: clone.UID},
+		Type:           corev1.EventTypeWarning, Reason: "ProvisioningFailed", Message: "this driver cannot restore", LastTimestamp: metav1.Now(),
+	}))
+	w.now = w.now.Add(jobrun.Patience + time.Second)
+	w.passes(1)
+	w.ready(v1alpha1.ReasonCloneFailed, "for claim s-verify: this driver cannot restore")
+	if said := w.said(); !strings.Contains(said, "this driver cannot restore") {
+		t.Errorf("events: %s", said)
+	}
+	w.now = w.now.Add(time.Hour)
+	w.settle()
+	w.stalled(v1alpha1.ReasonDeadlineExceeded, "No verdict within 10m0s")
+	if left := w.left(); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+// TestCloneIsLargeEnough holds that a clone asks for what the driver says that
+// it needs.
+func TestCloneIsLargeEnough(t *testing.T) {
+	t.Parallel()
+	s := &scope{snapshot: &v1alpha1.CacheSnapshot{}}
+	s.snapshot.Status.Source = &v1alpha1.CapturedSource{Capacity: new(resource.MustParse("1Gi"))}
+	for _, tt := range []struct{ restore, want string }{{"2Gi", "2Gi"}, {"512Mi", "1Gi"}} {
+		s.snapshot.Status.RestoreSize = new(resource.MustParse(tt.restore))
+		claim := s.clone()
+		if got := claim.Size.String(); got != tt.want {
+			t.Errorf("restoreSize %s: the clone asks for %s, want %s", tt.restore, got, tt.want)
+		}
+	}
+}
+
+// until lets everybody act until something exists.
+func (w *world) until(name string, o client.Object) {
+	w.t.Helper()
+	for range 40 {
+		w.passes(1)
+		if server.Client.Get(w.t.Context(), client.ObjectKey{Namespace: w.namespace, Name: name}, o) == nil {
+			return
+		}
+		_, err := w.cluster.Step(w.t.Context())
+		w.must(err)
+	}
+	w.t.Fatalf("%s never comes", name)
+}
+
+// TestRemovedByHand holds that a snapshot comes to its verdict whatever somebody
+// removes on its way: its source, its Job, or the clone under the Job.
+func TestRemovedByHand(t *testing.T) {
+	t.Parallel()
+	background := client.PropagationPolicy(metav1.DeletePropagationBackground)
+	for name, remove := range map[string]func(*world){
+		"the source": func(w *world) {
+			w.must(server.Client.Delete(w.t.Context(), &v1alpha1.GoCache{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "ci"}}))
+			w.must(server.Client.Delete(w.t.Context(), &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "ci"}}))
+		},
+		"the Job": func(w *world) {
+			w.must(server.Client.Delete(w.t.Context(), &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "s-verify"}}, background))
+		},
+		"the clone": func(w *world) {
+			w.must(server.Client.Delete(w.t.Context(), &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "s-verify"}}))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.cache()
+			w.snapshot()
+			w.until("s-verify", &batchv1.Job{})
+			remove(w)
+			w.settle()
+			if v := w.get().Status.Verification; v.Verdict != v1alpha1.VerdictIntact || v.Attempts != 1 {
+				t.Errorf("verdict %s after %d attempts", v.Verdict, v.Attempts)
+			}
+			if left := w.left(); len(left) > 0 {
+				t.Errorf("left behind: %v", left)
+			}
+		})
+	}
+}
+
+// TestOneAfterTheOther holds that no more snapshots are captured and verified at
+// once than are allowed, the oldest first, and that who waits says so; also
+// after a restart.
+func TestOneAfterTheOther(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	const n = 4
+	running, most := map[string]bool{}, 0
+	w.cluster.Job = func(job *batchv1.Job) *cluster.Ending {
+		if running[job.Name] { // on its second look it ends
+			delete(running, job.Name)
+			return w.ending
+		}
+		running[job.Name] = true
+		most = max(most, len(running))
+		return nil
+	}
+	only := interceptor.NewClient(server.Client, interceptor.Funcs{
+		List: func(ctx context.Context, c client.WithWatch, l client.ObjectList, opts ...client.ListOption) error {
+			return c.List(ctx, l, append(opts, client.InNamespace(w.namespace))...) // others test beside
+		},
+	})
+	restart := func() {
+		w.reconciler = w.fresh(only)
+		w.reconciler.lines = lines{captures: queue.New(1), verifications: queue.New(1)}
+	}
+	restart()
+	w.cache()
+	for i := range n {
+		w.must(server.Client.Create(t.Context(), &v1alpha1.CacheSnapshot{
+			ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: fmt.Sprint("s", i)},
+			Spec:       v1alpha1.CacheSnapshotSpec{SourceRef: v1alpha1.SnapshotSource{Kind: v1alpha1.GoCacheKind, Name: "ci"}},
+		}))
+	}
+	queued := false
+	for round := range 200 {
+		verified := 0
+		for i := range n {
+			key := types.NamespacedName{Namespace: w.namespace, Name: fmt.Sprint("s", i)}
+			_, err := w.reconciler.Reconcile(t.Context(), ctrl.Request{NamespacedName: key})
+			w.must(err)
+			var s v1alpha1.CacheSnapshot
+			w.must(server.Client.Get(t.Context(), key, &s))
+			for _, c := range s.Status.Conditions {
+				queued = queued || c.Reason == v1alpha1.ReasonQueued && strings.Contains(c.Message, "Waits for its turn: ")
+			}
+			if s.Status.Verification.Verdict == v1alpha1.VerdictIntact {
+				verified++
+			}
+		}
+		if verified == n {
+			break
+		}
+		if round == 199 {
+			t.Fatalf("only %d of %d are verified", verified, n)
+		}
+		_, err := w.cluster.Step(t.Context())
+		w.must(err)
+		if round%7 == 6 {
+			restart()
+		}
+		w.now = w.now.Add(time.Second)
+	}
+	if most != 1 || !queued {
+		t.Errorf("%d were verified at once, want 1; one that waits said so: %v", most, queued)
+	}
+}

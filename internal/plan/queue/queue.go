@@ -1,0 +1,115 @@
+package queue
+
+import (
+	"hash/fnv"
+	"sync"
+	"time"
+)
+
+const (
+	// fresh is how long one who was let in counts without showing it.
+	fresh = time.Minute
+	// patience is how long one who waits keeps the place without asking again.
+	patience = 5 * time.Minute
+	// interval is how often the first in line asks again, and longest the last.
+	interval = 5 * time.Second
+	longest  = 2 * time.Minute
+)
+
+// Ticket is who asks.
+type Ticket struct {
+	// ID of the asker.
+	ID string
+	// Since when the work is wanted: the oldest goes first.
+	Since time.Time
+}
+
+func (t Ticket) before(o Ticket) bool {
+	if !t.Since.Equal(o.Since) {
+		return t.Since.Before(o.Since)
+	}
+	return t.ID < o.ID
+}
+
+// Line lets at most so many in at once. Its zero value lets everybody in.
+type Line struct {
+	max int
+
+	mu      sync.Mutex
+	let     map[string]time.Time // in, and when
+	waiting map[string]place
+}
+
+type place struct {
+	Ticket
+	asked time.Time
+}
+
+// New is a line that lets at most max in at once; 0 is no limit.
+func New(limit int) *Line {
+	return &Line{max: limit, let: map[string]time.Time{}, waiting: map[string]place{}}
+}
+
+// Ask says whether the work may begin, and else when to ask again and how many
+// are before. known are all who may want it, and whether they are at it.
+func (l *Line) Ask(t Ticket, known map[string]bool, now time.Time) (begin bool, again time.Duration, ahead int) {
+	if l == nil || l.max <= 0 {
+		return true, 0, 0
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	busy := l.busy(t.ID, known, now)
+	for id, p := range l.waiting {
+		if _, exists := known[id]; !exists || known[id] || now.Sub(p.asked) > patience {
+			delete(l.waiting, id)
+		} else if id != t.ID && p.before(t) {
+			ahead++
+		}
+	}
+	if busy+ahead < l.max {
+		l.let[t.ID] = now
+		delete(l.waiting, t.ID)
+		return true, 0, 0
+	}
+	l.waiting[t.ID] = place{Ticket: t, asked: now}
+	return false, spread(t.ID, min(interval*time.Duration(1+ahead/l.max), longest)), busy + ahead
+}
+
+// Leave gives up a place.
+func (l *Line) Leave(id string) {
+	if l == nil {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.let, id)
+	delete(l.waiting, id)
+}
+
+// busy counts those who are at it, beside the one who asks.
+func (l *Line) busy(self string, known map[string]bool, now time.Time) int {
+	at := map[string]bool{}
+	for id, is := range known {
+		if is {
+			at[id] = true
+			delete(l.let, id) // shows it
+		}
+	}
+	for id, since := range l.let {
+		if now.Sub(since) > fresh {
+			delete(l.let, id)
+			continue
+		}
+		at[id] = true
+	}
+	delete(at, self)
+	return len(at)
+}
+
+// spread adds up to a half to a time, so that those who wait do not ask all at
+// once; the same for the same one.
+func spread(id string, d time.Duration) time.Duration {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(id))
+	return d + d*time.Duration(h.Sum32()%1000)/2000
+}

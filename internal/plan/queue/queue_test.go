@@ -1,0 +1,123 @@
+package queue_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"gocache.dev/operator/internal/plan/queue"
+)
+
+var now = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+
+// among are the first twenty, of whom some are at it.
+func among(active ...string) map[string]bool {
+	known := map[string]bool{}
+	for i := range 20 {
+		known[fmt.Sprint(i)] = false
+	}
+	for _, id := range active {
+		known[id] = true
+	}
+	return known
+}
+
+func ticket(i int) queue.Ticket {
+	return queue.Ticket{ID: fmt.Sprint(i), Since: now.Add(time.Duration(i) * time.Second)}
+}
+
+func TestAsk(t *testing.T) {
+	l := queue.New(2)
+	ask := func(i int, active ...string) bool {
+		t.Helper()
+		begin, again, _ := l.Ask(ticket(i), among(active...), now)
+		if !begin && (again < 5*time.Second || again > 3*time.Minute) {
+			t.Errorf("%d asks again after %v", i, again)
+		}
+		return begin
+	}
+	if !ask(1) || !ask(2) || ask(3) || ask(4) {
+		t.Error("not exactly two of four are let in")
+	}
+	if !ask(1, "1", "2") {
+		t.Error("one who is in is sent away")
+	}
+	if ask(4, "1") || !ask(3, "1") {
+		t.Error("the younger goes first")
+	}
+	// A restart: what is under way is told, and who waits asks again.
+	l = queue.New(2)
+	if ask(4, "1", "3") || !ask(4, "1") {
+		t.Error("after a restart the limit is another")
+	}
+	var none *queue.Line
+	if begin, _, _ := none.Ask(ticket(1), among("a", "b", "c"), now); !begin {
+		t.Error("no line keeps somebody waiting")
+	}
+	// One who was let in and never showed it is forgotten.
+	l = queue.New(1)
+	l.Ask(ticket(1), among(), now)
+	if begin, _, _ := l.Ask(ticket(2), among(), now.Add(time.Second)); begin {
+		t.Error("two are let in")
+	}
+	if begin, _, _ := l.Ask(ticket(2), among(), now.Add(time.Hour)); !begin {
+		t.Error("one who is gone is waited for")
+	}
+	l = queue.New(1)
+	l.Ask(ticket(5), among(), now)
+	l.Ask(ticket(1), among(), now)
+	gone := among()
+	delete(gone, "1")
+	delete(gone, "5")
+	l.Leave("5")
+	if begin, _, _ := l.Ask(ticket(2), gone, now); !begin {
+		t.Error("one who was deleted is waited for")
+	}
+	l = queue.New(1)
+	l.Ask(ticket(2), among(), now)
+	l.Leave("2")
+	if begin, _, _ := l.Ask(ticket(3), among(), now.Add(time.Hour)); !begin {
+		t.Error("one who left is waited for")
+	}
+}
+
+// TestNeverTooMany holds for any course of things: never more than the limit at
+// once though who is at it shows late, and everybody gets in.
+func TestNeverTooMany(t *testing.T) {
+	for seed := range uint64(50) {
+		r := rand.New(rand.NewPCG(seed, 4))
+		limit := 1 + r.IntN(4)
+		l := queue.New(limit)
+		at, shown, done := map[string]bool{}, map[string]bool{}, map[string]bool{}
+		for step := 0; len(done) < 20; step++ {
+			if step > 5000 {
+				t.Fatalf("seed %d: only %d of 20 got in", seed, len(done))
+			}
+			i := ticket(r.IntN(20))
+			var active []string
+			for id := range shown {
+				active = append(active, id)
+			}
+			switch {
+			case done[i.ID]:
+			case at[i.ID] && !shown[i.ID]:
+				shown[i.ID] = r.IntN(2) == 0
+				if !shown[i.ID] {
+					delete(shown, i.ID)
+				}
+			case at[i.ID]:
+				delete(at, i.ID)
+				delete(shown, i.ID)
+				done[i.ID] = true
+			default:
+				if begin, _, _ := l.Ask(i, among(active...), now.Add(time.Duration(step)*100*time.Millisecond)); begin {
+					at[i.ID] = true
+				}
+			}
+			if len(at) > limit {
+				t.Fatalf("seed %d: %d at once, limit %d", seed, len(at), limit)
+			}
+		}
+	}
+}
