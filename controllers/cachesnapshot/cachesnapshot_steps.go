@@ -92,7 +92,7 @@ func (s *scope) admit() {
 	s.snapshot.Status.Source = &captured
 }
 
-// +kubebuilder:rbac:groups=snapshot.storage.k8s.io,resources=volumesnapshots,verbs=create;patch
+// +kubebuilder:rbac:groups=snapshot.storage.k8s.io,resources=volumesnapshots,verbs=create;patch;delete
 
 // capture asks for the CSI snapshot, while nobody writes. One that is there
 // already is looked at live: to apply it would be to take over what was cut for
