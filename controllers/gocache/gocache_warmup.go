@@ -86,6 +86,7 @@ func (s *scope) bookContent(report warmreport.Report) {
 	s.cache.Status.Toolchain = &v1alpha1.ToolchainRecord{
 		Version: version, Platform: platform,
 		GoSHA256: report.GoSHA256, CompilerSHA256: report.CompileSHA256,
+		GoFlags: bounded.Text(report.GoFlags, 1024), CGOEnabled: bounded.Text(report.CGOEnabled, 1),
 		MountPath: s.cache.Spec.Environment.MountPath,
 	}
 }

@@ -120,6 +120,7 @@ func (w *warming) prepare(ctx context.Context, temp string) error {
 		return err
 	}
 	w.made.GoVersion, w.made.GoSHA256, w.made.CompileSHA256 = toolchain.GoVersion, toolchain.GoSHA256, toolchain.CompileSHA256
+	w.made.GoFlags, w.made.CGOEnabled = toolchain.GOFLAGS, toolchain.CGOEnabled
 	if is, _, _ := strings.Cut(toolchain.GoVersion, " "); !goenv.IsRelease(is, w.ExpectGo) {
 		return fmt.Errorf("the go command is %s, not go%s: a build cache is of use only to the release that wrote it; name an image that holds that release, or correct the version", is, w.ExpectGo)
 	}

@@ -26,6 +26,9 @@ type Report struct {
 	// GoSHA256 and CompileSHA256 are hex digests of the go command and the compiler.
 	GoSHA256      string `json:"goSHA256,omitempty"`
 	CompileSHA256 string `json:"compileSHA256,omitempty"`
+	// GoFlags and CGOEnabled are GOFLAGS and CGO_ENABLED of the go command.
+	GoFlags    string `json:"goFlags,omitempty"`
+	CGOEnabled string `json:"cgoEnabled,omitempty"`
 	// Modules and BuildEntries count what the caches hold.
 	Modules      int64 `json:"modules"`
 	BuildEntries int64 `json:"buildEntries"`

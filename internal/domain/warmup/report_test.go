@@ -8,12 +8,12 @@ import (
 )
 
 var full = warmup.Report{
-	Outcome: warmup.Corrupt, Message: "m", GoVersion: "go1.26.8 linux/amd64", GoSHA256: "aa", CompileSHA256: "bb",
+	Outcome: warmup.Corrupt, Message: "m", GoVersion: "go1.26.8 linux/amd64", GoSHA256: "aa", CompileSHA256: "bb", GoFlags: "-race", CGOEnabled: "1",
 	Modules: 1, BuildEntries: 2, UsedBytes: 3, CapacityBytes: 4, DurationSeconds: 5.5, ManifestDigest: "sha256:cc",
 }
 
 // Agents of one release report to operators of another: these names stay.
-const written = `{"outcome":"Corrupt","message":"m","goVersion":"go1.26.8 linux/amd64","goSHA256":"aa","compileSHA256":"bb",` +
+const written = `{"outcome":"Corrupt","message":"m","goVersion":"go1.26.8 linux/amd64","goSHA256":"aa","compileSHA256":"bb","goFlags":"-race","cgoEnabled":"1",` +
 	`"modules":1,"buildEntries":2,"usedBytes":3,"capacityBytes":4,"durationSeconds":5.5,"manifestDigest":"sha256:cc"}`
 
 func TestFormat(t *testing.T) {
