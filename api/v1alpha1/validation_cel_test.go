@@ -82,6 +82,8 @@ func TestCreate(t *testing.T) {
 
 		{"the smallest snapshot", snapshot + "sourceRef: {kind: GoCache, name: ci}}", ""},
 		{"a snapshot of a proxy's instance", snapshot + "sourceRef: {kind: ModProxy, name: p, instance: blue}}", ""},
+		{"a drill on a cache", snapshot + "sourceRef: {kind: GoCache, name: ci}, verification: {offlineBuild: {configMapRef: {name: p}}}}", ""},
+		{"a drill on a store", snapshot + "sourceRef: {kind: ModProxy, name: p, instance: blue}, verification: {offlineBuild: {configMapRef: {name: p}}}}", "no build runs on a proxy's store"},
 		{"a snapshot of a whole proxy", snapshot + "sourceRef: {kind: ModProxy, name: p}}", "instance is required with kind ModProxy"},
 		{"a snapshot of a cache's instance", snapshot + "sourceRef: {kind: GoCache, name: p, instance: blue}}", "instance is required with kind ModProxy"},
 		{"a snapshot of a Secret", snapshot + "sourceRef: {kind: Secret, name: p}}", "sourceRef.kind"},
