@@ -12,8 +12,12 @@ import (
 	"time"
 )
 
-// patience of a client: longer than anything that it may wait for.
-const patience = 5 * time.Minute
+// Patience of clients: with the published GOPROXY longer than anything that
+// they may wait for, and for the others so that a stall is counted as one.
+const (
+	patience       = 5 * time.Minute
+	rivalsPatience = time.Minute
+)
 
 // crowd is clients with one GOPROXY, and what became of their commands.
 type crowd struct {
@@ -23,6 +27,8 @@ type crowd struct {
 	slowest            time.Duration
 	examples           []string
 	pause              time.Duration      // of each client after a command
+	patience           time.Duration      // of each client with a command
+	until              <-chan struct{}    // no further command when it is closed
 	done               func(commands int) // called after each command
 }
 
@@ -46,7 +52,7 @@ func newWorkspace(ctx context.Context, root string, u *upstream) (*workspace, er
 	if err := os.WriteFile(filepath.Join(dir, "x.go"), []byte("package std\n"), 0o600); err != nil {
 		return nil, err
 	}
-	return w, w.run(ctx, dir, "off", "build", "./...")
+	return w, w.run(ctx, dir, "off", patience, "build", "runtime")
 }
 
 func (w *workspace) dir(name string) (string, error) {
@@ -55,8 +61,8 @@ func (w *workspace) dir(name string) (string, error) {
 }
 
 // command runs the nth one: every third one of a kind.
-func (w *workspace) command(ctx context.Context, name string, n int, goproxy string) error {
-	dir, err := w.dir(fmt.Sprintf("%s-%d", name, n))
+func (w *workspace) command(ctx context.Context, c *crowd, n int) error {
+	dir, err := w.dir(fmt.Sprintf("%s-%d", c.name, n))
 	if err != nil {
 		return err
 	}
@@ -79,7 +85,7 @@ func (w *workspace) command(ctx context.Context, name string, n int, goproxy str
 			return err
 		}
 	}
-	return errors.Join(w.run(ctx, dir, goproxy, args...), os.RemoveAll(dir))
+	return errors.Join(w.run(ctx, dir, c.goproxy, c.patience, args...), os.RemoveAll(dir))
 }
 
 func (w *workspace) goMod(modules int) string {
@@ -90,7 +96,7 @@ func (w *workspace) goMod(modules int) string {
 	return text
 }
 
-func (w *workspace) run(ctx context.Context, dir, goproxy string, args ...string) error {
+func (w *workspace) run(ctx context.Context, dir, goproxy string, patience time.Duration, args ...string) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	home := filepath.Join(dir, ".home")
@@ -117,7 +123,7 @@ func (c *crowd) work(ctx context.Context, w *workspace) {
 		workers.Go(func() {
 			for n := range jobs {
 				began := time.Now()
-				err := w.command(ctx, c.name, n, c.goproxy)
+				err := w.command(ctx, c, n)
 				mu.Lock()
 				ended++
 				now := ended
@@ -134,9 +140,16 @@ func (c *crowd) work(ctx context.Context, w *workspace) {
 			}
 		})
 	}
-	for n := range c.commands {
-		jobs <- n
+	n := 0
+	for open := true; open && n < c.commands; {
+		select {
+		case jobs <- n:
+			n++
+		case <-c.until:
+			open = false
+		}
 	}
 	close(jobs)
 	workers.Wait()
+	c.commands = n
 }

@@ -113,10 +113,11 @@ func (s *site) try(ctx context.Context, f fault) (r row, err error) {
 	}
 	v := &victim{pod: pod}
 	crowds := []*crowd{
-		{name: "published", goproxy: s.published, commands: s.commands, parallel: s.parallel},
-		{name: "single", goproxy: s.single, commands: s.rivals, parallel: max(s.parallel/6, 1)},
-		{name: "plain", goproxy: s.plain, commands: s.rivals, parallel: max(s.parallel/6, 1)},
-		{name: "list", goproxy: s.list, commands: s.rivals, parallel: max(s.parallel/6, 1)},
+		{name: "published", goproxy: s.published, commands: s.commands, parallel: s.parallel, patience: patience},
+	}
+	published := make(chan struct{})
+	for _, rival := range []struct{ name, goproxy string }{{"single", s.single}, {"plain", s.plain}, {"list", s.list}} {
+		crowds = append(crowds, &crowd{name: rival.name, goproxy: rival.goproxy, commands: s.rivals, parallel: max(s.parallel/6, 1), patience: rivalsPatience, until: published})
 	}
 	if f.key == "flap" {
 		crowds = crowds[:1]
@@ -145,7 +146,12 @@ func (s *site) try(ctx context.Context, f fault) (r row, err error) {
 	watched := s.watch(work, v)
 	var workers sync.WaitGroup
 	for _, c := range crowds {
-		workers.Go(func() { c.work(work, s.workspace) })
+		workers.Go(func() {
+			c.work(work, s.workspace)
+			if c == crowds[0] {
+				close(published)
+			}
+		})
 	}
 	workers.Wait()
 	if err := <-injected; err != nil {

@@ -1,0 +1,341 @@
+// Command router measures what the router costs: requests per second, the 99th
+// percentile and processor time per request for a small .mod and a large .zip,
+// through HAProxy against the instance directly, in the same run.
+//
+// Load generator, HAProxy and instance share the machine's processors, so what
+// one of them takes the others lack: on two processors the throughput through
+// the router is lower by about its share of the work. What a machine of its
+// own would see is the processor time per request.
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/go-logr/logr"
+	"golang.org/x/mod/module"
+	"golang.org/x/mod/zip"
+
+	"gocache.dev/operator/internal/kube/route/haproxy"
+	"gocache.dev/operator/internal/proxy"
+	"gocache.dev/operator/internal/router"
+	"gocache.dev/operator/internal/router/weights"
+)
+
+const (
+	instanceVariable = "BENCH_ROUTER_STORE"
+	small            = "/example.com/small/@v/v1.0.0.mod"
+	large            = "/example.com/large/@v/v1.0.0.zip"
+	largeSize        = 6 << 20
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "router:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context) error {
+	if store, upstream, ok := strings.Cut(os.Getenv(instanceVariable), " "); ok {
+		return serve(ctx, store, upstream)
+	}
+	var rounds, parallel int
+	var each time.Duration
+	flag.IntVar(&rounds, "rounds", 5, "rounds, in turn directly and through the router")
+	flag.DurationVar(&each, "for", 2*time.Second, "length of a measurement")
+	flag.IntVar(&parallel, "parallel", 8, "connections")
+	flag.Parse()
+	s, err := start(ctx)
+	if err != nil {
+		return err
+	}
+	defer s.stop()
+	fmt.Printf("%s, %s, %d processors, %d connections that are kept, %d rounds of %s\n\n", time.Now().UTC().Format("2006-01-02"), runtime.Version(), runtime.NumCPU(), parallel, rounds, each)
+	fmt.Println("| | way | requests/s | p50 | p99 | CPU per request: instance | HAProxy |\n|---|---|---|---|---|---|---|")
+	for _, what := range []struct{ name, path string }{{".mod, 40 B", small}, {".zip, 6 MiB", large}} {
+		var direct, routed []measurement
+		for range rounds {
+			direct = append(direct, s.measure(ctx, s.direct+what.path, parallel, each))
+			routed = append(routed, s.measure(ctx, s.routed+what.path, parallel, each))
+		}
+		d, r := median(direct), median(routed)
+		d.print(what.name, "directly")
+		r.print(what.name, "router")
+		fmt.Printf("| %s | router / directly | %.2f | %.2f | %.2f | %.2f | |\n", what.name, r.rate/d.rate, ratio(r.p50, d.p50), ratio(r.p99, d.p99), ratio(r.instance, d.instance))
+	}
+	return ctx.Err()
+}
+
+// setup is an instance and a router before it.
+type setup struct {
+	direct, routed    string
+	instance, haproxy *exec.Cmd
+	stops             []func()
+}
+
+func (s *setup) stop() {
+	for _, stop := range slices.Backward(s.stops) {
+		stop()
+	}
+}
+
+// serve is the instance, in a process of its own.
+func serve(ctx context.Context, store, upstream string) error {
+	server, err := proxy.New(proxy.Options{
+		Store: store, Name: "blue", Environment: proxy.Environment{GOPROXY: upstream, GOSUMDB: "off"}, MinFree: 1, Now: time.Now,
+		Log: logr.FromSlogHandler(slog.NewJSONHandler(io.Discard, nil)),
+	})
+	if err != nil {
+		return err
+	}
+	var lc net.ListenConfig
+	listener, err := lc.Listen(ctx, "tcp", os.Args[1])
+	if err != nil {
+		return err
+	}
+	return server.Serve(ctx, listener, nil, time.Second)
+}
+
+func start(ctx context.Context) (_ *setup, err error) {
+	s := &setup{}
+	defer func() {
+		if err != nil {
+			s.stop()
+		}
+	}()
+	dir, err := os.MkdirTemp("", "bench-router")
+	if err != nil {
+		return nil, err
+	}
+	s.stops = append(s.stops, func() { _ = os.RemoveAll(dir) })
+	upstream, err := s.modules(ctx, dir)
+	if err != nil {
+		return nil, err
+	}
+	var addresses [5]string
+	for i := range addresses {
+		if addresses[i], err = free(ctx); err != nil {
+			return nil, err
+		}
+	}
+	client, pages, agent, sidecar, instance := addresses[0], addresses[1], addresses[2], addresses[3], addresses[4]
+	s.direct, s.routed = "http://"+instance, "http://"+client
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	s.instance = exec.CommandContext(ctx, self, instance) //nolint:gosec // itself
+	s.instance.Env = append(os.Environ(), instanceVariable+"="+filepath.Join(dir, "store")+" "+upstream)
+	if err := s.begin(s.instance); err != nil {
+		return nil, err
+	}
+	config, err := haproxy.Render(haproxy.Config{Name: "bench", Bind: client, PagesBind: pages, Agent: agent, Instances: []haproxy.Instance{{Name: "blue", Address: instance}}})
+	if err != nil {
+		return nil, err
+	}
+	text, err := weights.Format(weights.Weights{Owner: "bench", Generation: 1, Servers: map[string]weights.Server{"blue": {State: weights.Ready, Weight: 100}}})
+	if err != nil {
+		return nil, err
+	}
+	for name, text := range map[string][]byte{"haproxy.cfg": []byte(config), weights.File: text} {
+		if err := os.WriteFile(filepath.Join(dir, name), text, 0o600); err != nil {
+			return nil, err
+		}
+	}
+	sidecarCtx, end := context.WithCancel(ctx)
+	s.stops = append(s.stops, end)
+	go func() {
+		_ = router.Run(sidecarCtx, router.Options{Agent: agent, Pages: sidecar, File: filepath.Join(dir, weights.File), Interval: time.Second, Now: time.Now, Log: logr.Discard()})
+	}()
+	s.haproxy = exec.CommandContext(ctx, "haproxy", "-db", "-f", filepath.Join(dir, "haproxy.cfg")) //nolint:gosec // a tool
+	s.haproxy.Env = append(os.Environ(), "PATH="+os.Getenv("PATH")+":/usr/sbin")
+	if path, err := exec.LookPath("/usr/sbin/haproxy"); err == nil {
+		s.haproxy.Path, s.haproxy.Err = path, nil
+	}
+	if err := s.begin(s.haproxy); err != nil {
+		return nil, err
+	}
+	for _, path := range []string{small, large} {
+		if err := s.answers(path); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+// answers waits until the router serves a path, from a store that has it.
+func (s *setup) answers(path string) error {
+	last := "nothing"
+	for range 300 {
+		if resp, err := http.Get(s.routed + path); err == nil { //nolint:noctx // this machine
+			_, _ = io.Copy(io.Discard, resp.Body)
+			_ = resp.Body.Close()
+			if last = resp.Status; resp.StatusCode == http.StatusOK {
+				return nil
+			}
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	return fmt.Errorf("the router does not serve %s: %s", path, last)
+}
+
+// modules makes a small one and a large one, and serves them to the instance.
+func (s *setup) modules(ctx context.Context, dir string) (upstream string, err error) {
+	root := filepath.Join(dir, "upstream")
+	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // content, no secret
+	for path, size := range map[string]int{"example.com/small": 1 << 10, "example.com/large": largeSize} {
+		m := module.Version{Path: path, Version: "v1.0.0"}
+		tree, at := filepath.Join(dir, "src", path), filepath.Join(root, path, "@v")
+		content := make([]byte, size) // it does not compress
+		for n := range content {
+			content[n] = byte(random.Uint32())
+		}
+		goMod := []byte("module " + path + "\n\ngo 1.26\n")
+		var archive bytes.Buffer
+		err := errors.Join(os.MkdirAll(tree, 0o750), os.MkdirAll(at, 0o750),
+			os.WriteFile(filepath.Join(tree, "go.mod"), goMod, 0o600), os.WriteFile(filepath.Join(tree, "data"), content, 0o600),
+			zip.CreateFromDir(&archive, m, tree),
+			os.WriteFile(filepath.Join(at, "v1.0.0.mod"), goMod, 0o600),
+			os.WriteFile(filepath.Join(at, "v1.0.0.info"), []byte(`{"Version":"v1.0.0","Time":"2024-01-02T03:04:05Z"}`), 0o600))
+		if err := errors.Join(err, os.WriteFile(filepath.Join(at, "v1.0.0.zip"), archive.Bytes(), 0o600)); err != nil {
+			return "", err
+		}
+	}
+	var lc net.ListenConfig
+	listener, err := lc.Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	server := &http.Server{Handler: http.FileServer(http.Dir(root))} //nolint:gosec // a test's own
+	s.stops = append(s.stops, func() { _ = server.Close() })
+	go func() { _ = server.Serve(listener) }()
+	return "http://" + listener.Addr().String(), nil
+}
+
+func (s *setup) begin(cmd *exec.Cmd) error {
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	s.stops = append(s.stops, func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	return nil
+}
+
+func free(ctx context.Context) (string, error) {
+	var lc net.ListenConfig
+	listener, err := lc.Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return listener.Addr().String(), listener.Close()
+}
+
+// measurement of one way.
+type measurement struct {
+	rate              float64
+	p50, p99          time.Duration
+	instance, haproxy time.Duration // processor time per request
+}
+
+func (m measurement) print(what, way string) {
+	fmt.Printf("| %s | %s | %.0f | %s | %s | %s | %s |\n", what, way, m.rate, m.p50.Round(10*time.Microsecond), m.p99.Round(10*time.Microsecond),
+		m.instance.Round(time.Microsecond), m.haproxy.Round(time.Microsecond))
+}
+
+func (s *setup) measure(ctx context.Context, url string, parallel int, each time.Duration) measurement {
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: parallel, DisableCompression: true}}
+	defer client.CloseIdleConnections()
+	ctx, cancel := context.WithTimeout(ctx, each)
+	defer cancel()
+	instance, router := used(s.instance), used(s.haproxy)
+	began := time.Now()
+	var mu sync.Mutex
+	var took []time.Duration
+	var workers sync.WaitGroup
+	for range parallel {
+		workers.Go(func() {
+			var own []time.Duration
+			for ctx.Err() == nil {
+				at := time.Now()
+				if get(ctx, client, url) {
+					own = append(own, time.Since(at))
+				}
+			}
+			mu.Lock()
+			took = append(took, own...)
+			mu.Unlock()
+		})
+	}
+	workers.Wait()
+	n := max(len(took), 1)
+	slices.Sort(took)
+	took = append(took, 0)
+	return measurement{
+		rate: float64(n) / time.Since(began).Seconds(), p50: took[n/2], p99: took[n*99/100],
+		instance: (used(s.instance) - instance) / time.Duration(n), haproxy: (used(s.haproxy) - router) / time.Duration(n),
+	}
+}
+
+func get(ctx context.Context, client *http.Client, url string) bool {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	if err != nil {
+		return false
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = resp.Body.Close() }()
+	_, err = io.Copy(io.Discard, resp.Body)
+	return err == nil && resp.StatusCode == http.StatusOK
+}
+
+// used is the processor time of a process, in steps of 10 ms.
+func used(cmd *exec.Cmd) time.Duration {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", cmd.Process.Pid))
+	if err != nil {
+		return 0
+	}
+	fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
+	var ticks int
+	for _, field := range fields[11:13] {
+		n, err := strconv.Atoi(field)
+		if err != nil {
+			return 0
+		}
+		ticks += n
+	}
+	return time.Duration(ticks) * 10 * time.Millisecond
+}
+
+func median(all []measurement) measurement {
+	slices.SortFunc(all, func(a, b measurement) int { return int(a.rate - b.rate) })
+	return all[len(all)/2]
+}
+
+func ratio(a, b time.Duration) float64 { return float64(a) / float64(max(b, 1)) }
