@@ -147,7 +147,21 @@ func (s *site) apply(ctx context.Context) error {
 			return fmt.Errorf("make %s: %w", o.GetName(), err)
 		}
 	}
-	return nil
+	return s.renew(ctx, p.Spec)
+}
+
+// renew tells a proxy that an earlier run has left about this run's checksum
+// database.
+func (s *site) renew(ctx context.Context, spec v1alpha1.ModProxySpec) error {
+	p, err := s.proxy(ctx)
+	if err != nil || p.Spec.ChecksumDatabase == spec.ChecksumDatabase {
+		return err
+	}
+	p.Spec.ChecksumDatabase = spec.ChecksumDatabase
+	if err := s.Client.Update(ctx, p); err != nil {
+		return err
+	}
+	return s.mend(ctx)
 }
 
 func (s *site) proxy(ctx context.Context) (*v1alpha1.ModProxy, error) {
