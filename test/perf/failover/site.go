@@ -202,6 +202,14 @@ func (s *site) whole(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	return story.Until(ctx, 2*time.Minute, "both stores to hold all modules", func(ctx context.Context) (bool, string, error) {
+		err := s.warm(ctx)
+		return err == nil, fmt.Sprint(err), nil
+	})
+}
+
+// warm asks each instance for all modules.
+func (s *site) warm(ctx context.Context) error {
 	for _, name := range []string{bad, good} {
 		address, err := s.instance(ctx, name)
 		if err != nil {
