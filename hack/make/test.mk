@@ -55,6 +55,13 @@ CRASH_SEED ?=
 crash-random: ## Kill the manager CRASH_ROUNDS times at random moments of every flow (real cluster)
 	CRASH_ROUNDS=$(CRASH_ROUNDS) CRASH_SEED=$(CRASH_SEED) go test -v -count=1 -timeout 60m -run '^TestRandomKills$$' ./test/e2e
 
+# How long perf watches the operator at rest.
+PERF_REST ?= 10m
+
+.PHONY: perf
+perf: ## Measure clones, snapshot cycles and the operator at rest (real cluster), a line for each
+	PERF_REST=$(PERF_REST) go test -v -count=1 -timeout 60m -run '^TestPerformance$$' ./test/e2e
+
 .PHONY: test-e2e
 test-e2e: ## Run the stories on a real cluster (CLUSTER=local, kind or current)
 	go test -v -count=1 -timeout $(E2E_TIMEOUT) ./test/e2e/...

@@ -103,6 +103,13 @@ func (c *choke) wrote() []string {
 	return writes
 }
 
+// written counts them, and forgets none.
+func (c *choke) written() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.writes)
+}
+
 // take returns the armed point if a request is at it, and disarms it.
 func (c *choke) take(r *http.Request, body []byte) *point {
 	c.mu.Lock()
