@@ -61,8 +61,14 @@ func Watch(t *testing.T, server client.WithWatch) *Journal {
 		all.Wait()
 	})
 	for _, list := range kinds() {
-		if err := server.List(ctx, list, client.Limit(1)); err != nil {
+		if err := server.List(ctx, list); err != nil {
 			t.Fatalf("journal: list %T: %v", list, err)
+		}
+		if err := meta.EachListItem(list, func(o runtime.Object) error { // what is there already
+			j.note(apiwatch.Event{Type: apiwatch.Added, Object: o})
+			return nil
+		}); err != nil {
+			t.Fatalf("journal: %v", err)
 		}
 		events, err := server.Watch(ctx, list, &client.ListOptions{Raw: &metav1.ListOptions{ResourceVersion: list.GetResourceVersion()}})
 		if err != nil {
