@@ -325,7 +325,11 @@ func pods(all []corev1.Pod) string {
 func (s *scope) finishSwap(out swaprun.Outcome, snapshot *v1alpha1.CacheSnapshot) {
 	intent, status := s.cache.Status.Swap, &s.cache.Status
 	intent.Failure = "" // it is done, whatever was said on the way
-	status.Content = &v1alpha1.ContentStatus{Snapshot: intent.Snapshot, Reason: intent.Reason, VolumeName: intent.NextVolume}
+	reason := intent.Reason
+	if seeded := status.Content; reason == v1alpha1.SwapMigration && status.WarmUp.Run == "" && seeded != nil {
+		reason = seeded.Reason // it still holds what it was seeded with
+	}
+	status.Content = &v1alpha1.ContentStatus{Snapshot: intent.Snapshot, Reason: reason, VolumeName: intent.NextVolume}
 	if applied := status.Storage.AppliedSize; applied != nil && intent.Size.Cmp(*applied) < 0 {
 		status.Storage.AppliedSize = ptr.To(intent.Size.DeepCopy())
 	}

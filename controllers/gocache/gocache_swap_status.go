@@ -12,14 +12,14 @@ import (
 func (s *scope) setReplacement(set conditions.Set) bool {
 	u := s.done.unfulfilled
 	switch in := s.cache.Status.Swap; {
+	case s.cache.Spec.Suspend && !s.held():
+		return false // what was begun rests
 	case in != nil:
 		reason := v1alpha1.ReasonReplacing
 		if len(in.Consumers) > 0 {
 			reason = v1alpha1.ReasonWaitingForConsumers
 		}
 		set.Progress(reason, "%s", s.replacing(in))
-	case s.cache.Spec.Suspend:
-		return false
 	case u != nil && u.refused != "":
 		set.Stall(v1alpha1.ReasonNotRestorable, "The volume of claim %s is not replaced (%s): %s", s.cache.Name, u.reason, u.refused)
 	case u != nil && u.reason != v1alpha1.SwapMigration:

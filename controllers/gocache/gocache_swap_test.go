@@ -259,3 +259,37 @@ func TestMigrationToAnotherClass(t *testing.T) {
 	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "")
 	w.nothingOfASwap()
 }
+
+// TestSeed holds that a new cache is born from a snapshot before anything else
+// is made, that it is ready without a warm-up, also when it is moved after that,
+// and that a pod never sees the claim empty.
+func TestSeed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	snapshot := w.captured(func(s *v1alpha1.GoCacheSpec) { s.Storage.Size = resource.MustParse("2Gi") })
+	w.must(server.Client.Delete(t.Context(), w.get()))
+	w.end()
+	w.must(server.Client.Delete(t.Context(), get[corev1.PersistentVolumeClaim](w, "ci")))
+	w.end()
+	w.renewed = nil
+	w.cache(fromModules, func(s *v1alpha1.GoCacheSpec) { s.Restore = restoreOf(snapshot, ""); s.Storage.Size = resource.MustParse("2Gi") })
+	w.settle()
+	if exists[corev1.PersistentVolumeClaim](w, "ci") {
+		t.Error("the claim was made before its content was verified")
+	}
+	w.renewed = intactWith(contentDigest)
+	w.settle()
+	if got := w.content(); got != snapshot {
+		t.Errorf("the claim holds %q, want %q", got, snapshot)
+	}
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "")
+	if len(w.warmUps) != 1 { // that of the first cache: the sources of this one are missing
+		t.Errorf("%d warm-ups", len(w.warmUps))
+	}
+	w.now = w.now.Add(time.Minute)
+	w.edit(func(c *v1alpha1.GoCache) { c.Spec.Storage.Size = resource.MustParse("1Gi") })
+	w.settle()
+	w.asksFor("1Gi")
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "")
+	w.nothingOfASwap()
+}
