@@ -251,27 +251,26 @@ func (s *scope) bookSwap(out swaprun.Outcome, snapshot *v1alpha1.CacheSnapshot) 
 	}
 	intent.Step, intent.Consumers = string(d.Step), nil
 	intent.Message = bounded.Text(swapMessage(out), maxSwapText)
-	switch d.Step {
-	case swap.AwaitConsumers, swap.Evict:
+	switch step := d.Step; {
+	case step == swap.AwaitConsumers || step == swap.Evict:
 		intent.Consumers = out.ConsumerNames()
-	case swap.BookCheck:
+	case step == swap.BookCheck:
 		digest := ""
 		if snapshot != nil {
 			digest = snapshot.Status.Verification.Digest
 		}
 		swap.Book(intent, check.Status(check.Verdict(out.Check), out.Check.Run, s.now), volumeOf(out.Live), volumeOf(out.Next), digest)
-	case swap.NoteOld:
+	case step == swap.NoteOld:
 		intent.PreviousVolume = d.Volume
-	case swap.GiveUp:
+	case step == swap.GiveUp:
 		intent.Failure = bounded.Text(d.Detail, maxSwapText)
-	case swap.Finish:
+	case step == swap.Finish:
 		s.finishSwap(out, snapshot)
-	case swap.Abandon:
+	case step == swap.Abandon:
 		if intent.Failure == "" {
 			intent.Failure = "the GoCache was deleted"
 		}
 		s.endSwap()
-	default: // it waits, or goes on
 	}
 }
 
@@ -285,19 +284,19 @@ func volumeOf(claim *corev1.PersistentVolumeClaim) string {
 // swapMessage says what a swap waits for.
 func swapMessage(out swaprun.Outcome) string {
 	d := out.Decision
-	switch d.Step {
-	case swap.AwaitSource, swap.AwaitBusy:
+	switch step := d.Step; {
+	case step == swap.AwaitSource || step == swap.AwaitBusy:
 		return "waits for " + d.Detail
-	case swap.AwaitCheck:
+	case step == swap.AwaitCheck:
 		return "the new volume is being made and verified"
-	case swap.AwaitConsumers:
+	case step == swap.AwaitConsumers:
 		return fmt.Sprintf("waits for %s to be gone", pods(out.Consumers))
-	case swap.Evict:
+	case step == swap.Evict:
 		if out.Objection != "" {
 			return "an eviction was refused: " + out.Objection
 		}
 		return fmt.Sprintf("evicted %s and waits for them to be gone", pods(out.Consumers))
-	case swap.AwaitRetry:
+	case step == swap.AwaitRetry:
 		return "the check of the new volume could not tell, and is repeated"
 	default:
 		return ""

@@ -1,6 +1,9 @@
 package swap
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Step is what to do now.
 type Step string
@@ -86,23 +89,18 @@ type Decision struct {
 	After time.Duration
 }
 
-// Waits says whether the step changes nothing.
-func (d Decision) Waits() bool {
-	switch d.Step {
-	case AwaitSource, AwaitCheck, AwaitRetry, AwaitBusy, AwaitConsumers, AwaitNextGone, AwaitLiveGone, AwaitLive, AwaitPreviousGone, AwaitPrevious:
-		return true
-	default:
-		return false
+// waiting are the steps that change nothing, and intents those that are a write
+// of the status.
+var (
+	waiting = []Step{
+		AwaitSource, AwaitCheck, AwaitRetry, AwaitBusy, AwaitConsumers, AwaitNextGone, AwaitLiveGone, AwaitLive, AwaitPreviousGone, AwaitPrevious,
 	}
-}
+	intents = []Step{BookCheck, NoteOld, GiveUp, Finish, Abandon}
+)
+
+// Waits says whether the step changes nothing.
+func (d Decision) Waits() bool { return slices.Contains(waiting, d.Step) }
 
 // ChangesIntent says whether the step is a write of the status, which has to
 // be made before anything that depends on it.
-func (d Decision) ChangesIntent() bool {
-	switch d.Step {
-	case BookCheck, NoteOld, GiveUp, Finish, Abandon:
-		return true
-	default:
-		return false
-	}
-}
+func (d Decision) ChangesIntent() bool { return slices.Contains(intents, d.Step) }
