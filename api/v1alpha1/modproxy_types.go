@@ -44,6 +44,7 @@ type ModProxyList struct {
 // +kubebuilder:validation:XValidation:rule="self.instances.exists(i, !has(i.role) || i.role == 'Active')",message="at least one instance must have role Active"
 // +kubebuilder:validation:XValidation:rule="!has(self.failover) || !has(self.failover.activeInstance) || self.instances.exists(i, i.name == self.failover.activeInstance)",message="failover.activeInstance must name one of the instances"
 // +kubebuilder:validation:XValidation:rule="!has(self.router) || !has(self.router.type) || self.router.type == 'HAProxy' || self.instances.all(i, !has(i.external))",message="an external instance needs router.type HAProxy: the others lead to pods of this cluster only"
+// +kubebuilder:validation:XValidation:rule="!has(self.snapshots) || !has(self.snapshots.afterWarmUp) || !self.snapshots.afterWarmUp",message="snapshots.afterWarmUp has no meaning for a proxy: nobody warms it up"
 type ModProxySpec struct {
 	// suspend stops all changes to instances, stores and router. Probes and
 	// failover go on: a suspended proxy must not serve wrong bytes either.
@@ -85,7 +86,8 @@ type ModProxySpec struct {
 	// integrity checks the stores.
 	// +optional
 	Integrity *StoreIntegrity `json:"integrity,omitempty"`
-	// snapshots of the stores are taken by this policy.
+	// snapshots of the stores are taken by this policy, of each instance whose
+	// store can be checked and which is not convicted.
 	// +optional
 	Snapshots *SnapshotPolicy `json:"snapshots,omitempty"`
 	// onCorrupt says what wrong bytes in a store lead to.
@@ -540,7 +542,8 @@ type StoreCorruptPolicy string
 const (
 	// StoreQuarantine takes the instance out until a person lets it in again.
 	StoreQuarantine StoreCorruptPolicy = "Quarantine"
-	// StoreRollback also replaces its store by the last verified snapshot.
+	// StoreRollback also replaces its store by the newest verified snapshot, or
+	// by an empty one, and lets the instance in again once it is proven sound.
 	StoreRollback StoreCorruptPolicy = "Rollback"
 	// StoreReport only says it.
 	StoreReport StoreCorruptPolicy = "Report"
@@ -578,8 +581,9 @@ type ModProxyStatus struct {
 	// +kubebuilder:validation:MaxLength=256
 	// +optional
 	Serving string `json:"serving,omitempty"`
-	// instances one by one.
-	// +kubebuilder:validation:MaxItems=8
+	// instances one by one; also those that are removed while their store is
+	// being replaced.
+	// +kubebuilder:validation:MaxItems=16
 	// +listType=map
 	// +listMapKey=name
 	// +optional
@@ -649,6 +653,16 @@ type InstanceStatus struct {
 	// diskUsedPercent in steps of 5.
 	// +optional
 	DiskUsedPercent *int32 `json:"diskUsedPercent,omitempty"`
+	// latestVerifiedSnapshot of the store, by name.
+	// +kubebuilder:validation:MaxLength=253
+	// +optional
+	LatestVerifiedSnapshot string `json:"latestVerifiedSnapshot,omitempty"`
+	// lastScheduledSnapshot is when the schedule asked for one last.
+	// +optional
+	LastScheduledSnapshot *metav1.Time `json:"lastScheduledSnapshot,omitempty"`
+	// rollback of the store that the last conviction led to.
+	// +optional
+	Rollback *StoreRollbackStatus `json:"rollback,omitempty"`
 	// storeCheck is the last check of the store by the agent beside it.
 	// +optional
 	StoreCheck *StoreCheckStatus `json:"storeCheck,omitempty"`
@@ -661,6 +675,42 @@ type InstanceStatus struct {
 	// lastSwap is how the last one ended.
 	// +optional
 	LastSwap *SwapResult `json:"lastSwap,omitempty"`
+}
+
+// StoreRollbackStatus is how far the store of a convicted instance is replaced.
+type StoreRollbackStatus struct {
+	// convictedTime of the conviction that it answers.
+	// +required
+	ConvictedTime metav1.Time `json:"convictedTime"`
+	// attempt that is made: from the newest verified snapshot, then with an
+	// empty store.
+	// +optional
+	Attempt int32 `json:"attempt,omitempty"`
+	// snapshot that the store is made from; empty: the store begins empty and is
+	// filled from the upstream.
+	// +kubebuilder:validation:MaxLength=253
+	// +optional
+	Snapshot string `json:"snapshot,omitempty"`
+	// startTime of the first attempt.
+	// +required
+	StartTime metav1.Time `json:"startTime"`
+	// replacedTime is when the store was replaced.
+	// +optional
+	ReplacedTime *metav1.Time `json:"replacedTime,omitempty"`
+	// provenTime is when canaries and a check of the whole store had proven the
+	// instance sound.
+	// +optional
+	ProvenTime *metav1.Time `json:"provenTime,omitempty"`
+	// completionTime is when the instance served with its whole weight again.
+	// +optional
+	CompletionTime *metav1.Time `json:"completionTime,omitempty"`
+	// message says what is waited for, or why it was given up.
+	// +kubebuilder:validation:MaxLength=1024
+	// +optional
+	Message string `json:"message,omitempty"`
+	// failed: the store could not be replaced by a sound one; a person must act.
+	// +optional
+	Failed bool `json:"failed,omitempty"`
 }
 
 // StoreCheckStatus is how the check of a store ended.

@@ -111,6 +111,8 @@ func TestCreate(t *testing.T) {
 		{"a custom server on the agent's port", proxy + "instances: [{name: a, storage: {size: 1Gi}, server: {type: Custom, image: i, port: 9103}}]}", "the port of the agent"},
 		{"Athens", proxy + "instances: [{name: a, storage: {size: 1Gi}, server: {type: Athens}}]}", ""},
 		{"a port of a server that has its own", proxy + "instances: [{name: a, storage: {size: 1Gi}, server: {type: Goproxy, port: 8080}}]}", "port has no meaning with type Goproxy"},
+		{"snapshots of stores", proxy + blue + ", snapshots: {schedule: '@daily'}, onCorrupt: Rollback}", ""},
+		{"snapshots of stores after a warm-up", proxy + blue + ", snapshots: {afterWarmUp: true}}", "afterWarmUp has no meaning for a proxy"},
 		{"a bounded check", proxy + blue + ", integrity: {schedule: '@daily', bytesPerSecond: 8Mi}}", ""},
 		{"a check that reads nothing", proxy + blue + ", integrity: {bytesPerSecond: 0}}", "bytesPerSecond must be greater than 0"},
 		{"manual", proxy + blue + ", failover: {mode: Manual, activeInstance: blue}}", ""},

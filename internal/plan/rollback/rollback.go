@@ -1,0 +1,108 @@
+// Package rollback decides how a proxy instance that was convicted comes to a
+// sound store: by the newest verified snapshot, else by an empty store, which
+// its upstream fills again.
+//
+// Nothing else ends it than proof: the canaries and a check of the whole store,
+// both begun after the store was replaced. A store that is proven wrong again,
+// or a volume that could not be replaced, leads to the next attempt; when there
+// is none left, a person must act.
+package rollback
+
+import (
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	"gocache.dev/operator/api/v1alpha1"
+)
+
+// Facts are what is known of one instance while its volume is not on its way.
+type Facts struct {
+	// Wanted: the policy asks for it, and there is a store.
+	Wanted bool
+	// Status as it stands; nil: none was begun.
+	Status *v1alpha1.StoreRollbackStatus
+	// Convicted is why the instance is out; nil: it is not.
+	Convicted *v1alpha1.Conviction
+	// Snapshot is the newest verified one; empty: there is none.
+	Snapshot string
+	// MayBeEmpty: an empty store can be filled again.
+	MayBeEmpty bool
+	// SwapEnded is when the volume was replaced last, or was not, and SwapFailure
+	// why not.
+	SwapEnded   time.Time
+	SwapFailure string
+	// Sound, Wrong and Waits are the proof since the store was replaced.
+	Sound        bool
+	Wrong, Waits string
+	// Whole: it serves with its whole weight again.
+	Whole bool
+}
+
+// Decision is the next step.
+type Decision struct {
+	// Status to keep.
+	Status *v1alpha1.StoreRollbackStatus
+	// Begin to replace the volume by what Status.Snapshot says.
+	Begin bool
+}
+
+// Next decides.
+func Next(f Facts, now time.Time) Decision {
+	switch st := f.Status; {
+	case f.begins():
+		return f.attempt(&v1alpha1.StoreRollbackStatus{ConvictedTime: f.Convicted.Time, StartTime: metav1.NewTime(now)}, "")
+	case st == nil || st.Failed || st.CompletionTime != nil:
+		return Decision{Status: st}
+	case st.ReplacedTime == nil && f.SwapFailure != "":
+		return f.attempt(st, "the store could not be replaced: "+f.SwapFailure)
+	case st.ReplacedTime == nil: // its volume is about to be on its way
+		return Decision{Status: st}
+	case st.ProvenTime == nil && f.Convicted == nil: // a person let it in
+		st.ProvenTime, st.Message = ptr.To(metav1.NewTime(now)), ""
+	case st.ProvenTime == nil && f.Wrong != "":
+		return f.attempt(st, "the new store is wrong too: "+f.Wrong)
+	case st.ProvenTime == nil && f.Sound:
+		st.ProvenTime, st.Message = ptr.To(metav1.NewTime(now)), ""
+	case st.ProvenTime == nil:
+		st.Message = "waits for " + f.Waits
+	case f.Whole:
+		st.CompletionTime = ptr.To(metav1.NewTime(now))
+	}
+	return Decision{Status: f.Status}
+}
+
+// begins says whether a conviction was not answered yet.
+func (f Facts) begins() bool {
+	return f.Wanted && f.Convicted != nil && (f.Status == nil || f.Status.ConvictedTime.Before(&f.Convicted.Time) && f.Status.over())
+}
+
+// attempt takes the next of the ways that are left.
+func (f Facts) attempt(st *v1alpha1.StoreRollbackStatus, why string) Decision {
+	tried := st.Attempt > 0 && st.Snapshot != ""
+	empty := st.Attempt > 0 && st.Snapshot == ""
+	st.Attempt, st.ReplacedTime, st.Message = st.Attempt+1, nil, why
+	switch {
+	case !f.Wanted:
+		st.Failed, st.Message = true, join(why, "spec.onCorrupt is no longer Rollback")
+	case f.Snapshot != "" && !tried && !empty:
+		st.Snapshot = f.Snapshot
+		return Decision{Status: st, Begin: true}
+	case f.MayBeEmpty && !empty:
+		st.Snapshot = ""
+		return Decision{Status: st, Begin: true}
+	case !f.MayBeEmpty && !tried:
+		st.Failed, st.Message = true, "there is no verified snapshot, and an empty store could not be filled: spec.upstream.proxy is off"
+	default:
+		st.Failed, st.Message = true, join(why, "there is nothing else to replace the store by")
+	}
+	return Decision{Status: st}
+}
+
+func join(a, b string) string {
+	if a == "" {
+		return b
+	}
+	return a + "; " + b
+}

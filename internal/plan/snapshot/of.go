@@ -1,0 +1,43 @@
+package snapshot
+
+import (
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+
+	"gocache.dev/operator/api/v1alpha1"
+)
+
+// Of is a CacheSnapshot as retention sees it, and whether it does: one that is
+// on its way out, or exempt from verification, is neither counted nor dropped.
+// Used says that somebody is making a volume of it.
+func Of(c *v1alpha1.CacheSnapshot, used bool) (Kept, bool) {
+	if !c.DeletionTimestamp.IsZero() || c.Spec.Verification.Mode == v1alpha1.VerificationSkip {
+		return Kept{}, false
+	}
+	stalled := meta.IsStatusConditionTrue(c.Status.Conditions, v1alpha1.StalledCondition)
+	verified := meta.IsStatusConditionTrue(c.Status.Conditions, v1alpha1.VerifiedCondition) && !stalled
+	return Kept{
+		Name: c.Name, Taken: Taken(c), Verified: verified, Pending: !verified && !stalled,
+		Protected: c.Spec.Pinned || c.Labels[v1alpha1.ManagedByLabel] != v1alpha1.ManagedByValue || used,
+	}, true
+}
+
+// Taken is when a snapshot was cut, or asked for.
+func Taken(c *v1alpha1.CacheSnapshot) time.Time {
+	if c.Status.CreationTime != nil {
+		return c.Status.CreationTime.Time
+	}
+	return c.CreationTimestamp.Time
+}
+
+// Rule is a declared retention.
+func Rule(r v1alpha1.Retention) Retention {
+	rule := Retention{
+		Last: int(r.KeepLast), Hourly: int(r.KeepHourly), Daily: int(r.KeepDaily), Weekly: int(r.KeepWeekly), Monthly: int(r.KeepMonthly),
+	}
+	if r.MaxAge != nil {
+		rule.MaxAge = r.MaxAge.Duration
+	}
+	return rule
+}
