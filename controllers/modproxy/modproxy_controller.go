@@ -8,6 +8,7 @@ import (
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -71,6 +72,10 @@ type scope struct {
 	observed route.Observation
 	arrived  bool   // the observed weights are the wanted ones
 	pending  string // why not
+	// published: the router was told what is wanted.
+	published bool
+	// taken are the snapshots that were asked for in this pass.
+	taken []string
 	wake     time.Duration
 }
 
@@ -88,13 +93,15 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		For(&v1alpha1.ModProxy{}).
 		Owns(&appsv1.StatefulSet{}).
 		Owns(&appsv1.Deployment{}).
+		Owns(&batchv1.Job{}).
 		Watches(&corev1.PersistentVolumeClaim{}, handler.EnqueueRequestsFromMapFunc(byClaim)).
+		Watches(&v1alpha1.CacheSnapshot{}, handler.EnqueueRequestsFromMapFunc(bySnapshot)).
 		WatchesRawSource(source.Channel(r.prober.news, &handler.EnqueueRequestForObject{})).
 		WithOptions(controller.Options{MaxConcurrentReconciles: 4}).
 		Complete(r)
 }
 
-// +kubebuilder:rbac:groups=cache.gocache.dev,resources=modproxies,verbs=get;list;watch
+// +kubebuilder:rbac:groups=cache.gocache.dev,resources=modproxies,verbs=get;list;watch;patch
 // +kubebuilder:rbac:groups=cache.gocache.dev,resources=modproxies/status,verbs=get;patch
 // +kubebuilder:rbac:groups=cache.gocache.dev,resources=modproxies/finalizers,verbs=update
 
@@ -106,7 +113,10 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	}
 	if s == nil || !s.proxy.DeletionTimestamp.IsZero() {
 		r.prober.forget(req.NamespacedName) // what was made for it goes with it
-		return ctrl.Result{}, nil
+		if s == nil {
+			return ctrl.Result{}, nil
+		}
+		return conditions.Result(r.leave(ctx, s), s.wake)
 	}
 	err = r.pass(ctx, s)
 	if reportErr := r.report(ctx, s, err); reportErr != nil {
@@ -133,6 +143,11 @@ func (r *Reconciler) pass(ctx context.Context, s *scope) error {
 	s.takeRequest()
 	s.facts.found = r.prober.outcomes(client.ObjectKeyFromObject(s.proxy))
 	errs = append(errs, r.wishChecks(s), r.decide(ctx, s))
+	if shape {
+		s.noteSnapshots()
+		errs = append(errs, r.keepSnapshots(ctx, s), r.release(ctx, s), r.rollBack(ctx, s))
+	}
+	s.requestDone()
 	return errors.Join(errs...)
 }
 

@@ -42,6 +42,9 @@ func (s *scope) plan(limits route.Limits) failover.Facts {
 		if _, ok := s.facts.addresses[i.Name]; !ok {
 			instance.OutOfService = "it has no address yet"
 		}
+		if s.rollsBack(i.Name) {
+			instance.OutOfService = "its store is being replaced"
+		}
 		facts.Instances = append(facts.Instances, instance)
 	}
 	return facts

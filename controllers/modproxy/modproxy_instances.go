@@ -53,7 +53,10 @@ func (r *Reconciler) ensureInstances(ctx context.Context, s *scope) error {
 }
 
 func (r *Reconciler) ensureInstance(ctx context.Context, s *scope, instance *v1alpha1.ProxyInstance, trusted check.Trusted) error {
-	storeErr := r.ensureStore(ctx, s, instance)
+	var storeErr error
+	if !s.rollsBack(instance.Name) { // its claim is in other hands
+		storeErr = r.ensureStore(ctx, s, instance)
+	}
 	p, err := r.program(s, instance)
 	if err != nil {
 		return errors.Join(storeErr, err)
@@ -126,7 +129,7 @@ func (r *Reconciler) statefulSet(s *scope, instance *v1alpha1.ProxyInstance, p p
 	return &appsv1.StatefulSet{
 		ObjectMeta: metav1.ObjectMeta{Namespace: s.proxy.Namespace, Name: name, Labels: s.labels(instance)},
 		Spec: appsv1.StatefulSetSpec{
-			Replicas:    ptr.To[int32](1),
+			Replicas:    ptr.To(s.replicas(instance.Name)),
 			ServiceName: name,
 			// With the default an update waits until the old pod is ready: a
 			// template that cannot work would never be replaced by one that can.
@@ -138,6 +141,14 @@ func (r *Reconciler) statefulSet(s *scope, instance *v1alpha1.ProxyInstance, p p
 			},
 		},
 	}
+}
+
+// replicas of an instance: it is down while its store is being replaced.
+func (s *scope) replicas(instance string) int32 {
+	if s.rollsBack(instance) {
+		return 0
+	}
+	return 1
 }
 
 func (r *Reconciler) instancePod(s *scope, instance *v1alpha1.ProxyInstance, p program, trusted check.Trusted) corev1.PodSpec {

@@ -11,8 +11,6 @@ import (
 var NotImplemented = []unimplemented.Field[*v1alpha1.ModProxy]{
 	{Path: "spec.probes.kinds=Consistency", Set: func(p *v1alpha1.ModProxy) bool { return hasProbe(p, v1alpha1.ProbeConsistency) }},
 	{Path: "spec.probes.kinds=ChecksumDatabase", Set: func(p *v1alpha1.ModProxy) bool { return hasProbe(p, v1alpha1.ProbeChecksumDatabase) }},
-	{Path: "spec.snapshots", Set: func(p *v1alpha1.ModProxy) bool { return p.Spec.Snapshots != nil }},
-	{Path: "spec.onCorrupt=Rollback", Set: func(p *v1alpha1.ModProxy) bool { return p.Spec.OnCorrupt == v1alpha1.StoreRollback }},
 }
 
 func hasProbe(p *v1alpha1.ModProxy, kind v1alpha1.ProbeKind) bool {

@@ -25,8 +25,6 @@ func TestNotImplementedIsSaid(t *testing.T) {
 	settings := map[string]func(*v1alpha1.ModProxySpec){
 		"spec.probes.kinds=Consistency":      kind(v1alpha1.ProbeConsistency),
 		"spec.probes.kinds=ChecksumDatabase": kind(v1alpha1.ProbeChecksumDatabase),
-		"spec.snapshots":                     func(s *v1alpha1.ModProxySpec) { s.Snapshots = &v1alpha1.SnapshotPolicy{} },
-		"spec.onCorrupt=Rollback":            func(s *v1alpha1.ModProxySpec) { s.OnCorrupt = v1alpha1.StoreRollback },
 	}
 	if len(settings) != len(NotImplemented) {
 		t.Errorf("%d fields are tried, %d are not implemented", len(settings), len(NotImplemented))

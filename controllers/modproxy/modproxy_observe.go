@@ -28,6 +28,10 @@ type facts struct {
 	certificates []haproxy.Certified
 	// found by the probes, by instance.
 	found map[string]found
+	// snapshots of the stores, and which of them somebody makes a volume of;
+	// nil: not known.
+	snapshots []v1alpha1.CacheSnapshot
+	used      map[string]bool
 }
 
 // +kubebuilder:rbac:groups="",resources=services,verbs=get
@@ -52,6 +56,9 @@ func (r *Reconciler) observe(ctx context.Context, s *scope) error {
 		s.facts.addresses[instance.Name] = net.JoinHostPort(service.Spec.ClusterIP, strconv.Itoa(instancePort))
 	}
 	if err := r.observeCertificate(ctx, s); err != nil {
+		return err
+	}
+	if err := r.observeSnapshots(ctx, s); err != nil {
 		return err
 	}
 	var err error

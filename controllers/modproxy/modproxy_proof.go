@@ -51,14 +51,16 @@ func (s *scope) proven(instance string, since time.Time) proof {
 }
 
 // checked says whether the store of an instance is checked by an agent.
-func (s *scope) checked(instance string) bool {
+func (s *scope) checked(instance string) bool { return s.layout(instance) != "" }
+
+// layout of an instance's store; empty: there is none that could be checked.
+func (s *scope) layout(instance string) string {
 	for i := range s.proxy.Spec.Instances {
 		if s.proxy.Spec.Instances[i].Name == instance {
-			t, _ := s.target(&s.proxy.Spec.Instances[i])
-			return t.layout != ""
+			return string(layoutOf(s.proxy, &s.proxy.Spec.Instances[i]))
 		}
 	}
-	return false
+	return ""
 }
 
 // proofNeeded is since when proof of an instance's soundness is wanted; zero:
@@ -66,6 +68,11 @@ func (s *scope) checked(instance string) bool {
 func (s *scope) proofNeeded(instance string) time.Time {
 	if req, ok := s.accepted(); ok && req.Action == request.Failback && req.Argument == instance && s.stands(instance) {
 		return s.requested()
+	}
+	if status := s.instanceStatus(instance); status != nil && status.Rollback != nil {
+		if rb := status.Rollback; rb.ReplacedTime != nil && rb.ProvenTime == nil {
+			return rb.ReplacedTime.Add(time.Second)
+		}
 	}
 	return time.Time{}
 }

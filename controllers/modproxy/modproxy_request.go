@@ -1,8 +1,8 @@
 package modproxy
 
 import (
-	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -44,12 +44,12 @@ func (s *scope) admit(req request.Request) error {
 		known = known || i.Name == req.Argument
 	}
 	switch {
-	case req.Action != request.Failover && req.Action != request.Failback && req.Action != request.Integrity:
-		return fmt.Errorf("this release does not know the action %s for a ModProxy: it knows failover=INSTANCE, failback, failback=INSTANCE and integrity", req.Action)
+	case !slices.Contains([]string{request.Failover, request.Failback, request.Integrity, request.Snapshot}, req.Action):
+		return fmt.Errorf("this release does not know the action %s for a ModProxy: it knows failover=INSTANCE, failback, failback=INSTANCE, integrity and snapshot", req.Action)
 	case req.Action != request.Failover && req.Argument == "":
 		return nil
-	case req.Action == request.Integrity:
-		return errors.New("integrity checks the stores of all instances: it takes no argument")
+	case req.Action == request.Integrity || req.Action == request.Snapshot:
+		return fmt.Errorf("%s is for the stores of all instances: it takes no argument", req.Action)
 	case !known:
 		return fmt.Errorf("there is no instance %q", req.Argument)
 	case req.Action == request.Failover:
@@ -102,30 +102,39 @@ func (s *scope) requested() time.Time {
 }
 
 // acquitted is when an instance was let in again: on the request
-// failback=INSTANCE, once it was proven sound.
+// failback=INSTANCE or after its store was rolled back, once it was proven
+// sound.
 func (s *scope) acquitted(instance string) time.Time {
 	if req, ok := s.accepted(); ok && req.Action == request.Failback && req.Argument == instance && (!s.stands(instance) || s.proven(instance, s.requested()).sound) {
 		// A status has whole seconds. Rounded down, what was found a moment
 		// before would convict again.
 		return s.now.Add(time.Second - time.Nanosecond).Truncate(time.Second)
 	}
-	if st := s.instanceStatus(instance); st != nil && st.AcquittedTime != nil {
-		return st.AcquittedTime.Time
+	var at time.Time
+	if st := s.instanceStatus(instance); st != nil {
+		if st.AcquittedTime != nil {
+			at = st.AcquittedTime.Time
+		}
+		if st.Rollback != nil && st.Rollback.ProvenTime != nil {
+			at = later(at, st.Rollback.ProvenTime.Time)
+		}
 	}
-	return time.Time{}
+	return at
 }
 
 // requestDone answers the request that the published weights carry out, or that
 // came to an end by itself.
 func (s *scope) requestDone() {
 	req, ok := s.accepted()
-	if !ok {
+	if !ok || !s.published {
 		return
 	}
 	outcome, message := v1alpha1.RequestSucceeded, ""
 	switch {
 	case req.Action == request.Integrity:
 		outcome, message = s.integrityAnswer()
+	case req.Action == request.Snapshot:
+		outcome, message = s.snapshotAnswer()
 	case req.Action == request.Failback && req.Argument != "":
 		outcome, message = s.acquittalAnswer(req.Argument)
 	}
@@ -163,4 +172,12 @@ func (s *scope) integrityAnswer() (v1alpha1.RequestOutcome, string) {
 		return v1alpha1.RequestFailed, "no instance has a store that can be checked"
 	}
 	return v1alpha1.RequestSucceeded, strings.Join(told, ", ")
+}
+
+// snapshotAnswer names the snapshots that were made for the request.
+func (s *scope) snapshotAnswer() (v1alpha1.RequestOutcome, string) {
+	if len(s.taken) == 0 {
+		return v1alpha1.RequestFailed, "no instance has a store that is worth to be captured: healthy, not convicted, and of a layout that can be verified"
+	}
+	return v1alpha1.RequestSucceeded, "made CacheSnapshots " + strings.Join(s.taken, ", ")
 }

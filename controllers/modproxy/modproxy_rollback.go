@@ -50,15 +50,14 @@ func (r *Reconciler) decideRollback(ctx context.Context, s *scope, status *v1alp
 	if d.Status != nil {
 		d.Status.Message = bounded.Text(d.Status.Message, maxText)
 	}
+	if d.Begin { // both are written at once, or neither
+		intent, err := r.intent(ctx, s, status.Name, d.Status.Snapshot)
+		if err != nil {
+			return err
+		}
+		status.Swap = intent
+	}
 	status.Rollback = d.Status
-	if !d.Begin {
-		return nil
-	}
-	intent, err := r.intent(ctx, s, status)
-	if err != nil {
-		return err
-	}
-	status.Swap = intent
 	return nil
 }
 
@@ -67,10 +66,10 @@ func (s *scope) rollbackFacts(status *v1alpha1.InstanceStatus) rollback.Facts {
 		Wanted: s.proxy.Spec.OnCorrupt == v1alpha1.StoreRollback && s.hasStore(status.Name),
 		Status: status.Rollback.DeepCopy(), Convicted: status.Convicted,
 		Snapshot: s.restorable(status.Name), MayBeEmpty: !s.offline(),
-		Whole: !status.OutOfService && status.Convicted == nil && status.Failback == nil || s.whole(status),
+		Whole: s.whole(status),
 	}
-	if last := status.LastSwap; last != nil {
-		f.SwapFailure, f.SwapEnded = last.Failure, last.CompletionTime.Time
+	if status.LastSwap != nil {
+		f.SwapFailure = status.LastSwap.Failure
 	}
 	if status.Rollback != nil && status.Rollback.ReplacedTime != nil {
 		p := s.proven(status.Name, status.Rollback.ReplacedTime.Add(time.Second))
@@ -110,23 +109,28 @@ func (s *scope) restorable(instance string) string {
 
 // intent is a volume of the same class and no smaller, made from the snapshot
 // of the rollback.
-func (r *Reconciler) intent(ctx context.Context, s *scope, status *v1alpha1.InstanceStatus) (*v1alpha1.SwapStatus, error) {
-	live, err := read.Object[corev1.PersistentVolumeClaim](ctx, r.Live, s.proxy.Namespace, naming.Child(s.proxy.Name, status.Name))
+func (r *Reconciler) intent(ctx context.Context, s *scope, instance, from string) (*v1alpha1.SwapStatus, error) {
+	live, err := read.Object[corev1.PersistentVolumeClaim](ctx, r.Live, s.proxy.Namespace, naming.Child(s.proxy.Name, instance))
 	if err != nil {
 		return nil, err
 	}
-	intent := &v1alpha1.SwapStatus{Reason: v1alpha1.SwapCorrupt, Snapshot: status.Rollback.Snapshot, StartTime: metav1.NewTime(s.now)}
-	var size = s.storage(status.Name).Size
-	intent.StorageClassName = ptr.Deref(s.storage(status.Name).StorageClassName, "")
+	storage := s.storage(instance)
+	size := storage.Size
+	intent := &v1alpha1.SwapStatus{
+		Reason: v1alpha1.SwapCorrupt, Snapshot: from, StartTime: metav1.NewTime(s.now),
+		StorageClassName: ptr.Deref(storage.StorageClassName, ""),
+	}
 	if live != nil {
 		intent.PreviousVolume = live.Spec.VolumeName
 		intent.StorageClassName = ptr.Deref(live.Spec.StorageClassName, "")
 		have := live.Spec.Resources.Requests[corev1.ResourceStorage]
 		size = volume.Larger(&size, &have)
 	}
-	if snapshot, err := r.snapshot(ctx, s, intent.Snapshot); err != nil {
+	snapshot, err := r.snapshot(ctx, s, from)
+	if err != nil {
 		return nil, err
-	} else if snapshot != nil {
+	}
+	if snapshot != nil {
 		size = volume.Larger(&size, snapshot.Status.RestoreSize)
 	}
 	intent.Size = &size
@@ -186,7 +190,7 @@ func (r *Reconciler) swapRun(ctx context.Context, s *scope, status *v1alpha1.Ins
 		Labels: s.labels(&v1alpha1.ProxyInstance{Name: status.Name}), Intent: status.Swap,
 		Content: swaprun.Content{
 			Snapshot: snapshot, Image: r.Images.Operator, Template: s.proxy.Spec.PodTemplate, Trusted: trusted,
-			Empty: &v1alpha1.CapturedSource{Ownership: storage.Ownership, Layout: string(s.layout(status.Name))},
+			Empty: &v1alpha1.CapturedSource{Ownership: storage.Ownership, Layout: s.layout(status.Name)},
 		},
 		OwnPod: func(p *corev1.Pod) bool {
 			owner := metav1.GetControllerOf(p)

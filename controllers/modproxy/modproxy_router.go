@@ -123,7 +123,7 @@ func (r *Reconciler) setWeights(ctx context.Context, s *scope) error {
 	if err := errors.Join(withoutGatewayAPI(router.Set(ctx, s.wanted)), r.setFormer(ctx, s)); err != nil {
 		return err
 	}
-	s.requestDone()
+	s.published = true
 	var err error
 	if s.observed, err = router.Observe(ctx); err != nil {
 		return err

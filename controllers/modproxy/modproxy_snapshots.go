@@ -121,10 +121,14 @@ func (r *Reconciler) takeSnapshot(ctx context.Context, s *scope, instance *v1alp
 			PodTemplate:             s.proxy.Spec.PodTemplate,
 		},
 	})
-	if err == nil && due.Scheduled {
+	if err != nil {
+		return err
+	}
+	s.taken = append(s.taken, due.Name)
+	if due.Scheduled {
 		status.LastScheduledSnapshot = ptr.To(metav1.NewTime(s.now))
 	}
-	return err
+	return nil
 }
 
 // snapshotPolicy is the spec's, or that of a proxy whose stores are captured

@@ -2,6 +2,7 @@ package modproxy
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,13 +22,9 @@ func (s *scope) noteDecision() {
 	healthy := 0
 	var serving []string
 	for i, wanted := range s.decision.Wanted {
-		instance := instanceStatus(wanted, s.decision.State.Instances[i])
+		instance := instanceStatus(find(s.proxy, wanted.Name), wanted, s.decision.State.Instances[i])
 		if at := s.acquitted(wanted.Name); !at.IsZero() {
 			instance.AcquittedTime = ptr.To(metav1.NewTime(at))
-		}
-		if old := s.instanceStatus(wanted.Name); old != nil {
-			instance.WeightObserved, instance.DiskUsedPercent, instance.Content = old.WeightObserved, old.DiskUsedPercent, old.Content
-			instance.StoreCheck = old.StoreCheck
 		}
 		instance.StoreCheck = storeCheckStatus(instance.StoreCheck, s.facts.found[wanted.Name].store)
 		if disk := coarse(s.facts.found[wanted.Name].disk); disk != nil {
@@ -40,6 +37,11 @@ func (s *scope) noteDecision() {
 			serving = append(serving, wanted.Name)
 		}
 		instances = append(instances, instance)
+	}
+	for _, old := range status.Instances { // removed, with its store on its way
+		if old.Swap != nil && !slices.ContainsFunc(instances, func(i v1alpha1.InstanceStatus) bool { return i.Name == old.Name }) {
+			instances = append(instances, old)
+		}
 	}
 	status.Instances = instances
 	status.Healthy = fmt.Sprintf("%d/%d", healthy, len(s.decision.Wanted))
@@ -75,11 +77,12 @@ func (s *scope) noteRouter() {
 	}
 }
 
-func instanceStatus(wanted failover.Wanted, state failover.InstanceState) v1alpha1.InstanceStatus {
-	i := v1alpha1.InstanceStatus{
-		Name: wanted.Name, Healthy: wanted.Healthy, Serving: wanted.Serving,
-		WeightWanted: int32(wanted.Weight), OutOfService: state.Out, //nolint:gosec // 0 to 256
-	}
+// instanceStatus writes what was decided over what stood there; the rest is
+// kept by others.
+func instanceStatus(i v1alpha1.InstanceStatus, wanted failover.Wanted, state failover.InstanceState) v1alpha1.InstanceStatus {
+	i.Name, i.Healthy, i.Serving, i.OutOfService = wanted.Name, wanted.Healthy, wanted.Serving, state.Out
+	i.WeightWanted = int32(wanted.Weight) //nolint:gosec // 0 to 256
+	i.Convicted, i.FailingProbes, i.HealthySince, i.Failback = nil, nil, nil, nil
 	if c := state.Convicted; c != nil {
 		i.Convicted = &v1alpha1.Conviction{Reason: c.Reason, Evidence: bounded.Text(c.Evidence, 1024), Time: metav1.NewTime(c.Time)}
 	}
@@ -161,7 +164,11 @@ func (s *scope) setHealthy(set conditions.Set) {
 	var ill []string
 	for _, w := range s.decision.Wanted {
 		if !w.Healthy || w.Fault != nil {
-			ill = append(ill, w.Name+": "+w.Reason)
+			text := w.Name + ": " + w.Reason
+			if rb := find(s.proxy, w.Name).Rollback; rb != nil && rb.Message != "" && w.Fault != nil {
+				text += "; rollback: " + rb.Message
+			}
+			ill = append(ill, text)
 		}
 	}
 	switch {

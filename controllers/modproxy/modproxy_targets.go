@@ -55,13 +55,25 @@ func (s *scope) target(instance *v1alpha1.ProxyInstance) (target, bool) {
 		return t, true
 	}
 	t.url, t.agent = "http://"+address, agentURL(address)
-	switch serverOf(s.proxy, instance).Type {
-	case v1alpha1.ServerAthens:
-		t.ready, t.layout = probe.AgentPage, store.Athens
-	case v1alpha1.ServerCustom:
-		t.ready = probe.AgentPage
-	case v1alpha1.ServerGoproxy:
-		t.ready, t.layout = probe.OwnPage, store.Goproxy
+	t.ready, t.layout = probe.AgentPage, layoutOf(s.proxy, instance)
+	if serverOf(s.proxy, instance).Type == v1alpha1.ServerGoproxy {
+		t.ready = probe.OwnPage
 	}
 	return t, true
+}
+
+// layoutOf is the layout of an instance's store; empty: there is no store, or
+// its layout is not known, so that nobody can check it.
+func layoutOf(p *v1alpha1.ModProxy, instance *v1alpha1.ProxyInstance) store.Layout {
+	if instance.External != nil {
+		return ""
+	}
+	switch serverOf(p, instance).Type {
+	case v1alpha1.ServerAthens:
+		return store.Athens
+	case v1alpha1.ServerGoproxy:
+		return store.Goproxy
+	case v1alpha1.ServerCustom:
+	}
+	return ""
 }

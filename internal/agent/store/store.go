@@ -67,6 +67,9 @@ func New(o Options) (*Watch, error) {
 
 // Run serves and checks until ctx ends.
 func (w *Watch) Run(ctx context.Context) error {
+	if w.Once && w.Layout == "" {
+		return nil // it was prepared
+	}
 	if w.Once || w.Listen == "" {
 		return w.loop(ctx)
 	}

@@ -2,12 +2,14 @@ package swaprun
 
 import (
 	"context"
+	"path"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/domain/goenv"
+	"gocache.dev/operator/internal/domain/store"
 	"gocache.dev/operator/internal/kube/apply"
 	"gocache.dev/operator/internal/kube/check"
 	"gocache.dev/operator/internal/kube/jobrun"
@@ -27,8 +29,14 @@ const (
 
 // Content is what the next claim is made from, and how it is checked.
 type Content struct {
-	// Snapshot whose content is restored.
+	// Snapshot whose content is restored. If the intent names none, the volume
+	// begins empty.
 	Snapshot *v1alpha1.CacheSnapshot
+	// Empty is what an empty volume is for.
+	Empty *v1alpha1.CapturedSource
+	// Trusted is what the check compares with, beside what the volume says of
+	// itself.
+	Trusted check.Trusted
 	// Image of the agent.
 	Image string
 	// Template and Resources of the Job's pod; may be nil.
@@ -52,7 +60,7 @@ func (r Run) MakeNext(ctx context.Context, c Content) error {
 	if r.Intent.StorageClassName != "" {
 		next.Class = &r.Intent.StorageClassName
 	}
-	if !r.Intent.Copied {
+	if r.Intent.Snapshot != "" && !r.Intent.Copied {
 		next.Snapshot = c.Snapshot.Status.VolumeSnapshotName
 	}
 	if _, err := a.Apply(ctx, owner, next.Object()); err != nil {
@@ -86,21 +94,32 @@ func (r Run) source(c Content) volume.Claim {
 
 // job checks the next claim, which it mounts read-only for that.
 func (r Run) job(ctx context.Context, c Content) (jobrun.Spec, error) {
-	captured := c.Snapshot.Status.Source
+	captured := c.Empty
+	if r.Intent.Snapshot != "" {
+		captured = c.Snapshot.Status.Source
+	}
 	labels := map[string]string{v1alpha1.ActionLabel: "replacement"}
 	for k, v := range r.Labels {
 		labels[k] = v
 	}
 	spec := jobrun.Spec{
 		Namespace: r.Owner.GetNamespace(), Name: r.NextName(), Labels: labels,
-		Image: c.Image, Command: check.Command(captured, contentDir),
-		Volumes:  []corev1.Volume{podspec.Claim("next", r.NextName())},
-		Mounts:   []corev1.VolumeMount{{Name: "next", MountPath: contentDir, ReadOnly: true}},
+		Image: c.Image, Command: append(check.Command(captured, contentDir), c.Trusted.Flags...),
+		Volumes:  append([]corev1.Volume{podspec.Claim("next", r.NextName())}, c.Trusted.Volumes...),
+		Mounts:   append([]corev1.VolumeMount{{Name: "next", MountPath: contentDir, ReadOnly: true}}, c.Trusted.Mounts...),
 		Template: c.Template, Resources: c.Resources,
 		Ownership: captured.Ownership, Platform: captured.Platform, Deadline: defaultDeadline,
 	}
 	if c.Deadline != nil {
 		spec.Deadline = *c.Deadline
+	}
+	if r.Intent.Snapshot == "" {
+		spec.Init = []corev1.Container{{
+			Name: "prepare", Image: c.Image, Resources: podspec.Resources(c.Resources, c.Template),
+			Command:      []string{"/gocache-agent", "store", "--store", path.Join(contentDir, store.Dir), "--prepare", "--once"},
+			VolumeMounts: []corev1.VolumeMount{{Name: "next", MountPath: contentDir}},
+		}}
+		return spec, nil
 	}
 	if r.Intent.Copied {
 		spec.Volumes = append(spec.Volumes, podspec.Claim("source", r.SourceName()))

@@ -29,9 +29,7 @@ type Facts struct {
 	Snapshot string
 	// MayBeEmpty: an empty store can be filled again.
 	MayBeEmpty bool
-	// SwapEnded is when the volume was replaced last, or was not, and SwapFailure
-	// why not.
-	SwapEnded   time.Time
+	// SwapFailure is why the volume was not replaced; empty: it was.
 	SwapFailure string
 	// Sound, Wrong and Waits are the proof since the store was replaced.
 	Sound        bool
@@ -75,7 +73,11 @@ func Next(f Facts, now time.Time) Decision {
 
 // begins says whether a conviction was not answered yet.
 func (f Facts) begins() bool {
-	return f.Wanted && f.Convicted != nil && (f.Status == nil || f.Status.ConvictedTime.Before(&f.Convicted.Time) && f.Status.over())
+	if !f.Wanted || f.Convicted == nil {
+		return false
+	}
+	st := f.Status
+	return st == nil || (st.Failed || st.ProvenTime != nil) && st.ConvictedTime.Before(&f.Convicted.Time)
 }
 
 // attempt takes the next of the ways that are left.
