@@ -76,7 +76,7 @@ type scope struct {
 	published bool
 	// taken are the snapshots that were asked for in this pass.
 	taken []string
-	wake     time.Duration
+	wake  time.Duration
 }
 
 // SetupWithManager registers the controller and its probers.
