@@ -1,6 +1,8 @@
 package modproxy
 
 import (
+	"time"
+
 	appsv1 "k8s.io/api/apps/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -49,12 +51,45 @@ func instanceEvents(was, is v1alpha1.InstanceStatus) []event.Event {
 	case is.Convicted == nil && was.Convicted != nil:
 		events = append(events, event.Normal("InstanceAcquitted", "Acquit", "Instance %s may serve again", is.Name))
 	}
+	events = append(events, rollbackEvents(is.Name, was.Rollback, is.Rollback)...)
 	if len(is.FailingProbes) > 0 && len(was.FailingProbes) == 0 {
 		f := is.FailingProbes[0]
 		events = append(events, event.Warning("InstanceUnhealthy", "Probe", "Instance %s failed probe %s: %s", is.Name, f.Kind, f.Message))
 	}
 	if is.Healthy && !was.Healthy {
 		events = append(events, event.Normal("InstanceHealthy", "Probe", "Instance %s passed its probes", is.Name))
+	}
+	return events
+}
+
+// rollbackEvents tell how a store is replaced, and how long each step took.
+func rollbackEvents(name string, was, is *v1alpha1.StoreRollbackStatus) []event.Event {
+	if is == nil {
+		return nil
+	}
+	if was == nil || !was.ConvictedTime.Equal(&is.ConvictedTime) {
+		was = &v1alpha1.StoreRollbackStatus{ConvictedTime: is.ConvictedTime}
+	}
+	since := func(at *metav1.Time) string { return at.Sub(is.ConvictedTime.Time).Round(time.Second).String() }
+	from := "an empty store"
+	if is.Snapshot != "" {
+		from = "CacheSnapshot " + is.Snapshot
+	}
+	var events []event.Event
+	if is.Attempt > was.Attempt && !is.Failed {
+		events = append(events, event.Normal("RollbackStarted", "Rollback", "Began to replace the store of %s by %s", name, from))
+	}
+	if is.ReplacedTime != nil && was.ReplacedTime == nil {
+		events = append(events, event.Normal("StoreReplaced", "Rollback", "Replaced the store of %s by %s, %s after its conviction", name, from, since(is.ReplacedTime)))
+	}
+	if is.ProvenTime != nil && was.ProvenTime == nil {
+		events = append(events, event.Normal("RollbackProven", "Rollback", "Canaries and a check of the whole store proved %s sound, %s after its conviction", name, since(is.ProvenTime)))
+	}
+	if is.CompletionTime != nil && was.CompletionTime == nil {
+		events = append(events, event.Normal("RollbackCompleted", "Rollback", "Instance %s served with its whole weight again, %s after its conviction", name, since(is.CompletionTime)))
+	}
+	if is.Failed && !was.Failed {
+		events = append(events, event.Warning("RollbackFailed", "Rollback", "The store of %s could not be made sound: %s; mend it by hand and let it in with failback=%s", name, is.Message, name))
 	}
 	return events
 }

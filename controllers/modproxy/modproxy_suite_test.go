@@ -35,6 +35,7 @@ import (
 	"gocache.dev/operator/internal/kube/route"
 	"gocache.dev/operator/internal/kube/route/direct"
 	"gocache.dev/operator/internal/kube/route/haproxy"
+	"gocache.dev/operator/internal/testing/cluster"
 	"gocache.dev/operator/internal/testing/env"
 	"gocache.dev/operator/internal/testing/faults"
 )
@@ -62,6 +63,10 @@ type instance struct {
 	checks    int
 	unhurried bool
 	verdict   *integrity.Verdict
+	// volume that it runs on, where volumes are played; stillWrong: also a new
+	// one holds wrong bytes.
+	volume     string
+	stillWrong bool
 }
 
 // check is made in no time.
@@ -118,6 +123,8 @@ type world struct {
 	observed map[string]route.Observed
 	// certificates are what the router's replicas say of theirs.
 	certificates []haproxy.Certified
+	// cluster plays volumes, Jobs and StatefulSets; nil: nobody does.
+	cluster *cluster.Cluster
 	// onDeath is what happens when the process dies.
 	onDeath func()
 }
@@ -334,7 +341,7 @@ func (w *world) key() types.NamespacedName {
 // followed by a fresh one.
 func (w *world) settle() {
 	w.t.Helper()
-	for range 30 {
+	for range 60 {
 		wrote := len(w.mortal.Writes)
 		err := w.pass()
 		died := errors.Is(err, faults.ErrDead)
@@ -346,7 +353,7 @@ func (w *world) settle() {
 		} else {
 			w.must(err)
 		}
-		if !w.roll() && !died && len(w.mortal.Writes) == wrote {
+		if !w.play() && !w.roll() && !died && len(w.mortal.Writes) == wrote {
 			return
 		}
 	}

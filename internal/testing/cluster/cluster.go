@@ -80,7 +80,7 @@ func clusterOwn(finalizer string) bool { return !strings.HasPrefix(finalizer, v1
 func kinds() []client.ObjectList {
 	return []client.ObjectList{
 		&corev1.PodList{}, &batchv1.JobList{}, &corev1.PersistentVolumeClaimList{}, &corev1.ConfigMapList{},
-		&snapshotv1.VolumeSnapshotList{}, &v1alpha1.CacheSnapshotList{}, &v1alpha1.GoCacheList{},
+		&snapshotv1.VolumeSnapshotList{}, &v1alpha1.CacheSnapshotList{}, &v1alpha1.GoCacheList{}, &v1alpha1.ModProxyList{},
 	}
 }
 
@@ -105,6 +105,8 @@ func (c *Cluster) all(ctx context.Context) ([]client.Object, error) {
 		case *v1alpha1.CacheSnapshotList:
 			all = append(all, pointers(l.Items)...)
 		case *v1alpha1.GoCacheList:
+			all = append(all, pointers(l.Items)...)
+		case *v1alpha1.ModProxyList:
 			all = append(all, pointers(l.Items)...)
 		}
 	}

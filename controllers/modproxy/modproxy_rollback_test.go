@@ -1,0 +1,264 @@
+package modproxy
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
+	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/kube/volume"
+	"gocache.dev/operator/internal/testing/cluster"
+	"gocache.dev/operator/internal/testing/faults"
+)
+
+const intact = `{"verdict":"Intact","digest":"sha256:aa","counts":{"modules":3,"zips":3},"findings":{}}`
+
+// volumes lets the test play volumes, Jobs and StatefulSets too.
+func (w *world) volumes() {
+	w.cluster = &cluster.Cluster{
+		Client: server.Client, Namespace: w.namespace, Now: func() time.Time { return w.now },
+		Job: func(*batchv1.Job) *cluster.Ending { return &cluster.Ending{Message: intact} },
+	}
+}
+
+// play does one round of what others do, and says whether there was anything.
+func (w *world) play() bool {
+	w.t.Helper()
+	if w.cluster == nil {
+		return false
+	}
+	acted, err := w.cluster.Step(w.t.Context())
+	w.must(err)
+	for name, i := range map[string]*instance{"goproxy-blue": w.blue, "goproxy-green": w.green} {
+		acted = w.playSet(name, i) || acted
+	}
+	return acted
+}
+
+// playSet brings an instance down and up, with what is on its volume.
+func (w *world) playSet(name string, i *instance) bool {
+	w.t.Helper()
+	var set appsv1.StatefulSet
+	err := server.Client.Get(w.t.Context(), client.ObjectKey{Namespace: w.namespace, Name: name}, &set)
+	if apierrors.IsNotFound(err) {
+		return false
+	}
+	w.must(err)
+	if set.Status.ObservedGeneration == set.Generation && set.Status.Replicas == *set.Spec.Replicas {
+		return false
+	}
+	var claim corev1.PersistentVolumeClaim
+	if err := server.Client.Get(w.t.Context(), client.ObjectKey{Namespace: w.namespace, Name: name}, &claim); *set.Spec.Replicas == 1 && (err != nil || !volume.Bound(&claim)) {
+		return false // its pod waits
+	}
+	set.Status = appsv1.StatefulSetStatus{ObservedGeneration: set.Generation, Replicas: *set.Spec.Replicas}
+	w.must(server.Client.Status().Update(w.t.Context(), &set))
+	i.down = *set.Spec.Replicas == 0
+	if !i.down {
+		if i.volume != "" && i.volume != claim.Spec.VolumeName {
+			i.wrong, i.rotten = i.stillWrong, i.stillWrong
+		}
+		i.volume = claim.Spec.VolumeName
+		i.check(w.now)
+	}
+	return true
+}
+
+// verified makes the snapshots that were asked for what their controller makes
+// of them.
+func (w *world) verified() (names []string) {
+	w.t.Helper()
+	var list v1alpha1.CacheSnapshotList
+	w.must(server.Client.List(w.t.Context(), &list, client.InNamespace(w.namespace)))
+	for i := range list.Items {
+		c := &list.Items[i]
+		claim := "goproxy-" + c.Spec.SourceRef.Instance
+		var live corev1.PersistentVolumeClaim
+		w.must(server.Client.Get(w.t.Context(), client.ObjectKey{Namespace: w.namespace, Name: claim}, &live))
+		csi := volume.Snapshot{Namespace: w.namespace, Name: c.Name, Claim: claim}.Object()
+		w.must(server.Client.Create(w.t.Context(), csi))
+		csi.Status = &snapshotv1.VolumeSnapshotStatus{
+			ReadyToUse: ptr.To(true), CreationTime: ptr.To(metav1.NewTime(w.now)), BoundVolumeSnapshotContentName: ptr.To("content-" + c.Name),
+		}
+		w.must(server.Client.Status().Update(w.t.Context(), csi))
+		c.Status.CreationTime = ptr.To(metav1.NewTime(w.now))
+		c.Status.VolumeSnapshotName = c.Name
+		c.Status.RestoreSize = ptr.To(resource.MustParse("1Gi"))
+		c.Status.Source = &v1alpha1.CapturedSource{ClaimName: claim, VolumeName: live.Spec.VolumeName, Layout: "goproxy", Capacity: ptr.To(resource.MustParse("1Gi"))}
+		c.Status.Verification.Digest, c.Status.Verification.Verdict = "sha256:aa", v1alpha1.VerdictIntact
+		meta.SetStatusCondition(&c.Status.Conditions, metav1.Condition{Type: v1alpha1.VerifiedCondition, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonIntact})
+		w.must(server.Client.Status().Update(w.t.Context(), c))
+		names = append(names, c.Name)
+	}
+	return names
+}
+
+// guarded is a proxy that serves, with volumes, and rolls back.
+func (w *world) guarded(change ...func(*v1alpha1.ModProxySpec)) {
+	w.t.Helper()
+	w.volumes()
+	w.serving(append(change, func(s *v1alpha1.ModProxySpec) { s.OnCorrupt = v1alpha1.StoreRollback })...)
+}
+
+// poison the store of blue, and have it found.
+func (w *world) poison() {
+	w.now = w.now.Add(time.Minute)
+	w.blue.rotten, w.blue.wrong = true, true
+	w.blue.check(w.now)
+}
+
+// TestRollback follows a poisoned store until its instance serves again with
+// its whole weight, without a person.
+func TestRollback(t *testing.T) {
+	t.Parallel()
+	for name, withSnapshot := range map[string]bool{"to a snapshot": true, "to an empty store": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.guarded()
+			if withSnapshot {
+				w.request("snapshot#1")
+				w.answered("snapshot#1", v1alpha1.RequestSucceeded, "made CacheSnapshots")
+				if names := w.verified(); len(names) != 2 {
+					t.Fatalf("snapshots %q", names)
+				}
+				w.tick(1)
+			}
+			before := w.blue.volume
+			w.poison()
+			w.tick(1)
+			w.weights(0, 100)
+			if !w.convicted("blue") {
+				t.Fatal("blue is not convicted")
+			}
+			for range 40 {
+				w.tick(1)
+				if rb := find(w.get(), "blue").Rollback; rb != nil && rb.CompletionTime != nil {
+					break
+				}
+			}
+			w.weights(100, 100)
+			blue := find(w.get(), "blue")
+			rb := blue.Rollback
+			if rb == nil || rb.CompletionTime == nil || rb.ProvenTime == nil || rb.ReplacedTime == nil || rb.Failed || rb.Attempt != 1 || (rb.Snapshot != "") != withSnapshot {
+				t.Fatalf("rollback %+v", rb)
+			}
+			if blue.Convicted != nil || blue.Swap != nil || blue.Content == nil || blue.Content.Snapshot != rb.Snapshot || w.blue.volume == before {
+				t.Errorf("blue is %+v, on volume %s", blue, w.blue.volume)
+			}
+			if len(w.get().Finalizers) != 0 {
+				t.Errorf("finalizers %q are left", w.get().Finalizers)
+			}
+			said := w.said()
+			for _, want := range []string{"InstanceConvicted", "RollbackStarted", "StoreReplaced", "RollbackProven", "RollbackCompleted"} {
+				if strings.Count(said, want) != 1 {
+					t.Errorf("%d events %s: %s", strings.Count(said, want), want, said)
+				}
+			}
+		})
+	}
+}
+
+// TestRollbackThatDoesNotHelp holds that an instance whose new stores are wrong
+// too stays out, and that a person is told.
+func TestRollbackThatDoesNotHelp(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.guarded()
+	w.blue.stillWrong = true
+	w.poison()
+	for range 20 {
+		w.tick(1)
+		if blue := find(w.get(), "blue"); blue.Convicted == nil && len(w.said()) > 0 && blue.Rollback != nil {
+			t.Fatal("blue was let in")
+		}
+	}
+	blue := find(w.get(), "blue")
+	if blue.Rollback == nil || !blue.Rollback.Failed || !strings.Contains(blue.Rollback.Message, "the new store is wrong too") {
+		t.Errorf("rollback %+v", blue.Rollback)
+	}
+	w.weights(0, 100)
+}
+
+// TestQuarantine holds that nothing is replaced unless it is asked for.
+func TestQuarantine(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.volumes()
+	w.serving()
+	before := w.blue.volume
+	w.poison()
+	w.tick(10)
+	if blue := find(w.get(), "blue"); blue.Rollback != nil || blue.Convicted == nil || w.blue.volume != before {
+		t.Errorf("blue is %+v", blue)
+	}
+}
+
+// TestRollbackCrashPoints kills the manager before and after each API write of
+// a rollback: the same end is reached, and the poisoned store never serves.
+func TestRollbackCrashPoints(t *testing.T) {
+	t.Parallel()
+	type end struct {
+		Attempt          int32
+		Proven, Complete bool
+		Convicted        bool
+		NewVolume        bool
+		Finalizers       int
+	}
+	run := func(t *testing.T, point faults.Point) (end, []string) {
+		w := newWorld(t)
+		w.guarded()
+		before := w.blue.volume
+		w.poison()
+		prober := w.reconciler.prober
+		w.restart(point)
+		w.reconciler.prober = prober
+		mortal := w.mortal
+		for range 40 {
+			w.tick(1)
+			if w.blue.rotten && w.published("blue") == "ready" && find(w.get(), "blue").Convicted != nil {
+				t.Fatal("the poisoned store serves")
+			}
+			if rb := find(w.get(), "blue").Rollback; rb != nil && rb.CompletionTime != nil {
+				break
+			}
+		}
+		blue := find(w.get(), "blue")
+		if blue.Rollback == nil {
+			t.Fatal("it was never rolled back")
+		}
+		if point.Write > 0 && !mortal.Dead() {
+			t.Errorf("the manager outlived %s", point)
+		}
+		return end{
+			Attempt: blue.Rollback.Attempt, Proven: blue.Rollback.ProvenTime != nil, Complete: blue.Rollback.CompletionTime != nil,
+			Convicted: blue.Convicted != nil, NewVolume: w.blue.volume != before, Finalizers: len(w.get().Finalizers),
+		}, mortal.Writes
+	}
+	want, writes := run(t, faults.Point{})
+	if !want.Complete || len(writes) < 10 {
+		t.Fatalf("an uninterrupted run ends as %+v after the writes %q", want, writes)
+	}
+	for i := range writes {
+		for _, after := range []bool{false, true} {
+			point := faults.Point{Write: i + 1, After: after}
+			t.Run(point.String(), func(t *testing.T) {
+				t.Parallel()
+				if got, _ := run(t, point); got != want {
+					t.Errorf("killed at %q it ended as %+v, want %+v", writes[i], got, want)
+				}
+			})
+		}
+	}
+}
