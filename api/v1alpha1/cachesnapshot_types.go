@@ -202,6 +202,13 @@ type CapturedSource struct {
 	// +kubebuilder:validation:MaxLength=256
 	// +optional
 	MountPath string `json:"mountPath,omitempty"`
+	// mountedBy are pods that had the claim mounted when it was captured: what
+	// they had not flushed is not in the snapshot.
+	// +kubebuilder:validation:MaxItems=8
+	// +kubebuilder:validation:items:MaxLength=253
+	// +listType=atomic
+	// +optional
+	MountedBy []string `json:"mountedBy,omitempty"`
 	// layout of the store that the volume holds, of a proxy's instance.
 	// +kubebuilder:validation:Enum=goproxy;athens
 	// +optional

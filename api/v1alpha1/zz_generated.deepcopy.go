@@ -346,6 +346,11 @@ func (in *CapturedSource) DeepCopyInto(out *CapturedSource) {
 		*out = make([]CacheLayer, len(*in))
 		copy(*out, *in)
 	}
+	if in.MountedBy != nil {
+		in, out := &in.MountedBy, &out.MountedBy
+		*out = make([]string, len(*in))
+		copy(*out, *in)
+	}
 	if in.Toolchain != nil {
 		in, out := &in.Toolchain, &out.Toolchain
 		*out = new(ToolchainRecord)

@@ -185,6 +185,31 @@ func (r *Reconciler) quiet(ctx context.Context, s *scope) (bool, error) {
 	}), nil
 }
 
+// maxMountedBy is how many pods are named that have the claim mounted.
+const maxMountedBy = 8
+
+// mountedBy names pods that may have the source's claim mounted, read live. They
+// are no writers that are waited for, but whoever is told of a conviction wants
+// to know.
+func (r *Reconciler) mountedBy(ctx context.Context, s *scope) ([]string, error) {
+	var list corev1.PodList
+	if err := r.Live.List(ctx, &list, client.InNamespace(s.snapshot.Namespace)); err != nil {
+		return nil, fmt.Errorf("list the pods that have claim %s mounted: %w", s.snapshot.Status.Source.ClaimName, err)
+	}
+	var names []string
+	for i := range list.Items {
+		pod := &list.Items[i]
+		ended := pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
+		uses := slices.ContainsFunc(pod.Spec.Volumes, func(v corev1.Volume) bool {
+			return v.PersistentVolumeClaim != nil && v.PersistentVolumeClaim.ClaimName == s.snapshot.Status.Source.ClaimName
+		})
+		if uses && !ended && len(names) < maxMountedBy {
+			names = append(names, pod.Name)
+		}
+	}
+	return names, nil
+}
+
 // observeWork reads how the Jobs stand, of which there is at most one but for a
 // moment.
 func (r *Reconciler) observeWork(ctx context.Context, s *scope, f *facts) error {

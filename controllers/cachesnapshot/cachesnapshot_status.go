@@ -2,6 +2,7 @@ package cachesnapshot
 
 import (
 	"fmt"
+	"strings"
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/kube/bounded"
@@ -29,13 +30,21 @@ func (s *scope) setCaptured(set conditions.Set) {
 	case s.decision.Stage == verification.SnapshotLost:
 		set.False(captured, v1alpha1.ReasonSnapshotLost, "VolumeSnapshot %s was deleted", s.snapshot.Status.VolumeSnapshotName)
 	case s.snapshot.Status.CreationTime != nil:
-		set.True(captured, v1alpha1.ReasonSucceeded, "VolumeSnapshot %s can be restored", s.snapshot.Status.VolumeSnapshotName)
+		set.True(captured, v1alpha1.ReasonSucceeded, "VolumeSnapshot %s can be restored%s", s.snapshot.Status.VolumeSnapshotName, s.mounted())
 	case failure != "":
 		set.False(captured, v1alpha1.ReasonCaptureFailed, "The CSI driver could not take the snapshot yet: %s", failure)
 	default:
 		reason, message := s.waiting()
 		set.False(captured, reason, "%s", message)
 	}
+}
+
+// mounted says who had the claim mounted when it was captured.
+func (s *scope) mounted() string {
+	if s.snapshot.Status.Source == nil || len(s.snapshot.Status.Source.MountedBy) == 0 {
+		return ""
+	}
+	return "; taken while these pods had the claim mounted: " + strings.Join(s.snapshot.Status.Source.MountedBy, ", ")
 }
 
 // waiting says what a snapshot that is not cut waits for.

@@ -118,6 +118,9 @@ func (r *Reconciler) capture(ctx context.Context, s *scope) error {
 		r.lines.captures.Leave(string(s.snapshot.UID))
 		return err
 	}
+	if s.snapshot.Status.Source.MountedBy, err = r.mountedBy(ctx, s); err != nil {
+		return err
+	}
 	s.begin(stageCapture)
 	_, err = r.applier().Apply(ctx, s.csiOwner(), s.csiSnapshot().Object())
 	return err

@@ -137,3 +137,23 @@ func TestStoreThatCannotBeCaptured(t *testing.T) {
 		}
 	})
 }
+
+// TestMountedIsSaid holds that a capture of a claim which somebody has mounted
+// names who.
+func TestMountedIsSaid(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.proxy(v1alpha1.ProxyInstance{Storage: storage()})
+	for name, claim := range map[string]string{"p-blue-0": "p-blue", "other": "ci"} {
+		w.must(server.Client.Create(t.Context(), &corev1.Pod{
+			ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: name},
+			Spec: corev1.PodSpec{
+				Containers: []corev1.Container{{Name: "c", Image: "i"}},
+				Volumes:    []corev1.Volume{{Name: "v", VolumeSource: corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: claim}}}},
+			},
+		}))
+	}
+	w.snapshot(ofStore)
+	w.settle()
+	w.condition(v1alpha1.CapturedCondition, v1alpha1.ReasonSucceeded, "had the claim mounted: p-blue-0")
+}
