@@ -1,0 +1,72 @@
+package rollback_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/plan/rollback"
+)
+
+var now = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+
+// TestNext holds each step, and when there is nothing left to try.
+func TestNext(t *testing.T) {
+	at := func(minutes int) metav1.Time { return metav1.NewTime(now.Add(time.Duration(minutes) * time.Minute)) }
+	convicted := func(minutes int) *v1alpha1.Conviction { return &v1alpha1.Conviction{Time: at(minutes)} }
+	state := func(change func(*v1alpha1.StoreRollbackStatus)) *v1alpha1.StoreRollbackStatus {
+		s := &v1alpha1.StoreRollbackStatus{ConvictedTime: at(-5), StartTime: at(-5), Attempt: 1, Snapshot: "s"}
+		change(s)
+		return s
+	}
+	replaced := func(s *v1alpha1.StoreRollbackStatus) { s.ReplacedTime = ptr.To(at(-3)) }
+	for name, tt := range map[string]struct {
+		facts            rollback.Facts
+		begin            bool
+		snapshot         string
+		failed, proven   bool
+		complete, absent bool
+		says             string
+	}{
+		"not wanted":           {facts: rollback.Facts{Convicted: convicted(-5)}, absent: true},
+		"not convicted":        {facts: rollback.Facts{Wanted: true}, absent: true},
+		"a snapshot":           {facts: rollback.Facts{Wanted: true, Convicted: convicted(-5), Snapshot: "s", MayBeEmpty: true}, begin: true, snapshot: "s"},
+		"no snapshot":          {facts: rollback.Facts{Wanted: true, Convicted: convicted(-5), MayBeEmpty: true}, begin: true},
+		"nothing at all":       {facts: rollback.Facts{Wanted: true, Convicted: convicted(-5)}, failed: true, says: "upstream.proxy is off"},
+		"could not replace":    {facts: rollback.Facts{Wanted: true, Convicted: convicted(-5), Snapshot: "s", MayBeEmpty: true, SwapFailure: "no", Status: state(func(*v1alpha1.StoreRollbackStatus) {})}, begin: true},
+		"waits for proof":      {facts: rollback.Facts{Wanted: true, Convicted: convicted(-5), Status: state(replaced), Waits: "the canaries"}, snapshot: "s", says: "waits for the canaries"},
+		"wrong again":          {facts: rollback.Facts{Wanted: true, Convicted: convicted(-5), Snapshot: "s", MayBeEmpty: true, Status: state(replaced), Wrong: "x"}, begin: true},
+		"wrong again, offline": {facts: rollback.Facts{Wanted: true, Convicted: convicted(-5), Snapshot: "s", Status: state(replaced), Wrong: "x"}, snapshot: "s", failed: true, says: "wrong too: x"},
+		"no longer wanted":     {facts: rollback.Facts{Convicted: convicted(-5), Snapshot: "s", MayBeEmpty: true, Status: state(replaced), Wrong: "x"}, snapshot: "s", failed: true, says: "no longer Rollback"},
+		"sound":                {facts: rollback.Facts{Wanted: true, Convicted: convicted(-5), Status: state(replaced), Sound: true}, snapshot: "s", proven: true},
+		"let in by a person":   {facts: rollback.Facts{Wanted: true, Status: state(replaced), Wrong: "x"}, snapshot: "s", proven: true},
+		"whole again": {facts: rollback.Facts{Wanted: true, Whole: true, Status: state(func(s *v1alpha1.StoreRollbackStatus) {
+			replaced(s)
+			s.ProvenTime = ptr.To(at(-2))
+		})}, snapshot: "s", proven: true, complete: true},
+		"convicted anew": {facts: rollback.Facts{Wanted: true, Convicted: convicted(-1), MayBeEmpty: true, Status: state(func(s *v1alpha1.StoreRollbackStatus) {
+			replaced(s)
+			s.ProvenTime = ptr.To(at(-2))
+		})}, begin: true},
+		"failed, and still convicted": {facts: rollback.Facts{Wanted: true, Convicted: convicted(-5), MayBeEmpty: true, Status: state(func(s *v1alpha1.StoreRollbackStatus) { s.Failed = true })}, snapshot: "s", failed: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := rollback.Next(tt.facts, now)
+			if tt.absent {
+				if d.Status != nil || d.Begin {
+					t.Errorf("%+v", d)
+				}
+				return
+			}
+			st := d.Status
+			if st == nil || d.Begin != tt.begin || st.Snapshot != tt.snapshot || st.Failed != tt.failed ||
+				(st.ProvenTime != nil) != tt.proven || (st.CompletionTime != nil) != tt.complete || !strings.Contains(st.Message, tt.says) {
+				t.Errorf("begin %v, status %+v", d.Begin, st)
+			}
+		})
+	}
+}
