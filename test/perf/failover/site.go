@@ -161,7 +161,19 @@ func (s *site) renew(ctx context.Context, spec v1alpha1.ModProxySpec) error {
 	if err := s.Client.Update(ctx, p); err != nil {
 		return err
 	}
-	return s.mend(ctx)
+	if err := s.mend(ctx); err != nil {
+		return err
+	}
+	for _, name := range []string{bad, good} { // they hold what the old database has signed
+		pod, err := s.pod(ctx, name)
+		if err != nil {
+			return err
+		}
+		if err := s.tell(ctx, pod.Status.PodIP, "/store", url.Values{"kind": {"empty"}}, nil); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *site) proxy(ctx context.Context) (*v1alpha1.ModProxy, error) {
@@ -281,7 +293,7 @@ func (s *site) tell(ctx context.Context, ip, page string, values url.Values, int
 	defer func() { _ = resp.Body.Close() }()
 	text, err := io.ReadAll(resp.Body)
 	if err != nil || resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("tell %s to %s: %s %s: %w", bad, u.RequestURI(), resp.Status, text, errors.Join(err))
+		return errors.Join(fmt.Errorf("tell the instance to %s: %s %s", u.RequestURI(), resp.Status, text), err)
 	}
 	if into == nil {
 		return nil
