@@ -218,7 +218,9 @@ func TestRollbackCrashPoints(t *testing.T) {
 	}
 	run := func(t *testing.T, point faults.Point) (end, []string) {
 		w := newWorld(t)
-		w.guarded()
+		w.guarded(func(s *v1alpha1.ModProxySpec) { // coming back is held elsewhere
+			s.Failover.Failback.HoldDown, s.Failover.Failback.Steps = &metav1.Duration{}, []int32{100}
+		})
 		before := w.blue.volume
 		w.poison()
 		prober := w.reconciler.prober
