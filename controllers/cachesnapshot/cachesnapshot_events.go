@@ -68,9 +68,9 @@ func drillEvent(d *v1alpha1.DrillStatus) event.Event {
 		return event.Normal("Drilled", "Drill", "Built the program of %d modules from a clone alone in %s", d.Modules, d.Duration.Duration)
 	case v1alpha1.WorkFailed:
 		return event.Warning("DrillFailed", "Drill", "A clone alone cannot build: %s", d.Message)
-	default:
-		return event.Warning("Inconclusive", "Drill", "Attempt %d could not tell whether a clone alone can build: %s", d.Attempts, d.Message)
+	case v1alpha1.WorkInconclusive:
 	}
+	return event.Warning("Inconclusive", "Drill", "Attempt %d could not tell whether a clone alone can build: %s", d.Attempts, d.Message)
 }
 
 // hindered is the event that something came in the way of a verdict.

@@ -55,7 +55,7 @@ func TestComparedWithFirstSeen(t *testing.T) {
 			w.other("old", nil)
 		}, "old"},
 		"one that stands for nothing": {func(w *world) {
-			w.other("skipped", func(s *v1alpha1.CacheSnapshot) {})
+			w.other("skipped", nil)
 			w.other("stalled", func(s *v1alpha1.CacheSnapshot) {
 				s.Status.Conditions = append(s.Status.Conditions, metav1.Condition{Type: v1alpha1.StalledCondition, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonDrillFailed, LastTransitionTime: *s.Status.CreationTime})
 			})

@@ -52,7 +52,7 @@ func (s *scope) waiting() (reason, message string) {
 	if o := s.facts.obstacle; o.reason != "" {
 		return o.reason, o.message
 	}
-	switch s.decision.Stage {
+	switch s.decision.Stage { //nolint:exhaustive // all others are on their way
 	case verification.AwaitSource:
 		if s.facts.source == nil {
 			return v1alpha1.ReasonSourceNotReady, fmt.Sprintf("There is no %s", s.sourceName())
