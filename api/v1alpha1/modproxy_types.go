@@ -523,6 +523,7 @@ type ProxyFailback struct {
 // instance. Unset: once a day. Set, and without a schedule: on request only.
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.bytesPerSecond) || quantity(string(self.bytesPerSecond)).isGreaterThan(quantity('0'))",message="bytesPerSecond must be greater than 0"
+// +kubebuilder:validation:XValidation:rule="!has(self.trust) || !has(self.trust.firstSeen) || !self.trust.firstSeen",message="trust.firstSeen is what the first snapshot held: set it in snapshots.verification.trust"
 type StoreIntegrity struct {
 	Schedule `json:",inline"`
 	// trust is what checksums are compared with.

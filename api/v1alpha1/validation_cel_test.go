@@ -115,6 +115,8 @@ func TestCreate(t *testing.T) {
 		{"snapshots of stores after a warm-up", proxy + blue + ", snapshots: {afterWarmUp: true}}", "afterWarmUp has no meaning for a proxy"},
 		{"a bounded check", proxy + blue + ", integrity: {schedule: '@daily', bytesPerSecond: 8Mi}}", ""},
 		{"a check that reads nothing", proxy + blue + ", integrity: {bytesPerSecond: 0}}", "bytesPerSecond must be greater than 0"},
+		{"a store compared with go.sum files", proxy + blue + ", integrity: {trust: {goSumRefs: [{name: sums}]}}}", ""},
+		{"a store compared with what was first seen", proxy + blue + ", integrity: {trust: {firstSeen: true}}}", "set it in snapshots.verification.trust"},
 		{"manual", proxy + blue + ", failover: {mode: Manual, activeInstance: blue}}", ""},
 		{"manual without saying who", proxy + blue + ", failover: {mode: Manual}}", "activeInstance is required with mode Manual"},
 		{"automatic and saying who", proxy + blue + ", failover: {activeInstance: blue}}", "activeInstance is required with mode Manual"},

@@ -3,10 +3,8 @@ package gocache
 import (
 	"context"
 	"errors"
-	"slices"
 	"time"
 
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
@@ -24,56 +22,23 @@ func (s *scope) noteSnapshots() {
 	status.LatestSnapshot = ""
 	var newest time.Time
 	for i := range s.facts.snapshots {
-		if c := &s.facts.snapshots[i]; c.DeletionTimestamp.IsZero() && (status.LatestSnapshot == "" || taken(c).After(newest)) {
-			status.LatestSnapshot, newest = c.Name, taken(c)
+		if c := &s.facts.snapshots[i]; c.DeletionTimestamp.IsZero() && (status.LatestSnapshot == "" || snapshot.Taken(c).After(newest)) {
+			status.LatestSnapshot, newest = c.Name, snapshot.Taken(c)
 		}
 	}
 }
 
 // kept are the snapshots of the cache as retention sees them.
 func (s *scope) kept() []snapshot.Kept {
-	var all []snapshot.Kept
-	for i := range s.facts.snapshots {
-		c := &s.facts.snapshots[i]
-		if !c.DeletionTimestamp.IsZero() || c.Spec.Verification.Mode == v1alpha1.VerificationSkip {
-			continue
-		}
-		stalled := meta.IsStatusConditionTrue(c.Status.Conditions, v1alpha1.StalledCondition)
-		verified := meta.IsStatusConditionTrue(c.Status.Conditions, v1alpha1.VerifiedCondition) && !stalled
-		all = append(all, snapshot.Kept{
-			Name: c.Name, Taken: taken(c), Verified: verified, Pending: !verified && !stalled,
-			Protected: c.Spec.Pinned || c.Labels[v1alpha1.ManagedByLabel] != v1alpha1.ManagedByValue || s.facts.cloned[c.Name] || s.restoring(c.Name),
-		})
-	}
-	return s.protectFirst(all)
-}
-
-// protectFirst protects what later snapshots are compared with as first seen,
-// if any are.
-func (s *scope) protectFirst(all []snapshot.Kept) []snapshot.Kept {
-	compared := firstSeen(s.snapshotPolicy().Verification.Trust) || slices.ContainsFunc(s.facts.snapshots, func(c v1alpha1.CacheSnapshot) bool {
-		return firstSeen(c.Spec.Verification.Trust)
+	return snapshot.All(s.facts.snapshots, s.snapshotPolicy().Verification.Trust, func(name string) bool {
+		return s.facts.cloned[name] || s.restoring(name)
 	})
-	first := snapshot.First(all)
-	for i := range all {
-		all[i].Protected = all[i].Protected || compared && all[i].Name == first
-	}
-	return all
 }
-
-func firstSeen(t *v1alpha1.Trust) bool { return t != nil && t.FirstSeen }
 
 // restoring says whether the volume of the claim is being made from a snapshot.
 func (s *scope) restoring(name string) bool {
 	return s.cache.Status.Swap != nil && s.cache.Status.Swap.Snapshot == name ||
 		s.restorePending() && s.cache.Spec.Restore.SnapshotRef.Name == name
-}
-
-func taken(c *v1alpha1.CacheSnapshot) time.Time {
-	if c.Status.CreationTime != nil {
-		return c.Status.CreationTime.Time
-	}
-	return c.CreationTimestamp.Time
 }
 
 // +kubebuilder:rbac:groups=cache.gocache.dev,resources=cachesnapshots,verbs=create;patch;delete
@@ -183,13 +148,7 @@ func (r *Reconciler) dropSnapshots(ctx context.Context, s *scope) error {
 	if s.cache.Spec.Snapshots == nil {
 		return nil
 	}
-	k := s.cache.Spec.Snapshots.Retention
-	rule := snapshot.Retention{
-		Last: int(k.KeepLast), Hourly: int(k.KeepHourly), Daily: int(k.KeepDaily), Weekly: int(k.KeepWeekly), Monthly: int(k.KeepMonthly),
-	}
-	if k.MaxAge != nil {
-		rule.MaxAge = k.MaxAge.Duration
-	}
+	rule := snapshot.Rule(s.cache.Spec.Snapshots.Retention)
 	if len(snapshot.Drop(s.kept(), rule, s.now)) == 0 {
 		return nil
 	}

@@ -255,7 +255,7 @@ func (s *scope) bookSwap(status *v1alpha1.InstanceStatus, out swaprun.Outcome, s
 	intent, d := status.Swap, out.Decision
 	s.wake = min(s.wake, max(d.After, time.Second))
 	intent.Step, intent.Message = string(d.Step), ""
-	switch d.Step {
+	switch d.Step { //nolint:exhaustive // the others leave nothing to remember
 	case swap.AwaitSource, swap.AwaitBusy:
 		intent.Message = bounded.Text("waits for "+d.Detail, maxText)
 	case swap.AwaitConsumers:

@@ -51,17 +51,12 @@ func bySnapshot(_ context.Context, o client.Object) []reconcile.Request {
 
 // kept are the snapshots of an instance's store as retention sees them.
 func (s *scope) kept(instance string) []snapshot.Kept {
-	var all []snapshot.Kept
-	for i := range s.facts.snapshots {
-		c := &s.facts.snapshots[i]
-		if c.Spec.SourceRef.Instance != instance {
-			continue
-		}
-		if k, ok := snapshot.Of(c, s.facts.used[c.Name]); ok {
-			all = append(all, k)
-		}
+	var trust *v1alpha1.Trust
+	if policy := s.proxy.Spec.Snapshots; policy != nil {
+		trust = policy.Verification.Trust
 	}
-	return all
+	own := slices.DeleteFunc(slices.Clone(s.facts.snapshots), func(c v1alpha1.CacheSnapshot) bool { return c.Spec.SourceRef.Instance != instance })
+	return snapshot.All(own, trust, func(name string) bool { return s.facts.used[name] })
 }
 
 // keepSnapshots takes what is due, and drops what is no longer kept.

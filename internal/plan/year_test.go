@@ -82,9 +82,9 @@ type policy struct {
 }
 
 type warmed struct {
-	run, inputs, success string
-	start, end, succeded time.Time
-	failures             int32
+	run, inputs, success  string
+	start, end, succeeded time.Time
+	failures              int32
 }
 
 type run struct {
@@ -303,7 +303,7 @@ func (y *year) book() bool {
 		y.warm.failures++
 		return true
 	}
-	y.warm.failures, y.warm.success, y.warm.succeded = 0, w.id, y.warm.end
+	y.warm.failures, y.warm.success, y.warm.succeeded = 0, w.id, y.warm.end
 	return true
 }
 
@@ -372,7 +372,7 @@ func (y *year) capturing() *captured {
 func (y *year) capture() bool {
 	due, next := snapshot.Next(snapshot.Facts{
 		Now: y.clock, Cache: "ci", AfterWarmUp: y.policy.afterWarmUp, SuccessRun: y.warm.success, SnapshottedRun: y.snapshottedRun,
-		SuccessTime: y.warm.succeded, Schedule: y.policy.snapshots, Created: y.created, LastScheduled: y.lastSnapshot,
+		SuccessTime: y.warm.succeeded, Schedule: y.policy.snapshots, Created: y.created, LastScheduled: y.lastSnapshot,
 	})
 	y.wakeAt(next)
 	if due == nil {

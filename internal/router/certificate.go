@@ -159,7 +159,7 @@ func (c *certificates) hand(ctx context.Context, p certificate.Pair) error {
 	}
 	shown, err := c.command(ctx, "show ssl cert "+c.options.File, "SHA1 FingerPrint: ")
 	if refused := (*net.OpError)(nil); errors.As(err, &refused) {
-		return nil //nolint:nilerr // it does not run now, and will read the file
+		return nil // it does not run now, and will read the file
 	}
 	if err != nil {
 		return err

@@ -118,7 +118,7 @@ func TestGuard(t *testing.T) {
 			must(t, os.WriteFile(filepath.Join(dir, store.Marker), []byte("another"), 0o600))
 		}, "was replaced"},
 		"no room": {func(_ *testing.T, _ string, o *store.Options, _ *http.HandlerFunc) { o.MinFree = 1 << 62 }, "bytes left"},
-		"the server hangs": {func(t *testing.T, _ string, _ *store.Options, h *http.HandlerFunc) {
+		"the server hangs": {func(_ *testing.T, _ string, _ *store.Options, h *http.HandlerFunc) {
 			*h = func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
 		}, "does not answer"},
 		"the server fails": {func(_ *testing.T, _ string, _ *store.Options, h *http.HandlerFunc) {

@@ -23,6 +23,29 @@ func Of(c *v1alpha1.CacheSnapshot, used bool) (Kept, bool) {
 	}, true
 }
 
+// All are the snapshots of one source as retention sees them. Used says of a
+// name that somebody is making a volume of it. Where later snapshots are
+// compared with what was first seen, by the policy's trust or by their own, the
+// first is protected.
+func All(snapshots []v1alpha1.CacheSnapshot, policy *v1alpha1.Trust, used func(name string) bool) []Kept {
+	var all []Kept
+	compared := firstSeen(policy)
+	for i := range snapshots {
+		c := &snapshots[i]
+		compared = compared || firstSeen(c.Spec.Verification.Trust)
+		if k, ok := Of(c, used(c.Name)); ok {
+			all = append(all, k)
+		}
+	}
+	first := First(all)
+	for i := range all {
+		all[i].Protected = all[i].Protected || compared && all[i].Name == first
+	}
+	return all
+}
+
+func firstSeen(t *v1alpha1.Trust) bool { return t != nil && t.FirstSeen }
+
 // Taken is when a snapshot was cut, or asked for.
 func Taken(c *v1alpha1.CacheSnapshot) time.Time {
 	if c.Status.CreationTime != nil {

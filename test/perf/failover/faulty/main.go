@@ -298,7 +298,7 @@ func (f *faulty) damageFiles(kind string) error {
 		}
 		return err
 	}
-	return filepath.WalkDir(f.store, func(name string, d fs.DirEntry, err error) error {
+	return filepath.WalkDir(f.store, func(name string, _ fs.DirEntry, err error) error {
 		wanted := map[string]string{"flip": ".zip", "truncate": ".zip", "mod": ".mod"}[kind]
 		if err != nil || wanted == "" || filepath.Ext(name) != wanted {
 			return err
