@@ -1,7 +1,7 @@
 ##@ Test
 
 # How long one go test may take before it is killed with a stack trace.
-TEST_TIMEOUT ?= 10m
+TEST_TIMEOUT ?= 25m
 E2E_TIMEOUT ?= 30m
 # RACE=1 runs unit and integration tests with the race detector (needs gcc).
 ifeq ($(RACE),1)
@@ -29,7 +29,7 @@ test-unit: ## Run the tests that need nothing but Go
 
 # Of the crash points, test-integration runs a sample: each flow undisturbed, and
 # killed at every so-many-th of its writes. crash-points kills at each.
-CRASH_POINTS_EVERY ?= 5
+CRASH_POINTS_EVERY ?= 8
 
 .PHONY: test-integration
 test-integration: ## Run the tests that need a kube-apiserver and etcd
