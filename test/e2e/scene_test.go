@@ -46,9 +46,15 @@ func onSmall(t *testing.T) *scene {
 func onOwn(t *testing.T, name string) *scene {
 	t.Helper()
 	namespace := fmt.Sprintf("%s-%x", name, time.Now().Unix()&0xfffff)
-	s := play(t, func() (*story.Story, error) {
+	return inOwn(t, namespace, func() (*story.Story, error) {
 		return suite.cluster.BeginSmall(suite.ctx, namespace, suite.narrator)
 	})
+}
+
+// inOwn plays in a namespace that goes with the test.
+func inOwn(t *testing.T, namespace string, begin func() (*story.Story, error)) *scene {
+	t.Helper()
+	s := play(t, begin)
 	t.Cleanup(func() {
 		ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}
 		if err := suite.cluster.Client.Delete(suite.ctx, ns); client.IgnoreNotFound(err) != nil {
