@@ -22,7 +22,7 @@ type lines struct {
 // wait. What follows a first check is the same work.
 func (r *Reconciler) queued(ctx context.Context, s *scope) (bool, error) {
 	var line *queue.Line
-	var at func(*v1alpha1.CacheSnapshot) bool
+	var at func(*v1alpha1.CacheSnapshot) queue.State
 	var what string
 	switch {
 	case s.decision.Stage == verification.Capture:
@@ -37,7 +37,7 @@ func (r *Reconciler) queued(ctx context.Context, s *scope) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	known := map[string]bool{}
+	known := map[string]queue.State{}
 	for i := range all {
 		if o := &all[i]; underWay(o) {
 			known[string(o.UID)] = at(o)
@@ -52,14 +52,24 @@ func (r *Reconciler) queued(ctx context.Context, s *scope) (bool, error) {
 }
 
 // capturing says whether the CSI driver is to make a snapshot now.
-func capturing(o *v1alpha1.CacheSnapshot) bool {
-	return o.Status.CreationTime == nil && began(o, stageCapture)
+func capturing(o *v1alpha1.CacheSnapshot) queue.State {
+	return state(began(o, stageCapture), o.Status.CreationTime != nil)
 }
 
 // verifying says whether there are Jobs or clones of a snapshot now, or will be
 // again.
-func verifying(o *v1alpha1.CacheSnapshot) bool {
-	return began(o, stageVerify) && !(facts{}).plan(&scope{snapshot: o}).Settled()
+func verifying(o *v1alpha1.CacheSnapshot) queue.State {
+	return state(began(o, stageVerify), (facts{}).plan(&scope{snapshot: o}).Settled())
+}
+
+func state(began, ended bool) queue.State {
+	switch {
+	case !began:
+		return queue.Outside
+	case ended:
+		return queue.Through
+	}
+	return queue.Inside
 }
 
 // underWay says whether anything is done about a snapshot.

@@ -31,6 +31,19 @@ func (t Ticket) before(o Ticket) bool {
 	return t.ID < o.ID
 }
 
+// State is how far somebody is with the work, as everybody can see.
+type State int
+
+// The states of those who may want a place.
+const (
+	// Outside wants a place, or does not show that it was let in.
+	Outside State = iota
+	// Inside is at it.
+	Inside
+	// Through has been at it, and is no more.
+	Through
+)
+
 // Line lets at most so many in at once. Its zero value lets everybody in.
 type Line struct {
 	max int
@@ -51,8 +64,9 @@ func New(limit int) *Line {
 }
 
 // Ask says whether the work may begin, and else when to ask again and how many
-// are before. known are all who may want it, and whether they are at it.
-func (l *Line) Ask(t Ticket, known map[string]bool, now time.Time) (begin bool, again time.Duration, ahead int) {
+// are before. known are all that exist, and how far they are: who is not among
+// them is gone.
+func (l *Line) Ask(t Ticket, known map[string]State, now time.Time) (begin bool, again time.Duration, ahead int) {
 	if l == nil || l.max <= 0 {
 		return true, 0, 0
 	}
@@ -60,7 +74,7 @@ func (l *Line) Ask(t Ticket, known map[string]bool, now time.Time) (begin bool, 
 	defer l.mu.Unlock()
 	busy := l.busy(t.ID, known, now)
 	for id, p := range l.waiting {
-		if _, exists := known[id]; !exists || known[id] || now.Sub(p.asked) > patience {
+		if state, exists := known[id]; !exists || state != Outside || now.Sub(p.asked) > patience {
 			delete(l.waiting, id)
 		} else if id != t.ID && p.before(t) {
 			ahead++
@@ -87,16 +101,16 @@ func (l *Line) Leave(id string) {
 }
 
 // busy counts those who are at it, beside the one who asks.
-func (l *Line) busy(self string, known map[string]bool, now time.Time) int {
+func (l *Line) busy(self string, known map[string]State, now time.Time) int {
 	at := map[string]bool{}
-	for id, is := range known {
-		if is {
+	for id, state := range known {
+		if state == Inside {
 			at[id] = true
-			delete(l.let, id) // shows it
 		}
 	}
 	for id, since := range l.let {
-		if now.Sub(since) > fresh {
+		state, exists := known[id]
+		if !exists || state != Outside || now.Sub(since) > fresh { // gone, or shows it
 			delete(l.let, id)
 			continue
 		}

@@ -12,13 +12,13 @@ import (
 var now = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 
 // among are the first twenty, of whom some are at it.
-func among(active ...string) map[string]bool {
-	known := map[string]bool{}
+func among(active ...string) map[string]queue.State {
+	known := map[string]queue.State{}
 	for i := range 20 {
-		known[fmt.Sprint(i)] = false
+		known[fmt.Sprint(i)] = queue.Outside
 	}
 	for _, id := range active {
-		known[id] = true
+		known[id] = queue.Inside
 	}
 	return known
 }
@@ -79,6 +79,22 @@ func TestAsk(t *testing.T) {
 	l.Leave("2")
 	if begin, _, _ := l.Ask(ticket(3), among(), now.Add(time.Hour)); !begin {
 		t.Error("one who left is waited for")
+	}
+}
+
+// TestQuick lets the next in at once when those before were through so quickly
+// that nobody who asked saw them at it.
+func TestQuick(t *testing.T) {
+	l := queue.New(1)
+	known := among()
+	for i := range 10 {
+		if begin, _, _ := l.Ask(ticket(i), known, now); !begin {
+			t.Fatalf("%d waits for those who are through", i)
+		}
+		known[ticket(i).ID] = queue.Through
+		if i%2 == 1 {
+			delete(known, ticket(i).ID)
+		}
 	}
 }
 
