@@ -25,25 +25,31 @@ func TestDeletedNamespace(t *testing.T) {
 	_, err := s.Offered(s.ctx, "")
 	s.must(err)
 	if s.Kind == story.Local { // clones that take long are met half made
-		s.must(s.Fault(s.ctx, "set", "restore", "--delay", "3s", "--namespace", s.Namespace))
+		s.must(s.Fault(s.ctx, "set", "restore", "--delay", "5s", "--namespace", s.Namespace))
 		s.Cleanup(func() { s.must(s.Fault(context.WithoutCancel(s.ctx), "clear", "restore")) })
 	}
 
 	snap := s.snapshotObject("half")
 	s.must(s.Client.Create(s.ctx, snap))
+	// The Job waits for its clone as long as the claims do for theirs: all are
+	// met half made, however fast the rest is.
+	verifies := func(ctx context.Context) (bool, string, error) {
+		var job batchv1.Job
+		err := s.Client.Get(ctx, client.ObjectKey{Namespace: s.Namespace, Name: naming.Child(snap.Name, naming.Verify)}, &job)
+		return err == nil, "no integrity Job", client.IgnoreNotFound(err)
+	}
+	s.until(time.Minute, "a verification to be under way", verifies)
 	claims := []string{"half-0", "half-1", "half-2"}
 	for _, name := range claims {
 		s.must(s.Claim(s.ctx, name))
 	}
 	s.consume("half", claims...)
-	s.until(time.Minute, "a verification and three populations to be under way", func(ctx context.Context) (bool, string, error) {
-		var job batchv1.Job
-		err := s.Client.Get(ctx, client.ObjectKey{Namespace: s.Namespace, Name: naming.Child(snap.Name, naming.Verify)}, &job)
-		if client.IgnoreNotFound(err) != nil {
-			return false, "", err
+	s.until(time.Minute, "three populations to be under way beside the verification", func(ctx context.Context) (bool, string, error) {
+		primes, err := s.primes(ctx)
+		if err != nil || len(primes) != len(claims) {
+			return false, fmt.Sprintf("primes: %v", primes), err
 		}
-		primes, err2 := s.primes(ctx)
-		return err == nil && len(primes) == len(claims), fmt.Sprintf("the integrity Job: %v; primes: %v", err, primes), err2
+		return verifies(ctx)
 	})
 
 	began := time.Now()
