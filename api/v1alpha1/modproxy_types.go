@@ -388,6 +388,7 @@ type ProxyProbes struct {
 	// +optional
 	Timeout *metav1.Duration `json:"timeout,omitempty"`
 	// failureThreshold: so many failures in a row make an instance unhealthy.
+	// Wrong bytes, served twice within one probe, convict at once.
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=100
 	// +kubebuilder:default=3

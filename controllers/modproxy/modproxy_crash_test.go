@@ -35,7 +35,6 @@ func TestCrashPoints(t *testing.T) {
 		"conviction": func(w *world, die func()) {
 			w.serving()
 			w.blue.wrong = true
-			w.tick(2)
 			w.onDeath = func() { w.blue.wrong = find(w.get(), "blue").Convicted == nil && w.published("blue") != "down" }
 			die()
 			w.tick(1)
@@ -47,7 +46,6 @@ func TestCrashPoints(t *testing.T) {
 			w.tick(2)
 			w.startPod("blue")
 			w.blue.wrong = true
-			w.tick(2)
 			w.onDeath = func() { w.blue.wrong = find(w.get(), "blue").Convicted == nil && w.published("blue") != "down" }
 			die()
 			w.tick(1)

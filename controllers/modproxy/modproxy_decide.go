@@ -18,6 +18,7 @@ func (s *scope) plan(limits route.Limits) failover.Facts {
 	facts := failover.Facts{
 		Policy: failover.Policy{
 			Default:        thresholds(spec.Probes),
+			Thresholds:     exceptions(spec.Probes),
 			Manual:         spec.Failover.Mode == v1alpha1.FailoverManual,
 			ActiveInstance: spec.Failover.ActiveInstance,
 			Failback: failover.Failback{
@@ -61,6 +62,12 @@ func (s *scope) instanceStatus(name string) *v1alpha1.InstanceStatus {
 
 func thresholds(p v1alpha1.ProxyProbes) failover.Thresholds {
 	return failover.Thresholds{Failure: int(p.FailureThreshold), Success: int(p.SuccessThreshold)}
+}
+
+// exceptions are the kinds that are believed earlier: wrong bytes, which the
+// probe has seen twice, are no passing trouble of a network.
+func exceptions(p v1alpha1.ProxyProbes) map[failover.Kind]failover.Thresholds {
+	return map[failover.Kind]failover.Thresholds{failover.Checksum: {Failure: 1, Success: int(p.SuccessThreshold)}}
 }
 
 func duration(d *metav1.Duration) time.Duration {

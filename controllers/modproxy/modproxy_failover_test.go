@@ -80,7 +80,7 @@ func TestWrongBytes(t *testing.T) {
 	w := newWorld(t)
 	w.serving()
 	w.blue.wrong = true
-	w.tick(3)
+	w.tick(1) // bytes that are wrong twice in one probe do not wait for the threshold
 	w.weights(0, 100)
 	if !w.convicted("blue") || w.convicted("green") {
 		t.Fatalf("instances %+v", w.get().Status.Instances)

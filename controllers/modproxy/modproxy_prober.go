@@ -234,13 +234,13 @@ func (t target) ask(ctx context.Context, client *http.Client) (results map[failo
 	}
 	if len(t.canaries) > 0 && (t.has(v1alpha1.ProbeProtocol) || t.has(v1alpha1.ProbeChecksum)) {
 		ctx, cancel := context.WithTimeout(ctx, t.timeout)
-		protocol, checksum := to.Canaries(ctx, t.canaries)
+		answers := to.Canaries(ctx, t.canaries)
 		cancel()
 		if t.has(v1alpha1.ProbeProtocol) {
-			results[failover.Protocol] = protocol
+			results[failover.Protocol] = probe.Protocol(answers)
 		}
 		if t.has(v1alpha1.ProbeChecksum) {
-			results[failover.Checksum] = checksum
+			results[failover.Checksum] = probe.Checksum(answers)
 		}
 	}
 	if t.has(v1alpha1.ProbeDisk) {

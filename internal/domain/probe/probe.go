@@ -7,10 +7,6 @@ import (
 	"io"
 	"net/http"
 	"strings"
-
-	"golang.org/x/mod/module"
-
-	"gocache.dev/operator/internal/domain/goproxy"
 )
 
 // Outcome of a probe.
@@ -30,17 +26,6 @@ type Result struct {
 	// Message says what was wrong, for a person.
 	Message string
 }
-
-// Canary is a module version that a healthy instance serves.
-type Canary struct {
-	// Module and its version.
-	Module module.Version
-	// Zip and Mod are the h1 hashes that go.sum has of it; empty: not known.
-	Zip, Mod string
-}
-
-// maxCanary bounds a canary's archive, in bytes: it is held in memory.
-const maxCanary = 32 << 20
 
 // Target is an instance.
 type Target struct {
@@ -93,74 +78,6 @@ func (t Target) Ready(ctx context.Context, page Page) Result {
 		return Result{Failed, fmt.Sprintf("GET %s: %s: %s", url, resp.Status, strings.TrimSpace(string(text)))}
 	}
 	return Result{Outcome: Passed}
-}
-
-// Canaries asks for each canary and says whether the instance spoke the
-// protocol, and whether the bytes were right. The first that fails decides.
-func (t Target) Canaries(ctx context.Context, canaries []Canary) (protocol, checksum Result) {
-	for _, c := range canaries {
-		p, s := t.canary(ctx, c)
-		protocol, checksum = worse(protocol, p), worse(checksum, s)
-	}
-	return protocol, checksum
-}
-
-func (t Target) canary(ctx context.Context, c Canary) (protocol, checksum Result) {
-	client := &goproxy.Client{Base: t.Base, HTTP: t.http(), MaxZip: maxCanary, CacheOnly: true}
-	_, err := client.Info(ctx, c.Module)
-	if errors.Is(err, goproxy.ErrNotFound) { // not in the store yet: fetch it once
-		client.CacheOnly = false
-		_, err = client.Info(ctx, c.Module)
-	}
-	if err != nil {
-		return cannot(err)
-	}
-	sums, err := client.Sums(ctx, c.Module)
-	if err != nil {
-		return cannot(err)
-	}
-	return Result{Outcome: Passed}, compare(c, sums)
-}
-
-// cannot sorts an error: what the upstream lacks says nothing of the instance,
-// and an answer that is complete and unreadable is wrong bytes.
-func cannot(err error) (protocol, checksum Result) {
-	switch {
-	case errors.Is(err, goproxy.ErrNotFound):
-		return Result{Unknown, err.Error()}, Result{Unknown, err.Error()}
-	case errors.Is(err, goproxy.ErrMalformed):
-		return fail(err), fail(err)
-	default:
-		return fail(err), Result{Unknown, err.Error()}
-	}
-}
-
-func compare(c Canary, got goproxy.Sums) Result {
-	for _, sum := range []struct{ file, want, got string }{
-		{"archive", c.Zip, got.Zip},
-		{"go.mod", c.Mod, got.Mod},
-	} {
-		if sum.want != "" && sum.want != sum.got {
-			return Result{Failed, fmt.Sprintf("the %s of %s has sum %s, want %s", sum.file, c.Module, sum.got, sum.want)}
-		}
-	}
-	if c.Zip == "" && c.Mod == "" {
-		return Result{Unknown, "no sum to compare with"}
-	}
-	return Result{Outcome: Passed}
-}
-
-// worse keeps a failure, then what could not be found out, then success.
-func worse(a, b Result) Result {
-	rank := map[Outcome]int{Passed: 0, Unknown: 1, Failed: 2}
-	switch {
-	case a == Result{}: // nothing was asked yet
-		return b
-	case rank[b.Outcome] > rank[a.Outcome]:
-		return b
-	default:
-		return a
-	}
 }
 
 func fail(err error) Result { return Result{Failed, err.Error()} }

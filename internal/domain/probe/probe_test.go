@@ -112,8 +112,8 @@ func TestCanaries(t *testing.T) {
 		{"wrong archive", files(wrong), 0, canary, probe.Passed, probe.Failed},
 		{"wrong go.mod", with(".mod", goMod+"// evil\n"), 0, canary, probe.Passed, probe.Failed},
 		{"no archive at all", with(".zip", "hello"), 0, canary, probe.Failed, probe.Failed},
-		{"HTML in place of info", with(".info", "<html>"), 0, canary, probe.Failed, probe.Failed},
-		{"info of another version", with(".info", `{"Version":"v1.0.1"}`), 0, canary, probe.Failed, probe.Failed},
+		{"HTML in place of info", with(".info", "<html>"), 0, canary, probe.Failed, probe.Unknown},
+		{"info of another version", with(".info", `{"Version":"v1.0.1"}`), 0, canary, probe.Failed, probe.Unknown},
 		{"the upstream has no such module", nil, 0, canary, probe.Unknown, probe.Unknown},
 		{"no archive for the info", without(".zip"), 0, canary, probe.Unknown, probe.Unknown},
 		{"an error", nil, http.StatusInternalServerError, canary, probe.Failed, probe.Unknown},
@@ -133,7 +133,8 @@ func TestCanaries(t *testing.T) {
 					_, _ = w.Write(content)
 				}
 			})
-			protocol, checksum := target.Canaries(t.Context(), []probe.Canary{tt.canary})
+			answers := target.Canaries(t.Context(), []probe.Canary{tt.canary})
+			protocol, checksum := probe.Protocol(answers), probe.Checksum(answers)
 			if protocol.Outcome != tt.protocol || checksum.Outcome != tt.checksum {
 				t.Errorf("protocol %+v, checksum %+v", protocol, checksum)
 			}
@@ -162,7 +163,7 @@ func TestOneBadCanaryDecides(t *testing.T) {
 	bad := good
 	bad.Zip = "h1:other"
 	for _, all := range [][]probe.Canary{{bad, good, good}, {good, bad, good}, {good, good, bad}} {
-		if _, checksum := target.Canaries(t.Context(), all); checksum.Outcome != probe.Failed {
+		if checksum := probe.Checksum(target.Canaries(t.Context(), all)); checksum.Outcome != probe.Failed {
 			t.Errorf("%+v", checksum)
 		}
 	}
@@ -191,11 +192,52 @@ func TestCanariesCostTheUpstreamNothing(t *testing.T) {
 	})
 	canaries := []probe.Canary{{Module: module.Version{Path: "example.com/c", Version: "v1.0.0"}, Zip: sum}}
 	for range 3 {
-		if _, checksum := target.Canaries(t.Context(), canaries); checksum.Outcome != probe.Passed {
+		if checksum := probe.Checksum(target.Canaries(t.Context(), canaries)); checksum.Outcome != probe.Passed {
 			t.Errorf("%+v", checksum)
 		}
 	}
 	if fetches != 1 {
 		t.Errorf("%d fetches, want 1", fetches)
+	}
+}
+
+// TestWrongBytesAreConfirmed holds that an answer which was spoiled once does
+// not convict, and that one which is wrong again does.
+func TestWrongBytesAreConfirmed(t *testing.T) {
+	right, sum := archive(t, "package c\n")
+	wrong, _ := archive(t, "package c // evil\n")
+	canaries := []probe.Canary{{Module: module.Version{Path: "example.com/c", Version: "v1.0.0"}, Zip: sum}}
+	for name, tt := range map[string]struct {
+		archives [][]byte // one answer after the other; the last goes on
+		want     probe.Outcome
+		asked    int
+	}{
+		"right":              {[][]byte{right}, probe.Passed, 1},
+		"wrong":              {[][]byte{wrong}, probe.Failed, 2},
+		"wrong once":         {[][]byte{wrong, right}, probe.Unknown, 2},
+		"cut short":          {[][]byte{right[:len(right)/2]}, probe.Failed, 2},
+		"cut short once":     {[][]byte{right[:len(right)/2], right}, probe.Unknown, 2},
+		"wrong in two ways":  {[][]byte{[]byte("hello"), wrong}, probe.Failed, 2},
+		"wrong, then nobody": {[][]byte{wrong, nil}, probe.Unknown, 2},
+	} {
+		asked := 0
+		target := serve(t, func(w http.ResponseWriter, r *http.Request) {
+			switch {
+			case strings.HasSuffix(r.URL.Path, ".info"):
+				_, _ = w.Write([]byte(`{"Version":"v1.0.0"}`))
+			case strings.HasSuffix(r.URL.Path, ".mod"):
+				_, _ = w.Write([]byte(goMod))
+			default:
+				content := tt.archives[min(asked, len(tt.archives)-1)]
+				if asked++; content == nil {
+					http.Error(w, "oh", http.StatusInternalServerError)
+				}
+				_, _ = w.Write(content)
+			}
+		})
+		got := probe.Checksum(target.Canaries(t.Context(), canaries))
+		if got.Outcome != tt.want || asked != tt.asked {
+			t.Errorf("%s: %+v after %d downloads", name, got, asked)
+		}
 	}
 }

@@ -22,6 +22,8 @@
 //
 // A probe that could not find out is neither good nor bad; a fault is believed
 // after as many failures in a row as its threshold says, and so is recovery.
+// Wrong bytes ought to have a threshold of one: who asks has made sure that no
+// network spoiled them, and clients fail as long as they are not believed.
 //
 // # Leaving and coming back
 //

@@ -1,0 +1,125 @@
+package probe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"golang.org/x/mod/module"
+
+	"gocache.dev/operator/internal/domain/goproxy"
+)
+
+// Canary is a module version that a healthy instance serves.
+type Canary struct {
+	// Module and its version.
+	Module module.Version
+	// Zip and Mod are the h1 hashes that go.sum has of it; empty: not known.
+	Zip, Mod string
+}
+
+// maxCanary bounds a canary's archive, in bytes: it is held in memory.
+const maxCanary = 32 << 20
+
+// Answer is what an instance answered for a canary.
+type Answer struct {
+	// Module that was asked for.
+	Module module.Version
+	// Protocol says whether it was served at all, Checksum whether with the right
+	// bytes.
+	Protocol, Checksum Result
+	// Sums of what was served; empty: it was not.
+	Sums goproxy.Sums
+}
+
+// Canaries asks for each canary. Wrong bytes are believed when they are served
+// twice in a row: an answer can be spoiled on its way.
+func (t Target) Canaries(ctx context.Context, canaries []Canary) []Answer {
+	var answers []Answer
+	for _, c := range canaries {
+		answer := t.canary(ctx, c)
+		if first := answer.Checksum; first.Outcome == Failed {
+			if answer = t.canary(ctx, c); answer.Checksum.Outcome != Failed {
+				answer.Checksum = Result{Unknown, "wrong bytes once, and not when asked again at once: " + first.Message}
+			}
+		}
+		answers = append(answers, answer)
+	}
+	return answers
+}
+
+// Protocol is what answers say of the protocol: the first failure decides.
+func Protocol(answers []Answer) (all Result) {
+	for _, a := range answers {
+		all = worse(all, a.Protocol)
+	}
+	return all
+}
+
+// Checksum is what answers say of the bytes: the first failure decides.
+func Checksum(answers []Answer) (all Result) {
+	for _, a := range answers {
+		all = worse(all, a.Checksum)
+	}
+	return all
+}
+
+func (t Target) canary(ctx context.Context, c Canary) Answer {
+	answer := Answer{Module: c.Module}
+	client := &goproxy.Client{Base: t.Base, HTTP: t.http(), MaxZip: maxCanary, CacheOnly: true}
+	_, err := client.Info(ctx, c.Module)
+	if errors.Is(err, goproxy.ErrNotFound) { // not in the store yet: fetch it once
+		client.CacheOnly = false
+		_, err = client.Info(ctx, c.Module)
+	}
+	if err != nil {
+		answer.Protocol, answer.Checksum = cannot(err), Result{Unknown, err.Error()} // an info has no checksum
+		return answer
+	}
+	sums, err := client.Sums(ctx, c.Module)
+	switch {
+	case errors.Is(err, goproxy.ErrMalformed): // complete and unreadable: these are wrong bytes
+		answer.Protocol, answer.Checksum = fail(err), fail(err)
+	case err != nil:
+		answer.Protocol, answer.Checksum = cannot(err), Result{Unknown, err.Error()}
+	default:
+		answer.Protocol, answer.Checksum, answer.Sums = Result{Outcome: Passed}, compare(c, sums), sums
+	}
+	return answer
+}
+
+// cannot sorts an error: what the upstream lacks says nothing of the instance.
+func cannot(err error) Result {
+	if errors.Is(err, goproxy.ErrNotFound) {
+		return Result{Unknown, err.Error()}
+	}
+	return fail(err)
+}
+
+func compare(c Canary, got goproxy.Sums) Result {
+	for _, sum := range []struct{ file, want, got string }{
+		{"archive", c.Zip, got.Zip},
+		{"go.mod", c.Mod, got.Mod},
+	} {
+		if sum.want != "" && sum.want != sum.got {
+			return Result{Failed, fmt.Sprintf("the %s of %s has sum %s, want %s", sum.file, c.Module, sum.got, sum.want)}
+		}
+	}
+	if c.Zip == "" && c.Mod == "" {
+		return Result{Unknown, "no sum to compare with"}
+	}
+	return Result{Outcome: Passed}
+}
+
+// worse keeps a failure, then what could not be found out, then success.
+func worse(a, b Result) Result {
+	rank := map[Outcome]int{Passed: 0, Unknown: 1, Failed: 2}
+	switch {
+	case a == Result{}: // nothing was asked yet
+		return b
+	case rank[b.Outcome] > rank[a.Outcome]:
+		return b
+	default:
+		return a
+	}
+}
