@@ -11,6 +11,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"gocache.dev/operator/internal/domain/probe"
 )
 
 // Environment holds the settings of the go command that decide where modules
@@ -101,14 +103,7 @@ func readDefaults(file string) (map[string]string, error) {
 
 // SumDBName is the name of the checksum database, empty when it is off or
 // unknown.
-func (e Environment) SumDBName() string {
-	fields := strings.Fields(e.GOSUMDB)
-	if len(fields) == 0 || fields[0] == "off" {
-		return ""
-	}
-	name, _, _ := strings.Cut(fields[0], "+") // "name+hash+key" is a verifier key
-	return name
-}
+func (e Environment) SumDBName() string { return probe.ParseDatabase(e.GOSUMDB).Name }
 
 // WithoutDirect removes "direct" and everything after it from GOPROXY, since
 // a direct fetch runs the go command and version control programs on what a

@@ -11,6 +11,8 @@ import (
 	"regexp"
 	"strings"
 	"time"
+
+	"gocache.dev/operator/internal/domain/probe"
 )
 
 // stallTimeout ends a connection whose client takes nothing for so long.
@@ -50,7 +52,7 @@ func (s *Server) observed(w http.ResponseWriter, r *http.Request, next http.Hand
 	o := &outcome{requestID: requestID(r)}
 	w.Header().Set(requestIDHeader, o.requestID)
 	defer o.close()
-	answer := &answerWriter{ResponseWriter: w, controller: http.NewResponseController(w), now: s.now}
+	answer := &answerWriter{ResponseWriter: w, controller: http.NewResponseController(w), now: s.now, outcome: o}
 	s.metrics.inFlight.Inc()
 	defer func() {
 		s.metrics.inFlight.Dec()
@@ -65,7 +67,7 @@ func (s *Server) observed(w http.ResponseWriter, r *http.Request, next http.Hand
 		log.Info("Served")
 	}()
 	next.ServeHTTP(answer, r.WithContext(withOutcome(r.Context(), o)))
-	answer.finish(o, s.name)
+	answer.finish(s.name)
 }
 
 // limited refuses what exceeds the number of requests served at once.
@@ -122,6 +124,7 @@ type answerWriter struct {
 	http.ResponseWriter
 	controller *http.ResponseController
 	now        func() time.Time
+	outcome    *outcome
 	status     int
 	written    int64
 	text       bytes.Buffer // of an error
@@ -136,6 +139,9 @@ func (a *answerWriter) WriteHeader(status int) {
 	}
 	a.status = status
 	if status < http.StatusBadRequest {
+		if a.outcome.upstreamFailed() { // what is stored is better than nothing
+			a.Header().Set(probe.StaleHeader, probe.StaleValue)
+		}
 		a.ResponseWriter.WriteHeader(status)
 	}
 }
@@ -158,7 +164,7 @@ func (a *answerWriter) Write(p []byte) (int, error) {
 
 // finish sends the error that was held back. The go command shows a text of
 // up to 8 lines and 648 bytes, up to the first blank line.
-func (a *answerWriter) finish(o *outcome, instance string) {
+func (a *answerWriter) finish(instance string) {
 	if a.status == 0 {
 		a.WriteHeader(http.StatusOK)
 	}
@@ -166,14 +172,14 @@ func (a *answerWriter) finish(o *outcome, instance string) {
 		return
 	}
 	text := strings.TrimSpace(a.text.String())
-	if status, sentence := o.trouble(); status != 0 {
+	if status, sentence := a.outcome.trouble(); status != 0 {
 		a.status, text = status, sentence
 		a.Header().Set("Cache-Control", "no-store")
 	}
 	if text == "" {
 		text = http.StatusText(a.status)
 	}
-	body := fmt.Sprintf("%s\n(instance %s, request %s)\n", fit(text), instance, o.requestID)
+	body := fmt.Sprintf("%s\n(instance %s, request %s)\n", fit(text), instance, a.outcome.requestID)
 	a.Header().Del("Content-Length")
 	_ = a.controller.SetWriteDeadline(a.now().Add(stallTimeout))
 	a.written = int64(len(body))

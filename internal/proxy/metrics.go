@@ -11,6 +11,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"gocache.dev/operator/internal/domain/probe"
 )
 
 // metrics are the instance's own; each has a registry so that tests and
@@ -69,6 +71,18 @@ func (m *metrics) watchStore(latest func() Report) {
 			}
 			return 1
 		}))
+}
+
+// proxies says which checksum database clients reach through this instance; "":
+// none.
+func (m *metrics) proxies(database string) {
+	if database == "" {
+		return
+	}
+	gauge := prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: probe.DatabaseMetric, Help: "1 for the checksum database that clients reach through this instance."}, []string{probe.DatabaseLabel})
+	gauge.WithLabelValues(database).Set(1)
+	m.registry.MustRegister(gauge)
 }
 
 func (m *metrics) handler() http.Handler {

@@ -61,6 +61,14 @@ func (o *outcome) upstream(status int, err error) {
 	o.status, o.err = status, err
 }
 
+// upstreamFailed says whether the last upstream request got no answer, or that
+// of a server in trouble.
+func (o *outcome) upstreamFailed() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.err != nil || o.status >= http.StatusInternalServerError || o.status == http.StatusTooManyRequests
+}
+
 func (o *outcome) fetched(err error) {
 	if o == nil || err == nil {
 		return

@@ -65,6 +65,8 @@ func startUpstream(t *testing.T) *upstream {
 		case "/example.com/m/@v/v1.0.0.zip":
 			_, _ = w.Write(archive)
 		case "/sumdb/db.test/supported":
+		case "/sumdb/db.test/latest":
+			fmt.Fprint(w, "the tree")
 		case "/sumdb/db.test/lookup/example.com/m@v1.0.0":
 			fmt.Fprint(w, "the record")
 		default:
@@ -466,6 +468,33 @@ func TestChecksumDatabaseIsProxied(t *testing.T) {
 	if w := get(t, server, "/sumdb/db.test/latest"); w.Code != http.StatusBadGateway {
 		t.Errorf("latest: %d %s, want 502", w.Code, w.Body)
 	}
+	if page := get(t, server, "/metrics").Body.String(); !strings.Contains(page, `gocache_proxy_checksum_database{name="db.test"} 1`) {
+		t.Error("the metrics do not name the database")
+	}
+}
+
+// TestStaleAnswersSaySo holds that an answer from the store which would have
+// been the upstream's can be told from one that is.
+func TestStaleAnswersSaySo(t *testing.T) {
+	u := startUpstream(t)
+	_, key, err := note.GenerateKey(rand.Reader, "db.test")
+	must(t, err)
+	server, _ := instance(t, u, func(o *proxy.Options) { o.Environment.GOSUMDB = key })
+	pages := []string{"/sumdb/db.test/latest", "/example.com/m/@v/list"}
+	ask := func(when, want string) {
+		t.Helper()
+		for _, page := range pages {
+			if w := get(t, server, page); w.Code != http.StatusOK || w.Header().Get("Cache-Status") != want {
+				t.Errorf("%s: %s: %d, Cache-Status %q, want %q", when, page, w.Code, w.Header().Get("Cache-Status"), want)
+			}
+		}
+	}
+	ask("at first", "")
+	u.fail(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) })
+	ask("when the upstream fails", "gocache-proxy; hit; detail=upstream-failed")
+	mustServe(t, server, "/sumdb/db.test/supported", "")
+	u.fail(nil)
+	ask("when it is back", "")
 }
 
 func TestPrivateModulesAreLeftToTheClient(t *testing.T) {

@@ -99,6 +99,7 @@ func New(o Options) (*Server, error) {
 		ready: &readiness{check: func() Report { return store.Check(o.MinFree) }, timeout: o.ReadyTimeout, now: o.Now},
 	}
 	m.watchStore(s.ready.latest)
+	m.proxies(env.SumDBName())
 	s.library = &goproxy.Goproxy{
 		Fetcher:       newFetcher(o, env, store, up),
 		ProxiedSumDBs: proxiedSumDBs(env),

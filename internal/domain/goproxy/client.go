@@ -127,12 +127,12 @@ func (c *Client) Zip(ctx context.Context, m module.Version, w io.Writer) (int64,
 	if err != nil {
 		return 0, err
 	}
-	u, body, err := c.open(ctx, elements...)
+	u, resp, err := c.open(ctx, elements...)
 	if err != nil {
 		return 0, err
 	}
-	defer func() { _ = body.Close() }() // nothing is left to report after the copy's own error
-	return copyBody(u, w, body, c.maxZip())
+	defer func() { _ = resp.Body.Close() }() // nothing is left to report after the copy's own error
+	return copyBody(u, w, resp.Body, c.maxZip())
 }
 
 // SumDBSupported reports whether the server proxies the named checksum
@@ -148,6 +148,16 @@ func (c *Client) SumDBSupported(ctx context.Context, name string) (bool, error) 
 	return err == nil, err
 }
 
+// SumDBLatest returns the newest signed tree of the named checksum database
+// that the server knows, and the header of its answer. It is not looked into.
+func (c *Client) SumDBLatest(ctx context.Context, name string) ([]byte, http.Header, error) {
+	if name == "" {
+		return nil, nil, argumentError(errors.New("a checksum database needs a name"))
+	}
+	_, text, header, err := c.page(ctx, "sumdb", name, "latest")
+	return text, header, err
+}
+
 func (c *Client) file(ctx context.Context, m module.Version, ext string) (*url.URL, []byte, error) {
 	elements, err := versionElements(m, ext)
 	if err != nil {
@@ -158,24 +168,30 @@ func (c *Client) file(ctx context.Context, m module.Version, ext string) (*url.U
 
 // text reads a small answer whole.
 func (c *Client) text(ctx context.Context, elements ...string) (*url.URL, []byte, error) {
-	u, body, err := c.open(ctx, elements...)
+	u, text, _, err := c.page(ctx, elements...)
+	return u, text, err
+}
+
+// page reads a small answer whole, with its header.
+func (c *Client) page(ctx context.Context, elements ...string) (*url.URL, []byte, http.Header, error) {
+	u, resp, err := c.open(ctx, elements...)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
-	defer func() { _ = body.Close() }() // the read below has seen every error that matters
+	defer func() { _ = resp.Body.Close() }() // the read below has seen every error that matters
 	limit := c.MaxText
 	if limit == 0 {
 		limit = DefaultMaxText
 	}
 	var buf bytes.Buffer
-	if _, err := copyBody(u, &buf, body, limit); err != nil {
-		return nil, nil, err
+	if _, err := copyBody(u, &buf, resp.Body, limit); err != nil {
+		return nil, nil, nil, err
 	}
-	return u, buf.Bytes(), nil
+	return u, buf.Bytes(), resp.Header, nil
 }
 
-// open sends a request and returns the body of a 200 answer.
-func (c *Client) open(ctx context.Context, elements ...string) (*url.URL, io.ReadCloser, error) {
+// open sends a request and returns a 200 answer, whose body is to be closed.
+func (c *Client) open(ctx context.Context, elements ...string) (*url.URL, *http.Response, error) {
 	base, err := url.Parse(c.Base)
 	if err != nil {
 		return nil, nil, argumentError(errors.New("the proxy's address is not a URL"))
@@ -200,7 +216,7 @@ func (c *Client) open(ctx context.Context, elements ...string) (*url.URL, io.Rea
 		return nil, nil, transportError(u, 0, err)
 	}
 	if resp.StatusCode == http.StatusOK {
-		return u, resp.Body, nil
+		return u, resp, nil
 	}
 	defer func() { _ = resp.Body.Close() }() // the status already decided
 	kind := ErrServer

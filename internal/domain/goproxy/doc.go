@@ -10,6 +10,7 @@
 //	<base>/<path>/@v/<version>.mod  the go.mod file
 //	<base>/<path>/@v/<version>.zip  the source archive
 //	<base>/sumdb/<name>/supported   200 when the checksum database is proxied
+//	<base>/sumdb/<name>/latest      its newest signed tree
 //
 // It exists to examine a proxy, not to build with it. So, unlike the go
 // command, it puts a limit on everything a broken or hostile server could

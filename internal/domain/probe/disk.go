@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 
+	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 )
@@ -44,32 +45,55 @@ func (t Target) volume(ctx context.Context) (used, available float64, err error)
 	if t.Agent != "" {
 		base, usedMetric, availableMetric = t.Agent, StoreUsedMetric, StoreAvailableMetric
 	}
-	url := strings.TrimSuffix(base, "/") + "/metrics"
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	page, err := t.metrics(ctx, base)
 	if err != nil {
 		return 0, 0, err
+	}
+	for name, into := range map[string]*float64{usedMetric: &used, availableMetric: &available} {
+		metrics, err := page.named(name)
+		if err != nil {
+			return 0, 0, err
+		}
+		*into = metrics[0].GetGauge().GetValue()
+	}
+	return used, available, nil
+}
+
+// metricsPage is what an instance, or the agent beside it, counts.
+type metricsPage struct {
+	url      string
+	families map[string]*dto.MetricFamily
+}
+
+func (t Target) metrics(ctx context.Context, base string) (page metricsPage, err error) {
+	page.url = strings.TrimSuffix(base, "/") + "/metrics"
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, page.url, nil)
+	if err != nil {
+		return page, err
 	}
 	resp, err := t.http().Do(req)
 	if err != nil {
-		return 0, 0, err
+		return page, err
 	}
 	defer func() { err = errors.Join(err, resp.Body.Close()) }()
 	if resp.StatusCode != http.StatusOK {
-		return 0, 0, fmt.Errorf("GET %s: %s", url, resp.Status)
+		return page, fmt.Errorf("GET %s: %s", page.url, resp.Status)
 	}
 	parser := expfmt.NewTextParser(model.UTF8Validation)
-	families, err := parser.TextToMetricFamilies(http.MaxBytesReader(nil, resp.Body, maxMetrics))
+	page.families, err = parser.TextToMetricFamilies(http.MaxBytesReader(nil, resp.Body, maxMetrics))
 	if err != nil {
-		return 0, 0, fmt.Errorf("GET %s: %w", url, err)
+		return page, fmt.Errorf("GET %s: %w", page.url, err)
 	}
-	for name, into := range map[string]*float64{usedMetric: &used, availableMetric: &available} {
-		family := families[name]
-		if family == nil || len(family.GetMetric()) == 0 {
-			return 0, 0, fmt.Errorf("GET %s: no %s", url, name)
-		}
-		*into = family.GetMetric()[0].GetGauge().GetValue()
+	return page, nil
+}
+
+// named are the metrics of one name; none is an error.
+func (p metricsPage) named(name string) ([]*dto.Metric, error) {
+	family := p.families[name]
+	if family == nil || len(family.GetMetric()) == 0 {
+		return nil, fmt.Errorf("GET %s: no %s", p.url, name)
 	}
-	return used, available, nil
+	return family.GetMetric(), nil
 }
 
 // maxMetrics bounds a page of metrics, in bytes.
