@@ -42,6 +42,9 @@ const (
 	// CertificateReadyCondition says whether the router serves the certificate of
 	// router.tls; absent without it.
 	CertificateReadyCondition = "CertificateReady"
+	// ChecksumDatabaseServedCondition says whether clients reach the checksum
+	// database through the proxy; absent unless that is probed.
+	ChecksumDatabaseServedCondition = "ChecksumDatabaseServed"
 )
 
 // Reasons of conditions, for all kinds.
@@ -182,6 +185,9 @@ const (
 	// ReasonCertificateNameMismatch: the certificate is served, and is not valid
 	// for the name in status.url; clients that come under that name refuse it.
 	ReasonCertificateNameMismatch = "CertificateNameMismatch"
+	// ReasonChecksumDatabaseUnreachable: no instance reaches the checksum database,
+	// so it moves no weight; what is stored is still served.
+	ReasonChecksumDatabaseUnreachable = "ChecksumDatabaseUnreachable"
 	// ReasonStoreCorrupt convicts an instance: a check of its store found bytes
 	// that are not what trust data, or an earlier check, says.
 	ReasonStoreCorrupt = "StoreCorrupt"

@@ -365,7 +365,8 @@ const (
 	ProbeChecksum ProbeKind = "Checksum"
 	// ProbeConsistency compares instances with each other.
 	ProbeConsistency ProbeKind = "Consistency"
-	// ProbeChecksumDatabase asks for the checksum database through the instance.
+	// ProbeChecksumDatabase asks for the checksum database through all instances
+	// at once. An instance fails where another one does better.
 	ProbeChecksumDatabase ProbeKind = "ChecksumDatabase"
 	// ProbeDisk looks at how full the store's volume is.
 	ProbeDisk ProbeKind = "Disk"

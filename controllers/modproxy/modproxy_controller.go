@@ -142,6 +142,7 @@ func (r *Reconciler) pass(ctx context.Context, s *scope) error {
 	r.probe(s)
 	s.takeRequest()
 	s.facts.found = r.prober.outcomes(client.ObjectKeyFromObject(s.proxy))
+	s.facts.database = r.prober.database(client.ObjectKeyFromObject(s.proxy))
 	errs = append(errs, r.wishChecks(s), r.decide(ctx, s))
 	if shape {
 		s.noteSnapshots()

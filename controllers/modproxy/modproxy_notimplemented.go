@@ -1,8 +1,6 @@
 package modproxy
 
 import (
-	"slices"
-
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/plan/unimplemented"
 )
@@ -10,9 +8,4 @@ import (
 // NotImplemented are the fields that this release does not act on.
 var NotImplemented = []unimplemented.Field[*v1alpha1.ModProxy]{
 	{Path: "spec.probes.kinds=Consistency", Set: func(p *v1alpha1.ModProxy) bool { return hasProbe(p, v1alpha1.ProbeConsistency) }},
-	{Path: "spec.probes.kinds=ChecksumDatabase", Set: func(p *v1alpha1.ModProxy) bool { return hasProbe(p, v1alpha1.ProbeChecksumDatabase) }},
-}
-
-func hasProbe(p *v1alpha1.ModProxy, kind v1alpha1.ProbeKind) bool {
-	return slices.Contains(p.Spec.Probes.Kinds, kind)
 }

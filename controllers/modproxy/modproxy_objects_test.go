@@ -23,8 +23,7 @@ func TestNotImplementedIsSaid(t *testing.T) {
 		return func(s *v1alpha1.ModProxySpec) { s.Probes.Kinds = []v1alpha1.ProbeKind{k} }
 	}
 	settings := map[string]func(*v1alpha1.ModProxySpec){
-		"spec.probes.kinds=Consistency":      kind(v1alpha1.ProbeConsistency),
-		"spec.probes.kinds=ChecksumDatabase": kind(v1alpha1.ProbeChecksumDatabase),
+		"spec.probes.kinds=Consistency": kind(v1alpha1.ProbeConsistency),
 	}
 	if len(settings) != len(NotImplemented) {
 		t.Errorf("%d fields are tried, %d are not implemented", len(settings), len(NotImplemented))
@@ -55,11 +54,11 @@ func TestFieldThatIsNotImplementedLater(t *testing.T) {
 	w := newWorld(t)
 	w.serving()
 	w.edit(func(p *v1alpha1.ModProxy) {
-		p.Spec.Probes.Kinds = append(p.Spec.Probes.Kinds, v1alpha1.ProbeChecksumDatabase)
+		p.Spec.Probes.Kinds = append(p.Spec.Probes.Kinds, v1alpha1.ProbeConsistency)
 	})
 	w.blue.wrong = true
 	w.tick(4)
-	w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonNotImplemented, "spec.probes.kinds=ChecksumDatabase")
+	w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonNotImplemented, "spec.probes.kinds=Consistency")
 	if !w.convicted("blue") {
 		t.Error("blue serves wrong bytes and is not convicted")
 	}
@@ -174,7 +173,7 @@ func TestDeleted(t *testing.T) {
 	w.serving()
 	w.must(server.Client.Delete(t.Context(), w.get()))
 	w.must(w.pass())
-	if n := len(w.reconciler.prober.proxies); n != 0 {
+	if n := len(w.reconciler.prober.fleets); n != 0 {
 		t.Errorf("%d proxies are probed", n)
 	}
 }

@@ -28,6 +28,8 @@ type facts struct {
 	certificates []haproxy.Certified
 	// found by the probes, by instance.
 	found map[string]found
+	// database is what they found out of the checksum database.
+	database foundDatabase
 	// snapshots of the stores, and which of them somebody makes a volume of;
 	// nil: not known.
 	snapshots []v1alpha1.CacheSnapshot

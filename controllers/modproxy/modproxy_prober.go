@@ -59,9 +59,15 @@ type prober struct {
 	http  *http.Client
 	news  chan crevent.GenericEvent
 
-	mu      sync.Mutex
-	spawn   func(work func(context.Context)) context.CancelFunc // nil before Start
-	proxies map[types.NamespacedName]map[string]*probed
+	mu     sync.Mutex
+	spawn  func(work func(context.Context)) context.CancelFunc // nil before Start
+	fleets map[types.NamespacedName]*fleet
+}
+
+// fleet are the instances of a proxy that are probed.
+type fleet struct {
+	instances map[string]*probed
+	database  databaseRounds
 }
 
 // probed is an instance that is being probed.
@@ -77,8 +83,8 @@ func newProber(clock func() time.Time, client *http.Client) *prober {
 	return &prober{
 		clock: clock, http: client,
 		// Room for a burst; a pass takes many news at once.
-		news:    make(chan crevent.GenericEvent, 64),
-		proxies: map[types.NamespacedName]map[string]*probed{},
+		news:   make(chan crevent.GenericEvent, 64),
+		fleets: map[types.NamespacedName]*fleet{},
 	}
 }
 
@@ -104,10 +110,11 @@ func (p *prober) Start(ctx context.Context) error {
 		go work(ctx)
 		return cancel
 	}
-	for name, instances := range p.proxies {
-		for _, i := range instances {
+	for name, f := range p.fleets {
+		for _, i := range f.instances {
 			p.begin(name, i)
 		}
+		p.beginDatabase(name, f)
 	}
 	p.mu.Unlock()
 	<-ctx.Done()
@@ -120,13 +127,17 @@ func (p *prober) NeedLeaderElection() bool { return true }
 // want makes targets the instances of a proxy that are probed. An instance
 // whose target is unchanged goes on in its rhythm; what was found out of one
 // that moved or is asked otherwise is forgotten.
-func (p *prober) want(name types.NamespacedName, targets []target) {
+func (p *prober) want(name types.NamespacedName, targets []target, database databaseTarget) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	old := p.proxies[name]
+	f := p.fleets[name]
+	if f == nil {
+		f = &fleet{}
+		p.fleets[name] = f
+	}
 	now := map[string]*probed{}
 	for _, t := range targets {
-		if i, ok := old[t.name]; ok && reflect.DeepEqual(i.target, t) {
+		if i, ok := f.instances[t.name]; ok && reflect.DeepEqual(i.target, t) {
 			now[t.name] = i
 			continue
 		}
@@ -134,19 +145,20 @@ func (p *prober) want(name types.NamespacedName, targets []target) {
 		now[t.name] = i
 		p.begin(name, i)
 	}
-	for n, i := range old {
+	for n, i := range f.instances {
 		if now[n] != i && i.cancel != nil {
 			i.cancel()
 		}
 	}
-	p.proxies[name] = now
+	f.instances = now
+	p.wantDatabase(name, f, database)
 }
 
 // forget stops probing a proxy.
 func (p *prober) forget(name types.NamespacedName) {
-	p.want(name, nil)
+	p.want(name, nil, databaseTarget{})
 	p.mu.Lock()
-	delete(p.proxies, name)
+	delete(p.fleets, name)
 	p.mu.Unlock()
 }
 
@@ -155,10 +167,18 @@ func (p *prober) outcomes(name types.NamespacedName) map[string]found {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	all := map[string]found{}
-	for n, i := range p.proxies[name] {
+	for n, i := range p.instances(name) {
 		all[n] = found{streaks: maps.Clone(i.found.streaks), disk: i.found.disk, store: i.found.store}
 	}
 	return all
+}
+
+// instances of a proxy that are probed; the lock is held.
+func (p *prober) instances(name types.NamespacedName) map[string]*probed {
+	if f := p.fleets[name]; f != nil {
+		return f.instances
+	}
+	return nil
 }
 
 // begin starts the rhythm of an instance; the lock is held.
@@ -197,9 +217,13 @@ func (p *prober) round(ctx context.Context, name types.NamespacedName, i *probed
 	if report != nil && wish.missedBy(report) {
 		i.target.checkStore(ctx, p.http, wish)
 	}
-	if !news {
-		return
+	if news {
+		p.tell(ctx, name)
 	}
+}
+
+// tell wakes the controller.
+func (p *prober) tell(ctx context.Context, name types.NamespacedName) {
 	select {
 	case p.news <- crevent.GenericEvent{Object: &v1alpha1.ModProxy{ObjectMeta: metav1.ObjectMeta{Namespace: name.Namespace, Name: name.Name}}}:
 	case <-ctx.Done():

@@ -31,13 +31,13 @@ func TestProberRuns(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error)
 		if wantFirst {
-			p.want(name, []target{to})
+			p.want(name, []target{to}, databaseTarget{})
 			if got := asked.Load(); got != 0 {
 				t.Errorf("%s: %d probes before the start", when, got)
 			}
 		}
 		go func() { ended <- p.Start(ctx) }()
-		p.want(name, []target{to})
+		p.want(name, []target{to}, databaseTarget{})
 		for range 2 { // the first pass, and the one that is believed
 			select {
 			case e := <-p.news:

@@ -140,6 +140,7 @@ func (s *scope) setConditions(failed error) {
 	if len(s.decision.Wanted) > 0 {
 		s.setRouted(set)
 		s.setHealthy(set)
+		s.setDatabase(set)
 	}
 	s.setCertificate(set)
 	if !set.Fail(failed) {

@@ -86,7 +86,7 @@ func (t target) checkStore(ctx context.Context, client *http.Client, wish checkW
 func (p *prober) wantChecks(name types.NamespacedName, wishes map[string]checkWish) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for instance, i := range p.proxies[name] {
+	for instance, i := range p.instances(name) {
 		i.check = wishes[instance]
 	}
 }

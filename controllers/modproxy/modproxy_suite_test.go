@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/mod/sumdb/tlog"
+
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -53,6 +55,11 @@ const interval = 10 * time.Second
 // agent beside its store.
 type instance struct {
 	down, unready, wrong bool
+	// noDatabase: the checksum database is not reached through it; ownWay: it says
+	// that it does not proxy it.
+	noDatabase, ownWay bool
+	// databaseAsked counts the pages of the database.
+	databaseAsked int
 	// rotten is what a check of the store would find.
 	rotten bool
 	// vague: it could not tell.
@@ -232,6 +239,15 @@ func (i *instance) serve(w http.ResponseWriter, req *http.Request) {
 		http.Error(w, "the disk is full", http.StatusServiceUnavailable)
 	case path == "/readyz":
 		answer([]byte("ok"))
+	case path == "/metrics":
+		answer([]byte("# TYPE gocache_proxy_checksum_database gauge\ngocache_proxy_checksum_database{name=\"db.test\"} 1\n"))
+	case path == "/sumdb/db.test/supported" && !i.ownWay:
+	case path == "/sumdb/db.test/latest" && i.noDatabase:
+		i.databaseAsked++
+		http.Error(w, "the database does not answer", http.StatusBadGateway)
+	case path == "/sumdb/db.test/latest" && !i.ownWay:
+		i.databaseAsked++
+		answer(tlog.FormatTree(tlog.Tree{N: 7}))
 	case strings.HasSuffix(path, ".info"):
 		answer([]byte(`{"Version":"v1.0.0"}`))
 	case strings.HasSuffix(path, ".mod"):
@@ -395,12 +411,16 @@ func (w *world) probe() {
 	p := w.reconciler.prober
 	p.mu.Lock()
 	var all []*probed
-	for _, i := range p.proxies[w.key()] {
+	for _, i := range p.instances(w.key()) {
 		all = append(all, i)
 	}
+	asksDatabase := p.fleets[w.key()] != nil && p.fleets[w.key()].database.target.asked
 	p.mu.Unlock()
 	for _, i := range all {
 		p.round(w.t.Context(), w.key(), i)
+	}
+	if asksDatabase {
+		p.databaseRound(w.t.Context(), w.key())
 	}
 	for len(p.news) > 0 {
 		<-p.news

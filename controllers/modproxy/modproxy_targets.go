@@ -33,7 +33,26 @@ func (r *Reconciler) probe(s *scope) {
 			targets = append(targets, t)
 		}
 	}
-	r.prober.want(client.ObjectKeyFromObject(s.proxy), targets)
+	r.prober.want(client.ObjectKeyFromObject(s.proxy), targets, s.databaseTarget())
+}
+
+// databaseTarget is how the instances are asked for the checksum database.
+func (s *scope) databaseTarget() databaseTarget {
+	probes := s.proxy.Spec.Probes
+	if !s.asksDatabase() {
+		return databaseTarget{}
+	}
+	return databaseTarget{
+		asked: true, database: probe.ParseDatabase(s.proxy.Spec.ChecksumDatabase),
+		interval: probes.Interval.Duration, timeout: probes.Timeout.Duration, thresholds: thresholds(probes),
+	}
+}
+
+// asksDatabase says whether there is a checksum database that clients could ask
+// for through this proxy, and whether that is probed.
+func (s *scope) asksDatabase() bool {
+	value := s.proxy.Spec.ChecksumDatabase
+	return hasProbe(s.proxy, v1alpha1.ProbeChecksumDatabase) && (value == "" || probe.ParseDatabase(value).Name != "")
 }
 
 // target is an instance as the prober is to ask it.
@@ -43,15 +62,19 @@ func (s *scope) target(instance *v1alpha1.ProxyInstance) (target, bool) {
 	if !ok {
 		return target{}, false
 	}
+	kinds := slices.Clone(probes.Kinds)
+	if !s.asksDatabase() {
+		kinds = without(kinds, v1alpha1.ProbeChecksumDatabase)
+	}
 	t := target{
-		name: instance.Name, kinds: probes.Kinds,
+		name: instance.Name, kinds: kinds,
 		interval: probes.Interval.Duration, timeout: probes.Timeout.Duration,
 		thresholds: thresholds(probes), canaries: canaries(probes.Canaries), diskLimit: int(probes.DiskUsedPercent),
 	}
 	if instance.External != nil {
 		// Nothing is known of its disk.
 		t.url, t.ready = address, probe.AnyPage
-		t.kinds = slices.DeleteFunc(slices.Clone(t.kinds), func(k v1alpha1.ProbeKind) bool { return k == v1alpha1.ProbeDisk })
+		t.kinds = without(t.kinds, v1alpha1.ProbeDisk)
 		return t, true
 	}
 	t.url, t.agent = "http://"+address, agentURL(address)
@@ -60,6 +83,14 @@ func (s *scope) target(instance *v1alpha1.ProxyInstance) (target, bool) {
 		t.ready = probe.OwnPage
 	}
 	return t, true
+}
+
+func hasProbe(p *v1alpha1.ModProxy, kind v1alpha1.ProbeKind) bool {
+	return slices.Contains(p.Spec.Probes.Kinds, kind)
+}
+
+func without(kinds []v1alpha1.ProbeKind, kind v1alpha1.ProbeKind) []v1alpha1.ProbeKind {
+	return slices.DeleteFunc(kinds, func(k v1alpha1.ProbeKind) bool { return k == kind })
 }
 
 // layoutOf is the layout of an instance's store; empty: there is no store, or

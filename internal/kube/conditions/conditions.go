@@ -43,6 +43,14 @@ func (s Set) Clear(kind string) {
 	meta.RemoveStatusCondition(s.Conditions, kind)
 }
 
+// Keep says that what a condition says, if it stands, still holds as far as is
+// known.
+func (s Set) Keep(kind string) {
+	if c := meta.FindStatusCondition(*s.Conditions, kind); c != nil {
+		c.ObservedGeneration = s.Generation
+	}
+}
+
 func (s Set) set(kind string, status metav1.ConditionStatus, reason, format string, args []any) {
 	message := bounded.Text(fmt.Sprintf(format, args...), maxMessage)
 	meta.SetStatusCondition(s.Conditions, metav1.Condition{

@@ -75,6 +75,19 @@ func TestFailWithoutError(t *testing.T) {
 	}
 }
 
+func TestKeep(t *testing.T) {
+	var list []metav1.Condition
+	conditions.Set{Conditions: &list, Generation: 7, Now: now}.False("A", "R", "text")
+	before := list[0]
+	before.ObservedGeneration = 8
+	later := conditions.Set{Conditions: &list, Generation: 8, Now: now.Add(time.Hour)}
+	later.Keep("A")
+	later.Keep("B")
+	if len(list) != 1 || list[0] != before {
+		t.Errorf("kept %+v, want %+v", list, before)
+	}
+}
+
 func TestMessageIsBounded(t *testing.T) {
 	var list []metav1.Condition
 	conditions.Set{Conditions: &list}.True("A", "R", "%s", "a"+strings.Repeat("é", 40000))

@@ -148,8 +148,7 @@ func (d *decider) judge(instance Instance) *candidate {
 	return c
 }
 
-// believe applies the thresholds: what was believed stays believed until as
-// many outcomes in a row say otherwise.
+// believe applies the thresholds, and finds out since when.
 func (d *decider) believe(kind Kind, streak Streak, previous InstanceState) (failing bool, since time.Time) {
 	thresholds, ok := d.facts.Policy.Thresholds[kind]
 	if !ok {
@@ -157,16 +156,12 @@ func (d *decider) believe(kind Kind, streak Streak, previous InstanceState) (fai
 	}
 	before := slices.IndexFunc(previous.Failing, func(f Failing) bool { return f.Kind == kind })
 	switch {
-	case streak.Outcome == Failed && (before >= 0 || streak.Count >= max(thresholds.Failure, 1)):
-		since = streak.Since
-		if before >= 0 {
-			since = earliest(since, previous.Failing[before].Since)
-		}
-		return true, since
+	case !streak.Believed(before >= 0, thresholds):
+		return false, time.Time{}
 	case before < 0:
-		return false, time.Time{}
-	case streak.Outcome == Passed && streak.Count >= max(thresholds.Success, 1):
-		return false, time.Time{}
+		return true, streak.Since
+	case streak.Outcome == Failed:
+		return true, earliest(streak.Since, previous.Failing[before].Since)
 	}
 	return true, previous.Failing[before].Since
 }

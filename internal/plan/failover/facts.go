@@ -163,3 +163,12 @@ func (s Streak) Add(outcome Outcome, message string, at time.Time) Streak {
 	}
 	return s
 }
+
+// Believed says whether a failure is believed after a streak: what was believed
+// stays believed until as many outcomes in a row say otherwise.
+func (s Streak) Believed(before bool, t Thresholds) bool {
+	if before {
+		return s.Outcome != Passed || s.Count < max(t.Success, 1)
+	}
+	return s.Outcome == Failed && s.Count >= max(t.Failure, 1)
+}
