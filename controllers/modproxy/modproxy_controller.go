@@ -72,6 +72,7 @@ type scope struct {
 	observed route.Observation
 	arrived  bool   // the observed weights are the wanted ones
 	pending  string // why not
+	rollout  rollout
 	// published: the router was told what is wanted.
 	published bool
 	// taken are the snapshots that were asked for in this pass.

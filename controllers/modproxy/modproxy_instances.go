@@ -66,8 +66,15 @@ func (r *Reconciler) ensureInstance(ctx context.Context, s *scope, instance *v1a
 		Name: agentName, Port: agentPort, TargetPort: intstr.FromInt32(agentPort), Protocol: corev1.ProtocolTCP,
 	})
 	_, serviceErr := r.applier().Apply(ctx, apply.ControlledBy(s.proxy), service)
-	_, setErr := r.applier().Apply(ctx, apply.ControlledBy(s.proxy), r.statefulSet(s, instance, p, trusted))
-	return errors.Join(storeErr, serviceErr, setErr)
+	return errors.Join(storeErr, serviceErr, r.ensureSet(ctx, s, instance, r.statefulSet(s, instance, p, trusted)))
+}
+
+func (r *Reconciler) ensureSet(ctx context.Context, s *scope, instance *v1alpha1.ProxyInstance, set *appsv1.StatefulSet) error {
+	if waits, err := r.postponed(ctx, s, instance, set); err != nil || waits {
+		return err
+	}
+	_, err := r.applier().Apply(ctx, apply.ControlledBy(s.proxy), set)
+	return err
 }
 
 func (s *scope) childName(instance *v1alpha1.ProxyInstance) string {

@@ -196,6 +196,8 @@ func (s *scope) setReady(set conditions.Set) {
 		set.Progress(v1alpha1.ReasonRouterNotReady, "No replica of the router is ready yet")
 	case !s.arrived:
 		set.Progress(v1alpha1.ReasonWeightsPending, "The router does not do yet what is wanted: %s", s.pending)
+	case len(s.rollout.waits) > 0:
+		set.Updating(v1alpha1.ReasonServing, "%s; pods are replaced one after the other, and wait until another instance serves: %s", s.serving(), strings.Join(s.rollout.waits, ", "))
 	default:
 		set.Ready(v1alpha1.ReasonServing, "%s", s.serving())
 	}

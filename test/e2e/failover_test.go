@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -64,6 +65,41 @@ func TestKilledInstance(t *testing.T) {
 	s.balanced(4 * time.Minute)
 	s.Logf("back with its whole weight after %s", time.Since(began).Round(100*time.Millisecond))
 	s.told(v1alpha1.ModProxyKind, story.Proxy, "InstanceUnhealthy", "WeightsChanged", "WeightsConfirmed", "InstanceHealthy")
+}
+
+// TestReplacedInstances changes the template of all pods of a proxy, as an
+// upgrade of the operator does, under real go mod download: the instances are
+// replaced one after the other, and no command fails.
+func TestReplacedInstances(t *testing.T) {
+	s := onWhole(t)
+	s.patchProxy(briskProbes)
+	s.balanced(2 * time.Minute)
+	const annotation = "example.com/replaced"
+	mark, began, commands := s.unique("template"), time.Now(), 0
+	change := func(context.Context) error {
+		s.patchProxy(fmt.Sprintf(`{"spec":{"podTemplate":{"annotations":{%q:%q}}}}`, annotation, mark))
+		return nil
+	}
+	left := []string{"blue", "green"}
+	for round := 0; len(left) > 0; round++ {
+		if round == 10 {
+			s.Fatalf("after %d downloads %v run the old template", commands, left)
+		}
+		clients, err := s.UnderDownloads(s.ctx, change)
+		s.must(err)
+		commands += clients.Commands
+		if len(clients.Failed) > 0 {
+			s.Errorf("%d of %d downloads failed:\n%s", len(clients.Failed), clients.Commands, strings.Join(clients.Failed, "\n"))
+		}
+		change = func(context.Context) error { return nil }
+		left = slices.DeleteFunc(left, func(name string) bool {
+			var pod corev1.Pod
+			err := s.Client.Get(s.ctx, client.ObjectKey{Namespace: s.Namespace, Name: story.Proxy + "-" + name + "-0"}, &pod)
+			return err == nil && pod.Annotations[annotation] == mark
+		})
+	}
+	s.balanced(2 * time.Minute)
+	s.Logf("both replaced under %d downloads, and back with their whole weight after %s", commands, time.Since(began).Round(100*time.Millisecond))
 }
 
 func (s *scene) patchProxy(patch string) {

@@ -62,27 +62,40 @@ func DetachedFrom(o client.Object) Owner { return Owner{object: o, detached: tru
 // Apply brings wanted to the API server for its owner. It marks the object as
 // managed by the operator, and says whether it wrote.
 func (a Applier) Apply(ctx context.Context, owner Owner, wanted client.Object) (wrote bool, err error) {
-	u, err := a.prepare(owner, wanted)
-	if err != nil {
+	u, differs, err := a.compare(ctx, owner, wanted)
+	if err != nil || !differs {
 		return false, err
-	}
-	live, err := a.live(ctx, wanted)
-	if err != nil {
-		return false, err
-	}
-	if live != nil {
-		if err := ours(owner.object, live, u, u.GetKind()); err != nil {
-			return false, err
-		}
-		same, err := satisfied(u, live)
-		if err != nil || same {
-			return false, err
-		}
 	}
 	if err := a.Client.Apply(ctx, client.ApplyConfigurationFromUnstructured(u), client.FieldOwner(a.FieldOwner), client.ForceOwnership); err != nil {
 		return false, fmt.Errorf("apply %s %s/%s: %w", u.GetKind(), u.GetNamespace(), u.GetName(), err)
 	}
 	return true, nil
+}
+
+// Differs says whether Apply of the same would write.
+func (a Applier) Differs(ctx context.Context, owner Owner, wanted client.Object) (bool, error) {
+	_, differs, err := a.compare(ctx, owner, wanted)
+	return differs, err
+}
+
+// compare returns what is to be sent, and whether that is needed.
+func (a Applier) compare(ctx context.Context, owner Owner, wanted client.Object) (*unstructured.Unstructured, bool, error) {
+	u, err := a.prepare(owner, wanted)
+	if err != nil {
+		return nil, false, err
+	}
+	live, err := a.live(ctx, wanted)
+	if err != nil {
+		return nil, false, err
+	}
+	if live == nil {
+		return u, true, nil
+	}
+	if err := ours(owner.object, live, u, u.GetKind()); err != nil {
+		return nil, false, err
+	}
+	same, err := satisfied(u, live)
+	return u, !same, err
 }
 
 // prepare turns the wanted object into what is sent.

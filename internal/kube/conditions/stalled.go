@@ -103,6 +103,13 @@ func (s Set) Ready(reason, format string, args ...any) {
 	s.Clear(v1alpha1.StalledCondition)
 }
 
+// Updating says that the object does its job while it is being changed.
+func (s Set) Updating(reason, format string, args ...any) {
+	s.True(v1alpha1.ReadyCondition, reason, format, args...)
+	s.True(v1alpha1.ReconcilingCondition, reason, format, args...)
+	s.Clear(v1alpha1.StalledCondition)
+}
+
 // Rest says that the object does not do its job and that nothing is under way:
 // it is suspended.
 func (s Set) Rest(reason, format string, args ...any) {

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -88,6 +89,7 @@ var faults = []fault{
 		}
 		return signalled(syscall.SIGKILL)(ctx, s, v)
 	}, after: func(ctx context.Context, s *site) error { return s.component(ctx, "start") }},
+	{key: "rollout", name: "all pods of instances and router replaced, by another podTemplate", inject: replaceAll, after: replaced, nobody: true},
 	{key: "always500", name: "a module that always answers 500, asked 1,000 times", inject: askForTheImpossible, nobody: true},
 	{key: "flap", name: "fails for 5 s every 20 s", inject: flap, note: "see below"},
 }
@@ -183,6 +185,35 @@ func (s *site) try(ctx context.Context, f fault) (r row, err error) {
 		return true, "", nil
 	})
 	return r, err
+}
+
+// replaceAll changes the template of all pods, as an upgrade of the operator
+// does.
+func replaceAll(ctx context.Context, s *site, _ *victim) error {
+	p, err := s.proxy(ctx)
+	if err != nil {
+		return err
+	}
+	p.Spec.PodTemplate = &v1alpha1.PodTemplate{Annotations: map[string]string{"example.com/replaced": time.Now().UTC().Format(time.RFC3339Nano)}}
+	if err := s.Client.Update(ctx, p); err != nil {
+		return fmt.Errorf("change the template: %w", err)
+	}
+	return nil
+}
+
+// replaced waits until nothing is left to be replaced.
+func replaced(ctx context.Context, s *site) error {
+	return story.Until(ctx, 3*time.Minute, "all pods to be replaced", func(ctx context.Context) (bool, string, error) {
+		p, err := s.proxy(ctx)
+		if err != nil {
+			return false, "", err
+		}
+		under := meta.FindStatusCondition(p.Status.Conditions, v1alpha1.ReconcilingCondition)
+		if under != nil {
+			return false, under.Message, nil
+		}
+		return p.Status.ObservedGeneration == p.Generation, "not seen yet", nil
+	})
 }
 
 // watched is what the status said while the clients worked.
