@@ -1,6 +1,7 @@
 package modproxy
 
 import (
+	"maps"
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -17,6 +18,8 @@ type end struct {
 	Published       [2]string
 	Request         v1alpha1.RequestOutcome
 	Flips           int
+	// Store of the instance that was poisoned, in flows that roll it back.
+	Store storeEnd
 }
 
 // TestCrashPoints kills the manager before and after each API write of a flow,
@@ -78,6 +81,7 @@ func TestCrashPoints(t *testing.T) {
 			w.tick(3) // a fresh prober has to find out by itself
 		},
 	}
+	maps.Copy(flows, rollbackFlows())
 	table := map[string]crash.Flow[end]{}
 	for name, flow := range flows {
 		table[name] = func(t *testing.T, life *crash.Life) end { return dying(t, flow, life) }
@@ -101,6 +105,7 @@ func dying(t *testing.T, flow func(*world, func()), life *crash.Life) end {
 	e := end{
 		Serving: s.Serving, Pinned: s.PinnedInstance, Convicted: w.convicted("blue"),
 		Published: [2]string{w.published("blue"), w.published("green")}, Flips: len(s.RecentFlips),
+		Store: w.storeEnd("blue"),
 	}
 	if s.LastHandledRequest != nil {
 		e.Request = s.LastHandledRequest.Outcome

@@ -19,7 +19,6 @@ import (
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/kube/volume"
 	"gocache.dev/operator/internal/testing/cluster"
-	"gocache.dev/operator/internal/testing/faults"
 )
 
 const intact = `{"verdict":"Intact","digest":"sha256:aa","counts":{"modules":3,"zips":3},"findings":{}}`
@@ -202,65 +201,5 @@ func TestQuarantine(t *testing.T) {
 	w.tick(10)
 	if blue := find(w.get(), "blue"); blue.Rollback != nil || blue.Convicted == nil || w.blue.volume != before {
 		t.Errorf("blue is %+v", blue)
-	}
-}
-
-// TestRollbackCrashPoints kills the manager before and after each API write of
-// a rollback: the same end is reached, and the poisoned store never serves.
-func TestRollbackCrashPoints(t *testing.T) {
-	t.Parallel()
-	type end struct {
-		Attempt          int32
-		Proven, Complete bool
-		Convicted        bool
-		NewVolume        bool
-		Finalizers       int
-	}
-	run := func(t *testing.T, point faults.Point) (end, []string) {
-		w := newWorld(t)
-		w.guarded(func(s *v1alpha1.ModProxySpec) { // coming back is held elsewhere
-			s.Failover.Failback.HoldDown, s.Failover.Failback.Steps = &metav1.Duration{}, []int32{100}
-		})
-		before := w.blue.volume
-		w.poison()
-		prober := w.reconciler.prober
-		w.restart(point)
-		w.reconciler.prober = prober
-		mortal := w.mortal
-		for range 40 {
-			w.tick(1)
-			if w.blue.rotten && w.published("blue") == "ready" && find(w.get(), "blue").Convicted != nil {
-				t.Fatal("the poisoned store serves")
-			}
-			if rb := find(w.get(), "blue").Rollback; rb != nil && rb.CompletionTime != nil {
-				break
-			}
-		}
-		blue := find(w.get(), "blue")
-		if blue.Rollback == nil {
-			t.Fatal("it was never rolled back")
-		}
-		if point.Write > 0 && !mortal.Dead() {
-			t.Errorf("the manager outlived %s", point)
-		}
-		return end{
-			Attempt: blue.Rollback.Attempt, Proven: blue.Rollback.ProvenTime != nil, Complete: blue.Rollback.CompletionTime != nil,
-			Convicted: blue.Convicted != nil, NewVolume: w.blue.volume != before, Finalizers: len(w.get().Finalizers),
-		}, mortal.Writes
-	}
-	want, writes := run(t, faults.Point{})
-	if !want.Complete || len(writes) < 10 {
-		t.Fatalf("an uninterrupted run ends as %+v after the writes %q", want, writes)
-	}
-	for i := range writes {
-		for _, after := range []bool{false, true} {
-			point := faults.Point{Write: i + 1, After: after}
-			t.Run(point.String(), func(t *testing.T) {
-				t.Parallel()
-				if got, _ := run(t, point); got != want {
-					t.Errorf("killed at %q it ended as %+v, want %+v", writes[i], got, want)
-				}
-			})
-		}
 	}
 }
