@@ -79,6 +79,12 @@ func (s *scene) verdict(name string, want v1alpha1.Verdict) *v1alpha1.CacheSnaps
 // evict evicts the pod of a Job through the eviction API while it runs.
 func (s *scene) evict(job string) {
 	s.Helper()
+	s.evictAfter(job, func() {})
+}
+
+// evictAfter is evict, and something that is done just before.
+func (s *scene) evictAfter(job string, prepare func()) {
+	s.Helper()
 	var pod corev1.Pod
 	s.until(2*time.Minute, "the pod of Job "+job+" to run", func(ctx context.Context) (bool, string, error) {
 		var pods corev1.PodList
@@ -89,6 +95,7 @@ func (s *scene) evict(job string) {
 		pod = pods.Items[0]
 		return pod.Status.Phase == corev1.PodRunning, string(pod.Status.Phase), nil
 	})
+	prepare()
 	s.must(s.Set.PolicyV1().Evictions(s.Namespace).Evict(s.ctx, &policyv1.Eviction{ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: pod.Name}}))
 }
 
