@@ -45,6 +45,11 @@ func (c *Cluster) BeginProxy(ctx context.Context, namespace string, n *Narrator,
 	})
 }
 
+// BeginEmpty makes the namespace with what caches can be made from, and none.
+func (c *Cluster) BeginEmpty(ctx context.Context, namespace string, n *Narrator) (*Story, error) {
+	return c.begin(ctx, namespace, n, func(o *unstructured.Unstructured) (bool, error) { return o.GetKind() == "ConfigMap", nil })
+}
+
 // poison puts other bytes into the place of every archive of a store, as
 // somebody would who can write to it: each is a complete archive still, one bit
 // differs in the middle, and what the server noted of the file is gone with it.
