@@ -122,7 +122,7 @@ func (s *scene) tiny(name string, whenDeleted v1alpha1.DeletionPolicy) {
 			WarmUp: &v1alpha1.WarmUp{Sources: []v1alpha1.WarmUpSource{{
 				ConfigMapRef: &v1alpha1.LocalReference{Name: story.Cache + "-modules"}, Packages: []string{"golang.org/x/text/transform"},
 			}}},
-			Snapshots:   &v1alpha1.SnapshotPolicy{AfterWarmUp: true, WhenCacheDeleted: whenDeleted},
+			Snapshots: &v1alpha1.SnapshotPolicy{AfterWarmUp: true, WhenCacheDeleted: whenDeleted},
 		},
 	}))
 }
