@@ -36,9 +36,11 @@ func TestDeletedWithoutManager(t *testing.T) {
 		s.tiny(name, v1alpha1.DeletionDelete)
 	}
 	snapshots := s.proven("kept", "swapped", "top", "bottom")
+	suite.narrator.Say("four caches have a verified snapshot")
 	s.detach(snapshots["kept"])
 	kept := s.boundTo("kept")
 	s.holdInSwap("swapped", snapshots["swapped"])
+	suite.narrator.Say("a swap waits for a pod")
 	if s.Kind == story.Local { // clones that take long are met half made
 		s.must(s.Fault(s.ctx, "set", "restore", "--delay", "5s", "--namespace", s.Namespace))
 		s.Cleanup(func() { s.must(s.Fault(context.WithoutCancel(s.ctx), "clear", "restore")) })
@@ -53,6 +55,7 @@ func TestDeletedWithoutManager(t *testing.T) {
 		primes, err := s.primes(ctx)
 		return len(primes) == 2, fmt.Sprint(primes), err
 	})
+	suite.narrator.Say("all is under way")
 
 	s.Cleanup(func() { s.must(s.scaleManager(context.WithoutCancel(s.ctx), 1)) })
 	s.must(s.scaleManager(s.ctx, 0))
