@@ -694,9 +694,17 @@ type StoreRollbackStatus struct {
 	// +kubebuilder:validation:MaxLength=253
 	// +optional
 	Snapshot string `json:"snapshot,omitempty"`
-	// startTime of the first attempt.
+	// startTime of the first attempt, or since when it is postponed.
 	// +required
 	StartTime metav1.Time `json:"startTime"`
+	// relapses is how many rollbacks in a row were begun before this one, each
+	// of a store that turned bad within a day of having been proven sound.
+	// +optional
+	Relapses int32 `json:"relapses,omitempty"`
+	// notBefore is until when the first attempt is postponed, because the store
+	// turns bad again and again.
+	// +optional
+	NotBefore *metav1.Time `json:"notBefore,omitempty"`
 	// replacedTime is when the store was replaced.
 	// +optional
 	ReplacedTime *metav1.Time `json:"replacedTime,omitempty"`

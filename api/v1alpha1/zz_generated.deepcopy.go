@@ -2073,6 +2073,10 @@ func (in *StoreRollbackStatus) DeepCopyInto(out *StoreRollbackStatus) {
 	*out = *in
 	in.ConvictedTime.DeepCopyInto(&out.ConvictedTime)
 	in.StartTime.DeepCopyInto(&out.StartTime)
+	if in.NotBefore != nil {
+		in, out := &in.NotBefore, &out.NotBefore
+		*out = (*in).DeepCopy()
+	}
 	if in.ReplacedTime != nil {
 		in, out := &in.ReplacedTime, &out.ReplacedTime
 		*out = (*in).DeepCopy()

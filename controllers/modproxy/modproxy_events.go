@@ -77,13 +77,16 @@ func rollbackEvents(name string, was, is *v1alpha1.StoreRollbackStatus) []event.
 		from = "CacheSnapshot " + is.Snapshot
 	}
 	var events []event.Event
+	if is.NotBefore != nil && was.NotBefore == nil {
+		events = append(events, event.Warning("RollbackPostponed", "Rollback", "The rollback of the store of %s was %s. It stays out until then", name, is.Message))
+	}
 	if is.Attempt > was.Attempt && !is.Failed {
 		events = append(events, event.Normal("RollbackStarted", "Rollback", "Began to replace the store of %s by %s", name, from))
 	}
 	if is.ReplacedTime != nil && was.ReplacedTime == nil {
 		events = append(events, event.Normal("StoreReplaced", "Rollback", "Replaced the store of %s by %s, %s after its conviction", name, from, since(is.ReplacedTime)))
 	}
-	if is.ProvenTime != nil && was.ProvenTime == nil {
+	if is.ProvenTime != nil && was.ProvenTime == nil && is.Attempt > 0 {
 		events = append(events, event.Normal("RollbackProven", "Rollback", "Canaries and a check of the whole store proved %s sound, %s after its conviction", name, since(is.ProvenTime)))
 	}
 	if is.CompletionTime != nil && was.CompletionTime == nil {

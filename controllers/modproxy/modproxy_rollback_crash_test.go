@@ -9,6 +9,7 @@ import (
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/kube/volume"
 	"gocache.dev/operator/internal/plan/naming"
+	"gocache.dev/operator/internal/plan/rollback"
 )
 
 // storeEnd is what must be the same of a store that is rolled back, however
@@ -79,6 +80,20 @@ func rollbackFlows() map[string]func(*world, func()) {
 			die()
 			w.recover()
 		},
+		// The next rollback has to wait.
+		"rollback of a store that turns bad again": func(w *world, die func()) {
+			w.guarded(atOnce)
+			w.poison()
+			w.recover()
+			die()
+			w.poison()
+			w.tick(3)
+			if rb := find(w.get(), "blue").Rollback; rb.NotBefore == nil || rb.Attempt != 0 {
+				w.t.Errorf("it is rolled back at once: %+v", rb)
+			}
+			w.now = w.now.Add(rollback.FirstPause)
+			w.recover()
+		},
 		// The snapshot held the same: an empty store is the next attempt.
 		"rollback to a snapshot that is wrong too": func(w *world, die func()) {
 			w.guarded(atOnce)
@@ -118,5 +133,5 @@ func (w *world) recovered() bool {
 	if w.blue.rotten && blue.Convicted != nil && w.published("blue") == "ready" {
 		w.t.Fatal("the poisoned store serves")
 	}
-	return blue.Rollback != nil && blue.Rollback.CompletionTime != nil
+	return !w.blue.rotten && blue.Rollback != nil && blue.Rollback.CompletionTime != nil
 }

@@ -18,6 +18,7 @@ import (
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/kube/volume"
+	"gocache.dev/operator/internal/plan/rollback"
 	"gocache.dev/operator/internal/testing/cluster"
 )
 
@@ -188,6 +189,37 @@ func TestRollbackThatDoesNotHelp(t *testing.T) {
 		t.Errorf("rollback %+v", blue.Rollback)
 	}
 	w.weights(0, 100)
+}
+
+// TestRelapse holds that a store that turns bad again is not replaced at once,
+// and that condition and event say so.
+func TestRelapse(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.guarded(func(s *v1alpha1.ModProxySpec) {
+		s.Failover.Failback.HoldDown, s.Failover.Failback.Steps = &metav1.Duration{}, []int32{100}
+	})
+	w.poison()
+	w.recover()
+	w.said()
+	second := w.blue.volume
+	w.poison()
+	w.tick(3)
+	w.weights(0, 100)
+	blue := find(w.get(), "blue")
+	if rb := blue.Rollback; rb == nil || rb.Attempt != 0 || rb.Relapses != 1 || rb.NotBefore == nil || blue.Swap != nil || w.blue.volume != second {
+		t.Errorf("blue is %+v, on volume %s", blue, w.blue.volume)
+	}
+	w.condition(v1alpha1.HealthyCondition, metav1.ConditionFalse, v1alpha1.ReasonInstanceUnhealthy, "rollback: postponed until ")
+	if said := w.said(); strings.Count(said, "RollbackPostponed") != 1 || strings.Contains(said, "RollbackStarted") {
+		t.Errorf("events %s", said)
+	}
+	w.now = w.now.Add(rollback.FirstPause)
+	w.recover()
+	w.weights(100, 100)
+	if rb := find(w.get(), "blue").Rollback; rb.Relapses != 1 || w.blue.volume == second {
+		t.Errorf("rollback %+v", rb)
+	}
 }
 
 // TestQuarantine holds that nothing is replaced unless it is asked for.

@@ -6,9 +6,14 @@
 // both begun after the store was replaced. A store that is proven wrong again,
 // or a volume that could not be replaced, leads to the next attempt; when there
 // is none left, a person must act.
+//
+// A store that turns bad again within a day of its proof is a relapse: whatever
+// spoils it is still there. The instance stays out meanwhile, and the next
+// rollback waits, longer with each relapse.
 package rollback
 
 import (
+	"fmt"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -16,6 +21,16 @@ import (
 
 	"gocache.dev/operator/api/v1alpha1"
 )
+
+// Pauses between the beginnings of two rollbacks of a store that turns bad
+// again: the first, and the longest. Each is twice the one before.
+const (
+	FirstPause = 10 * time.Minute
+	MaxPause   = 6 * time.Hour
+)
+
+// Forget is how long a store has to stay sound for its past not to count.
+const Forget = 24 * time.Hour
 
 // Facts are what is known of one instance while its volume is not on its way.
 type Facts struct {
@@ -50,12 +65,14 @@ type Decision struct {
 func Next(f Facts, now time.Time) Decision {
 	switch st := f.Status; {
 	case f.begins():
-		return f.attempt(&v1alpha1.StoreRollbackStatus{ConvictedTime: f.Convicted.Time, StartTime: metav1.NewTime(now)}, "")
+		return f.begin(now)
 	case st == nil || st.Failed || st.CompletionTime != nil:
 		return Decision{Status: st}
-	case st.ReplacedTime == nil && f.SwapFailure != "":
+	case st.Attempt == 0 && st.ProvenTime == nil && f.Convicted != nil:
+		return f.postponed(now)
+	case st.ReplacedTime == nil && st.Attempt > 0 && f.SwapFailure != "":
 		return f.attempt(st, "the store could not be replaced: "+f.SwapFailure)
-	case st.ReplacedTime == nil: // its volume is about to be on its way
+	case st.ReplacedTime == nil && st.Attempt > 0: // its volume is about to be on its way
 		return Decision{Status: st}
 	case st.ProvenTime == nil && f.Convicted == nil: // a person let it in
 		st.ProvenTime, st.Message = ptr.To(metav1.NewTime(now)), ""
@@ -78,6 +95,42 @@ func (f Facts) begins() bool {
 	}
 	st := f.Status
 	return st == nil || (st.Failed || st.ProvenTime != nil) && st.ConvictedTime.Before(&f.Convicted.Time)
+}
+
+// begin is the first attempt, unless the store has turned bad too often.
+func (f Facts) begin(now time.Time) Decision {
+	st := &v1alpha1.StoreRollbackStatus{ConvictedTime: f.Convicted.Time, StartTime: metav1.NewTime(now)}
+	last := f.Status
+	if last == nil || last.ProvenTime == nil || f.Convicted.Time.Sub(last.ProvenTime.Time) >= Forget {
+		return f.attempt(st, "")
+	}
+	st.Relapses = last.Relapses + 1
+	if due := last.StartTime.Add(pause(st.Relapses)); due.After(now) {
+		st.NotBefore = ptr.To(metav1.NewTime(due))
+		st.Message = fmt.Sprintf("postponed until %s: the store turned bad again %s after it was proven sound (relapse %d in a row); find out what spoils it",
+			due.UTC().Format(time.RFC3339), f.Convicted.Time.Sub(last.ProvenTime.Time).Round(time.Second), st.Relapses)
+		return Decision{Status: st}
+	}
+	return f.attempt(st, "")
+}
+
+// postponed begins what was put off, when it is time and still wanted.
+func (f Facts) postponed(now time.Time) Decision {
+	st := f.Status
+	if !f.Wanted || st.NotBefore != nil && st.NotBefore.After(now) {
+		return Decision{Status: st}
+	}
+	st.StartTime = metav1.NewTime(now)
+	return f.attempt(st, "")
+}
+
+// pause after the beginning of a rollback, before that of the nth relapse.
+func pause(n int32) time.Duration {
+	p := FirstPause
+	for ; n > 1 && p < MaxPause; n-- {
+		p *= 2
+	}
+	return min(p, MaxPause)
 }
 
 // attempt takes the next of the ways that are left.
