@@ -21,10 +21,13 @@ SERVER_PARALLEL ?= 8
 .PHONY: test
 test: test-unit test-integration test-e2e ## Run every test: unit, integration (real API server), e2e (real cluster)
 
+# Some packages wait for processes and clocks: so many are tested at once.
+UNIT_PACKAGES ?= 4
+
 .PHONY: test-unit
 test-unit: ## Run the tests that need nothing but Go
 	@packages=$$($(LIST_TESTS) | grep -vF ' $(SERVER_PACKAGE) ' | cut -d' ' -f1); \
-	$(TEST_ENV) go test $(TEST_FLAGS) -timeout $(TEST_TIMEOUT) $$packages
+	$(TEST_ENV) go test $(TEST_FLAGS) -p $(UNIT_PACKAGES) -timeout $(TEST_TIMEOUT) $$packages
 	@cd hack/devcluster && $(TEST_ENV) go test $(TEST_FLAGS) -timeout $(TEST_TIMEOUT) ./...
 
 # Of the crash points, test-integration runs a sample: each flow undisturbed, and

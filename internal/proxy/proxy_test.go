@@ -266,6 +266,7 @@ func TestUpstreamTroubleIsNotA404(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			u := startUpstream(t)
 			u.fail(test.fault)
 			server, _ := instance(t, u, func(o *proxy.Options) { o.FetchTimeout = 1500 * time.Millisecond })

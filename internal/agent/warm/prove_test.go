@@ -41,7 +41,7 @@ func TestRebuild(t *testing.T) {
 		"repository without imports": {map[string]string{"main.go": "package main\n\nfunc main() {}\n"}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			tree := cachetree.New(t)
+			tree := cachetree.NewWithStd(t)
 			o := options(t, tree, "")
 			o.Sources = nil
 			if c.files == nil {

@@ -71,7 +71,7 @@ func TestRepository(t *testing.T) {
 // What does not build fails a warm-up, with the end of what the go command
 // said. What does not vet, and tests that do not compile, do not.
 func TestRepositoryOfBrokenCode(t *testing.T) {
-	tree := cachetree.New(t)
+	tree := cachetree.NewWithStd(t)
 	for name, c := range map[string]struct {
 		files    map[string]string
 		packages []string

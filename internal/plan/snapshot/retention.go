@@ -122,8 +122,10 @@ func (r Retention) keep(verified []Kept, now time.Time) map[string]bool {
 	} {
 		seen := map[string]bool{}
 		for _, s := range verified {
-			period := rule.period(s.Taken.UTC())
-			if len(seen) < rule.n && !seen[period] {
+			if len(seen) == rule.n {
+				break
+			}
+			if period := rule.period(s.Taken.UTC()); !seen[period] {
 				seen[period] = true
 				keep[s.Name] = true
 			}

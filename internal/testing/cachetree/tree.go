@@ -101,10 +101,6 @@ func good(toolchain string) (string, error) {
 }
 
 func make1(toolchain string) (string, error) {
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		return "", err
-	}
 	probe := at(os.TempDir())
 	probe.toolchain = toolchain
 	probe.Main = os.TempDir()
@@ -113,29 +109,11 @@ func make1(toolchain string) (string, error) {
 		return "", fmt.Errorf("%w: %s: %w", errNoToolchain, toolchain, err)
 	}
 	sum := sha256.Sum256([]byte(generation + version + fmt.Sprint(sources, mainFiles)))
-	dir := filepath.Join(cache, "gocache-cachetree")
-	final := filepath.Join(dir, hex.EncodeToString(sum[:8]))
-	if _, err := os.Stat(final); err == nil {
-		return final, nil
-	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", err
-	}
-	root, err := os.MkdirTemp(dir, "new-")
-	if err != nil {
-		return "", err
-	}
-	t := at(root)
-	t.toolchain = toolchain
-	if err := t.fill(); err != nil {
-		return "", err
-	}
-	if err := os.Rename(root, final); err != nil && !errors.Is(err, fs.ErrExist) {
-		if _, statErr := os.Stat(final); statErr != nil {
-			return "", err
-		}
-	}
-	return final, nil
+	return once(hex.EncodeToString(sum[:8]), func(root string) error {
+		t := at(root)
+		t.toolchain = toolchain
+		return t.fill()
+	})
 }
 
 // version asks the toolchain that tests are to use, which may have to be
