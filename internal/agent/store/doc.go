@@ -6,6 +6,9 @@
 // the root of the store gone, with the volume not mounted. The guard looks by
 // itself, and asks the server only whether it answers.
 //
+// It also names a few small modules of the store and their sums, so that the
+// operator can ask the server for what it certainly has.
+//
 // What was found sound is remembered in a manifest: it makes the next check
 // cheap, and it convicts content that changes under its name even where no
 // trust data names it.

@@ -17,6 +17,7 @@ import (
 	"gocache.dev/operator/internal/agent/record"
 	"gocache.dev/operator/internal/domain/integrity"
 	"gocache.dev/operator/internal/domain/probe"
+	"gocache.dev/operator/internal/domain/store"
 )
 
 // Options are the command's flags.
@@ -47,6 +48,7 @@ type Watch struct {
 	Options
 	book    book
 	guard   *guard
+	sampler *sampler
 	asked   chan struct{} // a check is wanted
 	metrics *metrics
 }
@@ -62,7 +64,8 @@ func New(o Options) (*Watch, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Watch{Options: o, guard: g, asked: make(chan struct{}, 1), metrics: newMetrics(o.Store)}, nil
+	s := &sampler{dir: o.Store, layout: store.Layout(o.Layout)}
+	return &Watch{Options: o, guard: g, sampler: s, asked: make(chan struct{}, 1), metrics: newMetrics(o.Store)}, nil
 }
 
 // Run serves and checks until ctx ends.
@@ -91,6 +94,7 @@ func (w *Watch) Run(ctx context.Context) error {
 	})
 	if w.Layout != "" {
 		group.Go(func() error { return w.loop(ctx) })
+		group.Go(func() error { return w.keepSampling(ctx) })
 	}
 	return group.Wait()
 }
@@ -133,7 +137,8 @@ func (w *Watch) Check(ctx context.Context) integrity.Verdict {
 	}
 	ended := w.Clock()
 	v.DurationSeconds = ended.Sub(began).Round(time.Millisecond).Seconds()
-	w.book.end(v, ended, w.sample())
+	w.sample() // the report of a check that has ended always has one
+	w.book.end(v, ended)
 	w.metrics.publish(v, ended)
 	return v
 }

@@ -2,6 +2,7 @@ package probe
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -35,8 +36,28 @@ type StoreReport struct {
 	Ended time.Duration `json:"ended,omitempty"`
 	// Running is how long ago the check under way began; nil: there is none.
 	Running *time.Duration `json:"running,omitempty"`
-	// Sample are small modules that the store held at the last check.
-	Sample []module.Version `json:"sample,omitempty"`
+	// Sample are at most Samples small modules that the store holds, none only if
+	// it has none. It is set when Verdict is.
+	Sample []Sampled `json:"sample,omitempty"`
+}
+
+// Samples is how many modules a report names.
+const Samples = 3
+
+// Sampled is a module that a store holds as a whole.
+type Sampled struct {
+	module.Version
+	// Zip and Mod are the h1 hashes of what lay in the store when it was sampled
+	// first.
+	Zip, Mod string `json:",omitempty"`
+}
+
+// SampleRank ranks modules for a sample, the lowest first. It depends on the
+// name alone and is as good as random, so that the first few of two stores are
+// the same as far as both hold them.
+func SampleRank(m module.Version) string {
+	sum := sha256.Sum256([]byte(m.String()))
+	return string(sum[:])
 }
 
 // maxReport bounds a report, in bytes.
