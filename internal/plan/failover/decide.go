@@ -36,8 +36,6 @@ type Decision struct {
 	// Unproven: nobody is known to be healthy, but nothing is known to fail
 	// either: the proxy has only just begun.
 	Unproven bool
-	// Disagreement says that instances contradict each other.
-	Disagreement string
 	// Wake is when time alone may change the decision; zero if it cannot.
 	Wake time.Time
 }
@@ -133,8 +131,6 @@ func (d *decider) judge(instance Instance) *candidate {
 				since = streak.Last // it goes on after the acquittal
 			}
 			d.convict(c, Fault{Reason: "ChecksumMismatch", Evidence: streak.Message, Time: since})
-		case failing && kind.effect() == informs:
-			d.disagree(instance.Name, streak.Message)
 		case failing:
 			c.state.Failing = append(c.state.Failing, Failing{Kind: kind, Since: since, Message: d.message(kind, streak, previous)})
 		case streak.Outcome == Passed:
@@ -201,13 +197,6 @@ func (d *decider) convict(c *candidate, fault Fault) {
 // acquittedOf reports whether a fault lies before the last acquittal.
 func (c *candidate) acquittedOf(fault Fault) bool {
 	return !c.Acquitted.IsZero() && !fault.Time.After(c.Acquitted)
-}
-
-func (d *decider) disagree(name, message string) {
-	if d.decision.Disagreement != "" {
-		d.decision.Disagreement += "; "
-	}
-	d.decision.Disagreement += name + ": " + message
 }
 
 // since keeps HealthySince, and begins a comeback for who has just left.

@@ -8,7 +8,7 @@
 // # Two kinds of fault
 //
 // A health fault (an instance is not ready, does not speak the protocol, has
-// a full disk, cannot reach the checksum database) moves weight. It never
+// a full disk, cannot reach the checksum database that others reach) moves weight. It never
 // empties the router: when nothing better is left, the weights stay as they
 // are, and NoHealthy says so.
 //
@@ -17,8 +17,13 @@
 // if that leaves nobody. Time does not heal it, nor do good answers: only an
 // acquittal does, because what was wrong once lay in the store.
 //
-// That instances disagree with each other (Consistency) convicts nobody and
-// moves nothing: trust data decides who is wrong.
+// That instances contradict each other (Consistency) convicts nobody: trust data
+// decides who is wrong. Who is singled out by what all had agreed on, or by the
+// majority of three, loses weight as with a health fault; of two that differ
+// without such a reference nobody is, and nothing moves. See Compare.
+//
+// What lies behind all instances, such as the checksum database, is held against
+// one only if another does better. See Reached.
 //
 // A probe that could not find out is neither good nor bad; a fault is believed
 // after as many failures in a row as its threshold says, and so is recovery.

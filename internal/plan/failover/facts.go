@@ -32,16 +32,13 @@ type effect int
 const (
 	movesWeight effect = iota
 	convicts
-	informs
 )
 
 func (k Kind) effect() effect {
 	switch k {
 	case Checksum:
 		return convicts
-	case Consistency:
-		return informs
-	case Ready, Protocol, ChecksumDatabase, Disk:
+	case Ready, Protocol, Consistency, ChecksumDatabase, Disk:
 		return movesWeight
 	}
 	return movesWeight

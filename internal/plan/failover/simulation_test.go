@@ -215,6 +215,42 @@ func TestFlapping(t *testing.T) {
 	}
 }
 
+// TestFlappingForTenMinutes: an instance that fails for six seconds out of every
+// twenty is let in again after hold-downs that double, until it does not hold
+// out for one: the moves are few, and the clients are with the steady one.
+func TestFlappingForTenMinutes(t *testing.T) {
+	s := newStory(t, "blue", "green")
+	s.interval = 2 * time.Second
+	s.policy.Default = failover.Thresholds{Failure: 2, Success: 1}
+	s.policy.Failback = failover.Failback{HoldDown: 5 * time.Second, MaxHoldDown: 2 * time.Minute, Steps: []int{100}}
+	s.policy.MaxFailbacksPerHour = 60
+	flips := 0
+	for begin := s.now; s.now.Sub(begin) < 10*time.Minute; {
+		delete(s.sick, "blue")
+		if s.now.Sub(begin)%(20*time.Second) < 6*time.Second {
+			s.sick["blue"] = failover.Ready
+		}
+		s.rounds(1)
+		if w := s.last.Wanted[1]; w.Use != failover.UseReady || w.Weight != 100 {
+			t.Fatalf("the steady instance is wanted as %+v", w)
+		}
+		if s.last.Flip != nil {
+			flips++
+		}
+	}
+	s.sees("blue=drain green=100")
+	comeback := s.state.Instances[0].Comeback
+	if flips > 6 || comeback == nil || comeback.Relapses < 2 {
+		t.Errorf("%d moves, comeback %+v", flips, comeback)
+	}
+	s.sick["blue"] = failover.Ready
+	s.rounds(2)
+	delete(s.sick, "blue")
+	if took := s.until("blue=100 green=100", 100); took < 4*s.policy.Failback.HoldDown {
+		t.Errorf("after %d relapses it came back within %s", comeback.Relapses, took)
+	}
+}
+
 // TestTimeDoesNotMatterOnlyDifferences: the decision depends on no absolute
 // time.
 func TestTimeDoesNotMatterOnlyDifferences(t *testing.T) {

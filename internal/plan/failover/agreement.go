@@ -1,0 +1,155 @@
+package failover
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// Sums are the two h1 hashes that go.sum has of a module version; empty: not
+// known.
+type Sums struct{ Zip, Mod string }
+
+// Told is what instances served for one module version. What a version holds
+// never changes, so the answers need not be of the same moment.
+type Told struct {
+	// Module and its version, for a person.
+	Module string
+	// Sums of what was served, by instance. Who did not serve it is absent.
+	Sums map[string]Sums
+	// Pinned are the sums that a person has given.
+	Pinned Sums
+	// Agreed are the sums that all instances had agreed on.
+	Agreed Sums
+}
+
+// Agreement is what a comparison of instances found out.
+type Agreement struct {
+	// Outcomes by instance: Failed is who is singled out, Passed who agrees with
+	// all others. Where nobody can say who is wrong, and where there is nobody to
+	// compare with, it is Unknown.
+	Outcomes map[string]Outcome
+	// Differences tell by instance whom it contradicts in what; empty: nobody.
+	// Who could not be compared is absent.
+	Differences map[string]string
+	// Agreed are the sums that all who served a module agree on, by module.
+	Agreed map[string]Sums
+}
+
+// Compare finds instances that contradict each other, and singles out who is
+// wrong where that can be told: by the sums that a person has given, else by
+// those that all had agreed on before, else by the majority of three or more.
+func Compare(all []Told) Agreement {
+	a := Agreement{Outcomes: map[string]Outcome{}, Differences: map[string]string{}, Agreed: map[string]Sums{}}
+	for _, told := range all {
+		if len(told.Sums) > 1 {
+			a.add(told)
+		}
+	}
+	return a
+}
+
+func (a *Agreement) add(told Told) {
+	names := slices.Sorted(maps.Keys(told.Sums))
+	if told.unanimous() {
+		a.Agreed[told.Module] = told.Sums[names[0]]
+		for _, name := range names {
+			a.Differences[name] += ""
+			a.note(name, Passed)
+		}
+		return
+	}
+	right, why := told.right()
+	var said, wrong []string
+	for _, name := range names {
+		said = append(said, fmt.Sprintf("%s serves %s (go.mod %s)", name, told.Sums[name].Zip, told.Sums[name].Mod))
+		if why != "" && !told.Sums[name].are(right) {
+			wrong = append(wrong, name)
+		}
+	}
+	text := told.Module + ": " + strings.Join(said, ", ")
+	if len(wrong) > 0 {
+		text += fmt.Sprintf("; %s contradicts %s", strings.Join(wrong, ", "), why)
+	} else {
+		text += "; nobody can say which is right: give its sums in spec.probes.canaries"
+	}
+	for _, name := range names {
+		a.differ(name, text)
+		switch {
+		case slices.Contains(wrong, name):
+			a.note(name, Failed)
+		case len(wrong) > 0:
+			a.note(name, Passed)
+		default:
+			a.note(name, Unknown)
+		}
+	}
+}
+
+// note keeps a failure, then what cannot be told, then success.
+func (a *Agreement) note(name string, outcome Outcome) {
+	rank := map[Outcome]int{Passed: 0, Unknown: 1, Failed: 2}
+	if before, ok := a.Outcomes[name]; !ok || rank[outcome] > rank[before] {
+		a.Outcomes[name] = outcome
+	}
+}
+
+func (a *Agreement) differ(name, text string) {
+	if a.Differences[name] != "" {
+		text = a.Differences[name] + "; " + text
+	}
+	a.Differences[name] = text
+}
+
+func (t Told) unanimous() bool {
+	one := Sums{}
+	for _, sums := range t.Sums {
+		if one == (Sums{}) {
+			one = sums
+		}
+		if sums != one {
+			return false
+		}
+	}
+	return true
+}
+
+// right are the sums that ought to be served, and why; no why: nobody knows, or
+// nobody serves them.
+func (t Told) right() (sums Sums, why string) {
+	for _, known := range []struct {
+		sums Sums
+		why  string
+	}{
+		{t.Pinned, "the sums in spec.probes.canaries"},
+		{t.Agreed, "what all instances had agreed on"},
+		{t.majority(), "the majority"},
+	} {
+		if known.sums == (Sums{}) {
+			continue
+		}
+		for _, served := range t.Sums {
+			if served.are(known.sums) {
+				return known.sums, known.why
+			}
+		}
+	}
+	return Sums{}, ""
+}
+
+// majority is what more than half of three or more instances serve.
+func (t Told) majority() Sums {
+	votes := map[Sums]int{}
+	for _, sums := range t.Sums {
+		if votes[sums]++; len(t.Sums) >= 3 && 2*votes[sums] > len(t.Sums) {
+			return sums
+		}
+	}
+	return Sums{}
+}
+
+// are says whether sums are the known ones, as far as those are known.
+func (s Sums) are(known Sums) bool {
+	return (known.Zip == "" || s.Zip == known.Zip) && (known.Mod == "" || s.Mod == known.Mod)
+}
