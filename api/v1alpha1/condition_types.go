@@ -42,6 +42,9 @@ const (
 	// CertificateReadyCondition says whether the router serves the certificate of
 	// router.tls; absent without it.
 	CertificateReadyCondition = "CertificateReady"
+	// ConsistentCondition says whether the instances serve the same bytes; absent
+	// unless they are compared.
+	ConsistentCondition = "Consistent"
 	// ChecksumDatabaseServedCondition says whether clients reach the checksum
 	// database through the proxy; absent unless that is probed.
 	ChecksumDatabaseServedCondition = "ChecksumDatabaseServed"
@@ -185,6 +188,9 @@ const (
 	// ReasonCertificateNameMismatch: the certificate is served, and is not valid
 	// for the name in status.url; clients that come under that name refuse it.
 	ReasonCertificateNameMismatch = "CertificateNameMismatch"
+	// ReasonInstancesDisagree: instances serve different bytes for the same module
+	// version; the message says which, and who is wrong if that can be told.
+	ReasonInstancesDisagree = "InstancesDisagree"
 	// ReasonChecksumDatabaseUnreachable: no instance reaches the checksum database,
 	// so it moves no weight; what is stored is still served.
 	ReasonChecksumDatabaseUnreachable = "ChecksumDatabaseUnreachable"

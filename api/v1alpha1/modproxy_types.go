@@ -363,7 +363,7 @@ const (
 	ProbeProtocol ProbeKind = "Protocol"
 	// ProbeChecksum compares the canaries' h1 with trust. It convicts.
 	ProbeChecksum ProbeKind = "Checksum"
-	// ProbeConsistency compares instances with each other.
+	// ProbeConsistency compares instances with each other. It convicts nobody.
 	ProbeConsistency ProbeKind = "Consistency"
 	// ProbeChecksumDatabase asks for the checksum database through all instances
 	// at once. An instance fails where another one does better.
@@ -408,8 +408,9 @@ type ProxyProbes struct {
 	// +listType=set
 	// +optional
 	Kinds []ProbeKind `json:"kinds,omitempty"`
-	// canaries are the module versions that Protocol and Checksum ask for.
-	// None: Protocol and Checksum have nothing to ask for.
+	// canaries are the module versions that Protocol, Checksum and Consistency ask
+	// for. None: a few small ones that the instance's store has, and never one that
+	// it would have to fetch.
 	// +kubebuilder:validation:MaxItems=16
 	// +listType=atomic
 	// +optional
@@ -609,6 +610,15 @@ type ModProxyStatus struct {
 	// +listType=atomic
 	// +optional
 	RecentFlips []metav1.Time `json:"recentFlips,omitempty"`
+	// agreedCanaries are the module versions, with their sums, that more than one
+	// instance served last without contradicting another: what probe Consistency
+	// goes by when they come to differ.
+	// +kubebuilder:validation:MaxItems=16
+	// +listType=map
+	// +listMapKey=module
+	// +listMapKey=version
+	// +optional
+	AgreedCanaries []Canary `json:"agreedCanaries,omitempty"`
 	// lastHandledRequest echoes the request annotation.
 	// +optional
 	LastHandledRequest *RequestStatus `json:"lastHandledRequest,omitempty"`

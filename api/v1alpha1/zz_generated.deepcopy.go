@@ -1303,6 +1303,11 @@ func (in *ModProxyStatus) DeepCopyInto(out *ModProxyStatus) {
 			(*in)[i].DeepCopyInto(&(*out)[i])
 		}
 	}
+	if in.AgreedCanaries != nil {
+		in, out := &in.AgreedCanaries, &out.AgreedCanaries
+		*out = make([]Canary, len(*in))
+		copy(*out, *in)
+	}
 	if in.LastHandledRequest != nil {
 		in, out := &in.LastHandledRequest, &out.LastHandledRequest
 		*out = new(RequestStatus)

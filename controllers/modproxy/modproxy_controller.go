@@ -144,11 +144,13 @@ func (r *Reconciler) pass(ctx context.Context, s *scope) error {
 	s.takeRequest()
 	s.facts.found = r.prober.outcomes(client.ObjectKeyFromObject(s.proxy))
 	s.facts.database = r.prober.database(client.ObjectKeyFromObject(s.proxy))
+	s.noteAgreement(r.prober.agreed(client.ObjectKeyFromObject(s.proxy)))
 	errs = append(errs, r.wishChecks(s), r.decide(ctx, s))
 	if shape {
 		s.noteSnapshots()
 		errs = append(errs, r.keepSnapshots(ctx, s), r.release(ctx, s), r.rollBack(ctx, s))
 	}
+	r.prober.compareBy(client.ObjectKeyFromObject(s.proxy), s.reference())
 	s.requestDone()
 	return errors.Join(errs...)
 }

@@ -20,6 +20,7 @@ func became(before, after *v1alpha1.ModProxy) []event.Event {
 		}
 	}
 	events = append(events, certificateEvents(before.Status.Conditions, after.Status.Conditions)...)
+	events = append(events, consistencyEvents(before.Status.Conditions, after.Status.Conditions)...)
 	events = append(events, databaseEvents(before.Status.Conditions, after.Status.Conditions)...)
 	events = append(events, flipEvents(before.Status.LastFlip, after.Status.LastFlip)...)
 	events = append(events, event.Refused(before.Status.LastHandledRequest, after.Status.LastHandledRequest)...)

@@ -6,6 +6,4 @@ import (
 )
 
 // NotImplemented are the fields that this release does not act on.
-var NotImplemented = []unimplemented.Field[*v1alpha1.ModProxy]{
-	{Path: "spec.probes.kinds=Consistency", Set: func(p *v1alpha1.ModProxy) bool { return hasProbe(p, v1alpha1.ProbeConsistency) }},
-}
+var NotImplemented []unimplemented.Field[*v1alpha1.ModProxy]

@@ -10,55 +10,22 @@ import (
 	policyv1 "k8s.io/api/policy/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/testing/faults"
 )
 
-// TestNotImplementedIsSaid sets each field that is not acted on, and holds that
-// the proxy says so by its name and makes nothing.
-func TestNotImplementedIsSaid(t *testing.T) {
-	t.Parallel()
-	kind := func(k v1alpha1.ProbeKind) func(*v1alpha1.ModProxySpec) {
-		return func(s *v1alpha1.ModProxySpec) { s.Probes.Kinds = []v1alpha1.ProbeKind{k} }
-	}
-	settings := map[string]func(*v1alpha1.ModProxySpec){
-		"spec.probes.kinds=Consistency": kind(v1alpha1.ProbeConsistency),
-	}
-	if len(settings) != len(NotImplemented) {
-		t.Errorf("%d fields are tried, %d are not implemented", len(settings), len(NotImplemented))
-	}
-	for _, f := range NotImplemented {
-		set, known := settings[f.Path]
-		if !known {
-			t.Errorf("%s is not tried", f.Path)
-			continue
-		}
-		t.Run(f.Path, func(t *testing.T) {
-			t.Parallel()
-			w := newWorld(t)
-			w.proxy(set)
-			w.settle()
-			w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonNotImplemented, f.Path+" is not implemented")
-			if len(w.mortal.Writes) != 1 {
-				t.Errorf("it wrote %q, want its status alone", w.mortal.Writes)
-			}
-		})
-	}
-}
-
-// TestFieldThatIsNotImplementedLater holds that a proxy which serves already
-// goes on to protect its clients when such a field is set.
-func TestFieldThatIsNotImplementedLater(t *testing.T) {
+// TestStalledProxyProtects holds that a proxy which serves already goes on to
+// protect its clients when its spec comes to be one that cannot be acted on.
+func TestStalledProxyProtects(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.serving()
-	w.edit(func(p *v1alpha1.ModProxy) {
-		p.Spec.Probes.Kinds = append(p.Spec.Probes.Kinds, v1alpha1.ProbeConsistency)
-	})
+	w.edit(func(p *v1alpha1.ModProxy) { p.Spec.Instances[1].Storage.StorageClassName = ptr.To("another") })
 	w.blue.wrong = true
-	w.tick(4)
-	w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonNotImplemented, "spec.probes.kinds=Consistency")
+	w.tick(2)
+	w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonInvalidSpec, "storageClassName")
 	if !w.convicted("blue") {
 		t.Error("blue serves wrong bytes and is not convicted")
 	}

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"reflect"
+	"slices"
 	"sync"
 	"time"
 
@@ -35,8 +36,11 @@ type target struct {
 	timeout    time.Duration
 	thresholds failover.Thresholds
 	kinds      []v1alpha1.ProbeKind
-	canaries   []probe.Canary
-	diskLimit  int // percent
+	// canaries that a person has named; none: what the store has.
+	canaries []probe.Canary
+	// obedient: it can be asked to answer from its store alone.
+	obedient  bool
+	diskLimit int // percent
 }
 
 // found is what the probes of an instance found out so far.
@@ -46,6 +50,10 @@ type found struct {
 	disk *int
 	// store is what the agent beside the store said last; nil: nothing yet.
 	store *storeReport
+	// served are the sums of the canaries that it served in the last round.
+	served map[module.Version]failover.Sums
+	// agrees fails while it contradicts another instance.
+	agrees failover.Streak
 }
 
 // streaks are the outcomes of an instance's probes by kind.
@@ -68,6 +76,10 @@ type prober struct {
 type fleet struct {
 	instances map[string]*probed
 	database  databaseRounds
+	// reference is what a comparison of the instances goes by, and agreed what
+	// the last one found that all agree on.
+	reference reference
+	agreed    map[module.Version]failover.Sums
 }
 
 // probed is an instance that is being probed.
@@ -168,7 +180,9 @@ func (p *prober) outcomes(name types.NamespacedName) map[string]found {
 	defer p.mu.Unlock()
 	all := map[string]found{}
 	for n, i := range p.instances(name) {
-		all[n] = found{streaks: maps.Clone(i.found.streaks), disk: i.found.disk, store: i.found.store}
+		copied := i.found
+		copied.streaks = maps.Clone(i.found.streaks)
+		all[n] = copied
 	}
 	return all
 }
@@ -194,24 +208,18 @@ func (p *prober) begin(name types.NamespacedName, i *probed) {
 // round makes one probe of each kind and tells the controller if that may
 // change a decision.
 func (p *prober) round(ctx context.Context, name types.NamespacedName, i *probed) {
-	results, disk := i.target.ask(ctx, p.http)
+	canaries := p.canaries(name, i)
+	answers, disk := i.target.ask(ctx, p.http, canaries)
 	report := i.target.askStore(ctx, p.http, p.clock)
 	if ctx.Err() != nil {
 		return // being stopped is no outcome
 	}
 	p.mu.Lock()
-	news := !reflect.DeepEqual(coarse(i.found.disk), coarse(disk))
-	i.found.disk = disk
-	if report != nil { // an agent that does not answer takes nothing back
-		news = news || !report.says(i.found.store)
-		i.found.store = report
-	}
 	wish := i.check
-	for kind, result := range results {
-		was := i.found.streaks[kind]
-		is := was.Add(outcome(result.Outcome), result.Message, p.clock())
-		i.found.streaks[kind] = is
-		news = news || matters(was, is, i.target.thresholds)
+	news := p.note(i, report, answers, disk)
+	i.forgetUnasked(canaries)
+	if f := p.fleets[name]; f != nil && i.target.has(v1alpha1.ProbeConsistency) {
+		news = f.compare(i, p.clock()) || news
 	}
 	p.mu.Unlock()
 	if report != nil && wish.missedBy(report) {
@@ -220,6 +228,25 @@ func (p *prober) round(ctx context.Context, name types.NamespacedName, i *probed
 	if news {
 		p.tell(ctx, name)
 	}
+}
+
+// note takes a round into account, and says whether that matters; the lock is
+// held.
+func (p *prober) note(i *probed, report *storeReport, a answers, disk *int) (news bool) {
+	news = !reflect.DeepEqual(coarse(i.found.disk), coarse(disk))
+	i.found.disk = disk
+	if report != nil { // an agent that does not answer takes nothing back
+		news = news || !report.says(i.found.store)
+		i.found.store = report
+	}
+	i.found.served = a.served
+	for kind, result := range a.results {
+		was := i.found.streaks[kind]
+		is := was.Add(outcome(result.Outcome), result.Message, p.clock())
+		i.found.streaks[kind] = is
+		news = news || matters(was, is, i.target.thresholds)
+	}
+	return news
 }
 
 // tell wakes the controller.
@@ -246,37 +273,38 @@ func coarse(percent *int) *int32 {
 	return &step
 }
 
+// answers are what an instance answered in a round.
+type answers struct {
+	results map[failover.Kind]probe.Result
+	// served are the sums of the canaries that it served.
+	served map[module.Version]failover.Sums
+}
+
 // ask makes the probes of all kinds, each within the timeout, and says how
 // full the volume is where that is known.
-func (t target) ask(ctx context.Context, client *http.Client) (results map[failover.Kind]probe.Result, disk *int) {
-	results = map[failover.Kind]probe.Result{}
+func (t target) ask(ctx context.Context, client *http.Client, canaries []probe.Canary) (a answers, disk *int) {
+	a = answers{results: map[failover.Kind]probe.Result{}, served: map[module.Version]failover.Sums{}}
 	to := probe.Target{Base: t.url, Agent: t.agent, HTTP: client}
 	if t.has(v1alpha1.ProbeReady) {
 		ctx, cancel := context.WithTimeout(ctx, t.timeout)
-		results[failover.Ready] = to.Ready(ctx, t.ready)
+		a.results[failover.Ready] = to.Ready(ctx, t.ready)
 		cancel()
 	}
-	if len(t.canaries) > 0 && (t.has(v1alpha1.ProbeProtocol) || t.has(v1alpha1.ProbeChecksum)) {
+	if len(canaries) > 0 {
 		ctx, cancel := context.WithTimeout(ctx, t.timeout)
-		answers := to.Canaries(ctx, t.canaries)
+		t.noteCanaries(a, to.Canaries(ctx, canaries))
 		cancel()
-		if t.has(v1alpha1.ProbeProtocol) {
-			results[failover.Protocol] = probe.Protocol(answers)
-		}
-		if t.has(v1alpha1.ProbeChecksum) {
-			results[failover.Checksum] = probe.Checksum(answers)
-		}
 	}
 	if t.has(v1alpha1.ProbeDisk) {
 		ctx, cancel := context.WithTimeout(ctx, t.timeout)
 		used, result := to.Disk(ctx, t.diskLimit)
 		cancel()
-		results[failover.Disk] = result
+		a.results[failover.Disk] = result
 		if result.Outcome != probe.Unknown {
 			disk = &used
 		}
 	}
-	return results, disk
+	return a, disk
 }
 
 // unknown is what is known of an instance that was not asked yet: which kinds
@@ -284,20 +312,16 @@ func (t target) ask(ctx context.Context, client *http.Client) (results map[failo
 func (t target) unknown() streaks {
 	none := streaks{}
 	for _, kind := range t.kinds {
-		if len(t.canaries) > 0 || kind != v1alpha1.ProbeProtocol && kind != v1alpha1.ProbeChecksum {
-			none[failover.Kind(kind)] = failover.Streak{}
+		if slices.Contains(canaryKinds, kind) && t.layout == "" && !serves(t.canaries, kind) {
+			continue // and no agent will name any
 		}
+		none[failover.Kind(kind)] = failover.Streak{}
 	}
 	return none
 }
 
 func (t target) has(kind v1alpha1.ProbeKind) bool {
-	for _, k := range t.kinds {
-		if k == kind {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(t.kinds, kind)
 }
 
 func outcome(o probe.Outcome) failover.Outcome {
@@ -309,12 +333,4 @@ func outcome(o probe.Outcome) failover.Outcome {
 	case probe.Unknown:
 	}
 	return failover.Unknown
-}
-
-func canaries(list []v1alpha1.Canary) []probe.Canary {
-	var out []probe.Canary
-	for _, c := range list {
-		out = append(out, probe.Canary{Module: module.Version{Path: c.Module, Version: c.Version}, Zip: c.Sum, Mod: c.GoModSum})
-	}
-	return out
 }

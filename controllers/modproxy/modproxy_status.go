@@ -140,6 +140,7 @@ func (s *scope) setConditions(failed error) {
 	if len(s.decision.Wanted) > 0 {
 		s.setRouted(set)
 		s.setHealthy(set)
+		s.setConsistent(set)
 		s.setDatabase(set)
 	}
 	s.setCertificate(set)
@@ -205,13 +206,27 @@ func (s *scope) setReady(set conditions.Set) {
 
 func (s *scope) serving() string {
 	message := fmt.Sprintf("%s serves; %s instances are healthy", s.proxy.Status.Serving, s.proxy.Status.Healthy)
-	if len(s.proxy.Spec.Probes.Canaries) == 0 {
-		message += "; the bytes are not checked: spec.probes.canaries is empty"
+	if names := s.unchecked(); len(names) > 0 {
+		message += fmt.Sprintf("; the bytes that %s serves are not checked: spec.probes.canaries has no sum, and no module of its store is known", strings.Join(names, ", "))
 	}
 	if s.proxy.Spec.Suspend {
 		message += "; spec.suspend is set: instances and router are not changed"
 	}
 	return message
+}
+
+// unchecked are the instances that probe Checksum has nothing to ask for.
+func (s *scope) unchecked() []string {
+	var names []string
+	if !hasProbe(s.proxy, v1alpha1.ProbeChecksum) {
+		return nil
+	}
+	for _, i := range s.proxy.Spec.Instances {
+		if _, asked := s.facts.found[i.Name].streaks[failover.Checksum]; !asked {
+			names = append(names, i.Name)
+		}
+	}
+	return names
 }
 
 func (s *scope) reasons() string {

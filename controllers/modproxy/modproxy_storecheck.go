@@ -25,6 +25,8 @@ type storeReport struct {
 	verdict      *integrity.Verdict // of the last check; nil: none ended yet
 	began, ended time.Time          // of that check
 	running      time.Time          // when the one under way began; zero: none is
+	// sample are modules that the store has.
+	sample []probe.Sampled
 }
 
 // checkWish is a check that is to have begun after a time; zero: none is wished
@@ -64,7 +66,7 @@ func (t target) askStore(ctx context.Context, client *http.Client, clock func() 
 	if err != nil {
 		return nil
 	}
-	r := &storeReport{verdict: report.Verdict}
+	r := &storeReport{verdict: report.Verdict, sample: report.Sample}
 	if report.Verdict != nil {
 		r.began, r.ended = asked.Add(-report.Began), asked.Add(-report.Ended)
 	}

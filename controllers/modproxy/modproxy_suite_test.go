@@ -55,9 +55,15 @@ const interval = 10 * time.Second
 // agent beside its store.
 type instance struct {
 	down, unready, wrong bool
+	// broken: it answers 500 to every module.
+	broken bool
 	// noDatabase: the checksum database is not reached through it; ownWay: it says
 	// that it does not proxy it.
 	noDatabase, ownWay bool
+	// sample is what its store names; fetches counts the requests that would have
+	// made it fetch what it does not have.
+	sample  []probe.Sampled
+	fetches int
 	// databaseAsked counts the pages of the database.
 	databaseAsked int
 	// rotten is what a check of the store would find.
@@ -99,7 +105,7 @@ func (i *instance) serveAgent(w http.ResponseWriter, req *http.Request, now time
 			http.Error(w, "the disk is full", http.StatusServiceUnavailable)
 		}
 	case "GET /report":
-		_ = json.NewEncoder(w).Encode(probe.StoreReport{Verdict: i.verdict, Began: now.Sub(i.began), Ended: now.Sub(i.began)})
+		_ = json.NewEncoder(w).Encode(probe.StoreReport{Verdict: i.verdict, Began: now.Sub(i.began), Ended: now.Sub(i.began), Sample: i.sample})
 	case "POST /check":
 		i.unhurried = req.URL.Query().Get(probe.UnhurriedParameter) != "false"
 		i.check(now)
@@ -234,6 +240,9 @@ var canary = func() (c struct {
 
 func (i *instance) serve(w http.ResponseWriter, req *http.Request) {
 	answer := func(b []byte) { _, _ = w.Write(b) }
+	if strings.HasPrefix(req.URL.Path, "/example.com/") && req.Header.Get("Disable-Module-Fetch") == "" {
+		i.fetches++
+	}
 	switch path := req.URL.Path; {
 	case path == "/readyz" && i.unready:
 		http.Error(w, "the disk is full", http.StatusServiceUnavailable)
@@ -248,6 +257,8 @@ func (i *instance) serve(w http.ResponseWriter, req *http.Request) {
 	case path == "/sumdb/db.test/latest" && !i.ownWay:
 		i.databaseAsked++
 		answer(tlog.FormatTree(tlog.Tree{N: 7}))
+	case i.broken:
+		http.Error(w, "oh", http.StatusInternalServerError)
 	case strings.HasSuffix(path, ".info"):
 		answer([]byte(`{"Version":"v1.0.0"}`))
 	case strings.HasSuffix(path, ".mod"):

@@ -33,6 +33,11 @@ func (r *Reconciler) probe(s *scope) {
 			targets = append(targets, t)
 		}
 	}
+	if len(targets) < 2 { // there is nobody to compare with
+		for i := range targets {
+			targets[i].kinds = without(targets[i].kinds, v1alpha1.ProbeConsistency)
+		}
+	}
 	r.prober.want(client.ObjectKeyFromObject(s.proxy), targets, s.databaseTarget())
 }
 
@@ -62,7 +67,7 @@ func (s *scope) target(instance *v1alpha1.ProxyInstance) (target, bool) {
 	if !ok {
 		return target{}, false
 	}
-	kinds := slices.Clone(probes.Kinds)
+	kinds := probes.Kinds
 	if !s.asksDatabase() {
 		kinds = without(kinds, v1alpha1.ProbeChecksumDatabase)
 	}
@@ -80,7 +85,7 @@ func (s *scope) target(instance *v1alpha1.ProxyInstance) (target, bool) {
 	t.url, t.agent = "http://"+address, agentURL(address)
 	t.ready, t.layout = probe.AgentPage, layoutOf(s.proxy, instance)
 	if serverOf(s.proxy, instance).Type == v1alpha1.ServerGoproxy {
-		t.ready = probe.OwnPage
+		t.ready, t.obedient = probe.OwnPage, true
 	}
 	return t, true
 }
@@ -90,7 +95,7 @@ func hasProbe(p *v1alpha1.ModProxy, kind v1alpha1.ProbeKind) bool {
 }
 
 func without(kinds []v1alpha1.ProbeKind, kind v1alpha1.ProbeKind) []v1alpha1.ProbeKind {
-	return slices.DeleteFunc(kinds, func(k v1alpha1.ProbeKind) bool { return k == kind })
+	return slices.DeleteFunc(slices.Clone(kinds), func(k v1alpha1.ProbeKind) bool { return k == kind })
 }
 
 // layoutOf is the layout of an instance's store; empty: there is no store, or

@@ -16,6 +16,9 @@ type Canary struct {
 	Module module.Version
 	// Zip and Mod are the h1 hashes that go.sum has of it; empty: not known.
 	Zip, Mod string
+	// OnlyStored: it is never fetched; if it is not in the store, that says
+	// nothing.
+	OnlyStored bool
 }
 
 // maxCanary bounds a canary's archive, in bytes: it is held in memory.
@@ -26,7 +29,7 @@ type Answer struct {
 	// Module that was asked for.
 	Module module.Version
 	// Protocol says whether it was served at all, Checksum whether with the right
-	// bytes.
+	// bytes. The zero Result says nothing.
 	Protocol, Checksum Result
 	// Sums of what was served; empty: it was not.
 	Sums goproxy.Sums
@@ -68,8 +71,11 @@ func (t Target) canary(ctx context.Context, c Canary) Answer {
 	answer := Answer{Module: c.Module}
 	client := &goproxy.Client{Base: t.Base, HTTP: t.http(), MaxZip: maxCanary, CacheOnly: true}
 	_, err := client.Info(ctx, c.Module)
-	if errors.Is(err, goproxy.ErrNotFound) { // not in the store yet: fetch it once
-		client.CacheOnly = false
+	if errors.Is(err, goproxy.ErrNotFound) {
+		if c.OnlyStored {
+			return answer
+		}
+		client.CacheOnly = false // not in the store yet: fetch it once
 		_, err = client.Info(ctx, c.Module)
 	}
 	if err != nil {
@@ -106,7 +112,7 @@ func compare(c Canary, got goproxy.Sums) Result {
 		}
 	}
 	if c.Zip == "" && c.Mod == "" {
-		return Result{Unknown, "no sum to compare with"}
+		return Result{} // there is nothing to compare with
 	}
 	return Result{Outcome: Passed}
 }
@@ -115,8 +121,10 @@ func compare(c Canary, got goproxy.Sums) Result {
 func worse(a, b Result) Result {
 	rank := map[Outcome]int{Passed: 0, Unknown: 1, Failed: 2}
 	switch {
-	case a == Result{}: // nothing was asked yet
+	case a == Result{}: // it says nothing
 		return b
+	case b == Result{}:
+		return a
 	case rank[b.Outcome] > rank[a.Outcome]:
 		return b
 	default:

@@ -6,6 +6,6 @@
 // no wrong byte.
 //
 // Canaries are asked of the instance's own store, so that a probe costs the
-// upstream nothing; only a canary that the store does not have yet is fetched
-// once, in the ordinary way.
+// upstream nothing. Only a canary that a person has named and that the store
+// does not have yet is fetched once, in the ordinary way.
 package probe

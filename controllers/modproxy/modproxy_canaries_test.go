@@ -1,0 +1,204 @@
+package modproxy
+
+import (
+	"strings"
+	"testing"
+
+	"golang.org/x/mod/module"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/domain/goproxy"
+	"gocache.dev/operator/internal/domain/probe"
+	"gocache.dev/operator/internal/testing/faults"
+)
+
+// noCanaries are named.
+func noCanaries(p *v1alpha1.ModProxySpec) { p.Probes.Canaries = nil }
+
+// stored is the canary as the agent beside a store names it.
+func stored(t *testing.T) []probe.Sampled {
+	t.Helper()
+	mod, err := goproxy.SumMod([]byte("module example.com/c\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return []probe.Sampled{{Version: module.Version{Path: canary.Module, Version: canary.Version}, Zip: canary.Sum, Mod: mod}}
+}
+
+// TestCanariesOfTheStore holds that bytes are checked although nobody has named
+// a canary, as soon as the stores have any, and that no instance ever has to
+// fetch one.
+func TestCanariesOfTheStore(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.proxy(noCanaries)
+	w.settle()
+	w.tick(2)
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonServing, "the bytes that blue, green serves are not checked")
+	w.green.sample = stored(t)
+	w.tick(2)
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonServing, "the bytes that blue serves are not checked")
+	w.blue.sample = stored(t)
+	w.tick(2)
+	if ready := w.get().Status.Conditions; strings.Contains(ready[0].Message, "not checked") {
+		t.Errorf("%+v", ready)
+	}
+	w.blue.wrong = true
+	w.tick(1)
+	if !w.convicted("blue") || w.convicted("green") {
+		t.Errorf("instances %+v", w.get().Status.Instances)
+	}
+	if n := w.blue.fetches + w.green.fetches; n != 0 {
+		t.Errorf("%d requests would have made an instance fetch", n)
+	}
+}
+
+// TestProofWithoutCanaries holds that an instance whose store has nothing to
+// ask for is proven by a check of it, and does not wait for ever.
+func TestProofWithoutCanaries(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.proxy(noCanaries)
+	w.settle()
+	w.blue.sample = stored(t)
+	w.tick(2)
+	w.blue.wrong = true
+	w.tick(1)
+	if !w.convicted("blue") {
+		t.Fatal("it is not convicted")
+	}
+	w.blue.wrong, w.blue.sample = false, nil // emptied by hand
+	w.request("failback=blue#1")
+	w.tick(3)
+	w.answered("failback=blue#1", v1alpha1.RequestSucceeded, "")
+	if w.convicted("blue") {
+		t.Error("the proof did not acquit it")
+	}
+}
+
+// TestProtocolSurvivesARestart holds that an instance which is out because its
+// store's modules are not served is not let in by a manager that does not know
+// yet what it could ask for.
+func TestProtocolSurvivesARestart(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.proxy(noCanaries)
+	w.settle()
+	w.blue.sample, w.green.sample = stored(t), stored(t)
+	w.tick(2)
+	w.blue.broken = true
+	w.tick(3)
+	w.weights(0, 100)
+	w.restart(faults.Point{})
+	w.settle()
+	w.weights(0, 100)
+	w.tick(2)
+	w.weights(0, 100)
+	w.blue.broken = false
+	w.tick(20)
+	w.weights(100, 100)
+}
+
+// comparing names a canary whose sum nobody knows.
+func comparing(p *v1alpha1.ModProxySpec) {
+	p.Probes.Kinds = append(p.Probes.Kinds, v1alpha1.ProbeReady, v1alpha1.ProbeProtocol, v1alpha1.ProbeChecksum, v1alpha1.ProbeConsistency)
+	p.Probes.Canaries = []v1alpha1.Canary{{Module: canary.Module, Version: canary.Version}}
+}
+
+// TestTwoDisagree holds that of two instances that differ, and of which nobody
+// knows who is right, none loses its clients, and that a person is told.
+func TestTwoDisagree(t *testing.T) {
+	t.Parallel()
+	const consistent = v1alpha1.ConsistentCondition
+	w := newWorld(t)
+	w.blue.wrong = true
+	w.proxy(comparing)
+	w.settle()
+	w.condition(consistent, metav1.ConditionUnknown, v1alpha1.ReasonProgressing, "")
+	w.tick(5)
+	differ := func() {
+		t.Helper()
+		w.condition(consistent, metav1.ConditionFalse, v1alpha1.ReasonInstancesDisagree, "example.com/c@v1.0.0: blue serves h1:")
+		w.condition(consistent, metav1.ConditionFalse, v1alpha1.ReasonInstancesDisagree, "green serves "+canary.Sum)
+		w.condition(consistent, metav1.ConditionFalse, v1alpha1.ReasonInstancesDisagree, "nobody can say which is right")
+		w.weights(100, 100)
+	}
+	differ()
+	wrote := len(w.mortal.Writes)
+	w.tick(10)
+	if n := len(w.mortal.Writes) - wrote; n > 0 {
+		t.Errorf("%d writes while nothing changed", n)
+	}
+	w.restart(faults.Point{})
+	w.settle()
+	differ()
+	w.tick(5)
+	differ()
+	w.blue.wrong = false
+	w.tick(5)
+	w.condition(consistent, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "2 instances serve the same bytes")
+	if said := w.said(); strings.Count(said, "InstancesDisagree") != 1 || strings.Count(said, "InstancesAgree ") != 1 || strings.Contains(said, "Convicted") {
+		t.Errorf("events: %s", said)
+	}
+}
+
+// TestOneDeparts holds that an instance which departs from what both had agreed
+// on loses its clients, also when the manager has been replaced in between, and
+// comes back by itself: only trust convicts.
+func TestOneDeparts(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.serving(comparing)
+	w.tick(2)
+	agreed := w.get().Status.AgreedCanaries
+	if len(agreed) != 1 || agreed[0].Sum != canary.Sum || agreed[0].GoModSum == "" {
+		t.Fatalf("agreed on %+v", agreed)
+	}
+	w.restart(faults.Point{})
+	w.settle()
+	w.blue.wrong = true
+	w.tick(5)
+	w.weights(0, 100)
+	w.condition(v1alpha1.ConsistentCondition, metav1.ConditionFalse, v1alpha1.ReasonInstancesDisagree, "blue contradicts what all instances had agreed on")
+	if w.convicted("blue") {
+		t.Error("it is convicted")
+	}
+	if now := w.get().Status.AgreedCanaries; len(now) != 1 || now[0] != agreed[0] {
+		t.Errorf("agreed on %+v", now)
+	}
+	w.restart(faults.Point{})
+	w.settle()
+	w.weights(0, 100)
+	w.tick(1)
+	w.weights(0, 100)
+	w.blue.wrong = false
+	w.tick(20)
+	w.weights(100, 100)
+	w.condition(v1alpha1.ConsistentCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "")
+}
+
+// TestCompareStores holds that instances are compared by what their stores
+// have, and are asked for what another one has in a way that fetches nothing.
+func TestCompareStores(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.proxy(comparing, noCanaries)
+	w.settle()
+	w.green.sample = stored(t)
+	w.tick(3)
+	w.condition(v1alpha1.ConsistentCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "")
+	w.blue.wrong = true // its agent names nothing, so that no sum of its own convicts it
+	w.tick(5)
+	w.condition(v1alpha1.ConsistentCondition, metav1.ConditionFalse, v1alpha1.ReasonInstancesDisagree, "blue contradicts")
+	w.weights(0, 100)
+	if n := w.blue.fetches + w.green.fetches; n != 0 {
+		t.Errorf("%d requests would have made an instance fetch", n)
+	}
+	w.edit(func(p *v1alpha1.ModProxy) { p.Spec.Probes.Kinds = []v1alpha1.ProbeKind{v1alpha1.ProbeReady} })
+	w.settle()
+	w.condition(v1alpha1.ConsistentCondition, "", "", "")
+	if now := w.get().Status.AgreedCanaries; len(now) > 0 {
+		t.Errorf("agreed on %+v", now)
+	}
+}
