@@ -113,13 +113,14 @@ func newHTTPClient() *http.Client {
 	}
 }
 
-// Start probes until the context ends. It is called by the manager when it
-// leads.
+// Start probes until the context ends, and no longer: another replica may lead
+// by then. It is called by the manager when it leads.
 func (p *prober) Start(ctx context.Context) error {
+	var rhythms sync.WaitGroup
 	p.mu.Lock()
 	p.spawn = func(work func(context.Context)) context.CancelFunc {
 		ctx, cancel := context.WithCancel(ctx)
-		go work(ctx)
+		rhythms.Go(func() { work(ctx) })
 		return cancel
 	}
 	for name, f := range p.fleets {
@@ -130,6 +131,10 @@ func (p *prober) Start(ctx context.Context) error {
 	}
 	p.mu.Unlock()
 	<-ctx.Done()
+	p.mu.Lock()
+	p.spawn = func(func(context.Context)) context.CancelFunc { return func() {} } // nothing begins any more
+	p.mu.Unlock()
+	rhythms.Wait()
 	return nil
 }
 
