@@ -12,15 +12,17 @@ import (
 )
 
 const (
-	// DatabaseMetric is 1 for the checksum database that our own server proxies;
-	// its label is DatabaseLabel. Without one it has no such metric.
+	// DatabaseMetric is 1 for the checksum database that our own server proxies.
+	// Without one it has no such metric.
 	DatabaseMetric = "gocache_proxy_checksum_database"
-	DatabaseLabel  = "name"
+	// DatabaseLabel of it is the name.
+	DatabaseLabel = "name"
 
-	// StaleHeader and StaleValue mark an answer that our own server gave from its
-	// store because the upstream failed (RFC 9211).
+	// StaleHeader marks an answer that our own server gave from its store because
+	// the upstream failed (RFC 9211).
 	StaleHeader = "Cache-Status"
-	StaleValue  = "gocache-proxy; hit; detail=upstream-failed"
+	// StaleValue is how.
+	StaleValue = "gocache-proxy; hit; detail=upstream-failed"
 )
 
 // Database is a checksum database as clients name it.

@@ -132,6 +132,9 @@ func (s *site) apply(ctx context.Context) error {
 	canary := s.upstream.modules[0]
 	p.Spec.Probes = v1alpha1.ProxyProbes{
 		Interval: d(2 * time.Second), Timeout: d(2 * time.Second), FailureThreshold: 2, SuccessThreshold: 1,
+		Kinds: []v1alpha1.ProbeKind{
+			v1alpha1.ProbeReady, v1alpha1.ProbeProtocol, v1alpha1.ProbeChecksum, v1alpha1.ProbeConsistency, v1alpha1.ProbeChecksumDatabase, v1alpha1.ProbeDisk,
+		},
 		Canaries: []v1alpha1.Canary{{Module: canary.Path, Version: canary.Version, Sum: s.upstream.sum(canary, 0), GoModSum: s.upstream.sum(canary, 1)}},
 	}
 	p.Spec.Failover = v1alpha1.ProxyFailover{
