@@ -2,14 +2,13 @@ package gocache
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
 	"gocache.dev/operator/api/v1alpha1"
-	"gocache.dev/operator/internal/kube/apply"
+	"gocache.dev/operator/internal/kube/capture"
 	"gocache.dev/operator/internal/plan/request"
 	"gocache.dev/operator/internal/plan/snapshot"
 )
@@ -61,17 +60,11 @@ func (r *Reconciler) takeSnapshot(ctx context.Context, s *scope) error {
 
 // applySnapshot makes a CacheSnapshot of the cache as the policy has it.
 func (r *Reconciler) applySnapshot(ctx context.Context, s *scope, name string) error {
-	policy := s.snapshotPolicy()
-	_, err := r.applier().Apply(ctx, s.snapshotOwner(), &v1alpha1.CacheSnapshot{
-		ObjectMeta: metav1.ObjectMeta{Namespace: s.cache.Namespace, Name: name, Labels: s.labels()},
-		Spec: v1alpha1.CacheSnapshotSpec{
-			SourceRef:               v1alpha1.SnapshotSource{Kind: v1alpha1.GoCacheKind, Name: s.cache.Name},
-			VolumeSnapshotClassName: policy.VolumeSnapshotClassName,
-			Verification:            policy.Verification,
-			PodTemplate:             s.cache.Spec.PodTemplate,
-		},
-	})
-	return err
+	return s.capture().Take(ctx, r.applier(), name, v1alpha1.SnapshotSource{Kind: v1alpha1.GoCacheKind, Name: s.cache.Name}, s.labels())
+}
+
+func (s *scope) capture() capture.Policy {
+	return capture.Policy{Of: s.cache, Spec: s.cache.Spec.Snapshots, PodTemplate: s.cache.Spec.PodTemplate}
 }
 
 // snapshotPolicy is the spec's, or that of a cache which is captured only on
@@ -83,26 +76,10 @@ func (s *scope) snapshotPolicy() *v1alpha1.SnapshotPolicy {
 	return s.cache.Spec.Snapshots
 }
 
-func (s *scope) snapshotOwner() apply.Owner {
-	if s.snapshotPolicy().WhenCacheDeleted == v1alpha1.DeletionDelete {
-		return apply.ControlledBy(s.cache)
-	}
-	return apply.DetachedFrom(s.cache)
-}
-
 // ownSnapshots keeps the ownership of the snapshots that the policy made in
 // step with it.
 func (r *Reconciler) ownSnapshots(ctx context.Context, s *scope) error {
-	var errs []error
-	for i := range s.facts.snapshots {
-		c := &s.facts.snapshots[i]
-		if !c.DeletionTimestamp.IsZero() || c.Labels[v1alpha1.ManagedByLabel] != v1alpha1.ManagedByValue {
-			continue
-		}
-		_, err := apply.Own(ctx, r.Client, s.snapshotOwner(), c)
-		errs = append(errs, err)
-	}
-	return errors.Join(errs...)
+	return s.capture().Own(ctx, r.Client, s.facts.snapshots)
 }
 
 func (s *scope) dueSnapshot(policy *v1alpha1.SnapshotPolicy) (*snapshot.Due, time.Time) {
@@ -158,17 +135,7 @@ func (r *Reconciler) dropSnapshots(ctx context.Context, s *scope) error {
 	if len(s.facts.cloned) > 0 {
 		s.wakeIn(sourceInterval) // their end wakes nobody here
 	}
-	var errs []error
-	for _, name := range snapshot.Drop(s.kept(), rule, s.now) {
-		for i := range s.facts.snapshots {
-			if c := &s.facts.snapshots[i]; c.Name == name {
-				deleted, err := apply.DeleteUnchanged(ctx, r.Client, c)
-				errs = append(errs, err)
-				if deleted {
-					s.done.dropped = append(s.done.dropped, name)
-				}
-			}
-		}
-	}
-	return errors.Join(errs...)
+	dropped, err := capture.Drop(ctx, r.Client, snapshot.Drop(s.kept(), rule, s.now), s.facts.snapshots)
+	s.done.dropped = append(s.done.dropped, dropped...)
+	return err
 }

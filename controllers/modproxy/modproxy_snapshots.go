@@ -14,7 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"gocache.dev/operator/api/v1alpha1"
-	"gocache.dev/operator/internal/kube/apply"
+	"gocache.dev/operator/internal/kube/capture"
 	"gocache.dev/operator/internal/kube/read"
 	"gocache.dev/operator/internal/kube/volume"
 	"gocache.dev/operator/internal/plan/request"
@@ -74,7 +74,7 @@ func (r *Reconciler) keepSnapshots(ctx context.Context, s *scope) error {
 			errs = append(errs, r.takeSnapshot(ctx, s, instance, plan))
 		}
 	}
-	errs = append(errs, r.ownSnapshots(ctx, s), r.dropSnapshots(ctx, s))
+	errs = append(errs, s.capture().Own(ctx, r.Client, s.facts.snapshots), r.dropSnapshots(ctx, s))
 	return errors.Join(errs...)
 }
 
@@ -106,16 +106,8 @@ func (r *Reconciler) takeSnapshot(ctx context.Context, s *scope, instance *v1alp
 	if due == nil {
 		return nil
 	}
-	policy := s.snapshotPolicy()
-	_, err = r.applier().Apply(ctx, s.snapshotOwner(), &v1alpha1.CacheSnapshot{
-		ObjectMeta: metav1.ObjectMeta{Namespace: s.proxy.Namespace, Name: due.Name, Labels: s.labels(instance)},
-		Spec: v1alpha1.CacheSnapshotSpec{
-			SourceRef:               v1alpha1.SnapshotSource{Kind: v1alpha1.ModProxyKind, Name: s.proxy.Name, Instance: instance.Name},
-			VolumeSnapshotClassName: policy.VolumeSnapshotClassName,
-			Verification:            policy.Verification,
-			PodTemplate:             s.proxy.Spec.PodTemplate,
-		},
-	})
+	source := v1alpha1.SnapshotSource{Kind: v1alpha1.ModProxyKind, Name: s.proxy.Name, Instance: instance.Name}
+	err = s.capture().Take(ctx, r.applier(), due.Name, source, s.labels(instance))
 	if err != nil {
 		return err
 	}
@@ -126,35 +118,8 @@ func (r *Reconciler) takeSnapshot(ctx context.Context, s *scope, instance *v1alp
 	return nil
 }
 
-// snapshotPolicy is the spec's, or that of a proxy whose stores are captured
-// only on request.
-func (s *scope) snapshotPolicy() *v1alpha1.SnapshotPolicy {
-	if s.proxy.Spec.Snapshots == nil {
-		return &v1alpha1.SnapshotPolicy{}
-	}
-	return s.proxy.Spec.Snapshots
-}
-
-func (s *scope) snapshotOwner() apply.Owner {
-	if s.snapshotPolicy().WhenCacheDeleted == v1alpha1.DeletionDelete {
-		return apply.ControlledBy(s.proxy)
-	}
-	return apply.DetachedFrom(s.proxy)
-}
-
-// ownSnapshots keeps the ownership of the snapshots that the policy made in
-// step with it.
-func (r *Reconciler) ownSnapshots(ctx context.Context, s *scope) error {
-	var errs []error
-	for i := range s.facts.snapshots {
-		c := &s.facts.snapshots[i]
-		if !c.DeletionTimestamp.IsZero() || c.Labels[v1alpha1.ManagedByLabel] != v1alpha1.ManagedByValue {
-			continue
-		}
-		_, err := apply.Own(ctx, r.Client, s.snapshotOwner(), c)
-		errs = append(errs, err)
-	}
-	return errors.Join(errs...)
+func (s *scope) capture() capture.Policy {
+	return capture.Policy{Of: s.proxy, Spec: s.proxy.Spec.Snapshots, PodTemplate: s.proxy.Spec.PodTemplate}
 }
 
 // dropSnapshots deletes what the policy no longer keeps. The cache says only
@@ -167,16 +132,8 @@ func (r *Reconciler) dropSnapshots(ctx context.Context, s *scope) error {
 	if err := r.observeUse(ctx, s); err != nil {
 		return err
 	}
-	var errs []error
-	for _, name := range s.superfluous() {
-		for i := range s.facts.snapshots {
-			if c := &s.facts.snapshots[i]; c.Name == name {
-				_, err := apply.DeleteUnchanged(ctx, r.Client, c)
-				errs = append(errs, err)
-			}
-		}
-	}
-	return errors.Join(errs...)
+	_, err := capture.Drop(ctx, r.Client, s.superfluous(), s.facts.snapshots)
+	return err
 }
 
 // superfluous names the snapshots that the policy does not keep, by what is
