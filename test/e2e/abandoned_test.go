@@ -123,7 +123,7 @@ func (s *scene) tiny(name string, whenDeleted v1alpha1.DeletionPolicy) {
 			Storage:     v1alpha1.CacheStorage{Size: resource.MustParse("320Mi"), WhenDeleted: whenDeleted},
 			Environment: v1alpha1.Environment{Proxy: s.UpstreamURL()},
 			WarmUp: &v1alpha1.WarmUp{Sources: []v1alpha1.WarmUpSource{{
-				ConfigMapRef: &v1alpha1.LocalReference{Name: story.Cache + "-modules"}, Packages: []string{"golang.org/x/text/transform"},
+				ConfigMapRef: &v1alpha1.LocalReference{Name: story.Cache + "-modules"}, Packages: []string{"unsafe"},
 			}}},
 			Snapshots: &v1alpha1.SnapshotPolicy{AfterWarmUp: true, WhenCacheDeleted: whenDeleted},
 		},
@@ -134,7 +134,7 @@ func (s *scene) tiny(name string, whenDeleted v1alpha1.DeletionPolicy) {
 func (s *scene) proven(caches ...string) map[string]string {
 	s.Helper()
 	snapshots := map[string]string{}
-	s.until(3*time.Minute, "a verified snapshot of each cache", func(ctx context.Context) (bool, string, error) {
+	s.until(5*time.Minute, "a verified snapshot of each cache", func(ctx context.Context) (bool, string, error) {
 		var list v1alpha1.GoCacheList
 		err := s.Client.List(ctx, &list, client.InNamespace(s.Namespace))
 		for _, c := range list.Items {

@@ -37,7 +37,7 @@ func TestDrainedNode(t *testing.T) {
 	s.evictAfter(naming.Child(snap.Name, naming.Verify), func() { s.must(s.cordon(s.ctx, true)) })
 	drained := time.Now()
 	const says = "has no node (Unschedulable)"
-	s.until(90*time.Second, "the snapshot to say that there is no node", func(ctx context.Context) (bool, string, error) {
+	s.until(3*time.Minute, "the snapshot to say that there is no node", func(ctx context.Context) (bool, string, error) {
 		err := s.Client.Get(ctx, client.ObjectKeyFromObject(snap), snap)
 		ready := meta.FindStatusCondition(snap.Status.Conditions, v1alpha1.ReadyCondition)
 		if ready == nil {
