@@ -359,7 +359,7 @@ type ProbeKind string
 const (
 	// ProbeReady asks the instance's own readiness.
 	ProbeReady ProbeKind = "Ready"
-	// ProbeProtocol asks for list, info, mod and zip of canary modules.
+	// ProbeProtocol asks for info, mod and zip of canary modules.
 	ProbeProtocol ProbeKind = "Protocol"
 	// ProbeChecksum compares the canaries' h1 with trust. It convicts.
 	ProbeChecksum ProbeKind = "Checksum"

@@ -72,6 +72,13 @@ func TestCrashPoints(t *testing.T) {
 			die()
 			w.request("failover=green#1")
 		},
+		"departure from what was agreed on": func(w *world, die func()) {
+			w.serving(comparing)
+			die()
+			w.blue.wrong = true
+			w.tick(3)
+			w.tick(5) // a fresh prober has to find out by itself, and knows what was agreed on
+		},
 		"death of an instance": func(w *world, die func()) {
 			w.serving()
 			w.blue.down = true
