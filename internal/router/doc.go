@@ -24,6 +24,9 @@
 // package certificate): as a file for its start, and over a socket inside of
 // the pod while it runs, which drops no connection.
 //
+// It also passes on requests for the checksum database, whose answers must
+// arrive whole: the go command asks nobody else when one breaks off.
+//
 // A name that the intent does not hold is answered "down": what is not known
 // is not opened. Before there is any intent nothing listens at all, which
 // HAProxy takes as "no news", and its servers start disabled.

@@ -28,6 +28,8 @@ type Options struct {
 	// Client watches ConfigMap Name in Namespace; nil means the file alone.
 	Client          kubernetes.Interface
 	Namespace, Name string
+	// Whole says which answers clients get whole.
+	Whole WholeOptions
 	// Certificate says where the router's certificate comes from.
 	Certificate CertificateOptions
 	// Now is the clock.
@@ -57,7 +59,14 @@ func Run(ctx context.Context, o Options) error {
 			return nil
 		})
 	}
-	group.Go(func() error { return servePages(ctx, o.Pages, pages(a, m, c)) })
+	if o.Whole.Listen != "" {
+		whole, err := newWhole(o.Whole, o.Log)
+		if err != nil {
+			return err
+		}
+		group.Go(func() error { return serve(ctx, o.Whole.Listen, whole) })
+	}
+	group.Go(func() error { return serve(ctx, o.Pages, pages(a, m, c)) })
 	group.Go(func() error {
 		select {
 		case <-intent.Loaded():
@@ -89,16 +98,17 @@ func pages(a *agent, m *metrics, c *certificates) http.Handler {
 	return mux
 }
 
-func servePages(ctx context.Context, address string, handler http.Handler) error {
+// serve answers at an address until ctx ends.
+func serve(ctx context.Context, address string, handler http.Handler) error {
 	listener, err := listen(ctx, address)
 	if err != nil {
 		return err
 	}
-	server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 10 * time.Second, IdleTimeout: time.Minute}
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second, WriteTimeout: time.Minute, IdleTimeout: time.Minute}
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() }) // Serve reports it
 	defer stop()
 	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("serve pages: %w", err)
+		return fmt.Errorf("serve %s: %w", address, err)
 	}
 	return nil
 }

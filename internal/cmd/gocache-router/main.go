@@ -57,6 +57,8 @@ Pages: /healthz, /readyz (HAProxy has heard about every server), /certificate, /
 	fs.DurationVar(&o.Interval, "weights-interval", 5*time.Second, "how often the file is read again")
 	fs.StringVar(&o.Name, "configmap", "", "ConfigMap to watch (default: the file alone)")
 	fs.StringVar(&o.Namespace, "namespace", os.Getenv("POD_NAMESPACE"), "namespace of the ConfigMap")
+	fs.StringVar(&o.Whole.Listen, "whole-listen", "", "address where HAProxy passes on requests whose answers must arrive whole (default: it does not)")
+	fs.StringSliceVar(&o.Whole.Attempts, "whole-attempt", nil, "URL under which HAProxy gives an instance's answer; repeated, in the order of the attempts")
 	fs.StringVar(&o.Certificate.Directory, "certificate-dir", "", "directory with tls.crt and tls.key, mounted from a Secret (default: plain HTTP)")
 	fs.StringVar(&o.Certificate.File, "certificate-file", "/run/gocache/tls.pem", "where HAProxy finds chain and key in one")
 	fs.StringVar(&o.Certificate.Socket, "haproxy-socket", "/run/gocache/admin.sock", "socket over which HAProxy takes a new certificate")

@@ -32,6 +32,11 @@ type Config struct {
 	CAFile string
 	// Agent is the sidecar's address, on loopback.
 	Agent string
+	// Whole is where the sidecar takes requests whose answers must arrive whole,
+	// those for the checksum database, and Attempts where this router takes them
+	// back to ask an instance, both on loopback; empty: they are served like all
+	// others.
+	Whole, Attempts string
 	// CheckPath is what the health checks ask every instance for: 200 to 399
 	// is healthy. Default /readyz.
 	CheckPath string
@@ -109,6 +114,13 @@ func GOPROXY(url string) string {
 	return url + "|" + url + SecondAttempt + "|" + url + ThirdAttempt
 }
 
+// WholeAttempts are the URLs under which a router that takes requests back at
+// an address gives the answers of instances.
+func WholeAttempts(address string) []string {
+	url := "http://" + address
+	return []string{url, url + SecondAttempt, url + ThirdAttempt}
+}
+
 func reversed(instances []Instance) []Instance {
 	result := slices.Clone(instances)
 	slices.Reverse(result)
@@ -166,6 +178,9 @@ func (c Config) validate() error {
 	if !label.MatchString(c.Name) {
 		return fmt.Errorf("name %q is no DNS-1035 label", c.Name)
 	}
+	if (c.Whole == "") != (c.Attempts == "") {
+		return errors.New("whole and attempts go together")
+	}
 	if len(c.Instances) == 0 {
 		return errors.New("there is no instance")
 	}
@@ -183,7 +198,10 @@ func (c Config) validate() error {
 			return fmt.Errorf("run directory %q is no plain absolute path", c.RunDir)
 		}
 	}
-	for field, address := range map[string]string{"bind": c.Bind, "pages bind": c.PagesBind, "agent": c.Agent} {
+	for field, address := range map[string]string{"bind": c.Bind, "pages bind": c.PagesBind, "agent": c.Agent, "whole": c.Whole, "attempts": c.Attempts} {
+		if address == "" && (field == "whole" || field == "attempts") {
+			continue
+		}
 		if err := checkAddress(address); err != nil {
 			return fmt.Errorf("%s: %w", field, err)
 		}

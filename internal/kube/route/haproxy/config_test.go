@@ -23,7 +23,7 @@ import (
 
 func sampleConfig() haproxy.Config {
 	return haproxy.Config{
-		Name: "goproxy", Bind: ":8080", PagesBind: ":8404", Agent: "127.0.0.1:9777",
+		Name: "goproxy", Bind: ":8080", PagesBind: ":8404", Agent: "127.0.0.1:9777", Whole: "127.0.0.1:9779", Attempts: "127.0.0.1:9780",
 		Instances: []haproxy.Instance{
 			{Name: "blue", Address: "10.96.0.11:8080"},
 			{Name: "green", Address: "10.96.0.12:8080"},

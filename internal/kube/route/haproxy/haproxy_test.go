@@ -78,9 +78,11 @@ func startConfigured(t *testing.T, config haproxy.Config, secret ...string) back
 	program := requireHAProxy(t)
 	dir := shortDir(t)
 	client, pages, agent, sidecar := freeAddress(t), freeAddress(t), freeAddress(t), freeAddress(t)
+	config.Whole, config.Attempts = freeAddress(t), freeAddress(t)
 	config.Name, config.Bind, config.PagesBind, config.Agent, config.RunDir = "goproxy", client, pages, agent, dir
 	scheme := "http"
 	options := router.Options{Agent: agent, Pages: sidecar, File: filepath.Join(dir, weights.File)}
+	options.Whole = router.WholeOptions{Listen: config.Whole, Attempts: haproxy.WholeAttempts(config.Attempts)}
 	for _, s := range secret {
 		scheme, config.CertificateFile = "https", filepath.Join(dir, "tls.pem")
 		options.Certificate = router.CertificateOptions{Directory: s, File: config.CertificateFile, Socket: filepath.Join(dir, "admin.sock"), Host: "localhost"}

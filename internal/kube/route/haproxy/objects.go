@@ -8,6 +8,7 @@ import (
 	"net"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -35,7 +36,9 @@ const (
 	// SidecarPort has the sidecar's /metrics, /healthz and /readyz.
 	SidecarPort = 9778
 
-	agentAddress = "127.0.0.1:9777"
+	agentAddress    = "127.0.0.1:9777"
+	wholeAddress    = "127.0.0.1:9779"
+	attemptsAddress = "127.0.0.1:9780"
 )
 
 const (
@@ -162,7 +165,7 @@ func (p Params) render() (string, error) {
 	}
 	return Render(Config{
 		Name: p.Name, Instances: p.Instances, Bind: ":" + strconv.Itoa(ClientPort), PagesBind: ":" + strconv.Itoa(PagesPort),
-		CertificateFile: certificate, Agent: agentAddress, RunDir: runDir,
+		CertificateFile: certificate, Agent: agentAddress, RunDir: runDir, Whole: wholeAddress, Attempts: attemptsAddress,
 	})
 }
 
@@ -323,6 +326,8 @@ func (p Params) sidecar() corev1.Container {
 		Command:       []string{"/gocache-router"},
 		Args: []string{
 			"--listen=" + agentAddress,
+			"--whole-listen=" + wholeAddress,
+			"--whole-attempt=" + strings.Join(WholeAttempts(attemptsAddress), ","),
 			"--pages-listen=" + net.JoinHostPort("", strconv.Itoa(SidecarPort)),
 			"--weights-file=" + weightsDir + "/" + weights.File,
 			"--configmap=" + WeightsName(p.Name),
