@@ -68,6 +68,11 @@ func run(ctx context.Context, o options) (err error) {
 		}
 		rows = append(rows, r)
 		n.Say("%s", strings.TrimSpace(r.line()))
+		if len(r.crowds) > 0 {
+			for _, e := range r.crowds[0].examples[:min(len(r.crowds[0].examples), 3)] {
+				n.Say("for example: %s", e)
+			}
+		}
 		if ctx.Err() != nil {
 			break
 		}

@@ -25,6 +25,11 @@
 // The second and third entry have a prefix that leads to the first server of
 // each order, so one of them avoids any single bad server.
 //
+// The go command does not go on like that when it speaks with a checksum
+// database: one answer that breaks off fails it. HAProxy therefore has its
+// sidecar ask for these (backend whole), who comes back as a client (frontend
+// attempts) up to three times, and answers with whole bodies alone.
+//
 // All servers start disabled, and only the agent opens them: a router that
 // restarts while a server is convicted does not serve from it for an instant.
 //
