@@ -65,9 +65,12 @@ PERF_REST ?= 10m
 perf: ## Measure clones, snapshot cycles and the operator at rest (real cluster), a line for each
 	PERF_REST=$(PERF_REST) go test -v -count=1 -timeout 60m -run '^TestPerformance$$' ./test/e2e
 
+# Stories that keep to themselves mostly wait: so many are told at once.
+E2E_PARALLEL ?= 3
+
 .PHONY: test-e2e
 test-e2e: ## Run the stories on a real cluster (CLUSTER=local, kind or current)
-	go test -v -count=1 -timeout $(E2E_TIMEOUT) ./test/e2e/...
+	go test -v -count=1 -parallel $(E2E_PARALLEL) -timeout $(E2E_TIMEOUT) ./test/e2e/...
 
 ##@ Demo
 

@@ -16,6 +16,7 @@ import (
 // planned, waits for its approval, goes, and is missed by nobody: a build on a
 // clone of the next snapshot compiles nothing.
 func TestCleanup(t *testing.T) {
+	t.Parallel()
 	s := onOwn(t, "cleanup")
 	_, err := s.Warmed(s.ctx)
 	s.must(err)

@@ -21,6 +21,7 @@ import (
 // builds what was pushed on a clone: the push alone leads there, and nothing is
 // compiled any more.
 func TestGitSource(t *testing.T) {
+	t.Parallel()
 	s := onOwn(t, "e2e-git")
 	if s.HostIP == "" {
 		s.Skip("pods of this cluster do not reach a repository on this machine")

@@ -22,6 +22,7 @@ import (
 // a claim that fills up grows, a bit that rots is found where it is, by name,
 // and the cache is sound again when it was mended.
 func TestMaintenance(t *testing.T) {
+	t.Parallel()
 	s := onOwn(t, "maintain")
 	_, err := s.Warmed(s.ctx)
 	s.must(err)

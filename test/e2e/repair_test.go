@@ -21,6 +21,7 @@ import (
 // are filled with. A program that it cannot build keeps a snapshot from being
 // offered.
 func TestRepair(t *testing.T) {
+	t.Parallel()
 	s := onOwn(t, "repair")
 	_, err := s.Warmed(s.ctx)
 	s.must(err)

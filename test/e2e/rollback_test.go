@@ -24,6 +24,7 @@ const holders = 20
 // rolled back under its name, first waiting for the pods, then evicting them.
 // Then its volume is replaced by a smaller one.
 func TestRollback(t *testing.T) {
+	t.Parallel()
 	s := onOwn(t, "rollback")
 	_, err := s.Warmed(s.ctx)
 	s.must(err)
