@@ -99,11 +99,13 @@ func (w *workspace) goMod(modules int) string {
 func (w *workspace) run(ctx context.Context, dir, goproxy string, patience time.Duration, args ...string) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	home := filepath.Join(dir, ".home")
+	// The go command leaves a child that writes its telemetry after it has ended:
+	// not into what is removed.
+	home, user := filepath.Join(dir, ".home"), filepath.Join(w.root, "user")
 	cmd := exec.CommandContext(ctx, "go", args...) //nolint:gosec // the command under test
 	cmd.Dir = dir
 	cmd.Env = []string{
-		"PATH=" + os.Getenv("PATH"), "HOME=" + home, "GOPATH=" + home, "GOCACHE=" + w.builds, "GOMODCACHE=" + filepath.Join(home, "mod"),
+		"PATH=" + os.Getenv("PATH"), "HOME=" + user, "GOPATH=" + home, "GOCACHE=" + w.builds, "GOMODCACHE=" + filepath.Join(home, "mod"),
 		"GOFLAGS=-modcacherw", "GOENV=off", "GOWORK=off", "GOTOOLCHAIN=local", "GOSUMDB=" + w.upstream.key, "GOPROXY=" + goproxy, "CGO_ENABLED=0",
 	}
 	out, err := cmd.CombinedOutput()

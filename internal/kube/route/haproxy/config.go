@@ -71,8 +71,10 @@ type Timeouts struct {
 	Connect time.Duration // 2s
 	Check   time.Duration // 1s
 	Client  time.Duration // 2m, of a client that neither sends nor takes
-	Server  time.Duration // 1m, until an instance goes on
-	Archive time.Duration // 2m, the same for .zip; a fetch goes on meanwhile
+	// Until an instance begins its answer, or goes on with it. A fetch from the
+	// upstream goes on meanwhile, and the request is made again.
+	Server  time.Duration // 30s
+	Archive time.Duration // 1m, the same for .zip
 	Stop    time.Duration // 10m, for downloads under way at a stop
 }
 
@@ -92,7 +94,7 @@ func (c *Config) setDefaults() {
 		value time.Duration
 	}{
 		{&t.Connect, 2 * time.Second}, {&t.Check, time.Second}, {&t.Client, 2 * time.Minute},
-		{&t.Server, time.Minute}, {&t.Archive, 2 * time.Minute}, {&t.Stop, 10 * time.Minute},
+		{&t.Server, 30 * time.Second}, {&t.Archive, time.Minute}, {&t.Stop, 10 * time.Minute},
 	} {
 		if *timeout.field == 0 {
 			*timeout.field = timeout.value
