@@ -68,6 +68,11 @@ perf: ## Measure clones, snapshot cycles and the operator at rest (real cluster)
 # Stories that keep to themselves mostly wait: so many are told at once.
 E2E_PARALLEL ?= 3
 
+.PHONY: bench-operator
+bench-operator: ## Measure memory and passes of a manager with 1,000 caches and 5,000 snapshots at rest (real API server)
+	@assets=$${KUBEBUILDER_ASSETS:-$$($(MAKE) -s kubebuilder-assets)}; \
+	KUBEBUILDER_ASSETS=$$assets go test -v -count=1 -timeout 60m ./test/perf/fleet
+
 .PHONY: test-e2e
 test-e2e: ## Run the stories on a real cluster (CLUSTER=local, kind or current)
 	go test -v -count=1 -parallel $(E2E_PARALLEL) -timeout $(E2E_TIMEOUT) ./test/e2e/...

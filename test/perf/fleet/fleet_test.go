@@ -1,0 +1,382 @@
+package fleet
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+	"golang.org/x/sync/errgroup"
+	batchv1 "k8s.io/api/batch/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/domain/integrity"
+	"gocache.dev/operator/internal/testing/cluster"
+	"gocache.dev/operator/internal/testing/env"
+)
+
+const (
+	caches    = 1000
+	snapshots = 5 // of each cache
+
+	maxMemory = 150 << 20
+	minPasses = 50 // a second of processor time
+)
+
+var server *env.Env
+
+func TestMain(m *testing.M) {
+	os.Exit(env.Main(m, func(e *env.Env) { server = e }))
+}
+
+// TestFleet prints a line for each figure: name, value, limit.
+func TestFleet(t *testing.T) {
+	f := &fleet{T: t, dir: t.TempDir(), namespace: server.Namespace(t)}
+	f.cluster = &cluster.Cluster{Client: server.Client, Namespace: f.namespace, Now: time.Now, Job: intact}
+	f.build()
+
+	m := f.start()
+	f.must(server.Client.Create(t.Context(), newCache(f.namespace, 0)))
+	f.must(server.Client.Create(t.Context(), f.snapshot(0, 0)))
+	f.until("the pattern to be verified", func() bool {
+		s := f.snapshot(0, 0)
+		f.must(server.Client.Get(t.Context(), client.ObjectKeyFromObject(s), s))
+		return meta.IsStatusConditionTrue(s.Status.Conditions, v1alpha1.ReadyCondition) && s.Status.Verification.Verdict == v1alpha1.VerdictIntact
+	})
+	f.quiet(m)
+	m.stop()
+	f.copies()
+
+	m = f.start()
+	f.until("all to be seen", func() bool { return m.figures().passes > caches*(snapshots+1) })
+	f.quiet(m)
+	m.stop()
+	f.rested()
+
+	f.cluster = nil // there is nothing left to do, and it would ask the API server for all
+	m = f.start()
+	f.until("all to be seen again", func() bool { return m.figures().passes >= caches*(snapshots+1) })
+	f.quiet(m)
+	is := m.figures()
+	perSecond := is.passes / is.processor.Seconds()
+	line(fmt.Sprintf("%d GoCaches, %d CacheSnapshots: resident memory", caches, caches*snapshots), fmt.Sprintf("%d MiB", is.resident>>20),
+		fmt.Sprintf("limit %d MiB; at most %d MiB while it started", maxMemory>>20, is.peak>>20))
+	line("passes that found nothing to do", fmt.Sprintf("%.0f/s", perSecond), fmt.Sprintf("per second of processor time, start included; limit %d; %.0f in %s", minPasses, is.passes, is.processor.Round(10*time.Millisecond)))
+	line("API writes of a manager that found nothing to do", fmt.Sprint(is.writes), "limit 0")
+	m.stop()
+	if is.resident > maxMemory {
+		t.Errorf("it holds %d MiB, limit %d", is.resident>>20, maxMemory>>20)
+	}
+	if is.writes != 0 {
+		t.Errorf("it wrote %.0f times", is.writes)
+	}
+	if perSecond < minPasses {
+		t.Errorf("%.1f passes per second of processor time, limit %d", perSecond, minPasses)
+	}
+}
+
+func line(name, value, against string) { fmt.Printf("perf: %-52s %14s   %s\n", name, value, against) }
+
+// intact is how each integrity Job ends.
+func intact(*batchv1.Job) *cluster.Ending {
+	text, err := json.Marshal(integrity.Verdict{Verdict: integrity.Intact, Digest: "sha256:" + strings.Repeat("ab", 32), Counts: integrity.Counts{Modules: 400, Zips: 400, BuildEntries: 25000}})
+	if err != nil {
+		panic(err)
+	}
+	return &cluster.Ending{Message: string(text)}
+}
+
+type fleet struct {
+	*testing.T
+	dir, namespace string
+	cluster        *cluster.Cluster // nil: nobody acts
+}
+
+func (f *fleet) must(err error) {
+	f.Helper()
+	if err != nil {
+		f.Fatal(err)
+	}
+}
+
+// until lets the cluster act until something holds.
+func (f *fleet) until(what string, holds func() bool) {
+	f.Helper()
+	for deadline := time.Now().Add(15 * time.Minute); !holds(); {
+		if time.Now().After(deadline) {
+			f.Fatalf("waited 15 minutes for %s", what)
+		}
+		acted := false
+		if f.cluster != nil {
+			var err error
+			acted, err = f.cluster.Step(f.Context())
+			f.must(err)
+		}
+		if !acted {
+			time.Sleep(200 * time.Millisecond)
+		}
+	}
+}
+
+// quiet waits until the manager has made no pass for a while.
+func (f *fleet) quiet(m *manager) {
+	f.Helper()
+	last, since := float64(-1), time.Now()
+	f.until("the manager to have nothing to do", func() bool {
+		if n := m.figures().passes; n != last {
+			last, since = n, time.Now()
+		}
+		return time.Since(since) > 8*time.Second
+	})
+}
+
+func cacheName(i int) string { return fmt.Sprintf("cache-%04d", i) }
+
+func newCache(namespace string, i int) *v1alpha1.GoCache {
+	c := &v1alpha1.GoCache{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: cacheName(i)},
+		Spec:       v1alpha1.GoCacheSpec{Toolchain: v1alpha1.Toolchain{Version: "1.26.8"}, Snapshots: &v1alpha1.SnapshotPolicy{AfterWarmUp: true}},
+	}
+	c.Spec.Storage.Size = resource.MustParse("10Gi")
+	return c
+}
+
+func (f *fleet) snapshot(cache, i int) *v1alpha1.CacheSnapshot {
+	return &v1alpha1.CacheSnapshot{
+		ObjectMeta: metav1.ObjectMeta{Namespace: f.namespace, Name: fmt.Sprintf("%s-%d", cacheName(cache), i)},
+		Spec:       v1alpha1.CacheSnapshotSpec{SourceRef: v1alpha1.SnapshotSource{Kind: v1alpha1.GoCacheKind, Name: cacheName(cache)}},
+	}
+}
+
+// copies makes all the others after the pattern of the first.
+func (f *fleet) copies() {
+	f.Helper()
+	pattern, csi := f.snapshot(0, 0), &snapshotv1.VolumeSnapshot{}
+	f.must(server.Client.Get(f.Context(), client.ObjectKeyFromObject(pattern), pattern))
+	f.must(server.Client.Get(f.Context(), client.ObjectKeyFromObject(pattern), csi))
+	var group errgroup.Group
+	group.SetLimit(32)
+	for c := range caches {
+		group.Go(func() error { return f.copy(c, pattern, csi) })
+	}
+	f.must(group.Wait())
+}
+
+// copy makes one cache and its snapshots.
+func (f *fleet) copy(c int, pattern *v1alpha1.CacheSnapshot, csi *snapshotv1.VolumeSnapshot) error {
+	first := 1 // the pattern is there
+	uid := pattern.Status.Source.UID
+	if c > 0 {
+		of := newCache(f.namespace, c)
+		if err := server.Client.Create(f.Context(), of); err != nil {
+			return err
+		}
+		first, uid = 0, string(of.UID)
+	}
+	for i := first; i < snapshots; i++ {
+		if err := f.copySnapshot(f.snapshot(c, i), uid, pattern, csi); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (f *fleet) copySnapshot(s *v1alpha1.CacheSnapshot, source string, pattern *v1alpha1.CacheSnapshot, csi *snapshotv1.VolumeSnapshot) error {
+	if err := server.Client.Create(f.Context(), s); err != nil {
+		return err
+	}
+	v := &snapshotv1.VolumeSnapshot{ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: s.Name, Labels: maps.Clone(csi.Labels)}, Spec: *csi.Spec.DeepCopy()}
+	claim := s.Spec.SourceRef.Name
+	v.Labels[v1alpha1.SnapshotLabel], v.Labels[v1alpha1.CacheLabel], v.Labels[v1alpha1.SnapshotUIDLabel] = s.Name, claim, string(s.UID)
+	v.Spec.Source.PersistentVolumeClaimName = &claim
+	if err := server.Client.Create(f.Context(), v); err != nil {
+		return err
+	}
+	v.Status = csi.Status.DeepCopy()
+	if err := server.Client.Status().Update(f.Context(), v); err != nil {
+		return err
+	}
+	pattern.Status.DeepCopyInto(&s.Status)
+	s.Status.VolumeSnapshotName, s.Status.Source.ClaimName, s.Status.Source.UID = s.Name, claim, source
+	return server.Client.Status().Update(f.Context(), s)
+}
+
+// rested holds that what is measured is what was meant: caches with claims, and
+// snapshots with a verdict.
+func (f *fleet) rested() {
+	f.Helper()
+	var all v1alpha1.CacheSnapshotList
+	f.must(server.Client.List(f.Context(), &all, client.InNamespace(f.namespace)))
+	ready := 0
+	for i := range all.Items {
+		if meta.IsStatusConditionTrue(all.Items[i].Status.Conditions, v1alpha1.ReadyCondition) {
+			ready++
+		}
+	}
+	var list v1alpha1.GoCacheList
+	f.must(server.Client.List(f.Context(), &list, client.InNamespace(f.namespace)))
+	bound := 0
+	for i := range list.Items {
+		if meta.IsStatusConditionTrue(list.Items[i].Status.Conditions, v1alpha1.ClaimBoundCondition) && list.Items[i].Status.LatestVerifiedSnapshot != "" {
+			bound++
+		}
+	}
+	if ready != caches*snapshots || bound != caches {
+		f.Fatalf("%d CacheSnapshots are ready and %d GoCaches have a claim and a verified snapshot, want %d and %d", ready, bound, caches*snapshots, caches)
+	}
+}
+
+func (f *fleet) build() {
+	f.Helper()
+	cmd := exec.CommandContext(f.Context(), "go", "build", "-ldflags", "-s -w", "-o", filepath.Join(f.dir, "manager"), ".") //nolint:gosec // the program under test
+	cmd.Dir, cmd.Env = env.Root(), append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		f.Fatalf("build the manager: %v\n%s", err, out)
+	}
+	f.must(clientcmd.WriteToFile(kubeconfig(server.Config), filepath.Join(f.dir, "kubeconfig")))
+}
+
+func kubeconfig(cfg *rest.Config) clientcmdapi.Config {
+	return clientcmdapi.Config{
+		Clusters:       map[string]*clientcmdapi.Cluster{"test": {Server: cfg.Host, CertificateAuthorityData: cfg.CAData}},
+		AuthInfos:      map[string]*clientcmdapi.AuthInfo{"test": {ClientCertificateData: cfg.CertData, ClientKeyData: cfg.KeyData}},
+		Contexts:       map[string]*clientcmdapi.Context{"test": {Cluster: "test", AuthInfo: "test"}},
+		CurrentContext: "test",
+	}
+}
+
+// manager is a running one.
+type manager struct {
+	*fleet
+	cmd     *exec.Cmd
+	metrics string
+	log     *bytes.Buffer
+}
+
+// start starts a manager that knows nothing yet.
+func (f *fleet) start() *manager {
+	f.Helper()
+	m := &manager{fleet: f, metrics: freeAddress(f.T), log: &bytes.Buffer{}}
+	m.cmd = exec.CommandContext(context.WithoutCancel(f.Context()), filepath.Join(f.dir, "manager"), //nolint:gosec // the program under test
+		"--kubeconfig", filepath.Join(f.dir, "kubeconfig"), "--operator-image", "operator:test", "--metrics-secure=false",
+		"--metrics-bind-address", m.metrics, "--health-probe-bind-address", freeAddress(f.T))
+	m.cmd.Stdout, m.cmd.Stderr = m.log, m.log
+	f.must(m.cmd.Start())
+	f.Cleanup(func() {
+		if m.cmd.ProcessState == nil {
+			_ = m.cmd.Process.Kill()
+			_ = m.cmd.Wait()
+		}
+		if f.Failed() {
+			f.Logf("the manager said:\n%s", m.log.Bytes()[max(0, m.log.Len()-4<<10):])
+		}
+	})
+	f.until("the manager to answer", func() bool {
+		_, err := m.scrape()
+		return err == nil
+	})
+	return m
+}
+
+func (m *manager) stop() {
+	m.Helper()
+	m.must(m.cmd.Process.Signal(syscall.SIGTERM))
+	m.must(m.cmd.Wait())
+}
+
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	return l.Addr().String()
+}
+
+// figures of a manager since its start.
+type figures struct {
+	passes, writes float64
+	resident, peak int64
+	processor      time.Duration
+}
+
+func (m *manager) figures() figures {
+	m.Helper()
+	f, err := m.scrape()
+	m.must(err)
+	return f
+}
+
+func (m *manager) scrape() (f figures, err error) {
+	res, err := http.Get("http://" + m.metrics + "/metrics") //nolint:noctx // on this machine
+	if err != nil {
+		return f, err
+	}
+	defer func() { _ = res.Body.Close() }()
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(res.Body)
+	if err != nil {
+		return f, err
+	}
+	for _, pass := range families["controller_runtime_reconcile_total"].GetMetric() {
+		f.passes += pass.GetCounter().GetValue()
+	}
+	for _, request := range families["rest_client_requests_total"].GetMetric() {
+		for _, label := range request.GetLabel() {
+			if label.GetName() == "method" && label.GetValue() != http.MethodGet {
+				f.writes += request.GetCounter().GetValue()
+			}
+		}
+	}
+	for _, cpu := range families["process_cpu_seconds_total"].GetMetric() {
+		f.processor += time.Duration(cpu.GetCounter().GetValue() * float64(time.Second))
+	}
+	f.resident, f.peak, err = memory(m.cmd.Process.Pid)
+	return f, err
+}
+
+// memory of a process, now and at most.
+func memory(pid int) (resident, peak int64, err error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0, 0, err
+	}
+	for lines := bufio.NewScanner(bytes.NewReader(text)); lines.Scan(); {
+		name, value, _ := strings.Cut(lines.Text(), ":")
+		n, _ := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 10, 64)
+		switch name {
+		case "VmRSS":
+			resident = n << 10
+		case "VmHWM":
+			peak = n << 10
+		}
+	}
+	if resident == 0 {
+		return 0, 0, errors.New("the kernel does not say how much memory it holds")
+	}
+	return resident, peak, nil
+}
