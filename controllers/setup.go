@@ -2,6 +2,7 @@
 package controllers
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"gocache.dev/operator/controllers/gocache"
 	"gocache.dev/operator/controllers/modproxy"
 	"gocache.dev/operator/controllers/populator"
+	"gocache.dev/operator/internal/kube/capture"
 	"gocache.dev/operator/internal/kube/images"
 )
 
@@ -27,19 +29,22 @@ type Deps struct {
 
 // Setup registers every controller with a manager. It is the only list of them.
 func Setup(mgr ctrl.Manager, d Deps) error {
+	if err := capture.Index(context.Background(), mgr.GetFieldIndexer()); err != nil {
+		return err
+	}
 	for _, c := range []struct {
 		name       string
 		controller interface{ SetupWithManager(ctrl.Manager) error }
 	}{
 		{"gocache", &gocache.Reconciler{
-			Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Events: mgr.GetEventRecorder("gocache-controller"), Clock: d.Clock, Images: d.Images,
+			Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Indexed: true, Events: mgr.GetEventRecorder("gocache-controller"), Clock: d.Clock, Images: d.Images,
 		}},
 		{"cachesnapshot", &cachesnapshot.Reconciler{
 			Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Events: mgr.GetEventRecorder("cachesnapshot-controller"), Clock: d.Clock, Images: d.Images,
 			MaxCaptures: d.MaxCaptures, MaxVerifications: d.MaxVerifications,
 		}},
 		{"modproxy", &modproxy.Reconciler{
-			Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Events: mgr.GetEventRecorder("modproxy-controller"), Clock: d.Clock, Images: d.Images,
+			Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Indexed: true, Events: mgr.GetEventRecorder("modproxy-controller"), Clock: d.Clock, Images: d.Images,
 		}},
 		{"populator", &populator.Reconciler{
 			Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Events: mgr.GetEventRecorder("gocache-populator"), Clock: d.Clock,

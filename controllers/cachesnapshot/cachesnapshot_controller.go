@@ -3,7 +3,6 @@ package cachesnapshot
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
@@ -26,11 +25,7 @@ import (
 	"gocache.dev/operator/internal/plan/verification"
 )
 
-const (
-	fieldOwner = "gocache-cachesnapshot"
-	// sourceIndex finds the snapshots of a source.
-	sourceIndex = "spec.sourceRef"
-)
+const fieldOwner = "gocache-cachesnapshot"
 
 // Reconciler brings CacheSnapshots to their verdict.
 type Reconciler struct {
@@ -63,9 +58,6 @@ type scope struct {
 // SetupWithManager registers the controller.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	r.lines = lines{captures: queue.New(r.MaxCaptures), verifications: queue.New(r.MaxVerifications)}
-	if err := mgr.GetFieldIndexer().IndexField(context.Background(), &v1alpha1.CacheSnapshot{}, sourceIndex, indexSource); err != nil {
-		return fmt.Errorf("index CacheSnapshots by source: %w", err)
-	}
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("cachesnapshot").
 		For(&v1alpha1.CacheSnapshot{}).

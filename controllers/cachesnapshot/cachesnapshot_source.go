@@ -11,6 +11,7 @@ import (
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/domain/store"
+	"gocache.dev/operator/internal/kube/capture"
 	"gocache.dev/operator/internal/kube/check"
 	"gocache.dev/operator/internal/kube/conditions"
 	"gocache.dev/operator/internal/kube/read"
@@ -149,24 +150,17 @@ func contentFlags(of *v1alpha1.CapturedSource, root string) []string {
 	return check.ContentFlags(of, root)
 }
 
-// indexSource is the index of snapshots by what they capture.
-func indexSource(o client.Object) []string {
-	ref := o.(*v1alpha1.CacheSnapshot).Spec.SourceRef
-	return []string{ref.Kind + "/" + ref.Name}
-}
-
 // bySource wakes the snapshots of a source of a kind that were not cut yet.
 func (r *Reconciler) bySource(kind string) handler.MapFunc {
 	return func(ctx context.Context, o client.Object) []reconcile.Request {
-		var list v1alpha1.CacheSnapshotList
-		err := r.Client.List(ctx, &list, client.InNamespace(o.GetNamespace()), client.MatchingFields{sourceIndex: kind + "/" + o.GetName()})
+		list, err := capture.Of(ctx, r.Client, true, o.GetNamespace(), kind, o.GetName())
 		if err != nil {
 			return nil // they look again by themselves
 		}
 		var requests []reconcile.Request
-		for i := range list.Items {
-			if list.Items[i].Status.CreationTime == nil {
-				requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&list.Items[i])})
+		for i := range list {
+			if list[i].Status.CreationTime == nil {
+				requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&list[i])})
 			}
 		}
 		return requests

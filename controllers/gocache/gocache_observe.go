@@ -19,6 +19,7 @@ import (
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/kube/apply"
+	"gocache.dev/operator/internal/kube/capture"
 	"gocache.dev/operator/internal/kube/jobrun"
 	"gocache.dev/operator/internal/kube/read"
 	"gocache.dev/operator/internal/kube/volume"
@@ -92,7 +93,7 @@ func (r *Reconciler) observe(ctx context.Context, s *scope) (f facts, err error)
 	if f.hindered, err = jobrun.Hindrance(ctx, r.Live, f.writer, f.run, s.now); err != nil {
 		return f, err
 	}
-	if f.snapshots, err = snapshotsOf(ctx, r.Client, s.cache); err != nil {
+	if f.snapshots, err = capture.Of(ctx, r.Client, r.Indexed, s.cache.Namespace, v1alpha1.GoCacheKind, s.cache.Name); err != nil {
 		return f, err
 	}
 	if err := r.observeProxy(ctx, s, &f); err != nil {
@@ -101,20 +102,10 @@ func (r *Reconciler) observe(ctx context.Context, s *scope) (f facts, err error)
 	return f, r.observeSources(ctx, s, &f)
 }
 
-func snapshotsOf(ctx context.Context, c client.Reader, cache *v1alpha1.GoCache) ([]v1alpha1.CacheSnapshot, error) {
-	var list v1alpha1.CacheSnapshotList
-	if err := c.List(ctx, &list, client.InNamespace(cache.Namespace)); err != nil {
-		return nil, fmt.Errorf("list CacheSnapshots: %w", err)
-	}
-	return slices.DeleteFunc(list.Items, func(c v1alpha1.CacheSnapshot) bool {
-		return c.Spec.SourceRef.Kind != v1alpha1.GoCacheKind || c.Spec.SourceRef.Name != cache.Name
-	}), nil
-}
-
 // observeUse reads the snapshots again, past the cache, and which of them are
 // being cloned for a consumer.
 func (r *Reconciler) observeUse(ctx context.Context, s *scope) (err error) {
-	if s.facts.snapshots, err = snapshotsOf(ctx, r.Live, s.cache); err != nil {
+	if s.facts.snapshots, err = capture.Of(ctx, r.Live, false, s.cache.Namespace, v1alpha1.GoCacheKind, s.cache.Name); err != nil {
 		return err
 	}
 	var primes corev1.PersistentVolumeClaimList

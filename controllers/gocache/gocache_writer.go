@@ -8,6 +8,7 @@ import (
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/kube/apply"
+	"gocache.dev/operator/internal/kube/capture"
 	"gocache.dev/operator/internal/kube/conditions"
 	"gocache.dev/operator/internal/kube/jobrun"
 	"gocache.dev/operator/internal/kube/podspec"
@@ -205,7 +206,7 @@ func (r *Reconciler) begunMeanwhile(ctx context.Context, s *scope) (bool, error)
 		s.wakeIn(time.Second)
 		return true, nil
 	}
-	s.facts.snapshots, err = snapshotsOf(ctx, r.Live, s.cache)
+	s.facts.snapshots, err = capture.Of(ctx, r.Live, false, s.cache.Namespace, v1alpha1.GoCacheKind, s.cache.Name)
 	return false, err
 }
 

@@ -46,6 +46,8 @@ type Reconciler struct {
 	Client client.Client
 	// Live reads past the caches.
 	Live client.Reader
+	// Indexed says that Client has capture.Index.
+	Indexed bool
 	// Events are recorded on the ModProxy.
 	Events events.EventRecorder
 	// Clock is the time of a pass.

@@ -26,18 +26,8 @@ import (
 
 // observeSnapshots reads the snapshots of the stores.
 func (r *Reconciler) observeSnapshots(ctx context.Context, s *scope) (err error) {
-	s.facts.snapshots, err = snapshotsOf(ctx, r.Client, s.proxy)
+	s.facts.snapshots, err = capture.Of(ctx, r.Client, r.Indexed, s.proxy.Namespace, v1alpha1.ModProxyKind, s.proxy.Name)
 	return err
-}
-
-func snapshotsOf(ctx context.Context, c client.Reader, proxy *v1alpha1.ModProxy) ([]v1alpha1.CacheSnapshot, error) {
-	var list v1alpha1.CacheSnapshotList
-	if err := c.List(ctx, &list, client.InNamespace(proxy.Namespace)); err != nil {
-		return nil, fmt.Errorf("list CacheSnapshots: %w", err)
-	}
-	return slices.DeleteFunc(list.Items, func(c v1alpha1.CacheSnapshot) bool {
-		return c.Spec.SourceRef.Kind != v1alpha1.ModProxyKind || c.Spec.SourceRef.Name != proxy.Name
-	}), nil
 }
 
 // bySnapshot wakes the proxy whose store a snapshot is of.
@@ -150,7 +140,7 @@ func (s *scope) superfluous() []string {
 // observeUse reads the snapshots again, past the cache, and which of them
 // somebody makes a volume of.
 func (r *Reconciler) observeUse(ctx context.Context, s *scope) (err error) {
-	if s.facts.snapshots, err = snapshotsOf(ctx, r.Live, s.proxy); err != nil {
+	if s.facts.snapshots, err = capture.Of(ctx, r.Live, false, s.proxy.Namespace, v1alpha1.ModProxyKind, s.proxy.Name); err != nil {
 		return err
 	}
 	var primes corev1.PersistentVolumeClaimList

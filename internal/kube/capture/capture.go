@@ -1,7 +1,3 @@
-// Package capture makes the CacheSnapshots that a policy asks for, keeps their
-// ownership in step with it, and deletes those that it no longer keeps.
-//
-// When one is due and which are kept is decided in internal/plan/snapshot.
 package capture
 
 import (

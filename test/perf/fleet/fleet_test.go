@@ -39,8 +39,9 @@ import (
 )
 
 const (
-	caches    = 1000
-	snapshots = 5 // of each cache
+	namespaces = 50
+	caches     = 1000
+	snapshots  = 5 // of each cache
 
 	maxMemory = 150 << 20
 	minPasses = 50 // a second of processor time
@@ -54,12 +55,15 @@ func TestMain(m *testing.M) {
 
 // TestFleet prints a line for each figure: name, value, limit.
 func TestFleet(t *testing.T) {
-	f := &fleet{T: t, dir: t.TempDir(), namespace: server.Namespace(t)}
-	f.cluster = &cluster.Cluster{Client: server.Client, Namespace: f.namespace, Now: time.Now, Job: intact}
+	f := &fleet{T: t, dir: t.TempDir()}
+	for range namespaces {
+		c := &cluster.Cluster{Client: server.Client, Namespace: server.Namespace(t), Now: time.Now, Job: intact}
+		f.namespaces, f.clusters = append(f.namespaces, c.Namespace), append(f.clusters, c)
+	}
 	f.build()
 
 	m := f.start()
-	f.must(server.Client.Create(t.Context(), newCache(f.namespace, 0)))
+	f.must(server.Client.Create(t.Context(), f.cache(0)))
 	f.must(server.Client.Create(t.Context(), f.snapshot(0, 0)))
 	f.until("the pattern to be verified", func() bool {
 		s := f.snapshot(0, 0)
@@ -76,7 +80,7 @@ func TestFleet(t *testing.T) {
 	m.stop()
 	f.rested()
 
-	f.cluster = nil // there is nothing left to do, and it would ask the API server for all
+	f.clusters = nil // there is nothing left to do, and it would ask the API server for all
 	m = f.start()
 	f.until("all to be seen again", func() bool { return m.figures().passes >= caches*(snapshots+1) })
 	f.quiet(m)
@@ -111,8 +115,9 @@ func intact(*batchv1.Job) *cluster.Ending {
 
 type fleet struct {
 	*testing.T
-	dir, namespace string
-	cluster        *cluster.Cluster // nil: nobody acts
+	dir        string
+	namespaces []string
+	clusters   []*cluster.Cluster // none: nobody acts
 }
 
 func (f *fleet) must(err error) {
@@ -130,10 +135,10 @@ func (f *fleet) until(what string, holds func() bool) {
 			f.Fatalf("waited 15 minutes for %s", what)
 		}
 		acted := false
-		if f.cluster != nil {
-			var err error
-			acted, err = f.cluster.Step(f.Context())
+		for _, c := range f.clusters {
+			did, err := c.Step(f.Context())
 			f.must(err)
+			acted = acted || did
 		}
 		if !acted {
 			time.Sleep(200 * time.Millisecond)
@@ -155,9 +160,9 @@ func (f *fleet) quiet(m *manager) {
 
 func cacheName(i int) string { return fmt.Sprintf("cache-%04d", i) }
 
-func newCache(namespace string, i int) *v1alpha1.GoCache {
+func (f *fleet) cache(i int) *v1alpha1.GoCache {
 	c := &v1alpha1.GoCache{
-		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: cacheName(i)},
+		ObjectMeta: metav1.ObjectMeta{Namespace: f.namespaces[i%namespaces], Name: cacheName(i)},
 		Spec:       v1alpha1.GoCacheSpec{Toolchain: v1alpha1.Toolchain{Version: "1.26.8"}, Snapshots: &v1alpha1.SnapshotPolicy{AfterWarmUp: true}},
 	}
 	c.Spec.Storage.Size = resource.MustParse("10Gi")
@@ -166,7 +171,7 @@ func newCache(namespace string, i int) *v1alpha1.GoCache {
 
 func (f *fleet) snapshot(cache, i int) *v1alpha1.CacheSnapshot {
 	return &v1alpha1.CacheSnapshot{
-		ObjectMeta: metav1.ObjectMeta{Namespace: f.namespace, Name: fmt.Sprintf("%s-%d", cacheName(cache), i)},
+		ObjectMeta: metav1.ObjectMeta{Namespace: f.namespaces[cache%namespaces], Name: fmt.Sprintf("%s-%d", cacheName(cache), i)},
 		Spec:       v1alpha1.CacheSnapshotSpec{SourceRef: v1alpha1.SnapshotSource{Kind: v1alpha1.GoCacheKind, Name: cacheName(cache)}},
 	}
 }
@@ -190,7 +195,7 @@ func (f *fleet) copy(c int, pattern *v1alpha1.CacheSnapshot, csi *snapshotv1.Vol
 	first := 1 // the pattern is there
 	uid := pattern.Status.Source.UID
 	if c > 0 {
-		of := newCache(f.namespace, c)
+		of := f.cache(c)
 		if err := server.Client.Create(f.Context(), of); err != nil {
 			return err
 		}
@@ -229,7 +234,7 @@ func (f *fleet) copySnapshot(s *v1alpha1.CacheSnapshot, source string, pattern *
 func (f *fleet) rested() {
 	f.Helper()
 	var all v1alpha1.CacheSnapshotList
-	f.must(server.Client.List(f.Context(), &all, client.InNamespace(f.namespace)))
+	f.must(server.Client.List(f.Context(), &all))
 	ready := 0
 	for i := range all.Items {
 		if meta.IsStatusConditionTrue(all.Items[i].Status.Conditions, v1alpha1.ReadyCondition) {
@@ -237,7 +242,7 @@ func (f *fleet) rested() {
 		}
 	}
 	var list v1alpha1.GoCacheList
-	f.must(server.Client.List(f.Context(), &list, client.InNamespace(f.namespace)))
+	f.must(server.Client.List(f.Context(), &list))
 	bound := 0
 	for i := range list.Items {
 		if meta.IsStatusConditionTrue(list.Items[i].Status.Conditions, v1alpha1.ClaimBoundCondition) && list.Items[i].Status.LatestVerifiedSnapshot != "" {

@@ -1,0 +1,6 @@
+// Package capture makes the CacheSnapshots that a policy asks for, keeps their
+// ownership in step with it, and deletes those that it no longer keeps.
+// It also finds the snapshots of one object among all others.
+//
+// When one is due and which are kept is decided in internal/plan/snapshot.
+package capture
