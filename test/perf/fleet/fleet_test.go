@@ -34,6 +34,8 @@ import (
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/domain/integrity"
+	"gocache.dev/operator/internal/domain/warmup"
+	"gocache.dev/operator/internal/plan/naming"
 	"gocache.dev/operator/internal/testing/cluster"
 	"gocache.dev/operator/internal/testing/env"
 )
@@ -57,7 +59,7 @@ func TestMain(m *testing.M) {
 func TestFleet(t *testing.T) {
 	f := &fleet{T: t, dir: t.TempDir()}
 	for range namespaces {
-		c := &cluster.Cluster{Client: server.Client, Namespace: server.Namespace(t), Now: time.Now, Job: intact}
+		c := &cluster.Cluster{Client: server.Client, Namespace: server.Namespace(t), Now: time.Now, Job: ending}
 		f.namespaces, f.clusters = append(f.namespaces, c.Namespace), append(f.clusters, c)
 	}
 	f.build()
@@ -104,9 +106,14 @@ func TestFleet(t *testing.T) {
 
 func line(name, value, against string) { fmt.Printf("perf: %-52s %14s   %s\n", name, value, against) }
 
-// intact is how each integrity Job ends.
-func intact(*batchv1.Job) *cluster.Ending {
-	text, err := json.Marshal(integrity.Verdict{Verdict: integrity.Intact, Digest: "sha256:" + strings.Repeat("ab", 32), Counts: integrity.Counts{Modules: 400, Zips: 400, BuildEntries: 25000}})
+// ending is how each Job ends: the warm-up of a cache, or the check of a
+// snapshot, and all is well.
+func ending(job *batchv1.Job) *cluster.Ending {
+	var report any = integrity.Verdict{Verdict: integrity.Intact, Digest: "sha256:" + strings.Repeat("ab", 32), Counts: integrity.Counts{Modules: 400, Zips: 400, BuildEntries: 25000}}
+	if strings.HasSuffix(job.Name, "-"+naming.Writer) {
+		report = warmup.Report{Outcome: warmup.Succeeded, GoVersion: "go1.26.8 linux/amd64", Modules: 400, BuildEntries: 25000, UsedBytes: 1 << 30, CapacityBytes: 10 << 30}
+	}
+	text, err := json.Marshal(report)
 	if err != nil {
 		panic(err)
 	}
@@ -163,7 +170,7 @@ func cacheName(i int) string { return fmt.Sprintf("cache-%04d", i) }
 func (f *fleet) cache(i int) *v1alpha1.GoCache {
 	c := &v1alpha1.GoCache{
 		ObjectMeta: metav1.ObjectMeta{Namespace: f.namespaces[i%namespaces], Name: cacheName(i)},
-		Spec:       v1alpha1.GoCacheSpec{Toolchain: v1alpha1.Toolchain{Version: "1.26.8"}, Snapshots: &v1alpha1.SnapshotPolicy{AfterWarmUp: true}},
+		Spec:       v1alpha1.GoCacheSpec{Toolchain: v1alpha1.Toolchain{Version: "1.26.8"}},
 	}
 	c.Spec.Storage.Size = resource.MustParse("10Gi")
 	return c
