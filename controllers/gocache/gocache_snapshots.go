@@ -107,6 +107,7 @@ func (s *scope) dueSnapshot(policy *v1alpha1.SnapshotPolicy) (*snapshot.Due, tim
 // when retention has dropped it.
 func (s *scope) noteTaken(due snapshot.Due) {
 	status := &s.cache.Status
+	status.LatestSnapshot = due.Name // as the next pass will see
 	if due.Run != "" {
 		status.SnapshottedRun = due.Run
 	}
