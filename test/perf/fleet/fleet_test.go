@@ -161,7 +161,7 @@ func (f *fleet) quiet(m *manager) {
 		if n := m.figures().passes; n != last {
 			last, since = n, time.Now()
 		}
-		return time.Since(since) > 8*time.Second
+		return time.Since(since) > 20*time.Second
 	})
 }
 
@@ -295,6 +295,7 @@ func (f *fleet) start() *manager {
 	m.cmd = exec.CommandContext(context.WithoutCancel(f.Context()), filepath.Join(f.dir, "manager"), //nolint:gosec // the program under test
 		"--kubeconfig", filepath.Join(f.dir, "kubeconfig"), "--operator-image", "operator:test", "--metrics-secure=false",
 		"--metrics-bind-address", m.metrics, "--health-probe-bind-address", freeAddress(f.T))
+	m.cmd.Env = append(os.Environ(), "GOMEMLIMIT=200MiB") // as in config/manager
 	m.cmd.Stdout, m.cmd.Stderr = m.log, m.log
 	f.must(m.cmd.Start())
 	f.Cleanup(func() {
