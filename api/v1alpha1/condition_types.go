@@ -58,9 +58,6 @@ const (
 	ReasonProgressing = "Progressing"
 	// ReasonSuspended: spec.suspend is set, so nothing is begun.
 	ReasonSuspended = "Suspended"
-	// ReasonNotImplemented: a field is set that this release does not act on;
-	// remove it.
-	ReasonNotImplemented = "NotImplemented"
 	// ReasonInvalidSpec: a field has a value that cannot work; correct it.
 	ReasonInvalidSpec = "InvalidSpec"
 	// ReasonError: a call failed; it is tried again.

@@ -21,7 +21,6 @@ import (
 	"gocache.dev/operator/internal/kube/patch"
 	"gocache.dev/operator/internal/kube/read"
 	"gocache.dev/operator/internal/plan/queue"
-	"gocache.dev/operator/internal/plan/unimplemented"
 	"gocache.dev/operator/internal/plan/verification"
 )
 
@@ -91,9 +90,6 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 }
 
 func (r *Reconciler) pass(ctx context.Context, s *scope) (err error) {
-	if err := conditions.NotImplemented(unimplemented.First(NotImplemented, s.snapshot)); err != nil {
-		return err
-	}
 	if s.facts, err = r.observe(ctx, s); err != nil {
 		return err
 	}

@@ -21,7 +21,6 @@ import (
 	"gocache.dev/operator/internal/kube/images"
 	"gocache.dev/operator/internal/kube/patch"
 	"gocache.dev/operator/internal/kube/read"
-	"gocache.dev/operator/internal/plan/unimplemented"
 )
 
 const (
@@ -105,9 +104,6 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 
 // pass runs all steps. A step that fails does not keep the others from theirs.
 func (r *Reconciler) pass(ctx context.Context, s *scope) (err error) {
-	if err := conditions.NotImplemented(unimplemented.First(NotImplemented, s.cache)); err != nil {
-		return err
-	}
 	if s.facts, err = r.observe(ctx, s); err != nil {
 		return err
 	}

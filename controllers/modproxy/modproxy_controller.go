@@ -26,7 +26,6 @@ import (
 	"gocache.dev/operator/internal/kube/read"
 	"gocache.dev/operator/internal/kube/route"
 	"gocache.dev/operator/internal/plan/failover"
-	"gocache.dev/operator/internal/plan/unimplemented"
 )
 
 const (
@@ -132,9 +131,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 // be shaped must not keep a bad instance serving: all steps run.
 func (r *Reconciler) pass(ctx context.Context, s *scope) error {
 	var errs []error
-	blocked := conditions.NotImplemented(unimplemented.First(NotImplemented, s.proxy))
-	shape := blocked == nil && !s.proxy.Spec.Suspend
-	errs = append(errs, blocked)
+	shape := !s.proxy.Spec.Suspend
 	if shape {
 		errs = append(errs, r.ensureInstances(ctx, s))
 	}

@@ -18,6 +18,8 @@ import (
 
 var now = time.Date(2026, 11, 21, 12, 0, 0, 999, time.UTC)
 
+var invalid = &conditions.StalledError{Reason: v1alpha1.ReasonInvalidSpec, Message: "spec.x: no"}
+
 // state is the three conditions of kstatus in short: reason of Ready, and of
 // those that are present only while true.
 func state(list []metav1.Condition) string {
@@ -42,7 +44,7 @@ func TestKstatus(t *testing.T) {
 		{func(s conditions.Set) { s.Stall("S", "") }, "Ready=False/S Stalled=True/S"},
 		{func(s conditions.Set) { s.Rest("Q", "") }, "Ready=False/Q"},
 		{func(s conditions.Set) { s.Fail(errors.New("oh")) }, "Ready=False/Error Reconciling=True/Error"},
-		{func(s conditions.Set) { s.Fail(conditions.NotImplemented("spec.x")) }, "Ready=False/NotImplemented Stalled=True/NotImplemented"},
+		{func(s conditions.Set) { s.Fail(invalid) }, "Ready=False/InvalidSpec Stalled=True/InvalidSpec"},
 		{func(s conditions.Set) {
 			s.Fail(errors.Join(errors.New("oh"), fmt.Errorf("a: %w", &apply.ConflictError{})))
 		}, "Ready=False/Conflict Stalled=True/Conflict"},
@@ -69,9 +71,6 @@ func TestFailWithoutError(t *testing.T) {
 	var list []metav1.Condition
 	if (conditions.Set{Conditions: &list}).Fail(nil) || len(list) > 0 {
 		t.Errorf("no error is a failure: %+v", list)
-	}
-	if conditions.NotImplemented("") != nil {
-		t.Error("no path is an error")
 	}
 }
 
@@ -104,7 +103,7 @@ func TestResult(t *testing.T) {
 	}{
 		{nil, nil, time.Hour},
 		{oh, oh, 0},
-		{conditions.NotImplemented("spec.x"), nil, time.Minute},
+		{invalid, nil, time.Minute},
 		{errors.Join(oh, &apply.ConflictError{}), nil, time.Minute},
 	} {
 		got, err := conditions.Result(tt.err, time.Hour)

@@ -21,18 +21,6 @@ type StalledError struct {
 // Error is the message.
 func (e *StalledError) Error() string { return e.Message }
 
-// NotImplemented is the error for a field that this release does not act on;
-// no path is no error.
-func NotImplemented(path string) error {
-	if path == "" {
-		return nil
-	}
-	return &StalledError{
-		Reason:  v1alpha1.ReasonNotImplemented,
-		Message: path + " is not implemented in this release: take it back",
-	}
-}
-
 // Stalled returns why only a person can help, if that is what an error says.
 func Stalled(err error) *StalledError {
 	var stalled *StalledError
