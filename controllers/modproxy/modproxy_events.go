@@ -103,6 +103,8 @@ func flipEvents(was, is *v1alpha1.FlipStatus) []event.Event {
 	switch {
 	case is == nil:
 		return nil
+	case (was == nil || !was.ActedTime.Equal(is.ActedTime)) && is.From == is.To:
+		return []event.Event{event.Normal("WeightsChanged", "Route", "Clients stay with %q: %s", is.To, is.Reason)}
 	case was == nil || !was.ActedTime.Equal(is.ActedTime):
 		return []event.Event{event.Normal("WeightsChanged", "Route", "Moved clients from %q to %q: %s", is.From, is.To, is.Reason)}
 	case was.ConfirmedTime == nil && is.ConfirmedTime != nil:

@@ -70,6 +70,9 @@ func TestInstanceDies(t *testing.T) {
 	w.weights(50, 100)
 	w.tick(3)
 	w.weights(100, 100)
+	if said := w.said(); strings.Count(said, `WeightsChanged Clients stay with "blue,green": blue: `) != 2 {
+		t.Errorf("events of the steps back: %s", said)
+	}
 }
 
 // TestWrongBytes holds that an instance that serves a wrong byte is convicted,
