@@ -15,16 +15,8 @@ import (
 
 // noteSnapshots copies into the status which snapshots there are.
 func (s *scope) noteSnapshots() {
-	all := s.kept()
-	status := &s.cache.Status
-	status.LatestVerifiedSnapshot = snapshot.Newest(all)
-	status.LatestSnapshot = ""
-	var newest time.Time
-	for i := range s.facts.snapshots {
-		if c := &s.facts.snapshots[i]; c.DeletionTimestamp.IsZero() && (status.LatestSnapshot == "" || snapshot.Taken(c).After(newest)) {
-			status.LatestSnapshot, newest = c.Name, snapshot.Taken(c)
-		}
-	}
+	s.cache.Status.LatestVerifiedSnapshot = snapshot.Newest(s.kept())
+	s.cache.Status.LatestSnapshot = snapshot.Latest(s.facts.snapshots)
 }
 
 // kept are the snapshots of the cache as retention sees them.

@@ -46,6 +46,20 @@ func All(snapshots []v1alpha1.CacheSnapshot, policy *v1alpha1.Trust, used func(n
 
 func firstSeen(t *v1alpha1.Trust) bool { return t != nil && t.FirstSeen }
 
+// Latest is the snapshot that was taken last, whatever is known of it, or "".
+// The list's order does not matter: a cache gives another one each time.
+func Latest(snapshots []v1alpha1.CacheSnapshot) string {
+	var latest Kept
+	for i := range snapshots {
+		if c := &snapshots[i]; c.DeletionTimestamp.IsZero() {
+			if k := (Kept{Name: c.Name, Taken: Taken(c)}); latest.Name == "" || older(latest, k) {
+				latest = k
+			}
+		}
+	}
+	return latest.Name
+}
+
 // Taken is when a snapshot was cut, or asked for.
 func Taken(c *v1alpha1.CacheSnapshot) time.Time {
 	if c.Status.CreationTime != nil {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/plan/schedule"
@@ -178,5 +179,26 @@ func TestOneIsFirst(t *testing.T) {
 		if free != 1 {
 			t.Fatalf("seed %d: %d of %v may begin", seed, free, all)
 		}
+	}
+}
+
+// TestLatest holds that of snapshots of the same second always the same one is
+// the latest, in whatever order a cache lists them: a status that goes to and
+// fro is written forever.
+func TestLatest(t *testing.T) {
+	at := func(name string, hours int) v1alpha1.CacheSnapshot {
+		return v1alpha1.CacheSnapshot{ObjectMeta: metav1.ObjectMeta{Name: name, CreationTimestamp: metav1.NewTime(ago(hours))}}
+	}
+	leaving := at("z", 1)
+	leaving.DeletionTimestamp = &metav1.Time{Time: now}
+	all := []v1alpha1.CacheSnapshot{at("a", 2), at("b", 2), at("c", 2), at("d", 3), leaving}
+	for seed := range uint64(20) {
+		rand.New(rand.NewPCG(seed, 4)).Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+		if got := snapshot.Latest(all); got != "c" {
+			t.Fatalf("seed %d: the latest is %q", seed, got)
+		}
+	}
+	if got := snapshot.Latest([]v1alpha1.CacheSnapshot{leaving}); got != "" {
+		t.Errorf("one that is being deleted is the latest: %q", got)
 	}
 }
