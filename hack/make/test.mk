@@ -66,7 +66,7 @@ perf: ## Measure clones, snapshot cycles and the operator at rest (real cluster)
 	PERF_REST=$(PERF_REST) go test -v -count=1 -timeout 60m -run '^TestPerformance$$' ./test/e2e
 
 # Stories that keep to themselves mostly wait: so many are told at once.
-E2E_PARALLEL ?= 3
+E2E_PARALLEL ?= 6
 
 .PHONY: bench-operator
 bench-operator: ## Measure memory and passes of a manager with 1,000 caches and 5,000 snapshots at rest (real API server)

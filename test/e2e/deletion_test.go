@@ -21,6 +21,7 @@ import (
 // verified and claims are being filled: everything goes, in whatever order,
 // and nothing stays behind that belongs to no namespace.
 func TestDeletedNamespace(t *testing.T) {
+	t.Parallel()
 	s := onOwn(t, "e2e-deleted")
 	_, err := s.Offered(s.ctx, "")
 	s.must(err)
