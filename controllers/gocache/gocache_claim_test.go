@@ -1,6 +1,7 @@
 package gocache
 
 import (
+	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -74,6 +75,49 @@ func TestRefusedGrowthMayBeTakenBack(t *testing.T) {
 	w.edit(func(c *v1alpha1.GoCache) { c.Spec.Storage.Size = resource.MustParse("1Gi") })
 	w.settle()
 	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "")
+}
+
+// TestClaimThatNeverHadAVolume holds that a class or size which nobody can
+// provide is mended by another one in the spec, and that a claim with a volume
+// is never thrown away for that.
+func TestClaimThatNeverHadAVolume(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(s *v1alpha1.CacheStorage, class *string){
+		"another class": func(s *v1alpha1.CacheStorage, class *string) { s.StorageClassName = class },
+		"less":          func(s *v1alpha1.CacheStorage, _ *string) { s.Size = resource.MustParse("512Mi") },
+		"more":          func(s *v1alpha1.CacheStorage, _ *string) { s.Size = resource.MustParse("3Gi") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			class := w.class()
+			w.cluster.Unbound = func(*corev1.PersistentVolumeClaim) bool { return true }
+			w.cache(func(s *v1alpha1.GoCacheSpec) { s.Storage.StorageClassName = ptr.To("nobody-knows") })
+			w.settle()
+			w.condition(v1alpha1.ClaimBoundCondition, metav1.ConditionFalse, v1alpha1.ReasonClaimPending, "waits for its volume")
+			was := get[corev1.PersistentVolumeClaim](w, "ci").UID
+
+			w.edit(func(c *v1alpha1.GoCache) { change(&c.Spec.Storage, class) })
+			w.cluster.Unbound = nil
+			for range 5 { // the cluster would give the old claim a volume: the operator is first
+				w.must(w.pass())
+			}
+			w.settle()
+			claim, spec := get[corev1.PersistentVolumeClaim](w, "ci"), w.get().Spec.Storage
+			w.asksFor(spec.Size.String())
+			if claim.UID == was || *claim.Spec.StorageClassName != *spec.StorageClassName {
+				t.Errorf("claim %s (was %s) of class %s", claim.UID, was, *claim.Spec.StorageClassName)
+			}
+			if said := w.said(); !strings.Contains(said, "ClaimWithdrawn") {
+				t.Errorf("events: %s", said)
+			}
+			w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "")
+			w.settle()
+			if again := get[corev1.PersistentVolumeClaim](w, "ci").UID; again != claim.UID {
+				t.Error("a claim with a volume was withdrawn")
+			}
+		})
+	}
 }
 
 // TestForeignClaimIsNotTaken holds that a claim which somebody else made, or

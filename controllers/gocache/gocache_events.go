@@ -31,6 +31,9 @@ func (s *scope) did() []event.Event {
 	if s.done.taken != "" {
 		events = append(events, event.Normal("SnapshotRequested", "Snapshot", "Asked for CacheSnapshot %s: %s", s.done.taken, s.done.cause))
 	}
+	if s.done.withdrawn {
+		events = append(events, event.Normal("ClaimWithdrawn", "Provision", "Deleted claim %s, which never had a volume: spec.storage asks for another one", s.cache.Name))
+	}
 	if s.done.released != "" {
 		events = append(events, event.Normal("PreviousReleased", "Replace", "Deleted claim %s: the replaced volume was kept as long as was asked for", s.done.released))
 	}

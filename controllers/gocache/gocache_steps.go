@@ -8,6 +8,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/domain/goenv"
@@ -31,6 +32,7 @@ type progress struct {
 	// for it, and released that one which was replaced is no longer kept.
 	unfulfilled *unfulfilled
 	released    string
+	withdrawn   bool // the claim, which never had a volume
 }
 
 // schedules are those of the spec, as far as they were understood.
@@ -113,7 +115,7 @@ func (s *scope) labels() map[string]string {
 
 // ensureClaim makes the claim and lets it grow with the spec. A claim never
 // shrinks: the API server forbids it.
-func (r *Reconciler) ensureClaim(ctx context.Context, s *scope) error {
+func (r *Reconciler) ensureClaim(ctx context.Context, s *scope) (err error) {
 	if s.swapping() || s.facts.claim == nil && s.restorePending() {
 		return nil // it is made on the volume that is restored
 	}
@@ -124,6 +126,10 @@ func (r *Reconciler) ensureClaim(ctx context.Context, s *scope) error {
 		if !claim.DeletionTimestamp.IsZero() {
 			return nil // its going wakes us
 		}
+		if s.outdated(claim) {
+			s.done.withdrawn, err = apply.DeleteUnchanged(ctx, r.Client, claim)
+			return err // its going wakes us
+		}
 		have := claim.Spec.Resources.Requests[corev1.ResourceStorage]
 		size = volume.Larger(&size, &have)
 		size = volume.Larger(&size, s.grownSize())
@@ -133,7 +139,7 @@ func (r *Reconciler) ensureClaim(ctx context.Context, s *scope) error {
 	if storage.WhenDeleted == v1alpha1.DeletionDelete {
 		owner = apply.ControlledBy(s.cache)
 	}
-	_, err := r.applier().Apply(ctx, owner, volume.Claim{
+	_, err = r.applier().Apply(ctx, owner, volume.Claim{
 		Namespace: s.cache.Namespace, Name: s.cache.Name, Labels: s.labels(),
 		Class: class, AccessModes: storage.AccessModes, Size: size,
 	}.Object())
@@ -141,6 +147,17 @@ func (r *Reconciler) ensureClaim(ctx context.Context, s *scope) error {
 		return nil
 	}
 	return err
+}
+
+// outdated says whether a claim that never had a volume asks for another one
+// than the spec does. It holds nothing, and neither its class nor its size can
+// be changed: only another claim can get what the spec says now.
+func (s *scope) outdated(claim *corev1.PersistentVolumeClaim) bool {
+	if claim.Spec.VolumeName != "" || claim.Status.Phase != corev1.ClaimPending {
+		return false
+	}
+	class, size := s.cache.Spec.Storage.StorageClassName, s.cache.Spec.Storage.Size
+	return class != nil && *class != ptr.Deref(claim.Spec.StorageClassName, "") || size.Cmp(claim.Spec.Resources.Requests[corev1.ResourceStorage]) != 0
 }
 
 // noteClaim copies what the claim is like into the status.
