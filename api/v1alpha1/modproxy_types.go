@@ -282,8 +282,22 @@ const (
 	RouterService RouterType = "Service"
 )
 
+// RouterAnswers says what the router does with the answers of instances.
+// +kubebuilder:validation:Enum=Checked;Passed
+type RouterAnswers string
+
+// What the router does with answers.
+const (
+	// AnswersChecked holds back the end of each answer until all of it has arrived
+	// and is known to be good, or not known at all.
+	AnswersChecked RouterAnswers = "Checked"
+	// AnswersPassed lets answers pass as they come.
+	AnswersPassed RouterAnswers = "Passed"
+)
+
 // ProxyRouter distributes requests over the instances.
 //
+// +kubebuilder:validation:XValidation:rule="!has(self.answers) || !has(self.type) || self.type == 'HAProxy'",message="answers has a meaning with type HAProxy only: the others do not look at answers"
 // +kubebuilder:validation:XValidation:rule="!has(self.gateway) || (has(self.type) && self.type == 'Gateway')",message="gateway has a meaning with type Gateway only"
 // +kubebuilder:validation:XValidation:rule="!has(self.type) || self.type != 'Gateway' || has(self.gateway)",message="type Gateway needs gateway"
 // +kubebuilder:validation:XValidation:rule="!has(self.tls) || !has(self.type) || self.type == 'HAProxy'",message="tls has a meaning with type HAProxy only: a Gateway has the certificate in its listener, and a Service has none"
@@ -303,6 +317,12 @@ type ProxyRouter struct {
 	// +kubebuilder:default=ClusterIP
 	// +optional
 	ServiceType string `json:"serviceType,omitempty"`
+	// answers of instances. Checked (default): what breaks off, stops in the middle,
+	// or has another h1 than the checksum database has told a client, is fetched
+	// from another instance; each file passes HAProxy twice. Passed: only answers of
+	// the checksum database are looked at. For type HAProxy.
+	// +optional
+	Answers RouterAnswers `json:"answers,omitempty"`
 	// tls of the published address.
 	// +optional
 	TLS *RouterTLS `json:"tls,omitempty"`

@@ -76,6 +76,30 @@ func TestSuspend(t *testing.T) {
 	}
 }
 
+// TestAnswers holds that a spec decides whether modules go through the router's
+// sidecar, and that answers of a checksum database always do.
+func TestAnswers(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.serving()
+	routed := func() (modules, database bool) {
+		var config corev1.ConfigMap
+		if !w.exists(&config, "goproxy-router-config") {
+			t.Fatal("the router has no configuration")
+		}
+		text := config.Data["haproxy.cfg"]
+		return strings.Contains(text, "use_backend answers if { path_sub /@v/ }"), strings.Contains(text, "use_backend answers if { path_beg /sumdb/ }")
+	}
+	if modules, database := routed(); !modules || !database {
+		t.Errorf("by default modules go there: %v, the database: %v", modules, database)
+	}
+	w.edit(func(p *v1alpha1.ModProxy) { p.Spec.Router.Answers = v1alpha1.AnswersPassed })
+	w.settle()
+	if modules, database := routed(); modules || !database {
+		t.Errorf("with Passed modules go there: %v, the database: %v", modules, database)
+	}
+}
+
 // TestForeignObjectsAreNotTaken holds that an object of a needed name which
 // somebody else made is left alone and said to be in the way.
 func TestForeignObjectsAreNotTaken(t *testing.T) {

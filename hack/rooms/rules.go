@@ -79,8 +79,8 @@ var rooms = []room{
 		why: "the format of the weights is shared by the writer and the reader and needs neither"},
 	{dir: "internal/router/certificate", bans: noKubernetes,
 		why: "the format of the weights is shared by the writer and the reader and needs neither"},
-	{dir: "internal/router", bans: noManager,
-		why: "the router reads weights and answers HAProxy"},
+	{dir: "internal/router", may: []string{"internal/domain"}, bans: noManager,
+		why: "the router reads weights, answers HAProxy, and knows what a module's files hold"},
 	{dir: "internal/cli", may: []string{"api", "internal/plan", "internal/kube", "internal/domain"},
 		why: "the command line uses the same decisions as the operator, but runs no controller"},
 

@@ -24,8 +24,12 @@
 // package certificate): as a file for its start, and over a socket inside of
 // the pod while it runs, which drops no connection.
 //
-// It also passes on requests for the checksum database, whose answers must
-// arrive whole: the go command asks nobody else when one breaks off.
+// It also stands between HAProxy and its clients for what must arrive whole and
+// unaltered (answers.go): HAProxy, which cannot take back an answer that it has
+// begun, passes such requests on, and is asked for the answers of instances in
+// turn. The end of an answer is held back until all of it has arrived (body.go)
+// and, if a lookup in a checksum database has passed by that told its h1
+// (learned.go, archive.go), is what that said.
 //
 // A name that the intent does not hold is answered "down": what is not known
 // is not opened. Before there is any intent nothing listens at all, which

@@ -12,6 +12,7 @@ type metrics struct {
 	generation prometheus.Gauge
 	errors     *prometheus.CounterVec
 	answers    *prometheus.CounterVec
+	spoiled    *prometheus.CounterVec
 
 	certificateExpiry prometheus.Gauge
 }
@@ -26,8 +27,10 @@ func newMetrics() *metrics {
 			Name: "gocache_router_weights_errors_total", Help: "Weights that could not be read, by source."}, []string{"source"}),
 		answers: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "gocache_router_agent_answers_total", Help: "Answers to HAProxy, by server and state."}, []string{"server", "state"}),
+		spoiled: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "gocache_router_spoiled_answers_total", Help: "Answers that broke off, stopped, or were not what the checksum database has told, by instance and reason."}, []string{"instance", "reason"}),
 	}
-	m.registry.MustRegister(m.generation, m.errors, m.answers, m.certificateExpiry)
+	m.registry.MustRegister(m.generation, m.errors, m.answers, m.spoiled, m.certificateExpiry)
 	return m
 }
 

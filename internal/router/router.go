@@ -28,8 +28,8 @@ type Options struct {
 	// Client watches ConfigMap Name in Namespace; nil means the file alone.
 	Client          kubernetes.Interface
 	Namespace, Name string
-	// Whole says which answers clients get whole.
-	Whole WholeOptions
+	// Answers says how answers reach clients whole and unaltered.
+	Answers AnswersOptions
 	// Certificate says where the router's certificate comes from.
 	Certificate CertificateOptions
 	// Now is the clock.
@@ -59,14 +59,15 @@ func Run(ctx context.Context, o Options) error {
 			return nil
 		})
 	}
-	if o.Whole.Listen != "" {
-		whole, err := newWhole(o.Whole, o.Log)
+	if o.Answers.Listen != "" {
+		answers, err := newAnswers(o.Answers, m, o.Log)
 		if err != nil {
 			return err
 		}
-		group.Go(func() error { return serve(ctx, o.Whole.Listen, whole) })
+		// A download takes as long as its client likes: HAProxy ends it.
+		group.Go(func() error { return serve(ctx, o.Answers.Listen, answers.handler(), 0) })
 	}
-	group.Go(func() error { return serve(ctx, o.Pages, pages(a, m, c)) })
+	group.Go(func() error { return serve(ctx, o.Pages, pages(a, m, c), time.Minute) })
 	group.Go(func() error {
 		select {
 		case <-intent.Loaded():
@@ -98,13 +99,14 @@ func pages(a *agent, m *metrics, c *certificates) http.Handler {
 	return mux
 }
 
-// serve answers at an address until ctx ends.
-func serve(ctx context.Context, address string, handler http.Handler) error {
+// serve answers at an address until ctx ends, each request within a time; 0 is
+// no bound.
+func serve(ctx context.Context, address string, handler http.Handler, within time.Duration) error {
 	listener, err := listen(ctx, address)
 	if err != nil {
 		return err
 	}
-	server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second, WriteTimeout: time.Minute, IdleTimeout: time.Minute}
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second, WriteTimeout: within, IdleTimeout: time.Minute}
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() }) // Serve reports it
 	defer stop()
 	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {

@@ -150,7 +150,7 @@ func TestRotation(t *testing.T) {
 	blue := startInstance(t, "blue", s.publishModules(t))
 	release := make(chan struct{})
 	slow := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path != "/slow/@v/v1.0.0.zip" {
+		if r.URL.Path != "/slow" {
 			s.pass(w, r, blue.url)
 			return
 		}
@@ -193,7 +193,7 @@ func TestRotation(t *testing.T) {
 	})
 
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}}
-	long, err := client.Get(b.URL + "/slow/@v/v1.0.0.zip")
+	long, err := client.Get(b.URL + "/slow")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -32,11 +32,12 @@ type Config struct {
 	CAFile string
 	// Agent is the sidecar's address, on loopback.
 	Agent string
-	// Whole is where the sidecar takes requests whose answers must arrive whole,
-	// those for the checksum database, and Attempts where this router takes them
-	// back to ask an instance, both on loopback; empty: they are served like all
-	// others.
-	Whole, Attempts string
+	// Answers is where the sidecar takes requests whose answers must arrive whole
+	// and unaltered, and Attempts where this router takes them back to ask an
+	// instance, both on loopback; empty: nobody looks at answers.
+	Answers, Attempts string
+	// PassModules: only what is of the checksum database goes to the sidecar.
+	PassModules bool
 	// CheckPath is what the health checks ask every instance for: 200 to 399
 	// is healthy. Default /readyz.
 	CheckPath string
@@ -75,6 +76,9 @@ type Timeouts struct {
 	// upstream goes on meanwhile, and the request is made again.
 	Server  time.Duration // 30s
 	Archive time.Duration // 1m, the same for .zip
+	// Until the sidecar begins an answer: longer than its first attempt, which
+	// may meet three servers.
+	Sidecar time.Duration // 4m
 	Stop    time.Duration // 10m, for downloads under way at a stop
 }
 
@@ -94,7 +98,7 @@ func (c *Config) setDefaults() {
 		value time.Duration
 	}{
 		{&t.Connect, 2 * time.Second}, {&t.Check, time.Second}, {&t.Client, 2 * time.Minute},
-		{&t.Server, 30 * time.Second}, {&t.Archive, time.Minute}, {&t.Stop, 10 * time.Minute},
+		{&t.Server, 30 * time.Second}, {&t.Archive, time.Minute}, {&t.Sidecar, 4 * time.Minute}, {&t.Stop, 10 * time.Minute},
 	} {
 		if *timeout.field == 0 {
 			*timeout.field = timeout.value
@@ -116,11 +120,21 @@ func GOPROXY(url string) string {
 	return url + "|" + url + SecondAttempt + "|" + url + ThirdAttempt
 }
 
-// WholeAttempts are the URLs under which a router that takes requests back at
+// Attempts are the URLs under which a router that takes requests back at
 // an address gives the answers of instances.
-func WholeAttempts(address string) []string {
+func Attempts(address string) []string {
 	url := "http://" + address
 	return []string{url, url + SecondAttempt, url + ThirdAttempt}
+}
+
+// instanceHeader tells the sidecar who answered.
+const instanceHeader = "X-Gocache-Instance"
+
+func (c Config) allConnections() int {
+	if c.Answers == "" {
+		return c.MaxConnections
+	}
+	return 2 * c.MaxConnections
 }
 
 func reversed(instances []Instance) []Instance {
@@ -167,9 +181,11 @@ func Render(c Config) (string, error) {
 		AgentAddress, AgentPort     string
 		SecondAttempt, ThirdAttempt string
 		CheckURI                    string
+		InstanceHeader              string
+		AllConnections              int
 		Instances, Reversed         []Instance
 		Externals                   []external
-	}{c, agentHost, agentPort, SecondAttempt, ThirdAttempt, c.checkURI(), c.Instances, reversed(c.Instances), externals})
+	}{c, agentHost, agentPort, SecondAttempt, ThirdAttempt, c.checkURI(), instanceHeader, c.allConnections(), c.Instances, reversed(c.Instances), externals})
 	if err != nil {
 		return "", fmt.Errorf("render haproxy.cfg: %w", err)
 	}
@@ -180,8 +196,8 @@ func (c Config) validate() error {
 	if !label.MatchString(c.Name) {
 		return fmt.Errorf("name %q is no DNS-1035 label", c.Name)
 	}
-	if (c.Whole == "") != (c.Attempts == "") {
-		return errors.New("whole and attempts go together")
+	if (c.Answers == "") != (c.Attempts == "") {
+		return errors.New("answers and attempts go together")
 	}
 	if len(c.Instances) == 0 {
 		return errors.New("there is no instance")
@@ -200,8 +216,8 @@ func (c Config) validate() error {
 			return fmt.Errorf("run directory %q is no plain absolute path", c.RunDir)
 		}
 	}
-	for field, address := range map[string]string{"bind": c.Bind, "pages bind": c.PagesBind, "agent": c.Agent, "whole": c.Whole, "attempts": c.Attempts} {
-		if address == "" && (field == "whole" || field == "attempts") {
+	for field, address := range map[string]string{"bind": c.Bind, "pages bind": c.PagesBind, "agent": c.Agent, "answers": c.Answers, "attempts": c.Attempts} {
+		if address == "" && (field == "answers" || field == "attempts") {
 			continue
 		}
 		if err := checkAddress(address); err != nil {

@@ -23,7 +23,7 @@ import (
 
 func sampleConfig() haproxy.Config {
 	return haproxy.Config{
-		Name: "goproxy", Bind: ":8080", PagesBind: ":8404", Agent: "127.0.0.1:9777", Whole: "127.0.0.1:9779", Attempts: "127.0.0.1:9780",
+		Name: "goproxy", Bind: ":8080", PagesBind: ":8404", Agent: "127.0.0.1:9777", Answers: "127.0.0.1:9779", Attempts: "127.0.0.1:9780",
 		Instances: []haproxy.Instance{
 			{Name: "blue", Address: "10.96.0.11:8080"},
 			{Name: "green", Address: "10.96.0.12:8080"},
@@ -67,6 +67,8 @@ func TestRenderIsAccepted(t *testing.T) {
 			c.Instances[2] = haproxy.Instance{Name: "spare", External: "http://localhost:3000", Standby: true}
 		},
 		"own check port":  func(c *haproxy.Config) { c.Instances[1].CheckPort = 9103 },
+		"answers passed":  func(c *haproxy.Config) { c.PassModules = true },
+		"no sidecar":      func(c *haproxy.Config) { c.Answers, c.Attempts = "", "" },
 		"own check paths": func(c *haproxy.Config) { c.Instances[1].CheckPath = "/" },
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -26,9 +26,11 @@
 // each order, so one of them avoids any single bad server.
 //
 // The go command does not go on like that when it speaks with a checksum
-// database: one answer that breaks off fails it. HAProxy therefore has its
-// sidecar ask for these (backend whole), who comes back as a client (frontend
-// attempts) up to three times, and answers with whole bodies alone.
+// database: one answer that breaks off fails it; nor when a file of a module is
+// whole and has another h1 than it expects. HAProxy therefore has its sidecar
+// ask for both (backend answers), who comes back as a client (frontend
+// attempts) up to three times, and answers with bodies that are whole and, as far
+// as it knows, right. While there is no sidecar, HAProxy asks itself.
 //
 // All servers start disabled, and only the agent opens them: a router that
 // restarts while a server is convicted does not serve from it for an instant.

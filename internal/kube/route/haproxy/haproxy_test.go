@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -69,6 +70,8 @@ type backend struct {
 	routetest.Backend
 	sidecar string // address of its pages
 	log     string // file of HAProxy's log
+	// stopSidecar ends it as a crash does, and startSidecar starts it again.
+	stopSidecar, startSidecar func()
 }
 
 // startConfigured runs a router. With a directory that plays the mounted
@@ -78,11 +81,11 @@ func startConfigured(t *testing.T, config haproxy.Config, secret ...string) back
 	program := requireHAProxy(t)
 	dir := shortDir(t)
 	client, pages, agent, sidecar := freeAddress(t), freeAddress(t), freeAddress(t), freeAddress(t)
-	config.Whole, config.Attempts = freeAddress(t), freeAddress(t)
+	config.Answers, config.Attempts = freeAddress(t), freeAddress(t)
 	config.Name, config.Bind, config.PagesBind, config.Agent, config.RunDir = "goproxy", client, pages, agent, dir
 	scheme := "http"
 	options := router.Options{Agent: agent, Pages: sidecar, File: filepath.Join(dir, weights.File)}
-	options.Whole = router.WholeOptions{Listen: config.Whole, Attempts: haproxy.WholeAttempts(config.Attempts)}
+	options.Answers = router.AnswersOptions{Listen: config.Answers, Attempts: haproxy.Attempts(config.Attempts), Spool: dir}
 	for _, s := range secret {
 		scheme, config.CertificateFile = "https", filepath.Join(dir, "tls.pem")
 		options.Certificate = router.CertificateOptions{Directory: s, File: config.CertificateFile, Socket: filepath.Join(dir, "admin.sock"), Host: "localhost"}
@@ -96,7 +99,7 @@ func startConfigured(t *testing.T, config haproxy.Config, secret ...string) back
 		t.Fatal(err)
 	}
 	published := file(options.File)
-	startSidecar(t, options)
+	stopSidecar := startSidecar(t, options)
 	if len(secret) > 0 {
 		waitFor(t, "http://"+sidecar+certificate.Path)
 	}
@@ -129,21 +132,22 @@ func startConfigured(t *testing.T, config haproxy.Config, secret ...string) back
 		}
 	})
 	running = start(t)
-	return backend{sidecar: sidecar, log: filepath.Join(dir, "haproxy.log"), Backend: routetest.Backend{
-		Router: &haproxy.Router{
-			Owner: "test", Publisher: published, HTTP: &http.Client{},
-			Replicas: func(context.Context) ([]haproxy.Replica, error) {
-				return []haproxy.Replica{{Name: "loopback", Metrics: "http://" + pages + "/metrics"}}, nil
+	return backend{sidecar: sidecar, log: filepath.Join(dir, "haproxy.log"), stopSidecar: func() { stopSidecar() },
+		startSidecar: func() { stopSidecar = startSidecar(t, options) }, Backend: routetest.Backend{
+			Router: &haproxy.Router{
+				Owner: "test", Publisher: published, HTTP: &http.Client{},
+				Replicas: func(context.Context) ([]haproxy.Replica, error) {
+					return []haproxy.Replica{{Name: "loopback", Metrics: "http://" + pages + "/metrics"}}, nil
+				},
 			},
-		},
-		URL:      scheme + "://" + client,
-		Prefixes: []string{haproxy.SecondAttempt, haproxy.ThirdAttempt},
-		Restart: func(t *testing.T) {
-			stop()
-			running = start(t)
-		},
-		Settle: 10 * time.Second,
-	}}
+			URL:      scheme + "://" + client,
+			Prefixes: []string{haproxy.SecondAttempt, haproxy.ThirdAttempt},
+			Restart: func(t *testing.T) {
+				stop()
+				running = start(t)
+			},
+			Settle: 10 * time.Second,
+		}}
 }
 
 // shortDir is for sockets, whose paths are bounded.
@@ -157,7 +161,7 @@ func shortDir(t *testing.T) string {
 	return dir
 }
 
-func startSidecar(t *testing.T, options router.Options) {
+func startSidecar(t *testing.T, options router.Options) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -166,12 +170,14 @@ func startSidecar(t *testing.T, options router.Options) {
 		options.Log = testr.NewWithOptions(t, testr.Options{Verbosity: -1})
 		done <- router.Run(ctx, options)
 	}()
-	t.Cleanup(func() {
+	stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {
 			t.Errorf("the sidecar ended with %v", err)
 		}
 	})
+	t.Cleanup(stop)
+	return stop
 }
 
 func requireHAProxy(t *testing.T) string {

@@ -37,7 +37,7 @@ const (
 	SidecarPort = 9778
 
 	agentAddress    = "127.0.0.1:9777"
-	wholeAddress    = "127.0.0.1:9779"
+	answersAddress  = "127.0.0.1:9779"
 	attemptsAddress = "127.0.0.1:9780"
 )
 
@@ -47,6 +47,7 @@ const (
 	weightsDir     = "/etc/gocache/weights"
 	certificateDir = "/etc/gocache/certificate"
 	runDir         = "/run/gocache"
+	spoolDir       = "/var/spool/gocache"
 	// certificateFile is what the sidecar made of the Secret.
 	certificateFile = runDir + "/tls.pem"
 
@@ -76,6 +77,8 @@ type Params struct {
 	ImagePullSecrets []corev1.LocalObjectReference
 	// ServiceType is the router Service's; empty is ClusterIP.
 	ServiceType corev1.ServiceType
+	// PassModules lets modules pass without the sidecar looking at them.
+	PassModules bool
 	// TLSSecret, a kubernetes.io/tls Secret, makes the router serve HTTPS. Its
 	// content may change at any time; that rolls nothing.
 	TLSSecret string
@@ -165,7 +168,7 @@ func (p Params) render() (string, error) {
 	}
 	return Render(Config{
 		Name: p.Name, Instances: p.Instances, Bind: ":" + strconv.Itoa(ClientPort), PagesBind: ":" + strconv.Itoa(PagesPort),
-		CertificateFile: certificate, Agent: agentAddress, RunDir: runDir, Whole: wholeAddress, Attempts: attemptsAddress,
+		CertificateFile: certificate, Agent: agentAddress, RunDir: runDir, Answers: answersAddress, Attempts: attemptsAddress, PassModules: p.PassModules,
 	})
 }
 
@@ -326,8 +329,9 @@ func (p Params) sidecar() corev1.Container {
 		Command:       []string{"/gocache-router"},
 		Args: []string{
 			"--listen=" + agentAddress,
-			"--whole-listen=" + wholeAddress,
-			"--whole-attempt=" + strings.Join(WholeAttempts(attemptsAddress), ","),
+			"--answers-listen=" + answersAddress,
+			"--answers-attempt=" + strings.Join(Attempts(attemptsAddress), ","),
+			"--answers-spool=" + spoolDir,
 			"--pages-listen=" + net.JoinHostPort("", strconv.Itoa(SidecarPort)),
 			"--weights-file=" + weightsDir + "/" + weights.File,
 			"--configmap=" + WeightsName(p.Name),
@@ -340,6 +344,7 @@ func (p Params) sidecar() corev1.Container {
 		SecurityContext: podspec.Restricted(),
 		VolumeMounts: []corev1.VolumeMount{
 			{Name: "weights", MountPath: weightsDir, ReadOnly: true},
+			{Name: "spool", MountPath: spoolDir},
 			{Name: "token", MountPath: "/var/run/secrets/kubernetes.io/serviceaccount", ReadOnly: true},
 		},
 	}
@@ -389,6 +394,9 @@ func (p Params) volumes() []corev1.Volume {
 			LocalObjectReference: corev1.LocalObjectReference{Name: WeightsName(p.Name)}, DefaultMode: ptr.To(int32(0o444)),
 			Optional: ptr.To(true)}}},
 		{Name: "token", VolumeSource: corev1.VolumeSource{Projected: tokenProjection()}},
+		// The sidecar bounds what is in it; the kubelet evicts beyond.
+		{Name: "spool", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{
+			SizeLimit: ptr.To(resource.MustParse("512Mi"))}}},
 	}
 	if p.hasRunDir() {
 		// In memory: it may hold the key.

@@ -134,6 +134,7 @@ func TestWhatRollsTheRouter(t *testing.T) {
 		},
 		"another address":       func(p *haproxy.Params) { p.Instances[0].Address = "10.0.0.9:1" },
 		"a standby made active": func(p *haproxy.Params) { p.Instances[2].Standby = false },
+		"answers passed":        func(p *haproxy.Params) { p.PassModules = true },
 		"a certificate at all":  func(p *haproxy.Params) { p.TLSSecret = "s" },
 	} {
 		if cmp.Equal(base, annotations(change)) {

@@ -451,7 +451,8 @@ func (f *fixture) download(t *testing.T, prefix string) (wait func() (int64, err
 	}
 }
 
-const slowSize = 64 << 10
+// slowSize is more than a router may hold back, in bytes.
+const slowSize = 2 << 20
 
 // server answers with its name.
 type server struct {
@@ -505,14 +506,25 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func (s *server) slow(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Length", fmt.Sprint(slowSize))
-	half := make([]byte, slowSize/2)
-	n, _ := w.Write(half)
-	s.served.Add(int64(n))
-	_ = http.NewResponseController(w).Flush()
-	select {
-	case <-s.released:
-		n, _ = w.Write(half)
+	left := slowSize
+	write := func(n int) {
+		n, _ = w.Write(make([]byte, n))
+		left -= n
 		s.served.Add(int64(n))
-	case <-r.Context().Done():
+		_ = http.NewResponseController(w).Flush()
+	}
+	write(slowSize / 2)
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C: // it is slow, and not silent
+			write(1)
+		case <-s.released:
+			write(left)
+			return
+		case <-r.Context().Done():
+			return
+		}
 	}
 }

@@ -1,0 +1,309 @@
+package router
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/go-logr/logr"
+)
+
+// InstanceHeader of an answer names the instance that gave it. HAProxy sets it
+// for this program, and clients do not see it.
+const InstanceHeader = "X-Gocache-Instance"
+
+const (
+	// databaseBegin is how long an instance may take to begin an answer of a
+	// checksum database. How long it may take for a module is HAProxy's to say:
+	// it may have to fetch it first.
+	databaseBegin = 10 * time.Second
+	// silence and archiveSilence are how long an answer that has begun may stop in
+	// the middle. An archive may be written while it is sent.
+	silence        = 2 * time.Second
+	archiveSilence = 5 * time.Second
+	// maxWhole and archiveHeld bound what is held in memory of an answer, in
+	// bytes. What has no more goes to the client whole, or comes from the next
+	// attempt. A tile of a checksum database has 8 KiB, most go.mod files less.
+	maxWhole    = 1 << 20
+	archiveHeld = 256 << 10
+)
+
+// AnswersOptions say how answers reach clients whole and unaltered.
+type AnswersOptions struct {
+	// Listen is the address where HAProxy passes requests on, on loopback; empty:
+	// it does not.
+	Listen string
+	// Attempts are the URLs under which HAProxy gives the answers of instances,
+	// to be asked one after the other. A client that comes with the path of one
+	// begins there.
+	Attempts []string
+	// Spool is a directory for archives while they are checked; empty: only those
+	// that fit into memory are.
+	Spool string
+}
+
+// answers asks for an answer, one attempt after the other, until one has
+// arrived whole and is not known to be wrong.
+//
+// The last attempt is passed as it comes: what is remembered may be wrong, and a
+// client must not fail for it. So is whatever an instance refuses, and for
+// modules whatever it fails at: HAProxy has asked others then, and the go
+// command asks the next entry of GOPROXY. Of the checksum database it chooses
+// one entry, and fails when one answer of that fails.
+type answers struct {
+	bases    []*url.URL
+	next     http.RoundTripper
+	known    *learned
+	archives *archives
+	metrics  *metrics
+	log      logr.Logger
+}
+
+func newAnswers(o AnswersOptions, m *metrics, log logr.Logger) (*answers, error) {
+	a := &answers{
+		next:  &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 256, IdleConnTimeout: 30 * time.Second},
+		known: newLearned(), archives: newArchives(o.Spool, log), metrics: m, log: log,
+	}
+	for _, text := range o.Attempts {
+		u, err := url.Parse(text)
+		if err != nil || u.Host == "" {
+			return nil, fmt.Errorf("attempt %q is no URL", text)
+		}
+		if u.Path == "" {
+			u.Path = "/" // what is joined to nothing would be relative
+		}
+		a.bases = append(a.bases, u)
+	}
+	if len(a.bases) == 0 {
+		return nil, errors.New("no attempts are given")
+	}
+	return a, nil
+}
+
+// handler serves HAProxy.
+func (a *answers) handler() http.Handler {
+	proxy := &httputil.ReverseProxy{
+		Rewrite:   func(*httputil.ProxyRequest) {}, // each attempt has its own
+		Transport: a,
+		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
+			if r.Context().Err() != nil {
+				return // the client has left
+			}
+			a.log.Error(err, "No attempt brought a whole answer", "path", r.URL.Path, "requestID", r.Header.Get("X-Request-ID"))
+			http.Error(w, fmt.Sprintf("no instance gave a whole answer: %v (request %s)", err, r.Header.Get("X-Request-ID")), http.StatusBadGateway)
+		},
+		// What breaks off on its way to a client is logged where it happens.
+		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo),
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/healthz" { // HAProxy's check
+			_, _ = io.WriteString(w, "ok\n")
+			return
+		}
+		proxy.ServeHTTP(w, r)
+	})
+}
+
+// errOther says that an answer is whole and not what is remembered.
+var errOther = errors.New("the answer is not what the checksum database has told")
+
+// RoundTrip implements http.RoundTripper.
+func (a *answers) RoundTrip(r *http.Request) (*http.Response, error) {
+	entry, path := a.entry(r.URL)
+	ask := readPath(path)
+	last := len(a.bases) - 1
+	var spare *http.Response // whole, and not what is remembered
+	var errs []error
+	for n := range a.bases {
+		one := attempt{answers: a, request: r, asked: ask, base: a.bases[(entry+n)%len(a.bases)], path: path, final: entry == last, last: n == last}
+		resp, err := one.send(r.Context())
+		if ask.database && err == nil && resp.StatusCode >= http.StatusInternalServerError && n < last {
+			err = errors.New(resp.Status)
+		}
+		switch {
+		case errors.Is(err, errOther):
+			spare = resp
+		case err == nil:
+			return resp, nil
+		case r.Context().Err() != nil:
+			return nil, err
+		}
+		errs = append(errs, fmt.Errorf("attempt %d: %w", n+1, err))
+	}
+	if spare != nil {
+		a.known.forget(ask.line)
+		return spare, nil
+	}
+	return nil, errors.Join(errs...)
+}
+
+// entry is where a client begins, and what it asks for.
+func (a *answers) entry(u *url.URL) (int, string) {
+	path := u.EscapedPath()
+	for i, base := range a.bases {
+		if rest, ok := strings.CutPrefix(path, base.Path+"/"); ok && strings.Trim(base.Path, "/") != "" {
+			return i, "/" + rest
+		}
+	}
+	return 0, path
+}
+
+// attempt asks once.
+type attempt struct {
+	*answers
+	asked
+	request  *http.Request
+	base     *url.URL
+	path     string
+	instance string // who answered
+	// final: the client will not come again; last: this will not be tried again.
+	final, last bool
+}
+
+// send returns an answer that is whole, or of which so much has arrived that it
+// has to be passed on. With errOther it returns one that is whole as well.
+func (a *attempt) send(ctx context.Context) (*http.Response, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	out := a.request.Clone(ctx)
+	out.URL = a.base.JoinPath(a.path)
+	out.URL.RawQuery, out.Host = a.request.URL.RawQuery, a.base.Host
+	part := out.Header.Get("Range") != ""
+	out.Header.Del("Accept-Encoding") // what is compressed cannot be compared
+	begin := time.AfterFunc(databaseBegin, func() {
+		if a.database {
+			cancel(fmt.Errorf("no answer began within %s", databaseBegin))
+		}
+	})
+	resp, err := a.next.RoundTrip(out)
+	begin.Stop()
+	if err != nil {
+		err = because(ctx, err)
+		cancel(nil)
+		return nil, err
+	}
+	a.instance = resp.Header.Get(InstanceHeader)
+	resp.Header.Del(InstanceHeader)
+	b := newBody(ctx, cancel, resp)
+	resp.Body = b
+	if !a.database && (resp.StatusCode != http.StatusOK || part || resp.Header.Get("Content-Encoding") != "") {
+		return resp, nil
+	}
+	err = a.judge(resp, b)
+	if err != nil && !errors.Is(err, errOther) {
+		a.report(b.reason(), err)
+		_ = b.Close()
+		return nil, err
+	}
+	return resp, err
+}
+
+// judge reads as much of an answer as is held, and says what is wrong with it
+// when that is all.
+func (a *attempt) judge(resp *http.Response, b *body) error {
+	b.held.limit, b.patience = maxWhole, silence
+	if a.archive {
+		b.held.limit, b.patience = archiveHeld, archiveSilence
+	}
+	patience := b.patience
+	if a.last && !a.database {
+		b.patience = 0
+	}
+	if err := b.fill(); err != nil {
+		return err
+	}
+	if b.ended {
+		_ = b.Close() // what is held stays
+		return a.whole(resp, b)
+	}
+	if a.database {
+		return fmt.Errorf("the answer has more than %d bytes", maxWhole)
+	}
+	if b.patience = patience; a.final {
+		b.patience = 0
+	}
+	b.fail = func(err error) { a.report(b.reason(), err) }
+	if a.archive && a.known.has(a.line) {
+		return a.onTheWay(resp, b)
+	}
+	return nil
+}
+
+// whole compares an answer that is all in memory with what is remembered, or
+// remembers what it says.
+func (a *attempt) whole(resp *http.Response, b *body) error {
+	content := b.held.Bytes()
+	resp.ContentLength = int64(len(content))
+	switch {
+	case resp.StatusCode != http.StatusOK:
+	case a.lookup:
+		a.known.learn(a.line, content)
+	case a.archive && a.known.has(a.line):
+		return a.compare(a.archives.inMemory(content))
+	case a.known.has(a.line):
+		return a.compare(sumMod(content))
+	}
+	return nil
+}
+
+// onTheWay lets an archive be compared when its end arrives, which is held
+// back until then.
+func (a *attempt) onTheWay(resp *http.Response, b *body) error {
+	p := a.archives.collect(resp.ContentLength)
+	if p == nil {
+		return nil
+	}
+	_, _ = p.Write(b.held.Bytes())
+	b.copy = p
+	b.end = func() error {
+		found, ok := p.sum()
+		if !ok {
+			return nil
+		}
+		err := a.compare(found)
+		if err != nil && a.final {
+			a.known.forget(a.line)
+			return nil
+		}
+		return err
+	}
+	return nil
+}
+
+// compare fails when an answer is not what is remembered. What two instances
+// agree on is believed instead: no further attempt would bring anything else.
+func (a *attempt) compare(found string) error {
+	expected, refused := a.known.refuse(a.line, found, a.instance)
+	if expected == "" {
+		return nil
+	}
+	a.report(reasonMismatch, errOther, "expected", expected, "found", found)
+	if !refused {
+		return nil
+	}
+	return errOther
+}
+
+// report says what an instance did.
+func (a *attempt) report(reason string, err error, more ...any) {
+	if a.request.Context().Err() != nil {
+		return // the client has left
+	}
+	a.metrics.spoiled.WithLabelValues(a.instance, reason).Inc()
+	a.log.Info("An instance spoiled an answer", append([]any{"instance", a.instance, "reason", reason, "error", err.Error(),
+		"path", a.path, "requestID", a.request.Header.Get("X-Request-ID")}, more...)...)
+}
+
+// because is why a request was given up, or else what went wrong.
+func because(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); cause != nil && ctx.Err() != nil {
+		return cause
+	}
+	return err
+}
