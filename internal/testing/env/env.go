@@ -41,12 +41,21 @@ type Env struct {
 	Scheme *apiruntime.Scheme
 }
 
+// Option changes the API server before it starts.
+type Option func(*envtest.Environment)
+
+// WatchCache lets the API server answer lists from its watch cache, as it does
+// in clusters, and stream them.
+func WatchCache(e *envtest.Environment) {
+	e.ControlPlane.GetAPIServer().Configure().Set("watch-cache", "true")
+}
+
 // Main runs the tests of a package beside an API server and returns the code
 // to exit with. It is called from TestMain; ready is given the server before
 // the first test begins.
-func Main(m *testing.M, ready func(*Env)) int {
+func Main(m *testing.M, ready func(*Env), options ...Option) int {
 	ctrl.SetLogger(logr.Discard()) // a test says by itself what went wrong
-	e, stop, err := start()
+	e, stop, err := start(options)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "env:", err)
 		return 1
@@ -70,7 +79,7 @@ func (e *Env) Namespace(t *testing.T) string {
 	return ns.Name
 }
 
-func start() (*Env, func() error, error) {
+func start(options []Option) (*Env, func() error, error) {
 	if os.Getenv("KUBEBUILDER_ASSETS") == "" {
 		return nil, nil, fmt.Errorf("KUBEBUILDER_ASSETS is not set: run these tests with 'make test-integration', or set it to what 'make kubebuilder-assets' prints")
 	}
@@ -96,6 +105,9 @@ func start() (*Env, func() error, error) {
 	// A list is answered by etcd itself. The watch cache would first wait, up to
 	// 100 ms, until it knows that it has seen all that was written before.
 	server.ControlPlane.GetAPIServer().Configure().Set("watch-cache", "false")
+	for _, option := range options {
+		option(server)
+	}
 	// Both live for minutes: that they collect garbage less often saves a tenth
 	// of their time. The test itself has read the variable already.
 	if os.Getenv("GOGC") == "" {
