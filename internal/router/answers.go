@@ -124,8 +124,8 @@ func (a *answers) RoundTrip(r *http.Request) (*http.Response, error) {
 	for n := range a.bases {
 		one := attempt{answers: a, request: r, asked: ask, base: a.bases[(entry+n)%len(a.bases)], path: path, final: entry == last, last: n == last}
 		resp, err := one.send(r.Context())
-		if ask.database && err == nil && resp.StatusCode >= http.StatusInternalServerError && n < last {
-			err = errors.New(resp.Status)
+		if err == nil && (spare != nil && resp.StatusCode != http.StatusOK || ask.database && resp.StatusCode >= http.StatusInternalServerError && n < last) {
+			err = errors.Join(errors.New(resp.Status), resp.Body.Close())
 		}
 		switch {
 		case errors.Is(err, errOther):

@@ -274,6 +274,21 @@ func TestAlteredModuleFiles(t *testing.T) {
 	}
 }
 
+// TestRefusedByTheOther holds that what is not as remembered is better than
+// nothing.
+func TestRefusedByTheOther(t *testing.T) {
+	t.Parallel()
+	for _, status := range []int{http.StatusNotFound, http.StatusServiceUnavailable} {
+		blue := &instance{name: "blue", serve: files(answer(t, "h1:AAAA"), otherMod, "")}
+		green := &instance{name: "green", serve: func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", status) }}
+		w := newWay(t, blue, green, green)
+		w.wants(t, lookupPath, answer(t, "h1:AAAA"))
+		w.wants(t, modPath, otherMod)
+		w.wants(t, modPath, otherMod)
+		w.spoiled(t, "blue", reasonMismatch, 1)
+	}
+}
+
 func TestSpoiledOnTheWay(t *testing.T) {
 	t.Parallel()
 	smallZip, _ := makeArchive(t, 10_000, 1)

@@ -1,16 +1,18 @@
 // Command router measures what the router costs: requests per second, the 99th
 // percentile and processor time per request for a small .mod and a large .zip,
-// through HAProxy against the instance directly, in the same run.
+// through the router against the instance directly, in the same run. With
+// -answers=Checked the sidecar knows the h1 of both from a checksum database.
 //
-// Load generator, HAProxy and instance share the machine's processors, so what
-// one of them takes the others lack: on two processors the throughput through
-// the router is lower by about its share of the work. What a machine of its
-// own would see is the processor time per request.
+// Load generator, HAProxy, sidecar and instance share the machine's processors,
+// so what one of them takes the others lack: on two processors the throughput
+// through the router is lower by about its share of the work. What a machine of
+// its own would see is the processor time per request.
 package main
 
 import (
 	"bytes"
 	"context"
+	crand "crypto/rand"
 	"errors"
 	"flag"
 	"fmt"
@@ -33,8 +35,12 @@ import (
 
 	"github.com/go-logr/logr"
 	"golang.org/x/mod/module"
+	"golang.org/x/mod/sumdb"
+	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/zip"
 
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/domain/goproxy"
 	"gocache.dev/operator/internal/kube/route/haproxy"
 	"gocache.dev/operator/internal/proxy"
 	"gocache.dev/operator/internal/router"
@@ -43,9 +49,12 @@ import (
 
 const (
 	instanceVariable = "BENCH_ROUTER_STORE"
+	sidecarVariable  = "BENCH_ROUTER_SIDECAR"
+	database         = "sum.example.com"
 	small            = "/example.com/small/@v/v1.0.0.mod"
 	large            = "/example.com/large/@v/v1.0.0.zip"
 	largeSize        = 6 << 20
+	lookup           = "/sumdb/" + database + "/lookup/example.com/"
 )
 
 func main() {
@@ -62,19 +71,23 @@ func run(ctx context.Context) error {
 	if store, upstream, ok := strings.Cut(os.Getenv(instanceVariable), " "); ok {
 		return serve(ctx, store, upstream)
 	}
+	if dir := os.Getenv(sidecarVariable); dir != "" {
+		return look(ctx, dir, os.Args[1:])
+	}
 	var rounds, parallel int
 	var each time.Duration
 	flag.IntVar(&rounds, "rounds", 5, "rounds, in turn directly and through the router")
 	flag.DurationVar(&each, "for", 2*time.Second, "length of a measurement")
 	flag.IntVar(&parallel, "parallel", 8, "connections")
+	answers := flag.String("answers", string(v1alpha1.AnswersChecked), "router.answers: Checked or Passed")
 	flag.Parse()
-	s, err := start(ctx)
+	s, err := start(ctx, *answers == string(v1alpha1.AnswersPassed))
 	if err != nil {
 		return err
 	}
 	defer s.stop()
-	fmt.Printf("%s, %s, %d processors, %d connections that are kept, %d rounds of %s\n\n", time.Now().UTC().Format("2006-01-02"), runtime.Version(), runtime.NumCPU(), parallel, rounds, each)
-	fmt.Println("| | way | requests/s | p50 | p99 | CPU per request: instance | HAProxy |\n|---|---|---|---|---|---|---|")
+	fmt.Printf("%s, %s, %d processors, %d connections that are kept, %d rounds of %s, answers %s\n\n", time.Now().UTC().Format("2006-01-02"), runtime.Version(), runtime.NumCPU(), parallel, rounds, each, *answers)
+	fmt.Println("| | way | requests/s | p50 | p99 | CPU per request: instance | HAProxy | sidecar |\n|---|---|---|---|---|---|---|---|")
 	for _, what := range []struct{ name, path string }{{".mod, 40 B", small}, {".zip, 6 MiB", large}} {
 		var direct, routed []measurement
 		for range rounds {
@@ -84,16 +97,17 @@ func run(ctx context.Context) error {
 		d, r := median(direct), median(routed)
 		d.print(what.name, "directly")
 		r.print(what.name, "router")
-		fmt.Printf("| %s | router / directly | %.2f | %.2f | %.2f | %.2f | |\n", what.name, r.rate/d.rate, ratio(r.p50, d.p50), ratio(r.p99, d.p99), ratio(r.instance, d.instance))
+		fmt.Printf("| %s | router / directly | %.2f | %.2f | %.2f | %.2f | | |\n", what.name, r.rate/d.rate, ratio(r.p50, d.p50), ratio(r.p99, d.p99), ratio(r.instance, d.instance))
 	}
 	return ctx.Err()
 }
 
 // setup is an instance and a router before it.
 type setup struct {
-	direct, routed    string
-	instance, haproxy *exec.Cmd
-	stops             []func()
+	direct, routed             string
+	instance, haproxy, sidecar *exec.Cmd
+	key                        string // value of GOSUMDB
+	stops                      []func()
 }
 
 func (s *setup) stop() {
@@ -105,7 +119,7 @@ func (s *setup) stop() {
 // serve is the instance, in a process of its own.
 func serve(ctx context.Context, store, upstream string) error {
 	server, err := proxy.New(proxy.Options{
-		Store: store, Name: "blue", Environment: proxy.Environment{GOPROXY: upstream, GOSUMDB: "off"}, MinFree: 1, Now: time.Now,
+		Store: store, Name: "blue", Environment: proxy.Environment{GOPROXY: upstream, GOSUMDB: os.Getenv("GOSUMDB")}, MinFree: 1, Now: time.Now,
 		Log: logr.FromSlogHandler(slog.NewJSONHandler(io.Discard, nil)),
 	})
 	if err != nil {
@@ -119,7 +133,15 @@ func serve(ctx context.Context, store, upstream string) error {
 	return server.Serve(ctx, listener, nil, time.Second)
 }
 
-func start(ctx context.Context) (_ *setup, err error) {
+// look is the sidecar, in a process of its own.
+func look(ctx context.Context, dir string, addresses []string) error {
+	return router.Run(ctx, router.Options{
+		Agent: addresses[0], Pages: addresses[1], File: filepath.Join(dir, weights.File), Interval: time.Second, Now: time.Now, Log: logr.Discard(),
+		Answers: router.AnswersOptions{Listen: addresses[2], Attempts: haproxy.Attempts(addresses[3]), Spool: dir},
+	})
+}
+
+func start(ctx context.Context, pass bool) (_ *setup, err error) {
 	s := &setup{}
 	defer func() {
 		if err != nil {
@@ -135,24 +157,24 @@ func start(ctx context.Context) (_ *setup, err error) {
 	if err != nil {
 		return nil, err
 	}
-	var addresses [5]string
+	var addresses [7]string
 	for i := range addresses {
 		if addresses[i], err = free(ctx); err != nil {
 			return nil, err
 		}
 	}
-	client, pages, agent, sidecar, instance := addresses[0], addresses[1], addresses[2], addresses[3], addresses[4]
+	client, pages, agent, sidecar, instance, answers, attempts := addresses[0], addresses[1], addresses[2], addresses[3], addresses[4], addresses[5], addresses[6]
 	s.direct, s.routed = "http://"+instance, "http://"+client
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
 	s.instance = exec.CommandContext(ctx, self, instance) //nolint:gosec // itself
-	s.instance.Env = append(os.Environ(), instanceVariable+"="+filepath.Join(dir, "store")+" "+upstream)
+	s.instance.Env = append(os.Environ(), instanceVariable+"="+filepath.Join(dir, "store")+" "+upstream, "GOSUMDB="+s.key)
 	if err := s.begin(s.instance); err != nil {
 		return nil, err
 	}
-	config, err := haproxy.Render(haproxy.Config{Name: "bench", Bind: client, PagesBind: pages, Agent: agent, Instances: []haproxy.Instance{{Name: "blue", Address: instance}}})
+	config, err := haproxy.Render(haproxy.Config{Name: "bench", Bind: client, PagesBind: pages, Agent: agent, Answers: answers, Attempts: attempts, PassModules: pass, Instances: []haproxy.Instance{{Name: "blue", Address: instance}}})
 	if err != nil {
 		return nil, err
 	}
@@ -165,11 +187,11 @@ func start(ctx context.Context) (_ *setup, err error) {
 			return nil, err
 		}
 	}
-	sidecarCtx, end := context.WithCancel(ctx)
-	s.stops = append(s.stops, end)
-	go func() {
-		_ = router.Run(sidecarCtx, router.Options{Agent: agent, Pages: sidecar, File: filepath.Join(dir, weights.File), Interval: time.Second, Now: time.Now, Log: logr.Discard()})
-	}()
+	s.sidecar = exec.CommandContext(ctx, self, agent, sidecar, answers, attempts) //nolint:gosec // itself
+	s.sidecar.Env = append(os.Environ(), sidecarVariable+"="+dir)
+	if err := s.begin(s.sidecar); err != nil {
+		return nil, err
+	}
 	s.haproxy = exec.CommandContext(ctx, "haproxy", "-db", "-f", filepath.Join(dir, "haproxy.cfg")) //nolint:gosec // a tool
 	s.haproxy.Env = append(os.Environ(), "PATH="+os.Getenv("PATH")+":/usr/sbin")
 	if path, err := exec.LookPath("/usr/sbin/haproxy"); err == nil {
@@ -178,7 +200,7 @@ func start(ctx context.Context) (_ *setup, err error) {
 	if err := s.begin(s.haproxy); err != nil {
 		return nil, err
 	}
-	for _, path := range []string{small, large} {
+	for _, path := range []string{small, large, lookup + "small@v1.0.0", lookup + "large@v1.0.0"} {
 		if err := s.answers(path); err != nil {
 			return nil, err
 		}
@@ -205,6 +227,7 @@ func (s *setup) answers(path string) error {
 // modules makes a small one and a large one, and serves them to the instance.
 func (s *setup) modules(ctx context.Context, dir string) (upstream string, err error) {
 	root := filepath.Join(dir, "upstream")
+	lines := map[module.Version]string{}
 	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // content, no secret
 	for path, size := range map[string]int{"example.com/small": 1 << 10, "example.com/large": largeSize} {
 		m := module.Version{Path: path, Version: "v1.0.0"}
@@ -223,13 +246,30 @@ func (s *setup) modules(ctx context.Context, dir string) (upstream string, err e
 		if err := errors.Join(err, os.WriteFile(filepath.Join(at, "v1.0.0.zip"), archive.Bytes(), 0o600)); err != nil {
 			return "", err
 		}
+		zipSum, zipErr := goproxy.SumZip(bytes.NewReader(archive.Bytes()), int64(archive.Len()), zip.MaxZipFile)
+		modSum, modErr := goproxy.SumMod(goMod)
+		if err := errors.Join(zipErr, modErr); err != nil {
+			return "", err
+		}
+		lines[m] = fmt.Sprintf("%s %s %s\n%s %s/go.mod %s\n", m.Path, m.Version, zipSum, m.Path, m.Version, modSum)
 	}
+	signer, verifier, err := note.GenerateKey(crand.Reader, database)
+	if err != nil {
+		return "", err
+	}
+	s.key = verifier
+	mux := http.NewServeMux()
+	mux.HandleFunc("/sumdb/"+database+"/supported", func(http.ResponseWriter, *http.Request) {})
+	mux.Handle("/sumdb/"+database+"/", http.StripPrefix("/sumdb/"+database, sumdb.NewServer(sumdb.NewTestServer(signer, func(path, version string) ([]byte, error) {
+		return []byte(lines[module.Version{Path: path, Version: version}]), nil
+	}))))
+	mux.Handle("/", http.FileServer(http.Dir(root)))
 	var lc net.ListenConfig
 	listener, err := lc.Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", err
 	}
-	server := &http.Server{Handler: http.FileServer(http.Dir(root))} //nolint:gosec // a test's own
+	server := &http.Server{Handler: mux} //nolint:gosec // a test's own
 	s.stops = append(s.stops, func() { _ = server.Close() })
 	go func() { _ = server.Serve(listener) }()
 	return "http://" + listener.Addr().String(), nil
@@ -257,14 +297,14 @@ func free(ctx context.Context) (string, error) {
 
 // measurement of one way.
 type measurement struct {
-	rate              float64
-	p50, p99          time.Duration
-	instance, haproxy time.Duration // processor time per request
+	rate                       float64
+	p50, p99                   time.Duration
+	instance, haproxy, sidecar time.Duration // processor time per request
 }
 
 func (m measurement) print(what, way string) {
-	fmt.Printf("| %s | %s | %.0f | %s | %s | %s | %s |\n", what, way, m.rate, m.p50.Round(10*time.Microsecond), m.p99.Round(10*time.Microsecond),
-		m.instance.Round(time.Microsecond), m.haproxy.Round(time.Microsecond))
+	fmt.Printf("| %s | %s | %.0f | %s | %s | %s | %s | %s |\n", what, way, m.rate, m.p50.Round(10*time.Microsecond), m.p99.Round(10*time.Microsecond),
+		m.instance.Round(time.Microsecond), m.haproxy.Round(time.Microsecond), m.sidecar.Round(time.Microsecond))
 }
 
 func (s *setup) measure(ctx context.Context, url string, parallel int, each time.Duration) measurement {
@@ -272,7 +312,7 @@ func (s *setup) measure(ctx context.Context, url string, parallel int, each time
 	defer client.CloseIdleConnections()
 	ctx, cancel := context.WithTimeout(ctx, each)
 	defer cancel()
-	instance, router := used(s.instance), used(s.haproxy)
+	instance, router, sidecar := used(s.instance), used(s.haproxy), used(s.sidecar)
 	began := time.Now()
 	var mu sync.Mutex
 	var took []time.Duration
@@ -298,6 +338,7 @@ func (s *setup) measure(ctx context.Context, url string, parallel int, each time
 	return measurement{
 		rate: float64(n) / time.Since(began).Seconds(), p50: took[n/2], p99: took[n*99/100],
 		instance: (used(s.instance) - instance) / time.Duration(n), haproxy: (used(s.haproxy) - router) / time.Duration(n),
+		sidecar: (used(s.sidecar) - sidecar) / time.Duration(n),
 	}
 }
 

@@ -257,6 +257,30 @@ func TestModulesComeUnaltered(t *testing.T) {
 	}
 }
 
+// TestGivingUpReachesTheInstance holds that a request which the sidecar has given
+// up does not stay with HAProxy and the instance until a timeout.
+func TestGivingUpReachesTheInstance(t *testing.T) {
+	t.Parallel()
+	l := newLibrary(t)
+	var asked, under atomic.Int64
+	hang := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked.Add(1)
+		under.Add(1)
+		defer under.Add(-1)
+		w.Header().Set("Content-Length", "10")
+		_, _ = io.WriteString(w, "half")
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+	})
+	l.spoil.Store(&hang)
+	for asked.Load() == 0 {
+		if got, err := l.fetch(l.mod); err != nil || !bytes.Equal(got, l.files[l.mod]) {
+			t.Fatalf("%d bytes, %v", len(got), err)
+		}
+	}
+	eventually(t, "the instance to be left", func() bool { return under.Load() == 0 })
+}
+
 // TestSidecarDies holds that a router without its sidecar serves all the same,
 // at once, and through it again when it is back.
 func TestSidecarDies(t *testing.T) {
