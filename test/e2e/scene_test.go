@@ -43,8 +43,8 @@ func onSmall(t *testing.T) *scene {
 }
 
 // onOwn plays on a small cache of its own, whose namespace goes with the test.
-// A story that touches nothing else (no manager, no node, no fault of the
-// cluster) is parallel: it begins when all others are through, and waits beside
+// A story that touches nothing else (no manager, no node, no fault of other
+// namespaces) is parallel: it begins when all others are through, and waits beside
 // its like.
 func onOwn(t *testing.T, name string) *scene {
 	t.Helper()
