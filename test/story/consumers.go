@@ -27,7 +27,7 @@ type Consumer struct {
 func (s *Story) Consumers(ctx context.Context, n int) ([]Consumer, error) {
 	began := time.Now()
 	all := make([]Consumer, n)
-	name := func(i int) string { return fmt.Sprintf("consumer-%d-of-%d", i+1, n) }
+	name := func(i int) string { return fmt.Sprintf("consumer-%x-%d-of-%d", began.UnixMilli(), i+1, n) }
 	for i := range n {
 		if err := s.Claim(ctx, name(i)); err != nil {
 			return nil, err
