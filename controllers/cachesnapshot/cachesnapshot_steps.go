@@ -85,7 +85,7 @@ func (s *scope) admit() {
 	claim := s.facts.claim
 	captured := s.facts.source.captured
 	capacity := claim.Status.Capacity[corev1.ResourceStorage]
-	captured.VolumeName = claim.Spec.VolumeName
+	captured.VolumeName = volume.BoundTo(claim)
 	captured.StorageClassName = ptr.Deref(claim.Spec.StorageClassName, "")
 	captured.Capacity = &capacity
 	s.snapshot.Status.StartTime = ptr.To(metav1.NewTime(s.now))

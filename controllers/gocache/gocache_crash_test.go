@@ -121,6 +121,7 @@ func dying(t *testing.T, flow func(*world, func()), life *crash.Life) end {
 	t.Helper()
 	w := newWorld(t)
 	life.In(w.namespace)
+	w.removes = life.ByHand
 	flow(w, func() {
 		w.restart(life.Point)
 		life.Dies(w.mortal)

@@ -61,6 +61,8 @@ type world struct {
 	volumes map[string]string
 	// byHand: a person deletes volumes.
 	byHand bool
+	// removes reports that a person removes an object of a name; may be nil.
+	removes func(name string)
 	// cleaner plays the agent that cleans.
 	cleaner cleaner
 	// listener receives what webhooks are told, of all processes.

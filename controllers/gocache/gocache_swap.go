@@ -121,9 +121,7 @@ func (r *Reconciler) beginSwap(ctx context.Context, s *scope) error {
 		}
 		if intent != nil {
 			intent.StartTime = metav1.NewTime(s.now)
-			if s.facts.claim != nil {
-				intent.PreviousVolume = s.facts.claim.Spec.VolumeName
-			}
+			intent.PreviousVolume = volume.BoundTo(s.facts.claim)
 			s.cache.Status.Swap = intent
 			return nil
 		}
@@ -259,7 +257,7 @@ func (s *scope) bookSwap(out swaprun.Outcome, snapshot *v1alpha1.CacheSnapshot) 
 		if snapshot != nil {
 			digest = snapshot.Status.Verification.Digest
 		}
-		swap.Book(intent, check.Status(check.Verdict(out.Check), out.Check.Run, s.now), volumeOf(out.Live), volumeOf(out.Next), digest)
+		swap.Book(intent, check.Status(check.Verdict(out.Check), out.Check.Run, s.now), volume.BoundTo(out.Live), volume.BoundTo(out.Next), digest)
 	case step == swap.NoteOld:
 		intent.PreviousVolume = d.Volume
 	case step == swap.GiveUp:
@@ -272,13 +270,6 @@ func (s *scope) bookSwap(out swaprun.Outcome, snapshot *v1alpha1.CacheSnapshot) 
 		}
 		s.endSwap()
 	}
-}
-
-func volumeOf(claim *corev1.PersistentVolumeClaim) string {
-	if claim == nil {
-		return ""
-	}
-	return claim.Spec.VolumeName
 }
 
 // swapMessage says what a swap waits for.

@@ -108,6 +108,22 @@ func swapFlows() map[string]func(*world, func()) {
 			w.restore()
 			w.settle()
 		},
+		// a person made the claim anew, on a volume of another tenant
+		"restore beside another tenant's volume": func(w *world, die func()) {
+			w.captured()
+			v := newVictim(w)
+			w.edit(func(c *v1alpha1.GoCache) { c.Spec.Suspend = true })
+			w.settle()
+			w.byHand = true
+			w.removes("ci")
+			w.must(server.Client.Delete(w.t.Context(), get[corev1.PersistentVolumeClaim](w, "ci")))
+			w.end()
+			v.plant(w, server.Client, "ci")
+			die()
+			w.restore(func(s *v1alpha1.GoCacheSpec) { s.Suspend = false })
+			w.settle()
+			v.untouched(w)
+		},
 		// the volume of an earlier swap makes way, and the last one is not kept
 		"restore twice": func(w *world, die func()) {
 			w.captured()

@@ -121,7 +121,7 @@ func (r *Reconciler) intent(ctx context.Context, s *scope, instance, from string
 		StorageClassName: ptr.Deref(storage.StorageClassName, ""),
 	}
 	if live != nil {
-		intent.PreviousVolume = live.Spec.VolumeName
+		intent.PreviousVolume = volume.BoundTo(live)
 		intent.StorageClassName = ptr.Deref(live.Spec.StorageClassName, "")
 		have := live.Spec.Resources.Requests[corev1.ResourceStorage]
 		size = volume.Larger(&size, &have)
@@ -266,7 +266,7 @@ func (s *scope) bookSwap(status *v1alpha1.InstanceStatus, out swaprun.Outcome, s
 		if snapshot != nil {
 			digest = snapshot.Status.Verification.Digest
 		}
-		swap.Book(intent, check.Status(check.Verdict(out.Check), out.Check.Run, s.now), volumeOf(out.Live), volumeOf(out.Next), digest)
+		swap.Book(intent, check.Status(check.Verdict(out.Check), out.Check.Run, s.now), volume.BoundTo(out.Live), volume.BoundTo(out.Next), digest)
 	case swap.NoteOld:
 		intent.PreviousVolume = d.Volume
 	case swap.GiveUp:
@@ -292,13 +292,6 @@ func (s *scope) finishSwap(status *v1alpha1.InstanceStatus) {
 	if status.Rollback != nil {
 		status.Rollback.ReplacedTime = ptr.To(metav1.NewTime(s.now))
 	}
-}
-
-func volumeOf(claim *corev1.PersistentVolumeClaim) string {
-	if claim == nil {
-		return ""
-	}
-	return claim.Spec.VolumeName
 }
 
 // rollsBack says whether the store of an instance is being replaced, by what was

@@ -48,7 +48,7 @@ func (r *Reconciler) makePrime(ctx context.Context, s *scope, d populate.Decisio
 // becomes of this process: the cluster binds the two, and a later pass finds
 // the prime of a bound claim and drops it.
 func (r *Reconciler) handOver(ctx context.Context, s *scope, d populate.Decision) error {
-	return volume.HandOver(ctx, r.Client, s.volume, s.claim, d.Snapshot, fieldOwner)
+	return volume.HandOver(ctx, r.Client, s.volume, s.prime, s.claim, d.Snapshot, fieldOwner)
 }
 
 // +kubebuilder:rbac:groups="",resources=persistentvolumeclaims,verbs=patch

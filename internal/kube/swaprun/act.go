@@ -19,7 +19,6 @@ import (
 // change the intent, are none of its business. It returns what objects to an
 // eviction, if anything does.
 func (r Run) Act(ctx context.Context, o Observed, d swap.Decision) (objection string, err error) {
-	ns := r.Owner.GetNamespace()
 	switch d.Step {
 	case swap.MakeNext:
 		return "", r.MakeNext(ctx, r.Content)
@@ -28,15 +27,15 @@ func (r Run) Act(ctx context.Context, o Observed, d swap.Decision) (objection st
 	case swap.TakeHold:
 		return "", r.hold(ctx)
 	case swap.SecureNew:
-		return "", volume.Secure(ctx, r.Client, o.New, r.FieldOwner)
+		return "", o.claims.Secure(ctx, r.Client, o.New, r.FieldOwner)
 	case swap.SecureOld:
-		return "", volume.Secure(ctx, r.Client, o.Old, r.FieldOwner)
+		return "", o.claims.Secure(ctx, r.Client, o.Old, r.FieldOwner)
 	case swap.DropNext:
 		return "", apply.Delete(ctx, r.Client, o.Next)
 	case swap.ReserveNew:
-		return "", volume.Reserve(ctx, r.Client, o.New, ns, r.Claim, r.FieldOwner)
+		return "", o.claims.Reserve(ctx, r.Client, o.New, r.Claim, r.FieldOwner)
 	case swap.RevertOld:
-		return "", volume.Reserve(ctx, r.Client, o.Old, ns, r.Claim, r.FieldOwner)
+		return "", o.claims.Reserve(ctx, r.Client, o.Old, r.Claim, r.FieldOwner)
 	case swap.DropLive:
 		// Not if it changed since it was looked at: it may have got a volume.
 		_, err := apply.DeleteUnchanged(ctx, r.Client, o.Live)
@@ -49,13 +48,13 @@ func (r Run) Act(ctx context.Context, o Observed, d swap.Decision) (objection st
 		}
 		return "", r.createOn(ctx, r.Claim, o.Old, nil)
 	case swap.FreeNew:
-		return "", volume.Free(ctx, r.Client, o.New, r.FieldOwner)
+		return "", o.claims.Free(ctx, r.Client, o.New, r.FieldOwner)
 	case swap.FreeOld:
-		return "", volume.Free(ctx, r.Client, o.Old, r.FieldOwner)
+		return "", o.claims.Free(ctx, r.Client, o.Old, r.FieldOwner)
 	case swap.DropPrevious:
 		return "", apply.Delete(ctx, r.Client, o.Previous)
 	case swap.ReserveOld:
-		return "", volume.Reserve(ctx, r.Client, o.Old, ns, r.PreviousName(), r.FieldOwner)
+		return "", o.claims.Reserve(ctx, r.Client, o.Old, r.PreviousName(), r.FieldOwner)
 	case swap.MakePrevious:
 		return "", r.createOn(ctx, r.PreviousName(), o.Old, nil)
 	case swap.AwaitSource, swap.AwaitCheck, swap.AwaitRetry, swap.AwaitBusy, swap.AwaitConsumers, swap.AwaitNextGone, swap.AwaitLiveGone,

@@ -55,8 +55,9 @@ func (r Run) PreviousName() string { return naming.Child(r.Claim, naming.Previou
 type Observed struct {
 	// Live, Next, Previous and Source are claims.
 	Live, Next, Previous, Source *corev1.PersistentVolumeClaim
-	// Old and New are the volumes that the intent names.
-	Old, New *corev1.PersistentVolume
+	// Old and New are the volumes that the intent names, and Named is the one
+	// that the live claim names, if that is another.
+	Old, New, Named *corev1.PersistentVolume
 	// Job is the integrity Job, and Check how it stands.
 	Job   *batchv1.Job
 	Check jobrun.Outcome
@@ -81,7 +82,7 @@ func (r Run) Observe(ctx context.Context) (o Observed, err error) {
 		}
 	}
 	o.claims = volume.SwapClaims{
-		Namespace: ns, LiveName: r.Claim, PreviousName: r.PreviousName(),
+		Owner: r.Owner.GetUID(), Namespace: ns, LiveName: r.Claim, NextName: r.NextName(), PreviousName: r.PreviousName(),
 		Live: o.Live, Next: o.Next, Previous: o.Previous,
 	}
 	if o.Old, err = read.Object[corev1.PersistentVolume](ctx, r.Live, "", r.Intent.PreviousVolume); err != nil {
@@ -89,6 +90,11 @@ func (r Run) Observe(ctx context.Context) (o Observed, err error) {
 	}
 	if o.New, err = read.Object[corev1.PersistentVolume](ctx, r.Live, "", r.Intent.NextVolume); err != nil {
 		return o, err
+	}
+	if name := volumeNamed(o.Live); name != r.Intent.PreviousVolume && name != r.Intent.NextVolume {
+		if o.Named, err = read.Object[corev1.PersistentVolume](ctx, r.Live, "", name); err != nil {
+			return o, err
+		}
 	}
 	if err := r.observeCheck(ctx, ns, &o); err != nil {
 		return o, err
@@ -103,6 +109,13 @@ func (r Run) Observe(ctx context.Context) (o Observed, err error) {
 		}
 	}
 	return o, err
+}
+
+func volumeNamed(pvc *corev1.PersistentVolumeClaim) string {
+	if pvc == nil {
+		return ""
+	}
+	return pvc.Spec.VolumeName
 }
 
 func (r Run) claim(ctx context.Context, ns, name string) (*corev1.PersistentVolumeClaim, error) {
@@ -136,7 +149,7 @@ func (o Observed) Facts(intent *v1alpha1.SwapStatus) swap.Facts {
 	return swap.Facts{
 		Intent: swap.IntentOf(intent),
 		Live:   volume.SwapClaim(o.Live), Next: volume.SwapClaim(o.Next), Previous: volume.SwapClaim(o.Previous),
-		Old: o.claims.Volume(o.Old), New: o.claims.Volume(o.New),
+		Old: o.claims.Volume(o.Old), New: o.claims.Volume(o.New), Named: o.claims.Volume(o.Named),
 		Check: swap.Check{
 			Exists: o.Job != nil, Ended: o.Check.Phase == jobrun.Ended, Run: o.Check.Run,
 			Leftovers: o.Job == nil && o.pods || o.Source != nil,

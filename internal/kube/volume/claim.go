@@ -49,6 +49,16 @@ func Bound(pvc *corev1.PersistentVolumeClaim) bool {
 	return pvc != nil && pvc.Status.Phase == corev1.ClaimBound && pvc.DeletionTimestamp.IsZero()
 }
 
+// BoundTo names the volume that a claim is bound to, also while it is on its way
+// out; empty: none. What a claim merely asks for by spec.volumeName was chosen
+// by whoever created it and says nothing of whose the volume is.
+func BoundTo(pvc *corev1.PersistentVolumeClaim) string {
+	if pvc == nil || pvc.Status.Phase != corev1.ClaimBound {
+		return ""
+	}
+	return pvc.Spec.VolumeName
+}
+
 // Larger is the larger of two sizes; nil counts as nothing.
 func Larger(a, b *resource.Quantity) resource.Quantity {
 	switch {

@@ -117,8 +117,13 @@ func Preexisting(pv *corev1.PersistentVolume, claim *corev1.PersistentVolumeClai
 // HandOver gives the volume of a prime to the user's claim and notes the
 // CacheSnapshot on it, in one write on top of what was read. The claim is
 // named by its uid, so that the volume is reserved for it at every moment and
-// no other claim of the class, or of the same name, can take it.
-func HandOver(ctx context.Context, c client.Client, pv *corev1.PersistentVolume, claim *corev1.PersistentVolumeClaim, from, fieldOwner string) error {
+// no other claim of the class, or of the same name, can take it. A volume that is
+// not bound to that very prime is refused: its name alone was chosen by whoever
+// created the prime.
+func HandOver(ctx context.Context, c client.Client, pv *corev1.PersistentVolume, prime, claim *corev1.PersistentVolumeClaim, from, fieldOwner string) error {
+	if !HeldBy(pv, prime) || prime.Namespace != claim.Namespace || pv.Spec.ClaimRef.Namespace != claim.Namespace {
+		return &ForeignVolumeError{Volume: pv.Name, Verb: "hand over"}
+	}
 	patch, err := json.Marshal(map[string]any{
 		"metadata": map[string]any{
 			"resourceVersion": pv.ResourceVersion,

@@ -20,6 +20,12 @@ import (
 // set it to Retain. It stands there only while the swap is in progress.
 const PolicyAnnotation = v1alpha1.GroupName + "/reclaim-policy"
 
+// OwnerAnnotation on a volume is the uid of the object whose swap secured it.
+// It stands beside PolicyAnnotation. Only it, or a claim that exists and has the
+// uid of the volume's claimRef, shows that a volume is the owner's: names of
+// claims and of volumes are chosen by whoever may create a claim.
+const OwnerAnnotation = v1alpha1.GroupName + "/replacement-owner"
+
 // SwapClaim is a claim as a swap sees it; nil is none.
 func SwapClaim(pvc *corev1.PersistentVolumeClaim) swap.Claim {
 	if pvc == nil {
@@ -34,12 +40,28 @@ func SwapClaim(pvc *corev1.PersistentVolumeClaim) swap.Claim {
 // SwapClaims are the three claims of a swap; any may be nil, but the names are
 // known.
 type SwapClaims struct {
+	// Owner is the uid of the object that the claims are made for.
+	Owner types.UID
 	// Namespace of all.
 	Namespace string
-	// LiveName and PreviousName are what volumes are reserved for.
-	LiveName, PreviousName string
+	// LiveName and PreviousName are what volumes are reserved for, and NextName
+	// is what the new one is made through.
+	LiveName, NextName, PreviousName string
 	// Live, Next and Previous as they are.
 	Live, Next, Previous *corev1.PersistentVolumeClaim
+}
+
+// ForeignVolumeError says that a volume is not the owner's, and so was not
+// written to.
+type ForeignVolumeError struct {
+	// Volume by name, and the verb that was refused.
+	Volume, Verb string
+}
+
+// Error does not name the claim that the volume belongs to: it may be another
+// tenant's.
+func (e *ForeignVolumeError) Error() string {
+	return fmt.Sprintf("%s volume %s: it does not belong to a PersistentVolumeClaim of this object, and is left alone", e.Verb, e.Volume)
 }
 
 // Volume is a volume as the swap sees it; nil is none.
@@ -47,38 +69,81 @@ func (c SwapClaims) Volume(pv *corev1.PersistentVolume) swap.Volume {
 	if pv == nil {
 		return swap.Volume{}
 	}
+	holder := c.holder(pv)
+	if holder == swap.HeldByStranger || holder == swap.HeldByNobody { // whatever else it says, it is not written to
+		return swap.Volume{Exists: true, Deleting: !pv.DeletionTimestamp.IsZero(), Holder: holder}
+	}
 	_, marked := pv.Annotations[PolicyAnnotation]
 	return swap.Volume{
 		Exists: true, Deleting: !pv.DeletionTimestamp.IsZero(),
-		Secured: marked && pv.Spec.PersistentVolumeReclaimPolicy == corev1.PersistentVolumeReclaimRetain,
-		Marked:  marked, Holder: c.holder(pv.Spec.ClaimRef),
+		Secured: marked && c.secured(pv) && pv.Spec.PersistentVolumeReclaimPolicy == corev1.PersistentVolumeReclaimRetain,
+		Marked:  marked, Holder: holder,
 	}
 }
 
-func (c SwapClaims) holder(ref *corev1.ObjectReference) swap.Holder {
-	holds := func(pvc *corev1.PersistentVolumeClaim) bool { return pvc != nil && pvc.UID == ref.UID }
+// holder says whose a volume is. A claimRef counts by the uid of a claim that
+// exists; one without a uid, or of a claim that is gone, only if the volume was
+// secured for the same owner before.
+func (c SwapClaims) holder(pv *corev1.PersistentVolume) swap.Holder {
+	ref := pv.Spec.ClaimRef
+	if ref == nil {
+		return swap.HeldByNobody
+	}
+	if ref.Namespace != c.Namespace {
+		return swap.HeldByStranger
+	}
+	claims := map[string]struct {
+		pvc    *corev1.PersistentVolumeClaim
+		holder swap.Holder
+	}{
+		c.LiveName:     {c.Live, swap.HeldByLive},
+		c.NextName:     {c.Next, swap.HeldByNext},
+		c.PreviousName: {c.Previous, swap.HeldByPrevious},
+	}
+	claim, known := claims[ref.Name]
 	switch {
-	case ref == nil || ref.Namespace != c.Namespace:
-		return swap.HeldByOther
-	case ref.Name == c.LiveName && (ref.UID == "" || holds(c.Live)):
-		return swap.HeldByLive
-	case ref.Name == c.PreviousName && (ref.UID == "" || holds(c.Previous)):
-		return swap.HeldByPrevious
-	case holds(c.Next):
-		return swap.HeldByNext
+	case !known:
+		return swap.HeldByStranger
+	case ref.UID != "" && claim.pvc != nil && claim.pvc.UID == ref.UID:
+		return claim.holder
+	case !c.secured(pv) && ref.UID == "":
+		return swap.HeldByNobody // a person reserved it for a claim of that name
+	case !c.secured(pv):
+		return swap.HeldByStranger
+	case ref.UID == "" && claim.holder != swap.HeldByNext:
+		return claim.holder
 	default:
-		return swap.HeldByOther
+		return swap.HeldByGone
 	}
 }
 
-// Secure sets a volume to Retain and remembers on it what it was set to, in one
-// write on top of what was read.
-func Secure(ctx context.Context, c client.Client, pv *corev1.PersistentVolume, fieldOwner string) error {
-	annotations := map[string]any{}
+// secured says whether a swap of the same owner has secured the volume.
+func (c SwapClaims) secured(pv *corev1.PersistentVolume) bool {
+	return c.Owner != "" && pv.Annotations[OwnerAnnotation] == string(c.Owner)
+}
+
+// guard refuses to write to a volume that is not the owner's, whatever was
+// decided: the decision may rest on what a tenant can write.
+func (c SwapClaims) guard(pv *corev1.PersistentVolume, verb string) error {
+	switch c.holder(pv) {
+	case swap.HeldByStranger, swap.HeldByNobody:
+		return &ForeignVolumeError{Volume: pv.Name, Verb: verb}
+	case swap.HeldByGone, swap.HeldByLive, swap.HeldByNext, swap.HeldByPrevious:
+	}
+	return nil
+}
+
+// Secure sets a volume to Retain and remembers on it what it was set to, and for
+// whom, in one write on top of what was read.
+func (c SwapClaims) Secure(ctx context.Context, cl client.Client, pv *corev1.PersistentVolume, fieldOwner string) error {
+	if err := c.guard(pv, "secure"); err != nil {
+		return err
+	}
+	annotations := map[string]any{OwnerAnnotation: string(c.Owner)}
 	if _, marked := pv.Annotations[PolicyAnnotation]; !marked {
 		annotations[PolicyAnnotation] = string(pv.Spec.PersistentVolumeReclaimPolicy)
 	}
-	return patchVolume(ctx, c, pv, "secure", fieldOwner, annotations, map[string]any{
+	return patchVolume(ctx, cl, pv, "secure", fieldOwner, annotations, map[string]any{
 		"persistentVolumeReclaimPolicy": corev1.PersistentVolumeReclaimRetain,
 	})
 }
@@ -87,27 +152,33 @@ func Secure(ctx context.Context, c client.Client, pv *corev1.PersistentVolume, f
 // one write on top of what was read. The claimRef is never absent: a volume
 // without one is taken by any pending claim of its class. Without a uid it
 // binds to the next claim of that name.
-func Reserve(ctx context.Context, c client.Client, pv *corev1.PersistentVolume, namespace, claim, fieldOwner string) error {
-	return patchVolume(ctx, c, pv, "reserve", fieldOwner, map[string]any{}, map[string]any{"claimRef": map[string]any{
-		"apiVersion": "v1", "kind": "PersistentVolumeClaim", "namespace": namespace, "name": claim,
+func (c SwapClaims) Reserve(ctx context.Context, cl client.Client, pv *corev1.PersistentVolume, claim, fieldOwner string) error {
+	if err := c.guard(pv, "reserve"); err != nil {
+		return err
+	}
+	return patchVolume(ctx, cl, pv, "reserve", fieldOwner, map[string]any{}, map[string]any{"claimRef": map[string]any{
+		"apiVersion": "v1", "kind": "PersistentVolumeClaim", "namespace": c.Namespace, "name": claim,
 		"uid": nil, "resourceVersion": nil,
 	}})
 }
 
-// Free gives a volume its policy back, and removes the mark. A volume that is
+// Free gives a volume its policy back, and removes the marks. A volume that is
 // reserved for a claim that was never made is released, so that its policy
 // decides about it: it would wait for that claim for ever. A volume that is not
 // marked is left alone.
-func Free(ctx context.Context, c client.Client, pv *corev1.PersistentVolume, fieldOwner string) error {
+func (c SwapClaims) Free(ctx context.Context, cl client.Client, pv *corev1.PersistentVolume, fieldOwner string) error {
 	policy, marked := pv.Annotations[PolicyAnnotation]
 	if !marked {
 		return nil
+	}
+	if err := c.guard(pv, "free"); err != nil {
+		return err
 	}
 	spec := map[string]any{"persistentVolumeReclaimPolicy": policy}
 	if ref := pv.Spec.ClaimRef; ref != nil && ref.UID == "" {
 		spec["claimRef"] = map[string]any{"uid": pv.UID} // which is that of no claim
 	}
-	return patchVolume(ctx, c, pv, "free", fieldOwner, map[string]any{PolicyAnnotation: nil}, spec)
+	return patchVolume(ctx, cl, pv, "free", fieldOwner, map[string]any{PolicyAnnotation: nil, OwnerAnnotation: nil}, spec)
 }
 
 func patchVolume(ctx context.Context, c client.Client, pv *corev1.PersistentVolume, verb, fieldOwner string, annotations, spec map[string]any) error {

@@ -14,6 +14,10 @@ type Facts struct {
 	Live, Next, Previous Claim
 	// Old and New are the volumes that the intent names.
 	Old, New Volume
+	// Named is the volume that the live claim names, if that is neither of them.
+	// Whoever creates a PersistentVolumeClaim chooses the name, so it is evidence
+	// only together with what the volume says.
+	Named Volume
 	// Check is the integrity Job on the next claim.
 	Check Check
 	// Busy says who of our own uses the live claim and is waited for: a writer,
@@ -76,8 +80,12 @@ type Holder int
 
 // The holders of a volume.
 const (
-	// HeldByOther: a claim that is gone, or another than these.
-	HeldByOther Holder = iota
+	// HeldByStranger is a claim that is none of the owner's.
+	HeldByStranger Holder = iota
+	// HeldByNobody: no claim is bound to it yet.
+	HeldByNobody
+	// HeldByGone is one of the owner's claims that no longer exists.
+	HeldByGone
 	// HeldByLive is the live claim: bound to it, or reserved for its name.
 	HeldByLive
 	// HeldByNext is the next claim, by uid.
@@ -98,7 +106,18 @@ type Volume struct {
 	Holder Holder
 }
 
-func (v Volume) gone() bool { return !v.Exists || v.Deleting }
+// stranger says whether a volume belongs to a claim that is not the owner's.
+func (v Volume) stranger() bool { return v.Exists && v.Holder == HeldByStranger }
+
+// foreign says whether a volume exists and is not the owner's. Such a volume is
+// never written to.
+func (v Volume) foreign() bool {
+	return v.Exists && (v.Holder == HeldByStranger || v.Holder == HeldByNobody)
+}
+
+// gone says whether a volume cannot be used: it does not exist, is on its way
+// out, or is not the owner's.
+func (v Volume) gone() bool { return !v.Exists || v.Deleting || v.foreign() }
 
 // Check is the integrity Job on the next claim.
 type Check struct {

@@ -23,8 +23,12 @@ func IntentOf(s *v1alpha1.SwapStatus) Intent {
 // both volumes, so that they are exchanged; any other final one gives up. The
 // digest is that of the snapshot that was restored; a new volume with another
 // one does not hold what was verified, whatever it holds. An empty one compares
-// nothing.
+// nothing. Old and next are the volumes that the claims are bound to; a verdict
+// on a claim without one is no verdict.
 func Book(s *v1alpha1.SwapStatus, check v1alpha1.VerificationStatus, old, next, digest string) {
+	if check.Verdict == v1alpha1.VerdictIntact && next == "" {
+		check.Verdict, check.Message = v1alpha1.VerdictInconclusive, "the check ended, but the PersistentVolumeClaim that it checked is not bound to a volume"
+	}
 	check.Attempts = s.Check.Attempts + 1
 	s.Check = check
 	switch {

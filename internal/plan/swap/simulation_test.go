@@ -45,6 +45,9 @@ type modelVolume struct {
 
 const live, next, previous = "live", "next", "previous"
 
+// victim is a volume of another tenant, and the claim that has it.
+const victim = "victim"
+
 func newModel(t *testing.T, seed int64) *model {
 	t.Helper()
 	m := &model{t: t, r: rand.New(rand.NewSource(seed)), now: noon, claims: map[string]*modelClaim{}, vols: map[string]*modelVolume{}} //nolint:gosec // a repeatable simulation
@@ -52,6 +55,7 @@ func newModel(t *testing.T, seed int64) *model {
 	m.create(live, "")
 	m.cluster()
 	m.intent.Old = m.claims[live].volume
+	m.vols[victim] = &modelVolume{ref: victim, uid: 1 << 30}
 	return m
 }
 
@@ -82,7 +86,7 @@ func (m *model) cluster() {
 	}
 	for name, v := range m.vols {
 		c := m.claims[v.ref]
-		free := v.uid != 0 && (c == nil || c.uid != v.uid)
+		free := name != victim && v.uid != 0 && (c == nil || c.uid != v.uid)
 		if free && (!v.retain || v.deleting) {
 			delete(m.vols, name)
 		}
@@ -102,16 +106,23 @@ func (m *model) facts() swap.Facts {
 		if v == nil {
 			return swap.Volume{}
 		}
-		holder := swap.HeldByOther
+		holder := swap.HeldByGone
 		c := m.claims[v.ref]
 		if mine := v.uid == 0 || c != nil && c.uid == v.uid; mine {
 			holder = map[string]swap.Holder{live: swap.HeldByLive, next: swap.HeldByNext, previous: swap.HeldByPrevious}[v.ref]
 		}
+		if v.ref == victim {
+			return swap.Volume{Exists: true, Holder: swap.HeldByStranger}
+		}
 		return swap.Volume{Exists: true, Deleting: v.deleting, Secured: v.marked && v.retain, Marked: v.marked, Holder: holder}
+	}
+	named := swap.Volume{}
+	if c := m.claims[live]; c != nil && c.volume != m.intent.Old && c.volume != m.intent.New {
+		named = volume(c.volume)
 	}
 	return swap.Facts{
 		Now: m.now, Intent: m.intent, Live: claim(live), Next: claim(next), Previous: claim(previous),
-		Old: volume(m.intent.Old), New: volume(m.intent.New),
+		Old: volume(m.intent.Old), New: volume(m.intent.New), Named: named,
 		Check:     swap.Check{Exists: m.job != "", Ended: m.jobEnded, Run: m.job},
 		Consumers: m.consumers, Evict: m.evict, Keep: m.keep, Held: m.held, Leaving: m.leaving,
 	}
@@ -151,7 +162,7 @@ func (m *model) step() {
 			m.intent.GivenUp = true
 		case v > 1 && m.claims[next].bound:
 			m.intent.Old, m.intent.New = "", m.claims[next].volume
-			if c := m.claims[live]; c != nil {
+			if c := m.claims[live]; c != nil && c.bound {
 				m.intent.Old = c.volume
 			}
 		}
@@ -226,6 +237,13 @@ func (m *model) disturb() {
 		}
 	case 7:
 		m.job, m.jobEnded = "", false
+	case 11, 12: // a claim of one of our names asks for another tenant's volume
+		name := []string{live, next, previous}[m.r.Intn(3)]
+		if m.claims[name] == nil {
+			m.create(name, victim)
+			m.lossByHand = m.lossByHand || name == live
+			m.log = append(m.log, "somebody makes "+name+" on another tenant's volume")
+		}
 	case 8, 9, 10:
 		m.consumers = 0
 	}
@@ -239,6 +257,9 @@ func (m *model) fatal(what string) {
 // safe are the invariants.
 func (m *model) safe() {
 	m.t.Helper()
+	if v := m.vols[victim]; v == nil || v.retain || v.marked || v.deleting || v.ref != victim {
+		m.fatal("another tenant's volume was written to")
+	}
 	if m.lossByHand {
 		return
 	}
@@ -281,7 +302,7 @@ func TestSimulation(t *testing.T) {
 					m.fatal("volume " + name + " is left secured")
 				}
 			}
-			if m.claims[next] != nil || m.job != "" {
+			if c := m.claims[next]; c != nil && c.volume != victim || m.job != "" {
 				m.fatal("the next claim or its check is left")
 			}
 			if c := m.claims[live]; !m.lossByHand && (c == nil || !c.bound || c.deleting) {

@@ -74,7 +74,7 @@ func (f Facts) replace() Decision {
 	target, volume, reserve := f.New, f.Intent.New, ReserveNew
 	if f.New.gone() {
 		if !f.Live.gone() || f.Old.gone() {
-			return Decision{Step: GiveUp, Detail: "volume " + f.Intent.New + " was deleted by somebody before it took its place"}
+			return Decision{Step: GiveUp, Detail: f.lost()}
 		}
 		target, volume, reserve = f.Old, f.Intent.Old, RevertOld
 	}
@@ -104,18 +104,53 @@ func (f Facts) replace() Decision {
 	return Decision{Step: AwaitLiveGone, After: soon}
 }
 
+// lost says why the new volume cannot take its place.
+func (f Facts) lost() string {
+	if f.New.foreign() {
+		return strange(f.Intent.New)
+	}
+	return "volume " + f.Intent.New + " was deleted before it took its place"
+}
+
+// strange says that a volume is not the owner's. Whose it is is not said: that
+// may be another tenant.
+func strange(volume string) string {
+	return "volume " + volume + " belongs to another PersistentVolumeClaim, and is left alone"
+}
+
+// current says what to do about a live claim that names another volume than the
+// intent. The name is believed only if claim and volume are bound to each other.
+func (f Facts) current() *Decision {
+	name := f.Live.Volume
+	switch {
+	case f.Live.gone():
+		return nil
+	case name == f.Intent.Old && f.Old.foreign():
+		return &Decision{Step: GiveUp, Detail: strange(name)}
+	case name == f.Intent.Old:
+		return nil
+	case name != "" && f.Named.stranger():
+		return &Decision{Step: GiveUp, Detail: "the live PersistentVolumeClaim names a volume that is not its own: " + strange(name) + "; delete the PersistentVolumeClaim"}
+	case f.Old.Marked:
+		return &Decision{Step: GiveUp, Detail: "the live PersistentVolumeClaim was given volume " + name + " in the meantime"}
+	case name != "" && !f.Live.Bound:
+		return &Decision{Step: AwaitBusy, Detail: "the live PersistentVolumeClaim to be bound to volume " + name + ", which it names", After: later}
+	default:
+		return &Decision{Step: NoteOld, Volume: name}
+	}
+}
+
 // secure says what is missing for nothing to be lost whatever is deleted, or nil.
 func (f Facts) secure() *Decision {
+	if d := f.current(); d != nil {
+		return d
+	}
 	switch {
-	case !f.Live.gone() && f.Live.Volume != f.Intent.Old && f.Old.Marked:
-		return &Decision{Step: GiveUp, Detail: "the live claim got volume " + f.Live.Volume + " from somebody"}
-	case !f.Live.gone() && f.Live.Volume != f.Intent.Old:
-		return &Decision{Step: NoteOld, Volume: f.Live.Volume}
 	case !f.Held:
 		return &Decision{Step: TakeHold}
 	case !f.New.gone() && !f.New.Secured:
 		return &Decision{Step: SecureNew, Volume: f.Intent.New}
-	case f.Old.Exists && !f.Old.Secured:
+	case f.Old.Exists && !f.Old.foreign() && !f.Old.Secured:
 		return &Decision{Step: SecureOld, Volume: f.Intent.Old}
 	case f.Check.Exists || f.Check.Leftovers: // its pod holds the next claim
 		return &Decision{Step: ClearCheck, After: soon}

@@ -42,10 +42,13 @@ func preparing(change func(*swap.Facts)) swap.Facts {
 func switched(change func(*swap.Facts)) swap.Facts {
 	return waiting(func(f *swap.Facts) {
 		f.Live.Volume, f.Next = "new", swap.Claim{}
-		f.New.Holder, f.Old.Holder = swap.HeldByLive, swap.HeldByOther
+		f.New.Holder, f.Old.Holder = swap.HeldByLive, swap.HeldByGone
 		change(f)
 	})
 }
+
+// held is a volume that some claim holds.
+func held(by swap.Holder) swap.Volume { return swap.Volume{Exists: true, Holder: by} }
 
 func TestNext(t *testing.T) {
 	gone := swap.Claim{}
@@ -89,7 +92,7 @@ func TestNext(t *testing.T) {
 		"pods to be evicted":    {waiting(func(f *swap.Facts) { f.Consumers, f.Evict = 1, true }), swap.DropNext},
 		"nobody uses it":        {waiting(func(*swap.Facts) {}), swap.DropNext},
 		"next goes":             {waiting(func(f *swap.Facts) { f.Next = going("new") }), swap.AwaitNextGone},
-		"next is gone":          {waiting(func(f *swap.Facts) { f.Next, f.New.Holder = gone, swap.HeldByOther }), swap.ReserveNew},
+		"next is gone":          {waiting(func(f *swap.Facts) { f.Next, f.New.Holder = gone, swap.HeldByGone }), swap.ReserveNew},
 		"reserved":              {waiting(func(f *swap.Facts) { f.Next, f.New.Holder = gone, swap.HeldByLive }), swap.DropLive},
 		"live goes":             {waiting(func(f *swap.Facts) { f.Next, f.New.Holder, f.Live = gone, swap.HeldByLive, going("old") }), swap.AwaitLiveGone},
 		"live goes, pods to be evicted": {waiting(func(f *swap.Facts) {
@@ -98,11 +101,33 @@ func TestNext(t *testing.T) {
 		"live is gone":                      {waiting(func(f *swap.Facts) { f.Next, f.New.Holder, f.Live = gone, swap.HeldByLive, gone }), swap.MakeLive},
 		"live was deleted before its time":  {waiting(func(f *swap.Facts) { f.Live = gone }), swap.DropNext},
 		"live got a volume in the meantime": {waiting(func(f *swap.Facts) { f.Intent.Old, f.Old = "", swap.Volume{} }), swap.NoteOld},
-		"live has a stranger's volume":      {waiting(func(f *swap.Facts) { f.Live.Volume = "strange" }), swap.GiveUp},
-		"new was deleted":                   {waiting(func(f *swap.Facts) { f.New = swap.Volume{} }), swap.GiveUp},
-		"new was deleted, live is gone":     {waiting(func(f *swap.Facts) { f.New, f.Next, f.Live, f.Old.Holder = swap.Volume{}, gone, gone, swap.HeldByOther }), swap.RevertOld},
-		"and old is reserved again":         {waiting(func(f *swap.Facts) { f.New, f.Next, f.Live = swap.Volume{}, gone, gone }), swap.MakeLive},
-		"both volumes were deleted":         {waiting(func(f *swap.Facts) { f.New, f.Old, f.Next, f.Live = swap.Volume{}, swap.Volume{}, gone, gone }), swap.GiveUp},
+		"live was given another volume":     {waiting(func(f *swap.Facts) { f.Live.Volume, f.Named = "another", held(swap.HeldByLive) }), swap.GiveUp},
+		"live names a stranger's volume": {waiting(func(f *swap.Facts) {
+			f.Intent.Old, f.Old, f.Live.Bound, f.Live.Volume, f.Named = "", swap.Volume{}, false, "strange", held(swap.HeldByStranger)
+		}), swap.GiveUp},
+		"live is being bound to the volume it names": {waiting(func(f *swap.Facts) {
+			f.Intent.Old, f.Old, f.Live.Bound, f.Live.Volume, f.Named = "", swap.Volume{}, false, "its", held(swap.HeldByLive)
+		}), swap.AwaitBusy},
+		"live names a volume that is not there": {waiting(func(f *swap.Facts) {
+			f.Intent.Old, f.Old, f.Live.Bound, f.Live.Volume = "", swap.Volume{}, false, "missing"
+		}), swap.AwaitBusy},
+		"live names a volume that is free": {waiting(func(f *swap.Facts) {
+			f.Intent.Old, f.Old, f.Live.Bound, f.Live.Volume, f.Named = "", swap.Volume{}, false, "free", held(swap.HeldByNobody)
+		}), swap.AwaitBusy},
+		"live's volume turns out to be a stranger's": {waiting(func(f *swap.Facts) { f.Old = held(swap.HeldByStranger) }), swap.GiveUp},
+		"new turns out to be a stranger's":           {waiting(func(f *swap.Facts) { f.New = held(swap.HeldByStranger) }), swap.GiveUp},
+		"new is anybody's":                           {waiting(func(f *swap.Facts) { f.New = held(swap.HeldByNobody) }), swap.GiveUp},
+		"old was never ours, and live is gone":       {waiting(func(f *swap.Facts) { f.Live, f.Old, f.Next = gone, held(swap.HeldByStranger), gone }), swap.ReserveNew},
+		"neither is ours, and live is gone": {waiting(func(f *swap.Facts) {
+			f.Live, f.Old, f.New, f.Next = gone, held(swap.HeldByStranger), held(swap.HeldByStranger), gone
+		}), swap.GiveUp},
+		"given up, and neither is ours": {waiting(func(f *swap.Facts) {
+			f.Intent.GivenUp, f.Old, f.New, f.Next = true, held(swap.HeldByStranger), held(swap.HeldByStranger), gone
+		}), swap.Abandon},
+		"new was deleted":               {waiting(func(f *swap.Facts) { f.New = swap.Volume{} }), swap.GiveUp},
+		"new was deleted, live is gone": {waiting(func(f *swap.Facts) { f.New, f.Next, f.Live, f.Old.Holder = swap.Volume{}, gone, gone, swap.HeldByGone }), swap.RevertOld},
+		"and old is reserved again":     {waiting(func(f *swap.Facts) { f.New, f.Next, f.Live = swap.Volume{}, gone, gone }), swap.MakeLive},
+		"both volumes were deleted":     {waiting(func(f *swap.Facts) { f.New, f.Old, f.Next, f.Live = swap.Volume{}, swap.Volume{}, gone, gone }), swap.GiveUp},
 
 		"given up before the switch": {waiting(func(f *swap.Facts) { f.Intent.GivenUp = true }), swap.FreeOld},
 		"then the new volume":        {waiting(func(f *swap.Facts) { f.Intent.GivenUp, f.Old.Marked, f.Old.Secured = true, false, false }), swap.FreeNew},
@@ -172,15 +197,19 @@ func TestBook(t *testing.T) {
 		check         v1alpha1.VerificationStatus
 		attempts      int32
 		named, failed bool
+		next          string
 	}{
-		"intact":               {verdict(v1alpha1.VerdictIntact, "d"), 0, true, false},
-		"intact, another one":  {verdict(v1alpha1.VerdictIntact, "e"), 0, false, true},
-		"corrupt":              {verdict(v1alpha1.VerdictCorrupt, "d"), 0, false, true},
-		"could not tell":       {verdict(v1alpha1.VerdictInconclusive, ""), 0, false, false},
-		"could not tell again": {verdict(v1alpha1.VerdictInconclusive, ""), swap.MaxAttempts - 1, false, true},
+		"intact":               {verdict(v1alpha1.VerdictIntact, "d"), 0, true, false, "new"},
+		"intact, another one":  {verdict(v1alpha1.VerdictIntact, "e"), 0, false, true, "new"},
+		"corrupt":              {verdict(v1alpha1.VerdictCorrupt, "d"), 0, false, true, "new"},
+		"could not tell":       {verdict(v1alpha1.VerdictInconclusive, ""), 0, false, false, "new"},
+		"could not tell again": {verdict(v1alpha1.VerdictInconclusive, ""), swap.MaxAttempts - 1, false, true, "new"},
+		// A check of a claim without a volume has checked nothing, whatever it says.
+		"intact, and no volume":       {verdict(v1alpha1.VerdictIntact, "d"), 0, false, false, ""},
+		"intact, and no volume again": {verdict(v1alpha1.VerdictIntact, "d"), swap.MaxAttempts - 1, false, true, ""},
 	} {
 		s := &v1alpha1.SwapStatus{Check: v1alpha1.VerificationStatus{Attempts: tt.attempts}}
-		swap.Book(s, tt.check, "old", "new", "d")
+		swap.Book(s, tt.check, "old", tt.next, "d")
 		if (s.NextVolume == "new" && s.PreviousVolume == "old") != tt.named || (s.Failure != "") != tt.failed || s.Check.Attempts != tt.attempts+1 {
 			t.Errorf("%s: %+v", name, s)
 		}

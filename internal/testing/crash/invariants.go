@@ -26,7 +26,9 @@ import (
 //   - an instance that a router was told to be convicted is told nothing else
 //     while it stands convicted;
 //   - one writes: never two pods of ours exist that mount a cache's claim and
-//     may write to it.
+//     may write to it;
+//   - no volume outside the namespace's own is ever written to; see
+//     Journal.strangers.
 //
 // What a person removes by hand is not the operator's to protect.
 var invariants = []func(w *witness, c change) (broken string){

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -20,6 +21,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"gocache.dev/operator/api/v1alpha1"
+	kubevolume "gocache.dev/operator/internal/kube/volume"
 )
 
 // Journal holds every revision of every object that an invariant speaks of.
@@ -32,6 +34,8 @@ type Journal struct {
 	changes map[string][]change // by namespace
 	lost    error               // why it is incomplete
 	homes   map[string]string   // the namespace of a volume's claim
+	moved   []string            // volumes that went from one namespace to another
+	secured map[string]string   // the owners that volumes were secured for, and where
 }
 
 // change is one object's next revision.
@@ -53,7 +57,7 @@ func kinds() []client.ObjectList {
 // Watch begins a journal, which is kept until the test ends.
 func Watch(t *testing.T, server client.WithWatch) *Journal {
 	t.Helper()
-	j := &Journal{server: server, changes: map[string][]change{}, homes: map[string]string{}}
+	j := &Journal{server: server, changes: map[string][]change{}, homes: map[string]string{}, secured: map[string]string{}}
 	ctx, stop := context.WithCancel(context.Background())
 	var all sync.WaitGroup
 	t.Cleanup(func() { // after the last parallel test
@@ -121,9 +125,31 @@ func (j *Journal) home(o client.Object) string {
 		return o.GetNamespace()
 	}
 	if ref := pv.Spec.ClaimRef; ref != nil {
+		if before := j.homes[pv.Name]; before != "" && before != ref.Namespace {
+			j.moved = append(j.moved, fmt.Sprintf("volume %s went from namespace %s to %s", pv.Name, before, ref.Namespace))
+		}
 		j.homes[pv.Name] = ref.Namespace
 	}
+	if owner := pv.Annotations[kubevolume.OwnerAnnotation]; owner != "" {
+		j.secured[owner+" "+pv.Name] = j.homes[pv.Name]
+	}
 	return j.homes[pv.Name]
+}
+
+// strangers holds that no volume outside a namespace's own was ever written to:
+// none went from one namespace to another, and none was secured for an object of
+// another namespace.
+func (j *Journal) strangers() (broken []string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	broken = slices.Clone(j.moved)
+	for key, home := range j.secured {
+		owner, name, _ := strings.Cut(key, " ")
+		if !slices.ContainsFunc(j.changes[home], func(c change) bool { return string(c.object.GetUID()) == owner }) {
+			broken = append(broken, fmt.Sprintf("volume %s of namespace %s was secured for %s, which is no object of that namespace", name, home, owner))
+		}
+	}
+	return broken
 }
 
 // keyOf is what an object is known by, whichever version of it is at hand.
@@ -137,7 +163,7 @@ func (j *Journal) Check(t *testing.T, namespace string) {
 
 func (j *Journal) check(t *testing.T, namespace string, byHand map[string]bool) {
 	t.Helper()
-	for _, broken := range hold(j.history(t, namespace), byHand) {
+	for _, broken := range append(hold(j.history(t, namespace), byHand), j.strangers()...) {
 		t.Errorf("an invariant was broken: %s", broken)
 	}
 }

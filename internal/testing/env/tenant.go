@@ -1,0 +1,72 @@
+package env
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"testing"
+
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/yaml"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// Tenant is a client with the rights of a user who has the cluster's role edit
+// in one namespace, and no others: what a test that attacks the operator plays
+// with. The rules are those that the cluster's role edit aggregates, the
+// operator's own from config/rbac/users.yaml among them.
+func (e *Env) Tenant(t *testing.T, namespace string) client.WithWatch {
+	t.Helper()
+	user := "tenant-of-" + namespace
+	names := []string{"system:aggregate-to-edit", "system:aggregate-to-view"}
+	for _, role := range userRoles(t) {
+		role.Name = "test:" + role.Name
+		if err := e.Client.Create(t.Context(), &role); err != nil && !apierrors.IsAlreadyExists(err) {
+			t.Fatalf("create ClusterRole %s: %v", role.Name, err)
+		}
+		names = append(names, role.Name)
+	}
+	for i, name := range names {
+		binding := &rbacv1.RoleBinding{
+			ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: fmt.Sprintf("tenant-%d", i)},
+			RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: name},
+			Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "User", Name: user}},
+		}
+		if err := e.Client.Create(t.Context(), binding); err != nil {
+			t.Fatalf("bind %s to %s: %v", name, user, err)
+		}
+	}
+	config := rest.CopyConfig(e.Config)
+	config.Impersonate = rest.ImpersonationConfig{UserName: user, Groups: []string{"system:authenticated"}}
+	c, err := client.NewWithWatch(config, client.Options{Scheme: e.Scheme, Mapper: e.Client.RESTMapper()})
+	if err != nil {
+		t.Fatalf("make a client for %s: %v", user, err)
+	}
+	return c
+}
+
+// userRoles are the roles that the operator ships for its users.
+func userRoles(t *testing.T) (roles []rbacv1.ClusterRole) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(Root(), "config", "rbac", "users.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for decoder := yaml.NewYAMLOrJSONDecoder(bytes.NewReader(text), 4096); ; {
+		var role rbacv1.ClusterRole
+		err := decoder.Decode(&role)
+		if errors.Is(err, io.EOF) {
+			return roles
+		}
+		if err != nil {
+			t.Fatalf("config/rbac/users.yaml: %v", err)
+		}
+		roles = append(roles, role)
+	}
+}
