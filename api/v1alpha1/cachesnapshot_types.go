@@ -5,8 +5,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// CacheSnapshot is one captured, verified, restorable state of a cache or of a
-// proxy instance's store.
+// CacheSnapshot is one verified, restorable snapshot of a cache or of the store
+// of a proxy instance.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
@@ -23,10 +23,10 @@ type CacheSnapshot struct {
 	metav1.TypeMeta `json:",inline"`
 	// +optional
 	metav1.ObjectMeta `json:"metadata,omitzero"`
-	// spec is what is wanted.
+	// spec is the desired state.
 	// +required
 	Spec CacheSnapshotSpec `json:"spec"`
-	// status is what was observed.
+	// status is the observed state.
 	// +kubebuilder:default={"observedGeneration":-1}
 	// +optional
 	Status CacheSnapshotStatus `json:"status,omitzero"`
@@ -40,17 +40,17 @@ type CacheSnapshotList struct {
 	Items           []CacheSnapshot `json:"items"`
 }
 
-// CacheSnapshotSpec is what is wanted of a CacheSnapshot.
+// CacheSnapshotSpec is the desired state of a CacheSnapshot.
 //
-// +kubebuilder:validation:XValidation:rule="self.sourceRef == oldSelf.sourceRef",message="sourceRef is immutable: make another CacheSnapshot"
-// +kubebuilder:validation:XValidation:rule="has(self.verification.mode) == has(oldSelf.verification.mode) && (!has(self.verification.mode) || self.verification.mode == oldSelf.verification.mode) && has(self.verification.onFindings) == has(oldSelf.verification.onFindings) && (!has(self.verification.onFindings) || self.verification.onFindings == oldSelf.verification.onFindings) && has(self.verification.trust) == has(oldSelf.verification.trust) && (!has(self.verification.trust) || self.verification.trust == oldSelf.verification.trust) && has(self.verification.offlineBuild) == has(oldSelf.verification.offlineBuild) && (!has(self.verification.offlineBuild) || self.verification.offlineBuild == oldSelf.verification.offlineBuild)",message="verification.mode, onFindings, trust and offlineBuild are immutable: make another CacheSnapshot"
-// +kubebuilder:validation:XValidation:rule="self.sourceRef.kind == 'GoCache' || !has(self.verification.offlineBuild)",message="verification.offlineBuild needs a sourceRef of kind GoCache: no build runs on a proxy's store"
-// +kubebuilder:validation:XValidation:rule="has(self.volumeSnapshotClassName) == has(oldSelf.volumeSnapshotClassName) && (!has(self.volumeSnapshotClassName) || self.volumeSnapshotClassName == oldSelf.volumeSnapshotClassName)",message="volumeSnapshotClassName is immutable: make another CacheSnapshot"
+// +kubebuilder:validation:XValidation:rule="self.sourceRef == oldSelf.sourceRef",message="sourceRef is immutable: create another CacheSnapshot"
+// +kubebuilder:validation:XValidation:rule="has(self.verification.mode) == has(oldSelf.verification.mode) && (!has(self.verification.mode) || self.verification.mode == oldSelf.verification.mode) && has(self.verification.onCorrupt) == has(oldSelf.verification.onCorrupt) && (!has(self.verification.onCorrupt) || self.verification.onCorrupt == oldSelf.verification.onCorrupt) && has(self.verification.trust) == has(oldSelf.verification.trust) && (!has(self.verification.trust) || self.verification.trust == oldSelf.verification.trust) && has(self.verification.offlineBuild) == has(oldSelf.verification.offlineBuild) && (!has(self.verification.offlineBuild) || self.verification.offlineBuild == oldSelf.verification.offlineBuild)",message="verification.mode, onCorrupt, trust and offlineBuild are immutable: create another CacheSnapshot"
+// +kubebuilder:validation:XValidation:rule="self.sourceRef.kind == 'GoCache' || !has(self.verification.offlineBuild)",message="verification.offlineBuild requires a sourceRef of kind GoCache: no build runs on a proxy's store"
+// +kubebuilder:validation:XValidation:rule="has(self.volumeSnapshotClassName) == has(oldSelf.volumeSnapshotClassName) && (!has(self.volumeSnapshotClassName) || self.volumeSnapshotClassName == oldSelf.volumeSnapshotClassName)",message="volumeSnapshotClassName is immutable: create another CacheSnapshot"
 type CacheSnapshotSpec struct {
-	// suspend stops everything that the operator would begin for this object.
+	// suspend keeps the operator from starting anything for this object.
 	// +optional
 	Suspend bool `json:"suspend,omitempty"`
-	// sourceRef names what is captured.
+	// sourceRef names the source of the snapshot.
 	// +required
 	SourceRef SnapshotSource `json:"sourceRef"`
 	// volumeSnapshotClassName of the CSI snapshot. Unset: the default class of
@@ -58,26 +58,25 @@ type CacheSnapshotSpec struct {
 	// +kubebuilder:validation:MaxLength=253
 	// +optional
 	VolumeSnapshotClassName *string `json:"volumeSnapshotClassName,omitempty"`
-	// deletionPolicy says what becomes of the CSI snapshot when this object is
-	// deleted.
+	// deletionPolicy of the CSI snapshot, when this object is deleted.
 	// +kubebuilder:default=Delete
 	// +optional
 	DeletionPolicy DeletionPolicy `json:"deletionPolicy,omitempty"`
-	// pinned snapshots are never dropped by retention.
+	// pinned snapshots are never deleted by retention.
 	// +optional
 	Pinned bool `json:"pinned,omitempty"`
-	// verification says how the snapshot is proven.
+	// verification of the snapshot.
 	// +kubebuilder:default={}
 	// +optional
 	Verification Verification `json:"verification,omitzero"`
-	// podTemplate of the integrity Job. Unset: the source's.
+	// podTemplate of the verification Job. Unset: the source's.
 	// +optional
 	PodTemplate *PodTemplate `json:"podTemplate,omitempty"`
 }
 
-// SnapshotSource names what is captured.
+// SnapshotSource names the source of a snapshot.
 //
-// +kubebuilder:validation:XValidation:rule="(self.kind == 'ModProxy') == has(self.instance)",message="instance is required with kind ModProxy, and has no meaning without"
+// +kubebuilder:validation:XValidation:rule="(self.kind == 'ModProxy') == has(self.instance)",message="instance is required with kind ModProxy, and must not be set with another kind"
 type SnapshotSource struct {
 	// kind of the source.
 	// +kubebuilder:validation:Enum=GoCache;ModProxy
@@ -95,7 +94,7 @@ type SnapshotSource struct {
 	Instance string `json:"instance,omitempty"`
 }
 
-// Verdict is the outcome of an integrity check.
+// Verdict is the result of a check.
 // +kubebuilder:validation:Enum=Intact;Corrupt;Inconclusive
 type Verdict string
 
@@ -106,9 +105,9 @@ const (
 	VerdictInconclusive Verdict = "Inconclusive"
 )
 
-// CacheSnapshotStatus is what was observed of a CacheSnapshot.
+// CacheSnapshotStatus is the observed state of a CacheSnapshot.
 type CacheSnapshotStatus struct {
-	// observedGeneration of the spec that this status speaks of.
+	// observedGeneration is the generation of the spec that this status is about.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 	// conditions of the snapshot.
@@ -117,8 +116,8 @@ type CacheSnapshotStatus struct {
 	// +listMapKey=type
 	// +optional
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
-	// startTime is when work on this snapshot began. The deadline counts from
-	// the beginning of stage Capture, when nobody writes to the source.
+	// startTime is when work on this snapshot began. The deadline counts from the
+	// start of stage Snapshot, when no Job writes to the source.
 	// +optional
 	StartTime *metav1.Time `json:"startTime,omitempty"`
 	// volumeSnapshotName of the CSI snapshot that consumers are cloned from.
@@ -129,25 +128,25 @@ type CacheSnapshotStatus struct {
 	// +kubebuilder:validation:MaxLength=253
 	// +optional
 	VolumeSnapshotContentName string `json:"volumeSnapshotContentName,omitempty"`
-	// creationTime is when the CSI driver cut the snapshot.
+	// creationTime is when the CSI driver created the snapshot.
 	// +optional
 	CreationTime *metav1.Time `json:"creationTime,omitempty"`
-	// restoreSize is the least size of a volume made from it.
+	// restoreSize is the minimum size of a volume created from it.
 	// +optional
 	RestoreSize *resource.Quantity `json:"restoreSize,omitempty"`
-	// source is what the source was like at capture.
+	// source as it was when the snapshot was created.
 	// +optional
-	Source *CapturedSource `json:"source,omitempty"`
-	// verification so far of what volumeSnapshotName holds.
+	Source *SourceRecord `json:"source,omitempty"`
+	// verification of the snapshot that volumeSnapshotName names.
 	// +optional
 	Verification VerificationStatus `json:"verification,omitzero"`
-	// repair of what was captured, if there was something to repair. The source
-	// held it too.
+	// repair of the original snapshot, if its content was corrupt. The source is
+	// corrupt too.
 	// +optional
 	Repair *RepairStatus `json:"repair,omitempty"`
-	// drill is the offline build, if one is asked for.
+	// offlineBuild is the result of the offline build test, if one is requested.
 	// +optional
-	Drill *DrillStatus `json:"drill,omitempty"`
+	OfflineBuild *OfflineBuildStatus `json:"offlineBuild,omitempty"`
 	// stages and how long each took.
 	// +kubebuilder:validation:MaxItems=8
 	// +listType=map
@@ -159,27 +158,27 @@ type CacheSnapshotStatus struct {
 	LastHandledRequest *RequestStatus `json:"lastHandledRequest,omitempty"`
 }
 
-// CapturedSource is what the source was like at capture. Clones and checks use
-// this and not the source, which may change or be gone.
-type CapturedSource struct {
+// SourceRecord is the source as it was when the snapshot was created. Clones and
+// checks use this record, because the source may change or be deleted.
+type SourceRecord struct {
 	// uid of the source object.
 	// +kubebuilder:validation:MaxLength=64
 	// +optional
 	UID string `json:"uid,omitempty"`
-	// claimName that was captured.
+	// persistentVolumeClaimName of the PVC of which the snapshot was created.
 	// +kubebuilder:validation:MaxLength=253
 	// +required
-	ClaimName string `json:"claimName"`
-	// volumeName of the volume that was bound to it: clones can be reached
-	// where it can.
+	PersistentVolumeClaimName string `json:"persistentVolumeClaimName"`
+	// volumeName of the PersistentVolume that was bound to it. Clones have its
+	// node affinity.
 	// +kubebuilder:validation:MaxLength=253
 	// +optional
 	VolumeName string `json:"volumeName,omitempty"`
-	// storageClassName of that claim.
+	// storageClassName of that PVC.
 	// +kubebuilder:validation:MaxLength=253
 	// +optional
 	StorageClassName string `json:"storageClassName,omitempty"`
-	// capacity of that claim.
+	// capacity of that PVC.
 	// +optional
 	Capacity *resource.Quantity `json:"capacity,omitempty"`
 	// ownership of the files.
@@ -189,7 +188,7 @@ type CapturedSource struct {
 	// +kubebuilder:validation:MaxLength=32
 	// +optional
 	Platform string `json:"platform,omitempty"`
-	// layers that the volume holds, of a cache.
+	// layers of a cache that the volume holds.
 	// +kubebuilder:validation:MaxItems=2
 	// +listType=atomic
 	// +optional
@@ -198,33 +197,33 @@ type CapturedSource struct {
 	// +kubebuilder:validation:MaxLength=512
 	// +optional
 	ToolchainImage string `json:"toolchainImage,omitempty"`
-	// mountPath that builds see the cache under.
+	// mountPath of the cache in builds.
 	// +kubebuilder:validation:MaxLength=256
 	// +optional
 	MountPath string `json:"mountPath,omitempty"`
-	// mountedBy are pods that had the claim mounted when it was captured: what
-	// they had not flushed is not in the snapshot.
+	// mountedBy are the pods that had the PVC mounted when the snapshot was created:
+	// data that they had not flushed is not in the snapshot.
 	// +kubebuilder:validation:MaxItems=8
 	// +kubebuilder:validation:items:MaxLength=253
 	// +listType=atomic
 	// +optional
 	MountedBy []string `json:"mountedBy,omitempty"`
-	// layout of the store that the volume holds, of a proxy's instance.
+	// layout of the store of a proxy instance that the volume holds.
 	// +kubebuilder:validation:Enum=goproxy;athens
 	// +optional
 	Layout string `json:"layout,omitempty"`
 	// toolchain that wrote the cache.
 	// +optional
 	Toolchain *ToolchainRecord `json:"toolchain,omitempty"`
-	// counts of what the last warm-up left: a layer that had entries and has
-	// none in the snapshot was emptied by somebody else.
+	// counts of entries after the last warm-up: a layer that had entries then and
+	// has none in the snapshot was emptied by another process.
 	// +optional
 	Counts CacheCounts `json:"counts,omitzero"`
 }
 
-// VerificationStatus is how far verification has come.
+// VerificationStatus is the progress and the result of a verification.
 type VerificationStatus struct {
-	// run identifies the attempt that was booked last.
+	// run identifies the attempt that was recorded last.
 	// +kubebuilder:validation:MaxLength=64
 	// +optional
 	Run string `json:"run,omitempty"`
@@ -234,19 +233,19 @@ type VerificationStatus struct {
 	// verdict of the last attempt.
 	// +optional
 	Verdict Verdict `json:"verdict,omitempty"`
-	// message for a person when the verdict is not Intact.
+	// message explains a verdict that is not Intact.
 	// +kubebuilder:validation:MaxLength=4096
 	// +optional
 	Message string `json:"message,omitempty"`
 	// completionTime of the last attempt.
 	// +optional
 	CompletionTime *metav1.Time `json:"completionTime,omitempty"`
-	// reference is the snapshot that checksums were compared with as first seen;
-	// unset: none was there yet, or trust.firstSeen is not set.
+	// reference is the snapshot that checksums were compared with, by
+	// trust.firstSeen. Unset: there was none yet, or trust.firstSeen is not set.
 	// +kubebuilder:validation:MaxLength=63
 	// +optional
 	Reference string `json:"reference,omitempty"`
-	// digest of the canonical manifest of all that the snapshot holds.
+	// digest of the canonical manifest of the content.
 	// +kubebuilder:validation:MaxLength=128
 	// +optional
 	Digest string `json:"digest,omitempty"`
@@ -256,7 +255,7 @@ type VerificationStatus struct {
 	// duration of the check.
 	// +optional
 	Duration *metav1.Duration `json:"duration,omitempty"`
-	// counts of what was checked.
+	// counts of the entries that were checked.
 	// +optional
 	Counts VerifiedCounts `json:"counts,omitzero"`
 	// findings by class.
@@ -281,9 +280,9 @@ const (
 	WorkInconclusive WorkOutcome = "Inconclusive"
 )
 
-// WorkStatus is how far a Job on the clone has come.
+// WorkStatus is the progress and the outcome of a Job on the clone.
 type WorkStatus struct {
-	// run identifies the attempt that was booked last.
+	// run identifies the attempt that was recorded last.
 	// +kubebuilder:validation:MaxLength=64
 	// +optional
 	Run string `json:"run,omitempty"`
@@ -293,7 +292,7 @@ type WorkStatus struct {
 	// outcome of the last attempt.
 	// +optional
 	Outcome WorkOutcome `json:"outcome,omitempty"`
-	// message for a person when the outcome is not Succeeded.
+	// message explains an outcome that is not Succeeded.
 	// +kubebuilder:validation:MaxLength=4096
 	// +optional
 	Message string `json:"message,omitempty"`
@@ -302,23 +301,23 @@ type WorkStatus struct {
 	CompletionTime *metav1.Time `json:"completionTime,omitempty"`
 }
 
-// RepairStatus is what became of the wrong bytes in what was captured.
+// RepairStatus is the repair of corrupt content on a clone of the snapshot.
 type RepairStatus struct {
 	WorkStatus `json:",inline"`
-	// found is the verdict on what was captured: the evidence.
+	// found is the verification of the original snapshot, before the repair.
 	// +required
 	Found VerificationStatus `json:"found"`
-	// pruned is how many files and directories were removed from the clone.
+	// removed is the number of files and directories removed from the clone.
 	// +optional
-	Pruned int64 `json:"pruned,omitempty"`
-	// digest of the canonical manifest of what was left on the clone.
+	Removed int64 `json:"removed,omitempty"`
+	// digest of the canonical manifest of the repaired clone.
 	// +kubebuilder:validation:MaxLength=128
 	// +optional
 	Digest string `json:"digest,omitempty"`
 }
 
-// DrillStatus is how the offline build ended.
-type DrillStatus struct {
+// OfflineBuildStatus is the progress and the outcome of an offline build test.
+type OfflineBuildStatus struct {
 	WorkStatus `json:",inline"`
 	// duration of the build itself.
 	// +optional
@@ -328,7 +327,7 @@ type DrillStatus struct {
 	Modules int64 `json:"modules,omitempty"`
 }
 
-// VerifiedCounts of what a check has read.
+// VerifiedCounts are the entries that a check has read.
 type VerifiedCounts struct {
 	// modules is the number of module versions.
 	// +optional
@@ -354,16 +353,16 @@ type FindingExample struct {
 	// +kubebuilder:validation:MaxLength=512
 	// +optional
 	Path string `json:"path,omitempty"`
-	// detail for a person.
+	// detail of the finding.
 	// +kubebuilder:validation:MaxLength=512
 	// +optional
 	Detail string `json:"detail,omitempty"`
 }
 
-// StageStatus is one stage of a snapshot's life.
+// StageStatus is one stage of the work on a snapshot.
 type StageStatus struct {
 	// name of the stage.
-	// +kubebuilder:validation:Enum=Capture;Clone;Verify;Repair;Recapture;Reverify;Drill;Publish
+	// +kubebuilder:validation:Enum=Snapshot;Clone;Verify;Repair;SnapshotRepaired;VerifyRepaired;OfflineBuild;Publish
 	// +required
 	Name string `json:"name"`
 	// startTime of the stage.

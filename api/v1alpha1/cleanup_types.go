@@ -5,28 +5,28 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// CleanupStatus is what is known of cleanings.
+// CleanupStatus is the state of cleanups.
 type CleanupStatus struct {
-	// run identifies the run that was booked last: one that made a plan, or one
+	// run identifies the run that was recorded last: one that made a plan, or one
 	// that applied it.
 	// +kubebuilder:validation:MaxLength=64
 	// +optional
 	Run string `json:"run,omitempty"`
-	// cause of it.
+	// cause of that run.
 	// +kubebuilder:validation:MaxLength=256
 	// +optional
 	Cause string `json:"cause,omitempty"`
-	// outcome of it.
+	// outcome of that run.
 	// +optional
 	Outcome RunOutcome `json:"outcome,omitempty"`
-	// message says why it did not succeed.
+	// message explains why that run did not succeed.
 	// +kubebuilder:validation:MaxLength=4096
 	// +optional
 	Message string `json:"message,omitempty"`
-	// startTime of it.
+	// startTime of that run.
 	// +optional
 	StartTime *metav1.Time `json:"startTime,omitempty"`
-	// completionTime of it.
+	// completionTime of that run.
 	// +optional
 	CompletionTime *metav1.Time `json:"completionTime,omitempty"`
 	// failures in a row.
@@ -38,58 +38,58 @@ type CleanupStatus struct {
 	// +listMapKey=name
 	// +optional
 	Preflight []CleanupCheck `json:"preflight,omitempty"`
-	// paused names the check that did not pass; nothing is cleaned until it does.
-	// It is made again by schedule, on request, and after a warm-up.
+	// paused names the check that did not pass; nothing is removed until it does.
+	// It is repeated by schedule, on request, and after a warm-up.
 	// +kubebuilder:validation:MaxLength=32
 	// +optional
 	Paused string `json:"paused,omitempty"`
-	// lastPlanTime is when the last plan was begun, whatever came of it.
+	// lastPlanTime is when the last plan was started, with or without success.
 	// +optional
 	LastPlanTime *metav1.Time `json:"lastPlanTime,omitempty"`
 	// lastPlan is the plan that was made last.
 	// +optional
 	LastPlan *CleanupPlan `json:"lastPlan,omitempty"`
-	// approved is the digest of the plan that was approved last.
+	// approvedPlan is the digest of the plan that was approved last.
 	// +kubebuilder:validation:MaxLength=128
 	// +optional
-	Approved string `json:"approved,omitempty"`
-	// webhook says how the call about the plan that waits went.
+	ApprovedPlan string `json:"approvedPlan,omitempty"`
+	// webhook is the delivery of the plan that waits for approval.
 	// +optional
 	Webhook *WebhookStatus `json:"webhook,omitempty"`
 	// lastCleanTime is when the caches were last within their bounds: a plan was
 	// applied, or had nothing in it.
 	// +optional
 	LastCleanTime *metav1.Time `json:"lastCleanTime,omitempty"`
-	// freed by the plan that was applied last.
+	// freed is the size of what the last applied plan removed.
 	// +optional
 	Freed *resource.Quantity `json:"freed,omitempty"`
-	// removed is the number of entries that went with it.
+	// removed is the number of entries that the last applied plan removed.
 	// +optional
 	Removed int64 `json:"removed,omitempty"`
-	// proof is how the repetition of the last warm-up's builds went after it.
+	// proof is the result of repeating the last warm-up's builds after that plan.
 	// +optional
 	Proof *CleanupProof `json:"proof,omitempty"`
 }
 
-// CleanupCheck is a check that has to pass before anything is cleaned.
+// CleanupCheck is a check that must pass before anything is removed.
 type CleanupCheck struct {
 	// name of the check: ownership, index or reuse.
 	// +kubebuilder:validation:MaxLength=32
 	// +required
 	Name string `json:"name"`
-	// result of it: Passed, Failed or Unknown.
+	// result of the check: Passed, Failed or Unknown.
 	// +kubebuilder:validation:MaxLength=16
 	// +required
 	Result string `json:"result"`
-	// message says why it did not pass.
+	// message explains why it did not pass.
 	// +kubebuilder:validation:MaxLength=1024
 	// +optional
 	Message string `json:"message,omitempty"`
 }
 
-// CleanupPlan is what would go.
+// CleanupPlan is a set of entries to be removed.
 type CleanupPlan struct {
-	// digest names exactly this set of entries; approve-cleanup=<digest>#<token>
+	// digest of exactly this set of entries; approve-cleanup=<digest>#<token>
 	// approves it.
 	// +kubebuilder:validation:MaxLength=128
 	// +required
@@ -97,17 +97,17 @@ type CleanupPlan struct {
 	// time that ages were measured against.
 	// +required
 	Time metav1.Time `json:"time"`
-	// open: it is yet to be applied.
+	// open plans are not applied yet.
 	// +optional
 	Open bool `json:"open,omitempty"`
-	// bounds identifies the size and age that it was made for.
+	// bounds identifies the maxSize and maxAge that the plan was made for.
 	// +kubebuilder:validation:MaxLength=64
 	// +optional
 	Bounds string `json:"bounds,omitempty"`
-	// entries that would go: module versions and entries of the build cache.
+	// entries to be removed: module versions and entries of the build cache.
 	// +optional
 	Entries int64 `json:"entries"`
-	// bytes that would go.
+	// bytes to be removed.
 	// +optional
 	Bytes int64 `json:"bytes"`
 	// modules is the part of the module cache.
@@ -116,62 +116,62 @@ type CleanupPlan struct {
 	// build is the part of the build cache.
 	// +optional
 	Build *CleanupLayer `json:"build,omitempty"`
-	// overBytes is by how much what the last warm-up used exceeds maxSize: that
-	// is never removed, so maxSize cannot be reached.
+	// overBytes is by how much the entries that the last warm-up used exceed
+	// maxSize. They are never removed, so maxSize cannot be reached.
 	// +optional
 	OverBytes int64 `json:"overBytes,omitempty"`
 }
 
-// CleanupLayer is one cache's part of a plan.
+// CleanupLayer is the part of a plan that concerns one cache.
 type CleanupLayer struct {
-	// entries that would go.
+	// entries to be removed.
 	// +optional
 	Entries int64 `json:"entries"`
-	// bytes that would go.
+	// bytes to be removed.
 	// +optional
 	Bytes int64 `json:"bytes"`
 	// ofBytes is the size of the whole cache.
 	// +optional
 	OfBytes int64 `json:"ofBytes,omitempty"`
-	// oldest and newest last use of what would go.
+	// oldest last use of the entries to be removed.
 	// +optional
 	Oldest *metav1.Time `json:"oldest,omitempty"`
-	// newest last use of what would go.
+	// newest last use of the entries to be removed.
 	// +optional
 	Newest *metav1.Time `json:"newest,omitempty"`
 }
 
-// CleanupProof is how a repetition of the last warm-up's builds went, offline.
+// CleanupProof is the result of repeating the last warm-up's builds, offline.
 type CleanupProof struct {
-	// result: Passed when nothing was compiled, else Failed.
+	// result is Passed when nothing was compiled, else Failed.
 	// +kubebuilder:validation:MaxLength=16
 	// +required
 	Result string `json:"result"`
 	// compiled is the number of compilations.
 	// +optional
 	Compiled int64 `json:"compiled"`
-	// message says why it failed. Then a warm-up is due.
+	// message explains why it failed. Then a warm-up is due.
 	// +kubebuilder:validation:MaxLength=1024
 	// +optional
 	Message string `json:"message,omitempty"`
 }
 
-// WebhookStatus is how calls about one thing went.
+// WebhookStatus is the delivery of a plan to the webhook.
 type WebhookStatus struct {
-	// about is the digest of the plan that was told.
+	// planDigest is the digest of the plan.
 	// +kubebuilder:validation:MaxLength=128
 	// +required
-	About string `json:"about"`
-	// told is when it was received; unset: not yet.
+	PlanDigest string `json:"planDigest"`
+	// deliveredTime is when the webhook accepted it; unset: not yet.
 	// +optional
-	Told *metav1.Time `json:"told,omitempty"`
-	// failures is the number of calls that were not received.
+	DeliveredTime *metav1.Time `json:"deliveredTime,omitempty"`
+	// failures is the number of calls that failed.
 	// +optional
 	Failures int32 `json:"failures,omitempty"`
-	// lastFailureTime of them; the next call follows after a pause.
+	// lastFailureTime is when a call last failed; the next one follows after a pause.
 	// +optional
 	LastFailureTime *metav1.Time `json:"lastFailureTime,omitempty"`
-	// message says why.
+	// message of the last failure.
 	// +kubebuilder:validation:MaxLength=1024
 	// +optional
 	Message string `json:"message,omitempty"`

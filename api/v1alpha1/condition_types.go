@@ -3,165 +3,181 @@ package v1alpha1
 // Condition types. Ready, Reconciling and Stalled follow kstatus: Reconciling
 // and Stalled are present only while they are true.
 const (
-	// ReadyCondition says whether the object does its job now.
-	//   GoCache: its claim is bound and the last required run succeeded.
-	//   CacheSnapshot: it was captured and, if required, proven Intact.
-	//   ModProxy: an unconvicted healthy instance serves, and the router's
-	//   weights are the wanted ones.
+	// ReadyCondition is whether the object is usable now.
+	//   GoCache: its PVC is bound and the last required run succeeded.
+	//   CacheSnapshot: it is ready to use and, if required, verified Intact.
+	//   ModProxy: a healthy instance that is not quarantined serves, and the
+	//   observed weights of the router are the desired ones.
 	ReadyCondition = "Ready"
-	// ReconcilingCondition says that the operator is on its way to the wanted state.
+	// ReconcilingCondition is True while the operator works towards the desired state.
 	ReconcilingCondition = "Reconciling"
-	// StalledCondition says that only a person can help; the message says how.
+	// StalledCondition is True when manual action is required; the message explains
+	// which.
 	StalledCondition = "Stalled"
 
-	// ClaimBoundCondition says whether a GoCache's claim has its volume.
-	ClaimBoundCondition = "ClaimBound"
-	// WarmCondition says whether the last warm-up of a GoCache succeeded.
+	// PVCBoundCondition is whether the PVC of a GoCache is bound to a volume.
+	PVCBoundCondition = "PVCBound"
+	// WarmCondition is whether the last warm-up of a GoCache succeeded.
 	WarmCondition = "Warm"
-	// IntactCondition says what the last check of a GoCache's live claim found:
-	// True when Intact, False when Corrupt, Unknown while nobody can tell. It is
-	// present when checks are declared or one was made.
+	// IntactCondition is the verdict of the last check of a GoCache's PVC: True when
+	// Intact, False when Corrupt, Unknown when Inconclusive or not checked yet. It
+	// is present when checks are declared or one was made.
 	IntactCondition = "Intact"
-	// StorageSufficientCondition says whether a GoCache's claim has room left, by
+	// StorageSufficientCondition is whether the PVC of a GoCache has space left, by
 	// the rule of spec.storage.growth. It is present when that is set.
 	StorageSufficientCondition = "StorageSufficient"
-	// CleanCondition says whether the caches were within the bounds of spec.cleanup
-	// when that was last looked at; absent without it.
+	// CleanCondition is whether the caches were within the bounds of spec.cleanup
+	// at the last cleanup; absent without it.
 	CleanCondition = "Clean"
 
-	// CapturedCondition says whether the CSI snapshot is cut and usable.
-	CapturedCondition = "Captured"
-	// VerifiedCondition is True when Intact, False when Corrupt, Unknown while
-	// nobody can tell.
+	// SnapshotReadyCondition is whether the CSI snapshot is ready to use.
+	SnapshotReadyCondition = "SnapshotReady"
+	// VerifiedCondition is True when Intact, False when Corrupt, Unknown when
+	// Inconclusive or not verified yet.
 	VerifiedCondition = "Verified"
 
-	// RoutedCondition says whether the router's observed weights are the wanted ones.
+	// RoutedCondition is whether the observed weights of the router are the desired
+	// ones.
 	RoutedCondition = "Routed"
-	// HealthyCondition says whether every instance is healthy and unconvicted.
+	// HealthyCondition is whether every instance is healthy and not quarantined.
 	HealthyCondition = "Healthy"
-	// CertificateReadyCondition says whether the router serves the certificate of
+	// CertificateReadyCondition is whether the router serves the certificate of
 	// router.tls; absent without it.
 	CertificateReadyCondition = "CertificateReady"
-	// ConsistentCondition says whether the instances serve the same bytes; absent
-	// unless they are compared.
+	// ConsistentCondition is whether the instances serve the same content; absent
+	// unless probe Consistency is enabled.
 	ConsistentCondition = "Consistent"
-	// ChecksumDatabaseServedCondition says whether clients reach the checksum
-	// database through the proxy; absent unless that is probed.
+	// ChecksumDatabaseServedCondition is whether clients reach the checksum database
+	// through the proxy; absent unless probe ChecksumDatabase is enabled.
 	ChecksumDatabaseServedCondition = "ChecksumDatabaseServed"
 )
 
 // Reasons of conditions, for all kinds.
 const (
-	// ReasonSucceeded: what the condition speaks of is done.
-	ReasonSucceeded = "Succeeded"
-	// ReasonProgressing: it is under way; no person needs to act.
+	// ReasonProgressing: work is in progress; no action is required.
 	ReasonProgressing = "Progressing"
-	// ReasonSuspended: spec.suspend is set, so nothing is begun.
+	// ReasonSuspended: spec.suspend is set, so nothing is started.
 	ReasonSuspended = "Suspended"
 	// ReasonInvalidSpec: a field has a value that cannot work; correct it.
 	ReasonInvalidSpec = "InvalidSpec"
-	// ReasonError: a call failed; it is tried again.
+	// ReasonError: a call failed; it is retried.
 	ReasonError = "Error"
-	// ReasonConflict: an object with a needed name exists and is not ours;
-	// rename or remove it.
+	// ReasonConflict: an object with a required name exists and does not belong to
+	// this object; rename or delete it.
 	ReasonConflict = "Conflict"
 )
 
 // Reasons of a GoCache's conditions.
 const (
-	// ReasonClaimPending: the claim waits for its volume.
-	ReasonClaimPending = "ClaimPending"
-	// ReasonClaimLost: the claim's volume is gone; delete the claim to begin anew.
-	ReasonClaimLost = "ClaimLost"
+	// ReasonCacheReady: the cache is usable.
+	ReasonCacheReady = "CacheReady"
+	// ReasonPVCBound: the PVC is bound to its volume.
+	ReasonPVCBound = "PVCBound"
+	// ReasonWarmedUp: the last warm-up succeeded, or the cache was restored since.
+	ReasonWarmedUp = "WarmedUp"
+	// ReasonWithinBounds: the caches are within the bounds of spec.cleanup.
+	ReasonWithinBounds = "WithinBounds"
+	// ReasonSpaceLeft: the PVC has space left.
+	ReasonSpaceLeft = "SpaceLeft"
+	// ReasonPVCPending: the PVC waits for its volume.
+	ReasonPVCPending = "PVCPending"
+	// ReasonPVCLost: the volume of the PVC is gone; delete the PVC to start with a
+	// new one.
+	ReasonPVCLost = "PVCLost"
 	// ReasonProxyNotReady: environment.proxyRef has no address yet.
 	ReasonProxyNotReady = "ProxyNotReady"
 	// ReasonSourceNotFound: a warm-up source does not exist or lacks a key.
 	ReasonSourceNotFound = "SourceNotFound"
-	// ReasonWarming: a warm-up runs.
+	// ReasonWarming: a warm-up is running.
 	ReasonWarming = "Warming"
-	// ReasonWarmUpFailed: the last warm-up failed; its message says why. It is
-	// tried again with growing pauses, and at once when a source changes.
+	// ReasonWarmUpFailed: the last warm-up failed; the message explains why. It is
+	// retried with increasing delays, and at once when a source changes.
 	ReasonWarmUpFailed = "WarmUpFailed"
-	// ReasonGrowing: the claim is being expanded.
+	// ReasonGrowing: the PVC is being expanded.
 	ReasonGrowing = "Growing"
-	// ReasonGrowthRefused: the claim cannot be expanded: its class does not
-	// allow it, a quota is used up, or the driver cannot. It is tried again
-	// every hour.
+	// ReasonGrowthRefused: the PVC cannot be expanded: its class does not allow it,
+	// a quota is exceeded, or the driver does not support it. It is retried every
+	// hour.
 	ReasonGrowthRefused = "GrowthRefused"
-	// ReasonAtLimit: the claim is as large as spec.storage.growth.limit lets it
-	// become and is getting full; raise the limit, or clean the cache.
+	// ReasonAtLimit: the PVC has the size of spec.storage.growth.limit and is almost
+	// full; raise the limit, or clean up the cache.
 	ReasonAtLimit = "AtLimit"
-	// ReasonReplacing: the volume of the claim is being replaced.
-	ReasonReplacing = "Replacing"
+	// ReasonReplacingVolume: the volume of the PVC is being replaced.
+	ReasonReplacingVolume = "ReplacingVolume"
 	// ReasonWaitingForConsumers: the new volume is verified, and takes the place
-	// of the old one when the pods that use the claim are gone; end them, or set
-	// spec.storage.replacement.consumers to Evict.
+	// of the old one when the pods that use the PVC are gone; delete them, or set
+	// spec.storage.volumeReplacement.consumers to Evict.
 	ReasonWaitingForConsumers = "WaitingForConsumers"
-	// ReasonNotRestorable: what is asked to be restored cannot be; the message
-	// says why. Name another snapshot.
+	// ReasonNotRestorable: the requested snapshot cannot be restored; the message
+	// explains why. Name another snapshot.
 	ReasonNotRestorable = "NotRestorable"
-	// ReasonReplacementFailed: the volume could not be replaced, and is as it was;
-	// the message says why and what to do.
-	ReasonReplacementFailed = "ReplacementFailed"
-	// ReasonCleanupPaused: a check did not pass, so nothing is cleaned; the
-	// message says which and why.
+	// ReasonVolumeReplacementFailed: the volume could not be replaced, and is
+	// unchanged; the message explains why and what to do.
+	ReasonVolumeReplacementFailed = "VolumeReplacementFailed"
+	// ReasonCleanupPaused: a check did not pass, so nothing is removed; the message
+	// explains which and why.
 	ReasonCleanupPaused = "CleanupPaused"
-	// ReasonApprovalRequired: a plan waits; the message says how to approve it.
+	// ReasonApprovalRequired: a plan waits for approval; the message explains how to
+	// approve it.
 	ReasonApprovalRequired = "ApprovalRequired"
-	// ReasonCleanupFailed: a plan could not be made or applied. It is tried
-	// again with growing pauses.
+	// ReasonCleanupFailed: a plan could not be made or applied. It is retried with
+	// increasing delays.
 	ReasonCleanupFailed = "CleanupFailed"
-	// ReasonBoundUnreachable: what the last warm-up used is larger than
-	// cleanup.maxSize. Raise that, or warm less.
+	// ReasonBoundUnreachable: the entries that the last warm-up used are larger than
+	// cleanup.maxSize. Raise that, or reduce the sources.
 	ReasonBoundUnreachable = "BoundUnreachable"
-	// ReasonWaiting: a run is due and waits for something else to end.
+	// ReasonWaiting: a run is due and waits for another one to end.
 	ReasonWaiting = "Waiting"
 )
 
 // Reasons of a CacheSnapshot's conditions.
 const (
-	// ReasonSourceNotReady: the source does not exist or has no bound claim yet.
+	// ReasonSnapshotCreated: the CSI snapshot is ready to use.
+	ReasonSnapshotCreated = "SnapshotCreated"
+	// ReasonSourceNotReady: the source does not exist or has no bound PVC yet.
 	ReasonSourceNotReady = "SourceNotReady"
-	// ReasonCapturing: the CSI snapshot is not usable yet.
-	ReasonCapturing = "Capturing"
-	// ReasonCaptureFailed: the CSI driver reports an error; it is asked again
+	// ReasonCreatingSnapshot: the CSI snapshot is not ready to use yet.
+	ReasonCreatingSnapshot = "CreatingSnapshot"
+	// ReasonSnapshotFailed: the CSI driver reports an error; the snapshot is retried
 	// until the deadline.
-	ReasonCaptureFailed = "CaptureFailed"
-	// ReasonVerifying: the integrity Job runs.
+	ReasonSnapshotFailed = "SnapshotFailed"
+	// ReasonVerifying: the verification Job is running.
 	ReasonVerifying = "Verifying"
-	// ReasonRepairing: wrong bytes were found, and are being pruned.
+	// ReasonRepairing: the snapshot is corrupt, and a clone is being repaired.
 	ReasonRepairing = "Repairing"
-	// ReasonDrilling: the snapshot is intact, and a build from it alone runs.
-	ReasonDrilling = "Drilling"
-	// ReasonDrillFailed: the snapshot is intact, and the build from it alone
+	// ReasonOfflineBuildRunning: the snapshot is intact, and the offline build test
+	// is running.
+	ReasonOfflineBuildRunning = "OfflineBuildRunning"
+	// ReasonOfflineBuildFailed: the snapshot is intact, and the offline build test
 	// failed; it is never offered.
-	ReasonDrillFailed = "DrillFailed"
-	// ReasonQueued: as many snapshots as are allowed at once are under way; it
-	// begins when one of them has ended.
+	ReasonOfflineBuildFailed = "OfflineBuildFailed"
+	// ReasonQueued: the maximum number of snapshots are in progress; this one starts
+	// when another one has ended.
 	ReasonQueued = "Queued"
 	// ReasonSnapshotClassMissing: no VolumeSnapshotClass fits the driver of the
 	// source's volume; create one.
 	ReasonSnapshotClassMissing = "SnapshotClassMissing"
-	// ReasonCannotSnapshot: the driver of the source's volume makes no
-	// snapshots; move the source to a class that does.
+	// ReasonCannotSnapshot: the driver of the source's volume does not support
+	// snapshots; move the source to a class whose driver does.
 	ReasonCannotSnapshot = "CannotSnapshot"
-	// ReasonQuotaExceeded: a ResourceQuota leaves no room for the clone.
+	// ReasonQuotaExceeded: a ResourceQuota does not allow the clone.
 	ReasonQuotaExceeded = "QuotaExceeded"
-	// ReasonCloneFailed: the driver does not make the clone.
+	// ReasonCloneFailed: the CSI driver cannot create the clone.
 	ReasonCloneFailed = "CloneFailed"
-	// ReasonIntact: every byte that the snapshot vouches for was read and is right.
+	// ReasonIntact: all content was read and is intact.
 	ReasonIntact = "Intact"
-	// ReasonCorrupt: the snapshot holds wrong bytes and is never offered.
+	// ReasonCorrupt: the content is corrupt; a Corrupt snapshot is never offered.
 	ReasonCorrupt = "Corrupt"
-	// ReasonInconclusive: nobody could tell; neither good nor bad.
+	// ReasonInconclusive: the check had no result: the content is neither known to
+	// be intact nor known to be corrupt.
 	ReasonInconclusive = "Inconclusive"
-	// ReasonDeadlineExceeded: no verdict came in time.
+	// ReasonDeadlineExceeded: there was no verdict before the deadline.
 	ReasonDeadlineExceeded = "DeadlineExceeded"
 	// ReasonSkipped: verification.mode is Skip; the snapshot is never offered.
 	ReasonSkipped = "Skipped"
-	// ReasonRepairFailed: wrong bytes were found and could not all be pruned.
+	// ReasonRepairFailed: the snapshot is corrupt and could not be repaired.
 	ReasonRepairFailed = "RepairFailed"
-	// ReasonSnapshotLost: the CSI snapshot was deleted by somebody else.
+	// ReasonSnapshotLost: the CSI snapshot was deleted, and not by the operator.
 	ReasonSnapshotLost = "SnapshotLost"
 )
 
@@ -169,34 +185,44 @@ const (
 const (
 	// ReasonServing: at least one healthy instance serves.
 	ReasonServing = "Serving"
-	// ReasonNoHealthyInstance: no instance passes its probes; weights stay
-	// where they are, except that convicted instances have none.
+	// ReasonRouterConfigured: all replicas of the router have the desired weights.
+	ReasonRouterConfigured = "RouterConfigured"
+	// ReasonInstancesHealthy: every instance is healthy and not quarantined.
+	ReasonInstancesHealthy = "InstancesHealthy"
+	// ReasonCertificateServed: all replicas of the router serve the certificate.
+	ReasonCertificateServed = "CertificateServed"
+	// ReasonInstancesAgree: the instances serve the same content.
+	ReasonInstancesAgree = "InstancesAgree"
+	// ReasonChecksumDatabaseReachable: clients reach the checksum database.
+	ReasonChecksumDatabaseReachable = "ChecksumDatabaseReachable"
+	// ReasonNoHealthyInstance: no instance passes its probes; weights stay as they
+	// are, except that quarantined instances have none.
 	ReasonNoHealthyInstance = "NoHealthyInstance"
-	// ReasonAllConvicted: every instance was found to serve wrong bytes; the
-	// address answers 503.
-	ReasonAllConvicted = "AllConvicted"
-	// ReasonInstanceUnhealthy: some instance fails a probe or is convicted.
+	// ReasonAllInstancesQuarantined: every instance was found to serve corrupt
+	// content; the address responds with 503.
+	ReasonAllInstancesQuarantined = "AllInstancesQuarantined"
+	// ReasonInstanceUnhealthy: an instance fails a probe or is quarantined.
 	ReasonInstanceUnhealthy = "InstanceUnhealthy"
-	// ReasonRouterNotReady: the router's pods do not answer yet.
+	// ReasonRouterNotReady: the router's pods do not respond yet.
 	ReasonRouterNotReady = "RouterNotReady"
-	// ReasonCertificateRefused: the Secret of router.tls holds no pair that can
-	// serve; the certificate that was served before goes on. Mend the Secret.
+	// ReasonCertificateRefused: the Secret of router.tls holds no valid pair; the
+	// previous certificate is still served. Correct the Secret.
 	ReasonCertificateRefused = "CertificateRefused"
-	// ReasonCertificateNameMismatch: the certificate is served, and is not valid
-	// for the name in status.url; clients that come under that name refuse it.
+	// ReasonCertificateNameMismatch: the certificate is served, but is not valid for
+	// the name in status.url; clients that use that name reject it.
 	ReasonCertificateNameMismatch = "CertificateNameMismatch"
-	// ReasonInstancesDisagree: instances serve different bytes for the same module
-	// version; the message says which, and who is wrong if that can be told.
+	// ReasonInstancesDisagree: instances serve different content for the same module
+	// version; the message names it, and the corrupt instance if that is known.
 	ReasonInstancesDisagree = "InstancesDisagree"
-	// ReasonChecksumDatabaseUnreachable: no instance reaches the checksum database,
-	// so it moves no weight; what is stored is still served.
+	// ReasonChecksumDatabaseUnreachable: no instance reaches the checksum database.
+	// This changes no weight; stored modules are still served.
 	ReasonChecksumDatabaseUnreachable = "ChecksumDatabaseUnreachable"
-	// ReasonStoreCorrupt convicts an instance: a check of its store found bytes
-	// that are not what trust data, or an earlier check, says.
+	// ReasonStoreCorrupt quarantines an instance: a check of its store found content
+	// that differs from trust data, or from an earlier check.
 	ReasonStoreCorrupt = "StoreCorrupt"
-	// ReasonGatewayAPIMissing: router.type is Gateway, and the cluster does not
-	// know HTTPRoutes; install the Gateway API, or choose another type.
+	// ReasonGatewayAPIMissing: router.type is Gateway, and the cluster has no
+	// HTTPRoutes; install the Gateway API, or choose another type.
 	ReasonGatewayAPIMissing = "GatewayAPIMissing"
-	// ReasonWeightsPending: weights were written and not read back yet.
+	// ReasonWeightsPending: weights were written and are not read back yet.
 	ReasonWeightsPending = "WeightsPending"
 )

@@ -6,8 +6,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// GoCache is one pair of Go caches, GOMODCACHE and GOCACHE, on one claim:
-// warmed, checked, cleaned and snapshotted by policy.
+// GoCache is one pair of Go caches, GOMODCACHE and GOCACHE, on one
+// PersistentVolumeClaim: warmed up, checked, cleaned up and snapshotted by policy.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
@@ -17,7 +17,7 @@ import (
 // +kubebuilder:printcolumn:name="Used",type=string,JSONPath=`.status.storage.used`
 // +kubebuilder:printcolumn:name="Capacity",type=string,JSONPath=`.status.storage.capacity`
 // +kubebuilder:printcolumn:name="Warmed",type=date,JSONPath=`.status.warmUp.lastSuccessTime`
-// +kubebuilder:printcolumn:name="Verified Snapshot",type=string,JSONPath=`.status.latestVerifiedSnapshot`
+// +kubebuilder:printcolumn:name="Snapshot",type=string,JSONPath=`.status.latestVerifiedSnapshot`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Status",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
 // +kubebuilder:validation:XValidation:rule="self.metadata.name.size() <= 40 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",message="metadata.name must be a DNS-1035 label of at most 40 characters: lower case letters, digits and '-', beginning with a letter"
@@ -25,10 +25,10 @@ type GoCache struct {
 	metav1.TypeMeta `json:",inline"`
 	// +optional
 	metav1.ObjectMeta `json:"metadata,omitzero"`
-	// spec is what is wanted.
+	// spec is the desired state.
 	// +required
 	Spec GoCacheSpec `json:"spec"`
-	// status is what was observed.
+	// status is the observed state.
 	// +kubebuilder:default={"observedGeneration":-1}
 	// +optional
 	Status GoCacheStatus `json:"status,omitzero"`
@@ -54,17 +54,17 @@ const (
 	LayerBuild CacheLayer = "Build"
 )
 
-// GoCacheSpec is what is wanted of a GoCache.
+// GoCacheSpec is the desired state of a GoCache.
 //
-// +kubebuilder:validation:XValidation:rule="self.platform == oldSelf.platform",message="platform is immutable: a build cache is of one platform; make another GoCache"
-// +kubebuilder:validation:XValidation:rule="self.layers == oldSelf.layers",message="layers is immutable: make another GoCache"
-// +kubebuilder:validation:XValidation:rule="self.storage.accessModes == oldSelf.storage.accessModes",message="storage.accessModes is immutable: make another GoCache"
-// +kubebuilder:validation:XValidation:rule="'Modules' in self.layers || !has(self.warmUp) || !has(self.warmUp.sources) || self.warmUp.sources.size() == 0",message="warmUp.sources needs layer Modules"
+// +kubebuilder:validation:XValidation:rule="self.platform == oldSelf.platform",message="platform is immutable: a build cache is of one platform; create another GoCache"
+// +kubebuilder:validation:XValidation:rule="self.layers == oldSelf.layers",message="layers is immutable: create another GoCache"
+// +kubebuilder:validation:XValidation:rule="self.storage.accessModes == oldSelf.storage.accessModes",message="storage.accessModes is immutable: create another GoCache"
+// +kubebuilder:validation:XValidation:rule="'Modules' in self.layers || !has(self.warmUp) || !has(self.warmUp.sources) || self.warmUp.sources.size() == 0",message="warmUp.sources requires layer Modules"
 type GoCacheSpec struct {
-	// suspend stops everything that the operator would begin for this object.
+	// suspend keeps the operator from starting anything for this object.
 	// +optional
 	Suspend bool `json:"suspend,omitempty"`
-	// toolchain whose build cache this is.
+	// toolchain that the build cache is for.
 	// +required
 	Toolchain Toolchain `json:"toolchain"`
 	// platform as GOOS/GOARCH; Jobs run on nodes of it.
@@ -73,17 +73,17 @@ type GoCacheSpec struct {
 	// +kubebuilder:default="linux/amd64"
 	// +optional
 	Platform string `json:"platform,omitempty"`
-	// storage of the claim.
+	// storage of the PersistentVolumeClaim (PVC).
 	// +required
 	Storage CacheStorage `json:"storage"`
-	// layers held, each in its own folder of the claim: mod and build.
+	// layers held, each in its own folder of the volume: mod and build.
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=2
 	// +kubebuilder:default={Modules,Build}
 	// +listType=set
 	// +optional
 	Layers []CacheLayer `json:"layers,omitempty"`
-	// environment that builds must see; published as ConfigMaps NAME-env and
+	// environment of builds; published as ConfigMaps NAME-env and
 	// NAME-env-offline.
 	// +kubebuilder:default={}
 	// +optional
@@ -91,20 +91,20 @@ type GoCacheSpec struct {
 	// warmUp fills the caches. Unset: only the standard library is built, once.
 	// +optional
 	WarmUp *WarmUp `json:"warmUp,omitempty"`
-	// integrity checks the live claim.
+	// integrity is the policy for checks of the cache PVC.
 	// +optional
 	Integrity *CacheIntegrity `json:"integrity,omitempty"`
 	// cleanup bounds the caches in size and age.
 	// +optional
 	Cleanup *Cleanup `json:"cleanup,omitempty"`
-	// snapshots are taken by this policy. Unset: only on request.
+	// snapshots is the policy for CacheSnapshots. Unset: only on request.
 	// +optional
 	Snapshots *SnapshotPolicy `json:"snapshots,omitempty"`
-	// restore seeds the claim from a snapshot, or rolls it back to one. It is
-	// acted on once per distinct value.
+	// restore fills the volume from a snapshot, or rolls it back to one. Each
+	// distinct value is acted on once.
 	// +optional
 	Restore *Restore `json:"restore,omitempty"`
-	// podTemplate is common to all Jobs of this cache.
+	// podTemplate of all Jobs of this cache.
 	// +optional
 	PodTemplate *PodTemplate `json:"podTemplate,omitempty"`
 }
@@ -125,20 +125,20 @@ type Toolchain struct {
 	Image string `json:"image,omitempty"`
 }
 
-// CacheStorage is the claim of a cache.
+// CacheStorage is the PVC of a cache.
 //
 // +kubebuilder:validation:XValidation:rule="quantity(string(self.size)).isGreaterThan(quantity('0'))",message="size must be greater than 0"
 // +kubebuilder:validation:XValidation:rule="!has(self.growth) || quantity(string(self.growth.limit)).compareTo(quantity(string(self.size))) >= 0",message="growth.limit must not be less than size"
 type CacheStorage struct {
-	// storageClassName of the claim. Unset: the cluster's default class. A
-	// change moves the content to a new volume.
+	// storageClassName of the PVC. Unset: the cluster's default class. A change
+	// moves the content to a new volume.
 	// +kubebuilder:validation:MaxLength=253
 	// +optional
 	StorageClassName *string `json:"storageClassName,omitempty"`
-	// size is a floor: the claim asks for this, or for what it has grown to.
+	// size is a minimum: the PVC requests this size, or the one it has grown to.
 	// +required
 	Size resource.Quantity `json:"size"`
-	// accessModes of the claim.
+	// accessModes of the PVC.
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=3
 	// +kubebuilder:validation:items:Enum=ReadWriteOnce;ReadWriteOncePod;ReadWriteMany
@@ -146,7 +146,7 @@ type CacheStorage struct {
 	// +listType=set
 	// +optional
 	AccessModes []corev1.PersistentVolumeAccessMode `json:"accessModes,omitempty"`
-	// growth expands the claim before it is full.
+	// growth expands the PVC before it is full.
 	// +optional
 	Growth *StorageGrowth `json:"growth,omitempty"`
 	// ownership of the files. Null for platforms that assign ids.
@@ -154,22 +154,22 @@ type CacheStorage struct {
 	// +nullable
 	// +optional
 	Ownership *Ownership `json:"ownership,omitempty"`
-	// replacement says how the volume is replaced under the claim's name.
+	// volumeReplacement is how the volume is replaced under the name of the PVC.
 	// +kubebuilder:default={}
 	// +optional
-	Replacement Replacement `json:"replacement,omitzero"`
-	// whenDeleted says what becomes of the claim when the GoCache is deleted.
-	// A retained claim is taken up again by a GoCache of the same name.
+	VolumeReplacement VolumeReplacement `json:"volumeReplacement,omitzero"`
+	// deletionPolicy of the PVC, when the GoCache is deleted. A retained PVC is
+	// used again by a GoCache of the same name.
 	// +kubebuilder:default=Retain
 	// +optional
-	WhenDeleted DeletionPolicy `json:"whenDeleted,omitempty"`
+	DeletionPolicy DeletionPolicy `json:"deletionPolicy,omitempty"`
 }
 
-// StorageGrowth says when and how far a claim grows.
+// StorageGrowth is when and how far a PVC grows.
 //
 // +kubebuilder:validation:XValidation:rule="quantity(string(self.step)).isGreaterThan(quantity('0'))",message="step must be greater than 0"
 type StorageGrowth struct {
-	// usedPercent at which the claim is expanded.
+	// usedPercent at which the PVC is expanded.
 	// +kubebuilder:validation:Minimum=50
 	// +kubebuilder:validation:Maximum=99
 	// +kubebuilder:default=85
@@ -178,12 +178,12 @@ type StorageGrowth struct {
 	// step added at each expansion.
 	// +required
 	Step resource.Quantity `json:"step"`
-	// limit that the claim never exceeds.
+	// limit that the PVC never exceeds.
 	// +required
 	Limit resource.Quantity `json:"limit"`
 }
 
-// Isolation says how far builds are kept from settings of their surroundings.
+// Isolation is how far builds are isolated from settings of their surroundings.
 // +kubebuilder:validation:Enum=Standard;Strict
 type Isolation string
 
@@ -194,36 +194,32 @@ const (
 	IsolationStrict Isolation = "Strict"
 )
 
-// Environment is what builds on this cache must see.
+// Environment is the environment of builds with this cache.
 //
 // +kubebuilder:validation:XValidation:rule="!(has(self.proxyRef) && has(self.proxy))",message="set proxyRef or proxy, not both"
 type Environment struct {
 	// proxyRef names a ModProxy; its address becomes GOPROXY.
 	// +optional
 	ProxyRef *LocalReference `json:"proxyRef,omitempty"`
-	// proxy is a value of GOPROXY. Neither this nor proxyRef: the toolchain's
-	// own default.
+	// proxy is a value of GOPROXY. Neither this nor proxyRef: the default of the go
+	// command.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=2048
 	// +optional
 	Proxy string `json:"proxy,omitempty"`
-	// privatePatterns are module path patterns in the syntax of GOPRIVATE. With
-	// proxyRef they are fetched from the proxy without the checksum database;
-	// else they become GOPRIVATE.
-	// +kubebuilder:validation:MaxItems=64
-	// +kubebuilder:validation:items:MinLength=1
-	// +kubebuilder:validation:items:MaxLength=256
-	// +kubebuilder:validation:items:Pattern=`^[^,\s]+$`
-	// +listType=set
+	// privateModules are the modules that are not public. With proxyRef they are
+	// fetched from the proxy without the checksum database; else their patterns
+	// become GOPRIVATE.
 	// +optional
-	PrivatePatterns []string `json:"privatePatterns,omitempty"`
-	// checksumDatabase in the syntax of GOSUMDB. Unset: the toolchain's own
-	// default.
+	PrivateModules *PrivateModules `json:"privateModules,omitempty"`
+	// checksumDatabase, in the syntax of GOSUMDB, that fetched modules are
+	// verified with. Unset: the default of the go command.
 	// +kubebuilder:validation:MaxLength=512
 	// +optional
 	ChecksumDatabase string `json:"checksumDatabase,omitempty"`
-	// mountPath where builds mount the volume. A build cache is hit only when
-	// the module cache is at the path where it was when the entry was written.
+	// mountPath where builds mount the volume. An entry of the build cache is only
+	// found when the module cache is at the path where it was when the entry was
+	// written.
 	// +kubebuilder:validation:Pattern=`^(/[A-Za-z0-9._-]+)+$`
 	// +kubebuilder:validation:MaxLength=256
 	// +kubebuilder:default="/gocache"
@@ -235,10 +231,10 @@ type Environment struct {
 	Isolation Isolation `json:"isolation,omitempty"`
 }
 
-// WarmUp says when and from what the caches are filled.
+// WarmUp is when and from which sources the caches are filled.
 type WarmUp struct {
 	Schedule `json:",inline"`
-	// sources to fill the caches from. None: the standard library alone.
+	// sources to fill the caches from. None: only the standard library is built.
 	// +kubebuilder:validation:MaxItems=16
 	// +listType=atomic
 	// +optional
@@ -255,7 +251,7 @@ type WarmUp struct {
 	Resources *Resources `json:"resources,omitempty"`
 }
 
-// WarmUpSource is one thing to fill the caches from.
+// WarmUpSource is one source to fill the caches from.
 //
 // +kubebuilder:validation:XValidation:rule="has(self.configMapRef) != has(self.git)",message="set exactly one of configMapRef and git"
 type WarmUpSource struct {
@@ -278,8 +274,8 @@ type WarmUpSource struct {
 
 // GitSource is a repository at a ref. Submodules are not followed.
 //
-// +kubebuilder:validation:XValidation:rule="!self.url.matches('^https?://[^/]*@') && !self.url.matches('^ssh://[^/]*:[^/]*@')",message="url must hold no credentials: name a Secret in secretRef"
-// +kubebuilder:validation:XValidation:rule="!self.url.startsWith('ssh://') || has(self.secretRef)",message="an ssh url needs a secretRef with identity and known_hosts"
+// +kubebuilder:validation:XValidation:rule="!self.url.matches('^https?://[^/]*@') && !self.url.matches('^ssh://[^/]*:[^/]*@')",message="url must not contain credentials: use secretRef"
+// +kubebuilder:validation:XValidation:rule="!self.url.startsWith('ssh://') || has(self.secretRef)",message="an ssh url requires a secretRef with identity and known_hosts"
 type GitSource struct {
 	// url of the repository, such as https://example.com/group/program.git or
 	// ssh://git@example.com/group/program.git. Its go.mod is at the top.
@@ -288,29 +284,29 @@ type GitSource struct {
 	// +required
 	URL string `json:"url"`
 	// ref is a branch, a tag, or a commit in all of its 40 digits. Unset: the
-	// default branch. It is looked at every minute; another commit warms anew.
+	// default branch. It is polled every minute; a new commit starts a warm-up.
 	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9._/@+#=][-A-Za-z0-9._/@+#=]*$`
 	// +kubebuilder:validation:MaxLength=253
 	// +optional
 	Ref string `json:"ref,omitempty"`
 	// secretRef names a Secret with the keys username and password for http and
 	// https, or identity (a private key without a passphrase) and known_hosts for
-	// ssh. Only the container that fetches sees it.
+	// ssh. It is mounted only into the container that fetches.
 	// +optional
 	SecretRef *LocalReference `json:"secretRef,omitempty"`
 }
 
-// CorruptPolicy says what a Corrupt verdict on a live volume leads to.
+// CacheCorruptPolicy is what a Corrupt verdict on a cache leads to.
 // +kubebuilder:validation:Enum=Report;Rollback
-type CorruptPolicy string
+type CacheCorruptPolicy string
 
 // The corrupt policies of a cache.
 const (
-	CorruptReport   CorruptPolicy = "Report"
-	CorruptRollback CorruptPolicy = "Rollback"
+	CacheReport   CacheCorruptPolicy = "Report"
+	CacheRollback CacheCorruptPolicy = "Rollback"
 )
 
-// CacheIntegrity says when the live claim is checked.
+// CacheIntegrity is when the cache PVC is checked.
 type CacheIntegrity struct {
 	Schedule `json:",inline"`
 	// checks to run. Unset: all layers.
@@ -318,10 +314,10 @@ type CacheIntegrity struct {
 	// +listType=set
 	// +optional
 	Checks []CacheLayer `json:"checks,omitempty"`
-	// onCorrupt says what a Corrupt verdict leads to.
+	// onCorrupt is what a Corrupt verdict leads to.
 	// +kubebuilder:default=Report
 	// +optional
-	OnCorrupt CorruptPolicy `json:"onCorrupt,omitempty"`
+	OnCorrupt CacheCorruptPolicy `json:"onCorrupt,omitempty"`
 	// deadline of one run.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
@@ -331,7 +327,7 @@ type CacheIntegrity struct {
 	Deadline *metav1.Duration `json:"deadline,omitempty"`
 }
 
-// Approval says whether a person must agree to a plan.
+// Approval is whether a plan must be approved.
 // +kubebuilder:validation:Enum=Automatic;Required
 type Approval string
 
@@ -346,8 +342,8 @@ const (
 // +kubebuilder:validation:XValidation:rule="has(self.maxSize) || has(self.maxAge)",message="set maxSize, maxAge or both"
 type Cleanup struct {
 	Schedule `json:",inline"`
-	// maxSize of both layers together. What was used least recently goes first;
-	// what the last warm-up used never does.
+	// maxSize of both layers together. The least recently used entries are removed
+	// first; entries that the last warm-up used never are.
 	// +optional
 	MaxSize *resource.Quantity `json:"maxSize,omitempty"`
 	// maxAge since an entry was last used by a warm-up.
@@ -356,18 +352,18 @@ type Cleanup struct {
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1m') && duration(self) <= duration('87600h')",message="must be from 1m to 87600h"
 	// +optional
 	MaxAge *metav1.Duration `json:"maxAge,omitempty"`
-	// approval of each plan before it is applied. Required: a plan waits until
-	// somebody asks for approve-cleanup=<digest>#<token>.
+	// approval of each plan before it is applied. Required: a plan waits for the
+	// request approve-cleanup=<digest>#<token>.
 	// +kubebuilder:default=Automatic
 	// +optional
 	Approval Approval `json:"approval,omitempty"`
-	// webhook is told of each plan that waits for approval: a POST of JSON, at
+	// webhook is notified of each plan that waits for approval: a POST of JSON, at
 	// least once, with the plan's digest as its Idempotency-Key.
 	// +optional
 	Webhook *Webhook `json:"webhook,omitempty"`
 }
 
-// Webhook is an address that is told something.
+// Webhook is an address that notifications are sent to.
 type Webhook struct {
 	// url to POST to.
 	// +kubebuilder:validation:Pattern=`^https?://.+$`
@@ -383,7 +379,7 @@ type Webhook struct {
 	Timeout *metav1.Duration `json:"timeout,omitempty"`
 }
 
-// Restore names the snapshot that the claim shall hold.
+// Restore names the snapshot that the volume is restored from.
 type Restore struct {
 	// snapshotRef names a verified CacheSnapshot.
 	// +required
@@ -394,9 +390,9 @@ type Restore struct {
 	RequestID string `json:"requestID,omitempty"`
 }
 
-// GoCacheStatus is what was observed of a GoCache.
+// GoCacheStatus is the observed state of a GoCache.
 type GoCacheStatus struct {
-	// observedGeneration of the spec that this status speaks of.
+	// observedGeneration is the generation of the spec that this status is about.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 	// conditions of the cache.
@@ -405,45 +401,45 @@ type GoCacheStatus struct {
 	// +listMapKey=type
 	// +optional
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
-	// storage is the claim as it is.
+	// storage is the state of the PVC.
 	// +optional
 	Storage CacheStorageStatus `json:"storage,omitzero"`
-	// warmUp is what is known of warm-ups.
+	// warmUp is the state of warm-ups.
 	// +optional
 	WarmUp WarmUpStatus `json:"warmUp,omitzero"`
-	// integrity is what is known of checks of the live claim.
+	// integrity is the state of checks of the cache PVC.
 	// +optional
 	Integrity *IntegrityStatus `json:"integrity,omitempty"`
-	// cleanup is what is known of cleanings.
+	// cleanup is the state of cleanups.
 	// +optional
 	Cleanup *CleanupStatus `json:"cleanup,omitempty"`
-	// counts of what the caches held after the last run.
+	// counts of entries after the last run.
 	// +optional
 	Counts CacheCounts `json:"counts,omitzero"`
 	// toolchain that wrote the cache last.
 	// +optional
 	Toolchain *ToolchainRecord `json:"toolchain,omitempty"`
-	// manifestDigest of what the last run left on the claim.
+	// manifestDigest of the content after the last run.
 	// +kubebuilder:validation:MaxLength=128
 	// +optional
 	ManifestDigest string `json:"manifestDigest,omitempty"`
-	// snapshottedRun is the warm-up that a snapshot was last taken after.
+	// snapshottedRun is the warm-up after which a snapshot was last created.
 	// +kubebuilder:validation:MaxLength=64
 	// +optional
 	SnapshottedRun string `json:"snapshottedRun,omitempty"`
-	// lastScheduledSnapshot is when a snapshot was last taken by the schedule.
+	// lastScheduledSnapshot is when a snapshot was last created by the schedule.
 	// +optional
 	LastScheduledSnapshot *metav1.Time `json:"lastScheduledSnapshot,omitempty"`
 	// latestSnapshot is the newest CacheSnapshot of this cache.
 	// +kubebuilder:validation:MaxLength=253
 	// +optional
 	LatestSnapshot string `json:"latestSnapshot,omitempty"`
-	// latestVerifiedSnapshot is the newest that was proven Intact: what
-	// consumers get.
+	// latestVerifiedSnapshot is the newest CacheSnapshot that is Intact: the source
+	// of consumers' PVCs.
 	// +kubebuilder:validation:MaxLength=253
 	// +optional
 	LatestVerifiedSnapshot string `json:"latestVerifiedSnapshot,omitempty"`
-	// content says what the claim holds when it was restored.
+	// content of the volume since it was last replaced.
 	// +optional
 	Content *ContentStatus `json:"content,omitempty"`
 	// lastHandledRequest echoes the request annotation.
@@ -452,20 +448,20 @@ type GoCacheStatus struct {
 	// lastHandledRestore is the spec.restore that was acted on last.
 	// +optional
 	LastHandledRestore *Restore `json:"lastHandledRestore,omitempty"`
-	// swap in progress.
+	// volumeReplacement in progress.
 	// +optional
-	Swap *SwapStatus `json:"swap,omitempty"`
-	// lastSwap is how the last one ended.
+	VolumeReplacement *VolumeReplacementStatus `json:"volumeReplacement,omitempty"`
+	// lastVolumeReplacement is the result of the last volume replacement.
 	// +optional
-	LastSwap *SwapResult `json:"lastSwap,omitempty"`
+	LastVolumeReplacement *VolumeReplacementResult `json:"lastVolumeReplacement,omitempty"`
 }
 
-// CacheStorageStatus is the claim as it is.
+// CacheStorageStatus is the state of the PVC of a cache.
 type CacheStorageStatus struct {
-	// claimName of the live claim.
+	// persistentVolumeClaimName of the cache PVC.
 	// +kubebuilder:validation:MaxLength=253
 	// +optional
-	ClaimName string `json:"claimName,omitempty"`
+	PersistentVolumeClaimName string `json:"persistentVolumeClaimName,omitempty"`
 	// volumeName of the volume that is bound to it.
 	// +kubebuilder:validation:MaxLength=253
 	// +optional
@@ -473,38 +469,37 @@ type CacheStorageStatus struct {
 	// capacity of the volume.
 	// +optional
 	Capacity *resource.Quantity `json:"capacity,omitempty"`
-	// used by the caches after the last run.
+	// used space after the last run.
 	// +optional
 	Used *resource.Quantity `json:"used,omitempty"`
-	// usedPercent of what can be used of the file system, as the last run found.
+	// usedPercent of the usable space of the file system, after the last run.
 	// +optional
 	UsedPercent *int32 `json:"usedPercent,omitempty"`
-	// measuredCapacity is the capacity that the volume had when usedPercent was
-	// found.
+	// measuredCapacity is the capacity of the volume when usedPercent was measured.
 	// +optional
 	MeasuredCapacity *resource.Quantity `json:"measuredCapacity,omitempty"`
-	// growth is the expansion by spec.storage.growth that was last asked for of
+	// growth is the expansion by spec.storage.growth that was last requested for
 	// this volume.
 	// +optional
 	Growth *GrowthStatus `json:"growth,omitempty"`
-	// appliedSize is the spec's size when the volume was made or grown.
+	// appliedSize is spec.storage.size when the volume was created or expanded.
 	// +optional
 	AppliedSize *resource.Quantity `json:"appliedSize,omitempty"`
-	// appliedClass is the storage class that the volume was made with.
+	// appliedClass is the storage class that the volume was created with.
 	// +kubebuilder:validation:MaxLength=253
 	// +optional
 	AppliedClass string `json:"appliedClass,omitempty"`
 }
 
-// GrowthStatus is an expansion that was asked for.
+// GrowthStatus is an expansion that was requested.
 type GrowthStatus struct {
-	// size that the claim was asked to grow to.
+	// size that was requested.
 	// +required
 	Size resource.Quantity `json:"size"`
-	// time when it was asked, or refused.
+	// time when it was requested, or refused.
 	// +optional
 	Time metav1.Time `json:"time,omitzero"`
-	// refused is what the API server said; empty: it was not refused.
+	// refused is the error of the API server; empty: it was not refused.
 	// +kubebuilder:validation:MaxLength=1024
 	// +optional
 	Refused string `json:"refused,omitempty"`
@@ -524,25 +519,25 @@ type CacheCounts struct {
 // +kubebuilder:validation:Enum=Succeeded;Failed;Inconclusive
 type RunOutcome string
 
-// The outcomes of a run. An Inconclusive run could not tell: it was evicted,
-// ran out of memory, or left no readable report.
+// The outcomes of a run. An Inconclusive run was evicted, ran out of memory, or
+// left no readable report.
 const (
 	RunSucceeded    RunOutcome = "Succeeded"
 	RunFailed       RunOutcome = "Failed"
 	RunInconclusive RunOutcome = "Inconclusive"
 )
 
-// WarmUpStatus is what is known of warm-ups.
+// WarmUpStatus is the state of warm-ups.
 type WarmUpStatus struct {
-	// run identifies the run that was booked last.
+	// run identifies the run that was recorded last.
 	// +kubebuilder:validation:MaxLength=64
 	// +optional
 	Run string `json:"run,omitempty"`
 	// outcome of that run.
 	// +optional
 	Outcome RunOutcome `json:"outcome,omitempty"`
-	// message for a person: why that run did not succeed, or what it found that
-	// is worth a look.
+	// message explains why that run did not succeed, or reports what needs
+	// attention.
 	// +kubebuilder:validation:MaxLength=4096
 	// +optional
 	Message string `json:"message,omitempty"`
@@ -562,22 +557,22 @@ type WarmUpStatus struct {
 	// +kubebuilder:validation:MaxLength=64
 	// +optional
 	LastSuccessRun string `json:"lastSuccessRun,omitempty"`
-	// inputs is the digest of what the run that was booked last was made from,
+	// inputs is the digest of the inputs of the run that was recorded last,
 	// whether it succeeded or not.
 	// +kubebuilder:validation:MaxLength=128
 	// +optional
 	Inputs string `json:"inputs,omitempty"`
-	// revisions are the commits that the git sources named when they were last
-	// looked at, in the order of the sources.
+	// revisions are the commits of the git sources when they were last polled, in
+	// the order of the sources.
 	// +kubebuilder:validation:MaxItems=16
 	// +listType=atomic
 	// +optional
 	Revisions []GitRevision `json:"revisions,omitempty"`
-	// claimUID is the uid of the claim that that run wrote to: another claim has
-	// to be warmed anew.
+	// persistentVolumeClaimUID is the uid of the PVC that the run wrote to: another
+	// PVC needs a warm-up.
 	// +kubebuilder:validation:MaxLength=64
 	// +optional
-	ClaimUID string `json:"claimUID,omitempty"`
+	PersistentVolumeClaimUID string `json:"persistentVolumeClaimUID,omitempty"`
 }
 
 // GitRevision is the commit that a ref names.
@@ -586,86 +581,87 @@ type GitRevision struct {
 	// +kubebuilder:validation:MaxLength=2048
 	// +required
 	URL string `json:"url"`
-	// ref that was looked at; empty: the default branch.
+	// ref that was polled; empty: the default branch.
 	// +kubebuilder:validation:MaxLength=253
 	// +optional
 	Ref string `json:"ref,omitempty"`
-	// commit that it named when the repository was last read.
+	// commit of the ref when the repository was last read.
 	// +kubebuilder:validation:MaxLength=64
 	// +optional
 	Commit string `json:"commit,omitempty"`
-	// warmedCommit is the one that the last warm-up which succeeded has built.
+	// warmedCommit is the commit that the last successful warm-up has built.
 	// +kubebuilder:validation:MaxLength=64
 	// +optional
 	WarmedCommit string `json:"warmedCommit,omitempty"`
-	// message says why the repository could not be read at the last look.
+	// message explains why the repository could not be read at the last poll.
 	// +kubebuilder:validation:MaxLength=512
 	// +optional
 	Message string `json:"message,omitempty"`
 }
 
-// IntegrityStatus is what is known of checks of a live claim.
+// IntegrityStatus is the state of checks of a cache PVC.
 type IntegrityStatus struct {
 	VerificationStatus `json:",inline"`
-	// volumeName of the volume that was checked: a verdict says nothing of the
-	// volume that took its place.
+	// volumeName of the volume that was checked: the verdict does not apply to a
+	// volume that replaced it.
 	// +kubebuilder:validation:MaxLength=253
 	// +optional
 	VolumeName string `json:"volumeName,omitempty"`
-	// cause of the check that was booked last.
+	// cause of the check that was recorded last.
 	// +kubebuilder:validation:MaxLength=256
 	// +optional
 	Cause string `json:"cause,omitempty"`
 	// startTime of that check.
 	// +optional
 	StartTime *metav1.Time `json:"startTime,omitempty"`
-	// unsettled is how many checks for that cause could not tell, the last one
-	// among them. A verdict Corrupt stands until a check of the volume tells
-	// otherwise.
+	// inconclusiveAttempts is the number of inconclusive checks for that cause,
+	// including the last one. A Corrupt verdict stands until a check of the volume
+	// finds it Intact.
 	// +optional
-	Unsettled int32 `json:"unsettled,omitempty"`
-	// lastIntactTime is when a check last found the live claim Intact.
+	InconclusiveAttempts int32 `json:"inconclusiveAttempts,omitempty"`
+	// lastIntactTime is when a check last found the cache PVC Intact.
 	// +optional
 	LastIntactTime *metav1.Time `json:"lastIntactTime,omitempty"`
 }
 
-// ContentStatus says what a volume holds since it was replaced.
+// ContentStatus is the content of a volume since it was replaced.
 type ContentStatus struct {
-	// snapshot that the volume was made from.
+	// snapshot that the volume was created from.
 	// +kubebuilder:validation:MaxLength=253
 	// +optional
 	Snapshot string `json:"snapshot,omitempty"`
-	// reason for it.
+	// reason for the replacement.
 	// +optional
-	Reason SwapReason `json:"reason,omitempty"`
-	// volumeName of that volume: what is said here says nothing of another.
+	Reason VolumeReplacementReason `json:"reason,omitempty"`
+	// volumeName of that volume: this status does not apply to another one.
 	// +kubebuilder:validation:MaxLength=253
 	// +optional
 	VolumeName string `json:"volumeName,omitempty"`
 }
 
-// SwapReason says why a volume is replaced.
-// +kubebuilder:validation:Enum=Restore;Request;Corrupt;Migration
-type SwapReason string
+// VolumeReplacementReason is why a volume is replaced.
+// +kubebuilder:validation:Enum=Restore;RequestedRollback;Rollback;Migration
+type VolumeReplacementReason string
 
-// The reasons of a swap.
+// The reasons for a volume replacement.
 const (
-	// SwapRestore: spec.restore asks for it.
-	SwapRestore SwapReason = "Restore"
-	// SwapRequest: a rollback request asks for it.
-	SwapRequest SwapReason = "Request"
-	// SwapCorrupt: the volume was convicted.
-	SwapCorrupt SwapReason = "Corrupt"
-	// SwapMigration: the spec asks for another class or for less.
-	SwapMigration SwapReason = "Migration"
+	// ReplacementRestore: by spec.restore.
+	ReplacementRestore VolumeReplacementReason = "Restore"
+	// ReplacementRequestedRollback: by a rollback request.
+	ReplacementRequestedRollback VolumeReplacementReason = "RequestedRollback"
+	// ReplacementRollback: by onCorrupt: Rollback, because the volume is Corrupt.
+	ReplacementRollback VolumeReplacementReason = "Rollback"
+	// ReplacementMigration: spec.storage has another class or a smaller size.
+	ReplacementMigration VolumeReplacementReason = "Migration"
 )
 
-// SwapStatus is the intent of a swap of volumes under a claim's stable name.
-type SwapStatus struct {
-	// reason for the swap.
+// VolumeReplacementStatus is the intent and the progress of replacing the volume
+// of a PVC under the stable name of the PVC.
+type VolumeReplacementStatus struct {
+	// reason for the replacement.
 	// +required
-	Reason SwapReason `json:"reason"`
-	// snapshot that the new volume is made from.
+	Reason VolumeReplacementReason `json:"reason"`
+	// snapshot that the new volume is created from.
 	// +kubebuilder:validation:MaxLength=253
 	// +optional
 	Snapshot string `json:"snapshot,omitempty"`
@@ -679,30 +675,30 @@ type SwapStatus struct {
 	// size of the new volume.
 	// +optional
 	Size *resource.Quantity `json:"size,omitempty"`
-	// copied: the driver cannot restore the snapshot into that class or size, so
-	// its content is copied file by file.
+	// copied is set when the driver cannot restore the snapshot into that class or
+	// size, so that its content is copied file by file.
 	// +optional
 	Copied bool `json:"copied,omitempty"`
 	// check of the new volume.
 	// +optional
 	Check VerificationStatus `json:"check,omitzero"`
-	// previousVolume is replaced. Empty: the claim has none yet.
+	// previousVolume is the volume to be replaced. Empty: the PVC has none yet.
 	// +kubebuilder:validation:MaxLength=253
 	// +optional
 	PreviousVolume string `json:"previousVolume,omitempty"`
-	// nextVolume takes its place. It is named once its content was found right.
+	// nextVolume is the new volume. It is set after its content was verified.
 	// +kubebuilder:validation:MaxLength=253
 	// +optional
 	NextVolume string `json:"nextVolume,omitempty"`
-	// step that is taken or waited for.
+	// step in progress.
 	// +kubebuilder:validation:MaxLength=32
 	// +optional
 	Step string `json:"step,omitempty"`
-	// message for a person: what is waited for.
+	// message explains what the step waits for.
 	// +kubebuilder:validation:MaxLength=1024
 	// +optional
 	Message string `json:"message,omitempty"`
-	// failure says why what was begun is taken back.
+	// failure explains why the replacement is undone.
 	// +kubebuilder:validation:MaxLength=1024
 	// +optional
 	Failure string `json:"failure,omitempty"`
@@ -712,39 +708,39 @@ type SwapStatus struct {
 	// +listType=atomic
 	// +optional
 	Consumers []string `json:"consumers,omitempty"`
-	// startTime of the swap.
+	// startTime of the replacement.
 	// +optional
 	StartTime metav1.Time `json:"startTime,omitzero"`
 }
 
-// SwapResult is how the last swap ended.
-type SwapResult struct {
-	// reason for the swap.
+// VolumeReplacementResult is the result of the last volume replacement.
+type VolumeReplacementResult struct {
+	// reason for the replacement.
 	// +required
-	Reason SwapReason `json:"reason"`
-	// snapshot that the new volume was made from.
+	Reason VolumeReplacementReason `json:"reason"`
+	// snapshot that the new volume was created from.
 	// +kubebuilder:validation:MaxLength=253
 	// +optional
 	Snapshot string `json:"snapshot,omitempty"`
-	// storageClassName and size that were asked for.
+	// storageClassName that was requested.
 	// +kubebuilder:validation:MaxLength=253
 	// +optional
 	StorageClassName string `json:"storageClassName,omitempty"`
-	// size that was asked for.
+	// size that was requested.
 	// +optional
 	Size *resource.Quantity `json:"size,omitempty"`
-	// failure says why the volume was not replaced; empty: it was.
+	// failure explains why the volume was not replaced; empty: it was.
 	// +kubebuilder:validation:MaxLength=1024
 	// +optional
 	Failure string `json:"failure,omitempty"`
-	// previousVolume that was, or was to be, replaced.
+	// previousVolume is the volume that was, or was to be, replaced.
 	// +kubebuilder:validation:MaxLength=253
 	// +optional
 	PreviousVolume string `json:"previousVolume,omitempty"`
-	// startTime of the swap.
+	// startTime of the replacement.
 	// +optional
 	StartTime metav1.Time `json:"startTime,omitzero"`
-	// completionTime of the swap.
+	// completionTime of the replacement.
 	// +optional
 	CompletionTime metav1.Time `json:"completionTime,omitzero"`
 }

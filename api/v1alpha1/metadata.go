@@ -7,8 +7,8 @@ const (
 	CacheLabel = GroupName + "/cache"
 	// SnapshotLabel names the CacheSnapshot that an object belongs to.
 	SnapshotLabel = GroupName + "/snapshot"
-	// SnapshotUIDLabel on a VolumeSnapshot is the uid of the CacheSnapshot that
-	// asked for it, and of no later one of its name.
+	// SnapshotUIDLabel on a VolumeSnapshot is the uid of the CacheSnapshot that it
+	// was created for.
 	SnapshotUIDLabel = GroupName + "/snapshot-uid"
 	// ProxyLabel names the ModProxy that an object belongs to.
 	ProxyLabel = GroupName + "/proxy"
@@ -23,38 +23,37 @@ const (
 	// PopulatedFromAnnotation on a PersistentVolume names the CacheSnapshot
 	// that its content was cloned from.
 	PopulatedFromAnnotation = GroupName + "/populated-from"
-	// ToolchainAnnotation on a claim of a consumer is the Go release that it
-	// builds with, such as go1.26.8; PlatformAnnotation its GOOS/GOARCH, and
-	// MountPathAnnotation where it mounts the claim. All are optional: an event
-	// tells of a clone that would be cold.
+	// ToolchainAnnotation on the PVC of a consumer is the Go release that it builds
+	// with, such as go1.26.8; PlatformAnnotation is its GOOS/GOARCH, and
+	// MountPathAnnotation is where it mounts the PVC. All are optional: an event
+	// warns of a clone whose build cache would not be used.
 	ToolchainAnnotation = GroupName + "/toolchain"
 	// PlatformAnnotation: see ToolchainAnnotation.
 	PlatformAnnotation = GroupName + "/platform"
 	// MountPathAnnotation: see ToolchainAnnotation.
 	MountPathAnnotation = GroupName + "/mount-path"
-	// InputsAnnotation on a Job is the digest of what the run was made from.
+	// InputsAnnotation on a Job is the digest of the inputs of the run.
 	InputsAnnotation = GroupName + "/inputs"
-	// CauseAnnotation on a Job says what it was started for.
+	// CauseAnnotation on a Job is what it was started for.
 	CauseAnnotation = GroupName + "/cause"
-	// VolumeAnnotation on a Job is the volume that its claim had when it was
-	// started.
+	// VolumeAnnotation on a Job is the volume of its PVC when it was started.
 	VolumeAnnotation = GroupName + "/volume"
 	// PlanAnnotation on a Job is the digest of the plan that it applies.
 	PlanAnnotation = GroupName + "/plan"
-	// CommitsAnnotation on a Job are the commits of git that it builds, separated
-	// by commas.
+	// CommitsAnnotation on a Job are the git commits that it builds, separated by
+	// commas.
 	CommitsAnnotation = GroupName + "/commits"
-	// ReferenceAnnotation on an integrity Job names the CacheSnapshot that
-	// checksums are compared with as first seen.
+	// ReferenceAnnotation on an integrity Job names the CacheSnapshot that checksums
+	// are compared with, by trust.firstSeen.
 	ReferenceAnnotation = GroupName + "/reference"
-	// ClaimUIDAnnotation on a Job is the uid of the claim that it writes to.
-	ClaimUIDAnnotation = GroupName + "/claim-uid"
+	// PVCUIDAnnotation on a Job is the uid of the PVC that it writes to.
+	PVCUIDAnnotation = GroupName + "/pvc-uid"
 
-	// SwapFinalizer is held by an object only while the volume of a claim is
-	// being replaced for it.
-	SwapFinalizer = GroupName + "/swap"
+	// VolumeReplacementFinalizer is on an object only while the volume of one of its
+	// PVCs is being replaced.
+	VolumeReplacementFinalizer = GroupName + "/volume-replacement"
 
-	// ManagedByLabel and ManagedByValue mark every object that the operator made.
+	// ManagedByLabel and ManagedByValue mark every object that the operator creates.
 	ManagedByLabel = "app.kubernetes.io/managed-by"
 	// ManagedByValue is the value of ManagedByLabel.
 	ManagedByValue = "gocache-operator"

@@ -5,8 +5,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// ModProxy is one GOPROXY address with several instances behind it, probed for
-// health and content, whose weights are flipped for failover and fail-back.
+// ModProxy is one GOPROXY address with several instances behind it. The operator
+// probes their health and content, and changes their weights for failover and
+// fail-back.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
@@ -22,10 +23,10 @@ type ModProxy struct {
 	metav1.TypeMeta `json:",inline"`
 	// +optional
 	metav1.ObjectMeta `json:"metadata,omitzero"`
-	// spec is what is wanted.
+	// spec is the desired state.
 	// +required
 	Spec ModProxySpec `json:"spec"`
-	// status is what was observed.
+	// status is the observed state.
 	// +kubebuilder:default={"observedGeneration":-1}
 	// +optional
 	Status ModProxyStatus `json:"status,omitzero"`
@@ -39,15 +40,15 @@ type ModProxyList struct {
 	Items           []ModProxy `json:"items"`
 }
 
-// ModProxySpec is what is wanted of a ModProxy.
+// ModProxySpec is the desired state of a ModProxy.
 //
 // +kubebuilder:validation:XValidation:rule="self.instances.exists(i, !has(i.role) || i.role == 'Active')",message="at least one instance must have role Active"
 // +kubebuilder:validation:XValidation:rule="!has(self.failover) || !has(self.failover.activeInstance) || self.instances.exists(i, i.name == self.failover.activeInstance)",message="failover.activeInstance must name one of the instances"
-// +kubebuilder:validation:XValidation:rule="!has(self.router) || !has(self.router.type) || self.router.type == 'HAProxy' || self.instances.all(i, !has(i.external))",message="an external instance needs router.type HAProxy: the others lead to pods of this cluster only"
-// +kubebuilder:validation:XValidation:rule="!has(self.snapshots) || !has(self.snapshots.afterWarmUp) || !self.snapshots.afterWarmUp",message="snapshots.afterWarmUp has no meaning for a proxy: nobody warms it up"
+// +kubebuilder:validation:XValidation:rule="!has(self.router) || !has(self.router.type) || self.router.type == 'HAProxy' || self.instances.all(i, !has(i.external))",message="an external instance requires router.type HAProxy: the other types route to pods of this cluster only"
+// +kubebuilder:validation:XValidation:rule="!has(self.snapshots) || !has(self.snapshots.afterWarmUp) || !self.snapshots.afterWarmUp",message="snapshots.afterWarmUp must not be set for a proxy: it has no warm-up"
 type ModProxySpec struct {
 	// suspend stops all changes to instances, stores and router. Probes and
-	// failover go on: a suspended proxy must not serve wrong bytes either.
+	// failover continue: a suspended proxy must not serve corrupt content either.
 	// +optional
 	Suspend bool `json:"suspend,omitempty"`
 	// instances behind the address.
@@ -57,17 +58,19 @@ type ModProxySpec struct {
 	// +listMapKey=name
 	// +required
 	Instances []ProxyInstance `json:"instances"`
-	// server is the default of all instances.
+	// server of all instances that have none of their own.
 	// +optional
 	Server *ProxyServer `json:"server,omitempty"`
 	// upstream of all instances.
 	// +optional
 	Upstream *ProxyUpstream `json:"upstream,omitempty"`
-	// private modules that the instances fetch.
+	// privateModules are the modules that are not public, and how the instances
+	// fetch them.
 	// +optional
-	Private *ProxyPrivate `json:"private,omitempty"`
-	// checksumDatabase in the syntax of GOSUMDB that the instances verify
-	// fetches with and serve to clients. Unset: the toolchain's own default.
+	PrivateModules *ProxyPrivateModules `json:"privateModules,omitempty"`
+	// checksumDatabase, in the syntax of GOSUMDB, that fetched modules are
+	// verified with, and that the instances serve to clients. Unset: the default
+	// of the go command.
 	// +kubebuilder:validation:MaxLength=512
 	// +optional
 	ChecksumDatabase string `json:"checksumDatabase,omitempty"`
@@ -79,27 +82,24 @@ type ModProxySpec struct {
 	// +kubebuilder:default={}
 	// +optional
 	Probes ProxyProbes `json:"probes,omitzero"`
-	// failover says how weights move.
+	// failover is how weights change.
 	// +kubebuilder:default={}
 	// +optional
 	Failover ProxyFailover `json:"failover,omitzero"`
-	// integrity checks the stores.
+	// integrity is the policy for checks of the stores.
+	// +kubebuilder:default={}
 	// +optional
-	Integrity *StoreIntegrity `json:"integrity,omitempty"`
-	// snapshots of the stores are taken by this policy, of each instance whose
-	// store can be checked and which is not convicted.
+	Integrity StoreIntegrity `json:"integrity,omitzero"`
+	// snapshots is the policy for CacheSnapshots of the stores: of each healthy
+	// instance that is not quarantined and whose store can be checked.
 	// +optional
 	Snapshots *SnapshotPolicy `json:"snapshots,omitempty"`
-	// onCorrupt says what wrong bytes in a store lead to.
-	// +kubebuilder:default=Quarantine
-	// +optional
-	OnCorrupt StoreCorruptPolicy `json:"onCorrupt,omitempty"`
-	// podTemplate is common to all pods of this proxy.
+	// podTemplate of all pods of this proxy.
 	// +optional
 	PodTemplate *PodTemplate `json:"podTemplate,omitempty"`
 }
 
-// InstanceRole says when an instance serves.
+// InstanceRole is when an instance serves.
 // +kubebuilder:validation:Enum=Active;Standby
 type InstanceRole string
 
@@ -113,12 +113,12 @@ const (
 
 // ProxyInstance is one GOPROXY server.
 //
-// +kubebuilder:validation:XValidation:rule="has(self.external) != has(self.storage)",message="set exactly one of storage (an instance that we run) and external (one that we do not)"
-// +kubebuilder:validation:XValidation:rule="!(has(self.external) && has(self.server))",message="server has no meaning for an external instance"
+// +kubebuilder:validation:XValidation:rule="has(self.external) != has(self.storage)",message="set exactly one of storage (the operator runs the instance) and external (it does not)"
+// +kubebuilder:validation:XValidation:rule="!(has(self.external) && has(self.server))",message="server must not be set for an external instance"
 type ProxyInstance struct {
 	// name of the instance. Its objects are called PROXY-NAME, and the router's
 	// PROXY-router.
-	// +kubebuilder:validation:XValidation:rule="self != 'router' && !self.startsWith('router-')",message="router, and what begins with router-, are the names of the router's own objects: choose another"
+	// +kubebuilder:validation:XValidation:rule="self != 'router' && !self.startsWith('router-')",message="router, and names that begin with router-, are reserved for the router's own objects"
 	// +kubebuilder:validation:Pattern=`^[a-z]([-a-z0-9]*[a-z0-9])?$`
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=15
@@ -140,14 +140,14 @@ type ProxyInstance struct {
 	// storage of the instance's store.
 	// +optional
 	Storage *InstanceStorage `json:"storage,omitempty"`
-	// external is an instance that somebody else runs.
+	// external is an instance that the operator does not run.
 	// +optional
 	External *ExternalInstance `json:"external,omitempty"`
 }
 
-// ServerType is the program of an instance. Goproxy is ours; Athens is
-// github.com/gomods/athens from its own image; Custom is any server that speaks
-// the GOPROXY protocol, of which only its port is known.
+// ServerType is the program of an instance. Goproxy is the operator's own; Athens
+// is github.com/gomods/athens from its own image; Custom is any server of the
+// GOPROXY protocol.
 // +kubebuilder:validation:Enum=Goproxy;Athens;Custom
 type ServerType string
 
@@ -160,15 +160,15 @@ const (
 
 // ProxyServer is the program of an instance.
 //
-// +kubebuilder:validation:XValidation:rule="!has(self.type) || self.type != 'Custom' || (has(self.image) && has(self.port))",message="type Custom needs image and port"
-// +kubebuilder:validation:XValidation:rule="!has(self.port) || (has(self.type) && self.type != 'Goproxy')",message="port has no meaning with type Goproxy"
+// +kubebuilder:validation:XValidation:rule="!has(self.type) || self.type != 'Custom' || (has(self.image) && has(self.port))",message="type Custom requires image and port"
+// +kubebuilder:validation:XValidation:rule="!has(self.port) || (has(self.type) && self.type != 'Goproxy')",message="port must not be set with type Goproxy"
 type ProxyServer struct {
 	// type of the program.
 	// +kubebuilder:default=Goproxy
 	// +optional
 	Type ServerType `json:"type,omitempty"`
 	// image of the program. Unset: the operator's default for the type; for
-	// Athens there is one only if the operator was given it.
+	// Athens there is one only if the operator was started with --athens-image.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=512
 	// +optional
@@ -185,15 +185,15 @@ type ProxyServer struct {
 	// +listType=atomic
 	// +optional
 	Args []string `json:"args,omitempty"`
-	// port that the program listens on, where it is not our own. Athens: 3000.
-	// +kubebuilder:validation:XValidation:rule="self != 9103",message="9103 is the port of the agent beside the store: choose another"
+	// port that the program listens on, if its type is not Goproxy. Athens: 3000.
+	// +kubebuilder:validation:XValidation:rule="self != 9103",message="9103 is the port of the agent in the same pod: choose another"
 	// +kubebuilder:validation:Minimum=1024
 	// +kubebuilder:validation:Maximum=65535
 	// +optional
 	Port *int32 `json:"port,omitempty"`
 }
 
-// EnvVar is an environment variable with a plain value.
+// EnvVar is an environment variable.
 type EnvVar struct {
 	// name of the variable.
 	// +kubebuilder:validation:Pattern=`^[A-Za-z_][A-Za-z0-9_]*$`
@@ -206,15 +206,15 @@ type EnvVar struct {
 	Value string `json:"value,omitempty"`
 }
 
-// InstanceStorage is the claim of an instance's store.
+// InstanceStorage is the PVC of an instance's store.
 //
 // +kubebuilder:validation:XValidation:rule="quantity(string(self.size)).isGreaterThan(quantity('0'))",message="size must be greater than 0"
 type InstanceStorage struct {
-	// storageClassName of the claim. Unset: the cluster's default class.
+	// storageClassName of the PVC. Unset: the cluster's default class.
 	// +kubebuilder:validation:MaxLength=253
 	// +optional
 	StorageClassName *string `json:"storageClassName,omitempty"`
-	// size of the claim.
+	// size of the PVC.
 	// +required
 	Size resource.Quantity `json:"size"`
 	// ownership of the files. Null for platforms that assign ids.
@@ -222,17 +222,17 @@ type InstanceStorage struct {
 	// +nullable
 	// +optional
 	Ownership *Ownership `json:"ownership,omitempty"`
-	// whenDeleted says what becomes of the claim when the ModProxy is deleted.
+	// deletionPolicy of the PVC, when the ModProxy is deleted.
 	// +kubebuilder:default=Retain
 	// +optional
-	WhenDeleted DeletionPolicy `json:"whenDeleted,omitempty"`
+	DeletionPolicy DeletionPolicy `json:"deletionPolicy,omitempty"`
 }
 
-// ExternalInstance is an instance that somebody else runs.
+// ExternalInstance is an instance that the operator does not run.
 type ExternalInstance struct {
 	// url of its GOPROXY root: a host name (with http also an IPv4 address), a
-	// port, and a plain path. With https its certificate must be of an authority
-	// that the router's image trusts.
+	// port, and a plain path. With https its certificate must be issued by an
+	// authority that the router's image trusts.
 	// +kubebuilder:validation:Pattern=`^https?://[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?(:[0-9]{1,5})?(/[-A-Za-z0-9._~/]*)?$`
 	// +kubebuilder:validation:XValidation:rule="!self.matches('^https://[0-9.]+(:[0-9]+)?(/.*)?$')",message="with https the host must be a name: its certificate is verified"
 	// +kubebuilder:validation:MaxLength=2048
@@ -240,67 +240,62 @@ type ExternalInstance struct {
 	URL string `json:"url"`
 }
 
-// ProxyUpstream is where the instances fetch what they do not have.
+// ProxyUpstream is where the instances fetch modules that they do not have.
 type ProxyUpstream struct {
-	// proxy is a value of GOPROXY. Unset: the toolchain's own default.
+	// proxy is a value of GOPROXY. Unset: the default of the go command.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=2048
 	// +optional
 	Proxy string `json:"proxy,omitempty"`
 }
 
-// ProxyPrivate says how the instances fetch private modules.
-type ProxyPrivate struct {
-	// patterns in the syntax of GOPRIVATE.
-	// +kubebuilder:validation:MaxItems=64
-	// +kubebuilder:validation:items:MinLength=1
-	// +kubebuilder:validation:items:MaxLength=256
-	// +kubebuilder:validation:items:Pattern=`^[^,\s]+$`
-	// +listType=set
-	// +optional
-	Patterns []string `json:"patterns,omitempty"`
+// ProxyPrivateModules is which modules are private, and how the instances
+// fetch them.
+type ProxyPrivateModules struct {
+	PrivateModules `json:",inline"`
 	// secretRef names a Secret with the key netrc, or with the keys username and
-	// password for the upstream proxies; it is mounted into the instances, and
-	// read anew when it changes. Credentials are sent over https only. Athens
-	// knows netrc alone; a Custom server finds the keys as files below
+	// password for the upstream proxies; it is mounted into the instances, and read
+	// again when it changes. Credentials are sent over https only. Athens supports
+	// netrc only; a Custom server finds the keys as files below
 	// /etc/gocache-proxy/private.
 	// +optional
 	SecretRef *LocalReference `json:"secretRef,omitempty"`
 }
 
-// RouterType is what distributes requests.
+// RouterType is the implementation of the router.
 // +kubebuilder:validation:Enum=HAProxy;Gateway;Service
 type RouterType string
 
 // The router types.
 const (
-	// RouterHAProxy runs HAProxy, which leaves a dead or hung instance by itself.
+	// RouterHAProxy runs HAProxy, which stops using a dead or hung instance by itself.
 	RouterHAProxy RouterType = "HAProxy"
-	// RouterGateway writes an HTTPRoute for a Gateway that is there already.
+	// RouterGateway creates an HTTPRoute for an existing Gateway.
 	RouterGateway RouterType = "Gateway"
-	// RouterService is a Service that leads to one instance at a time.
+	// RouterService is a Service that routes to one instance at a time.
 	RouterService RouterType = "Service"
 )
 
-// RouterAnswers says what the router does with the answers of instances.
-// +kubebuilder:validation:Enum=Checked;Passed
-type RouterAnswers string
+// ResponseVerification is whether the router verifies the responses of
+// instances before clients have all of them.
+// +kubebuilder:validation:Enum=Enabled;Disabled
+type ResponseVerification string
 
-// What the router does with answers.
+// The response verifications.
 const (
-	// AnswersChecked holds back the end of each answer until all of it has arrived
-	// and is known to be good, or not known at all.
-	AnswersChecked RouterAnswers = "Checked"
-	// AnswersPassed lets answers pass as they come.
-	AnswersPassed RouterAnswers = "Passed"
+	// ResponseVerificationEnabled holds back the end of each response until it is
+	// complete, and its checksum is right or not known.
+	ResponseVerificationEnabled ResponseVerification = "Enabled"
+	// ResponseVerificationDisabled passes modules through as they come, and
+	// verifies the responses of the checksum database only.
+	ResponseVerificationDisabled ResponseVerification = "Disabled"
 )
 
 // ProxyRouter distributes requests over the instances.
 //
-// +kubebuilder:validation:XValidation:rule="!has(self.answers) || !has(self.type) || self.type == 'HAProxy'",message="answers has a meaning with type HAProxy only: the others do not look at answers"
-// +kubebuilder:validation:XValidation:rule="!has(self.gateway) || (has(self.type) && self.type == 'Gateway')",message="gateway has a meaning with type Gateway only"
-// +kubebuilder:validation:XValidation:rule="!has(self.type) || self.type != 'Gateway' || has(self.gateway)",message="type Gateway needs gateway"
-// +kubebuilder:validation:XValidation:rule="!has(self.tls) || !has(self.type) || self.type == 'HAProxy'",message="tls has a meaning with type HAProxy only: a Gateway has the certificate in its listener, and a Service has none"
+// +kubebuilder:validation:XValidation:rule="!has(self.gateway) || (has(self.type) && self.type == 'Gateway')",message="gateway must not be set with a type other than Gateway"
+// +kubebuilder:validation:XValidation:rule="!has(self.type) || self.type != 'Gateway' || has(self.gateway)",message="type Gateway requires gateway"
+// +kubebuilder:validation:XValidation:rule="!has(self.tls) || !has(self.type) || self.type == 'HAProxy'",message="tls requires type HAProxy: a Gateway has the certificate in its listener, and a Service has none"
 type ProxyRouter struct {
 	// type of the router.
 	// +kubebuilder:default=HAProxy
@@ -312,17 +307,17 @@ type ProxyRouter struct {
 	// +kubebuilder:default=2
 	// +optional
 	Replicas int32 `json:"replicas,omitempty"`
-	// serviceType of the router's Service.
-	// +kubebuilder:validation:Enum=ClusterIP;NodePort;LoadBalancer
-	// +kubebuilder:default=ClusterIP
+	// service is the Service of the router.
+	// +kubebuilder:default={}
 	// +optional
-	ServiceType string `json:"serviceType,omitempty"`
-	// answers of instances. Checked (default): what breaks off, stops in the middle,
-	// or has another h1 than the checksum database has told a client, is fetched
-	// from another instance; each file passes HAProxy twice. Passed: only answers of
-	// the checksum database are looked at. For type HAProxy.
+	Service RouterServiceTemplate `json:"service,omitzero"`
+	// responseVerification of modules, with type HAProxy. Enabled: a response that
+	// is incomplete, or whose h1 differs from the checksum database's, is fetched
+	// from another instance; each file passes HAProxy twice. The other types pass
+	// responses through.
+	// +kubebuilder:default=Enabled
 	// +optional
-	Answers RouterAnswers `json:"answers,omitempty"`
+	ResponseVerification ResponseVerification `json:"responseVerification,omitempty"`
 	// tls of the published address.
 	// +optional
 	TLS *RouterTLS `json:"tls,omitempty"`
@@ -331,11 +326,20 @@ type ProxyRouter struct {
 	Gateway *GatewayRouter `json:"gateway,omitempty"`
 }
 
+// RouterServiceTemplate is what the router's Service is like.
+type RouterServiceTemplate struct {
+	// type of the Service.
+	// +kubebuilder:validation:Enum=ClusterIP;NodePort;LoadBalancer
+	// +kubebuilder:default=ClusterIP
+	// +optional
+	Type string `json:"type,omitempty"`
+}
+
 // RouterTLS is the certificate of the published address.
 type RouterTLS struct {
 	// secretRef names a Secret of type kubernetes.io/tls in the proxy's namespace.
-	// When it changes, the router takes the new certificate within about two
-	// minutes, without a restart. One that holds no valid pair changes nothing.
+	// When it changes, the router serves the new certificate within about two
+	// minutes, without a restart. A Secret without a valid pair changes nothing.
 	// +required
 	SecretRef LocalReference `json:"secretRef"`
 }
@@ -371,28 +375,29 @@ type GatewayReference struct {
 	SectionName string `json:"sectionName,omitempty"`
 }
 
-// ProbeKind is what a probe looks at.
+// ProbeKind is what a probe checks.
 // +kubebuilder:validation:Enum=Ready;Protocol;Checksum;Consistency;ChecksumDatabase;Disk
 type ProbeKind string
 
 // The kinds of probe.
 const (
-	// ProbeReady asks the instance's own readiness.
+	// ProbeReady requests the instance's own readiness.
 	ProbeReady ProbeKind = "Ready"
-	// ProbeProtocol asks for info, mod and zip of canary modules.
+	// ProbeProtocol requests info, mod and zip of the reference modules.
 	ProbeProtocol ProbeKind = "Protocol"
-	// ProbeChecksum compares the canaries' h1 with trust. It convicts.
+	// ProbeChecksum compares the h1 of the reference modules with trust data. A
+	// mismatch quarantines the instance.
 	ProbeChecksum ProbeKind = "Checksum"
-	// ProbeConsistency compares instances with each other. It convicts nobody.
+	// ProbeConsistency compares instances with each other. It quarantines none.
 	ProbeConsistency ProbeKind = "Consistency"
-	// ProbeChecksumDatabase asks for the checksum database through all instances
-	// at once. An instance fails where another one does better.
+	// ProbeChecksumDatabase requests the checksum database through all instances at
+	// once. An instance fails if another one succeeds.
 	ProbeChecksumDatabase ProbeKind = "ChecksumDatabase"
-	// ProbeDisk looks at how full the store's volume is.
+	// ProbeDisk measures how full the store's volume is.
 	ProbeDisk ProbeKind = "Disk"
 )
 
-// ProxyProbes says how the instances are probed.
+// ProxyProbes is how the instances are probed.
 type ProxyProbes struct {
 	// interval between two probes of an instance.
 	// +kubebuilder:validation:Type=string
@@ -408,33 +413,33 @@ type ProxyProbes struct {
 	// +kubebuilder:default="5s"
 	// +optional
 	Timeout *metav1.Duration `json:"timeout,omitempty"`
-	// failureThreshold: so many failures in a row make an instance unhealthy.
-	// Wrong bytes, served twice within one probe, convict at once.
+	// failureThreshold is the number of failures in a row that make an instance
+	// unhealthy. A checksum mismatch, twice within one probe, quarantines it at once.
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=100
 	// +kubebuilder:default=3
 	// +optional
 	FailureThreshold int32 `json:"failureThreshold,omitempty"`
-	// successThreshold: so many successes in a row make it healthy again.
+	// successThreshold is the number of successes in a row that make it healthy again.
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=100
 	// +kubebuilder:default=2
 	// +optional
 	SuccessThreshold int32 `json:"successThreshold,omitempty"`
-	// kinds of probe that are made.
+	// kinds of probes that are enabled.
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=6
 	// +kubebuilder:default={Ready,Protocol,Checksum,Disk}
 	// +listType=set
 	// +optional
 	Kinds []ProbeKind `json:"kinds,omitempty"`
-	// canaries are the module versions that Protocol, Checksum and Consistency ask
-	// for. None: a few small ones that the instance's store has, and never one that
-	// it would have to fetch.
+	// referenceModules are the module versions that probes Protocol, Checksum and
+	// Consistency request. None: a few small ones that the instance's store holds,
+	// never one that it would have to fetch.
 	// +kubebuilder:validation:MaxItems=16
 	// +listType=atomic
 	// +optional
-	Canaries []Canary `json:"canaries,omitempty"`
+	ReferenceModules []ReferenceModule `json:"referenceModules,omitempty"`
 	// diskUsedPercent at which probe Disk fails.
 	// +kubebuilder:validation:Minimum=50
 	// +kubebuilder:validation:Maximum=100
@@ -443,8 +448,8 @@ type ProxyProbes struct {
 	DiskUsedPercent int32 `json:"diskUsedPercent,omitempty"`
 }
 
-// Canary is a module version that every healthy instance can serve.
-type Canary struct {
+// ReferenceModule is a module version that every healthy instance can serve.
+type ReferenceModule struct {
 	// module path.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=256
@@ -455,8 +460,8 @@ type Canary struct {
 	// +kubebuilder:validation:MaxLength=128
 	// +required
 	Version string `json:"version"`
-	// sum is the h1 hash of the module, as in go.sum: what probe Checksum
-	// compares with.
+	// sum is the h1 hash of the module, as in go.sum. Probe Checksum compares with
+	// it.
 	// +kubebuilder:validation:Pattern=`^h1:[A-Za-z0-9+/]{43}=$`
 	// +kubebuilder:validation:MaxLength=47
 	// +optional
@@ -468,7 +473,7 @@ type Canary struct {
 	GoModSum string `json:"goModSum,omitempty"`
 }
 
-// FailoverMode says who moves weights.
+// FailoverMode is whether weights change automatically.
 // +kubebuilder:validation:Enum=Automatic;Manual
 type FailoverMode string
 
@@ -478,11 +483,11 @@ const (
 	FailoverManual    FailoverMode = "Manual"
 )
 
-// ProxyFailover says how weights move.
+// ProxyFailover is how weights change.
 //
-// +kubebuilder:validation:XValidation:rule="(has(self.mode) && self.mode == 'Manual') == has(self.activeInstance)",message="activeInstance is required with mode Manual, and has no meaning without"
+// +kubebuilder:validation:XValidation:rule="(has(self.mode) && self.mode == 'Manual') == has(self.activeInstance)",message="activeInstance is required with mode Manual, and must not be set with another mode"
 type ProxyFailover struct {
-	// mode of failover. A convicted instance never serves in either mode.
+	// mode of failover. A quarantined instance never serves in either mode.
 	// +kubebuilder:default=Automatic
 	// +optional
 	Mode FailoverMode `json:"mode,omitempty"`
@@ -490,11 +495,11 @@ type ProxyFailover struct {
 	// +kubebuilder:validation:MaxLength=15
 	// +optional
 	ActiveInstance string `json:"activeInstance,omitempty"`
-	// failback says how a recovered instance comes back.
+	// failback is how a recovered instance returns to service.
 	// +kubebuilder:default={}
 	// +optional
 	Failback ProxyFailback `json:"failback,omitzero"`
-	// maxFailbacksPerHour limits coming back, never leaving.
+	// maxFailbacksPerHour limits fail-backs, never failovers.
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=60
 	// +kubebuilder:default=6
@@ -502,7 +507,7 @@ type ProxyFailover struct {
 	MaxFailbacksPerHour int32 `json:"maxFailbacksPerHour,omitempty"`
 }
 
-// ProxyFailback says how a recovered instance comes back.
+// ProxyFailback is how a recovered instance returns to service.
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.steps) || self.steps.all(s, s >= 1 && s <= 100) && self.steps[self.steps.size()-1] == 100",message="steps are percentages from 1 to 100 and end with 100"
 // +kubebuilder:validation:XValidation:rule="!has(self.holdDown) || !has(self.maxHoldDown) || duration(self.maxHoldDown) >= duration(self.holdDown)",message="maxHoldDown must not be less than holdDown"
@@ -519,7 +524,7 @@ type ProxyFailback struct {
 	// +kubebuilder:default="1m"
 	// +optional
 	HoldDown *metav1.Duration `json:"holdDown,omitempty"`
-	// maxHoldDown bounds the doubling.
+	// maxHoldDown is the limit of the doubling.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('0s') && duration(self) <= duration('168h')",message="must be from 0s to 168h"
@@ -542,40 +547,44 @@ type ProxyFailback struct {
 	StepInterval *metav1.Duration `json:"stepInterval,omitempty"`
 }
 
-// StoreIntegrity says when stores are checked, beside the start of each
-// instance. Unset: once a day. Set, and without a schedule: on request only.
+// StoreIntegrity is when stores are checked, and what a Corrupt verdict leads to. A store is also checked when its instance starts. Without a schedule it is
+// checked once a day.
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.bytesPerSecond) || quantity(string(self.bytesPerSecond)).isGreaterThan(quantity('0'))",message="bytesPerSecond must be greater than 0"
-// +kubebuilder:validation:XValidation:rule="!has(self.trust) || !has(self.trust.firstSeen) || !self.trust.firstSeen",message="trust.firstSeen is what the first snapshot held: set it in snapshots.verification.trust"
+// +kubebuilder:validation:XValidation:rule="!has(self.trust) || !has(self.trust.firstSeen) || !self.trust.firstSeen",message="trust.firstSeen applies to snapshots: set it in snapshots.verification.trust"
 type StoreIntegrity struct {
 	Schedule `json:",inline"`
 	// trust is what checksums are compared with.
 	// +optional
 	Trust *Trust `json:"trust,omitempty"`
-	// bytesPerSecond bounds how much the check of one store reads. Unset: 16Mi.
-	// A store that nobody is served from is checked as fast as it can be read.
+	// bytesPerSecond is how fast the check of one store reads at most. Unset: 16Mi.
+	// A store that serves no clients is read without a limit.
 	// +optional
 	BytesPerSecond *resource.Quantity `json:"bytesPerSecond,omitempty"`
+	// onCorrupt is what corrupt content of a store leads to.
+	// +kubebuilder:default=Quarantine
+	// +optional
+	OnCorrupt StoreCorruptPolicy `json:"onCorrupt,omitempty"`
 }
 
-// StoreCorruptPolicy says what wrong bytes in a store lead to.
+// StoreCorruptPolicy is what corrupt content of a store leads to.
 // +kubebuilder:validation:Enum=Quarantine;Rollback;Report
 type StoreCorruptPolicy string
 
 // The corrupt policies of a store.
 const (
-	// StoreQuarantine takes the instance out until a person lets it in again.
+	// StoreQuarantine quarantines the instance until it is reinstated by request.
 	StoreQuarantine StoreCorruptPolicy = "Quarantine"
-	// StoreRollback also replaces its store by the newest verified snapshot, or
-	// by an empty one, and lets the instance in again once it is proven sound.
+	// StoreRollback also replaces its store by the newest verified snapshot, or by
+	// an empty one, and reinstates the instance after it is verified.
 	StoreRollback StoreCorruptPolicy = "Rollback"
-	// StoreReport only says it.
+	// StoreReport only reports it.
 	StoreReport StoreCorruptPolicy = "Report"
 )
 
-// ModProxyStatus is what was observed of a ModProxy.
+// ModProxyStatus is the observed state of a ModProxy.
 type ModProxyStatus struct {
-	// observedGeneration of the spec that this status speaks of.
+	// observedGeneration is the generation of the spec that this status is about.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 	// conditions of the proxy.
@@ -592,12 +601,12 @@ type ModProxyStatus struct {
 	// +kubebuilder:validation:MaxLength=8192
 	// +optional
 	GOPROXY string `json:"goproxy,omitempty"`
-	// httpRoute is the name of the HTTPRoute that the operator made, or is about
-	// to make.
+	// httpRoute is the name of the HTTPRoute that the operator has created, or is
+	// about to create.
 	// +kubebuilder:validation:MaxLength=253
 	// +optional
 	HTTPRoute string `json:"httpRoute,omitempty"`
-	// healthy instances of all, such as 2/2.
+	// healthy is the number of healthy instances of all, such as 2/2.
 	// +kubebuilder:validation:MaxLength=16
 	// +optional
 	Healthy string `json:"healthy,omitempty"`
@@ -605,16 +614,16 @@ type ModProxyStatus struct {
 	// +kubebuilder:validation:MaxLength=256
 	// +optional
 	Serving string `json:"serving,omitempty"`
-	// instances one by one; also those that are removed while their store is
-	// being replaced.
+	// instances, one by one; including removed ones while their store is being
+	// replaced.
 	// +kubebuilder:validation:MaxItems=16
 	// +listType=map
 	// +listMapKey=name
 	// +optional
 	Instances []InstanceStatus `json:"instances,omitempty"`
-	// lastFlip is the last move of weights.
+	// lastWeightChange is the last change of weights.
 	// +optional
-	LastFlip *FlipStatus `json:"lastFlip,omitempty"`
+	LastWeightChange *WeightChangeStatus `json:"lastWeightChange,omitempty"`
 	// pinnedInstance serves alone since a failover request, until a failback
 	// request.
 	// +kubebuilder:validation:MaxLength=15
@@ -625,26 +634,26 @@ type ModProxyStatus struct {
 	// +listType=atomic
 	// +optional
 	RecentFailbacks []metav1.Time `json:"recentFailbacks,omitempty"`
-	// recentFlips are the times of moves of weights within the last hour.
+	// recentWeightChanges are the times of changes of weights within the last hour.
 	// +kubebuilder:validation:MaxItems=120
 	// +listType=atomic
 	// +optional
-	RecentFlips []metav1.Time `json:"recentFlips,omitempty"`
-	// agreedCanaries are the module versions, with their sums, that more than one
-	// instance served last without contradicting another: what probe Consistency
-	// goes by when they come to differ.
+	RecentWeightChanges []metav1.Time `json:"recentWeightChanges,omitempty"`
+	// agreedReferenceModules are the module versions, with their sums, that more
+	// than one instance served last without contradicting another. Probe Consistency
+	// uses them when instances differ.
 	// +kubebuilder:validation:MaxItems=16
 	// +listType=map
 	// +listMapKey=module
 	// +listMapKey=version
 	// +optional
-	AgreedCanaries []Canary `json:"agreedCanaries,omitempty"`
+	AgreedReferenceModules []ReferenceModule `json:"agreedReferenceModules,omitempty"`
 	// lastHandledRequest echoes the request annotation.
 	// +optional
 	LastHandledRequest *RequestStatus `json:"lastHandledRequest,omitempty"`
 }
 
-// InstanceStatus is what was observed of one instance.
+// InstanceStatus is the observed state of one instance.
 type InstanceStatus struct {
 	// name of the instance.
 	// +kubebuilder:validation:MaxLength=15
@@ -653,16 +662,16 @@ type InstanceStatus struct {
 	// healthy by the probes.
 	// +optional
 	Healthy bool `json:"healthy,omitempty"`
-	// convicted of serving wrong bytes.
+	// quarantined is why the instance must not serve: its content is corrupt.
 	// +optional
-	Convicted *Conviction `json:"convicted,omitempty"`
-	// weightWanted of the instance.
+	Quarantined *Quarantine `json:"quarantined,omitempty"`
+	// desiredWeight of the instance.
 	// +optional
-	WeightWanted int32 `json:"weightWanted"`
-	// weightObserved in the router.
+	DesiredWeight int32 `json:"desiredWeight"`
+	// observedWeight in the router.
 	// +optional
-	WeightObserved int32 `json:"weightObserved"`
-	// serving says that the instance is meant to serve now.
+	ObservedWeight int32 `json:"observedWeight"`
+	// serving is whether the instance is to serve now.
 	// +optional
 	Serving bool `json:"serving,omitempty"`
 	// failingProbes and since when.
@@ -671,16 +680,17 @@ type InstanceStatus struct {
 	// +listMapKey=kind
 	// +optional
 	FailingProbes []FailingProbe `json:"failingProbes,omitempty"`
-	// outOfService: the instance was taken out although nothing is wrong with it.
+	// outOfService is set while an instance is kept from serving although it is not
+	// at fault.
 	// +optional
 	OutOfService bool `json:"outOfService,omitempty"`
-	// acquittedTime is when a person let a convicted instance in again.
+	// reinstatedTime is when a quarantined instance was reinstated by request.
 	// +optional
-	AcquittedTime *metav1.Time `json:"acquittedTime,omitempty"`
+	ReinstatedTime *metav1.Time `json:"reinstatedTime,omitempty"`
 	// healthySince is when the probes began to succeed.
 	// +optional
 	HealthySince *metav1.Time `json:"healthySince,omitempty"`
-	// failback is how far a recovered instance has come back.
+	// failback is the progress of returning a recovered instance to service.
 	// +optional
 	Failback *FailbackStatus `json:"failback,omitempty"`
 	// diskUsedPercent in steps of 5.
@@ -690,98 +700,100 @@ type InstanceStatus struct {
 	// +kubebuilder:validation:MaxLength=253
 	// +optional
 	LatestVerifiedSnapshot string `json:"latestVerifiedSnapshot,omitempty"`
-	// lastScheduledSnapshot is when the schedule asked for one last.
+	// lastScheduledSnapshot is when a snapshot was last created by the schedule.
 	// +optional
 	LastScheduledSnapshot *metav1.Time `json:"lastScheduledSnapshot,omitempty"`
-	// rollback of the store that the last conviction led to.
+	// rollback of the store, after the last quarantine.
 	// +optional
 	Rollback *StoreRollbackStatus `json:"rollback,omitempty"`
-	// storeCheck is the last check of the store by the agent beside it.
+	// storeCheck is the last check of the store by the agent in the same pod.
 	// +optional
 	StoreCheck *StoreCheckStatus `json:"storeCheck,omitempty"`
-	// content says what the store holds since it was replaced.
+	// content of the store since it was last replaced.
 	// +optional
 	Content *ContentStatus `json:"content,omitempty"`
-	// swap in progress of the store's volume.
+	// volumeReplacement in progress of the store's volume.
 	// +optional
-	Swap *SwapStatus `json:"swap,omitempty"`
-	// lastSwap is how the last one ended.
+	VolumeReplacement *VolumeReplacementStatus `json:"volumeReplacement,omitempty"`
+	// lastVolumeReplacement is the result of the last volume replacement.
 	// +optional
-	LastSwap *SwapResult `json:"lastSwap,omitempty"`
+	LastVolumeReplacement *VolumeReplacementResult `json:"lastVolumeReplacement,omitempty"`
 }
 
-// StoreRollbackStatus is how far the store of a convicted instance is replaced.
+// StoreRollbackStatus is the progress of replacing the store of a quarantined
+// instance.
 type StoreRollbackStatus struct {
-	// convictedTime of the conviction that it answers.
+	// quarantinedTime is when the instance was quarantined.
 	// +required
-	ConvictedTime metav1.Time `json:"convictedTime"`
-	// attempt that is made: from the newest verified snapshot, then with an
-	// empty store.
+	QuarantinedTime metav1.Time `json:"quarantinedTime"`
+	// attempt in progress: from the newest verified snapshot, then with an empty
+	// store.
 	// +optional
 	Attempt int32 `json:"attempt,omitempty"`
-	// snapshot that the store is made from; empty: the store begins empty and is
-	// filled from the upstream.
+	// snapshot that the store is created from; empty: the store starts empty and
+	// is filled from the upstream.
 	// +kubebuilder:validation:MaxLength=253
 	// +optional
 	Snapshot string `json:"snapshot,omitempty"`
-	// startTime of the first attempt, or since when it is postponed.
+	// startTime of the first attempt, or of its postponement.
 	// +required
 	StartTime metav1.Time `json:"startTime"`
-	// relapses is how many rollbacks in a row were begun before this one, each
-	// of a store that turned bad within a day of having been proven sound.
+	// relapses is the number of rollbacks in a row before this one, each of a store
+	// that became corrupt within a day after it was verified.
 	// +optional
 	Relapses int32 `json:"relapses,omitempty"`
 	// notBefore is until when the first attempt is postponed, because the store
-	// turns bad again and again.
+	// became corrupt repeatedly.
 	// +optional
 	NotBefore *metav1.Time `json:"notBefore,omitempty"`
 	// replacedTime is when the store was replaced.
 	// +optional
 	ReplacedTime *metav1.Time `json:"replacedTime,omitempty"`
-	// provenTime is when canaries and a check of the whole store had proven the
-	// instance sound.
+	// verifiedTime is when the reference modules and a check of the whole store had
+	// verified the instance.
 	// +optional
-	ProvenTime *metav1.Time `json:"provenTime,omitempty"`
-	// completionTime is when the instance served with its whole weight again.
+	VerifiedTime *metav1.Time `json:"verifiedTime,omitempty"`
+	// completionTime is when the instance had its full weight again.
 	// +optional
 	CompletionTime *metav1.Time `json:"completionTime,omitempty"`
-	// message says what is waited for, or why it was given up.
+	// message explains what the rollback waits for, or why it failed.
 	// +kubebuilder:validation:MaxLength=1024
 	// +optional
 	Message string `json:"message,omitempty"`
-	// failed: the store could not be replaced by a sound one; a person must act.
+	// failed is set when the store could not be replaced by an intact one, so that
+	// manual action is required.
 	// +optional
 	Failed bool `json:"failed,omitempty"`
 }
 
-// StoreCheckStatus is how the check of a store ended.
+// StoreCheckStatus is the result of a check of a store.
 type StoreCheckStatus struct {
-	// verdict of the check. Only Corrupt convicts.
+	// verdict of the check. Only Corrupt quarantines the instance.
 	// +required
 	Verdict Verdict `json:"verdict"`
-	// completionTime of the check, as the operator saw it.
+	// completionTime of the check, by the clock of the operator.
 	// +required
 	CompletionTime metav1.Time `json:"completionTime"`
-	// modules is how many module versions the store held.
+	// modules is the number of module versions in the store.
 	// +optional
 	Modules int64 `json:"modules,omitempty"`
-	// message says what was found; empty: nothing.
+	// message reports the findings; empty: there are none.
 	// +kubebuilder:validation:MaxLength=1024
 	// +optional
 	Message string `json:"message,omitempty"`
 }
 
-// Conviction says why an instance must not serve.
-type Conviction struct {
-	// reason of the conviction.
+// Quarantine is why and since when an instance must not serve.
+type Quarantine struct {
+	// reason for the quarantine.
 	// +kubebuilder:validation:MaxLength=64
 	// +required
 	Reason string `json:"reason"`
-	// evidence for a person.
+	// message with the evidence.
 	// +kubebuilder:validation:MaxLength=1024
 	// +optional
-	Evidence string `json:"evidence,omitempty"`
-	// time of the conviction.
+	Message string `json:"message,omitempty"`
+	// time of the quarantine.
 	// +required
 	Time metav1.Time `json:"time"`
 }
@@ -800,40 +812,41 @@ type FailingProbe struct {
 	Message string `json:"message,omitempty"`
 }
 
-// FailbackStatus is how far a recovered instance has come back.
+// FailbackStatus is the progress of returning a recovered instance to service.
 type FailbackStatus struct {
-	// step that is in force; 0 is none yet.
+	// step in effect; 0: none yet.
 	// +optional
 	Step int32 `json:"step,omitempty"`
-	// since when.
+	// since when the step is in effect.
 	// +required
 	Since metav1.Time `json:"since"`
-	// relapses double the hold-down.
+	// relapses is the number of failures after a fail-back; each doubles the
+	// hold-down.
 	// +optional
 	Relapses int32 `json:"relapses,omitempty"`
 }
 
-// FlipStatus is a move of weights.
-type FlipStatus struct {
-	// from these instances.
+// WeightChangeStatus is a change of weights.
+type WeightChangeStatus struct {
+	// from names the instances that served before.
 	// +kubebuilder:validation:MaxLength=256
 	// +optional
 	From string `json:"from,omitempty"`
-	// to these instances.
+	// to names the instances that serve after it.
 	// +kubebuilder:validation:MaxLength=256
 	// +optional
 	To string `json:"to,omitempty"`
-	// reason for it.
+	// reason for the change.
 	// +kubebuilder:validation:MaxLength=1024
 	// +optional
 	Reason string `json:"reason,omitempty"`
-	// detectedTime of the cause.
+	// detectedTime is when the cause was detected.
 	// +optional
 	DetectedTime *metav1.Time `json:"detectedTime,omitempty"`
-	// actedTime when the weights were written.
+	// appliedTime is when the weights were written.
 	// +optional
-	ActedTime *metav1.Time `json:"actedTime,omitempty"`
-	// confirmedTime when they were read back.
+	AppliedTime *metav1.Time `json:"appliedTime,omitempty"`
+	// confirmedTime is when the weights were read back from the router.
 	// +optional
 	ConfirmedTime *metav1.Time `json:"confirmedTime,omitempty"`
 }

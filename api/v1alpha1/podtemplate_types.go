@@ -1,17 +1,17 @@
 package v1alpha1
 
-// PodTemplate is what all pods made for an object have in common. It is a
-// bounded subset of the core pod template, with the same names.
+// PodTemplate is a bounded subset of the core pod template, with the same names,
+// for the pods that the operator creates.
 type PodTemplate struct {
-	// labels added to the pods.
+	// labels that are added to the pods.
 	// +kubebuilder:validation:MaxProperties=32
 	// +optional
 	Labels map[string]string `json:"labels,omitempty"`
-	// annotations added to the pods.
+	// annotations that are added to the pods.
 	// +kubebuilder:validation:MaxProperties=32
 	// +optional
 	Annotations map[string]string `json:"annotations,omitempty"`
-	// nodeSelector of the pods, beside the platform's.
+	// nodeSelector of the pods, in addition to the platform's.
 	// +kubebuilder:validation:MaxProperties=16
 	// +optional
 	NodeSelector map[string]string `json:"nodeSelector,omitempty"`
@@ -78,7 +78,7 @@ type NodeAffinity struct {
 	// requiredDuringSchedulingIgnoredDuringExecution must hold.
 	// +optional
 	Required *NodeSelector `json:"requiredDuringSchedulingIgnoredDuringExecution,omitempty"`
-	// preferredDuringSchedulingIgnoredDuringExecution is wished for.
+	// preferredDuringSchedulingIgnoredDuringExecution should hold.
 	// +kubebuilder:validation:MaxItems=8
 	// +listType=atomic
 	// +optional
@@ -124,12 +124,12 @@ type SelectorRequirement struct {
 
 // PreferredNodeSelectorTerm as in a pod.
 type PreferredNodeSelectorTerm struct {
-	// weight of the wish.
+	// weight of the preference.
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=100
 	// +required
 	Weight int32 `json:"weight"`
-	// preference that is wished for.
+	// preference for nodes.
 	// +required
 	Preference NodeSelectorTerm `json:"preference"`
 }
@@ -141,7 +141,7 @@ type PodAffinity struct {
 	// +listType=atomic
 	// +optional
 	Required []PodAffinityTerm `json:"requiredDuringSchedulingIgnoredDuringExecution,omitempty"`
-	// preferredDuringSchedulingIgnoredDuringExecution is wished for.
+	// preferredDuringSchedulingIgnoredDuringExecution should hold.
 	// +kubebuilder:validation:MaxItems=8
 	// +listType=atomic
 	// +optional
@@ -150,12 +150,12 @@ type PodAffinity struct {
 
 // WeightedPodAffinityTerm as in a pod.
 type WeightedPodAffinityTerm struct {
-	// weight of the wish.
+	// weight of the preference.
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=100
 	// +required
 	Weight int32 `json:"weight"`
-	// podAffinityTerm that is wished for.
+	// podAffinityTerm that should hold.
 	// +required
 	PodAffinityTerm PodAffinityTerm `json:"podAffinityTerm"`
 }
@@ -165,7 +165,7 @@ type PodAffinityTerm struct {
 	// labelSelector of the other pods.
 	// +optional
 	LabelSelector *LabelSelector `json:"labelSelector,omitempty"`
-	// topologyKey that says what near means.
+	// topologyKey is the node label that defines the domain.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=316
 	// +required

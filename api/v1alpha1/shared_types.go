@@ -14,7 +14,7 @@ type LocalReference struct {
 	Name string `json:"name"`
 }
 
-// Schedule says when something happens by itself.
+// Schedule is when something is started automatically.
 type Schedule struct {
 	// schedule is a cron expression of five fields, or one of @hourly, @daily,
 	// @weekly, @monthly, @every DURATION. Unset: only on request or on change.
@@ -25,19 +25,33 @@ type Schedule struct {
 	// +kubebuilder:validation:MaxLength=64
 	// +optional
 	TimeZone string `json:"timeZone,omitempty"`
-	// jitter spreads starts over this long after each due time; the offset is
-	// fixed per object.
+	// jitter spreads starts over this long after each scheduled time; the offset
+	// is fixed per object.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('0s') && duration(self) <= duration('24h')",message="must be from 0s to 24h"
 	// +optional
 	Jitter *metav1.Duration `json:"jitter,omitempty"`
-	// startingDeadlineSeconds: a start missed by more than this many seconds is
+	// startingDeadline is how late a start may be; one that is missed by more is
 	// skipped. Unset: a missed start is caught up once.
-	// +kubebuilder:validation:Minimum=1
-	// +kubebuilder:validation:Maximum=31536000
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('8760h')",message="must be from 1s to 8760h"
 	// +optional
-	StartingDeadlineSeconds *int64 `json:"startingDeadlineSeconds,omitempty"`
+	StartingDeadline *metav1.Duration `json:"startingDeadline,omitempty"`
+}
+
+// PrivateModules are the modules that no public proxy and no public checksum
+// database knows.
+type PrivateModules struct {
+	// patterns of module paths, in the syntax of GOPRIVATE.
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=256
+	// +kubebuilder:validation:items:Pattern=`^[^,\s]+$`
+	// +listType=set
+	// +optional
+	Patterns []string `json:"patterns,omitempty"`
 }
 
 // Ownership is the identity under which Jobs and builds use a volume. A null
@@ -67,8 +81,8 @@ type Ownership struct {
 	FSGroup *int64 `json:"fsGroup,omitempty"`
 }
 
-// DeletionPolicy says what becomes of data when the object that stands for it
-// is deleted.
+// DeletionPolicy is what happens to data when the object that it belongs to is
+// deleted.
 // +kubebuilder:validation:Enum=Retain;Delete
 type DeletionPolicy string
 
@@ -78,8 +92,8 @@ const (
 	DeletionDelete DeletionPolicy = "Delete"
 )
 
-// ConsumersPolicy says what is done about pods that still use a claim whose
-// volume is to be replaced.
+// ConsumersPolicy is how pods are handled that still use a PVC whose volume is
+// to be replaced.
 // +kubebuilder:validation:Enum=Wait;Evict
 type ConsumersPolicy string
 
@@ -89,15 +103,15 @@ const (
 	ConsumersEvict ConsumersPolicy = "Evict"
 )
 
-// Replacement says how a volume is replaced under the claim's stable name, in
-// a rollback or a migration.
-type Replacement struct {
-	// consumers of the claim are waited for, or evicted.
+// VolumeReplacement is how the volume of a PVC is replaced under the stable name
+// of the PVC, for a restore, a rollback or a migration.
+type VolumeReplacement struct {
+	// consumers of the PVC are waited for, or evicted.
 	// +kubebuilder:default=Wait
 	// +optional
 	Consumers ConsumersPolicy `json:"consumers,omitempty"`
-	// keepPrevious is how long the replaced volume is kept, for an undo or an
-	// inquiry.
+	// keepPrevious is how long the replaced volume is kept, to undo the replacement
+	// or to inspect it.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('0s') && duration(self) <= duration('87600h')",message="must be from 0s to 87600h"
@@ -106,8 +120,8 @@ type Replacement struct {
 	KeepPrevious *metav1.Duration `json:"keepPrevious,omitempty"`
 }
 
-// Retention says which snapshots are kept. Only verified ones count; the
-// newest verified one, pinned ones and ones in use are never dropped.
+// Retention is which snapshots are kept. Only verified ones count; the newest
+// verified one, pinned ones and ones in use are never deleted.
 type Retention struct {
 	// keepLast is how many of the newest verified snapshots are kept.
 	// +kubebuilder:validation:Minimum=1
@@ -115,7 +129,7 @@ type Retention struct {
 	// +kubebuilder:default=3
 	// +optional
 	KeepLast int32 `json:"keepLast,omitempty"`
-	// maxAge drops snapshots older than this, however many there are.
+	// maxAge deletes snapshots older than this, however many there are.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1m') && duration(self) <= duration('87600h')",message="must be from 1m to 87600h"
@@ -143,12 +157,12 @@ type Retention struct {
 	KeepMonthly int32 `json:"keepMonthly,omitempty"`
 }
 
-// SnapshotPolicy says when snapshots are taken and how long they are kept.
+// SnapshotPolicy is when snapshots are created and how long they are kept.
 //
-// +kubebuilder:validation:XValidation:rule="!has(self.verification) || !has(self.verification.mode) || self.verification.mode != 'Skip'",message="verification.mode Skip is for a single CacheSnapshot: unverified snapshots are never offered and retention does not count them, so that a policy would pile them up"
+// +kubebuilder:validation:XValidation:rule="!has(self.verification) || !has(self.verification.mode) || self.verification.mode != 'Skip'",message="verification.mode Skip is for a single CacheSnapshot: unverified snapshots are never offered to consumers and not counted by retention, so a policy would accumulate them"
 type SnapshotPolicy struct {
 	Schedule `json:",inline"`
-	// afterWarmUp takes a snapshot after each successful warm-up.
+	// afterWarmUp creates a snapshot after each successful warm-up.
 	// +optional
 	AfterWarmUp bool `json:"afterWarmUp,omitempty"`
 	// volumeSnapshotClassName is the class of the CSI snapshots. Unset: the
@@ -156,7 +170,7 @@ type SnapshotPolicy struct {
 	// +kubebuilder:validation:MaxLength=253
 	// +optional
 	VolumeSnapshotClassName *string `json:"volumeSnapshotClassName,omitempty"`
-	// retention says which snapshots are kept.
+	// retention of the snapshots.
 	// +kubebuilder:default={}
 	// +optional
 	Retention Retention `json:"retention,omitzero"`
@@ -164,14 +178,13 @@ type SnapshotPolicy struct {
 	// +kubebuilder:default={}
 	// +optional
 	Verification Verification `json:"verification,omitzero"`
-	// whenCacheDeleted says what becomes of the snapshots when the object that
-	// declares this policy is deleted.
+	// deletionPolicy of the snapshots, when the object with this policy is deleted.
 	// +kubebuilder:default=Retain
 	// +optional
-	WhenCacheDeleted DeletionPolicy `json:"whenCacheDeleted,omitempty"`
+	DeletionPolicy DeletionPolicy `json:"deletionPolicy,omitempty"`
 }
 
-// VerificationMode says whether a snapshot is verified at all.
+// VerificationMode is whether a snapshot is verified.
 // +kubebuilder:validation:Enum=Required;Skip
 type VerificationMode string
 
@@ -179,46 +192,48 @@ type VerificationMode string
 const (
 	// VerificationRequired: the snapshot is offered only after an Intact verdict.
 	VerificationRequired VerificationMode = "Required"
-	// VerificationSkip: captured for an inquiry; never offered, restored or counted.
+	// VerificationSkip: for forensics; never offered, restored or counted.
 	VerificationSkip VerificationMode = "Skip"
 )
 
-// FindingsPolicy says what a Corrupt verdict leads to.
+// SnapshotCorruptPolicy is what a Corrupt verdict on a snapshot leads to.
 // +kubebuilder:validation:Enum=Fail;Repair
-type FindingsPolicy string
+type SnapshotCorruptPolicy string
 
-// The findings policies.
+// The corrupt policies of a snapshot.
 const (
-	// FindingsFail convicts the snapshot.
-	FindingsFail FindingsPolicy = "Fail"
-	// FindingsRepair prunes what is broken on the clone and publishes that.
-	FindingsRepair FindingsPolicy = "Repair"
+	// SnapshotFail leaves the snapshot Corrupt: it is never offered.
+	SnapshotFail SnapshotCorruptPolicy = "Fail"
+	// SnapshotRepair removes the corrupt entries on a clone, and offers a snapshot
+	// of that.
+	SnapshotRepair SnapshotCorruptPolicy = "Repair"
 )
 
-// Verification says how a snapshot is proven.
+// Verification is how a snapshot is verified.
 type Verification struct {
-	// mode Required publishes only what was proven Intact.
+	// mode Required offers the snapshot only after an Intact verdict.
 	// +kubebuilder:default=Required
 	// +optional
 	Mode VerificationMode `json:"mode,omitempty"`
-	// onFindings says what a Corrupt verdict leads to.
+	// onCorrupt is what a Corrupt verdict leads to.
 	// +kubebuilder:default=Fail
 	// +optional
-	OnFindings FindingsPolicy `json:"onFindings,omitempty"`
-	// trust is what checksums are compared with beside the cache's own record.
+	OnCorrupt SnapshotCorruptPolicy `json:"onCorrupt,omitempty"`
+	// trust is what checksums are compared with, in addition to the cache's own
+	// record.
 	// +optional
 	Trust *Trust `json:"trust,omitempty"`
-	// offlineBuild proves that the snapshot alone can build.
+	// offlineBuild is a test that a program builds from the snapshot alone.
 	// +optional
 	OfflineBuild *OfflineBuild `json:"offlineBuild,omitempty"`
-	// deadline of capture and verification together.
+	// deadline of creation and verification together.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('168h')",message="must be from 1s to 168h"
 	// +kubebuilder:default="1h"
 	// +optional
 	Deadline *metav1.Duration `json:"deadline,omitempty"`
-	// resources of the integrity Job, in place of the pod template's.
+	// resources of the verification Job, in place of the pod template's.
 	// +optional
 	Resources *Resources `json:"resources,omitempty"`
 }
@@ -231,7 +246,7 @@ type Trust struct {
 	// +listType=atomic
 	// +optional
 	GoSumRefs []LocalReference `json:"goSumRefs,omitempty"`
-	// checksumDatabase in the syntax of GOSUMDB, with its key.
+	// checksumDatabase, in the syntax of GOSUMDB, with its key.
 	// +kubebuilder:validation:MaxLength=512
 	// +optional
 	ChecksumDatabase string `json:"checksumDatabase,omitempty"`
@@ -240,7 +255,8 @@ type Trust struct {
 	FirstSeen bool `json:"firstSeen,omitempty"`
 }
 
-// OfflineBuild is a drill: a build from the snapshot alone, with GOPROXY=off.
+// OfflineBuild is an offline build test: a build from the snapshot alone, with
+// GOPROXY=off.
 type OfflineBuild struct {
 	// configMapRef holds go.mod, go.sum and the files of the program, package
 	// main, as keys without folders.
@@ -284,7 +300,7 @@ type RequestStatus struct {
 	// outcome so far.
 	// +required
 	Outcome RequestOutcome `json:"outcome"`
-	// message for a person.
+	// message explains the outcome.
 	// +kubebuilder:validation:MaxLength=1024
 	// +optional
 	Message string `json:"message,omitempty"`

@@ -12,12 +12,12 @@ import (
 
 // Stages whose duration is kept.
 const (
-	stageCapture   = "Capture"
+	stageCapture   = "Snapshot"
 	stageVerify    = "Verify"
 	stageRepair    = "Repair"
-	stageRecapture = "Recapture"
-	stageReverify  = "Reverify"
-	stageDrill     = "Drill"
+	stageRecapture = "SnapshotRepaired"
+	stageReverify  = "VerifyRepaired"
+	stageDrill     = "OfflineBuild"
 )
 
 // stageVerify is the stage of the check that runs or ran last.

@@ -76,10 +76,10 @@ func lifeWithDeath(t *testing.T, way way, life *crash.Life) outcome {
 	s := w.get().Status
 	o := outcome{Verdict: s.Verification.Verdict, Attempts: s.Verification.Attempts, Digest: s.Verification.Digest, Offered: s.VolumeSnapshotName, CSI: w.snapshots(), Left: w.left()}
 	if s.Repair != nil {
-		o.Repaired, o.Pruned = s.Repair.WorkStatus, s.Repair.Pruned
+		o.Repaired, o.Pruned = s.Repair.WorkStatus, s.Repair.Removed
 	}
-	if s.Drill != nil {
-		o.Built = s.Drill.WorkStatus
+	if s.OfflineBuild != nil {
+		o.Built = s.OfflineBuild.WorkStatus
 	}
 	for _, work := range []*v1alpha1.WorkStatus{&o.Repaired, &o.Built} {
 		work.Run, work.CompletionTime = "", nil // differ from life to life

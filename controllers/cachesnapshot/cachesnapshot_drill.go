@@ -87,10 +87,10 @@ func (r *Reconciler) drill(ctx context.Context, s *scope) error {
 func (s *scope) bookDrill() {
 	report, outcome, message := drilled(s.facts.drill.run)
 	attempts := int32(1)
-	if before := s.snapshot.Status.Drill; before != nil {
+	if before := s.snapshot.Status.OfflineBuild; before != nil {
 		attempts += before.Attempts
 	}
-	s.snapshot.Status.Drill = &v1alpha1.DrillStatus{
+	s.snapshot.Status.OfflineBuild = &v1alpha1.OfflineBuildStatus{
 		WorkStatus: v1alpha1.WorkStatus{
 			Run: s.facts.drill.run.Run, Attempts: attempts, Outcome: outcome,
 			Message: bounded.Text(message, maxMessage), CompletionTime: ptr.To(metav1.NewTime(s.now)),

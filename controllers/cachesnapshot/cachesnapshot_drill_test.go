@@ -40,7 +40,7 @@ func TestDrill(t *testing.T) {
 		reason, says string
 	}{
 		"builds":           {cluster.Ending{Message: drillReport}, v1alpha1.WorkSucceeded, 1, v1alpha1.ReasonIntact, "built from it alone in 2.5s"},
-		"does not":         {cluster.Ending{Exit: 1, Message: `{"outcome":"Failed","step":"go build","message":"module lookup disabled"}`}, v1alpha1.WorkFailed, 1, v1alpha1.ReasonDrillFailed, "cannot build: go build: module lookup disabled"},
+		"does not":         {cluster.Ending{Exit: 1, Message: `{"outcome":"Failed","step":"go build","message":"module lookup disabled"}`}, v1alpha1.WorkFailed, 1, v1alpha1.ReasonOfflineBuildFailed, "cannot build: go build: module lookup disabled"},
 		"evicted":          {cluster.Ending{Evicted: true}, v1alpha1.WorkInconclusive, verification.MaxAttempts, v1alpha1.ReasonInconclusive, "the pod was disrupted"},
 		"no report":        {cluster.Ending{Exit: 1, Message: "panic"}, v1alpha1.WorkInconclusive, verification.MaxAttempts, v1alpha1.ReasonInconclusive, "left no report"},
 		"a full disk":      {cluster.Ending{Exit: 4, Message: `{"outcome":"Inconclusive","message":"no space left on device"}`}, v1alpha1.WorkInconclusive, verification.MaxAttempts, v1alpha1.ReasonInconclusive, "no space left"},
@@ -62,7 +62,7 @@ func TestDrill(t *testing.T) {
 			w.snapshot(drillable)
 			w.settle()
 			s := w.get()
-			if d := s.Status.Drill; d == nil || d.Outcome != tt.outcome || d.Attempts != tt.attempts {
+			if d := s.Status.OfflineBuild; d == nil || d.Outcome != tt.outcome || d.Attempts != tt.attempts {
 				t.Errorf("drill %+v", d)
 			}
 			w.ready(tt.reason, tt.says)

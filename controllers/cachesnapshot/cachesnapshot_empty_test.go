@@ -17,7 +17,7 @@ func (w *world) warmed(claim types.UID, counts v1alpha1.CacheCounts) {
 	w.t.Helper()
 	var c v1alpha1.GoCache
 	w.must(server.Client.Get(w.t.Context(), client.ObjectKey{Namespace: w.namespace, Name: "ci"}, &c))
-	c.Status.WarmUp.ClaimUID, c.Status.Counts = string(claim), counts
+	c.Status.WarmUp.PersistentVolumeClaimUID, c.Status.Counts = string(claim), counts
 	w.must(server.Client.Status().Update(w.t.Context(), &c))
 }
 

@@ -16,8 +16,8 @@ func (r *Reconciler) emit(s *scope) {
 func became(before, after *v1alpha1.CacheSnapshot) []event.Event {
 	var events []event.Event
 	if before.Status.CreationTime == nil && after.Status.CreationTime != nil {
-		events = append(events, event.Normal("Captured", "Capture",
-			"Captured claim %s as VolumeSnapshot %s", after.Status.Source.ClaimName, after.Status.VolumeSnapshotName))
+		events = append(events, event.Normal("SnapshotCreated", "Snapshot",
+			"Captured claim %s as VolumeSnapshot %s", after.Status.Source.PersistentVolumeClaimName, after.Status.VolumeSnapshotName))
 	}
 	events = append(events, captureFailed(before, after)...)
 	events = append(events, hindered(before, after)...)
@@ -25,7 +25,7 @@ func became(before, after *v1alpha1.CacheSnapshot) []event.Event {
 		events = append(events, verdictEvent(after.Status))
 	}
 	events = append(events, repairEvents(before.Status.Repair, after.Status.Repair)...)
-	if d := after.Status.Drill; d != nil && (before.Status.Drill == nil || d.Run != before.Status.Drill.Run) {
+	if d := after.Status.OfflineBuild; d != nil && (before.Status.OfflineBuild == nil || d.Run != before.Status.OfflineBuild.Run) {
 		events = append(events, drillEvent(d))
 	}
 	events = append(events, event.Refused(before.Status.LastHandledRequest, after.Status.LastHandledRequest)...)
@@ -40,7 +40,7 @@ func verdictEvent(status v1alpha1.CacheSnapshotStatus) event.Event {
 	case v1alpha1.VerdictIntact:
 		return event.Normal("Verified", "Verify", "Verified: %s", intact(status))
 	case v1alpha1.VerdictCorrupt:
-		return event.Warning("Convicted", "Verify", "Convicted: %s", corrupt(v))
+		return event.Warning("SnapshotCorrupt", "Verify", "Corrupt: %s", corrupt(v))
 	case v1alpha1.VerdictInconclusive:
 		return event.Warning("Inconclusive", "Verify", "Attempt %d could not tell whether the snapshot is intact: %s", v.Attempts, v.Message)
 	default:
@@ -54,23 +54,23 @@ func repairEvents(before, after *v1alpha1.RepairStatus) []event.Event {
 	case after == nil || before != nil && before.Run == after.Run:
 		return nil
 	case after.Run == "":
-		return []event.Event{event.Normal("RepairBegun", "Repair", "Began to prune what is wrong on a clone: %s", after.Found.Message)}
+		return []event.Event{event.Normal("RepairStarted", "Repair", "Began to prune what is wrong on a clone: %s", after.Found.Message)}
 	case after.Outcome == v1alpha1.WorkSucceeded:
-		return []event.Event{event.Normal("Repaired", "Repair", "Pruned %d paths on a clone; what is left is captured, verified and offered in place of what was captured", after.Pruned)}
+		return []event.Event{event.Normal("Repaired", "Repair", "Pruned %d paths on a clone; what is left is captured, verified and offered in place of what was captured", after.Removed)}
 	default:
 		return []event.Event{event.Warning("RepairFailed", "Repair", "Attempt %d to prune what is wrong: %s", after.Attempts, after.Message)}
 	}
 }
 
-func drillEvent(d *v1alpha1.DrillStatus) event.Event {
+func drillEvent(d *v1alpha1.OfflineBuildStatus) event.Event {
 	switch d.Outcome {
 	case v1alpha1.WorkSucceeded:
-		return event.Normal("Drilled", "Drill", "Built the program of %d modules from a clone alone in %s", d.Modules, d.Duration.Duration)
+		return event.Normal("OfflineBuildSucceeded", "OfflineBuild", "Built the program of %d modules from a clone alone in %s", d.Modules, d.Duration.Duration)
 	case v1alpha1.WorkFailed:
-		return event.Warning("DrillFailed", "Drill", "A clone alone cannot build: %s", d.Message)
+		return event.Warning("OfflineBuildFailed", "OfflineBuild", "A clone alone cannot build: %s", d.Message)
 	case v1alpha1.WorkInconclusive:
 	}
-	return event.Warning("Inconclusive", "Drill", "Attempt %d could not tell whether a clone alone can build: %s", d.Attempts, d.Message)
+	return event.Warning("Inconclusive", "OfflineBuild", "Attempt %d could not tell whether a clone alone can build: %s", d.Attempts, d.Message)
 }
 
 // hindered is the event that something came in the way of a verdict.
@@ -89,10 +89,10 @@ func hindered(before, after *v1alpha1.CacheSnapshot) []event.Event {
 
 // captureFailed is the event that the CSI driver began to refuse.
 func captureFailed(before, after *v1alpha1.CacheSnapshot) []event.Event {
-	is := meta.FindStatusCondition(after.Status.Conditions, v1alpha1.CapturedCondition)
-	was := meta.FindStatusCondition(before.Status.Conditions, v1alpha1.CapturedCondition)
-	if is == nil || is.Reason != v1alpha1.ReasonCaptureFailed || was != nil && was.Reason == is.Reason {
+	is := meta.FindStatusCondition(after.Status.Conditions, v1alpha1.SnapshotReadyCondition)
+	was := meta.FindStatusCondition(before.Status.Conditions, v1alpha1.SnapshotReadyCondition)
+	if is == nil || is.Reason != v1alpha1.ReasonSnapshotFailed || was != nil && was.Reason == is.Reason {
 		return nil
 	}
-	return []event.Event{event.Warning(is.Reason, "Capture", "%s", is.Message)}
+	return []event.Event{event.Warning(is.Reason, "Snapshot", "%s", is.Message)}
 }

@@ -138,9 +138,9 @@ func (r *Reconciler) observeSource(ctx context.Context, s *scope, f *facts) (err
 	var claim string
 	switch {
 	case s.snapshot.Status.Source != nil:
-		claim = s.snapshot.Status.Source.ClaimName
+		claim = s.snapshot.Status.Source.PersistentVolumeClaimName
 	case f.source != nil:
-		claim = f.source.captured.ClaimName
+		claim = f.source.captured.PersistentVolumeClaimName
 	}
 	if f.claim, err = read.Object[corev1.PersistentVolumeClaim](ctx, r.Client, s.snapshot.Namespace, claim); err != nil {
 		return err
@@ -194,14 +194,14 @@ const maxMountedBy = 8
 func (r *Reconciler) mountedBy(ctx context.Context, s *scope) ([]string, error) {
 	var list corev1.PodList
 	if err := r.Live.List(ctx, &list, client.InNamespace(s.snapshot.Namespace)); err != nil {
-		return nil, fmt.Errorf("list the pods that have claim %s mounted: %w", s.snapshot.Status.Source.ClaimName, err)
+		return nil, fmt.Errorf("list the pods that have claim %s mounted: %w", s.snapshot.Status.Source.PersistentVolumeClaimName, err)
 	}
 	var names []string
 	for i := range list.Items {
 		pod := &list.Items[i]
 		ended := pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
 		uses := slices.ContainsFunc(pod.Spec.Volumes, func(v corev1.Volume) bool {
-			return v.PersistentVolumeClaim != nil && v.PersistentVolumeClaim.ClaimName == s.snapshot.Status.Source.ClaimName
+			return v.PersistentVolumeClaim != nil && v.PersistentVolumeClaim.ClaimName == s.snapshot.Status.Source.PersistentVolumeClaimName
 		})
 		if uses && !ended && len(names) < maxMountedBy {
 			names = append(names, pod.Name)
@@ -324,7 +324,7 @@ func (f facts) plan(s *scope) verification.Facts {
 		p.Repair = f.repair.plan(status.Repair.WorkStatus)
 	}
 	if spec.Verification.OfflineBuild != nil {
-		p.Drill = f.drill.plan(ptr.Deref(status.Drill, v1alpha1.DrillStatus{}).WorkStatus)
+		p.Drill = f.drill.plan(ptr.Deref(status.OfflineBuild, v1alpha1.OfflineBuildStatus{}).WorkStatus)
 	}
 	if spec.Verification.Deadline != nil {
 		p.Deadline = spec.Verification.Deadline.Duration

@@ -68,7 +68,7 @@ func (r *Reconciler) classFits(ctx context.Context, s *scope) error {
 	}
 	if pv.Spec.CSI == nil {
 		return &conditions.StalledError{Reason: v1alpha1.ReasonCannotSnapshot, Message: fmt.Sprintf(
-			"volume %s of claim %s is not made by a CSI driver, and only those make snapshots: move %s to a StorageClass of a CSI driver", pv.Name, source.ClaimName, s.sourceName())}
+			"volume %s of claim %s is not made by a CSI driver, and only those make snapshots: move %s to a StorageClass of a CSI driver", pv.Name, source.PersistentVolumeClaimName, s.sourceName())}
 	}
 	driver := pv.Spec.CSI.Driver
 	if name := s.snapshot.Spec.VolumeSnapshotClassName; name != nil {
@@ -93,7 +93,7 @@ func (r *Reconciler) classFits(ctx context.Context, s *scope) error {
 		advice = fmt.Sprintf("name one of %s in volumeSnapshotClassName, or give it the annotation %s: \"true\"", strings.Join(others, ", "), defaultClass)
 	}
 	return &conditions.StalledError{Reason: v1alpha1.ReasonSnapshotClassMissing, Message: fmt.Sprintf(
-		"driver %s of claim %s has no default VolumeSnapshotClass: %s", driver, source.ClaimName, advice)}
+		"driver %s of claim %s has no default VolumeSnapshotClass: %s", driver, source.PersistentVolumeClaimName, advice)}
 }
 
 // defaultClass marks the VolumeSnapshotClass that is taken for its driver when

@@ -174,7 +174,7 @@ func TestDriverThatCannotRestore(t *testing.T) {
 func TestCloneIsLargeEnough(t *testing.T) {
 	t.Parallel()
 	s := &scope{snapshot: &v1alpha1.CacheSnapshot{}}
-	s.snapshot.Status.Source = &v1alpha1.CapturedSource{Capacity: new(resource.MustParse("1Gi"))}
+	s.snapshot.Status.Source = &v1alpha1.SourceRecord{Capacity: new(resource.MustParse("1Gi"))}
 	for _, tt := range []struct{ restore, want string }{{"2Gi", "2Gi"}, {"512Mi", "1Gi"}} {
 		s.snapshot.Status.RestoreSize = new(resource.MustParse(tt.restore))
 		claim := s.clone()

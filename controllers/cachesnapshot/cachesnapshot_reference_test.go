@@ -57,7 +57,7 @@ func TestComparedWithFirstSeen(t *testing.T) {
 		"one that stands for nothing": {func(w *world) {
 			w.other("skipped", nil)
 			w.other("stalled", func(s *v1alpha1.CacheSnapshot) {
-				s.Status.Conditions = append(s.Status.Conditions, metav1.Condition{Type: v1alpha1.StalledCondition, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonDrillFailed, LastTransitionTime: *s.Status.CreationTime})
+				s.Status.Conditions = append(s.Status.Conditions, metav1.Condition{Type: v1alpha1.StalledCondition, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonOfflineBuildFailed, LastTransitionTime: *s.Status.CreationTime})
 			})
 			var s v1alpha1.CacheSnapshot
 			w.must(server.Client.Get(w.t.Context(), client.ObjectKey{Namespace: w.namespace, Name: "skipped"}, &s))

@@ -21,7 +21,7 @@ import (
 // be pruned. What contradicts trust data is left to a person: it is evidence of
 // a forgery, and pruned it would be gone.
 func (s *scope) callForRepair(found v1alpha1.VerificationStatus) {
-	if s.snapshot.Spec.Verification.OnFindings != v1alpha1.FindingsRepair || s.snapshot.Status.Repair != nil ||
+	if s.snapshot.Spec.Verification.OnCorrupt != v1alpha1.SnapshotRepair || s.snapshot.Status.Repair != nil ||
 		found.Verdict != v1alpha1.VerdictCorrupt || found.Findings[string(integrity.ChecksumMismatch)] > 0 {
 		return
 	}
@@ -58,7 +58,7 @@ func (s *scope) bookMend() {
 		Run: s.facts.repair.run.Run, Attempts: status.Attempts + 1, Outcome: outcome,
 		Message: bounded.Text(message, maxMessage), CompletionTime: ptr.To(metav1.NewTime(s.now)),
 	}
-	status.Pruned, status.Digest = int64(result.Removed), ""
+	status.Removed, status.Digest = int64(result.Removed), ""
 	if outcome == v1alpha1.WorkSucceeded {
 		status.Digest = result.After.Digest
 	}

@@ -30,7 +30,7 @@ func (w *world) endings(by map[string]cluster.Ending) {
 	}
 }
 
-func repairable(s *v1alpha1.CacheSnapshotSpec) { s.Verification.OnFindings = v1alpha1.FindingsRepair }
+func repairable(s *v1alpha1.CacheSnapshotSpec) { s.Verification.OnCorrupt = v1alpha1.SnapshotRepair }
 
 // snapshots are the names of the VolumeSnapshots that there are.
 func (w *world) snapshots() string {
@@ -79,7 +79,7 @@ func TestRepairPublishesWhatWasVerified(t *testing.T) {
 		t.Errorf("offered is %s with verdict %s", s.Status.VolumeSnapshotName, s.Status.Verification.Verdict)
 	}
 	r := s.Status.Repair
-	if r == nil || r.Pruned != 2 || r.Outcome != v1alpha1.WorkSucceeded || r.Found.Verdict != v1alpha1.VerdictCorrupt || len(r.Found.Examples) != 1 || r.Digest != "sha256:aa" {
+	if r == nil || r.Removed != 2 || r.Outcome != v1alpha1.WorkSucceeded || r.Found.Verdict != v1alpha1.VerdictCorrupt || len(r.Found.Examples) != 1 || r.Digest != "sha256:aa" {
 		t.Errorf("repair %+v", r)
 	}
 	w.ready(v1alpha1.ReasonIntact, "2 paths were pruned")
@@ -95,7 +95,7 @@ func TestRepairPublishesWhatWasVerified(t *testing.T) {
 		}
 	}
 	said := w.said()
-	for _, want := range []string{"Convicted", "RepairBegun", "Repaired", "Verified"} {
+	for _, want := range []string{"SnapshotCorrupt", "RepairStarted", "Repaired", "Verified"} {
 		if strings.Count(said, " "+want+" ") != 1 {
 			t.Errorf("event %s is not said once:\n%s", want, said)
 		}

@@ -22,7 +22,7 @@ import (
 // a proxy's instance.
 type source struct {
 	// captured is what the snapshot remembers of it; without its volume.
-	captured v1alpha1.CapturedSource
+	captured v1alpha1.SourceRecord
 	// warmed is the uid of the claim that was warmed last; empty: any will do.
 	warmed string
 	// restored is the volume that was last made from a snapshot, and need not be
@@ -62,19 +62,19 @@ func (r *Reconciler) cacheSource(cache *v1alpha1.GoCache) *source {
 	}
 	return &source{
 		restored: restored,
-		captured: v1alpha1.CapturedSource{
-			UID:       string(cache.UID),
-			ClaimName: cache.Status.Storage.ClaimName,
-			Ownership: cache.Spec.Storage.Ownership.DeepCopy(),
-			Platform:  cache.Spec.Platform,
-			Layers:    cache.Spec.Layers,
-			Toolchain: cache.Status.Toolchain.DeepCopy(),
-			Counts:    cache.Status.Counts,
+		captured: v1alpha1.SourceRecord{
+			UID:                       string(cache.UID),
+			PersistentVolumeClaimName: cache.Status.Storage.PersistentVolumeClaimName,
+			Ownership:                 cache.Spec.Storage.Ownership.DeepCopy(),
+			Platform:                  cache.Spec.Platform,
+			Layers:                    cache.Spec.Layers,
+			Toolchain:                 cache.Status.Toolchain.DeepCopy(),
+			Counts:                    cache.Status.Counts,
 
 			ToolchainImage: image,
 			MountPath:      cache.Spec.Environment.MountPath,
 		},
-		warmed:   cache.Status.WarmUp.ClaimUID,
+		warmed:   cache.Status.WarmUp.PersistentVolumeClaimUID,
 		template: cache.Spec.PodTemplate,
 	}
 }
@@ -105,11 +105,11 @@ func storeSource(proxy *v1alpha1.ModProxy, name string) (*source, error) {
 	case v1alpha1.ServerGoproxy:
 	}
 	return &source{
-		captured: v1alpha1.CapturedSource{
-			UID:       string(proxy.UID),
-			ClaimName: naming.Child(proxy.Name, name),
-			Ownership: instance.Storage.Ownership.DeepCopy(),
-			Layout:    string(layout),
+		captured: v1alpha1.SourceRecord{
+			UID:                       string(proxy.UID),
+			PersistentVolumeClaimName: naming.Child(proxy.Name, name),
+			Ownership:                 instance.Storage.Ownership.DeepCopy(),
+			Layout:                    string(layout),
 		},
 		template: proxy.Spec.PodTemplate,
 	}, nil
@@ -143,10 +143,10 @@ func (s *scope) sourceName() string {
 }
 
 // verifyCommand checks all that a volume holds.
-func verifyCommand(of *v1alpha1.CapturedSource) []string { return check.Command(of, cacheDir) }
+func verifyCommand(of *v1alpha1.SourceRecord) []string { return check.Command(of, cacheDir) }
 
 // contentFlags name what a volume holds below the directory it is mounted at.
-func contentFlags(of *v1alpha1.CapturedSource, root string) []string {
+func contentFlags(of *v1alpha1.SourceRecord, root string) []string {
 	return check.ContentFlags(of, root)
 }
 

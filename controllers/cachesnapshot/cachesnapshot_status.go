@@ -25,14 +25,14 @@ func (s *scope) setConditions(failed error) {
 }
 
 func (s *scope) setCaptured(set conditions.Set) {
-	const captured = v1alpha1.CapturedCondition
+	const captured = v1alpha1.SnapshotReadyCondition
 	switch failure := volume.CaptureError(s.facts.csi); {
 	case s.decision.Stage == verification.SnapshotLost:
 		set.False(captured, v1alpha1.ReasonSnapshotLost, "VolumeSnapshot %s was deleted", s.snapshot.Status.VolumeSnapshotName)
 	case s.snapshot.Status.CreationTime != nil:
-		set.True(captured, v1alpha1.ReasonSucceeded, "VolumeSnapshot %s can be restored%s", s.snapshot.Status.VolumeSnapshotName, s.mounted())
+		set.True(captured, v1alpha1.ReasonSnapshotCreated, "VolumeSnapshot %s can be restored%s", s.snapshot.Status.VolumeSnapshotName, s.mounted())
 	case failure != "":
-		set.False(captured, v1alpha1.ReasonCaptureFailed, "The CSI driver could not take the snapshot yet: %s", failure)
+		set.False(captured, v1alpha1.ReasonSnapshotFailed, "The CSI driver could not take the snapshot yet: %s", failure)
 	default:
 		reason, message := s.waiting()
 		set.False(captured, reason, "%s", message)
@@ -67,7 +67,7 @@ func (s *scope) waiting() (reason, message string) {
 		return v1alpha1.ReasonSuspended, "spec.suspend is set"
 	default:
 	}
-	return v1alpha1.ReasonCapturing, "The CSI driver is taking the snapshot"
+	return v1alpha1.ReasonCreatingSnapshot, "The CSI driver is taking the snapshot"
 }
 
 func (s *scope) setVerified(set conditions.Set) {
@@ -103,7 +103,7 @@ func (s *scope) working() (reason, message string) {
 	}
 	switch v := s.snapshot.Status.Verification.Verdict; {
 	case v == v1alpha1.VerdictIntact:
-		return v1alpha1.ReasonDrilling, "Intact; a build from a clone of it alone is tried" + s.but()
+		return v1alpha1.ReasonOfflineBuildRunning, "Intact; a build from a clone of it alone is tried" + s.but()
 	case v == v1alpha1.VerdictCorrupt:
 		return v1alpha1.ReasonRepairing, "What is wrong is pruned on a clone, which is then captured: " + s.snapshot.Status.Repair.Found.Message + s.but()
 	case s.repaired():
@@ -134,7 +134,7 @@ func (s *scope) setReady(set conditions.Set) {
 	case s.snapshot.Status.CreationTime == nil:
 		reason, message := s.waiting()
 		if failure := volume.CaptureError(s.facts.csi); failure != "" {
-			reason, message = v1alpha1.ReasonCaptureFailed, "The CSI driver could not take the snapshot yet: "+failure
+			reason, message = v1alpha1.ReasonSnapshotFailed, "The CSI driver could not take the snapshot yet: "+failure
 		}
 		set.Progress(reason, "%s", message)
 	default:
@@ -155,12 +155,12 @@ func (s *scope) setConvicted(set conditions.Set) {
 // setIntact is Ready of a snapshot that holds what it should, and could build
 // or not.
 func (s *scope) setIntact(set conditions.Set) {
-	d := s.snapshot.Status.Drill
+	d := s.snapshot.Status.OfflineBuild
 	switch {
 	case s.snapshot.Spec.Verification.OfflineBuild == nil || d.Outcome == v1alpha1.WorkSucceeded:
 		set.Ready(v1alpha1.ReasonIntact, "%s", s.intact())
 	case d.Outcome == v1alpha1.WorkFailed:
-		set.Stall(v1alpha1.ReasonDrillFailed, "Intact, but it alone cannot build: %s. It is never offered: correct ConfigMap %s or warm what it lacks, and take another",
+		set.Stall(v1alpha1.ReasonOfflineBuildFailed, "Intact, but it alone cannot build: %s. It is never offered: correct ConfigMap %s or warm what it lacks, and take another",
 			d.Message, s.snapshot.Spec.Verification.OfflineBuild.ConfigMapRef.Name)
 	default:
 		set.Stall(v1alpha1.ReasonInconclusive, "Intact, but %d attempts could not tell whether it alone can build; the last: %s. It is never offered: mend the cause and take another",
@@ -195,9 +195,9 @@ func intact(status v1alpha1.CacheSnapshotStatus) string {
 		message += fmt.Sprintf(", checked in %s", v.Duration.Duration)
 	}
 	if r := status.Repair; r != nil {
-		message += fmt.Sprintf("; %d paths were pruned from what was captured", r.Pruned)
+		message += fmt.Sprintf("; %d paths were pruned from what was captured", r.Removed)
 	}
-	if d := status.Drill; d != nil && d.Outcome == v1alpha1.WorkSucceeded {
+	if d := status.OfflineBuild; d != nil && d.Outcome == v1alpha1.WorkSucceeded {
 		message += fmt.Sprintf("; built from it alone in %s", d.Duration.Duration)
 	}
 	return message

@@ -151,7 +151,7 @@ func (s *scope) csiOwner() apply.Owner {
 func (s *scope) csiSnapshot() volume.Snapshot {
 	return volume.Snapshot{
 		Namespace: s.snapshot.Namespace, Name: s.snapshot.Name, Labels: s.csiLabels(),
-		Class: s.snapshot.Spec.VolumeSnapshotClassName, Claim: s.snapshot.Status.Source.ClaimName,
+		Class: s.snapshot.Spec.VolumeSnapshotClassName, Claim: s.snapshot.Status.Source.PersistentVolumeClaimName,
 	}
 }
 

@@ -70,7 +70,7 @@ func TestStoreIsCaptured(t *testing.T) {
 			w.proxy(instance)
 			w.settle()
 			s := w.get()
-			if s.Status.Verification.Verdict != v1alpha1.VerdictIntact || s.Status.Source.Layout != layout || s.Status.Source.ClaimName != "p-blue" {
+			if s.Status.Verification.Verdict != v1alpha1.VerdictIntact || s.Status.Source.Layout != layout || s.Status.Source.PersistentVolumeClaimName != "p-blue" {
 				t.Fatalf("status %+v", s.Status)
 			}
 			if left := w.left("p-blue"); len(left) > 0 {
@@ -155,5 +155,5 @@ func TestMountedIsSaid(t *testing.T) {
 	}
 	w.snapshot(ofStore)
 	w.settle()
-	w.condition(v1alpha1.CapturedCondition, v1alpha1.ReasonSucceeded, "had the claim mounted: p-blue-0")
+	w.condition(v1alpha1.SnapshotReadyCondition, v1alpha1.ReasonSnapshotCreated, "had the claim mounted: p-blue-0")
 }

@@ -91,7 +91,7 @@ func (w *world) cache() {
 	}))
 	_, err := w.cluster.Step(w.t.Context())
 	w.must(err)
-	c.Status.Storage.ClaimName = "ci"
+	c.Status.Storage.PersistentVolumeClaimName = "ci"
 	w.must(server.Client.Status().Update(w.t.Context(), c))
 }
 

@@ -18,7 +18,7 @@ func replaced(ctx context.Context, reader client.Reader, s *v1alpha1.CacheSnapsh
 }
 
 // swapOf is the replacement of the source's volume that is in progress, or nil.
-func swapOf(ctx context.Context, reader client.Reader, namespace string, ref v1alpha1.SnapshotSource) (*v1alpha1.SwapStatus, error) {
+func swapOf(ctx context.Context, reader client.Reader, namespace string, ref v1alpha1.SnapshotSource) (*v1alpha1.VolumeReplacementStatus, error) {
 	if ref.Kind == v1alpha1.ModProxyKind {
 		proxy, err := read.Object[v1alpha1.ModProxy](ctx, reader, namespace, ref.Name)
 		if err != nil || proxy == nil {
@@ -26,7 +26,7 @@ func swapOf(ctx context.Context, reader client.Reader, namespace string, ref v1a
 		}
 		for i := range proxy.Status.Instances {
 			if instance := &proxy.Status.Instances[i]; instance.Name == ref.Instance {
-				return instance.Swap, nil
+				return instance.VolumeReplacement, nil
 			}
 		}
 		return nil, nil
@@ -35,5 +35,5 @@ func swapOf(ctx context.Context, reader client.Reader, namespace string, ref v1a
 	if err != nil || cache == nil {
 		return nil, err
 	}
-	return cache.Status.Swap, nil
+	return cache.Status.VolumeReplacement, nil
 }

@@ -17,9 +17,9 @@ func (w *world) swapping(by string) {
 	w.t.Helper()
 	var c v1alpha1.GoCache
 	w.must(server.Client.Get(w.t.Context(), client.ObjectKey{Namespace: w.namespace, Name: "ci"}, &c))
-	c.Status.Swap = nil
+	c.Status.VolumeReplacement = nil
 	if by != "" {
-		c.Status.Swap = &v1alpha1.SwapStatus{Reason: v1alpha1.SwapMigration, Snapshot: by, StartTime: metav1.NewTime(w.now)}
+		c.Status.VolumeReplacement = &v1alpha1.VolumeReplacementStatus{Reason: v1alpha1.ReplacementMigration, Snapshot: by, StartTime: metav1.NewTime(w.now)}
 	}
 	w.must(server.Client.Status().Update(w.t.Context(), &c))
 }
@@ -47,7 +47,7 @@ func TestNotCapturedWhileReplaced(t *testing.T) {
 					Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
 						err := c.Get(ctx, key, o, opts...)
 						if cache, ok := o.(*v1alpha1.GoCache); ok {
-							cache.Status.Swap = nil
+							cache.Status.VolumeReplacement = nil
 						}
 						return err
 					},

@@ -127,7 +127,7 @@ func TestSkip(t *testing.T) {
 	w.snapshot(func(s *v1alpha1.CacheSnapshotSpec) { s.Verification.Mode = v1alpha1.VerificationSkip })
 	w.settle()
 	s := w.get()
-	if !meta.IsStatusConditionTrue(s.Status.Conditions, v1alpha1.CapturedCondition) || meta.IsStatusConditionTrue(s.Status.Conditions, v1alpha1.VerifiedCondition) {
+	if !meta.IsStatusConditionTrue(s.Status.Conditions, v1alpha1.SnapshotReadyCondition) || meta.IsStatusConditionTrue(s.Status.Conditions, v1alpha1.VerifiedCondition) {
 		t.Errorf("conditions %+v", s.Status.Conditions)
 	}
 	if left := w.left(); len(left) > 0 {

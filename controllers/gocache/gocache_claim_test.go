@@ -42,7 +42,7 @@ func TestClaimGrows(t *testing.T) {
 	w.edit(func(c *v1alpha1.GoCache) { c.Spec.Storage.Size = resource.MustParse("2Gi") })
 	w.settle()
 	w.asksFor("2Gi")
-	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "")
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "")
 }
 
 // TestClaimThatGrewByHand holds that what somebody else made larger stays so.
@@ -57,7 +57,7 @@ func TestClaimThatGrewByHand(t *testing.T) {
 	w.must(server.Client.Update(t.Context(), claim))
 	w.settle()
 	w.asksFor("5Gi")
-	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "")
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "")
 }
 
 // TestRefusedGrowthMayBeTakenBack holds that a size which the API server does
@@ -74,7 +74,7 @@ func TestRefusedGrowthMayBeTakenBack(t *testing.T) {
 	w.condition(v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonError, "only dynamically provisioned pvc can be resized")
 	w.edit(func(c *v1alpha1.GoCache) { c.Spec.Storage.Size = resource.MustParse("1Gi") })
 	w.settle()
-	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "")
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "")
 }
 
 // TestClaimThatNeverHadAVolume holds that a class or size which nobody can
@@ -94,7 +94,7 @@ func TestClaimThatNeverHadAVolume(t *testing.T) {
 			w.cluster.Unbound = func(*corev1.PersistentVolumeClaim) bool { return true }
 			w.cache(func(s *v1alpha1.GoCacheSpec) { s.Storage.StorageClassName = ptr.To("nobody-knows") })
 			w.settle()
-			w.condition(v1alpha1.ClaimBoundCondition, metav1.ConditionFalse, v1alpha1.ReasonClaimPending, "waits for its volume")
+			w.condition(v1alpha1.PVCBoundCondition, metav1.ConditionFalse, v1alpha1.ReasonPVCPending, "waits for its volume")
 			was := get[corev1.PersistentVolumeClaim](w, "ci").UID
 
 			w.edit(func(c *v1alpha1.GoCache) { change(&c.Spec.Storage, class) })
@@ -108,10 +108,10 @@ func TestClaimThatNeverHadAVolume(t *testing.T) {
 			if claim.UID == was || *claim.Spec.StorageClassName != *spec.StorageClassName {
 				t.Errorf("claim %s (was %s) of class %s", claim.UID, was, *claim.Spec.StorageClassName)
 			}
-			if said := w.said(); !strings.Contains(said, "ClaimWithdrawn") {
+			if said := w.said(); !strings.Contains(said, "PVCDeleted") {
 				t.Errorf("events: %s", said)
 			}
-			w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "")
+			w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "")
 			w.settle()
 			if again := get[corev1.PersistentVolumeClaim](w, "ci").UID; again != claim.UID {
 				t.Error("a claim with a volume was withdrawn")
@@ -147,7 +147,7 @@ func TestForeignClaimIsNotTaken(t *testing.T) {
 			if _, taken := claim.Labels[v1alpha1.CacheLabel]; taken {
 				t.Error("the claim was labelled")
 			}
-			if w.get().Status.Storage.ClaimName != "" {
+			if w.get().Status.Storage.PersistentVolumeClaimName != "" {
 				t.Errorf("status calls it the cache's claim: %+v", w.get().Status.Storage)
 			}
 		})
@@ -164,7 +164,7 @@ func TestClaimLost(t *testing.T) {
 	claim.Status.Phase = corev1.ClaimLost
 	w.must(server.Client.Status().Update(t.Context(), claim))
 	w.settle()
-	w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonClaimLost, "delete the claim to begin anew")
+	w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonPVCLost, "delete the claim to begin anew")
 	w.must(server.Client.Delete(t.Context(), claim))
 	w.settle()
 	w.condition(v1alpha1.StalledCondition, "", "", "")
@@ -192,8 +192,8 @@ func TestWhenDeleted(t *testing.T) {
 			w := newWorld(t)
 			policy := func(p v1alpha1.DeletionPolicy) func(s *v1alpha1.GoCacheSpec) {
 				return func(s *v1alpha1.GoCacheSpec) {
-					s.Storage.WhenDeleted = p
-					s.Snapshots = &v1alpha1.SnapshotPolicy{AfterWarmUp: true, WhenCacheDeleted: p}
+					s.Storage.DeletionPolicy = p
+					s.Snapshots = &v1alpha1.SnapshotPolicy{AfterWarmUp: true, DeletionPolicy: p}
 				}
 			}
 			w.cache(policy(tt.atFirst))
@@ -217,7 +217,7 @@ func TestWhenDeleted(t *testing.T) {
 			uid := get[corev1.PersistentVolumeClaim](w, "ci").UID
 			w.cache()
 			w.settle()
-			w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "")
+			w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "")
 			if get[corev1.PersistentVolumeClaim](w, "ci").UID != uid {
 				t.Error("a cache of the same name did not take up the claim again")
 			}
@@ -230,7 +230,7 @@ func TestDeletedWhileWarming(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.ending = nil
-	w.cache(func(s *v1alpha1.GoCacheSpec) { s.Storage.WhenDeleted = v1alpha1.DeletionDelete })
+	w.cache(func(s *v1alpha1.GoCacheSpec) { s.Storage.DeletionPolicy = v1alpha1.DeletionDelete })
 	w.settle()
 	w.must(server.Client.Delete(t.Context(), w.get()))
 	w.end()

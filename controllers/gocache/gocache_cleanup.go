@@ -68,7 +68,7 @@ func (s *scope) cleanupFacts() cleanup.Facts {
 		// What is acted on must stand in the status first: a plan, and its
 		// approval.
 		before := s.before.Status.Cleanup
-		f.Open = &cleanup.Plan{Digest: p.Digest, Bounds: p.Bounds, Approved: before != nil && before.Approved == p.Digest}
+		f.Open = &cleanup.Plan{Digest: p.Digest, Bounds: p.Bounds, Approved: before != nil && before.ApprovedPlan == p.Digest}
 	}
 	return f
 }
@@ -215,8 +215,8 @@ func (s *scope) bookPlan(said report.Report) {
 		Digest: p.Digest, Time: metav1.NewTime(p.AsOf), Open: !p.Empty(), Bounds: s.facts.run.Annotations[v1alpha1.InputsAnnotation],
 		Entries: p.Entries, Bytes: p.Bytes, OverBytes: p.OverBytes, Modules: layerPlan(p.Modules), Build: layerPlan(p.Build),
 	}
-	if c.Approved != p.Digest {
-		c.Approved = ""
+	if c.ApprovedPlan != p.Digest {
+		c.ApprovedPlan = ""
 	}
 	switch spec := s.cache.Spec.Cleanup; {
 	case !c.LastPlan.Open:
@@ -313,7 +313,7 @@ func (s *scope) refusesApproval(req request.Request) string {
 // planWaits says whether the open plan waits for somebody to approve it.
 func (s *scope) planWaits() bool {
 	c := s.cache.Status.Cleanup
-	return s.cleanupFacts().Waits() && c.Approved != c.LastPlan.Digest
+	return s.cleanupFacts().Waits() && c.ApprovedPlan != c.LastPlan.Digest
 }
 
 // approve notes the approval that was asked for. A plan that took the place of
@@ -321,14 +321,14 @@ func (s *scope) planWaits() bool {
 func (r *Reconciler) approve(_ context.Context, s *scope) error {
 	req, ok := s.requested(request.ApproveCleanup)
 	c := s.cache.Status.Cleanup
-	if !ok || s.writerAnswers() || c != nil && c.Approved == req.Argument {
+	if !ok || s.writerAnswers() || c != nil && c.ApprovedPlan == req.Argument {
 		return nil
 	}
 	if why := s.refusesApproval(req); why != "" {
 		s.answer(req.Text, v1alpha1.RequestRefused, why)
 		return nil
 	}
-	c.Approved = req.Argument
+	c.ApprovedPlan = req.Argument
 	return nil
 }
 

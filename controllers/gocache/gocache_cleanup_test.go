@@ -161,7 +161,7 @@ func TestScheduledCleanup(t *testing.T) {
 	w.cleaner.hang = false
 	w.said()
 	w.settle()
-	w.clean(metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "the last plan that was applied removed 10.0 MiB")
+	w.clean(metav1.ConditionTrue, v1alpha1.ReasonWithinBounds, "the last plan that was applied removed 10.0 MiB")
 	c := w.get()
 	status := c.Status.Cleanup
 	if len(w.cleanings) != 2 || status.Freed.String() != "10Mi" || status.Removed != 21 || status.LastPlan.Open || len(status.Preflight) != 3 {
@@ -183,7 +183,7 @@ func TestScheduledCleanup(t *testing.T) {
 	if status := w.get().Status.Cleanup; len(w.cleanings) != 3 || status.LastPlan.Entries != 0 || status.LastPlan.Open {
 		t.Errorf("%d runs, want one more that finds nothing: %+v", len(w.cleanings), status.LastPlan)
 	}
-	w.clean(metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "Within the bounds")
+	w.clean(metav1.ConditionTrue, v1alpha1.ReasonWithinBounds, "Within the bounds")
 }
 
 // TestApproval holds that a plan waits for exactly its own approval, that a
@@ -222,7 +222,7 @@ func TestApproval(t *testing.T) {
 	w.cleaner.hang = false
 	w.settle()
 	w.answered("approve-cleanup=sha256:one#3", v1alpha1.RequestSucceeded, "freed 10.0 MiB")
-	w.clean(metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "10.0 MiB")
+	w.clean(metav1.ConditionTrue, v1alpha1.ReasonWithinBounds, "10.0 MiB")
 	w.request("approve-cleanup=sha256:one#4")
 	w.settle()
 	w.answered("approve-cleanup=sha256:one#4", v1alpha1.RequestRefused, "does not wait")
@@ -269,7 +269,7 @@ func TestPausedCleanup(t *testing.T) {
 	if said := w.said(); !strings.Contains(said, "Warning CleanupPaused Paused cleaning by the check reuse: the cache is cold") {
 		t.Errorf("events:\n%s", said)
 	}
-	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "")
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "")
 	w.wait(100 * time.Hour)
 	if len(w.cleanings) != 1 {
 		t.Errorf("%d runs while it is paused", len(w.cleanings))
@@ -277,7 +277,7 @@ func TestPausedCleanup(t *testing.T) {
 	w.cleaner.paused = ""
 	w.request("warm-up#2")
 	w.settle()
-	w.clean(metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "10.0 MiB")
+	w.clean(metav1.ConditionTrue, v1alpha1.ReasonWithinBounds, "10.0 MiB")
 }
 
 // TestUnprovenCleanup holds that a cache that was not proven warm is warmed.
@@ -293,7 +293,7 @@ func TestUnprovenCleanup(t *testing.T) {
 	w.request("cleanup#1")
 	w.settle()
 	w.answered("cleanup#1", v1alpha1.RequestSucceeded, "not proven warm, so a warm-up is due: 4 packages were compiled")
-	w.clean(metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "not proven warm")
+	w.clean(metav1.ConditionTrue, v1alpha1.ReasonWithinBounds, "not proven warm")
 	said := w.said()
 	for _, want := range []string{"Warning NotProvenWarm", "WarmUpStarted Started a warm-up: a cleaning found the cache not warm"} {
 		if !strings.Contains(said, want) {
@@ -355,7 +355,7 @@ func TestDeafWebhook(t *testing.T) {
 	w.listener.deaf = false
 	w.wait(121 * time.Second)
 	w.wait(time.Hour)
-	if len(w.listener.calls) != 3 || w.get().Status.Cleanup.Webhook.Told == nil {
+	if len(w.listener.calls) != 3 || w.get().Status.Cleanup.Webhook.DeliveredTime == nil {
 		t.Errorf("%d calls, want two that fail and one: %+v", len(w.listener.calls), w.get().Status.Cleanup.Webhook)
 	}
 	w.request("approve-cleanup=sha256:one#2")
@@ -400,13 +400,13 @@ func TestWebhookIsCalled(t *testing.T) {
 	w.settle()
 	w.request("cleanup#1")
 	w.settle()
-	if s := w.get().Status.Cleanup; s.Webhook == nil || s.Webhook.Told != nil {
+	if s := w.get().Status.Cleanup; s.Webhook == nil || s.Webhook.DeliveredTime != nil {
 		t.Fatalf("before it was told: %+v", s.Webhook)
 	}
 	r := w.reconciler
 	r.Webhooks = nil
 	w.manage(r)
-	w.eventually(func() bool { return w.get().Status.Cleanup.Webhook.Told != nil })
+	w.eventually(func() bool { return w.get().Status.Cleanup.Webhook.DeliveredTime != nil })
 	if n := calls.Load(); n != 1 {
 		t.Errorf("%d calls, want one", n)
 	}

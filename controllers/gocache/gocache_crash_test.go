@@ -144,7 +144,7 @@ func dying(t *testing.T, flow func(*world, func()), life *crash.Life) end {
 	}
 	e.Checks, e.Cleanings, e.Size = len(w.checks), len(w.cleanings), c.Status.Storage.Capacity.String()
 	if cleaned := c.Status.Cleanup; cleaned != nil {
-		e.Freed, e.Told = cleaned.Freed.String(), cleaned.Webhook != nil && cleaned.Webhook.Told != nil
+		e.Freed, e.Told = cleaned.Freed.String(), cleaned.Webhook != nil && cleaned.Webhook.DeliveredTime != nil
 	}
 	if c.Status.Integrity != nil {
 		e.Verdict = c.Status.Integrity.Verdict

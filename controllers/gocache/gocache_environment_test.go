@@ -33,7 +33,7 @@ func TestEnvironment(t *testing.T) {
 			name: "a proxy of ours, private modules, strict",
 			spec: func(s *v1alpha1.GoCacheSpec) {
 				s.Environment = v1alpha1.Environment{
-					ProxyRef: &v1alpha1.LocalReference{Name: "goproxy"}, PrivatePatterns: []string{"example.com/a", "*.corp.example.com"},
+					ProxyRef: &v1alpha1.LocalReference{Name: "goproxy"}, PrivateModules: &v1alpha1.PrivateModules{Patterns: []string{"example.com/a", "*.corp.example.com"}},
 					Isolation: v1alpha1.IsolationStrict, ChecksumDatabase: "sum.example.com",
 				}
 			},
@@ -54,7 +54,7 @@ func TestEnvironment(t *testing.T) {
 			name: "somebody else's proxy, private modules, another path, one layer",
 			spec: func(s *v1alpha1.GoCacheSpec) {
 				s.Layers = []v1alpha1.CacheLayer{v1alpha1.LayerModules}
-				s.Environment = v1alpha1.Environment{Proxy: "https://p.example.com,direct", PrivatePatterns: []string{"example.com/a"}, MountPath: "/c"}
+				s.Environment = v1alpha1.Environment{Proxy: "https://p.example.com,direct", PrivateModules: &v1alpha1.PrivateModules{Patterns: []string{"example.com/a"}}, MountPath: "/c"}
 			},
 			online: map[string]string{
 				"GOMODCACHE": "/c/mod", "GOTOOLCHAIN": "local", "GOPROXY": "https://p.example.com,direct", "GOPRIVATE": "example.com/a",

@@ -32,7 +32,7 @@ func (s *scope) did() []event.Event {
 		events = append(events, event.Normal("SnapshotRequested", "Snapshot", "Asked for CacheSnapshot %s: %s", s.done.taken, s.done.cause))
 	}
 	if s.done.withdrawn {
-		events = append(events, event.Normal("ClaimWithdrawn", "Provision", "Deleted claim %s, which never had a volume: spec.storage asks for another one", s.cache.Name))
+		events = append(events, event.Normal("PVCDeleted", "Provision", "Deleted claim %s, which never had a volume: spec.storage asks for another one", s.cache.Name))
 	}
 	if s.done.released != "" {
 		events = append(events, event.Normal("PreviousReleased", "Replace", "Deleted claim %s: the replaced volume was kept as long as was asked for", s.done.released))
@@ -88,7 +88,7 @@ func repositoryEvents(before, after *v1alpha1.GoCache) []event.Event {
 func storageEvents(before, after *v1alpha1.GoCache) []event.Event {
 	had, has := before.Status.Storage, after.Status.Storage
 	if had.VolumeName == has.VolumeName && had.Capacity != nil && has.Capacity != nil && has.Capacity.Cmp(*had.Capacity) > 0 {
-		return []event.Event{event.Normal("StorageGrown", "Grow", "Claim %s has grown from %s to %s", has.ClaimName, had.Capacity, has.Capacity)}
+		return []event.Event{event.Normal("StorageGrown", "Grow", "Claim %s has grown from %s to %s", has.PersistentVolumeClaimName, had.Capacity, has.Capacity)}
 	}
 	was := meta.FindStatusCondition(before.Status.Conditions, v1alpha1.StorageSufficientCondition)
 	is := meta.FindStatusCondition(after.Status.Conditions, v1alpha1.StorageSufficientCondition)
@@ -105,8 +105,8 @@ func storageEvents(before, after *v1alpha1.GoCache) []event.Event {
 
 func checkEvent(i *v1alpha1.IntegrityStatus) event.Event {
 	switch {
-	case i.Unsettled > 0 && i.Verdict != v1alpha1.VerdictCorrupt:
-		return event.Warning("CheckInconclusive", "Check", "Attempt %d could not tell whether the live claim is intact: %s", i.Unsettled, i.Message)
+	case i.InconclusiveAttempts > 0 && i.Verdict != v1alpha1.VerdictCorrupt:
+		return event.Warning("CheckInconclusive", "Check", "Attempt %d could not tell whether the live claim is intact: %s", i.InconclusiveAttempts, i.Message)
 	case i.Verdict == v1alpha1.VerdictCorrupt:
 		return event.Warning(v1alpha1.ReasonCorrupt, "Check", "Found the live claim corrupt: %s; the condition Intact says what to do", i.Message)
 	default:
@@ -127,8 +127,8 @@ func cleanupEvents(before, c *v1alpha1.CleanupStatus) []event.Event {
 	if c.Run != before.Run {
 		events = append(events, cleanupEvent(before, c))
 	}
-	if w := c.Webhook; w != nil && w.Failures > 0 && (before.Webhook == nil || w.About != before.Webhook.About || w.Failures != before.Webhook.Failures) {
-		events = append(events, event.Warning("WebhookFailed", "Cleanup", "Could not tell the webhook of the plan %s (%d calls): %s", w.About, w.Failures, w.Message))
+	if w := c.Webhook; w != nil && w.Failures > 0 && (before.Webhook == nil || w.PlanDigest != before.Webhook.PlanDigest || w.Failures != before.Webhook.Failures) {
+		events = append(events, event.Warning("WebhookFailed", "Cleanup", "Could not tell the webhook of the plan %s (%d calls): %s", w.PlanDigest, w.Failures, w.Message))
 	}
 	return events
 }

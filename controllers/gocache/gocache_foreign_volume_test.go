@@ -139,7 +139,7 @@ func TestAnotherTenantsVolumeIsNeverTakenMidway(t *testing.T) {
 			pod := w.consumer("a")
 			w.restore()
 			w.settle()
-			if in := w.get().Status.Swap; in == nil || in.NextVolume == "" {
+			if in := w.get().Status.VolumeReplacement; in == nil || in.NextVolume == "" {
 				t.Fatalf("no replacement waits: %+v", in)
 			}
 			w.byHand = true

@@ -84,7 +84,7 @@ func TestGitSource(t *testing.T) {
 	jobs := w.jobs()
 	w.cache(fromGit(v1alpha1.GitSource{URL: r.url, Ref: "main"}, "./cmd/...", "."), afterWarmUp)
 	w.settle()
-	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "")
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "")
 	if got := w.get().Status.WarmUp.Revisions; len(got) != 1 || got[0] != (v1alpha1.GitRevision{URL: r.url, Ref: "main", Commit: first, WarmedCommit: first}) {
 		t.Errorf("revisions %+v", got)
 	}
@@ -134,7 +134,7 @@ func TestUnreadableRepository(t *testing.T) {
 	w.settle()
 	r.down.Store(true)
 	w.wait(sourceInterval)
-	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "repository "+r.url+" cannot be read")
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "repository "+r.url+" cannot be read")
 	if got := w.get().Status.WarmUp.Revisions[0]; got.Commit != commit || !strings.Contains(got.Message, "503") {
 		t.Errorf("revision %+v, want commit %s to stand", got, commit)
 	}
@@ -151,14 +151,14 @@ func TestUnreadableRepository(t *testing.T) {
 
 	w.request("warm-up#1")
 	w.settle()
-	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "a warm-up is due and waits: repository "+r.url+" cannot be read")
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "a warm-up is due and waits: repository "+r.url+" cannot be read")
 	if len(w.warmUps) != 1 {
 		t.Errorf("%d warm-ups, want 1: another one could not fetch", len(w.warmUps))
 	}
 	w.push(r, "module two\n")
 	r.down.Store(false)
 	w.wait(longestLookPause)
-	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "Warm")
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "Warm")
 	said := w.said()
 	for _, want := range []string{"Warning SourceUnreadable", "Normal SourceReadable"} {
 		if strings.Count(said, want) != 1 {
@@ -196,7 +196,7 @@ func TestGitSecret(t *testing.T) {
 	secret.StringData = map[string]string{"password": "s3cret"}
 	w.must(server.Client.Update(t.Context(), secret))
 	w.settle()
-	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "")
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "")
 
 	text, err := json.Marshal((*jobs)[0])
 	w.must(err)

@@ -36,7 +36,7 @@ func TestGrowth(t *testing.T) {
 	w.cache(growsTo("2500Mi", w.class()))
 	w.settle()
 	w.asksFor("1Gi")
-	w.condition(v1alpha1.StorageSufficientCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "79% of 1Gi is used; the claim grows at 85%")
+	w.condition(v1alpha1.StorageSufficientCondition, metav1.ConditionTrue, v1alpha1.ReasonSpaceLeft, "79% of 1Gi is used; the claim grows at 85%")
 
 	w.cluster.HoldExpansion = true
 	w.ending = fills(900, 124)
@@ -62,7 +62,7 @@ func TestGrowth(t *testing.T) {
 	w.settle()
 	w.asksFor("2500Mi")
 	w.condition(v1alpha1.StorageSufficientCondition, metav1.ConditionFalse, v1alpha1.ReasonAtLimit, "96% of 2500Mi is used, and spec.storage.growth.limit is 2500Mi")
-	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "")
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "")
 	if said := w.said(); strings.Count(said, "AtLimit") != 1 {
 		t.Errorf("events %s", said)
 	}
@@ -82,8 +82,8 @@ func TestGrowthAfterAFailure(t *testing.T) {
 	w.asksFor("2Gi")
 	w.ending = fills(1200, 800)
 	w.wait(time.Minute)
-	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "")
-	w.condition(v1alpha1.StorageSufficientCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "60% of 2Gi")
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "")
+	w.condition(v1alpha1.StorageSufficientCondition, metav1.ConditionTrue, v1alpha1.ReasonSpaceLeft, "60% of 2Gi")
 }
 
 // TestRefusedGrowth holds that a claim whose class cannot expand is said to be
@@ -97,7 +97,7 @@ func TestRefusedGrowth(t *testing.T) {
 	w.asksFor("1Gi")
 	const refused = "may not grow to 2Gi: apply PersistentVolumeClaim"
 	w.condition(v1alpha1.StorageSufficientCondition, metav1.ConditionFalse, v1alpha1.ReasonGrowthRefused, refused)
-	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "")
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "")
 	if said := w.said(); strings.Count(said, "GrowthRefused") != 1 || !strings.Contains(said, "only dynamically provisioned pvc can be resized") {
 		t.Errorf("events %s", said)
 	}

@@ -77,7 +77,7 @@ func (s *scope) checkFacts() livecheck.Facts {
 	}
 	if i := s.cache.Status.Integrity; i != nil && i.StartTime != nil && i.CompletionTime != nil {
 		f.Last = livecheck.Check{
-			Volume: i.VolumeName, Cause: i.Cause, Start: i.StartTime.Time, End: i.CompletionTime.Time, Unsettled: i.Unsettled,
+			Volume: i.VolumeName, Cause: i.Cause, Start: i.StartTime.Time, End: i.CompletionTime.Time, Unsettled: i.InconclusiveAttempts,
 		}
 	}
 	return f
@@ -174,9 +174,9 @@ func (s *scope) bookCheck() {
 		s.bookCounts(status.Counts)
 	case integrity.Condemned:
 	case integrity.Inconclusive:
-		status.Unsettled = 1
+		status.InconclusiveAttempts = 1
 		if again {
-			status.Unsettled = before.Unsettled + 1
+			status.InconclusiveAttempts = before.InconclusiveAttempts + 1
 		}
 		s.cache.Status.Integrity = &status
 		s.bookDoubt(before, &status)
@@ -212,7 +212,7 @@ func (s *scope) bookDoubt(before v1alpha1.IntegrityStatus, status *v1alpha1.Inte
 	}
 	facts := s.checkFacts()
 	facts.Volume = status.VolumeName
-	if names := livecheck.Convicted(facts); len(names) > 0 && status.Unsettled >= livecheck.MaxAttempts {
+	if names := livecheck.Convicted(facts); len(names) > 0 && status.InconclusiveAttempts >= livecheck.MaxAttempts {
 		status.Verdict = v1alpha1.VerdictCorrupt
 		status.Message = bounded.Text(fmt.Sprintf("CacheSnapshots %s of the volume are convicted, one after the other; its own check could not tell: %s", strings.Join(names, " and "), status.Message), 4096)
 	}
@@ -226,15 +226,15 @@ func (s *scope) answerCheck(v integrity.Verdict) {
 	case v.Verdict == integrity.Intact:
 		s.answerRun(v1alpha1.RequestSucceeded, "Intact: "+s.intactMessage())
 	case settled(i) && i.Verdict != v1alpha1.VerdictCorrupt:
-		s.answerRun(v1alpha1.RequestFailed, fmt.Sprintf("could not tell after %d attempts: %s", i.Unsettled, v.Message))
+		s.answerRun(v1alpha1.RequestFailed, fmt.Sprintf("could not tell after %d attempts: %s", i.InconclusiveAttempts, v.Message))
 	case !settled(i) && s.writerAnswers():
-		s.cache.Status.LastHandledRequest.Message = bounded.Text(fmt.Sprintf("attempt %d could not tell: %s", i.Unsettled, v.Message), 1024)
+		s.cache.Status.LastHandledRequest.Message = bounded.Text(fmt.Sprintf("attempt %d could not tell: %s", i.InconclusiveAttempts, v.Message), 1024)
 	}
 }
 
 // settled says whether no further check is made for the same cause.
 func settled(i *v1alpha1.IntegrityStatus) bool {
-	return i.Unsettled == 0 || i.Unsettled >= livecheck.MaxAttempts
+	return i.InconclusiveAttempts == 0 || i.InconclusiveAttempts >= livecheck.MaxAttempts
 }
 
 // answerConvicted answers a request for a check that convicted the live claim,
@@ -247,7 +247,7 @@ func (r *Reconciler) answerConvicted(_ context.Context, s *scope) error {
 	}
 	found := "Corrupt: " + finding(i)
 	status := s.cache.Status
-	replaced := i.VolumeName != status.Storage.VolumeName && status.Swap == nil
+	replaced := i.VolumeName != status.Storage.VolumeName && status.VolumeReplacement == nil
 	switch {
 	case replaced && status.Content != nil && status.Content.Snapshot != "":
 		s.answer(last.Request, v1alpha1.RequestSucceeded, found+"; rolled back to "+status.Content.Snapshot)
@@ -270,7 +270,7 @@ func (s *scope) convicted() bool {
 // rollsBack says whether a convicted volume is replaced without a person.
 func (s *scope) rollsBack() bool {
 	i := s.cache.Spec.Integrity
-	return s.cache.Status.Swap != nil || i != nil && i.OnCorrupt == v1alpha1.CorruptRollback && s.cache.Status.LatestVerifiedSnapshot != ""
+	return s.cache.Status.VolumeReplacement != nil || i != nil && i.OnCorrupt == v1alpha1.CacheRollback && s.cache.Status.LatestVerifiedSnapshot != ""
 }
 
 // remedy says what a person can do about a convicted volume that is not rolled

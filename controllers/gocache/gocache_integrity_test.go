@@ -90,7 +90,7 @@ func TestScheduledCheck(t *testing.T) {
 	w.checked = intact
 	w.wait(61 * time.Minute)
 	w.condition(v1alpha1.IntactCondition, metav1.ConditionTrue, v1alpha1.ReasonIntact, "")
-	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "")
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "")
 }
 
 // TestCheckThatCannotTell holds that it is repeated with growing pauses, a few
@@ -109,7 +109,7 @@ func TestCheckThatCannotTell(t *testing.T) {
 		t.Errorf("%d checks, want %d", len(w.checks), livecheck.MaxAttempts)
 	}
 	w.condition(v1alpha1.IntactCondition, metav1.ConditionUnknown, v1alpha1.ReasonInconclusive, "the pod was disrupted")
-	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "")
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "")
 }
 
 // TestConvictedSnapshot holds that a convicted snapshot makes a check due at
@@ -245,7 +245,7 @@ func TestReportOfAFailureGoesFirst(t *testing.T) {
 func TestFailureReportRollsBack(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.cache(afterWarmUp, checkedBy(v1alpha1.CacheIntegrity{OnCorrupt: v1alpha1.CorruptRollback}))
+	w.cache(afterWarmUp, checkedBy(v1alpha1.CacheIntegrity{OnCorrupt: v1alpha1.CacheRollback}))
 	w.settle()
 	before := w.get().Status.Storage.VolumeName
 	w.checked = corrupt
@@ -256,10 +256,10 @@ func TestFailureReportRollsBack(t *testing.T) {
 	}
 	w.answered("failure-report#1", v1alpha1.RequestSucceeded, "h1 differs); rolled back to "+w.names()[0])
 	c := w.get()
-	if c.Status.Storage.VolumeName == before || c.Status.Swap != nil {
-		t.Errorf("storage %+v, swap %+v", c.Status.Storage, c.Status.Swap)
+	if c.Status.Storage.VolumeName == before || c.Status.VolumeReplacement != nil {
+		t.Errorf("storage %+v, swap %+v", c.Status.Storage, c.Status.VolumeReplacement)
 	}
-	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "")
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "")
 	w.condition(v1alpha1.IntactCondition, metav1.ConditionUnknown, v1alpha1.ReasonWaiting, "was replaced")
 	if len(w.checks) != 1 {
 		t.Errorf("%d checks, want one", len(w.checks))
@@ -280,7 +280,7 @@ func TestCheckWithoutItsTrust(t *testing.T) {
 	w.request("failure-report#1") // goes before the warm-up, which it must not hold back
 	w.settle()
 	w.wait(61 * time.Minute)
-	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "a check is due and waits: spec.snapshots.verification.trust.goSumRefs[0]: ConfigMap sums")
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "a check is due and waits: spec.snapshots.verification.trust.goSumRefs[0]: ConfigMap sums")
 	w.answered("failure-report#1", v1alpha1.RequestFailed, "could not tell within 1h0m0s: it waited for spec.snapshots.verification.trust.goSumRefs[0]")
 	w.request("warm-up#2")
 	w.settle()
@@ -300,7 +300,7 @@ func TestCheckWithoutItsTrust(t *testing.T) {
 // the volume to be replaced, and then says by what.
 func TestAnswerAfterRollback(t *testing.T) {
 	t.Parallel()
-	cache := &v1alpha1.GoCache{Spec: v1alpha1.GoCacheSpec{Integrity: &v1alpha1.CacheIntegrity{OnCorrupt: v1alpha1.CorruptRollback}}}
+	cache := &v1alpha1.GoCache{Spec: v1alpha1.GoCacheSpec{Integrity: &v1alpha1.CacheIntegrity{OnCorrupt: v1alpha1.CacheRollback}}}
 	cache.Status = v1alpha1.GoCacheStatus{
 		LatestVerifiedSnapshot: "good", Storage: v1alpha1.CacheStorageStatus{VolumeName: "p0"},
 		Integrity: &v1alpha1.IntegrityStatus{
@@ -315,10 +315,10 @@ func TestAnswerAfterRollback(t *testing.T) {
 		message string
 	}{
 		{func(*v1alpha1.GoCacheStatus) {}, v1alpha1.RequestAccepted, "Corrupt: 1 wrong; is rolled back"},
-		{func(c *v1alpha1.GoCacheStatus) { c.Swap = &v1alpha1.SwapStatus{} }, v1alpha1.RequestAccepted, "Corrupt: 1 wrong; is rolled back"},
+		{func(c *v1alpha1.GoCacheStatus) { c.VolumeReplacement = &v1alpha1.VolumeReplacementStatus{} }, v1alpha1.RequestAccepted, "Corrupt: 1 wrong; is rolled back"},
 		{func(c *v1alpha1.GoCacheStatus) { c.Storage.VolumeName = "" }, v1alpha1.RequestAccepted, "Corrupt: 1 wrong; is rolled back"},
 		{func(c *v1alpha1.GoCacheStatus) {
-			c.Storage.VolumeName, c.Swap, c.Content = "p1", nil, &v1alpha1.ContentStatus{Snapshot: "good"}
+			c.Storage.VolumeName, c.VolumeReplacement, c.Content = "p1", nil, &v1alpha1.ContentStatus{Snapshot: "good"}
 		}, v1alpha1.RequestSucceeded, "Corrupt: 1 wrong; rolled back to good"},
 	} {
 		stage.change(&cache.Status)

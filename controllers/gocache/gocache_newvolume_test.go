@@ -40,7 +40,7 @@ func TestNewVolumeIsWarmedAnew(t *testing.T) {
 	w.ending = ended(warmreport.Report{Outcome: warmreport.Succeeded, Modules: 3})
 	w.now = w.now.Add(60e9)
 	w.settle()
-	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "")
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "")
 	if len(w.warmUps) != 2 || len(w.names()) != 2 {
 		t.Errorf("%d warm-ups and snapshots %v, want two of each", len(w.warmUps), w.names())
 	}

@@ -89,7 +89,7 @@ func TestRefusedRequests(t *testing.T) {
 			t.Errorf("request %.20q: events %s", text, said)
 		}
 	}
-	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "")
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "")
 }
 
 // TestRequestThatCannotBegin holds that a request which nothing comes of is

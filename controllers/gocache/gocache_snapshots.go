@@ -28,7 +28,7 @@ func (s *scope) kept() []snapshot.Kept {
 
 // restoring says whether the volume of the claim is being made from a snapshot.
 func (s *scope) restoring(name string) bool {
-	return s.cache.Status.Swap != nil && s.cache.Status.Swap.Snapshot == name ||
+	return s.cache.Status.VolumeReplacement != nil && s.cache.Status.VolumeReplacement.Snapshot == name ||
 		s.restorePending() && s.cache.Spec.Restore.SnapshotRef.Name == name
 }
 

@@ -133,7 +133,7 @@ func TestOneWriter(t *testing.T) {
 		w.settle()
 		w.request("warm-up#1")
 		w.settle()
-		w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "a warm-up is due and waits: the pod of the last run to be gone")
+		w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "a warm-up is due and waits: the pod of the last run to be gone")
 		w.cluster.HoldPods = false
 		w.settle()
 		w.answered("warm-up#1", v1alpha1.RequestSucceeded, "")
@@ -149,7 +149,7 @@ func TestOneWriter(t *testing.T) {
 		if len(w.warmUps) != 1 {
 			t.Fatal("a writer was started while a snapshot was being cut")
 		}
-		w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "a warm-up is due and waits: snapshot "+w.names()[0]+" to be cut")
+		w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "a warm-up is due and waits: snapshot "+w.names()[0]+" to be cut")
 		w.uncut = false
 		w.settle()
 		w.answered("warm-up#1", v1alpha1.RequestSucceeded, "")
@@ -192,7 +192,7 @@ func TestForeignJobIsNoWriter(t *testing.T) {
 	}
 	w.must(server.Client.Delete(t.Context(), foreign))
 	w.settle()
-	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "")
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "")
 }
 
 // TestRetainedSizeIsTakenUp holds that a cache whose claim was retained with
@@ -207,7 +207,7 @@ func TestRetainedSizeIsTakenUp(t *testing.T) {
 	w.cache()
 	w.settle()
 	w.asksFor("3Gi")
-	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "")
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "")
 }
 
 // TestFirstSeenIsKept holds that the snapshot which later ones are compared with

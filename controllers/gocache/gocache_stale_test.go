@@ -123,7 +123,7 @@ func TestNoWriterBesideACut(t *testing.T) {
 	if len(w.warmUps) != 1 || exists[batchv1.Job](w, "ci-writer") {
 		t.Fatal("a writer was started while a snapshot was being cut")
 	}
-	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "a warm-up is due and waits: snapshot mine to be cut")
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "a warm-up is due and waits: snapshot mine to be cut")
 }
 
 // TestWarmUpIsSaidOnce holds that a writer which the cache does not show yet is

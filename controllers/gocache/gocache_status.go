@@ -46,16 +46,16 @@ func (s *scope) invalid() error {
 }
 
 func (s *scope) setClaimBound(set conditions.Set) {
-	const bound = v1alpha1.ClaimBoundCondition
+	const bound = v1alpha1.PVCBoundCondition
 	switch claim := s.facts.claim; {
 	case claim == nil:
 		set.False(bound, v1alpha1.ReasonProgressing, "Claim %s is being made", s.cache.Name)
 	case claim.Status.Phase == corev1.ClaimLost:
-		set.False(bound, v1alpha1.ReasonClaimLost, "The volume of claim %s is gone; delete the claim to begin anew", claim.Name)
+		set.False(bound, v1alpha1.ReasonPVCLost, "The volume of claim %s is gone; delete the claim to begin anew", claim.Name)
 	case !volume.Bound(claim):
-		set.False(bound, v1alpha1.ReasonClaimPending, "Claim %s waits for its volume", claim.Name)
+		set.False(bound, v1alpha1.ReasonPVCPending, "Claim %s waits for its volume", claim.Name)
 	default:
-		set.True(bound, v1alpha1.ReasonSucceeded, "Claim %s is bound to volume %s", claim.Name, claim.Spec.VolumeName)
+		set.True(bound, v1alpha1.ReasonPVCBound, "Claim %s is bound to volume %s", claim.Name, claim.Spec.VolumeName)
 	}
 }
 
@@ -68,9 +68,9 @@ func (s *scope) setWarm(set conditions.Set) {
 	case s.neverWarmed():
 		set.False(warm, v1alpha1.ReasonWaiting, "Not warmed yet%s", s.because())
 	case s.restored():
-		set.True(warm, v1alpha1.ReasonSucceeded, "Restored from CacheSnapshot %s: %d module versions and %d build entries", s.cache.Status.Content.Snapshot, s.cache.Status.Counts.Modules, s.cache.Status.Counts.BuildEntries)
+		set.True(warm, v1alpha1.ReasonWarmedUp, "Restored from CacheSnapshot %s: %d module versions and %d build entries", s.cache.Status.Content.Snapshot, s.cache.Status.Counts.Modules, s.cache.Status.Counts.BuildEntries)
 	case w.Outcome == v1alpha1.RunSucceeded:
-		set.True(warm, v1alpha1.ReasonSucceeded, "%d module versions and %d build entries%s", s.cache.Status.Counts.Modules, s.cache.Status.Counts.BuildEntries, s.found())
+		set.True(warm, v1alpha1.ReasonWarmedUp, "%d module versions and %d build entries%s", s.cache.Status.Counts.Modules, s.cache.Status.Counts.BuildEntries, s.found())
 	case w.Outcome == v1alpha1.RunInconclusive:
 		set.Unknown(warm, v1alpha1.ReasonInconclusive, "The last warm-up was disrupted: %s", w.Message)
 	default:
@@ -94,7 +94,7 @@ func (s *scope) setIntact(set conditions.Set) {
 	case i.Verdict == v1alpha1.VerdictIntact:
 		set.True(intact, v1alpha1.ReasonIntact, "Checked in %s: %s", i.CompletionTime.Sub(i.StartTime.Time), s.intactMessage())
 	default:
-		set.Unknown(intact, v1alpha1.ReasonInconclusive, "Attempt %d of %d could not tell: %s", i.Unsettled, livecheck.MaxAttempts, i.Message)
+		set.Unknown(intact, v1alpha1.ReasonInconclusive, "Attempt %d of %d could not tell: %s", i.InconclusiveAttempts, livecheck.MaxAttempts, i.Message)
 	}
 }
 
@@ -122,16 +122,16 @@ func (s *scope) setClean(set conditions.Set) {
 	case plan != nil && plan.OverBytes > 0:
 		set.False(clean, v1alpha1.ReasonBoundUnreachable, "What the last warm-up used exceeds spec.cleanup.maxSize by %s, and is never removed: raise maxSize or warm less", mebibytes(plan.OverBytes))
 	case s.unproven():
-		set.True(clean, v1alpha1.ReasonSucceeded, "Cleaned: %s; %s", s.freed(), s.unprovenMessage())
+		set.True(clean, v1alpha1.ReasonWithinBounds, "Cleaned: %s; %s", s.freed(), s.unprovenMessage())
 	default:
-		set.True(clean, v1alpha1.ReasonSucceeded, "Within the bounds: %s", s.freed())
+		set.True(clean, v1alpha1.ReasonWithinBounds, "Within the bounds: %s", s.freed())
 	}
 }
 
 // untold says that the webhook could not be told of the plan that waits.
 func (s *scope) untold() string {
 	w, plan := s.cache.Status.Cleanup.Webhook, s.cache.Status.Cleanup.LastPlan
-	if s.cache.Spec.Cleanup.Webhook == nil || w == nil || w.About != plan.Digest || w.Told != nil || w.Failures == 0 {
+	if s.cache.Spec.Cleanup.Webhook == nil || w == nil || w.PlanDigest != plan.Digest || w.DeliveredTime != nil || w.Failures == 0 {
 		return ""
 	}
 	return fmt.Sprintf("; the webhook was not told (%d calls): %s", w.Failures, w.Message)
@@ -177,7 +177,7 @@ func (s *scope) setStorage(set conditions.Set) {
 	case growth.Unmeasured:
 		set.Unknown(sufficient, v1alpha1.ReasonWaiting, "No run has measured yet how full the volume of %s is", status.Capacity)
 	case growth.Enough:
-		set.True(sufficient, v1alpha1.ReasonSucceeded, "%s; the claim grows at %d%%", full(), rule.UsedPercent)
+		set.True(sufficient, v1alpha1.ReasonSpaceLeft, "%s; the claim grows at %d%%", full(), rule.UsedPercent)
 	case growth.Grow:
 		set.False(sufficient, v1alpha1.ReasonGrowing, "%s; the claim is asked to grow to %s", full(), &d.Size)
 	case growth.Growing:
@@ -210,7 +210,7 @@ func (s *scope) setReady(set conditions.Set) {
 	case s.cache.Spec.Suspend:
 		set.Rest(v1alpha1.ReasonSuspended, "spec.suspend is set")
 	case claim != nil && claim.Status.Phase == corev1.ClaimLost:
-		set.Stall(v1alpha1.ReasonClaimLost, "The volume of claim %s is gone; delete the claim to begin anew", claim.Name)
+		set.Stall(v1alpha1.ReasonPVCLost, "The volume of claim %s is gone; delete the claim to begin anew", claim.Name)
 	case s.neverWarmed() && s.facts.sourceMissing != "":
 		set.Progress(v1alpha1.ReasonSourceNotFound, "Not warmed yet: %s", s.facts.sourceMissing)
 	case s.neverWarmed() && s.facts.proxyMissing != "":
@@ -220,7 +220,7 @@ func (s *scope) setReady(set conditions.Set) {
 	case s.neverWarmed() && s.working(writer.WarmUp):
 		set.Progress(v1alpha1.ReasonWarming, "The first warm-up runs%s", s.but())
 	case !volume.Bound(claim):
-		set.Progress(v1alpha1.ReasonClaimPending, "Claim %s waits for its volume", s.cache.Name)
+		set.Progress(v1alpha1.ReasonPVCPending, "Claim %s waits for its volume", s.cache.Name)
 	case s.neverWarmed():
 		set.Progress(v1alpha1.ReasonWaiting, "Not warmed yet%s", s.because())
 	case s.convicted() && s.rollsBack():
@@ -228,13 +228,13 @@ func (s *scope) setReady(set conditions.Set) {
 	case s.convicted():
 		set.Stall(v1alpha1.ReasonCorrupt, "%s", s.convictedMessage())
 	case s.restored():
-		set.Ready(v1alpha1.ReasonSucceeded, "%s", s.summary())
+		set.Ready(v1alpha1.ReasonCacheReady, "%s", s.summary())
 	case w.Outcome != v1alpha1.RunSucceeded && s.working(writer.WarmUp):
 		set.Progress(v1alpha1.ReasonWarming, "A warm-up runs again%s; the last ended so: %s", s.but(), w.Message)
 	case w.Outcome != v1alpha1.RunSucceeded:
 		set.Progress(v1alpha1.ReasonWarmUpFailed, "The last warm-up failed (%d in a row): %s", w.Failures, w.Message)
 	default:
-		set.Ready(v1alpha1.ReasonSucceeded, "%s", s.summary())
+		set.Ready(v1alpha1.ReasonCacheReady, "%s", s.summary())
 	}
 }
 

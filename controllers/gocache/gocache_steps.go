@@ -95,13 +95,17 @@ func (r *Reconciler) publishEnvironment(ctx context.Context, s *scope) error {
 
 func (s *scope) environment() goenv.Settings {
 	e := s.cache.Spec.Environment
+	var private []string
+	if e.PrivateModules != nil {
+		private = e.PrivateModules.Patterns
+	}
 	return goenv.Settings{
 		MountPath:        e.MountPath,
 		Modules:          s.has(v1alpha1.LayerModules),
 		Build:            s.has(v1alpha1.LayerBuild),
 		Proxy:            s.facts.proxy,
 		ManagedProxy:     e.ProxyRef != nil,
-		PrivatePatterns:  e.PrivatePatterns,
+		PrivatePatterns:  private,
 		ChecksumDatabase: e.ChecksumDatabase,
 		Strict:           e.Isolation == v1alpha1.IsolationStrict,
 	}
@@ -136,7 +140,7 @@ func (r *Reconciler) ensureClaim(ctx context.Context, s *scope) (err error) {
 		class = claim.Spec.StorageClassName // immutable, and defaulted once
 	}
 	owner := apply.DetachedFrom(s.cache)
-	if storage.WhenDeleted == v1alpha1.DeletionDelete {
+	if storage.DeletionPolicy == v1alpha1.DeletionDelete {
 		owner = apply.ControlledBy(s.cache)
 	}
 	_, err = r.applier().Apply(ctx, owner, volume.Claim{
@@ -173,7 +177,7 @@ func (s *scope) noteClaim() {
 	if status.VolumeName != "" && status.VolumeName != claim.Spec.VolumeName {
 		status.Used, status.UsedPercent, status.MeasuredCapacity, status.Growth = nil, nil, nil, nil // were of another
 	}
-	status.ClaimName, status.VolumeName = claim.Name, claim.Spec.VolumeName
+	status.PersistentVolumeClaimName, status.VolumeName = claim.Name, claim.Spec.VolumeName
 	if !volume.Bound(claim) {
 		return
 	}
@@ -204,5 +208,5 @@ func (s *scope) bookUsage(used, available int64) {
 // ranOnClaim says whether the run that is booked was on the claim that there is
 // now.
 func (s *scope) ranOnClaim() bool {
-	return s.facts.claim != nil && s.facts.run.Annotations[v1alpha1.ClaimUIDAnnotation] == string(s.facts.claim.UID)
+	return s.facts.claim != nil && s.facts.run.Annotations[v1alpha1.PVCUIDAnnotation] == string(s.facts.claim.UID)
 }

@@ -299,7 +299,7 @@ func (w *world) prove() (acted bool) {
 		switch {
 		case s.Status.StartTime == nil:
 			s.Status.StartTime = now
-			s.Status.Source = &v1alpha1.CapturedSource{ClaimName: "ci", VolumeName: get[corev1.PersistentVolumeClaim](w, "ci").Spec.VolumeName}
+			s.Status.Source = &v1alpha1.SourceRecord{PersistentVolumeClaimName: "ci", VolumeName: get[corev1.PersistentVolumeClaim](w, "ci").Spec.VolumeName}
 		case s.Status.CreationTime == nil && !w.uncut:
 			s.Status.CreationTime = now
 			w.cut(&s)

@@ -27,7 +27,7 @@ import (
 	"gocache.dev/operator/internal/plan/swap"
 )
 
-// keepPrevious is the default of spec.storage.replacement.keepPrevious.
+// keepPrevious is the default of spec.storage.volumeReplacement.keepPrevious.
 const keepPrevious = 168 * time.Hour
 
 // retryEviction is when an eviction that was refused is asked for again.
@@ -39,19 +39,19 @@ const maxSwapText = 1024
 // swapping says whether the volume of the claim is being replaced, by what was
 // read or by what is about to be written.
 func (s *scope) swapping() bool {
-	return s.cache.Status.Swap != nil || s.before.Status.Swap != nil
+	return s.cache.Status.VolumeReplacement != nil || s.before.Status.VolumeReplacement != nil
 }
 
 // held says whether the object bears the finalizer of a swap.
 func (s *scope) held() bool {
-	return controllerutil.ContainsFinalizer(s.cache, v1alpha1.SwapFinalizer)
+	return controllerutil.ContainsFinalizer(s.cache, v1alpha1.VolumeReplacementFinalizer)
 }
 
 // swap replaces the volume of the claim when something asks for it. It acts
 // only on an intent that stands in the status.
 func (r *Reconciler) swap(ctx context.Context, s *scope) error {
 	switch {
-	case s.before.Status.Swap != nil:
+	case s.before.Status.VolumeReplacement != nil:
 		return r.advanceSwap(ctx, s)
 	case s.held():
 		if err := swaprun.Release(ctx, r.Client, s.cache); err != nil {
@@ -66,7 +66,7 @@ func (r *Reconciler) swap(ctx context.Context, s *scope) error {
 // resumeSwap goes on with a swap that has touched the live claim, though the
 // object is suspended: it would be left without its volume.
 func (r *Reconciler) resumeSwap(ctx context.Context, s *scope) error {
-	if s.before.Status.Swap == nil || !s.held() {
+	if s.before.Status.VolumeReplacement == nil || !s.held() {
 		return nil
 	}
 	return r.advanceSwap(ctx, s)
@@ -79,7 +79,7 @@ func (r *Reconciler) dropPrevious(ctx context.Context, s *scope) error {
 	if previous == nil || !previous.DeletionTimestamp.IsZero() || s.swapping() {
 		return nil
 	}
-	end := previous.CreationTimestamp.Add(keepsPrevious(s.cache.Spec.Storage.Replacement))
+	end := previous.CreationTimestamp.Add(keepsPrevious(s.cache.Spec.Storage.VolumeReplacement))
 	if s.now.Before(end) {
 		s.wakeAt(end)
 		return nil
@@ -94,7 +94,7 @@ func (r *Reconciler) leave(ctx context.Context, s *scope) (ctrl.Result, error) {
 	if !s.held() {
 		return ctrl.Result{}, nil
 	}
-	if s.before.Status.Swap == nil {
+	if s.before.Status.VolumeReplacement == nil {
 		return ctrl.Result{}, swaprun.Release(ctx, r.Client, s.cache)
 	}
 	var err error
@@ -112,7 +112,7 @@ func (r *Reconciler) beginSwap(ctx context.Context, s *scope) error {
 	if s.facts.claim != nil && !s.facts.claim.DeletionTimestamp.IsZero() {
 		return nil // its going wakes us
 	}
-	for _, wish := range []func(context.Context, *scope) (*v1alpha1.SwapStatus, error){
+	for _, wish := range []func(context.Context, *scope) (*v1alpha1.VolumeReplacementStatus, error){
 		r.wishRestore, r.wishRequest, r.wishCorrupt, r.wishMigration,
 	} {
 		intent, err := wish(ctx, s)
@@ -122,7 +122,7 @@ func (r *Reconciler) beginSwap(ctx context.Context, s *scope) error {
 		if intent != nil {
 			intent.StartTime = metav1.NewTime(s.now)
 			intent.PreviousVolume = volume.BoundTo(s.facts.claim)
-			s.cache.Status.Swap = intent
+			s.cache.Status.VolumeReplacement = intent
 			return nil
 		}
 	}
@@ -138,7 +138,7 @@ func (r *Reconciler) beginSwap(ctx context.Context, s *scope) error {
 
 // advanceSwap takes as many steps as it can.
 func (r *Reconciler) advanceSwap(ctx context.Context, s *scope) error {
-	intent := s.cache.Status.Swap
+	intent := s.cache.Status.VolumeReplacement
 	if why := s.withdrawn(intent); why != "" && intent.Failure == "" {
 		intent.Failure = why
 		return nil // and the write of it wakes us
@@ -170,9 +170,9 @@ func (r *Reconciler) swapRun(s *scope, snapshot *v1alpha1.CacheSnapshot) swaprun
 	}
 	return swaprun.Run{
 		Client: r.Client, Live: r.Live, FieldOwner: fieldOwner,
-		Owner: s.cache, Detached: s.cache.Spec.Storage.WhenDeleted != v1alpha1.DeletionDelete,
+		Owner: s.cache, Detached: s.cache.Spec.Storage.DeletionPolicy != v1alpha1.DeletionDelete,
 		Claim: s.cache.Name, Labels: s.labels(), AccessModes: s.cache.Spec.Storage.AccessModes,
-		Intent: s.cache.Status.Swap, Content: content,
+		Intent: s.cache.Status.VolumeReplacement, Content: content,
 		OwnPod: func(p *corev1.Pod) bool {
 			return p.Labels[v1alpha1.ManagedByLabel] == v1alpha1.ManagedByValue && p.Labels[v1alpha1.CacheLabel] == s.cache.Name
 		},
@@ -181,12 +181,12 @@ func (r *Reconciler) swapRun(s *scope, snapshot *v1alpha1.CacheSnapshot) swaprun
 
 // completeFacts adds what only this controller knows.
 func (r *Reconciler) completeFacts(ctx context.Context, s *scope, snapshot *v1alpha1.CacheSnapshot, o swaprun.Observed, f *swap.Facts) (err error) {
-	replacement := s.cache.Spec.Storage.Replacement
+	replacement := s.cache.Spec.Storage.VolumeReplacement
 	f.Now = s.now
 	f.Evict = replacement.Consumers == v1alpha1.ConsumersEvict
 	f.Keep = keepsPrevious(replacement) > 0
 	f.Leaving = !s.cache.DeletionTimestamp.IsZero()
-	f.Discard = f.Leaving && s.cache.Spec.Storage.WhenDeleted == v1alpha1.DeletionDelete
+	f.Discard = f.Leaving && s.cache.Spec.Storage.DeletionPolicy == v1alpha1.DeletionDelete
 	if f.Intent.New == "" {
 		if f.Source, err = r.swapSource(ctx, s, snapshot, o); err != nil {
 			return err
@@ -197,7 +197,7 @@ func (r *Reconciler) completeFacts(ctx context.Context, s *scope, snapshot *v1al
 }
 
 // keepsPrevious is how long a volume that was replaced is kept.
-func keepsPrevious(r v1alpha1.Replacement) time.Duration {
+func keepsPrevious(r v1alpha1.VolumeReplacement) time.Duration {
 	if r.KeepPrevious == nil {
 		return keepPrevious
 	}
@@ -230,7 +230,7 @@ func (r *Reconciler) hinderedSwap(ctx context.Context, s *scope, out swaprun.Out
 	}
 	s.wakeIn(jobrun.Patience)
 	why, err := jobrun.Hindrance(ctx, r.Live, out.Job, out.Check, s.now)
-	if intent := s.cache.Status.Swap; err == nil && why != "" {
+	if intent := s.cache.Status.VolumeReplacement; err == nil && why != "" {
 		intent.Message = bounded.Text(intent.Message+", but its pod cannot run yet: "+why, maxSwapText)
 	}
 	return err
@@ -238,7 +238,7 @@ func (r *Reconciler) hinderedSwap(ctx context.Context, s *scope, out swaprun.Out
 
 // bookSwap writes into the status where the swap has come to.
 func (s *scope) bookSwap(out swaprun.Outcome, snapshot *v1alpha1.CacheSnapshot) {
-	intent, d := s.cache.Status.Swap, out.Decision
+	intent, d := s.cache.Status.VolumeReplacement, out.Decision
 	switch {
 	case out.Objection != "":
 		s.wakeIn(retryEviction)
@@ -313,10 +313,10 @@ func pods(all []corev1.Pod) string {
 
 // finishSwap books that the live claim has the new volume, and what it holds.
 func (s *scope) finishSwap(out swaprun.Outcome, snapshot *v1alpha1.CacheSnapshot) {
-	intent, status := s.cache.Status.Swap, &s.cache.Status
+	intent, status := s.cache.Status.VolumeReplacement, &s.cache.Status
 	intent.Failure = "" // it is done, whatever was said on the way
 	reason := intent.Reason
-	if seeded := status.Content; reason == v1alpha1.SwapMigration && status.WarmUp.Run == "" && seeded != nil {
+	if seeded := status.Content; reason == v1alpha1.ReplacementMigration && status.WarmUp.Run == "" && seeded != nil {
 		reason = seeded.Reason // it still holds what it was seeded with
 	}
 	status.Content = &v1alpha1.ContentStatus{Snapshot: intent.Snapshot, Reason: reason, VolumeName: intent.NextVolume}
@@ -324,9 +324,9 @@ func (s *scope) finishSwap(out swaprun.Outcome, snapshot *v1alpha1.CacheSnapshot
 		status.Storage.AppliedSize = ptr.To(intent.Size.DeepCopy())
 	}
 	s.facts.claim = out.Live
-	if intent.Reason == v1alpha1.SwapMigration { // what was written to the old volume is on the new one
-		if out.Live != nil && status.WarmUp.ClaimUID != "" {
-			status.WarmUp.ClaimUID = string(out.Live.UID)
+	if intent.Reason == v1alpha1.ReplacementMigration { // what was written to the old volume is on the new one
+		if out.Live != nil && status.WarmUp.PersistentVolumeClaimUID != "" {
+			status.WarmUp.PersistentVolumeClaimUID = string(out.Live.UID)
 		}
 	} else {
 		status.Counts = v1alpha1.CacheCounts{Modules: intent.Check.Counts.Modules, BuildEntries: intent.Check.Counts.BuildEntries}
@@ -341,14 +341,14 @@ func (s *scope) finishSwap(out swaprun.Outcome, snapshot *v1alpha1.CacheSnapshot
 
 // endSwap clears the intent and answers who asked for it.
 func (s *scope) endSwap() {
-	intent, status := s.cache.Status.Swap, &s.cache.Status
-	status.LastSwap, status.Swap = swap.Result(intent, s.now), nil
+	intent, status := s.cache.Status.VolumeReplacement, &s.cache.Status
+	status.LastVolumeReplacement, status.VolumeReplacement = swap.Result(intent, s.now), nil
 	switch intent.Reason {
-	case v1alpha1.SwapRestore:
+	case v1alpha1.ReplacementRestore:
 		status.LastHandledRestore = intent.Restore
-	case v1alpha1.SwapRequest:
+	case v1alpha1.ReplacementRequestedRollback:
 		s.answerSwap(intent)
-	case v1alpha1.SwapCorrupt, v1alpha1.SwapMigration:
+	case v1alpha1.ReplacementRollback, v1alpha1.ReplacementMigration:
 	}
 }
 
@@ -356,32 +356,32 @@ func (s *scope) endSwap() {
 // was written to it since.
 func (s *scope) restored() bool {
 	content, claim := s.cache.Status.Content, s.facts.claim
-	return content != nil && content.Reason != v1alpha1.SwapMigration && claim != nil &&
+	return content != nil && content.Reason != v1alpha1.ReplacementMigration && claim != nil &&
 		content.VolumeName != "" && content.VolumeName == claim.Spec.VolumeName &&
-		s.cache.Status.WarmUp.ClaimUID != string(claim.UID)
+		s.cache.Status.WarmUp.PersistentVolumeClaimUID != string(claim.UID)
 }
 
 // withdrawn says why nobody wishes for a swap any more that was begun; empty:
 // somebody does.
-func (s *scope) withdrawn(intent *v1alpha1.SwapStatus) string {
+func (s *scope) withdrawn(intent *v1alpha1.VolumeReplacementStatus) string {
 	if claim := s.facts.claim; intent.PreviousVolume != "" && (claim == nil || claim.Spec.VolumeName != intent.PreviousVolume) {
 		return "" // there is no way back
 	}
 	switch spec := s.cache.Spec; intent.Reason {
-	case v1alpha1.SwapRestore:
+	case v1alpha1.ReplacementRestore:
 		if !equality.Semantic.DeepEqual(spec.Restore, intent.Restore) {
 			return "spec.restore was changed"
 		}
-	case v1alpha1.SwapMigration:
+	case v1alpha1.ReplacementMigration:
 		class, size, asked := s.migration()
 		if !asked || class != intent.StorageClassName || size.Cmp(*intent.Size) != 0 {
 			return "spec.storage was changed"
 		}
-	case v1alpha1.SwapCorrupt:
-		if spec.Integrity == nil || spec.Integrity.OnCorrupt != v1alpha1.CorruptRollback {
+	case v1alpha1.ReplacementRollback:
+		if spec.Integrity == nil || spec.Integrity.OnCorrupt != v1alpha1.CacheRollback {
 			return "spec.integrity.onCorrupt is no longer Rollback"
 		}
-	case v1alpha1.SwapRequest:
+	case v1alpha1.ReplacementRequestedRollback:
 	}
 	return ""
 }

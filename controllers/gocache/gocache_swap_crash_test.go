@@ -21,7 +21,7 @@ type swapEnd struct {
 	// Restored: the live claim holds what was made from a snapshot. Class of it.
 	Restored bool
 	Class    string
-	Reason   v1alpha1.SwapReason
+	Reason   v1alpha1.VolumeReplacementReason
 	Failed   bool
 	// Claims that exist, and their phases.
 	Claims []string
@@ -55,10 +55,10 @@ func (w *world) swapEnd() swapEnd {
 	if exists[v1alpha1.GoCache](w, "ci") {
 		c := w.get()
 		e.Left = append(e.Left, c.Finalizers...)
-		if c.Status.Swap != nil {
+		if c.Status.VolumeReplacement != nil {
 			e.Left = append(e.Left, "the intent")
 		}
-		if last := c.Status.LastSwap; last != nil {
+		if last := c.Status.LastVolumeReplacement; last != nil {
 			e.Reason, e.Failed = last.Reason, last.Failure != ""
 		}
 	}
@@ -96,7 +96,7 @@ func (w *world) restore(change ...func(*v1alpha1.GoCacheSpec)) {
 }
 
 func keepNothing(s *v1alpha1.GoCacheSpec) {
-	s.Storage.Replacement.KeepPrevious = &metav1.Duration{}
+	s.Storage.VolumeReplacement.KeepPrevious = &metav1.Duration{}
 }
 
 // swapFlows are those in which a volume is replaced, or is not after all.
@@ -143,7 +143,7 @@ func swapFlows() map[string]func(*world, func()) {
 		},
 		"rollback of a corrupt volume": func(w *world, die func()) {
 			w.captured(func(s *v1alpha1.GoCacheSpec) {
-				s.Integrity = &v1alpha1.CacheIntegrity{OnCorrupt: v1alpha1.CorruptRollback}
+				s.Integrity = &v1alpha1.CacheIntegrity{OnCorrupt: v1alpha1.CacheRollback}
 			})
 			die()
 			w.checked = corrupt
@@ -189,7 +189,7 @@ func swapFlows() map[string]func(*world, func()) {
 			w.consumer("a")
 			w.consumer("b")
 			die()
-			w.restore(func(s *v1alpha1.GoCacheSpec) { s.Storage.Replacement.Consumers = v1alpha1.ConsumersEvict })
+			w.restore(func(s *v1alpha1.GoCacheSpec) { s.Storage.VolumeReplacement.Consumers = v1alpha1.ConsumersEvict })
 			w.settle()
 		},
 		"withdrawn while pods hold the claim": func(w *world, die func()) {

@@ -7,17 +7,17 @@ import (
 
 // replacementEvents tell of a volume that is, or was, replaced.
 func replacementEvents(before, after *v1alpha1.GoCache) []event.Event {
-	was, is, last := before.Status.Swap, after.Status.Swap, after.Status.LastSwap
+	was, is, last := before.Status.VolumeReplacement, after.Status.VolumeReplacement, after.Status.LastVolumeReplacement
 	var events []event.Event
 	switch {
 	case is != nil && was == nil:
-		events = append(events, event.Normal("ReplacementStarted", "Replace", "Began to replace the volume of claim %s (%s) by the content of CacheSnapshot %s", after.Name, is.Reason, is.Snapshot))
+		events = append(events, event.Normal("VolumeReplacementStarted", "Replace", "Began to replace the volume of claim %s (%s) by the content of CacheSnapshot %s", after.Name, is.Reason, is.Snapshot))
 	case is != nil && len(is.Consumers) > 0 && len(was.Consumers) == 0:
 		events = append(events, event.Warning(v1alpha1.ReasonWaitingForConsumers, "Replace", "The new volume of claim %s is verified; the replacement %s", after.Name, is.Message))
 	case is == nil && was != nil && last != nil && last.Failure != "":
-		events = append(events, event.Warning(v1alpha1.ReasonReplacementFailed, "Replace", "The volume of claim %s was not replaced (%s): %s", after.Name, last.Reason, last.Failure))
+		events = append(events, event.Warning(v1alpha1.ReasonVolumeReplacementFailed, "Replace", "The volume of claim %s was not replaced (%s): %s", after.Name, last.Reason, last.Failure))
 	case is == nil && was != nil && last != nil:
-		events = append(events, event.Normal("Replaced", "Replace", "Replaced the volume of claim %s (%s) by the content of CacheSnapshot %s in %s", after.Name, last.Reason, last.Snapshot, last.CompletionTime.Sub(last.StartTime.Time)))
+		events = append(events, event.Normal("VolumeReplaced", "Replace", "Replaced the volume of claim %s (%s) by the content of CacheSnapshot %s in %s", after.Name, last.Reason, last.Snapshot, last.CompletionTime.Sub(last.StartTime.Time)))
 	}
 	return events
 }

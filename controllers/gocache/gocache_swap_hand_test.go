@@ -72,12 +72,12 @@ func TestRestoreRefused(t *testing.T) {
 			if a := w.get().Status.LastHandledRequest; a.Outcome != v1alpha1.RequestRefused || !strings.Contains(a.Message, tt.says) {
 				t.Errorf("the request is answered %+v", a)
 			}
-			if now := get[corev1.PersistentVolumeClaim](w, "ci").Spec.VolumeName; now != before || w.get().Status.LastSwap != nil {
-				t.Errorf("the volume was replaced: %+v", w.get().Status.LastSwap)
+			if now := get[corev1.PersistentVolumeClaim](w, "ci").Spec.VolumeName; now != before || w.get().Status.LastVolumeReplacement != nil {
+				t.Errorf("the volume was replaced: %+v", w.get().Status.LastVolumeReplacement)
 			}
 			w.edit(func(c *v1alpha1.GoCache) { c.Spec.Restore = nil })
 			w.settle()
-			w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "")
+			w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "")
 		})
 	}
 }
@@ -126,8 +126,8 @@ func TestWaitsForConsumers(t *testing.T) {
 	w.restore()
 	w.settle()
 	c := w.get()
-	if c.Status.Swap == nil || len(c.Status.Swap.Consumers) != 32 || c.Status.Swap.Consumers[0] != "p-00" {
-		t.Fatalf("swap %+v", c.Status.Swap)
+	if c.Status.VolumeReplacement == nil || len(c.Status.VolumeReplacement.Consumers) != 32 || c.Status.VolumeReplacement.Consumers[0] != "p-00" {
+		t.Fatalf("swap %+v", c.Status.VolumeReplacement)
 	}
 	w.condition(v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonWaitingForConsumers, "35 pods (p-00, p-01, p-02, p-03, p-04, and 30 more)")
 	if said := w.said(); !strings.Contains(said, v1alpha1.ReasonWaitingForConsumers) {
@@ -169,7 +169,7 @@ func TestEvictionHeedsBudgets(t *testing.T) {
 	w.must(server.Client.Create(t.Context(), budget))
 	budget.Status = policyv1.PodDisruptionBudgetStatus{ObservedGeneration: budget.Generation, CurrentHealthy: 1, DesiredHealthy: 1, ExpectedPods: 1}
 	w.must(server.Client.Status().Update(t.Context(), budget))
-	w.restore(func(s *v1alpha1.GoCacheSpec) { s.Storage.Replacement.Consumers = v1alpha1.ConsumersEvict })
+	w.restore(func(s *v1alpha1.GoCacheSpec) { s.Storage.VolumeReplacement.Consumers = v1alpha1.ConsumersEvict })
 	for range 20 { // each asks again
 		w.must(w.pass())
 		_, err := w.cluster.Step(t.Context())
@@ -215,7 +215,7 @@ func TestNewVolumeIsConvicted(t *testing.T) {
 			for range 4 {
 				w.wait(time.Minute)
 			}
-			w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonReplacementFailed, tt.says)
+			w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonVolumeReplacementFailed, tt.says)
 			if now := get[corev1.PersistentVolumeClaim](w, "ci"); now.UID != before.UID {
 				t.Error("the live claim was replaced")
 			}
@@ -223,7 +223,7 @@ func TestNewVolumeIsConvicted(t *testing.T) {
 			w.renewed = intactWith(contentDigest)
 			w.edit(func(c *v1alpha1.GoCache) { c.Spec.Restore.RequestID = "once more" })
 			w.settle()
-			w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "")
+			w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "")
 			if w.content() == "" {
 				t.Error("nothing was restored")
 			}
@@ -244,15 +244,19 @@ func TestByHand(t *testing.T) {
 		return &corev1.PersistentVolume{ObjectMeta: metav1.ObjectMeta{Name: name}}
 	}
 	for name, tt := range map[string]struct {
-		happens  func(w *world, in v1alpha1.SwapStatus)
+		happens  func(w *world, in v1alpha1.VolumeReplacementStatus)
 		restored bool
 	}{
-		"next claim": {func(w *world, _ v1alpha1.SwapStatus) { del(w, get[corev1.PersistentVolumeClaim](w, "ci-next")) }, true},
-		"live claim": {func(w *world, _ v1alpha1.SwapStatus) { del(w, get[corev1.PersistentVolumeClaim](w, "ci")) }, true},
-		"snapshot":   {func(w *world, in v1alpha1.SwapStatus) { del(w, get[v1alpha1.CacheSnapshot](w, in.Snapshot)) }, true},
-		"new volume": {func(w *world, in v1alpha1.SwapStatus) { del(w, pv(in.NextVolume)) }, false},
-		"old volume": {func(w *world, in v1alpha1.SwapStatus) { del(w, pv(in.PreviousVolume)) }, true},
-		"new volume and live claim": {func(w *world, in v1alpha1.SwapStatus) {
+		"next claim": {func(w *world, _ v1alpha1.VolumeReplacementStatus) {
+			del(w, get[corev1.PersistentVolumeClaim](w, "ci-next"))
+		}, true},
+		"live claim": {func(w *world, _ v1alpha1.VolumeReplacementStatus) { del(w, get[corev1.PersistentVolumeClaim](w, "ci")) }, true},
+		"snapshot": {func(w *world, in v1alpha1.VolumeReplacementStatus) {
+			del(w, get[v1alpha1.CacheSnapshot](w, in.Snapshot))
+		}, true},
+		"new volume": {func(w *world, in v1alpha1.VolumeReplacementStatus) { del(w, pv(in.NextVolume)) }, false},
+		"old volume": {func(w *world, in v1alpha1.VolumeReplacementStatus) { del(w, pv(in.PreviousVolume)) }, true},
+		"new volume and live claim": {func(w *world, in v1alpha1.VolumeReplacementStatus) {
 			del(w, get[corev1.PersistentVolumeClaim](w, "ci"))
 			del(w, pv(in.NextVolume))
 		}, false},
@@ -266,7 +270,7 @@ func TestByHand(t *testing.T) {
 			pod := w.consumer("a")
 			w.restore()
 			w.settle()
-			in := w.get().Status.Swap
+			in := w.get().Status.VolumeReplacement
 			if in == nil || in.NextVolume == "" {
 				t.Fatalf("swap %+v", in)
 			}
@@ -281,7 +285,7 @@ func TestByHand(t *testing.T) {
 				t.Fatalf("the live claim is %s", live.Status.Phase)
 			}
 			if restored := w.content() != ""; restored != tt.restored || !restored && live.Spec.VolumeName != old {
-				t.Errorf("the claim is on %s, restored: %v; it was on %s; last swap %+v", live.Spec.VolumeName, restored, old, w.get().Status.LastSwap)
+				t.Errorf("the claim is on %s, restored: %v; it was on %s; last swap %+v", live.Spec.VolumeName, restored, old, w.get().Status.LastVolumeReplacement)
 			}
 			w.nothingOfASwap()
 		})
@@ -309,15 +313,15 @@ func TestJobDeletedByHand(t *testing.T) {
 // progress is not held up, and that volumes get their policies back.
 func TestNamespaceGoes(t *testing.T) {
 	t.Parallel()
-	for name, whenDeleted := range map[string]v1alpha1.DeletionPolicy{"retain": v1alpha1.DeletionRetain, "delete": v1alpha1.DeletionDelete} {
+	for name, deletionPolicy := range map[string]v1alpha1.DeletionPolicy{"retain": v1alpha1.DeletionRetain, "delete": v1alpha1.DeletionDelete} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
-			w.captured(func(s *v1alpha1.GoCacheSpec) { s.Storage.WhenDeleted = whenDeleted })
+			w.captured(func(s *v1alpha1.GoCacheSpec) { s.Storage.DeletionPolicy = deletionPolicy })
 			pod := w.consumer("a")
 			w.restore()
 			w.settle()
-			in := w.get().Status.Swap
+			in := w.get().Status.VolumeReplacement
 			w.must(server.Client.Delete(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: w.namespace}}))
 			// What the namespace controller does, in an order that is bad for us.
 			w.byHand = true
@@ -326,7 +330,7 @@ func TestNamespaceGoes(t *testing.T) {
 			w.must(server.Client.Delete(t.Context(), w.get()))
 			w.end()
 			if exists[v1alpha1.GoCache](w, "ci") {
-				t.Fatalf("the GoCache is held up: %+v", w.get().Status.Swap)
+				t.Fatalf("the GoCache is held up: %+v", w.get().Status.VolumeReplacement)
 			}
 			for range 4 {
 				_, err := w.cluster.Step(t.Context())

@@ -54,8 +54,8 @@ func (w *world) cut(s *v1alpha1.CacheSnapshot) {
 	capacity := live.Status.Capacity[corev1.ResourceStorage]
 	s.Status.VolumeSnapshotName, s.Status.VolumeSnapshotContentName = s.Name, "content-"+s.Name
 	s.Status.RestoreSize = &capacity
-	s.Status.Source = &v1alpha1.CapturedSource{
-		ClaimName: "ci", VolumeName: live.Spec.VolumeName, StorageClassName: ptr.Deref(live.Spec.StorageClassName, ""), Capacity: &capacity,
+	s.Status.Source = &v1alpha1.SourceRecord{
+		PersistentVolumeClaimName: "ci", VolumeName: live.Spec.VolumeName, StorageClassName: ptr.Deref(live.Spec.StorageClassName, ""), Capacity: &capacity,
 		Platform: "linux/amd64", Layers: []v1alpha1.CacheLayer{v1alpha1.LayerModules, v1alpha1.LayerBuild},
 		Toolchain: &v1alpha1.ToolchainRecord{Version: "go1.26.8"},
 	}
@@ -108,14 +108,14 @@ func (w *world) live() (*corev1.PersistentVolumeClaim, error) {
 	return &claim, err
 }
 
-func (w *world) swapping() *v1alpha1.SwapStatus {
+func (w *world) swapping() *v1alpha1.VolumeReplacementStatus {
 	var c v1alpha1.GoCache
 	err := server.Client.Get(w.t.Context(), client.ObjectKey{Namespace: w.namespace, Name: "ci"}, &c)
 	if apierrors.IsNotFound(err) {
 		return nil
 	}
 	w.must(err)
-	return c.Status.Swap
+	return c.Status.VolumeReplacement
 }
 
 // content of the live claim's volume: the snapshot that it was made from.
@@ -153,8 +153,8 @@ func (w *world) nothingOfASwap() {
 	if exists[corev1.PersistentVolumeClaim](w, "ci-next") || exists[corev1.PersistentVolumeClaim](w, "ci-next-source") || exists[batchv1.Job](w, "ci-next") {
 		w.t.Error("something of the swap is left")
 	}
-	if c := w.get(); c.Status.Swap != nil || len(c.Finalizers) > 0 {
-		w.t.Errorf("swap %+v, finalizers %v", c.Status.Swap, c.Finalizers)
+	if c := w.get(); c.Status.VolumeReplacement != nil || len(c.Finalizers) > 0 {
+		w.t.Errorf("swap %+v, finalizers %v", c.Status.VolumeReplacement, c.Finalizers)
 	}
 	volumes, err := w.cluster.Volumes(w.t.Context())
 	w.must(err)
@@ -179,14 +179,14 @@ func TestRestore(t *testing.T) {
 		t.Errorf("the claim holds %q, want %q", got, snapshot)
 	}
 	c := w.get()
-	if c.Status.Content == nil || c.Status.Content.Snapshot != snapshot || c.Status.Content.Reason != v1alpha1.SwapRestore {
+	if c.Status.Content == nil || c.Status.Content.Snapshot != snapshot || c.Status.Content.Reason != v1alpha1.ReplacementRestore {
 		t.Errorf("content %+v", c.Status.Content)
 	}
 	if c.Status.LastHandledRestore == nil || c.Status.LastHandledRestore.SnapshotRef.Name != snapshot {
 		t.Errorf("last handled restore %+v", c.Status.LastHandledRestore)
 	}
-	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "")
-	w.condition(v1alpha1.WarmCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "Restored from CacheSnapshot "+snapshot)
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "")
+	w.condition(v1alpha1.WarmCondition, metav1.ConditionTrue, v1alpha1.ReasonWarmedUp, "Restored from CacheSnapshot "+snapshot)
 	if len(w.warmUps) != 1 || len(w.names()) != 1 {
 		t.Errorf("%d warm-ups, snapshots %v: want one of each", len(w.warmUps), w.names())
 	}
@@ -226,13 +226,13 @@ func TestMigrationToASmallerVolume(t *testing.T) {
 	w.settle()
 	w.asksFor("1Gi")
 	c := w.get()
-	if c.Status.Content == nil || c.Status.Content.Reason != v1alpha1.SwapMigration || c.Status.LastSwap == nil || c.Status.LastSwap.Failure != "" {
-		t.Errorf("content %+v, last swap %+v", c.Status.Content, c.Status.LastSwap)
+	if c.Status.Content == nil || c.Status.Content.Reason != v1alpha1.ReplacementMigration || c.Status.LastVolumeReplacement == nil || c.Status.LastVolumeReplacement.Failure != "" {
+		t.Errorf("content %+v, last swap %+v", c.Status.Content, c.Status.LastVolumeReplacement)
 	}
 	if c.Status.Storage.AppliedSize.String() != "1Gi" {
 		t.Errorf("applied size %s", c.Status.Storage.AppliedSize)
 	}
-	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "")
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "")
 	w.nothingOfASwap()
 	if len(w.warmUps) != 1 {
 		t.Errorf("%d warm-ups, want one", len(w.warmUps))
@@ -256,7 +256,7 @@ func TestMigrationToAnotherClass(t *testing.T) {
 	if got := w.content(); got == "" || got != c.Status.Content.Snapshot {
 		t.Errorf("the claim holds %q, want %q", got, c.Status.Content.Snapshot)
 	}
-	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "")
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "")
 	w.nothingOfASwap()
 }
 
@@ -285,7 +285,7 @@ func TestSeed(t *testing.T) {
 	if got := w.content(); got != snapshot {
 		t.Errorf("the claim holds %q, want %q", got, snapshot)
 	}
-	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "")
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "")
 	if len(w.warmUps) != 1 { // that of the first cache: the sources of this one are missing
 		t.Errorf("%d warm-ups", len(w.warmUps))
 	}
@@ -293,6 +293,6 @@ func TestSeed(t *testing.T) {
 	w.edit(func(c *v1alpha1.GoCache) { c.Spec.Storage.Size = resource.MustParse("1Gi") })
 	w.settle()
 	w.asksFor("1Gi")
-	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "")
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "")
 	w.nothingOfASwap()
 }

@@ -29,17 +29,17 @@ const retrySwap = time.Hour
 
 // unfulfilled is a wish for a swap that cannot be begun.
 type unfulfilled struct {
-	reason  v1alpha1.SwapReason
+	reason  v1alpha1.VolumeReplacementReason
 	waits   string // for what it waits; or else
 	refused string // why it never can
 }
 
 // wishRestore: spec.restore names another state than was acted on last.
-func (r *Reconciler) wishRestore(ctx context.Context, s *scope) (*v1alpha1.SwapStatus, error) {
+func (r *Reconciler) wishRestore(ctx context.Context, s *scope) (*v1alpha1.VolumeReplacementStatus, error) {
 	if !s.restorePending() {
 		return nil, nil
 	}
-	intent, err := r.restoreIntent(ctx, s, v1alpha1.SwapRestore, s.cache.Spec.Restore.SnapshotRef.Name)
+	intent, err := r.restoreIntent(ctx, s, v1alpha1.ReplacementRestore, s.cache.Spec.Restore.SnapshotRef.Name)
 	if intent != nil {
 		intent.Restore = s.cache.Spec.Restore.DeepCopy()
 	}
@@ -52,7 +52,7 @@ func (s *scope) restorePending() bool {
 }
 
 // wishRequest: the request rollback, of a snapshot or of the newest verified one.
-func (r *Reconciler) wishRequest(ctx context.Context, s *scope) (*v1alpha1.SwapStatus, error) {
+func (r *Reconciler) wishRequest(ctx context.Context, s *scope) (*v1alpha1.VolumeReplacementStatus, error) {
 	req, ok := s.requested(request.Rollback)
 	if !ok {
 		return nil, nil
@@ -65,7 +65,7 @@ func (r *Reconciler) wishRequest(ctx context.Context, s *scope) (*v1alpha1.SwapS
 		s.answer(req.Text, v1alpha1.RequestRefused, noneVerified)
 		return nil, nil
 	}
-	intent, err := r.restoreIntent(ctx, s, v1alpha1.SwapRequest, name)
+	intent, err := r.restoreIntent(ctx, s, v1alpha1.ReplacementRequestedRollback, name)
 	if u := s.done.unfulfilled; intent == nil && err == nil && u != nil && u.refused != "" {
 		s.answer(req.Text, v1alpha1.RequestRefused, u.refused)
 		s.done.unfulfilled = nil
@@ -76,7 +76,7 @@ func (r *Reconciler) wishRequest(ctx context.Context, s *scope) (*v1alpha1.SwapS
 const noneVerified = "there is no verified snapshot to go back to"
 
 // answerSwap answers the request that a swap was made for.
-func (s *scope) answerSwap(intent *v1alpha1.SwapStatus) {
+func (s *scope) answerSwap(intent *v1alpha1.VolumeReplacementStatus) {
 	req, ok := s.requested(request.Rollback)
 	switch {
 	case !ok: // another request took its place
@@ -88,12 +88,12 @@ func (s *scope) answerSwap(intent *v1alpha1.SwapStatus) {
 }
 
 // wishCorrupt: the volume was convicted, and is to be rolled back then.
-func (r *Reconciler) wishCorrupt(ctx context.Context, s *scope) (*v1alpha1.SwapStatus, error) {
-	if s.cache.Spec.Integrity == nil || s.cache.Spec.Integrity.OnCorrupt != v1alpha1.CorruptRollback || !s.convicted() || !volume.Bound(s.facts.claim) {
+func (r *Reconciler) wishCorrupt(ctx context.Context, s *scope) (*v1alpha1.VolumeReplacementStatus, error) {
+	if s.cache.Spec.Integrity == nil || s.cache.Spec.Integrity.OnCorrupt != v1alpha1.CacheRollback || !s.convicted() || !volume.Bound(s.facts.claim) {
 		return nil, nil
 	}
 	candidates := s.kept()
-	if last := s.failedSwap(v1alpha1.SwapCorrupt); last != nil && last.PreviousVolume == s.facts.claim.Spec.VolumeName {
+	if last := s.failedSwap(v1alpha1.ReplacementRollback); last != nil && last.PreviousVolume == s.facts.claim.Spec.VolumeName {
 		if s.pausing(last) {
 			return nil, nil
 		}
@@ -105,25 +105,25 @@ func (r *Reconciler) wishCorrupt(ctx context.Context, s *scope) (*v1alpha1.SwapS
 	if name == "" {
 		return nil, nil // condition Ready says so, and the volume is kept
 	}
-	return r.restoreIntent(ctx, s, v1alpha1.SwapCorrupt, name)
+	return r.restoreIntent(ctx, s, v1alpha1.ReplacementRollback, name)
 }
 
 // wishMigration: the spec asks for another class than the volume was made with,
 // or for less.
-func (r *Reconciler) wishMigration(_ context.Context, s *scope) (*v1alpha1.SwapStatus, error) {
+func (r *Reconciler) wishMigration(_ context.Context, s *scope) (*v1alpha1.VolumeReplacementStatus, error) {
 	class, size, asked := s.migration()
 	if !asked || !volume.Bound(s.facts.claim) {
 		return nil, nil
 	}
-	if last := s.failedSwap(v1alpha1.SwapMigration); last != nil && last.StorageClassName == class && last.Size.Cmp(size) == 0 && s.pausing(last) {
+	if last := s.failedSwap(v1alpha1.ReplacementMigration); last != nil && last.StorageClassName == class && last.Size.Cmp(size) == 0 && s.pausing(last) {
 		return nil, nil
 	}
 	if s.neverWarmed() || s.cache.Status.WarmUp.LastSuccessRun == "" && !s.restored() {
-		s.done.unfulfilled = &unfulfilled{reason: v1alpha1.SwapMigration, waits: "the first warm-up to succeed: there is nothing to move yet"}
+		s.done.unfulfilled = &unfulfilled{reason: v1alpha1.ReplacementMigration, waits: "the first warm-up to succeed: there is nothing to move yet"}
 		return nil, nil
 	}
-	return &v1alpha1.SwapStatus{
-		Reason: v1alpha1.SwapMigration, StorageClassName: class, Size: &size,
+	return &v1alpha1.VolumeReplacementStatus{
+		Reason: v1alpha1.ReplacementMigration, StorageClassName: class, Size: &size,
 		Snapshot: naming.Child(s.cache.Name, "migration-"+naming.Hash(class+" "+size.String()+" "+s.now.UTC().Format(time.RFC3339))),
 	}, nil
 }
@@ -149,8 +149,8 @@ func (s *scope) swapSize() resource.Quantity {
 }
 
 // failedSwap is the last swap, if it was made for a reason and failed.
-func (s *scope) failedSwap(reason v1alpha1.SwapReason) *v1alpha1.SwapResult {
-	last := s.cache.Status.LastSwap
+func (s *scope) failedSwap(reason v1alpha1.VolumeReplacementReason) *v1alpha1.VolumeReplacementResult {
+	last := s.cache.Status.LastVolumeReplacement
 	if last == nil || last.Reason != reason || last.Failure == "" {
 		return nil
 	}
@@ -158,7 +158,7 @@ func (s *scope) failedSwap(reason v1alpha1.SwapReason) *v1alpha1.SwapResult {
 }
 
 // pausing says whether it is too early to try again.
-func (s *scope) pausing(last *v1alpha1.SwapResult) bool {
+func (s *scope) pausing(last *v1alpha1.VolumeReplacementResult) bool {
 	again := last.CompletionTime.Add(retrySwap)
 	s.wakeAt(again)
 	return s.now.Before(again)
@@ -166,7 +166,7 @@ func (s *scope) pausing(last *v1alpha1.SwapResult) bool {
 
 // restoreIntent is the intent to make the claim anew from a snapshot, or nil,
 // noting why that cannot be.
-func (r *Reconciler) restoreIntent(ctx context.Context, s *scope, reason v1alpha1.SwapReason, name string) (*v1alpha1.SwapStatus, error) {
+func (r *Reconciler) restoreIntent(ctx context.Context, s *scope, reason v1alpha1.VolumeReplacementReason, name string) (*v1alpha1.VolumeReplacementStatus, error) {
 	c, err := read.Object[v1alpha1.CacheSnapshot](ctx, r.Live, s.cache.Namespace, name)
 	if err != nil {
 		return nil, err
@@ -181,7 +181,7 @@ func (r *Reconciler) restoreIntent(ctx context.Context, s *scope, reason v1alpha
 		return nil, nil
 	}
 	size := s.swapSize()
-	intent := &v1alpha1.SwapStatus{Reason: reason, Snapshot: name, Size: &size}
+	intent := &v1alpha1.VolumeReplacementStatus{Reason: reason, Snapshot: name, Size: &size}
 	intent.StorageClassName = ptr.Deref(s.cache.Spec.Storage.StorageClassName, s.cache.Status.Storage.AppliedClass)
 	if intent.StorageClassName == "" {
 		intent.StorageClassName = c.Status.Source.StorageClassName
@@ -219,7 +219,7 @@ func (r *Reconciler) judge(ctx context.Context, s *scope, name string, c *v1alph
 
 // mustCopy says whether a snapshot cannot be restored into the wanted class and
 // size by its driver.
-func (r *Reconciler) mustCopy(ctx context.Context, intent *v1alpha1.SwapStatus, c *v1alpha1.CacheSnapshot) (bool, error) {
+func (r *Reconciler) mustCopy(ctx context.Context, intent *v1alpha1.VolumeReplacementStatus, c *v1alpha1.CacheSnapshot) (bool, error) {
 	if least := c.Status.RestoreSize; least != nil && intent.Size.Cmp(*least) < 0 {
 		return true, nil
 	}
@@ -237,8 +237,8 @@ func (r *Reconciler) mustCopy(ctx context.Context, intent *v1alpha1.SwapStatus, 
 // swapSource says whether what a swap needs is there, and makes the snapshot of
 // a migration.
 func (r *Reconciler) swapSource(ctx context.Context, s *scope, c *v1alpha1.CacheSnapshot, o swaprun.Observed) (swap.Source, error) {
-	intent := s.cache.Status.Swap
-	if intent.Reason == v1alpha1.SwapMigration {
+	intent := s.cache.Status.VolumeReplacement
+	if intent.Reason == v1alpha1.ReplacementMigration {
 		if o.Live == nil || !o.Live.DeletionTimestamp.IsZero() {
 			return swap.Source{Refused: "the claim was deleted by somebody: there is nothing to move"}, nil
 		}
@@ -259,7 +259,7 @@ func (r *Reconciler) swapSource(ctx context.Context, s *scope, c *v1alpha1.Cache
 			return swap.Source{Waits: fmt.Sprintf("StorageClass %s to exist", intent.StorageClassName)}, nil
 		}
 	}
-	if intent.Reason == v1alpha1.SwapMigration && o.Next == nil {
+	if intent.Reason == v1alpha1.ReplacementMigration && o.Next == nil {
 		// Only now is it known how large it is. What it becomes is written before
 		// the claim is made, since another pass may see another class.
 		copied, err := r.mustCopy(ctx, intent, c)

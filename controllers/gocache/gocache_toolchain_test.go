@@ -21,7 +21,7 @@ func TestAnotherToolchainOfTheSameVersion(t *testing.T) {
 	report("b1")
 	w.cache()
 	w.settle()
-	w.condition(v1alpha1.WarmCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "1 module versions")
+	w.condition(v1alpha1.WarmCondition, metav1.ConditionTrue, v1alpha1.ReasonWarmedUp, "1 module versions")
 	again := func(request, compiler string) {
 		report(compiler)
 		w.request(request)
@@ -32,8 +32,8 @@ func TestAnotherToolchainOfTheSameVersion(t *testing.T) {
 		t.Errorf("it did not change, yet events say: %s", said)
 	}
 	again("warm-up#2", "b2")
-	w.condition(v1alpha1.WarmCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "the compiler of go1.26.8 linux/amd64 is another one than at the warm-up before (sha256 b2, was b1)")
-	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "the compiler of go1.26.8")
+	w.condition(v1alpha1.WarmCondition, metav1.ConditionTrue, v1alpha1.ReasonWarmedUp, "the compiler of go1.26.8 linux/amd64 is another one than at the warm-up before (sha256 b2, was b1)")
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "the compiler of go1.26.8")
 	if said := w.said(); strings.Count(said, "Warning ToolchainChanged The compiler of go1.26.8") != 1 {
 		t.Errorf("events: %s", said)
 	}

@@ -52,12 +52,12 @@ func (s *scope) bookWarmUp() {
 	status.Run, status.Outcome, status.Message = run.Run, outcome, bounded.Text(message, 4096)
 	status.StartTime, status.CompletionTime = ptr.To(metav1.NewTime(run.Started)), ptr.To(metav1.NewTime(run.Ended))
 	status.Inputs = run.Annotations[v1alpha1.InputsAnnotation]
-	if claim := run.Annotations[v1alpha1.ClaimUIDAnnotation]; claim != "" {
-		if status.ClaimUID != "" && status.ClaimUID != claim {
+	if claim := run.Annotations[v1alpha1.PVCUIDAnnotation]; claim != "" {
+		if status.PersistentVolumeClaimUID != "" && status.PersistentVolumeClaimUID != claim {
 			// What was written to another volume says nothing of this one.
 			status.LastSuccessRun, status.LastSuccessTime, status.Failures = "", nil, 0
 		}
-		status.ClaimUID = claim
+		status.PersistentVolumeClaimUID = claim
 	}
 	if outcome == v1alpha1.RunSucceeded {
 		s.answerRun(v1alpha1.RequestSucceeded, message)
@@ -131,7 +131,7 @@ func (r *Reconciler) decideWarmUp(s *scope) (writer.Wish, bool) {
 
 // newVolume says whether the claim is another one than was warmed.
 func (s *scope) newVolume() bool {
-	warmed := s.cache.Status.WarmUp.ClaimUID
+	warmed := s.cache.Status.WarmUp.PersistentVolumeClaimUID
 	return warmed != "" && s.facts.claim != nil && warmed != string(s.facts.claim.UID) && !s.restored()
 }
 

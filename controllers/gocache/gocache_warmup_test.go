@@ -30,8 +30,8 @@ func TestFirstWarmUp(t *testing.T) {
 	if c.Status.LatestVerifiedSnapshot == "" || c.Status.LatestVerifiedSnapshot != c.Status.LatestSnapshot {
 		t.Errorf("latest snapshot %q, latest verified %q", c.Status.LatestSnapshot, c.Status.LatestVerifiedSnapshot)
 	}
-	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "3 module versions and 7 build entries; consumers get "+c.Status.LatestVerifiedSnapshot)
-	w.condition(v1alpha1.ClaimBoundCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "Claim ci")
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "3 module versions and 7 build entries; consumers get "+c.Status.LatestVerifiedSnapshot)
+	w.condition(v1alpha1.PVCBoundCondition, metav1.ConditionTrue, v1alpha1.ReasonPVCBound, "Claim ci")
 	w.condition(v1alpha1.ReconcilingCondition, "", "", "")
 	if c.Status.ObservedGeneration != c.Generation {
 		t.Errorf("observed generation %d, want %d", c.Status.ObservedGeneration, c.Generation)
@@ -137,12 +137,12 @@ func TestSourceMissing(t *testing.T) {
 	w.condition(v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonSourceNotFound, "ConfigMap modules has no key go.mod")
 	w.modules("one")
 	w.settle()
-	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "")
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "")
 
 	// A source that goes later leaves the cache as warm as it was.
 	w.must(server.Client.Delete(t.Context(), get[corev1.ConfigMap](w, "modules")))
 	w.settle()
-	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "a warm-up is due and waits: ConfigMap modules does not exist")
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "a warm-up is due and waits: ConfigMap modules does not exist")
 	if len(w.warmUps) != 1 {
 		t.Errorf("%d warm-ups, want 1", len(w.warmUps))
 	}
@@ -170,7 +170,7 @@ func TestProxyMissing(t *testing.T) {
 	}
 	w.proxy("http://a", true)
 	w.settle()
-	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "")
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "")
 }
 
 // proxy is the ModProxy goproxy with an address; empty: none yet.
@@ -264,7 +264,7 @@ func TestSuspend(t *testing.T) {
 	}
 	w.edit(func(c *v1alpha1.GoCache) { c.Spec.Suspend = false })
 	w.settle()
-	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "")
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "")
 	if len(w.snapshots()) != 1 || len(w.warmUps) != 1 {
 		t.Errorf("%d snapshots after %d warm-ups, want one after one", len(w.snapshots()), len(w.warmUps))
 	}

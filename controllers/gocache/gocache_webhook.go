@@ -63,11 +63,11 @@ func (r *Reconciler) tellPlan(_ context.Context, s *scope) error {
 	}
 	c := s.cache.Status.Cleanup
 	plan := c.LastPlan
-	if c.Webhook == nil || c.Webhook.About != plan.Digest {
-		c.Webhook = &v1alpha1.WebhookStatus{About: plan.Digest}
+	if c.Webhook == nil || c.Webhook.PlanDigest != plan.Digest {
+		c.Webhook = &v1alpha1.WebhookStatus{PlanDigest: plan.Digest}
 	}
 	w := c.Webhook
-	if w.Told != nil {
+	if w.DeliveredTime != nil {
 		return nil
 	}
 	if w.LastFailureTime != nil {
@@ -94,7 +94,7 @@ func (r *Reconciler) tellPlan(_ context.Context, s *scope) error {
 		w.LastFailureTime, w.Message = ptr.To(metav1.NewTime(s.now)), bounded.Text(err.Error(), 1024)
 		s.wakeAt(s.now.Add(cleanup.Pause(w.Failures)))
 	default:
-		w.Told, w.Message = ptr.To(metav1.NewTime(s.now)), ""
+		w.DeliveredTime, w.Message = ptr.To(metav1.NewTime(s.now)), ""
 	}
 	return nil
 }

@@ -216,9 +216,9 @@ func (s *scope) writerJob(action writerAction, wish writer.Wish) jobrun.Spec {
 	labels := s.labels()
 	labels[v1alpha1.ActionLabel] = string(action.name)
 	annotations := map[string]string{
-		v1alpha1.CauseAnnotation:    wish.Cause,
-		v1alpha1.ClaimUIDAnnotation: string(s.facts.claim.UID),
-		v1alpha1.VolumeAnnotation:   s.facts.claim.Spec.VolumeName,
+		v1alpha1.CauseAnnotation:  wish.Cause,
+		v1alpha1.PVCUIDAnnotation: string(s.facts.claim.UID),
+		v1alpha1.VolumeAnnotation: s.facts.claim.Spec.VolumeName,
 	}
 	for _, verb := range action.requests {
 		if req, ok := s.standing(verb); ok {

@@ -11,7 +11,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/utils/ptr"
 
-	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/domain/probe"
 	"gocache.dev/operator/internal/kube/check"
 	"gocache.dev/operator/internal/kube/podspec"
@@ -27,7 +26,7 @@ const (
 	// minFree is how much room a store must have: a server that writes in place
 	// leaves cut files behind when there is none.
 	minFree = "64Mi"
-	// checkInterval is between checks of a store for which nothing is declared.
+	// checkInterval is between checks of a store without a schedule.
 	checkInterval = 24 * time.Hour
 )
 
@@ -67,14 +66,15 @@ func (r *Reconciler) agent(s *scope, p program, trusted check.Trusted) corev1.Co
 // checks says how often the agent checks by itself, and how fast. With a
 // schedule it is told when.
 func (s *scope) checks() (interval time.Duration, rate resource.Quantity) {
+	interval, rate = checkInterval, bytesPerSecond
 	spec := s.proxy.Spec.Integrity
-	if spec == nil {
-		return checkInterval, bytesPerSecond
+	if spec.Schedule.Schedule != "" {
+		interval = 0
 	}
 	if spec.BytesPerSecond != nil {
-		return 0, *spec.BytesPerSecond
+		rate = *spec.BytesPerSecond
 	}
-	return 0, bytesPerSecond
+	return interval, rate
 }
 
 // +kubebuilder:rbac:groups="",resources=configmaps,verbs=get
@@ -82,11 +82,7 @@ func (s *scope) checks() (interval time.Duration, rate resource.Quantity) {
 // trust is what the agents compare stores with. What is declared and not there
 // is said; a pod must not wait for it, since it serves.
 func (r *Reconciler) trust(ctx context.Context, s *scope) (check.Trusted, error) {
-	var declared *v1alpha1.Trust
-	if s.proxy.Spec.Integrity != nil {
-		declared = s.proxy.Spec.Integrity.Trust
-	}
-	trusted, err := check.Trust(ctx, r.Live, s.proxy.Namespace, "spec.integrity.trust", declared)
+	trusted, err := check.Trust(ctx, r.Live, s.proxy.Namespace, "spec.integrity.trust", s.proxy.Spec.Integrity.Trust)
 	for i := range trusted.Volumes {
 		trusted.Volumes[i].ConfigMap.Optional = ptr.To(true)
 	}

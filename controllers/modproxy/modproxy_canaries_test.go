@@ -14,7 +14,7 @@ import (
 )
 
 // noCanaries are named.
-func noCanaries(p *v1alpha1.ModProxySpec) { p.Probes.Canaries = nil }
+func noCanaries(p *v1alpha1.ModProxySpec) { p.Probes.ReferenceModules = nil }
 
 // stored is the canary as the agent beside a store names it.
 func stored(t *testing.T) []probe.Sampled {
@@ -103,7 +103,7 @@ func TestProtocolSurvivesARestart(t *testing.T) {
 // comparing names a canary whose sum nobody knows.
 func comparing(p *v1alpha1.ModProxySpec) {
 	p.Probes.Kinds = append(p.Probes.Kinds, v1alpha1.ProbeReady, v1alpha1.ProbeProtocol, v1alpha1.ProbeChecksum, v1alpha1.ProbeConsistency)
-	p.Probes.Canaries = []v1alpha1.Canary{{Module: canary.Module, Version: canary.Version}}
+	p.Probes.ReferenceModules = []v1alpha1.ReferenceModule{{Module: canary.Module, Version: canary.Version}}
 }
 
 // TestTwoDisagree holds that of two instances that differ, and of which nobody
@@ -137,8 +137,8 @@ func TestTwoDisagree(t *testing.T) {
 	differ()
 	w.blue.wrong = false
 	w.tick(5)
-	w.condition(consistent, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "2 instances serve the same bytes")
-	if said := w.said(); strings.Count(said, "InstancesDisagree") != 1 || strings.Count(said, "InstancesAgree ") != 1 || strings.Contains(said, "Convicted") {
+	w.condition(consistent, metav1.ConditionTrue, v1alpha1.ReasonInstancesAgree, "2 instances serve the same bytes")
+	if said := w.said(); strings.Count(said, "InstancesDisagree") != 1 || strings.Count(said, "InstancesAgree ") != 1 || strings.Contains(said, "Quarantined") {
 		t.Errorf("events: %s", said)
 	}
 }
@@ -151,7 +151,7 @@ func TestOneDeparts(t *testing.T) {
 	w := newWorld(t)
 	w.serving(comparing)
 	w.tick(2)
-	agreed := w.get().Status.AgreedCanaries
+	agreed := w.get().Status.AgreedReferenceModules
 	if len(agreed) != 1 || agreed[0].Sum != canary.Sum || agreed[0].GoModSum == "" {
 		t.Fatalf("agreed on %+v", agreed)
 	}
@@ -164,7 +164,7 @@ func TestOneDeparts(t *testing.T) {
 	if w.convicted("blue") {
 		t.Error("it is convicted")
 	}
-	if now := w.get().Status.AgreedCanaries; len(now) != 1 || now[0] != agreed[0] {
+	if now := w.get().Status.AgreedReferenceModules; len(now) != 1 || now[0] != agreed[0] {
 		t.Errorf("agreed on %+v", now)
 	}
 	w.restart(faults.Point{})
@@ -175,7 +175,7 @@ func TestOneDeparts(t *testing.T) {
 	w.blue.wrong = false
 	w.tick(20)
 	w.weights(100, 100)
-	w.condition(v1alpha1.ConsistentCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "")
+	w.condition(v1alpha1.ConsistentCondition, metav1.ConditionTrue, v1alpha1.ReasonInstancesAgree, "")
 }
 
 // TestCompareStores holds that instances are compared by what their stores
@@ -187,7 +187,7 @@ func TestCompareStores(t *testing.T) {
 	w.settle()
 	w.green.sample = stored(t)
 	w.tick(3)
-	w.condition(v1alpha1.ConsistentCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "")
+	w.condition(v1alpha1.ConsistentCondition, metav1.ConditionTrue, v1alpha1.ReasonInstancesAgree, "")
 	w.blue.wrong = true // its agent names nothing, so that no sum of its own convicts it
 	w.tick(5)
 	w.condition(v1alpha1.ConsistentCondition, metav1.ConditionFalse, v1alpha1.ReasonInstancesDisagree, "blue contradicts")
@@ -198,7 +198,7 @@ func TestCompareStores(t *testing.T) {
 	w.edit(func(p *v1alpha1.ModProxy) { p.Spec.Probes.Kinds = []v1alpha1.ProbeKind{v1alpha1.ProbeReady} })
 	w.settle()
 	w.condition(v1alpha1.ConsistentCondition, "", "", "")
-	if now := w.get().Status.AgreedCanaries; len(now) > 0 {
+	if now := w.get().Status.AgreedReferenceModules; len(now) > 0 {
 		t.Errorf("agreed on %+v", now)
 	}
 }

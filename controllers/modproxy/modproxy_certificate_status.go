@@ -25,7 +25,7 @@ func (s *scope) setCertificate(set conditions.Set) {
 	case mismatch != "":
 		set.False(ready, v1alpha1.ReasonCertificateNameMismatch, "Clients that use status.url refuse the certificate: %s", mismatch)
 	default:
-		set.True(ready, v1alpha1.ReasonSucceeded, "All %d replicas of the router serve the certificate of Secret %s, valid until %s",
+		set.True(ready, v1alpha1.ReasonCertificateServed, "All %d replicas of the router serve the certificate of Secret %s, valid until %s",
 			len(s.facts.certificates), s.proxy.Spec.Router.TLS.SecretRef.Name, day(s.facts.certificates[0].NotAfter))
 	}
 }

@@ -40,7 +40,7 @@ func TestCertificate(t *testing.T) {
 
 	w.unready = false
 	says(serves)
-	w.condition(ready, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "All 2 replicas of the router serve the certificate of Secret goproxy-tls, valid until 2030-01-02")
+	w.condition(ready, metav1.ConditionTrue, v1alpha1.ReasonCertificateServed, "All 2 replicas of the router serve the certificate of Secret goproxy-tls, valid until 2030-01-02")
 	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonServing, "")
 	if s := w.get().Status; s.URL != "https://goproxy-router."+w.namespace+".svc" || !strings.HasPrefix(s.GOPROXY, s.URL+"|"+s.URL+"/") {
 		t.Errorf("published %q and %q", s.URL, s.GOPROXY)

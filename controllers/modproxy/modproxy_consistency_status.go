@@ -15,7 +15,7 @@ import (
 	"gocache.dev/operator/internal/plan/failover"
 )
 
-// maxAgreed bounds status.agreedCanaries.
+// maxAgreed bounds status.agreedReferenceModules.
 const maxAgreed = 16
 
 // statable are the versions that a status can hold.
@@ -27,28 +27,28 @@ var statable = regexp.MustCompile(`^v[0-9]+\.[0-9]+\.[0-9]+.*$`)
 func (s *scope) noteAgreement(agreed map[module.Version]failover.Sums) {
 	status := &s.proxy.Status
 	if !hasProbe(s.proxy, v1alpha1.ProbeConsistency) {
-		status.AgreedCanaries = nil
+		status.AgreedReferenceModules = nil
 		return
 	}
 	if len(agreed) == 0 {
 		return // nothing was compared, or all is in dispute
 	}
-	var all []v1alpha1.Canary
+	var all []v1alpha1.ReferenceModule
 	for m, sums := range agreed {
 		if statable.MatchString(m.Version) {
-			all = append(all, v1alpha1.Canary{Module: m.Path, Version: m.Version, Sum: sums.Zip, GoModSum: sums.Mod})
+			all = append(all, v1alpha1.ReferenceModule{Module: m.Path, Version: m.Version, Sum: sums.Zip, GoModSum: sums.Mod})
 		}
 	}
-	for _, old := range status.AgreedCanaries {
+	for _, old := range status.AgreedReferenceModules {
 		m := module.Version{Path: old.Module, Version: old.Version}
 		if _, is := agreed[m]; !is && s.served(m) {
 			all = append(all, old)
 		}
 	}
-	slices.SortFunc(all, func(a, b v1alpha1.Canary) int {
+	slices.SortFunc(all, func(a, b v1alpha1.ReferenceModule) int {
 		return cmp.Or(cmp.Compare(a.Module, b.Module), cmp.Compare(a.Version, b.Version))
 	})
-	status.AgreedCanaries = all[:min(len(all), maxAgreed)]
+	status.AgreedReferenceModules = all[:min(len(all), maxAgreed)]
 }
 
 // served says whether any instance served a canary lately.
@@ -65,11 +65,11 @@ func (s *scope) served(m module.Version) bool {
 // have no say.
 func (s *scope) reference() reference {
 	r := reference{agreed: map[module.Version]failover.Sums{}, out: map[string]bool{}}
-	for _, c := range s.proxy.Status.AgreedCanaries {
+	for _, c := range s.proxy.Status.AgreedReferenceModules {
 		r.agreed[module.Version{Path: c.Module, Version: c.Version}] = failover.Sums{Zip: c.Sum, Mod: c.GoModSum}
 	}
 	for _, i := range s.proxy.Status.Instances {
-		r.out[i.Name] = i.Convicted != nil || i.OutOfService
+		r.out[i.Name] = i.Quarantined != nil || i.OutOfService
 	}
 	return r
 }
@@ -108,6 +108,6 @@ func (s *scope) setConsistent(set conditions.Set) {
 	case compared == 0:
 		set.Unknown(consistent, v1alpha1.ReasonProgressing, "No two instances have served the same canary yet")
 	default:
-		set.True(consistent, v1alpha1.ReasonSucceeded, "%d instances serve the same bytes", compared)
+		set.True(consistent, v1alpha1.ReasonInstancesAgree, "%d instances serve the same bytes", compared)
 	}
 }

@@ -38,7 +38,7 @@ func TestCrashPoints(t *testing.T) {
 		"conviction": func(w *world, die func()) {
 			w.serving()
 			w.blue.wrong = true
-			w.onDeath = func() { w.blue.wrong = find(w.get(), "blue").Convicted == nil && w.published("blue") != "down" }
+			w.onDeath = func() { w.blue.wrong = find(w.get(), "blue").Quarantined == nil && w.published("blue") != "down" }
 			die()
 			w.tick(1)
 			w.tick(3)
@@ -49,7 +49,7 @@ func TestCrashPoints(t *testing.T) {
 			w.tick(2)
 			w.startPod("blue")
 			w.blue.wrong = true
-			w.onDeath = func() { w.blue.wrong = find(w.get(), "blue").Convicted == nil && w.published("blue") != "down" }
+			w.onDeath = func() { w.blue.wrong = find(w.get(), "blue").Quarantined == nil && w.published("blue") != "down" }
 			die()
 			w.tick(1)
 			w.tick(3)
@@ -111,7 +111,7 @@ func dying(t *testing.T, flow func(*world, func()), life *crash.Life) end {
 	s := w.get().Status
 	e := end{
 		Serving: s.Serving, Pinned: s.PinnedInstance, Convicted: w.convicted("blue"),
-		Published: [2]string{w.published("blue"), w.published("green")}, Flips: len(s.RecentFlips),
+		Published: [2]string{w.published("blue"), w.published("green")}, Flips: len(s.RecentWeightChanges),
 		Store: w.storeEnd("blue"),
 	}
 	if w.cluster != nil { // one that comes back is moved once more if a fresh prober has to find out first

@@ -34,9 +34,9 @@ func (s *scope) setDatabase(set conditions.Set) {
 	case len(missing) > 0:
 		set.False(served, v1alpha1.ReasonInstanceUnhealthy, "Not by every instance: %s", strings.Join(missing, "; "))
 	case found.absent:
-		set.True(served, v1alpha1.ReasonSucceeded, "No instance proxies %s: clients ask it themselves", found.name)
+		set.True(served, v1alpha1.ReasonChecksumDatabaseReachable, "No instance proxies %s: clients ask it themselves", found.name)
 	default:
-		set.True(served, v1alpha1.ReasonSucceeded, "%s is reached through every instance", found.name)
+		set.True(served, v1alpha1.ReasonChecksumDatabaseReachable, "%s is reached through every instance", found.name)
 	}
 }
 

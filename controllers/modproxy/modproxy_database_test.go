@@ -29,7 +29,7 @@ func TestDatabaseThroughOneInstance(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
 			w.serving(askingDatabase)
-			w.condition(databaseServed, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "db.test is reached through every instance")
+			w.condition(databaseServed, metav1.ConditionTrue, v1alpha1.ReasonChecksumDatabaseReachable, "db.test is reached through every instance")
 			spoil(w.blue, true)
 			w.tick(2)
 			w.weights(100, 100)
@@ -50,7 +50,7 @@ func TestDatabaseThroughOneInstance(t *testing.T) {
 			spoil(w.blue, false)
 			w.tick(20)
 			w.weights(100, 100)
-			w.condition(databaseServed, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "")
+			w.condition(databaseServed, metav1.ConditionTrue, v1alpha1.ReasonChecksumDatabaseReachable, "")
 		})
 	}
 }
@@ -62,11 +62,11 @@ func TestDatabaseOut(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.serving(askingDatabase)
-	flips := len(w.get().Status.RecentFlips)
+	flips := len(w.get().Status.RecentWeightChanges)
 	w.blue.noDatabase, w.green.noDatabase = true, true
 	asked := w.blue.databaseAsked
 	w.tick(2)
-	w.condition(databaseServed, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "")
+	w.condition(databaseServed, metav1.ConditionTrue, v1alpha1.ReasonChecksumDatabaseReachable, "")
 	w.tick(1)
 	out := func() {
 		t.Helper()
@@ -91,8 +91,8 @@ func TestDatabaseOut(t *testing.T) {
 	w.tick(1)
 	out()
 	w.tick(1)
-	w.condition(databaseServed, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "")
-	if now := len(w.get().Status.RecentFlips); now != flips {
+	w.condition(databaseServed, metav1.ConditionTrue, v1alpha1.ReasonChecksumDatabaseReachable, "")
+	if now := len(w.get().Status.RecentWeightChanges); now != flips {
 		t.Errorf("%d flips", now-flips)
 	}
 	said := w.said()

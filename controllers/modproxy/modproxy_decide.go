@@ -26,7 +26,7 @@ func (s *scope) plan(limits route.Limits) failover.Facts {
 				HoldDown: duration(back.HoldDown), MaxHoldDown: duration(back.MaxHoldDown), StepInterval: duration(back.StepInterval),
 			},
 			MaxFailbacksPerHour: int(spec.Failover.MaxFailbacksPerHour),
-			ReportOnly:          spec.OnCorrupt == v1alpha1.StoreReport,
+			ReportOnly:          spec.Integrity.OnCorrupt == v1alpha1.StoreReport,
 			OnlyServing:         limits.CallerHeals,
 			OneAtATime:          limits.OneAtATime,
 		},
@@ -82,12 +82,12 @@ func remembered(status v1alpha1.ModProxyStatus) failover.State {
 	state := failover.State{
 		Pinned:          status.PinnedInstance,
 		RecentFailbacks: times(status.RecentFailbacks),
-		RecentFlips:     times(status.RecentFlips),
+		RecentFlips:     times(status.RecentWeightChanges),
 	}
 	for _, i := range status.Instances {
-		known := failover.InstanceState{Name: i.Name, Out: i.OutOfService, State: use(i), Weight: int(i.WeightWanted), Serving: i.Serving}
-		if i.Convicted != nil {
-			known.Convicted = &failover.Fault{Reason: i.Convicted.Reason, Evidence: i.Convicted.Evidence, Time: i.Convicted.Time.Time}
+		known := failover.InstanceState{Name: i.Name, Out: i.OutOfService, State: use(i), Weight: int(i.DesiredWeight), Serving: i.Serving}
+		if i.Quarantined != nil {
+			known.Convicted = &failover.Fault{Reason: i.Quarantined.Reason, Evidence: i.Quarantined.Message, Time: i.Quarantined.Time.Time}
 		}
 		for _, f := range i.FailingProbes {
 			known.Failing = append(known.Failing, failover.Failing{Kind: failover.Kind(f.Kind), Since: f.Since.Time, Message: f.Message})
@@ -105,9 +105,9 @@ func remembered(status v1alpha1.ModProxyStatus) failover.State {
 
 func use(i v1alpha1.InstanceStatus) failover.Use {
 	switch {
-	case i.Convicted != nil || i.OutOfService:
+	case i.Quarantined != nil || i.OutOfService:
 		return failover.UseDown
-	case i.WeightWanted > 0:
+	case i.DesiredWeight > 0:
 		return failover.UseReady
 	default:
 		return failover.UseDrain

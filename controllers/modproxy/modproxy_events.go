@@ -22,7 +22,7 @@ func became(before, after *v1alpha1.ModProxy) []event.Event {
 	events = append(events, certificateEvents(before.Status.Conditions, after.Status.Conditions)...)
 	events = append(events, consistencyEvents(before.Status.Conditions, after.Status.Conditions)...)
 	events = append(events, databaseEvents(before.Status.Conditions, after.Status.Conditions)...)
-	events = append(events, flipEvents(before.Status.LastFlip, after.Status.LastFlip)...)
+	events = append(events, flipEvents(before.Status.LastWeightChange, after.Status.LastWeightChange)...)
 	events = append(events, event.Refused(before.Status.LastHandledRequest, after.Status.LastHandledRequest)...)
 	return append(events, event.Stalled(before.Status.Conditions, after.Status.Conditions)...)
 }
@@ -47,11 +47,11 @@ func find(p *v1alpha1.ModProxy, name string) v1alpha1.InstanceStatus {
 func instanceEvents(was, is v1alpha1.InstanceStatus) []event.Event {
 	var events []event.Event
 	switch {
-	case is.Convicted != nil && was.Convicted == nil:
-		events = append(events, event.Warning("InstanceConvicted", "Convict",
-			"Instance %s was taken out for wrong bytes (%s): %s", is.Name, is.Convicted.Reason, is.Convicted.Evidence))
-	case is.Convicted == nil && was.Convicted != nil:
-		events = append(events, event.Normal("InstanceAcquitted", "Acquit", "Instance %s may serve again", is.Name))
+	case is.Quarantined != nil && was.Quarantined == nil:
+		events = append(events, event.Warning("InstanceQuarantined", "Quarantine",
+			"Instance %s was taken out for wrong bytes (%s): %s", is.Name, is.Quarantined.Reason, is.Quarantined.Message))
+	case is.Quarantined == nil && was.Quarantined != nil:
+		events = append(events, event.Normal("InstanceReinstated", "Reinstate", "Instance %s may serve again", is.Name))
 	}
 	events = append(events, rollbackEvents(is.Name, was.Rollback, is.Rollback)...)
 	if len(is.FailingProbes) > 0 && len(was.FailingProbes) == 0 {
@@ -69,10 +69,10 @@ func rollbackEvents(name string, was, is *v1alpha1.StoreRollbackStatus) []event.
 	if is == nil {
 		return nil
 	}
-	if was == nil || !was.ConvictedTime.Equal(&is.ConvictedTime) {
-		was = &v1alpha1.StoreRollbackStatus{ConvictedTime: is.ConvictedTime}
+	if was == nil || !was.QuarantinedTime.Equal(&is.QuarantinedTime) {
+		was = &v1alpha1.StoreRollbackStatus{QuarantinedTime: is.QuarantinedTime}
 	}
-	since := func(at *metav1.Time) string { return at.Sub(is.ConvictedTime.Time).Round(time.Second).String() }
+	since := func(at *metav1.Time) string { return at.Sub(is.QuarantinedTime.Time).Round(time.Second).String() }
 	from := "an empty store"
 	if is.Snapshot != "" {
 		from = "CacheSnapshot " + is.Snapshot
@@ -87,8 +87,8 @@ func rollbackEvents(name string, was, is *v1alpha1.StoreRollbackStatus) []event.
 	if is.ReplacedTime != nil && was.ReplacedTime == nil {
 		events = append(events, event.Normal("StoreReplaced", "Rollback", "Replaced the store of %s by %s, %s after its conviction", name, from, since(is.ReplacedTime)))
 	}
-	if is.ProvenTime != nil && was.ProvenTime == nil && is.Attempt > 0 {
-		events = append(events, event.Normal("RollbackProven", "Rollback", "Canaries and a check of the whole store proved %s sound, %s after its conviction", name, since(is.ProvenTime)))
+	if is.VerifiedTime != nil && was.VerifiedTime == nil && is.Attempt > 0 {
+		events = append(events, event.Normal("RollbackVerified", "Rollback", "Canaries and a check of the whole store proved %s sound, %s after its conviction", name, since(is.VerifiedTime)))
 	}
 	if is.CompletionTime != nil && was.CompletionTime == nil {
 		events = append(events, event.Normal("RollbackCompleted", "Rollback", "Instance %s served with its whole weight again, %s after its conviction", name, since(is.CompletionTime)))
@@ -99,13 +99,13 @@ func rollbackEvents(name string, was, is *v1alpha1.StoreRollbackStatus) []event.
 	return events
 }
 
-func flipEvents(was, is *v1alpha1.FlipStatus) []event.Event {
+func flipEvents(was, is *v1alpha1.WeightChangeStatus) []event.Event {
 	switch {
 	case is == nil:
 		return nil
-	case (was == nil || !was.ActedTime.Equal(is.ActedTime)) && is.From == is.To:
+	case (was == nil || !was.AppliedTime.Equal(is.AppliedTime)) && is.From == is.To:
 		return []event.Event{event.Normal("WeightsChanged", "Route", "Clients stay with %q: %s", is.To, is.Reason)}
-	case was == nil || !was.ActedTime.Equal(is.ActedTime):
+	case was == nil || !was.AppliedTime.Equal(is.AppliedTime):
 		return []event.Event{event.Normal("WeightsChanged", "Route", "Moved clients from %q to %q: %s", is.From, is.To, is.Reason)}
 	case was.ConfirmedTime == nil && is.ConfirmedTime != nil:
 		return []event.Event{event.Normal("WeightsConfirmed", "Route", "All replicas of the router served from %q", is.To)}

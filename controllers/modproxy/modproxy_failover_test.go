@@ -22,8 +22,8 @@ func TestServes(t *testing.T) {
 	w.condition(v1alpha1.HealthyCondition, metav1.ConditionUnknown, v1alpha1.ReasonProgressing, "")
 	w.tick(1)
 	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonServing, "blue,green serves; 2/2 instances are healthy")
-	w.condition(v1alpha1.RoutedCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "All 2 replicas")
-	w.condition(v1alpha1.HealthyCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "")
+	w.condition(v1alpha1.RoutedCondition, metav1.ConditionTrue, v1alpha1.ReasonRouterConfigured, "All 2 replicas")
+	w.condition(v1alpha1.HealthyCondition, metav1.ConditionTrue, v1alpha1.ReasonInstancesHealthy, "")
 	w.condition(v1alpha1.ReconcilingCondition, "", "", "")
 	w.weights(100, 100)
 	s := w.get().Status
@@ -49,11 +49,11 @@ func TestInstanceDies(t *testing.T) {
 	w.weights(0, 100)
 	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonServing, "green serves; 1/2")
 	w.condition(v1alpha1.HealthyCondition, metav1.ConditionFalse, v1alpha1.ReasonInstanceUnhealthy, "blue: probe ")
-	flip := w.get().Status.LastFlip
+	flip := w.get().Status.LastWeightChange
 	if flip == nil || flip.From != "blue,green" || flip.To != "green" || flip.ConfirmedTime == nil {
 		t.Fatalf("last flip %+v", flip)
 	}
-	if took := flip.ActedTime.Sub(flip.DetectedTime.Time); took != 2*interval {
+	if took := flip.AppliedTime.Sub(flip.DetectedTime.Time); took != 2*interval {
 		t.Errorf("from detected to acted: %v, want %v", took, 2*interval)
 	}
 	if said := w.said(); !strings.Contains(said, "InstanceUnhealthy Instance blue failed probe") || !strings.Contains(said, `WeightsChanged Moved clients from "blue,green" to "green"`) {
@@ -63,7 +63,7 @@ func TestInstanceDies(t *testing.T) {
 	w.blue.down = false
 	w.tick(6) // two until that is believed, and less than the hold-down since
 	w.weights(0, 100)
-	w.condition(v1alpha1.HealthyCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "")
+	w.condition(v1alpha1.HealthyCondition, metav1.ConditionTrue, v1alpha1.ReasonInstancesHealthy, "")
 	w.tick(2)
 	w.weights(10, 100)
 	w.tick(3)
@@ -90,7 +90,7 @@ func TestWrongBytes(t *testing.T) {
 	}
 	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonServing, "green serves")
 	w.condition(v1alpha1.HealthyCondition, metav1.ConditionFalse, v1alpha1.ReasonInstanceUnhealthy, "blue: convicted: ChecksumMismatch")
-	if said := w.said(); strings.Count(said, "InstanceConvicted") != 1 || !strings.Contains(said, canary.Sum) {
+	if said := w.said(); strings.Count(said, "InstanceQuarantined") != 1 || !strings.Contains(said, canary.Sum) {
 		t.Errorf("events: %s", said)
 	}
 	w.blue.wrong = false
@@ -164,8 +164,8 @@ func TestAllConvicted(t *testing.T) {
 	w.blue.wrong, w.green.wrong = true, true
 	w.tick(3)
 	w.weights(0, 0)
-	w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonAllConvicted, "failback=INSTANCE")
-	w.condition(v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonAllConvicted, "")
+	w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonAllInstancesQuarantined, "failback=INSTANCE")
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonAllInstancesQuarantined, "")
 }
 
 // TestNobodyHealthy holds that weights stay where they are when nobody is
@@ -196,8 +196,8 @@ func TestUnconfirmedFlip(t *testing.T) {
 	w.condition(v1alpha1.RoutedCondition, metav1.ConditionFalse, v1alpha1.ReasonWeightsPending, "router-0: blue is ready, want drain")
 	w.condition(v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonWeightsPending, "")
 	s := w.get().Status
-	if s.LastFlip == nil || s.LastFlip.ConfirmedTime != nil || s.Instances[0].WeightWanted != 0 || s.Instances[0].WeightObserved != 100 {
-		t.Errorf("last flip %+v, instances %s", s.LastFlip, brief(s.Instances))
+	if s.LastWeightChange == nil || s.LastWeightChange.ConfirmedTime != nil || s.Instances[0].DesiredWeight != 0 || s.Instances[0].ObservedWeight != 100 {
+		t.Errorf("last flip %+v, instances %s", s.LastWeightChange, brief(s.Instances))
 	}
 	if w.last.RequeueAfter > confirmInterval {
 		t.Errorf("looks again after %v", w.last.RequeueAfter)
@@ -205,9 +205,9 @@ func TestUnconfirmedFlip(t *testing.T) {
 	w.stuck = false
 	w.now = w.now.Add(3 * time.Second)
 	w.settle()
-	w.condition(v1alpha1.RoutedCondition, metav1.ConditionTrue, v1alpha1.ReasonSucceeded, "")
-	flip := w.get().Status.LastFlip
-	if flip.ConfirmedTime == nil || flip.ConfirmedTime.Sub(flip.ActedTime.Time) != 3*time.Second {
+	w.condition(v1alpha1.RoutedCondition, metav1.ConditionTrue, v1alpha1.ReasonRouterConfigured, "")
+	flip := w.get().Status.LastWeightChange
+	if flip.ConfirmedTime == nil || flip.ConfirmedTime.Sub(flip.AppliedTime.Time) != 3*time.Second {
 		t.Errorf("last flip %+v", flip)
 	}
 	if said := w.said(); strings.Count(said, "WeightsConfirmed") != 1 {
@@ -225,13 +225,13 @@ func TestRestart(t *testing.T) {
 	w.tick(3)
 	w.blue.down = false
 	w.tick(3)
-	flips := w.get().Status.RecentFlips
+	flips := w.get().Status.RecentWeightChanges
 	w.restart(faults.Point{})
 	w.settle()
 	w.weights(0, 100)
 	w.tick(3) // together with those before: still held down
 	w.weights(0, 100)
-	if now := w.get().Status.RecentFlips; len(now) != len(flips) {
+	if now := w.get().Status.RecentWeightChanges; len(now) != len(flips) {
 		t.Errorf("the restart moved weights: %v, before %v", now, flips)
 	}
 	w.tick(2)

@@ -103,7 +103,7 @@ func (r *Reconciler) ensureStore(ctx context.Context, s *scope, instance *v1alph
 		wanted.Size, wanted.Class = volume.Larger(&wanted.Size, &size), have.Spec.StorageClassName
 	}
 	owner := apply.DetachedFrom(s.proxy)
-	if storage.WhenDeleted == v1alpha1.DeletionDelete {
+	if storage.DeletionPolicy == v1alpha1.DeletionDelete {
 		owner = apply.ControlledBy(s.proxy)
 	}
 	_, err = r.applier().Apply(ctx, owner, wanted.Object())

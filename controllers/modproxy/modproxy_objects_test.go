@@ -93,7 +93,7 @@ func TestAnswers(t *testing.T) {
 	if modules, database := routed(); !modules || !database {
 		t.Errorf("by default modules go there: %v, the database: %v", modules, database)
 	}
-	w.edit(func(p *v1alpha1.ModProxy) { p.Spec.Router.Answers = v1alpha1.AnswersPassed })
+	w.edit(func(p *v1alpha1.ModProxy) { p.Spec.Router.ResponseVerification = v1alpha1.ResponseVerificationDisabled })
 	w.settle()
 	if modules, database := routed(); modules || !database {
 		t.Errorf("with Passed modules go there: %v, the database: %v", modules, database)
@@ -133,7 +133,7 @@ func TestRemovedInstance(t *testing.T) {
 		t.Run(string(policy), func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
-			w.serving(func(s *v1alpha1.ModProxySpec) { s.Instances[0].Storage.WhenDeleted = policy })
+			w.serving(func(s *v1alpha1.ModProxySpec) { s.Instances[0].Storage.DeletionPolicy = policy })
 			w.edit(func(p *v1alpha1.ModProxy) {
 				p.Spec.Instances = p.Spec.Instances[1:]
 				p.Spec.Router.Replicas = 1

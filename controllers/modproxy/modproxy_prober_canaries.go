@@ -17,7 +17,7 @@ import (
 // canaryKinds are the probes that ask for canaries, all with the same requests.
 var canaryKinds = []v1alpha1.ProbeKind{v1alpha1.ProbeProtocol, v1alpha1.ProbeChecksum, v1alpha1.ProbeConsistency}
 
-func canaries(list []v1alpha1.Canary) []probe.Canary {
+func canaries(list []v1alpha1.ReferenceModule) []probe.Canary {
 	var out []probe.Canary
 	for _, c := range list {
 		out = append(out, probe.Canary{Module: module.Version{Path: c.Module, Version: c.Version}, Zip: c.Sum, Mod: c.GoModSum})

@@ -70,7 +70,7 @@ func (s *scope) proofNeeded(instance string) time.Time {
 		return s.requested()
 	}
 	if status := s.instanceStatus(instance); status != nil && status.Rollback != nil {
-		if rb := status.Rollback; rb.ReplacedTime != nil && rb.ProvenTime == nil {
+		if rb := status.Rollback; rb.ReplacedTime != nil && rb.VerifiedTime == nil {
 			return rb.ReplacedTime.Add(time.Second)
 		}
 	}
@@ -80,5 +80,5 @@ func (s *scope) proofNeeded(instance string) time.Time {
 // stands says whether an instance is convicted.
 func (s *scope) stands(instance string) bool {
 	status := s.instanceStatus(instance)
-	return status != nil && status.Convicted != nil
+	return status != nil && status.Quarantined != nil
 }

@@ -63,7 +63,7 @@ func (r *Reconciler) removeInstance(ctx context.Context, s *scope, set *appsv1.S
 	if err != nil {
 		return err
 	}
-	if claim != nil && metav1.IsControlledBy(claim, s.proxy) { // whenDeleted: Delete
+	if claim != nil && metav1.IsControlledBy(claim, s.proxy) { // deletionPolicy: Delete
 		if err := apply.Delete(ctx, r.Client, claim); err != nil {
 			return err
 		}

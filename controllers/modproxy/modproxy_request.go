@@ -62,8 +62,8 @@ func (s *scope) admit(req request.Request) error {
 func (s *scope) fit(name string) error {
 	instance := find(s.proxy, name)
 	switch {
-	case instance.Convicted != nil:
-		return fmt.Errorf("instance %s serves wrong bytes (%s): mend its store, and let it in again with failback=%s", name, instance.Convicted.Reason, name)
+	case instance.Quarantined != nil:
+		return fmt.Errorf("instance %s serves wrong bytes (%s): mend its store, and let it in again with failback=%s", name, instance.Quarantined.Reason, name)
 	case !instance.Healthy:
 		return fmt.Errorf("instance %s is not healthy", name)
 	}
@@ -112,11 +112,11 @@ func (s *scope) acquitted(instance string) time.Time {
 	}
 	var at time.Time
 	if st := s.instanceStatus(instance); st != nil {
-		if st.AcquittedTime != nil {
-			at = st.AcquittedTime.Time
+		if st.ReinstatedTime != nil {
+			at = st.ReinstatedTime.Time
 		}
-		if st.Rollback != nil && st.Rollback.ProvenTime != nil {
-			at = later(at, st.Rollback.ProvenTime.Time)
+		if st.Rollback != nil && st.Rollback.VerifiedTime != nil {
+			at = later(at, st.Rollback.VerifiedTime.Time)
 		}
 	}
 	return at

@@ -34,7 +34,7 @@ func (r *Reconciler) rollBack(ctx context.Context, s *scope) error {
 	var errs []error
 	for i := range s.proxy.Status.Instances {
 		status := &s.proxy.Status.Instances[i]
-		if status.Swap != nil {
+		if status.VolumeReplacement != nil {
 			errs = append(errs, r.advanceSwap(ctx, s, status))
 			continue
 		}
@@ -55,7 +55,7 @@ func (r *Reconciler) decideRollback(ctx context.Context, s *scope, status *v1alp
 		if err != nil {
 			return err
 		}
-		status.Swap = intent
+		status.VolumeReplacement = intent
 	}
 	status.Rollback = d.Status
 	return nil
@@ -63,13 +63,13 @@ func (r *Reconciler) decideRollback(ctx context.Context, s *scope, status *v1alp
 
 func (s *scope) rollbackFacts(status *v1alpha1.InstanceStatus) rollback.Facts {
 	f := rollback.Facts{
-		Wanted: s.proxy.Spec.OnCorrupt == v1alpha1.StoreRollback && s.hasStore(status.Name),
-		Status: status.Rollback.DeepCopy(), Convicted: status.Convicted,
+		Wanted: s.proxy.Spec.Integrity.OnCorrupt == v1alpha1.StoreRollback && s.hasStore(status.Name),
+		Status: status.Rollback.DeepCopy(), Convicted: status.Quarantined,
 		Snapshot: s.restorable(status.Name), MayBeEmpty: !s.offline(),
 		Whole: s.whole(status),
 	}
-	if status.LastSwap != nil {
-		f.SwapFailure = status.LastSwap.Failure
+	if status.LastVolumeReplacement != nil {
+		f.SwapFailure = status.LastVolumeReplacement.Failure
 	}
 	if status.Rollback != nil && status.Rollback.ReplacedTime != nil {
 		p := s.proven(status.Name, status.Rollback.ReplacedTime.Add(time.Second))
@@ -82,7 +82,7 @@ func (s *scope) rollbackFacts(status *v1alpha1.InstanceStatus) rollback.Facts {
 func (s *scope) whole(status *v1alpha1.InstanceStatus) bool {
 	for _, i := range s.proxy.Spec.Instances {
 		if i.Name == status.Name {
-			return status.Convicted == nil && status.WeightWanted == i.Weight && s.arrived
+			return status.Quarantined == nil && status.DesiredWeight == i.Weight && s.arrived
 		}
 	}
 	return false
@@ -109,15 +109,15 @@ func (s *scope) restorable(instance string) string {
 
 // intent is a volume of the same class and no smaller, made from the snapshot
 // of the rollback.
-func (r *Reconciler) intent(ctx context.Context, s *scope, instance, from string) (*v1alpha1.SwapStatus, error) {
+func (r *Reconciler) intent(ctx context.Context, s *scope, instance, from string) (*v1alpha1.VolumeReplacementStatus, error) {
 	live, err := read.Object[corev1.PersistentVolumeClaim](ctx, r.Live, s.proxy.Namespace, naming.Child(s.proxy.Name, instance))
 	if err != nil {
 		return nil, err
 	}
 	storage := s.storage(instance)
 	size := storage.Size
-	intent := &v1alpha1.SwapStatus{
-		Reason: v1alpha1.SwapCorrupt, Snapshot: from, StartTime: metav1.NewTime(s.now),
+	intent := &v1alpha1.VolumeReplacementStatus{
+		Reason: v1alpha1.ReplacementRollback, Snapshot: from, StartTime: metav1.NewTime(s.now),
 		StorageClassName: ptr.Deref(storage.StorageClassName, ""),
 	}
 	if live != nil {
@@ -153,10 +153,10 @@ func (r *Reconciler) snapshot(ctx context.Context, s *scope, name string) (*v1al
 // advanceSwap takes as many steps as it can. It acts only on an intent that
 // stands in the status.
 func (r *Reconciler) advanceSwap(ctx context.Context, s *scope, status *v1alpha1.InstanceStatus) error {
-	if find(s.before, status.Name).Swap == nil {
+	if find(s.before, status.Name).VolumeReplacement == nil {
 		return nil // it is about to be written, which wakes us
 	}
-	snapshot, err := r.snapshot(ctx, s, status.Swap.Snapshot)
+	snapshot, err := r.snapshot(ctx, s, status.VolumeReplacement.Snapshot)
 	if err != nil {
 		return err
 	}
@@ -185,12 +185,12 @@ func (r *Reconciler) swapRun(ctx context.Context, s *scope, status *v1alpha1.Ins
 	}
 	return swaprun.Run{
 		Client: r.Client, Live: r.Live, FieldOwner: fieldOwner,
-		Owner: s.proxy, Detached: storage.WhenDeleted != v1alpha1.DeletionDelete,
+		Owner: s.proxy, Detached: storage.DeletionPolicy != v1alpha1.DeletionDelete,
 		Claim:  naming.Child(s.proxy.Name, status.Name),
-		Labels: s.labels(&v1alpha1.ProxyInstance{Name: status.Name}), Intent: status.Swap,
+		Labels: s.labels(&v1alpha1.ProxyInstance{Name: status.Name}), Intent: status.VolumeReplacement,
 		Content: swaprun.Content{
 			Snapshot: snapshot, Image: r.Images.Operator, Template: s.proxy.Spec.PodTemplate, Trusted: trusted,
-			Empty: &v1alpha1.CapturedSource{Ownership: storage.Ownership, Layout: s.layout(status.Name)},
+			Empty: &v1alpha1.SourceRecord{Ownership: storage.Ownership, Layout: s.layout(status.Name)},
 		},
 		OwnPod: func(p *corev1.Pod) bool {
 			owner := metav1.GetControllerOf(p)
@@ -204,7 +204,7 @@ func (r *Reconciler) completeFacts(ctx context.Context, s *scope, status *v1alph
 	f.Now = s.now
 	f.Leaving = !s.proxy.DeletionTimestamp.IsZero() || !s.hasStore(status.Name)
 	f.Discard = f.Leaving && o.Live != nil && metav1.IsControlledBy(o.Live, s.proxy)
-	if f.Intent.New == "" && status.Swap.Snapshot != "" {
+	if f.Intent.New == "" && status.VolumeReplacement.Snapshot != "" {
 		f.Source = swap.Judge(candidate(s, status, snapshot))
 	}
 	f.Busy, err = r.busy(ctx, s, status, o)
@@ -212,7 +212,7 @@ func (r *Reconciler) completeFacts(ctx context.Context, s *scope, status *v1alph
 }
 
 func candidate(s *scope, status *v1alpha1.InstanceStatus, c *v1alpha1.CacheSnapshot) swap.Candidate {
-	out := swap.Candidate{Name: status.Swap.Snapshot}
+	out := swap.Candidate{Name: status.VolumeReplacement.Snapshot}
 	if c == nil {
 		return out
 	}
@@ -252,7 +252,7 @@ func (r *Reconciler) busy(ctx context.Context, s *scope, status *v1alpha1.Instan
 
 // bookSwap writes into the status where the swap has come to.
 func (s *scope) bookSwap(status *v1alpha1.InstanceStatus, out swaprun.Outcome, snapshot *v1alpha1.CacheSnapshot) {
-	intent, d := status.Swap, out.Decision
+	intent, d := status.VolumeReplacement, out.Decision
 	s.wake = min(s.wake, max(d.After, time.Second))
 	intent.Step, intent.Message = string(d.Step), ""
 	switch d.Step { //nolint:exhaustive // the others leave nothing to remember
@@ -277,7 +277,7 @@ func (s *scope) bookSwap(status *v1alpha1.InstanceStatus, out swaprun.Outcome, s
 		if intent.Failure == "" {
 			intent.Failure = "the instance was removed"
 		}
-		status.LastSwap, status.Swap = swap.Result(intent, s.now), nil
+		status.LastVolumeReplacement, status.VolumeReplacement = swap.Result(intent, s.now), nil
 	default: // it waits, or goes on
 	}
 }
@@ -285,10 +285,10 @@ func (s *scope) bookSwap(status *v1alpha1.InstanceStatus, out swaprun.Outcome, s
 // finishSwap books that the store has the new volume. From now on the instance
 // may come up, and has to prove itself.
 func (s *scope) finishSwap(status *v1alpha1.InstanceStatus) {
-	intent := status.Swap
+	intent := status.VolumeReplacement
 	intent.Failure = "" // it is done, whatever was said on the way
 	status.Content = &v1alpha1.ContentStatus{Snapshot: intent.Snapshot, Reason: intent.Reason, VolumeName: intent.NextVolume}
-	status.LastSwap, status.Swap = swap.Result(intent, s.now), nil
+	status.LastVolumeReplacement, status.VolumeReplacement = swap.Result(intent, s.now), nil
 	if status.Rollback != nil {
 		status.Rollback.ReplacedTime = ptr.To(metav1.NewTime(s.now))
 	}
@@ -297,12 +297,12 @@ func (s *scope) finishSwap(status *v1alpha1.InstanceStatus) {
 // rollsBack says whether the store of an instance is being replaced, by what was
 // read or by what is about to be written: it must not be used, nor made anew.
 func (s *scope) rollsBack(instance string) bool {
-	return find(s.proxy, instance).Swap != nil || find(s.before, instance).Swap != nil
+	return find(s.proxy, instance).VolumeReplacement != nil || find(s.before, instance).VolumeReplacement != nil
 }
 
 // release takes the finalizer away when no store is on its way any more.
 func (r *Reconciler) release(ctx context.Context, s *scope) error {
-	if slices.ContainsFunc(s.before.Status.Instances, func(i v1alpha1.InstanceStatus) bool { return i.Swap != nil }) {
+	if slices.ContainsFunc(s.before.Status.Instances, func(i v1alpha1.InstanceStatus) bool { return i.VolumeReplacement != nil }) {
 		return nil
 	}
 	err := swaprun.Release(ctx, r.Client, s.proxy)
@@ -322,7 +322,7 @@ func (r *Reconciler) leave(ctx context.Context, s *scope) error {
 	}
 	var errs []error
 	for i := range s.proxy.Status.Instances {
-		if status := &s.proxy.Status.Instances[i]; status.Swap != nil {
+		if status := &s.proxy.Status.Instances[i]; status.VolumeReplacement != nil {
 			errs = append(errs, r.advanceSwap(ctx, s, status))
 		}
 	}

@@ -34,7 +34,7 @@ func (w *world) storeEnd(instance string) (e storeEnd) {
 	p := w.get()
 	status := find(p, instance)
 	if rb := status.Rollback; rb != nil {
-		e.Attempt, e.Proven, e.Complete, e.Failed = rb.Attempt, rb.ProvenTime != nil, rb.CompletionTime != nil, rb.Failed
+		e.Attempt, e.Proven, e.Complete, e.Failed = rb.Attempt, rb.VerifiedTime != nil, rb.CompletionTime != nil, rb.Failed
 	}
 	e.Restored = status.Content != nil && status.Content.Snapshot != ""
 	e.NewVolume = status.Content != nil && status.Content.VolumeName == w.blue.volume && !w.blue.rotten
@@ -52,7 +52,7 @@ func (w *world) storeEnd(instance string) (e storeEnd) {
 			e.Left = append(e.Left, next)
 		}
 	}
-	if status.Swap != nil {
+	if status.VolumeReplacement != nil {
 		e.Left = append(e.Left, "the intent")
 	}
 	return e
@@ -130,7 +130,7 @@ func (w *world) recover() {
 func (w *world) recovered() bool {
 	w.t.Helper()
 	blue := find(w.get(), "blue")
-	if w.blue.rotten && blue.Convicted != nil && w.published("blue") == "ready" {
+	if w.blue.rotten && blue.Quarantined != nil && w.published("blue") == "ready" {
 		w.t.Fatal("the poisoned store serves")
 	}
 	return !w.blue.rotten && blue.Rollback != nil && blue.Rollback.CompletionTime != nil

@@ -95,7 +95,7 @@ func (w *world) verified() (names []string) {
 		c.Status.CreationTime = ptr.To(metav1.NewTime(w.now))
 		c.Status.VolumeSnapshotName = c.Name
 		c.Status.RestoreSize = ptr.To(resource.MustParse("1Gi"))
-		c.Status.Source = &v1alpha1.CapturedSource{ClaimName: claim, VolumeName: live.Spec.VolumeName, Layout: "goproxy", Capacity: ptr.To(resource.MustParse("1Gi"))}
+		c.Status.Source = &v1alpha1.SourceRecord{PersistentVolumeClaimName: claim, VolumeName: live.Spec.VolumeName, Layout: "goproxy", Capacity: ptr.To(resource.MustParse("1Gi"))}
 		c.Status.Verification.Digest, c.Status.Verification.Verdict = "sha256:aa", v1alpha1.VerdictIntact
 		meta.SetStatusCondition(&c.Status.Conditions, metav1.Condition{Type: v1alpha1.VerifiedCondition, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonIntact})
 		w.must(server.Client.Status().Update(w.t.Context(), c))
@@ -108,7 +108,7 @@ func (w *world) verified() (names []string) {
 func (w *world) guarded(change ...func(*v1alpha1.ModProxySpec)) {
 	w.t.Helper()
 	w.volumes()
-	w.serving(append(change, func(s *v1alpha1.ModProxySpec) { s.OnCorrupt = v1alpha1.StoreRollback })...)
+	w.serving(append(change, func(s *v1alpha1.ModProxySpec) { s.Integrity.OnCorrupt = v1alpha1.StoreRollback })...)
 }
 
 // poison the store of blue, and have it found.
@@ -151,17 +151,17 @@ func TestRollback(t *testing.T) {
 			w.weights(100, 100)
 			blue := find(w.get(), "blue")
 			rb := blue.Rollback
-			if rb == nil || rb.CompletionTime == nil || rb.ProvenTime == nil || rb.ReplacedTime == nil || rb.Failed || rb.Attempt != 1 || (rb.Snapshot != "") != withSnapshot {
+			if rb == nil || rb.CompletionTime == nil || rb.VerifiedTime == nil || rb.ReplacedTime == nil || rb.Failed || rb.Attempt != 1 || (rb.Snapshot != "") != withSnapshot {
 				t.Fatalf("rollback %+v", rb)
 			}
-			if blue.Convicted != nil || blue.Swap != nil || blue.Content == nil || blue.Content.Snapshot != rb.Snapshot || w.blue.volume == before {
+			if blue.Quarantined != nil || blue.VolumeReplacement != nil || blue.Content == nil || blue.Content.Snapshot != rb.Snapshot || w.blue.volume == before {
 				t.Errorf("blue is %+v, on volume %s", blue, w.blue.volume)
 			}
 			if len(w.get().Finalizers) != 0 {
 				t.Errorf("finalizers %q are left", w.get().Finalizers)
 			}
 			said := w.said()
-			for _, want := range []string{"InstanceConvicted", "RollbackStarted", "StoreReplaced", "RollbackProven", "RollbackCompleted"} {
+			for _, want := range []string{"InstanceQuarantined", "RollbackStarted", "StoreReplaced", "RollbackVerified", "RollbackCompleted"} {
 				if strings.Count(said, want) != 1 {
 					t.Errorf("%d events %s: %s", strings.Count(said, want), want, said)
 				}
@@ -180,7 +180,7 @@ func TestRollbackThatDoesNotHelp(t *testing.T) {
 	w.poison()
 	for range 20 {
 		w.tick(1)
-		if blue := find(w.get(), "blue"); blue.Convicted == nil && len(w.said()) > 0 && blue.Rollback != nil {
+		if blue := find(w.get(), "blue"); blue.Quarantined == nil && len(w.said()) > 0 && blue.Rollback != nil {
 			t.Fatal("blue was let in")
 		}
 	}
@@ -207,7 +207,7 @@ func TestRelapse(t *testing.T) {
 	w.tick(3)
 	w.weights(0, 100)
 	blue := find(w.get(), "blue")
-	if rb := blue.Rollback; rb == nil || rb.Attempt != 0 || rb.Relapses != 1 || rb.NotBefore == nil || blue.Swap != nil || w.blue.volume != second {
+	if rb := blue.Rollback; rb == nil || rb.Attempt != 0 || rb.Relapses != 1 || rb.NotBefore == nil || blue.VolumeReplacement != nil || w.blue.volume != second {
 		t.Errorf("blue is %+v, on volume %s", blue, w.blue.volume)
 	}
 	w.condition(v1alpha1.HealthyCondition, metav1.ConditionFalse, v1alpha1.ReasonInstanceUnhealthy, "rollback: postponed until ")
@@ -231,7 +231,7 @@ func TestQuarantine(t *testing.T) {
 	before := w.blue.volume
 	w.poison()
 	w.tick(10)
-	if blue := find(w.get(), "blue"); blue.Rollback != nil || blue.Convicted == nil || w.blue.volume != before {
+	if blue := find(w.get(), "blue"); blue.Rollback != nil || blue.Quarantined == nil || w.blue.volume != before {
 		t.Errorf("blue is %+v", blue)
 	}
 }

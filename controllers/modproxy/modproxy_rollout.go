@@ -59,7 +59,7 @@ func (r *Reconciler) covered(ctx context.Context, s *scope, but string) (bool, e
 			continue
 		}
 		alone = false
-		if status := find(s.proxy, other.Name); !status.Healthy || status.WeightObserved == 0 {
+		if status := find(s.proxy, other.Name); !status.Healthy || status.ObservedWeight == 0 {
 			continue
 		}
 		if stands, err := r.stands(ctx, s, other); err != nil || stands {

@@ -79,8 +79,8 @@ func (r *Reconciler) routerParams(s *scope) haproxy.Params {
 	params := haproxy.Params{
 		Name: s.proxy.Name, Namespace: s.proxy.Namespace,
 		Labels:   map[string]string{v1alpha1.ProxyLabel: s.proxy.Name, v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue},
-		Replicas: spec.Router.Replicas, ServiceType: corev1.ServiceType(spec.Router.ServiceType),
-		PassModules:  spec.Router.Answers == v1alpha1.AnswersPassed,
+		Replicas: spec.Router.Replicas, ServiceType: corev1.ServiceType(spec.Router.Service.Type),
+		PassModules:  spec.Router.ResponseVerification == v1alpha1.ResponseVerificationDisabled,
 		HAProxyImage: r.Images.HAProxy, RouterImage: r.Images.Operator,
 		HAProxyResources: podspec.Resources(nil, spec.PodTemplate), SidecarResources: podspec.Resources(nil, nil),
 	}

@@ -25,7 +25,7 @@ const portName = "http"
 func (r *Reconciler) service(p *v1alpha1.ModProxy) *service.Router {
 	return &service.Router{
 		Applier: r.applier(), Owner: p, Name: haproxy.RouterName(p.Name), TargetPort: portName,
-		Labels: map[string]string{v1alpha1.ProxyLabel: p.Name}, Type: corev1.ServiceType(p.Spec.Router.ServiceType),
+		Labels: map[string]string{v1alpha1.ProxyLabel: p.Name}, Type: corev1.ServiceType(p.Spec.Router.Service.Type),
 		Pods: r.instancePods(p),
 	}
 }

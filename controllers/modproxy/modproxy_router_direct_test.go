@@ -81,7 +81,7 @@ func TestServiceRouter(t *testing.T) {
 	}
 	w.blue.wrong = true
 	w.tick(3)
-	w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonAllConvicted, "")
+	w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonAllInstancesQuarantined, "")
 	if w.selected() != "" || len(w.routerService().Spec.Selector) != 2 {
 		t.Errorf("with all convicted the Service selects %v", w.routerService().Spec.Selector)
 	}

@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	// privateDir is where a server finds the keys of spec.private.secretRef.
+	// privateDir is where a server finds the keys of spec.privateModules.secretRef.
 	privateDir = "/etc/gocache-proxy/private"
 	// netrcFile is one of them.
 	netrcFile = privateDir + "/netrc"
@@ -108,15 +108,15 @@ func (s *scope) toolchain() map[string]string {
 
 // patterns of private modules, as GOPRIVATE has them.
 func (s *scope) patterns() string {
-	if s.proxy.Spec.Private == nil {
+	if s.proxy.Spec.PrivateModules == nil {
 		return ""
 	}
-	return strings.Join(s.proxy.Spec.Private.Patterns, ",")
+	return strings.Join(s.proxy.Spec.PrivateModules.Patterns, ",")
 }
 
 // secret is the name of the Secret for private modules; empty: none.
 func (s *scope) secret() string {
-	if p := s.proxy.Spec.Private; p != nil && p.SecretRef != nil {
+	if p := s.proxy.Spec.PrivateModules; p != nil && p.SecretRef != nil {
 		return p.SecretRef.Name
 	}
 	return ""

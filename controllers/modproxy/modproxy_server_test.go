@@ -50,7 +50,7 @@ func TestAthens(t *testing.T) {
 		s.Server = &v1alpha1.ProxyServer{Type: v1alpha1.ServerAthens, Env: []v1alpha1.EnvVar{{Name: "ATHENS_LOG_LEVEL", Value: "debug"}}}
 		s.Upstream = &v1alpha1.ProxyUpstream{Proxy: "https://proxy.example.com"}
 		s.ChecksumDatabase = "sum.example.com+1234+abc"
-		s.Private = &v1alpha1.ProxyPrivate{Patterns: []string{"corp.example.com", "*.example.org"}}
+		s.PrivateModules = &v1alpha1.ProxyPrivateModules{PrivateModules: v1alpha1.PrivateModules{Patterns: []string{"corp.example.com", "*.example.org"}}}
 	})
 	w.settle()
 	w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonInvalidSpec, "server.type Athens needs server.image")
@@ -122,7 +122,7 @@ func TestPrivate(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.proxy(func(s *v1alpha1.ModProxySpec) {
-		s.Private = &v1alpha1.ProxyPrivate{Patterns: []string{"corp.example.com"}, SecretRef: &v1alpha1.LocalReference{Name: "login"}}
+		s.PrivateModules = &v1alpha1.ProxyPrivateModules{PrivateModules: v1alpha1.PrivateModules{Patterns: []string{"corp.example.com"}}, SecretRef: &v1alpha1.LocalReference{Name: "login"}}
 		s.Instances[1].Server = &v1alpha1.ProxyServer{Type: v1alpha1.ServerAthens, Image: "athens:1"}
 	})
 	w.settle()
@@ -183,7 +183,7 @@ func TestTrustThatIsNotThere(t *testing.T) {
 	sums := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "sums"}, Data: map[string]string{"go.sum": "example.com/c v1.0.0 " + canary.Sum + "\n"}}
 	w.must(server.Client.Create(t.Context(), sums))
 	w.serving(func(s *v1alpha1.ModProxySpec) {
-		s.Integrity = &v1alpha1.StoreIntegrity{Trust: &v1alpha1.Trust{GoSumRefs: []v1alpha1.LocalReference{{Name: "sums"}}}}
+		s.Integrity = v1alpha1.StoreIntegrity{Trust: &v1alpha1.Trust{GoSumRefs: []v1alpha1.LocalReference{{Name: "sums"}}}}
 	})
 	_, agent, before := w.pod("goproxy-blue")
 	if !slices.Contains(agent.Command, "/trust/0/go.sum") {

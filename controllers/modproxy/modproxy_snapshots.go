@@ -72,7 +72,7 @@ func (r *Reconciler) keepSnapshots(ctx context.Context, s *scope) error {
 // hold wrong bytes is not worth to be kept.
 func (r *Reconciler) takeSnapshot(ctx context.Context, s *scope, instance *v1alpha1.ProxyInstance, plan *schedule.Plan) error {
 	status := s.instanceStatus(instance.Name)
-	if status == nil || status.Convicted != nil || status.Swap != nil || !status.Healthy {
+	if status == nil || status.Quarantined != nil || status.VolumeReplacement != nil || !status.Healthy {
 		return nil
 	}
 	claim, err := read.Object[corev1.PersistentVolumeClaim](ctx, r.Client, s.proxy.Namespace, s.childName(instance))
@@ -152,8 +152,8 @@ func (r *Reconciler) observeUse(ctx context.Context, s *scope) (err error) {
 		s.facts.used[primes.Items[i].Annotations[v1alpha1.PopulatedFromAnnotation]] = true
 	}
 	for _, i := range s.proxy.Status.Instances {
-		if i.Swap != nil {
-			s.facts.used[i.Swap.Snapshot] = true
+		if i.VolumeReplacement != nil {
+			s.facts.used[i.VolumeReplacement.Snapshot] = true
 		}
 	}
 	return nil

@@ -24,7 +24,7 @@ func (s *scope) noteDecision() {
 	for i, wanted := range s.decision.Wanted {
 		instance := instanceStatus(find(s.proxy, wanted.Name), wanted, s.decision.State.Instances[i])
 		if at := s.acquitted(wanted.Name); !at.IsZero() {
-			instance.AcquittedTime = ptr.To(metav1.NewTime(at))
+			instance.ReinstatedTime = ptr.To(metav1.NewTime(at))
 		}
 		instance.StoreCheck = storeCheckStatus(instance.StoreCheck, s.facts.found[wanted.Name].store)
 		if disk := coarse(s.facts.found[wanted.Name].disk); disk != nil {
@@ -39,7 +39,7 @@ func (s *scope) noteDecision() {
 		instances = append(instances, instance)
 	}
 	for _, old := range status.Instances { // removed, with its store on its way
-		if old.Swap != nil && !slices.ContainsFunc(instances, func(i v1alpha1.InstanceStatus) bool { return i.Name == old.Name }) {
+		if old.VolumeReplacement != nil && !slices.ContainsFunc(instances, func(i v1alpha1.InstanceStatus) bool { return i.Name == old.Name }) {
 			instances = append(instances, old)
 		}
 	}
@@ -48,7 +48,7 @@ func (s *scope) noteDecision() {
 	status.Serving = strings.Join(serving, ",")
 	status.PinnedInstance = s.decision.State.Pinned
 	status.RecentFailbacks = metaTimes(s.decision.State.RecentFailbacks)
-	status.RecentFlips = metaTimes(s.decision.State.RecentFlips)
+	status.RecentWeightChanges = metaTimes(s.decision.State.RecentFlips)
 	s.noteFlip()
 }
 
@@ -56,7 +56,7 @@ func (s *scope) noteDecision() {
 func (s *scope) convictionsDiffer() bool {
 	for _, now := range s.proxy.Status.Instances {
 		before := find(s.before, now.Name)
-		if (now.Convicted == nil) != (before.Convicted == nil) {
+		if (now.Quarantined == nil) != (before.Quarantined == nil) {
 			return true
 		}
 	}
@@ -69,11 +69,11 @@ func (s *scope) noteRouter() {
 	status.ObservedGeneration = s.proxy.Generation
 	if len(s.observed.Replicas) > 0 {
 		for i, wanted := range s.decision.Wanted {
-			status.Instances[i].WeightObserved = s.weightObserved(wanted)
+			status.Instances[i].ObservedWeight = s.weightObserved(wanted)
 		}
 	}
-	if status.LastFlip != nil && status.LastFlip.ConfirmedTime == nil && s.arrived {
-		status.LastFlip.ConfirmedTime = ptr.To(metav1.NewTime(s.now))
+	if status.LastWeightChange != nil && status.LastWeightChange.ConfirmedTime == nil && s.arrived {
+		status.LastWeightChange.ConfirmedTime = ptr.To(metav1.NewTime(s.now))
 	}
 }
 
@@ -81,10 +81,10 @@ func (s *scope) noteRouter() {
 // kept by others.
 func instanceStatus(i v1alpha1.InstanceStatus, wanted failover.Wanted, state failover.InstanceState) v1alpha1.InstanceStatus {
 	i.Name, i.Healthy, i.Serving, i.OutOfService = wanted.Name, wanted.Healthy, wanted.Serving, state.Out
-	i.WeightWanted = int32(wanted.Weight) //nolint:gosec // 0 to 256
-	i.Convicted, i.FailingProbes, i.HealthySince, i.Failback = nil, nil, nil, nil
+	i.DesiredWeight = int32(wanted.Weight) //nolint:gosec // 0 to 256
+	i.Quarantined, i.FailingProbes, i.HealthySince, i.Failback = nil, nil, nil, nil
 	if c := state.Convicted; c != nil {
-		i.Convicted = &v1alpha1.Conviction{Reason: c.Reason, Evidence: bounded.Text(c.Evidence, 1024), Time: metav1.NewTime(c.Time)}
+		i.Quarantined = &v1alpha1.Quarantine{Reason: c.Reason, Message: bounded.Text(c.Evidence, 1024), Time: metav1.NewTime(c.Time)}
 	}
 	for _, f := range state.Failing {
 		i.FailingProbes = append(i.FailingProbes, v1alpha1.FailingProbe{
@@ -124,12 +124,12 @@ func (s *scope) weightObserved(wanted failover.Wanted) int32 {
 func (s *scope) noteFlip() {
 	status := &s.proxy.Status
 	if flip := s.decision.Flip; flip != nil {
-		status.LastFlip = &v1alpha1.FlipStatus{
+		status.LastWeightChange = &v1alpha1.WeightChangeStatus{
 			From: strings.Join(flip.From, ","), To: strings.Join(flip.To, ","), Reason: bounded.Text(flip.Reason, 1024),
-			ActedTime: ptr.To(metav1.NewTime(s.now)),
+			AppliedTime: ptr.To(metav1.NewTime(s.now)),
 		}
 		if !flip.Detected.IsZero() {
-			status.LastFlip.DetectedTime = ptr.To(metav1.NewTime(flip.Detected))
+			status.LastWeightChange.DetectedTime = ptr.To(metav1.NewTime(flip.Detected))
 		}
 	}
 }
@@ -157,7 +157,7 @@ func (s *scope) setRouted(set conditions.Set) {
 	case !s.arrived:
 		set.False(routed, v1alpha1.ReasonWeightsPending, "The router does not do yet what is wanted: %s", s.pending)
 	default:
-		set.True(routed, v1alpha1.ReasonSucceeded, "All %d replicas of the router do what is wanted", len(s.observed.Replicas))
+		set.True(routed, v1alpha1.ReasonRouterConfigured, "All %d replicas of the router do what is wanted", len(s.observed.Replicas))
 	}
 }
 
@@ -179,14 +179,14 @@ func (s *scope) setHealthy(set conditions.Set) {
 	case len(ill) > 0:
 		set.False(healthy, v1alpha1.ReasonInstanceUnhealthy, "%s", strings.Join(ill, "; "))
 	default:
-		set.True(healthy, v1alpha1.ReasonSucceeded, "All %d instances are healthy", len(s.decision.Wanted))
+		set.True(healthy, v1alpha1.ReasonInstancesHealthy, "All %d instances are healthy", len(s.decision.Wanted))
 	}
 }
 
 func (s *scope) setReady(set conditions.Set) {
 	switch {
 	case s.decision.AllConvicted:
-		set.Stall(v1alpha1.ReasonAllConvicted, "Every instance was found to serve wrong bytes, so none serves and clients get 503. Mend or replace the stores, then let an instance in with the request failback=INSTANCE")
+		set.Stall(v1alpha1.ReasonAllInstancesQuarantined, "Every instance was found to serve wrong bytes, so none serves and clients get 503. Mend or replace the stores, then let an instance in with the request failback=INSTANCE")
 	case s.decision.NoHealthy && s.decision.Unproven:
 		set.Progress(v1alpha1.ReasonProgressing, "No probe has passed yet")
 	case s.decision.NoHealthy:
@@ -207,7 +207,7 @@ func (s *scope) setReady(set conditions.Set) {
 func (s *scope) serving() string {
 	message := fmt.Sprintf("%s serves; %s instances are healthy", s.proxy.Status.Serving, s.proxy.Status.Healthy)
 	if names := s.unchecked(); len(names) > 0 {
-		message += fmt.Sprintf("; the bytes that %s serves are not checked: spec.probes.canaries has no sum, and no module of its store is known", strings.Join(names, ", "))
+		message += fmt.Sprintf("; the bytes that %s serves are not checked: spec.probes.referenceModules has no sum, and no module of its store is known", strings.Join(names, ", "))
 	}
 	if s.proxy.Spec.Suspend {
 		message += "; spec.suspend is set: instances and router are not changed"

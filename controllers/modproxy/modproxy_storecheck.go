@@ -97,12 +97,9 @@ func (p *prober) wantChecks(name types.NamespacedName, wishes map[string]checkWi
 // schedule, one that a person asked for, one that is to prove that a store is
 // sound again.
 func (r *Reconciler) wishChecks(s *scope) error {
-	var plan *schedule.Plan
-	if spec := s.proxy.Spec.Integrity; spec != nil {
-		var err error
-		if plan, err = schedule.Parse(spec.Schedule, string(s.proxy.UID)); err != nil {
-			return invalid("spec.integrity.%v", err)
-		}
+	plan, err := schedule.Parse(s.proxy.Spec.Integrity.Schedule, string(s.proxy.UID))
+	if err != nil {
+		return invalid("spec.integrity.%v", err)
 	}
 	wishes := map[string]checkWish{}
 	for _, i := range s.proxy.Spec.Instances {

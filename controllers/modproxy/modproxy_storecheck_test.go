@@ -28,8 +28,8 @@ func TestRottenStore(t *testing.T) {
 	w.tick(1)
 	w.weights(0, 100)
 	blue := find(w.get(), "blue")
-	if blue.Convicted == nil || blue.Convicted.Reason != v1alpha1.ReasonStoreCorrupt || !strings.Contains(blue.Convicted.Evidence, "v1.0.0.zip: contents differ") {
-		t.Errorf("blue is convicted of %+v", blue.Convicted)
+	if blue.Quarantined == nil || blue.Quarantined.Reason != v1alpha1.ReasonStoreCorrupt || !strings.Contains(blue.Quarantined.Message, "v1.0.0.zip: contents differ") {
+		t.Errorf("blue is convicted of %+v", blue.Quarantined)
 	}
 	if blue.StoreCheck.Verdict != v1alpha1.VerdictCorrupt || blue.StoreCheck.Message == "" {
 		t.Errorf("the last check is %+v", blue.StoreCheck)
@@ -37,7 +37,7 @@ func TestRottenStore(t *testing.T) {
 	w.restart(faults.Point{})
 	w.tick(5)
 	w.weights(0, 100)
-	if said := w.said(); strings.Count(said, "InstanceConvicted") != 1 {
+	if said := w.said(); strings.Count(said, "InstanceQuarantined") != 1 {
 		t.Errorf("events: %s", said)
 	}
 	// A later check that finds nothing does not acquit by itself.
@@ -77,7 +77,10 @@ func TestCheckThatCannotTell(t *testing.T) {
 func TestReportedStore(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.serving(func(s *v1alpha1.ModProxySpec) { s.OnCorrupt = v1alpha1.StoreReport })
+	w.serving(func(s *v1alpha1.ModProxySpec) { s.Integrity.OnCorrupt = v1alpha1.StoreReport })
+	if _, agent, _ := w.pod("goproxy-blue"); !strings.Contains(strings.Join(agent.Command, " "), "--interval "+checkInterval.String()+" ") {
+		t.Errorf("without a schedule the agent runs %s, want a check every %s", agent.Command, checkInterval)
+	}
 	w.blue.rotten = true
 	w.blue.check(w.now)
 	w.tick(2)
@@ -92,7 +95,7 @@ func TestScheduledChecks(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.serving(func(s *v1alpha1.ModProxySpec) {
-		s.Integrity = &v1alpha1.StoreIntegrity{Schedule: v1alpha1.Schedule{Schedule: "@every 5m"}, BytesPerSecond: ptr.To(resource.MustParse("1Mi"))}
+		s.Integrity = v1alpha1.StoreIntegrity{Schedule: v1alpha1.Schedule{Schedule: "@every 5m"}, BytesPerSecond: ptr.To(resource.MustParse("1Mi"))}
 	})
 	_, agent, _ := w.pod("goproxy-blue")
 	if got := strings.Join(agent.Command, " "); !strings.Contains(got, "--interval 0s --bytes-per-second 1048576") {

@@ -209,7 +209,7 @@ func (w *world) at(ip string) *instance {
 
 // canary is the module that the instances are asked for.
 var canary = func() (c struct {
-	v1alpha1.Canary
+	v1alpha1.ReferenceModule
 	zip, wrong []byte
 }) {
 	c.Module, c.Version = "example.com/c", "v1.0.0"
@@ -307,7 +307,7 @@ func (w *world) proxy(change ...func(*v1alpha1.ModProxySpec)) {
 	for _, name := range []string{"blue", "green"} {
 		p.Spec.Instances = append(p.Spec.Instances, v1alpha1.ProxyInstance{Name: name, Storage: &v1alpha1.InstanceStorage{Size: resource.MustParse("1Gi")}})
 	}
-	p.Spec.Probes.Canaries = []v1alpha1.Canary{canary.Canary}
+	p.Spec.Probes.ReferenceModules = []v1alpha1.ReferenceModule{canary.ReferenceModule}
 	for _, f := range change {
 		f(&p.Spec)
 	}
@@ -444,7 +444,7 @@ func (w *world) weights(blue, green int32) {
 	got := w.get().Status.Instances
 	ok := len(got) == 2
 	for i, want := range []int32{blue, green} {
-		ok = ok && got[i].WeightWanted == want && got[i].WeightObserved == want
+		ok = ok && got[i].DesiredWeight == want && got[i].ObservedWeight == want
 	}
 	if !ok {
 		w.t.Errorf("weights wanted and observed %s, want %d and %d", brief(got), blue, green)
@@ -454,7 +454,7 @@ func (w *world) weights(blue, green int32) {
 func brief(all []v1alpha1.InstanceStatus) string {
 	var text []string
 	for _, i := range all {
-		text = append(text, fmt.Sprintf("%s %d/%d", i.Name, i.WeightWanted, i.WeightObserved))
+		text = append(text, fmt.Sprintf("%s %d/%d", i.Name, i.DesiredWeight, i.ObservedWeight))
 	}
 	return strings.Join(text, ", ")
 }
@@ -477,7 +477,7 @@ func (w *world) published(instance string) string {
 // convicted says whether an instance stands convicted, in status and router.
 func (w *world) convicted(name string) bool {
 	w.t.Helper()
-	inStatus := find(w.get(), name).Convicted != nil
+	inStatus := find(w.get(), name).Quarantined != nil
 	if down := w.published(name) == string(route.Down); down != inStatus {
 		w.t.Errorf("%s: convicted in the status: %v, down in the router: %v", name, inStatus, down)
 	}

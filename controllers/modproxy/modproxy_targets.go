@@ -74,7 +74,7 @@ func (s *scope) target(instance *v1alpha1.ProxyInstance) (target, bool) {
 	t := target{
 		name: instance.Name, kinds: kinds,
 		interval: probes.Interval.Duration, timeout: probes.Timeout.Duration,
-		thresholds: thresholds(probes), canaries: canaries(probes.Canaries), diskLimit: int(probes.DiskUsedPercent),
+		thresholds: thresholds(probes), canaries: canaries(probes.ReferenceModules), diskLimit: int(probes.DiskUsedPercent),
 	}
 	if instance.External != nil {
 		// Nothing is known of its disk.

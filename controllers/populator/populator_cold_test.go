@@ -30,7 +30,7 @@ func TestColdCloneIsTold(t *testing.T) {
 			w := newWorld(t)
 			w.snapshot("ci-1", "ci", metav1.ConditionTrue)
 			w.changeSnapshot("ci-1", func(s *v1alpha1.CacheSnapshot) {
-				s.Status.Source = &v1alpha1.CapturedSource{ClaimName: "ci", Toolchain: &v1alpha1.ToolchainRecord{
+				s.Status.Source = &v1alpha1.SourceRecord{PersistentVolumeClaimName: "ci", Toolchain: &v1alpha1.ToolchainRecord{
 					Version: "go1.26.8", Platform: "linux/amd64", MountPath: "/gocache",
 				}}
 			})

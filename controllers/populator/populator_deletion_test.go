@@ -133,7 +133,7 @@ func TestSourceConvictedMidwayIsNotHandedOver(t *testing.T) {
 				t.Fatal("the claim got wrong bytes")
 			}
 			w.once("Warning SnapshotWithdrawn", "ci-1")
-			w.once("Warning Convicted", "ci-1")
+			w.once("Warning SnapshotCorrupt", "ci-1")
 			if n := w.volumes(); n != 0 {
 				t.Errorf("%d volumes are left", n)
 			}

@@ -31,7 +31,7 @@ func TestOwnersAreTold(t *testing.T) {
 		},
 		"convicted": {
 			arrange: func(w *world) { w.verdict("ci-1", metav1.ConditionFalse) },
-			want:    []string{"Warning Convicted", "ci-1"},
+			want:    []string{"Warning SnapshotCorrupt", "ci-1"},
 		},
 		"nobody could tell": {
 			arrange: func(w *world) { w.verdict("ci-1", metav1.ConditionUnknown) },

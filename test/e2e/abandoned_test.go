@@ -113,19 +113,19 @@ func TestDeletedWithoutManager(t *testing.T) {
 }
 
 // tiny makes a cache of two modules and no build, which is warm at once.
-func (s *scene) tiny(name string, whenDeleted v1alpha1.DeletionPolicy) {
+func (s *scene) tiny(name string, deletionPolicy v1alpha1.DeletionPolicy) {
 	s.Helper()
 	s.must(s.Client.Create(s.ctx, &v1alpha1.GoCache{
 		ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: name},
 		Spec: v1alpha1.GoCacheSpec{
 			Toolchain:   v1alpha1.Toolchain{Version: s.Image[strings.LastIndex(s.Image, ":")+1:]},
 			Layers:      []v1alpha1.CacheLayer{v1alpha1.LayerModules},
-			Storage:     v1alpha1.CacheStorage{Size: resource.MustParse("320Mi"), WhenDeleted: whenDeleted},
+			Storage:     v1alpha1.CacheStorage{Size: resource.MustParse("320Mi"), DeletionPolicy: deletionPolicy},
 			Environment: v1alpha1.Environment{Proxy: s.UpstreamURL()},
 			WarmUp: &v1alpha1.WarmUp{Sources: []v1alpha1.WarmUpSource{{
 				ConfigMapRef: &v1alpha1.LocalReference{Name: story.Cache + "-modules"}, Packages: []string{"unsafe"},
 			}}},
-			Snapshots: &v1alpha1.SnapshotPolicy{AfterWarmUp: true, WhenCacheDeleted: whenDeleted},
+			Snapshots: &v1alpha1.SnapshotPolicy{AfterWarmUp: true, DeletionPolicy: deletionPolicy},
 		},
 	}))
 }
@@ -168,7 +168,7 @@ func (s *scene) holdInSwap(name, snapshot string) {
 		fmt.Appendf(nil, `{"spec":{"restore":{"snapshotRef":{"name":%q},"requestID":"1"}}}`, snapshot))))
 	s.until(time.Minute, "the swap to wait for the pod", func(ctx context.Context) (bool, string, error) {
 		err := s.Client.Get(ctx, client.ObjectKeyFromObject(cache), cache)
-		swap := cache.Status.Swap
+		swap := cache.Status.VolumeReplacement
 		return swap != nil && len(swap.Consumers) > 0 && len(cache.Finalizers) > 0, fmt.Sprintf("%+v", swap), err
 	})
 }

@@ -53,7 +53,7 @@ func TestCleanup(t *testing.T) {
 	s.until(time.Minute, "the cache to be clean", func(ctx context.Context) (bool, string, error) {
 		err := s.Client.Get(ctx, client.ObjectKeyFromObject(cache), cache)
 		saw := condition(cache.Status.Conditions, v1alpha1.CleanCondition)
-		return saw == "True "+v1alpha1.ReasonSucceeded, saw, err
+		return saw == "True "+v1alpha1.ReasonWithinBounds, saw, err
 	})
 
 	snap, err := s.Snapshot(s.ctx, "cleaned")

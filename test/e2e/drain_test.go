@@ -61,7 +61,7 @@ func TestDrainedNode(t *testing.T) {
 	if v := snap.Status.Verification; v.Attempts != 2 {
 		s.Errorf("%d attempts, want the evicted and the one that waited for the node", v.Attempts)
 	}
-	s.told(v1alpha1.CacheSnapshotKind, snap.Name, "Captured", "Inconclusive", "Verified")
+	s.told(v1alpha1.CacheSnapshotKind, snap.Name, "SnapshotCreated", "Inconclusive", "Verified")
 	s.cleanedUp(snap.Name)
 }
 

@@ -52,7 +52,7 @@ func TestEvictedCheck(t *testing.T) {
 	if !inconclusive || snap.Status.Verification.Attempts != 2 {
 		s.Errorf("%d attempts, one of them inconclusive: %v", snap.Status.Verification.Attempts, inconclusive)
 	}
-	s.told(v1alpha1.CacheSnapshotKind, snap.Name, "Captured", "Inconclusive", "Verified")
+	s.told(v1alpha1.CacheSnapshotKind, snap.Name, "SnapshotCreated", "Inconclusive", "Verified")
 }
 
 // snapshotObject is a CacheSnapshot of the cache, under a name that no earlier

@@ -45,19 +45,19 @@ func TestKilledInstance(t *testing.T) {
 
 	proxy := s.proxyUntil(time.Minute, "the router to leave blue", func(p *v1alpha1.ModProxy) bool {
 		blue := instance(p, "blue")
-		return !blue.Healthy && blue.WeightWanted == 0 && blue.WeightObserved == 0 && p.Status.Serving == "green"
+		return !blue.Healthy && blue.DesiredWeight == 0 && blue.ObservedWeight == 0 && p.Status.Serving == "green"
 	})
 	for kind, want := range map[string]string{
 		v1alpha1.HealthyCondition: "False " + v1alpha1.ReasonInstanceUnhealthy,
-		v1alpha1.RoutedCondition:  "True " + v1alpha1.ReasonSucceeded,
+		v1alpha1.RoutedCondition:  "True " + v1alpha1.ReasonRouterConfigured,
 		v1alpha1.ReadyCondition:   "True " + v1alpha1.ReasonServing,
 	} {
 		if got := condition(proxy.Status.Conditions, kind); got != want {
 			s.Errorf("with blue dead the proxy is %s=%s, want %s", kind, got, want)
 		}
 	}
-	if blue := instance(proxy, "blue"); len(blue.FailingProbes) == 0 || blue.Convicted != nil {
-		s.Errorf("the dead instance fails probes %v, convicted %v", blue.FailingProbes, blue.Convicted)
+	if blue := instance(proxy, "blue"); len(blue.FailingProbes) == 0 || blue.Quarantined != nil {
+		s.Errorf("the dead instance fails probes %v, convicted %v", blue.FailingProbes, blue.Quarantined)
 	}
 
 	s.must(s.allowPods(s.ctx))
@@ -113,18 +113,18 @@ func (s *scene) balanced(limit time.Duration) {
 	s.Helper()
 	s.proxyUntil(limit, "both instances to serve", func(p *v1alpha1.ModProxy) bool {
 		return condition(p.Status.Conditions, v1alpha1.ReadyCondition) == "True "+v1alpha1.ReasonServing &&
-			p.Status.Healthy == "2/2" && settled(p) && instance(p, "blue").WeightWanted == 100 && instance(p, "green").WeightWanted == 100
+			p.Status.Healthy == "2/2" && settled(p) && instance(p, "blue").DesiredWeight == 100 && instance(p, "green").DesiredWeight == 100
 	})
 }
 
 // settled says whether the router does what is wanted, as far as was read back.
 func settled(p *v1alpha1.ModProxy) bool {
 	for _, i := range p.Status.Instances {
-		if i.WeightObserved != i.WeightWanted {
+		if i.ObservedWeight != i.DesiredWeight {
 			return false
 		}
 	}
-	return p.Status.ObservedGeneration == p.Generation && condition(p.Status.Conditions, v1alpha1.RoutedCondition) == "True "+v1alpha1.ReasonSucceeded
+	return p.Status.ObservedGeneration == p.Generation && condition(p.Status.Conditions, v1alpha1.RoutedCondition) == "True "+v1alpha1.ReasonRouterConfigured
 }
 
 func (s *scene) proxyUntil(limit time.Duration, what string, holds func(*v1alpha1.ModProxy) bool) *v1alpha1.ModProxy {
@@ -134,7 +134,7 @@ func (s *scene) proxyUntil(limit time.Duration, what string, holds func(*v1alpha
 		err := s.Client.Get(ctx, client.ObjectKey{Namespace: s.Namespace, Name: story.Proxy}, &p)
 		saw := fmt.Sprintf("Ready=%s, healthy %s, serving %s", condition(p.Status.Conditions, v1alpha1.ReadyCondition), p.Status.Healthy, p.Status.Serving)
 		for _, i := range p.Status.Instances {
-			saw += fmt.Sprintf(", %s wanted %d observed %d", i.Name, i.WeightWanted, i.WeightObserved)
+			saw += fmt.Sprintf(", %s wanted %d observed %d", i.Name, i.DesiredWeight, i.ObservedWeight)
 		}
 		return err == nil && holds(&p), saw, err
 	})

@@ -45,7 +45,7 @@ func TestKubectl(t *testing.T) {
 
 	for object, events := range map[string][]string{
 		"gocache/" + story.Cache:     {"WarmUpStarted", "Warmed", "SnapshotRequested", "SnapshotOffered"},
-		"cachesnapshot/" + snap.Name: {"Captured", "Verified"},
+		"cachesnapshot/" + snap.Name: {"SnapshotCreated", "Verified"},
 		"modproxy/" + story.Proxy:    {"InstanceHealthy", "WeightsChanged", "WeightsConfirmed"},
 	} {
 		s.described(object, events)

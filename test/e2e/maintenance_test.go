@@ -111,7 +111,7 @@ func rot(s *scene) {
 // the verified snapshot.
 func rollback(s *scene) {
 	cache := s.edit(func(c *v1alpha1.GoCache) {
-		c.Spec.Integrity = &v1alpha1.CacheIntegrity{OnCorrupt: v1alpha1.CorruptRollback}
+		c.Spec.Integrity = &v1alpha1.CacheIntegrity{OnCorrupt: v1alpha1.CacheRollback}
 	})
 	before := cache.Status.Storage.VolumeName
 	good, err := s.Offered(s.ctx, "")

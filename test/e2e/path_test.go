@@ -21,7 +21,7 @@ func TestWholePath(t *testing.T) {
 	s := onWhole(t)
 	proxy, err := s.ProxyReady(s.ctx)
 	s.must(err)
-	if got := condition(proxy.Status.Conditions, v1alpha1.RoutedCondition); got != "True "+v1alpha1.ReasonSucceeded {
+	if got := condition(proxy.Status.Conditions, v1alpha1.RoutedCondition); got != "True "+v1alpha1.ReasonRouterConfigured {
 		s.Errorf("ModProxy is Routed=%s", got)
 	}
 	if attempts := strings.Split(proxy.Status.GOPROXY, "|"); len(attempts) != 3 || attempts[0] != proxy.Status.URL || attempts[1] == attempts[2] {
@@ -43,7 +43,7 @@ func TestWholePath(t *testing.T) {
 	}
 	s.Logf("snapshot %s: %d MiB verified in %s, %s", snap.Name, v.Bytes>>20, v.Duration.Duration, v.Digest)
 	s.told(v1alpha1.GoCacheKind, cache.Name, "WarmUpStarted", "Warmed", "SnapshotRequested", "SnapshotOffered")
-	s.told(v1alpha1.CacheSnapshotKind, snap.Name, "Captured", "Verified")
+	s.told(v1alpha1.CacheSnapshotKind, snap.Name, "SnapshotCreated", "Verified")
 
 	clones, err := s.OfflineBuilds(s.ctx)
 	s.must(err)

@@ -18,11 +18,11 @@ import (
 // poisoned, and notices and forgives in seconds.
 var poisonable = map[string]any{
 	"instances": []any{
-		map[string]any{"name": "blue", "role": "Active", "storage": map[string]any{"size": "512Mi", "whenDeleted": "Delete"}},
-		map[string]any{"name": "green", "role": "Standby", "storage": map[string]any{"size": "512Mi", "whenDeleted": "Delete"}},
+		map[string]any{"name": "blue", "role": "Active", "storage": map[string]any{"size": "512Mi", "deletionPolicy": "Delete"}},
+		map[string]any{"name": "green", "role": "Standby", "storage": map[string]any{"size": "512Mi", "deletionPolicy": "Delete"}},
 	},
-	"onCorrupt": "Rollback",
-	"snapshots": map[string]any{"schedule": "@yearly", "whenCacheDeleted": "Delete"},
+	"integrity": map[string]any{"onCorrupt": "Rollback"},
+	"snapshots": map[string]any{"schedule": "@yearly", "deletionPolicy": "Delete"},
 	"probes":    map[string]any{"interval": "2s", "timeout": "2s", "failureThreshold": int64(2), "successThreshold": int64(1)},
 	"failover": map[string]any{
 		"failback": map[string]any{"holdDown": "3s", "maxHoldDown": "6s", "steps": []any{int64(50), int64(100)}, "stepInterval": "2s"},
@@ -82,8 +82,8 @@ func poisoned(s *scene, clients *story.Clients, name, snapshot string) {
 	}
 	i := instance(proxy, name)
 	switch {
-	case i.Convicted != nil || i.Swap != nil:
-		s.Errorf("%s is convicted %v, its volume on its way %v", name, i.Convicted, i.Swap)
+	case i.Quarantined != nil || i.VolumeReplacement != nil:
+		s.Errorf("%s is convicted %v, its volume on its way %v", name, i.Quarantined, i.VolumeReplacement)
 	case i.Rollback.Attempt != 1 || i.Rollback.Snapshot != snapshot:
 		s.Errorf("attempt %d, from snapshot %q, want the first from %q", i.Rollback.Attempt, i.Rollback.Snapshot, snapshot)
 	case i.Content == nil || i.Content.Snapshot != snapshot || i.StoreCheck == nil || i.StoreCheck.Verdict != v1alpha1.VerdictIntact:
@@ -91,7 +91,7 @@ func poisoned(s *scene, clients *story.Clients, name, snapshot string) {
 	case s.boundTo(story.Proxy+"-"+name) == before:
 		s.Errorf("the claim is still on %s", before)
 	}
-	s.told(v1alpha1.ModProxyKind, story.Proxy, "InstanceConvicted", "RollbackStarted", "StoreReplaced", "RollbackProven", "RollbackCompleted")
+	s.told(v1alpha1.ModProxyKind, story.Proxy, "InstanceQuarantined", "RollbackStarted", "StoreReplaced", "RollbackVerified", "RollbackCompleted")
 	unharmed(s, clients, at, seen.of("convicted"), seen.of("weight 0 read back"))
 }
 
@@ -178,12 +178,12 @@ func (s *scene) steps(name string) (stop func() stepList) {
 				continue
 			}
 			i := instance(p, name)
-			note("convicted", i.Convicted != nil)
+			note("convicted", i.Quarantined != nil)
 			if seen.of("convicted").IsZero() {
 				continue
 			}
-			routed := condition(p.Status.Conditions, v1alpha1.RoutedCondition) == "True "+v1alpha1.ReasonSucceeded
-			note("weight 0 read back", i.WeightWanted == 0 && i.WeightObserved == 0 && routed)
+			routed := condition(p.Status.Conditions, v1alpha1.RoutedCondition) == "True "+v1alpha1.ReasonRouterConfigured
+			note("weight 0 read back", i.DesiredWeight == 0 && i.ObservedWeight == 0 && routed)
 			note("another serves", p.Status.Serving != name && routed)
 			rb := i.Rollback
 			if rb == nil {
@@ -197,11 +197,11 @@ func (s *scene) steps(name string) (stop func() stepList) {
 			}
 			note("rollback begun", true)
 			note("store replaced", rb.ReplacedTime != nil)
-			note("proven: canaries and a check of the whole store", rb.ProvenTime != nil)
-			note("first weight", rb.ProvenTime != nil && i.WeightWanted > 0 && i.WeightObserved > 0)
+			note("proven: canaries and a check of the whole store", rb.VerifiedTime != nil)
+			note("first weight", rb.VerifiedTime != nil && i.DesiredWeight > 0 && i.ObservedWeight > 0)
 			note("whole weight", rb.CompletionTime != nil)
-			if i.Swap != nil {
-				note("swap: "+i.Swap.Step, true)
+			if i.VolumeReplacement != nil {
+				note("swap: "+i.VolumeReplacement.Step, true)
 			}
 		}
 	}()

@@ -176,8 +176,8 @@ func (r *kills) atRest() {
 		if err := r.Client.Get(ctx, client.ObjectKey{Namespace: r.Namespace, Name: story.Cache}, &c); err != nil {
 			return false, "", err
 		}
-		if ready := condition(c.Status.Conditions, v1alpha1.ReadyCondition); ready != "True "+v1alpha1.ReasonSucceeded || c.Status.Swap != nil {
-			return false, fmt.Sprintf("Ready=%s, swap %+v", ready, c.Status.Swap), nil
+		if ready := condition(c.Status.Conditions, v1alpha1.ReadyCondition); ready != "True "+v1alpha1.ReasonCacheReady || c.Status.VolumeReplacement != nil {
+			return false, fmt.Sprintf("Ready=%s, swap %+v", ready, c.Status.VolumeReplacement), nil
 		}
 		var snapshots v1alpha1.CacheSnapshotList
 		if err := r.Client.List(ctx, &snapshots, client.InNamespace(r.Namespace)); err != nil {

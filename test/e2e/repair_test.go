@@ -29,7 +29,7 @@ func TestRepair(t *testing.T) {
 	s.must(err)
 
 	mended := s.capture("mended", func(v *v1alpha1.Verification) {
-		v.OnFindings = v1alpha1.FindingsRepair
+		v.OnCorrupt = v1alpha1.SnapshotRepair
 		v.OfflineBuild = &v1alpha1.OfflineBuild{ConfigMapRef: v1alpha1.LocalReference{Name: story.Cache + "-program"}, Vendor: true}
 	})
 	if got := condition(mended.Status.Conditions, v1alpha1.ReadyCondition); got != "True "+v1alpha1.ReasonIntact {
@@ -42,16 +42,16 @@ func TestRepair(t *testing.T) {
 		}
 	}
 	r := mended.Status.Repair
-	if r == nil || r.Pruned == 0 || r.Found.Verdict != v1alpha1.VerdictCorrupt || !strings.HasSuffix(r.Found.Examples[0].Path, strings.TrimPrefix(file, "build/")) {
+	if r == nil || r.Removed == 0 || r.Found.Verdict != v1alpha1.VerdictCorrupt || !strings.HasSuffix(r.Found.Examples[0].Path, strings.TrimPrefix(file, "build/")) {
 		s.Errorf("repair %+v, damaged was %s", r, file)
 	}
 	if r != nil && mended.Status.Verification.Digest != r.Digest {
 		s.Errorf("the repair left %s, and %s is offered", r.Digest, mended.Status.Verification.Digest)
 	}
-	if d := mended.Status.Drill; d == nil || d.Outcome != v1alpha1.WorkSucceeded || d.Modules == 0 {
+	if d := mended.Status.OfflineBuild; d == nil || d.Outcome != v1alpha1.WorkSucceeded || d.Modules == 0 {
 		s.Errorf("drill %+v", d)
 	}
-	s.told(v1alpha1.CacheSnapshotKind, mended.Name, "Convicted", "RepairBegun", "Repaired", "Verified", "Drilled")
+	s.told(v1alpha1.CacheSnapshotKind, mended.Name, "SnapshotCorrupt", "RepairStarted", "Repaired", "Verified", "OfflineBuildSucceeded")
 	s.onlyRepaired(mended.Name)
 
 	s.must(s.ClaimFrom(s.ctx, "of-mended", v1alpha1.CacheSnapshotKind, mended.Name))
@@ -67,13 +67,13 @@ func TestRepair(t *testing.T) {
 		},
 	}))
 	lacks := s.capture("lacks", func(v *v1alpha1.Verification) {
-		v.OnFindings = v1alpha1.FindingsRepair
+		v.OnCorrupt = v1alpha1.SnapshotRepair
 		v.OfflineBuild = &v1alpha1.OfflineBuild{ConfigMapRef: v1alpha1.LocalReference{Name: "lacking"}}
 	})
-	if got := condition(lacks.Status.Conditions, v1alpha1.StalledCondition); got != "True "+v1alpha1.ReasonDrillFailed {
+	if got := condition(lacks.Status.Conditions, v1alpha1.StalledCondition); got != "True "+v1alpha1.ReasonOfflineBuildFailed {
 		s.Errorf("a snapshot that cannot build is Stalled=%s", got)
 	}
-	s.Logf("it says: %s", lacks.Status.Drill.Message)
+	s.Logf("it says: %s", lacks.Status.OfflineBuild.Message)
 	s.must(s.ClaimFrom(s.ctx, "of-lacks", v1alpha1.CacheSnapshotKind, lacks.Name))
 	s.neverFilled("of-lacks")
 }

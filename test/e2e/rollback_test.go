@@ -39,7 +39,7 @@ func TestRollback(t *testing.T) {
 func underPods(s *scene, good string) {
 	before := s.boundTo(story.Cache)
 	s.edit(func(c *v1alpha1.GoCache) {
-		c.Spec.Integrity = &v1alpha1.CacheIntegrity{OnCorrupt: v1alpha1.CorruptRollback}
+		c.Spec.Integrity = &v1alpha1.CacheIntegrity{OnCorrupt: v1alpha1.CacheRollback}
 	})
 	_, err := s.FlipArchive(s.ctx) // its pod has ended, and names the claim for all that
 	s.must(err)
@@ -51,10 +51,10 @@ func underPods(s *scene, good string) {
 	})
 	s.until(5*time.Minute, "the rollback to wait for the pods", func(ctx context.Context) (bool, string, error) {
 		err := s.Client.Get(ctx, client.ObjectKeyFromObject(cache), cache)
-		swap := cache.Status.Swap
+		swap := cache.Status.VolumeReplacement
 		return swap != nil && len(swap.Consumers) == holders+1, fmt.Sprintf("%+v", swap), err
 	})
-	s.Logf("convicted, and the new volume made and verified, after %s: %s", since(began), cache.Status.Swap.Message)
+	s.Logf("convicted, and the new volume made and verified, after %s: %s", since(began), cache.Status.VolumeReplacement.Message)
 	s.until(time.Minute, "the condition to say so", func(ctx context.Context) (bool, string, error) {
 		err := s.Client.Get(ctx, client.ObjectKeyFromObject(cache), cache)
 		got := condition(cache.Status.Conditions, v1alpha1.ReadyCondition)
@@ -65,8 +65,8 @@ func underPods(s *scene, good string) {
 	}
 
 	began = time.Now()
-	s.edit(func(c *v1alpha1.GoCache) { c.Spec.Storage.Replacement.Consumers = v1alpha1.ConsumersEvict })
-	s.replaced(v1alpha1.SwapCorrupt)
+	s.edit(func(c *v1alpha1.GoCache) { c.Spec.Storage.VolumeReplacement.Consumers = v1alpha1.ConsumersEvict })
+	s.replaced(v1alpha1.ReplacementRollback)
 	s.Logf("%d pods evicted and the volume replaced %s after that was allowed", holders+1, since(began))
 	s.get(story.Cache, cache)
 	if c := cache.Status.Content; c == nil || c.Snapshot != good {
@@ -81,7 +81,7 @@ func underPods(s *scene, good string) {
 		a := cache.Status.LastHandledRequest
 		return a != nil && a.Outcome == v1alpha1.RequestSucceeded, fmt.Sprintf("%+v", a), err
 	})
-	s.told(v1alpha1.GoCacheKind, story.Cache, "ReplacementStarted", v1alpha1.ReasonWaitingForConsumers, "Replaced")
+	s.told(v1alpha1.GoCacheKind, story.Cache, "VolumeReplacementStarted", v1alpha1.ReasonWaitingForConsumers, "VolumeReplaced")
 	s.usable("after-rollback")
 }
 
@@ -90,7 +90,7 @@ func smaller(s *scene) {
 	before := s.boundTo(story.Cache)
 	began := time.Now()
 	s.edit(func(c *v1alpha1.GoCache) { c.Spec.Storage.Size = resource.MustParse("448Mi") })
-	s.replaced(v1alpha1.SwapMigration)
+	s.replaced(v1alpha1.ReplacementMigration)
 	s.Logf("captured, verified, copied, verified and replaced by a smaller volume after %s", since(began))
 	if now := s.boundTo(story.Cache); now == before {
 		s.Error("the claim did not move")
@@ -115,16 +115,16 @@ func (s *scene) boundTo(name string) string {
 }
 
 // replaced waits until a swap has ended well, and checks that it left nothing.
-func (s *scene) replaced(reason v1alpha1.SwapReason) {
+func (s *scene) replaced(reason v1alpha1.VolumeReplacementReason) {
 	s.Helper()
 	var cache v1alpha1.GoCache
 	s.until(5*time.Minute, "the volume to be replaced", func(ctx context.Context) (bool, string, error) {
 		err := s.Client.Get(ctx, client.ObjectKey{Namespace: s.Namespace, Name: story.Cache}, &cache)
-		last := cache.Status.LastSwap
-		done := cache.Status.Swap == nil && last != nil && last.Reason == reason && meta.IsStatusConditionTrue(cache.Status.Conditions, v1alpha1.ReadyCondition)
-		return done && len(cache.Finalizers) == 0, fmt.Sprintf("swap %+v, last %+v, ready: %s", cache.Status.Swap, last, condition(cache.Status.Conditions, v1alpha1.ReadyCondition)), err
+		last := cache.Status.LastVolumeReplacement
+		done := cache.Status.VolumeReplacement == nil && last != nil && last.Reason == reason && meta.IsStatusConditionTrue(cache.Status.Conditions, v1alpha1.ReadyCondition)
+		return done && len(cache.Finalizers) == 0, fmt.Sprintf("swap %+v, last %+v, ready: %s", cache.Status.VolumeReplacement, last, condition(cache.Status.Conditions, v1alpha1.ReadyCondition)), err
 	})
-	if why := cache.Status.LastSwap.Failure; why != "" {
+	if why := cache.Status.LastVolumeReplacement.Failure; why != "" {
 		s.Fatalf("it was not: %s", why)
 	}
 }

@@ -30,7 +30,7 @@ const (
 	proxyStatus    = `/modproxies/goproxy/status$`
 	snapshotStatus = `/cachesnapshots/SNAPSHOT/status$`
 	verdictInBody  = `"verdict"`
-	flipInBody     = `"lastFlip"`
+	flipInBody     = `"lastWeightChange"`
 )
 
 // TestKilledManager kills the manager with SIGKILL at the points where it has
@@ -255,7 +255,7 @@ func (s *scene) flipSurvives(m *managers, p point, to string) {
 	s.killAt(m, p)
 	s.start(m)
 	proxy := s.proxyUntil(time.Minute, "the flip to "+to+" to be read back", func(p *v1alpha1.ModProxy) bool {
-		last, flip := p.Status.LastHandledRequest, p.Status.LastFlip
+		last, flip := p.Status.LastHandledRequest, p.Status.LastWeightChange
 		return last != nil && last.Request == text && last.Outcome == v1alpha1.RequestSucceeded && settled(p) &&
 			flip != nil && flip.To == to && flip.ConfirmedTime != nil
 	})
@@ -263,10 +263,10 @@ func (s *scene) flipSurvives(m *managers, p point, to string) {
 	for _, i := range proxy.Status.Instances {
 		server := route.Server{Name: i.Name, State: route.Drain}
 		if i.Name == to {
-			server.State, server.Weight = route.Ready, int(i.WeightWanted)
+			server.State, server.Weight = route.Ready, int(i.DesiredWeight)
 		}
-		if (i.WeightWanted > 0) != (i.Name == to) {
-			s.Errorf("after the flip to %s, %s has weight %d", to, i.Name, i.WeightWanted)
+		if (i.DesiredWeight > 0) != (i.Name == to) {
+			s.Errorf("after the flip to %s, %s has weight %d", to, i.Name, i.DesiredWeight)
 		}
 		wanted = append(wanted, server)
 	}

@@ -46,7 +46,7 @@ func TestTamperedCache(t *testing.T) {
 	if from != before.Name {
 		s.Errorf("a new claim is a clone of %q, want %q", from, before.Name)
 	}
-	s.told("PersistentVolumeClaim", fixed, "Convicted")
+	s.told("PersistentVolumeClaim", fixed, "SnapshotCorrupt")
 	s.neverFilled(fixed)
 
 	after, err := s.Offered(s.ctx, "")
@@ -78,7 +78,7 @@ func (s *scene) convicted(snap *v1alpha1.CacheSnapshot, file string) {
 	if !found {
 		s.Errorf("no example names %s: %+v", file, snap.Status.Verification.Examples)
 	}
-	s.told(v1alpha1.CacheSnapshotKind, snap.Name, "Captured", "Convicted")
+	s.told(v1alpha1.CacheSnapshotKind, snap.Name, "SnapshotCreated", "SnapshotCorrupt")
 }
 
 // neverFilled checks that a claim has no volume, and that none is on its way.

@@ -74,7 +74,7 @@ func TestCanaryIsOfTheProgram(t *testing.T) {
 		}
 		var proxy v1alpha1.ModProxy
 		convert(t, o.Object, &proxy)
-		for _, c := range proxy.Spec.Probes.Canaries {
+		for _, c := range proxy.Spec.Probes.ReferenceModules {
 			seen++
 			if want := sums[c.Module+"@"+c.Version]; c.Sum != want {
 				t.Errorf("canary %s@%s has sum %s, go.sum says %q", c.Module, c.Version, c.Sum, want)

@@ -66,7 +66,7 @@ func (c *Cluster) small(o *unstructured.Unstructured) (bool, error) {
 		unstructured.SetNestedMap(o.Object, environment, "spec", "environment"),
 		unstructured.SetNestedMap(o.Object, map[string]any{"sources": sources}, "spec", "warmUp"),
 		unstructured.SetNestedField(o.Object, "512Mi", "spec", "storage", "size"),
-		unstructured.SetNestedField(o.Object, string(v1alpha1.DeletionDelete), "spec", "storage", "whenDeleted"))
+		unstructured.SetNestedField(o.Object, string(v1alpha1.DeletionDelete), "spec", "storage", "deletionPolicy"))
 }
 
 // apply applies a kustomization. On a cluster without a way out the proxies

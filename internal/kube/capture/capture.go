@@ -24,7 +24,7 @@ type Policy struct {
 
 // owner of the snapshots: they go with the object, or outlive it.
 func (p Policy) owner() apply.Owner {
-	if ptr.Deref(p.Spec, v1alpha1.SnapshotPolicy{}).WhenCacheDeleted == v1alpha1.DeletionDelete {
+	if ptr.Deref(p.Spec, v1alpha1.SnapshotPolicy{}).DeletionPolicy == v1alpha1.DeletionDelete {
 		return apply.ControlledBy(p.Of)
 	}
 	return apply.DetachedFrom(p.Of)

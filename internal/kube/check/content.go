@@ -9,12 +9,12 @@ import (
 )
 
 // Command of an agent that checks all that a volume holds, mounted at root.
-func Command(of *v1alpha1.CapturedSource, root string) []string {
+func Command(of *v1alpha1.SourceRecord, root string) []string {
 	return append([]string{"/gocache-agent", "verify", "--json", "--termination-log", "/dev/termination-log"}, ContentFlags(of, root)...)
 }
 
 // ContentFlags name what a volume holds below the directory it is mounted at.
-func ContentFlags(of *v1alpha1.CapturedSource, root string) []string {
+func ContentFlags(of *v1alpha1.SourceRecord, root string) []string {
 	if of.Layout != "" {
 		return []string{"--store", path.Join(root, store.Dir), "--layout", of.Layout}
 	}

@@ -124,7 +124,7 @@ func Release(ctx context.Context, c client.Client, owner client.Object) error {
 // updates the owner so that it can be written again.
 func changeFinalizers(ctx context.Context, c client.Client, owner client.Object, change func(client.Object, string) bool) error {
 	after := owner.DeepCopyObject().(client.Object)
-	if !change(after, v1alpha1.SwapFinalizer) {
+	if !change(after, v1alpha1.VolumeReplacementFinalizer) {
 		return nil
 	}
 	patch := client.MergeFromWithOptions(owner, client.MergeFromWithOptimisticLock{})

@@ -33,7 +33,7 @@ type Content struct {
 	// begins empty.
 	Snapshot *v1alpha1.CacheSnapshot
 	// Empty is what an empty volume is for.
-	Empty *v1alpha1.CapturedSource
+	Empty *v1alpha1.SourceRecord
 	// Trusted is what the check compares with, beside what the volume says of
 	// itself.
 	Trusted check.Trusted

@@ -34,7 +34,7 @@ type Run struct {
 	Labels      map[string]string
 	AccessModes []corev1.PersistentVolumeAccessMode
 	// Intent as it stands in the status.
-	Intent *v1alpha1.SwapStatus
+	Intent *v1alpha1.VolumeReplacementStatus
 	// OwnPod says whether a pod that names the live claim is the owner's, so that
 	// it is waited for and never evicted; nil: none is.
 	OwnPod func(*corev1.Pod) bool
@@ -99,7 +99,7 @@ func (r Run) Observe(ctx context.Context) (o Observed, err error) {
 	if err := r.observeCheck(ctx, ns, &o); err != nil {
 		return o, err
 	}
-	o.held = controllerutil.ContainsFinalizer(r.Owner, v1alpha1.SwapFinalizer)
+	o.held = controllerutil.ContainsFinalizer(r.Owner, v1alpha1.VolumeReplacementFinalizer)
 	consumers, err := volume.Consumers(ctx, r.Live, ns, r.Claim)
 	for _, pod := range consumers {
 		if r.OwnPod != nil && r.OwnPod(&pod) {
@@ -145,7 +145,7 @@ func (r Run) observeCheck(ctx context.Context, ns string, o *Observed) (err erro
 
 // Facts are what is decided on. The caller adds the time, what it knows of the
 // source, of its own use of the claim, and what its user wishes.
-func (o Observed) Facts(intent *v1alpha1.SwapStatus) swap.Facts {
+func (o Observed) Facts(intent *v1alpha1.VolumeReplacementStatus) swap.Facts {
 	return swap.Facts{
 		Intent: swap.IntentOf(intent),
 		Live:   volume.SwapClaim(o.Live), Next: volume.SwapClaim(o.Next), Previous: volume.SwapClaim(o.Previous),

@@ -72,7 +72,7 @@ func (a *Agreement) add(told Told) {
 	if len(wrong) > 0 {
 		text += fmt.Sprintf("; %s contradicts %s", strings.Join(wrong, ", "), why)
 	} else {
-		text += "; nobody can say which is right: give its sums in spec.probes.canaries"
+		text += "; nobody can say which is right: give its sums in spec.probes.referenceModules"
 	}
 	for _, name := range names {
 		a.differ(name, text)
@@ -122,7 +122,7 @@ func (t Told) right() (sums Sums, why string) {
 		sums Sums
 		why  string
 	}{
-		{t.Pinned, "the sums in spec.probes.canaries"},
+		{t.Pinned, "the sums in spec.probes.referenceModules"},
 		{t.Agreed, "what all instances had agreed on"},
 		{t.majority(), "the majority"},
 	} {

@@ -28,7 +28,7 @@ const (
 	// Unverified: the snapshot has no verdict yet.
 	Unverified State = "Unverified"
 	// Convicted: the snapshot holds wrong bytes.
-	Convicted State = "Convicted"
+	Convicted State = "SnapshotCorrupt"
 	// Skipped: the snapshot is exempt from verification, and so never offered.
 	Skipped State = "Skipped"
 	// SnapshotDeleting: the snapshot is on its way out.

@@ -39,7 +39,7 @@ type Facts struct {
 	// Status as it stands; nil: none was begun.
 	Status *v1alpha1.StoreRollbackStatus
 	// Convicted is why the instance is out; nil: it is not.
-	Convicted *v1alpha1.Conviction
+	Convicted *v1alpha1.Quarantine
 	// Snapshot is the newest verified one; empty: there is none.
 	Snapshot string
 	// MayBeEmpty: an empty store can be filled again.
@@ -68,19 +68,19 @@ func Next(f Facts, now time.Time) Decision {
 		return f.begin(now)
 	case st == nil || st.Failed || st.CompletionTime != nil:
 		return Decision{Status: st}
-	case st.Attempt == 0 && st.ProvenTime == nil && f.Convicted != nil:
+	case st.Attempt == 0 && st.VerifiedTime == nil && f.Convicted != nil:
 		return f.postponed(now)
 	case st.ReplacedTime == nil && st.Attempt > 0 && f.SwapFailure != "":
 		return f.attempt(st, "the store could not be replaced: "+f.SwapFailure)
 	case st.ReplacedTime == nil && st.Attempt > 0: // its volume is about to be on its way
 		return Decision{Status: st}
-	case st.ProvenTime == nil && f.Convicted == nil: // a person let it in
-		st.ProvenTime, st.Message = ptr.To(metav1.NewTime(now)), ""
-	case st.ProvenTime == nil && f.Wrong != "":
+	case st.VerifiedTime == nil && f.Convicted == nil: // a person let it in
+		st.VerifiedTime, st.Message = ptr.To(metav1.NewTime(now)), ""
+	case st.VerifiedTime == nil && f.Wrong != "":
 		return f.attempt(st, "the new store is wrong too: "+f.Wrong)
-	case st.ProvenTime == nil && f.Sound:
-		st.ProvenTime, st.Message = ptr.To(metav1.NewTime(now)), ""
-	case st.ProvenTime == nil:
+	case st.VerifiedTime == nil && f.Sound:
+		st.VerifiedTime, st.Message = ptr.To(metav1.NewTime(now)), ""
+	case st.VerifiedTime == nil:
 		st.Message = "waits for " + f.Waits
 	case f.Whole:
 		st.CompletionTime = ptr.To(metav1.NewTime(now))
@@ -94,21 +94,21 @@ func (f Facts) begins() bool {
 		return false
 	}
 	st := f.Status
-	return st == nil || (st.Failed || st.ProvenTime != nil) && st.ConvictedTime.Before(&f.Convicted.Time)
+	return st == nil || (st.Failed || st.VerifiedTime != nil) && st.QuarantinedTime.Before(&f.Convicted.Time)
 }
 
 // begin is the first attempt, unless the store has turned bad too often.
 func (f Facts) begin(now time.Time) Decision {
-	st := &v1alpha1.StoreRollbackStatus{ConvictedTime: f.Convicted.Time, StartTime: metav1.NewTime(now)}
+	st := &v1alpha1.StoreRollbackStatus{QuarantinedTime: f.Convicted.Time, StartTime: metav1.NewTime(now)}
 	last := f.Status
-	if last == nil || last.ProvenTime == nil || f.Convicted.Time.Sub(last.ProvenTime.Time) >= Forget {
+	if last == nil || last.VerifiedTime == nil || f.Convicted.Time.Sub(last.VerifiedTime.Time) >= Forget {
 		return f.attempt(st, "")
 	}
 	st.Relapses = last.Relapses + 1
 	if due := last.StartTime.Add(pause(st.Relapses)); due.After(now) {
 		st.NotBefore = ptr.To(metav1.NewTime(due))
 		st.Message = fmt.Sprintf("postponed until %s: the store turned bad again %s after it was proven sound (relapse %d in a row); find out what spoils it",
-			due.UTC().Format(time.RFC3339), f.Convicted.Time.Sub(last.ProvenTime.Time).Round(time.Second), st.Relapses)
+			due.UTC().Format(time.RFC3339), f.Convicted.Time.Sub(last.VerifiedTime.Time).Round(time.Second), st.Relapses)
 		return Decision{Status: st}
 	}
 	return f.attempt(st, "")
@@ -140,7 +140,7 @@ func (f Facts) attempt(st *v1alpha1.StoreRollbackStatus, why string) Decision {
 	st.Attempt, st.ReplacedTime, st.Message = st.Attempt+1, nil, why
 	switch {
 	case !f.Wanted:
-		st.Failed, st.Message = true, join(why, "spec.onCorrupt is no longer Rollback")
+		st.Failed, st.Message = true, join(why, "spec.integrity.onCorrupt is no longer Rollback")
 	case f.Snapshot != "" && !tried && !empty:
 		st.Snapshot = f.Snapshot
 		return Decision{Status: st, Begin: true}

@@ -17,14 +17,14 @@ var now = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 // TestNext holds each step, and when there is nothing left to try.
 func TestNext(t *testing.T) {
 	at := func(minutes int) metav1.Time { return metav1.NewTime(now.Add(time.Duration(minutes) * time.Minute)) }
-	convicted := func(minutes int) *v1alpha1.Conviction { return &v1alpha1.Conviction{Time: at(minutes)} }
+	convicted := func(minutes int) *v1alpha1.Quarantine { return &v1alpha1.Quarantine{Time: at(minutes)} }
 	state := func(change func(*v1alpha1.StoreRollbackStatus)) *v1alpha1.StoreRollbackStatus {
-		s := &v1alpha1.StoreRollbackStatus{ConvictedTime: at(-5), StartTime: at(-5), Attempt: 1, Snapshot: "s"}
+		s := &v1alpha1.StoreRollbackStatus{QuarantinedTime: at(-5), StartTime: at(-5), Attempt: 1, Snapshot: "s"}
 		change(s)
 		return s
 	}
 	waiting := func(minutes int) *v1alpha1.StoreRollbackStatus {
-		return &v1alpha1.StoreRollbackStatus{ConvictedTime: at(-5), StartTime: at(-5), Relapses: 1, NotBefore: ptr.To(at(minutes)), Message: "so"}
+		return &v1alpha1.StoreRollbackStatus{QuarantinedTime: at(-5), StartTime: at(-5), Relapses: 1, NotBefore: ptr.To(at(minutes)), Message: "so"}
 	}
 	replaced := func(s *v1alpha1.StoreRollbackStatus) { s.ReplacedTime = ptr.To(at(-3)) }
 	for name, tt := range map[string]struct {
@@ -49,17 +49,17 @@ func TestNext(t *testing.T) {
 		"let in by a person":   {facts: rollback.Facts{Wanted: true, Status: state(replaced), Wrong: "x"}, snapshot: "s", proven: true},
 		"whole again": {facts: rollback.Facts{Wanted: true, Whole: true, Status: state(func(s *v1alpha1.StoreRollbackStatus) {
 			replaced(s)
-			s.ProvenTime = ptr.To(at(-2))
+			s.VerifiedTime = ptr.To(at(-2))
 		})}, snapshot: "s", proven: true, complete: true},
 		"convicted anew": {facts: rollback.Facts{Wanted: true, Convicted: convicted(-1), MayBeEmpty: true, Status: state(func(s *v1alpha1.StoreRollbackStatus) {
 			replaced(s)
-			s.ProvenTime = ptr.To(at(-2 - 24*60))
+			s.VerifiedTime = ptr.To(at(-2 - 24*60))
 		})}, begin: true},
 		"bad again, too soon": {facts: rollback.Facts{Wanted: true, Convicted: convicted(-1), Snapshot: "s", Status: state(func(s *v1alpha1.StoreRollbackStatus) {
-			s.ProvenTime = ptr.To(at(-2))
+			s.VerifiedTime = ptr.To(at(-2))
 		})}, says: "postponed until 2026-11-21T12:05:00Z: the store turned bad again 1m0s after it was proven sound (relapse 1 in a row)"},
 		"bad again, after the pause": {facts: rollback.Facts{Wanted: true, Convicted: convicted(-1), Snapshot: "s", Status: state(func(s *v1alpha1.StoreRollbackStatus) {
-			s.StartTime, s.ProvenTime = at(-10), ptr.To(at(-2))
+			s.StartTime, s.VerifiedTime = at(-10), ptr.To(at(-2))
 		})}, begin: true, snapshot: "s"},
 		"postponed":                   {facts: rollback.Facts{Wanted: true, Convicted: convicted(-5), Snapshot: "s", SwapFailure: "of the last", Status: waiting(1)}, says: "so"},
 		"postponed, and it is time":   {facts: rollback.Facts{Wanted: true, Convicted: convicted(-5), Snapshot: "s", SwapFailure: "of the last", Status: waiting(0)}, begin: true, snapshot: "s"},
@@ -77,7 +77,7 @@ func TestNext(t *testing.T) {
 			}
 			st := d.Status
 			if st == nil || d.Begin != tt.begin || st.Snapshot != tt.snapshot || st.Failed != tt.failed ||
-				(st.ProvenTime != nil) != tt.proven || (st.CompletionTime != nil) != tt.complete || !strings.Contains(st.Message, tt.says) {
+				(st.VerifiedTime != nil) != tt.proven || (st.CompletionTime != nil) != tt.complete || !strings.Contains(st.Message, tt.says) {
 				t.Errorf("begin %v, status %+v", d.Begin, st)
 			}
 		})
@@ -94,12 +94,12 @@ func TestRelapses(t *testing.T) {
 	at := now
 	for ; at.Before(now.Add(30 * 24 * time.Hour)); at = at.Add(time.Minute) {
 		if f.Status = status; f.Convicted == nil {
-			f.Convicted = &v1alpha1.Conviction{Time: metav1.NewTime(at)}
+			f.Convicted = &v1alpha1.Quarantine{Time: metav1.NewTime(at)}
 		}
 		d := rollback.Next(f, at)
 		if status = d.Status; d.Begin { // and sound within no time
 			begun = append(begun, at.Sub(now))
-			status.ReplacedTime, status.ProvenTime, f.Convicted = ptr.To(metav1.NewTime(at)), ptr.To(metav1.NewTime(at)), nil
+			status.ReplacedTime, status.VerifiedTime, f.Convicted = ptr.To(metav1.NewTime(at)), ptr.To(metav1.NewTime(at)), nil
 		}
 	}
 	want := []time.Duration{0, 10, 30, 70, 150, 310, 630, 990}
@@ -111,9 +111,9 @@ func TestRelapses(t *testing.T) {
 	if n := len(begun); n > 7+4*30 {
 		t.Errorf("%d rollbacks in 30 days", n)
 	}
-	f.Convicted = &v1alpha1.Conviction{Time: metav1.NewTime(at)}
+	f.Convicted = &v1alpha1.Quarantine{Time: metav1.NewTime(at)}
 	f.Status = &v1alpha1.StoreRollbackStatus{
-		Attempt: 1, Relapses: status.Relapses, StartTime: metav1.NewTime(at.Add(-rollback.Forget)), ProvenTime: ptr.To(metav1.NewTime(at.Add(-rollback.Forget))),
+		Attempt: 1, Relapses: status.Relapses, StartTime: metav1.NewTime(at.Add(-rollback.Forget)), VerifiedTime: ptr.To(metav1.NewTime(at.Add(-rollback.Forget))),
 	}
 	if d := rollback.Next(f, at); !d.Begin || d.Status.Relapses != 0 {
 		t.Errorf("sound for long, and then %+v", d.Status)

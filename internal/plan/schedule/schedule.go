@@ -50,8 +50,8 @@ func Parse(s v1alpha1.Schedule, seed string) (*Plan, error) {
 		_, _ = h.Write([]byte(seed))                                       // never fails
 		plan.offset = time.Duration(h.Sum64() % uint64(s.Jitter.Duration)) //nolint:gosec // positive, checked above
 	}
-	if s.StartingDeadlineSeconds != nil {
-		plan.deadline = time.Duration(*s.StartingDeadlineSeconds) * time.Second
+	if s.StartingDeadline != nil {
+		plan.deadline = s.StartingDeadline.Duration
 	}
 	return plan, nil
 }

@@ -11,7 +11,7 @@ import (
 
 // IntentOf is what a status says is to be done. No status is no intent: there is
 // nothing to decide on.
-func IntentOf(s *v1alpha1.SwapStatus) Intent {
+func IntentOf(s *v1alpha1.VolumeReplacementStatus) Intent {
 	i := Intent{Old: s.PreviousVolume, New: s.NextVolume, GivenUp: s.Failure != "", Attempts: s.Check.Attempts, Booked: s.Check.Run}
 	if s.Check.CompletionTime != nil {
 		i.BookedAt = s.Check.CompletionTime.Time
@@ -25,7 +25,7 @@ func IntentOf(s *v1alpha1.SwapStatus) Intent {
 // one does not hold what was verified, whatever it holds. An empty one compares
 // nothing. Old and next are the volumes that the claims are bound to; a verdict
 // on a claim without one is no verdict.
-func Book(s *v1alpha1.SwapStatus, check v1alpha1.VerificationStatus, old, next, digest string) {
+func Book(s *v1alpha1.VolumeReplacementStatus, check v1alpha1.VerificationStatus, old, next, digest string) {
 	if check.Verdict == v1alpha1.VerdictIntact && next == "" {
 		check.Verdict, check.Message = v1alpha1.VerdictInconclusive, "the check ended, but the PersistentVolumeClaim that it checked is not bound to a volume"
 	}
@@ -55,8 +55,8 @@ func cut(text string) string {
 }
 
 // Result is what is remembered of a swap that has ended.
-func Result(s *v1alpha1.SwapStatus, now time.Time) *v1alpha1.SwapResult {
-	return &v1alpha1.SwapResult{
+func Result(s *v1alpha1.VolumeReplacementStatus, now time.Time) *v1alpha1.VolumeReplacementResult {
+	return &v1alpha1.VolumeReplacementResult{
 		Reason: s.Reason, Snapshot: s.Snapshot, StorageClassName: s.StorageClassName, Size: s.Size,
 		Failure: s.Failure, PreviousVolume: s.PreviousVolume, StartTime: s.StartTime, CompletionTime: metav1.NewTime(now),
 	}

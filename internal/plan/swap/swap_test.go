@@ -208,7 +208,7 @@ func TestBook(t *testing.T) {
 		"intact, and no volume":       {verdict(v1alpha1.VerdictIntact, "d"), 0, false, false, ""},
 		"intact, and no volume again": {verdict(v1alpha1.VerdictIntact, "d"), swap.MaxAttempts - 1, false, true, ""},
 	} {
-		s := &v1alpha1.SwapStatus{Check: v1alpha1.VerificationStatus{Attempts: tt.attempts}}
+		s := &v1alpha1.VolumeReplacementStatus{Check: v1alpha1.VerificationStatus{Attempts: tt.attempts}}
 		swap.Book(s, tt.check, "old", tt.next, "d")
 		if (s.NextVolume == "new" && s.PreviousVolume == "old") != tt.named || (s.Failure != "") != tt.failed || s.Check.Attempts != tt.attempts+1 {
 			t.Errorf("%s: %+v", name, s)

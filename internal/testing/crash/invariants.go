@@ -101,7 +101,7 @@ func (w *witness) caches() []*v1alpha1.GoCache {
 // learn adds to what was seen.
 func (w *witness) learn() {
 	for _, c := range w.caches() {
-		if claim := named[*corev1.PersistentVolumeClaim](w, c.Status.Storage.ClaimName); claim != nil && claim.Spec.VolumeName != "" {
+		if claim := named[*corev1.PersistentVolumeClaim](w, c.Status.Storage.PersistentVolumeClaimName); claim != nil && claim.Spec.VolumeName != "" {
 			w.lived[claim.Spec.VolumeName] = c.Name
 		}
 	}
@@ -206,7 +206,7 @@ func replacedBeforeDeleted(w *witness, c change) string {
 	if doomed == "" || cache == nil || !cache.DeletionTimestamp.IsZero() || w.byHand[cache.Name] || w.byHand[doomed] {
 		return ""
 	}
-	if claimName = cache.Status.Storage.ClaimName; w.byHand[claimName] {
+	if claimName = cache.Status.Storage.PersistentVolumeClaimName; w.byHand[claimName] {
 		return ""
 	}
 	for _, pv := range all[*corev1.PersistentVolume](w) {
@@ -248,7 +248,7 @@ func convictedStaysDown(w *witness, c change) string {
 		for _, i := range proxy.Status.Instances {
 			instance, server := proxy.Name+"/"+i.Name, told.Servers[i.Name]
 			switch {
-			case i.Convicted == nil:
+			case i.Quarantined == nil:
 				delete(w.down, instance)
 			case server.State == weights.Down:
 				w.down[instance] = true
@@ -270,13 +270,13 @@ func oneWriter(w *witness, c change) string {
 			ours := pod.Labels[v1alpha1.ManagedByLabel] == v1alpha1.ManagedByValue
 			if ours && slices.ContainsFunc(pod.Spec.Volumes, func(v corev1.Volume) bool {
 				claim := v.PersistentVolumeClaim
-				return claim != nil && claim.ClaimName == cache.Status.Storage.ClaimName && !claim.ReadOnly
+				return claim != nil && claim.ClaimName == cache.Status.Storage.PersistentVolumeClaimName && !claim.ReadOnly
 			}) {
 				writers = append(writers, pod.Name)
 			}
 		}
 		if len(writers) > 1 {
-			return fmt.Sprintf("the pods %v may all write to claim %s", writers, cache.Status.Storage.ClaimName)
+			return fmt.Sprintf("the pods %v may all write to claim %s", writers, cache.Status.Storage.PersistentVolumeClaimName)
 		}
 	}
 	return ""

@@ -30,7 +30,7 @@ func (s *story) gone(o client.Object) *story {
 
 func cache() *v1alpha1.GoCache {
 	c := &v1alpha1.GoCache{ObjectMeta: metav1.ObjectMeta{Name: "ci"}}
-	c.Status.Storage.ClaimName = "ci"
+	c.Status.Storage.PersistentVolumeClaimName = "ci"
 	return c
 }
 
@@ -78,7 +78,7 @@ func proxy(convicted bool) *v1alpha1.ModProxy {
 	p := &v1alpha1.ModProxy{ObjectMeta: metav1.ObjectMeta{Name: "goproxy"}}
 	p.Status.Instances = []v1alpha1.InstanceStatus{{Name: "blue"}}
 	if convicted {
-		p.Status.Instances[0].Convicted = &v1alpha1.Conviction{}
+		p.Status.Instances[0].Quarantined = &v1alpha1.Quarantine{}
 	}
 	return p
 }

@@ -242,11 +242,11 @@ func (s *site) watch(ctx context.Context, v *victim) <-chan watched {
 				if i.Failback != nil {
 					w.relapses = max(w.relapses, i.Failback.Relapses)
 				}
-				if flip := p.Status.LastFlip; flip != nil && flip.ActedTime != nil && !flip.ActedTime.Time.Equal(acted) {
-					acted = flip.ActedTime.Time
+				if flip := p.Status.LastWeightChange; flip != nil && flip.AppliedTime != nil && !flip.AppliedTime.Time.Equal(acted) {
+					acted = flip.AppliedTime.Time
 					w.moves++
 				}
-				if i.Convicted != nil && i.WeightObserved == 0 && begin < 0 && p.Status.LastFlip != nil && p.Status.LastFlip.ConfirmedTime != nil {
+				if i.Quarantined != nil && i.ObservedWeight == 0 && begin < 0 && p.Status.LastWeightChange != nil && p.Status.LastWeightChange.ConfirmedTime != nil {
 					w.convicted, begin = true, s.routed(ctx, v)
 				}
 			}
@@ -299,7 +299,7 @@ func (s *site) mend(ctx context.Context) error {
 			return false, err.Error(), nil //nolint:nilerr // it comes back
 		}
 		i := instanceOf(p, bad)
-		if i.Healthy && i.Convicted == nil && i.WeightWanted == 100 {
+		if i.Healthy && i.Quarantined == nil && i.DesiredWeight == 100 {
 			return time.Since(began) > 4*time.Second, "healthy", nil
 		}
 		// Whoever is let in again is proven sound first, which takes a while.
@@ -308,7 +308,7 @@ func (s *site) mend(ctx context.Context) error {
 			patch := fmt.Appendf(nil, `{"metadata":{"annotations":{%q:"failback=%s#%d"}}}`, v1alpha1.RequestAnnotation, bad, time.Now().Unix())
 			_ = s.Client.Patch(ctx, p, client.RawPatch("application/merge-patch+json", patch))
 		}
-		return false, fmt.Sprintf("healthy %v, convicted %v, weight %d", i.Healthy, i.Convicted != nil, i.WeightWanted), nil
+		return false, fmt.Sprintf("healthy %v, convicted %v, weight %d", i.Healthy, i.Quarantined != nil, i.DesiredWeight), nil
 	})
 	if err != nil {
 		return err

@@ -123,7 +123,7 @@ func (s *site) apply(ctx context.Context) error {
 	p := &v1alpha1.ModProxy{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: proxyName}}
 	for _, name := range []string{bad, good} {
 		p.Spec.Instances = append(p.Spec.Instances, v1alpha1.ProxyInstance{Name: name, Storage: &v1alpha1.InstanceStorage{
-			Size: resource.MustParse("512Mi"), WhenDeleted: v1alpha1.DeletionDelete, Ownership: &v1alpha1.Ownership{RunAsUser: ptr.To[int64](65532), RunAsGroup: ptr.To[int64](65532), FSGroup: ptr.To[int64](65532)},
+			Size: resource.MustParse("512Mi"), DeletionPolicy: v1alpha1.DeletionDelete, Ownership: &v1alpha1.Ownership{RunAsUser: ptr.To[int64](65532), RunAsGroup: ptr.To[int64](65532), FSGroup: ptr.To[int64](65532)},
 		}})
 	}
 	p.Spec.Server = &v1alpha1.ProxyServer{Type: v1alpha1.ServerGoproxy, Image: faultyImage}
@@ -135,7 +135,7 @@ func (s *site) apply(ctx context.Context) error {
 		Kinds: []v1alpha1.ProbeKind{
 			v1alpha1.ProbeReady, v1alpha1.ProbeProtocol, v1alpha1.ProbeChecksum, v1alpha1.ProbeConsistency, v1alpha1.ProbeChecksumDatabase, v1alpha1.ProbeDisk,
 		},
-		Canaries: []v1alpha1.Canary{{Module: canary.Path, Version: canary.Version, Sum: s.upstream.sum(canary, 0), GoModSum: s.upstream.sum(canary, 1)}},
+		ReferenceModules: []v1alpha1.ReferenceModule{{Module: canary.Path, Version: canary.Version, Sum: s.upstream.sum(canary, 0), GoModSum: s.upstream.sum(canary, 1)}},
 	}
 	p.Spec.Failover = v1alpha1.ProxyFailover{
 		Failback: v1alpha1.ProxyFailback{HoldDown: d(5 * time.Second), MaxHoldDown: d(time.Minute), Steps: []int32{100}, StepInterval: d(2 * time.Second)}, MaxFailbacksPerHour: 60,
@@ -209,8 +209,8 @@ func (s *site) whole(ctx context.Context) error {
 		full := true
 		for _, name := range []string{bad, good} {
 			i := instanceOf(p, name)
-			full = full && i.Healthy && i.WeightWanted == 100 && i.WeightObserved == 100
-			saw += fmt.Sprintf("; %s %d/%d", name, i.WeightObserved, i.WeightWanted)
+			full = full && i.Healthy && i.DesiredWeight == 100 && i.ObservedWeight == 100
+			saw += fmt.Sprintf("; %s %d/%d", name, i.ObservedWeight, i.DesiredWeight)
 		}
 		return full && ready != nil && ready.Status == metav1.ConditionTrue, saw, nil
 	})

@@ -245,7 +245,7 @@ func (f *fleet) copySnapshot(s *v1alpha1.CacheSnapshot, source string, pattern *
 		return err
 	}
 	pattern.Status.DeepCopyInto(&s.Status)
-	s.Status.VolumeSnapshotName, s.Status.Source.ClaimName, s.Status.Source.UID = s.Name, claim, source
+	s.Status.VolumeSnapshotName, s.Status.Source.PersistentVolumeClaimName, s.Status.Source.UID = s.Name, claim, source
 	return server.Client.Status().Update(f.Context(), s)
 }
 
@@ -265,7 +265,7 @@ func (f *fleet) rested() {
 	f.must(server.Client.List(f.Context(), &list))
 	bound := 0
 	for i := range list.Items {
-		if meta.IsStatusConditionTrue(list.Items[i].Status.Conditions, v1alpha1.ClaimBoundCondition) && list.Items[i].Status.LatestVerifiedSnapshot != "" {
+		if meta.IsStatusConditionTrue(list.Items[i].Status.Conditions, v1alpha1.PVCBoundCondition) && list.Items[i].Status.LatestVerifiedSnapshot != "" {
 			bound++
 		}
 	}

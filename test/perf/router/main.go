@@ -79,9 +79,9 @@ func run(ctx context.Context) error {
 	flag.IntVar(&rounds, "rounds", 5, "rounds, in turn directly and through the router")
 	flag.DurationVar(&each, "for", 2*time.Second, "length of a measurement")
 	flag.IntVar(&parallel, "parallel", 8, "connections")
-	answers := flag.String("answers", string(v1alpha1.AnswersChecked), "router.answers: Checked or Passed")
+	answers := flag.String("answers", string(v1alpha1.ResponseVerificationEnabled), "router.responseVerification: Enabled or Disabled")
 	flag.Parse()
-	s, err := start(ctx, *answers == string(v1alpha1.AnswersPassed))
+	s, err := start(ctx, *answers == string(v1alpha1.ResponseVerificationDisabled))
 	if err != nil {
 		return err
 	}
