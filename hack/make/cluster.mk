@@ -14,7 +14,9 @@ devcluster:
 	@CGO_ENABLED=0 go build -C $(DEVCLUSTER_DIR) -trimpath -o $(DEVCLUSTER) .
 
 .PHONY: cluster-up
-cluster-up: devcluster ## Start the local cluster (builds Kubernetes the first time: minutes) and wait until it is usable
+cluster-up: ## Start the local cluster (builds Kubernetes the first time: minutes) and wait until it is usable
+	$(PREREQUISITES) cluster
+	@$(MAKE) devcluster
 	@$(DEVCLUSTER_RUN) up
 
 .PHONY: cluster-down
@@ -26,9 +28,13 @@ cluster-status: devcluster ## Show the local cluster's addresses, files and comp
 	@$(DEVCLUSTER_RUN) status
 
 .PHONY: cluster-selftest
-cluster-selftest: devcluster ## Prove the local cluster: volumes, snapshots, faults, two side by side, nothing left behind
+cluster-selftest: ## Prove the local cluster: volumes, snapshots, faults, two side by side, nothing left behind
+	$(PREREQUISITES) cluster
+	@$(MAKE) devcluster
 	@$(DEVCLUSTER) selftest
 
 .PHONY: kubebuilder-assets
-kubebuilder-assets: devcluster ## Build etcd, kube-apiserver and kubectl for envtest and print KUBEBUILDER_ASSETS
+kubebuilder-assets: ## Build etcd, kube-apiserver and kubectl for envtest and print KUBEBUILDER_ASSETS
+	$(PREREQUISITES) integration
+	@$(MAKE) devcluster
 	@$(DEVCLUSTER) assets

@@ -8,8 +8,10 @@ RIVALS ?= 100
 
 .PHONY: failover-table
 failover-table: ## Break an instance of a proxy in every way under real go commands on a real cluster, and print who failed (FAULT=kill,flap picks some)
+	$(PREREQUISITES) demo
 	@go run ./test/perf/failover -faults '$(FAULT)' -commands $(COMMANDS) -rivals $(RIVALS)
 
 .PHONY: bench-router
 bench-router: ## Measure the router against the instance directly: requests/s, p99 and processor time for a .mod and a large .zip
+	$(PREREQUISITES) unit
 	@go run ./test/perf/router

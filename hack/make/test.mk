@@ -19,13 +19,16 @@ LIST_TESTS = go list -f '{{.ImportPath}}{{range .TestImports}} {{.}}{{end}}{{ran
 SERVER_PARALLEL ?= 8
 
 .PHONY: test
-test: test-unit test-integration test-e2e ## Run every test: unit, integration (real API server), e2e (real cluster)
+test: ## Run every test: unit, integration (real API server), e2e (real cluster, needs root)
+	$(PREREQUISITES) all
+	@$(MAKE) test-unit test-integration test-e2e
 
 # Some packages wait for processes and clocks: so many are tested at once.
 UNIT_PACKAGES ?= 4
 
 .PHONY: test-unit
-test-unit: ## Run the tests that need nothing but Go
+test-unit: ## Run the tests that need no API server and no cluster (git, HAProxy; gcc for RACE=1)
+	$(PREREQUISITES) unit
 	@packages=$$($(LIST_TESTS) | grep -vF ' $(SERVER_PACKAGE) ' | cut -d' ' -f1); \
 	$(TEST_ENV) go test $(TEST_FLAGS) -p $(UNIT_PACKAGES) -timeout $(TEST_TIMEOUT) $$packages
 	@cd hack/devcluster && $(TEST_ENV) go test $(TEST_FLAGS) -timeout $(TEST_TIMEOUT) ./...
@@ -35,7 +38,8 @@ test-unit: ## Run the tests that need nothing but Go
 CRASH_POINTS_EVERY ?= 8
 
 .PHONY: test-integration
-test-integration: ## Run the tests that need a kube-apiserver and etcd
+test-integration: ## Run the tests that need a kube-apiserver and etcd (built the first time: minutes)
+	$(PREREQUISITES) integration
 	@packages=$$($(LIST_TESTS) | grep -F ' $(SERVER_PACKAGE) ' | cut -d' ' -f1); \
 	assets=$${KUBEBUILDER_ASSETS:-$$($(MAKE) -s kubebuilder-assets)}; \
 	KUBEBUILDER_ASSETS=$$assets CRASH_POINTS_EVERY=$(CRASH_POINTS_EVERY) $(TEST_ENV) go test $(TEST_FLAGS) -parallel $(SERVER_PARALLEL) -timeout $(TEST_TIMEOUT) $$packages
@@ -46,6 +50,7 @@ CRASH_TIMEOUT ?= 30m
 
 .PHONY: crash-points
 crash-points: ## Kill the controllers before and after each API write of every flow (real API server)
+	$(PREREQUISITES) integration
 	@packages=$$($(LIST_TESTS) | grep -F ' $(CRASH_PACKAGE) ' | cut -d' ' -f1); \
 	assets=$${KUBEBUILDER_ASSETS:-$$($(MAKE) -s kubebuilder-assets)}; \
 	KUBEBUILDER_ASSETS=$$assets CRASH_POINTS_EVERY=1 go run ./test/crash -timeout $(CRASH_TIMEOUT) -parallel $(SERVER_PARALLEL) $$packages
@@ -56,6 +61,7 @@ CRASH_SEED ?=
 
 .PHONY: crash-random
 crash-random: ## Kill the manager CRASH_ROUNDS times at random moments of every flow (real cluster)
+	$(PREREQUISITES) e2e
 	CRASH_ROUNDS=$(CRASH_ROUNDS) CRASH_SEED=$(CRASH_SEED) go test -v -count=1 -timeout 60m -run '^TestRandomKills$$' ./test/e2e
 
 # How long perf watches the operator at rest.
@@ -63,6 +69,7 @@ PERF_REST ?= 10m
 
 .PHONY: perf
 perf: ## Measure clones, snapshot cycles and the operator at rest (real cluster), a line for each
+	$(PREREQUISITES) e2e
 	PERF_REST=$(PERF_REST) go test -v -count=1 -timeout 60m -run '^TestPerformance$$' ./test/e2e
 
 # Stories that keep to themselves mostly wait: so many are told at once.
@@ -70,17 +77,20 @@ E2E_PARALLEL ?= 6
 
 .PHONY: bench-operator
 bench-operator: ## Measure memory and passes of a manager with 1,000 caches and 5,000 snapshots at rest (real API server)
+	$(PREREQUISITES) integration
 	@assets=$${KUBEBUILDER_ASSETS:-$$($(MAKE) -s kubebuilder-assets)}; \
 	KUBEBUILDER_ASSETS=$$assets go test -v -count=1 -timeout 60m ./test/perf/fleet
 
 .PHONY: test-e2e
 test-e2e: ## Run the stories on a real cluster (CLUSTER=local, kind or current)
+	$(PREREQUISITES) e2e
 	go test -v -count=1 -parallel $(E2E_PARALLEL) -timeout $(E2E_TIMEOUT) ./test/e2e/...
 
 ##@ Demo
 
 .PHONY: demo
-demo: ## Start a real cluster here and walk through the whole story on it (CLUSTER=local, kind or current)
+demo: ## Start a real cluster here and show the operator on it, after installing what is missing (CLUSTER=local, kind or current)
+	$(PREREQUISITES) demo
 	go run ./hack/demo up
 
 .PHONY: demo-down

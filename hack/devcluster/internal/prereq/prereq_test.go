@@ -2,6 +2,10 @@ package prereq
 
 import (
 	"errors"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -44,4 +48,30 @@ func TestAnotherSystemIsToldSoAlone(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "needs Linux") || strings.Contains(err.Error(), "apt-get") {
 		t.Errorf("got %v", err)
 	}
+}
+
+// The check of this package is the second one: hack/prerequisites/check.sh comes
+// first, and must not pass a machine that this package refuses.
+func TestTheListOfTheRepositoryHasEveryTool(t *testing.T) {
+	t.Parallel()
+	_, file, _, _ := runtime.Caller(0)
+	script := filepath.Join(filepath.Dir(file), "..", "..", "..", "prerequisites", "check.sh")
+	out, err := exec.CommandContext(t.Context(), "bash", script, "--list").Output() //nolint:gosec // ours
+	if err != nil {
+		t.Fatal(err)
+	}
+	packages, steps := map[string]string{}, map[string][]string{}
+	for line := range strings.Lines(string(out)) {
+		fields := strings.Fields(line)
+		packages[fields[0]], steps[fields[0]] = fields[1], strings.Split(fields[2], ",")
+	}
+	check := func(step string, tools ...Tool) {
+		for _, tool := range tools {
+			if packages[tool.Name] != tool.Package || !slices.Contains(steps[tool.Name], step) {
+				t.Errorf("the list has %s in package %q for %q, want package %q for %s", tool.Name, packages[tool.Name], steps[tool.Name], tool.Package, step)
+			}
+		}
+	}
+	check("cluster", Cluster...)
+	check("demo", append(slices.Clone(Cluster), HAProxy, Busybox)...)
 }

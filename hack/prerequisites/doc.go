@@ -1,0 +1,3 @@
+// Package prerequisites holds the tests of check.sh, which checks what a machine
+// needs before anything is compiled, and installs what is missing.
+package prerequisites
