@@ -19,6 +19,7 @@ import (
 )
 
 const (
+	// clusterName of the local cluster, unless CLUSTER_NAME says otherwise.
 	clusterName = "gocache-demo"
 	namespace   = "gocache-demo"
 )
@@ -35,6 +36,9 @@ func main() {
 
 func run(ctx context.Context, args []string) error {
 	o := story.Options{Kind: os.Getenv("CLUSTER"), Name: clusterName}
+	if name := os.Getenv("CLUSTER_NAME"); name != "" {
+		o.Name = name
+	}
 	n := story.NewNarrator(os.Stdout)
 	switch {
 	case len(args) == 1 && args[0] == "up":

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"path/filepath"
 	"text/tabwriter"
 	"time"
 
@@ -39,7 +38,7 @@ func tell(ctx context.Context, o story.Options, n *story.Narrator) error {
 	t := &teller{Story: s, n: n}
 	for _, chapter := range []func(context.Context) error{t.warm, t.verify, t.build, t.corrupt, t.failover} {
 		if err := chapter(ctx); err != nil {
-			return fmt.Errorf("%w\n\nThe cluster is left as it is. Look around:\n%s", err, lookAround(s))
+			return fmt.Errorf("%w\n\nThe cluster is left as it is. Look around:\n%s", err, s.LookAround())
 		}
 	}
 	t.summary()
@@ -165,26 +164,7 @@ func (t *teller) summary() {
 	}
 	_ = w.Flush()
 	t.n.Chapter("Look around (the cluster stays until make demo-down)")
-	fmt.Print(lookAround(t.Story))
-}
-
-// lookAround is command lines that work.
-func lookAround(s *story.Story) string {
-	text := ""
-	if s.Kubeconfig != "" {
-		text += fmt.Sprintf("  export KUBECONFIG=%s PATH=%s:$PATH\n", s.Kubeconfig, filepath.Dir(s.Kubectl))
-	}
-	for _, c := range []string{
-		"get gocaching",
-		"describe gocache ci",
-		"describe cachesnapshots",
-		"describe modproxy goproxy",
-		"get pods,pvc",
-		"logs runner-0 -c runner",
-	} {
-		text += fmt.Sprintf("  kubectl -n %s %s\n", s.Namespace, c)
-	}
-	return text
+	fmt.Print(t.LookAround())
 }
 
 func round(d time.Duration) time.Duration { return d.Round(100 * time.Millisecond) }

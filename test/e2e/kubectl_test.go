@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"os/exec"
 	"regexp"
 	"strings"
 	"testing"
@@ -52,6 +53,17 @@ func TestKubectl(t *testing.T) {
 	}
 	if wide, err := s.KubectlOutput(s.ctx, "-n", s.Namespace, "get", v1alpha1.GoCacheKind, "-o", "wide"); err != nil || !strings.Contains(wide, "consumers get "+snap.Name) {
 		s.Errorf("kubectl get gocache -o wide does not say what consumers get: %v\n%s", err, wide)
+	}
+}
+
+// TestPrintedCommands pastes what the demo prints at its end into a shell.
+func TestPrintedCommands(t *testing.T) {
+	s := onWhole(t)
+	_, err := s.OfflineBuilds(s.ctx) // the last command shows the log of a builder
+	s.must(err)
+	out, err := exec.CommandContext(s.ctx, "sh", "-e", "-c", s.LookAround()).CombinedOutput() //nolint:gosec // what is tested
+	if err != nil {
+		s.Errorf("%s%v\n%s", s.LookAround(), err, out)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -58,6 +59,9 @@ type Cluster struct {
 	Set    kubernetes.Interface
 	// Kubeconfig and Kubectl are what a person would use.
 	Kubeconfig, Kubectl string
+	// KubeCache is kubectl's cache of a Local cluster, which is removed with it:
+	// the next cluster may have the same address. Empty is kubectl's default.
+	KubeCache string
 	// HostIP is where pods reach this machine; empty where they need not.
 	HostIP string
 
@@ -199,6 +203,7 @@ func (c *Cluster) devcluster() string { return filepath.Join(Root(), "bin", "dev
 // localStatus is what devcluster tells of a cluster.
 type localStatus struct {
 	Kubeconfig string `json:"kubeconfig"`
+	KubeCache  string `json:"kubeCache"`
 	HostIP     string `json:"hostIP"`
 	Assets     string `json:"assets"`
 	StateDir   string `json:"stateDir"`
@@ -224,7 +229,7 @@ func (c *Cluster) readStatus(ctx context.Context) error {
 		return errors.Join(unusable, fmt.Errorf("read the cluster's status: %w", err))
 	}
 	c.Kubeconfig, c.HostIP, c.stateDir, c.initPID = status.Kubeconfig, status.HostIP, status.StateDir, status.InitPID
-	c.Kubectl = filepath.Join(status.Assets, "kubectl")
+	c.Kubectl, c.KubeCache = filepath.Join(status.Assets, "kubectl"), status.KubeCache
 	return unusable
 }
 
@@ -312,7 +317,7 @@ func (c *Cluster) connect(context.Context) error {
 
 func (c *Cluster) deploy(ctx context.Context) error {
 	c.n.Say("Deploying the operator: CRDs, RBAC, manager")
-	if err := c.install(ctx); err != nil {
+	if err := c.Install(ctx); err != nil {
 		return err
 	}
 	// A tree that was built anew has the same image name: end the old pod.
@@ -322,20 +327,46 @@ func (c *Cluster) deploy(ctx context.Context) error {
 	return c.kubectl(ctx, nil, "-n", SystemNamespace, "rollout", "status", "deployment/"+ManagerDeployment, "--timeout=120s")
 }
 
-// install applies the operator, and on a cluster that was there already notes
-// whether it is new to it.
-func (c *Cluster) install(ctx context.Context) error {
+// Install applies the operator, and on a cluster that was there already notes
+// whether it is new to it. Afterwards kubectl finds the operator's kinds.
+func (c *Cluster) Install(ctx context.Context) error {
 	if c.Kind == Local {
-		return c.kubectl(ctx, nil, "apply", "--server-side", "-k", filepath.Join(Root(), "config", "local"))
+		if err := c.kubectl(ctx, nil, "apply", "--server-side", "-k", filepath.Join(Root(), "config", "local")); err != nil {
+			return err
+		}
+		return c.refreshDiscovery(ctx)
 	}
 	before, err := c.system(ctx)
 	if err != nil {
 		return err
 	}
-	if err := c.make(ctx, "deploy", "IMG="+image(), "KUBECTL="+c.Kubectl); err != nil || before != nil {
+	if err := c.make(ctx, "deploy", "IMG="+image(), "KUBECTL="+c.Kubectl); err != nil {
 		return err
 	}
-	return c.kubectl(ctx, nil, "label", "namespace", SystemNamespace, installedLabel+"=story")
+	if before == nil {
+		if err := c.kubectl(ctx, nil, "label", "namespace", SystemNamespace, installedLabel+"=story"); err != nil {
+			return err
+		}
+	}
+	return c.refreshDiscovery(ctx)
+}
+
+// refreshDiscovery waits until the API server offers the operator's kinds, and
+// replaces what kubectl has cached of this server before: kubectl keeps that for
+// hours, and does not ask again for a category (gocaching) that it lacks.
+func (c *Cluster) refreshDiscovery(ctx context.Context) error {
+	return Until(ctx, time.Minute, "kubectl to list the kinds of "+v1alpha1.GroupName, func(ctx context.Context) (bool, string, error) {
+		// Unlike all other commands, this one begins by dropping the cache. It fails
+		// when any API of the cluster is down, and lists the others all the same.
+		out, err := c.KubectlOutput(ctx, "api-resources", "--categories="+category, "-o", "name")
+		listed := strings.Fields(out)
+		for _, resource := range []string{"gocaches", "cachesnapshots", "modproxies"} {
+			if !slices.Contains(listed, resource+"."+v1alpha1.GroupName) {
+				return false, fmt.Sprintf("%q, error %v", listed, err), nil
+			}
+		}
+		return true, "", nil
+	})
 }
 
 // Where the operator runs.
@@ -347,6 +378,9 @@ const (
 func (c *Cluster) kubectl(ctx context.Context, out *bytes.Buffer, args ...string) error {
 	if c.Kubeconfig != "" {
 		args = append([]string{"--kubeconfig", c.Kubeconfig}, args...)
+	}
+	if c.KubeCache != "" {
+		args = append([]string{"--cache-dir", c.KubeCache}, args...)
 	}
 	return c.run(ctx, out, c.Kubectl, args...)
 }

@@ -62,7 +62,7 @@ func printStatus(out io.Writer, s lifecycle.Status) error {
 	fmt.Fprintf(w, "cluster\t%s\t%s\n", s.Name, state)
 	if s.StateDir != "" {
 		for _, row := range [][2]string{
-			{"kubeconfig", s.Kubeconfig}, {"server", s.Server}, {"node", s.Node},
+			{"kubeconfig", s.Kubeconfig}, {"kubectl cache", s.KubeCache}, {"server", s.Server}, {"node", s.Node},
 			{"host IP", s.HostIP}, {"node IP", s.NodeIP}, {"pods", s.PodCIDR}, {"services", s.ServiceCIDR},
 			{"assets", s.Assets}, {"driver", s.Driver}, {"faults", s.Faults}, {"logs", s.Logs},
 		} {

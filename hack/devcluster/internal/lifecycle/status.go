@@ -21,8 +21,11 @@ type Status struct {
 	Running bool `json:"running"`
 	Usable  bool `json:"usable"`
 	// Problem says why it is not usable.
-	Problem     string `json:"problem,omitempty"`
-	Kubeconfig  string `json:"kubeconfig"`
+	Problem    string `json:"problem,omitempty"`
+	Kubeconfig string `json:"kubeconfig"`
+	// KubeCache is what KUBECACHEDIR is to be set to: another cluster may have
+	// had the same address, and kubectl caches by address what a server offers.
+	KubeCache   string `json:"kubeCache"`
 	Server      string `json:"server"`
 	StateDir    string `json:"stateDir"`
 	Logs        string `json:"logs"`
@@ -76,7 +79,7 @@ func describe(record cluster.Record) Status {
 	paths := record.Paths()
 	return Status{
 		Name: record.Name, Running: record.Init.Alive(),
-		Kubeconfig: paths.Kubeconfig("admin"), Server: record.Server(), StateDir: record.StateDir, Logs: paths.Logs(),
+		Kubeconfig: paths.Kubeconfig("admin"), KubeCache: paths.KubeCache(), Server: record.Server(), StateDir: record.StateDir, Logs: paths.Logs(),
 		Node: record.NodeName(), HostIP: record.HostIP().String(), NodeIP: record.NodeIP().String(),
 		PodCIDR: record.PodCIDR.String(), ServiceCIDR: record.ServiceCIDR.String(),
 		Assets: binaries.EntryOf(record.BinDir).Envtest(),
