@@ -19,6 +19,7 @@ var present = map[string]string{
 	"go":             "checked with its version",
 	"bash":           "essential",
 	"sh":             "essential",
+	"env":            "coreutils, essential",
 	"chmod":          "coreutils, essential",
 	"sleep":          "coreutils, essential",
 	"flock":          "util-linux, essential",

@@ -1,3 +1,3 @@
-// Package prerequisites holds the tests of check.sh, which checks what a machine
-// needs before anything is compiled, and installs what is missing.
+// Package prerequisites is check.sh, which checks what a machine needs before
+// anything is compiled, and installs what is missing. The Go files are its tests.
 package prerequisites

@@ -101,7 +101,7 @@ func Prepare(ctx context.Context, o Options, n *Narrator) (*Cluster, error) {
 	var steps []func(context.Context) error
 	switch c.Kind {
 	case Local:
-		steps = []func(context.Context) error{c.startLocal, c.loadImages, c.startUpstream, c.connect, c.deploy}
+		steps = []func(context.Context) error{c.prerequisites, c.startLocal, c.loadImages, c.startUpstream, c.connect, c.deploy}
 	case Kind:
 		steps = []func(context.Context) error{c.publicKubectl, c.loadKind, c.connect, c.deploy}
 	case Current:
@@ -208,6 +208,12 @@ type localStatus struct {
 	Assets     string `json:"assets"`
 	StateDir   string `json:"stateDir"`
 	InitPID    int    `json:"initPID"`
+}
+
+// prerequisites checks what all steps need before the first of them compiles
+// for minutes. A test installs nothing: make does.
+func (c *Cluster) prerequisites(ctx context.Context) error {
+	return c.run(ctx, nil, "env", "CLUSTER="+Local, "INSTALL=no", filepath.Join(Root(), "hack", "prerequisites", "check.sh"), "demo")
 }
 
 func (c *Cluster) startLocal(ctx context.Context) error {

@@ -1,5 +1,7 @@
 // Package prereq says what a machine lacks to run a local cluster: everything at
-// once, with the one command that installs it.
+// once, with the one command that installs it. It is the second check: make
+// runs hack/prerequisites/check.sh before this program is compiled, and a test
+// compares the two lists.
 package prereq
 
 import (
@@ -67,7 +69,7 @@ func (m Machine) Root() error {
 		return fmt.Errorf("a local cluster needs Linux (namespaces, cgroups, loop devices); this is %s", m.OS)
 	}
 	if m.UID != 0 {
-		return fmt.Errorf("a local cluster needs root, for namespaces and mounts (user id is %d): run the command with sudo -E", m.UID)
+		return fmt.Errorf("a local cluster needs root, for namespaces and mounts (user id is %d): run the command as root, for example with sudo -E env \"PATH=$PATH\" ...", m.UID)
 	}
 	return nil
 }
@@ -87,7 +89,7 @@ func (m Machine) Tools(tools ...Tool) error {
 	}
 	slices.Sort(packages)
 	packages = slices.Compact(packages)
-	return fmt.Errorf("missing on this machine:\n%s\ninstall with (Debian, Ubuntu):\n  apt-get install -y --no-install-recommends %s",
+	return fmt.Errorf("missing on this machine:\n%s\ninstall with (Debian, Ubuntu):\n  apt-get update && apt-get install -y --no-install-recommends %s",
 		strings.Join(lacking, "\n"), strings.Join(packages, " "))
 }
 
