@@ -89,12 +89,12 @@ func bareDebian(t *testing.T) *machine {
 	t.Helper()
 	m := &machine{T: t, dir: t.TempDir()}
 	for _, name := range essential {
-		real, err := exec.LookPath(name)
+		found, err := exec.LookPath(name)
 		if err != nil {
 			t.Fatal(err)
 		}
 		m.must(os.MkdirAll(m.path("bin"), 0o755)) //nolint:gosec // a test's tree
-		m.must(os.Symlink(real, m.path("bin", name)))
+		m.must(os.Symlink(found, m.path("bin", name)))
 	}
 	m.stub("uname", "echo Linux")
 	m.stub("id", "echo 0")

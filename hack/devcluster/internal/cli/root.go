@@ -17,6 +17,7 @@ import (
 	"gocache.dev/operator/hack/devcluster/internal/cluster"
 	"gocache.dev/operator/hack/devcluster/internal/image"
 	"gocache.dev/operator/hack/devcluster/internal/lifecycle"
+	"gocache.dev/operator/hack/devcluster/internal/prereq"
 	"gocache.dev/operator/hack/devcluster/internal/progress"
 )
 
@@ -24,6 +25,10 @@ import (
 func Main() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	if err := os.Setenv("PATH", prereq.SearchPath(os.Getenv("PATH"))); err != nil {
+		fmt.Fprintln(os.Stderr, "devcluster:", err)
+		return 1
+	}
 	if err := newRoot().ExecuteContext(ctx); err != nil {
 		var code exitCode
 		if errors.As(err, &code) {

@@ -101,20 +101,25 @@ func (m Machine) Check(tools ...Tool) error {
 	return errors.Join(m.Root(), m.Tools(tools...))
 }
 
-// find looks in PATH and where administrators' tools are, which sudo and cron
-// often leave out of PATH.
+// SearchPath adds to a PATH the directories of administrators' tools, which su
+// and cron often leave out. A program whose PATH it is can run what Tools finds.
+func SearchPath(path string) string {
+	dirs := filepath.SplitList(path)
+	for _, dir := range []string{"/usr/local/sbin", "/usr/sbin", "/sbin"} {
+		if !slices.Contains(dirs, dir) {
+			dirs = append(dirs, dir)
+		}
+	}
+	return strings.Join(dirs, string(os.PathListSeparator))
+}
+
+// find looks for a file, or for a command in PATH. The program has set PATH to
+// what SearchPath returns.
 func find(name string) error {
 	if filepath.IsAbs(name) {
 		_, err := os.Stat(name)
 		return err
 	}
-	if _, err := exec.LookPath(name); err == nil {
-		return nil
-	}
-	for _, dir := range []string{"/usr/sbin", "/sbin"} {
-		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
-			return nil
-		}
-	}
-	return fmt.Errorf("%s: %w", name, exec.ErrNotFound)
+	_, err := exec.LookPath(name)
+	return err
 }

@@ -75,3 +75,22 @@ func TestTheListOfTheRepositoryHasEveryTool(t *testing.T) {
 	check("cluster", Cluster...)
 	check("demo", append(slices.Clone(Cluster), HAProxy, Busybox)...)
 }
+
+// What is found can be run: find looks where exec does, and no further.
+func TestAdministratorsToolsCanBeRun(t *testing.T) {
+	const tool = "chroot" // in /usr/sbin, and essential on Debian
+	t.Setenv("PATH", "/nowhere")
+	if err := find(tool); err == nil {
+		t.Errorf("%s is found, but PATH does not have it", tool)
+	}
+	t.Setenv("PATH", SearchPath("/nowhere"))
+	if _, err := exec.LookPath(tool); err != nil {
+		t.Error(err)
+	}
+	if err := This().Tools(Tool{Name: tool}); err != nil {
+		t.Error(err)
+	}
+	if again := SearchPath(SearchPath("/usr/bin")); again != "/usr/bin:/usr/local/sbin:/usr/sbin:/sbin" {
+		t.Errorf("PATH is %s", again)
+	}
+}
