@@ -45,8 +45,9 @@ docker                              -                           kind            
 END
 }
 
-# What the first build of the cluster and a running cluster take. Measured, with
-# a margin, on 2 cores; see hack/devcluster/README.md.
+# What the first build of the cluster and a running cluster take. The memory of
+# the build is measured on 2 cores (2.4 GiB, see hack/devcluster/README.md); the
+# others are chosen.
 readonly build_disk=8192 build_memory=3072 run_disk=4096 run_memory=1536 # MiB
 
 # Tests check another tree than the machine's.
