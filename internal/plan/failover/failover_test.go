@@ -307,6 +307,54 @@ func TestChecksumConvictsEvenTheLast(t *testing.T) {
 	s.until("blue=100 green=10", 10)
 }
 
+// TestAllConvicted holds that AllConvicted is set only if each instance has an
+// integrity fault: one that is out for another reason comes back by itself.
+func TestAllConvicted(t *testing.T) {
+	instance := func(name string, changes ...func(*failover.Instance)) failover.Instance {
+		i := failover.Instance{Name: name, Role: failover.Active, Weight: 100, Probes: map[failover.Kind]failover.Streak{
+			failover.Ready: {Outcome: failover.Passed, Count: 9, Since: start, Last: start},
+		}}
+		for _, change := range changes {
+			change(&i)
+		}
+		return i
+	}
+	corrupt := func(i *failover.Instance) { i.StoreFault = &failover.Fault{Reason: "StoreCorrupt", Time: start} }
+	out := func(i *failover.Instance) { i.OutOfService = "its store is being replaced" }
+	failing := func(i *failover.Instance) {
+		i.Probes[failover.Ready] = failover.Streak{Outcome: failover.Failed, Count: 9, Since: start, Last: start}
+	}
+	for _, tt := range []struct {
+		name              string
+		instances         []failover.Instance
+		reportOnly        bool
+		all, noneEligible bool
+	}{
+		{name: "no instance", noneEligible: true},
+		{name: "one, intact", instances: []failover.Instance{instance("blue")}},
+		{name: "one, corrupt", instances: []failover.Instance{instance("blue", corrupt)}, all: true, noneEligible: true},
+		{name: "one, corrupt, only reported", instances: []failover.Instance{instance("blue", corrupt)}, reportOnly: true},
+		{name: "one of two", instances: []failover.Instance{instance("blue", corrupt), instance("green")}},
+		{name: "the other of two", instances: []failover.Instance{instance("blue"), instance("green", corrupt)}},
+		{name: "one of two, the other fails", instances: []failover.Instance{instance("blue", corrupt), instance("green", failing)}},
+		{name: "one of two, the other is out of service", instances: []failover.Instance{instance("blue", corrupt), instance("green", out)}, noneEligible: true},
+		{name: "both", instances: []failover.Instance{instance("blue", corrupt), instance("green", corrupt)}, all: true, noneEligible: true},
+		{name: "both, one of them out of service too", instances: []failover.Instance{instance("blue", corrupt, out), instance("green", corrupt)}, all: true, noneEligible: true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p := policy()
+			p.ReportOnly = tt.reportOnly
+			d := failover.Decide(failover.Facts{Policy: p, Instances: tt.instances}, start.Add(time.Hour))
+			if d.AllConvicted != tt.all {
+				t.Errorf("all are convicted: %v, want %v", d.AllConvicted, tt.all)
+			}
+			if tt.noneEligible && !d.NoHealthy {
+				t.Error("no instance may serve, and NoHealthy is false")
+			}
+		})
+	}
+}
+
 func TestFaultAfterAcquittalConvictsAgain(t *testing.T) {
 	s := newStory(t, "blue", "green")
 	s.sick["blue"] = failover.Checksum

@@ -23,6 +23,16 @@ func daily(t *testing.T) *schedule.Plan {
 	return p
 }
 
+// minutePast is a schedule for 12:01.
+func minutePast(t *testing.T) *schedule.Plan {
+	t.Helper()
+	p, err := schedule.Parse(v1alpha1.Schedule{Schedule: "1 12 * * *"}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
 func TestDecide(t *testing.T) {
 	convicted := livecheck.Snapshot{Name: "s1", Volume: "v", Cut: noon.Add(-time.Hour), Verdict: v1alpha1.VerdictCorrupt}
 	const midnight = livecheck.Scheduled + "2026-11-21T00:00:00Z"
@@ -54,6 +64,21 @@ func TestDecide(t *testing.T) {
 		"midnight has passed":                       {livecheck.Facts{Declared: true, Schedule: daily(t), Created: noon.Add(-24 * time.Hour)}, midnight, 0},
 		"scheduled, could not tell just now":        {livecheck.Facts{Declared: true, Schedule: daily(t), Last: check(midnight, time.Second, 1)}, "", livecheck.FirstPause},
 		"scheduled, could not tell a while ago":     {livecheck.Facts{Declared: true, Schedule: daily(t), Last: check(midnight, time.Hour, 1)}, midnight, 0},
+		"Corrupt, inconclusive, before the next scheduled": {livecheck.Facts{
+			Declared: true, Schedule: daily(t), Snapshots: []livecheck.Snapshot{convicted}, Last: check(ofS1, time.Second, 1),
+		}, "", livecheck.FirstPause},
+		"Corrupt, inconclusive, after the next scheduled": {livecheck.Facts{
+			Declared: true, Schedule: minutePast(t), Snapshots: []livecheck.Snapshot{convicted}, Last: check(ofS1, 0, 2),
+		}, "", time.Minute},
+		"Corrupt, inconclusive three times, the next scheduled": {livecheck.Facts{
+			Declared: true, Schedule: daily(t), Snapshots: []livecheck.Snapshot{convicted}, Last: check(ofS1, time.Minute, 3),
+		}, "", 12 * time.Hour},
+		"scheduled, inconclusive, after the next scheduled": {livecheck.Facts{
+			Declared: true, Schedule: minutePast(t), Last: check(midnight, 0, 2),
+		}, "", time.Minute},
+		"scheduled, inconclusive three times": {livecheck.Facts{
+			Declared: true, Schedule: daily(t), Last: check(midnight, time.Minute, 3),
+		}, "", 12 * time.Hour},
 	} {
 		tt.facts.Now, tt.facts.Volume = noon, "v"
 		d := livecheck.Decide(tt.facts)

@@ -72,6 +72,9 @@ func TestDrop(t *testing.T) {
 		return snapshot.Kept{Name: name, Taken: ago(hours), Verified: true}
 	}
 	failed := func(name string, hours int) snapshot.Kept { return snapshot.Kept{Name: name, Taken: ago(hours)} }
+	at := func(name string, after time.Duration) snapshot.Kept {
+		return snapshot.Kept{Name: name, Taken: now.Add(after), Verified: true}
+	}
 	tests := []struct {
 		name string
 		all  []snapshot.Kept
@@ -89,6 +92,17 @@ func TestDrop(t *testing.T) {
 		{"pinned", []snapshot.Kept{{Name: "a", Taken: ago(9), Verified: true, Protected: true}, verified("b", 1)}, snapshot.Retention{Last: 1}, nil},
 		{"pending", []snapshot.Kept{{Name: "a", Taken: ago(9), Pending: true}, verified("b", 1)}, snapshot.Retention{Last: 1}, nil},
 		{"daily", []snapshot.Kept{verified("a", 60), verified("b", 37), verified("c", 36), verified("d", 1)}, snapshot.Retention{Last: 1, Daily: 2}, []string{"a", "b"}},
+		{"three of one hour", []snapshot.Kept{at("a", 10*time.Minute), at("b", 20*time.Minute), at("c", 30*time.Minute)}, snapshot.Retention{Last: 1, Hourly: 3}, []string{"a", "b"}},
+		{"two hours", []snapshot.Kept{at("a", -61*time.Minute), at("b", -time.Minute), at("c", 0)}, snapshot.Retention{Last: 1, Hourly: 2}, []string{"a"}},
+		{"three of one day", []snapshot.Kept{verified("a", 9), verified("b", 6), verified("c", 1)}, snapshot.Retention{Last: 1, Daily: 3}, []string{"a", "b"}},
+		{"two of each of two days", []snapshot.Kept{verified("a", 34), verified("b", 30), verified("c", 9), verified("d", 1)}, snapshot.Retention{Last: 1, Daily: 2}, []string{"a", "c"}},
+		{"three of one week", []snapshot.Kept{verified("a", 5*24), verified("b", 4*24), verified("c", 24)}, snapshot.Retention{Last: 1, Weekly: 3}, []string{"a", "b"}},
+		{"a Sunday and a Monday are of two weeks", []snapshot.Kept{verified("a", 6*24), verified("b", 5*24)}, snapshot.Retention{Last: 1, Weekly: 2}, nil},
+		{"three of one month", []snapshot.Kept{verified("a", 20*24), verified("b", 10*24), verified("c", 24)}, snapshot.Retention{Last: 1, Monthly: 3}, []string{"a", "b"}},
+		{"two months", []snapshot.Kept{verified("a", 22*24), verified("b", 21*24), verified("c", 24)}, snapshot.Retention{Last: 1, Monthly: 2}, []string{"a"}},
+		{"as old as may be", []snapshot.Kept{verified("a", 50), verified("b", 1)}, snapshot.Retention{Last: 5, MaxAge: 50 * time.Hour}, nil},
+		{"as many newer verified ones as are kept", []snapshot.Kept{failed("a", 3), verified("b", 2), verified("c", 1)}, snapshot.Retention{Last: 2}, []string{"a"}},
+		{"failed, made by a user", []snapshot.Kept{{Name: "a", Taken: ago(3), Protected: true}, verified("b", 1)}, snapshot.Retention{Last: 1}, nil},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -109,6 +109,94 @@ func TestDecide(t *testing.T) {
 	}
 }
 
+// TestNothingIsLeftAtTheEnd holds that whatever ends a snapshot waits for each of
+// the things that its Jobs need, if that is the only one left: a pod that still
+// runs has the clone mounted.
+func TestNothingIsLeftAtTheEnd(t *testing.T) {
+	type facts = verification.Facts
+	hourAgo := now.Add(-time.Hour)
+	ends := map[verification.Stage]facts{
+		verification.Done:         {Asked: true, Cut: true, WasCut: true, Verdict: v1alpha1.VerdictIntact, Check: verification.Try{Attempts: 1, Booked: "1", Run: "1"}},
+		verification.SnapshotLost: {WasCut: true, Verdict: v1alpha1.VerdictIntact, Check: verification.Try{Attempts: 1, Booked: "1", Run: "1"}},
+		verification.Expired:      {Started: hourAgo, Began: hourAgo, Deadline: time.Hour, Asked: true, Check: verification.Try{Run: "1"}},
+		verification.Retire: {
+			Asked: true, Cut: true, WasCut: true, Original: true, Repaired: true, Verdict: v1alpha1.VerdictIntact,
+			Check: verification.Try{Attempts: 1, Booked: "1", Run: "1"},
+		},
+	}
+	left := map[string]func(*facts){
+		"the Job of the check":        func(f *facts) { f.Check.Job = true },
+		"the Job of the repair":       func(f *facts) { f.Repair.Job = true },
+		"the Job of the build":        func(f *facts) { f.Drill.Job = true },
+		"pods alone":                  func(f *facts) { f.Pods = true },
+		"the clone":                   func(f *facts) { f.Clone = true },
+		"the clone that was repaired": func(f *facts) { f.Spent = true },
+		"the reference":               func(f *facts) { f.Reference = true },
+	}
+	for end, f := range ends {
+		f.Now = now
+		if got := verification.Decide(f).Stage; got != end {
+			t.Errorf("nothing left: stage %s, want %s", got, end)
+		}
+		for name, leave := range left {
+			f := f
+			leave(&f)
+			if got := verification.Decide(f); got.Stage != verification.CleanUp || got.Wake <= 0 {
+				t.Errorf("%s, left is %s: %+v, want stage CleanUp and a wake-up", end, name, got)
+			}
+		}
+	}
+}
+
+// TestDeadline holds what a deadline bounds, that none is none, and how much of
+// it a Job gets.
+func TestDeadline(t *testing.T) {
+	type facts = verification.Facts
+	hourAgo := now.Add(-time.Hour)
+	for name, tt := range map[string]struct {
+		facts facts
+		want  verification.Decision
+	}{
+		"none, being captured for an hour": {
+			facts{Started: hourAgo, Began: hourAgo, Asked: true},
+			verification.Decision{Stage: verification.AwaitCut, Wake: 10 * time.Second},
+		},
+		"none, to be checked": {
+			facts{Started: hourAgo, Began: hourAgo, Asked: true, Cut: true},
+			verification.Decision{Stage: verification.Check},
+		},
+		"a minute left, being captured": {
+			facts{Started: hourAgo, Began: hourAgo, Deadline: time.Hour + time.Minute, Asked: true},
+			verification.Decision{Stage: verification.AwaitCut, Wake: 10 * time.Second},
+		},
+		"a second left, being captured": {
+			facts{Started: hourAgo, Began: hourAgo, Deadline: time.Hour + time.Second, Asked: true},
+			verification.Decision{Stage: verification.AwaitCut, Wake: time.Second},
+		},
+		"a minute left, to be checked": {
+			facts{Started: hourAgo, Began: hourAgo, Deadline: time.Hour + time.Minute, Asked: true, Cut: true},
+			verification.Decision{Stage: verification.Check, Wake: time.Minute, Remaining: time.Minute},
+		},
+		"nothing left": {
+			facts{Started: hourAgo, Began: hourAgo, Deadline: time.Hour, Asked: true, Cut: true},
+			verification.Decision{Stage: verification.Expired},
+		},
+		"nothing left, exempt from verification, captured": {
+			facts{Started: hourAgo, Began: hourAgo, Deadline: time.Hour, Asked: true, Cut: true, Mode: v1alpha1.VerificationSkip},
+			verification.Decision{Stage: verification.Done},
+		},
+		"nothing left, exempt from verification, being captured": {
+			facts{Started: hourAgo, Began: hourAgo, Deadline: time.Hour, Asked: true, Mode: v1alpha1.VerificationSkip},
+			verification.Decision{Stage: verification.Expired},
+		},
+	} {
+		tt.facts.Now = now
+		if got := verification.Decide(tt.facts); got != tt.want {
+			t.Errorf("%s: %+v, want %+v", name, got, tt.want)
+		}
+	}
+}
+
 // mending is a snapshot whose wrong bytes are to be pruned.
 func mending(change func(*verification.Facts)) verification.Facts {
 	f := verification.Facts{
