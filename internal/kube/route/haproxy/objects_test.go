@@ -46,6 +46,26 @@ func find[T client.Object](t *testing.T, all []client.Object) T {
 	return all[i].(T)
 }
 
+// TestURL holds the address that clients are given, and the port that it implies.
+func TestURL(t *testing.T) {
+	for secret, want := range map[string]struct {
+		url  string
+		port int32
+	}{
+		"":            {"http://goproxy-router.ci.svc", 80},
+		"goproxy-tls": {"https://goproxy-router.ci.svc", 443},
+	} {
+		p := sampleParams()
+		p.TLSSecret = secret
+		if url, port := p.URL(), p.ServicePort(); url != want.url || port != want.port {
+			t.Errorf("with TLS Secret %q: %s, port %d; want %s, port %d", secret, url, port, want.url, want.port)
+		}
+		if got := find[*corev1.Service](t, objects(t, p)).Spec.Ports[0].Port; got != want.port {
+			t.Errorf("with TLS Secret %q: the Service has port %d, want %d", secret, got, want.port)
+		}
+	}
+}
+
 func TestObjectsGolden(t *testing.T) {
 	p := sampleParams()
 	p.TLSSecret = "goproxy-tls"

@@ -1,0 +1,143 @@
+package podspec_test
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/utils/ptr"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/kube/podspec"
+)
+
+// TestRestricted holds the context of every container literally: it is a promise
+// to people who run Pod Security "restricted", and more than that asks for.
+func TestRestricted(t *testing.T) {
+	want := &corev1.SecurityContext{
+		AllowPrivilegeEscalation: ptr.To(false),
+		ReadOnlyRootFilesystem:   ptr.To(true),
+		Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+	}
+	if diff := cmp.Diff(want, podspec.Restricted()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestSecurity(t *testing.T) {
+	restricted := corev1.PodSecurityContext{
+		RunAsNonRoot:   ptr.To(true),
+		SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
+	}
+	owned := restricted
+	owned.RunAsUser, owned.RunAsGroup = ptr.To[int64](1), ptr.To[int64](2)
+	grouped := owned
+	grouped.FSGroup, grouped.FSGroupChangePolicy = ptr.To[int64](3), ptr.To(corev1.FSGroupChangeOnRootMismatch)
+	for name, tt := range map[string]struct {
+		ownership *v1alpha1.Ownership
+		want      corev1.PodSecurityContext
+	}{
+		"left to the platform": {nil, restricted},
+		"no group of files":    {&v1alpha1.Ownership{RunAsUser: ptr.To[int64](1), RunAsGroup: ptr.To[int64](2)}, owned},
+		"a group of files":     {&v1alpha1.Ownership{RunAsUser: ptr.To[int64](1), RunAsGroup: ptr.To[int64](2), FSGroup: ptr.To[int64](3)}, grouped},
+	} {
+		if diff := cmp.Diff(&tt.want, podspec.Security(tt.ownership)); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+	}
+}
+
+func TestPlace(t *testing.T) {
+	for name, tt := range map[string]struct {
+		template *v1alpha1.PodTemplate
+		platform string
+		want     corev1.PodSpec
+	}{
+		"anywhere":      {nil, "", corev1.PodSpec{}},
+		"no platform":   {nil, "linux", corev1.PodSpec{}},
+		"a platform":    {nil, "linux/arm64", corev1.PodSpec{NodeSelector: map[string]string{"kubernetes.io/os": "linux", "kubernetes.io/arch": "arm64"}}},
+		"a selector":    {&v1alpha1.PodTemplate{NodeSelector: map[string]string{"pool": "ci"}}, "", corev1.PodSpec{NodeSelector: map[string]string{"pool": "ci"}}},
+		"both":          {&v1alpha1.PodTemplate{NodeSelector: map[string]string{"pool": "ci"}}, "linux/amd64", corev1.PodSpec{NodeSelector: map[string]string{"pool": "ci", "kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64"}}},
+		"they disagree": {&v1alpha1.PodTemplate{NodeSelector: map[string]string{"kubernetes.io/arch": "arm64"}}, "linux/amd64", corev1.PodSpec{NodeSelector: map[string]string{"kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64"}}},
+		"all else of the template": {
+			&v1alpha1.PodTemplate{
+				PriorityClassName: "low", ImagePullSecrets: []v1alpha1.LocalReference{{Name: "pull"}},
+				Tolerations: []v1alpha1.Toleration{{Key: "k", Operator: "Equal", Value: "v", Effect: "NoExecute", TolerationSeconds: ptr.To[int64](5)}},
+				Affinity:    &v1alpha1.Affinity{PodAntiAffinity: &v1alpha1.PodAffinity{Required: []v1alpha1.PodAffinityTerm{{TopologyKey: "zone"}}}},
+			}, "",
+			corev1.PodSpec{
+				PriorityClassName: "low", ImagePullSecrets: []corev1.LocalObjectReference{{Name: "pull"}},
+				Tolerations: []corev1.Toleration{{Key: "k", Operator: corev1.TolerationOpEqual, Value: "v", Effect: corev1.TaintEffectNoExecute, TolerationSeconds: ptr.To[int64](5)}},
+				Affinity:    &corev1.Affinity{PodAntiAffinity: &corev1.PodAntiAffinity{RequiredDuringSchedulingIgnoredDuringExecution: []corev1.PodAffinityTerm{{TopologyKey: "zone"}}}},
+			},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var got corev1.PodSpec
+			before := tt.template.DeepCopy()
+			podspec.Place(&got, tt.template, tt.platform)
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Error(diff)
+			}
+			if diff := cmp.Diff(before, tt.template); diff != "" {
+				t.Errorf("the template was changed: %s", diff)
+			}
+		})
+	}
+}
+
+// TestMetadata holds that the operator's own labels win: selectors rely on them.
+func TestMetadata(t *testing.T) {
+	managed := v1alpha1.ManagedByLabel
+	for name, tt := range map[string]struct {
+		template            *v1alpha1.PodTemplate
+		labels, annotations map[string]string
+	}{
+		"no template": {nil, map[string]string{"a": "ours", managed: v1alpha1.ManagedByValue}, map[string]string{}},
+		"a template": {
+			&v1alpha1.PodTemplate{Labels: map[string]string{"a": "theirs", "b": "theirs", managed: "helm"}, Annotations: map[string]string{"c": "theirs"}},
+			map[string]string{"a": "ours", "b": "theirs", managed: v1alpha1.ManagedByValue}, map[string]string{"c": "theirs"},
+		},
+	} {
+		labels, annotations := podspec.Metadata(tt.template, map[string]string{"a": "ours"})
+		if diff := cmp.Diff(tt.labels, labels); diff != "" {
+			t.Errorf("%s: labels: %s", name, diff)
+		}
+		if diff := cmp.Diff(tt.annotations, annotations); diff != "" {
+			t.Errorf("%s: annotations: %s", name, diff)
+		}
+	}
+}
+
+func TestResources(t *testing.T) {
+	q := resource.MustParse
+	action := &v1alpha1.Resources{Requests: map[string]resource.Quantity{"cpu": q("1")}}
+	template := &v1alpha1.PodTemplate{Resources: &v1alpha1.Resources{Limits: map[string]resource.Quantity{"memory": q("1Gi")}}}
+	ofAction := corev1.ResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceCPU: q("1")}}
+	small := corev1.ResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceCPU: q("100m"), corev1.ResourceMemory: q("128Mi")}}
+	for name, tt := range map[string]struct {
+		action   *v1alpha1.Resources
+		template *v1alpha1.PodTemplate
+		want     corev1.ResourceRequirements
+	}{
+		"none":              {nil, nil, small},
+		"a template's none": {nil, &v1alpha1.PodTemplate{}, small},
+		"the template's":    {nil, template, corev1.ResourceRequirements{Limits: corev1.ResourceList{corev1.ResourceMemory: q("1Gi")}}},
+		"the action's":      {action, nil, ofAction},
+		"both":              {action, template, ofAction},
+	} {
+		if diff := cmp.Diff(tt.want, podspec.Resources(tt.action, tt.template)); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+	}
+}
+
+func TestEnv(t *testing.T) {
+	want := []corev1.EnvVar{{Name: "A", Value: "1"}, {Name: "B", Value: "2"}, {Name: "C", Value: ""}}
+	for range 10 { // a map gives another order each time
+		if diff := cmp.Diff(want, podspec.Env(map[string]string{"B": "2", "C": "", "A": "1"})); diff != "" {
+			t.Fatal(diff)
+		}
+	}
+}
