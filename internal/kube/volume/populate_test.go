@@ -1,0 +1,206 @@
+package volume
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	"gocache.dev/operator/api/v1alpha1"
+)
+
+// users is the PVC that a user made.
+func users(changes ...func(*corev1.PersistentVolumeClaim)) *corev1.PersistentVolumeClaim {
+	return pvc("build", append([]func(*corev1.PersistentVolumeClaim){func(c *corev1.PersistentVolumeClaim) {
+		c.Spec.StorageClassName = ptr.To("fast")
+		c.Spec.AccessModes = []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOncePod}
+		c.Spec.VolumeMode = ptr.To(corev1.PersistentVolumeFilesystem)
+		c.Spec.VolumeAttributesClassName = ptr.To("gold")
+		c.Spec.Resources.Requests = corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("5Gi")}
+	}}, changes...)...)
+}
+
+// TestPrimeObject holds that a prime asks for what the user's PVC asks for: the
+// cluster refuses to bind a volume that differs.
+func TestPrimeObject(t *testing.T) {
+	want := &corev1.PersistentVolumeClaim{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: "n", Name: "prime-build-uid",
+			Labels:      map[string]string{v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue, PrimeLabel: "build-uid"},
+			Annotations: map[string]string{v1alpha1.PopulatedFromAnnotation: "ci-1"},
+		},
+		Spec: *users().Spec.DeepCopy(),
+	}
+	want.Spec.DataSource = &corev1.TypedLocalObjectReference{APIGroup: ptr.To("snapshot.storage.k8s.io"), Kind: "VolumeSnapshot", Name: "csi-1"}
+	got := Prime{For: users(), From: "ci-1", Snapshot: "csi-1"}.Object()
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("on any node: %s", diff)
+	}
+	want.Annotations[PrimeNodeAnnotation], want.Annotations[SelectedNodeAnnotation] = "node-a", "node-a"
+	if diff := cmp.Diff(want, Prime{For: users(), From: "ci-1", Snapshot: "csi-1", Node: "node-a"}.Object()); diff != "" {
+		t.Errorf("on a node: %s", diff)
+	}
+}
+
+func TestPrimeCreate(t *testing.T) {
+	p := Prime{For: users(), From: "ci-1", Snapshot: "csi-1", Node: "node-a"}
+	c := builder(t).Build()
+	if err := p.Create(t.Context(), c, "test"); err != nil {
+		t.Fatal(err)
+	}
+	made := get[corev1.PersistentVolumeClaim](t, c, "n", "prime-build-uid")
+	if !IsPrimeOf(made, users()) {
+		t.Errorf("it is none: %+v", made)
+	}
+	// The provisioner gives the node back, and a second pass does not undo that.
+	if err := FreeNode(t.Context(), c, made, "test"); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Create(t.Context(), c, "test"); err != nil {
+		t.Fatal(err)
+	}
+	made = get[corev1.PersistentVolumeClaim](t, c, "n", "prime-build-uid")
+	if made.Annotations[SelectedNodeAnnotation] != "" || made.Annotations[PrimeNodeAnnotation] != "node-a" {
+		t.Errorf("annotations %v", made.Annotations)
+	}
+	if err := p.Create(t.Context(), broken(t, errBroken), "test"); !errors.Is(err, errBroken) {
+		t.Errorf("the write fails: %v", err)
+	}
+}
+
+// TestIsPrimeOf holds that a PVC that only resembles a prime is none: what it
+// holds was not verified.
+func TestIsPrimeOf(t *testing.T) {
+	prime := func(change func(*corev1.PersistentVolumeClaim)) *corev1.PersistentVolumeClaim {
+		p := Prime{For: users(), From: "ci-1", Snapshot: "csi-1"}.Object()
+		p.OwnerReferences = []metav1.OwnerReference{*metav1.NewControllerRef(users(), corev1.SchemeGroupVersion.WithKind("PersistentVolumeClaim"))}
+		change(p)
+		return p
+	}
+	for name, tt := range map[string]struct {
+		change func(*corev1.PersistentVolumeClaim)
+		want   bool
+	}{
+		"a prime":                       {func(*corev1.PersistentVolumeClaim) {}, true},
+		"no owner":                      {func(p *corev1.PersistentVolumeClaim) { p.OwnerReferences = nil }, false},
+		"of an earlier PVC of the name": {func(p *corev1.PersistentVolumeClaim) { p.OwnerReferences[0].UID = "old-uid" }, false},
+		"owned and not controlled":      {func(p *corev1.PersistentVolumeClaim) { p.OwnerReferences[0].Controller = nil }, false},
+		"no label":                      {func(p *corev1.PersistentVolumeClaim) { delete(p.Labels, PrimeLabel) }, false},
+		"the label of another":          {func(p *corev1.PersistentVolumeClaim) { p.Labels[PrimeLabel] = "other-uid" }, false},
+		"of no CacheSnapshot":           {func(p *corev1.PersistentVolumeClaim) { p.Annotations = nil }, false},
+		"empty":                         {func(p *corev1.PersistentVolumeClaim) { p.Spec.DataSource = nil }, false},
+		"a clone of another PVC":        {func(p *corev1.PersistentVolumeClaim) { p.Spec.DataSource.Kind = "PersistentVolumeClaim" }, false},
+		"of a kind of another group":    {func(p *corev1.PersistentVolumeClaim) { p.Spec.DataSource.APIGroup = ptr.To("example.com") }, false},
+		"of a kind of the core group":   {func(p *corev1.PersistentVolumeClaim) { p.Spec.DataSource.APIGroup = nil }, false},
+	} {
+		if got := IsPrimeOf(prime(tt.change), users()); got != tt.want {
+			t.Errorf("%s: %v, want %v", name, got, tt.want)
+		}
+	}
+}
+
+func TestHeldBy(t *testing.T) {
+	for name, tt := range map[string]struct {
+		pv   *corev1.PersistentVolume
+		pvc  *corev1.PersistentVolumeClaim
+		want bool
+	}{
+		"free":                       {pv("v"), pvc("c"), false},
+		"no PVC":                     {pv("v", reserved("n", "c", "c-uid")), nil, false},
+		"its own":                    {pv("v", reserved("n", "c", "c-uid")), pvc("c"), true},
+		"an earlier PVC of the name": {pv("v", reserved("n", "c", "old-uid")), pvc("c"), false},
+		"reserved for the name":      {pv("v", reserved("n", "c", "")), pvc("c"), false},
+	} {
+		if got := HeldBy(tt.pv, tt.pvc); got != tt.want {
+			t.Errorf("%s: %v, want %v", name, got, tt.want)
+		}
+	}
+}
+
+func TestPreexisting(t *testing.T) {
+	bound := func(v *corev1.PersistentVolume) {
+		v.Annotations = map[string]string{boundByControllerAnnotation: "yes"}
+	}
+	older := func(v *corev1.PersistentVolume) { v.CreationTimestamp = metav1.NewTime(now.Add(-time.Second)) }
+	younger := func(v *corev1.PersistentVolume) { v.CreationTimestamp = metav1.NewTime(now.Add(time.Second)) }
+	for name, tt := range map[string]struct {
+		pv   *corev1.PersistentVolume
+		want bool
+	}{
+		"made for it":                  {pv("v", younger), false},
+		"made for it, the same second": {pv("v"), false},
+		"older":                        {pv("v", older), true},
+		"matched by the cluster":       {pv("v", younger, bound), true},
+	} {
+		if got := Preexisting(tt.pv, pvc("c")); got != tt.want {
+			t.Errorf("%s: %v, want %v", name, got, tt.want)
+		}
+	}
+}
+
+// TestHandOverInOneWrite holds that a volume goes from the prime to the user's
+// PVC in one write, and only as it was read.
+func TestHandOverInOneWrite(t *testing.T) {
+	prime := pvc("prime-build-uid")
+	of := reserved("n", prime.Name, string(prime.UID))
+	c := builder(t, pv("v", of, func(v *corev1.PersistentVolume) { v.Annotations = map[string]string{"a": "b"} })).Build()
+	read := get[corev1.PersistentVolume](t, c, "", "v")
+	if err := HandOver(t.Context(), c, read, prime, users(), "ci-1", "test"); err != nil {
+		t.Fatal(err)
+	}
+	got := get[corev1.PersistentVolume](t, c, "", "v")
+	want := &corev1.ObjectReference{APIVersion: "v1", Kind: "PersistentVolumeClaim", Namespace: "n", Name: "build", UID: "build-uid"}
+	if diff := cmp.Diff(want, got.Spec.ClaimRef); diff != "" {
+		t.Error(diff)
+	}
+	if got.Annotations[v1alpha1.PopulatedFromAnnotation] != "ci-1" || got.Annotations["a"] != "b" {
+		t.Errorf("annotations %v", got.Annotations)
+	}
+	// On what was read before that write it is a conflict, and changes nothing.
+	if err := HandOver(t.Context(), c, read, prime, pvc("other"), "ci-2", "test"); !apierrors.IsConflict(err) {
+		t.Errorf("on what has changed since: %v", err)
+	}
+	if after := get[corev1.PersistentVolume](t, c, "", "v"); after.ResourceVersion != got.ResourceVersion {
+		t.Errorf("it was changed: %+v", after.Spec.ClaimRef)
+	}
+	// A volume that is gone cannot be handed over: the caller must know.
+	if err := HandOver(t.Context(), c, pv("gone", of), prime, users(), "ci-1", "test"); !apierrors.IsNotFound(err) {
+		t.Errorf("gone: %v", err)
+	}
+	if err := HandOver(t.Context(), broken(t, errBroken), read, prime, users(), "ci-1", "test"); !errors.Is(err, errBroken) {
+		t.Errorf("the write fails: %v", err)
+	}
+}
+
+func TestFreeNode(t *testing.T) {
+	chosen := func(c *corev1.PersistentVolumeClaim) {
+		c.Annotations = map[string]string{SelectedNodeAnnotation: "node-a", PrimeNodeAnnotation: "node-a"}
+	}
+	c := builder(t, pvc("c", chosen)).Build()
+	read := get[corev1.PersistentVolumeClaim](t, c, "n", "c")
+	if err := FreeNode(t.Context(), c, read, "test"); err != nil {
+		t.Fatal(err)
+	}
+	got := get[corev1.PersistentVolumeClaim](t, c, "n", "c")
+	if diff := cmp.Diff(map[string]string{PrimeNodeAnnotation: "node-a"}, got.Annotations); diff != "" {
+		t.Error(diff)
+	}
+	if read.Annotations[SelectedNodeAnnotation] != "node-a" {
+		t.Error("what was read was changed")
+	}
+	if err := FreeNode(t.Context(), c, read, "test"); !apierrors.IsConflict(err) {
+		t.Errorf("on what has changed since: %v", err)
+	}
+	if err := FreeNode(t.Context(), c, pvc("gone", chosen), "test"); err != nil {
+		t.Errorf("gone: %v", err)
+	}
+	if err := FreeNode(t.Context(), broken(t, errBroken), read, "test"); !errors.Is(err, errBroken) {
+		t.Errorf("the write fails: %v", err)
+	}
+}
