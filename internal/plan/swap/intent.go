@@ -3,6 +3,7 @@ package swap
 import (
 	"fmt"
 	"time"
+	"unicode/utf8"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -51,7 +52,11 @@ func cut(text string) string {
 	if len(text) <= maxFailure {
 		return text
 	}
-	return text[:maxFailure-3] + "..."
+	n := maxFailure - len("...")
+	for n > 0 && !utf8.RuneStart(text[n]) { // half a character is no valid text
+		n--
+	}
+	return text[:n] + "..."
 }
 
 // Result is what is remembered of a swap that has ended.

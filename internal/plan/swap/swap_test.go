@@ -1,8 +1,10 @@
 package swap_test
 
 import (
+	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/plan/swap"
@@ -212,6 +214,19 @@ func TestBook(t *testing.T) {
 		swap.Book(s, tt.check, "old", tt.next, "d")
 		if (s.NextVolume == "new" && s.PreviousVolume == "old") != tt.named || (s.Failure != "") != tt.failed || s.Check.Attempts != tt.attempts+1 {
 			t.Errorf("%s: %+v", name, s)
+		}
+	}
+}
+
+// TestFailureIsCutBetweenCharacters holds that a failure fits the schema, and is
+// valid UTF-8 wherever the bound falls.
+func TestFailureIsCutBetweenCharacters(t *testing.T) {
+	for shift := range 4 {
+		var s v1alpha1.SwapStatus
+		message := strings.Repeat("x", shift) + strings.Repeat("é€😀", 500)
+		swap.Book(&s, v1alpha1.VerificationStatus{Verdict: v1alpha1.VerdictCorrupt, Message: message}, "old", "new", "")
+		if len(s.Failure) > 1024 || len(s.Failure) < 1018 || !utf8.ValidString(s.Failure) || !strings.HasSuffix(s.Failure, "...") {
+			t.Errorf("shifted by %d: %d bytes, valid %v, ends in %q", shift, len(s.Failure), utf8.ValidString(s.Failure), s.Failure[len(s.Failure)-12:])
 		}
 	}
 }
