@@ -30,9 +30,9 @@ lint: $(GOLANGCI_LINT) ## Run golangci-lint with .golangci.yml over both modules
 	$(GOLANGCI_LINT) run ./...
 	cd hack/devcluster && $(GOLANGCI_LINT) run --config $(CURDIR)/.golangci.yml ./...
 
-.PHONY: rooms
-rooms: ## Check who may import whom in under a second
-	go test ./hack/rooms/
+.PHONY: imports
+imports: ## Check which package imports which, in under a second
+	go test ./hack/imports/
 
 .PHONY: verify
 verify: generate fmt ## Regenerate and format everything, then fail if the work tree differs from the last commit

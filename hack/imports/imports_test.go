@@ -1,4 +1,4 @@
-package rooms
+package imports
 
 import (
 	"bytes"
@@ -18,29 +18,29 @@ import (
 // top is the top of the repository.
 const top = "../.."
 
-// TestArrows holds the rules over the repository as it is.
-func TestArrows(t *testing.T) {
+// TestImports checks the rules against the repository as it is.
+func TestImports(t *testing.T) {
 	touch(t)
-	for _, breach := range Check(packages(t)) {
-		t.Error(breach)
+	for _, violation := range Check(packages(t)) {
+		t.Error(violation)
 	}
 }
 
-// TestTop keeps the top level to what a customer looks for.
+// TestTop keeps the top level to what a user or contributor looks for.
 func TestTop(t *testing.T) {
 	entries, err := os.ReadDir(top)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, e := range entries {
-		if !customers[e.Name()] {
-			t.Errorf("%s lies at the top: put it into the room it belongs to, or name it in hack/rooms/rules.go", e.Name())
+		if !topLevel[e.Name()] {
+			t.Errorf("%s is at the top of the repository: move it into the folder it belongs to, or name it in hack/imports/rules.go", e.Name())
 		}
 	}
 }
 
 // TestStarters keeps the programs thin: what is worth testing belongs into a
-// room of its own.
+// package of its own.
 func TestStarters(t *testing.T) {
 	for _, p := range packages(t) {
 		dir := dirOf(p.ImportPath)
@@ -54,7 +54,7 @@ func TestStarters(t *testing.T) {
 					t.Fatal(err)
 				}
 				if n := bytes.Count(data, []byte("\n")); n > limit.most {
-					t.Errorf("%s/%s has %d lines, at most %d are wanted: move what it does into a room and leave the flags", dir, file, n, limit.most)
+					t.Errorf("%s/%s has %d lines, at most %d are wanted: move what it does into a package and leave the flags", dir, file, n, limit.most)
 				}
 			}
 		}
@@ -129,11 +129,11 @@ func TestRefusals(t *testing.T) {
 		name, path string
 		imports    []string
 		deps       []string
-		want       string // part of the only breach; empty: none
+		want       string // part of the only violation; empty: none
 	}{
-		{"an unknown folder", "internal/util", nil, nil, "is in no room"},
-		{"an unknown folder at the top", "pkg", nil, nil, "is in no room"},
-		{"domain that knows Kubernetes", "internal/domain/a", []string{"k8s.io/api/core/v1"}, nil, "domain/a imports k8s.io/api/core/v1|this room knows nothing of Kubernetes"},
+		{"an unknown folder", "internal/util", nil, nil, "has no import rule"},
+		{"an unknown folder at the top", "pkg", nil, nil, "has no import rule"},
+		{"domain that knows Kubernetes", "internal/domain/a", []string{"k8s.io/api/core/v1"}, nil, "domain/a imports k8s.io/api/core/v1|this code must not depend on Kubernetes"},
 		{"domain that links Kubernetes", "internal/domain/a", nil, []string{"sigs.k8s.io/yaml"}, "by way of another package"},
 		{"domain that names the API", "internal/domain/a", []string{module + "/api/v1alpha1"}, nil, "internal/domain/a imports api/v1alpha1"},
 		{"domain within domain", "internal/domain/a", []string{module + "/internal/domain/b/c"}, nil, ""},
@@ -149,7 +149,7 @@ func TestRefusals(t *testing.T) {
 		{"kube that writes weights", "internal/kube/route", []string{module + "/internal/router/weights"}, nil, ""},
 		{"kube that routes", "internal/kube/route", []string{module + "/internal/router"}, nil, "kube carries out decisions"},
 		{"an agent that decides", "internal/agent/a", []string{module + "/internal/plan/a"}, nil, "the agent runs in pods"},
-		{"a proxy with a client", "internal/proxy", []string{"k8s.io/client-go/rest"}, nil, "this room knows nothing of Kubernetes"},
+		{"a proxy with a client", "internal/proxy", []string{"k8s.io/client-go/rest"}, nil, "this code must not depend on Kubernetes"},
 		{"a router with a client", "internal/router", []string{"k8s.io/client-go/rest", module + "/internal/router/weights"}, nil, ""},
 		{"a router with a manager", "internal/router", []string{"sigs.k8s.io/controller-runtime"}, nil, "the router watches one object"},
 		{"weights that know the router", "internal/router/weights", []string{module + "/internal/router"}, nil, "the format of the weights"},
@@ -178,7 +178,7 @@ func TestRefusals(t *testing.T) {
 				return
 			}
 			if len(got) != 1 {
-				t.Fatalf("%d breaches, want one: %q", len(got), got)
+				t.Fatalf("%d violations, want one: %q", len(got), got)
 			}
 			for part := range strings.SplitSeq(tt.want, "|") {
 				if !strings.Contains(got[0], part) {
@@ -189,18 +189,18 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// TestDoors refuses packages that a reader cannot enter.
-func TestDoors(t *testing.T) {
+// TestPackageComments refuses packages without a package comment in its place.
+func TestPackageComments(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
 		p       Package
 		refused bool
 	}{
-		{"a package with its door", Package{Name: "a", Doc: "Package a.", GoFiles: []string{"a.go", "doc.go"}}, false},
+		{"a package with a doc.go", Package{Name: "a", Doc: "Package a.", GoFiles: []string{"a.go", "doc.go"}}, false},
 		{"a package of one file", Package{Name: "a", Doc: "Package a.", GoFiles: []string{"a.go"}}, false},
 		{"one file without a word", Package{Name: "a", GoFiles: []string{"a.go"}}, true},
 		{"a comment elsewhere", Package{Name: "a", Doc: "Package a.", GoFiles: []string{"a.go", "b.go"}}, true},
-		{"an empty door", Package{Name: "a", GoFiles: []string{"doc.go"}}, true},
+		{"an empty doc.go", Package{Name: "a", GoFiles: []string{"doc.go"}}, true},
 		{"nothing but tests", Package{Name: "a"}, true},
 		{"a program", Package{Name: "main", Doc: "Command a.", GoFiles: []string{"main.go"}}, false},
 		{"a program without a word", Package{Name: "main", GoFiles: []string{"main.go"}}, true},
@@ -208,7 +208,7 @@ func TestDoors(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			tt.p.ImportPath = module + "/hack/a"
 			if got := Check([]Package{tt.p}); (len(got) > 0) != tt.refused {
-				t.Errorf("breaches %q, want refused: %v", got, tt.refused)
+				t.Errorf("violations %q, want refused: %v", got, tt.refused)
 			}
 		})
 	}

@@ -1,4 +1,4 @@
-package rooms
+package imports
 
 import (
 	"fmt"
@@ -19,27 +19,27 @@ type Package struct {
 	Deps       []string
 }
 
-// Check returns every breach of the rules, each as a sentence that names the
+// Check returns every violation of the rules, each as a sentence that names the
 // package, what it did, the rule and the reason.
 func Check(packages []Package) []string {
-	var breaches []string
+	var violations []string
 	for _, p := range packages {
 		dir := dirOf(p.ImportPath)
-		r, ok := roomOf(dir)
+		r, ok := ruleOf(dir)
 		if !ok {
-			breaches = append(breaches, fmt.Sprintf("%s is in no room: put it into one, or give the folder a rule and a reason in hack/rooms/rules.go", dir))
+			violations = append(violations, fmt.Sprintf("%s has no import rule: move it into a folder that has one, or add a rule with a reason to hack/imports/rules.go", dir))
 			continue
 		}
-		breaches = append(breaches, ownImports(p, dir, r)...)
-		breaches = append(breaches, bannedImports(p, dir, r)...)
-		breaches = append(breaches, door(p, dir)...)
+		violations = append(violations, ownImports(p, dir, r)...)
+		violations = append(violations, bannedImports(p, dir, r)...)
+		violations = append(violations, packageComment(p, dir)...)
 	}
-	return breaches
+	return violations
 }
 
 // ownImports checks the imports from this repository.
-func ownImports(p Package, dir string, r room) []string {
-	var breaches []string
+func ownImports(p Package, dir string, r rule) []string {
+	var violations []string
 	for _, path := range p.Imports {
 		if !within(path, module) {
 			continue
@@ -47,53 +47,53 @@ func ownImports(p Package, dir string, r room) []string {
 		imported := dirOf(path)
 		switch {
 		case within(imported, testHelpers) && !slices.ContainsFunc(mayUseTesting, func(d string) bool { return within(dir, d) }):
-			breaches = append(breaches, fmt.Sprintf("%s imports %s: only tests import %s", dir, imported, testHelpers))
+			violations = append(violations, fmt.Sprintf("%s imports %s: only tests import %s", dir, imported, testHelpers))
 		case !allowed(dir, imported, r):
-			breaches = append(breaches, fmt.Sprintf("%s imports %s: room %s may import %s; %s", dir, imported, r.dir, list(r), r.why))
+			violations = append(violations, fmt.Sprintf("%s imports %s: %s may import %s; %s", dir, imported, r.dir, list(r), r.why))
 		}
 	}
-	return breaches
+	return violations
 }
 
-func allowed(dir, imported string, r room) bool {
+func allowed(dir, imported string, r rule) bool {
 	// A package may always use those that are part of it.
 	if within(imported, dir) && !r.exact {
 		return true
 	}
-	to, _ := roomOf(imported)
+	to, _ := ruleOf(imported)
 	if to.dir == r.dir && to.exact == r.exact {
 		return !r.isolated || part(dir, r) == part(imported, r)
 	}
 	return slices.ContainsFunc(r.may, func(may string) bool { return may == "*" || within(imported, may) })
 }
 
-// part is the folder directly below the room that a package belongs to: for
-// controllers, one kind.
-func part(dir string, r room) string {
+// part is the folder directly below the rule's folder that a package belongs to:
+// for controllers, one kind.
+func part(dir string, r rule) string {
 	first, _, _ := strings.Cut(strings.TrimPrefix(dir, r.dir+"/"), "/")
 	return first
 }
 
 // bannedImports checks the imports from elsewhere.
-func bannedImports(p Package, dir string, r room) []string {
-	var breaches []string
+func bannedImports(p Package, dir string, r rule) []string {
+	var violations []string
 	for _, b := range r.bans {
 		if i := slices.IndexFunc(p.Imports, b.covers); i >= 0 {
-			breaches = append(breaches, fmt.Sprintf("%s imports %s: room %s must do without; %s", dir, p.Imports[i], r.dir, b.why))
+			violations = append(violations, fmt.Sprintf("%s imports %s: %s must do without it; %s", dir, p.Imports[i], r.dir, b.why))
 			continue
 		}
 		if i := slices.IndexFunc(p.Deps, b.covers); b.deep && i >= 0 {
-			breaches = append(breaches, fmt.Sprintf("%s links %s, by way of another package: room %s must do without; %s", dir, p.Deps[i], r.dir, b.why))
+			violations = append(violations, fmt.Sprintf("%s links %s, by way of another package: %s must do without it; %s", dir, p.Deps[i], r.dir, b.why))
 		}
 	}
-	return breaches
+	return violations
 }
 
 func (b ban) covers(imported string) bool { return within(imported, b.path) }
 
-// door checks that a reader finds the package's comment where every package
-// has it. A package of one file may have it there.
-func door(p Package, dir string) []string {
+// packageComment checks that a package has a comment, in doc.go. A package of
+// one file may have it in that file.
+func packageComment(p Package, dir string) []string {
 	if p.Name == "main" {
 		if p.Doc == "" {
 			return []string{fmt.Sprintf("%s has no package comment: say above \"package main\" what the program does", dir)}
@@ -106,11 +106,11 @@ func door(p Package, dir string) []string {
 	return nil
 }
 
-// roomOf finds the rule for a folder: an exact one, else the longest.
-func roomOf(dir string) (room, bool) {
-	var found room
+// ruleOf finds the rule for a folder: an exact one, else the longest.
+func ruleOf(dir string) (rule, bool) {
+	var found rule
 	ok := false
-	for _, r := range rooms {
+	for _, r := range rules {
 		switch {
 		case r.exact && r.dir == dir:
 			return r, true
@@ -132,7 +132,7 @@ func dirOf(importPath string) string {
 	return path.Clean("./" + strings.TrimPrefix(strings.TrimPrefix(importPath, module), "/"))
 }
 
-func list(r room) string {
+func list(r rule) string {
 	if len(r.may) == 0 {
 		return "nothing else of this repository"
 	}

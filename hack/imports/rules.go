@@ -1,23 +1,24 @@
-package rooms
+package imports
 
 // module is the import path of this repository.
 const module = "gocache.dev/operator"
 
-// room is one folder with the packages below it. The longest matching folder
-// rules; a package in no room is a breach.
-type room struct {
+// rule says what the packages of one folder, and of the folders below it, may
+// import. The rule of the longest matching folder applies; a package without a
+// rule is a violation.
+type rule struct {
 	// dir relative to the top; "." is the top itself.
 	dir string
-	// exact is true when the room is dir alone, without the folders below.
+	// exact is true when the rule is for dir alone, without the folders below.
 	exact bool
-	// may lists the rooms of this repository that it may import, beside
+	// may lists the folders of this repository that it may import, beside
 	// itself. "*" is all of them.
 	may []string
-	// isolated is true when packages of this room must not import each other.
+	// isolated is true when packages of this folder must not import each other.
 	isolated bool
-	// bans are imports from elsewhere that the room must do without.
+	// bans are imports from elsewhere that the folder must do without.
 	bans []ban
-	// why is said to the one whose import is refused.
+	// why is the reason, printed with a violation.
 	why string
 }
 
@@ -28,14 +29,14 @@ type ban struct {
 	path string
 	// deep bans also what is imported by way of others.
 	deep bool
-	// why is said to the one whose import is refused.
+	// why is the reason, printed with a violation.
 	why string
 }
 
 var (
 	noKubernetes = []ban{
-		{"k8s.io", true, "this room knows nothing of Kubernetes"},
-		{"sigs.k8s.io", true, "this room knows nothing of Kubernetes"},
+		{"k8s.io", true, "this code must not depend on Kubernetes"},
+		{"sigs.k8s.io", true, "this code must not depend on Kubernetes"},
 	}
 	pure = []ban{
 		{"k8s.io/client-go", true, "a plan has no client: it gets facts and returns a decision"},
@@ -54,8 +55,8 @@ var (
 	}
 )
 
-// rooms is the law.
-var rooms = []room{
+// rules are all import rules.
+var rules = []rule{
 	{dir: ".", exact: true, may: []string{"internal/cmd/manager"},
 		why: "main.go only starts the manager's command"},
 	{dir: "api", why: "the API names things and depends on none of them"},
@@ -98,10 +99,10 @@ var rooms = []room{
 	{dir: "hack", may: []string{"*"}, why: "tools of this repository may reach everything"},
 }
 
-// testHelpers is the room that only tests may import.
+// testHelpers is the folder that only tests may import.
 const testHelpers = "internal/testing"
 
-// mayUseTesting lists the rooms that hold nothing but tests and their helpers.
+// mayUseTesting lists the folders that hold nothing but tests and their helpers.
 var mayUseTesting = []string{testHelpers, "test"}
 
 // lines bounds the files that only start something: flags in, one call out.
@@ -114,9 +115,9 @@ var lines = []struct {
 	{"internal/cmd", 150, false},
 }
 
-// customers lists what may lie at the top: what somebody who comes to use the
-// operator, or to change it, looks for.
-var customers = map[string]bool{
+// topLevel lists what may be at the top of the repository: what a user or a
+// contributor looks for there.
+var topLevel = map[string]bool{
 	"README.md": true, "LICENSE": true, "CONTRIBUTING.md": true, "PROJECT": true,
 	"Makefile": true, "Dockerfile": true, "go.mod": true, "go.sum": true, "main.go": true,
 	"api": true, "config": true, "controllers": true, "docs": true, "hack": true, "internal": true, "test": true,
