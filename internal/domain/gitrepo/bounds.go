@@ -15,14 +15,18 @@ import (
 	githttp "github.com/go-git/go-git/v5/plumbing/transport/http"
 	gitssh "github.com/go-git/go-git/v5/plumbing/transport/ssh"
 	"golang.org/x/net/proxy"
+	"golang.org/x/sync/semaphore"
 )
 
-// A server is whoever a URL names, and may say nothing, or too much. The library
-// heeds the context over HTTP only, and over SSH not before keys are exchanged,
-// and it bounds no answer; so connections are bounded here.
+// A user's URL may name any server, and that server may send nothing, or too
+// much. The library heeds the context over HTTP only, and over SSH not before
+// keys are exchanged, and it bounds no answer; so connections are bounded here.
 
-// maxRefs is how many bytes a list of refs may take: some hundred thousand refs.
-const maxRefs = 32 << 20
+// maxRefs is how many bytes a list of refs may take: about 60,000 refs.
+const maxRefs = 4 << 20
+
+// errTooManyRefs is the error of a longer list.
+var errTooManyRefs = fmt.Errorf("the server sends more than %d MiB of refs", maxRefs>>20)
 
 // boundedScheme is the kind of proxy under which our dialer is known: to name a
 // proxy is the one way to have the library dial with it.
@@ -30,6 +34,7 @@ const boundedScheme = "gocache-bounded"
 
 func init() {
 	plain := http.DefaultTransport.(*http.Transport).Clone()
+	plain.DisableCompression = true // a bound on what is sent must be one on what is read
 	bounded := githttp.NewClient(&http.Client{Transport: boundedTransport{plain}})
 	client.InstallProtocol("http", bounded)
 	client.InstallProtocol("https", bounded)
@@ -37,26 +42,39 @@ func init() {
 	gitssh.DefaultSSHConfig = nil // the surroundings' own
 }
 
-type limitKey struct{}
+type listingKey struct{}
 
-// limited bounds what a server may answer over HTTP, in bytes.
-func limited(ctx context.Context, most int64) context.Context {
-	return context.WithValue(ctx, limitKey{}, most)
+// listing marks the request for a list of refs, from which one ref is wanted:
+// over HTTP no more than maxRefs bytes of it are read.
+func listing(ctx context.Context, ref string) context.Context {
+	return context.WithValue(ctx, listingKey{}, ref)
 }
 
-// boundedTransport bounds the bodies of answers.
+// boundedTransport bounds the bodies of answers, and removes those of errors:
+// the library would keep them in its error, whatever their size.
 type boundedTransport struct{ http.RoundTripper }
 
-// RoundTrip bounds the answer to a request whose context says so.
+// RoundTrip bounds the answer to a request for a list of refs.
 func (t boundedTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	resp, err := t.RoundTripper.RoundTrip(r)
-	if most, ok := r.Context().Value(limitKey{}).(int64); ok && err == nil {
-		resp.Body = &boundedReader{ReadCloser: resp.Body, left: most}
+	if err != nil {
+		return nil, err
 	}
-	return resp, err
+	if resp.StatusCode/100 != 2 {
+		_ = resp.Body.Close() // the status says all that is used
+		resp.Body = http.NoBody
+		return resp, nil
+	}
+	if ref, ok := r.Context().Value(listingKey{}).(string); ok {
+		resp.Body = struct {
+			io.Reader
+			io.Closer
+		}{newRefFilter(&boundedReader{ReadCloser: resp.Body, left: maxRefs}, ref), resp.Body}
+	}
+	return resp, nil
 }
 
-// boundedReader fails where too much is said.
+// boundedReader fails where too much is sent.
 type boundedReader struct {
 	io.ReadCloser
 	left int64
@@ -64,7 +82,7 @@ type boundedReader struct {
 
 func (r *boundedReader) Read(p []byte) (int, error) {
 	if r.left <= 0 {
-		return 0, fmt.Errorf("the server sends more than %d MiB of refs", maxRefs>>20)
+		return 0, errTooManyRefs
 	}
 	n, err := r.ReadCloser.Read(p[:min(int64(len(p)), r.left)])
 	r.left -= int64(n)
@@ -133,20 +151,54 @@ func (d boundedDialer) DialContext(ctx context.Context, network, address string)
 		_ = conn.Close()
 		return nil, err
 	}
-	if d.most > 0 {
-		return &boundedConn{Conn: conn, boundedReader: boundedReader{conn, d.most}}, nil
+	if d.most == 0 {
+		return conn, nil
 	}
-	return conn, nil
+	c := &boundedConn{Conn: conn, boundedReader: boundedReader{conn, d.most}, most: d.most}
+	// The place of a long list is given back at the deadline at the latest.
+	c.ctx, c.done = context.WithCancel(context.Background())
+	if !d.deadline.IsZero() {
+		c.ctx, c.done = context.WithDeadline(context.Background(), d.deadline)
+	}
+	return c, nil
 }
 
-// boundedConn is a connection that takes only so much.
+// An answer over SSH is encrypted, so refs cannot be left out before the library
+// reads them: it takes about fifteen times the memory of the list.
+const (
+	// shortList is how many bytes of a list over SSH are read at any time.
+	shortList = 512 << 10
+	// maxLongLists bounds how many lists that are longer are read at once.
+	maxLongLists = 2
+)
+
+var longLists = semaphore.NewWeighted(maxLongLists)
+
+// boundedConn is a connection on which a bounded list is read.
 type boundedConn struct {
 	net.Conn
 	boundedReader
+	most int64
+	long bool
+	ctx  context.Context
+	done context.CancelFunc
 }
 
-// Read reads within the bound.
-func (c *boundedConn) Read(p []byte) (int, error) { return c.boundedReader.Read(p) }
+// Read reads within the bound. What is longer than a short list waits for a
+// place.
+func (c *boundedConn) Read(p []byte) (int, error) {
+	if !c.long && c.most-c.left >= shortList {
+		if err := longLists.Acquire(c.ctx, 1); err != nil {
+			return 0, err
+		}
+		c.long = true
+		context.AfterFunc(c.ctx, func() { longLists.Release(1) })
+	}
+	return c.boundedReader.Read(p)
+}
 
 // Close closes the connection.
-func (c *boundedConn) Close() error { return c.Conn.Close() }
+func (c *boundedConn) Close() error {
+	c.done()
+	return c.Conn.Close()
+}

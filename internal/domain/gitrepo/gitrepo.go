@@ -11,7 +11,6 @@ import (
 	git "github.com/go-git/go-git/v5"
 	"github.com/go-git/go-git/v5/config"
 	"github.com/go-git/go-git/v5/plumbing"
-	"github.com/go-git/go-git/v5/plumbing/transport"
 	"github.com/go-git/go-git/v5/storage/memory"
 )
 
@@ -92,7 +91,7 @@ func (r Remote) list(ctx context.Context) ([]*plumbing.Reference, error) {
 	}
 	defer done()
 	remote := git.NewRemote(memory.NewStorage(), r.remote())
-	refs, err := remote.ListContext(limited(ctx, maxRefs), &git.ListOptions{
+	refs, err := remote.ListContext(listing(ctx, r.Ref), &git.ListOptions{
 		Auth: auth, PeelingOption: git.AppendPeeled, ProxyOptions: dialing(ctx, r.URL, maxRefs),
 	})
 	if err != nil {
@@ -184,16 +183,4 @@ func (r Remote) fetch(ctx context.Context, repository *git.Repository, name plum
 		return explain("fetching commit "+commit.String(), err)
 	}
 	return nil
-}
-
-// explain says what a person can do about the commonest refusals.
-func explain(doing string, err error) error {
-	switch {
-	case errors.Is(err, transport.ErrAuthenticationRequired), errors.Is(err, transport.ErrAuthorizationFailed):
-		return fmt.Errorf("%s: %w: see whether the Secret's credentials may read this repository", doing, err)
-	case errors.Is(err, transport.ErrRepositoryNotFound):
-		return fmt.Errorf("%s: %w: see the URL; servers also say so to those who may not read it", doing, err)
-	default:
-		return fmt.Errorf("%s: %w", doing, err)
-	}
 }

@@ -139,14 +139,10 @@ func TestPassword(t *testing.T) {
 	}
 }
 
-// What cannot work is refused with a reason, and never for long.
-func TestUnusable(t *testing.T) {
-	r, _, _ := repository(t)
-	url := served(t, r, "", "")
-	empty, err := gitserver.New(t.Context(), t.TempDir())
-	must(t, err)
-	silent := newSilent(t)
-	endless := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+// endless serves a list of refs without an end.
+func endless(t *testing.T) string {
+	t.Helper()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		packet := func(text string) []byte { return fmt.Appendf(nil, "%04x%s", len(text)+4, text) }
 		ref := strings.Repeat("1", 40) + " refs/heads/branch"
 		_, _ = w.Write(append(packet("# service=git-upload-pack\n"), "0000"...))
@@ -157,14 +153,24 @@ func TestUnusable(t *testing.T) {
 			}
 		}
 	}))
-	t.Cleanup(endless.Close)
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
+// What cannot work is refused with a reason, and never for long.
+func TestUnusable(t *testing.T) {
+	r, _, _ := repository(t)
+	url := served(t, r, "", "")
+	empty, err := gitserver.New(t.Context(), t.TempDir())
+	must(t, err)
+	silent := newSilent(t)
 	for name, tt := range map[string]struct{ url, want string }{
 		"no such repository": {strings.Replace(url, "program", "none", 1), "see the URL"},
 		"empty":              {served(t, empty, "", ""), "empty"},
 		"nobody listens":     {"http://127.0.0.1:1/x", "connection refused"},
 		"a file":             {"file://" + r.Dir, "https, http or ssh"},
 		"silent":             {"http://" + silent + "/x", "deadline"},
-		"endless":            {endless.URL + "/x", "more than 32 MiB of refs"},
+		"endless":            {endless(t) + "/x", "more than 4 MiB of refs"},
 	} {
 		limit := 2 * time.Second
 		if name == "endless" {

@@ -1,0 +1,90 @@
+package gitrepo
+
+import (
+	"errors"
+	"net"
+	"net/url"
+	"strconv"
+	"testing"
+	"time"
+)
+
+// flood accepts connections and sends zeros on each.
+func flood(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer func() { _ = conn.Close() }()
+				for {
+					if _, err := conn.Write(make([]byte, 64<<10)); err != nil {
+						return
+					}
+				}
+			}()
+		}
+	}()
+	return l.Addr().String()
+}
+
+// TestLongLists holds that of several long lists over SSH only a few are read
+// at once, that short ones do not wait, and that a place is given back when a
+// connection is closed, and at its deadline.
+func TestLongLists(t *testing.T) {
+	address := flood(t)
+	dial := func(deadline time.Time) net.Conn {
+		query := url.Values{"most": {strconv.Itoa(maxRefs)}, "deadline": {strconv.FormatInt(deadline.UnixMilli(), 10)}}
+		d, err := newBoundedDialer(&url.URL{Scheme: boundedScheme, Host: "ssh", RawQuery: query.Encode()}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn, err := d.Dial("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = conn.Close() })
+		return conn
+	}
+	read := func(c net.Conn, atLeast int) (n int, err error) {
+		for b := make([]byte, 32<<10); n < atLeast && err == nil; {
+			var more int
+			more, err = c.Read(b)
+			n += more
+		}
+		return n, err
+	}
+	soon, later := time.Now().Add(2*time.Second), time.Now().Add(time.Minute)
+	held, expires := dial(later), dial(soon)
+	for _, c := range []net.Conn{held, expires} {
+		if n, err := read(c, 2*shortList); err != nil {
+			t.Fatalf("a long list: %v after %d bytes", err, n)
+		}
+	}
+	if n, err := read(dial(later), shortList); err != nil {
+		t.Errorf("a short list waits: %v after %d bytes", err, n)
+	}
+	if n, err := read(dial(soon), 2*shortList); err == nil {
+		t.Errorf("a third long list is read at once: %v after %d bytes", err, n)
+	}
+	for range 2 { // the place of the connection that expired, and that of the one that is closed
+		next := dial(later)
+		if n, err := read(next, 2*shortList); err != nil {
+			t.Errorf("no place: %v after %d bytes", err, n)
+		}
+		_ = next.Close()
+		_ = held.Close()
+	}
+	last := dial(later)
+	if n, err := read(last, 2*maxRefs); !errors.Is(err, errTooManyRefs) {
+		t.Errorf("an endless list: %v after %d bytes", err, n)
+	}
+}

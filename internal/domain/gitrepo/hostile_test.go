@@ -1,0 +1,160 @@
+package gitrepo_test
+
+import (
+	"compress/gzip"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"strings"
+	"testing"
+
+	"gocache.dev/operator/internal/domain/gitrepo"
+)
+
+// inside is text that only the server has.
+const inside = "internal-service-data"
+
+var block = []byte(strings.Repeat(inside+" ", 1<<20/(len(inside)+1)))
+
+// allocated is how many bytes f allocates, and how many are still held after it
+// by what it returns.
+func allocated[T any](f func() T) (result T, total, held int64) {
+	var before, after, rest runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	result = f()
+	runtime.ReadMemStats(&after)
+	runtime.GC()
+	runtime.ReadMemStats(&rest)
+	return result, int64(after.TotalAlloc - before.TotalAlloc), int64(rest.HeapAlloc) - int64(before.HeapAlloc)
+}
+
+// TestErrorBodies holds that the body of an error is neither decompressed, nor
+// kept, nor repeated, whatever its status and size.
+func TestErrorBodies(t *testing.T) {
+	for _, status := range []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusServiceUnavailable} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			body := io.Writer(w)
+			if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
+				w.Header().Set("Content-Encoding", "gzip")
+				z := gzip.NewWriter(w)
+				defer func() { _ = z.Close() }()
+				body = z
+			}
+			w.WriteHeader(status)
+			for range 32 {
+				if _, err := body.Write(block); err != nil {
+					return
+				}
+			}
+		}))
+		errs, total, held := allocated(func() (all []error) {
+			for range 4 {
+				_, err := gitrepo.Remote{URL: server.URL + "/x"}.Resolve(t.Context())
+				all = append(all, err)
+			}
+			return all
+		})
+		server.Close()
+		t.Logf("status %d: %d KiB allocated by 4 look-ups, %d KiB held by their errors", status, total>>10, held>>10)
+		for _, err := range errs {
+			if err == nil || len(err.Error()) > gitrepo.MaxError || strings.Contains(err.Error(), inside) {
+				t.Errorf("status %d: %.200v", status, err)
+			}
+		}
+		// The test's own server is part of what is measured.
+		if total > 24<<20 || held > 1<<20 {
+			t.Errorf("status %d: %d KiB allocated and %d KiB held", status, total>>10, held>>10)
+		}
+		runtime.KeepAlive(errs)
+	}
+}
+
+// TestNothingIsRepeated holds that no error holds what an address answers that
+// is no git server, or one that explains itself.
+func TestNothingIsRepeated(t *testing.T) {
+	packet := func(text string) string { return fmt.Sprintf("%04x%s", len(text)+4, text) }
+	long := strings.Repeat(inside, 3000)
+	for name, answer := range map[string]string{
+		"an error line":      "HTTP/1.1 200 OK\r\n\r\n" + packet("ERR "+inside),
+		"a long error line":  "HTTP/1.1 200 OK\r\n\r\n" + packet("ERR "+long[:60000]),
+		"a line of its own":  "HTTP/1.1 200 OK\r\n\r\n" + packet(inside),
+		"no packet":          "HTTP/1.1 200 OK\r\n\r\n" + inside,
+		"a page":             "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n<html>" + inside,
+		"another protocol":   "SSH-2.0-" + inside + "\r\n",
+		"a bad status":       "HTTP/1.1 " + inside + "\r\n\r\n",
+		"a bad header":       "HTTP/1.1 200 OK\r\n" + inside + "\r\n\r\n",
+		"a bad redirect":     "HTTP/1.1 302 Found\r\nLocation: http://[" + inside + "\r\nContent-Length: 0\r\n\r\n",
+		"a status of words":  "HTTP/1.1 500 " + inside + "\r\nContent-Length: 0\r\n\r\n",
+		"a redirect to none": "HTTP/1.1 302 Found\r\nContent-Length: 21\r\n\r\n" + inside,
+	} {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		must(t, err)
+		go func() {
+			for {
+				conn, err := l.Accept()
+				if err != nil {
+					return
+				}
+				go func() {
+					_, _ = conn.Read(make([]byte, 4096))
+					_, _ = io.WriteString(conn, answer)
+					_ = conn.Close()
+				}()
+			}
+		}()
+		_, err = gitrepo.Remote{URL: "http://" + l.Addr().String() + "/x"}.Resolve(t.Context())
+		_ = l.Close()
+		if err == nil || strings.Contains(err.Error(), inside) || len(err.Error()) > gitrepo.MaxError {
+			t.Errorf("%s: %.300v", name, err)
+		}
+		t.Logf("%s: %.200v", name, err)
+	}
+}
+
+// TestEndlessRefs holds that a list of refs without an end is given up early
+// and costs a bounded amount of memory.
+func TestEndlessRefs(t *testing.T) {
+	server := endless(t)
+	err, total, _ := allocated(func() error {
+		_, err := gitrepo.Remote{URL: server + "/x"}.Resolve(t.Context())
+		return err
+	})
+	t.Logf("%d KiB allocated: %v", total>>10, err)
+	if err == nil || !strings.Contains(err.Error(), "more than 4 MiB of refs") {
+		t.Errorf("%v", err)
+	}
+	if total > 24<<20 {
+		t.Errorf("%d KiB allocated", total>>10)
+	}
+}
+
+// TestManyRefs holds that a list of refs within the bound is read.
+func TestManyRefs(t *testing.T) {
+	packet := func(text string) string { return fmt.Sprintf("%04x%s", len(text)+4, text) }
+	commit := strings.Repeat("1", 40)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, packet("# service=git-upload-pack\n")+"0000"+packet(commit+" refs/heads/main\x00ofs-delta\n"))
+		for i := range 60_000 {
+			_, _ = io.WriteString(w, packet(fmt.Sprintf("%s refs/pull/%d\n", commit, i)))
+		}
+		_, _ = io.WriteString(w, "0000")
+	}))
+	t.Cleanup(server.Close)
+	got, total, held := allocated(func() string {
+		got, err := gitrepo.Remote{URL: server.URL + "/x", Ref: "main"}.Resolve(t.Context())
+		must(t, err)
+		return got
+	})
+	t.Logf("%d KiB allocated, %d KiB held", total>>10, held>>10)
+	if got != commit {
+		t.Errorf("resolves to %q", got)
+	}
+	// The test's own server is part of what is measured.
+	if total > 32<<20 || held > 1<<20 {
+		t.Errorf("%d KiB allocated and %d KiB held", total>>10, held>>10)
+	}
+}
