@@ -48,8 +48,8 @@ type Reconciler struct {
 	Images images.Images
 	// Webhooks are told of plans that wait; nil: a caller of its own.
 	Webhooks teller
-
-	repositories lookout
+	// Refs looks up git refs; SetupWithManager makes a poller.
+	Refs refs
 }
 
 // scope is one pass over one object.
@@ -77,6 +77,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Watches(&v1alpha1.CacheSnapshot{}, handler.EnqueueRequestsFromMapFunc(bySnapshot)).
 		Watches(&v1alpha1.ModProxy{}, handler.EnqueueRequestsFromMapFunc(r.byProxy)).
 		WatchesRawSource(r.told()).
+		WatchesRawSource(r.changedRefs()).
 		WithOptions(controller.Options{MaxConcurrentReconciles: 4}).
 		Complete(r)
 }

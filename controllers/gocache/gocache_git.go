@@ -7,132 +7,42 @@ import (
 	"path"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	ctrlsource "sigs.k8s.io/controller-runtime/pkg/source"
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/domain/gitrepo"
 	"gocache.dev/operator/internal/kube/bounded"
+	"gocache.dev/operator/internal/kube/gitrefs"
 	"gocache.dev/operator/internal/kube/podspec"
 	"gocache.dev/operator/internal/kube/read"
 )
 
 const (
-	// lookTimeout bounds a look at a repository, and lookPatience how much of it
-	// a pass waits for.
-	lookTimeout  = 10 * time.Second
-	lookPatience = 2 * time.Second
-	// longestLookPause is the longest time between looks at a repository that
-	// does not answer.
-	longestLookPause = 15 * time.Minute
-	// looksAtOnce bounds the looks at all repositories.
-	looksAtOnce = 16
-	// forgetAfter is when a repository that nobody asks for is forgotten.
-	forgetAfter = time.Hour
-
 	secretsDir = "/secrets"
 	// checkoutLimit is how much of a node's disk the files of a repository take
 	// at most, with what is sent of its history.
 	checkoutLimit = "10Gi"
 )
 
-var (
-	errNoAnswer = fmt.Errorf("it has not answered within %s", lookTimeout)
-	errLooking  = errors.New("it is being read")
-)
-
-// lookout asks repositories which commit a ref names, each at most once in a
-// while, however many passes want to know. A repository that hangs holds up no
-// pass.
-type lookout struct {
-	mu    sync.Mutex
-	seen  map[string]*sighting
-	slots chan struct{}
+// refs looks up which commit a ref of a git repository names, in the
+// background: [gitrefs.Poller].
+type refs interface {
+	Lookup(now time.Time, object types.NamespacedName, ref gitrefs.Ref) (commit string, err error)
 }
 
-// sighting is what is known of one ref of one repository.
-type sighting struct {
-	commit   string
-	err      error // errLooking before the first answer
-	failures int
-	began    time.Time // the last look
-	next     time.Time // when to look again
-	wanted   time.Time
-	looking  chan struct{} // closed when the look under way is over; nil: none is
-}
-
-// commit is the commit that a ref named at the last look. The key tells one
-// remote, with its credentials, from another.
-func (l *lookout) commit(ctx context.Context, now time.Time, key string, remote gitrepo.Remote) (string, error) {
-	s := l.look(ctx, now, key, remote)
-	l.mu.Lock()
-	looking := s.looking
-	l.mu.Unlock()
-	if looking != nil {
-		patience, cancel := context.WithTimeout(ctx, lookPatience)
-		defer cancel()
-		select {
-		case <-looking:
-		case <-patience.Done():
-		}
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if s.looking != nil && now.Sub(s.began) > lookTimeout {
-		return "", errNoAnswer // to this look, whatever the last one said
-	}
-	return s.commit, s.err
-}
-
-// look begins a look when it is time for one and none is under way.
-func (l *lookout) look(ctx context.Context, now time.Time, key string, remote gitrepo.Remote) *sighting {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.seen == nil {
-		l.seen, l.slots = map[string]*sighting{}, make(chan struct{}, looksAtOnce)
-	}
-	for k, s := range l.seen {
-		if s.looking == nil && now.Sub(s.wanted) > forgetAfter {
-			delete(l.seen, k)
-		}
-	}
-	s := l.seen[key]
-	if s == nil {
-		s = &sighting{err: errLooking}
-		l.seen[key] = s
-	}
-	s.wanted = now
-	if s.looking == nil && !now.Before(s.next) {
-		s.looking, s.began = make(chan struct{}), now
-		go l.ask(context.WithoutCancel(ctx), now, s, remote) // another pass takes the answer
-	}
-	return s
-}
-
-func (l *lookout) ask(ctx context.Context, now time.Time, s *sighting, remote gitrepo.Remote) {
-	l.slots <- struct{}{} // each is given back within the timeout
-	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
-	commit, err := remote.Resolve(ctx)
-	cancel()
-	<-l.slots
-	if errors.Is(err, context.DeadlineExceeded) {
-		err = errNoAnswer
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	s.commit, s.err = commit, err
-	if err != nil {
-		s.failures++
-	} else {
-		s.failures = 0
-	}
-	s.next = now.Add(min(sourceInterval<<min(s.failures, 8), longestLookPause))
-	close(s.looking)
-	s.looking = nil
+// changedRefs is the source of passes over caches whose refs name another
+// commit, or whose repositories cannot be read any more.
+func (r *Reconciler) changedRefs() ctrlsource.Source {
+	poller := gitrefs.New(gitrefs.Options{})
+	r.Refs = poller
+	return poller.Source()
 }
 
 // gitSource is a repository as the warm-up Job will see it.
@@ -155,8 +65,7 @@ func (r *Reconciler) observeGit(ctx context.Context, s *scope, f *facts, src v1a
 		return nil
 	}
 	now := v1alpha1.GitRevision{URL: git.url, Ref: git.ref, Commit: known.Commit, WarmedCommit: known.WarmedCommit}
-	remote := gitrepo.Remote{URL: git.url, Ref: git.ref}
-	key := strings.Join([]string{git.url, git.ref}, "\n")
+	ref := gitrefs.Ref{Namespace: s.cache.Namespace, Remote: gitrepo.Remote{URL: git.url, Ref: git.ref}}
 	if src.Git.SecretRef != nil {
 		git.secret = src.Git.SecretRef.Name
 		secret, err := read.Object[corev1.Secret](ctx, r.Live, s.cache.Namespace, git.secret)
@@ -166,17 +75,16 @@ func (r *Reconciler) observeGit(ctx context.Context, s *scope, f *facts, src v1a
 		if secret == nil {
 			now.Message = "Secret " + git.secret + " does not exist"
 		} else {
-			remote.Credentials = secret.Data
-			key = strings.Join([]string{key, s.cache.Namespace, git.secret, string(secret.UID), secret.ResourceVersion}, "\n")
+			ref.Remote.Credentials = secret.Data
+			ref.CredentialsVersion = strings.Join([]string{git.secret, string(secret.UID), secret.ResourceVersion}, "\n")
 		}
 	}
 	if now.Message == "" {
-		commit, err := r.repositories.commit(ctx, s.now, key, remote)
+		commit, err := r.Refs.Lookup(s.now, client.ObjectKeyFromObject(s.cache), ref)
 		switch {
-		case errors.Is(err, errLooking):
+		case errors.Is(err, gitrefs.ErrPending): // its answer wakes a pass
 			now = known
 			f.sourceMissing = "repository " + git.url + " to be read"
-			s.wakeIn(lookTimeout)
 		case err != nil:
 			now.Message = bounded.Text(err.Error(), 512)
 		default:

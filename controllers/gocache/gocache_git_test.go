@@ -1,6 +1,7 @@
 package gocache
 
 import (
+	"context"
 	"encoding/json"
 	"net"
 	"net/http"
@@ -14,9 +15,13 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/util/workqueue"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/domain/gitrepo"
 	warmreport "gocache.dev/operator/internal/domain/warmup"
+	"gocache.dev/operator/internal/kube/gitrefs"
 	"gocache.dev/operator/internal/testing/cluster"
 	"gocache.dev/operator/internal/testing/gitserver"
 )
@@ -157,7 +162,7 @@ func TestUnreadableRepository(t *testing.T) {
 	}
 	w.push(r, "module two\n")
 	r.down.Store(false)
-	w.wait(longestLookPause)
+	w.wait(gitrefs.MaxInterval)
 	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "Warm")
 	said := w.said()
 	for _, want := range []string{"Warning SourceUnreadable", "Normal SourceReadable"} {
@@ -216,22 +221,34 @@ func TestGitSecret(t *testing.T) {
 	}
 }
 
-// TestRepositoryThatHangs holds that a repository which accepts and says
-// nothing holds up no pass for long, and is said.
+// TestRepositoryThatHangs holds that no pass waits for a repository that accepts
+// connections and sends nothing, that its timeout is reported, and that an
+// answer wakes a pass.
 func TestRepositoryThatHangs(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	w.must(err)
 	t.Cleanup(func() { _ = l.Close() })
+	hang := make(chan struct{})
+	poller := gitrefs.New(gitrefs.Options{Timeout: 5 * time.Second, Resolve: func(ctx context.Context, r gitrepo.Remote) (string, error) {
+		commit, err := r.Resolve(ctx)
+		<-hang // so that the first passes are certainly made meanwhile
+		return commit, err
+	}})
+	w.reconciler.Refs = poller
+	queue := workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[reconcile.Request]())
+	t.Cleanup(queue.ShutDown)
+	w.must(poller.Source().Start(t.Context(), queue))
+
 	w.cache(fromGit(v1alpha1.GitSource{URL: "http://" + l.Addr().String() + "/a"}))
-	began := time.Now()
-	w.must(w.pass())
-	if took := time.Since(began); took > 3*lookPatience {
-		t.Errorf("a pass took %s", took)
-	}
+	w.settle()
 	w.condition(v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonSourceNotFound, "to be read")
-	w.now = w.now.Add(lookTimeout + time.Second)
+	close(hang)
+	woken, _ := queue.Get() // ends with the look-up
+	if woken.Namespace != w.namespace || woken.Name != "ci" {
+		t.Errorf("woken: %s", woken)
+	}
 	w.must(w.pass())
 	w.condition(v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonSourceNotFound, "has not answered")
 }

@@ -23,6 +23,7 @@ import (
 
 	"gocache.dev/operator/api/v1alpha1"
 	warmreport "gocache.dev/operator/internal/domain/warmup"
+	"gocache.dev/operator/internal/kube/gitrefs"
 	"gocache.dev/operator/internal/kube/images"
 	"gocache.dev/operator/internal/plan/writer"
 	"gocache.dev/operator/internal/testing/cluster"
@@ -121,6 +122,7 @@ func (w *world) restart(point faults.Point) {
 	w.reconciler = &Reconciler{
 		Client: c, Live: c, Events: w.events, Clock: func() time.Time { return w.now },
 		Images: images.Images{Operator: "operator:test", Toolchain: "go:{version}", HAProxy: "haproxy:test"}, Webhooks: &w.listener,
+		Refs: gitrefs.New(gitrefs.Options{Go: func(lookup func()) { lookup() }}), // so that a pass has the answer
 	}
 }
 

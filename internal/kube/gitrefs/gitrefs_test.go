@@ -1,0 +1,283 @@
+package gitrefs_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"gocache.dev/operator/internal/domain/gitrepo"
+	"gocache.dev/operator/internal/kube/gitrefs"
+)
+
+var commit = strings.Repeat("1", 40)
+
+func at(namespace, url string) (types.NamespacedName, gitrefs.Ref) {
+	return types.NamespacedName{Namespace: namespace, Name: "ci"}, gitrefs.Ref{Namespace: namespace, Remote: gitrepo.Remote{URL: url}}
+}
+
+// servers plays repositories by their URL.
+type servers struct {
+	mu      sync.Mutex
+	answers map[string]func(context.Context) (string, error)
+	asked   map[string]int
+	running int
+	most    int // that ran at once
+}
+
+func (s *servers) resolve(ctx context.Context, r gitrepo.Remote) (string, error) {
+	s.mu.Lock()
+	if s.asked == nil {
+		s.asked = map[string]int{}
+	}
+	s.asked[r.URL]++
+	s.running++
+	s.most = max(s.most, s.running)
+	answer := s.answers[r.URL]
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		s.running--
+		s.mu.Unlock()
+	}()
+	if answer == nil { // it hangs
+		<-ctx.Done()
+		return "", ctx.Err()
+	}
+	return answer(ctx)
+}
+
+func (s *servers) set(url string, answer func(context.Context) (string, error)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.answers == nil {
+		s.answers = map[string]func(context.Context) (string, error){}
+	}
+	s.answers[url] = answer
+}
+
+func (s *servers) count(url string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.asked[url]
+}
+
+func prompt(context.Context) (string, error) { return commit, nil }
+
+// queued starts the source, and returns the objects that it has woken since it
+// was asked last.
+func queued(t *testing.T, p *gitrefs.Poller) func() []types.NamespacedName {
+	t.Helper()
+	q := workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[reconcile.Request]())
+	t.Cleanup(q.ShutDown)
+	if err := p.Source().Start(t.Context(), q); err != nil {
+		t.Fatal(err)
+	}
+	return func() (all []types.NamespacedName) {
+		for q.Len() > 0 {
+			r, _ := q.Get()
+			q.Done(r)
+			all = append(all, r.NamespacedName)
+		}
+		return all
+	}
+}
+
+// TestHangingServersOfOthers holds that 16 servers that hang, all of one
+// namespace, do not hold up another namespace's look-up, on real connections.
+func TestHangingServersOfOthers(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0") // accepts, and sends nothing
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	p := gitrefs.New(gitrefs.Options{Timeout: time.Minute})
+	now := time.Now()
+	for i := range 16 {
+		object, ref := at("hostile", fmt.Sprintf("http://%s/%d", l.Addr(), i))
+		if _, err := p.Lookup(now, object, ref); !errors.Is(err, gitrefs.ErrPending) {
+			t.Fatalf("a server that hangs: %v", err)
+		}
+	}
+	object, ref := at("other", "http://127.0.0.1:1/x") // refuses connections
+	began := time.Now()
+	for {
+		_, err = p.Lookup(now, object, ref)
+		if !errors.Is(err, gitrefs.ErrPending) || time.Since(began) > 20*time.Second {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	if err == nil || !strings.Contains(err.Error(), "connection refused") {
+		t.Errorf("after %s: %v", time.Since(began), err)
+	}
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("it took %s", took)
+	}
+}
+
+// TestFairness holds that a namespace is served promptly whatever the queue of
+// one other is, within one timeout when many namespaces hang, and that no more
+// look-ups run than are allowed.
+func TestFairness(t *testing.T) {
+	for hostile, within := range map[int]time.Duration{1: 0, 3: 0, 4: gitrefs.Timeout, 100: 7 * gitrefs.Timeout} {
+		synctest.Test(t, func(t *testing.T) {
+			var s servers
+			s.set("good", prompt)
+			p := gitrefs.New(gitrefs.Options{Resolve: s.resolve})
+			began := time.Now()
+			for n := range hostile {
+				for i := range 50 {
+					_, _ = p.Lookup(began, types.NamespacedName{}, gitrefs.Ref{
+						Namespace: fmt.Sprint("hostile", n), Remote: gitrepo.Remote{URL: fmt.Sprint("hangs/", n, "/", i)},
+					})
+				}
+			}
+			object, ref := at("good", "good")
+			took := time.Duration(-1)
+			for d := time.Duration(0); d <= 10*gitrefs.Timeout && took < 0; d += time.Second {
+				_, err := p.Lookup(began, object, ref)
+				synctest.Wait()
+				if _, err = p.Lookup(began, object, ref); err == nil {
+					took = time.Since(began)
+					break
+				}
+				time.Sleep(time.Second)
+			}
+			if took < 0 || took > within {
+				t.Errorf("%d namespaces that hang: the look-up took %s, want %s at most", hostile, took, within)
+			}
+			s.mu.Lock()
+			if want := min(16, 4*hostile+1); s.most > want {
+				t.Errorf("%d namespaces that hang: %d look-ups at once, want %d at most", hostile, s.most, want)
+			}
+			s.mu.Unlock()
+			time.Sleep(time.Duration(hostile*50) * gitrefs.Timeout) // all end
+		})
+	}
+}
+
+// TestNoPassWaits holds that a call returns at once, that the object is woken
+// by the answer, and only by one that is new.
+func TestNoPassWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var s servers
+		slow := func(ctx context.Context) (string, error) {
+			time.Sleep(5 * time.Second)
+			return commit, ctx.Err()
+		}
+		s.set("slow", slow)
+		p := gitrefs.New(gitrefs.Options{Resolve: s.resolve})
+		woken := queued(t, p)
+		object, ref := at("n", "slow")
+		ask := func(want string, wantErr error) {
+			t.Helper()
+			began := time.Now()
+			got, err := p.Lookup(time.Now(), object, ref)
+			if took := time.Since(began); got != want || !errors.Is(err, wantErr) || took > 0 {
+				t.Errorf("%q, %v after %s; want %q, %v at once", got, err, took, want, wantErr)
+			}
+		}
+		ended := func(want int) {
+			t.Helper()
+			time.Sleep(gitrefs.Timeout)
+			synctest.Wait()
+			if got := woken(); len(got) != want || want > 0 && got[0] != object {
+				t.Errorf("woken: %v, want %d", got, want)
+			}
+		}
+		ask("", gitrefs.ErrPending)
+		ask("", gitrefs.ErrPending)
+		ended(1)
+		ask(commit, nil)
+		if n := s.count("slow"); n != 1 {
+			t.Errorf("%d look-ups, want one", n)
+		}
+		time.Sleep(gitrefs.Interval)
+		ask(commit, nil) // what is known, while it is looked up again
+		ended(0)
+		newer := strings.Repeat("2", 40)
+		s.set("slow", func(context.Context) (string, error) { return newer, nil })
+		time.Sleep(gitrefs.Interval)
+		ask(commit, nil)
+		ended(1)
+		ask(newer, nil)
+		s.set("slow", nil)
+		time.Sleep(gitrefs.Interval)
+		ask(newer, nil)
+		ended(1)
+		ask("", gitrefs.ErrNoAnswer)
+	})
+}
+
+// TestFailuresSlowDown holds that a ref that fails is looked up less and less
+// often, and as often as before once it is read.
+func TestFailuresSlowDown(t *testing.T) {
+	t.Parallel()
+	var s servers
+	fails := func(context.Context) (string, error) { return "", errors.New(strings.Repeat("x", 1<<20)) }
+	s.set("a", fails)
+	p := gitrefs.New(gitrefs.Options{Resolve: s.resolve, Go: func(f func()) { f() }})
+	now := time.Now()
+	object, ref := at("n", "a")
+	hour := func() int {
+		before := s.count("a")
+		for range 60 {
+			now = now.Add(time.Minute)
+			if _, err := p.Lookup(now, object, ref); err != nil && len(err.Error()) > gitrepo.MaxError {
+				t.Fatalf("an error of %d bytes is kept", len(err.Error()))
+			}
+		}
+		return s.count("a") - before
+	}
+	if n := hour(); n < 4 || n > 8 {
+		t.Errorf("%d look-ups in an hour of failures", n)
+	}
+	s.set("a", prompt)
+	hour()
+	if n := hour(); n != 60 {
+		t.Errorf("%d look-ups in an hour, want 60", n)
+	}
+}
+
+// TestNothingIsShared holds that namespaces, and versions of credentials, do not
+// see each other's answers, and that refs are forgotten.
+func TestNothingIsShared(t *testing.T) {
+	t.Parallel()
+	var n atomic.Int64
+	p := gitrefs.New(gitrefs.Options{Go: func(f func()) { f() }, Resolve: func(context.Context, gitrepo.Remote) (string, error) {
+		return fmt.Sprint(n.Add(1)), nil
+	}})
+	now := time.Now()
+	object, ref := at("a", "u")
+	other := ref
+	other.Namespace = "b"
+	newer := ref
+	newer.CredentialsVersion = "2"
+	for i, r := range []gitrefs.Ref{ref, other, newer} {
+		if got, err := p.Lookup(now, object, r); got != fmt.Sprint(i+1) || err != nil {
+			t.Errorf("%+v: %s, %v", r, got, err)
+		}
+	}
+	if got, _ := p.Lookup(now, object, ref); got != "1" {
+		t.Errorf("asked again at once: %s", got)
+	}
+	if got := p.Known(); got != 3 {
+		t.Errorf("%d refs are known, want 3", got)
+	}
+	_, _ = p.Lookup(now.Add(2*time.Hour), object, ref)
+	if got := p.Known(); got != 1 {
+		t.Errorf("%d refs are known after two hours, want 1", got)
+	}
+}

@@ -1,0 +1,189 @@
+package gitrefs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	"gocache.dev/operator/internal/domain/gitrepo"
+	"gocache.dev/operator/internal/domain/untrusted"
+)
+
+const (
+	// Interval between look-ups of a ref whose repository answers.
+	Interval = time.Minute
+	// MaxInterval between look-ups of a ref whose repository does not answer.
+	MaxInterval = 15 * time.Minute
+	// Timeout of a look-up.
+	Timeout = 10 * time.Second
+
+	// forgetAfter is when a ref that no pass asks for is forgotten.
+	forgetAfter = time.Hour
+)
+
+var (
+	// ErrPending is the error of a ref whose first look-up has not ended.
+	ErrPending = errors.New("the repository is being read")
+	// ErrNoAnswer is the error of a look-up that did not end in time.
+	ErrNoAnswer = fmt.Errorf("it has not answered within %s", Timeout)
+)
+
+// Ref is a ref of a repository, as one namespace reads it.
+type Ref struct {
+	// Namespace whose share of the look-ups is used.
+	Namespace string
+	// Remote to look up, with its credentials.
+	Remote gitrepo.Remote
+	// CredentialsVersion tells one version of the credentials from another, such
+	// as the name, uid and resourceVersion of a Secret. It is no secret itself.
+	CredentialsVersion string
+}
+
+// key of a ref. It holds no credentials.
+type key struct{ namespace, url, ref, credentials string }
+
+func (r Ref) key() key {
+	return key{r.Namespace, r.Remote.URL, r.Remote.Ref, r.CredentialsVersion}
+}
+
+// Poller looks up refs in the background. Use [New].
+type Poller struct {
+	options Options
+	turns   turns
+
+	mu   sync.Mutex
+	refs map[key]*refState
+	wake func(types.NamespacedName) // nil: the source has not started
+}
+
+// Options of a Poller. The zero value is for production.
+type Options struct {
+	// Resolve returns the commit of a ref; nil is [gitrepo.Remote.Resolve].
+	Resolve func(context.Context, gitrepo.Remote) (string, error)
+	// Go runs a look-up; nil is a goroutine. A test that runs it at once, in the
+	// same goroutine, gets the answer from the first call of Lookup.
+	Go func(lookup func())
+	// Timeout of a look-up; 0 is [Timeout].
+	Timeout time.Duration
+}
+
+// refState is what is known of a ref.
+type refState struct {
+	commit   string
+	err      error // ErrPending before the first answer
+	failures int   // in a row
+	running  bool
+	next     time.Time // of the next look-up
+	asked    time.Time // last
+	// waiting are the objects that asked since the last answer.
+	waiting map[types.NamespacedName]bool
+}
+
+// New returns a Poller.
+func New(o Options) *Poller {
+	if o.Resolve == nil {
+		o.Resolve = func(ctx context.Context, r gitrepo.Remote) (string, error) { return r.Resolve(ctx) }
+	}
+	if o.Go == nil {
+		o.Go = func(lookup func()) { go lookup() }
+	}
+	if o.Timeout == 0 {
+		o.Timeout = Timeout
+	}
+	return &Poller{options: o, refs: map[key]*refState{}}
+}
+
+// Source wakes the objects for which an answer has changed what is known.
+func (p *Poller) Source() source.Source {
+	return source.Func(func(_ context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.wake = func(o types.NamespacedName) { queue.Add(reconcile.Request{NamespacedName: o}) }
+		return nil
+	})
+}
+
+// Lookup returns the commit that a ref named at the last look-up, or that
+// look-up's error: [ErrPending] before the first answer, [ErrNoAnswer] after a
+// timeout, else one of package gitrepo. It starts another look-up if one is due
+// at the time now, and never waits for one. The object is woken when what is
+// known changes.
+func (p *Poller) Lookup(now time.Time, object types.NamespacedName, ref Ref) (commit string, err error) {
+	p.mu.Lock()
+	p.forget(now)
+	s := p.refs[ref.key()]
+	if s == nil {
+		s = &refState{err: ErrPending, waiting: map[types.NamespacedName]bool{}}
+		p.refs[ref.key()] = s
+	}
+	s.asked = now
+	due := !s.running && !now.Before(s.next)
+	if due {
+		s.running = true
+	}
+	if s.running {
+		s.waiting[object] = true
+	}
+	p.mu.Unlock()
+
+	if due {
+		p.turns.run(ref.Namespace, p.options.Go, func() { p.look(now, s, ref.Remote) })
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return s.commit, s.err
+}
+
+// forget drops the refs that no pass asks for; the lock is held.
+func (p *Poller) forget(now time.Time) {
+	for k, s := range p.refs {
+		if !s.running && now.Sub(s.asked) > forgetAfter {
+			delete(p.refs, k)
+		}
+	}
+}
+
+// look looks up a ref, and wakes the objects that wait if the answer is new.
+func (p *Poller) look(now time.Time, s *refState, remote gitrepo.Remote) {
+	// No pass' context: another pass takes the answer.
+	ctx, cancel := context.WithTimeout(context.Background(), p.options.Timeout)
+	commit, err := p.options.Resolve(ctx, remote)
+	cancel()
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		err = ErrNoAnswer
+	case err != nil:
+		err = errors.New(untrusted.Bound(err.Error())) // the text alone is kept
+	}
+
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	changed := commit != s.commit || text(err) != text(s.err)
+	s.commit, s.err, s.running = commit, err, false
+	if err != nil {
+		s.failures++
+	} else {
+		s.failures = 0
+	}
+	s.next = now.Add(min(Interval<<min(s.failures, 8), MaxInterval))
+	if changed && p.wake != nil {
+		for object := range s.waiting {
+			p.wake(object)
+		}
+	}
+	clear(s.waiting)
+}
+
+func text(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
