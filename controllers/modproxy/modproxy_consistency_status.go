@@ -13,6 +13,7 @@ import (
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/kube/conditions"
 	"gocache.dev/operator/internal/plan/failover"
+	"gocache.dev/operator/internal/prober"
 )
 
 // maxAgreed bounds status.agreedReferenceModules.
@@ -54,7 +55,7 @@ func (s *scope) noteAgreement(agreed map[module.Version]failover.Sums) {
 // served says whether any instance served a canary lately.
 func (s *scope) served(m module.Version) bool {
 	for _, f := range s.facts.found {
-		if _, ok := f.served[m]; ok {
+		if _, ok := f.Served[m]; ok {
 			return true
 		}
 	}
@@ -63,13 +64,13 @@ func (s *scope) served(m module.Version) bool {
 
 // reference is what the instances are compared by: those that must not serve
 // have no say.
-func (s *scope) reference() reference {
-	r := reference{agreed: map[module.Version]failover.Sums{}, out: map[string]bool{}}
+func (s *scope) reference() prober.Reference {
+	r := prober.Reference{Agreed: map[module.Version]failover.Sums{}, Excluded: map[string]bool{}}
 	for _, c := range s.proxy.Status.AgreedReferenceModules {
-		r.agreed[module.Version{Path: c.Module, Version: c.Version}] = failover.Sums{Zip: c.Sum, Mod: c.GoModSum}
+		r.Agreed[module.Version{Path: c.Module, Version: c.Version}] = failover.Sums{Zip: c.Sum, Mod: c.GoModSum}
 	}
 	for _, i := range s.proxy.Status.Instances {
-		r.out[i.Name] = i.Quarantined != nil || i.OutOfService
+		r.Excluded[i.Name] = i.Quarantined != nil || i.OutOfService
 	}
 	return r
 }
@@ -87,7 +88,7 @@ func (s *scope) setConsistent(set conditions.Set) {
 	compared, believed := 0, false
 	var differences []string
 	for _, i := range s.proxy.Spec.Instances {
-		agrees := s.facts.found[i.Name].agrees
+		agrees := s.facts.found[i.Name].Agrees
 		if agrees.Count == 0 {
 			continue
 		}

@@ -15,7 +15,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
-	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/kube/apply"
@@ -26,6 +25,7 @@ import (
 	"gocache.dev/operator/internal/kube/read"
 	"gocache.dev/operator/internal/kube/route"
 	"gocache.dev/operator/internal/plan/failover"
+	"gocache.dev/operator/internal/prober"
 )
 
 const (
@@ -58,7 +58,7 @@ type Reconciler struct {
 	// Router is what distributes the requests of a proxy; nil is HAProxy.
 	Router func(*v1alpha1.ModProxy) route.Router
 
-	prober *prober
+	prober *prober.Prober
 }
 
 // scope is one pass over one object.
@@ -84,9 +84,9 @@ type scope struct {
 // SetupWithManager registers the controller and its probers.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	if r.HTTP == nil {
-		r.HTTP = newHTTPClient()
+		r.HTTP = prober.NewClient()
 	}
-	r.prober = newProber(r.Clock, r.HTTP)
+	r.prober = prober.New(r.Clock, r.HTTP)
 	if err := mgr.Add(r.prober); err != nil {
 		return fmt.Errorf("add the prober: %w", err)
 	}
@@ -98,7 +98,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Owns(&batchv1.Job{}).
 		Watches(&corev1.PersistentVolumeClaim{}, handler.EnqueueRequestsFromMapFunc(byClaim)).
 		Watches(&v1alpha1.CacheSnapshot{}, handler.EnqueueRequestsFromMapFunc(bySnapshot)).
-		WatchesRawSource(source.Channel(r.prober.news, &handler.EnqueueRequestForObject{})).
+		WatchesRawSource(r.prober.Source()).
 		WithOptions(controller.Options{MaxConcurrentReconciles: 4}).
 		Complete(r)
 }
@@ -114,7 +114,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, err
 	}
 	if s == nil || !s.proxy.DeletionTimestamp.IsZero() {
-		r.prober.forget(req.NamespacedName) // what was made for it goes with it
+		r.prober.Forget(req.NamespacedName) // what was made for it goes with it
 		if s == nil {
 			return ctrl.Result{}, nil
 		}
@@ -139,17 +139,18 @@ func (r *Reconciler) pass(ctx context.Context, s *scope) error {
 	if shape {
 		errs = append(errs, r.ensureRouter(ctx, s), r.prune(ctx, s))
 	}
-	r.probe(s)
+	key := client.ObjectKeyFromObject(s.proxy)
+	r.prober.Set(key, targets(s.proxy, s.facts.addresses))
 	s.takeRequest()
-	s.facts.found = r.prober.outcomes(client.ObjectKeyFromObject(s.proxy))
-	s.facts.database = r.prober.database(client.ObjectKeyFromObject(s.proxy))
-	s.noteAgreement(r.prober.agreed(client.ObjectKeyFromObject(s.proxy)))
+	observed := r.prober.Observe(key)
+	s.facts.found, s.facts.database = observed.Instances, observed.Database
+	s.noteAgreement(observed.Agreed)
 	errs = append(errs, r.wishChecks(s), r.decide(ctx, s))
 	if shape {
 		s.noteSnapshots()
 		errs = append(errs, r.keepSnapshots(ctx, s), r.release(ctx, s), r.rollBack(ctx, s))
 	}
-	r.prober.compareBy(client.ObjectKeyFromObject(s.proxy), s.reference())
+	r.prober.CompareBy(key, s.reference())
 	s.requestDone()
 	return errors.Join(errs...)
 }

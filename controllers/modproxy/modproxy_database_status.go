@@ -15,7 +15,7 @@ import (
 // proxy. What stood there stays until the probes know.
 func (s *scope) setDatabase(set conditions.Set) {
 	const served = v1alpha1.ChecksumDatabaseServedCondition
-	if !s.asksDatabase() {
+	if !probesDatabase(s.proxy) {
 		set.Clear(served)
 		return
 	}
@@ -23,20 +23,20 @@ func (s *scope) setDatabase(set conditions.Set) {
 	was := meta.FindStatusCondition(s.before.Status.Conditions, served)
 	out := was != nil && was.Status == metav1.ConditionFalse && was.Reason == v1alpha1.ReasonChecksumDatabaseUnreachable
 	switch missing := s.withoutDatabase(); {
-	case found.reached.Count == 0 && was != nil:
+	case found.Reached.Count == 0 && was != nil:
 		set.Keep(served)
-	case found.reached.Count == 0:
+	case found.Reached.Count == 0:
 		set.Unknown(served, v1alpha1.ReasonProgressing, "No instance was asked for the checksum database yet. If this stays: spec.checksumDatabase is not set, and no instance tells which one it proxies")
-	case out && found.reached.Outcome != failover.Failed && found.reached.Believed(out, thresholds(s.proxy.Spec.Probes)):
+	case out && found.Reached.Outcome != failover.Failed && found.Reached.Believed(out, thresholds(s.proxy.Spec.Probes)):
 		set.Keep(served) // it is not over yet
-	case found.reached.Believed(out, thresholds(s.proxy.Spec.Probes)):
-		set.False(served, v1alpha1.ReasonChecksumDatabaseUnreachable, "No instance reaches %s, so weights stay; clients that meet a module for the first time fail. %s", found.name, found.reached.Message)
+	case found.Reached.Believed(out, thresholds(s.proxy.Spec.Probes)):
+		set.False(served, v1alpha1.ReasonChecksumDatabaseUnreachable, "No instance reaches %s, so weights stay; clients that meet a module for the first time fail. %s", found.Name, found.Reached.Message)
 	case len(missing) > 0:
 		set.False(served, v1alpha1.ReasonInstanceUnhealthy, "Not by every instance: %s", strings.Join(missing, "; "))
-	case found.absent:
-		set.True(served, v1alpha1.ReasonChecksumDatabaseReachable, "No instance proxies %s: clients ask it themselves", found.name)
+	case found.Absent:
+		set.True(served, v1alpha1.ReasonChecksumDatabaseReachable, "No instance proxies %s: clients ask it themselves", found.Name)
 	default:
-		set.True(served, v1alpha1.ReasonChecksumDatabaseReachable, "%s is reached through every instance", found.name)
+		set.True(served, v1alpha1.ReasonChecksumDatabaseReachable, "%s is reached through every instance", found.Name)
 	}
 }
 

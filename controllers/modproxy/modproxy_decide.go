@@ -37,9 +37,9 @@ func (s *scope) plan(limits route.Limits) failover.Facts {
 		facts.Policy.Failback.Steps = append(facts.Policy.Failback.Steps, int(step))
 	}
 	for _, i := range spec.Instances {
-		instance := failover.Instance{Name: i.Name, Role: failover.Role(i.Role), Weight: int(i.Weight), Probes: s.facts.found[i.Name].streaks}
+		instance := failover.Instance{Name: i.Name, Role: failover.Role(i.Role), Weight: int(i.Weight), Probes: s.facts.found[i.Name].Streaks}
 		instance.Acquitted = s.acquitted(i.Name)
-		instance.StoreFault = s.facts.found[i.Name].storeFault()
+		instance.StoreFault = storeFault(s.facts.found[i.Name].Store)
 		if _, ok := s.facts.addresses[i.Name]; !ok {
 			instance.OutOfService = "it has no address yet"
 		}

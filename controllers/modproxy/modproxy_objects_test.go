@@ -164,7 +164,7 @@ func TestDeleted(t *testing.T) {
 	w.serving()
 	w.must(server.Client.Delete(t.Context(), w.get()))
 	w.must(w.pass())
-	if n := len(w.reconciler.prober.fleets); n != 0 {
+	if n := w.reconciler.prober.Proxies(); n != 0 {
 		t.Errorf("%d proxies are probed", n)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/kube/read"
 	"gocache.dev/operator/internal/kube/route/haproxy"
+	"gocache.dev/operator/internal/prober"
 )
 
 // facts are what was read in one pass.
@@ -27,9 +28,9 @@ type facts struct {
 	// certificates are what the router's replicas say of theirs.
 	certificates []haproxy.Certified
 	// found by the probes, by instance.
-	found map[string]found
+	found map[string]prober.Observation
 	// database is what they found out of the checksum database.
-	database foundDatabase
+	database prober.DatabaseObservation
 	// snapshots of the stores, and which of them somebody makes a volume of;
 	// nil: not known.
 	snapshots []v1alpha1.CacheSnapshot

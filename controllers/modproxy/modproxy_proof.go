@@ -26,7 +26,7 @@ type proof struct {
 // probed is not waited for.
 func (s *scope) proven(instance string, since time.Time) proof {
 	f := s.facts.found[instance]
-	if streak, asked := f.streaks[failover.Checksum]; asked {
+	if streak, asked := f.Streaks[failover.Checksum]; asked {
 		switch {
 		case !streak.Last.After(since):
 			return proof{waits: "the canaries"}
@@ -39,13 +39,13 @@ func (s *scope) proven(instance string, since time.Time) proof {
 	if !s.checked(instance) {
 		return proof{sound: true}
 	}
-	switch r := f.store; {
-	case r == nil || r.verdict == nil || !r.began.After(since):
+	switch r := f.Store; {
+	case r == nil || r.Verdict == nil || !r.Began.After(since):
 		return proof{waits: "a check of the whole store"}
-	case r.verdict.Verdict == integrity.Condemned:
-		return proof{wrong: evidence(r.verdict)}
-	case r.verdict.Verdict != integrity.Intact:
-		return proof{waits: fmt.Sprintf("a check of the whole store that can tell: %s", r.verdict.Message)}
+	case r.Verdict.Verdict == integrity.Condemned:
+		return proof{wrong: evidence(r.Verdict)}
+	case r.Verdict.Verdict != integrity.Intact:
+		return proof{waits: fmt.Sprintf("a check of the whole store that can tell: %s", r.Verdict.Message)}
 	}
 	return proof{sound: true}
 }

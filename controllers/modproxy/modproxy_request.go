@@ -159,13 +159,13 @@ func (s *scope) acquittalAnswer(instance string) (v1alpha1.RequestOutcome, strin
 func (s *scope) integrityAnswer() (v1alpha1.RequestOutcome, string) {
 	var told []string
 	for _, i := range s.proxy.Spec.Instances {
-		r := s.facts.found[i.Name].store
+		r := s.facts.found[i.Name].Store
 		switch {
 		case !s.checked(i.Name):
-		case r == nil || r.verdict == nil || !r.began.After(s.requested()):
+		case r == nil || r.Verdict == nil || !r.Began.After(s.requested()):
 			return v1alpha1.RequestAccepted, "waiting for the check of the store of " + i.Name
 		default:
-			told = append(told, fmt.Sprintf("%s: %s", i.Name, r.verdict.Verdict))
+			told = append(told, fmt.Sprintf("%s: %s", i.Name, r.Verdict.Verdict))
 		}
 	}
 	if len(told) == 0 {

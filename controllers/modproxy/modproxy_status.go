@@ -26,8 +26,8 @@ func (s *scope) noteDecision() {
 		if at := s.acquitted(wanted.Name); !at.IsZero() {
 			instance.ReinstatedTime = ptr.To(metav1.NewTime(at))
 		}
-		instance.StoreCheck = storeCheckStatus(instance.StoreCheck, s.facts.found[wanted.Name].store)
-		if disk := coarse(s.facts.found[wanted.Name].disk); disk != nil {
+		instance.StoreCheck = storeCheckStatus(instance.StoreCheck, s.facts.found[wanted.Name].Store)
+		if disk := s.facts.found[wanted.Name].DiskUsedPercent; disk != nil {
 			instance.DiskUsedPercent = disk
 		}
 		if wanted.Healthy && wanted.Fault == nil {
@@ -222,7 +222,7 @@ func (s *scope) unchecked() []string {
 		return nil
 	}
 	for _, i := range s.proxy.Spec.Instances {
-		if _, asked := s.facts.found[i.Name].streaks[failover.Checksum]; !asked {
+		if _, asked := s.facts.found[i.Name].Streaks[failover.Checksum]; !asked {
 			names = append(names, i.Name)
 		}
 	}

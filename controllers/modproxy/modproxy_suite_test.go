@@ -37,6 +37,7 @@ import (
 	"gocache.dev/operator/internal/kube/route"
 	"gocache.dev/operator/internal/kube/route/direct"
 	"gocache.dev/operator/internal/kube/route/haproxy"
+	"gocache.dev/operator/internal/prober"
 	"gocache.dev/operator/internal/testing/cluster"
 	"gocache.dev/operator/internal/testing/env"
 	"gocache.dev/operator/internal/testing/faults"
@@ -162,7 +163,7 @@ func (w *world) restart(point faults.Point) {
 	clock := func() time.Time { return w.now }
 	network := &http.Client{Transport: w}
 	w.reconciler = &Reconciler{
-		Client: c, Live: c, Events: w.events, Clock: clock, HTTP: network, prober: newProber(clock, network),
+		Client: c, Live: c, Events: w.events, Clock: clock, HTTP: network, prober: prober.New(clock, network),
 		Images: images.Images{Operator: "operator:test", Toolchain: "go:{version}", HAProxy: "haproxy:test"},
 	}
 	w.reconciler.Router = func(p *v1alpha1.ModProxy) route.Router {
@@ -419,23 +420,7 @@ func (w *world) tick(n int) {
 // probe makes the probes of all instances once.
 func (w *world) probe() {
 	w.t.Helper()
-	p := w.reconciler.prober
-	p.mu.Lock()
-	var all []*probed
-	for _, i := range p.instances(w.key()) {
-		all = append(all, i)
-	}
-	asksDatabase := p.fleets[w.key()] != nil && p.fleets[w.key()].database.target.asked
-	p.mu.Unlock()
-	for _, i := range all {
-		p.round(w.t.Context(), w.key(), i)
-	}
-	if asksDatabase {
-		p.databaseRound(w.t.Context(), w.key())
-	}
-	for len(p.news) > 0 {
-		<-p.news
-	}
+	w.reconciler.prober.Round(w.t.Context(), w.key())
 }
 
 // weights are what is wanted and observed of both instances, in short.

@@ -3,12 +3,14 @@ package modproxy
 import (
 	"slices"
 
-	"sigs.k8s.io/controller-runtime/pkg/client"
+	"golang.org/x/mod/module"
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/domain/probe"
 	"gocache.dev/operator/internal/domain/store"
 	"gocache.dev/operator/internal/kube/route/haproxy"
+	"gocache.dev/operator/internal/plan/failover"
+	"gocache.dev/operator/internal/prober"
 )
 
 // routed is an instance as the router is to reach it.
@@ -25,77 +27,81 @@ func (s *scope) routed(instance *v1alpha1.ProxyInstance) haproxy.Instance {
 	return i
 }
 
-// probe tells the prober whom to ask.
-func (r *Reconciler) probe(s *scope) {
-	var targets []target
-	for i := range s.proxy.Spec.Instances {
-		if t, ok := s.target(&s.proxy.Spec.Instances[i]); ok {
-			targets = append(targets, t)
+// targets are what is to be probed of a proxy, by the addresses of its
+// instances. An instance without an address is not probed.
+func targets(p *v1alpha1.ModProxy, addresses map[string]string) prober.Targets {
+	var all prober.Targets
+	for i := range p.Spec.Instances {
+		instance := &p.Spec.Instances[i]
+		if address, ok := addresses[instance.Name]; ok {
+			all.Instances = append(all.Instances, target(p, instance, address))
 		}
 	}
-	if len(targets) < 2 { // there is nobody to compare with
-		for i := range targets {
-			targets[i].kinds = without(targets[i].kinds, v1alpha1.ProbeConsistency)
+	if len(all.Instances) < 2 { // there is no other to compare with
+		for i := range all.Instances {
+			all.Instances[i].Kinds = without(all.Instances[i].Kinds, failover.Consistency)
 		}
 	}
-	r.prober.want(client.ObjectKeyFromObject(s.proxy), targets, s.databaseTarget())
+	if probesDatabase(p) {
+		probes := p.Spec.Probes
+		all.Database = prober.DatabaseTarget{
+			Probed: true, Database: probe.ParseDatabase(p.Spec.ChecksumDatabase),
+			Interval: probes.Interval.Duration, Timeout: probes.Timeout.Duration, Thresholds: thresholds(probes),
+		}
+	}
+	return all
 }
 
-// databaseTarget is how the instances are asked for the checksum database.
-func (s *scope) databaseTarget() databaseTarget {
-	probes := s.proxy.Spec.Probes
-	if !s.asksDatabase() {
-		return databaseTarget{}
-	}
-	return databaseTarget{
-		asked: true, database: probe.ParseDatabase(s.proxy.Spec.ChecksumDatabase),
-		interval: probes.Interval.Duration, timeout: probes.Timeout.Duration, thresholds: thresholds(probes),
-	}
+// probesDatabase says whether there is a checksum database that clients could
+// ask for through a proxy, and whether that is probed.
+func probesDatabase(p *v1alpha1.ModProxy) bool {
+	value := p.Spec.ChecksumDatabase
+	return hasProbe(p, v1alpha1.ProbeChecksumDatabase) && (value == "" || probe.ParseDatabase(value).Name != "")
 }
 
-// asksDatabase says whether there is a checksum database that clients could ask
-// for through this proxy, and whether that is probed.
-func (s *scope) asksDatabase() bool {
-	value := s.proxy.Spec.ChecksumDatabase
-	return hasProbe(s.proxy, v1alpha1.ProbeChecksumDatabase) && (value == "" || probe.ParseDatabase(value).Name != "")
-}
-
-// target is an instance as the prober is to ask it.
-func (s *scope) target(instance *v1alpha1.ProxyInstance) (target, bool) {
-	probes := s.proxy.Spec.Probes
-	address, ok := s.facts.addresses[instance.Name]
-	if !ok {
-		return target{}, false
+// target is how an instance is to be probed.
+func target(p *v1alpha1.ModProxy, instance *v1alpha1.ProxyInstance, address string) prober.Target {
+	probes := p.Spec.Probes
+	t := prober.Target{
+		Name:     instance.Name,
+		Interval: probes.Interval.Duration, Timeout: probes.Timeout.Duration,
+		Thresholds: thresholds(probes), References: references(probes.ReferenceModules), DiskLimit: int(probes.DiskUsedPercent),
 	}
-	kinds := probes.Kinds
-	if !s.asksDatabase() {
-		kinds = without(kinds, v1alpha1.ProbeChecksumDatabase)
+	for _, kind := range probes.Kinds {
+		t.Kinds = append(t.Kinds, failover.Kind(kind))
 	}
-	t := target{
-		name: instance.Name, kinds: kinds,
-		interval: probes.Interval.Duration, timeout: probes.Timeout.Duration,
-		thresholds: thresholds(probes), canaries: canaries(probes.ReferenceModules), diskLimit: int(probes.DiskUsedPercent),
+	if !probesDatabase(p) {
+		t.Kinds = without(t.Kinds, failover.ChecksumDatabase)
 	}
 	if instance.External != nil {
 		// Nothing is known of its disk.
-		t.url, t.ready = address, probe.AnyPage
-		t.kinds = without(t.kinds, v1alpha1.ProbeDisk)
-		return t, true
+		t.URL, t.Ready = address, probe.AnyPage
+		t.Kinds = without(t.Kinds, failover.Disk)
+		return t
 	}
-	t.url, t.agent = "http://"+address, agentURL(address)
-	t.ready, t.layout = probe.AgentPage, layoutOf(s.proxy, instance)
-	if serverOf(s.proxy, instance).Type == v1alpha1.ServerGoproxy {
-		t.ready, t.obedient = probe.OwnPage, true
+	t.URL, t.Agent = "http://"+address, agentURL(address)
+	t.Ready, t.Layout = probe.AgentPage, layoutOf(p, instance)
+	if serverOf(p, instance).Type == v1alpha1.ServerGoproxy {
+		t.Ready, t.SupportsStoredOnly = probe.OwnPage, true
 	}
-	return t, true
+	return t
+}
+
+// references are the reference modules that a user has named.
+func references(list []v1alpha1.ReferenceModule) []probe.Canary {
+	var out []probe.Canary
+	for _, c := range list {
+		out = append(out, probe.Canary{Module: module.Version{Path: c.Module, Version: c.Version}, Zip: c.Sum, Mod: c.GoModSum})
+	}
+	return out
 }
 
 func hasProbe(p *v1alpha1.ModProxy, kind v1alpha1.ProbeKind) bool {
 	return slices.Contains(p.Spec.Probes.Kinds, kind)
 }
 
-func without(kinds []v1alpha1.ProbeKind, kind v1alpha1.ProbeKind) []v1alpha1.ProbeKind {
-	return slices.DeleteFunc(slices.Clone(kinds), func(k v1alpha1.ProbeKind) bool { return k == kind })
+func without(kinds []failover.Kind, kind failover.Kind) []failover.Kind {
+	return slices.DeleteFunc(slices.Clone(kinds), func(k failover.Kind) bool { return k == kind })
 }
 
 // layoutOf is the layout of an instance's store; empty: there is no store, or

@@ -63,7 +63,7 @@ var rules = []rule{
 
 	{dir: "controllers", exact: true, may: []string{"controllers", "internal/kube", "api"},
 		why: "setup.go lists the controllers and hands them what they need"},
-	{dir: "controllers", isolated: true, may: []string{"api", "internal/plan", "internal/kube", "internal/domain"},
+	{dir: "controllers", isolated: true, may: []string{"api", "internal/plan", "internal/kube", "internal/prober", "internal/domain"},
 		why: "a controller observes, asks plan, and acts through kube; controllers meet through API objects only"},
 
 	{dir: "internal/domain", bans: noKubernetes,
@@ -72,6 +72,8 @@ var rules = []rule{
 		why: "plan decides from values alone"},
 	{dir: "internal/kube", may: []string{"api", "internal/plan", "internal/domain", "internal/router/weights", "internal/router/certificate"},
 		why: "kube carries out decisions and knows no controller"},
+	{dir: "internal/prober", may: []string{"internal/plan", "internal/domain"},
+		why: "the prober observes instances for a controller: it knows targets and outcomes, and no API object"},
 	{dir: "internal/agent", may: []string{"internal/domain"}, bans: noKubernetes,
 		why: "the agent runs in pods without a token, and on laptops"},
 	{dir: "internal/proxy", may: []string{"internal/domain"}, bans: noKubernetes,

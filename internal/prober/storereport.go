@@ -1,0 +1,105 @@
+package prober
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"gocache.dev/operator/internal/domain/integrity"
+	"gocache.dev/operator/internal/domain/probe"
+)
+
+// StoreReport is what the agent beside a store reports, in the operator's own
+// time.
+type StoreReport struct {
+	// Verdict of the last check; nil: none has ended yet.
+	Verdict *integrity.Verdict
+	// Began and Ended are the times of that check.
+	Began, Ended time.Time
+	// Running is when the check under way began; zero: none is.
+	Running time.Time
+	// Sample are modules that the store has.
+	Sample []probe.Sampled
+}
+
+// Jitter is how much times of one check may differ between two reports: they are
+// sent as ages, and shift with the network.
+const Jitter = 5 * time.Second
+
+// equals says whether two reports lead to the same decisions.
+func (r *StoreReport) equals(other *StoreReport) bool {
+	if other == nil || (r.Verdict == nil) != (other.Verdict == nil) {
+		return false
+	}
+	return r.Verdict == nil || r.Verdict.Verdict == other.Verdict.Verdict && r.Ended.Sub(other.Ended).Abs() < Jitter
+}
+
+// sampled are the modules that a report names, as far as a status can hold
+// their names.
+func (r *StoreReport) sampled() []probe.Sampled {
+	if r == nil {
+		return nil
+	}
+	some := slices.DeleteFunc(slices.Clone(r.Sample), func(s probe.Sampled) bool { return len(s.Path) > 256 || len(s.Version.Version) > 128 })
+	return some[:min(len(some), probe.Samples)]
+}
+
+// report asks the agent beside the store for its report; nil: there is none, or
+// no answer. An age is counted from before the question, so that a check never
+// seems to have begun later than it did.
+func (t Target) report(ctx context.Context, client *http.Client, clock func() time.Time) *StoreReport {
+	if t.Agent == "" || t.Layout == "" {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, t.Timeout)
+	defer cancel()
+	asked := clock()
+	report, err := probe.Target{Agent: t.Agent, HTTP: client}.Store(ctx)
+	if err != nil {
+		return nil
+	}
+	r := &StoreReport{Verdict: report.Verdict, Sample: report.Sample}
+	if report.Verdict != nil {
+		r.Began, r.Ended = asked.Add(-report.Began), asked.Add(-report.Ended)
+	}
+	if report.Running != nil {
+		r.Running = asked.Add(-*report.Running)
+	}
+	return r
+}
+
+// Check is a check of a store that is due.
+type Check struct {
+	// Since is the time after which a check must have begun; zero: none is due.
+	Since time.Time
+	// Unhurried leaves the disk to the server.
+	Unhurried bool
+}
+
+// missedBy says whether no check in a report began late enough.
+func (c Check) missedBy(r *StoreReport) bool {
+	return !c.Since.IsZero() && !r.Began.After(c.Since) && !r.Running.After(c.Since)
+}
+
+// RequestChecks replaces the checks that are due of a proxy's stores, by
+// instance.
+func (p *Prober) RequestChecks(proxy types.NamespacedName, checks map[string]Check) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if s := p.proxies[proxy]; s != nil {
+		for instance, i := range s.instances {
+			i.check = checks[instance]
+		}
+	}
+}
+
+// startCheck asks for a check. Without an answer it is asked again in the next
+// round.
+func (t Target) startCheck(ctx context.Context, client *http.Client, c Check) {
+	ctx, cancel := context.WithTimeout(ctx, t.Timeout)
+	defer cancel()
+	_ = probe.Target{Agent: t.Agent, HTTP: client}.CheckStore(ctx, c.Unhurried)
+}
