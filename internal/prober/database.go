@@ -3,7 +3,6 @@ package prober
 import (
 	"cmp"
 	"context"
-	"net/http"
 	"slices"
 	"sync"
 	"time"
@@ -90,11 +89,12 @@ func (p *Prober) databaseRound(ctx context.Context, proxy types.NamespacedName) 
 	p.mu.Unlock()
 	slices.SortFunc(asked, func(a, b *instanceState) int { return cmp.Compare(a.target.Name, b.target.Name) })
 
-	db := target.of(ctx, p.http, asked)
+	via := p.connection(proxy)
+	db := target.of(ctx, via, asked)
 	if db.Name == "" {
 		return
 	}
-	outcomes, trouble := failover.Reached(target.ask(ctx, p.http, db, asked))
+	outcomes, trouble := failover.Reached(target.ask(ctx, via, db, asked))
 	if ctx.Err() != nil {
 		return // a round that was stopped has no outcome
 	}
@@ -115,7 +115,7 @@ func (p *Prober) databaseRound(ctx context.Context, proxy types.NamespacedName) 
 
 // of is the database that is asked for: the one that the proxy was given, or
 // the first that one of our own servers names.
-func (t DatabaseTarget) of(ctx context.Context, client *http.Client, asked []*instanceState) probe.Database {
+func (t DatabaseTarget) of(ctx context.Context, via connection, asked []*instanceState) probe.Database {
 	if t.Database.Name != "" {
 		return t.Database
 	}
@@ -123,8 +123,8 @@ func (t DatabaseTarget) of(ctx context.Context, client *http.Client, asked []*in
 		if i.target.Ready != probe.OwnPage {
 			continue
 		}
-		ctx, cancel := context.WithTimeout(ctx, t.Timeout)
-		name, err := probe.Target{Base: i.target.URL, HTTP: client}.DatabaseName(ctx)
+		ctx, cancel := via.within(ctx, t.Timeout)
+		name, err := probe.Target{Base: i.target.URL, HTTP: via.http}.DatabaseName(ctx)
 		cancel()
 		if err == nil {
 			return probe.Database{Name: name}
@@ -134,14 +134,14 @@ func (t DatabaseTarget) of(ctx context.Context, client *http.Client, asked []*in
 }
 
 // ask asks all instances, each within the timeout.
-func (t DatabaseTarget) ask(ctx context.Context, client *http.Client, db probe.Database, asked []*instanceState) map[string]failover.Reach {
-	ctx, cancel := context.WithTimeout(ctx, t.Timeout)
+func (t DatabaseTarget) ask(ctx context.Context, via connection, db probe.Database, asked []*instanceState) map[string]failover.Reach {
+	ctx, cancel := via.within(ctx, t.Timeout)
 	defer cancel()
 	answers := make([]failover.Reach, len(asked))
 	var all sync.WaitGroup
 	for n, i := range asked {
 		all.Go(func() {
-			result, absent := probe.Target{Base: i.target.URL, HTTP: client}.Database(ctx, db)
+			result, absent := probe.Target{Base: i.target.URL, HTTP: via.http}.Database(ctx, db)
 			answers[n] = failover.Reach{Outcome: outcome(result.Outcome), Absent: absent, Message: result.Message}
 		})
 	}

@@ -19,6 +19,7 @@ import (
 
 	"gocache.dev/operator/internal/domain/probe"
 	"gocache.dev/operator/internal/domain/store"
+	"gocache.dev/operator/internal/domain/untrusted"
 	"gocache.dev/operator/internal/plan/failover"
 )
 
@@ -95,8 +96,9 @@ type Observations struct {
 
 // Prober probes the instances of all proxies. Use [New].
 type Prober struct {
-	clock func() time.Time
-	http  *http.Client
+	clock  func() time.Time
+	http   *http.Client
+	budget *budget
 
 	mu      sync.Mutex
 	wake    func(types.NamespacedName)                          // nil: the source has not started
@@ -123,12 +125,13 @@ type instanceState struct {
 }
 
 // New returns a Prober that reads the time from clock and sends its requests
-// with client; nil is [NewClient].
+// with client; nil is [NewClient]. Redirects are not followed, and the bodies of
+// all answers together are bounded.
 func New(clock func() time.Time, client *http.Client) *Prober {
 	if client == nil {
 		client = NewClient()
 	}
-	return &Prober{clock: clock, http: client, proxies: map[types.NamespacedName]*proxyState{}}
+	return &Prober{clock: clock, http: guarded(client), budget: newBudget(), proxies: map[types.NamespacedName]*proxyState{}}
 }
 
 // NewClient returns a client that bounds all that a context does not. A probe
@@ -140,6 +143,9 @@ func NewClient() *http.Client {
 			DialContext:           (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
 			ResponseHeaderTimeout: 30 * time.Second,
 			DisableKeepAlives:     true,
+			// A bound on what is sent must be one on what is read.
+			DisableCompression:     true,
+			MaxResponseHeaderBytes: 64 << 10,
 		},
 	}
 }
@@ -281,8 +287,9 @@ func (p *Prober) begin(proxy types.NamespacedName, i *instanceState) {
 // decision.
 func (p *Prober) round(ctx context.Context, proxy types.NamespacedName, i *instanceState) {
 	references := p.references(proxy, i)
-	a := i.target.probe(ctx, p.http, references)
-	report := i.target.report(ctx, p.http, p.clock)
+	via := p.connection(proxy)
+	a := i.target.probe(ctx, via, references)
+	report := i.target.report(ctx, via, p.clock)
 	if ctx.Err() != nil {
 		return // a round that was stopped has no outcome
 	}
@@ -295,7 +302,7 @@ func (p *Prober) round(ctx context.Context, proxy types.NamespacedName, i *insta
 	}
 	p.mu.Unlock()
 	if report != nil && check.missedBy(report) {
-		i.target.startCheck(ctx, p.http, check)
+		i.target.startCheck(ctx, via, check)
 	}
 	if changed {
 		p.notify(proxy)
@@ -314,7 +321,7 @@ func (p *Prober) record(i *instanceState, report *StoreReport, a answers) (chang
 	i.observed.Served = a.served
 	for kind, result := range a.results {
 		was := i.observed.Streaks[kind]
-		is := was.Add(outcome(result.Outcome), result.Message, p.clock())
+		is := was.Add(outcome(result.Outcome), untrusted.Bound(result.Message), p.clock())
 		i.observed.Streaks[kind] = is
 		changed = changed || matters(was, is, i.target.Thresholds)
 	}
@@ -347,21 +354,21 @@ type answers struct {
 }
 
 // probe makes the probes of all kinds, each within the timeout.
-func (t Target) probe(ctx context.Context, client *http.Client, references []probe.Canary) answers {
+func (t Target) probe(ctx context.Context, via connection, references []probe.Canary) answers {
 	a := answers{results: map[failover.Kind]probe.Result{}, served: map[module.Version]failover.Sums{}}
-	to := probe.Target{Base: t.URL, Agent: t.Agent, HTTP: client}
+	to := probe.Target{Base: t.URL, Agent: t.Agent, HTTP: via.http}
 	if t.has(failover.Ready) {
-		ctx, cancel := context.WithTimeout(ctx, t.Timeout)
+		ctx, cancel := via.within(ctx, t.Timeout)
 		a.results[failover.Ready] = to.Ready(ctx, t.Ready)
 		cancel()
 	}
 	if len(references) > 0 {
-		ctx, cancel := context.WithTimeout(ctx, t.Timeout)
+		ctx, cancel := via.within(ctx, t.Timeout)
 		t.sort(a, to.Canaries(ctx, references))
 		cancel()
 	}
 	if t.has(failover.Disk) {
-		ctx, cancel := context.WithTimeout(ctx, t.Timeout)
+		ctx, cancel := via.within(ctx, t.Timeout)
 		used, result := to.Disk(ctx, t.DiskLimit)
 		cancel()
 		a.results[failover.Disk] = result

@@ -2,7 +2,6 @@ package prober
 
 import (
 	"context"
-	"net/http"
 	"slices"
 	"time"
 
@@ -10,6 +9,7 @@ import (
 
 	"gocache.dev/operator/internal/domain/integrity"
 	"gocache.dev/operator/internal/domain/probe"
+	"gocache.dev/operator/internal/domain/untrusted"
 )
 
 // StoreReport is what the agent beside a store reports, in the operator's own
@@ -50,18 +50,18 @@ func (r *StoreReport) sampled() []probe.Sampled {
 // report asks the agent beside the store for its report; nil: there is none, or
 // no answer. An age is counted from before the question, so that a check never
 // seems to have begun later than it did.
-func (t Target) report(ctx context.Context, client *http.Client, clock func() time.Time) *StoreReport {
+func (t Target) report(ctx context.Context, via connection, clock func() time.Time) *StoreReport {
 	if t.Agent == "" || t.Layout == "" {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, t.Timeout)
+	ctx, cancel := via.within(ctx, t.Timeout)
 	defer cancel()
 	asked := clock()
-	report, err := probe.Target{Agent: t.Agent, HTTP: client}.Store(ctx)
+	report, err := probe.Target{Agent: t.Agent, HTTP: via.http}.Store(ctx)
 	if err != nil {
 		return nil
 	}
-	r := &StoreReport{Verdict: report.Verdict, Sample: report.Sample}
+	r := &StoreReport{Verdict: brief(report.Verdict), Sample: report.Sample[:min(len(report.Sample), probe.Samples)]}
 	if report.Verdict != nil {
 		r.Began, r.Ended = asked.Add(-report.Began), asked.Add(-report.Ended)
 	}
@@ -70,6 +70,24 @@ func (t Target) report(ctx context.Context, client *http.Client, clock func() ti
 	}
 	return r
 }
+
+// brief is what is kept of a verdict: a report may have a megabyte.
+func brief(v *integrity.Verdict) *integrity.Verdict {
+	if v == nil {
+		return nil
+	}
+	b := &integrity.Verdict{Verdict: v.Verdict, Message: untrusted.Bound(v.Message), Counts: v.Counts, Wrong: v.Wrong}
+	for _, e := range v.Examples {
+		if e.Severity != "note" && len(b.Examples) < maxExamples {
+			e.Path, e.Detail = untrusted.Bound(e.Path), untrusted.Bound(e.Detail)
+			b.Examples = append(b.Examples, e)
+		}
+	}
+	return b
+}
+
+// maxExamples of a verdict are kept.
+const maxExamples = 10
 
 // Check is a check of a store that is due.
 type Check struct {
@@ -98,8 +116,8 @@ func (p *Prober) RequestChecks(proxy types.NamespacedName, checks map[string]Che
 
 // startCheck asks for a check. Without an answer it is asked again in the next
 // round.
-func (t Target) startCheck(ctx context.Context, client *http.Client, c Check) {
-	ctx, cancel := context.WithTimeout(ctx, t.Timeout)
+func (t Target) startCheck(ctx context.Context, via connection, c Check) {
+	ctx, cancel := via.within(ctx, t.Timeout)
 	defer cancel()
-	_ = probe.Target{Agent: t.Agent, HTTP: client}.CheckStore(ctx, c.Unhurried)
+	_ = probe.Target{Agent: t.Agent, HTTP: via.http}.CheckStore(ctx, c.Unhurried)
 }

@@ -35,6 +35,7 @@ const boundedScheme = "gocache-bounded"
 func init() {
 	plain := http.DefaultTransport.(*http.Transport).Clone()
 	plain.DisableCompression = true // a bound on what is sent must be one on what is read
+	plain.MaxResponseHeaderBytes = 64 << 10
 	bounded := githttp.NewClient(&http.Client{Transport: boundedTransport{plain}})
 	client.InstallProtocol("http", bounded)
 	client.InstallProtocol("https", bounded)

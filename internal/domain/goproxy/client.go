@@ -70,7 +70,7 @@ func (c *Client) Versions(ctx context.Context, path string) ([]string, error) {
 			continue
 		}
 		if !semver.IsValid(fields[0]) {
-			return nil, malformed(u, nil, "the list holds %q, which is no version", shorten(fields[0]))
+			return nil, malformed(u, nil, "the list holds what is no version")
 		}
 		versions = append(versions, fields[0])
 	}
@@ -100,7 +100,7 @@ func (c *Client) Info(ctx context.Context, m module.Version) (Info, error) {
 	}
 	info, err := parseInfo(u, body)
 	if err == nil && info.Version != m.Version {
-		return Info{}, malformed(u, nil, "it speaks of version %q", shorten(info.Version))
+		return Info{}, malformed(u, nil, "it is of another version")
 	}
 	return info, err
 }
@@ -114,7 +114,7 @@ func (c *Client) Mod(ctx context.Context, m module.Version) ([]byte, error) {
 		return nil, err
 	}
 	if path := modfile.ModulePath(body); path != m.Path {
-		return nil, malformed(u, nil, "the go.mod file is of module %q", shorten(path))
+		return nil, malformed(u, nil, "the go.mod file is of another module")
 	}
 	return body, nil
 }
@@ -220,10 +220,13 @@ func (c *Client) open(ctx context.Context, elements ...string) (*url.URL, *http.
 	}
 	defer func() { _ = resp.Body.Close() }() // the status already decided
 	kind := ErrServer
-	if resp.StatusCode == http.StatusNotFound || resp.StatusCode == http.StatusGone {
+	switch {
+	case resp.StatusCode == http.StatusNotFound, resp.StatusCode == http.StatusGone:
 		kind = ErrNotFound
+	case resp.StatusCode/100 == 3:
+		kind = ErrRedirected
 	}
-	return nil, nil, &Error{Kind: kind, URL: redact(u), Status: resp.StatusCode, Detail: firstLine(resp.Body)}
+	return nil, nil, &Error{Kind: kind, URL: redact(u), Status: resp.StatusCode}
 }
 
 func (c *Client) maxZip() int64 {
@@ -267,10 +270,10 @@ func (f *faultyReader) Read(p []byte) (int, error) {
 func parseInfo(u *url.URL, body []byte) (Info, error) {
 	var info Info
 	if err := json.Unmarshal(body, &info); err != nil {
-		return Info{}, malformed(u, err, "the info is not the JSON that was expected")
+		return Info{}, malformed(u, nil, "the info is not the JSON that was expected")
 	}
 	if !semver.IsValid(info.Version) {
-		return Info{}, malformed(u, nil, "the info names %q, which is no version", shorten(info.Version))
+		return Info{}, malformed(u, nil, "the info names no version")
 	}
 	return info, nil
 }
@@ -288,22 +291,3 @@ func versionElements(m module.Version, ext string) ([]string, error) {
 }
 
 func argumentError(err error) error { return fmt.Errorf("%w: cannot ask: %w", ErrMalformed, err) }
-
-// firstLine returns the first line of a server's explanation, cut to a
-// length that fits a status message.
-func firstLine(r io.Reader) string {
-	text, err := io.ReadAll(io.LimitReader(r, 1024))
-	if err != nil {
-		return ""
-	}
-	line, _, _ := strings.Cut(strings.TrimSpace(string(text)), "\n")
-	return shorten(line)
-}
-
-func shorten(s string) string {
-	const limit = 200
-	if len(s) > limit {
-		s = s[:limit] + "…"
-	}
-	return strings.ToValidUTF8(s, "?")
-}

@@ -140,7 +140,7 @@ func TestClientTellsFailuresApart(t *testing.T) {
 		want   error
 		detail string
 	}{
-		"no such module": {answer: nil, want: goproxy.ErrNotFound, detail: "not found: no such module"},
+		"no such module": {answer: nil, want: goproxy.ErrNotFound, detail: "not found (status 404)"},
 		"gone":           {answer: status(http.StatusGone), want: goproxy.ErrNotFound},
 		"forbidden":      {answer: status(http.StatusForbidden), want: goproxy.ErrServer, detail: "403"},
 		"server error":   {answer: status(http.StatusInternalServerError), want: goproxy.ErrServer, detail: "500"},
@@ -174,11 +174,14 @@ func TestClientTellsFailuresApart(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 			defer cancel()
 			_, err := client.ZipSum(ctx, upper)
-			kinds := []error{goproxy.ErrNotFound, goproxy.ErrServer, goproxy.ErrTimeout, goproxy.ErrUnreachable, goproxy.ErrMalformed}
+			kinds := []error{goproxy.ErrNotFound, goproxy.ErrRedirected, goproxy.ErrServer, goproxy.ErrTimeout, goproxy.ErrUnreachable, goproxy.ErrMalformed}
 			for _, kind := range kinds {
 				if errors.Is(err, kind) != (kind == test.want) {
 					t.Errorf("errors.Is(%q, %v) = %v", err, kind, kind != test.want)
 				}
+			}
+			if err != nil && (strings.Contains(err.Error(), "no such module") || strings.Contains(err.Error(), "please log in")) {
+				t.Errorf("error %q repeats what the server sent", err)
 			}
 			if err != nil && !strings.Contains(err.Error(), test.detail) {
 				t.Errorf("error %q does not say %q", err, test.detail)

@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/url"
 	"os"
+
+	"gocache.dev/operator/internal/domain/untrusted"
 )
 
 // The kinds of failure. An error of this package matches exactly one of them
@@ -16,6 +18,9 @@ var (
 	// ErrNotFound means that the server answered 404 or 410: it says that it
 	// has no such module, version or database.
 	ErrNotFound = errors.New("not found")
+	// ErrRedirected means that the server answered with a redirect, and the HTTP
+	// client does not follow any.
+	ErrRedirected = errors.New("redirected")
 	// ErrServer means that the server answered with any other status than 200.
 	ErrServer = errors.New("server error")
 	// ErrTimeout means that the caller's deadline passed, or a limit of the
@@ -37,14 +42,15 @@ type Error struct {
 	URL string
 	// Status is the HTTP status, 0 when none was received.
 	Status int
-	// Detail is for people: the first line of the server's own text, or what
-	// was wrong with the answer.
+	// Detail is for people: what was wrong with the answer, in words of our own.
 	Detail string
 	// Err is the cause, if there is one.
 	Err error
 }
 
-// Error says what failed, where, and what the server said about it.
+// Error says what failed, where and why. It holds nothing that the server sent:
+// errors end up in a status, and an address may be one that its reader cannot
+// reach (see package untrusted).
 func (e *Error) Error() string {
 	text := fmt.Sprintf("GET %s: %v", e.URL, e.Kind)
 	if e.Status != 0 {
@@ -54,7 +60,7 @@ func (e *Error) Error() string {
 		text += ": " + e.Detail
 	}
 	if e.Err != nil {
-		text += ": " + e.Err.Error()
+		text += ": " + untrusted.Cause(e.Err)
 	}
 	return text
 }

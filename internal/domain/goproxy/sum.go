@@ -43,13 +43,13 @@ func (c *Client) Sums(ctx context.Context, m module.Version) (Sums, error) {
 // archive that cannot be read as one is ErrMalformed: the server delivered
 // it as complete.
 func (c *Client) ZipSum(ctx context.Context, m module.Version) (string, error) {
-	var buf bytes.Buffer
-	if _, err := c.Zip(ctx, m, &buf); err != nil {
+	var archive chunks
+	if _, err := c.Zip(ctx, m, &archive); err != nil {
 		return "", err
 	}
-	sum, err := SumZip(bytes.NewReader(buf.Bytes()), int64(buf.Len()), c.maxZip())
+	sum, err := SumZip(&archive, archive.size, c.maxZip())
 	if err != nil {
-		return "", fmt.Errorf("%w: archive of %s cannot be read: %w", ErrMalformed, m, err)
+		return "", fmt.Errorf("%w: archive of %s cannot be read as one", ErrMalformed, m)
 	}
 	return sum, nil
 }
@@ -78,7 +78,7 @@ func SumZip(r io.ReaderAt, size, limit int64) (string, error) {
 	names := make([]string, 0, len(archive.File))
 	for _, file := range archive.File {
 		if _, twice := files[file.Name]; twice {
-			return "", fmt.Errorf("the archive holds %q twice", shorten(file.Name))
+			return "", fmt.Errorf("the archive holds a file %.200q twice", file.Name)
 		}
 		files[file.Name] = file
 		names = append(names, file.Name)

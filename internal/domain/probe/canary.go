@@ -21,8 +21,12 @@ type Canary struct {
 	OnlyStored bool
 }
 
-// maxCanary bounds a canary's archive, in bytes: it is held in memory.
-const maxCanary = 32 << 20
+const (
+	// maxCanary bounds a canary's archive, in bytes: it is held in memory.
+	maxCanary = 32 << 20
+	// maxText bounds its other files.
+	maxText = 2 << 20
+)
 
 // Answer is what an instance answered for a canary.
 type Answer struct {
@@ -69,7 +73,7 @@ func Checksum(answers []Answer) (all Result) {
 
 func (t Target) canary(ctx context.Context, c Canary) Answer {
 	answer := Answer{Module: c.Module}
-	client := &goproxy.Client{Base: t.Base, HTTP: t.http(), MaxZip: maxCanary, CacheOnly: true}
+	client := &goproxy.Client{Base: t.Base, HTTP: t.http(), MaxZip: maxCanary, MaxText: maxText, CacheOnly: true}
 	_, err := client.Info(ctx, c.Module)
 	if errors.Is(err, goproxy.ErrNotFound) {
 		if c.OnlyStored {
@@ -94,9 +98,10 @@ func (t Target) canary(ctx context.Context, c Canary) Answer {
 	return answer
 }
 
-// cannot sorts an error: what the upstream lacks says nothing of the instance.
+// cannot sorts an error: what the upstream lacks, and what lies elsewhere, says
+// nothing of the instance.
 func cannot(err error) Result {
-	if errors.Is(err, goproxy.ErrNotFound) {
+	if errors.Is(err, goproxy.ErrNotFound) || errors.Is(err, goproxy.ErrRedirected) {
 		return Result{Unknown, err.Error()}
 	}
 	return fail(err)

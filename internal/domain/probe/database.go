@@ -2,6 +2,7 @@ package probe
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -75,21 +76,30 @@ func (t Target) Database(ctx context.Context, db Database) (result Result, absen
 	supported, err := client.SumDBSupported(ctx, db.Name)
 	switch {
 	case err != nil:
-		return fail(err), false
+		return cannot(err), false
 	case !supported:
 		return Result{Unknown, "it says that it does not proxy " + db.Name}, true
 	}
 	text, header, err := client.SumDBLatest(ctx, db.Name)
 	if err != nil {
-		return fail(err), false
+		return reached(err), false
 	}
 	if header.Get(StaleHeader) == StaleValue {
 		return Result{Failed, "it cannot reach " + db.Name + ", and answers from its store"}, false
 	}
 	if err := db.check(text); err != nil {
-		return Result{Failed, fmt.Sprintf("what it serves as the newest tree of %s is none: %v", db.Name, err)}, false
+		return Result{Failed, fmt.Sprintf("what it serves as the newest tree of %s is none, or has no valid signature", db.Name)}, false
 	}
 	return Result{Outcome: Passed}, false
+}
+
+// reached sorts an error of an instance that proxies the database: a page that
+// is not found is a failure here.
+func reached(err error) Result {
+	if errors.Is(err, goproxy.ErrRedirected) {
+		return cannot(err)
+	}
+	return fail(err)
 }
 
 // maxTree bounds a signed tree, in bytes.

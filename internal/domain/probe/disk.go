@@ -1,15 +1,21 @@
 package probe
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
+	"slices"
 	"strings"
 
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
+
+	"gocache.dev/operator/internal/domain/untrusted"
 )
 
 // Metrics that tell how full a store's volume is: those of our own server, and
@@ -73,18 +79,39 @@ func (t Target) metrics(ctx context.Context, base string) (page metricsPage, err
 	}
 	resp, err := t.http().Do(req)
 	if err != nil {
-		return page, err
+		return page, fmt.Errorf("GET %s: %s", redact(page.url), untrusted.Cause(err))
 	}
 	defer func() { err = errors.Join(err, resp.Body.Close()) }()
 	if resp.StatusCode != http.StatusOK {
-		return page, fmt.Errorf("GET %s: %s", page.url, resp.Status)
+		return page, fmt.Errorf("GET %s: status %d", redact(page.url), resp.StatusCode)
+	}
+	text, err := linesOf(http.MaxBytesReader(nil, resp.Body, maxMetrics), usedMetric, availableMetric, StoreUsedMetric, StoreAvailableMetric, DatabaseMetric)
+	if err != nil {
+		return page, fmt.Errorf("GET %s: the page cannot be read as metrics", redact(page.url))
 	}
 	parser := expfmt.NewTextParser(model.UTF8Validation)
-	page.families, err = parser.TextToMetricFamilies(http.MaxBytesReader(nil, resp.Body, maxMetrics))
+	page.families, err = parser.TextToMetricFamilies(bytes.NewReader(text))
 	if err != nil {
-		return page, fmt.Errorf("GET %s: %w", page.url, err)
+		return page, fmt.Errorf("GET %s: the page cannot be read as metrics", redact(page.url))
 	}
 	return page, nil
+}
+
+// linesOf keeps the lines of a page that belong to the metrics of some names: the
+// parser takes many times the memory of what it reads.
+func linesOf(page io.Reader, names ...string) ([]byte, error) {
+	var kept bytes.Buffer
+	lines := bufio.NewScanner(page)
+	lines.Buffer(make([]byte, 4<<10), maxLine)
+	for lines.Scan() {
+		line := bytes.TrimPrefix(lines.Bytes(), []byte("# TYPE "))
+		name := line[:len(line)-len(bytes.TrimLeft(line, "abcdefghijklmnopqrstuvwxyz_"))]
+		if slices.Contains(names, string(name)) && kept.Len() < maxLine {
+			kept.Write(lines.Bytes())
+			kept.WriteByte('\n')
+		}
+	}
+	return kept.Bytes(), lines.Err()
 }
 
 // named are the metrics of one name; none is an error.
@@ -96,5 +123,9 @@ func (p metricsPage) named(name string) ([]*dto.Metric, error) {
 	return family.GetMetric(), nil
 }
 
-// maxMetrics bounds a page of metrics, in bytes.
-const maxMetrics = 4 << 20
+const (
+	// maxMetrics bounds a page of metrics, in bytes.
+	maxMetrics = 4 << 20
+	// maxLine bounds one line of it, and what is kept of it.
+	maxLine = 64 << 10
+)

@@ -5,6 +5,9 @@
 // which is neither good nor bad: an instance that does not answer has served
 // no wrong byte.
 //
+// A message holds the status of an answer and words of our own, never what the
+// instance sent.
+//
 // Canaries are asked of the instance's own store, so that a probe costs the
 // upstream nothing. Only a canary that a person has named and that the store
 // does not have yet is fetched once, in the ordinary way.

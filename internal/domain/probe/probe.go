@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
+
+	"gocache.dev/operator/internal/domain/untrusted"
 )
 
 // Outcome of a probe.
@@ -67,20 +70,49 @@ func (t Target) Ready(ctx context.Context, page Page) Result {
 	}
 	resp, err := t.http().Do(req)
 	if err != nil {
-		return fail(err)
+		return failed(url, err)
 	}
-	text, err := io.ReadAll(io.LimitReader(resp.Body, 512))
+	_, err = io.Copy(io.Discard, io.LimitReader(resp.Body, 512))
 	if err = errors.Join(err, resp.Body.Close()); err != nil {
-		return fail(err)
+		return failed(url, err)
 	}
 	alive := page == AnyPage && resp.StatusCode < http.StatusInternalServerError
 	if !alive && resp.StatusCode/100 != 2 {
-		return Result{Failed, fmt.Sprintf("GET %s: %s: %s", url, resp.Status, strings.TrimSpace(string(text)))}
+		return Result{Failed, fmt.Sprintf("GET %s: status %d", redact(url), resp.StatusCode)}
 	}
 	return Result{Outcome: Passed}
 }
 
-func fail(err error) Result { return Result{Failed, err.Error()} }
+// ErrLocal is wrapped by an error of the HTTP client that has its cause on this
+// side. It says nothing of the instance.
+var ErrLocal = errors.New("the probe was not made")
+
+// fail is a failure of the instance, unless its cause is on this side.
+func fail(err error) Result {
+	result := Result{Failed, untrusted.Bound(err.Error())}
+	if errors.Is(err, ErrLocal) {
+		result = Result{Unknown, ErrLocal.Error()}
+	}
+	return result
+}
+
+// failed is a request that failed, without anything that the instance sent.
+func failed(url string, err error) Result {
+	if errors.Is(err, ErrLocal) {
+		return Result{Unknown, ErrLocal.Error()}
+	}
+	return Result{Failed, untrusted.Bound("GET " + redact(url) + ": " + untrusted.Cause(err))}
+}
+
+// redact removes user info.
+func redact(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return "the instance"
+	}
+	u.User = nil
+	return u.String()
+}
 
 func (t Target) http() *http.Client {
 	if t.HTTP == nil {

@@ -57,7 +57,7 @@ func TestReady(t *testing.T) {
 		"ready": {func(w http.ResponseWriter, r *http.Request) { _, _ = w.Write([]byte(r.URL.Path)) }, probe.Passed, ""},
 		"not ready": {func(w http.ResponseWriter, _ *http.Request) {
 			http.Error(w, "the disk is full", http.StatusServiceUnavailable)
-		}, probe.Failed, "503 Service Unavailable: the disk is full"},
+		}, probe.Failed, "/readyz: status 503"},
 		"cut off": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "100")
 			_, _ = w.Write([]byte("o"))
