@@ -91,11 +91,11 @@ func TestTake(t *testing.T) {
 	}{
 		"on request, without a policy": {nil, false, v1alpha1.CacheSnapshotSpec{SourceRef: source, PodTemplate: template}},
 		"outlives the object": {
-			&v1alpha1.SnapshotPolicy{VolumeSnapshotClassName: ptr.To("csi"), Verification: verification, WhenCacheDeleted: v1alpha1.DeletionRetain}, false,
+			&v1alpha1.SnapshotPolicy{VolumeSnapshotClassName: ptr.To("csi"), Verification: verification, DeletionPolicy: v1alpha1.DeletionRetain}, false,
 			v1alpha1.CacheSnapshotSpec{SourceRef: source, PodTemplate: template, VolumeSnapshotClassName: ptr.To("csi"), Verification: verification},
 		},
 		"goes with the object": {
-			&v1alpha1.SnapshotPolicy{WhenCacheDeleted: v1alpha1.DeletionDelete}, true,
+			&v1alpha1.SnapshotPolicy{DeletionPolicy: v1alpha1.DeletionDelete}, true,
 			v1alpha1.CacheSnapshotSpec{SourceRef: source, PodTemplate: template},
 		},
 	} {
@@ -162,8 +162,8 @@ func TestOwn(t *testing.T) {
 		policy *v1alpha1.SnapshotPolicy
 		want   []string // that are controlled by the cache afterwards
 	}{
-		{"they go with it", &v1alpha1.SnapshotPolicy{WhenCacheDeleted: v1alpha1.DeletionDelete}, []string{"deleting-controlled", "detached", "owned", "user-controlled"}},
-		{"they outlive it", &v1alpha1.SnapshotPolicy{WhenCacheDeleted: v1alpha1.DeletionRetain}, []string{"deleting-controlled", "user-controlled"}},
+		{"they go with it", &v1alpha1.SnapshotPolicy{DeletionPolicy: v1alpha1.DeletionDelete}, []string{"deleting-controlled", "detached", "owned", "user-controlled"}},
+		{"they outlive it", &v1alpha1.SnapshotPolicy{DeletionPolicy: v1alpha1.DeletionRetain}, []string{"deleting-controlled", "user-controlled"}},
 		{"no policy any more", nil, []string{"deleting-controlled", "user-controlled"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -208,7 +208,7 @@ func TestOwnFails(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	policy := capture.Policy{Of: cache(), Spec: &v1alpha1.SnapshotPolicy{WhenCacheDeleted: v1alpha1.DeletionDelete}}
+	policy := capture.Policy{Of: cache(), Spec: &v1alpha1.SnapshotPolicy{DeletionPolicy: v1alpha1.DeletionDelete}}
 	if err := policy.Own(t.Context(), c, all); !errors.Is(err, errBroken) {
 		t.Errorf("error %v", err)
 	}

@@ -285,7 +285,7 @@ func TestRelease(t *testing.T) {
 		t.Fatalf("without the finalizer: %v, written %v", err, w.writes)
 	}
 	held := owner(w)
-	held.Finalizers = []string{"another", v1alpha1.SwapFinalizer}
+	held.Finalizers = []string{"another", v1alpha1.VolumeReplacementFinalizer}
 	w.must(w.client.Update(t.Context(), held))
 	stale := owner(w)
 	o := owner(w)
@@ -296,7 +296,7 @@ func TestRelease(t *testing.T) {
 	if err := swaprun.Release(t.Context(), w.client, stale); !apierrors.IsConflict(err) {
 		t.Errorf("on what has changed since: %v", err)
 	}
-	gone := &v1alpha1.GoCache{ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: "gone", ResourceVersion: "1", Finalizers: []string{v1alpha1.SwapFinalizer}}}
+	gone := &v1alpha1.GoCache{ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: "gone", ResourceVersion: "1", Finalizers: []string{v1alpha1.VolumeReplacementFinalizer}}}
 	if err := swaprun.Release(t.Context(), w.client, gone); err != nil {
 		t.Errorf("gone: %v", err)
 	}

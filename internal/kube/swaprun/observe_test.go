@@ -91,7 +91,7 @@ func TestFacts(t *testing.T) {
 			t.Errorf("%s: %+v", what, f)
 		}
 	}
-	w.run.Owner.SetFinalizers([]string{v1alpha1.SwapFinalizer})
+	w.run.Owner.SetFinalizers([]string{v1alpha1.VolumeReplacementFinalizer})
 	o, err = w.run.Observe(t.Context())
 	w.must(err)
 	if !o.Facts(w.run.Intent).Held {

@@ -73,7 +73,7 @@ func newWorld(t *testing.T, objects ...client.Object) *world {
 		Client: w.client, Live: w.client, FieldOwner: "test", Claim: "ci", Labels: map[string]string{v1alpha1.CacheLabel: "ci"},
 		AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOncePod}, Detached: true,
 	}
-	w.run.Intent = &v1alpha1.SwapStatus{Snapshot: "ci-1", StorageClassName: "fast", Size: ptr.To(resource.MustParse("5Gi"))}
+	w.run.Intent = &v1alpha1.VolumeReplacementStatus{Snapshot: "ci-1", StorageClassName: "fast", Size: ptr.To(resource.MustParse("5Gi"))}
 	w.run.Content = swaprun.Content{Snapshot: cacheSnapshot(), Image: "example.com/operator:1"}
 	w.reload()
 	return w
@@ -92,7 +92,7 @@ func cacheSnapshot() *v1alpha1.CacheSnapshot {
 }
 
 // newRecord is an empty record of what a volume holds.
-func newRecord() *v1alpha1.CapturedSource { return &v1alpha1.CapturedSource{} }
+func newRecord() *v1alpha1.SourceRecord { return &v1alpha1.SourceRecord{} }
 
 // bound is a PVC of cache "ci" and the volume that it is bound to.
 func bound(claim, name string) (*corev1.PersistentVolumeClaim, *corev1.PersistentVolume) {

@@ -222,7 +222,7 @@ func TestBook(t *testing.T) {
 // valid UTF-8 wherever the bound falls.
 func TestFailureIsCutBetweenCharacters(t *testing.T) {
 	for shift := range 4 {
-		var s v1alpha1.SwapStatus
+		var s v1alpha1.VolumeReplacementStatus
 		message := strings.Repeat("x", shift) + strings.Repeat("é€😀", 500)
 		swap.Book(&s, v1alpha1.VerificationStatus{Verdict: v1alpha1.VerdictCorrupt, Message: message}, "old", "new", "")
 		if len(s.Failure) > 1024 || len(s.Failure) < 1018 || !utf8.ValidString(s.Failure) || !strings.HasSuffix(s.Failure, "...") {
