@@ -155,6 +155,7 @@ func (r *Reconciler) report(ctx context.Context, s *scope, failed error) error {
 	if _, err := patch.Status(ctx, r.Client, s.before, s.cache); err != nil {
 		return err
 	}
+	s.logDecision(ctx)
 	r.emit(s)
 	return nil
 }

@@ -191,6 +191,7 @@ func (r *Reconciler) report(ctx context.Context, s *scope, failed error) error {
 	if _, err := patch.Status(ctx, r.Client, s.before, s.proxy); err != nil {
 		return err
 	}
+	s.logDecision(ctx)
 	event.Record(r.Events, s.proxy, became(s.first, s.proxy))
 	return nil
 }

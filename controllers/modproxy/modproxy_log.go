@@ -1,0 +1,52 @@
+package modproxy
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"gocache.dev/operator/api/v1alpha1"
+)
+
+// logDecision logs what a pass has decided: one line at the default level when
+// the decision differs from the one before, else at V(1). It names no message of
+// a probe, since those are long and stand in the status.
+func (s *scope) logDecision(ctx context.Context) {
+	if len(s.decision.Wanted) == 0 {
+		return
+	}
+	was, is := decided(s.first.Status), decided(s.proxy.Status)
+	values := []any{"serving", s.proxy.Status.Serving, "healthy", s.proxy.Status.Healthy, "instances", is, "router", s.proxy.Spec.Router.Type}
+	level := 1
+	if was != is {
+		level, values = 0, append(values, "before", was)
+	}
+	log.FromContext(ctx).V(level).Info("Decided", values...)
+}
+
+// decided is what was decided of each instance, in short.
+func decided(status v1alpha1.ModProxyStatus) string {
+	var all []string
+	for i := range status.Instances {
+		all = append(all, decidedOf(&status.Instances[i]))
+	}
+	return strings.Join(all, " ")
+}
+
+func decidedOf(i *v1alpha1.InstanceStatus) string {
+	text := fmt.Sprintf("%s=%d", i.Name, i.DesiredWeight)
+	switch {
+	case i.Quarantined != nil:
+		text += "/quarantined:" + i.Quarantined.Reason
+	case i.OutOfService:
+		text += "/out-of-service"
+	case i.Failback != nil:
+		text += fmt.Sprintf("/failback-step:%d", i.Failback.Step)
+	}
+	for _, f := range i.FailingProbes {
+		text += "/failing:" + string(f.Kind)
+	}
+	return text
+}
