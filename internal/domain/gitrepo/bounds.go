@@ -156,10 +156,12 @@ func (d boundedDialer) DialContext(ctx context.Context, network, address string)
 		return conn, nil
 	}
 	c := &boundedConn{Conn: conn, boundedReader: boundedReader{conn, d.most}, most: d.most}
-	// The place of a long list is given back at the deadline at the latest.
-	c.ctx, c.done = context.WithCancel(context.Background())
-	if !d.deadline.IsZero() {
-		c.ctx, c.done = context.WithDeadline(context.Background(), d.deadline)
+	// The place of a long list is given back at the deadline at the latest. The
+	// context of the dialing ends before.
+	lifetime := context.WithoutCancel(ctx)
+	if c.ctx, c.done = context.WithCancel(lifetime); !d.deadline.IsZero() {
+		c.done()
+		c.ctx, c.done = context.WithDeadline(lifetime, d.deadline)
 	}
 	return c, nil
 }
