@@ -2,6 +2,7 @@ package buildcache_test
 
 import (
 	"bytes"
+	"strings"
 	"testing"
 	"time"
 
@@ -33,10 +34,26 @@ func TestParseEntryRejects(t *testing.T) {
 	for name, data := range map[string][]byte{
 		"empty": nil, "short": good[:174], "long": append(bytes.Clone(good), 0), "nul": make([]byte, 175),
 		"version": edit(1, '2'), "separator": edit(67, 'x'), "action digit": edit(5, 'g'), "upper case": edit(100, 'A'),
-		"no number": edit(152, 'x'), "no newline": edit(174, ' '), "leading zero": edit(140, '0'),
+		"no number": edit(152, 'x'), "no time": edit(173, 'x'), "leading zero of the time": edit(154, '0'), "no newline": edit(174, ' '), "leading zero": edit(140, '0'),
 	} {
 		if e, err := buildcache.ParseEntry(data); err == nil {
 			t.Errorf("%s: accepted as %+v", name, e)
+		}
+	}
+}
+
+func TestParseName(t *testing.T) {
+	want := anEntry().Action
+	id := want.String()
+	for name, kind := range map[string]buildcache.Kind{
+		id + "-a": buildcache.Action, id + "-d": buildcache.Output,
+		"": buildcache.Other, "-a": buildcache.Other, id[:63] + "-a": buildcache.Other, "0" + id + "-a": buildcache.Other, id + "-ad": buildcache.Other,
+		id: buildcache.Other, id + "-": buildcache.Other, id + "-x": buildcache.Other, id + "_a": buildcache.Other,
+		"g" + id[1:] + "-a": buildcache.Other, id[:63] + "/-a": buildcache.Other, strings.ToUpper(id) + "-a": buildcache.Other,
+	} {
+		got, gotKind := buildcache.ParseName(name)
+		if gotKind != kind || (got == want) != (kind != buildcache.Other) || kind == buildcache.Other && got != (buildcache.ID{}) {
+			t.Errorf("%q: %s, %d; want kind %d", name, got, gotKind, kind)
 		}
 	}
 }

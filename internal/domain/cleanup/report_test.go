@@ -74,3 +74,16 @@ func TestFit(t *testing.T) {
 		}
 	}
 }
+
+// Only a plan that removes nothing is empty: entries may be of 0 bytes, and
+// outputs that no entry names are bytes without an entry.
+func TestEmpty(t *testing.T) {
+	for plan, want := range map[cleanup.Plan]bool{
+		{}: true, {OverBytes: 1, Digest: "sha256:dd"}: true,
+		{Entries: 1}: false, {Bytes: 1}: false, {Entries: 1, Bytes: 1}: false,
+	} {
+		if got := plan.Empty(); got != want {
+			t.Errorf("%+v: %t, want %t", plan, got, want)
+		}
+	}
+}

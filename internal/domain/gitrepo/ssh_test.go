@@ -5,8 +5,11 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/pem"
+	"errors"
+	"io/fs"
 	"net"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -37,11 +40,11 @@ func newKey(t *testing.T) (ssh.Signer, []byte) {
 	return signer, pem.EncodeToMemory(block)
 }
 
-// serveSSH lets one key read repositories.
-func serveSSH(t *testing.T, host ssh.Signer, user ssh.PublicKey) string {
+// serveSSH lets one user with one key read repositories.
+func serveSSH(t *testing.T, host ssh.Signer, login string, user ssh.PublicKey) string {
 	t.Helper()
 	config := &ssh.ServerConfig{PublicKeyCallback: func(c ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
-		if c.User() != "git" || string(key.Marshal()) != string(user.Marshal()) {
+		if c.User() != login || string(key.Marshal()) != string(user.Marshal()) {
 			return nil, ssh.ErrNoAuth
 		}
 		return nil, nil //nolint:nilnil // no restrictions
@@ -99,7 +102,7 @@ func TestSSH(t *testing.T) {
 	host, _ := newKey(t)
 	other, stranger := newKey(t)
 	user, identity := newKey(t)
-	address := serveSSH(t, host, user.PublicKey())
+	address := serveSSH(t, host, "git", user.PublicKey())
 	known := func(key ssh.PublicKey) []byte {
 		return []byte(knownhosts.Line([]string{knownhosts.HashHostname(knownhosts.Normalize(address))}, key) + "\n")
 	}
@@ -132,5 +135,32 @@ func TestSSH(t *testing.T) {
 	content, commit := checkout(t, gitrepo.Remote{URL: url, Credentials: gitrepo.Credentials{"identity": identity, "known_hosts": known(host.PublicKey())}})
 	if content != "2" || commit != second {
 		t.Errorf("checked out %q of %s", content, commit)
+	}
+}
+
+// The user in the URL is the one that logs in; without one it is git.
+func TestSSHUser(t *testing.T) {
+	r, _, second := repository(t)
+	host, _ := newKey(t)
+	user, identity := newKey(t)
+	address := serveSSH(t, host, "deploy", user.PublicKey())
+	credentials := gitrepo.Credentials{"identity": identity, "known_hosts": []byte(knownhosts.Line([]string{knownhosts.Normalize(address)}, host.PublicKey()) + "\n")}
+	for login, want := range map[string]string{"deploy@": second, "git@": "", "": ""} {
+		got, err := gitrepo.Remote{URL: "ssh://" + login + address + r.Dir, Ref: "main", Credentials: credentials}.Resolve(t.Context())
+		if got != want || (err == nil) != (want != "") {
+			t.Errorf("%q: %s, %v; want %q", login, got, err, want)
+		}
+	}
+}
+
+// The known hosts are written to a temporary file: without one no server is
+// spoken to.
+func TestSSHWithoutTemporaryFiles(t *testing.T) {
+	host, identity := newKey(t)
+	t.Setenv("TMPDIR", filepath.Join(t.TempDir(), "none"))
+	credentials := gitrepo.Credentials{"identity": identity, "known_hosts": []byte(knownhosts.Line([]string{"127.0.0.1"}, host.PublicKey()) + "\n")}
+	_, err := gitrepo.Remote{URL: "ssh://127.0.0.1:1/x", Ref: "main", Credentials: credentials}.Resolve(t.Context())
+	if !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "known_hosts") {
+		t.Errorf("err = %v, want one about the file for known_hosts", err)
 	}
 }

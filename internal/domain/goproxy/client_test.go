@@ -68,12 +68,16 @@ func TestClientReadsEveryEndpoint(t *testing.T) {
 	packed := archive(t, upper, map[string]string{"go.mod": upperMod, "a.go": "package a\n"})
 	const base = "/example.com/!upper/mod/"
 	client := serve(t, map[string]http.HandlerFunc{
-		base + "@v/list":            body("v1.10.0\nv1.2.0 2024-01-02T03:04:05Z\n\n"),
-		base + "@latest":            body(`{"Version":"v1.10.0","Time":"2024-01-02T03:04:05Z"}`),
-		base + "@v/v1.2.0.info":     body(`{"Version":"v1.2.0","Time":"2023-01-02T03:04:05Z","Origin":{}}`),
-		base + "@v/v1.2.0.mod":      body(upperMod),
-		base + "@v/v1.2.0.zip":      body(string(packed)),
-		"/sumdb/db.test/supported":  body(""),
+		base + "@v/list":           body("v1.10.0\nv1.2.0 2024-01-02T03:04:05Z\n\n"),
+		base + "@latest":           body(`{"Version":"v1.10.0","Time":"2024-01-02T03:04:05Z"}`),
+		base + "@v/v1.2.0.info":    body(`{"Version":"v1.2.0","Time":"2023-01-02T03:04:05Z","Origin":{}}`),
+		base + "@v/v1.2.0.mod":     body(upperMod),
+		base + "@v/v1.2.0.zip":     body(string(packed)),
+		"/sumdb/db.test/supported": body(""),
+		"/sumdb/db.test/latest": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Cache-Status", "x; hit")
+			fmt.Fprint(w, "a signed tree")
+		},
 		"/sumdb/bad.test/supported": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) },
 	})
 	ctx := t.Context()
@@ -106,6 +110,14 @@ func TestClientReadsEveryEndpoint(t *testing.T) {
 	}
 	if _, err := client.SumDBSupported(ctx, "bad.test"); !errors.Is(err, goproxy.ErrServer) {
 		t.Errorf("SumDBSupported(bad.test) = %v, want ErrServer", err)
+	}
+
+	tree, header, err := client.SumDBLatest(ctx, "db.test")
+	if err != nil || string(tree) != "a signed tree" || header.Get("Cache-Status") != "x; hit" {
+		t.Errorf("SumDBLatest = %q, %v, %v", tree, header, err)
+	}
+	if _, _, err := client.SumDBLatest(ctx, "other.test"); !errors.Is(err, goproxy.ErrNotFound) {
+		t.Errorf("SumDBLatest(other.test) = %v, want ErrNotFound", err)
 	}
 
 	sums, err := client.Sums(ctx, upper)
@@ -205,7 +217,9 @@ func TestClientRefusesAnswersAboutSomethingElse(t *testing.T) {
 	_, infoErr := client.Info(t.Context(), upper)
 	_, modErr := client.Mod(t.Context(), upper)
 	_, pathErr := client.Versions(t.Context(), "not a path")
-	for name, err := range map[string]error{"list": listErr, "info": infoErr, "mod": modErr, "path": pathErr} {
+	_, supportedErr := client.SumDBSupported(t.Context(), "")
+	_, _, latestErr := client.SumDBLatest(t.Context(), "")
+	for name, err := range map[string]error{"list": listErr, "info": infoErr, "mod": modErr, "path": pathErr, "supported by no name": supportedErr, "latest of no name": latestErr} {
 		if !errors.Is(err, goproxy.ErrMalformed) {
 			t.Errorf("%s: %v, want ErrMalformed", name, err)
 		}

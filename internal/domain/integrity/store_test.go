@@ -184,6 +184,18 @@ func TestStoreFirstSeen(t *testing.T) {
 	if v := checkStore(t, o); v.Verdict != integrity.Intact || v.Notes[integrity.Unverifiable] != 0 || v.Counts.Raw == 0 {
 		t.Errorf("unchanged: %+v", v)
 	}
+	// A go.mod is compared by itself: its zip, which has not changed, is not read
+	// again for it.
+	mod := filepath.Join(tree.Proxy, "example.com/lib/@v/v1.2.0.mod")
+	goMod, err := os.ReadFile(mod)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cachetree.Edit(t, mod, func(b []byte) []byte { return append(b, "\n// another\n"...) })
+	if v := checkStore(t, o); v.Verdict != integrity.Condemned || v.Findings[integrity.Corrupt] != 1 || len(v.Findings) != 1 {
+		t.Errorf("another go.mod: %+v", v)
+	}
+	cachetree.Edit(t, mod, func([]byte) []byte { return goMod })
 	files := map[string]string{"go.mod": "module example.com/lib\n\ngo 1.21\n\nrequire example.com/Upper/dep v1.1.0\n", "x.go": "package lib\n"}
 	other, err := cachetree.Zip(cachetree.Lib, files)
 	if err != nil {

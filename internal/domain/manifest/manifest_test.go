@@ -1,11 +1,14 @@
 package manifest_test
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"io"
 	"strings"
+	"syscall"
 	"testing"
+	"testing/iotest"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/mod/module"
@@ -160,4 +163,29 @@ func FuzzRead(f *testing.F) {
 			t.Fatalf("%q is accepted but written as %q", in, again)
 		}
 	})
+}
+
+// What keeps a manifest from being read is reported, and not taken for its
+// content.
+func TestReadErrors(t *testing.T) {
+	good, _ := text(t, records())
+	for name, tt := range map[string]struct {
+		in   io.Reader
+		want error
+	}{
+		"at once":         {iotest.ErrReader(syscall.EIO), syscall.EIO},
+		"after a line":    {io.MultiReader(strings.NewReader(good[:strings.Index(good, "\n")+1]), iotest.ErrReader(syscall.EIO)), syscall.EIO},
+		"within a line":   {io.MultiReader(strings.NewReader(good[:len(good)-20]), iotest.ErrReader(syscall.EIO)), syscall.EIO},
+		"an endless line": {io.MultiReader(strings.NewReader(good), strings.NewReader(strings.Repeat("x", 1<<20))), nil},
+		"a first one":     {strings.NewReader(strings.Repeat("x", 1<<20)), bufio.ErrBufferFull},
+	} {
+		r := manifest.NewReader(tt.in)
+		var err error
+		for err == nil {
+			_, err = r.Next()
+		}
+		if errors.Is(err, io.EOF) || tt.want != nil && !errors.Is(err, tt.want) {
+			t.Errorf("%s: %v, want %v", name, err, tt.want)
+		}
+	}
 }

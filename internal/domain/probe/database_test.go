@@ -2,9 +2,11 @@ package probe_test
 
 import (
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
+	"syscall"
 	"testing"
 
 	"golang.org/x/mod/sumdb/note"
@@ -105,11 +107,17 @@ func TestDatabaseName(t *testing.T) {
 	for page, want := range map[string]string{
 		"# TYPE gocache_proxy_checksum_database gauge\ngocache_proxy_checksum_database{name=\"db.test\"} 1\n": "db.test",
 		"up 1\n": "",
+		"# TYPE gocache_proxy_checksum_database gauge\ngocache_proxy_checksum_database 1\n":                    "",
+		"# TYPE gocache_proxy_checksum_database gauge\ngocache_proxy_checksum_database{other=\"db.test\"} 1\n": "",
 	} {
 		target := serve(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprint(w, page) })
 		got, err := target.DatabaseName(t.Context())
 		if got != want || (err == nil) != (want != "") {
 			t.Errorf("%q: %q, %v", page, got, err)
 		}
+	}
+	// No answer is not the same as an answer without the metric.
+	if got, err := (probe.Target{Base: "http://127.0.0.1:1"}).DatabaseName(t.Context()); got != "" || !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("unreachable: %q, %v; want ECONNREFUSED", got, err)
 	}
 }

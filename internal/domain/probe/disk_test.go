@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 
 	"gocache.dev/operator/internal/domain/probe"
@@ -41,5 +42,9 @@ func TestDisk(t *testing.T) {
 				t.Errorf("%d %%, %+v; want %d %%, outcome %d", percent, result, tt.percent, tt.outcome)
 			}
 		})
+	}
+	percent, result := probe.Target{Base: "http://127.0.0.1:1"}.Disk(t.Context(), 95)
+	if percent != 0 || result.Outcome != probe.Unknown || !strings.Contains(result.Message, "connection refused") {
+		t.Errorf("unreachable: %d %%, %+v", percent, result)
 	}
 }

@@ -68,8 +68,12 @@ func TestReads(t *testing.T) {
 			t.Errorf("buffer of %d: %q, %+v, %v", size, data, info, err)
 		}
 	}
-	if _, _, err := d.ReadFile("f", nil, 5); !errors.Is(err, tree.ErrTooLarge) {
-		t.Errorf("limit: %v", err)
+	for limit, want := range map[int]error{5: tree.ErrTooLarge, len(content) - 1: tree.ErrTooLarge, len(content): nil, len(content) + 1: nil} {
+		for _, size := range []int{0, len(content), 100} {
+			if data, _, err := d.ReadFile("f", make([]byte, 0, size), int64(limit)); !errors.Is(err, want) || want == nil && !slices.Equal(data, content) {
+				t.Errorf("limit %d, buffer of %d: %q, %v; want %v", limit, size, data, err, want)
+			}
+		}
 	}
 	f, err := d.Open("f")
 	if err != nil {

@@ -3,6 +3,7 @@ package inflate_test
 import (
 	"bytes"
 	"compress/flate"
+	"errors"
 	"io"
 	"math/rand/v2"
 	"os"
@@ -87,6 +88,82 @@ func TestWrongSize(t *testing.T) {
 	for _, size := range []int{0, 1, len(data) - 1, len(data) + 1, len(data) + 1000} {
 		if _, err := ours(&d, src, size); err == nil {
 			t.Errorf("accepted as %d bytes", size)
+		}
+	}
+}
+
+// bitWriter packs bits as RFC 1951 wants them: numbers from their lowest bit,
+// codes from their highest.
+type bitWriter struct {
+	out  []byte
+	bits int
+}
+
+func (w *bitWriter) number(value, n int) {
+	for i := range n {
+		if w.bits%8 == 0 {
+			w.out = append(w.out, 0)
+		}
+		w.out[w.bits/8] |= byte(value>>i&1) << (w.bits % 8)
+		w.bits++
+	}
+}
+
+func (w *bitWriter) code(digits string) {
+	for _, c := range digits {
+		w.number(int(c-'0'), 1)
+	}
+}
+
+// oneLetter is the stream of "a", in a block that describes so many codes of
+// literals and of distances, most of them without use.
+func oneLetter(literals, distances int) []byte {
+	const none, one, zeros = "10", "11", "0" // the codes for lengths 0 and 1, and for a run of lengths 0
+	w := &bitWriter{}
+	w.number(1, 1) // the last block
+	w.number(2, 2) // with codes of its own
+	w.number(literals-257, 5)
+	w.number(distances-1, 5)
+	w.number(18-4, 4)
+	for i := range 18 { // in the order 16, 17, 18, 0, …, 1
+		w.number(map[int]int{2: 1, 3: 2, 17: 2}[i], 3)
+	}
+	run := func(n int) {
+		for ; n >= 11; n -= min(n, 138) {
+			w.code(zeros)
+			w.number(min(n, 138)-11, 7)
+		}
+		for range n {
+			w.code(none)
+		}
+	}
+	run('a')
+	w.code(one)
+	run(256 - 'a' - 1)
+	w.code(one)
+	run(literals - 257)
+	w.code(one)
+	run(distances - 1)
+	w.code("0") // a
+	w.code("1") // the end
+	return w.out
+}
+
+// A block may not describe more codes than there are symbols.
+func TestNumberOfCodes(t *testing.T) {
+	var d inflate.Decoder
+	for _, tt := range []struct {
+		literals, distances int
+		fails               bool
+	}{
+		{257, 1, false}, {286, 30, false}, {257, 29, false}, {285, 1, false},
+		{287, 30, true}, {288, 1, true}, {286, 31, true}, {257, 32, true}, {288, 32, true},
+	} {
+		src := oneLetter(tt.literals, tt.distances)
+		agree(t, &d, src)
+		got, err := ours(&d, src, 1)
+		if tt.fails != errors.Is(err, inflate.ErrCorrupt) || !tt.fails && (err != nil || string(got) != "a") {
+			t.Errorf("%d codes of literals, %d of distances: %q, %v", tt.literals, tt.distances, got, err)
 		}
 	}
 }

@@ -1,0 +1,54 @@
+package integrity_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"gocache.dev/operator/internal/domain/integrity"
+)
+
+// The go command puts more into a build cache than entries; what belongs there
+// is not reported, and anything else is only noted.
+func TestBuildCacheRoot(t *testing.T) {
+	for name, want := range map[string]struct {
+		class integrity.Class // "": no finding
+		note  bool
+	}{
+		"README": {}, "log.txt": {}, "fuzz/x": {}, "00/": {}, "ff/": {}, "trim.txt": {integrity.Malformed, false},
+		"LICENSE": {integrity.Stray, true}, "0/": {integrity.Stray, true}, "0g/": {integrity.Stray, true}, "FF/": {integrity.Stray, true}, "000/": {integrity.Stray, true},
+		"a0": {integrity.Malformed, false}, "9f": {integrity.Malformed, false},
+	} {
+		dir := t.TempDir()
+		path := filepath.Join(dir, name)
+		err := os.MkdirAll(filepath.Dir(path), 0o700)
+		if err == nil && name[len(name)-1] == '/' {
+			err = os.Mkdir(path, 0o700)
+		} else if err == nil {
+			err = os.WriteFile(path, []byte("x"), 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		v, err := integrity.Check(t.Context(), integrity.Options{BuildCache: dir, Now: time.Now(), Settle: time.Millisecond})
+		if err != nil {
+			t.Fatal(err)
+		}
+		found, noted := 0, 0
+		for _, n := range v.Findings {
+			found += n
+		}
+		for _, n := range v.Notes {
+			noted += n
+		}
+		switch {
+		case want.class == "" && found+noted > 0:
+			t.Errorf("%s: %+v", name, v.Examples)
+		case want.class != "" && want.note && (v.Notes[want.class] != 1 || found > 0 || v.Verdict != integrity.Intact):
+			t.Errorf("%s: %s, findings %v, notes %v; want one note %s", name, v.Verdict, v.Findings, v.Notes, want.class)
+		case want.class != "" && !want.note && (v.Findings[want.class] != 1 || noted > 0):
+			t.Errorf("%s: %s, findings %v, notes %v; want one finding %s", name, v.Verdict, v.Findings, v.Notes, want.class)
+		}
+	}
+}
