@@ -2,9 +2,11 @@ package proxy_test
 
 import (
 	"archive/zip"
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -15,6 +17,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -550,6 +553,49 @@ func TestToolchainDefaultsWithoutAGoCommand(t *testing.T) {
 	if _, err := proxy.ToolchainEnvironment(t.Context(), getenv, file+".absent"); err != nil {
 		t.Errorf("without a defaults file: %v", err)
 	}
+	// One that is there and cannot be read is not the same as none.
+	for name, tt := range map[string]struct {
+		file string
+		want error
+	}{
+		"below a file":    {filepath.Join(file, "go.env"), syscall.ENOTDIR},
+		"a directory":     {filepath.Dir(file), syscall.EISDIR},
+		"an endless line": {file + ".long", bufio.ErrTooLong},
+	} {
+		must(t, os.WriteFile(file+".long", bytes.Repeat([]byte("x"), 1<<20), 0o600))
+		if env, err := proxy.ToolchainEnvironment(t.Context(), getenv, tt.file); !errors.Is(err, tt.want) || env != (proxy.Environment{}) {
+			t.Errorf("%s: %+v, %v; want %v", name, env, err, tt.want)
+		}
+	}
+}
+
+// A store that cannot be opened is an error at the start: an instance without
+// one would fetch everything again and again.
+func TestStoreThatCannotBeOpened(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	must(t, os.WriteFile(file, nil, 0o600))
+	empty := t.TempDir()
+	must(t, os.WriteFile(filepath.Join(empty, proxy.MarkerFile), []byte("\n"), 0o600))
+	for name, tt := range map[string]struct {
+		dir  string
+		want error // nil: any
+	}{
+		"a file": {file, syscall.ENOTDIR}, "below a file": {filepath.Join(file, "store"), syscall.ENOTDIR}, "an empty marker": {empty, nil},
+	} {
+		if s, err := proxy.OpenStore(tt.dir, testr.New(t), nil); s != nil || err == nil || tt.want != nil && !errors.Is(err, tt.want) {
+			t.Errorf("%s: %v, %v; want %v", name, s, err, tt.want)
+		}
+	}
+	// A directory that is there, and no file descriptor to open it with.
+	var limit syscall.Rlimit
+	must(t, syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit))
+	dir := t.TempDir()
+	must(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: 0, Max: limit.Max}))
+	s, err := proxy.OpenStore(dir, testr.New(t), nil)
+	must(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit))
+	if s != nil || !errors.Is(err, syscall.EMFILE) {
+		t.Errorf("without file descriptors: %v, %v; want EMFILE", s, err)
+	}
 }
 
 func TestGracefulStopLetsDownloadsFinish(t *testing.T) {
@@ -587,8 +633,8 @@ func TestGracefulStopLetsDownloadsFinish(t *testing.T) {
 func TestHungStoreDoesNotHangReadyz(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
-		calls := 0
-		r := proxy.NewReadiness(func() proxy.Report { calls++; <-release; return proxy.Report{Capacity: 7} }, time.Second, time.Now)
+		var calls atomic.Int64 // a check runs beside the requests that wait for it
+		r := proxy.NewReadiness(func() proxy.Report { calls.Add(1); <-release; return proxy.Report{Capacity: 7} }, time.Second, time.Now)
 		begin := time.Now()
 		for range 3 {
 			if report := r.Report(t.Context()); !strings.Contains(report.Problem, "has not answered") {
@@ -598,8 +644,8 @@ func TestHungStoreDoesNotHangReadyz(t *testing.T) {
 		if took := time.Since(begin); took != 3*time.Second {
 			t.Errorf("three looks took %s", took)
 		}
-		if calls != 1 {
-			t.Errorf("%d checks hang", calls)
+		if n := calls.Load(); n != 1 {
+			t.Errorf("%d checks hang", n)
 		}
 		close(release)
 		synctest.Wait()

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"gocache.dev/operator/internal/agent/trim"
+	"gocache.dev/operator/internal/domain/buildcache"
 	"gocache.dev/operator/internal/domain/integrity"
 	"gocache.dev/operator/internal/testing/cachetree"
 )
@@ -117,5 +118,92 @@ func TestUsage(t *testing.T) {
 		if _, err := trim.Run(context.Background(), o); !errors.Is(err, trim.ErrUsage) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// lay makes files of the given sizes.
+func lay(t *testing.T, root string, sizes map[string]int) {
+	t.Helper()
+	for name, size := range sizes {
+		path := filepath.Join(root, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, make([]byte, size), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// With a bound of size, versions go in a fixed order until the cache fits, and
+// not one more: toolchains first, then the largest.
+func TestMaxModSize(t *testing.T) {
+	const download, toolchain = "cache/download/", "golang.org/toolchain"
+	root := t.TempDir()
+	lay(t, root, map[string]int{
+		download + "example.com/a/@v/v1.0.0.zip": 80, download + "example.com/a/@v/v1.0.0.mod": 15, download + "example.com/a/@v/v1.0.0.info": 5, // 100
+		"example.com/a@v1.1.0/a.go": 150, "example.com/a@v1.1.0/sub/b.go": 50, // 200, extracted alone, beside files of another version
+		"example.com/b@v1.0.0/b.go":                                  400,                                                                  // extracted alone, without a directory @v
+		download + toolchain + "/@v/v0.0.1-go1.25.0.linux-amd64.zip": 50, download + toolchain + "/@v/v0.0.1-go1.26.8.linux-amd64.zip": 60, // the newest stays
+		download + "example.com/kept/@v/v1.0.0.zip": 1000, download + "example.com/kept/@v/v1.0.0.mod": 10,
+	})
+	keep := filepath.Join(t.TempDir(), "go.sum")
+	const sum = "h1:wD1iMyu54b00i1n3tD5IapKBSchONdG5ElqMgdlKRxI="
+	if err := os.WriteFile(keep, []byte("example.com/kept v1.0.0 "+sum+"\nexample.com/kept v1.0.0/go.mod "+sum+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const before = 100 + 200 + 400 + 50 + 60 + 1010
+	for _, tt := range []struct {
+		max     int64
+		entries int
+		bytes   int64
+	}{
+		{0, 4, 50 + 400 + 200 + 100}, // no bound: all that is not kept
+		{before + 1, 0, 0},
+		{before, 0, 0},
+		{before - 1, 1, 50},
+		{before - 50, 1, 50},
+		{before - 51, 2, 450},
+		{before - 450, 2, 450},
+		{before - 451, 3, 650},
+		{before - 650, 3, 650},
+		{before - 651, 4, 750},
+		{1, 4, 750}, // what is kept stays, whatever the bound
+	} {
+		r, err := trim.Run(t.Context(), trim.Options{ModCache: root, KeepGoSum: []string{keep}, MaxModSize: tt.max, PlanOnly: true, Clock: time.Now})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m := r.Modules; m.BeforeBytes != before || m.Entries != tt.entries || m.Bytes != tt.bytes {
+			t.Errorf("at most %d bytes: %d of %d bytes in %d versions go, want %d of %d in %d: %v", tt.max, m.Bytes, m.BeforeBytes, m.Entries, tt.bytes, before, tt.entries, m.Versions)
+		}
+	}
+	if r, err := trim.Run(t.Context(), trim.Options{ModCache: root, KeepGoSum: []string{keep + ".none"}, PlanOnly: true, Clock: time.Now}); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a go.sum that is not there: %+v, %v", r.Modules, err)
+	}
+}
+
+// An output may be a directory with one file in it: its size is the file's.
+func TestOutputDirectory(t *testing.T) {
+	root := t.TempDir()
+	now := time.Now()
+	for i, inner := range []string{"", "program"} {
+		e := buildcache.Entry{Action: buildcache.ID{1, byte(i)}, Output: buildcache.ID{2, byte(i)}, Size: 1000, Time: now}
+		lay(t, root, map[string]int{e.Action.ActionPath(): 0, filepath.Join(e.Output.OutputPath(), inner): 1000})
+		if err := os.WriteFile(filepath.Join(root, e.Action.ActionPath()), e.Format(), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	o := trim.Options{BuildCache: root, MaxSize: 1, PlanOnly: true, AsOf: now.Add(24 * time.Hour), Clock: time.Now}
+	r, err := trim.Run(t.Context(), o)
+	if err != nil || r.Build.BeforeBytes != 2000 || r.Build.Bytes != 2000 || r.Build.Entries != 2 || r.Build.Outputs != 2 {
+		t.Fatalf("%+v, %v; want 2 entries, 2 outputs, 2000 bytes", r.Build, err)
+	}
+	o.PlanOnly = false
+	if r, err = trim.Run(t.Context(), o); err != nil || r.Build.Removed != 4 {
+		t.Errorf("%+v, %v", r.Build, err)
+	}
+	if left, err := filepath.Glob(filepath.Join(root, "02", "*")); err != nil || len(left) != 0 {
+		t.Errorf("left: %v, %v", left, err)
 	}
 }

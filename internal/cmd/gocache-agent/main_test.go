@@ -8,7 +8,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"gocache.dev/operator/internal/agent/trim"
 	"gocache.dev/operator/internal/domain/exitcode"
 	"gocache.dev/operator/internal/domain/integrity"
 	"gocache.dev/operator/internal/testing/cachetree"
@@ -17,9 +19,16 @@ import (
 // agent runs the command in this process.
 func agent(t *testing.T, args ...string) (stdout string, code int) {
 	t.Helper()
+	return agentWith(t, "", args...)
+}
+
+// agentWith runs it with something to read.
+func agentWith(t *testing.T, stdin string, args ...string) (stdout string, code int) {
+	t.Helper()
 	var out, errs bytes.Buffer
 	root := newRoot()
 	root.SetArgs(args)
+	root.SetIn(strings.NewReader(stdin))
 	root.SetOut(&out)
 	root.SetErr(&errs)
 	err := root.ExecuteContext(context.Background())
@@ -122,6 +131,72 @@ func TestCommandsTogether(t *testing.T) {
 	}
 	if out, code := agent(t, "diff", before, after); code != 3 || !strings.Contains(out, "changed  m example.com/lib@v1.2.0") {
 		t.Errorf("diff with a forgery: exit %d: %s", code, out)
+	}
+}
+
+// A session that breaks is reported to the go command by the exit code.
+func TestProgContract(t *testing.T) {
+	closing := `{"ID":1,"Command":"close"}` + "\n"
+	for name, tt := range map[string]struct {
+		stdin string
+		args  []string
+		code  int
+	}{
+		"closed":            {closing, []string{"--upper", t.TempDir()}, 0},
+		"the stream is cut": {`{"ID":1,"Command":"put","BodySize":9}` + "\n\"AAAA", []string{"--upper", t.TempDir()}, 1},
+		"no lower layer":    {closing, []string{"--upper", t.TempDir(), "--lower", filepath.Join(t.TempDir(), "none")}, 1},
+		"no upper layer":    {closing, nil, 1},
+		"an argument":       {closing, []string{"--upper", t.TempDir(), "x"}, 2},
+	} {
+		if out, code := agentWith(t, tt.stdin, append([]string{"prog"}, tt.args...)...); code != tt.code {
+			t.Errorf("%s: exit %d, want %d: %s", name, code, tt.code, out)
+		}
+	}
+}
+
+// The flags of trim reach the plan.
+func TestTrimContract(t *testing.T) {
+	dir := t.TempDir()
+	zip := filepath.Join(dir, "cache/download/example.com/a/@v/v1.0.0.zip")
+	sum := filepath.Join(dir, "go.sum")
+	for name, size := range map[string]int{zip: 100, sum: 0} {
+		if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, make([]byte, size), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, tt := range map[string]struct {
+		args []string
+		code int
+		goes int64
+	}{
+		"all goes":         {[]string{"--keep-gosum", sum}, 0, 100},
+		"it fits":          {[]string{"--keep-gosum", sum, "--max-mod-size", "100"}, 0, 0},
+		"it does not":      {[]string{"--keep-gosum", sum, "--max-mod-size", "99"}, 0, 100},
+		"no keep-set":      {nil, 2, 0},
+		"no size":          {[]string{"--keep-gosum", sum, "--max-mod-size", "x"}, 2, 0},
+		"no time":          {[]string{"--keep-gosum", sum, "--as-of", "yesterday"}, 2, 0},
+		"no such go.sum":   {[]string{"--keep-gosum", sum + "x"}, 1, 0},
+		"at a time before": {[]string{"--keep-gosum", sum, "--as-of", "2026-01-02T03:04:05Z"}, 0, 100},
+	} {
+		out, code := agent(t, append([]string{"trim", "--plan", "--modcache", dir}, tt.args...)...)
+		var r trim.Result
+		if code == 0 {
+			if err := json.Unmarshal([]byte(out), &r); err != nil {
+				t.Fatalf("%s: %v: %s", name, err, out)
+			}
+		}
+		if code != tt.code || code == 0 && (r.Modules.Bytes != tt.goes || r.Applied) {
+			t.Errorf("%s: exit %d, %s; want %d, %d bytes", name, code, out, tt.code, tt.goes)
+		}
+		if name == "at a time before" && !r.AsOf.Equal(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)) {
+			t.Errorf("as of %v", r.AsOf)
+		}
+	}
+	if info, err := os.Stat(zip); err != nil || info.Size() != 100 {
+		t.Errorf("a plan removed the zip: %v", err)
 	}
 }
 
