@@ -17,7 +17,6 @@ import (
 func TestTargets(t *testing.T) {
 	t.Parallel()
 	p := &v1alpha1.ModProxy{}
-	p.Spec.Server.Type = v1alpha1.ServerGoproxy
 	p.Spec.Probes.Interval, p.Spec.Probes.Timeout = &metav1.Duration{Duration: time.Second}, &metav1.Duration{Duration: time.Minute}
 	p.Spec.Probes.Kinds = []v1alpha1.ProbeKind{v1alpha1.ProbeReady, v1alpha1.ProbeDisk, v1alpha1.ProbeConsistency, v1alpha1.ProbeChecksumDatabase}
 	p.Spec.Instances = []v1alpha1.ProxyInstance{
