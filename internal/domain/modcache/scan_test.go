@@ -116,3 +116,19 @@ func TestScan(t *testing.T) {
 		},
 	}, got)
 }
+
+// A directory that cannot be listed at all is an error, not an empty cache.
+func TestScanFails(t *testing.T) {
+	for name, scan := range map[string]func(*tree.Dir) (modcache.Contents, error){"cache": modcache.Scan, "proxy": modcache.ScanProxy} {
+		d, err := tree.Open(t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if c, err := scan(d); err == nil {
+			t.Errorf("%s: a closed directory holds %+v", name, c)
+		}
+	}
+}

@@ -3,6 +3,7 @@ package tree_test
 import (
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -74,6 +75,12 @@ func TestReads(t *testing.T) {
 				t.Errorf("limit %d, buffer of %d: %q, %v; want %v", limit, size, data, err, want)
 			}
 		}
+	}
+	if _, err := d.Open("none"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a file that is not there: %v", err)
+	}
+	if _, _, err := d.ReadFile("none", nil, 1000); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a file that is not there: %v", err)
 	}
 	f, err := d.Open("f")
 	if err != nil {
