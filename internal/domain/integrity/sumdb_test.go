@@ -2,9 +2,6 @@ package integrity_test
 
 import (
 	"context"
-	"errors"
-	"io"
-	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -14,16 +11,14 @@ import (
 
 	"golang.org/x/mod/sumdb"
 	"golang.org/x/mod/sumdb/note"
-	"golang.org/x/mod/sumdb/tlog"
 
 	"gocache.dev/operator/internal/domain/integrity"
 	"gocache.dev/operator/internal/testing/cachetree"
 )
 
 // sumdbTree is a tree whose module cache the real go command filled with the
-// records of a checksum database, which knows the go.sum of another tree. oldest is
-// the database's tree head from when it had one record.
-func sumdbTree(t *testing.T) (tree *cachetree.Tree, db integrity.SumDB, records string, oldest []byte) {
+// records of a checksum database, which knows the go.sum of another tree.
+func sumdbTree(t *testing.T) (tree *cachetree.Tree, db integrity.SumDB, records string) {
 	t.Helper()
 	const name = "sum.example.com"
 	secret, key, err := note.GenerateKey(nil, name)
@@ -39,17 +34,6 @@ func sumdbTree(t *testing.T) (tree *cachetree.Tree, db integrity.SumDB, records 
 		return linesOf(known, path, vers), nil
 	})))
 	t.Cleanup(server.Close)
-	resp, err := http.Get(server.URL + "/lookup/example.com/lib@v1.2.0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	first, err := io.ReadAll(resp.Body)
-	if err = errors.Join(err, resp.Body.Close()); err != nil {
-		t.Fatal(err)
-	}
-	if _, _, oldest, err = tlog.ParseRecord(first); err != nil {
-		t.Fatal(err)
-	}
 
 	tree = cachetree.New(t)
 	cachetree.RemoveAll(t, tree.ModCache)
@@ -68,7 +52,7 @@ func sumdbTree(t *testing.T) (tree *cachetree.Tree, db integrity.SumDB, records 
 	if err != nil {
 		t.Fatal(err)
 	}
-	return tree, integrity.SumDB{Key: key, Latest: latest}, filepath.Join(tree.ModCache, "cache", "download", "sumdb", name), oldest
+	return tree, integrity.SumDB{Key: key, Latest: latest}, filepath.Join(tree.ModCache, "cache", "download", "sumdb", name)
 }
 
 func linesOf(gosum []byte, path, vers string) []byte {
@@ -94,7 +78,7 @@ func checkWith(t *testing.T, tree *cachetree.Tree, dbs ...integrity.SumDB) integ
 // a forgery that agrees with itself contradicts them; a damaged record or tile
 // is found.
 func TestSumDB(t *testing.T) {
-	tree, db, _, _ := sumdbTree(t)
+	tree, db, _ := sumdbTree(t)
 	if v := checkWith(t, tree, db); v.Verdict != integrity.Intact || len(v.Notes) != 0 {
 		t.Fatalf("%s, notes %v: %+v", v.Verdict, v.Notes, v.Examples)
 	}
@@ -113,7 +97,7 @@ func TestSumDB(t *testing.T) {
 
 func TestSumDBDamage(t *testing.T) {
 	for _, pattern := range []string{"lookup/example.com/lib@v1.2.0", "tile/8/0/*"} {
-		tree, db, records, _ := sumdbTree(t)
+		tree, db, records := sumdbTree(t)
 		found, err := filepath.Glob(filepath.Join(records, filepath.FromSlash(pattern)))
 		if err != nil || len(found) == 0 {
 			t.Fatalf("%s: nothing found: %v", pattern, err)
@@ -134,24 +118,19 @@ func TestSumDBDamage(t *testing.T) {
 	}
 }
 
-// The records of a cache are often newer than the tree head that is kept beside
-// it. They prove the modules all the same, and the check keeps no head.
-func TestSumDBOlderLatest(t *testing.T) {
-	tree, db, _, oldest := sumdbTree(t)
-	for name, latest := range map[string][]byte{"an older head": oldest, "no head": nil} {
-		db := integrity.SumDB{Key: db.Key, Latest: latest}
-		if v := checkWith(t, tree, db); v.Verdict != integrity.Intact || len(v.Notes) != 0 {
-			t.Errorf("%s: %s, notes %v: %+v", name, v.Verdict, v.Notes, v.Examples)
-		}
-		if string(db.Latest) != string(latest) {
-			t.Errorf("%s: the check changed it", name)
-		}
+// Without a tree head from outside, the records' own heads have to do: each may
+// be newer than the one before.
+func TestSumDBWithoutLatest(t *testing.T) {
+	tree, db, _ := sumdbTree(t)
+	db.Latest = nil
+	if v := checkWith(t, tree, db); v.Verdict != integrity.Intact || len(v.Findings) != 0 {
+		t.Errorf("%s, notes %v: %+v", v.Verdict, v.Notes, v.Examples)
 	}
 }
 
 // Records that are not there prove nothing and accuse nobody.
 func TestSumDBAbsent(t *testing.T) {
-	tree, db, records, _ := sumdbTree(t)
+	tree, db, records := sumdbTree(t)
 	if err := os.RemoveAll(records); err != nil {
 		t.Fatal(err)
 	}
