@@ -22,8 +22,8 @@ list() {
 git                                 git                         build,unit,integration,cluster,demo  the sources; git repositories in tests and in the toolchain image
 make                                make                        build,unit,integration,cluster,demo  the steps themselves
 /etc/ssl/certs/ca-certificates.crt  ca-certificates             build,unit,integration,cluster,demo  module downloads; the images' certificates
-gcc                                 gcc                         unit,integration                     the race detector (RACE=1)
-/usr/include/stdlib.h               libc6-dev                   unit,integration                     the race detector (RACE=1)
+gcc                                 gcc                         unit,integration                     the race detector (unless RACE=0)
+/usr/include/stdlib.h               libc6-dev                   unit,integration                     the race detector (unless RACE=0)
 haproxy                             haproxy                     unit,demo                            tests of the router; the HAProxy image
 mkfs.ext4                           e2fsprogs                   unit                                 a test of a failing disk
 mount                               mount                       unit,cluster,demo                    the kubelet's mounts; a test of a failing disk
