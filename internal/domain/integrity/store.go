@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"golang.org/x/mod/modfile"
-	"golang.org/x/mod/semver"
+	"golang.org/x/mod/module"
 
 	"gocache.dev/operator/internal/domain/integrity/tree"
 	"gocache.dev/operator/internal/domain/manifest"
@@ -76,6 +76,9 @@ func (r *run) checkStore(ctx context.Context) error {
 	}
 	for _, p := range contents.Lists {
 		s.list(p)
+	}
+	for i := range contents.Queries {
+		s.query(&contents.Queries[i])
 	}
 	for i := range records {
 		if records[i].Path == "" {
@@ -147,19 +150,27 @@ func (c *storedVersion) see(k modcache.Kind, info tree.Info) {
 		c.newest = info.Mtime
 	}
 	if info.Mode&0o444 == 0 {
-		c.add(BadMode, Wrong, c.path(k), fmt.Sprintf("mode %04o: nobody may read it", info.Mode))
+		severity := Wrong
+		if k == modcache.Info {
+			severity = Torn // see info
+		}
+		c.add(BadMode, severity, c.path(k), fmt.Sprintf("mode %04o: nobody may read it", info.Mode))
 	}
 }
 
 // bad reports an error of opening or reading a file that is there.
 func (c *storedVersion) bad(k modcache.Kind, err error) {
 	c.have = c.have.With(k)
+	severity := Wrong
+	if k == modcache.Info {
+		severity = Torn // see info
+	}
 	if errors.Is(err, tree.ErrNotRegular) || errors.Is(err, tree.ErrTooLarge) {
-		c.add(Malformed, Wrong, c.path(k), err.Error())
+		c.add(Malformed, severity, c.path(k), err.Error())
 		return
 	}
 	if errors.Is(err, tree.ErrBadMode) {
-		c.add(BadMode, Wrong, c.path(k), err.Error())
+		c.add(BadMode, severity, c.path(k), err.Error())
 		return
 	}
 	c.add(Unreadable, Unknown, c.path(k), err.Error())
@@ -225,8 +236,8 @@ func (c *storedVersion) judgeZip(sum modcache.ZipSum, base BaselineZip, known bo
 	default:
 		c.add(Unverifiable, Note, p, "no trust data names this version")
 	}
-	if sum.Trailing > 0 {
-		c.add(Malformed, Wrong, p, fmt.Sprintf("%d bytes follow the end of the archive, and are served", sum.Trailing))
+	if sum.Trailing > 0 { // the contents are right, and clients take it
+		c.add(Malformed, Torn, p, fmt.Sprintf("%d bytes follow the end of the archive, and are served", sum.Trailing))
 	}
 }
 
@@ -273,19 +284,56 @@ func (c *storedVersion) mod() {
 	}
 }
 
+// info judges the .info. A wrong one costs an error message: nothing that is
+// built comes out of it. So it never is more than Torn.
 func (c *storedVersion) info() {
 	data, ok := c.read(modcache.Info, maxInfo)
 	if !ok {
 		return
 	}
-	meta, err := modcache.ParseInfo(data)
+	if class, detail := judgeInfo(c.Version.Version, data); class != "" {
+		c.add(class, Torn, c.path(modcache.Info), detail)
+	}
+}
+
+// judgeInfo says what is wrong with an .info; an empty class: nothing.
+func judgeInfo(m module.Version, data []byte) (Class, string) {
+	err := modcache.CheckInfo(m, data)
+	_, unparsed := modcache.ParseInfo(data)
 	switch {
-	case err != nil && len(bytes.Trim(data, "\x00")) == 0:
-		c.add(Truncated, Wrong, c.path(modcache.Info), "is empty or zeros, and is served")
+	case err == nil:
+		return "", ""
+	case len(bytes.Trim(data, "\x00")) == 0:
+		return Truncated, "is empty or zeros"
+	case unparsed != nil:
+		return Malformed, err.Error()
+	}
+	return Inconsistent, err.Error()
+}
+
+// query checks a stored answer to a query: whatever version it names, it is a
+// right one if the module can have that version.
+func (s *stores) query(q *modcache.Query) {
+	dir, err := s.root.Sub(path.Dir(q.File))
+	if err != nil {
+		return // vanished, or reported by the scan
+	}
+	defer func() { _ = dir.Close() }()
+	data, _, err := dir.ReadFile(path.Base(q.File), nil, maxInfo)
+	class, detail := Malformed, ""
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return
+	case err != nil && isMachine(err):
+		s.unreadable(Store, q.File, err)
+		return
 	case err != nil:
-		c.add(Malformed, Wrong, c.path(modcache.Info), "is served, but: "+err.Error())
-	case meta.Version != c.Version.Version.Version && semver.IsValid(c.Version.Version.Version):
-		c.add(Inconsistent, Wrong, c.path(modcache.Info), fmt.Sprintf("says it is %.60q", meta.Version))
+		detail = err.Error()
+	default:
+		class, detail = judgeInfo(q.Version, data)
+	}
+	if class != "" {
+		s.found.add(Finding{Class: class, Severity: Torn, Cache: Store, Path: q.File, Detail: "the answer to a query: " + detail, Remove: []string{q.File}})
 	}
 }
 

@@ -77,6 +77,7 @@ func half(b []byte) []byte  { return b[:len(b)/2] }
 func flip(b []byte) []byte  { b[len(b)/2] ^= 1; return b }
 func data(b []byte) []byte  { b[70] ^= 1; return b } // of the first file in a zip
 func none([]byte) []byte    { return nil }
+func other([]byte) []byte   { return []byte(`{"Version":"v1.1.0","Time":"2024-01-02T03:04:05Z"}`) }
 func zeros(b []byte) []byte { return make([]byte, len(b)) }
 
 func TestStores(t *testing.T) {
@@ -95,8 +96,9 @@ func TestStores(t *testing.T) {
 			{"zip gone is legal", "example.com/lib/@v/v1.2.0.zip", nil, 0, "", ""},
 			{"mod altered", "example.com/lib/@v/v1.2.0.mod", flip, 0, integrity.Corrupt, "wrong"},
 			{"mod empty", "example.com/lib/@v/v1.2.0.mod", none, 0, integrity.Truncated, "wrong"},
-			{"info zeros", "example.com/lib/@v/v1.2.0.info", zeros, 0, integrity.Truncated, "wrong"},
-			{"info cut", "example.com/lib/@v/v1.2.0.info", half, 0, integrity.Malformed, "wrong"},
+			{"info zeros", "example.com/lib/@v/v1.2.0.info", zeros, 0, integrity.Truncated, "torn"},
+			{"info cut", "example.com/lib/@v/v1.2.0.info", half, 0, integrity.Malformed, "torn"},
+			{"info of another version", "example.com/lib/@v/v1.2.0.info", other, 0, integrity.Inconsistent, "torn"},
 			{"list zeros", "example.com/lib/@v/list", zeros, 0, integrity.Malformed, "wrong"},
 		},
 		"athens": {
@@ -104,6 +106,8 @@ func TestStores(t *testing.T) {
 			{"zip cut with info", "example.com/lib/v1.2.0/source.zip", half, hour, integrity.Truncated, "wrong"},
 			{"mod altered", "example.com/lib/v1.2.0/go.mod", flip, hour, integrity.Corrupt, "wrong"},
 			{"zip gone", "example.com/lib/v1.2.0/source.zip", nil, hour, integrity.Missing, "torn"},
+			{"info zeros", "example.com/lib/v1.2.0/v1.2.0.info", zeros, hour, integrity.Truncated, "torn"},
+			{"info of another version", "example.com/lib/v1.2.0/v1.2.0.info", other, hour, integrity.Inconsistent, "torn"},
 			{"info gone", "example.com/lib/v1.2.0/v1.2.0.info", nil, hour, integrity.Missing, "torn"},
 			{"info not yet written", "example.com/lib/v1.2.0/v1.2.0.info", nil, 0, integrity.InFlight, "note"},
 		},

@@ -37,6 +37,13 @@ type Remark struct {
 	Err    error // for RemarkUnreadable
 }
 
+// Query is a stored answer to a question about a module's versions. Its Version
+// is what was asked for, in any of the forms that a GOPROXY takes.
+type Query struct {
+	module.Version
+	File string // below the root
+}
+
 // RemarkKind tells remarks apart.
 type RemarkKind uint8
 
@@ -52,6 +59,7 @@ const (
 type Contents struct {
 	Versions []Version // sorted by path, then version
 	Lists    []string  // paths of the list files
+	Latest   []Query   // of a proxy: its @latest files
 	Sumdb    []string  // names of the checksum databases with cached records
 	Remarks  []Remark
 }
@@ -188,6 +196,7 @@ func (s *scan) sumdbs(d *tree.Dir) error {
 func (s *scan) modulePath(parent *tree.Dir, e tree.Entry, escaped string) {
 	switch {
 	case e.Type != tree.Directory && e.Name == "@latest":
+		s.latest(parent.Join(e.Name), escaped)
 	case e.Type != tree.Directory && isTemp(e.Name):
 		s.remark(parent.Join(e.Name), RemarkTemp, "temporary file of a download")
 	case e.Type != tree.Directory:
@@ -211,6 +220,15 @@ func (s *scan) modulePath(parent *tree.Dir, e tree.Entry, escaped string) {
 			})
 		})
 	}
+}
+
+func (s *scan) latest(file, escaped string) {
+	path, err := module.UnescapePath(escaped)
+	if err != nil {
+		s.remark(file, RemarkStray, err.Error())
+		return
+	}
+	s.Latest = append(s.Latest, Query{module.Version{Path: path, Version: "latest"}, file})
 }
 
 func (s *scan) versions(d *tree.Dir, path string) error {

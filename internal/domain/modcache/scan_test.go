@@ -83,8 +83,9 @@ func TestScanProxy(t *testing.T) {
 			{Version: of("example.com/a", "v1.0.0"), Files: files(modcache.Info, modcache.Ziphash, modcache.Lock, modcache.Partial)},
 			{Version: of("example.com/a", "v2.0.0+incompatible"), Files: files(modcache.Mod)},
 		},
-		Lists: []string{"example.com/!b/@v/list"},
-		Sumdb: []string{"db.test"},
+		Lists:  []string{"example.com/!b/@v/list"},
+		Latest: []modcache.Query{{Version: module.Version{Path: "example.com/B", Version: "latest"}, File: "example.com/!b/@latest"}},
+		Sumdb:  []string{"db.test"},
 		Remarks: []modcache.Remark{
 			{Path: "sumdb/notes", Kind: modcache.RemarkStray}, {Path: "README", Kind: modcache.RemarkStray}, {Path: "example.com/.hidden", Kind: modcache.RemarkStray},
 			{Path: "link", Kind: modcache.RemarkNotRegular}, {Path: "sumdb2", Kind: modcache.RemarkNotRegular},

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/mod/module"
 	"golang.org/x/mod/semver"
 )
 
@@ -85,6 +86,31 @@ func ParseInfo(data []byte) (Meta, error) {
 		return Meta{}, errors.New("names no version")
 	}
 	return m, nil
+}
+
+// IsVersion reports whether files of a module can have a version: a canonical
+// one that fits the module's path. Anything else that a GOPROXY is asked for the
+// .info of is a query, such as a branch, v1, or v2.0.0 of a module without /v2
+// in its path: the answer names the version, and another one tomorrow.
+func IsVersion(m module.Version) bool {
+	_, major, ok := module.SplitPathVersion(m.Path)
+	return ok && m.Version != "" && m.Version == module.CanonicalVersion(m.Version) && module.CheckPathMajor(m.Version, major) == nil
+}
+
+// CheckInfo says why an .info cannot be a right answer to a request for the
+// .info of m: that of a version names just this version, the answer to a query
+// names one that the module can have.
+func CheckInfo(m module.Version, data []byte) error {
+	info, err := ParseInfo(data)
+	switch {
+	case err != nil:
+		return err
+	case IsVersion(m) && info.Version != m.Version:
+		return fmt.Errorf("says it is %.60q", info.Version)
+	case !IsVersion(module.Version{Path: m.Path, Version: info.Version}):
+		return fmt.Errorf("names %.60q, which is no version of this module", info.Version)
+	}
+	return nil
 }
 
 // FormatInfo writes an .info file as the go command does.

@@ -107,3 +107,33 @@ func TestCompareIsTotal(t *testing.T) {
 		t.Error(all)
 	}
 }
+
+// TestCheckInfo holds which answers to a request for an .info can be right.
+func TestCheckInfo(t *testing.T) {
+	for _, tt := range []struct {
+		path, asked, said string
+		right             bool
+	}{
+		{"example.com/m", "v1.2.3", "v1.2.3", true},
+		{"example.com/m", "v1.2.3", "v1.2.4", false},
+		{"example.com/m", "v1.2.3", "v1.2.3+meta", false},
+		{"example.com/m", "v1", "v1.2.3", true},
+		{"example.com/m", "v1", "v1", false},
+		{"example.com/m", "master", "v0.0.0-20240102030405-0123456789ab", true},
+		{"example.com/m", "master", "master", false},
+		{"example.com/m", "latest", "v1.2.3", true},
+		{"example.com/m", "latest", "v2.0.0", false},
+		{"example.com/m", "v2.0.0", "v2.0.0+incompatible", true},
+		{"example.com/m", "v2.0.0+incompatible", "v2.0.0+incompatible", true},
+		{"example.com/m/v2", "v2.0.0", "v2.0.0", true},
+		{"example.com/m/v2", "v1.0.0", "v2.0.0", true},
+		{"example.com/m/v2", "latest", "v1.0.0", false},
+		{"gopkg.in/yaml.v2", "v2", "v2.4.0", true},
+		{"gopkg.in/yaml.v2", "v2", "v3.0.0", false},
+	} {
+		text := []byte(`{"Version":"` + tt.said + `","Time":"2024-01-02T03:04:05Z"}`)
+		if err := modcache.CheckInfo(module.Version{Path: tt.path, Version: tt.asked}, text); (err == nil) != tt.right {
+			t.Errorf("%s@%s is said to be %s: %v", tt.path, tt.asked, tt.said, err)
+		}
+	}
+}

@@ -67,7 +67,10 @@ func (l Layout) Name(v *Version, k modcache.Kind) string {
 type Contents struct {
 	Versions []Version // sorted
 	Lists    []string
-	Remarks  []modcache.Remark
+	// Queries are stored answers to questions about versions, of the goproxy
+	// layout. They are no versions, and change with time.
+	Queries []modcache.Query
+	Remarks []modcache.Remark
 }
 
 // Scan lists a store without reading any file.
@@ -79,12 +82,32 @@ func Scan(root *tree.Dir, l Layout) (Contents, error) {
 	if err != nil {
 		return Contents{}, err
 	}
-	c := Contents{Lists: in.Lists, Remarks: in.Remarks}
+	c := Contents{Lists: in.Lists, Queries: in.Latest, Remarks: in.Remarks}
 	for i := range in.Versions {
 		v := &in.Versions[i]
-		c.Versions = append(c.Versions, Version{v.Version, v.Escaped().Path + "/@v", v.Files, v.ZipSize})
+		stored := Version{v.Version, v.Escaped().Path + "/@v", v.Files, v.ZipSize}
+		if modcache.IsVersion(v.Version) {
+			c.Versions = append(c.Versions, stored)
+			continue
+		}
+		c.query(&stored)
 	}
 	return c, nil
+}
+
+// query takes up what lies under a name that is no version: the .info is an
+// answer to a query. Nobody asks for the other files.
+func (c *Contents) query(v *Version) {
+	for _, kind := range []modcache.Kind{modcache.Info, modcache.Mod, modcache.Zip} {
+		file := path.Join(v.Dir, Goproxy.Name(v, kind))
+		switch {
+		case !v.Files.Has(kind):
+		case kind == modcache.Info:
+			c.Queries = append(c.Queries, modcache.Query{Version: v.Version, File: file})
+		default:
+			c.Remarks = append(c.Remarks, modcache.Remark{Path: file, Kind: modcache.RemarkStray, Detail: fmt.Sprintf("%.60q is no version of this module: nobody asks for its files", v.Version.Version)})
+		}
+	}
 }
 
 func scanAthens(root *tree.Dir) (Contents, error) {
