@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"golang.org/x/mod/module"
+
 	"gocache.dev/operator/internal/domain/probe"
 )
 
@@ -104,6 +106,16 @@ func readDefaults(file string) (map[string]string, error) {
 // SumDBName is the name of the checksum database, empty when it is off or
 // unknown.
 func (e Environment) SumDBName() string { return probe.ParseDatabase(e.GOSUMDB).Name }
+
+// vouched says whether what is fetched of a version is compared with the
+// checksum database.
+func (e Environment) vouched(m module.Version) bool {
+	without := e.GONOSUMDB
+	if without == "" {
+		without = e.GOPRIVATE
+	}
+	return e.SumDBName() != "" && !module.MatchPrefixPatterns(without, m.Path)
+}
 
 // WithoutDirect removes "direct" and everything after it from GOPROXY, since
 // a direct fetch runs the go command and version control programs on what a

@@ -13,6 +13,8 @@ import (
 	"golang.org/x/mod/module"
 	"golang.org/x/sync/semaphore"
 	"golang.org/x/sync/singleflight"
+
+	"gocache.dev/operator/internal/domain/modcache"
 )
 
 // renewAfter is how old a library fetcher is when a failure makes us replace
@@ -26,7 +28,8 @@ const renewAfter = 10 * time.Second
 type fetcher struct {
 	store   *Store
 	make    func() goproxy.Fetcher
-	direct  string // GONOPROXY patterns; what matches is not fetched here
+	direct  string                    // GONOPROXY patterns; what matches is not fetched here
+	vouched func(module.Version) bool // whether the library compares it with a checksum database
 	timeout time.Duration
 	slots   *semaphore.Weighted
 	flights singleflight.Group
@@ -43,6 +46,9 @@ func (f *fetcher) Query(ctx context.Context, path, query string) (version string
 		return "", time.Time{}, err
 	}
 	version, at, err = f.current().Query(ctx, path, query)
+	if err == nil && !modcache.IsVersion(module.Version{Path: path, Version: version}) {
+		err = &badAnswer{fmt.Errorf("%s@%s is said to be %.60q, which is no version of this module", path, query, version)}
+	}
 	return version, at, f.failed(ctx, err)
 }
 
@@ -112,7 +118,14 @@ func (f *fetcher) download(ctx context.Context, path, version string) (info, mod
 	if err != nil && ctx.Err() == nil && f.renew(inner) {
 		info, mod, zip, err = f.current().Download(ctx, path, version)
 	}
-	return info, mod, zip, err
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	m := module.Version{Path: path, Version: version}
+	if err := checkAnswer(m, info, mod, zip, f.vouched(m)); err != nil {
+		return nil, nil, nil, errors.Join(&badAnswer{fmt.Errorf("%s: %w", m, err)}, info.Close(), mod.Close(), zip.Close())
+	}
+	return info, mod, zip, nil
 }
 
 // stored opens the three files of a version if the store has them all.

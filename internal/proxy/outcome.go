@@ -61,12 +61,13 @@ func (o *outcome) upstream(status int, err error) {
 	o.status, o.err = status, err
 }
 
-// upstreamFailed says whether the last upstream request got no answer, or that
-// of a server in trouble.
+// upstreamFailed says whether the upstream gave nothing that could be passed on:
+// it did not answer, is in trouble, has no such thing, or its answer cannot be
+// right.
 func (o *outcome) upstreamFailed() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.err != nil || o.status >= http.StatusInternalServerError || o.status == http.StatusTooManyRequests
+	return o.fetch != nil || o.err != nil || o.status >= http.StatusInternalServerError || o.status == http.StatusTooManyRequests
 }
 
 func (o *outcome) fetched(err error) {
@@ -134,6 +135,9 @@ func (o *outcome) trouble() (status int, text string) {
 	}
 	if err == nil {
 		err = o.err
+	}
+	if bad, ok := errors.AsType[*badAnswer](err); ok {
+		return http.StatusBadGateway, bad.Error()
 	}
 	_, gaveUp := errors.AsType[errGiveUp](err)
 	switch local, _ := errors.AsType[*fs.PathError](err); {

@@ -119,7 +119,8 @@ func newFetcher(o Options, env Environment, store *Store, up *upstream) *fetcher
 		direct = env.GOPRIVATE
 	}
 	return &fetcher{
-		store: store, direct: direct, timeout: o.FetchTimeout, now: o.Now, slots: semaphore.NewWeighted(int64(o.MaxFetches)),
+		vouched: env.vouched,
+		store:   store, direct: direct, timeout: o.FetchTimeout, now: o.Now, slots: semaphore.NewWeighted(int64(o.MaxFetches)),
 		make: func() goproxy.Fetcher {
 			return &goproxy.GoFetcher{Env: env.variables(), TempDir: o.TempDir, Transport: up}
 		},

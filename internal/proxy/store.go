@@ -184,6 +184,9 @@ func examineFile(f *os.File, name string) (*entry, readVerdict, error) {
 	if !info.Mode().IsRegular() {
 		return nil, readDamaged, fmt.Errorf("it is no file but %s", info.Mode().Type())
 	}
+	if err := legible(f, name, info.Size()); err != nil {
+		return nil, readDamaged, err
+	}
 	want, err := readSum(f)
 	if err != nil {
 		return nil, readFailed, err
