@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -8,7 +9,6 @@ import (
 	"golang.org/x/mod/modfile"
 	"golang.org/x/mod/module"
 
-	"gocache.dev/operator/internal/domain/goproxy"
 	"gocache.dev/operator/internal/domain/modcache"
 )
 
@@ -18,10 +18,6 @@ type badAnswer struct{ err error }
 
 func (e *badAnswer) Error() string { return "the upstream's answer cannot be right: " + e.err.Error() }
 func (e *badAnswer) Unwrap() error { return e.err }
-
-// maxUnpacked bounds what a module's files may have together, in bytes: four
-// times the go command's own limit.
-const maxUnpacked = 2 << 30
 
 // checkAnswer finds what the library does not look for in the files of one
 // version: an .info of another version, a go.mod that does not parse, and,
@@ -38,20 +34,33 @@ func checkAnswer(m module.Version, info, mod, zip io.ReadSeeker, vouched bool) e
 	if text, err = whole(mod); err == nil {
 		_, err = modfile.ParseLax("go.mod", text, nil)
 	}
+	if err == nil && bytes.IndexByte(text, 0) >= 0 {
+		err = errors.New("contains NUL bytes")
+	}
 	if err != nil {
 		return fmt.Errorf("its .mod: %w", err)
 	}
-	if vouched {
-		return nil
-	}
-	size, err := zip.Seek(0, io.SeekEnd)
-	if err == nil {
-		_, err = goproxy.SumZip(seekerAt{zip}, size, maxUnpacked)
-	}
-	if _, rewind := zip.Seek(0, io.SeekStart); err != nil || rewind != nil {
-		return fmt.Errorf("its .zip: %w", errors.Join(err, rewind))
+	if err := checkArchive(m, zip, vouched); err != nil {
+		return fmt.Errorf("its .zip: %w", err)
 	}
 	return nil
+}
+
+// checkArchive reads an archive as the check of a store does, so that nothing is
+// stored which that would find wrong.
+func checkArchive(m module.Version, zip io.ReadSeeker, vouched bool) error {
+	size, err := zip.Seek(0, io.SeekEnd)
+	if err != nil {
+		return err
+	}
+	f := &archive{ReadSeeker: zip, size: size}
+	hasher := modcache.NewHasher(0)
+	if err = f.Rewind(); err == nil && vouched {
+		err = hasher.Names(f, m)
+	} else if err == nil {
+		_, err = hasher.Zip(f, m)
+	}
+	return errors.Join(err, f.Rewind())
 }
 
 // whole reads a file that is text, and rewinds it.
@@ -64,15 +73,32 @@ func whole(f io.ReadSeeker) ([]byte, error) {
 	return data, err
 }
 
-// seekerAt reads at offsets, one caller at a time.
-type seekerAt struct{ io.ReadSeeker }
+// archive is a fetched file, for one reader at a time.
+type archive struct {
+	io.ReadSeeker
+	size int64
+}
+
+// Size implements modcache.Source.
+func (a *archive) Size() int64 { return a.size }
+
+// Rewind implements modcache.Source.
+func (a *archive) Rewind() error {
+	_, err := a.Seek(0, io.SeekStart)
+	return err
+}
+
+// ReadAll implements modcache.Source.
+func (a *archive) ReadAll(_ []byte, limit int64) ([]byte, error) {
+	return io.ReadAll(io.LimitReader(a.ReadSeeker, limit))
+}
 
 // ReadAt implements io.ReaderAt.
-func (s seekerAt) ReadAt(p []byte, off int64) (int, error) {
-	if _, err := s.Seek(off, io.SeekStart); err != nil {
+func (a *archive) ReadAt(p []byte, off int64) (int, error) {
+	if _, err := a.Seek(off, io.SeekStart); err != nil {
 		return 0, err
 	}
-	n, err := io.ReadFull(s.ReadSeeker, p)
+	n, err := io.ReadFull(a.ReadSeeker, p)
 	if errors.Is(err, io.ErrUnexpectedEOF) {
 		err = io.EOF
 	}

@@ -9,10 +9,9 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
-)
 
-// sumAttribute holds the lower-case hex SHA-256 of a file's content.
-const sumAttribute = "user.gocache.sha256"
+	"gocache.dev/operator/internal/domain/store"
+)
 
 // hashFile hashes a file from its beginning and leaves it there again.
 func hashFile(f *os.File) (string, error) {
@@ -35,7 +34,7 @@ func copyAndHash(w io.Writer, r io.Reader) (string, error) {
 }
 
 func writeSum(f *os.File, sum string) error {
-	return onDescriptor(f, func(fd int) error { return unix.Fsetxattr(fd, sumAttribute, []byte(sum), 0) })
+	return onDescriptor(f, func(fd int) error { return unix.Fsetxattr(fd, store.SumAttribute, []byte(sum), 0) })
 }
 
 // readSum returns "" when no sum was recorded.
@@ -43,7 +42,7 @@ func readSum(f *os.File) (string, error) {
 	buf := make([]byte, 2*sha256.Size)
 	n := 0
 	err := onDescriptor(f, func(fd int) (err error) {
-		n, err = unix.Fgetxattr(fd, sumAttribute, buf)
+		n, err = unix.Fgetxattr(fd, store.SumAttribute, buf)
 		return err
 	})
 	switch {

@@ -48,6 +48,9 @@ type Options struct {
 	Pace func(ctx context.Context, bytes int64)
 	// Observe is called with each finding; the verdict holds only examples.
 	Observe func(Finding)
+	// Withdraw, if set, removes what findings in a store name in Remove: what is
+	// gone is fetched anew. An error means that something of it is still there.
+	Withdraw func([]Finding) error
 }
 
 const (
@@ -100,6 +103,9 @@ func Check(ctx context.Context, o Options) (Verdict, error) {
 	v := r.found.verdict(o.FailOn)
 	v.Digest, v.Counts, v.Bytes = digest, r.counts, r.bytes
 	v.Message = v.Summary()
+	if r.spared != "" {
+		v.Message += "; " + r.spared
+	}
 	return v, nil
 }
 
@@ -113,6 +119,7 @@ type run struct {
 	mu     sync.Mutex
 	counts Counts
 	bytes  int64
+	spared string // why nothing was withdrawn; empty: no such reason
 }
 
 func (r *run) count(f func(*Counts)) {
@@ -200,14 +207,24 @@ func (o *outcome) still(p *outcome) bool {
 // settled checks all items and looks again at what is suspicious, all of it
 // after one common pause, until it has held still for that long.
 func (r *run) settled(ctx context.Context, items []int32, check func(*worker, int32) outcome, done func(int32, outcome)) error {
+	return r.settle(ctx, items, check, func(i int32, o outcome) {
+		r.account(o)
+		done(i, o)
+	})
+}
+
+// account takes the last outcome of an item into the verdict.
+func (r *run) account(o outcome) {
+	r.found.add(o.findings...)
+	r.read(o.bytes)
+	r.Progress.Done.Add(1)
+}
+
+// settle is settled for a caller that accounts for the outcomes by itself. It
+// may call report from several goroutines at once.
+func (r *run) settle(ctx context.Context, items []int32, check func(*worker, int32) outcome, report func(int32, outcome)) error {
 	var mu sync.Mutex
 	suspects := map[int32]outcome{}
-	report := func(i int32, o outcome) {
-		r.found.add(o.findings...)
-		r.read(o.bytes)
-		r.Progress.Done.Add(1)
-		done(i, o)
-	}
 	err := r.each(ctx, items, false, func(w *worker, i int32) {
 		o := check(w, i)
 		if !o.suspicious() {

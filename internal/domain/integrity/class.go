@@ -1,5 +1,7 @@
 package integrity
 
+import "golang.org/x/mod/module"
+
 // Class says what kind of deviation a finding is.
 type Class string
 
@@ -114,6 +116,11 @@ type Finding struct {
 	Cache    Cache
 	Path     string // below the root of its tree, slash-separated
 	Detail   string
+	// Module is the version that it is about, in a store.
+	Module module.Version
+	// Refused: the server finds by itself that it is not what it had stored, and
+	// gives it to no client.
+	Refused bool
 	// Remove lists what must go for the go command to heal it, in this order.
 	// Empty for what cannot or need not be repaired.
 	Remove []string

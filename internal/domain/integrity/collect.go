@@ -55,6 +55,10 @@ type collector struct {
 	kept     map[Class]int
 	examples []Finding
 	observe  func(Finding)
+	// refused counts the wrong findings that reach no client.
+	refused   int
+	withdrawn int
+	gone      []Finding
 }
 
 func newCollector(observe func(Finding)) *collector {
@@ -69,6 +73,9 @@ func (c *collector) add(fs ...Finding) {
 	defer c.mu.Unlock()
 	for _, f := range fs {
 		c.severity[f.Severity]++
+		if f.Severity == Wrong && f.Refused {
+			c.refused++
+		}
 		if f.Severity == Note {
 			c.notes[f.Class]++
 		} else {
@@ -82,6 +89,22 @@ func (c *collector) add(fs ...Finding) {
 			c.kept[key]++
 			c.examples = append(c.examples, f)
 		}
+	}
+}
+
+// withdrew takes up what was found and is gone.
+func (c *collector) withdrew(fs ...Finding) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, f := range fs {
+		c.withdrawn++
+		// A contradiction to trust data must be among the examples.
+		if f.Class == ChecksumMismatch {
+			c.gone = slices.Insert(c.gone, 0, f)
+		} else {
+			c.gone = append(c.gone, f)
+		}
+		c.gone = c.gone[:min(len(c.gone), perClass)]
 	}
 }
 
@@ -104,10 +127,19 @@ func (c *collector) verdict(failOn Severity) Verdict {
 		return cmp.Or(cmp.Compare(b.Severity, a.Severity), strings.Compare(string(a.Class), string(b.Class)), strings.Compare(a.Path, b.Path))
 	})
 	for _, f := range c.examples {
-		v.Examples = append(v.Examples, Example{f.Class, f.Severity.String(), f.Cache, printable(f.Path, maxPath), printable(f.Detail, maxDetail)})
+		v.Examples = append(v.Examples, f.example())
 	}
+	v.Withdrawn = c.withdrawn
+	for _, f := range c.gone {
+		v.WithdrawnExamples = append(v.WithdrawnExamples, f.example())
+	}
+	v.Contained = v.Wrong > 0 && v.Wrong == c.refused
 	v.Message = v.Summary()
 	return v
+}
+
+func (f *Finding) example() Example {
+	return Example{f.Class, f.Severity.String(), f.Cache, printable(f.Path, maxPath), printable(f.Detail, maxDetail)}
 }
 
 // printable keeps what a hostile name could do to a terminal or a log out of

@@ -475,6 +475,11 @@ func (m *modules) list(path string) []Finding {
 
 // remarks reports what a scan found besides versions.
 func (r *run) remarks(cache Cache, root *tree.Dir, remarks []modcache.Remark) {
+	r.found.add(r.remarked(cache, root, remarks)...)
+}
+
+// remarked turns what is no part of a layout into findings.
+func (r *run) remarked(cache Cache, root *tree.Dir, remarks []modcache.Remark) (found []Finding) {
 	for _, m := range remarks {
 		f := Finding{Cache: cache, Path: m.Path, Detail: m.Detail}
 		switch m.Kind {
@@ -490,8 +495,9 @@ func (r *run) remarks(cache Cache, root *tree.Dir, remarks []modcache.Remark) {
 		case modcache.RemarkUnreadable:
 			f.Class, f.Severity = Unreadable, Unknown
 		}
-		r.found.add(f)
+		found = append(found, f)
 	}
+	return found
 }
 
 func (r *run) isAbandoned(root *tree.Dir, p string) bool {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -48,7 +49,6 @@ func (r *run) checkStore(ctx context.Context) error {
 		s.unreadable(Store, ".", err)
 		return nil
 	}
-	r.remarks(Store, root, contents.Remarks)
 	all := contents.Versions
 	order := make([]int32, len(all))
 	whole := int64(0)
@@ -67,18 +67,28 @@ func (r *run) checkStore(ctx context.Context) error {
 		records[i] = o.record
 		return o
 	}
-	err = s.settled(ctx, order, check, func(i int32, o outcome) {
+	account := func(i int32, o outcome) {
+		records[i] = o.record
+		s.account(o)
 		r.Progress.step(effort(all[i].ZipSize))
-		s.count(func(c *Counts) { c.Modules++; c.Zips += o.zips; c.Raw += o.raw })
-	})
-	if err != nil {
+		if o.record.Path != "" || s.Withdraw == nil { // else it was withdrawn as a whole
+			s.count(func(c *Counts) { c.Modules++; c.Zips += o.zips; c.Raw += o.raw })
+		}
+	}
+	held := s.repair(all, account)
+	if err := s.settle(ctx, order, check, held.take); err != nil {
 		return err
 	}
+	held.others(s.remarked(Store, root, contents.Remarks), func(f Finding) []Finding { return s.notRegular(f) })
 	for _, p := range contents.Lists {
-		s.list(p)
+		held.others(s.list(p), func(Finding) []Finding { return s.list(p) })
 	}
 	for i := range contents.Queries {
-		s.query(&contents.Queries[i])
+		q := &contents.Queries[i]
+		held.others(s.query(q), func(Finding) []Finding { return s.query(q) })
+	}
+	if err := held.finish(ctx); err != nil {
+		return err
 	}
 	for i := range records {
 		if records[i].Path == "" {
@@ -133,7 +143,7 @@ func (c *storedVersion) path(k modcache.Kind) string {
 // add adds a finding. Athens must lose a version as a whole: with any of its
 // files left it serves what is there.
 func (c *storedVersion) add(class Class, s Severity, p, detail string) {
-	f := Finding{Class: class, Severity: s, Cache: Store, Path: p, Detail: detail, Remove: []string{p}}
+	f := Finding{Class: class, Severity: s, Cache: Store, Path: p, Detail: detail, Module: c.Version.Version, Remove: []string{p}}
 	if c.layout == store.Athens {
 		f.Remove = []string{c.Dir}
 	}
@@ -198,12 +208,15 @@ func (c *storedVersion) zip() {
 		}
 	}
 	if c.raw == 0 {
-		if sum, err = c.w.hasher.Zip(&f, c.Version.Version); err != nil {
-			c.bytes += sum.Read
+		sum, err = c.w.hasher.Zip(&f, c.Version.Version)
+		c.bytes += sum.Read
+		if !isMachine(err) && c.differs(modcache.Zip, sum.Raw, c.recorded(f.FD())) {
+			return
+		}
+		if err != nil {
 			c.badZip(err)
 			return
 		}
-		c.bytes += sum.Read
 	}
 	c.record.Zip, c.record.Raw, c.record.Size = sum.H1, sum.Raw, sum.Size
 	c.goMod = sum.GoMod
@@ -241,27 +254,52 @@ func (c *storedVersion) judgeZip(sum modcache.ZipSum, base BaselineZip, known bo
 	}
 }
 
-func (c *storedVersion) read(k modcache.Kind, limit int64) ([]byte, bool) {
-	data, info, err := c.dir.ReadFile(c.layout.Name(c.Version, k), c.w.small, limit)
+// recorded is the sum that the server keeps with a file; empty: none.
+func (c *storedVersion) recorded(fd int) string {
+	if c.layout != store.Goproxy {
+		return ""
+	}
+	return store.RecordedSum(fd)
+}
+
+// differs reports a file that is not what its server had stored. It finds that
+// at the next request, and does not serve it.
+func (c *storedVersion) differs(k modcache.Kind, is [sha256.Size]byte, recorded string) bool {
+	if recorded == "" || recorded == hex.EncodeToString(is[:]) {
+		return false
+	}
+	c.add(Corrupt, Wrong, c.path(k), fmt.Sprintf("its sha256 is %x, and was %s when it was stored", is, recorded))
+	c.findings[len(c.findings)-1].Refused = true
+	return true
+}
+
+// read reads a small file. known is the sum that its server keeps with it.
+func (c *storedVersion) read(k modcache.Kind, limit int64) (data []byte, known string, ok bool) {
+	f, err := c.dir.Open(c.layout.Name(c.Version, k))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, false
+		return nil, "", false
+	}
+	if err == nil {
+		defer func() { _ = f.Close() }()
+		data, err = f.ReadAll(c.w.small, limit)
 	}
 	if err != nil {
 		c.bad(k, err)
-		return nil, false
+		return nil, "", false
 	}
 	c.w.small = data[:0:cap(data)]
-	c.see(k, info)
+	c.see(k, f.Info())
 	c.bytes += int64(len(data))
-	return data, true
+	return data, c.recorded(f.FD()), true
 }
 
 func (c *storedVersion) mod() {
-	data, ok := c.read(modcache.Mod, maxGoMod)
-	if !ok {
+	data, known, ok := c.read(modcache.Mod, maxGoMod)
+	if !ok || c.differs(modcache.Mod, sha256.Sum256(data), known) {
 		return
 	}
 	p := c.path(modcache.Mod)
+	otherThanZip := c.goMod != [sha256.Size]byte{} && sha256.Sum256(data) != c.goMod
 	sum := modcache.SumGoMod(data)
 	c.record.GoMod = sum
 	trust := c.Trust.mod(c.Version.Version)
@@ -271,24 +309,41 @@ func (c *storedVersion) mod() {
 		c.add(Truncated, Wrong, p, "is empty")
 	case bytes.IndexByte(data, 0) >= 0:
 		c.add(Truncated, Wrong, p, "contains NUL bytes")
-	case c.goMod != [sha256.Size]byte{} && sha256.Sum256(data) != c.goMod:
+	case len(trust) > 0 && otherThanZip:
 		c.add(Corrupt, Wrong, p, "is not the go.mod of the zip")
 	case len(trust) > 0:
 		c.add(ChecksumMismatch, Wrong, p, fmt.Sprintf("is %s but trust data says %s", sum, trust[0]))
 	case !base.IsZero() && base != sum:
 		c.add(Corrupt, Wrong, p, "is not what it was when first seen")
+	case otherThanZip && base.IsZero() && known == "" && !sameButForLineEnds(data, c.goMod):
+		c.add(Inconsistent, Wrong, p, "is not the go.mod of the zip")
 	default:
 		if _, err := modfile.ParseLax(p, data, nil); err != nil {
-			c.add(Corrupt, Wrong, p, err.Error())
+			c.add(Malformed, Wrong, p, err.Error())
+			return
+		}
+		if otherThanZip { // the go command has a sum of each, and takes both
+			c.add(Inconsistent, Note, p, "is not the go.mod of the zip, and came so from the upstream")
 		}
 	}
+}
+
+// sameButForLineEnds says whether a text has a sum once its lines end in the
+// other way: version control may turn one into the other in an archive.
+func sameButForLineEnds(text []byte, sum [sha256.Size]byte) bool {
+	unix := bytes.ReplaceAll(text, []byte("\r\n"), []byte("\n"))
+	return sha256.Sum256(unix) == sum || sha256.Sum256(bytes.ReplaceAll(unix, []byte("\n"), []byte("\r\n"))) == sum
 }
 
 // info judges the .info. A wrong one costs an error message: nothing that is
 // built comes out of it. So it never is more than Torn.
 func (c *storedVersion) info() {
-	data, ok := c.read(modcache.Info, maxInfo)
+	data, known, ok := c.read(modcache.Info, maxInfo)
 	if !ok {
+		return
+	}
+	if sum := sha256.Sum256(data); known != "" && known != hex.EncodeToString(sum[:]) {
+		c.add(Corrupt, Torn, c.path(modcache.Info), "is not what the server stored, and is not served")
 		return
 	}
 	if class, detail := judgeInfo(c.Version.Version, data); class != "" {
@@ -313,28 +368,48 @@ func judgeInfo(m module.Version, data []byte) (Class, string) {
 
 // query checks a stored answer to a query: whatever version it names, it is a
 // right one if the module can have that version.
-func (s *stores) query(q *modcache.Query) {
-	dir, err := s.root.Sub(path.Dir(q.File))
+func (s *stores) query(q *modcache.Query) []Finding {
+	data, found, ok := s.text(q.File, maxInfo, Torn)
+	if !ok {
+		return found
+	}
+	if class, detail := judgeInfo(q.Version, data); class != "" {
+		return []Finding{{Class: class, Severity: Torn, Cache: Store, Path: q.File, Detail: "the answer to a query: " + detail, Remove: []string{q.File}}}
+	}
+	return nil
+}
+
+// text reads a small file of the store; if it cannot, it says why, unless the
+// file has vanished.
+func (s *stores) text(file string, limit int64, worst Severity) (data []byte, found []Finding, ok bool) {
+	dir, err := s.root.Sub(path.Dir(file))
 	if err != nil {
-		return // vanished, or reported by the scan
+		return nil, nil, false // vanished, or reported by the scan
 	}
 	defer func() { _ = dir.Close() }()
-	data, _, err := dir.ReadFile(path.Base(q.File), nil, maxInfo)
-	class, detail := Malformed, ""
+	data, _, err = dir.ReadFile(path.Base(file), nil, limit)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return
+		return nil, nil, false
 	case err != nil && isMachine(err):
-		s.unreadable(Store, q.File, err)
-		return
+		return nil, []Finding{{Class: Unreadable, Severity: Unknown, Cache: Store, Path: file, Detail: err.Error()}}, false
 	case err != nil:
-		detail = err.Error()
-	default:
-		class, detail = judgeInfo(q.Version, data)
+		return nil, []Finding{{Class: Malformed, Severity: worst, Cache: Store, Path: file, Detail: err.Error(), Remove: []string{file}}}, false
 	}
-	if class != "" {
-		s.found.add(Finding{Class: class, Severity: Torn, Cache: Store, Path: q.File, Detail: "the answer to a query: " + detail, Remove: []string{q.File}})
+	return data, nil, true
+}
+
+// notRegular looks again at a link, or worse, in the place of a file.
+func (s *stores) notRegular(f Finding) []Finding {
+	dir, err := s.root.Sub(path.Dir(f.Path))
+	if err != nil {
+		return nil
 	}
+	defer func() { _ = dir.Close() }()
+	if info, err := dir.Stat(path.Base(f.Path)); err != nil || info.Type == tree.Regular || info.Type == tree.Directory {
+		return nil
+	}
+	return []Finding{f}
 }
 
 // complete judges what is not there. In the goproxy layout files come one by
@@ -365,27 +440,18 @@ func (c *storedVersion) complete() {
 }
 
 // list checks a list of versions that a server would hand out.
-func (s *stores) list(p string) {
-	dir, err := s.root.Sub(path.Dir(p))
-	if err != nil {
-		return // vanished, or reported by the scan
+func (s *stores) list(p string) []Finding {
+	data, found, ok := s.text(p, maxList, Wrong)
+	if !ok {
+		return found
 	}
-	defer func() { _ = dir.Close() }()
-	data, _, err := dir.ReadFile(path.Base(p), nil, maxList)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-	case err != nil && isMachine(err):
-		s.unreadable(Store, p, err)
-	case err != nil:
-		s.found.add(Finding{Class: Malformed, Severity: Wrong, Cache: Store, Path: p, Detail: err.Error(), Remove: []string{p}})
-	default:
-		// Proxies list what upstream has, which need not be stored, and some
-		// do not end the last line.
-		if n := len(data); n > 0 && data[n-1] != '\n' {
-			data = append(data, '\n')
-		}
-		if _, err := modcache.ParseList(data); err != nil {
-			s.found.add(Finding{Class: Malformed, Severity: Wrong, Cache: Store, Path: p, Detail: "is served, but: " + err.Error(), Remove: []string{p}})
-		}
+	// Proxies list what upstream has, which need not be stored, and some do not
+	// end the last line.
+	if n := len(data); n > 0 && data[n-1] != '\n' {
+		data = append(data, '\n')
 	}
+	if _, err := modcache.ParseList(data); err != nil {
+		return []Finding{{Class: Malformed, Severity: Wrong, Cache: Store, Path: p, Detail: "is served, but: " + err.Error(), Remove: []string{p}}}
+	}
+	return nil
 }

@@ -45,9 +45,16 @@ type Verdict struct {
 	// Findings counts what is torn, wrong or unknown, by class.
 	Findings map[Class]int `json:"findings"`
 	// Notes counts what is harmless, by class.
-	Notes     map[Class]int `json:"notes,omitempty"`
-	Examples  []Example     `json:"examples"`
-	Toolchain *Toolchain    `json:"toolchain,omitempty"`
+	Notes    map[Class]int `json:"notes,omitempty"`
+	Examples []Example     `json:"examples"`
+	// Withdrawn counts the findings that are gone since: what they name was
+	// removed from a store, which then fetches it anew. WithdrawnExamples are some
+	// of them.
+	Withdrawn         int       `json:"withdrawn,omitempty"`
+	WithdrawnExamples []Example `json:"withdrawnExamples,omitempty"`
+	// Contained: the server gives nothing of what is wrong to any client.
+	Contained bool       `json:"contained,omitempty"`
+	Toolchain *Toolchain `json:"toolchain,omitempty"`
 	// UsedBytes, CapacityBytes and AvailableBytes say how full the file system
 	// is that holds the caches, when the check was told its root.
 	UsedBytes      int64 `json:"usedBytes,omitempty"`
@@ -114,7 +121,7 @@ func ParseVerdict(data []byte) (Verdict, error) {
 // Fit is the verdict's JSON in at most limit bytes: the least telling examples
 // go first, then all that is not needed to act on it. It is always valid JSON.
 func (v Verdict) Fit(limit int) []byte {
-	v.Examples = slices.Clone(v.Examples)
+	v.Examples, v.WithdrawnExamples = slices.Clone(v.Examples), slices.Clone(v.WithdrawnExamples)
 	for {
 		data, err := json.Marshal(v)
 		if err == nil && len(data) <= limit {
@@ -125,6 +132,8 @@ func (v Verdict) Fit(limit int) []byte {
 			v = Verdict{Verdict: Inconclusive, Message: "the verdict could not be written: " + err.Error()}
 		case len(v.Examples) > 0:
 			v.Examples = v.Examples[:len(v.Examples)-1]
+		case len(v.WithdrawnExamples) > 0:
+			v.WithdrawnExamples = v.WithdrawnExamples[:len(v.WithdrawnExamples)-1]
 		case len(v.Message) > messageMargin:
 			v.Message = clip(v.Message, messageMargin)
 		case v.Toolchain != nil:
@@ -152,6 +161,14 @@ func clip(s string, n int) string {
 
 // Summary is a sentence about what was found.
 func (v *Verdict) Summary() string {
+	text := v.summary()
+	if v.Withdrawn > 0 {
+		text += fmt.Sprintf("; withdrew %d damaged or contradictory entries, which are fetched anew when a client asks for them", v.Withdrawn)
+	}
+	return text
+}
+
+func (v *Verdict) summary() string {
 	switch {
 	case v.Wrong > 0:
 		return fmt.Sprintf("%d wrong: %s", v.Wrong, list(v.Findings))

@@ -91,9 +91,19 @@ func NewHasher(limit int64) *Hasher {
 	return &Hasher{limit: max(limit, 64<<10), sha: sha256.New(), index: map[string]int{}}
 }
 
+// Source is a file to be hashed, such as a [tree.File]. ReadAll fails for more
+// than limit bytes, and may use buf.
+type Source interface {
+	io.Reader
+	io.ReaderAt
+	Size() int64
+	ReadAll(buf []byte, limit int64) ([]byte, error)
+	Rewind() error
+}
+
 // Raw is the sha256 of a file's bytes as they are. The file can be read from
 // its start again afterwards.
-func (h *Hasher) Raw(f *tree.File) ([sha256.Size]byte, int64, error) {
+func (h *Hasher) Raw(f Source) ([sha256.Size]byte, int64, error) {
 	h.sha.Reset()
 	n, err := h.stream(h.sha, f)
 	return h.sum(), n, errors.Join(err, f.Rewind())
@@ -237,7 +247,7 @@ func (h *Hasher) hash1(m module.Version) Sum {
 }
 
 // Zip hashes a module's zip.
-func (h *Hasher) Zip(f *tree.File, m module.Version) (ZipSum, error) {
+func (h *Hasher) Zip(f Source, m module.Version) (ZipSum, error) {
 	z, sum, err := h.open(f, m)
 	if err != nil {
 		return sum, err

@@ -13,7 +13,6 @@ import (
 	"golang.org/x/mod/module"
 	modzip "golang.org/x/mod/zip"
 
-	"gocache.dev/operator/internal/domain/integrity/tree"
 	"gocache.dev/operator/internal/domain/modcache/inflate"
 )
 
@@ -58,8 +57,15 @@ func (z *archive) section(h *Hasher, off, n int64) ([]byte, error) {
 	return b, nil
 }
 
+// Names reads a module's zip as far as its directory: its files have the names
+// and sizes that a module's may have. What they hold is not looked at.
+func (h *Hasher) Names(f Source, m module.Version) error {
+	_, _, err := h.open(f, m)
+	return err
+}
+
 // open reads the zip's directory into h.entries and hashes its raw bytes.
-func (h *Hasher) open(f *tree.File, m module.Version) (*archive, ZipSum, error) {
+func (h *Hasher) open(f Source, m module.Version) (*archive, ZipSum, error) {
 	z := &archive{file: f}
 	sum := ZipSum{Size: f.Size()}
 	if f.Size() <= h.limit {
