@@ -253,3 +253,91 @@ func TestContradictoryVersionsAreRefused(t *testing.T) {
 		})
 	}
 }
+
+// TestDamageIsWithdrawn holds that the check of a store that a server uses
+// removes what is damaged, and only that, and that the server has it again at the
+// next request, whatever it had opened before.
+func TestDamageIsWithdrawn(t *testing.T) {
+	for name, tt := range map[string]struct {
+		path string
+		do   func(t *testing.T, file string)
+	}{
+		"a flipped byte": {zipPath, func(t *testing.T, file string) {
+			overwrite(t, file, func(b []byte) []byte { b[len(b)/2] ^= 1; return b })
+		}},
+		"a truncated archive": {zipPath, func(t *testing.T, file string) {
+			overwrite(t, file, func(b []byte) []byte { return b[:len(b)/2] })
+		}},
+		"an archive of something else, without a sum": {zipPath, func(t *testing.T, file string) {
+			must(t, os.Remove(file))
+			must(t, os.WriteFile(file, moduleZip(t, module.Version{Path: "example.com/n", Version: "v1.0.0"}), 0o600))
+		}},
+		"an altered go.mod": {modPath, func(t *testing.T, file string) {
+			overwrite(t, file, func([]byte) []byte { return []byte("module example.com/evil\n") })
+		}},
+		"a directory in the place of an archive": {zipPath, func(t *testing.T, file string) {
+			must(t, os.Remove(file))
+			must(t, os.MkdirAll(filepath.Join(file, "x"), 0o755))
+		}},
+		"a link in the place of a go.mod": {modPath, func(t *testing.T, file string) {
+			must(t, os.Remove(file))
+			must(t, os.Symlink("/etc/hostname", file))
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			u := startUpstream(t)
+			server, dir := instance(t, u, nil)
+			right := get(t, server, tt.path).Body.String()
+			tt.do(t, filepath.Join(dir, filepath.FromSlash(tt.path)))
+			if v := repaired(t, dir); v.Verdict != integrity.Intact || v.Withdrawn != 1 {
+				t.Errorf("%s, withdrew %d: %+v", v.Verdict, v.Withdrawn, v.Examples)
+			}
+			before := u.requests.Load()
+			for _, path := range []string{infoPath, modPath, zipPath} {
+				if path != tt.path {
+					get(t, server, path)
+				}
+			}
+			if u.requests.Load() != before {
+				t.Error("more was withdrawn than what was damaged")
+			}
+			mustServe(t, server, tt.path, right)
+			if w := get(t, server, "/readyz"); w.Code != http.StatusOK {
+				t.Errorf("%d %s", w.Code, w.Body)
+			}
+			if v := repaired(t, dir); v.Verdict != integrity.Intact || v.Withdrawn != 0 || v.Counts.Zips != 1 {
+				t.Errorf("fetched anew: %s, %+v: %+v", v.Verdict, v.Counts, v.Examples)
+			}
+		})
+	}
+}
+
+// TestContained holds that damage which the server finds by itself is told from
+// damage that it would serve.
+func TestContained(t *testing.T) {
+	u := startUpstream(t)
+	server, dir := instance(t, u, nil)
+	get(t, server, zipPath)
+	file := filepath.Join(dir, filepath.FromSlash(zipPath))
+	overwrite(t, file, func(b []byte) []byte { b[len(b)/2] ^= 1; return b })
+	if v := check(t, dir); v.Verdict != integrity.Condemned || !v.Contained {
+		t.Errorf("%s, contained %v: %+v", v.Verdict, v.Contained, v.Examples)
+	}
+	content, err := os.ReadFile(file)
+	must(t, err)
+	must(t, os.Remove(file))
+	must(t, os.WriteFile(file, content, 0o600)) // without the sum
+	if v := check(t, dir); v.Verdict != integrity.Condemned || v.Contained {
+		t.Errorf("%s, contained %v: %+v", v.Verdict, v.Contained, v.Examples)
+	}
+}
+
+// repaired is what an agent says that withdraws what is wrong.
+func repaired(t *testing.T, dir string) integrity.Verdict {
+	t.Helper()
+	w, err := store.New(store.Options{
+		Flags: caches.Flags{Store: dir, Layout: "goproxy", Workers: 2}, Withdraw: true, Clock: time.Now, Stderr: io.Discard,
+	})
+	must(t, err)
+	return w.Check(t.Context())
+}

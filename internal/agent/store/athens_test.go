@@ -31,7 +31,7 @@ type beside struct {
 	dir    string // of the volume
 }
 
-func besideAthens(t *testing.T) *beside {
+func besideAthens(t *testing.T, change ...func(*store.Options)) *beside {
 	t.Helper()
 	tree := cachetree.New(t)
 	b := &beside{T: t, dir: t.TempDir()}
@@ -45,6 +45,9 @@ func besideAthens(t *testing.T) *beside {
 	}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { b.server.ServeHTTP(w, r) }))
 	t.Cleanup(server.Close)
+	for _, f := range change {
+		f(&o)
+	}
 	b.url, o.Server = server.URL, server.URL+"/healthz"
 	w, err := store.New(o)
 	must(t, err)

@@ -13,12 +13,13 @@ import (
 )
 
 type metrics struct {
-	registry *prometheus.Registry
-	verdict  *prometheus.GaugeVec
-	findings *prometheus.GaugeVec
-	bytes    prometheus.Counter
-	duration prometheus.Gauge
-	checked  prometheus.Gauge
+	registry  *prometheus.Registry
+	verdict   *prometheus.GaugeVec
+	findings  *prometheus.GaugeVec
+	bytes     prometheus.Counter
+	withdrawn *prometheus.CounterVec
+	duration  prometheus.Gauge
+	checked   prometheus.Gauge
 }
 
 func newMetrics(store string) *metrics {
@@ -32,6 +33,9 @@ func newMetrics(store string) *metrics {
 	m.bytes = prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "gocache_store_checked_bytes_total", Help: "Bytes hashed by checks of the store.",
 	})
+	m.withdrawn = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "gocache_store_withdrawn_total", Help: "Entries that a check removed from the store because they were wrong, by class of finding.",
+	}, []string{"class"})
 	m.duration = prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "gocache_store_check_duration_seconds", Help: "Duration of the last check of the store.",
 	})
@@ -47,7 +51,7 @@ func newMetrics(store string) *metrics {
 			return float64(of(s))
 		})
 	}
-	m.registry.MustRegister(m.verdict, m.findings, m.bytes, m.duration, m.checked,
+	m.registry.MustRegister(m.verdict, m.findings, m.bytes, m.withdrawn, m.duration, m.checked,
 		space(probe.StoreUsedMetric, "Bytes used on the store's volume.", func(s volume.Space) int64 { return s.Used }),
 		space("gocache_store_capacity_bytes", "Size of the store's volume.", func(s volume.Space) int64 { return s.Capacity }),
 		space(probe.StoreAvailableMetric, "Bytes that can still be written to the store's volume.", func(s volume.Space) int64 { return s.Available }),

@@ -3,6 +3,8 @@ package store
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -44,6 +46,7 @@ type sampler struct {
 
 	mu   sync.Mutex
 	seen map[module.Version]probe.Sampled
+	last []probe.Sampled
 }
 
 // keepSampling looks again and again, until ctx ends.
@@ -65,6 +68,8 @@ func (w *Watch) keepSampling(ctx context.Context) error {
 
 // sample looks now, and remembers what it found.
 func (w *Watch) sample() []probe.Sampled {
+	w.sampling.Lock()
+	defer w.sampling.Unlock()
 	sample, err := w.sampler.look()
 	if err != nil {
 		_, _ = fmt.Fprintf(w.Stderr, "store %s: no sample: %v\n", w.Store, err)
@@ -107,7 +112,7 @@ func (s *sampler) look() (sample []probe.Sampled, err error) {
 		}
 		sample, seen[v.Version] = append(sample, sampled), sampled
 	}
-	s.seen = seen
+	s.seen, s.last = seen, sample
 	return sample, nil
 }
 
@@ -121,7 +126,7 @@ func (s *sampler) sums(root *tree.Dir, v *store.Version) (probe.Sampled, error) 
 	defer func() { _ = dir.Close() }() // read only
 	var files [3][]byte
 	for i, kind := range []modcache.Kind{modcache.Info, modcache.Mod, modcache.Zip} {
-		if files[i], _, err = dir.ReadFile(s.layout.Name(v, kind), nil, maxSample); err != nil {
+		if files[i], err = asStored(dir, s.layout.Name(v, kind)); err != nil {
 			return probe.Sampled{}, err
 		}
 	}
@@ -138,6 +143,24 @@ func (s *sampler) sums(root *tree.Dir, v *store.Version) (probe.Sampled, error) 
 	}
 	sampled.Zip, err = goproxy.SumZip(bytes.NewReader(files[2]), int64(len(files[2])), maxUnpacked)
 	return sampled, err
+}
+
+// asStored reads a small file, if it is what its server had stored.
+func asStored(dir *tree.Dir, name string) ([]byte, error) {
+	f, err := dir.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }() // read only
+	data, err := f.ReadAll(nil, maxSample)
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256(data)
+	if recorded := store.RecordedSum(f.FD()); recorded != "" && recorded != hex.EncodeToString(sum[:]) {
+		return nil, fmt.Errorf("%s is not what was stored", name)
+	}
+	return data, nil
 }
 
 // maxUnpacked bounds what a sampled archive unpacks to, in bytes.

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"net/http"
 	"os"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -36,8 +37,10 @@ type Options struct {
 	Interval time.Duration
 	// BytesPerSecond bounds a check beside a server that serves; 0: no bound.
 	BytesPerSecond int64
-	State          string // the manifest of what was found sound; empty: nothing is remembered
-	Once           bool   // check once and return
+	// Withdraw removes what a check finds wrong, for the server to fetch it anew.
+	Withdraw bool
+	State    string // the manifest of what was found sound; empty: nothing is remembered
+	Once     bool   // check once and return
 
 	Clock  func() time.Time
 	Stderr io.Writer
@@ -49,8 +52,10 @@ type Watch struct {
 	book    book
 	guard   *guard
 	sampler *sampler
-	asked   chan struct{} // a check is wanted
-	metrics *metrics
+	// sampling is held from when a sample is made until it is published.
+	sampling sync.Mutex
+	asked    chan struct{} // a check is wanted
+	metrics  *metrics
 }
 
 // New prepares a watch.
@@ -158,6 +163,12 @@ func (w *Watch) check(ctx context.Context, now time.Time, unhurried bool) (integ
 	}
 	if unhurried {
 		o.Pace = pace(w.BytesPerSecond)
+	}
+	if w.Withdraw {
+		if err := empty(w.Store); err != nil {
+			return integrity.Verdict{}, err
+		}
+		o.Withdraw = w.withdraw
 	}
 	if w.State == "" {
 		return integrity.Check(ctx, o)

@@ -51,6 +51,7 @@ to /check asks for a check. Without --layout the store is not checked.`,
 	f.DurationVar(&o.Interval, "interval", 24*time.Hour, "time between checks; 0: only at the start and when asked")
 	f.Var((*bytesValue)(&o.BytesPerSecond), "bytes-per-second", "how much a check may read in a second; 0: no bound")
 	f.StringVar(&o.State, "state", "", "file to remember what was found sound in (a manifest, compressed)")
+	f.BoolVar(&o.Withdraw, "withdraw", false, "remove what a check finds wrong, one entry at a time, for the server to fetch it anew")
 	f.BoolVar(&o.Once, "once", false, "check once and end")
 	return cmd
 }
