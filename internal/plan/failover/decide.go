@@ -174,16 +174,30 @@ func (d *decider) message(kind Kind, streak Streak, previous InstanceState) stri
 
 // hear takes the store's fault and the acquittal into account.
 func (d *decider) hear(c *candidate) {
-	if c.StoreFault != nil {
+	spared := c.StoreFault != nil && c.StoreFault.Contained && !d.othersServe(c.Name)
+	if c.StoreFault != nil && !spared {
 		d.convict(c, *c.StoreFault)
 	}
 	if c.state.Convicted != nil && c.acquittedOf(*c.state.Convicted) {
 		c.state.Convicted = nil
 	}
 	c.fault = c.state.Convicted
+	if c.fault == nil && spared && !c.acquittedOf(*c.StoreFault) {
+		c.fault = c.StoreFault
+	}
 	if d.facts.Policy.ReportOnly {
 		c.state.Convicted = nil
 	}
+}
+
+// othersServe says whether an instance may be lost: another one was healthy and
+// had nothing against it at the last decision, and has not since.
+func (d *decider) othersServe(name string) bool {
+	return slices.ContainsFunc(d.facts.Instances, func(other Instance) bool {
+		before, known := d.facts.Previous.instance(other.Name)
+		return other.Name != name && known && other.OutOfService == "" && other.StoreFault == nil && other.Probes[Checksum].Outcome != Failed &&
+			before.Convicted == nil && !before.HealthySince.IsZero()
+	})
 }
 
 // convict keeps the first fault after the last acquittal.

@@ -17,6 +17,9 @@
 // if that leaves nobody. Time does not heal it, nor do good answers: only an
 // acquittal does, because what was wrong once lay in the store.
 //
+// Damage in a store which its server itself refuses to serve (Contained) reaches
+// no client, so it takes nobody out while no other instance is known to serve.
+//
 // That instances contradict each other (Consistency) convicts nobody: trust data
 // decides who is wrong. Who is singled out by what all had agreed on, or by the
 // majority of three, loses weight as with a health fault; of two that differ

@@ -121,6 +121,9 @@ type Instance struct {
 type Fault struct {
 	Reason, Evidence string
 	Time             time.Time
+	// Contained: the instance's server gives nothing of it to any client. Such a
+	// fault never takes away the last instance.
+	Contained bool
 }
 
 // Outcome of a probe.

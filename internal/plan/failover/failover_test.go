@@ -355,6 +355,40 @@ func TestAllConvicted(t *testing.T) {
 	}
 }
 
+// TestContainedFault holds that damage which reaches no client takes out an
+// instance only while another one serves, and that it is said all the same.
+func TestContainedFault(t *testing.T) {
+	contained := func(s *story) *failover.Fault {
+		return &failover.Fault{Reason: "StoreCorrupt", Time: s.now, Contained: true}
+	}
+	s := newStory(t, "blue", "green")
+	s.instance("blue").StoreFault = contained(s)
+	s.rounds(1)
+	s.sees("blue=down green=100")
+	s.instance("green").StoreFault = contained(s)
+	s.rounds(5)
+	s.sees("blue=down green=100")
+	if fault := s.last.Wanted[1].Fault; fault == nil || fault.Reason != "StoreCorrupt" {
+		t.Errorf("the fault that is spared is not said: %+v", fault)
+	}
+
+	s = newStory(t, "blue", "green")
+	s.instance("blue").StoreFault, s.instance("green").StoreFault = contained(s), contained(s)
+	s.rounds(5)
+	s.sees("blue=100 green=100") // both at once: neither can be spared the other
+	s.instance("green").StoreFault = nil
+	s.rounds(1)
+	s.sees("blue=down green=100")
+
+	s = newStory(t, "only")
+	s.instance("only").StoreFault = contained(s)
+	s.rounds(5)
+	s.sees("only=100")
+	s.instance("only").StoreFault = &failover.Fault{Reason: "StoreCorrupt", Time: s.now} // it is served
+	s.rounds(1)
+	s.sees("only=down nobody-healthy")
+}
+
 func TestFaultAfterAcquittalConvictsAgain(t *testing.T) {
 	s := newStory(t, "blue", "green")
 	s.sick["blue"] = failover.Checksum
