@@ -777,6 +777,11 @@ type StoreCheckStatus struct {
 	// modules is the number of module versions in the store.
 	// +optional
 	Modules int64 `json:"modules,omitempty"`
+	// withdrawn is how many entries the check removed from the store because they
+	// were damaged or contradicted trust data. The instance fetches them anew. The
+	// verdict is of what is left.
+	// +optional
+	Withdrawn int64 `json:"withdrawn,omitempty"`
 	// message reports the findings; empty: there are none.
 	// +kubebuilder:validation:MaxLength=1024
 	// +optional

@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/utils/ptr"
 
+	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/domain/probe"
 	"gocache.dev/operator/internal/kube/check"
 	"gocache.dev/operator/internal/kube/podspec"
@@ -46,10 +47,16 @@ func (r *Reconciler) agent(s *scope, p program, trusted check.Trusted) corev1.Co
 	if p.layout != "" {
 		interval, rate := s.checks()
 		command = append(command, "--layout", string(p.layout), "--state", seenFile,
-			"--interval", interval.String(), "--bytes-per-second", strconv.FormatInt(rate.Value(), 10))
+			"--token-file", tokenFile, "--interval", interval.String(), "--bytes-per-second", strconv.FormatInt(rate.Value(), 10))
+		if s.withdraws() {
+			command = append(command, "--withdraw")
+		}
 		command = append(command, trusted.Flags...)
 	}
 	mounts := append([]corev1.VolumeMount{{Name: "store", MountPath: storeMount}, {Name: "tmp", MountPath: "/tmp"}}, trusted.Mounts...)
+	if p.layout != "" {
+		mounts = append(mounts, corev1.VolumeMount{Name: tokenKey, MountPath: tokenDir, ReadOnly: true})
+	}
 	started := ask(httpGet("/healthz", agentPort), 1, 60)
 	return corev1.Container{
 		Name: agentName, Image: r.Images.Operator, Command: command,
@@ -61,6 +68,12 @@ func (r *Reconciler) agent(s *scope, p program, trusted check.Trusted) corev1.Co
 		}},
 		SecurityContext: podspec.Restricted(), VolumeMounts: mounts,
 	}
+}
+
+// withdraws says whether what a check finds wrong is removed: where it can be
+// fetched anew, and where a person does not want to be told alone.
+func (s *scope) withdraws() bool {
+	return !s.offline() && s.proxy.Spec.Integrity.OnCorrupt != v1alpha1.StoreReport
 }
 
 // checks says how often the agent checks by itself, and how fast. With a

@@ -140,7 +140,7 @@ func (r *Reconciler) pass(ctx context.Context, s *scope) error {
 		errs = append(errs, r.ensureRouter(ctx, s), r.prune(ctx, s))
 	}
 	key := client.ObjectKeyFromObject(s.proxy)
-	r.prober.Set(key, targets(s.proxy, s.facts.addresses))
+	r.prober.Set(key, targets(s.proxy, s.facts.addresses, s.facts.token))
 	s.takeRequest()
 	observed := r.prober.Observe(key)
 	s.facts.found, s.facts.database = observed.Instances, observed.Database

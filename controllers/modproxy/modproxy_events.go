@@ -53,6 +53,9 @@ func instanceEvents(was, is v1alpha1.InstanceStatus) []event.Event {
 	case is.Quarantined == nil && was.Quarantined != nil:
 		events = append(events, event.Normal("InstanceReinstated", "Reinstate", "Instance %s may serve again", is.Name))
 	}
+	if c := is.StoreCheck; c != nil && c.Withdrawn > 0 && (was.StoreCheck == nil || !was.StoreCheck.CompletionTime.Equal(&c.CompletionTime)) {
+		events = append(events, event.Warning("EntriesWithdrawn", "CheckStore", "The check of the store of %s removed what was wrong, to be fetched anew: %s", is.Name, c.Message))
+	}
 	events = append(events, rollbackEvents(is.Name, was.Rollback, is.Rollback)...)
 	if len(is.FailingProbes) > 0 && len(was.FailingProbes) == 0 {
 		f := is.FailingProbes[0]

@@ -43,11 +43,18 @@ func (r *Reconciler) ensureInstances(ctx context.Context, s *scope) error {
 	if err != nil {
 		return err // pods without the trust would be replaced as soon as it is there
 	}
-	var errs []error
+	var ours []*v1alpha1.ProxyInstance
 	for i := range s.proxy.Spec.Instances {
 		if instance := &s.proxy.Spec.Instances[i]; instance.External == nil { // others are not ours to run
-			errs = append(errs, r.ensureInstance(ctx, s, instance, trusted))
+			ours = append(ours, instance)
 		}
+	}
+	if len(ours) == 0 {
+		return nil
+	}
+	errs := []error{r.ensureToken(ctx, s)}
+	for _, instance := range ours {
+		errs = append(errs, r.ensureInstance(ctx, s, instance, trusted))
 	}
 	return errors.Join(errs...)
 }
@@ -167,6 +174,9 @@ func (r *Reconciler) instancePod(s *scope, instance *v1alpha1.ProxyInstance, p p
 		InitContainers:                []corev1.Container{r.agent(s, p, trusted)},
 		Containers:                    []corev1.Container{p.container},
 		Volumes:                       append([]corev1.Volume{podspec.Claim("store", s.childName(instance)), podspec.EmptyDir("tmp")}, trusted.Volumes...),
+	}
+	if p.layout != "" {
+		pod.Volumes = append(pod.Volumes, s.tokenVolume())
 	}
 	server := &pod.Containers[0]
 	server.Resources, server.SecurityContext = podspec.Resources(nil, s.proxy.Spec.PodTemplate), podspec.Restricted()

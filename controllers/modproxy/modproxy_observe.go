@@ -27,6 +27,8 @@ type facts struct {
 	router *appsv1.Deployment
 	// certificates are what the router's replicas say of theirs.
 	certificates []haproxy.Certified
+	// token that the agents take orders for; empty: there is none yet.
+	token string
 	// found by the probes, by instance.
 	found map[string]prober.Observation
 	// database is what they found out of the checksum database.
@@ -57,6 +59,9 @@ func (r *Reconciler) observe(ctx context.Context, s *scope) error {
 			continue
 		}
 		s.facts.addresses[instance.Name] = net.JoinHostPort(service.Spec.ClusterIP, strconv.Itoa(instancePort))
+	}
+	if err := r.observeToken(ctx, s); err != nil {
+		return err
 	}
 	if err := r.observeCertificate(ctx, s); err != nil {
 		return err

@@ -53,7 +53,7 @@ func storeFault(r *prober.StoreReport) *failover.Fault {
 	if r == nil || r.Verdict == nil || r.Verdict.Verdict != integrity.Condemned {
 		return nil
 	}
-	return &failover.Fault{Reason: v1alpha1.ReasonStoreCorrupt, Evidence: evidence(r.Verdict), Time: r.Ended}
+	return &failover.Fault{Reason: v1alpha1.ReasonStoreCorrupt, Evidence: evidence(r.Verdict), Time: r.Ended, Contained: r.Verdict.Contained}
 }
 
 // evidence is what a person must know of a verdict.
@@ -63,6 +63,10 @@ func evidence(v *integrity.Verdict) string {
 		if e.Severity != "note" {
 			return fmt.Sprintf("%s; such as %s: %s", text, e.Path, e.Detail)
 		}
+	}
+	if len(v.WithdrawnExamples) > 0 {
+		e := v.WithdrawnExamples[0]
+		text = fmt.Sprintf("%s; such as %s: %s: %s", text, e.Path, e.Class.Meaning(), e.Detail)
 	}
 	return text
 }
@@ -78,7 +82,8 @@ func storeCheckStatus(old *v1alpha1.StoreCheckStatus, r *prober.StoreReport) *v1
 		return old
 	}
 	is := &v1alpha1.StoreCheckStatus{Verdict: verdict, CompletionTime: metav1.NewTime(r.Ended), Modules: int64(r.Verdict.Counts.Modules)}
-	if r.Verdict.Verdict != integrity.Intact {
+	is.Withdrawn = int64(r.Verdict.Withdrawn)
+	if r.Verdict.Verdict != integrity.Intact || is.Withdrawn > 0 {
 		is.Message = bounded.Text(evidence(r.Verdict), 1024)
 	}
 	return is

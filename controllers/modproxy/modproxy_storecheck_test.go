@@ -1,13 +1,16 @@
 package modproxy
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/testing/faults"
@@ -136,4 +139,125 @@ func TestRequestedChecks(t *testing.T) {
 	}
 	w.request("integrity=blue#2")
 	w.answered("integrity=blue#2", v1alpha1.RequestRefused, "takes no argument")
+}
+
+// TestWithdrawnEntries holds that a store whose check removed what was wrong
+// goes on to serve, and that this is said with evidence, once.
+func TestWithdrawnEntries(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.serving()
+	w.blue.withdrawn = true
+	w.now = w.now.Add(time.Hour)
+	w.blue.check(w.now)
+	w.tick(3)
+	w.weights(100, 100)
+	c := find(w.get(), "blue").StoreCheck
+	if c == nil || c.Verdict != v1alpha1.VerdictIntact || c.Withdrawn != 1 || !strings.Contains(c.Message, "trust data says h1:good") {
+		t.Errorf("the last check is %+v", c)
+	}
+	if said := w.said(); strings.Count(said, "EntriesWithdrawn") != 1 || !strings.Contains(said, "Warning EntriesWithdrawn") || !strings.Contains(said, "h1:evil") {
+		t.Errorf("events: %s", said)
+	}
+	w.blue.check(w.now)
+	w.tick(2)
+	if c := find(w.get(), "blue").StoreCheck; c.Withdrawn != 0 || c.Message != "" {
+		t.Errorf("the next check is %+v", c)
+	}
+}
+
+// TestWithdrawalIsAskedFor holds when the agents remove what is wrong: not where
+// it could not be fetched anew, nor where a person wants to be told alone.
+func TestWithdrawalIsAskedFor(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		change    func(*v1alpha1.ModProxySpec)
+		withdraws bool
+	}{
+		"by default": {func(*v1alpha1.ModProxySpec) {}, true},
+		"offline":    {func(s *v1alpha1.ModProxySpec) { s.Upstream = &v1alpha1.ProxyUpstream{Proxy: "off"} }, false},
+		"reported":   {func(s *v1alpha1.ModProxySpec) { s.Integrity.OnCorrupt = v1alpha1.StoreReport }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.proxy(tt.change)
+			w.settle()
+			_, agent, _ := w.pod("goproxy-blue")
+			if got := strings.Contains(strings.Join(agent.Command, " "), "--withdraw"); got != tt.withdraws {
+				t.Errorf("the agent is told %v", agent.Command)
+			}
+		})
+	}
+}
+
+// TestContainedDamage holds that damage which no client is given takes out an
+// instance, but not the last one.
+func TestContainedDamage(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.serving()
+	w.blue.rotten, w.blue.contained = true, true
+	w.now = w.now.Add(time.Hour)
+	w.blue.check(w.now)
+	w.tick(1)
+	w.weights(0, 100)
+	w.green.rotten, w.green.contained = true, true
+	w.green.check(w.now)
+	w.tick(3)
+	w.weights(0, 100)
+	if w.convicted("green") {
+		t.Error("the last instance was taken out for what it serves to nobody")
+	}
+	w.condition(v1alpha1.HealthyCondition, metav1.ConditionFalse, v1alpha1.ReasonInstanceUnhealthy, "green")
+}
+
+// TestOrdersNeedTheToken holds that each proxy has a token of its own, which its
+// agents mount and its owner takes along, and that it is never made anew.
+func TestOrdersNeedTheToken(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.serving()
+	token := w.token()
+	if len(token) < 20 {
+		t.Fatalf("the token is %q", token)
+	}
+	var secret corev1.Secret
+	w.must(server.Client.Get(t.Context(), client.ObjectKey{Namespace: w.namespace, Name: "goproxy-agent"}, &secret))
+	if !metav1.IsControlledBy(&secret, w.get()) {
+		t.Errorf("it stays when the proxy goes: %+v", secret.OwnerReferences)
+	}
+	proxy, agent, pod := w.pod("goproxy-blue")
+	mounts := func(c corev1.Container) bool {
+		return slices.ContainsFunc(c.VolumeMounts, func(m corev1.VolumeMount) bool { return m.MountPath == "/etc/gocache-agent" && m.ReadOnly })
+	}
+	if !mounts(agent) || mounts(proxy) || !strings.Contains(strings.Join(agent.Command, " "), "--token-file /etc/gocache-agent/token") {
+		t.Errorf("the agent mounts it: %v, the server: %v; volumes %+v", mounts(agent), mounts(proxy), pod.Volumes)
+	}
+	w.restart(faults.Point{})
+	w.request("integrity#1")
+	w.tick(3)
+	w.answered("integrity#1", v1alpha1.RequestSucceeded, "blue: Intact")
+	if again := w.token(); again != token {
+		t.Errorf("the token was %q and is %q", token, again)
+	}
+}
+
+// TestAnothersSecretIsLeft holds that a Secret of the name which is not the
+// proxy's gives no orders.
+func TestAnothersSecretIsLeft(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.must(server.Client.Create(t.Context(), &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "goproxy-agent"}, StringData: map[string]string{"token": "planted"},
+	}))
+	w.proxy()
+	w.settle()
+	w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonInvalidSpec, "goproxy-agent")
+	checks := w.blue.checks
+	w.request("integrity#1")
+	w.tick(3)
+	if w.blue.checks != checks {
+		t.Error("the agent was given an order with a token that somebody planted")
+	}
 }

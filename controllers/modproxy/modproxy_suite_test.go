@@ -81,6 +81,12 @@ type instance struct {
 	// one holds wrong bytes.
 	volume     string
 	stillWrong bool
+	// token that its agent has mounted.
+	token func() string
+	// withdrawn: the next check removes something.
+	withdrawn bool
+	// contained: what is rotten is not served.
+	contained bool
 }
 
 // check is made in no time.
@@ -88,9 +94,13 @@ func (i *instance) check(now time.Time) {
 	i.began, i.checks = now, i.checks+1
 	switch {
 	case i.rotten:
-		i.verdict = &integrity.Verdict{Verdict: integrity.Condemned, Wrong: 1, Message: "1 wrong: Corrupt 1", Examples: []integrity.Example{
+		i.verdict = &integrity.Verdict{Verdict: integrity.Condemned, Wrong: 1, Contained: i.contained, Message: "1 wrong: Corrupt 1", Examples: []integrity.Example{
 			{Class: integrity.Corrupt, Severity: "wrong", Path: "example.com/c/@v/v1.0.0.zip", Detail: "contents differ"},
 		}}
+	case i.withdrawn:
+		i.withdrawn = false
+		i.verdict = &integrity.Verdict{Verdict: integrity.Intact, Digest: "sha256:aa", Counts: integrity.Counts{Modules: 2}, Withdrawn: 1, Message: "withdrew 1",
+			WithdrawnExamples: []integrity.Example{{Class: integrity.ChecksumMismatch, Severity: "wrong", Path: "example.com/c/@v/v1.0.0.zip", Detail: "contents are h1:evil but trust data says h1:good"}}}
 	case i.vague:
 		i.verdict = &integrity.Verdict{Verdict: integrity.Inconclusive, Message: "cannot read"}
 	default:
@@ -108,6 +118,10 @@ func (i *instance) serveAgent(w http.ResponseWriter, req *http.Request, now time
 	case "GET /report":
 		_ = json.NewEncoder(w).Encode(probe.StoreReport{Verdict: i.verdict, Began: now.Sub(i.began), Ended: now.Sub(i.began), Sample: i.sample})
 	case "POST /check":
+		if token := i.token(); token == "" || req.Header.Get("Authorization") != "Bearer "+token {
+			http.Error(w, "who are you?", http.StatusUnauthorized)
+			return
+		}
 		i.unhurried = req.URL.Query().Get(probe.UnhurriedParameter) != "false"
 		i.check(now)
 	default:
@@ -150,10 +164,21 @@ func newWorld(t *testing.T) *world {
 		now:  time.Now().Truncate(time.Second).Add(123456789), // what is stored has whole seconds only
 		blue: &instance{}, green: &instance{}, addresses: map[string]*instance{},
 	}
-	w.blue.check(w.now)
-	w.green.check(w.now)
+	for _, i := range []*instance{w.blue, w.green} {
+		i.token = w.token
+		i.check(w.now)
+	}
 	w.restart(faults.Point{})
 	return w
+}
+
+// token is what the Secret of the agents holds.
+func (w *world) token() string {
+	var secret corev1.Secret
+	if err := server.Client.Get(context.Background(), client.ObjectKey{Namespace: w.namespace, Name: "goproxy-agent"}, &secret); err != nil {
+		return ""
+	}
+	return string(secret.Data["token"])
 }
 
 // restart begins a process that remembers nothing and dies at a point.

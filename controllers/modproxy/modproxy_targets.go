@@ -28,13 +28,14 @@ func (s *scope) routed(instance *v1alpha1.ProxyInstance) haproxy.Instance {
 }
 
 // targets are what is to be probed of a proxy, by the addresses of its
-// instances. An instance without an address is not probed.
-func targets(p *v1alpha1.ModProxy, addresses map[string]string) prober.Targets {
+// instances. An instance without an address is not probed. The token makes the
+// agents start checks.
+func targets(p *v1alpha1.ModProxy, addresses map[string]string, token string) prober.Targets {
 	var all prober.Targets
 	for i := range p.Spec.Instances {
 		instance := &p.Spec.Instances[i]
 		if address, ok := addresses[instance.Name]; ok {
-			all.Instances = append(all.Instances, target(p, instance, address))
+			all.Instances = append(all.Instances, target(p, instance, address, token))
 		}
 	}
 	if len(all.Instances) < 2 { // there is no other to compare with
@@ -60,7 +61,7 @@ func probesDatabase(p *v1alpha1.ModProxy) bool {
 }
 
 // target is how an instance is to be probed.
-func target(p *v1alpha1.ModProxy, instance *v1alpha1.ProxyInstance, address string) prober.Target {
+func target(p *v1alpha1.ModProxy, instance *v1alpha1.ProxyInstance, address, token string) prober.Target {
 	probes := p.Spec.Probes
 	t := prober.Target{
 		Name:     instance.Name,
@@ -79,7 +80,7 @@ func target(p *v1alpha1.ModProxy, instance *v1alpha1.ProxyInstance, address stri
 		t.Kinds = without(t.Kinds, failover.Disk)
 		return t
 	}
-	t.URL, t.Agent = "http://"+address, agentURL(address)
+	t.URL, t.Agent, t.Token = "http://"+address, agentURL(address), token
 	t.Ready, t.Layout = probe.AgentPage, layoutOf(p, instance)
 	if serverOf(p, instance).Type == v1alpha1.ServerGoproxy {
 		t.Ready, t.SupportsStoredOnly = probe.OwnPage, true

@@ -23,7 +23,7 @@ func TestTargets(t *testing.T) {
 		{Name: "own"}, {Name: "external", External: &v1alpha1.ExternalInstance{URL: "https://proxy.example.com"}}, {Name: "none"},
 	}
 	addresses := map[string]string{"own": "10.0.0.1:8080", "external": "https://proxy.example.com"}
-	got := targets(p, addresses)
+	got := targets(p, addresses, "BQ7J")
 	if len(got.Instances) != 2 || !got.Database.Probed {
 		t.Fatalf("%+v", got)
 	}
@@ -32,13 +32,16 @@ func TestTargets(t *testing.T) {
 		!own.SupportsStoredOnly || !slices.Contains(own.Kinds, failover.Disk) {
 		t.Errorf("an own instance: %+v", own)
 	}
+	if own.Token != "BQ7J" || external.Token != "" {
+		t.Errorf("tokens %q and %q: no order goes to an instance of others", own.Token, external.Token)
+	}
 	if external.URL != "https://proxy.example.com" || external.Agent != "" || external.Ready != probe.AnyPage || external.Layout != "" ||
 		external.SupportsStoredOnly || slices.Contains(external.Kinds, failover.Disk) || !slices.Contains(external.Kinds, failover.Consistency) {
 		t.Errorf("an external instance: %+v", external)
 	}
 	p.Spec.ChecksumDatabase = "off"
 	delete(addresses, "external")
-	got = targets(p, addresses)
+	got = targets(p, addresses, "BQ7J")
 	if kinds := got.Instances[0].Kinds; got.Database.Probed || slices.Contains(kinds, failover.ChecksumDatabase) || slices.Contains(kinds, failover.Consistency) {
 		t.Errorf("alone and without a database: %+v", got)
 	}

@@ -39,6 +39,8 @@ type Target struct {
 	URL string
 	// Agent is the URL of the agent beside its store; empty: there is none.
 	Agent string
+	// Token makes the agent start a check; empty: none is started on request.
+	Token string
 	// Ready is the page that tells whether the instance can be used.
 	Ready probe.Page
 	// Layout of its store; empty: the store is not checked.
@@ -290,6 +292,7 @@ func (p *Prober) round(ctx context.Context, proxy types.NamespacedName, i *insta
 	via := p.connection(proxy)
 	a := i.target.probe(ctx, via, references)
 	report := i.target.report(ctx, via, p.clock)
+	i.target.withdraw(a, references, report)
 	if ctx.Err() != nil {
 		return // a round that was stopped has no outcome
 	}

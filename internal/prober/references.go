@@ -77,6 +77,22 @@ func (p *Prober) references(proxy types.NamespacedName, i *instanceState) []prob
 	return all
 }
 
+// withdraw takes back a failure against checksums that the agent reports no
+// longer: the version was withdrawn from the store and fetched again while the
+// instance was asked. The report is one that was made after the answers; nil:
+// there was none.
+func (t Target) withdraw(a answers, asked []probe.Canary, after *StoreReport) {
+	if after == nil || len(t.References) > 0 || a.results[failover.Checksum].Outcome != probe.Failed {
+		return
+	}
+	for _, c := range asked {
+		if (c.Zip != "" || c.Mod != "") && !slices.Contains(after.sampled(), probe.Sampled{Version: c.Module, Zip: c.Zip, Mod: c.Mod}) {
+			a.results[failover.Checksum] = probe.Result{Outcome: probe.Unknown, Message: c.Module.String() + " is no longer in the sample of the store"}
+			return
+		}
+	}
+}
+
 // sort sorts what was answered for the reference modules by kind.
 func (t Target) sort(a answers, all []probe.Answer) {
 	if t.has(failover.Protocol) {

@@ -76,12 +76,16 @@ func brief(v *integrity.Verdict) *integrity.Verdict {
 	if v == nil {
 		return nil
 	}
-	b := &integrity.Verdict{Verdict: v.Verdict, Message: untrusted.Bound(v.Message), Counts: v.Counts, Wrong: v.Wrong}
+	b := &integrity.Verdict{Verdict: v.Verdict, Message: untrusted.Bound(v.Message), Counts: v.Counts, Wrong: v.Wrong, Withdrawn: v.Withdrawn, Contained: v.Contained}
 	for _, e := range v.Examples {
 		if e.Severity != "note" && len(b.Examples) < maxExamples {
 			e.Path, e.Detail = untrusted.Bound(e.Path), untrusted.Bound(e.Detail)
 			b.Examples = append(b.Examples, e)
 		}
+	}
+	for _, e := range v.WithdrawnExamples[:min(len(v.WithdrawnExamples), maxExamples)] {
+		e.Path, e.Detail = untrusted.Bound(e.Path), untrusted.Bound(e.Detail)
+		b.WithdrawnExamples = append(b.WithdrawnExamples, e)
 	}
 	return b
 }
@@ -119,5 +123,5 @@ func (p *Prober) RequestChecks(proxy types.NamespacedName, checks map[string]Che
 func (t Target) startCheck(ctx context.Context, via connection, c Check) {
 	ctx, cancel := via.within(ctx, t.Timeout)
 	defer cancel()
-	_ = probe.Target{Agent: t.Agent, HTTP: via.http}.CheckStore(ctx, c.Unhurried)
+	_ = probe.Target{Agent: t.Agent, Token: t.Token, HTTP: via.http}.CheckStore(ctx, c.Unhurried)
 }

@@ -41,7 +41,7 @@ func besideAthens(t *testing.T, change ...func(*store.Options)) *beside {
 	}
 	o := store.Options{
 		Flags:  caches.Flags{Store: root, Layout: "athens", GoSum: []string{tree.GoSum()}, Workers: 1},
-		Listen: free(t), Prepare: true, Clock: time.Now, Stderr: io.Discard,
+		Listen: free(t), TokenFile: token(t), Prepare: true, Clock: time.Now, Stderr: io.Discard,
 	}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { b.server.ServeHTTP(w, r) }))
 	t.Cleanup(server.Close)
@@ -57,7 +57,7 @@ func besideAthens(t *testing.T, change ...func(*store.Options)) *beside {
 	ended := make(chan error, 1)
 	go func() { ended <- w.Run(ctx) }()
 	t.Cleanup(func() { cancel(); must(t, <-ended) })
-	b.agent = probe.Target{Base: b.url, Agent: "http://" + o.Listen}
+	b.agent = probe.Target{Base: b.url, Agent: "http://" + o.Listen, Token: secret}
 	eventually(t, "an agent that is ready", func() bool { return b.agent.Ready(t.Context(), probe.AgentPage).Outcome == probe.Passed })
 	return b
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/time/rate"
 
 	"gocache.dev/operator/internal/agent/caches"
 	"gocache.dev/operator/internal/agent/record"
@@ -39,8 +40,10 @@ type Options struct {
 	BytesPerSecond int64
 	// Withdraw removes what a check finds wrong, for the server to fetch it anew.
 	Withdraw bool
-	State    string // the manifest of what was found sound; empty: nothing is remembered
-	Once     bool   // check once and return
+	// TokenFile holds what a request for a check must bring; empty: none is taken.
+	TokenFile string
+	State     string // the manifest of what was found sound; empty: nothing is remembered
+	Once      bool   // check once and return
 
 	Clock  func() time.Time
 	Stderr io.Writer
@@ -54,6 +57,7 @@ type Watch struct {
 	sampler *sampler
 	// sampling is held from when a sample is made until it is published.
 	sampling sync.Mutex
+	orders   *rate.Limiter // of checks
 	asked    chan struct{} // a check is wanted
 	metrics  *metrics
 }
@@ -70,7 +74,7 @@ func New(o Options) (*Watch, error) {
 		return nil, err
 	}
 	s := &sampler{dir: o.Store, layout: store.Layout(o.Layout)}
-	return &Watch{Options: o, guard: g, sampler: s, asked: make(chan struct{}, 1), metrics: newMetrics(o.Store)}, nil
+	return &Watch{Options: o, guard: g, sampler: s, asked: make(chan struct{}, 1), orders: rate.NewLimiter(maxOrders, orderBurst), metrics: newMetrics(o.Store)}, nil
 }
 
 // Run serves and checks until ctx ends.
@@ -209,6 +213,14 @@ func (w *Watch) Handler() http.Handler {
 		_ = json.NewEncoder(rw).Encode(w.book.report(w.Clock())) // the client is gone: nobody to tell
 	})
 	mux.HandleFunc("POST "+probe.CheckPath, func(rw http.ResponseWriter, r *http.Request) {
+		if !w.authorized(r) {
+			http.Error(rw, "a check is begun by the operator alone", http.StatusUnauthorized)
+			return
+		}
+		if !w.orders.Allow() {
+			http.Error(rw, "too many requests for checks", http.StatusTooManyRequests)
+			return
+		}
 		w.book.ask(r.URL.Query().Get(probe.UnhurriedParameter) != "false")
 		select {
 		case w.asked <- struct{}{}:

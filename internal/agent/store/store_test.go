@@ -71,7 +71,7 @@ func TestRun(t *testing.T) {
 	tree := cachetree.New(t)
 	w, err := store.New(store.Options{
 		Flags: caches.Flags{Store: tree.Proxy, Layout: "goproxy", Workers: 1}, Prepare: true,
-		Listen: free(t), BytesPerSecond: 1 << 30, Clock: time.Now, Stderr: io.Discard,
+		Listen: free(t), TokenFile: token(t), BytesPerSecond: 1 << 30, Clock: time.Now, Stderr: io.Discard,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -79,7 +79,7 @@ func TestRun(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error)
 	go func() { ended <- w.Run(ctx) }()
-	agent := probe.Target{Agent: "http://" + w.Listen}
+	agent := probe.Target{Agent: "http://" + w.Listen, Token: secret}
 	checked := func(after time.Time) bool {
 		r, err := agent.Store(t.Context())
 		return err == nil && r.Verdict != nil && r.Verdict.Verdict == integrity.Intact && time.Now().Add(-r.Began).After(after)
@@ -97,6 +97,62 @@ func TestRun(t *testing.T) {
 	cancel()
 	if err := <-ended; err != nil {
 		t.Error(err)
+	}
+}
+
+// secret is what a request for a check must bring.
+const secret = "BQ7J"
+
+func token(t *testing.T) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "token")
+	must(t, os.WriteFile(name, []byte(secret+"\n"), 0o600))
+	return name
+}
+
+// TestStrangersStartNoChecks holds that a check is begun by who has the token,
+// and not as often as one likes.
+func TestStrangersStartNoChecks(t *testing.T) {
+	tree := cachetree.New(t)
+	post := func(file, authorization string) int {
+		w, err := store.New(store.Options{
+			Flags: caches.Flags{Store: tree.Proxy, Layout: "goproxy", Workers: 1}, TokenFile: file, Clock: time.Now, Stderr: io.Discard,
+		})
+		must(t, err)
+		code := 0
+		for range 100 {
+			req := httptest.NewRequest(http.MethodPost, probe.CheckPath, http.NoBody)
+			if authorization != "" {
+				req.Header.Set("Authorization", authorization)
+			}
+			rec := httptest.NewRecorder()
+			w.Handler().ServeHTTP(rec, req)
+			if code = rec.Code; code != http.StatusAccepted {
+				break
+			}
+		}
+		return code
+	}
+	empty := filepath.Join(t.TempDir(), "token")
+	must(t, os.WriteFile(empty, []byte("\n"), 0o600))
+	for _, tt := range []struct {
+		file, authorization string
+		want                int
+	}{
+		{token(t), "", http.StatusUnauthorized},
+		{token(t), "Bearer", http.StatusUnauthorized},
+		{token(t), "Bearer ", http.StatusUnauthorized},
+		{token(t), "Bearer BQ7", http.StatusUnauthorized},
+		{token(t), secret, http.StatusUnauthorized},
+		{"", "Bearer ", http.StatusUnauthorized},
+		{"", "Bearer " + secret, http.StatusUnauthorized},
+		{empty, "Bearer ", http.StatusUnauthorized},
+		{empty + "-absent", "Bearer " + secret, http.StatusUnauthorized},
+		{token(t), "Bearer " + secret, http.StatusTooManyRequests}, // after some
+	} {
+		if got := post(tt.file, tt.authorization); got != tt.want {
+			t.Errorf("file %q, Authorization %q: %d, want %d", filepath.Base(tt.file), tt.authorization, got, tt.want)
+		}
 	}
 }
 

@@ -19,7 +19,7 @@ func newStore() *cobra.Command {
 
 Pages: /readyz (the volume is mounted and the same one, has room, and the server
 beside answers), /report (the last check, as JSON), /metrics and /healthz. A POST
-to /check asks for a check. Without --layout the store is not checked.`,
+to /check that brings the token as "Authorization: Bearer" asks for a check. Without --layout the store is not checked.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if o.Store == "" {
@@ -52,6 +52,7 @@ to /check asks for a check. Without --layout the store is not checked.`,
 	f.Var((*bytesValue)(&o.BytesPerSecond), "bytes-per-second", "how much a check may read in a second; 0: no bound")
 	f.StringVar(&o.State, "state", "", "file to remember what was found sound in (a manifest, compressed)")
 	f.BoolVar(&o.Withdraw, "withdraw", false, "remove what a check finds wrong, one entry at a time, for the server to fetch it anew")
+	f.StringVar(&o.TokenFile, "token-file", "", "file with the token that a request for a check must bring; without it none is taken")
 	f.BoolVar(&o.Once, "once", false, "check once and end")
 	return cmd
 }

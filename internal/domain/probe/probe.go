@@ -36,6 +36,8 @@ type Target struct {
 	Base string
 	// Agent is the URL of the agent beside its store; empty: there is none.
 	Agent string
+	// Token makes the agent take orders; empty: it takes none.
+	Token string
 	// HTTP asks it; nil is http.DefaultClient.
 	HTTP *http.Client
 }

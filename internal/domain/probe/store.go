@@ -20,7 +20,7 @@ import (
 const (
 	ReadyPath  = "/readyz"
 	ReportPath = "/report" // GET: a StoreReport
-	CheckPath  = "/check"  // POST: begin a check soon
+	CheckPath  = "/check"  // POST with the token: begin a check soon
 	// UnhurriedParameter of CheckPath, "false": nobody is served from the store.
 	UnhurriedParameter = "unhurried"
 )
@@ -106,6 +106,9 @@ func (t Target) agent(ctx context.Context, method, path string) (io.ReadCloser, 
 	req, err := http.NewRequestWithContext(ctx, method, url, nil)
 	if err != nil {
 		return nil, err
+	}
+	if method == http.MethodPost {
+		req.Header.Set("Authorization", "Bearer "+t.Token)
 	}
 	resp, err := t.http().Do(req)
 	if err != nil {

@@ -1,0 +1,35 @@
+package store
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"net/http"
+	"os"
+	"strings"
+
+	"golang.org/x/time/rate"
+)
+
+// maxOrders is how many checks may be asked for in a second, after orderBurst at
+// once: whoever asks for one before it began asks again and again.
+const (
+	maxOrders  rate.Limit = 1
+	orderBurst            = 20
+)
+
+// authorized says whether a request brings the token. The file is read each
+// time: it may be replaced, and be late. Without one nobody is authorized.
+func (w *Watch) authorized(r *http.Request) bool {
+	if w.TokenFile == "" {
+		return false
+	}
+	text, err := os.ReadFile(w.TokenFile)
+	want := strings.TrimSpace(string(text))
+	if err != nil || want == "" {
+		return false
+	}
+	given, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	// Equal lengths, so that the time tells nothing of them either.
+	is, must := sha256.Sum256([]byte(given)), sha256.Sum256([]byte(want))
+	return ok && subtle.ConstantTimeCompare(is[:], must[:]) == 1
+}
