@@ -137,6 +137,14 @@ type CacheSnapshotStatus struct {
 	// source as it was when the snapshot was created.
 	// +optional
 	Source *SourceRecord `json:"source,omitempty"`
+	// weakerThanPolicy lists what the snapshot policy of the source required of the
+	// verification when this snapshot was created, and spec.verification does not
+	// include. A snapshot with such a gap is restored and cloned by its own name
+	// only: PersistentVolumeClaims that name the source do not get it, and
+	// retention does not count it as verified.
+	// +kubebuilder:validation:MaxLength=1024
+	// +optional
+	WeakerThanPolicy string `json:"weakerThanPolicy,omitempty"`
 	// verification of the snapshot that volumeSnapshotName names.
 	// +optional
 	Verification VerificationStatus `json:"verification,omitzero"`

@@ -8,11 +8,12 @@ import (
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/domain/integrity"
 	"gocache.dev/operator/internal/kube/check"
+	"gocache.dev/operator/internal/plan/verification"
 )
 
 // Stages whose duration is kept.
 const (
-	stageCapture   = "Snapshot"
+	stageCapture   = verification.RecordedCapture
 	stageVerify    = "Verify"
 	stageRepair    = "Repair"
 	stageRecapture = "SnapshotRepaired"
@@ -32,6 +33,7 @@ func (s *scope) stageVerify() string {
 const (
 	maxText    = 512
 	maxMessage = 4096
+	maxWeaker  = 1024
 )
 
 // book writes the outcome of an attempt into the status.

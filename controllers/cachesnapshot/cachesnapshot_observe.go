@@ -8,9 +8,7 @@ import (
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
@@ -64,9 +62,7 @@ func (s *scope) checkName() string {
 
 // repaired says whether what is to be offered is the CSI snapshot of the
 // repaired clone.
-func (s *scope) repaired() bool {
-	return s.snapshot.Status.Repair != nil && s.snapshot.Status.VolumeSnapshotName == s.repairedName()
-}
+func (s *scope) repaired() bool { return verification.Repaired(s.snapshot) }
 
 func (s *scope) repairedName() string { return naming.Child(s.snapshot.Name, naming.Repaired) }
 
@@ -295,64 +291,27 @@ func (r *Reconciler) ownClaim(ctx context.Context, from client.Reader, s *scope,
 
 // plan turns what was read into what is decided on.
 func (f facts) plan(s *scope) verification.Facts {
-	spec, status := s.snapshot.Spec, s.snapshot.Status
+	p := verification.Recorded(s.snapshot)
 	offered := f.csi
-	if s.repaired() {
+	if p.Repaired {
 		offered = f.recut
 	}
-	v := status.Verification
-	p := verification.Facts{
-		Now:         s.now,
-		Suspended:   spec.Suspend,
-		Mode:        spec.Verification.Mode,
-		SourceReady: f.source != nil && volume.Bound(f.claim) && !f.unwarmed(),
-		SourceBusy:  f.busy,
-		Asked:       offered != nil && offered.DeletionTimestamp.IsZero(),
-		Cut:         volume.Cut(offered),
-		WasCut:      status.CreationTime != nil,
-		Check:       f.check.try(v.Attempts, v.Run, v.CompletionTime),
-		Verdict:     v.Verdict,
-		RecutAsked:  f.recut != nil,
-		Repaired:    s.repaired(),
-		Original:    f.csi != nil,
-		Clone:       f.clone != nil,
-		Spent:       f.spent != nil,
-		Reference:   f.reference != nil,
-		Pods:        f.pods,
-	}
-	if status.Repair != nil {
-		p.Repair = f.repair.plan(status.Repair.WorkStatus)
-	}
-	if spec.Verification.OfflineBuild != nil {
-		p.Drill = f.drill.plan(ptr.Deref(status.OfflineBuild, v1alpha1.OfflineBuildStatus{}).WorkStatus)
-	}
-	if spec.Verification.Deadline != nil {
-		p.Deadline = spec.Verification.Deadline.Duration
-	}
-	if status.StartTime != nil {
-		p.Started = status.StartTime.Time
-	}
-	for _, stage := range status.Stages {
-		if stage.Name == stageCapture {
-			p.Began = stage.StartTime.Time
-		}
-	}
+	p.Now = s.now
+	p.SourceReady = f.source != nil && volume.Bound(f.claim) && !f.unwarmed()
+	p.SourceBusy = f.busy
+	p.Asked = offered != nil && offered.DeletionTimestamp.IsZero()
+	p.Cut = volume.Cut(offered)
+	f.check.observed(&p.Check)
+	f.repair.observed(&p.Repair.Try)
+	f.drill.observed(&p.Drill.Try)
+	p.RecutAsked, p.Original = f.recut != nil, f.csi != nil
+	p.Clone, p.Spent, p.Reference, p.Pods = f.clone != nil, f.spent != nil, f.reference != nil, f.pods
 	return p
 }
 
-// plan is a Job that is called for, with what was booked of it.
-func (w work) plan(booked v1alpha1.WorkStatus) verification.Work {
-	return verification.Work{
-		Try: w.try(booked.Attempts, booked.Run, booked.CompletionTime), Called: true, Outcome: booked.Outcome,
-	}
-}
-
-func (w work) try(attempts int32, booked string, at *metav1.Time) verification.Try {
-	t := verification.Try{Attempts: attempts, Booked: booked, Job: w.job != nil, Run: w.run.Run, Ended: w.run.Phase == jobrun.Ended}
-	if at != nil {
-		t.BookedAt = at.Time
-	}
-	return t
+// observed adds how the Job stands to what was booked of it.
+func (w work) observed(t *verification.Try) {
+	t.Job, t.Run, t.Ended = w.job != nil, w.run.Run, w.run.Phase == jobrun.Ended
 }
 
 // unwarmed says whether the source's claim took the place of the one that was

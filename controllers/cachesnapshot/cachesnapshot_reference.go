@@ -6,7 +6,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/meta"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"gocache.dev/operator/api/v1alpha1"
@@ -70,12 +69,12 @@ func (r *Reconciler) firstSeen(ctx context.Context, s *scope) (first *v1alpha1.C
 	}
 	var others []snapshot.Kept
 	for i := range all {
-		o := &all[i]
-		if o.Name != s.snapshot.Name && o.Spec.SourceRef == s.snapshot.Spec.SourceRef && mayBeFirst(o) {
-			others = append(others, kept(o))
+		if k, ok := s.comparable(&all[i]); ok {
+			others = append(others, k)
 		}
 	}
-	name, await := snapshot.Reference(kept(s.snapshot), others)
+	self := snapshot.Kept{Name: s.snapshot.Name, Taken: snapshot.Taken(s.snapshot)}
+	name, await := snapshot.Reference(self, others)
 	if name == "" {
 		return nil, await, nil
 	}
@@ -83,21 +82,22 @@ func (r *Reconciler) firstSeen(ctx context.Context, s *scope) (first *v1alpha1.C
 	if err != nil {
 		return nil, "", err
 	}
-	if first == nil || !mayBeFirst(first) || !kept(first).Verified {
+	if first == nil {
+		return nil, name, nil // the cache is behind
+	}
+	if k, ok := s.comparable(first); !ok || !k.Verified {
 		return nil, name, nil // the cache is behind
 	}
 	return first, "", nil
 }
 
-// mayBeFirst says whether a snapshot is, or may become, one to compare with.
-func mayBeFirst(o *v1alpha1.CacheSnapshot) bool {
-	return o.DeletionTimestamp.IsZero() && o.Status.CreationTime != nil && !o.Spec.Suspend &&
-		o.Spec.Verification.Mode != v1alpha1.VerificationSkip
-}
-
-// kept is a snapshot as retention sees it.
-func kept(o *v1alpha1.CacheSnapshot) snapshot.Kept {
-	stalled := meta.IsStatusConditionTrue(o.Status.Conditions, v1alpha1.StalledCondition)
-	verified := meta.IsStatusConditionTrue(o.Status.Conditions, v1alpha1.VerifiedCondition) && !stalled
-	return snapshot.Kept{Name: o.Name, Taken: o.Status.CreationTime.Time, Verified: verified, Pending: !verified && !stalled}
+// comparable is another snapshot of the same source as retention sees it, and
+// whether it is, or may become, one to compare with. One that is suspended before
+// its verdict is not waited for.
+func (s *scope) comparable(o *v1alpha1.CacheSnapshot) (snapshot.Kept, bool) {
+	if o.Name == s.snapshot.Name || o.Spec.SourceRef != s.snapshot.Spec.SourceRef || o.Status.CreationTime == nil {
+		return snapshot.Kept{}, false
+	}
+	k, ok := snapshot.Of(o, false)
+	return k, ok && (k.Verified || k.Pending && !o.Spec.Suspend)
 }

@@ -19,7 +19,7 @@ func seenFirst(s *v1alpha1.CacheSnapshotSpec) {
 }
 
 // other makes another CacheSnapshot of the cache, as it stands after a life of
-// its own.
+// its own, with the spec and the status that the change gives it.
 func (w *world) other(name string, change func(*v1alpha1.CacheSnapshot)) *v1alpha1.CacheSnapshot {
 	w.t.Helper()
 	cut := metav1.NewTime(w.now.Add(-3600e9))
@@ -27,15 +27,17 @@ func (w *world) other(name string, change func(*v1alpha1.CacheSnapshot)) *v1alph
 		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: name},
 		Spec:       v1alpha1.CacheSnapshotSpec{SourceRef: v1alpha1.SnapshotSource{Kind: v1alpha1.GoCacheKind, Name: "ci"}},
 	}
-	w.must(server.Client.Create(w.t.Context(), s))
 	s.Status = v1alpha1.CacheSnapshotStatus{
-		CreationTime: &cut, VolumeSnapshotName: name + "-cut",
+		CreationTime: &cut, VolumeSnapshotName: name + "-cut", Source: &v1alpha1.SourceRecord{PersistentVolumeClaimName: "ci"},
 		Verification: v1alpha1.VerificationStatus{Verdict: v1alpha1.VerdictIntact, Digest: "sha256:" + name},
 		Conditions:   []metav1.Condition{{Type: v1alpha1.VerifiedCondition, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonIntact, LastTransitionTime: cut}},
 	}
 	if change != nil {
 		change(s)
 	}
+	status := s.Status
+	w.must(server.Client.Create(w.t.Context(), s))
+	s.Status = status
 	w.must(server.Client.Status().Update(w.t.Context(), s))
 	return s
 }
@@ -57,8 +59,11 @@ func TestComparedWithFirstSeen(t *testing.T) {
 		"one that stands for nothing": {func(w *world) {
 			w.other("skipped", nil)
 			w.other("stalled", func(s *v1alpha1.CacheSnapshot) {
+				s.Spec.Verification.OfflineBuild = &v1alpha1.OfflineBuild{ConfigMapRef: v1alpha1.LocalReference{Name: "program"}}
+				s.Status.OfflineBuild = &v1alpha1.OfflineBuildStatus{WorkStatus: v1alpha1.WorkStatus{Outcome: v1alpha1.WorkFailed}}
 				s.Status.Conditions = append(s.Status.Conditions, metav1.Condition{Type: v1alpha1.StalledCondition, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonOfflineBuildFailed, LastTransitionTime: *s.Status.CreationTime})
 			})
+			w.other("weaker", func(s *v1alpha1.CacheSnapshot) { s.Status.WeakerThanPolicy = "trust.firstSeen" })
 			var s v1alpha1.CacheSnapshot
 			w.must(server.Client.Get(w.t.Context(), client.ObjectKey{Namespace: w.namespace, Name: "skipped"}, &s))
 			w.must(server.Client.Delete(w.t.Context(), &s))
@@ -103,7 +108,9 @@ func TestWaitsForTheFirst(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.cache()
-	older := w.other("older", func(s *v1alpha1.CacheSnapshot) { s.Status.Conditions = nil })
+	older := w.other("older", func(s *v1alpha1.CacheSnapshot) {
+		s.Status.Conditions, s.Status.Verification = nil, v1alpha1.VerificationStatus{}
+	})
 	w.snapshot(seenFirst)
 	var result ctrl.Result
 	for range 8 {
@@ -117,6 +124,7 @@ func TestWaitsForTheFirst(t *testing.T) {
 	if left := w.left(); len(left) > 0 || result.RequeueAfter != retryReference {
 		t.Errorf("it has begun: %v, and looks again after %v", left, result.RequeueAfter)
 	}
+	older.Status.Verification.Verdict = v1alpha1.VerdictCorrupt
 	older.Status.Conditions = []metav1.Condition{{Type: v1alpha1.StalledCondition, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonCorrupt, LastTransitionTime: metav1.Now()}}
 	w.must(server.Client.Status().Update(t.Context(), older))
 	w.settle()

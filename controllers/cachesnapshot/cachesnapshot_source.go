@@ -30,6 +30,8 @@ type source struct {
 	restored string
 	// template of its pods.
 	template *v1alpha1.PodTemplate
+	// policy of its snapshots; nil: it has none.
+	policy *v1alpha1.SnapshotPolicy
 }
 
 // +kubebuilder:rbac:groups=cache.gocache.dev,resources=gocaches,verbs=get;list;watch
@@ -76,6 +78,7 @@ func (r *Reconciler) cacheSource(cache *v1alpha1.GoCache) *source {
 		},
 		warmed:   cache.Status.WarmUp.PersistentVolumeClaimUID,
 		template: cache.Spec.PodTemplate,
+		policy:   cache.Spec.Snapshots,
 	}
 }
 
@@ -112,6 +115,7 @@ func storeSource(proxy *v1alpha1.ModProxy, name string) (*source, error) {
 			Layout:                    string(layout),
 		},
 		template: proxy.Spec.PodTemplate,
+		policy:   proxy.Spec.Snapshots,
 	}, nil
 }
 

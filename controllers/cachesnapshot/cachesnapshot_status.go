@@ -200,6 +200,9 @@ func intact(status v1alpha1.CacheSnapshotStatus) string {
 	if d := status.OfflineBuild; d != nil && d.Outcome == v1alpha1.WorkSucceeded {
 		message += fmt.Sprintf("; built from it alone in %s", d.Duration.Duration)
 	}
+	if lacks := status.WeakerThanPolicy; lacks != "" {
+		message += "; used only by its own name, since its verification lacks what the snapshot policy of its source asks for (" + lacks + ")"
+	}
 	return message
 }
 

@@ -21,6 +21,7 @@ import (
 	"gocache.dev/operator/internal/kube/podspec"
 	"gocache.dev/operator/internal/kube/read"
 	"gocache.dev/operator/internal/kube/volume"
+	"gocache.dev/operator/internal/plan/snapshot"
 	"gocache.dev/operator/internal/plan/verification"
 )
 
@@ -78,7 +79,7 @@ func (r *Reconciler) act(ctx context.Context, s *scope) error {
 	return nil
 }
 
-// admit remembers what the source is like, before anything is asked for: the
+// admit remembers what the source is like, and what its policy asks for, before anything is asked for: the
 // source may change or be gone later. The write of the status wakes the next
 // pass.
 func (s *scope) admit() {
@@ -90,6 +91,8 @@ func (s *scope) admit() {
 	captured.Capacity = &capacity
 	s.snapshot.Status.StartTime = ptr.To(metav1.NewTime(s.now))
 	s.snapshot.Status.Source = &captured
+	policy := ptr.Deref(s.facts.source.policy, v1alpha1.SnapshotPolicy{})
+	s.snapshot.Status.WeakerThanPolicy = bounded.Text(snapshot.Gap(policy.Verification, s.snapshot.Spec.Verification), maxWeaker)
 }
 
 // +kubebuilder:rbac:groups=snapshot.storage.k8s.io,resources=volumesnapshots,verbs=create;patch;delete

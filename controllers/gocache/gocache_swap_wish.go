@@ -9,7 +9,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
-	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/utils/ptr"
 
@@ -190,28 +189,12 @@ func (r *Reconciler) restoreIntent(ctx context.Context, s *scope, reason v1alpha
 	return intent, err
 }
 
-// judge says whether a snapshot may be restored.
+// judge says whether a snapshot may be restored, which was chosen by its own
+// name.
 func (r *Reconciler) judge(ctx context.Context, s *scope, name string, c *v1alpha1.CacheSnapshot) (swap.Source, error) {
-	candidate := swap.Candidate{Name: name, Found: c != nil}
-	if c == nil {
-		return swap.Judge(candidate), nil
-	}
-	of, status := c.Spec.SourceRef, c.Status
-	stalled := meta.IsStatusConditionTrue(status.Conditions, v1alpha1.StalledCondition)
-	candidate.Foreign = of.Kind != v1alpha1.GoCacheKind || of.Name != s.cache.Name
-	candidate.Deleting = !c.DeletionTimestamp.IsZero()
-	candidate.Skipped = c.Spec.Verification.Mode == v1alpha1.VerificationSkip
-	candidate.Corrupt = status.Verification.Verdict == v1alpha1.VerdictCorrupt
-	candidate.Failed = stalled
-	candidate.Verified = meta.IsStatusConditionTrue(status.Conditions, v1alpha1.VerifiedCondition) && !stalled
-	if candidate.Verified {
-		csi, err := read.Object[snapshotv1.VolumeSnapshot](ctx, r.Live, s.cache.Namespace, status.VolumeSnapshotName)
-		if err != nil {
-			return swap.Source{}, err
-		}
-		candidate.Restorable = volume.Cut(csi) && status.Source != nil
-	}
-	return swap.Judge(candidate), nil
+	csi, err := volume.StateOf(ctx, r.Live, c)
+	use := snapshot.Use{Of: v1alpha1.SnapshotSource{Kind: v1alpha1.GoCacheKind, Name: s.cache.Name}, CSI: csi}
+	return swap.Judge(name, snapshot.Candidate(c, use)), err
 }
 
 // +kubebuilder:rbac:groups=storage.k8s.io,resources=storageclasses,verbs=get

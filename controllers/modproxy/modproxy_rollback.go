@@ -200,33 +200,17 @@ func (r *Reconciler) swapRun(ctx context.Context, s *scope, status *v1alpha1.Ins
 }
 
 // completeFacts adds what only this controller knows.
-func (r *Reconciler) completeFacts(ctx context.Context, s *scope, status *v1alpha1.InstanceStatus, snapshot *v1alpha1.CacheSnapshot, o swaprun.Observed, f *swap.Facts) (err error) {
+func (r *Reconciler) completeFacts(ctx context.Context, s *scope, status *v1alpha1.InstanceStatus, c *v1alpha1.CacheSnapshot, o swaprun.Observed, f *swap.Facts) (err error) {
 	f.Now = s.now
 	f.Leaving = !s.proxy.DeletionTimestamp.IsZero() || !s.hasStore(status.Name)
 	f.Discard = f.Leaving && o.Live != nil && metav1.IsControlledBy(o.Live, s.proxy)
 	if f.Intent.New == "" && status.VolumeReplacement.Snapshot != "" {
-		f.Source = swap.Judge(candidate(s, status, snapshot))
+		if f.Source, err = r.judge(ctx, s, status, c); err != nil {
+			return err
+		}
 	}
 	f.Busy, err = r.busy(ctx, s, status, o)
 	return err
-}
-
-func candidate(s *scope, status *v1alpha1.InstanceStatus, c *v1alpha1.CacheSnapshot) swap.Candidate {
-	out := swap.Candidate{Name: status.VolumeReplacement.Snapshot}
-	if c == nil {
-		return out
-	}
-	ref := c.Spec.SourceRef
-	out.Found, out.Deleting = true, !c.DeletionTimestamp.IsZero()
-	out.Foreign = ref.Kind != v1alpha1.ModProxyKind || ref.Name != s.proxy.Name || ref.Instance != status.Name
-	out.Skipped = c.Spec.Verification.Mode == v1alpha1.VerificationSkip
-	for _, k := range s.kept(status.Name) {
-		if k.Name == c.Name {
-			out.Verified, out.Failed = k.Verified, !k.Verified && !k.Pending
-		}
-	}
-	out.Restorable = c.Status.VolumeSnapshotName != ""
-	return out
 }
 
 // busy says what of our own uses the live claim, past the cache: the instance

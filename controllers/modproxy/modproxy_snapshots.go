@@ -20,6 +20,7 @@ import (
 	"gocache.dev/operator/internal/plan/request"
 	"gocache.dev/operator/internal/plan/schedule"
 	"gocache.dev/operator/internal/plan/snapshot"
+	"gocache.dev/operator/internal/plan/swap"
 )
 
 // +kubebuilder:rbac:groups=cache.gocache.dev,resources=cachesnapshots,verbs=get;list;watch;create;patch;delete
@@ -47,6 +48,14 @@ func (s *scope) kept(instance string) []snapshot.Kept {
 	}
 	own := slices.DeleteFunc(slices.Clone(s.facts.snapshots), func(c v1alpha1.CacheSnapshot) bool { return c.Spec.SourceRef.Instance != instance })
 	return snapshot.All(own, trust, func(name string) bool { return s.facts.used[name] })
+}
+
+// judge says whether the snapshot of a rollback may be restored, which was chosen
+// as the newest of the store.
+func (r *Reconciler) judge(ctx context.Context, s *scope, status *v1alpha1.InstanceStatus, c *v1alpha1.CacheSnapshot) (swap.Source, error) {
+	csi, err := volume.StateOf(ctx, r.Live, c)
+	of := v1alpha1.SnapshotSource{Kind: v1alpha1.ModProxyKind, Name: s.proxy.Name, Instance: status.Name}
+	return swap.Judge(status.VolumeReplacement.Snapshot, snapshot.Candidate(c, snapshot.Use{Of: of, BySource: true, CSI: csi})), err
 }
 
 // keepSnapshots takes what is due, and drops what is no longer kept.

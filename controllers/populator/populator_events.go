@@ -99,6 +99,8 @@ func noticeOfSource(s *scope, d populate.Decision) *notice {
 		return normal(d.State, "GoCache %s has no verified snapshot to offer yet; the claim is filled as soon as it has one", ref.Name)
 	case populate.Unverified:
 		return normal(d.State, "CacheSnapshot %s is not verified yet; the claim is filled if it proves intact", d.Snapshot)
+	case populate.NotProven:
+		return warning(d.State, "CacheSnapshot %s could not be verified and is never offered: name another snapshot or the GoCache; 'kubectl describe csnap %s' shows why", d.Snapshot, d.Snapshot)
 	case populate.Convicted:
 		return warning(d.State, "CacheSnapshot %s holds wrong bytes and is never offered: name another snapshot or the GoCache; 'kubectl describe csnap %s' shows what was found", d.Snapshot, d.Snapshot)
 	case populate.Skipped:

@@ -6,7 +6,6 @@ import (
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
-	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/utils/ptr"
 
 	"gocache.dev/operator/api/v1alpha1"
@@ -14,6 +13,7 @@ import (
 	"gocache.dev/operator/internal/kube/read"
 	"gocache.dev/operator/internal/kube/volume"
 	"gocache.dev/operator/internal/plan/populate"
+	"gocache.dev/operator/internal/plan/snapshot"
 )
 
 // maxAnnotation is how much of what a claim says of its consumer is passed on.
@@ -136,23 +136,24 @@ func (r *Reconciler) observeSource(ctx context.Context, s *scope) (populate.Sour
 	return source, r.observeSnapshot(ctx, s, &source)
 }
 
-// observeSnapshot reads the CacheSnapshot that was chosen.
+// observeSnapshot reads the CacheSnapshot that was chosen, and its CSI snapshot.
 func (r *Reconciler) observeSnapshot(ctx context.Context, s *scope, source *populate.Source) error {
-	ref := s.claim.Spec.DataSourceRef
-	snapshot, err := read.Object[v1alpha1.CacheSnapshot](ctx, r.Live, s.claim.Namespace, source.Snapshot)
-	if err != nil || snapshot == nil {
+	c, err := read.Object[v1alpha1.CacheSnapshot](ctx, r.Live, s.claim.Namespace, source.Snapshot)
+	if err != nil || c == nil {
 		return err
 	}
 	source.Found = true
-	source.SnapshotFound = ref.Kind == v1alpha1.CacheSnapshotKind ||
-		snapshot.Spec.SourceRef.Kind == v1alpha1.GoCacheKind && snapshot.Spec.SourceRef.Name == ref.Name
-	source.SnapshotDeleting = !snapshot.DeletionTimestamp.IsZero()
-	source.Trust = trust(snapshot)
-	source.Written = written(snapshot)
-	if snapshot.Status.VolumeSnapshotName == "" {
-		return nil
+	source.Written = written(c)
+	csi, err := r.observeCSISnapshot(ctx, s, c, source)
+	if err != nil {
+		return err
 	}
-	return r.observeCSISnapshot(ctx, s, snapshot, source)
+	use := snapshot.Use{CSI: csi}
+	if ref := s.claim.Spec.DataSourceRef; ref.Kind == v1alpha1.GoCacheKind {
+		use.Of, use.BySource = v1alpha1.SnapshotSource{Kind: v1alpha1.GoCacheKind, Name: ref.Name}, true
+	}
+	source.Candidate = snapshot.Candidate(c, use)
+	return nil
 }
 
 // written is what a snapshot's content was built with.
@@ -164,51 +165,32 @@ func written(snapshot *v1alpha1.CacheSnapshot) populate.Build {
 	return populate.Build{Release: t.Version, Platform: t.Platform, MountPath: t.MountPath}
 }
 
-// trust reads the verdict that the owner of the snapshot's status wrote.
-func trust(snapshot *v1alpha1.CacheSnapshot) populate.Trust {
-	conditions := snapshot.Status.Conditions
-	switch {
-	case snapshot.Spec.Verification.Mode == v1alpha1.VerificationSkip:
-		return populate.Unchecked
-	case meta.IsStatusConditionTrue(conditions, v1alpha1.VerifiedCondition):
-		if meta.IsStatusConditionTrue(conditions, v1alpha1.StalledCondition) { // intact, and of no use: it alone cannot build
-			return populate.Unknown
-		}
-		return populate.Verified
-	case meta.IsStatusConditionFalse(conditions, v1alpha1.VerifiedCondition):
-		return populate.Corrupt
-	default:
-		return populate.Unknown
-	}
-}
-
 // +kubebuilder:rbac:groups=snapshot.storage.k8s.io,resources=volumesnapshots;volumesnapshotcontents,verbs=get
 
 // observeCSISnapshot reads the VolumeSnapshot of the chosen CacheSnapshot.
-func (r *Reconciler) observeCSISnapshot(ctx context.Context, s *scope, snapshot *v1alpha1.CacheSnapshot, source *populate.Source) error {
-	s.snapshot = snapshot.Status.VolumeSnapshotName
-	cut, err := read.Object[snapshotv1.VolumeSnapshot](ctx, r.Live, snapshot.Namespace, s.snapshot)
+func (r *Reconciler) observeCSISnapshot(ctx context.Context, s *scope, c *v1alpha1.CacheSnapshot, source *populate.Source) (snapshot.CSI, error) {
+	if s.snapshot = c.Status.VolumeSnapshotName; s.snapshot == "" {
+		return snapshot.CSINotRead, nil
+	}
+	cut, err := read.Object[snapshotv1.VolumeSnapshot](ctx, r.Live, c.Namespace, s.snapshot)
 	if err != nil {
-		return err
+		return snapshot.CSINotRead, err
 	}
-	if cut == nil || !cut.DeletionTimestamp.IsZero() {
-		source.SnapshotDeleting = true
-		return nil
+	csi := volume.State(cut)
+	if csi != snapshot.CSIReady {
+		return csi, nil
 	}
-	if source.Restorable = volume.Cut(cut); !source.Restorable {
-		return nil
-	}
-	size := volume.Larger(cut.Status.RestoreSize, snapshot.Status.RestoreSize)
+	size := volume.Larger(cut.Status.RestoreSize, c.Status.RestoreSize)
 	source.Bytes = size.Value()
 	if s.prime != nil {
-		return nil // the driver was compared when the prime was made
+		return csi, nil // the driver was compared when the prime was made
 	}
 	content, err := read.Object[snapshotv1.VolumeSnapshotContent](ctx, r.Live, "", *cut.Status.BoundVolumeSnapshotContentName)
 	if err != nil || content == nil {
-		return err
+		return csi, err
 	}
 	source.Driver = content.Spec.Driver
-	return nil
+	return csi, nil
 }
 
 // +kubebuilder:rbac:groups=storage.k8s.io,resources=storageclasses,verbs=get

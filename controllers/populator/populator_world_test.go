@@ -139,14 +139,18 @@ func (w *world) captured(name string) {
 	w.must(server.Client.Status().Update(ctx, cut))
 	w.changeSnapshot(name, func(s *v1alpha1.CacheSnapshot) {
 		s.Status.VolumeSnapshotName = cut.Name
+		s.Status.Source = &v1alpha1.SourceRecord{PersistentVolumeClaimName: "live"}
 		s.Status.RestoreSize = ptr.To(resource.MustParse("1Gi"))
 	})
 }
 
-// verdict sets the Verified condition, as the snapshot's controller does.
+// verdict records a verdict with its condition, as the snapshot's controller does.
 func (w *world) verdict(name string, verified metav1.ConditionStatus) {
 	w.t.Helper()
 	w.changeSnapshot(name, func(s *v1alpha1.CacheSnapshot) {
+		s.Status.Verification.Verdict = map[metav1.ConditionStatus]v1alpha1.Verdict{
+			metav1.ConditionTrue: v1alpha1.VerdictIntact, metav1.ConditionFalse: v1alpha1.VerdictCorrupt, metav1.ConditionUnknown: v1alpha1.VerdictInconclusive,
+		}[verified]
 		meta.SetStatusCondition(&s.Status.Conditions, metav1.Condition{Type: v1alpha1.VerifiedCondition, Status: verified, Reason: "Test"})
 	})
 }

@@ -1,8 +1,15 @@
 package volume
 
 import (
+	"context"
+
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/kube/read"
+	"gocache.dev/operator/internal/plan/snapshot"
 )
 
 const (
@@ -36,6 +43,31 @@ func (s Snapshot) Object() *snapshotv1.VolumeSnapshot {
 func Cut(s *snapshotv1.VolumeSnapshot) bool {
 	return s != nil && s.DeletionTimestamp.IsZero() && s.Status != nil && s.Status.ReadyToUse != nil && *s.Status.ReadyToUse &&
 		s.Status.BoundVolumeSnapshotContentName != nil
+}
+
+// State is what may be made of a CSI snapshot; nil: it does not exist.
+func State(s *snapshotv1.VolumeSnapshot) snapshot.CSI {
+	switch {
+	case s == nil || !s.DeletionTimestamp.IsZero():
+		return snapshot.CSIGone
+	case Cut(s):
+		return snapshot.CSIReady
+	default:
+		return snapshot.CSINotReady
+	}
+}
+
+// StateOf reads the CSI snapshot of a CacheSnapshot. One that has none yet, or
+// does not exist, has nothing to be read.
+func StateOf(ctx context.Context, c client.Reader, of *v1alpha1.CacheSnapshot) (snapshot.CSI, error) {
+	if of == nil || of.Status.VolumeSnapshotName == "" {
+		return snapshot.CSINotRead, nil
+	}
+	csi, err := read.Object[snapshotv1.VolumeSnapshot](ctx, c, of.Namespace, of.Status.VolumeSnapshotName)
+	if err != nil {
+		return snapshot.CSINotRead, err
+	}
+	return State(csi), nil
 }
 
 // CaptureError is the driver's or the snapshot controller's last word when a

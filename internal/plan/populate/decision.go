@@ -27,6 +27,8 @@ const (
 	NothingVerified State = "NothingVerified"
 	// Unverified: the snapshot has no verdict yet.
 	Unverified State = "Unverified"
+	// NotProven: the snapshot could not be verified, and will not be.
+	NotProven State = "NotProven"
 	// Convicted: the snapshot holds wrong bytes.
 	Convicted State = "SnapshotCorrupt"
 	// Skipped: the snapshot is exempt from verification, and so never offered.

@@ -1,6 +1,10 @@
 package populate
 
-import "time"
+import (
+	"time"
+
+	"gocache.dev/operator/internal/plan/snapshot"
+)
 
 // Facts are all that is known about one population.
 type Facts struct {
@@ -76,21 +80,6 @@ type Volume struct {
 	Preexisting bool
 }
 
-// Trust is what is known of a snapshot's content.
-type Trust int
-
-// The degrees of trust.
-const (
-	// Unknown: not checked yet, or nobody could tell.
-	Unknown Trust = iota
-	// Verified: proven intact.
-	Verified
-	// Corrupt: proven to hold wrong bytes.
-	Corrupt
-	// Unchecked: nobody shall check it.
-	Unchecked
-)
-
 // Source is what the claim names, and the snapshot that is chosen.
 type Source struct {
 	// Elsewhere is the other namespace that the claim names; empty: its own.
@@ -100,15 +89,8 @@ type Source struct {
 	// Snapshot is the CacheSnapshot chosen: the one that the prime was made
 	// from, or else the one to begin with now; empty: there is none.
 	Snapshot string
-	// SnapshotFound: the CacheSnapshot exists, and is of the named source.
-	SnapshotFound bool
-	// SnapshotDeleting: it or its CSI snapshot is on its way out, or the latter
-	// is gone.
-	SnapshotDeleting bool
-	// Trust in its content.
-	Trust Trust
-	// Restorable: its CSI snapshot exists and can be restored.
-	Restorable bool
+	// Candidate says whether that CacheSnapshot may be cloned for this claim.
+	Candidate snapshot.Candidacy
 	// Bytes that a clone has at least.
 	Bytes int64
 	// Driver that cut the CSI snapshot; empty: not known.

@@ -1,6 +1,10 @@
 package populate
 
-import "time"
+import (
+	"time"
+
+	"gocache.dev/operator/internal/plan/snapshot"
+)
 
 const (
 	// ComplainAfter is the age of a prime at which a provisioner's complaint
@@ -88,19 +92,33 @@ func unusable(f Facts) *Decision {
 		d = wait(SourceElsewhere, f, 0)
 	case !s.Found:
 		d = wait(SourceNotFound, f, 0)
-	case s.Snapshot == "" || !s.SnapshotFound:
+	case s.Snapshot == "":
 		d = wait(NothingVerified, f, 0)
-	case s.Trust == Unchecked:
-		d = wait(Skipped, f, 0)
-	case s.Trust == Corrupt:
-		d = wait(Convicted, f, 0)
-	case s.SnapshotDeleting:
-		d = wait(SnapshotDeleting, f, later)
-	case s.Trust != Verified:
-		d = wait(Unverified, f, 0)
-	case !s.Restorable:
-		d = wait(SnapshotNotReady, f, soon)
 	default:
+		return uncloneable(f)
+	}
+	return &d
+}
+
+// uncloneable says why the chosen snapshot is not cloned, or nil.
+func uncloneable(f Facts) *Decision {
+	var d Decision
+	switch f.Source.Candidate.Standing {
+	case snapshot.Missing, snapshot.Foreign, snapshot.Weaker:
+		d = wait(NothingVerified, f, 0)
+	case snapshot.Deleting, snapshot.Lost:
+		d = wait(SnapshotDeleting, f, later)
+	case snapshot.Skipped:
+		d = wait(Skipped, f, 0)
+	case snapshot.Corrupt:
+		d = wait(Convicted, f, 0)
+	case snapshot.Failed:
+		d = wait(NotProven, f, 0)
+	case snapshot.Pending:
+		d = wait(Unverified, f, 0)
+	case snapshot.NotReady:
+		d = wait(SnapshotNotReady, f, soon)
+	case snapshot.Usable:
 		return nil
 	}
 	return &d
@@ -181,16 +199,22 @@ func moved(f Facts) bool {
 	return f.Prime.MadeForNode != "" && f.Prime.MadeForNode != f.Claim.Node
 }
 
-// distrusted says that a snapshot lost its verdict.
+// distrusted says that the chosen snapshot exists and is not, or no longer, one
+// whose content is proven.
 func distrusted(s Source) bool {
-	return s.SnapshotFound && s.Trust != Verified
+	return s.Candidate.Standing != snapshot.Missing && !s.Candidate.Proven
 }
 
 // going says that a snapshot is on its way out, or gone. What it held was
 // verified, and a provisioner that has begun may well finish: to drop the prime
 // under its hands would only leave its mark on the CSI snapshot for long.
 func going(s Source) bool {
-	return !s.SnapshotFound || s.SnapshotDeleting
+	switch s.Candidate.Standing { //nolint:exhaustive // the others are there
+	case snapshot.Missing, snapshot.Deleting, snapshot.Lost:
+		return true
+	default:
+		return false
+	}
 }
 
 // stuck says that the provisioner does not seem to finish.

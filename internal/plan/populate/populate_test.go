@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"gocache.dev/operator/internal/plan/populate"
+	"gocache.dev/operator/internal/plan/snapshot"
 )
 
 // ready are the facts of a claim that can be filled now.
@@ -12,11 +13,15 @@ func ready() populate.Facts {
 	return populate.Facts{
 		Claim: populate.Claim{Node: "n1", Bytes: 10},
 		Source: populate.Source{
-			Found: true, Snapshot: "ci-1", SnapshotFound: true, Trust: populate.Verified,
-			Restorable: true, Bytes: 10, Driver: "csi",
+			Found: true, Snapshot: "ci-1", Bytes: 10, Driver: "csi",
+			Candidate: snapshot.Candidacy{Standing: snapshot.Usable, Proven: true},
 		},
 		Class: populate.Class{Name: "fast", Found: true, WaitsForNode: true, Provisioner: "csi"},
 	}
+}
+
+func is(standing snapshot.Standing, proven bool) snapshot.Candidacy {
+	return snapshot.Candidacy{Standing: standing, Proven: proven}
 }
 
 // cloning are the facts of a claim whose prime waits for its volume.
@@ -53,12 +58,16 @@ func TestNext(t *testing.T) {
 		"source elsewhere":       {ready, func(f *populate.Facts) { f.Source.Elsewhere = "other" }, populate.SourceElsewhere, populate.Wait},
 		"source not found":       {ready, func(f *populate.Facts) { f.Source = populate.Source{} }, populate.SourceNotFound, populate.Wait},
 		"nothing verified":       {ready, func(f *populate.Facts) { f.Source.Snapshot = "" }, populate.NothingVerified, populate.Wait},
-		"offered one is gone":    {ready, func(f *populate.Facts) { f.Source.SnapshotFound = false }, populate.NothingVerified, populate.Wait},
-		"not verified yet":       {ready, func(f *populate.Facts) { f.Source.Trust = populate.Unknown }, populate.Unverified, populate.Wait},
-		"convicted":              {ready, func(f *populate.Facts) { f.Source.Trust = populate.Corrupt }, populate.Convicted, populate.Wait},
-		"never checked":          {ready, func(f *populate.Facts) { f.Source.Trust = populate.Unchecked }, populate.Skipped, populate.Wait},
-		"snapshot deleting":      {ready, func(f *populate.Facts) { f.Source.SnapshotDeleting = true }, populate.SnapshotDeleting, populate.Wait},
-		"CSI snapshot not ready": {ready, func(f *populate.Facts) { f.Source.Restorable = false }, populate.SnapshotNotReady, populate.Wait},
+		"offered one is gone":    {ready, func(f *populate.Facts) { f.Source.Candidate = snapshot.Candidacy{} }, populate.NothingVerified, populate.Wait},
+		"not verified yet":       {ready, func(f *populate.Facts) { f.Source.Candidate = is(snapshot.Pending, false) }, populate.Unverified, populate.Wait},
+		"convicted":              {ready, func(f *populate.Facts) { f.Source.Candidate = is(snapshot.Corrupt, false) }, populate.Convicted, populate.Wait},
+		"never checked":          {ready, func(f *populate.Facts) { f.Source.Candidate = is(snapshot.Skipped, false) }, populate.Skipped, populate.Wait},
+		"snapshot deleting":      {ready, func(f *populate.Facts) { f.Source.Candidate = is(snapshot.Deleting, true) }, populate.SnapshotDeleting, populate.Wait},
+		"could not be verified":  {ready, func(f *populate.Facts) { f.Source.Candidate = is(snapshot.Failed, false) }, populate.NotProven, populate.Wait},
+		"verified too weakly":    {ready, func(f *populate.Facts) { f.Source.Candidate = is(snapshot.Weaker, false) }, populate.NothingVerified, populate.Wait},
+		"of another cache":       {ready, func(f *populate.Facts) { f.Source.Candidate = is(snapshot.Foreign, false) }, populate.NothingVerified, populate.Wait},
+		"CSI snapshot gone":      {ready, func(f *populate.Facts) { f.Source.Candidate = is(snapshot.Lost, true) }, populate.SnapshotDeleting, populate.Wait},
+		"CSI snapshot not ready": {ready, func(f *populate.Facts) { f.Source.Candidate = is(snapshot.NotReady, true) }, populate.SnapshotNotReady, populate.Wait},
 		"too small":              {ready, func(f *populate.Facts) { f.Claim.Bytes = 9 }, populate.TooSmall, populate.Wait},
 		"no class":               {ready, func(f *populate.Facts) { f.Class = populate.Class{} }, populate.NoClass, populate.Wait},
 		"class not found":        {ready, func(f *populate.Facts) { f.Class.Found = false }, populate.ClassNotFound, populate.Wait},
@@ -79,27 +88,34 @@ func TestNext(t *testing.T) {
 		"node given back":                  {cloning, func(f *populate.Facts) { f.Prime.Node = "" }, populate.NodeRejected, populate.FreeNode},
 		"node freed, prime left":           {cloning, func(f *populate.Facts) { f.Prime.Node, f.Claim.Node = "", "" }, populate.NodeChanged, populate.DropPrime},
 		"rescheduled, prime left":          {cloning, func(f *populate.Facts) { f.Prime.Node, f.Claim.Node = "", "n2" }, populate.NodeChanged, populate.DropPrime},
-		"snapshot convicted while cloning": {cloning, func(f *populate.Facts) { f.Source.Trust = populate.Corrupt }, populate.SnapshotWithdrawn, populate.DropPrime},
-		"verdict lost while cloning":       {cloning, func(f *populate.Facts) { f.Source.Trust = populate.Unknown }, populate.SnapshotWithdrawn, populate.DropPrime},
-		"snapshot going while cloning":     {cloning, func(f *populate.Facts) { f.Source.SnapshotDeleting = true }, populate.Cloning, populate.Wait},
-		"snapshot going, complaint":        {cloning, func(f *populate.Facts) { f.Source.SnapshotDeleting, f.Prime.Complaint = true, "it goes" }, populate.SnapshotWithdrawn, populate.DropPrime},
-		"snapshot gone while cloning":      {cloning, func(f *populate.Facts) { f.Source = populate.Source{Snapshot: "ci-1"} }, populate.Cloning, populate.Wait},
-		"snapshot gone, no word":           {cloning, func(f *populate.Facts) { f.Source, f.Prime.Age = populate.Source{Snapshot: "ci-1"}, time.Hour }, populate.SnapshotWithdrawn, populate.DropPrime},
-		"claim deleted while cloning":      {cloning, func(f *populate.Facts) { f.Claim.Deleting = true }, populate.Deleting, populate.DropPrime},
-		"newer snapshot is smaller":        {cloning, func(f *populate.Facts) { f.Claim.Bytes = 1 }, populate.Cloning, populate.Wait},
+		"snapshot convicted while cloning": {cloning, func(f *populate.Facts) { f.Source.Candidate = is(snapshot.Corrupt, false) }, populate.SnapshotWithdrawn, populate.DropPrime},
+		"verdict lost while cloning":       {cloning, func(f *populate.Facts) { f.Source.Candidate = is(snapshot.Pending, false) }, populate.SnapshotWithdrawn, populate.DropPrime},
+		"snapshot going while cloning":     {cloning, func(f *populate.Facts) { f.Source.Candidate = is(snapshot.Deleting, true) }, populate.Cloning, populate.Wait},
+		"snapshot going, complaint": {cloning, func(f *populate.Facts) {
+			f.Source.Candidate, f.Prime.Complaint = is(snapshot.Deleting, true), "it goes"
+		}, populate.SnapshotWithdrawn, populate.DropPrime},
+		"snapshot gone while cloning": {cloning, func(f *populate.Facts) { f.Source = populate.Source{Snapshot: "ci-1"} }, populate.Cloning, populate.Wait},
+		"snapshot gone, no word":      {cloning, func(f *populate.Facts) { f.Source, f.Prime.Age = populate.Source{Snapshot: "ci-1"}, time.Hour }, populate.SnapshotWithdrawn, populate.DropPrime},
+		"claim deleted while cloning": {cloning, func(f *populate.Facts) { f.Claim.Deleting = true }, populate.Deleting, populate.DropPrime},
+		"newer snapshot is smaller":   {cloning, func(f *populate.Facts) { f.Claim.Bytes = 1 }, populate.Cloning, populate.Wait},
 
-		"cloned":                        {cloned, nil, populate.Cloned, populate.HandOver},
-		"cloned, snapshot gone":         {cloned, func(f *populate.Facts) { f.Source = populate.Source{Snapshot: "ci-1"} }, populate.Cloned, populate.HandOver},
-		"cloned, snapshot convicted":    {cloned, func(f *populate.Facts) { f.Source.Trust = populate.Corrupt }, populate.SnapshotWithdrawn, populate.DropPrime},
-		"cloned for another node":       {cloned, func(f *populate.Facts) { f.Claim.Node = "n2" }, populate.NodeChanged, populate.DropPrime},
-		"not reported bound yet":        {cloned, func(f *populate.Facts) { f.Prime.Bound = false }, populate.Cloning, populate.Wait},
-		"not a clone":                   {cloned, func(f *populate.Facts) { f.Volume.Preexisting = true }, populate.NotAClone, populate.Wait},
-		"volume deleted":                {cloned, func(f *populate.Facts) { f.Volume = nil }, populate.VolumeLost, populate.DropPrime},
-		"volume taken":                  {cloned, func(f *populate.Facts) { f.Volume.Holder = populate.HeldByOther }, populate.VolumeTaken, populate.DropPrime},
-		"claim is bound elsewhere":      {cloned, func(f *populate.Facts) { f.Claim.VolumeName = "other" }, populate.Preset, populate.Wait},
-		"cloned, claim being deleted":   {cloned, func(f *populate.Facts) { f.Claim.Deleting = true }, populate.Deleting, populate.DropPrime},
-		"handed over":                   {cloned, func(f *populate.Facts) { f.Volume.Holder, f.Prime.Bound = populate.HeldByClaim, false }, populate.Binding, populate.Wait},
-		"handed over, then convicted":   {cloned, func(f *populate.Facts) { f.Volume.Holder, f.Source.Trust = populate.HeldByClaim, populate.Corrupt }, populate.Binding, populate.Wait},
+		"cloned":                       {cloned, nil, populate.Cloned, populate.HandOver},
+		"cloned, snapshot gone":        {cloned, func(f *populate.Facts) { f.Source = populate.Source{Snapshot: "ci-1"} }, populate.Cloned, populate.HandOver},
+		"cloned, snapshot convicted":   {cloned, func(f *populate.Facts) { f.Source.Candidate = is(snapshot.Corrupt, false) }, populate.SnapshotWithdrawn, populate.DropPrime},
+		"cloned, unverified and going": {cloned, func(f *populate.Facts) { f.Source.Candidate = is(snapshot.Deleting, false) }, populate.SnapshotWithdrawn, populate.DropPrime},
+		"cloned of another cache":      {cloned, func(f *populate.Facts) { f.Source.Candidate = is(snapshot.Foreign, false) }, populate.SnapshotWithdrawn, populate.DropPrime},
+		"cloned, CSI snapshot gone":    {cloned, func(f *populate.Facts) { f.Source.Candidate = is(snapshot.Lost, true) }, populate.Cloned, populate.HandOver},
+		"cloned for another node":      {cloned, func(f *populate.Facts) { f.Claim.Node = "n2" }, populate.NodeChanged, populate.DropPrime},
+		"not reported bound yet":       {cloned, func(f *populate.Facts) { f.Prime.Bound = false }, populate.Cloning, populate.Wait},
+		"not a clone":                  {cloned, func(f *populate.Facts) { f.Volume.Preexisting = true }, populate.NotAClone, populate.Wait},
+		"volume deleted":               {cloned, func(f *populate.Facts) { f.Volume = nil }, populate.VolumeLost, populate.DropPrime},
+		"volume taken":                 {cloned, func(f *populate.Facts) { f.Volume.Holder = populate.HeldByOther }, populate.VolumeTaken, populate.DropPrime},
+		"claim is bound elsewhere":     {cloned, func(f *populate.Facts) { f.Claim.VolumeName = "other" }, populate.Preset, populate.Wait},
+		"cloned, claim being deleted":  {cloned, func(f *populate.Facts) { f.Claim.Deleting = true }, populate.Deleting, populate.DropPrime},
+		"handed over":                  {cloned, func(f *populate.Facts) { f.Volume.Holder, f.Prime.Bound = populate.HeldByClaim, false }, populate.Binding, populate.Wait},
+		"handed over, then convicted": {cloned, func(f *populate.Facts) {
+			f.Volume.Holder, f.Source.Candidate = populate.HeldByClaim, is(snapshot.Corrupt, false)
+		}, populate.Binding, populate.Wait},
 		"populated":                     {done, nil, populate.Populated, populate.DropPrime},
 		"populated and tidy":            {done, func(f *populate.Facts) { f.Prime = nil }, populate.Populated, populate.Wait},
 		"populated, prime going":        {done, func(f *populate.Facts) { f.Prime.Deleting = true }, populate.Populated, populate.Wait},
@@ -150,15 +166,13 @@ func TestNoFactsLeadToHarm(t *testing.T) {
 		}
 	}
 	var sources []populate.Source
-	for _, trust := range []populate.Trust{populate.Unknown, populate.Verified, populate.Corrupt, populate.Unchecked} {
-		for _, found := range bools {
-			for _, deleting := range bools {
-				for _, restorable := range bools {
-					for _, bytes := range []int64{10, 11} {
-						sources = append(sources, populate.Source{Found: true, Snapshot: "s", SnapshotFound: found,
-							SnapshotDeleting: deleting, Trust: trust, Restorable: restorable, Bytes: bytes})
-					}
-				}
+	for _, standing := range []snapshot.Standing{
+		snapshot.Missing, snapshot.Foreign, snapshot.Deleting, snapshot.Skipped, snapshot.Corrupt, snapshot.Lost,
+		snapshot.Failed, snapshot.Weaker, snapshot.Pending, snapshot.NotReady, snapshot.Usable,
+	} {
+		for _, proven := range bools {
+			for _, bytes := range []int64{10, 11} {
+				sources = append(sources, populate.Source{Found: true, Snapshot: "s", Candidate: is(standing, proven), Bytes: bytes})
 			}
 		}
 	}
@@ -211,7 +225,7 @@ func harm(f populate.Facts, d populate.Decision) string {
 		if !open || f.Prime != nil || f.Claim.VolumeName != "" {
 			return "a prime beside another, or for a claim that needs none"
 		}
-		if f.Source.Trust != populate.Verified || !f.Source.SnapshotFound || f.Source.SnapshotDeleting || !f.Source.Restorable {
+		if !f.Source.Candidate.Usable() {
 			return "a prime from a snapshot that is not offered"
 		}
 		if f.Claim.Node == "" || f.Claim.Bytes < f.Source.Bytes {
@@ -224,7 +238,7 @@ func harm(f populate.Facts, d populate.Decision) string {
 		if f.Volume == nil || f.Volume.Holder != populate.HeldByPrime || f.Volume.Preexisting {
 			return "a hand-over of a volume that is not the prime's own clone"
 		}
-		if f.Source.SnapshotFound && f.Source.Trust != populate.Verified {
+		if f.Source.Candidate.Standing != snapshot.Missing && !f.Source.Candidate.Proven {
 			return "a hand-over of content that is not vouched for"
 		}
 		if f.Prime.MadeForNode != "" && f.Prime.MadeForNode != f.Claim.Node {

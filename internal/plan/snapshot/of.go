@@ -3,22 +3,21 @@ package snapshot
 import (
 	"time"
 
-	"k8s.io/apimachinery/pkg/api/meta"
-
 	"gocache.dev/operator/api/v1alpha1"
 )
 
 // Of is a CacheSnapshot as retention sees it, and whether it does: one that is
-// on its way out, or exempt from verification, is neither counted nor dropped.
-// Used says that somebody is making a volume of it.
+// being deleted, or exempt from verification, is neither counted nor dropped.
+// One that is verified less strictly than the policy asks does not count as
+// verified: by the name of its source it is never used. Used says that a volume
+// is being made from it.
 func Of(c *v1alpha1.CacheSnapshot, used bool) (Kept, bool) {
-	if !c.DeletionTimestamp.IsZero() || c.Spec.Verification.Mode == v1alpha1.VerificationSkip {
+	standing := Candidate(c, Use{BySource: true}).Standing
+	if standing == Deleting || standing == Skipped {
 		return Kept{}, false
 	}
-	stalled := meta.IsStatusConditionTrue(c.Status.Conditions, v1alpha1.StalledCondition)
-	verified := meta.IsStatusConditionTrue(c.Status.Conditions, v1alpha1.VerifiedCondition) && !stalled
 	return Kept{
-		Name: c.Name, Taken: Taken(c), Verified: verified, Pending: !verified && !stalled,
+		Name: c.Name, Taken: Taken(c), Verified: standing == Usable, Pending: standing == Pending,
 		Protected: c.Spec.Pinned || c.Labels[v1alpha1.ManagedByLabel] != v1alpha1.ManagedByValue || used,
 	}, true
 }

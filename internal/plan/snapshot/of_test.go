@@ -30,10 +30,14 @@ func condition(kind string, status metav1.ConditionStatus) func(*v1alpha1.CacheS
 	}
 }
 
-var (
-	verified = condition(v1alpha1.VerifiedCondition, metav1.ConditionTrue)
-	stalled  = condition(v1alpha1.StalledCondition, metav1.ConditionTrue)
-)
+var stalled = condition(v1alpha1.StalledCondition, metav1.ConditionTrue)
+
+// verified records what the CacheSnapshot's controller does of one that is intact.
+func verified(s *v1alpha1.CacheSnapshot) {
+	s.Status.VolumeSnapshotName, s.Status.Source = s.Name, &v1alpha1.SourceRecord{PersistentVolumeClaimName: "ci"}
+	s.Status.Verification.Verdict = v1alpha1.VerdictIntact
+	condition(v1alpha1.VerifiedCondition, metav1.ConditionTrue)(s)
+}
 
 func pinned(s *v1alpha1.CacheSnapshot)   { s.Spec.Pinned = true }
 func byUser(s *v1alpha1.CacheSnapshot)   { s.Labels = nil }

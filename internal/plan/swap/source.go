@@ -1,46 +1,39 @@
 package swap
 
-import "k8s.io/apimachinery/pkg/api/resource"
+import (
+	"k8s.io/apimachinery/pkg/api/resource"
 
-// Candidate is a CacheSnapshot that new content may be made from.
-type Candidate struct {
-	// Name of it.
-	Name string
-	// Found: it exists.
-	Found bool
-	// Foreign: it was taken of another source.
-	Foreign bool
-	// Deleting: it is on its way out.
-	Deleting bool
-	// Skipped: it is exempt from verification. Corrupt: it was convicted.
-	// Failed: it will never be verified. Verified: it was proven intact.
-	Skipped, Corrupt, Failed, Verified bool
-	// Restorable: its CSI snapshot exists and is ready.
-	Restorable bool
-}
+	"gocache.dev/operator/internal/plan/snapshot"
+)
 
-// Judge says whether a snapshot may be restored: only what was verified is.
-func Judge(c Candidate) Source {
-	switch name := "CacheSnapshot " + c.Name; {
-	case !c.Found:
-		return Source{Refused: name + " does not exist"}
-	case c.Foreign:
+// Judge says of a CacheSnapshot whether the content of a volume may be made from
+// it: only what was verified is restored.
+func Judge(snapshotName string, c snapshot.Candidacy) Source {
+	name := "CacheSnapshot " + snapshotName
+	switch c.Standing {
+	case snapshot.Foreign:
 		return Source{Refused: name + " was taken of something else"}
-	case c.Deleting:
+	case snapshot.Deleting:
 		return Source{Refused: name + " is being deleted"}
-	case c.Skipped:
+	case snapshot.Skipped:
 		return Source{Refused: name + " is exempt from verification (spec.verification.mode Skip), and what was not verified is never restored"}
-	case c.Corrupt:
+	case snapshot.Corrupt:
 		return Source{Refused: name + " was convicted: it holds wrong bytes"}
-	case c.Failed:
+	case snapshot.Lost:
+		return Source{Refused: "the CSI snapshot of " + name + " was deleted: nothing can be made from it"}
+	case snapshot.Failed:
 		return Source{Refused: name + " could not be verified, and what was not verified is never restored"}
-	case !c.Verified:
+	case snapshot.Weaker:
+		return Source{Refused: name + " is verified less strictly than the snapshot policy asks (status.weakerThanPolicy)"}
+	case snapshot.Pending:
 		return Source{Waits: name + " to be verified"}
-	case !c.Restorable:
+	case snapshot.NotReady:
 		return Source{Waits: "the CSI snapshot of " + name + " to be ready"}
-	default:
+	case snapshot.Usable:
 		return Source{}
+	case snapshot.Missing:
 	}
+	return Source{Refused: name + " does not exist"}
 }
 
 // Lowered says whether a spec asks for less than was applied before.

@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/plan/snapshot"
 	"gocache.dev/operator/internal/plan/swap"
 )
 
@@ -165,28 +166,23 @@ func TestNext(t *testing.T) {
 }
 
 func TestJudge(t *testing.T) {
-	good := swap.Candidate{Name: "s", Found: true, Verified: true, Restorable: true}
-	with := func(change func(*swap.Candidate)) swap.Candidate {
-		c := good
-		change(&c)
-		return c
-	}
-	for name, tt := range map[string]struct {
-		c              swap.Candidate
-		refused, waits bool
-	}{
-		"good":       {good, false, false},
-		"missing":    {swap.Candidate{Name: "s"}, true, false},
-		"foreign":    {with(func(c *swap.Candidate) { c.Foreign = true }), true, false},
-		"deleted":    {with(func(c *swap.Candidate) { c.Deleting = true }), true, false},
-		"skipped":    {with(func(c *swap.Candidate) { c.Skipped = true }), true, false},
-		"corrupt":    {with(func(c *swap.Candidate) { c.Corrupt = true }), true, false},
-		"failed":     {with(func(c *swap.Candidate) { c.Failed, c.Verified = true, false }), true, false},
-		"unverified": {with(func(c *swap.Candidate) { c.Verified = false }), false, true},
-		"not ready":  {with(func(c *swap.Candidate) { c.Restorable = false }), false, true},
+	for standing, tt := range map[snapshot.Standing]struct{ refused, waits bool }{
+		snapshot.Usable:   {false, false},
+		snapshot.Missing:  {true, false},
+		snapshot.Foreign:  {true, false},
+		snapshot.Deleting: {true, false},
+		snapshot.Skipped:  {true, false},
+		snapshot.Corrupt:  {true, false},
+		snapshot.Lost:     {true, false},
+		snapshot.Failed:   {true, false},
+		snapshot.Weaker:   {true, false},
+		snapshot.Pending:  {false, true},
+		snapshot.NotReady: {false, true},
+		"of another age":  {true, false},
 	} {
-		if got := swap.Judge(tt.c); (got.Refused != "") != tt.refused || (got.Waits != "") != tt.waits {
-			t.Errorf("%s: %+v", name, got)
+		got := swap.Judge("s", snapshot.Candidacy{Standing: standing})
+		if (got.Refused != "") != tt.refused || (got.Waits != "") != tt.waits {
+			t.Errorf("%s: %+v", standing, got)
 		}
 	}
 }

@@ -282,7 +282,7 @@ func (f Facts) end(stage Stage) Decision {
 
 // published says whether the repaired CSI snapshot is offered.
 func (f Facts) published() bool {
-	return f.Repaired && f.Verdict == v1alpha1.VerdictIntact && (!f.Drill.Called || f.Drill.Outcome == v1alpha1.WorkSucceeded)
+	return f.Repaired && f.Proven()
 }
 
 // remaining of the deadline, and whether it has passed without a verdict.

@@ -1,0 +1,130 @@
+package snapshot
+
+import (
+	"k8s.io/apimachinery/pkg/api/meta"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/plan/verification"
+)
+
+// Standing says whether a CacheSnapshot may be used, and if not, why.
+type Standing string
+
+// The standings, in order of precedence: the first that applies is the answer.
+const (
+	// Missing: there is no such CacheSnapshot. It is the zero value, so that
+	// what nobody asked about is not used.
+	Missing Standing = ""
+	// Foreign: it was taken of another source.
+	Foreign Standing = "Foreign"
+	// Deleting: it is being deleted.
+	Deleting Standing = "Deleting"
+	// Skipped: it is exempt from verification.
+	Skipped Standing = "Skipped"
+	// Corrupt: it was verified and is not intact, and nothing is done about it
+	// any more.
+	Corrupt Standing = "Corrupt"
+	// Lost: its CSI snapshot was deleted.
+	Lost Standing = "Lost"
+	// Failed: it will not be proven without a person: the last attempt was
+	// inconclusive, the deadline has passed, no program could be built from it, or
+	// the object is stalled for another reason.
+	Failed Standing = "Failed"
+	// Weaker: it was chosen by the name of its source, and is verified less
+	// strictly than the policy of the source asks.
+	Weaker Standing = "Weaker"
+	// Pending: its verdict may still come.
+	Pending Standing = "Pending"
+	// NotReady: it is proven, and its CSI snapshot cannot be restored now.
+	NotReady Standing = "NotReady"
+	// Usable: it may be cloned, restored and rolled back to.
+	Usable Standing = "Usable"
+)
+
+// CSI is what was seen of the CSI snapshot of a CacheSnapshot.
+type CSI string
+
+// The values of CSI.
+const (
+	// CSINotRead: it was not looked at, and what the CacheSnapshot says of it
+	// counts.
+	CSINotRead CSI = ""
+	// CSIGone: it does not exist or is being deleted.
+	CSIGone CSI = "Gone"
+	// CSINotReady: the driver cannot restore it now.
+	CSINotReady CSI = "NotReady"
+	// CSIReady: it can be restored.
+	CSIReady CSI = "Ready"
+)
+
+// Use is what a CacheSnapshot is wanted for.
+type Use struct {
+	// Of is the source that it must have been taken of; zero: any.
+	Of v1alpha1.SnapshotSource
+	// BySource: it was chosen by the name of that source, and not by its own.
+	BySource bool
+	// CSI is what was seen of its CSI snapshot.
+	CSI CSI
+}
+
+// Candidacy is the answer of Candidate.
+type Candidacy struct {
+	// Standing of the CacheSnapshot.
+	Standing Standing
+	// Proven: what was made from it already may be handed out, even when it is
+	// being deleted or its CSI snapshot is gone.
+	Proven bool
+}
+
+// Usable says whether new content may be made from the CacheSnapshot.
+func (c Candidacy) Usable() bool { return c.Standing == Usable }
+
+// Candidate says whether a CacheSnapshot may be offered to consumers, restored,
+// rolled back to, compared with, or counted as verified by retention. It is the
+// only place that does. It decides from what the status records of the work that
+// was done; of conditions it reads what is recorded nowhere else: that the CSI
+// snapshot was lost, and that the object is stalled, so that a person has to look
+// at it before it is used.
+func Candidate(c *v1alpha1.CacheSnapshot, u Use) Candidacy {
+	if c == nil {
+		return Candidacy{}
+	}
+	recorded := verification.Recorded(c)
+	foreign := u.Of != (v1alpha1.SnapshotSource{}) && c.Spec.SourceRef != u.Of
+	weaker := u.BySource && c.Status.WeakerThanPolicy != ""
+	proven := recorded.Proven() && !stalled(c)
+	out := Candidacy{Proven: proven && !foreign && !weaker}
+	switch {
+	case foreign:
+		out.Standing = Foreign
+	case !c.DeletionTimestamp.IsZero():
+		out.Standing = Deleting
+	case recorded.Mode == v1alpha1.VerificationSkip:
+		out.Standing = Skipped
+	case recorded.Settled() && recorded.Verdict == v1alpha1.VerdictCorrupt:
+		out.Standing = Corrupt
+	case u.CSI == CSIGone || lost(c):
+		out.Standing = Lost
+	case !proven && (recorded.Settled() || stalled(c)):
+		out.Standing = Failed
+	case weaker:
+		out.Standing = Weaker
+	case !proven:
+		out.Standing = Pending
+	case u.CSI == CSINotReady || c.Status.VolumeSnapshotName == "" || c.Status.Source == nil:
+		out.Standing = NotReady
+	default:
+		out.Standing = Usable
+	}
+	return out
+}
+
+// lost says whether the CSI snapshot of a CacheSnapshot that was captured is
+// reported as deleted.
+func lost(c *v1alpha1.CacheSnapshot) bool {
+	return c.Status.CreationTime != nil && meta.IsStatusConditionFalse(c.Status.Conditions, v1alpha1.SnapshotReadyCondition)
+}
+
+func stalled(c *v1alpha1.CacheSnapshot) bool {
+	return meta.IsStatusConditionTrue(c.Status.Conditions, v1alpha1.StalledCondition)
+}

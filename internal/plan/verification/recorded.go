@@ -1,0 +1,73 @@
+package verification
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/plan/naming"
+)
+
+// RecordedCapture is the name of the stage in the status whose start is when the
+// CSI snapshot was first asked for: the deadline counts from there.
+const RecordedCapture = "Snapshot"
+
+// Recorded is what the spec and the status of a CacheSnapshot say. What was
+// observed on the cluster is added by whoever observes: all else is zero.
+func Recorded(c *v1alpha1.CacheSnapshot) Facts {
+	spec, status := c.Spec, c.Status
+	v := status.Verification
+	f := Facts{
+		Suspended: spec.Suspend,
+		Mode:      spec.Verification.Mode,
+		WasCut:    status.CreationTime != nil,
+		Check:     attempted(v.Attempts, v.Run, v.CompletionTime),
+		Verdict:   v.Verdict,
+		Repaired:  Repaired(c),
+	}
+	if status.Repair != nil {
+		f.Repair = called(status.Repair.WorkStatus)
+	}
+	if spec.Verification.OfflineBuild != nil {
+		f.Drill = called(ptr.Deref(status.OfflineBuild, v1alpha1.OfflineBuildStatus{}).WorkStatus)
+	}
+	if spec.Verification.Deadline != nil {
+		f.Deadline = spec.Verification.Deadline.Duration
+	}
+	if status.StartTime != nil {
+		f.Started = status.StartTime.Time
+	}
+	for _, stage := range status.Stages {
+		if stage.Name == RecordedCapture {
+			f.Began = stage.StartTime.Time
+		}
+	}
+	return f
+}
+
+// Repaired says whether the CSI snapshot that is to be offered is the one of the
+// repaired clone.
+func Repaired(c *v1alpha1.CacheSnapshot) bool {
+	return c.Status.Repair != nil && c.Status.VolumeSnapshotName == naming.Child(c.Name, naming.Repaired)
+}
+
+// Proven says whether the content that is to be offered was verified on a clone
+// of itself and, where an offline build is asked for, a program was built from it
+// alone. It holds whatever a condition says: conditions report, and a pass that
+// failed for another reason may have left them behind.
+func (f Facts) Proven() bool {
+	return f.Mode != v1alpha1.VerificationSkip && f.Verdict == v1alpha1.VerdictIntact &&
+		(!f.Drill.Called || f.Drill.Outcome == v1alpha1.WorkSucceeded)
+}
+
+func called(booked v1alpha1.WorkStatus) Work {
+	return Work{Try: attempted(booked.Attempts, booked.Run, booked.CompletionTime), Called: true, Outcome: booked.Outcome}
+}
+
+func attempted(attempts int32, booked string, at *metav1.Time) Try {
+	t := Try{Attempts: attempts, Booked: booked}
+	if at != nil {
+		t.BookedAt = at.Time
+	}
+	return t
+}
