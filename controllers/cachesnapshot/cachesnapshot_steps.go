@@ -21,6 +21,7 @@ import (
 	"gocache.dev/operator/internal/kube/podspec"
 	"gocache.dev/operator/internal/kube/read"
 	"gocache.dev/operator/internal/kube/volume"
+	"gocache.dev/operator/internal/plan/request"
 	"gocache.dev/operator/internal/plan/snapshot"
 	"gocache.dev/operator/internal/plan/verification"
 )
@@ -327,14 +328,11 @@ func (r *Reconciler) applier() apply.Applier {
 // refuse answers a request. This release knows none for a CacheSnapshot, and
 // whoever asks is told so.
 func (s *scope) refuse() {
-	text, ok := s.snapshot.Annotations[v1alpha1.RequestAnnotation]
-	text = bounded.Text(text, maxText)
-	last := s.snapshot.Status.LastHandledRequest
-	if !ok || last != nil && last.Request == text {
-		return
-	}
-	s.snapshot.Status.LastHandledRequest = &v1alpha1.RequestStatus{
-		Request: text, Outcome: v1alpha1.RequestRefused, Time: metav1.NewTime(s.now),
-		Message: "this release knows no request for a CacheSnapshot",
+	text, present := s.snapshot.Annotations[v1alpha1.RequestAnnotation]
+	none := request.Kind{Name: v1alpha1.CacheSnapshotKind}
+	if answer := none.Take(bounded.Text(text, maxText), present, s.snapshot.Status.LastHandledRequest, nil); answer != nil {
+		s.snapshot.Status.LastHandledRequest = &v1alpha1.RequestStatus{
+			Request: answer.Text, Outcome: answer.Outcome, Message: answer.Message, Time: metav1.NewTime(s.now),
+		}
 	}
 }

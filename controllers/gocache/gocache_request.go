@@ -2,9 +2,7 @@ package gocache
 
 import (
 	"context"
-	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -62,76 +60,49 @@ func verbOf(req request.Request) (verb, bool) {
 // handleRequest takes up the request annotation. Of what it asks for only the
 // first and the last word are said here: that it is refused, or waited too long.
 func (r *Reconciler) handleRequest(_ context.Context, s *scope) error {
-	text, ok := s.cache.Annotations[v1alpha1.RequestAnnotation]
-	last := s.cache.Status.LastHandledRequest
-	if last != nil && last.Outcome == v1alpha1.RequestAccepted {
-		return nil // it gets its answer first, and that wakes us
-	}
-	if !ok || last != nil && last.Request == bounded.Text(text, maxRequest) {
-		return nil
-	}
-	req, err := request.Parse(text)
-	if err != nil {
-		s.answer(text, v1alpha1.RequestRefused, err.Error())
-		return nil
-	}
-	v, known := verbOf(req)
-	switch {
-	case !known:
-		s.answer(text, v1alpha1.RequestRefused, fmt.Sprintf("this release does not know the action %s for a GoCache: it knows %s", req.Action, knownVerbs()))
-	case v.refuses != nil && v.refuses(s, req) != "":
-		s.answer(text, v1alpha1.RequestRefused, v.refuses(s, req))
-	default:
-		if i := s.cache.Status.Integrity; i != nil && i.Cause == text {
-			i.Cause = "" // of a check for an earlier request of this very text
+	text, present := s.cache.Annotations[v1alpha1.RequestAnnotation]
+	answer := known().Take(bounded.Text(text, maxRequest), present, s.cache.Status.LastHandledRequest, func(req request.Request) string {
+		if v, _ := verbOf(req); v.refuses != nil {
+			return v.refuses(s, req)
 		}
-		s.answer(text, v1alpha1.RequestAccepted, "")
+		return ""
+	})
+	if answer == nil {
+		return nil
 	}
+	if i := s.cache.Status.Integrity; answer.Outcome == v1alpha1.RequestAccepted && i != nil && i.Cause == text {
+		i.Cause = "" // of a check for an earlier request of this very text
+	}
+	s.answer(answer.Text, answer.Outcome, answer.Message)
 	return nil
 }
 
-func knownVerbs() string {
-	var names []string
+// known is what a GoCache does with requests: the next one waits until the one
+// before it is answered.
+func known() request.Kind {
+	k := request.Kind{Name: v1alpha1.GoCacheKind}
 	for _, v := range verbs() {
-		names = append(names, v.action)
+		k.Knows = append(k.Knows, request.Form{Action: v.action})
 	}
-	return strings.Join(names[:len(names)-1], ", ") + " and " + names[len(names)-1]
+	return k
 }
 
 // boundRequest answers an accepted request that nobody began in time, so that
 // it does not hold back later ones for ever.
 func (r *Reconciler) boundRequest(_ context.Context, s *scope) error {
-	last := s.cache.Status.LastHandledRequest
-	if last == nil || last.Outcome != v1alpha1.RequestAccepted {
-		return nil
-	}
-	req, err := request.Parse(last.Request)
-	v, known := verbOf(req)
-	patience := requestPatience
-	if v.within != nil {
-		patience = v.within(s)
-	}
-	switch end := last.Time.Add(patience); {
-	case err != nil || !known: // accepted by another release
-		s.answer(last.Request, v1alpha1.RequestRefused, "this release does not know the request: it knows "+knownVerbs())
-	case v.begun != nil && v.begun(s):
-	case end.After(s.now):
-		s.wakeAt(end)
-	case v.within != nil:
-		s.answer(last.Request, v1alpha1.RequestFailed, s.tooLate(patience, last.Message, s.requestWaitsFor(req)))
-	default:
-		s.answer(last.Request, v1alpha1.RequestFailed, fmt.Sprintf("it could not be begun within %s%s; ask again when the cause is gone", patience, s.requestWaitsFor(req)))
+	answer, wake := known().Overdue(s.cache.Status.LastHandledRequest, s.now, func(req request.Request) request.Patience {
+		v, _ := verbOf(req)
+		p := request.Patience{Within: requestPatience, Begun: v.begun != nil && v.begun(s), WaitsFor: s.requestWaitsFor(req)}
+		if v.within != nil {
+			p.Within, p.Answer = v.within(s), true
+		}
+		return p
+	})
+	s.wakeAt(wake)
+	if answer != nil {
+		s.answer(answer.Text, answer.Outcome, answer.Message)
 	}
 	return nil
-}
-
-// tooLate is the answer to a request that had an answer due: what is known so
-// far, or that nothing is.
-func (s *scope) tooLate(patience time.Duration, known, waits string) string {
-	if known == "" {
-		return fmt.Sprintf("could not tell within %s%s", patience, waits)
-	}
-	return fmt.Sprintf("%s; no more came of it within %s%s", known, patience, waits)
 }
 
 // requestWaitsFor says what the action waits for that would answer a request.
@@ -173,19 +144,14 @@ func (s *scope) answer(text string, outcome v1alpha1.RequestOutcome, message str
 
 // requested is the accepted request for an action, if that is what waits.
 func (s *scope) requested(action string) (request.Request, bool) {
-	last := s.cache.Status.LastHandledRequest
-	if last == nil || last.Outcome != v1alpha1.RequestAccepted {
-		return request.Request{}, false
-	}
-	req, err := request.Parse(last.Request)
-	return req, err == nil && req.Action == action
+	req, ok := request.Accepted(s.cache.Status.LastHandledRequest)
+	return req, ok && req.Action == action
 }
 
 // standing is the accepted request for an action once it stands in the status,
 // which wakes the next pass: acted on before, a crash in between would make two
 // runs of it.
 func (s *scope) standing(action string) (request.Request, bool) {
-	req, ok := s.requested(action)
-	before := s.before.Status.LastHandledRequest
-	return req, ok && before != nil && before.Request == s.cache.Status.LastHandledRequest.Request
+	req, ok := request.Standing(s.before.Status.LastHandledRequest, s.cache.Status.LastHandledRequest)
+	return req, ok && req.Action == action
 }

@@ -17,67 +17,60 @@ import (
 // maxRequest is how much of a request a status echoes, in bytes.
 const maxRequest = 512
 
+// known is what a ModProxy does with requests: a new one takes the place of one
+// that waits, since it may be to move clients at once.
+func known() request.Kind {
+	return request.Kind{Name: v1alpha1.ModProxyKind, Supersedes: true, Knows: []request.Form{
+		{Action: request.Failover, Written: []string{"failover=INSTANCE"}},
+		{Action: request.Failback, Written: []string{"failback", "failback=INSTANCE"}},
+		{Action: request.Integrity}, {Action: request.Snapshot},
+	}}
+}
+
 // takeRequest takes up the request annotation. What it asks for is accepted
 // until the weights were published, however often that is tried.
 func (s *scope) takeRequest() {
-	text, ok := s.proxy.Annotations[v1alpha1.RequestAnnotation]
-	text = bounded.Text(text, maxRequest)
-	last := s.proxy.Status.LastHandledRequest
-	if !ok || last != nil && last.Request == text {
+	text, present := s.proxy.Annotations[v1alpha1.RequestAnnotation]
+	answer := known().Take(bounded.Text(text, maxRequest), present, s.proxy.Status.LastHandledRequest, s.refuses)
+	if answer == nil {
 		return
 	}
-	status := &v1alpha1.RequestStatus{Request: text, Outcome: v1alpha1.RequestAccepted, Time: metav1.NewTime(s.now)}
-	req, err := request.Parse(text)
-	if err == nil {
-		err = s.admit(req)
+	s.proxy.Status.LastHandledRequest = &v1alpha1.RequestStatus{
+		Request: answer.Text, Outcome: answer.Outcome, Message: bounded.Text(answer.Message, 1024), Time: metav1.NewTime(s.now),
 	}
-	if err != nil {
-		status.Outcome, status.Message = v1alpha1.RequestRefused, bounded.Text(err.Error(), 1024)
-	}
-	s.proxy.Status.LastHandledRequest = status
 }
 
-// admit says what is wrong with a request.
-func (s *scope) admit(req request.Request) error {
-	known := false
-	for _, i := range s.proxy.Spec.Instances {
-		known = known || i.Name == req.Argument
-	}
+// refuses says what is wrong with a request; empty: nothing.
+func (s *scope) refuses(req request.Request) string {
+	exists := slices.ContainsFunc(s.proxy.Spec.Instances, func(i v1alpha1.ProxyInstance) bool { return i.Name == req.Argument })
 	switch {
-	case !slices.Contains([]string{request.Failover, request.Failback, request.Integrity, request.Snapshot}, req.Action):
-		return fmt.Errorf("this release does not know the action %s for a ModProxy: it knows failover=INSTANCE, failback, failback=INSTANCE, integrity and snapshot", req.Action)
 	case req.Action != request.Failover && req.Argument == "":
-		return nil
+		return ""
 	case req.Action == request.Integrity || req.Action == request.Snapshot:
-		return fmt.Errorf("%s is for the stores of all instances: it takes no argument", req.Action)
-	case !known:
-		return fmt.Errorf("there is no instance %q", req.Argument)
+		return req.Action + " is for the stores of all instances: it takes no argument"
+	case !exists:
+		return fmt.Sprintf("there is no instance %q", req.Argument)
 	case req.Action == request.Failover:
-		return s.fit(req.Argument)
+		return s.unfit(req.Argument)
 	}
-	return nil
+	return ""
 }
 
-// fit says why clients cannot be moved to an instance.
-func (s *scope) fit(name string) error {
+// unfit says why clients cannot be moved to an instance; empty: they can.
+func (s *scope) unfit(name string) string {
 	instance := find(s.proxy, name)
 	switch {
 	case instance.Quarantined != nil:
-		return fmt.Errorf("instance %s serves wrong bytes (%s): mend its store, and let it in again with failback=%s", name, instance.Quarantined.Reason, name)
+		return fmt.Sprintf("instance %s serves wrong bytes (%s): mend its store, and let it in again with failback=%s", name, instance.Quarantined.Reason, name)
 	case !instance.Healthy:
-		return fmt.Errorf("instance %s is not healthy", name)
+		return fmt.Sprintf("instance %s is not healthy", name)
 	}
-	return nil
+	return ""
 }
 
 // accepted is the request that waits to be carried out.
 func (s *scope) accepted() (request.Request, bool) {
-	last := s.proxy.Status.LastHandledRequest
-	if last == nil || last.Outcome != v1alpha1.RequestAccepted {
-		return request.Request{}, false
-	}
-	req, err := request.Parse(last.Request)
-	return req, err == nil
+	return request.Accepted(s.proxy.Status.LastHandledRequest)
 }
 
 // request is what a person asked for, as the decision takes it.
@@ -88,9 +81,9 @@ func (s *scope) request() failover.Request {
 		return failover.Request{}
 	case req.Action == request.Failover:
 		return failover.Request{Failover: req.Argument}
-	case req.Argument == "":
+	case req.Action == request.Failback && req.Argument == "":
 		return failover.Request{Failback: true}
-	default: // an acquittal
+	default: // an acquittal, or nothing that moves weights
 		return failover.Request{}
 	}
 }

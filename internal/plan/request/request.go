@@ -1,8 +1,3 @@
-// Package request understands the annotation that carries one imperative
-// request beside a declarative spec: action[=argument]#token.
-//
-// The token makes the text new, so that the same action can be asked for
-// again; the whole text is what a status echoes once it was handled.
 package request
 
 import (
