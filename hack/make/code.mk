@@ -34,6 +34,10 @@ lint: $(GOLANGCI_LINT) ## Run golangci-lint with .golangci.yml over both modules
 imports: ## Check which package imports which, in under a second
 	go test ./hack/imports/
 
+.PHONY: words
+words: ## Check that pages, comments, messages and names use one word for one thing (ARGS=-summary counts, ARGS=docs picks a path)
+	go run ./hack/words $(ARGS)
+
 .PHONY: verify
 verify: generate fmt ## Regenerate and format everything, then fail if the work tree differs from the last commit
 	@changed=$$(git status --porcelain); \
