@@ -13,7 +13,7 @@ import (
 
 // Report is what a look at the store found.
 type Report struct {
-	// Problem says why the store is not fit to serve from; empty if it is.
+	// Problem is why the store cannot be served from; empty if it can.
 	Problem string
 	// Used, Free and Capacity are bytes of the volume; Free is what an
 	// unprivileged process may still use.
@@ -31,7 +31,7 @@ func (s *Store) Check(minFree uint64) Report {
 	}
 	var stat unix.Statfs_t
 	if err := unix.Statfs(s.dir, &stat); err != nil {
-		r.Problem = fmt.Sprintf("the volume does not tell its size: %v", err)
+		r.Problem = fmt.Sprintf("the size of the volume cannot be read: %v", err)
 		return r
 	}
 	block := uint64(stat.Bsize) //nolint:gosec // a block size is positive
@@ -48,7 +48,7 @@ func (s *Store) Check(minFree uint64) Report {
 }
 
 // sameVolume reports whether the store's path still leads to the store. When
-// the same store was mounted anew, it is taken over.
+// the same store was mounted again, it is taken over.
 func (s *Store) sameVolume() error {
 	now, err := os.Stat(s.dir)
 	if err != nil {
@@ -92,8 +92,9 @@ func (s *Store) remember(name string) {
 	}
 }
 
-// rereadKnown says what is wrong with the file last seen. That it has gone or
-// rotted is no fault of the volume: the next request for it heals that.
+// rereadKnown returns an error in reading the file that was read last. A
+// missing or corrupt file is no fault of the volume: the next request for it
+// fetches it again.
 func (s *Store) rereadKnown() string {
 	name := s.known.Load()
 	if name == nil {

@@ -53,9 +53,9 @@ func TestCredentials(t *testing.T) {
 	}
 	check := func(when string, want map[string]string) {
 		t.Helper()
-		for target, who := range want {
-			if got := given(target); got != who {
-				t.Errorf("%s: %s got %q, want %q", when, target, got, who)
+		for target, user := range want {
+			if got := given(target); got != user {
+				t.Errorf("%s: %s got %q, want %q", when, target, got, user)
 			}
 		}
 	}

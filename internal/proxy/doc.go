@@ -1,17 +1,14 @@
 // Package proxy is one GOPROXY instance: the goproxy/goproxy library over a
 // directory in GOPROXY layout, made fit to stand behind a router.
 //
-// The library knows the protocol. What is added here is what a proxy needs
-// so that builds do not notice its troubles:
+// The library implements the protocol. This package adds what a proxy needs so
+// that its failures do not affect builds:
 //
 //   - Store keeps each file together with its SHA-256, written durably and
-//     before the file gets its name, and checks it on every read. A file that
-//     rotted is moved aside and fetched anew, instead of being served until
-//     every build that needs it has failed.
+//     before the file gets its name, and checks it on every read. A corrupt file is moved aside and fetched again, instead of being served until every build that needs it has failed.
 //   - A store that cannot be written or read costs speed, not answers: the
 //     instance passes through what its upstream gives.
-//   - Readiness speaks of the store alone (the volume is there, is the same
-//     one, has room, can be read) and always answers in bounded time.
+//   - Readiness depends on the store alone (the volume is mounted, is the same one, has free space, can be read), and its endpoint always answers in bounded time.
 //     Upstream trouble never makes an instance unready, because everything it
 //     already holds can still be served.
 //   - 404 is a statement about a module and is made only when an upstream made

@@ -9,13 +9,13 @@ import (
 	"time"
 )
 
-// entry is an open file of the store that was found right when it was opened.
+// entry is an open file of the store that was intact when it was opened.
 // Its methods are the ones that the library looks for.
 //
-// A large file takes a while to be sent, and may be spoiled meanwhile. So
-// whoever reads it from its beginning gets it hashed once more, and if it is
-// not the same any more an error in the place of its last bytes: the client
-// sees a body that breaks off, and asks again, instead of wrong bytes.
+// A large file takes a while to be sent, and may change meanwhile. So a file
+// that is read from its beginning is hashed once more, and if the hash differs,
+// the reader gets an error in place of its last bytes: the client receives a
+// truncated body, and requests it again, instead of corrupt content.
 type entry struct {
 	file     *os.File
 	name     string

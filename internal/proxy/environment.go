@@ -42,7 +42,7 @@ func (e *Environment) field(name string) *string {
 // With a go command in PATH it is asked, and its answer includes the process
 // environment. Without one, the process environment is completed from the
 // toolchain's defaults file ($GOROOT/go.env in a Go distribution) if
-// defaultsFile names one. What nobody knows stays empty.
+// defaultsFile names one. A setting without a value stays empty.
 func ToolchainEnvironment(ctx context.Context, getenv func(string) string, defaultsFile string) (Environment, error) {
 	if gobin, err := exec.LookPath("go"); err == nil {
 		return askGo(ctx, gobin)
@@ -150,8 +150,8 @@ func (e Environment) proxies() []string {
 	return urls
 }
 
-// variables returns the settings as the library wants them, with the checksum
-// database asked through this package's transport.
+// variables returns the settings in the library's form, with this package's
+// transport for the checksum database.
 func (e Environment) variables() []string {
 	vars := make([]string, 0, len(environmentNames))
 	for _, name := range environmentNames {

@@ -186,7 +186,7 @@ func (a *answerWriter) finish(instance string) {
 	plain(a.ResponseWriter, a.status, body)
 }
 
-// fit cuts a text to what the go command will show.
+// fit truncates a text to what the go command will show.
 func fit(text string) string {
 	const maxLines, maxBytes = 6, 480
 	var lines []string

@@ -73,8 +73,8 @@ func (m *metrics) watchStore(latest func() Report) {
 		}))
 }
 
-// proxies says which checksum database clients reach through this instance; "":
-// none.
+// proxies is the checksum database that clients reach through this instance;
+// "": none.
 func (m *metrics) proxies(database string) {
 	if database == "" {
 		return

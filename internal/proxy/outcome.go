@@ -61,8 +61,8 @@ func (o *outcome) upstream(status int, err error) {
 	o.status, o.err = status, err
 }
 
-// upstreamFailed says whether the upstream gave nothing that could be passed on:
-// it did not answer, is in trouble, has no such thing, or its answer cannot be
+// upstreamFailed reports whether the upstream gave nothing that can be passed
+// on: it did not answer, is in trouble, has no such file, or its answer cannot be
 // right.
 func (o *outcome) upstreamFailed() bool {
 	o.mu.Lock()
@@ -79,7 +79,7 @@ func (o *outcome) fetched(err error) {
 	o.fetch = err
 }
 
-// own closes a file at the end of the request if nobody did before.
+// own closes a file at the end of the request if it is still open.
 func (o *outcome) own(c io.Closer) {
 	if o == nil {
 		return
@@ -97,8 +97,8 @@ func (o *outcome) close() {
 	}
 }
 
-// explain adds to a fetch's error what the upstream said last, and puts that
-// in the place of "gave up".
+// explain adds the upstream's last answer to a fetch's error, in place of "gave
+// up".
 func (o *outcome) explain(err error) error {
 	if o == nil || err == nil {
 		return err
@@ -111,8 +111,8 @@ func (o *outcome) explain(err error) error {
 	return &fetchError{status: o.status, err: err}
 }
 
-// fetchError is a failed fetch together with what the upstream said, so that
-// every request that waited for the same fetch can tell it to its client.
+// fetchError is a failed fetch with the upstream's answer, so that every
+// request that waited for the same fetch can report it to its client.
 type fetchError struct {
 	status int
 	err    error
@@ -131,7 +131,7 @@ func (o *outcome) trouble() (status int, text string) {
 		upstream = failed.status
 	}
 	if errors.Is(err, fs.ErrNotExist) {
-		return 0, "" // the upstream, or a check of what it sent, said no
+		return 0, "" // the upstream refused, or a check of its answer failed
 	}
 	if err == nil {
 		err = o.err

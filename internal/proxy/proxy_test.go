@@ -161,7 +161,7 @@ func TestServesFromTheStoreWhenTheUpstreamIsGone(t *testing.T) {
 	}
 }
 
-func TestDamagedFilesAreFetchedAnew(t *testing.T) {
+func TestCorruptFilesAreFetchedAgain(t *testing.T) {
 	damage := map[string]func(t *testing.T, file string){
 		"flipped byte": func(t *testing.T, file string) {
 			overwrite(t, file, func(b []byte) []byte { b[len(b)/2] ^= 1; return b })
@@ -203,15 +203,15 @@ func TestDamagedFilesAreFetchedAnew(t *testing.T) {
 func TestDamageWhileSending(t *testing.T) {
 	u := startUpstream(t)
 	server, store := instance(t, u, nil)
-	whole := get(t, server, zipPath).Body.Len()
+	complete := get(t, server, zipPath).Body.Len()
 	w := &spoiler{ResponseRecorder: httptest.NewRecorder(), spoil: func() {
 		overwrite(t, filepath.Join(store, zipPath), func(b []byte) []byte { b[len(b)-1] ^= 1; return b })
 	}}
 	server.ServeHTTP(w, httptest.NewRequest(http.MethodGet, zipPath, http.NoBody))
-	if n := w.Body.Len(); n >= whole {
+	if n := w.Body.Len(); n >= complete {
 		t.Errorf("the client got all %d bytes, and they are wrong", n)
 	}
-	if w := get(t, server, zipPath); w.Body.Len() != whole || w.Code != http.StatusOK {
+	if w := get(t, server, zipPath); w.Body.Len() != complete || w.Code != http.StatusOK {
 		t.Errorf("the next client got %d and %d bytes", w.Code, w.Body.Len())
 	}
 }
@@ -363,7 +363,7 @@ func TestAnUnwritableStoreStillServes(t *testing.T) {
 	}
 }
 
-func TestReadinessKnowsTheVolume(t *testing.T) {
+func TestReadinessChecksTheVolume(t *testing.T) {
 	u := startUpstream(t)
 	server, store := instance(t, u, nil)
 	problem := func() string {
@@ -404,7 +404,7 @@ func TestReadinessKnowsTheVolume(t *testing.T) {
 	}
 }
 
-func TestReadinessKnowsAFullVolume(t *testing.T) {
+func TestReadinessReportsAFullVolume(t *testing.T) {
 	u := startUpstream(t)
 	server, _ := instance(t, u, func(o *proxy.Options) { o.MinFree = 1 << 60 })
 	if w := get(t, server, "/readyz"); w.Code != http.StatusServiceUnavailable || !strings.Contains(w.Body.String(), "full") {
@@ -477,9 +477,9 @@ func TestChecksumDatabaseIsProxied(t *testing.T) {
 	}
 }
 
-// TestStaleAnswersSaySo holds that an answer from the store which would have
+// TestStaleAnswersAreMarked holds that an answer from the store which would have
 // been the upstream's can be told from one that is.
-func TestStaleAnswersSaySo(t *testing.T) {
+func TestStaleAnswersAreMarked(t *testing.T) {
 	u := startUpstream(t)
 	_, key, err := note.GenerateKey(rand.Reader, "db.test")
 	must(t, err)

@@ -21,7 +21,7 @@ import (
 type Options struct {
 	// Store is the directory that holds the modules.
 	Store string
-	// Environment says where modules come from; see ToolchainEnvironment.
+	// Environment is where modules come from; see ToolchainEnvironment.
 	Environment Environment
 	// Credentials is a directory with the file netrc, or the files username and
 	// password for the upstream proxies; empty: there are none.

@@ -21,7 +21,8 @@ import (
 )
 
 // MarkerFile lies in the root of every store and holds the store's id. It
-// tells a mounted volume from the empty directory under its mount point.
+// distinguishes a mounted volume from the empty directory under its mount
+// point.
 const MarkerFile = ".gocache-store"
 
 // QuarantineDir in the root of a store holds files that were found damaged, as
@@ -141,7 +142,7 @@ func (s *Store) open(name string) (*entry, error) {
 	case readMiss:
 		return nil, fs.ErrNotExist
 	case readDamaged:
-		s.log.Error(err, "A file of the store is damaged; it is moved aside and fetched anew", "file", name)
+		s.log.Error(err, "A file of the store is corrupt; it is moved aside and fetched again", "file", name)
 		s.quarantine(name)
 	case readFailed:
 		s.log.Error(err, "A file of the store cannot be read; passing through to the upstream", "file", name)
@@ -208,9 +209,9 @@ func examineFile(f *os.File, name string) (*entry, readVerdict, error) {
 	return e, readHit, nil
 }
 
-// plausible finds what can be seen without a sum: an archive that is cut
-// short, a go.mod or info file without content. Nothing more is to be said
-// about a file that somebody else put here.
+// plausible finds faults that can be seen without a sum: a truncated archive, a
+// go.mod or info file without content. Nothing more can be checked of a file
+// that another process put here.
 func plausible(f *os.File, name string, size int64) error {
 	switch path.Ext(name) {
 	case ".zip":
@@ -258,7 +259,7 @@ func (s *Store) Put(_ context.Context, name string, content io.ReadSeeker) error
 }
 
 // write gives content its name only when content and sum are on disk, so that
-// no crash leaves a file that is not what it claims to be.
+// no crash leaves a file whose content does not match its sum.
 func (s *Store) write(name string, content io.Reader) error {
 	root := s.root.Load()
 	if err := root.MkdirAll(path.Dir(name), 0o775); err != nil {

@@ -117,10 +117,10 @@ func (u *upstream) sumdb(req *http.Request) (*http.Response, error) {
 	return u.get(req, base.JoinPath(req.URL.Path))
 }
 
-// route finds where a checksum database is to be asked: through the first
-// upstream proxy that says it proxies it, or at its own address if all of
-// them say that they do not, as the go command does. An answer that is
-// neither is returned as the refusal.
+// route finds the address of a checksum database, as the go command does: the
+// first upstream proxy that reports that it proxies it, or its own address if
+// all of them report that they do not. An answer that is neither is returned as
+// the refusal.
 func (u *upstream) route(req *http.Request) (base *url.URL, refusal *http.Response, err error) {
 	name := req.URL.Host
 	if known, ok := u.routes.Load(name); ok {

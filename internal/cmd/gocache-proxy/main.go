@@ -60,7 +60,7 @@ and has room), /metrics (Prometheus).`,
 	fs.StringVar(&f.options.Store, "store", "", "directory of the modules (required)")
 	fs.StringVar(&f.listen, "listen", ":8080", "address to serve on")
 	fs.StringVar(&f.upstream, "upstream", "", "GOPROXY list to fetch from; \"off\" serves the store alone (default: the toolchain's GOPROXY)")
-	fs.StringVar(&f.options.Credentials, "credentials", "", "directory with netrc, or with username and password for the upstreams; read anew for each request, sent over https only")
+	fs.StringVar(&f.options.Credentials, "credentials", "", "directory with netrc, or with username and password for the upstreams; read again for each request, sent over https only")
 	fs.StringVar(&f.defaults, "toolchain-defaults", filepath.Join(goroot(), "go.env"), "a Go distribution's go.env, read where no go command is")
 	fs.StringVar(&f.options.Name, "name", hostname(), "name of this instance in answers and logs")
 	fs.StringVar(&f.options.TempDir, "temp-dir", os.TempDir(), "directory for fetches under way")
@@ -106,7 +106,7 @@ func run(ctx context.Context, f flags) error {
 	return server.Serve(ctx, listener, tlsConfig, f.shutdownTimeout)
 }
 
-// loadTLS reads the certificate anew for every handshake, so that a renewed
+// loadTLS reads the certificate again for every handshake, so that a renewed
 // one needs no restart.
 func loadTLS(cert, key string) (*tls.Config, error) {
 	if cert == "" {
