@@ -123,8 +123,8 @@ func (a *agent) reportUnknown(name string) {
 	a.log.Info("HAProxy asks for a server that the weights do not name; it stays down", "server", name)
 }
 
-// problem says why the router is not ready, or nothing: HAProxy has to have
-// heard about every server lately. Before that it answers 503 to everything.
+// problem is why the router is not ready, or empty: HAProxy must have polled
+// every server recently. Before that it answers 503 to everything.
 func (a *agent) problem() string {
 	current, known := a.intent.Current()
 	if !known {

@@ -21,21 +21,21 @@ const InstanceHeader = "X-Gocache-Instance"
 
 const (
 	// databaseBegin is how long an instance may take to begin an answer of a
-	// checksum database. How long it may take for a module is HAProxy's to say:
-	// it may have to fetch it first.
+	// checksum database. HAProxy bounds the time for a module, which the
+	// instance may have to fetch first.
 	databaseBegin = 10 * time.Second
 	// silence and archiveSilence are how long an answer that has begun may stop in
 	// the middle. An archive may be written while it is sent.
 	silence        = 2 * time.Second
 	archiveSilence = 5 * time.Second
-	// maxWhole and archiveHeld bound what is held in memory of an answer, in
+	// maxHeld and archiveHeld bound what is held in memory of an answer, in
 	// bytes. What has no more goes to the client whole, or comes from the next
 	// attempt. A tile of a checksum database has 8 KiB, most go.mod files less.
-	maxWhole    = 1 << 20
+	maxHeld     = 1 << 20
 	archiveHeld = 256 << 10
 )
 
-// AnswersOptions say how answers reach clients whole and unaltered.
+// AnswersOptions configure how answers reach clients complete and unaltered.
 type AnswersOptions struct {
 	// Listen is the address where HAProxy passes requests on, on loopback; empty:
 	// it does not.
@@ -49,14 +49,14 @@ type AnswersOptions struct {
 	Spool string
 }
 
-// answers asks for an answer, one attempt after the other, until one has
-// arrived whole and is not known to be wrong.
+// answers requests an answer, one attempt after the other, until one has
+// arrived complete and does not contradict a recorded checksum.
 //
-// The last attempt is passed as it comes: what is remembered may be wrong, and a
-// client must not fail for it. So is whatever an instance refuses, and for
-// modules whatever it fails at: HAProxy has asked others then, and the go
-// command asks the next entry of GOPROXY. Of the checksum database it chooses
-// one entry, and fails when one answer of that fails.
+// The last attempt is passed as it comes: a recorded checksum may be wrong, and
+// a client must not fail for it. So are refusals, and for modules errors of an
+// instance: HAProxy has asked other instances then, and the go command asks the
+// next entry of GOPROXY. For the checksum database the go command chooses one
+// entry, and fails when one answer of that entry fails.
 type answers struct {
 	bases    []*url.URL
 	next     http.RoundTripper
@@ -111,8 +111,8 @@ func (a *answers) handler() http.Handler {
 	})
 }
 
-// errOther says that an answer is whole and not what is remembered.
-var errOther = errors.New("the answer is not what the checksum database has told")
+// errOther means that an answer is complete and contradicts a recorded checksum.
+var errOther = errors.New("the answer does not match the checksum database")
 
 // RoundTrip implements http.RoundTripper.
 func (a *answers) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -162,13 +162,13 @@ type attempt struct {
 	request  *http.Request
 	base     *url.URL
 	path     string
-	instance string // who answered
+	instance string // that answered
 	// final: the client will not come again; last: this will not be tried again.
 	final, last bool
 }
 
-// send returns an answer that is whole, or of which so much has arrived that it
-// has to be passed on. With errOther it returns one that is whole as well.
+// send returns an answer that is complete, or of which so much has arrived that
+// it has to be passed on. With errOther the answer is complete as well.
 func (a *attempt) send(ctx context.Context) (*http.Response, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	out := a.request.Clone(ctx)
@@ -204,29 +204,28 @@ func (a *attempt) send(ctx context.Context) (*http.Response, error) {
 	return resp, err
 }
 
-// judge reads as much of an answer as is held, and says what is wrong with it
-// when that is all.
+// judge reads as much of an answer as is held, and checks it if that is all.
 func (a *attempt) judge(resp *http.Response, b *body) error {
-	b.held.limit, b.patience = maxWhole, silence
+	b.held.limit, b.timeout = maxHeld, silence
 	if a.archive {
-		b.held.limit, b.patience = archiveHeld, archiveSilence
+		b.held.limit, b.timeout = archiveHeld, archiveSilence
 	}
-	patience := b.patience
+	timeout := b.timeout
 	if a.last && !a.database {
-		b.patience = 0
+		b.timeout = 0
 	}
 	if err := b.fill(); err != nil {
 		return err
 	}
 	if b.ended {
 		_ = b.Close() // what is held stays
-		return a.whole(resp, b)
+		return a.complete(resp, b)
 	}
 	if a.database {
-		return fmt.Errorf("the answer has more than %d bytes", maxWhole)
+		return fmt.Errorf("the answer has more than %d bytes", maxHeld)
 	}
-	if b.patience = patience; a.final {
-		b.patience = 0
+	if b.timeout = timeout; a.final {
+		b.timeout = 0
 	}
 	b.fail = func(err error) { a.report(b.reason(), err) }
 	if a.archive && a.known.has(a.line) {
@@ -235,9 +234,9 @@ func (a *attempt) judge(resp *http.Response, b *body) error {
 	return nil
 }
 
-// whole compares an answer that is all in memory with what is remembered, or
-// remembers what it says.
-func (a *attempt) whole(resp *http.Response, b *body) error {
+// complete compares an answer that is all in memory with the recorded lines, or
+// records its lines.
+func (a *attempt) complete(resp *http.Response, b *body) error {
 	content := b.held.Bytes()
 	resp.ContentLength = int64(len(content))
 	switch {
@@ -276,8 +275,9 @@ func (a *attempt) onTheWay(resp *http.Response, b *body) error {
 	return nil
 }
 
-// compare fails when an answer is not what is remembered. What two instances
-// agree on is believed instead: no further attempt would bring anything else.
+// compare fails when an answer contradicts the recorded lines. An answer on
+// which two instances agree is used instead: no further attempt would have
+// another result.
 func (a *attempt) compare(found string) error {
 	expected, refused := a.known.refuse(a.line, found, a.instance)
 	if expected == "" {
@@ -290,7 +290,7 @@ func (a *attempt) compare(found string) error {
 	return errOther
 }
 
-// report says what an instance did.
+// report logs and counts a bad answer of an instance.
 func (a *attempt) report(reason string, err error, more ...any) {
 	if a.request.Context().Err() != nil {
 		return // the client has left

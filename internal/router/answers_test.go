@@ -11,10 +11,10 @@ import (
 	"gocache.dev/operator/internal/router"
 )
 
-// TestWhole holds that a client gets an answer that arrived whole, from
+// TestComplete holds that a client gets an answer that arrived whole, from
 // whichever attempt, and an error that says why when none did.
-func TestWhole(t *testing.T) {
-	whole := func(text string) http.HandlerFunc {
+func TestComplete(t *testing.T) {
+	complete := func(text string) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, text) }
 	}
 	begun := func(then func(*http.Request)) http.HandlerFunc {
@@ -28,22 +28,22 @@ func TestWhole(t *testing.T) {
 	status := func(code int, text string) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) { http.Error(w, text, code) }
 	}
-	cut := begun(func(*http.Request) { panic(http.ErrAbortHandler) })
+	truncated := begun(func(*http.Request) { panic(http.ErrAbortHandler) })
 	hang := begun(func(r *http.Request) { <-r.Context().Done() })
-	large := whole(strings.Repeat("x", 1<<20+64<<10))
+	large := complete(strings.Repeat("x", 1<<20+64<<10))
 	for name, c := range map[string]struct {
 		attempts []http.HandlerFunc
 		status   int
-		says     string
+		content  string
 	}{
-		"at once":            {[]http.HandlerFunc{whole("tile"), cut}, 200, "tile"},
-		"cut":                {[]http.HandlerFunc{cut, whole("tile")}, 200, "tile"},
-		"hangs":              {[]http.HandlerFunc{hang, whole("tile")}, 200, "tile"},
-		"fails":              {[]http.HandlerFunc{status(500, "oh"), status(503, "no"), whole("tile")}, 200, "tile"},
-		"refuses":            {[]http.HandlerFunc{status(404, "no such tile"), whole("tile")}, 404, "no such tile"},
-		"too large":          {[]http.HandlerFunc{large, whole("tile")}, 200, "tile"},
-		"all fail":           {[]http.HandlerFunc{cut, status(503, "no instance can serve now")}, 503, "no instance can serve now"},
-		"all break off":      {[]http.HandlerFunc{status(500, "oh"), cut}, 502, "attempt 1: 500 Internal Server Error\nattempt 2: unexpected EOF (request 7)"},
+		"at once":            {[]http.HandlerFunc{complete("tile"), truncated}, 200, "tile"},
+		"cut":                {[]http.HandlerFunc{truncated, complete("tile")}, 200, "tile"},
+		"hangs":              {[]http.HandlerFunc{hang, complete("tile")}, 200, "tile"},
+		"fails":              {[]http.HandlerFunc{status(500, "oh"), status(503, "no"), complete("tile")}, 200, "tile"},
+		"refuses":            {[]http.HandlerFunc{status(404, "no such tile"), complete("tile")}, 404, "no such tile"},
+		"too large":          {[]http.HandlerFunc{large, complete("tile")}, 200, "tile"},
+		"all fail":           {[]http.HandlerFunc{truncated, status(503, "no instance can serve now")}, 503, "no instance can serve now"},
+		"all break off":      {[]http.HandlerFunc{status(500, "oh"), truncated}, 502, "attempt 1: 500 Internal Server Error\nattempt 2: unexpected EOF (request 7)"},
 		"all hang":           {[]http.HandlerFunc{hang}, 502, "the answer stopped in the middle"},
 		"nothing is running": {nil, 502, "connection refused"},
 	} {
@@ -86,8 +86,8 @@ func TestWhole(t *testing.T) {
 			}
 			defer func() { _ = resp.Body.Close() }()
 			body, err := io.ReadAll(resp.Body)
-			if err != nil || resp.StatusCode != c.status || !strings.Contains(string(body), c.says) {
-				t.Errorf("%s, %q, %v; want %d, %q", resp.Status, body, err, c.status, c.says)
+			if err != nil || resp.StatusCode != c.status || !strings.Contains(string(body), c.content) {
+				t.Errorf("%s, %q, %v; want %d, %q", resp.Status, body, err, c.status, c.content)
 			}
 		})
 	}

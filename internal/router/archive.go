@@ -26,16 +26,16 @@ const (
 	SpoolSize = 256 << 20
 )
 
-// archives tells the h1 of archives. An archive whose bytes were seen before is
-// not unpacked again.
+// archives computes the h1 of archives. An archive whose bytes were seen before
+// is not unpacked again.
 type archives struct {
-	dir   string
-	room  *semaphore.Weighted
-	sums  *lru.Cache // SHA-256 of an archive → its h1
-	once  singleflight.Group
-	says  sync.Once
-	log   logr.Logger
-	limit int64
+	dir     string
+	room    *semaphore.Weighted
+	sums    *lru.Cache // SHA-256 of an archive → its h1
+	once    singleflight.Group
+	logOnce sync.Once
+	log     logr.Logger
+	limit   int64
 }
 
 func newArchives(dir string, log logr.Logger) *archives {
@@ -105,8 +105,8 @@ func nameless(dir string) (*os.File, error) {
 }
 
 func (a *archives) complain(err error) {
-	a.says.Do(func() {
-		a.log.Error(err, fmt.Sprintf("Archives of more than %d KiB are passed on unchecked; this is said once", archiveHeld>>10))
+	a.logOnce.Do(func() {
+		a.log.Error(err, fmt.Sprintf("Archives of more than %d KiB are passed on unchecked; this is logged once", archiveHeld>>10))
 	})
 }
 

@@ -8,7 +8,7 @@ import (
 
 // asked is what a request is for.
 type asked struct {
-	// line names what go.sum says of it, or what a lookup tells; zero: nothing.
+	// line identifies its line in go.sum, or the lines of a lookup; zero: none.
 	line module.Version
 	// archive of a module; database: something of a checksum database, and
 	// lookup: the lines of a module.

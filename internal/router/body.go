@@ -29,16 +29,16 @@ type body struct {
 	cancel context.CancelCauseFunc
 	timer  *time.Timer
 	length int64 // as announced; negative: unknown
-	// patience is how long the source may be silent; 0: as long as it likes.
-	patience time.Duration
-	held     struct {
+	// timeout is how long the source may be silent; 0: no limit.
+	timeout time.Duration
+	held    struct {
 		bytes.Buffer
 		limit int // more is passed on
 	}
 	ended bool
 	copy  io.WriteCloser  // gets all that arrives
-	end   func() error    // says whether the end may be passed on
-	fail  func(err error) // is told why the source ended early
+	end   func() error    // reports whether the end may be passed on
+	fail  func(err error) // gets the cause when the source ends early
 }
 
 func newBody(ctx context.Context, cancel context.CancelCauseFunc, resp *http.Response) *body {
@@ -65,8 +65,8 @@ func (b *body) pull() error {
 		want = int(b.length) + 1 // most answers are small
 	}
 	b.held.Grow(want)
-	if b.patience > 0 {
-		b.timer.Reset(b.patience)
+	if b.timeout > 0 {
+		b.timer.Reset(b.timeout)
 	}
 	n, err := b.source.Read(b.held.AvailableBuffer()[:want])
 	b.timer.Stop()
@@ -85,8 +85,8 @@ func (b *body) pull() error {
 	return nil
 }
 
-// Read implements io.Reader. What it is told about last is an error if the end
-// is not to be passed on: the client sees a connection that breaks off.
+// Read implements io.Reader. The last result is an error if the end is not to
+// be passed on: the client sees a connection that is closed early.
 func (b *body) Read(p []byte) (int, error) {
 	if !b.ended {
 		err := b.fill()

@@ -22,7 +22,7 @@ import (
 	"gocache.dev/operator/internal/router/certificate"
 )
 
-// CertificateOptions say where the router's certificate comes from.
+// CertificateOptions are where the router's certificate comes from.
 type CertificateOptions struct {
 	// Directory holds tls.crt and tls.key, mounted from a Secret; empty: the
 	// router serves plain HTTP.
@@ -84,22 +84,22 @@ func (c *certificates) bring(ctx context.Context) {
 // the one that runs. Connections that exist go on with the certificate that
 // they began with.
 func (c *certificates) install(ctx context.Context) certificate.Report {
-	wanted, err := c.wanted()
+	desired, err := c.desired()
 	current, currentErr := c.current()
 	if err != nil {
 		report := describe(current, c.options.Host)
 		report.Problem = err.Error()
 		return report
 	}
-	if currentErr != nil || !bytes.Equal(current.Bundle, wanted.Bundle) {
-		if err := replaceFile(c.options.File, wanted.Bundle); err != nil {
+	if currentErr != nil || !bytes.Equal(current.Bundle, desired.Bundle) {
+		if err := replaceFile(c.options.File, desired.Bundle); err != nil {
 			report := describe(current, c.options.Host)
 			report.Problem = err.Error()
 			return report
 		}
 	}
-	report := describe(wanted, c.options.Host)
-	if err := c.hand(ctx, wanted); err != nil {
+	report := describe(desired, c.options.Host)
+	if err := c.hand(ctx, desired); err != nil {
 		report.Problem = err.Error()
 	}
 	return report
@@ -112,8 +112,8 @@ func describe(p certificate.Pair, host string) certificate.Report {
 	return certificate.Report{Fingerprint: p.Fingerprint, NotAfter: p.Leaf.NotAfter, NameMismatch: p.NameMismatch(host)}
 }
 
-// wanted is the Secret's pair.
-func (c *certificates) wanted() (certificate.Pair, error) {
+// desired is the Secret's pair.
+func (c *certificates) desired() (certificate.Pair, error) {
 	chain, err := os.ReadFile(filepath.Join(c.options.Directory, "tls.crt"))
 	if errors.Is(err, fs.ErrNotExist) {
 		return certificate.Pair{}, errors.New("the Secret does not exist, or has no tls.crt")
@@ -131,8 +131,8 @@ func (c *certificates) wanted() (certificate.Pair, error) {
 	return certificate.Parse(chain, key, c.now())
 }
 
-// current is what HAProxy was given last. It stays what it is even when it
-// expires: the error says so, and the pair is there.
+// current is the pair that HAProxy was given last. It is returned even when it
+// has expired, together with an error.
 func (c *certificates) current() (certificate.Pair, error) {
 	bundle, err := os.ReadFile(c.options.File)
 	if err != nil {
@@ -175,8 +175,8 @@ func (c *certificates) hand(ctx context.Context, p certificate.Pair) error {
 	return err
 }
 
-// command says one thing to HAProxy and reads the whole answer, which must hold
-// success. What was said is in no error: it may hold the key.
+// command sends one command to HAProxy and reads the complete answer, which
+// must contain success. The command is in no error: it may contain the key.
 func (c *certificates) command(ctx context.Context, line, success string) (string, error) {
 	conn, err := (&net.Dialer{Timeout: socketTimeout}).DialContext(ctx, "unix", c.options.Socket)
 	if err != nil {

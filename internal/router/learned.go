@@ -14,10 +14,10 @@ import (
 // maxLines bounds what is remembered: some 16 MiB.
 const maxLines = 1 << 16
 
-// learned remembers the lines of go.sum that lookups in a checksum database
-// brought to clients. Nothing is ever looked up for it: that would tell a
-// public database the names of private modules. Nobody has verified the lines
-// either, so what they say may be wrong.
+// learned records the lines of go.sum from answers to clients' lookups in a
+// checksum database. It makes no lookups of its own: these would reveal the
+// names of private modules to a public database. The lines are not verified, so
+// they may be wrong.
 type learned struct {
 	sums *lru.Cache // module.Version → its h1
 	// disputes are what instances gave in place of that last.
@@ -29,11 +29,11 @@ type dispute struct{ instance, found string }
 
 func newLearned() *learned { return &learned{sums: lru.New(maxLines), disputes: lru.New(1 << 10)} }
 
-// learn remembers what the answer to a lookup of a version says of it.
+// learn records the lines in the answer to a lookup of a version.
 func (l *learned) learn(of module.Version, answer []byte) {
 	_, record, _, err := tlog.ParseRecord(answer)
 	if err != nil || of.Path == "" {
-		return // the go command will say what is wrong with it
+		return // the go command reports the error
 	}
 	for line := range bytes.Lines(record) {
 		fields := strings.Fields(string(line))

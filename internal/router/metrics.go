@@ -28,7 +28,7 @@ func newMetrics() *metrics {
 		answers: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "gocache_router_agent_answers_total", Help: "Answers to HAProxy, by server and state."}, []string{"server", "state"}),
 		spoiled: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "gocache_router_spoiled_answers_total", Help: "Answers that broke off, stopped, or were not what the checksum database has told, by instance and reason."}, []string{"instance", "reason"}),
+			Name: "gocache_router_spoiled_answers_total", Help: "Answers that broke off, stopped, or did not match the checksum database, by instance and reason."}, []string{"instance", "reason"}),
 	}
 	m.registry.MustRegister(m.generation, m.errors, m.answers, m.spoiled, m.certificateExpiry)
 	return m

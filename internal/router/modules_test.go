@@ -96,7 +96,7 @@ func (w *way) get(t *testing.T, path string, header ...string) (int, string, err
 	return resp.StatusCode, string(body), err
 }
 
-func (w *way) wants(t *testing.T, path, want string) {
+func (w *way) expect(t *testing.T, path, want string) {
 	t.Helper()
 	status, body, err := w.get(t, path)
 	if err != nil || status != http.StatusOK || body != want {
@@ -220,23 +220,23 @@ func TestAlteredModuleFiles(t *testing.T) {
 			t.Parallel()
 			bad := &instance{name: "blue", serve: liar}
 			w := newWay(t, bad, &instance{name: "green", serve: good})
-			w.wants(t, modPath, otherMod)
-			w.wants(t, zipPath, otherZip)
+			w.expect(t, modPath, otherMod)
+			w.expect(t, zipPath, otherZip)
 		})
 		t.Run(fmt.Sprintf("one of two, %d", size), func(t *testing.T) {
 			t.Parallel()
 			bad, other := &instance{name: "blue", serve: liar}, &instance{name: "green", serve: good}
 			w := newWay(t, bad, other, bad)
-			w.wants(t, lookupPath, answer(t, goodSum))
+			w.expect(t, lookupPath, answer(t, goodSum))
 			for range 3 {
-				w.wants(t, modPath, goodMod)
+				w.expect(t, modPath, goodMod)
 			}
 			w.spoiled(t, "blue", reasonMismatch, 3)
-			w.wants(t, "/~2"+zipPath, goodZip)
+			w.expect(t, "/~2"+zipPath, goodZip)
 			w.spoiled(t, "blue", reasonMismatch, 3)
 			if size < archiveHeld {
-				w.wants(t, zipPath, goodZip)
-				w.wants(t, "/~3"+zipPath, goodZip)
+				w.expect(t, zipPath, goodZip)
+				w.expect(t, "/~3"+zipPath, goodZip)
 				w.spoiled(t, "blue", reasonMismatch, 6)
 				return
 			}
@@ -245,31 +245,31 @@ func TestAlteredModuleFiles(t *testing.T) {
 			if err == nil || status != http.StatusOK || len(body) > len(otherZip)-archiveHeld {
 				t.Errorf("the client got %d of %d wrong bytes, status %d, error %v", len(body), len(otherZip), status, err)
 			}
-			w.wants(t, "/~3"+zipPath, otherZip)
+			w.expect(t, "/~3"+zipPath, otherZip)
 			w.spoolIsFree(t)
 			w.spoiled(t, "blue", reasonMismatch, 5)
-			w.wants(t, zipPath, otherZip) // the line is forgotten
-			w.wants(t, modPath, goodMod)  // the other is not
+			w.expect(t, zipPath, otherZip) // the line is forgotten
+			w.expect(t, modPath, goodMod)  // the other is not
 		})
 		t.Run(fmt.Sprintf("what is remembered is wrong, %d", size), func(t *testing.T) {
 			t.Parallel()
 			blue := &instance{name: "blue", serve: files(answer(t, "h1:AAAA"), otherMod, goodZip)}
 			green := &instance{name: "green", serve: files("", otherMod, goodZip)}
 			w := newWay(t, blue, blue, green)
-			w.wants(t, lookupPath, answer(t, "h1:AAAA"))
-			w.wants(t, modPath, otherMod) // two agree on it
-			w.wants(t, modPath, otherMod)
+			w.expect(t, lookupPath, answer(t, "h1:AAAA"))
+			w.expect(t, modPath, otherMod) // two agree on it
+			w.expect(t, modPath, otherMod)
 			w.spoiled(t, "blue", reasonMismatch, 2)
 			w.spoiled(t, "green", reasonMismatch, 1)
 			if size < archiveHeld {
-				w.wants(t, zipPath, goodZip)
+				w.expect(t, zipPath, goodZip)
 				return
 			}
 			if _, _, err := w.get(t, zipPath); err == nil {
 				t.Error("it was passed on to a client that has further attempts")
 			}
-			w.wants(t, "/~3"+zipPath, goodZip)
-			w.wants(t, zipPath, goodZip)
+			w.expect(t, "/~3"+zipPath, goodZip)
+			w.expect(t, zipPath, goodZip)
 		})
 	}
 }
@@ -282,9 +282,9 @@ func TestRefusedByTheOther(t *testing.T) {
 		blue := &instance{name: "blue", serve: files(answer(t, "h1:AAAA"), otherMod, "")}
 		green := &instance{name: "green", serve: func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", status) }}
 		w := newWay(t, blue, green, green)
-		w.wants(t, lookupPath, answer(t, "h1:AAAA"))
-		w.wants(t, modPath, otherMod)
-		w.wants(t, modPath, otherMod)
+		w.expect(t, lookupPath, answer(t, "h1:AAAA"))
+		w.expect(t, modPath, otherMod)
+		w.expect(t, modPath, otherMod)
 		w.spoiled(t, "blue", reasonMismatch, 1)
 	}
 }
@@ -299,8 +299,8 @@ func TestSpoiledOnTheWay(t *testing.T) {
 			good := files(answer(t, largeSum), goodMod, smallZip)
 			bad := &instance{name: "blue", serve: half(good, then)}
 			w := newWay(t, bad, &instance{name: "green", serve: good}, bad)
-			w.wants(t, modPath, goodMod)
-			w.wants(t, zipPath, smallZip)
+			w.expect(t, modPath, goodMod)
+			w.expect(t, zipPath, smallZip)
 			w.spoiled(t, "blue", name, 2)
 		})
 		t.Run(name+" of a large one", func(t *testing.T) {
@@ -308,12 +308,12 @@ func TestSpoiledOnTheWay(t *testing.T) {
 			good := files(answer(t, largeSum), goodMod, largeZip)
 			bad := &instance{name: "blue", serve: half(good, then)}
 			w := newWay(t, bad, &instance{name: "green", serve: good}, bad)
-			w.wants(t, lookupPath, answer(t, largeSum)) // from the second attempt
+			w.expect(t, lookupPath, answer(t, largeSum)) // from the second attempt
 			status, body, err := w.get(t, zipPath)
 			if err == nil || status != http.StatusOK || len(body) == 0 {
 				t.Errorf("the client got %d bytes, status %d, error %v", len(body), status, err)
 			}
-			w.wants(t, "/~2"+zipPath, largeZip)
+			w.expect(t, "/~2"+zipPath, largeZip)
 			w.spoolIsFree(t)
 		})
 	}
@@ -327,21 +327,21 @@ func TestPassed(t *testing.T) {
 	lookup := answer(t, goodSum)
 	t.Run("a go.mod file that is too large to hold", func(t *testing.T) {
 		t.Parallel()
-		mod := otherMod + strings.Repeat("// more\n", maxWhole/8)
+		mod := otherMod + strings.Repeat("// more\n", maxHeld/8)
 		blue := &instance{name: "blue", serve: files(lookup, mod, goodZip)}
 		w := newWay(t, blue, blue)
-		w.wants(t, lookupPath, lookup)
-		w.wants(t, modPath, mod)
+		w.expect(t, lookupPath, lookup)
+		w.expect(t, modPath, mod)
 	})
 	t.Run("an archive for which there is no room", func(t *testing.T) {
 		t.Parallel()
 		blue := &instance{name: "blue", serve: files(lookup, goodMod, otherZip)}
 		w := newWay(t, blue, blue)
-		w.wants(t, lookupPath, lookup)
+		w.expect(t, lookupPath, lookup)
 		if err := w.spool.room.Acquire(t.Context(), SpoolSize-large/2); err != nil {
 			t.Fatal(err)
 		}
-		w.wants(t, zipPath, otherZip)
+		w.expect(t, zipPath, otherZip)
 		w.spool.room.Release(SpoolSize - large/2)
 		if _, _, err := w.get(t, zipPath); err == nil {
 			t.Error("with room it is not checked")
@@ -352,8 +352,8 @@ func TestPassed(t *testing.T) {
 		blue := &instance{name: "blue", serve: files(lookup, goodMod, otherZip)}
 		w := newWay(t, blue, blue)
 		w.spool.dir = "/nowhere/at/all"
-		w.wants(t, lookupPath, lookup)
-		w.wants(t, zipPath, otherZip)
+		w.expect(t, lookupPath, lookup)
+		w.expect(t, zipPath, otherZip)
 		w.spoolIsFree(t)
 	})
 	t.Run("an archive without a length that grows too large", func(t *testing.T) {
@@ -368,8 +368,8 @@ func TestPassed(t *testing.T) {
 		}}
 		w := newWay(t, blue)
 		w.spool.limit = large / 2
-		w.wants(t, lookupPath, lookup)
-		w.wants(t, zipPath, otherZip)
+		w.expect(t, lookupPath, lookup)
+		w.expect(t, zipPath, otherZip)
 		w.spoolIsFree(t)
 	})
 	t.Run("a part", func(t *testing.T) {
@@ -382,7 +382,7 @@ func TestPassed(t *testing.T) {
 			http.ServeContent(w, r, "x", time.Time{}, strings.NewReader(otherMod))
 		}}
 		w := newWay(t, blue, blue)
-		w.wants(t, lookupPath, lookup)
+		w.expect(t, lookupPath, lookup)
 		status, body, err := w.get(t, modPath, "Range", "bytes=0-5")
 		if err != nil || status != http.StatusPartialContent || body != otherMod[:6] {
 			t.Errorf("%d %q %v", status, body, err)
@@ -401,9 +401,9 @@ func TestPassed(t *testing.T) {
 	})
 }
 
-// TestClientLeaves holds that nothing stays of a download whose client has
+// TestClientDisconnects holds that nothing stays of a download whose client has
 // left in the middle.
-func TestClientLeaves(t *testing.T) {
+func TestClientDisconnects(t *testing.T) {
 	t.Parallel()
 	archive, sum := makeArchive(t, large, 1)
 	left := make(chan struct{})
@@ -416,7 +416,7 @@ func TestClientLeaves(t *testing.T) {
 		close(left)
 	}}
 	w := newWay(t, blue)
-	w.wants(t, lookupPath, answer(t, sum))
+	w.expect(t, lookupPath, answer(t, sum))
 	resp, err := http.Get(w.url + zipPath)
 	if err != nil {
 		t.Fatal(err)

@@ -28,9 +28,9 @@ type Options struct {
 	// Client watches ConfigMap Name in Namespace; nil means the file alone.
 	Client          kubernetes.Interface
 	Namespace, Name string
-	// Answers says how answers reach clients whole and unaltered.
+	// Answers configures how answers reach clients complete and unaltered.
 	Answers AnswersOptions
-	// Certificate says where the router's certificate comes from.
+	// Certificate is where the router's certificate comes from.
 	Certificate CertificateOptions
 	// Now is the clock.
 	Now func() time.Time

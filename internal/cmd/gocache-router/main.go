@@ -1,5 +1,6 @@
-// Command gocache-router runs beside HAProxy in a router pod and tells it,
-// by agent-check, what the operator wants of each server.
+// Command gocache-router runs beside HAProxy in a router pod and reports to it,
+// by agent-check, the state and weight that the operator has set for each
+// server.
 package main
 
 import (
@@ -46,7 +47,7 @@ anything good to offer, the last good weights stay in force.
 With --certificate-dir it also brings the certificate to HAProxy, and replaces
 it when the Secret changes; a pair that cannot serve never replaces one that can.
 
-Pages: /healthz, /readyz (HAProxy has heard about every server), /certificate, /metrics.`,
+Pages: /healthz, /readyz (HAProxy has polled every server), /certificate, /metrics.`,
 		Args: cobra.NoArgs, SilenceUsage: true, SilenceErrors: true,
 		RunE: func(cmd *cobra.Command, _ []string) error { return run(cmd.Context(), o, kubeconfig) },
 	}
@@ -57,7 +58,7 @@ Pages: /healthz, /readyz (HAProxy has heard about every server), /certificate, /
 	fs.DurationVar(&o.Interval, "weights-interval", 5*time.Second, "how often the file is read again")
 	fs.StringVar(&o.Name, "configmap", "", "ConfigMap to watch (default: the file alone)")
 	fs.StringVar(&o.Namespace, "namespace", os.Getenv("POD_NAMESPACE"), "namespace of the ConfigMap")
-	fs.StringVar(&o.Answers.Listen, "answers-listen", "", "address where HAProxy passes on requests whose answers must arrive whole and unaltered (default: it does not)")
+	fs.StringVar(&o.Answers.Listen, "answers-listen", "", "address to which HAProxy forwards requests whose answers must arrive complete and unaltered (default: it does not)")
 	fs.StringSliceVar(&o.Answers.Attempts, "answers-attempt", nil, "URL under which HAProxy gives an instance's answer; repeated, in the order of the attempts")
 	fs.StringVar(&o.Answers.Spool, "answers-spool", "", "directory for archives while they are checked (default: only those that fit into memory are)")
 	fs.StringVar(&o.Certificate.Directory, "certificate-dir", "", "directory with tls.crt and tls.key, mounted from a Secret (default: plain HTTP)")

@@ -19,8 +19,8 @@ import (
 // of them. An object of a needed name that is not ours is then not in the
 // cache; apply looks for it on the API server before it writes.
 //
-// Claims are not in this list: those that the populator fills are made by
-// others, and bear no label of ours.
+// PersistentVolumeClaims are not in this list: those that the populator fills
+// are created by users, without a label of the operator.
 func onlyOurs() map[client.Object]cache.ByObject {
 	ours := cache.ByObject{Label: labels.SelectorFromSet(labels.Set{v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue})}
 	return map[client.Object]cache.ByObject{

@@ -37,7 +37,7 @@ func Command() *cobra.Command {
 		},
 	}
 	o.bind(cmd.Flags())
-	// The loggers of controller-runtime and its kubeconfig lookup speak only
+	// The loggers of controller-runtime and its kubeconfig lookup support only
 	// the standard library's flags.
 	std := flag.NewFlagSet("", flag.ContinueOnError)
 	logging.BindFlags(std)

@@ -79,7 +79,7 @@ func (o *options) manager() ctrl.Options {
 		Cache: cache.Options{
 			DefaultNamespaces: namespaces(o.watchNamespaces),
 			ByObject:          onlyOurs(),
-			// No decision is made on who wrote which field.
+			// No decision depends on the managers of fields.
 			DefaultTransform: cache.TransformStripManagedFields(),
 		},
 		Client: client.Options{Cache: &client.CacheOptions{
@@ -107,7 +107,8 @@ func (o *options) metrics() metricsserver.Options {
 	return m
 }
 
-// namespaces turns the flag into what the cache wants; nil is all namespaces.
+// namespaces converts the flag into the option of the cache; nil is all
+// namespaces.
 func namespaces(names []string) map[string]cache.Config {
 	if len(names) == 0 {
 		return nil
@@ -119,9 +120,9 @@ func namespaces(names []string) map[string]cache.Config {
 	return m
 }
 
-// newScheme knows every kind that the operator reads or writes. Registering a
-// kind fails only when two packages claim the same one: a mistake in the
-// program that no caller can mend.
+// newScheme has every kind that the operator reads or writes. Registering a
+// kind fails only when two packages register the same one: a mistake in the
+// program that no caller can fix.
 func newScheme() *runtime.Scheme {
 	s := runtime.NewScheme()
 	utilruntime.Must(clientgoscheme.AddToScheme(s))

@@ -15,16 +15,17 @@ import (
 // Path of the sidecar's page that answers a Report.
 const Path = "/certificate"
 
-// Report is what a router's sidecar says of the certificate.
+// Report is the report of a router's sidecar on the certificate.
 type Report struct {
 	// Fingerprint of the certificate that HAProxy serves: the SHA-1 of its DER
 	// form in upper case hex, as HAProxy shows it. Empty: none.
 	Fingerprint string `json:"fingerprint,omitempty"`
 	// NotAfter is when it expires.
 	NotAfter time.Time `json:"notAfter,omitzero"`
-	// Problem says why the Secret's pair is not the one that serves. Empty: it is.
+	// Problem is why the Secret's pair is not the one that serves. Empty: it is.
 	Problem string `json:"problem,omitempty"`
-	// NameMismatch says that it serves, but not under the published name.
+	// NameMismatch is why clients refuse it under the published name, although
+	// it serves.
 	NameMismatch string `json:"nameMismatch,omitempty"`
 }
 
@@ -75,8 +76,8 @@ func Parse(chain, key []byte, now time.Time) (Pair, error) {
 	return p, nil
 }
 
-// NameMismatch says why clients that come under host refuse the certificate,
-// or nothing.
+// NameMismatch returns why clients that connect to host refuse the certificate,
+// or "".
 func (p Pair) NameMismatch(host string) string {
 	if host == "" {
 		return ""
@@ -94,14 +95,14 @@ func fingerprint(leaf *x509.Certificate) string {
 
 // blocks are the PEM blocks of a kind, one after the other and without an
 // empty line: that would end what HAProxy reads.
-func blocks(text []byte, wanted func(kind string) bool) []byte {
+func blocks(text []byte, desired func(kind string) bool) []byte {
 	var all []byte
 	for {
 		var block *pem.Block
 		if block, text = pem.Decode(text); block == nil {
 			return all
 		}
-		if wanted(block.Type) {
+		if desired(block.Type) {
 			all = append(all, pem.EncodeToMemory(&pem.Block{Type: block.Type, Bytes: block.Bytes})...)
 		}
 	}

@@ -33,7 +33,7 @@ const (
 // State is what a server may be used for.
 type State string
 
-// The states; the package comment says what each means.
+// The states; the package comment explains each.
 const (
 	Ready State = "ready"
 	Drain State = "drain"
@@ -61,7 +61,7 @@ type document struct {
 
 var serverName = regexp.MustCompile(`^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$`)
 
-// Validate says what is wrong with w, or nil.
+// Validate returns the first error in w, or nil.
 func (w Weights) Validate() error {
 	if w.Owner == "" || len(w.Owner) > 64 {
 		return fmt.Errorf("owner %q: want 1 to 64 characters", w.Owner)
@@ -105,7 +105,7 @@ func (w Weights) Newer(current Weights) bool {
 	return w.Owner != current.Owner || w.Generation > current.Generation
 }
 
-// Equal reports whether both say the same about every server.
+// Equal reports whether both are equal for every server.
 func (w Weights) Equal(other Weights) bool {
 	return w.Owner == other.Owner && maps.Equal(w.Servers, other.Servers)
 }
@@ -122,7 +122,7 @@ func Format(w Weights) ([]byte, error) {
 	return append(text, '\n'), nil
 }
 
-// Parse reads what Format wrote. It says why it refuses a text.
+// Parse reads what Format wrote. The error names the cause.
 func Parse(text []byte) (Weights, error) {
 	w, err := parse(text)
 	if err != nil {

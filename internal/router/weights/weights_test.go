@@ -48,7 +48,7 @@ func TestFormatAndParseAreInverse(t *testing.T) {
 	}
 }
 
-func TestParseSaysWhyItRefuses(t *testing.T) {
+func TestParseErrorHasTheCause(t *testing.T) {
 	replace := func(old, new string) string {
 		if !strings.Contains(sample, old) {
 			t.Fatalf("the sample does not hold %q", old)
