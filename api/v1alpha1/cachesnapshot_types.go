@@ -128,6 +128,15 @@ type CacheSnapshotStatus struct {
 	// +kubebuilder:validation:MaxLength=253
 	// +optional
 	VolumeSnapshotContentName string `json:"volumeSnapshotContentName,omitempty"`
+	// volumeSnapshotUID is the uid of the VolumeSnapshot that is verified. Another
+	// object of the same name is never restored.
+	// +kubebuilder:validation:MaxLength=64
+	// +optional
+	VolumeSnapshotUID string `json:"volumeSnapshotUID,omitempty"`
+	// snapshotHandle is the CSI driver's name for the content that is verified.
+	// +kubebuilder:validation:MaxLength=512
+	// +optional
+	SnapshotHandle string `json:"snapshotHandle,omitempty"`
 	// creationTime is when the CSI driver created the snapshot.
 	// +optional
 	CreationTime *metav1.Time `json:"creationTime,omitempty"`

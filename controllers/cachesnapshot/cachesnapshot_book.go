@@ -1,14 +1,17 @@
 package cachesnapshot
 
 import (
+	"context"
 	"time"
 
+	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/domain/integrity"
 	"gocache.dev/operator/internal/kube/check"
 	"gocache.dev/operator/internal/plan/verification"
+	"gocache.dev/operator/internal/kube/read"
 )
 
 // Stages whose duration is kept.
@@ -35,6 +38,21 @@ const (
 	maxMessage = 4096
 	maxWeaker  = 1024
 )
+
+// recordVerdict writes the outcome of an attempt into the status, unless the
+// VolumeSnapshot that the clone was made from is no longer the one that was
+// pinned: the verdict would be about something else.
+func (r *Reconciler) recordVerdict(ctx context.Context, s *scope) error {
+	csi, err := read.Object[snapshotv1.VolumeSnapshot](ctx, r.Live, s.snapshot.Namespace, s.snapshot.Status.VolumeSnapshotName)
+	if err != nil {
+		return err
+	}
+	if csi == nil || string(csi.UID) != s.snapshot.Status.VolumeSnapshotUID {
+		return nil // the event of its deletion wakes the next pass, which reports it as lost
+	}
+	s.book()
+	return nil
+}
 
 // book writes the outcome of an attempt into the status.
 func (s *scope) book() {

@@ -108,10 +108,23 @@ func (r *Reconciler) csi(ctx context.Context, s *scope, name string) (*snapshotv
 	if err != nil {
 		return nil, err
 	}
-	if csi = apply.Ours(s.snapshot, s.csiLabels(), csi); older(csi, s.snapshot) {
+	if csi = apply.Ours(s.snapshot, s.csiLabels(), csi); older(csi, s.snapshot) || replacedSnapshot(csi, s.snapshot.Status) {
 		return nil, nil
 	}
 	return csi, nil
+}
+
+// replacedSnapshot says whether a VolumeSnapshot took the place of the one that
+// was pinned. It counts as lost, whatever it holds and whoever made it.
+func replacedSnapshot(csi *snapshotv1.VolumeSnapshot, status v1alpha1.CacheSnapshotStatus) bool {
+	if csi == nil || status.VolumeSnapshotUID == "" || csi.Name != status.VolumeSnapshotName {
+		return false
+	}
+	other := string(csi.UID) != status.VolumeSnapshotUID
+	if bound := csi.Status; bound != nil && bound.BoundVolumeSnapshotContentName != nil {
+		other = other || *bound.BoundVolumeSnapshotContentName != status.VolumeSnapshotContentName
+	}
+	return other
 }
 
 // older says whether a VolumeSnapshot was there before the CacheSnapshot of its

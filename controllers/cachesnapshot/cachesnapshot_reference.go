@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -87,6 +88,13 @@ func (r *Reconciler) firstSeen(ctx context.Context, s *scope) (first *v1alpha1.C
 	}
 	if k, ok := s.comparable(first); !ok || !k.Verified {
 		return nil, name, nil // the cache is behind
+	}
+	csi, err := read.Object[snapshotv1.VolumeSnapshot](ctx, r.Live, first.Namespace, first.Status.VolumeSnapshotName)
+	if err != nil {
+		return nil, "", err
+	}
+	if !volume.Pinned(first.Status, csi, nil) {
+		return nil, name, nil // about to be reported as lost
 	}
 	return first, "", nil
 }

@@ -116,18 +116,20 @@ func (s *scope) repairedSnapshot() volume.Snapshot {
 	return snapshot
 }
 
-// noteRecut makes the CSI snapshot of the repaired clone, once it is cut, the
-// one that is verified and then offered. It is a state of the same time.
-func (s *scope) noteRecut() bool {
+// pinRepaired makes the VolumeSnapshot of the repaired clone, once it is ready to
+// use, the one that is verified and then offered. It is a state of the same time.
+func (r *Reconciler) pinRepaired(ctx context.Context, s *scope) (changed bool, err error) {
 	status := &s.snapshot.Status
 	if status.Repair == nil || status.Repair.Outcome != v1alpha1.WorkSucceeded || s.repaired() || !volume.Cut(s.facts.recut) {
-		return false
+		return false, nil
+	}
+	content, err := volume.Content(ctx, r.Live, s.facts.recut)
+	if err != nil {
+		return false, err
 	}
 	s.begin(stageRecapture)
 	s.end(stageRecapture)
-	status.VolumeSnapshotName = s.facts.recut.Name
-	status.VolumeSnapshotContentName = *s.facts.recut.Status.BoundVolumeSnapshotContentName
-	status.RestoreSize = s.facts.recut.Status.RestoreSize
+	volume.Pin(status, s.facts.recut, content)
 	status.Verification = v1alpha1.VerificationStatus{}
-	return true
+	return true, nil
 }

@@ -28,7 +28,7 @@ func (s *scope) setCaptured(set conditions.Set) {
 	const captured = v1alpha1.SnapshotReadyCondition
 	switch failure := volume.CaptureError(s.facts.csi); {
 	case s.decision.Stage == verification.SnapshotLost:
-		set.False(captured, v1alpha1.ReasonSnapshotLost, "VolumeSnapshot %s was deleted", s.snapshot.Status.VolumeSnapshotName)
+		set.False(captured, v1alpha1.ReasonSnapshotLost, "VolumeSnapshot %s, which was verified, no longer exists", s.snapshot.Status.VolumeSnapshotName)
 	case s.snapshot.Status.CreationTime != nil:
 		set.True(captured, v1alpha1.ReasonSnapshotCreated, "VolumeSnapshot %s can be restored%s", s.snapshot.Status.VolumeSnapshotName, s.mounted())
 	case failure != "":
@@ -118,7 +118,7 @@ func (s *scope) setReady(set conditions.Set) {
 	settled := s.settled()
 	switch stage := s.decision.Stage; {
 	case stage == verification.SnapshotLost:
-		set.Stall(v1alpha1.ReasonSnapshotLost, "VolumeSnapshot %s was deleted: delete this CacheSnapshot, nothing can be made from it", s.snapshot.Status.VolumeSnapshotName)
+		set.Stall(v1alpha1.ReasonSnapshotLost, "VolumeSnapshot %s was deleted, or replaced by another object of its name: delete this CacheSnapshot, nothing can be created from it", s.snapshot.Status.VolumeSnapshotName)
 	case settled && v.Verdict == v1alpha1.VerdictCorrupt:
 		s.setConvicted(set)
 	case settled && v.Verdict == v1alpha1.VerdictIntact:

@@ -36,9 +36,11 @@ const (
 
 // act carries out the stage that was decided on.
 func (r *Reconciler) act(ctx context.Context, s *scope) error {
-	s.noteCut()
-	if s.noteRecut() { // what is to be offered is another now
-		return nil
+	if err := r.pin(ctx, s); err != nil {
+		return err
+	}
+	if changed, err := r.pinRepaired(ctx, s); err != nil || changed { // what is to be offered is another now
+		return err
 	}
 	if waits, err := r.queued(ctx, s); err != nil || waits {
 		return err
@@ -51,7 +53,7 @@ func (r *Reconciler) act(ctx context.Context, s *scope) error {
 	case verification.Check:
 		return r.check(ctx, s)
 	case verification.Book:
-		s.book()
+		return r.recordVerdict(ctx, s)
 	case verification.Mend:
 		return r.mend(ctx, s)
 	case verification.BookMend:
@@ -179,18 +181,24 @@ func (s *scope) csiLabels() map[string]string {
 	return labels
 }
 
-// noteCut copies into the status what the driver says of the CSI snapshot.
-func (s *scope) noteCut() {
+// +kubebuilder:rbac:groups=snapshot.storage.k8s.io,resources=volumesnapshotcontents,verbs=get
+
+// pin records the VolumeSnapshot and its content, once, before anything is made
+// from them: what is verified, offered and restored from then on is that object
+// and that content, and no other of the name.
+func (r *Reconciler) pin(ctx context.Context, s *scope) error {
 	csi, status := s.facts.csi, &s.snapshot.Status
 	if csi != nil && status.CreationTime == nil {
-		s.begin(stageCapture) // a death right after it was asked for lost this
+		s.begin(stageCapture) // a crash right after it was created lost this
 	}
-	if !volume.Cut(csi) || s.repaired() {
-		return
+	if !volume.Cut(csi) || status.VolumeSnapshotUID != "" {
+		return nil
 	}
-	status.VolumeSnapshotName = csi.Name
-	status.VolumeSnapshotContentName = *csi.Status.BoundVolumeSnapshotContentName
-	status.RestoreSize = csi.Status.RestoreSize
+	content, err := volume.Content(ctx, r.Live, csi)
+	if err != nil {
+		return err
+	}
+	volume.Pin(status, csi, content)
 	if status.CreationTime == nil {
 		status.CreationTime = csi.Status.CreationTime
 		if status.CreationTime == nil { // optional for a driver
@@ -198,6 +206,7 @@ func (s *scope) noteCut() {
 		}
 		s.end(stageCapture)
 	}
+	return nil
 }
 
 // +kubebuilder:rbac:groups="",resources=persistentvolumeclaims,verbs=create;patch;delete

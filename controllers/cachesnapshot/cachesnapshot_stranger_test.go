@@ -7,6 +7,7 @@ import (
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -92,6 +93,42 @@ func TestLostSnapshot(t *testing.T) {
 	stalled := meta.FindStatusCondition(w.get().Status.Conditions, v1alpha1.StalledCondition)
 	if stalled == nil || stalled.Reason != v1alpha1.ReasonSnapshotLost {
 		t.Errorf("Stalled is %+v", stalled)
+	}
+}
+
+// TestReplacedSnapshot holds that a VolumeSnapshot that takes the place of the
+// one that was verified is never offered, though it bears all labels of ours and
+// is ready to use: the verdict is about another object.
+func TestReplacedSnapshot(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.cache()
+	w.snapshot()
+	w.settle()
+	var first snapshotv1.VolumeSnapshot
+	key := client.ObjectKey{Namespace: w.namespace, Name: "s"}
+	w.must(server.Client.Get(t.Context(), key, &first))
+	if pinned := w.get().Status.VolumeSnapshotUID; pinned != string(first.UID) {
+		t.Fatalf("pinned is %q, want %q", pinned, first.UID)
+	}
+	w.must(server.Client.Delete(t.Context(), &first))
+	tenant := server.Tenant(t, w.namespace, rbacv1.PolicyRule{
+		APIGroups: []string{snapshotv1.GroupName}, Resources: []string{"volumesnapshots"}, Verbs: []string{"create", "delete", "get"},
+	})
+	w.must(tenant.Create(t.Context(), &snapshotv1.VolumeSnapshot{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: first.Namespace, Name: first.Name, Labels: first.Labels, Annotations: first.Annotations, OwnerReferences: first.OwnerReferences,
+		},
+		Spec: first.Spec,
+	}))
+	w.settle()
+	now := w.get()
+	stalled := meta.FindStatusCondition(now.Status.Conditions, v1alpha1.StalledCondition)
+	if stalled == nil || stalled.Reason != v1alpha1.ReasonSnapshotLost {
+		t.Errorf("Stalled is %+v", stalled)
+	}
+	if now.Status.VolumeSnapshotUID != string(first.UID) {
+		t.Errorf("the verdict moved to another object: pinned is %q", now.Status.VolumeSnapshotUID)
 	}
 }
 

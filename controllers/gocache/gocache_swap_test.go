@@ -52,7 +52,7 @@ func (w *world) cut(s *v1alpha1.CacheSnapshot) {
 	}
 	w.must(server.Client.Status().Update(w.t.Context(), csi))
 	capacity := live.Status.Capacity[corev1.ResourceStorage]
-	s.Status.VolumeSnapshotName, s.Status.VolumeSnapshotContentName = s.Name, "content-"+s.Name
+	volume.Pin(&s.Status, csi, nil)
 	s.Status.RestoreSize = &capacity
 	s.Status.Source = &v1alpha1.SourceRecord{
 		PersistentVolumeClaimName: "ci", VolumeName: live.Spec.VolumeName, StorageClassName: ptr.Deref(live.Spec.StorageClassName, ""), Capacity: &capacity,

@@ -105,12 +105,14 @@ func noticeOfSource(s *scope, d populate.Decision) *notice {
 		return warning(d.State, "CacheSnapshot %s holds wrong bytes and is never offered: name another snapshot or the GoCache; 'kubectl describe csnap %s' shows what was found", d.Snapshot, d.Snapshot)
 	case populate.Skipped:
 		return warning(d.State, "CacheSnapshot %s has verification mode Skip and is never offered: name a snapshot that is verified, or the GoCache", d.Snapshot)
+	case populate.SnapshotReplaced:
+		return warning(d.State, "the VolumeSnapshot of CacheSnapshot %s is not the one that was verified: it was deleted and created again, and is never restored; name another snapshot in a new PVC, or wait for the GoCache to offer one", d.Snapshot)
 	case populate.SnapshotDeleting:
 		return warning(d.State, "CacheSnapshot %s, or its CSI snapshot, is being deleted or is gone: the claim waits for another one, or name another in a new claim", d.Snapshot)
 	case populate.SnapshotNotReady:
 		return warning(d.State, "the CSI snapshot of CacheSnapshot %s cannot be restored at the moment; it is looked at again until it can", d.Snapshot)
 	case populate.SnapshotWithdrawn:
-		return warning(d.State, "CacheSnapshot %s was deleted or lost its verdict before its clone was complete; the clone was dropped, and begins anew with what is offered then", d.Snapshot)
+		return warning(d.State, "CacheSnapshot %s or its VolumeSnapshot was deleted, replaced or lost its verdict before the clone was handed over; the clone was deleted, and the next one is made from the snapshot that is offered then", d.Snapshot)
 	default:
 		return nil
 	}

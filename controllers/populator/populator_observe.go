@@ -176,21 +176,27 @@ func (r *Reconciler) observeCSISnapshot(ctx context.Context, s *scope, c *v1alph
 	if err != nil {
 		return snapshot.CSINotRead, err
 	}
-	csi := volume.State(cut)
+	content, err := volume.Content(ctx, r.Live, cut)
+	if err != nil {
+		return snapshot.CSINotRead, err
+	}
+	csi := volume.State(c, cut, content)
+	source.Same = volume.Pinned(c.Status, cut, content) && clonedFrom(s.prime, cut)
 	if csi != snapshot.CSIReady {
 		return csi, nil
 	}
 	size := volume.Larger(cut.Status.RestoreSize, c.Status.RestoreSize)
 	source.Bytes = size.Value()
-	if s.prime != nil {
-		return csi, nil // the driver was compared when the prime was made
+	if content != nil {
+		source.Driver = content.Spec.Driver
 	}
-	content, err := read.Object[snapshotv1.VolumeSnapshotContent](ctx, r.Live, "", *cut.Status.BoundVolumeSnapshotContentName)
-	if err != nil || content == nil {
-		return csi, err
-	}
-	source.Driver = content.Spec.Driver
 	return csi, nil
+}
+
+// clonedFrom says whether a prime, if there is one, is made from a VolumeSnapshot.
+// A prime that somebody else made may name another one.
+func clonedFrom(prime *corev1.PersistentVolumeClaim, s *snapshotv1.VolumeSnapshot) bool {
+	return prime == nil || prime.Spec.DataSource != nil && prime.Spec.DataSource.Name == s.Name
 }
 
 // +kubebuilder:rbac:groups=storage.k8s.io,resources=storageclasses,verbs=get

@@ -125,22 +125,24 @@ func (w *world) captured(name string) {
 		Spec:       snapshotv1.VolumeSnapshotSpec{Source: snapshotv1.VolumeSnapshotSource{PersistentVolumeClaimName: ptr.To("live")}},
 	}
 	w.create(cut)
-	w.create(&snapshotv1.VolumeSnapshotContent{
+	made := &snapshotv1.VolumeSnapshotContent{
 		ObjectMeta: metav1.ObjectMeta{Name: content},
 		Spec: snapshotv1.VolumeSnapshotContentSpec{
 			Driver: driver, DeletionPolicy: snapshotv1.VolumeSnapshotContentDelete,
 			Source:            snapshotv1.VolumeSnapshotContentSource{VolumeHandle: ptr.To("handle")},
 			VolumeSnapshotRef: corev1.ObjectReference{Namespace: w.namespace, Name: cut.Name, UID: cut.UID},
 		},
-	})
+	}
+	w.create(made)
+	made.Status = &snapshotv1.VolumeSnapshotContentStatus{SnapshotHandle: ptr.To("snap-of-" + name)}
+	w.must(server.Client.Status().Update(ctx, made))
 	cut.Status = &snapshotv1.VolumeSnapshotStatus{
 		BoundVolumeSnapshotContentName: &content, ReadyToUse: ptr.To(true), RestoreSize: ptr.To(resource.MustParse("1Gi")),
 	}
 	w.must(server.Client.Status().Update(ctx, cut))
 	w.changeSnapshot(name, func(s *v1alpha1.CacheSnapshot) {
-		s.Status.VolumeSnapshotName = cut.Name
+		volume.Pin(&s.Status, cut, made)
 		s.Status.Source = &v1alpha1.SourceRecord{PersistentVolumeClaimName: "live"}
-		s.Status.RestoreSize = ptr.To(resource.MustParse("1Gi"))
 	})
 }
 

@@ -5,6 +5,7 @@ import (
 
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"gocache.dev/operator/api/v1alpha1"
@@ -45,10 +46,15 @@ func Cut(s *snapshotv1.VolumeSnapshot) bool {
 		s.Status.BoundVolumeSnapshotContentName != nil
 }
 
-// State is what may be made of a CSI snapshot; nil: it does not exist.
-func State(s *snapshotv1.VolumeSnapshot) snapshot.CSI {
+// State is what may be made of the VolumeSnapshot that a CacheSnapshot names, and
+// of its content, if that was read; no VolumeSnapshot: it does not exist.
+func State(of *v1alpha1.CacheSnapshot, s *snapshotv1.VolumeSnapshot, content *snapshotv1.VolumeSnapshotContent) snapshot.CSI {
 	switch {
-	case s == nil || !s.DeletionTimestamp.IsZero():
+	case s == nil:
+		return snapshot.CSIGone
+	case !Pinned(of.Status, s, content):
+		return snapshot.CSIReplaced
+	case !s.DeletionTimestamp.IsZero():
 		return snapshot.CSIGone
 	case Cut(s):
 		return snapshot.CSIReady
@@ -67,7 +73,45 @@ func StateOf(ctx context.Context, c client.Reader, of *v1alpha1.CacheSnapshot) (
 	if err != nil {
 		return snapshot.CSINotRead, err
 	}
-	return State(csi), nil
+	return State(of, csi, nil), nil
+}
+
+// Pin records in the status of a CacheSnapshot which object and which content
+// its verification is about: a name alone says nothing, since whoever may create
+// VolumeSnapshots can put another one in its place. Content may be nil.
+func Pin(status *v1alpha1.CacheSnapshotStatus, s *snapshotv1.VolumeSnapshot, content *snapshotv1.VolumeSnapshotContent) {
+	status.VolumeSnapshotName, status.VolumeSnapshotUID = s.Name, string(s.UID)
+	status.VolumeSnapshotContentName = *s.Status.BoundVolumeSnapshotContentName
+	status.RestoreSize = s.Status.RestoreSize
+	status.SnapshotHandle = handle(content)
+}
+
+// Pinned says whether a VolumeSnapshot, and its content if that could be read,
+// are those that a CacheSnapshot has pinned.
+func Pinned(status v1alpha1.CacheSnapshotStatus, s *snapshotv1.VolumeSnapshot, content *snapshotv1.VolumeSnapshotContent) bool {
+	if s == nil || s.Name != status.VolumeSnapshotName || string(s.UID) != status.VolumeSnapshotUID {
+		return false
+	}
+	if s.Status == nil || ptr.Deref(s.Status.BoundVolumeSnapshotContentName, "") != status.VolumeSnapshotContentName {
+		return false
+	}
+	return content == nil || handle(content) == status.SnapshotHandle
+}
+
+func handle(content *snapshotv1.VolumeSnapshotContent) string {
+	if content == nil || content.Status == nil {
+		return ""
+	}
+	return ptr.Deref(content.Status.SnapshotHandle, "")
+}
+
+// Content reads the content that a VolumeSnapshot is bound to; nil: there is
+// none.
+func Content(ctx context.Context, live client.Reader, s *snapshotv1.VolumeSnapshot) (*snapshotv1.VolumeSnapshotContent, error) {
+	if s == nil || s.Status == nil {
+		return nil, nil
+	}
+	return read.Object[snapshotv1.VolumeSnapshotContent](ctx, live, "", ptr.Deref(s.Status.BoundVolumeSnapshotContentName, ""))
 }
 
 // CaptureError is the driver's or the snapshot controller's last word when a

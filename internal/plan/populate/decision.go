@@ -35,6 +35,9 @@ const (
 	Skipped State = "Skipped"
 	// SnapshotDeleting: the snapshot is on its way out.
 	SnapshotDeleting State = "SnapshotDeleting"
+	// SnapshotReplaced: another object took the place of the CSI snapshot that
+	// was verified.
+	SnapshotReplaced State = "SnapshotReplaced"
 	// SnapshotNotReady: the CSI snapshot is missing or cannot be restored now.
 	SnapshotNotReady State = "SnapshotNotReady"
 	// TooSmall: the claim asks for less than the snapshot holds.

@@ -9,8 +9,8 @@
 // The state is recomputed at each pass from what exists:
 //
 //	nothing can begin            SourceElsewhere, SourceNotFound, NothingVerified,
-//	                             Unverified, NotProven, Convicted, Skipped, SnapshotDeleting,
-//	                             SnapshotDeleting, SnapshotNotReady, TooSmall, NoClass,
+//	                             Unverified, NotProven, Convicted, Skipped,
+//	                             SnapshotDeleting, SnapshotReplaced, SnapshotNotReady, TooSmall, NoClass,
 //	                             ClassNotFound, ClassCannotClone
 //	it can, and waits            AwaitingNode
 //	it begins                    Ready: make the prime

@@ -91,6 +91,10 @@ type Source struct {
 	Snapshot string
 	// Candidate says whether that CacheSnapshot may be cloned for this claim.
 	Candidate snapshot.Candidacy
+	// Same: the VolumeSnapshot that was verified exists, and the prime, if there
+	// is one, is cloned from it. Names can be used again, so nothing else shows
+	// what a clone was made from.
+	Same bool
 	// Bytes that a clone has at least.
 	Bytes int64
 	// Driver that cut the CSI snapshot; empty: not known.

@@ -106,6 +106,8 @@ func uncloneable(f Facts) *Decision {
 	switch f.Source.Candidate.Standing {
 	case snapshot.Missing, snapshot.Foreign, snapshot.Weaker:
 		d = wait(NothingVerified, f, 0)
+	case snapshot.Replaced:
+		d = wait(SnapshotReplaced, f, later)
 	case snapshot.Deleting, snapshot.Lost:
 		d = wait(SnapshotDeleting, f, later)
 	case snapshot.Skipped:
@@ -149,7 +151,7 @@ func withPrime(f Facts) Decision {
 	switch {
 	case moved(f):
 		return drop(NodeChanged, f)
-	case distrusted(f.Source) || going(f.Source) && stuck(p):
+	case distrusted(f.Source) || f.Source.Candidate.Standing == snapshot.Replaced || going(f.Source) && stuck(p):
 		return drop(SnapshotWithdrawn, f)
 	case p.MadeForNode != "" && p.Node == "":
 		d := drop(NodeRejected, f)
@@ -187,9 +189,11 @@ func withVolume(f Facts) Decision {
 		return drop(NodeChanged, f)
 	case f.Claim.VolumeName != "":
 		return wait(Preset, f, later)
+	case !f.Source.Same || !f.Source.Candidate.Proven:
+		// That the clone was made from verified content can be shown only while
+		// the CSI snapshot that was verified still exists: names can be reused.
+		return drop(SnapshotWithdrawn, f)
 	default:
-		// A snapshot that was deleted meanwhile does no harm: the clone is
-		// complete, and was made of verified content.
 		return Decision{State: Cloned, Action: HandOver, Snapshot: f.Source.Snapshot}
 	}
 }

@@ -14,7 +14,7 @@ func ready() populate.Facts {
 		Claim: populate.Claim{Node: "n1", Bytes: 10},
 		Source: populate.Source{
 			Found: true, Snapshot: "ci-1", Bytes: 10, Driver: "csi",
-			Candidate: snapshot.Candidacy{Standing: snapshot.Usable, Proven: true},
+			Candidate: snapshot.Candidacy{Standing: snapshot.Usable, Proven: true}, Same: true,
 		},
 		Class: populate.Class{Name: "fast", Found: true, WaitsForNode: true, Provisioner: "csi"},
 	}
@@ -62,6 +62,7 @@ func TestNext(t *testing.T) {
 		"not verified yet":       {ready, func(f *populate.Facts) { f.Source.Candidate = is(snapshot.Pending, false) }, populate.Unverified, populate.Wait},
 		"convicted":              {ready, func(f *populate.Facts) { f.Source.Candidate = is(snapshot.Corrupt, false) }, populate.Convicted, populate.Wait},
 		"never checked":          {ready, func(f *populate.Facts) { f.Source.Candidate = is(snapshot.Skipped, false) }, populate.Skipped, populate.Wait},
+		"snapshot replaced":      {ready, func(f *populate.Facts) { f.Source.Candidate = is(snapshot.Replaced, true) }, populate.SnapshotReplaced, populate.Wait},
 		"snapshot deleting":      {ready, func(f *populate.Facts) { f.Source.Candidate = is(snapshot.Deleting, true) }, populate.SnapshotDeleting, populate.Wait},
 		"could not be verified":  {ready, func(f *populate.Facts) { f.Source.Candidate = is(snapshot.Failed, false) }, populate.NotProven, populate.Wait},
 		"verified too weakly":    {ready, func(f *populate.Facts) { f.Source.Candidate = is(snapshot.Weaker, false) }, populate.NothingVerified, populate.Wait},
@@ -88,6 +89,7 @@ func TestNext(t *testing.T) {
 		"node given back":                  {cloning, func(f *populate.Facts) { f.Prime.Node = "" }, populate.NodeRejected, populate.FreeNode},
 		"node freed, prime left":           {cloning, func(f *populate.Facts) { f.Prime.Node, f.Claim.Node = "", "" }, populate.NodeChanged, populate.DropPrime},
 		"rescheduled, prime left":          {cloning, func(f *populate.Facts) { f.Prime.Node, f.Claim.Node = "", "n2" }, populate.NodeChanged, populate.DropPrime},
+		"snapshot replaced while cloning":  {cloning, func(f *populate.Facts) { f.Source.Candidate = is(snapshot.Replaced, true) }, populate.SnapshotWithdrawn, populate.DropPrime},
 		"snapshot convicted while cloning": {cloning, func(f *populate.Facts) { f.Source.Candidate = is(snapshot.Corrupt, false) }, populate.SnapshotWithdrawn, populate.DropPrime},
 		"verdict lost while cloning":       {cloning, func(f *populate.Facts) { f.Source.Candidate = is(snapshot.Pending, false) }, populate.SnapshotWithdrawn, populate.DropPrime},
 		"snapshot going while cloning":     {cloning, func(f *populate.Facts) { f.Source.Candidate = is(snapshot.Deleting, true) }, populate.Cloning, populate.Wait},
@@ -100,7 +102,9 @@ func TestNext(t *testing.T) {
 		"newer snapshot is smaller":   {cloning, func(f *populate.Facts) { f.Claim.Bytes = 1 }, populate.Cloning, populate.Wait},
 
 		"cloned":                       {cloned, nil, populate.Cloned, populate.HandOver},
-		"cloned, snapshot gone":        {cloned, func(f *populate.Facts) { f.Source = populate.Source{Snapshot: "ci-1"} }, populate.Cloned, populate.HandOver},
+		"cloned, snapshot gone":        {cloned, func(f *populate.Facts) { f.Source = populate.Source{Snapshot: "ci-1"} }, populate.SnapshotWithdrawn, populate.DropPrime},
+		"cloned, from another":         {cloned, func(f *populate.Facts) { f.Source.Same = false }, populate.SnapshotWithdrawn, populate.DropPrime},
+		"cloned, snapshot going":       {cloned, func(f *populate.Facts) { f.Source.Candidate = is(snapshot.Deleting, true) }, populate.Cloned, populate.HandOver},
 		"cloned, snapshot convicted":   {cloned, func(f *populate.Facts) { f.Source.Candidate = is(snapshot.Corrupt, false) }, populate.SnapshotWithdrawn, populate.DropPrime},
 		"cloned, unverified and going": {cloned, func(f *populate.Facts) { f.Source.Candidate = is(snapshot.Deleting, false) }, populate.SnapshotWithdrawn, populate.DropPrime},
 		"cloned of another cache":      {cloned, func(f *populate.Facts) { f.Source.Candidate = is(snapshot.Foreign, false) }, populate.SnapshotWithdrawn, populate.DropPrime},
@@ -167,12 +171,14 @@ func TestNoFactsLeadToHarm(t *testing.T) {
 	}
 	var sources []populate.Source
 	for _, standing := range []snapshot.Standing{
-		snapshot.Missing, snapshot.Foreign, snapshot.Deleting, snapshot.Skipped, snapshot.Corrupt, snapshot.Lost,
+		snapshot.Missing, snapshot.Foreign, snapshot.Deleting, snapshot.Skipped, snapshot.Corrupt, snapshot.Lost, snapshot.Replaced,
 		snapshot.Failed, snapshot.Weaker, snapshot.Pending, snapshot.NotReady, snapshot.Usable,
 	} {
 		for _, proven := range bools {
 			for _, bytes := range []int64{10, 11} {
-				sources = append(sources, populate.Source{Found: true, Snapshot: "s", Candidate: is(standing, proven), Bytes: bytes})
+				for _, same := range bools {
+					sources = append(sources, populate.Source{Found: true, Snapshot: "s", Candidate: is(standing, proven), Same: same, Bytes: bytes})
+				}
 			}
 		}
 	}
@@ -238,7 +244,7 @@ func harm(f populate.Facts, d populate.Decision) string {
 		if f.Volume == nil || f.Volume.Holder != populate.HeldByPrime || f.Volume.Preexisting {
 			return "a hand-over of a volume that is not the prime's own clone"
 		}
-		if f.Source.Candidate.Standing != snapshot.Missing && !f.Source.Candidate.Proven {
+		if !f.Source.Same || !f.Source.Candidate.Proven {
 			return "a hand-over of content that is not vouched for"
 		}
 		if f.Prime.MadeForNode != "" && f.Prime.MadeForNode != f.Claim.Node {

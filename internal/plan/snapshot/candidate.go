@@ -24,6 +24,9 @@ const (
 	// Corrupt: it was verified and is not intact, and nothing is done about it
 	// any more.
 	Corrupt Standing = "Corrupt"
+	// Replaced: another object took the place of the CSI snapshot that was
+	// verified.
+	Replaced Standing = "Replaced"
 	// Lost: its CSI snapshot was deleted.
 	Lost Standing = "Lost"
 	// Failed: it will not be proven without a person: the last attempt was
@@ -49,6 +52,8 @@ const (
 	// CSINotRead: it was not looked at, and what the CacheSnapshot says of it
 	// counts.
 	CSINotRead CSI = ""
+	// CSIReplaced: another object bears its name.
+	CSIReplaced CSI = "Replaced"
 	// CSIGone: it does not exist or is being deleted.
 	CSIGone CSI = "Gone"
 	// CSINotReady: the driver cannot restore it now.
@@ -71,8 +76,8 @@ type Use struct {
 type Candidacy struct {
 	// Standing of the CacheSnapshot.
 	Standing Standing
-	// Proven: what was made from it already may be handed out, even when it is
-	// being deleted or its CSI snapshot is gone.
+	// Proven: its content was verified, so that what is known to have been made
+	// from it may be handed out even while it is being deleted.
 	Proven bool
 }
 
@@ -103,6 +108,8 @@ func Candidate(c *v1alpha1.CacheSnapshot, u Use) Candidacy {
 		out.Standing = Skipped
 	case recorded.Settled() && recorded.Verdict == v1alpha1.VerdictCorrupt:
 		out.Standing = Corrupt
+	case u.CSI == CSIReplaced:
+		out.Standing = Replaced
 	case u.CSI == CSIGone || lost(c):
 		out.Standing = Lost
 	case !proven && (recorded.Settled() || stalled(c)):

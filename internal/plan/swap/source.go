@@ -19,6 +19,8 @@ func Judge(snapshotName string, c snapshot.Candidacy) Source {
 		return Source{Refused: name + " is exempt from verification (spec.verification.mode Skip), and what was not verified is never restored"}
 	case snapshot.Corrupt:
 		return Source{Refused: name + " was convicted: it holds wrong bytes"}
+	case snapshot.Replaced:
+		return Source{Refused: name + " was verified from a VolumeSnapshot that another object replaced, and what was not verified is never restored"}
 	case snapshot.Lost:
 		return Source{Refused: "the CSI snapshot of " + name + " was deleted: nothing can be made from it"}
 	case snapshot.Failed:

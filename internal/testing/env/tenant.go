@@ -20,14 +20,22 @@ import (
 // Tenant is a client with the rights of a user who has the cluster's role edit
 // in one namespace, and no others: what a test that attacks the operator plays
 // with. The rules are those that the cluster's role edit aggregates, the
-// operator's own from config/rbac/users.yaml among them.
-func (e *Env) Tenant(t *testing.T, namespace string) client.WithWatch {
+// operator's own from config/rbac/users.yaml among them. More are rights that the
+// user has in the namespace besides, such as those of a CI runner.
+func (e *Env) Tenant(t *testing.T, namespace string, more ...rbacv1.PolicyRule) client.WithWatch {
 	t.Helper()
 	user := "tenant-of-" + namespace
 	names := []string{"system:aggregate-to-edit", "system:aggregate-to-view"}
 	for _, role := range userRoles(t) {
 		role.Name = "test:" + role.Name
 		if err := e.Client.Create(t.Context(), &role); err != nil && !apierrors.IsAlreadyExists(err) {
+			t.Fatalf("create ClusterRole %s: %v", role.Name, err)
+		}
+		names = append(names, role.Name)
+	}
+	if len(more) > 0 {
+		role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "test:more-in-" + namespace}, Rules: more}
+		if err := e.Client.Create(t.Context(), role); err != nil {
 			t.Fatalf("create ClusterRole %s: %v", role.Name, err)
 		}
 		names = append(names, role.Name)

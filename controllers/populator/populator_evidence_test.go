@@ -1,0 +1,123 @@
+package populator
+
+import (
+	"testing"
+
+	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/kube/volume"
+)
+
+// replace deletes the CSI snapshot of a CacheSnapshot and makes another one of
+// its name, ready to use: what whoever may create VolumeSnapshots can do.
+func (w *world) replace(of string) {
+	w.t.Helper()
+	w.deleteCSISnapshot(of)
+	other := &snapshotv1.VolumeSnapshot{
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: of + "-csi"},
+		Spec:       snapshotv1.VolumeSnapshotSpec{Source: snapshotv1.VolumeSnapshotSource{PersistentVolumeClaimName: ptr.To("forged")}},
+	}
+	w.create(other)
+	other.Status = &snapshotv1.VolumeSnapshotStatus{BoundVolumeSnapshotContentName: ptr.To("forged-content"), ReadyToUse: ptr.To(true)}
+	w.must(server.Client.Status().Update(w.t.Context(), other))
+}
+
+// TestReplacedSnapshotIsNotCloned holds that a verdict is about one
+// VolumeSnapshot, and not about whatever bears its name.
+func TestReplacedSnapshotIsNotCloned(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.snapshot("ci-1", "ci", metav1.ConditionTrue)
+	w.replace("ci-1")
+	claim := w.claim("data", v1alpha1.CacheSnapshotKind, "ci-1")
+	w.schedule("data", "n1")
+	w.settle("data")
+	if w.primeOf(claim) != nil {
+		t.Error("the other snapshot is being cloned")
+	}
+	w.once("Warning SnapshotReplaced", "ci-1")
+}
+
+// TestReplacedWhileCloningIsNotHandedOver replaces the snapshot under the
+// provisioner's hands, and lets it finish.
+func TestReplacedWhileCloningIsNotHandedOver(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(w *world){
+		"replaced":                          func(w *world) { w.replace("ci-1") },
+		"gone":                              func(w *world) { w.deleteCSISnapshot("ci-1") },
+		"gone, and its CacheSnapshot too":   func(w *world) { w.deleteCSISnapshot("ci-1"); w.deleteSnapshot("ci-1") },
+		"of another content by its handle":  func(w *world) { w.rehandle("ci-1") },
+		"its CacheSnapshot is gone, forged": func(w *world) { w.deleteSnapshot("ci-1") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.stuck = true
+			w.snapshot("ci-1", "ci", metav1.ConditionTrue)
+			claim := w.claim("data", v1alpha1.CacheSnapshotKind, "ci-1")
+			w.schedule("data", "n1")
+			w.settle("data")
+			if w.primeOf(claim) == nil {
+				t.Fatal("nothing is being cloned")
+			}
+			change(w)
+			w.stuck = false
+			w.must(w.cluster(t.Context())) // the provisioner finishes before anybody looks
+			w.settle("data")
+			w.neverHandedOver(claim)
+		})
+	}
+}
+
+// TestForgedPrimeIsNotHandedOver plays a user who makes the intermediate
+// PersistentVolumeClaim before the operator does, from a snapshot of their own,
+// with all labels, annotations and references that the operator's bears.
+func TestForgedPrimeIsNotHandedOver(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.snapshot("ci-1", "ci", metav1.ConditionTrue)
+	claim := w.claim("data", v1alpha1.CacheSnapshotKind, "ci-1")
+	w.schedule("data", "n1")
+	forged := volume.Prime{For: w.get("data"), From: "ci-1", Snapshot: "of-my-own", Node: "n1"}
+	w.must(forged.Create(t.Context(), server.Client, "mallory"))
+	w.must(w.cluster(t.Context()))
+	clone := w.primeOf(claim).Spec.VolumeName
+	if clone == "" {
+		t.Fatal("the forged one has no volume")
+	}
+	w.settle("data")
+	if w.get("data").Spec.VolumeName == clone {
+		t.Error("the volume of the forged one was handed over")
+	}
+}
+
+// neverHandedOver holds that a claim got no volume.
+func (w *world) neverHandedOver(claim *corev1.PersistentVolumeClaim) {
+	w.t.Helper()
+	var pvs corev1.PersistentVolumeList
+	w.must(server.Client.List(w.t.Context(), &pvs))
+	for i := range pvs.Items {
+		if pv := &pvs.Items[i]; volume.HeldBy(pv, claim) {
+			w.t.Errorf("volume %s was handed over as CacheSnapshot %s", pv.Name, pv.Annotations[v1alpha1.PopulatedFromAnnotation])
+		}
+	}
+}
+
+func (w *world) deleteSnapshot(name string) {
+	w.t.Helper()
+	w.must(server.Client.Delete(w.t.Context(), &v1alpha1.CacheSnapshot{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: name}}))
+}
+
+// rehandle gives the content of a CSI snapshot another handle.
+func (w *world) rehandle(of string) {
+	w.t.Helper()
+	content := &snapshotv1.VolumeSnapshotContent{}
+	w.must(server.Client.Get(w.t.Context(), client.ObjectKey{Name: w.namespace + "-" + of}, content))
+	content.Status.SnapshotHandle = ptr.To("another")
+	w.must(server.Client.Status().Update(w.t.Context(), content))
+}
