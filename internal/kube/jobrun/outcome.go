@@ -80,11 +80,10 @@ func Observe(ctx context.Context, live client.Reader, job *batchv1.Job) (Outcome
 	if err != nil {
 		return o, err
 	}
-	var pod *corev1.Pod
-	for i := range pods {
-		if ownedBy(&pods[i], job) {
-			pod = &pods[i]
-		}
+	pod, doubt := evidence(job, pods)
+	if doubt != "" {
+		o.Cause = doubt
+		return o, nil
 	}
 	o.conclude(ended, pod)
 	return o, nil

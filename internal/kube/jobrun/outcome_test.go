@@ -38,7 +38,7 @@ func terminated(name string, code int32, reason, message string) corev1.Containe
 
 func pod(change func(*corev1.Pod)) *corev1.Pod {
 	p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{
-		Namespace: "n", Name: "j-1", Labels: map[string]string{batchv1.JobNameLabel: "j"},
+		Namespace: "n", Name: "j-1", Labels: map[string]string{batchv1.JobNameLabel: "j", batchv1.ControllerUidLabel: "1"},
 		OwnerReferences: []metav1.OwnerReference{{APIVersion: "batch/v1", Kind: "Job", Name: "j", UID: "1", Controller: ptr.To(true)}},
 	}}
 	change(p)

@@ -297,7 +297,7 @@ func (c *Cluster) pod(ctx context.Context, job *batchv1.Job) (pod *corev1.Pod, b
 		},
 		Spec: template.Spec,
 	}
-	pod.Labels[batchv1.JobNameLabel] = job.Name
+	pod.Labels[batchv1.JobNameLabel], pod.Labels[batchv1.ControllerUidLabel] = job.Name, string(job.UID)
 	err = c.Client.Create(ctx, pod)
 	if apierrors.IsAlreadyExists(err) {
 		if err := c.Client.Get(ctx, client.ObjectKeyFromObject(pod), pod); err != nil {

@@ -1,0 +1,99 @@
+package jobrun_test
+
+import (
+	"strings"
+	"testing"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+
+	"gocache.dev/operator/internal/kube/jobrun"
+)
+
+// verifier is a Job that checks a volume, as the API server returns it.
+func verifier() *batchv1.Job {
+	j := job(batchv1.JobComplete, "", "")
+	j.Spec.Template.Spec = corev1.PodSpec{
+		Containers: []corev1.Container{{
+			Name: jobrun.Container, Image: "operator:1", Command: []string{"/gocache-agent", "verify"},
+			Env:          []corev1.EnvVar{{Name: "A", Value: "1"}},
+			VolumeMounts: []corev1.VolumeMount{{Name: "clone", MountPath: "/cache", ReadOnly: true}},
+		}},
+		Volumes: []corev1.Volume{{Name: "clone", VolumeSource: corev1.VolumeSource{
+			PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: "j"},
+		}}},
+	}
+	return j
+}
+
+// reporting is the pod of that Job, which reports that all is intact.
+func reporting(change func(*corev1.Pod)) *corev1.Pod {
+	p := agent(0, "", "intact")
+	p.Spec = *verifier().Spec.Template.Spec.DeepCopy()
+	change(p)
+	return p
+}
+
+// TestEvidence plays whoever may create pods in the namespace of a Job: only the
+// one pod that the Job controls, and that runs what the Job describes, speaks for
+// it. Whatever else there is, the outcome is inconclusive, and says why.
+func TestEvidence(t *testing.T) {
+	t.Parallel()
+	mainOf := func(p *corev1.Pod) *corev1.Container { return &p.Spec.Containers[0] }
+	for name, tt := range map[string]struct {
+		change func(*corev1.Pod)
+		second bool   // another pod that is the same but for its name
+		cause  string // empty: it is believed
+	}{
+		"the pod of the Job": {change: func(*corev1.Pod) {}},
+		"a sidecar that is injected": {change: func(p *corev1.Pod) {
+			p.Spec.Containers = append(p.Spec.Containers, corev1.Container{Name: "mesh", Image: "mesh"})
+		}},
+		"a volume that is injected": {change: func(p *corev1.Pod) {
+			p.Spec.Volumes = append(p.Spec.Volumes, corev1.Volume{Name: "token"})
+			mainOf(p).VolumeMounts = append(mainOf(p).VolumeMounts, corev1.VolumeMount{Name: "token", MountPath: "/var/run/token"})
+		}},
+		"a variable that is injected": {change: func(p *corev1.Pod) {
+			mainOf(p).Env = append(mainOf(p).Env, corev1.EnvVar{Name: "HTTP_PROXY", Value: "x"})
+		}},
+
+		"two of them":           {change: func(*corev1.Pod) {}, second: true, cause: "2 pods name Job j as their controller"},
+		"an owner, not its Job": {change: func(p *corev1.Pod) { p.OwnerReferences[0].Controller = ptr.To(false) }, cause: "the pod is gone"},
+		"without the Job's uid": {change: func(p *corev1.Pod) { delete(p.Labels, batchv1.ControllerUidLabel) }, cause: "the pod is gone"},
+		"of another Job's uid":  {change: func(p *corev1.Pod) { p.Labels[batchv1.ControllerUidLabel] = "2" }, cause: "the pod is gone"},
+		"another image":         {change: func(p *corev1.Pod) { mainOf(p).Image = "mallory" }, cause: "the image of container agent"},
+		"another command":       {change: func(p *corev1.Pod) { mainOf(p).Command = []string{"sh", "-c", "echo intact"} }, cause: "the command of container agent"},
+		"arguments":             {change: func(p *corev1.Pod) { mainOf(p).Args = []string{"--help"} }, cause: "the command of container agent"},
+		"another variable":      {change: func(p *corev1.Pod) { mainOf(p).Env[0].Value = "2" }, cause: "variable A"},
+		"another volume":        {change: func(p *corev1.Pod) { p.Spec.Volumes[0].PersistentVolumeClaim.ClaimName = "clean" }, cause: "volume clone"},
+		"no volume":             {change: func(p *corev1.Pod) { p.Spec.Volumes = nil }, cause: "volume clone"},
+		"another mount":         {change: func(p *corev1.Pod) { mainOf(p).VolumeMounts[0].SubPath = "clean" }, cause: "the mount at /cache"},
+		"a mount in between": {change: func(p *corev1.Pod) {
+			mainOf(p).VolumeMounts = append(mainOf(p).VolumeMounts, corev1.VolumeMount{Name: "other", MountPath: "/cache/mod"})
+		}, cause: "the mount at /cache/mod"},
+		"a sidecar at the volume": {change: func(p *corev1.Pod) {
+			p.Spec.InitContainers = append(p.Spec.InitContainers, corev1.Container{Name: "fix", VolumeMounts: []corev1.VolumeMount{{Name: "clone", MountPath: "/x"}}})
+		}, cause: "container fix, which was added to it, mounts volume clone"},
+		"another message file": {change: func(p *corev1.Pod) { mainOf(p).TerminationMessagePath = "/cache/message" }, cause: "the termination message"},
+		"a hook":               {change: func(p *corev1.Pod) { mainOf(p).Lifecycle = &corev1.Lifecycle{PostStart: &corev1.LifecycleHandler{}} }, cause: "a hook or probe"},
+		"shared processes":     {change: func(p *corev1.Pod) { p.Spec.ShareProcessNamespace = ptr.To(true) }, cause: "shares its processes"},
+		"no container":         {change: func(p *corev1.Pod) { mainOf(p).Name = "other" }, cause: "no container agent"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			pods := fake.NewClientBuilder().WithObjects(reporting(tt.change))
+			if tt.second {
+				pods = pods.WithObjects(reporting(func(p *corev1.Pod) { tt.change(p); p.Name = "j-2" }))
+			}
+			o, err := jobrun.Observe(t.Context(), pods.Build(), verifier())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if believed := o.Conclusive() && o.Message == "intact"; believed != (tt.cause == "") || !strings.Contains(o.Cause, tt.cause) {
+				t.Errorf("believed %v, cause %q; want %q", believed, o.Cause, tt.cause)
+			}
+		})
+	}
+}
