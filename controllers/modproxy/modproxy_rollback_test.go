@@ -93,7 +93,7 @@ func (w *world) verified() (names []string) {
 		}
 		w.must(server.Client.Status().Update(w.t.Context(), csi))
 		c.Status.CreationTime = ptr.To(metav1.NewTime(w.now))
-		c.Status.VolumeSnapshotName = c.Name
+		volume.Pin(&c.Status, csi, nil)
 		c.Status.RestoreSize = ptr.To(resource.MustParse("1Gi"))
 		c.Status.Source = &v1alpha1.SourceRecord{PersistentVolumeClaimName: claim, VolumeName: live.Spec.VolumeName, Layout: "goproxy", Capacity: ptr.To(resource.MustParse("1Gi"))}
 		c.Status.Verification.Digest, c.Status.Verification.Verdict = "sha256:aa", v1alpha1.VerdictIntact

@@ -140,10 +140,20 @@ func TestPrivate(t *testing.T) {
 	if !mounted(blue) || !mounted(green) || mounted(agent) {
 		t.Error("the Secret is not where it belongs")
 	}
+	logins := 0
 	for _, v := range pod.Volumes {
-		if v.Secret != nil && (v.Secret.SecretName != "login" || *v.Secret.DefaultMode&0o007 != 0) {
-			t.Errorf("the Secret is mounted as %+v", v.Secret)
+		switch {
+		case v.Secret == nil:
+		case *v.Secret.DefaultMode&0o007 != 0:
+			t.Errorf("a Secret is mounted as %+v", v.Secret)
+		case v.Secret.SecretName == "login":
+			logins++
+		case v.Secret.SecretName != "goproxy-agent": // the token of the agent
+			t.Errorf("the Secret %s is mounted, too", v.Secret.SecretName)
 		}
+	}
+	if logins != 1 {
+		t.Errorf("the Secret is mounted %d times", logins)
 	}
 }
 
