@@ -10,8 +10,8 @@ import (
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/domain/integrity"
 	"gocache.dev/operator/internal/kube/check"
-	"gocache.dev/operator/internal/plan/verification"
 	"gocache.dev/operator/internal/kube/read"
+	"gocache.dev/operator/internal/plan/verification"
 )
 
 // Stages whose duration is kept.

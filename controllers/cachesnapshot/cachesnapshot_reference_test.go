@@ -4,13 +4,16 @@ import (
 	"strings"
 	"testing"
 
+	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/kube/volume"
 	"gocache.dev/operator/internal/testing/cluster"
 )
 
@@ -27,11 +30,16 @@ func (w *world) other(name string, change func(*v1alpha1.CacheSnapshot)) *v1alph
 		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: name},
 		Spec:       v1alpha1.CacheSnapshotSpec{SourceRef: v1alpha1.SnapshotSource{Kind: v1alpha1.GoCacheKind, Name: "ci"}},
 	}
+	csi := volume.Snapshot{Namespace: w.namespace, Name: name + "-cut", Claim: "ci"}.Object()
+	w.must(server.Client.Create(w.t.Context(), csi))
+	csi.Status = &snapshotv1.VolumeSnapshotStatus{ReadyToUse: ptr.To(true), BoundVolumeSnapshotContentName: ptr.To("content-" + name), CreationTime: &cut}
+	w.must(server.Client.Status().Update(w.t.Context(), csi))
 	s.Status = v1alpha1.CacheSnapshotStatus{
-		CreationTime: &cut, VolumeSnapshotName: name + "-cut", Source: &v1alpha1.SourceRecord{PersistentVolumeClaimName: "ci"},
+		CreationTime: &cut, Source: &v1alpha1.SourceRecord{PersistentVolumeClaimName: "ci"},
 		Verification: v1alpha1.VerificationStatus{Verdict: v1alpha1.VerdictIntact, Digest: "sha256:" + name},
 		Conditions:   []metav1.Condition{{Type: v1alpha1.VerifiedCondition, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonIntact, LastTransitionTime: cut}},
 	}
+	volume.Pin(&s.Status, csi, nil)
 	if change != nil {
 		change(s)
 	}
