@@ -67,15 +67,15 @@ func (s *scope) bookMend() {
 
 // mended reads how a repair ended. Only an agent that ended by itself and whose
 // exit code and report say the same is taken at its word.
-func mended(run jobrun.Outcome) (integrity.Mended, v1alpha1.WorkOutcome, string) {
+func mended(run jobrun.Outcome) (integrity.Repaired, v1alpha1.WorkOutcome, string) {
 	if !run.Conclusive() {
-		return integrity.Mended{}, v1alpha1.WorkInconclusive, run.Cause
+		return integrity.Repaired{}, v1alpha1.WorkInconclusive, run.Cause
 	}
 	code := int(*run.ExitCode)
-	m, err := integrity.ParseMended([]byte(run.Message))
+	m, err := integrity.ParseRepaired([]byte(run.Message))
 	switch {
 	case err != nil:
-		return integrity.Mended{}, v1alpha1.WorkInconclusive, fmt.Sprintf("the agent ended with exit code %d and left no report (%v): %s", code, err, run.Message)
+		return integrity.Repaired{}, v1alpha1.WorkInconclusive, fmt.Sprintf("the agent ended with exit code %d and left no report (%v): %s", code, err, run.Message)
 	case m.Refused != "":
 		return m, v1alpha1.WorkFailed, m.Refused
 	case code != exitcode.OfVerdict(m.After.Verdict):
@@ -84,7 +84,7 @@ func mended(run jobrun.Outcome) (integrity.Mended, v1alpha1.WorkOutcome, string)
 	switch m.After.Verdict {
 	case integrity.Intact:
 		return m, v1alpha1.WorkSucceeded, ""
-	case integrity.Condemned:
+	case integrity.OutcomeCorrupt:
 		return m, v1alpha1.WorkFailed, "wrong bytes are left that cannot be pruned: " + m.After.Message
 	case integrity.Inconclusive:
 	}

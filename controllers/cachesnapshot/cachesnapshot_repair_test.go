@@ -17,7 +17,7 @@ import (
 )
 
 // mendedReport is what an agent leaves that could prune what is wrong.
-const mendedReport = `{"removed":2,"before":"1 wrong: Corrupt 1","after":` + intactReport + `}`
+const mendedReport = `{"removed":2,"before":"1 corrupt: Corrupt 1","after":` + intactReport + `}`
 
 // endings let Jobs end by what they are.
 func (w *world) endings(by map[string]cluster.Ending) {

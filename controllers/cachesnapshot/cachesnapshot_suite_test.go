@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 // The reports of an agent.
 const (
 	intactReport  = `{"verdict":"Intact","digest":"sha256:aa","bytes":1048576,"durationSeconds":1.5,"counts":{"modules":3,"zips":3,"dirs":3,"buildEntries":7},"findings":{},"examples":[]}`
-	corruptReport = `{"verdict":"Corrupt","message":"1 wrong: Corrupt 1","digest":"sha256:bb","bytes":1048576,"durationSeconds":1.5,"counts":{"modules":3,"zips":3,"dirs":3,"buildEntries":7},"wrong":1,"findings":{"Corrupt":1},"examples":[{"class":"Corrupt","severity":"wrong","cache":"build","path":"ab/abcd-d","detail":"content has another hash"}]}`
+	corruptReport = `{"verdict":"Corrupt","message":"1 corrupt: Corrupt 1","digest":"sha256:bb","bytes":1048576,"durationSeconds":1.5,"counts":{"modules":3,"zips":3,"dirs":3,"buildEntries":7},"corrupt":1,"findings":{"Corrupt":1},"examples":[{"class":"Corrupt","severity":"corrupt","cache":"build","path":"ab/abcd-d","detail":"content has another hash"}]}`
 )
 
 // world is a namespace with a cache, whose claim is bound, a reconciler, and

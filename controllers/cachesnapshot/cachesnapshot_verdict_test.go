@@ -27,7 +27,7 @@ func TestVerdicts(t *testing.T) {
 		said     string
 	}{
 		{"intact", cluster.Ending{Message: intactReport}, v1alpha1.VerdictIntact, metav1.ConditionTrue, 1, "3 module versions and 7 build entries are intact"},
-		{"corrupt", cluster.Ending{Exit: 3, Message: corruptReport}, v1alpha1.VerdictCorrupt, metav1.ConditionFalse, 1, "never offered: 1 wrong"},
+		{"corrupt", cluster.Ending{Exit: 3, Message: corruptReport}, v1alpha1.VerdictCorrupt, metav1.ConditionFalse, 1, "never offered: 1 corrupt"},
 		{"evicted", cluster.Ending{Evicted: true}, v1alpha1.VerdictInconclusive, metav1.ConditionUnknown, verification.MaxAttempts, "the pod was disrupted"},
 		{"evicted, with a report of corruption", cluster.Ending{Evicted: true, Message: corruptReport}, v1alpha1.VerdictInconclusive, metav1.ConditionUnknown, verification.MaxAttempts, "the pod was disrupted"},
 		{"pod gone", cluster.Ending{Exit: 3, Lost: true}, v1alpha1.VerdictInconclusive, metav1.ConditionUnknown, verification.MaxAttempts, "the pod is gone"},

@@ -172,7 +172,7 @@ func (s *scope) bookCheck() {
 	case integrity.Intact:
 		status.LastIntactTime = status.CompletionTime
 		s.bookCounts(status.Counts)
-	case integrity.Condemned:
+	case integrity.OutcomeCorrupt:
 	case integrity.Inconclusive:
 		status.InconclusiveAttempts = 1
 		if again {

@@ -20,8 +20,8 @@ import (
 var (
 	intact = &cluster.Ending{Message: `{"verdict":"Intact","digest":"sha256:aa","bytes":5,"durationSeconds":1.5,` +
 		`"counts":{"modules":3,"zips":3,"dirs":3,"buildEntries":7},"findings":{},"usedBytes":104857600,"availableBytes":943718400}`}
-	corrupt = &cluster.Ending{Exit: 3, Message: `{"verdict":"Corrupt","message":"1 wrong: FlippedZip 1","wrong":1,` +
-		`"counts":{"modules":3},"findings":{"FlippedZip":1},"examples":[{"class":"FlippedZip","severity":"wrong","cache":"module","path":"a@v1.zip","detail":"h1 differs"}]}`}
+	corrupt = &cluster.Ending{Exit: 3, Message: `{"verdict":"Corrupt","message":"1 corrupt: FlippedZip 1","corrupt":1,` +
+		`"counts":{"modules":3},"findings":{"FlippedZip":1},"examples":[{"class":"FlippedZip","severity":"corrupt","cache":"module","path":"a@v1.zip","detail":"h1 differs"}]}`}
 	evicted = &cluster.Ending{Evicted: true}
 )
 
@@ -75,7 +75,7 @@ func TestScheduledCheck(t *testing.T) {
 	w.said()
 	w.checked = corrupt
 	w.wait(61 * time.Minute)
-	const found = "1 wrong: FlippedZip 1 (FlippedZip, module cache: a@v1.zip: h1 differs); there is no verified snapshot"
+	const found = "1 corrupt: FlippedZip 1 (FlippedZip, module cache: a@v1.zip: h1 differs); there is no verified snapshot"
 	w.condition(v1alpha1.IntactCondition, metav1.ConditionFalse, v1alpha1.ReasonCorrupt, found)
 	w.condition(v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonCorrupt, found)
 	w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonCorrupt, found)
@@ -185,7 +185,7 @@ func TestFailureReport(t *testing.T) {
 		checks  int
 	}{
 		"intact":      {intact, func(*v1alpha1.GoCacheSpec) {}, v1alpha1.RequestSucceeded, "Intact: 3 module versions", 1},
-		"corrupt":     {corrupt, afterWarmUp, v1alpha1.RequestSucceeded, "Corrupt: 1 wrong: FlippedZip 1 (FlippedZip, module cache: a@v1.zip: h1 differs); roll it back with the request rollback=ci-", 1},
+		"corrupt":     {corrupt, afterWarmUp, v1alpha1.RequestSucceeded, "Corrupt: 1 corrupt: FlippedZip 1 (FlippedZip, module cache: a@v1.zip: h1 differs); roll it back with the request rollback=ci-", 1},
 		"cannot tell": {evicted, func(*v1alpha1.GoCacheSpec) {}, v1alpha1.RequestFailed, "could not tell after 3 attempts: the pod was disrupted", 3},
 		"comes to no end": {nil, checkedBy(v1alpha1.CacheIntegrity{Deadline: &metav1.Duration{Duration: 5 * time.Minute}}),
 			v1alpha1.RequestFailed, "could not tell within 5m0s", 1},
@@ -304,7 +304,7 @@ func TestAnswerAfterRollback(t *testing.T) {
 	cache.Status = v1alpha1.GoCacheStatus{
 		LatestVerifiedSnapshot: "good", Storage: v1alpha1.CacheStorageStatus{VolumeName: "p0"},
 		Integrity: &v1alpha1.IntegrityStatus{
-			VerificationStatus: v1alpha1.VerificationStatus{Verdict: v1alpha1.VerdictCorrupt, Message: "1 wrong"}, VolumeName: "p0", Cause: "failure-report#1",
+			VerificationStatus: v1alpha1.VerificationStatus{Verdict: v1alpha1.VerdictCorrupt, Message: "1 corrupt"}, VolumeName: "p0", Cause: "failure-report#1",
 		},
 		LastHandledRequest: &v1alpha1.RequestStatus{Request: "failure-report#1", Outcome: v1alpha1.RequestAccepted},
 	}
@@ -314,12 +314,12 @@ func TestAnswerAfterRollback(t *testing.T) {
 		outcome v1alpha1.RequestOutcome
 		message string
 	}{
-		{func(*v1alpha1.GoCacheStatus) {}, v1alpha1.RequestAccepted, "Corrupt: 1 wrong; is rolled back"},
-		{func(c *v1alpha1.GoCacheStatus) { c.VolumeReplacement = &v1alpha1.VolumeReplacementStatus{} }, v1alpha1.RequestAccepted, "Corrupt: 1 wrong; is rolled back"},
-		{func(c *v1alpha1.GoCacheStatus) { c.Storage.VolumeName = "" }, v1alpha1.RequestAccepted, "Corrupt: 1 wrong; is rolled back"},
+		{func(*v1alpha1.GoCacheStatus) {}, v1alpha1.RequestAccepted, "Corrupt: 1 corrupt; is rolled back"},
+		{func(c *v1alpha1.GoCacheStatus) { c.VolumeReplacement = &v1alpha1.VolumeReplacementStatus{} }, v1alpha1.RequestAccepted, "Corrupt: 1 corrupt; is rolled back"},
+		{func(c *v1alpha1.GoCacheStatus) { c.Storage.VolumeName = "" }, v1alpha1.RequestAccepted, "Corrupt: 1 corrupt; is rolled back"},
 		{func(c *v1alpha1.GoCacheStatus) {
 			c.Storage.VolumeName, c.VolumeReplacement, c.Content = "p1", nil, &v1alpha1.ContentStatus{Snapshot: "good"}
-		}, v1alpha1.RequestSucceeded, "Corrupt: 1 wrong; rolled back to good"},
+		}, v1alpha1.RequestSucceeded, "Corrupt: 1 corrupt; rolled back to good"},
 	} {
 		stage.change(&cache.Status)
 		if err := (&Reconciler{}).answerConvicted(t.Context(), s); err != nil {

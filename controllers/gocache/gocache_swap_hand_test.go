@@ -200,7 +200,7 @@ func TestNewVolumeIsConvicted(t *testing.T) {
 		prepare func(*world)
 		says    string
 	}{
-		"corrupt":        {func(w *world) { w.renewed = convicting() }, "is Corrupt: 1 wrong"},
+		"corrupt":        {func(w *world) { w.renewed = convicting() }, "is Corrupt: 1 corrupt"},
 		"something else": {func(w *world) { w.renewed = intactWith("sha256:cc") }, "holds something else than"},
 		"could not tell": {func(w *world) { w.renewed = evicted }, "could not be verified in 3 attempts"},
 	} {

@@ -33,7 +33,7 @@ func intactWith(digest string) *cluster.Ending {
 
 // convicting is the ending of a check that finds wrong bytes.
 func convicting() *cluster.Ending {
-	return &cluster.Ending{Exit: 3, Message: `{"verdict":"Corrupt","message":"1 wrong: Corrupt 1","digest":"sha256:bb","wrong":1,"findings":{"Corrupt":1}}`}
+	return &cluster.Ending{Exit: 3, Message: `{"verdict":"Corrupt","message":"1 corrupt: Corrupt 1","digest":"sha256:bb","corrupt":1,"findings":{"Corrupt":1}}`}
 }
 
 // cut makes the CSI snapshot of a CacheSnapshot and notes it, as its controller

@@ -103,8 +103,8 @@ func TestOutcomesOfAWarmUp(t *testing.T) {
 		"killed":              {cluster.Ending{Exit: 137}, v1alpha1.RunInconclusive, "killed by signal 9"},
 		"no report":           {cluster.Ending{Exit: 2, Message: "panic: oh"}, v1alpha1.RunFailed, "exit code 2: panic: oh"},
 		"success by half":     {cluster.Ending{Exit: 1, Message: `{"outcome":"Succeeded"}`}, v1alpha1.RunFailed, ""},
-		"wrote wrong bytes":   {*ended(warmreport.Report{Outcome: warmreport.Corrupt, Message: "1 wrong"}), v1alpha1.RunFailed, "1 wrong"},
-		"exit 0, but corrupt": {cluster.Ending{Message: `{"outcome":"Corrupt","message":"1 wrong"}`}, v1alpha1.RunFailed, "1 wrong"},
+		"wrote wrong bytes":   {*ended(warmreport.Report{Outcome: warmreport.Corrupt, Message: "1 corrupt"}), v1alpha1.RunFailed, "1 corrupt"},
+		"exit 0, but corrupt": {cluster.Ending{Message: `{"outcome":"Corrupt","message":"1 corrupt"}`}, v1alpha1.RunFailed, "1 corrupt"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -42,7 +42,7 @@ func (s *scope) proven(instance string, since time.Time) proof {
 	switch r := f.Store; {
 	case r == nil || r.Verdict == nil || !r.Began.After(since):
 		return proof{waits: "a check of the whole store"}
-	case r.Verdict.Verdict == integrity.Condemned:
+	case r.Verdict.Verdict == integrity.OutcomeCorrupt:
 		return proof{wrong: evidence(r.Verdict)}
 	case r.Verdict.Verdict != integrity.Intact:
 		return proof{waits: fmt.Sprintf("a check of the whole store that can tell: %s", r.Verdict.Message)}

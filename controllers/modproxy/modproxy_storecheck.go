@@ -50,7 +50,7 @@ func (r *Reconciler) wishChecks(s *scope) error {
 
 // storeFault is what the last check of a store found wrong; nil: nothing.
 func storeFault(r *prober.StoreReport) *failover.Fault {
-	if r == nil || r.Verdict == nil || r.Verdict.Verdict != integrity.Condemned {
+	if r == nil || r.Verdict == nil || r.Verdict.Verdict != integrity.OutcomeCorrupt {
 		return nil
 	}
 	return &failover.Fault{Reason: v1alpha1.ReasonStoreCorrupt, Evidence: evidence(r.Verdict), Time: r.Ended, Contained: r.Verdict.Contained}

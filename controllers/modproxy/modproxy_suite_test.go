@@ -94,13 +94,13 @@ func (i *instance) check(now time.Time) {
 	i.began, i.checks = now, i.checks+1
 	switch {
 	case i.rotten:
-		i.verdict = &integrity.Verdict{Verdict: integrity.Condemned, Wrong: 1, Contained: i.contained, Message: "1 wrong: Corrupt 1", Examples: []integrity.Example{
-			{Class: integrity.Corrupt, Severity: "wrong", Path: "example.com/c/@v/v1.0.0.zip", Detail: "contents differ"},
+		i.verdict = &integrity.Verdict{Verdict: integrity.OutcomeCorrupt, Corrupt: 1, Contained: i.contained, Message: "1 corrupt: Corrupt 1", Examples: []integrity.Example{
+			{Class: integrity.Corrupt, Severity: "corrupt", Path: "example.com/c/@v/v1.0.0.zip", Detail: "contents differ"},
 		}}
 	case i.withdrawn:
 		i.withdrawn = false
 		i.verdict = &integrity.Verdict{Verdict: integrity.Intact, Digest: "sha256:aa", Counts: integrity.Counts{Modules: 2}, Withdrawn: 1, Message: "withdrew 1",
-			WithdrawnExamples: []integrity.Example{{Class: integrity.ChecksumMismatch, Severity: "wrong", Path: "example.com/c/@v/v1.0.0.zip", Detail: "contents are h1:evil but trust data says h1:good"}}}
+			WithdrawnExamples: []integrity.Example{{Class: integrity.ChecksumMismatch, Severity: "corrupt", Path: "example.com/c/@v/v1.0.0.zip", Detail: "contents are h1:evil but trust data says h1:good"}}}
 	case i.vague:
 		i.verdict = &integrity.Verdict{Verdict: integrity.Inconclusive, Message: "cannot read"}
 	default:

@@ -89,10 +89,10 @@ func target(p *v1alpha1.ModProxy, instance *v1alpha1.ProxyInstance, address, tok
 }
 
 // references are the reference modules that a user has named.
-func references(list []v1alpha1.ReferenceModule) []probe.Canary {
-	var out []probe.Canary
+func references(list []v1alpha1.ReferenceModule) []probe.ReferenceModule {
+	var out []probe.ReferenceModule
 	for _, c := range list {
-		out = append(out, probe.Canary{Module: module.Version{Path: c.Module, Version: c.Version}, Zip: c.Sum, Mod: c.GoModSum})
+		out = append(out, probe.ReferenceModule{Module: module.Version{Path: c.Module, Version: c.Version}, Zip: c.Sum, Mod: c.GoModSum})
 	}
 	return out
 }

@@ -20,12 +20,12 @@ import (
 )
 
 // reference is a module that instances are asked for.
-var reference = probe.Canary{Module: module.Version{Path: "example.com/c", Version: "v1.0.0"}, Zip: "h1:x"}
+var reference = probe.ReferenceModule{Module: module.Version{Path: "example.com/c", Version: "v1.0.0"}, Zip: "h1:x"}
 
 func instances(url string, n int, timeout time.Duration) (all prober.Targets) {
 	for i := range n {
 		all.Instances = append(all.Instances, prober.Target{
-			Name: fmt.Sprint("i", i), URL: url, Interval: time.Hour, Timeout: timeout, References: []probe.Canary{reference},
+			Name: fmt.Sprint("i", i), URL: url, Interval: time.Hour, Timeout: timeout, References: []probe.ReferenceModule{reference},
 			Thresholds: failover.Thresholds{Failure: 3, Success: 2}, Kinds: []failover.Kind{failover.Protocol, failover.Checksum},
 		})
 	}

@@ -56,7 +56,7 @@ type Target struct {
 	Kinds []failover.Kind
 	// References are the reference modules that a user has named; none: modules
 	// that the store has, as its agent names them.
-	References []probe.Canary
+	References []probe.ReferenceModule
 	// SupportsStoredOnly says that the instance can be asked to answer from its
 	// store alone.
 	SupportsStoredOnly bool
@@ -357,7 +357,7 @@ type answers struct {
 }
 
 // probe makes the probes of all kinds, each within the timeout.
-func (t Target) probe(ctx context.Context, via connection, references []probe.Canary) answers {
+func (t Target) probe(ctx context.Context, via connection, references []probe.ReferenceModule) answers {
 	a := answers{results: map[failover.Kind]probe.Result{}, served: map[module.Version]failover.Sums{}}
 	to := probe.Target{Base: t.URL, Agent: t.Agent, HTTP: via.http}
 	if t.has(failover.Ready) {
@@ -367,7 +367,7 @@ func (t Target) probe(ctx context.Context, via connection, references []probe.Ca
 	}
 	if len(references) > 0 {
 		ctx, cancel := via.within(ctx, t.Timeout)
-		t.sort(a, to.Canaries(ctx, references))
+		t.sort(a, to.ReferenceModules(ctx, references))
 		cancel()
 	}
 	if t.has(failover.Disk) {

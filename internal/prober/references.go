@@ -19,8 +19,8 @@ var referenceKinds = []failover.Kind{failover.Protocol, failover.Checksum, failo
 
 // serves says whether reference modules are of any use to a kind of probe: one
 // without a checksum is none to Checksum.
-func serves(references []probe.Canary, kind failover.Kind) bool {
-	return slices.ContainsFunc(references, func(c probe.Canary) bool {
+func serves(references []probe.ReferenceModule, kind failover.Kind) bool {
+	return slices.ContainsFunc(references, func(c probe.ReferenceModule) bool {
 		return kind != failover.Checksum || c.Zip != "" || c.Mod != ""
 	})
 }
@@ -29,7 +29,7 @@ func serves(references []probe.Canary, kind failover.Kind) bool {
 // decision waits for their outcome. While no user has named a reference module,
 // that is not known before a check of the store has ended. The prober's lock is
 // held.
-func (i *instanceState) forgetUnasked(asked []probe.Canary) {
+func (i *instanceState) forgetUnasked(asked []probe.ReferenceModule) {
 	if r := i.observed.Store; len(i.target.References) == 0 && (r == nil || r.Verdict == nil) {
 		return
 	}
@@ -44,7 +44,7 @@ func (i *instanceState) forgetUnasked(asked []probe.Canary) {
 // its store has, with the checksums that its agent saw there. To compare it with
 // the others it is also asked for what they have, if it can be asked in a way
 // that never makes it fetch anything.
-func (p *Prober) references(proxy types.NamespacedName, i *instanceState) []probe.Canary {
+func (p *Prober) references(proxy types.NamespacedName, i *instanceState) []probe.ReferenceModule {
 	if !slices.ContainsFunc(referenceKinds, i.target.has) {
 		return nil
 	}
@@ -53,9 +53,9 @@ func (p *Prober) references(proxy types.NamespacedName, i *instanceState) []prob
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	var all []probe.Canary
+	var all []probe.ReferenceModule
 	for _, s := range i.observed.Store.sampled() {
-		all = append(all, probe.Canary{Module: s.Version, Zip: s.Zip, Mod: s.Mod, OnlyStored: true})
+		all = append(all, probe.ReferenceModule{Module: s.Version, Zip: s.Zip, Mod: s.Mod, OnlyStored: true})
 	}
 	if !i.target.SupportsStoredOnly || !i.target.has(failover.Consistency) {
 		return all
@@ -69,9 +69,9 @@ func (p *Prober) references(proxy types.NamespacedName, i *instanceState) []prob
 		}
 	}
 	for n, rank := range slices.Sorted(maps.Keys(others)) {
-		known := slices.ContainsFunc(all, func(c probe.Canary) bool { return c.Module == others[rank] })
+		known := slices.ContainsFunc(all, func(c probe.ReferenceModule) bool { return c.Module == others[rank] })
 		if n < probe.Samples && !known {
-			all = append(all, probe.Canary{Module: others[rank], OnlyStored: true})
+			all = append(all, probe.ReferenceModule{Module: others[rank], OnlyStored: true})
 		}
 	}
 	return all
@@ -81,7 +81,7 @@ func (p *Prober) references(proxy types.NamespacedName, i *instanceState) []prob
 // longer: the version was withdrawn from the store and fetched again while the
 // instance was asked. The report is one that was made after the answers; nil:
 // there was none.
-func (t Target) withdraw(a answers, asked []probe.Canary, after *StoreReport) {
+func (t Target) withdraw(a answers, asked []probe.ReferenceModule, after *StoreReport) {
 	if after == nil || len(t.References) > 0 || a.results[failover.Checksum].Outcome != probe.Failed {
 		return
 	}

@@ -76,7 +76,7 @@ func brief(v *integrity.Verdict) *integrity.Verdict {
 	if v == nil {
 		return nil
 	}
-	b := &integrity.Verdict{Verdict: v.Verdict, Message: untrusted.Bound(v.Message), Counts: v.Counts, Wrong: v.Wrong, Withdrawn: v.Withdrawn, Contained: v.Contained}
+	b := &integrity.Verdict{Verdict: v.Verdict, Message: untrusted.Bound(v.Message), Counts: v.Counts, Corrupt: v.Corrupt, Withdrawn: v.Withdrawn, Contained: v.Contained}
 	for _, e := range v.Examples {
 		if e.Severity != "note" && len(b.Examples) < maxExamples {
 			e.Path, e.Detail = untrusted.Bound(e.Path), untrusted.Bound(e.Detail)

@@ -14,7 +14,7 @@ import (
 func TestWithdrawnWhileAsked(t *testing.T) {
 	t.Parallel()
 	sampled := probe.Sampled{Version: module.Version{Path: "example.com/c", Version: "v1.0.0"}, Zip: "h1:old"}
-	asked := []probe.Canary{{Module: sampled.Version, Zip: "h1:old", OnlyStored: true}}
+	asked := []probe.ReferenceModule{{Module: sampled.Version, Zip: "h1:old", OnlyStored: true}}
 	for name, tt := range map[string]struct {
 		after *StoreReport
 		want  probe.Outcome

@@ -163,7 +163,7 @@ func clientRound(t *testing.T, seed uint64) integrity.Counts {
 	if v.Verdict != integrity.Intact {
 		t.Errorf("seed %d: %s: %+v\nafter\n%s", seed, v.Verdict, v.Examples, strings.Join(asked, "\n"))
 	}
-	if v := repaired(t, dir); v.Verdict != integrity.Intact || v.Torn != 0 {
+	if v := repaired(t, dir); v.Verdict != integrity.Intact || v.Recoverable != 0 {
 		t.Errorf("seed %d: after the repair: %s: %+v\nafter\n%s", seed, v.Verdict, v.Examples, strings.Join(asked, "\n"))
 	}
 	return v.Counts

@@ -105,7 +105,7 @@ func TestAnswersToQueriesAreNoVersions(t *testing.T) {
 				t.Errorf("GET %s: %d %s", query, w.Code, w.Body)
 			}
 		}
-		if v := check(t, dir); v.Verdict != integrity.Intact || v.Torn != 0 || v.Counts.Modules != 0 {
+		if v := check(t, dir); v.Verdict != integrity.Intact || v.Recoverable != 0 || v.Counts.Modules != 0 {
 			t.Errorf("queries alone: %s, %d versions: %+v", v.Verdict, v.Counts.Modules, v.Examples)
 		}
 	}
@@ -116,7 +116,7 @@ func TestAnswersToQueriesAreNoVersions(t *testing.T) {
 			}
 		}
 	}
-	if v := check(t, dir); v.Verdict != integrity.Intact || v.Torn != 0 || v.Counts.Modules != 3 || v.Counts.Zips != 3 {
+	if v := check(t, dir); v.Verdict != integrity.Intact || v.Recoverable != 0 || v.Counts.Modules != 3 || v.Counts.Zips != 3 {
 		t.Errorf("queries and versions: %s, %+v: %+v", v.Verdict, v.Counts, v.Examples)
 	}
 }
@@ -149,7 +149,7 @@ func TestQueriesOfTheGoCommand(t *testing.T) {
 			}
 		}
 	}
-	if v := check(t, dir); v.Verdict != integrity.Intact || v.Torn != 0 || v.Counts.Modules != 3 {
+	if v := check(t, dir); v.Verdict != integrity.Intact || v.Recoverable != 0 || v.Counts.Modules != 3 {
 		t.Errorf("%s, %+v: %+v", v.Verdict, v.Counts, v.Examples)
 	}
 }
@@ -320,14 +320,14 @@ func TestContained(t *testing.T) {
 	get(t, server, zipPath)
 	file := filepath.Join(dir, filepath.FromSlash(zipPath))
 	overwrite(t, file, func(b []byte) []byte { b[len(b)/2] ^= 1; return b })
-	if v := check(t, dir); v.Verdict != integrity.Condemned || !v.Contained {
+	if v := check(t, dir); v.Verdict != integrity.OutcomeCorrupt || !v.Contained {
 		t.Errorf("%s, contained %v: %+v", v.Verdict, v.Contained, v.Examples)
 	}
 	content, err := os.ReadFile(file)
 	must(t, err)
 	must(t, os.Remove(file))
 	must(t, os.WriteFile(file, content, 0o600)) // without the sum
-	if v := check(t, dir); v.Verdict != integrity.Condemned || v.Contained {
+	if v := check(t, dir); v.Verdict != integrity.OutcomeCorrupt || v.Contained {
 		t.Errorf("%s, contained %v: %+v", v.Verdict, v.Contained, v.Examples)
 	}
 }

@@ -39,7 +39,7 @@ type Flags struct {
 	FailOn  string
 }
 
-// UsageError says that the flags make no sense.
+// UsageError is a use of flags that contradict each other or lack a value.
 type UsageError struct{ Reason string }
 
 // Error is the message.
@@ -65,11 +65,11 @@ func (f *Flags) Options(ctx context.Context, now time.Time) (integrity.Options, 
 
 func (f *Flags) validate(o *integrity.Options) error {
 	switch f.FailOn {
-	case "", "wrong":
-	case "torn":
-		o.FailOn = integrity.Torn
+	case "", "corrupt":
+	case "recoverable":
+		o.FailOn = integrity.Recoverable
 	default:
-		return &UsageError{fmt.Sprintf("--fail-on %q: must be torn or wrong", f.FailOn)}
+		return &UsageError{fmt.Sprintf("--fail-on %q: must be recoverable or corrupt", f.FailOn)}
 	}
 	if f.ModCache == "" && f.BuildCache == "" && f.Store == "" {
 		return &UsageError{"nothing to check: give --modcache, --buildcache or --store"}
@@ -91,7 +91,7 @@ func (f *Flags) validate(o *integrity.Options) error {
 	return nil
 }
 
-// isDir refuses a directory that is not there: an empty cache is sound, but a
+// isDir refuses a directory that is not there: an empty cache is intact, but a
 // cache that is not mounted is not an empty one.
 func isDir(flag, path string) error {
 	if path == "" {

@@ -15,16 +15,16 @@ import (
 	"gocache.dev/operator/internal/domain/manifest"
 )
 
-// reference adds to trust what an earlier state held, which was verified to have
-// a digest. The state is there as a whole, and what its writer recorded of it
-// is believed only with that digest; else all of it is checked once more, which
-// must come to that digest again.
+// reference adds the checksums of an earlier state, whose digest was verified,
+// to the trust data. If the manifest that its writer recorded does not have
+// that digest, the state is checked again, and the check must result in that
+// digest.
 func (f *Flags) reference(ctx context.Context, o *integrity.Options, now time.Time) error {
 	if f.Reference == "" {
 		return nil
 	}
 	if f.ReferenceDigest == "" {
-		return &UsageError{"--reference needs --reference-digest: what it holds must be what was verified"}
+		return &UsageError{"--reference requires --reference-digest: the digest that was verified"}
 	}
 	if o.Trust == nil {
 		o.Trust = integrity.NewTrust()

@@ -48,7 +48,7 @@ func TestReference(t *testing.T) {
 		}
 		o.Settle = time.Millisecond
 		v, err := integrity.Check(t.Context(), o)
-		if contents, goMod := o.Trust.Knows(cachetree.Lib); !contents || !goMod {
+		if contents, goMod := o.Trust.Has(cachetree.Lib); !contents || !goMod {
 			t.Error("the reference says nothing of a module that it holds")
 		}
 		return v, err
@@ -65,7 +65,7 @@ func TestReference(t *testing.T) {
 		tree := cachetree.New(t)
 		forge(t, tree)
 		v, err := check(t, tree, reference, is)
-		if err != nil || v.Verdict != integrity.Condemned || v.Findings[integrity.ChecksumMismatch] == 0 {
+		if err != nil || v.Verdict != integrity.OutcomeCorrupt || v.Findings[integrity.ChecksumMismatch] == 0 {
 			t.Errorf("%+v, %v", v, err)
 		}
 	})

@@ -40,11 +40,11 @@ type Options struct {
 	Stdout io.Writer
 }
 
-// Run plans a cleaning, or applies a plan. The report is always made; an error
-// is one that could not be written.
+// Run plans a cleanup, or applies a plan. It always returns a report; an error
+// means that the report could not be written.
 func Run(ctx context.Context, o Options) (cleanup.Report, error) {
 	start := o.Clock()
-	c := &cleaning{Options: o, now: start}
+	c := &run{Options: o, now: start}
 	if err := c.all(ctx); err != nil {
 		c.made.Outcome, c.made.Message = cleanup.Failed, err.Error()
 	}
@@ -56,8 +56,8 @@ func Run(ctx context.Context, o Options) (cleanup.Report, error) {
 	return r, o.report(r)
 }
 
-// cleaning is one run.
-type cleaning struct {
+// run is one run of the command.
+type run struct {
 	Options
 	now     time.Time
 	used    *usage.Record
@@ -65,11 +65,11 @@ type cleaning struct {
 	made    cleanup.Report
 }
 
-func (c *cleaning) all(ctx context.Context) error {
+func (c *run) all(ctx context.Context) error {
 	volume.Umask(c.Umask)
 	if c.BuildCache != "" {
 		// Or a go command would trim by its own rules.
-		if err := volume.MarkTrimmedIfRoom(c.BuildCache, c.now); err != nil {
+		if err := volume.MarkTrimmedIfSpace(c.BuildCache, c.now); err != nil {
 			return err
 		}
 	}
@@ -97,7 +97,7 @@ func (c *cleaning) all(ctx context.Context) error {
 	return nil
 }
 
-func (c *cleaning) trim() trim.Options {
+func (c *run) trim() trim.Options {
 	asOf := c.AsOf
 	if asOf.IsZero() {
 		asOf = c.now.UTC().Truncate(time.Second)
@@ -108,11 +108,11 @@ func (c *cleaning) trim() trim.Options {
 	}
 }
 
-func (c *cleaning) rebuild() warm.Options {
+func (c *run) rebuild() warm.Options {
 	return warm.Options{ModCache: c.ModCache, BuildCache: c.BuildCache, Root: c.Root, Go: c.Go, Env: c.Env, Clock: c.Clock}
 }
 
-// planned says in a report's words what a trim would remove.
+// planned converts the plan of a trim into its form in the report.
 func planned(r trim.Result) *cleanup.Plan {
 	p := &cleanup.Plan{Digest: r.Digest, AsOf: r.AsOf, OverBytes: r.OverBytes}
 	layer := func(s *trim.Share) *cleanup.Layer {
@@ -139,7 +139,7 @@ func utc(t *time.Time) *time.Time {
 
 // apply removes what was approved, proves that the caches are as warm as
 // before, and seals what is left.
-func (c *cleaning) apply(ctx context.Context, options trim.Options) error {
+func (c *run) apply(ctx context.Context, options trim.Options) error {
 	options.PlanOnly, options.Approved = false, c.Approved
 	done, err := trim.Run(ctx, options)
 	for _, s := range []*trim.Share{done.Build, done.Modules} {
@@ -155,7 +155,7 @@ func (c *cleaning) apply(ctx context.Context, options trim.Options) error {
 	return c.seal(ctx)
 }
 
-func (c *cleaning) prove(ctx context.Context) {
+func (c *run) prove(ctx context.Context) {
 	compiled, err := warm.Rebuild(ctx, c.rebuild(), false)
 	p := &cleanup.Proof{Result: cleanup.Pass, Compiled: compiled}
 	switch {
@@ -170,7 +170,7 @@ func (c *cleaning) prove(ctx context.Context) {
 
 // seal leaves the volume as a warm-up does: records, times and manifest fit
 // what is there, and everything is on the device.
-func (c *cleaning) seal(ctx context.Context) error {
+func (c *run) seal(ctx context.Context) error {
 	if c.BuildCache != "" {
 		if err := volume.Keep(c.BuildCache, c.now); err != nil {
 			return fmt.Errorf("setting times in the build cache: %w", err)
@@ -188,7 +188,7 @@ func (c *cleaning) seal(ctx context.Context) error {
 	switch v.Verdict {
 	case integrity.Intact:
 		c.made.Outcome = cleanup.Applied
-	case integrity.Condemned:
+	case integrity.OutcomeCorrupt:
 		c.made.Outcome, c.made.Message = cleanup.Corrupt, v.Message
 	case integrity.Inconclusive:
 		return fmt.Errorf("what is left could not be checked: %s", v.Message)

@@ -104,11 +104,11 @@ func (v *volume) run(o cleanup.Options) report.Report {
 	if err != nil || len(data) > integrity.TerminationLimit {
 		v.t.Fatalf("%d bytes, %v", len(data), err)
 	}
-	said, err := report.Parse(data)
+	output, err := report.Parse(data)
 	if err != nil {
 		v.t.Fatalf("%v: %s", err, data)
 	}
-	if diff := cmp.Diff(r, said); diff != "" {
+	if diff := cmp.Diff(r, output); diff != "" {
 		v.t.Errorf("the report in the log:\n%s", diff)
 	}
 	return r
@@ -117,7 +117,7 @@ func (v *volume) run(o cleanup.Options) report.Report {
 func (v *volume) check() integrity.Verdict {
 	v.t.Helper()
 	verdict, err := integrity.Check(context.Background(), integrity.Options{ModCache: v.ModCache, BuildCache: v.BuildCache, Now: time.Now()})
-	if err != nil || verdict.Verdict != integrity.Intact || verdict.Torn > 0 {
+	if err != nil || verdict.Verdict != integrity.Intact || verdict.Recoverable > 0 {
 		v.t.Fatalf("%s, %v: %+v", verdict.Verdict, err, verdict.Examples)
 	}
 	return verdict
@@ -222,10 +222,10 @@ func read(t *testing.T, name string) string {
 // is planned and nothing goes.
 func TestPreflight(t *testing.T) {
 	for name, c := range map[string]struct {
-		check  string
-		result report.Result
-		says   string
-		change func(*testing.T, *volume, *cleanup.Options)
+		check   string
+		result  report.Result
+		message string
+		change  func(*testing.T, *volume, *cleanup.Options)
 	}{
 		"not writable": {report.Ownership, report.Fail, "build/17 (uid ", func(t *testing.T, v *volume, _ *cleanup.Options) {
 			chmod(t, filepath.Join(v.BuildCache, "17"), 0o500)
@@ -254,7 +254,7 @@ func TestPreflight(t *testing.T) {
 		"no record": {report.Reuse, report.Fail, "a warm-up writes it", func(t *testing.T, v *volume, _ *cleanup.Options) {
 			cachetree.RemoveAll(t, filepath.Join(v.Root, ".gocache"))
 		}},
-		"record cut": {report.Reuse, report.Unknown, "cut short", func(_ *testing.T, v *volume, _ *cleanup.Options) {
+		"truncated record": {report.Reuse, report.Unknown, "truncated", func(_ *testing.T, v *volume, _ *cleanup.Options) {
 			v.write(filepath.Join(v.Root, ".gocache", "usage"), "gocache-usage 1\n")
 		}},
 		"no toolchain": {report.Reuse, report.Unknown, "no go command here", func(_ *testing.T, _ *volume, o *cleanup.Options) { o.Go = "/nowhere/go" }},
@@ -268,7 +268,7 @@ func TestPreflight(t *testing.T) {
 			if r.Outcome != report.Paused || r.Plan != nil || len(r.Preflight) != 3 || failing == nil {
 				t.Fatalf("%+v", r)
 			}
-			if failing.Name != c.check || failing.Result != c.result || !strings.Contains(failing.Message, c.says) {
+			if failing.Name != c.check || failing.Result != c.result || !strings.Contains(failing.Message, c.message) {
 				t.Errorf("%+v", failing)
 			}
 		})

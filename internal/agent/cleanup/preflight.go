@@ -22,8 +22,9 @@ import (
 // taken for, or that something damages it.
 const tolerated = 0.01
 
-// preflight makes the three checks. All are made, whatever the others say.
-func (c *cleaning) preflight(ctx context.Context) {
+// preflight makes the three checks. All are made, whatever the results of the
+// others.
+func (c *run) preflight(ctx context.Context) {
 	for _, check := range []struct {
 		name string
 		make func(context.Context) error
@@ -54,16 +55,16 @@ func (f *failure) Error() string { return f.text }
 
 func failed(format string, args ...any) error { return &failure{fmt.Sprintf(format, args...)} }
 
-// owner is who removes.
+// owner is the user and the groups of this process.
 type owner struct {
 	uid    int
 	groups []int
 }
 
-// owns says whether the owner may change modes and times.
+// owns reports whether the owner may change modes and times.
 func (o owner) owns(i tree.Info) bool { return i.UID == o.uid }
 
-// writes says whether the owner may add to and remove from a directory.
+// writes reports whether the owner may add to and remove from a directory.
 func (o owner) writes(i tree.Info) bool {
 	if i.UID == o.uid {
 		return i.Mode&0o300 == 0o300
@@ -73,7 +74,7 @@ func (o owner) writes(i tree.Info) bool {
 
 // ownership looks at all files: each must be removable, and extracted modules,
 // whose directories are read-only, must be owned.
-func (c *cleaning) ownership() error {
+func (c *run) ownership() error {
 	groups, err := os.Getgroups()
 	if err != nil {
 		return err
@@ -164,7 +165,7 @@ func ignoreGone(err error) error {
 
 // index looks at names and action entries: the directories must be there, and
 // what is in them must be what the go command writes, but for a small share.
-func (c *cleaning) index() error {
+func (c *run) index() error {
 	var count tally
 	if c.BuildCache != "" {
 		if err := count.build(c.BuildCache); err != nil {
@@ -274,7 +275,7 @@ func (t *tally) modules(dir string) error {
 }
 
 // reuse asks what a repetition of the last warm-up's builds would compile.
-func (c *cleaning) reuse(ctx context.Context) error {
+func (c *run) reuse(ctx context.Context) error {
 	if c.usedErr != nil {
 		if errors.Is(c.usedErr, record.ErrNoUsage) {
 			return failed("%v", c.usedErr)

@@ -1,4 +1,4 @@
-// Package fetch brings a git repository's files to a directory, for a container
-// beside it to build. It runs alone with the credentials: whoever compiles the
-// files never sees them.
+// Package fetch writes the files of a git repository to a directory, for
+// another container of the pod to build. Only the container that fetches has
+// the credentials; the one that compiles the files does not.
 package fetch

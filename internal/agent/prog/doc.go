@@ -1,6 +1,6 @@
 // Package prog is a GOCACHEPROG child: a build cache in two layers. The lower
-// layer is a build cache that many share and nobody writes, such as a verified
-// snapshot mounted read-only; the upper layer is private.
+// layer is a build cache that many builds share and none writes to, such as a
+// verified snapshot mounted read-only; the upper layer is private.
 //
 // The go command itself never hashes most outputs it reads. Here the content of
 // every output from the lower layer is hashed before it is handed out, so a

@@ -25,8 +25,8 @@ type layer struct {
 	dir  string // absolute
 	root *tree.Dir
 
-	mu    sync.Mutex
-	sound map[buildcache.ID]string // outputs hashed by this process, and their paths
+	mu     sync.Mutex
+	intact map[buildcache.ID]string // outputs hashed by this process, and their paths
 }
 
 func openLayers(o Options) (lower, upper *layer, err error) {
@@ -57,7 +57,7 @@ func openLayer(dir string) (*layer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &layer{dir: abs, root: root, sound: map[buildcache.ID]string{}}, nil
+	return &layer{dir: abs, root: root, intact: map[buildcache.ID]string{}}, nil
 }
 
 func (l *layer) close() error {
@@ -67,7 +67,7 @@ func (l *layer) close() error {
 	return l.root.Close()
 }
 
-// hit is a sound entry and where its output lies.
+// hit is an intact entry and the path of its output.
 type hit struct {
 	entry buildcache.Entry
 	path  string
@@ -95,11 +95,11 @@ func (l *layer) get(action buildcache.ID) (hit, error) {
 	return hit{e, path}, err
 }
 
-// output is the path of an entry's output, if its content is what its name
-// says. Outputs are hashed once for each process.
+// output is the path of an entry's output, if the hash of its content is its
+// name. Outputs are hashed once for each process.
 func (l *layer) output(e buildcache.Entry) (string, error) {
 	l.mu.Lock()
-	path, ok := l.sound[e.Output]
+	path, ok := l.intact[e.Output]
 	l.mu.Unlock()
 	if ok {
 		return path, nil
@@ -110,7 +110,7 @@ func (l *layer) output(e buildcache.Entry) (string, error) {
 	}
 	path = filepath.Join(l.dir, filepath.FromSlash(rel))
 	l.mu.Lock()
-	l.sound[e.Output] = path
+	l.intact[e.Output] = path
 	l.mu.Unlock()
 	return path, nil
 }
@@ -130,7 +130,7 @@ func (l *layer) hash(e buildcache.Entry) (rel string, err error) {
 	case err != nil:
 		return "", fmt.Errorf("%w: %w", errDamaged, err)
 	case n != e.Size || buildcache.ID(h.Sum(nil)) != e.Output:
-		return "", fmt.Errorf("%w: %s is not what its name says", errDamaged, f.Path())
+		return "", fmt.Errorf("%w: the content of %s does not match its name", errDamaged, f.Path())
 	}
 	return f.Path(), nil
 }
@@ -217,7 +217,7 @@ func (i *incoming) commit(e buildcache.Entry) (string, error) {
 		return "", errors.New("the upper layer is not writable, or full")
 	}
 	if buildcache.ID(i.sum.Sum(nil)) != e.Output {
-		return "", errors.Join(errors.New("the body is not what its ID says"), i.discard())
+		return "", errors.Join(errors.New("the body does not match its ID"), i.discard())
 	}
 	l := i.layer
 	path := filepath.Join(l.dir, filepath.FromSlash(e.Output.OutputPath()))
@@ -234,7 +234,7 @@ func (i *incoming) commit(e buildcache.Entry) (string, error) {
 		return "", err
 	}
 	l.mu.Lock()
-	l.sound[e.Output] = path
+	l.intact[e.Output] = path
 	l.mu.Unlock()
 	return path, nil
 }

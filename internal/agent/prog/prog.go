@@ -103,7 +103,7 @@ func (s *server) serve() error {
 }
 
 // get looks into the upper layer, then into the lower one. Everything that is
-// not a sound hit is a miss.
+// not an intact hit is a miss.
 func (s *server) get(req request) response {
 	id, err := idOf(req.ActionID)
 	if err != nil {
@@ -125,7 +125,7 @@ func (s *server) get(req request) response {
 }
 
 // put stores a body. An error is one of the stream, after which nothing more
-// can be read; a body that cannot be stored is the go command's to know.
+// can be read; a body that cannot be stored is reported to the go command.
 func (s *server) put(req request) (response, error) {
 	s.stats.Puts.Add(1)
 	action, err1 := idOf(req.ActionID)

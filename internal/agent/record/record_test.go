@@ -123,11 +123,11 @@ func TestUsage(t *testing.T) {
 	if diff := cmp.Diff(want, got); err != nil || diff != "" {
 		t.Errorf("%v\n%s", err, diff)
 	}
-	whole, err := os.ReadFile(filepath.Join(root, record.Dir, "usage"))
+	temporary, err := os.ReadFile(filepath.Join(root, record.Dir, "usage"))
 	must(t, err)
 	for name, prepare := range map[string]func(root string){
-		"cut":    func(root string) { put(t, root, "usage", string(whole[:len(whole)-3])) },
-		"a link": func(root string) { link(t, root, "usage", string(whole)) },
+		"cut":    func(root string) { put(t, root, "usage", string(temporary[:len(temporary)-3])) },
+		"a link": func(root string) { link(t, root, "usage", string(temporary)) },
 	} {
 		root := t.TempDir()
 		prepare(root)

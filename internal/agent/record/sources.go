@@ -31,13 +31,13 @@ const maxSource = 32 << 20
 // wholly, or a writer that dies leaves none.
 func WriteSources(root string, sources []Source) error {
 	dir := filepath.Join(root, Dir, sourcesName)
-	whole := filepath.Join(root, Dir, ".new-"+sourcesName)
-	if err := os.RemoveAll(whole); err != nil {
+	temporary := filepath.Join(root, Dir, ".new-"+sourcesName)
+	if err := os.RemoveAll(temporary); err != nil {
 		return err
 	}
 	for i, source := range sources {
 		for name, data := range source {
-			err := replace(filepath.Join(whole, strconv.Itoa(i), name), func(f *os.File) error {
+			err := replace(filepath.Join(temporary, strconv.Itoa(i), name), func(f *os.File) error {
 				_, err := f.Write(data)
 				return err
 			})
@@ -49,7 +49,7 @@ func WriteSources(root string, sources []Source) error {
 	if err := os.RemoveAll(dir); err != nil || len(sources) == 0 {
 		return err
 	}
-	return os.Rename(whole, dir)
+	return os.Rename(temporary, dir)
 }
 
 // ReadSources is what the last warm-up was made from.

@@ -17,7 +17,7 @@ func WriteUsage(root string, u *usage.Record) error {
 	return replace(filepath.Join(root, Dir, usageName), func(f *os.File) error { return u.Write(f) })
 }
 
-// ErrNoUsage says that no warm-up has left a record of use on the volume.
+// ErrNoUsage means that the volume has no record of use by a warm-up.
 var ErrNoUsage = errors.New("the volume bears no record of what warm-ups used: a warm-up writes it")
 
 // ReadUsage is what the last warm-up recorded.

@@ -82,7 +82,7 @@ func TestRandomDamage(t *testing.T) {
 	}
 	files := matters(t, tree)
 	rng := rand.New(rand.NewPCG(uint64(n), 20260101))
-	neutral, torn, wrong, times := 0, 0, 0, 0
+	neutral, recoverable, wrong, times := 0, 0, 0, 0
 	for i := range n {
 		// Half of the faults hit the module cache, which has fewer files.
 		name := files[rng.IntN(len(files))]
@@ -93,9 +93,9 @@ func TestRandomDamage(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		at, bit, cut := rng.IntN(len(before)), rng.IntN(8), i%4 == 3
+		at, bit, length := rng.IntN(len(before)), rng.IntN(8), i%4 == 3
 		cachetree.Edit(t, name, func(b []byte) []byte {
-			if cut {
+			if length {
 				return b[:at]
 			}
 			b[at] ^= 1 << bit
@@ -105,17 +105,17 @@ func TestRandomDamage(t *testing.T) {
 		o.Settle = time.Millisecond
 		v := check(t, o)
 		what := "flip of bit " + strconv.Itoa(bit)
-		if cut {
+		if length {
 			what = "cut"
 		}
 		switch {
-		case v.Wrong > 0:
+		case v.Corrupt > 0:
 			wrong++
-		case v.Torn > 0:
-			torn++
-		case strings.HasSuffix(name, "-a") && !cut && at >= 154 && at < 174:
+		case v.Recoverable > 0:
+			recoverable++
+		case strings.HasSuffix(name, "-a") && !length && at >= 154 && at < 174:
 			times++
-		case strings.HasSuffix(name, ".zip") && !cut:
+		case strings.HasSuffix(name, ".zip") && !length:
 			neutral++
 			if v.Digest == good.Digest {
 				t.Errorf("%s at %d of %s: not even the digest changed", what, at, name)
@@ -127,18 +127,18 @@ func TestRandomDamage(t *testing.T) {
 		default:
 			t.Errorf("%s at %d of %s (%d bytes): not found", what, at, name, len(before))
 		}
-		onlyAccuses(t, v, name)
+		onlyReports(t, v, name)
 		cachetree.Edit(t, name, func([]byte) []byte { return before })
 	}
 	if v := check(t, options(t, tree, true)); v.Digest != good.Digest || v.Verdict != integrity.Intact {
 		t.Errorf("afterwards: %s, %+v", v.Verdict, v.Examples)
 	}
-	t.Logf("%d faults: %d wrong, %d torn, %d in unused fields of zips, %d in times of entries", n, wrong, torn, neutral, times)
+	t.Logf("%d faults: %d corrupt, %d recoverable, %d in unused fields of zips, %d in times of entries", n, wrong, recoverable, neutral, times)
 }
 
-// onlyAccuses checks that all findings are about the damaged file, or about the
+// onlyReports checks that all findings are about the damaged file, or about the
 // version or entry that it is a part of.
-func onlyAccuses(t *testing.T, v integrity.Verdict, name string) {
+func onlyReports(t *testing.T, v integrity.Verdict, name string) {
 	t.Helper()
 	for _, e := range v.Examples {
 		if e.Severity == "note" {
@@ -155,8 +155,8 @@ func onlyAccuses(t *testing.T, v integrity.Verdict, name string) {
 		}
 		t.Errorf("damage of %s accuses %s: %s", name, e.Path, e.Detail)
 	}
-	if v.Wrong+v.Torn > 2 {
-		t.Errorf("damage of %s leads to %d findings: %+v", name, v.Wrong+v.Torn, v.Examples)
+	if v.Corrupt+v.Recoverable > 2 {
+		t.Errorf("damage of %s leads to %d findings: %+v", name, v.Corrupt+v.Recoverable, v.Examples)
 	}
 }
 
@@ -173,7 +173,7 @@ func TestOtherReleases(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%v\n%s", err, out)
 			}
-			if v := check(t, options(t, clean, true)); v.Verdict != integrity.Intact || v.Torn > 0 || len(v.Notes) > 0 {
+			if v := check(t, options(t, clean, true)); v.Verdict != integrity.Intact || v.Recoverable > 0 || len(v.Notes) > 0 {
 				t.Fatalf("%s: %v %+v", v.Verdict, v.Notes, v.Examples)
 			}
 			for _, fault := range append(cachetree.ModuleFaults(), cachetree.BuildFaults()...) {
@@ -181,7 +181,7 @@ func TestOtherReleases(t *testing.T) {
 					tree := cachetree.NewFor(t, release)
 					fault.Inflict(t, tree)
 					if trusted := fault.Trusted; trusted != "" {
-						fault.Class, fault.Severity = trusted, "torn"
+						fault.Class, fault.Severity = trusted, "recoverable"
 					}
 					expect(t, fault, check(t, options(t, tree, true)))
 					heal(t, tree, want)

@@ -57,7 +57,7 @@ func TestFaults(t *testing.T) {
 			for _, trust := range []bool{true, false} {
 				fault := fault
 				if trust && fault.Trusted != "" {
-					fault.Class, fault.Severity = fault.Trusted, "torn"
+					fault.Class, fault.Severity = fault.Trusted, "recoverable"
 				}
 				if trust || !fault.Trust {
 					expect(t, fault, check(t, options(t, tree, trust)))
@@ -73,10 +73,10 @@ func expect(t *testing.T, fault cachetree.Fault, v integrity.Verdict) {
 	t.Helper()
 	outcome, findings, notes := integrity.Intact, map[integrity.Class]int{}, map[integrity.Class]int{}
 	switch fault.Severity {
-	case "wrong":
-		outcome = integrity.Condemned
+	case "corrupt":
+		outcome = integrity.OutcomeCorrupt
 		findings[integrity.Class(fault.Class)] = 1
-	case "torn":
+	case "recoverable":
 		findings[integrity.Class(fault.Class)] = 1
 	case "note":
 		notes[integrity.Class(fault.Class)] = 1
@@ -116,7 +116,7 @@ func heal(t *testing.T, tree *cachetree.Tree, want string) {
 	if err != nil || got != want {
 		t.Fatalf("go build after the repair: %s, want %s: %v\n%s", got, want, err, out)
 	}
-	if v := check(t, options(t, tree, true)); v.Verdict != integrity.Intact || v.Torn != 0 {
+	if v := check(t, options(t, tree, true)); v.Verdict != integrity.Intact || v.Recoverable != 0 {
 		t.Errorf("after the repair: %s, %v: %+v", v.Verdict, v.Findings, v.Examples)
 	}
 }

@@ -34,16 +34,16 @@ func TestLongestPaths(t *testing.T) {
 			class    integrity.Class
 			severity string
 		}{
-			"in an extracted module":  {func(_ testing.TB, tree *cachetree.Tree) string { return tree.Extracted(cachetree.Lib) }, integrity.Corrupt, "wrong"},
+			"in an extracted module":  {func(_ testing.TB, tree *cachetree.Tree) string { return tree.Extracted(cachetree.Lib) }, integrity.Corrupt, "corrupt"},
 			"among extracted modules": {func(_ testing.TB, tree *cachetree.Tree) string { return filepath.Join(tree.ModCache, "example.com") }, integrity.Stray, "note"},
 			"among downloads": {func(_ testing.TB, tree *cachetree.Tree) string {
 				return filepath.Join(tree.ModCache, "cache/download/example.com")
 			}, integrity.Stray, "note"},
-			"in place of an executable":  {inPlaceOf(cachetree.Archive), integrity.Malformed, "wrong"},
-			"in place of a module index": {inPlaceOf(cachetree.IndexOf), integrity.Malformed, "wrong"},
+			"in place of an executable":  {inPlaceOf(cachetree.Archive), integrity.Malformed, "corrupt"},
+			"in place of a module index": {inPlaceOf(cachetree.IndexOf), integrity.Malformed, "corrupt"},
 			"in place of a zip": {inPlaceOf(func(_ testing.TB, tree *cachetree.Tree) string {
 				return filepath.Join(tree.ModCache, "cache/download/example.com/lib/@v/v1.2.0.zip")
-			}), integrity.Malformed, "wrong"},
+			}), integrity.Malformed, "corrupt"},
 		} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
@@ -57,7 +57,7 @@ func TestLongestPaths(t *testing.T) {
 					t.Fatalf("the path is not as long as it should be: %v", err)
 				}
 				v := check(t, options(t, tree, true))
-				if n := v.Findings[c.class] + v.Notes[c.class]; n != 1 || v.Wrong+v.Torn+v.Unknown > 1 || v.Examples[0].Severity != c.severity {
+				if n := v.Findings[c.class] + v.Notes[c.class]; n != 1 || v.Corrupt+v.Recoverable+v.Unreadable > 1 || v.Examples[0].Severity != c.severity {
 					t.Errorf("%s, %v, %v: %+v", v.Verdict, v.Findings, v.Notes, v.Examples)
 				}
 				if beyond < 4096 { // the longest stands for all

@@ -30,21 +30,21 @@ const (
 	// rounds bounds how often a repair looks again: removing one thing can
 	// bring to light another, such as an extracted module without its zip.
 	rounds = 4
-	// maxRemovals bounds the plan in memory. A cache that is more broken than
-	// this is better made anew.
+	// maxRemovals bounds the plan in memory. A cache with more corrupt entries
+	// is better filled again.
 	maxRemovals = 200_000
 )
 
-// ErrHopeless says that too much is broken to be repaired entry by entry.
+// ErrHopeless means that too many entries are corrupt to be repaired one by one.
 var ErrHopeless = errors.New("too much is broken: empty the cache, or restore a snapshot")
 
-// ErrMismatch says that something contradicts trust data, and nothing was
+// ErrMismatch means that content contradicts trust data, and nothing was
 // removed.
 var ErrMismatch = errors.New("something contradicts trust data: it was left, and all else with it, for a person to look at")
 
-// Policy says what a repair may do.
+// Policy is what a repair may do.
 type Policy struct {
-	// DryRun only says what would be removed at first.
+	// DryRun only reports what would be removed first.
 	DryRun bool
 	// SpareMismatches removes nothing at all once anything contradicts trust
 	// data: it may be evidence of a forgery.
@@ -93,7 +93,7 @@ func Run(ctx context.Context, o integrity.Options, may Policy) (Result, error) {
 
 // removals is what a finding asks to be removed.
 func removals(f integrity.Finding) []Removal {
-	if f.Severity != integrity.Torn && f.Severity != integrity.Wrong {
+	if f.Severity != integrity.Recoverable && f.Severity != integrity.SeverityCorrupt {
 		return nil
 	}
 	list := make([]Removal, 0, len(f.Remove))
@@ -156,7 +156,7 @@ func removeIn(root *os.Root, path string) (bool, error) {
 }
 
 // writable gives the owner write permission to directories: the go command
-// makes those of modules read-only, and who is not root cannot empty them.
+// makes those of modules read-only, and only root can empty them then.
 func writable(root *os.Root, path string) error {
 	return fs.WalkDir(root.FS(), path, func(name string, d fs.DirEntry, err error) error {
 		if err != nil || !d.IsDir() {

@@ -68,7 +68,7 @@ func TestRestoreOfDamage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.Verdict.Verdict != integrity.Condemned || r.Verdict.Wrong != 1 || r.Verdict.Counts.Dirs != 1 {
+	if r.Verdict.Verdict != integrity.OutcomeCorrupt || r.Verdict.Corrupt != 1 || r.Verdict.Counts.Dirs != 1 {
 		t.Errorf("verdict %+v", r.Verdict)
 	}
 	if _, err := restore.Run(context.Background(), options(tree, to)); err == nil {

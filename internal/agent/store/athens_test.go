@@ -85,8 +85,8 @@ func (b *beside) verdict() integrity.Verdict {
 	return v
 }
 
-// believes holds that the server says it is well all the while.
-func (b *beside) believes() {
+// trusts holds that the server says it is well all the while.
+func (b *beside) trusts() {
 	b.Helper()
 	if r := b.agent.Ready(b.Context(), probe.OwnPage); r.Outcome != probe.Passed {
 		b.Errorf("the stand-in tells the truth: %+v", r)
@@ -108,16 +108,16 @@ func TestBesideAthens(t *testing.T) {
 		"nothing": {func(*beside) {}, integrity.Intact, "", ""},
 		"a cut archive": {func(b *beside) {
 			must(b.T, os.Truncate(source(b), 100))
-		}, integrity.Condemned, integrity.Truncated, ""},
+		}, integrity.OutcomeCorrupt, integrity.Truncated, ""},
 		"a flipped byte": {func(b *beside) {
 			content, err := os.ReadFile(source(b))
 			must(b.T, err)
 			content[len(content)/3] ^= 1
 			must(b.T, os.WriteFile(source(b), content, 0o600))
-		}, integrity.Condemned, integrity.Corrupt, ""},
+		}, integrity.OutcomeCorrupt, integrity.Corrupt, ""},
 		"an altered go.mod": {func(b *beside) {
 			must(b.T, os.WriteFile(filepath.Join(filepath.Dir(source(b)), "go.mod"), []byte("module evil\n"), 0o600))
-		}, integrity.Condemned, integrity.Corrupt, ""},
+		}, integrity.OutcomeCorrupt, integrity.Corrupt, ""},
 		"a full disk": {func(b *beside) {
 			must(b.T, os.RemoveAll(filepath.Dir(source(b))))
 			b.server.Room.Store(200)
@@ -133,7 +133,7 @@ func TestBesideAthens(t *testing.T) {
 				old := time.Now().Add(-time.Hour)
 				must(b.T, os.Chtimes(filepath.Join(filepath.Dir(source(b)), name), old, old))
 			}
-		}, integrity.Condemned, integrity.Truncated, ""},
+		}, integrity.OutcomeCorrupt, integrity.Truncated, ""},
 		"the root is gone": {func(b *beside) {
 			must(b.T, os.RemoveAll(filepath.Join(b.dir, "modules")))
 		}, integrity.Inconclusive, "", "is gone"},
@@ -151,7 +151,7 @@ func TestBesideAthens(t *testing.T) {
 			b := besideAthens(t)
 			b.fetch(cachetree.Lib)
 			tt.spoil(b)
-			b.believes()
+			b.trusts()
 			v := b.verdict()
 			if v.Verdict != tt.verdict || tt.class != "" && v.Findings[tt.class] == 0 {
 				t.Errorf("verdict %+v, want %s with %s", v, tt.verdict, tt.class)

@@ -1,10 +1,10 @@
-// Package store watches over a module proxy's store from beside it: whether it
-// can be used, how full its volume is, and whether what it serves is what it
-// should be, checked in the background at low intensity.
+// Package store monitors the store of a module proxy from a container of the
+// same pod: whether it can be used, how full its volume is, and whether its
+// content is intact, checked in the background at low intensity.
 //
-// Servers say that they are ready when they are not: with a full disk, with
-// the root of the store gone, with the volume not mounted. The guard looks by
-// itself, and asks the server only whether it answers.
+// Servers report that they are ready when they are not: with a full disk,
+// without the root of the store, without the volume mounted. The guard checks
+// these conditions, and asks the server only whether it answers.
 //
 // It also names a few small modules of the store and their sums, so that the
 // operator can ask the server for what it certainly has.
@@ -13,7 +13,7 @@
 // again: a store is a cache, and what is gone is fetched anew. The verdict is of
 // what is left, and names what was withdrawn.
 //
-// What was found sound is remembered in a manifest: it makes the next check
-// cheap, and it convicts content that changes under its name even where no
-// trust data names it.
+// Intact content is recorded in a manifest: it makes the next check cheap, and
+// it reveals content that changes under its name even if no trust data names
+// it.
 package store

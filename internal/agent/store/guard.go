@@ -17,8 +17,9 @@ import (
 	"gocache.dev/operator/internal/agent/volume"
 )
 
-// Marker lies beside the store, in the root of the volume. It tells the mounted
-// volume from the empty directory under its mount point, and from another one.
+// Marker lies beside the store, in the root of the volume. It distinguishes the
+// mounted volume from the empty directory under its mount point, and from
+// another volume.
 const Marker = ".gocache-volume"
 
 const (
@@ -30,9 +31,9 @@ const (
 	stale = 3 * time.Second
 )
 
-// guard knows whether a store and its server can be used: what a server that
-// says "ready" whatever happens does not tell. It looks again and again, and
-// answers from the last look, so that a file system that hangs holds nobody.
+// guard checks whether a store and its server can be used, because a server may
+// report "ready" when they cannot. It checks periodically and answers with the
+// last result, so that a file system that hangs blocks no request.
 type guard struct {
 	store, server string
 	minFree       int64
@@ -122,7 +123,7 @@ func (g *guard) look(ctx context.Context) error {
 		return err
 	}
 	if space.Available < g.minFree {
-		return fmt.Errorf("the store's volume has %d bytes left, fewer than %d: what is fetched now would be cut short", space.Available, g.minFree)
+		return fmt.Errorf("the store's volume has %d bytes left, fewer than %d: a module that is fetched now could be truncated", space.Available, g.minFree)
 	}
 	return g.alive(ctx)
 }

@@ -64,7 +64,7 @@ func (m *metrics) handler() http.Handler {
 }
 
 func (m *metrics) publish(v integrity.Verdict, now time.Time) {
-	for _, o := range []integrity.Outcome{integrity.Intact, integrity.Condemned, integrity.Inconclusive} {
+	for _, o := range []integrity.Outcome{integrity.Intact, integrity.OutcomeCorrupt, integrity.Inconclusive} {
 		value := 0.0
 		if v.Verdict == o {
 			value = 1

@@ -25,7 +25,7 @@ import (
 
 const (
 	// maxSample is how large the archive of a sampled module may be, in bytes:
-	// somebody will ask for it again and again.
+	// the operator requests it regularly.
 	maxSample = 256 << 10
 	// hungry and sated are how long a sample stays that could have been larger,
 	// and one that could not.
@@ -75,7 +75,7 @@ func (w *Watch) sample() []probe.Sampled {
 		_, _ = fmt.Fprintf(w.Stderr, "store %s: no sample: %v\n", w.Store, err)
 		return nil // what was found before still holds
 	}
-	w.book.sampled(sample)
+	w.history.sampled(sample)
 	return sample
 }
 
@@ -91,11 +91,11 @@ func (s *sampler) look() (sample []probe.Sampled, err error) {
 	if err != nil {
 		return nil, err
 	}
-	whole := slices.DeleteFunc(contents.Versions, func(v store.Version) bool {
+	complete := slices.DeleteFunc(contents.Versions, func(v store.Version) bool {
 		return v.ZipSize > maxSample || !v.Files.Has(modcache.Zip) || !v.Files.Has(modcache.Mod) || !v.Files.Has(modcache.Info)
 	})
 	byRank := map[string]store.Version{}
-	for _, v := range whole {
+	for _, v := range complete {
 		byRank[probe.SampleRank(v.Version)] = v
 	}
 	seen := map[module.Version]probe.Sampled{}
@@ -107,7 +107,7 @@ func (s *sampler) look() (sample []probe.Sampled, err error) {
 		sampled, known := s.seen[v.Version]
 		if !known {
 			if sampled, err = s.sums(root, &v); err != nil {
-				continue // the check of the store tells what is wrong with it
+				continue // the check of the store reports it
 			}
 		}
 		sample, seen[v.Version] = append(sample, sampled), sampled

@@ -24,8 +24,8 @@ import (
 
 // Options are the command's flags.
 type Options struct {
-	// Flags say what is checked and what is trusted. Without a Layout the store
-	// is nobody's that is known: it is guarded, and not checked.
+	// Flags select the checks and the trust data. A store without a Layout has
+	// an unsupported format: it is guarded, and not checked.
 	caches.Flags
 	Listen string
 	// Prepare makes the store's directory and marks the volume.
@@ -42,7 +42,7 @@ type Options struct {
 	Withdraw bool
 	// TokenFile holds what a request for a check must bring; empty: none is taken.
 	TokenFile string
-	State     string // the manifest of what was found sound; empty: nothing is remembered
+	State     string // path of the manifest of intact content; empty: nothing is recorded
 	Once      bool   // check once and return
 
 	Clock  func() time.Time
@@ -52,13 +52,13 @@ type Options struct {
 // Watch is a running watch.
 type Watch struct {
 	Options
-	book    book
+	history history
 	guard   *guard
 	sampler *sampler
 	// sampling is held from when a sample is made until it is published.
 	sampling sync.Mutex
 	orders   *rate.Limiter // of checks
-	asked    chan struct{} // a check is wanted
+	asked    chan struct{} // a check is requested
 	metrics  *metrics
 }
 
@@ -136,7 +136,7 @@ func (w *Watch) loop(ctx context.Context) error {
 
 // Check checks the store now and remembers the verdict.
 func (w *Watch) Check(ctx context.Context) integrity.Verdict {
-	began, unhurried := w.book.begin(w.Clock())
+	began, unhurried := w.history.begin(w.Clock())
 	v, err := w.check(ctx, began, unhurried)
 	if err != nil {
 		v = integrity.Verdict{Verdict: integrity.Inconclusive, Message: err.Error()}
@@ -147,7 +147,7 @@ func (w *Watch) Check(ctx context.Context) integrity.Verdict {
 	ended := w.Clock()
 	v.DurationSeconds = ended.Sub(began).Round(time.Millisecond).Seconds()
 	w.sample() // the report of a check that has ended always has one
-	w.book.end(v, ended)
+	w.history.end(v, ended)
 	w.metrics.publish(v, ended)
 	return v
 }
@@ -180,9 +180,9 @@ func (w *Watch) check(ctx context.Context, now time.Time, unhurried bool) (integ
 	return w.remember(ctx, o)
 }
 
-var errNotSound = errors.New("not remembered")
+var errNotIntact = errors.New("not remembered")
 
-// remember checks and keeps the manifest, but only of a sound store.
+// remember runs a check and keeps the manifest, if the store is intact.
 func (w *Watch) remember(ctx context.Context, o integrity.Options) (v integrity.Verdict, err error) {
 	err = record.WriteManifest(w.State, func(out io.Writer) error {
 		o.Manifest = out
@@ -191,11 +191,11 @@ func (w *Watch) remember(ctx context.Context, o integrity.Options) (v integrity.
 			return err
 		}
 		if v.Verdict != integrity.Intact {
-			return errNotSound
+			return errNotIntact
 		}
 		return nil
 	})
-	if errors.Is(err, errNotSound) {
+	if errors.Is(err, errNotIntact) {
 		err = nil
 	}
 	return v, err
@@ -210,7 +210,7 @@ func (w *Watch) Handler() http.Handler {
 	mux.HandleFunc("GET "+probe.ReadyPath, w.guard.ready)
 	mux.HandleFunc("GET "+probe.ReportPath, func(rw http.ResponseWriter, _ *http.Request) {
 		rw.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(rw).Encode(w.book.report(w.Clock())) // the client is gone: nobody to tell
+		_ = json.NewEncoder(rw).Encode(w.history.report(w.Clock())) // the client is gone
 	})
 	mux.HandleFunc("POST "+probe.CheckPath, func(rw http.ResponseWriter, r *http.Request) {
 		if !w.authorized(r) {
@@ -221,7 +221,7 @@ func (w *Watch) Handler() http.Handler {
 			http.Error(rw, "too many requests for checks", http.StatusTooManyRequests)
 			return
 		}
-		w.book.ask(r.URL.Query().Get(probe.UnhurriedParameter) != "false")
+		w.history.ask(r.URL.Query().Get(probe.UnhurriedParameter) != "false")
 		select {
 		case w.asked <- struct{}{}:
 		default: // one is waiting already

@@ -54,7 +54,7 @@ func TestWatch(t *testing.T) {
 	server := httptest.NewServer(w.Handler())
 	defer server.Close()
 	r, err := probe.Target{Agent: server.URL}.Store(t.Context())
-	if err != nil || r.Verdict == nil || r.Verdict.Verdict != integrity.Condemned || r.Running != nil || r.Began < r.Ended || len(r.Sample) == 0 {
+	if err != nil || r.Verdict == nil || r.Verdict.Verdict != integrity.OutcomeCorrupt || r.Running != nil || r.Began < r.Ended || len(r.Sample) == 0 {
 		t.Errorf("report %+v, %v", r, err)
 	}
 	metrics := get("/metrics")

@@ -25,7 +25,7 @@ func (w *Watch) withdraw(found []integrity.Finding) error {
 	// First of all: whoever compares the server's answers with the sample must
 	// not take the version that is fetched anew for a wrong one.
 	w.sampling.Lock()
-	w.book.sampled(w.sampler.forget(found))
+	w.history.sampled(w.sampler.forget(found))
 	w.sampling.Unlock()
 	root, err := os.OpenRoot(w.Store)
 	if err != nil {

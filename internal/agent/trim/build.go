@@ -126,11 +126,11 @@ func ignoreGone(err error) error {
 	return err
 }
 
-// apply removes action entries, waits, and removes outputs that then nothing
-// names and nobody has used meanwhile. The go command's own trim is put off:
-// it knows no size and no grace.
+// apply removes action entries, waits, and removes outputs that no entry names
+// then and no build has used meanwhile. The trim of the go command is
+// postponed: it has no bound on size and no grace.
 func (t *buildTrim) apply(ctx context.Context) (removed, spared int, err error) {
-	if err := volume.MarkTrimmedIfRoom(t.BuildCache, t.Clock()); err != nil {
+	if err := volume.MarkTrimmedIfSpace(t.BuildCache, t.Clock()); err != nil {
 		return 0, 0, err
 	}
 	root, err := os.OpenRoot(t.BuildCache)

@@ -2,11 +2,11 @@
 //
 // A build cache may be trimmed while builds use it. Action entries go first:
 // removing one is a miss at worst. Outputs go only after a grace, when no entry
-// names them and nobody has used them: a running build may have looked an entry
-// up before it was removed and still be about to read the output.
+// names them and no build has used them: a running build may have looked an
+// entry up before it was removed and still be about to read the output.
 //
 // A module cache may not: builds read extracted modules without any lock. It
-// also has no marks of use, so what stays is said by go.sum files.
+// also has no marks of use, so go.sum files determine what is kept.
 //
 // What would be removed is a plan with a digest, so that a person can approve
 // exactly that.

@@ -60,7 +60,7 @@ func planModules(o Options) (*moduleTrim, error) {
 	newest := newestToolchain(versions)
 	for _, v := range versions {
 		t.before += v.bytes
-		contentsNamed, modNamed := keep.Knows(v.Version.Version)
+		contentsNamed, modNamed := keep.Has(v.Version.Version)
 		if contentsNamed || v.Version.Version == newest || modNamed && !v.hasContents() {
 			continue
 		}
@@ -86,7 +86,7 @@ type sized struct {
 	bytes int64
 }
 
-// hasContents says whether there is more of it than its go.mod.
+// hasContents reports whether there is more of it than its go.mod.
 func (s *sized) hasContents() bool { return s.Extracted || s.Files.Has(modcache.Zip) }
 
 func scanModules(dir string) ([]sized, error) {
@@ -121,7 +121,8 @@ func compareBool(a, b bool) int {
 	return -1
 }
 
-// newestToolchain stays: somebody's go.mod asks for it, though no go.sum does.
+// newestToolchain is kept: a go.mod file may require it, and no go.sum file
+// names it.
 func newestToolchain(versions []sized) module.Version {
 	var newest module.Version
 	for i := range versions {
@@ -269,7 +270,7 @@ func emptyTrash(root *os.Root, trash string) error {
 	return errors.Join(ignoreGone(err), root.RemoveAll(trash))
 }
 
-// rewriteList makes a list of versions anew from the .mod files that are left,
+// rewriteList makes the list of versions again from the remaining .mod files,
 // as the go command does.
 func rewriteList(root *os.Root, dir string) error {
 	d, err := root.Open(dir)

@@ -28,7 +28,7 @@ func planTogether(o Options) (build *buildTrim, modules *moduleTrim, over int64,
 	}
 	bounds := buildcache.Bounds{MaxAge: o.MaxAge, MinAge: o.MinAge, KeepSince: o.Used.Since()}
 	if o.MaxSize > 0 {
-		bounds.MaxSize = max(1, o.MaxSize-t.staying) // what stays takes room too
+		bounds.MaxSize = max(1, o.MaxSize-t.staying) // what is kept uses space too
 	}
 	plan := buildcache.PlanTrim(t.actions, t.outputs, bounds, o.AsOf)
 	if o.MaxSize > 0 {

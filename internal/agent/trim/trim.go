@@ -23,12 +23,12 @@ type Options struct {
 	ModCache   string
 	KeepGoSum  []string // what these name stays
 	MaxModSize int64    // 0: all that is not kept goes
-	// Exclusive says that no build uses the module cache now.
+	// Exclusive asserts that no build uses the module cache now.
 	Exclusive bool
 
 	// Used is what the warm-ups of a volume have used. With it MaxSize and
 	// MaxAge bound both caches together, nothing that the last warm-up used
-	// goes, and KeepGoSum and MaxModSize say nothing.
+	// is removed, and KeepGoSum and MaxModSize have no effect.
 	Used *usage.Record
 
 	PlanOnly bool
@@ -38,7 +38,7 @@ type Options struct {
 	Clock func() time.Time
 }
 
-// Result says what would be, or was, removed.
+// Result is what would be, or was, removed.
 type Result struct {
 	Digest  string    `json:"digest"` // of the plan
 	AsOf    time.Time `json:"asOf"`
@@ -63,15 +63,15 @@ type Share struct {
 	Versions []string   `json:"versions,omitempty"`
 }
 
-// ErrUsage says that the options make no sense together.
+// ErrUsage means that the options contradict each other.
 var ErrUsage = errors.New("usage")
 
-// ErrChanged says that the plan is not the one that was approved.
+// ErrChanged means that the plan is not the approved one.
 var ErrChanged = errors.New("the plan has changed since it was approved")
 
 const maxListed = 50
 
-// Run plans, and applies the plan unless only the plan is wanted.
+// Run plans, and applies the plan unless only the plan is requested.
 func Run(ctx context.Context, o Options) (Result, error) {
 	if o.AsOf.IsZero() {
 		o.AsOf = o.Clock()
@@ -141,9 +141,9 @@ func (o *Options) validate() error {
 	case o.BuildCache == "" && o.ModCache == "":
 		return fmt.Errorf("%w: nothing to trim: give --buildcache or --modcache", ErrUsage)
 	case o.ModCache != "" && !o.Exclusive && !o.PlanOnly:
-		return fmt.Errorf("%w: a module cache can only be trimmed while no build uses it: say so with --exclusive", ErrUsage)
+		return fmt.Errorf("%w: a module cache can only be trimmed while no build uses it: confirm that with --exclusive", ErrUsage)
 	case o.ModCache != "" && len(o.KeepGoSum) == 0 && o.Used == nil:
-		return fmt.Errorf("%w: a module cache keeps no marks of use: say what stays with --keep-gosum", ErrUsage)
+		return fmt.Errorf("%w: a module cache has no marks of use: name the versions to keep with --keep-gosum", ErrUsage)
 	case o.MinAge < buildcache.MinAge && o.Grace > 0:
 		return fmt.Errorf("%w: --min-age below %s is only safe with no build running; then give --grace 0 too", ErrUsage, buildcache.MinAge)
 	}

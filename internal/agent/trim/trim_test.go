@@ -20,7 +20,7 @@ func intact(t *testing.T, tree *cachetree.Tree) integrity.Verdict {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if v.Verdict != integrity.Intact || v.Torn > 0 {
+	if v.Verdict != integrity.Intact || v.Recoverable > 0 {
 		t.Fatalf("%s: %+v", v.Verdict, v.Examples)
 	}
 	return v

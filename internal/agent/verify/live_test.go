@@ -160,10 +160,10 @@ func TestNoFalseAlarm(t *testing.T) {
 		l.end()
 		t.Logf("%d builds and trims beside, %d of them failed beside go clean", l.runs.Load(), l.failed.Load())
 	}()
-	torn := 0
+	recoverable := 0
 	for i := range n {
 		v := check(t, tree)
-		torn += v.Torn
+		recoverable += v.Recoverable
 		if v.Verdict != integrity.Intact {
 			t.Fatalf("round %d: %s: %+v", i, v.Verdict, v.Examples)
 		}
@@ -171,7 +171,7 @@ func TestNoFalseAlarm(t *testing.T) {
 			aCopy(t, tree)
 		}
 	}
-	t.Logf("%d checks, %d torn findings", n, torn)
+	t.Logf("%d checks, %d torn findings", n, recoverable)
 }
 
 // aCopy takes a copy and checks it.
@@ -223,7 +223,7 @@ func TestNoFalseAlarmWhileDownloading(t *testing.T) {
 // Trims by size and by age beside builds: no build fails, and each bound is
 // reached.
 func TestTrimBesideBuilds(t *testing.T) {
-	wanted := int64(rounds(t, 6))
+	expected := int64(rounds(t, 6))
 	tree := cachetree.New(t)
 	for _, f := range cachetree.BuildFaults() {
 		if f.Name == "all entries old" {
@@ -235,9 +235,9 @@ func TestTrimBesideBuilds(t *testing.T) {
 	}
 	l := start(t, tree)
 	l.loop(0, variant)
-	l.loop(0, func(i int) []string { return []string{other(wanted), "-tags=t" + strconv.Itoa(i), "."} })
+	l.loop(0, func(i int) []string { return []string{other(expected), "-tags=t" + strconv.Itoa(i), "."} })
 	trims, removed := 0, 0
-	for ; l.runs.Load() < wanted || trims < 2; trims++ {
+	for ; l.runs.Load() < expected || trims < 2; trims++ {
 		litter(t, tree, 20)
 		o := trim.Options{BuildCache: tree.BuildCache, MinAge: buildcache.MinAge, Grace: 300 * time.Millisecond, Clock: time.Now}
 		if trims%2 == 0 {
@@ -265,8 +265,8 @@ func TestTrimBesideBuilds(t *testing.T) {
 
 // other is a go command besides go build: in the campaign go vet, which at first
 // takes as long as all else together.
-func other(wanted int64) string {
-	if wanted < 100 {
+func other(expected int64) string {
+	if expected < 100 {
 		return "list"
 	}
 	return "vet"

@@ -38,18 +38,18 @@ func Print(w io.Writer, v integrity.Verdict, of caches.Flags) error {
 // headline is the verdict in a sentence.
 func headline(v integrity.Verdict) string {
 	switch {
-	case v.Verdict == integrity.Condemned && v.Wrong > 0:
-		return things(v.Wrong) + " wrong: builds use it silently, or fail on it for ever."
-	case v.Verdict == integrity.Condemned:
-		return things(v.Torn) + " torn, which --fail-on torn convicts."
-	case v.Unknown > 0:
-		return things(v.Unknown) + " not readable: this proves nothing, neither good nor bad."
+	case v.Verdict == integrity.OutcomeCorrupt && v.Corrupt > 0:
+		return things(v.Corrupt) + " corrupt: builds use it silently, or fail on it every time."
+	case v.Verdict == integrity.OutcomeCorrupt:
+		return things(v.Recoverable) + " recoverable, which counts as Corrupt with --fail-on recoverable."
+	case v.Unreadable > 0:
+		return things(v.Unreadable) + " unreadable: this proves nothing, neither good nor bad."
 	case v.Verdict == integrity.Inconclusive:
 		return "nothing was checked: " + v.Message
 	case v.Counts == integrity.Counts{}:
 		return "there is nothing in it."
-	case v.Torn > 0:
-		return things(v.Torn) + " torn, which the go command heals by itself; all else is what it put there."
+	case v.Recoverable > 0:
+		return things(v.Recoverable) + " recoverable: the go command creates it again; everything else is what the go command put there."
 	}
 	return "everything is what the go command put there."
 }
@@ -61,7 +61,7 @@ func things(n int) string {
 	return grouped(n) + " things are"
 }
 
-// checked says what was looked at.
+// checked prints what was checked.
 func checked(w io.Writer, v integrity.Verdict, of caches.Flags) {
 	_, _ = fmt.Fprintln(w)
 	c := v.Counts
@@ -100,9 +100,9 @@ func sections(v integrity.Verdict) []section {
 		title    string
 		counted  map[integrity.Class]int
 	}{
-		{integrity.Wrong, "Wrong", v.Findings},
-		{integrity.Unknown, "Could not be checked", v.Findings},
-		{integrity.Torn, "Torn, and healed by the go command when it comes across it", v.Findings},
+		{integrity.SeverityCorrupt, "Corrupt", v.Findings},
+		{integrity.SeverityUnreadable, "Unreadable", v.Findings},
+		{integrity.Recoverable, "Recoverable: the go command creates it again when it is needed", v.Findings},
 		{integrity.Note, "Harmless, nothing to do", v.Notes},
 	} {
 		part := section{title: s.title, counted: s.counted}
@@ -162,24 +162,24 @@ func elsewhere(v integrity.Verdict, c integrity.Class, s section) int {
 	return n
 }
 
-// advice says what a person does about a verdict that is not good.
+// advice lists what a user can do about a verdict other than Intact.
 func advice(v integrity.Verdict, of caches.Flags) []string {
 	var steps []string
 	add := func(format string, args ...any) { steps = append(steps, fmt.Sprintf(format, args...)) }
 	if v.Findings[integrity.ChecksumMismatch] > 0 {
-		add("ChecksumMismatch: somebody forged it, or its author published two contents under one version. Find out which\n    before you remove it: keep a copy, and compare with the checksum database. A repair removes it.")
+		add("ChecksumMismatch: the module was forged, or published twice with different content. Find out which\n    before you remove it: keep a copy, and compare with the checksum database. A repair removes it.")
 	}
-	if v.Wrong > 0 {
-		add("%s\n    removes exactly what is wrong or torn (with --dry-run it only says what); the go command then makes it anew.", command("repair", of))
+	if v.Corrupt > 0 {
+		add("%s\n    removes the corrupt and recoverable entries (with --dry-run it only reports them); the go command then creates them again.", command("repair", of))
 	}
-	if v.Wrong > 0 && of.ModCache != "" {
+	if v.Corrupt > 0 && of.ModCache != "" {
 		add("Let no build use the module cache while it is repaired. What is private or deleted upstream cannot be fetched\n    again: restore that from a snapshot.")
 	}
-	if v.Unknown > 0 {
+	if v.Unreadable > 0 {
 		add("For what could not be read: \"permission denied\" needs a user who may read it; \"input/output error\" is a disk\n    that fails: copy what can be read, and replace it. Then check again.")
 	}
-	if v.Verdict == integrity.Inconclusive && v.Unknown == 0 {
-		add("Mend what it says above and check again: an Inconclusive verdict counts neither as good nor as bad.")
+	if v.Verdict == integrity.Inconclusive && v.Unreadable == 0 {
+		add("Fix the cause above and check again: an Inconclusive verdict proves nothing, neither good nor bad.")
 	}
 	return steps
 }

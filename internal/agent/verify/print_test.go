@@ -15,8 +15,8 @@ import (
 	"gocache.dev/operator/internal/testing/cachetree"
 )
 
-// said is what a person reads of a check.
-func said(t *testing.T, flags caches.Flags) string {
+// printed is what a person reads of a check.
+func printed(t *testing.T, flags caches.Flags) string {
 	t.Helper()
 	var out bytes.Buffer
 	o := verify.Options{Flags: flags, Clock: time.Now, Stdout: &out, Stderr: &out}
@@ -31,7 +31,7 @@ func said(t *testing.T, flags caches.Flags) string {
 func TestReport(t *testing.T) {
 	tree := cachetree.New(t)
 	flags := caches.Flags{ModCache: tree.ModCache, BuildCache: tree.BuildCache, GoSum: []string{tree.GoSum()}}
-	contains(t, said(t, flags), "Intact: everything is what the go command put there.\n", "2 versions: 2 zips, 2 extracted\n", " entries\n")
+	contains(t, printed(t, flags), "Intact: everything is what the go command put there.\n", "2 versions: 2 zips, 2 extracted\n", " entries\n")
 
 	cachetree.Edit(t, cachetree.Archive(t, tree), func(b []byte) []byte { b[len(b)/2] ^= 1; return b })
 	cachetree.Edit(t, cachetree.IndexOf(t, tree), func(b []byte) []byte { return b[:10] })
@@ -50,20 +50,20 @@ func TestReport(t *testing.T) {
 	if emptied != 20 {
 		t.Fatalf("%d of 20 entries emptied", emptied)
 	}
-	text := said(t, flags)
+	text := printed(t, flags)
 	contains(t, text,
-		"Corrupt: 1 thing is wrong: builds use it silently, or fail on it for ever.\n",
-		"\nWrong:\n  Corrupt: the content is not what its own hash says\n    build cache ",
-		"\nTorn, and healed by the go command when it comes across it:\n  Truncated: ", "    and 13 more\n", // 20 entries and an index, of which 8 are shown
+		"Corrupt: 1 thing is corrupt: builds use it silently, or fail on it every time.\n",
+		"\nCorrupt:\n  Corrupt: the content does not match its own hash\n    build cache ",
+		"\nRecoverable: the go command creates it again when it is needed:\n  Truncated: ", "    and 13 more\n", // 20 entries and an index, of which 8 are shown
 		"\nHarmless, nothing to do:\n  Orphan: ", "    and 17 more\n", // of 20, the 3 that are shown
 		"gocache-agent repair --modcache "+tree.ModCache+" --buildcache "+tree.BuildCache+" --gosum "+tree.GoSum()+"\n",
 	)
-	if strings.Index(text, "Wrong:") > strings.Index(text, "Torn,") {
+	if strings.Index(text, "\nCorrupt:\n") > strings.Index(text, "\nRecoverable:") {
 		t.Errorf("the worst comes last:\n%s", text)
 	}
 
-	contains(t, said(t, caches.Flags{ModCache: filepath.Join(t.TempDir(), "none")}), "Inconclusive: nothing was checked: ", "is the volume mounted there?", "What to do:")
-	contains(t, said(t, caches.Flags{ModCache: t.TempDir()}), "Intact: there is nothing in it.")
+	contains(t, printed(t, caches.Flags{ModCache: filepath.Join(t.TempDir(), "none")}), "Inconclusive: nothing was checked: ", "is the volume mounted there?", "What to do:")
+	contains(t, printed(t, caches.Flags{ModCache: t.TempDir()}), "Intact: there is nothing in it.")
 }
 
 func contains(t *testing.T, text string, parts ...string) {
@@ -80,27 +80,27 @@ func contains(t *testing.T, text string, parts ...string) {
 func TestAdvice(t *testing.T) {
 	for name, c := range map[string]struct {
 		verdict integrity.Verdict
-		says    []string
+		text    []string
 		not     string
 	}{
 		"unreadable": {
-			integrity.Verdict{Verdict: integrity.Inconclusive, Unknown: 1234, Findings: map[integrity.Class]int{integrity.Unreadable: 1234}},
-			[]string{"Inconclusive: 1,234 things are not readable", "input/output error"}, "repair",
+			integrity.Verdict{Verdict: integrity.Inconclusive, Unreadable: 1234, Findings: map[integrity.Class]int{integrity.Unreadable: 1234}},
+			[]string{"Inconclusive: 1,234 things are unreadable", "input/output error"}, "repair",
 		},
 		"forged": {
-			integrity.Verdict{Verdict: integrity.Condemned, Wrong: 1, Findings: map[integrity.Class]int{integrity.ChecksumMismatch: 1}},
+			integrity.Verdict{Verdict: integrity.OutcomeCorrupt, Corrupt: 1, Findings: map[integrity.Class]int{integrity.ChecksumMismatch: 1}},
 			[]string{"Find out which", `--modcache '/it'\''s mine'`}, "Inconclusive",
 		},
-		"torn convicts": {
-			integrity.Verdict{Verdict: integrity.Condemned, Torn: 1, Findings: map[integrity.Class]int{integrity.Truncated: 1}},
-			[]string{"Corrupt: 1 thing is torn, which --fail-on torn convicts."}, "wrong:",
+		"recoverable counts": {
+			integrity.Verdict{Verdict: integrity.OutcomeCorrupt, Recoverable: 1, Findings: map[integrity.Class]int{integrity.Truncated: 1}},
+			[]string{"Corrupt: 1 thing is recoverable, which counts as Corrupt with --fail-on recoverable."}, "every time",
 		},
 	} {
 		var out bytes.Buffer
 		if err := verify.Print(&out, c.verdict, caches.Flags{ModCache: "/it's mine"}); err != nil {
 			t.Fatal(err)
 		}
-		contains(t, out.String(), c.says...)
+		contains(t, out.String(), c.text...)
 		if strings.Contains(out.String(), c.not) {
 			t.Errorf("%s: says %q:\n%s", name, c.not, &out)
 		}

@@ -29,9 +29,9 @@ type Options struct {
 	Stderr io.Writer
 }
 
-// Run checks and reports. The verdict is always reported, also when nothing
-// could be checked: then it is Inconclusive and says why. An error is a wrong
-// use of flags or a report that could not be written.
+// Run checks and reports. The verdict is always reported; if nothing could be
+// checked, it is Inconclusive with the cause. An error is a wrong use of flags
+// or a report that could not be written.
 func Run(ctx context.Context, o Options) (integrity.Verdict, error) {
 	start := o.Clock()
 	v, err := o.check(ctx, start)

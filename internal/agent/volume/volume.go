@@ -57,16 +57,16 @@ func Keep(buildCache string, now time.Time) error {
 	return each(buildCache, func(mtime time.Time) time.Time { return buildcache.Kept(buildcache.LastUsed(mtime, now)) })
 }
 
-// MarkTrimmedIfRoom is [MarkTrimmed] on a volume that may be full: then it stays
-// unmarked, and only what is about to be removed makes room.
-func MarkTrimmedIfRoom(buildCache string, now time.Time) error {
+// MarkTrimmedIfSpace is [MarkTrimmed] on a volume that may be full: then it
+// stays unmarked, and only what is about to be removed makes room.
+func MarkTrimmedIfSpace(buildCache string, now time.Time) error {
 	if err := MarkTrimmed(buildCache, now); !errors.Is(err, unix.ENOSPC) && !errors.Is(err, unix.EDQUOT) {
 		return err
 	}
 	return nil
 }
 
-// MarkTrimmed tells the go command that the cache was trimmed just now. The mark
+// MarkTrimmed marks the cache as trimmed now, for the go command. The mark
 // is replaced at once: a go command that finds it half-written would trim.
 func MarkTrimmed(buildCache string, now time.Time) error {
 	f, err := os.CreateTemp(buildCache, ".trim-*")

@@ -3,9 +3,9 @@
 // repositories that it is given, and then records what the caches hold. What it
 // is given is compiled and never run.
 //
-// It is the only writer of a live volume, so it ends by making the volume fit
-// to be captured and kept: the canonical manifest and the toolchain's identity
-// are written beside the caches, build cache entries get modification times so
-// far ahead that no go command trims them from an old snapshot, and everything
-// is flushed to the device.
+// It is the only writer of the volume, so it ends by preparing the volume for a
+// snapshot: the canonical manifest and the toolchain's identity are written
+// beside the caches, build cache entries get modification times so far ahead
+// that no go command trims them from an old snapshot, and everything is flushed
+// to the device.
 package warm

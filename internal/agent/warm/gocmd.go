@@ -57,7 +57,8 @@ func (g *goCommand) command(ctx context.Context, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// identify tells which toolchain this is, down to its bytes.
+// identify determines the toolchain: its version, and the hashes of its
+// programs.
 func (g *goCommand) identify(ctx context.Context) (*integrity.Toolchain, error) {
 	version, err := g.output(ctx, "version")
 	if err != nil {

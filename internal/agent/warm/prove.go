@@ -14,10 +14,10 @@ import (
 	"gocache.dev/operator/internal/agent/record"
 )
 
-// ErrNoGo says that there is no go command to prove anything with.
+// ErrNoGo means that there is no go command.
 var ErrNoGo = errors.New("there is no go command here")
 
-// ErrNoSources says that no warm-up has recorded what it built.
+// ErrNoSources means that no warm-up has recorded what it built.
 var ErrNoSources = errors.New("the volume bears no record of what the last warm-up built")
 
 // Rebuild repeats the builds of the last warm-up from what it recorded, with no
@@ -119,11 +119,11 @@ const maxPrefix = 4 << 10
 func (c *counter) Write(p []byte) (int, error) {
 	n := len(p)
 	for len(p) > 0 {
-		part, rest, whole := bytes.Cut(p, []byte("\n"))
+		part, rest, complete := bytes.Cut(p, []byte("\n"))
 		if room := maxPrefix - len(c.line); room > 0 {
 			c.line = append(c.line, part[:min(room, len(part))]...)
 		}
-		if p = rest; !whole {
+		if p = rest; !complete {
 			break
 		}
 		if isCompile(string(c.line)) {
@@ -134,7 +134,7 @@ func (c *counter) Write(p []byte) (int, error) {
 	return n, nil
 }
 
-// isCompile knows a line that runs the compiler.
+// isCompile reports whether a line runs the compiler.
 func isCompile(line string) bool {
 	command, _, ok := strings.Cut(line, " ")
 	name := strings.Trim(filepath.Base(command), `"`)

@@ -77,8 +77,8 @@ func packages(name string) ([]string, error) {
 }
 
 // restoreGoSum undoes what a download added to go.sum, so that builds see the
-// source's own. It says what was missing: the go command checked those modules
-// against the checksum database at most.
+// source's own. It returns the missing lines: the go command checked those
+// modules against the checksum database at most.
 func restoreGoSum(source, dir string) (note string, err error) {
 	want, err := readSmall(filepath.Join(source, "go.sum"))
 	if errors.Is(err, fs.ErrNotExist) {

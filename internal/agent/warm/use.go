@@ -121,7 +121,7 @@ func imports(ctx context.Context, g *goCommand, source record.Source, packages [
 	return named, nil
 }
 
-// leadsElsewhere says whether a go.mod replaces a module by a directory. What
+// leadsElsewhere reports whether a go.mod replaces a module by a directory. What
 // cannot be parsed has not been built.
 func leadsElsewhere(goMod []byte) bool {
 	f, err := modfile.Parse(record.GoMod, goMod, nil)
@@ -146,7 +146,7 @@ func (u *use) record(root, modCache string, now time.Time) error {
 	return record.WriteUsage(root, r)
 }
 
-// versions says of each version in the cache when it was last used.
+// versions is when each version in the cache was last used.
 func (u *use) versions(modCache string, before *usage.Record) (map[module.Version]usage.Use, error) {
 	root, err := tree.Open(modCache)
 	if err != nil {
@@ -166,7 +166,7 @@ func (u *use) versions(modCache string, before *usage.Record) (map[module.Versio
 				return nil, fmt.Errorf("%s: %w", v.Version, err)
 			}
 		}
-		zip, mod := u.named.Knows(v.Version)
+		zip, mod := u.named.Has(v.Version)
 		if zip {
 			last.Contents = u.began
 		}
@@ -181,8 +181,8 @@ func (u *use) versions(modCache string, before *usage.Record) (map[module.Versio
 	return uses, nil
 }
 
-// downloaded takes a version that no record knows as used when it was
-// downloaded, but before this warm-up.
+// downloaded is the time of the download of a version that is in no record, or
+// the start of this warm-up if that is earlier.
 func (u *use) downloaded(root *tree.Dir, v *modcache.Version) (usage.Use, error) {
 	at := v.Escaped()
 	first := u.began.Add(-time.Second)

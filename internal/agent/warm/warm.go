@@ -112,7 +112,7 @@ func (w *warming) all(ctx context.Context) error {
 }
 
 // prepare identifies the toolchain and makes the cache directories, in this
-// order: a toolchain that is not the wanted one writes nothing.
+// order: a toolchain other than the requested one writes nothing.
 func (w *warming) prepare(ctx context.Context, temp string) error {
 	w.goCmd = goCommand{path: w.Go, dir: temp, out: w.Stdout, env: w.env(temp)}
 	toolchain, err := w.goCmd.identify(ctx)
@@ -231,7 +231,7 @@ func (w *warming) seal(ctx context.Context) error {
 	}
 	w.made.Modules, w.made.BuildEntries, w.made.ManifestDigest = int64(v.Counts.Modules), int64(v.Counts.BuildEntries), v.Digest
 	w.made.Message = strings.Join(w.notes, "; ")
-	if v.Verdict == integrity.Condemned {
+	if v.Verdict == integrity.OutcomeCorrupt {
 		w.made.Outcome = warmup.Corrupt
 		w.made.Message = v.Message
 		if len(v.Examples) > 0 {

@@ -60,8 +60,8 @@ func run(t *testing.T, o warm.Options) warmup.Report {
 		t.Fatal(err)
 	}
 	log := read(t, o.TerminationLog)
-	said, err := warmup.Parse([]byte(log)) // as the operator does
-	if err != nil || len(log) > integrity.TerminationLimit || said != r {
+	output, err := warmup.Parse([]byte(log)) // as the operator does
+	if err != nil || len(log) > integrity.TerminationLimit || output != r {
 		t.Errorf("termination log: %v: %s", err, log)
 	}
 	return r
@@ -132,7 +132,7 @@ func TestExpectedToolchain(t *testing.T) {
 	}
 }
 
-func TestFailureTellsWhatGoSaid(t *testing.T) {
+func TestFailureHasTheOutputOfGo(t *testing.T) {
 	tree := cachetree.New(t)
 	good := read(t, filepath.Join(tree.Main, "go.mod"))
 	for name, c := range map[string]struct {

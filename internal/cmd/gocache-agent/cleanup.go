@@ -24,7 +24,7 @@ func newCleanup() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "cleanup",
 		Short: "Clean a volume that warm-ups fill, within bounds of size and age, by a plan that can be approved",
-		Long: `Cleanup makes three checks of a volume that "warm" has filled, and says what would
+		Long: `Cleanup makes three checks of a volume that "warm" has filled, and reports what it would
 go: what no warm-up used for --max-age, then what was used least recently until
 both caches together fit into --max-size. What the last warm-up used stays.
 

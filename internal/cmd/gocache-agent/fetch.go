@@ -25,7 +25,7 @@ func newFetch() *cobra.Command {
 	f := cmd.Flags()
 	f.StringVar(&o.URL, "url", "", "repository: https, http or ssh")
 	f.StringVar(&o.Ref, "ref", "", "branch, tag or commit (default: the default branch)")
-	f.StringVar(&o.Commit, "commit", "", "commit that the ref is expected to name; another one is only told")
+	f.StringVar(&o.Commit, "commit", "", "commit that the ref is expected to name; another commit is fetched and reported")
 	f.StringVar(&o.Dir, "dir", "", "empty directory to write to")
 	f.StringVar(&o.Secret, "secret", "", "directory with the files username and password, or identity and known_hosts")
 	return cmd

@@ -1,5 +1,6 @@
-// Command gocache-agent checks, fills, prunes and serves Go caches. It runs in
-// pods and on laptops, and knows nothing of Kubernetes but the termination log.
+// Command gocache-agent checks, fills, trims, repairs and serves Go caches. It
+// runs in pods and on laptops, and uses nothing of Kubernetes but the
+// termination log.
 package main
 
 import (
@@ -40,7 +41,7 @@ func run(ctx context.Context, args []string) int {
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "gocache-agent",
-		Short:         "Check, fill, prune and serve Go module and build caches",
+		Short:         "Check, fill, trim, repair and serve Go module and build caches",
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
@@ -55,8 +56,8 @@ func usage(err error) error { return &exitcode.Error{Code: exitcode.Usage, Err: 
 // errReported stands for what a person has read already.
 var errReported = errors.New("reported")
 
-// exit makes a command that has reported end with a code, and with a last line
-// that says why.
+// exit ends a command after its report with a code, and with a last line that
+// gives the cause.
 func exit(code int, message string) error {
 	if code == exitcode.OK {
 		return nil

@@ -25,8 +25,8 @@ func newRepair() *cobra.Command {
 	var terminationLog string
 	cmd := &cobra.Command{
 		Use:   "repair",
-		Short: "Remove exactly what a check finds broken, so that the go command makes it anew",
-		Long: `Repair checks, removes what is torn or wrong, and checks again. No build may be
+		Short: "Remove the entries that a check finds corrupt, so that the go command creates them again",
+		Long: `Repair checks, removes corrupt and recoverable entries, and checks again. No build may be
 using a module cache meanwhile.
 
 Exit codes: those of verify, for the caches as they are afterwards.`,
@@ -56,15 +56,15 @@ Exit codes: those of verify, for the caches as they are afterwards.`,
 		},
 	}
 	cacheFlags(cmd.Flags(), &c)
-	cmd.Flags().BoolVar(&may.DryRun, "dry-run", false, "only say what would be removed")
+	cmd.Flags().BoolVar(&may.DryRun, "dry-run", false, "only report what would be removed")
 	cmd.Flags().BoolVar(&may.SpareMismatches, "spare-mismatches", false, "remove nothing at all if anything contradicts trust data")
 	cmd.Flags().StringVar(&terminationLog, "termination-log", "", "also write the result here, in at most 4096 bytes")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the result as JSON")
 	return cmd
 }
 
-// flush brings what was removed to the device: the volume may be captured as
-// soon as this process has ended.
+// flush writes the removals to the device: a snapshot of the volume may be
+// created as soon as this process has ended.
 func flush(may repair.Policy, c *caches.Flags) error {
 	var errs []error
 	for _, dir := range []string{c.ModCache, c.BuildCache, c.Store} {
@@ -78,7 +78,7 @@ func flush(may repair.Policy, c *caches.Flags) error {
 // reportRepair leaves the report of a repair that could do its work, or decided
 // against it.
 func reportRepair(name string, r repair.Result, failed error) error {
-	m := integrity.Mended{Removed: len(r.Removed), Before: r.Before.Message, After: r.After}
+	m := integrity.Repaired{Removed: len(r.Removed), Before: r.Before.Message, After: r.After}
 	switch {
 	case name == "":
 		return nil

@@ -14,7 +14,7 @@ func newStore() *cobra.Command {
 	o := store.Options{Clock: time.Now}
 	cmd := &cobra.Command{
 		Use:   "store",
-		Short: "Watch over a module proxy's store: is it usable, how full is it, is it sound",
+		Short: "Monitor the store of a module proxy: whether it is usable and intact, and how full it is",
 		Long: `Watch over a module proxy's store from beside it.
 
 Pages: /readyz (the volume is mounted and the same one, has room, and the server
@@ -50,7 +50,7 @@ to /check that brings the token as "Authorization: Bearer" asks for a check. Wit
 	f.Var((*bytesValue)(&o.MinFree), "min-free", "bytes that the volume must have left to be ready")
 	f.DurationVar(&o.Interval, "interval", 24*time.Hour, "time between checks; 0: only at the start and when asked")
 	f.Var((*bytesValue)(&o.BytesPerSecond), "bytes-per-second", "how much a check may read in a second; 0: no bound")
-	f.StringVar(&o.State, "state", "", "file to remember what was found sound in (a manifest, compressed)")
+	f.StringVar(&o.State, "state", "", "file to record intact content in (a manifest, compressed)")
 	f.BoolVar(&o.Withdraw, "withdraw", false, "remove what a check finds wrong, one entry at a time, for the server to fetch it anew")
 	f.StringVar(&o.TokenFile, "token-file", "", "file with the token that a request for a check must bring; without it none is taken")
 	f.BoolVar(&o.Once, "once", false, "check once and end")

@@ -59,10 +59,10 @@ func cacheFlags(f *pflag.FlagSet, c *caches.Flags) {
 	f.BoolVar(&c.SumDBOnline, "sumdb-online", false, "ask the checksum database for what cached records do not prove")
 	f.StringVar(&c.Baseline, "baseline", "", "manifest of an earlier full check: zips with the same raw sha256 are not inflated again")
 	f.StringVar(&c.BaselineDigest, "baseline-digest", "", "digest that the baseline must have")
-	f.StringVar(&c.Reference, "reference", "", "root of a volume that was verified earlier: the same module versions must be what they are there")
+	f.StringVar(&c.Reference, "reference", "", "root of a volume that was verified earlier: the same module versions must have the same content")
 	f.StringVar(&c.ReferenceDigest, "reference-digest", "", "digest that the reference was verified to have")
 	f.IntVar(&c.Workers, "workers", 0, "files to read at once (default: twice the processors)")
-	f.StringVar(&c.FailOn, "fail-on", "wrong", "least severity that convicts: torn or wrong")
+	f.StringVar(&c.FailOn, "fail-on", "corrupt", "least severity that makes the verdict Corrupt: recoverable or corrupt")
 }
 
 // checkFailed gives an error of a command that checks its exit code: where
@@ -75,7 +75,7 @@ func checkFailed(err error) error {
 	return &exitcode.Error{Code: exitcode.Inconclusive, Err: err}
 }
 
-// isTerminal reports whether somebody watches, and is no /dev/null.
+// isTerminal reports whether the output is a terminal, and not /dev/null.
 func isTerminal(f *os.File) bool {
 	_, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ) //nolint:gosec // a descriptor is a small number
 	return err == nil

@@ -1,4 +1,4 @@
-// Package buildcache knows the layout of a Go build cache (GOCACHE).
+// Package buildcache implements the layout of a Go build cache (GOCACHE).
 //
 // The go command (cmd/go/internal/cache/cache.go) keeps 256 directories, 00 to
 // ff, named like the first byte of the hashes in them:

@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// TrimMark is the file that says when the go command last trimmed the cache.
+// TrimMark is the file with the time when the go command last trimmed the cache.
 const TrimMark = "trim.txt"
 
-// TestExpireMark is the file that says which test results are stale.
+// TestExpireMark is the file with the time before which test results are stale.
 const TestExpireMark = "testexpire.txt"
 
 // FuzzDir holds the corpora of fuzz tests.
@@ -41,7 +41,7 @@ const keep = 10 * 365 * 24 * time.Hour
 func Kept(used time.Time) time.Time { return used.Add(keep) }
 
 // LastUsed is when an entry with this modification time was last used. now
-// tells a moved time from one that the go command wrote.
+// distinguishes a moved time from one that the go command wrote.
 func LastUsed(mtime, now time.Time) time.Time {
 	if mtime.After(now.Add(keep / 2)) {
 		return mtime.Add(-keep)

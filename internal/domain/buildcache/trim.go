@@ -19,11 +19,11 @@ type Aged struct {
 	Used time.Time
 }
 
-// Bounds say what a trim is to reach.
+// Bounds are what a trim is to reach.
 type Bounds struct {
 	MaxSize int64         // of all outputs in bytes; 0: any
 	MaxAge  time.Duration // since the last use; 0: any
-	MinAge  time.Duration // what is younger stays, whatever the other bounds say
+	MinAge  time.Duration // younger entries are kept, whatever the other bounds
 	// KeepSince: what was used then or later stays too. Zero: nothing stays for it.
 	KeepSince time.Time
 }
@@ -61,7 +61,7 @@ func PlanTrim(actions []Aged, outputs map[ID]Aged, b Bounds, now time.Time) Plan
 	}
 	p.orphans()
 	for i := range actions {
-		if !p.wants(&actions[i]) {
+		if !p.mustRemove(&actions[i]) {
 			break
 		}
 		p.remove(&actions[i])
@@ -104,8 +104,8 @@ func (p *planning) drop(id ID) {
 	p.size -= p.outputs[id].Size
 }
 
-// wants reports whether the least recently used entry has to go.
-func (p *planning) wants(a *Aged) bool {
+// mustRemove reports whether the least recently used entry has to go.
+func (p *planning) mustRemove(a *Aged) bool {
 	if !p.old(a.Used) {
 		return false
 	}
@@ -125,7 +125,7 @@ func (p *planning) remove(a *Aged) {
 	}
 }
 
-// Digest names the plan: who approved it approved exactly this.
+// Digest identifies the plan: an approval of it is for exactly these entries.
 func (p *Plan) Digest() string {
 	h := sha256.New()
 	for _, list := range [][]ID{p.Actions, p.Outputs} {

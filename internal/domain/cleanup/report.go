@@ -13,16 +13,17 @@ type Outcome string
 
 // The outcomes.
 const (
-	// Planned: all checks passed, and the report says what would go.
+	// Planned: all checks passed, and the report contains the plan.
 	Planned Outcome = "Planned"
 	// Paused: a check did not pass. Nothing was removed.
 	Paused Outcome = "Paused"
-	// Changed: what would go is not what was approved. Nothing was removed; the
-	// report says what would go now.
+	// Changed: the plan is not the approved one. Nothing was removed; the
+	// report contains the present plan.
 	Changed Outcome = "Changed"
-	// Applied: what was planned is gone, and what is left is sound.
+	// Applied: the planned entries were removed, and the rest is intact.
 	Applied Outcome = "Applied"
-	// Corrupt: what is left was checked and is not sound.
+	// Corrupt: the plan was applied, and the check afterwards found corrupt
+	// content.
 	Corrupt Outcome = "Corrupt"
 	// Failed: it could not be done; some of it may be gone.
 	Failed Outcome = "Failed"
@@ -35,13 +36,13 @@ type Result string
 const (
 	Pass Result = "Passed"
 	Fail Result = "Failed"
-	// Unknown: it could not be told, which does not count as passed.
+	// Unknown: there is no result, which does not count as passed.
 	Unknown Result = "Unknown"
 )
 
 // The names of the preflight checks, in their order.
 const (
-	// Ownership: who cleans owns what is there and can remove it.
+	// Ownership: the process owns the files and can remove them.
 	Ownership = "ownership"
 	// Index: the caches are laid out as the go command lays them out.
 	Index = "index"
@@ -82,11 +83,11 @@ type Plan struct {
 	Modules *Layer    `json:"modules,omitempty"`
 	Build   *Layer    `json:"build,omitempty"`
 	// OverBytes is by how much what the last warm-up used exceeds the bound of
-	// size by itself: no cleaning can reach it.
+	// size by itself: no cleanup can reach it.
 	OverBytes int64 `json:"overBytes,omitempty"`
 }
 
-// Empty says whether nothing would go.
+// Empty reports whether nothing would be removed.
 func (p *Plan) Empty() bool { return p.Entries == 0 && p.Bytes == 0 }
 
 // Proof is how a repetition of the last warm-up's builds went, offline.
@@ -100,7 +101,7 @@ type Proof struct {
 // Report of a run.
 type Report struct {
 	Outcome Outcome `json:"outcome"`
-	// Message says why it is not Planned or Applied.
+	// Message is why it is not Planned or Applied.
 	Message   string  `json:"message,omitempty"`
 	Preflight []Check `json:"preflight,omitempty"`
 	Plan      *Plan   `json:"plan,omitempty"`
@@ -127,10 +128,10 @@ type Report struct {
 func Parse(data []byte) (Report, error) {
 	var r Report
 	if err := json.Unmarshal(data, &r); err != nil {
-		return Report{}, fmt.Errorf("no report of a cleaning: %w", err)
+		return Report{}, fmt.Errorf("no report of a cleanup: %w", err)
 	}
 	if err := r.validate(); err != nil {
-		return Report{}, fmt.Errorf("no report of a cleaning: %w", err)
+		return Report{}, fmt.Errorf("no report of a cleanup: %w", err)
 	}
 	return r, nil
 }
@@ -166,11 +167,11 @@ func (r *Report) Failing() *Check {
 	return nil
 }
 
-// Fit is the report's JSON in at most limit bytes: messages are cut at their
-// ends until it fits.
+// Fit is the report's JSON in at most limit bytes: messages are truncated at
+// their ends until it fits.
 func (r Report) Fit(limit int) []byte {
 	for most := limit; most > 0; most /= 2 {
-		r.cut(most)
+		r.excess(most)
 		if data, err := json.Marshal(r); err == nil && len(data) <= limit {
 			return data
 		}
@@ -178,23 +179,23 @@ func (r Report) Fit(limit int) []byte {
 	return fmt.Appendf(nil, `{"outcome":%q}`, Failed)
 }
 
-func (r *Report) cut(most int) {
-	cut := func(s string) string {
+func (r *Report) excess(most int) {
+	excess := func(s string) string {
 		if len(s) > most {
 			s = strings.ToValidUTF8(s[:most], "")
 		}
 		return s
 	}
-	r.Message = cut(r.Message)
+	r.Message = excess(r.Message)
 	checks := make([]Check, 0, len(r.Preflight))
 	for _, c := range r.Preflight {
-		c.Message = cut(c.Message)
+		c.Message = excess(c.Message)
 		checks = append(checks, c)
 	}
 	r.Preflight = checks
 	if r.Proof != nil {
 		p := *r.Proof
-		p.Message = cut(p.Message)
+		p.Message = excess(p.Message)
 		r.Proof = &p
 	}
 }

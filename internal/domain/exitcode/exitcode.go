@@ -1,4 +1,4 @@
-// Package exitcode says what the agent's exit codes mean. Scripts and Jobs rely
+// Package exitcode defines the agent's exit codes. Scripts and Jobs rely
 // on them.
 package exitcode
 
@@ -13,8 +13,8 @@ const (
 	OK           = 0 // done; for checks: Intact
 	Failed       = 1 // could not be done
 	Usage        = 2 // wrong flags
-	Corrupt      = 3 // convicted
-	Inconclusive = 4 // could not be told
+	Corrupt      = 3 // the verdict is Corrupt
+	Inconclusive = 4 // there is no result
 )
 
 // Error carries an exit code.
@@ -46,7 +46,7 @@ func OfVerdict(o integrity.Outcome) int {
 	switch o {
 	case integrity.Intact:
 		return OK
-	case integrity.Condemned:
+	case integrity.OutcomeCorrupt:
 		return Corrupt
 	case integrity.Inconclusive:
 	}

@@ -37,7 +37,7 @@ func TestOf(t *testing.T) {
 // Only Intact is success; a verdict that is not known proves nothing.
 func TestOfVerdict(t *testing.T) {
 	for outcome, want := range map[integrity.Outcome]int{
-		integrity.Intact: 0, integrity.Condemned: 3, integrity.Inconclusive: 4, "": 4, "Splendid": 4,
+		integrity.Intact: 0, integrity.OutcomeCorrupt: 3, integrity.Inconclusive: 4, "": 4, "Splendid": 4,
 	} {
 		if got := exitcode.OfVerdict(outcome); got != want {
 			t.Errorf("%q: %d, want %d", outcome, got, want)

@@ -23,7 +23,7 @@ const (
 	PasswordKey = "password"
 	// IdentityKey is a private key for ssh, without a passphrase.
 	IdentityKey = "identity"
-	// KnownHostsKey names the servers that ssh may speak to, in the format of
+	// KnownHostsKey names the servers that ssh may connect to, in the format of
 	// OpenSSH's file of that name.
 	KnownHostsKey = "known_hosts"
 )
@@ -75,7 +75,7 @@ func (c Credentials) auth(repository string) (transport.AuthMethod, func(), erro
 		if len(c[PasswordKey]) == 0 {
 			return nil, nil, fmt.Errorf("an %s URL needs the keys %s and %s in its Secret", u.Scheme, UsernameKey, PasswordKey)
 		}
-		// Who makes a Secret from a file has a line break at its end.
+		// A Secret that is created from a file may have a line break at its end.
 		return &http.BasicAuth{Username: text(c[UsernameKey]), Password: text(c[PasswordKey])}, nothing, nil
 	case "ssh":
 		return c.sshAuth(u)

@@ -14,7 +14,7 @@ import (
 	"github.com/go-git/go-git/v5/storage/memory"
 )
 
-// Remote is a repository and what is wanted of it.
+// Remote is a repository and what is read of it.
 type Remote struct {
 	// URL of the repository: https, http or ssh.
 	URL string
@@ -36,8 +36,8 @@ var isCommit = regexp.MustCompile(`^[0-9a-f]{40}$`)
 // ErrNoRef is the error of a repository that was read and has no such ref.
 var ErrNoRef = errors.New("no such ref")
 
-// Resolve tells the commit that the ref names now. It reads nothing but the list
-// of refs, and for a commit not even that.
+// Resolve returns the commit that the ref names now. It reads nothing but the
+// list of refs, and for a commit not even that.
 func (r Remote) Resolve(ctx context.Context) (string, error) {
 	if isCommit.MatchString(r.Ref) {
 		return r.Ref, nil
@@ -51,7 +51,7 @@ func (r Remote) Resolve(ctx context.Context) (string, error) {
 }
 
 // Checkout writes the files of the ref's newest commit to an empty directory,
-// without the history, and tells which commit that is.
+// without the history, and returns that commit.
 func (r Remote) Checkout(ctx context.Context, dir string) (string, error) {
 	refs, err := r.list(ctx)
 	if err != nil {

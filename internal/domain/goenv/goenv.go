@@ -16,11 +16,11 @@ const (
 type Settings struct {
 	// MountPath of the volume, absolute.
 	MountPath string
-	// Modules and Build say which caches the volume holds.
+	// Modules and Build report whether the volume holds these caches.
 	Modules, Build bool
 	// Proxy is the value of GOPROXY; empty leaves the toolchain's default.
 	Proxy string
-	// ManagedProxy says that Proxy serves private modules too.
+	// ManagedProxy means that Proxy serves private modules too.
 	ManagedProxy bool
 	// PrivatePatterns of module paths.
 	PrivatePatterns []string

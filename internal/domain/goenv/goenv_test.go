@@ -39,7 +39,7 @@ func TestOnline(t *testing.T) {
 	}
 }
 
-func TestOfflineAsksNobody(t *testing.T) {
+func TestOfflineMakesNoRequest(t *testing.T) {
 	got := goenv.Offline(goenv.Settings{MountPath: "/gocache", Modules: true, Proxy: "http://r"})
 	want := map[string]string{"GOTOOLCHAIN": "local", "GOMODCACHE": "/gocache/mod", "GOPROXY": "off", "GOFLAGS": "-mod=readonly"}
 	if diff := cmp.Diff(want, got); diff != "" {

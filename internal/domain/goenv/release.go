@@ -2,9 +2,9 @@ package goenv
 
 import "strings"
 
-// IsRelease says whether a release, such as go1.26.8, is what was asked for:
-// 1.26.8 itself, any release of 1.26, or, with nothing, any. The word go before
-// either is of no matter.
+// IsRelease reports whether a release, such as go1.26.8, matches a request:
+// 1.26.8 exactly, any release of 1.26, or any release if the request is empty.
+// The prefix "go" of either is ignored.
 func IsRelease(is, want string) bool {
 	is, want = strings.TrimPrefix(is, "go"), strings.TrimPrefix(want, "go")
 	_, patch, _ := strings.Cut(want, ".")

@@ -43,17 +43,17 @@ type Client struct {
 	// Header is added to every request.
 	Header http.Header
 	// CacheOnly asks the server to answer from its store alone. Servers that
-	// do not know the request fetch as usual.
+	// do not support the request fetch as usual.
 	CacheOnly bool
 }
 
-// Info is what a server says about a version.
+// Info is a server's information about a version.
 type Info struct {
 	Version string
 	Time    time.Time
 }
 
-// Versions lists the versions a server knows of a module, in semver order.
+// Versions lists the versions of a module that a server lists, in semver order.
 func (c *Client) Versions(ctx context.Context, path string) ([]string, error) {
 	escaped, err := module.EscapePath(path)
 	if err != nil {
@@ -107,7 +107,7 @@ func (c *Client) Info(ctx context.Context, m module.Version) (Info, error) {
 
 // Mod returns the go.mod file, of which it is certain only that it is one of
 // this module. Old modules whose go.mod names another path exist; they make
-// poor canaries and are refused here.
+// poor reference modules and are refused here.
 func (c *Client) Mod(ctx context.Context, m module.Version) ([]byte, error) {
 	u, body, err := c.file(ctx, m, ".mod")
 	if err != nil {
@@ -149,7 +149,7 @@ func (c *Client) SumDBSupported(ctx context.Context, name string) (bool, error) 
 }
 
 // SumDBLatest returns the newest signed tree of the named checksum database
-// that the server knows, and the header of its answer. It is not looked into.
+// that the server has, and the header of its answer. The tree is not examined.
 func (c *Client) SumDBLatest(ctx context.Context, name string) ([]byte, http.Header, error) {
 	if name == "" {
 		return nil, nil, argumentError(errors.New("a checksum database needs a name"))
@@ -236,8 +236,8 @@ func (c *Client) maxZip() int64 {
 	return c.MaxZip
 }
 
-// copyBody copies at most limit bytes and tells the body's failures from the
-// writer's.
+// copyBody copies at most limit bytes and distinguishes failures of the body
+// from those of the writer.
 func copyBody(u *url.URL, w io.Writer, body io.Reader, limit int64) (int64, error) {
 	source := &faultyReader{r: body}
 	n, err := io.Copy(w, io.LimitReader(source, limit+1))

@@ -140,11 +140,11 @@ func TestClientReadsEveryEndpoint(t *testing.T) {
 	}
 }
 
-func TestClientTellsFailuresApart(t *testing.T) {
+func TestClientDistinguishesFailures(t *testing.T) {
 	const zipPath = "/example.com/!upper/mod/@v/v1.2.0.zip"
 	packed := archive(t, upper, map[string]string{"go.mod": upperMod, "a.go": strings.Repeat("// a\n", 1000)})
-	flipped := bytes.Clone(packed)
-	flipped[bytes.Index(flipped, []byte("// a"))] ^= 0x10
+	altered := bytes.Clone(packed)
+	altered[bytes.Index(altered, []byte("// a"))] ^= 0x10
 
 	tests := map[string]struct {
 		answer http.HandlerFunc
@@ -170,7 +170,7 @@ func TestClientTellsFailuresApart(t *testing.T) {
 			panic(http.ErrAbortHandler)
 		}, want: goproxy.ErrUnreachable},
 		"truncated archive": {answer: body(string(packed[:len(packed)/2])), want: goproxy.ErrMalformed},
-		"flipped byte":      {answer: body(string(flipped)), want: goproxy.ErrMalformed},
+		"flipped byte":      {answer: body(string(altered)), want: goproxy.ErrMalformed},
 		"login page":        {answer: body("<html>please log in</html>"), want: goproxy.ErrMalformed},
 		"larger than the limit": {answer: body(string(packed)), limit: 100, want: goproxy.ErrMalformed,
 			detail: "limit of 100 bytes"},

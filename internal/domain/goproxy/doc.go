@@ -1,4 +1,4 @@
-// Package goproxy speaks the GOPROXY protocol as a client.
+// Package goproxy is a client of the GOPROXY protocol.
 //
 // The protocol is the one described by "go help goproxy" and
 // https://go.dev/ref/mod#goproxy-protocol: for a module path and a version,
@@ -13,11 +13,11 @@
 //	<base>/sumdb/<name>/latest      its newest signed tree
 //
 // It exists to examine a proxy, not to build with it. So, unlike the go
-// command, it puts a limit on everything a broken or hostile server could
-// make endless (bodies, archives, time by the caller's context), notices a
-// body that is shorter than announced, and says in its errors which kind of
-// wrong it met: an instance that has not got a module, one that fails, one
-// that hangs and one that answers nonsense are four different findings.
+// command, it puts a limit on everything a broken or hostile server could make
+// endless (bodies, archives, time by the caller's context), notices a body that
+// is shorter than announced, and distinguishes failures by its errors: an
+// instance that lacks a module, one that fails, one that hangs and one that
+// returns a malformed answer are four different findings.
 //
 // Sums are "h1:" hashes as in go.sum, so a result can be compared with
 // trusted data without any further conversion.

@@ -15,8 +15,8 @@ import (
 // with errors.Is, save one made from wrong arguments, which matches
 // ErrMalformed as well because it never reached a server.
 var (
-	// ErrNotFound means that the server answered 404 or 410: it says that it
-	// has no such module, version or database.
+	// ErrNotFound means that the server answered 404 or 410: it has no such
+	// module, version or database.
 	ErrNotFound = errors.New("not found")
 	// ErrRedirected means that the server answered with a redirect, and the HTTP
 	// client does not follow any.

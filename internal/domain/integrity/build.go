@@ -97,7 +97,7 @@ func (b *build) openShards(root *tree.Dir) error {
 			}
 			b.shard[n] = d
 		case isShard:
-			b.found.add(Finding{Class: Malformed, Severity: Wrong, Cache: Build, Path: e.Name, Detail: "a " + e.Type.String() + " where a directory belongs", Remove: []string{e.Name}})
+			b.found.add(Finding{Class: Malformed, Severity: SeverityCorrupt, Cache: Build, Path: e.Name, Detail: "a " + e.Type.String() + " where a directory belongs", Remove: []string{e.Name}})
 		case e.Name == buildcache.TrimMark || e.Name == buildcache.TestExpireMark:
 			b.mark(root, e.Name)
 		case e.Name == "README" || e.Name == "log.txt" || e.Name == buildcache.FuzzDir:
@@ -134,13 +134,13 @@ func shardOf(name string) (int, bool) {
 }
 
 func (b *build) mark(root *tree.Dir, name string) {
-	f := Finding{Class: Malformed, Severity: Torn, Cache: Build, Path: name, Remove: []string{name}}
+	f := Finding{Class: Malformed, Severity: Recoverable, Cache: Build, Path: name, Remove: []string{name}}
 	data, _, err := root.ReadFile(name, nil, 4<<10)
 	switch {
 	case err == nil:
 		_, err = buildcache.ParseTrim(data)
 	case errors.Is(err, tree.ErrNotRegular):
-		f.Severity = Wrong
+		f.Severity = SeverityCorrupt
 	case errors.Is(err, tree.ErrBadMode):
 		f.Class = BadMode
 	case !errors.Is(err, tree.ErrTooLarge):
@@ -221,7 +221,7 @@ func (b *build) write(entries []built) error {
 	return nil
 }
 
-// oneShard checks all entries of a shard and returns those that are sound, in
+// oneShard checks all entries of a shard and returns those that are intact, in
 // the order of the manifest.
 func (b *build) oneShard(w *worker, n int) []built {
 	dir := b.shard[n]
@@ -229,7 +229,7 @@ func (b *build) oneShard(w *worker, n int) []built {
 		return nil
 	}
 	var (
-		sound    []built
+		intact   []built
 		suspects []suspect
 		refs     []uint64
 		outs     []uint64
@@ -248,7 +248,7 @@ func (b *build) oneShard(w *worker, n int) []built {
 		case look.finding != nil:
 			suspects = append(suspects, suspect{uint8(n), e.Name}) //nolint:gosec // one of 256
 		default:
-			sound = append(sound, look.entry)
+			intact = append(intact, look.entry)
 		}
 		if look.ref != (buildcache.ID{}) {
 			refs = append(refs, prefix(look.ref))
@@ -261,11 +261,11 @@ func (b *build) oneShard(w *worker, n int) []built {
 	if err != nil {
 		b.unreadable(Build, dir.Path(), err)
 	}
-	slices.SortFunc(sound, func(a, b built) int {
+	slices.SortFunc(intact, func(a, b built) int {
 		return cmp.Or(cmp.Compare(rank(a.kind), rank(b.kind)), bytes.Compare(a.id[:], b.id[:]))
 	})
 	b.read(read)
-	b.count(func(c *Counts) { c.BuildEntries += len(sound) + len(suspects) })
+	b.count(func(c *Counts) { c.BuildEntries += len(intact) + len(suspects) })
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.refs, b.outs = append(b.refs, refs...), append(b.outs, outs...)
@@ -278,7 +278,7 @@ func (b *build) oneShard(w *worker, n int) []built {
 		suspects = suspects[:room]
 	}
 	b.suspects = append(b.suspects, suspects...)
-	return sound
+	return intact
 }
 
 func rank(k manifest.Kind) int {
@@ -296,7 +296,7 @@ func prefix(id buildcache.ID) uint64 {
 	return n
 }
 
-// sight is what one look at one entry told.
+// sight is the result of one look at one entry.
 type sight struct {
 	entry   built
 	finding *Finding
@@ -317,11 +317,11 @@ func (s *sight) failed(path string, err error) {
 	case errors.Is(err, fs.ErrNotExist):
 		s.gone = true
 	case errors.Is(err, tree.ErrNotRegular):
-		s.found(Malformed, Wrong, path, err.Error())
+		s.found(Malformed, SeverityCorrupt, path, err.Error())
 	case errors.Is(err, tree.ErrBadMode):
-		s.found(BadMode, Wrong, path, err.Error())
+		s.found(BadMode, SeverityCorrupt, path, err.Error())
 	default:
-		s.found(Unreadable, Unknown, path, err.Error())
+		s.found(Unreadable, SeverityUnreadable, path, err.Error())
 		s.finding.Remove = nil
 	}
 }
@@ -345,7 +345,7 @@ func (b *build) action(w *worker, dir *tree.Dir, id buildcache.ID, listed tree.E
 	path := dir.Join(listed.Name)
 	data, info, err := dir.ReadEntry(listed, w.small, 64<<10)
 	if errors.Is(err, tree.ErrTooLarge) {
-		s.found(Malformed, Torn, path, "is far longer than an action entry")
+		s.found(Malformed, Recoverable, path, "is far longer than an action entry")
 		return s
 	}
 	if err != nil {
@@ -356,19 +356,19 @@ func (b *build) action(w *worker, dir *tree.Dir, id buildcache.ID, listed tree.E
 	s.bytes = int64(len(data))
 	s.seen = append(s.seen, info)
 	if info.Mode&0o444 == 0 {
-		s.found(BadMode, Wrong, path, fmt.Sprintf("mode %04o: nobody may read it", info.Mode))
+		s.found(BadMode, SeverityCorrupt, path, fmt.Sprintf("mode %04o: it is not readable", info.Mode))
 		return s
 	}
 	e, err := buildcache.ParseEntry(data)
 	switch {
 	case err != nil && len(data) < buildcache.EntryLen || bytes.IndexByte(data, 0) >= 0:
-		s.found(Truncated, Torn, path, fmt.Sprintf("action entry of %d bytes: %v", len(data), err))
+		s.found(Truncated, Recoverable, path, fmt.Sprintf("action entry of %d bytes: %v", len(data), err))
 		return s
 	case err != nil:
-		s.found(Malformed, Torn, path, err.Error())
+		s.found(Malformed, Recoverable, path, err.Error())
 		return s
 	case e.Action != id:
-		s.found(Malformed, Torn, path, "names another action than its file name")
+		s.found(Malformed, Recoverable, path, "names another action than its file name")
 		return s
 	}
 	s.entry = built{kind: manifest.Action, id: id, output: e.Output, size: e.Size}
@@ -377,10 +377,11 @@ func (b *build) action(w *worker, dir *tree.Dir, id buildcache.ID, listed tree.E
 	return s
 }
 
-// outputOf checks that the output an entry names is there in the size it says.
+// outputOf checks that the output that an entry names exists and has the
+// recorded size.
 func (b *build) outputOf(s *sight, path string, e buildcache.Entry) {
 	if b.closed[e.Output[0]] {
-		return // nobody can tell, which was said of the shard
+		return // unreadable, which was reported for the shard
 	}
 	var info tree.Info
 	err := fs.ErrNotExist
@@ -389,17 +390,17 @@ func (b *build) outputOf(s *sight, path string, e buildcache.Entry) {
 	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		s.found(Dangling, Torn, path, "its output "+e.Output.OutputPath()+" is gone")
+		s.found(Dangling, Recoverable, path, "its output "+e.Output.OutputPath()+" is gone")
 	case err != nil:
 		s.failed(path, err)
 	case info.Type == tree.Regular && info.Size != e.Size:
-		// Which of the two is torn shows at the second look: an output of the
-		// wrong size is a suspect itself.
-		if _, torn := b.claims[e.Output]; torn {
+		// The second look decides which of the two is truncated: an output of
+		// another size is a suspect itself.
+		if _, recoverable := b.claims[e.Output]; recoverable {
 			return
 		}
 		s.seen = append(s.seen, info)
-		s.found(Inconsistent, Torn, path, fmt.Sprintf("says that its output %s has %d bytes, but it has %d", e.Output.OutputPath(), e.Size, info.Size))
+		s.found(Inconsistent, Recoverable, path, fmt.Sprintf("records %[2]d bytes for its output %[1]s, which has %[3]d", e.Output.OutputPath(), e.Size, info.Size))
 	}
 }
 
@@ -428,7 +429,7 @@ func (b *build) output(w *worker, dir *tree.Dir, id buildcache.ID, listed tree.E
 func (b *build) content(w *worker, s *sight, f *tree.File, id buildcache.ID, path string) {
 	s.seen = append(s.seen, f.Info())
 	if f.Info().Mode&0o444 == 0 {
-		s.found(BadMode, Wrong, path, fmt.Sprintf("mode %04o: nobody may read it", f.Info().Mode))
+		s.found(BadMode, SeverityCorrupt, path, fmt.Sprintf("mode %04o: it is not readable", f.Info().Mode))
 		return
 	}
 	sum, n, err := w.hasher.File(f)
@@ -441,8 +442,8 @@ func (b *build) content(w *worker, s *sight, f *tree.File, id buildcache.ID, pat
 	}
 }
 
-// mismatch says what the go command does with an output whose content is not
-// what its name says: if its size is what some entry says, it uses it.
+// mismatch reports an output whose hash is not its name. The go command uses it
+// if some entry records its size.
 func (b *build) mismatch(s *sight, f *tree.File, id buildcache.ID, path string) {
 	what := "output"
 	var magic [10]byte
@@ -450,10 +451,10 @@ func (b *build) mismatch(s *sight, f *tree.File, id buildcache.ID, path string) 
 		what = "module index (a build fails on it until it is removed)"
 	}
 	if b.claims == nil || slices.Contains(b.claims[id], f.Size()) {
-		s.found(Corrupt, Wrong, path, what+": its content is not what its name says")
+		s.found(Corrupt, SeverityCorrupt, path, what+": the hash of its content is not its name")
 		return
 	}
-	s.found(Truncated, Torn, path, fmt.Sprintf("%s of %d bytes, which no action entry says: it counts as absent", what, f.Size()))
+	s.found(Truncated, Recoverable, path, fmt.Sprintf("%s of %d bytes, a size that no action entry records: it counts as absent", what, f.Size()))
 }
 
 // executable checks an output in the form of a directory with one file.
@@ -478,9 +479,9 @@ func (b *build) executable(w *worker, s *sight, dir *tree.Dir, id buildcache.ID)
 	case err != nil:
 		s.failed(dir.Path(), err)
 	case files == 0:
-		s.found(Truncated, Torn, dir.Path(), "executable output without its file: it counts as absent")
+		s.found(Truncated, Recoverable, dir.Path(), "executable output without its file: it counts as absent")
 	case files > 1:
-		s.found(Malformed, Wrong, dir.Path(), fmt.Sprintf("executable output with %d files instead of one", files))
+		s.found(Malformed, SeverityCorrupt, dir.Path(), fmt.Sprintf("executable output with %d files instead of one", files))
 	}
 }
 
@@ -494,13 +495,13 @@ func (b *build) orphans() {
 	}
 }
 
-// recheck looks again at what did not check out, with the sizes that entries
-// claim for suspicious outputs at hand.
+// recheck checks entries with deviations again, with the sizes that entries
+// record for suspicious outputs.
 func (b *build) recheck(ctx context.Context) error {
 	if len(b.suspects) == 0 {
 		return nil
 	}
-	b.gatherClaims()
+	b.gatherSizes()
 	items := make([]int32, len(b.suspects))
 	for i := range items {
 		items[i] = int32(i) //nolint:gosec // bounded by maxSuspects
@@ -516,9 +517,9 @@ func (b *build) recheck(ctx context.Context) error {
 	return b.settled(ctx, items, check, func(int32, outcome) {})
 }
 
-// gatherClaims reads all entries once more for what they say about suspicious
-// outputs.
-func (b *build) gatherClaims() {
+// gatherSizes reads all entries once more for the sizes that they record for
+// suspicious outputs.
+func (b *build) gatherSizes() {
 	claims := map[buildcache.ID][]int64{}
 	for _, s := range b.suspects {
 		if id, kind := buildcache.ParseName(s.name); kind == buildcache.Output {

@@ -17,15 +17,15 @@ import (
 	"gocache.dev/operator/internal/domain/modcache"
 )
 
-// Options say what to check and how. The zero value of each but the caches is
-// a good default.
+// Options select what to check and how. The zero value of each option but the
+// caches is a good default.
 type Options struct {
 	ModCache   string // GOMODCACHE; empty: not checked
 	BuildCache string // GOCACHE; empty: not checked
 	Store      string // a proxy's store; empty: not checked
 	Layout     string // of the store: goproxy or athens
-	// Trust is what the contents of modules are compared with besides what the
-	// cache says of itself.
+	// Trust is what the contents of modules are compared with, in addition to
+	// the cache's own hashes.
 	Trust *Trust
 	// SumDBs are checksum databases whose cached records add to trust.
 	SumDBs []SumDB
@@ -34,7 +34,8 @@ type Options struct {
 	// Workers is how many files are read at once. The default is twice the
 	// processors, since a cold page cache keeps workers waiting.
 	Workers int
-	// FailOn is the least severity that convicts: Wrong, or Torn.
+	// FailOn is the least severity that makes the verdict Corrupt:
+	// SeverityCorrupt, or Recoverable.
 	FailOn Severity
 	// Now is the time that ages are measured against.
 	Now time.Time
@@ -55,9 +56,9 @@ type Options struct {
 
 const (
 	defaultSettle = 250 * time.Millisecond
-	// patience is how often what keeps changing is looked at again before it
-	// counts as under way.
-	patience = 4
+	// maxRechecks is how often an entry that keeps changing is checked again
+	// before it counts as under way.
+	maxRechecks = 4
 	// memory is what all workers together may use for buffers, in bytes.
 	memory = 48 << 20
 )
@@ -71,8 +72,8 @@ func Check(ctx context.Context, o Options) (Verdict, error) {
 	if o.Settle <= 0 {
 		o.Settle = defaultSettle
 	}
-	if o.FailOn != Torn {
-		o.FailOn = Wrong
+	if o.FailOn != Recoverable {
+		o.FailOn = SeverityCorrupt
 	}
 	if o.Progress == nil {
 		o.Progress = &Progress{}
@@ -135,13 +136,13 @@ func (r *run) read(n int64) {
 	r.bytes += n
 }
 
-// unreadable reports what could not be read. What vanished meanwhile is no
-// news: caches are pruned while they are read.
+// unreadable reports an entry that could not be read. An entry that vanished
+// meanwhile is no finding: caches are trimmed while they are read.
 func (r *run) unreadable(c Cache, path string, err error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return
 	}
-	r.found.add(Finding{Class: Unreadable, Severity: Unknown, Cache: c, Path: path, Detail: err.Error()})
+	r.found.add(Finding{Class: Unreadable, Severity: SeverityUnreadable, Cache: c, Path: path, Detail: err.Error()})
 }
 
 // worker is what one goroutine needs for itself.
@@ -155,7 +156,7 @@ func newWorker(limit int64) *worker {
 	return &worker{hasher: modcache.NewHasher(min(limit, 8<<20)), small: make([]byte, 0, 8<<10)}
 }
 
-// outcome is what one look at one thing told.
+// outcome is the result of one look at one entry.
 type outcome struct {
 	findings        []Finding
 	record          manifest.Record
@@ -250,7 +251,7 @@ func (r *run) settle(ctx context.Context, items []int32, check func(*worker, int
 			mu.Unlock()
 			switch {
 			case !o.suspicious() || o.still(&before):
-			case look >= patience:
+			case look >= maxRechecks:
 				o.excuse("it kept changing")
 			default:
 				mu.Lock()

@@ -2,12 +2,12 @@ package integrity
 
 import "golang.org/x/mod/module"
 
-// Class says what kind of deviation a finding is.
+// Class is the kind of a deviation.
 type Class string
 
 // The classes of findings.
 const (
-	// Corrupt content is not what its own hash says.
+	// Corrupt content does not match its own hash.
 	Corrupt Class = "Corrupt"
 	// Truncated content ends early, is empty, or was zero-filled by a crash.
 	Truncated Class = "Truncated"
@@ -16,11 +16,11 @@ const (
 	// Inconsistent parts contradict each other.
 	Inconsistent Class = "Inconsistent"
 	// ChecksumMismatch is content that is consistent in itself but contradicts
-	// trust data: somebody forged it, or the module was published twice.
+	// trust data: it was forged, or the module was published twice.
 	ChecksumMismatch Class = "ChecksumMismatch"
 	// Unverifiable content has nothing to be compared with.
 	Unverifiable Class = "Unverifiable"
-	// BadMode is a file or directory that nobody may read.
+	// BadMode is a file or directory whose mode allows no reading.
 	BadMode Class = "BadMode"
 	// Unreadable could not be read: no permission, or an error of the device.
 	Unreadable Class = "Unreadable"
@@ -36,11 +36,11 @@ const (
 	Orphan Class = "Orphan"
 )
 
-// Meaning says what the class stands for, for a person.
+// Meaning describes the class in a sentence.
 func (c Class) Meaning() string {
 	switch c {
 	case Corrupt:
-		return "the content is not what its own hash says"
+		return "the content does not match its own hash"
 	case Truncated:
 		return "it ends early, is empty, or was filled with zeros by a crash"
 	case Missing:
@@ -48,11 +48,11 @@ func (c Class) Meaning() string {
 	case Inconsistent:
 		return "two parts contradict each other"
 	case ChecksumMismatch:
-		return "it is sound in itself, but not what trust data says it must be"
+		return "it is consistent in itself, but contradicts trust data"
 	case Unverifiable:
-		return "nothing says what it should be"
+		return "there is no checksum to compare it with"
 	case BadMode:
-		return "its mode lets nobody read it"
+		return "its mode allows no reading"
 	case Unreadable:
 		return "it could not be read"
 	case InFlight:
@@ -69,19 +69,23 @@ func (c Class) Meaning() string {
 	return ""
 }
 
-// Severity says what the go command does with what was found.
+// Severity is the consequence of a finding for the go command.
 type Severity uint8
 
-// The severities, from harmless to convicting.
+// The severities, in ascending order.
 const (
-	// Note is harmless: the go command never looks at it, or it is under way.
+	// Note is harmless: the go command never reads the entry, or it is being
+	// written.
 	Note Severity = iota
-	// Torn is taken for absent by the go command, which heals it by itself.
-	Torn
-	// Unknown could not be checked: nothing is proven either way.
-	Unknown
-	// Wrong is used silently by the go command, or fails for ever.
-	Wrong
+	// Recoverable means that the go command treats the entry as missing and creates it
+	// again.
+	Recoverable
+	// SeverityUnreadable means that the entry could not be checked: nothing is proven
+	// either way.
+	SeverityUnreadable
+	// SeverityCorrupt means that the go command uses the entry silently, or fails on it
+	// every time.
+	SeverityCorrupt
 )
 
 // String is the name used in verdicts.
@@ -89,17 +93,17 @@ func (s Severity) String() string {
 	switch s {
 	case Note:
 		return "note"
-	case Torn:
-		return "torn"
-	case Unknown:
-		return "unknown"
-	case Wrong:
-		return "wrong"
+	case Recoverable:
+		return "recoverable"
+	case SeverityUnreadable:
+		return "unreadable"
+	case SeverityCorrupt:
+		return "corrupt"
 	}
 	return "invalid"
 }
 
-// Cache says in which tree a path lies.
+// Cache is the tree in which a path lies.
 type Cache string
 
 // The trees that are checked.
@@ -121,7 +125,8 @@ type Finding struct {
 	// Refused: the server finds by itself that it is not what it had stored, and
 	// gives it to no client.
 	Refused bool
-	// Remove lists what must go for the go command to heal it, in this order.
-	// Empty for what cannot or need not be repaired.
+	// Remove lists the paths to remove, in this order, for the go command to
+	// create the entry again. It is empty for findings that cannot or need not
+	// be repaired.
 	Remove []string
 }

@@ -18,21 +18,21 @@ type Progress struct {
 // stage is the check of one cache.
 type stage struct {
 	cache Cache
-	whole int64
+	total int64
 	part  atomic.Int64
 }
 
 // At is the cache that is being checked, and what part of it is done: 0 to 1.
 func (p *Progress) At() (Cache, float64) {
 	s := p.stage.Load()
-	if s == nil || s.whole == 0 {
+	if s == nil || s.total == 0 {
 		return "", 0
 	}
-	return s.cache, min(float64(s.part.Load())/float64(s.whole), 1)
+	return s.cache, min(float64(s.part.Load())/float64(s.total), 1)
 }
 
 // begin starts a cache that so much is to do for, in any unit.
-func (p *Progress) begin(c Cache, whole int64) { p.stage.Store(&stage{cache: c, whole: whole}) }
+func (p *Progress) begin(c Cache, total int64) { p.stage.Store(&stage{cache: c, total: total}) }
 
 // step ends a part of it.
 func (p *Progress) step(part int64) {
@@ -49,7 +49,7 @@ func effort(zipSize int64) int64 { return zipSize + 50_000 }
 // examples however many findings there are.
 type collector struct {
 	mu       sync.Mutex
-	severity [Wrong + 1]int
+	severity [SeverityCorrupt + 1]int
 	findings map[Class]int
 	notes    map[Class]int
 	kept     map[Class]int
@@ -73,7 +73,7 @@ func (c *collector) add(fs ...Finding) {
 	defer c.mu.Unlock()
 	for _, f := range fs {
 		c.severity[f.Severity]++
-		if f.Severity == Wrong && f.Refused {
+		if f.Severity == SeverityCorrupt && f.Refused {
 			c.refused++
 		}
 		if f.Severity == Note {
@@ -112,13 +112,13 @@ func (c *collector) verdict(failOn Severity) Verdict {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	v := Verdict{
-		Torn: c.severity[Torn], Wrong: c.severity[Wrong], Unknown: c.severity[Unknown],
+		Recoverable: c.severity[Recoverable], Corrupt: c.severity[SeverityCorrupt], Unreadable: c.severity[SeverityUnreadable],
 		Findings: c.findings, Notes: c.notes, Examples: []Example{},
 	}
 	switch {
-	case v.Wrong > 0, failOn == Torn && v.Torn > 0:
-		v.Verdict = Condemned
-	case v.Unknown > 0:
+	case v.Corrupt > 0, failOn == Recoverable && v.Recoverable > 0:
+		v.Verdict = OutcomeCorrupt
+	case v.Unreadable > 0:
 		v.Verdict = Inconclusive
 	default:
 		v.Verdict = Intact
@@ -133,7 +133,7 @@ func (c *collector) verdict(failOn Severity) Verdict {
 	for _, f := range c.gone {
 		v.WithdrawnExamples = append(v.WithdrawnExamples, f.example())
 	}
-	v.Contained = v.Wrong > 0 && v.Wrong == c.refused
+	v.Contained = v.Corrupt > 0 && v.Corrupt == c.refused
 	v.Message = v.Summary()
 	return v
 }

@@ -108,7 +108,7 @@ func TestReadErrors(t *testing.T) {
 				t.Fatalf("%d verdicts on %d failing files", len(verdicts), len(c.failing))
 			}
 			for i, v := range verdicts {
-				if v.Verdict != integrity.Inconclusive || v.Unknown != 1 || v.Wrong+v.Torn > 0 || v.Findings[integrity.Unreadable] != 1 {
+				if v.Verdict != integrity.Inconclusive || v.Unreadable != 1 || v.Corrupt+v.Recoverable > 0 || v.Findings[integrity.Unreadable] != 1 {
 					t.Errorf("%s: %s, %v: %+v", filepath.Base(c.failing[i]), v.Verdict, v.Findings, v.Examples)
 				}
 				if len(v.Examples) == 0 || !strings.Contains(v.Examples[0].Detail, unix.EIO.Error()) {
@@ -152,7 +152,7 @@ func TestDyingDevice(t *testing.T) {
 			s := stage{ModCache: filepath.Join(at, "mod"), BuildCache: filepath.Join(at, "build"), Image: image, Mount: at, Left: left}
 			for _, v := range s.perform(t, ownMounts) {
 				t.Logf("%s, %s", v.Verdict, v.Message)
-				if v.Verdict != integrity.Inconclusive || v.Wrong+v.Torn > 0 {
+				if v.Verdict != integrity.Inconclusive || v.Corrupt+v.Recoverable > 0 {
 					t.Errorf("%s, %s: %+v", v.Verdict, v.Message, v.Examples)
 				}
 			}
@@ -174,14 +174,14 @@ func TestUnreadable(t *testing.T) {
 		"shard not listed": {func(tree *cachetree.Tree) string { return filepath.Dir(cachetree.Archive(t, tree)) }, 0o100, integrity.Inconclusive, integrity.Unreadable, integrity.Intact},
 		"output of others": {func(tree *cachetree.Tree) string { return cachetree.Archive(t, tree) }, 0o044, integrity.Inconclusive, integrity.Unreadable, integrity.Intact},
 		"entry of others":  {func(tree *cachetree.Tree) string { return cachetree.ActionOf(t, tree) }, 0o044, integrity.Inconclusive, integrity.Unreadable, integrity.Intact},
-		"output of nobody": {func(tree *cachetree.Tree) string { return cachetree.Archive(t, tree) }, 0, integrity.Condemned, integrity.BadMode, integrity.Condemned},
+		"output of nobody": {func(tree *cachetree.Tree) string { return cachetree.Archive(t, tree) }, 0, integrity.OutcomeCorrupt, integrity.BadMode, integrity.OutcomeCorrupt},
 		"downloads":        {func(tree *cachetree.Tree) string { return filepath.Join(tree.ModCache, "cache/download") }, 0, integrity.Inconclusive, integrity.Unreadable, integrity.Intact},
 		"zip of others": {func(tree *cachetree.Tree) string {
 			return filepath.Join(tree.ModCache, "cache/download/example.com/lib/@v/v1.2.0.zip")
 		}, 0o044, integrity.Inconclusive, integrity.Unreadable, integrity.Intact},
 		"zip of nobody": {func(tree *cachetree.Tree) string {
 			return filepath.Join(tree.ModCache, "cache/download/example.com/lib/@v/v1.2.0.zip")
-		}, 0, integrity.Condemned, integrity.BadMode, integrity.Condemned},
+		}, 0, integrity.OutcomeCorrupt, integrity.BadMode, integrity.OutcomeCorrupt},
 		"source of others":  {func(tree *cachetree.Tree) string { return filepath.Join(tree.Extracted(cachetree.Lib), "lib.go") }, 0o044, integrity.Inconclusive, integrity.Unreadable, integrity.Intact},
 		"package of others": {func(tree *cachetree.Tree) string { return filepath.Join(tree.Extracted(cachetree.Lib), "sub") }, 0o055, integrity.Inconclusive, integrity.Unreadable, integrity.Intact},
 	} {
@@ -262,7 +262,7 @@ func TestSpecialFilesAreNotOpened(t *testing.T) {
 				watch.add(t, place)
 			}
 			for _, o := range []integrity.Options{{ModCache: tree.ModCache, BuildCache: tree.BuildCache}, {Store: tree.Proxy, Layout: "goproxy"}} {
-				if v := within(t, 30*time.Second, o); v.Verdict != integrity.Condemned || v.Unknown > 0 {
+				if v := within(t, 30*time.Second, o); v.Verdict != integrity.OutcomeCorrupt || v.Unreadable > 0 {
 					t.Errorf("%s, %v: %+v", v.Verdict, v.Findings, v.Examples)
 				}
 			}

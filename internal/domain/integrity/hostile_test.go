@@ -97,7 +97,7 @@ func TestHostileNames(t *testing.T) {
 		}
 	}
 	v := within(t, 30*time.Second, integrity.Options{ModCache: mod, BuildCache: build})
-	if v.Verdict != integrity.Condemned {
+	if v.Verdict != integrity.OutcomeCorrupt {
 		t.Errorf("%s: %+v", v.Verdict, v.Examples)
 	}
 	text := string(v.Fit(1 << 20))
@@ -152,8 +152,8 @@ func TestManyEntriesInOneDirectory(t *testing.T) {
 	runtime.ReadMemStats(&before)
 	v := within(t, 2*time.Minute, integrity.Options{BuildCache: filepath.Dir(shard)})
 	runtime.ReadMemStats(&after)
-	if v.Verdict != integrity.Intact || v.Torn != n || len(v.Examples) > 100 {
-		t.Errorf("%s, %d torn, %d examples", v.Verdict, v.Torn, len(v.Examples))
+	if v.Verdict != integrity.Intact || v.Recoverable != n || len(v.Examples) > 100 {
+		t.Errorf("%s, %d recoverable, %d examples", v.Verdict, v.Recoverable, len(v.Examples))
 	}
 	if held := int64(after.HeapSys) - int64(before.HeapSys); held > 128<<20 {
 		t.Errorf("%d MB held", held>>20)
@@ -232,17 +232,17 @@ func TestHostileZips(t *testing.T) {
 	}{
 		"sound":           {rawZip(t, zipFile{at + "x.go", []byte("package x")}), integrity.Intact},
 		"many files":      {rawZip(t, many...), integrity.Intact},
-		"absolute name":   {rawZip(t, zipFile{"/etc/passwd", nil}), integrity.Condemned},
-		"leads out":       {rawZip(t, zipFile{at + "../../x", nil}), integrity.Condemned},
-		"other module":    {rawZip(t, zipFile{"example.com/other@v1.0.0/x", nil}), integrity.Condemned},
-		"same name twice": {rawZip(t, zipFile{at + "x", nil}, zipFile{at + "x", []byte("y")}), integrity.Condemned},
-		"case collision":  {rawZip(t, zipFile{at + "README", nil}, zipFile{at + "readme", nil}), integrity.Condemned},
-		"backslash":       {rawZip(t, zipFile{at + `a\b`, nil}), integrity.Condemned},
-		"control":         {rawZip(t, zipFile{at + "a\nb", nil}), integrity.Condemned},
-		"reserved name":   {rawZip(t, zipFile{at + "aux.txt", nil}), integrity.Condemned},
-		"small bomb":      {bomb(t, 10), integrity.Condemned},
-		"large bomb":      {bomb(t, 1<<40), integrity.Condemned},
-		"garbage":         {bytes.Repeat([]byte("PK\x05\x06"), 50_000), integrity.Condemned},
+		"absolute name":   {rawZip(t, zipFile{"/etc/passwd", nil}), integrity.OutcomeCorrupt},
+		"leads out":       {rawZip(t, zipFile{at + "../../x", nil}), integrity.OutcomeCorrupt},
+		"other module":    {rawZip(t, zipFile{"example.com/other@v1.0.0/x", nil}), integrity.OutcomeCorrupt},
+		"same name twice": {rawZip(t, zipFile{at + "x", nil}, zipFile{at + "x", []byte("y")}), integrity.OutcomeCorrupt},
+		"case collision":  {rawZip(t, zipFile{at + "README", nil}, zipFile{at + "readme", nil}), integrity.OutcomeCorrupt},
+		"backslash":       {rawZip(t, zipFile{at + `a\b`, nil}), integrity.OutcomeCorrupt},
+		"control":         {rawZip(t, zipFile{at + "a\nb", nil}), integrity.OutcomeCorrupt},
+		"reserved name":   {rawZip(t, zipFile{at + "aux.txt", nil}), integrity.OutcomeCorrupt},
+		"small bomb":      {bomb(t, 10), integrity.OutcomeCorrupt},
+		"large bomb":      {bomb(t, 1<<40), integrity.OutcomeCorrupt},
+		"garbage":         {bytes.Repeat([]byte("PK\x05\x06"), 50_000), integrity.OutcomeCorrupt},
 	} {
 		root := t.TempDir()
 		put(t, filepath.Join(root, "cache/download/example.com/m/@v/v1.0.0.zip"), c.data)

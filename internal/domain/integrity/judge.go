@@ -22,7 +22,7 @@ func (p part) ok() bool                    { return p.present && p.err == nil }
 func (p part) is(sum modcache.Sum) bool    { return p.ok() && p.sum == sum }
 func (p part) differs(s modcache.Sum) bool { return p.ok() && p.sum != s }
 
-// evidence is all that one module version's parts say about its contents.
+// evidence is the sums of all parts of one module version.
 type evidence struct {
 	at             modcache.Escaped
 	zip, hash, dir part
@@ -30,7 +30,7 @@ type evidence struct {
 	trailing       int64 // bytes after the end of the zip
 }
 
-// judge says what the parts' sums prove.
+// judge returns the findings that the parts' sums prove.
 //
 // Each part on its own can be damaged, so what the contents should be is asked
 // of trust data first; without it of the zip and the directory if they agree
@@ -68,12 +68,12 @@ func (j *judgement) unreadable() {
 		path string
 	}{{&j.zip, j.zipPath()}, {&j.hash, j.hashPath()}, {&j.dir, j.at.Dir()}} {
 		if p.part.present && isMachine(p.part.err) {
-			j.add(Unreadable, Unknown, p.path, p.part.err.Error())
+			j.add(Unreadable, SeverityUnreadable, p.path, p.part.err.Error())
 		}
 	}
 }
 
-// isMachine tells errors of reading from errors in what was read.
+// isMachine distinguishes errors of reading from errors in the content.
 func isMachine(err error) bool {
 	if err == nil || errors.Is(err, modcache.ErrContent) || errors.Is(err, tree.ErrNotRegular) || errors.Is(err, tree.ErrBadMode) || errors.Is(err, fs.ErrNotExist) {
 		return false
@@ -84,27 +84,27 @@ func isMachine(err error) bool {
 
 // contradictsTrust finds parts that agree with each other but not with trust.
 func (j *judgement) contradictsTrust() bool {
-	said := modcache.Sum{}
+	agreed := modcache.Sum{}
 	for _, p := range []part{j.zip, j.hash, j.dir} {
 		if !p.ok() {
 			continue
 		}
-		if !said.IsZero() && p.sum != said {
+		if !agreed.IsZero() && p.sum != agreed {
 			return false // they do not agree: judged part by part
 		}
-		said = p.sum
+		agreed = p.sum
 	}
-	if said.IsZero() || agrees(said, j.trust) {
+	if agreed.IsZero() || agrees(agreed, j.trust) {
 		return false
 	}
 	if !j.zip.ok() && !j.dir.ok() {
-		return false // only .ziphash speaks: its contents were not seen
+		return false // there is only a .ziphash: the contents were not seen
 	}
 	path := j.zipPath()
 	if !j.zip.ok() {
 		path = j.at.Dir()
 	}
-	j.add(ChecksumMismatch, Wrong, path, fmt.Sprintf("contents are %s but trust data says %s", said, j.trust[0]),
+	j.add(ChecksumMismatch, SeverityCorrupt, path, fmt.Sprintf("contents are %s but trust data requires %s", agreed, j.trust[0]),
 		j.at.Dir(), j.zipPath(), j.hashPath())
 	return true
 }
@@ -153,11 +153,11 @@ func (j *judgement) judgeZip(want modcache.Sum, known bool) {
 		if errors.Is(j.zip.err, tree.ErrBadMode) {
 			class = BadMode
 		}
-		j.add(class, Wrong, j.zipPath(), j.zip.err.Error(), remove...)
+		j.add(class, SeverityCorrupt, j.zipPath(), j.zip.err.Error(), remove...)
 	case known && j.zip.sum != want:
-		j.add(Corrupt, Wrong, j.zipPath(), fmt.Sprintf("contents are %s instead of %s", j.zip.sum, want), remove...)
+		j.add(Corrupt, SeverityCorrupt, j.zipPath(), fmt.Sprintf("contents are %s instead of %s", j.zip.sum, want), remove...)
 	case j.trailing > 0:
-		j.add(Malformed, Torn, j.zipPath(), fmt.Sprintf("%d bytes follow the end of the archive", j.trailing), remove...)
+		j.add(Malformed, Recoverable, j.zipPath(), fmt.Sprintf("%d bytes follow the end of the archive", j.trailing), remove...)
 	}
 }
 
@@ -169,22 +169,22 @@ func (j *judgement) judgeHash(want modcache.Sum, known bool) {
 	switch {
 	case isMachine(j.hash.err), errors.Is(j.hash.err, fs.ErrNotExist):
 	case !j.hash.present && j.zip.present:
-		j.add(Missing, Torn, j.hashPath(), "the zip has no .ziphash")
+		j.add(Missing, Recoverable, j.hashPath(), "the zip has no .ziphash")
 	case !j.hash.present && known && j.dir.is(want):
-		j.add(Missing, Torn, j.zipPath(), "the extracted module has neither zip nor .ziphash")
+		j.add(Missing, Recoverable, j.zipPath(), "the extracted module has neither zip nor .ziphash")
 	case !j.hash.present:
 	case errors.Is(j.hash.err, modcache.ErrHealing):
-		j.add(Truncated, Torn, j.hashPath(), j.hash.err.Error(), remove...)
+		j.add(Truncated, Recoverable, j.hashPath(), j.hash.err.Error(), remove...)
 	case errors.Is(j.hash.err, tree.ErrNotRegular):
-		j.add(Malformed, Wrong, j.hashPath(), j.hash.err.Error(), remove...)
+		j.add(Malformed, SeverityCorrupt, j.hashPath(), j.hash.err.Error(), remove...)
 	case j.hash.err != nil:
-		j.add(Corrupt, Wrong, j.hashPath(), j.hash.err.Error(), remove...)
+		j.add(Corrupt, SeverityCorrupt, j.hashPath(), j.hash.err.Error(), remove...)
 	case known && j.hash.sum != want && !j.zip.differs(want):
-		j.add(Corrupt, Wrong, j.hashPath(), fmt.Sprintf("says %s but the contents are %s", j.hash.sum, want), remove...)
+		j.add(Corrupt, SeverityCorrupt, j.hashPath(), fmt.Sprintf("records %s but the contents are %s", j.hash.sum, want), remove...)
 	case known && j.hash.sum != want:
-		j.add(Inconsistent, Wrong, j.hashPath(), fmt.Sprintf("says %s instead of %s", j.hash.sum, want), remove...)
+		j.add(Inconsistent, SeverityCorrupt, j.hashPath(), fmt.Sprintf("records %s instead of %s", j.hash.sum, want), remove...)
 	case !j.zip.present:
-		j.add(Missing, Torn, j.zipPath(), "there is a .ziphash but no zip: builds work, downloads and proxies do not")
+		j.add(Missing, Recoverable, j.zipPath(), "there is a .ziphash but no zip: builds work, downloads and proxies do not")
 	}
 }
 
@@ -193,12 +193,12 @@ func (j *judgement) judgeDir(want modcache.Sum, known bool) {
 	switch {
 	case !j.dir.present || isMachine(j.dir.err) || errors.Is(j.dir.err, fs.ErrNotExist):
 	case j.dir.err != nil:
-		j.add(Corrupt, Wrong, j.at.Dir(), j.dir.err.Error(), remove)
+		j.add(Corrupt, SeverityCorrupt, j.at.Dir(), j.dir.err.Error(), remove)
 	case !known:
 		// The go command writes .ziphash before it extracts, and compiles what
 		// lies here without asking: nothing vouches for it.
-		j.add(Unverifiable, Wrong, j.at.Dir(), "extracted module without zip and .ziphash: nothing vouches for it", remove)
+		j.add(Unverifiable, SeverityCorrupt, j.at.Dir(), "extracted module without zip and .ziphash: nothing vouches for it", remove)
 	case j.dir.sum != want:
-		j.add(Corrupt, Wrong, j.at.Dir(), fmt.Sprintf("contents are %s instead of %s", j.dir.sum, want), remove)
+		j.add(Corrupt, SeverityCorrupt, j.at.Dir(), fmt.Sprintf("contents are %s instead of %s", j.dir.sum, want), remove)
 	}
 }

@@ -26,8 +26,8 @@ const (
 	maxInfo  = 1 << 20
 	maxGoMod = 16 << 20 // golang.org/x/mod/zip.MaxGoMod
 	maxList  = 64 << 20
-	// abandoned is how old a temporary file is before nobody can be writing
-	// it any more.
+	// abandoned is the age from which a temporary file cannot be in use any
+	// more.
 	abandoned = time.Hour
 )
 
@@ -43,7 +43,7 @@ type BaselineZip struct {
 	GoMod modcache.Sum
 }
 
-// NewBaseline keeps what a manifest says about zips of kind.
+// NewBaseline keeps the records of a manifest about zips of kind.
 func NewBaseline(r *manifest.Reader, kind manifest.Kind) (Baseline, error) {
 	b := Baseline{}
 	for {
@@ -99,13 +99,13 @@ func (r *run) checkModules(ctx context.Context) error {
 func (m *modules) versions(ctx context.Context) ([]manifest.Record, error) {
 	all := m.contents.Versions
 	order := make([]int32, len(all))
-	whole := int64(0)
+	total := int64(0)
 	for i := range order {
-		whole += effort(all[i].ZipSize)
+		total += effort(all[i].ZipSize)
 		order[i] = int32(i) //nolint:gosec // a cache of 2³¹ versions does not fit in memory
 	}
 	slices.SortStableFunc(order, func(a, b int32) int { return compareInt(all[b].ZipSize, all[a].ZipSize) })
-	m.Progress.begin(Modules, whole)
+	m.Progress.begin(Modules, total)
 	records := make([]manifest.Record, len(all))
 	check := func(w *worker, i int32) outcome {
 		o := m.version(w, &all[i])
@@ -159,7 +159,7 @@ func (m *modules) version(w *worker, v *modcache.Version) outcome {
 	return c.outcome
 }
 
-// versionCheck gathers what one version's files say.
+// versionCheck gathers the sums of one version's files.
 type versionCheck struct {
 	*modules
 	*modcache.Version
@@ -177,7 +177,7 @@ func (c *versionCheck) add(class Class, s Severity, path, detail string, remove 
 }
 
 func (c *versionCheck) unreadable(path string, err error) {
-	c.add(Unreadable, Unknown, path, err.Error())
+	c.add(Unreadable, SeverityUnreadable, path, err.Error())
 }
 
 // download reads the small files of the @v directory.
@@ -187,7 +187,7 @@ func (c *versionCheck) download(d *tree.Dir) {
 		c.observe(info)
 		class, severity := InFlight, Note
 		if c.Now.Sub(info.Mtime) > abandoned {
-			class, severity = Stray, Torn
+			class, severity = Stray, Recoverable
 		}
 		c.add(class, severity, c.at.File(modcache.Partial), "being extracted, or it was when its writer died", c.at.Dir(), c.at.File(modcache.Partial))
 	}
@@ -212,7 +212,7 @@ func (c *versionCheck) read(d *tree.Dir, kind modcache.Kind, limit int64) (data 
 	}
 	c.seen = true
 	if errors.Is(err, tree.ErrBadMode) {
-		c.add(BadMode, Wrong, c.at.File(kind), err.Error(), c.at.File(kind))
+		c.add(BadMode, SeverityCorrupt, c.at.File(kind), err.Error(), c.at.File(kind))
 		return nil, false, nil
 	}
 	if err != nil {
@@ -227,7 +227,7 @@ func (c *versionCheck) read(d *tree.Dir, kind modcache.Kind, limit int64) (data 
 // mode reports a file that only root could read.
 func (c *versionCheck) mode(path string, info tree.Info) {
 	if info.Mode&0o444 == 0 {
-		c.add(BadMode, Wrong, path, fmt.Sprintf("mode %04o: nobody may read it", info.Mode), path)
+		c.add(BadMode, SeverityCorrupt, path, fmt.Sprintf("mode %04o: nobody may read it", info.Mode), path)
 	}
 }
 
@@ -311,7 +311,8 @@ func (c *versionCheck) zip(d, dir *tree.Dir) {
 	c.bytes += sum.Read
 	c.record.Raw, c.record.Size = sum.Raw, sum.Size
 	if base, ok := c.Baseline[c.Version.Version]; ok && err == nil && base.Raw != sum.Raw && base.H1 == sum.H1 {
-		// Packed anew by another server, or a bit flipped where nobody looks.
+		// Packed again by another server, or a flipped bit in a field that no
+		// reader uses.
 		c.add(Inconsistent, Note, path, "its bytes are not those of the manifest, but its contents are")
 	}
 	if c.ev.zip.err = err; err == nil {
@@ -365,7 +366,7 @@ func (c *versionCheck) modFile(d *tree.Dir) {
 	case !ok:
 		return
 	case errors.Is(err, tree.ErrNotRegular), errors.Is(err, tree.ErrTooLarge):
-		c.add(Malformed, Wrong, path, err.Error(), path)
+		c.add(Malformed, SeverityCorrupt, path, err.Error(), path)
 		return
 	case err != nil:
 		c.unreadable(path, err)
@@ -379,29 +380,29 @@ func (c *versionCheck) modFile(d *tree.Dir) {
 	switch {
 	case len(trust) > 0 && agrees(sum, trust):
 	case len(data) == 0:
-		c.add(Truncated, Wrong, path, "is empty", path)
+		c.add(Truncated, SeverityCorrupt, path, "is empty", path)
 	case bytes.IndexByte(data, 0) >= 0:
-		c.add(Truncated, Wrong, path, "contains NUL bytes", path)
+		c.add(Truncated, SeverityCorrupt, path, "contains NUL bytes", path)
 	case inZip && sha256.Sum256(data) != c.goMod:
-		c.add(Corrupt, Wrong, path, "is not the go.mod of the zip", path)
+		c.add(Corrupt, SeverityCorrupt, path, "is not the go.mod of the zip", path)
 	case c.raw == 1 && c.baselineMod(sum):
-		c.add(Corrupt, Wrong, path, "is not what it was when the manifest was made", path)
+		c.add(Corrupt, SeverityCorrupt, path, "differs from the manifest", path)
 	case len(trust) > 0:
-		c.add(ChecksumMismatch, Wrong, path, fmt.Sprintf("is %s but trust data says %s", sum, trust[0]), path)
+		c.add(ChecksumMismatch, SeverityCorrupt, path, fmt.Sprintf("is %s but trust data requires %s", sum, trust[0]), path)
 	default:
 		if _, err := modfile.ParseLax(path, data, nil); err != nil {
-			c.add(Corrupt, Wrong, path, err.Error(), path)
+			c.add(Corrupt, SeverityCorrupt, path, err.Error(), path)
 		}
 	}
 }
 
-// baselineMod reports whether an earlier manifest knew another .mod.
+// baselineMod reports whether an earlier manifest has another .mod.
 func (c *versionCheck) baselineMod(sum modcache.Sum) bool {
 	base := c.Baseline[c.Version.Version].GoMod
 	return !base.IsZero() && base != sum
 }
 
-// infoFile checks the .info file. Builds do not read it; downloads believe the
+// infoFile checks the .info file. Builds do not read it; downloads use the
 // version it names.
 func (c *versionCheck) infoFile(d *tree.Dir) {
 	path := c.at.File(modcache.Info)
@@ -410,7 +411,7 @@ func (c *versionCheck) infoFile(d *tree.Dir) {
 	case !ok:
 		return
 	case errors.Is(err, tree.ErrNotRegular), errors.Is(err, tree.ErrTooLarge):
-		c.add(Malformed, Wrong, path, err.Error(), path)
+		c.add(Malformed, SeverityCorrupt, path, err.Error(), path)
 		return
 	case err != nil:
 		c.unreadable(path, err)
@@ -420,13 +421,13 @@ func (c *versionCheck) infoFile(d *tree.Dir) {
 	meta, err := modcache.ParseInfo(data)
 	switch {
 	case err != nil:
-		c.add(Malformed, Torn, path, err.Error(), path)
+		c.add(Malformed, Recoverable, path, err.Error(), path)
 	case meta.Version != c.Version.Version.Version && semver.IsValid(c.Version.Version.Version):
-		c.add(Inconsistent, Wrong, path, fmt.Sprintf("says it is %.60q", meta.Version), path)
+		c.add(Inconsistent, SeverityCorrupt, path, fmt.Sprintf("names the version %.60q", meta.Version), path)
 	}
 }
 
-// locked reports whether somebody holds the go command's lock on a version.
+// locked reports whether a process holds the go command's lock on a version.
 func locked(d *tree.Dir, name string) bool {
 	f, err := d.Open(name)
 	if err != nil {
@@ -438,7 +439,7 @@ func locked(d *tree.Dir, name string) bool {
 
 // list checks a list of versions. Builds do not read it; proxies serve it.
 func (m *modules) list(path string) []Finding {
-	finding := Finding{Severity: Torn, Cache: Modules, Path: path, Remove: []string{path}}
+	finding := Finding{Severity: Recoverable, Cache: Modules, Path: path, Remove: []string{path}}
 	i := strings.LastIndexByte(path, '/')
 	d, err := m.root.Sub(path[:i])
 	if err != nil {
@@ -450,10 +451,10 @@ func (m *modules) list(path string) []Finding {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
 	case errors.Is(err, tree.ErrNotRegular), errors.Is(err, tree.ErrTooLarge):
-		finding.Class, finding.Severity, finding.Detail = Malformed, Wrong, err.Error()
+		finding.Class, finding.Severity, finding.Detail = Malformed, SeverityCorrupt, err.Error()
 		return []Finding{finding}
 	case err != nil:
-		return []Finding{{Class: Unreadable, Severity: Unknown, Cache: Modules, Path: path, Detail: err.Error()}}
+		return []Finding{{Class: Unreadable, Severity: SeverityUnreadable, Cache: Modules, Path: path, Detail: err.Error()}}
 	}
 	versions, err := modcache.ParseList(data)
 	if err != nil {
@@ -491,9 +492,9 @@ func (r *run) remarked(cache Cache, root *tree.Dir, remarks []modcache.Remark) (
 				f.Class, f.Detail = Stray, "left behind by a download that died"
 			}
 		case modcache.RemarkNotRegular:
-			f.Class, f.Severity, f.Remove = Malformed, Wrong, []string{m.Path}
+			f.Class, f.Severity, f.Remove = Malformed, SeverityCorrupt, []string{m.Path}
 		case modcache.RemarkUnreadable:
-			f.Class, f.Severity = Unreadable, Unknown
+			f.Class, f.Severity = Unreadable, SeverityUnreadable
 		}
 		found = append(found, f)
 	}

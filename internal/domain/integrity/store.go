@@ -51,13 +51,13 @@ func (r *run) checkStore(ctx context.Context) error {
 	}
 	all := contents.Versions
 	order := make([]int32, len(all))
-	whole := int64(0)
+	total := int64(0)
 	for i := range order {
-		whole += effort(all[i].ZipSize)
+		total += effort(all[i].ZipSize)
 		order[i] = int32(i) //nolint:gosec // a store of 2³¹ versions does not fit in memory
 	}
 	slices.SortStableFunc(order, func(a, b int32) int { return compareInt(all[b].ZipSize, all[a].ZipSize) })
-	r.Progress.begin(Store, whole)
+	r.Progress.begin(Store, total)
 	records := make([]manifest.Record, len(all))
 	check := func(w *worker, i int32) outcome {
 		if s.Pace != nil {
@@ -101,7 +101,7 @@ func (r *run) checkStore(ctx context.Context) error {
 	return nil
 }
 
-// storedVersion gathers what one version's files say.
+// storedVersion gathers the sums of one version's files.
 type storedVersion struct {
 	*stores
 	*store.Version
@@ -119,7 +119,7 @@ func (s *stores) version(w *worker, v *store.Version) outcome {
 	dir, err := s.root.Sub(v.Dir)
 	if err != nil {
 		if !errors.Is(err, fs.ErrNotExist) {
-			c.add(Unreadable, Unknown, v.Dir, err.Error())
+			c.add(Unreadable, SeverityUnreadable, v.Dir, err.Error())
 		}
 		return c.outcome
 	}
@@ -147,7 +147,7 @@ func (c *storedVersion) add(class Class, s Severity, p, detail string) {
 	if c.layout == store.Athens {
 		f.Remove = []string{c.Dir}
 	}
-	if s == Unknown || s == Note {
+	if s == SeverityUnreadable || s == Note {
 		f.Remove = nil
 	}
 	c.findings = append(c.findings, f)
@@ -160,9 +160,9 @@ func (c *storedVersion) see(k modcache.Kind, info tree.Info) {
 		c.newest = info.Mtime
 	}
 	if info.Mode&0o444 == 0 {
-		severity := Wrong
+		severity := SeverityCorrupt
 		if k == modcache.Info {
-			severity = Torn // see info
+			severity = Recoverable // see info
 		}
 		c.add(BadMode, severity, c.path(k), fmt.Sprintf("mode %04o: nobody may read it", info.Mode))
 	}
@@ -171,9 +171,9 @@ func (c *storedVersion) see(k modcache.Kind, info tree.Info) {
 // bad reports an error of opening or reading a file that is there.
 func (c *storedVersion) bad(k modcache.Kind, err error) {
 	c.have = c.have.With(k)
-	severity := Wrong
+	severity := SeverityCorrupt
 	if k == modcache.Info {
-		severity = Torn // see info
+		severity = Recoverable // see info
 	}
 	if errors.Is(err, tree.ErrNotRegular) || errors.Is(err, tree.ErrTooLarge) {
 		c.add(Malformed, severity, c.path(k), err.Error())
@@ -183,7 +183,7 @@ func (c *storedVersion) bad(k modcache.Kind, err error) {
 		c.add(BadMode, severity, c.path(k), err.Error())
 		return
 	}
-	c.add(Unreadable, Unknown, c.path(k), err.Error())
+	c.add(Unreadable, SeverityUnreadable, c.path(k), err.Error())
 }
 
 func (c *storedVersion) zip() {
@@ -226,11 +226,11 @@ func (c *storedVersion) zip() {
 func (c *storedVersion) badZip(err error) {
 	switch p := (part{present: true, err: err}); {
 	case isMachine(p.err):
-		c.add(Unreadable, Unknown, c.path(modcache.Zip), err.Error())
+		c.add(Unreadable, SeverityUnreadable, c.path(modcache.Zip), err.Error())
 	default:
 		j := judgement{evidence: evidence{zip: p}}
 		j.judgeZip(modcache.Sum{}, false)
-		c.add(j.found[0].Class, Wrong, c.path(modcache.Zip), err.Error())
+		c.add(j.found[0].Class, SeverityCorrupt, c.path(modcache.Zip), err.Error())
 	}
 }
 
@@ -239,18 +239,18 @@ func (c *storedVersion) judgeZip(sum modcache.ZipSum, base BaselineZip, known bo
 	p := c.path(modcache.Zip)
 	switch {
 	case len(trust) > 0 && !agrees(sum.H1, trust):
-		c.add(ChecksumMismatch, Wrong, p, fmt.Sprintf("contents are %s but trust data says %s", sum.H1, trust[0]))
+		c.add(ChecksumMismatch, SeverityCorrupt, p, fmt.Sprintf("contents are %s but trust data requires %s", sum.H1, trust[0]))
 	case len(trust) > 0:
 		c.zipOK = true
 	case known && base.H1 != sum.H1:
-		c.add(ChecksumMismatch, Wrong, p, fmt.Sprintf("contents are %s, but were %s when first seen", sum.H1, base.H1))
+		c.add(ChecksumMismatch, SeverityCorrupt, p, fmt.Sprintf("contents are %s, but were %s when first seen", sum.H1, base.H1))
 	case known:
 		c.zipOK = true
 	default:
 		c.add(Unverifiable, Note, p, "no trust data names this version")
 	}
 	if sum.Trailing > 0 { // the contents are right, and clients take it
-		c.add(Malformed, Torn, p, fmt.Sprintf("%d bytes follow the end of the archive, and are served", sum.Trailing))
+		c.add(Malformed, Recoverable, p, fmt.Sprintf("%d bytes follow the end of the archive, and are served", sum.Trailing))
 	}
 }
 
@@ -268,7 +268,7 @@ func (c *storedVersion) differs(k modcache.Kind, is [sha256.Size]byte, recorded 
 	if recorded == "" || recorded == hex.EncodeToString(is[:]) {
 		return false
 	}
-	c.add(Corrupt, Wrong, c.path(k), fmt.Sprintf("its sha256 is %x, and was %s when it was stored", is, recorded))
+	c.add(Corrupt, SeverityCorrupt, c.path(k), fmt.Sprintf("its sha256 is %x, and was %s when it was stored", is, recorded))
 	c.findings[len(c.findings)-1].Refused = true
 	return true
 }
@@ -306,20 +306,20 @@ func (c *storedVersion) mod() {
 	switch base := c.Baseline[c.Version.Version].GoMod; {
 	case len(trust) > 0 && agrees(sum, trust):
 	case len(data) == 0:
-		c.add(Truncated, Wrong, p, "is empty")
+		c.add(Truncated, SeverityCorrupt, p, "is empty")
 	case bytes.IndexByte(data, 0) >= 0:
-		c.add(Truncated, Wrong, p, "contains NUL bytes")
+		c.add(Truncated, SeverityCorrupt, p, "contains NUL bytes")
 	case len(trust) > 0 && otherThanZip:
-		c.add(Corrupt, Wrong, p, "is not the go.mod of the zip")
+		c.add(Corrupt, SeverityCorrupt, p, "is not the go.mod of the zip")
 	case len(trust) > 0:
-		c.add(ChecksumMismatch, Wrong, p, fmt.Sprintf("is %s but trust data says %s", sum, trust[0]))
+		c.add(ChecksumMismatch, SeverityCorrupt, p, fmt.Sprintf("is %s but trust data requires %s", sum, trust[0]))
 	case !base.IsZero() && base != sum:
-		c.add(Corrupt, Wrong, p, "is not what it was when first seen")
+		c.add(Corrupt, SeverityCorrupt, p, "differs from the first version seen")
 	case otherThanZip && base.IsZero() && known == "" && !sameButForLineEnds(data, c.goMod):
-		c.add(Inconsistent, Wrong, p, "is not the go.mod of the zip")
+		c.add(Inconsistent, SeverityCorrupt, p, "is not the go.mod of the zip")
 	default:
 		if _, err := modfile.ParseLax(p, data, nil); err != nil {
-			c.add(Malformed, Wrong, p, err.Error())
+			c.add(Malformed, SeverityCorrupt, p, err.Error())
 			return
 		}
 		if otherThanZip { // the go command has a sum of each, and takes both
@@ -343,11 +343,11 @@ func (c *storedVersion) info() {
 		return
 	}
 	if sum := sha256.Sum256(data); known != "" && known != hex.EncodeToString(sum[:]) {
-		c.add(Corrupt, Torn, c.path(modcache.Info), "is not what the server stored, and is not served")
+		c.add(Corrupt, Recoverable, c.path(modcache.Info), "is not what the server stored, and is not served")
 		return
 	}
 	if class, detail := judgeInfo(c.Version.Version, data); class != "" {
-		c.add(class, Torn, c.path(modcache.Info), detail)
+		c.add(class, Recoverable, c.path(modcache.Info), detail)
 	}
 }
 
@@ -369,12 +369,12 @@ func judgeInfo(m module.Version, data []byte) (Class, string) {
 // query checks a stored answer to a query: whatever version it names, it is a
 // right one if the module can have that version.
 func (s *stores) query(q *modcache.Query) []Finding {
-	data, found, ok := s.text(q.File, maxInfo, Torn)
+	data, found, ok := s.text(q.File, maxInfo, Recoverable)
 	if !ok {
 		return found
 	}
 	if class, detail := judgeInfo(q.Version, data); class != "" {
-		return []Finding{{Class: class, Severity: Torn, Cache: Store, Path: q.File, Detail: "the answer to a query: " + detail, Remove: []string{q.File}}}
+		return []Finding{{Class: class, Severity: Recoverable, Cache: Store, Path: q.File, Detail: "the answer to a query: " + detail, Remove: []string{q.File}}}
 	}
 	return nil
 }
@@ -392,7 +392,7 @@ func (s *stores) text(file string, limit int64, worst Severity) (data []byte, fo
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, nil, false
 	case err != nil && isMachine(err):
-		return nil, []Finding{{Class: Unreadable, Severity: Unknown, Cache: Store, Path: file, Detail: err.Error()}}, false
+		return nil, []Finding{{Class: Unreadable, Severity: SeverityUnreadable, Cache: Store, Path: file, Detail: err.Error()}}, false
 	case err != nil:
 		return nil, []Finding{{Class: Malformed, Severity: worst, Cache: Store, Path: file, Detail: err.Error(), Remove: []string{file}}}, false
 	}
@@ -413,8 +413,8 @@ func (s *stores) notRegular(f Finding) []Finding {
 }
 
 // complete judges what is not there. In the goproxy layout files come one by
-// one. Athens takes a version without all three for absent, but not before
-// somebody asks for its .info: until then it serves what there is.
+// one. Athens treats a version without all three as missing, but only when its
+// .info is requested: until then it serves the files that exist.
 func (c *storedVersion) complete() {
 	if c.layout != store.Athens || c.have == 0 {
 		return
@@ -434,14 +434,14 @@ func (c *storedVersion) complete() {
 		return
 	}
 	if len(c.findings) > 0 && c.suspicious() {
-		return // said already, and removed as a whole
+		return // reported already, and removed with the version
 	}
-	c.add(Missing, Torn, c.path(missing[0]), "is missing: Athens stores the version again when asked for its .info")
+	c.add(Missing, Recoverable, c.path(missing[0]), "is missing: Athens stores the version again when asked for its .info")
 }
 
 // list checks a list of versions that a server would hand out.
 func (s *stores) list(p string) []Finding {
-	data, found, ok := s.text(p, maxList, Wrong)
+	data, found, ok := s.text(p, maxList, SeverityCorrupt)
 	if !ok {
 		return found
 	}
@@ -451,7 +451,7 @@ func (s *stores) list(p string) []Finding {
 		data = append(data, '\n')
 	}
 	if _, err := modcache.ParseList(data); err != nil {
-		return []Finding{{Class: Malformed, Severity: Wrong, Cache: Store, Path: p, Detail: "is served, but: " + err.Error(), Remove: []string{p}}}
+		return []Finding{{Class: Malformed, Severity: SeverityCorrupt, Cache: Store, Path: p, Detail: "is served, but: " + err.Error(), Remove: []string{p}}}
 	}
 	return nil
 }

@@ -73,12 +73,12 @@ func checkStore(t *testing.T, o integrity.Options) integrity.Verdict {
 	return v
 }
 
-func half(b []byte) []byte  { return b[:len(b)/2] }
-func flip(b []byte) []byte  { b[len(b)/2] ^= 1; return b }
-func data(b []byte) []byte  { b[70] ^= 1; return b } // of the first file in a zip
-func none([]byte) []byte    { return nil }
-func other([]byte) []byte   { return []byte(`{"Version":"v1.1.0","Time":"2024-01-02T03:04:05Z"}`) }
-func zeros(b []byte) []byte { return make([]byte, len(b)) }
+func half(b []byte) []byte   { return b[:len(b)/2] }
+func damage(b []byte) []byte { b[len(b)/2] ^= 1; return b }
+func data(b []byte) []byte   { b[70] ^= 1; return b } // of the first file in a zip
+func none([]byte) []byte     { return nil }
+func other([]byte) []byte    { return []byte(`{"Version":"v1.1.0","Time":"2024-01-02T03:04:05Z"}`) }
+func zeros(b []byte) []byte  { return make([]byte, len(b)) }
 
 func TestStores(t *testing.T) {
 	type fault struct {
@@ -91,24 +91,24 @@ func TestStores(t *testing.T) {
 	const hour = time.Hour
 	for layout, faults := range map[string][]fault{
 		"goproxy": {
-			{"flip in zip", "example.com/lib/@v/v1.2.0.zip", data, 0, integrity.Corrupt, "wrong"},
-			{"zip cut", "example.com/lib/@v/v1.2.0.zip", half, 0, integrity.Truncated, "wrong"},
+			{"flip in zip", "example.com/lib/@v/v1.2.0.zip", data, 0, integrity.Corrupt, "corrupt"},
+			{"zip cut", "example.com/lib/@v/v1.2.0.zip", half, 0, integrity.Truncated, "corrupt"},
 			{"zip gone is legal", "example.com/lib/@v/v1.2.0.zip", nil, 0, "", ""},
-			{"mod altered", "example.com/lib/@v/v1.2.0.mod", flip, 0, integrity.Corrupt, "wrong"},
-			{"mod empty", "example.com/lib/@v/v1.2.0.mod", none, 0, integrity.Truncated, "wrong"},
-			{"info zeros", "example.com/lib/@v/v1.2.0.info", zeros, 0, integrity.Truncated, "torn"},
-			{"info cut", "example.com/lib/@v/v1.2.0.info", half, 0, integrity.Malformed, "torn"},
-			{"info of another version", "example.com/lib/@v/v1.2.0.info", other, 0, integrity.Inconsistent, "torn"},
-			{"list zeros", "example.com/lib/@v/list", zeros, 0, integrity.Malformed, "wrong"},
+			{"mod altered", "example.com/lib/@v/v1.2.0.mod", damage, 0, integrity.Corrupt, "corrupt"},
+			{"mod empty", "example.com/lib/@v/v1.2.0.mod", none, 0, integrity.Truncated, "corrupt"},
+			{"info zeros", "example.com/lib/@v/v1.2.0.info", zeros, 0, integrity.Truncated, "recoverable"},
+			{"info cut", "example.com/lib/@v/v1.2.0.info", half, 0, integrity.Malformed, "recoverable"},
+			{"info of another version", "example.com/lib/@v/v1.2.0.info", other, 0, integrity.Inconsistent, "recoverable"},
+			{"list zeros", "example.com/lib/@v/list", zeros, 0, integrity.Malformed, "corrupt"},
 		},
 		"athens": {
-			{"flip in zip", "example.com/lib/v1.2.0/source.zip", data, 0, integrity.Corrupt, "wrong"},
-			{"zip cut with info", "example.com/lib/v1.2.0/source.zip", half, hour, integrity.Truncated, "wrong"},
-			{"mod altered", "example.com/lib/v1.2.0/go.mod", flip, hour, integrity.Corrupt, "wrong"},
-			{"zip gone", "example.com/lib/v1.2.0/source.zip", nil, hour, integrity.Missing, "torn"},
-			{"info zeros", "example.com/lib/v1.2.0/v1.2.0.info", zeros, hour, integrity.Truncated, "torn"},
-			{"info of another version", "example.com/lib/v1.2.0/v1.2.0.info", other, hour, integrity.Inconsistent, "torn"},
-			{"info gone", "example.com/lib/v1.2.0/v1.2.0.info", nil, hour, integrity.Missing, "torn"},
+			{"flip in zip", "example.com/lib/v1.2.0/source.zip", data, 0, integrity.Corrupt, "corrupt"},
+			{"zip cut with info", "example.com/lib/v1.2.0/source.zip", half, hour, integrity.Truncated, "corrupt"},
+			{"mod altered", "example.com/lib/v1.2.0/go.mod", damage, hour, integrity.Corrupt, "corrupt"},
+			{"zip gone", "example.com/lib/v1.2.0/source.zip", nil, hour, integrity.Missing, "recoverable"},
+			{"info zeros", "example.com/lib/v1.2.0/v1.2.0.info", zeros, hour, integrity.Truncated, "recoverable"},
+			{"info of another version", "example.com/lib/v1.2.0/v1.2.0.info", other, hour, integrity.Inconsistent, "recoverable"},
+			{"info gone", "example.com/lib/v1.2.0/v1.2.0.info", nil, hour, integrity.Missing, "recoverable"},
 			{"info not yet written", "example.com/lib/v1.2.0/v1.2.0.info", nil, 0, integrity.InFlight, "note"},
 		},
 	} {
@@ -119,7 +119,7 @@ func TestStores(t *testing.T) {
 				if layout == "athens" {
 					o.Store = athens(t, tree)
 				}
-				if v := checkStore(t, o); v.Verdict != integrity.Intact || v.Torn != 0 || v.Counts.Zips < 2 {
+				if v := checkStore(t, o); v.Verdict != integrity.Intact || v.Recoverable != 0 || v.Counts.Zips < 2 {
 					t.Fatalf("good store: %s: %+v, %+v", v.Verdict, v.Examples, v.Counts)
 				}
 				name := filepath.Join(o.Store, filepath.FromSlash(f.file))
@@ -137,13 +137,13 @@ func TestStores(t *testing.T) {
 				age(t, f.age, siblings...)
 				v := checkStore(t, o)
 				want := map[integrity.Class]int{}
-				if f.severity == "wrong" || f.severity == "torn" {
+				if f.severity == "corrupt" || f.severity == "recoverable" {
 					want[f.class] = 1
 				}
 				if diff := cmp.Diff(want, v.Findings); diff != "" || f.severity == "note" && v.Notes[f.class] != 1 {
 					t.Errorf("(-want +got)\n%s notes %v: %+v", diff, v.Notes, v.Examples)
 				}
-				if (v.Verdict == integrity.Condemned) != (f.severity == "wrong") {
+				if (v.Verdict == integrity.OutcomeCorrupt) != (f.severity == "corrupt") {
 					t.Errorf("verdict %s", v.Verdict)
 				}
 			})
@@ -163,7 +163,7 @@ func TestAthensCrashState(t *testing.T) {
 	}
 	o := integrity.Options{Store: root, Layout: "athens", Trust: trustOf(t, tree)}
 	age(t, time.Hour, zip, filepath.Join(filepath.Dir(zip), "go.mod"))
-	if v := checkStore(t, o); v.Findings[integrity.Truncated] != 1 || v.Verdict != integrity.Condemned {
+	if v := checkStore(t, o); v.Findings[integrity.Truncated] != 1 || v.Verdict != integrity.OutcomeCorrupt {
 		t.Errorf("old: %+v", v)
 	}
 	age(t, 0, zip)
@@ -196,7 +196,7 @@ func TestStoreFirstSeen(t *testing.T) {
 		t.Fatal(err)
 	}
 	cachetree.Edit(t, mod, func(b []byte) []byte { return append(b, "\n// another\n"...) })
-	if v := checkStore(t, o); v.Verdict != integrity.Condemned || v.Findings[integrity.Corrupt] != 1 || len(v.Findings) != 1 {
+	if v := checkStore(t, o); v.Verdict != integrity.OutcomeCorrupt || v.Findings[integrity.Corrupt] != 1 || len(v.Findings) != 1 {
 		t.Errorf("another go.mod: %+v", v)
 	}
 	cachetree.Edit(t, mod, func([]byte) []byte { return goMod })

@@ -85,7 +85,7 @@ type database struct {
 	damaged  bool // reported already: the whole of it has to go
 }
 
-// prove looks a version up and adds what the database says about it to trust.
+// prove looks a version up and adds its lines in the database to trust.
 func (d *database) prove(m module.Version) {
 	d.security = ""
 	record := d.record(m)
@@ -111,17 +111,17 @@ func (d *database) record(m module.Version) string {
 	return d.dir + "/lookup/" + e.Path + "@" + e.Version
 }
 
-// failed tells records that are not there from records that are not sound. A
-// damaged tile spoils many records, so it is said once.
+// failed distinguishes missing records from corrupt ones. A damaged tile
+// affects many records, so it is reported once.
 func (d *database) failed(record string, err error) {
 	switch {
 	case d.security != "":
-		d.found.add(Finding{Class: ChecksumMismatch, Severity: Wrong, Cache: Modules, Path: record, Detail: d.security, Remove: []string{d.dir}})
+		d.found.add(Finding{Class: ChecksumMismatch, Severity: SeverityCorrupt, Cache: Modules, Path: record, Detail: d.security, Remove: []string{d.dir}})
 	case strings.Contains(err.Error(), notHad):
 		d.found.add(Finding{Class: Unverifiable, Severity: Note, Cache: Modules, Path: record, Detail: "the checksum database's records in the cache do not prove it"})
 	case !d.damaged:
 		d.damaged = true
-		d.found.add(Finding{Class: Corrupt, Severity: Wrong, Cache: Modules, Path: record, Detail: err.Error(), Remove: []string{d.dir}})
+		d.found.add(Finding{Class: Corrupt, Severity: SeverityCorrupt, Cache: Modules, Path: record, Detail: err.Error(), Remove: []string{d.dir}})
 	}
 }
 

@@ -90,7 +90,7 @@ func TestSumDB(t *testing.T) {
 	if v := checkWith(t, tree); v.Verdict != integrity.Intact {
 		t.Fatalf("a consistent forgery needs trust data to be seen: %+v", v.Examples)
 	}
-	if v := checkWith(t, tree, db); v.Findings[integrity.ChecksumMismatch] != 1 || v.Wrong != 1 {
+	if v := checkWith(t, tree, db); v.Findings[integrity.ChecksumMismatch] != 1 || v.Corrupt != 1 {
 		t.Errorf("forgery: %v: %+v", v.Findings, v.Examples)
 	}
 }
@@ -112,7 +112,7 @@ func TestSumDBDamage(t *testing.T) {
 		}
 		cachetree.Edit(t, name, func(b []byte) []byte { b[len(b)/3] ^= 4; return b })
 		v := checkWith(t, tree, db)
-		if v.Verdict != integrity.Condemned {
+		if v.Verdict != integrity.OutcomeCorrupt {
 			t.Errorf("flip in %s: %s, notes %v: %+v", pattern, v.Verdict, v.Notes, v.Examples)
 		}
 	}

@@ -19,7 +19,7 @@ type Trust struct {
 	mods map[module.Version][]modcache.Sum
 }
 
-// NewTrust knows nothing yet.
+// NewTrust returns trust data without any checksum.
 func NewTrust() *Trust {
 	return &Trust{zips: map[module.Version][]modcache.Sum{}, mods: map[module.Version][]modcache.Sum{}}
 }
@@ -33,8 +33,8 @@ func (t *Trust) Len() int {
 }
 
 // AddGoSum reads a go.sum file. Sums of unknown algorithms are skipped, as the
-// go command does; a malformed line is an error, since a cut file must not
-// pass for trust data.
+// go command does; a malformed line is an error, since a truncated file must
+// not pass for trust data.
 func (t *Trust) AddGoSum(name string, r io.Reader) error {
 	scan := bufio.NewScanner(r)
 	for n := 1; scan.Scan(); n++ {
@@ -88,8 +88,8 @@ func (t *Trust) mod(m module.Version) []modcache.Sum {
 	return t.mods[m]
 }
 
-// Knows reports whether trust data names the contents, and the go.mod, of a
+// Has reports whether trust data names the contents, and the go.mod, of a
 // version.
-func (t *Trust) Knows(m module.Version) (contents, goMod bool) {
+func (t *Trust) Has(m module.Version) (contents, goMod bool) {
 	return len(t.zip(m)) > 0, len(t.mod(m)) > 0
 }

@@ -15,14 +15,14 @@ type Outcome string
 // The three values of a verdict. Inconclusive never counts as good and never
 // as bad.
 const (
-	Intact        Outcome = "Intact"
-	Condemned     Outcome = "Corrupt"
-	Inconclusive  Outcome = "Inconclusive"
-	maxDetail             = 300
-	maxPath               = 300
-	maxExamples           = 64
-	perClass              = 8
-	messageMargin         = 1024
+	Intact         Outcome = "Intact"
+	OutcomeCorrupt Outcome = "Corrupt"
+	Inconclusive   Outcome = "Inconclusive"
+	maxDetail              = 300
+	maxPath                = 300
+	maxExamples            = 64
+	perClass               = 8
+	messageMargin          = 1024
 )
 
 // TerminationLimit is how much of a termination log Kubernetes keeps, in bytes.
@@ -31,20 +31,20 @@ const TerminationLimit = 4096
 // Verdict is the report of a check, as `gocache-agent verify` prints it.
 type Verdict struct {
 	Verdict Outcome `json:"verdict"`
-	// Message says in a sentence why, for a person.
+	// Message is the cause of the verdict, in a sentence.
 	Message string `json:"message,omitempty"`
 	// Digest is the sha256 of the canonical manifest of what was found.
 	Digest          string  `json:"digest,omitempty"`
 	Bytes           int64   `json:"bytes"`
 	DurationSeconds float64 `json:"durationSeconds"`
 	Counts          Counts  `json:"counts"`
-	// Torn, Wrong and Unknown count findings of these severities.
-	Torn    int `json:"torn"`
-	Wrong   int `json:"wrong"`
-	Unknown int `json:"unknown"`
-	// Findings counts what is torn, wrong or unknown, by class.
+	// Recoverable, Wrong and Unknown are the numbers of findings of these severities.
+	Recoverable int `json:"recoverable"`
+	Corrupt     int `json:"corrupt"`
+	Unreadable  int `json:"unreadable"`
+	// Findings is the number of findings of these severities by class.
 	Findings map[Class]int `json:"findings"`
-	// Notes counts what is harmless, by class.
+	// Notes is the number of harmless findings by class.
 	Notes    map[Class]int `json:"notes,omitempty"`
 	Examples []Example     `json:"examples"`
 	// Withdrawn counts the findings that are gone since: what they name was
@@ -55,14 +55,14 @@ type Verdict struct {
 	// Contained: the server gives nothing of what is wrong to any client.
 	Contained bool       `json:"contained,omitempty"`
 	Toolchain *Toolchain `json:"toolchain,omitempty"`
-	// UsedBytes, CapacityBytes and AvailableBytes say how full the file system
-	// is that holds the caches, when the check was told its root.
+	// UsedBytes, CapacityBytes and AvailableBytes describe the file system that
+	// holds the caches, if the check was given its root.
 	UsedBytes      int64 `json:"usedBytes,omitempty"`
 	CapacityBytes  int64 `json:"capacityBytes,omitempty"`
 	AvailableBytes int64 `json:"availableBytes,omitempty"`
 }
 
-// Counts says how much was checked.
+// Counts is how much was checked.
 type Counts struct {
 	Modules      int `json:"modules"` // module versions
 	Zips         int `json:"zips"`
@@ -101,15 +101,15 @@ func ParseVerdict(data []byte) (Verdict, error) {
 	}
 	switch v.Verdict {
 	case Intact:
-		if v.Wrong != 0 || v.Unknown != 0 {
-			return Verdict{}, fmt.Errorf("says Intact, with %d wrong and %d unknown findings", v.Wrong, v.Unknown)
+		if v.Corrupt != 0 || v.Unreadable != 0 {
+			return Verdict{}, fmt.Errorf("Intact with %d corrupt and %d unreadable findings", v.Corrupt, v.Unreadable)
 		}
 		if v.Digest == "" {
-			return Verdict{}, errors.New("says Intact without a digest")
+			return Verdict{}, errors.New("Intact without a digest")
 		}
-	case Condemned:
-		if v.Wrong == 0 && v.Torn == 0 {
-			return Verdict{}, errors.New("says Corrupt without a finding")
+	case OutcomeCorrupt:
+		if v.Corrupt == 0 && v.Recoverable == 0 {
+			return Verdict{}, errors.New("Corrupt without a finding")
 		}
 	case Inconclusive:
 	default:
@@ -118,8 +118,9 @@ func ParseVerdict(data []byte) (Verdict, error) {
 	return v, nil
 }
 
-// Fit is the verdict's JSON in at most limit bytes: the least telling examples
-// go first, then all that is not needed to act on it. It is always valid JSON.
+// Fit is the verdict's JSON in at most limit bytes: the least significant
+// examples are dropped first, then all that is not needed to act on it. It is
+// always valid JSON.
 func (v Verdict) Fit(limit int) []byte {
 	v.Examples, v.WithdrawnExamples = slices.Clone(v.Examples), slices.Clone(v.WithdrawnExamples)
 	for {
@@ -146,17 +147,17 @@ func (v Verdict) Fit(limit int) []byte {
 	}
 }
 
-// clip cuts a text to at most n bytes, between runes.
+// clip truncates a text to at most n bytes, between runes.
 func clip(s string, n int) string {
 	if len(s) <= n {
 		return s
 	}
 	const more = "..."
-	cut := n - len(more)
-	for cut > 0 && !utf8.RuneStart(s[cut]) {
-		cut--
+	end := n - len(more)
+	for end > 0 && !utf8.RuneStart(s[end]) {
+		end--
 	}
-	return s[:cut] + more
+	return s[:end] + more
 }
 
 // Summary is a sentence about what was found.
@@ -170,16 +171,16 @@ func (v *Verdict) Summary() string {
 
 func (v *Verdict) summary() string {
 	switch {
-	case v.Wrong > 0:
-		return fmt.Sprintf("%d wrong: %s", v.Wrong, list(v.Findings))
-	case v.Unknown > 0:
-		return fmt.Sprintf("%d could not be checked: %s", v.Unknown, list(v.Findings))
-	case v.Torn > 0:
-		return fmt.Sprintf("%d torn, which the go command heals by itself: %s", v.Torn, list(v.Findings))
+	case v.Corrupt > 0:
+		return fmt.Sprintf("%d corrupt: %s", v.Corrupt, list(v.Findings))
+	case v.Unreadable > 0:
+		return fmt.Sprintf("%d unreadable: %s", v.Unreadable, list(v.Findings))
+	case v.Recoverable > 0:
+		return fmt.Sprintf("%d recoverable, which the go command creates again: %s", v.Recoverable, list(v.Findings))
 	case v.Counts == Counts{}:
 		return "the caches are empty"
 	}
-	return fmt.Sprintf("%d module versions and %d build entries hold what they should", v.Counts.Modules, v.Counts.BuildEntries)
+	return fmt.Sprintf("%d module versions and %d build entries are intact", v.Counts.Modules, v.Counts.BuildEntries)
 }
 
 func list(counts map[Class]int) string {

@@ -12,7 +12,7 @@ import (
 // A verdict of any size fits into a termination log and says the same.
 func TestFit(t *testing.T) {
 	v := integrity.Verdict{
-		Verdict: integrity.Condemned, Message: strings.Repeat("é\x00", 5000), Digest: "sha256:x", Wrong: 3,
+		Verdict: integrity.OutcomeCorrupt, Message: strings.Repeat("é\x00", 5000), Digest: "sha256:x", Corrupt: 3,
 		Findings: map[integrity.Class]int{integrity.Corrupt: 3}, Toolchain: &integrity.Toolchain{GOFLAGS: strings.Repeat("f", 3000)},
 	}
 	for range 100 {
@@ -21,7 +21,7 @@ func TestFit(t *testing.T) {
 	for _, limit := range []int{integrity.TerminationLimit, 2000, 400, 40} {
 		data := v.Fit(limit)
 		var got integrity.Verdict
-		if err := json.Unmarshal(data, &got); err != nil || len(data) > limit || got.Verdict != integrity.Condemned {
+		if err := json.Unmarshal(data, &got); err != nil || len(data) > limit || got.Verdict != integrity.OutcomeCorrupt {
 			t.Errorf("limit %d: %d bytes, %v: %.100s", limit, len(data), err, data)
 		}
 	}
@@ -33,8 +33,8 @@ func TestFit(t *testing.T) {
 // A report that contradicts itself proves nothing.
 func TestParseVerdictRefuses(t *testing.T) {
 	for _, text := range []string{
-		"", "{}", `{"verdict":"intact","digest":"x"}`, `{"verdict":"Intact"}`, `{"verdict":"Intact","digest":"x","wrong":1}`,
-		`{"verdict":"Intact","digest":"x","unknown":1}`, `{"verdict":"Corrupt"}`, `{"verdict":"Intact","digest":"x"`, `{"verdict":"Intact","digest":"x"}x`,
+		"", "{}", `{"verdict":"intact","digest":"x"}`, `{"verdict":"Intact"}`, `{"verdict":"Intact","digest":"x","corrupt":1}`,
+		`{"verdict":"Intact","digest":"x","unreadable":1}`, `{"verdict":"Corrupt"}`, `{"verdict":"Intact","digest":"x"`, `{"verdict":"Intact","digest":"x"}x`,
 	} {
 		if v, err := integrity.ParseVerdict([]byte(text)); err == nil {
 			t.Errorf("%s: accepted as %+v", text, v)
@@ -43,7 +43,7 @@ func TestParseVerdictRefuses(t *testing.T) {
 }
 
 func FuzzParseVerdict(f *testing.F) {
-	f.Add([]byte(`{"verdict":"Intact","digest":"sha256:x","counts":{"modules":1},"torn":2,"findings":{"Truncated":2},"examples":[]}`))
+	f.Add([]byte(`{"verdict":"Intact","digest":"sha256:x","counts":{"modules":1},"recoverable":2,"findings":{"Truncated":2},"examples":[]}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		v, err := integrity.ParseVerdict(data)
 		if err != nil {

@@ -42,7 +42,7 @@ func (f *Finding) ofTheVolume() bool {
 // removable are the findings that say what to remove.
 func removable(all []Finding) []Finding {
 	return slices.DeleteFunc(slices.Clone(all), func(f Finding) bool {
-		return len(f.Remove) == 0 || f.Severity != Torn && f.Severity != Wrong
+		return len(f.Remove) == 0 || f.Severity != Recoverable && f.Severity != SeverityCorrupt
 	})
 }
 
@@ -157,12 +157,12 @@ func (r *repair) cure(v *store.Version, o outcome) outcome {
 func returned(found []Finding) []Finding {
 	for i := range found {
 		f := &found[i]
-		if f.Severity != Wrong {
+		if f.Severity != SeverityCorrupt {
 			continue
 		}
 		f.Detail = fmt.Sprintf("is wrong again after it was withdrawn: %s", f.Detail)
 		if !f.ofTheVolume() {
-			f.Severity, f.Remove = Unknown, nil
+			f.Severity, f.Remove = SeverityUnreadable, nil
 		}
 	}
 	return found

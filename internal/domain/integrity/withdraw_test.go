@@ -40,7 +40,7 @@ func TestWithdrawn(t *testing.T) {
 	}{
 		"archive": {"goproxy", "example.com/lib/@v/v1.2.0.zip", data, []string{"example.com/lib/@v/v1.2.0.zip"},
 			[]string{"example.com/lib/@v/v1.2.0.mod", "example.com/lib/@v/v1.2.0.info", "example.com/!upper/dep/@v/v1.3.0.zip"}},
-		"go.mod": {"goproxy", "example.com/lib/@v/v1.2.0.mod", flip, []string{"example.com/lib/@v/v1.2.0.mod"},
+		"go.mod": {"goproxy", "example.com/lib/@v/v1.2.0.mod", damage, []string{"example.com/lib/@v/v1.2.0.mod"},
 			[]string{"example.com/lib/@v/v1.2.0.zip"}},
 		"info": {"goproxy", "example.com/lib/@v/v1.2.0.info", half, []string{"example.com/lib/@v/v1.2.0.info"},
 			[]string{"example.com/lib/@v/v1.2.0.zip"}},
@@ -58,7 +58,7 @@ func TestWithdrawn(t *testing.T) {
 			o.Withdraw = removing(t, o.Store, &n)
 			cachetree.Edit(t, filepath.Join(o.Store, filepath.FromSlash(tt.file)), tt.change)
 			v := checkStore(t, o)
-			if v.Verdict != integrity.Intact || v.Withdrawn != 1 || n != 1 || len(v.WithdrawnExamples) != 1 || !strings.Contains(v.Message, "withdrew 1") || v.Wrong+v.Torn+v.Unknown != 0 {
+			if v.Verdict != integrity.Intact || v.Withdrawn != 1 || n != 1 || len(v.WithdrawnExamples) != 1 || !strings.Contains(v.Message, "withdrew 1") || v.Corrupt+v.Recoverable+v.Unreadable != 0 {
 				t.Errorf("%s, withdrawn %d %+v: %s: %+v", v.Verdict, v.Withdrawn, v.WithdrawnExamples, v.Message, v.Examples)
 			}
 			for _, f := range tt.gone {
@@ -123,11 +123,11 @@ func TestWhatComesBack(t *testing.T) {
 	}
 	cut()
 	o.Withdraw = again(cut)
-	if v := checkStore(t, o); v.Verdict != integrity.Condemned || v.Findings[integrity.Truncated] == 0 {
+	if v := checkStore(t, o); v.Verdict != integrity.OutcomeCorrupt || v.Findings[integrity.Truncated] == 0 {
 		t.Errorf("damage that comes back: %s, %+v", v.Verdict, v.Examples)
 	}
 	o.Withdraw = func([]integrity.Finding) error { return errors.New("read-only file system") }
-	if v := checkStore(t, o); v.Verdict != integrity.Condemned || v.Withdrawn != 0 || !strings.Contains(v.Examples[0].Detail, "read-only file system") {
+	if v := checkStore(t, o); v.Verdict != integrity.OutcomeCorrupt || v.Withdrawn != 0 || !strings.Contains(v.Examples[0].Detail, "read-only file system") {
 		t.Errorf("damage that cannot be removed: %s, %+v", v.Verdict, v.Examples)
 	}
 }
@@ -139,7 +139,7 @@ func TestBroadDamage(t *testing.T) {
 	for _, tt := range []struct {
 		all, damaged int
 		verdict      integrity.Outcome
-	}{{60, 51, integrity.Condemned}, {60, 50, integrity.Intact}, {520, 51, integrity.Intact}, {500, 51, integrity.Condemned}} {
+	}{{60, 51, integrity.OutcomeCorrupt}, {60, 50, integrity.Intact}, {520, 51, integrity.Intact}, {500, 51, integrity.OutcomeCorrupt}} {
 		root := filepath.Join(t.TempDir(), "modules")
 		dir := filepath.Join(root, "example.com/lib/@v")
 		if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -160,7 +160,7 @@ func TestBroadDamage(t *testing.T) {
 		}
 		n := 0
 		v := checkStore(t, integrity.Options{Store: root, Layout: "goproxy", Withdraw: removing(t, root, &n)})
-		if v.Verdict != tt.verdict || v.Verdict == integrity.Condemned && (n != 0 || !strings.Contains(v.Message, "the volume is at fault")) ||
+		if v.Verdict != tt.verdict || v.Verdict == integrity.OutcomeCorrupt && (n != 0 || !strings.Contains(v.Message, "the volume is at fault")) ||
 			v.Verdict == integrity.Intact && n != tt.damaged {
 			t.Errorf("%d of %d damaged: %s, removed %d: %s", tt.damaged, tt.all, v.Verdict, n, v.Message)
 		}
@@ -180,7 +180,7 @@ func TestAsFetched(t *testing.T) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for text, want := range map[string]integrity.Outcome{"module example.com/crlf\n": integrity.Intact, "module example.com/evil\n": integrity.Condemned} {
+	for text, want := range map[string]integrity.Outcome{"module example.com/crlf\n": integrity.Intact, "module example.com/evil\n": integrity.OutcomeCorrupt} {
 		for ext, content := range map[string]string{".zip": string(zip), ".mod": text} {
 			if err := os.WriteFile(filepath.Join(dir, "v1.0.0"+ext), []byte(content), 0o600); err != nil {
 				t.Fatal(err)

@@ -8,7 +8,7 @@ import (
 	"gocache.dev/operator/internal/domain/modcache"
 )
 
-// ChangeKind says how two manifests differ about one thing.
+// ChangeKind is how two manifests differ about one entry.
 type ChangeKind string
 
 // The kinds of change.

@@ -81,10 +81,10 @@ func TestRoundTrip(t *testing.T) {
 func TestRefuses(t *testing.T) {
 	good, _ := text(t, records())
 	lines := strings.SplitAfter(good, "\n")
-	swapped := append([]string{lines[0], lines[2], lines[1]}, lines[3:]...)
+	reversed := append([]string{lines[0], lines[2], lines[1]}, lines[3:]...)
 	for name, in := range map[string]string{
 		"empty": "", "cut": good[:len(good)-20], "no end": strings.Join(lines[:len(lines)-2], ""),
-		"line lost": strings.Join(append(lines[:1:1], lines[2:]...), ""), "order": strings.Join(swapped, ""),
+		"line lost": strings.Join(append(lines[:1:1], lines[2:]...), ""), "order": strings.Join(reversed, ""),
 		"twice": strings.Join(append([]string{lines[0], lines[1]}, lines[1:]...), ""), "more": good + "x\n",
 		"other header": "x" + good, "upper case": strings.Replace(good, "0200", "0A00", 1),
 		"padded size": strings.Replace(good, " 77 ", " 077 ", 1), "spaces": strings.Replace(good, " 77 ", "  77 ", 1),

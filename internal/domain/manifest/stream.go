@@ -29,7 +29,7 @@ type Writer struct {
 	err   error
 }
 
-// NewWriter begins a manifest. out may be nil when only the digest is wanted.
+// NewWriter begins a manifest. out may be nil when only the digest is needed.
 func NewWriter(out io.Writer) *Writer {
 	if out == nil {
 		out = io.Discard
@@ -131,7 +131,7 @@ func (r *Reader) next() (Record, error) {
 
 func (r *Reader) end(count string) error {
 	if count != strconv.Itoa(r.count) {
-		return fmt.Errorf("ends after %d records but says %.20q", r.count, count)
+		return fmt.Errorf("ends after %d records but announces %.20q", r.count, count)
 	}
 	if _, err := r.in.ReadByte(); !errors.Is(err, io.EOF) {
 		return errors.New("goes on after its end")
@@ -162,7 +162,7 @@ func Open(name string) (*Reader, io.Closer, error) {
 		return nil, nil, err
 	}
 	in := bufio.NewReader(f)
-	// A file that is shorter, or cannot be read, says so when it is read.
+	// A file that is shorter, or cannot be read, is an error when it is read.
 	if magic, _ := in.Peek(4); !bytes.Equal(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}) {
 		return NewReader(in), f, nil
 	}

@@ -1,5 +1,5 @@
-// Package modcache knows the layout of a Go module cache (GOMODCACHE) and how
-// its contents are hashed. It decides nothing about what a deviation means.
+// Package modcache implements the layout of a Go module cache (GOMODCACHE) and
+// the hashes of its contents. It does not judge deviations.
 //
 // The go command (cmd/go/internal/modfetch/cache.go and fetch.go) keeps:
 //

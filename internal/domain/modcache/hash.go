@@ -29,8 +29,8 @@ const (
 	chunk    = 256 << 10
 )
 
-// ErrContent says that the bytes are wrong, as opposed to an error of the
-// machine while reading them.
+// ErrContent means that the content is malformed or corrupt, as opposed to an
+// error of the machine while reading it.
 var ErrContent = errors.New("bad content")
 
 // contentError marks an error as being about the bytes.
@@ -44,7 +44,7 @@ func badContent(format string, args ...any) error {
 	return contentError{fmt.Errorf(format, args...)}
 }
 
-// ZipSum is what hashing a zip told.
+// ZipSum is the result of hashing a zip.
 type ZipSum struct {
 	H1       Sum               // of names and contents
 	Raw      [sha256.Size]byte // of the zip file itself
@@ -55,7 +55,7 @@ type ZipSum struct {
 	Trailing int64             // bytes after the end of the archive
 }
 
-// DirSum is what hashing an extracted module told.
+// DirSum is the result of hashing an extracted module.
 type DirSum struct {
 	H1    Sum
 	Read  int64
@@ -257,7 +257,7 @@ func (h *Hasher) Zip(f Source, m module.Version) (ZipSum, error) {
 
 // Pair hashes a module's zip and compares the extracted directory with it byte
 // by byte, which costs less than hashing both. same is false when the directory
-// deviates in any way; [Hasher.Dir] then tells its own sum. An error that is
+// deviates in any way; [Hasher.Dir] then returns its own sum. An error that is
 // [ErrContent] is about the zip.
 func (h *Hasher) Pair(f *tree.File, d *tree.Dir, m module.Version) (sum ZipSum, same bool, err error) {
 	z, sum, err := h.open(f, m)
@@ -388,8 +388,8 @@ func (h *Hasher) entry(z *archive, e *entry, sum *ZipSum) error {
 	return nil
 }
 
-// zipContent says which file of the zip an error is about. Errors of reading
-// the zip's file itself stay what they are.
+// zipContent adds to an error the file of the zip that it is about. Errors of
+// reading the zip's file itself are unchanged.
 func zipContent(f *zip.File, err error) error {
 	var pathErr *fs.PathError
 	if errors.As(err, &pathErr) {

@@ -54,8 +54,8 @@ func (f Files) Has(k Kind) bool { return f&(1<<k) != 0 }
 // With is the set and one kind more.
 func (f Files) With(k Kind) Files { return f | 1<<k }
 
-// SplitName tells what a name in an @v directory is: its kind and, if it
-// belongs to one, its version (still escaped).
+// SplitName returns the kind of a name in an @v directory and, if it belongs to
+// one, its version (still escaped).
 func SplitName(name string) (escapedVersion string, kind Kind) {
 	if name == "list" {
 		return "", List
@@ -71,7 +71,8 @@ func SplitName(name string) (escapedVersion string, kind Kind) {
 	return "", Other
 }
 
-// isTemp knows the temporary files of the go command and of proxies.
+// isTemp reports whether a name is of a temporary file of the go command or of
+// a proxy.
 func isTemp(name string) bool {
 	return strings.HasSuffix(name, ".tmp") || strings.HasPrefix(name, ".") && strings.Contains(name, ".tmp.")
 }

@@ -44,7 +44,7 @@ type Query struct {
 	File string // below the root
 }
 
-// RemarkKind tells remarks apart.
+// RemarkKind is the kind of a remark.
 type RemarkKind uint8
 
 // The kinds of remark.
@@ -103,8 +103,8 @@ func Compare(a, b module.Version) int {
 
 func compare(a, b Version) int { return Compare(a.Version, b.Version) }
 
-// merge joins what the download directory and the extracted directories said
-// about the same version.
+// merge joins the files in the download directory and the extracted directory
+// of the same version.
 func (s *scan) merge() {
 	out := s.Versions[:0]
 	for _, v := range s.Versions {
@@ -119,8 +119,8 @@ func (s *scan) merge() {
 	s.Versions = out
 }
 
-// outOfPlace tells a link, which the go command follows to wherever it leads,
-// from other things it never looks at.
+// outOfPlace distinguishes a link, which the go command follows, from other
+// entries, which it never reads.
 func outOfPlace(t tree.Type) RemarkKind {
 	if t == tree.Symlink {
 		return RemarkNotRegular
@@ -132,8 +132,8 @@ func (s *scan) remark(path string, kind RemarkKind, detail string) {
 	s.Remarks = append(s.Remarks, Remark{Path: path, Kind: kind, Detail: detail})
 }
 
-// unreadable remembers a directory that cannot be listed. One that vanished
-// meanwhile is no news: caches are pruned while they are read.
+// unreadable records a directory that cannot be listed. One that vanished
+// meanwhile is no finding: caches are trimmed while they are read.
 func (s *scan) unreadable(path string, err error) {
 	if !errors.Is(err, fs.ErrNotExist) {
 		s.Remarks = append(s.Remarks, Remark{Path: path, Kind: RemarkUnreadable, Detail: err.Error(), Err: err})
@@ -252,7 +252,7 @@ func (s *scan) versions(d *tree.Dir, path string) error {
 			s.remark(d.Join(e.Name), RemarkStray, err.Error())
 			return nil
 		}
-		// The files with contents say it themselves when they are read.
+		// An error shows when the files with contents are read.
 		if e.Type != tree.Regular && (kind == Lock || kind == Partial) {
 			s.remark(d.Join(e.Name), RemarkNotRegular, "is a "+e.Type.String()+", not a regular file")
 		}

@@ -26,16 +26,16 @@ func (s Sum) String() string { return "h1:" + base64.StdEncoding.EncodeToString(
 // IsZero reports whether there is no sum.
 func (s Sum) IsZero() bool { return s == Sum{} }
 
-// ErrHealing says that the go command takes the file for absent and writes it
-// anew: nothing wrong will ever be used.
+// ErrHealing means that the go command treats the file as missing and writes it
+// again, so it never uses the content.
 var ErrHealing = errors.New("the go command ignores it and writes it again")
 
 // ParseSum reads the text form of a sum.
 //
 // The go command's own test (isValidSum in cmd/go/internal/modfetch/fetch.go)
 // looks only at the length and for NUL bytes; what fails that is [ErrHealing].
-// What passes it and is no base64 is believed by the go command and never
-// matches: another error.
+// A text that passes it but is no base64 is used by the go command and never
+// matches: that is another error.
 func ParseSum(data []byte) (Sum, error) {
 	if len(data) != SumLen {
 		return Sum{}, fmt.Errorf("%d bytes instead of %d: %w", len(data), SumLen, ErrHealing)
@@ -69,7 +69,7 @@ func sumOne(content [sha256.Size]byte) Sum {
 	return sha256.Sum256(fmt.Appendf(nil, "%x  go.mod\n", content))
 }
 
-// Meta is what an .info file says.
+// Meta is the content of an .info file.
 type Meta struct {
 	Version string
 	Time    time.Time

@@ -253,7 +253,7 @@ func directory64(z *archive, end int64) uint64 {
 	const locator, record = 20, 56
 	var buf [record]byte
 	if _, err := z.ReadAt(buf[:locator], end-locator); err != nil || !bytes.HasPrefix(buf[:], []byte("PK\x06\x07")) {
-		return 0 // archive/zip says what is wrong
+		return 0 // archive/zip reports the error
 	}
 	at := binary.LittleEndian.Uint64(buf[8:])
 	if at > uint64(end) { //nolint:gosec // a position in the file

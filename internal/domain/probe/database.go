@@ -69,8 +69,9 @@ func (t Target) DatabaseName(ctx context.Context) (string, error) {
 
 // Database asks for a checksum database through the instance, as the go command
 // does: whether it proxies it, and then for one page that always comes from the
-// database itself. An instance that says that it does not proxy it is absent:
-// that is no failure by itself, since clients then ask the database themselves.
+// database itself. An instance that reports that it does not proxy it is
+// absent: that is no failure by itself, since clients then ask the database
+// directly.
 func (t Target) Database(ctx context.Context, db Database) (result Result, absent bool) {
 	client := &goproxy.Client{Base: t.Base, HTTP: t.http(), MaxText: maxTree}
 	supported, err := client.SumDBSupported(ctx, db.Name)
@@ -78,7 +79,7 @@ func (t Target) Database(ctx context.Context, db Database) (result Result, absen
 	case err != nil:
 		return cannot(err), false
 	case !supported:
-		return Result{Unknown, "it says that it does not proxy " + db.Name}, true
+		return Result{Unknown, "it reports that it does not proxy " + db.Name}, true
 	}
 	text, header, err := client.SumDBLatest(ctx, db.Name)
 	if err != nil {

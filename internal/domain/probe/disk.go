@@ -18,8 +18,8 @@ import (
 	"gocache.dev/operator/internal/domain/untrusted"
 )
 
-// Metrics that tell how full a store's volume is: those of our own server, and
-// those of the agent beside the store of another.
+// Metrics of the used space of a store's volume: those of gocache-proxy, and
+// those of the agent beside another server.
 const (
 	usedMetric      = "gocache_proxy_volume_used_bytes"
 	availableMetric = "gocache_proxy_volume_available_bytes"
@@ -29,15 +29,15 @@ const (
 )
 
 // Disk asks how full the volume of the instance's store is, in percent of what
-// the store may use, and fails at limit. An instance that does not tell is
-// Unknown.
+// the store may use, and fails at limit. For an instance without these metrics
+// the result is Unknown.
 func (t Target) Disk(ctx context.Context, limit int) (usedPercent int, result Result) {
 	used, available, err := t.volume(ctx)
 	switch {
 	case err != nil:
 		return 0, Result{Unknown, err.Error()}
 	case used+available <= 0:
-		return 0, Result{Unknown, "the instance tells no size of its volume"}
+		return 0, Result{Unknown, "the instance has no metric of the size of its volume"}
 	}
 	usedPercent = int(100 * used / (used + available))
 	if usedPercent >= limit {

@@ -51,7 +51,7 @@ func TestNothingIsRepeated(t *testing.T) {
 		answers[fmt.Sprint("status ", status)] = func(w http.ResponseWriter, _ *http.Request) { http.Error(w, strings.Repeat(inside, 1000), status) }
 	}
 	answers["a redirect"] = func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/"+inside, http.StatusFound) }
-	canaries := []probe.Canary{{Module: module.Version{Path: "example.com/c", Version: "v1.0.0"}, Zip: "h1:x"}}
+	modules := []probe.ReferenceModule{{Module: module.Version{Path: "example.com/c", Version: "v1.0.0"}, Zip: "h1:x"}}
 	for name, answer := range answers {
 		t.Run(name, func(t *testing.T) {
 			target := serve(t, answer)
@@ -63,7 +63,7 @@ func TestNothingIsRepeated(t *testing.T) {
 			}
 			_, disk := target.Disk(t.Context(), 90)
 			database, _ := target.Database(t.Context(), probe.Database{Name: "db.test"})
-			served := target.Canaries(t.Context(), canaries)
+			served := target.ReferenceModules(t.Context(), modules)
 			all = append(all, disk.Message, database.Message, probe.Protocol(served).Message, probe.Checksum(served).Message)
 			for _, text := range all {
 				if strings.Contains(text, inside) || len(text) > untrusted.MaxText {
@@ -81,7 +81,7 @@ func TestRedirects(t *testing.T) {
 		http.Redirect(w, r, "http://127.0.0.1:1/elsewhere", http.StatusTemporaryRedirect)
 	})
 	target.HTTP.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	served := target.Canaries(t.Context(), []probe.Canary{{Module: module.Version{Path: "example.com/c", Version: "v1.0.0"}, Zip: "h1:x"}})
+	served := target.ReferenceModules(t.Context(), []probe.ReferenceModule{{Module: module.Version{Path: "example.com/c", Version: "v1.0.0"}, Zip: "h1:x"}})
 	if got := probe.Protocol(served); got.Outcome != probe.Unknown || !strings.Contains(got.Message, "redirected") {
 		t.Errorf("protocol: %+v", got)
 	}

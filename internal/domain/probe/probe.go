@@ -26,7 +26,7 @@ const (
 type Result struct {
 	// Outcome of it.
 	Outcome Outcome
-	// Message says what was wrong, for a person.
+	// Message describes the failure.
 	Message string
 }
 
@@ -42,7 +42,7 @@ type Target struct {
 	HTTP *http.Client
 }
 
-// Page is what tells whether an instance is ready.
+// Page is the page that reports whether an instance is ready.
 type Page int
 
 // The pages.
@@ -51,8 +51,8 @@ const (
 	OwnPage Page = iota
 	// AgentPage is that of the agent beside the store.
 	AgentPage
-	// AnyPage is the root of a server that nothing is known of: every answer
-	// is a sign of life, but one that says that the server is in trouble.
+	// AnyPage is the root of an unknown server: every answer shows that it
+	// runs, except one with a server error.
 	AnyPage
 )
 

@@ -78,16 +78,16 @@ func TestReady(t *testing.T) {
 	}
 }
 
-// TestCanaries holds which faults speak of the protocol and which of bytes: only
+// TestReferenceModules holds which faults speak of the protocol and which of bytes: only
 // the latter may convict.
-func TestCanaries(t *testing.T) {
+func TestReferenceModules(t *testing.T) {
 	right, sum := archive(t, "package c\n")
 	wrong, _ := archive(t, "package c // evil\n")
 	modSum, err := goproxy.SumMod([]byte(goMod))
 	if err != nil {
 		t.Fatal(err)
 	}
-	canary := probe.Canary{Module: module.Version{Path: "example.com/c", Version: "v1.0.0"}, Zip: sum, Mod: modSum}
+	module := probe.ReferenceModule{Module: module.Version{Path: "example.com/c", Version: "v1.0.0"}, Zip: sum, Mod: modSum}
 	files := func(zip []byte) map[string][]byte {
 		return map[string][]byte{".info": []byte(`{"Version":"v1.0.0"}`), ".mod": []byte(goMod), ".zip": zip}
 	}
@@ -105,20 +105,20 @@ func TestCanaries(t *testing.T) {
 		name               string
 		files              map[string][]byte
 		status             int // of every answer; 0: 200, or 404
-		canary             probe.Canary
+		module             probe.ReferenceModule
 		protocol, checksum probe.Outcome
 	}{
-		{"right", files(right), 0, canary, probe.Passed, probe.Passed},
-		{"wrong archive", files(wrong), 0, canary, probe.Passed, probe.Failed},
-		{"wrong go.mod", with(".mod", goMod+"// evil\n"), 0, canary, probe.Passed, probe.Failed},
-		{"no archive at all", with(".zip", "hello"), 0, canary, probe.Failed, probe.Failed},
-		{"HTML in place of info", with(".info", "<html>"), 0, canary, probe.Failed, probe.Unknown},
-		{"info of another version", with(".info", `{"Version":"v1.0.1"}`), 0, canary, probe.Failed, probe.Unknown},
-		{"the upstream has no such module", nil, 0, canary, probe.Unknown, probe.Unknown},
-		{"no archive for the info", without(".zip"), 0, canary, probe.Unknown, probe.Unknown},
-		{"an error", nil, http.StatusInternalServerError, canary, probe.Failed, probe.Unknown},
-		{"no sum is known", files(wrong), 0, probe.Canary{Module: canary.Module}, probe.Passed, probe.Unknown},
-		{"only go.mod's sum is known", files(wrong), 0, probe.Canary{Module: canary.Module, Mod: modSum}, probe.Passed, probe.Passed},
+		{"right", files(right), 0, module, probe.Passed, probe.Passed},
+		{"wrong archive", files(wrong), 0, module, probe.Passed, probe.Failed},
+		{"wrong go.mod", with(".mod", goMod+"// evil\n"), 0, module, probe.Passed, probe.Failed},
+		{"no archive at all", with(".zip", "hello"), 0, module, probe.Failed, probe.Failed},
+		{"HTML in place of info", with(".info", "<html>"), 0, module, probe.Failed, probe.Unknown},
+		{"info of another version", with(".info", `{"Version":"v1.0.1"}`), 0, module, probe.Failed, probe.Unknown},
+		{"the upstream has no such module", nil, 0, module, probe.Unknown, probe.Unknown},
+		{"no archive for the info", without(".zip"), 0, module, probe.Unknown, probe.Unknown},
+		{"an error", nil, http.StatusInternalServerError, module, probe.Failed, probe.Unknown},
+		{"no sum is known", files(wrong), 0, probe.ReferenceModule{Module: module.Module}, probe.Passed, probe.Unknown},
+		{"only go.mod's sum is known", files(wrong), 0, probe.ReferenceModule{Module: module.Module, Mod: modSum}, probe.Passed, probe.Passed},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -133,7 +133,7 @@ func TestCanaries(t *testing.T) {
 					_, _ = w.Write(content)
 				}
 			})
-			answers := target.Canaries(t.Context(), []probe.Canary{tt.canary})
+			answers := target.ReferenceModules(t.Context(), []probe.ReferenceModule{tt.module})
 			protocol, checksum := probe.Protocol(answers), probe.Checksum(answers)
 			if protocol.Outcome != tt.protocol || checksum.Outcome != tt.checksum {
 				t.Errorf("protocol %+v, checksum %+v", protocol, checksum)
@@ -145,9 +145,9 @@ func TestCanaries(t *testing.T) {
 	}
 }
 
-// TestOneBadCanaryDecides holds that one failure counts among many successes,
+// TestOneCorruptReferenceModuleDecides holds that one failure counts among many successes,
 // wherever it stands.
-func TestOneBadCanaryDecides(t *testing.T) {
+func TestOneCorruptReferenceModuleDecides(t *testing.T) {
 	content, sum := archive(t, "package c\n")
 	target := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		switch {
@@ -159,19 +159,19 @@ func TestOneBadCanaryDecides(t *testing.T) {
 			_, _ = w.Write(content)
 		}
 	})
-	good := probe.Canary{Module: module.Version{Path: "example.com/c", Version: "v1.0.0"}, Zip: sum}
+	good := probe.ReferenceModule{Module: module.Version{Path: "example.com/c", Version: "v1.0.0"}, Zip: sum}
 	bad := good
 	bad.Zip = "h1:other"
-	for _, all := range [][]probe.Canary{{bad, good, good}, {good, bad, good}, {good, good, bad}} {
-		if checksum := probe.Checksum(target.Canaries(t.Context(), all)); checksum.Outcome != probe.Failed {
+	for _, all := range [][]probe.ReferenceModule{{bad, good, good}, {good, bad, good}, {good, good, bad}} {
+		if checksum := probe.Checksum(target.ReferenceModules(t.Context(), all)); checksum.Outcome != probe.Failed {
 			t.Errorf("%+v", checksum)
 		}
 	}
 }
 
-// TestCanariesCostTheUpstreamNothing holds that the store is asked first, and
+// TestReferenceModulesCauseNoUpstreamRequest holds that the store is asked first, and
 // the upstream only for what the store lacks.
-func TestCanariesCostTheUpstreamNothing(t *testing.T) {
+func TestReferenceModulesCauseNoUpstreamRequest(t *testing.T) {
 	content, sum := archive(t, "package c\n")
 	stored, fetches := false, 0
 	target := serve(t, func(w http.ResponseWriter, r *http.Request) {
@@ -190,9 +190,9 @@ func TestCanariesCostTheUpstreamNothing(t *testing.T) {
 			_, _ = w.Write(content)
 		}
 	})
-	canaries := []probe.Canary{{Module: module.Version{Path: "example.com/c", Version: "v1.0.0"}, Zip: sum}}
+	modules := []probe.ReferenceModule{{Module: module.Version{Path: "example.com/c", Version: "v1.0.0"}, Zip: sum}}
 	for range 3 {
-		if checksum := probe.Checksum(target.Canaries(t.Context(), canaries)); checksum.Outcome != probe.Passed {
+		if checksum := probe.Checksum(target.ReferenceModules(t.Context(), modules)); checksum.Outcome != probe.Passed {
 			t.Errorf("%+v", checksum)
 		}
 	}
@@ -201,12 +201,12 @@ func TestCanariesCostTheUpstreamNothing(t *testing.T) {
 	}
 }
 
-// TestWrongBytesAreConfirmed holds that an answer which was spoiled once does
+// TestChecksumMismatchIsConfirmed holds that an answer which was spoiled once does
 // not convict, and that one which is wrong again does.
-func TestWrongBytesAreConfirmed(t *testing.T) {
+func TestChecksumMismatchIsConfirmed(t *testing.T) {
 	right, sum := archive(t, "package c\n")
 	wrong, _ := archive(t, "package c // evil\n")
-	canaries := []probe.Canary{{Module: module.Version{Path: "example.com/c", Version: "v1.0.0"}, Zip: sum}}
+	modules := []probe.ReferenceModule{{Module: module.Version{Path: "example.com/c", Version: "v1.0.0"}, Zip: sum}}
 	for name, tt := range map[string]struct {
 		archives [][]byte // one answer after the other; the last goes on
 		want     probe.Outcome
@@ -235,7 +235,7 @@ func TestWrongBytesAreConfirmed(t *testing.T) {
 				_, _ = w.Write(content)
 			}
 		})
-		got := probe.Checksum(target.Canaries(t.Context(), canaries))
+		got := probe.Checksum(target.ReferenceModules(t.Context(), modules))
 		if got.Outcome != tt.want || asked != tt.asked {
 			t.Errorf("%s: %+v after %d downloads", name, got, asked)
 		}

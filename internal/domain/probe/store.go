@@ -21,11 +21,12 @@ const (
 	ReadyPath  = "/readyz"
 	ReportPath = "/report" // GET: a StoreReport
 	CheckPath  = "/check"  // POST with the token: begin a check soon
-	// UnhurriedParameter of CheckPath, "false": nobody is served from the store.
+	// UnhurriedParameter of CheckPath, "false": no client is served from the
+	// store.
 	UnhurriedParameter = "unhurried"
 )
 
-// StoreReport is what the agent beside a store tells of its checks. Times are
+// StoreReport is the report of the agent beside a store on its checks. Times are
 // ages at the moment of the answer: two machines need not agree about the time
 // of day.
 type StoreReport struct {
@@ -76,7 +77,8 @@ func (t Target) Store(ctx context.Context) (report StoreReport, err error) {
 	if report.Verdict == nil {
 		return report, nil
 	}
-	// A report that contradicts itself must neither convict nor acquit.
+	// A report that contradicts itself must neither quarantine nor reinstate an
+	// instance.
 	text, err := json.Marshal(report.Verdict)
 	if err == nil {
 		_, err = integrity.ParseVerdict(text)

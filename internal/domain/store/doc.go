@@ -1,4 +1,5 @@
-// Package store knows how module proxies keep modules on disk.
+// Package store implements the layouts in which module proxies keep modules on
+// disk.
 //
 // The goproxy layout is what a GOPROXY serves, as github.com/goproxy/goproxy's
 // DirCacher and static file servers have it, with paths and versions escaped:
@@ -20,6 +21,6 @@
 //	<path>/<version>/go.mod, source.zip, <version>.info
 //
 // Athens writes in place, in this order, without renaming: a crash or a full
-// disk leaves a truncated zip, which is served as it is until somebody asks for
-// the .info. All three files are there or the version does not exist.
+// disk leaves a truncated zip, which is served as it is until the .info is
+// requested. All three files are there or the version does not exist.
 package store

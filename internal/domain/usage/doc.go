@@ -1,12 +1,12 @@
 // Package usage is the record of what the warm-ups of a cache have used, which
-// a writer leaves on the volume: it decides what may be cleaned away.
+// a writer leaves on the volume: it decides what a cleanup may remove.
 //
 // A module cache bears no marks of use at all, so the record has a line for
 // each version that the cache holds. A build cache needs none: the go command
 // moves the modification time of each entry that it uses, and a writer keeps
-// that time, moved ten years ahead (see package buildcache). So the record says
-// of builds only when the last warm-up began; whatever bears a later time was
-// used by it.
+// that time, moved ten years ahead (see package buildcache). So the record
+// contains only the start of the last warm-up for builds; entries with a later
+// time were used by it.
 //
 // The text is canonical: equal records are equal bytes.
 //

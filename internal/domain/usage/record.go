@@ -29,7 +29,7 @@ const (
 // command moves a time only when it is an hour old.
 const MarkInterval = time.Hour
 
-// Record says what warm-ups have used.
+// Record is what warm-ups have used.
 type Record struct {
 	// Began and Ended are the times of the last warm-up.
 	Began, Ended time.Time
@@ -51,7 +51,7 @@ func (r *Record) Since() time.Time { return r.Began.Add(-MarkInterval) }
 // Write writes the canonical text.
 func (r *Record) Write(to io.Writer) error {
 	w := bufio.NewWriter(to)
-	_, _ = fmt.Fprintf(w, "%s\nwarm-up %s %s\n", header, format(r.Began), format(r.Ended)) // Flush tells
+	_, _ = fmt.Fprintf(w, "%s\nwarm-up %s %s\n", header, format(r.Began), format(r.Ended)) // Flush returns the error
 	versions := make([]module.Version, 0, len(r.Modules))
 	for v := range r.Modules {
 		versions = append(versions, v)
@@ -91,7 +91,7 @@ func line(data []byte, atEOF bool) (advance int, token []byte, err error) {
 		return i + 1, data[:i], nil
 	}
 	if atEOF && len(data) > 0 {
-		return 0, nil, errCut
+		return 0, nil, errTruncated
 	}
 	return 0, nil, nil
 }
@@ -103,7 +103,7 @@ type parser struct {
 	record *Record
 }
 
-var errCut = errors.New("the record is cut short")
+var errTruncated = errors.New("the record is truncated")
 
 // next is the fields of the next line.
 func (p *parser) next() ([]string, error) {
@@ -112,7 +112,7 @@ func (p *parser) next() ([]string, error) {
 		if err := p.scan.Err(); err != nil {
 			return nil, err
 		}
-		return nil, errCut
+		return nil, errTruncated
 	}
 	return strings.Split(p.scan.Text(), " "), nil
 }
@@ -130,7 +130,7 @@ func (p *parser) all() error {
 		return err
 	}
 	if len(f) != 3 || f[0] != "warm-up" {
-		return errors.New("want: warm-up, when it began, when it ended")
+		return errors.New("expected: warm-up, when it began, when it ended")
 	}
 	if p.record.Began, p.record.Ended, err = times(f[1], f[2]); err != nil {
 		return err
@@ -154,7 +154,7 @@ func (p *parser) all() error {
 
 func (p *parser) version(f []string) error {
 	if len(f) != 5 || f[0] != "m" {
-		return errors.New("want: m, path, version, when its contents and its go.mod were used")
+		return errors.New("expected: m, path, version, when its contents and its go.mod were used")
 	}
 	if len(p.record.Modules) == maxVersions {
 		return fmt.Errorf("more than %d versions", maxVersions)

@@ -18,7 +18,7 @@ const (
 type Report struct {
 	// Outcome is one of the constants above.
 	Outcome string `json:"outcome"`
-	// Message says why it failed: the last lines of the go command.
+	// Message is why it failed: the last lines of the output of the go command.
 	Message string `json:"message,omitempty"`
 	// GoVersion is what go version prints after its own name, such as
 	// "go1.26.8 linux/amd64".
@@ -57,8 +57,8 @@ func Parse(data []byte) (Report, error) {
 	}
 }
 
-// Fit is the report's JSON in at most limit bytes. The message is cut at its
-// beginning: the end of what the go command said tells most.
+// Fit is the report's JSON in at most limit bytes. The message is truncated at
+// its beginning: the end of the output of the go command is the most useful.
 func (r Report) Fit(limit int) []byte {
 	for {
 		data, err := json.Marshal(r)
@@ -68,7 +68,7 @@ func (r Report) Fit(limit int) []byte {
 		if r.Message == "" {
 			return fmt.Appendf(nil, `{"outcome":%q}`, r.Outcome)
 		}
-		cut := max(len(r.Message)/8, 1)
-		r.Message = strings.ToValidUTF8(r.Message[cut:], "")
+		excess := max(len(r.Message)/8, 1)
+		r.Message = strings.ToValidUTF8(r.Message[excess:], "")
 	}
 }

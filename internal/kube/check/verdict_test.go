@@ -15,7 +15,7 @@ import (
 
 const (
 	intact  = `{"verdict":"Intact","digest":"sha256:aa","bytes":5,"durationSeconds":1.5,"counts":{"modules":3,"zips":3,"dirs":3,"buildEntries":7},"findings":{}}`
-	corrupt = `{"verdict":"Corrupt","message":"1 wrong: FlippedZip 1","wrong":1,"findings":{"FlippedZip":1},"examples":[{"class":"FlippedZip","cache":"module","path":"a.zip","detail":"d"}]}`
+	corrupt = `{"verdict":"Corrupt","message":"1 corrupt: FlippedZip 1","corrupt":1,"findings":{"FlippedZip":1},"examples":[{"class":"FlippedZip","cache":"module","path":"a.zip","detail":"d"}]}`
 )
 
 // TestVerdict holds that a verdict is taken only from an agent that ended by
@@ -30,7 +30,7 @@ func TestVerdict(t *testing.T) {
 		says string
 	}{
 		"intact":                     {run(0, intact, ""), integrity.Intact, ""},
-		"corrupt":                    {run(3, corrupt, ""), integrity.Condemned, "1 wrong"},
+		"corrupt":                    {run(3, corrupt, ""), integrity.OutcomeCorrupt, "1 corrupt"},
 		"corrupt, evicted meanwhile": {run(3, corrupt, "evicted"), integrity.Inconclusive, "evicted"},
 		"no exit code":               {jobrun.Outcome{Phase: jobrun.Ended, Cause: "the pod is gone"}, integrity.Inconclusive, "the pod is gone"},
 		"code and report disagree":   {run(3, intact, ""), integrity.Inconclusive, "exit code 3 and reported Intact"},

@@ -1,4 +1,4 @@
-// Package tree reads a directory tree that nobody vouches for.
+// Package tree reads a directory tree that is not trusted.
 //
 // A cache volume may hold anything: symbolic links that point out of it,
 // named pipes, device nodes, directories nested a thousand deep. Everything

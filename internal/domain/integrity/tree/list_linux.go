@@ -9,10 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// each lists with getdents64 directly: the kernel tells the type of each entry
-// there, which saves one stat per file, and no sorted list of names is held.
-// The record is struct linux_dirent64: inode, offset (8 bytes each), record
-// length (2), type (1), name ended by NUL.
+// each lists with getdents64 directly: the kernel returns the type of each
+// entry there, which saves one stat per file, and no sorted list of names is
+// held. The record is struct linux_dirent64: inode, offset (8 bytes each),
+// record length (2), type (1), name ended by NUL.
 func (d *Dir) each(fn func(Entry) error) error {
 	fd, err := retry(func() (int, error) {
 		return unix.Openat(d.fd, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)

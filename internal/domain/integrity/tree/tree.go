@@ -16,21 +16,21 @@ import (
 // than the paths it is given), so a deeper tree was not made by it.
 const MaxDepth = 256
 
-// ErrNotRegular says that a name exists but is no regular file: a link, pipe,
+// ErrNotRegular means that a name exists but is no regular file: a link, pipe,
 // device, socket or directory. It was not opened for reading.
 var ErrNotRegular = errors.New("not a regular file")
 
-// ErrBadMode says that a file's mode lets nobody read it. Root reads it all the
+// ErrBadMode means that a file's mode allows no reading. Root reads it all the
 // same.
-var ErrBadMode = errors.New("its mode lets nobody read it")
+var ErrBadMode = errors.New("its mode allows no reading")
 
-// ErrTooLarge says that a file is larger than the caller was ready to read.
+// ErrTooLarge means that a file is larger than the caller's limit.
 var ErrTooLarge = errors.New("file is larger than the limit")
 
 // Type is what kind of thing a directory entry is.
 type Type uint8
 
-// The types a check tells apart.
+// The types that a check distinguishes.
 const (
 	Unknown Type = iota
 	Regular
@@ -61,7 +61,7 @@ type Entry struct {
 	Type Type
 }
 
-// Info is what stat says about a name, without following links.
+// Info is the result of stat for a name, without following links.
 type Info struct {
 	Type  Type
 	Size  int64
@@ -123,7 +123,7 @@ func (d *Dir) sub(fd int, name string) (*Dir, error) {
 	opened := -1
 	for rest := name; ; {
 		var elem string
-		elem, rest = cut(rest)
+		elem, rest = end(rest)
 		if elem == "" || elem == "." || elem == ".." {
 			closeQuietly(opened)
 			return nil, &fs.PathError{Op: "open", Path: d.Join(name), Err: fs.ErrInvalid}
@@ -239,7 +239,7 @@ func (d *Dir) open(name string) (File, error) {
 // Path is the slash-separated path of the file below the root.
 func (f *File) Path() string { return path.Join(f.dir, f.name) }
 
-// Info is what stat said when the file was opened.
+// Info is the result of stat when the file was opened.
 func (f *File) Info() Info { return f.info }
 
 // Size is the size of the file when it was opened, in bytes.
@@ -377,7 +377,7 @@ func closeQuietly(fd int) {
 	}
 }
 
-func cut(name string) (elem, rest string) {
+func end(name string) (elem, rest string) {
 	for i := range len(name) {
 		if name[i] == '/' {
 			return name[:i], name[i+1:]

@@ -23,7 +23,7 @@ func open(t *testing.T, dir string) *tree.Dir {
 	return d
 }
 
-func TestNeverLeaves(t *testing.T) {
+func TestNeverLeadsOut(t *testing.T) {
 	root, outside := t.TempDir(), t.TempDir()
 	for _, err := range []error{
 		os.WriteFile(filepath.Join(outside, "f"), []byte("x"), 0o600),

@@ -34,7 +34,7 @@ const (
 	endBlock = 256
 )
 
-// A table entry says what a run of bits means:
+// A table entry is the meaning of a run of bits:
 //
 //	bits 0–7    bits to consume; for a link, index bits of the second level
 //	bits 8–12   extra bits of a length or distance

@@ -8,8 +8,8 @@ import (
 	"gocache.dev/operator/internal/domain/probe"
 )
 
-// book is what a watch knows of its checks.
-type book struct {
+// history is the results of the checks of a watch.
+type history struct {
 	mu           sync.Mutex
 	verdict      *integrity.Verdict
 	began, ended time.Time // of the verdict's check
@@ -18,14 +18,14 @@ type book struct {
 	sample       []probe.Sampled
 }
 
-// ask says how the next check is to be made. Hurry lasts until it began.
-func (b *book) ask(unhurried bool) {
+// ask sets how the next check is made. Hurry lasts until it began.
+func (b *history) ask(unhurried bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.hurry = b.hurry || !unhurried
 }
 
-func (b *book) begin(now time.Time) (began time.Time, unhurried bool) {
+func (b *history) begin(now time.Time) (began time.Time, unhurried bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	hurry := b.hurry
@@ -33,21 +33,21 @@ func (b *book) begin(now time.Time) (began time.Time, unhurried bool) {
 	return now, !hurry
 }
 
-func (b *book) end(v integrity.Verdict, now time.Time) {
+func (b *history) end(v integrity.Verdict, now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.verdict, b.began, b.ended, b.running = &v, b.running, now, time.Time{}
 }
 
 // sampled replaces the sample by a newer one.
-func (b *book) sampled(sample []probe.Sampled) {
+func (b *history) sampled(sample []probe.Sampled) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.sample = sample
 }
 
 // report is what is known now.
-func (b *book) report(now time.Time) probe.StoreReport {
+func (b *history) report(now time.Time) probe.StoreReport {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	r := probe.StoreReport{Sample: b.sample}

@@ -10,44 +10,46 @@ import (
 	"gocache.dev/operator/internal/domain/goproxy"
 )
 
-// Canary is a module version that a healthy instance serves.
-type Canary struct {
+// ReferenceModule is a module version with a known checksum that a healthy instance
+// serves.
+type ReferenceModule struct {
 	// Module and its version.
 	Module module.Version
 	// Zip and Mod are the h1 hashes that go.sum has of it; empty: not known.
 	Zip, Mod string
-	// OnlyStored: it is never fetched; if it is not in the store, that says
-	// nothing.
+	// OnlyStored: it is never fetched; if it is not in the store, the result is
+	// neither good nor bad.
 	OnlyStored bool
 }
 
 const (
-	// maxCanary bounds a canary's archive, in bytes: it is held in memory.
-	maxCanary = 32 << 20
+	// maxReferenceModule bounds the archive of a reference module, in bytes: it is held
+	// in memory.
+	maxReferenceModule = 32 << 20
 	// maxText bounds its other files.
 	maxText = 2 << 20
 )
 
-// Answer is what an instance answered for a canary.
+// Answer is an instance's answer to the request for a reference module.
 type Answer struct {
 	// Module that was asked for.
 	Module module.Version
-	// Protocol says whether it was served at all, Checksum whether with the right
-	// bytes. The zero Result says nothing.
+	// Protocol is whether it was served at all, Checksum whether its checksum
+	// matched. The zero Result is neither good nor bad.
 	Protocol, Checksum Result
 	// Sums of what was served; empty: it was not.
 	Sums goproxy.Sums
 }
 
-// Canaries asks for each canary. Wrong bytes are believed when they are served
-// twice in a row: an answer can be spoiled on its way.
-func (t Target) Canaries(ctx context.Context, canaries []Canary) []Answer {
+// ReferenceModules requests each reference module. A checksum mismatch counts if it
+// occurs twice in a row: a single answer can be damaged on its way.
+func (t Target) ReferenceModules(ctx context.Context, modules []ReferenceModule) []Answer {
 	var answers []Answer
-	for _, c := range canaries {
-		answer := t.canary(ctx, c)
+	for _, c := range modules {
+		answer := t.module(ctx, c)
 		if first := answer.Checksum; first.Outcome == Failed {
-			if answer = t.canary(ctx, c); answer.Checksum.Outcome != Failed {
-				answer.Checksum = Result{Unknown, "wrong bytes once, and not when asked again at once: " + first.Message}
+			if answer = t.module(ctx, c); answer.Checksum.Outcome != Failed {
+				answer.Checksum = Result{Unknown, "checksum mismatch once, and not when requested again at once: " + first.Message}
 			}
 		}
 		answers = append(answers, answer)
@@ -55,7 +57,7 @@ func (t Target) Canaries(ctx context.Context, canaries []Canary) []Answer {
 	return answers
 }
 
-// Protocol is what answers say of the protocol: the first failure decides.
+// Protocol is the result of answers for the protocol: the first failure decides.
 func Protocol(answers []Answer) (all Result) {
 	for _, a := range answers {
 		all = worse(all, a.Protocol)
@@ -63,7 +65,8 @@ func Protocol(answers []Answer) (all Result) {
 	return all
 }
 
-// Checksum is what answers say of the bytes: the first failure decides.
+// Checksum is the result of answers for the checksums: the first failure
+// decides.
 func Checksum(answers []Answer) (all Result) {
 	for _, a := range answers {
 		all = worse(all, a.Checksum)
@@ -71,9 +74,9 @@ func Checksum(answers []Answer) (all Result) {
 	return all
 }
 
-func (t Target) canary(ctx context.Context, c Canary) Answer {
+func (t Target) module(ctx context.Context, c ReferenceModule) Answer {
 	answer := Answer{Module: c.Module}
-	client := &goproxy.Client{Base: t.Base, HTTP: t.http(), MaxZip: maxCanary, MaxText: maxText, CacheOnly: true}
+	client := &goproxy.Client{Base: t.Base, HTTP: t.http(), MaxZip: maxReferenceModule, MaxText: maxText, CacheOnly: true}
 	_, err := client.Info(ctx, c.Module)
 	if errors.Is(err, goproxy.ErrNotFound) {
 		if c.OnlyStored {
@@ -88,7 +91,7 @@ func (t Target) canary(ctx context.Context, c Canary) Answer {
 	}
 	sums, err := client.Sums(ctx, c.Module)
 	switch {
-	case errors.Is(err, goproxy.ErrMalformed): // complete and unreadable: these are wrong bytes
+	case errors.Is(err, goproxy.ErrMalformed): // complete and unreadable: the content is corrupt
 		answer.Protocol, answer.Checksum = fail(err), fail(err)
 	case err != nil:
 		answer.Protocol, answer.Checksum = cannot(err), Result{Unknown, err.Error()}
@@ -107,7 +110,7 @@ func cannot(err error) Result {
 	return fail(err)
 }
 
-func compare(c Canary, got goproxy.Sums) Result {
+func compare(c ReferenceModule, got goproxy.Sums) Result {
 	for _, sum := range []struct{ file, want, got string }{
 		{"archive", c.Zip, got.Zip},
 		{"go.mod", c.Mod, got.Mod},
@@ -126,7 +129,7 @@ func compare(c Canary, got goproxy.Sums) Result {
 func worse(a, b Result) Result {
 	rank := map[Outcome]int{Passed: 0, Unknown: 1, Failed: 2}
 	switch {
-	case a == Result{}: // it says nothing
+	case a == Result{}: // neither good nor bad
 		return b
 	case b == Result{}:
 		return a
