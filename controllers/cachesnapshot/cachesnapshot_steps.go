@@ -121,7 +121,7 @@ func (r *Reconciler) capture(ctx context.Context, s *scope) error {
 		return nil
 	}
 	if err := r.classFits(ctx, s); err != nil {
-		r.lines.captures.Leave(string(s.snapshot.UID))
+		r.lines.captures.Release(string(s.snapshot.UID))
 		return err
 	}
 	if s.snapshot.Status.Source.MountedBy, err = r.mountedBy(ctx, s); err != nil {

@@ -39,15 +39,15 @@ func cleanupAction() writerAction {
 }
 
 // decideCleanup says whether a plan is to be made or applied.
-func (r *Reconciler) decideCleanup(s *scope) (writer.Wish, bool) {
+func (r *Reconciler) decideCleanup(s *scope) (writer.DueAction, bool) {
 	facts := s.cleanupFacts()
 	d := cleanup.Decide(facts)
 	s.wakeAt(d.Wake)
-	return writer.Wish{Cause: d.Cause, Since: d.Since, LastStart: facts.LastStart}, d.Step != cleanup.None
+	return writer.DueAction{Cause: d.Cause, Since: d.Since, LastStart: facts.LastStart}, d.Step != cleanup.None
 }
 
-func (s *scope) cleanupFacts() cleanup.Facts {
-	f := cleanup.Facts{
+func (s *scope) cleanupFacts() cleanup.Observation {
+	f := cleanup.Observation{
 		Now: s.now, Created: s.cache.CreationTimestamp.Time,
 		Declared: s.cache.Spec.Cleanup != nil, Schedule: s.schedules.cleanup, Bounds: s.bounds(),
 	}
@@ -113,7 +113,7 @@ func (s *scope) cleanupWaitsFor() string {
 
 // cleanupJob is the Job that makes a plan, or applies the one that is open: the
 // agent in the toolchain's image, since it repeats builds.
-func (r *Reconciler) cleanupJob(_ context.Context, s *scope, wish writer.Wish) (*batchv1.Job, error) {
+func (r *Reconciler) cleanupJob(_ context.Context, s *scope, wish writer.DueAction) (*batchv1.Job, error) {
 	spec, mount := s.cache.Spec.Cleanup, s.cache.Spec.Environment.MountPath
 	command := []string{path.Join(toolsDir, "gocache-agent"), "cleanup", "--json", "--root", mount, "--termination-log", "/dev/termination-log"}
 	if s.has(v1alpha1.LayerModules) {

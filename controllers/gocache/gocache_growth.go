@@ -41,7 +41,7 @@ func (s *scope) growth() growth.Decision {
 	if rule == nil || !volume.Bound(claim) || status.Capacity == nil {
 		return growth.Decision{}
 	}
-	f := growth.Facts{
+	f := growth.Observation{
 		Now: s.now, UsedPercent: rule.UsedPercent, Step: rule.Step, Limit: rule.Limit,
 		Requested: claim.Spec.Resources.Requests[corev1.ResourceStorage], Capacity: *status.Capacity,
 		Used: status.UsedPercent, Measured: status.MeasuredCapacity,

@@ -43,19 +43,19 @@ func integrityAction() writerAction {
 }
 
 // decideCheck says whether a check is due.
-func (r *Reconciler) decideCheck(s *scope) (writer.Wish, bool) {
+func (r *Reconciler) decideCheck(s *scope) (writer.DueAction, bool) {
 	facts := s.checkFacts()
 	decision := livecheck.Decide(facts)
 	s.wakeAt(decision.Wake)
-	wish := writer.Wish{Cause: decision.Cause, Since: decision.Since, Urgent: livecheck.Urgent(decision.Cause)}
+	wish := writer.DueAction{Cause: decision.Cause, Since: decision.Since, Urgent: livecheck.Urgent(decision.Cause)}
 	if wish.Urgent == livecheck.Urgent(facts.Last.Cause) {
 		wish.LastStart = facts.Last.Start
 	}
 	return wish, decision.Due
 }
 
-func (s *scope) checkFacts() livecheck.Facts {
-	f := livecheck.Facts{
+func (s *scope) checkFacts() livecheck.Observation {
+	f := livecheck.Observation{
 		Now: s.now, Created: s.cache.CreationTimestamp.Time,
 		Declared: s.cache.Spec.Integrity != nil, Schedule: s.schedules.integrity,
 		Volume: s.cache.Status.Storage.VolumeName,
@@ -71,7 +71,7 @@ func (s *scope) checkFacts() livecheck.Facts {
 			continue
 		}
 		f.Snapshots = append(f.Snapshots, livecheck.Snapshot{
-			Name: c.Name, Volume: c.Status.Source.VolumeName, Cut: c.Status.CreationTime.Time, Verdict: onCaptured(c),
+			Name: c.Name, Volume: c.Status.Source.VolumeName, Created: c.Status.CreationTime.Time, Verdict: onCaptured(c),
 			ByPolicy: c.Labels[v1alpha1.ManagedByLabel] == v1alpha1.ManagedByValue,
 		})
 	}
@@ -102,7 +102,7 @@ func (s *scope) checkWaitsFor() string {
 
 // checkJob is the Job that checks the live claim, with what its snapshots are
 // proven with.
-func (r *Reconciler) checkJob(ctx context.Context, s *scope, wish writer.Wish) (*batchv1.Job, error) {
+func (r *Reconciler) checkJob(ctx context.Context, s *scope, wish writer.DueAction) (*batchv1.Job, error) {
 	trust, err := check.Trust(ctx, r.Live, s.cache.Namespace, "spec.snapshots.verification.trust", s.snapshotPolicy().Verification.Trust)
 	if err != nil {
 		return nil, err
@@ -212,7 +212,7 @@ func (s *scope) bookDoubt(before v1alpha1.IntegrityStatus, status *v1alpha1.Inte
 	}
 	facts := s.checkFacts()
 	facts.Volume = status.VolumeName
-	if names := livecheck.Convicted(facts); len(names) > 0 && status.InconclusiveAttempts >= livecheck.MaxAttempts {
+	if names := livecheck.CorruptSnapshots(facts); len(names) > 0 && status.InconclusiveAttempts >= livecheck.MaxAttempts {
 		status.Verdict = v1alpha1.VerdictCorrupt
 		status.Message = bounded.Text(fmt.Sprintf("CacheSnapshots %s of the volume are convicted, one after the other; its own check could not tell: %s", strings.Join(names, " and "), status.Message), 4096)
 	}

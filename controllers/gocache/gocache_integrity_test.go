@@ -124,7 +124,7 @@ func TestConvictedSnapshot(t *testing.T) {
 		t.Errorf("%d checks, want one", len(w.checks))
 	}
 	w.condition(v1alpha1.IntactCondition, metav1.ConditionTrue, v1alpha1.ReasonIntact, "")
-	if cause := w.get().Status.Integrity.Cause; cause != "CacheSnapshot "+w.names()[0]+" is convicted" {
+	if cause := w.get().Status.Integrity.Cause; cause != "CacheSnapshot "+w.names()[0]+" is Corrupt" {
 		t.Errorf("cause %s", cause)
 	}
 	w.wait(time.Hour)

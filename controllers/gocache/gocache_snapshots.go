@@ -76,7 +76,7 @@ func (r *Reconciler) ownSnapshots(ctx context.Context, s *scope) error {
 
 func (s *scope) dueSnapshot(policy *v1alpha1.SnapshotPolicy) (*snapshot.Due, time.Time) {
 	status := s.cache.Status
-	f := snapshot.Facts{
+	f := snapshot.Observation{
 		Now: s.now, Cache: s.cache.Name, Created: s.cache.CreationTimestamp.Time, Schedule: s.schedules.snapshots,
 		AfterWarmUp: policy.AfterWarmUp, SuccessRun: status.WarmUp.LastSuccessRun, SnapshottedRun: status.SnapshottedRun,
 	}
@@ -92,7 +92,7 @@ func (s *scope) dueSnapshot(policy *v1alpha1.SnapshotPolicy) (*snapshot.Due, tim
 	if req, ok := s.requested(request.Snapshot); ok {
 		f.Request = req.Token
 	}
-	return snapshot.Next(f)
+	return snapshot.Decide(f)
 }
 
 // noteTaken remembers what the snapshot answers, so that it is not taken again

@@ -109,10 +109,10 @@ func warmOutcome(run jobrun.Outcome) (v1alpha1.RunOutcome, string, warmreport.Re
 }
 
 // decideWarmUp says whether a warm-up is due.
-func (r *Reconciler) decideWarmUp(s *scope) (writer.Wish, bool) {
+func (r *Reconciler) decideWarmUp(s *scope) (writer.DueAction, bool) {
 	status := s.cache.Status.WarmUp
 	_, requested := s.standing(request.WarmUp)
-	facts := warmup.Facts{
+	facts := warmup.Observation{
 		Now: s.now, Created: s.cache.CreationTimestamp.Time, Inputs: r.inputs(s), Requested: requested,
 		Schedule:  s.schedules.warmUp,
 		NewVolume: s.newVolume(),
@@ -126,7 +126,7 @@ func (r *Reconciler) decideWarmUp(s *scope) (writer.Wish, bool) {
 	}
 	decision := warmup.Decide(facts)
 	s.wakeAt(decision.Wake)
-	return writer.Wish{Cause: decision.Cause, Since: decision.Since, LastStart: facts.LastStart}, decision.Due
+	return writer.DueAction{Cause: decision.Cause, Since: decision.Since, LastStart: facts.LastStart}, decision.Due
 }
 
 // newVolume says whether the claim is another one than was warmed.
@@ -171,7 +171,7 @@ func capturing(c *v1alpha1.CacheSnapshot) bool {
 }
 
 // warmUpJob is the Job that fills the caches: the agent, in the toolchain's image.
-func (r *Reconciler) warmUpJob(_ context.Context, s *scope, wish writer.Wish) (*batchv1.Job, error) {
+func (r *Reconciler) warmUpJob(_ context.Context, s *scope, wish writer.DueAction) (*batchv1.Job, error) {
 	cache := s.cache
 	mount := cache.Spec.Environment.MountPath
 	command := []string{path.Join(toolsDir, "gocache-agent"), "warm", "--root", mount, "--termination-log", "/dev/termination-log", "--expect-go", cache.Spec.Toolchain.Version}

@@ -34,11 +34,11 @@ type writerAction struct {
 	// requests that a run answers.
 	requests []string
 	// decide says whether it is due, and asks to be woken when it may be.
-	decide func(*Reconciler, *scope) (writer.Wish, bool)
+	decide func(*Reconciler, *scope) (writer.DueAction, bool)
 	// waitsFor says what keeps it from starting though it is due; empty: nothing.
 	waitsFor func(*scope) string
 	// job is the Job to start.
-	job func(*Reconciler, context.Context, *scope, writer.Wish) (*batchv1.Job, error)
+	job func(*Reconciler, context.Context, *scope, writer.DueAction) (*batchv1.Job, error)
 	// book writes the outcome of the run that has ended into the status.
 	book func(*scope)
 	// booked is the run that was booked last.
@@ -103,7 +103,7 @@ func (r *Reconciler) write(ctx context.Context, s *scope) error {
 }
 
 // begin starts a writer for an action, unless it turns out that it has to wait.
-func (r *Reconciler) begin(ctx context.Context, s *scope, action *writerAction, wish writer.Wish) error {
+func (r *Reconciler) begin(ctx context.Context, s *scope, action *writerAction, wish writer.DueAction) error {
 	if begun, err := r.begunMeanwhile(ctx, s); err != nil || begun || s.mustWait(action) {
 		return err
 	}
@@ -146,8 +146,8 @@ func (s *scope) waitsFor(action writer.Action, err error) error {
 
 // nextAction is the action to start now, and why; nil for none. One that waits
 // for something does not keep the others from their turn.
-func (r *Reconciler) nextAction(s *scope) (*writerAction, writer.Wish) {
-	var wishes []writer.Wish
+func (r *Reconciler) nextAction(s *scope) (*writerAction, writer.DueAction) {
+	var wishes []writer.DueAction
 	actions := writerActions()
 	for _, a := range actions {
 		wish, due := a.decide(r, s)
@@ -157,13 +157,13 @@ func (r *Reconciler) nextAction(s *scope) (*writerAction, writer.Wish) {
 		wish.Action = a.name
 		wishes = append(wishes, wish)
 	}
-	next, ok := writer.Next(wishes)
+	next, ok := writer.Decide(wishes)
 	for i := range actions {
 		if ok && actions[i].name == next.Action {
 			return &actions[i], next
 		}
 	}
-	return nil, writer.Wish{}
+	return nil, writer.DueAction{}
 }
 
 // mustWait notes what keeps a due action from starting, and says whether
@@ -211,7 +211,7 @@ func (r *Reconciler) begunMeanwhile(ctx context.Context, s *scope) (bool, error)
 }
 
 // writerJob is what the Jobs of all actions have in common.
-func (s *scope) writerJob(action writerAction, wish writer.Wish) jobrun.Spec {
+func (s *scope) writerJob(action writerAction, wish writer.DueAction) jobrun.Spec {
 	cache := s.cache
 	labels := s.labels()
 	labels[v1alpha1.ActionLabel] = string(action.name)

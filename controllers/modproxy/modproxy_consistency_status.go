@@ -93,7 +93,7 @@ func (s *scope) setConsistent(set conditions.Set) {
 			continue
 		}
 		compared++
-		if !agrees.Believed(out, thresholds(s.proxy.Spec.Probes)) {
+		if !agrees.Confirmed(out, thresholds(s.proxy.Spec.Probes)) {
 			continue
 		}
 		believed = true

@@ -27,9 +27,9 @@ func (s *scope) setDatabase(set conditions.Set) {
 		set.Keep(served)
 	case found.Reached.Count == 0:
 		set.Unknown(served, v1alpha1.ReasonProgressing, "No instance was asked for the checksum database yet. If this stays: spec.checksumDatabase is not set, and no instance tells which one it proxies")
-	case out && found.Reached.Outcome != failover.Failed && found.Reached.Believed(out, thresholds(s.proxy.Spec.Probes)):
+	case out && found.Reached.Outcome != failover.Failed && found.Reached.Confirmed(out, thresholds(s.proxy.Spec.Probes)):
 		set.Keep(served) // it is not over yet
-	case found.Reached.Believed(out, thresholds(s.proxy.Spec.Probes)):
+	case found.Reached.Confirmed(out, thresholds(s.proxy.Spec.Probes)):
 		set.False(served, v1alpha1.ReasonChecksumDatabaseUnreachable, "No instance reaches %s, so weights stay; clients that meet a module for the first time fail. %s", found.Name, found.Reached.Message)
 	case len(missing) > 0:
 		set.False(served, v1alpha1.ReasonInstanceUnhealthy, "Not by every instance: %s", strings.Join(missing, "; "))

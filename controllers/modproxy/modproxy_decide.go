@@ -12,10 +12,10 @@ import (
 
 // plan turns spec, status, probes and what the router cannot do into what is
 // decided on.
-func (s *scope) plan(limits route.Limits) failover.Facts {
+func (s *scope) plan(limits route.Limits) failover.Observation {
 	spec := s.proxy.Spec
 	back := spec.Failover.Failback
-	facts := failover.Facts{
+	facts := failover.Observation{
 		Policy: failover.Policy{
 			Default:        thresholds(spec.Probes),
 			Thresholds:     exceptions(spec.Probes),
@@ -38,7 +38,7 @@ func (s *scope) plan(limits route.Limits) failover.Facts {
 	}
 	for _, i := range spec.Instances {
 		instance := failover.Instance{Name: i.Name, Role: failover.Role(i.Role), Weight: int(i.Weight), Probes: s.facts.found[i.Name].Streaks}
-		instance.Acquitted = s.acquitted(i.Name)
+		instance.Reinstated = s.acquitted(i.Name)
 		instance.StoreFault = storeFault(s.facts.found[i.Name].Store)
 		if _, ok := s.facts.addresses[i.Name]; !ok {
 			instance.OutOfService = "it has no address yet"
@@ -80,14 +80,14 @@ func duration(d *metav1.Duration) time.Duration {
 // remembered is the state of the last decision, as the status keeps it.
 func remembered(status v1alpha1.ModProxyStatus) failover.State {
 	state := failover.State{
-		Pinned:          status.PinnedInstance,
-		RecentFailbacks: times(status.RecentFailbacks),
-		RecentFlips:     times(status.RecentWeightChanges),
+		Pinned:              status.PinnedInstance,
+		RecentFailbacks:     times(status.RecentFailbacks),
+		RecentWeightChanges: times(status.RecentWeightChanges),
 	}
 	for _, i := range status.Instances {
 		known := failover.InstanceState{Name: i.Name, Out: i.OutOfService, State: use(i), Weight: int(i.DesiredWeight), Serving: i.Serving}
 		if i.Quarantined != nil {
-			known.Convicted = &failover.Fault{Reason: i.Quarantined.Reason, Evidence: i.Quarantined.Message, Time: i.Quarantined.Time.Time}
+			known.Quarantined = &failover.Fault{Reason: i.Quarantined.Reason, Evidence: i.Quarantined.Message, Time: i.Quarantined.Time.Time}
 		}
 		for _, f := range i.FailingProbes {
 			known.Failing = append(known.Failing, failover.Failing{Kind: failover.Kind(f.Kind), Since: f.Since.Time, Message: f.Message})

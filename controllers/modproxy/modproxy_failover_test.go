@@ -89,7 +89,7 @@ func TestWrongBytes(t *testing.T) {
 		t.Fatalf("instances %+v", w.get().Status.Instances)
 	}
 	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonServing, "green serves")
-	w.condition(v1alpha1.HealthyCondition, metav1.ConditionFalse, v1alpha1.ReasonInstanceUnhealthy, "blue: convicted: ChecksumMismatch")
+	w.condition(v1alpha1.HealthyCondition, metav1.ConditionFalse, v1alpha1.ReasonInstanceUnhealthy, "blue: quarantined: ChecksumMismatch")
 	if said := w.said(); strings.Count(said, "InstanceQuarantined") != 1 || !strings.Contains(said, canary.Sum) {
 		t.Errorf("events: %s", said)
 	}

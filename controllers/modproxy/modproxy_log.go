@@ -14,7 +14,7 @@ import (
 // the decision differs from the one before, else at V(1). It names no message of
 // a probe, since those are long and stand in the status.
 func (s *scope) logDecision(ctx context.Context) {
-	if len(s.decision.Wanted) == 0 {
+	if len(s.decision.Desired) == 0 {
 		return
 	}
 	was, is := decided(s.first.Status), decided(s.proxy.Status)

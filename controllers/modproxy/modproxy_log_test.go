@@ -38,7 +38,7 @@ func TestLogDecision(t *testing.T) {
 		for level, want := range map[int]string{0: tt.want, 1: "Decided"} {
 			var lines []string
 			logger := funcr.New(func(_, args string) { lines = append(lines, args) }, funcr.Options{Verbosity: level})
-			s := &scope{first: status(same), proxy: status(tt.change), decision: failover.Decision{Wanted: []failover.Wanted{{Name: "blue"}}}}
+			s := &scope{first: status(same), proxy: status(tt.change), decision: failover.Decision{Desired: []failover.Desired{{Name: "blue"}}}}
 			s.logDecision(log.IntoContext(t.Context(), logger))
 			text := strings.Join(lines, "\n")
 			if len(lines) > 1 || want == "" && text != "" || !strings.Contains(text, want) || strings.Contains(text, "evidence") {

@@ -46,7 +46,7 @@ func (r *Reconciler) rollBack(ctx context.Context, s *scope) error {
 // decideRollback takes the next step of a rollback in which no volume is on its
 // way.
 func (r *Reconciler) decideRollback(ctx context.Context, s *scope, status *v1alpha1.InstanceStatus) error {
-	d := rollback.Next(s.rollbackFacts(status), s.now)
+	d := rollback.Decide(s.rollbackFacts(status), s.now)
 	if d.Status != nil {
 		d.Status.Message = bounded.Text(d.Status.Message, maxText)
 	}
@@ -61,19 +61,19 @@ func (r *Reconciler) decideRollback(ctx context.Context, s *scope, status *v1alp
 	return nil
 }
 
-func (s *scope) rollbackFacts(status *v1alpha1.InstanceStatus) rollback.Facts {
-	f := rollback.Facts{
-		Wanted: s.proxy.Spec.Integrity.OnCorrupt == v1alpha1.StoreRollback && s.hasStore(status.Name),
-		Status: status.Rollback.DeepCopy(), Convicted: status.Quarantined,
+func (s *scope) rollbackFacts(status *v1alpha1.InstanceStatus) rollback.Observation {
+	f := rollback.Observation{
+		Requested: s.proxy.Spec.Integrity.OnCorrupt == v1alpha1.StoreRollback && s.hasStore(status.Name),
+		Status:    status.Rollback.DeepCopy(), Quarantined: status.Quarantined,
 		Snapshot: s.restorable(status.Name), MayBeEmpty: !s.offline(),
-		Whole: s.whole(status),
+		FullyServing: s.whole(status),
 	}
 	if status.LastVolumeReplacement != nil {
-		f.SwapFailure = status.LastVolumeReplacement.Failure
+		f.ReplacementFailure = status.LastVolumeReplacement.Failure
 	}
 	if status.Rollback != nil && status.Rollback.ReplacedTime != nil {
 		p := s.proven(status.Name, status.Rollback.ReplacedTime.Add(time.Second))
-		f.Sound, f.Wrong, f.Waits = p.sound, p.wrong, p.waits
+		f.Intact, f.Wrong, f.Waits = p.sound, p.wrong, p.waits
 	}
 	return f
 }

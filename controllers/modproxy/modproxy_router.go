@@ -111,7 +111,7 @@ func (r *Reconciler) routerParams(s *scope) haproxy.Params {
 // setWeights publishes what was decided and reads back what every replica of
 // the router does. Only what was read back counts as done.
 func (r *Reconciler) setWeights(ctx context.Context, s *scope) error {
-	for _, w := range s.decision.Wanted {
+	for _, w := range s.decision.Desired {
 		s.wanted = append(s.wanted, route.Server{Name: w.Name, State: route.State(w.Use), Weight: w.Weight})
 	}
 	if !s.decision.Wake.IsZero() {

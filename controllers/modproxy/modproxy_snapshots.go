@@ -88,7 +88,7 @@ func (r *Reconciler) takeSnapshot(ctx context.Context, s *scope, instance *v1alp
 	if err != nil || !volume.Bound(claim) {
 		return err
 	}
-	f := snapshot.Facts{
+	f := snapshot.Observation{
 		Now: s.now, Cache: s.childName(instance), Schedule: plan, Created: s.proxy.CreationTimestamp.Time,
 		SuccessRun: string(claim.UID), // there always is something in a store
 	}
@@ -98,7 +98,7 @@ func (r *Reconciler) takeSnapshot(ctx context.Context, s *scope, instance *v1alp
 	if req, ok := s.accepted(); ok && req.Action == request.Snapshot {
 		f.Request = req.Token
 	}
-	due, next := snapshot.Next(f)
+	due, next := snapshot.Decide(f)
 	if !next.IsZero() {
 		s.wake = min(s.wake, max(next.Sub(s.now), confirmInterval))
 	}

@@ -21,7 +21,7 @@ func (s *scope) noteDecision() {
 	var instances []v1alpha1.InstanceStatus
 	healthy := 0
 	var serving []string
-	for i, wanted := range s.decision.Wanted {
+	for i, wanted := range s.decision.Desired {
 		instance := instanceStatus(find(s.proxy, wanted.Name), wanted, s.decision.State.Instances[i])
 		if at := s.acquitted(wanted.Name); !at.IsZero() {
 			instance.ReinstatedTime = ptr.To(metav1.NewTime(at))
@@ -44,11 +44,11 @@ func (s *scope) noteDecision() {
 		}
 	}
 	status.Instances = instances
-	status.Healthy = fmt.Sprintf("%d/%d", healthy, len(s.decision.Wanted))
+	status.Healthy = fmt.Sprintf("%d/%d", healthy, len(s.decision.Desired))
 	status.Serving = strings.Join(serving, ",")
 	status.PinnedInstance = s.decision.State.Pinned
 	status.RecentFailbacks = metaTimes(s.decision.State.RecentFailbacks)
-	status.RecentWeightChanges = metaTimes(s.decision.State.RecentFlips)
+	status.RecentWeightChanges = metaTimes(s.decision.State.RecentWeightChanges)
 	s.noteFlip()
 }
 
@@ -68,7 +68,7 @@ func (s *scope) noteRouter() {
 	status := &s.proxy.Status
 	status.ObservedGeneration = s.proxy.Generation
 	if len(s.observed.Replicas) > 0 {
-		for i, wanted := range s.decision.Wanted {
+		for i, wanted := range s.decision.Desired {
 			status.Instances[i].ObservedWeight = s.weightObserved(wanted)
 		}
 	}
@@ -79,11 +79,11 @@ func (s *scope) noteRouter() {
 
 // instanceStatus writes what was decided over what stood there; the rest is
 // kept by others.
-func instanceStatus(i v1alpha1.InstanceStatus, wanted failover.Wanted, state failover.InstanceState) v1alpha1.InstanceStatus {
+func instanceStatus(i v1alpha1.InstanceStatus, wanted failover.Desired, state failover.InstanceState) v1alpha1.InstanceStatus {
 	i.Name, i.Healthy, i.Serving, i.OutOfService = wanted.Name, wanted.Healthy, wanted.Serving, state.Out
 	i.DesiredWeight = int32(wanted.Weight) //nolint:gosec // 0 to 256
 	i.Quarantined, i.FailingProbes, i.HealthySince, i.Failback = nil, nil, nil, nil
-	if c := state.Convicted; c != nil {
+	if c := state.Quarantined; c != nil {
 		i.Quarantined = &v1alpha1.Quarantine{Reason: c.Reason, Message: bounded.Text(c.Evidence, 1024), Time: metav1.NewTime(c.Time)}
 	}
 	for _, f := range state.Failing {
@@ -102,7 +102,7 @@ func instanceStatus(i v1alpha1.InstanceStatus, wanted failover.Wanted, state fai
 
 // weightObserved is what the router's replicas do, by the one that differs
 // most from what is wanted.
-func (s *scope) weightObserved(wanted failover.Wanted) int32 {
+func (s *scope) weightObserved(wanted failover.Desired) int32 {
 	observed, seen := wanted.Weight, false
 	for _, replica := range s.observed.Replicas {
 		server, ok := replica.Servers[wanted.Name]
@@ -123,7 +123,7 @@ func (s *scope) weightObserved(wanted failover.Wanted) int32 {
 // noteFlip keeps the last move of weights and when it was read back.
 func (s *scope) noteFlip() {
 	status := &s.proxy.Status
-	if flip := s.decision.Flip; flip != nil {
+	if flip := s.decision.WeightChange; flip != nil {
 		status.LastWeightChange = &v1alpha1.WeightChangeStatus{
 			From: strings.Join(flip.From, ","), To: strings.Join(flip.To, ","), Reason: bounded.Text(flip.Reason, 1024),
 			AppliedTime: ptr.To(metav1.NewTime(s.now)),
@@ -137,7 +137,7 @@ func (s *scope) noteFlip() {
 // setConditions writes all conditions from the facts of the pass and its error.
 func (s *scope) setConditions(failed error) {
 	set := conditions.Set{Conditions: &s.proxy.Status.Conditions, Generation: s.proxy.Generation, Now: s.now}
-	if len(s.decision.Wanted) > 0 {
+	if len(s.decision.Desired) > 0 {
 		s.setRouted(set)
 		s.setHealthy(set)
 		s.setConsistent(set)
@@ -164,7 +164,7 @@ func (s *scope) setRouted(set conditions.Set) {
 func (s *scope) setHealthy(set conditions.Set) {
 	const healthy = v1alpha1.HealthyCondition
 	var ill []string
-	for _, w := range s.decision.Wanted {
+	for _, w := range s.decision.Desired {
 		if !w.Healthy || w.Fault != nil {
 			text := w.Name + ": " + w.Reason
 			if rb := find(s.proxy, w.Name).Rollback; rb != nil && rb.Message != "" && w.Fault != nil {
@@ -179,13 +179,13 @@ func (s *scope) setHealthy(set conditions.Set) {
 	case len(ill) > 0:
 		set.False(healthy, v1alpha1.ReasonInstanceUnhealthy, "%s", strings.Join(ill, "; "))
 	default:
-		set.True(healthy, v1alpha1.ReasonInstancesHealthy, "All %d instances are healthy", len(s.decision.Wanted))
+		set.True(healthy, v1alpha1.ReasonInstancesHealthy, "All %d instances are healthy", len(s.decision.Desired))
 	}
 }
 
 func (s *scope) setReady(set conditions.Set) {
 	switch {
-	case s.decision.AllConvicted:
+	case s.decision.AllQuarantined:
 		set.Stall(v1alpha1.ReasonAllInstancesQuarantined, "Every instance was found to serve wrong bytes, so none serves and clients get 503. Mend or replace the stores, then let an instance in with the request failback=INSTANCE")
 	case s.decision.NoHealthy && s.decision.Unproven:
 		set.Progress(v1alpha1.ReasonProgressing, "No probe has passed yet")
@@ -231,7 +231,7 @@ func (s *scope) unchecked() []string {
 
 func (s *scope) reasons() string {
 	var all []string
-	for _, w := range s.decision.Wanted {
+	for _, w := range s.decision.Desired {
 		all = append(all, w.Name+": "+w.Reason)
 	}
 	return strings.Join(all, "; ")

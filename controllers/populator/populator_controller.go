@@ -77,7 +77,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	decision := populate.Next(facts)
+	decision := populate.Decide(facts)
 	log.FromContext(ctx).V(1).Info("Decided", "state", decision.State, "action", decision.Action, "snapshot", decision.Snapshot)
 
 	decision, err = r.act(ctx, s, decision)

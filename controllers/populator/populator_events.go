@@ -54,7 +54,7 @@ func (r *Reconciler) tell(s *scope, d populate.Decision) time.Duration {
 
 // warnOfCold says once that a claim gets what its consumer can make little use
 // of. It gets it all the same: modules are of use to all releases.
-func (r *Reconciler) warnOfCold(s *scope, f populate.Facts, d populate.Decision) {
+func (r *Reconciler) warnOfCold(s *scope, f populate.Observation, d populate.Decision) {
 	switch d.State { //nolint:exhaustive // in the other states nothing is being given, or it was told
 	case populate.Ready, populate.Cloning, populate.Cloned, populate.Binding:
 	default:
@@ -101,7 +101,7 @@ func noticeOfSource(s *scope, d populate.Decision) *notice {
 		return normal(d.State, "CacheSnapshot %s is not verified yet; the claim is filled if it proves intact", d.Snapshot)
 	case populate.NotProven:
 		return warning(d.State, "CacheSnapshot %s could not be verified and is never offered: name another snapshot or the GoCache; 'kubectl describe csnap %s' shows why", d.Snapshot, d.Snapshot)
-	case populate.Convicted:
+	case populate.SnapshotCorrupt:
 		return warning(d.State, "CacheSnapshot %s holds wrong bytes and is never offered: name another snapshot or the GoCache; 'kubectl describe csnap %s' shows what was found", d.Snapshot, d.Snapshot)
 	case populate.Skipped:
 		return warning(d.State, "CacheSnapshot %s has verification mode Skip and is never offered: name a snapshot that is verified, or the GoCache", d.Snapshot)
@@ -132,7 +132,7 @@ func noticeOfClaim(s *scope, d populate.Decision) *notice {
 	case populate.ClassCannotClone:
 		return warning(d.State, "StorageClass %s cannot clone CacheSnapshot %s, which driver %s has cut: make the claim again with a class of that driver", class, d.Snapshot, d.Detail)
 	case populate.Populated:
-		if d.Action != populate.DropPrime {
+		if d.Action != populate.DeleteIntermediate {
 			return nil // told when it happened
 		}
 		return normal(d.State, "filled with a clone of CacheSnapshot %s", d.Snapshot)
@@ -162,7 +162,7 @@ func noticeOfPrime(s *scope, d populate.Decision) *notice {
 		return warning(d.State, "no clone can be made on node %s; the scheduler chooses again: %s", s.prime.Annotations[volume.PrimeNodeAnnotation], orNothing(d.Detail))
 	case populate.VolumeLost:
 		return warning(d.State, "the cloned volume %s was deleted before it was handed over; it is cloned again", s.prime.Spec.VolumeName)
-	case populate.VolumeTaken:
+	case populate.VolumeInUse:
 		return warning(d.State, "the cloned volume %s was given to another claim; it is cloned again", s.prime.Spec.VolumeName)
 	case populate.NotAClone:
 		return warning(d.State, "claim %s was bound to volume %s, which existed before and is no clone: remove available volumes of class %q that match, then delete claim %s",

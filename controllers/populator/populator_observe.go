@@ -21,10 +21,10 @@ const maxAnnotation = 128
 
 // observe gathers the facts that the decision needs, and no others: a claim
 // that has its volume costs two reads.
-func (r *Reconciler) observe(ctx context.Context, s *scope) (populate.Facts, error) {
-	f := populate.Facts{Claim: claimFacts(s.claim)}
+func (r *Reconciler) observe(ctx context.Context, s *scope) (populate.Observation, error) {
+	f := populate.Observation{Claim: claimFacts(s.claim)}
 	var err error
-	if f.Prime, err = r.observePrime(ctx, s); err != nil {
+	if f.Intermediate, err = r.observePrime(ctx, s); err != nil {
 		return f, err
 	}
 	if f.Volume, err = r.observeVolume(ctx, s); err != nil {
@@ -36,7 +36,7 @@ func (r *Reconciler) observe(ctx context.Context, s *scope) (populate.Facts, err
 	if f.Source, err = r.observeSource(ctx, s); err != nil {
 		return f, err
 	}
-	if f.Prime == nil {
+	if f.Intermediate == nil {
 		f.Class, err = r.observeClass(ctx, s.claim)
 	}
 	return f, err
@@ -61,13 +61,13 @@ func claimFacts(claim *corev1.PersistentVolumeClaim) populate.Claim {
 // +kubebuilder:rbac:groups="",resources=events,verbs=list
 
 // observePrime reads the prime of the claim, if there is one.
-func (r *Reconciler) observePrime(ctx context.Context, s *scope) (*populate.Prime, error) {
+func (r *Reconciler) observePrime(ctx context.Context, s *scope) (*populate.IntermediatePVC, error) {
 	prime, err := read.Object[corev1.PersistentVolumeClaim](ctx, r.Live, s.claim.Namespace, volume.PrimeName(s.claim.UID))
 	if err != nil || prime == nil {
 		return nil, err
 	}
 	s.prime = prime
-	facts := &populate.Prime{
+	facts := &populate.IntermediatePVC{
 		Foreign:     !volume.IsPrimeOf(prime, s.claim),
 		Deleting:    !prime.DeletionTimestamp.IsZero(),
 		Bound:       volume.Bound(prime),
@@ -104,7 +104,7 @@ func (r *Reconciler) observeVolume(ctx context.Context, s *scope) (*populate.Vol
 	case volume.HeldBy(pv, s.claim):
 		facts.Holder = populate.HeldByClaim
 	case volume.HeldBy(pv, s.prime):
-		facts.Holder = populate.HeldByPrime
+		facts.Holder = populate.HeldByIntermediate
 		facts.Preexisting = volume.Preexisting(pv, s.prime)
 	}
 	return facts, nil

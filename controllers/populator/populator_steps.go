@@ -17,13 +17,13 @@ func (r *Reconciler) act(ctx context.Context, s *scope, d populate.Decision) (po
 	switch d.Action {
 	case populate.Wait:
 		return d, nil
-	case populate.MakePrime:
+	case populate.CreateIntermediate:
 		return r.makePrime(ctx, s, d)
 	case populate.HandOver:
 		return d, r.handOver(ctx, s, d)
 	case populate.FreeNode:
 		return d, r.freeNode(ctx, s)
-	case populate.DropPrime:
+	case populate.DeleteIntermediate:
 		return d, r.dropPrime(ctx, s)
 	default:
 		return d, fmt.Errorf("unknown action %q", d.Action)

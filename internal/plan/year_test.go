@@ -65,7 +65,7 @@ type year struct {
 
 	// What there is in the cluster.
 	writer    *run
-	snapshots []*captured
+	snapshots []*created
 
 	// For the invariants: when each scheduled thing really happened last.
 	happened map[string]time.Duration
@@ -97,12 +97,12 @@ type run struct {
 	outcome string
 }
 
-// captured is a CacheSnapshot with its status and its Job.
-type captured struct {
+// created is a CacheSnapshot with its status and its Job.
+type created struct {
 	name                      string
-	made, began, cut          time.Time
-	cutAt                     time.Duration // when the driver will have cut it; 0: not asked
-	facts                     verification.Facts
+	made, began, ready        time.Time
+	readyAt                   time.Duration // when the driver will have cut it; 0: not asked
+	observation               verification.Facts
 	jobEnds, leftoversUntil   time.Duration
 	jobVerdict                v1alpha1.Verdict
 	stage                     verification.Stage
@@ -164,7 +164,7 @@ var scheduled = []string{string(writer.WarmUp), "snapshot", string(writer.Integr
 // stamp is the clock as a status holds it.
 func (y *year) stamp() time.Time { return y.clock.Truncate(time.Second) }
 
-func (y *year) say(format string, args ...any) {
+func (y *year) logf(format string, args ...any) {
 	if y.since > 90*day && y.golden {
 		return // a quarter is enough to read
 	}
@@ -218,17 +218,17 @@ func (y *year) strike() {
 		jump := y.between(-2*hour, 2*hour)
 		y.clock = y.clock.Add(jump)
 		y.upset(jump.Abs())
-		y.say("the clock jumps by %s", jump.Round(time.Second))
+		y.logf("the clock jumps by %s", jump.Round(time.Second))
 	case 1:
 		y.down = y.since + y.between(time.Minute, 2*day)
 		y.upset(y.down - y.since)
-		y.say("the manager is away for %s", (y.down - y.since).Round(time.Second))
+		y.logf("the manager is away for %s", (y.down - y.since).Round(time.Second))
 	case 2:
 		y.sources++
-		y.say("the sources change")
+		y.logf("the sources change")
 	case 3:
 		y.request = fmt.Sprint("r", y.since)
-		y.say("a person asks for a warm-up")
+		y.logf("a person asks for a warm-up")
 	case 4:
 		if n := len(y.snapshots); n > 0 {
 			s := y.snapshots[y.rand.IntN(n)]
@@ -266,9 +266,9 @@ func (y *year) pass() (again bool) {
 	if again || awake || y.stirred {
 		y.stirred = false
 		y.wakes = y.wakes[:0]
-		again = y.book() || again
+		again = y.record() || again
 		again = y.write() || again
-		again = y.capture() || again
+		again = y.snapshot() || again
 		if again { // what time alone drops can wait for the next change
 			y.retain()
 		}
@@ -278,27 +278,27 @@ func (y *year) pass() (again bool) {
 	}
 	y.check()
 	for _, s := range y.snapshots {
-		y.polls = append(y.polls, s.cutAt, s.jobEnds, s.leftoversUntil)
+		y.polls = append(y.polls, s.readyAt, s.jobEnds, s.leftoversUntil)
 	}
 	return again
 }
 
-// book ends a writer.
-func (y *year) book() bool {
+// record ends a writer.
+func (y *year) record() bool {
 	w := y.writer
 	if w == nil || y.since < w.ends {
 		return false
 	}
 	y.writer = nil
 	if w.action != writer.WarmUp {
-		y.say("%s ended", w.action)
+		y.logf("%s ended", w.action)
 		return true
 	}
 	y.warm.run, y.warm.inputs, y.warm.start, y.warm.end = w.id, w.inputs, w.started, y.stamp()
 	if w.request != "" {
 		y.answered = w.request
 	}
-	y.say("warm-up %s", w.outcome)
+	y.logf("warm-up %s", w.outcome)
 	if w.outcome != "succeeded" {
 		y.warm.failures++
 		return true
@@ -309,14 +309,14 @@ func (y *year) book() bool {
 
 // write starts the writer.
 func (y *year) write() bool {
-	var wishes []writer.Wish
-	d := warmup.Decide(warmup.Facts{
+	var actions []writer.DueAction
+	d := warmup.Decide(warmup.Observation{
 		Now: y.clock, Schedule: y.policy.warmUp, Created: y.created, Inputs: fmt.Sprint(y.sources), Requested: y.request != y.answered,
 		Ran: y.warm.run != "", LastInputs: y.warm.inputs, LastStart: y.warm.start, LastEnd: y.warm.end, Failures: y.warm.failures,
 	})
 	y.wakeAt(d.Wake)
 	if d.Due {
-		wishes = append(wishes, writer.Wish{Action: writer.WarmUp, Cause: d.Cause, Since: d.Since, LastStart: y.warm.start})
+		actions = append(actions, writer.DueAction{Action: writer.WarmUp, Cause: d.Cause, Since: d.Since, LastStart: y.warm.start})
 	}
 	if y.warm.success != "" {
 		for action, p := range map[writer.Action]*schedule.Plan{writer.Integrity: y.policy.integrity, writer.Cleanup: y.policy.cleanup} {
@@ -326,18 +326,18 @@ func (y *year) write() bool {
 			}
 			due, start := p.Due(last, y.clock)
 			if due {
-				wishes = append(wishes, writer.Wish{Action: action, Cause: "scheduled", Since: start, LastStart: y.starts[action]})
+				actions = append(actions, writer.DueAction{Action: action, Cause: "scheduled", Since: start, LastStart: y.starts[action]})
 			} else {
 				y.wakeAt(start)
 			}
 		}
 	}
-	slices.SortFunc(wishes, func(a, b writer.Wish) int { return cmp.Compare(a.Action, b.Action) })
-	next, ok := writer.Next(wishes)
+	slices.SortFunc(actions, func(a, b writer.DueAction) int { return cmp.Compare(a.Action, b.Action) })
+	next, ok := writer.Decide(actions)
 	if !ok || y.writer != nil {
 		return false
 	}
-	if y.capturing() != nil {
+	if y.creating() != nil {
 		y.wake(30 * time.Second)
 		return false
 	}
@@ -354,23 +354,23 @@ func (y *year) write() bool {
 	}
 	y.writer, y.starts[next.Action] = w, w.started
 	y.happens(string(next.Action))
-	y.say("%s starts: %s", next.Action, next.Cause)
+	y.logf("%s starts: %s", next.Action, next.Cause)
 	return true
 }
 
-// capturing is a snapshot that a driver may be cutting now.
-func (y *year) capturing() *captured {
+// creating is a snapshot that a driver may be cutting now.
+func (y *year) creating() *created {
 	for _, s := range y.snapshots {
-		if !s.facts.Started.IsZero() && s.cut.IsZero() && !s.stalled {
+		if !s.observation.Started.IsZero() && s.ready.IsZero() && !s.stalled {
 			return s
 		}
 	}
 	return nil
 }
 
-// capture makes a CacheSnapshot when one is due.
-func (y *year) capture() bool {
-	due, next := snapshot.Next(snapshot.Facts{
+// snapshot makes a CacheSnapshot when one is due.
+func (y *year) snapshot() bool {
+	due, next := snapshot.Decide(snapshot.Observation{
 		Now: y.clock, Cache: "ci", AfterWarmUp: y.policy.afterWarmUp, SuccessRun: y.warm.success, SnapshottedRun: y.snapshottedRun,
 		SuccessTime: y.warm.succeeded, Schedule: y.policy.snapshots, Created: y.created, LastScheduled: y.lastSnapshot,
 	})
@@ -385,23 +385,23 @@ func (y *year) capture() bool {
 		y.lastSnapshot = y.stamp()
 		y.happens("snapshot")
 	}
-	if slices.ContainsFunc(y.snapshots, func(s *captured) bool { return s.name == due.Name }) {
+	if slices.ContainsFunc(y.snapshots, func(s *created) bool { return s.name == due.Name }) {
 		return true // applied once more
 	}
 	y.counts["snapshot"]++
-	y.snapshots = append(y.snapshots, &captured{name: due.Name, made: y.stamp()})
-	y.say("%s is made: %s", due.Name, due.Cause)
+	y.snapshots = append(y.snapshots, &created{name: due.Name, made: y.stamp()})
+	y.logf("%s is made: %s", due.Name, due.Cause)
 	return true
 }
 
 // verify is a pass over one CacheSnapshot.
-func (y *year) verify(s *captured) bool {
-	f := &s.facts
+func (y *year) verify(s *created) bool {
+	f := &s.observation
 	f.Now, f.Deadline, f.Mode = y.clock, y.policy.deadline, v1alpha1.VerificationRequired
 	f.SourceReady, f.SourceBusy, f.Began = true, y.writer != nil, s.began
-	f.Cut = s.cutAt > 0 && y.since >= s.cutAt
-	if f.Cut && s.cut.IsZero() {
-		s.cut, f.WasCut = y.stamp(), true
+	f.Cut = s.readyAt > 0 && y.since >= s.readyAt
+	if f.Cut && s.ready.IsZero() {
+		s.ready, f.WasCut = y.stamp(), true
 	}
 	f.Check.Ended = f.Check.Job && y.since >= s.jobEnds
 	f.Clone = f.Check.Job || y.since < s.leftoversUntil
@@ -416,9 +416,9 @@ func (y *year) verify(s *captured) bool {
 		f.Started = y.stamp()
 	case verification.Capture:
 		s.began, f.Asked = y.stamp(), true
-		s.cutAt = y.since + y.between(time.Second, time.Minute)
+		s.readyAt = y.since + y.between(time.Second, time.Minute)
 		if y.chance(y.policy.trouble / 8) {
-			s.cutAt = y.since + 3*hour // the driver is not well
+			s.readyAt = y.since + 3*hour // the driver is not well
 		}
 		if y.writer != nil {
 			y.t.Fatalf("%s: %s is cut beside %s", y.clock, s.name, y.writer.id)
@@ -433,7 +433,7 @@ func (y *year) verify(s *captured) bool {
 	case verification.Book:
 		f.Check.Booked, f.Check.BookedAt, f.Verdict = f.Check.Run, y.stamp(), s.jobVerdict
 		f.Check.Attempts++
-		y.say("%s is %s, attempt %d", s.name, f.Verdict, f.Check.Attempts)
+		y.logf("%s is %s, attempt %d", s.name, f.Verdict, f.Check.Attempts)
 	case verification.CleanUp:
 		if f.Check.Job {
 			f.Check.Job, s.leftoversUntil = false, y.since+5*time.Second
@@ -443,7 +443,7 @@ func (y *year) verify(s *captured) bool {
 		s.verified, s.stalled = f.Verdict == v1alpha1.VerdictIntact, f.Verdict != v1alpha1.VerdictIntact
 	case verification.Expired:
 		if !s.stalled {
-			y.say("%s has no verdict in time", s.name)
+			y.logf("%s has no verdict in time", s.name)
 		}
 		s.stalled = true
 	case verification.Suspended, verification.AwaitSource, verification.AwaitQuiet, verification.AwaitCut, verification.AwaitJob,
@@ -456,11 +456,11 @@ func (y *year) verify(s *captured) bool {
 
 func (y *year) kept() (all []snapshot.Kept) {
 	for _, s := range y.snapshots {
-		taken := s.made
-		if !s.cut.IsZero() {
-			taken = s.cut
+		created := s.made
+		if !s.ready.IsZero() {
+			created = s.ready
 		}
-		all = append(all, snapshot.Kept{Name: s.name, Taken: taken, Verified: s.verified, Pending: !s.verified && !s.stalled, Protected: s.pinned})
+		all = append(all, snapshot.Kept{Name: s.name, Taken: created, Verified: s.verified, Pending: !s.verified && !s.stalled, Protected: s.pinned})
 	}
 	return all
 }
@@ -474,9 +474,9 @@ func (y *year) retain() {
 		y.t.Fatalf("%s: %s is dropped, the newest verified one", y.clock, newest)
 	}
 	for _, name := range dropped {
-		y.say("%s is dropped", name)
+		y.logf("%s is dropped", name)
 	}
-	y.snapshots = slices.DeleteFunc(y.snapshots, func(s *captured) bool { return slices.Contains(dropped, s.name) })
+	y.snapshots = slices.DeleteFunc(y.snapshots, func(s *created) bool { return slices.Contains(dropped, s.name) })
 }
 
 func (y *year) happens(what string) { y.happened[what] = y.since }
@@ -484,7 +484,7 @@ func (y *year) happens(what string) { y.happened[what] = y.since }
 // check holds what must be true at any time.
 func (y *year) check() {
 	y.t.Helper()
-	if s := y.capturing(); s != nil && s.cutAt > 0 && y.writer != nil && y.since < s.cutAt {
+	if s := y.creating(); s != nil && s.readyAt > 0 && y.writer != nil && y.since < s.readyAt {
 		y.t.Fatalf("%s: %s writes while %s is cut", y.clock, y.writer.id, s.name)
 	}
 	r := y.policy.retention

@@ -155,16 +155,16 @@ func (s *proxyState) compare(i *instanceState, now time.Time) (changed bool) {
 }
 
 // served is what the instances served, by module, and the modules by their text.
-func (s *proxyState) served() (all []failover.Told, modules map[string]module.Version) {
+func (s *proxyState) served() (all []failover.Served, modules map[string]module.Version) {
 	modules = map[string]module.Version{}
-	byModule := map[module.Version]*failover.Told{}
+	byModule := map[module.Version]*failover.Served{}
 	for name, i := range s.instances {
 		if s.reference.Excluded[name] {
 			continue
 		}
 		for m, sums := range i.observed.Served {
 			if byModule[m] == nil {
-				byModule[m] = &failover.Told{Module: m.String(), Sums: map[string]failover.Sums{}, Agreed: s.reference.Agreed[m]}
+				byModule[m] = &failover.Served{Module: m.String(), Sums: map[string]failover.Sums{}, Agreed: s.reference.Agreed[m]}
 				modules[m.String()] = m
 			}
 			byModule[m].Sums[name] = sums
@@ -178,6 +178,6 @@ func (s *proxyState) served() (all []failover.Told, modules map[string]module.Ve
 	for _, t := range byModule {
 		all = append(all, *t)
 	}
-	slices.SortFunc(all, func(a, b failover.Told) int { return cmp.Compare(a.Module, b.Module) })
+	slices.SortFunc(all, func(a, b failover.Served) int { return cmp.Compare(a.Module, b.Module) })
 	return all, modules
 }

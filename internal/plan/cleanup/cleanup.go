@@ -12,8 +12,8 @@ const (
 	LongestPause = time.Hour
 )
 
-// Facts are what is known of the cleanings of a cache.
-type Facts struct {
+// Observation are what is known of the cleanings of a cache.
+type Observation struct {
 	// Now is the time of this pass.
 	Now time.Time
 	// Created is when the cache was declared.
@@ -79,7 +79,7 @@ type Decision struct {
 }
 
 // Decide says what is due.
-func Decide(f Facts) Decision {
+func Decide(f Observation) Decision {
 	if !f.Declared {
 		return Decision{}
 	}
@@ -91,11 +91,11 @@ func Decide(f Facts) Decision {
 }
 
 // Waits says whether the open plan waits for somebody to approve it.
-func (f Facts) Waits() bool {
+func (f Observation) Waits() bool {
 	return f.Declared && f.ApprovalRequired && f.Open != nil && f.Open.Bounds == f.Bounds && !f.Open.Approved
 }
 
-func (f Facts) decide() Decision {
+func (f Observation) decide() Decision {
 	if f.Failures > 0 {
 		if again := f.LastEnd.Add(Pause(f.Failures)); again.After(f.Now) && f.Requested.Before(f.LastEnd) {
 			return Decision{Wake: again}

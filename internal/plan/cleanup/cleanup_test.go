@@ -28,10 +28,10 @@ func daily(t *testing.T) *schedule.Plan {
 }
 
 // clean was cleaned this night, by schedule and without approval.
-func clean(t *testing.T) cleanup.Facts {
+func clean(t *testing.T) cleanup.Observation {
 	t.Helper()
 	night := noon.Add(-9 * time.Hour)
-	return cleanup.Facts{
+	return cleanup.Observation{
 		Now: noon, Created: noon.AddDate(0, 0, -9), Declared: true, Schedule: daily(t), Bounds: "b",
 		LastPlan: night, LastStart: night.Add(time.Minute), LastEnd: night.Add(2 * time.Minute), Warmed: night.Add(-time.Hour),
 	}
@@ -53,67 +53,67 @@ func TestDecide(t *testing.T) {
 		"made, approval required": true, "waits until the next start": true, "waits and is asked for anew": true,
 	}
 	for name, c := range map[string]struct {
-		change func(*cleanup.Facts)
+		change func(*cleanup.Observation)
 		want   cleanup.Decision
 	}{
-		"not declared": {func(f *cleanup.Facts) { f.Declared, f.Request = false, "cleanup#1" }, cleanup.Decision{}},
-		"nothing due":  {func(*cleanup.Facts) {}, cleanup.Decision{Wake: tomorrow}},
-		"no schedule":  {func(f *cleanup.Facts) { f.Schedule = nil }, cleanup.Decision{}},
+		"not declared": {func(f *cleanup.Observation) { f.Declared, f.Request = false, "cleanup#1" }, cleanup.Decision{}},
+		"nothing due":  {func(*cleanup.Observation) {}, cleanup.Decision{Wake: tomorrow}},
+		"no schedule":  {func(f *cleanup.Observation) { f.Schedule = nil }, cleanup.Decision{}},
 		"scheduled": {
-			func(f *cleanup.Facts) { f.Now = tomorrow.Add(time.Minute) },
+			func(f *cleanup.Observation) { f.Now = tomorrow.Add(time.Minute) },
 			cleanup.Decision{Step: cleanup.Make, Cause: "scheduled for 2026-11-22T03:00:00Z", Since: tomorrow},
 		},
 		"requested": {
-			func(f *cleanup.Facts) { f.Request, f.Requested = "cleanup#1", noon.Add(-time.Minute) },
+			func(f *cleanup.Observation) { f.Request, f.Requested = "cleanup#1", noon.Add(-time.Minute) },
 			cleanup.Decision{Step: cleanup.Make, Cause: "cleanup#1", Since: noon.Add(-time.Minute)},
 		},
 		"made, automatic": {
-			func(f *cleanup.Facts) { f.Open = plan() },
+			func(f *cleanup.Observation) { f.Open = plan() },
 			cleanup.Decision{Step: cleanup.Apply, Cause: "the plan sha256:d was made", Since: ended},
 		},
 		"made, approval required": {
-			func(f *cleanup.Facts) { f.Open, f.ApprovalRequired = plan(), true },
+			func(f *cleanup.Observation) { f.Open, f.ApprovalRequired = plan(), true },
 			cleanup.Decision{Wake: tomorrow},
 		},
 		"approved": {
-			func(f *cleanup.Facts) { f.Open, f.ApprovalRequired = plan(approved), true },
+			func(f *cleanup.Observation) { f.Open, f.ApprovalRequired = plan(approved), true },
 			cleanup.Decision{Step: cleanup.Apply, Cause: "the plan sha256:d was approved", Since: ended},
 		},
 		"waits until the next start": {
-			func(f *cleanup.Facts) { f.Open, f.ApprovalRequired, f.Now = plan(), true, tomorrow },
+			func(f *cleanup.Observation) { f.Open, f.ApprovalRequired, f.Now = plan(), true, tomorrow },
 			cleanup.Decision{Step: cleanup.Make, Cause: "scheduled for 2026-11-22T03:00:00Z", Since: tomorrow},
 		},
 		"waits and is asked for anew": {
-			func(f *cleanup.Facts) {
+			func(f *cleanup.Observation) {
 				f.Open, f.ApprovalRequired, f.Request, f.Requested = plan(), true, "cleanup#2", noon
 			},
 			cleanup.Decision{Step: cleanup.Make, Cause: "cleanup#2", Since: noon},
 		},
 		"other bounds than approved": {
-			func(f *cleanup.Facts) { f.Open, f.ApprovalRequired = plan(approved, other), true },
+			func(f *cleanup.Observation) { f.Open, f.ApprovalRequired = plan(approved, other), true },
 			cleanup.Decision{Step: cleanup.Make, Cause: "the bounds changed since the plan was made", Since: ended},
 		},
 		"failed a moment ago": {
-			func(f *cleanup.Facts) { f.Now, f.Failures = ended.Add(time.Second), 3 },
+			func(f *cleanup.Observation) { f.Now, f.Failures = ended.Add(time.Second), 3 },
 			cleanup.Decision{Wake: ended.Add(4 * time.Minute)},
 		},
 		"failed a moment ago, and asked for": {
-			func(f *cleanup.Facts) {
+			func(f *cleanup.Observation) {
 				f.Now, f.Failures, f.Request, f.Requested = ended.Add(time.Second), 3, "cleanup#3", ended
 			},
 			cleanup.Decision{Step: cleanup.Make, Cause: "cleanup#3", Since: ended},
 		},
 		"failed a while ago": {
-			func(f *cleanup.Facts) { f.Failures = 1 },
+			func(f *cleanup.Observation) { f.Failures = 1 },
 			cleanup.Decision{Step: cleanup.Make, Cause: "the last run could not be done", Since: ended},
 		},
 		"applying failed a while ago": {
-			func(f *cleanup.Facts) { f.Failures, f.Open = 1, plan() },
+			func(f *cleanup.Observation) { f.Failures, f.Open = 1, plan() },
 			cleanup.Decision{Step: cleanup.Apply, Cause: "the plan sha256:d was made", Since: ended},
 		},
-		"paused": {func(f *cleanup.Facts) { f.Paused = true }, cleanup.Decision{Wake: tomorrow}},
+		"paused": {func(f *cleanup.Observation) { f.Paused = true }, cleanup.Decision{Wake: tomorrow}},
 		"paused, and warmed since": {
-			func(f *cleanup.Facts) { f.Paused, f.Warmed = true, noon.Add(-time.Hour) },
+			func(f *cleanup.Observation) { f.Paused, f.Warmed = true, noon.Add(-time.Hour) },
 			cleanup.Decision{Step: cleanup.Make, Cause: "a warm-up ran since a check had paused cleaning", Since: noon.Add(-time.Hour)},
 		},
 	} {
@@ -139,7 +139,7 @@ func TestPause(t *testing.T) {
 // year plays a cache for a year: runs take a quarter of an hour and fail, are
 // paused or come to another plan at random; a person approves some day.
 type year struct {
-	cleanup.Facts
+	cleanup.Observation
 	random *rand.Rand
 	log    strings.Builder
 	plans  int
@@ -182,7 +182,7 @@ func (y *year) run(t *testing.T, d cleanup.Decision) {
 // year is written down.
 func TestYear(t *testing.T) {
 	for seed := range int64(40) {
-		y := &year{Facts: clean(t), random: rand.New(rand.NewSource(seed))} //nolint:gosec // a repeatable simulation
+		y := &year{Observation: clean(t), random: rand.New(rand.NewSource(seed))} //nolint:gosec // a repeatable simulation
 		y.Now = y.LastEnd
 		y.ApprovalRequired = seed%2 == 0
 		for end := y.Now.AddDate(1, 0, 0); y.Now.Before(end); y.Now = y.Now.Add(time.Hour) {
@@ -196,7 +196,7 @@ func TestYear(t *testing.T) {
 			case n < 40:
 				y.Warmed = y.Now
 			}
-			d := cleanup.Decide(y.Facts)
+			d := cleanup.Decide(y.Observation)
 			if d.Step != cleanup.None {
 				y.run(t, d)
 				continue

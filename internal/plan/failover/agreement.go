@@ -11,9 +11,9 @@ import (
 // known.
 type Sums struct{ Zip, Mod string }
 
-// Told is what instances served for one module version. What a version holds
+// Served is what instances served for one module version. What a version holds
 // never changes, so the answers need not be of the same moment.
-type Told struct {
+type Served struct {
 	// Module and its version, for a person.
 	Module string
 	// Sums of what was served, by instance. Who did not serve it is absent.
@@ -40,35 +40,35 @@ type Agreement struct {
 // Compare finds instances that contradict each other, and singles out who is
 // wrong where that can be told: by the sums that a person has given, else by
 // those that all had agreed on before, else by the majority of three or more.
-func Compare(all []Told) Agreement {
+func Compare(all []Served) Agreement {
 	a := Agreement{Outcomes: map[string]Outcome{}, Differences: map[string]string{}, Agreed: map[string]Sums{}}
-	for _, told := range all {
-		if len(told.Sums) > 1 {
-			a.add(told)
+	for _, served := range all {
+		if len(served.Sums) > 1 {
+			a.add(served)
 		}
 	}
 	return a
 }
 
-func (a *Agreement) add(told Told) {
-	names := slices.Sorted(maps.Keys(told.Sums))
-	if told.unanimous() {
-		a.Agreed[told.Module] = told.Sums[names[0]]
+func (a *Agreement) add(served Served) {
+	names := slices.Sorted(maps.Keys(served.Sums))
+	if served.unanimous() {
+		a.Agreed[served.Module] = served.Sums[names[0]]
 		for _, name := range names {
 			a.Differences[name] += ""
 			a.note(name, Passed)
 		}
 		return
 	}
-	right, why := told.right()
-	var said, wrong []string
+	right, why := served.right()
+	var parts, wrong []string
 	for _, name := range names {
-		said = append(said, fmt.Sprintf("%s serves %s (go.mod %s)", name, told.Sums[name].Zip, told.Sums[name].Mod))
-		if why != "" && !told.Sums[name].are(right) {
+		parts = append(parts, fmt.Sprintf("%s serves %s (go.mod %s)", name, served.Sums[name].Zip, served.Sums[name].Mod))
+		if why != "" && !served.Sums[name].are(right) {
 			wrong = append(wrong, name)
 		}
 	}
-	text := told.Module + ": " + strings.Join(said, ", ")
+	text := served.Module + ": " + strings.Join(parts, ", ")
 	if len(wrong) > 0 {
 		text += fmt.Sprintf("; %s contradicts %s", strings.Join(wrong, ", "), why)
 	} else {
@@ -102,7 +102,7 @@ func (a *Agreement) differ(name, text string) {
 	a.Differences[name] = text
 }
 
-func (t Told) unanimous() bool {
+func (t Served) unanimous() bool {
 	one := Sums{}
 	for _, sums := range t.Sums {
 		if one == (Sums{}) {
@@ -117,7 +117,7 @@ func (t Told) unanimous() bool {
 
 // right are the sums that ought to be served, and why; no why: nobody knows, or
 // nobody serves them.
-func (t Told) right() (sums Sums, why string) {
+func (t Served) right() (sums Sums, why string) {
 	for _, known := range []struct {
 		sums Sums
 		why  string
@@ -139,7 +139,7 @@ func (t Told) right() (sums Sums, why string) {
 }
 
 // majority is what more than half of three or more instances serve.
-func (t Told) majority() Sums {
+func (t Served) majority() Sums {
 	votes := map[Sums]int{}
 	for _, sums := range t.Sums {
 		if votes[sums]++; len(t.Sums) >= 3 && 2*votes[sums] > len(t.Sums) {

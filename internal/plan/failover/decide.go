@@ -23,16 +23,16 @@ const (
 
 // Decision is what is wanted now.
 type Decision struct {
-	// Wanted has all instances, in the order of the facts.
-	Wanted []Wanted
+	// Desired has all instances, in the order of the facts.
+	Desired []Desired
 	// State is to be remembered.
 	State State
-	// Flip is set when the weights change.
-	Flip *Flip
+	// WeightChange is set when the weights change.
+	WeightChange *WeightChange
 	// NoHealthy: nobody that serves is healthy. Weights stay.
 	NoHealthy bool
-	// AllConvicted: nobody may serve.
-	AllConvicted bool
+	// AllQuarantined: nobody may serve.
+	AllQuarantined bool
 	// Unproven: nobody is known to be healthy, but nothing is known to fail
 	// either: the proxy has only just begun.
 	Unproven bool
@@ -40,8 +40,8 @@ type Decision struct {
 	Wake time.Time
 }
 
-// Wanted is what is wanted of one instance.
-type Wanted struct {
+// Desired is what is wanted of one instance.
+type Desired struct {
 	Name string
 	Use  Use
 	// Weight is 1 to 256 when ready, and 0 otherwise.
@@ -58,8 +58,8 @@ type Wanted struct {
 	Fault *Fault
 }
 
-// Flip is a change of the weights.
-type Flip struct {
+// WeightChange is a change of the weights.
+type WeightChange struct {
 	// From and To are who was and is meant to serve, by name.
 	From, To []string
 	// Reason is the first instance's that changed.
@@ -69,11 +69,11 @@ type Flip struct {
 }
 
 // Decide decides.
-func Decide(facts Facts, now time.Time) Decision {
-	d := &decider{facts: facts, now: now}
-	d.state.RecentFailbacks = within(facts.Previous.RecentFailbacks, now)
-	d.state.RecentFlips = within(facts.Previous.RecentFlips, now)
-	for _, instance := range facts.Instances {
+func Decide(observation Observation, now time.Time) Decision {
+	d := &decider{observation: observation, now: now}
+	d.state.RecentFailbacks = within(observation.Previous.RecentFailbacks, now)
+	d.state.RecentWeightChanges = within(observation.Previous.RecentWeightChanges, now)
+	for _, instance := range observation.Instances {
 		d.candidates = append(d.candidates, d.judge(instance))
 	}
 	d.pin()
@@ -86,12 +86,12 @@ func Decide(facts Facts, now time.Time) Decision {
 
 // decider holds one decision under way.
 type decider struct {
-	facts      Facts
-	now        time.Time
-	state      State
-	candidates []*candidate
-	pinned     string // who serves alone, by mode or request
-	decision   Decision
+	observation Observation
+	now         time.Time
+	state       State
+	candidates  []*candidate
+	pinned      string // who serves alone, by mode or request
+	decision    Decision
 }
 
 // candidate is an instance and what was found out about it.
@@ -107,7 +107,7 @@ type candidate struct {
 }
 
 // eligible reports whether it may serve at all.
-func (c *candidate) eligible() bool { return c.state.Convicted == nil && c.OutOfService == "" }
+func (c *candidate) eligible() bool { return c.state.Quarantined == nil && c.OutOfService == "" }
 
 // held reports whether it waits for its hold-down to end.
 func (c *candidate) held() bool { return c.state.Comeback != nil && c.state.Comeback.Step == 0 }
@@ -117,20 +117,20 @@ func (c *candidate) in() bool { return c.eligible() && c.healthy && !c.held() }
 
 // judge believes or does not believe what the probes say.
 func (d *decider) judge(instance Instance) *candidate {
-	previous, known := d.facts.Previous.instance(instance.Name)
+	previous, known := d.observation.Previous.instance(instance.Name)
 	c := &candidate{Instance: instance, state: previous, previous: previous, isNew: !known}
 	c.state.Failing = nil // a kind that is no longer probed is forgotten
 	proven := len(instance.Probes) == 0
 	var recovered time.Time
 	for _, kind := range slices.Sorted(maps.Keys(instance.Probes)) {
 		streak := instance.Probes[kind]
-		failing, since := d.believe(kind, streak, previous)
+		failing, since := d.confirm(kind, streak, previous)
 		switch {
-		case failing && kind.effect() == convicts:
-			if !since.After(instance.Acquitted) {
+		case failing && kind.effect() == quarantines:
+			if !since.After(instance.Reinstated) {
 				since = streak.Last // it goes on after the acquittal
 			}
-			d.convict(c, Fault{Reason: "ChecksumMismatch", Evidence: streak.Message, Time: since})
+			d.quarantine(c, Fault{Reason: "ChecksumMismatch", Evidence: streak.Message, Time: since})
 		case failing:
 			c.state.Failing = append(c.state.Failing, Failing{Kind: kind, Since: since, Message: d.message(kind, streak, previous)})
 		case streak.Outcome == Passed:
@@ -138,21 +138,21 @@ func (d *decider) judge(instance Instance) *candidate {
 			recovered = laterOf(recovered, streak.Since)
 		}
 	}
-	d.hear(c)
+	d.applyStoreFault(c)
 	c.healthy = len(c.state.Failing) == 0 && (proven || known && !previous.HealthySince.IsZero())
 	d.since(c, recovered)
 	return c
 }
 
-// believe applies the thresholds, and finds out since when.
-func (d *decider) believe(kind Kind, streak Streak, previous InstanceState) (failing bool, since time.Time) {
-	thresholds, ok := d.facts.Policy.Thresholds[kind]
+// confirm applies the thresholds, and finds out since when.
+func (d *decider) confirm(kind Kind, streak Streak, previous InstanceState) (failing bool, since time.Time) {
+	thresholds, ok := d.observation.Policy.Thresholds[kind]
 	if !ok {
-		thresholds = d.facts.Policy.Default
+		thresholds = d.observation.Policy.Default
 	}
 	before := slices.IndexFunc(previous.Failing, func(f Failing) bool { return f.Kind == kind })
 	switch {
-	case !streak.Believed(before >= 0, thresholds):
+	case !streak.Confirmed(before >= 0, thresholds):
 		return false, time.Time{}
 	case before < 0:
 		return true, streak.Since
@@ -172,45 +172,45 @@ func (d *decider) message(kind Kind, streak Streak, previous InstanceState) stri
 	return previous.Failing[i].Message
 }
 
-// hear takes the store's fault and the acquittal into account.
-func (d *decider) hear(c *candidate) {
+// applyStoreFault takes the store's fault and the acquittal into account.
+func (d *decider) applyStoreFault(c *candidate) {
 	spared := c.StoreFault != nil && c.StoreFault.Contained && !d.othersServe(c.Name)
 	if c.StoreFault != nil && !spared {
-		d.convict(c, *c.StoreFault)
+		d.quarantine(c, *c.StoreFault)
 	}
-	if c.state.Convicted != nil && c.acquittedOf(*c.state.Convicted) {
-		c.state.Convicted = nil
+	if c.state.Quarantined != nil && c.reinstatedAfter(*c.state.Quarantined) {
+		c.state.Quarantined = nil
 	}
-	c.fault = c.state.Convicted
-	if c.fault == nil && spared && !c.acquittedOf(*c.StoreFault) {
+	c.fault = c.state.Quarantined
+	if c.fault == nil && spared && !c.reinstatedAfter(*c.StoreFault) {
 		c.fault = c.StoreFault
 	}
-	if d.facts.Policy.ReportOnly {
-		c.state.Convicted = nil
+	if d.observation.Policy.ReportOnly {
+		c.state.Quarantined = nil
 	}
 }
 
 // othersServe says whether an instance may be lost: another one was healthy and
 // had nothing against it at the last decision, and has not since.
 func (d *decider) othersServe(name string) bool {
-	return slices.ContainsFunc(d.facts.Instances, func(other Instance) bool {
-		before, known := d.facts.Previous.instance(other.Name)
+	return slices.ContainsFunc(d.observation.Instances, func(other Instance) bool {
+		before, known := d.observation.Previous.instance(other.Name)
 		return other.Name != name && known && other.OutOfService == "" && other.StoreFault == nil && other.Probes[Checksum].Outcome != Failed &&
-			before.Convicted == nil && !before.HealthySince.IsZero()
+			before.Quarantined == nil && !before.HealthySince.IsZero()
 	})
 }
 
-// convict keeps the first fault after the last acquittal.
-func (d *decider) convict(c *candidate, fault Fault) {
-	standing := c.state.Convicted != nil && !c.acquittedOf(*c.state.Convicted)
-	if !standing && !c.acquittedOf(fault) {
-		c.state.Convicted = &fault
+// quarantine keeps the first fault after the last acquittal.
+func (d *decider) quarantine(c *candidate, fault Fault) {
+	standing := c.state.Quarantined != nil && !c.reinstatedAfter(*c.state.Quarantined)
+	if !standing && !c.reinstatedAfter(fault) {
+		c.state.Quarantined = &fault
 	}
 }
 
-// acquittedOf reports whether a fault lies before the last acquittal.
-func (c *candidate) acquittedOf(fault Fault) bool {
-	return !c.Acquitted.IsZero() && !fault.Time.After(c.Acquitted)
+// reinstatedAfter reports whether a fault lies before the last acquittal.
+func (c *candidate) reinstatedAfter(fault Fault) bool {
+	return !c.Reinstated.IsZero() && !fault.Time.After(c.Reinstated)
 }
 
 // since keeps HealthySince, and begins a comeback for who has just left.
@@ -222,7 +222,7 @@ func (d *decider) since(c *candidate, recovered time.Time) {
 	case c.state.HealthySince.IsZero():
 		c.state.HealthySince = d.now
 		// What passed while it was out, or served wrong bytes, says nothing.
-		if !recovered.IsZero() && recovered.Before(d.now) && !c.previous.Out && c.previous.Convicted == nil {
+		if !recovered.IsZero() && recovered.Before(d.now) && !c.previous.Out && c.previous.Quarantined == nil {
 			c.state.HealthySince = recovered
 		}
 	}
@@ -248,16 +248,16 @@ func (d *decider) since(c *candidate, recovered time.Time) {
 
 // pin finds who serves alone.
 func (d *decider) pin() {
-	policy := d.facts.Policy
+	policy := d.observation.Policy
 	if policy.Manual && slices.ContainsFunc(d.candidates, func(c *candidate) bool { return c.Name == policy.ActiveInstance }) {
 		d.pinned = policy.ActiveInstance
 		return
 	}
-	d.state.Pinned = d.facts.Previous.Pinned
-	if d.facts.Request.Failover != "" {
-		d.state.Pinned = d.facts.Request.Failover
+	d.state.Pinned = d.observation.Previous.Pinned
+	if d.observation.Request.Failover != "" {
+		d.state.Pinned = d.observation.Request.Failover
 	}
-	if d.facts.Request.Failback {
+	if d.observation.Request.Failback {
 		d.state.Pinned = ""
 	}
 	for _, c := range d.candidates {
@@ -285,7 +285,7 @@ func (d *decider) comeBack(c *candidate) {
 		d.state.RecentFailbacks = append(d.state.RecentFailbacks, d.now)
 	}
 	for comeback.Step <= len(steps) {
-		next := comeback.Since.Add(d.facts.Policy.Failback.StepInterval)
+		next := comeback.Since.Add(d.observation.Policy.Failback.StepInterval)
 		if comeback.Step < len(steps) && d.now.Before(next) {
 			d.wake(next)
 			return
@@ -296,7 +296,7 @@ func (d *decider) comeBack(c *candidate) {
 		}
 		comeback.Step, comeback.Since = comeback.Step+1, next
 	}
-	forget := comeback.Since.Add(d.facts.Policy.Failback.MaxHoldDown)
+	forget := comeback.Since.Add(d.observation.Policy.Failback.MaxHoldDown)
 	if d.now.Before(forget) {
 		d.wake(forget)
 		return
@@ -307,10 +307,10 @@ func (d *decider) comeBack(c *candidate) {
 // mayReturn reports whether a held instance may begin to come back, and asks
 // to be woken when that may change by itself.
 func (d *decider) mayReturn(c *candidate) bool {
-	if d.facts.Request.Failback {
+	if d.observation.Request.Failback {
 		return true
 	}
-	if d.facts.Policy.Failback.Manual {
+	if d.observation.Policy.Failback.Manual {
 		return false
 	}
 	until := laterOf(c.state.HealthySince, c.state.Comeback.Since).Add(d.holdDown(c.state.Comeback.Relapses))
@@ -318,7 +318,7 @@ func (d *decider) mayReturn(c *candidate) bool {
 		d.wake(until)
 		return false
 	}
-	limit := d.facts.Policy.MaxFailbacksPerHour
+	limit := d.observation.Policy.MaxFailbacksPerHour
 	if limit > 0 && len(d.state.RecentFailbacks) >= limit {
 		d.wake(d.state.RecentFailbacks[len(d.state.RecentFailbacks)-limit].Add(time.Hour))
 		return false
@@ -328,7 +328,7 @@ func (d *decider) mayReturn(c *candidate) bool {
 
 // holdDown doubles with each relapse.
 func (d *decider) holdDown(relapses int) time.Duration {
-	policy := d.facts.Policy.Failback
+	policy := d.observation.Policy.Failback
 	hold, longest := policy.HoldDown, max(policy.HoldDown, policy.MaxHoldDown)
 	for range relapses {
 		if hold *= 2; hold >= longest {
@@ -339,10 +339,10 @@ func (d *decider) holdDown(relapses int) time.Duration {
 }
 
 func (d *decider) steps() []int {
-	if len(d.facts.Policy.Failback.Steps) == 0 {
+	if len(d.observation.Policy.Failback.Steps) == 0 {
 		return []int{100}
 	}
-	return d.facts.Policy.Failback.Steps
+	return d.observation.Policy.Failback.Steps
 }
 
 // choose decides who serves, and who is open.
@@ -356,7 +356,7 @@ func (d *decider) choose() {
 	}
 	for _, group := range groups {
 		members := slices.DeleteFunc(slices.Clone(d.candidates), func(c *candidate) bool { return !c.eligible() || !group.has(c) })
-		if d.facts.Policy.OneAtATime && len(members) > 1 {
+		if d.observation.Policy.OneAtATime && len(members) > 1 {
 			members = []*candidate{sole(members)}
 		}
 		for _, c := range members {
@@ -365,7 +365,7 @@ func (d *decider) choose() {
 				// It serves in full now, and there is nobody to share with; but
 				// that it left is not forgotten.
 				c.state.Comeback.Step, c.state.Comeback.Since = len(d.steps())+1, d.now
-				d.wake(d.now.Add(d.facts.Policy.Failback.MaxHoldDown))
+				d.wake(d.now.Add(d.observation.Policy.Failback.MaxHoldDown))
 			}
 		}
 		if len(members) > 0 {
@@ -374,7 +374,7 @@ func (d *decider) choose() {
 		}
 	}
 	for _, c := range d.candidates {
-		c.open = c.serving || c.in() && !d.facts.Policy.OnlyServing
+		c.open = c.serving || c.in() && !d.observation.Policy.OnlyServing
 	}
 }
 
@@ -415,22 +415,22 @@ func (d *decider) conclude() Decision {
 		failing += len(c.state.Failing)
 		w := d.want(c)
 		c.state.State, c.state.Weight, c.state.Serving = w.Use, w.Weight, w.Serving
-		d.decision.Wanted = append(d.decision.Wanted, w)
+		d.decision.Desired = append(d.decision.Desired, w)
 		d.state.Instances = append(d.state.Instances, c.state)
 	}
 	if d.pinned != "" {
 		d.decision.NoHealthy = !slices.ContainsFunc(d.candidates, func(c *candidate) bool { return c.serving && c.healthy })
 	}
-	d.decision.AllConvicted = len(d.candidates) > 0 && !slices.ContainsFunc(d.candidates, func(c *candidate) bool { return c.state.Convicted == nil })
+	d.decision.AllQuarantined = len(d.candidates) > 0 && !slices.ContainsFunc(d.candidates, func(c *candidate) bool { return c.state.Quarantined == nil })
 	d.decision.NoHealthy = d.decision.NoHealthy || eligible == 0
 	d.decision.Unproven = d.decision.NoHealthy && failing == 0 && eligible > 0
-	d.flip()
+	d.changeWeights()
 	d.decision.State = d.state
 	return d.decision
 }
 
-func (d *decider) want(c *candidate) Wanted {
-	w := Wanted{Name: c.Name, Use: UseDrain, Healthy: c.healthy && c.eligible(), Standby: c.Role == Standby,
+func (d *decider) want(c *candidate) Desired {
+	w := Desired{Name: c.Name, Use: UseDrain, Healthy: c.healthy && c.eligible(), Standby: c.Role == Standby,
 		Serving: c.serving, Reason: d.reason(c), Fault: c.fault}
 	switch {
 	case !c.eligible():
@@ -448,7 +448,7 @@ func (d *decider) want(c *candidate) Wanted {
 func (d *decider) weight(c *candidate) int {
 	full := min(max(c.Instance.Weight, 1), 256)
 	comeback := c.state.Comeback
-	if d.facts.Policy.OneAtATime || comeback == nil || comeback.Step == 0 || comeback.Step > len(d.steps()) {
+	if d.observation.Policy.OneAtATime || comeback == nil || comeback.Step == 0 || comeback.Step > len(d.steps()) {
 		return full
 	}
 	return max(full*d.steps()[comeback.Step-1]/100, 1)
@@ -458,8 +458,8 @@ func (d *decider) weight(c *candidate) int {
 func (d *decider) reason(c *candidate) string {
 	comeback := c.state.Comeback
 	switch {
-	case c.state.Convicted != nil:
-		return "convicted: " + c.state.Convicted.Reason
+	case c.state.Quarantined != nil:
+		return "quarantined: " + c.state.Quarantined.Reason
 	case c.OutOfService != "":
 		return c.OutOfService
 	case d.pinned == c.Name:
@@ -474,20 +474,20 @@ func (d *decider) reason(c *candidate) string {
 		return "no probe has passed yet, and nobody is better"
 	case !c.healthy:
 		return "no probe has passed yet"
-	case c.held() && d.facts.Policy.Failback.Manual:
+	case c.held() && d.observation.Policy.Failback.Manual:
 		return "recovered; waits for the failback request"
 	case c.held():
 		return "recovered; held down"
 	case comeback != nil && comeback.Step < len(d.steps()):
 		return fmt.Sprintf("coming back, step %d of %d", comeback.Step, len(d.steps()))
-	case c.Role == Standby && !c.serving, d.facts.Policy.OneAtATime && !c.serving:
+	case c.Role == Standby && !c.serving, d.observation.Policy.OneAtATime && !c.serving:
 		return "stands by"
 	}
 	return "healthy"
 }
 
-// flip compares with what was wanted before.
-func (d *decider) flip() {
+// changeWeights compares with what was wanted before.
+func (d *decider) changeWeights() {
 	var from, to []string
 	var first *candidate
 	for i, c := range d.candidates {
@@ -497,7 +497,7 @@ func (d *decider) flip() {
 		if c.serving {
 			to = append(to, c.Name)
 		}
-		w := d.decision.Wanted[i]
+		w := d.decision.Desired[i]
 		if first == nil && !c.isNew && (c.previous.State != w.Use || c.previous.Weight != w.Weight) {
 			first = c
 		}
@@ -505,16 +505,16 @@ func (d *decider) flip() {
 	if first == nil {
 		return
 	}
-	d.state.RecentFlips = append(d.state.RecentFlips, d.now)
-	d.state.RecentFlips = d.state.RecentFlips[max(0, len(d.state.RecentFlips)-maxFlips):]
-	d.decision.Flip = &Flip{From: from, To: to, Reason: first.Name + ": " + d.reason(first), Detected: d.detected(first)}
+	d.state.RecentWeightChanges = append(d.state.RecentWeightChanges, d.now)
+	d.state.RecentWeightChanges = d.state.RecentWeightChanges[max(0, len(d.state.RecentWeightChanges)-maxWeightChanges):]
+	d.decision.WeightChange = &WeightChange{From: from, To: to, Reason: first.Name + ": " + d.reason(first), Detected: d.detected(first)}
 }
 
 // detected is when the cause of a change began.
 func (d *decider) detected(c *candidate) time.Time {
 	switch {
-	case c.state.Convicted != nil:
-		return c.state.Convicted.Time
+	case c.state.Quarantined != nil:
+		return c.state.Quarantined.Time
 	case len(c.state.Failing) > 0:
 		return slices.MinFunc(c.state.Failing, func(a, b Failing) int { return a.Since.Compare(b.Since) }).Since
 	}

@@ -24,8 +24,8 @@ func policy() failover.Policy {
 	}
 }
 
-// story drives decisions through time, by rounds of probes.
-type story struct {
+// scenario drives decisions through time, by rounds of probes.
+type scenario struct {
 	t         *testing.T
 	policy    failover.Policy
 	interval  time.Duration // of the rounds; 0: ten seconds
@@ -38,11 +38,11 @@ type story struct {
 	last      failover.Decision
 }
 
-// newStory begins with instances like "blue", or "spare*" for a standby, all
+// newScenario begins with instances like "blue", or "spare*" for a standby, all
 // healthy and probed.
-func newStory(t *testing.T, names ...string) *story {
+func newScenario(t *testing.T, names ...string) *scenario {
 	t.Helper()
-	s := &story{t: t, policy: policy(), now: start, sick: map[string]failover.Kind{}}
+	s := &scenario{t: t, policy: policy(), now: start, sick: map[string]failover.Kind{}}
 	for _, name := range names {
 		s.add(name)
 	}
@@ -50,7 +50,7 @@ func newStory(t *testing.T, names ...string) *story {
 	return s
 }
 
-func (s *story) add(name string) {
+func (s *scenario) add(name string) {
 	name, standby := strings.CutSuffix(name, "*")
 	i := &failover.Instance{Name: name, Role: failover.Active, Weight: 100, Probes: map[failover.Kind]failover.Streak{
 		failover.Ready: {}, failover.Protocol: {}, failover.Checksum: {}, failover.Disk: {}, failover.Consistency: {},
@@ -61,7 +61,7 @@ func (s *story) add(name string) {
 	s.instances = append(s.instances, i)
 }
 
-func (s *story) instance(name string) *failover.Instance {
+func (s *scenario) instance(name string) *failover.Instance {
 	for _, i := range s.instances {
 		if i.Name == name {
 			return i
@@ -71,7 +71,7 @@ func (s *story) instance(name string) *failover.Instance {
 	return nil
 }
 
-func (s *story) rounds(n int) {
+func (s *scenario) rounds(n int) {
 	for range n {
 		s.now = s.now.Add(cmp.Or(s.interval, 10*time.Second))
 		for _, i := range s.instances {
@@ -90,35 +90,35 @@ func (s *story) rounds(n int) {
 	}
 }
 
-func (s *story) decide() {
-	facts := failover.Facts{Policy: s.policy, Previous: s.state, Request: s.request}
+func (s *scenario) decide() {
+	observation := failover.Observation{Policy: s.policy, Previous: s.state, Request: s.request}
 	s.request = failover.Request{}
 	for _, i := range s.instances {
-		facts.Instances = append(facts.Instances, *i)
+		observation.Instances = append(observation.Instances, *i)
 	}
-	s.last = failover.Decide(facts, s.now)
+	s.last = failover.Decide(observation, s.now)
 	s.state = s.last.State
 	// Without news there is no change.
-	facts.Previous, facts.Request = s.state, failover.Request{}
-	again := failover.Decide(facts, s.now)
-	if again.Flip != nil || !reflect.DeepEqual(s.last.Wanted, again.Wanted) {
-		s.t.Fatalf("%s: deciding again changes the decision (flip %v):\n%s", s.at(), again.Flip, gocmp.Diff(s.last.Wanted, again.Wanted))
+	observation.Previous, observation.Request = s.state, failover.Request{}
+	again := failover.Decide(observation, s.now)
+	if again.WeightChange != nil || !reflect.DeepEqual(s.last.Desired, again.Desired) {
+		s.t.Fatalf("%s: deciding again changes the decision (flip %v):\n%s", s.at(), again.WeightChange, gocmp.Diff(s.last.Desired, again.Desired))
 	}
 }
 
-func (s *story) at() string { return s.now.Sub(start).String() }
+func (s *scenario) at() string { return s.now.Sub(start).String() }
 
 // sees asserts the wanted weights, like "blue=100 green=drain".
-func (s *story) sees(want string) {
+func (s *scenario) sees(want string) {
 	s.t.Helper()
 	if got := show(s.last); got != want {
-		s.t.Fatalf("%s: wanted %q, want %q (%+v)", s.at(), got, want, s.last.Wanted)
+		s.t.Fatalf("%s: wanted %q, want %q (%+v)", s.at(), got, want, s.last.Desired)
 	}
 }
 
 func show(d failover.Decision) string {
 	var words []string
-	for _, w := range d.Wanted {
+	for _, w := range d.Desired {
 		value := string(w.Use)
 		if w.Use == failover.UseReady {
 			value = fmt.Sprint(w.Weight)
@@ -136,7 +136,7 @@ func show(d failover.Decision) string {
 
 // until advances round by round until the weights are as given, and returns
 // how long that took.
-func (s *story) until(want string, atMost int) time.Duration {
+func (s *scenario) until(want string, atMost int) time.Duration {
 	s.t.Helper()
 	begin := s.now
 	for range atMost {
@@ -150,7 +150,7 @@ func (s *story) until(want string, atMost int) time.Duration {
 }
 
 func TestBeginning(t *testing.T) {
-	s := &story{t: t, policy: policy(), now: start, sick: map[string]failover.Kind{}}
+	s := &scenario{t: t, policy: policy(), now: start, sick: map[string]failover.Kind{}}
 	s.add("blue")
 	s.add("green")
 	s.decide()
@@ -160,8 +160,8 @@ func TestBeginning(t *testing.T) {
 	}
 	s.rounds(1)
 	s.sees("blue=100 green=100")
-	if s.last.Flip != nil {
-		t.Errorf("the beginning is a flip: %+v", s.last.Flip)
+	if s.last.WeightChange != nil {
+		t.Errorf("the beginning is a flip: %+v", s.last.WeightChange)
 	}
 	s.add("red")
 	s.silent = true
@@ -175,7 +175,7 @@ func TestBeginning(t *testing.T) {
 // TestBeginningInTurns holds that an instance which is seen to work only after
 // another was has not left, and so has nothing to come back from.
 func TestBeginningInTurns(t *testing.T) {
-	s := &story{t: t, policy: policy(), now: start, sick: map[string]failover.Kind{}}
+	s := &scenario{t: t, policy: policy(), now: start, sick: map[string]failover.Kind{}}
 	s.add("blue")
 	s.add("green")
 	s.decide()
@@ -188,17 +188,17 @@ func TestBeginningInTurns(t *testing.T) {
 }
 
 func TestHealthFaultMovesWeightAndComesBackInSteps(t *testing.T) {
-	s := newStory(t, "blue", "green")
+	s := newScenario(t, "blue", "green")
 	s.sick["blue"] = failover.Protocol
 	s.rounds(2)
 	s.sees("blue=100 green=100")
 	s.rounds(1)
 	s.sees("blue=drain green=100")
-	flip := s.last.Flip
-	if flip == nil || flip.Reason != "blue: probe Protocol fails" || s.now.Sub(flip.Detected) != 20*time.Second {
-		t.Errorf("flip = %+v", flip)
+	change := s.last.WeightChange
+	if change == nil || change.Reason != "blue: probe Protocol fails" || s.now.Sub(change.Detected) != 20*time.Second {
+		t.Errorf("flip = %+v", change)
 	}
-	if diff := gocmp.Diff([]string{"green"}, flip.To); diff != "" {
+	if diff := gocmp.Diff([]string{"green"}, change.To); diff != "" {
 		t.Error(diff)
 	}
 	s.rounds(30)
@@ -216,7 +216,7 @@ func TestHealthFaultMovesWeightAndComesBackInSteps(t *testing.T) {
 }
 
 func TestHoldDownDoublesWithRelapses(t *testing.T) {
-	s := newStory(t, "blue", "green")
+	s := newScenario(t, "blue", "green")
 	s.policy.MaxFailbacksPerHour = 0
 	var waits []time.Duration
 	for range 6 {
@@ -239,8 +239,8 @@ func TestHoldDownDoublesWithRelapses(t *testing.T) {
 	}
 }
 
-func TestFailbacksAreLimitedAndLeavingIsNot(t *testing.T) {
-	s := newStory(t, "blue", "green")
+func TestFailbacksAreLimitedAndFailoversAreNot(t *testing.T) {
+	s := newScenario(t, "blue", "green")
 	s.policy.MaxFailbacksPerHour = 2
 	s.policy.Failback.HoldDown, s.policy.Failback.MaxHoldDown = 0, 0
 	for range 2 {
@@ -260,8 +260,8 @@ func TestFailbacksAreLimitedAndLeavingIsNot(t *testing.T) {
 	s.until("blue=10 green=100", 6*60)
 }
 
-func TestNobodyHealthyKeepsTheWeights(t *testing.T) {
-	s := newStory(t, "blue", "green")
+func TestNoHealthyInstanceKeepsTheWeights(t *testing.T) {
+	s := newScenario(t, "blue", "green")
 	s.sick["blue"] = failover.Disk
 	s.until("blue=drain green=100", 5)
 	s.sick["green"] = failover.Disk
@@ -275,14 +275,14 @@ func TestNobodyHealthyKeepsTheWeights(t *testing.T) {
 }
 
 func TestAllFailAtOnceKeepsTheWeights(t *testing.T) {
-	s := newStory(t, "blue", "green")
+	s := newScenario(t, "blue", "green")
 	s.sick["blue"], s.sick["green"] = failover.Protocol, failover.Ready
 	s.rounds(20)
 	s.sees("blue=100 green=100 nobody-healthy")
 }
 
-func TestChecksumConvictsEvenTheLast(t *testing.T) {
-	s := newStory(t, "blue", "green")
+func TestChecksumQuarantinesEvenTheLast(t *testing.T) {
+	s := newScenario(t, "blue", "green")
 	s.sick["blue"] = failover.Checksum
 	s.rounds(1) // the first wrong answer is enough
 	s.sees("blue=down green=100")
@@ -292,16 +292,16 @@ func TestChecksumConvictsEvenTheLast(t *testing.T) {
 	s.instance("green").StoreFault = &failover.Fault{Reason: "StoreCorrupt", Time: s.now}
 	s.rounds(1)
 	s.sees("blue=down green=down nobody-healthy")
-	if !s.last.AllConvicted {
+	if !s.last.AllQuarantined {
 		t.Error("that all are convicted is not said")
 	}
 	s.instance("green").StoreFault = nil
 	s.rounds(1)
 	s.sees("blue=down green=down nobody-healthy")
-	s.instance("blue").Acquitted = s.now
+	s.instance("blue").Reinstated = s.now
 	s.rounds(1)
 	s.sees("blue=100 green=down") // nobody is better, so it does not wait
-	s.instance("green").Acquitted = s.now
+	s.instance("green").Reinstated = s.now
 	s.rounds(1)
 	s.sees("blue=100 green=drain")
 	s.until("blue=100 green=10", 10)
@@ -344,9 +344,9 @@ func TestAllConvicted(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			p := policy()
 			p.ReportOnly = tt.reportOnly
-			d := failover.Decide(failover.Facts{Policy: p, Instances: tt.instances}, start.Add(time.Hour))
-			if d.AllConvicted != tt.all {
-				t.Errorf("all are convicted: %v, want %v", d.AllConvicted, tt.all)
+			d := failover.Decide(failover.Observation{Policy: p, Instances: tt.instances}, start.Add(time.Hour))
+			if d.AllQuarantined != tt.all {
+				t.Errorf("all are convicted: %v, want %v", d.AllQuarantined, tt.all)
 			}
 			if tt.noneEligible && !d.NoHealthy {
 				t.Error("no instance may serve, and NoHealthy is false")
@@ -358,21 +358,21 @@ func TestAllConvicted(t *testing.T) {
 // TestContainedFault holds that damage which reaches no client takes out an
 // instance only while another one serves, and that it is said all the same.
 func TestContainedFault(t *testing.T) {
-	contained := func(s *story) *failover.Fault {
+	contained := func(s *scenario) *failover.Fault {
 		return &failover.Fault{Reason: "StoreCorrupt", Time: s.now, Contained: true}
 	}
-	s := newStory(t, "blue", "green")
+	s := newScenario(t, "blue", "green")
 	s.instance("blue").StoreFault = contained(s)
 	s.rounds(1)
 	s.sees("blue=down green=100")
 	s.instance("green").StoreFault = contained(s)
 	s.rounds(5)
 	s.sees("blue=down green=100")
-	if fault := s.last.Wanted[1].Fault; fault == nil || fault.Reason != "StoreCorrupt" {
+	if fault := s.last.Desired[1].Fault; fault == nil || fault.Reason != "StoreCorrupt" {
 		t.Errorf("the fault that is spared is not said: %+v", fault)
 	}
 
-	s = newStory(t, "blue", "green")
+	s = newScenario(t, "blue", "green")
 	s.instance("blue").StoreFault, s.instance("green").StoreFault = contained(s), contained(s)
 	s.rounds(5)
 	s.sees("blue=100 green=100") // both at once: neither can be spared the other
@@ -380,7 +380,7 @@ func TestContainedFault(t *testing.T) {
 	s.rounds(1)
 	s.sees("blue=down green=100")
 
-	s = newStory(t, "only")
+	s = newScenario(t, "only")
 	s.instance("only").StoreFault = contained(s)
 	s.rounds(5)
 	s.sees("only=100")
@@ -389,32 +389,32 @@ func TestContainedFault(t *testing.T) {
 	s.sees("only=down nobody-healthy")
 }
 
-func TestFaultAfterAcquittalConvictsAgain(t *testing.T) {
-	s := newStory(t, "blue", "green")
+func TestFaultAfterReinstatingQuarantinesAgain(t *testing.T) {
+	s := newScenario(t, "blue", "green")
 	s.sick["blue"] = failover.Checksum
 	s.until("blue=down green=100", 5)
-	s.instance("blue").Acquitted = s.now
+	s.instance("blue").Reinstated = s.now
 	s.decide()
 	s.sees("blue=drain green=100")
 	s.rounds(1) // it still answers wrongly
 	s.sees("blue=down green=100")
 }
 
-func TestReportOnlyConvictsNobody(t *testing.T) {
-	s := newStory(t, "blue", "green")
+func TestReportOnlyQuarantinesNone(t *testing.T) {
+	s := newScenario(t, "blue", "green")
 	s.policy.ReportOnly = true
 	s.sick["blue"] = failover.Checksum
 	s.rounds(5)
 	s.sees("blue=100 green=100")
-	if s.last.Wanted[0].Fault == nil {
+	if s.last.Desired[0].Fault == nil {
 		t.Error("the fault is not reported")
 	}
 }
 
-// TestConsistencyConvictsNobody: who is singled out by the others loses its
+// TestConsistencyQuarantinesNone: who is singled out by the others loses its
 // clients, and comes back by itself: only trust data convicts.
-func TestConsistencyConvictsNobody(t *testing.T) {
-	s := newStory(t, "blue", "green")
+func TestConsistencyQuarantinesNone(t *testing.T) {
+	s := newScenario(t, "blue", "green")
 	s.sick["blue"] = failover.Consistency
 	s.rounds(2)
 	s.sees("blue=100 green=100")
@@ -425,7 +425,7 @@ func TestConsistencyConvictsNobody(t *testing.T) {
 }
 
 func TestStandby(t *testing.T) {
-	s := newStory(t, "blue", "spare*")
+	s := newScenario(t, "blue", "spare*")
 	s.sees("blue=100 spare=100(standby)")
 	s.sick["blue"] = failover.Ready
 	s.until("blue=drain spare=100", 5)
@@ -435,13 +435,13 @@ func TestStandby(t *testing.T) {
 	s.until("blue=10 spare=100(standby)", 10)
 	s.sick["spare"] = failover.Ready
 	s.rounds(3)
-	if w := s.last.Wanted[1]; w.Use != failover.UseDrain || w.Serving {
+	if w := s.last.Desired[1]; w.Use != failover.UseDrain || w.Serving {
 		t.Errorf("a sick standby is wanted as %+v", w)
 	}
 }
 
 func TestManual(t *testing.T) {
-	s := newStory(t, "blue", "green")
+	s := newScenario(t, "blue", "green")
 	s.policy.Manual, s.policy.ActiveInstance = true, "green"
 	s.rounds(1)
 	s.sees("blue=drain green=100")
@@ -457,7 +457,7 @@ func TestManual(t *testing.T) {
 }
 
 func TestRequests(t *testing.T) {
-	s := newStory(t, "blue", "green")
+	s := newScenario(t, "blue", "green")
 	s.request.Failover = "green"
 	s.decide()
 	s.sees("blue=drain green=100")
@@ -476,8 +476,8 @@ func TestRequests(t *testing.T) {
 	delete(s.sick, "green")
 	s.rounds(100)
 	s.sees("blue=100 green=drain")
-	if !strings.Contains(s.last.Wanted[1].Reason, "failback request") {
-		t.Errorf("reason %q", s.last.Wanted[1].Reason)
+	if !strings.Contains(s.last.Desired[1].Reason, "failback request") {
+		t.Errorf("reason %q", s.last.Desired[1].Reason)
 	}
 	s.request.Failback = true
 	s.decide()
@@ -485,7 +485,7 @@ func TestRequests(t *testing.T) {
 }
 
 func TestOutOfService(t *testing.T) {
-	s := newStory(t, "blue", "green")
+	s := newScenario(t, "blue", "green")
 	s.instance("blue").OutOfService = "its store is being replaced"
 	s.rounds(1)
 	s.sees("blue=down green=100")
@@ -500,7 +500,7 @@ func TestOutOfService(t *testing.T) {
 
 // TestRestart: the decider forgets its streaks, not its decisions.
 func TestRestart(t *testing.T) {
-	s := newStory(t, "blue", "green")
+	s := newScenario(t, "blue", "green")
 	s.sick["blue"] = failover.Protocol
 	s.until("blue=drain green=100", 5)
 	for _, i := range s.instances {
@@ -521,7 +521,7 @@ func TestRestart(t *testing.T) {
 }
 
 func TestWakeIsEnough(t *testing.T) {
-	s := newStory(t, "blue", "green")
+	s := newScenario(t, "blue", "green")
 	s.sick["blue"] = failover.Ready
 	s.until("blue=drain green=100", 5)
 	delete(s.sick, "blue")
@@ -541,7 +541,7 @@ func TestWakeIsEnough(t *testing.T) {
 // TestOneAtATime: where the router leads to one instance, the others stand by
 // and take over, and who has taken over keeps its clients.
 func TestOneAtATime(t *testing.T) {
-	s := newStory(t)
+	s := newScenario(t)
 	s.policy.OneAtATime, s.policy.OnlyServing = true, true
 	for _, name := range []string{"blue", "green", "spare*"} {
 		s.add(name)
@@ -564,7 +564,7 @@ func TestOneAtATime(t *testing.T) {
 
 // TestOnlyServing: a router that keeps nobody for later gets no standby.
 func TestOnlyServing(t *testing.T) {
-	s := newStory(t)
+	s := newScenario(t)
 	s.policy.OnlyServing = true
 	for _, name := range []string{"blue", "green", "spare*"} {
 		s.add(name)

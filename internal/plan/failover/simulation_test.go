@@ -20,7 +20,7 @@ var update = flag.Bool("update", false, "write the golden day")
 // day lives through 24 hours with random faults, and checks after each
 // decision what must hold in any case.
 type day struct {
-	*story
+	*scenario
 	rand   *rand.Rand
 	log    strings.Builder
 	faults int
@@ -30,7 +30,7 @@ func newDay(t *testing.T, seed uint64) *day {
 	t.Helper()
 	r := rand.New(rand.NewPCG(seed, 17))
 	names := []string{"blue", "green", "red", "spare*"}[:2+r.IntN(3)]
-	d := &day{rand: r, story: &story{t: t, policy: policy(), now: start, sick: map[string]failover.Kind{}}}
+	d := &day{rand: r, scenario: &scenario{t: t, policy: policy(), now: start, sick: map[string]failover.Kind{}}}
 	for _, name := range names {
 		d.add(name)
 	}
@@ -72,7 +72,7 @@ func (d *day) strike() {
 	case n < 41:
 		i.StoreFault = &failover.Fault{Reason: "StoreCorrupt", Time: d.now}
 	case n < 50: // its store is replaced
-		i.StoreFault, i.Acquitted = nil, d.now
+		i.StoreFault, i.Reinstated = nil, d.now
 		delete(d.sick, i.Name)
 	case n < 52:
 		d.silent = !d.silent
@@ -93,10 +93,10 @@ func (d *day) strike() {
 func (d *day) check() {
 	d.t.Helper()
 	eligible, open := 0, 0
-	for n, w := range d.last.Wanted {
+	for n, w := range d.last.Desired {
 		state, fact := d.state.Instances[n], d.instances[n]
 		switch {
-		case state.Convicted != nil || fact.OutOfService != "":
+		case state.Quarantined != nil || fact.OutOfService != "":
 			if w.Use != failover.UseDown || w.Weight != 0 {
 				d.t.Fatalf("%s: %s must not serve and is wanted as %+v", d.at(), w.Name, w)
 			}
@@ -115,7 +115,7 @@ func (d *day) check() {
 		}
 	}
 	if eligible > 0 && open == 0 {
-		d.t.Fatalf("%s: the router is empty although %d may serve: %+v", d.at(), eligible, d.last.Wanted)
+		d.t.Fatalf("%s: the router is empty although %d may serve: %+v", d.at(), eligible, d.last.Desired)
 	}
 	if wake := d.last.Wake; !wake.IsZero() && !wake.After(d.now) {
 		d.t.Fatalf("%s: wakes in the past: %s", d.at(), wake)
@@ -132,26 +132,26 @@ func (d *day) check() {
 func (d *day) checkPreference() {
 	d.t.Helper()
 	healthy := 0
-	for _, w := range d.last.Wanted {
+	for _, w := range d.last.Desired {
 		if w.Healthy {
 			healthy++
 		}
 	}
-	for n, w := range d.last.Wanted {
+	for n, w := range d.last.Desired {
 		if w.Serving && len(d.state.Instances[n].Failing) > 0 && healthy > 0 {
-			d.t.Fatalf("%s: %s serves and fails while %d are healthy: %+v", d.at(), w.Name, healthy, d.last.Wanted)
+			d.t.Fatalf("%s: %s serves and fails while %d are healthy: %+v", d.at(), w.Name, healthy, d.last.Desired)
 		}
 	}
 	if d.last.NoHealthy != (healthy == 0) {
-		d.t.Fatalf("%s: NoHealthy = %v with %d healthy: %+v", d.at(), d.last.NoHealthy, healthy, d.last.Wanted)
+		d.t.Fatalf("%s: NoHealthy = %v with %d healthy: %+v", d.at(), d.last.NoHealthy, healthy, d.last.Desired)
 	}
 }
 
 func (d *day) write() {
-	if d.last.Flip == nil {
+	if d.last.WeightChange == nil {
 		return
 	}
-	fmt.Fprintf(&d.log, "%-10s %-60s %s\n", d.now.Sub(start), show(d.last), d.last.Flip.Reason)
+	fmt.Fprintf(&d.log, "%-10s %-60s %s\n", d.now.Sub(start), show(d.last), d.last.WeightChange.Reason)
 }
 
 // TestGoldenDay shows one whole day to a reader.
@@ -178,40 +178,40 @@ func TestDays(t *testing.T) {
 	if testing.Short() {
 		days = 5
 	}
-	flips, faults := 0, 0
+	changes, faults := 0, 0
 	for seed := range days {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			d := newDay(t, seed+1)
 			d.live()
-			flips += strings.Count(d.log.String(), "\n")
+			changes += strings.Count(d.log.String(), "\n")
 			faults += d.faults
 		})
 	}
-	if flips == 0 || faults == 0 {
-		t.Errorf("nothing happened in %d days: %d flips, %d faults", days, flips, faults)
+	if changes == 0 || faults == 0 {
+		t.Errorf("nothing happened in %d days: %d flips, %d faults", days, changes, faults)
 	}
 }
 
 // TestFlapping: an instance that fails every twenty seconds is moved a
 // bounded number of times, and its hold-down grows.
 func TestFlapping(t *testing.T) {
-	s := newStory(t, "blue", "green")
-	flips := 0
+	s := newScenario(t, "blue", "green")
+	changes := 0
 	for round := range 360 { // an hour
 		delete(s.sick, "blue")
 		if round%8 < 4 {
 			s.sick["blue"] = failover.Ready
 		}
 		s.rounds(1)
-		if s.last.Flip != nil {
-			flips++
+		if s.last.WeightChange != nil {
+			changes++
 		}
-		if w := s.last.Wanted[1]; w.Use != failover.UseReady {
+		if w := s.last.Desired[1]; w.Use != failover.UseReady {
 			t.Fatalf("the steady instance is wanted as %+v", w)
 		}
 	}
-	if flips > 4 {
-		t.Errorf("%d flips within an hour", flips)
+	if changes > 4 {
+		t.Errorf("%d flips within an hour", changes)
 	}
 }
 
@@ -219,29 +219,29 @@ func TestFlapping(t *testing.T) {
 // twenty is let in again after hold-downs that double, until it does not hold
 // out for one: the moves are few, and the clients are with the steady one.
 func TestFlappingForTenMinutes(t *testing.T) {
-	s := newStory(t, "blue", "green")
+	s := newScenario(t, "blue", "green")
 	s.interval = 2 * time.Second
 	s.policy.Default = failover.Thresholds{Failure: 2, Success: 1}
 	s.policy.Failback = failover.Failback{HoldDown: 5 * time.Second, MaxHoldDown: 2 * time.Minute, Steps: []int{100}}
 	s.policy.MaxFailbacksPerHour = 60
-	flips := 0
+	changes := 0
 	for begin := s.now; s.now.Sub(begin) < 10*time.Minute; {
 		delete(s.sick, "blue")
 		if s.now.Sub(begin)%(20*time.Second) < 6*time.Second {
 			s.sick["blue"] = failover.Ready
 		}
 		s.rounds(1)
-		if w := s.last.Wanted[1]; w.Use != failover.UseReady || w.Weight != 100 {
+		if w := s.last.Desired[1]; w.Use != failover.UseReady || w.Weight != 100 {
 			t.Fatalf("the steady instance is wanted as %+v", w)
 		}
-		if s.last.Flip != nil {
-			flips++
+		if s.last.WeightChange != nil {
+			changes++
 		}
 	}
 	s.sees("blue=drain green=100")
 	comeback := s.state.Instances[0].Comeback
-	if flips > 6 || comeback == nil || comeback.Relapses < 2 {
-		t.Errorf("%d moves, comeback %+v", flips, comeback)
+	if changes > 6 || comeback == nil || comeback.Relapses < 2 {
+		t.Errorf("%d moves, comeback %+v", changes, comeback)
 	}
 	s.sick["blue"] = failover.Ready
 	s.rounds(2)

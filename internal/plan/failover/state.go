@@ -13,19 +13,19 @@ type State struct {
 	Pinned string
 	// RecentFailbacks are when instances began to come back, in the last hour.
 	RecentFailbacks []time.Time
-	// RecentFlips are when the wanted weights changed, in the last hour, at
+	// RecentWeightChanges are when the wanted weights changed, in the last hour, at
 	// most maxFlips.
-	RecentFlips []time.Time
+	RecentWeightChanges []time.Time
 }
 
-// maxFlips bounds RecentFlips.
-const maxFlips = 120
+// maxWeightChanges bounds RecentFlips.
+const maxWeightChanges = 120
 
 // InstanceState is what must be remembered of one instance.
 type InstanceState struct {
 	Name string
-	// Convicted is why it must not serve.
-	Convicted *Fault
+	// Quarantined is why it must not serve.
+	Quarantined *Fault
 	// Failing are the believed failures, by kind.
 	Failing []Failing
 	// HealthySince is when the last failure ended; zero while one is believed,
@@ -74,9 +74,9 @@ func (s InstanceState) clone() InstanceState {
 		comeback := *s.Comeback
 		s.Comeback = &comeback
 	}
-	if s.Convicted != nil {
-		fault := *s.Convicted
-		s.Convicted = &fault
+	if s.Quarantined != nil {
+		fault := *s.Quarantined
+		s.Quarantined = &fault
 	}
 	return s
 }

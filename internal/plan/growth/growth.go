@@ -29,8 +29,8 @@ const (
 	AtLimit State = "AtLimit"
 )
 
-// Facts are what is known of a claim.
-type Facts struct {
+// Observation are what is known of a claim.
+type Observation struct {
 	// Now is the time of this pass.
 	Now time.Time
 	// Rule: at UsedPercent, by Step, up to Limit.
@@ -58,7 +58,7 @@ type Decision struct {
 }
 
 // Decide says whether a claim shall grow.
-func Decide(f Facts) Decision {
+func Decide(f Observation) Decision {
 	switch {
 	case f.Requested.Cmp(f.Capacity) > 0:
 		return Decision{State: Growing}

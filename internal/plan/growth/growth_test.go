@@ -17,35 +17,35 @@ var noon = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 func q(s string) resource.Quantity { return resource.MustParse(s) }
 
 func TestDecide(t *testing.T) {
-	full := growth.Facts{
+	full := growth.Observation{
 		Now: noon, UsedPercent: 85, Step: q("10Gi"), Limit: q("100Gi"), Requested: q("50Gi"), Capacity: q("50Gi"),
 		Used: ptr.To[int32](85), Measured: ptr.To(q("50Gi")),
 	}
-	with := func(change func(*growth.Facts)) growth.Facts {
+	with := func(change func(*growth.Observation)) growth.Observation {
 		f := full
 		change(&f)
 		return f
 	}
 	for name, tt := range map[string]struct {
-		facts growth.Facts
-		state growth.State
-		size  string
-		wake  time.Duration
+		observation growth.Observation
+		state       growth.State
+		size        string
+		wake        time.Duration
 	}{
 		"full":                          {full, growth.Grow, "60Gi", 0},
-		"not full":                      {with(func(f *growth.Facts) { f.Used = ptr.To[int32](84) }), growth.Enough, "", 0},
-		"not measured":                  {with(func(f *growth.Facts) { f.Used, f.Measured = nil, nil }), growth.Unmeasured, "", 0},
-		"measured when it was less":     {with(func(f *growth.Facts) { f.Measured = ptr.To(q("40Gi")) }), growth.Unmeasured, "", 0},
-		"growing":                       {with(func(f *growth.Facts) { f.Requested = q("60Gi") }), growth.Growing, "", 0},
-		"near the limit":                {with(func(f *growth.Facts) { f.Limit = q("55Gi") }), growth.Grow, "55Gi", 0},
-		"at the limit":                  {with(func(f *growth.Facts) { f.Limit = q("50Gi") }), growth.AtLimit, "", 0},
-		"beyond the limit":              {with(func(f *growth.Facts) { f.Limit = q("40Gi") }), growth.AtLimit, "", 0},
-		"the driver gave more":          {with(func(f *growth.Facts) { f.Requested = q("45Gi") }), growth.Grow, "60Gi", 0},
-		"refused just now":              {with(func(f *growth.Facts) { f.RefusedAt, f.RefusedSize = noon, q("60Gi") }), growth.Refused, "", growth.Pause},
-		"refused an hour ago":           {with(func(f *growth.Facts) { f.RefusedAt, f.RefusedSize = noon.Add(-growth.Pause), q("60Gi") }), growth.Grow, "60Gi", 0},
-		"refused, the step is less now": {with(func(f *growth.Facts) { f.RefusedAt, f.RefusedSize, f.Step = noon, q("60Gi"), q("5Gi") }), growth.Grow, "55Gi", 0},
+		"not full":                      {with(func(f *growth.Observation) { f.Used = ptr.To[int32](84) }), growth.Enough, "", 0},
+		"not measured":                  {with(func(f *growth.Observation) { f.Used, f.Measured = nil, nil }), growth.Unmeasured, "", 0},
+		"measured when it was less":     {with(func(f *growth.Observation) { f.Measured = ptr.To(q("40Gi")) }), growth.Unmeasured, "", 0},
+		"growing":                       {with(func(f *growth.Observation) { f.Requested = q("60Gi") }), growth.Growing, "", 0},
+		"near the limit":                {with(func(f *growth.Observation) { f.Limit = q("55Gi") }), growth.Grow, "55Gi", 0},
+		"at the limit":                  {with(func(f *growth.Observation) { f.Limit = q("50Gi") }), growth.AtLimit, "", 0},
+		"beyond the limit":              {with(func(f *growth.Observation) { f.Limit = q("40Gi") }), growth.AtLimit, "", 0},
+		"the driver gave more":          {with(func(f *growth.Observation) { f.Requested = q("45Gi") }), growth.Grow, "60Gi", 0},
+		"refused just now":              {with(func(f *growth.Observation) { f.RefusedAt, f.RefusedSize = noon, q("60Gi") }), growth.Refused, "", growth.Pause},
+		"refused an hour ago":           {with(func(f *growth.Observation) { f.RefusedAt, f.RefusedSize = noon.Add(-growth.Pause), q("60Gi") }), growth.Grow, "60Gi", 0},
+		"refused, the step is less now": {with(func(f *growth.Observation) { f.RefusedAt, f.RefusedSize, f.Step = noon, q("60Gi"), q("5Gi") }), growth.Grow, "55Gi", 0},
 	} {
-		d := growth.Decide(tt.facts)
+		d := growth.Decide(tt.observation)
 		if d.State != tt.state || tt.size != "" && d.Size.Cmp(q(tt.size)) != 0 {
 			t.Errorf("%s: %s %s, want %s %s", name, d.State, d.Size.String(), tt.state, tt.size)
 		}
@@ -77,7 +77,7 @@ func TestUsedPercent(t *testing.T) {
 func TestGrowth(t *testing.T) {
 	for seed := range int64(200) {
 		r := rand.New(rand.NewSource(seed)) //nolint:gosec // a repeatable simulation
-		f := growth.Facts{UsedPercent: 85, Step: q("7Gi"), Limit: q("100Gi"), Requested: q("20Gi"), Capacity: q("20Gi"), Now: noon}
+		f := growth.Observation{UsedPercent: 85, Step: q("7Gi"), Limit: q("100Gi"), Requested: q("20Gi"), Capacity: q("20Gi"), Now: noon}
 		used, grown, fullFor := q("1Gi"), 0, 0
 		for range 500 {
 			f.Now = f.Now.Add(10 * time.Minute)

@@ -21,12 +21,12 @@ const FirstPause = 30 * time.Second
 const Scheduled = "scheduled for "
 
 const (
-	convictedPrefix = "CacheSnapshot "
-	convictedSuffix = " is convicted"
+	corruptPrefix = "CacheSnapshot "
+	corruptSuffix = " is Corrupt"
 )
 
-// Facts are what is known of the checks of a live claim.
-type Facts struct {
+// Observation are what is known of the checks of a live claim.
+type Observation struct {
 	// Now is the time of this pass.
 	Now time.Time
 	// Created is when the cache was declared.
@@ -51,8 +51,8 @@ type Snapshot struct {
 	// Name of it.
 	Name string
 	// Volume that it was cut from, and when.
-	Volume string
-	Cut    time.Time
+	Volume  string
+	Created time.Time
 	// Verdict on it; empty: none yet.
 	Verdict v1alpha1.Verdict
 	// ByPolicy: it was made by the cache's own policy, with its own trust.
@@ -86,7 +86,7 @@ type Decision struct {
 }
 
 // Decide says whether a check is due.
-func Decide(f Facts) Decision {
+func Decide(f Observation) Decision {
 	if f.Request != "" {
 		return f.attempt(f.Request, f.Requested)
 	}
@@ -94,8 +94,8 @@ func Decide(f Facts) Decision {
 		return Decision{}
 	}
 	wake := time.Time{}
-	if s := f.convicted(); s != nil {
-		d := f.attempt(convictedPrefix+s.Name+convictedSuffix, s.Cut)
+	if s := f.corrupt(); s != nil {
+		d := f.attempt(corruptPrefix+s.Name+corruptSuffix, s.Created)
 		if d.Due {
 			return d
 		}
@@ -108,7 +108,7 @@ func Decide(f Facts) Decision {
 
 // attempt is the first attempt of a cause, or another one after those that
 // could not tell.
-func (f Facts) attempt(cause string, since time.Time) Decision {
+func (f Observation) attempt(cause string, since time.Time) Decision {
 	last := f.Last
 	if last.Cause != cause || last.Volume != f.Volume {
 		return Decision{Due: true, Cause: cause, Since: later(since, last.End)}
@@ -124,7 +124,7 @@ func (f Facts) attempt(cause string, since time.Time) Decision {
 }
 
 // scheduled is the next check that nobody asked for.
-func (f Facts) scheduled() Decision {
+func (f Observation) scheduled() Decision {
 	var again Decision
 	if strings.HasPrefix(f.Last.Cause, Scheduled) && f.Last.Volume == f.Volume {
 		again = f.attempt(f.Last.Cause, time.Time{})
@@ -139,23 +139,23 @@ func (f Facts) scheduled() Decision {
 	return Decision{Wake: sooner(again.Wake, next)}
 }
 
-// convicted is the newest snapshot of the volume, if it is convicted and no
+// corrupt is the newest snapshot of the volume, if it is convicted and no
 // check that began after it was cut has told.
-func (f Facts) convicted() *Snapshot {
+func (f Observation) corrupt() *Snapshot {
 	judged := f.judged()
 	if len(judged) == 0 || judged[0].Verdict != v1alpha1.VerdictCorrupt {
 		return nil
 	}
-	told := f.Last.Volume == f.Volume && f.Last.Unsettled == 0
-	if told && !f.Last.Start.Before(judged[0].Cut) {
+	conclusive := f.Last.Volume == f.Volume && f.Last.Unsettled == 0
+	if conclusive && !f.Last.Start.Before(judged[0].Created) {
 		return nil
 	}
 	return &judged[0]
 }
 
-// Convicted are the two snapshots that convict a volume on which the checks
+// CorruptSnapshots are the two snapshots that convict a volume on which the checks
 // could not tell; none if they do not.
-func Convicted(f Facts) []string {
+func CorruptSnapshots(f Observation) []string {
 	var judged []Snapshot
 	for _, s := range f.judged() {
 		if s.ByPolicy { // what others trust is their affair
@@ -169,7 +169,7 @@ func Convicted(f Facts) []string {
 }
 
 // judged are the snapshots of the volume with a verdict that tells, newest first.
-func (f Facts) judged() []Snapshot {
+func (f Observation) judged() []Snapshot {
 	var judged []Snapshot
 	for _, s := range f.Snapshots {
 		if s.Volume != f.Volume || s.Verdict != v1alpha1.VerdictCorrupt && s.Verdict != v1alpha1.VerdictIntact {
@@ -185,17 +185,17 @@ func (f Facts) judged() []Snapshot {
 }
 
 func newer(a, b Snapshot) bool {
-	if a.Cut.Equal(b.Cut) {
+	if a.Created.Equal(b.Created) {
 		return a.Name > b.Name
 	}
-	return a.Cut.After(b.Cut)
+	return a.Created.After(b.Created)
 }
 
 // Urgent says whether a check for a cause goes before other work: somebody
 // doubts what the claim holds.
 func Urgent(cause string) bool {
 	req, err := request.Parse(cause)
-	return err == nil && req.Action == request.FailureReport || strings.HasPrefix(cause, convictedPrefix)
+	return err == nil && req.Action == request.FailureReport || strings.HasPrefix(cause, corruptPrefix)
 }
 
 // Pause after so many checks in a row that could not tell.

@@ -34,69 +34,69 @@ func minutePast(t *testing.T) *schedule.Plan {
 }
 
 func TestDecide(t *testing.T) {
-	convicted := livecheck.Snapshot{Name: "s1", Volume: "v", Cut: noon.Add(-time.Hour), Verdict: v1alpha1.VerdictCorrupt}
+	corrupt := livecheck.Snapshot{Name: "s1", Volume: "v", Created: noon.Add(-time.Hour), Verdict: v1alpha1.VerdictCorrupt}
 	const midnight = livecheck.Scheduled + "2026-11-21T00:00:00Z"
-	const ofS1 = "CacheSnapshot s1 is convicted"
+	const ofS1 = "CacheSnapshot s1 is Corrupt"
 	check := func(cause string, ago time.Duration, unsettled int32) livecheck.Check {
 		return livecheck.Check{Volume: "v", Cause: cause, Start: noon.Add(-ago), End: noon.Add(-ago + time.Second), Unsettled: unsettled}
 	}
 	for name, tt := range map[string]struct {
-		facts livecheck.Facts
-		cause string // empty: not due
-		wake  time.Duration
+		observation livecheck.Observation
+		cause       string // empty: not due
+		wake        time.Duration
 	}{
-		"nothing declared":                          {livecheck.Facts{Snapshots: []livecheck.Snapshot{convicted}}, "", 0},
-		"requested":                                 {livecheck.Facts{Request: "integrity#1"}, "integrity#1", 0},
-		"requested, another check was made":         {livecheck.Facts{Request: "integrity#2", Last: check("integrity#1", time.Minute, 0)}, "integrity#2", 0},
-		"requested, and told":                       {livecheck.Facts{Request: "integrity#1", Last: check("integrity#1", time.Minute, 0)}, "", 0},
-		"requested, could not tell just now":        {livecheck.Facts{Request: "integrity#1", Last: check("integrity#1", time.Second, 1)}, "", livecheck.FirstPause},
-		"requested, could not tell a while ago":     {livecheck.Facts{Request: "integrity#1", Last: check("integrity#1", time.Hour, 2)}, "integrity#1", 0},
-		"requested, could not tell three times":     {livecheck.Facts{Request: "integrity#1", Last: check("integrity#1", time.Hour, 3)}, "", 0},
-		"convicted":                                 {livecheck.Facts{Declared: true, Snapshots: []livecheck.Snapshot{convicted}}, ofS1, 0},
-		"convicted, checked before":                 {livecheck.Facts{Declared: true, Snapshots: []livecheck.Snapshot{convicted}, Last: check(midnight, 2*time.Hour, 0)}, ofS1, 0},
-		"convicted, checked since":                  {livecheck.Facts{Declared: true, Snapshots: []livecheck.Snapshot{convicted}, Last: check(midnight, time.Minute, 0)}, "", 0},
-		"convicted, another volume checked since":   {livecheck.Facts{Declared: true, Snapshots: []livecheck.Snapshot{convicted}, Last: livecheck.Check{Volume: "u", Start: noon, End: noon}}, ofS1, 0},
-		"convicted, of another volume":              {livecheck.Facts{Declared: true, Snapshots: []livecheck.Snapshot{{Name: "s0", Volume: "u", Cut: noon, Verdict: v1alpha1.VerdictCorrupt}}}, "", 0},
-		"convicted, a newer one is intact":          {livecheck.Facts{Declared: true, Snapshots: []livecheck.Snapshot{convicted, {Name: "s2", Volume: "v", Cut: noon, Verdict: v1alpha1.VerdictIntact}}}, "", 0},
-		"convicted, a newer one could not be told":  {livecheck.Facts{Declared: true, Snapshots: []livecheck.Snapshot{convicted, {Name: "s2", Volume: "v", Cut: noon, Verdict: v1alpha1.VerdictInconclusive}}}, ofS1, 0},
-		"convicted, the check could not tell often": {livecheck.Facts{Declared: true, Snapshots: []livecheck.Snapshot{convicted}, Last: check(ofS1, time.Minute, 3)}, "", 0},
-		"scheduled for midnight":                    {livecheck.Facts{Declared: true, Schedule: daily(t), Created: noon}, "", 12 * time.Hour},
-		"midnight has passed":                       {livecheck.Facts{Declared: true, Schedule: daily(t), Created: noon.Add(-24 * time.Hour)}, midnight, 0},
-		"scheduled, could not tell just now":        {livecheck.Facts{Declared: true, Schedule: daily(t), Last: check(midnight, time.Second, 1)}, "", livecheck.FirstPause},
-		"scheduled, could not tell a while ago":     {livecheck.Facts{Declared: true, Schedule: daily(t), Last: check(midnight, time.Hour, 1)}, midnight, 0},
-		"Corrupt, inconclusive, before the next scheduled": {livecheck.Facts{
-			Declared: true, Schedule: daily(t), Snapshots: []livecheck.Snapshot{convicted}, Last: check(ofS1, time.Second, 1),
+		"nothing declared":                          {livecheck.Observation{Snapshots: []livecheck.Snapshot{corrupt}}, "", 0},
+		"requested":                                 {livecheck.Observation{Request: "integrity#1"}, "integrity#1", 0},
+		"requested, another check was made":         {livecheck.Observation{Request: "integrity#2", Last: check("integrity#1", time.Minute, 0)}, "integrity#2", 0},
+		"requested, and told":                       {livecheck.Observation{Request: "integrity#1", Last: check("integrity#1", time.Minute, 0)}, "", 0},
+		"requested, could not tell just now":        {livecheck.Observation{Request: "integrity#1", Last: check("integrity#1", time.Second, 1)}, "", livecheck.FirstPause},
+		"requested, could not tell a while ago":     {livecheck.Observation{Request: "integrity#1", Last: check("integrity#1", time.Hour, 2)}, "integrity#1", 0},
+		"requested, could not tell three times":     {livecheck.Observation{Request: "integrity#1", Last: check("integrity#1", time.Hour, 3)}, "", 0},
+		"convicted":                                 {livecheck.Observation{Declared: true, Snapshots: []livecheck.Snapshot{corrupt}}, ofS1, 0},
+		"convicted, checked before":                 {livecheck.Observation{Declared: true, Snapshots: []livecheck.Snapshot{corrupt}, Last: check(midnight, 2*time.Hour, 0)}, ofS1, 0},
+		"convicted, checked since":                  {livecheck.Observation{Declared: true, Snapshots: []livecheck.Snapshot{corrupt}, Last: check(midnight, time.Minute, 0)}, "", 0},
+		"convicted, another volume checked since":   {livecheck.Observation{Declared: true, Snapshots: []livecheck.Snapshot{corrupt}, Last: livecheck.Check{Volume: "u", Start: noon, End: noon}}, ofS1, 0},
+		"convicted, of another volume":              {livecheck.Observation{Declared: true, Snapshots: []livecheck.Snapshot{{Name: "s0", Volume: "u", Created: noon, Verdict: v1alpha1.VerdictCorrupt}}}, "", 0},
+		"convicted, a newer one is intact":          {livecheck.Observation{Declared: true, Snapshots: []livecheck.Snapshot{corrupt, {Name: "s2", Volume: "v", Created: noon, Verdict: v1alpha1.VerdictIntact}}}, "", 0},
+		"convicted, a newer one could not be told":  {livecheck.Observation{Declared: true, Snapshots: []livecheck.Snapshot{corrupt, {Name: "s2", Volume: "v", Created: noon, Verdict: v1alpha1.VerdictInconclusive}}}, ofS1, 0},
+		"convicted, the check could not tell often": {livecheck.Observation{Declared: true, Snapshots: []livecheck.Snapshot{corrupt}, Last: check(ofS1, time.Minute, 3)}, "", 0},
+		"scheduled for midnight":                    {livecheck.Observation{Declared: true, Schedule: daily(t), Created: noon}, "", 12 * time.Hour},
+		"midnight has passed":                       {livecheck.Observation{Declared: true, Schedule: daily(t), Created: noon.Add(-24 * time.Hour)}, midnight, 0},
+		"scheduled, could not tell just now":        {livecheck.Observation{Declared: true, Schedule: daily(t), Last: check(midnight, time.Second, 1)}, "", livecheck.FirstPause},
+		"scheduled, could not tell a while ago":     {livecheck.Observation{Declared: true, Schedule: daily(t), Last: check(midnight, time.Hour, 1)}, midnight, 0},
+		"Corrupt, inconclusive, before the next scheduled": {livecheck.Observation{
+			Declared: true, Schedule: daily(t), Snapshots: []livecheck.Snapshot{corrupt}, Last: check(ofS1, time.Second, 1),
 		}, "", livecheck.FirstPause},
-		"Corrupt, inconclusive, after the next scheduled": {livecheck.Facts{
-			Declared: true, Schedule: minutePast(t), Snapshots: []livecheck.Snapshot{convicted}, Last: check(ofS1, 0, 2),
+		"Corrupt, inconclusive, after the next scheduled": {livecheck.Observation{
+			Declared: true, Schedule: minutePast(t), Snapshots: []livecheck.Snapshot{corrupt}, Last: check(ofS1, 0, 2),
 		}, "", time.Minute},
-		"Corrupt, inconclusive three times, the next scheduled": {livecheck.Facts{
-			Declared: true, Schedule: daily(t), Snapshots: []livecheck.Snapshot{convicted}, Last: check(ofS1, time.Minute, 3),
+		"Corrupt, inconclusive three times, the next scheduled": {livecheck.Observation{
+			Declared: true, Schedule: daily(t), Snapshots: []livecheck.Snapshot{corrupt}, Last: check(ofS1, time.Minute, 3),
 		}, "", 12 * time.Hour},
-		"scheduled, inconclusive, after the next scheduled": {livecheck.Facts{
+		"scheduled, inconclusive, after the next scheduled": {livecheck.Observation{
 			Declared: true, Schedule: minutePast(t), Last: check(midnight, 0, 2),
 		}, "", time.Minute},
-		"scheduled, inconclusive three times": {livecheck.Facts{
+		"scheduled, inconclusive three times": {livecheck.Observation{
 			Declared: true, Schedule: daily(t), Last: check(midnight, time.Minute, 3),
 		}, "", 12 * time.Hour},
 	} {
-		tt.facts.Now, tt.facts.Volume = noon, "v"
-		d := livecheck.Decide(tt.facts)
+		tt.observation.Now, tt.observation.Volume = noon, "v"
+		d := livecheck.Decide(tt.observation)
 		if d.Due != (tt.cause != "") || d.Cause != tt.cause {
 			t.Errorf("%s: %+v, want cause %q", name, d, tt.cause)
 		}
 		if wake := d.Wake; tt.wake > 0 && !wake.Equal(noon.Add(tt.wake)) || tt.wake == 0 && !wake.IsZero() {
 			t.Errorf("%s: wakes at %s, want after %s", name, wake, tt.wake)
 		}
-		if d.Due && d.Since.Before(tt.facts.Last.End) {
+		if d.Due && d.Since.Before(tt.observation.Last.End) {
 			t.Errorf("%s: due since %s, before the last one ended", name, d.Since)
 		}
 	}
 }
 
-func TestConvicted(t *testing.T) {
+func TestCorruptSnapshots(t *testing.T) {
 	s := func(name string, hour int, v v1alpha1.Verdict) livecheck.Snapshot {
-		return livecheck.Snapshot{Name: name, Volume: "v", Cut: noon.Add(time.Duration(hour) * time.Hour), Verdict: v, ByPolicy: true}
+		return livecheck.Snapshot{Name: name, Volume: "v", Created: noon.Add(time.Duration(hour) * time.Hour), Verdict: v, ByPolicy: true}
 	}
 	foreign := s("c", 3, v1alpha1.VerdictCorrupt)
 	foreign.ByPolicy = false
@@ -112,9 +112,9 @@ func TestConvicted(t *testing.T) {
 		"two, one between intact":        {[]livecheck.Snapshot{s("a", 1, bad), s("x", 2, good), s("b", 3, bad)}, nil},
 		"two, and then intact":           {[]livecheck.Snapshot{s("a", 1, bad), s("b", 2, bad), s("x", 3, good)}, nil},
 		"one, and one by hand":           {[]livecheck.Snapshot{s("a", 1, bad), foreign}, nil},
-		"one, and one of another volume": {[]livecheck.Snapshot{s("a", 1, bad), {Name: "b", Volume: "u", Cut: noon, Verdict: bad, ByPolicy: true}}, nil},
+		"one, and one of another volume": {[]livecheck.Snapshot{s("a", 1, bad), {Name: "b", Volume: "u", Created: noon, Verdict: bad, ByPolicy: true}}, nil},
 	} {
-		if got := livecheck.Convicted(livecheck.Facts{Volume: "v", Snapshots: tt.snapshots}); !slices.Equal(got, tt.want) {
+		if got := livecheck.CorruptSnapshots(livecheck.Observation{Volume: "v", Snapshots: tt.snapshots}); !slices.Equal(got, tt.want) {
 			t.Errorf("%s: %v, want %v", name, got, tt.want)
 		}
 	}
@@ -122,7 +122,7 @@ func TestConvicted(t *testing.T) {
 
 func TestUrgent(t *testing.T) {
 	for cause, want := range map[string]bool{
-		"": false, livecheck.Scheduled + "now": false, "integrity#1": false, "failure-report#1": true, "CacheSnapshot a is convicted": true,
+		"": false, livecheck.Scheduled + "now": false, "integrity#1": false, "failure-report#1": true, "CacheSnapshot a is Corrupt": true,
 	} {
 		if livecheck.Urgent(cause) != want {
 			t.Errorf("%q is urgent: %v", cause, !want)
@@ -146,7 +146,7 @@ func TestAYear(t *testing.T) {
 
 func year(t *testing.T, r *rand.Rand) {
 	t.Helper()
-	f := livecheck.Facts{Created: noon, Volume: "v", Declared: true, Schedule: daily(t)}
+	f := livecheck.Observation{Created: noon, Volume: "v", Declared: true, Schedule: daily(t)}
 	verdicts := []v1alpha1.Verdict{v1alpha1.VerdictIntact, v1alpha1.VerdictIntact, v1alpha1.VerdictInconclusive, v1alpha1.VerdictCorrupt}
 	attempts, checks, settledAt := map[string]int{}, 0, noon
 	now := noon
@@ -162,7 +162,7 @@ func year(t *testing.T, r *rand.Rand) {
 			if n := len(f.Snapshots); n > 0 && f.Snapshots[n-1].Verdict == v1alpha1.VerdictCorrupt && v == v1alpha1.VerdictCorrupt {
 				v = v1alpha1.VerdictIntact
 			}
-			f.Snapshots = append(f.Snapshots, livecheck.Snapshot{Name: fmt.Sprintf("s%06d", tick), Volume: "v", Cut: f.Now, Verdict: v, ByPolicy: true})
+			f.Snapshots = append(f.Snapshots, livecheck.Snapshot{Name: fmt.Sprintf("s%06d", tick), Volume: "v", Created: f.Now, Verdict: v, ByPolicy: true})
 			f.Snapshots = f.Snapshots[max(0, len(f.Snapshots)-5):]
 		}
 		d := livecheck.Decide(f)
@@ -188,7 +188,7 @@ func year(t *testing.T, r *rand.Rand) {
 			t.Fatalf("%s: attempt %d of %q", f.Now, unsettled, d.Cause)
 		}
 		f.Last = livecheck.Check{Volume: "v", Cause: d.Cause, Start: f.Now, End: f.Now.Add(time.Minute), Unsettled: unsettled}
-		if names := livecheck.Convicted(f); names != nil && !adjacent(f.Snapshots) {
+		if names := livecheck.CorruptSnapshots(f); names != nil && !adjacent(f.Snapshots) {
 			t.Fatalf("%s: convicted by %v of %+v", f.Now, names, f.Snapshots)
 		}
 	}

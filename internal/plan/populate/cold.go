@@ -20,17 +20,17 @@ type Build struct {
 // Cold says in which ways a clone would be of no use to the builds that the
 // claim is for, as far as both are known: to another release or platform, or at
 // another path, a build cache is cold.
-func Cold(f Facts) []string {
-	is, wants := f.Source.Written, f.Claim.For
+func Cold(f Observation) []string {
+	is, expects := f.Source.Written, f.Claim.For
 	var why []string
-	if wants.Release != "" && is.Release != "" && !goenv.IsRelease(is.Release, wants.Release) {
-		why = append(why, fmt.Sprintf("it was written by %s, not %s", is.Release, wants.Release))
+	if expects.Release != "" && is.Release != "" && !goenv.IsRelease(is.Release, expects.Release) {
+		why = append(why, fmt.Sprintf("it was written by %s, not %s", is.Release, expects.Release))
 	}
-	if wants.Platform != "" && is.Platform != "" && is.Platform != wants.Platform {
-		why = append(why, fmt.Sprintf("it was written for %s, not %s", is.Platform, wants.Platform))
+	if expects.Platform != "" && is.Platform != "" && is.Platform != expects.Platform {
+		why = append(why, fmt.Sprintf("it was written for %s, not %s", is.Platform, expects.Platform))
 	}
-	if wants.MountPath != "" && is.MountPath != "" && is.MountPath != wants.MountPath {
-		why = append(why, fmt.Sprintf("it was written at %s, not %s", is.MountPath, wants.MountPath))
+	if expects.MountPath != "" && is.MountPath != "" && is.MountPath != expects.MountPath {
+		why = append(why, fmt.Sprintf("it was written at %s, not %s", is.MountPath, expects.MountPath))
 	}
 	return why
 }

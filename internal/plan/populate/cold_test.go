@@ -11,8 +11,8 @@ func TestCold(t *testing.T) {
 	t.Parallel()
 	written := populate.Build{Release: "go1.26.8", Platform: "linux/amd64", MountPath: "/gocache"}
 	for _, tt := range []struct {
-		written, wants populate.Build
-		want           []string
+		written, expects populate.Build
+		want             []string
 	}{
 		{written, populate.Build{}, nil},
 		{written, written, nil},
@@ -26,14 +26,14 @@ func TestCold(t *testing.T) {
 		{written, populate.Build{MountPath: "/cache"}, []string{"at /gocache, not /cache"}},
 		{written, populate.Build{Release: "1.25.1", Platform: "linux/arm64", MountPath: "/c"}, []string{"go1.25.1"[2:], "linux/arm64", "/c"}},
 	} {
-		got := populate.Cold(populate.Facts{Claim: populate.Claim{For: tt.wants}, Source: populate.Source{Written: tt.written}})
+		got := populate.Cold(populate.Observation{Claim: populate.Claim{For: tt.expects}, Source: populate.Source{Written: tt.written}})
 		if len(got) != len(tt.want) {
-			t.Errorf("%+v for %+v: %q, want %q", tt.written, tt.wants, got, tt.want)
+			t.Errorf("%+v for %+v: %q, want %q", tt.written, tt.expects, got, tt.want)
 			continue
 		}
 		for i := range got {
 			if !strings.Contains(got[i], tt.want[i]) {
-				t.Errorf("%+v for %+v: %q, want %q", tt.written, tt.wants, got, tt.want)
+				t.Errorf("%+v for %+v: %q, want %q", tt.written, tt.expects, got, tt.want)
 			}
 		}
 	}

@@ -29,8 +29,8 @@ const (
 	Unverified State = "Unverified"
 	// NotProven: the snapshot could not be verified, and will not be.
 	NotProven State = "NotProven"
-	// Convicted: the snapshot holds wrong bytes.
-	Convicted State = "SnapshotCorrupt"
+	// SnapshotCorrupt: the snapshot holds wrong bytes.
+	SnapshotCorrupt State = "SnapshotCorrupt"
 	// Skipped: the snapshot is exempt from verification, and so never offered.
 	Skipped State = "Skipped"
 	// SnapshotDeleting: the snapshot is on its way out.
@@ -51,8 +51,8 @@ const (
 	// Forbidden: the API server refuses the prime, as a quota does.
 	Forbidden State = "Forbidden"
 
-	// AwaitingNode: the scheduler has not chosen a node yet.
-	AwaitingNode State = "AwaitingNode"
+	// WaitingForNode: the scheduler has not chosen a node yet.
+	WaitingForNode State = "AwaitingNode"
 	// Ready: the prime is to be made.
 	Ready State = "Ready"
 	// Cloning: the provisioner makes the prime's volume.
@@ -74,8 +74,8 @@ const (
 	SnapshotWithdrawn State = "SnapshotWithdrawn"
 	// VolumeLost: the prime's volume was deleted.
 	VolumeLost State = "VolumeLost"
-	// VolumeTaken: the prime's volume belongs to another claim.
-	VolumeTaken State = "VolumeTaken"
+	// VolumeInUse: the prime's volume belongs to another claim.
+	VolumeInUse State = "VolumeTaken"
 	// NotAClone: the prime was bound to a volume that was there before.
 	NotAClone State = "NotAClone"
 	// Obstructed: a claim of the prime's name exists and is not ours.
@@ -91,15 +91,15 @@ type Action string
 const (
 	// Wait changes nothing.
 	Wait Action = "Wait"
-	// MakePrime makes the prime from the chosen snapshot.
-	MakePrime Action = "MakePrime"
+	// CreateIntermediate makes the prime from the chosen snapshot.
+	CreateIntermediate Action = "MakePrime"
 	// HandOver gives the prime's volume to the user's claim.
 	HandOver Action = "HandOver"
 	// FreeNode takes the node from the user's claim, so that the scheduler
 	// chooses again, and then drops the prime.
 	FreeNode Action = "FreeNode"
-	// DropPrime deletes the prime.
-	DropPrime Action = "DropPrime"
+	// DeleteIntermediate deletes the prime.
+	DeleteIntermediate Action = "DropPrime"
 )
 
 // Decision is the outcome of one pass.

@@ -19,8 +19,8 @@ const (
 	later = time.Minute
 )
 
-// Next says what to do about one claim.
-func Next(f Facts) Decision {
+// Decide says what to do about one claim.
+func Decide(f Observation) Decision {
 	switch {
 	case f.Claim.Deleting:
 		return dropping(f, Decision{State: Deleting})
@@ -28,21 +28,21 @@ func Next(f Facts) Decision {
 		return dropping(f, Decision{State: Lost})
 	case f.Claim.Bound:
 		return dropping(f, bound(f))
-	case f.Prime == nil:
-		return withoutPrime(f)
-	case f.Prime.Foreign:
+	case f.Intermediate == nil:
+		return withoutIntermediate(f)
+	case f.Intermediate.Foreign:
 		return wait(Obstructed, f, later)
-	case f.Prime.Deleting:
+	case f.Intermediate.Deleting:
 		return wait(Clearing, f, 0)
-	case f.Prime.VolumeName != "":
+	case f.Intermediate.VolumeName != "":
 		return withVolume(f)
 	default:
-		return withPrime(f)
+		return withIntermediate(f)
 	}
 }
 
 // bound judges a claim that has its volume.
-func bound(f Facts) Decision {
+func bound(f Observation) Decision {
 	switch {
 	case f.Volume == nil || f.Volume.Holder != HeldByClaim:
 		return Decision{State: Lost} // the cluster is about to say so
@@ -54,16 +54,16 @@ func bound(f Facts) Decision {
 }
 
 // dropping removes a prime that has no purpose any more.
-func dropping(f Facts, d Decision) Decision {
+func dropping(f Observation, d Decision) Decision {
 	d.Action = Wait
-	if f.Prime != nil && !f.Prime.Foreign && !f.Prime.Deleting {
-		d.Action = DropPrime
+	if f.Intermediate != nil && !f.Intermediate.Foreign && !f.Intermediate.Deleting {
+		d.Action = DeleteIntermediate
 	}
 	return d
 }
 
-// withoutPrime says whether a population can begin.
-func withoutPrime(f Facts) Decision {
+// withoutIntermediate says whether a population can begin.
+func withoutIntermediate(f Observation) Decision {
 	if f.Claim.VolumeName != "" {
 		return wait(Preset, f, 0)
 	}
@@ -74,9 +74,9 @@ func withoutPrime(f Facts) Decision {
 		return *d
 	}
 	if f.Class.WaitsForNode && f.Claim.Node == "" {
-		return wait(AwaitingNode, f, 0)
+		return wait(WaitingForNode, f, 0)
 	}
-	d := Decision{State: Ready, Action: MakePrime, Snapshot: f.Source.Snapshot, After: soon}
+	d := Decision{State: Ready, Action: CreateIntermediate, Snapshot: f.Source.Snapshot, After: soon}
 	if f.Class.WaitsForNode {
 		d.Node = f.Claim.Node
 	}
@@ -84,7 +84,7 @@ func withoutPrime(f Facts) Decision {
 }
 
 // unusable says why the source offers nothing, or nil.
-func unusable(f Facts) *Decision {
+func unusable(f Observation) *Decision {
 	s := f.Source
 	var d Decision
 	switch {
@@ -101,7 +101,7 @@ func unusable(f Facts) *Decision {
 }
 
 // uncloneable says why the chosen snapshot is not cloned, or nil.
-func uncloneable(f Facts) *Decision {
+func uncloneable(f Observation) *Decision {
 	var d Decision
 	switch f.Source.Candidate.Standing {
 	case snapshot.Missing, snapshot.Foreign, snapshot.Weaker:
@@ -113,7 +113,7 @@ func uncloneable(f Facts) *Decision {
 	case snapshot.Skipped:
 		d = wait(Skipped, f, 0)
 	case snapshot.Corrupt:
-		d = wait(Convicted, f, 0)
+		d = wait(SnapshotCorrupt, f, 0)
 	case snapshot.Failed:
 		d = wait(NotProven, f, 0)
 	case snapshot.Pending:
@@ -127,7 +127,7 @@ func uncloneable(f Facts) *Decision {
 }
 
 // unfit says why the claim cannot hold a clone of the source, or nil.
-func unfit(f Facts) *Decision {
+func unfit(f Observation) *Decision {
 	var d Decision
 	switch {
 	case f.Claim.Bytes < f.Source.Bytes:
@@ -145,9 +145,9 @@ func unfit(f Facts) *Decision {
 	return &d
 }
 
-// withPrime judges a prime that has no volume yet.
-func withPrime(f Facts) Decision {
-	p := f.Prime
+// withIntermediate judges a prime that has no volume yet.
+func withIntermediate(f Observation) Decision {
+	p := f.Intermediate
 	switch {
 	case moved(f):
 		return drop(NodeChanged, f)
@@ -169,15 +169,15 @@ func withPrime(f Facts) Decision {
 }
 
 // withVolume judges a prime that has, or had, its volume.
-func withVolume(f Facts) Decision {
+func withVolume(f Observation) Decision {
 	switch {
 	case f.Volume == nil:
 		return drop(VolumeLost, f)
 	case f.Volume.Holder == HeldByClaim:
 		return wait(Binding, f, later)
 	case f.Volume.Holder == HeldByOther:
-		return drop(VolumeTaken, f)
-	case !f.Prime.Bound:
+		return drop(VolumeInUse, f)
+	case !f.Intermediate.Bound:
 		return wait(Cloning, f, soon)
 	case f.Volume.Preexisting:
 		// Dropping the prime would release somebody's volume, and the next
@@ -199,8 +199,8 @@ func withVolume(f Facts) Decision {
 }
 
 // moved says that the scheduler's choice is no longer what the prime was made for.
-func moved(f Facts) bool {
-	return f.Prime.MadeForNode != "" && f.Prime.MadeForNode != f.Claim.Node
+func moved(f Observation) bool {
+	return f.Intermediate.MadeForNode != "" && f.Intermediate.MadeForNode != f.Claim.Node
 }
 
 // distrusted says that the chosen snapshot exists and is not, or no longer, one
@@ -222,16 +222,16 @@ func going(s Source) bool {
 }
 
 // stuck says that the provisioner does not seem to finish.
-func stuck(p *Prime) bool {
+func stuck(p *IntermediatePVC) bool {
 	return p.Complaint != "" || p.Age >= silentAfter
 }
 
-func wait(state State, f Facts, after time.Duration) Decision {
+func wait(state State, f Observation, after time.Duration) Decision {
 	return Decision{State: state, Action: Wait, Snapshot: f.Source.Snapshot, Bytes: f.Source.Bytes, After: after}
 }
 
-func drop(state State, f Facts) Decision {
-	return Decision{State: state, Action: DropPrime, Snapshot: f.Source.Snapshot}
+func drop(state State, f Observation) Decision {
+	return Decision{State: state, Action: DeleteIntermediate, Snapshot: f.Source.Snapshot}
 }
 
 // Refused is what becomes of a decision when the API server forbids the prime.

@@ -9,8 +9,8 @@ import (
 const (
 	// fresh is how long one who was let in counts without showing it.
 	fresh = time.Minute
-	// patience is how long one who waits keeps the place without asking again.
-	patience = 5 * time.Minute
+	// keepFor is how long one who waits keeps the place without asking again.
+	keepFor = 5 * time.Minute
 	// interval is how often the first in line asks again, and longest the last.
 	interval = 5 * time.Second
 	longest  = 2 * time.Minute
@@ -74,7 +74,7 @@ func (l *Line) Ask(t Ticket, known map[string]State, now time.Time) (begin bool,
 	defer l.mu.Unlock()
 	busy := l.busy(t.ID, known, now)
 	for id, p := range l.waiting {
-		if state, exists := known[id]; !exists || state != Outside || now.Sub(p.asked) > patience {
+		if state, exists := known[id]; !exists || state != Outside || now.Sub(p.asked) > keepFor {
 			delete(l.waiting, id)
 		} else if id != t.ID && p.before(t) {
 			ahead++
@@ -89,8 +89,8 @@ func (l *Line) Ask(t Ticket, known map[string]State, now time.Time) (begin bool,
 	return false, spread(t.ID, min(interval*time.Duration(1+ahead/l.max), longest)), busy + ahead
 }
 
-// Leave gives up a place.
-func (l *Line) Leave(id string) {
+// Release gives up a place.
+func (l *Line) Release(id string) {
 	if l == nil {
 		return
 	}

@@ -70,13 +70,13 @@ func TestAsk(t *testing.T) {
 	gone := among()
 	delete(gone, "1")
 	delete(gone, "5")
-	l.Leave("5")
+	l.Release("5")
 	if begin, _, _ := l.Ask(ticket(2), gone, now); !begin {
 		t.Error("one who was deleted is waited for")
 	}
 	l = queue.New(1)
 	l.Ask(ticket(2), among(), now)
-	l.Leave("2")
+	l.Release("2")
 	if begin, _, _ := l.Ask(ticket(3), among(), now.Add(time.Hour)); !begin {
 		t.Error("one who left is waited for")
 	}

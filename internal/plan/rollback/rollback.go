@@ -32,25 +32,25 @@ const (
 // Forget is how long a store has to stay sound for its past not to count.
 const Forget = 24 * time.Hour
 
-// Facts are what is known of one instance while its volume is not on its way.
-type Facts struct {
-	// Wanted: the policy asks for it, and there is a store.
-	Wanted bool
+// Observation are what is known of one instance while its volume is not on its way.
+type Observation struct {
+	// Requested: the policy asks for it, and there is a store.
+	Requested bool
 	// Status as it stands; nil: none was begun.
 	Status *v1alpha1.StoreRollbackStatus
-	// Convicted is why the instance is out; nil: it is not.
-	Convicted *v1alpha1.Quarantine
+	// Quarantined is why the instance is out; nil: it is not.
+	Quarantined *v1alpha1.Quarantine
 	// Snapshot is the newest verified one; empty: there is none.
 	Snapshot string
 	// MayBeEmpty: an empty store can be filled again.
 	MayBeEmpty bool
-	// SwapFailure is why the volume was not replaced; empty: it was.
-	SwapFailure string
-	// Sound, Wrong and Waits are the proof since the store was replaced.
-	Sound        bool
+	// ReplacementFailure is why the volume was not replaced; empty: it was.
+	ReplacementFailure string
+	// Intact, Wrong and Waits are the proof since the store was replaced.
+	Intact       bool
 	Wrong, Waits string
-	// Whole: it serves with its whole weight again.
-	Whole bool
+	// FullyServing: it serves with its whole weight again.
+	FullyServing bool
 }
 
 // Decision is the next step.
@@ -61,63 +61,63 @@ type Decision struct {
 	Begin bool
 }
 
-// Next decides.
-func Next(f Facts, now time.Time) Decision {
+// Decide decides.
+func Decide(f Observation, now time.Time) Decision {
 	switch st := f.Status; {
 	case f.begins():
 		return f.begin(now)
 	case st == nil || st.Failed || st.CompletionTime != nil:
 		return Decision{Status: st}
-	case st.Attempt == 0 && st.VerifiedTime == nil && f.Convicted != nil:
+	case st.Attempt == 0 && st.VerifiedTime == nil && f.Quarantined != nil:
 		return f.postponed(now)
-	case st.ReplacedTime == nil && st.Attempt > 0 && f.SwapFailure != "":
-		return f.attempt(st, "the store could not be replaced: "+f.SwapFailure)
+	case st.ReplacedTime == nil && st.Attempt > 0 && f.ReplacementFailure != "":
+		return f.attempt(st, "the store could not be replaced: "+f.ReplacementFailure)
 	case st.ReplacedTime == nil && st.Attempt > 0: // its volume is about to be on its way
 		return Decision{Status: st}
-	case st.VerifiedTime == nil && f.Convicted == nil: // a person let it in
+	case st.VerifiedTime == nil && f.Quarantined == nil: // a person let it in
 		st.VerifiedTime, st.Message = ptr.To(metav1.NewTime(now)), ""
 	case st.VerifiedTime == nil && f.Wrong != "":
 		return f.attempt(st, "the new store is wrong too: "+f.Wrong)
-	case st.VerifiedTime == nil && f.Sound:
+	case st.VerifiedTime == nil && f.Intact:
 		st.VerifiedTime, st.Message = ptr.To(metav1.NewTime(now)), ""
 	case st.VerifiedTime == nil:
 		st.Message = "waits for " + f.Waits
-	case f.Whole:
+	case f.FullyServing:
 		st.CompletionTime = ptr.To(metav1.NewTime(now))
 	}
 	return Decision{Status: f.Status}
 }
 
 // begins says whether a conviction was not answered yet.
-func (f Facts) begins() bool {
-	if !f.Wanted || f.Convicted == nil {
+func (f Observation) begins() bool {
+	if !f.Requested || f.Quarantined == nil {
 		return false
 	}
 	st := f.Status
-	return st == nil || (st.Failed || st.VerifiedTime != nil) && st.QuarantinedTime.Before(&f.Convicted.Time)
+	return st == nil || (st.Failed || st.VerifiedTime != nil) && st.QuarantinedTime.Before(&f.Quarantined.Time)
 }
 
 // begin is the first attempt, unless the store has turned bad too often.
-func (f Facts) begin(now time.Time) Decision {
-	st := &v1alpha1.StoreRollbackStatus{QuarantinedTime: f.Convicted.Time, StartTime: metav1.NewTime(now)}
+func (f Observation) begin(now time.Time) Decision {
+	st := &v1alpha1.StoreRollbackStatus{QuarantinedTime: f.Quarantined.Time, StartTime: metav1.NewTime(now)}
 	last := f.Status
-	if last == nil || last.VerifiedTime == nil || f.Convicted.Time.Sub(last.VerifiedTime.Time) >= Forget {
+	if last == nil || last.VerifiedTime == nil || f.Quarantined.Time.Sub(last.VerifiedTime.Time) >= Forget {
 		return f.attempt(st, "")
 	}
 	st.Relapses = last.Relapses + 1
 	if due := last.StartTime.Add(pause(st.Relapses)); due.After(now) {
 		st.NotBefore = ptr.To(metav1.NewTime(due))
 		st.Message = fmt.Sprintf("postponed until %s: the store turned bad again %s after it was proven sound (relapse %d in a row); find out what spoils it",
-			due.UTC().Format(time.RFC3339), f.Convicted.Time.Sub(last.VerifiedTime.Time).Round(time.Second), st.Relapses)
+			due.UTC().Format(time.RFC3339), f.Quarantined.Time.Sub(last.VerifiedTime.Time).Round(time.Second), st.Relapses)
 		return Decision{Status: st}
 	}
 	return f.attempt(st, "")
 }
 
 // postponed begins what was put off, when it is time and still wanted.
-func (f Facts) postponed(now time.Time) Decision {
+func (f Observation) postponed(now time.Time) Decision {
 	st := f.Status
-	if !f.Wanted || st.NotBefore != nil && st.NotBefore.After(now) {
+	if !f.Requested || st.NotBefore != nil && st.NotBefore.After(now) {
 		return Decision{Status: st}
 	}
 	st.StartTime = metav1.NewTime(now)
@@ -134,12 +134,12 @@ func pause(n int32) time.Duration {
 }
 
 // attempt takes the next of the ways that are left.
-func (f Facts) attempt(st *v1alpha1.StoreRollbackStatus, why string) Decision {
+func (f Observation) attempt(st *v1alpha1.StoreRollbackStatus, why string) Decision {
 	tried := st.Attempt > 0 && st.Snapshot != ""
 	empty := st.Attempt > 0 && st.Snapshot == ""
 	st.Attempt, st.ReplacedTime, st.Message = st.Attempt+1, nil, why
 	switch {
-	case !f.Wanted:
+	case !f.Requested:
 		st.Failed, st.Message = true, join(why, "spec.integrity.onCorrupt is no longer Rollback")
 	case f.Snapshot != "" && !tried && !empty:
 		st.Snapshot = f.Snapshot

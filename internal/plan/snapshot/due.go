@@ -7,8 +7,8 @@ import (
 	"gocache.dev/operator/internal/plan/schedule"
 )
 
-// Facts say what may call for a snapshot.
-type Facts struct {
+// Observation say what may call for a snapshot.
+type Observation struct {
 	// Now is the time of this pass.
 	Now time.Time
 	// Cache is the name of the cache.
@@ -37,8 +37,8 @@ type Due struct {
 	Requested bool
 }
 
-// Next says which snapshot to take now, if any, and else when to look again.
-func Next(f Facts) (*Due, time.Time) {
+// Decide says which snapshot to take now, if any, and else when to look again.
+func Decide(f Observation) (*Due, time.Time) {
 	if f.Request != "" {
 		return &Due{Name: naming.Child(f.Cache, "request-"+naming.Hash(f.Request)), Cause: "requested", Requested: true}, time.Time{}
 	}

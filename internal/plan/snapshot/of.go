@@ -17,7 +17,7 @@ func Of(c *v1alpha1.CacheSnapshot, used bool) (Kept, bool) {
 		return Kept{}, false
 	}
 	return Kept{
-		Name: c.Name, Taken: Taken(c), Verified: standing == Usable, Pending: standing == Pending,
+		Name: c.Name, Taken: Created(c), Verified: standing == Usable, Pending: standing == Pending,
 		Protected: c.Spec.Pinned || c.Labels[v1alpha1.ManagedByLabel] != v1alpha1.ManagedByValue || used,
 	}, true
 }
@@ -51,7 +51,7 @@ func Latest(snapshots []v1alpha1.CacheSnapshot) string {
 	var latest Kept
 	for i := range snapshots {
 		if c := &snapshots[i]; c.DeletionTimestamp.IsZero() {
-			if k := (Kept{Name: c.Name, Taken: Taken(c)}); latest.Name == "" || older(latest, k) {
+			if k := (Kept{Name: c.Name, Taken: Created(c)}); latest.Name == "" || older(latest, k) {
 				latest = k
 			}
 		}
@@ -59,8 +59,8 @@ func Latest(snapshots []v1alpha1.CacheSnapshot) string {
 	return latest.Name
 }
 
-// Taken is when a snapshot was cut, or asked for.
-func Taken(c *v1alpha1.CacheSnapshot) time.Time {
+// Created is when a snapshot was cut, or asked for.
+func Created(c *v1alpha1.CacheSnapshot) time.Time {
 	if c.Status.CreationTime != nil {
 		return c.Status.CreationTime.Time
 	}

@@ -57,16 +57,16 @@ func First(all []Kept) string {
 // with as first seen: the first. While there is none it may be an older one
 // that still waits for its verdict, which is to be awaited. With neither, the
 // snapshot becomes the first itself.
-func Reference(self Kept, others []Kept) (first, await string) {
+func Reference(self Kept, others []Kept) (first, pending string) {
 	if first = First(others); first != "" {
 		return first, ""
 	}
 	for _, s := range newestFirst(others) {
 		if s.Pending && older(s, self) {
-			await = s.Name
+			pending = s.Name
 		}
 	}
-	return "", await
+	return "", pending
 }
 
 // older says whether a snapshot was taken before another.

@@ -17,43 +17,43 @@ import (
 
 var now = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 
-func TestNext(t *testing.T) {
+func TestDecide(t *testing.T) {
 	daily, err := schedule.Parse(v1alpha1.Schedule{Schedule: "@daily"}, "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	warmed := snapshot.Facts{Now: now, Cache: "ci", SuccessRun: "r1", SuccessTime: now.Add(-time.Minute), Created: now.Add(-time.Hour)}
-	with := func(f func(*snapshot.Facts)) snapshot.Facts {
+	warmed := snapshot.Observation{Now: now, Cache: "ci", SuccessRun: "r1", SuccessTime: now.Add(-time.Minute), Created: now.Add(-time.Hour)}
+	with := func(f func(*snapshot.Observation)) snapshot.Observation {
 		c := warmed
 		f(&c)
 		return c
 	}
 	tests := []struct {
-		name  string
-		facts snapshot.Facts
-		want  string
-		wake  time.Time
+		name        string
+		observation snapshot.Observation
+		want        string
+		wake        time.Time
 	}{
-		{"never warmed", snapshot.Facts{Now: now, Cache: "ci", AfterWarmUp: true}, "", time.Time{}},
+		{"never warmed", snapshot.Observation{Now: now, Cache: "ci", AfterWarmUp: true}, "", time.Time{}},
 		{"no policy", warmed, "", time.Time{}},
-		{"after a warm-up", with(func(f *snapshot.Facts) { f.AfterWarmUp = true }), "ci-20261121-115900", time.Time{}},
-		{"once per warm-up", with(func(f *snapshot.Facts) { f.AfterWarmUp = true; f.SnapshottedRun = "r1" }), "", time.Time{}},
-		{"scheduled, not yet", with(func(f *snapshot.Facts) { f.Schedule = daily }), "", now.Add(12 * time.Hour)},
-		{"scheduled", with(func(f *snapshot.Facts) { f.Schedule = daily; f.Created = now.AddDate(0, 0, -1) }), "ci-20261121-000000", time.Time{}},
-		{"scheduled anew for an old cache", with(func(f *snapshot.Facts) { f.Schedule = daily; f.Created = now.AddDate(-1, 0, 0) }), "ci-20261121-000000", time.Time{}},
-		{"scheduled, asked again a while later", with(func(f *snapshot.Facts) {
+		{"after a warm-up", with(func(f *snapshot.Observation) { f.AfterWarmUp = true }), "ci-20261121-115900", time.Time{}},
+		{"once per warm-up", with(func(f *snapshot.Observation) { f.AfterWarmUp = true; f.SnapshottedRun = "r1" }), "", time.Time{}},
+		{"scheduled, not yet", with(func(f *snapshot.Observation) { f.Schedule = daily }), "", now.Add(12 * time.Hour)},
+		{"scheduled", with(func(f *snapshot.Observation) { f.Schedule = daily; f.Created = now.AddDate(0, 0, -1) }), "ci-20261121-000000", time.Time{}},
+		{"scheduled anew for an old cache", with(func(f *snapshot.Observation) { f.Schedule = daily; f.Created = now.AddDate(-1, 0, 0) }), "ci-20261121-000000", time.Time{}},
+		{"scheduled, asked again a while later", with(func(f *snapshot.Observation) {
 			f.Schedule = daily
 			f.Created, f.Now = now.AddDate(0, 0, -1), now.Add(time.Hour)
 		}), "ci-20261121-000000", time.Time{}},
-		{"scheduled and taken", with(func(f *snapshot.Facts) {
+		{"scheduled and taken", with(func(f *snapshot.Observation) {
 			f.Schedule = daily
 			f.Created, f.LastScheduled = now.AddDate(0, 0, -2), now
 		}), "", now.Add(12 * time.Hour)},
-		{"requested before any warm-up", snapshot.Facts{Now: now, Cache: "ci", Request: "1"}, "ci-request-6b86b273", time.Time{}},
+		{"requested before any warm-up", snapshot.Observation{Now: now, Cache: "ci", Request: "1"}, "ci-request-6b86b273", time.Time{}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			due, wake := snapshot.Next(tt.facts)
+			due, wake := snapshot.Decide(tt.observation)
 			got := ""
 			if due != nil {
 				got = due.Name
@@ -155,9 +155,9 @@ func TestReference(t *testing.T) {
 		return snapshot.Kept{Name: name, Taken: ago(hours), Pending: true}
 	}
 	for _, tt := range []struct {
-		name         string
-		others       []snapshot.Kept
-		first, await string
+		name           string
+		others         []snapshot.Kept
+		first, pending string
 	}{
 		{"the very first", nil, "", ""},
 		{"others that failed", []snapshot.Kept{{Name: "a", Taken: ago(9)}}, "", ""},
@@ -168,8 +168,8 @@ func TestReference(t *testing.T) {
 		{"one of the same moment under way", []snapshot.Kept{pending("a", 5), pending("z", 5)}, "", "a"},
 		{"verified before under way", []snapshot.Kept{pending("a", 9), verified("b", 8)}, "b", ""},
 	} {
-		if first, await := snapshot.Reference(self, tt.others); first != tt.first || await != tt.await {
-			t.Errorf("%s: compared with %q, awaits %q; want %q, %q", tt.name, first, await, tt.first, tt.await)
+		if first, pending := snapshot.Reference(self, tt.others); first != tt.first || pending != tt.pending {
+			t.Errorf("%s: compared with %q, awaits %q; want %q, %q", tt.name, first, pending, tt.first, tt.pending)
 		}
 	}
 }
@@ -186,7 +186,7 @@ func TestOneIsFirst(t *testing.T) {
 		free := 0
 		for i, self := range all {
 			others := slices.Delete(slices.Clone(all), i, i+1)
-			if first, await := snapshot.Reference(self, others); first == "" && await == "" {
+			if first, pending := snapshot.Reference(self, others); first == "" && pending == "" {
 				free++
 			}
 		}
@@ -203,16 +203,16 @@ func TestLatest(t *testing.T) {
 	at := func(name string, hours int) v1alpha1.CacheSnapshot {
 		return v1alpha1.CacheSnapshot{ObjectMeta: metav1.ObjectMeta{Name: name, CreationTimestamp: metav1.NewTime(ago(hours))}}
 	}
-	leaving := at("z", 1)
-	leaving.DeletionTimestamp = &metav1.Time{Time: now}
-	all := []v1alpha1.CacheSnapshot{at("a", 2), at("b", 2), at("c", 2), at("d", 3), leaving}
+	deleting := at("z", 1)
+	deleting.DeletionTimestamp = &metav1.Time{Time: now}
+	all := []v1alpha1.CacheSnapshot{at("a", 2), at("b", 2), at("c", 2), at("d", 3), deleting}
 	for seed := range uint64(20) {
 		rand.New(rand.NewPCG(seed, 4)).Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 		if got := snapshot.Latest(all); got != "c" {
 			t.Fatalf("seed %d: the latest is %q", seed, got)
 		}
 	}
-	if got := snapshot.Latest([]v1alpha1.CacheSnapshot{leaving}); got != "" {
+	if got := snapshot.Latest([]v1alpha1.CacheSnapshot{deleting}); got != "" {
 		t.Errorf("one that is being deleted is the latest: %q", got)
 	}
 }

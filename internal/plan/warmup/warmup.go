@@ -18,8 +18,8 @@ const (
 	LongestPause = time.Hour
 )
 
-// Facts are what is known of a cache's warm-ups.
-type Facts struct {
+// Observation are what is known of a cache's warm-ups.
+type Observation struct {
 	// Now is the time of this pass.
 	Now time.Time
 	// Schedule, or nil.
@@ -55,7 +55,7 @@ type Decision struct {
 }
 
 // Decide says whether a warm-up is due.
-func Decide(f Facts) Decision {
+func Decide(f Observation) Decision {
 	d := decide(f)
 	if d.Due && d.Since.IsZero() { // nobody knows when a source was changed
 		d.Since = later(f.Created, f.LastEnd)
@@ -63,7 +63,7 @@ func Decide(f Facts) Decision {
 	return d
 }
 
-func decide(f Facts) Decision {
+func decide(f Observation) Decision {
 	switch {
 	case f.Requested:
 		return Decision{Due: true, Cause: "requested"}

@@ -14,8 +14,8 @@ const (
 
 var ranks = map[Action]int{WarmUp: 0, Cleanup: 1, Integrity: 2}
 
-// Wish is an action that is due.
-type Wish struct {
+// DueAction is an action that is due.
+type DueAction struct {
 	// Action that is wished for.
 	Action Action
 	// Cause of it, for a person.
@@ -28,22 +28,22 @@ type Wish struct {
 	LastStart time.Time
 }
 
-// Next is the wish to fulfil next; false when there is none. There is at most
+// Decide is the wish to fulfil next; false when there is none. There is at most
 // one wish per action.
-func Next(wishes []Wish) (Wish, bool) {
-	var next Wish
+func Decide(due []DueAction) (DueAction, bool) {
+	var next DueAction
 	found := false
-	for _, w := range wishes {
-		if givesWay(w, wishes) {
+	for _, w := range due {
+		if givesWay(w, due) {
 			continue
 		}
 		if !found || w.before(next) {
 			next, found = w, true
 		}
 	}
-	if !found && len(wishes) > 0 { // equal times, or a clock that jumps, may make each give way to another
-		next, found = wishes[0], true
-		for _, w := range wishes[1:] {
+	if !found && len(due) > 0 { // equal times, or a clock that jumps, may make each give way to another
+		next, found = due[0], true
+		for _, w := range due[1:] {
 			if w.before(next) {
 				next = w
 			}
@@ -53,8 +53,8 @@ func Next(wishes []Wish) (Wish, bool) {
 }
 
 // givesWay says whether a wish had its turn while another waited.
-func givesWay(w Wish, wishes []Wish) bool {
-	for _, other := range wishes {
+func givesWay(w DueAction, due []DueAction) bool {
+	for _, other := range due {
 		if other.Action != w.Action && !w.LastStart.IsZero() && !other.Since.After(w.LastStart) {
 			return true
 		}
@@ -62,7 +62,7 @@ func givesWay(w Wish, wishes []Wish) bool {
 	return false
 }
 
-func (w Wish) before(other Wish) bool {
+func (w DueAction) before(other DueAction) bool {
 	if w.Urgent != other.Urgent {
 		return w.Urgent
 	}

@@ -6,12 +6,12 @@ import (
 	"gocache.dev/operator/internal/plan/snapshot"
 )
 
-// Facts are all that is known about one population.
-type Facts struct {
+// Observation are all that is known about one population.
+type Observation struct {
 	// Claim of the user.
 	Claim Claim
-	// Prime made for it; nil: there is none.
-	Prime *Prime
+	// Intermediate made for it; nil: there is none.
+	Intermediate *IntermediatePVC
 	// Volume that the claim has or, while it has none, that the prime has;
 	// nil: neither has one, or it is gone.
 	Volume *Volume
@@ -37,8 +37,8 @@ type Claim struct {
 	For Build
 }
 
-// Prime is the claim that the clone is made through.
-type Prime struct {
+// IntermediatePVC is the claim that the clone is made through.
+type IntermediatePVC struct {
 	// Foreign: it is not controlled by the user's claim, or not made from a snapshot.
 	Foreign bool
 	// Deleting: it is on its way out.
@@ -66,8 +66,8 @@ const (
 	HeldByOther Holder = iota
 	// HeldByClaim is the user's claim, by uid.
 	HeldByClaim
-	// HeldByPrime is the prime, by uid.
-	HeldByPrime
+	// HeldByIntermediate is the prime, by uid.
+	HeldByIntermediate
 )
 
 // Volume is a persistent volume.

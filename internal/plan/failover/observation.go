@@ -31,21 +31,21 @@ type effect int
 
 const (
 	movesWeight effect = iota
-	convicts
+	quarantines
 )
 
 func (k Kind) effect() effect {
 	switch k {
 	case Checksum:
-		return convicts
+		return quarantines
 	case Ready, Protocol, Consistency, ChecksumDatabase, Disk:
 		return movesWeight
 	}
 	return movesWeight
 }
 
-// Facts are what is known of a proxy now.
-type Facts struct {
+// Observation are what is known of a proxy now.
+type Observation struct {
 	Policy    Policy
 	Instances []Instance
 	// Previous is the State of the last decision.
@@ -108,10 +108,10 @@ type Instance struct {
 	Probes map[Kind]Streak
 	// StoreFault is set when a check of the store found wrong bytes.
 	StoreFault *Fault
-	// Acquitted is when the store's content was last replaced by verified
+	// Reinstated is when the store's content was last replaced by verified
 	// content or found intact as a whole, or when a person let the instance
 	// in again. It ends every conviction that is older.
-	Acquitted time.Time
+	Reinstated time.Time
 	// OutOfService says why the instance must not serve although nothing is
 	// wrong with it: its store is being replaced, it is being removed.
 	OutOfService string
@@ -164,9 +164,9 @@ func (s Streak) Add(outcome Outcome, message string, at time.Time) Streak {
 	return s
 }
 
-// Believed says whether a failure is believed after a streak: what was believed
+// Confirmed says whether a failure is believed after a streak: what was believed
 // stays believed until as many outcomes in a row say otherwise.
-func (s Streak) Believed(before bool, t Thresholds) bool {
+func (s Streak) Confirmed(before bool, t Thresholds) bool {
 	if before {
 		return s.Outcome != Passed || s.Count < max(t.Success, 1)
 	}
