@@ -21,10 +21,10 @@ import (
 	"gocache.dev/operator/internal/kube/conditions"
 	"gocache.dev/operator/internal/kube/jobrun"
 	"gocache.dev/operator/internal/kube/read"
-	"gocache.dev/operator/internal/kube/swaprun"
+	replacementrun "gocache.dev/operator/internal/kube/replacement"
 	"gocache.dev/operator/internal/kube/volume"
 	"gocache.dev/operator/internal/plan/naming"
-	"gocache.dev/operator/internal/plan/swap"
+	"gocache.dev/operator/internal/plan/replacement"
 )
 
 // keepPrevious is the default of spec.storage.volumeReplacement.keepPrevious.
@@ -54,7 +54,7 @@ func (r *Reconciler) swap(ctx context.Context, s *scope) error {
 	case s.before.Status.VolumeReplacement != nil:
 		return r.advanceSwap(ctx, s)
 	case s.held():
-		if err := swaprun.Release(ctx, r.Client, s.cache); err != nil {
+		if err := replacementrun.Release(ctx, r.Client, s.cache); err != nil {
 			return err
 		}
 		s.before.SetFinalizers(s.cache.GetFinalizers())
@@ -95,7 +95,7 @@ func (r *Reconciler) leave(ctx context.Context, s *scope) (ctrl.Result, error) {
 		return ctrl.Result{}, nil
 	}
 	if s.before.Status.VolumeReplacement == nil {
-		return ctrl.Result{}, swaprun.Release(ctx, r.Client, s.cache)
+		return ctrl.Result{}, replacementrun.Release(ctx, r.Client, s.cache)
 	}
 	var err error
 	if s.facts, err = r.observe(ctx, s); err == nil {
@@ -148,7 +148,7 @@ func (r *Reconciler) advanceSwap(ctx context.Context, s *scope) error {
 		return err
 	}
 	run := r.swapRun(s, snapshot)
-	out, err := run.Advance(ctx, func(ctx context.Context, o swaprun.Observed, f *swap.Facts) error {
+	out, err := run.Advance(ctx, func(ctx context.Context, o replacementrun.Observed, f *replacement.Observation) error {
 		return r.completeFacts(ctx, s, snapshot, o, f)
 	})
 	s.before.SetFinalizers(s.cache.GetFinalizers())
@@ -161,14 +161,14 @@ func (r *Reconciler) advanceSwap(ctx context.Context, s *scope) error {
 }
 
 // swapRun is the swap as the cluster sees it.
-func (r *Reconciler) swapRun(s *scope, snapshot *v1alpha1.CacheSnapshot) swaprun.Run {
-	content := swaprun.Content{Snapshot: snapshot, Image: r.Images.Operator, Template: s.cache.Spec.PodTemplate}
+func (r *Reconciler) swapRun(s *scope, snapshot *v1alpha1.CacheSnapshot) replacementrun.Run {
+	content := replacementrun.Content{Snapshot: snapshot, Image: r.Images.Operator, Template: s.cache.Spec.PodTemplate}
 	verification := s.snapshotPolicy().Verification
 	content.Resources = verification.Resources
 	if verification.Deadline != nil {
 		content.Deadline = &verification.Deadline.Duration
 	}
-	return swaprun.Run{
+	return replacementrun.Run{
 		Client: r.Client, Live: r.Live, FieldOwner: fieldOwner,
 		Owner: s.cache, Detached: s.cache.Spec.Storage.DeletionPolicy != v1alpha1.DeletionDelete,
 		Claim: s.cache.Name, Labels: s.labels(), AccessModes: s.cache.Spec.Storage.AccessModes,
@@ -180,13 +180,13 @@ func (r *Reconciler) swapRun(s *scope, snapshot *v1alpha1.CacheSnapshot) swaprun
 }
 
 // completeFacts adds what only this controller knows.
-func (r *Reconciler) completeFacts(ctx context.Context, s *scope, snapshot *v1alpha1.CacheSnapshot, o swaprun.Observed, f *swap.Facts) (err error) {
+func (r *Reconciler) completeFacts(ctx context.Context, s *scope, snapshot *v1alpha1.CacheSnapshot, o replacementrun.Observed, f *replacement.Observation) (err error) {
 	replacement := s.cache.Spec.Storage.VolumeReplacement
 	f.Now = s.now
 	f.Evict = replacement.Consumers == v1alpha1.ConsumersEvict
 	f.Keep = keepsPrevious(replacement) > 0
-	f.Leaving = !s.cache.DeletionTimestamp.IsZero()
-	f.Discard = f.Leaving && s.cache.Spec.Storage.DeletionPolicy == v1alpha1.DeletionDelete
+	f.Deleting = !s.cache.DeletionTimestamp.IsZero()
+	f.Discard = f.Deleting && s.cache.Spec.Storage.DeletionPolicy == v1alpha1.DeletionDelete
 	if f.Intent.New == "" {
 		if f.Source, err = r.swapSource(ctx, s, snapshot, o); err != nil {
 			return err
@@ -205,7 +205,7 @@ func keepsPrevious(r v1alpha1.VolumeReplacement) time.Duration {
 }
 
 // busy names what of our own uses the live claim, past the cache.
-func (r *Reconciler) busy(ctx context.Context, s *scope, o swaprun.Observed) (string, error) {
+func (r *Reconciler) busy(ctx context.Context, s *scope, o replacementrun.Observed) (string, error) {
 	writer, err := read.Object[batchv1.Job](ctx, r.Live, s.cache.Namespace, naming.Child(s.cache.Name, naming.Writer))
 	switch {
 	case err != nil:
@@ -224,8 +224,8 @@ func (r *Reconciler) busy(ctx context.Context, s *scope, o swaprun.Observed) (st
 
 // hinderedSwap says why the pod that checks the new volume does not run, if it
 // should by now. No watch tells.
-func (r *Reconciler) hinderedSwap(ctx context.Context, s *scope, out swaprun.Outcome) error {
-	if out.Decision.Step != swap.AwaitCheck || out.Check.Ready {
+func (r *Reconciler) hinderedSwap(ctx context.Context, s *scope, out replacementrun.Outcome) error {
+	if out.Decision.Step != replacement.WaitForCheck || out.Check.Ready {
 		return nil
 	}
 	s.wakeIn(jobrun.Patience)
@@ -237,7 +237,7 @@ func (r *Reconciler) hinderedSwap(ctx context.Context, s *scope, out swaprun.Out
 }
 
 // bookSwap writes into the status where the swap has come to.
-func (s *scope) bookSwap(out swaprun.Outcome, snapshot *v1alpha1.CacheSnapshot) {
+func (s *scope) bookSwap(out replacementrun.Outcome, snapshot *v1alpha1.CacheSnapshot) {
 	intent, d := s.cache.Status.VolumeReplacement, out.Decision
 	switch {
 	case out.Objection != "":
@@ -250,21 +250,21 @@ func (s *scope) bookSwap(out swaprun.Outcome, snapshot *v1alpha1.CacheSnapshot) 
 	intent.Step, intent.Consumers = string(d.Step), nil
 	intent.Message = bounded.Text(swapMessage(out), maxSwapText)
 	switch step := d.Step; {
-	case step == swap.AwaitConsumers || step == swap.Evict:
+	case step == replacement.WaitForConsumers || step == replacement.Evict:
 		intent.Consumers = out.ConsumerNames()
-	case step == swap.BookCheck:
+	case step == replacement.RecordCheck:
 		digest := ""
 		if snapshot != nil {
 			digest = snapshot.Status.Verification.Digest
 		}
-		swap.Book(intent, check.Status(check.Verdict(out.Check), out.Check.Run, s.now), volume.BoundTo(out.Live), volume.BoundTo(out.Next), digest)
-	case step == swap.NoteOld:
+		replacement.Record(intent, check.Status(check.Verdict(out.Check), out.Check.Run, s.now), volume.BoundTo(out.Live), volume.BoundTo(out.Next), digest)
+	case step == replacement.NoteOld:
 		intent.PreviousVolume = d.Volume
-	case step == swap.GiveUp:
+	case step == replacement.GiveUp:
 		intent.Failure = bounded.Text(d.Detail, maxSwapText)
-	case step == swap.Finish:
+	case step == replacement.Finish:
 		s.finishSwap(out, snapshot)
-	case step == swap.Abandon:
+	case step == replacement.Abandon:
 		if intent.Failure == "" {
 			intent.Failure = "the GoCache was deleted"
 		}
@@ -273,21 +273,21 @@ func (s *scope) bookSwap(out swaprun.Outcome, snapshot *v1alpha1.CacheSnapshot) 
 }
 
 // swapMessage says what a swap waits for.
-func swapMessage(out swaprun.Outcome) string {
+func swapMessage(out replacementrun.Outcome) string {
 	d := out.Decision
 	switch step := d.Step; {
-	case step == swap.AwaitSource || step == swap.AwaitBusy:
+	case step == replacement.WaitForSource || step == replacement.WaitForIdle:
 		return "waits for " + d.Detail
-	case step == swap.AwaitCheck:
+	case step == replacement.WaitForCheck:
 		return "the new volume is being made and verified"
-	case step == swap.AwaitConsumers:
+	case step == replacement.WaitForConsumers:
 		return fmt.Sprintf("waits for %s to be gone", pods(out.Consumers))
-	case step == swap.Evict:
+	case step == replacement.Evict:
 		if out.Objection != "" {
 			return "an eviction was refused: " + out.Objection
 		}
 		return fmt.Sprintf("evicted %s and waits for them to be gone", pods(out.Consumers))
-	case step == swap.AwaitRetry:
+	case step == replacement.WaitForRetry:
 		return "the check of the new volume could not tell, and is repeated"
 	default:
 		return ""
@@ -312,7 +312,7 @@ func pods(all []corev1.Pod) string {
 }
 
 // finishSwap books that the live claim has the new volume, and what it holds.
-func (s *scope) finishSwap(out swaprun.Outcome, snapshot *v1alpha1.CacheSnapshot) {
+func (s *scope) finishSwap(out replacementrun.Outcome, snapshot *v1alpha1.CacheSnapshot) {
 	intent, status := s.cache.Status.VolumeReplacement, &s.cache.Status
 	intent.Failure = "" // it is done, whatever was said on the way
 	reason := intent.Reason
@@ -342,7 +342,7 @@ func (s *scope) finishSwap(out swaprun.Outcome, snapshot *v1alpha1.CacheSnapshot
 // endSwap clears the intent and answers who asked for it.
 func (s *scope) endSwap() {
 	intent, status := s.cache.Status.VolumeReplacement, &s.cache.Status
-	status.LastVolumeReplacement, status.VolumeReplacement = swap.Result(intent, s.now), nil
+	status.LastVolumeReplacement, status.VolumeReplacement = replacement.Result(intent, s.now), nil
 	switch intent.Reason {
 	case v1alpha1.ReplacementRestore:
 		status.LastHandledRestore = intent.Restore

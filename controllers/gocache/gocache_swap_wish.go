@@ -14,12 +14,12 @@ import (
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/kube/read"
-	"gocache.dev/operator/internal/kube/swaprun"
+	replacementrun "gocache.dev/operator/internal/kube/replacement"
 	"gocache.dev/operator/internal/kube/volume"
 	"gocache.dev/operator/internal/plan/naming"
+	"gocache.dev/operator/internal/plan/replacement"
 	"gocache.dev/operator/internal/plan/request"
 	"gocache.dev/operator/internal/plan/snapshot"
-	"gocache.dev/operator/internal/plan/swap"
 )
 
 // retrySwap is when a swap that failed is tried again, if what asked for it
@@ -134,7 +134,7 @@ func (s *scope) migration() (class string, size resource.Quantity, asked bool) {
 	spec, status := s.cache.Spec.Storage, s.cache.Status.Storage
 	class = ptr.Deref(spec.StorageClassName, status.AppliedClass)
 	size = s.swapSize()
-	asked = status.AppliedClass != "" && class != status.AppliedClass || swap.Lowered(spec.Size, status.AppliedSize)
+	asked = status.AppliedClass != "" && class != status.AppliedClass || replacement.Lowered(spec.Size, status.AppliedSize)
 	return class, size, asked
 }
 
@@ -144,7 +144,7 @@ func (s *scope) swapSize() resource.Quantity {
 	if claim := s.facts.claim; claim != nil {
 		have = append(have, claim.Spec.Resources.Requests[corev1.ResourceStorage], claim.Status.Capacity[corev1.ResourceStorage])
 	}
-	return swap.Size(s.cache.Spec.Storage.Size, s.cache.Status.Storage.AppliedSize, have...)
+	return replacement.Size(s.cache.Spec.Storage.Size, s.cache.Status.Storage.AppliedSize, have...)
 }
 
 // failedSwap is the last swap, if it was made for a reason and failed.
@@ -174,7 +174,7 @@ func (r *Reconciler) restoreIntent(ctx context.Context, s *scope, reason v1alpha
 	if err != nil {
 		return nil, err
 	}
-	if source != (swap.Source{}) {
+	if source != (replacement.Source{}) {
 		s.done.unfulfilled = &unfulfilled{reason: reason, waits: source.Waits, refused: source.Refused}
 		s.wakeIn(sourceInterval)
 		return nil, nil
@@ -191,10 +191,10 @@ func (r *Reconciler) restoreIntent(ctx context.Context, s *scope, reason v1alpha
 
 // judge says whether a snapshot may be restored, which was chosen by its own
 // name.
-func (r *Reconciler) judge(ctx context.Context, s *scope, name string, c *v1alpha1.CacheSnapshot) (swap.Source, error) {
+func (r *Reconciler) judge(ctx context.Context, s *scope, name string, c *v1alpha1.CacheSnapshot) (replacement.Source, error) {
 	csi, err := volume.StateOf(ctx, r.Live, c)
 	use := snapshot.Use{Of: v1alpha1.SnapshotSource{Kind: v1alpha1.GoCacheKind, Name: s.cache.Name}, CSI: csi}
-	return swap.Judge(name, snapshot.Candidate(c, use)), err
+	return replacement.Judge(name, snapshot.Candidate(c, use)), err
 }
 
 // +kubebuilder:rbac:groups=storage.k8s.io,resources=storageclasses,verbs=get
@@ -219,18 +219,18 @@ func (r *Reconciler) mustCopy(ctx context.Context, intent *v1alpha1.VolumeReplac
 
 // swapSource says whether what a swap needs is there, and makes the snapshot of
 // a migration.
-func (r *Reconciler) swapSource(ctx context.Context, s *scope, c *v1alpha1.CacheSnapshot, o swaprun.Observed) (swap.Source, error) {
+func (r *Reconciler) swapSource(ctx context.Context, s *scope, c *v1alpha1.CacheSnapshot, o replacementrun.Observed) (replacement.Source, error) {
 	intent := s.cache.Status.VolumeReplacement
 	if intent.Reason == v1alpha1.ReplacementMigration {
 		if o.Live == nil || !o.Live.DeletionTimestamp.IsZero() {
-			return swap.Source{Refused: "the claim was deleted by somebody: there is nothing to move"}, nil
+			return replacement.Source{Refused: "the claim was deleted by somebody: there is nothing to move"}, nil
 		}
 		if c == nil {
-			return swap.Source{Waits: "CacheSnapshot " + intent.Snapshot + " to be made"}, r.applySnapshot(ctx, s, intent.Snapshot)
+			return replacement.Source{Waits: "CacheSnapshot " + intent.Snapshot + " to be made"}, r.applySnapshot(ctx, s, intent.Snapshot)
 		}
 	}
 	source, err := r.judge(ctx, s, intent.Snapshot, c)
-	if err != nil || source != (swap.Source{}) {
+	if err != nil || source != (replacement.Source{}) {
 		return source, err
 	}
 	if intent.StorageClassName != "" {
@@ -239,7 +239,7 @@ func (r *Reconciler) swapSource(ctx context.Context, s *scope, c *v1alpha1.Cache
 			return source, err
 		}
 		if class == nil && intent.StorageClassName != c.Status.Source.StorageClassName {
-			return swap.Source{Waits: fmt.Sprintf("StorageClass %s to exist", intent.StorageClassName)}, nil
+			return replacement.Source{Waits: fmt.Sprintf("StorageClass %s to exist", intent.StorageClassName)}, nil
 		}
 	}
 	if intent.Reason == v1alpha1.ReplacementMigration && o.Next == nil {
@@ -251,7 +251,7 @@ func (r *Reconciler) swapSource(ctx context.Context, s *scope, c *v1alpha1.Cache
 		}
 		if copied != intent.Copied {
 			intent.Copied = copied
-			return swap.Source{Waits: "the next pass"}, nil
+			return replacement.Source{Waits: "the next pass"}, nil
 		}
 	}
 	return source, nil

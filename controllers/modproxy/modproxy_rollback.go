@@ -17,11 +17,11 @@ import (
 	"gocache.dev/operator/internal/kube/check"
 	"gocache.dev/operator/internal/kube/patch"
 	"gocache.dev/operator/internal/kube/read"
-	"gocache.dev/operator/internal/kube/swaprun"
+	replacementrun "gocache.dev/operator/internal/kube/replacement"
 	"gocache.dev/operator/internal/kube/volume"
 	"gocache.dev/operator/internal/plan/naming"
+	"gocache.dev/operator/internal/plan/replacement"
 	"gocache.dev/operator/internal/plan/rollback"
-	"gocache.dev/operator/internal/plan/swap"
 )
 
 // maxText is the bound of the schema for a message.
@@ -164,7 +164,7 @@ func (r *Reconciler) advanceSwap(ctx context.Context, s *scope, status *v1alpha1
 	if err != nil {
 		return err
 	}
-	out, err := run.Advance(ctx, func(ctx context.Context, o swaprun.Observed, f *swap.Facts) error {
+	out, err := run.Advance(ctx, func(ctx context.Context, o replacementrun.Observed, f *replacement.Observation) error {
 		return r.completeFacts(ctx, s, status, snapshot, o, f)
 	})
 	s.before.SetFinalizers(s.proxy.GetFinalizers())
@@ -177,18 +177,18 @@ func (r *Reconciler) advanceSwap(ctx context.Context, s *scope, status *v1alpha1
 }
 
 // swapRun is the swap as the cluster sees it.
-func (r *Reconciler) swapRun(ctx context.Context, s *scope, status *v1alpha1.InstanceStatus, snapshot *v1alpha1.CacheSnapshot) (swaprun.Run, error) {
+func (r *Reconciler) swapRun(ctx context.Context, s *scope, status *v1alpha1.InstanceStatus, snapshot *v1alpha1.CacheSnapshot) (replacementrun.Run, error) {
 	storage := s.storage(status.Name)
 	trusted, err := r.trust(ctx, s)
 	if err != nil {
-		return swaprun.Run{}, err
+		return replacementrun.Run{}, err
 	}
-	return swaprun.Run{
+	return replacementrun.Run{
 		Client: r.Client, Live: r.Live, FieldOwner: fieldOwner,
 		Owner: s.proxy, Detached: storage.DeletionPolicy != v1alpha1.DeletionDelete,
 		Claim:  naming.Child(s.proxy.Name, status.Name),
 		Labels: s.labels(&v1alpha1.ProxyInstance{Name: status.Name}), Intent: status.VolumeReplacement,
-		Content: swaprun.Content{
+		Content: replacementrun.Content{
 			Snapshot: snapshot, Image: r.Images.Operator, Template: s.proxy.Spec.PodTemplate, Trusted: trusted,
 			Empty: &v1alpha1.SourceRecord{Ownership: storage.Ownership, Layout: s.layout(status.Name)},
 		},
@@ -200,10 +200,10 @@ func (r *Reconciler) swapRun(ctx context.Context, s *scope, status *v1alpha1.Ins
 }
 
 // completeFacts adds what only this controller knows.
-func (r *Reconciler) completeFacts(ctx context.Context, s *scope, status *v1alpha1.InstanceStatus, c *v1alpha1.CacheSnapshot, o swaprun.Observed, f *swap.Facts) (err error) {
+func (r *Reconciler) completeFacts(ctx context.Context, s *scope, status *v1alpha1.InstanceStatus, c *v1alpha1.CacheSnapshot, o replacementrun.Observed, f *replacement.Observation) (err error) {
 	f.Now = s.now
-	f.Leaving = !s.proxy.DeletionTimestamp.IsZero() || !s.hasStore(status.Name)
-	f.Discard = f.Leaving && o.Live != nil && metav1.IsControlledBy(o.Live, s.proxy)
+	f.Deleting = !s.proxy.DeletionTimestamp.IsZero() || !s.hasStore(status.Name)
+	f.Discard = f.Deleting && o.Live != nil && metav1.IsControlledBy(o.Live, s.proxy)
 	if f.Intent.New == "" && status.VolumeReplacement.Snapshot != "" {
 		if f.Source, err = r.judge(ctx, s, status, c); err != nil {
 			return err
@@ -215,7 +215,7 @@ func (r *Reconciler) completeFacts(ctx context.Context, s *scope, status *v1alph
 
 // busy says what of our own uses the live claim, past the cache: the instance
 // has to be down, and must not come up in between.
-func (r *Reconciler) busy(ctx context.Context, s *scope, status *v1alpha1.InstanceStatus, o swaprun.Observed) (string, error) {
+func (r *Reconciler) busy(ctx context.Context, s *scope, status *v1alpha1.InstanceStatus, o replacementrun.Observed) (string, error) {
 	name := naming.Child(s.proxy.Name, status.Name)
 	set, err := read.Object[appsv1.StatefulSet](ctx, r.Live, s.proxy.Namespace, name)
 	if err != nil {
@@ -235,33 +235,33 @@ func (r *Reconciler) busy(ctx context.Context, s *scope, status *v1alpha1.Instan
 }
 
 // bookSwap writes into the status where the swap has come to.
-func (s *scope) bookSwap(status *v1alpha1.InstanceStatus, out swaprun.Outcome, snapshot *v1alpha1.CacheSnapshot) {
+func (s *scope) bookSwap(status *v1alpha1.InstanceStatus, out replacementrun.Outcome, snapshot *v1alpha1.CacheSnapshot) {
 	intent, d := status.VolumeReplacement, out.Decision
 	s.wake = min(s.wake, max(d.After, time.Second))
 	intent.Step, intent.Message = string(d.Step), ""
 	switch d.Step { //nolint:exhaustive // the others leave nothing to remember
-	case swap.AwaitSource, swap.AwaitBusy:
+	case replacement.WaitForSource, replacement.WaitForIdle:
 		intent.Message = bounded.Text("waits for "+d.Detail, maxText)
-	case swap.AwaitConsumers:
+	case replacement.WaitForConsumers:
 		intent.Consumers = out.ConsumerNames()
 		intent.Message = fmt.Sprintf("waits for %d pods that use the store to be gone", len(out.Consumers))
-	case swap.BookCheck:
+	case replacement.RecordCheck:
 		digest := ""
 		if snapshot != nil {
 			digest = snapshot.Status.Verification.Digest
 		}
-		swap.Book(intent, check.Status(check.Verdict(out.Check), out.Check.Run, s.now), volume.BoundTo(out.Live), volume.BoundTo(out.Next), digest)
-	case swap.NoteOld:
+		replacement.Record(intent, check.Status(check.Verdict(out.Check), out.Check.Run, s.now), volume.BoundTo(out.Live), volume.BoundTo(out.Next), digest)
+	case replacement.NoteOld:
 		intent.PreviousVolume = d.Volume
-	case swap.GiveUp:
+	case replacement.GiveUp:
 		intent.Failure = bounded.Text(d.Detail, maxText)
-	case swap.Finish:
+	case replacement.Finish:
 		s.finishSwap(status)
-	case swap.Abandon:
+	case replacement.Abandon:
 		if intent.Failure == "" {
 			intent.Failure = "the instance was removed"
 		}
-		status.LastVolumeReplacement, status.VolumeReplacement = swap.Result(intent, s.now), nil
+		status.LastVolumeReplacement, status.VolumeReplacement = replacement.Result(intent, s.now), nil
 	default: // it waits, or goes on
 	}
 }
@@ -272,7 +272,7 @@ func (s *scope) finishSwap(status *v1alpha1.InstanceStatus) {
 	intent := status.VolumeReplacement
 	intent.Failure = "" // it is done, whatever was said on the way
 	status.Content = &v1alpha1.ContentStatus{Snapshot: intent.Snapshot, Reason: intent.Reason, VolumeName: intent.NextVolume}
-	status.LastVolumeReplacement, status.VolumeReplacement = swap.Result(intent, s.now), nil
+	status.LastVolumeReplacement, status.VolumeReplacement = replacement.Result(intent, s.now), nil
 	if status.Rollback != nil {
 		status.Rollback.ReplacedTime = ptr.To(metav1.NewTime(s.now))
 	}
@@ -289,7 +289,7 @@ func (r *Reconciler) release(ctx context.Context, s *scope) error {
 	if slices.ContainsFunc(s.before.Status.Instances, func(i v1alpha1.InstanceStatus) bool { return i.VolumeReplacement != nil }) {
 		return nil
 	}
-	err := swaprun.Release(ctx, r.Client, s.proxy)
+	err := replacementrun.Release(ctx, r.Client, s.proxy)
 	s.before.SetFinalizers(s.proxy.GetFinalizers())
 	s.before.SetResourceVersion(s.proxy.GetResourceVersion())
 	return err

@@ -17,10 +17,10 @@ import (
 	"gocache.dev/operator/internal/kube/capture"
 	"gocache.dev/operator/internal/kube/read"
 	"gocache.dev/operator/internal/kube/volume"
+	"gocache.dev/operator/internal/plan/replacement"
 	"gocache.dev/operator/internal/plan/request"
 	"gocache.dev/operator/internal/plan/schedule"
 	"gocache.dev/operator/internal/plan/snapshot"
-	"gocache.dev/operator/internal/plan/swap"
 )
 
 // +kubebuilder:rbac:groups=cache.gocache.dev,resources=cachesnapshots,verbs=get;list;watch;create;patch;delete
@@ -52,10 +52,10 @@ func (s *scope) kept(instance string) []snapshot.Kept {
 
 // judge says whether the snapshot of a rollback may be restored, which was chosen
 // as the newest of the store.
-func (r *Reconciler) judge(ctx context.Context, s *scope, status *v1alpha1.InstanceStatus, c *v1alpha1.CacheSnapshot) (swap.Source, error) {
+func (r *Reconciler) judge(ctx context.Context, s *scope, status *v1alpha1.InstanceStatus, c *v1alpha1.CacheSnapshot) (replacement.Source, error) {
 	csi, err := volume.StateOf(ctx, r.Live, c)
 	of := v1alpha1.SnapshotSource{Kind: v1alpha1.ModProxyKind, Name: s.proxy.Name, Instance: status.Name}
-	return swap.Judge(status.VolumeReplacement.Snapshot, snapshot.Candidate(c, snapshot.Use{Of: of, BySource: true, CSI: csi})), err
+	return replacement.Judge(status.VolumeReplacement.Snapshot, snapshot.Candidate(c, snapshot.Use{Of: of, BySource: true, CSI: csi})), err
 }
 
 // keepSnapshots takes what is due, and drops what is no longer kept.

@@ -23,7 +23,7 @@ func TestGoldenNames(t *testing.T) {
 		{"ci", naming.Drill, "ci-drill"},
 		{"ci", naming.Reference, "ci-reference"},
 		{"ci", naming.Next, "ci-next"},
-		{"ci", naming.SwapSource, "ci-next-source"},
+		{"ci", naming.ReplacementSource, "ci-next-source"},
 		{"ci", naming.Previous, "ci-previous"},
 		{"ci", naming.Environment, "ci-env"},
 		{"ci", naming.OfflineEnvironment, "ci-env-offline"},

@@ -24,9 +24,9 @@ const (
 	// Next is the claim that takes the place of the live one in a swap, and the
 	// integrity Job on it. SwapSource is what its content is copied from, if it
 	// cannot be cloned, and Previous is the claim that keeps the old volume.
-	Next       = "next"
-	SwapSource = "next-source"
-	Previous   = "previous"
+	Next              = "next"
+	ReplacementSource = "next-source"
+	Previous          = "previous"
 	// Environment and OfflineEnvironment are a cache's ConfigMaps.
 	Environment        = "env"
 	OfflineEnvironment = "env-offline"

@@ -1,9 +1,9 @@
-package swap
+package replacement
 
 import "time"
 
-// Facts are all that is known of one swap.
-type Facts struct {
+// Observation are all that is known of one swap.
+type Observation struct {
 	// Now is the time of this pass.
 	Now time.Time
 	// Intent as it stands in the status.
@@ -32,8 +32,8 @@ type Facts struct {
 	Keep bool
 	// Held: the owner bears the finalizer.
 	Held bool
-	// Leaving: the owner is being deleted.
-	Leaving bool
+	// Deleting: the owner is being deleted.
+	Deleting bool
 	// Discard: nothing is to be kept, or nothing can be made any more: the owner
 	// takes its volumes with it, or the namespace goes.
 	Discard bool
@@ -47,9 +47,9 @@ type Intent struct {
 	// GivenUp: what was begun is undone.
 	GivenUp bool
 	// Attempts of the check that were booked, the run booked last and its time.
-	Attempts int32
-	Booked   string
-	BookedAt time.Time
+	Attempts   int32
+	Recorded   string
+	RecordedAt time.Time
 }
 
 // Source is where the new content comes from.

@@ -1,4 +1,4 @@
-package swaprun
+package replacement
 
 import (
 	"context"
@@ -6,7 +6,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
-	"gocache.dev/operator/internal/plan/swap"
+	"gocache.dev/operator/internal/plan/replacement"
 )
 
 // maxSteps bounds the steps of one pass; a whole swap has fewer.
@@ -17,14 +17,14 @@ type Outcome struct {
 	Observed
 	// Decision that was made last: a step that waits, or one that changes the
 	// intent and is the caller's.
-	Decision swap.Decision
+	Decision replacement.Decision
 	// Objection to an eviction, if any.
 	Objection string
 }
 
 // Advance takes steps, each on what it reads anew, until one waits or changes
 // the intent. complete adds to the facts what only the caller knows.
-func (r Run) Advance(ctx context.Context, complete func(context.Context, Observed, *swap.Facts) error) (out Outcome, err error) {
+func (r Run) Advance(ctx context.Context, complete func(context.Context, Observed, *replacement.Observation) error) (out Outcome, err error) {
 	discard := false
 	for range maxSteps {
 		if out.Observed, err = r.Observe(ctx); err != nil {
@@ -36,7 +36,7 @@ func (r Run) Advance(ctx context.Context, complete func(context.Context, Observe
 		}
 		facts.Discard = facts.Discard || discard
 		last := out.Decision
-		out.Decision = swap.Next(facts)
+		out.Decision = replacement.Decide(facts)
 		if out.Decision.Waits() || out.Decision.ChangesIntent() || out.Decision == last {
 			return out, nil
 		}

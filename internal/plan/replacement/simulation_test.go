@@ -1,4 +1,4 @@
-package swap_test
+package replacement_test
 
 import (
 	"fmt"
@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"gocache.dev/operator/internal/plan/swap"
+	"gocache.dev/operator/internal/plan/replacement"
 )
 
 // model is a cluster as far as a swap knows it: three claims and their volumes,
@@ -18,11 +18,11 @@ type model struct {
 	uids   int
 	claims map[string]*modelClaim
 	vols   map[string]*modelVolume
-	intent swap.Intent
+	intent replacement.Intent
 	held   bool
 	// ended: the intent was cleared; finished: by Finish.
 	ended, finished bool
-	leaving         bool
+	deleting        bool
 	evict, keep     bool
 	consumers       int
 	job             string // run of the check; empty: none
@@ -93,45 +93,45 @@ func (m *model) cluster() {
 	}
 }
 
-func (m *model) facts() swap.Facts {
-	claim := func(name string) swap.Claim {
+func (m *model) observation() replacement.Observation {
+	claim := func(name string) replacement.Claim {
 		c := m.claims[name]
 		if c == nil {
-			return swap.Claim{}
+			return replacement.Claim{}
 		}
-		return swap.Claim{Exists: true, Deleting: c.deleting, Bound: c.bound && !c.deleting, Volume: c.volume, Made: m.now}
+		return replacement.Claim{Exists: true, Deleting: c.deleting, Bound: c.bound && !c.deleting, Volume: c.volume, Made: m.now}
 	}
-	volume := func(name string) swap.Volume {
+	volume := func(name string) replacement.Volume {
 		v := m.vols[name]
 		if v == nil {
-			return swap.Volume{}
+			return replacement.Volume{}
 		}
-		holder := swap.HeldByGone
+		holder := replacement.HeldByGone
 		c := m.claims[v.ref]
 		if mine := v.uid == 0 || c != nil && c.uid == v.uid; mine {
-			holder = map[string]swap.Holder{live: swap.HeldByLive, next: swap.HeldByNext, previous: swap.HeldByPrevious}[v.ref]
+			holder = map[string]replacement.Holder{live: replacement.HeldByLive, next: replacement.HeldByNext, previous: replacement.HeldByPrevious}[v.ref]
 		}
 		if v.ref == victim {
-			return swap.Volume{Exists: true, Holder: swap.HeldByStranger}
+			return replacement.Volume{Exists: true, Holder: replacement.HeldByStranger}
 		}
-		return swap.Volume{Exists: true, Deleting: v.deleting, Secured: v.marked && v.retain, Marked: v.marked, Holder: holder}
+		return replacement.Volume{Exists: true, Deleting: v.deleting, Secured: v.marked && v.retain, Marked: v.marked, Holder: holder}
 	}
-	named := swap.Volume{}
+	named := replacement.Volume{}
 	if c := m.claims[live]; c != nil && c.volume != m.intent.Old && c.volume != m.intent.New {
 		named = volume(c.volume)
 	}
-	return swap.Facts{
+	return replacement.Observation{
 		Now: m.now, Intent: m.intent, Live: claim(live), Next: claim(next), Previous: claim(previous),
 		Old: volume(m.intent.Old), New: volume(m.intent.New), Named: named,
-		Check:     swap.Check{Exists: m.job != "", Ended: m.jobEnded, Run: m.job},
-		Consumers: m.consumers, Evict: m.evict, Keep: m.keep, Held: m.held, Leaving: m.leaving,
+		Check:     replacement.Check{Exists: m.job != "", Ended: m.jobEnded, Run: m.job},
+		Consumers: m.consumers, Evict: m.evict, Keep: m.keep, Held: m.held, Deleting: m.deleting,
 	}
 }
 
 // step decides and acts once.
 func (m *model) step() {
 	m.now = m.now.Add(time.Second)
-	d := swap.Next(m.facts())
+	d := replacement.Decide(m.observation())
 	m.log = append(m.log, string(d.Step)+" "+d.Volume)
 	free := func(name string) {
 		v := m.vols[name]
@@ -147,18 +147,18 @@ func (m *model) step() {
 		}
 	}
 	switch d.Step {
-	case swap.MakeNext:
+	case replacement.MakeNext:
 		if m.claims[next] == nil {
 			m.create(next, "")
 		}
 		m.uids++
 		m.job, m.jobEnded = fmt.Sprint("run-", m.uids), false
-	case swap.AwaitCheck:
+	case replacement.WaitForCheck:
 		m.jobEnded = true
-	case swap.BookCheck:
-		m.intent.Booked, m.intent.Attempts, m.intent.BookedAt = m.job, m.intent.Attempts+1, m.now
+	case replacement.RecordCheck:
+		m.intent.Recorded, m.intent.Attempts, m.intent.RecordedAt = m.job, m.intent.Attempts+1, m.now
 		switch v := m.r.Intn(6); {
-		case v == 0, m.intent.Attempts > swap.MaxAttempts:
+		case v == 0, m.intent.Attempts > replacement.MaxAttempts:
 			m.intent.GivenUp = true
 		case v > 1 && m.claims[next].bound:
 			m.intent.Old, m.intent.New = "", m.claims[next].volume
@@ -166,38 +166,38 @@ func (m *model) step() {
 				m.intent.Old = c.volume
 			}
 		}
-	case swap.ClearCheck:
+	case replacement.ClearCheck:
 		m.job, m.jobEnded = "", false
-	case swap.TakeHold:
-		m.held = !m.leaving
-	case swap.NoteOld:
+	case replacement.TakeHold:
+		m.held = !m.deleting
+	case replacement.NoteOld:
 		m.intent.Old = d.Volume
-	case swap.SecureNew, swap.SecureOld:
+	case replacement.SecureNew, replacement.SecureOld:
 		m.vols[d.Volume].retain, m.vols[d.Volume].marked = true, true
-	case swap.DropNext:
+	case replacement.DropNext:
 		drop(next)
-	case swap.ReserveNew, swap.RevertOld:
+	case replacement.ReserveNew, replacement.RevertOld:
 		reserve(d.Volume, live)
-	case swap.DropLive:
+	case replacement.DropLive:
 		drop(live)
-	case swap.Evict:
+	case replacement.Evict:
 		m.consumers = 0
-	case swap.MakeLive:
+	case replacement.MakeLive:
 		m.create(live, d.Volume)
-	case swap.FreeNew, swap.FreeOld:
+	case replacement.FreeNew, replacement.FreeOld:
 		free(d.Volume)
-	case swap.DropPrevious:
+	case replacement.DropPrevious:
 		drop(previous)
-	case swap.ReserveOld:
+	case replacement.ReserveOld:
 		reserve(d.Volume, previous)
-	case swap.MakePrevious:
+	case replacement.MakePrevious:
 		m.create(previous, d.Volume)
-	case swap.GiveUp:
+	case replacement.GiveUp:
 		m.intent.GivenUp = true
-	case swap.Finish, swap.Abandon:
-		m.ended, m.finished = true, d.Step == swap.Finish
-	case swap.AwaitSource, swap.AwaitRetry, swap.AwaitBusy, swap.AwaitConsumers, swap.AwaitNextGone, swap.AwaitLiveGone, swap.AwaitLive,
-		swap.AwaitPreviousGone, swap.AwaitPrevious:
+	case replacement.Finish, replacement.Abandon:
+		m.ended, m.finished = true, d.Step == replacement.Finish
+	case replacement.WaitForSource, replacement.WaitForRetry, replacement.WaitForIdle, replacement.WaitForConsumers, replacement.WaitForNextDeleted, replacement.WaitForLiveDeleted, replacement.WaitForLive,
+		replacement.WaitForPreviousDeleted, replacement.WaitForPrevious:
 	}
 }
 
@@ -231,8 +231,8 @@ func (m *model) disturb() {
 			m.consumers = 1 + m.r.Intn(3)
 		}
 	case 6:
-		if m.held && !m.leaving {
-			m.leaving = true
+		if m.held && !m.deleting {
+			m.deleting = true
 			m.log = append(m.log, "the owner goes")
 		}
 	case 7:

@@ -1,4 +1,4 @@
-package swap
+package replacement
 
 import "time"
 
@@ -13,9 +13,9 @@ const (
 	retryAfter = 10 * time.Second
 )
 
-// Next says what to do about one swap.
-func Next(f Facts) Decision {
-	undone := f.Intent.GivenUp || f.Leaving || f.Discard
+// Decide says what to do about one swap.
+func Decide(f Observation) Decision {
+	undone := f.Intent.GivenUp || f.Deleting || f.Discard
 	switch {
 	case f.switched():
 		return f.settle()
@@ -29,13 +29,13 @@ func Next(f Facts) Decision {
 }
 
 // switched says whether the live claim has the new volume.
-func (f Facts) switched() bool {
+func (f Observation) switched() bool {
 	return f.Intent.New != "" && !f.Live.gone() && f.Live.Volume == f.Intent.New
 }
 
 // committed says whether the live claim is gone or on its way, so that it has
 // to be made again even if the swap is given up or its owner goes.
-func (f Facts) committed() bool {
+func (f Observation) committed() bool {
 	if f.Intent.New == "" || f.Discard || !f.Live.gone() {
 		return false
 	}
@@ -43,34 +43,34 @@ func (f Facts) committed() bool {
 }
 
 // prepare makes the new content and has it verified.
-func (f Facts) prepare() Decision {
-	booked := f.Check.Run == f.Intent.Booked
+func (f Observation) prepare() Decision {
+	recorded := f.Check.Run == f.Intent.Recorded
 	switch {
-	case f.Check.Ended && !booked && !f.Next.gone():
-		return Decision{Step: BookCheck}
+	case f.Check.Ended && !recorded && !f.Next.gone():
+		return Decision{Step: RecordCheck}
 	case f.Source.Refused != "" && !f.Next.Bound:
 		return Decision{Step: GiveUp, Detail: f.Source.Refused}
-	case f.Check.Exists && (booked || f.Next.gone()): // it could not tell, or its claim was taken from it
+	case f.Check.Exists && (recorded || f.Next.gone()): // it could not tell, or its claim was taken from it
 		return Decision{Step: ClearCheck, After: soon}
 	case f.Check.Exists:
-		return Decision{Step: AwaitCheck}
+		return Decision{Step: WaitForCheck}
 	case f.Next.Deleting:
-		return Decision{Step: AwaitNextGone, After: soon}
-	case f.Next.Exists && f.Intent.Attempts > 0 && !f.Next.Made.After(f.Intent.BookedAt): // of the last attempt
+		return Decision{Step: WaitForNextDeleted, After: soon}
+	case f.Next.Exists && f.Intent.Attempts > 0 && !f.Next.Made.After(f.Intent.RecordedAt): // of the last attempt
 		return Decision{Step: DropNext, After: soon}
 	case f.Check.Leftovers && !f.Next.Exists:
 		return Decision{Step: ClearCheck, After: soon}
 	case f.Source.Waits != "":
-		return Decision{Step: AwaitSource, Detail: f.Source.Waits, After: later}
+		return Decision{Step: WaitForSource, Detail: f.Source.Waits, After: later}
 	}
-	if wait := f.Intent.BookedAt.Add(time.Duration(f.Intent.Attempts) * retryAfter).Sub(f.Now); f.Intent.Attempts > 0 && wait > 0 {
-		return Decision{Step: AwaitRetry, After: wait}
+	if wait := f.Intent.RecordedAt.Add(time.Duration(f.Intent.Attempts) * retryAfter).Sub(f.Now); f.Intent.Attempts > 0 && wait > 0 {
+		return Decision{Step: WaitForRetry, After: wait}
 	}
 	return Decision{Step: MakeNext}
 }
 
 // replace puts the verified volume in the place of the old one.
-func (f Facts) replace() Decision {
+func (f Observation) replace() Decision {
 	target, volume, reserve := f.New, f.Intent.New, ReserveNew
 	if f.New.gone() {
 		if !f.Live.gone() || f.Old.gone() {
@@ -88,7 +88,7 @@ func (f Facts) replace() Decision {
 	}
 	switch {
 	case f.Next.Deleting:
-		return Decision{Step: AwaitNextGone, After: soon}
+		return Decision{Step: WaitForNextDeleted, After: soon}
 	case f.Next.Exists:
 		return Decision{Step: DropNext, After: soon}
 	case target.Holder != HeldByLive:
@@ -101,11 +101,11 @@ func (f Facts) replace() Decision {
 	if d := f.inUse(); d != nil {
 		return *d
 	}
-	return Decision{Step: AwaitLiveGone, After: soon}
+	return Decision{Step: WaitForLiveDeleted, After: soon}
 }
 
 // lost says why the new volume cannot take its place.
-func (f Facts) lost() string {
+func (f Observation) lost() string {
 	if f.New.foreign() {
 		return strange(f.Intent.New)
 	}
@@ -120,7 +120,7 @@ func strange(volume string) string {
 
 // current says what to do about a live claim that names another volume than the
 // intent. The name is believed only if claim and volume are bound to each other.
-func (f Facts) current() *Decision {
+func (f Observation) current() *Decision {
 	name := f.Live.Volume
 	switch {
 	case f.Live.gone():
@@ -134,14 +134,14 @@ func (f Facts) current() *Decision {
 	case f.Old.Marked:
 		return &Decision{Step: GiveUp, Detail: "the live PersistentVolumeClaim was given volume " + name + " in the meantime"}
 	case name != "" && !f.Live.Bound:
-		return &Decision{Step: AwaitBusy, Detail: "the live PersistentVolumeClaim to be bound to volume " + name + ", which it names", After: later}
+		return &Decision{Step: WaitForIdle, Detail: "the live PersistentVolumeClaim to be bound to volume " + name + ", which it names", After: later}
 	default:
 		return &Decision{Step: NoteOld, Volume: name}
 	}
 }
 
 // secure says what is missing for nothing to be lost whatever is deleted, or nil.
-func (f Facts) secure() *Decision {
+func (f Observation) secure() *Decision {
 	if d := f.current(); d != nil {
 		return d
 	}
@@ -160,24 +160,24 @@ func (f Facts) secure() *Decision {
 }
 
 // inUse says who still uses the live claim and what is done about it, or nil.
-func (f Facts) inUse() *Decision {
+func (f Observation) inUse() *Decision {
 	switch {
 	case f.Busy != "":
-		return &Decision{Step: AwaitBusy, Detail: f.Busy, After: later}
+		return &Decision{Step: WaitForIdle, Detail: f.Busy, After: later}
 	case f.Consumers > 0 && f.Evict:
 		return &Decision{Step: Evict, After: 2 * soon}
 	case f.Consumers > 0:
-		return &Decision{Step: AwaitConsumers, After: later}
+		return &Decision{Step: WaitForConsumers, After: later}
 	default:
 		return nil
 	}
 }
 
 // settle brings both volumes into their final state.
-func (f Facts) settle() Decision {
+func (f Observation) settle() Decision {
 	switch {
 	case !f.Live.Bound:
-		return Decision{Step: AwaitLive, After: soon}
+		return Decision{Step: WaitForLive, After: soon}
 	case f.New.Marked:
 		return Decision{Step: FreeNew, Volume: f.Intent.New}
 	case f.Old.Marked:
@@ -192,13 +192,13 @@ func (f Facts) settle() Decision {
 }
 
 // settleOld keeps the old volume for a while, or lets its policy decide.
-func (f Facts) settleOld() Decision {
+func (f Observation) settleOld() Decision {
 	old := f.Intent.Old
 	switch {
 	case !f.Keep || f.Discard || f.Old.Deleting:
 		return Decision{Step: FreeOld, Volume: old}
 	case f.Previous.Deleting:
-		return Decision{Step: AwaitPreviousGone, After: soon}
+		return Decision{Step: WaitForPreviousDeleted, After: soon}
 	case f.Previous.Exists && f.Previous.Volume != old:
 		return Decision{Step: DropPrevious, After: soon}
 	case f.Old.Holder != HeldByPrevious:
@@ -206,18 +206,18 @@ func (f Facts) settleOld() Decision {
 	case !f.Previous.Exists:
 		return Decision{Step: MakePrevious, Volume: old}
 	case !f.Previous.Bound:
-		return Decision{Step: AwaitPrevious, After: soon}
+		return Decision{Step: WaitForPrevious, After: soon}
 	default:
 		return Decision{Step: FreeOld, Volume: old}
 	}
 }
 
 // undo takes back what was begun.
-func (f Facts) undo() Decision {
+func (f Observation) undo() Decision {
 	back := f.Intent.Old != "" && !f.Live.gone() && f.Live.Volume == f.Intent.Old
 	switch {
 	case back && !f.Live.Bound && f.Old.Marked && !f.Discard:
-		return Decision{Step: AwaitLive, After: soon}
+		return Decision{Step: WaitForLive, After: soon}
 	case f.Old.Marked:
 		return Decision{Step: FreeOld, Volume: f.Intent.Old}
 	case f.Check.Exists || f.Check.Leftovers:
@@ -225,7 +225,7 @@ func (f Facts) undo() Decision {
 	case f.New.Marked:
 		return Decision{Step: FreeNew, Volume: f.Intent.New}
 	case f.Next.Deleting:
-		return Decision{Step: AwaitNextGone, After: soon}
+		return Decision{Step: WaitForNextDeleted, After: soon}
 	case f.Next.Exists:
 		return Decision{Step: DropNext, After: soon}
 	default:

@@ -32,4 +32,4 @@
 //     pending claim of its class. A volume is reserved for a claim by name.
 //   - Nothing of C is touched before the intent, with both volumes, is written,
 //     and the intent is removed only after everything is in its final state.
-package swap
+package replacement

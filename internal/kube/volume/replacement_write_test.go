@@ -15,7 +15,7 @@ import (
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/kube/apply"
-	"gocache.dev/operator/internal/plan/swap"
+	"gocache.dev/operator/internal/plan/replacement"
 )
 
 func TestSwapClaim(t *testing.T) {
@@ -24,16 +24,16 @@ func TestSwapClaim(t *testing.T) {
 	deleting := func(c *corev1.PersistentVolumeClaim) { c.DeletionTimestamp = &metav1.Time{Time: now} }
 	for name, tt := range map[string]struct {
 		pvc  *corev1.PersistentVolumeClaim
-		want swap.Claim
+		want replacement.Claim
 	}{
-		"none":                   {nil, swap.Claim{}},
-		"pending":                {pvc("c"), swap.Claim{Exists: true, Made: now}},
-		"it asks for a volume":   {pvc("c", asks), swap.Claim{Exists: true, Made: now, Volume: "v"}},
-		"bound":                  {pvc("c", bound), swap.Claim{Exists: true, Made: now, Volume: "v", Bound: true}},
-		"bound, being deleted":   {pvc("c", bound, deleting), swap.Claim{Exists: true, Made: now, Volume: "v", Deleting: true}},
-		"pending, being deleted": {pvc("c", deleting), swap.Claim{Exists: true, Made: now, Deleting: true}},
+		"none":                   {nil, replacement.Claim{}},
+		"pending":                {pvc("c"), replacement.Claim{Exists: true, Made: now}},
+		"it asks for a volume":   {pvc("c", asks), replacement.Claim{Exists: true, Made: now, Volume: "v"}},
+		"bound":                  {pvc("c", bound), replacement.Claim{Exists: true, Made: now, Volume: "v", Bound: true}},
+		"bound, being deleted":   {pvc("c", bound, deleting), replacement.Claim{Exists: true, Made: now, Volume: "v", Deleting: true}},
+		"pending, being deleted": {pvc("c", deleting), replacement.Claim{Exists: true, Made: now, Deleting: true}},
 	} {
-		if diff := cmp.Diff(tt.want, SwapClaim(tt.pvc)); diff != "" {
+		if diff := cmp.Diff(tt.want, ReplacementPVC(tt.pvc)); diff != "" {
 			t.Errorf("%s: %s", name, diff)
 		}
 	}
@@ -42,7 +42,7 @@ func TestSwapClaim(t *testing.T) {
 // TestVolumeWrites holds that each write to a volume is made on top of what was
 // read, that a volume that is gone needs none, and that a failure is reported.
 func TestVolumeWrites(t *testing.T) {
-	claims := SwapClaims{Owner: "owner-uid", Namespace: "n", LiveName: "ci", NextName: "ci-next", PreviousName: "ci-previous", Live: pvc("ci")}
+	claims := ReplacementPVCs{Owner: "owner-uid", Namespace: "n", LiveName: "ci", NextName: "ci-next", PreviousName: "ci-previous", Live: pvc("ci")}
 	secured := func(v *corev1.PersistentVolume) {
 		v.Annotations = map[string]string{PolicyAnnotation: "Delete", OwnerAnnotation: "owner-uid"}
 		v.Spec.PersistentVolumeReclaimPolicy = corev1.PersistentVolumeReclaimRetain
@@ -82,7 +82,7 @@ func TestVolumeWrites(t *testing.T) {
 // TestReserveAndFree holds that a volume always names a PVC: one that names none
 // is taken by any PVC of its class.
 func TestReserveAndFree(t *testing.T) {
-	claims := SwapClaims{Owner: "owner-uid", Namespace: "n", LiveName: "ci", NextName: "ci-next", PreviousName: "ci-previous", Next: pvc("ci-next")}
+	claims := ReplacementPVCs{Owner: "owner-uid", Namespace: "n", LiveName: "ci", NextName: "ci-next", PreviousName: "ci-previous", Next: pvc("ci-next")}
 	c := builder(t, pv("v", reserved("n", "ci-next", "ci-next-uid"))).Build()
 	read := func() *corev1.PersistentVolume { return get[corev1.PersistentVolume](t, c, "", "v") }
 	if err := claims.Free(t.Context(), c, read(), "test"); err != nil || read().Spec.PersistentVolumeReclaimPolicy != corev1.PersistentVolumeReclaimDelete {

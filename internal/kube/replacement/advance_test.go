@@ -1,4 +1,4 @@
-package swaprun_test
+package replacement_test
 
 import (
 	"testing"
@@ -8,7 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 
 	"gocache.dev/operator/api/v1alpha1"
-	"gocache.dev/operator/internal/plan/swap"
+	"gocache.dev/operator/internal/plan/replacement"
 )
 
 // prepared is a world in which the new volume was verified, and named in the
@@ -19,9 +19,9 @@ func prepared(t *testing.T, change func(*world)) *world {
 	if change != nil {
 		change(w)
 	}
-	w.at(swap.AwaitCheck, "apply PersistentVolumeClaim ci-next", "apply Job ci-next")
+	w.at(replacement.WaitForCheck, "apply PersistentVolumeClaim ci-next", "apply Job ci-next")
 	w.controllers(0)
-	out := w.at(swap.BookCheck)
+	out := w.at(replacement.RecordCheck)
 	if out.Check.ExitCode == nil || *out.Check.ExitCode != 0 {
 		t.Fatalf("the check ended with %+v", out.Check)
 	}
@@ -38,7 +38,7 @@ func TestReplacement(t *testing.T) {
 	}{{"the old volume is freed", false}, {"the old volume is kept", true}} {
 		t.Run(tt.name, func(t *testing.T) {
 			w := prepared(t, func(w *world) { w.facts.Keep = tt.keep })
-			w.at(swap.ClearCheck,
+			w.at(replacement.ClearCheck,
 				"patch GoCache ci", "patch PersistentVolume new", "patch PersistentVolume old", "delete Job ci-next")
 			for _, name := range []string{"old", "new"} {
 				if v := get[corev1.PersistentVolume](w, name); v.Spec.PersistentVolumeReclaimPolicy != corev1.PersistentVolumeReclaimRetain {
@@ -46,20 +46,20 @@ func TestReplacement(t *testing.T) {
 				}
 			}
 			w.reload()
-			w.at(swap.ClearCheck) // its pod still has the new volume mounted
+			w.at(replacement.ClearCheck) // its pod still has the new volume mounted
 			w.collect()
-			w.at(swap.AwaitLive,
+			w.at(replacement.WaitForLive,
 				"delete PersistentVolumeClaim ci-next", "patch PersistentVolume new", "delete PersistentVolumeClaim ci", "create PersistentVolumeClaim ci")
 			w.controllers(0)
 			if tt.keep {
-				w.at(swap.AwaitPrevious, "patch PersistentVolume new", "patch PersistentVolume old", "create PersistentVolumeClaim ci-previous")
+				w.at(replacement.WaitForPrevious, "patch PersistentVolume new", "patch PersistentVolume old", "create PersistentVolumeClaim ci-previous")
 				w.controllers(0)
-				w.at(swap.Finish, "patch PersistentVolume old")
+				w.at(replacement.Finish, "patch PersistentVolume old")
 				if c := get[corev1.PersistentVolumeClaim](w, "ci-previous"); c == nil || c.Spec.VolumeName != "old" {
 					t.Errorf("the previous PVC: %+v", c)
 				}
 			} else {
-				w.at(swap.Finish, "patch PersistentVolume new", "patch PersistentVolume old")
+				w.at(replacement.Finish, "patch PersistentVolume new", "patch PersistentVolume old")
 			}
 			if c := get[corev1.PersistentVolumeClaim](w, "ci"); c.Spec.VolumeName != "new" {
 				t.Errorf("the live PVC has volume %s", c.Spec.VolumeName)

@@ -1,4 +1,4 @@
-package swaprun
+package replacement
 
 import (
 	"context"
@@ -14,7 +14,7 @@ import (
 	"gocache.dev/operator/internal/kube/read"
 	"gocache.dev/operator/internal/kube/volume"
 	"gocache.dev/operator/internal/plan/naming"
-	"gocache.dev/operator/internal/plan/swap"
+	"gocache.dev/operator/internal/plan/replacement"
 )
 
 // Run is one swap for one owner.
@@ -46,7 +46,7 @@ type Run struct {
 func (r Run) NextName() string { return naming.Child(r.Claim, naming.Next) }
 
 // SourceName is the name of a claim that the next one is copied from.
-func (r Run) SourceName() string { return naming.Child(r.Claim, naming.SwapSource) }
+func (r Run) SourceName() string { return naming.Child(r.Claim, naming.ReplacementSource) }
 
 // PreviousName is the name of the previous claim.
 func (r Run) PreviousName() string { return naming.Child(r.Claim, naming.Previous) }
@@ -65,7 +65,7 @@ type Observed struct {
 	// which are OwnPods.
 	Consumers, OwnPods []corev1.Pod
 
-	claims volume.SwapClaims
+	claims volume.ReplacementPVCs
 	pods   bool // of the Job are left
 	held   bool
 }
@@ -81,7 +81,7 @@ func (r Run) Observe(ctx context.Context) (o Observed, err error) {
 			return o, err
 		}
 	}
-	o.claims = volume.SwapClaims{
+	o.claims = volume.ReplacementPVCs{
 		Owner: r.Owner.GetUID(), Namespace: ns, LiveName: r.Claim, NextName: r.NextName(), PreviousName: r.PreviousName(),
 		Live: o.Live, Next: o.Next, Previous: o.Previous,
 	}
@@ -145,12 +145,12 @@ func (r Run) observeCheck(ctx context.Context, ns string, o *Observed) (err erro
 
 // Facts are what is decided on. The caller adds the time, what it knows of the
 // source, of its own use of the claim, and what its user wishes.
-func (o Observed) Facts(intent *v1alpha1.VolumeReplacementStatus) swap.Facts {
-	return swap.Facts{
-		Intent: swap.IntentOf(intent),
-		Live:   volume.SwapClaim(o.Live), Next: volume.SwapClaim(o.Next), Previous: volume.SwapClaim(o.Previous),
+func (o Observed) Facts(intent *v1alpha1.VolumeReplacementStatus) replacement.Observation {
+	return replacement.Observation{
+		Intent: replacement.IntentOf(intent),
+		Live:   volume.ReplacementPVC(o.Live), Next: volume.ReplacementPVC(o.Next), Previous: volume.ReplacementPVC(o.Previous),
 		Old: o.claims.Volume(o.Old), New: o.claims.Volume(o.New), Named: o.claims.Volume(o.Named),
-		Check: swap.Check{
+		Check: replacement.Check{
 			Exists: o.Job != nil, Ended: o.Check.Phase == jobrun.Ended, Run: o.Check.Run,
 			Leftovers: o.Job == nil && o.pods || o.Source != nil,
 		},

@@ -1,4 +1,4 @@
-package swap
+package replacement
 
 import (
 	"slices"
@@ -10,17 +10,17 @@ type Step string
 
 // The steps, in the order of the protocol; see the package comment.
 const (
-	// AwaitSource waits for what the new content comes from.
-	AwaitSource Step = "AwaitSource"
+	// WaitForSource waits for what the new content comes from.
+	WaitForSource Step = "WaitForSource"
 	// MakeNext makes the next claim and the integrity Job on it.
 	MakeNext Step = "MakeNext"
-	// AwaitCheck waits for the Job.
-	AwaitCheck Step = "AwaitCheck"
-	// BookCheck writes the verdict into the intent: Intact names both volumes,
+	// WaitForCheck waits for the Job.
+	WaitForCheck Step = "WaitForCheck"
+	// RecordCheck writes the verdict into the intent: Intact names both volumes,
 	// Corrupt gives up, and so does the last of MaxAttempts that could not tell.
-	BookCheck Step = "BookCheck"
-	// AwaitRetry pauses before a check that could not tell is repeated.
-	AwaitRetry Step = "AwaitRetry"
+	RecordCheck Step = "RecordCheck"
+	// WaitForRetry pauses before a check that could not tell is repeated.
+	WaitForRetry Step = "WaitForRetry"
 	// ClearCheck removes the Job; then, when its pods are gone, what it copied from.
 	ClearCheck Step = "ClearCheck"
 
@@ -31,14 +31,14 @@ const (
 	// SecureNew and SecureOld set a volume to Retain and remember its policy.
 	SecureNew Step = "SecureNew"
 	SecureOld Step = "SecureOld"
-	// AwaitBusy waits for who of our own uses the live claim.
-	AwaitBusy Step = "AwaitBusy"
-	// AwaitConsumers waits for pods that name the live claim.
-	AwaitConsumers Step = "AwaitConsumers"
+	// WaitForIdle waits for who of our own uses the live claim.
+	WaitForIdle Step = "WaitForIdle"
+	// WaitForConsumers waits for pods that name the live claim.
+	WaitForConsumers Step = "WaitForConsumers"
 	// DropNext deletes the next claim.
 	DropNext Step = "DropNext"
-	// AwaitNextGone waits until it is gone.
-	AwaitNextGone Step = "AwaitNextGone"
+	// WaitForNextDeleted waits until it is gone.
+	WaitForNextDeleted Step = "WaitForNextDeleted"
 	// ReserveNew and RevertOld reserve the new volume, or again the old one, for
 	// the live claim by name.
 	ReserveNew Step = "ReserveNew"
@@ -47,12 +47,12 @@ const (
 	DropLive Step = "DropLive"
 	// Evict evicts the pods that name it.
 	Evict Step = "Evict"
-	// AwaitLiveGone waits until it is gone.
-	AwaitLiveGone Step = "AwaitLiveGone"
+	// WaitForLiveDeleted waits until it is gone.
+	WaitForLiveDeleted Step = "WaitForLiveDeleted"
 	// MakeLive makes the live claim on Decision.Volume.
 	MakeLive Step = "MakeLive"
-	// AwaitLive waits until it is bound.
-	AwaitLive Step = "AwaitLive"
+	// WaitForLive waits until it is bound.
+	WaitForLive Step = "WaitForLive"
 
 	// FreeNew and FreeOld give a volume its policy back. If no claim has it any
 	// more, the policy decides about it.
@@ -60,14 +60,14 @@ const (
 	FreeOld Step = "FreeOld"
 	// DropPrevious deletes a previous claim of an earlier swap.
 	DropPrevious Step = "DropPrevious"
-	// AwaitPreviousGone waits until it is gone.
-	AwaitPreviousGone Step = "AwaitPreviousGone"
+	// WaitForPreviousDeleted waits until it is gone.
+	WaitForPreviousDeleted Step = "WaitForPreviousDeleted"
 	// ReserveOld reserves the old volume for the previous claim by name.
 	ReserveOld Step = "ReserveOld"
 	// MakePrevious makes the previous claim on the old volume.
 	MakePrevious Step = "MakePrevious"
-	// AwaitPrevious waits until it is bound.
-	AwaitPrevious Step = "AwaitPrevious"
+	// WaitForPrevious waits until it is bound.
+	WaitForPrevious Step = "WaitForPrevious"
 
 	// GiveUp writes into the intent that it is undone, and why (Detail).
 	GiveUp Step = "GiveUp"
@@ -93,9 +93,9 @@ type Decision struct {
 // of the status.
 var (
 	waiting = []Step{
-		AwaitSource, AwaitCheck, AwaitRetry, AwaitBusy, AwaitConsumers, AwaitNextGone, AwaitLiveGone, AwaitLive, AwaitPreviousGone, AwaitPrevious,
+		WaitForSource, WaitForCheck, WaitForRetry, WaitForIdle, WaitForConsumers, WaitForNextDeleted, WaitForLiveDeleted, WaitForLive, WaitForPreviousDeleted, WaitForPrevious,
 	}
-	intents = []Step{BookCheck, NoteOld, GiveUp, Finish, Abandon}
+	intents = []Step{RecordCheck, NoteOld, GiveUp, Finish, Abandon}
 )
 
 // Waits says whether the step changes nothing.

@@ -1,4 +1,4 @@
-package swap
+package replacement
 
 import (
 	"k8s.io/apimachinery/pkg/api/resource"

@@ -1,4 +1,4 @@
-package swap
+package replacement
 
 import (
 	"fmt"
@@ -13,20 +13,20 @@ import (
 // IntentOf is what a status says is to be done. No status is no intent: there is
 // nothing to decide on.
 func IntentOf(s *v1alpha1.VolumeReplacementStatus) Intent {
-	i := Intent{Old: s.PreviousVolume, New: s.NextVolume, GivenUp: s.Failure != "", Attempts: s.Check.Attempts, Booked: s.Check.Run}
+	i := Intent{Old: s.PreviousVolume, New: s.NextVolume, GivenUp: s.Failure != "", Attempts: s.Check.Attempts, Recorded: s.Check.Run}
 	if s.Check.CompletionTime != nil {
-		i.BookedAt = s.Check.CompletionTime.Time
+		i.RecordedAt = s.Check.CompletionTime.Time
 	}
 	return i
 }
 
-// Book writes the outcome of a check into the intent. An Intact verdict names
+// Record writes the outcome of a check into the intent. An Intact verdict names
 // both volumes, so that they are exchanged; any other final one gives up. The
 // digest is that of the snapshot that was restored; a new volume with another
 // one does not hold what was verified, whatever it holds. An empty one compares
 // nothing. Old and next are the volumes that the claims are bound to; a verdict
 // on a claim without one is no verdict.
-func Book(s *v1alpha1.VolumeReplacementStatus, check v1alpha1.VerificationStatus, old, next, digest string) {
+func Record(s *v1alpha1.VolumeReplacementStatus, check v1alpha1.VerificationStatus, old, next, digest string) {
 	if check.Verdict == v1alpha1.VerdictIntact && next == "" {
 		check.Verdict, check.Message = v1alpha1.VerdictInconclusive, "the check ended, but the PersistentVolumeClaim that it checked is not bound to a volume"
 	}
@@ -42,13 +42,13 @@ func Book(s *v1alpha1.VolumeReplacementStatus, check v1alpha1.VerificationStatus
 	case check.Attempts >= MaxAttempts:
 		s.Failure = fmt.Sprintf("the new volume could not be verified in %d attempts: %s", check.Attempts, check.Message)
 	}
-	s.Failure = cut(s.Failure)
+	s.Failure = truncate(s.Failure)
 }
 
 // maxFailure is the bound of the schema.
 const maxFailure = 1024
 
-func cut(text string) string {
+func truncate(text string) string {
 	if len(text) <= maxFailure {
 		return text
 	}

@@ -9,4 +9,4 @@
 //	switch out.Decision.Step { BookCheck, NoteOld, GiveUp, Finish, Abandon: change the status }
 //
 // The act of one step is at most a few writes, each safe to repeat.
-package swaprun
+package replacement

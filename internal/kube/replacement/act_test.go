@@ -1,4 +1,4 @@
-package swaprun_test
+package replacement_test
 
 import (
 	"context"
@@ -13,8 +13,8 @@ import (
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/kube/apply"
-	"gocache.dev/operator/internal/kube/swaprun"
-	"gocache.dev/operator/internal/plan/swap"
+	replacementrun "gocache.dev/operator/internal/kube/replacement"
+	"gocache.dev/operator/internal/plan/replacement"
 )
 
 // TestWriteFails holds that a write that fails ends the pass with its error,
@@ -53,10 +53,10 @@ func replaceWithout(t *testing.T, n int) bool {
 		if wrote := writes == n && err != nil; err != nil && !(wrote && errors.Is(err, errBroken)) {
 			t.Fatalf("write %d (%s): %v", n, failed, err)
 		}
-		if err == nil && out.Decision.Step == swap.BookCheck {
+		if err == nil && out.Decision.Step == replacement.RecordCheck {
 			w.book(out, v1alpha1.VerdictIntact)
 		}
-		if err == nil && out.Decision.Step == swap.Finish {
+		if err == nil && out.Decision.Step == replacement.Finish {
 			return failed != ""
 		}
 		w.settle()
@@ -69,13 +69,13 @@ func replaceWithout(t *testing.T, n int) bool {
 // its Job are removed, and made anew after a pause.
 func TestInconclusive(t *testing.T) {
 	w := newWorld(t)
-	w.at(swap.AwaitCheck, "apply PersistentVolumeClaim ci-next", "apply Job ci-next")
+	w.at(replacement.WaitForCheck, "apply PersistentVolumeClaim ci-next", "apply Job ci-next")
 	w.controllers(1)
-	w.book(w.at(swap.BookCheck), v1alpha1.VerdictInconclusive)
-	w.at(swap.ClearCheck, "delete Job ci-next", "delete PersistentVolumeClaim ci-next")
-	w.at(swap.ClearCheck) // a pod is left
+	w.book(w.at(replacement.RecordCheck), v1alpha1.VerdictInconclusive)
+	w.at(replacement.ClearCheck, "delete Job ci-next", "delete PersistentVolumeClaim ci-next")
+	w.at(replacement.ClearCheck) // a pod is left
 	w.collect()
-	out := w.at(swap.AwaitRetry)
+	out := w.at(replacement.WaitForRetry)
 	if out.Decision.After <= 0 {
 		t.Errorf("decision %+v", out.Decision)
 	}
@@ -87,10 +87,10 @@ func TestCorrupt(t *testing.T) {
 	w := newWorld(t)
 	w.advance()
 	w.controllers(3)
-	w.book(w.at(swap.BookCheck), v1alpha1.VerdictCorrupt)
-	w.at(swap.ClearCheck, "delete Job ci-next")
+	w.book(w.at(replacement.RecordCheck), v1alpha1.VerdictCorrupt)
+	w.at(replacement.ClearCheck, "delete Job ci-next")
 	w.collect()
-	w.at(swap.Abandon, "delete PersistentVolumeClaim ci-next")
+	w.at(replacement.Abandon, "delete PersistentVolumeClaim ci-next")
 	if v := get[corev1.PersistentVolume](w, "old"); len(v.Annotations) > 0 {
 		t.Errorf("the old volume: %+v", v)
 	}
@@ -101,18 +101,18 @@ func TestCorrupt(t *testing.T) {
 func TestSourceIsRemoved(t *testing.T) {
 	w := newWorld(t)
 	w.run.Intent.Copied = true
-	w.at(swap.AwaitCheck, "apply PersistentVolumeClaim ci-next", "apply PersistentVolumeClaim ci-next-source", "apply Job ci-next")
+	w.at(replacement.WaitForCheck, "apply PersistentVolumeClaim ci-next", "apply PersistentVolumeClaim ci-next-source", "apply Job ci-next")
 	pvc := get[corev1.PersistentVolumeClaim](w, "ci-next-source")
 	pvc.Spec.VolumeName = "source"
 	w.must(w.client.Update(t.Context(), pvc))
 	w.must(w.client.Create(t.Context(), volumeFor(pvc, "source")))
 	w.controllers(0)
-	w.book(w.at(swap.BookCheck), v1alpha1.VerdictIntact)
+	w.book(w.at(replacement.RecordCheck), v1alpha1.VerdictIntact)
 	w.advance()
 	w.reload()
-	w.at(swap.ClearCheck)
+	w.at(replacement.ClearCheck)
 	w.collect()
-	w.at(swap.AwaitLive, "delete PersistentVolumeClaim ci-next-source",
+	w.at(replacement.WaitForLive, "delete PersistentVolumeClaim ci-next-source",
 		"delete PersistentVolumeClaim ci-next", "patch PersistentVolume new", "delete PersistentVolumeClaim ci", "create PersistentVolumeClaim ci")
 }
 
@@ -133,11 +133,11 @@ func TestNewVolumeIsLost(t *testing.T) {
 	}
 	w.fail = nil
 	w.must(w.client.Delete(t.Context(), get[corev1.PersistentVolume](w, "new")))
-	out := w.at(swap.GiveUp, "patch PersistentVolume old", "create PersistentVolumeClaim ci")
+	out := w.at(replacement.GiveUp, "patch PersistentVolume old", "create PersistentVolumeClaim ci")
 	w.run.Intent.Failure = out.Decision.Detail
-	w.at(swap.AwaitLive)
+	w.at(replacement.WaitForLive)
 	w.controllers(0)
-	w.at(swap.Abandon, "patch PersistentVolume old")
+	w.at(replacement.Abandon, "patch PersistentVolume old")
 	if c := get[corev1.PersistentVolumeClaim](w, "ci"); c.Spec.VolumeName != "old" || *c.Spec.StorageClassName != "of-old" {
 		t.Errorf("the live PVC: %+v", c.Spec)
 	}
@@ -162,14 +162,14 @@ func TestLiveClaimChanges(t *testing.T) {
 	w.passing = true
 	o, err := w.run.Observe(t.Context())
 	w.must(err)
-	_, err = w.run.Act(t.Context(), o, swap.Decision{Step: swap.DropLive})
+	_, err = w.run.Act(t.Context(), o, replacement.Decision{Step: replacement.DropLive})
 	w.must(err)
 	if get[corev1.PersistentVolumeClaim](w, "ci") == nil {
 		t.Fatal("it was deleted")
 	}
 	// One that somebody makes while it is away is reported.
 	o.Live = nil
-	_, err = w.run.Act(t.Context(), o, swap.Decision{Step: swap.MakeLive, Volume: "new"})
+	_, err = w.run.Act(t.Context(), o, replacement.Decision{Step: replacement.MakeLive, Volume: "new"})
 	var conflict *apply.ConflictError
 	if !errors.As(err, &conflict) || conflict.Kind != "PersistentVolumeClaim" || conflict.Name != "ci" {
 		t.Errorf("error %v", err)
@@ -206,7 +206,7 @@ func TestEvict(t *testing.T) {
 			w.passing = true
 			o, err := w.run.Observe(t.Context())
 			w.must(err)
-			objection, err := w.run.Act(t.Context(), o, swap.Decision{Step: swap.Evict})
+			objection, err := w.run.Act(t.Context(), o, replacement.Decision{Step: replacement.Evict})
 			if objection != tt.objection || !errors.Is(err, tt.want) || (err == nil) != (tt.want == nil) {
 				t.Errorf("objection %q, %v; want %q, %v", objection, err, tt.objection, tt.want)
 			}
@@ -224,14 +224,14 @@ func TestWaitingChangesNothing(t *testing.T) {
 	w.passing = true
 	o, err := w.run.Observe(t.Context())
 	w.must(err)
-	for _, step := range []swap.Step{
-		swap.AwaitSource, swap.AwaitCheck, swap.AwaitRetry, swap.AwaitBusy, swap.AwaitConsumers, swap.AwaitNextGone, swap.AwaitLiveGone,
-		swap.AwaitLive, swap.AwaitPreviousGone, swap.AwaitPrevious, swap.BookCheck, swap.NoteOld, swap.GiveUp, swap.Finish, swap.Abandon,
+	for _, step := range []replacement.Step{
+		replacement.WaitForSource, replacement.WaitForCheck, replacement.WaitForRetry, replacement.WaitForIdle, replacement.WaitForConsumers, replacement.WaitForNextDeleted, replacement.WaitForLiveDeleted,
+		replacement.WaitForLive, replacement.WaitForPreviousDeleted, replacement.WaitForPrevious, replacement.RecordCheck, replacement.NoteOld, replacement.GiveUp, replacement.Finish, replacement.Abandon,
 	} {
-		if objection, err := w.run.Act(t.Context(), o, swap.Decision{Step: step}); objection != "" || err != nil || len(w.writes) > 0 {
+		if objection, err := w.run.Act(t.Context(), o, replacement.Decision{Step: step}); objection != "" || err != nil || len(w.writes) > 0 {
 			t.Errorf("%s: %q, %v, written %v", step, objection, err, w.writes)
 		}
-		d := swap.Decision{Step: step}
+		d := replacement.Decision{Step: step}
 		if d.Waits() == d.ChangesIntent() {
 			t.Errorf("%s: it waits: %v, and changes the intent: %v", step, d.Waits(), d.ChangesIntent())
 		}
@@ -250,7 +250,7 @@ func TestNamespaceTerminates(t *testing.T) {
 		}
 		return nil
 	}
-	w.at(swap.Abandon)
+	w.at(replacement.Abandon)
 
 	forbidden := apierrors.NewForbidden(schema.GroupResource{Resource: "persistentvolumeclaims"}, "ci-next", errBroken)
 	w = newWorld(t)
@@ -269,7 +269,7 @@ func TestNamespaceTerminates(t *testing.T) {
 func TestCompleteFails(t *testing.T) {
 	w := newWorld(t)
 	w.passing = true
-	_, err := w.run.Advance(t.Context(), func(context.Context, swaprun.Observed, *swap.Facts) error { return errBroken })
+	_, err := w.run.Advance(t.Context(), func(context.Context, replacementrun.Observed, *replacement.Observation) error { return errBroken })
 	if !errors.Is(err, errBroken) || len(w.writes) > 0 {
 		t.Errorf("error %v, written %v", err, w.writes)
 	}
@@ -281,7 +281,7 @@ func TestRelease(t *testing.T) {
 	owner := func(w *world) *v1alpha1.GoCache { return get[v1alpha1.GoCache](w, "ci") }
 	w := newWorld(t)
 	w.passing = true
-	if err := swaprun.Release(t.Context(), w.client, owner(w)); err != nil || len(w.writes) > 0 {
+	if err := replacementrun.Release(t.Context(), w.client, owner(w)); err != nil || len(w.writes) > 0 {
 		t.Fatalf("without the finalizer: %v, written %v", err, w.writes)
 	}
 	held := owner(w)
@@ -289,19 +289,19 @@ func TestRelease(t *testing.T) {
 	w.must(w.client.Update(t.Context(), held))
 	stale := owner(w)
 	o := owner(w)
-	w.must(swaprun.Release(t.Context(), w.client, o))
+	w.must(replacementrun.Release(t.Context(), w.client, o))
 	if got := owner(w); !slices.Equal(got.Finalizers, []string{"another"}) || !slices.Equal(o.Finalizers, got.Finalizers) || o.ResourceVersion != got.ResourceVersion {
 		t.Errorf("finalizers %v; returned %v of version %s, want %s", got.Finalizers, o.Finalizers, o.ResourceVersion, got.ResourceVersion)
 	}
-	if err := swaprun.Release(t.Context(), w.client, stale); !apierrors.IsConflict(err) {
+	if err := replacementrun.Release(t.Context(), w.client, stale); !apierrors.IsConflict(err) {
 		t.Errorf("on what has changed since: %v", err)
 	}
 	gone := &v1alpha1.GoCache{ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: "gone", ResourceVersion: "1", Finalizers: []string{v1alpha1.VolumeReplacementFinalizer}}}
-	if err := swaprun.Release(t.Context(), w.client, gone); err != nil {
+	if err := replacementrun.Release(t.Context(), w.client, gone); err != nil {
 		t.Errorf("gone: %v", err)
 	}
 	w.fail = func(string, string, string) error { return errBroken }
-	if err := swaprun.Release(t.Context(), w.client, stale); !errors.Is(err, errBroken) {
+	if err := replacementrun.Release(t.Context(), w.client, stale); !errors.Is(err, errBroken) {
 		t.Errorf("the write fails: %v", err)
 	}
 }

@@ -1,4 +1,4 @@
-package swaprun_test
+package replacement_test
 
 import (
 	"errors"
@@ -13,8 +13,8 @@ import (
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/kube/apply"
-	"gocache.dev/operator/internal/kube/swaprun"
-	"gocache.dev/operator/internal/plan/swap"
+	replacementrun "gocache.dev/operator/internal/kube/replacement"
+	"gocache.dev/operator/internal/plan/replacement"
 )
 
 // ours are the labels of what is made for cache "ci".
@@ -51,14 +51,14 @@ func claimOnly(name string) *corev1.PersistentVolumeClaim {
 func TestCheckFacts(t *testing.T) {
 	for name, tt := range map[string]struct {
 		objects []client.Object
-		want    swap.Check
+		want    replacement.Check
 	}{
-		"nothing":              {nil, swap.Check{}},
-		"it runs":              {[]client.Object{checkJob(ours(), false), checkPod()}, swap.Check{Exists: true, Run: "job-uid"}},
-		"it ended":             {[]client.Object{checkJob(ours(), true), checkPod()}, swap.Check{Exists: true, Ended: true, Run: "job-uid"}},
-		"its pods are left":    {[]client.Object{checkPod()}, swap.Check{Leftovers: true}},
-		"its source is left":   {[]client.Object{claimOnly("ci-next-source")}, swap.Check{Leftovers: true}},
-		"it runs, on a source": {[]client.Object{checkJob(ours(), false), claimOnly("ci-next-source")}, swap.Check{Exists: true, Run: "job-uid", Leftovers: true}},
+		"nothing":              {nil, replacement.Check{}},
+		"it runs":              {[]client.Object{checkJob(ours(), false), checkPod()}, replacement.Check{Exists: true, Run: "job-uid"}},
+		"it ended":             {[]client.Object{checkJob(ours(), true), checkPod()}, replacement.Check{Exists: true, Ended: true, Run: "job-uid"}},
+		"its pods are left":    {[]client.Object{checkPod()}, replacement.Check{Leftovers: true}},
+		"its source is left":   {[]client.Object{claimOnly("ci-next-source")}, replacement.Check{Leftovers: true}},
+		"it runs, on a source": {[]client.Object{checkJob(ours(), false), claimOnly("ci-next-source")}, replacement.Check{Exists: true, Run: "job-uid", Leftovers: true}},
 	} {
 		w := newWorld(t, tt.objects...)
 		o, err := w.run.Observe(t.Context())
@@ -82,7 +82,7 @@ func TestFacts(t *testing.T) {
 		"live":     !f.Live.Exists || !f.Live.Bound || f.Live.Volume != "old" || f.Live.Deleting,
 		"next":     !f.Next.Exists || f.Next.Volume != "ci-next-volume",
 		"previous": !f.Previous.Exists || f.Previous.Volume != "ci-previous-volume",
-		"old":      !f.Old.Exists || f.Old.Holder != swap.HeldByLive || f.Old.Secured || f.Old.Marked,
+		"old":      !f.Old.Exists || f.Old.Holder != replacement.HeldByLive || f.Old.Secured || f.Old.Marked,
 		"new":      f.New.Exists,
 		"intent":   f.Intent.Old != "old" || f.Intent.New != "gone" || !f.Intent.GivenUp,
 		"held":     f.Held,
@@ -127,7 +127,7 @@ func TestConsumers(t *testing.T) {
 			t.Errorf("%s: names %v", tt.name, names)
 		}
 	}
-	if names := (swaprun.Observed{}).ConsumerNames(); names != nil {
+	if names := (replacementrun.Observed{}).ConsumerNames(); names != nil {
 		t.Errorf("of no consumer: %v", names)
 	}
 }

@@ -1,4 +1,4 @@
-package swaprun_test
+package replacement_test
 
 import (
 	"errors"

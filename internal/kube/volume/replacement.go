@@ -13,7 +13,7 @@ import (
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/kube/apply"
-	"gocache.dev/operator/internal/plan/swap"
+	"gocache.dev/operator/internal/plan/replacement"
 )
 
 // PolicyAnnotation on a volume is the reclaim policy that it had before a swap
@@ -26,20 +26,20 @@ const PolicyAnnotation = v1alpha1.GroupName + "/reclaim-policy"
 // claims and of volumes are chosen by whoever may create a claim.
 const OwnerAnnotation = v1alpha1.GroupName + "/replacement-owner"
 
-// SwapClaim is a claim as a swap sees it; nil is none.
-func SwapClaim(pvc *corev1.PersistentVolumeClaim) swap.Claim {
+// ReplacementPVC is a claim as a swap sees it; nil is none.
+func ReplacementPVC(pvc *corev1.PersistentVolumeClaim) replacement.Claim {
 	if pvc == nil {
-		return swap.Claim{}
+		return replacement.Claim{}
 	}
-	return swap.Claim{
+	return replacement.Claim{
 		Exists: true, Deleting: !pvc.DeletionTimestamp.IsZero(), Bound: Bound(pvc),
 		Volume: pvc.Spec.VolumeName, Made: pvc.CreationTimestamp.Time,
 	}
 }
 
-// SwapClaims are the three claims of a swap; any may be nil, but the names are
+// ReplacementPVCs are the three claims of a swap; any may be nil, but the names are
 // known.
-type SwapClaims struct {
+type ReplacementPVCs struct {
 	// Owner is the uid of the object that the claims are made for.
 	Owner types.UID
 	// Namespace of all.
@@ -65,16 +65,16 @@ func (e *ForeignVolumeError) Error() string {
 }
 
 // Volume is a volume as the swap sees it; nil is none.
-func (c SwapClaims) Volume(pv *corev1.PersistentVolume) swap.Volume {
+func (c ReplacementPVCs) Volume(pv *corev1.PersistentVolume) replacement.Volume {
 	if pv == nil {
-		return swap.Volume{}
+		return replacement.Volume{}
 	}
 	holder := c.holder(pv)
-	if holder == swap.HeldByStranger || holder == swap.HeldByNobody { // whatever else it says, it is not written to
-		return swap.Volume{Exists: true, Deleting: !pv.DeletionTimestamp.IsZero(), Holder: holder}
+	if holder == replacement.HeldByStranger || holder == replacement.HeldByNobody { // whatever else it says, it is not written to
+		return replacement.Volume{Exists: true, Deleting: !pv.DeletionTimestamp.IsZero(), Holder: holder}
 	}
 	_, marked := pv.Annotations[PolicyAnnotation]
-	return swap.Volume{
+	return replacement.Volume{
 		Exists: true, Deleting: !pv.DeletionTimestamp.IsZero(),
 		Secured: marked && c.secured(pv) && pv.Spec.PersistentVolumeReclaimPolicy == corev1.PersistentVolumeReclaimRetain,
 		Marked:  marked, Holder: holder,
@@ -84,58 +84,58 @@ func (c SwapClaims) Volume(pv *corev1.PersistentVolume) swap.Volume {
 // holder says whose a volume is. A claimRef counts by the uid of a claim that
 // exists; one without a uid, or of a claim that is gone, only if the volume was
 // secured for the same owner before.
-func (c SwapClaims) holder(pv *corev1.PersistentVolume) swap.Holder {
+func (c ReplacementPVCs) holder(pv *corev1.PersistentVolume) replacement.Holder {
 	ref := pv.Spec.ClaimRef
 	if ref == nil {
-		return swap.HeldByNobody
+		return replacement.HeldByNobody
 	}
 	if ref.Namespace != c.Namespace {
-		return swap.HeldByStranger
+		return replacement.HeldByStranger
 	}
 	claims := map[string]struct {
 		pvc    *corev1.PersistentVolumeClaim
-		holder swap.Holder
+		holder replacement.Holder
 	}{
-		c.LiveName:     {c.Live, swap.HeldByLive},
-		c.NextName:     {c.Next, swap.HeldByNext},
-		c.PreviousName: {c.Previous, swap.HeldByPrevious},
+		c.LiveName:     {c.Live, replacement.HeldByLive},
+		c.NextName:     {c.Next, replacement.HeldByNext},
+		c.PreviousName: {c.Previous, replacement.HeldByPrevious},
 	}
 	claim, known := claims[ref.Name]
 	switch {
 	case !known:
-		return swap.HeldByStranger
+		return replacement.HeldByStranger
 	case ref.UID != "" && claim.pvc != nil && claim.pvc.UID == ref.UID:
 		return claim.holder
 	case !c.secured(pv) && ref.UID == "":
-		return swap.HeldByNobody // a person reserved it for a claim of that name
+		return replacement.HeldByNobody // a person reserved it for a claim of that name
 	case !c.secured(pv):
-		return swap.HeldByStranger
-	case ref.UID == "" && claim.holder != swap.HeldByNext:
+		return replacement.HeldByStranger
+	case ref.UID == "" && claim.holder != replacement.HeldByNext:
 		return claim.holder
 	default:
-		return swap.HeldByGone
+		return replacement.HeldByGone
 	}
 }
 
 // secured says whether a swap of the same owner has secured the volume.
-func (c SwapClaims) secured(pv *corev1.PersistentVolume) bool {
+func (c ReplacementPVCs) secured(pv *corev1.PersistentVolume) bool {
 	return c.Owner != "" && pv.Annotations[OwnerAnnotation] == string(c.Owner)
 }
 
 // guard refuses to write to a volume that is not the owner's, whatever was
 // decided: the decision may rest on what a tenant can write.
-func (c SwapClaims) guard(pv *corev1.PersistentVolume, verb string) error {
+func (c ReplacementPVCs) guard(pv *corev1.PersistentVolume, verb string) error {
 	switch c.holder(pv) {
-	case swap.HeldByStranger, swap.HeldByNobody:
+	case replacement.HeldByStranger, replacement.HeldByNobody:
 		return &ForeignVolumeError{Volume: pv.Name, Verb: verb}
-	case swap.HeldByGone, swap.HeldByLive, swap.HeldByNext, swap.HeldByPrevious:
+	case replacement.HeldByGone, replacement.HeldByLive, replacement.HeldByNext, replacement.HeldByPrevious:
 	}
 	return nil
 }
 
 // Secure sets a volume to Retain and remembers on it what it was set to, and for
 // whom, in one write on top of what was read.
-func (c SwapClaims) Secure(ctx context.Context, cl client.Client, pv *corev1.PersistentVolume, fieldOwner string) error {
+func (c ReplacementPVCs) Secure(ctx context.Context, cl client.Client, pv *corev1.PersistentVolume, fieldOwner string) error {
 	if err := c.guard(pv, "secure"); err != nil {
 		return err
 	}
@@ -152,7 +152,7 @@ func (c SwapClaims) Secure(ctx context.Context, cl client.Client, pv *corev1.Per
 // one write on top of what was read. The claimRef is never absent: a volume
 // without one is taken by any pending claim of its class. Without a uid it
 // binds to the next claim of that name.
-func (c SwapClaims) Reserve(ctx context.Context, cl client.Client, pv *corev1.PersistentVolume, claim, fieldOwner string) error {
+func (c ReplacementPVCs) Reserve(ctx context.Context, cl client.Client, pv *corev1.PersistentVolume, claim, fieldOwner string) error {
 	if err := c.guard(pv, "reserve"); err != nil {
 		return err
 	}
@@ -166,7 +166,7 @@ func (c SwapClaims) Reserve(ctx context.Context, cl client.Client, pv *corev1.Pe
 // reserved for a claim that was never made is released, so that its policy
 // decides about it: it would wait for that claim for ever. A volume that is not
 // marked is left alone.
-func (c SwapClaims) Free(ctx context.Context, cl client.Client, pv *corev1.PersistentVolume, fieldOwner string) error {
+func (c ReplacementPVCs) Free(ctx context.Context, cl client.Client, pv *corev1.PersistentVolume, fieldOwner string) error {
 	policy, marked := pv.Annotations[PolicyAnnotation]
 	if !marked {
 		return nil

@@ -1,4 +1,4 @@
-package swaprun
+package replacement
 
 import (
 	"context"
@@ -12,53 +12,53 @@ import (
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/kube/apply"
 	"gocache.dev/operator/internal/kube/volume"
-	"gocache.dev/operator/internal/plan/swap"
+	"gocache.dev/operator/internal/plan/replacement"
 )
 
 // Act carries out a step that changes the cluster. Steps that wait, or that
 // change the intent, are none of its business. It returns what objects to an
 // eviction, if anything does.
-func (r Run) Act(ctx context.Context, o Observed, d swap.Decision) (objection string, err error) {
+func (r Run) Act(ctx context.Context, o Observed, d replacement.Decision) (objection string, err error) {
 	switch d.Step {
-	case swap.MakeNext:
+	case replacement.MakeNext:
 		return "", r.MakeNext(ctx, r.Content)
-	case swap.ClearCheck:
+	case replacement.ClearCheck:
 		return "", r.clearCheck(ctx, o)
-	case swap.TakeHold:
+	case replacement.TakeHold:
 		return "", r.hold(ctx)
-	case swap.SecureNew:
+	case replacement.SecureNew:
 		return "", o.claims.Secure(ctx, r.Client, o.New, r.FieldOwner)
-	case swap.SecureOld:
+	case replacement.SecureOld:
 		return "", o.claims.Secure(ctx, r.Client, o.Old, r.FieldOwner)
-	case swap.DropNext:
+	case replacement.DropNext:
 		return "", apply.Delete(ctx, r.Client, o.Next)
-	case swap.ReserveNew:
+	case replacement.ReserveNew:
 		return "", o.claims.Reserve(ctx, r.Client, o.New, r.Claim, r.FieldOwner)
-	case swap.RevertOld:
+	case replacement.RevertOld:
 		return "", o.claims.Reserve(ctx, r.Client, o.Old, r.Claim, r.FieldOwner)
-	case swap.DropLive:
+	case replacement.DropLive:
 		// Not if it changed since it was looked at: it may have got a volume.
 		_, err := apply.DeleteUnchanged(ctx, r.Client, o.Live)
 		return "", err
-	case swap.Evict:
+	case replacement.Evict:
 		return r.evict(ctx, o.Consumers)
-	case swap.MakeLive:
+	case replacement.MakeLive:
 		if d.Volume == r.Intent.NextVolume {
 			return "", r.createOn(ctx, r.Claim, o.New, r.Intent.Size)
 		}
 		return "", r.createOn(ctx, r.Claim, o.Old, nil)
-	case swap.FreeNew:
+	case replacement.FreeNew:
 		return "", o.claims.Free(ctx, r.Client, o.New, r.FieldOwner)
-	case swap.FreeOld:
+	case replacement.FreeOld:
 		return "", o.claims.Free(ctx, r.Client, o.Old, r.FieldOwner)
-	case swap.DropPrevious:
+	case replacement.DropPrevious:
 		return "", apply.Delete(ctx, r.Client, o.Previous)
-	case swap.ReserveOld:
+	case replacement.ReserveOld:
 		return "", o.claims.Reserve(ctx, r.Client, o.Old, r.PreviousName(), r.FieldOwner)
-	case swap.MakePrevious:
+	case replacement.MakePrevious:
 		return "", r.createOn(ctx, r.PreviousName(), o.Old, nil)
-	case swap.AwaitSource, swap.AwaitCheck, swap.AwaitRetry, swap.AwaitBusy, swap.AwaitConsumers, swap.AwaitNextGone, swap.AwaitLiveGone,
-		swap.AwaitLive, swap.AwaitPreviousGone, swap.AwaitPrevious, swap.BookCheck, swap.NoteOld, swap.GiveUp, swap.Finish, swap.Abandon:
+	case replacement.WaitForSource, replacement.WaitForCheck, replacement.WaitForRetry, replacement.WaitForIdle, replacement.WaitForConsumers, replacement.WaitForNextDeleted, replacement.WaitForLiveDeleted,
+		replacement.WaitForLive, replacement.WaitForPreviousDeleted, replacement.WaitForPrevious, replacement.RecordCheck, replacement.NoteOld, replacement.GiveUp, replacement.Finish, replacement.Abandon:
 	}
 	return "", nil
 }
@@ -82,7 +82,7 @@ func (r Run) createOn(ctx context.Context, name string, pv *corev1.PersistentVol
 	return volume.CreateOn(ctx, r.Client, controller, volume.Claim{
 		Namespace: r.Owner.GetNamespace(), Name: name, Labels: r.Labels,
 		Class: &pv.Spec.StorageClassName, AccessModes: modes, Size: *size,
-	}, pv.Name, r.FieldOwner+"-swap")
+	}, pv.Name, r.FieldOwner+"-replacement")
 }
 
 // clearCheck removes the Job; when its pods are gone too, what it copied from.

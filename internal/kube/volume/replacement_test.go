@@ -11,7 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
 	"gocache.dev/operator/internal/kube/volume"
-	"gocache.dev/operator/internal/plan/swap"
+	"gocache.dev/operator/internal/plan/replacement"
 )
 
 func pvc(name string, uid types.UID) *corev1.PersistentVolumeClaim {
@@ -36,29 +36,29 @@ func refTo(namespace, name string, uid types.UID) *corev1.ObjectReference {
 // owner's is refused by every function that writes, whatever a caller decided.
 func TestHolder(t *testing.T) {
 	t.Parallel()
-	claims := volume.SwapClaims{
+	claims := volume.ReplacementPVCs{
 		Owner: "owner", Namespace: "ns", LiveName: "ci", NextName: "ci-next", PreviousName: "ci-previous",
 		Live: pvc("ci", "live"), Next: pvc("ci-next", "next"),
 	}
 	for name, tt := range map[string]struct {
 		pv   *corev1.PersistentVolume
-		want swap.Holder
+		want replacement.Holder
 	}{
-		"bound to live":                           {pv(refTo("ns", "ci", "live"), ""), swap.HeldByLive},
-		"bound to next":                           {pv(refTo("ns", "ci-next", "next"), ""), swap.HeldByNext},
-		"reserved for live, by us":                {pv(refTo("ns", "ci", ""), "owner"), swap.HeldByLive},
-		"reserved for previous, by us":            {pv(refTo("ns", "ci-previous", ""), "owner"), swap.HeldByPrevious},
-		"of a live that is gone, secured":         {pv(refTo("ns", "ci", "gone"), "owner"), swap.HeldByGone},
-		"of a next that is gone, secured":         {pv(refTo("ns", "ci-next", "gone"), "owner"), swap.HeldByGone},
-		"reserved for live, by a person":          {pv(refTo("ns", "ci", ""), ""), swap.HeldByNobody},
-		"without a claim":                         {pv(nil, "owner"), swap.HeldByNobody},
-		"of another namespace":                    {pv(refTo("other", "ci", "live"), ""), swap.HeldByStranger},
-		"of another namespace, marked":            {pv(refTo("other", "ci", ""), "owner"), swap.HeldByStranger},
-		"of a claim of the name that is gone":     {pv(refTo("ns", "ci", "gone"), ""), swap.HeldByStranger},
-		"secured for another owner":               {pv(refTo("ns", "ci", "gone"), "other"), swap.HeldByStranger},
-		"of another claim of the namespace":       {pv(refTo("ns", "data", "live"), "owner"), swap.HeldByStranger},
-		"uid of live under the name of previous":  {pv(refTo("ns", "ci-previous", "live"), ""), swap.HeldByStranger},
-		"reserved for next, which nothing awaits": {pv(refTo("ns", "ci-next", ""), "owner"), swap.HeldByGone},
+		"bound to live":                           {pv(refTo("ns", "ci", "live"), ""), replacement.HeldByLive},
+		"bound to next":                           {pv(refTo("ns", "ci-next", "next"), ""), replacement.HeldByNext},
+		"reserved for live, by us":                {pv(refTo("ns", "ci", ""), "owner"), replacement.HeldByLive},
+		"reserved for previous, by us":            {pv(refTo("ns", "ci-previous", ""), "owner"), replacement.HeldByPrevious},
+		"of a live that is gone, secured":         {pv(refTo("ns", "ci", "gone"), "owner"), replacement.HeldByGone},
+		"of a next that is gone, secured":         {pv(refTo("ns", "ci-next", "gone"), "owner"), replacement.HeldByGone},
+		"reserved for live, by a person":          {pv(refTo("ns", "ci", ""), ""), replacement.HeldByNobody},
+		"without a claim":                         {pv(nil, "owner"), replacement.HeldByNobody},
+		"of another namespace":                    {pv(refTo("other", "ci", "live"), ""), replacement.HeldByStranger},
+		"of another namespace, marked":            {pv(refTo("other", "ci", ""), "owner"), replacement.HeldByStranger},
+		"of a claim of the name that is gone":     {pv(refTo("ns", "ci", "gone"), ""), replacement.HeldByStranger},
+		"secured for another owner":               {pv(refTo("ns", "ci", "gone"), "other"), replacement.HeldByStranger},
+		"of another claim of the namespace":       {pv(refTo("ns", "data", "live"), "owner"), replacement.HeldByStranger},
+		"uid of live under the name of previous":  {pv(refTo("ns", "ci-previous", "live"), ""), replacement.HeldByStranger},
+		"reserved for next, which nothing awaits": {pv(refTo("ns", "ci-next", ""), "owner"), replacement.HeldByGone},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -66,7 +66,7 @@ func TestHolder(t *testing.T) {
 			if seen.Holder != tt.want || !seen.Exists {
 				t.Fatalf("%+v, want holder %d", seen, tt.want)
 			}
-			refused := tt.want == swap.HeldByStranger || tt.want == swap.HeldByNobody
+			refused := tt.want == replacement.HeldByStranger || tt.want == replacement.HeldByNobody
 			if refused && (seen.Secured || seen.Marked) {
 				t.Errorf("%+v: a volume that is not ours counts as secured", seen)
 			}
@@ -101,7 +101,7 @@ func TestHolder(t *testing.T) {
 // TestSecureAndFree holds that a volume gets its policy back, and no mark stays.
 func TestSecureAndFree(t *testing.T) {
 	t.Parallel()
-	claims := volume.SwapClaims{Owner: "owner", Namespace: "ns", LiveName: "ci", Live: pvc("ci", "live")}
+	claims := volume.ReplacementPVCs{Owner: "owner", Namespace: "ns", LiveName: "ci", Live: pvc("ci", "live")}
 	v := pv(refTo("ns", "ci", "live"), "")
 	v.Spec.PersistentVolumeReclaimPolicy = corev1.PersistentVolumeReclaimDelete
 	c := fake.NewClientBuilder().WithObjects(v).Build()

@@ -1,4 +1,4 @@
-package swaprun
+package replacement
 
 import (
 	"context"
@@ -81,22 +81,22 @@ func (r Run) MakeNext(ctx context.Context, c Content) error {
 
 // source is a clone as the driver makes it, to be copied from.
 func (r Run) source(c Content) volume.Claim {
-	captured := c.Snapshot.Status.Source
+	created := c.Snapshot.Status.Source
 	claim := volume.Claim{
 		Namespace: r.Owner.GetNamespace(), Name: r.SourceName(), Labels: r.Labels,
-		Size: volume.Larger(c.Snapshot.Status.RestoreSize, captured.Capacity), Snapshot: c.Snapshot.Status.VolumeSnapshotName,
+		Size: volume.Larger(c.Snapshot.Status.RestoreSize, created.Capacity), Snapshot: c.Snapshot.Status.VolumeSnapshotName,
 	}
-	if captured.StorageClassName != "" {
-		claim.Class = &captured.StorageClassName
+	if created.StorageClassName != "" {
+		claim.Class = &created.StorageClassName
 	}
 	return claim
 }
 
 // job checks the next claim, which it mounts read-only for that.
 func (r Run) job(ctx context.Context, c Content) (jobrun.Spec, error) {
-	captured := c.Empty
+	created := c.Empty
 	if r.Intent.Snapshot != "" {
-		captured = c.Snapshot.Status.Source
+		created = c.Snapshot.Status.Source
 	}
 	labels := map[string]string{v1alpha1.ActionLabel: "replacement"}
 	for k, v := range r.Labels {
@@ -104,11 +104,11 @@ func (r Run) job(ctx context.Context, c Content) (jobrun.Spec, error) {
 	}
 	spec := jobrun.Spec{
 		Namespace: r.Owner.GetNamespace(), Name: r.NextName(), Labels: labels,
-		Image: c.Image, Command: append(check.Command(captured, contentDir), c.Trusted.Flags...),
+		Image: c.Image, Command: append(check.Command(created, contentDir), c.Trusted.Flags...),
 		Volumes:  append([]corev1.Volume{podspec.Claim("next", r.NextName())}, c.Trusted.Volumes...),
 		Mounts:   append([]corev1.VolumeMount{{Name: "next", MountPath: contentDir, ReadOnly: true}}, c.Trusted.Mounts...),
 		Template: c.Template, Resources: c.Resources,
-		Ownership: captured.Ownership, Platform: captured.Platform, Deadline: defaultDeadline,
+		Ownership: created.Ownership, Platform: created.Platform, Deadline: defaultDeadline,
 	}
 	if c.Deadline != nil {
 		spec.Deadline = *c.Deadline
@@ -133,7 +133,7 @@ func (r Run) job(ctx context.Context, c Content) (jobrun.Spec, error) {
 		}}
 		return spec, nil
 	}
-	pv, err := read.Object[corev1.PersistentVolume](ctx, r.Live, "", captured.VolumeName)
+	pv, err := read.Object[corev1.PersistentVolume](ctx, r.Live, "", created.VolumeName)
 	if err == nil && pv != nil && pv.Spec.NodeAffinity != nil {
 		spec.Near = pv.Spec.NodeAffinity.Required // a clone can be reached where its source can
 	}

@@ -1,4 +1,4 @@
-package swaprun_test
+package replacement_test
 
 import (
 	"context"
@@ -28,8 +28,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"gocache.dev/operator/api/v1alpha1"
-	"gocache.dev/operator/internal/kube/swaprun"
-	"gocache.dev/operator/internal/plan/swap"
+	replacementrun "gocache.dev/operator/internal/kube/replacement"
+	"gocache.dev/operator/internal/plan/replacement"
 )
 
 var (
@@ -47,9 +47,9 @@ var converters = sync.OnceValue(func() []managedfields.TypeConverter {
 type world struct {
 	t      *testing.T
 	client client.WithWatch
-	run    swaprun.Run
+	run    replacementrun.Run
 	// facts are what only a controller knows.
-	facts swap.Facts
+	facts replacement.Observation
 	// writes that were made, like "delete PersistentVolumeClaim ci".
 	writes []string
 	// fail answers a call of a pass before it is made, by its verb, kind and name.
@@ -64,17 +64,17 @@ func newWorld(t *testing.T, objects ...client.Object) *world {
 	if err := errors.Join(corev1.AddToScheme(scheme), batchv1.AddToScheme(scheme), policyv1.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, facts: swap.Facts{Now: now}}
+	w := &world{t: t, facts: replacement.Observation{Now: now}}
 	owner := &v1alpha1.GoCache{ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: "ci", UID: "owner-uid"}}
 	live, old := bound("ci", "old")
 	w.client = fake.NewClientBuilder().WithScheme(scheme).WithTypeConverters(converters()...).
 		WithObjects(append(objects, owner, live, old)...).WithInterceptorFuncs(w.interceptors(scheme)).Build()
-	w.run = swaprun.Run{
+	w.run = replacementrun.Run{
 		Client: w.client, Live: w.client, FieldOwner: "test", Claim: "ci", Labels: map[string]string{v1alpha1.CacheLabel: "ci"},
 		AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOncePod}, Detached: true,
 	}
 	w.run.Intent = &v1alpha1.VolumeReplacementStatus{Snapshot: "ci-1", StorageClassName: "fast", Size: ptr.To(resource.MustParse("5Gi"))}
-	w.run.Content = swaprun.Content{Snapshot: cacheSnapshot(), Image: "example.com/operator:1"}
+	w.run.Content = replacementrun.Content{Snapshot: cacheSnapshot(), Image: "example.com/operator:1"}
 	w.reload()
 	return w
 }
@@ -235,14 +235,14 @@ func (w *world) reload() { w.run.Owner = get[v1alpha1.GoCache](w, "ci") }
 
 // advance takes steps until one waits or is the caller's, and returns what was
 // decided last and what was written.
-func (w *world) advance() (swaprun.Outcome, []string) {
+func (w *world) advance() (replacementrun.Outcome, []string) {
 	w.t.Helper()
 	out, writes, err := w.tryAdvance()
 	w.must(err)
 	return out, writes
 }
 
-func (w *world) tryAdvance() (swaprun.Outcome, []string, error) {
+func (w *world) tryAdvance() (replacementrun.Outcome, []string, error) {
 	w.t.Helper()
 	w.writes, w.passing = nil, true
 	out, err := w.run.Advance(w.t.Context(), w.complete)
@@ -250,9 +250,9 @@ func (w *world) tryAdvance() (swaprun.Outcome, []string, error) {
 	return out, slices.Clone(w.writes), err
 }
 
-func (w *world) complete(_ context.Context, _ swaprun.Observed, f *swap.Facts) error {
+func (w *world) complete(_ context.Context, _ replacementrun.Observed, f *replacement.Observation) error {
 	f.Now, f.Source, f.Busy = w.facts.Now, w.facts.Source, w.facts.Busy
-	f.Evict, f.Keep, f.Leaving, f.Discard = w.facts.Evict, w.facts.Keep, w.facts.Leaving, w.facts.Discard
+	f.Evict, f.Keep, f.Deleting, f.Discard = w.facts.Evict, w.facts.Keep, w.facts.Deleting, w.facts.Discard
 	return nil
 }
 
@@ -321,8 +321,8 @@ func (w *world) settle() {
 }
 
 // book writes a verdict into the intent, as a controller does.
-func (w *world) book(out swaprun.Outcome, verdict v1alpha1.Verdict) {
-	swap.Book(w.run.Intent, v1alpha1.VerificationStatus{Verdict: verdict, Run: out.Check.Run, CompletionTime: ptr.To(metav1.NewTime(now))},
+func (w *world) book(out replacementrun.Outcome, verdict v1alpha1.Verdict) {
+	replacement.Record(w.run.Intent, v1alpha1.VerificationStatus{Verdict: verdict, Run: out.Check.Run, CompletionTime: ptr.To(metav1.NewTime(now))},
 		out.Live.Spec.VolumeName, out.Next.Spec.VolumeName, "")
 }
 
@@ -332,7 +332,7 @@ func (w *world) uid() types.UID {
 }
 
 // at asserts the step that was decided last and the writes that led to it.
-func (w *world) at(step swap.Step, writes ...string) swaprun.Outcome {
+func (w *world) at(step replacement.Step, writes ...string) replacementrun.Outcome {
 	w.t.Helper()
 	out, got := w.advance()
 	if out.Decision.Step != step {
