@@ -42,7 +42,7 @@ var lives = map[string]way{
 		"verify": {Exit: 3, Message: corruptReport}, "repair": {Exit: 3, Message: `{"removed":1,"after":` + corruptReport + `}`},
 	}, change: repairable},
 	"compared": {endings: map[string]cluster.Ending{"verify": {Message: intactReport}}, change: seenFirst, before: func(w *world) { w.other("old", nil) }},
-	"built":    {endings: map[string]cluster.Ending{"verify": {Message: intactReport}, "drill": {Message: drillReport}}, change: drillable},
+	"built":    {endings: map[string]cluster.Ending{"verify": {Message: intactReport}, "offline-build": {Message: drillReport}}, change: drillable},
 }
 
 // TestCrashPoints kills the manager before and after each API write of a

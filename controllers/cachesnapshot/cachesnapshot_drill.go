@@ -12,8 +12,8 @@ import (
 	"k8s.io/utils/ptr"
 
 	"gocache.dev/operator/api/v1alpha1"
-	"gocache.dev/operator/internal/domain/drill"
 	"gocache.dev/operator/internal/domain/goenv"
+	"gocache.dev/operator/internal/domain/offlinebuild"
 	"gocache.dev/operator/internal/kube/bounded"
 	"gocache.dev/operator/internal/kube/conditions"
 	"gocache.dev/operator/internal/kube/jobrun"
@@ -48,7 +48,7 @@ func (r *Reconciler) drill(ctx context.Context, s *scope) error {
 			Message: fmt.Sprintf("spec.verification.offlineBuild.configMapRef: ConfigMap %s with key %s does not exist; the build is tried when it does", wanted.ConfigMapRef.Name, goModKey),
 		}
 	}
-	job, err := r.job(ctx, s, s.facts.drill.name, "drill")
+	job, err := r.job(ctx, s, s.facts.drill.name, "offline-build")
 	if err != nil {
 		return err
 	}
@@ -61,7 +61,7 @@ func (r *Reconciler) drill(ctx context.Context, s *scope) error {
 	}
 	job.Image = source.ToolchainImage
 	job.Command = []string{
-		path.Join(toolsDir, "gocache-agent"), "drill", "--termination-log", "/dev/termination-log",
+		path.Join(toolsDir, "gocache-agent"), "offline-build", "--termination-log", "/dev/termination-log",
 		"--program", programDir, "--modcache", job.Env["GOMODCACHE"], "--buildcache", buildCache,
 	}
 	if wanted.Vendor {
@@ -103,20 +103,20 @@ func (s *scope) bookDrill() {
 
 // drilled reads how a drill ended. Only an agent that ended by itself and left
 // its report is taken at its word.
-func drilled(run jobrun.Outcome) (drill.Report, v1alpha1.WorkOutcome, string) {
+func drilled(run jobrun.Outcome) (offlinebuild.Report, v1alpha1.WorkOutcome, string) {
 	if !run.Conclusive() {
-		return drill.Report{}, v1alpha1.WorkInconclusive, run.Cause
+		return offlinebuild.Report{}, v1alpha1.WorkInconclusive, run.Cause
 	}
-	report, err := drill.Parse([]byte(run.Message))
+	report, err := offlinebuild.Parse([]byte(run.Message))
 	if err != nil {
-		return drill.Report{}, v1alpha1.WorkInconclusive, fmt.Sprintf("the agent ended with exit code %d and left no report (%v): %s", *run.ExitCode, err, run.Message)
+		return offlinebuild.Report{}, v1alpha1.WorkInconclusive, fmt.Sprintf("the agent ended with exit code %d and left no report (%v): %s", *run.ExitCode, err, run.Message)
 	}
 	switch {
-	case report.Outcome == drill.Succeeded && *run.ExitCode == 0:
+	case report.Outcome == offlinebuild.Succeeded && *run.ExitCode == 0:
 		return report, v1alpha1.WorkSucceeded, ""
-	case report.Outcome == drill.Failed && *run.ExitCode != 0:
+	case report.Outcome == offlinebuild.Failed && *run.ExitCode != 0:
 		return report, v1alpha1.WorkFailed, report.Step + ": " + report.Message
-	case report.Outcome == drill.Inconclusive:
+	case report.Outcome == offlinebuild.Inconclusive:
 		return report, v1alpha1.WorkInconclusive, report.Message
 	}
 	return report, v1alpha1.WorkInconclusive, fmt.Sprintf("the agent ended with exit code %d and reported %s", *run.ExitCode, report.Outcome)

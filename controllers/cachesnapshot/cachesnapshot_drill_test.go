@@ -49,10 +49,10 @@ func TestDrill(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
-			w.endings(map[string]cluster.Ending{"verify": {Message: intactReport}, "drill": tt.ending})
+			w.endings(map[string]cluster.Ending{"verify": {Message: intactReport}, "offline-build": tt.ending})
 			checks := w.cluster.Job
 			w.cluster.Job = func(job *batchv1.Job) *cluster.Ending {
-				if job.Name == "s-drill" && meta.IsStatusConditionTrue(w.get().Status.Conditions, v1alpha1.VerifiedCondition) {
+				if job.Name == "s-offline-build" && meta.IsStatusConditionTrue(w.get().Status.Conditions, v1alpha1.VerifiedCondition) {
 					t.Error("called verified before the drill")
 				}
 				return checks(job)
@@ -87,11 +87,11 @@ func TestDrill(t *testing.T) {
 func TestDrillWaitsForItsProgram(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.endings(map[string]cluster.Ending{"verify": {Message: intactReport}, "drill": {Message: drillReport}})
+	w.endings(map[string]cluster.Ending{"verify": {Message: intactReport}, "offline-build": {Message: drillReport}})
 	var pod *corev1.PodSpec
 	checks := w.cluster.Job
 	w.cluster.Job = func(job *batchv1.Job) *cluster.Ending {
-		if job.Name == "s-drill" {
+		if job.Name == "s-offline-build" {
 			pod = job.Spec.Template.Spec.DeepCopy()
 		}
 		return checks(job)
@@ -113,7 +113,7 @@ func TestDrillWaitsForItsProgram(t *testing.T) {
 	if c.Image != "go:1.26.8" || c.VolumeMounts[0].MountPath != mount || mount == "" || c.VolumeMounts[0].ReadOnly {
 		t.Errorf("image %s, mounts %+v", c.Image, c.VolumeMounts)
 	}
-	if !strings.Contains(command, "drill") || !strings.Contains(command, "--vendor") || !strings.Contains(command, "--modcache "+mount+"/mod --buildcache "+mount+"/build") || env["GOPROXY"] != "off" {
+	if !strings.Contains(command, "offline-build") || !strings.Contains(command, "--vendor") || !strings.Contains(command, "--modcache "+mount+"/mod --buildcache "+mount+"/build") || env["GOPROXY"] != "off" {
 		t.Errorf("command %s, environment %v", command, env)
 	}
 }

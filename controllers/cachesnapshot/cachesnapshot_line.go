@@ -25,7 +25,7 @@ func (r *Reconciler) queued(ctx context.Context, s *scope) (bool, error) {
 	var at func(*v1alpha1.CacheSnapshot) queue.State
 	var what string
 	switch {
-	case s.decision.Stage == verification.Capture:
+	case s.decision.Stage == verification.CreateSnapshot:
 		line, at, what = r.lines.captures, capturing, "captures"
 	case s.decision.Stage == verification.Check && !began(s.snapshot, stageVerify):
 		line, at, what = r.lines.verifications, verifying, "verifications"

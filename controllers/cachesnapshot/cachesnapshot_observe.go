@@ -89,7 +89,7 @@ func (r *Reconciler) observe(ctx context.Context, s *scope) (f facts, err error)
 		}
 	}
 	if s.snapshot.Spec.Verification.OfflineBuild != nil {
-		f.drill.name = naming.Child(s.snapshot.Name, naming.Drill)
+		f.drill.name = naming.Child(s.snapshot.Name, naming.OfflineBuild)
 	}
 	if err := r.observeWork(ctx, s, &f); err != nil {
 		return f, err
@@ -303,7 +303,7 @@ func (r *Reconciler) ownClaim(ctx context.Context, from client.Reader, s *scope,
 }
 
 // plan turns what was read into what is decided on.
-func (f facts) plan(s *scope) verification.Facts {
+func (f facts) plan(s *scope) verification.Observation {
 	p := verification.Recorded(s.snapshot)
 	offered := f.csi
 	if p.Repaired {
@@ -313,11 +313,11 @@ func (f facts) plan(s *scope) verification.Facts {
 	p.SourceReady = f.source != nil && volume.Bound(f.claim) && !f.unwarmed()
 	p.SourceBusy = f.busy
 	p.Asked = offered != nil && offered.DeletionTimestamp.IsZero()
-	p.Cut = volume.Cut(offered)
+	p.SnapshotReady = volume.Cut(offered)
 	f.check.observed(&p.Check)
 	f.repair.observed(&p.Repair.Try)
-	f.drill.observed(&p.Drill.Try)
-	p.RecutAsked, p.Original = f.recut != nil, f.csi != nil
+	f.drill.observed(&p.OfflineBuild.Try)
+	p.RepairedAsked, p.Original = f.recut != nil, f.csi != nil
 	p.Clone, p.Spent, p.Reference, p.Pods = f.clone != nil, f.spent != nil, f.reference != nil, f.pods
 	return p
 }

@@ -53,7 +53,7 @@ func (s *scope) waiting() (reason, message string) {
 		return o.reason, o.message
 	}
 	switch s.decision.Stage { //nolint:exhaustive // all others are on their way
-	case verification.AwaitSource:
+	case verification.WaitForSource:
 		if s.facts.source == nil {
 			return v1alpha1.ReasonSourceNotReady, fmt.Sprintf("There is no %s", s.sourceName())
 		}
@@ -61,7 +61,7 @@ func (s *scope) waiting() (reason, message string) {
 			return v1alpha1.ReasonSourceNotReady, fmt.Sprintf("The claim of %s is new and not warmed yet", s.sourceName())
 		}
 		return v1alpha1.ReasonSourceNotReady, fmt.Sprintf("The claim of %s is not bound yet", s.sourceName())
-	case verification.AwaitQuiet:
+	case verification.WaitForWriter:
 		return v1alpha1.ReasonWaiting, fmt.Sprintf("A Job writes to the claim of %s, or its volume is being replaced; the snapshot is taken when that has ended", s.sourceName())
 	case verification.Suspended:
 		return v1alpha1.ReasonSuspended, "spec.suspend is set"

@@ -48,36 +48,36 @@ func (r *Reconciler) act(ctx context.Context, s *scope) error {
 	switch s.decision.Stage {
 	case verification.Admit:
 		s.admit()
-	case verification.Capture:
+	case verification.CreateSnapshot:
 		return r.capture(ctx, s)
 	case verification.Check:
 		return r.check(ctx, s)
-	case verification.Book:
+	case verification.RecordVerdict:
 		return r.recordVerdict(ctx, s)
-	case verification.Mend:
+	case verification.Repair:
 		return r.mend(ctx, s)
-	case verification.BookMend:
+	case verification.RecordRepair:
 		s.bookMend()
-	case verification.Remend:
+	case verification.RestartRepair:
 		return r.remend(ctx, s)
-	case verification.Recapture:
+	case verification.SnapshotRepaired:
 		return r.recapture(ctx, s)
-	case verification.Drop:
+	case verification.DeleteRepairedClone:
 		return apply.Delete(ctx, r.Client, s.facts.spent)
-	case verification.Drill:
+	case verification.OfflineBuild:
 		return r.drill(ctx, s)
-	case verification.BookDrill:
+	case verification.RecordOfflineBuild:
 		s.bookDrill()
 	case verification.ClearJobs:
 		return r.clearJobs(ctx, s)
 	case verification.CleanUp:
 		return r.cleanUp(ctx, s)
-	case verification.Retire:
+	case verification.DeleteOriginalSnapshot:
 		return apply.Delete(ctx, r.Client, s.facts.csi)
-	case verification.AwaitCut, verification.AwaitRecut, verification.Done:
+	case verification.WaitForSnapshot, verification.WaitForRepairedSnapshot, verification.Done:
 		return r.adopt(ctx, s)
-	case verification.Suspended, verification.AwaitSource, verification.AwaitQuiet, verification.AwaitJob, verification.AwaitMend,
-		verification.AwaitDrill, verification.AwaitRetry, verification.SnapshotLost, verification.Expired:
+	case verification.Suspended, verification.WaitForSource, verification.WaitForWriter, verification.WaitForJob, verification.WaitForRepair,
+		verification.WaitForOfflineBuild, verification.WaitForRetry, verification.SnapshotLost, verification.Expired:
 	}
 	return nil
 }

@@ -102,7 +102,7 @@ type created struct {
 	name                      string
 	made, began, ready        time.Time
 	readyAt                   time.Duration // when the driver will have cut it; 0: not asked
-	observation               verification.Facts
+	observation               verification.Observation
 	jobEnds, leftoversUntil   time.Duration
 	jobVerdict                v1alpha1.Verdict
 	stage                     verification.Stage
@@ -399,9 +399,9 @@ func (y *year) verify(s *created) bool {
 	f := &s.observation
 	f.Now, f.Deadline, f.Mode = y.clock, y.policy.deadline, v1alpha1.VerificationRequired
 	f.SourceReady, f.SourceBusy, f.Began = true, y.writer != nil, s.began
-	f.Cut = s.readyAt > 0 && y.since >= s.readyAt
-	if f.Cut && s.ready.IsZero() {
-		s.ready, f.WasCut = y.stamp(), true
+	f.SnapshotReady = s.readyAt > 0 && y.since >= s.readyAt
+	if f.SnapshotReady && s.ready.IsZero() {
+		s.ready, f.WasReady = y.stamp(), true
 	}
 	f.Check.Ended = f.Check.Job && y.since >= s.jobEnds
 	f.Clone = f.Check.Job || y.since < s.leftoversUntil
@@ -414,7 +414,7 @@ func (y *year) verify(s *created) bool {
 	switch d.Stage {
 	case verification.Admit:
 		f.Started = y.stamp()
-	case verification.Capture:
+	case verification.CreateSnapshot:
 		s.began, f.Asked = y.stamp(), true
 		s.readyAt = y.since + y.between(time.Second, time.Minute)
 		if y.chance(y.policy.trouble / 8) {
@@ -430,8 +430,8 @@ func (y *year) verify(s *created) bool {
 		if y.chance(y.policy.trouble) {
 			s.jobVerdict = []v1alpha1.Verdict{v1alpha1.VerdictCorrupt, v1alpha1.VerdictInconclusive}[y.rand.IntN(2)]
 		}
-	case verification.Book:
-		f.Check.Booked, f.Check.BookedAt, f.Verdict = f.Check.Run, y.stamp(), s.jobVerdict
+	case verification.RecordVerdict:
+		f.Check.Recorded, f.Check.RecordedAt, f.Verdict = f.Check.Run, y.stamp(), s.jobVerdict
 		f.Check.Attempts++
 		y.logf("%s is %s, attempt %d", s.name, f.Verdict, f.Check.Attempts)
 	case verification.CleanUp:
@@ -446,10 +446,10 @@ func (y *year) verify(s *created) bool {
 			y.logf("%s has no verdict in time", s.name)
 		}
 		s.stalled = true
-	case verification.Suspended, verification.AwaitSource, verification.AwaitQuiet, verification.AwaitCut, verification.AwaitJob,
-		verification.AwaitRetry, verification.SnapshotLost, verification.Mend, verification.AwaitMend, verification.BookMend, verification.Remend,
-		verification.Recapture, verification.AwaitRecut, verification.Drop, verification.Drill, verification.AwaitDrill, verification.BookDrill,
-		verification.ClearJobs, verification.Retire:
+	case verification.Suspended, verification.WaitForSource, verification.WaitForWriter, verification.WaitForSnapshot, verification.WaitForJob,
+		verification.WaitForRetry, verification.SnapshotLost, verification.Repair, verification.WaitForRepair, verification.RecordRepair, verification.RestartRepair,
+		verification.SnapshotRepaired, verification.WaitForRepairedSnapshot, verification.DeleteRepairedClone, verification.OfflineBuild, verification.WaitForOfflineBuild, verification.RecordOfflineBuild,
+		verification.ClearJobs, verification.DeleteOriginalSnapshot:
 	}
 	return changed
 }

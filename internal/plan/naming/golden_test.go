@@ -20,7 +20,7 @@ func TestGoldenNames(t *testing.T) {
 		{"ci", naming.Reverify, "ci-reverify"},
 		{"ci", naming.Repair, "ci-repair"},
 		{"ci", naming.Repaired, "ci-repaired"},
-		{"ci", naming.Drill, "ci-drill"},
+		{"ci", naming.OfflineBuild, "ci-offline-build"},
 		{"ci", naming.Reference, "ci-reference"},
 		{"ci", naming.Next, "ci-next"},
 		{"ci", naming.ReplacementSource, "ci-next-source"},

@@ -16,11 +16,11 @@ const (
 	// Reverify is the same for a repaired snapshot, Repair the Job that
 	// repairs, Repaired the CSI snapshot of what it left, Drill the Job that
 	// builds offline, and Reference the clone that a check compares with.
-	Reverify  = "reverify"
-	Repair    = "repair"
-	Repaired  = "repaired"
-	Drill     = "drill"
-	Reference = "reference"
+	Reverify     = "reverify"
+	Repair       = "repair"
+	Repaired     = "repaired"
+	OfflineBuild = "offline-build"
+	Reference    = "reference"
 	// Next is the claim that takes the place of the live one in a swap, and the
 	// integrity Job on it. SwapSource is what its content is copied from, if it
 	// cannot be cloned, and Previous is the claim that keeps the old volume.

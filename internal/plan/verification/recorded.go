@@ -14,13 +14,13 @@ const RecordedCapture = "Snapshot"
 
 // Recorded is what the spec and the status of a CacheSnapshot say. What was
 // observed on the cluster is added by whoever observes: all else is zero.
-func Recorded(c *v1alpha1.CacheSnapshot) Facts {
+func Recorded(c *v1alpha1.CacheSnapshot) Observation {
 	spec, status := c.Spec, c.Status
 	v := status.Verification
-	f := Facts{
+	f := Observation{
 		Suspended: spec.Suspend,
 		Mode:      spec.Verification.Mode,
-		WasCut:    status.CreationTime != nil,
+		WasReady:  status.CreationTime != nil,
 		Check:     attempted(v.Attempts, v.Run, v.CompletionTime),
 		Verdict:   v.Verdict,
 		Repaired:  Repaired(c),
@@ -29,7 +29,7 @@ func Recorded(c *v1alpha1.CacheSnapshot) Facts {
 		f.Repair = called(status.Repair.WorkStatus)
 	}
 	if spec.Verification.OfflineBuild != nil {
-		f.Drill = called(ptr.Deref(status.OfflineBuild, v1alpha1.OfflineBuildStatus{}).WorkStatus)
+		f.OfflineBuild = called(ptr.Deref(status.OfflineBuild, v1alpha1.OfflineBuildStatus{}).WorkStatus)
 	}
 	if spec.Verification.Deadline != nil {
 		f.Deadline = spec.Verification.Deadline.Duration
@@ -55,9 +55,9 @@ func Repaired(c *v1alpha1.CacheSnapshot) bool {
 // of itself and, where an offline build is asked for, a program was built from it
 // alone. It holds whatever a condition says: conditions report, and a pass that
 // failed for another reason may have left them behind.
-func (f Facts) Proven() bool {
+func (f Observation) Proven() bool {
 	return f.Mode != v1alpha1.VerificationSkip && f.Verdict == v1alpha1.VerdictIntact &&
-		(!f.Drill.Called || f.Drill.Outcome == v1alpha1.WorkSucceeded)
+		(!f.OfflineBuild.Called || f.OfflineBuild.Outcome == v1alpha1.WorkSucceeded)
 }
 
 func called(booked v1alpha1.WorkStatus) Work {
@@ -65,9 +65,9 @@ func called(booked v1alpha1.WorkStatus) Work {
 }
 
 func attempted(attempts int32, booked string, at *metav1.Time) Try {
-	t := Try{Attempts: attempts, Booked: booked}
+	t := Try{Attempts: attempts, Recorded: booked}
 	if at != nil {
-		t.BookedAt = at.Time
+		t.RecordedAt = at.Time
 	}
 	return t
 }

@@ -11,10 +11,10 @@ const MaxAttempts = 3
 
 // Intervals of looking again where no watch tells.
 const (
-	retryCapture = 10 * time.Second
-	retryCleanUp = time.Second // the pods of a Job that is gone are not watched
-	retrySource  = 30 * time.Second
-	retryAttempt = 10 * time.Second // times the attempts made
+	retrySnapshot = 10 * time.Second
+	retryCleanUp  = time.Second // the pods of a Job that is gone are not watched
+	retrySource   = 30 * time.Second
+	retryAttempt  = 10 * time.Second // times the attempts made
 )
 
 // Stage is the next step.
@@ -22,40 +22,40 @@ type Stage string
 
 // The stages.
 const (
-	Suspended    Stage = "Suspended"
-	AwaitSource  Stage = "AwaitSource"
-	Admit        Stage = "Admit"
-	AwaitQuiet   Stage = "AwaitQuiet"
-	Capture      Stage = "Capture"
-	AwaitCut     Stage = "AwaitCut"
-	Check        Stage = "Check"
-	AwaitJob     Stage = "AwaitJob"
-	Book         Stage = "Book"
-	Mend         Stage = "Mend"
-	AwaitMend    Stage = "AwaitMend"
-	BookMend     Stage = "BookMend"
-	Remend       Stage = "Remend"
-	Recapture    Stage = "Recapture"
-	AwaitRecut   Stage = "AwaitRecut"
-	Drop         Stage = "Drop"
-	Drill        Stage = "Drill"
-	AwaitDrill   Stage = "AwaitDrill"
-	BookDrill    Stage = "BookDrill"
-	ClearJobs    Stage = "ClearJobs"
-	CleanUp      Stage = "CleanUp"
-	AwaitRetry   Stage = "AwaitRetry"
-	Retire       Stage = "Retire"
-	Done         Stage = "Done"
-	SnapshotLost Stage = "SnapshotLost"
-	Expired      Stage = "Expired"
+	Suspended               Stage = "Suspended"
+	WaitForSource           Stage = "WaitForSource"
+	Admit                   Stage = "Admit"
+	WaitForWriter           Stage = "WaitForWriter"
+	CreateSnapshot          Stage = "CreateSnapshot"
+	WaitForSnapshot         Stage = "WaitForSnapshot"
+	Check                   Stage = "Check"
+	WaitForJob              Stage = "WaitForJob"
+	RecordVerdict           Stage = "RecordVerdict"
+	Repair                  Stage = "Repair"
+	WaitForRepair           Stage = "WaitForRepair"
+	RecordRepair            Stage = "RecordRepair"
+	RestartRepair           Stage = "RestartRepair"
+	SnapshotRepaired        Stage = "SnapshotRepaired"
+	WaitForRepairedSnapshot Stage = "WaitForRepairedSnapshot"
+	DeleteRepairedClone     Stage = "DeleteRepairedClone"
+	OfflineBuild            Stage = "OfflineBuild"
+	WaitForOfflineBuild     Stage = "WaitForOfflineBuild"
+	RecordOfflineBuild      Stage = "RecordOfflineBuild"
+	ClearJobs               Stage = "ClearJobs"
+	CleanUp                 Stage = "CleanUp"
+	WaitForRetry            Stage = "WaitForRetry"
+	DeleteOriginalSnapshot  Stage = "DeleteOriginalSnapshot"
+	Done                    Stage = "Done"
+	SnapshotLost            Stage = "SnapshotLost"
+	Expired                 Stage = "Expired"
 )
 
 // Try is how far a Job has come that may have to be run several times.
 type Try struct {
 	// Attempts made and booked, the run that was booked last, and when.
-	Attempts int32
-	Booked   string
-	BookedAt time.Time
+	Attempts   int32
+	Recorded   string
+	RecordedAt time.Time
 	// Job says whether the Job exists, Run identifies it, Ended says that it
 	// has an outcome.
 	Job   bool
@@ -84,8 +84,8 @@ func (w Work) settled() bool {
 	}
 }
 
-// Facts are what is known of a snapshot.
-type Facts struct {
+// Observation are what is known of a snapshot.
+type Observation struct {
 	// Now is the time of this pass.
 	Now time.Time
 	// Suspended by the spec.
@@ -107,7 +107,7 @@ type Facts struct {
 	// Asked: the CSI snapshot exists that is to be offered, which is the one
 	// of the repaired clone once that was cut. Cut: it can be restored.
 	// WasCut: it could be once, by the status.
-	Asked, Cut, WasCut bool
+	Asked, SnapshotReady, WasReady bool
 
 	// Check is the integrity check of that CSI snapshot, and Verdict its
 	// outcome.
@@ -116,13 +116,13 @@ type Facts struct {
 
 	// Repair of what was captured.
 	Repair Work
-	// RecutAsked: the CSI snapshot of the repaired clone exists. Repaired: it
+	// RepairedAsked: the CSI snapshot of the repaired clone exists. Repaired: it
 	// was cut, and is the one that is to be offered. Original: the one that
 	// was captured first still exists beside it.
-	RecutAsked, Repaired, Original bool
+	RepairedAsked, Repaired, Original bool
 
-	// Drill is the offline build.
-	Drill Work
+	// OfflineBuild is the offline build.
+	OfflineBuild Work
 
 	// Clone of the CSI snapshot that is to be offered, or the one under
 	// repair, exists, or Spent, which was repaired and captured.
@@ -144,11 +144,11 @@ type Decision struct {
 }
 
 // Decide says what to do next.
-func Decide(f Facts) Decision {
-	if stage := f.unbooked(); stage != "" { // even when suspended: an outcome is never lost
+func Decide(f Observation) Decision {
+	if stage := f.unrecorded(); stage != "" { // even when suspended: an outcome is never lost
 		return Decision{Stage: stage}
 	}
-	if f.WasCut && !f.Asked {
+	if f.WasReady && !f.Asked {
 		return f.end(SnapshotLost)
 	}
 	if f.Settled() {
@@ -164,33 +164,33 @@ func Decide(f Facts) Decision {
 	// A CSI snapshot may be there before its source was admitted: one whose
 	// status was lost. What the source is like must be known first all the same.
 	if !f.Asked || f.Started.IsZero() {
-		return f.capture()
+		return f.snapshot()
 	}
-	if !f.Cut {
-		return Decision{Stage: AwaitCut, Wake: soonest(retryCapture, remaining)}
+	if !f.SnapshotReady {
+		return Decision{Stage: WaitForSnapshot, Wake: soonest(retrySnapshot, remaining)}
 	}
 	if f.Mode == v1alpha1.VerificationSkip {
 		return Decision{Stage: Done}
 	}
 	switch {
 	case f.Spent:
-		return Decision{Stage: Drop, Wake: retryCleanUp}
+		return Decision{Stage: DeleteRepairedClone, Wake: retryCleanUp}
 	case f.repairing():
 		return f.repair(remaining)
 	case f.Verdict == v1alpha1.VerdictIntact:
-		return f.run(f.Drill.Try, Drill, AwaitDrill, remaining)
+		return f.run(f.OfflineBuild.Try, OfflineBuild, WaitForOfflineBuild, remaining)
 	default:
-		return f.run(f.Check, Check, AwaitJob, remaining)
+		return f.run(f.Check, Check, WaitForJob, remaining)
 	}
 }
 
-// unbooked is the stage that books a Job which ended and was not booked yet.
-func (f Facts) unbooked() Stage {
+// unrecorded is the stage that books a Job which ended and was not booked yet.
+func (f Observation) unrecorded() Stage {
 	for _, t := range []struct {
 		Try
 		stage Stage
-	}{{f.Check, Book}, {f.Repair.Try, BookMend}, {f.Drill.Try, BookDrill}} {
-		if t.Job && t.Ended && t.Run != t.Booked {
+	}{{f.Check, RecordVerdict}, {f.Repair.Try, RecordRepair}, {f.OfflineBuild.Try, RecordOfflineBuild}} {
+		if t.Job && t.Ended && t.Run != t.Recorded {
 			return t.stage
 		}
 	}
@@ -199,10 +199,10 @@ func (f Facts) unbooked() Stage {
 
 // Settled says whether nothing can change what the status says of the content
 // any more.
-func (f Facts) Settled() bool {
+func (f Observation) Settled() bool {
 	switch f.Verdict {
 	case v1alpha1.VerdictIntact:
-		return f.Drill.settled()
+		return f.OfflineBuild.settled()
 	case v1alpha1.VerdictCorrupt:
 		return !f.repairing()
 	case v1alpha1.VerdictInconclusive:
@@ -213,85 +213,85 @@ func (f Facts) Settled() bool {
 }
 
 // repairing says whether what was captured is being repaired.
-func (f Facts) repairing() bool {
+func (f Observation) repairing() bool {
 	return f.Repair.Called && !f.Repaired && (!f.Repair.settled() || f.Repair.Outcome == v1alpha1.WorkSucceeded)
 }
 
-// capture is the way to a CSI snapshot.
-func (f Facts) capture() Decision {
+// snapshot is the way to a CSI snapshot.
+func (f Observation) snapshot() Decision {
 	switch {
 	case f.Started.IsZero() && !f.SourceReady:
-		return Decision{Stage: AwaitSource, Wake: retrySource}
+		return Decision{Stage: WaitForSource, Wake: retrySource}
 	case f.Started.IsZero():
 		return Decision{Stage: Admit}
 	case f.SourceBusy:
-		return Decision{Stage: AwaitQuiet, Wake: retryCapture}
+		return Decision{Stage: WaitForWriter, Wake: retrySnapshot}
 	default:
-		return Decision{Stage: Capture, Wake: retryCapture}
+		return Decision{Stage: CreateSnapshot, Wake: retrySnapshot}
 	}
 }
 
 // repair is the way from wrong bytes to a CSI snapshot without them.
-func (f Facts) repair(remaining time.Duration) Decision {
+func (f Observation) repair(remaining time.Duration) Decision {
 	switch {
 	case f.Repair.Outcome != v1alpha1.WorkSucceeded:
-		return f.run(f.Repair.Try, Mend, AwaitMend, remaining)
-	case f.RecutAsked:
-		return Decision{Stage: AwaitRecut, Wake: soonest(retryCapture, remaining)}
+		return f.run(f.Repair.Try, Repair, WaitForRepair, remaining)
+	case f.RepairedAsked:
+		return Decision{Stage: WaitForRepairedSnapshot, Wake: soonest(retrySnapshot, remaining)}
 	case f.jobs() || f.Pods: // nobody may have the clone mounted
 		return Decision{Stage: ClearJobs, Wake: retryCleanUp}
 	case !f.Clone:
-		return Decision{Stage: Remend}
+		return Decision{Stage: RestartRepair}
 	default:
-		return Decision{Stage: Recapture, Wake: retryCapture}
+		return Decision{Stage: SnapshotRepaired, Wake: retrySnapshot}
 	}
 }
 
 // run is the way of one of the Jobs to its outcome.
-func (f Facts) run(t Try, start, await Stage, remaining time.Duration) Decision {
+func (f Observation) run(t Try, start, wait Stage, remaining time.Duration) Decision {
 	switch {
-	case t.Job && t.Run == t.Booked: // an attempt that could not tell
+	case t.Job && t.Run == t.Recorded: // an attempt that could not tell
 		return Decision{Stage: CleanUp, Wake: retryCleanUp}
 	case t.Job && !f.Clone: // its pod waits for a claim that somebody deleted
 		return Decision{Stage: CleanUp, Wake: retryCleanUp}
 	case t.Job:
-		return Decision{Stage: await, Wake: remaining}
+		return Decision{Stage: wait, Wake: remaining}
 	case t.Attempts > 0 && (f.jobs() || f.Pods || f.Clone || f.Reference):
 		return Decision{Stage: CleanUp, Wake: retryCleanUp}
 	case f.jobs() || f.Pods:
 		return Decision{Stage: ClearJobs, Wake: retryCleanUp}
 	}
-	if wait := t.BookedAt.Add(time.Duration(t.Attempts) * retryAttempt).Sub(f.Now); t.Attempts > 0 && wait > 0 {
-		return Decision{Stage: AwaitRetry, Wake: soonest(wait, remaining)}
+	if wait := t.RecordedAt.Add(time.Duration(t.Attempts) * retryAttempt).Sub(f.Now); t.Attempts > 0 && wait > 0 {
+		return Decision{Stage: WaitForRetry, Wake: soonest(wait, remaining)}
 	}
 	return Decision{Stage: start, Wake: remaining, Remaining: remaining}
 }
 
-func (f Facts) jobs() bool { return f.Check.Job || f.Repair.Job || f.Drill.Job }
+func (f Observation) jobs() bool { return f.Check.Job || f.Repair.Job || f.OfflineBuild.Job }
 
 // end cleans up first, and is then what it is.
-func (f Facts) end(stage Stage) Decision {
+func (f Observation) end(stage Stage) Decision {
 	switch {
 	case f.jobs() || f.Pods || f.Clone || f.Spent || f.Reference:
 		return Decision{Stage: CleanUp, Wake: retryCleanUp}
 	case stage == Done && f.published() && f.Original:
-		return Decision{Stage: Retire}
+		return Decision{Stage: DeleteOriginalSnapshot}
 	}
 	return Decision{Stage: stage}
 }
 
 // published says whether the repaired CSI snapshot is offered.
-func (f Facts) published() bool {
+func (f Observation) published() bool {
 	return f.Repaired && f.Proven()
 }
 
 // remaining of the deadline, and whether it has passed without a verdict.
-func (f Facts) remaining() (time.Duration, bool) {
+func (f Observation) remaining() (time.Duration, bool) {
 	if f.Deadline <= 0 || f.Began.IsZero() {
 		return 0, false
 	}
 	left := f.Began.Add(f.Deadline).Sub(f.Now)
-	done := f.Mode == v1alpha1.VerificationSkip && f.Cut
+	done := f.Mode == v1alpha1.VerificationSkip && f.SnapshotReady
 	return left, left <= 0 && !done
 }
 

@@ -1,4 +1,4 @@
-package drill_test
+package offlinebuild_test
 
 import (
 	"bytes"
@@ -8,8 +8,8 @@ import (
 	"testing"
 	"time"
 
-	agent "gocache.dev/operator/internal/agent/drill"
-	"gocache.dev/operator/internal/domain/drill"
+	agent "gocache.dev/operator/internal/agent/offlinebuild"
+	"gocache.dev/operator/internal/domain/offlinebuild"
 	"gocache.dev/operator/internal/testing/cachetree"
 )
 
@@ -57,7 +57,7 @@ func (w *world) edit(name string, change func(string) string) {
 	w.must(os.WriteFile(path, []byte(change(string(content))), 0o444))
 }
 
-func (w *world) run() (drill.Report, string) {
+func (w *world) run() (offlinebuild.Report, string) {
 	w.t.Helper()
 	var out bytes.Buffer
 	log := filepath.Join(w.t.TempDir(), "log")
@@ -68,49 +68,50 @@ func (w *world) run() (drill.Report, string) {
 	w.must(err)
 	left, err := os.ReadFile(log)
 	w.must(err)
-	if said, err := drill.Parse(left); err != nil || said.Outcome != r.Outcome {
+	if output, err := offlinebuild.Parse(left); err != nil || output.Outcome != r.Outcome {
 		w.t.Errorf("termination log %s: %v", left, err)
 	}
 	return r, out.String()
 }
 
-// TestBuildsFromTheCachesAlone holds that a program is built from whole caches,
-// and that what lacks, or is not what go.mod asks for, is said with its step.
+// TestBuildsFromTheCachesAlone holds that a program is built from complete
+// caches, and that the report has the step and the cause if a part is missing
+// or differs from go.mod.
 func TestBuildsFromTheCachesAlone(t *testing.T) {
 	for name, tt := range map[string]struct {
-		damage     func(*world)
-		outcome    string
-		step, says string
+		damage        func(*world)
+		outcome       string
+		step, message string
 	}{
-		"whole": {func(*world) {}, drill.Succeeded, "", ""},
+		"whole": {func(*world) {}, offlinebuild.Succeeded, "", ""},
 		"a module is missing": {func(w *world) {
 			zips, err := filepath.Glob(filepath.Join(w.tree.ModCache, "cache", "download", "example.com", "lib", "@v", "*.zip"))
 			w.must(err)
 			w.must(os.Remove(zips[0]))
 			cachetree.RemoveAll(w.t, w.tree.Extracted(cachetree.Lib))
-		}, drill.Failed, "go build", "module lookup disabled by GOPROXY=off"},
+		}, offlinebuild.Failed, "go build", "module lookup disabled by GOPROXY=off"},
 		"an extracted file was edited": {func(w *world) {
 			dir := w.tree.Extracted(cachetree.Lib)
 			w.must(os.Chmod(dir, 0o755))
 			w.must(os.WriteFile(filepath.Join(dir, "added.go"), []byte("package lib\n"), 0o644))
-		}, drill.Failed, "go mod verify", "dir has been modified"},
+		}, offlinebuild.Failed, "go mod verify", "dir has been modified"},
 		"go.sum is another": {func(w *world) {
 			w.edit("go.sum", func(string) string { return "" })
-		}, drill.Failed, "go ", "go.sum"},
+		}, offlinebuild.Failed, "go ", "go.sum"},
 		"no package main": {func(w *world) {
 			w.edit("main.go", func(s string) string { return strings.Replace(s, "package main", "package notmain", 1) })
-		}, drill.Failed, "go version -m", "package main"},
-		"no program": {func(w *world) { w.program = filepath.Join(w.program, "none") }, drill.Inconclusive, "", "no such file"},
+		}, offlinebuild.Failed, "go version -m", "package main"},
+		"no program": {func(w *world) { w.program = filepath.Join(w.program, "none") }, offlinebuild.Inconclusive, "", "no such file"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
 			tt.damage(w)
 			r, out := w.run()
-			if r.Outcome != tt.outcome || !strings.HasPrefix(r.Step, tt.step) || !strings.Contains(r.Message, tt.says) {
+			if r.Outcome != tt.outcome || !strings.HasPrefix(r.Step, tt.step) || !strings.Contains(r.Message, tt.message) {
 				t.Errorf("got %+v\n%s", r, out)
 			}
-			if r.Outcome == drill.Succeeded && (r.Modules == 0 || !strings.Contains(out, "go mod vendor")) {
+			if r.Outcome == offlinebuild.Succeeded && (r.Modules == 0 || !strings.Contains(out, "go mod vendor")) {
 				t.Errorf("%+v\n%s", r, out)
 			}
 		})

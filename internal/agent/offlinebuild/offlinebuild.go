@@ -1,4 +1,4 @@
-package drill
+package offlinebuild
 
 import (
 	"bytes"
@@ -14,8 +14,8 @@ import (
 	"strings"
 	"time"
 
-	"gocache.dev/operator/internal/domain/drill"
 	"gocache.dev/operator/internal/domain/integrity"
+	"gocache.dev/operator/internal/domain/offlinebuild"
 )
 
 // Options are the command's flags.
@@ -33,26 +33,26 @@ type Options struct {
 	Stdout io.Writer
 }
 
-// Run makes the drill. The report is always made; an error is one that could
-// not be written.
-func Run(ctx context.Context, o Options) (drill.Report, error) {
+// Run runs the test. It always returns a report; an error means that the report
+// could not be written.
+func Run(ctx context.Context, o Options) (offlinebuild.Report, error) {
 	start := o.Clock()
-	d := &drilling{Options: o, report: drill.Report{Outcome: drill.Succeeded}}
+	d := &test{Options: o, report: offlinebuild.Report{Outcome: offlinebuild.Succeeded}}
 	if err := d.all(ctx); err != nil {
-		d.report.Outcome, d.report.Message = drill.Inconclusive, err.Error()
+		d.report.Outcome, d.report.Message = offlinebuild.Inconclusive, err.Error()
 		var failed *failure
 		if errors.As(err, &failed) && ctx.Err() == nil {
-			d.report.Outcome, d.report.Step, d.report.Message = drill.Failed, failed.step, failed.why
+			d.report.Outcome, d.report.Step, d.report.Message = offlinebuild.Failed, failed.step, failed.why
 		}
 	}
 	d.report.DurationSeconds = o.Clock().Sub(start).Round(time.Millisecond).Seconds()
-	return d.report, d.say()
+	return d.report, d.write()
 }
 
-// drilling is one run.
-type drilling struct {
+// test is one run.
+type test struct {
 	Options
-	report drill.Report
+	report offlinebuild.Report
 	dir    string // a private copy of the program
 	env    []string
 }
@@ -63,8 +63,8 @@ type failure struct{ step, why string }
 // Error names step and reason.
 func (f *failure) Error() string { return f.step + ": " + f.why }
 
-func (d *drilling) all(ctx context.Context) error {
-	temp, err := os.MkdirTemp("", "drill-")
+func (d *test) all(ctx context.Context) error {
+	temp, err := os.MkdirTemp("", "offline-build-")
 	if err != nil {
 		return fmt.Errorf("making a private directory: %w", err)
 	}
@@ -91,7 +91,7 @@ func (d *drilling) all(ctx context.Context) error {
 
 // offline is the environment of a go command that has the caches and nothing
 // else. What comes later in the list wins.
-func (d *drilling) offline(temp string) []string {
+func (d *test) offline(temp string) []string {
 	return append(append([]string{}, d.Env...),
 		"GOMODCACHE="+d.ModCache, "GOCACHE="+d.BuildCache,
 		"GOPROXY=off", "GOSUMDB=off", "GOFLAGS=-mod=readonly", "GOTOOLCHAIN=local", "GOENV=off", "GOWORK=off",
@@ -102,25 +102,25 @@ func (d *drilling) offline(temp string) []string {
 // compare holds what was linked against what go.mod resolves to for the packages
 // of the program. A list of all modules would ask for the go.mod files of those
 // that no build needs, and no cache has.
-func (d *drilling) compare(ctx context.Context, binary string) error {
+func (d *test) compare(ctx context.Context, binary string) error {
 	const step = "go version -m"
 	info, err := buildinfo.ReadFile(binary)
 	if err != nil {
-		return &failure{step, "what was built is no Go program (" + err.Error() + "): the files must be those of a package main"}
+		return &failure{step, "the result is no Go program (" + err.Error() + "): the files must be those of a package main"}
 	}
 	out, err := d.run(ctx, "list", "-mod=readonly", "-deps", "-f", "{{with .Module}}{{with .Replace}}{{.Path}} {{.Version}}{{else}}{{.Path}} {{.Version}}{{end}}{{end}}", ".")
 	if err != nil {
 		return err
 	}
-	wanted := map[string]bool{}
+	expected := map[string]bool{}
 	for line := range strings.Lines(out) {
-		wanted[strings.TrimSpace(line)] = true
+		expected[strings.TrimSpace(line)] = true
 	}
 	for _, dep := range info.Deps {
 		if dep.Replace != nil {
 			dep = dep.Replace
 		}
-		if is := strings.TrimSpace(dep.Path + " " + dep.Version); !wanted[is] {
+		if is := strings.TrimSpace(dep.Path + " " + dep.Version); !expected[is] {
 			return &failure{step, "the program was linked with " + is + ", which is not what go.mod resolves to"}
 		}
 		d.report.Modules++
@@ -129,7 +129,7 @@ func (d *drilling) compare(ctx context.Context, binary string) error {
 }
 
 // run runs the go command and returns its output.
-func (d *drilling) run(ctx context.Context, args ...string) (string, error) {
+func (d *test) run(ctx context.Context, args ...string) (string, error) {
 	_, _ = fmt.Fprintf(d.Stdout, "+ go %s\n", strings.Join(args, " "))
 	var out, errs bytes.Buffer
 	cmd := exec.CommandContext(ctx, d.Go, args...) //nolint:gosec // the caller names the go command
@@ -138,19 +138,19 @@ func (d *drilling) run(ctx context.Context, args ...string) (string, error) {
 	if err == nil {
 		return out.String(), nil
 	}
-	said := strings.TrimSpace(errs.String() + out.String())
+	output := strings.TrimSpace(errs.String() + out.String())
 	var exit *exec.ExitError
-	if !errors.As(err, &exit) || exit.ExitCode() < 0 || strings.Contains(said, "no space left on device") {
-		return "", fmt.Errorf("go %s: %w\n%s", args[0], err, said)
+	if !errors.As(err, &exit) || exit.ExitCode() < 0 || strings.Contains(output, "no space left on device") {
+		return "", fmt.Errorf("go %s: %w\n%s", args[0], err, output)
 	}
 	step := "go " + args[0]
 	if args[0] == "mod" {
 		step += " " + args[1]
 	}
-	return "", &failure{step, said}
+	return "", &failure{step, output}
 }
 
-func (d *drilling) say() error {
+func (d *test) write() error {
 	var err error
 	if d.JSON {
 		err = json.NewEncoder(d.Stdout).Encode(d.report)

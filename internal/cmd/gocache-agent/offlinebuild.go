@@ -7,28 +7,28 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"gocache.dev/operator/internal/agent/drill"
-	report "gocache.dev/operator/internal/domain/drill"
+	"gocache.dev/operator/internal/agent/offlinebuild"
 	"gocache.dev/operator/internal/domain/exitcode"
+	report "gocache.dev/operator/internal/domain/offlinebuild"
 )
 
-func newDrill() *cobra.Command {
-	o := drill.Options{Clock: time.Now}
+func newOfflineBuild() *cobra.Command {
+	o := offlinebuild.Options{Clock: time.Now}
 	cmd := &cobra.Command{
-		Use:   "drill",
-		Short: "Build a program from caches alone, without a network",
-		Long: `Drill runs go mod verify, go build and, if asked, go mod vendor on a copy of a
+		Use:   "offline-build",
+		Short: "Test whether a program can be built from caches alone, without a network",
+		Long: `Offline-build runs go mod verify, go build and, if asked, go mod vendor on a copy of a
 program with GOPROXY=off, and compares what was linked with what go.mod
 resolves to. The caches are written to as any build does.
 
-Exit codes: 0 it builds, 1 it does not, 2 wrong usage, 4 it could not be told.`,
+Exit codes: 0 it builds, 1 it does not, 2 wrong usage, 4 there is no result.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if o.ModCache == "" || o.BuildCache == "" || o.Program == "" {
-				return usage(errors.New("drill needs --modcache, --buildcache and --program"))
+				return usage(errors.New("offline-build needs --modcache, --buildcache and --program"))
 			}
 			o.Env, o.Stdout = os.Environ(), cmd.OutOrStdout()
-			r, err := drill.Run(cmd.Context(), o)
+			r, err := offlinebuild.Run(cmd.Context(), o)
 			if err != nil {
 				return err
 			}

@@ -1,4 +1,4 @@
-package drill
+package offlinebuild
 
 import (
 	"encoding/json"
@@ -6,22 +6,22 @@ import (
 	"strings"
 )
 
-// The outcomes of a drill.
+// The outcomes of a test.
 const (
 	Succeeded = "Succeeded"
-	// Failed: the cache, with this program, does not do.
+	// Failed: the program cannot be built from the cache.
 	Failed = "Failed"
 	// Inconclusive: something else was in the way, such as a full disk.
 	Inconclusive = "Inconclusive"
 )
 
-// Report of a drill.
+// Report of a test.
 type Report struct {
 	// Outcome is one of the constants above.
 	Outcome string `json:"outcome"`
 	// Step that failed, such as "go build".
 	Step string `json:"step,omitempty"`
-	// Message says why: the last lines of the go command.
+	// Message is the cause: the last lines of the output of the go command.
 	Message string `json:"message,omitempty"`
 	// Modules that the program was built from, each compared with go.mod.
 	Modules int64 `json:"modules"`
@@ -33,18 +33,18 @@ type Report struct {
 func Parse(data []byte) (Report, error) {
 	var r Report
 	if err := json.Unmarshal(data, &r); err != nil {
-		return Report{}, fmt.Errorf("no report of a drill: %w", err)
+		return Report{}, fmt.Errorf("no report of an offline build test: %w", err)
 	}
 	switch r.Outcome {
 	case Succeeded, Failed, Inconclusive:
 		return r, nil
 	default:
-		return Report{}, fmt.Errorf("no report of a drill: outcome %.40q", r.Outcome)
+		return Report{}, fmt.Errorf("no report of an offline build test: outcome %.40q", r.Outcome)
 	}
 }
 
-// Fit is the report's JSON in at most limit bytes. The message is cut at its
-// beginning: the end of what the go command said tells most.
+// Fit is the report's JSON in at most limit bytes. The message is truncated at
+// its beginning: the end of the output of the go command is the most useful.
 func (r Report) Fit(limit int) []byte {
 	for {
 		data, err := json.Marshal(r)
@@ -54,7 +54,7 @@ func (r Report) Fit(limit int) []byte {
 		if r.Message == "" {
 			return fmt.Appendf(nil, `{"outcome":%q}`, r.Outcome)
 		}
-		cut := max(len(r.Message)/8, 1)
-		r.Message = strings.ToValidUTF8(r.Message[cut:], "")
+		excess := max(len(r.Message)/8, 1)
+		r.Message = strings.ToValidUTF8(r.Message[excess:], "")
 	}
 }
