@@ -12,7 +12,7 @@ import (
 	"gocache.dev/operator/controllers/gocache"
 	"gocache.dev/operator/controllers/modproxy"
 	"gocache.dev/operator/controllers/populator"
-	"gocache.dev/operator/internal/kube/capture"
+	"gocache.dev/operator/internal/kube/csisnapshot"
 	"gocache.dev/operator/internal/kube/images"
 )
 
@@ -29,7 +29,7 @@ type Deps struct {
 
 // Setup registers every controller with a manager. It is the only list of them.
 func Setup(mgr ctrl.Manager, d Deps) error {
-	if err := capture.Index(context.Background(), mgr.GetFieldIndexer()); err != nil {
+	if err := csisnapshot.Index(context.Background(), mgr.GetFieldIndexer()); err != nil {
 		return err
 	}
 	for _, c := range []struct {

@@ -96,8 +96,8 @@ func (r *Reconciler) pass(ctx context.Context, s *scope) (err error) {
 	s.refuse()
 	s.decision = verification.Decide(s.facts.plan(s))
 	running := s.facts.running().run
-	if wake := s.decision.Wake; running.Phase == jobrun.Running && !running.Ready && (wake == 0 || wake > jobrun.Patience) {
-		s.decision.Wake = jobrun.Patience // no watch tells why a pod does not run
+	if wake := s.decision.Wake; running.Phase == jobrun.Running && !running.Ready && (wake == 0 || wake > jobrun.StartTimeout) {
+		s.decision.Wake = jobrun.StartTimeout // no watch tells why a pod does not run
 	}
 	return r.act(ctx, s)
 }

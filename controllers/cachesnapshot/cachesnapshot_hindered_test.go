@@ -28,10 +28,10 @@ func TestPodThatCannotRunIsSaid(t *testing.T) {
 	}
 	result, err := w.pass(t.Context())
 	w.must(err)
-	if result.RequeueAfter != jobrun.Patience {
-		t.Errorf("looks again after %v, want %v: nothing else tells", result.RequeueAfter, jobrun.Patience)
+	if result.RequeueAfter != jobrun.StartTimeout {
+		t.Errorf("looks again after %v, want %v: nothing else tells", result.RequeueAfter, jobrun.StartTimeout)
 	}
-	w.now = w.now.Add(jobrun.Patience + time.Second)
+	w.now = w.now.Add(jobrun.StartTimeout + time.Second)
 	w.passes(1)
 	w.condition(v1alpha1.ReadyCondition, v1alpha1.ReasonVerifying, "has no node (Unschedulable): 0/3 nodes are available")
 	w.condition(v1alpha1.VerifiedCondition, v1alpha1.ReasonVerifying, "0/3 nodes are available")

@@ -313,7 +313,7 @@ func (f facts) plan(s *scope) verification.Observation {
 	p.SourceReady = f.source != nil && volume.Bound(f.claim) && !f.unwarmed()
 	p.SourceBusy = f.busy
 	p.Asked = offered != nil && offered.DeletionTimestamp.IsZero()
-	p.SnapshotReady = volume.Cut(offered)
+	p.SnapshotReady = volume.ReadyToUse(offered)
 	f.check.observed(&p.Check)
 	f.repair.observed(&p.Repair.Try)
 	f.drill.observed(&p.OfflineBuild.Try)

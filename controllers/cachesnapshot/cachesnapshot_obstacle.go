@@ -39,7 +39,7 @@ func (s *scope) refusedByQuota(err error) error {
 // without: a provisioner speaks in events alone.
 func (r *Reconciler) observeCloning(ctx context.Context, s *scope, f *facts) error {
 	running := f.running()
-	if running.job == nil || running.run.Ready || s.now.Sub(running.run.Started) < jobrun.Patience {
+	if running.job == nil || running.run.Ready || s.now.Sub(running.run.Started) < jobrun.StartTimeout {
 		return nil
 	}
 	for _, claim := range []*corev1.PersistentVolumeClaim{f.clone, f.reference} {

@@ -155,7 +155,7 @@ func TestDriverThatCannotRestore(t *testing.T) {
 		InvolvedObject: corev1.ObjectReference{Kind: "PersistentVolumeClaim", Namespace: w.namespace, Name: clone.Name, UID: clone.UID},
 		Type:           corev1.EventTypeWarning, Reason: "ProvisioningFailed", Message: "this driver cannot restore", LastTimestamp: metav1.Now(),
 	}))
-	w.now = w.now.Add(jobrun.Patience + time.Second)
+	w.now = w.now.Add(jobrun.StartTimeout + time.Second)
 	w.passes(1)
 	w.ready(v1alpha1.ReasonCloneFailed, "for claim s-verify: this driver cannot restore")
 	if said := w.said(); !strings.Contains(said, "this driver cannot restore") {

@@ -74,7 +74,7 @@ func (r *Reconciler) firstSeen(ctx context.Context, s *scope) (first *v1alpha1.C
 			others = append(others, k)
 		}
 	}
-	self := snapshot.Kept{Name: s.snapshot.Name, Taken: snapshot.Created(s.snapshot)}
+	self := snapshot.Kept{Name: s.snapshot.Name, Created: snapshot.Created(s.snapshot)}
 	name, await := snapshot.Reference(self, others)
 	if name == "" {
 		return nil, await, nil

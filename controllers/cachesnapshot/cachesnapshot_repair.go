@@ -120,7 +120,7 @@ func (s *scope) repairedSnapshot() volume.Snapshot {
 // use, the one that is verified and then offered. It is a state of the same time.
 func (r *Reconciler) pinRepaired(ctx context.Context, s *scope) (changed bool, err error) {
 	status := &s.snapshot.Status
-	if status.Repair == nil || status.Repair.Outcome != v1alpha1.WorkSucceeded || s.repaired() || !volume.Cut(s.facts.recut) {
+	if status.Repair == nil || status.Repair.Outcome != v1alpha1.WorkSucceeded || s.repaired() || !volume.ReadyToUse(s.facts.recut) {
 		return false, nil
 	}
 	content, err := volume.Content(ctx, r.Live, s.facts.recut)

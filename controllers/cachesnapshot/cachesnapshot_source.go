@@ -11,9 +11,9 @@ import (
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/domain/store"
-	"gocache.dev/operator/internal/kube/capture"
 	"gocache.dev/operator/internal/kube/check"
 	"gocache.dev/operator/internal/kube/conditions"
+	"gocache.dev/operator/internal/kube/csisnapshot"
 	"gocache.dev/operator/internal/kube/read"
 	"gocache.dev/operator/internal/plan/naming"
 )
@@ -157,7 +157,7 @@ func contentFlags(of *v1alpha1.SourceRecord, root string) []string {
 // bySource wakes the snapshots of a source of a kind that were not cut yet.
 func (r *Reconciler) bySource(kind string) handler.MapFunc {
 	return func(ctx context.Context, o client.Object) []reconcile.Request {
-		list, err := capture.Of(ctx, r.Client, true, o.GetNamespace(), kind, o.GetName())
+		list, err := csisnapshot.Of(ctx, r.Client, true, o.GetNamespace(), kind, o.GetName())
 		if err != nil {
 			return nil // they look again by themselves
 		}

@@ -26,7 +26,7 @@ func (s *scope) setConditions(failed error) {
 
 func (s *scope) setCaptured(set conditions.Set) {
 	const captured = v1alpha1.SnapshotReadyCondition
-	switch failure := volume.CaptureError(s.facts.csi); {
+	switch failure := volume.SnapshotError(s.facts.csi); {
 	case s.decision.Stage == verification.SnapshotLost:
 		set.False(captured, v1alpha1.ReasonSnapshotLost, "VolumeSnapshot %s, which was verified, no longer exists", s.snapshot.Status.VolumeSnapshotName)
 	case s.snapshot.Status.CreationTime != nil:
@@ -133,7 +133,7 @@ func (s *scope) setReady(set conditions.Set) {
 		set.Rest(v1alpha1.ReasonSuspended, "spec.suspend is set")
 	case s.snapshot.Status.CreationTime == nil:
 		reason, message := s.waiting()
-		if failure := volume.CaptureError(s.facts.csi); failure != "" {
+		if failure := volume.SnapshotError(s.facts.csi); failure != "" {
 			reason, message = v1alpha1.ReasonSnapshotFailed, "The CSI driver could not take the snapshot yet: "+failure
 		}
 		set.Progress(reason, "%s", message)
@@ -178,7 +178,7 @@ func (s *scope) but() string {
 
 func (s *scope) expired() string {
 	message := fmt.Sprintf("No verdict within %s", s.snapshot.Spec.Verification.Deadline.Duration)
-	if failure := volume.CaptureError(s.facts.csi); failure != "" {
+	if failure := volume.SnapshotError(s.facts.csi); failure != "" {
 		message += "; the CSI driver says: " + failure
 	} else if last := s.snapshot.Status.Verification.Message; last != "" {
 		message += "; the last attempt: " + last

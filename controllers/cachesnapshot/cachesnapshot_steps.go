@@ -191,7 +191,7 @@ func (r *Reconciler) pin(ctx context.Context, s *scope) error {
 	if csi != nil && status.CreationTime == nil {
 		s.begin(stageCapture) // a crash right after it was created lost this
 	}
-	if !volume.Cut(csi) || status.VolumeSnapshotUID != "" {
+	if !volume.ReadyToUse(csi) || status.VolumeSnapshotUID != "" {
 		return nil
 	}
 	content, err := volume.Content(ctx, r.Live, csi)

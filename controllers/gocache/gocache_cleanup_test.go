@@ -101,8 +101,8 @@ type listener struct {
 	slow  bool // it never says
 }
 
-// Tell is received at once.
-func (l *listener) Tell(c webhook.Call) (bool, error) {
+// Notify is received at once.
+func (l *listener) Notify(c webhook.Call) (bool, error) {
 	l.calls = append(l.calls, c)
 	if l.slow {
 		return false, nil

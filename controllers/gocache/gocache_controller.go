@@ -47,7 +47,7 @@ type Reconciler struct {
 	// Images of the pods.
 	Images images.Images
 	// Webhooks are told of plans that wait; nil: a caller of its own.
-	Webhooks teller
+	Webhooks notifier
 	// Refs looks up git refs; SetupWithManager makes a poller.
 	Refs refs
 }

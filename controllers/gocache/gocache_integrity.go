@@ -77,7 +77,7 @@ func (s *scope) checkFacts() livecheck.Observation {
 	}
 	if i := s.cache.Status.Integrity; i != nil && i.StartTime != nil && i.CompletionTime != nil {
 		f.Last = livecheck.Check{
-			Volume: i.VolumeName, Cause: i.Cause, Start: i.StartTime.Time, End: i.CompletionTime.Time, Unsettled: i.InconclusiveAttempts,
+			Volume: i.VolumeName, Cause: i.Cause, Start: i.StartTime.Time, End: i.CompletionTime.Time, InconclusiveAttempts: i.InconclusiveAttempts,
 		}
 	}
 	return f

@@ -19,7 +19,7 @@ import (
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/kube/apply"
-	"gocache.dev/operator/internal/kube/capture"
+	"gocache.dev/operator/internal/kube/csisnapshot"
 	"gocache.dev/operator/internal/kube/jobrun"
 	"gocache.dev/operator/internal/kube/read"
 	"gocache.dev/operator/internal/kube/volume"
@@ -93,7 +93,7 @@ func (r *Reconciler) observe(ctx context.Context, s *scope) (f facts, err error)
 	if f.hindered, err = jobrun.Hindrance(ctx, r.Live, f.writer, f.run, s.now); err != nil {
 		return f, err
 	}
-	if f.snapshots, err = capture.Of(ctx, r.Client, r.Indexed, s.cache.Namespace, v1alpha1.GoCacheKind, s.cache.Name); err != nil {
+	if f.snapshots, err = csisnapshot.Of(ctx, r.Client, r.Indexed, s.cache.Namespace, v1alpha1.GoCacheKind, s.cache.Name); err != nil {
 		return f, err
 	}
 	if err := r.observeProxy(ctx, s, &f); err != nil {
@@ -105,11 +105,11 @@ func (r *Reconciler) observe(ctx context.Context, s *scope) (f facts, err error)
 // observeUse reads the snapshots again, past the cache, and which of them are
 // being cloned for a consumer.
 func (r *Reconciler) observeUse(ctx context.Context, s *scope) (err error) {
-	if s.facts.snapshots, err = capture.Of(ctx, r.Live, false, s.cache.Namespace, v1alpha1.GoCacheKind, s.cache.Name); err != nil {
+	if s.facts.snapshots, err = csisnapshot.Of(ctx, r.Live, false, s.cache.Namespace, v1alpha1.GoCacheKind, s.cache.Name); err != nil {
 		return err
 	}
 	var primes corev1.PersistentVolumeClaimList
-	if err := r.Live.List(ctx, &primes, client.InNamespace(s.cache.Namespace), client.HasLabels{volume.PrimeLabel}); err != nil {
+	if err := r.Live.List(ctx, &primes, client.InNamespace(s.cache.Namespace), client.HasLabels{volume.IntermediateLabel}); err != nil {
 		return fmt.Errorf("list claims that are being populated: %w", err)
 	}
 	s.facts.cloned = map[string]bool{}

@@ -8,7 +8,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"gocache.dev/operator/api/v1alpha1"
-	"gocache.dev/operator/internal/kube/capture"
+	"gocache.dev/operator/internal/kube/csisnapshot"
 	"gocache.dev/operator/internal/plan/request"
 	"gocache.dev/operator/internal/plan/snapshot"
 )
@@ -55,8 +55,8 @@ func (r *Reconciler) applySnapshot(ctx context.Context, s *scope, name string) e
 	return s.capture().Take(ctx, r.applier(), name, v1alpha1.SnapshotSource{Kind: v1alpha1.GoCacheKind, Name: s.cache.Name}, s.labels())
 }
 
-func (s *scope) capture() capture.Policy {
-	return capture.Policy{Of: s.cache, Spec: s.cache.Spec.Snapshots, PodTemplate: s.cache.Spec.PodTemplate}
+func (s *scope) capture() csisnapshot.Policy {
+	return csisnapshot.Policy{Of: s.cache, Spec: s.cache.Spec.Snapshots, PodTemplate: s.cache.Spec.PodTemplate}
 }
 
 // snapshotPolicy is the spec's, or that of a cache which is captured only on
@@ -128,7 +128,7 @@ func (r *Reconciler) dropSnapshots(ctx context.Context, s *scope) error {
 	if len(s.facts.cloned) > 0 {
 		s.wakeIn(sourceInterval) // their end wakes nobody here
 	}
-	dropped, err := capture.Drop(ctx, r.Client, snapshot.Drop(s.kept(), rule, s.now), s.facts.snapshots)
+	dropped, err := csisnapshot.Drop(ctx, r.Client, snapshot.Drop(s.kept(), rule, s.now), s.facts.snapshots)
 	s.done.dropped = append(s.done.dropped, dropped...)
 	return err
 }

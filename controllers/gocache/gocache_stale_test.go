@@ -81,8 +81,8 @@ func TestClonedSnapshotIsKept(t *testing.T) {
 	w := newWorld(t)
 	name := w.two()
 	prime := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{
-		Namespace: w.namespace, Name: "prime-1",
-		Labels:      map[string]string{volume.PrimeLabel: "1", v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue},
+		Namespace: w.namespace, Name: "intermediate-1",
+		Labels:      map[string]string{volume.IntermediateLabel: "1", v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue},
 		Annotations: map[string]string{v1alpha1.PopulatedFromAnnotation: name},
 	}}
 	prime.Spec.AccessModes = []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce}
@@ -166,10 +166,10 @@ func TestPodThatCannotRunIsSaid(t *testing.T) {
 	}}}
 	w.cache()
 	w.settle()
-	if w.last.RequeueAfter != jobrun.Patience {
-		t.Errorf("looks again after %v, want %v: nothing else tells", w.last.RequeueAfter, jobrun.Patience)
+	if w.last.RequeueAfter != jobrun.StartTimeout {
+		t.Errorf("looks again after %v, want %v: nothing else tells", w.last.RequeueAfter, jobrun.StartTimeout)
 	}
-	w.wait(jobrun.Patience + time.Second)
+	w.wait(jobrun.StartTimeout + time.Second)
 	for _, kind := range []string{v1alpha1.ReadyCondition, v1alpha1.WarmCondition} {
 		w.condition(kind, metav1.ConditionFalse, v1alpha1.ReasonWarming, "waits (ImagePullBackOff): no such image")
 	}

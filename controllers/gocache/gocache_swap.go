@@ -215,7 +215,7 @@ func (r *Reconciler) busy(ctx context.Context, s *scope, o replacementrun.Observ
 	case len(o.OwnPods) > 0:
 		return "pod " + o.OwnPods[0].Name + " to be gone", nil
 	}
-	capture, err := volume.Capture(ctx, r.Live, s.cache.Namespace, s.cache.Name)
+	capture, err := volume.PendingSnapshot(ctx, r.Live, s.cache.Namespace, s.cache.Name)
 	if err != nil || capture == "" {
 		return "", err
 	}
@@ -228,7 +228,7 @@ func (r *Reconciler) hinderedSwap(ctx context.Context, s *scope, out replacement
 	if out.Decision.Step != replacement.WaitForCheck || out.Check.Ready {
 		return nil
 	}
-	s.wakeIn(jobrun.Patience)
+	s.wakeIn(jobrun.StartTimeout)
 	why, err := jobrun.Hindrance(ctx, r.Live, out.Job, out.Check, s.now)
 	if intent := s.cache.Status.VolumeReplacement; err == nil && why != "" {
 		intent.Message = bounded.Text(intent.Message+", but its pod cannot run yet: "+why, maxSwapText)

@@ -21,9 +21,9 @@ import (
 	"gocache.dev/operator/internal/plan/request"
 )
 
-// teller tells addresses something in the background.
-type teller interface {
-	Tell(webhook.Call) (done bool, err error)
+// notifier tells addresses something in the background.
+type notifier interface {
+	Notify(webhook.Call) (done bool, err error)
 }
 
 const defaultWebhookTimeout = 10 * time.Second
@@ -83,7 +83,7 @@ func (r *Reconciler) tellPlan(_ context.Context, s *scope) error {
 	if err != nil {
 		return err
 	}
-	done, err := r.Webhooks.Tell(webhook.Call{
+	done, err := r.Webhooks.Notify(webhook.Call{
 		Object: client.ObjectKeyFromObject(s.cache), Key: plan.Digest, URL: spec.Webhook.URL, Body: body,
 		Timeout: ptr.Deref(spec.Webhook.Timeout, metav1.Duration{Duration: defaultWebhookTimeout}).Duration,
 	})

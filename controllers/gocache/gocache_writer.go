@@ -8,8 +8,8 @@ import (
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/kube/apply"
-	"gocache.dev/operator/internal/kube/capture"
 	"gocache.dev/operator/internal/kube/conditions"
+	"gocache.dev/operator/internal/kube/csisnapshot"
 	"gocache.dev/operator/internal/kube/jobrun"
 	"gocache.dev/operator/internal/kube/podspec"
 	"gocache.dev/operator/internal/kube/read"
@@ -77,9 +77,9 @@ func (s *scope) book() {
 // the claim.
 func (r *Reconciler) write(ctx context.Context, s *scope) error {
 	switch s.facts.run.Phase {
-	case jobrun.Running, jobrun.Leaving:
+	case jobrun.Running, jobrun.Deleting:
 		if !s.facts.run.Ready {
-			s.wakeIn(jobrun.Patience) // no watch tells why a pod does not run
+			s.wakeIn(jobrun.StartTimeout) // no watch tells why a pod does not run
 		}
 		return nil // its end wakes us
 	case jobrun.Ended:
@@ -206,7 +206,7 @@ func (r *Reconciler) begunMeanwhile(ctx context.Context, s *scope) (bool, error)
 		s.wakeIn(time.Second)
 		return true, nil
 	}
-	s.facts.snapshots, err = capture.Of(ctx, r.Live, false, s.cache.Namespace, v1alpha1.GoCacheKind, s.cache.Name)
+	s.facts.snapshots, err = csisnapshot.Of(ctx, r.Live, false, s.cache.Namespace, v1alpha1.GoCacheKind, s.cache.Name)
 	return false, err
 }
 

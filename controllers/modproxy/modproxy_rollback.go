@@ -227,7 +227,7 @@ func (r *Reconciler) busy(ctx context.Context, s *scope, status *v1alpha1.Instan
 			return "instance " + status.Name + " to be down", nil
 		}
 	}
-	capture, err := volume.Capture(ctx, r.Live, s.proxy.Namespace, name)
+	capture, err := volume.PendingSnapshot(ctx, r.Live, s.proxy.Namespace, name)
 	if err != nil || capture == "" {
 		return "", err
 	}

@@ -14,7 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"gocache.dev/operator/api/v1alpha1"
-	"gocache.dev/operator/internal/kube/capture"
+	"gocache.dev/operator/internal/kube/csisnapshot"
 	"gocache.dev/operator/internal/kube/read"
 	"gocache.dev/operator/internal/kube/volume"
 	"gocache.dev/operator/internal/plan/replacement"
@@ -27,7 +27,7 @@ import (
 
 // observeSnapshots reads the snapshots of the stores.
 func (r *Reconciler) observeSnapshots(ctx context.Context, s *scope) (err error) {
-	s.facts.snapshots, err = capture.Of(ctx, r.Client, r.Indexed, s.proxy.Namespace, v1alpha1.ModProxyKind, s.proxy.Name)
+	s.facts.snapshots, err = csisnapshot.Of(ctx, r.Client, r.Indexed, s.proxy.Namespace, v1alpha1.ModProxyKind, s.proxy.Name)
 	return err
 }
 
@@ -117,8 +117,8 @@ func (r *Reconciler) takeSnapshot(ctx context.Context, s *scope, instance *v1alp
 	return nil
 }
 
-func (s *scope) capture() capture.Policy {
-	return capture.Policy{Of: s.proxy, Spec: s.proxy.Spec.Snapshots, PodTemplate: s.proxy.Spec.PodTemplate}
+func (s *scope) capture() csisnapshot.Policy {
+	return csisnapshot.Policy{Of: s.proxy, Spec: s.proxy.Spec.Snapshots, PodTemplate: s.proxy.Spec.PodTemplate}
 }
 
 // dropSnapshots deletes what the policy no longer keeps. The cache says only
@@ -131,7 +131,7 @@ func (r *Reconciler) dropSnapshots(ctx context.Context, s *scope) error {
 	if err := r.observeUse(ctx, s); err != nil {
 		return err
 	}
-	_, err := capture.Drop(ctx, r.Client, s.superfluous(), s.facts.snapshots)
+	_, err := csisnapshot.Drop(ctx, r.Client, s.superfluous(), s.facts.snapshots)
 	return err
 }
 
@@ -149,11 +149,11 @@ func (s *scope) superfluous() []string {
 // observeUse reads the snapshots again, past the cache, and which of them
 // somebody makes a volume of.
 func (r *Reconciler) observeUse(ctx context.Context, s *scope) (err error) {
-	if s.facts.snapshots, err = capture.Of(ctx, r.Live, false, s.proxy.Namespace, v1alpha1.ModProxyKind, s.proxy.Name); err != nil {
+	if s.facts.snapshots, err = csisnapshot.Of(ctx, r.Live, false, s.proxy.Namespace, v1alpha1.ModProxyKind, s.proxy.Name); err != nil {
 		return err
 	}
 	var primes corev1.PersistentVolumeClaimList
-	if err := r.Live.List(ctx, &primes, client.InNamespace(s.proxy.Namespace), client.HasLabels{volume.PrimeLabel}); err != nil {
+	if err := r.Live.List(ctx, &primes, client.InNamespace(s.proxy.Namespace), client.HasLabels{volume.IntermediateLabel}); err != nil {
 		return fmt.Errorf("list claims that are being populated: %w", err)
 	}
 	s.facts.used = map[string]bool{}

@@ -110,7 +110,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		return ok && named(claim)
 	})
 	primes := predicate.NewPredicateFuncs(func(o client.Object) bool {
-		return o.GetLabels()[volume.PrimeLabel] != ""
+		return o.GetLabels()[volume.IntermediateLabel] != ""
 	})
 	owner := handler.EnqueueRequestForOwner(mgr.GetScheme(), mgr.GetRESTMapper(), &corev1.PersistentVolumeClaim{}, handler.OnlyControllerOwner())
 	err = ctrl.NewControllerManagedBy(mgr).

@@ -148,7 +148,7 @@ func noticeOfClaim(s *scope, d populate.Decision) *notice {
 
 // noticeOfPrime speaks of the clone on its way.
 func noticeOfPrime(s *scope, d populate.Decision) *notice {
-	prime := volume.PrimeName(s.claim.UID)
+	prime := volume.IntermediateName(s.claim.UID)
 	switch d.State { //nolint:exhaustive // the other states speak of the source or of the claim, or say nothing
 	case populate.Forbidden:
 		return warning(d.State, "the claim %s, through which the clone is made, was refused (for a moment the namespace's quota needs room for a second claim of this size); it is tried again: %s", prime, d.Detail)
@@ -159,7 +159,7 @@ func noticeOfPrime(s *scope, d populate.Decision) *notice {
 	case populate.CloneFailing:
 		return warning(d.State, "cloning CacheSnapshot %s does not succeed, and is tried again: %s", d.Snapshot, d.Detail)
 	case populate.NodeRejected:
-		return warning(d.State, "no clone can be made on node %s; the scheduler chooses again: %s", s.prime.Annotations[volume.PrimeNodeAnnotation], orNothing(d.Detail))
+		return warning(d.State, "no clone can be made on node %s; the scheduler chooses again: %s", s.prime.Annotations[volume.IntermediateNodeAnnotation], orNothing(d.Detail))
 	case populate.VolumeLost:
 		return warning(d.State, "the cloned volume %s was deleted before it was handed over; it is cloned again", s.prime.Spec.VolumeName)
 	case populate.VolumeInUse:

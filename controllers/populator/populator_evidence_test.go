@@ -83,7 +83,7 @@ func TestForgedPrimeIsNotHandedOver(t *testing.T) {
 	w.snapshot("ci-1", "ci", metav1.ConditionTrue)
 	claim := w.claim("data", v1alpha1.CacheSnapshotKind, "ci-1")
 	w.schedule("data", "n1")
-	forged := volume.Prime{For: w.get("data"), From: "ci-1", Snapshot: "of-my-own", Node: "n1"}
+	forged := volume.IntermediatePVC{For: w.get("data"), From: "ci-1", Snapshot: "of-my-own", Node: "n1"}
 	w.must(forged.Create(t.Context(), server.Client, "mallory"))
 	w.must(w.cluster(t.Context()))
 	clone := w.primeOf(claim).Spec.VolumeName

@@ -62,18 +62,18 @@ func claimFacts(claim *corev1.PersistentVolumeClaim) populate.Claim {
 
 // observePrime reads the prime of the claim, if there is one.
 func (r *Reconciler) observePrime(ctx context.Context, s *scope) (*populate.IntermediatePVC, error) {
-	prime, err := read.Object[corev1.PersistentVolumeClaim](ctx, r.Live, s.claim.Namespace, volume.PrimeName(s.claim.UID))
+	prime, err := read.Object[corev1.PersistentVolumeClaim](ctx, r.Live, s.claim.Namespace, volume.IntermediateName(s.claim.UID))
 	if err != nil || prime == nil {
 		return nil, err
 	}
 	s.prime = prime
 	facts := &populate.IntermediatePVC{
-		Foreign:     !volume.IsPrimeOf(prime, s.claim),
+		Foreign:     !volume.IsIntermediateOf(prime, s.claim),
 		Deleting:    !prime.DeletionTimestamp.IsZero(),
 		Bound:       volume.Bound(prime),
 		VolumeName:  prime.Spec.VolumeName,
 		Node:        prime.Annotations[volume.SelectedNodeAnnotation],
-		MadeForNode: prime.Annotations[volume.PrimeNodeAnnotation],
+		MadeForNode: prime.Annotations[volume.IntermediateNodeAnnotation],
 		Age:         s.now.Sub(prime.CreationTimestamp.Time),
 	}
 	rejected := facts.MadeForNode != "" && facts.Node == ""

@@ -184,7 +184,7 @@ func TestForeignClaimInTheWay(t *testing.T) {
 	w.snapshot("ci-1", "ci", metav1.ConditionTrue)
 	claim := w.claim("data", v1alpha1.CacheSnapshotKind, "ci-1")
 	w.schedule("data", "n1")
-	obstacle := volume.Claim{Namespace: w.namespace, Name: volume.PrimeName(claim.UID), Class: &w.class, Size: resource.MustParse("1Gi"), Snapshot: "ci-1-csi"}.Object()
+	obstacle := volume.Claim{Namespace: w.namespace, Name: volume.IntermediateName(claim.UID), Class: &w.class, Size: resource.MustParse("1Gi"), Snapshot: "ci-1-csi"}.Object()
 	w.create(obstacle)
 	w.settle("data")
 	w.once("Warning Obstructed", obstacle.Name)

@@ -34,7 +34,7 @@ func (r *Reconciler) act(ctx context.Context, s *scope, d populate.Decision) (po
 // +kubebuilder:rbac:groups="",resources=persistentvolumeclaims/finalizers,verbs=update
 
 func (r *Reconciler) makePrime(ctx context.Context, s *scope, d populate.Decision) (populate.Decision, error) {
-	prime := volume.Prime{For: s.claim, From: d.Snapshot, Snapshot: s.snapshot, Node: d.Node}
+	prime := volume.IntermediatePVC{For: s.claim, From: d.Snapshot, Snapshot: s.snapshot, Node: d.Node}
 	err := prime.Create(ctx, r.Client, fieldOwner)
 	if apierrors.IsForbidden(err) {
 		return populate.Refused(d, err.Error()), nil

@@ -211,7 +211,7 @@ func (w *world) get(name string) *corev1.PersistentVolumeClaim {
 func (w *world) primeOf(claim *corev1.PersistentVolumeClaim) *corev1.PersistentVolumeClaim {
 	w.t.Helper()
 	c := &corev1.PersistentVolumeClaim{}
-	err := server.Client.Get(w.t.Context(), client.ObjectKey{Namespace: w.namespace, Name: volume.PrimeName(claim.UID)}, c)
+	err := server.Client.Get(w.t.Context(), client.ObjectKey{Namespace: w.namespace, Name: volume.IntermediateName(claim.UID)}, c)
 	if apierrors.IsNotFound(err) {
 		return nil
 	}

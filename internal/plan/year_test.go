@@ -460,7 +460,7 @@ func (y *year) kept() (all []snapshot.Kept) {
 		if !s.ready.IsZero() {
 			created = s.ready
 		}
-		all = append(all, snapshot.Kept{Name: s.name, Taken: created, Verified: s.verified, Pending: !s.verified && !s.stalled, Protected: s.pinned})
+		all = append(all, snapshot.Kept{Name: s.name, Created: created, Verified: s.verified, Pending: !s.verified && !s.stalled, Protected: s.pinned})
 	}
 	return all
 }

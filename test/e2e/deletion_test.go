@@ -74,7 +74,7 @@ func TestDeletedNamespace(t *testing.T) {
 // primes are the claims through which clones are made now.
 func (s *scene) primes(ctx context.Context) ([]string, error) {
 	var list corev1.PersistentVolumeClaimList
-	err := s.Client.List(ctx, &list, client.InNamespace(s.Namespace), client.HasLabels{volume.PrimeLabel})
+	err := s.Client.List(ctx, &list, client.InNamespace(s.Namespace), client.HasLabels{volume.IntermediateLabel})
 	var names []string
 	for i := range list.Items {
 		names = append(names, list.Items[i].Name)

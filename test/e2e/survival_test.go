@@ -24,7 +24,7 @@ import (
 // Requests of the manager, as an API server sees them.
 const (
 	claimsPath     = `/persistentvolumeclaims$`
-	primePath      = `/persistentvolumeclaims/prime-`
+	primePath      = `/persistentvolumeclaims/intermediate-`
 	volumePath     = `^/api/v1/persistentvolumes/[^/]+$`
 	weightsPath    = `/configmaps/goproxy-router-weights$`
 	proxyStatus    = `/modproxies/goproxy/status$`

@@ -89,7 +89,7 @@ func (s *scene) neverFilled(name string) {
 	if claim.Spec.VolumeName != "" || claim.Status.Phase != corev1.ClaimPending {
 		s.Errorf("claim %s is %s, with volume %q", name, claim.Status.Phase, claim.Spec.VolumeName)
 	}
-	err := s.Client.Get(s.ctx, client.ObjectKey{Namespace: s.Namespace, Name: volume.PrimeName(claim.UID)}, &corev1.PersistentVolumeClaim{})
+	err := s.Client.Get(s.ctx, client.ObjectKey{Namespace: s.Namespace, Name: volume.IntermediateName(claim.UID)}, &corev1.PersistentVolumeClaim{})
 	if client.IgnoreNotFound(err) != nil || err == nil {
 		s.Errorf("a clone for claim %s is on its way: %v", name, err)
 	}

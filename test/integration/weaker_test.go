@@ -125,7 +125,7 @@ func TestWeakerVerificationIsNoSource(t *testing.T) {
 			}
 			pv := &corev1.PersistentVolume{ObjectMeta: metav1.ObjectMeta{Name: pvc.Spec.VolumeName}}
 			if pvc.Status.Phase != corev1.ClaimBound {
-				return fmt.Errorf("it is %s; %v", pvc.Status.Phase, server.Client.Get(t.Context(), client.ObjectKey{Namespace: ns, Name: volume.PrimeName(pvc.UID)}, &corev1.PersistentVolumeClaim{}))
+				return fmt.Errorf("it is %s; %v", pvc.Status.Phase, server.Client.Get(t.Context(), client.ObjectKey{Namespace: ns, Name: volume.IntermediateName(pvc.UID)}, &corev1.PersistentVolumeClaim{}))
 			}
 			if err := get(pv); err != nil {
 				return err

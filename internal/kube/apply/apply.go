@@ -61,8 +61,8 @@ func DetachedFrom(o client.Object) Owner { return Owner{object: o, detached: tru
 
 // Apply brings wanted to the API server for its owner. It marks the object as
 // managed by the operator, and says whether it wrote.
-func (a Applier) Apply(ctx context.Context, owner Owner, wanted client.Object) (wrote bool, err error) {
-	u, differs, err := a.compare(ctx, owner, wanted)
+func (a Applier) Apply(ctx context.Context, owner Owner, desired client.Object) (wrote bool, err error) {
+	u, differs, err := a.compare(ctx, owner, desired)
 	if err != nil || !differs {
 		return false, err
 	}
@@ -73,18 +73,18 @@ func (a Applier) Apply(ctx context.Context, owner Owner, wanted client.Object) (
 }
 
 // Differs says whether Apply of the same would write.
-func (a Applier) Differs(ctx context.Context, owner Owner, wanted client.Object) (bool, error) {
-	_, differs, err := a.compare(ctx, owner, wanted)
+func (a Applier) Differs(ctx context.Context, owner Owner, desired client.Object) (bool, error) {
+	_, differs, err := a.compare(ctx, owner, desired)
 	return differs, err
 }
 
 // compare returns what is to be sent, and whether that is needed.
-func (a Applier) compare(ctx context.Context, owner Owner, wanted client.Object) (*unstructured.Unstructured, bool, error) {
-	u, err := a.prepare(owner, wanted)
+func (a Applier) compare(ctx context.Context, owner Owner, desired client.Object) (*unstructured.Unstructured, bool, error) {
+	u, err := a.prepare(owner, desired)
 	if err != nil {
 		return nil, false, err
 	}
-	live, err := a.live(ctx, wanted)
+	live, err := a.live(ctx, desired)
 	if err != nil {
 		return nil, false, err
 	}
@@ -99,26 +99,26 @@ func (a Applier) compare(ctx context.Context, owner Owner, wanted client.Object)
 }
 
 // prepare turns the wanted object into what is sent.
-func (a Applier) prepare(owner Owner, wanted client.Object) (*unstructured.Unstructured, error) {
-	wanted = wanted.DeepCopyObject().(client.Object)
-	gvk, err := apiutil.GVKForObject(wanted, a.Client.Scheme())
+func (a Applier) prepare(owner Owner, desired client.Object) (*unstructured.Unstructured, error) {
+	desired = desired.DeepCopyObject().(client.Object)
+	gvk, err := apiutil.GVKForObject(desired, a.Client.Scheme())
 	if err != nil {
 		return nil, fmt.Errorf("apply: %w", err)
 	}
-	labels := wanted.GetLabels()
+	labels := desired.GetLabels()
 	if labels == nil {
 		labels = map[string]string{}
 	}
 	labels[v1alpha1.ManagedByLabel] = v1alpha1.ManagedByValue
-	wanted.SetLabels(labels)
+	desired.SetLabels(labels)
 	if !owner.detached {
-		if err := controllerutil.SetControllerReference(owner.object, wanted, a.Client.Scheme()); err != nil {
-			return nil, fmt.Errorf("apply %s %s: %w", gvk.Kind, wanted.GetName(), err)
+		if err := controllerutil.SetControllerReference(owner.object, desired, a.Client.Scheme()); err != nil {
+			return nil, fmt.Errorf("apply %s %s: %w", gvk.Kind, desired.GetName(), err)
 		}
 	}
-	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(wanted)
+	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(desired)
 	if err != nil {
-		return nil, fmt.Errorf("apply %s %s: %w", gvk.Kind, wanted.GetName(), err)
+		return nil, fmt.Errorf("apply %s %s: %w", gvk.Kind, desired.GetName(), err)
 	}
 	delete(content, "status")
 	u := &unstructured.Unstructured{Object: content}
@@ -140,20 +140,20 @@ func (a Applier) prepare(owner Owner, wanted client.Object) (*unstructured.Unstr
 }
 
 // live reads the object as it is, or returns nil.
-func (a Applier) live(ctx context.Context, wanted client.Object) (client.Object, error) {
-	live, err := newObject(a.Client.Scheme(), wanted)
+func (a Applier) live(ctx context.Context, desired client.Object) (client.Object, error) {
+	live, err := newObject(a.Client.Scheme(), desired)
 	if err != nil {
 		return nil, err
 	}
-	err = a.Client.Get(ctx, client.ObjectKeyFromObject(wanted), live)
+	err = a.Client.Get(ctx, client.ObjectKeyFromObject(desired), live)
 	if apierrors.IsNotFound(err) {
-		err = a.Live.Get(ctx, client.ObjectKeyFromObject(wanted), live)
+		err = a.Live.Get(ctx, client.ObjectKeyFromObject(desired), live)
 	}
 	if apierrors.IsNotFound(err) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read %s before applying it: %w", wanted.GetName(), err)
+		return nil, fmt.Errorf("read %s before applying it: %w", desired.GetName(), err)
 	}
 	return live, nil
 }
@@ -172,7 +172,7 @@ func newObject(scheme *runtime.Scheme, like client.Object) (client.Object, error
 
 // ours refuses an object that the operator did not make, or that it made for
 // another owner.
-func ours(owner client.Object, live client.Object, wanted client.Object, kind string) error {
+func ours(owner client.Object, live client.Object, desired client.Object, kind string) error {
 	conflict := func(reason string) error {
 		return &ConflictError{Kind: kind, Namespace: live.GetNamespace(), Name: live.GetName(), Reason: reason}
 	}
@@ -187,7 +187,7 @@ func ours(owner client.Object, live client.Object, wanted client.Object, kind st
 	}
 	// What outlived its owner may be taken up again by the same, and by no other.
 	for _, label := range identity {
-		if is, want := live.GetLabels()[label], wanted.GetLabels()[label]; is != "" && is != want {
+		if is, want := live.GetLabels()[label], desired.GetLabels()[label]; is != "" && is != want {
 			return conflict(fmt.Sprintf("with label %s=%s", label, is))
 		}
 	}
@@ -199,15 +199,15 @@ var identity = []string{v1alpha1.CacheLabel, v1alpha1.SnapshotLabel, v1alpha1.Sn
 
 // satisfied says whether the live object already is what is wanted: made from
 // the same wanted state, and no field of it changed since.
-func satisfied(wanted *unstructured.Unstructured, live client.Object) (bool, error) {
-	if live.GetAnnotations()[AppliedAnnotation] != wanted.GetAnnotations()[AppliedAnnotation] {
+func satisfied(desired *unstructured.Unstructured, live client.Object) (bool, error) {
+	if live.GetAnnotations()[AppliedAnnotation] != desired.GetAnnotations()[AppliedAnnotation] {
 		return false, nil
 	}
 	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(live)
 	if err != nil {
-		return false, fmt.Errorf("compare %s: %w", wanted.GetName(), err)
+		return false, fmt.Errorf("compare %s: %w", desired.GetName(), err)
 	}
-	for key, want := range wanted.Object {
+	for key, want := range desired.Object {
 		if key == "apiVersion" || key == "kind" { // a typed object carries neither
 			continue
 		}

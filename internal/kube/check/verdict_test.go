@@ -27,7 +27,7 @@ func TestVerdict(t *testing.T) {
 	for name, tt := range map[string]struct {
 		run  jobrun.Outcome
 		want integrity.Outcome
-		says string
+		text string
 	}{
 		"intact":                     {run(0, intact, ""), integrity.Intact, ""},
 		"corrupt":                    {run(3, corrupt, ""), integrity.OutcomeCorrupt, "1 corrupt"},
@@ -36,8 +36,8 @@ func TestVerdict(t *testing.T) {
 		"code and report disagree":   {run(3, intact, ""), integrity.Inconclusive, "exit code 3 and reported Intact"},
 		"half a report":              {run(0, intact[:50], ""), integrity.Inconclusive, "left no report"},
 	} {
-		if v := check.Verdict(tt.run); v.Verdict != tt.want || !strings.Contains(v.Message, tt.says) {
-			t.Errorf("%s: %s, %q; want %s, %q", name, v.Verdict, v.Message, tt.want, tt.says)
+		if v := check.Verdict(tt.run); v.Verdict != tt.want || !strings.Contains(v.Message, tt.text) {
+			t.Errorf("%s: %s, %q; want %s, %q", name, v.Verdict, v.Message, tt.want, tt.text)
 		}
 	}
 }

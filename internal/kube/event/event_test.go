@@ -18,7 +18,7 @@ func TestStalled(t *testing.T) {
 	}
 	for name, tt := range map[string]struct {
 		before, after []metav1.Condition
-		said          int
+		recorded      int
 	}{
 		"never":                 {nil, nil, 0},
 		"now":                   {nil, stalled("A", "1"), 1},
@@ -27,8 +27,8 @@ func TestStalled(t *testing.T) {
 		"not any more":          {stalled("A", "1"), nil, 0},
 		"again after some time": {nil, stalled("A", "1"), 1},
 	} {
-		if got := len(event.Stalled(tt.before, tt.after)); got != tt.said {
-			t.Errorf("%s: %d events, want %d", name, got, tt.said)
+		if got := len(event.Stalled(tt.before, tt.after)); got != tt.recorded {
+			t.Errorf("%s: %d events, want %d", name, got, tt.recorded)
 		}
 	}
 }
@@ -39,7 +39,7 @@ func TestRefused(t *testing.T) {
 	}
 	for name, tt := range map[string]struct {
 		before, after *v1alpha1.RequestStatus
-		said          int
+		recorded      int
 	}{
 		"none":          {nil, nil, 0},
 		"refused":       {nil, request("a#1", v1alpha1.RequestRefused), 1},
@@ -48,8 +48,8 @@ func TestRefused(t *testing.T) {
 		"accepted":      {nil, request("a#1", v1alpha1.RequestAccepted), 0},
 		"none any more": {request("a#1", v1alpha1.RequestRefused), nil, 0},
 	} {
-		if got := len(event.Refused(tt.before, tt.after)); got != tt.said {
-			t.Errorf("%s: %d events, want %d", name, got, tt.said)
+		if got := len(event.Refused(tt.before, tt.after)); got != tt.recorded {
+			t.Errorf("%s: %d events, want %d", name, got, tt.recorded)
 		}
 	}
 }

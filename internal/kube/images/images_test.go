@@ -19,8 +19,8 @@ func TestToolchainFor(t *testing.T) {
 }
 
 func TestValidate(t *testing.T) {
-	whole := Images{Operator: "example.com/operator:dev", Toolchain: DefaultToolchain, HAProxy: DefaultHAProxy}
-	if err := whole.Validate(); err != nil {
+	complete := Images{Operator: "example.com/operator:dev", Toolchain: DefaultToolchain, HAProxy: DefaultHAProxy}
+	if err := complete.Validate(); err != nil {
 		t.Errorf("refused a whole set: %v", err)
 	}
 	err := (Images{Toolchain: "two words", HAProxy: DefaultHAProxy}).Validate()

@@ -10,15 +10,15 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// Patience is how long a Job may be without a running container before it is
+// StartTimeout is how long a Job may be without a running container before it is
 // asked why, and how often after that.
-const Patience = 30 * time.Second
+const StartTimeout = 30 * time.Second
 
 // Hindrance says, for a person, why the container of a running Job does not
 // run: no node, no image, no quota. It is empty when there is none to tell, or
 // while it is too early. The pod is read live, and only then.
 func Hindrance(ctx context.Context, live client.Reader, job *batchv1.Job, o Outcome, now time.Time) (string, error) {
-	if o.Phase != Running || o.Ready || now.Sub(o.Started) < Patience {
+	if o.Phase != Running || o.Ready || now.Sub(o.Started) < StartTimeout {
 		return "", nil
 	}
 	pods, err := Pods(ctx, live, job.Namespace, job.Name)

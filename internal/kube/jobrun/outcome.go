@@ -24,8 +24,8 @@ const (
 	Running Phase = "Running"
 	// Ended: the Job has ended, one way or the other.
 	Ended Phase = "Ended"
-	// Leaving: the Job is being deleted.
-	Leaving Phase = "Leaving"
+	// Deleting: the Job is being deleted.
+	Deleting Phase = "Deleting"
 )
 
 // Outcome is how a Job stands.
@@ -69,7 +69,7 @@ func Observe(ctx context.Context, live client.Reader, job *batchv1.Job) (Outcome
 	ended := endOf(job)
 	switch {
 	case !job.DeletionTimestamp.IsZero():
-		o.Phase = Leaving
+		o.Phase = Deleting
 		return o, nil
 	case ended == nil:
 		o.Ready = ptr.Deref(job.Status.Ready, 0) > 0

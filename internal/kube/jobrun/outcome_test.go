@@ -54,8 +54,8 @@ func agent(code int32, reason, message string) *corev1.Pod {
 func TestObserve(t *testing.T) {
 	failed := job(batchv1.JobFailed, "BackoffLimitExceeded", "Job has reached the specified backoff limit")
 	complete := job(batchv1.JobComplete, "CompletionsReached", "")
-	leaving := job(batchv1.JobComplete, "", "")
-	leaving.DeletionTimestamp, leaving.Finalizers = &over, []string{"test/hold"}
+	deleting := job(batchv1.JobComplete, "", "")
+	deleting.DeletionTimestamp, deleting.Finalizers = &over, []string{"test/hold"}
 	tests := []struct {
 		name       string
 		job        *batchv1.Job
@@ -69,7 +69,7 @@ func TestObserve(t *testing.T) {
 		{name: "no Job", phase: jobrun.Absent},
 		{name: "it runs", job: job("", "", ""), pod: agent(0, "", ""), phase: jobrun.Running},
 		{name: "it is about to fail", job: job(batchv1.JobFailureTarget, "", ""), pod: agent(1, "", ""), phase: jobrun.Running},
-		{name: "it is being deleted", job: leaving, pod: agent(0, "", ""), phase: jobrun.Leaving},
+		{name: "it is being deleted", job: deleting, pod: agent(0, "", ""), phase: jobrun.Deleting},
 		{name: "it succeeded", job: complete, pod: agent(0, "Completed", "report"), phase: jobrun.Ended, conclusive: true, exit: ptr.To[int32](0), message: "report"},
 		{name: "it failed by itself", job: failed, pod: agent(3, "Error", "report"), phase: jobrun.Ended, conclusive: true, exit: ptr.To[int32](3), message: "report"},
 		{name: "out of memory", job: failed, pod: agent(137, "OOMKilled", ""), phase: jobrun.Ended, exit: ptr.To[int32](137), cause: "ran out of memory; raise its limit"},

@@ -54,7 +54,7 @@ func replaceWithout(t *testing.T, n int) bool {
 			t.Fatalf("write %d (%s): %v", n, failed, err)
 		}
 		if err == nil && out.Decision.Step == replacement.RecordCheck {
-			w.book(out, v1alpha1.VerdictIntact)
+			w.record(out, v1alpha1.VerdictIntact)
 		}
 		if err == nil && out.Decision.Step == replacement.Finish {
 			return failed != ""
@@ -71,7 +71,7 @@ func TestInconclusive(t *testing.T) {
 	w := newWorld(t)
 	w.at(replacement.WaitForCheck, "apply PersistentVolumeClaim ci-next", "apply Job ci-next")
 	w.controllers(1)
-	w.book(w.at(replacement.RecordCheck), v1alpha1.VerdictInconclusive)
+	w.record(w.at(replacement.RecordCheck), v1alpha1.VerdictInconclusive)
 	w.at(replacement.ClearCheck, "delete Job ci-next", "delete PersistentVolumeClaim ci-next")
 	w.at(replacement.ClearCheck) // a pod is left
 	w.collect()
@@ -87,7 +87,7 @@ func TestCorrupt(t *testing.T) {
 	w := newWorld(t)
 	w.advance()
 	w.controllers(3)
-	w.book(w.at(replacement.RecordCheck), v1alpha1.VerdictCorrupt)
+	w.record(w.at(replacement.RecordCheck), v1alpha1.VerdictCorrupt)
 	w.at(replacement.ClearCheck, "delete Job ci-next")
 	w.collect()
 	w.at(replacement.Abandon, "delete PersistentVolumeClaim ci-next")
@@ -107,7 +107,7 @@ func TestSourceIsRemoved(t *testing.T) {
 	w.must(w.client.Update(t.Context(), pvc))
 	w.must(w.client.Create(t.Context(), volumeFor(pvc, "source")))
 	w.controllers(0)
-	w.book(w.at(replacement.RecordCheck), v1alpha1.VerdictIntact)
+	w.record(w.at(replacement.RecordCheck), v1alpha1.VerdictIntact)
 	w.advance()
 	w.reload()
 	w.at(replacement.ClearCheck)
@@ -143,9 +143,9 @@ func TestNewVolumeIsLost(t *testing.T) {
 	}
 }
 
-// TestLiveClaimChanges holds that the live PVC is not deleted if it was changed
+// TestCachePVCChanges holds that the live PVC is not deleted if it was changed
 // since it was read, and that another one of its name is never taken for it.
-func TestLiveClaimChanges(t *testing.T) {
+func TestCachePVCChanges(t *testing.T) {
 	w := prepared(t, nil)
 	w.advance()
 	w.settle()

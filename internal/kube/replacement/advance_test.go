@@ -25,7 +25,7 @@ func prepared(t *testing.T, change func(*world)) *world {
 	if out.Check.ExitCode == nil || *out.Check.ExitCode != 0 {
 		t.Fatalf("the check ended with %+v", out.Check)
 	}
-	w.book(out, v1alpha1.VerdictIntact)
+	w.record(out, v1alpha1.VerdictIntact)
 	return w
 }
 
@@ -77,8 +77,8 @@ func TestReplacement(t *testing.T) {
 	}
 }
 
-// TestLiveClaim holds what the PVC is like that takes the place of the old one.
-func TestLiveClaim(t *testing.T) {
+// TestCachePVC holds what the PVC is like that takes the place of the old one.
+func TestCachePVC(t *testing.T) {
 	for _, tt := range []struct {
 		name     string
 		size     string

@@ -320,8 +320,8 @@ func (w *world) settle() {
 	w.reload()
 }
 
-// book writes a verdict into the intent, as a controller does.
-func (w *world) book(out replacementrun.Outcome, verdict v1alpha1.Verdict) {
+// record writes a verdict into the intent, as a controller does.
+func (w *world) record(out replacementrun.Outcome, verdict v1alpha1.Verdict) {
 	replacement.Record(w.run.Intent, v1alpha1.VerificationStatus{Verdict: verdict, Run: out.Check.Run, CompletionTime: ptr.To(metav1.NewTime(now))},
 		out.Live.Spec.VolumeName, out.Next.Spec.VolumeName, "")
 }

@@ -26,9 +26,9 @@ func TestLarger(t *testing.T) {
 }
 
 func TestBound(t *testing.T) {
-	claim := func(phase corev1.PersistentVolumeClaimPhase, leaving bool) *corev1.PersistentVolumeClaim {
+	claim := func(phase corev1.PersistentVolumeClaimPhase, deleting bool) *corev1.PersistentVolumeClaim {
 		c := &corev1.PersistentVolumeClaim{Status: corev1.PersistentVolumeClaimStatus{Phase: phase}}
-		if leaving {
+		if deleting {
 			c.DeletionTimestamp = &metav1.Time{}
 			*c.DeletionTimestamp = metav1.Unix(1, 0)
 		}
@@ -47,7 +47,7 @@ func TestBound(t *testing.T) {
 	}
 }
 
-func TestCut(t *testing.T) {
+func TestReadyToUse(t *testing.T) {
 	status := func(ready *bool, content *string) *snapshotv1.VolumeSnapshot {
 		return &snapshotv1.VolumeSnapshot{Status: &snapshotv1.VolumeSnapshotStatus{ReadyToUse: ready, BoundVolumeSnapshotContentName: content}}
 	}
@@ -58,7 +58,7 @@ func TestCut(t *testing.T) {
 		"none": {nil, false}, "no status": {&snapshotv1.VolumeSnapshot{}, false}, "not ready": {status(ptr.To(false), ptr.To("c")), false},
 		"nobody says": {status(nil, ptr.To("c")), false}, "no content": {status(ptr.To(true), nil), false}, "ready": {status(ptr.To(true), ptr.To("c")), true},
 	} {
-		if got := Cut(tt.snapshot); got != tt.want {
+		if got := ReadyToUse(tt.snapshot); got != tt.want {
 			t.Errorf("%s: %v", name, got)
 		}
 	}

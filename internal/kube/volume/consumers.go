@@ -69,9 +69,9 @@ func Evict(ctx context.Context, c client.Client, pod *corev1.Pod) (objection str
 	}
 }
 
-// Capture names a CSI snapshot of a claim that its driver has not cut yet, read
+// PendingSnapshot names a CSI snapshot of a claim that its driver has not cut yet, read
 // live; empty: there is none. The claim must keep its volume until then.
-func Capture(ctx context.Context, live client.Reader, namespace, claim string) (string, error) {
+func PendingSnapshot(ctx context.Context, live client.Reader, namespace, claim string) (string, error) {
 	var all snapshotv1.VolumeSnapshotList
 	if err := live.List(ctx, &all, client.InNamespace(namespace)); err != nil {
 		return "", fmt.Errorf("list the CSI snapshots of claim %s: %w", claim, err)
@@ -79,7 +79,7 @@ func Capture(ctx context.Context, live client.Reader, namespace, claim string) (
 	for i := range all.Items {
 		s := &all.Items[i]
 		from := s.Spec.Source.PersistentVolumeClaimName
-		if from != nil && *from == claim && s.DeletionTimestamp.IsZero() && (s.Status == nil || s.Status.CreationTime == nil && !Cut(s)) {
+		if from != nil && *from == claim && s.DeletionTimestamp.IsZero() && (s.Status == nil || s.Status.CreationTime == nil && !ReadyToUse(s)) {
 			return s.Name, nil
 		}
 	}

@@ -140,7 +140,7 @@ func TestEvictIsBounded(t *testing.T) {
 	})
 }
 
-func TestCapture(t *testing.T) {
+func TestPendingSnapshot(t *testing.T) {
 	of := func(namespace, name, claim string, status *snapshotv1.VolumeSnapshotStatus) *snapshotv1.VolumeSnapshot {
 		s := &snapshotv1.VolumeSnapshot{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}, Status: status}
 		if claim != "" {
@@ -170,11 +170,11 @@ func TestCapture(t *testing.T) {
 			of("n", "a", "ci", created), of("n", "b", "other", nil), of("n", "c", "ci", pending), of("n", "d", "ci", usable),
 		}, "c"},
 	} {
-		if got, err := Capture(t.Context(), builder(t, tt.snapshots...).Build(), "n", "ci"); err != nil || got != tt.want {
+		if got, err := PendingSnapshot(t.Context(), builder(t, tt.snapshots...).Build(), "n", "ci"); err != nil || got != tt.want {
 			t.Errorf("%s: %q, %v; want %q", name, got, err, tt.want)
 		}
 	}
-	if got, err := Capture(t.Context(), broken(t, errBroken), "n", "ci"); !errors.Is(err, errBroken) || got != "" {
+	if got, err := PendingSnapshot(t.Context(), broken(t, errBroken), "n", "ci"); !errors.Is(err, errBroken) || got != "" {
 		t.Errorf("the list fails: %q, %v", got, err)
 	}
 }

@@ -18,13 +18,13 @@ import (
 
 // What stands on a prime, beside its reference to the user's claim.
 const (
-	// PrimeLabel marks a prime; its value is the uid of the user's claim. A
+	// IntermediateLabel marks a prime; its value is the uid of the user's claim. A
 	// prime also carries v1alpha1.PopulatedFromAnnotation, so that whoever
 	// drops snapshots sees which one is being cloned.
-	PrimeLabel = v1alpha1.GroupName + "/prime-for"
-	// PrimeNodeAnnotation is the node that a prime was made for. It stays when
+	IntermediateLabel = v1alpha1.GroupName + "/intermediate-for"
+	// IntermediateNodeAnnotation is the node that a prime was made for. It stays when
 	// the provisioner gives the node back.
-	PrimeNodeAnnotation = v1alpha1.GroupName + "/prime-node"
+	IntermediateNodeAnnotation = v1alpha1.GroupName + "/intermediate-node"
 )
 
 // Annotations of others that a population reads and writes.
@@ -37,13 +37,13 @@ const (
 	boundByControllerAnnotation = "pv.kubernetes.io/bound-by-controller"
 )
 
-// PrimeName is the name of the prime of a user's claim.
-func PrimeName(claim types.UID) string {
-	return "prime-" + string(claim)
+// IntermediateName is the name of the prime of a user's claim.
+func IntermediateName(claim types.UID) string {
+	return "intermediate-" + string(claim)
 }
 
-// Prime is the claim through which a clone for a user's claim is made.
-type Prime struct {
+// IntermediatePVC is the claim through which a clone for a user's claim is made.
+type IntermediatePVC struct {
 	// For is the user's claim.
 	For *corev1.PersistentVolumeClaim
 	// From names the CacheSnapshot that is cloned.
@@ -56,12 +56,12 @@ type Prime struct {
 
 // Object is the prime as an object to create. Everything that the cluster
 // compares when it binds a volume to a claim is that of the user's claim.
-func (p Prime) Object() *corev1.PersistentVolumeClaim {
+func (p IntermediatePVC) Object() *corev1.PersistentVolumeClaim {
 	pvc := Claim{
-		Namespace: p.For.Namespace, Name: PrimeName(p.For.UID),
+		Namespace: p.For.Namespace, Name: IntermediateName(p.For.UID),
 		Labels: map[string]string{
 			v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue,
-			PrimeLabel:              string(p.For.UID),
+			IntermediateLabel:       string(p.For.UID),
 		},
 		Class:       p.For.Spec.StorageClassName,
 		AccessModes: p.For.Spec.AccessModes,
@@ -72,7 +72,7 @@ func (p Prime) Object() *corev1.PersistentVolumeClaim {
 	pvc.Spec.VolumeAttributesClassName = p.For.Spec.VolumeAttributesClassName
 	pvc.Annotations = map[string]string{v1alpha1.PopulatedFromAnnotation: p.From}
 	if p.Node != "" {
-		pvc.Annotations[PrimeNodeAnnotation] = p.Node
+		pvc.Annotations[IntermediateNodeAnnotation] = p.Node
 		pvc.Annotations[SelectedNodeAnnotation] = p.Node
 	}
 	return pvc
@@ -81,24 +81,24 @@ func (p Prime) Object() *corev1.PersistentVolumeClaim {
 // Create makes the prime, controlled by the user's claim so that it goes with
 // it. It is created and never applied: the provisioner takes the node from it,
 // and an apply would put it back. One that is there already is no error.
-func (p Prime) Create(ctx context.Context, c client.Client, fieldOwner string) error {
-	prime := p.Object()
-	if err := controllerutil.SetControllerReference(p.For, prime, c.Scheme()); err != nil {
+func (p IntermediatePVC) Create(ctx context.Context, c client.Client, fieldOwner string) error {
+	intermediate := p.Object()
+	if err := controllerutil.SetControllerReference(p.For, intermediate, c.Scheme()); err != nil {
 		return fmt.Errorf("prime of %s/%s: %w", p.For.Namespace, p.For.Name, err)
 	}
-	err := c.Create(ctx, prime, client.FieldOwner(fieldOwner))
+	err := c.Create(ctx, intermediate, client.FieldOwner(fieldOwner))
 	if err != nil && !apierrors.IsAlreadyExists(err) {
-		return fmt.Errorf("create prime %s/%s: %w", prime.Namespace, prime.Name, err)
+		return fmt.Errorf("create prime %s/%s: %w", intermediate.Namespace, intermediate.Name, err)
 	}
 	return nil
 }
 
-// IsPrimeOf says whether a claim is the prime that was made for a user's claim.
-func IsPrimeOf(prime, claim *corev1.PersistentVolumeClaim) bool {
-	source := prime.Spec.DataSource
-	return metav1.IsControlledBy(prime, claim) &&
-		prime.Labels[PrimeLabel] == string(claim.UID) &&
-		prime.Annotations[v1alpha1.PopulatedFromAnnotation] != "" &&
+// IsIntermediateOf says whether a claim is the prime that was made for a user's claim.
+func IsIntermediateOf(intermediate, claim *corev1.PersistentVolumeClaim) bool {
+	source := intermediate.Spec.DataSource
+	return metav1.IsControlledBy(intermediate, claim) &&
+		intermediate.Labels[IntermediateLabel] == string(claim.UID) &&
+		intermediate.Annotations[v1alpha1.PopulatedFromAnnotation] != "" &&
 		source != nil && source.Kind == snapshotKind && ptr.Deref(source.APIGroup, "") == snapshotGroup
 }
 
@@ -120,8 +120,8 @@ func Preexisting(pv *corev1.PersistentVolume, claim *corev1.PersistentVolumeClai
 // no other claim of the class, or of the same name, can take it. A volume that is
 // not bound to that very prime is refused: its name alone was chosen by whoever
 // created the prime.
-func HandOver(ctx context.Context, c client.Client, pv *corev1.PersistentVolume, prime, claim *corev1.PersistentVolumeClaim, from, fieldOwner string) error {
-	if !HeldBy(pv, prime) || prime.Namespace != claim.Namespace || pv.Spec.ClaimRef.Namespace != claim.Namespace {
+func HandOver(ctx context.Context, c client.Client, pv *corev1.PersistentVolume, intermediate, claim *corev1.PersistentVolumeClaim, from, fieldOwner string) error {
+	if !HeldBy(pv, intermediate) || intermediate.Namespace != claim.Namespace || pv.Spec.ClaimRef.Namespace != claim.Namespace {
 		return &ForeignVolumeError{Volume: pv.Name, Verb: "hand over"}
 	}
 	patch, err := json.Marshal(map[string]any{

@@ -26,36 +26,36 @@ func users(changes ...func(*corev1.PersistentVolumeClaim)) *corev1.PersistentVol
 	}}, changes...)...)
 }
 
-// TestPrimeObject holds that a prime asks for what the user's PVC asks for: the
+// TestIntermediateObject holds that a prime asks for what the user's PVC asks for: the
 // cluster refuses to bind a volume that differs.
-func TestPrimeObject(t *testing.T) {
+func TestIntermediateObject(t *testing.T) {
 	want := &corev1.PersistentVolumeClaim{
 		ObjectMeta: metav1.ObjectMeta{
-			Namespace: "n", Name: "prime-build-uid",
-			Labels:      map[string]string{v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue, PrimeLabel: "build-uid"},
+			Namespace: "n", Name: "intermediate-build-uid",
+			Labels:      map[string]string{v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue, IntermediateLabel: "build-uid"},
 			Annotations: map[string]string{v1alpha1.PopulatedFromAnnotation: "ci-1"},
 		},
 		Spec: *users().Spec.DeepCopy(),
 	}
 	want.Spec.DataSource = &corev1.TypedLocalObjectReference{APIGroup: ptr.To("snapshot.storage.k8s.io"), Kind: "VolumeSnapshot", Name: "csi-1"}
-	got := Prime{For: users(), From: "ci-1", Snapshot: "csi-1"}.Object()
+	got := IntermediatePVC{For: users(), From: "ci-1", Snapshot: "csi-1"}.Object()
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("on any node: %s", diff)
 	}
-	want.Annotations[PrimeNodeAnnotation], want.Annotations[SelectedNodeAnnotation] = "node-a", "node-a"
-	if diff := cmp.Diff(want, Prime{For: users(), From: "ci-1", Snapshot: "csi-1", Node: "node-a"}.Object()); diff != "" {
+	want.Annotations[IntermediateNodeAnnotation], want.Annotations[SelectedNodeAnnotation] = "node-a", "node-a"
+	if diff := cmp.Diff(want, IntermediatePVC{For: users(), From: "ci-1", Snapshot: "csi-1", Node: "node-a"}.Object()); diff != "" {
 		t.Errorf("on a node: %s", diff)
 	}
 }
 
-func TestPrimeCreate(t *testing.T) {
-	p := Prime{For: users(), From: "ci-1", Snapshot: "csi-1", Node: "node-a"}
+func TestIntermediateCreate(t *testing.T) {
+	p := IntermediatePVC{For: users(), From: "ci-1", Snapshot: "csi-1", Node: "node-a"}
 	c := builder(t).Build()
 	if err := p.Create(t.Context(), c, "test"); err != nil {
 		t.Fatal(err)
 	}
-	made := get[corev1.PersistentVolumeClaim](t, c, "n", "prime-build-uid")
-	if !IsPrimeOf(made, users()) {
+	made := get[corev1.PersistentVolumeClaim](t, c, "n", "intermediate-build-uid")
+	if !IsIntermediateOf(made, users()) {
 		t.Errorf("it is none: %+v", made)
 	}
 	// The provisioner gives the node back, and a second pass does not undo that.
@@ -65,8 +65,8 @@ func TestPrimeCreate(t *testing.T) {
 	if err := p.Create(t.Context(), c, "test"); err != nil {
 		t.Fatal(err)
 	}
-	made = get[corev1.PersistentVolumeClaim](t, c, "n", "prime-build-uid")
-	if made.Annotations[SelectedNodeAnnotation] != "" || made.Annotations[PrimeNodeAnnotation] != "node-a" {
+	made = get[corev1.PersistentVolumeClaim](t, c, "n", "intermediate-build-uid")
+	if made.Annotations[SelectedNodeAnnotation] != "" || made.Annotations[IntermediateNodeAnnotation] != "node-a" {
 		t.Errorf("annotations %v", made.Annotations)
 	}
 	if err := p.Create(t.Context(), broken(t, errBroken), "test"); !errors.Is(err, errBroken) {
@@ -74,11 +74,11 @@ func TestPrimeCreate(t *testing.T) {
 	}
 }
 
-// TestIsPrimeOf holds that a PVC that only resembles a prime is none: what it
+// TestIsIntermediateOf holds that a PVC that only resembles a prime is none: what it
 // holds was not verified.
-func TestIsPrimeOf(t *testing.T) {
-	prime := func(change func(*corev1.PersistentVolumeClaim)) *corev1.PersistentVolumeClaim {
-		p := Prime{For: users(), From: "ci-1", Snapshot: "csi-1"}.Object()
+func TestIsIntermediateOf(t *testing.T) {
+	intermediate := func(change func(*corev1.PersistentVolumeClaim)) *corev1.PersistentVolumeClaim {
+		p := IntermediatePVC{For: users(), From: "ci-1", Snapshot: "csi-1"}.Object()
 		p.OwnerReferences = []metav1.OwnerReference{*metav1.NewControllerRef(users(), corev1.SchemeGroupVersion.WithKind("PersistentVolumeClaim"))}
 		change(p)
 		return p
@@ -91,15 +91,15 @@ func TestIsPrimeOf(t *testing.T) {
 		"no owner":                      {func(p *corev1.PersistentVolumeClaim) { p.OwnerReferences = nil }, false},
 		"of an earlier PVC of the name": {func(p *corev1.PersistentVolumeClaim) { p.OwnerReferences[0].UID = "old-uid" }, false},
 		"owned and not controlled":      {func(p *corev1.PersistentVolumeClaim) { p.OwnerReferences[0].Controller = nil }, false},
-		"no label":                      {func(p *corev1.PersistentVolumeClaim) { delete(p.Labels, PrimeLabel) }, false},
-		"the label of another":          {func(p *corev1.PersistentVolumeClaim) { p.Labels[PrimeLabel] = "other-uid" }, false},
+		"no label":                      {func(p *corev1.PersistentVolumeClaim) { delete(p.Labels, IntermediateLabel) }, false},
+		"the label of another":          {func(p *corev1.PersistentVolumeClaim) { p.Labels[IntermediateLabel] = "other-uid" }, false},
 		"of no CacheSnapshot":           {func(p *corev1.PersistentVolumeClaim) { p.Annotations = nil }, false},
 		"empty":                         {func(p *corev1.PersistentVolumeClaim) { p.Spec.DataSource = nil }, false},
 		"a clone of another PVC":        {func(p *corev1.PersistentVolumeClaim) { p.Spec.DataSource.Kind = "PersistentVolumeClaim" }, false},
 		"of a kind of another group":    {func(p *corev1.PersistentVolumeClaim) { p.Spec.DataSource.APIGroup = ptr.To("example.com") }, false},
 		"of a kind of the core group":   {func(p *corev1.PersistentVolumeClaim) { p.Spec.DataSource.APIGroup = nil }, false},
 	} {
-		if got := IsPrimeOf(prime(tt.change), users()); got != tt.want {
+		if got := IsIntermediateOf(intermediate(tt.change), users()); got != tt.want {
 			t.Errorf("%s: %v, want %v", name, got, tt.want)
 		}
 	}
@@ -147,11 +147,11 @@ func TestPreexisting(t *testing.T) {
 // TestHandOverInOneWrite holds that a volume goes from the prime to the user's
 // PVC in one write, and only as it was read.
 func TestHandOverInOneWrite(t *testing.T) {
-	prime := pvc("prime-build-uid")
-	of := reserved("n", prime.Name, string(prime.UID))
+	intermediate := pvc("intermediate-build-uid")
+	of := reserved("n", intermediate.Name, string(intermediate.UID))
 	c := builder(t, pv("v", of, func(v *corev1.PersistentVolume) { v.Annotations = map[string]string{"a": "b"} })).Build()
 	read := get[corev1.PersistentVolume](t, c, "", "v")
-	if err := HandOver(t.Context(), c, read, prime, users(), "ci-1", "test"); err != nil {
+	if err := HandOver(t.Context(), c, read, intermediate, users(), "ci-1", "test"); err != nil {
 		t.Fatal(err)
 	}
 	got := get[corev1.PersistentVolume](t, c, "", "v")
@@ -163,24 +163,24 @@ func TestHandOverInOneWrite(t *testing.T) {
 		t.Errorf("annotations %v", got.Annotations)
 	}
 	// On what was read before that write it is a conflict, and changes nothing.
-	if err := HandOver(t.Context(), c, read, prime, pvc("other"), "ci-2", "test"); !apierrors.IsConflict(err) {
+	if err := HandOver(t.Context(), c, read, intermediate, pvc("other"), "ci-2", "test"); !apierrors.IsConflict(err) {
 		t.Errorf("on what has changed since: %v", err)
 	}
 	if after := get[corev1.PersistentVolume](t, c, "", "v"); after.ResourceVersion != got.ResourceVersion {
 		t.Errorf("it was changed: %+v", after.Spec.ClaimRef)
 	}
 	// A volume that is gone cannot be handed over: the caller must know.
-	if err := HandOver(t.Context(), c, pv("gone", of), prime, users(), "ci-1", "test"); !apierrors.IsNotFound(err) {
+	if err := HandOver(t.Context(), c, pv("gone", of), intermediate, users(), "ci-1", "test"); !apierrors.IsNotFound(err) {
 		t.Errorf("gone: %v", err)
 	}
-	if err := HandOver(t.Context(), broken(t, errBroken), read, prime, users(), "ci-1", "test"); !errors.Is(err, errBroken) {
+	if err := HandOver(t.Context(), broken(t, errBroken), read, intermediate, users(), "ci-1", "test"); !errors.Is(err, errBroken) {
 		t.Errorf("the write fails: %v", err)
 	}
 }
 
 func TestFreeNode(t *testing.T) {
 	chosen := func(c *corev1.PersistentVolumeClaim) {
-		c.Annotations = map[string]string{SelectedNodeAnnotation: "node-a", PrimeNodeAnnotation: "node-a"}
+		c.Annotations = map[string]string{SelectedNodeAnnotation: "node-a", IntermediateNodeAnnotation: "node-a"}
 	}
 	c := builder(t, pvc("c", chosen)).Build()
 	read := get[corev1.PersistentVolumeClaim](t, c, "n", "c")
@@ -188,7 +188,7 @@ func TestFreeNode(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := get[corev1.PersistentVolumeClaim](t, c, "n", "c")
-	if diff := cmp.Diff(map[string]string{PrimeNodeAnnotation: "node-a"}, got.Annotations); diff != "" {
+	if diff := cmp.Diff(map[string]string{IntermediateNodeAnnotation: "node-a"}, got.Annotations); diff != "" {
 		t.Error(diff)
 	}
 	if read.Annotations[SelectedNodeAnnotation] != "node-a" {

@@ -31,14 +31,14 @@ func Register(ctx context.Context, c client.Client, live client.Reader, kind, fi
 		return false, fmt.Errorf("look for %s: %w", populatorKind, err)
 	}
 	source := map[string]any{"group": v1alpha1.GroupName, "kind": kind}
-	wanted := &unstructured.Unstructured{Object: map[string]any{"sourceKind": source}}
-	wanted.SetGroupVersionKind(mapping.GroupVersionKind)
-	wanted.SetName("gocache-" + strings.ToLower(kind) + "s")
-	wanted.SetLabels(map[string]string{v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue})
+	desired := &unstructured.Unstructured{Object: map[string]any{"sourceKind": source}}
+	desired.SetGroupVersionKind(mapping.GroupVersionKind)
+	desired.SetName("gocache-" + strings.ToLower(kind) + "s")
+	desired.SetLabels(map[string]string{v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue})
 
 	is := &unstructured.Unstructured{}
 	is.SetGroupVersionKind(mapping.GroupVersionKind)
-	err = live.Get(ctx, client.ObjectKeyFromObject(wanted), is)
+	err = live.Get(ctx, client.ObjectKeyFromObject(desired), is)
 	if err == nil {
 		has, _, _ := unstructured.NestedStringMap(is.Object, "sourceKind")
 		if has["group"] == v1alpha1.GroupName && has["kind"] == kind {
@@ -46,9 +46,9 @@ func Register(ctx context.Context, c client.Client, live client.Reader, kind, fi
 		}
 	}
 	if client.IgnoreNotFound(err) != nil {
-		return false, fmt.Errorf("read %s %s: %w", populatorKind.Kind, wanted.GetName(), err)
+		return false, fmt.Errorf("read %s %s: %w", populatorKind.Kind, desired.GetName(), err)
 	}
-	err = c.Apply(ctx, client.ApplyConfigurationFromUnstructured(wanted), client.FieldOwner(fieldOwner), client.ForceOwnership)
+	err = c.Apply(ctx, client.ApplyConfigurationFromUnstructured(desired), client.FieldOwner(fieldOwner), client.ForceOwnership)
 	if apierrors.IsNotFound(err) { // the API is not served any more
 		return false, nil
 	}

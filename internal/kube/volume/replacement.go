@@ -70,7 +70,7 @@ func (c ReplacementPVCs) Volume(pv *corev1.PersistentVolume) replacement.Volume 
 		return replacement.Volume{}
 	}
 	holder := c.holder(pv)
-	if holder == replacement.HeldByStranger || holder == replacement.HeldByNobody { // whatever else it says, it is not written to
+	if holder == replacement.HeldByStranger || holder == replacement.Unheld { // whatever else it says, it is not written to
 		return replacement.Volume{Exists: true, Deleting: !pv.DeletionTimestamp.IsZero(), Holder: holder}
 	}
 	_, marked := pv.Annotations[PolicyAnnotation]
@@ -87,7 +87,7 @@ func (c ReplacementPVCs) Volume(pv *corev1.PersistentVolume) replacement.Volume 
 func (c ReplacementPVCs) holder(pv *corev1.PersistentVolume) replacement.Holder {
 	ref := pv.Spec.ClaimRef
 	if ref == nil {
-		return replacement.HeldByNobody
+		return replacement.Unheld
 	}
 	if ref.Namespace != c.Namespace {
 		return replacement.HeldByStranger
@@ -107,7 +107,7 @@ func (c ReplacementPVCs) holder(pv *corev1.PersistentVolume) replacement.Holder 
 	case ref.UID != "" && claim.pvc != nil && claim.pvc.UID == ref.UID:
 		return claim.holder
 	case !c.secured(pv) && ref.UID == "":
-		return replacement.HeldByNobody // a person reserved it for a claim of that name
+		return replacement.Unheld // a person reserved it for a claim of that name
 	case !c.secured(pv):
 		return replacement.HeldByStranger
 	case ref.UID == "" && claim.holder != replacement.HeldByNext:
@@ -126,7 +126,7 @@ func (c ReplacementPVCs) secured(pv *corev1.PersistentVolume) bool {
 // decided: the decision may rest on what a tenant can write.
 func (c ReplacementPVCs) guard(pv *corev1.PersistentVolume, verb string) error {
 	switch c.holder(pv) {
-	case replacement.HeldByStranger, replacement.HeldByNobody:
+	case replacement.HeldByStranger, replacement.Unheld:
 		return &ForeignVolumeError{Volume: pv.Name, Verb: verb}
 	case replacement.HeldByGone, replacement.HeldByLive, replacement.HeldByNext, replacement.HeldByPrevious:
 	}

@@ -50,8 +50,8 @@ func TestHolder(t *testing.T) {
 		"reserved for previous, by us":            {pv(refTo("ns", "ci-previous", ""), "owner"), replacement.HeldByPrevious},
 		"of a live that is gone, secured":         {pv(refTo("ns", "ci", "gone"), "owner"), replacement.HeldByGone},
 		"of a next that is gone, secured":         {pv(refTo("ns", "ci-next", "gone"), "owner"), replacement.HeldByGone},
-		"reserved for live, by a person":          {pv(refTo("ns", "ci", ""), ""), replacement.HeldByNobody},
-		"without a claim":                         {pv(nil, "owner"), replacement.HeldByNobody},
+		"reserved for live, by a person":          {pv(refTo("ns", "ci", ""), ""), replacement.Unheld},
+		"without a claim":                         {pv(nil, "owner"), replacement.Unheld},
 		"of another namespace":                    {pv(refTo("other", "ci", "live"), ""), replacement.HeldByStranger},
 		"of another namespace, marked":            {pv(refTo("other", "ci", ""), "owner"), replacement.HeldByStranger},
 		"of a claim of the name that is gone":     {pv(refTo("ns", "ci", "gone"), ""), replacement.HeldByStranger},
@@ -66,7 +66,7 @@ func TestHolder(t *testing.T) {
 			if seen.Holder != tt.want || !seen.Exists {
 				t.Fatalf("%+v, want holder %d", seen, tt.want)
 			}
-			refused := tt.want == replacement.HeldByStranger || tt.want == replacement.HeldByNobody
+			refused := tt.want == replacement.HeldByStranger || tt.want == replacement.Unheld
 			if refused && (seen.Secured || seen.Marked) {
 				t.Errorf("%+v: a volume that is not ours counts as secured", seen)
 			}
@@ -124,22 +124,22 @@ func TestSecureAndFree(t *testing.T) {
 // TestHandOver holds that only the volume of the very prime goes to a claim.
 func TestHandOver(t *testing.T) {
 	t.Parallel()
-	claim, prime := pvc("data", "user"), pvc("prime-user", "prime")
+	claim, intermediate := pvc("data", "user"), pvc("intermediate-user", "prime")
 	for name, tt := range map[string]struct {
 		ref     *corev1.ObjectReference
 		refused bool
 	}{
-		"of the prime":             {refTo("ns", "prime-user", "prime"), false},
+		"of the prime":             {refTo("ns", "intermediate-user", "prime"), false},
 		"of another claim":         {refTo("other", "data", "victim"), true},
-		"of a prime that was":      {refTo("ns", "prime-user", "before"), true},
+		"of a prime that was":      {refTo("ns", "intermediate-user", "before"), true},
 		"of nobody":                {nil, true},
-		"of the uid, not from ns":  {refTo("other", "prime-user", "prime"), true},
-		"reserved for the prime's": {refTo("ns", "prime-user", ""), true},
+		"of the uid, not from ns":  {refTo("other", "intermediate-user", "prime"), true},
+		"reserved for the prime's": {refTo("ns", "intermediate-user", ""), true},
 	} {
 		c := fake.NewClientBuilder().WithObjects(pv(tt.ref, "")).Build()
 		var read, after corev1.PersistentVolume
 		must(t, c.Get(t.Context(), client.ObjectKey{Name: "v"}, &read))
-		err := volume.HandOver(t.Context(), c, &read, prime, claim, "ci-1", "test")
+		err := volume.HandOver(t.Context(), c, &read, intermediate, claim, "ci-1", "test")
 		must(t, c.Get(t.Context(), client.ObjectKey{Name: "v"}, &after))
 		var foreign *volume.ForeignVolumeError
 		if errors.As(err, &foreign) != tt.refused || !tt.refused && err != nil {

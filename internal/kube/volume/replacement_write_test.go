@@ -18,7 +18,7 @@ import (
 	"gocache.dev/operator/internal/plan/replacement"
 )
 
-func TestSwapClaim(t *testing.T) {
+func TestReplacementPVC(t *testing.T) {
 	bound := func(c *corev1.PersistentVolumeClaim) { c.Spec.VolumeName, c.Status.Phase = "v", corev1.ClaimBound }
 	asks := func(c *corev1.PersistentVolumeClaim) { c.Spec.VolumeName, c.Status.Phase = "v", corev1.ClaimPending }
 	deleting := func(c *corev1.PersistentVolumeClaim) { c.DeletionTimestamp = &metav1.Time{Time: now} }

@@ -40,8 +40,8 @@ func (s Snapshot) Object() *snapshotv1.VolumeSnapshot {
 	}
 }
 
-// Cut says whether a driver has cut the snapshot and it can be restored.
-func Cut(s *snapshotv1.VolumeSnapshot) bool {
+// ReadyToUse says whether a driver has cut the snapshot and it can be restored.
+func ReadyToUse(s *snapshotv1.VolumeSnapshot) bool {
 	return s != nil && s.DeletionTimestamp.IsZero() && s.Status != nil && s.Status.ReadyToUse != nil && *s.Status.ReadyToUse &&
 		s.Status.BoundVolumeSnapshotContentName != nil
 }
@@ -56,7 +56,7 @@ func State(of *v1alpha1.CacheSnapshot, s *snapshotv1.VolumeSnapshot, content *sn
 		return snapshot.CSIReplaced
 	case !s.DeletionTimestamp.IsZero():
 		return snapshot.CSIGone
-	case Cut(s):
+	case ReadyToUse(s):
 		return snapshot.CSIReady
 	default:
 		return snapshot.CSINotReady
@@ -114,10 +114,10 @@ func Content(ctx context.Context, live client.Reader, s *snapshotv1.VolumeSnapsh
 	return read.Object[snapshotv1.VolumeSnapshotContent](ctx, live, "", ptr.Deref(s.Status.BoundVolumeSnapshotContentName, ""))
 }
 
-// CaptureError is the driver's or the snapshot controller's last word when a
+// SnapshotError is the driver's or the snapshot controller's last word when a
 // snapshot did not succeed yet. It is free text: nothing but time tells
 // whether a later try succeeds.
-func CaptureError(s *snapshotv1.VolumeSnapshot) string {
+func SnapshotError(s *snapshotv1.VolumeSnapshot) string {
 	if s == nil || s.Status == nil || s.Status.Error == nil || s.Status.Error.Message == nil {
 		return ""
 	}

@@ -23,7 +23,7 @@ func TestSnapshotObject(t *testing.T) {
 	}
 }
 
-func TestCaptureError(t *testing.T) {
+func TestSnapshotError(t *testing.T) {
 	status := func(s *snapshotv1.VolumeSnapshotStatus) *snapshotv1.VolumeSnapshot {
 		return &snapshotv1.VolumeSnapshot{Status: s}
 	}
@@ -37,19 +37,19 @@ func TestCaptureError(t *testing.T) {
 		"no message":  {status(&snapshotv1.VolumeSnapshotStatus{Error: &snapshotv1.VolumeSnapshotError{}}), ""},
 		"an error":    {status(&snapshotv1.VolumeSnapshotStatus{Error: &snapshotv1.VolumeSnapshotError{Message: ptr.To("no space")}}), "no space"},
 	} {
-		if got := CaptureError(tt.snapshot); got != tt.want {
+		if got := SnapshotError(tt.snapshot); got != tt.want {
 			t.Errorf("%s: %q, want %q", name, got, tt.want)
 		}
 	}
 }
 
-func TestCutOfOneThatIsBeingDeleted(t *testing.T) {
+func TestSnapshotThatIsBeingDeletedIsNotReady(t *testing.T) {
 	s := &snapshotv1.VolumeSnapshot{Status: &snapshotv1.VolumeSnapshotStatus{ReadyToUse: ptr.To(true), BoundVolumeSnapshotContentName: ptr.To("c")}}
-	if !Cut(s) {
+	if !ReadyToUse(s) {
 		t.Fatal("it is not ready")
 	}
 	s.DeletionTimestamp = &metav1.Time{Time: now}
-	if Cut(s) {
+	if ReadyToUse(s) {
 		t.Error("one that is being deleted can be restored")
 	}
 }

@@ -58,10 +58,10 @@ func New(wake func(types.NamespacedName)) *Caller {
 	}
 }
 
-// Tell begins a call unless it goes on already. It is done when the call has
+// Notify begins a call unless it goes on already. It is done when the call has
 // ended; the error says why it was not received. Asked again after that, it
 // calls again.
-func (c *Caller) Tell(call Call) (done bool, err error) {
+func (c *Caller) Notify(call Call) (done bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch r, begun := c.ended[call.id()]; {

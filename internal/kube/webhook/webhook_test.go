@@ -16,11 +16,11 @@ import (
 
 var object = types.NamespacedName{Namespace: "n", Name: "ci"}
 
-// told waits for the end of a call, as a controller does: by being woken.
-func told(t *testing.T, c *webhook.Caller, woken <-chan types.NamespacedName, call webhook.Call) error {
+// notified waits for the end of a call, as a controller does: by being woken.
+func notified(t *testing.T, c *webhook.Caller, woken <-chan types.NamespacedName, call webhook.Call) error {
 	t.Helper()
 	for range 3 { // the same call, begun once
-		if done, err := c.Tell(call); done {
+		if done, err := c.Notify(call); done {
 			t.Fatalf("done before it was woken: %v", err)
 		}
 	}
@@ -32,14 +32,14 @@ func told(t *testing.T, c *webhook.Caller, woken <-chan types.NamespacedName, ca
 	case <-time.After(time.Minute):
 		t.Fatal("never woken")
 	}
-	done, err := c.Tell(call)
+	done, err := c.Notify(call)
 	if !done {
 		t.Fatal("woken before it was done")
 	}
 	return err
 }
 
-func TestTell(t *testing.T) {
+func TestNotify(t *testing.T) {
 	var calls, elsewhere atomic.Int32
 	hang := make(chan struct{})
 	mux := http.NewServeMux()
@@ -66,27 +66,27 @@ func TestTell(t *testing.T) {
 	call := func(path string) webhook.Call {
 		return webhook.Call{Object: object, Key: "sha256:d", URL: server.URL + path, Body: []byte(`{"a":1}`), Timeout: time.Minute}
 	}
-	if err := told(t, c, woken, call("/ok")); err != nil || calls.Load() != 1 {
+	if err := notified(t, c, woken, call("/ok")); err != nil || calls.Load() != 1 {
 		t.Errorf("%d calls, %v", calls.Load(), err)
 	}
 	// It remembers nothing: that is what a status is for.
-	if err := told(t, c, woken, call("/ok")); err != nil || calls.Load() != 2 {
+	if err := notified(t, c, woken, call("/ok")); err != nil || calls.Load() != 2 {
 		t.Errorf("%d calls, %v", calls.Load(), err)
 	}
-	if err := told(t, c, woken, call("/down")); err == nil || !strings.Contains(err.Error(), "503") || strings.Contains(err.Error(), "secret") {
+	if err := notified(t, c, woken, call("/down")); err == nil || !strings.Contains(err.Error(), "503") || strings.Contains(err.Error(), "secret") {
 		t.Errorf("down: %v", err)
 	}
-	if err := told(t, c, woken, call("/moved")); err == nil || elsewhere.Load() != 0 {
+	if err := notified(t, c, woken, call("/moved")); err == nil || elsewhere.Load() != 0 {
 		t.Errorf("moved: %v, %d calls elsewhere", err, elsewhere.Load())
 	}
 	slow := call("/hang")
 	slow.Timeout = 50 * time.Millisecond
-	if err := told(t, c, woken, slow); err == nil || !strings.Contains(err.Error(), "no answer within 50ms") {
+	if err := notified(t, c, woken, slow); err == nil || !strings.Contains(err.Error(), "no answer within 50ms") {
 		t.Errorf("hanging: %v", err)
 	}
-	nobody := call("/ok")
-	nobody.URL = "http://127.0.0.1:1/"
-	if err := told(t, c, woken, nobody); err == nil {
+	closed := call("/ok")
+	closed.URL = "http://127.0.0.1:1/"
+	if err := notified(t, c, woken, closed); err == nil {
 		t.Error("nobody listens, and it was received")
 	}
 }

@@ -307,9 +307,9 @@ func TestChecksumQuarantinesEvenTheLast(t *testing.T) {
 	s.until("blue=100 green=10", 10)
 }
 
-// TestAllConvicted holds that AllConvicted is set only if each instance has an
+// TestAllQuarantined holds that AllConvicted is set only if each instance has an
 // integrity fault: one that is out for another reason comes back by itself.
-func TestAllConvicted(t *testing.T) {
+func TestAllQuarantined(t *testing.T) {
 	instance := func(name string, changes ...func(*failover.Instance)) failover.Instance {
 		i := failover.Instance{Name: name, Role: failover.Active, Weight: 100, Probes: map[failover.Kind]failover.Streak{
 			failover.Ready: {Outcome: failover.Passed, Count: 9, Since: start, Last: start},

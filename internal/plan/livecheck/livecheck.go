@@ -67,9 +67,9 @@ type Check struct {
 	Cause string
 	// Start and End of it; zero: there was none.
 	Start, End time.Time
-	// Unsettled is how many checks for this cause could not tell, the last one
+	// InconclusiveAttempts is how many checks for this cause could not tell, the last one
 	// among them; 0: the last one told.
-	Unsettled int32
+	InconclusiveAttempts int32
 }
 
 // Decision is whether to check, why, and when to look again.
@@ -113,10 +113,10 @@ func (f Observation) attempt(cause string, since time.Time) Decision {
 	if last.Cause != cause || last.Volume != f.Volume {
 		return Decision{Due: true, Cause: cause, Since: later(since, last.End)}
 	}
-	if last.Unsettled == 0 || last.Unsettled >= MaxAttempts {
+	if last.InconclusiveAttempts == 0 || last.InconclusiveAttempts >= MaxAttempts {
 		return Decision{}
 	}
-	again := last.End.Add(Pause(last.Unsettled))
+	again := last.End.Add(Pause(last.InconclusiveAttempts))
 	if again.After(f.Now) {
 		return Decision{Wake: again}
 	}
@@ -146,7 +146,7 @@ func (f Observation) corrupt() *Snapshot {
 	if len(judged) == 0 || judged[0].Verdict != v1alpha1.VerdictCorrupt {
 		return nil
 	}
-	conclusive := f.Last.Volume == f.Volume && f.Last.Unsettled == 0
+	conclusive := f.Last.Volume == f.Volume && f.Last.InconclusiveAttempts == 0
 	if conclusive && !f.Last.Start.Before(judged[0].Created) {
 		return nil
 	}

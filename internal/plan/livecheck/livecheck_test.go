@@ -38,7 +38,7 @@ func TestDecide(t *testing.T) {
 	const midnight = livecheck.Scheduled + "2026-11-21T00:00:00Z"
 	const ofS1 = "CacheSnapshot s1 is Corrupt"
 	check := func(cause string, ago time.Duration, unsettled int32) livecheck.Check {
-		return livecheck.Check{Volume: "v", Cause: cause, Start: noon.Add(-ago), End: noon.Add(-ago + time.Second), Unsettled: unsettled}
+		return livecheck.Check{Volume: "v", Cause: cause, Start: noon.Add(-ago), End: noon.Add(-ago + time.Second), InconclusiveAttempts: unsettled}
 	}
 	for name, tt := range map[string]struct {
 		observation livecheck.Observation
@@ -180,14 +180,14 @@ func year(t *testing.T, r *rand.Rand) {
 		unsettled := int32(0)
 		if r.Intn(3) == 0 {
 			if unsettled = 1; f.Last.Cause == d.Cause {
-				unsettled = f.Last.Unsettled + 1
+				unsettled = f.Last.InconclusiveAttempts + 1
 			}
 			attempts[d.Cause]++
 		}
 		if unsettled > livecheck.MaxAttempts {
 			t.Fatalf("%s: attempt %d of %q", f.Now, unsettled, d.Cause)
 		}
-		f.Last = livecheck.Check{Volume: "v", Cause: d.Cause, Start: f.Now, End: f.Now.Add(time.Minute), Unsettled: unsettled}
+		f.Last = livecheck.Check{Volume: "v", Cause: d.Cause, Start: f.Now, End: f.Now.Add(time.Minute), InconclusiveAttempts: unsettled}
 		if names := livecheck.CorruptSnapshots(f); names != nil && !adjacent(f.Snapshots) {
 			t.Fatalf("%s: convicted by %v of %+v", f.Now, names, f.Snapshots)
 		}

@@ -52,7 +52,7 @@ const (
 	Forbidden State = "Forbidden"
 
 	// WaitingForNode: the scheduler has not chosen a node yet.
-	WaitingForNode State = "AwaitingNode"
+	WaitingForNode State = "WaitingForNode"
 	// Ready: the prime is to be made.
 	Ready State = "Ready"
 	// Cloning: the provisioner makes the prime's volume.
@@ -75,7 +75,7 @@ const (
 	// VolumeLost: the prime's volume was deleted.
 	VolumeLost State = "VolumeLost"
 	// VolumeInUse: the prime's volume belongs to another claim.
-	VolumeInUse State = "VolumeTaken"
+	VolumeInUse State = "VolumeInUse"
 	// NotAClone: the prime was bound to a volume that was there before.
 	NotAClone State = "NotAClone"
 	// Obstructed: a claim of the prime's name exists and is not ours.
@@ -92,14 +92,14 @@ const (
 	// Wait changes nothing.
 	Wait Action = "Wait"
 	// CreateIntermediate makes the prime from the chosen snapshot.
-	CreateIntermediate Action = "MakePrime"
+	CreateIntermediate Action = "CreateIntermediate"
 	// HandOver gives the prime's volume to the user's claim.
 	HandOver Action = "HandOver"
 	// FreeNode takes the node from the user's claim, so that the scheduler
 	// chooses again, and then drops the prime.
 	FreeNode Action = "FreeNode"
 	// DeleteIntermediate deletes the prime.
-	DeleteIntermediate Action = "DropPrime"
+	DeleteIntermediate Action = "DeleteIntermediate"
 )
 
 // Decision is the outcome of one pass.

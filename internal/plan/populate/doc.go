@@ -12,12 +12,12 @@
 //	                             Unverified, NotProven, Convicted, Skipped,
 //	                             SnapshotDeleting, SnapshotReplaced, SnapshotNotReady, TooSmall, NoClass,
 //	                             ClassNotFound, ClassCannotClone
-//	it can, and waits            AwaitingNode
+//	it can, and waits            WaitingForNode
 //	it begins                    Ready: make the prime
 //	the prime has no volume yet  Cloning, CloneSilent, CloneFailing
 //	  and cannot get one         NodeRejected, NodeChanged, SnapshotWithdrawn
 //	the prime has its volume     Cloned: hand it over
-//	  and not the right one      VolumeLost, VolumeTaken, NotAClone, NodeChanged,
+//	  and not the right one      VolumeLost, VolumeInUse, NotAClone, NodeChanged,
 //	                             SnapshotWithdrawn
 //	handed over                  Binding
 //	the claim has its volume     Populated, Unpopulated

@@ -82,8 +82,8 @@ type Holder int
 const (
 	// HeldByStranger is a claim that is none of the owner's.
 	HeldByStranger Holder = iota
-	// HeldByNobody: no claim is bound to it yet.
-	HeldByNobody
+	// Unheld: no claim is bound to it yet.
+	Unheld
 	// HeldByGone is one of the owner's claims that no longer exists.
 	HeldByGone
 	// HeldByLive is the live claim: bound to it, or reserved for its name.
@@ -112,7 +112,7 @@ func (v Volume) stranger() bool { return v.Exists && v.Holder == HeldByStranger 
 // foreign says whether a volume exists and is not the owner's. Such a volume is
 // never written to.
 func (v Volume) foreign() bool {
-	return v.Exists && (v.Holder == HeldByStranger || v.Holder == HeldByNobody)
+	return v.Exists && (v.Holder == HeldByStranger || v.Holder == Unheld)
 }
 
 // gone says whether a volume cannot be used: it does not exist, is on its way

@@ -61,8 +61,8 @@ func TestDecide(t *testing.T) {
 		return replacement.Claim{Exists: true, Deleting: true, Volume: volume}
 	}
 	for name, tt := range map[string]struct {
-		facts replacement.Observation
-		want  replacement.Step
+		observation replacement.Observation
+		want        replacement.Step
 	}{
 		"begin":                    {preparing(func(*replacement.Observation) {}), replacement.MakeNext},
 		"the source is not ready":  {preparing(func(f *replacement.Observation) { f.Source.Waits = "it" }), replacement.WaitForSource},
@@ -127,11 +127,11 @@ func TestDecide(t *testing.T) {
 			f.Intent.Old, f.Old, f.Live.Bound, f.Live.Volume = "", replacement.Volume{}, false, "missing"
 		}), replacement.WaitForIdle},
 		"live names a volume that is free": {waiting(func(f *replacement.Observation) {
-			f.Intent.Old, f.Old, f.Live.Bound, f.Live.Volume, f.Named = "", replacement.Volume{}, false, "free", held(replacement.HeldByNobody)
+			f.Intent.Old, f.Old, f.Live.Bound, f.Live.Volume, f.Named = "", replacement.Volume{}, false, "free", held(replacement.Unheld)
 		}), replacement.WaitForIdle},
 		"live's volume turns out to be a stranger's": {waiting(func(f *replacement.Observation) { f.Old = held(replacement.HeldByStranger) }), replacement.GiveUp},
 		"new turns out to be a stranger's":           {waiting(func(f *replacement.Observation) { f.New = held(replacement.HeldByStranger) }), replacement.GiveUp},
-		"new is anybody's":                           {waiting(func(f *replacement.Observation) { f.New = held(replacement.HeldByNobody) }), replacement.GiveUp},
+		"new is anybody's":                           {waiting(func(f *replacement.Observation) { f.New = held(replacement.Unheld) }), replacement.GiveUp},
 		"old was never ours, and live is gone":       {waiting(func(f *replacement.Observation) { f.Live, f.Old, f.Next = gone, held(replacement.HeldByStranger), gone }), replacement.ReserveNew},
 		"neither is ours, and live is gone": {waiting(func(f *replacement.Observation) {
 			f.Live, f.Old, f.New, f.Next = gone, held(replacement.HeldByStranger), held(replacement.HeldByStranger), gone
@@ -179,7 +179,7 @@ func TestDecide(t *testing.T) {
 		"all is settled":                  {switched(func(f *replacement.Observation) { f.New.Marked, f.Old.Marked = false, false }), replacement.Finish},
 		"all is settled, though given up": {switched(func(f *replacement.Observation) { f.New.Marked, f.Old.Marked, f.Intent.GivenUp = false, false, true }), replacement.Finish},
 	} {
-		if got := replacement.Decide(tt.facts); got.Step != tt.want {
+		if got := replacement.Decide(tt.observation); got.Step != tt.want {
 			t.Errorf("%s: %s (%s), want %s", name, got.Step, got.Detail, tt.want)
 		}
 	}
@@ -234,9 +234,9 @@ func TestRecord(t *testing.T) {
 	}
 }
 
-// TestFailureIsCutBetweenCharacters holds that a failure fits the schema, and is
+// TestFailureIsTruncatedBetweenCharacters holds that a failure fits the schema, and is
 // valid UTF-8 wherever the bound falls.
-func TestFailureIsCutBetweenCharacters(t *testing.T) {
+func TestFailureIsTruncatedBetweenCharacters(t *testing.T) {
 	for shift := range 4 {
 		var s v1alpha1.VolumeReplacementStatus
 		message := strings.Repeat("x", shift) + strings.Repeat("é€😀", 500)

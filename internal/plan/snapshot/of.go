@@ -17,7 +17,7 @@ func Of(c *v1alpha1.CacheSnapshot, used bool) (Kept, bool) {
 		return Kept{}, false
 	}
 	return Kept{
-		Name: c.Name, Taken: Created(c), Verified: standing == Usable, Pending: standing == Pending,
+		Name: c.Name, Created: Created(c), Verified: standing == Usable, Pending: standing == Pending,
 		Protected: c.Spec.Pinned || c.Labels[v1alpha1.ManagedByLabel] != v1alpha1.ManagedByValue || used,
 	}, true
 }
@@ -51,7 +51,7 @@ func Latest(snapshots []v1alpha1.CacheSnapshot) string {
 	var latest Kept
 	for i := range snapshots {
 		if c := &snapshots[i]; c.DeletionTimestamp.IsZero() {
-			if k := (Kept{Name: c.Name, Taken: Created(c)}); latest.Name == "" || older(latest, k) {
+			if k := (Kept{Name: c.Name, Created: Created(c)}); latest.Name == "" || older(latest, k) {
 				latest = k
 			}
 		}

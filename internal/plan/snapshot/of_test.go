@@ -55,23 +55,23 @@ func TestOf(t *testing.T) {
 		used    bool
 		want    snapshot.Kept // of the name "s"; no name: retention does not see it
 	}{
-		{"new", nil, false, snapshot.Kept{Name: "s", Taken: ago(5), Pending: true}},
-		{"verified", changes{verified}, false, snapshot.Kept{Name: "s", Taken: ago(5), Verified: true}},
-		{"not verified yet", changes{condition(v1alpha1.VerifiedCondition, metav1.ConditionFalse)}, false, snapshot.Kept{Name: "s", Taken: ago(5), Pending: true}},
-		{"stalled", changes{stalled}, false, snapshot.Kept{Name: "s", Taken: ago(5)}},
-		{"verified, and stalled since", changes{verified, stalled}, false, snapshot.Kept{Name: "s", Taken: ago(5)}},
-		{"not stalled any more", changes{condition(v1alpha1.StalledCondition, metav1.ConditionFalse)}, false, snapshot.Kept{Name: "s", Taken: ago(5), Pending: true}},
+		{"new", nil, false, snapshot.Kept{Name: "s", Created: ago(5), Pending: true}},
+		{"verified", changes{verified}, false, snapshot.Kept{Name: "s", Created: ago(5), Verified: true}},
+		{"not verified yet", changes{condition(v1alpha1.VerifiedCondition, metav1.ConditionFalse)}, false, snapshot.Kept{Name: "s", Created: ago(5), Pending: true}},
+		{"stalled", changes{stalled}, false, snapshot.Kept{Name: "s", Created: ago(5)}},
+		{"verified, and stalled since", changes{verified, stalled}, false, snapshot.Kept{Name: "s", Created: ago(5)}},
+		{"not stalled any more", changes{condition(v1alpha1.StalledCondition, metav1.ConditionFalse)}, false, snapshot.Kept{Name: "s", Created: ago(5), Pending: true}},
 		{"created by the driver later", changes{verified, func(s *v1alpha1.CacheSnapshot) {
 			s.Status.CreationTime = &metav1.Time{Time: ago(4)}
-		}}, false, snapshot.Kept{Name: "s", Taken: ago(4), Verified: true}},
+		}}, false, snapshot.Kept{Name: "s", Created: ago(4), Verified: true}},
 
-		{"pinned", changes{verified, pinned}, false, snapshot.Kept{Name: "s", Taken: ago(5), Verified: true, Protected: true}},
-		{"made by a user", changes{verified, byUser}, false, snapshot.Kept{Name: "s", Taken: ago(5), Verified: true, Protected: true}},
+		{"pinned", changes{verified, pinned}, false, snapshot.Kept{Name: "s", Created: ago(5), Verified: true, Protected: true}},
+		{"made by a user", changes{verified, byUser}, false, snapshot.Kept{Name: "s", Created: ago(5), Verified: true, Protected: true}},
 		{"made by another program", changes{verified, func(s *v1alpha1.CacheSnapshot) {
 			s.Labels[v1alpha1.ManagedByLabel] = "helm"
-		}}, false, snapshot.Kept{Name: "s", Taken: ago(5), Verified: true, Protected: true}},
-		{"made by a user and pinned", changes{verified, byUser, pinned}, false, snapshot.Kept{Name: "s", Taken: ago(5), Verified: true, Protected: true}},
-		{"in use", changes{verified}, true, snapshot.Kept{Name: "s", Taken: ago(5), Verified: true, Protected: true}},
+		}}, false, snapshot.Kept{Name: "s", Created: ago(5), Verified: true, Protected: true}},
+		{"made by a user and pinned", changes{verified, byUser, pinned}, false, snapshot.Kept{Name: "s", Created: ago(5), Verified: true, Protected: true}},
+		{"in use", changes{verified}, true, snapshot.Kept{Name: "s", Created: ago(5), Verified: true, Protected: true}},
 
 		{"being deleted", changes{verified, deleting}, true, snapshot.Kept{}},
 		{"exempt from verification", changes{skipped}, true, snapshot.Kept{}},
@@ -146,7 +146,7 @@ func TestRule(t *testing.T) {
 // two of the same time always the same one is.
 func TestNewestAndFirst(t *testing.T) {
 	v := func(name string, hours int) snapshot.Kept {
-		return snapshot.Kept{Name: name, Taken: ago(hours), Verified: true}
+		return snapshot.Kept{Name: name, Created: ago(hours), Verified: true}
 	}
 	for _, tt := range []struct {
 		name          string
@@ -154,8 +154,8 @@ func TestNewestAndFirst(t *testing.T) {
 		newest, first string
 	}{
 		{"none", nil, "", ""},
-		{"none is verified", []snapshot.Kept{{Name: "a", Taken: ago(1)}, {Name: "b", Taken: ago(2), Pending: true}}, "", ""},
-		{"others at both ends", []snapshot.Kept{{Name: "z", Taken: ago(0)}, v("b", 2), v("a", 3), {Name: "0", Taken: ago(9)}}, "b", "a"},
+		{"none is verified", []snapshot.Kept{{Name: "a", Created: ago(1)}, {Name: "b", Created: ago(2), Pending: true}}, "", ""},
+		{"others at both ends", []snapshot.Kept{{Name: "z", Created: ago(0)}, v("b", 2), v("a", 3), {Name: "0", Created: ago(9)}}, "b", "a"},
 		{"of the same time", []snapshot.Kept{v("b", 2), v("c", 2), v("a", 2)}, "c", "a"},
 	} {
 		if newest, first := snapshot.Newest(tt.all), snapshot.First(tt.all); newest != tt.newest || first != tt.first {

@@ -11,8 +11,8 @@ import (
 type Kept struct {
 	// Name of the snapshot.
 	Name string
-	// Taken is when it was cut.
-	Taken time.Time
+	// Created is when it was cut.
+	Created time.Time
 	// Verified: proven Intact. Pending: its verdict may still come. Neither:
 	// it will never be offered.
 	Verified, Pending bool
@@ -71,7 +71,7 @@ func Reference(self Kept, others []Kept) (first, pending string) {
 
 // older says whether a snapshot was taken before another.
 func older(a, b Kept) bool {
-	return cmp.Or(a.Taken.Compare(b.Taken), cmp.Compare(a.Name, b.Name)) < 0
+	return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.Name, b.Name)) < 0
 }
 
 // Drop names the snapshots to drop: those that were not verified first, then
@@ -90,7 +90,7 @@ func Drop(all []Kept, r Retention, now time.Time) []string {
 			// Evidence is kept while it is recent: a failed snapshot goes when
 			// as many newer verified ones exist as are kept, or newer failed ones.
 			failed++
-			superseded := len(verified) >= r.Last && s.Taken.Before(verified[r.Last-1].Taken)
+			superseded := len(verified) >= r.Last && s.Created.Before(verified[r.Last-1].Created)
 			if !s.Protected && (superseded || failed > r.Last) {
 				unproven = append(unproven, s.Name)
 			}
@@ -125,14 +125,14 @@ func (r Retention) keep(verified []Kept, now time.Time) map[string]bool {
 			if len(seen) == rule.n {
 				break
 			}
-			if period := rule.period(s.Taken.UTC()); !seen[period] {
+			if period := rule.period(s.Created.UTC()); !seen[period] {
 				seen[period] = true
 				keep[s.Name] = true
 			}
 		}
 	}
 	for i, s := range verified {
-		if r.MaxAge > 0 && now.Sub(s.Taken) > r.MaxAge {
+		if r.MaxAge > 0 && now.Sub(s.Created) > r.MaxAge {
 			delete(keep, s.Name)
 		}
 		if i == 0 { // never the newest
@@ -145,7 +145,7 @@ func (r Retention) keep(verified []Kept, now time.Time) map[string]bool {
 func newestFirst(all []Kept) []Kept {
 	sorted := slices.Clone(all)
 	slices.SortFunc(sorted, func(a, b Kept) int {
-		return cmp.Or(b.Taken.Compare(a.Taken), cmp.Compare(b.Name, a.Name))
+		return cmp.Or(b.Created.Compare(a.Created), cmp.Compare(b.Name, a.Name))
 	})
 	return sorted
 }

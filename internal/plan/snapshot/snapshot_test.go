@@ -69,11 +69,11 @@ func ago(hours int) time.Time { return now.Add(-time.Duration(hours) * time.Hour
 
 func TestDrop(t *testing.T) {
 	verified := func(name string, hours int) snapshot.Kept {
-		return snapshot.Kept{Name: name, Taken: ago(hours), Verified: true}
+		return snapshot.Kept{Name: name, Created: ago(hours), Verified: true}
 	}
-	failed := func(name string, hours int) snapshot.Kept { return snapshot.Kept{Name: name, Taken: ago(hours)} }
+	failed := func(name string, hours int) snapshot.Kept { return snapshot.Kept{Name: name, Created: ago(hours)} }
 	at := func(name string, after time.Duration) snapshot.Kept {
-		return snapshot.Kept{Name: name, Taken: now.Add(after), Verified: true}
+		return snapshot.Kept{Name: name, Created: now.Add(after), Verified: true}
 	}
 	tests := []struct {
 		name string
@@ -89,8 +89,8 @@ func TestDrop(t *testing.T) {
 		{"many failures are not", []snapshot.Kept{failed("a", 3), failed("b", 2), failed("c", 1)}, snapshot.Retention{Last: 2}, []string{"a"}},
 		{"the newest verified, however old", []snapshot.Kept{verified("a", 99)}, snapshot.Retention{Last: 1, MaxAge: time.Hour}, nil},
 		{"too old", []snapshot.Kept{verified("a", 99), verified("b", 50)}, snapshot.Retention{Last: 5, MaxAge: time.Hour}, []string{"a"}},
-		{"pinned", []snapshot.Kept{{Name: "a", Taken: ago(9), Verified: true, Protected: true}, verified("b", 1)}, snapshot.Retention{Last: 1}, nil},
-		{"pending", []snapshot.Kept{{Name: "a", Taken: ago(9), Pending: true}, verified("b", 1)}, snapshot.Retention{Last: 1}, nil},
+		{"pinned", []snapshot.Kept{{Name: "a", Created: ago(9), Verified: true, Protected: true}, verified("b", 1)}, snapshot.Retention{Last: 1}, nil},
+		{"pending", []snapshot.Kept{{Name: "a", Created: ago(9), Pending: true}, verified("b", 1)}, snapshot.Retention{Last: 1}, nil},
 		{"daily", []snapshot.Kept{verified("a", 60), verified("b", 37), verified("c", 36), verified("d", 1)}, snapshot.Retention{Last: 1, Daily: 2}, []string{"a", "b"}},
 		{"three of one hour", []snapshot.Kept{at("a", 10*time.Minute), at("b", 20*time.Minute), at("c", 30*time.Minute)}, snapshot.Retention{Last: 1, Hourly: 3}, []string{"a", "b"}},
 		{"two hours", []snapshot.Kept{at("a", -61*time.Minute), at("b", -time.Minute), at("c", 0)}, snapshot.Retention{Last: 1, Hourly: 2}, []string{"a"}},
@@ -102,7 +102,7 @@ func TestDrop(t *testing.T) {
 		{"two months", []snapshot.Kept{verified("a", 22*24), verified("b", 21*24), verified("c", 24)}, snapshot.Retention{Last: 1, Monthly: 2}, []string{"a"}},
 		{"as old as may be", []snapshot.Kept{verified("a", 50), verified("b", 1)}, snapshot.Retention{Last: 5, MaxAge: 50 * time.Hour}, nil},
 		{"as many newer verified ones as are kept", []snapshot.Kept{failed("a", 3), verified("b", 2), verified("c", 1)}, snapshot.Retention{Last: 2}, []string{"a"}},
-		{"failed, made by a user", []snapshot.Kept{{Name: "a", Taken: ago(3), Protected: true}, verified("b", 1)}, snapshot.Retention{Last: 1}, nil},
+		{"failed, made by a user", []snapshot.Kept{{Name: "a", Created: ago(3), Protected: true}, verified("b", 1)}, snapshot.Retention{Last: 1}, nil},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -121,7 +121,7 @@ func TestDropKeepsThePromise(t *testing.T) {
 		all := make([]snapshot.Kept, r.IntN(30))
 		for i := range all {
 			all[i] = snapshot.Kept{
-				Name: fmt.Sprint(i), Taken: ago(r.IntN(2000)),
+				Name: fmt.Sprint(i), Created: ago(r.IntN(2000)),
 				Verified: r.IntN(2) == 0, Protected: r.IntN(8) == 0,
 			}
 			all[i].Pending = !all[i].Verified && r.IntN(4) == 0
@@ -147,12 +147,12 @@ func TestDropKeepsThePromise(t *testing.T) {
 }
 
 func TestReference(t *testing.T) {
-	self := snapshot.Kept{Name: "self", Taken: ago(5), Pending: true}
+	self := snapshot.Kept{Name: "self", Created: ago(5), Pending: true}
 	verified := func(name string, hours int) snapshot.Kept {
-		return snapshot.Kept{Name: name, Taken: ago(hours), Verified: true}
+		return snapshot.Kept{Name: name, Created: ago(hours), Verified: true}
 	}
 	pending := func(name string, hours int) snapshot.Kept {
-		return snapshot.Kept{Name: name, Taken: ago(hours), Pending: true}
+		return snapshot.Kept{Name: name, Created: ago(hours), Pending: true}
 	}
 	for _, tt := range []struct {
 		name           string
@@ -160,7 +160,7 @@ func TestReference(t *testing.T) {
 		first, pending string
 	}{
 		{"the very first", nil, "", ""},
-		{"others that failed", []snapshot.Kept{{Name: "a", Taken: ago(9)}}, "", ""},
+		{"others that failed", []snapshot.Kept{{Name: "a", Created: ago(9)}}, "", ""},
 		{"the oldest verified", []snapshot.Kept{verified("b", 8), verified("a", 9), verified("c", 1)}, "a", ""},
 		{"a verified one that is younger", []snapshot.Kept{verified("c", 1)}, "c", ""},
 		{"an older one under way", []snapshot.Kept{pending("b", 8), pending("a", 9)}, "", "a"},
@@ -181,7 +181,7 @@ func TestOneIsFirst(t *testing.T) {
 		r := rand.New(rand.NewPCG(seed, 3))
 		all := make([]snapshot.Kept, 1+r.IntN(6))
 		for i := range all {
-			all[i] = snapshot.Kept{Name: fmt.Sprint(i), Taken: ago(r.IntN(4)), Pending: true}
+			all[i] = snapshot.Kept{Name: fmt.Sprint(i), Created: ago(r.IntN(4)), Pending: true}
 		}
 		free := 0
 		for i, self := range all {

@@ -142,9 +142,9 @@ func TestNothingIsLeftAtTheEnd(t *testing.T) {
 		if got := verification.Decide(f).Stage; got != end {
 			t.Errorf("nothing left: stage %s, want %s", got, end)
 		}
-		for name, leave := range left {
+		for name, finish := range left {
 			f := f
-			leave(&f)
+			finish(&f)
 			if got := verification.Decide(f); got.Stage != verification.CleanUp || got.Wake <= 0 {
 				t.Errorf("%s, left is %s: %+v, want stage CleanUp and a wake-up", end, name, got)
 			}

@@ -173,11 +173,11 @@ func TestNoteEnding(t *testing.T) {
 		{"listed already", annotated(t, "b-2/b-2-uid", ready("blue", 1), ready("green", 1)), []route.Server{down("blue"), ready("green", 1)}, "b-1/b-1-uid,b-2/b-2-uid"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			wanted := &corev1.Service{}
-			if err := p.NoteEnding(t.Context(), tt.live, wanted, tt.servers); err != nil {
+			desired := &corev1.Service{}
+			if err := p.NoteEnding(t.Context(), tt.live, desired, tt.servers); err != nil {
 				t.Fatal(err)
 			}
-			got, noted := wanted.Annotations[direct.EndingAnnotation]
+			got, noted := desired.Annotations[direct.EndingAnnotation]
 			if got != tt.want || !noted {
 				t.Errorf("noted %q (%v), want %q", got, noted, tt.want)
 			}
@@ -197,10 +197,10 @@ func TestNoteEndingFails(t *testing.T) {
 			return errBroken
 		}},
 	} {
-		wanted := &corev1.Service{}
-		err := pods(fakeClient(funcs, pod("b-1", "blue"))).NoteEnding(t.Context(), live, wanted, []route.Server{down("blue"), ready("green", 1)})
-		if !errors.Is(err, errBroken) || len(wanted.Annotations) > 0 {
-			t.Errorf("%s fails: %v, noted %v", name, err, wanted.Annotations)
+		desired := &corev1.Service{}
+		err := pods(fakeClient(funcs, pod("b-1", "blue"))).NoteEnding(t.Context(), live, desired, []route.Server{down("blue"), ready("green", 1)})
+		if !errors.Is(err, errBroken) || len(desired.Annotations) > 0 {
+			t.Errorf("%s fails: %v, noted %v", name, err, desired.Annotations)
 		}
 	}
 }

@@ -52,7 +52,7 @@ func (p Pods) Of(ctx context.Context, server string) ([]corev1.Pod, error) {
 // NoteEnding writes into wanted which pods must end: those that live said
 // before and that are still there, and those of servers that are convicted now
 // and were not in the intent of live. live may be nil.
-func (p Pods) NoteEnding(ctx context.Context, live, wanted client.Object, servers []route.Server) error {
+func (p Pods) NoteEnding(ctx context.Context, live, desired client.Object, servers []route.Server) error {
 	var ending []string
 	if live != nil {
 		var err error
@@ -75,7 +75,7 @@ func (p Pods) NoteEnding(ctx context.Context, live, wanted client.Object, server
 		}
 	}
 	slices.Sort(ending)
-	annotate(wanted, EndingAnnotation, strings.Join(slices.Compact(ending), ","))
+	annotate(desired, EndingAnnotation, strings.Join(slices.Compact(ending), ","))
 	return nil
 }
 

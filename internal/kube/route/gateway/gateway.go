@@ -72,21 +72,21 @@ func (r *Router) Set(ctx context.Context, servers []route.Server) error {
 	if err != nil {
 		return err
 	}
-	wanted := r.httpRoute(servers)
-	if err := direct.Note(wanted, string(r.Owner.GetUID()), servers); err != nil {
+	desired := r.httpRoute(servers)
+	if err := direct.Note(desired, string(r.Owner.GetUID()), servers); err != nil {
 		return err
 	}
 	var before client.Object
 	if live != nil {
 		before = live
 	}
-	if err := r.Pods.NoteEnding(ctx, before, wanted, servers); err != nil {
+	if err := r.Pods.NoteEnding(ctx, before, desired, servers); err != nil {
 		return err
 	}
-	if _, err := r.Applier.Apply(ctx, apply.ControlledBy(r.Owner), wanted); err != nil {
+	if _, err := r.Applier.Apply(ctx, apply.ControlledBy(r.Owner), desired); err != nil {
 		return known(err)
 	}
-	return r.Pods.End(ctx, wanted)
+	return r.Pods.End(ctx, desired)
 }
 
 func (r *Router) live(ctx context.Context) (*gatewayv1.HTTPRoute, error) {

@@ -41,7 +41,7 @@ func TestConformance(t *testing.T) {
 	})
 }
 
-func TestWhatTheParentSays(t *testing.T) {
+func TestConditionsOfTheParent(t *testing.T) {
 	p := newPlane(t, []routetest.Instance{{Name: "blue"}, {Name: "green"}})
 	r := p.router()
 	want := []route.Server{{Name: "blue", State: route.Ready, Weight: 3}, {Name: "green", State: route.Drain}}
@@ -67,8 +67,8 @@ func TestWhatTheParentSays(t *testing.T) {
 	}
 	p.stop() // nobody speaks for the Gateway now but the test
 	for what, test := range map[string]struct {
-		change func(*gatewayv1.HTTPRoute)
-		says   string
+		change  func(*gatewayv1.HTTPRoute)
+		message string
 	}{
 		"another weight": {func(o *gatewayv1.HTTPRoute) { *o.Spec.Rules[0].BackendRefs[1].Weight = 7 },
 			"HTTPRoute goproxy-router: its backendRef 1 is goproxy-green with weight 7, want goproxy-green with 0"},
@@ -92,8 +92,8 @@ func TestWhatTheParentSays(t *testing.T) {
 			if err := p.client.Update(t.Context(), after); err != nil {
 				t.Fatal(err)
 			}
-			if ok, difference := confirmed(); ok || difference != test.says {
-				t.Errorf("confirmed %v, %q, want %q", ok, difference, test.says)
+			if ok, difference := confirmed(); ok || difference != test.message {
+				t.Errorf("confirmed %v, %q, want %q", ok, difference, test.message)
 			}
 			before.ResourceVersion = after.ResourceVersion
 			if err := p.client.Update(t.Context(), &before); err != nil {

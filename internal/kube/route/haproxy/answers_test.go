@@ -26,10 +26,10 @@ import (
 	"gocache.dev/operator/internal/router"
 )
 
-// TestChecksumDatabaseComesWhole holds that no client sees half an answer of the
+// TestChecksumDatabaseAnswersAreComplete holds that no client sees half an answer of the
 // checksum database, though one of two instances hangs in the middle of each:
 // the go command would ask nobody else.
-func TestChecksumDatabaseComesWhole(t *testing.T) {
+func TestChecksumDatabaseAnswersAreComplete(t *testing.T) {
 	t.Parallel()
 	tile := strings.Repeat("tile ", 2000)
 	var instances []routetest.Instance
@@ -168,8 +168,8 @@ func (l *library) get(url string) ([]byte, error) {
 	if err == nil && resp.StatusCode != http.StatusOK {
 		err = fmt.Errorf("%s: %s", resp.Status, body)
 	}
-	if who := resp.Header.Get(router.InstanceHeader); who != "" {
-		err = fmt.Errorf("the client sees that %s answered", who)
+	if instance := resp.Header.Get(router.InstanceHeader); instance != "" {
+		err = fmt.Errorf("the client sees that %s answered", instance)
 	}
 	return body, err
 }

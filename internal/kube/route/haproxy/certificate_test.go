@@ -102,8 +102,8 @@ func TestBadSecrets(t *testing.T) {
 	defer instance.Close()
 	b := startConfigured(t, haproxy.Config{Instances: []haproxy.Instance{{Name: "blue", Address: strings.TrimPrefix(instance.URL, "http://")}}}, s.dir)
 	for what, spoil := range map[string]struct {
-		do   func()
-		says string
+		do      func()
+		message string
 	}{
 		"another key":    {func() { _, key, _ := encode(other); s.write("tls.key", key) }, "no pair"},
 		"no PEM":         {func() { s.write("tls.crt", []byte("x")) }, "no certificate in PEM"},
@@ -118,7 +118,7 @@ func TestBadSecrets(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			spoil.do()
-			eventually(t, "the problem to be said", func() bool { return strings.Contains(b.report(t).Problem, spoil.says) })
+			eventually(t, "the problem to be said", func() bool { return strings.Contains(b.report(t).Problem, spoil.message) })
 			b.Restart(t)
 			if got, want := serial(t, b.URL), serialOf(t, good); got != want {
 				t.Errorf("serves %s, want the old certificate %s", got, want)

@@ -412,7 +412,7 @@ var faults = []struct {
 	{"500 to everything", func(_ *testing.T, s *site) {
 		s.front.set(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) })
 	}},
-	{"bodies cut in the middle", func(_ *testing.T, s *site) { s.front.set(s.cut) }},
+	{"bodies cut in the middle", func(_ *testing.T, s *site) { s.front.set(s.closed) }},
 	{"flipped byte in the store", func(t *testing.T, s *site) { s.spoilStore(t, func(b []byte) []byte { b[len(b)/2] ^= 1; return b }) }},
 	{"truncated archive in the store", func(t *testing.T, s *site) { s.spoilStore(t, func(b []byte) []byte { return b[:len(b)/2] }) }},
 	{"root of the store gone", func(t *testing.T, s *site) {
@@ -426,8 +426,8 @@ var faults = []struct {
 	}},
 }
 
-// cut delivers half of each body and breaks the connection.
-func (s *site) cut(w http.ResponseWriter, r *http.Request) {
+// closed delivers half of each body and breaks the connection.
+func (s *site) closed(w http.ResponseWriter, r *http.Request) {
 	resp, err := http.Get(s.front.target + r.URL.Path)
 	if err != nil {
 		panic(http.ErrAbortHandler)

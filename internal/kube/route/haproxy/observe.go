@@ -59,14 +59,14 @@ func (p Pods) All(ctx context.Context) ([]Replica, error) {
 	return p.list(ctx, func(pod corev1.Pod) bool { return pod.DeletionTimestamp == nil })
 }
 
-func (p Pods) list(ctx context.Context, wanted func(corev1.Pod) bool) ([]Replica, error) {
+func (p Pods) list(ctx context.Context, desired func(corev1.Pod) bool) ([]Replica, error) {
 	var pods corev1.PodList
 	if err := p.Reader.List(ctx, &pods, client.InNamespace(p.Namespace), client.MatchingLabels(p.Labels)); err != nil {
 		return nil, fmt.Errorf("list the router's pods: %w", err)
 	}
 	var replicas []Replica
 	for _, pod := range pods.Items {
-		if pod.Status.PodIP == "" || !wanted(pod) {
+		if pod.Status.PodIP == "" || !desired(pod) {
 			continue
 		}
 		address := func(port int) string { return "http://" + net.JoinHostPort(pod.Status.PodIP, strconv.Itoa(port)) }

@@ -98,7 +98,7 @@ func (c *ConfigMap) Publish(ctx context.Context, w weights.Weights) error {
 	if err != nil {
 		return err
 	}
-	wanted := corev1ac.ConfigMap(c.Name, c.Namespace).WithLabels(c.Labels).
+	desired := corev1ac.ConfigMap(c.Name, c.Namespace).WithLabels(c.Labels).
 		WithLabels(map[string]string{v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue}).WithData(map[string]string{weights.Key: string(text)})
 	if c.Owner.UID != "" {
 		owner := metav1ac.OwnerReference().WithAPIVersion(c.Owner.APIVersion).WithKind(c.Owner.Kind).
@@ -109,12 +109,12 @@ func (c *ConfigMap) Publish(ctx context.Context, w weights.Weights) error {
 		if c.Owner.BlockOwnerDeletion != nil {
 			owner.WithBlockOwnerDeletion(*c.Owner.BlockOwnerDeletion)
 		}
-		wanted.WithOwnerReferences(owner)
+		desired.WithOwnerReferences(owner)
 	}
 	if c.resourceVersion != "" {
-		wanted.WithResourceVersion(c.resourceVersion)
+		desired.WithResourceVersion(c.resourceVersion)
 	}
-	if err := c.Client.Apply(ctx, wanted, client.FieldOwner(c.FieldOwner), client.ForceOwnership); err != nil {
+	if err := c.Client.Apply(ctx, desired, client.FieldOwner(c.FieldOwner), client.ForceOwnership); err != nil {
 		return fmt.Errorf("apply ConfigMap %s/%s: %w", c.Namespace, c.Name, err)
 	}
 	return nil

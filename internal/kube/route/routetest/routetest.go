@@ -55,9 +55,9 @@ func Run(t *testing.T, start Start) {
 		{"an intent arrives and is read back", testReadBack},
 		{"shares follow the weights", testShares},
 		{"a drained server finishes what it began", testDrain},
-		{"a convicted server loses what is under way", testConvictionCuts},
-		{"a convicted server serves nothing across restarts", testConvictionSurvivesRestart},
-		{"with nobody left, nobody serves", testNobodyLeft},
+		{"a convicted server loses what is under way", testQuarantineClosesConnections},
+		{"a convicted server serves nothing across restarts", testQuarantineSurvivesRestart},
+		{"with nobody left, nobody serves", testNoInstanceLeft},
 		{"a dead server is left", testDeadServer},
 		{"a hung server is left", testHungServer},
 		{"a drained server is better than none", testLastResort},
@@ -266,7 +266,7 @@ func testDrain(t *testing.T, f *fixture) {
 	}
 }
 
-func testConvictionCuts(t *testing.T, f *fixture) {
+func testQuarantineClosesConnections(t *testing.T, f *fixture) {
 	f.up(t, "blue", "green")
 	f.set(t, "blue=100 green=down")
 	downloads := f.downloads(t)
@@ -279,7 +279,7 @@ func testConvictionCuts(t *testing.T, f *fixture) {
 	}
 }
 
-func testConvictionSurvivesRestart(t *testing.T, f *fixture) {
+func testQuarantineSurvivesRestart(t *testing.T, f *fixture) {
 	f.up(t, "blue", "green")
 	f.set(t, f.both())
 	f.set(t, "blue=down green=100")
@@ -304,7 +304,7 @@ func testConvictionSurvivesRestart(t *testing.T, f *fixture) {
 	}
 }
 
-func testNobodyLeft(t *testing.T, f *fixture) {
+func testNoInstanceLeft(t *testing.T, f *fixture) {
 	f.up(t, "blue", "green")
 	f.set(t, f.both())
 	f.set(t, "blue=down green=down")

@@ -23,8 +23,8 @@ import (
 // Spread is what kube-proxy usually takes at most to follow EndpointSlices.
 const Spread = 2 * time.Second
 
-// nobodyLabel is on no pod: a selector that holds it selects none.
-const nobodyLabel = "cache.gocache.dev/nobody"
+// noPodLabel is on no pod: a selector that holds it selects none.
+const noPodLabel = "cache.gocache.dev/none"
 
 // Port of the Service.
 const Port = 80
@@ -62,24 +62,24 @@ func (r *Router) Set(ctx context.Context, servers []route.Server) error {
 	if err != nil {
 		return err
 	}
-	wanted, err := r.service(servers)
+	desired, err := r.service(servers)
 	if err != nil {
 		return err
 	}
-	if err := direct.Note(wanted, string(r.Owner.GetUID()), servers); err != nil {
+	if err := direct.Note(desired, string(r.Owner.GetUID()), servers); err != nil {
 		return err
 	}
 	var before client.Object
 	if live != nil {
 		before = live
 	}
-	if err := r.Pods.NoteEnding(ctx, before, wanted, servers); err != nil {
+	if err := r.Pods.NoteEnding(ctx, before, desired, servers); err != nil {
 		return err
 	}
-	if _, err := r.Applier.Apply(ctx, apply.ControlledBy(r.Owner), wanted); err != nil {
+	if _, err := r.Applier.Apply(ctx, apply.ControlledBy(r.Owner), desired); err != nil {
 		return err
 	}
-	return r.Pods.End(ctx, wanted)
+	return r.Pods.End(ctx, desired)
 }
 
 // Live is the Service as it stands; nil: there is none.
@@ -116,7 +116,7 @@ func (r *Router) service(servers []route.Server) (*corev1.Service, error) {
 func (r *Router) selector(server string) map[string]string {
 	selector := maps.Clone(r.Pods.Labels)
 	if server == "" {
-		selector[nobodyLabel] = "true"
+		selector[noPodLabel] = "true"
 	} else {
 		selector[r.Pods.Server] = server
 	}

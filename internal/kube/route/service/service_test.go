@@ -40,10 +40,10 @@ func TestConformance(t *testing.T) {
 	})
 }
 
-// TestEndsWhatWasConvictedAndNothingElse: the pod that takes the place of one
+// TestEndsQuarantinedPodsOnly: the pod that takes the place of one
 // that was ended is left alone, however often the intent is repeated, and a
 // caller that dies between its writes ends it later.
-func TestEndsWhatWasConvictedAndNothingElse(t *testing.T) {
+func TestEndsQuarantinedPodsOnly(t *testing.T) {
 	n := newNode(t, []routetest.Instance{{Name: "blue"}, {Name: "green"}})
 	r := n.router()
 	set := func(blue, green route.Server) {

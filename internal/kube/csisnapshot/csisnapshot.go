@@ -1,4 +1,4 @@
-package capture
+package csisnapshot
 
 import (
 	"context"

@@ -3,4 +3,4 @@
 // It also finds the snapshots of one object among all others.
 //
 // When one is due and which are kept is decided in internal/plan/snapshot.
-package capture
+package csisnapshot

@@ -1,4 +1,4 @@
-package capture_test
+package csisnapshot_test
 
 import (
 	"context"
@@ -17,7 +17,7 @@ import (
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/kube/apply"
-	"gocache.dev/operator/internal/kube/capture"
+	"gocache.dev/operator/internal/kube/csisnapshot"
 )
 
 var errBroken = errors.New("the server is down")
@@ -101,7 +101,7 @@ func TestTake(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := builder(t).Build()
-			policy := capture.Policy{Of: cache(), Spec: tt.policy, PodTemplate: template}
+			policy := csisnapshot.Policy{Of: cache(), Spec: tt.policy, PodTemplate: template}
 			a := apply.Applier{Client: c, Live: c, FieldOwner: "test"}
 			labels := map[string]string{v1alpha1.CacheLabel: "ci"}
 			if err := policy.Take(t.Context(), a, "ci-1", source, labels); err != nil {
@@ -128,7 +128,7 @@ func TestTake(t *testing.T) {
 // the wanted name is reported and left as it is.
 func TestTakeRefusesAnotherOwnersName(t *testing.T) {
 	c := builder(t, snapshot("ci-1", func(s *v1alpha1.CacheSnapshot) { s.Labels = nil; s.Spec.Pinned = true })).Build()
-	err := capture.Policy{Of: cache()}.Take(t.Context(), apply.Applier{Client: c, Live: c, FieldOwner: "test"}, "ci-1", v1alpha1.SnapshotSource{}, nil)
+	err := csisnapshot.Policy{Of: cache()}.Take(t.Context(), apply.Applier{Client: c, Live: c, FieldOwner: "test"}, "ci-1", v1alpha1.SnapshotSource{}, nil)
 	var conflict *apply.ConflictError
 	if !errors.As(err, &conflict) || conflict.Name != "ci-1" || conflict.Kind != "CacheSnapshot" {
 		t.Errorf("error %v", err)
@@ -141,7 +141,7 @@ func TestTakeRefusesAnotherOwnersName(t *testing.T) {
 
 func TestTakeFails(t *testing.T) {
 	c := builder(t).WithInterceptorFuncs(failing()).Build()
-	err := capture.Policy{Of: cache()}.Take(t.Context(), apply.Applier{Client: c, Live: c, FieldOwner: "test"}, "ci-1", v1alpha1.SnapshotSource{}, nil)
+	err := csisnapshot.Policy{Of: cache()}.Take(t.Context(), apply.Applier{Client: c, Live: c, FieldOwner: "test"}, "ci-1", v1alpha1.SnapshotSource{}, nil)
 	if !errors.Is(err, errBroken) {
 		t.Errorf("error %v", err)
 	}
@@ -171,15 +171,15 @@ func TestOwn(t *testing.T) {
 				snapshot("owned", controlled), snapshot("detached"), snapshot("user", byUser), snapshot("user-controlled", byUser, controlled),
 				snapshot("deleting", deleting), snapshot("deleting-controlled", deleting, controlled),
 			).Build()
-			all, err := capture.Of(t.Context(), c, false, "n", v1alpha1.GoCacheKind, "ci")
+			all, err := csisnapshot.Of(t.Context(), c, false, "n", v1alpha1.GoCacheKind, "ci")
 			if err != nil {
 				t.Fatal(err)
 			}
-			policy := capture.Policy{Of: cache(), Spec: tt.policy}
+			policy := csisnapshot.Policy{Of: cache(), Spec: tt.policy}
 			if err := policy.Own(t.Context(), c, all); err != nil {
 				t.Fatal(err)
 			}
-			after, err := capture.Of(t.Context(), c, false, "n", v1alpha1.GoCacheKind, "ci")
+			after, err := csisnapshot.Of(t.Context(), c, false, "n", v1alpha1.GoCacheKind, "ci")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -204,11 +204,11 @@ func TestOwnFails(t *testing.T) {
 			return c.Patch(ctx, o, p, options...)
 		},
 	}).Build()
-	all, err := capture.Of(t.Context(), c, false, "n", v1alpha1.GoCacheKind, "ci")
+	all, err := csisnapshot.Of(t.Context(), c, false, "n", v1alpha1.GoCacheKind, "ci")
 	if err != nil {
 		t.Fatal(err)
 	}
-	policy := capture.Policy{Of: cache(), Spec: &v1alpha1.SnapshotPolicy{DeletionPolicy: v1alpha1.DeletionDelete}}
+	policy := csisnapshot.Policy{Of: cache(), Spec: &v1alpha1.SnapshotPolicy{DeletionPolicy: v1alpha1.DeletionDelete}}
 	if err := policy.Own(t.Context(), c, all); !errors.Is(err, errBroken) {
 		t.Errorf("error %v", err)
 	}
@@ -220,7 +220,7 @@ func TestOwnFails(t *testing.T) {
 // TestDrop holds that only what is named is deleted, and only as it was read.
 func TestDrop(t *testing.T) {
 	c := builder(t, snapshot("a"), snapshot("b"), snapshot("c"), snapshot("d"), snapshot("e")).Build()
-	all, err := capture.Of(t.Context(), c, false, "n", v1alpha1.GoCacheKind, "ci")
+	all, err := csisnapshot.Of(t.Context(), c, false, "n", v1alpha1.GoCacheKind, "ci")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -233,14 +233,14 @@ func TestDrop(t *testing.T) {
 	if err := errors.Join(c.Update(t.Context(), b), c.Delete(t.Context(), snapshot("c"))); err != nil {
 		t.Fatal(err)
 	}
-	dropped, err := capture.Drop(t.Context(), c, []string{"d", "c", "b", "a", "unknown"}, all)
+	dropped, err := csisnapshot.Drop(t.Context(), c, []string{"d", "c", "b", "a", "unknown"}, all)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff([]string{"d", "a"}, dropped); diff != "" {
 		t.Errorf("reported as dropped: %s", diff)
 	}
-	left, err := capture.Of(t.Context(), c, false, "n", v1alpha1.GoCacheKind, "ci")
+	left, err := csisnapshot.Of(t.Context(), c, false, "n", v1alpha1.GoCacheKind, "ci")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -259,7 +259,7 @@ func TestDropFails(t *testing.T) {
 			return c.Delete(ctx, o)
 		},
 	}).Build()
-	dropped, err := capture.Drop(t.Context(), c, []string{"a", "b"}, all)
+	dropped, err := csisnapshot.Drop(t.Context(), c, []string{"a", "b"}, all)
 	if !errors.Is(err, errBroken) || !slices.Equal(dropped, []string{"b"}) {
 		t.Errorf("dropped %v, %v", dropped, err)
 	}
@@ -280,7 +280,7 @@ func (i *indexer) IndexField(_ context.Context, _ client.Object, field string, e
 // TestOf holds that the answer with the index is the one without it.
 func TestOf(t *testing.T) {
 	var index indexer
-	if err := capture.Index(t.Context(), &index); err != nil {
+	if err := csisnapshot.Index(t.Context(), &index); err != nil {
 		t.Fatal(err)
 	}
 	c := builder(t,
@@ -298,7 +298,7 @@ func TestOf(t *testing.T) {
 		{"n", v1alpha1.GoCacheKind, "none", nil},
 	} {
 		for _, indexed := range []bool{true, false} {
-			all, err := capture.Of(t.Context(), c, indexed, tt.namespace, tt.kind, tt.name)
+			all, err := csisnapshot.Of(t.Context(), c, indexed, tt.namespace, tt.kind, tt.name)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -319,7 +319,7 @@ func TestOfAsksTheIndex(t *testing.T) {
 				return nil
 			},
 		}).Build()
-		if _, err := capture.Of(t.Context(), c, indexed, "n", v1alpha1.GoCacheKind, "ci"); err != nil {
+		if _, err := csisnapshot.Of(t.Context(), c, indexed, "n", v1alpha1.GoCacheKind, "ci"); err != nil {
 			t.Fatal(err)
 		}
 		if asked.Namespace != "n" || (asked.FieldSelector != nil) != indexed {
@@ -330,10 +330,10 @@ func TestOfAsksTheIndex(t *testing.T) {
 
 func TestOfFails(t *testing.T) {
 	c := builder(t).WithInterceptorFuncs(failing()).Build()
-	if all, err := capture.Of(t.Context(), c, false, "n", v1alpha1.GoCacheKind, "ci"); !errors.Is(err, errBroken) {
+	if all, err := csisnapshot.Of(t.Context(), c, false, "n", v1alpha1.GoCacheKind, "ci"); !errors.Is(err, errBroken) {
 		t.Errorf("%v, %v", all, err)
 	}
-	if err := capture.Index(t.Context(), &indexer{err: errBroken}); !errors.Is(err, errBroken) {
+	if err := csisnapshot.Index(t.Context(), &indexer{err: errBroken}); !errors.Is(err, errBroken) {
 		t.Errorf("Index: %v", err)
 	}
 }
