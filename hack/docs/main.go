@@ -7,8 +7,8 @@
 //	<!-- generated: NAME -->
 //	<!-- end -->
 //
-// In docs/spec/v1alpha1/<kind>.md NAME is spec, status, rules or columns, and
-// comes from the CRDs. In docs/architecture.md it is packages, and comes from
+// In docs/reference/v1alpha1/<kind>.md NAME is spec, status, rules or columns, and
+// comes from the CRDs. In docs/design/architecture.md it is packages, and comes from
 // the first sentence of each package's comment.
 package main
 
@@ -25,8 +25,8 @@ import (
 
 func main() {
 	err := errors.Join(
-		kinds("config/crd/bases", "docs/spec/v1alpha1"),
-		architecture("docs/architecture.md"),
+		kinds("config/crd/bases", "docs/reference/v1alpha1"),
+		architecture("docs/design/architecture.md"),
 	)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "docs:", err)

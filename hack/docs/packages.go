@@ -35,7 +35,7 @@ func packages() (string, error) {
 		if dir == "" {
 			dir, file = "main.go", "main.go"
 		}
-		fmt.Fprintf(&b, "| [%s](../%s) | %s |\n", dir, file, cell(summary(p.Name, p.Doc)))
+		fmt.Fprintf(&b, "| [%s](../../%s) | %s |\n", dir, file, cell(summary(p.Name, p.Doc)))
 	}
 }
 

@@ -120,7 +120,7 @@ var lines = []struct {
 // topLevel lists what may be at the top of the repository: what a user or a
 // contributor looks for there.
 var topLevel = map[string]bool{
-	"README.md": true, "LICENSE": true, "CONTRIBUTING.md": true, "PROJECT": true,
+	"README.md": true, "LICENSE": true, "SECURITY.md": true, "CHANGELOG.md": true, "CONTRIBUTING.md": true, "PROJECT": true,
 	"Makefile": true, "Dockerfile": true, "go.mod": true, "go.sum": true, "main.go": true,
 	"api": true, "config": true, "controllers": true, "docs": true, "hack": true, "internal": true, "test": true,
 	".ci": true, ".dockerignore": true, ".editorconfig": true, ".git": true, ".gitignore": true, ".golangci.yml": true,

@@ -15,7 +15,7 @@ import (
 // TestRecipes applies every object of every recipe as a person would who copies
 // it, in a namespace that enforces Pod Security "restricted".
 func TestRecipes(t *testing.T) {
-	pages, err := filepath.Glob(filepath.Join(env.Root(), "docs", "recipes", "*.md"))
+	pages, err := filepath.Glob(filepath.Join(env.Root(), "docs", "ci", "*.md"))
 	if err != nil || len(pages) == 0 {
 		t.Fatalf("no recipes: %v", err)
 	}
