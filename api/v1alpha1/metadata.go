@@ -24,13 +24,14 @@ const (
 	// that its content was cloned from.
 	PopulatedFromAnnotation = GroupName + "/populated-from"
 	// ToolchainAnnotation on the PVC of a consumer is the Go release that it builds
-	// with, such as go1.26.8; PlatformAnnotation is its GOOS/GOARCH, and
-	// MountPathAnnotation is where it mounts the PVC. All are optional: an event
-	// warns of a clone whose build cache would not be used.
+	// with, such as go1.26.8. Optional: an event warns of a clone whose build cache
+	// that release would not use.
 	ToolchainAnnotation = GroupName + "/toolchain"
-	// PlatformAnnotation: see ToolchainAnnotation.
+	// PlatformAnnotation on the PVC of a consumer is its GOOS/GOARCH. Optional, as
+	// toolchain.
 	PlatformAnnotation = GroupName + "/platform"
-	// MountPathAnnotation: see ToolchainAnnotation.
+	// MountPathAnnotation on the PVC of a consumer is where it mounts the PVC.
+	// Optional, as toolchain.
 	MountPathAnnotation = GroupName + "/mount-path"
 	// InputsAnnotation on a Job is the digest of the inputs of the run.
 	InputsAnnotation = GroupName + "/inputs"

@@ -9,15 +9,18 @@
 //
 // In docs/reference/v1alpha1/<kind>.md NAME is spec, status, rules or columns, and
 // comes from the CRDs. In docs/design/architecture.md it is packages, and comes from
-// the first sentence of each package's comment.
+// the first sentence of each package's comment. In docs/reference/NAME.md it is
+// conditions, events, metrics or labels, and comes from the sources.
 package main
 
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"sigs.k8s.io/yaml"
@@ -27,6 +30,7 @@ func main() {
 	err := errors.Join(
 		kinds("config/crd/bases", "docs/reference/v1alpha1"),
 		architecture("docs/design/architecture.md"),
+		reference(".", "docs/reference"),
 	)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "docs:", err)
@@ -40,6 +44,31 @@ func architecture(page string) error {
 		return err
 	}
 	return rewrite(page, map[string]string{"packages": table})
+}
+
+// listings are the pages below docs/reference that are made from the sources.
+var listings = map[string]func(*sources) (string, error){
+	"conditions": conditions,
+	"events":     events,
+	"metrics":    metrics,
+	"labels":     labels,
+}
+
+// reference renews the pages that list what the sources of the programs hold.
+func reference(top, docs string) error {
+	s, err := parseSources(top)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(listings)) {
+		text, err := listings[name](s)
+		if err == nil {
+			err = rewrite(filepath.Join(docs, name+".md"), map[string]string{name: text})
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
 }
 
 func kinds(crds, docs string) error {

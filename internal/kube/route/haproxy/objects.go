@@ -51,6 +51,8 @@ const (
 	// certificateFile is what the sidecar made of the Secret.
 	certificateFile = runDir + "/tls.pem"
 
+	// hashAnnotation on the router's pods is the hash of their configuration, so
+	// that they are replaced when it changes.
 	hashAnnotation = "cache.gocache.dev/router-config-hash"
 	nameLabel      = "app.kubernetes.io/name"
 	instanceLabel  = "app.kubernetes.io/instance"
