@@ -16,6 +16,13 @@ generate-rbac: $(CONTROLLER_GEN)
 generate-docs: generate-api
 	go run ./hack/docs
 
+# Not a part of generate: a picture changes rarely, and the tool is large.
+.PHONY: pictures
+pictures: $(D2) ## Draw docs/pictures/*.svg from the .d2 files beside them
+	@for source in docs/pictures/*.d2; do \
+	  $(D2) --layout dagre --theme 0 --pad 20 "$$source" "$${source%.d2}.svg" && chmod 644 "$${source%.d2}.svg" || exit 1; \
+	done
+
 .PHONY: fmt
 fmt: ## Format all Go files
 	@git ls-files -z --cached --others --exclude-standard '*.go' | xargs -0 -r gofmt -l -w

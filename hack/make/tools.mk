@@ -5,9 +5,11 @@ BIN := $(CURDIR)/bin
 
 CONTROLLER_GEN_VERSION := v0.23.0
 GOLANGCI_LINT_VERSION := v2.15.0
+D2_VERSION := v0.7.1
 
 CONTROLLER_GEN := $(BIN)/controller-gen-$(CONTROLLER_GEN_VERSION)
 GOLANGCI_LINT := $(BIN)/golangci-lint-$(GOLANGCI_LINT_VERSION)
+D2 := $(BIN)/d2-$(D2_VERSION)
 
 # install PACKAGE VERSION FILE: go install into a directory of its own, then
 # one rename, so that an interrupted build leaves no half-written tool.
@@ -23,3 +25,6 @@ $(CONTROLLER_GEN):
 
 $(GOLANGCI_LINT):
 	$(call install,github.com/golangci/golangci-lint/v2/cmd/golangci-lint,$(GOLANGCI_LINT_VERSION),$@)
+
+$(D2):
+	$(call install,oss.terrastruct.com/d2,$(D2_VERSION),$@)
