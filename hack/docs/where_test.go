@@ -1,0 +1,30 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// TestWhereExists asserts that every path which docs/design/where.md and
+// CONTRIBUTING.md name exists.
+func TestWhereExists(t *testing.T) {
+	path := regexp.MustCompile("`((?:api|config|controllers|docs|hack|internal|test)/[^`<>* ]*)`")
+	for _, page := range []string{"docs/design/where.md", "CONTRIBUTING.md"} {
+		named := path.FindAllStringSubmatch(read(t, page), -1)
+		if page == "docs/design/where.md" && len(named) < 20 {
+			t.Errorf("%s names %d paths only", page, len(named))
+		}
+		for _, m := range named {
+			if _, err := os.Stat(filepath.Join(root, m[1])); err != nil {
+				t.Errorf("%s names %s, which does not exist", page, m[1])
+			}
+		}
+	}
+	rows := strings.Count(read(t, "docs/design/where.md"), "\n| ")
+	if rows < 20 {
+		t.Errorf("docs/design/where.md has %d rows", rows)
+	}
+}
