@@ -35,6 +35,54 @@ func TestLinks(t *testing.T) {
 	}
 }
 
+// TestPagesAreReached asserts that a reader who starts at README.md reaches
+// every page below docs by links.
+func TestPagesAreReached(t *testing.T) {
+	reached := map[string]bool{}
+	var visit func(page string)
+	visit = func(page string) {
+		if reached[page] {
+			return
+		}
+		reached[page] = true
+		for _, link := range linksOf(read(t, page)) {
+			path, _, _ := strings.Cut(link, "#")
+			target := filepath.Join(filepath.Dir(page), path)
+			if info, err := os.Stat(filepath.Join(root, target)); err == nil && info.IsDir() {
+				target = filepath.Join(target, "README.md")
+			}
+			if strings.HasSuffix(target, ".md") {
+				if _, err := os.Stat(filepath.Join(root, target)); err == nil {
+					visit(target)
+				}
+			}
+		}
+	}
+	visit("README.md")
+	for _, page := range pagesOf(t) {
+		if strings.HasPrefix(page, "docs/") && !reached[page] {
+			t.Errorf("no page links to %s", page)
+		}
+	}
+}
+
+// TestPicturesHaveSources asserts that every picture was drawn from a source
+// beside it.
+func TestPicturesHaveSources(t *testing.T) {
+	pictures, err := filepath.Glob(filepath.Join(root, "docs", "pictures", "*"))
+	if err != nil || len(pictures) == 0 {
+		t.Fatalf("no pictures: %v", err)
+	}
+	for _, p := range pictures {
+		bare := strings.TrimSuffix(p, filepath.Ext(p))
+		for _, kind := range []string{".d2", ".svg"} {
+			if _, err := os.Stat(bare + kind); err != nil {
+				t.Errorf("%s has no %s beside it: run make pictures", p, kind)
+			}
+		}
+	}
+}
+
 // pagesOf are the Markdown files of the repository.
 func pagesOf(t *testing.T) []string {
 	t.Helper()
