@@ -48,13 +48,13 @@ func verbs() []verb {
 	}
 }
 
-func verbOf(req request.Request) (verb, bool) {
+func verbOf(req request.Request) verb {
 	for _, v := range verbs() {
 		if v.action == req.Action {
-			return v, true
+			return v
 		}
 	}
-	return verb{}, false
+	return verb{}
 }
 
 // handleRequest takes up the request annotation. Of what it asks for only the
@@ -62,7 +62,7 @@ func verbOf(req request.Request) (verb, bool) {
 func (r *Reconciler) handleRequest(_ context.Context, s *scope) error {
 	text, present := s.cache.Annotations[v1alpha1.RequestAnnotation]
 	answer := known().Take(bounded.Text(text, maxRequest), present, s.cache.Status.LastHandledRequest, func(req request.Request) string {
-		if v, _ := verbOf(req); v.refuses != nil {
+		if v := verbOf(req); v.refuses != nil {
 			return v.refuses(s, req)
 		}
 		return ""
@@ -91,7 +91,7 @@ func known() request.Kind {
 // it does not hold back later ones for ever.
 func (r *Reconciler) boundRequest(_ context.Context, s *scope) error {
 	answer, wake := known().Overdue(s.cache.Status.LastHandledRequest, s.now, func(req request.Request) request.Patience {
-		v, _ := verbOf(req)
+		v := verbOf(req)
 		p := request.Patience{Within: requestPatience, Begun: v.begun != nil && v.begun(s), WaitsFor: s.requestWaitsFor(req)}
 		if v.within != nil {
 			p.Within, p.Answer = v.within(s), true

@@ -258,7 +258,7 @@ func (s *scope) bookSwap(out replacementrun.Outcome, snapshot *v1alpha1.CacheSna
 			digest = snapshot.Status.Verification.Digest
 		}
 		replacement.Record(intent, check.Status(check.Verdict(out.Check), out.Check.Run, s.now), volume.BoundTo(out.Live), volume.BoundTo(out.Next), digest)
-	case step == replacement.NoteOld:
+	case step == replacement.RecordOld:
 		intent.PreviousVolume = d.Volume
 	case step == replacement.GiveUp:
 		intent.Failure = bounded.Text(d.Detail, maxSwapText)

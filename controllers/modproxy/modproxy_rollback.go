@@ -251,7 +251,7 @@ func (s *scope) bookSwap(status *v1alpha1.InstanceStatus, out replacementrun.Out
 			digest = snapshot.Status.Verification.Digest
 		}
 		replacement.Record(intent, check.Status(check.Verdict(out.Check), out.Check.Run, s.now), volume.BoundTo(out.Live), volume.BoundTo(out.Next), digest)
-	case replacement.NoteOld:
+	case replacement.RecordOld:
 		intent.PreviousVolume = d.Volume
 	case replacement.GiveUp:
 		intent.Failure = bounded.Text(d.Detail, maxText)

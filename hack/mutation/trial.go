@@ -67,7 +67,7 @@ func (t *trial) close() {
 		if err == nil && d.IsDir() {
 			_ = os.Chmod(name, 0o700) //nolint:gosec // to be removed
 		}
-		return nil //nolint:nilerr // what cannot be removed stays
+		return nil // what cannot be removed stays
 	})
 	_ = os.RemoveAll(t.temp)
 }

@@ -75,7 +75,7 @@ func summarize(out io.Writer, found []finding) {
 		return cmp.Or(cmp.Compare(rows[b][""], rows[a][""]), cmp.Compare(a, b))
 	})
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	defer w.Flush()
+	defer func() { _ = w.Flush() }() // as with the lines: nothing is left to write to
 	line := func(term string, counts map[string]int) {
 		fmt.Fprintf(w, "%s\t", term)
 		for _, scope := range append(slices.Clone(allScopes), "") {

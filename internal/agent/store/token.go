@@ -14,7 +14,7 @@ import (
 // once: whoever asks for one before it began asks again and again.
 const (
 	maxOrders  rate.Limit = 1
-	orderBurst            = 20
+	orderBurst int        = 20
 )
 
 // authorized says whether a request brings the token. The file is read each

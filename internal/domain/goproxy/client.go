@@ -70,7 +70,7 @@ func (c *Client) Versions(ctx context.Context, path string) ([]string, error) {
 			continue
 		}
 		if !semver.IsValid(fields[0]) {
-			return nil, malformed(u, nil, "the list holds what is no version")
+			return nil, malformed(u, "the list holds what is no version")
 		}
 		versions = append(versions, fields[0])
 	}
@@ -100,7 +100,7 @@ func (c *Client) Info(ctx context.Context, m module.Version) (Info, error) {
 	}
 	info, err := parseInfo(u, body)
 	if err == nil && info.Version != m.Version {
-		return Info{}, malformed(u, nil, "it is of another version")
+		return Info{}, malformed(u, "it is of another version")
 	}
 	return info, err
 }
@@ -114,7 +114,7 @@ func (c *Client) Mod(ctx context.Context, m module.Version) ([]byte, error) {
 		return nil, err
 	}
 	if path := modfile.ModulePath(body); path != m.Path {
-		return nil, malformed(u, nil, "the go.mod file is of another module")
+		return nil, malformed(u, "the go.mod file is of another module")
 	}
 	return body, nil
 }
@@ -247,7 +247,7 @@ func copyBody(u *url.URL, w io.Writer, body io.Reader, limit int64) (int64, erro
 	case err != nil:
 		return n, fmt.Errorf("store the answer of %s: %w", redact(u), err)
 	case n > limit:
-		return n, malformed(u, nil, "the body exceeds the limit of %d bytes", limit)
+		return n, malformed(u, "the body exceeds the limit of %d bytes", limit)
 	}
 	return n, nil
 }
@@ -270,10 +270,10 @@ func (f *faultyReader) Read(p []byte) (int, error) {
 func parseInfo(u *url.URL, body []byte) (Info, error) {
 	var info Info
 	if err := json.Unmarshal(body, &info); err != nil {
-		return Info{}, malformed(u, nil, "the info is not the JSON that was expected")
+		return Info{}, malformed(u, "the info is not the JSON that was expected")
 	}
 	if !semver.IsValid(info.Version) {
-		return Info{}, malformed(u, nil, "the info names no version")
+		return Info{}, malformed(u, "the info names no version")
 	}
 	return info, nil
 }

@@ -86,8 +86,8 @@ func transportError(u *url.URL, status int, err error) *Error {
 	return &Error{Kind: kind, URL: redact(u), Status: status, Err: err}
 }
 
-func malformed(u *url.URL, err error, format string, args ...any) *Error {
-	return &Error{Kind: ErrMalformed, URL: redact(u), Status: 200, Detail: fmt.Sprintf(format, args...), Err: err}
+func malformed(u *url.URL, format string, args ...any) *Error {
+	return &Error{Kind: ErrMalformed, URL: redact(u), Status: 200, Detail: fmt.Sprintf(format, args...)}
 }
 
 // redact removes user info: a token often stands in the user's place, where

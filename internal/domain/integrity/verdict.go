@@ -102,14 +102,14 @@ func ParseVerdict(data []byte) (Verdict, error) {
 	switch v.Verdict {
 	case Intact:
 		if v.Corrupt != 0 || v.Unreadable != 0 {
-			return Verdict{}, fmt.Errorf("Intact with %d corrupt and %d unreadable findings", v.Corrupt, v.Unreadable)
+			return Verdict{}, fmt.Errorf("verdict Intact with %d corrupt and %d unreadable findings", v.Corrupt, v.Unreadable)
 		}
 		if v.Digest == "" {
-			return Verdict{}, errors.New("Intact without a digest")
+			return Verdict{}, errors.New("verdict Intact without a digest")
 		}
 	case OutcomeCorrupt:
 		if v.Corrupt == 0 && v.Recoverable == 0 {
-			return Verdict{}, errors.New("Corrupt without a finding")
+			return Verdict{}, errors.New("verdict Corrupt without a finding")
 		}
 	case Inconclusive:
 	default:

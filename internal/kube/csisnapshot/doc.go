@@ -1,4 +1,4 @@
-// Package capture makes the CacheSnapshots that a policy asks for, keeps their
+// Package csisnapshot makes the CacheSnapshots that a policy asks for, keeps their
 // ownership in step with it, and deletes those that it no longer keeps.
 // It also finds the snapshots of one object among all others.
 //

@@ -58,7 +58,7 @@ func (r Run) Act(ctx context.Context, o Observed, d replacement.Decision) (objec
 	case replacement.MakePrevious:
 		return "", r.createOn(ctx, r.PreviousName(), o.Old, nil)
 	case replacement.WaitForSource, replacement.WaitForCheck, replacement.WaitForRetry, replacement.WaitForIdle, replacement.WaitForConsumers, replacement.WaitForNextDeleted, replacement.WaitForLiveDeleted,
-		replacement.WaitForLive, replacement.WaitForPreviousDeleted, replacement.WaitForPrevious, replacement.RecordCheck, replacement.NoteOld, replacement.GiveUp, replacement.Finish, replacement.Abandon:
+		replacement.WaitForLive, replacement.WaitForPreviousDeleted, replacement.WaitForPrevious, replacement.RecordCheck, replacement.RecordOld, replacement.GiveUp, replacement.Finish, replacement.Abandon:
 	}
 	return "", nil
 }

@@ -226,7 +226,7 @@ func TestWaitingChangesNothing(t *testing.T) {
 	w.must(err)
 	for _, step := range []replacement.Step{
 		replacement.WaitForSource, replacement.WaitForCheck, replacement.WaitForRetry, replacement.WaitForIdle, replacement.WaitForConsumers, replacement.WaitForNextDeleted, replacement.WaitForLiveDeleted,
-		replacement.WaitForLive, replacement.WaitForPreviousDeleted, replacement.WaitForPrevious, replacement.RecordCheck, replacement.NoteOld, replacement.GiveUp, replacement.Finish, replacement.Abandon,
+		replacement.WaitForLive, replacement.WaitForPreviousDeleted, replacement.WaitForPrevious, replacement.RecordCheck, replacement.RecordOld, replacement.GiveUp, replacement.Finish, replacement.Abandon,
 	} {
 		if objection, err := w.run.Act(t.Context(), o, replacement.Decision{Step: step}); objection != "" || err != nil || len(w.writes) > 0 {
 			t.Errorf("%s: %q, %v, written %v", step, objection, err, w.writes)

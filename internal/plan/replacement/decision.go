@@ -26,8 +26,8 @@ const (
 
 	// TakeHold puts the finalizer on the owner.
 	TakeHold Step = "TakeHold"
-	// NoteOld writes the name of the live claim's volume into the intent.
-	NoteOld Step = "NoteOld"
+	// RecordOld writes the name of the live claim's volume into the intent.
+	RecordOld Step = "RecordOld"
 	// SecureNew and SecureOld set a volume to Retain and remember its policy.
 	SecureNew Step = "SecureNew"
 	SecureOld Step = "SecureOld"
@@ -95,7 +95,7 @@ var (
 	waiting = []Step{
 		WaitForSource, WaitForCheck, WaitForRetry, WaitForIdle, WaitForConsumers, WaitForNextDeleted, WaitForLiveDeleted, WaitForLive, WaitForPreviousDeleted, WaitForPrevious,
 	}
-	intents = []Step{RecordCheck, NoteOld, GiveUp, Finish, Abandon}
+	intents = []Step{RecordCheck, RecordOld, GiveUp, Finish, Abandon}
 )
 
 // Waits says whether the step changes nothing.

@@ -136,7 +136,7 @@ func (f Observation) current() *Decision {
 	case name != "" && !f.Live.Bound:
 		return &Decision{Step: WaitForIdle, Detail: "the live PersistentVolumeClaim to be bound to volume " + name + ", which it names", After: later}
 	default:
-		return &Decision{Step: NoteOld, Volume: name}
+		return &Decision{Step: RecordOld, Volume: name}
 	}
 }
 

@@ -115,7 +115,7 @@ func TestDecide(t *testing.T) {
 		}), replacement.Evict},
 		"live is gone":                      {waiting(func(f *replacement.Observation) { f.Next, f.New.Holder, f.Live = gone, replacement.HeldByLive, gone }), replacement.MakeLive},
 		"live was deleted before its time":  {waiting(func(f *replacement.Observation) { f.Live = gone }), replacement.DropNext},
-		"live got a volume in the meantime": {waiting(func(f *replacement.Observation) { f.Intent.Old, f.Old = "", replacement.Volume{} }), replacement.NoteOld},
+		"live got a volume in the meantime": {waiting(func(f *replacement.Observation) { f.Intent.Old, f.Old = "", replacement.Volume{} }), replacement.RecordOld},
 		"live was given another volume":     {waiting(func(f *replacement.Observation) { f.Live.Volume, f.Named = "another", held(replacement.HeldByLive) }), replacement.GiveUp},
 		"live names a stranger's volume": {waiting(func(f *replacement.Observation) {
 			f.Intent.Old, f.Old, f.Live.Bound, f.Live.Volume, f.Named = "", replacement.Volume{}, false, "strange", held(replacement.HeldByStranger)

@@ -170,7 +170,7 @@ func (m *model) step() {
 		m.job, m.jobEnded = "", false
 	case replacement.TakeHold:
 		m.held = !m.deleting
-	case replacement.NoteOld:
+	case replacement.RecordOld:
 		m.intent.Old = d.Volume
 	case replacement.SecureNew, replacement.SecureOld:
 		m.vols[d.Volume].retain, m.vols[d.Volume].marked = true, true

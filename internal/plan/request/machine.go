@@ -132,7 +132,7 @@ func accepted(last *v1alpha1.RequestStatus) (Request, bool) {
 	if last == nil || last.Outcome != v1alpha1.RequestAccepted {
 		return Request{}, false
 	}
-	req, _ := Parse(last.Request) //nolint:errcheck // what is not understood has no action
+	req, _ := Parse(last.Request) // what is not understood has no action
 	return req, true
 }
 
