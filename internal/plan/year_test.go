@@ -36,7 +36,7 @@ type year struct {
 	t    *testing.T
 	rand *rand.Rand
 	log  strings.Builder
-	// golden says that the log is compared with one that was read.
+	// golden means that the log is compared with one that was read.
 	golden bool
 
 	policy policy
@@ -255,7 +255,8 @@ func (y *year) wakeAt(t time.Time) {
 }
 
 // pass is one of the controller of CacheSnapshots over each of them, and one of
-// the GoCache's, if anything has woken it. It says whether it changed anything.
+// the GoCache's, if anything has woken it. It reports whether it changed
+// anything.
 func (y *year) pass() (again bool) {
 	y.passes++
 	y.polls = y.polls[:0]

@@ -107,7 +107,7 @@ func readDefaults(file string) (map[string]string, error) {
 // unknown.
 func (e Environment) SumDBName() string { return probe.ParseDatabase(e.GOSUMDB).Name }
 
-// vouched says whether what is fetched of a version is compared with the
+// vouched reports whether what is fetched of a version is compared with the
 // checksum database.
 func (e Environment) vouched(m module.Version) bool {
 	without := e.GONOSUMDB

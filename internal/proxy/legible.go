@@ -16,10 +16,10 @@ import (
 // line, and the longest lists have some hundred thousand.
 const maxText = 16 << 20
 
-// legible says why a client could make nothing of a file, although its bytes may
+// legible is why a client could make nothing of a file, although its bytes may
 // be those that were stored: an .info that says nothing, or speaks of another
 // version, and a list of something else. What cannot be read does not get better
-// by being served again, so it is fetched anew.
+// by being served again, so it is fetched again.
 func legible(f *os.File, name string, size int64) error {
 	m, kind := subject(name)
 	if kind != modcache.Info && kind != modcache.List {

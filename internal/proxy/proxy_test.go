@@ -387,7 +387,7 @@ func TestReadinessChecksTheVolume(t *testing.T) {
 	if p := problem(); !strings.Contains(p, "another store") {
 		t.Errorf("with another marker: %q", p)
 	}
-	// The same store, mounted anew.
+	// The same store, mounted again.
 	must(t, os.WriteFile(marker, id, 0o600))
 	must(t, os.Rename(store, store+".old"))
 	must(t, os.Mkdir(store, 0o755))

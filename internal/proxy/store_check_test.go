@@ -185,7 +185,7 @@ func TestQueriesAreAskedAnew(t *testing.T) {
 }
 
 // TestIllegibleAnswersAreNotServed holds that what lies in a store and can be no
-// answer is not served but fetched anew, also where no sum was recorded.
+// answer is not served but fetched again, also where no sum was recorded.
 func TestIllegibleAnswersAreNotServed(t *testing.T) {
 	for name, content := range map[string]string{
 		"garbage": "<html>", "zeros": "\x00\x00\x00", "half": `{"Version":"v1.`, "no version": `{"Time":"2024-01-02T03:04:05Z"}`,

@@ -218,7 +218,7 @@ func read(t *testing.T, name string) string {
 	return string(data)
 }
 
-// Each preflight check pauses the cleaning by itself and says why; then nothing
+// Each preflight check pauses the cleanup by itself and says why; then nothing
 // is planned and nothing goes.
 func TestPreflight(t *testing.T) {
 	for name, c := range map[string]struct {

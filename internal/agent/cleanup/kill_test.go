@@ -20,7 +20,7 @@ import (
 
 const applyVar = "GOCACHE_TEST_APPLY"
 
-// TestMain is a cleaning in a process of its own, if it is told to be: one that
+// TestMain is a cleanup in a process of its own, if it is told to be: one that
 // can be killed.
 func TestMain(m *testing.M) {
 	text, ok := os.LookupEnv(applyVar)
@@ -62,7 +62,7 @@ func (v *volume) apply(o cleanup.Options) *exec.Cmd {
 	return cmd
 }
 
-// A cleaning that is killed at any moment leaves sound caches that are as warm
+// A cleanup that is killed at any moment leaves intact caches that are as warm
 // as before, and the next one ends what it began. GOCACHE_CAMPAIGN says how
 // often.
 func TestKilled(t *testing.T) {

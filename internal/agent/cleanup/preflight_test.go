@@ -19,7 +19,7 @@ func anEntry(i int) buildcache.Entry {
 	return buildcache.Entry{Action: buildcache.ID{byte(i)}, Output: buildcache.ID{1}, Size: 3, Time: time.Unix(1_700_000_000, 0)}
 }
 
-// anew makes the directory of one entry anew, with nothing but that in it.
+// again makes the directory of one entry again, with nothing but that in it.
 func anew(t *testing.T, dir string, i int) (name string) {
 	t.Helper()
 	e := anEntry(i)

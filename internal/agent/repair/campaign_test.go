@@ -160,7 +160,7 @@ func onlyReports(t *testing.T, v integrity.Verdict, name string) {
 	}
 }
 
-// The caches of other Go releases are sound to us, and each fault in them is
+// The caches of other Go releases are intact to us, and each fault in them is
 // found as well.
 func TestOtherReleases(t *testing.T) {
 	if os.Getenv("GOCACHE_CAMPAIGN") == "" {

@@ -9,9 +9,9 @@
 // It also names a few small modules of the store and their sums, so that the
 // operator can ask the server for what it certainly has.
 //
-// With --withdraw a check removes what it finds wrong, entry by entry, and looks
-// again: a store is a cache, and what is gone is fetched anew. The verdict is of
-// what is left, and names what was withdrawn.
+// With --withdraw a check removes what it finds wrong, entry by entry, and
+// looks again: a store is a cache, and what is gone is fetched again. The
+// verdict is of what is left, and names what was withdrawn.
 //
 // Intact content is recorded in a manifest: it makes the next check cheap, and
 // it reveals content that changes under its name even if no trust data names

@@ -38,7 +38,8 @@ type Options struct {
 	Interval time.Duration
 	// BytesPerSecond bounds a check beside a server that serves; 0: no bound.
 	BytesPerSecond int64
-	// Withdraw removes what a check finds wrong, for the server to fetch it anew.
+	// Withdraw removes what a check finds wrong, for the server to fetch it
+	// again.
 	Withdraw bool
 	// TokenFile holds what a request for a check must bring; empty: none is taken.
 	TokenFile string

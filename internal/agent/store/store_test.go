@@ -46,7 +46,7 @@ func TestWatch(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(tree.Proxy, "example.com/lib/@v/v1.2.0.zip"), other, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for range 2 { // a conviction is not remembered as sound
+	for range 2 { // a conviction is not remembered as intact
 		if v := w.Check(context.Background()); v.Findings[integrity.ChecksumMismatch] != 1 {
 			t.Fatalf("%+v", v)
 		}

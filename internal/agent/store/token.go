@@ -17,7 +17,7 @@ const (
 	orderBurst int        = 20
 )
 
-// authorized says whether a request brings the token. The file is read each
+// authorized reports whether a request brings the token. The file is read each
 // time: it may be replaced, and be late. Without one nobody is authorized.
 func (w *Watch) authorized(r *http.Request) bool {
 	if w.TokenFile == "" {

@@ -18,7 +18,7 @@ import (
 )
 
 // TestWithdrawBesideAthens holds that a version which such a server would go on
-// serving damaged is withdrawn as a whole, and that the server fetches it anew.
+// serving damaged is withdrawn as a whole, and that the server fetches it again.
 func TestWithdrawBesideAthens(t *testing.T) {
 	source := func(b *beside) string {
 		return filepath.Join(b.dir, "modules", cachetree.Lib.Path, cachetree.Lib.Version, "source.zip")
@@ -111,7 +111,7 @@ func TestWithdrawalsAreReported(t *testing.T) {
 	if !strings.Contains(page.Body.String(), `gocache_store_withdrawn_total{class="ChecksumMismatch"} 1`) {
 		t.Errorf("metrics:\n%s", page.Body)
 	}
-	must(t, os.WriteFile(file, right, 0o600)) // fetched anew
+	must(t, os.WriteFile(file, right, 0o600)) // fetched again
 	if v := w.Check(t.Context()); v.Verdict != integrity.Intact || v.Withdrawn != 0 {
 		t.Errorf("fetched anew: %+v", v)
 	}

@@ -27,7 +27,7 @@ func intact(t *testing.T, tree *cachetree.Tree) integrity.Verdict {
 }
 
 // A plan is approved by its digest; applied, the cache is within its bound,
-// sound, and still builds the same binary.
+// intact, and still builds the same binary.
 func TestBuildCache(t *testing.T) {
 	tree := cachetree.New(t)
 	want, out, err := tree.Build()

@@ -93,7 +93,7 @@ func (f *refFilter) keeps(line []byte) bool {
 	return true
 }
 
-// wants says whether [Remote.pick] may choose a ref.
+// wants reports whether [Remote.pick] may choose a ref.
 func (f *refFilter) wants(commit, name string) bool {
 	switch {
 	case isCommit.MatchString(f.ref):

@@ -48,7 +48,7 @@ type Error struct {
 	Err error
 }
 
-// Error says what failed, where and why. It holds nothing that the server sent:
+// Error is what failed, where and why. It holds nothing that the server sent:
 // errors end up in a status, and an address may be one that its reader cannot
 // reach (see package untrusted).
 func (e *Error) Error() string {

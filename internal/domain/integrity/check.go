@@ -50,7 +50,7 @@ type Options struct {
 	// Observe is called with each finding; the verdict holds only examples.
 	Observe func(Finding)
 	// Withdraw, if set, removes what findings in a store name in Remove: what is
-	// gone is fetched anew. An error means that something of it is still there.
+	// gone is fetched again. An error means that something of it is still there.
 	Withdraw func([]Finding) error
 }
 

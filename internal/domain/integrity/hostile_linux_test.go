@@ -280,7 +280,7 @@ func ignoreMissing(err error) error {
 	return err
 }
 
-// opens tells which of the watched files are opened.
+// opens is which of the watched files are opened.
 type opens struct {
 	fd    int
 	names map[int32]string

@@ -328,7 +328,7 @@ func (c *storedVersion) mod() {
 	}
 }
 
-// sameButForLineEnds says whether a text has a sum once its lines end in the
+// sameButForLineEnds reports whether a text has a sum once its lines end in the
 // other way: version control may turn one into the other in an archive.
 func sameButForLineEnds(text []byte, sum [sha256.Size]byte) bool {
 	unix := bytes.ReplaceAll(text, []byte("\r\n"), []byte("\n"))
@@ -351,7 +351,7 @@ func (c *storedVersion) info() {
 	}
 }
 
-// judgeInfo says what is wrong with an .info; an empty class: nothing.
+// judgeInfo is what is wrong with an .info; an empty class: nothing.
 func judgeInfo(m module.Version, data []byte) (Class, string) {
 	err := modcache.CheckInfo(m, data)
 	_, unparsed := modcache.ParseInfo(data)

@@ -48,8 +48,8 @@ type Verdict struct {
 	Notes    map[Class]int `json:"notes,omitempty"`
 	Examples []Example     `json:"examples"`
 	// Withdrawn counts the findings that are gone since: what they name was
-	// removed from a store, which then fetches it anew. WithdrawnExamples are some
-	// of them.
+	// removed from a store, which then fetches it again. WithdrawnExamples are
+	// some of them.
 	Withdrawn         int       `json:"withdrawn,omitempty"`
 	WithdrawnExamples []Example `json:"withdrawnExamples,omitempty"`
 	// Contained: the server gives nothing of what is wrong to any client.

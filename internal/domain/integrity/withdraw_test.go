@@ -78,7 +78,7 @@ func TestWithdrawn(t *testing.T) {
 	}
 }
 
-// forged puts a sound archive of other content into a store.
+// forged puts an intact archive of other content into a store.
 func forged(t *testing.T, root string) {
 	t.Helper()
 	other, err := cachetree.Zip(cachetree.Lib, map[string]string{"go.mod": "module example.com/lib\n\ngo 1.21\n", "x.go": "package lib\n"})

@@ -97,7 +97,7 @@ func IsVersion(m module.Version) bool {
 	return ok && m.Version != "" && m.Version == module.CanonicalVersion(m.Version) && module.CheckPathMajor(m.Version, major) == nil
 }
 
-// CheckInfo says why an .info cannot be a right answer to a request for the
+// CheckInfo is why an .info cannot be a right answer to a request for the
 // .info of m: that of a version names just this version, the answer to a query
 // names one that the module can have.
 func CheckInfo(m module.Version, data []byte) error {

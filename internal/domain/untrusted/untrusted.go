@@ -60,7 +60,7 @@ func own(err error) (string, bool) {
 	return "", false
 }
 
-// certificate says why a server's certificate is refused. The names in it are
+// certificate is why a server's certificate is refused. The names in it are
 // the server's.
 func certificate(err error) string {
 	switch {

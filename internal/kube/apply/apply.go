@@ -33,7 +33,7 @@ type Applier struct {
 	FieldOwner string
 }
 
-// ConflictError says that an object of a needed name exists and is not ours.
+// ConflictError means that an object of a needed name exists and is not ours.
 type ConflictError struct {
 	// Kind, Namespace and Name of the object that is in the way.
 	Kind, Namespace, Name string
@@ -41,7 +41,7 @@ type ConflictError struct {
 	Reason string
 }
 
-// Error says what is in the way and what to do.
+// Error is what is in the way and what to do.
 func (e *ConflictError) Error() string {
 	return fmt.Sprintf("%s %s/%s exists and is not ours (%s): rename or remove it", e.Kind, e.Namespace, e.Name, e.Reason)
 }
@@ -60,7 +60,7 @@ func ControlledBy(o client.Object) Owner { return Owner{object: o} }
 func DetachedFrom(o client.Object) Owner { return Owner{object: o, detached: true} }
 
 // Apply brings wanted to the API server for its owner. It marks the object as
-// managed by the operator, and says whether it wrote.
+// managed by the operator, and reports whether it wrote.
 func (a Applier) Apply(ctx context.Context, owner Owner, desired client.Object) (wrote bool, err error) {
 	u, differs, err := a.compare(ctx, owner, desired)
 	if err != nil || !differs {
@@ -72,7 +72,7 @@ func (a Applier) Apply(ctx context.Context, owner Owner, desired client.Object) 
 	return true, nil
 }
 
-// Differs says whether Apply of the same would write.
+// Differs reports whether Apply of the same would write.
 func (a Applier) Differs(ctx context.Context, owner Owner, desired client.Object) (bool, error) {
 	_, differs, err := a.compare(ctx, owner, desired)
 	return differs, err
@@ -197,7 +197,7 @@ func ours(owner client.Object, live client.Object, desired client.Object, kind s
 // identity are the labels that say what an object was made for.
 var identity = []string{v1alpha1.CacheLabel, v1alpha1.SnapshotLabel, v1alpha1.SnapshotUIDLabel, v1alpha1.ProxyLabel, v1alpha1.InstanceLabel}
 
-// satisfied says whether the live object already is what is wanted: made from
+// satisfied reports whether the live object already is what is wanted: made from
 // the same wanted state, and no field of it changed since.
 func satisfied(desired *unstructured.Unstructured, live client.Object) (bool, error) {
 	if live.GetAnnotations()[AppliedAnnotation] != desired.GetAnnotations()[AppliedAnnotation] {
@@ -218,7 +218,7 @@ func satisfied(desired *unstructured.Unstructured, live client.Object) (bool, er
 	return true, nil
 }
 
-// contains says whether have holds all that want states. What want leaves out
+// contains reports whether have holds all that want states. What want leaves out
 // (defaults, other owners' fields) may be anything.
 func contains(have, want any) bool {
 	switch want := want.(type) {

@@ -68,7 +68,7 @@ func (w *world) config(data map[string]string) *corev1.ConfigMap {
 	}
 }
 
-// apply applies and says whether that took a write.
+// apply applies and reports whether that took a write.
 func (w *world) apply(owner apply.Owner, o client.Object) bool {
 	w.t.Helper()
 	before := len(w.count.Writes)

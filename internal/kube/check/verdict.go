@@ -22,7 +22,7 @@ const (
 )
 
 // Verdict takes a verdict only from an agent that ended by itself and whose exit
-// code and report say the same. All else could not tell.
+// code and report say the same. All else was inconclusive.
 func Verdict(run jobrun.Outcome) integrity.Verdict {
 	unknown := func(format string, args ...any) integrity.Verdict {
 		return integrity.Verdict{Verdict: integrity.Inconclusive, Message: fmt.Sprintf(format, args...)}

@@ -43,7 +43,7 @@ func (s Set) Clear(kind string) {
 	meta.RemoveStatusCondition(s.Conditions, kind)
 }
 
-// Keep says that what a condition says, if it stands, still holds as far as is
+// Keep means that what a condition says, if it stands, still holds as far as is
 // known.
 func (s Set) Keep(kind string) {
 	if c := meta.FindStatusCondition(*s.Conditions, kind); c != nil {

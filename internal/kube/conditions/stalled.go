@@ -10,11 +10,11 @@ import (
 	"gocache.dev/operator/internal/kube/apply"
 )
 
-// StalledError says that only a person can help.
+// StalledError means that only a person can help.
 type StalledError struct {
 	// Reason of condition Stalled.
 	Reason string
-	// Message says what is wrong, where, and what to do.
+	// Message is what is wrong, where, and what to do.
 	Message string
 }
 
@@ -70,35 +70,35 @@ func (s Set) Fail(err error) bool {
 	return true
 }
 
-// Stall says that only a person can help.
+// Stall means that only a person can help.
 func (s Set) Stall(reason, format string, args ...any) {
 	s.False(v1alpha1.ReadyCondition, reason, format, args...)
 	s.True(v1alpha1.StalledCondition, reason, format, args...)
 	s.Clear(v1alpha1.ReconcilingCondition)
 }
 
-// Progress says that the operator is on its way.
+// Progress means that the operator is on its way.
 func (s Set) Progress(reason, format string, args ...any) {
 	s.False(v1alpha1.ReadyCondition, reason, format, args...)
 	s.True(v1alpha1.ReconcilingCondition, reason, format, args...)
 	s.Clear(v1alpha1.StalledCondition)
 }
 
-// Ready says that the object does its job.
+// Ready means that the object does its job.
 func (s Set) Ready(reason, format string, args ...any) {
 	s.True(v1alpha1.ReadyCondition, reason, format, args...)
 	s.Clear(v1alpha1.ReconcilingCondition)
 	s.Clear(v1alpha1.StalledCondition)
 }
 
-// Updating says that the object does its job while it is being changed.
+// Updating means that the object does its job while it is being changed.
 func (s Set) Updating(reason, format string, args ...any) {
 	s.True(v1alpha1.ReadyCondition, reason, format, args...)
 	s.True(v1alpha1.ReconcilingCondition, reason, format, args...)
 	s.Clear(v1alpha1.StalledCondition)
 }
 
-// Rest says that the object does not do its job and that nothing is under way:
+// Rest means that the object does not do its job and that nothing is under way:
 // it is suspended.
 func (s Set) Rest(reason, format string, args ...any) {
 	s.False(v1alpha1.ReadyCondition, reason, format, args...)

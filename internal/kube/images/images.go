@@ -35,7 +35,7 @@ func (i Images) ToolchainFor(version string) string {
 	return strings.ReplaceAll(i.Toolchain, VersionPlaceholder, version)
 }
 
-// Validate says what is missing before a pod with an empty image is refused
+// Validate is what is missing before a pod with an empty image is refused
 // by the API server, far from the flag that caused it.
 func (i Images) Validate() error {
 	var errs []error

@@ -101,7 +101,7 @@ func containerDiffers(want, have *corev1.Container) string {
 	return ""
 }
 
-// within says whether one path is another, or below it.
+// within reports whether one path is another, or below it.
 func within(path, of string) bool {
 	return path == of || len(path) > len(of) && path[:len(of)] == of && (of == "/" || path[len(of)] == '/')
 }

@@ -33,7 +33,7 @@ func Hindrance(ctx context.Context, live client.Reader, job *batchv1.Job, o Outc
 	return fmt.Sprintf("it has no pod: the events of Job %s say why, such as a quota that is used up", job.Name), nil
 }
 
-// hinders says what a pod waits for.
+// hinders is what a pod waits for.
 func hinders(pod *corev1.Pod) string {
 	for _, c := range pod.Status.Conditions {
 		if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse {

@@ -44,13 +44,13 @@ type Outcome struct {
 	ExitCode *int32
 	// Message that the main container left.
 	Message string
-	// Cause says why there is no exit code, or what killed the container.
+	// Cause is why there is no exit code, or what killed the container.
 	Cause string
 	// Pod is the Job's pod; empty when there is none any more.
 	Pod string
 }
 
-// Conclusive says whether the container ended by itself and its exit code can
+// Conclusive reports whether the container ended by itself and its exit code can
 // be taken at its word.
 func (o Outcome) Conclusive() bool {
 	return o.Phase == Ended && o.ExitCode != nil && o.Cause == ""
@@ -98,8 +98,8 @@ func Pods(ctx context.Context, live client.Reader, namespace, job string) ([]cor
 	return list.Items, nil
 }
 
-// AnyPods says whether pods of any of the Jobs exist that bear the labels, read
-// live. A stranger's Job may have the name of one of them.
+// AnyPods reports whether pods of any of the Jobs exist that bear the labels,
+// read live. A stranger's Job may have the name of one of them.
 func AnyPods(ctx context.Context, live client.Reader, namespace string, bearing map[string]string, jobs ...string) (bool, error) {
 	of, err := labels.NewRequirement(batchv1.JobNameLabel, selection.In, jobs)
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 )
 
 // Status writes the status of after if it differs from that of before, and
-// says whether it did. Somebody's write in between is a conflict error: the
+// reports whether it did. Somebody's write in between is a conflict error: the
 // pass must be made again on what is there now. An object that is gone needs
 // no status.
 func Status(ctx context.Context, c client.Client, before, after client.Object) (wrote bool, err error) {

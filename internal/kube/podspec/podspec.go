@@ -56,7 +56,7 @@ func Metadata(t *v1alpha1.PodTemplate, ours map[string]string) (labels, annotati
 	return labels, annotations
 }
 
-// Place says where a pod may run: by the template, and on nodes of a platform
+// Place is where a pod may run: by the template, and on nodes of a platform
 // (GOOS/GOARCH; empty is any).
 func Place(pod *corev1.PodSpec, t *v1alpha1.PodTemplate, platform string) {
 	selector := map[string]string{}
@@ -169,7 +169,7 @@ func EmptyDir(name string) corev1.Volume {
 	return corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}}
 }
 
-// Claim is a volume that a claim stands for.
+// Claim is a volume that a PVC stands for.
 func Claim(name, claim string) corev1.Volume {
 	return corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{
 		PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: claim},

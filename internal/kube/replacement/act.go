@@ -63,7 +63,7 @@ func (r Run) Act(ctx context.Context, o Observed, d replacement.Decision) (objec
 	return "", nil
 }
 
-// createOn makes a claim on a volume, as large as was asked for, or as the
+// createOn makes a PVC on a volume, as large as was asked for, or as the
 // volume if nil.
 func (r Run) createOn(ctx context.Context, name string, pv *corev1.PersistentVolume, size *resource.Quantity) error {
 	capacity := pv.Spec.Capacity[corev1.ResourceStorage]
@@ -114,7 +114,7 @@ func (r Run) hold(ctx context.Context) error {
 	return changeFinalizers(ctx, r.Client, r.Owner, controllerutil.AddFinalizer)
 }
 
-// Release takes the finalizer of a swap from an object that has none in
+// Release takes the finalizer of a replacement from an object that has none in
 // progress.
 func Release(ctx context.Context, c client.Client, owner client.Object) error {
 	return changeFinalizers(ctx, c, owner, controllerutil.RemoveFinalizer)

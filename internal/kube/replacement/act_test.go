@@ -31,8 +31,8 @@ func TestWriteFails(t *testing.T) {
 	}
 }
 
-// replaceWithout replaces a volume while the nth write fails, and says whether
-// there was one.
+// replaceWithout replaces a volume while the nth write fails, and reports
+// whether there was one.
 func replaceWithout(t *testing.T, n int) bool {
 	t.Helper()
 	w := newWorld(t)
@@ -66,7 +66,7 @@ func replaceWithout(t *testing.T, n int) bool {
 }
 
 // TestInconclusive holds that after a check without a verdict the new volume and
-// its Job are removed, and made anew after a pause.
+// its Job are removed, and made again after a pause.
 func TestInconclusive(t *testing.T) {
 	w := newWorld(t)
 	w.at(replacement.WaitForCheck, "apply PersistentVolumeClaim ci-next", "apply Job ci-next")

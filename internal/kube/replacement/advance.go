@@ -9,7 +9,7 @@ import (
 	"gocache.dev/operator/internal/plan/replacement"
 )
 
-// maxSteps bounds the steps of one pass; a whole swap has fewer.
+// maxSteps bounds the steps of one pass; a whole replacement has fewer.
 const maxSteps = 40
 
 // Outcome is where a pass stopped.
@@ -22,7 +22,7 @@ type Outcome struct {
 	Objection string
 }
 
-// Advance takes steps, each on what it reads anew, until one waits or changes
+// Advance takes steps, each on what it reads again, until one waits or changes
 // the intent. complete adds to the facts what only the caller knows.
 func (r Run) Advance(ctx context.Context, complete func(context.Context, Observed, *replacement.Observation) error) (out Outcome, err error) {
 	discard := false

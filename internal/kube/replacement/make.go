@@ -19,7 +19,7 @@ import (
 )
 
 const (
-	// contentDir is where the Job mounts the next claim, and sourceDir what it is
+	// contentDir is where the Job mounts the next PVC, and sourceDir what it is
 	// copied from.
 	contentDir = "/cache"
 	sourceDir  = "/source"
@@ -27,7 +27,7 @@ const (
 	defaultDeadline = time.Hour
 )
 
-// Content is what the next claim is made from, and how it is checked.
+// Content is what the next PVC is made from, and how it is checked.
 type Content struct {
 	// Snapshot whose content is restored. If the intent names none, the volume
 	// begins empty.
@@ -46,8 +46,8 @@ type Content struct {
 	Deadline *time.Duration
 }
 
-// MakeNext makes the next claim, and the Job that checks it. The Job is the
-// claim's first consumer: nothing is waited for in between. What a driver
+// MakeNext makes the next PVC, and the Job that checks it. The Job is the
+// PVC's first consumer: nothing is waited for in between. What a driver
 // cannot restore into the wanted class or size is copied by the same Job, from
 // a clone, before it is checked.
 func (r Run) MakeNext(ctx context.Context, c Content) error {
@@ -92,7 +92,7 @@ func (r Run) source(c Content) volume.Claim {
 	return claim
 }
 
-// job checks the next claim, which it mounts read-only for that.
+// job checks the next PVC, which it mounts read-only for that.
 func (r Run) job(ctx context.Context, c Content) (jobrun.Spec, error) {
 	created := c.Empty
 	if r.Intent.Snapshot != "" {

@@ -17,7 +17,7 @@ import (
 	"gocache.dev/operator/internal/plan/replacement"
 )
 
-// Run is one swap for one owner.
+// Run is one replacement for one owner.
 type Run struct {
 	// Client writes, and Live reads past the caches.
 	Client client.Client
@@ -26,42 +26,42 @@ type Run struct {
 	FieldOwner string
 	// Owner bears the finalizer and controls what is made in passing.
 	Owner client.Object
-	// Detached: the live and the previous claim outlive the owner.
+	// Detached: the live and the previous PVC outlive the owner.
 	Detached bool
-	// Claim is the name of the live claim, Labels those of all three, and
+	// Claim is the name of the live PVC, Labels those of all three, and
 	// AccessModes those of the live one.
 	Claim       string
 	Labels      map[string]string
 	AccessModes []corev1.PersistentVolumeAccessMode
 	// Intent as it stands in the status.
 	Intent *v1alpha1.VolumeReplacementStatus
-	// OwnPod says whether a pod that names the live claim is the owner's, so that
-	// it is waited for and never evicted; nil: none is.
+	// OwnPod reports whether a pod that names the live PVC is the owner's, so
+	// that it is waited for and never evicted; nil: none is.
 	OwnPod func(*corev1.Pod) bool
 	// Content of the new volume. Not looked at once the intent names that.
 	Content Content
 }
 
-// NextName is the name of the next claim and of the integrity Job on it.
+// NextName is the name of the next PVC and of the integrity Job on it.
 func (r Run) NextName() string { return naming.Child(r.Claim, naming.Next) }
 
-// SourceName is the name of a claim that the next one is copied from.
+// SourceName is the name of a PVC that the next one is copied from.
 func (r Run) SourceName() string { return naming.Child(r.Claim, naming.ReplacementSource) }
 
-// PreviousName is the name of the previous claim.
+// PreviousName is the name of the previous PVC.
 func (r Run) PreviousName() string { return naming.Child(r.Claim, naming.Previous) }
 
-// Observed is what exists of a swap. What is nil does not.
+// Observed is what exists of a replacement. What is nil does not.
 type Observed struct {
-	// Live, Next, Previous and Source are claims.
+	// Live, Next, Previous and Source are PVCs.
 	Live, Next, Previous, Source *corev1.PersistentVolumeClaim
 	// Old and New are the volumes that the intent names, and Named is the one
-	// that the live claim names, if that is another.
+	// that the live PVC names, if that is another.
 	Old, New, Named *corev1.PersistentVolume
 	// Job is the integrity Job, and Check how it stands.
 	Job   *batchv1.Job
 	Check jobrun.Outcome
-	// Consumers are the pods that name the live claim, without the owner's own,
+	// Consumers are the pods that name the live PVC, without the owner's own,
 	// which are OwnPods.
 	Consumers, OwnPods []corev1.Pod
 
@@ -70,7 +70,7 @@ type Observed struct {
 	held   bool
 }
 
-// Observe reads what exists. A claim or Job of a needed name that somebody else
+// Observe reads what exists. A PVC or Job of a needed name that somebody else
 // made is a ConflictError, and nothing is done until it is gone.
 func (r Run) Observe(ctx context.Context) (o Observed, err error) {
 	ns := r.Owner.GetNamespace()
@@ -144,7 +144,7 @@ func (r Run) observeCheck(ctx context.Context, ns string, o *Observed) (err erro
 }
 
 // Facts are what is decided on. The caller adds the time, what it knows of the
-// source, of its own use of the claim, and what its user wishes.
+// source, of its own use of the PVC, and what its user wishes.
 func (o Observed) Facts(intent *v1alpha1.VolumeReplacementStatus) replacement.Observation {
 	return replacement.Observation{
 		Intent: replacement.IntentOf(intent),

@@ -37,7 +37,7 @@ var (
 	now       = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 )
 
-// converters take most of a second to make, for each client anew.
+// converters take most of a second to make, for each client again.
 var converters = sync.OnceValue(func() []managedfields.TypeConverter {
 	return []managedfields.TypeConverter{clientgoapply.NewTypeConverter(clientgoscheme.Scheme), managedfields.NewDeducedTypeConverter()}
 })
@@ -211,7 +211,7 @@ func (w *world) must(err error) {
 	}
 }
 
-// get reads an object anew; nil: it does not exist.
+// get reads an object again; nil: it does not exist.
 func get[T any, P interface {
 	*T
 	client.Object

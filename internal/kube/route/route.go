@@ -63,7 +63,7 @@ type Observation struct {
 // Replica is what one of them said.
 type Replica struct {
 	Name string
-	// Problem says why it could not be read; Servers is empty then.
+	// Problem is why it could not be read; Servers is empty then.
 	Problem string
 	Servers map[string]Observed
 }

@@ -9,7 +9,7 @@ import (
 
 // Claim is what is wanted of a PersistentVolumeClaim.
 type Claim struct {
-	// Namespace, Name and Labels of the claim.
+	// Namespace, Name and Labels of the PVC.
 	Namespace, Name string
 	Labels          map[string]string
 	// Class of its storage; nil is the cluster's default.
@@ -22,7 +22,7 @@ type Claim struct {
 	Snapshot string
 }
 
-// Object is the claim as an object to apply.
+// Object is the PVC as an object to apply.
 func (c Claim) Object() *corev1.PersistentVolumeClaim {
 	modes := c.AccessModes
 	if len(modes) == 0 {
@@ -44,13 +44,13 @@ func (c Claim) Object() *corev1.PersistentVolumeClaim {
 	return pvc
 }
 
-// Bound says whether a claim has its volume.
+// Bound reports whether a PVC has its volume.
 func Bound(pvc *corev1.PersistentVolumeClaim) bool {
 	return pvc != nil && pvc.Status.Phase == corev1.ClaimBound && pvc.DeletionTimestamp.IsZero()
 }
 
-// BoundTo names the volume that a claim is bound to, also while it is on its way
-// out; empty: none. What a claim merely asks for by spec.volumeName was chosen
+// BoundTo names the volume that a PVC is bound to, also while it is on its way
+// out; empty: none. What a PVC merely asks for by spec.volumeName was chosen
 // by whoever created it and says nothing of whose the volume is.
 func BoundTo(pvc *corev1.PersistentVolumeClaim) string {
 	if pvc == nil || pvc.Status.Phase != corev1.ClaimBound {

@@ -16,7 +16,7 @@ import (
 // an event has room for 1024.
 const maxComplaint = 600
 
-// Complaint is the newest warning about a claim, read live: a provisioner speaks
+// Complaint is the newest warning about a PVC, read live: a provisioner speaks
 // in events alone. It is empty when there is none.
 func Complaint(ctx context.Context, live client.Reader, claim *corev1.PersistentVolumeClaim) (string, error) {
 	var list corev1.EventList

@@ -14,8 +14,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// Consumers are the pods that name a claim, read live and sorted by name. Those
-// that have ended count too: they keep a claim from going until they are gone.
+// Consumers are the pods that name a PVC, read live and sorted by name. Those
+// that have ended count too: they keep a PVC from going until they are gone.
 func Consumers(ctx context.Context, live client.Reader, namespace, claim string) ([]corev1.Pod, error) {
 	var pods corev1.PodList
 	if err := live.List(ctx, &pods, client.InNamespace(namespace)); err != nil {
@@ -69,8 +69,9 @@ func Evict(ctx context.Context, c client.Client, pod *corev1.Pod) (objection str
 	}
 }
 
-// PendingSnapshot names a CSI snapshot of a claim that its driver has not cut yet, read
-// live; empty: there is none. The claim must keep its volume until then.
+// PendingSnapshot names a CSI snapshot of a PVC that its driver has not cut
+// yet, read live; empty: there is none. The PVC must keep its volume until
+// then.
 func PendingSnapshot(ctx context.Context, live client.Reader, namespace, claim string) (string, error) {
 	var all snapshotv1.VolumeSnapshotList
 	if err := live.List(ctx, &all, client.InNamespace(namespace)); err != nil {

@@ -1,3 +1,3 @@
-// Package volume builds claims and CSI snapshots, and reads what became of
+// Package volume builds PVCs and CSI snapshots, and reads what became of
 // them.
 package volume

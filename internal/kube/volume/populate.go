@@ -16,35 +16,36 @@ import (
 	"gocache.dev/operator/api/v1alpha1"
 )
 
-// What stands on a prime, beside its reference to the user's claim.
+// What stands on an intermediate PVC, beside its reference to the user's PVC.
 const (
-	// IntermediateLabel marks a prime; its value is the uid of the user's claim. A
-	// prime also carries v1alpha1.PopulatedFromAnnotation, so that whoever
-	// drops snapshots sees which one is being cloned.
+	// IntermediateLabel marks an intermediate PVC; its value is the uid of the
+	// user's PVC. A intermediate PVC also carries
+	// v1alpha1.PopulatedFromAnnotation, so that whoever drops snapshots sees
+	// which one is being cloned.
 	IntermediateLabel = v1alpha1.GroupName + "/intermediate-for"
-	// IntermediateNodeAnnotation is the node that a prime was made for. It stays when
-	// the provisioner gives the node back.
+	// IntermediateNodeAnnotation is the node that an intermediate PVC was made
+	// for. It stays when the provisioner gives the node back.
 	IntermediateNodeAnnotation = v1alpha1.GroupName + "/intermediate-node"
 )
 
 // Annotations of others that a population reads and writes.
 const (
-	// SelectedNodeAnnotation on a claim is the node that the scheduler chose.
+	// SelectedNodeAnnotation on a PVC is the node that the scheduler chose.
 	// The provisioner removes it when it cannot make a volume there.
 	SelectedNodeAnnotation = "volume.kubernetes.io/selected-node"
 	// boundByControllerAnnotation on a volume says that it was there before
-	// the claim: a provisioner makes a volume with its claim already in it.
+	// the PVC: a provisioner makes a volume with its PVC already in it.
 	boundByControllerAnnotation = "pv.kubernetes.io/bound-by-controller"
 )
 
-// IntermediateName is the name of the prime of a user's claim.
+// IntermediateName is the name of the intermediate PVC of a user's PVC.
 func IntermediateName(claim types.UID) string {
 	return "intermediate-" + string(claim)
 }
 
-// IntermediatePVC is the claim through which a clone for a user's claim is made.
+// IntermediatePVC is the PVC through which a clone for a user's PVC is made.
 type IntermediatePVC struct {
-	// For is the user's claim.
+	// For is the user's PVC.
 	For *corev1.PersistentVolumeClaim
 	// From names the CacheSnapshot that is cloned.
 	From string
@@ -54,8 +55,8 @@ type IntermediatePVC struct {
 	Node string
 }
 
-// Object is the prime as an object to create. Everything that the cluster
-// compares when it binds a volume to a claim is that of the user's claim.
+// Object is the intermediate PVC as an object to create. Everything that the
+// cluster compares when it binds a volume to a PVC is that of the user's PVC.
 func (p IntermediatePVC) Object() *corev1.PersistentVolumeClaim {
 	pvc := Claim{
 		Namespace: p.For.Namespace, Name: IntermediateName(p.For.UID),
@@ -78,9 +79,10 @@ func (p IntermediatePVC) Object() *corev1.PersistentVolumeClaim {
 	return pvc
 }
 
-// Create makes the prime, controlled by the user's claim so that it goes with
-// it. It is created and never applied: the provisioner takes the node from it,
-// and an apply would put it back. One that is there already is no error.
+// Create makes the intermediate PVC, controlled by the user's PVC so that it
+// goes with it. It is created and never applied: the provisioner takes the node
+// from it, and an apply would put it back. One that is there already is no
+// error.
 func (p IntermediatePVC) Create(ctx context.Context, c client.Client, fieldOwner string) error {
 	intermediate := p.Object()
 	if err := controllerutil.SetControllerReference(p.For, intermediate, c.Scheme()); err != nil {
@@ -93,7 +95,8 @@ func (p IntermediatePVC) Create(ctx context.Context, c client.Client, fieldOwner
 	return nil
 }
 
-// IsIntermediateOf says whether a claim is the prime that was made for a user's claim.
+// IsIntermediateOf reports whether a PVC is the intermediate PVC that was made
+// for a user's PVC.
 func IsIntermediateOf(intermediate, claim *corev1.PersistentVolumeClaim) bool {
 	source := intermediate.Spec.DataSource
 	return metav1.IsControlledBy(intermediate, claim) &&
@@ -102,24 +105,24 @@ func IsIntermediateOf(intermediate, claim *corev1.PersistentVolumeClaim) bool {
 		source != nil && source.Kind == snapshotKind && ptr.Deref(source.APIGroup, "") == snapshotGroup
 }
 
-// HeldBy says whether a volume is reserved for, or bound to, this very claim.
+// HeldBy reports whether a volume is reserved for, or bound to, this very PVC.
 func HeldBy(pv *corev1.PersistentVolume, claim *corev1.PersistentVolumeClaim) bool {
 	return claim != nil && pv.Spec.ClaimRef != nil && pv.Spec.ClaimRef.UID == claim.UID
 }
 
-// Preexisting says whether a volume was there before the claim that has it,
-// and so was not made from what the claim asks for.
+// Preexisting reports whether a volume was there before the PVC that has it,
+// and so was not made from what the PVC asks for.
 func Preexisting(pv *corev1.PersistentVolume, claim *corev1.PersistentVolumeClaim) bool {
 	_, matched := pv.Annotations[boundByControllerAnnotation]
 	return matched || pv.CreationTimestamp.Before(&claim.CreationTimestamp)
 }
 
-// HandOver gives the volume of a prime to the user's claim and notes the
-// CacheSnapshot on it, in one write on top of what was read. The claim is
+// HandOver gives the volume of an intermediate PVC to the user's PVC and notes
+// the CacheSnapshot on it, in one write on top of what was read. The PVC is
 // named by its uid, so that the volume is reserved for it at every moment and
-// no other claim of the class, or of the same name, can take it. A volume that is
-// not bound to that very prime is refused: its name alone was chosen by whoever
-// created the prime.
+// no other PVC of the class, or of the same name, can take it. A volume that is
+// not bound to that very intermediate PVC is refused: its name alone was chosen
+// by whoever created the intermediate PVC.
 func HandOver(ctx context.Context, c client.Client, pv *corev1.PersistentVolume, intermediate, claim *corev1.PersistentVolumeClaim, from, fieldOwner string) error {
 	if !HeldBy(pv, intermediate) || intermediate.Namespace != claim.Namespace || pv.Spec.ClaimRef.Namespace != claim.Namespace {
 		return &ForeignVolumeError{Volume: pv.Name, Verb: "hand over"}
@@ -132,7 +135,7 @@ func HandOver(ctx context.Context, c client.Client, pv *corev1.PersistentVolume,
 		"spec": map[string]any{"claimRef": map[string]any{
 			"apiVersion": "v1", "kind": "PersistentVolumeClaim",
 			"namespace": claim.Namespace, "name": claim.Name, "uid": claim.UID,
-			"resourceVersion": nil, // of the prime
+			"resourceVersion": nil, // of the intermediate PVC
 		}},
 	})
 	if err != nil {
@@ -145,8 +148,8 @@ func HandOver(ctx context.Context, c client.Client, pv *corev1.PersistentVolume,
 	return nil
 }
 
-// FreeNode takes the chosen node from a claim, on top of what was read, so
-// that the scheduler chooses again for its pod. A claim that is gone needs none.
+// FreeNode takes the chosen node from a PVC, on top of what was read, so
+// that the scheduler chooses again for its pod. A PVC that is gone needs none.
 func FreeNode(ctx context.Context, c client.Client, claim *corev1.PersistentVolumeClaim, fieldOwner string) error {
 	freed := claim.DeepCopy()
 	delete(freed.Annotations, SelectedNodeAnnotation)

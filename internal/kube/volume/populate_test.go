@@ -26,8 +26,8 @@ func users(changes ...func(*corev1.PersistentVolumeClaim)) *corev1.PersistentVol
 	}}, changes...)...)
 }
 
-// TestIntermediateObject holds that a prime asks for what the user's PVC asks for: the
-// cluster refuses to bind a volume that differs.
+// TestIntermediateObject holds that an intermediate PVC asks for what the
+// user's PVC asks for: the cluster refuses to bind a volume that differs.
 func TestIntermediateObject(t *testing.T) {
 	want := &corev1.PersistentVolumeClaim{
 		ObjectMeta: metav1.ObjectMeta{
@@ -74,8 +74,8 @@ func TestIntermediateCreate(t *testing.T) {
 	}
 }
 
-// TestIsIntermediateOf holds that a PVC that only resembles a prime is none: what it
-// holds was not verified.
+// TestIsIntermediateOf holds that a PVC that only resembles an intermediate PVC
+// is none: what it holds was not verified.
 func TestIsIntermediateOf(t *testing.T) {
 	intermediate := func(change func(*corev1.PersistentVolumeClaim)) *corev1.PersistentVolumeClaim {
 		p := IntermediatePVC{For: users(), From: "ci-1", Snapshot: "csi-1"}.Object()
@@ -144,8 +144,8 @@ func TestPreexisting(t *testing.T) {
 	}
 }
 
-// TestHandOverInOneWrite holds that a volume goes from the prime to the user's
-// PVC in one write, and only as it was read.
+// TestHandOverInOneWrite holds that a volume goes from the intermediate PVC to
+// the user's PVC in one write, and only as it was read.
 func TestHandOverInOneWrite(t *testing.T) {
 	intermediate := pvc("intermediate-build-uid")
 	of := reserved("n", intermediate.Name, string(intermediate.UID))

@@ -14,14 +14,14 @@ import (
 	"gocache.dev/operator/api/v1alpha1"
 )
 
-// populatorKind is the API in which a cluster lists who fills claims. It is an
+// populatorKind is the API in which a cluster lists who fills PVCs. It is an
 // add-on that not every cluster has.
 var populatorKind = schema.GroupKind{Group: "populator.storage.k8s.io", Kind: "VolumePopulator"}
 
-// Register lists a kind of this API's group as a source of claims, where the
+// Register lists a kind of this API's group as a source of PVCs, where the
 // cluster has such a list: the volume-data-source-validator warns about every
-// claim whose source is not on it. It says whether it wrote. The list is for
-// people and for the validator; claims are filled without it.
+// PVC whose source is not on it. It reports whether it wrote. The list is for
+// people and for the validator; PVCs are filled without it.
 func Register(ctx context.Context, c client.Client, live client.Reader, kind, fieldOwner string) (wrote bool, err error) {
 	mapping, err := c.RESTMapper().RESTMapping(populatorKind)
 	if meta.IsNoMatchError(err) {

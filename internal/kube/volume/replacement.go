@@ -16,17 +16,18 @@ import (
 	"gocache.dev/operator/internal/plan/replacement"
 )
 
-// PolicyAnnotation on a volume is the reclaim policy that it had before a swap
-// set it to Retain. It stands there only while the swap is in progress.
+// PolicyAnnotation on a volume is the reclaim policy that it had before a
+// replacement set it to Retain. It stands there only while the replacement is
+// in progress.
 const PolicyAnnotation = v1alpha1.GroupName + "/reclaim-policy"
 
-// OwnerAnnotation on a volume is the uid of the object whose swap secured it.
-// It stands beside PolicyAnnotation. Only it, or a claim that exists and has the
-// uid of the volume's claimRef, shows that a volume is the owner's: names of
-// claims and of volumes are chosen by whoever may create a claim.
+// OwnerAnnotation on a volume is the uid of the object whose replacement
+// secured it. It stands beside PolicyAnnotation. Only it, or a PVC that exists
+// and has the uid of the volume's claimRef, shows that a volume is the owner's:
+// names of PVCs and of volumes are chosen by whoever may create a PVC.
 const OwnerAnnotation = v1alpha1.GroupName + "/replacement-owner"
 
-// ReplacementPVC is a claim as a swap sees it; nil is none.
+// ReplacementPVC is a PVC as a replacement sees it; nil is none.
 func ReplacementPVC(pvc *corev1.PersistentVolumeClaim) replacement.Claim {
 	if pvc == nil {
 		return replacement.Claim{}
@@ -37,10 +38,10 @@ func ReplacementPVC(pvc *corev1.PersistentVolumeClaim) replacement.Claim {
 	}
 }
 
-// ReplacementPVCs are the three claims of a swap; any may be nil, but the names are
-// known.
+// ReplacementPVCs are the three PVCs of a replacement; any may be nil, but the
+// names are known.
 type ReplacementPVCs struct {
-	// Owner is the uid of the object that the claims are made for.
+	// Owner is the uid of the object that the PVCs are made for.
 	Owner types.UID
 	// Namespace of all.
 	Namespace string
@@ -51,20 +52,20 @@ type ReplacementPVCs struct {
 	Live, Next, Previous *corev1.PersistentVolumeClaim
 }
 
-// ForeignVolumeError says that a volume is not the owner's, and so was not
+// ForeignVolumeError means that a volume is not the owner's, and so was not
 // written to.
 type ForeignVolumeError struct {
 	// Volume by name, and the verb that was refused.
 	Volume, Verb string
 }
 
-// Error does not name the claim that the volume belongs to: it may be another
+// Error does not name the PVC that the volume belongs to: it may be another
 // tenant's.
 func (e *ForeignVolumeError) Error() string {
 	return fmt.Sprintf("%s volume %s: it does not belong to a PersistentVolumeClaim of this object, and is left alone", e.Verb, e.Volume)
 }
 
-// Volume is a volume as the swap sees it; nil is none.
+// Volume is a volume as the replacement sees it; nil is none.
 func (c ReplacementPVCs) Volume(pv *corev1.PersistentVolume) replacement.Volume {
 	if pv == nil {
 		return replacement.Volume{}
@@ -81,8 +82,8 @@ func (c ReplacementPVCs) Volume(pv *corev1.PersistentVolume) replacement.Volume 
 	}
 }
 
-// holder says whose a volume is. A claimRef counts by the uid of a claim that
-// exists; one without a uid, or of a claim that is gone, only if the volume was
+// holder says whose a volume is. A claimRef counts by the uid of a PVC that
+// exists; one without a uid, or of a PVC that is gone, only if the volume was
 // secured for the same owner before.
 func (c ReplacementPVCs) holder(pv *corev1.PersistentVolume) replacement.Holder {
 	ref := pv.Spec.ClaimRef
@@ -107,7 +108,7 @@ func (c ReplacementPVCs) holder(pv *corev1.PersistentVolume) replacement.Holder 
 	case ref.UID != "" && claim.pvc != nil && claim.pvc.UID == ref.UID:
 		return claim.holder
 	case !c.secured(pv) && ref.UID == "":
-		return replacement.Unheld // a person reserved it for a claim of that name
+		return replacement.Unheld // a person reserved it for a PVC of that name
 	case !c.secured(pv):
 		return replacement.HeldByStranger
 	case ref.UID == "" && claim.holder != replacement.HeldByNext:
@@ -117,7 +118,8 @@ func (c ReplacementPVCs) holder(pv *corev1.PersistentVolume) replacement.Holder 
 	}
 }
 
-// secured says whether a swap of the same owner has secured the volume.
+// secured reports whether a replacement of the same owner has secured the
+// volume.
 func (c ReplacementPVCs) secured(pv *corev1.PersistentVolume) bool {
 	return c.Owner != "" && pv.Annotations[OwnerAnnotation] == string(c.Owner)
 }
@@ -148,10 +150,10 @@ func (c ReplacementPVCs) Secure(ctx context.Context, cl client.Client, pv *corev
 	})
 }
 
-// Reserve reserves a volume for the claim of a name that is yet to be made, in
+// Reserve reserves a volume for the PVC of a name that is yet to be made, in
 // one write on top of what was read. The claimRef is never absent: a volume
-// without one is taken by any pending claim of its class. Without a uid it
-// binds to the next claim of that name.
+// without one is taken by any pending PVC of its class. Without a uid it
+// binds to the next PVC of that name.
 func (c ReplacementPVCs) Reserve(ctx context.Context, cl client.Client, pv *corev1.PersistentVolume, claim, fieldOwner string) error {
 	if err := c.guard(pv, "reserve"); err != nil {
 		return err
@@ -163,8 +165,8 @@ func (c ReplacementPVCs) Reserve(ctx context.Context, cl client.Client, pv *core
 }
 
 // Free gives a volume its policy back, and removes the marks. A volume that is
-// reserved for a claim that was never made is released, so that its policy
-// decides about it: it would wait for that claim for ever. A volume that is not
+// reserved for a PVC that was never made is released, so that its policy
+// decides about it: it would wait for that PVC for ever. A volume that is not
 // marked is left alone.
 func (c ReplacementPVCs) Free(ctx context.Context, cl client.Client, pv *corev1.PersistentVolume, fieldOwner string) error {
 	policy, marked := pv.Annotations[PolicyAnnotation]
@@ -176,7 +178,7 @@ func (c ReplacementPVCs) Free(ctx context.Context, cl client.Client, pv *corev1.
 	}
 	spec := map[string]any{"persistentVolumeReclaimPolicy": policy}
 	if ref := pv.Spec.ClaimRef; ref != nil && ref.UID == "" {
-		spec["claimRef"] = map[string]any{"uid": pv.UID} // which is that of no claim
+		spec["claimRef"] = map[string]any{"uid": pv.UID} // which is that of no PVC
 	}
 	return patchVolume(ctx, cl, pv, "free", fieldOwner, map[string]any{PolicyAnnotation: nil, OwnerAnnotation: nil}, spec)
 }
@@ -196,8 +198,8 @@ func patchVolume(ctx context.Context, c client.Client, pv *corev1.PersistentVolu
 	return nil
 }
 
-// CreateOn makes a claim on a volume that is reserved for it. It is created and
-// not applied: the volume's name must not belong to whoever applies the claim
+// CreateOn makes a PVC on a volume that is reserved for it. It is created and
+// not applied: the volume's name must not belong to whoever applies the PVC
 // later, and cannot be taken back. One of the name that is there already is an
 // error: a step is derived from what exists. A nil controller: it outlives
 // everybody.

@@ -121,7 +121,8 @@ func TestSecureAndFree(t *testing.T) {
 	}
 }
 
-// TestHandOver holds that only the volume of the very prime goes to a claim.
+// TestHandOver holds that only the volume of the very intermediate PVC goes to
+// a PVC.
 func TestHandOver(t *testing.T) {
 	t.Parallel()
 	claim, intermediate := pvc("data", "user"), pvc("intermediate-user", "prime")

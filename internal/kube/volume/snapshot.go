@@ -40,7 +40,8 @@ func (s Snapshot) Object() *snapshotv1.VolumeSnapshot {
 	}
 }
 
-// ReadyToUse says whether a driver has cut the snapshot and it can be restored.
+// ReadyToUse reports whether a driver has cut the snapshot and it can be
+// restored.
 func ReadyToUse(s *snapshotv1.VolumeSnapshot) bool {
 	return s != nil && s.DeletionTimestamp.IsZero() && s.Status != nil && s.Status.ReadyToUse != nil && *s.Status.ReadyToUse &&
 		s.Status.BoundVolumeSnapshotContentName != nil
@@ -86,8 +87,8 @@ func Pin(status *v1alpha1.CacheSnapshotStatus, s *snapshotv1.VolumeSnapshot, con
 	status.SnapshotHandle = handle(content)
 }
 
-// Pinned says whether a VolumeSnapshot, and its content if that could be read,
-// are those that a CacheSnapshot has pinned.
+// Pinned reports whether a VolumeSnapshot, and its content if that could be
+// read, are those that a CacheSnapshot has pinned.
 func Pinned(status v1alpha1.CacheSnapshotStatus, s *snapshotv1.VolumeSnapshot, content *snapshotv1.VolumeSnapshotContent) bool {
 	if s == nil || s.Name != status.VolumeSnapshotName || string(s.UID) != status.VolumeSnapshotUID {
 		return false

@@ -51,7 +51,7 @@ func broken(t *testing.T, err error) client.Client {
 	}).Build()
 }
 
-// get reads an object anew.
+// get reads an object again.
 func get[T any, P interface {
 	*T
 	client.Object

@@ -12,7 +12,7 @@ const (
 	LongestPause = time.Hour
 )
 
-// Observation are what is known of the cleanings of a cache.
+// Observation is the observed state of the cleanups of a cache.
 type Observation struct {
 	// Now is the time of this pass.
 	Now time.Time
@@ -24,9 +24,9 @@ type Observation struct {
 	Schedule *schedule.Plan
 	// ApprovalRequired: a plan waits for a person.
 	ApprovalRequired bool
-	// Bounds identifies what the spec wants now.
+	// Bounds identifies the bounds in the spec.
 	Bounds string
-	// Request is the accepted request for a cleaning, and when that was.
+	// Request is the accepted request for a cleanup, and when that was.
 	Request   string
 	Requested time.Time
 	// Open is the plan that was made and not applied; nil: none.
@@ -78,7 +78,7 @@ type Decision struct {
 	Wake time.Time
 }
 
-// Decide says what is due.
+// Decide returns the step that is due.
 func Decide(f Observation) Decision {
 	if !f.Declared {
 		return Decision{}
@@ -90,7 +90,7 @@ func Decide(f Observation) Decision {
 	return d
 }
 
-// Waits says whether the open plan waits for somebody to approve it.
+// Waits reports whether the open plan waits for approval.
 func (f Observation) Waits() bool {
 	return f.Declared && f.ApprovalRequired && f.Open != nil && f.Open.Bounds == f.Bounds && !f.Open.Approved
 }
@@ -113,7 +113,7 @@ func (f Observation) decide() Decision {
 	case f.Failures > 0:
 		return Decision{Step: Make, Cause: "the last run could not be done", Since: f.LastEnd}
 	case f.Paused && f.Warmed.After(f.LastEnd):
-		return Decision{Step: Make, Cause: "a warm-up ran since a check had paused cleaning", Since: f.Warmed}
+		return Decision{Step: Make, Cause: "a warm-up ran since a check had paused the cleanup", Since: f.Warmed}
 	}
 	due, at := f.Schedule.Due(later(f.Created, f.LastPlan), f.Now)
 	if due {

@@ -16,7 +16,8 @@ type Sums struct{ Zip, Mod string }
 type Served struct {
 	// Module and its version, for a person.
 	Module string
-	// Sums of what was served, by instance. Who did not serve it is absent.
+	// Sums of the served files, by instance. An instance that did not serve it
+	// is absent.
 	Sums map[string]Sums
 	// Pinned are the sums that a person has given.
 	Pinned Sums
@@ -26,20 +27,21 @@ type Served struct {
 
 // Agreement is what a comparison of instances found out.
 type Agreement struct {
-	// Outcomes by instance: Failed is who is singled out, Passed who agrees with
-	// all others. Where nobody can say who is wrong, and where there is nobody to
-	// compare with, it is Unknown.
+	// Outcomes by instance: Failed if it is singled out, Passed if it agrees
+	// with all others, Unknown if the wrong instance cannot be determined or
+	// there is no other instance to compare with.
 	Outcomes map[string]Outcome
-	// Differences tell by instance whom it contradicts in what; empty: nobody.
-	// Who could not be compared is absent.
+	// Differences describe, by instance, the contradictions to others; empty:
+	// none. An instance that could not be compared is absent.
 	Differences map[string]string
-	// Agreed are the sums that all who served a module agree on, by module.
+	// Agreed are the sums that all instances that served a module agree on, by
+	// module.
 	Agreed map[string]Sums
 }
 
-// Compare finds instances that contradict each other, and singles out who is
-// wrong where that can be told: by the sums that a person has given, else by
-// those that all had agreed on before, else by the majority of three or more.
+// Compare finds instances that contradict each other, and singles out the wrong
+// one where that can be determined: by the sums in the spec, else by those that
+// all had agreed on before, else by the majority of three or more.
 func Compare(all []Served) Agreement {
 	a := Agreement{Outcomes: map[string]Outcome{}, Differences: map[string]string{}, Agreed: map[string]Sums{}}
 	for _, served := range all {
@@ -72,7 +74,7 @@ func (a *Agreement) add(served Served) {
 	if len(wrong) > 0 {
 		text += fmt.Sprintf("; %s contradicts %s", strings.Join(wrong, ", "), why)
 	} else {
-		text += "; nobody can say which is right: give its sums in spec.probes.referenceModules"
+		text += "; the correct one is unknown: set its sums in spec.probes.referenceModules"
 	}
 	for _, name := range names {
 		a.differ(name, text)
@@ -149,7 +151,7 @@ func (t Served) majority() Sums {
 	return Sums{}
 }
 
-// are says whether sums are the known ones, as far as those are known.
+// are reports whether sums are the known ones, as far as those are known.
 func (s Sums) are(known Sums) bool {
 	return (known.Zip == "" || s.Zip == known.Zip) && (known.Mod == "" || s.Mod == known.Mod)
 }

@@ -11,16 +11,16 @@ import (
 // behind all of them.
 type Reach struct {
 	Outcome Outcome
-	// Absent: it says that it does not proxy the database. Clients then ask the
-	// database themselves.
+	// Absent: it reports that it does not proxy the database. Clients then ask
+	// the database themselves.
 	Absent  bool
 	Message string
 }
 
 // Reached compares how the instances answered for the checksum database in one
-// round. An instance fails only where another one does better: what nobody
-// reaches says nothing about any of them, so that the outage of a database
-// moves no weight. Then trouble says what is wrong.
+// round. An instance fails only where another one does better: a database that
+// no instance reaches is no fault of any of them, so its outage moves no
+// weight. Then trouble describes the failure.
 //
 // An instance that does not proxy it fails if another one does: the go command
 // that learned from one that it may ask the proxy asks the next one too.

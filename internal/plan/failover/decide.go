@@ -21,7 +21,7 @@ const (
 	UseDown Use = "down"
 )
 
-// Decision is what is wanted now.
+// Decision is the desired state.
 type Decision struct {
 	// Desired has all instances, in the order of the facts.
 	Desired []Desired
@@ -29,18 +29,18 @@ type Decision struct {
 	State State
 	// WeightChange is set when the weights change.
 	WeightChange *WeightChange
-	// NoHealthy: nobody that serves is healthy. Weights stay.
+	// NoHealthy: no instance that serves is healthy. Weights stay.
 	NoHealthy bool
-	// AllQuarantined: nobody may serve.
+	// AllQuarantined: no instance may serve.
 	AllQuarantined bool
-	// Unproven: nobody is known to be healthy, but nothing is known to fail
-	// either: the proxy has only just begun.
+	// Unproven: no instance is known to be healthy, but none is known to fail
+	// either: the proxy has only just started.
 	Unproven bool
 	// Wake is when time alone may change the decision; zero if it cannot.
 	Wake time.Time
 }
 
-// Desired is what is wanted of one instance.
+// Desired is the desired state of one instance.
 type Desired struct {
 	Name string
 	Use  Use
@@ -48,7 +48,7 @@ type Desired struct {
 	Weight int
 	// Standby is open, but not meant to serve while an active one works.
 	Standby bool
-	// Serving says that it is meant to serve now.
+	// Serving means that it is meant to serve now.
 	Serving bool
 	// Healthy by the probes.
 	Healthy bool
@@ -60,7 +60,7 @@ type Desired struct {
 
 // WeightChange is a change of the weights.
 type WeightChange struct {
-	// From and To are who was and is meant to serve, by name.
+	// From and To are the instances that were and are meant to serve, by name.
 	From, To []string
 	// Reason is the first instance's that changed.
 	Reason string
@@ -128,7 +128,7 @@ func (d *decider) judge(instance Instance) *candidate {
 		switch {
 		case failing && kind.effect() == quarantines:
 			if !since.After(instance.Reinstated) {
-				since = streak.Last // it goes on after the acquittal
+				since = streak.Last // it goes on after the reinstatement
 			}
 			d.quarantine(c, Fault{Reason: "ChecksumMismatch", Evidence: streak.Message, Time: since})
 		case failing:
@@ -172,7 +172,7 @@ func (d *decider) message(kind Kind, streak Streak, previous InstanceState) stri
 	return previous.Failing[i].Message
 }
 
-// applyStoreFault takes the store's fault and the acquittal into account.
+// applyStoreFault takes the store's fault and the reinstatement into account.
 func (d *decider) applyStoreFault(c *candidate) {
 	spared := c.StoreFault != nil && c.StoreFault.Contained && !d.othersServe(c.Name)
 	if c.StoreFault != nil && !spared {
@@ -190,8 +190,8 @@ func (d *decider) applyStoreFault(c *candidate) {
 	}
 }
 
-// othersServe says whether an instance may be lost: another one was healthy and
-// had nothing against it at the last decision, and has not since.
+// othersServe reports whether an instance may be lost: another one was healthy
+// and had nothing against it at the last decision, and has not since.
 func (d *decider) othersServe(name string) bool {
 	return slices.ContainsFunc(d.observation.Instances, func(other Instance) bool {
 		before, known := d.observation.Previous.instance(other.Name)
@@ -200,7 +200,7 @@ func (d *decider) othersServe(name string) bool {
 	})
 }
 
-// quarantine keeps the first fault after the last acquittal.
+// quarantine keeps the first fault after the last reinstatement.
 func (d *decider) quarantine(c *candidate, fault Fault) {
 	standing := c.state.Quarantined != nil && !c.reinstatedAfter(*c.state.Quarantined)
 	if !standing && !c.reinstatedAfter(fault) {
@@ -208,7 +208,7 @@ func (d *decider) quarantine(c *candidate, fault Fault) {
 	}
 }
 
-// reinstatedAfter reports whether a fault lies before the last acquittal.
+// reinstatedAfter reports whether a fault lies before the last reinstatement.
 func (c *candidate) reinstatedAfter(fault Fault) bool {
 	return !c.Reinstated.IsZero() && !fault.Time.After(c.Reinstated)
 }
@@ -221,7 +221,7 @@ func (d *decider) since(c *candidate, recovered time.Time) {
 		c.state.HealthySince = time.Time{}
 	case c.state.HealthySince.IsZero():
 		c.state.HealthySince = d.now
-		// What passed while it was out, or served wrong bytes, says nothing.
+		// What passed while it was out, or served corrupt content, says nothing.
 		if !recovered.IsZero() && recovered.Before(d.now) && !c.previous.Out && c.previous.Quarantined == nil {
 			c.state.HealthySince = recovered
 		}
@@ -391,7 +391,7 @@ func sole(members []*candidate) *candidate {
 	return best
 }
 
-// groups are who may serve, the best first.
+// groups are the instances that may serve, the best first.
 var groups = []struct {
 	has      func(*candidate) bool
 	healthy  bool
@@ -467,11 +467,11 @@ func (d *decider) reason(c *candidate) string {
 	case d.pinned != "":
 		return d.pinned + " was chosen by a person"
 	case len(c.state.Failing) > 0 && c.serving:
-		return fmt.Sprintf("probe %s fails, and nobody is better", c.state.Failing[0].Kind)
+		return fmt.Sprintf("probe %s fails, and no instance is better", c.state.Failing[0].Kind)
 	case len(c.state.Failing) > 0:
 		return fmt.Sprintf("probe %s fails", c.state.Failing[0].Kind)
 	case !c.healthy && c.serving:
-		return "no probe has passed yet, and nobody is better"
+		return "no probe has passed yet, and no instance is better"
 	case !c.healthy:
 		return "no probe has passed yet"
 	case c.held() && d.observation.Policy.Failback.Manual:

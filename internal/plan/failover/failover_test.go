@@ -412,7 +412,7 @@ func TestReportOnlyQuarantinesNone(t *testing.T) {
 }
 
 // TestConsistencyQuarantinesNone: who is singled out by the others loses its
-// clients, and comes back by itself: only trust data convicts.
+// clients, and comes back by itself: only trust data quarantines.
 func TestConsistencyQuarantinesNone(t *testing.T) {
 	s := newScenario(t, "blue", "green")
 	s.sick["blue"] = failover.Consistency

@@ -26,7 +26,7 @@ const (
 	Disk             Kind = "Disk"
 )
 
-// effect is what believing a kind's failure leads to.
+// effect is the consequence of a confirmed failure of a kind.
 type effect int
 
 const (
@@ -44,7 +44,7 @@ func (k Kind) effect() effect {
 	return movesWeight
 }
 
-// Observation are what is known of a proxy now.
+// Observation is the observed state of a proxy now.
 type Observation struct {
 	Policy    Policy
 	Instances []Instance
@@ -54,7 +54,7 @@ type Observation struct {
 	Request Request
 }
 
-// Policy is what the user wants.
+// Policy is the policy in the spec.
 type Policy struct {
 	// Thresholds of kinds that differ from Default.
 	Thresholds map[Kind]Thresholds
@@ -66,16 +66,16 @@ type Policy struct {
 	// MaxFailbacksPerHour limits how often instances begin to come back;
 	// 0 is no limit.
 	MaxFailbacksPerHour int
-	// ReportOnly: integrity faults are said, and convict nobody.
+	// ReportOnly: integrity faults are reported, and quarantine no instance.
 	ReportOnly bool
-	// OnlyServing opens nobody but who serves: the router has no way to keep
-	// somebody for the case that the others die.
+	// OnlyServing opens only the instances that serve: the router has no last
+	// resort for the case that all of them fail.
 	OnlyServing bool
 	// OneAtATime lets one instance serve, the others of its kind stand by.
 	OneAtATime bool
 }
 
-// Thresholds are how many outcomes in a row are believed. Less than one is
+// Thresholds are how many outcomes in a row confirm a state. Less than one is
 // one.
 type Thresholds struct{ Failure, Success int }
 
@@ -106,13 +106,13 @@ type Instance struct {
 	Weight int
 	// Probes are the streaks by kind. A kind that is not probed is absent.
 	Probes map[Kind]Streak
-	// StoreFault is set when a check of the store found wrong bytes.
+	// StoreFault is set when a check of the store found corrupt content.
 	StoreFault *Fault
 	// Reinstated is when the store's content was last replaced by verified
-	// content or found intact as a whole, or when a person let the instance
-	// in again. It ends every conviction that is older.
+	// content or found intact completely, or when a user reinstated the
+	// instance. It ends every quarantine that is older.
 	Reinstated time.Time
-	// OutOfService says why the instance must not serve although nothing is
+	// OutOfService is why the instance must not serve although nothing is
 	// wrong with it: its store is being replaced, it is being removed.
 	OutOfService string
 }
@@ -164,8 +164,8 @@ func (s Streak) Add(outcome Outcome, message string, at time.Time) Streak {
 	return s
 }
 
-// Confirmed says whether a failure is believed after a streak: what was believed
-// stays believed until as many outcomes in a row say otherwise.
+// Confirmed reports whether a failure is confirmed after a streak: a confirmed
+// state stays until as many outcomes in a row contradict it.
 func (s Streak) Confirmed(before bool, t Thresholds) bool {
 	if before {
 		return s.Outcome != Passed || s.Count < max(t.Success, 1)

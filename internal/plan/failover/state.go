@@ -13,8 +13,8 @@ type State struct {
 	Pinned string
 	// RecentFailbacks are when instances began to come back, in the last hour.
 	RecentFailbacks []time.Time
-	// RecentWeightChanges are when the wanted weights changed, in the last hour, at
-	// most maxFlips.
+	// RecentWeightChanges are when the desired weights changed, in the last
+	// hour, at most maxWeightChanges.
 	RecentWeightChanges []time.Time
 }
 
@@ -26,22 +26,22 @@ type InstanceState struct {
 	Name string
 	// Quarantined is why it must not serve.
 	Quarantined *Fault
-	// Failing are the believed failures, by kind.
+	// Failing are the confirmed failures, by kind.
 	Failing []Failing
-	// HealthySince is when the last failure ended; zero while one is believed,
-	// and while nothing is known yet.
+	// HealthySince is when the last failure ended; zero while one is confirmed,
+	// and while there is no result yet.
 	HealthySince time.Time
 	// Comeback is set from leaving until the relapse is forgotten.
 	Comeback *Comeback
-	// Out says that OutOfService was set.
+	// Out means that OutOfService was set.
 	Out bool
-	// State, Weight and Serving that were wanted last.
+	// State, Weight and Serving are the desired ones of the last decision.
 	State   Use
 	Weight  int
 	Serving bool
 }
 
-// Failing is a failure that is believed.
+// Failing is a confirmed failure.
 type Failing struct {
 	Kind    Kind
 	Since   time.Time

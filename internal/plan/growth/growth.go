@@ -10,12 +10,12 @@ import (
 // Pause is how long an expansion that was refused is let rest.
 const Pause = time.Hour
 
-// State is how a claim stands that may grow.
+// State is the state of a PVC that may grow.
 type State string
 
 // The states.
 const (
-	// Unmeasured: no run has measured the capacity that the claim has now.
+	// Unmeasured: no run has measured the capacity that the PVC has now.
 	Unmeasured State = "Unmeasured"
 	// Enough: there is room.
 	Enough State = "Enough"
@@ -29,14 +29,14 @@ const (
 	AtLimit State = "AtLimit"
 )
 
-// Observation are what is known of a claim.
+// Observation is the observed state of a PVC.
 type Observation struct {
 	// Now is the time of this pass.
 	Now time.Time
 	// Rule: at UsedPercent, by Step, up to Limit.
 	UsedPercent int32
 	Step, Limit resource.Quantity
-	// Requested by the claim, and the Capacity that it has.
+	// Requested by the PVC, and the Capacity that it has.
 	Requested, Capacity resource.Quantity
 	// Used percent that a run found, of the capacity Measured; nil: none did.
 	Used     *int32
@@ -47,7 +47,7 @@ type Observation struct {
 	RefusedSize resource.Quantity
 }
 
-// Decision is how the claim stands and what to do.
+// Decision is the state of the PVC and the action.
 type Decision struct {
 	// State of it.
 	State State
@@ -57,7 +57,7 @@ type Decision struct {
 	Wake time.Time
 }
 
-// Decide says whether a claim shall grow.
+// Decide decides whether a PVC is expanded.
 func Decide(f Observation) Decision {
 	switch {
 	case f.Requested.Cmp(f.Capacity) > 0:
@@ -81,8 +81,8 @@ func Decide(f Observation) Decision {
 	return Decision{State: Grow, Size: next}
 }
 
-// UsedPercent is what of a file system is used of all that may be used, as df
-// tells it: rounded up, and nil where there is nothing to tell.
+// UsedPercent is the used part of a file system's usable space in percent, as
+// df computes it: rounded up, and nil without a measurement.
 func UsedPercent(used, available int64) *int32 {
 	if used < 0 || available < 0 || used+available <= 0 {
 		return nil

@@ -70,8 +70,8 @@ func TestUsedPercent(t *testing.T) {
 	}
 }
 
-// TestGrowth lets claims fill up at random, with drivers that are slow, give
-// more than was asked for, or are refused, and holds that a claim never shrinks,
+// TestGrowth lets PVCs fill up at random, with drivers that are slow, give
+// more than was asked for, or are refused, and holds that a PVC never shrinks,
 // is never asked for more than its limit, grows once per measurement, and never
 // stays full for long while it may grow.
 func TestGrowth(t *testing.T) {

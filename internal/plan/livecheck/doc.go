@@ -1,12 +1,13 @@
-// Package livecheck decides when a live claim is checked, and what is believed
-// of it.
+// Package livecheck decides when a cache PVC is checked, and what its verdict
+// is.
 //
-// A check is due on request, when a snapshot of the same volume was convicted
-// and no check that began later has told, and by schedule. One that could not
-// tell is repeated a few times with growing pauses, for the same cause. What is
-// known of a volume says nothing of the one that took its place.
+// A check is due on request, when a snapshot of the same volume was found
+// Corrupt and no check that began later had a conclusive verdict, and by
+// schedule. An inconclusive check is repeated a few times with growing pauses,
+// for the same cause. A verdict on a volume does not apply to the one that
+// replaced it.
 //
-// A check that finds the volume Corrupt convicts it. Where the checks could not
-// tell, the two newest verdicts on snapshots of the volume convict it if both
-// are Corrupt. Nothing else does.
+// The volume is Corrupt if a check finds it so. If the checks were
+// inconclusive, it is Corrupt if the two newest verdicts on its snapshots are.
+// Nothing else makes it Corrupt.
 package livecheck

@@ -9,14 +9,14 @@ import (
 	"gocache.dev/operator/internal/plan/schedule"
 )
 
-// MaxAttempts is how often a check that could not tell is made for one cause.
+// MaxAttempts is how often an inconclusive check is made for one cause.
 const MaxAttempts = 3
 
-// FirstPause is how long a check that could not tell is let rest; the next
-// pauses are longer, each twice the one before.
+// FirstPause is the pause after the first inconclusive check; each of the next
+// pauses is twice as long as the one before.
 const FirstPause = 30 * time.Second
 
-// Scheduled begins the cause of a check that nobody asked for; the time of its
+// Scheduled is the prefix of the cause of a check by schedule; the time of its
 // start follows.
 const Scheduled = "scheduled for "
 
@@ -25,32 +25,33 @@ const (
 	corruptSuffix = " is Corrupt"
 )
 
-// Observation are what is known of the checks of a live claim.
+// Observation is the observed state of the checks of a cache PVC.
 type Observation struct {
 	// Now is the time of this pass.
 	Now time.Time
 	// Created is when the cache was declared.
 	Created time.Time
-	// Volume that the claim has now.
+	// Volume that the PVC has now.
 	Volume string
-	// Declared: the spec wants checks, by Schedule and after a conviction.
+	// Declared: the spec requests checks, by Schedule and after a Corrupt
+	// snapshot.
 	Declared bool
 	Schedule *schedule.Plan
 	// Request is the accepted request for a check; empty: none.
 	Request string
 	// Requested is when it was accepted.
 	Requested time.Time
-	// Snapshots of the claim, of whatever volume.
+	// Snapshots of the PVC, of whatever volume.
 	Snapshots []Snapshot
-	// Last is the check that was booked last.
+	// Last is the check that was recorded last.
 	Last Check
 }
 
-// Snapshot is a CacheSnapshot of the claim that has a verdict, or will.
+// Snapshot is a CacheSnapshot of the PVC that has a verdict, or will.
 type Snapshot struct {
 	// Name of it.
 	Name string
-	// Volume that it was cut from, and when.
+	// Volume that it was created from, and when.
 	Volume  string
 	Created time.Time
 	// Verdict on it; empty: none yet.
@@ -59,7 +60,7 @@ type Snapshot struct {
 	ByPolicy bool
 }
 
-// Check is a check that was booked.
+// Check is a check that was recorded.
 type Check struct {
 	// Volume that was checked.
 	Volume string
@@ -67,16 +68,16 @@ type Check struct {
 	Cause string
 	// Start and End of it; zero: there was none.
 	Start, End time.Time
-	// InconclusiveAttempts is how many checks for this cause could not tell, the last one
-	// among them; 0: the last one told.
+	// InconclusiveAttempts is how many checks for this cause were inconclusive,
+	// the last one included; 0: the last one was conclusive.
 	InconclusiveAttempts int32
 }
 
 // Decision is whether to check, why, and when to look again.
 type Decision struct {
-	// Due says to begin a check now.
+	// Due means that a check starts now.
 	Due bool
-	// Cause of it: the text of a request, a convicted snapshot, or Scheduled and
+	// Cause of it: the text of a request, a Corrupt snapshot, or Scheduled and
 	// a time.
 	Cause string
 	// Since when it is due; never before the last one ended.
@@ -85,7 +86,7 @@ type Decision struct {
 	Wake time.Time
 }
 
-// Decide says whether a check is due.
+// Decide decides whether a check is due.
 func Decide(f Observation) Decision {
 	if f.Request != "" {
 		return f.attempt(f.Request, f.Requested)
@@ -107,7 +108,7 @@ func Decide(f Observation) Decision {
 }
 
 // attempt is the first attempt of a cause, or another one after those that
-// could not tell.
+// was inconclusive.
 func (f Observation) attempt(cause string, since time.Time) Decision {
 	last := f.Last
 	if last.Cause != cause || last.Volume != f.Volume {
@@ -139,7 +140,7 @@ func (f Observation) scheduled() Decision {
 	return Decision{Wake: sooner(again.Wake, next)}
 }
 
-// corrupt is the newest snapshot of the volume, if it is convicted and no
+// corrupt is the newest snapshot of the volume, if it is Corrupt and no
 // check that began after it was cut has told.
 func (f Observation) corrupt() *Snapshot {
 	judged := f.judged()
@@ -153,8 +154,8 @@ func (f Observation) corrupt() *Snapshot {
 	return &judged[0]
 }
 
-// CorruptSnapshots are the two snapshots that convict a volume on which the checks
-// could not tell; none if they do not.
+// CorruptSnapshots are the two snapshots that make a volume Corrupt on which
+// the checks were inconclusive; none if they do not.
 func CorruptSnapshots(f Observation) []string {
 	var judged []Snapshot
 	for _, s := range f.judged() {
@@ -191,14 +192,14 @@ func newer(a, b Snapshot) bool {
 	return a.Created.After(b.Created)
 }
 
-// Urgent says whether a check for a cause goes before other work: somebody
-// doubts what the claim holds.
+// Urgent reports whether a check for a cause goes before other work: the
+// content of the PVC is in doubt.
 func Urgent(cause string) bool {
 	req, err := request.Parse(cause)
 	return err == nil && req.Action == request.FailureReport || strings.HasPrefix(cause, corruptPrefix)
 }
 
-// Pause after so many checks in a row that could not tell.
+// Pause after this many inconclusive checks in a row.
 func Pause(unsettled int32) time.Duration {
 	pause := FirstPause
 	for ; unsettled > 1 && pause < time.Hour; unsettled-- {

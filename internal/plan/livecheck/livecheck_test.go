@@ -133,7 +133,7 @@ func TestUrgent(t *testing.T) {
 // TestAYear lets a year pass over a cache whose checks and snapshots end at
 // random, with clocks that jump, and holds that no cause is tried more often
 // than it may, that checks keep their schedule, that a conviction is looked into
-// at once, and that a claim with no two bad snapshots in a row is never
+// at once, and that a PVC with no two bad snapshots in a row is never
 // convicted.
 func TestAYear(t *testing.T) {
 	for seed := range int64(100) {
@@ -197,8 +197,8 @@ func year(t *testing.T, r *rand.Rand) {
 	}
 }
 
-// adjacent says whether two bad snapshots follow each other, with none between
-// them that is intact.
+// adjacent reports whether two bad snapshots follow each other, with none
+// between them that is intact.
 func adjacent(snapshots []livecheck.Snapshot) bool {
 	bad := false
 	for _, s := range snapshots {

@@ -9,21 +9,23 @@ import (
 
 // Suffixes of children.
 const (
-	// Writer is the Job that writes to a cache's claim. The name is the lock.
+	// Writer is the Job that writes to a cache's PVC. The name is the lock.
 	Writer = "writer"
 	// Verify is the integrity Job of a snapshot, and the clone that it runs on.
 	Verify = "verify"
 	// Reverify is the same for a repaired snapshot, Repair the Job that
-	// repairs, Repaired the CSI snapshot of what it left, Drill the Job that
-	// builds offline, and Reference the clone that a check compares with.
+	// repairs, Repaired the CSI snapshot of the repaired clone, OfflineBuild
+	// the Job of the offline build test, and Reference the clone that a check
+	// compares with.
 	Reverify     = "reverify"
 	Repair       = "repair"
 	Repaired     = "repaired"
 	OfflineBuild = "offline-build"
 	Reference    = "reference"
-	// Next is the claim that takes the place of the live one in a swap, and the
-	// integrity Job on it. SwapSource is what its content is copied from, if it
-	// cannot be cloned, and Previous is the claim that keeps the old volume.
+	// Next is the PVC with the new volume in a replacement, and the
+	// verification Job on it. ReplacementSource is the PVC that its content is
+	// copied from, if it cannot be cloned, and Previous is the PVC that keeps
+	// the old volume.
 	Next              = "next"
 	ReplacementSource = "next-source"
 	Previous          = "previous"
@@ -36,8 +38,8 @@ const (
 const maxLabel = 63
 
 // Child is the name of a parent's child. It is at most 63 characters long: a
-// longer one is cut and ends in a hash of the whole, so that it stays unique
-// and is always the same.
+// longer one is truncated and ends in a hash of the full name, so that it stays
+// unique and is always the same.
 func Child(parent, suffix string) string {
 	name := parent + "-" + suffix
 	if len(name) <= maxLabel {
@@ -51,7 +53,7 @@ func Child(parent, suffix string) string {
 	return strings.TrimRight(parent[:keep], "-.") + "-" + hash + "-" + suffix
 }
 
-// Hash is eight hex digits that tell texts apart.
+// Hash is eight hex digits that distinguish texts.
 func Hash(text string) string {
 	sum := sha256.Sum256([]byte(text))
 	return hex.EncodeToString(sum[:4])

@@ -18,7 +18,7 @@ type Build struct {
 }
 
 // Cold says in which ways a clone would be of no use to the builds that the
-// claim is for, as far as both are known: to another release or platform, or at
+// PVC is for, as far as both are known: to another release or platform, or at
 // another path, a build cache is cold.
 func Cold(f Observation) []string {
 	is, expects := f.Source.Written, f.Claim.For

@@ -2,26 +2,25 @@ package populate
 
 import "time"
 
-// State names where a population stands. Each says at most one thing to a
-// person.
+// State is the state of a population. Each is reported by at most one event.
 type State string
 
 // The states; see the package comment for their order.
 const (
-	// Deleting: the user's claim is being deleted.
+	// Deleting: the user's PVC is being deleted.
 	Deleting State = "Deleting"
-	// Lost: the user's claim has lost its volume; only its owner can help.
+	// Lost: the user's PVC has lost its volume; only its owner can help.
 	Lost State = "Lost"
-	// Preset: the user's claim asks for one volume by name, or is being bound.
+	// Preset: the user's PVC asks for one volume by name, or is being bound.
 	Preset State = "Preset"
-	// Populated: the user's claim has the volume that was cloned for it.
+	// Populated: the user's PVC has the volume that was cloned for it.
 	Populated State = "Populated"
-	// Unpopulated: the user's claim has a volume that was not cloned for it.
+	// Unpopulated: the user's PVC has a volume that was not cloned for it.
 	Unpopulated State = "Unpopulated"
 
-	// SourceElsewhere: the claim names a source in another namespace.
+	// SourceElsewhere: the PVC names a source in another namespace.
 	SourceElsewhere State = "SourceElsewhere"
-	// SourceNotFound: what the claim names does not exist.
+	// SourceNotFound: what the PVC names does not exist.
 	SourceNotFound State = "SourceNotFound"
 	// NothingVerified: the cache has no verified snapshot to offer now.
 	NothingVerified State = "NothingVerified"
@@ -29,7 +28,7 @@ const (
 	Unverified State = "Unverified"
 	// NotProven: the snapshot could not be verified, and will not be.
 	NotProven State = "NotProven"
-	// SnapshotCorrupt: the snapshot holds wrong bytes.
+	// SnapshotCorrupt: the snapshot holds corrupt content.
 	SnapshotCorrupt State = "SnapshotCorrupt"
 	// Skipped: the snapshot is exempt from verification, and so never offered.
 	Skipped State = "Skipped"
@@ -40,47 +39,49 @@ const (
 	SnapshotReplaced State = "SnapshotReplaced"
 	// SnapshotNotReady: the CSI snapshot is missing or cannot be restored now.
 	SnapshotNotReady State = "SnapshotNotReady"
-	// TooSmall: the claim asks for less than the snapshot holds.
+	// TooSmall: the PVC asks for less than the snapshot holds.
 	TooSmall State = "TooSmall"
-	// NoClass: the claim has no storage class, so nothing makes volumes for it.
+	// NoClass: the PVC has no storage class, so nothing makes volumes for it.
 	NoClass State = "NoClass"
 	// ClassNotFound: its storage class does not exist.
 	ClassNotFound State = "ClassNotFound"
 	// ClassCannotClone: its class belongs to another driver than the snapshot.
 	ClassCannotClone State = "ClassCannotClone"
-	// Forbidden: the API server refuses the prime, as a quota does.
+	// Forbidden: the API server refuses the intermediate PVC, as a quota does.
 	Forbidden State = "Forbidden"
 
 	// WaitingForNode: the scheduler has not chosen a node yet.
 	WaitingForNode State = "WaitingForNode"
-	// Ready: the prime is to be made.
+	// Ready: the intermediate PVC is to be made.
 	Ready State = "Ready"
-	// Cloning: the provisioner makes the prime's volume.
+	// Cloning: the provisioner makes the intermediate PVC's volume.
 	Cloning State = "Cloning"
-	// CloneSilent: the provisioner has said nothing for long.
+	// CloneSilent: the provisioner has reported nothing for long.
 	CloneSilent State = "CloneSilent"
 	// CloneFailing: the provisioner reports an error, and tries again.
 	CloneFailing State = "CloneFailing"
-	// Cloned: the prime's volume is to be handed over.
+	// Cloned: the intermediate PVC's volume is to be handed over.
 	Cloned State = "Cloned"
 	// Binding: the volume is handed over, and not bound yet.
 	Binding State = "Binding"
 
 	// NodeRejected: the provisioner gave the node back.
 	NodeRejected State = "NodeRejected"
-	// NodeChanged: the prime was made for another node than the claim's.
+	// NodeChanged: the intermediate PVC was made for another node than the
+	// PVC's.
 	NodeChanged State = "NodeChanged"
 	// SnapshotWithdrawn: the snapshot may not be cloned any more.
 	SnapshotWithdrawn State = "SnapshotWithdrawn"
-	// VolumeLost: the prime's volume was deleted.
+	// VolumeLost: the intermediate PVC's volume was deleted.
 	VolumeLost State = "VolumeLost"
-	// VolumeInUse: the prime's volume belongs to another claim.
+	// VolumeInUse: the intermediate PVC's volume belongs to another PVC.
 	VolumeInUse State = "VolumeInUse"
-	// NotAClone: the prime was bound to a volume that was there before.
+	// NotAClone: the intermediate PVC was bound to a volume that was there
+	// before.
 	NotAClone State = "NotAClone"
-	// Obstructed: a claim of the prime's name exists and is not ours.
+	// Obstructed: a PVC of the intermediate PVC's name exists and is not ours.
 	Obstructed State = "Obstructed"
-	// Clearing: a prime is on its way out.
+	// Clearing: an intermediate PVC is on its way out.
 	Clearing State = "Clearing"
 )
 
@@ -91,14 +92,14 @@ type Action string
 const (
 	// Wait changes nothing.
 	Wait Action = "Wait"
-	// CreateIntermediate makes the prime from the chosen snapshot.
+	// CreateIntermediate makes the intermediate PVC from the chosen snapshot.
 	CreateIntermediate Action = "CreateIntermediate"
-	// HandOver gives the prime's volume to the user's claim.
+	// HandOver gives the intermediate PVC's volume to the user's PVC.
 	HandOver Action = "HandOver"
-	// FreeNode takes the node from the user's claim, so that the scheduler
-	// chooses again, and then drops the prime.
+	// FreeNode takes the node from the user's PVC, so that the scheduler
+	// chooses again, and then drops the intermediate PVC.
 	FreeNode Action = "FreeNode"
-	// DeleteIntermediate deletes the prime.
+	// DeleteIntermediate deletes the intermediate PVC.
 	DeleteIntermediate Action = "DeleteIntermediate"
 )
 
@@ -108,13 +109,13 @@ type Decision struct {
 	State State
 	// Action to take.
 	Action Action
-	// Snapshot that it speaks of, if any.
+	// Snapshot that it is about, if any.
 	Snapshot string
-	// Node that a prime is to be made for; empty: any.
+	// Node that an intermediate PVC is to be made for; empty: any.
 	Node string
 	// Bytes that a clone of the snapshot has at least.
 	Bytes int64
-	// Detail is somebody else's word for it, if any.
+	// Detail is the message of another component, if any.
 	Detail string
 	// After which to look again; zero: something else will wake us.
 	After time.Duration

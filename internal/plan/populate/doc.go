@@ -1,30 +1,32 @@
-// Package populate decides the next step in giving a claim the content of a
+// Package populate decides the next step in giving a PVC the content of a
 // verified snapshot.
 //
-// The claim is the user's. A volume cannot be filled through it while it is
-// pending, so another claim, the prime, is made from the CSI snapshot; when
-// the prime has its volume, the volume is handed over to the user's claim and
-// the prime is removed.
+// The PVC belongs to the user. A volume cannot be filled through it while it is
+// pending, so another one, the intermediate PVC ("PVC prime" in the populator
+// library), is made from the CSI snapshot; when the intermediate PVC has its
+// volume, the volume is handed over to the user's PVC and the intermediate PVC
+// is removed.
 //
 // The state is recomputed at each pass from what exists:
 //
 //	nothing can begin            SourceElsewhere, SourceNotFound, NothingVerified,
-//	                             Unverified, NotProven, Convicted, Skipped,
+//	                             Unverified, NotProven, SnapshotCorrupt, Skipped,
 //	                             SnapshotDeleting, SnapshotReplaced, SnapshotNotReady, TooSmall, NoClass,
 //	                             ClassNotFound, ClassCannotClone
 //	it can, and waits            WaitingForNode
-//	it begins                    Ready: make the prime
-//	the prime has no volume yet  Cloning, CloneSilent, CloneFailing
+//	it begins                    Ready: make the intermediate PVC
+//	the intermediate PVC has no volume yet  Cloning, CloneSilent, CloneFailing
 //	  and cannot get one         NodeRejected, NodeChanged, SnapshotWithdrawn
-//	the prime has its volume     Cloned: hand it over
+//	the intermediate PVC has its volume     Cloned: hand it over
 //	  and not the right one      VolumeLost, VolumeInUse, NotAClone, NodeChanged,
 //	                             SnapshotWithdrawn
 //	handed over                  Binding
-//	the claim has its volume     Populated, Unpopulated
-//	somebody else must act       Deleting, Lost, Preset, Obstructed, Clearing
+//	the PVC has its volume     Populated, Unpopulated
+//	another component must act       Deleting, Lost, Preset, Obstructed, Clearing
 //
-// Which snapshot is cloned is settled when the prime is made, and stands on
-// it: a newer one in the meantime changes nothing. Four writes change the
-// cluster (make the prime, hand over, free the node, drop the prime); between
-// any two of them a crash leaves one of the states above.
+// Which snapshot is cloned is settled when the intermediate PVC is made, and
+// stands on it: a newer one in the meantime changes nothing. Four writes change
+// the cluster (make the intermediate PVC, hand over, free the node, drop the
+// intermediate PVC); between any two of them a crash leaves one of the states
+// above.
 package populate

@@ -12,16 +12,16 @@ type Observation struct {
 	Claim Claim
 	// Intermediate made for it; nil: there is none.
 	Intermediate *IntermediatePVC
-	// Volume that the claim has or, while it has none, that the prime has;
-	// nil: neither has one, or it is gone.
+	// Volume that the PVC has or, while it has none, that the intermediate PVC
+	// has; nil: neither has one, or it is gone.
 	Volume *Volume
-	// Source of the content. Not looked at once the claim has a volume.
+	// Source of the content. Not looked at once the PVC has a volume.
 	Source Source
-	// Class of the storage. Looked at while there is no prime.
+	// Class of the storage. Looked at while there is no intermediate PVC.
 	Class Class
 }
 
-// Claim is the user's claim.
+// Claim is the user's PVC.
 type Claim struct {
 	// Deleting: it is on its way out.
 	Deleting bool
@@ -33,13 +33,15 @@ type Claim struct {
 	Node string
 	// Bytes that it asks for.
 	Bytes int64
-	// For is what its consumer builds with, as far as the claim says so.
+	// For is what its consumer builds with, as far as the PVC has annotations
+	// for it.
 	For Build
 }
 
-// IntermediatePVC is the claim that the clone is made through.
+// IntermediatePVC is the PVC that the clone is made through.
 type IntermediatePVC struct {
-	// Foreign: it is not controlled by the user's claim, or not made from a snapshot.
+	// Foreign: it is not controlled by the user's PVC, or not made from a
+	// snapshot.
 	Foreign bool
 	// Deleting: it is on its way out.
 	Deleting bool
@@ -57,16 +59,16 @@ type IntermediatePVC struct {
 	Complaint string
 }
 
-// Holder says whose a volume is.
+// Holder is the owner of a volume.
 type Holder int
 
 // The holders of a volume.
 const (
-	// HeldByOther: neither by the user's claim nor by the prime.
+	// HeldByOther: neither by the user's PVC nor by the intermediate PVC.
 	HeldByOther Holder = iota
-	// HeldByClaim is the user's claim, by uid.
+	// HeldByClaim is the user's PVC, by uid.
 	HeldByClaim
-	// HeldByIntermediate is the prime, by uid.
+	// HeldByIntermediate is the intermediate PVC, by uid.
 	HeldByIntermediate
 )
 
@@ -76,24 +78,24 @@ type Volume struct {
 	Holder Holder
 	// PopulatedFrom is the CacheSnapshot that it was handed over with.
 	PopulatedFrom string
-	// Preexisting: it was there before the prime, so it is no clone.
+	// Preexisting: it was there before the intermediate PVC, so it is no clone.
 	Preexisting bool
 }
 
-// Source is what the claim names, and the snapshot that is chosen.
+// Source is what the PVC names, and the snapshot that is chosen.
 type Source struct {
-	// Elsewhere is the other namespace that the claim names; empty: its own.
+	// Elsewhere is the other namespace that the PVC names; empty: its own.
 	Elsewhere string
-	// Found: the object that the claim names exists.
+	// Found: the object that the PVC names exists.
 	Found bool
-	// Snapshot is the CacheSnapshot chosen: the one that the prime was made
-	// from, or else the one to begin with now; empty: there is none.
+	// Snapshot is the CacheSnapshot chosen: the one that the intermediate PVC
+	// was made from, or else the one to begin with now; empty: there is none.
 	Snapshot string
-	// Candidate says whether that CacheSnapshot may be cloned for this claim.
+	// Candidate reports whether that CacheSnapshot may be cloned for this PVC.
 	Candidate snapshot.Candidacy
-	// Same: the VolumeSnapshot that was verified exists, and the prime, if there
-	// is one, is cloned from it. Names can be used again, so nothing else shows
-	// what a clone was made from.
+	// Same: the VolumeSnapshot that was verified exists, and the intermediate
+	// PVC, if there is one, is cloned from it. Names can be used again, so
+	// nothing else shows what a clone was made from.
 	Same bool
 	// Bytes that a clone has at least.
 	Bytes int64
@@ -103,9 +105,9 @@ type Source struct {
 	Written Build
 }
 
-// Class is the storage class of the claim.
+// Class is the storage class of the PVC.
 type Class struct {
-	// Name of it; empty: the claim has none.
+	// Name of it; empty: the PVC has none.
 	Name string
 	// Found: it exists.
 	Found bool

@@ -7,11 +7,11 @@ import (
 )
 
 const (
-	// ComplainAfter is the age of a prime at which a provisioner's complaint
-	// is passed on: most first complaints cure themselves.
+	// ComplainAfter is the age of an intermediate PVC at which a provisioner's
+	// complaint is passed on: most first complaints cure themselves.
 	ComplainAfter = 10 * time.Second
-	// silentAfter is the age of a prime at which a silent provisioner is
-	// worth a word.
+	// silentAfter is the age of an intermediate PVC at which a silent
+	// provisioner is reported.
 	silentAfter = 2 * time.Minute
 
 	// soon, later are the pauses before what no watch reports is looked at again.
@@ -19,7 +19,7 @@ const (
 	later = time.Minute
 )
 
-// Decide says what to do about one claim.
+// Decide returns the next step for one PVC.
 func Decide(f Observation) Decision {
 	switch {
 	case f.Claim.Deleting:
@@ -41,7 +41,7 @@ func Decide(f Observation) Decision {
 	}
 }
 
-// bound judges a claim that has its volume.
+// bound judges a PVC that has its volume.
 func bound(f Observation) Decision {
 	switch {
 	case f.Volume == nil || f.Volume.Holder != HeldByClaim:
@@ -53,7 +53,7 @@ func bound(f Observation) Decision {
 	}
 }
 
-// dropping removes a prime that has no purpose any more.
+// dropping removes an intermediate PVC that has no purpose any more.
 func dropping(f Observation, d Decision) Decision {
 	d.Action = Wait
 	if f.Intermediate != nil && !f.Intermediate.Foreign && !f.Intermediate.Deleting {
@@ -62,7 +62,7 @@ func dropping(f Observation, d Decision) Decision {
 	return d
 }
 
-// withoutIntermediate says whether a population can begin.
+// withoutIntermediate reports whether a population can begin.
 func withoutIntermediate(f Observation) Decision {
 	if f.Claim.VolumeName != "" {
 		return wait(Preset, f, 0)
@@ -83,7 +83,7 @@ func withoutIntermediate(f Observation) Decision {
 	return d
 }
 
-// unusable says why the source offers nothing, or nil.
+// unusable is why the source offers nothing, or nil.
 func unusable(f Observation) *Decision {
 	s := f.Source
 	var d Decision
@@ -100,7 +100,7 @@ func unusable(f Observation) *Decision {
 	return &d
 }
 
-// uncloneable says why the chosen snapshot is not cloned, or nil.
+// uncloneable is why the chosen snapshot is not cloned, or nil.
 func uncloneable(f Observation) *Decision {
 	var d Decision
 	switch f.Source.Candidate.Standing {
@@ -126,7 +126,7 @@ func uncloneable(f Observation) *Decision {
 	return &d
 }
 
-// unfit says why the claim cannot hold a clone of the source, or nil.
+// unfit is why the PVC cannot hold a clone of the source, or nil.
 func unfit(f Observation) *Decision {
 	var d Decision
 	switch {
@@ -145,7 +145,7 @@ func unfit(f Observation) *Decision {
 	return &d
 }
 
-// withIntermediate judges a prime that has no volume yet.
+// withIntermediate judges an intermediate PVC that has no volume yet.
 func withIntermediate(f Observation) Decision {
 	p := f.Intermediate
 	switch {
@@ -168,7 +168,7 @@ func withIntermediate(f Observation) Decision {
 	}
 }
 
-// withVolume judges a prime that has, or had, its volume.
+// withVolume judges an intermediate PVC that has, or had, its volume.
 func withVolume(f Observation) Decision {
 	switch {
 	case f.Volume == nil:
@@ -180,8 +180,8 @@ func withVolume(f Observation) Decision {
 	case !f.Intermediate.Bound:
 		return wait(Cloning, f, soon)
 	case f.Volume.Preexisting:
-		// Dropping the prime would release somebody's volume, and the next
-		// prime might take another: a person has to look.
+		// Dropping the intermediate PVC would release somebody's volume, and
+		// the next intermediate PVC might take another: a person has to look.
 		return wait(NotAClone, f, 0)
 	case distrusted(f.Source):
 		return drop(SnapshotWithdrawn, f)
@@ -198,20 +198,22 @@ func withVolume(f Observation) Decision {
 	}
 }
 
-// moved says that the scheduler's choice is no longer what the prime was made for.
+// moved means that the scheduler's choice is no longer what the intermediate
+// PVC was made for.
 func moved(f Observation) bool {
 	return f.Intermediate.MadeForNode != "" && f.Intermediate.MadeForNode != f.Claim.Node
 }
 
-// distrusted says that the chosen snapshot exists and is not, or no longer, one
+// distrusted means that the chosen snapshot exists and is not, or no longer, one
 // whose content is proven.
 func distrusted(s Source) bool {
 	return s.Candidate.Standing != snapshot.Missing && !s.Candidate.Proven
 }
 
-// going says that a snapshot is on its way out, or gone. What it held was
-// verified, and a provisioner that has begun may well finish: to drop the prime
-// under its hands would only leave its mark on the CSI snapshot for long.
+// going means that a snapshot is on its way out, or gone. What it held was
+// verified, and a provisioner that has begun may well finish: to drop the
+// intermediate PVC under its hands would only leave its mark on the CSI
+// snapshot for long.
 func going(s Source) bool {
 	switch s.Candidate.Standing { //nolint:exhaustive // the others are there
 	case snapshot.Missing, snapshot.Deleting, snapshot.Lost:
@@ -221,7 +223,7 @@ func going(s Source) bool {
 	}
 }
 
-// stuck says that the provisioner does not seem to finish.
+// stuck means that the provisioner does not seem to finish.
 func stuck(p *IntermediatePVC) bool {
 	return p.Complaint != "" || p.Age >= silentAfter
 }
@@ -234,7 +236,8 @@ func drop(state State, f Observation) Decision {
 	return Decision{State: state, Action: DeleteIntermediate, Snapshot: f.Source.Snapshot}
 }
 
-// Refused is what becomes of a decision when the API server forbids the prime.
+// Refused is what becomes of a decision when the API server forbids the
+// intermediate PVC.
 func Refused(d Decision, why string) Decision {
 	return Decision{State: Forbidden, Action: Wait, Snapshot: d.Snapshot, Detail: why, After: later}
 }

@@ -8,7 +8,7 @@ import (
 	"gocache.dev/operator/internal/plan/snapshot"
 )
 
-// ready are the facts of a claim that can be filled now.
+// ready are the facts of a PVC that can be filled now.
 func ready() populate.Observation {
 	return populate.Observation{
 		Claim: populate.Claim{Node: "n1", Bytes: 10},
@@ -24,14 +24,14 @@ func is(standing snapshot.Standing, proven bool) snapshot.Candidacy {
 	return snapshot.Candidacy{Standing: standing, Proven: proven}
 }
 
-// cloning are the facts of a claim whose prime waits for its volume.
+// cloning are the facts of a PVC whose intermediate PVC waits for its volume.
 func cloning() populate.Observation {
 	f := ready()
 	f.Intermediate = &populate.IntermediatePVC{Node: "n1", MadeForNode: "n1", Age: time.Second}
 	return f
 }
 
-// cloned are the facts of a claim whose prime has its volume.
+// cloned are the facts of a PVC whose intermediate PVC has its volume.
 func cloned() populate.Observation {
 	f := cloning()
 	f.Intermediate.Bound, f.Intermediate.VolumeName = true, "pv"
@@ -39,7 +39,7 @@ func cloned() populate.Observation {
 	return f
 }
 
-// done are the facts of a claim that has its clone.
+// done are the facts of a PVC that has its clone.
 func done() populate.Observation {
 	f := cloned()
 	f.Claim.Bound, f.Claim.VolumeName = true, "pv"

@@ -1,7 +1,7 @@
 // Package queue bounds how many of one kind of work are under way at once,
 // oldest first.
 //
-// What is under way is told by whoever asks, from what exists, so that a
-// restart forgets nothing. What is kept here is only what nobody else can know
-// yet: who was let in a moment ago and does not show it, and who waits.
+// The caller reports the work that is under way, from what exists, so a restart
+// loses nothing. Only two things are kept here: the tickets that were admitted
+// a moment ago and are not visible as work yet, and those that wait.
 package queue

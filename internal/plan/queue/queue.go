@@ -7,20 +7,20 @@ import (
 )
 
 const (
-	// fresh is how long one who was let in counts without showing it.
+	// fresh is how long an admitted ticket counts without visible work.
 	fresh = time.Minute
-	// keepFor is how long one who waits keeps the place without asking again.
+	// keepFor is how long a waiting ticket keeps its place without asking again.
 	keepFor = 5 * time.Minute
 	// interval is how often the first in line asks again, and longest the last.
 	interval = 5 * time.Second
 	longest  = 2 * time.Minute
 )
 
-// Ticket is who asks.
+// Ticket is a request for a place.
 type Ticket struct {
 	// ID of the asker.
 	ID string
-	// Since when the work is wanted: the oldest goes first.
+	// Since is when the work became due: the oldest goes first.
 	Since time.Time
 }
 
@@ -31,12 +31,12 @@ func (t Ticket) before(o Ticket) bool {
 	return t.ID < o.ID
 }
 
-// State is how far somebody is with the work, as everybody can see.
+// State is the visible progress of the work of a ticket.
 type State int
 
-// The states of those who may want a place.
+// The states of work.
 const (
-	// Outside wants a place, or does not show that it was let in.
+	// Outside waits for a place, or was admitted and is not visible yet.
 	Outside State = iota
 	// Inside is at it.
 	Inside
@@ -44,7 +44,7 @@ const (
 	Through
 )
 
-// Line lets at most so many in at once. Its zero value lets everybody in.
+// Line bounds the number of admitted tickets. Its zero value admits all.
 type Line struct {
 	max int
 
@@ -63,9 +63,9 @@ func New(limit int) *Line {
 	return &Line{max: limit, let: map[string]time.Time{}, waiting: map[string]place{}}
 }
 
-// Ask says whether the work may begin, and else when to ask again and how many
-// are before. known are all that exist, and how far they are: who is not among
-// them is gone.
+// Ask reports whether the work may begin, and otherwise when to ask again and
+// how many tickets are ahead. known is all existing work with its progress: a
+// ticket that is not in it is gone.
 func (l *Line) Ask(t Ticket, known map[string]State, now time.Time) (begin bool, again time.Duration, ahead int) {
 	if l == nil || l.max <= 0 {
 		return true, 0, 0

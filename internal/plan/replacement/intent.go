@@ -10,7 +10,7 @@ import (
 	"gocache.dev/operator/api/v1alpha1"
 )
 
-// IntentOf is what a status says is to be done. No status is no intent: there is
+// IntentOf returns the intent in a status. No status is no intent: there is
 // nothing to decide on.
 func IntentOf(s *v1alpha1.VolumeReplacementStatus) Intent {
 	i := Intent{Old: s.PreviousVolume, New: s.NextVolume, GivenUp: s.Failure != "", Attempts: s.Check.Attempts, Recorded: s.Check.Run}
@@ -24,8 +24,8 @@ func IntentOf(s *v1alpha1.VolumeReplacementStatus) Intent {
 // both volumes, so that they are exchanged; any other final one gives up. The
 // digest is that of the snapshot that was restored; a new volume with another
 // one does not hold what was verified, whatever it holds. An empty one compares
-// nothing. Old and next are the volumes that the claims are bound to; a verdict
-// on a claim without one is no verdict.
+// nothing. Old and next are the volumes that the PVCs are bound to; a verdict
+// on a PVC without one is no verdict.
 func Record(s *v1alpha1.VolumeReplacementStatus, check v1alpha1.VerificationStatus, old, next, digest string) {
 	if check.Verdict == v1alpha1.VerdictIntact && next == "" {
 		check.Verdict, check.Message = v1alpha1.VerdictInconclusive, "the check ended, but the PersistentVolumeClaim that it checked is not bound to a volume"
@@ -59,7 +59,7 @@ func truncate(text string) string {
 	return text[:n] + "..."
 }
 
-// Result is what is remembered of a swap that has ended.
+// Result is the record of a replacement that has ended.
 func Result(s *v1alpha1.VolumeReplacementStatus, now time.Time) *v1alpha1.VolumeReplacementResult {
 	return &v1alpha1.VolumeReplacementResult{
 		Reason: s.Reason, Snapshot: s.Snapshot, StorageClassName: s.StorageClassName, Size: s.Size,

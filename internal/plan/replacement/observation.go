@@ -2,7 +2,7 @@ package replacement
 
 import "time"
 
-// Observation are all that is known of one swap.
+// Observation is the observed state of one replacement.
 type Observation struct {
 	// Now is the time of this pass.
 	Now time.Time
@@ -10,20 +10,20 @@ type Observation struct {
 	Intent Intent
 	// Source of the new content. Not looked at once it is verified.
 	Source Source
-	// Live, Next and Previous are the claims.
+	// Live, Next and Previous are the PVCs.
 	Live, Next, Previous Claim
 	// Old and New are the volumes that the intent names.
 	Old, New Volume
-	// Named is the volume that the live claim names, if that is neither of them.
-	// Whoever creates a PersistentVolumeClaim chooses the name, so it is evidence
-	// only together with what the volume says.
+	// Named is the volume that the live PVC names, if that is neither of them.
+	// Any client that creates a PersistentVolumeClaim chooses the name, so it
+	// is evidence only together with the volume's claimRef.
 	Named Volume
-	// Check is the integrity Job on the next claim.
+	// Check is the integrity Job on the next PVC.
 	Check Check
-	// Busy says who of our own uses the live claim and is waited for: a writer,
+	// Busy says who of our own uses the live PVC and is waited for: a writer,
 	// a capture, an instance that is not down yet; empty: nobody.
 	Busy string
-	// Consumers is how many pods name the live claim.
+	// Consumers is how many pods name the live PVC.
 	Consumers int
 
 	// Evict: consumers are evicted and not only waited for.
@@ -42,11 +42,12 @@ type Observation struct {
 // Intent is what is to be done, as far as it decides on the next step.
 type Intent struct {
 	// Old and New volume by name. New is named once its content was verified; an
-	// empty Old is a live claim that has no volume.
+	// empty Old is a live PVC that has no volume.
 	Old, New string
 	// GivenUp: what was begun is undone.
 	GivenUp bool
-	// Attempts of the check that were booked, the run booked last and its time.
+	// Attempts of the check that were recorded, the run recorded last and its
+	// time.
 	Attempts   int32
 	Recorded   string
 	RecordedAt time.Time
@@ -54,13 +55,13 @@ type Intent struct {
 
 // Source is where the new content comes from.
 type Source struct {
-	// Waits says what must happen before it can be used; empty: nothing.
+	// Waits is what must happen before it can be used; empty: nothing.
 	Waits string
-	// Refused says why it never can be; empty: it can.
+	// Refused is why it never can be; empty: it can.
 	Refused string
 }
 
-// Claim is one of the claims.
+// Claim is one of the PVCs.
 type Claim struct {
 	// Exists, and Deleting: on its way out.
 	Exists, Deleting bool
@@ -72,25 +73,25 @@ type Claim struct {
 	Made time.Time
 }
 
-// gone says whether a claim cannot be used any more.
+// gone reports whether a PVC cannot be used any more.
 func (c Claim) gone() bool { return !c.Exists || c.Deleting }
 
-// Holder says whose a volume is.
+// Holder is the PVC that a volume belongs to.
 type Holder int
 
 // The holders of a volume.
 const (
-	// HeldByStranger is a claim that is none of the owner's.
+	// HeldByStranger is a PVC that is none of the owner's.
 	HeldByStranger Holder = iota
-	// Unheld: no claim is bound to it yet.
+	// Unheld: no PVC is bound to it yet.
 	Unheld
 	// HeldByGone is one of the owner's claims that no longer exists.
 	HeldByGone
-	// HeldByLive is the live claim: bound to it, or reserved for its name.
+	// HeldByLive is the live PVC: bound to it, or reserved for its name.
 	HeldByLive
-	// HeldByNext is the next claim, by uid.
+	// HeldByNext is the next PVC, by uid.
 	HeldByNext
-	// HeldByPrevious is the previous claim: bound to it, or reserved for its name.
+	// HeldByPrevious is the previous PVC: bound to it, or reserved for its name.
 	HeldByPrevious
 )
 
@@ -106,24 +107,24 @@ type Volume struct {
 	Holder Holder
 }
 
-// stranger says whether a volume belongs to a claim that is not the owner's.
+// stranger reports whether a volume belongs to a PVC that is not the owner's.
 func (v Volume) stranger() bool { return v.Exists && v.Holder == HeldByStranger }
 
-// foreign says whether a volume exists and is not the owner's. Such a volume is
-// never written to.
+// foreign reports whether a volume exists and is not the owner's. Such a volume
+// is never written to.
 func (v Volume) foreign() bool {
 	return v.Exists && (v.Holder == HeldByStranger || v.Holder == Unheld)
 }
 
-// gone says whether a volume cannot be used: it does not exist, is on its way
+// gone reports whether a volume cannot be used: it does not exist, is on its way
 // out, or is not the owner's.
 func (v Volume) gone() bool { return !v.Exists || v.Deleting || v.foreign() }
 
-// Check is the integrity Job on the next claim.
+// Check is the integrity Job on the next PVC.
 type Check struct {
 	// Exists; Ended: it has an outcome; Run identifies it.
 	Exists, Ended bool
 	Run           string
-	// Leftovers: a pod of it, or a claim that it copied from, still exists.
+	// Leftovers: a pod of it, or a PVC that it copied from, still exists.
 	Leftovers bool
 }

@@ -2,7 +2,7 @@ package replacement
 
 import "time"
 
-// MaxAttempts is how often a check that could not tell is made at most.
+// MaxAttempts is the maximum number of checks while they are inconclusive.
 const MaxAttempts = 3
 
 const (
@@ -13,7 +13,7 @@ const (
 	retryAfter = 10 * time.Second
 )
 
-// Decide says what to do about one swap.
+// Decide returns the next step of one replacement.
 func Decide(f Observation) Decision {
 	undone := f.Intent.GivenUp || f.Deleting || f.Discard
 	switch {
@@ -28,13 +28,13 @@ func Decide(f Observation) Decision {
 	}
 }
 
-// switched says whether the live claim has the new volume.
+// switched reports whether the live PVC has the new volume.
 func (f Observation) switched() bool {
 	return f.Intent.New != "" && !f.Live.gone() && f.Live.Volume == f.Intent.New
 }
 
-// committed says whether the live claim is gone or on its way, so that it has
-// to be made again even if the swap is given up or its owner goes.
+// committed reports whether the live PVC is gone or on its way, so that it has
+// to be made again even if the replacement is given up or its owner goes.
 func (f Observation) committed() bool {
 	if f.Intent.New == "" || f.Discard || !f.Live.gone() {
 		return false
@@ -50,7 +50,7 @@ func (f Observation) prepare() Decision {
 		return Decision{Step: RecordCheck}
 	case f.Source.Refused != "" && !f.Next.Bound:
 		return Decision{Step: GiveUp, Detail: f.Source.Refused}
-	case f.Check.Exists && (recorded || f.Next.gone()): // it could not tell, or its claim was taken from it
+	case f.Check.Exists && (recorded || f.Next.gone()): // it was inconclusive, or its PVC was taken from it
 		return Decision{Step: ClearCheck, After: soon}
 	case f.Check.Exists:
 		return Decision{Step: WaitForCheck}
@@ -104,7 +104,7 @@ func (f Observation) replace() Decision {
 	return Decision{Step: WaitForLiveDeleted, After: soon}
 }
 
-// lost says why the new volume cannot take its place.
+// lost is why the new volume cannot take its place.
 func (f Observation) lost() string {
 	if f.New.foreign() {
 		return strange(f.Intent.New)
@@ -112,14 +112,14 @@ func (f Observation) lost() string {
 	return "volume " + f.Intent.New + " was deleted before it took its place"
 }
 
-// strange says that a volume is not the owner's. Whose it is is not said: that
+// strange means that a volume is not the owner's. Whose it is is not said: that
 // may be another tenant.
 func strange(volume string) string {
 	return "volume " + volume + " belongs to another PersistentVolumeClaim, and is left alone"
 }
 
-// current says what to do about a live claim that names another volume than the
-// intent. The name is believed only if claim and volume are bound to each other.
+// current is what to do about a live PVC that names another volume than the
+// intent. The name is believed only if PVC and volume are bound to each other.
 func (f Observation) current() *Decision {
 	name := f.Live.Volume
 	switch {
@@ -140,7 +140,7 @@ func (f Observation) current() *Decision {
 	}
 }
 
-// secure says what is missing for nothing to be lost whatever is deleted, or nil.
+// secure is what is missing for nothing to be lost whatever is deleted, or nil.
 func (f Observation) secure() *Decision {
 	if d := f.current(); d != nil {
 		return d
@@ -152,14 +152,14 @@ func (f Observation) secure() *Decision {
 		return &Decision{Step: SecureNew, Volume: f.Intent.New}
 	case f.Old.Exists && !f.Old.foreign() && !f.Old.Secured:
 		return &Decision{Step: SecureOld, Volume: f.Intent.Old}
-	case f.Check.Exists || f.Check.Leftovers: // its pod holds the next claim
+	case f.Check.Exists || f.Check.Leftovers: // its pod holds the next PVC
 		return &Decision{Step: ClearCheck, After: soon}
 	default:
 		return nil
 	}
 }
 
-// inUse says who still uses the live claim and what is done about it, or nil.
+// inUse says who still uses the live PVC and what is done about it, or nil.
 func (f Observation) inUse() *Decision {
 	switch {
 	case f.Busy != "":
@@ -184,7 +184,7 @@ func (f Observation) settle() Decision {
 		return f.settleOld()
 	case f.Check.Exists || f.Check.Leftovers:
 		return Decision{Step: ClearCheck, After: soon}
-	case f.Next.Exists && !f.Next.Deleting: // somebody made it anew
+	case f.Next.Exists && !f.Next.Deleting: // somebody made it again
 		return Decision{Step: DropNext, After: soon}
 	default:
 		return Decision{Step: Finish}

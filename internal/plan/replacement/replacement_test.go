@@ -13,8 +13,8 @@ import (
 
 var noon = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 
-// waiting is a swap whose new volume is verified and secured, and which waits
-// for nobody.
+// waiting is a replacement whose new volume is verified and secured, and which
+// waits for nobody.
 func waiting(change func(*replacement.Observation)) replacement.Observation {
 	f := replacement.Observation{
 		Now:    noon,
@@ -29,7 +29,7 @@ func waiting(change func(*replacement.Observation)) replacement.Observation {
 	return f
 }
 
-// preparing is a swap whose new volume is not there yet.
+// preparing is a replacement whose new volume is not there yet.
 func preparing(change func(*replacement.Observation)) replacement.Observation {
 	f := replacement.Observation{
 		Now:    noon,
@@ -41,7 +41,7 @@ func preparing(change func(*replacement.Observation)) replacement.Observation {
 	return f
 }
 
-// switched is a swap whose live claim has the new volume.
+// switched is a replacement whose live PVC has the new volume.
 func switched(change func(*replacement.Observation)) replacement.Observation {
 	return waiting(func(f *replacement.Observation) {
 		f.Live.Volume, f.Next = "new", replacement.Claim{}
@@ -50,7 +50,7 @@ func switched(change func(*replacement.Observation)) replacement.Observation {
 	})
 }
 
-// held is a volume that some claim holds.
+// held is a volume that some PVC holds.
 func held(by replacement.Holder) replacement.Volume {
 	return replacement.Volume{Exists: true, Holder: by}
 }
@@ -222,7 +222,8 @@ func TestRecord(t *testing.T) {
 		"corrupt":              {verdict(v1alpha1.VerdictCorrupt, "d"), 0, false, true, "new"},
 		"could not tell":       {verdict(v1alpha1.VerdictInconclusive, ""), 0, false, false, "new"},
 		"could not tell again": {verdict(v1alpha1.VerdictInconclusive, ""), replacement.MaxAttempts - 1, false, true, "new"},
-		// A check of a claim without a volume has checked nothing, whatever it says.
+		// A check of a PVC without a volume has checked nothing, whatever it
+		// says.
 		"intact, and no volume":       {verdict(v1alpha1.VerdictIntact, "d"), 0, false, false, ""},
 		"intact, and no volume again": {verdict(v1alpha1.VerdictIntact, "d"), replacement.MaxAttempts - 1, false, true, ""},
 	} {

@@ -9,8 +9,9 @@ import (
 	"gocache.dev/operator/internal/plan/replacement"
 )
 
-// model is a cluster as far as a swap knows it: three claims and their volumes,
-// with the rules of the controllers that bind, release and reclaim them.
+// model is a cluster as far as a replacement knows it: three PVCs and their
+// volumes, with the rules of the controllers that bind, release and reclaim
+// them.
 type model struct {
 	t      *testing.T
 	r      *rand.Rand
@@ -28,7 +29,7 @@ type model struct {
 	job             string // run of the check; empty: none
 	jobEnded        bool
 	log             []string
-	lossByHand      bool // a person deleted a volume, or the live claim unsecured
+	lossByHand      bool // a person deleted a volume, or the live PVC unsecured
 }
 
 type modelClaim struct {
@@ -39,13 +40,13 @@ type modelClaim struct {
 
 type modelVolume struct {
 	retain, marked, deleting bool
-	ref                      string // name of a claim
+	ref                      string // name of a PVC
 	uid                      int    // of it; 0: reserved by name
 }
 
 const live, next, previous = "live", "next", "previous"
 
-// victim is a volume of another tenant, and the claim that has it.
+// victim is a volume of another tenant, and the PVC that has it.
 const victim = "victim"
 
 func newModel(t *testing.T, seed int64) *model {
@@ -237,7 +238,7 @@ func (m *model) disturb() {
 		}
 	case 7:
 		m.job, m.jobEnded = "", false
-	case 11, 12: // a claim of one of our names asks for another tenant's volume
+	case 11, 12: // a PVC of one of our names asks for another tenant's volume
 		name := []string{live, next, previous}[m.r.Intn(3)]
 		if m.claims[name] == nil {
 			m.create(name, victim)
@@ -272,8 +273,8 @@ func (m *model) safe() {
 	}
 }
 
-// TestSimulation disturbs a thousand swaps at random and holds that nothing is
-// lost but what a person deleted, that each comes to an end when the
+// TestSimulation disturbs a thousand replacements at random and holds that
+// nothing is lost but what a person deleted, that each comes to an end when the
 // disturbance does, and that it leaves nothing behind.
 func TestSimulation(t *testing.T) {
 	finished := 0

@@ -6,8 +6,8 @@ import (
 	"gocache.dev/operator/internal/plan/snapshot"
 )
 
-// Judge says of a CacheSnapshot whether the content of a volume may be made from
-// it: only what was verified is restored.
+// Judge decides whether the content of a volume may be made from a
+// CacheSnapshot: only verified ones are restored.
 func Judge(snapshotName string, c snapshot.Candidacy) Source {
 	name := "CacheSnapshot " + snapshotName
 	switch c.Standing {
@@ -16,15 +16,15 @@ func Judge(snapshotName string, c snapshot.Candidacy) Source {
 	case snapshot.Deleting:
 		return Source{Refused: name + " is being deleted"}
 	case snapshot.Skipped:
-		return Source{Refused: name + " is exempt from verification (spec.verification.mode Skip), and what was not verified is never restored"}
+		return Source{Refused: name + " is exempt from verification (spec.verification.mode: Skip), and only verified snapshots are restored"}
 	case snapshot.Corrupt:
-		return Source{Refused: name + " was convicted: it holds wrong bytes"}
+		return Source{Refused: name + " is Corrupt"}
 	case snapshot.Replaced:
-		return Source{Refused: name + " was verified from a VolumeSnapshot that another object replaced, and what was not verified is never restored"}
+		return Source{Refused: name + " was verified from a VolumeSnapshot that another object replaced, and only verified snapshots are restored"}
 	case snapshot.Lost:
 		return Source{Refused: "the CSI snapshot of " + name + " was deleted: nothing can be made from it"}
 	case snapshot.Failed:
-		return Source{Refused: name + " could not be verified, and what was not verified is never restored"}
+		return Source{Refused: name + " could not be verified, and only verified snapshots are restored"}
 	case snapshot.Weaker:
 		return Source{Refused: name + " is verified less strictly than the snapshot policy asks (status.weakerThanPolicy)"}
 	case snapshot.Pending:
@@ -38,7 +38,7 @@ func Judge(snapshotName string, c snapshot.Candidacy) Source {
 	return Source{Refused: name + " does not exist"}
 }
 
-// Lowered says whether a spec asks for less than was applied before.
+// Lowered reports whether a spec asks for less than was applied before.
 func Lowered(spec resource.Quantity, applied *resource.Quantity) bool {
 	return applied != nil && spec.Cmp(*applied) < 0
 }

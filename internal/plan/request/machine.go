@@ -20,8 +20,7 @@ import (
 type Kind struct {
 	// Name of the kind, for a person.
 	Name string
-	// Knows maps the actions to the forms in which they may be written, for a
-	// person.
+	// Knows maps the actions to the forms in which they may be written.
 	Knows []Form
 	// Supersedes: a new request takes the place of one that was accepted and not
 	// answered yet. Otherwise it waits for that answer.
@@ -36,19 +35,19 @@ type Form struct {
 	Written []string
 }
 
-// Answer is what the status is to say of a request.
+// Answer is the state of a request for the status.
 type Answer struct {
 	// Text of the request.
 	Text string
-	// Outcome of it so far, and what a person is told of it.
+	// Outcome of it so far, and a message for the user.
 	Outcome v1alpha1.RequestOutcome
 	Message string
 }
 
-// Take says what becomes of the annotation; nil: nothing now, since there is
-// none, it was handled before, or another request gets its answer first. The text
-// is the annotation as the status echoes it. Refuses says why a request that is
-// understood is not accepted; empty: it is.
+// Take returns the state of the request in the annotation; nil: nothing now,
+// since there is none, it was handled before, or another request gets its
+// answer first. The text is the annotation as the status echoes it. Refuses
+// says why a request that is understood is not accepted; empty: it is.
 func (k Kind) Take(text string, present bool, last *v1alpha1.RequestStatus, refuses func(Request) string) *Answer {
 	waiting := last != nil && last.Outcome == v1alpha1.RequestAccepted
 	if !present || last != nil && last.Request == text || waiting && !k.Supersedes {
@@ -60,11 +59,11 @@ func (k Kind) Take(text string, present bool, last *v1alpha1.RequestStatus, refu
 	req, err := Parse(text)
 	switch {
 	case len(k.Knows) == 0:
-		return refused("this release knows no request for a " + k.Name)
+		return refused("this release supports no request for a " + k.Name)
 	case err != nil:
 		return refused(err.Error())
 	case !k.knows(req.Action):
-		return refused(fmt.Sprintf("this release does not know the action %s for a %s: it knows %s", req.Action, k.Name, k.known()))
+		return refused(fmt.Sprintf("this release does not support the action %s for a %s: it supports %s", req.Action, k.Name, k.known()))
 	}
 	if why := refuses(req); why != "" {
 		return refused(why)
@@ -80,7 +79,7 @@ type Patience struct {
 	Begun bool
 	// Answer: an answer is due within the time. Otherwise only the beginning is.
 	Answer bool
-	// WaitsFor says what it waited for, for a person; may be empty.
+	// WaitsFor is what it waited for; may be empty.
 	WaitsFor string
 }
 
@@ -94,7 +93,7 @@ func (k Kind) Overdue(last *v1alpha1.RequestStatus, now time.Time, patience func
 	}
 	out := &Answer{Text: last.Request, Outcome: v1alpha1.RequestFailed}
 	if !k.knows(req.Action) {
-		out.Outcome, out.Message = v1alpha1.RequestRefused, "this release does not know the request: it knows "+k.known()
+		out.Outcome, out.Message = v1alpha1.RequestRefused, "this release does not support the request: it supports "+k.known()
 		return out, time.Time{}
 	}
 	p := patience(req)
@@ -107,7 +106,7 @@ func (k Kind) Overdue(last *v1alpha1.RequestStatus, now time.Time, patience func
 	case !p.Answer:
 		out.Message = fmt.Sprintf("it could not be begun within %s%s; ask again when the cause is gone", p.Within, p.WaitsFor)
 	case last.Message == "":
-		out.Message = fmt.Sprintf("could not tell within %s%s", p.Within, p.WaitsFor)
+		out.Message = fmt.Sprintf("was inconclusive within %s%s", p.Within, p.WaitsFor)
 	default:
 		out.Message = fmt.Sprintf("%s; no more came of it within %s%s", last.Message, p.Within, p.WaitsFor)
 	}

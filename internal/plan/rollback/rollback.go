@@ -1,14 +1,14 @@
-// Package rollback decides how a proxy instance that was convicted comes to a
-// sound store: by the newest verified snapshot, else by an empty store, which
-// its upstream fills again.
+// Package rollback decides how a quarantined proxy instance gets an intact
+// store: by the newest verified snapshot, else by an empty store, which its
+// upstream fills again.
 //
-// Nothing else ends it than proof: the canaries and a check of the whole store,
-// both begun after the store was replaced. A store that is proven wrong again,
-// or a volume that could not be replaced, leads to the next attempt; when there
-// is none left, a person must act.
+// Only proof ends it: the reference modules and a check of the full store, both
+// started after the store was replaced. A store that is Corrupt again, or a
+// volume that could not be replaced, leads to the next attempt; when there is
+// none left, a user must act.
 //
-// A store that turns bad again within a day of its proof is a relapse: whatever
-// spoils it is still there. The instance stays out meanwhile, and the next
+// A store that is Corrupt again within a day of its proof is a relapse: the
+// cause persists. The instance stays in quarantine meanwhile, and the next
 // rollback waits, longer with each relapse.
 package rollback
 
@@ -29,10 +29,12 @@ const (
 	MaxPause   = 6 * time.Hour
 )
 
-// Forget is how long a store has to stay sound for its past not to count.
+// Forget is how long a store has to stay intact until earlier relapses do not
+// count.
 const Forget = 24 * time.Hour
 
-// Observation are what is known of one instance while its volume is not on its way.
+// Observation is the observed state of one instance while its volume is not on
+// its way.
 type Observation struct {
 	// Requested: the policy asks for it, and there is a store.
 	Requested bool
@@ -57,7 +59,7 @@ type Observation struct {
 type Decision struct {
 	// Status to keep.
 	Status *v1alpha1.StoreRollbackStatus
-	// Begin to replace the volume by what Status.Snapshot says.
+	// Begin to replace the volume by the content of Status.Snapshot.
 	Begin bool
 }
 
@@ -88,7 +90,7 @@ func Decide(f Observation, now time.Time) Decision {
 	return Decision{Status: f.Status}
 }
 
-// begins says whether a conviction was not answered yet.
+// begins reports whether a conviction was not answered yet.
 func (f Observation) begins() bool {
 	if !f.Requested || f.Quarantined == nil {
 		return false
@@ -107,7 +109,7 @@ func (f Observation) begin(now time.Time) Decision {
 	st.Relapses = last.Relapses + 1
 	if due := last.StartTime.Add(pause(st.Relapses)); due.After(now) {
 		st.NotBefore = ptr.To(metav1.NewTime(due))
-		st.Message = fmt.Sprintf("postponed until %s: the store turned bad again %s after it was proven sound (relapse %d in a row); find out what spoils it",
+		st.Message = fmt.Sprintf("postponed until %s: the store was Corrupt again %s after it was proven intact (relapse %d in a row); find the cause of the corruption",
 			due.UTC().Format(time.RFC3339), f.Quarantined.Time.Sub(last.VerifiedTime.Time).Round(time.Second), st.Relapses)
 		return Decision{Status: st}
 	}

@@ -84,8 +84,8 @@ func TestDecide(t *testing.T) {
 	}
 }
 
-// TestRelapses lets a store turn bad again as soon as it is sound, for a month:
-// it is replaced ever more rarely, and at once again when it stayed sound long
+// TestRelapses lets a store turn bad again as soon as it is intact, for a month:
+// it is replaced ever more rarely, and at once again when it stayed intact long
 // enough.
 func TestRelapses(t *testing.T) {
 	var status *v1alpha1.StoreRollbackStatus
@@ -97,7 +97,7 @@ func TestRelapses(t *testing.T) {
 			f.Quarantined = &v1alpha1.Quarantine{Time: metav1.NewTime(at)}
 		}
 		d := rollback.Decide(f, at)
-		if status = d.Status; d.Begin { // and sound within no time
+		if status = d.Status; d.Begin { // and intact within no time
 			begun = append(begun, at.Sub(now))
 			status.ReplacedTime, status.VerifiedTime, f.Quarantined = ptr.To(metav1.NewTime(at)), ptr.To(metav1.NewTime(at)), nil
 		}

@@ -56,7 +56,7 @@ func Parse(s v1alpha1.Schedule, seed string) (*Plan, error) {
 	return plan, nil
 }
 
-// Due says whether a start is due at now, when the last one (or, before the
+// Due reports whether a start is due at now, when the last one (or, before the
 // first, the object's creation) was at last. The time is that of the start that
 // is due, of several missed ones the latest, and is the same until the next one
 // comes; or it is when to look again if none is due.

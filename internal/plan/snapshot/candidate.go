@@ -7,13 +7,13 @@ import (
 	"gocache.dev/operator/internal/plan/verification"
 )
 
-// Standing says whether a CacheSnapshot may be used, and if not, why.
+// Standing is whether a CacheSnapshot may be used, and if not, why.
 type Standing string
 
 // The standings, in order of precedence: the first that applies is the answer.
 const (
-	// Missing: there is no such CacheSnapshot. It is the zero value, so that
-	// what nobody asked about is not used.
+	// Missing: there is no such CacheSnapshot. It is the zero value, so that a
+	// CacheSnapshot that was not examined is not used.
 	Missing Standing = ""
 	// Foreign: it was taken of another source.
 	Foreign Standing = "Foreign"
@@ -49,8 +49,7 @@ type CSI string
 
 // The values of CSI.
 const (
-	// CSINotRead: it was not looked at, and what the CacheSnapshot says of it
-	// counts.
+	// CSINotRead: it was not read, and the status of the CacheSnapshot counts.
 	CSINotRead CSI = ""
 	// CSIReplaced: another object bears its name.
 	CSIReplaced CSI = "Replaced"
@@ -62,7 +61,7 @@ const (
 	CSIReady CSI = "Ready"
 )
 
-// Use is what a CacheSnapshot is wanted for.
+// Use is the purpose that a CacheSnapshot is needed for.
 type Use struct {
 	// Of is the source that it must have been taken of; zero: any.
 	Of v1alpha1.SnapshotSource
@@ -81,15 +80,15 @@ type Candidacy struct {
 	Proven bool
 }
 
-// Usable says whether new content may be made from the CacheSnapshot.
+// Usable reports whether new content may be made from the CacheSnapshot.
 func (c Candidacy) Usable() bool { return c.Standing == Usable }
 
-// Candidate says whether a CacheSnapshot may be offered to consumers, restored,
-// rolled back to, compared with, or counted as verified by retention. It is the
-// only place that does. It decides from what the status records of the work that
-// was done; of conditions it reads what is recorded nowhere else: that the CSI
-// snapshot was lost, and that the object is stalled, so that a person has to look
-// at it before it is used.
+// Candidate decides whether a CacheSnapshot may be offered to consumers,
+// restored, rolled back to, compared with, or counted as verified by retention.
+// It is the only place that does. It decides from what the status records of
+// the work that was done; of conditions it reads what is recorded nowhere else:
+// that the CSI snapshot was lost, and that the object is stalled, so that a
+// person has to look at it before it is used.
 func Candidate(c *v1alpha1.CacheSnapshot, u Use) Candidacy {
 	if c == nil {
 		return Candidacy{}
@@ -126,7 +125,7 @@ func Candidate(c *v1alpha1.CacheSnapshot, u Use) Candidacy {
 	return out
 }
 
-// lost says whether the CSI snapshot of a CacheSnapshot that was captured is
+// lost reports whether the CSI snapshot of a CacheSnapshot that was captured is
 // reported as deleted.
 func lost(c *v1alpha1.CacheSnapshot) bool {
 	return c.Status.CreationTime != nil && meta.IsStatusConditionFalse(c.Status.Conditions, v1alpha1.SnapshotReadyCondition)

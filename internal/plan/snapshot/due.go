@@ -37,7 +37,8 @@ type Due struct {
 	Requested bool
 }
 
-// Decide says which snapshot to take now, if any, and else when to look again.
+// Decide returns the snapshot to create now, if any, and else when to decide
+// again.
 func Decide(f Observation) (*Due, time.Time) {
 	if f.Request != "" {
 		return &Due{Name: naming.Child(f.Cache, "request-"+naming.Hash(f.Request)), Cause: "requested", Requested: true}, time.Time{}

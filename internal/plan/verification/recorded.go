@@ -45,16 +45,16 @@ func Recorded(c *v1alpha1.CacheSnapshot) Observation {
 	return f
 }
 
-// Repaired says whether the CSI snapshot that is to be offered is the one of the
-// repaired clone.
+// Repaired reports whether the CSI snapshot that is to be offered is the one of
+// the repaired clone.
 func Repaired(c *v1alpha1.CacheSnapshot) bool {
 	return c.Status.Repair != nil && c.Status.VolumeSnapshotName == naming.Child(c.Name, naming.Repaired)
 }
 
-// Proven says whether the content that is to be offered was verified on a clone
-// of itself and, where an offline build is asked for, a program was built from it
-// alone. It holds whatever a condition says: conditions report, and a pass that
-// failed for another reason may have left them behind.
+// Proven reports whether the content that is to be offered was verified on a
+// clone of itself and, where an offline build is asked for, a program was built
+// from it alone. It holds whatever a condition says: conditions report, and a
+// pass that failed for another reason may have left them behind.
 func (f Observation) Proven() bool {
 	return f.Mode != v1alpha1.VerificationSkip && f.Verdict == v1alpha1.VerdictIntact &&
 		(!f.OfflineBuild.Called || f.OfflineBuild.Outcome == v1alpha1.WorkSucceeded)

@@ -6,10 +6,10 @@ import (
 	"gocache.dev/operator/api/v1alpha1"
 )
 
-// MaxAttempts is how often work that could not tell is done at most.
+// MaxAttempts is the maximum number of attempts while they are inconclusive.
 const MaxAttempts = 3
 
-// Intervals of looking again where no watch tells.
+// Intervals of deciding again without an event of a watch.
 const (
 	retrySnapshot = 10 * time.Second
 	retryCleanUp  = time.Second // the pods of a Job that is gone are not watched
@@ -52,11 +52,11 @@ const (
 
 // Try is how far a Job has come that may have to be run several times.
 type Try struct {
-	// Attempts made and booked, the run that was booked last, and when.
+	// Attempts made and recorded, the run that was recorded last, and when.
 	Attempts   int32
 	Recorded   string
 	RecordedAt time.Time
-	// Job says whether the Job exists, Run identifies it, Ended says that it
+	// Job reports whether the Job exists, Run identifies it, Ended says that it
 	// has an outcome.
 	Job   bool
 	Run   string
@@ -68,11 +68,11 @@ type Work struct {
 	Try
 	// Called for, by the spec and the verdict.
 	Called bool
-	// Outcome of the last attempt; empty: none was booked.
+	// Outcome of the last attempt; empty: none was recorded.
 	Outcome v1alpha1.WorkOutcome
 }
 
-// settled says whether no further attempt will be made.
+// settled reports whether no further attempt will be made.
 func (w Work) settled() bool {
 	switch w.Outcome {
 	case v1alpha1.WorkSucceeded, v1alpha1.WorkFailed:
@@ -84,7 +84,7 @@ func (w Work) settled() bool {
 	}
 }
 
-// Observation are what is known of a snapshot.
+// Observation is the observed state of a snapshot.
 type Observation struct {
 	// Now is the time of this pass.
 	Now time.Time
@@ -99,9 +99,9 @@ type Observation struct {
 	// was first asked for; zero: not yet. The deadline counts from Began: how
 	// long a source is written to is no fault of the snapshot.
 	Started, Began time.Time
-	// SourceReady: the source exists and its claim is bound.
+	// SourceReady: the source exists and its PVC is bound.
 	SourceReady bool
-	// SourceBusy: a Job writes to the source's claim.
+	// SourceBusy: a Job writes to the source's PVC.
 	SourceBusy bool
 
 	// Asked: the CSI snapshot exists that is to be offered, which is the one
@@ -143,7 +143,7 @@ type Decision struct {
 	Remaining time.Duration
 }
 
-// Decide says what to do next.
+// Decide returns the next stage.
 func Decide(f Observation) Decision {
 	if stage := f.unrecorded(); stage != "" { // even when suspended: an outcome is never lost
 		return Decision{Stage: stage}
@@ -184,7 +184,8 @@ func Decide(f Observation) Decision {
 	}
 }
 
-// unrecorded is the stage that books a Job which ended and was not booked yet.
+// unrecorded is the stage that records a Job which ended and was not recorded
+// yet.
 func (f Observation) unrecorded() Stage {
 	for _, t := range []struct {
 		Try
@@ -197,7 +198,7 @@ func (f Observation) unrecorded() Stage {
 	return ""
 }
 
-// Settled says whether nothing can change what the status says of the content
+// Settled reports whether nothing can change what the status says of the content
 // any more.
 func (f Observation) Settled() bool {
 	switch f.Verdict {
@@ -212,7 +213,7 @@ func (f Observation) Settled() bool {
 	}
 }
 
-// repairing says whether what was captured is being repaired.
+// repairing reports whether what was captured is being repaired.
 func (f Observation) repairing() bool {
 	return f.Repair.Called && !f.Repaired && (!f.Repair.settled() || f.Repair.Outcome == v1alpha1.WorkSucceeded)
 }
@@ -231,7 +232,7 @@ func (f Observation) snapshot() Decision {
 	}
 }
 
-// repair is the way from wrong bytes to a CSI snapshot without them.
+// repair is the way from corrupt content to a CSI snapshot without them.
 func (f Observation) repair(remaining time.Duration) Decision {
 	switch {
 	case f.Repair.Outcome != v1alpha1.WorkSucceeded:
@@ -250,9 +251,9 @@ func (f Observation) repair(remaining time.Duration) Decision {
 // run is the way of one of the Jobs to its outcome.
 func (f Observation) run(t Try, start, wait Stage, remaining time.Duration) Decision {
 	switch {
-	case t.Job && t.Run == t.Recorded: // an attempt that could not tell
+	case t.Job && t.Run == t.Recorded: // an attempt that was inconclusive
 		return Decision{Stage: CleanUp, Wake: retryCleanUp}
-	case t.Job && !f.Clone: // its pod waits for a claim that somebody deleted
+	case t.Job && !f.Clone: // its pod waits for a PVC that somebody deleted
 		return Decision{Stage: CleanUp, Wake: retryCleanUp}
 	case t.Job:
 		return Decision{Stage: wait, Wake: remaining}
@@ -280,7 +281,7 @@ func (f Observation) end(stage Stage) Decision {
 	return Decision{Stage: stage}
 }
 
-// published says whether the repaired CSI snapshot is offered.
+// published reports whether the repaired CSI snapshot is offered.
 func (f Observation) published() bool {
 	return f.Repaired && f.Proven()
 }

@@ -201,7 +201,7 @@ func TestDeadline(t *testing.T) {
 	}
 }
 
-// repairing is a snapshot whose wrong bytes are to be pruned.
+// repairing is a snapshot whose corrupt content are to be pruned.
 func repairing(change func(*verification.Observation)) verification.Observation {
 	f := verification.Observation{
 		Started: now, Asked: true, SnapshotReady: true, WasReady: true, Clone: true, Original: true,
@@ -214,7 +214,7 @@ func repairing(change func(*verification.Observation)) verification.Observation 
 	return f
 }
 
-// repaired is one whose clone holds no wrong bytes any more.
+// repaired is one whose clone holds no corrupt content any more.
 func repaired(change func(*verification.Observation)) verification.Observation {
 	return repairing(func(f *verification.Observation) {
 		f.Repair.Try, f.Repair.Outcome = verification.Try{Attempts: 1, Recorded: "m", Run: "m"}, v1alpha1.WorkSucceeded
@@ -249,7 +249,7 @@ func offlineBuilding(change func(*verification.Observation)) verification.Observ
 
 // TestEveryPathEnds simulates whole lives with seeded misfortune: each ends,
 // with nothing left behind, no more than the allowed attempts, every outcome
-// booked exactly once, and what is published verified since it was captured.
+// recorded exactly once, and what is published verified since it was captured.
 func TestEveryPathEnds(t *testing.T) {
 	published := 0
 	for seed := range uint64(400) {

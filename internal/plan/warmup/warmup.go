@@ -1,7 +1,7 @@
 // Package warmup decides when a cache is to be warmed.
 //
 // A warm-up is due before the first success, when the volume is another one or
-// what it is made from has changed, when a cleaning found the cache not warm,
+// what it is made from has changed, when a cleanup found the cache not warm,
 // when the schedule says so, and on request. One that failed is repeated with
 // growing pauses; a change of its sources repeats it at once.
 package warmup
@@ -18,7 +18,7 @@ const (
 	LongestPause = time.Hour
 )
 
-// Observation are what is known of a cache's warm-ups.
+// Observation is the observed state of a cache's warm-ups.
 type Observation struct {
 	// Now is the time of this pass.
 	Now time.Time
@@ -30,7 +30,7 @@ type Observation struct {
 	Inputs string
 	// Requested by a person.
 	Requested bool
-	// Ran: some warm-up was booked. LastInputs, LastStart and LastEnd are its.
+	// Ran: some warm-up was recorded. LastInputs, LastStart and LastEnd are its.
 	Ran                bool
 	LastInputs         string
 	LastStart, LastEnd time.Time
@@ -38,7 +38,7 @@ type Observation struct {
 	NewVolume bool
 	// Failures in a row.
 	Failures int32
-	// Unproven: since the last one, a cleaning found that the cache is not warm.
+	// Unproven: since the last one, a cleanup found that the cache is not warm.
 	Unproven bool
 }
 
@@ -54,7 +54,7 @@ type Decision struct {
 	Wake time.Time
 }
 
-// Decide says whether a warm-up is due.
+// Decide reports whether a warm-up is due.
 func Decide(f Observation) Decision {
 	d := decide(f)
 	if d.Due && d.Since.IsZero() { // nobody knows when a source was changed

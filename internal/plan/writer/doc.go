@@ -1,5 +1,5 @@
 // Package writer decides which of several actions that are due gets the one
-// writer of a live claim next.
+// writer of a cache PVC next.
 //
 // Urgent ones go first, then each by its rank; but an action that has run since
 // another became due gives way to that one. So each waits at most for one run

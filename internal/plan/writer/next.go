@@ -2,7 +2,7 @@ package writer
 
 import "time"
 
-// Action is one kind of work on a live claim.
+// Action is one kind of work on a cache PVC.
 type Action string
 
 // The actions, by rank.
@@ -20,7 +20,7 @@ type DueAction struct {
 	Action Action
 	// Cause of it, for a person.
 	Cause string
-	// Urgent: somebody doubts what the claim holds.
+	// Urgent: somebody doubts what the PVC holds.
 	Urgent bool
 	// Since it is due: never before its own last start.
 	Since time.Time
@@ -52,7 +52,7 @@ func Decide(due []DueAction) (DueAction, bool) {
 	return next, found
 }
 
-// givesWay says whether a wish had its turn while another waited.
+// givesWay reports whether a wish had its turn while another waited.
 func givesWay(w DueAction, due []DueAction) bool {
 	for _, other := range due {
 		if other.Action != w.Action && !w.LastStart.IsZero() && !other.Since.After(w.LastStart) {

@@ -21,7 +21,7 @@ import (
 // EndingAnnotation names the pods that must end: name/uid, separated by commas.
 const EndingAnnotation = v1alpha1.GroupName + "/ending"
 
-// endGrace is how long a convicted server's pod has: nothing that it still
+// endGrace is how long a quarantined server's pod has: nothing that it still
 // sends is wanted.
 const endGrace = 1
 
@@ -50,7 +50,7 @@ func (p Pods) Of(ctx context.Context, server string) ([]corev1.Pod, error) {
 }
 
 // NoteEnding writes into wanted which pods must end: those that live said
-// before and that are still there, and those of servers that are convicted now
+// before and that are still there, and those of servers that are quarantined now
 // and were not in the intent of live. live may be nil.
 func (p Pods) NoteEnding(ctx context.Context, live, desired client.Object, servers []route.Server) error {
 	var ending []string

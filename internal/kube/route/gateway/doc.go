@@ -4,7 +4,7 @@
 // The Gateway does the routing, whatever implements it, and its limits are
 // this backend's: Services publish pods that are not ready too, so it knows
 // nothing of who is dead, and the operator's probers have to. A weight of zero
-// ends no connection that is open, so on a conviction the pods are ended. What
+// ends no connection that is open, so on a quarantine the pods are ended. What
 // is read back is the HTTPRoute: that its weights are the intended ones, and
 // that its parent has accepted this generation of it. When the data plane
 // follows is beyond sight, and takes Spread.

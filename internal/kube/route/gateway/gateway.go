@@ -33,7 +33,7 @@ const Spread = 10 * time.Second
 // line. A Gateway's own default would cut it.
 const longest = gatewayv1.Duration("10m")
 
-// ErrNoAPI says that the cluster does not know the Gateway API.
+// ErrNoAPI means that the cluster does not know the Gateway API.
 var ErrNoAPI = errors.New("this cluster has no HTTPRoute of gateway.networking.k8s.io/v1: install the CRDs of the Gateway API " +
 	"(its standard channel) and a Gateway implementation, or choose another router.type")
 
@@ -215,7 +215,7 @@ func (r *Router) difference(o *gatewayv1.HTTPRoute, intent weights.Weights) stri
 	return ""
 }
 
-// refusal says why the parent does not act on this generation; empty: it does.
+// refusal is why the parent does not act on this generation; empty: it does.
 func (r *Router) refusal(o *gatewayv1.HTTPRoute) string {
 	gateway := "Gateway " + r.Spec.ParentRef.Name
 	i := slices.IndexFunc(o.Status.Parents, func(p gatewayv1.RouteParentStatus) bool {

@@ -292,7 +292,7 @@ func (p *plane) choose() (string, pod) {
 }
 
 // restart forgets what was routed and cuts everything; the HTTPRoute is read
-// anew.
+// again.
 func (p *plane) restart() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -88,7 +88,7 @@ func (b backend) report(t *testing.T) certificate.Report {
 }
 
 // TestBadSecrets: whatever becomes of the Secret, the certificate that works
-// stays, also when HAProxy is started anew, and a good one takes its place.
+// stays, also when HAProxy is started again, and a good one takes its place.
 func TestBadSecrets(t *testing.T) {
 	requireHAProxy(t)
 	good, _ := selfSigned(t, "localhost")

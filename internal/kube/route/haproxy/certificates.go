@@ -15,7 +15,7 @@ import (
 // Certified is what one replica says of its certificate.
 type Certified struct {
 	Replica string
-	// Unreachable says why it could not be asked; the rest is empty then.
+	// Unreachable is why it could not be asked; the rest is empty then.
 	Unreachable string
 	certificate.Report
 }

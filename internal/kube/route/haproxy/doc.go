@@ -4,7 +4,7 @@
 // Two things decide where a request goes. HAProxy's own health checks take
 // out what is dead, hung or refusing, within about a second and without
 // anybody's help. The operator's intent, published as weights in a ConfigMap
-// and pulled through the sidecar by agent-check, moves shares and convicts.
+// and pulled through the sidecar by agent-check, moves shares and quarantines.
 //
 // haproxy.cfg is static: every instance has an address that does not change
 // (a ClusterIP), so nothing is reloaded, and a change of the set of instances
@@ -13,7 +13,7 @@
 //   - instances: with health checks, for all requests while one is usable;
 //
 //   - last-resort: with agent-check only, when none is. It uses servers that
-//     fail their checks or are out of favour, but never convicted ones.
+//     fail their checks or are out of favour, but never quarantined ones.
 //
 //   - second-attempt and third-attempt: the same servers in one order and in the
 //     opposite, for clients that come back.
@@ -33,7 +33,7 @@
 // as it knows, right. While there is no sidecar, HAProxy asks itself.
 //
 // All servers start disabled, and only the agent opens them: a router that
-// restarts while a server is convicted does not serve from it for an instant.
+// restarts while a server is quarantined does not serve from it for an instant.
 //
 // config.go renders the file, objects.go builds what runs it, weights.go
 // publishes the intent, observe.go reads it back.

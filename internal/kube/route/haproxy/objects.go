@@ -415,7 +415,7 @@ func (p Params) volumes() []corev1.Volume {
 	return volumes
 }
 
-// hasRunDir says whether the router has sockets of its own.
+// hasRunDir reports whether the router has sockets of its own.
 func (p Params) hasRunDir() bool {
 	return p.TLSSecret != "" || slices.ContainsFunc(p.Instances, Instance.isExternal)
 }

@@ -163,7 +163,7 @@ func parseExporter(text io.Reader) (map[string]route.Observed, error) {
 }
 
 // conclude derives what HAProxy does with a server. In the first backend DOWN
-// may mean convicted or dead; the second, which has no health checks, tells
+// may mean quarantined or dead; the second, which has no health checks, tells
 // which, and by its weight also whether the server is to be used or drained:
 // the sidecar answers there 100 % or 1 %. While the two disagree the change
 // is under way, and what the first does is what counts.

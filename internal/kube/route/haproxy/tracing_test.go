@@ -77,7 +77,7 @@ func TestTracing(t *testing.T) {
 	}
 }
 
-// logged says whether a line in JSON tells of the request and its path.
+// logged reports whether a line in JSON tells of the request and its path.
 func logged(t *testing.T, file, id, path string) bool {
 	t.Helper()
 	f, err := os.Open(file)

@@ -4,7 +4,7 @@
 // a router before them, and looks at the router only as clients do, and
 // through the port. What it asks for is what builds depend on: that an intent
 // arrives and can be read back, that a server out of favour finishes what it
-// began, and above all that a convicted one serves nothing: not what is under
+// began, and above all that a quarantined one serves nothing: not what is under
 // way, not as a last resort, not while a router restarts.
 //
 // What a backend declares as its Limits it is not asked for; that is skipped by

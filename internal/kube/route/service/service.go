@@ -171,7 +171,7 @@ func (r *Router) observe(ctx context.Context, service *corev1.Service) (servers 
 	return direct.Observed(intent, func(server string) bool { return server != selected || ready }), "", nil
 }
 
-// endpoints says whether one of the selected instance is ready, and which are
+// endpoints reports whether one of the selected instance is ready, and which are
 // of somebody else.
 func (r *Router) endpoints(ctx context.Context, selected string) (ready bool, strangers []string, err error) {
 	own := map[string]bool{}
