@@ -28,3 +28,23 @@ func TestWhereExists(t *testing.T) {
 		t.Errorf("docs/design/where.md has %d rows", rows)
 	}
 }
+
+// TestStepsExist asserts that the steps which docs/operate/volume-replacement.md
+// names are steps of a volume replacement.
+func TestStepsExist(t *testing.T) {
+	steps := read(t, "internal/plan/replacement/decision.go")
+	_, table, _ := strings.Cut(read(t, "docs/operate/volume-replacement.md"), "\n## Steps\n")
+	table, _, _ = strings.Cut(table, "\n## ")
+	named := 0
+	for _, row := range regexp.MustCompile("(?m)^\\| (`[A-Z].*?) \\|").FindAllStringSubmatch(table, -1) {
+		for _, m := range regexp.MustCompile("`([A-Z][A-Za-z]+)`").FindAllStringSubmatch(row[1], -1) {
+			named++
+			if !strings.Contains(steps, `Step = "`+m[1]+`"`) {
+				t.Errorf("docs/operate/volume-replacement.md names the step %s, which does not exist", m[1])
+			}
+		}
+	}
+	if named < 4 {
+		t.Errorf("docs/operate/volume-replacement.md names %d steps", named)
+	}
+}
