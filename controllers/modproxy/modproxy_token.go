@@ -21,9 +21,9 @@ import (
 // cluster must not be able to keep the disks of a proxy busy.
 
 const (
-	tokenKey  = "token" //nolint:gosec // the name of a key, not a token
-	tokenDir  = "/etc/gocache-agent"
-	tokenFile = tokenDir + "/" + tokenKey //nolint:gosec // a path, not a token
+	tokenKey  = "token"
+	tokenDir  = "/etc/gocache-agent" //nolint:gosec // a path, not a token
+	tokenFile = tokenDir + "/" + tokenKey
 )
 
 func (s *scope) tokenName() string { return naming.Child(s.proxy.Name, agentName) }
