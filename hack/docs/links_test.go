@@ -35,8 +35,8 @@ func TestLinks(t *testing.T) {
 	}
 }
 
-// TestPagesAreReached asserts that a reader who starts at README.md reaches
-// every page below docs by links.
+// TestPagesAreReached asserts that links lead from README.md to every page
+// below docs.
 func TestPagesAreReached(t *testing.T) {
 	reached := map[string]bool{}
 	var visit func(page string)

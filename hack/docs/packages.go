@@ -22,13 +22,13 @@ func packages() (string, error) {
 		return "", fmt.Errorf("go list: %w\n%s", err, &stderr)
 	}
 	var b strings.Builder
-	b.WriteString("| folder | what it is |\n|---|---|\n")
+	b.WriteString("| folder | content |\n|---|---|\n")
 	for d := json.NewDecoder(bytes.NewReader(out)); ; {
 		var p struct{ ImportPath, Name, Doc string }
 		if err := d.Decode(&p); errors.Is(err, io.EOF) {
 			return b.String(), nil
 		} else if err != nil {
-			return "", fmt.Errorf("read what go list says: %w", err)
+			return "", fmt.Errorf("read the output of go list: %w", err)
 		}
 		dir := strings.TrimPrefix(strings.TrimPrefix(p.ImportPath, module), "/")
 		file := dir

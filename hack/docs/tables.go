@@ -30,8 +30,8 @@ func fields(s schema) string {
 	return b.String()
 }
 
-// rules is the list of what spans several fields, in the words that a person
-// gets who breaks one.
+// rules is the list of the rules that span several fields, with the messages
+// of the API server.
 func rules(root schema) string {
 	var b strings.Builder
 	list := func(path string, s schema) {
