@@ -295,7 +295,7 @@ func TestUnprovenCleanup(t *testing.T) {
 	w.answered("cleanup#1", v1alpha1.RequestSucceeded, "not proven warm, so a warm-up is due: 4 packages were compiled")
 	w.clean(metav1.ConditionTrue, v1alpha1.ReasonWithinBounds, "not proven warm")
 	said := w.said()
-	for _, want := range []string{"Warning NotProvenWarm", "WarmUpStarted Started a warm-up: a cleaning found the cache not warm"} {
+	for _, want := range []string{"Warning NotProvenWarm", "WarmUpStarted Started a warm-up: a cleanup found the cache not warm"} {
 		if !strings.Contains(said, want) {
 			t.Errorf("events lack %q:\n%s", want, said)
 		}

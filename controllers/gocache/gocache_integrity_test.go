@@ -188,7 +188,7 @@ func TestFailureReport(t *testing.T) {
 		"corrupt":     {corrupt, afterWarmUp, v1alpha1.RequestSucceeded, "Corrupt: 1 corrupt: FlippedZip 1 (FlippedZip, module cache: a@v1.zip: h1 differs); roll it back with the request rollback=ci-", 1},
 		"cannot tell": {evicted, func(*v1alpha1.GoCacheSpec) {}, v1alpha1.RequestFailed, "could not tell after 3 attempts: the pod was disrupted", 3},
 		"comes to no end": {nil, checkedBy(v1alpha1.CacheIntegrity{Deadline: &metav1.Duration{Duration: 5 * time.Minute}}),
-			v1alpha1.RequestFailed, "could not tell within 5m0s", 1},
+			v1alpha1.RequestFailed, "no result within 5m0s", 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -281,7 +281,7 @@ func TestCheckWithoutItsTrust(t *testing.T) {
 	w.settle()
 	w.wait(61 * time.Minute)
 	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "a check is due and waits: spec.snapshots.verification.trust.goSumRefs[0]: ConfigMap sums")
-	w.answered("failure-report#1", v1alpha1.RequestFailed, "could not tell within 1h0m0s: it waited for spec.snapshots.verification.trust.goSumRefs[0]")
+	w.answered("failure-report#1", v1alpha1.RequestFailed, "no result within 1h0m0s: it waited for spec.snapshots.verification.trust.goSumRefs[0]")
 	w.request("warm-up#2")
 	w.settle()
 	w.answered("warm-up#2", v1alpha1.RequestSucceeded, "")

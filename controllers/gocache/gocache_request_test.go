@@ -75,7 +75,7 @@ func TestRefusedRequests(t *testing.T) {
 	w.said()
 	long := strings.Repeat("é", 400)
 	for text, why := range map[string]string{
-		"migrate#1":                   "does not know the action migrate",
+		"migrate#1":                   "does not support the action migrate",
 		"cleanup#1":                   "spec.cleanup sets no bounds",
 		"approve-cleanup=sha256:aa#1": "no plan waits for approval",
 		"warm-up":                     "is no request: want action#token",

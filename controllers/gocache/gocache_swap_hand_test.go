@@ -55,7 +55,7 @@ func TestRestoreRefused(t *testing.T) {
 		"corrupt": {"ci", func(s *v1alpha1.CacheSnapshot) {
 			s.Status.Verification.Verdict = v1alpha1.VerdictCorrupt
 			judged(v1alpha1.VerifiedCondition, metav1.ConditionFalse)(s)
-		}, "was convicted"},
+		}, "is Corrupt"},
 		"failed": {"ci", judged(v1alpha1.StalledCondition, metav1.ConditionTrue), "could not be verified"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -121,7 +121,7 @@ func TestTwoDisagree(t *testing.T) {
 		t.Helper()
 		w.condition(consistent, metav1.ConditionFalse, v1alpha1.ReasonInstancesDisagree, "example.com/c@v1.0.0: blue serves h1:")
 		w.condition(consistent, metav1.ConditionFalse, v1alpha1.ReasonInstancesDisagree, "green serves "+canary.Sum)
-		w.condition(consistent, metav1.ConditionFalse, v1alpha1.ReasonInstancesDisagree, "nobody can say which is right")
+		w.condition(consistent, metav1.ConditionFalse, v1alpha1.ReasonInstancesDisagree, "the correct one is unknown")
 		w.weights(100, 100)
 	}
 	differ()

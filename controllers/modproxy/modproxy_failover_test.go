@@ -275,7 +275,7 @@ func TestRequests(t *testing.T) {
 	for _, tt := range []struct{ text, why string }{
 		{"failover=red#1", `there is no instance "red"`},
 		{"failover=blue#1", "instance blue is not healthy"},
-		{"warm-up#1", "does not know the action warm-up"},
+		{"warm-up#1", "does not support the action warm-up"},
 		{"failover", "is no request"},
 		{long, "is no request"},
 	} {

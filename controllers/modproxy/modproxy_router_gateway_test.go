@@ -80,7 +80,7 @@ func TestGatewayRouter(t *testing.T) {
 	w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonGatewayAPIMissing, "install the CRDs of the Gateway API")
 	installGatewayAPI(t)
 	w.tick(2)
-	w.condition(v1alpha1.RoutedCondition, metav1.ConditionFalse, v1alpha1.ReasonWeightsPending, "nobody has accepted it: is there a Gateway edge")
+	w.condition(v1alpha1.RoutedCondition, metav1.ConditionFalse, v1alpha1.ReasonWeightsPending, "no Gateway has accepted it: is there a Gateway edge")
 	if got := w.routeWeights(); len(got) != 2 || got[0] != 100 || got[1] != 100 {
 		t.Fatalf("weights %v", got)
 	}
@@ -102,7 +102,7 @@ func TestGatewayRouter(t *testing.T) {
 	w.startPod("blue")
 	w.blue.wrong = true
 	w.tick(3)
-	w.condition(v1alpha1.RoutedCondition, metav1.ConditionFalse, v1alpha1.ReasonWeightsPending, "has not said Accepted of its present state yet")
+	w.condition(v1alpha1.RoutedCondition, metav1.ConditionFalse, v1alpha1.ReasonWeightsPending, "has not reported Accepted of its present state yet")
 	intent, _ := direct.Intent(w.httpRoute())
 	if got := w.routeWeights(); got[0] != 0 || got[1] != 100 || intent.Servers["blue"].State != "down" {
 		t.Errorf("with blue convicted: weights %v, intent %v", got, intent.Servers)

@@ -26,10 +26,10 @@ const AppliedAnnotation = v1alpha1.GroupName + "/applied"
 type Applier struct {
 	// Client writes, and reads the live object (from a cache, if it has one).
 	Client client.Client
-	// Live reads past the cache. A cache that holds only our own objects knows
-	// nothing of somebody else's that has the wanted name.
+	// Live reads past the cache. A cache that holds only the operator's objects
+	// lacks a foreign one with the same name.
 	Live client.Reader
-	// FieldOwner names the controller that wants the fields.
+	// FieldOwner names the controller that sets the fields.
 	FieldOwner string
 }
 
@@ -37,7 +37,7 @@ type Applier struct {
 type ConflictError struct {
 	// Kind, Namespace and Name of the object that is in the way.
 	Kind, Namespace, Name string
-	// Reason it is taken for somebody else's.
+	// Reason why it counts as foreign.
 	Reason string
 }
 
@@ -59,7 +59,7 @@ func ControlledBy(o client.Object) Owner { return Owner{object: o} }
 // DetachedFrom is an owner that the object outlives.
 func DetachedFrom(o client.Object) Owner { return Owner{object: o, detached: true} }
 
-// Apply brings wanted to the API server for its owner. It marks the object as
+// Apply applies the desired object for its owner. It marks the object as
 // managed by the operator, and reports whether it wrote.
 func (a Applier) Apply(ctx context.Context, owner Owner, desired client.Object) (wrote bool, err error) {
 	u, differs, err := a.compare(ctx, owner, desired)
@@ -98,7 +98,7 @@ func (a Applier) compare(ctx context.Context, owner Owner, desired client.Object
 	return u, !same, err
 }
 
-// prepare turns the wanted object into what is sent.
+// prepare converts the desired object into the request.
 func (a Applier) prepare(owner Owner, desired client.Object) (*unstructured.Unstructured, error) {
 	desired = desired.DeepCopyObject().(client.Object)
 	gvk, err := apiutil.GVKForObject(desired, a.Client.Scheme())
@@ -194,11 +194,11 @@ func ours(owner client.Object, live client.Object, desired client.Object, kind s
 	return nil
 }
 
-// identity are the labels that say what an object was made for.
+// identity are the labels that identify the purpose of an object.
 var identity = []string{v1alpha1.CacheLabel, v1alpha1.SnapshotLabel, v1alpha1.SnapshotUIDLabel, v1alpha1.ProxyLabel, v1alpha1.InstanceLabel}
 
-// satisfied reports whether the live object already is what is wanted: made from
-// the same wanted state, and no field of it changed since.
+// satisfied reports whether the live object already is the desired one: made
+// from the same desired state, and no field of it changed since.
 func satisfied(desired *unstructured.Unstructured, live client.Object) (bool, error) {
 	if live.GetAnnotations()[AppliedAnnotation] != desired.GetAnnotations()[AppliedAnnotation] {
 		return false, nil
@@ -218,8 +218,8 @@ func satisfied(desired *unstructured.Unstructured, live client.Object) (bool, er
 	return true, nil
 }
 
-// contains reports whether have holds all that want states. What want leaves out
-// (defaults, other owners' fields) may be anything.
+// contains reports whether have holds all fields of want. Other fields
+// (defaults, other owners' fields) may have any value.
 func contains(have, want any) bool {
 	switch want := want.(type) {
 	case map[string]any:

@@ -21,9 +21,9 @@ func Delete(ctx context.Context, c client.Client, o client.Object) error {
 	return err
 }
 
-// DeleteUnchanged removes an object if it is still as it was observed, and says
-// whether it did: for a decision that anybody may take back by a change of the
-// object, up to the last moment.
+// DeleteUnchanged removes an object if it is still as it was observed, and
+// reports whether it did: for a decision that a user may reverse by a change of
+// the object, up to the last moment.
 func DeleteUnchanged(ctx context.Context, c client.Client, o client.Object) (deleted bool, err error) {
 	if !o.GetDeletionTimestamp().IsZero() {
 		return false, nil

@@ -11,15 +11,15 @@ import (
 )
 
 // Check refuses an object that was observed with a ConflictError, unless it was
-// made for an owner, under labels that say what for.
+// made for an owner, under labels that identify its purpose.
 func Check(owner client.Object, labels map[string]string, live client.Object, kind string) error {
 	return ours(owner, live, &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Labels: labels}}, kind)
 }
 
-// Ours returns an object that was observed if it was made for an owner, under
-// labels that say what for, and nil if there is none or somebody else made it:
-// what a stranger's object says is no fact. Apply of the same name then says
-// who is in the way.
+// Ours returns an observed object if it was made for an owner, under labels
+// that identify its purpose, and nil if there is none or it is foreign: the
+// content of a foreign object is not evidence. Apply of the same name then
+// reports the conflict.
 func Ours[T any, P interface {
 	*T
 	client.Object
@@ -33,9 +33,9 @@ func Ours[T any, P interface {
 	return live
 }
 
-// Own makes an object that exists go with its owner, or outlive it, and says
-// whether it had to write. It changes nothing else: the object may be one whose
-// wanted state is no longer known.
+// Own sets whether an object is deleted with its owner, and reports whether it
+// had to write. It changes nothing else: the desired state of the object may no
+// longer be known.
 func Own(ctx context.Context, c client.Client, owner Owner, o client.Object) (wrote bool, err error) {
 	if metav1.IsControlledBy(o, owner.object) != owner.detached {
 		return false, nil

@@ -1,3 +1,3 @@
-// Package check is the verification of a volume by a Job: what the agent is
-// told to trust, and what is made of its report.
+// Package check is the verification of a volume by a Job: the trust data that
+// the agent gets, and the verdict from its report.
 package check

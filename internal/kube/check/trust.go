@@ -28,8 +28,8 @@ type Trusted struct {
 }
 
 // Trust turns the trust that is declared at a field of a spec into flags and
-// files. The ConfigMaps are looked at first: a pod that waits for one that does
-// not exist says so to nobody.
+// files. The ConfigMaps are read first: a pod that waits for a missing one does
+// not report it in its status.
 func Trust(ctx context.Context, live client.Reader, namespace, field string, spec *v1alpha1.Trust) (Trusted, error) {
 	var t Trusted
 	if spec == nil {

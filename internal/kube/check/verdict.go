@@ -21,8 +21,8 @@ const (
 	maxMessage  = 4096
 )
 
-// Verdict takes a verdict only from an agent that ended by itself and whose exit
-// code and report say the same. All else was inconclusive.
+// Verdict takes a verdict only from an agent that ended by itself and whose
+// exit code and report agree. Everything else is Inconclusive.
 func Verdict(run jobrun.Outcome) integrity.Verdict {
 	unknown := func(format string, args ...any) integrity.Verdict {
 		return integrity.Verdict{Verdict: integrity.Inconclusive, Message: fmt.Sprintf(format, args...)}
@@ -55,14 +55,13 @@ func Doubt(v integrity.Verdict, layers []v1alpha1.CacheLayer, had v1alpha1.Cache
 		}
 		if held > 0 && holds == 0 {
 			v.Verdict = integrity.Inconclusive
-			v.Message = fmt.Sprintf("layer %s is empty, and held %d entries after the last warm-up: somebody emptied the claim; request a warm-up", layer, held)
+			v.Message = fmt.Sprintf("layer %s is empty, and held %d entries after the last warm-up: the PVC was emptied by another process; request a warm-up", layer, held)
 		}
 	}
 	return v
 }
 
-// Status is a verdict as the API tells it. The attempts are counted by who keeps
-// it.
+// Status is a verdict in the form of the API. The caller counts the attempts.
 func Status(v integrity.Verdict, run string, now time.Time) v1alpha1.VerificationStatus {
 	status := v1alpha1.VerificationStatus{
 		Run:            run,

@@ -17,7 +17,7 @@ const maxMessage = 32768
 type Set struct {
 	// Conditions that are written to.
 	Conditions *[]metav1.Condition
-	// Generation that the conditions speak of.
+	// Generation that the conditions are about.
 	Generation int64
 	// Now is the time of a transition.
 	Now time.Time
@@ -38,13 +38,12 @@ func (s Set) Unknown(kind, reason, format string, args ...any) {
 	s.set(kind, metav1.ConditionUnknown, reason, format, args)
 }
 
-// Clear removes a condition: how an abnormal-true one says that all is well.
+// Clear removes a condition: an abnormal-true one is absent in the normal case.
 func (s Set) Clear(kind string) {
 	meta.RemoveStatusCondition(s.Conditions, kind)
 }
 
-// Keep means that what a condition says, if it stands, still holds as far as is
-// known.
+// Keep marks a condition, if it is present, as still valid.
 func (s Set) Keep(kind string) {
 	if c := meta.FindStatusCondition(*s.Conditions, kind); c != nil {
 		c.ObservedGeneration = s.Generation

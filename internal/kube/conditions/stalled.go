@@ -21,7 +21,7 @@ type StalledError struct {
 // Error is the message.
 func (e *StalledError) Error() string { return e.Message }
 
-// Stalled returns why only a person can help, if that is what an error says.
+// Stalled returns why only a user can help, if the error is a [StalledError].
 func Stalled(err error) *StalledError {
 	var stalled *StalledError
 	if errors.As(err, &stalled) {
@@ -34,12 +34,12 @@ func Stalled(err error) *StalledError {
 	return nil
 }
 
-// stalledInterval is when a stalled object is looked at again: what is in the
-// way may be gone, and no watch tells.
+// stalledInterval is when a stalled object is reconciled again: the obstacle
+// may be gone without an event of a watch.
 const stalledInterval = time.Minute
 
 // Result is how a pass ends that had an error, or nil: there is no use in
-// hurrying back to what only a person can mend; any other error is tried again
+// an early retry where only a user can help; any other error is tried again
 // with growing pauses; and a pass that went well is followed by another after
 // wake, or only when something happens if that is 0.
 func Result(err error, wake time.Duration) (ctrl.Result, error) {
@@ -54,7 +54,7 @@ func Result(err error, wake time.Duration) (ctrl.Result, error) {
 
 func needsPerson(err error) bool { return Stalled(err) != nil }
 
-// Fail sets Ready, Reconciling and Stalled by the error of a pass, and says
+// Fail sets Ready, Reconciling and Stalled by the error of a pass, and reports
 // whether there was one.
 func (s Set) Fail(err error) bool {
 	if err == nil {

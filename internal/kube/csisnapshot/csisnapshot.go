@@ -16,7 +16,8 @@ import (
 type Policy struct {
 	// Of is the object.
 	Of client.Object
-	// Spec of the policy; nil for an object that is captured only on request.
+	// Spec of the policy; nil for an object whose snapshots are created only on
+	// request.
 	Spec *v1alpha1.SnapshotPolicy
 	// PodTemplate of the Jobs that verify.
 	PodTemplate *v1alpha1.PodTemplate
@@ -61,7 +62,8 @@ func (p Policy) Own(ctx context.Context, c client.Client, all []v1alpha1.CacheSn
 }
 
 // Drop deletes those of the snapshots that are named, unless they were changed
-// since they were read: somebody may have pinned them. It says which are gone.
+// since they were read: a user may have pinned them. It returns the deleted
+// ones.
 func Drop(ctx context.Context, c client.Client, names []string, all []v1alpha1.CacheSnapshot) (dropped []string, err error) {
 	var errs []error
 	for _, name := range names {

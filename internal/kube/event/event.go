@@ -1,6 +1,6 @@
 // Package event records what happened on the object that it happened to. An
-// event is said once, after it stands in the status, in the past tense, for
-// the person who must act or may rest.
+// event is recorded once, after the status was written, in the past tense, for
+// the user that must act or need not.
 package event
 
 import (
@@ -25,12 +25,12 @@ type Event struct {
 	related                    runtime.Object
 }
 
-// Normal is an event that needs nobody.
+// Normal is an event that requires no action.
 func Normal(reason, action, format string, args ...any) Event {
 	return Event{kind: corev1.EventTypeNormal, reason: reason, action: action, note: fmt.Sprintf(format, args...)}
 }
 
-// Warning is an event that somebody should look at.
+// Warning is an event that a user should examine.
 func Warning(reason, action, format string, args ...any) Event {
 	return Event{kind: corev1.EventTypeWarning, reason: reason, action: action, note: fmt.Sprintf(format, args...)}
 }

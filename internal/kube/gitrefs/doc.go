@@ -12,6 +12,6 @@
 // namespaces in turn: servers that hang in one namespace cannot hold up another
 // namespace's look-ups. Nothing is shared between namespaces.
 //
-// The package does not know what the commits are used for, and remembers
-// nothing across a restart: the caller keeps the last known commit in a status.
+// The package does not depend on the use of the commits, and keeps nothing
+// across a restart: the caller keeps the last known commit in a status.
 package gitrefs

@@ -41,7 +41,7 @@ type Ref struct {
 	Namespace string
 	// Remote to look up, with its credentials.
 	Remote gitrepo.Remote
-	// CredentialsVersion tells one version of the credentials from another, such
+	// CredentialsVersion distinguishes versions of the credentials, such
 	// as the name, uid and resourceVersion of a Secret. It is no secret itself.
 	CredentialsVersion string
 }

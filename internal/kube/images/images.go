@@ -9,9 +9,9 @@ import (
 // VersionPlaceholder stands for a Go release in a toolchain image pattern.
 const VersionPlaceholder = "{version}"
 
-// The images used when nothing else is said. There is no default for the
-// operator's own: it is whatever image the manager itself runs in, and only
-// its Deployment knows that.
+// The images used by default. There is no default for the operator's own: it is
+// the image that the manager itself runs in, which only its Deployment
+// contains.
 const (
 	DefaultToolchain = "docker.io/library/golang:" + VersionPlaceholder
 	DefaultHAProxy   = "docker.io/library/haproxy:2.6"

@@ -11,11 +11,11 @@ import (
 	"k8s.io/utils/ptr"
 )
 
-// evidence is the pod whose report speaks for a Job. Whoever may create pods can
-// make one that bears the Job's labels and names it as its owner, so a pod is
-// believed only if it is the only one that the Job controls and runs what the
-// Job's template says. Otherwise doubt says why none is believed; no pod and no
-// doubt: there is none any more.
+// evidence is the pod whose report counts for a Job. Any client that may create
+// pods can create one with the Job's labels and owner reference, so a pod is
+// trusted only if it is the only one that the Job controls and runs what the
+// Job's template describes. Otherwise doubt is why none is trusted; no pod and
+// no doubt: there is none any more.
 func evidence(job *batchv1.Job, pods []corev1.Pod) (pod *corev1.Pod, doubt string) {
 	var controlled []*corev1.Pod
 	for i := range pods {
@@ -27,18 +27,18 @@ func evidence(job *batchv1.Job, pods []corev1.Pod) (pod *corev1.Pod, doubt strin
 	case len(controlled) == 0:
 		return nil, ""
 	case len(controlled) > 1:
-		return nil, fmt.Sprintf("%d pods name Job %s as their controller, such as %s and %s, and the operator starts one: no report is believed",
+		return nil, fmt.Sprintf("%d pods name Job %s as their controller, such as %s and %s, and the operator starts one: no report is trusted",
 			len(controlled), job.Name, controlled[0].Name, controlled[1].Name)
 	}
 	if why := differs(job.Spec.Template.Spec, controlled[0].Spec); why != "" {
-		return nil, fmt.Sprintf("pod %s is not what Job %s describes (%s): its report is not believed", controlled[0].Name, job.Name, why)
+		return nil, fmt.Sprintf("pod %s is not what Job %s describes (%s): its report is not trusted", controlled[0].Name, job.Name, why)
 	}
 	return controlled[0], ""
 }
 
-// differs says in which respect a pod runs something else than a template asks
-// for. What admission adds is allowed, such as containers, tolerations or volumes,
-// as long as it does not reach the volumes of the template.
+// differs returns in which respect a pod runs something else than a template
+// asks for. What admission adds is allowed, such as containers, tolerations or
+// volumes, as long as it does not reach the volumes of the template.
 func differs(template, pod corev1.PodSpec) string {
 	if pod.HostPID != template.HostPID || ptr.Deref(pod.ShareProcessNamespace, false) != ptr.Deref(template.ShareProcessNamespace, false) {
 		return "it shares its processes"

@@ -14,9 +14,9 @@ import (
 // asked why, and how often after that.
 const StartTimeout = 30 * time.Second
 
-// Hindrance says, for a person, why the container of a running Job does not
-// run: no node, no image, no quota. It is empty when there is none to tell, or
-// while it is too early. The pod is read live, and only then.
+// Hindrance is why the container of a running Job does not run: no node, no
+// image, no quota. It is empty when there is none, or while it is too early.
+// The pod is read live, and only then.
 func Hindrance(ctx context.Context, live client.Reader, job *batchv1.Job, o Outcome, now time.Time) (string, error) {
 	if o.Phase != Running || o.Ready || now.Sub(o.Started) < StartTimeout {
 		return "", nil
@@ -30,7 +30,7 @@ func Hindrance(ctx context.Context, live client.Reader, job *batchv1.Job, o Outc
 			return hinders(&pods[i]), nil
 		}
 	}
-	return fmt.Sprintf("it has no pod: the events of Job %s say why, such as a quota that is used up", job.Name), nil
+	return fmt.Sprintf("it has no pod: the events of Job %s contain the cause, such as a quota that is used up", job.Name), nil
 }
 
 // hinders is what a pod waits for.
@@ -44,9 +44,9 @@ func hinders(pod *corev1.Pod) string {
 		for _, s := range statuses {
 			w := s.State.Waiting
 			switch {
-			case w == nil || w.Reason == "PodInitializing": // waits for an init container, which has its own say
+			case w == nil || w.Reason == "PodInitializing": // waits for an init container, which has its own state
 			case w.Message == "":
-				return fmt.Sprintf("container %s of pod %s waits (%s): the events of the pod say what for", s.Name, pod.Name, w.Reason)
+				return fmt.Sprintf("container %s of pod %s waits (%s): see the events of the pod", s.Name, pod.Name, w.Reason)
 			default:
 				return fmt.Sprintf("container %s of pod %s waits (%s): %s", s.Name, pod.Name, w.Reason, w.Message)
 			}

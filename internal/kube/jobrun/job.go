@@ -16,7 +16,7 @@ import (
 // Container is the name of the main container of every Job.
 const Container = "agent"
 
-// Spec is what is wanted of a Job.
+// Spec is the desired state of a Job.
 type Spec struct {
 	// Namespace, Name, Labels and Annotations of the Job. The labels go to its
 	// pod too.
@@ -31,7 +31,7 @@ type Spec struct {
 	Mounts  []corev1.VolumeMount
 	// Init containers that run before; they get the same security context.
 	Init []corev1.Container
-	// Template is what the user wants of all pods of the object; may be nil.
+	// Template is the user's template for all pods of the object; may be nil.
 	Template *v1alpha1.PodTemplate
 	// Resources in place of the template's; may be nil.
 	Resources *v1alpha1.Resources
@@ -84,8 +84,8 @@ func (s Spec) pod() corev1.PodSpec {
 			VolumeMounts:    s.Mounts,
 			Resources:       podspec.Resources(s.Resources, s.Template),
 			SecurityContext: podspec.Restricted(),
-			// A crash of the agent leaves no report: the end of its log is
-			// then the best that a person can be told.
+			// A crash of the agent leaves no report: the end of its log is then
+			// the best message.
 			TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
 		}},
 		Volumes: s.Volumes,

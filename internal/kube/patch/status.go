@@ -10,9 +10,9 @@ import (
 )
 
 // Status writes the status of after if it differs from that of before, and
-// reports whether it did. Somebody's write in between is a conflict error: the
-// pass must be made again on what is there now. An object that is gone needs
-// no status.
+// reports whether it did. A write by another client in between is a conflict
+// error: the pass must be made again on what is there now. An object that is
+// gone needs no status.
 func Status(ctx context.Context, c client.Client, before, after client.Object) (wrote bool, err error) {
 	if equality.Semantic.DeepEqual(before, after) {
 		return false, nil

@@ -23,7 +23,8 @@ type Outcome struct {
 }
 
 // Advance takes steps, each on what it reads again, until one waits or changes
-// the intent. complete adds to the facts what only the caller knows.
+// the intent. complete adds to the observation the state that only the caller
+// has.
 func (r Run) Advance(ctx context.Context, complete func(context.Context, Observed, *replacement.Observation) error) (out Outcome, err error) {
 	discard := false
 	for range maxSteps {

@@ -34,8 +34,8 @@ type Content struct {
 	Snapshot *v1alpha1.CacheSnapshot
 	// Empty is what an empty volume is for.
 	Empty *v1alpha1.SourceRecord
-	// Trusted is what the check compares with, beside what the volume says of
-	// itself.
+	// Trusted is what the check compares with, in addition to the hashes on the
+	// volume.
 	Trusted check.Trusted
 	// Image of the agent.
 	Image string
@@ -46,9 +46,9 @@ type Content struct {
 	Deadline *time.Duration
 }
 
-// MakeNext makes the next PVC, and the Job that checks it. The Job is the
-// PVC's first consumer: nothing is waited for in between. What a driver
-// cannot restore into the wanted class or size is copied by the same Job, from
+// MakeNext makes the next PVC, and the Job that checks it. The Job is the PVC's
+// first consumer: nothing is waited for in between. Content that a driver
+// cannot restore into the desired class or size is copied by the same Job, from
 // a clone, before it is checked.
 func (r Run) MakeNext(ctx context.Context, c Content) error {
 	a := apply.Applier{Client: r.Client, Live: r.Live, FieldOwner: r.FieldOwner}

@@ -70,8 +70,8 @@ type Observed struct {
 	held   bool
 }
 
-// Observe reads what exists. A PVC or Job of a needed name that somebody else
-// made is a ConflictError, and nothing is done until it is gone.
+// Observe reads what exists. A foreign PVC or Job of a needed name is a
+// ConflictError, and nothing is done until it is gone.
 func (r Run) Observe(ctx context.Context) (o Observed, err error) {
 	ns := r.Owner.GetNamespace()
 	for name, into := range map[string]**corev1.PersistentVolumeClaim{
@@ -143,8 +143,8 @@ func (r Run) observeCheck(ctx context.Context, ns string, o *Observed) (err erro
 	return err
 }
 
-// Facts are what is decided on. The caller adds the time, what it knows of the
-// source, of its own use of the PVC, and what its user wishes.
+// Facts is the observation to decide on. The caller adds the time, the state of
+// the source, its own use of the PVC, and the user's policy.
 func (o Observed) Facts(intent *v1alpha1.VolumeReplacementStatus) replacement.Observation {
 	return replacement.Observation{
 		Intent: replacement.IntentOf(intent),

@@ -28,14 +28,14 @@ type Server struct {
 	Weight int
 }
 
-// Limits are what a backend cannot do by itself. Its caller has to, or its
-// users have to know.
+// Limits are what a backend cannot do by itself. Its caller has to, or the
+// documentation warns users.
 type Limits struct {
 	// OneAtATime: of all servers at most one may be Ready.
 	OneAtATime bool
 	// CallerHeals: it does not leave dead or hung servers by itself, uses no
-	// drained server as a last resort, knows no standby, and says "nobody is
-	// left" in its own words or by refusing connections.
+	// drained server as a last resort, has no standby, and reports that no
+	// instance is left in its own words or by refusing connections.
 	CallerHeals bool
 	// Spread is how long new connections may still go where they went before
 	// after Observe has confirmed an intent, because something beyond the
@@ -55,12 +55,12 @@ type Router interface {
 	Observe(ctx context.Context) (Observation, error)
 }
 
-// Observation is what all replicas of a router said.
+// Observation is the reports of all replicas of a router.
 type Observation struct {
 	Replicas []Replica
 }
 
-// Replica is what one of them said.
+// Replica is the report of one of them.
 type Replica struct {
 	Name string
 	// Problem is why it could not be read; Servers is empty then.
@@ -76,9 +76,9 @@ type Observed struct {
 	Healthy bool
 }
 
-// Confirms reports whether every replica does what is wanted, and if not,
-// what the first difference is. No replica confirms nothing. A server that
-// the replica itself holds for dead is no difference: the intent has arrived.
+// Confirms reports whether every replica has the desired state, and if not, the
+// first difference. No replica confirms nothing. A server that the replica
+// itself holds for dead is no difference: the intent has arrived.
 func (o Observation) Confirms(want []Server) (ok bool, difference string) {
 	if len(o.Replicas) == 0 {
 		return false, "no replica of the router is ready"

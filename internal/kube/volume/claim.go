@@ -7,7 +7,7 @@ import (
 	"k8s.io/utils/ptr"
 )
 
-// Claim is what is wanted of a PersistentVolumeClaim.
+// Claim is the desired state of a PersistentVolumeClaim.
 type Claim struct {
 	// Namespace, Name and Labels of the PVC.
 	Namespace, Name string
@@ -50,8 +50,8 @@ func Bound(pvc *corev1.PersistentVolumeClaim) bool {
 }
 
 // BoundTo names the volume that a PVC is bound to, also while it is on its way
-// out; empty: none. What a PVC merely asks for by spec.volumeName was chosen
-// by whoever created it and says nothing of whose the volume is.
+// out; empty: none. What a PVC merely asks for by spec.volumeName was chosen by
+// its creator and is no evidence of the owner of the volume.
 func BoundTo(pvc *corev1.PersistentVolumeClaim) string {
 	if pvc == nil || pvc.Status.Phase != corev1.ClaimBound {
 		return ""

@@ -16,7 +16,7 @@ import (
 // an event has room for 1024.
 const maxComplaint = 600
 
-// Complaint is the newest warning about a PVC, read live: a provisioner speaks
+// Complaint is the newest warning about a PVC, read live: a provisioner reports
 // in events alone. It is empty when there is none.
 func Complaint(ctx context.Context, live client.Reader, claim *corev1.PersistentVolumeClaim) (string, error) {
 	var list corev1.EventList
@@ -25,7 +25,7 @@ func Complaint(ctx context.Context, live client.Reader, claim *corev1.Persistent
 		"type":               corev1.EventTypeWarning,
 	})
 	if err != nil {
-		return "", fmt.Errorf("read the events of claim %s/%s: %w", claim.Namespace, claim.Name, err)
+		return "", fmt.Errorf("read the events of PVC %s/%s: %w", claim.Namespace, claim.Name, err)
 	}
 	var newest *corev1.Event
 	for i := range list.Items {

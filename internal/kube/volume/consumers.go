@@ -19,7 +19,7 @@ import (
 func Consumers(ctx context.Context, live client.Reader, namespace, claim string) ([]corev1.Pod, error) {
 	var pods corev1.PodList
 	if err := live.List(ctx, &pods, client.InNamespace(namespace)); err != nil {
-		return nil, fmt.Errorf("list the pods that use claim %s: %w", claim, err)
+		return nil, fmt.Errorf("list the pods that use PVC %s: %w", claim, err)
 	}
 	found := slices.DeleteFunc(pods.Items, func(p corev1.Pod) bool { return !consumes(&p, claim) })
 	slices.SortFunc(found, func(a, b corev1.Pod) int {
@@ -44,7 +44,7 @@ func consumes(pod *corev1.Pod, claim string) bool {
 // mind about a budget, the client would ask again for minutes by itself.
 const evictionTimeout = 5 * time.Second
 
-// Evict asks for a pod to go, and says who objects: a PodDisruptionBudget, in
+// Evict evicts a pod, and returns the objection of a PodDisruptionBudget, in
 // the words of the API server. A pod that is gone or on its way needs nothing.
 func Evict(ctx context.Context, c client.Client, pod *corev1.Pod) (objection string, err error) {
 	if !pod.DeletionTimestamp.IsZero() {
@@ -69,13 +69,13 @@ func Evict(ctx context.Context, c client.Client, pod *corev1.Pod) (objection str
 	}
 }
 
-// PendingSnapshot names a CSI snapshot of a PVC that its driver has not cut
+// PendingSnapshot names a CSI snapshot of a PVC that its driver has not created
 // yet, read live; empty: there is none. The PVC must keep its volume until
 // then.
 func PendingSnapshot(ctx context.Context, live client.Reader, namespace, claim string) (string, error) {
 	var all snapshotv1.VolumeSnapshotList
 	if err := live.List(ctx, &all, client.InNamespace(namespace)); err != nil {
-		return "", fmt.Errorf("list the CSI snapshots of claim %s: %w", claim, err)
+		return "", fmt.Errorf("list the CSI snapshots of PVC %s: %w", claim, err)
 	}
 	for i := range all.Items {
 		s := &all.Items[i]

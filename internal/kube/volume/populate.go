@@ -19,9 +19,9 @@ import (
 // What stands on an intermediate PVC, beside its reference to the user's PVC.
 const (
 	// IntermediateLabel marks an intermediate PVC; its value is the uid of the
-	// user's PVC. A intermediate PVC also carries
-	// v1alpha1.PopulatedFromAnnotation, so that whoever drops snapshots sees
-	// which one is being cloned.
+	// user's PVC. An intermediate PVC also carries
+	// v1alpha1.PopulatedFromAnnotation, so that retention finds the snapshot
+	// that is being cloned.
 	IntermediateLabel = v1alpha1.GroupName + "/intermediate-for"
 	// IntermediateNodeAnnotation is the node that an intermediate PVC was made
 	// for. It stays when the provisioner gives the node back.
@@ -33,7 +33,7 @@ const (
 	// SelectedNodeAnnotation on a PVC is the node that the scheduler chose.
 	// The provisioner removes it when it cannot make a volume there.
 	SelectedNodeAnnotation = "volume.kubernetes.io/selected-node"
-	// boundByControllerAnnotation on a volume says that it was there before
+	// boundByControllerAnnotation on a volume means that it was there before
 	// the PVC: a provisioner makes a volume with its PVC already in it.
 	boundByControllerAnnotation = "pv.kubernetes.io/bound-by-controller"
 )
@@ -86,11 +86,11 @@ func (p IntermediatePVC) Object() *corev1.PersistentVolumeClaim {
 func (p IntermediatePVC) Create(ctx context.Context, c client.Client, fieldOwner string) error {
 	intermediate := p.Object()
 	if err := controllerutil.SetControllerReference(p.For, intermediate, c.Scheme()); err != nil {
-		return fmt.Errorf("prime of %s/%s: %w", p.For.Namespace, p.For.Name, err)
+		return fmt.Errorf("intermediate PVC of %s/%s: %w", p.For.Namespace, p.For.Name, err)
 	}
 	err := c.Create(ctx, intermediate, client.FieldOwner(fieldOwner))
 	if err != nil && !apierrors.IsAlreadyExists(err) {
-		return fmt.Errorf("create prime %s/%s: %w", intermediate.Namespace, intermediate.Name, err)
+		return fmt.Errorf("create intermediate PVC %s/%s: %w", intermediate.Namespace, intermediate.Name, err)
 	}
 	return nil
 }
@@ -122,7 +122,7 @@ func Preexisting(pv *corev1.PersistentVolume, claim *corev1.PersistentVolumeClai
 // named by its uid, so that the volume is reserved for it at every moment and
 // no other PVC of the class, or of the same name, can take it. A volume that is
 // not bound to that very intermediate PVC is refused: its name alone was chosen
-// by whoever created the intermediate PVC.
+// by the creator of the intermediate PVC.
 func HandOver(ctx context.Context, c client.Client, pv *corev1.PersistentVolume, intermediate, claim *corev1.PersistentVolumeClaim, from, fieldOwner string) error {
 	if !HeldBy(pv, intermediate) || intermediate.Namespace != claim.Namespace || pv.Spec.ClaimRef.Namespace != claim.Namespace {
 		return &ForeignVolumeError{Volume: pv.Name, Verb: "hand over"}
@@ -143,7 +143,7 @@ func HandOver(ctx context.Context, c client.Client, pv *corev1.PersistentVolume,
 	}
 	target := &corev1.PersistentVolume{ObjectMeta: metav1.ObjectMeta{Name: pv.Name}}
 	if err := c.Patch(ctx, target, client.RawPatch(types.MergePatchType, patch), client.FieldOwner(fieldOwner)); err != nil {
-		return fmt.Errorf("hand over volume %s to claim %s/%s: %w", pv.Name, claim.Namespace, claim.Name, err)
+		return fmt.Errorf("hand over volume %s to PVC %s/%s: %w", pv.Name, claim.Namespace, claim.Name, err)
 	}
 	return nil
 }
@@ -155,7 +155,7 @@ func FreeNode(ctx context.Context, c client.Client, claim *corev1.PersistentVolu
 	delete(freed.Annotations, SelectedNodeAnnotation)
 	patch := client.MergeFromWithOptions(claim, client.MergeFromWithOptimisticLock{})
 	if err := c.Patch(ctx, freed, patch, client.FieldOwner(fieldOwner)); client.IgnoreNotFound(err) != nil {
-		return fmt.Errorf("free the node of claim %s/%s: %w", claim.Namespace, claim.Name, err)
+		return fmt.Errorf("free the node of PVC %s/%s: %w", claim.Namespace, claim.Name, err)
 	}
 	return nil
 }

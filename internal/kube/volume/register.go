@@ -14,8 +14,8 @@ import (
 	"gocache.dev/operator/api/v1alpha1"
 )
 
-// populatorKind is the API in which a cluster lists who fills PVCs. It is an
-// add-on that not every cluster has.
+// populatorKind is the API in which a cluster lists its volume populators. It
+// is an add-on that not every cluster has.
 var populatorKind = schema.GroupKind{Group: "populator.storage.k8s.io", Kind: "VolumePopulator"}
 
 // Register lists a kind of this API's group as a source of PVCs, where the
@@ -53,7 +53,7 @@ func Register(ctx context.Context, c client.Client, live client.Reader, kind, fi
 		return false, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("register %s as a source of claims: %w", kind, err)
+		return false, fmt.Errorf("register %s as a source of PVCs: %w", kind, err)
 	}
 	return true, nil
 }

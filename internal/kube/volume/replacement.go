@@ -24,7 +24,7 @@ const PolicyAnnotation = v1alpha1.GroupName + "/reclaim-policy"
 // OwnerAnnotation on a volume is the uid of the object whose replacement
 // secured it. It stands beside PolicyAnnotation. Only it, or a PVC that exists
 // and has the uid of the volume's claimRef, shows that a volume is the owner's:
-// names of PVCs and of volumes are chosen by whoever may create a PVC.
+// names of PVCs and of volumes are chosen by any client that may create a PVC.
 const OwnerAnnotation = v1alpha1.GroupName + "/replacement-owner"
 
 // ReplacementPVC is a PVC as a replacement sees it; nil is none.
@@ -71,7 +71,7 @@ func (c ReplacementPVCs) Volume(pv *corev1.PersistentVolume) replacement.Volume 
 		return replacement.Volume{}
 	}
 	holder := c.holder(pv)
-	if holder == replacement.HeldByStranger || holder == replacement.Unheld { // whatever else it says, it is not written to
+	if holder == replacement.HeldByStranger || holder == replacement.Unheld { // it is not written to in any case
 		return replacement.Volume{Exists: true, Deleting: !pv.DeletionTimestamp.IsZero(), Holder: holder}
 	}
 	_, marked := pv.Annotations[PolicyAnnotation]
@@ -82,9 +82,9 @@ func (c ReplacementPVCs) Volume(pv *corev1.PersistentVolume) replacement.Volume 
 	}
 }
 
-// holder says whose a volume is. A claimRef counts by the uid of a PVC that
-// exists; one without a uid, or of a PVC that is gone, only if the volume was
-// secured for the same owner before.
+// holder is the PVC that a volume belongs to. A claimRef counts by the uid of a
+// PVC that exists; one without a uid, or of a PVC that is gone, only if the
+// volume was secured for the same owner before.
 func (c ReplacementPVCs) holder(pv *corev1.PersistentVolume) replacement.Holder {
 	ref := pv.Spec.ClaimRef
 	if ref == nil {
@@ -135,8 +135,8 @@ func (c ReplacementPVCs) guard(pv *corev1.PersistentVolume, verb string) error {
 	return nil
 }
 
-// Secure sets a volume to Retain and remembers on it what it was set to, and for
-// whom, in one write on top of what was read.
+// Secure sets a volume to Retain and records on it the former policy and the
+// owner, in one write on top of what was read.
 func (c ReplacementPVCs) Secure(ctx context.Context, cl client.Client, pv *corev1.PersistentVolume, fieldOwner string) error {
 	if err := c.guard(pv, "secure"); err != nil {
 		return err
@@ -199,10 +199,10 @@ func patchVolume(ctx context.Context, c client.Client, pv *corev1.PersistentVolu
 }
 
 // CreateOn makes a PVC on a volume that is reserved for it. It is created and
-// not applied: the volume's name must not belong to whoever applies the PVC
-// later, and cannot be taken back. One of the name that is there already is an
-// error: a step is derived from what exists. A nil controller: it outlives
-// everybody.
+// not applied: the volume's name must not belong to the field owner that
+// applies the PVC later, and cannot be taken back. One of the name that is
+// there already is an error: a step is derived from what exists. A nil
+// controller: it has no owner.
 func CreateOn(ctx context.Context, c client.Client, controller client.Object, claim Claim, volumeName, fieldOwner string) error {
 	pvc := claim.Object()
 	pvc.Spec.VolumeName = volumeName
@@ -212,15 +212,15 @@ func CreateOn(ctx context.Context, c client.Client, controller client.Object, cl
 	pvc.Labels[v1alpha1.ManagedByLabel] = v1alpha1.ManagedByValue
 	if controller != nil {
 		if err := controllerutil.SetControllerReference(controller, pvc, c.Scheme()); err != nil {
-			return fmt.Errorf("claim %s/%s: %w", pvc.Namespace, pvc.Name, err)
+			return fmt.Errorf("PVC %s/%s: %w", pvc.Namespace, pvc.Name, err)
 		}
 	}
 	err := c.Create(ctx, pvc, client.FieldOwner(fieldOwner))
 	if apierrors.IsAlreadyExists(err) {
-		return &apply.ConflictError{Kind: "PersistentVolumeClaim", Namespace: pvc.Namespace, Name: pvc.Name, Reason: "made by somebody while its volume was being replaced"}
+		return &apply.ConflictError{Kind: "PersistentVolumeClaim", Namespace: pvc.Namespace, Name: pvc.Name, Reason: "made by another client while its volume was being replaced"}
 	}
 	if err != nil {
-		return fmt.Errorf("create claim %s/%s on volume %s: %w", pvc.Namespace, pvc.Name, volumeName, err)
+		return fmt.Errorf("create PVC %s/%s on volume %s: %w", pvc.Namespace, pvc.Name, volumeName, err)
 	}
 	return nil
 }

@@ -18,14 +18,14 @@ const (
 	snapshotKind  = "VolumeSnapshot"
 )
 
-// Snapshot is what is wanted of a VolumeSnapshot.
+// Snapshot is the desired state of a VolumeSnapshot.
 type Snapshot struct {
 	// Namespace, Name and Labels of the snapshot.
 	Namespace, Name string
 	Labels          map[string]string
 	// Class of the snapshot; nil is the driver's default.
 	Class *string
-	// Claim that is captured.
+	// Claim is the PVC to create it from.
 	Claim string
 }
 
@@ -40,8 +40,7 @@ func (s Snapshot) Object() *snapshotv1.VolumeSnapshot {
 	}
 }
 
-// ReadyToUse reports whether a driver has cut the snapshot and it can be
-// restored.
+// ReadyToUse reports whether the snapshot was created and can be restored.
 func ReadyToUse(s *snapshotv1.VolumeSnapshot) bool {
 	return s != nil && s.DeletionTimestamp.IsZero() && s.Status != nil && s.Status.ReadyToUse != nil && *s.Status.ReadyToUse &&
 		s.Status.BoundVolumeSnapshotContentName != nil
@@ -78,8 +77,9 @@ func StateOf(ctx context.Context, c client.Reader, of *v1alpha1.CacheSnapshot) (
 }
 
 // Pin records in the status of a CacheSnapshot which object and which content
-// its verification is about: a name alone says nothing, since whoever may create
-// VolumeSnapshots can put another one in its place. Content may be nil.
+// its verification is about: a name alone is no evidence, since any client that
+// may create VolumeSnapshots can put another one in its place. Content may be
+// nil.
 func Pin(status *v1alpha1.CacheSnapshotStatus, s *snapshotv1.VolumeSnapshot, content *snapshotv1.VolumeSnapshotContent) {
 	status.VolumeSnapshotName, status.VolumeSnapshotUID = s.Name, string(s.UID)
 	status.VolumeSnapshotContentName = *s.Status.BoundVolumeSnapshotContentName
@@ -116,8 +116,7 @@ func Content(ctx context.Context, live client.Reader, s *snapshotv1.VolumeSnapsh
 }
 
 // SnapshotError is the driver's or the snapshot controller's last word when a
-// snapshot did not succeed yet. It is free text: nothing but time tells
-// whether a later try succeeds.
+// snapshot did not succeed yet. It is free text: a later try may succeed.
 func SnapshotError(s *snapshotv1.VolumeSnapshot) string {
 	if s == nil || s.Status == nil || s.Status.Error == nil || s.Status.Error.Message == nil {
 		return ""

@@ -1,11 +1,10 @@
-// Package webhook tells addresses that people named something, as a POST of
-// JSON, without making anybody wait: calls are made in the background, a few at
-// a time, each within its own bound of time, and their ends wake whoever began
-// them.
+// Package webhook notifies the addresses that users configured, with a POST of
+// JSON, without blocking: calls are made in the background, a few at a time,
+// each with its own timeout, and their ends wake the objects that made them.
 //
-// What was told is remembered by the caller, in a status. A process that dies
-// between a call and that write calls again; the receiver knows it by the
-// Idempotency-Key. Answers are read for their status alone, and redirects are not
-// followed: what is posted goes where it was declared to go, and nothing of what
-// lies there comes back.
+// The caller records in a status what was sent. A process that dies between a
+// call and that write calls again; the receiver recognizes it by the
+// Idempotency-Key. Answers are read for their status alone, and redirects are
+// not followed: the data is posted only to the configured address, and nothing
+// of the answer is passed on.
 package webhook

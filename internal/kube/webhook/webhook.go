@@ -19,12 +19,12 @@ const (
 	maxEnded = 1000
 )
 
-// Call is one thing to tell.
+// Call is one notification.
 type Call struct {
 	// Object that it is about, which is woken at the end.
 	Object types.NamespacedName
 	// Key of it: two calls of one object and key are the same, and the receiver
-	// is told the key.
+	// gets the key.
 	Key string
 	// URL to post to, and what.
 	URL  string
@@ -87,8 +87,8 @@ func (c *Caller) make(call Call) {
 	c.wake(call.Object)
 }
 
-// forget drops what nobody asked for, such as of objects that are gone, when it
-// has become much. What is dropped is told again.
+// forget drops results that were not read, such as of objects that are gone,
+// when there are many. A dropped call is made again.
 func (c *Caller) forget() {
 	if len(c.ended) < maxEnded {
 		return

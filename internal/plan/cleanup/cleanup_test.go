@@ -114,7 +114,7 @@ func TestDecide(t *testing.T) {
 		"paused": {func(f *cleanup.Observation) { f.Paused = true }, cleanup.Decision{Wake: tomorrow}},
 		"paused, and warmed since": {
 			func(f *cleanup.Observation) { f.Paused, f.Warmed = true, noon.Add(-time.Hour) },
-			cleanup.Decision{Step: cleanup.Make, Cause: "a warm-up ran since a check had paused cleaning", Since: noon.Add(-time.Hour)},
+			cleanup.Decision{Step: cleanup.Make, Cause: "a warm-up ran since a check had paused the cleanup", Since: noon.Add(-time.Hour)},
 		},
 	} {
 		f := clean(t)

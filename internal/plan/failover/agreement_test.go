@@ -25,15 +25,15 @@ func TestCompare(t *testing.T) {
 		"they agree":                         {failover.Served{Sums: sums{"blue": x, "green": x}}, outcomes{"blue": p, "green": p}, ""},
 		"they agree against what was agreed": {failover.Served{Sums: sums{"blue": y, "green": y}, Agreed: x}, outcomes{"blue": p, "green": p}, ""},
 		"nobody to compare with":             {failover.Served{Sums: sums{"blue": x}, Pinned: y}, outcomes{}, ""},
-		"two, and nobody knows":              {failover.Served{Sums: sums{"blue": x, "green": y}}, outcomes{"blue": u, "green": u}, "nobody can say which is right"},
+		"two, and nobody knows":              {failover.Served{Sums: sums{"blue": x, "green": y}}, outcomes{"blue": u, "green": u}, "the correct one is unknown"},
 		"the go.mod differs":                 {failover.Served{Sums: sums{"blue": x, "green": z}}, outcomes{"blue": u, "green": u}, "h1:n"},
 		"two, and one had agreed":            {failover.Served{Sums: sums{"blue": y, "green": x}, Agreed: x}, outcomes{"blue": f, "green": p}, "blue contradicts what all instances had agreed on"},
 		"a person's word beats an agreement": {failover.Served{Sums: sums{"blue": y, "green": x}, Agreed: y, Pinned: failover.Sums{Zip: "h1:x"}}, outcomes{"blue": f, "green": p}, "blue contradicts the sums in spec"},
-		"nobody serves what was agreed":      {failover.Served{Sums: sums{"blue": y, "green": z}, Agreed: x}, outcomes{"blue": u, "green": u}, "nobody can say"},
+		"nobody serves what was agreed":      {failover.Served{Sums: sums{"blue": y, "green": z}, Agreed: x}, outcomes{"blue": u, "green": u}, "the correct one is unknown"},
 		"two against one":                    {failover.Served{Sums: sums{"blue": y, "green": x, "red": x}}, outcomes{"blue": f, "green": p, "red": p}, "blue contradicts the majority"},
 		"an agreement beats two":             {failover.Served{Sums: sums{"blue": y, "green": x, "red": x}, Agreed: y}, outcomes{"blue": p, "green": f, "red": f}, "green, red contradicts what"},
-		"two against two":                    {failover.Served{Sums: sums{"blue": y, "green": x, "red": x, "grey": y}}, outcomes{"blue": u, "green": u, "red": u, "grey": u}, "nobody can say"},
-		"three of three":                     {failover.Served{Sums: sums{"blue": y, "green": x, "red": z}}, outcomes{"blue": u, "green": u, "red": u}, "nobody can say"},
+		"two against two":                    {failover.Served{Sums: sums{"blue": y, "green": x, "red": x, "grey": y}}, outcomes{"blue": u, "green": u, "red": u, "grey": u}, "the correct one is unknown"},
+		"three of three":                     {failover.Served{Sums: sums{"blue": y, "green": x, "red": z}}, outcomes{"blue": u, "green": u, "red": u}, "the correct one is unknown"},
 	} {
 		tt.served.Module = "example.com/c@v1.0.0"
 		got := failover.Compare([]failover.Served{tt.served})

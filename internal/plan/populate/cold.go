@@ -17,7 +17,7 @@ type Build struct {
 	MountPath string
 }
 
-// Cold says in which ways a clone would be of no use to the builds that the
+// Cold returns in which ways a clone would be of no use to the builds that the
 // PVC is for, as far as both are known: to another release or platform, or at
 // another path, a build cache is cold.
 func Cold(f Observation) []string {

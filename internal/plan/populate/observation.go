@@ -99,7 +99,7 @@ type Source struct {
 	Same bool
 	// Bytes that a clone has at least.
 	Bytes int64
-	// Driver that cut the CSI snapshot; empty: not known.
+	// Driver that created the CSI snapshot; empty: not known.
 	Driver string
 	// Written is what the content was built with, as far as known.
 	Written Build

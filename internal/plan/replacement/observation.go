@@ -20,8 +20,8 @@ type Observation struct {
 	Named Volume
 	// Check is the integrity Job on the next PVC.
 	Check Check
-	// Busy says who of our own uses the live PVC and is waited for: a writer,
-	// a capture, an instance that is not down yet; empty: nobody.
+	// Busy is the operator's own use of the live PVC that is waited for: a
+	// writer, a snapshot, an instance that is not down yet; empty: none.
 	Busy string
 	// Consumers is how many pods name the live PVC.
 	Consumers int
@@ -85,7 +85,7 @@ const (
 	HeldByStranger Holder = iota
 	// Unheld: no PVC is bound to it yet.
 	Unheld
-	// HeldByGone is one of the owner's claims that no longer exists.
+	// HeldByGone is one of the owner's PVCs that no longer exists.
 	HeldByGone
 	// HeldByLive is the live PVC: bound to it, or reserved for its name.
 	HeldByLive

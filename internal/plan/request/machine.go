@@ -20,7 +20,8 @@ import (
 type Kind struct {
 	// Name of the kind, for a person.
 	Name string
-	// Knows maps the actions to the forms in which they may be written.
+	// Knows maps the supported actions to the forms in which they may be
+	// written.
 	Knows []Form
 	// Supersedes: a new request takes the place of one that was accepted and not
 	// answered yet. Otherwise it waits for that answer.
@@ -46,8 +47,8 @@ type Answer struct {
 
 // Take returns the state of the request in the annotation; nil: nothing now,
 // since there is none, it was handled before, or another request gets its
-// answer first. The text is the annotation as the status echoes it. Refuses
-// says why a request that is understood is not accepted; empty: it is.
+// answer first. The text is the annotation as the status echoes it. Refuses is
+// why a supported request is not accepted; empty: it is.
 func (k Kind) Take(text string, present bool, last *v1alpha1.RequestStatus, refuses func(Request) string) *Answer {
 	waiting := last != nil && last.Outcome == v1alpha1.RequestAccepted
 	if !present || last != nil && last.Request == text || waiting && !k.Supersedes {
@@ -106,7 +107,7 @@ func (k Kind) Overdue(last *v1alpha1.RequestStatus, now time.Time, patience func
 	case !p.Answer:
 		out.Message = fmt.Sprintf("it could not be begun within %s%s; ask again when the cause is gone", p.Within, p.WaitsFor)
 	case last.Message == "":
-		out.Message = fmt.Sprintf("was inconclusive within %s%s", p.Within, p.WaitsFor)
+		out.Message = fmt.Sprintf("no result within %s%s", p.Within, p.WaitsFor)
 	default:
 		out.Message = fmt.Sprintf("%s; no more came of it within %s%s", last.Message, p.Within, p.WaitsFor)
 	}

@@ -77,10 +77,10 @@ func TestOverdue(t *testing.T) {
 		"in time":                 {last: accepted("warm-up#1", ""), patience: request.Patience{Within: time.Hour}, after: time.Minute, wake: true},
 		"begun":                   {last: accepted("warm-up#1", ""), patience: request.Patience{Within: time.Hour, Begun: true}, after: 9 * time.Hour},
 		"not begun":               {last: accepted("warm-up#1", ""), patience: request.Patience{Within: time.Hour, WaitsFor: ": it waited for x"}, after: time.Hour, want: v1alpha1.RequestFailed, says: "begun within 1h0m0s: it waited for x"},
-		"no answer":               {last: accepted("warm-up#1", ""), patience: request.Patience{Within: time.Hour, Answer: true}, after: time.Hour, want: v1alpha1.RequestFailed, says: "could not tell within 1h0m0s"},
+		"no answer":               {last: accepted("warm-up#1", ""), patience: request.Patience{Within: time.Hour, Answer: true}, after: time.Hour, want: v1alpha1.RequestFailed, says: "no result within 1h0m0s"},
 		"half an answer":          {last: accepted("warm-up#1", "attempt 1"), patience: request.Patience{Within: time.Hour, Answer: true}, after: time.Hour, want: v1alpha1.RequestFailed, says: "attempt 1; no more came"},
-		"accepted by another":     {last: accepted("failback#1", ""), after: time.Minute, want: v1alpha1.RequestRefused, says: "does not know the request"},
-		"accepted and no request": {last: accepted("?", ""), after: time.Minute, want: v1alpha1.RequestRefused, says: "it knows warm-up and rollback"},
+		"accepted by another":     {last: accepted("failback#1", ""), after: time.Minute, want: v1alpha1.RequestRefused, says: "does not support the request"},
+		"accepted and no request": {last: accepted("?", ""), after: time.Minute, want: v1alpha1.RequestRefused, says: "it supports warm-up and rollback"},
 	} {
 		got, wake := patient.Overdue(tt.last, start.Add(tt.after), func(request.Request) request.Patience { return tt.patience })
 		switch {

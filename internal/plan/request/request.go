@@ -11,7 +11,7 @@ type Request struct {
 	Text string
 	// Action that is asked for, and its argument.
 	Action, Argument string
-	// Token tells requests for the same action apart.
+	// Token distinguishes requests for the same action.
 	Token string
 }
 

@@ -57,7 +57,7 @@ func TestDecide(t *testing.T) {
 		})}, begin: true},
 		"bad again, too soon": {observation: rollback.Observation{Requested: true, Quarantined: quarantined(-1), Snapshot: "s", Status: state(func(s *v1alpha1.StoreRollbackStatus) {
 			s.VerifiedTime = ptr.To(at(-2))
-		})}, message: "postponed until 2026-11-21T12:05:00Z: the store turned bad again 1m0s after it was proven sound (relapse 1 in a row)"},
+		})}, message: "postponed until 2026-11-21T12:05:00Z: the store was Corrupt again 1m0s after it was proven intact (relapse 1 in a row)"},
 		"bad again, after the pause": {observation: rollback.Observation{Requested: true, Quarantined: quarantined(-1), Snapshot: "s", Status: state(func(s *v1alpha1.StoreRollbackStatus) {
 			s.StartTime, s.VerifiedTime = at(-10), ptr.To(at(-2))
 		})}, begin: true, snapshot: "s"},

@@ -1,5 +1,5 @@
-// Package snapshot decides when a cache is captured, under which name, and
-// which snapshots are kept.
+// Package snapshot decides when a snapshot of a cache is created, under which
+// name, and which snapshots are kept.
 //
 // Retention counts verified snapshots only. The newest verified one is never
 // dropped, nor a pinned one, one in use, or one that is still on its way to

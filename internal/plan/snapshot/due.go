@@ -7,14 +7,14 @@ import (
 	"gocache.dev/operator/internal/plan/schedule"
 )
 
-// Observation say what may call for a snapshot.
+// Observation is the state that may require a snapshot.
 type Observation struct {
 	// Now is the time of this pass.
 	Now time.Time
 	// Cache is the name of the cache.
 	Cache string
 	// AfterWarmUp by policy; SuccessRun is the last warm-up that succeeded, at
-	// SuccessTime, and SnapshottedRun the one that was captured last.
+	// SuccessTime, and SnapshottedRun the last one with a snapshot.
 	AfterWarmUp                bool
 	SuccessRun, SnapshottedRun string
 	SuccessTime                time.Time
@@ -31,7 +31,7 @@ type Due struct {
 	Name string
 	// Cause of it, for a person.
 	Cause string
-	// Run, Scheduled and Requested say which of the causes it answers.
+	// Run, Scheduled and Requested are the causes that it satisfies.
 	Run       string
 	Scheduled bool
 	Requested bool

@@ -9,8 +9,8 @@ import (
 // Of is a CacheSnapshot as retention sees it, and whether it does: one that is
 // being deleted, or exempt from verification, is neither counted nor dropped.
 // One that is verified less strictly than the policy asks does not count as
-// verified: by the name of its source it is never used. Used says that a volume
-// is being made from it.
+// verified: by the name of its source it is never used. Used means that a
+// volume is being made from it.
 func Of(c *v1alpha1.CacheSnapshot, used bool) (Kept, bool) {
 	standing := Candidate(c, Use{BySource: true}).Standing
 	if standing == Deleting || standing == Skipped {
@@ -22,8 +22,8 @@ func Of(c *v1alpha1.CacheSnapshot, used bool) (Kept, bool) {
 	}, true
 }
 
-// All are the snapshots of one source as retention sees them. Used says of a
-// name that somebody is making a volume of it. Where later snapshots are
+// All are the snapshots of one source as retention sees them. Used reports by
+// name whether a volume is being made from it. Where later snapshots are
 // compared with what was first seen, by the policy's trust or by their own, the
 // first is protected.
 func All(snapshots []v1alpha1.CacheSnapshot, policy *v1alpha1.Trust, used func(name string) bool) []Kept {
@@ -45,7 +45,7 @@ func All(snapshots []v1alpha1.CacheSnapshot, policy *v1alpha1.Trust, used func(n
 
 func firstSeen(t *v1alpha1.Trust) bool { return t != nil && t.FirstSeen }
 
-// Latest is the snapshot that was taken last, whatever is known of it, or "".
+// Latest is the snapshot that was created last, whatever its state, or "".
 // The list's order does not matter: a cache gives another one each time.
 func Latest(snapshots []v1alpha1.CacheSnapshot) string {
 	var latest Kept
@@ -59,7 +59,7 @@ func Latest(snapshots []v1alpha1.CacheSnapshot) string {
 	return latest.Name
 }
 
-// Created is when a snapshot was cut, or asked for.
+// Created is when a snapshot was created, or requested.
 func Created(c *v1alpha1.CacheSnapshot) time.Time {
 	if c.Status.CreationTime != nil {
 		return c.Status.CreationTime.Time

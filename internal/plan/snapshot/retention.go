@@ -11,7 +11,7 @@ import (
 type Kept struct {
 	// Name of the snapshot.
 	Name string
-	// Created is when it was cut.
+	// Created is when it was created.
 	Created time.Time
 	// Verified: proven Intact. Pending: its verdict may still come. Neither:
 	// it will never be offered.

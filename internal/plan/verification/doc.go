@@ -2,33 +2,36 @@
 //
 // The stage is recomputed at each pass from what exists:
 //
-//	Admit     the source is there: remember what it is like
-//	Capture   ask for the CSI snapshot
-//	AwaitCut  the driver has not cut it yet
-//	Check     make the clone and the integrity Job on it
-//	AwaitJob  the Job runs
-//	Book      the Job ended: write its outcome into the status
-//	CleanUp   the outcome is in the status: remove Job, pods and clone
-//	Done      nothing is left to do
+//	Admit            the source is ready: record its state
+//	CreateSnapshot   create the CSI snapshot
+//	WaitForSnapshot  the CSI snapshot is not ready to use yet
+//	Check            create the clone and the verification Job on it
+//	WaitForJob       the Job runs
+//	RecordVerdict    the Job ended: write its outcome into the status
+//	CleanUp          the outcome is in the status: delete Job, pods and clone
+//	Done             nothing is left to do
 //
-// Corrupt content that may be pruned, if the policy is Repair, lead on from
-// Book:
+// After a Corrupt verdict, if the policy is Repair, these follow RecordVerdict:
 //
-//	Mend, AwaitMend, BookMend  prune them on the clone
-//	Recapture, AwaitRecut      nobody has the clone mounted: capture it
-//	Drop                       the clone has been captured: remove it
-//	Check ...                  what was captured again is verified as if it were
-//	                           the first, on a clone of itself; once
-//	Retire                     it is published: remove the first CSI snapshot
+//	Repair, WaitForRepair,   remove the corrupt entries on the clone; if the clone
+//	RecordRepair,            is gone, RestartRepair begins again
+//	RestartRepair
+//	SnapshotRepaired,        no pod has the clone mounted: create a snapshot of it
+//	WaitForRepairedSnapshot
+//	DeleteRepairedClone      that snapshot is ready to use: delete the clone
+//	Check ...                the repaired snapshot is verified like the original
+//	                         one, on a clone of itself; once
+//	DeleteOriginalSnapshot   it is published: delete the original CSI snapshot
 //
-// And an offline build test that is asked for follows an Intact verdict:
+// An offline build test, if requested, follows an Intact verdict:
 //
-//	Drill, AwaitDrill, BookDrill  build from the clone alone
+//	OfflineBuild,         build from the clone alone
+//	WaitForOfflineBuild,
+//	RecordOfflineBuild
 //
-// Only the Book stages change outcomes, and a Job is removed only after it was
-// recorded, so a crash between any two steps loses no outcome and records none
-// twice. There is one Job at a time on a clone, and its pods are gone before
-// the next begins. An attempt that was inconclusive is made again on a fresh
-// clone, a few times, until the deadline; what is then still unknown stays
-// unknown.
+// Only the Record stages change outcomes, and a Job is deleted only after its
+// outcome was recorded, so a crash between any two steps loses no outcome and
+// records none twice. There is one Job at a time on a clone, and its pods are
+// gone before the next one starts. An inconclusive attempt is repeated on a new
+// clone, a few times, until the deadline; then the verdict stays Inconclusive.
 package verification

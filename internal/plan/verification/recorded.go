@@ -12,8 +12,8 @@ import (
 // CSI snapshot was first asked for: the deadline counts from there.
 const RecordedCapture = "Snapshot"
 
-// Recorded is what the spec and the status of a CacheSnapshot say. What was
-// observed on the cluster is added by whoever observes: all else is zero.
+// Recorded is the observation that the spec and the status of a CacheSnapshot
+// contain. The caller adds the state of the cluster: the other fields are zero.
 func Recorded(c *v1alpha1.CacheSnapshot) Observation {
 	spec, status := c.Spec, c.Status
 	v := status.Verification
@@ -53,7 +53,7 @@ func Repaired(c *v1alpha1.CacheSnapshot) bool {
 
 // Proven reports whether the content that is to be offered was verified on a
 // clone of itself and, where an offline build is asked for, a program was built
-// from it alone. It holds whatever a condition says: conditions report, and a
+// from it alone. It does not depend on conditions: conditions report, and a
 // pass that failed for another reason may have left them behind.
 func (f Observation) Proven() bool {
 	return f.Mode != v1alpha1.VerificationSkip && f.Verdict == v1alpha1.VerdictIntact &&

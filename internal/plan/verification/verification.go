@@ -56,8 +56,8 @@ type Try struct {
 	Attempts   int32
 	Recorded   string
 	RecordedAt time.Time
-	// Job reports whether the Job exists, Run identifies it, Ended says that it
-	// has an outcome.
+	// Job reports whether the Job exists, Run identifies it, Ended means that
+	// it has an outcome.
 	Job   bool
 	Run   string
 	Ended bool
@@ -92,7 +92,8 @@ type Observation struct {
 	Suspended bool
 	// Mode of verification.
 	Mode v1alpha1.VerificationMode
-	// Deadline of capture and verification together; 0: none.
+	// Deadline of the creation of the snapshot and its verification together;
+	// 0: none.
 	Deadline time.Duration
 
 	// Started is when the source was admitted, and Began when the CSI snapshot
@@ -104,9 +105,9 @@ type Observation struct {
 	// SourceBusy: a Job writes to the source's PVC.
 	SourceBusy bool
 
-	// Asked: the CSI snapshot exists that is to be offered, which is the one
-	// of the repaired clone once that was cut. Cut: it can be restored.
-	// WasCut: it could be once, by the status.
+	// Asked: the CSI snapshot exists that is to be offered, which is the one of
+	// the repaired clone once that is ready. SnapshotReady: it is ready to use.
+	// WasReady: it was once, by the status.
 	Asked, SnapshotReady, WasReady bool
 
 	// Check is the integrity check of that CSI snapshot, and Verdict its
@@ -114,18 +115,18 @@ type Observation struct {
 	Check   Try
 	Verdict v1alpha1.Verdict
 
-	// Repair of what was captured.
+	// Repair of the original snapshot.
 	Repair Work
-	// RepairedAsked: the CSI snapshot of the repaired clone exists. Repaired: it
-	// was cut, and is the one that is to be offered. Original: the one that
-	// was captured first still exists beside it.
+	// RepairedAsked: the CSI snapshot of the repaired clone exists. Repaired:
+	// it is ready to use, and is the one that is to be offered. Original: the
+	// first one still exists beside it.
 	RepairedAsked, Repaired, Original bool
 
 	// OfflineBuild is the offline build.
 	OfflineBuild Work
 
-	// Clone of the CSI snapshot that is to be offered, or the one under
-	// repair, exists, or Spent, which was repaired and captured.
+	// Clone of the CSI snapshot that is to be offered, or the one under repair,
+	// exists, or Spent, the repaired one of which a snapshot was created.
 	Clone, Spent bool
 	// Reference: the clone that a check compares with exists.
 	Reference bool
@@ -198,8 +199,7 @@ func (f Observation) unrecorded() Stage {
 	return ""
 }
 
-// Settled reports whether nothing can change what the status says of the content
-// any more.
+// Settled reports whether the verdict in the status is final.
 func (f Observation) Settled() bool {
 	switch f.Verdict {
 	case v1alpha1.VerdictIntact:

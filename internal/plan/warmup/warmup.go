@@ -2,7 +2,7 @@
 //
 // A warm-up is due before the first success, when the volume is another one or
 // what it is made from has changed, when a cleanup found the cache not warm,
-// when the schedule says so, and on request. One that failed is repeated with
+// by schedule, and on request. One that failed is repeated with
 // growing pauses; a change of its sources repeats it at once.
 package warmup
 
@@ -44,7 +44,7 @@ type Observation struct {
 
 // Decision is whether to start a warm-up, why, and when to look again.
 type Decision struct {
-	// Due says to start one now.
+	// Due means that one starts now.
 	Due bool
 	// Cause of it, for a person.
 	Cause string
@@ -80,7 +80,7 @@ func decide(f Observation) Decision {
 		}
 		return Decision{Wake: again}
 	case f.Unproven:
-		return Decision{Due: true, Cause: "a cleaning found the cache not warm"}
+		return Decision{Due: true, Cause: "a cleanup found the cache not warm"}
 	}
 	due, next := f.Schedule.Due(later(f.Created, f.LastStart), f.Now)
 	if due {

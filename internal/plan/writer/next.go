@@ -16,20 +16,21 @@ var ranks = map[Action]int{WarmUp: 0, Cleanup: 1, Integrity: 2}
 
 // DueAction is an action that is due.
 type DueAction struct {
-	// Action that is wished for.
+	// Action that is due.
 	Action Action
 	// Cause of it, for a person.
 	Cause string
-	// Urgent: somebody doubts what the PVC holds.
+	// Urgent: the content of the PVC is in doubt.
 	Urgent bool
 	// Since it is due: never before its own last start.
 	Since time.Time
-	// LastStart of such a run, of an urgent wish the last urgent one; zero: none.
+	// LastStart of such a run, of an urgent action the last urgent one; zero:
+	// none.
 	LastStart time.Time
 }
 
-// Decide is the wish to fulfil next; false when there is none. There is at most
-// one wish per action.
+// Decide returns the action to start next; false when none is due. Each action
+// is due at most once.
 func Decide(due []DueAction) (DueAction, bool) {
 	var next DueAction
 	found := false

@@ -30,10 +30,10 @@ import (
 const Spread = 10 * time.Second
 
 // longest is how long an answer may take: the largest archive over a slow
-// line. A Gateway's own default would cut it.
+// line. A Gateway's own default would end it early.
 const longest = gatewayv1.Duration("10m")
 
-// ErrNoAPI means that the cluster does not know the Gateway API.
+// ErrNoAPI means that the cluster does not have the Gateway API.
 var ErrNoAPI = errors.New("this cluster has no HTTPRoute of gateway.networking.k8s.io/v1: install the CRDs of the Gateway API " +
 	"(its standard channel) and a Gateway implementation, or choose another router.type")
 
@@ -102,7 +102,8 @@ func known(err error) error {
 	return err
 }
 
-// httpRoute leads everything but the instances' own pages to who is Ready.
+// httpRoute leads everything but the instances' own pages to the Ready
+// instances.
 func (r *Router) httpRoute(servers []route.Server) *gatewayv1.HTTPRoute {
 	o := &gatewayv1.HTTPRoute{
 		TypeMeta:   metav1.TypeMeta{APIVersion: gatewayv1.GroupVersion.String(), Kind: "HTTPRoute"},
@@ -140,7 +141,7 @@ func (r *Router) parent() gatewayv1.ParentReference {
 	return ref
 }
 
-// backendRefs name every instance; who is not Ready with weight zero.
+// backendRefs name every instance; those that are not Ready with weight zero.
 func (r *Router) backendRefs(servers []route.Server) []gatewayv1.HTTPBackendRef {
 	shares := map[string]int32{}
 	for _, s := range servers {
@@ -192,7 +193,7 @@ func (r *Router) observe(ctx context.Context, o *gatewayv1.HTTPRoute) (servers m
 		return nil, "", err
 	}
 	if len(left) > 0 {
-		return nil, "the pods of a convicted instance have not ended yet: " + strings.Join(left, ", "), nil
+		return nil, "the pods of a quarantined instance have not ended yet: " + strings.Join(left, ", "), nil
 	}
 	return direct.Observed(intent, func(string) bool { return true }), "", nil
 }
@@ -222,15 +223,15 @@ func (r *Router) refusal(o *gatewayv1.HTTPRoute) string {
 		return string(p.ParentRef.Name) == r.Spec.ParentRef.Name && string(ptr.Deref(p.ParentRef.SectionName, "")) == r.Spec.ParentRef.SectionName
 	})
 	if i < 0 {
-		return "nobody has accepted it: is there a " + gateway + ", and does its implementation run?"
+		return "no Gateway has accepted it: is there a " + gateway + ", and does its implementation run?"
 	}
 	for _, kind := range []gatewayv1.RouteConditionType{gatewayv1.RouteConditionAccepted, gatewayv1.RouteConditionResolvedRefs} {
 		c := meta.FindStatusCondition(o.Status.Parents[i].Conditions, string(kind))
 		switch {
 		case c == nil || c.ObservedGeneration != o.Generation:
-			return fmt.Sprintf("%s has not said %s of its present state yet", gateway, kind)
+			return fmt.Sprintf("%s has not reported %s for its present generation yet", gateway, kind)
 		case c.Status != metav1.ConditionTrue:
-			return fmt.Sprintf("%s says %s=%s, %s: %s", gateway, kind, c.Status, c.Reason, c.Message)
+			return fmt.Sprintf("%s reports %s=%s, %s: %s", gateway, kind, c.Status, c.Reason, c.Message)
 		}
 	}
 	return ""
@@ -252,7 +253,7 @@ func (r *Router) URL(ctx context.Context) (string, error) {
 		return "", known(err)
 	}
 	if g == nil {
-		return "", nil // nobody is there yet who would take clients
+		return "", nil // there is no Gateway yet that accepts clients
 	}
 	for _, l := range g.Spec.Listeners {
 		if section := r.Spec.ParentRef.SectionName; section != "" && section != string(l.Name) {
@@ -265,7 +266,7 @@ func (r *Router) URL(ctx context.Context) (string, error) {
 	return "", nil
 }
 
-// address of a host at a listener that speaks HTTP.
+// address of a host at an HTTP listener.
 func address(l gatewayv1.Listener, host string) (string, bool) {
 	usual := map[gatewayv1.ProtocolType]int32{gatewayv1.HTTPProtocolType: 80, gatewayv1.HTTPSProtocolType: 443}
 	port, ok := usual[l.Protocol]

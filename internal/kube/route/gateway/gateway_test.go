@@ -73,9 +73,9 @@ func TestConditionsOfTheParent(t *testing.T) {
 		"another weight": {func(o *gatewayv1.HTTPRoute) { *o.Spec.Rules[0].BackendRefs[1].Weight = 7 },
 			"HTTPRoute goproxy-router: its backendRef 1 is goproxy-green with weight 7, want goproxy-green with 0"},
 		"no parent": {func(o *gatewayv1.HTTPRoute) { o.Status.Parents = nil },
-			"HTTPRoute goproxy-router: nobody has accepted it: is there a Gateway edge, and does its implementation run?"},
+			"HTTPRoute goproxy-router: no Gateway has accepted it: is there a Gateway edge, and does its implementation run?"},
 		"an older generation": {func(o *gatewayv1.HTTPRoute) { o.Status.Parents[0].Conditions[0].ObservedGeneration-- },
-			"HTTPRoute goproxy-router: Gateway edge has not said Accepted of its present state yet"},
+			"HTTPRoute goproxy-router: Gateway edge has not reported Accepted for its present generation yet"},
 		"refused": {func(o *gatewayv1.HTTPRoute) {
 			c := &o.Status.Parents[0].Conditions[1]
 			c.Status, c.Reason, c.Message = metav1.ConditionFalse, "BackendNotFound", "no such Service"

@@ -12,7 +12,7 @@ import (
 	"gocache.dev/operator/internal/router/certificate"
 )
 
-// Certified is what one replica says of its certificate.
+// Certified is the report of one replica on its certificate.
 type Certified struct {
 	Replica string
 	// Unreachable is why it could not be asked; the rest is empty then.

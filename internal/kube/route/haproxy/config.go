@@ -32,9 +32,9 @@ type Config struct {
 	CAFile string
 	// Agent is the sidecar's address, on loopback.
 	Agent string
-	// Answers is where the sidecar takes requests whose answers must arrive whole
-	// and unaltered, and Attempts where this router takes them back to ask an
-	// instance, both on loopback; empty: nobody looks at answers.
+	// Answers is where the sidecar takes requests whose answers must arrive
+	// complete and unaltered, and Attempts where this router takes them back to
+	// ask an instance, both on loopback; empty: answers are not checked.
 	Answers, Attempts string
 	// PassModules: only what is of the checksum database goes to the sidecar.
 	PassModules bool
@@ -53,9 +53,9 @@ type Instance struct {
 	// Address is host:port. A host name is resolved once, at the start: use
 	// an IP that stays.
 	Address string
-	// External is the URL of the GOPROXY root of an instance that somebody else
-	// runs, in place of Address. Its name is resolved again and again, and with
-	// https its certificate is verified.
+	// External is the URL of the GOPROXY root of an external instance, in place
+	// of Address. Its name is resolved again and again, and with https its
+	// certificate is verified.
 	External string
 	// CheckPath is what the health checks ask this instance for, in place of
 	// the router's. It has no meaning for an external one.
@@ -127,7 +127,7 @@ func Attempts(address string) []string {
 	return []string{url, url + SecondAttempt, url + ThirdAttempt}
 }
 
-// instanceHeader tells the sidecar who answered.
+// instanceHeader names the instance that answered to the sidecar.
 const instanceHeader = "X-Gocache-Instance"
 
 func (c Config) allConnections() int {
@@ -159,8 +159,8 @@ var (
 	host    = regexp.MustCompile(`^[-A-Za-z0-9.:]*$`)
 )
 
-// Render writes haproxy.cfg. It fails on input that would not make a
-// meaningful file, and says why.
+// Render writes haproxy.cfg. It fails on input that would not make a meaningful
+// file; the error names the cause.
 func Render(c Config) (string, error) {
 	c.Instances = slices.Clone(c.Instances)
 	c.setDefaults()

@@ -1,10 +1,10 @@
 // Package haproxy is the router backend that runs HAProxy with the
 // gocache-router sidecar.
 //
-// Two things decide where a request goes. HAProxy's own health checks take
-// out what is dead, hung or refusing, within about a second and without
-// anybody's help. The operator's intent, published as weights in a ConfigMap
-// and pulled through the sidecar by agent-check, moves shares and quarantines.
+// Two things decide where a request goes. HAProxy's own health checks take out
+// instances that are dead, hung or refusing, within about a second and without
+// the operator. The operator's intent, published as weights in a ConfigMap and
+// pulled through the sidecar by agent-check, moves shares and quarantines.
 //
 // haproxy.cfg is static: every instance has an address that does not change
 // (a ClusterIP), so nothing is reloaded, and a change of the set of instances
@@ -25,12 +25,13 @@
 // The second and third entry have a prefix that leads to the first server of
 // each order, so one of them avoids any single bad server.
 //
-// The go command does not go on like that when it speaks with a checksum
-// database: one answer that breaks off fails it; nor when a file of a module is
-// whole and has another h1 than it expects. HAProxy therefore has its sidecar
-// ask for both (backend answers), who comes back as a client (frontend
-// attempts) up to three times, and answers with bodies that are whole and, as far
-// as it knows, right. While there is no sidecar, HAProxy asks itself.
+// The go command does not continue like that for a checksum database: one
+// answer that breaks off fails it; nor when a file of a module is complete and
+// has another h1 than it expects. HAProxy therefore forwards both kinds of
+// requests to its sidecar (backend answers), which comes back as a client
+// (frontend attempts) up to three times, and answers with bodies that are
+// complete and do not contradict a recorded checksum. While there is no
+// sidecar, HAProxy requests them itself.
 //
 // All servers start disabled, and only the agent opens them: a router that
 // restarts while a server is quarantined does not serve from it for an instant.

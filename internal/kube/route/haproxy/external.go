@@ -26,7 +26,7 @@ type external struct {
 
 func (i Instance) isExternal() bool { return i.External != "" }
 
-// externals are the instances that somebody else runs.
+// externals are the external instances.
 func (c *Config) externals() ([]external, error) {
 	var all []external
 	for i := range c.Instances {

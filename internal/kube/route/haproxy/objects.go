@@ -289,7 +289,7 @@ func hash(parts ...string) string {
 }
 
 // endpointGrace is how long a stopping router goes on taking connections, so
-// that every node has heard that it stops.
+// that every node has received the change of its endpoints.
 const endpointGrace = 5 * time.Second
 
 func (p Params) podSpec() corev1.PodSpec {
@@ -372,7 +372,7 @@ func (p Params) haproxy() corev1.Container {
 		},
 		LivenessProbe:  probe("/healthz", PagesPort, 10, 3),
 		ReadinessProbe: probe("/healthz", PagesPort, 2, 2),
-		// Take connections until every node knows that this pod goes; then the
+		// Accept connections until every node has the new endpoints; then the
 		// image's stop signal, SIGUSR1, lets downloads finish.
 		Lifecycle: &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{
 			Sleep: &corev1.SleepAction{Seconds: int64(endpointGrace.Seconds())},
@@ -406,7 +406,7 @@ func (p Params) volumes() []corev1.Volume {
 			Medium: corev1.StorageMediumMemory, SizeLimit: ptr.To(resource.MustParse("1Mi"))}}})
 	}
 	if p.TLSSecret != "" {
-		// Optional: a pod starts without, and says what is missing.
+		// Optional: a pod starts without, and reports what is missing.
 		volumes = append(volumes, corev1.Volume{Name: "certificate", VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{
 			SecretName: p.TLSSecret, DefaultMode: ptr.To(int32(0o440)), Optional: ptr.To(true),
 			Items: []corev1.KeyToPath{{Key: corev1.TLSCertKey, Path: corev1.TLSCertKey}, {Key: corev1.TLSPrivateKeyKey, Path: corev1.TLSPrivateKeyKey}},

@@ -127,7 +127,7 @@ func scrape(ctx context.Context, client *http.Client, url string) (map[string]ro
 	return parseExporter(io.LimitReader(resp.Body, maxExporterAnswer))
 }
 
-// server is what the exporter says of a server in one backend.
+// server is the exporter's metrics of a server in one backend.
 type server struct {
 	status string // UP, DOWN, DRAIN, MAINT or NOLB
 	weight int
@@ -155,7 +155,7 @@ func parseExporter(text io.Reader) (map[string]route.Observed, error) {
 	for name, s := range backends[instancesBackend] {
 		last := backends[lastResortBackend][name]
 		if last == nil || s.status == "" || last.status == "" {
-			return nil, fmt.Errorf("read HAProxy's metrics: they do not tell the status of server %s", name)
+			return nil, fmt.Errorf("read HAProxy's metrics: they lack the status of server %s", name)
 		}
 		observed[name] = conclude(*s, *last)
 	}
@@ -163,10 +163,10 @@ func parseExporter(text io.Reader) (map[string]route.Observed, error) {
 }
 
 // conclude derives what HAProxy does with a server. In the first backend DOWN
-// may mean quarantined or dead; the second, which has no health checks, tells
+// may mean quarantined or dead; the second, which has no health checks, shows
 // which, and by its weight also whether the server is to be used or drained:
-// the sidecar answers there 100 % or 1 %. While the two disagree the change
-// is under way, and what the first does is what counts.
+// the sidecar answers there 100 % or 1 %. While the two disagree the change is
+// under way, and what the first does is what counts.
 func conclude(instances, lastResort server) route.Observed {
 	intent := route.Down
 	if lastResort.status == "UP" || lastResort.status == "NOLB" {

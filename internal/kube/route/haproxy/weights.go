@@ -23,7 +23,7 @@ type Publisher interface {
 	// Current returns what was published last, and false if nothing was or
 	// it cannot be understood. It must not be answered from a cache.
 	Current(ctx context.Context) (weights.Weights, bool, error)
-	// Publish replaces it, and fails if somebody else did since Current.
+	// Publish replaces it, and fails if another client did since Current.
 	Publish(ctx context.Context, w weights.Weights) error
 }
 
@@ -60,7 +60,7 @@ type ConfigMap struct {
 	// FieldOwner of the server-side apply.
 	FieldOwner      string
 	Namespace, Name string
-	// Labels that say what it was made for, beside the operator's own.
+	// Labels that identify its purpose, beside the operator's own.
 	Labels map[string]string
 	// Owner makes the ConfigMap go with the object it belongs to.
 	Owner metav1.OwnerReference
@@ -68,9 +68,9 @@ type ConfigMap struct {
 	resourceVersion string
 }
 
-// Current implements Publisher. Whose ConfigMap it is comes first: what a
-// stranger's says is not what was published, and it is never written to. That
-// is an apply.ConflictError.
+// Current implements Publisher. The owner of the ConfigMap is checked first: a
+// foreign one is not what was published, and it is never written to. That is an
+// apply.ConflictError.
 func (c *ConfigMap) Current(ctx context.Context) (weights.Weights, bool, error) {
 	var cm corev1.ConfigMap
 	err := c.Reader.Get(ctx, client.ObjectKey{Namespace: c.Namespace, Name: c.Name}, &cm)

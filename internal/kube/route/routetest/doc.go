@@ -8,5 +8,5 @@
 // way, not as a last resort, not while a router restarts.
 //
 // What a backend declares as its Limits it is not asked for; that is skipped by
-// name, so that a run tells what was not examined.
+// name, so that a run lists what was not examined.
 package routetest

@@ -55,9 +55,9 @@ func Run(t *testing.T, start Start) {
 		{"an intent arrives and is read back", testReadBack},
 		{"shares follow the weights", testShares},
 		{"a drained server finishes what it began", testDrain},
-		{"a convicted server loses what is under way", testQuarantineClosesConnections},
-		{"a convicted server serves nothing across restarts", testQuarantineSurvivesRestart},
-		{"with nobody left, nobody serves", testNoInstanceLeft},
+		{"a quarantined server loses what is under way", testQuarantineClosesConnections},
+		{"a quarantined server serves nothing across restarts", testQuarantineSurvivesRestart},
+		{"with no server left, none serves", testNoInstanceLeft},
 		{"a dead server is left", testDeadServer},
 		{"a hung server is left", testHungServer},
 		{"a drained server is better than none", testLastResort},
@@ -107,7 +107,7 @@ func (f *fixture) up(t *testing.T, names ...string) {
 	}
 	f.Backend = f.start(t, instances)
 	f.limits = f.Router.Limits()
-	// A new connection for every request: what matters is who is chosen.
+	// A new connection for every request: only the choice matters.
 	f.client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 20 * time.Second}
 }
 
@@ -207,7 +207,7 @@ func testClosedAtStart(t *testing.T, f *fixture) {
 	f.up(t, "blue", "green")
 	for range 20 {
 		if status, _, err := f.try(t.Context(), "/m/@v/list"); err == nil && status == http.StatusOK {
-			t.Fatal("a server was open before anybody wanted it")
+			t.Fatal("a server was open before it was set so")
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
@@ -274,7 +274,7 @@ func testQuarantineClosesConnections(t *testing.T, f *fixture) {
 	f.only(t, "green", 20)
 	for prefix, wait := range downloads {
 		if n, err := wait(); err == nil || n >= slowSize {
-			t.Errorf("%q: the convicted server delivered %d of %d bytes, error %v", prefix, n, slowSize, err)
+			t.Errorf("%q: the quarantined server delivered %d of %d bytes, error %v", prefix, n, slowSize, err)
 		}
 	}
 }
@@ -293,14 +293,14 @@ func testQuarantineSurvivesRestart(t *testing.T, f *fixture) {
 				answered++
 			}
 			if body == "blue" {
-				t.Fatal("the convicted server answered")
+				t.Fatal("the quarantined server answered")
 			}
 			return answered >= 20
 		}, func() string { return fmt.Sprintf("%d answers", answered) })
 	}
 	f.confirmed(t, parse("blue=down green=100"))
 	if after := f.servers["blue"].served.Load(); after != before {
-		t.Errorf("the convicted server served %d bytes", after-before)
+		t.Errorf("the quarantined server served %d bytes", after-before)
 	}
 }
 
@@ -311,7 +311,7 @@ func testNoInstanceLeft(t *testing.T, f *fixture) {
 	if f.limits.CallerHeals {
 		for range 10 {
 			if status, body, err := f.try(t.Context(), "/m/@v/list"); err == nil && status < http.StatusInternalServerError {
-				t.Errorf("with nobody left: %d %q", status, body)
+				t.Errorf("with no server left: %d %q", status, body)
 			}
 		}
 		return
@@ -375,7 +375,7 @@ func testHungServer(t *testing.T, f *fixture) {
 
 func testLastResort(t *testing.T, f *fixture) {
 	f.up(t, "blue", "green")
-	unless(t, f.limits.CallerHeals, "a drained server is used only when the caller says so")
+	unless(t, f.limits.CallerHeals, "a drained server is used only when the caller sets it")
 	f.set(t, "blue=100 green=drain")
 	f.only(t, "blue", 10)
 	f.servers["blue"].kill()
@@ -386,13 +386,13 @@ func testLastResort(t *testing.T, f *fixture) {
 	f.only(t, "green", 20)
 	f.set(t, "blue=100 green=down")
 	if status, body := f.get(t, "/m/@v/list"); status != http.StatusServiceUnavailable {
-		t.Errorf("a convicted server is no last resort: answered %d %q", status, body)
+		t.Errorf("a quarantined server is no last resort: answered %d %q", status, body)
 	}
 }
 
 func testStandby(t *testing.T, f *fixture) {
 	f.up(t, "blue", "green", "spare*")
-	unless(t, f.limits.CallerHeals, "who stands by is the caller's business")
+	unless(t, f.limits.CallerHeals, "the caller chooses the standby")
 	f.set(t, "blue=100 green=100 spare=100")
 	for range 30 {
 		if _, body := f.get(t, "/m/@v/list"); body == "spare" {

@@ -87,7 +87,7 @@ func (r *Router) Live(ctx context.Context) (*corev1.Service, error) {
 	return read.Object[corev1.Service](ctx, r.Applier.Live, r.Pods.Namespace, r.Name)
 }
 
-// service that selects who is Ready.
+// service that selects the Ready instances.
 func (r *Router) service(servers []route.Server) (*corev1.Service, error) {
 	selected := ""
 	for _, s := range servers {
@@ -166,13 +166,13 @@ func (r *Router) observe(ctx context.Context, service *corev1.Service) (servers 
 		return nil, "", err
 	}
 	if len(left) > 0 {
-		return nil, "the pods of a convicted instance have not ended yet: " + strings.Join(left, ", "), nil
+		return nil, "the pods of a quarantined instance have not ended yet: " + strings.Join(left, ", "), nil
 	}
 	return direct.Observed(intent, func(server string) bool { return server != selected || ready }), "", nil
 }
 
-// endpoints reports whether one of the selected instance is ready, and which are
-// of somebody else.
+// endpoints reports whether one of the selected instance is ready, and which
+// are foreign.
 func (r *Router) endpoints(ctx context.Context, selected string) (ready bool, strangers []string, err error) {
 	own := map[string]bool{}
 	if selected != "" {
