@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/kube/route"
 	"gocache.dev/operator/internal/kube/route/haproxy"
 	"gocache.dev/operator/internal/router/certificate"
 )
@@ -22,7 +23,7 @@ func TestCertificate(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	says := func(r certificate.Report) {
-		w.certificates = []haproxy.Certified{{Replica: "router-0", Report: r}, {Replica: "router-1", Report: r}}
+		w.certificates = []route.Certificate{{Replica: "router-0", Report: r}, {Replica: "router-1", Report: r}}
 		w.tick(1)
 	}
 	const ready = v1alpha1.CertificateReadyCondition
@@ -31,7 +32,7 @@ func TestCertificate(t *testing.T) {
 	w.proxy(func(s *v1alpha1.ModProxySpec) {
 		s.Router.TLS = &v1alpha1.RouterTLS{SecretRef: v1alpha1.LocalReference{Name: "goproxy-tls"}}
 	})
-	w.certificates = []haproxy.Certified{{Replica: "router-0", Report: certificate.Report{Problem: "the Secret does not exist"}}}
+	w.certificates = []route.Certificate{{Replica: "router-0", Report: certificate.Report{Problem: "the Secret does not exist"}}}
 	w.unready = true
 	w.settle()
 	w.tick(2)
@@ -61,7 +62,7 @@ func TestCertificate(t *testing.T) {
 	if said := w.said(); strings.Count(said, "CertificateRefused") != 1 {
 		t.Errorf("events %q", said)
 	}
-	w.certificates[0] = haproxy.Certified{Replica: "router-0", Unreachable: "refused"}
+	w.certificates[0] = route.Certificate{Replica: "router-0", Unreachable: "refused"}
 	w.certificates[1].Problem = ""
 	w.tick(1)
 	w.condition(ready, metav1.ConditionUnknown, v1alpha1.ReasonProgressing, "router-0: refused")

@@ -24,6 +24,7 @@ import (
 	"gocache.dev/operator/internal/kube/patch"
 	"gocache.dev/operator/internal/kube/read"
 	"gocache.dev/operator/internal/kube/route"
+	"gocache.dev/operator/internal/kube/route/backend"
 	"gocache.dev/operator/internal/plan/failover"
 	"gocache.dev/operator/internal/prober"
 )
@@ -55,8 +56,8 @@ type Reconciler struct {
 	Images images.Images
 	// HTTP asks instances and routers; nil is a client with bounded times.
 	HTTP *http.Client
-	// Router is what distributes the requests of a proxy; nil is HAProxy.
-	Router func(*v1alpha1.ModProxy) route.Router
+	// Router distributes the requests of a proxy; nil: by spec.router.type.
+	Router func(*v1alpha1.ModProxy, []route.Instance) *backend.Router
 
 	prober *prober.Prober
 }
@@ -68,6 +69,8 @@ type scope struct {
 	before   *v1alpha1.ModProxy // as it stands in the API server
 	first    *v1alpha1.ModProxy // as it was when the pass began
 	facts    facts
+	router   *backend.Router
+	ensured  route.Ensured
 	decision failover.Decision
 	wanted   []route.Server
 	observed route.Observation
@@ -130,14 +133,10 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 // pass shapes instances and router, and moves weights. That something cannot
 // be shaped must not keep a bad instance serving: all steps run.
 func (r *Reconciler) pass(ctx context.Context, s *scope) error {
-	var errs []error
+	errs := []error{r.observe(ctx, s)}
 	shape := !s.proxy.Spec.Suspend
 	if shape {
-		errs = append(errs, r.ensureInstances(ctx, s))
-	}
-	errs = append(errs, r.observe(ctx, s))
-	if shape {
-		errs = append(errs, r.ensureRouter(ctx, s), r.prune(ctx, s))
+		errs = append(errs, r.ensureInstances(ctx, s), r.ensureRouter(ctx, s))
 	}
 	key := client.ObjectKeyFromObject(s.proxy)
 	r.prober.Set(key, targets(s.proxy, s.facts.addresses, s.facts.token))
@@ -147,6 +146,7 @@ func (r *Reconciler) pass(ctx context.Context, s *scope) error {
 	s.noteAgreement(observed.Agreed)
 	errs = append(errs, r.wishChecks(s), r.decide(ctx, s))
 	if shape {
+		errs = append(errs, r.removeFormer(ctx, s))
 		s.noteSnapshots()
 		errs = append(errs, r.keepSnapshots(ctx, s), r.release(ctx, s), r.rollBack(ctx, s))
 	}
@@ -162,7 +162,7 @@ func (r *Reconciler) decide(ctx context.Context, s *scope) error {
 	if len(s.facts.addresses) == 0 {
 		return nil // nobody to choose from yet
 	}
-	s.decision = failover.Decide(s.plan(r.router(s.proxy).Limits()), s.now)
+	s.decision = failover.Decide(s.plan(s.router.Limits()), s.now)
 	s.noteDecision()
 	if s.convictionsDiffer() {
 		if _, err := patch.Status(ctx, r.Client, s.before, s.proxy); err != nil {

@@ -157,6 +157,26 @@ func TestRemovedInstance(t *testing.T) {
 	}
 }
 
+// TestRemovedInstanceServesUntilTheRouterHasRolledOut holds that an instance
+// that was removed from the spec keeps running until no replica of the router
+// has it in its configuration.
+func TestRemovedInstanceServesUntilTheRouterHasRolledOut(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.serving()
+	w.unready = true // the replicas with the new configuration do not become ready
+	w.edit(func(p *v1alpha1.ModProxy) { p.Spec.Instances = p.Spec.Instances[1:] })
+	w.settle()
+	if !w.exists(&appsv1.StatefulSet{}, "goproxy-blue") || !w.exists(&corev1.Service{}, "goproxy-blue") {
+		t.Error("the instance was removed while replicas of the router still send clients there")
+	}
+	w.unready = false
+	w.settle()
+	if w.exists(&appsv1.StatefulSet{}, "goproxy-blue") || w.exists(&corev1.Service{}, "goproxy-blue") {
+		t.Error("the instance still runs after the router has rolled out")
+	}
+}
+
 // TestDeleted holds that nobody is probed for a proxy that is gone.
 func TestDeleted(t *testing.T) {
 	t.Parallel()

@@ -2,10 +2,10 @@ package modproxy
 
 import (
 	"context"
+	"errors"
 	"net"
 	"strconv"
 
-	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -14,7 +14,7 @@ import (
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/kube/read"
-	"gocache.dev/operator/internal/kube/route/haproxy"
+	"gocache.dev/operator/internal/kube/route"
 	"gocache.dev/operator/internal/prober"
 )
 
@@ -23,10 +23,8 @@ type facts struct {
 	// addresses of the instances, by name: host:port, or the URL of one that
 	// somebody else runs; absent while unknown.
 	addresses map[string]string
-	// router is its Deployment; nil: there is none.
-	router *appsv1.Deployment
 	// certificates are what the router's replicas say of theirs.
-	certificates []haproxy.Certified
+	certificates []route.Certificate
 	// token that the agents take orders for; empty: there is none yet.
 	token string
 	// found by the probes, by instance.
@@ -40,11 +38,11 @@ type facts struct {
 }
 
 // +kubebuilder:rbac:groups="",resources=services,verbs=get
-// +kubebuilder:rbac:groups=apps,resources=deployments,verbs=get;list;watch
 
 // observe reads where the instances are and how the router stands.
 func (r *Reconciler) observe(ctx context.Context, s *scope) error {
 	s.facts.addresses = map[string]string{}
+	var errs []error
 	for i := range s.proxy.Spec.Instances {
 		instance := &s.proxy.Spec.Instances[i]
 		if instance.External != nil {
@@ -53,33 +51,25 @@ func (r *Reconciler) observe(ctx context.Context, s *scope) error {
 		}
 		service, err := read.Object[corev1.Service](ctx, r.Live, s.proxy.Namespace, s.childName(instance))
 		if err != nil {
-			return err
+			errs = append(errs, err)
+			continue
 		}
 		if service == nil || !metav1.IsControlledBy(service, s.proxy) || service.Spec.ClusterIP == "" || service.Spec.ClusterIP == corev1.ClusterIPNone {
 			continue
 		}
 		s.facts.addresses[instance.Name] = net.JoinHostPort(service.Spec.ClusterIP, strconv.Itoa(instancePort))
 	}
-	if err := r.observeToken(ctx, s); err != nil {
-		return err
-	}
-	if err := r.observeCertificate(ctx, s); err != nil {
-		return err
-	}
-	if err := r.observeSnapshots(ctx, s); err != nil {
-		return err
-	}
-	var err error
-	s.facts.router, err = read.Object[appsv1.Deployment](ctx, r.Client, s.proxy.Namespace, haproxy.RouterName(s.proxy.Name))
-	return err
+	s.router = r.router(s.proxy, routed(s.proxy, s.facts.addresses))
+	return errors.Join(errors.Join(errs...), r.observeToken(ctx, s), r.observeCertificates(ctx, s), r.observeSnapshots(ctx, s))
 }
 
-// routers is how many replicas of the router take clients.
-func (f facts) routers() int32 {
-	if f.router == nil {
-		return 0
+// observeCertificates asks the router's replicas what became of the Secret of
+// router.tls. They alone read it: the operator has no business with keys.
+func (r *Reconciler) observeCertificates(ctx context.Context, s *scope) (err error) {
+	if s.proxy.Spec.Router.TLS != nil {
+		s.facts.certificates, err = s.router.Certificates(ctx)
 	}
-	return f.router.Status.ReadyReplicas
+	return err
 }
 
 // byClaim wakes the proxy that a store's claim belongs to.

@@ -7,30 +7,20 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/kube/apply"
 	"gocache.dev/operator/internal/kube/read"
-	"gocache.dev/operator/internal/kube/route/haproxy"
 )
 
 // +kubebuilder:rbac:groups="",resources=persistentvolumeclaims;services,verbs=delete
 // +kubebuilder:rbac:groups=apps,resources=statefulsets,verbs=list;delete
-// +kubebuilder:rbac:groups=policy,resources=poddisruptionbudgets,verbs=delete
 
-// prune removes what the spec no longer names: instances, once no replica of
-// the router knows them any more, and the disruption budget of a router that
-// has one replica. A store goes or stays by the policy it was made under.
+// prune removes the instances that the spec no longer names. A store goes or
+// stays by the policy it was made under.
 func (r *Reconciler) prune(ctx context.Context, s *scope) error {
-	if err := r.removeHTTPRoute(ctx, s); err != nil {
-		return err
-	}
-	if !s.routerSettled() {
-		return nil // its progress wakes us
-	}
 	var sets appsv1.StatefulSetList
 	if err := r.Client.List(ctx, &sets, client.InNamespace(s.proxy.Namespace), client.MatchingLabels{v1alpha1.ProxyLabel: s.proxy.Name}); err != nil {
 		return fmt.Errorf("list the instances of %s: %w", s.proxy.Name, err)
@@ -44,14 +34,6 @@ func (r *Reconciler) prune(ctx context.Context, s *scope) error {
 		if set := &sets.Items[i]; metav1.IsControlledBy(set, s.proxy) && !named[set.Labels[v1alpha1.InstanceLabel]] && !s.rollsBack(set.Labels[v1alpha1.InstanceLabel]) {
 			errs = append(errs, r.removeInstance(ctx, s, set))
 		}
-	}
-	errs = append(errs, r.pruneRouter(ctx, s))
-	if s.proxy.Spec.Router.Replicas <= 1 {
-		budget, err := read.Object[policyv1.PodDisruptionBudget](ctx, r.Client, s.proxy.Namespace, haproxy.RouterName(s.proxy.Name))
-		if err == nil && budget != nil && metav1.IsControlledBy(budget, s.proxy) {
-			err = apply.Delete(ctx, r.Client, budget)
-		}
-		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }
@@ -78,12 +60,4 @@ func (r *Reconciler) removeInstance(ctx context.Context, s *scope, set *appsv1.S
 		}
 	}
 	return apply.Delete(ctx, r.Client, set)
-}
-
-// rolledOut says whether every replica of the router runs with the
-// configuration that was applied last.
-func (f facts) rolledOut() bool {
-	d := f.router
-	return d != nil && d.Status.ObservedGeneration == d.Generation && d.Spec.Replicas != nil &&
-		d.Status.UpdatedReplicas == *d.Spec.Replicas && d.Status.Replicas == *d.Spec.Replicas && d.Status.ReadyReplicas == *d.Spec.Replicas
 }

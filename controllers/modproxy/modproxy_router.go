@@ -3,109 +3,78 @@ package modproxy
 import (
 	"context"
 	"errors"
-	"fmt"
-	"strings"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"gocache.dev/operator/api/v1alpha1"
-	"gocache.dev/operator/internal/kube/apply"
-	"gocache.dev/operator/internal/kube/podspec"
+	"gocache.dev/operator/internal/kube/patch"
 	"gocache.dev/operator/internal/kube/route"
-	"gocache.dev/operator/internal/kube/route/haproxy"
-	"gocache.dev/operator/internal/kube/route/service"
+	"gocache.dev/operator/internal/kube/route/backend"
+	"gocache.dev/operator/internal/plan/naming"
 )
 
-// The operator lists and watches no ConfigMap of its users. It may, because the
-// Role of the router's sidecar says get, list and watch of the weights, and the
-// API server lets nobody grant what they may not do themselves.
+// What the backends of internal/kube/route need. The operator lists and watches
+// no ConfigMap of its users. It may, because the Role of the router's sidecar
+// says get, list and watch of the weights, and the API server lets nobody grant
+// what they may not do themselves.
 //
-// +kubebuilder:rbac:groups="",resources=serviceaccounts,verbs=get;list;watch;create;patch
-// +kubebuilder:rbac:groups="",resources=configmaps,verbs=get;list;watch;create;patch
-// +kubebuilder:rbac:groups="",resources=pods,verbs=list
-// +kubebuilder:rbac:groups=apps,resources=deployments,verbs=get;list;watch;create;patch
-// +kubebuilder:rbac:groups=policy,resources=poddisruptionbudgets,verbs=get;list;watch;create;patch
-// +kubebuilder:rbac:groups=rbac.authorization.k8s.io,resources=roles;rolebindings,verbs=get;list;watch;create;patch
+// +kubebuilder:rbac:groups="",resources=serviceaccounts;configmaps;services,verbs=get;list;watch;create;patch;delete
+// +kubebuilder:rbac:groups="",resources=pods,verbs=get;list;delete
+// +kubebuilder:rbac:groups=apps,resources=deployments,verbs=get;list;watch;create;patch;delete
+// +kubebuilder:rbac:groups=policy,resources=poddisruptionbudgets,verbs=get;list;watch;create;patch;delete
+// +kubebuilder:rbac:groups=rbac.authorization.k8s.io,resources=roles;rolebindings,verbs=get;list;watch;create;patch;delete
+// +kubebuilder:rbac:groups=discovery.k8s.io,resources=endpointslices,verbs=list
+// +kubebuilder:rbac:groups=gateway.networking.k8s.io,resources=httproutes,verbs=get;create;patch;delete
+// +kubebuilder:rbac:groups=gateway.networking.k8s.io,resources=gateways,verbs=get
 
-// ensureRouter makes what of the router does not depend on the weights.
+// router of a proxy for one pass.
+func (r *Reconciler) router(p *v1alpha1.ModProxy, instances []route.Instance) *backend.Router {
+	if r.Router != nil {
+		return r.Router(p, instances)
+	}
+	return r.backend(p, instances)
+}
+
+func (r *Reconciler) backend(p *v1alpha1.ModProxy, instances []route.Instance) *backend.Router {
+	return backend.Maker{Applier: r.applier(), Images: r.Images, HTTP: r.HTTP}.Router(p, instances)
+}
+
+// routed are the instances as a router reaches them, by their addresses.
+func routed(p *v1alpha1.ModProxy, addresses map[string]string) []route.Instance {
+	var all []route.Instance
+	for n := range p.Spec.Instances {
+		instance := &p.Spec.Instances[n]
+		i := route.Instance{Name: instance.Name, Standby: instance.Role == v1alpha1.RoleStandby, Service: naming.Child(p.Name, instance.Name), Port: instancePort}
+		if instance.External != nil {
+			i.External = instance.External.URL
+			all = append(all, i)
+			continue
+		}
+		i.Address = addresses[instance.Name]
+		if serverOf(p, instance).Type != v1alpha1.ServerGoproxy {
+			i.CheckPort = agentPort // what such a server says of itself means nothing
+		}
+		all = append(all, i)
+	}
+	return all
+}
+
+// ensureRouter publishes where clients go, and makes what of the router does not
+// depend on the weights.
 func (r *Reconciler) ensureRouter(ctx context.Context, s *scope) error {
-	switch s.proxy.Spec.Router.Type {
-	case v1alpha1.RouterService:
-		publish(s, service.URL(s.proxy.Namespace, haproxy.RouterName(s.proxy.Name)))
-		return nil
-	case v1alpha1.RouterGateway:
-		url, err := r.gateway(s.proxy).URL(ctx)
-		if err == nil && url != "" {
-			publish(s, url)
-		}
-		return withoutGatewayAPI(err)
-	case v1alpha1.RouterHAProxy:
-	}
-	return r.ensureHAProxy(ctx, s)
-}
-
-// publish says where clients go. Only HAProxy knows a second and third attempt.
-func publish(s *scope, url string) {
-	s.proxy.Status.URL = url
-	s.proxy.Status.GOPROXY = strings.Join([]string{url, url, url}, "|")
-}
-
-// ensureHAProxy makes the router, once every instance has its address: its
-// configuration names them, and is not reloaded.
-func (r *Reconciler) ensureHAProxy(ctx context.Context, s *scope) error {
-	if len(s.facts.addresses) < len(s.proxy.Spec.Instances) {
-		s.wake = min(s.wake, confirmInterval)
-		return nil
-	}
-	s.proxy.Status.URL = r.routerParams(s).URL()
-	s.proxy.Status.GOPROXY = haproxy.GOPROXY(s.proxy.Status.URL)
-	objects, err := haproxy.Objects(r.routerParams(s))
+	address, err := s.router.URL(ctx)
 	if err != nil {
-		return fmt.Errorf("build the router: %w", err)
+		return err
 	}
-	var errs []error
-	for _, o := range objects {
-		_, err := r.applier().Apply(ctx, apply.ControlledBy(s.proxy), o)
-		errs = append(errs, err)
+	if address.URL != "" {
+		s.proxy.Status.URL, s.proxy.Status.GOPROXY = address.URL, address.GOPROXY
 	}
-	return errors.Join(errs...)
-}
-
-func (r *Reconciler) routerParams(s *scope) haproxy.Params {
-	spec := s.proxy.Spec
-	params := haproxy.Params{
-		Name: s.proxy.Name, Namespace: s.proxy.Namespace,
-		Labels:   map[string]string{v1alpha1.ProxyLabel: s.proxy.Name, v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue},
-		Replicas: spec.Router.Replicas, ServiceType: corev1.ServiceType(spec.Router.Service.Type),
-		PassModules:  spec.Router.ResponseVerification == v1alpha1.ResponseVerificationDisabled,
-		HAProxyImage: r.Images.HAProxy, RouterImage: r.Images.Operator,
-		HAProxyResources: podspec.Resources(nil, spec.PodTemplate), SidecarResources: podspec.Resources(nil, nil),
+	if s.ensured, err = s.router.Ensure(ctx); s.ensured.Waits != "" {
+		s.wake = min(s.wake, confirmInterval)
 	}
-	// HAProxy's public image names its user, which the kubelet cannot tell from
-	// root: the id is said here, unless the platform assigns it.
-	for _, i := range spec.Instances {
-		if i.Storage != nil && i.Storage.Ownership != nil {
-			params.RunAsUser, params.RunAsGroup = i.Storage.Ownership.RunAsUser, i.Storage.Ownership.RunAsGroup
-		}
-	}
-	for _, i := range spec.Instances {
-		params.Instances = append(params.Instances, s.routed(&i))
-	}
-	if spec.Router.TLS != nil {
-		params.TLSSecret = spec.Router.TLS.SecretRef.Name
-	}
-	if t := spec.PodTemplate; t != nil {
-		var pod corev1.PodSpec
-		podspec.Place(&pod, t, "")
-		labels, annotations := podspec.Metadata(t, params.Labels)
-		params.Labels, params.Annotations = labels, annotations
-		params.NodeSelector, params.Tolerations, params.Affinity = pod.NodeSelector, pod.Tolerations, pod.Affinity
-		params.PriorityClassName, params.ImagePullSecrets = pod.PriorityClassName, pod.ImagePullSecrets
-	}
-	return params
+	return err
 }
 
 // setWeights publishes what was decided and reads back what every replica of
@@ -117,22 +86,35 @@ func (r *Reconciler) setWeights(ctx context.Context, s *scope) error {
 	if !s.decision.Wake.IsZero() {
 		s.wake = min(s.wake, max(s.decision.Wake.Sub(s.now), confirmInterval))
 	}
-	router := r.router(s.proxy)
-	if err := r.noteHTTPRoute(ctx, s); err != nil {
-		return err
+	if s.router.Record(&s.proxy.Status) {
+		if _, err := patch.Status(ctx, r.Client, s.before, s.proxy); err != nil {
+			return err
+		}
+		s.before = s.proxy.DeepCopy()
 	}
-	if err := errors.Join(withoutGatewayAPI(router.Set(ctx, s.wanted)), r.setFormer(ctx, s)); err != nil {
+	if err := s.router.Set(ctx, s.wanted); err != nil {
 		return err
 	}
 	s.published = true
 	var err error
-	if s.observed, err = router.Observe(ctx); err != nil {
+	if s.observed, err = s.router.Observe(ctx); err != nil {
 		return err
 	}
 	if s.arrived, s.pending = s.observed.Confirms(s.wanted); !s.arrived && s.routerStands() {
 		s.wake = min(s.wake, s.confirmPause())
 	}
 	return nil
+}
+
+// removeFormer removes what the spec no longer names: routers of other types,
+// and instances, once no replica of the router has them any more.
+func (r *Reconciler) removeFormer(ctx context.Context, s *scope) error {
+	settled := s.ensured.Settled && s.arrived
+	err := s.router.RemoveFormer(ctx, &s.proxy.Status, settled)
+	if !settled {
+		return err // its progress wakes us
+	}
+	return errors.Join(err, r.prune(ctx, s))
 }
 
 // confirmPause is short at first, and longer when a replica of the router has
@@ -145,31 +127,5 @@ func (s *scope) confirmPause() time.Duration {
 	return confirmInterval
 }
 
-func (r *Reconciler) router(p *v1alpha1.ModProxy) route.Router {
-	if r.Router != nil {
-		return r.Router(p)
-	}
-	switch p.Spec.Router.Type {
-	case v1alpha1.RouterService:
-		return r.service(p)
-	case v1alpha1.RouterGateway:
-		return r.gateway(p)
-	case v1alpha1.RouterHAProxy:
-	}
-	return r.haproxy(p)
-}
-
-func (r *Reconciler) haproxy(p *v1alpha1.ModProxy) *haproxy.Router {
-	pods := haproxy.Pods{Reader: r.Live, Namespace: p.Namespace, Labels: haproxy.Selector(p.Name)}
-	return &haproxy.Router{
-		Owner: string(p.UID),
-		Publisher: &haproxy.ConfigMap{
-			Client: r.Client, Reader: r.Live, FieldOwner: fieldOwner,
-			Namespace: p.Namespace, Name: haproxy.WeightsName(p.Name),
-			Labels: map[string]string{v1alpha1.ProxyLabel: p.Name, v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue},
-			Owner:  *metav1.NewControllerRef(p, v1alpha1.GroupVersion.WithKind(v1alpha1.ModProxyKind)),
-		},
-		Replicas: pods.Replicas, Starting: pods.All,
-		HTTP: r.HTTP,
-	}
-}
+// routerStands says whether there is a router that takes clients.
+func (s *scope) routerStands() bool { return len(s.observed.Replicas) > 0 }

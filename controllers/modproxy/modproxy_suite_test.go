@@ -35,6 +35,7 @@ import (
 	"gocache.dev/operator/internal/domain/probe"
 	"gocache.dev/operator/internal/kube/images"
 	"gocache.dev/operator/internal/kube/route"
+	"gocache.dev/operator/internal/kube/route/backend"
 	"gocache.dev/operator/internal/kube/route/direct"
 	"gocache.dev/operator/internal/kube/route/haproxy"
 	"gocache.dev/operator/internal/prober"
@@ -150,7 +151,7 @@ type world struct {
 	unready  bool
 	observed map[string]route.Observed
 	// certificates are what the router's replicas say of theirs.
-	certificates []haproxy.Certified
+	certificates []route.Certificate
 	// cluster plays volumes, Jobs and StatefulSets; nil: nobody does.
 	cluster *cluster.Cluster
 	// onDeath is what happens when the process dies.
@@ -191,14 +192,12 @@ func (w *world) restart(point faults.Point) {
 		Client: c, Live: c, Events: w.events, Clock: clock, HTTP: network, prober: prober.New(clock, network),
 		Images: images.Images{Operator: "operator:test", Toolchain: "go:{version}", HAProxy: "haproxy:test"},
 	}
-	w.reconciler.Router = func(p *v1alpha1.ModProxy) route.Router {
-		if p.Spec.Router.Type == v1alpha1.RouterService {
-			return w.reconciler.service(p)
+	w.reconciler.Router = func(p *v1alpha1.ModProxy, instances []route.Instance) *backend.Router {
+		b := w.reconciler.backend(p, instances)
+		if real, ok := b.Router.(*haproxy.Router); ok {
+			b.Router = played{real, w}
 		}
-		if p.Spec.Router.Type == v1alpha1.RouterGateway {
-			return w.reconciler.gateway(p)
-		}
-		return played{w.reconciler.haproxy(p), w}
+		return b
 	}
 }
 
@@ -305,12 +304,16 @@ type played struct {
 }
 
 // Certificates of the two replicas.
-func (p played) Certificates(context.Context) ([]haproxy.Certified, error) {
+func (p played) Certificates(context.Context) ([]route.Certificate, error) {
 	return p.w.certificates, nil
 }
 
 // Observe reads back what was published last, unless the replicas are stuck.
 func (p played) Observe(ctx context.Context) (route.Observation, error) {
+	var d appsv1.Deployment
+	if err := server.Client.Get(ctx, client.ObjectKey{Namespace: p.w.namespace, Name: haproxy.RouterName("goproxy")}, &d); err != nil || d.Status.ReadyReplicas == 0 {
+		return route.Observation{}, client.IgnoreNotFound(err)
+	}
 	published, ok, err := p.Publisher.Current(ctx)
 	if err != nil {
 		return route.Observation{}, err
@@ -476,7 +479,8 @@ func (w *world) published(instance string) string {
 		intent, _ := direct.Intent(w.routerService())
 		return string(intent.Servers[instance].State)
 	}
-	all, ok, err := w.reconciler.haproxy(w.get()).Publisher.Current(w.t.Context())
+	router := w.reconciler.backend(w.get(), nil).Router.(*haproxy.Router)
+	all, ok, err := router.Publisher.Current(w.t.Context())
 	w.must(err)
 	if !ok {
 		return ""

@@ -8,24 +8,9 @@ import (
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/domain/probe"
 	"gocache.dev/operator/internal/domain/store"
-	"gocache.dev/operator/internal/kube/route/haproxy"
 	"gocache.dev/operator/internal/plan/failover"
 	"gocache.dev/operator/internal/prober"
 )
-
-// routed is an instance as the router is to reach it.
-func (s *scope) routed(instance *v1alpha1.ProxyInstance) haproxy.Instance {
-	i := haproxy.Instance{Name: instance.Name, Standby: instance.Role == v1alpha1.RoleStandby}
-	if instance.External != nil {
-		i.External = instance.External.URL
-		return i
-	}
-	i.Address = s.facts.addresses[instance.Name]
-	if serverOf(s.proxy, instance).Type != v1alpha1.ServerGoproxy {
-		i.CheckPort = agentPort // what such a server says of itself means nothing
-	}
-	return i
-}
 
 // targets are what is to be probed of a proxy, by the addresses of its
 // instances. An instance without an address is not probed. The token makes the

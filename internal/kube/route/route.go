@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"gocache.dev/operator/internal/router/certificate"
 )
 
 // State is what a server may be used for.
@@ -43,10 +45,62 @@ type Limits struct {
 	Spread time.Duration
 }
 
-// Router is a backend.
+// Instance is a server as a backend reaches it.
+type Instance struct {
+	Name string
+	// Address is host:port of its Service; empty while it is unknown.
+	Address string
+	// External is the URL of an instance that the operator does not run, in
+	// place of Address and Service.
+	External string
+	// Service and Port that lead to it.
+	Service string
+	Port    int32
+	// CheckPort is where its health is checked, at the host of Address; 0: at
+	// Address itself.
+	CheckPort int32
+	// Standby serves only when no other instance can.
+	Standby bool
+}
+
+// Address is where clients go.
+type Address struct {
+	// URL of the router; empty: there is none yet.
+	URL string
+	// GOPROXY is the value that clients use: URL, as often as it is worth to ask
+	// again.
+	GOPROXY string
+}
+
+// Ensured is how far a backend's objects are.
+type Ensured struct {
+	// Waits is what is needed before they can be made; empty: nothing.
+	Waits string
+	// Settled: every replica runs with what was ensured. An instance that is not
+	// in it any more may be removed.
+	Settled bool
+}
+
+// Certificate is what one replica says of its certificate.
+type Certificate struct {
+	Replica string
+	// Unreachable says why it could not be asked; the rest is empty then.
+	Unreachable string
+	certificate.Report
+}
+
+// Router is a backend. It owns its objects: it makes, changes and removes them,
+// and no others. All belong to the object that the router is for.
 type Router interface {
 	// Limits of the backend.
 	Limits() Limits
+	// URL is where clients go.
+	URL(ctx context.Context) (Address, error)
+	// Ensure makes the objects that do not depend on the intent, and removes
+	// those that are needed no longer. Repeating it writes nothing.
+	Ensure(ctx context.Context) (Ensured, error)
+	// Remove deletes all objects of the backend. Repeating it is no error.
+	Remove(ctx context.Context) error
 	// Set makes servers the whole intent. Repeating it writes nothing.
 	Set(ctx context.Context, servers []Server) error
 	// Observe reads what the replicas that take clients do now. A replica

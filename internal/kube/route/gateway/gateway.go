@@ -19,6 +19,7 @@ import (
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/kube/apply"
+	"gocache.dev/operator/internal/kube/conditions"
 	"gocache.dev/operator/internal/kube/read"
 	"gocache.dev/operator/internal/kube/route"
 	"gocache.dev/operator/internal/kube/route/direct"
@@ -33,9 +34,13 @@ const Spread = 10 * time.Second
 // line. A Gateway's own default would end it early.
 const longest = gatewayv1.Duration("10m")
 
-// ErrNoAPI means that the cluster does not have the Gateway API.
-var ErrNoAPI = errors.New("this cluster has no HTTPRoute of gateway.networking.k8s.io/v1: install the CRDs of the Gateway API " +
-	"(its standard channel) and a Gateway implementation, or choose another router.type")
+// ErrNoAPI means that the cluster does not have the Gateway API. Only a person can
+// install it, so the object is Stalled.
+var ErrNoAPI error = &conditions.StalledError{
+	Reason: v1alpha1.ReasonGatewayAPIMissing,
+	Message: "router.type is Gateway, and this cluster has no HTTPRoute of gateway.networking.k8s.io/v1: install the CRDs of the Gateway API " +
+		"(its standard channel) and a Gateway implementation, or choose another router.type",
+}
 
 // Backend is an instance's Service.
 type Backend struct {
@@ -65,6 +70,18 @@ var _ route.Router = (*Router)(nil)
 
 // Limits implements route.Router.
 func (*Router) Limits() route.Limits { return route.Limits{CallerHeals: true, Spread: Spread} }
+
+// Ensure implements route.Router: the HTTPRoute follows from the intent, and is
+// all that there is.
+func (*Router) Ensure(context.Context) (route.Ensured, error) {
+	return route.Ensured{Settled: true}, nil
+}
+
+// Remove implements route.Router. A cluster that has lost the kind has no
+// HTTPRoute either.
+func (r *Router) Remove(ctx context.Context) error {
+	return direct.Remove(ctx, r.Applier, r.Owner, &gatewayv1.HTTPRoute{}, r.Pods.Namespace, r.Name)
+}
 
 // Set implements route.Router.
 func (r *Router) Set(ctx context.Context, servers []route.Server) error {
@@ -237,9 +254,14 @@ func (r *Router) refusal(o *gatewayv1.HTTPRoute) string {
 	return ""
 }
 
-// URL is where clients go: the first host name that is no pattern, at the
+// URL implements route.Router: the first host name that is no pattern, at the
 // Gateway's listener.
-func (r *Router) URL(ctx context.Context) (string, error) {
+func (r *Router) URL(ctx context.Context) (route.Address, error) {
+	url, err := r.url(ctx)
+	return direct.Address(url), err
+}
+
+func (r *Router) url(ctx context.Context) (string, error) {
 	i := slices.IndexFunc(r.Spec.Hostnames, func(h string) bool { return !strings.HasPrefix(h, "*.") })
 	if i < 0 {
 		return "", errors.New("router.gateway.hostnames has patterns only: name at least one host that clients are to use")

@@ -9,27 +9,20 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"gocache.dev/operator/internal/kube/route"
 	"gocache.dev/operator/internal/router/certificate"
 )
-
-// Certified is the report of one replica on its certificate.
-type Certified struct {
-	Replica string
-	// Unreachable is why it could not be asked; the rest is empty then.
-	Unreachable string
-	certificate.Report
-}
 
 const maxReport = 64 << 10
 
 // Certificates asks all replicas, also those that wait for a certificate, what
 // became of the Secret.
-func (r *Router) Certificates(ctx context.Context) ([]Certified, error) {
+func (r *Router) Certificates(ctx context.Context) ([]route.Certificate, error) {
 	replicas, err := r.Starting(ctx)
 	if err != nil {
 		return nil, err
 	}
-	all := make([]Certified, len(replicas))
+	all := make([]route.Certificate, len(replicas))
 	var group errgroup.Group
 	for i, replica := range replicas {
 		group.Go(func() error {

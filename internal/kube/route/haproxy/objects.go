@@ -101,9 +101,6 @@ func RouterName(proxy string) string { return proxy + "-router" }
 // WeightsName is the name of the ConfigMap that Set writes.
 func WeightsName(proxy string) string { return proxy + "-router-weights" }
 
-// ConfigMapNames are those of a router: its configuration and its weights.
-func ConfigMapNames(proxy string) []string { return []string{configName(proxy), WeightsName(proxy)} }
-
 func configName(proxy string) string { return proxy + "-router-config" }
 
 // ServicePort is the port of the router's Service.
@@ -133,8 +130,8 @@ func Selector(proxy string) map[string]string {
 }
 
 // Objects returns everything that a router is made of, but for the ConfigMap
-// of the weights, which Set writes, and the Secret. The caller sets owner
-// references and applies them, in this order.
+// of the weights, which Set writes, and the Secret. Ensure applies them in this
+// order.
 func Objects(p Params) ([]client.Object, error) {
 	config, err := p.render()
 	if err != nil {

@@ -4,6 +4,9 @@ import (
 	"context"
 	"net/http"
 
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"gocache.dev/operator/internal/kube/apply"
 	"gocache.dev/operator/internal/kube/route"
 )
 
@@ -19,6 +22,11 @@ type Router struct {
 	Starting func(ctx context.Context) ([]Replica, error)
 	// HTTP reads their metrics; nil means http.DefaultClient.
 	HTTP *http.Client
+	// Applier, Object and Params are for Ensure, URL and Remove: how the objects
+	// are made, whom they belong to, and what they are.
+	Applier apply.Applier
+	Object  client.Object
+	Params  Params
 }
 
 var _ route.Router = (*Router)(nil)

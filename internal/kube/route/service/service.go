@@ -53,8 +53,21 @@ func (*Router) Limits() route.Limits {
 	return route.Limits{OneAtATime: true, CallerHeals: true, Spread: Spread}
 }
 
-// URL of a Service inside the cluster.
-func URL(namespace, name string) string { return fmt.Sprintf("http://%s.%s.svc", name, namespace) }
+// URL implements route.Router: the Service's name inside the cluster.
+func (r *Router) URL(context.Context) (route.Address, error) {
+	return direct.Address(fmt.Sprintf("http://%s.%s.svc", r.Name, r.Pods.Namespace)), nil
+}
+
+// Ensure implements route.Router: the Service follows from the intent, and is
+// all that there is.
+func (*Router) Ensure(context.Context) (route.Ensured, error) {
+	return route.Ensured{Settled: true}, nil
+}
+
+// Remove implements route.Router.
+func (r *Router) Remove(ctx context.Context) error {
+	return direct.Remove(ctx, r.Applier, r.Owner, &corev1.Service{}, r.Pods.Namespace, r.Name)
+}
 
 // Set implements route.Router.
 func (r *Router) Set(ctx context.Context, servers []route.Server) error {

@@ -40,6 +40,17 @@ func TestConformance(t *testing.T) {
 	})
 }
 
+// TestObjects examines what is made.
+func TestObjects(t *testing.T) {
+	routetest.RunObjects(t, func(_ *testing.T, c client.Client, owner client.Object) routetest.Objects {
+		url := "http://goproxy-router.ns.svc"
+		return routetest.Objects{Address: route.Address{URL: url, GOPROXY: url + "|" + url + "|" + url}, Router: &service.Router{
+			Applier: apply.Applier{Client: c, Live: c, FieldOwner: "test"}, Owner: owner, Name: "goproxy-router", TargetPort: "http",
+			Pods: direct.Pods{Client: c, Reader: c, Namespace: routetest.Namespace, Labels: map[string]string{"proxy": "goproxy"}, Server: "instance"},
+		}}
+	})
+}
+
 // TestEndsQuarantinedPodsOnly: the pod that takes the place of one
 // that was ended is left alone, however often the intent is repeated, and a
 // caller that dies between its writes ends it later.
