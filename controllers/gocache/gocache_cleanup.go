@@ -15,6 +15,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/controllers/gocache/pass"
 	report "gocache.dev/operator/internal/domain/cleanup"
 	"gocache.dev/operator/internal/domain/goenv"
 	"gocache.dev/operator/internal/kube/bounded"
@@ -48,11 +49,11 @@ func (r *Reconciler) decideCleanup(s *scope) (writer.DueAction, bool) {
 
 func (s *scope) cleanupFacts() cleanup.Observation {
 	f := cleanup.Observation{
-		Now: s.now, Created: s.cache.CreationTimestamp.Time,
-		Declared: s.cache.Spec.Cleanup != nil, Schedule: s.schedules.cleanup, Bounds: s.bounds(),
+		Now: s.Now, Created: s.cache.CreationTimestamp.Time,
+		Declared: s.cache.Spec.Cleanup != nil, Schedule: s.Schedules.Cleanup, Bounds: s.bounds(),
 	}
 	f.ApprovalRequired = f.Declared && s.cache.Spec.Cleanup.Approval == v1alpha1.ApprovalRequired
-	if req, ok := s.standing(request.Cleanup); ok {
+	if req, ok := s.Standing(s.cache, request.Cleanup); ok {
 		f.Request, f.Requested = req.Text, s.cache.Status.LastHandledRequest.Time.Time
 	}
 	if t := s.cache.Status.WarmUp.LastSuccessTime; t != nil {
@@ -67,7 +68,7 @@ func (s *scope) cleanupFacts() cleanup.Observation {
 	if p := c.LastPlan; p != nil && p.Open {
 		// What is acted on must stand in the status first: a plan, and its
 		// approval.
-		before := s.before.Status.Cleanup
+		before := s.Stored.Status.Cleanup
 		f.Open = &cleanup.Plan{Digest: p.Digest, Bounds: p.Bounds, Approved: before != nil && before.ApprovedPlan == p.Digest}
 	}
 	return f
@@ -100,12 +101,12 @@ func (s *scope) bounds() string {
 // cleanupWaitsFor says what keeps a cleaning that is due from starting.
 func (s *scope) cleanupWaitsFor() string {
 	switch {
-	case s.neverWarmed():
+	case s.NeverWarmed(s.cache):
 		return "the first warm-up"
 	case s.cache.Status.WarmUp.LastSuccessRun == "":
 		// One that fails later is no hindrance: the volume may be full.
 		return "a warm-up that succeeds"
-	case s.convicted():
+	case pass.Corrupt(s.cache):
 		return "the live claim to be mended: it is corrupt"
 	}
 	return s.quietWaitsFor()
@@ -116,10 +117,10 @@ func (s *scope) cleanupWaitsFor() string {
 func (r *Reconciler) cleanupJob(_ context.Context, s *scope, wish writer.DueAction) (*batchv1.Job, error) {
 	spec, mount := s.cache.Spec.Cleanup, s.cache.Spec.Environment.MountPath
 	command := []string{path.Join(toolsDir, "gocache-agent"), "cleanup", "--json", "--root", mount, "--termination-log", "/dev/termination-log"}
-	if s.has(v1alpha1.LayerModules) {
+	if pass.Has(s.cache, v1alpha1.LayerModules) {
 		command = append(command, "--modcache", goenv.ModuleCache(mount))
 	}
-	if s.has(v1alpha1.LayerBuild) {
+	if pass.Has(s.cache, v1alpha1.LayerBuild) {
 		command = append(command, "--buildcache", goenv.BuildCache(mount))
 	}
 	if spec.MaxSize != nil {
@@ -142,7 +143,7 @@ func (r *Reconciler) cleanupJob(_ context.Context, s *scope, wish writer.DueActi
 
 // bookCleanup writes the outcome of a run into the status.
 func (s *scope) bookCleanup() {
-	run := s.facts.run
+	run := s.Run
 	if s.cache.Status.Cleanup == nil {
 		s.cache.Status.Cleanup = &v1alpha1.CleanupStatus{}
 	}
@@ -212,7 +213,7 @@ func (s *scope) bookPlan(said report.Report) {
 	c, p := s.cache.Status.Cleanup, said.Plan
 	c.Failures = 0
 	c.LastPlan = &v1alpha1.CleanupPlan{
-		Digest: p.Digest, Time: metav1.NewTime(p.AsOf), Open: !p.Empty(), Bounds: s.facts.run.Annotations[v1alpha1.InputsAnnotation],
+		Digest: p.Digest, Time: metav1.NewTime(p.AsOf), Open: !p.Empty(), Bounds: s.Run.Annotations[v1alpha1.InputsAnnotation],
 		Entries: p.Entries, Bytes: p.Bytes, OverBytes: p.OverBytes, Modules: layerPlan(p.Modules), Build: layerPlan(p.Build),
 	}
 	if c.ApprovedPlan != p.Digest {
@@ -256,7 +257,7 @@ func (s *scope) bookApplied(said report.Report) {
 
 // bookContentOf copies what a run left on the claim.
 func (s *scope) bookContentOf(said report.Report) {
-	if !s.ranOnClaim() {
+	if !s.RanOnPVC() {
 		return
 	}
 	s.cache.Status.Counts = v1alpha1.CacheCounts{Modules: said.Modules, BuildEntries: said.BuildEntries}
@@ -319,13 +320,13 @@ func (s *scope) planWaits() bool {
 // approve notes the approval that was asked for. A plan that took the place of
 // the approved one meanwhile is not it.
 func (r *Reconciler) approve(_ context.Context, s *scope) error {
-	req, ok := s.requested(request.ApproveCleanup)
+	req, ok := pass.Requested(s.cache, request.ApproveCleanup)
 	c := s.cache.Status.Cleanup
 	if !ok || s.writerAnswers() || c != nil && c.ApprovedPlan == req.Argument {
 		return nil
 	}
 	if why := s.refusesApproval(req); why != "" {
-		s.answer(req.Text, v1alpha1.RequestRefused, why)
+		pass.Answer(s.cache, s.Now, req.Text, v1alpha1.RequestRefused, why)
 		return nil
 	}
 	c.ApprovedPlan = req.Argument

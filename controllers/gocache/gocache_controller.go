@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/controllers/gocache/pass"
 	"gocache.dev/operator/internal/kube/apply"
 	"gocache.dev/operator/internal/kube/conditions"
 	"gocache.dev/operator/internal/kube/images"
@@ -27,9 +28,6 @@ const (
 	fieldOwner = "gocache-gocache"
 	// proxyIndex finds the caches that use a ModProxy.
 	proxyIndex = "spec.environment.proxyRef"
-	// sourceInterval is when sources are read again: ConfigMaps of users are
-	// not watched.
-	sourceInterval = time.Minute
 )
 
 // Reconciler keeps GoCaches warm and captured.
@@ -54,13 +52,11 @@ type Reconciler struct {
 
 // scope is one pass over one object.
 type scope struct {
-	now       time.Time
-	cache     *v1alpha1.GoCache // what is reported into
-	before    *v1alpha1.GoCache // as it was read
-	facts     facts
-	schedules schedules
-	done      progress // what this pass did
-	wake      time.Duration
+	pass.Observed
+	cache  *v1alpha1.GoCache // what is reported into
+	cloned map[string]bool   // snapshots that are being cloned; known only when some are to be dropped
+	done   progress          // what this pass did
+	wake   time.Duration
 }
 
 // SetupWithManager registers the controller.
@@ -105,13 +101,13 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 
 // pass runs all steps. A step that fails does not keep the others from theirs.
 func (r *Reconciler) pass(ctx context.Context, s *scope) (err error) {
-	if s.facts, err = r.observe(ctx, s); err != nil {
+	if s.Observed, err = r.observe(ctx, s.Observed); err != nil {
 		return err
 	}
-	s.readSchedules()
+	s.Schedules = pass.ParseSchedules(s.cache)
 	s.noteClaim()
 	s.noteSnapshots()
-	s.cache.Status.WarmUp.Revisions = s.facts.revisions
+	s.cache.Status.WarmUp.Revisions = s.Revisions
 	s.book()
 	if s.cache.Spec.Suspend {
 		return r.resumeSwap(ctx, s)
@@ -145,14 +141,14 @@ func (r *Reconciler) load(ctx context.Context, req ctrl.Request) (*scope, error)
 	if err != nil || o == nil {
 		return nil, err
 	}
-	return &scope{now: r.Clock(), cache: o, before: o.DeepCopy()}, nil
+	return &scope{cache: o, Observed: pass.Observed{Now: r.Clock(), Stored: o.DeepCopy()}}, nil
 }
 
 // report writes conditions and status, and then events: they tell only what
 // stands in the status. What was done and changes nothing there is told too.
 func (r *Reconciler) report(ctx context.Context, s *scope, failed error) error {
 	s.setConditions(failed)
-	if _, err := patch.Status(ctx, r.Client, s.before, s.cache); err != nil {
+	if _, err := patch.Status(ctx, r.Client, s.Stored, s.cache); err != nil {
 		return err
 	}
 	s.logDecision(ctx)
@@ -167,7 +163,7 @@ func (r *Reconciler) applier() apply.Applier {
 // wakeAt asks to be woken at a time, unless something is sooner.
 func (s *scope) wakeAt(t time.Time) {
 	if !t.IsZero() {
-		s.wakeIn(max(t.Sub(s.now), time.Second))
+		s.wakeIn(max(t.Sub(s.Now), time.Second))
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/controllers/gocache/pass"
 	"gocache.dev/operator/internal/testing/crash"
 )
 
@@ -81,8 +82,8 @@ func TestCrashPoints(t *testing.T) {
 			w.settle()
 			die()
 			w.push(r, "module two\n")
-			w.wait(sourceInterval)
-			w.wait(sourceInterval)
+			w.wait(pass.Interval)
+			w.wait(pass.Interval)
 		},
 		// a plan that a webhook is told of, its approval, and a warm-up since the
 		// cache was not proven warm

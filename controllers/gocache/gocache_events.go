@@ -14,7 +14,7 @@ import (
 // emit records what became different in the status, and what this pass did
 // because of it.
 func (r *Reconciler) emit(s *scope) {
-	event.Record(r.Events, s.cache, append(became(s.before, s.cache), s.did()...))
+	event.Record(r.Events, s.cache, append(became(s.Stored, s.cache), s.did()...))
 }
 
 // did are the events of the pass's own acts.

@@ -17,6 +17,7 @@ import (
 	ctrlsource "sigs.k8s.io/controller-runtime/pkg/source"
 
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/controllers/gocache/pass"
 	"gocache.dev/operator/internal/domain/gitrepo"
 	"gocache.dev/operator/internal/kube/bounded"
 	"gocache.dev/operator/internal/kube/gitrefs"
@@ -45,75 +46,70 @@ func (r *Reconciler) changedRefs() ctrlsource.Source {
 	return poller.Source()
 }
 
-// gitSource is a repository as the warm-up Job will see it.
-type gitSource struct {
-	url, ref, commit, secret string
-	packages                 []string
-}
-
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=get
 
 // observeGit asks a repository which commit is to be built. One that does not
 // answer stays at the commit that is known, and a warm-up waits for it.
-func (r *Reconciler) observeGit(ctx context.Context, s *scope, f *facts, src v1alpha1.WarmUpSource) error {
-	git := &gitSource{url: src.Git.URL, ref: src.Git.Ref, packages: src.Packages}
-	known := s.knownRevision(git)
-	git.commit = known.Commit
-	f.sources = append(f.sources, source{git: git})
-	if s.cache.Spec.Suspend {
-		f.revisions = append(f.revisions, known)
+func (r *Reconciler) observeGit(ctx context.Context, o *pass.Observed, src v1alpha1.WarmUpSource) error {
+	cache := o.Stored
+	git := &pass.GitSource{URL: src.Git.URL, Ref: src.Git.Ref, Packages: src.Packages}
+	known := knownRevision(cache, git)
+	git.Commit = known.Commit
+	o.Sources = append(o.Sources, pass.Source{Git: git})
+	if cache.Spec.Suspend {
+		o.Revisions = append(o.Revisions, known)
 		return nil
 	}
-	now := v1alpha1.GitRevision{URL: git.url, Ref: git.ref, Commit: known.Commit, WarmedCommit: known.WarmedCommit}
-	ref := gitrefs.Ref{Namespace: s.cache.Namespace, Remote: gitrepo.Remote{URL: git.url, Ref: git.ref}}
+	now := v1alpha1.GitRevision{URL: git.URL, Ref: git.Ref, Commit: known.Commit, WarmedCommit: known.WarmedCommit}
+	ref := gitrefs.Ref{Namespace: cache.Namespace, Remote: gitrepo.Remote{URL: git.URL, Ref: git.Ref}}
 	if src.Git.SecretRef != nil {
-		git.secret = src.Git.SecretRef.Name
-		secret, err := read.Object[corev1.Secret](ctx, r.Live, s.cache.Namespace, git.secret)
+		git.Secret = src.Git.SecretRef.Name
+		secret, err := read.Object[corev1.Secret](ctx, r.Live, cache.Namespace, git.Secret)
 		if err != nil {
 			return err
 		}
 		if secret == nil {
-			now.Message = "Secret " + git.secret + " does not exist"
+			now.Message = "Secret " + git.Secret + " does not exist"
 		} else {
 			ref.Remote.Credentials = secret.Data
-			ref.CredentialsVersion = strings.Join([]string{git.secret, string(secret.UID), secret.ResourceVersion}, "\n")
+			ref.CredentialsVersion = strings.Join([]string{git.Secret, string(secret.UID), secret.ResourceVersion}, "\n")
 		}
 	}
 	if now.Message == "" {
-		commit, err := r.Refs.Lookup(s.now, client.ObjectKeyFromObject(s.cache), ref)
+		commit, err := r.Refs.Lookup(o.Now, client.ObjectKeyFromObject(cache), ref)
 		switch {
 		case errors.Is(err, gitrefs.ErrPending): // its answer wakes a pass
 			now = known
-			f.sourceMissing = "repository " + git.url + " to be read"
+			o.SourceMissing = "repository " + git.URL + " to be read"
 		case err != nil:
 			now.Message = bounded.Text(err.Error(), 512)
 		default:
-			now.Commit, git.commit = commit, commit
+			now.Commit, git.Commit = commit, commit
 		}
 	}
 	if now.Message != "" {
-		f.sourceMissing = unread(now)
+		o.SourceMissing = unread(now)
 	}
-	f.revisions = append(f.revisions, now)
+	o.Revisions = append(o.Revisions, now)
 	return nil
 }
 
 // knownRevision is what the status says of a repository and ref.
-func (s *scope) knownRevision(git *gitSource) v1alpha1.GitRevision {
-	for _, r := range s.before.Status.WarmUp.Revisions {
-		if r.URL == git.url && r.Ref == git.ref {
+func knownRevision(cache *v1alpha1.GoCache, git *pass.GitSource) v1alpha1.GitRevision {
+	for _, r := range cache.Status.WarmUp.Revisions {
+		if r.URL == git.URL && r.Ref == git.Ref {
 			return r
 		}
 	}
-	return v1alpha1.GitRevision{URL: git.url, Ref: git.ref}
+	return v1alpha1.GitRevision{URL: git.URL, Ref: git.Ref}
 }
 
 // commits of the git sources, as a Job carries them.
-func commits(sources []source) string {
+func commits(sources []pass.Source) string {
 	var all []string
 	for _, src := range sources {
-		if src.git != nil {
-			all = append(all, src.git.commit)
+		if src.Git != nil {
+			all = append(all, src.Git.Commit)
 		}
 	}
 	return strings.Join(all, ",")
@@ -144,22 +140,22 @@ func short(commit string) string { return commit[:min(len(commit), 12)] }
 // checkout adds to a pod what brings a repository's files to a directory. It is
 // done by a container of its own, so that the one that compiles them has no
 // credentials.
-func (r *Reconciler) checkout(git *gitSource, i int, dir string) (corev1.Container, []corev1.Volume, corev1.VolumeMount) {
+func (r *Reconciler) checkout(git *pass.GitSource, i int, dir string) (corev1.Container, []corev1.Volume, corev1.VolumeMount) {
 	files := podspec.EmptyDir(fmt.Sprintf("source-%d", i))
 	files.EmptyDir.SizeLimit = ptr.To(resource.MustParse(checkoutLimit))
 	mount := corev1.VolumeMount{Name: files.Name, MountPath: dir}
 	fetch := corev1.Container{
 		Name: files.Name, Image: r.Images.Operator,
-		Command:                  []string{"/gocache-agent", "fetch", "--url", git.url, "--commit", git.commit, "--dir", dir},
+		Command:                  []string{"/gocache-agent", "fetch", "--url", git.URL, "--commit", git.Commit, "--dir", dir},
 		VolumeMounts:             []corev1.VolumeMount{mount, {Name: "tmp", MountPath: "/tmp"}},
 		TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
 	}
-	if git.ref != "" {
-		fetch.Command = append(fetch.Command, "--ref", git.ref)
+	if git.Ref != "" {
+		fetch.Command = append(fetch.Command, "--ref", git.Ref)
 	}
 	volumes := []corev1.Volume{files}
-	if git.secret != "" {
-		secret := credentials(fmt.Sprintf("secret-%d", i), git.secret)
+	if git.Secret != "" {
+		secret := credentials(fmt.Sprintf("secret-%d", i), git.Secret)
 		volumes = append(volumes, secret)
 		at := path.Join(secretsDir, fmt.Sprint(i))
 		fetch.Command = append(fetch.Command, "--secret", at)
@@ -180,9 +176,9 @@ func credentials(name, secret string) corev1.Volume {
 }
 
 // repositoryFlag names a checked out repository and its packages to the agent.
-func repositoryFlag(git *gitSource, dir string) string {
-	if len(git.packages) == 0 {
+func repositoryFlag(git *pass.GitSource, dir string) string {
+	if len(git.Packages) == 0 {
 		return dir
 	}
-	return dir + "=" + strings.Join(git.packages, ",")
+	return dir + "=" + strings.Join(git.Packages, ",")
 }

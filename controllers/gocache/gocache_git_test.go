@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/controllers/gocache/pass"
 	"gocache.dev/operator/internal/domain/gitrepo"
 	warmreport "gocache.dev/operator/internal/domain/warmup"
 	"gocache.dev/operator/internal/kube/gitrefs"
@@ -103,19 +104,19 @@ func TestGitSource(t *testing.T) {
 	}
 
 	for range 5 {
-		w.wait(sourceInterval)
+		w.wait(pass.Interval)
 	}
 	if len(*jobs) != 1 {
 		t.Fatalf("%d warm-ups of one commit", len(*jobs))
 	}
 	second := w.push(r, "module two\n")
 	w.ending = nil // it goes on
-	w.wait(sourceInterval)
+	w.wait(pass.Interval)
 	if got := w.get().Status.WarmUp.Revisions[0]; got.Commit != second || got.WarmedCommit != first {
 		t.Errorf("while the second commit is built: %+v", got)
 	}
 	w.ending = ended(warmreport.Report{Outcome: warmreport.Succeeded, Modules: 3})
-	w.wait(sourceInterval)
+	w.wait(pass.Interval)
 	if got := w.get().Status.WarmUp.Revisions[0]; got.WarmedCommit != second {
 		t.Errorf("when the second commit is built: %+v", got)
 	}
@@ -138,14 +139,14 @@ func TestUnreadableRepository(t *testing.T) {
 	w.cache(fromGit(v1alpha1.GitSource{URL: r.url}))
 	w.settle()
 	r.down.Store(true)
-	w.wait(sourceInterval)
+	w.wait(pass.Interval)
 	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "repository "+r.url+" cannot be read")
 	if got := w.get().Status.WarmUp.Revisions[0]; got.Commit != commit || !strings.Contains(got.Message, "503") {
 		t.Errorf("revision %+v, want commit %s to stand", got, commit)
 	}
 	asked, wrote := r.asked.Load(), len(w.mortal.Writes)
 	for range 60 {
-		w.wait(sourceInterval)
+		w.wait(pass.Interval)
 	}
 	if n := r.asked.Load() - asked; n < 4 || n > 10 {
 		t.Errorf("asked %d times in an hour, want a few", n)

@@ -18,7 +18,7 @@ import (
 // grow decides on the size that the claim is asked to grow to. It is written
 // into the status first: ensureClaim asks for it once it stands there.
 func (r *Reconciler) grow(_ context.Context, s *scope) error {
-	if s.swapping() {
+	if s.Replacing(s.cache) {
 		return nil // for a claim that is about to be another one
 	}
 	d := s.growth()
@@ -30,19 +30,19 @@ func (r *Reconciler) grow(_ context.Context, s *scope) error {
 	if g := status.Growth; g != nil && g.Refused == "" && g.Size.Cmp(d.Size) == 0 {
 		return nil // is asked for
 	}
-	status.Growth = &v1alpha1.GrowthStatus{Size: d.Size, Time: metav1.NewTime(s.now)}
+	status.Growth = &v1alpha1.GrowthStatus{Size: d.Size, Time: metav1.NewTime(s.Now)}
 	return nil
 }
 
 // growth is how the claim stands by the rule of its growth; no state without
 // one.
 func (s *scope) growth() growth.Decision {
-	rule, claim, status := s.cache.Spec.Storage.Growth, s.facts.claim, s.cache.Status.Storage
+	rule, claim, status := s.cache.Spec.Storage.Growth, s.PVC, s.cache.Status.Storage
 	if rule == nil || !volume.Bound(claim) || status.Capacity == nil {
 		return growth.Decision{}
 	}
 	f := growth.Observation{
-		Now: s.now, UsedPercent: rule.UsedPercent, Step: rule.Step, Limit: rule.Limit,
+		Now: s.Now, UsedPercent: rule.UsedPercent, Step: rule.Step, Limit: rule.Limit,
 		Requested: claim.Spec.Resources.Requests[corev1.ResourceStorage], Capacity: *status.Capacity,
 		Used: status.UsedPercent, Measured: status.MeasuredCapacity,
 	}
@@ -55,7 +55,7 @@ func (s *scope) growth() growth.Decision {
 // grownSize is the size that the claim has grown to, or is to grow to, as it
 // stands in the status; nil when the spec's says it all.
 func (s *scope) grownSize() *resource.Quantity {
-	g := s.before.Status.Storage.Growth
+	g := s.Stored.Status.Storage.Growth
 	if g == nil || g.Refused != "" || s.cache.Status.Storage.Growth == nil {
 		return nil
 	}
@@ -69,7 +69,7 @@ func (s *scope) noteRefusedGrowth(asked resource.Quantity, err error) bool {
 	if !apierrors.IsForbidden(err) && !apierrors.IsInvalid(err) || g == nil || s.grownSize() == nil || asked.Cmp(g.Size) != 0 || asked.Cmp(s.cache.Spec.Storage.Size) <= 0 {
 		return false
 	}
-	g.Refused, g.Time = bounded.Text(err.Error(), 1024), metav1.NewTime(s.now)
+	g.Refused, g.Time = bounded.Text(err.Error(), 1024), metav1.NewTime(s.Now)
 	return true
 }
 

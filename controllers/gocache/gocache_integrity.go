@@ -14,6 +14,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/controllers/gocache/pass"
 	"gocache.dev/operator/internal/domain/goenv"
 	"gocache.dev/operator/internal/domain/integrity"
 	"gocache.dev/operator/internal/kube/bounded"
@@ -56,17 +57,17 @@ func (r *Reconciler) decideCheck(s *scope) (writer.DueAction, bool) {
 
 func (s *scope) checkFacts() livecheck.Observation {
 	f := livecheck.Observation{
-		Now: s.now, Created: s.cache.CreationTimestamp.Time,
-		Declared: s.cache.Spec.Integrity != nil, Schedule: s.schedules.integrity,
+		Now: s.Now, Created: s.cache.CreationTimestamp.Time,
+		Declared: s.cache.Spec.Integrity != nil, Schedule: s.Schedules.Integrity,
 		Volume: s.cache.Status.Storage.VolumeName,
 	}
 	for _, verb := range integrityAction().requests {
-		if req, ok := s.standing(verb); ok {
+		if req, ok := s.Standing(s.cache, verb); ok {
 			f.Request, f.Requested = req.Text, s.cache.Status.LastHandledRequest.Time.Time
 		}
 	}
-	for i := range s.facts.snapshots {
-		c := &s.facts.snapshots[i]
+	for i := range s.Snapshots {
+		c := &s.Snapshots[i]
 		if c.Status.Source == nil || c.Status.CreationTime == nil {
 			continue
 		}
@@ -94,7 +95,7 @@ func onCaptured(c *v1alpha1.CacheSnapshot) v1alpha1.Verdict {
 
 // checkWaitsFor says what keeps a check that is due from starting.
 func (s *scope) checkWaitsFor() string {
-	if s.neverWarmed() {
+	if s.NeverWarmed(s.cache) {
 		return "the first warm-up"
 	}
 	return ""
@@ -103,7 +104,7 @@ func (s *scope) checkWaitsFor() string {
 // checkJob is the Job that checks the live claim, with what its snapshots are
 // proven with.
 func (r *Reconciler) checkJob(ctx context.Context, s *scope, wish writer.DueAction) (*batchv1.Job, error) {
-	trust, err := check.Trust(ctx, r.Live, s.cache.Namespace, "spec.snapshots.verification.trust", s.snapshotPolicy().Verification.Trust)
+	trust, err := check.Trust(ctx, r.Live, s.cache.Namespace, "spec.snapshots.verification.trust", pass.SnapshotPolicy(s.cache).Verification.Trust)
 	if err != nil {
 		return nil, err
 	}
@@ -116,7 +117,7 @@ func (r *Reconciler) checkJob(ctx context.Context, s *scope, wish writer.DueActi
 	job.Mounts = append([]corev1.VolumeMount{{Name: cacheVolume, MountPath: checkedDir, ReadOnly: true}}, trust.Mounts...)
 	job.Deadline = s.checkDeadline()
 	if last := s.cache.Status.LastHandledRequest; job.Annotations[v1alpha1.RequestAnnotation] != "" {
-		job.Deadline = min(job.Deadline, last.Time.Add(job.Deadline).Sub(s.now))
+		job.Deadline = min(job.Deadline, last.Time.Add(job.Deadline).Sub(s.Now))
 	}
 	return job.Object(), nil
 }
@@ -133,7 +134,7 @@ func (s *scope) checkDeadline() time.Duration {
 // checkedLayers are the layers that are checked.
 func (s *scope) checkedLayers() []v1alpha1.CacheLayer {
 	if i := s.cache.Spec.Integrity; i != nil && len(i.Checks) > 0 {
-		return slices.DeleteFunc(slices.Clone(i.Checks), func(l v1alpha1.CacheLayer) bool { return !s.has(l) })
+		return slices.DeleteFunc(slices.Clone(i.Checks), func(l v1alpha1.CacheLayer) bool { return !pass.Has(s.cache, l) })
 	}
 	return s.cache.Spec.Layers
 }
@@ -153,7 +154,7 @@ func layerFlags(layers []v1alpha1.CacheLayer) []string {
 
 // bookCheck writes the outcome of a check into the status.
 func (s *scope) bookCheck() {
-	run := s.facts.run
+	run := s.Run
 	v := check.Doubt(check.Verdict(run), s.checkedLayers(), s.cache.Status.Counts)
 	before := ptr.Deref(s.cache.Status.Integrity, v1alpha1.IntegrityStatus{})
 	status := v1alpha1.IntegrityStatus{
@@ -189,7 +190,7 @@ func (s *scope) bookCheck() {
 // bookCounts writes how much an intact claim holds of the layers that were
 // checked.
 func (s *scope) bookCounts(found v1alpha1.VerifiedCounts) {
-	if !s.ranOnClaim() {
+	if !s.RanOnPVC() {
 		return
 	}
 	for _, layer := range s.checkedLayers() {
@@ -250,27 +251,15 @@ func (r *Reconciler) answerConvicted(_ context.Context, s *scope) error {
 	replaced := i.VolumeName != status.Storage.VolumeName && status.VolumeReplacement == nil
 	switch {
 	case replaced && status.Content != nil && status.Content.Snapshot != "":
-		s.answer(last.Request, v1alpha1.RequestSucceeded, found+"; rolled back to "+status.Content.Snapshot)
+		pass.Answer(s.cache, s.Now, last.Request, v1alpha1.RequestSucceeded, found+"; rolled back to "+status.Content.Snapshot)
 	case replaced:
-		s.answer(last.Request, v1alpha1.RequestSucceeded, found+"; the volume was replaced since")
-	case !s.rollsBack():
-		s.answer(last.Request, v1alpha1.RequestSucceeded, found+"; "+s.remedy())
+		pass.Answer(s.cache, s.Now, last.Request, v1alpha1.RequestSucceeded, found+"; the volume was replaced since")
+	case !pass.RollsBack(s.cache):
+		pass.Answer(s.cache, s.Now, last.Request, v1alpha1.RequestSucceeded, found+"; "+s.remedy())
 	default:
 		last.Message = bounded.Text(found+"; is rolled back", 1024)
 	}
 	return nil
-}
-
-// convicted says whether the volume that the claim has now is known to be bad.
-func (s *scope) convicted() bool {
-	i := s.cache.Status.Integrity
-	return i != nil && i.Verdict == v1alpha1.VerdictCorrupt && i.VolumeName == s.cache.Status.Storage.VolumeName
-}
-
-// rollsBack says whether a convicted volume is replaced without a person.
-func (s *scope) rollsBack() bool {
-	i := s.cache.Spec.Integrity
-	return s.cache.Status.VolumeReplacement != nil || i != nil && i.OnCorrupt == v1alpha1.CacheRollback && s.cache.Status.LatestVerifiedSnapshot != ""
 }
 
 // remedy says what a person can do about a convicted volume that is not rolled

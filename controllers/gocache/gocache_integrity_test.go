@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/controllers/gocache/pass"
 	warmreport "gocache.dev/operator/internal/domain/warmup"
 	"gocache.dev/operator/internal/plan/livecheck"
 	"gocache.dev/operator/internal/testing/cluster"
@@ -219,7 +220,7 @@ func TestReportOfAFailureGoesFirst(t *testing.T) {
 	w.settle()
 	w.ending = nil
 	w.modules("two")
-	w.wait(sourceInterval)
+	w.wait(pass.Interval)
 	if len(w.warmUps) != 2 {
 		t.Fatalf("%d warm-ups, want 2", len(w.warmUps))
 	}
@@ -289,7 +290,7 @@ func TestCheckWithoutItsTrust(t *testing.T) {
 		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "sums"}, Data: map[string]string{"go.sum": "a v1 h1:x\n"},
 	}))
 	w.checked = nil
-	w.wait(sourceInterval)
+	w.wait(pass.Interval)
 	command := strings.Join(get[batchv1.Job](w, "ci-writer").Spec.Template.Spec.Containers[0].Command, " ")
 	if !strings.HasSuffix(command, "--gosum /trust/0/go.sum") {
 		t.Errorf("command %s", command)
@@ -308,7 +309,7 @@ func TestAnswerAfterRollback(t *testing.T) {
 		},
 		LastHandledRequest: &v1alpha1.RequestStatus{Request: "failure-report#1", Outcome: v1alpha1.RequestAccepted},
 	}
-	s := &scope{cache: cache, before: cache}
+	s := &scope{cache: cache, Observed: pass.Observed{Stored: cache}}
 	for _, stage := range []struct {
 		change  func(*v1alpha1.GoCacheStatus)
 		outcome v1alpha1.RequestOutcome

@@ -13,7 +13,7 @@ import (
 // logDecision logs what a pass has decided: one line at the default level when
 // it began something or the reason of condition Ready has changed, else at V(1).
 func (s *scope) logDecision(ctx context.Context) {
-	was, is := readyReason(s.before), readyReason(s.cache)
+	was, is := readyReason(s.Stored), readyReason(s.cache)
 	values := []any{"reason", is, "latestVerifiedSnapshot", s.cache.Status.LatestVerifiedSnapshot, "requeueAfter", s.wake}
 	level := 1
 	if was != is {

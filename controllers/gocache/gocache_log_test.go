@@ -10,6 +10,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/controllers/gocache/pass"
 	"gocache.dev/operator/internal/plan/writer"
 )
 
@@ -25,12 +26,12 @@ func TestLogDecision(t *testing.T) {
 		scope scope
 		want  string // at the default level; empty: nothing
 	}{
-		"nothing to do":       {scope{before: ready("A"), cache: ready("A")}, ""},
-		"something waits":     {scope{before: ready("A"), cache: ready("A"), done: progress{waits: map[writer.Action]string{writer.WarmUp: "x"}}}, ""},
-		"another reason":      {scope{before: ready("A"), cache: ready("B")}, `"reasonBefore"="A"`},
-		"a writer":            {scope{before: ready("A"), cache: ready("A"), done: progress{began: writer.WarmUp, beganFor: "by schedule"}}, `"cause"="by schedule"`},
-		"a snapshot":          {scope{before: ready("A"), cache: ready("A"), done: progress{taken: "ci-1"}}, `"snapshot"="ci-1"`},
-		"snapshots to delete": {scope{before: ready("A"), cache: ready("A"), done: progress{dropped: []string{"ci-0"}}}, `"deletedSnapshots"=["ci-0"]`},
+		"nothing to do":       {scope{Observed: pass.Observed{Stored: ready("A")}, cache: ready("A")}, ""},
+		"something waits":     {scope{Observed: pass.Observed{Stored: ready("A")}, cache: ready("A"), done: progress{waits: map[writer.Action]string{writer.WarmUp: "x"}}}, ""},
+		"another reason":      {scope{Observed: pass.Observed{Stored: ready("A")}, cache: ready("B")}, `"reasonBefore"="A"`},
+		"a writer":            {scope{Observed: pass.Observed{Stored: ready("A")}, cache: ready("A"), done: progress{began: writer.WarmUp, beganFor: "by schedule"}}, `"cause"="by schedule"`},
+		"a snapshot":          {scope{Observed: pass.Observed{Stored: ready("A")}, cache: ready("A"), done: progress{taken: "ci-1"}}, `"snapshot"="ci-1"`},
+		"snapshots to delete": {scope{Observed: pass.Observed{Stored: ready("A")}, cache: ready("A"), done: progress{dropped: []string{"ci-0"}}}, `"deletedSnapshots"=["ci-0"]`},
 	} {
 		for level, want := range map[int]string{0: tt.want, 1: `"Decided"`} {
 			var lines []string

@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/controllers/gocache/pass"
 	"gocache.dev/operator/internal/kube/apply"
 	"gocache.dev/operator/internal/kube/csisnapshot"
 	"gocache.dev/operator/internal/kube/jobrun"
@@ -26,45 +27,6 @@ import (
 	"gocache.dev/operator/internal/plan/naming"
 )
 
-// Keys of a ConfigMap that is a source.
-const (
-	goModKey    = "go.mod"
-	goSumKey    = "go.sum"
-	packagesKey = "packages"
-)
-
-// facts are all that was read in one pass. A nil object does not exist, or is
-// not ours.
-type facts struct {
-	claim *corev1.PersistentVolumeClaim
-	// previous holds the volume that was replaced last.
-	previous *corev1.PersistentVolumeClaim
-	writer   *batchv1.Job
-	// stranger: a Job of the writer's name is of somebody else; predecessor: it
-	// is of a cache of the same name that is gone, and will follow it.
-	stranger, predecessor bool
-	run                   jobrun.Outcome
-	hindered              string // why the writer's container does not run, if it should by now
-	snapshots             []v1alpha1.CacheSnapshot
-	cloned                map[string]bool // snapshots that are being cloned; known only when some are to be dropped
-	proxy                 string          // the value of GOPROXY; empty: the default
-	// proxyMissing says why the proxy that is referred to has no address, and
-	// proxyUnready why it does not serve.
-	proxyMissing, proxyUnready string
-	sources                    []source
-	// sourceMissing says which source cannot be used, and why.
-	sourceMissing string
-	revisions     []v1alpha1.GitRevision
-}
-
-// source is a ConfigMap as the warm-up Job will see it, or a repository.
-type source struct {
-	name string
-	keys []string
-	data map[string]string
-	git  *gitSource
-}
-
 // +kubebuilder:rbac:groups="",resources=persistentvolumeclaims,verbs=get;list;watch
 // +kubebuilder:rbac:groups="",resources=configmaps,verbs=get;list;watch
 // +kubebuilder:rbac:groups="",resources=pods,verbs=get;list
@@ -72,49 +34,52 @@ type source struct {
 // +kubebuilder:rbac:groups=cache.gocache.dev,resources=cachesnapshots,verbs=get;list;watch
 // +kubebuilder:rbac:groups=cache.gocache.dev,resources=modproxies,verbs=get;list;watch
 
-func (r *Reconciler) observe(ctx context.Context, s *scope) (f facts, err error) {
-	ns, name := s.cache.Namespace, s.cache.Name
-	if f.claim, err = read.Object[corev1.PersistentVolumeClaim](ctx, r.Client, ns, name); err != nil {
-		return f, err
+// observe makes all reads of a pass, beside those that a part makes past the
+// cache right before it acts.
+func (r *Reconciler) observe(ctx context.Context, o pass.Observed) (pass.Observed, error) {
+	cache, ns, name := o.Stored, o.Stored.Namespace, o.Stored.Name
+	var err error
+	if o.PVC, err = read.Object[corev1.PersistentVolumeClaim](ctx, r.Client, ns, name); err != nil {
+		return o, err
 	}
-	f.claim = apply.Ours(s.cache, s.labels(), f.claim)
-	if f.previous, err = read.Object[corev1.PersistentVolumeClaim](ctx, r.Client, ns, naming.Child(name, naming.Previous)); err != nil {
-		return f, err
+	o.PVC = apply.Ours(cache, pass.Labels(cache), o.PVC)
+	if o.Previous, err = read.Object[corev1.PersistentVolumeClaim](ctx, r.Client, ns, naming.Child(name, naming.Previous)); err != nil {
+		return o, err
 	}
-	f.previous = apply.Ours(s.cache, s.labels(), f.previous)
-	if f.writer, err = read.Object[batchv1.Job](ctx, r.Client, ns, naming.Child(name, naming.Writer)); err != nil {
-		return f, err
+	o.Previous = apply.Ours(cache, pass.Labels(cache), o.Previous)
+	if o.Writer, err = read.Object[batchv1.Job](ctx, r.Client, ns, naming.Child(name, naming.Writer)); err != nil {
+		return o, err
 	}
-	f.stranger, f.predecessor = s.otherWriter(f.writer)
-	f.writer = apply.Ours(s.cache, s.labels(), f.writer)
-	if f.run, err = jobrun.Observe(ctx, r.Live, f.writer); err != nil {
-		return f, err
+	o.ForeignWriter, o.PredecessorWriter = otherWriter(cache, o.Writer)
+	o.Writer = apply.Ours(cache, pass.Labels(cache), o.Writer)
+	if o.Run, err = jobrun.Observe(ctx, r.Live, o.Writer); err != nil {
+		return o, err
 	}
-	if f.hindered, err = jobrun.Hindrance(ctx, r.Live, f.writer, f.run, s.now); err != nil {
-		return f, err
+	if o.Hindrance, err = jobrun.Hindrance(ctx, r.Live, o.Writer, o.Run, o.Now); err != nil {
+		return o, err
 	}
-	if f.snapshots, err = csisnapshot.Of(ctx, r.Client, r.Indexed, s.cache.Namespace, v1alpha1.GoCacheKind, s.cache.Name); err != nil {
-		return f, err
+	if o.Snapshots, err = csisnapshot.Of(ctx, r.Client, r.Indexed, cache.Namespace, v1alpha1.GoCacheKind, cache.Name); err != nil {
+		return o, err
 	}
-	if err := r.observeProxy(ctx, s, &f); err != nil {
-		return f, err
+	if err := r.observeProxy(ctx, &o); err != nil {
+		return o, err
 	}
-	return f, r.observeSources(ctx, s, &f)
+	return o, r.observeSources(ctx, &o)
 }
 
 // observeUse reads the snapshots again, past the cache, and which of them are
 // being cloned for a consumer.
 func (r *Reconciler) observeUse(ctx context.Context, s *scope) (err error) {
-	if s.facts.snapshots, err = csisnapshot.Of(ctx, r.Live, false, s.cache.Namespace, v1alpha1.GoCacheKind, s.cache.Name); err != nil {
+	if s.Snapshots, err = csisnapshot.Of(ctx, r.Live, false, s.cache.Namespace, v1alpha1.GoCacheKind, s.cache.Name); err != nil {
 		return err
 	}
 	var primes corev1.PersistentVolumeClaimList
 	if err := r.Live.List(ctx, &primes, client.InNamespace(s.cache.Namespace), client.HasLabels{volume.IntermediateLabel}); err != nil {
 		return fmt.Errorf("list claims that are being populated: %w", err)
 	}
-	s.facts.cloned = map[string]bool{}
+	s.cloned = map[string]bool{}
 	for i := range primes.Items {
-		s.facts.cloned[primes.Items[i].Annotations[v1alpha1.PopulatedFromAnnotation]] = true
+		s.cloned[primes.Items[i].Annotations[v1alpha1.PopulatedFromAnnotation]] = true
 	}
 	return nil
 }
@@ -151,33 +116,33 @@ func mounts(p *corev1.Pod, claim string) bool {
 }
 
 // otherWriter says whose a Job of the writer's name is that is not this cache's.
-func (s *scope) otherWriter(job *batchv1.Job) (stranger, predecessor bool) {
-	if job == nil || metav1.IsControlledBy(job, s.cache) {
+func otherWriter(cache *v1alpha1.GoCache, job *batchv1.Job) (stranger, predecessor bool) {
+	if job == nil || metav1.IsControlledBy(job, cache) {
 		return false, false
 	}
 	owner := metav1.GetControllerOf(job)
-	predecessor = owner != nil && owner.Kind == v1alpha1.GoCacheKind && owner.Name == s.cache.Name
+	predecessor = owner != nil && owner.Kind == v1alpha1.GoCacheKind && owner.Name == cache.Name
 	return !predecessor, predecessor
 }
 
-func (r *Reconciler) observeProxy(ctx context.Context, s *scope, f *facts) error {
-	env := s.cache.Spec.Environment
-	f.proxy = env.Proxy
+func (r *Reconciler) observeProxy(ctx context.Context, o *pass.Observed) error {
+	env := o.Stored.Spec.Environment
+	o.Proxy = env.Proxy
 	if env.ProxyRef == nil {
 		return nil
 	}
-	proxy, err := read.Object[v1alpha1.ModProxy](ctx, r.Client, s.cache.Namespace, env.ProxyRef.Name)
+	proxy, err := read.Object[v1alpha1.ModProxy](ctx, r.Client, o.Stored.Namespace, env.ProxyRef.Name)
 	switch {
 	case err != nil:
 		return err
 	case proxy == nil:
-		f.proxyMissing = fmt.Sprintf("ModProxy %s does not exist", env.ProxyRef.Name)
+		o.ProxyMissing = fmt.Sprintf("ModProxy %s does not exist", env.ProxyRef.Name)
 	case proxy.Status.GOPROXY == "":
-		f.proxyMissing = fmt.Sprintf("ModProxy %s has no address yet", env.ProxyRef.Name)
+		o.ProxyMissing = fmt.Sprintf("ModProxy %s has no address yet", env.ProxyRef.Name)
 	default:
-		f.proxy = proxy.Status.GOPROXY
+		o.Proxy = proxy.Status.GOPROXY
 		if ready := meta.FindStatusCondition(proxy.Status.Conditions, v1alpha1.ReadyCondition); ready == nil || ready.Status != metav1.ConditionTrue {
-			f.proxyUnready = fmt.Sprintf("ModProxy %s is not ready", proxy.Name)
+			o.ProxyUnready = fmt.Sprintf("ModProxy %s is not ready", proxy.Name)
 		}
 	}
 	return nil
@@ -185,39 +150,39 @@ func (r *Reconciler) observeProxy(ctx context.Context, s *scope, f *facts) error
 
 // observeSources reads what the cache is warmed from. ConfigMaps are the user's
 // and bear no label of ours, so they are read, not watched.
-func (r *Reconciler) observeSources(ctx context.Context, s *scope, f *facts) error {
-	if s.cache.Spec.WarmUp == nil {
+func (r *Reconciler) observeSources(ctx context.Context, o *pass.Observed) error {
+	if o.Stored.Spec.WarmUp == nil {
 		return nil
 	}
-	for _, src := range s.cache.Spec.WarmUp.Sources {
+	for _, src := range o.Stored.Spec.WarmUp.Sources {
 		if src.Git != nil {
-			if err := r.observeGit(ctx, s, f, src); err != nil {
+			if err := r.observeGit(ctx, o, src); err != nil {
 				return err
 			}
 			continue
 		}
-		cm, err := read.Object[corev1.ConfigMap](ctx, r.Live, s.cache.Namespace, src.ConfigMapRef.Name)
+		cm, err := read.Object[corev1.ConfigMap](ctx, r.Live, o.Stored.Namespace, src.ConfigMapRef.Name)
 		switch {
 		case err != nil:
 			return err
 		case cm == nil:
-			f.sourceMissing = fmt.Sprintf("ConfigMap %s does not exist", src.ConfigMapRef.Name)
+			o.SourceMissing = fmt.Sprintf("ConfigMap %s does not exist", src.ConfigMapRef.Name)
 			continue
-		case cm.Data[goModKey] == "":
-			f.sourceMissing = fmt.Sprintf("ConfigMap %s has no key %s", src.ConfigMapRef.Name, goModKey)
+		case cm.Data[pass.GoModKey] == "":
+			o.SourceMissing = fmt.Sprintf("ConfigMap %s has no key %s", src.ConfigMapRef.Name, pass.GoModKey)
 			continue
 		}
-		found := source{name: cm.Name, data: map[string]string{}}
-		for _, key := range []string{goModKey, goSumKey, packagesKey} {
-			if value, ok := cm.Data[key]; ok && (key != packagesKey || len(src.Packages) == 0) {
-				found.keys = append(found.keys, key)
-				found.data[key] = value
+		found := pass.Source{Name: cm.Name, Data: map[string]string{}}
+		for _, key := range []string{pass.GoModKey, pass.GoSumKey, pass.PackagesKey} {
+			if value, ok := cm.Data[key]; ok && (key != pass.PackagesKey || len(src.Packages) == 0) {
+				found.Keys = append(found.Keys, key)
+				found.Data[key] = value
 			}
 		}
 		if len(src.Packages) > 0 {
-			found.data[packagesKey] = strings.Join(src.Packages, "\n")
+			found.Data[pass.PackagesKey] = strings.Join(src.Packages, "\n")
 		}
-		f.sources = append(f.sources, found)
+		o.Sources = append(o.Sources, found)
 	}
 	return nil
 }
@@ -230,7 +195,7 @@ func (r *Reconciler) inputs(s *scope) string {
 		toolchain += " go" + s.cache.Spec.Toolchain.Version
 	}
 	b, err := json.Marshal([]any{
-		toolchain, s.cache.Spec.Platform, s.cache.Spec.Layers, s.cache.Spec.Environment.MountPath, sourceData(s.facts.sources),
+		toolchain, s.cache.Spec.Platform, s.cache.Spec.Layers, s.cache.Spec.Environment.MountPath, sourceData(s.Sources),
 	})
 	if err != nil { // strings and maps of strings: cannot fail
 		panic("inputs: " + err.Error())
@@ -239,13 +204,13 @@ func (r *Reconciler) inputs(s *scope) string {
 	return hex.EncodeToString(sum[:16])
 }
 
-func sourceData(sources []source) []map[string]string {
+func sourceData(sources []pass.Source) []map[string]string {
 	var data []map[string]string
 	for _, s := range sources {
-		if s.git != nil {
-			s.data = map[string]string{"git": s.git.url, "commit": s.git.commit, packagesKey: strings.Join(s.git.packages, "\n")}
+		if s.Git != nil {
+			s.Data = map[string]string{"git": s.Git.URL, "commit": s.Git.Commit, pass.PackagesKey: strings.Join(s.Git.Packages, "\n")}
 		}
-		data = append(data, s.data)
+		data = append(data, s.Data)
 	}
 	return data
 }

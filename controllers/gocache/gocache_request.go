@@ -5,16 +5,13 @@ import (
 	"slices"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/controllers/gocache/pass"
 	"gocache.dev/operator/internal/kube/bounded"
 	"gocache.dev/operator/internal/plan/request"
 )
 
 const (
-	// maxRequest is how much of a request a status echoes.
-	maxRequest = 512
 	// requestPatience is how long an accepted request may wait until it is
 	// begun. The next one is not looked at before it is answered.
 	requestPatience = time.Hour
@@ -44,7 +41,7 @@ func verbs() []verb {
 		{action: request.ApproveCleanup, refuses: (*scope).refusesApproval, begun: (*scope).writerAnswers},
 		{action: request.Integrity, within: (*scope).checkDeadline},
 		{action: request.FailureReport, within: (*scope).checkDeadline},
-		{action: request.Rollback, begun: func(s *scope) bool { return s.swapping() }},
+		{action: request.Rollback, begun: func(s *scope) bool { return s.Replacing(s.cache) }},
 	}
 }
 
@@ -57,11 +54,11 @@ func verbOf(req request.Request) verb {
 	return verb{}
 }
 
-// handleRequest takes up the request annotation. Of what it asks for only the
-// first and the last word are said here: that it is refused, or waited too long.
+// handleRequest takes up the request annotation. Of what it asks for only the first
+// and the last answer are given here: that it is refused, or waited too long.
 func (r *Reconciler) handleRequest(_ context.Context, s *scope) error {
 	text, present := s.cache.Annotations[v1alpha1.RequestAnnotation]
-	answer := known().Take(bounded.Text(text, maxRequest), present, s.cache.Status.LastHandledRequest, func(req request.Request) string {
+	answer := known().Take(bounded.Text(text, pass.MaxRequest), present, s.cache.Status.LastHandledRequest, func(req request.Request) string {
 		if v := verbOf(req); v.refuses != nil {
 			return v.refuses(s, req)
 		}
@@ -73,7 +70,7 @@ func (r *Reconciler) handleRequest(_ context.Context, s *scope) error {
 	if i := s.cache.Status.Integrity; answer.Outcome == v1alpha1.RequestAccepted && i != nil && i.Cause == text {
 		i.Cause = "" // of a check for an earlier request of this very text
 	}
-	s.answer(answer.Text, answer.Outcome, answer.Message)
+	pass.Answer(s.cache, s.Now, answer.Text, answer.Outcome, answer.Message)
 	return nil
 }
 
@@ -87,10 +84,10 @@ func known() request.Kind {
 	return k
 }
 
-// boundRequest answers an accepted request that nobody began in time, so that
-// it does not hold back later ones for ever.
+// boundRequest answers an accepted request that was not begun in time, so that it
+// does not hold back later ones for ever.
 func (r *Reconciler) boundRequest(_ context.Context, s *scope) error {
-	answer, wake := known().Overdue(s.cache.Status.LastHandledRequest, s.now, func(req request.Request) request.Patience {
+	answer, wake := known().Overdue(s.cache.Status.LastHandledRequest, s.Now, func(req request.Request) request.Patience {
 		v := verbOf(req)
 		p := request.Patience{Within: requestPatience, Begun: v.begun != nil && v.begun(s), WaitsFor: s.requestWaitsFor(req)}
 		if v.within != nil {
@@ -100,7 +97,7 @@ func (r *Reconciler) boundRequest(_ context.Context, s *scope) error {
 	})
 	s.wakeAt(wake)
 	if answer != nil {
-		s.answer(answer.Text, answer.Outcome, answer.Message)
+		pass.Answer(s.cache, s.Now, answer.Text, answer.Outcome, answer.Message)
 	}
 	return nil
 }
@@ -126,32 +123,12 @@ func (s *scope) writerAnswers() bool {
 	if last == nil || last.Outcome != v1alpha1.RequestAccepted {
 		return false
 	}
-	return s.done.began != "" || s.facts.run.Run != "" && s.facts.run.Annotations[v1alpha1.RequestAnnotation] == last.Request
+	return s.done.began != "" || s.Run.Run != "" && s.Run.Annotations[v1alpha1.RequestAnnotation] == last.Request
 }
 
 // answerRun answers the request that the booked run was started for.
 func (s *scope) answerRun(outcome v1alpha1.RequestOutcome, message string) {
 	if s.writerAnswers() {
-		s.answer(s.cache.Status.LastHandledRequest.Request, outcome, message)
+		pass.Answer(s.cache, s.Now, s.cache.Status.LastHandledRequest.Request, outcome, message)
 	}
-}
-
-func (s *scope) answer(text string, outcome v1alpha1.RequestOutcome, message string) {
-	s.cache.Status.LastHandledRequest = &v1alpha1.RequestStatus{
-		Request: bounded.Text(text, maxRequest), Outcome: outcome, Message: bounded.Text(message, 1024), Time: metav1.NewTime(s.now),
-	}
-}
-
-// requested is the accepted request for an action, if that is what waits.
-func (s *scope) requested(action string) (request.Request, bool) {
-	req, ok := request.Accepted(s.cache.Status.LastHandledRequest)
-	return req, ok && req.Action == action
-}
-
-// standing is the accepted request for an action once it stands in the status,
-// which wakes the next pass: acted on before, a crash in between would make two
-// runs of it.
-func (s *scope) standing(action string) (request.Request, bool) {
-	req, ok := request.Standing(s.before.Status.LastHandledRequest, s.cache.Status.LastHandledRequest)
-	return req, ok && req.Action == action
 }

@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/controllers/gocache/pass"
 	warmreport "gocache.dev/operator/internal/domain/warmup"
 )
 
@@ -84,7 +85,7 @@ func TestRefusedRequests(t *testing.T) {
 	} {
 		w.request(text)
 		w.settle()
-		w.answered(text[:min(len(text), maxRequest)], v1alpha1.RequestRefused, why)
+		w.answered(text[:min(len(text), pass.MaxRequest)], v1alpha1.RequestRefused, why)
 		if said := w.said(); strings.Count(said, "RequestRefused") != 1 {
 			t.Errorf("request %.20q: events %s", text, said)
 		}

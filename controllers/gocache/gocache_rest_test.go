@@ -1,6 +1,10 @@
 package gocache
 
-import "testing"
+import (
+	"testing"
+
+	"gocache.dev/operator/controllers/gocache/pass"
+)
 
 // TestAtRest holds that a cache with nothing to do costs the API server no
 // write, however often it is looked at.
@@ -12,7 +16,7 @@ func TestAtRest(t *testing.T) {
 	w.settle()
 	before := len(w.mortal.Writes)
 	for range 5 {
-		w.wait(sourceInterval)
+		w.wait(pass.Interval)
 	}
 	if wrote := w.mortal.Writes[before:]; len(wrote) > 0 {
 		t.Errorf("at rest it wrote %q", wrote)

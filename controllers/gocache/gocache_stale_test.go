@@ -22,6 +22,7 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/controllers/gocache/pass"
 	"gocache.dev/operator/internal/kube/jobrun"
 	"gocache.dev/operator/internal/kube/volume"
 )
@@ -92,7 +93,7 @@ func TestClonedSnapshotIsKept(t *testing.T) {
 	if got := w.names(); !slices.Contains(got, name) {
 		t.Fatalf("kept %v: %s is being cloned", got, name)
 	}
-	if w.last.RequeueAfter <= 0 || w.last.RequeueAfter > sourceInterval {
+	if w.last.RequeueAfter <= 0 || w.last.RequeueAfter > pass.Interval {
 		t.Errorf("looks again after %v: nobody tells when the clone is made", w.last.RequeueAfter)
 	}
 	w.must(server.Client.Delete(t.Context(), prime))

@@ -8,6 +8,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/controllers/gocache/pass"
 	"gocache.dev/operator/internal/kube/bounded"
 	"gocache.dev/operator/internal/kube/conditions"
 	"gocache.dev/operator/internal/kube/volume"
@@ -20,7 +21,7 @@ import (
 func (s *scope) setConditions(failed error) {
 	status := &s.cache.Status
 	status.ObservedGeneration = s.cache.Generation
-	set := conditions.Set{Conditions: &status.Conditions, Generation: s.cache.Generation, Now: s.now}
+	set := conditions.Set{Conditions: &status.Conditions, Generation: s.cache.Generation, Now: s.Now}
 	if failed == nil {
 		failed = s.invalid()
 	}
@@ -39,15 +40,15 @@ func (s *scope) setConditions(failed error) {
 
 // invalid says what no retry can mend.
 func (s *scope) invalid() error {
-	if s.schedules.invalid == nil {
+	if s.Schedules.Invalid == nil {
 		return nil
 	}
-	return &conditions.StalledError{Reason: v1alpha1.ReasonInvalidSpec, Message: s.schedules.invalid.Error()}
+	return &conditions.StalledError{Reason: v1alpha1.ReasonInvalidSpec, Message: s.Schedules.Invalid.Error()}
 }
 
 func (s *scope) setClaimBound(set conditions.Set) {
 	const bound = v1alpha1.PVCBoundCondition
-	switch claim := s.facts.claim; {
+	switch claim := s.PVC; {
 	case claim == nil:
 		set.False(bound, v1alpha1.ReasonProgressing, "Claim %s is being made", s.cache.Name)
 	case claim.Status.Phase == corev1.ClaimLost:
@@ -63,11 +64,11 @@ func (s *scope) setWarm(set conditions.Set) {
 	const warm = v1alpha1.WarmCondition
 	w := s.cache.Status.WarmUp
 	switch {
-	case s.neverWarmed() && s.working(writer.WarmUp):
+	case s.NeverWarmed(s.cache) && s.working(writer.WarmUp):
 		set.False(warm, v1alpha1.ReasonWarming, "The first warm-up runs%s", s.but())
-	case s.neverWarmed():
+	case s.NeverWarmed(s.cache):
 		set.False(warm, v1alpha1.ReasonWaiting, "Not warmed yet%s", s.because())
-	case s.restored():
+	case s.Restored(s.cache):
 		set.True(warm, v1alpha1.ReasonWarmedUp, "Restored from CacheSnapshot %s: %d module versions and %d build entries", s.cache.Status.Content.Snapshot, s.cache.Status.Counts.Modules, s.cache.Status.Counts.BuildEntries)
 	case w.Outcome == v1alpha1.RunSucceeded:
 		set.True(warm, v1alpha1.ReasonWarmedUp, "%d module versions and %d build entries%s", s.cache.Status.Counts.Modules, s.cache.Status.Counts.BuildEntries, s.found())
@@ -152,7 +153,7 @@ func sentence(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
 // convictedMessage says what a check found, where first, and what is to be done.
 func (s *scope) convictedMessage() string {
 	message := "The live claim is corrupt: " + finding(s.cache.Status.Integrity)
-	if s.rollsBack() {
+	if pass.RollsBack(s.cache) {
 		return message + "; it is rolled back"
 	}
 	return message + "; " + s.remedy()
@@ -192,8 +193,8 @@ func (s *scope) setStorage(set conditions.Set) {
 
 func (s *scope) setGrowing(set conditions.Set) {
 	const sufficient = v1alpha1.StorageSufficientCondition
-	asked := s.facts.claim.Spec.Resources.Requests[corev1.ResourceStorage]
-	switch says, infeasible := expansion(s.facts.claim); {
+	asked := s.PVC.Spec.Resources.Requests[corev1.ResourceStorage]
+	switch says, infeasible := expansion(s.PVC); {
 	case infeasible:
 		set.False(sufficient, v1alpha1.ReasonGrowthRefused, "The storage driver cannot expand the volume of %s to %s; %s; its events say more", s.cache.Status.Storage.Capacity, &asked, says)
 	case says != "":
@@ -205,29 +206,29 @@ func (s *scope) setGrowing(set conditions.Set) {
 
 func (s *scope) setReady(set conditions.Set) {
 	w := s.cache.Status.WarmUp
-	claim := s.facts.claim
+	claim := s.PVC
 	switch {
 	case s.cache.Spec.Suspend:
 		set.Rest(v1alpha1.ReasonSuspended, "spec.suspend is set")
 	case claim != nil && claim.Status.Phase == corev1.ClaimLost:
 		set.Stall(v1alpha1.ReasonPVCLost, "The volume of claim %s is gone; delete the claim to begin anew", claim.Name)
-	case s.neverWarmed() && s.facts.sourceMissing != "":
-		set.Progress(v1alpha1.ReasonSourceNotFound, "Not warmed yet: %s", s.facts.sourceMissing)
-	case s.neverWarmed() && s.facts.proxyMissing != "":
-		set.Progress(v1alpha1.ReasonProxyNotReady, "Not warmed yet: %s", s.facts.proxyMissing)
-	case s.neverWarmed() && s.facts.proxyUnready != "" && !s.working(writer.WarmUp):
-		set.Progress(v1alpha1.ReasonProxyNotReady, "Not warmed yet: %s", s.facts.proxyUnready)
-	case s.neverWarmed() && s.working(writer.WarmUp):
+	case s.NeverWarmed(s.cache) && s.SourceMissing != "":
+		set.Progress(v1alpha1.ReasonSourceNotFound, "Not warmed yet: %s", s.SourceMissing)
+	case s.NeverWarmed(s.cache) && s.ProxyMissing != "":
+		set.Progress(v1alpha1.ReasonProxyNotReady, "Not warmed yet: %s", s.ProxyMissing)
+	case s.NeverWarmed(s.cache) && s.ProxyUnready != "" && !s.working(writer.WarmUp):
+		set.Progress(v1alpha1.ReasonProxyNotReady, "Not warmed yet: %s", s.ProxyUnready)
+	case s.NeverWarmed(s.cache) && s.working(writer.WarmUp):
 		set.Progress(v1alpha1.ReasonWarming, "The first warm-up runs%s", s.but())
 	case !volume.Bound(claim):
 		set.Progress(v1alpha1.ReasonPVCPending, "Claim %s waits for its volume", s.cache.Name)
-	case s.neverWarmed():
+	case s.NeverWarmed(s.cache):
 		set.Progress(v1alpha1.ReasonWaiting, "Not warmed yet%s", s.because())
-	case s.convicted() && s.rollsBack():
+	case pass.Corrupt(s.cache) && pass.RollsBack(s.cache):
 		set.Progress(v1alpha1.ReasonCorrupt, "%s", s.convictedMessage())
-	case s.convicted():
+	case pass.Corrupt(s.cache):
 		set.Stall(v1alpha1.ReasonCorrupt, "%s", s.convictedMessage())
-	case s.restored():
+	case s.Restored(s.cache):
 		set.Ready(v1alpha1.ReasonCacheReady, "%s", s.summary())
 	case w.Outcome != v1alpha1.RunSucceeded && s.working(writer.WarmUp):
 		set.Progress(v1alpha1.ReasonWarming, "A warm-up runs again%s; the last ended so: %s", s.but(), w.Message)
@@ -256,7 +257,7 @@ func (s *scope) summary() string {
 			message += "; " + unread(r)
 		}
 	}
-	if action, known := actionOf(s.facts.writer); known && s.facts.hindered != "" {
+	if action, known := actionOf(s.Writer); known && s.Hindrance != "" {
 		message += "; " + action.title + " runs" + s.but()
 	}
 	for _, action := range writerActions() {
@@ -269,10 +270,10 @@ func (s *scope) summary() string {
 
 // but says what keeps the writer's pod from running.
 func (s *scope) but() string {
-	if s.facts.hindered == "" {
+	if s.Hindrance == "" {
 		return ""
 	}
-	return ", but cannot yet: " + bounded.Text(s.facts.hindered, 4096)
+	return ", but cannot yet: " + bounded.Text(s.Hindrance, 4096)
 }
 
 func (s *scope) because() string {

@@ -2,8 +2,6 @@ package gocache
 
 import (
 	"context"
-	"errors"
-	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -11,12 +9,12 @@ import (
 	"k8s.io/utils/ptr"
 
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/controllers/gocache/pass"
 	"gocache.dev/operator/internal/domain/goenv"
 	"gocache.dev/operator/internal/kube/apply"
 	"gocache.dev/operator/internal/kube/volume"
 	"gocache.dev/operator/internal/plan/growth"
 	"gocache.dev/operator/internal/plan/naming"
-	"gocache.dev/operator/internal/plan/schedule"
 	"gocache.dev/operator/internal/plan/writer"
 )
 
@@ -35,55 +33,22 @@ type progress struct {
 	withdrawn   bool // the claim, which never had a volume
 }
 
-// schedules are those of the spec, as far as they were understood.
-type schedules struct {
-	warmUp, snapshots, integrity, cleanup *schedule.Plan
-	invalid                               error // names each field that was not
-}
-
-// readSchedules understands what is scheduled. What cannot be understood is
-// never due, and keeps nothing else from being done.
-func (s *scope) readSchedules() {
-	spec, seed := s.cache.Spec, string(s.cache.UID)
-	var err error
-	if spec.WarmUp != nil {
-		if s.schedules.warmUp, err = schedule.Parse(spec.WarmUp.Schedule, seed); err != nil {
-			s.schedules.invalid = fmt.Errorf("spec.warmUp.%w", err)
-		}
-	}
-	if spec.Integrity != nil {
-		if s.schedules.integrity, err = schedule.Parse(spec.Integrity.Schedule, seed+"/integrity"); err != nil {
-			s.schedules.invalid = errors.Join(s.schedules.invalid, fmt.Errorf("spec.integrity.%w", err))
-		}
-	}
-	if spec.Cleanup != nil {
-		if s.schedules.cleanup, err = schedule.Parse(spec.Cleanup.Schedule, seed+"/cleanup"); err != nil {
-			s.schedules.invalid = errors.Join(s.schedules.invalid, fmt.Errorf("spec.cleanup.%w", err))
-		}
-	}
-	if spec.Snapshots != nil {
-		if s.schedules.snapshots, err = schedule.Parse(spec.Snapshots.Schedule, seed+"/snapshots"); err != nil {
-			s.schedules.invalid = errors.Join(s.schedules.invalid, fmt.Errorf("spec.snapshots.%w", err))
-		}
-	}
-}
-
 // +kubebuilder:rbac:groups="",resources=configmaps,verbs=create;patch
 
 // publishEnvironment writes the ConfigMaps that builds take their environment
 // from. They are written whole, or not at all while the proxy has no address:
 // a build must not fall back to the toolchain's default unasked.
 func (r *Reconciler) publishEnvironment(ctx context.Context, s *scope) error {
-	if s.facts.proxyMissing != "" {
+	if s.ProxyMissing != "" {
 		return nil
 	}
-	settings := s.environment()
+	settings := s.Environment(s.cache)
 	for suffix, env := range map[string]map[string]string{
 		naming.Environment:        goenv.Online(settings),
 		naming.OfflineEnvironment: goenv.Offline(settings),
 	} {
 		_, err := r.applier().Apply(ctx, apply.ControlledBy(s.cache), &corev1.ConfigMap{
-			ObjectMeta: metav1.ObjectMeta{Namespace: s.cache.Namespace, Name: naming.Child(s.cache.Name, suffix), Labels: s.labels()},
+			ObjectMeta: metav1.ObjectMeta{Namespace: s.cache.Namespace, Name: naming.Child(s.cache.Name, suffix), Labels: pass.Labels(s.cache)},
 			Data:       env,
 		})
 		if err != nil {
@@ -93,40 +58,18 @@ func (r *Reconciler) publishEnvironment(ctx context.Context, s *scope) error {
 	return nil
 }
 
-func (s *scope) environment() goenv.Settings {
-	e := s.cache.Spec.Environment
-	var private []string
-	if e.PrivateModules != nil {
-		private = e.PrivateModules.Patterns
-	}
-	return goenv.Settings{
-		MountPath:        e.MountPath,
-		Modules:          s.has(v1alpha1.LayerModules),
-		Build:            s.has(v1alpha1.LayerBuild),
-		Proxy:            s.facts.proxy,
-		ManagedProxy:     e.ProxyRef != nil,
-		PrivatePatterns:  private,
-		ChecksumDatabase: e.ChecksumDatabase,
-		Strict:           e.Isolation == v1alpha1.IsolationStrict,
-	}
-}
-
-func (s *scope) labels() map[string]string {
-	return map[string]string{v1alpha1.CacheLabel: s.cache.Name}
-}
-
 // +kubebuilder:rbac:groups="",resources=persistentvolumeclaims,verbs=create;patch
 
 // ensureClaim makes the claim and lets it grow with the spec. A claim never
 // shrinks: the API server forbids it.
 func (r *Reconciler) ensureClaim(ctx context.Context, s *scope) (err error) {
-	if s.swapping() || s.facts.claim == nil && s.restorePending() {
+	if s.Replacing(s.cache) || s.PVC == nil && pass.RestorePending(s.cache) {
 		return nil // it is made on the volume that is restored
 	}
 	storage := s.cache.Spec.Storage
 	size := storage.Size
 	class := storage.StorageClassName
-	if claim := s.facts.claim; claim != nil {
+	if claim := s.PVC; claim != nil {
 		if !claim.DeletionTimestamp.IsZero() {
 			return nil // its going wakes us
 		}
@@ -144,7 +87,7 @@ func (r *Reconciler) ensureClaim(ctx context.Context, s *scope) (err error) {
 		owner = apply.ControlledBy(s.cache)
 	}
 	_, err = r.applier().Apply(ctx, owner, volume.Claim{
-		Namespace: s.cache.Namespace, Name: s.cache.Name, Labels: s.labels(),
+		Namespace: s.cache.Namespace, Name: s.cache.Name, Labels: pass.Labels(s.cache),
 		Class: class, AccessModes: storage.AccessModes, Size: size,
 	}.Object())
 	if s.noteRefusedGrowth(size, err) {
@@ -167,9 +110,9 @@ func (s *scope) outdated(claim *corev1.PersistentVolumeClaim) bool {
 // noteClaim copies what the claim is like into the status.
 func (s *scope) noteClaim() {
 	status := &s.cache.Status.Storage
-	claim := s.facts.claim
+	claim := s.PVC
 	if claim == nil {
-		if !s.swapping() { // then what was applied stands
+		if !s.Replacing(s.cache) { // then what was applied stands
 			*status = v1alpha1.CacheStorageStatus{}
 		}
 		return
@@ -197,16 +140,10 @@ func (s *scope) noteClaim() {
 // bookUsage writes how full a run found the file system of the claim, if it
 // could tell.
 func (s *scope) bookUsage(used, available int64) {
-	if used == 0 && available == 0 || !s.ranOnClaim() {
+	if used == 0 && available == 0 || !s.RanOnPVC() {
 		return
 	}
 	status := &s.cache.Status.Storage
 	status.Used = resource.NewQuantity(used>>20<<20, resource.BinarySI) // whole MiB read better
 	status.UsedPercent, status.MeasuredCapacity = growth.UsedPercent(used, available), status.Capacity
-}
-
-// ranOnClaim says whether the run that is booked was on the claim that there is
-// now.
-func (s *scope) ranOnClaim() bool {
-	return s.facts.claim != nil && s.facts.run.Annotations[v1alpha1.PVCUIDAnnotation] == string(s.facts.claim.UID)
 }

@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/controllers/gocache/pass"
 	"gocache.dev/operator/internal/kube/apply"
 	"gocache.dev/operator/internal/kube/bounded"
 	"gocache.dev/operator/internal/kube/check"
@@ -36,12 +37,6 @@ const retryEviction = 10 * time.Second
 // maxSwapText is the bound of the schema for a message.
 const maxSwapText = 1024
 
-// swapping says whether the volume of the claim is being replaced, by what was
-// read or by what is about to be written.
-func (s *scope) swapping() bool {
-	return s.cache.Status.VolumeReplacement != nil || s.before.Status.VolumeReplacement != nil
-}
-
 // held says whether the object bears the finalizer of a swap.
 func (s *scope) held() bool {
 	return controllerutil.ContainsFinalizer(s.cache, v1alpha1.VolumeReplacementFinalizer)
@@ -51,14 +46,14 @@ func (s *scope) held() bool {
 // only on an intent that stands in the status.
 func (r *Reconciler) swap(ctx context.Context, s *scope) error {
 	switch {
-	case s.before.Status.VolumeReplacement != nil:
+	case s.Stored.Status.VolumeReplacement != nil:
 		return r.advanceSwap(ctx, s)
 	case s.held():
 		if err := replacementrun.Release(ctx, r.Client, s.cache); err != nil {
 			return err
 		}
-		s.before.SetFinalizers(s.cache.GetFinalizers())
-		s.before.SetResourceVersion(s.cache.GetResourceVersion())
+		s.Stored.SetFinalizers(s.cache.GetFinalizers())
+		s.Stored.SetResourceVersion(s.cache.GetResourceVersion())
 	}
 	return r.beginSwap(ctx, s)
 }
@@ -66,7 +61,7 @@ func (r *Reconciler) swap(ctx context.Context, s *scope) error {
 // resumeSwap goes on with a swap that has touched the live claim, though the
 // object is suspended: it would be left without its volume.
 func (r *Reconciler) resumeSwap(ctx context.Context, s *scope) error {
-	if s.before.Status.VolumeReplacement == nil || !s.held() {
+	if s.Stored.Status.VolumeReplacement == nil || !s.held() {
 		return nil
 	}
 	return r.advanceSwap(ctx, s)
@@ -75,12 +70,12 @@ func (r *Reconciler) resumeSwap(ctx context.Context, s *scope) error {
 // dropPrevious deletes the claim that keeps the replaced volume when its time
 // is over. The volume's own policy decides about the volume.
 func (r *Reconciler) dropPrevious(ctx context.Context, s *scope) error {
-	previous := s.facts.previous
-	if previous == nil || !previous.DeletionTimestamp.IsZero() || s.swapping() {
+	previous := s.Previous
+	if previous == nil || !previous.DeletionTimestamp.IsZero() || s.Replacing(s.cache) {
 		return nil
 	}
 	end := previous.CreationTimestamp.Add(keepsPrevious(s.cache.Spec.Storage.VolumeReplacement))
-	if s.now.Before(end) {
+	if s.Now.Before(end) {
 		s.wakeAt(end)
 		return nil
 	}
@@ -94,11 +89,11 @@ func (r *Reconciler) leave(ctx context.Context, s *scope) (ctrl.Result, error) {
 	if !s.held() {
 		return ctrl.Result{}, nil
 	}
-	if s.before.Status.VolumeReplacement == nil {
+	if s.Stored.Status.VolumeReplacement == nil {
 		return ctrl.Result{}, replacementrun.Release(ctx, r.Client, s.cache)
 	}
 	var err error
-	if s.facts, err = r.observe(ctx, s); err == nil {
+	if s.Observed, err = r.observe(ctx, s.Observed); err == nil {
 		err = r.advanceSwap(ctx, s)
 	}
 	if reportErr := r.report(ctx, s, err); reportErr != nil {
@@ -109,7 +104,7 @@ func (r *Reconciler) leave(ctx context.Context, s *scope) (ctrl.Result, error) {
 
 // beginSwap writes the intent of the first wish that can be fulfilled.
 func (r *Reconciler) beginSwap(ctx context.Context, s *scope) error {
-	if s.facts.claim != nil && !s.facts.claim.DeletionTimestamp.IsZero() {
+	if s.PVC != nil && !s.PVC.DeletionTimestamp.IsZero() {
 		return nil // its going wakes us
 	}
 	for _, wish := range []func(context.Context, *scope) (*v1alpha1.VolumeReplacementStatus, error){
@@ -120,8 +115,8 @@ func (r *Reconciler) beginSwap(ctx context.Context, s *scope) error {
 			return err
 		}
 		if intent != nil {
-			intent.StartTime = metav1.NewTime(s.now)
-			intent.PreviousVolume = volume.BoundTo(s.facts.claim)
+			intent.StartTime = metav1.NewTime(s.Now)
+			intent.PreviousVolume = volume.BoundTo(s.PVC)
 			s.cache.Status.VolumeReplacement = intent
 			return nil
 		}
@@ -151,8 +146,8 @@ func (r *Reconciler) advanceSwap(ctx context.Context, s *scope) error {
 	out, err := run.Advance(ctx, func(ctx context.Context, o replacementrun.Observed, f *replacement.Observation) error {
 		return r.completeFacts(ctx, s, snapshot, o, f)
 	})
-	s.before.SetFinalizers(s.cache.GetFinalizers())
-	s.before.SetResourceVersion(s.cache.GetResourceVersion())
+	s.Stored.SetFinalizers(s.cache.GetFinalizers())
+	s.Stored.SetResourceVersion(s.cache.GetResourceVersion())
 	if err != nil {
 		return err
 	}
@@ -163,7 +158,7 @@ func (r *Reconciler) advanceSwap(ctx context.Context, s *scope) error {
 // swapRun is the swap as the cluster sees it.
 func (r *Reconciler) swapRun(s *scope, snapshot *v1alpha1.CacheSnapshot) replacementrun.Run {
 	content := replacementrun.Content{Snapshot: snapshot, Image: r.Images.Operator, Template: s.cache.Spec.PodTemplate}
-	verification := s.snapshotPolicy().Verification
+	verification := pass.SnapshotPolicy(s.cache).Verification
 	content.Resources = verification.Resources
 	if verification.Deadline != nil {
 		content.Deadline = &verification.Deadline.Duration
@@ -171,7 +166,7 @@ func (r *Reconciler) swapRun(s *scope, snapshot *v1alpha1.CacheSnapshot) replace
 	return replacementrun.Run{
 		Client: r.Client, Live: r.Live, FieldOwner: fieldOwner,
 		Owner: s.cache, Detached: s.cache.Spec.Storage.DeletionPolicy != v1alpha1.DeletionDelete,
-		Claim: s.cache.Name, Labels: s.labels(), AccessModes: s.cache.Spec.Storage.AccessModes,
+		Claim: s.cache.Name, Labels: pass.Labels(s.cache), AccessModes: s.cache.Spec.Storage.AccessModes,
 		Intent: s.cache.Status.VolumeReplacement, Content: content,
 		OwnPod: func(p *corev1.Pod) bool {
 			return p.Labels[v1alpha1.ManagedByLabel] == v1alpha1.ManagedByValue && p.Labels[v1alpha1.CacheLabel] == s.cache.Name
@@ -182,7 +177,7 @@ func (r *Reconciler) swapRun(s *scope, snapshot *v1alpha1.CacheSnapshot) replace
 // completeFacts adds what only this controller knows.
 func (r *Reconciler) completeFacts(ctx context.Context, s *scope, snapshot *v1alpha1.CacheSnapshot, o replacementrun.Observed, f *replacement.Observation) (err error) {
 	replacement := s.cache.Spec.Storage.VolumeReplacement
-	f.Now = s.now
+	f.Now = s.Now
 	f.Evict = replacement.Consumers == v1alpha1.ConsumersEvict
 	f.Keep = keepsPrevious(replacement) > 0
 	f.Deleting = !s.cache.DeletionTimestamp.IsZero()
@@ -210,7 +205,7 @@ func (r *Reconciler) busy(ctx context.Context, s *scope, o replacementrun.Observ
 	switch {
 	case err != nil:
 		return "", err
-	case apply.Ours(s.cache, s.labels(), writer) != nil:
+	case apply.Ours(s.cache, pass.Labels(s.cache), writer) != nil:
 		return "Job " + writer.Name + ", which works on the claim, to end", nil
 	case len(o.OwnPods) > 0:
 		return "pod " + o.OwnPods[0].Name + " to be gone", nil
@@ -229,7 +224,7 @@ func (r *Reconciler) hinderedSwap(ctx context.Context, s *scope, out replacement
 		return nil
 	}
 	s.wakeIn(jobrun.StartTimeout)
-	why, err := jobrun.Hindrance(ctx, r.Live, out.Job, out.Check, s.now)
+	why, err := jobrun.Hindrance(ctx, r.Live, out.Job, out.Check, s.Now)
 	if intent := s.cache.Status.VolumeReplacement; err == nil && why != "" {
 		intent.Message = bounded.Text(intent.Message+", but its pod cannot run yet: "+why, maxSwapText)
 	}
@@ -257,7 +252,7 @@ func (s *scope) bookSwap(out replacementrun.Outcome, snapshot *v1alpha1.CacheSna
 		if snapshot != nil {
 			digest = snapshot.Status.Verification.Digest
 		}
-		replacement.Record(intent, check.Status(check.Verdict(out.Check), out.Check.Run, s.now), volume.BoundTo(out.Live), volume.BoundTo(out.Next), digest)
+		replacement.Record(intent, check.Status(check.Verdict(out.Check), out.Check.Run, s.Now), volume.BoundTo(out.Live), volume.BoundTo(out.Next), digest)
 	case step == replacement.RecordOld:
 		intent.PreviousVolume = d.Volume
 	case step == replacement.GiveUp:
@@ -323,7 +318,7 @@ func (s *scope) finishSwap(out replacementrun.Outcome, snapshot *v1alpha1.CacheS
 	if applied := status.Storage.AppliedSize; applied != nil && intent.Size.Cmp(*applied) < 0 {
 		status.Storage.AppliedSize = ptr.To(intent.Size.DeepCopy())
 	}
-	s.facts.claim = out.Live
+	s.PVC = out.Live
 	if intent.Reason == v1alpha1.ReplacementMigration { // what was written to the old volume is on the new one
 		if out.Live != nil && status.WarmUp.PersistentVolumeClaimUID != "" {
 			status.WarmUp.PersistentVolumeClaimUID = string(out.Live.UID)
@@ -342,7 +337,7 @@ func (s *scope) finishSwap(out replacementrun.Outcome, snapshot *v1alpha1.CacheS
 // endSwap clears the intent and answers who asked for it.
 func (s *scope) endSwap() {
 	intent, status := s.cache.Status.VolumeReplacement, &s.cache.Status
-	status.LastVolumeReplacement, status.VolumeReplacement = replacement.Result(intent, s.now), nil
+	status.LastVolumeReplacement, status.VolumeReplacement = replacement.Result(intent, s.Now), nil
 	switch intent.Reason {
 	case v1alpha1.ReplacementRestore:
 		status.LastHandledRestore = intent.Restore
@@ -352,19 +347,10 @@ func (s *scope) endSwap() {
 	}
 }
 
-// restored says whether the claim holds what it was restored to, and nothing
-// was written to it since.
-func (s *scope) restored() bool {
-	content, claim := s.cache.Status.Content, s.facts.claim
-	return content != nil && content.Reason != v1alpha1.ReplacementMigration && claim != nil &&
-		content.VolumeName != "" && content.VolumeName == claim.Spec.VolumeName &&
-		s.cache.Status.WarmUp.PersistentVolumeClaimUID != string(claim.UID)
-}
-
 // withdrawn says why nobody wishes for a swap any more that was begun; empty:
 // somebody does.
 func (s *scope) withdrawn(intent *v1alpha1.VolumeReplacementStatus) string {
-	if claim := s.facts.claim; intent.PreviousVolume != "" && (claim == nil || claim.Spec.VolumeName != intent.PreviousVolume) {
+	if claim := s.PVC; intent.PreviousVolume != "" && (claim == nil || claim.Spec.VolumeName != intent.PreviousVolume) {
 		return "" // there is no way back
 	}
 	switch spec := s.cache.Spec; intent.Reason {

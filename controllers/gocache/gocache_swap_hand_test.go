@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/controllers/gocache/pass"
 	"gocache.dev/operator/internal/kube/volume"
 )
 
@@ -106,7 +107,7 @@ func TestRestoreOfWhatIsNotThere(t *testing.T) {
 	w.settle()
 	w.condition(v1alpha1.ReconcilingCondition, metav1.ConditionTrue, v1alpha1.ReasonWaiting, "CacheSnapshot later to be verified")
 	w.slow = false
-	w.wait(sourceInterval)
+	w.wait(pass.Interval)
 	if got := w.content(); got != "later" {
 		t.Errorf("the claim holds %q", got)
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/controllers/gocache/pass"
 	"gocache.dev/operator/internal/kube/conditions"
 )
 
@@ -54,7 +55,7 @@ func (s *scope) swapFailed() string {
 			return fmt.Sprintf("spec.storage: the volume was not moved: %s; it is tried again %s later, or when spec.storage changes", last.Failure, retrySwap)
 		}
 	}
-	if last := s.failedSwap(v1alpha1.ReplacementRollback); last != nil && s.convicted() {
+	if last := s.failedSwap(v1alpha1.ReplacementRollback); last != nil && pass.Corrupt(s.cache) {
 		return fmt.Sprintf("The volume is Corrupt and could not be rolled back to CacheSnapshot %s: %s; it is tried again %s later", last.Snapshot, last.Failure, retrySwap)
 	}
 	return ""

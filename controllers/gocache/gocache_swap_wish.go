@@ -8,11 +8,11 @@ import (
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
-	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/utils/ptr"
 
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/controllers/gocache/pass"
 	"gocache.dev/operator/internal/kube/read"
 	replacementrun "gocache.dev/operator/internal/kube/replacement"
 	"gocache.dev/operator/internal/kube/volume"
@@ -35,7 +35,7 @@ type unfulfilled struct {
 
 // wishRestore: spec.restore names another state than was acted on last.
 func (r *Reconciler) wishRestore(ctx context.Context, s *scope) (*v1alpha1.VolumeReplacementStatus, error) {
-	if !s.restorePending() {
+	if !pass.RestorePending(s.cache) {
 		return nil, nil
 	}
 	intent, err := r.restoreIntent(ctx, s, v1alpha1.ReplacementRestore, s.cache.Spec.Restore.SnapshotRef.Name)
@@ -45,28 +45,23 @@ func (r *Reconciler) wishRestore(ctx context.Context, s *scope) (*v1alpha1.Volum
 	return intent, err
 }
 
-func (s *scope) restorePending() bool {
-	restore := s.cache.Spec.Restore
-	return restore != nil && !equality.Semantic.DeepEqual(restore, s.cache.Status.LastHandledRestore)
-}
-
 // wishRequest: the request rollback, of a snapshot or of the newest verified one.
 func (r *Reconciler) wishRequest(ctx context.Context, s *scope) (*v1alpha1.VolumeReplacementStatus, error) {
-	req, ok := s.requested(request.Rollback)
+	req, ok := pass.Requested(s.cache, request.Rollback)
 	if !ok {
 		return nil, nil
 	}
 	name := req.Argument
 	if name == "" {
-		name = snapshot.Newest(s.kept())
+		name = snapshot.Newest(s.Kept(s.cache, s.cloned))
 	}
 	if name == "" {
-		s.answer(req.Text, v1alpha1.RequestRefused, noneVerified)
+		pass.Answer(s.cache, s.Now, req.Text, v1alpha1.RequestRefused, noneVerified)
 		return nil, nil
 	}
 	intent, err := r.restoreIntent(ctx, s, v1alpha1.ReplacementRequestedRollback, name)
 	if u := s.done.unfulfilled; intent == nil && err == nil && u != nil && u.refused != "" {
-		s.answer(req.Text, v1alpha1.RequestRefused, u.refused)
+		pass.Answer(s.cache, s.Now, req.Text, v1alpha1.RequestRefused, u.refused)
 		s.done.unfulfilled = nil
 	}
 	return intent, err
@@ -76,23 +71,23 @@ const noneVerified = "there is no verified snapshot to go back to"
 
 // answerSwap answers the request that a swap was made for.
 func (s *scope) answerSwap(intent *v1alpha1.VolumeReplacementStatus) {
-	req, ok := s.requested(request.Rollback)
+	req, ok := pass.Requested(s.cache, request.Rollback)
 	switch {
 	case !ok: // another request took its place
 	case intent.Failure != "":
-		s.answer(req.Text, v1alpha1.RequestFailed, intent.Failure)
+		pass.Answer(s.cache, s.Now, req.Text, v1alpha1.RequestFailed, intent.Failure)
 	default:
-		s.answer(req.Text, v1alpha1.RequestSucceeded, "the claim was rolled back to CacheSnapshot "+intent.Snapshot)
+		pass.Answer(s.cache, s.Now, req.Text, v1alpha1.RequestSucceeded, "the claim was rolled back to CacheSnapshot "+intent.Snapshot)
 	}
 }
 
 // wishCorrupt: the volume was convicted, and is to be rolled back then.
 func (r *Reconciler) wishCorrupt(ctx context.Context, s *scope) (*v1alpha1.VolumeReplacementStatus, error) {
-	if s.cache.Spec.Integrity == nil || s.cache.Spec.Integrity.OnCorrupt != v1alpha1.CacheRollback || !s.convicted() || !volume.Bound(s.facts.claim) {
+	if s.cache.Spec.Integrity == nil || s.cache.Spec.Integrity.OnCorrupt != v1alpha1.CacheRollback || !pass.Corrupt(s.cache) || !volume.Bound(s.PVC) {
 		return nil, nil
 	}
-	candidates := s.kept()
-	if last := s.failedSwap(v1alpha1.ReplacementRollback); last != nil && last.PreviousVolume == s.facts.claim.Spec.VolumeName {
+	candidates := s.Kept(s.cache, s.cloned)
+	if last := s.failedSwap(v1alpha1.ReplacementRollback); last != nil && last.PreviousVolume == s.PVC.Spec.VolumeName {
 		if s.pausing(last) {
 			return nil, nil
 		}
@@ -111,19 +106,19 @@ func (r *Reconciler) wishCorrupt(ctx context.Context, s *scope) (*v1alpha1.Volum
 // or for less.
 func (r *Reconciler) wishMigration(_ context.Context, s *scope) (*v1alpha1.VolumeReplacementStatus, error) {
 	class, size, asked := s.migration()
-	if !asked || !volume.Bound(s.facts.claim) {
+	if !asked || !volume.Bound(s.PVC) {
 		return nil, nil
 	}
 	if last := s.failedSwap(v1alpha1.ReplacementMigration); last != nil && last.StorageClassName == class && last.Size.Cmp(size) == 0 && s.pausing(last) {
 		return nil, nil
 	}
-	if s.neverWarmed() || s.cache.Status.WarmUp.LastSuccessRun == "" && !s.restored() {
+	if s.NeverWarmed(s.cache) || s.cache.Status.WarmUp.LastSuccessRun == "" && !s.Restored(s.cache) {
 		s.done.unfulfilled = &unfulfilled{reason: v1alpha1.ReplacementMigration, waits: "the first warm-up to succeed: there is nothing to move yet"}
 		return nil, nil
 	}
 	return &v1alpha1.VolumeReplacementStatus{
 		Reason: v1alpha1.ReplacementMigration, StorageClassName: class, Size: &size,
-		Snapshot: naming.Child(s.cache.Name, "migration-"+naming.Hash(class+" "+size.String()+" "+s.now.UTC().Format(time.RFC3339))),
+		Snapshot: naming.Child(s.cache.Name, "migration-"+naming.Hash(class+" "+size.String()+" "+s.Now.UTC().Format(time.RFC3339))),
 	}, nil
 }
 
@@ -141,7 +136,7 @@ func (s *scope) migration() (class string, size resource.Quantity, asked bool) {
 // swapSize is the size of a new volume.
 func (s *scope) swapSize() resource.Quantity {
 	var have []resource.Quantity
-	if claim := s.facts.claim; claim != nil {
+	if claim := s.PVC; claim != nil {
 		have = append(have, claim.Spec.Resources.Requests[corev1.ResourceStorage], claim.Status.Capacity[corev1.ResourceStorage])
 	}
 	return replacement.Size(s.cache.Spec.Storage.Size, s.cache.Status.Storage.AppliedSize, have...)
@@ -160,7 +155,7 @@ func (s *scope) failedSwap(reason v1alpha1.VolumeReplacementReason) *v1alpha1.Vo
 func (s *scope) pausing(last *v1alpha1.VolumeReplacementResult) bool {
 	again := last.CompletionTime.Add(retrySwap)
 	s.wakeAt(again)
-	return s.now.Before(again)
+	return s.Now.Before(again)
 }
 
 // restoreIntent is the intent to make the claim anew from a snapshot, or nil,
@@ -176,7 +171,7 @@ func (r *Reconciler) restoreIntent(ctx context.Context, s *scope, reason v1alpha
 	}
 	if source != (replacement.Source{}) {
 		s.done.unfulfilled = &unfulfilled{reason: reason, waits: source.Waits, refused: source.Refused}
-		s.wakeIn(sourceInterval)
+		s.wakeIn(pass.Interval)
 		return nil, nil
 	}
 	size := s.swapSize()
@@ -189,7 +184,7 @@ func (r *Reconciler) restoreIntent(ctx context.Context, s *scope, reason v1alpha
 	return intent, err
 }
 
-// judge says whether a snapshot may be restored, which was chosen by its own
+// judge decides whether a snapshot may be restored, which was chosen by its own
 // name.
 func (r *Reconciler) judge(ctx context.Context, s *scope, name string, c *v1alpha1.CacheSnapshot) (replacement.Source, error) {
 	csi, err := volume.StateOf(ctx, r.Live, c)

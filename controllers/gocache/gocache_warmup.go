@@ -13,6 +13,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/controllers/gocache/pass"
 	"gocache.dev/operator/internal/domain/goenv"
 	warmreport "gocache.dev/operator/internal/domain/warmup"
 	"gocache.dev/operator/internal/kube/bounded"
@@ -46,7 +47,7 @@ func warmUpAction() writerAction {
 
 // bookWarmUp writes the outcome of a warm-up into the status.
 func (s *scope) bookWarmUp() {
-	run, status := s.facts.run, &s.cache.Status.WarmUp
+	run, status := s.Run, &s.cache.Status.WarmUp
 	outcome, message, report := warmOutcome(run)
 	s.bookUsage(report.UsedBytes, report.AvailableBytes)
 	status.Run, status.Outcome, status.Message = run.Run, outcome, bounded.Text(message, 4096)
@@ -111,44 +112,33 @@ func warmOutcome(run jobrun.Outcome) (v1alpha1.RunOutcome, string, warmreport.Re
 // decideWarmUp says whether a warm-up is due.
 func (r *Reconciler) decideWarmUp(s *scope) (writer.DueAction, bool) {
 	status := s.cache.Status.WarmUp
-	_, requested := s.standing(request.WarmUp)
+	_, requested := s.Standing(s.cache, request.WarmUp)
 	facts := warmup.Observation{
-		Now: s.now, Created: s.cache.CreationTimestamp.Time, Inputs: r.inputs(s), Requested: requested,
-		Schedule:  s.schedules.warmUp,
-		NewVolume: s.newVolume(),
+		Now: s.Now, Created: s.cache.CreationTimestamp.Time, Inputs: r.inputs(s), Requested: requested,
+		Schedule:  s.Schedules.WarmUp,
+		NewVolume: s.NewVolume(s.cache),
 		Ran:       status.Run != "", LastInputs: status.Inputs, Failures: status.Failures, Unproven: s.unproven(),
 	}
 	if status.StartTime != nil && status.CompletionTime != nil {
 		facts.LastStart, facts.LastEnd = status.StartTime.Time, status.CompletionTime.Time
 	}
 	if w := s.cache.Spec.WarmUp; w != nil && len(w.Sources) > 0 {
-		s.wakeIn(sourceInterval)
+		s.wakeIn(pass.Interval)
 	}
 	decision := warmup.Decide(facts)
 	s.wakeAt(decision.Wake)
 	return writer.DueAction{Cause: decision.Cause, Since: decision.Since, LastStart: facts.LastStart}, decision.Due
 }
 
-// newVolume says whether the claim is another one than was warmed.
-func (s *scope) newVolume() bool {
-	warmed := s.cache.Status.WarmUp.PersistentVolumeClaimUID
-	return warmed != "" && s.facts.claim != nil && warmed != string(s.facts.claim.UID) && !s.restored()
-}
-
-// neverWarmed says whether no run has ended yet that wrote to this claim.
-func (s *scope) neverWarmed() bool {
-	return s.cache.Status.WarmUp.Run == "" && !s.restored() || s.newVolume()
-}
-
 // warmUpWaitsFor says what keeps a warm-up that is due from starting.
 func (s *scope) warmUpWaitsFor() string {
 	switch {
-	case s.facts.proxyMissing != "":
-		return s.facts.proxyMissing
-	case s.facts.proxyUnready != "":
-		return s.facts.proxyUnready
-	case s.facts.sourceMissing != "":
-		return s.facts.sourceMissing
+	case s.ProxyMissing != "":
+		return s.ProxyMissing
+	case s.ProxyUnready != "":
+		return s.ProxyUnready
+	case s.SourceMissing != "":
+		return s.SourceMissing
 	}
 	return s.quietWaitsFor()
 }
@@ -156,8 +146,8 @@ func (s *scope) warmUpWaitsFor() string {
 // quietWaitsFor says what keeps an action that changes the claim from starting:
 // a snapshot is of one moment, in which nobody writes.
 func (s *scope) quietWaitsFor() string {
-	for i := range s.facts.snapshots {
-		if c := &s.facts.snapshots[i]; capturing(c) {
+	for i := range s.Snapshots {
+		if c := &s.Snapshots[i]; capturing(c) {
 			return "snapshot " + c.Name + " to be cut"
 		}
 	}
@@ -179,7 +169,7 @@ func (r *Reconciler) warmUpJob(_ context.Context, s *scope, wish writer.DueActio
 	command = append(command, "--buildcache", s.layerDir(v1alpha1.LayerBuild, goenv.BuildCache(mount)))
 	job := s.writerJob(warmUpAction(), wish)
 	job.Annotations[v1alpha1.InputsAnnotation] = r.inputs(s)
-	if built := commits(s.facts.sources); built != "" {
+	if built := commits(s.Sources); built != "" {
 		job.Annotations[v1alpha1.CommitsAnnotation] = built
 	}
 	r.inToolchain(s, &job)
@@ -190,13 +180,13 @@ func (r *Reconciler) warmUpJob(_ context.Context, s *scope, wish writer.DueActio
 		}
 	}
 	pod := map[string]string{}
-	for i, src := range s.facts.sources {
+	for i, src := range s.Sources {
 		name := fmt.Sprintf("source-%d", i)
 		dir := path.Join(sourcesDir, fmt.Sprint(i))
-		if src.git != nil {
-			fetch, files, mount := r.checkout(src.git, i, dir)
+		if src.Git != nil {
+			fetch, files, mount := r.checkout(src.Git, i, dir)
 			job.Init, job.Volumes, job.Mounts = append(job.Init, fetch), append(job.Volumes, files...), append(job.Mounts, mount)
-			command = append(command, "--repository", repositoryFlag(src.git, dir))
+			command = append(command, "--repository", repositoryFlag(src.Git, dir))
 			continue
 		}
 		job.Volumes = append(job.Volumes, sourceVolume(name, i, src, pod))
@@ -214,7 +204,7 @@ func (r *Reconciler) warmUpJob(_ context.Context, s *scope, wish writer.DueActio
 // inToolchain lets a Job's agent run in the toolchain's image, with the claim
 // where builds see it and the environment that builds have.
 func (r *Reconciler) inToolchain(s *scope, job *jobrun.Spec) {
-	job.Image, job.Env = r.toolchainImage(s.cache), goenv.Online(s.environment())
+	job.Image, job.Env = r.toolchainImage(s.cache), goenv.Online(s.Environment(s.cache))
 	job.Env["HOME"] = "/tmp"
 	job.Init = []corev1.Container{{
 		Name: "install", Image: r.Images.Operator, Command: []string{"/gocache-agent", "install", toolsDir},
@@ -228,17 +218,17 @@ func (r *Reconciler) inToolchain(s *scope, job *jobrun.Spec) {
 
 // sourceVolume shows the agent a source as a directory: the keys of the
 // ConfigMap, and the packages to build from an annotation of the pod.
-func sourceVolume(name string, i int, src source, annotations map[string]string) corev1.Volume {
-	config := &corev1.ConfigMapProjection{LocalObjectReference: corev1.LocalObjectReference{Name: src.name}}
-	for _, key := range src.keys {
+func sourceVolume(name string, i int, src pass.Source, annotations map[string]string) corev1.Volume {
+	config := &corev1.ConfigMapProjection{LocalObjectReference: corev1.LocalObjectReference{Name: src.Name}}
+	for _, key := range src.Keys {
 		config.Items = append(config.Items, corev1.KeyToPath{Key: key, Path: key})
 	}
 	projections := []corev1.VolumeProjection{{ConfigMap: config}}
-	if packages := src.data[packagesKey]; packages != "" && len(config.Items) < len(src.data) {
+	if packages := src.Data[pass.PackagesKey]; packages != "" && len(config.Items) < len(src.Data) {
 		annotation := packagesAnnotation + fmt.Sprint(i)
 		annotations[annotation] = packages
 		projections = append(projections, corev1.VolumeProjection{DownwardAPI: &corev1.DownwardAPIProjection{Items: []corev1.DownwardAPIVolumeFile{{
-			Path: packagesKey, FieldRef: &corev1.ObjectFieldSelector{FieldPath: "metadata.annotations['" + annotation + "']"},
+			Path: pass.PackagesKey, FieldRef: &corev1.ObjectFieldSelector{FieldPath: "metadata.annotations['" + annotation + "']"},
 		}}}})
 	}
 	return corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{Sources: projections}}}
@@ -246,19 +236,10 @@ func sourceVolume(name string, i int, src source, annotations map[string]string)
 
 // layerDir is where a layer lies: on the claim, or nowhere that lasts.
 func (s *scope) layerDir(layer v1alpha1.CacheLayer, onClaim string) string {
-	if s.has(layer) {
+	if pass.Has(s.cache, layer) {
 		return onClaim
 	}
 	return path.Join("/tmp", path.Base(onClaim))
-}
-
-func (s *scope) has(layer v1alpha1.CacheLayer) bool {
-	for _, l := range s.cache.Spec.Layers {
-		if l == layer {
-			return true
-		}
-	}
-	return false
 }
 
 func (r *Reconciler) toolchainImage(cache *v1alpha1.GoCache) string {

@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/controllers/gocache/pass"
 	warmreport "gocache.dev/operator/internal/domain/warmup"
 	"gocache.dev/operator/internal/testing/cluster"
 )
@@ -129,8 +130,8 @@ func TestSourceMissing(t *testing.T) {
 	w.cache(fromModules)
 	w.settle()
 	w.condition(v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonSourceNotFound, "ConfigMap modules does not exist")
-	if w.last.RequeueAfter != sourceInterval {
-		t.Errorf("looks again after %v, want %v: nothing else tells", w.last.RequeueAfter, sourceInterval)
+	if w.last.RequeueAfter != pass.Interval {
+		t.Errorf("looks again after %v, want %v: nothing else tells", w.last.RequeueAfter, pass.Interval)
 	}
 	w.must(server.Client.Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "modules"}}))
 	w.settle()

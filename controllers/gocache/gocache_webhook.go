@@ -71,7 +71,7 @@ func (r *Reconciler) tellPlan(_ context.Context, s *scope) error {
 		return nil
 	}
 	if w.LastFailureTime != nil {
-		if again := w.LastFailureTime.Add(cleanup.Pause(w.Failures)); again.After(s.now) {
+		if again := w.LastFailureTime.Add(cleanup.Pause(w.Failures)); again.After(s.Now) {
 			s.wakeAt(again)
 			return nil
 		}
@@ -91,16 +91,16 @@ func (r *Reconciler) tellPlan(_ context.Context, s *scope) error {
 	case !done: // its end wakes us
 	case err != nil:
 		w.Failures++
-		w.LastFailureTime, w.Message = ptr.To(metav1.NewTime(s.now)), bounded.Text(err.Error(), 1024)
-		s.wakeAt(s.now.Add(cleanup.Pause(w.Failures)))
+		w.LastFailureTime, w.Message = ptr.To(metav1.NewTime(s.Now)), bounded.Text(err.Error(), 1024)
+		s.wakeAt(s.Now.Add(cleanup.Pause(w.Failures)))
 	default:
-		w.DeliveredTime, w.Message = ptr.To(metav1.NewTime(s.now)), ""
+		w.DeliveredTime, w.Message = ptr.To(metav1.NewTime(s.Now)), ""
 	}
 	return nil
 }
 
 // planStands says whether the open plan stands in the status already.
 func (s *scope) planStands() bool {
-	before := s.before.Status.Cleanup
+	before := s.Stored.Status.Cleanup
 	return before != nil && before.LastPlan != nil && before.LastPlan.Digest == s.cache.Status.Cleanup.LastPlan.Digest
 }

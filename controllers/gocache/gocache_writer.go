@@ -7,6 +7,7 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/controllers/gocache/pass"
 	"gocache.dev/operator/internal/kube/apply"
 	"gocache.dev/operator/internal/kube/conditions"
 	"gocache.dev/operator/internal/kube/csisnapshot"
@@ -63,8 +64,8 @@ func actionOf(job *batchv1.Job) (writerAction, bool) {
 
 // book writes the outcome of a writer that has ended into the status, once.
 func (s *scope) book() {
-	action, known := actionOf(s.facts.writer)
-	if !known || s.facts.run.Phase != jobrun.Ended || s.facts.run.Run == action.booked(s.cache) {
+	action, known := actionOf(s.Writer)
+	if !known || s.Run.Phase != jobrun.Ended || s.Run.Run == action.booked(s.cache) {
 		return
 	}
 	action.book(s)
@@ -76,17 +77,17 @@ func (s *scope) book() {
 // booked. The Job's name is the lock: while it exists, nobody else writes to
 // the claim.
 func (r *Reconciler) write(ctx context.Context, s *scope) error {
-	switch s.facts.run.Phase {
+	switch s.Run.Phase {
 	case jobrun.Running, jobrun.Deleting:
-		if !s.facts.run.Ready {
+		if !s.Run.Ready {
 			s.wakeIn(jobrun.StartTimeout) // no watch tells why a pod does not run
 		}
 		return nil // its end wakes us
 	case jobrun.Ended:
-		if action, known := actionOf(s.facts.writer); known && s.facts.run.Run != action.booked(s.before) {
+		if action, known := actionOf(s.Writer); known && s.Run.Run != action.booked(s.Stored) {
 			return nil // removed once its outcome stands in the status
 		}
-		return apply.Delete(ctx, r.Client, s.facts.writer)
+		return apply.Delete(ctx, r.Client, s.Writer)
 	case jobrun.Absent:
 	}
 	for range writerActions() {
@@ -111,7 +112,7 @@ func (r *Reconciler) begin(ctx context.Context, s *scope, action *writerAction, 
 	if err != nil {
 		return err
 	}
-	if s.facts.predecessor || len(pods) > 0 && !s.facts.stranger { // two writers must never meet
+	if s.PredecessorWriter || len(pods) > 0 && !s.ForeignWriter { // two writers must never meet
 		s.waits(action.name, "the pod of the last run to be gone")
 		s.wakeIn(time.Second)
 		return nil
@@ -140,7 +141,7 @@ func (s *scope) waitsFor(action writer.Action, err error) error {
 		return err
 	}
 	s.waits(action, stalled.Message)
-	s.wakeIn(sourceInterval)
+	s.wakeIn(pass.Interval)
 	return nil
 }
 
@@ -175,7 +176,7 @@ func (s *scope) mustWait(a *writerAction) bool {
 	}
 	if why != "" {
 		s.waits(a.name, why)
-		s.wakeIn(sourceInterval)
+		s.wakeIn(pass.Interval)
 	}
 	return why != ""
 }
@@ -183,11 +184,11 @@ func (s *scope) mustWait(a *writerAction) bool {
 // claimWaitsFor says what keeps any work on the live claim from starting.
 func (s *scope) claimWaitsFor() string {
 	switch {
-	case s.facts.claim == nil:
+	case s.PVC == nil:
 		return "the claim to be made"
-	case !s.facts.claim.DeletionTimestamp.IsZero():
+	case !s.PVC.DeletionTimestamp.IsZero():
 		return "the old claim to be gone"
-	case s.swapping():
+	case s.Replacing(s.cache):
 		return "the volume to be replaced"
 	default:
 		return ""
@@ -202,26 +203,26 @@ func (r *Reconciler) begunMeanwhile(ctx context.Context, s *scope) (bool, error)
 	if err != nil {
 		return false, err
 	}
-	if apply.Ours(s.cache, s.labels(), job) != nil {
+	if apply.Ours(s.cache, pass.Labels(s.cache), job) != nil {
 		s.wakeIn(time.Second)
 		return true, nil
 	}
-	s.facts.snapshots, err = csisnapshot.Of(ctx, r.Live, false, s.cache.Namespace, v1alpha1.GoCacheKind, s.cache.Name)
+	s.Snapshots, err = csisnapshot.Of(ctx, r.Live, false, s.cache.Namespace, v1alpha1.GoCacheKind, s.cache.Name)
 	return false, err
 }
 
 // writerJob is what the Jobs of all actions have in common.
 func (s *scope) writerJob(action writerAction, wish writer.DueAction) jobrun.Spec {
 	cache := s.cache
-	labels := s.labels()
+	labels := pass.Labels(s.cache)
 	labels[v1alpha1.ActionLabel] = string(action.name)
 	annotations := map[string]string{
 		v1alpha1.CauseAnnotation:  wish.Cause,
-		v1alpha1.PVCUIDAnnotation: string(s.facts.claim.UID),
-		v1alpha1.VolumeAnnotation: s.facts.claim.Spec.VolumeName,
+		v1alpha1.PVCUIDAnnotation: string(s.PVC.UID),
+		v1alpha1.VolumeAnnotation: s.PVC.Spec.VolumeName,
 	}
 	for _, verb := range action.requests {
-		if req, ok := s.standing(verb); ok {
+		if req, ok := s.Standing(s.cache, verb); ok {
 			annotations[v1alpha1.RequestAnnotation] = req.Text
 		}
 	}
@@ -237,7 +238,7 @@ func (s *scope) working(action writer.Action) bool {
 	if s.done.began != "" {
 		return s.done.began == action
 	}
-	return s.facts.run.Phase == jobrun.Running && s.facts.writer.Labels[v1alpha1.ActionLabel] == string(action)
+	return s.Run.Phase == jobrun.Running && s.Writer.Labels[v1alpha1.ActionLabel] == string(action)
 }
 
 // waits notes what a due action waits for.

@@ -1,0 +1,76 @@
+package pass
+
+import (
+	"slices"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/kube/bounded"
+	"gocache.dev/operator/internal/plan/request"
+)
+
+// MaxRequest is how much of a request a status echoes, in bytes.
+const MaxRequest = 512
+
+// Labels of the objects that belong to a GoCache.
+func Labels(cache *v1alpha1.GoCache) map[string]string {
+	return map[string]string{v1alpha1.CacheLabel: cache.Name}
+}
+
+// Has reports whether a GoCache has a layer.
+func Has(cache *v1alpha1.GoCache, layer v1alpha1.CacheLayer) bool {
+	return slices.Contains(cache.Spec.Layers, layer)
+}
+
+// SnapshotPolicy is the policy of the spec, or that of a GoCache which is
+// snapshotted only on request.
+func SnapshotPolicy(cache *v1alpha1.GoCache) *v1alpha1.SnapshotPolicy {
+	if cache.Spec.Snapshots == nil {
+		return &v1alpha1.SnapshotPolicy{}
+	}
+	return cache.Spec.Snapshots
+}
+
+// RestorePending reports whether spec.restore differs from what was acted on
+// last.
+func RestorePending(cache *v1alpha1.GoCache) bool {
+	restore := cache.Spec.Restore
+	return restore != nil && !equality.Semantic.DeepEqual(restore, cache.Status.LastHandledRestore)
+}
+
+// restoring reports whether the volume of the cache PVC is being made from a
+// snapshot.
+func restoring(cache *v1alpha1.GoCache, name string) bool {
+	return cache.Status.VolumeReplacement != nil && cache.Status.VolumeReplacement.Snapshot == name ||
+		RestorePending(cache) && cache.Spec.Restore.SnapshotRef.Name == name
+}
+
+// Corrupt reports whether the volume that the cache PVC has now is known to be
+// corrupt.
+func Corrupt(cache *v1alpha1.GoCache) bool {
+	i := cache.Status.Integrity
+	return i != nil && i.Verdict == v1alpha1.VerdictCorrupt && i.VolumeName == cache.Status.Storage.VolumeName
+}
+
+// RollsBack reports whether a corrupt volume is replaced without a person.
+func RollsBack(cache *v1alpha1.GoCache) bool {
+	i := cache.Spec.Integrity
+	return cache.Status.VolumeReplacement != nil || i != nil && i.OnCorrupt == v1alpha1.CacheRollback && cache.Status.LatestVerifiedSnapshot != ""
+}
+
+// Requested is the accepted request for an action, if that is what waits for
+// its answer.
+func Requested(cache *v1alpha1.GoCache, action string) (request.Request, bool) {
+	req, ok := request.Accepted(cache.Status.LastHandledRequest)
+	return req, ok && req.Action == action
+}
+
+// Answer records what became of a request.
+func Answer(cache *v1alpha1.GoCache, now time.Time, text string, outcome v1alpha1.RequestOutcome, message string) {
+	cache.Status.LastHandledRequest = &v1alpha1.RequestStatus{
+		Request: bounded.Text(text, MaxRequest), Outcome: outcome, Message: bounded.Text(message, 1024), Time: metav1.NewTime(now),
+	}
+}

@@ -1,0 +1,150 @@
+package pass
+
+import (
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/domain/goenv"
+	"gocache.dev/operator/internal/kube/jobrun"
+	"gocache.dev/operator/internal/plan/request"
+	"gocache.dev/operator/internal/plan/snapshot"
+)
+
+// Keys of a ConfigMap that is a source.
+const (
+	GoModKey    = "go.mod"
+	GoSumKey    = "go.sum"
+	PackagesKey = "packages"
+)
+
+// Interval is when what no watch reports is read again: sources, for example,
+// are ConfigMaps of users, which are not watched.
+const Interval = time.Minute
+
+// Observed is all that was read in one pass. It is not changed afterwards. A
+// nil object does not exist, or belongs to another owner.
+type Observed struct {
+	// Now is the time of the pass.
+	Now time.Time
+	// Stored is the GoCache as it was read. An intent, an approval or a request
+	// is acted on only if it is there already: a crash between the act and the
+	// status write would otherwise repeat the act or lose its cause.
+	Stored *v1alpha1.GoCache
+	// PVC is the cache PVC.
+	PVC *corev1.PersistentVolumeClaim
+	// Previous holds the volume that was replaced last.
+	Previous *corev1.PersistentVolumeClaim
+	// Writer is the Job that works on the cache PVC.
+	Writer *batchv1.Job
+	// ForeignWriter: a Job of the writer's name belongs to another owner.
+	// PredecessorWriter: it belongs to a GoCache of the same name that is gone,
+	// and is about to be collected.
+	ForeignWriter, PredecessorWriter bool
+	// Run is how the writer's run goes, or how it ended.
+	Run jobrun.Outcome
+	// Hindrance is why the writer's container does not run, if it should by now.
+	Hindrance string
+	// Snapshots of the cache.
+	Snapshots []v1alpha1.CacheSnapshot
+	// Proxy is the value of GOPROXY; empty: the default.
+	Proxy string
+	// ProxyMissing is why the proxy that is referred to has no address, and
+	// ProxyUnready why it does not serve.
+	ProxyMissing, ProxyUnready string
+	// Sources that the cache is warmed from.
+	Sources []Source
+	// SourceMissing is which source cannot be used, and why.
+	SourceMissing string
+	// Revisions of the sources that are git repositories.
+	Revisions []v1alpha1.GitRevision
+	// Schedules of the spec.
+	Schedules Schedules
+}
+
+// Source is a ConfigMap as the warm-up Job will see it, or a repository.
+type Source struct {
+	// Name of the ConfigMap, the keys of it that are used, and their values.
+	Name string
+	Keys []string
+	Data map[string]string
+	// Git is the repository; nil for a ConfigMap.
+	Git *GitSource
+}
+
+// GitSource is a repository as the warm-up Job will see it.
+type GitSource struct {
+	// URL of the repository, the ref to build, the commit that it names, and the
+	// Secret with the credentials.
+	URL, Ref, Commit, Secret string
+	// Packages to build; none: all.
+	Packages []string
+}
+
+// Replacing reports whether the volume of the cache PVC is being replaced, by
+// what was read or by what is about to be written.
+func (o Observed) Replacing(cache *v1alpha1.GoCache) bool {
+	return cache.Status.VolumeReplacement != nil || o.Stored.Status.VolumeReplacement != nil
+}
+
+// Restored reports whether the cache PVC holds what it was restored to, and
+// nothing was written to it since.
+func (o Observed) Restored(cache *v1alpha1.GoCache) bool {
+	content := cache.Status.Content
+	return content != nil && content.Reason != v1alpha1.ReplacementMigration && o.PVC != nil &&
+		content.VolumeName != "" && content.VolumeName == o.PVC.Spec.VolumeName &&
+		cache.Status.WarmUp.PersistentVolumeClaimUID != string(o.PVC.UID)
+}
+
+// NewVolume reports whether the cache PVC is another one than was warmed.
+func (o Observed) NewVolume(cache *v1alpha1.GoCache) bool {
+	warmed := cache.Status.WarmUp.PersistentVolumeClaimUID
+	return warmed != "" && o.PVC != nil && warmed != string(o.PVC.UID) && !o.Restored(cache)
+}
+
+// NeverWarmed reports whether no run has ended yet that wrote to the cache PVC.
+func (o Observed) NeverWarmed(cache *v1alpha1.GoCache) bool {
+	return cache.Status.WarmUp.Run == "" && !o.Restored(cache) || o.NewVolume(cache)
+}
+
+// RanOnPVC reports whether the writer's run was on the cache PVC that there is
+// now.
+func (o Observed) RanOnPVC() bool {
+	return o.PVC != nil && o.Run.Annotations[v1alpha1.PVCUIDAnnotation] == string(o.PVC.UID)
+}
+
+// Standing is the accepted request for an action once it is stored. Acted on
+// before, a crash in between would make two runs of it.
+func (o Observed) Standing(cache *v1alpha1.GoCache, action string) (request.Request, bool) {
+	req, ok := request.Standing(o.Stored.Status.LastHandledRequest, cache.Status.LastHandledRequest)
+	return req, ok && req.Action == action
+}
+
+// Kept are the snapshots of the cache as retention sees them. A snapshot that
+// is being restored counts as used, and so do those for which cloned is true.
+func (o Observed) Kept(cache *v1alpha1.GoCache, cloned map[string]bool) []snapshot.Kept {
+	return snapshot.All(o.Snapshots, SnapshotPolicy(cache).Verification.Trust, func(name string) bool {
+		return cloned[name] || restoring(cache, name)
+	})
+}
+
+// Environment is what the environment of builds is made from.
+func (o Observed) Environment(cache *v1alpha1.GoCache) goenv.Settings {
+	e := cache.Spec.Environment
+	var private []string
+	if e.PrivateModules != nil {
+		private = e.PrivateModules.Patterns
+	}
+	return goenv.Settings{
+		MountPath:        e.MountPath,
+		Modules:          Has(cache, v1alpha1.LayerModules),
+		Build:            Has(cache, v1alpha1.LayerBuild),
+		Proxy:            o.Proxy,
+		ManagedProxy:     e.ProxyRef != nil,
+		PrivatePatterns:  private,
+		ChecksumDatabase: e.ChecksumDatabase,
+		Strict:           e.Isolation == v1alpha1.IsolationStrict,
+	}
+}
