@@ -17,6 +17,8 @@ import (
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/controllers/gocache/pass"
+	"gocache.dev/operator/controllers/gocache/provision"
+	"gocache.dev/operator/controllers/gocache/snapshots"
 	"gocache.dev/operator/internal/kube/apply"
 	"gocache.dev/operator/internal/kube/conditions"
 	"gocache.dev/operator/internal/kube/images"
@@ -54,9 +56,8 @@ type Reconciler struct {
 type scope struct {
 	pass.Observed
 	cache  *v1alpha1.GoCache // what is reported into
-	cloned map[string]bool   // snapshots that are being cloned; known only when some are to be dropped
 	done   progress          // what this pass did
-	wake   time.Duration
+	result pass.Result       // of all parts
 }
 
 // SetupWithManager registers the controller.
@@ -96,7 +97,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if reportErr := r.report(ctx, s, err); reportErr != nil {
 		return ctrl.Result{}, errors.Join(err, reportErr)
 	}
-	return conditions.Result(err, s.wake)
+	return conditions.Result(err, s.result.Wake)
 }
 
 // pass runs all steps. A step that fails does not keep the others from theirs.
@@ -105,8 +106,8 @@ func (r *Reconciler) pass(ctx context.Context, s *scope) (err error) {
 		return err
 	}
 	s.Schedules = pass.ParseSchedules(s.cache)
-	s.noteClaim()
-	s.noteSnapshots()
+	provision.Record(s.cache, s.Observed)
+	snapshots.Record(s.cache, s.Observed)
 	s.cache.Status.WarmUp.Revisions = s.Revisions
 	s.book()
 	if s.cache.Spec.Suspend {
@@ -114,18 +115,14 @@ func (r *Reconciler) pass(ctx context.Context, s *scope) (err error) {
 	}
 	var errs []error
 	for _, step := range []func(context.Context, *scope) error{
-		r.publishEnvironment,
 		r.handleRequest,
 		r.swap,
-		r.ensureClaim,
-		r.grow,
+		r.provide,
 		r.dropPrevious,
 		r.approve,
 		r.write,
 		r.tellPlan,
-		r.takeSnapshot,
-		r.ownSnapshots,
-		r.dropSnapshots,
+		r.snapshot,
 		r.answerConvicted,
 		r.boundRequest,
 	} {
@@ -161,15 +158,7 @@ func (r *Reconciler) applier() apply.Applier {
 }
 
 // wakeAt asks to be woken at a time, unless something is sooner.
-func (s *scope) wakeAt(t time.Time) {
-	if !t.IsZero() {
-		s.wakeIn(max(t.Sub(s.Now), time.Second))
-	}
-}
+func (s *scope) wakeAt(t time.Time) { s.result.WakeAt(s.Now, t) }
 
 // wakeIn asks to be woken after a while, unless something is sooner.
-func (s *scope) wakeIn(d time.Duration) {
-	if s.wake == 0 || d < s.wake {
-		s.wake = d
-	}
-}
+func (s *scope) wakeIn(d time.Duration) { s.result.WakeIn(d) }

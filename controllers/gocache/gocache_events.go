@@ -19,7 +19,7 @@ func (r *Reconciler) emit(s *scope) {
 
 // did are the events of the pass's own acts.
 func (s *scope) did() []event.Event {
-	var events []event.Event
+	events := s.result.Events
 	switch s.done.began {
 	case writer.WarmUp:
 		events = append(events, event.Normal("WarmUpStarted", "WarmUp", "Started a warm-up: %s", s.done.beganFor))
@@ -28,17 +28,8 @@ func (s *scope) did() []event.Event {
 	case writer.Cleanup:
 		events = append(events, event.Normal("CleanupStarted", "Cleanup", "Started a cleaning: %s", s.done.beganFor))
 	}
-	if s.done.taken != "" {
-		events = append(events, event.Normal("SnapshotRequested", "Snapshot", "Asked for CacheSnapshot %s: %s", s.done.taken, s.done.cause))
-	}
-	if s.done.withdrawn {
-		events = append(events, event.Normal("PVCDeleted", "Provision", "Deleted claim %s, which never had a volume: spec.storage asks for another one", s.cache.Name))
-	}
 	if s.done.released != "" {
 		events = append(events, event.Normal("PreviousReleased", "Replace", "Deleted claim %s: the replaced volume was kept as long as was asked for", s.done.released))
-	}
-	for _, name := range s.done.dropped {
-		events = append(events, event.Normal("SnapshotDropped", "Retain", "Dropped CacheSnapshot %s by the retention policy", name))
 	}
 	return events
 }

@@ -14,7 +14,7 @@ import (
 // it began something or the reason of condition Ready has changed, else at V(1).
 func (s *scope) logDecision(ctx context.Context) {
 	was, is := readyReason(s.Stored), readyReason(s.cache)
-	values := []any{"reason", is, "latestVerifiedSnapshot", s.cache.Status.LatestVerifiedSnapshot, "requeueAfter", s.wake}
+	values := []any{"reason", is, "latestVerifiedSnapshot", s.cache.Status.LatestVerifiedSnapshot, "requeueAfter", s.result.Wake}
 	level := 1
 	if was != is {
 		level, values = 0, append(values, "reasonBefore", was)
@@ -22,11 +22,11 @@ func (s *scope) logDecision(ctx context.Context) {
 	if s.done.began != "" {
 		level, values = 0, append(values, "began", s.done.began, "cause", s.done.beganFor)
 	}
-	if s.done.taken != "" {
-		level, values = 0, append(values, "snapshot", s.done.taken, "snapshotCause", s.done.cause)
+	if s.done.snapshots.Taken != "" {
+		level, values = 0, append(values, "snapshot", s.done.snapshots.Taken, "snapshotCause", s.done.snapshots.Cause)
 	}
-	if len(s.done.dropped) > 0 {
-		level, values = 0, append(values, "deletedSnapshots", s.done.dropped)
+	if len(s.done.snapshots.Deleted) > 0 {
+		level, values = 0, append(values, "deletedSnapshots", s.done.snapshots.Deleted)
 	}
 	var waiting []string
 	for action := range s.done.waits {

@@ -11,6 +11,7 @@ import (
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/controllers/gocache/pass"
+	"gocache.dev/operator/controllers/gocache/snapshots"
 	"gocache.dev/operator/internal/plan/writer"
 )
 
@@ -30,8 +31,8 @@ func TestLogDecision(t *testing.T) {
 		"something waits":     {scope{Observed: pass.Observed{Stored: ready("A")}, cache: ready("A"), done: progress{waits: map[writer.Action]string{writer.WarmUp: "x"}}}, ""},
 		"another reason":      {scope{Observed: pass.Observed{Stored: ready("A")}, cache: ready("B")}, `"reasonBefore"="A"`},
 		"a writer":            {scope{Observed: pass.Observed{Stored: ready("A")}, cache: ready("A"), done: progress{began: writer.WarmUp, beganFor: "by schedule"}}, `"cause"="by schedule"`},
-		"a snapshot":          {scope{Observed: pass.Observed{Stored: ready("A")}, cache: ready("A"), done: progress{taken: "ci-1"}}, `"snapshot"="ci-1"`},
-		"snapshots to delete": {scope{Observed: pass.Observed{Stored: ready("A")}, cache: ready("A"), done: progress{dropped: []string{"ci-0"}}}, `"deletedSnapshots"=["ci-0"]`},
+		"a snapshot":          {scope{Observed: pass.Observed{Stored: ready("A")}, cache: ready("A"), done: progress{snapshots: snapshots.Result{Taken: "ci-1"}}}, `"snapshot"="ci-1"`},
+		"snapshots to delete": {scope{Observed: pass.Observed{Stored: ready("A")}, cache: ready("A"), done: progress{snapshots: snapshots.Result{Deleted: []string{"ci-0"}}}}, `"deletedSnapshots"=["ci-0"]`},
 	} {
 		for level, want := range map[int]string{0: tt.want, 1: `"Decided"`} {
 			var lines []string

@@ -23,7 +23,6 @@ import (
 	"gocache.dev/operator/internal/kube/csisnapshot"
 	"gocache.dev/operator/internal/kube/jobrun"
 	"gocache.dev/operator/internal/kube/read"
-	"gocache.dev/operator/internal/kube/volume"
 	"gocache.dev/operator/internal/plan/naming"
 )
 
@@ -65,23 +64,6 @@ func (r *Reconciler) observe(ctx context.Context, o pass.Observed) (pass.Observe
 		return o, err
 	}
 	return o, r.observeSources(ctx, &o)
-}
-
-// observeUse reads the snapshots again, past the cache, and which of them are
-// being cloned for a consumer.
-func (r *Reconciler) observeUse(ctx context.Context, s *scope) (err error) {
-	if s.Snapshots, err = csisnapshot.Of(ctx, r.Live, false, s.cache.Namespace, v1alpha1.GoCacheKind, s.cache.Name); err != nil {
-		return err
-	}
-	var primes corev1.PersistentVolumeClaimList
-	if err := r.Live.List(ctx, &primes, client.InNamespace(s.cache.Namespace), client.HasLabels{volume.IntermediateLabel}); err != nil {
-		return fmt.Errorf("list claims that are being populated: %w", err)
-	}
-	s.cloned = map[string]bool{}
-	for i := range primes.Items {
-		s.cloned[primes.Items[i].Annotations[v1alpha1.PopulatedFromAnnotation]] = true
-	}
-	return nil
 }
 
 // nearConsumers restricts a pod to the node where others have mounted the

@@ -9,6 +9,7 @@ import (
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/controllers/gocache/pass"
+	"gocache.dev/operator/controllers/gocache/provision"
 	"gocache.dev/operator/internal/kube/bounded"
 	"gocache.dev/operator/internal/kube/conditions"
 	"gocache.dev/operator/internal/kube/volume"
@@ -167,7 +168,7 @@ func (s *scope) setStorage(set conditions.Set) {
 	full := func() string {
 		return fmt.Sprintf("%d%% of %s is used", ptr.Deref(status.UsedPercent, 0), status.Capacity)
 	}
-	d := s.growth()
+	d := provision.Growth(s.cache, s.Observed)
 	if rule == nil {
 		set.Clear(sufficient)
 		return
@@ -194,11 +195,11 @@ func (s *scope) setStorage(set conditions.Set) {
 func (s *scope) setGrowing(set conditions.Set) {
 	const sufficient = v1alpha1.StorageSufficientCondition
 	asked := s.PVC.Spec.Resources.Requests[corev1.ResourceStorage]
-	switch says, infeasible := expansion(s.PVC); {
+	switch report, infeasible := provision.Expansion(s.PVC); {
 	case infeasible:
-		set.False(sufficient, v1alpha1.ReasonGrowthRefused, "The storage driver cannot expand the volume of %s to %s; %s; its events say more", s.cache.Status.Storage.Capacity, &asked, says)
-	case says != "":
-		set.False(sufficient, v1alpha1.ReasonGrowing, "The claim grows from %s to %s; %s", s.cache.Status.Storage.Capacity, &asked, says)
+		set.False(sufficient, v1alpha1.ReasonGrowthRefused, "The storage driver cannot expand the volume of %s to %s; %s; its events say more", s.cache.Status.Storage.Capacity, &asked, report)
+	case report != "":
+		set.False(sufficient, v1alpha1.ReasonGrowing, "The claim grows from %s to %s; %s", s.cache.Status.Storage.Capacity, &asked, report)
 	default:
 		set.False(sufficient, v1alpha1.ReasonGrowing, "The claim grows from %s to %s", s.cache.Status.Storage.Capacity, &asked)
 	}

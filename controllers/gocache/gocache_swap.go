@@ -16,6 +16,7 @@ import (
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/controllers/gocache/pass"
+	"gocache.dev/operator/controllers/gocache/provision"
 	"gocache.dev/operator/internal/kube/apply"
 	"gocache.dev/operator/internal/kube/bounded"
 	"gocache.dev/operator/internal/kube/check"
@@ -99,7 +100,7 @@ func (r *Reconciler) leave(ctx context.Context, s *scope) (ctrl.Result, error) {
 	if reportErr := r.report(ctx, s, err); reportErr != nil {
 		return ctrl.Result{}, reportErr
 	}
-	return conditions.Result(err, s.wake)
+	return conditions.Result(err, s.result.Wake)
 }
 
 // beginSwap writes the intent of the first wish that can be fulfilled.
@@ -331,7 +332,7 @@ func (s *scope) finishSwap(out replacementrun.Outcome, snapshot *v1alpha1.CacheS
 		}
 	}
 	s.endSwap()
-	s.noteClaim()
+	provision.Record(s.cache, s.Observed)
 }
 
 // endSwap clears the intent and answers who asked for it.

@@ -53,7 +53,7 @@ func (r *Reconciler) wishRequest(ctx context.Context, s *scope) (*v1alpha1.Volum
 	}
 	name := req.Argument
 	if name == "" {
-		name = snapshot.Newest(s.Kept(s.cache, s.cloned))
+		name = snapshot.Newest(s.Kept(s.cache, nil))
 	}
 	if name == "" {
 		pass.Answer(s.cache, s.Now, req.Text, v1alpha1.RequestRefused, noneVerified)
@@ -86,7 +86,7 @@ func (r *Reconciler) wishCorrupt(ctx context.Context, s *scope) (*v1alpha1.Volum
 	if s.cache.Spec.Integrity == nil || s.cache.Spec.Integrity.OnCorrupt != v1alpha1.CacheRollback || !pass.Corrupt(s.cache) || !volume.Bound(s.PVC) {
 		return nil, nil
 	}
-	candidates := s.Kept(s.cache, s.cloned)
+	candidates := s.Kept(s.cache, nil)
 	if last := s.failedSwap(v1alpha1.ReplacementRollback); last != nil && last.PreviousVolume == s.PVC.Spec.VolumeName {
 		if s.pausing(last) {
 			return nil, nil
@@ -221,7 +221,7 @@ func (r *Reconciler) swapSource(ctx context.Context, s *scope, c *v1alpha1.Cache
 			return replacement.Source{Refused: "the claim was deleted by somebody: there is nothing to move"}, nil
 		}
 		if c == nil {
-			return replacement.Source{Waits: "CacheSnapshot " + intent.Snapshot + " to be made"}, r.applySnapshot(ctx, s, intent.Snapshot)
+			return replacement.Source{Waits: "CacheSnapshot " + intent.Snapshot + " to be made"}, r.snapshots().Take(ctx, s.cache, intent.Snapshot)
 		}
 	}
 	source, err := r.judge(ctx, s, intent.Snapshot, c)

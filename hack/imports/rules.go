@@ -55,6 +55,11 @@ var (
 	}
 )
 
+// partOfGoCache is what each part of the GoCache controller may import.
+var partOfGoCache = []string{"controllers/gocache/pass", "api", "internal/plan", "internal/kube", "internal/domain"}
+
+const noPartKnowsAnother = "a part of a controller sees what was observed, and another part's results only by the controller's hand"
+
 // rules are all import rules.
 var rules = []rule{
 	{dir: ".", exact: true, may: []string{"internal/cmd/manager"},
@@ -65,6 +70,10 @@ var rules = []rule{
 		why: "setup.go lists the controllers and hands them what they need"},
 	{dir: "controllers", isolated: true, may: []string{"api", "internal/plan", "internal/kube", "internal/prober", "internal/domain"},
 		why: "a controller observes, asks plan, and acts through kube; controllers meet through API objects only"},
+	{dir: "controllers/gocache/pass", may: []string{"api", "internal/plan", "internal/kube", "internal/domain"},
+		why: "what the parts of a controller share depends on none of them"},
+	{dir: "controllers/gocache/snapshots", may: partOfGoCache, why: noPartKnowsAnother},
+	{dir: "controllers/gocache/provision", may: partOfGoCache, why: noPartKnowsAnother},
 
 	{dir: "internal/domain", bans: noKubernetes,
 		why: "domain is plain knowledge of Go's caches and proxies, usable without the rest"},

@@ -1,0 +1,74 @@
+package provision
+
+import (
+	"context"
+	"errors"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/controllers/gocache/pass"
+	"gocache.dev/operator/internal/domain/goenv"
+	"gocache.dev/operator/internal/kube/apply"
+	"gocache.dev/operator/internal/plan/naming"
+)
+
+// Reconciler provides the PVC and the environment of a GoCache.
+type Reconciler struct {
+	// Client reads from caches and writes.
+	Client client.Client
+	// Live reads past the caches.
+	Live client.Reader
+	// FieldOwner of what is applied.
+	FieldOwner string
+}
+
+// Result is what a pass did about the PVC and the environment.
+type Result struct {
+	pass.Result
+}
+
+// Reconcile publishes the environment, then creates the PVC or lets it grow. A
+// step that fails does not keep the others from theirs.
+func (r Reconciler) Reconcile(ctx context.Context, cache *v1alpha1.GoCache, o pass.Observed) (Result, error) {
+	var out Result
+	err := errors.Join(
+		r.publishEnvironment(ctx, cache, o),
+		// Applied before it is decided whether the PVC has to grow further: a new
+		// size is asked for by the next pass, once it is in the stored status.
+		r.applyPVC(ctx, cache, o, &out),
+	)
+	recordGrowth(cache, o, &out)
+	return out, err
+}
+
+func (r Reconciler) applier() apply.Applier {
+	return apply.Applier{Client: r.Client, Live: r.Live, FieldOwner: r.FieldOwner}
+}
+
+// +kubebuilder:rbac:groups="",resources=configmaps,verbs=create;patch
+
+// publishEnvironment writes the ConfigMaps that builds take their environment
+// from. They are written whole, or not at all while the proxy has no address:
+// a build must not fall back to the toolchain's default unasked.
+func (r Reconciler) publishEnvironment(ctx context.Context, cache *v1alpha1.GoCache, o pass.Observed) error {
+	if o.ProxyMissing != "" {
+		return nil
+	}
+	settings := o.Environment(cache)
+	for suffix, env := range map[string]map[string]string{
+		naming.Environment:        goenv.Online(settings),
+		naming.OfflineEnvironment: goenv.Offline(settings),
+	} {
+		_, err := r.applier().Apply(ctx, apply.ControlledBy(cache), &corev1.ConfigMap{
+			ObjectMeta: metav1.ObjectMeta{Namespace: cache.Namespace, Name: naming.Child(cache.Name, suffix), Labels: pass.Labels(cache)},
+			Data:       env,
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,101 @@
+package provision
+
+import (
+	"context"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/utils/ptr"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/controllers/gocache/pass"
+	"gocache.dev/operator/internal/kube/apply"
+	"gocache.dev/operator/internal/kube/event"
+	"gocache.dev/operator/internal/kube/volume"
+)
+
+// Record copies into the status what the cache PVC is like.
+func Record(cache *v1alpha1.GoCache, o pass.Observed) {
+	status, pvc := &cache.Status.Storage, o.PVC
+	if pvc == nil {
+		if !o.Replacing(cache) { // otherwise what was applied still counts
+			*status = v1alpha1.CacheStorageStatus{}
+		}
+		return
+	}
+	if status.VolumeName != "" && status.VolumeName != pvc.Spec.VolumeName {
+		status.Used, status.UsedPercent, status.MeasuredCapacity, status.Growth = nil, nil, nil, nil // were of another
+	}
+	status.PersistentVolumeClaimName, status.VolumeName = pvc.Name, pvc.Spec.VolumeName
+	if !volume.Bound(pvc) {
+		return
+	}
+	capacity := pvc.Status.Capacity[corev1.ResourceStorage]
+	status.Capacity = &capacity
+	if pvc.Spec.StorageClassName != nil {
+		status.AppliedClass = *pvc.Spec.StorageClassName
+	}
+	// Only a size that the PVC has taken on counts: one that the API server
+	// refused may be taken back.
+	size, asked := cache.Spec.Storage.Size.DeepCopy(), pvc.Spec.Resources.Requests[corev1.ResourceStorage]
+	if asked.Cmp(size) >= 0 && (status.AppliedSize == nil || status.AppliedSize.Cmp(size) < 0) {
+		status.AppliedSize = &size
+	}
+}
+
+// +kubebuilder:rbac:groups="",resources=persistentvolumeclaims,verbs=create;patch
+
+// applyPVC creates the PVC and lets it grow with the spec. A PVC never shrinks:
+// the API server forbids it.
+func (r Reconciler) applyPVC(ctx context.Context, cache *v1alpha1.GoCache, o pass.Observed, out *Result) error {
+	if o.Replacing(cache) || o.PVC == nil && pass.RestorePending(cache) {
+		return nil // it is created on the volume that is restored
+	}
+	storage := cache.Spec.Storage
+	size := storage.Size
+	class := storage.StorageClassName
+	if pvc := o.PVC; pvc != nil {
+		if !pvc.DeletionTimestamp.IsZero() {
+			return nil // the watch reports when it is gone
+		}
+		if outdated(cache, pvc) {
+			return r.deleteOutdated(ctx, pvc, out)
+		}
+		have := pvc.Spec.Resources.Requests[corev1.ResourceStorage]
+		size = volume.Larger(&size, &have)
+		size = volume.Larger(&size, grownSize(cache, o))
+		class = pvc.Spec.StorageClassName // immutable, and defaulted once
+	}
+	owner := apply.DetachedFrom(cache)
+	if storage.DeletionPolicy == v1alpha1.DeletionDelete {
+		owner = apply.ControlledBy(cache)
+	}
+	_, err := r.applier().Apply(ctx, owner, volume.Claim{
+		Namespace: cache.Namespace, Name: cache.Name, Labels: pass.Labels(cache),
+		Class: class, AccessModes: storage.AccessModes, Size: size,
+	}.Object())
+	if recordRefusedGrowth(cache, o, size, err) {
+		return nil
+	}
+	return err
+}
+
+// deleteOutdated deletes a PVC that has to be created anew. The watch reports
+// when it is gone.
+func (r Reconciler) deleteOutdated(ctx context.Context, pvc *corev1.PersistentVolumeClaim, out *Result) error {
+	deleted, err := apply.DeleteUnchanged(ctx, r.Client, pvc)
+	if deleted {
+		out.Events = append(out.Events, event.Normal("PVCDeleted", "Provision", "Deleted claim %s, which never had a volume: spec.storage asks for another one", pvc.Name))
+	}
+	return err
+}
+
+// outdated reports whether a PVC that never had a volume asks for another one
+// than the spec does. It holds nothing, and neither its class nor its size can
+// be changed: only another PVC can get what the spec asks for now.
+func outdated(cache *v1alpha1.GoCache, pvc *corev1.PersistentVolumeClaim) bool {
+	if pvc.Spec.VolumeName != "" || pvc.Status.Phase != corev1.ClaimPending {
+		return false
+	}
+	class, size := cache.Spec.Storage.StorageClassName, cache.Spec.Storage.Size
+	return class != nil && *class != ptr.Deref(pvc.Spec.StorageClassName, "") || size.Cmp(pvc.Spec.Resources.Requests[corev1.ResourceStorage]) != 0
+}

@@ -1,0 +1,59 @@
+package snapshots
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/controllers/gocache/pass"
+	"gocache.dev/operator/internal/kube/csisnapshot"
+	"gocache.dev/operator/internal/kube/event"
+	"gocache.dev/operator/internal/kube/volume"
+	"gocache.dev/operator/internal/plan/snapshot"
+)
+
+// deleteExpired deletes what the policy no longer keeps. The client's cache only
+// shows whether there is something to delete: what exactly, and whether it is
+// pinned or being cloned, is read live.
+func (r Reconciler) deleteExpired(ctx context.Context, cache *v1alpha1.GoCache, o pass.Observed, out *Result) error {
+	if cache.Spec.Snapshots == nil {
+		return nil
+	}
+	rule := snapshot.Rule(cache.Spec.Snapshots.Retention)
+	if len(snapshot.Drop(o.Kept(cache, nil), rule, o.Now)) == 0 {
+		return nil
+	}
+	live, cloned, err := r.observeUse(ctx, cache, o)
+	if err != nil {
+		return err
+	}
+	if len(cloned) > 0 {
+		out.WakeIn(pass.Interval) // no watch of this controller reports their end
+	}
+	deleted, err := csisnapshot.Drop(ctx, r.Client, snapshot.Drop(live.Kept(cache, cloned), rule, o.Now), live.Snapshots)
+	for _, name := range deleted {
+		out.Events = append(out.Events, event.Normal("SnapshotDropped", "Retain", "Dropped CacheSnapshot %s by the retention policy", name))
+	}
+	out.Deleted = deleted
+	return err
+}
+
+// observeUse reads the snapshots again, past the cache, and which of them are
+// being cloned for a consumer.
+func (r Reconciler) observeUse(ctx context.Context, cache *v1alpha1.GoCache, o pass.Observed) (live pass.Observed, cloned map[string]bool, err error) {
+	if o.Snapshots, err = csisnapshot.Of(ctx, r.Live, false, cache.Namespace, v1alpha1.GoCacheKind, cache.Name); err != nil {
+		return o, nil, err
+	}
+	var primes corev1.PersistentVolumeClaimList
+	if err := r.Live.List(ctx, &primes, client.InNamespace(cache.Namespace), client.HasLabels{volume.IntermediateLabel}); err != nil {
+		return o, nil, fmt.Errorf("list claims that are being populated: %w", err)
+	}
+	cloned = map[string]bool{}
+	for i := range primes.Items {
+		cloned[primes.Items[i].Annotations[v1alpha1.PopulatedFromAnnotation]] = true
+	}
+	return o, cloned, nil
+}

@@ -1,0 +1,121 @@
+package snapshots
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/controllers/gocache/pass"
+	"gocache.dev/operator/internal/kube/apply"
+	"gocache.dev/operator/internal/kube/csisnapshot"
+	"gocache.dev/operator/internal/kube/event"
+	"gocache.dev/operator/internal/plan/request"
+	"gocache.dev/operator/internal/plan/snapshot"
+)
+
+// Reconciler takes the snapshots of a GoCache and applies their retention.
+type Reconciler struct {
+	// Client reads from caches and writes.
+	Client client.Client
+	// Live reads past the caches.
+	Live client.Reader
+	// FieldOwner of what is applied.
+	FieldOwner string
+}
+
+// Result is what a pass did about snapshots.
+type Result struct {
+	pass.Result
+	// Taken is the snapshot that was created, and Cause why; empty: none.
+	Taken, Cause string
+	// Deleted are the snapshots that retention deleted.
+	Deleted []string
+}
+
+// Record copies into the status which snapshots there are.
+func Record(cache *v1alpha1.GoCache, o pass.Observed) {
+	cache.Status.LatestVerifiedSnapshot = snapshot.Newest(o.Kept(cache, nil))
+	cache.Status.LatestSnapshot = snapshot.Latest(o.Snapshots)
+}
+
+// Reconcile takes a snapshot if one is due, and applies the policy to those
+// that there are. A step that fails does not keep the others from theirs.
+func (r Reconciler) Reconcile(ctx context.Context, cache *v1alpha1.GoCache, o pass.Observed) (Result, error) {
+	var out Result
+	err := errors.Join(
+		r.takeDue(ctx, cache, o, &out),
+		policy(cache).Own(ctx, r.Client, o.Snapshots),
+		r.deleteExpired(ctx, cache, o, &out),
+	)
+	return out, err
+}
+
+// +kubebuilder:rbac:groups=cache.gocache.dev,resources=cachesnapshots,verbs=create;patch;delete
+
+// Take creates a CacheSnapshot of the GoCache as the policy has it.
+func (r Reconciler) Take(ctx context.Context, cache *v1alpha1.GoCache, name string) error {
+	applier := apply.Applier{Client: r.Client, Live: r.Live, FieldOwner: r.FieldOwner}
+	return policy(cache).Take(ctx, applier, name, v1alpha1.SnapshotSource{Kind: v1alpha1.GoCacheKind, Name: cache.Name}, pass.Labels(cache))
+}
+
+func policy(cache *v1alpha1.GoCache) csisnapshot.Policy {
+	return csisnapshot.Policy{Of: cache, Spec: cache.Spec.Snapshots, PodTemplate: cache.Spec.PodTemplate}
+}
+
+func (r Reconciler) takeDue(ctx context.Context, cache *v1alpha1.GoCache, o pass.Observed, out *Result) error {
+	due, next := due(cache, o)
+	out.WakeAt(o.Now, next)
+	if due == nil {
+		return nil
+	}
+	if err := r.Take(ctx, cache, due.Name); err != nil {
+		return err
+	}
+	out.Taken, out.Cause = due.Name, due.Cause
+	out.Events = append(out.Events, event.Normal("SnapshotRequested", "Snapshot", "Asked for CacheSnapshot %s: %s", due.Name, due.Cause))
+	recordTaken(cache, o, *due)
+	return nil
+}
+
+// due is the snapshot to take now, or when to ask again.
+func due(cache *v1alpha1.GoCache, o pass.Observed) (*snapshot.Due, time.Time) {
+	status := cache.Status
+	f := snapshot.Observation{
+		Now: o.Now, Cache: cache.Name, Created: cache.CreationTimestamp.Time, Schedule: o.Schedules.Snapshots,
+		AfterWarmUp: pass.SnapshotPolicy(cache).AfterWarmUp, SuccessRun: status.WarmUp.LastSuccessRun, SnapshottedRun: status.SnapshottedRun,
+	}
+	if o.PVC == nil || !o.PVC.DeletionTimestamp.IsZero() || o.NewVolume(cache) || o.Restored(cache) {
+		f.SuccessRun = "" // what was warmed is gone
+	}
+	if status.WarmUp.LastSuccessTime != nil {
+		f.SuccessTime = status.WarmUp.LastSuccessTime.Time
+	}
+	if status.LastScheduledSnapshot != nil {
+		f.LastScheduled = status.LastScheduledSnapshot.Time
+	}
+	if req, ok := pass.Requested(cache, request.Snapshot); ok {
+		f.Request = req.Token
+	}
+	return snapshot.Decide(f)
+}
+
+// recordTaken records what the snapshot answers, so that it is not taken again
+// after retention has deleted it.
+func recordTaken(cache *v1alpha1.GoCache, o pass.Observed, due snapshot.Due) {
+	status := &cache.Status
+	status.LatestSnapshot = due.Name // as the next pass will see
+	if due.Run != "" {
+		status.SnapshottedRun = due.Run
+	}
+	if due.Scheduled {
+		status.LastScheduledSnapshot = ptr.To(metav1.NewTime(o.Now))
+	}
+	if due.Requested {
+		pass.Answer(cache, o.Now, status.LastHandledRequest.Request, v1alpha1.RequestSucceeded, "CacheSnapshot "+due.Name+" was made")
+	}
+}
