@@ -18,6 +18,7 @@ import (
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/controllers/gocache/pass"
 	"gocache.dev/operator/controllers/gocache/provision"
+	"gocache.dev/operator/controllers/gocache/replacement"
 	"gocache.dev/operator/controllers/gocache/snapshots"
 	"gocache.dev/operator/internal/kube/apply"
 	"gocache.dev/operator/internal/kube/conditions"
@@ -91,7 +92,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, err
 	}
 	if !s.cache.DeletionTimestamp.IsZero() {
-		return r.leave(ctx, s)
+		return r.reconcileDelete(ctx, s)
 	}
 	err = r.pass(ctx, s)
 	if reportErr := r.report(ctx, s, err); reportErr != nil {
@@ -111,14 +112,13 @@ func (r *Reconciler) pass(ctx context.Context, s *scope) (err error) {
 	s.cache.Status.WarmUp.Revisions = s.Revisions
 	s.book()
 	if s.cache.Spec.Suspend {
-		return r.resumeSwap(ctx, s)
+		return r.resumeReplacement(ctx, s)
 	}
 	var errs []error
 	for _, step := range []func(context.Context, *scope) error{
 		r.handleRequest,
-		r.swap,
+		r.replace,
 		r.provide,
-		r.dropPrevious,
 		r.approve,
 		r.write,
 		r.tellPlan,
@@ -129,6 +129,25 @@ func (r *Reconciler) pass(ctx context.Context, s *scope) (err error) {
 		errs = append(errs, step(ctx, s))
 	}
 	return errors.Join(errs...)
+}
+
+// reconcileDelete releases an object that is being deleted. What goes with it is
+// owned by it; only a replacement in progress is brought to an end first.
+func (r *Reconciler) reconcileDelete(ctx context.Context, s *scope) (ctrl.Result, error) {
+	if !replacement.Held(s.cache) {
+		return ctrl.Result{}, nil
+	}
+	if s.Stored.Status.VolumeReplacement == nil {
+		return ctrl.Result{}, r.replacement().Release(ctx, s.cache)
+	}
+	var err error
+	if s.Observed, err = r.observe(ctx, s.Observed); err == nil {
+		err = r.resumeReplacement(ctx, s)
+	}
+	if reportErr := r.report(ctx, s, err); reportErr != nil {
+		return ctrl.Result{}, reportErr
+	}
+	return conditions.Result(err, s.result.Wake)
 }
 
 // load reads the object past the cache: a decision is never made on a status
@@ -145,7 +164,10 @@ func (r *Reconciler) load(ctx context.Context, req ctrl.Request) (*scope, error)
 // stands in the status. What was done and changes nothing there is told too.
 func (r *Reconciler) report(ctx context.Context, s *scope, failed error) error {
 	s.setConditions(failed)
-	if _, err := patch.Status(ctx, r.Client, s.Stored, s.cache); err != nil {
+	stored := s.Stored.DeepCopy() // a replacement writes the finalizers on its own
+	stored.SetFinalizers(s.cache.GetFinalizers())
+	stored.SetResourceVersion(s.cache.GetResourceVersion())
+	if _, err := patch.Status(ctx, r.Client, stored, s.cache); err != nil {
 		return err
 	}
 	s.logDecision(ctx)

@@ -6,6 +6,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/controllers/gocache/replacement"
 	"gocache.dev/operator/internal/domain/cleanup"
 	"gocache.dev/operator/internal/kube/event"
 	"gocache.dev/operator/internal/plan/writer"
@@ -28,9 +29,6 @@ func (s *scope) did() []event.Event {
 	case writer.Cleanup:
 		events = append(events, event.Normal("CleanupStarted", "Cleanup", "Started a cleaning: %s", s.done.beganFor))
 	}
-	if s.done.released != "" {
-		events = append(events, event.Normal("PreviousReleased", "Replace", "Deleted claim %s: the replaced volume was kept as long as was asked for", s.done.released))
-	}
 	return events
 }
 
@@ -52,7 +50,7 @@ func became(before, after *v1alpha1.GoCache) []event.Event {
 		events = append(events, event.Warning("ToolchainChanged", "WarmUp", "T%s", finding[1:]))
 	}
 	events = append(events, repositoryEvents(before, after)...)
-	events = append(events, replacementEvents(before, after)...)
+	events = append(events, replacement.Events(before, after)...)
 	events = append(events, event.Refused(before.Status.LastHandledRequest, after.Status.LastHandledRequest)...)
 	return append(events, event.Stalled(before.Status.Conditions, after.Status.Conditions)...)
 }

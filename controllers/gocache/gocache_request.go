@@ -109,8 +109,8 @@ func (s *scope) requestWaitsFor(req request.Request) string {
 			return ": it waited for " + why
 		}
 	}
-	if u := s.done.unfulfilled; u != nil && req.Action == request.Rollback {
-		return ": it waited for " + u.waits
+	if u := s.done.replacement.Unfulfilled; u != nil && req.Action == request.Rollback {
+		return ": it waited for " + u.WaitsFor
 	}
 	return ""
 }

@@ -10,6 +10,7 @@ import (
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/controllers/gocache/pass"
 	"gocache.dev/operator/controllers/gocache/provision"
+	"gocache.dev/operator/controllers/gocache/replacement"
 	"gocache.dev/operator/internal/kube/bounded"
 	"gocache.dev/operator/internal/kube/conditions"
 	"gocache.dev/operator/internal/kube/volume"
@@ -34,8 +35,13 @@ func (s *scope) setConditions(failed error) {
 	s.setIntact(set)
 	s.setStorage(set)
 	s.setClean(set)
-	if !s.setReplacement(set) {
+	switch fact := replacement.Status(s.cache, s.Observed, s.done.replacement.Unfulfilled); {
+	case fact == nil:
 		s.setReady(set)
+	case fact.Stalled:
+		set.Stall(fact.Reason, "%s", fact.Message)
+	default:
+		set.Progress(fact.Reason, "%s", fact.Message)
 	}
 }
 

@@ -74,6 +74,7 @@ var rules = []rule{
 		why: "what the parts of a controller share depends on none of them"},
 	{dir: "controllers/gocache/snapshots", may: partOfGoCache, why: noPartKnowsAnother},
 	{dir: "controllers/gocache/provision", may: partOfGoCache, why: noPartKnowsAnother},
+	{dir: "controllers/gocache/replacement", may: partOfGoCache, why: noPartKnowsAnother},
 
 	{dir: "internal/domain", bans: noKubernetes,
 		why: "domain is plain knowledge of Go's caches and proxies, usable without the rest"},

@@ -1,12 +1,12 @@
-package gocache
+package replacement
 
 import (
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/kube/event"
 )
 
-// replacementEvents tell of a volume that is, or was, replaced.
-func replacementEvents(before, after *v1alpha1.GoCache) []event.Event {
+// Events are those of a volume that is being replaced, or was.
+func Events(before, after *v1alpha1.GoCache) []event.Event {
 	was, is, last := before.Status.VolumeReplacement, after.Status.VolumeReplacement, after.Status.LastVolumeReplacement
 	var events []event.Event
 	switch {
