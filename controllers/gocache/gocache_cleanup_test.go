@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/controllers/gocache/writer"
 	report "gocache.dev/operator/internal/domain/cleanup"
 	warmreport "gocache.dev/operator/internal/domain/warmup"
 	"gocache.dev/operator/internal/kube/webhook"
@@ -203,7 +204,7 @@ func TestApproval(t *testing.T) {
 		t.Fatalf("%d runs and %d calls, want one plan that waits and is told once", len(w.cleanings), len(w.listener.calls))
 	}
 	call := w.listener.calls[0]
-	var told notice
+	var told writer.Notice
 	w.must(json.Unmarshal(call.Body, &told))
 	if call.Key != "sha256:one" || call.Timeout != 10*time.Second || told.Name != "ci" || told.Plan.Bytes != 10<<20 || told.Approve != "approve-cleanup=sha256:one#<token>" {
 		t.Errorf("told %+v: %s", call, call.Body)

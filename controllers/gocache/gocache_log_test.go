@@ -12,7 +12,8 @@ import (
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/controllers/gocache/pass"
 	"gocache.dev/operator/controllers/gocache/snapshots"
-	"gocache.dev/operator/internal/plan/writer"
+	"gocache.dev/operator/controllers/gocache/writer"
+	plan "gocache.dev/operator/internal/plan/writer"
 )
 
 // TestLogDecision holds that a pass logs one line, at the default level only if
@@ -24,20 +25,20 @@ func TestLogDecision(t *testing.T) {
 		return c
 	}
 	for name, tt := range map[string]struct {
-		scope scope
-		want  string // at the default level; empty: nothing
+		pass progress
+		want string // at the default level; empty: nothing
 	}{
-		"nothing to do":       {scope{Observed: pass.Observed{Stored: ready("A")}, cache: ready("A")}, ""},
-		"something waits":     {scope{Observed: pass.Observed{Stored: ready("A")}, cache: ready("A"), done: progress{waits: map[writer.Action]string{writer.WarmUp: "x"}}}, ""},
-		"another reason":      {scope{Observed: pass.Observed{Stored: ready("A")}, cache: ready("B")}, `"reasonBefore"="A"`},
-		"a writer":            {scope{Observed: pass.Observed{Stored: ready("A")}, cache: ready("A"), done: progress{began: writer.WarmUp, beganFor: "by schedule"}}, `"cause"="by schedule"`},
-		"a snapshot":          {scope{Observed: pass.Observed{Stored: ready("A")}, cache: ready("A"), done: progress{snapshots: snapshots.Result{Taken: "ci-1"}}}, `"snapshot"="ci-1"`},
-		"snapshots to delete": {scope{Observed: pass.Observed{Stored: ready("A")}, cache: ready("A"), done: progress{snapshots: snapshots.Result{Deleted: []string{"ci-0"}}}}, `"deletedSnapshots"=["ci-0"]`},
+		"nothing to do":       {progress{Observed: pass.Observed{Stored: ready("A")}, cache: ready("A")}, ""},
+		"something waits":     {progress{Observed: pass.Observed{Stored: ready("A")}, cache: ready("A"), writer: writer.Result{Waits: map[plan.Action]string{plan.WarmUp: "x"}}}, ""},
+		"another reason":      {progress{Observed: pass.Observed{Stored: ready("A")}, cache: ready("B")}, `"reasonBefore"="A"`},
+		"a writer":            {progress{Observed: pass.Observed{Stored: ready("A")}, cache: ready("A"), writer: writer.Result{Started: plan.WarmUp, Cause: "by schedule"}}, `"cause"="by schedule"`},
+		"a snapshot":          {progress{Observed: pass.Observed{Stored: ready("A")}, cache: ready("A"), snapshots: snapshots.Result{Taken: "ci-1"}}, `"snapshot"="ci-1"`},
+		"snapshots to delete": {progress{Observed: pass.Observed{Stored: ready("A")}, cache: ready("A"), snapshots: snapshots.Result{Deleted: []string{"ci-0"}}}, `"deletedSnapshots"=["ci-0"]`},
 	} {
 		for level, want := range map[int]string{0: tt.want, 1: `"Decided"`} {
 			var lines []string
 			logger := funcr.New(func(_, args string) { lines = append(lines, args) }, funcr.Options{Verbosity: level})
-			tt.scope.logDecision(log.IntoContext(t.Context(), logr.New(logger.GetSink())))
+			tt.pass.logDecision(log.IntoContext(t.Context(), logr.New(logger.GetSink())))
 			text := strings.Join(lines, "\n")
 			if len(lines) > 1 || want == "" && text != "" || !strings.Contains(text, want) {
 				t.Errorf("%s at level %d: %s", name, level, text)

@@ -22,10 +22,11 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/controllers/gocache/writer"
 	warmreport "gocache.dev/operator/internal/domain/warmup"
 	"gocache.dev/operator/internal/kube/gitrefs"
 	"gocache.dev/operator/internal/kube/images"
-	"gocache.dev/operator/internal/plan/writer"
+	plan "gocache.dev/operator/internal/plan/writer"
 	"gocache.dev/operator/internal/testing/cluster"
 	"gocache.dev/operator/internal/testing/env"
 	"gocache.dev/operator/internal/testing/faults"
@@ -87,12 +88,12 @@ func newWorld(t *testing.T) *world {
 			if job.Name == "ci-next" {
 				return w.renewed
 			}
-			switch writer.Action(job.Labels[v1alpha1.ActionLabel]) {
-			case writer.Integrity:
+			switch plan.Action(job.Labels[v1alpha1.ActionLabel]) {
+			case plan.Integrity:
 				return w.checked
-			case writer.Cleanup:
+			case plan.Cleanup:
 				return w.cleaner.end(job)
-			case writer.WarmUp:
+			case plan.WarmUp:
 			}
 			return w.ending
 		},
@@ -346,9 +347,9 @@ func (w *world) invariants() {
 	for _, p := range pods.Items {
 		if slices.ContainsFunc(p.Spec.Volumes, writable) {
 			writers++
-			run := map[writer.Action]map[types.UID]bool{
-				writer.WarmUp: w.warmUps, writer.Integrity: w.checks, writer.Cleanup: w.cleanings,
-			}[writer.Action(p.Labels[v1alpha1.ActionLabel])]
+			run := map[plan.Action]map[types.UID]bool{
+				plan.WarmUp: w.warmUps, plan.Integrity: w.checks, plan.Cleanup: w.cleanings,
+			}[plan.Action(p.Labels[v1alpha1.ActionLabel])]
 			run[p.OwnerReferences[0].UID] = true
 			if p.Status.Phase != corev1.PodSucceeded && p.Status.Phase != corev1.PodFailed {
 				running++
@@ -359,7 +360,7 @@ func (w *world) invariants() {
 		w.t.Fatalf("%d pods that write to the claim exist at once", writers)
 	}
 	for _, s := range w.snapshots() {
-		if running > 0 && capturing(&s) {
+		if running > 0 && writer.Capturing(&s) {
 			w.t.Fatalf("a writer runs while %s is being cut", s.Name)
 		}
 	}

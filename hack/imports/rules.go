@@ -75,6 +75,7 @@ var rules = []rule{
 	{dir: "controllers/gocache/snapshots", may: partOfGoCache, why: noPartKnowsAnother},
 	{dir: "controllers/gocache/provision", may: partOfGoCache, why: noPartKnowsAnother},
 	{dir: "controllers/gocache/replacement", may: partOfGoCache, why: noPartKnowsAnother},
+	{dir: "controllers/gocache/writer", may: partOfGoCache, why: noPartKnowsAnother},
 
 	{dir: "internal/domain", bans: noKubernetes,
 		why: "domain is plain knowledge of Go's caches and proxies, usable without the rest"},

@@ -72,9 +72,9 @@ func recordRefusedGrowth(cache *v1alpha1.GoCache, o pass.Observed, asked resourc
 	return true
 }
 
-// Expansion is what a PVC reports of an expansion that is under way, and
+// expansion is what a PVC reports of an expansion that is under way, and
 // whether it was given up.
-func Expansion(pvc *corev1.PersistentVolumeClaim) (report string, infeasible bool) {
+func expansion(pvc *corev1.PersistentVolumeClaim) (report string, infeasible bool) {
 	stage := pvc.Status.AllocatedResourceStatuses[corev1.ResourceStorage]
 	infeasible = stage == corev1.PersistentVolumeClaimControllerResizeInfeasible || stage == corev1.PersistentVolumeClaimNodeResizeInfeasible
 	var all []string

@@ -1,95 +1,40 @@
-package gocache
+package writer
 
 import (
 	"time"
 
-	"k8s.io/apimachinery/pkg/api/meta"
-
 	"gocache.dev/operator/api/v1alpha1"
-	"gocache.dev/operator/controllers/gocache/replacement"
 	"gocache.dev/operator/internal/domain/cleanup"
 	"gocache.dev/operator/internal/kube/event"
-	"gocache.dev/operator/internal/plan/writer"
+	plan "gocache.dev/operator/internal/plan/writer"
 )
 
-// emit records what became different in the status, and what this pass did
-// because of it.
-func (r *Reconciler) emit(s *scope) {
-	event.Record(r.Events, s.cache, append(became(s.Stored, s.cache), s.did()...))
-}
-
-// did are the events of the pass's own acts.
-func (s *scope) did() []event.Event {
-	events := s.result.Events
-	switch s.done.began {
-	case writer.WarmUp:
-		events = append(events, event.Normal("WarmUpStarted", "WarmUp", "Started a warm-up: %s", s.done.beganFor))
-	case writer.Integrity:
-		events = append(events, event.Normal("CheckStarted", "Check", "Started a check of the live claim: %s", s.done.beganFor))
-	case writer.Cleanup:
-		events = append(events, event.Normal("CleanupStarted", "Cleanup", "Started a cleaning: %s", s.done.beganFor))
-	}
-	return events
-}
-
-// became compares two states of one cache.
-func became(before, after *v1alpha1.GoCache) []event.Event {
+// Events are those of runs that were recorded.
+func Events(before, after *v1alpha1.GoCache) []event.Event {
 	var events []event.Event
 	if after.Status.WarmUp.Run != before.Status.WarmUp.Run {
 		events = append(events, warmUpEvent(after))
 	}
-	events = append(events, storageEvents(before, after)...)
 	if i := after.Status.Integrity; i != nil && (before.Status.Integrity == nil || i.Run != before.Status.Integrity.Run) {
 		events = append(events, checkEvent(i))
 	}
 	events = append(events, cleanupEvents(before.Status.Cleanup, after.Status.Cleanup)...)
-	if latest := after.Status.LatestVerifiedSnapshot; latest != "" && latest != before.Status.LatestVerifiedSnapshot {
-		events = append(events, event.Normal("SnapshotOffered", "Publish", "Offered CacheSnapshot %s: consumers get clones of it from now on", latest))
-	}
 	if finding := toolchainFinding(before.Status.Toolchain, after.Status.Toolchain); finding != "" {
 		events = append(events, event.Warning("ToolchainChanged", "WarmUp", "T%s", finding[1:]))
-	}
-	events = append(events, repositoryEvents(before, after)...)
-	events = append(events, replacement.Events(before, after)...)
-	events = append(events, event.Refused(before.Status.LastHandledRequest, after.Status.LastHandledRequest)...)
-	return append(events, event.Stalled(before.Status.Conditions, after.Status.Conditions)...)
-}
-
-// repositoryEvents tell which repositories answer no more, or again.
-func repositoryEvents(before, after *v1alpha1.GoCache) []event.Event {
-	told := map[string]string{}
-	for _, r := range before.Status.WarmUp.Revisions {
-		told[r.URL+" "+r.Ref] = r.Message
-	}
-	var events []event.Event
-	for _, r := range after.Status.WarmUp.Revisions {
-		switch was := told[r.URL+" "+r.Ref]; {
-		case r.Message != "" && was == "":
-			events = append(events, event.Warning("SourceUnreadable", "WarmUp", "The %s", unread(r)))
-		case r.Message == "" && was != "":
-			events = append(events, event.Normal("SourceReadable", "WarmUp", "The repository %s is read again, at commit %s", r.URL, short(r.Commit)))
-		}
 	}
 	return events
 }
 
-// storageEvents tell that the claim has grown, or cannot.
-func storageEvents(before, after *v1alpha1.GoCache) []event.Event {
-	had, has := before.Status.Storage, after.Status.Storage
-	if had.VolumeName == has.VolumeName && had.Capacity != nil && has.Capacity != nil && has.Capacity.Cmp(*had.Capacity) > 0 {
-		return []event.Event{event.Normal("StorageGrown", "Grow", "Claim %s has grown from %s to %s", has.PersistentVolumeClaimName, had.Capacity, has.Capacity)}
+// started is the event of a run that was started.
+func started(action plan.Action, cause string) event.Event {
+	switch action {
+	case plan.Integrity:
+		return event.Normal("CheckStarted", "Check", "Started a check of the live claim: %s", cause)
+	case plan.Cleanup:
+		return event.Normal("CleanupStarted", "Cleanup", "Started a cleaning: %s", cause)
+	case plan.WarmUp:
 	}
-	was := meta.FindStatusCondition(before.Status.Conditions, v1alpha1.StorageSufficientCondition)
-	is := meta.FindStatusCondition(after.Status.Conditions, v1alpha1.StorageSufficientCondition)
-	if is == nil || was != nil && was.Reason == is.Reason {
-		return nil
-	}
-	switch is.Reason {
-	case v1alpha1.ReasonGrowthRefused, v1alpha1.ReasonAtLimit:
-		return []event.Event{event.Warning(is.Reason, "Grow", "%s", is.Message)}
-	default:
-		return nil
-	}
+	return event.Normal("WarmUpStarted", "WarmUp", "Started a warm-up: %s", cause)
 }
 
 func checkEvent(i *v1alpha1.IntegrityStatus) event.Event {

@@ -2,11 +2,7 @@ package gocache
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"fmt"
-	"slices"
 	"strings"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -66,39 +62,8 @@ func (r *Reconciler) observe(ctx context.Context, o pass.Observed) (pass.Observe
 	return o, r.observeSources(ctx, &o)
 }
 
-// nearConsumers restricts a pod to the node where others have mounted the
-// claim, if its volume can be on one node only: the scheduler does not know, and
-// elsewhere the pod would wait for them to go. Nil restricts nothing.
-func (r *Reconciler) nearConsumers(ctx context.Context, s *scope) (*corev1.NodeSelector, error) {
-	if slices.Contains(s.cache.Spec.Storage.AccessModes, corev1.ReadWriteMany) {
-		return nil, nil
-	}
-	var pods corev1.PodList
-	if err := r.Live.List(ctx, &pods, client.InNamespace(s.cache.Namespace)); err != nil {
-		return nil, fmt.Errorf("list the pods that have mounted the claim: %w", err)
-	}
-	for i := range pods.Items {
-		if p := &pods.Items[i]; p.Spec.NodeName != "" && !podFinished(p) && mounts(p, s.cache.Name) {
-			return &corev1.NodeSelector{NodeSelectorTerms: []corev1.NodeSelectorTerm{{MatchFields: []corev1.NodeSelectorRequirement{{
-				Key: metav1.ObjectNameField, Operator: corev1.NodeSelectorOpIn, Values: []string{p.Spec.NodeName},
-			}}}}}, nil
-		}
-	}
-	return nil, nil
-}
-
-func podFinished(p *corev1.Pod) bool {
-	return p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed
-}
-
-func mounts(p *corev1.Pod, claim string) bool {
-	return slices.ContainsFunc(p.Spec.Volumes, func(v corev1.Volume) bool {
-		return v.PersistentVolumeClaim != nil && v.PersistentVolumeClaim.ClaimName == claim
-	})
-}
-
-// otherWriter says whose a Job of the writer's name is that is not this cache's.
-func otherWriter(cache *v1alpha1.GoCache, job *batchv1.Job) (stranger, predecessor bool) {
+// otherWriter reports whose a Job of the writer's name is that is not this cache's.
+func otherWriter(cache *v1alpha1.GoCache, job *batchv1.Job) (foreign, predecessor bool) {
 	if job == nil || metav1.IsControlledBy(job, cache) {
 		return false, false
 	}
@@ -167,34 +132,6 @@ func (r *Reconciler) observeSources(ctx context.Context, o *pass.Observed) error
 		o.Sources = append(o.Sources, found)
 	}
 	return nil
-}
-
-// inputs is the digest of all that a warm-up is made from: another digest
-// means that the cache would come out different.
-func (r *Reconciler) inputs(s *scope) string {
-	toolchain := r.toolchainImage(s.cache)
-	if s.cache.Spec.Toolchain.Image != "" { // which does not tell the release
-		toolchain += " go" + s.cache.Spec.Toolchain.Version
-	}
-	b, err := json.Marshal([]any{
-		toolchain, s.cache.Spec.Platform, s.cache.Spec.Layers, s.cache.Spec.Environment.MountPath, sourceData(s.Sources),
-	})
-	if err != nil { // strings and maps of strings: cannot fail
-		panic("inputs: " + err.Error())
-	}
-	sum := sha256.Sum256(b)
-	return hex.EncodeToString(sum[:16])
-}
-
-func sourceData(sources []pass.Source) []map[string]string {
-	var data []map[string]string
-	for _, s := range sources {
-		if s.Git != nil {
-			s.Data = map[string]string{"git": s.Git.URL, "commit": s.Git.Commit, pass.PackagesKey: strings.Join(s.Git.Packages, "\n")}
-		}
-		data = append(data, s.Data)
-	}
-	return data
 }
 
 // indexProxy is the index of caches by the proxy they use.

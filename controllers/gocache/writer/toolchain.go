@@ -1,4 +1,4 @@
-package gocache
+package writer
 
 import (
 	"fmt"
@@ -29,3 +29,6 @@ func anotherBuild(t *v1alpha1.ToolchainRecord, what, before, after string) strin
 	return fmt.Sprintf("the %s of %s %s is another one than at the warm-up before (sha256 %s, was %s): see whether you meant to change it, and name toolchain.image with a digest",
 		what, t.Version, t.Platform, short(after), short(before))
 }
+
+// short is a commit as people write it.
+func short(commit string) string { return commit[:min(len(commit), 12)] }

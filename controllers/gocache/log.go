@@ -12,24 +12,24 @@ import (
 
 // logDecision logs what a pass has decided: one line at the default level when
 // it began something or the reason of condition Ready has changed, else at V(1).
-func (s *scope) logDecision(ctx context.Context) {
-	was, is := readyReason(s.Stored), readyReason(s.cache)
-	values := []any{"reason", is, "latestVerifiedSnapshot", s.cache.Status.LatestVerifiedSnapshot, "requeueAfter", s.result.Wake}
+func (p *progress) logDecision(ctx context.Context) {
+	was, is := readyReason(p.Stored), readyReason(p.cache)
+	values := []any{"reason", is, "latestVerifiedSnapshot", p.cache.Status.LatestVerifiedSnapshot, "requeueAfter", p.result.Wake}
 	level := 1
 	if was != is {
 		level, values = 0, append(values, "reasonBefore", was)
 	}
-	if s.done.began != "" {
-		level, values = 0, append(values, "began", s.done.began, "cause", s.done.beganFor)
+	if p.writer.Started != "" {
+		level, values = 0, append(values, "began", p.writer.Started, "cause", p.writer.Cause)
 	}
-	if s.done.snapshots.Taken != "" {
-		level, values = 0, append(values, "snapshot", s.done.snapshots.Taken, "snapshotCause", s.done.snapshots.Cause)
+	if p.snapshots.Taken != "" {
+		level, values = 0, append(values, "snapshot", p.snapshots.Taken, "snapshotCause", p.snapshots.Cause)
 	}
-	if len(s.done.snapshots.Deleted) > 0 {
-		level, values = 0, append(values, "deletedSnapshots", s.done.snapshots.Deleted)
+	if len(p.snapshots.Deleted) > 0 {
+		level, values = 0, append(values, "deletedSnapshots", p.snapshots.Deleted)
 	}
 	var waiting []string
-	for action := range s.done.waits {
+	for action := range p.writer.Waits {
 		waiting = append(waiting, string(action))
 	}
 	if slices.Sort(waiting); len(waiting) > 0 {

@@ -1,0 +1,75 @@
+package pass
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"gocache.dev/operator/api/v1alpha1"
+)
+
+// TestEarliestWakeUpWins holds that parts together wake a pass at the earliest
+// time that any of them asks for.
+func TestEarliestWakeUpWins(t *testing.T) {
+	now := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
+	var all, never, late, early Result
+	late.WakeIn(time.Hour)
+	early.WakeAt(now, now.Add(time.Minute))
+	early.WakeAt(now, time.Time{})
+	for _, r := range []Result{never, late, early, never} {
+		all.Add(r)
+	}
+	if all.Wake != time.Minute {
+		t.Errorf("wakes in %s, want 1m", all.Wake)
+	}
+	if all.WakeAt(now, now.Add(-time.Hour)); all.Wake != time.Second {
+		t.Errorf("what is overdue wakes in %s, want 1s", all.Wake)
+	}
+}
+
+// TestContent holds what a PVC holds, by what was warmed and what was restored.
+func TestContent(t *testing.T) {
+	const none = v1alpha1.VolumeReplacementReason("")
+	for name, tt := range map[string]struct {
+		warmed          string // UID of the PVC
+		content         v1alpha1.VolumeReplacementReason
+		volume          string
+		fresh, restored bool
+		neverWarmed     bool
+	}{
+		"nothing":                {"", none, "", false, false, true},
+		"warmed":                 {"u1", none, "", false, false, false},
+		"another was warmed":     {"u0", none, "", true, false, true},
+		"restored":               {"u0", v1alpha1.ReplacementRestore, "v1", false, true, false},
+		"restored, never warmed": {"", v1alpha1.ReplacementRestore, "v1", false, true, false},
+		"restored, warmed since": {"u1", v1alpha1.ReplacementRestore, "v1", false, false, false},
+		"another was restored":   {"u0", v1alpha1.ReplacementRestore, "v0", true, false, true},
+		"migrated is no restore": {"u0", v1alpha1.ReplacementMigration, "v1", true, false, true},
+	} {
+		cache := &v1alpha1.GoCache{}
+		if tt.warmed != "" {
+			cache.Status.WarmUp = v1alpha1.WarmUpStatus{Run: "r1", PersistentVolumeClaimUID: tt.warmed}
+		}
+		if tt.content != none {
+			cache.Status.Content = &v1alpha1.ContentStatus{Reason: tt.content, VolumeName: tt.volume}
+		}
+		o := Observed{PVC: &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{UID: "u1"}, Spec: corev1.PersistentVolumeClaimSpec{VolumeName: "v1"}}}
+		if fresh, restored, never := o.NewVolume(cache), o.Restored(cache), o.NeverWarmed(cache); fresh != tt.fresh || restored != tt.restored || never != tt.neverWarmed {
+			t.Errorf("%s: new %v, restored %v, never warmed %v; want %v, %v, %v", name, fresh, restored, never, tt.fresh, tt.restored, tt.neverWarmed)
+		}
+	}
+}
+
+// TestParseSchedules holds that an invalid schedule is named and hinders no other.
+func TestParseSchedules(t *testing.T) {
+	cache := &v1alpha1.GoCache{}
+	cache.Spec.WarmUp = &v1alpha1.WarmUp{Schedule: v1alpha1.Schedule{Schedule: "nonsense"}}
+	cache.Spec.Cleanup = &v1alpha1.Cleanup{Schedule: v1alpha1.Schedule{Schedule: "@daily"}}
+	s := ParseSchedules(cache)
+	if s.WarmUp != nil || s.Cleanup == nil || s.Invalid == nil || !strings.Contains(s.Invalid.Error(), "spec.warmUp.schedule") {
+		t.Errorf("schedules %+v", s)
+	}
+}

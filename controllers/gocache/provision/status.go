@@ -1,0 +1,70 @@
+package provision
+
+import (
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/utils/ptr"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/controllers/gocache/pass"
+	"gocache.dev/operator/internal/kube/volume"
+	"gocache.dev/operator/internal/plan/growth"
+)
+
+// Bound is the fact for the condition PVCBound.
+func Bound(cache *v1alpha1.GoCache, o pass.Observed) *pass.Fact {
+	switch claim := o.PVC; {
+	case claim == nil:
+		return pass.False(v1alpha1.ReasonProgressing, "Claim %s is being made", cache.Name)
+	case claim.Status.Phase == corev1.ClaimLost:
+		return pass.False(v1alpha1.ReasonPVCLost, "The volume of claim %s is gone; delete the claim to begin anew", claim.Name)
+	case !volume.Bound(claim):
+		return pass.False(v1alpha1.ReasonPVCPending, "Claim %s waits for its volume", claim.Name)
+	default:
+		return pass.True(v1alpha1.ReasonPVCBound, "Claim %s is bound to volume %s", claim.Name, claim.Spec.VolumeName)
+	}
+}
+
+// Sufficient is the fact for the condition StorageSufficient: whether the PVC has
+// room, and what keeps it from growing if not. It is nil without a rule of growth.
+func Sufficient(cache *v1alpha1.GoCache, o pass.Observed) *pass.Fact {
+	rule, status := cache.Spec.Storage.Growth, cache.Status.Storage
+	full := func() string {
+		return fmt.Sprintf("%d%% of %s is used", ptr.Deref(status.UsedPercent, 0), status.Capacity)
+	}
+	d := Growth(cache, o)
+	if rule == nil {
+		return nil
+	}
+	switch d.State {
+	case "":
+		return pass.Unknown(v1alpha1.ReasonWaiting, "The claim has no volume yet")
+	case growth.Unmeasured:
+		return pass.Unknown(v1alpha1.ReasonWaiting, "No run has measured yet how full the volume of %s is", status.Capacity)
+	case growth.Enough:
+		return pass.True(v1alpha1.ReasonSpaceLeft, "%s; the claim grows at %d%%", full(), rule.UsedPercent)
+	case growth.Grow:
+		return pass.False(v1alpha1.ReasonGrowing, "%s; the claim is asked to grow to %s", full(), &d.Size)
+	case growth.Growing:
+		return growing(cache, o)
+	case growth.Refused:
+		return pass.False(v1alpha1.ReasonGrowthRefused, "%s, and the claim may not grow to %s: %s; use a StorageClass that allows expansion, or raise the quota; it is tried again every %s",
+			full(), &status.Growth.Size, status.Growth.Refused, growth.Pause)
+	case growth.AtLimit:
+		return pass.False(v1alpha1.ReasonAtLimit, "%s, and spec.storage.growth.limit is %s: raise it, or clean the cache", full(), &rule.Limit)
+	}
+	return nil
+}
+
+func growing(cache *v1alpha1.GoCache, o pass.Observed) *pass.Fact {
+	asked := o.PVC.Spec.Resources.Requests[corev1.ResourceStorage]
+	switch report, infeasible := expansion(o.PVC); {
+	case infeasible:
+		return pass.False(v1alpha1.ReasonGrowthRefused, "The storage driver cannot expand the volume of %s to %s; %s; its events say more", cache.Status.Storage.Capacity, &asked, report)
+	case report != "":
+		return pass.False(v1alpha1.ReasonGrowing, "The claim grows from %s to %s; %s", cache.Status.Storage.Capacity, &asked, report)
+	default:
+		return pass.False(v1alpha1.ReasonGrowing, "The claim grows from %s to %s", cache.Status.Storage.Capacity, &asked)
+	}
+}

@@ -1,0 +1,121 @@
+package gocache
+
+import (
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/controllers/gocache/pass"
+	"gocache.dev/operator/controllers/gocache/provision"
+	"gocache.dev/operator/controllers/gocache/replacement"
+	"gocache.dev/operator/controllers/gocache/writer"
+	"gocache.dev/operator/internal/kube/conditions"
+	"gocache.dev/operator/internal/kube/volume"
+)
+
+// setConditions writes all conditions from the facts of the pass and its error.
+func (p *progress) setConditions(failed error) {
+	status := &p.cache.Status
+	status.ObservedGeneration = p.cache.Generation
+	set := conditions.Set{Conditions: &status.Conditions, Generation: p.cache.Generation, Now: p.Now}
+	if failed == nil {
+		failed = p.invalid()
+	}
+	if set.Fail(failed) {
+		return
+	}
+	w := p.writer.Status(p.cache, p.Observed)
+	for _, c := range []struct {
+		kind string
+		fact *pass.Fact
+	}{
+		{v1alpha1.PVCBoundCondition, provision.Bound(p.cache, p.Observed)},
+		{v1alpha1.WarmCondition, w.Warm},
+		{v1alpha1.IntactCondition, w.Intact},
+		{v1alpha1.StorageSufficientCondition, provision.Sufficient(p.cache, p.Observed)},
+		{v1alpha1.CleanCondition, w.Clean},
+	} {
+		setFact(set, c.kind, c.fact)
+	}
+	switch fact := replacement.Status(p.cache, p.Observed, p.replacement.Unfulfilled); {
+	case fact == nil:
+		p.setReady(set, w)
+	case fact.Stalled:
+		set.Stall(fact.Reason, "%s", fact.Message)
+	default:
+		set.Progress(fact.Reason, "%s", fact.Message)
+	}
+}
+
+// setFact sets a condition to a fact, or removes it without one.
+func setFact(set conditions.Set, kind string, fact *pass.Fact) {
+	switch {
+	case fact == nil:
+		set.Clear(kind)
+	case fact.Status == metav1.ConditionTrue:
+		set.True(kind, fact.Reason, "%s", fact.Message)
+	case fact.Status == metav1.ConditionFalse:
+		set.False(kind, fact.Reason, "%s", fact.Message)
+	default:
+		set.Unknown(kind, fact.Reason, "%s", fact.Message)
+	}
+}
+
+// invalid says what no retry can mend.
+func (p *progress) invalid() error {
+	if p.Schedules.Invalid == nil {
+		return nil
+	}
+	return &conditions.StalledError{Reason: v1alpha1.ReasonInvalidSpec, Message: p.Schedules.Invalid.Error()}
+}
+
+func (p *progress) setReady(set conditions.Set, w writer.Status) {
+	last := p.cache.Status.WarmUp
+	claim := p.PVC
+	switch {
+	case p.cache.Spec.Suspend:
+		set.Rest(v1alpha1.ReasonSuspended, "spec.suspend is set")
+	case claim != nil && claim.Status.Phase == corev1.ClaimLost:
+		set.Stall(v1alpha1.ReasonPVCLost, "The volume of claim %s is gone; delete the claim to begin anew", claim.Name)
+	case p.NeverWarmed(p.cache) && p.SourceMissing != "":
+		set.Progress(v1alpha1.ReasonSourceNotFound, "Not warmed yet: %s", p.SourceMissing)
+	case p.NeverWarmed(p.cache) && p.ProxyMissing != "":
+		set.Progress(v1alpha1.ReasonProxyNotReady, "Not warmed yet: %s", p.ProxyMissing)
+	case p.NeverWarmed(p.cache) && p.ProxyUnready != "" && !w.Warming:
+		set.Progress(v1alpha1.ReasonProxyNotReady, "Not warmed yet: %s", p.ProxyUnready)
+	case p.NeverWarmed(p.cache) && w.Warming:
+		set.Progress(v1alpha1.ReasonWarming, "The first warm-up runs%s", w.But)
+	case !volume.Bound(claim):
+		set.Progress(v1alpha1.ReasonPVCPending, "Claim %s waits for its volume", p.cache.Name)
+	case p.NeverWarmed(p.cache):
+		set.Progress(v1alpha1.ReasonWaiting, "Not warmed yet%s", w.Because)
+	case pass.Corrupt(p.cache) && pass.RollsBack(p.cache):
+		set.Progress(v1alpha1.ReasonCorrupt, "%s", w.Corrupt)
+	case pass.Corrupt(p.cache):
+		set.Stall(v1alpha1.ReasonCorrupt, "%s", w.Corrupt)
+	case p.Restored(p.cache):
+		set.Ready(v1alpha1.ReasonCacheReady, "%s", p.summary(w))
+	case last.Outcome != v1alpha1.RunSucceeded && w.Warming:
+		set.Progress(v1alpha1.ReasonWarming, "A warm-up runs again%s; the last ended so: %s", w.But, last.Message)
+	case last.Outcome != v1alpha1.RunSucceeded:
+		set.Progress(v1alpha1.ReasonWarmUpFailed, "The last warm-up failed (%d in a row): %s", last.Failures, last.Message)
+	default:
+		set.Ready(v1alpha1.ReasonCacheReady, "%s", p.summary(w))
+	}
+}
+
+// summary of a cache that is ready.
+func (p *progress) summary(w writer.Status) string {
+	message := fmt.Sprintf("Warm: %d module versions and %d build entries%s", p.cache.Status.Counts.Modules, p.cache.Status.Counts.BuildEntries, w.Found)
+	if latest := p.cache.Status.LatestVerifiedSnapshot; latest != "" {
+		message += "; consumers get " + latest
+	}
+	for _, r := range p.cache.Status.WarmUp.Revisions {
+		if r.Message != "" && w.Because == "" { // otherwise it is what is waited for
+			message += "; " + unread(r)
+		}
+	}
+	return message + w.Pending
+}

@@ -1,0 +1,90 @@
+package writer
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/utils/ptr"
+
+	"gocache.dev/operator/controllers/gocache/pass"
+	"gocache.dev/operator/internal/domain/gitrepo"
+	"gocache.dev/operator/internal/kube/podspec"
+)
+
+const (
+	secretsDir = "/secrets"
+	// checkoutLimit is how much of a node's disk the files of a repository take
+	// at most, with what is sent of its history.
+	checkoutLimit = "10Gi"
+)
+
+// commits of the git sources, as a Job carries them.
+func commits(sources []pass.Source) string {
+	var all []string
+	for _, src := range sources {
+		if src.Git != nil {
+			all = append(all, src.Git.Commit)
+		}
+	}
+	return strings.Join(all, ",")
+}
+
+// credentials is a Secret as a volume, with the keys that are of use.
+func credentials(name, secret string) corev1.Volume {
+	v := corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{
+		SecretName: secret, DefaultMode: ptr.To[int32](0o440), Optional: ptr.To(true),
+	}}}
+	for _, key := range gitrepo.Keys() {
+		v.Secret.Items = append(v.Secret.Items, corev1.KeyToPath{Key: key, Path: key})
+	}
+	return v
+}
+
+// repositoryFlag names a checked out repository and its packages to the agent.
+func repositoryFlag(git *pass.GitSource, dir string) string {
+	if len(git.Packages) == 0 {
+		return dir
+	}
+	return dir + "=" + strings.Join(git.Packages, ",")
+}
+
+// recordCommits notes what a warm-up has built of the revisions that are known.
+func (t *turn) recordCommits(built string) {
+	for i := range t.cache.Status.WarmUp.Revisions {
+		r := &t.cache.Status.WarmUp.Revisions[i]
+		if r.Commit != "" && slices.Contains(strings.Split(built, ","), r.Commit) {
+			r.WarmedCommit = r.Commit
+		}
+	}
+}
+
+// checkout adds to a pod what brings a repository's files to a directory. It is
+// done by a container of its own, so that the one that compiles them has no
+// credentials.
+func (t *turn) checkout(git *pass.GitSource, i int, dir string) (corev1.Container, []corev1.Volume, corev1.VolumeMount) {
+	files := podspec.EmptyDir(fmt.Sprintf("source-%d", i))
+	files.EmptyDir.SizeLimit = ptr.To(resource.MustParse(checkoutLimit))
+	mount := corev1.VolumeMount{Name: files.Name, MountPath: dir}
+	fetch := corev1.Container{
+		Name: files.Name, Image: t.Images.Operator,
+		Command:                  []string{"/gocache-agent", "fetch", "--url", git.URL, "--commit", git.Commit, "--dir", dir},
+		VolumeMounts:             []corev1.VolumeMount{mount, {Name: "tmp", MountPath: "/tmp"}},
+		TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
+	}
+	if git.Ref != "" {
+		fetch.Command = append(fetch.Command, "--ref", git.Ref)
+	}
+	volumes := []corev1.Volume{files}
+	if git.Secret != "" {
+		secret := credentials(fmt.Sprintf("secret-%d", i), git.Secret)
+		volumes = append(volumes, secret)
+		at := path.Join(secretsDir, fmt.Sprint(i))
+		fetch.Command = append(fetch.Command, "--secret", at)
+		fetch.VolumeMounts = append(fetch.VolumeMounts, corev1.VolumeMount{Name: secret.Name, MountPath: at, ReadOnly: true})
+	}
+	return fetch, volumes, mount
+}

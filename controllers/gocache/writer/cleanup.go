@@ -1,0 +1,366 @@
+package writer
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"path"
+	"strconv"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/controllers/gocache/pass"
+	report "gocache.dev/operator/internal/domain/cleanup"
+	"gocache.dev/operator/internal/domain/goenv"
+	"gocache.dev/operator/internal/kube/bounded"
+	"gocache.dev/operator/internal/kube/jobrun"
+	"gocache.dev/operator/internal/plan/cleanup"
+	"gocache.dev/operator/internal/plan/request"
+	plan "gocache.dev/operator/internal/plan/writer"
+)
+
+// cleanUp makes plans of what is to be removed, and applies them.
+type cleanUp struct{}
+
+func (cleanUp) name() plan.Action { return plan.Cleanup }
+
+func (cleanUp) title() string { return "a cleaning" }
+
+func (cleanUp) requests() []string { return []string{request.Cleanup, request.ApproveCleanup} }
+
+func (cleanUp) recorded(cache *v1alpha1.GoCache) string {
+	return ptr.Deref(cache.Status.Cleanup, v1alpha1.CleanupStatus{}).Run
+}
+
+// record writes the outcome of a run into the status.
+func (cleanUp) record(t *turn) {
+	run := t.Run
+	if t.cache.Status.Cleanup == nil {
+		t.cache.Status.Cleanup = &v1alpha1.CleanupStatus{}
+	}
+	c := t.cache.Status.Cleanup
+	applied := run.Annotations[v1alpha1.PlanAnnotation]
+	c.Run, c.Cause = run.Run, bounded.Text(run.Annotations[v1alpha1.CauseAnnotation], 256)
+	c.StartTime, c.CompletionTime = ptr.To(metav1.NewTime(run.Started)), ptr.To(metav1.NewTime(run.Ended))
+	if applied == "" {
+		c.LastPlanTime = c.StartTime
+	}
+	outcome, message, said := cleanupOutcome(run)
+	c.Outcome, c.Message = outcome, bounded.Text(message, 4096)
+	t.recordUsage(said.UsedBytes, said.AvailableBytes)
+	if len(said.Preflight) > 0 {
+		c.Preflight, c.Paused = preflight(said), ""
+	}
+	switch said.Outcome {
+	case report.Planned:
+		t.recordPlan(said)
+	case report.Changed:
+		t.recordPlan(said)
+		if c.LastPlan.Open && t.cache.Spec.Cleanup != nil && t.cache.Spec.Cleanup.Approval == v1alpha1.ApprovalRequired {
+			t.answerRun(v1alpha1.RequestFailed, fmt.Sprintf("the caches have changed since, and nothing was removed; now %s", t.planMessage()))
+		}
+	case report.Applied:
+		t.recordApplied(said)
+	case report.Paused:
+		c.Paused, c.Failures = said.Failing().Name, 0
+		closePlan(c)
+		t.answerRun(v1alpha1.RequestFailed, t.pausedMessage())
+	case report.Corrupt:
+		t.recordContentOf(said)
+		closePlan(c)
+		t.recordFailure()
+	case report.Failed, "": // or no report at all
+		t.recordFailure()
+	}
+}
+
+// due says whether a plan is to be made or applied.
+func (cleanUp) due(t *turn) (plan.DueAction, bool) {
+	facts := t.cleanupFacts()
+	d := cleanup.Decide(facts)
+	t.out.WakeAt(t.Now, d.Wake)
+	return plan.DueAction{Cause: d.Cause, Since: d.Since, LastStart: facts.LastStart}, d.Step != cleanup.None
+}
+
+// waitsFor says what keeps a cleaning that is due from starting.
+func (cleanUp) waitsFor(t *turn) string {
+	switch {
+	case t.NeverWarmed(t.cache):
+		return "the first warm-up"
+	case t.cache.Status.WarmUp.LastSuccessRun == "":
+		// One that fails later is no hindrance: the volume may be full.
+		return "a warm-up that succeeds"
+	case pass.Corrupt(t.cache):
+		return "the live claim to be mended: it is corrupt"
+	}
+	return t.quietWaitsFor()
+}
+
+// job is the Job that makes a plan, or applies the one that is open: the
+// agent in the toolchain's image, since it repeats builds.
+func (cleanUp) job(ctx context.Context, t *turn, wish plan.DueAction) (*batchv1.Job, error) {
+	spec, mount := t.cache.Spec.Cleanup, t.cache.Spec.Environment.MountPath
+	command := []string{path.Join(toolsDir, "gocache-agent"), "cleanup", "--json", "--root", mount, "--termination-log", "/dev/termination-log"}
+	if pass.Has(t.cache, v1alpha1.LayerModules) {
+		command = append(command, "--modcache", goenv.ModuleCache(mount))
+	}
+	if pass.Has(t.cache, v1alpha1.LayerBuild) {
+		command = append(command, "--buildcache", goenv.BuildCache(mount))
+	}
+	if spec.MaxSize != nil {
+		command = append(command, "--max-size", strconv.FormatInt(spec.MaxSize.Value(), 10))
+	}
+	if spec.MaxAge != nil {
+		command = append(command, "--max-age", spec.MaxAge.Duration.String())
+	}
+	job := t.jobSpec(cleanUp{}, wish)
+	job.Annotations[v1alpha1.InputsAnnotation] = t.bounds()
+	if cleanup.Decide(t.cleanupFacts()).Step == cleanup.Apply {
+		p := t.cache.Status.Cleanup.LastPlan
+		job.Annotations[v1alpha1.PlanAnnotation] = p.Digest
+		command = append(command, "--apply", p.Digest, "--as-of", p.Time.UTC().Format(time.RFC3339))
+	}
+	t.inToolchain(&job)
+	job.Command = command
+	return job.Object(), nil
+}
+
+func (t *turn) cleanupFacts() cleanup.Observation {
+	f := cleanup.Observation{
+		Now: t.Now, Created: t.cache.CreationTimestamp.Time,
+		Declared: t.cache.Spec.Cleanup != nil, Schedule: t.Schedules.Cleanup, Bounds: t.bounds(),
+	}
+	f.ApprovalRequired = f.Declared && t.cache.Spec.Cleanup.Approval == v1alpha1.ApprovalRequired
+	if req, ok := t.Standing(t.cache, request.Cleanup); ok {
+		f.Request, f.Requested = req.Text, t.cache.Status.LastHandledRequest.Time.Time
+	}
+	if t := t.cache.Status.WarmUp.LastSuccessTime; t != nil {
+		f.Warmed = t.Time
+	}
+	c := t.cache.Status.Cleanup
+	if c == nil {
+		return f
+	}
+	f.Failures, f.Paused = c.Failures, c.Paused != ""
+	f.LastPlan, f.LastStart, f.LastEnd = timeOf(c.LastPlanTime), timeOf(c.StartTime), timeOf(c.CompletionTime)
+	if p := c.LastPlan; p != nil && p.Open {
+		// What is acted on must stand in the status first: a plan, and its
+		// approval.
+		before := t.Stored.Status.Cleanup
+		f.Open = &cleanup.Plan{Digest: p.Digest, Bounds: p.Bounds, Approved: before != nil && before.ApprovedPlan == p.Digest}
+	}
+	return f
+}
+
+// bounds identifies what a plan is made for: size, age, and the volume.
+func (t *turn) bounds() string {
+	c := t.cache.Spec.Cleanup
+	if c == nil {
+		return ""
+	}
+	size, age := "", ""
+	if c.MaxSize != nil {
+		size = c.MaxSize.String()
+	}
+	if c.MaxAge != nil {
+		age = c.MaxAge.Duration.String()
+	}
+	sum := sha256.Sum256([]byte(size + " " + age + " " + t.cache.Status.Storage.VolumeName))
+	return hex.EncodeToString(sum[:16])
+}
+
+// recordFailure notes that a run was not done; it is repeated.
+func (t *turn) recordFailure() {
+	c := t.cache.Status.Cleanup
+	c.Failures++
+	t.answerRun(v1alpha1.RequestFailed, c.Message)
+}
+
+// recordPlan notes what would go. A plan with nothing in it is done.
+func (t *turn) recordPlan(said report.Report) {
+	c, p := t.cache.Status.Cleanup, said.Plan
+	c.Failures = 0
+	c.LastPlan = &v1alpha1.CleanupPlan{
+		Digest: p.Digest, Time: metav1.NewTime(p.AsOf), Open: !p.Empty(), Bounds: t.Run.Annotations[v1alpha1.InputsAnnotation],
+		Entries: p.Entries, Bytes: p.Bytes, OverBytes: p.OverBytes, Modules: layerPlan(p.Modules), Build: layerPlan(p.Build),
+	}
+	if c.ApprovedPlan != p.Digest {
+		c.ApprovedPlan = ""
+	}
+	switch spec := t.cache.Spec.Cleanup; {
+	case !c.LastPlan.Open:
+		c.LastCleanTime = c.CompletionTime
+		t.answerRun(v1alpha1.RequestSucceeded, "nothing to remove: the caches are within their bounds")
+	case said.Outcome == report.Planned && spec != nil && spec.Approval == v1alpha1.ApprovalRequired:
+		t.answerRun(v1alpha1.RequestSucceeded, t.planMessage())
+	}
+}
+
+// recordApplied notes what went, and what is left.
+func (t *turn) recordApplied(said report.Report) {
+	c := t.cache.Status.Cleanup
+	c.Failures = 0
+	closePlan(c)
+	c.LastCleanTime, c.Removed = c.CompletionTime, said.RemovedEntries
+	c.Freed = resource.NewQuantity(said.FreedBytes, resource.BinarySI)
+	c.Proof = &v1alpha1.CleanupProof{Result: string(said.Proof.Result), Compiled: said.Proof.Compiled, Message: bounded.Text(said.Proof.Message, 1024)}
+	t.recordContentOf(said)
+	message := fmt.Sprintf("freed %s", mebibytes(said.FreedBytes))
+	if said.Proof.Result != report.Pass {
+		message += "; " + t.unprovenMessage()
+	}
+	t.answerRun(v1alpha1.RequestSucceeded, message)
+}
+
+// recordContentOf copies what a run left on the claim.
+func (t *turn) recordContentOf(said report.Report) {
+	if !t.RanOnPVC() {
+		return
+	}
+	t.cache.Status.Counts = v1alpha1.CacheCounts{Modules: said.Modules, BuildEntries: said.BuildEntries}
+	t.cache.Status.ManifestDigest = said.ManifestDigest
+}
+
+// unproven says whether a cleaning, since the last warm-up began, could not
+// prove the cache warm.
+func (t *turn) unproven() bool {
+	c, warmed := t.cache.Status.Cleanup, t.cache.Status.WarmUp.StartTime
+	return c != nil && c.Proof != nil && c.Proof.Result != string(report.Pass) && warmed != nil && c.LastCleanTime != nil && warmed.Before(c.LastCleanTime)
+}
+
+// planWaits says whether the open plan waits for somebody to approve it.
+func (t *turn) planWaits() bool {
+	c := t.cache.Status.Cleanup
+	return t.cleanupFacts().Waits() && c.ApprovedPlan != c.LastPlan.Digest
+}
+
+// approve notes the approval that was asked for. A plan that took the place of
+// the approved one meanwhile is not it.
+func (t *turn) approve() {
+	req, ok := pass.Requested(t.cache, request.ApproveCleanup)
+	c := t.cache.Status.Cleanup
+	if !ok || t.answers() || c != nil && c.ApprovedPlan == req.Argument {
+		return
+	}
+	if why := t.refusesApproval(req); why != "" {
+		pass.Answer(t.cache, t.Now, req.Text, v1alpha1.RequestRefused, why)
+		return
+	}
+	c.ApprovedPlan = req.Argument
+}
+
+func (t *turn) planMessage() string {
+	p := t.cache.Status.Cleanup.LastPlan
+	return fmt.Sprintf("the plan %s, of %d entries and %s, waits for approval: annotate with %s=%s=%s#<token>",
+		p.Digest, p.Entries, mebibytes(p.Bytes), v1alpha1.RequestAnnotation, request.ApproveCleanup, p.Digest)
+}
+
+func (t *turn) pausedMessage() string {
+	c := t.cache.Status.Cleanup
+	message := "cleaning is paused: the check " + c.Paused + " did not pass"
+	for _, check := range c.Preflight {
+		if check.Name == c.Paused {
+			return message + ": " + check.Message
+		}
+	}
+	return message
+}
+
+func (t *turn) unprovenMessage() string {
+	return "not proven warm, so a warm-up is due: " + t.cache.Status.Cleanup.Proof.Message
+}
+
+// refusesCleanup says why a cleaning cannot be asked for.
+func (t *turn) refusesCleanup() string {
+	if t.cache.Spec.Cleanup == nil {
+		return "spec.cleanup sets no bounds"
+	}
+	return ""
+}
+
+// refusesApproval says why an approval is of no use: it is of no plan that
+// waits.
+func (t *turn) refusesApproval(req request.Request) string {
+	c := t.cache.Status.Cleanup
+	switch {
+	case !t.planWaits() && c != nil && c.LastPlan != nil && c.LastPlan.Digest == req.Argument:
+		return "that plan does not wait: it was approved, applied or closed already"
+	case !t.planWaits():
+		return "no plan waits for approval"
+	case c.LastPlan.Digest != req.Argument:
+		return fmt.Sprintf("the plan that waits is %s, not %.80q", c.LastPlan.Digest, req.Argument)
+	}
+	return ""
+}
+
+func timeOf(t *metav1.Time) time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	return t.Time
+}
+
+// cleanupOutcome reads how a run ended. That a check does not pass is not the
+// run's failure.
+func cleanupOutcome(run jobrun.Outcome) (v1alpha1.RunOutcome, string, report.Report) {
+	if !run.Conclusive() {
+		return v1alpha1.RunInconclusive, run.Cause, report.Report{}
+	}
+	said, err := report.Parse([]byte(run.Message))
+	if err != nil {
+		return v1alpha1.RunFailed, fmt.Sprintf("the agent ended with exit code %d: %s", *run.ExitCode, run.Message), report.Report{}
+	}
+	switch said.Outcome {
+	case report.Planned, report.Applied, report.Changed, report.Paused:
+		return v1alpha1.RunSucceeded, said.Message, said
+	case report.Corrupt, report.Failed:
+	}
+	return v1alpha1.RunFailed, said.Message, said
+}
+
+func layerPlan(l *report.Layer) *v1alpha1.CleanupLayer {
+	if l == nil {
+		return nil
+	}
+	out := &v1alpha1.CleanupLayer{Entries: l.Entries, Bytes: l.Bytes, OfBytes: l.BeforeBytes}
+	if l.Oldest != nil && l.Newest != nil {
+		out.Oldest, out.Newest = ptr.To(metav1.NewTime(*l.Oldest)), ptr.To(metav1.NewTime(*l.Newest))
+	}
+	return out
+}
+
+// closePlan ends a plan, however it went: it is not applied any more.
+func closePlan(c *v1alpha1.CleanupStatus) {
+	if c.LastPlan != nil {
+		c.LastPlan.Open = false
+	}
+}
+
+func preflight(said report.Report) []v1alpha1.CleanupCheck {
+	var checks []v1alpha1.CleanupCheck
+	for _, c := range said.Preflight[:min(len(said.Preflight), 8)] {
+		checks = append(checks, v1alpha1.CleanupCheck{
+			Name: bounded.Text(c.Name, 32), Result: bounded.Text(string(c.Result), 16), Message: bounded.Text(c.Message, 1024),
+		})
+	}
+	return checks
+}
+
+// mebibytes is a size for a person.
+func mebibytes(n int64) string { return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20)) }
+
+// RefusesCleanup is why a cleanup cannot be requested; empty: it can.
+func RefusesCleanup(cache *v1alpha1.GoCache) string {
+	return (&turn{cache: cache}).refusesCleanup()
+}
+
+// RefusesApproval is why an approval is of no use; empty: a plan waits for it.
+func RefusesApproval(cache *v1alpha1.GoCache, o pass.Observed, req request.Request) string {
+	return (&turn{Observed: o, cache: cache}).refusesApproval(req)
+}

@@ -1,0 +1,299 @@
+package writer
+
+import (
+	"context"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/controllers/gocache/pass"
+	"gocache.dev/operator/internal/domain/goenv"
+	"gocache.dev/operator/internal/domain/integrity"
+	"gocache.dev/operator/internal/kube/bounded"
+	"gocache.dev/operator/internal/kube/check"
+	"gocache.dev/operator/internal/kube/podspec"
+	"gocache.dev/operator/internal/plan/livecheck"
+	"gocache.dev/operator/internal/plan/request"
+	plan "gocache.dev/operator/internal/plan/writer"
+)
+
+// checkedDir is where a check mounts the cache PVC.
+const checkedDir = "/cache"
+
+// integrityCheck checks the cache PVC. It changes nothing there, but never runs
+// beside a writer: what is half written would look corrupt.
+type integrityCheck struct{}
+
+func (integrityCheck) name() plan.Action { return plan.Integrity }
+
+func (integrityCheck) title() string { return "a check" }
+
+func (integrityCheck) requests() []string { return []string{request.Integrity, request.FailureReport} }
+
+func (integrityCheck) recorded(cache *v1alpha1.GoCache) string {
+	return ptr.Deref(cache.Status.Integrity, v1alpha1.IntegrityStatus{}).Run
+}
+
+// record writes the outcome of a check into the status.
+func (integrityCheck) record(t *turn) {
+	run := t.Run
+	v := check.Doubt(check.Verdict(run), t.checkedLayers(), t.cache.Status.Counts)
+	before := ptr.Deref(t.cache.Status.Integrity, v1alpha1.IntegrityStatus{})
+	status := v1alpha1.IntegrityStatus{
+		VerificationStatus: check.Status(v, run.Run, run.Ended),
+		VolumeName:         run.Annotations[v1alpha1.VolumeAnnotation],
+		Cause:              bounded.Text(run.Annotations[v1alpha1.CauseAnnotation], 256),
+		StartTime:          ptr.To(metav1.NewTime(run.Started)),
+		LastIntactTime:     before.LastIntactTime,
+	}
+	again := before.Cause == status.Cause && before.VolumeName == status.VolumeName
+	status.Attempts = 1
+	if again {
+		status.Attempts = before.Attempts + 1
+	}
+	switch v.Verdict {
+	case integrity.Intact:
+		status.LastIntactTime = status.CompletionTime
+		t.recordCounts(status.Counts)
+	case integrity.OutcomeCorrupt:
+	case integrity.Inconclusive:
+		status.InconclusiveAttempts = 1
+		if again {
+			status.InconclusiveAttempts = before.InconclusiveAttempts + 1
+		}
+		t.cache.Status.Integrity = &status
+		t.recordDoubt(before, &status)
+	}
+	t.cache.Status.Integrity = &status
+	t.recordUsage(v.UsedBytes, v.AvailableBytes)
+	t.answerCheck(v)
+}
+
+// due says whether a check is due.
+func (integrityCheck) due(t *turn) (plan.DueAction, bool) {
+	facts := t.checkFacts()
+	decision := livecheck.Decide(facts)
+	t.out.WakeAt(t.Now, decision.Wake)
+	wish := plan.DueAction{Cause: decision.Cause, Since: decision.Since, Urgent: livecheck.Urgent(decision.Cause)}
+	if wish.Urgent == livecheck.Urgent(facts.Last.Cause) {
+		wish.LastStart = facts.Last.Start
+	}
+	return wish, decision.Due
+}
+
+// waitsFor says what keeps a check that is due from starting.
+func (integrityCheck) waitsFor(t *turn) string {
+	if t.NeverWarmed(t.cache) {
+		return "the first warm-up"
+	}
+	return ""
+}
+
+// job is the Job that checks the live claim, with what its snapshots are
+// proven with.
+func (integrityCheck) job(ctx context.Context, t *turn, wish plan.DueAction) (*batchv1.Job, error) {
+	trust, err := check.Trust(ctx, t.Live, t.cache.Namespace, "spec.snapshots.verification.trust", pass.SnapshotPolicy(t.cache).Verification.Trust)
+	if err != nil {
+		return nil, err
+	}
+	job := t.jobSpec(integrityCheck{}, wish)
+	job.Image = t.Images.Operator
+	job.Command = append(append([]string{
+		"/gocache-agent", "verify", "--json", "--termination-log", "/dev/termination-log", "--root", checkedDir,
+	}, layerFlags(t.checkedLayers())...), trust.Flags...)
+	job.Volumes = append([]corev1.Volume{podspec.Claim(cacheVolume, t.cache.Name)}, trust.Volumes...)
+	job.Mounts = append([]corev1.VolumeMount{{Name: cacheVolume, MountPath: checkedDir, ReadOnly: true}}, trust.Mounts...)
+	job.Deadline = t.checkDeadline()
+	if last := t.cache.Status.LastHandledRequest; job.Annotations[v1alpha1.RequestAnnotation] != "" {
+		job.Deadline = min(job.Deadline, last.Time.Add(job.Deadline).Sub(t.Now))
+	}
+	return job.Object(), nil
+}
+
+func (t *turn) checkFacts() livecheck.Observation {
+	f := livecheck.Observation{
+		Now: t.Now, Created: t.cache.CreationTimestamp.Time,
+		Declared: t.cache.Spec.Integrity != nil, Schedule: t.Schedules.Integrity,
+		Volume: t.cache.Status.Storage.VolumeName,
+	}
+	for _, verb := range (integrityCheck{}).requests() {
+		if req, ok := t.Standing(t.cache, verb); ok {
+			f.Request, f.Requested = req.Text, t.cache.Status.LastHandledRequest.Time.Time
+		}
+	}
+	for i := range t.Snapshots {
+		c := &t.Snapshots[i]
+		if c.Status.Source == nil || c.Status.CreationTime == nil {
+			continue
+		}
+		f.Snapshots = append(f.Snapshots, livecheck.Snapshot{
+			Name: c.Name, Volume: c.Status.Source.VolumeName, Created: c.Status.CreationTime.Time, Verdict: onCaptured(c),
+			ByPolicy: c.Labels[v1alpha1.ManagedByLabel] == v1alpha1.ManagedByValue,
+		})
+	}
+	if i := t.cache.Status.Integrity; i != nil && i.StartTime != nil && i.CompletionTime != nil {
+		f.Last = livecheck.Check{
+			Volume: i.VolumeName, Cause: i.Cause, Start: i.StartTime.Time, End: i.CompletionTime.Time, InconclusiveAttempts: i.InconclusiveAttempts,
+		}
+	}
+	return f
+}
+
+// checkedLayers are the layers that are checked.
+func (t *turn) checkedLayers() []v1alpha1.CacheLayer {
+	if i := t.cache.Spec.Integrity; i != nil && len(i.Checks) > 0 {
+		return slices.DeleteFunc(slices.Clone(i.Checks), func(l v1alpha1.CacheLayer) bool { return !pass.Has(t.cache, l) })
+	}
+	return t.cache.Spec.Layers
+}
+
+// recordCounts writes how much an intact claim holds of the layers that were
+// checked.
+func (t *turn) recordCounts(found v1alpha1.VerifiedCounts) {
+	if !t.RanOnPVC() {
+		return
+	}
+	for _, layer := range t.checkedLayers() {
+		switch layer {
+		case v1alpha1.LayerModules:
+			t.cache.Status.Counts.Modules = found.Modules
+		case v1alpha1.LayerBuild:
+			t.cache.Status.Counts.BuildEntries = found.BuildEntries
+		}
+	}
+}
+
+// recordDoubt says what stands of a volume on which a check could not tell: a
+// conviction of it, and that by two snapshots when no further attempt is made.
+func (t *turn) recordDoubt(before v1alpha1.IntegrityStatus, status *v1alpha1.IntegrityStatus) {
+	if before.Verdict == v1alpha1.VerdictCorrupt && before.VolumeName == status.VolumeName {
+		status.Verdict, status.Message = before.Verdict, before.Message
+		status.Counts, status.Findings, status.Examples = before.Counts, before.Findings, before.Examples
+		return
+	}
+	facts := t.checkFacts()
+	facts.Volume = status.VolumeName
+	if names := livecheck.CorruptSnapshots(facts); len(names) > 0 && status.InconclusiveAttempts >= livecheck.MaxAttempts {
+		status.Verdict = v1alpha1.VerdictCorrupt
+		status.Message = bounded.Text(fmt.Sprintf("CacheSnapshots %s of the volume are convicted, one after the other; its own check could not tell: %s", strings.Join(names, " and "), status.Message), 4096)
+	}
+}
+
+// answerCheck answers the request that a check was made for. One that finds it Corrupt
+// is answered by answerCorrupt.
+func (t *turn) answerCheck(v integrity.Verdict) {
+	i := t.cache.Status.Integrity
+	switch {
+	case v.Verdict == integrity.Intact:
+		t.answerRun(v1alpha1.RequestSucceeded, "Intact: "+t.intactMessage())
+	case settled(i) && i.Verdict != v1alpha1.VerdictCorrupt:
+		t.answerRun(v1alpha1.RequestFailed, fmt.Sprintf("could not tell after %d attempts: %s", i.InconclusiveAttempts, v.Message))
+	case !settled(i) && t.answers():
+		t.cache.Status.LastHandledRequest.Message = bounded.Text(fmt.Sprintf("attempt %d could not tell: %s", i.InconclusiveAttempts, v.Message), 1024)
+	}
+}
+
+// answerCorrupt answers a request for a check that convicted the live claim,
+// as soon as it was rolled back, or nobody will.
+func (t *turn) answerCorrupt() {
+	i, last := t.cache.Status.Integrity, t.cache.Status.LastHandledRequest
+	if i == nil || i.Verdict != v1alpha1.VerdictCorrupt || !settled(i) ||
+		last == nil || last.Outcome != v1alpha1.RequestAccepted || last.Request != i.Cause {
+		return
+	}
+	found := "Corrupt: " + finding(i)
+	status := t.cache.Status
+	replaced := i.VolumeName != status.Storage.VolumeName && status.VolumeReplacement == nil
+	switch {
+	case replaced && status.Content != nil && status.Content.Snapshot != "":
+		pass.Answer(t.cache, t.Now, last.Request, v1alpha1.RequestSucceeded, found+"; rolled back to "+status.Content.Snapshot)
+	case replaced:
+		pass.Answer(t.cache, t.Now, last.Request, v1alpha1.RequestSucceeded, found+"; the volume was replaced since")
+	case !pass.RollsBack(t.cache):
+		pass.Answer(t.cache, t.Now, last.Request, v1alpha1.RequestSucceeded, found+"; "+t.remedy())
+	default:
+		last.Message = bounded.Text(found+"; is rolled back", 1024)
+	}
+}
+
+// remedy says what a person can do about a convicted volume that is not rolled
+// back.
+func (t *turn) remedy() string {
+	if latest := t.cache.Status.LatestVerifiedSnapshot; latest != "" {
+		return fmt.Sprintf("roll it back with the request rollback=%s#1, or set spec.integrity.onCorrupt to Rollback", latest)
+	}
+	return fmt.Sprintf("there is no verified snapshot to roll back to: delete claim %s to begin anew", t.cache.Name)
+}
+
+func (t *turn) intactMessage() string {
+	c := t.cache.Status.Integrity.Counts
+	return fmt.Sprintf("%d module versions and %d build entries hold what they should", c.Modules, c.BuildEntries)
+}
+
+// onCaptured is the verdict on what was captured, which the source held too: a
+// snapshot that was repaired since is offered all the same.
+func onCaptured(c *v1alpha1.CacheSnapshot) v1alpha1.Verdict {
+	if c.Status.Repair != nil {
+		return c.Status.Repair.Found.Verdict
+	}
+	return c.Status.Verification.Verdict
+}
+
+func layerFlags(layers []v1alpha1.CacheLayer) []string {
+	var flags []string
+	for _, layer := range layers {
+		switch layer {
+		case v1alpha1.LayerModules:
+			flags = append(flags, "--modcache", path.Join(checkedDir, goenv.ModulesDir))
+		case v1alpha1.LayerBuild:
+			flags = append(flags, "--buildcache", path.Join(checkedDir, goenv.BuildDir))
+		}
+	}
+	return flags
+}
+
+// settled says whether no further check is made for the same cause.
+func settled(i *v1alpha1.IntegrityStatus) bool {
+	return i.InconclusiveAttempts == 0 || i.InconclusiveAttempts >= livecheck.MaxAttempts
+}
+
+// finding says what convicted the live claim, and the first place of it.
+func finding(i *v1alpha1.IntegrityStatus) string {
+	if len(i.Examples) == 0 {
+		return i.Message
+	}
+	e := i.Examples[0]
+	return fmt.Sprintf("%s (%s, %s: %s)", i.Message, e.Class, e.Path, e.Detail)
+}
+
+// checkDeadline is how long a check may take, and a request for one until it is
+// answered.
+func (t *turn) checkDeadline() time.Duration {
+	if i := t.cache.Spec.Integrity; i != nil && i.Deadline != nil {
+		return i.Deadline.Duration
+	}
+	return defaultDeadline
+}
+
+// corruptMessage says what a check found, where first, and what is to be done.
+func (t *turn) corruptMessage() string {
+	message := "The live claim is corrupt: " + finding(t.cache.Status.Integrity)
+	if pass.RollsBack(t.cache) {
+		return message + "; it is rolled back"
+	}
+	return message + "; " + t.remedy()
+}
+
+// CheckDeadline is how long a check may take, and a request for one until it is
+// answered.
+func CheckDeadline(cache *v1alpha1.GoCache) time.Duration {
+	return (&turn{cache: cache}).checkDeadline()
+}

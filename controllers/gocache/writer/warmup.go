@@ -1,0 +1,260 @@
+package writer
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"path"
+	"strings"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/controllers/gocache/pass"
+	"gocache.dev/operator/internal/domain/goenv"
+	warmreport "gocache.dev/operator/internal/domain/warmup"
+	"gocache.dev/operator/internal/kube/bounded"
+	"gocache.dev/operator/internal/kube/jobrun"
+	"gocache.dev/operator/internal/kube/podspec"
+	"gocache.dev/operator/internal/plan/request"
+	"gocache.dev/operator/internal/plan/warmup"
+	plan "gocache.dev/operator/internal/plan/writer"
+)
+
+const (
+	toolsDir   = "/tools"
+	sourcesDir = "/sources"
+	// packagesAnnotation of a writer's pod carries the packages of a source.
+	packagesAnnotation = v1alpha1.GroupName + "/packages-"
+)
+
+// warmUp fills the caches.
+type warmUp struct{}
+
+func (warmUp) name() plan.Action { return plan.WarmUp }
+
+func (warmUp) title() string { return "a warm-up" }
+
+func (warmUp) requests() []string { return []string{request.WarmUp} }
+
+func (warmUp) recorded(cache *v1alpha1.GoCache) string { return cache.Status.WarmUp.Run }
+
+// record writes the outcome of a warm-up into the status.
+func (warmUp) record(t *turn) {
+	run, status := t.Run, &t.cache.Status.WarmUp
+	outcome, message, report := warmOutcome(run)
+	t.recordUsage(report.UsedBytes, report.AvailableBytes)
+	status.Run, status.Outcome, status.Message = run.Run, outcome, bounded.Text(message, 4096)
+	status.StartTime, status.CompletionTime = ptr.To(metav1.NewTime(run.Started)), ptr.To(metav1.NewTime(run.Ended))
+	status.Inputs = run.Annotations[v1alpha1.InputsAnnotation]
+	if claim := run.Annotations[v1alpha1.PVCUIDAnnotation]; claim != "" {
+		if status.PersistentVolumeClaimUID != "" && status.PersistentVolumeClaimUID != claim {
+			// What was written to another volume says nothing of this one.
+			status.LastSuccessRun, status.LastSuccessTime, status.Failures = "", nil, 0
+		}
+		status.PersistentVolumeClaimUID = claim
+	}
+	if outcome == v1alpha1.RunSucceeded {
+		t.answerRun(v1alpha1.RequestSucceeded, message)
+	} else {
+		t.answerRun(v1alpha1.RequestFailed, message)
+	}
+	if outcome != v1alpha1.RunSucceeded {
+		status.Failures++
+		return
+	}
+	status.Failures = 0
+	status.LastSuccessRun, status.LastSuccessTime = run.Run, status.CompletionTime
+	t.recordCommits(run.Annotations[v1alpha1.CommitsAnnotation])
+	was := t.cache.Status.Toolchain
+	t.recordContent(report)
+	if finding := toolchainFinding(was, t.cache.Status.Toolchain); finding != "" {
+		status.Message = bounded.Text(strings.TrimSuffix(finding+"; "+message, "; "), 4096)
+	}
+}
+
+// due says whether a warm-up is due.
+func (warmUp) due(t *turn) (plan.DueAction, bool) {
+	status := t.cache.Status.WarmUp
+	_, requested := t.Standing(t.cache, request.WarmUp)
+	facts := warmup.Observation{
+		Now: t.Now, Created: t.cache.CreationTimestamp.Time, Inputs: t.inputs(), Requested: requested,
+		Schedule:  t.Schedules.WarmUp,
+		NewVolume: t.NewVolume(t.cache),
+		Ran:       status.Run != "", LastInputs: status.Inputs, Failures: status.Failures, Unproven: t.unproven(),
+	}
+	if status.StartTime != nil && status.CompletionTime != nil {
+		facts.LastStart, facts.LastEnd = status.StartTime.Time, status.CompletionTime.Time
+	}
+	if w := t.cache.Spec.WarmUp; w != nil && len(w.Sources) > 0 {
+		t.out.WakeIn(pass.Interval)
+	}
+	decision := warmup.Decide(facts)
+	t.out.WakeAt(t.Now, decision.Wake)
+	return plan.DueAction{Cause: decision.Cause, Since: decision.Since, LastStart: facts.LastStart}, decision.Due
+}
+
+// waitsFor says what keeps a warm-up that is due from starting.
+func (warmUp) waitsFor(t *turn) string {
+	switch {
+	case t.ProxyMissing != "":
+		return t.ProxyMissing
+	case t.ProxyUnready != "":
+		return t.ProxyUnready
+	case t.SourceMissing != "":
+		return t.SourceMissing
+	}
+	return t.quietWaitsFor()
+}
+
+// job is the Job that fills the caches: the agent, in the toolchain's image.
+func (warmUp) job(ctx context.Context, t *turn, wish plan.DueAction) (*batchv1.Job, error) {
+	cache := t.cache
+	mount := cache.Spec.Environment.MountPath
+	command := []string{path.Join(toolsDir, "gocache-agent"), "warm", "--root", mount, "--termination-log", "/dev/termination-log", "--expect-go", cache.Spec.Toolchain.Version}
+	command = append(command, "--modcache", t.layerDir(v1alpha1.LayerModules, goenv.ModuleCache(mount)))
+	command = append(command, "--buildcache", t.layerDir(v1alpha1.LayerBuild, goenv.BuildCache(mount)))
+	job := t.jobSpec(warmUp{}, wish)
+	job.Annotations[v1alpha1.InputsAnnotation] = t.inputs()
+	if built := commits(t.Sources); built != "" {
+		job.Annotations[v1alpha1.CommitsAnnotation] = built
+	}
+	t.inToolchain(&job)
+	if w := cache.Spec.WarmUp; w != nil {
+		job.Resources = w.Resources
+		if w.Deadline != nil {
+			job.Deadline = w.Deadline.Duration
+		}
+	}
+	pod := map[string]string{}
+	for i, src := range t.Sources {
+		name := fmt.Sprintf("source-%d", i)
+		dir := path.Join(sourcesDir, fmt.Sprint(i))
+		if src.Git != nil {
+			fetch, files, mount := t.checkout(src.Git, i, dir)
+			job.Init, job.Volumes, job.Mounts = append(job.Init, fetch), append(job.Volumes, files...), append(job.Mounts, mount)
+			command = append(command, "--repository", repositoryFlag(src.Git, dir))
+			continue
+		}
+		job.Volumes = append(job.Volumes, sourceVolume(name, i, src, pod))
+		job.Mounts = append(job.Mounts, corev1.VolumeMount{Name: name, MountPath: dir, ReadOnly: true})
+		command = append(command, "--source", dir)
+	}
+	job.Command = command
+	o := job.Object()
+	for k, v := range pod {
+		metav1.SetMetaDataAnnotation(&o.Spec.Template.ObjectMeta, k, v)
+	}
+	return o, nil
+}
+
+// recordContent copies what the writer left on the claim.
+func (t *turn) recordContent(report warmreport.Report) {
+	version, platform, _ := strings.Cut(report.GoVersion, " ")
+	t.cache.Status.Counts = v1alpha1.CacheCounts{Modules: report.Modules, BuildEntries: report.BuildEntries}
+	t.cache.Status.ManifestDigest = report.ManifestDigest
+	t.cache.Status.Toolchain = &v1alpha1.ToolchainRecord{
+		Version: version, Platform: platform,
+		GoSHA256: report.GoSHA256, CompilerSHA256: report.CompileSHA256,
+		GoFlags: bounded.Text(report.GoFlags, 1024), CGOEnabled: bounded.Text(report.CGOEnabled, 1),
+		MountPath: t.cache.Spec.Environment.MountPath,
+	}
+}
+
+// warmOutcome reads how a writer ended. A writer that was disrupted has
+// neither succeeded nor failed.
+func warmOutcome(run jobrun.Outcome) (v1alpha1.RunOutcome, string, warmreport.Report) {
+	if !run.Conclusive() {
+		return v1alpha1.RunInconclusive, run.Cause, warmreport.Report{}
+	}
+	report, err := warmreport.Parse([]byte(run.Message))
+	switch {
+	case err != nil:
+		return v1alpha1.RunFailed, fmt.Sprintf("the agent ended with exit code %d: %s", *run.ExitCode, run.Message), report
+	case *run.ExitCode == 0 && report.Outcome == warmreport.Succeeded:
+		return v1alpha1.RunSucceeded, report.Message, report
+	default:
+		return v1alpha1.RunFailed, report.Message, report
+	}
+}
+
+// inToolchain lets a Job's agent run in the toolchain's image, with the claim
+// where builds see it and the environment that builds have.
+func (t *turn) inToolchain(job *jobrun.Spec) {
+	job.Image, job.Env = t.toolchainImage(), goenv.Online(t.Environment(t.cache))
+	job.Env["HOME"] = "/tmp"
+	job.Init = []corev1.Container{{
+		Name: "install", Image: t.Images.Operator, Command: []string{"/gocache-agent", "install", toolsDir},
+		VolumeMounts: []corev1.VolumeMount{{Name: "tools", MountPath: toolsDir}},
+	}}
+	job.Volumes = []corev1.Volume{podspec.Claim(cacheVolume, t.cache.Name), podspec.EmptyDir("tmp"), podspec.EmptyDir("tools")}
+	job.Mounts = []corev1.VolumeMount{
+		{Name: cacheVolume, MountPath: t.cache.Spec.Environment.MountPath}, {Name: "tmp", MountPath: "/tmp"}, {Name: "tools", MountPath: toolsDir, ReadOnly: true},
+	}
+}
+
+// sourceVolume shows the agent a source as a directory: the keys of the
+// ConfigMap, and the packages to build from an annotation of the pod.
+func sourceVolume(name string, i int, src pass.Source, annotations map[string]string) corev1.Volume {
+	config := &corev1.ConfigMapProjection{LocalObjectReference: corev1.LocalObjectReference{Name: src.Name}}
+	for _, key := range src.Keys {
+		config.Items = append(config.Items, corev1.KeyToPath{Key: key, Path: key})
+	}
+	projections := []corev1.VolumeProjection{{ConfigMap: config}}
+	if packages := src.Data[pass.PackagesKey]; packages != "" && len(config.Items) < len(src.Data) {
+		annotation := packagesAnnotation + fmt.Sprint(i)
+		annotations[annotation] = packages
+		projections = append(projections, corev1.VolumeProjection{DownwardAPI: &corev1.DownwardAPIProjection{Items: []corev1.DownwardAPIVolumeFile{{
+			Path: pass.PackagesKey, FieldRef: &corev1.ObjectFieldSelector{FieldPath: "metadata.annotations['" + annotation + "']"},
+		}}}})
+	}
+	return corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{Sources: projections}}}
+}
+
+// layerDir is where a layer lies: on the claim, or nowhere that lasts.
+func (t *turn) layerDir(layer v1alpha1.CacheLayer, onClaim string) string {
+	if pass.Has(t.cache, layer) {
+		return onClaim
+	}
+	return path.Join("/tmp", path.Base(onClaim))
+}
+
+func (t *turn) toolchainImage() string {
+	if t.cache.Spec.Toolchain.Image != "" {
+		return t.cache.Spec.Toolchain.Image
+	}
+	return t.Images.ToolchainFor(t.cache.Spec.Toolchain.Version)
+}
+
+// inputs is the digest of all that a warm-up is made from: another digest
+// means that the cache would come out different.
+func (t *turn) inputs() string {
+	toolchain := t.toolchainImage()
+	if t.cache.Spec.Toolchain.Image != "" { // which does not tell the release
+		toolchain += " go" + t.cache.Spec.Toolchain.Version
+	}
+	b, err := json.Marshal([]any{
+		toolchain, t.cache.Spec.Platform, t.cache.Spec.Layers, t.cache.Spec.Environment.MountPath, sourceData(t.Sources),
+	})
+	if err != nil { // strings and maps of strings: cannot fail
+		panic("inputs: " + err.Error())
+	}
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:16])
+}
+
+func sourceData(sources []pass.Source) []map[string]string {
+	var data []map[string]string
+	for _, s := range sources {
+		if s.Git != nil {
+			s.Data = map[string]string{"git": s.Git.URL, "commit": s.Git.Commit, pass.PackagesKey: strings.Join(s.Git.Packages, "\n")}
+		}
+		data = append(data, s.Data)
+	}
+	return data
+}

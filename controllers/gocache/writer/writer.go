@@ -1,0 +1,308 @@
+package writer
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/api/resource"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/controllers/gocache/pass"
+	"gocache.dev/operator/internal/kube/apply"
+	"gocache.dev/operator/internal/kube/conditions"
+	"gocache.dev/operator/internal/kube/csisnapshot"
+	"gocache.dev/operator/internal/kube/images"
+	"gocache.dev/operator/internal/kube/jobrun"
+	"gocache.dev/operator/internal/kube/podspec"
+	"gocache.dev/operator/internal/kube/read"
+	"gocache.dev/operator/internal/kube/webhook"
+	"gocache.dev/operator/internal/plan/growth"
+	"gocache.dev/operator/internal/plan/naming"
+	plan "gocache.dev/operator/internal/plan/writer"
+)
+
+const (
+	// cacheVolume is the name of the cache PVC in a writer's pod.
+	cacheVolume = "cache"
+	// defaultDeadline of a run.
+	defaultDeadline = time.Hour
+)
+
+// Notifier calls a webhook in the background: [webhook.Caller].
+type Notifier interface {
+	Notify(webhook.Call) (done bool, err error)
+}
+
+// Reconciler runs the one Job that works on a GoCache's PVC.
+type Reconciler struct {
+	// Client reads from caches and writes.
+	Client client.Client
+	// Live reads past the caches.
+	Live client.Reader
+	// FieldOwner of what is applied.
+	FieldOwner string
+	// Images of the pods.
+	Images images.Images
+	// Webhooks are notified of plans that wait for approval.
+	Webhooks Notifier
+}
+
+// Result is what a pass did about the writer.
+type Result struct {
+	pass.Result
+	// Started is the action that a writer was started for, and Cause why; empty:
+	// none was.
+	Started plan.Action
+	Cause   string
+	// Waits is what each action that is due waits for.
+	Waits map[plan.Action]string
+	// Snapshots are those of the cache as they were read last: past the client's
+	// cache, if a writer was about to be started. Later parts must see these.
+	Snapshots []v1alpha1.CacheSnapshot
+}
+
+// turn is the work of one pass.
+type turn struct {
+	Reconciler
+	pass.Observed
+	cache *v1alpha1.GoCache
+	out   Result
+}
+
+// Record writes the outcome of a run that has ended into the status, once.
+func (r Reconciler) Record(cache *v1alpha1.GoCache, o pass.Observed) {
+	action, known := actionOf(o.Writer)
+	if !known || o.Run.Phase != jobrun.Ended || o.Run.Run == action.recorded(cache) {
+		return
+	}
+	action.record(&turn{Reconciler: r, Observed: o, cache: cache})
+}
+
+// Reconcile starts the action that is due next, and removes the Job of one that
+// has ended.
+func (r Reconciler) Reconcile(ctx context.Context, cache *v1alpha1.GoCache, o pass.Observed) (Result, error) {
+	t := turn{Reconciler: r, Observed: o, cache: cache}
+	t.approve() // before a plan is looked at
+	err := t.startOrRemove(ctx)
+	err = errors.Join(err, t.notifyPlan())
+	t.answerCorrupt()
+	t.out.Snapshots = t.Snapshots
+	return t.out, err
+}
+
+func (r Reconciler) applier() apply.Applier {
+	return apply.Applier{Client: r.Client, Live: r.Live, FieldOwner: r.FieldOwner}
+}
+
+// +kubebuilder:rbac:groups=batch,resources=jobs,verbs=create;patch;delete
+
+// startOrRemove starts a writer when some action is due, and removes one whose
+// outcome was recorded. The Job's name is the lock: while it exists, no other
+// writer is started.
+func (t *turn) startOrRemove(ctx context.Context) error {
+	switch t.Run.Phase {
+	case jobrun.Running, jobrun.Deleting:
+		if !t.Run.Ready {
+			t.out.WakeIn(jobrun.StartTimeout) // no watch reports why a pod does not run
+		}
+		return nil // the watch reports its end
+	case jobrun.Ended:
+		if action, known := actionOf(t.Writer); known && t.Run.Run != action.recorded(t.Stored) {
+			return nil // removed once its outcome is stored
+		}
+		return apply.Delete(ctx, t.Client, t.Writer)
+	case jobrun.Absent:
+	}
+	for range actions() {
+		action, wish := t.next()
+		if action == nil {
+			return nil
+		}
+		err := t.start(ctx, action, wish)
+		if err != nil || t.out.Waits[action.name()] == "" {
+			return err
+		}
+	}
+	return nil
+}
+
+// start starts a writer for an action, unless it turns out that it has to wait.
+func (t *turn) start(ctx context.Context, action action, wish plan.DueAction) error {
+	if begun, err := t.startedMeanwhile(ctx); err != nil || begun || t.mustWait(action) {
+		return err
+	}
+	pods, err := jobrun.Pods(ctx, t.Live, t.cache.Namespace, naming.Child(t.cache.Name, naming.Writer))
+	if err != nil {
+		return err
+	}
+	if t.PredecessorWriter || len(pods) > 0 && !t.ForeignWriter { // two writers must never meet
+		t.wait(action.name(), "the pod of the last run to be gone")
+		t.out.WakeIn(time.Second)
+		return nil
+	}
+	job, err := action.job(ctx, t, wish)
+	if err != nil {
+		return t.waitForPerson(action.name(), err)
+	}
+	near, err := t.nearConsumers(ctx)
+	if err != nil {
+		return err
+	}
+	podspec.Near(&job.Spec.Template.Spec, near)
+	if _, err := t.applier().Apply(ctx, apply.ControlledBy(t.cache), job); err != nil {
+		return err
+	}
+	t.out.Started, t.out.Cause = action.name(), wish.Cause
+	t.out.Events = append(t.out.Events, started(action.name(), wish.Cause))
+	return nil
+}
+
+// waitForPerson records what only a person can repair: it keeps no other action
+// from its turn. Any other error is returned.
+func (t *turn) waitForPerson(action plan.Action, err error) error {
+	stalled := conditions.Stalled(err)
+	if stalled == nil {
+		return err
+	}
+	t.wait(action, stalled.Message)
+	t.out.WakeIn(pass.Interval)
+	return nil
+}
+
+// next is the action to start now, and why; nil for none. One that waits
+// for something does not keep the others from their turn.
+func (t *turn) next() (action, plan.DueAction) {
+	var wishes []plan.DueAction
+	all := actions()
+	for _, a := range all {
+		wish, due := a.due(t)
+		if !due || t.out.Waits[a.name()] != "" || t.mustWait(a) {
+			continue
+		}
+		wish.Action = a.name()
+		wishes = append(wishes, wish)
+	}
+	next, ok := plan.Decide(wishes)
+	for i := range all {
+		if ok && all[i].name() == next.Action {
+			return all[i], next
+		}
+	}
+	return nil, plan.DueAction{}
+}
+
+// mustWait records what keeps a due action from starting, and reports whether
+// anything does.
+func (t *turn) mustWait(a action) bool {
+	why := t.pvcWaitsFor()
+	if why == "" {
+		why = a.waitsFor(t)
+	}
+	if why != "" {
+		t.wait(a.name(), why)
+		t.out.WakeIn(pass.Interval)
+	}
+	return why != ""
+}
+
+// pvcWaitsFor is what keeps any work on the cache PVC from starting.
+func (t *turn) pvcWaitsFor() string {
+	switch {
+	case t.PVC == nil:
+		return "the claim to be made"
+	case !t.PVC.DeletionTimestamp.IsZero():
+		return "the old claim to be gone"
+	case t.Replacing(t.cache):
+		return "the volume to be replaced"
+	default:
+		return ""
+	}
+}
+
+// startedMeanwhile looks past the cache, which may not show yet that a writer or
+// a snapshot was begun a moment ago: two of them must never meet. It
+// reports whether a writer was.
+func (t *turn) startedMeanwhile(ctx context.Context) (bool, error) {
+	job, err := read.Object[batchv1.Job](ctx, t.Live, t.cache.Namespace, naming.Child(t.cache.Name, naming.Writer))
+	if err != nil {
+		return false, err
+	}
+	if apply.Ours(t.cache, pass.Labels(t.cache), job) != nil {
+		t.out.WakeIn(time.Second)
+		return true, nil
+	}
+	t.Snapshots, err = csisnapshot.Of(ctx, t.Live, false, t.cache.Namespace, v1alpha1.GoCacheKind, t.cache.Name)
+	return false, err
+}
+
+// working reports whether a writer does this now.
+func (t *turn) working(action plan.Action) bool {
+	if t.out.Started != "" {
+		return t.out.Started == action
+	}
+	return t.Run.Phase == jobrun.Running && t.Writer.Labels[v1alpha1.ActionLabel] == string(action)
+}
+
+// wait records what a due action waits for.
+func (t *turn) wait(action plan.Action, what string) {
+	if t.out.Waits == nil {
+		t.out.Waits = map[plan.Action]string{}
+	}
+	t.out.Waits[action] = what
+}
+
+// quietWaitsFor is what keeps an action that changes the content from starting:
+// a snapshot is of one moment, in which there is no writer.
+func (t *turn) quietWaitsFor() string {
+	for i := range t.Snapshots {
+		if c := &t.Snapshots[i]; Capturing(c) {
+			return "snapshot " + c.Name + " to be cut"
+		}
+	}
+	return ""
+}
+
+// Capturing reports whether a driver may be creating the CSI snapshot now.
+func Capturing(c *v1alpha1.CacheSnapshot) bool {
+	return c.Status.StartTime != nil && c.Status.CreationTime == nil && c.DeletionTimestamp.IsZero() &&
+		!meta.IsStatusConditionTrue(c.Status.Conditions, v1alpha1.StalledCondition)
+}
+
+// recordUsage writes how full a run found the file system of the claim, if it
+// could tell.
+func (t *turn) recordUsage(used, available int64) {
+	if used == 0 && available == 0 || !t.RanOnPVC() {
+		return
+	}
+	status := &t.cache.Status.Storage
+	status.Used = resource.NewQuantity(used>>20<<20, resource.BinarySI) // whole MiB read better
+	status.UsedPercent, status.MeasuredCapacity = growth.UsedPercent(used, available), status.Capacity
+}
+
+// answers reports whether the writer that exists answers the accepted request,
+// or one was started in this pass that may. A run that began before the
+// request is no answer to it.
+func (t *turn) answers() bool {
+	last := t.cache.Status.LastHandledRequest
+	if last == nil || last.Outcome != v1alpha1.RequestAccepted {
+		return false
+	}
+	return t.out.Started != "" || t.Run.Run != "" && t.Run.Annotations[v1alpha1.RequestAnnotation] == last.Request
+}
+
+// Answers reports whether a writer answers the accepted request: the one that
+// exists, or the one that was started in the pass with this result.
+func (r Result) Answers(cache *v1alpha1.GoCache, o pass.Observed) bool {
+	return (&turn{Observed: o, cache: cache, out: r}).answers()
+}
+
+// answerRun answers the request that the recorded run was started for.
+func (t *turn) answerRun(outcome v1alpha1.RequestOutcome, message string) {
+	if t.answers() {
+		pass.Answer(t.cache, t.Now, t.cache.Status.LastHandledRequest.Request, outcome, message)
+	}
+}
