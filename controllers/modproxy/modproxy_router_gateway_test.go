@@ -102,7 +102,7 @@ func TestGatewayRouter(t *testing.T) {
 	w.startPod("blue")
 	w.blue.wrong = true
 	w.tick(3)
-	w.condition(v1alpha1.RoutedCondition, metav1.ConditionFalse, v1alpha1.ReasonWeightsPending, "has not reported Accepted of its present state yet")
+	w.condition(v1alpha1.RoutedCondition, metav1.ConditionFalse, v1alpha1.ReasonWeightsPending, "has not reported Accepted for its present generation yet")
 	intent, _ := direct.Intent(w.httpRoute())
 	if got := w.routeWeights(); got[0] != 0 || got[1] != 100 || intent.Servers["blue"].State != "down" {
 		t.Errorf("with blue convicted: weights %v, intent %v", got, intent.Servers)

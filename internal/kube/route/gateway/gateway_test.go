@@ -79,7 +79,7 @@ func TestConditionsOfTheParent(t *testing.T) {
 		"refused": {func(o *gatewayv1.HTTPRoute) {
 			c := &o.Status.Parents[0].Conditions[1]
 			c.Status, c.Reason, c.Message = metav1.ConditionFalse, "BackendNotFound", "no such Service"
-		}, "HTTPRoute goproxy-router: Gateway edge says ResolvedRefs=False, BackendNotFound: no such Service"},
+		}, "HTTPRoute goproxy-router: Gateway edge reports ResolvedRefs=False, BackendNotFound: no such Service"},
 	} {
 		t.Run(what, func(t *testing.T) {
 			var before gatewayv1.HTTPRoute
