@@ -22,9 +22,9 @@ type Deps struct {
 	Clock func() time.Time
 	// Images of the pods that are made.
 	Images images.Images
-	// MaxCaptures and MaxVerifications bound how many snapshots are captured,
+	// MaxSnapshots and MaxVerifications bound how many snapshots are captured,
 	// and verified, at once in the whole cluster; 0 is no bound.
-	MaxCaptures, MaxVerifications int
+	MaxSnapshots, MaxVerifications int
 }
 
 // Setup registers every controller with a manager. It is the only list of them.
@@ -41,7 +41,7 @@ func Setup(mgr ctrl.Manager, d Deps) error {
 		}},
 		{"cachesnapshot", &cachesnapshot.Reconciler{
 			Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Events: mgr.GetEventRecorder("cachesnapshot-controller"), Clock: d.Clock, Images: d.Images,
-			MaxCaptures: d.MaxCaptures, MaxVerifications: d.MaxVerifications,
+			MaxSnapshots: d.MaxSnapshots, MaxVerifications: d.MaxVerifications,
 		}},
 		{"modproxy", &modproxy.Reconciler{
 			Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Indexed: true, Events: mgr.GetEventRecorder("modproxy-controller"), Clock: d.Clock, Images: d.Images,

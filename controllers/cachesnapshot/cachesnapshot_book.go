@@ -16,7 +16,7 @@ import (
 
 // Stages whose duration is kept.
 const (
-	stageCapture   = verification.RecordedCapture
+	stageCapture   = verification.RecordedSnapshot
 	stageVerify    = "Verify"
 	stageRepair    = "Repair"
 	stageRecapture = "SnapshotRepaired"

@@ -38,9 +38,9 @@ type Reconciler struct {
 	Clock func() time.Time
 	// Images of the pods.
 	Images images.Images
-	// MaxCaptures and MaxVerifications bound how many snapshots are captured,
+	// MaxSnapshots and MaxVerifications bound how many snapshots are captured,
 	// and verified, at once in the whole cluster; 0 is no bound.
-	MaxCaptures, MaxVerifications int
+	MaxSnapshots, MaxVerifications int
 
 	lines lines
 }
@@ -56,7 +56,7 @@ type scope struct {
 
 // SetupWithManager registers the controller.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
-	r.lines = lines{captures: queue.New(r.MaxCaptures), verifications: queue.New(r.MaxVerifications)}
+	r.lines = lines{captures: queue.New(r.MaxSnapshots), verifications: queue.New(r.MaxVerifications)}
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("cachesnapshot").
 		For(&v1alpha1.CacheSnapshot{}).

@@ -79,7 +79,7 @@ func (r *Reconciler) takeRequest(_ context.Context, p *progress) error {
 func known() request.Kind {
 	k := request.Kind{Name: v1alpha1.GoCacheKind}
 	for _, v := range verbs() {
-		k.Knows = append(k.Knows, request.Form{Action: v.action})
+		k.Supports = append(k.Supports, request.Form{Action: v.action})
 	}
 	return k
 }
@@ -87,9 +87,9 @@ func known() request.Kind {
 // answerOverdue answers an accepted request that was not begun in time, so that it
 // does not hold back later ones for ever.
 func (r *Reconciler) answerOverdue(_ context.Context, p *progress) error {
-	answer, wake := known().Overdue(p.cache.Status.LastHandledRequest, p.Now, func(req request.Request) request.Patience {
+	answer, wake := known().Overdue(p.cache.Status.LastHandledRequest, p.Now, func(req request.Request) request.Timeout {
 		v := verbOf(req)
-		patience := request.Patience{Within: requestPatience, Begun: v.begun != nil && v.begun(p), WaitsFor: p.requestWaitsFor(req)}
+		patience := request.Timeout{Within: requestPatience, Begun: v.begun != nil && v.begun(p), WaitsFor: p.requestWaitsFor(req)}
 		if v.within != nil {
 			patience.Within, patience.Answer = v.within(p), true
 		}

@@ -20,7 +20,7 @@ const maxRequest = 512
 // known is what a ModProxy does with requests: a new one takes the place of one
 // that waits, since it may be to move clients at once.
 func known() request.Kind {
-	return request.Kind{Name: v1alpha1.ModProxyKind, Supersedes: true, Knows: []request.Form{
+	return request.Kind{Name: v1alpha1.ModProxyKind, Supersedes: true, Supports: []request.Form{
 		{Action: request.Failover, Written: []string{"failover=INSTANCE"}},
 		{Action: request.Failback, Written: []string{"failback", "failback=INSTANCE"}},
 		{Action: request.Integrity}, {Action: request.Snapshot},

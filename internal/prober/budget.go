@@ -71,7 +71,7 @@ type account struct {
 	share     *share
 
 	mu     sync.Mutex
-	taken  int64
+	used   int64
 	closed bool
 }
 
@@ -90,7 +90,7 @@ func (a *account) take(ctx context.Context, n int64) error {
 		a.release(n)
 		return errBudget
 	}
-	a.taken += n
+	a.used += n
 	return nil
 }
 
@@ -99,7 +99,7 @@ func (a *account) give(n int64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if !a.closed {
-		a.taken -= n
+		a.used -= n
 		a.release(n)
 	}
 }
@@ -112,7 +112,7 @@ func (a *account) close() {
 		return
 	}
 	a.closed = true
-	a.release(a.taken)
+	a.release(a.used)
 	a.budget.mu.Lock()
 	defer a.budget.mu.Unlock()
 	if a.share.probes--; a.share.probes == 0 {

@@ -21,7 +21,7 @@ import (
 // DatabaseTarget is how the instances of a proxy are asked for the checksum
 // database.
 type DatabaseTarget struct {
-	// Probed says whether they are.
+	// Probed reports whether they are.
 	Probed bool
 	// Database to ask for; without a name it is the first that an instance names.
 	Database probe.Database
@@ -37,7 +37,7 @@ type DatabaseTarget struct {
 type DatabaseObservation struct {
 	// Name of it; empty: not known yet.
 	Name string
-	// Absent says that no instance proxies it.
+	// Absent means that no instance proxies it.
 	Absent bool
 	// Reached fails while no instance reaches it.
 	Reached failover.Streak

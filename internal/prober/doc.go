@@ -4,8 +4,8 @@
 // and reads what is known with [Prober.Observe]: for each instance the streaks
 // of outcomes by kind of probe, the last report of the agent beside its store,
 // and the checksums that it served. The source of [Prober.Source] wakes the
-// proxy when an outcome changes, or has repeated often enough to be believed, so
-// that a healthy proxy causes no passes.
+// proxy when an outcome changes, or has repeated often enough to be confirmed,
+// so that a healthy proxy causes no passes.
 //
 // Each instance is probed at its own interval, with jitter. The checksum
 // database lies behind all instances of a proxy, so they are asked for it in one
@@ -18,6 +18,6 @@
 // is not known yet has a streak of length zero.
 //
 // The package does not decide anything: internal/plan/failover does, with the
-// thresholds that a Target carries. It does not know how one probe is made
-// (internal/domain/probe), nor what a ModProxy is.
+// thresholds that a Target carries. It does not depend on how one probe is made
+// (internal/domain/probe), nor on ModProxies.
 package prober

@@ -41,7 +41,7 @@ type Target struct {
 	Agent string
 	// Token makes the agent start a check; empty: none is started on request.
 	Token string
-	// Ready is the page that tells whether the instance can be used.
+	// Ready is the page that reports whether the instance can be used.
 	Ready probe.Page
 	// Layout of its store; empty: the store is not checked.
 	Layout store.Layout
@@ -49,7 +49,7 @@ type Target struct {
 	Interval time.Duration
 	// Timeout of each probe.
 	Timeout time.Duration
-	// Thresholds after which an outcome is believed: that is when the proxy is
+	// Thresholds after which an outcome is confirmed: that is when the proxy is
 	// woken.
 	Thresholds failover.Thresholds
 	// Kinds of the probes that are made.
@@ -57,7 +57,7 @@ type Target struct {
 	// References are the reference modules that a user has named; none: modules
 	// that the store has, as its agent names them.
 	References []probe.ReferenceModule
-	// SupportsStoredOnly says that the instance can be asked to answer from its
+	// SupportsStoredOnly means that the instance can be asked to answer from its
 	// store alone.
 	SupportsStoredOnly bool
 	// DiskLimit is when probe Disk fails, in percent of the volume.

@@ -24,14 +24,14 @@ func (e *badAnswer) Unwrap() error { return e.err }
 // unless a checksum database vouches for it, an archive whose contents do not
 // have the sums that it records.
 func checkAnswer(m module.Version, info, mod, zip io.ReadSeeker, vouched bool) error {
-	text, err := whole(info)
+	text, err := complete(info)
 	if err == nil {
 		err = modcache.CheckInfo(m, text)
 	}
 	if err != nil {
 		return fmt.Errorf("its .info: %w", err)
 	}
-	if text, err = whole(mod); err == nil {
+	if text, err = complete(mod); err == nil {
 		_, err = modfile.ParseLax("go.mod", text, nil)
 	}
 	if err == nil && bytes.IndexByte(text, 0) >= 0 {
@@ -63,8 +63,8 @@ func checkArchive(m module.Version, zip io.ReadSeeker, vouched bool) error {
 	return errors.Join(err, f.Rewind())
 }
 
-// whole reads a file that is text, and rewinds it.
-func whole(f io.ReadSeeker) ([]byte, error) {
+// complete reads a file that is text, and rewinds it.
+func complete(f io.ReadSeeker) ([]byte, error) {
 	data, err := io.ReadAll(io.LimitReader(f, maxText))
 	if err != nil {
 		return nil, err

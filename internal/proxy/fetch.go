@@ -47,7 +47,7 @@ func (f *fetcher) Query(ctx context.Context, path, query string) (version string
 	}
 	version, at, err = f.current().Query(ctx, path, query)
 	if err == nil && !modcache.IsVersion(module.Version{Path: path, Version: version}) {
-		err = &badAnswer{fmt.Errorf("%s@%s is said to be %.60q, which is no version of this module", path, query, version)}
+		err = &badAnswer{fmt.Errorf("%s@%s resolves to %.60q, which is no version of this module", path, query, version)}
 	}
 	return version, at, f.failed(ctx, err)
 }

@@ -15,7 +15,7 @@ import (
 // requestIDHeader carries one id from the router to the upstream.
 const requestIDHeader = "X-Request-ID"
 
-// sumdbScheme marks requests to a checksum database. The library wants one
+// sumdbScheme marks requests to a checksum database. The library requires one
 // fixed address for it; where it really is, is decided per request.
 const sumdbScheme = "sumdb"
 

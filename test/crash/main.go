@@ -69,10 +69,10 @@ func run(out io.Writer, args, packages []string) error {
 }
 
 // read understands a report.
-func read(r io.Reader) (lines []crash.Told, err error) {
+func read(r io.Reader) (lines []crash.Reported, err error) {
 	scanner := bufio.NewScanner(r)
 	for scanner.Scan() {
-		var line crash.Told
+		var line crash.Reported
 		if err := json.Unmarshal(scanner.Bytes(), &line); err != nil {
 			return nil, fmt.Errorf("report: %w", err)
 		}
@@ -83,10 +83,10 @@ func read(r io.Reader) (lines []crash.Told, err error) {
 
 // summarize prints a line for each flow, and the sums. It fails when anything
 // that was declared is missing.
-func summarize(out io.Writer, lines []crash.Told, packages int) error {
+func summarize(out io.Writer, lines []crash.Reported, packages int) error {
 	declared := map[string]bool{}
 	suites := map[string]bool{}
-	var flows []crash.Told
+	var flows []crash.Reported
 	for _, line := range lines {
 		suites[line.Suite] = true
 		for _, flow := range line.Declared {
@@ -96,7 +96,7 @@ func summarize(out io.Writer, lines []crash.Told, packages int) error {
 			flows = append(flows, line)
 		}
 	}
-	slices.SortFunc(flows, func(a, b crash.Told) int { return cmp.Compare(a.Name(), b.Name()) })
+	slices.SortFunc(flows, func(a, b crash.Reported) int { return cmp.Compare(a.Name(), b.Name()) })
 
 	var errs []error
 	writes, points, failed := 0, 0, 0

@@ -11,7 +11,7 @@ import (
 )
 
 // maxOrders is how many checks may be asked for in a second, after orderBurst at
-// once: whoever asks for one before it began asks again and again.
+// once: further orders before it began are rejected.
 const (
 	maxOrders  rate.Limit = 1
 	orderBurst int        = 20

@@ -51,7 +51,7 @@ to /check that brings the token as "Authorization: Bearer" asks for a check. Wit
 	f.DurationVar(&o.Interval, "interval", 24*time.Hour, "time between checks; 0: only at the start and when asked")
 	f.Var((*bytesValue)(&o.BytesPerSecond), "bytes-per-second", "how much a check may read in a second; 0: no bound")
 	f.StringVar(&o.State, "state", "", "file to record intact content in (a manifest, compressed)")
-	f.BoolVar(&o.Withdraw, "withdraw", false, "remove what a check finds wrong, one entry at a time, for the server to fetch it anew")
+	f.BoolVar(&o.Withdraw, "withdraw", false, "remove each entry that a check finds corrupt, so that the server fetches it again")
 	f.StringVar(&o.TokenFile, "token-file", "", "file with the token that a request for a check must bring; without it none is taken")
 	f.BoolVar(&o.Once, "once", false, "check once and end")
 	return cmd

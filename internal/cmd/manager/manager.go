@@ -62,7 +62,7 @@ func run(ctx context.Context, o *options) error {
 	if err := addChecks(mgr); err != nil {
 		return err
 	}
-	if err := controllers.Setup(mgr, controllers.Deps{Clock: time.Now, Images: o.images, MaxCaptures: o.maxSnapshots, MaxVerifications: o.maxVerifications}); err != nil {
+	if err := controllers.Setup(mgr, controllers.Deps{Clock: time.Now, Images: o.images, MaxSnapshots: o.maxSnapshots, MaxVerifications: o.maxVerifications}); err != nil {
 		return fmt.Errorf("set up the controllers: %w", err)
 	}
 	if err := mgr.Start(ctx); err != nil {

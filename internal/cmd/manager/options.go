@@ -64,8 +64,8 @@ func (o *options) bind(f *pflag.FlagSet) {
 		"serve metrics over TLS, to authenticated and authorized callers only")
 	f.StringVar(&o.metricsCertDir, "metrics-cert-dir", "",
 		"directory with tls.crt and tls.key for metrics (default: a self-signed certificate)")
-	f.IntVar(&o.maxSnapshots, "max-concurrent-captures", 8,
-		"CSI snapshots that are asked for and not cut yet, in all namespaces; 0 is no bound")
+	f.IntVar(&o.maxSnapshots, "max-concurrent-snapshots", 8,
+		"CSI snapshots that are being created at once, in all namespaces; 0 is no bound")
 	f.IntVar(&o.maxVerifications, "max-concurrent-verifications", 4,
 		"snapshots that are verified at once, in all namespaces; 0 is no bound")
 	f.StringVar(&o.probeAddress, "health-probe-bind-address", ":8081",

@@ -55,7 +55,7 @@ func cause(err error) string {
 	case errors.Is(err, transport.ErrAuthorizationFailed):
 		return transport.ErrAuthorizationFailed.Error() + ": see whether the Secret's credentials may read this repository"
 	case errors.Is(err, transport.ErrRepositoryNotFound):
-		return transport.ErrRepositoryNotFound.Error() + ": see the URL; servers also say so to those who may not read it"
+		return transport.ErrRepositoryNotFound.Error() + ": see the URL; servers also answer this way without permission to read it"
 	case errors.Is(err, transport.ErrEmptyRemoteRepository):
 		return transport.ErrEmptyRemoteRepository.Error()
 	case errors.Is(err, errTooManyRefs):

@@ -227,7 +227,7 @@ func (c *versionCheck) read(d *tree.Dir, kind modcache.Kind, limit int64) (data 
 // mode reports a file that only root could read.
 func (c *versionCheck) mode(path string, info tree.Info) {
 	if info.Mode&0o444 == 0 {
-		c.add(BadMode, SeverityCorrupt, path, fmt.Sprintf("mode %04o: nobody may read it", info.Mode), path)
+		c.add(BadMode, SeverityCorrupt, path, fmt.Sprintf("mode %04o: it is not readable", info.Mode), path)
 	}
 }
 

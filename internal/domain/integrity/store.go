@@ -164,7 +164,7 @@ func (c *storedVersion) see(k modcache.Kind, info tree.Info) {
 		if k == modcache.Info {
 			severity = Recoverable // see info
 		}
-		c.add(BadMode, severity, c.path(k), fmt.Sprintf("mode %04o: nobody may read it", info.Mode))
+		c.add(BadMode, severity, c.path(k), fmt.Sprintf("mode %04o: it is not readable", info.Mode))
 	}
 }
 

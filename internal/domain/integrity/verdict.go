@@ -164,7 +164,7 @@ func clip(s string, n int) string {
 func (v *Verdict) Summary() string {
 	text := v.summary()
 	if v.Withdrawn > 0 {
-		text += fmt.Sprintf("; withdrew %d damaged or contradictory entries, which are fetched anew when a client asks for them", v.Withdrawn)
+		text += fmt.Sprintf("; withdrew %d corrupt or contradictory entries, which are fetched again when a client requests them", v.Withdrawn)
 	}
 	return text
 }

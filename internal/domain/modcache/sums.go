@@ -106,7 +106,7 @@ func CheckInfo(m module.Version, data []byte) error {
 	case err != nil:
 		return err
 	case IsVersion(m) && info.Version != m.Version:
-		return fmt.Errorf("says it is %.60q", info.Version)
+		return fmt.Errorf("names the version %.60q", info.Version)
 	case !IsVersion(module.Version{Path: m.Path, Version: info.Version}):
 		return fmt.Errorf("names %.60q, which is no version of this module", info.Version)
 	}

@@ -89,7 +89,7 @@ func (t Target) Database(ctx context.Context, db Database) (result Result, absen
 		return Result{Failed, "it cannot reach " + db.Name + ", and answers from its store"}, false
 	}
 	if err := db.check(text); err != nil {
-		return Result{Failed, fmt.Sprintf("what it serves as the newest tree of %s is none, or has no valid signature", db.Name)}, false
+		return Result{Failed, fmt.Sprintf("the newest tree of %s that it serves is malformed, or has no valid signature", db.Name)}, false
 	}
 	return Result{Outcome: Passed}, false
 }

@@ -86,7 +86,7 @@ func (t Target) Ready(ctx context.Context, page Page) Result {
 }
 
 // ErrLocal is wrapped by an error of the HTTP client that has its cause on this
-// side. It says nothing of the instance.
+// side. It is no fault of the instance.
 var ErrLocal = errors.New("the probe was not made")
 
 // fail is a failure of the instance, unless its cause is on this side.

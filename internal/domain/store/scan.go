@@ -105,7 +105,7 @@ func (c *Contents) query(v *Version) {
 		case kind == modcache.Info:
 			c.Queries = append(c.Queries, modcache.Query{Version: v.Version, File: file})
 		default:
-			c.Remarks = append(c.Remarks, modcache.Remark{Path: file, Kind: modcache.RemarkStray, Detail: fmt.Sprintf("%.60q is no version of this module: nobody asks for its files", v.Version.Version)})
+			c.Remarks = append(c.Remarks, modcache.Remark{Path: file, Kind: modcache.RemarkStray, Detail: fmt.Sprintf("%.60q is no version of this module: its files are never requested", v.Version.Version)})
 		}
 	}
 }

@@ -52,7 +52,7 @@ type Owner struct {
 	detached bool
 }
 
-// ControlledBy is an owner with whom the object goes: garbage collection
+// ControlledBy is an owner that the object is deleted with: garbage collection
 // removes the one after the other.
 func ControlledBy(o client.Object) Owner { return Owner{object: o} }
 

@@ -81,10 +81,10 @@ type Ensured struct {
 	Settled bool
 }
 
-// Certificate is what one replica says of its certificate.
+// Certificate is the report of one replica on its certificate.
 type Certificate struct {
 	Replica string
-	// Unreachable says why it could not be asked; the rest is empty then.
+	// Unreachable is why it could not be asked; the rest is empty then.
 	Unreachable string
 	certificate.Report
 }

@@ -59,7 +59,7 @@ func New(wake func(types.NamespacedName)) *Caller {
 }
 
 // Notify begins a call unless it goes on already. It is done when the call has
-// ended; the error says why it was not received. Asked again after that, it
+// ended; the error is why it was not received. Asked again after that, it
 // calls again.
 func (c *Caller) Notify(call Call) (done bool, err error) {
 	c.mu.Lock()

@@ -49,13 +49,13 @@
 //
 // The first group that has a member, of those not quarantined and not taken out
 // of service: active and in; standby and in; active and healthy but held;
-// standby likewise; whoever served before; anybody.
+// standby likewise; those that served before; any.
 //
-// A healthy standby is always open: a router that knows standbys may then use
-// it without waiting for a decision. Serving tells who is meant to serve now,
-// for routers that know no standbys.
+// A healthy standby is always open: a router that supports standbys may then
+// use it without waiting for a decision. Serving is set for the instances that
+// are meant to serve now, for routers without standbys.
 //
-// In manual mode one instance is chosen by a person and serves alone, healthy
-// or not, quarantined never. The request "failover" does the same for as long
-// as the chosen one is fit, or until "failback".
+// In manual mode the user chooses one instance, which serves alone, healthy or
+// not, but never in quarantine. The request "failover" does the same for as
+// long as the chosen one is fit, or until "failback".
 package failover

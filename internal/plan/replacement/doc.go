@@ -32,7 +32,7 @@
 //   - No volume is ever without a claimRef: any pending PVC of its class would take
 //     it. A volume is reserved for a PVC by name.
 //   - A volume that does not belong to a PVC of the owner is never written to. The
-//     name of a volume in a PVC is no evidence: whoever creates a PVC chooses it.
+//     name of a volume in a PVC is no evidence: it is chosen by the creator of the PVC.
 //   - C is not touched before the intent, with both volumes, is written, and the
 //     intent is removed only after everything is in its final state.
 package replacement

@@ -20,9 +20,9 @@ import (
 type Kind struct {
 	// Name of the kind, for a person.
 	Name string
-	// Knows maps the supported actions to the forms in which they may be
+	// Supports maps the supported actions to the forms in which they may be
 	// written.
-	Knows []Form
+	Supports []Form
 	// Supersedes: a new request takes the place of one that was accepted and not
 	// answered yet. Otherwise it waits for that answer.
 	Supersedes bool
@@ -59,11 +59,11 @@ func (k Kind) Take(text string, present bool, last *v1alpha1.RequestStatus, refu
 	}
 	req, err := Parse(text)
 	switch {
-	case len(k.Knows) == 0:
+	case len(k.Supports) == 0:
 		return refused("this release supports no request for a " + k.Name)
 	case err != nil:
 		return refused(err.Error())
-	case !k.knows(req.Action):
+	case !k.supports(req.Action):
 		return refused(fmt.Sprintf("this release does not support the action %s for a %s: it supports %s", req.Action, k.Name, k.known()))
 	}
 	if why := refuses(req); why != "" {
@@ -72,8 +72,8 @@ func (k Kind) Take(text string, present bool, last *v1alpha1.RequestStatus, refu
 	return &Answer{Text: text, Outcome: v1alpha1.RequestAccepted}
 }
 
-// Patience is how long a request may wait.
-type Patience struct {
+// Timeout is how long a request may wait.
+type Timeout struct {
 	// Within is the time from its acceptance.
 	Within time.Duration
 	// Begun: what it asks for is being done, and that gives the answer.
@@ -87,17 +87,17 @@ type Patience struct {
 // Overdue answers an accepted request that was not begun, or not answered, in
 // time, so that it does not hold back later ones for ever; nil: not yet, and wake
 // is when to ask again, if it is not zero.
-func (k Kind) Overdue(last *v1alpha1.RequestStatus, now time.Time, patience func(Request) Patience) (answer *Answer, wake time.Time) {
+func (k Kind) Overdue(last *v1alpha1.RequestStatus, now time.Time, timeout func(Request) Timeout) (answer *Answer, wake time.Time) {
 	req, ok := accepted(last)
 	if !ok {
 		return nil, time.Time{}
 	}
 	out := &Answer{Text: last.Request, Outcome: v1alpha1.RequestFailed}
-	if !k.knows(req.Action) {
+	if !k.supports(req.Action) {
 		out.Outcome, out.Message = v1alpha1.RequestRefused, "this release does not support the request: it supports "+k.known()
 		return out, time.Time{}
 	}
-	p := patience(req)
+	p := timeout(req)
 	end := last.Time.Add(p.Within)
 	switch {
 	case p.Begun:
@@ -136,14 +136,14 @@ func accepted(last *v1alpha1.RequestStatus) (Request, bool) {
 	return req, true
 }
 
-func (k Kind) knows(action string) bool {
-	return slices.ContainsFunc(k.Knows, func(f Form) bool { return f.Action == action })
+func (k Kind) supports(action string) bool {
+	return slices.ContainsFunc(k.Supports, func(f Form) bool { return f.Action == action })
 }
 
 // known lists the forms of all actions.
 func (k Kind) known() string {
 	var all []string
-	for _, f := range k.Knows {
+	for _, f := range k.Supports {
 		if len(f.Written) == 0 {
 			all = append(all, f.Action)
 		}

@@ -13,8 +13,8 @@ import (
 
 var (
 	start    = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
-	patient  = request.Kind{Name: "GoCache", Knows: []request.Form{{Action: request.WarmUp}, {Action: request.Rollback}}}
-	hasty    = request.Kind{Name: "ModProxy", Supersedes: true, Knows: []request.Form{{Action: request.Failover, Written: []string{"failover=INSTANCE"}}}}
+	patient  = request.Kind{Name: "GoCache", Supports: []request.Form{{Action: request.WarmUp}, {Action: request.Rollback}}}
+	hasty    = request.Kind{Name: "ModProxy", Supersedes: true, Supports: []request.Form{{Action: request.Failover, Written: []string{"failover=INSTANCE"}}}}
 	ignorant = request.Kind{Name: "CacheSnapshot"}
 )
 
@@ -65,24 +65,24 @@ func TestOverdue(t *testing.T) {
 		return s
 	}
 	for name, tt := range map[string]struct {
-		last     *v1alpha1.RequestStatus
-		patience request.Patience
-		after    time.Duration
-		want     v1alpha1.RequestOutcome
-		says     string
-		wake     bool
+		last    *v1alpha1.RequestStatus
+		timeout request.Timeout
+		after   time.Duration
+		want    v1alpha1.RequestOutcome
+		says    string
+		wake    bool
 	}{
 		"none":                    {},
 		"answered":                {last: status("warm-up#1", v1alpha1.RequestSucceeded), after: time.Hour * 9},
-		"in time":                 {last: accepted("warm-up#1", ""), patience: request.Patience{Within: time.Hour}, after: time.Minute, wake: true},
-		"begun":                   {last: accepted("warm-up#1", ""), patience: request.Patience{Within: time.Hour, Begun: true}, after: 9 * time.Hour},
-		"not begun":               {last: accepted("warm-up#1", ""), patience: request.Patience{Within: time.Hour, WaitsFor: ": it waited for x"}, after: time.Hour, want: v1alpha1.RequestFailed, says: "begun within 1h0m0s: it waited for x"},
-		"no answer":               {last: accepted("warm-up#1", ""), patience: request.Patience{Within: time.Hour, Answer: true}, after: time.Hour, want: v1alpha1.RequestFailed, says: "no result within 1h0m0s"},
-		"half an answer":          {last: accepted("warm-up#1", "attempt 1"), patience: request.Patience{Within: time.Hour, Answer: true}, after: time.Hour, want: v1alpha1.RequestFailed, says: "attempt 1; no more came"},
+		"in time":                 {last: accepted("warm-up#1", ""), timeout: request.Timeout{Within: time.Hour}, after: time.Minute, wake: true},
+		"begun":                   {last: accepted("warm-up#1", ""), timeout: request.Timeout{Within: time.Hour, Begun: true}, after: 9 * time.Hour},
+		"not begun":               {last: accepted("warm-up#1", ""), timeout: request.Timeout{Within: time.Hour, WaitsFor: ": it waited for x"}, after: time.Hour, want: v1alpha1.RequestFailed, says: "begun within 1h0m0s: it waited for x"},
+		"no answer":               {last: accepted("warm-up#1", ""), timeout: request.Timeout{Within: time.Hour, Answer: true}, after: time.Hour, want: v1alpha1.RequestFailed, says: "no result within 1h0m0s"},
+		"half an answer":          {last: accepted("warm-up#1", "attempt 1"), timeout: request.Timeout{Within: time.Hour, Answer: true}, after: time.Hour, want: v1alpha1.RequestFailed, says: "attempt 1; no more came"},
 		"accepted by another":     {last: accepted("failback#1", ""), after: time.Minute, want: v1alpha1.RequestRefused, says: "does not support the request"},
 		"accepted and no request": {last: accepted("?", ""), after: time.Minute, want: v1alpha1.RequestRefused, says: "it supports warm-up and rollback"},
 	} {
-		got, wake := patient.Overdue(tt.last, start.Add(tt.after), func(request.Request) request.Patience { return tt.patience })
+		got, wake := patient.Overdue(tt.last, start.Add(tt.after), func(request.Request) request.Timeout { return tt.timeout })
 		switch {
 		case wake.IsZero() == tt.wake:
 			t.Errorf("%s: wakes at %v", name, wake)

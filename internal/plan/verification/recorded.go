@@ -8,9 +8,9 @@ import (
 	"gocache.dev/operator/internal/plan/naming"
 )
 
-// RecordedCapture is the name of the stage in the status whose start is when the
+// RecordedSnapshot is the name of the stage in the status whose start is when the
 // CSI snapshot was first asked for: the deadline counts from there.
-const RecordedCapture = "Snapshot"
+const RecordedSnapshot = "Snapshot"
 
 // Recorded is the observation that the spec and the status of a CacheSnapshot
 // contain. The caller adds the state of the cluster: the other fields are zero.
@@ -38,7 +38,7 @@ func Recorded(c *v1alpha1.CacheSnapshot) Observation {
 		f.Started = status.StartTime.Time
 	}
 	for _, stage := range status.Stages {
-		if stage.Name == RecordedCapture {
+		if stage.Name == RecordedSnapshot {
 			f.Began = stage.StartTime.Time
 		}
 	}
@@ -60,12 +60,12 @@ func (f Observation) Proven() bool {
 		(!f.OfflineBuild.Called || f.OfflineBuild.Outcome == v1alpha1.WorkSucceeded)
 }
 
-func called(booked v1alpha1.WorkStatus) Work {
-	return Work{Try: attempted(booked.Attempts, booked.Run, booked.CompletionTime), Called: true, Outcome: booked.Outcome}
+func called(done v1alpha1.WorkStatus) Work {
+	return Work{Try: attempted(done.Attempts, done.Run, done.CompletionTime), Called: true, Outcome: done.Outcome}
 }
 
-func attempted(attempts int32, booked string, at *metav1.Time) Try {
-	t := Try{Attempts: attempts, Recorded: booked}
+func attempted(attempts int32, done string, at *metav1.Time) Try {
+	t := Try{Attempts: attempts, Recorded: done}
 	if at != nil {
 		t.RecordedAt = at.Time
 	}

@@ -284,7 +284,7 @@ func linkedModule(tb testing.TB, t *Tree) {
 }
 
 // entries lists the files of the build cache with a suffix, in a fixed order.
-func (t *Tree) entries(tb testing.TB, suffix string, wanted func(path string, data []byte) bool) []string {
+func (t *Tree) entries(tb testing.TB, suffix string, expected func(path string, data []byte) bool) []string {
 	tb.Helper()
 	var found []string
 	must(tb, filepath.WalkDir(t.BuildCache, func(path string, d fs.DirEntry, err error) error {
@@ -292,7 +292,7 @@ func (t *Tree) entries(tb testing.TB, suffix string, wanted func(path string, da
 			return err
 		}
 		data, err := os.ReadFile(path) //nolint:gosec // a file of the tree
-		if err == nil && wanted(path, data) {
+		if err == nil && expected(path, data) {
 			found = append(found, path)
 		}
 		return err
@@ -301,9 +301,9 @@ func (t *Tree) entries(tb testing.TB, suffix string, wanted func(path string, da
 	return found
 }
 
-func (t *Tree) entry(tb testing.TB, what, suffix string, wanted func(path string, data []byte) bool) string {
+func (t *Tree) entry(tb testing.TB, what, suffix string, expected func(path string, data []byte) bool) string {
 	tb.Helper()
-	found := t.entries(tb, suffix, wanted)
+	found := t.entries(tb, suffix, expected)
 	if len(found) == 0 {
 		tb.Fatalf("the build cache holds no %s", what)
 	}

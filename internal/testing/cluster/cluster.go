@@ -62,7 +62,7 @@ type Cluster struct {
 // Step does one round of what others do in a real cluster, and says whether
 // anything was left to do.
 func (c *Cluster) Step(ctx context.Context) (acted bool, err error) {
-	for _, part := range []func(context.Context) (bool, error){c.collect, c.bindVolumes, c.bindClaims, c.expand, c.cut, c.runJobs} {
+	for _, part := range []func(context.Context) (bool, error){c.collect, c.bindVolumes, c.bindClaims, c.expand, c.created, c.runJobs} {
 		did, err := part(ctx)
 		if err != nil && !apierrors.IsConflict(err) && !apierrors.IsNotFound(err) {
 			return acted, err
@@ -186,8 +186,8 @@ func (c *Cluster) expand(ctx context.Context) (acted bool, err error) {
 	return acted, nil
 }
 
-// cut plays the CSI snapshotter.
-func (c *Cluster) cut(ctx context.Context) (acted bool, err error) {
+// created plays the CSI snapshotter.
+func (c *Cluster) created(ctx context.Context) (acted bool, err error) {
 	var snapshots snapshotv1.VolumeSnapshotList
 	if err := c.Client.List(ctx, &snapshots, client.InNamespace(c.Namespace)); err != nil {
 		return false, fmt.Errorf("list snapshots: %w", err)

@@ -46,17 +46,17 @@ func Run[End any](t *testing.T, server client.WithWatch, suite string, flows map
 	t.Parallel()
 	journal := Watch(t, server)
 	names := slices.Sorted(maps.Keys(flows))
-	tell(t, Told{Suite: suite, Declared: names})
+	print(t, Reported{Suite: suite, Declared: names})
 	for _, name := range names {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			run(t, journal, Told{Suite: suite, Flow: name}, flows[name])
+			run(t, journal, Reported{Suite: suite, Flow: name}, flows[name])
 		})
 	}
 }
 
 // run is one flow: its undisturbed life, and all its deaths.
-func run[End any](t *testing.T, journal *Journal, count Told, flow Flow[End]) {
+func run[End any](t *testing.T, journal *Journal, count Reported, flow Flow[End]) {
 	t.Helper()
 	want, writes := live(t, journal, flow, faults.Point{})
 	if len(writes) == 0 {
@@ -68,7 +68,7 @@ func run[End any](t *testing.T, journal *Journal, count Told, flow Flow[End]) {
 	every := min(sample(t), len(writes)) // at least one of each flow
 	t.Cleanup(func() {                   // when all its points have been run
 		count.Failed = len(failed)
-		tell(t, count)
+		print(t, count)
 		t.Log(count)
 	})
 	for i, write := range writes {

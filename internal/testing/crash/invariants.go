@@ -32,7 +32,7 @@ import (
 //
 // What a person removes by hand is not the operator's to protect.
 var invariants = []func(w *witness, c change) (broken string){
-	newestVerifiedStays, replacedBeforeDeleted, neverAvailable, convictedStaysDown, oneWriter,
+	newestVerifiedStays, replacedBeforeDeleted, neverAvailable, quarantinedStaysDown, oneWriter,
 }
 
 // witness knows what exists, and what was seen before.
@@ -230,7 +230,7 @@ func neverAvailable(_ *witness, c change) string {
 	return fmt.Sprintf("volume %s is meant for nobody (phase %s): any pending claim of class %q may take it", pv.Name, pv.Status.Phase, pv.Spec.StorageClassName)
 }
 
-func convictedStaysDown(w *witness, c change) string {
+func quarantinedStaysDown(w *witness, c change) string {
 	switch c.object.(type) {
 	case *corev1.ConfigMap, *v1alpha1.ModProxy:
 	default:
@@ -241,12 +241,12 @@ func convictedStaysDown(w *witness, c change) string {
 		if proxy == nil || cm.Data[weights.Key] == "" {
 			continue
 		}
-		told, err := weights.Parse([]byte(cm.Data[weights.Key]))
+		reported, err := weights.Parse([]byte(cm.Data[weights.Key]))
 		if err != nil {
 			return fmt.Sprintf("ConfigMap %s is not understood by routers: %v", cm.Name, err)
 		}
 		for _, i := range proxy.Status.Instances {
-			instance, server := proxy.Name+"/"+i.Name, told.Servers[i.Name]
+			instance, server := proxy.Name+"/"+i.Name, reported.Servers[i.Name]
 			switch {
 			case i.Quarantined == nil:
 				delete(w.down, instance)

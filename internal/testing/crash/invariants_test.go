@@ -14,15 +14,15 @@ import (
 	"gocache.dev/operator/api/v1alpha1"
 )
 
-// story writes a history.
-type story []change
+// scenario writes a history.
+type scenario []change
 
-func (s *story) is(o client.Object) *story {
+func (s *scenario) is(o client.Object) *scenario {
 	*s = append(*s, change{revision: uint64(len(*s) + 1), key: keyOf(o), object: o.DeepCopyObject().(client.Object)})
 	return s
 }
 
-func (s *story) gone(o client.Object) *story {
+func (s *scenario) gone(o client.Object) *scenario {
 	s.is(o)
 	(*s)[len(*s)-1].gone = true
 	return s
@@ -74,16 +74,16 @@ func verification(claim string) *batchv1.Job {
 	return j
 }
 
-func proxy(convicted bool) *v1alpha1.ModProxy {
+func proxy(quarantined bool) *v1alpha1.ModProxy {
 	p := &v1alpha1.ModProxy{ObjectMeta: metav1.ObjectMeta{Name: "goproxy"}}
 	p.Status.Instances = []v1alpha1.InstanceStatus{{Name: "blue"}}
-	if convicted {
+	if quarantined {
 		p.Status.Instances[0].Quarantined = &v1alpha1.Quarantine{}
 	}
 	return p
 }
 
-func told(state string) *corev1.ConfigMap {
+func reported(state string) *corev1.ConfigMap {
 	return &corev1.ConfigMap{
 		ObjectMeta: metav1.ObjectMeta{Name: "weights", Labels: map[string]string{v1alpha1.ProxyLabel: "goproxy"}},
 		Data:       map[string]string{"weights.json": `{"version":1,"owner":"o","generation":1,"servers":{"blue":{` + state + `}}}`},
@@ -98,29 +98,29 @@ const (
 // TestHold shows each invariant a history that keeps it, and one that breaks
 // it: a watchman who never shouts proves nothing.
 func TestHold(t *testing.T) {
-	lived := func() *story {
-		return (&story{}).is(cache()).is(volume("p0", "ci", erase)).is(claim("ci", "p0", ""))
+	lived := func() *scenario {
+		return (&scenario{}).is(cache()).is(volume("p0", "ci", erase)).is(claim("ci", "p0", ""))
 	}
 	dying := cache()
 	dying.DeletionTimestamp = &metav1.Time{Time: metav1.Unix(9, 0).Time}
 	tests := map[string]struct {
-		history *story
+		history *scenario
 		byHand  []string
 		broken  string // empty: nothing is
 	}{
-		"an older verified one goes": {history: (&story{}).is(cache()).is(snapshot("a", "True", 1)).is(snapshot("b", "True", 2)).gone(snapshot("a", "True", 1))},
-		"an unverified one goes":     {history: (&story{}).is(cache()).is(snapshot("a", "True", 1)).is(snapshot("b", "False", 2)).gone(snapshot("b", "False", 2))},
+		"an older verified one goes": {history: (&scenario{}).is(cache()).is(snapshot("a", "True", 1)).is(snapshot("b", "True", 2)).gone(snapshot("a", "True", 1))},
+		"an unverified one goes":     {history: (&scenario{}).is(cache()).is(snapshot("a", "True", 1)).is(snapshot("b", "False", 2)).gone(snapshot("b", "False", 2))},
 		"the newest verified goes": {
-			history: (&story{}).is(cache()).is(snapshot("a", "True", 1)).is(snapshot("b", "True", 2)).gone(snapshot("b", "True", 2)),
+			history: (&scenario{}).is(cache()).is(snapshot("a", "True", 1)).is(snapshot("b", "True", 2)).gone(snapshot("b", "True", 2)),
 			broken:  "newest verified",
 		},
 		"the newest verified goes before the next is": {
-			history: (&story{}).is(cache()).is(snapshot("a", "True", 1)).is(snapshot("b", "Unknown", 2)).gone(snapshot("a", "True", 1)),
+			history: (&scenario{}).is(cache()).is(snapshot("a", "True", 1)).is(snapshot("b", "Unknown", 2)).gone(snapshot("a", "True", 1)),
 			broken:  "newest verified",
 		},
-		"a person removes it":     {history: (&story{}).is(cache()).is(snapshot("a", "True", 1)).gone(snapshot("a", "True", 1)), byHand: []string{"a"}},
-		"it goes with the cache":  {history: (&story{}).is(cache()).is(snapshot("a", "True", 1)).gone(cache()).gone(snapshot("a", "True", 1))},
-		"it goes after the cache": {history: (&story{}).is(dying).is(snapshot("a", "True", 1)).gone(snapshot("a", "True", 1))},
+		"a person removes it":     {history: (&scenario{}).is(cache()).is(snapshot("a", "True", 1)).gone(snapshot("a", "True", 1)), byHand: []string{"a"}},
+		"it goes with the cache":  {history: (&scenario{}).is(cache()).is(snapshot("a", "True", 1)).gone(cache()).gone(snapshot("a", "True", 1))},
+		"it goes after the cache": {history: (&scenario{}).is(dying).is(snapshot("a", "True", 1)).gone(snapshot("a", "True", 1))},
 
 		"a live volume goes":       {history: lived().gone(volume("p0", "ci", erase)), broken: "no verified volume"},
 		"a live claim goes":        {history: lived().gone(claim("ci", "p0", "")), broken: "no verified volume"},
@@ -133,11 +133,11 @@ func TestHold(t *testing.T) {
 		"replaced by a bad clone":  {history: lived().is(snapshot("a", "False", 1)).is(claim("next", "p1", "a-csi")).is(volume("p1", "ci", erase)).gone(volume("p0", "ci", erase)), broken: "no verified volume"},
 		"a person removes a claim": {history: lived().gone(claim("ci", "p0", "")), byHand: []string{"ci"}},
 
-		"a volume is free": {history: (&story{}).is(volume("p0", "ci", keep)).is(volume("p0", "", keep)), broken: "may take it"},
+		"a volume is free": {history: (&scenario{}).is(volume("p0", "ci", keep)).is(volume("p0", "", keep)), broken: "may take it"},
 
-		"a convicted one comes back":  {history: (&story{}).is(proxy(false)).is(told(`"state":"down"`)).is(proxy(true)).is(told(`"state":"ready","weight":1`)), broken: "stands convicted"},
-		"a convicted one is drained":  {history: (&story{}).is(proxy(true)).is(told(`"state":"down"`)).is(told(`"state":"drain"`)), broken: "stands convicted"},
-		"an acquitted one comes back": {history: (&story{}).is(proxy(true)).is(told(`"state":"down"`)).is(proxy(false)).is(told(`"state":"ready","weight":1`))},
+		"a convicted one comes back":  {history: (&scenario{}).is(proxy(false)).is(reported(`"state":"down"`)).is(proxy(true)).is(reported(`"state":"ready","weight":1`)), broken: "stands convicted"},
+		"a convicted one is drained":  {history: (&scenario{}).is(proxy(true)).is(reported(`"state":"down"`)).is(reported(`"state":"drain"`)), broken: "stands convicted"},
+		"an acquitted one comes back": {history: (&scenario{}).is(proxy(true)).is(reported(`"state":"down"`)).is(proxy(false)).is(reported(`"state":"ready","weight":1`))},
 
 		"one writer":            {history: lived().is(writer("a", "ci")).is(writer("b", "other")).gone(writer("a", "ci")).is(writer("b", "ci"))},
 		"two writers":           {history: lived().is(writer("a", "ci")).is(writer("b", "ci")), broken: "may all write"},

@@ -16,8 +16,8 @@ const Report = "CRASH_POINTS_REPORT"
 // Unset: each is.
 const Every = "CRASH_POINTS_EVERY"
 
-// Told is a line of the report.
-type Told struct {
+// Reported is a line of the report.
+type Reported struct {
 	// Suite that speaks.
 	Suite string `json:"suite"`
 	// Declared flows of the suite; said once, before any is run.
@@ -31,9 +31,9 @@ type Told struct {
 	Failed int    `json:"failed,omitempty"`
 }
 
-// tell adds a line to the report. The suites of several packages write to it:
+// print adds a line to the report. The suites of several packages write to it:
 // one short write to a file opened for appending is whole.
-func tell(t *testing.T, line Told) {
+func print(t *testing.T, line Reported) {
 	t.Helper()
 	name := os.Getenv(Report)
 	if name == "" {
@@ -58,9 +58,9 @@ func tell(t *testing.T, line Told) {
 }
 
 // Name of the flow among those of all suites.
-func (c Told) Name() string { return c.Suite + "/" + c.Flow }
+func (c Reported) Name() string { return c.Suite + "/" + c.Flow }
 
 // String is the line that a person reads.
-func (c Told) String() string {
+func (c Reported) String() string {
 	return fmt.Sprintf("%s: %d writes recorded, %d points run before and %d after, %d failed", c.Name(), c.Writes, c.Before, c.After, c.Failed)
 }

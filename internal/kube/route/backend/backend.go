@@ -84,8 +84,8 @@ type certifying interface {
 	Certificates(ctx context.Context) ([]route.Certificate, error)
 }
 
-// Certificates is what the router's replicas say of the certificate that they
-// serve; nil: the backend serves none.
+// Certificates are the reports of the router's replicas on the certificate that
+// they serve; nil: the backend serves none.
 func (r *Router) Certificates(ctx context.Context) ([]route.Certificate, error) {
 	if c, ok := r.Router.(certifying); ok {
 		return c.Certificates(ctx)

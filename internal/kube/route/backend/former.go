@@ -60,14 +60,14 @@ func setService(ctx context.Context, r *service.Router, servers []route.Server) 
 	if _, ours := direct.Intent(live); !ours {
 		return nil // HAProxy's
 	}
-	wanted, taken := slices.Clone(servers), false
-	for i := range wanted {
-		if wanted[i].State == route.Ready && taken {
-			wanted[i] = route.Server{Name: wanted[i].Name, State: route.Drain}
+	desired, used := slices.Clone(servers), false
+	for i := range desired {
+		if desired[i].State == route.Ready && used {
+			desired[i] = route.Server{Name: desired[i].Name, State: route.Drain}
 		}
-		taken = taken || wanted[i].State == route.Ready
+		used = used || desired[i].State == route.Ready
 	}
-	return r.Set(ctx, wanted)
+	return r.Set(ctx, desired)
 }
 
 // remove deletes what is left. The HTTPRoute goes at once, the others when the

@@ -6,7 +6,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// uncached reads past the cache: a kind that a cluster may not know cannot be
+// uncached reads past the cache: a kind that a cluster may lack cannot be
 // watched.
 type uncached struct {
 	client.Client

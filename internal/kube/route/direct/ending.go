@@ -22,7 +22,7 @@ import (
 const EndingAnnotation = v1alpha1.GroupName + "/ending"
 
 // endGrace is how long a quarantined server's pod has: nothing that it still
-// sends is wanted.
+// sends is used.
 const endGrace = 1
 
 // Pods of the servers.
@@ -49,9 +49,9 @@ func (p Pods) Of(ctx context.Context, server string) ([]corev1.Pod, error) {
 	return list.Items, nil
 }
 
-// NoteEnding writes into wanted which pods must end: those that live said
-// before and that are still there, and those of servers that are quarantined now
-// and were not in the intent of live. live may be nil.
+// NoteEnding writes into wanted which pods must end: those that live named
+// before and that are still there, and those of servers that are quarantined
+// now and were not in the intent of live. live may be nil.
 func (p Pods) NoteEnding(ctx context.Context, live, desired client.Object, servers []route.Server) error {
 	var ending []string
 	if live != nil {
@@ -79,7 +79,7 @@ func (p Pods) NoteEnding(ctx context.Context, live, desired client.Object, serve
 	return nil
 }
 
-// Ending are the pods that an object says must end, and that are still there.
+// Ending are the pods in an object that must end, and that are still there.
 func (p Pods) Ending(ctx context.Context, o client.Object) ([]string, error) {
 	var left []string
 	for entry := range strings.SplitSeq(o.GetAnnotations()[EndingAnnotation], ",") {
@@ -113,7 +113,7 @@ func (p Pods) End(ctx context.Context, applied client.Object) error {
 		pod.Namespace, pod.Name = p.Namespace, name
 		err := p.Client.Delete(ctx, pod, client.GracePeriodSeconds(endGrace), client.Preconditions{UID: ptr.To(types.UID(uid))})
 		if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
-			errs = append(errs, fmt.Errorf("end pod %s of a convicted instance: %w", name, err))
+			errs = append(errs, fmt.Errorf("end pod %s of a quarantined instance: %w", name, err))
 		}
 	}
 	return errors.Join(errs...)

@@ -99,7 +99,7 @@ func (r *Router) Remove(ctx context.Context) error {
 	}
 	var all []object
 	if service != nil {
-		if _, taken := direct.Intent(service); !taken {
+		if _, used := direct.Intent(service); !used {
 			all = append(all, object{&corev1.Service{}, name})
 		}
 	}

@@ -22,8 +22,8 @@ type Router struct {
 	Starting func(ctx context.Context) ([]Replica, error)
 	// HTTP reads their metrics; nil means http.DefaultClient.
 	HTTP *http.Client
-	// Applier, Object and Params are for Ensure, URL and Remove: how the objects
-	// are made, whom they belong to, and what they are.
+	// Applier, Object and Params are for Ensure, URL and Remove: how the
+	// objects are made, their owner, and their content.
 	Applier apply.Applier
 	Object  client.Object
 	Params  Params
