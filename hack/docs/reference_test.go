@@ -122,3 +122,30 @@ func rowNames(page string) map[string]bool {
 	}
 	return names
 }
+
+// TestTroubleshootingNamesWhatExists asserts that the conditions, reasons and
+// events in the first column of the tables of docs/troubleshoot exist.
+func TestTroubleshootingNamesWhatExists(t *testing.T) {
+	known := rowNames(read(t, "docs/reference/conditions.md"))
+	for name := range rowNames(read(t, "docs/reference/events.md")) {
+		known[name] = true
+	}
+	first := regexp.MustCompile("(?m)^\\| ([^|]*`[A-Z][^|]*) \\|")
+	name := regexp.MustCompile("`([A-Z][A-Za-z]+)`")
+	_, text, _ := strings.Cut(read(t, "docs/troubleshoot/README.md"), "\n## All kinds\n")
+	named := 0
+	for _, row := range first.FindAllStringSubmatch(text, -1) {
+		for _, m := range name.FindAllStringSubmatch(row[1], -1) {
+			if strings.ToUpper(m[1]) == m[1] || strings.Contains(row[1], "volumeBindingMode") {
+				continue // a column of kubectl get, or a field of another API
+			}
+			named++
+			if !known[m[1]] {
+				t.Errorf("docs/troubleshoot/README.md names %s, which is no condition, reason or event", m[1])
+			}
+		}
+	}
+	if named < 60 {
+		t.Errorf("docs/troubleshoot/README.md names %d conditions, reasons and events only", named)
+	}
+}
