@@ -109,7 +109,7 @@ func TestRemoveLeavesAServiceThatWasTakenOver(t *testing.T) {
 	if err := c.Get(t.Context(), key, &s); err != nil {
 		t.Fatal(err)
 	}
-	if err := direct.Note(&s, "owner", nil); err != nil {
+	if err := direct.Note(&s, "owner", []route.Server{{Name: "blue", State: route.Ready, Weight: 1}}); err != nil {
 		t.Fatal(err)
 	}
 	if err := c.Update(t.Context(), &s); err != nil {
