@@ -19,6 +19,11 @@ type Trust struct {
 	mods map[module.Version][]modcache.Sum
 }
 
+// emptyGoModSum is the sum of an empty go.mod. Old go commands recorded it by
+// mistake, and the go command skips it since (emptyGoModHash in
+// cmd/go/internal/modfetch/fetch.go).
+const emptyGoModSum = "h1:G7mAYYxgmS0lVkHyy2hEOLQCFB0DlQFTMLWggykrydY="
+
 // NewTrust returns trust data without any checksum.
 func NewTrust() *Trust {
 	return &Trust{zips: map[module.Version][]modcache.Sum{}, mods: map[module.Version][]modcache.Sum{}}
@@ -32,8 +37,8 @@ func (t *Trust) Len() int {
 	return len(t.zips)
 }
 
-// AddGoSum reads a go.sum file. Sums of unknown algorithms are skipped, as the
-// go command does; a malformed line is an error, since a truncated file must
+// AddGoSum reads a go.sum file. Sums of unknown algorithms, and that of
+// an empty go.mod, are skipped, as the go command does; a malformed line is an error, since a truncated file must
 // not pass for trust data.
 func (t *Trust) AddGoSum(name string, r io.Reader) error {
 	scan := bufio.NewScanner(r)
@@ -45,7 +50,7 @@ func (t *Trust) AddGoSum(name string, r io.Reader) error {
 		if len(f) != 3 {
 			return fmt.Errorf("%s:%d: %d fields instead of module, version and hash", name, n, len(f))
 		}
-		if !strings.HasPrefix(f[2], "h1:") {
+		if !strings.HasPrefix(f[2], "h1:") || f[2] == emptyGoModSum {
 			continue
 		}
 		sum, err := modcache.ParseSum([]byte(f[2]))
