@@ -9,10 +9,12 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"gocache.dev/operator/internal/agent/volume"
 	"gocache.dev/operator/internal/domain/integrity"
@@ -23,7 +25,7 @@ import (
 // Options are the command's flags.
 type Options struct {
 	From string // root of a volume, only read
-	To   string // directory to fill; must be empty
+	To   string // directory to fill; must be empty but for an unfinished copy
 	// ModDir and BuildDir are the caches' directories below both roots.
 	ModDir   string
 	BuildDir string
@@ -69,9 +71,20 @@ type file struct {
 }
 
 func (r *restoring) all(ctx context.Context) error {
-	if err := r.target(); err != nil {
+	mark, err := r.target()
+	if err != nil {
 		return err
 	}
+	defer func() { _ = mark.Close() }() // gives up the lock
+	if err := r.fill(ctx); err != nil {
+		return err
+	}
+	// Only a copy that was checked is complete: a run that is killed while it
+	// checks is repeated, so that its result is not lost.
+	return os.Remove(filepath.Join(r.To, unfinished))
+}
+
+func (r *restoring) fill(ctx context.Context) error {
 	if err := r.copyAll(ctx); err != nil {
 		return fmt.Errorf("restore: %w", err)
 	}
@@ -86,19 +99,65 @@ func (r *restoring) all(ctx context.Context) error {
 	return r.verify(ctx)
 }
 
-// target refuses a directory that holds anything: merged caches would be
-// neither the one nor the other.
-func (r *restoring) target() error {
+// unfinished is the name of the file that marks a copy which is not complete
+// yet, in the directory that is filled.
+const unfinished = ".gocache-restore-unfinished"
+
+// target prepares the directory to fill and returns its mark, locked. It
+// refuses a directory that holds anything but an unfinished copy of an earlier
+// run, which it removes: merged caches would be neither the one nor the other.
+func (r *restoring) target() (*os.File, error) {
+	if exists(filepath.Join(r.From, unfinished)) {
+		return nil, fmt.Errorf("restore: %s is itself an unfinished copy: it holds %s", r.From, unfinished)
+	}
 	if err := os.MkdirAll(r.To, 0o775); err != nil { //nolint:gosec // shared by the volume's group
-		return err
+		return nil, err
 	}
 	entries, err := os.ReadDir(r.To)
 	if err != nil {
+		return nil, err
+	}
+	resumes := slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() == unfinished && e.Type().IsRegular() })
+	for _, e := range entries {
+		if e.Name() != "lost+found" && !resumes {
+			return nil, fmt.Errorf("restore: %s is not empty: it holds %s", r.To, e.Name())
+		}
+	}
+	mark, err := os.OpenFile(filepath.Join(r.To, unfinished), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(mark.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil { //nolint:gosec // a descriptor
+		_ = mark.Close() // holds nothing
+		return nil, fmt.Errorf("restore: another process is filling %s: %w", r.To, err)
+	}
+	if err := r.clear(entries); err != nil {
+		_ = mark.Close() // it stays unfinished
+		return nil, fmt.Errorf("restore: removing an unfinished copy: %w", err)
+	}
+	return mark, nil
+}
+
+// clear removes what an earlier run copied. The directories of extracted modules
+// may be read-only already.
+func (r *restoring) clear(entries []fs.DirEntry) error {
+	to, err := os.OpenRoot(r.To)
+	if err != nil {
 		return err
 	}
+	defer func() { _ = to.Close() }()
 	for _, e := range entries {
-		if e.Name() != "lost+found" {
-			return fmt.Errorf("restore: %s is not empty: it holds %s", r.To, e.Name())
+		if e.Name() == "lost+found" || e.Name() == unfinished {
+			continue
+		}
+		err := fs.WalkDir(to.FS(), e.Name(), func(name string, d fs.DirEntry, err error) error {
+			if err == nil && d.IsDir() {
+				err = to.Chmod(name, 0o775)
+			}
+			return err
+		})
+		if err := errors.Join(err, to.RemoveAll(e.Name())); err != nil {
+			return err
 		}
 	}
 	return nil

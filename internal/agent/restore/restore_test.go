@@ -2,8 +2,11 @@ package restore_test
 
 import (
 	"context"
+	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -74,4 +77,51 @@ func TestRestoreOfDamage(t *testing.T) {
 	if _, err := restore.Run(context.Background(), options(tree, to)); err == nil {
 		t.Error("restored over a copy that was there")
 	}
+}
+
+// TestRestoreAfterKill holds that a run which was killed leaves nothing that
+// keeps the next one from restoring. The killed run is a process of this test,
+// which kills itself when the clock is asked for the second time: everything is
+// copied then, and read-only where the source is, but not yet checked.
+func TestRestoreAfterKill(t *testing.T) {
+	if to := os.Getenv("RESTORE_TO"); to != "" {
+		asked := 0
+		clock := func() time.Time {
+			if asked++; asked == 2 {
+				_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+				select {}
+			}
+			return time.Now()
+		}
+		_, err := restore.Run(context.Background(), restore.Options{From: os.Getenv("RESTORE_FROM"), To: to, ModDir: "mod", BuildDir: "build", Clock: clock})
+		t.Fatalf("it was not killed: %v", err)
+	}
+	tree := cachetree.New(t)
+	to := filepath.Join(t.TempDir(), "restored")
+	t.Cleanup(func() { cachetree.RemoveAll(t, to) })
+	cmd := exec.Command("/proc/self/exe", "-test.run=^TestRestoreAfterKill$")
+	cmd.Env = append(os.Environ(), "RESTORE_TO="+to, "RESTORE_FROM="+tree.Root)
+	out, err := cmd.CombinedOutput()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || !exit.Sys().(syscall.WaitStatus).Signaled() || !holds(to, "mod") {
+		t.Fatalf("not killed with a copy there: %v\n%s", err, out)
+	}
+	if err := os.WriteFile(filepath.Join(to, "mod", "half"), []byte("of an earlier run"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r, err := restore.Run(context.Background(), options(tree, to))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Verdict.Verdict != integrity.Intact || holds(to, ".gocache-restore-unfinished") || holds(to, "mod/half") {
+		t.Errorf("restored %+v with %+v", r, r.Verdict)
+	}
+	if _, err := restore.Run(context.Background(), options(tree, to)); err == nil {
+		t.Error("restored over a complete copy")
+	}
+}
+
+func holds(dir, name string) bool {
+	_, err := os.Lstat(filepath.Join(dir, name))
+	return err == nil
 }
