@@ -40,7 +40,7 @@ type Reconciler struct {
 	Client client.Client
 	// Live reads past the caches.
 	Live client.Reader
-	// Indexed says that Client has capture.Index.
+	// Indexed: Client has csisnapshot.Index.
 	Indexed bool
 	// Events are recorded on the GoCache.
 	Events events.EventRecorder

@@ -1,11 +1,12 @@
-// Package gocache conducts a GoCache: its claim, the environment that builds
-// must see, the Job that writes to the claim, and its snapshots by policy.
+// Package gocache reconciles a GoCache. Its parts do the work, each in a package
+// below this one: provision, writer, replacement and snapshots. This package
+// observes, lets the parts act in order, and reports.
 //
-// It knows the cache, the claim, the one writer Job and which CacheSnapshots
-// exist. It does not know how a snapshot comes to its verdict (cachesnapshot)
-// nor who gets a clone of it (populator): it reads conditions that those wrote.
+// It reads which CacheSnapshots exist and what their controllers report of them;
+// how a snapshot is verified is in cachesnapshot, and how a PVC gets a clone of
+// it in populator.
 //
-// Start at Reconcile. Each step decides with internal/plan and acts with
-// internal/kube; all steps run in each pass, and the earliest wish to be woken
-// wins.
+// Start at reconcileParts, which lists the parts in their order with the reason
+// for each place. What one part must see of another is handed on there. All parts
+// have their turn in each pass, errors are joined, and the earliest wake-up wins.
 package gocache

@@ -164,7 +164,7 @@ func bySnapshot(_ context.Context, o client.Object) []reconcile.Request {
 	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: o.GetNamespace(), Name: ref.Name}}}
 }
 
-// byClaim wakes the cache whose claim this is, the live one or one of a swap.
+// byClaim wakes the cache whose PVC this is, the cache PVC or one of a replacement.
 func byClaim(_ context.Context, o client.Object) []reconcile.Request {
 	cache := o.GetLabels()[v1alpha1.CacheLabel]
 	switch o.GetName() {

@@ -81,7 +81,7 @@ func (r *Reconciler) observeGit(ctx context.Context, o *pass.Observed, src v1alp
 	return nil
 }
 
-// knownRevision is what the status says of a repository and ref.
+// knownRevision is what the status holds of a repository and ref.
 func knownRevision(cache *v1alpha1.GoCache, git *pass.GitSource) v1alpha1.GitRevision {
 	for _, r := range cache.Status.WarmUp.Revisions {
 		if r.URL == git.URL && r.Ref == git.Ref {
@@ -91,7 +91,7 @@ func knownRevision(cache *v1alpha1.GoCache, git *pass.GitSource) v1alpha1.GitRev
 	return v1alpha1.GitRevision{URL: git.URL, Ref: git.Ref}
 }
 
-// unread says which repository could not be read, and why.
+// unread describes which repository could not be read, and why.
 func unread(r v1alpha1.GitRevision) string {
 	text := "repository " + r.URL + " cannot be read: " + r.Message
 	if r.Commit != "" {

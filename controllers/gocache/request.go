@@ -17,22 +17,22 @@ const (
 	requestPatience = time.Hour
 )
 
-// verb is one request that a GoCache knows. What it asks for is done by the
+// verb is one request that a GoCache accepts. What it asks for is done by the
 // step that always does it, which also gives the answer.
 type verb struct {
 	// action of the request.
 	action string
-	// refuses says why it cannot be taken up; empty: it can. May be nil.
+	// refuses is why it cannot be taken up; empty: it can. May be nil.
 	refuses func(*progress, request.Request) string
 	// within this time it is answered, whatever becomes of it; nil: it is
 	// answered when it was begun within requestPatience and has ended.
 	within func(*progress) time.Duration
-	// begun says whether it is being done: then its answer is waited for.
+	// begun reports whether it is being done: then its answer is waited for.
 	// Nil: it is done at once or not at all.
 	begun func(*progress) bool
 }
 
-// verbs are all requests that a GoCache knows.
+// verbs are all requests that a GoCache accepts.
 func verbs() []verb {
 	return []verb{
 		{action: request.WarmUp, begun: (*progress).writerAnswers},
@@ -102,7 +102,7 @@ func (r *Reconciler) answerOverdue(_ context.Context, p *progress) error {
 	return nil
 }
 
-// requestWaitsFor says what the action waits for that would answer a request.
+// requestWaitsFor is what the action waits for that would answer a request.
 func (p *progress) requestWaitsFor(req request.Request) string {
 	if why := p.writer.RequestWaitsFor(req.Action); why != "" {
 		return ": it waited for " + why

@@ -63,7 +63,7 @@ func setFact(set conditions.Set, kind string, fact *pass.Fact) {
 	}
 }
 
-// invalid says what no retry can mend.
+// invalid is what no retry can repair.
 func (p *progress) invalid() error {
 	if p.Schedules.Invalid == nil {
 		return nil

@@ -207,7 +207,7 @@ func (a *attempt) run(snapshot *v1alpha1.CacheSnapshot) replacementrun.Run {
 	}
 }
 
-// complete adds what only this controller knows.
+// complete adds what only this controller can observe.
 func (a *attempt) complete(ctx context.Context, snapshot *v1alpha1.CacheSnapshot, o replacementrun.Observed, f *replacement.Observation) (err error) {
 	replacement := a.cache.Spec.Storage.VolumeReplacement
 	f.Now = a.Now

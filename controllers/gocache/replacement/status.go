@@ -12,7 +12,7 @@ import (
 	"gocache.dev/operator/internal/plan/replacement"
 )
 
-// Fact is what the condition Ready says of a replacement.
+// Fact is what the condition Ready reports of a replacement.
 type Fact struct {
 	Reason, Message string
 	// Stalled: only a person can bring it forward.

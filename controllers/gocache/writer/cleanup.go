@@ -80,7 +80,7 @@ func (cleanUp) record(t *turn) {
 	}
 }
 
-// due says whether a plan is to be made or applied.
+// due decides whether a plan is to be made or applied.
 func (cleanUp) due(t *turn) (plan.DueAction, bool) {
 	facts := t.cleanupFacts()
 	d := cleanup.Decide(facts)
@@ -88,7 +88,7 @@ func (cleanUp) due(t *turn) (plan.DueAction, bool) {
 	return plan.DueAction{Cause: d.Cause, Since: d.Since, LastStart: facts.LastStart}, d.Step != cleanup.None
 }
 
-// waitsFor says what keeps a cleaning that is due from starting.
+// waitsFor is what keeps a cleaning that is due from starting.
 func (cleanUp) waitsFor(t *turn) string {
 	switch {
 	case t.NeverWarmed(t.cache):
@@ -218,7 +218,7 @@ func (t *turn) recordApplied(said report.Report) {
 	t.answerRun(v1alpha1.RequestSucceeded, message)
 }
 
-// recordContentOf copies what a run left on the claim.
+// recordContentOf copies what a run left on the PVC.
 func (t *turn) recordContentOf(said report.Report) {
 	if !t.RanOnPVC() {
 		return
@@ -227,14 +227,14 @@ func (t *turn) recordContentOf(said report.Report) {
 	t.cache.Status.ManifestDigest = said.ManifestDigest
 }
 
-// unproven says whether a cleaning, since the last warm-up began, could not
+// unproven reports whether a cleaning, since the last warm-up began, could not
 // prove the cache warm.
 func (t *turn) unproven() bool {
 	c, warmed := t.cache.Status.Cleanup, t.cache.Status.WarmUp.StartTime
 	return c != nil && c.Proof != nil && c.Proof.Result != string(report.Pass) && warmed != nil && c.LastCleanTime != nil && warmed.Before(c.LastCleanTime)
 }
 
-// planWaits says whether the open plan waits for somebody to approve it.
+// planWaits reports whether the open plan waits for approval.
 func (t *turn) planWaits() bool {
 	c := t.cache.Status.Cleanup
 	return t.cleanupFacts().Waits() && c.ApprovedPlan != c.LastPlan.Digest
@@ -276,7 +276,7 @@ func (t *turn) unprovenMessage() string {
 	return "not proven warm, so a warm-up is due: " + t.cache.Status.Cleanup.Proof.Message
 }
 
-// refusesCleanup says why a cleaning cannot be asked for.
+// refusesCleanup is why a cleaning cannot be asked for.
 func (t *turn) refusesCleanup() string {
 	if t.cache.Spec.Cleanup == nil {
 		return "spec.cleanup sets no bounds"
@@ -284,7 +284,7 @@ func (t *turn) refusesCleanup() string {
 	return ""
 }
 
-// refusesApproval says why an approval is of no use: it is of no plan that
+// refusesApproval is why an approval is of no use: it is of no plan that
 // waits.
 func (t *turn) refusesApproval(req request.Request) string {
 	c := t.cache.Status.Cleanup

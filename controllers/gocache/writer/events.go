@@ -48,8 +48,8 @@ func checkEvent(i *v1alpha1.IntegrityStatus) event.Event {
 	}
 }
 
-// cleanupEvents tell how a run of a cleaning ended, and whether the webhook was
-// told.
+// cleanupEvents report how a run of a cleanup ended, and whether the webhook was
+// notified.
 func cleanupEvents(before, c *v1alpha1.CleanupStatus) []event.Event {
 	if c == nil {
 		return nil

@@ -77,7 +77,7 @@ func (integrityCheck) record(t *turn) {
 	t.answerCheck(v)
 }
 
-// due says whether a check is due.
+// due decides whether a check is due.
 func (integrityCheck) due(t *turn) (plan.DueAction, bool) {
 	facts := t.checkFacts()
 	decision := livecheck.Decide(facts)
@@ -89,7 +89,7 @@ func (integrityCheck) due(t *turn) (plan.DueAction, bool) {
 	return wish, decision.Due
 }
 
-// waitsFor says what keeps a check that is due from starting.
+// waitsFor is what keeps a check that is due from starting.
 func (integrityCheck) waitsFor(t *turn) string {
 	if t.NeverWarmed(t.cache) {
 		return "the first warm-up"
@@ -155,7 +155,7 @@ func (t *turn) checkedLayers() []v1alpha1.CacheLayer {
 	return t.cache.Spec.Layers
 }
 
-// recordCounts writes how much an intact claim holds of the layers that were
+// recordCounts writes how much an intact cache holds of the layers that were
 // checked.
 func (t *turn) recordCounts(found v1alpha1.VerifiedCounts) {
 	if !t.RanOnPVC() {
@@ -171,8 +171,9 @@ func (t *turn) recordCounts(found v1alpha1.VerifiedCounts) {
 	}
 }
 
-// recordDoubt says what stands of a volume on which a check could not tell: a
-// conviction of it, and that by two snapshots when no further attempt is made.
+// recordDoubt keeps what is known of a volume whose check was inconclusive: that
+// it is Corrupt by an earlier check, or by two snapshots of it when no further
+// attempt is made.
 func (t *turn) recordDoubt(before v1alpha1.IntegrityStatus, status *v1alpha1.IntegrityStatus) {
 	if before.Verdict == v1alpha1.VerdictCorrupt && before.VolumeName == status.VolumeName {
 		status.Verdict, status.Message = before.Verdict, before.Message
@@ -201,8 +202,8 @@ func (t *turn) answerCheck(v integrity.Verdict) {
 	}
 }
 
-// answerCorrupt answers a request for a check that convicted the live claim,
-// as soon as it was rolled back, or nobody will.
+// answerCorrupt answers a request for a check that found the volume Corrupt, as
+// soon as it was rolled back, or is not going to be.
 func (t *turn) answerCorrupt() {
 	i, last := t.cache.Status.Integrity, t.cache.Status.LastHandledRequest
 	if i == nil || i.Verdict != v1alpha1.VerdictCorrupt || !settled(i) ||
@@ -224,7 +225,7 @@ func (t *turn) answerCorrupt() {
 	}
 }
 
-// remedy says what a person can do about a convicted volume that is not rolled
+// remedy is what a person can do about a Corrupt volume that is not rolled
 // back.
 func (t *turn) remedy() string {
 	if latest := t.cache.Status.LatestVerifiedSnapshot; latest != "" {
@@ -260,12 +261,12 @@ func layerFlags(layers []v1alpha1.CacheLayer) []string {
 	return flags
 }
 
-// settled says whether no further check is made for the same cause.
+// settled reports whether no further check is made for the same cause.
 func settled(i *v1alpha1.IntegrityStatus) bool {
 	return i.InconclusiveAttempts == 0 || i.InconclusiveAttempts >= livecheck.MaxAttempts
 }
 
-// finding says what convicted the live claim, and the first place of it.
+// finding describes what is corrupt, and the first place of it.
 func finding(i *v1alpha1.IntegrityStatus) string {
 	if len(i.Examples) == 0 {
 		return i.Message
@@ -283,7 +284,7 @@ func (t *turn) checkDeadline() time.Duration {
 	return defaultDeadline
 }
 
-// corruptMessage says what a check found, where first, and what is to be done.
+// corruptMessage describes what a check found, where first, and what is to be done.
 func (t *turn) corruptMessage() string {
 	message := "The live claim is corrupt: " + finding(t.cache.Status.Integrity)
 	if pass.RollsBack(t.cache) {

@@ -32,9 +32,8 @@ type Notice struct {
 	Approve string `json:"approve"`
 }
 
-// notifyPlan tells the webhook of a plan that waits: at least once, since what
-// was told is written down after the call, and only of a plan that stands in
-// the status.
+// notifyPlan notifies the webhook of a plan that waits: at least once, since the
+// delivery is recorded after the call, and only of a plan that is stored.
 func (t *turn) notifyPlan() error {
 	spec := t.cache.Spec.Cleanup
 	if spec == nil || spec.Webhook == nil || !t.planWaits() || !t.planStands() {

@@ -6,8 +6,8 @@ import (
 	"gocache.dev/operator/api/v1alpha1"
 )
 
-// toolchainFinding says that the toolchain of a warm-up is another one under the
-// same version; empty: it is not, or nobody knows. Builds of one release may
+// toolchainFinding reports that the toolchain of a warm-up is another one under the
+// same version; empty: it is not, or that is not known. Builds of one release may
 // differ between distributors, and a tag of an image may have moved, for better
 // or worse.
 func toolchainFinding(before, after *v1alpha1.ToolchainRecord) string {

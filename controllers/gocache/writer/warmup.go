@@ -54,7 +54,7 @@ func (warmUp) record(t *turn) {
 	status.Inputs = run.Annotations[v1alpha1.InputsAnnotation]
 	if claim := run.Annotations[v1alpha1.PVCUIDAnnotation]; claim != "" {
 		if status.PersistentVolumeClaimUID != "" && status.PersistentVolumeClaimUID != claim {
-			// What was written to another volume says nothing of this one.
+			// What was written to another volume is not on this one.
 			status.LastSuccessRun, status.LastSuccessTime, status.Failures = "", nil, 0
 		}
 		status.PersistentVolumeClaimUID = claim
@@ -78,7 +78,7 @@ func (warmUp) record(t *turn) {
 	}
 }
 
-// due says whether a warm-up is due.
+// due decides whether a warm-up is due.
 func (warmUp) due(t *turn) (plan.DueAction, bool) {
 	status := t.cache.Status.WarmUp
 	_, requested := t.Standing(t.cache, request.WarmUp)
@@ -99,7 +99,7 @@ func (warmUp) due(t *turn) (plan.DueAction, bool) {
 	return plan.DueAction{Cause: decision.Cause, Since: decision.Since, LastStart: facts.LastStart}, decision.Due
 }
 
-// waitsFor says what keeps a warm-up that is due from starting.
+// waitsFor is what keeps a warm-up that is due from starting.
 func (warmUp) waitsFor(t *turn) string {
 	switch {
 	case t.ProxyMissing != "":
@@ -153,7 +153,7 @@ func (warmUp) job(ctx context.Context, t *turn, wish plan.DueAction) (*batchv1.J
 	return o, nil
 }
 
-// recordContent copies what the writer left on the claim.
+// recordContent copies what the writer left on the PVC.
 func (t *turn) recordContent(report warmreport.Report) {
 	version, platform, _ := strings.Cut(report.GoVersion, " ")
 	t.cache.Status.Counts = v1alpha1.CacheCounts{Modules: report.Modules, BuildEntries: report.BuildEntries}
@@ -183,7 +183,7 @@ func warmOutcome(run jobrun.Outcome) (v1alpha1.RunOutcome, string, warmreport.Re
 	}
 }
 
-// inToolchain lets a Job's agent run in the toolchain's image, with the claim
+// inToolchain lets a Job's agent run in the toolchain's image, with the PVC
 // where builds see it and the environment that builds have.
 func (t *turn) inToolchain(job *jobrun.Spec) {
 	job.Image, job.Env = t.toolchainImage(), goenv.Online(t.Environment(t.cache))
@@ -216,7 +216,7 @@ func sourceVolume(name string, i int, src pass.Source, annotations map[string]st
 	return corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{Sources: projections}}}
 }
 
-// layerDir is where a layer lies: on the claim, or nowhere that lasts.
+// layerDir is where a layer is: on the PVC, or nowhere that lasts.
 func (t *turn) layerDir(layer v1alpha1.CacheLayer, onClaim string) string {
 	if pass.Has(t.cache, layer) {
 		return onClaim

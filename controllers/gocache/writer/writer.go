@@ -272,7 +272,7 @@ func Capturing(c *v1alpha1.CacheSnapshot) bool {
 		!meta.IsStatusConditionTrue(c.Status.Conditions, v1alpha1.StalledCondition)
 }
 
-// recordUsage writes how full a run found the file system of the claim, if it
+// recordUsage writes how full a run found the file system of the PVC, if it
 // could tell.
 func (t *turn) recordUsage(used, available int64) {
 	if used == 0 && available == 0 || !t.RanOnPVC() {
