@@ -1,9 +1,12 @@
 package integration
 
 import (
-	"context"
+	"bytes"
 	"fmt"
+	"os"
+	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -17,7 +20,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"gocache.dev/operator/api/v1alpha1"
-	"gocache.dev/operator/internal/cmd/manager"
 	"gocache.dev/operator/internal/kube/volume"
 	"gocache.dev/operator/internal/testing/cluster"
 	"gocache.dev/operator/internal/testing/env"
@@ -139,26 +141,35 @@ func TestWeakerVerificationIsNoSource(t *testing.T) {
 	}
 }
 
-// startManager starts the operator as its Deployment does, until the test ends.
+// startManager starts the operator as its Deployment does, in a process of its
+// own, until the test ends.
 func startManager(t *testing.T, ns string) {
 	t.Helper()
 	probes := freeAddress(t)
-	ctx, stop := context.WithCancel(t.Context())
-	cmd := manager.Command()
-	cmd.SetArgs([]string{
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(program,
 		"--kubeconfig", kubeconfig(t), "--leader-elect", "--leader-election-namespace", ns,
-		"--metrics-bind-address", "0", "--health-probe-bind-address", probes, "--operator-image", "gocache.dev/operator:dev",
-	})
+		"--metrics-bind-address", "0", "--health-probe-bind-address", probes, "--operator-image", "gocache.dev/operator:dev")
+	cmd.Env = append(os.Environ(), asManager+"=yes")
+	var log bytes.Buffer
+	cmd.Stderr = &log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
 	ended := make(chan error, 1)
-	go func() { ended <- cmd.ExecuteContext(ctx) }()
+	go func() { ended <- cmd.Wait() }()
 	t.Cleanup(func() {
-		stop()
+		_ = cmd.Process.Signal(syscall.SIGTERM)
 		select {
 		case err := <-ended:
 			if err != nil {
-				t.Errorf("the manager ended with %v", err)
+				t.Errorf("the manager ended with %v: %s", err, log.String())
 			}
 		case <-time.After(time.Minute):
+			_ = cmd.Process.Kill()
 			t.Error("the manager does not end")
 		}
 	})
