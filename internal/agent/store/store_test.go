@@ -210,12 +210,28 @@ func TestGuard(t *testing.T) {
 				if tt.problem == "" {
 					return r.Outcome == probe.Passed
 				}
-				return r.Outcome == probe.Failed && strings.Contains(r.Message, tt.problem)
+				// The probe repeats nothing that a server sent; the page is for people.
+				return r.Outcome == probe.Failed && strings.Contains(readyPage(t, agent.Agent), tt.problem)
 			})
 			cancel()
 			must(t, <-ended)
 		})
 	}
+}
+
+// readyPage is what the agent says to whoever asks whether the store can be used.
+func readyPage(t *testing.T, agent string) string {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, agent+"/readyz", nil)
+	must(t, err)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return ""
+	}
+	defer func() { _ = resp.Body.Close() }()
+	text, err := io.ReadAll(resp.Body)
+	must(t, err)
+	return string(text)
 }
 
 func must(t *testing.T, err error) {

@@ -32,7 +32,7 @@ func TestHindrance(t *testing.T) {
 		"has just ended":  {age: time.Minute, pod: &corev1.PodStatus{Phase: corev1.PodSucceeded}, want: ""},
 		"no node":         {age: time.Minute, pod: &corev1.PodStatus{Conditions: []corev1.PodCondition{{Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: "Unschedulable", Message: "0/3 nodes"}}}, want: "no node (Unschedulable): 0/3 nodes"},
 		"no image":        {age: time.Minute, pod: &corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{waits("agent", "ImagePullBackOff", "Back-off pulling image \"x\"")}}, want: "container agent of pod p waits (ImagePullBackOff): Back-off pulling"},
-		"no volume":       {age: time.Minute, pod: &corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{waits("agent", "ContainerCreating", "")}}, want: "waits (ContainerCreating): the events of the pod"},
+		"no volume":       {age: time.Minute, pod: &corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{waits("agent", "ContainerCreating", "")}}, want: "waits (ContainerCreating): see the events of the pod"},
 		"no init's image": {age: time.Minute, pod: &corev1.PodStatus{InitContainerStatuses: []corev1.ContainerStatus{waits("install", "ErrImagePull", "no such image")}, ContainerStatuses: []corev1.ContainerStatus{waits("agent", "PodInitializing", "")}}, want: "container install of pod p waits (ErrImagePull): no such image"},
 	} {
 		t.Run(name, func(t *testing.T) {
