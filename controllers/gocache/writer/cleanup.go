@@ -104,7 +104,7 @@ func (cleanUp) waitsFor(t *turn) string {
 
 // job is the Job that makes a plan, or applies the one that is open: the
 // agent in the toolchain's image, since it repeats builds.
-func (cleanUp) job(ctx context.Context, t *turn, wish plan.DueAction) (*batchv1.Job, error) {
+func (cleanUp) job(_ context.Context, t *turn, wish plan.DueAction) (*batchv1.Job, error) {
 	spec, mount := t.cache.Spec.Cleanup, t.cache.Spec.Environment.MountPath
 	command := []string{path.Join(toolsDir, "gocache-agent"), "cleanup", "--json", "--root", mount, "--termination-log", "/dev/termination-log"}
 	if pass.Has(t.cache, v1alpha1.LayerModules) {

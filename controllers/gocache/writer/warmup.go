@@ -113,7 +113,7 @@ func (warmUp) waitsFor(t *turn) string {
 }
 
 // job is the Job that fills the caches: the agent, in the toolchain's image.
-func (warmUp) job(ctx context.Context, t *turn, wish plan.DueAction) (*batchv1.Job, error) {
+func (warmUp) job(_ context.Context, t *turn, wish plan.DueAction) (*batchv1.Job, error) {
 	cache := t.cache
 	mount := cache.Spec.Environment.MountPath
 	command := []string{path.Join(toolsDir, "gocache-agent"), "warm", "--root", mount, "--termination-log", "/dev/termination-log", "--expect-go", cache.Spec.Toolchain.Version}
