@@ -58,6 +58,40 @@ func verdicts(t *testing.T, o integrity.Options, kind manifest.Kind) (full, incr
 	return full, incremental
 }
 
+// TestSameBytesSameVerdict holds that a full check, an incremental one and the
+// check of a store judge unchanged files that the go command accepts alike.
+func TestSameBytesSameVerdict(t *testing.T) {
+	const goMod = "module example.com/odd\n\ngo 1.21\n"
+	m := module.Version{Path: "example.com/odd", Version: "v1.0.0"}
+	at := m.String() + "/"
+	crlf := []byte(strings.ReplaceAll(goMod, "\n", "\r\n"))
+	source := zipFile{at + "odd.go", []byte("package odd\n")}
+	for name, zip := range map[string][]byte{
+		"directory entries":  rawZip(t, zipFile{at, nil}, zipFile{at + "go.mod", []byte(goMod)}, source, zipFile{at + "sub/", nil}, zipFile{at + "sub/x.go", []byte("package sub\n")}),
+		"an empty directory": rawZip(t, zipFile{at + "go.mod", []byte(goMod)}, source, zipFile{at + "empty/", nil}),
+		"CRLF in the zip":    rawZip(t, zipFile{at + "go.mod", crlf}, source),
+		"mixed line ends":    rawZip(t, zipFile{at + "go.mod", append([]byte("module example.com/odd\r\n"), "\ngo 1.21\n"...)}, source),
+		"no go.mod":          rawZip(t, source),
+	} {
+		t.Run(name, func(t *testing.T) {
+			tree := cachetree.New(t)
+			publish(t, tree, m, goMod, zip)
+			for where, o := range map[string]integrity.Options{
+				"modules": {ModCache: tree.ModCache}, "store": {Store: tree.Proxy, Layout: "goproxy"},
+			} {
+				kind := manifest.Module
+				if where == "store" {
+					kind = manifest.Stored
+				}
+				full, incremental := verdicts(t, o, kind)
+				if full.Verdict != integrity.Intact || incremental.Verdict != integrity.Intact || full.Digest != incremental.Digest || len(full.Findings)+len(incremental.Findings) > 0 {
+					t.Errorf("%s: full %s %v, incremental %s %v", where, full.Verdict, full.Examples, incremental.Verdict, incremental.Examples)
+				}
+			}
+		})
+	}
+}
+
 // TestEmptyGoModSum holds that a sum which an old go command recorded for the
 // go.mod of a module without its own is skipped, as the go command does
 // (emptyGoModHash in cmd/go/internal/modfetch).

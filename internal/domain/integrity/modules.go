@@ -134,10 +134,25 @@ func compareInt(a, b int64) int {
 	return 0
 }
 
-// version checks one module version as it is now.
+// version checks one module version as it is now. What a comparison with the
+// baseline finds suspicious is checked again in full: the shortcut saves time, and
+// never decides otherwise than a full check.
 func (m *modules) version(w *worker, v *modcache.Version) outcome {
+	o := m.look(w, v, true)
+	if o.raw == 0 || !o.suspicious() {
+		return o
+	}
+	read := o.bytes
+	o = m.look(w, v, false)
+	o.bytes += read
+	return o
+}
+
+// look checks one version; with shortcut, a zip whose raw bytes the baseline has
+// is not inflated.
+func (m *modules) look(w *worker, v *modcache.Version, shortcut bool) outcome {
 	at := v.Escaped()
-	c := &versionCheck{modules: m, w: w, Version: v, at: at, ev: evidence{at: at, trust: m.Trust.zip(v.Version)}}
+	c := &versionCheck{modules: m, w: w, shortcut: shortcut, Version: v, at: at, ev: evidence{at: at, trust: m.Trust.zip(v.Version)}}
 	c.record = manifest.Record{Kind: manifest.Module, Version: v.Version}
 	d, err := m.root.Sub(at.VersionDir())
 	switch {
@@ -169,7 +184,10 @@ type versionCheck struct {
 	ev      evidence
 	partial bool
 	goMod   [sha256.Size]byte // of the go.mod in the zip
+	goModLF [sha256.Size]byte // the same with LF line ends
 	seen    bool
+
+	shortcut bool
 }
 
 func (c *versionCheck) add(class Class, s Severity, path, detail string, remove ...string) {
@@ -295,7 +313,7 @@ func (c *versionCheck) zip(d, dir *tree.Dir) {
 	c.observe(f.Info())
 	c.mode(path, f.Info())
 	c.zips = 1
-	if c.unchanged(&f) {
+	if c.shortcut && c.unchanged(&f) {
 		return
 	}
 	var sum modcache.ZipSum
@@ -317,7 +335,7 @@ func (c *versionCheck) zip(d, dir *tree.Dir) {
 	}
 	if c.ev.zip.err = err; err == nil {
 		c.ev.zip.sum, c.record.Zip = sum.H1, sum.H1
-		c.goMod = sum.GoMod
+		c.goMod, c.goModLF = sum.GoMod, sum.GoModText
 		c.ev.trailing = sum.Trailing
 	}
 }
@@ -328,13 +346,15 @@ func (c *versionCheck) unchanged(f *tree.File) bool {
 	if !ok || base.Size != f.Size() {
 		return false
 	}
-	raw, n, err := c.w.hasher.Raw(f)
-	if err != nil || raw != base.Raw {
+	sum, err := c.w.hasher.Unread(f, c.Version.Version)
+	if err != nil || sum.Raw != base.Raw {
+		_ = f.Rewind() // an error shows when it is read in full
 		return false
 	}
-	c.bytes += n
+	c.bytes += sum.Read
 	c.raw = 1
-	c.ev.zip.sum = base.H1
+	c.ev.zip.sum, c.ev.trailing = base.H1, sum.Trailing
+	c.goMod, c.goModLF = sum.GoMod, sum.GoModText
 	c.record.Zip, c.record.Raw, c.record.Size = base.H1, base.Raw, base.Size
 	return true
 }
@@ -376,30 +396,35 @@ func (c *versionCheck) modFile(d *tree.Dir) {
 	sum := modcache.SumGoMod(data)
 	c.record.GoMod = sum
 	trust := c.Trust.mod(c.Version.Version)
-	inZip := c.goMod != [sha256.Size]byte{}
+	otherThanZip := c.goMod != [sha256.Size]byte{} && sha256.Sum256(data) != c.goMod
 	switch {
 	case len(trust) > 0 && agrees(sum, trust):
 	case len(data) == 0:
 		c.add(Truncated, SeverityCorrupt, path, "is empty", path)
 	case bytes.IndexByte(data, 0) >= 0:
 		c.add(Truncated, SeverityCorrupt, path, "contains NUL bytes", path)
-	case inZip && sha256.Sum256(data) != c.goMod:
+	case otherThanZip && modcache.TextSum(data) != c.goModLF:
 		c.add(Corrupt, SeverityCorrupt, path, "is not the go.mod of the zip", path)
-	case c.raw == 1 && c.baselineMod(sum):
+	case c.baselineMod(sum):
 		c.add(Corrupt, SeverityCorrupt, path, "differs from the manifest", path)
 	case len(trust) > 0:
 		c.add(ChecksumMismatch, SeverityCorrupt, path, fmt.Sprintf("is %s but trust data requires %s", sum, trust[0]), path)
 	default:
 		if _, err := modfile.ParseLax(path, data, nil); err != nil {
 			c.add(Corrupt, SeverityCorrupt, path, err.Error(), path)
+			return
+		}
+		if otherThanZip { // the go command has a sum of each, and takes both
+			c.add(Inconsistent, Note, path, "has other line ends than the go.mod of the zip")
 		}
 	}
 }
 
-// baselineMod reports whether an earlier manifest has another .mod.
+// baselineMod reports whether an earlier manifest has another .mod for the same
+// zip.
 func (c *versionCheck) baselineMod(sum modcache.Sum) bool {
-	base := c.Baseline[c.Version.Version].GoMod
-	return !base.IsZero() && base != sum
+	base := c.Baseline[c.Version.Version]
+	return !base.GoMod.IsZero() && base.GoMod != sum && base.H1 == c.ev.zip.sum
 }
 
 // infoFile checks the .info file. Builds do not read it; downloads use the

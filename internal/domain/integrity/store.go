@@ -106,12 +106,13 @@ type storedVersion struct {
 	*stores
 	*store.Version
 	outcome
-	w      *worker
-	dir    *tree.Dir
-	newest time.Time
-	have   modcache.Files
-	goMod  [sha256.Size]byte
-	zipOK  bool
+	w       *worker
+	dir     *tree.Dir
+	newest  time.Time
+	have    modcache.Files
+	goMod   [sha256.Size]byte // of the go.mod in the zip
+	goModLF [sha256.Size]byte // the same with LF line ends
+	zipOK   bool
 }
 
 func (s *stores) version(w *worker, v *store.Version) outcome {
@@ -201,13 +202,14 @@ func (c *storedVersion) zip() {
 	base, known := c.Baseline[c.Version.Version]
 	var sum modcache.ZipSum
 	if known && base.Size == f.Size() {
-		raw, n, err := c.w.hasher.Raw(&f)
-		c.bytes += n
-		if err == nil && raw == base.Raw {
-			sum, c.raw = modcache.ZipSum{H1: base.H1, Raw: raw, Size: n}, 1
+		sum, err = c.w.hasher.Unread(&f, c.Version.Version)
+		c.bytes += sum.Read
+		if err == nil && sum.Raw == base.Raw {
+			sum.H1, c.raw = base.H1, 1
 		}
 	}
 	if c.raw == 0 {
+		_ = f.Rewind() // an error shows when it is read
 		sum, err = c.w.hasher.Zip(&f, c.Version.Version)
 		c.bytes += sum.Read
 		if !isMachine(err) && c.differs(modcache.Zip, sum.Raw, c.recorded(f.FD())) {
@@ -219,7 +221,7 @@ func (c *storedVersion) zip() {
 		}
 	}
 	c.record.Zip, c.record.Raw, c.record.Size = sum.H1, sum.Raw, sum.Size
-	c.goMod = sum.GoMod
+	c.goMod, c.goModLF = sum.GoMod, sum.GoModText
 	c.judgeZip(sum, base, known)
 }
 
@@ -315,7 +317,7 @@ func (c *storedVersion) mod() {
 		c.add(ChecksumMismatch, SeverityCorrupt, p, fmt.Sprintf("is %s but trust data requires %s", sum, trust[0]))
 	case !base.IsZero() && base != sum:
 		c.add(Corrupt, SeverityCorrupt, p, "differs from the first version seen")
-	case otherThanZip && base.IsZero() && known == "" && !sameButForLineEnds(data, c.goMod):
+	case otherThanZip && base.IsZero() && known == "" && modcache.TextSum(data) != c.goModLF:
 		c.add(Inconsistent, SeverityCorrupt, p, "is not the go.mod of the zip")
 	default:
 		if _, err := modfile.ParseLax(p, data, nil); err != nil {
@@ -326,13 +328,6 @@ func (c *storedVersion) mod() {
 			c.add(Inconsistent, Note, p, "is not the go.mod of the zip, and came so from the upstream")
 		}
 	}
-}
-
-// sameButForLineEnds reports whether a text has a sum once its lines end in the
-// other way: version control may turn one into the other in an archive.
-func sameButForLineEnds(text []byte, sum [sha256.Size]byte) bool {
-	unix := bytes.ReplaceAll(text, []byte("\r\n"), []byte("\n"))
-	return sha256.Sum256(unix) == sum || sha256.Sum256(bytes.ReplaceAll(unix, []byte("\n"), []byte("\r\n"))) == sum
 }
 
 // info judges the .info. A wrong one costs an error message: nothing that is

@@ -46,13 +46,15 @@ func badContent(format string, args ...any) error {
 
 // ZipSum is the result of hashing a zip.
 type ZipSum struct {
-	H1       Sum               // of names and contents
-	Raw      [sha256.Size]byte // of the zip file itself
-	Size     int64             // of the zip file itself, in bytes
-	Read     int64             // bytes hashed, zip and contents
-	Files    int
-	GoMod    [sha256.Size]byte // of the go.mod at the module's root; zero if it has none
-	Trailing int64             // bytes after the end of the archive
+	H1    Sum               // of names and contents
+	Raw   [sha256.Size]byte // of the zip file itself
+	Size  int64             // of the zip file itself, in bytes
+	Read  int64             // bytes hashed, zip and contents
+	Files int
+	GoMod [sha256.Size]byte // of the go.mod at the module's root; zero if it has none
+	// GoModText is the sum of the same go.mod with each line ending in LF alone.
+	GoModText [sha256.Size]byte
+	Trailing  int64 // bytes after the end of the archive
 }
 
 // DirSum is the result of hashing an extracted module.
@@ -354,13 +356,53 @@ func (h *Hasher) rest(z *archive, m module.Version, sum *ZipSum) error {
 				return err
 			}
 		}
-		if h.entries[i].name == "go.mod" {
-			sum.GoMod = h.entries[i].sum
+		if e := &h.entries[i]; e.name == "go.mod" {
+			sum.GoMod = e.sum
+			if err := h.goModText(z, e.zip, sum); err != nil {
+				return err
+			}
 		}
 	}
 	sum.Files = len(h.entries)
 	sum.H1 = h.hash1(m)
 	return nil
+}
+
+// goModText hashes the go.mod with the line ends that version control may have
+// changed in an archive.
+func (h *Hasher) goModText(z *archive, f *zip.File, sum *ZipSum) error {
+	if f.UncompressedSize64 > uint64(h.limit) { //nolint:gosec // positive
+		return nil
+	}
+	data, err := h.content(z, f)
+	if err == nil {
+		sum.GoModText = TextSum(data)
+	}
+	return err
+}
+
+// TextSum is the sum of a text with each line ending in LF alone.
+func TextSum(text []byte) [sha256.Size]byte {
+	return sha256.Sum256(bytes.ReplaceAll(text, []byte("\r\n"), []byte("\n")))
+}
+
+// Unread hashes a zip's raw bytes, and of its contents only the go.mod: H1 is
+// left out. It is for a zip that was hashed before.
+func (h *Hasher) Unread(f Source, m module.Version) (ZipSum, error) {
+	z, sum, err := h.open(f, m)
+	if err != nil {
+		return sum, err
+	}
+	for i := range h.entries {
+		if e := &h.entries[i]; e.name == "go.mod" {
+			if err := h.entry(z, e, &sum); err != nil {
+				return sum, err
+			}
+			sum.GoMod = e.sum
+			return sum, h.goModText(z, e.zip, &sum)
+		}
+	}
+	return sum, nil
 }
 
 func (h *Hasher) entry(z *archive, e *entry, sum *ZipSum) error {
