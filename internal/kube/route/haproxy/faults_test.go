@@ -320,7 +320,13 @@ func (f *front) set(h http.HandlerFunc) {
 // download runs one real go command with fresh caches.
 func (s *site) download(ctx context.Context, dir, goproxy string) error {
 	home := filepath.Join(dir, "home")
-	if err := os.MkdirAll(home, 0o750); err != nil {
+	// With telemetry on, a child of the go command outlives it and writes below
+	// the home directory, while that is being removed.
+	telemetry := filepath.Join(home, ".config", "go", "telemetry")
+	if err := os.MkdirAll(telemetry, 0o750); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(telemetry, "mode"), []byte("off"), 0o600); err != nil {
 		return err
 	}
 	for name, text := range map[string]string{"go.mod": s.goMod, "go.sum": s.goSum} {
