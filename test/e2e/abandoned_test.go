@@ -10,12 +10,14 @@ import (
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/kube/volume"
 	"gocache.dev/operator/internal/plan/naming"
 	"gocache.dev/operator/test/story"
 )
@@ -104,12 +106,19 @@ func TestDeletedWithoutManager(t *testing.T) {
 	if got := condition(snap.Status.Conditions, v1alpha1.VerifiedCondition); got != "True "+v1alpha1.ReasonIntact {
 		s.Errorf("the snapshot of swapped is Verified=%s", got)
 	}
-	s.until(time.Minute, "the claim from kept to be filled", func(ctx context.Context) (bool, string, error) {
-		var claim corev1.PersistentVolumeClaim
-		err := s.Client.Get(ctx, client.ObjectKey{Namespace: s.Namespace, Name: "filled-kept"}, &claim)
-		return claim.Status.Phase == corev1.ClaimBound, string(claim.Status.Phase), err
+	// With its CacheSnapshot went what shows that a clone was made from verified
+	// content, though the VolumeSnapshot is kept: the clone is not handed over.
+	var claim corev1.PersistentVolumeClaim
+	s.get("filled-kept", &claim)
+	s.until(time.Minute, "the clone for the claim from kept to be gone", func(ctx context.Context) (bool, string, error) {
+		var clone corev1.PersistentVolumeClaim
+		err := s.Client.Get(ctx, client.ObjectKey{Namespace: s.Namespace, Name: volume.IntermediateName(claim.UID)}, &clone)
+		return apierrors.IsNotFound(err), string(clone.Status.Phase), client.IgnoreNotFound(err)
 	})
-	s.filled("filled-kept")
+	s.get("filled-kept", &claim)
+	if claim.Status.Phase != corev1.ClaimPending {
+		s.Errorf("claim filled-kept is %s, and nothing shows what it holds", claim.Status.Phase)
+	}
 }
 
 // tiny makes a cache of two modules and no build, which is warm at once.
