@@ -69,7 +69,7 @@ func (m Machine) Root() error {
 		return fmt.Errorf("a local cluster needs Linux (namespaces, cgroups, loop devices); this is %s", m.OS)
 	}
 	if m.UID != 0 {
-		return fmt.Errorf("a local cluster needs root, for namespaces and mounts (user id is %d): run the command as root, for example with sudo -E env \"PATH=$PATH\" ...", m.UID)
+		return fmt.Errorf("a local cluster needs root, for namespaces and mounts (user id is %d): run it as root, for example with sudo -E env \"PATH=$PATH\" before the command", m.UID)
 	}
 	return nil
 }
