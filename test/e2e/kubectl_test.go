@@ -14,7 +14,7 @@ import (
 // What kubectl get gocaching shows, a regular expression for each line; spaces
 // stand for any number of them.
 const (
-	cacheHeader    = `NAME READY GO USED CAPACITY WARMED VERIFIED SNAPSHOT AGE`
+	cacheHeader    = `NAME READY GO USED CAPACITY WARMED SNAPSHOT AGE`
 	cacheRow       = `gocache\.cache\.gocache\.dev/ci True 1\.\d+\.\d+ \d+Mi \d+[MG]i \S+ ci-\S+ \S+`
 	snapshotHeader = `NAME READY SOURCE VERDICT MODULES SIZE AGE`
 	snapshotRow    = `cachesnapshot\.cache\.gocache\.dev/ci-\S+ True ci Intact \d+ \S+ \S+`
