@@ -1,5 +1,5 @@
 // Package v1alpha1 is the API of the operator: the kinds GoCache,
-// CacheSnapshot and ModProxy of group cache.gocache.dev.
+// CacheSnapshot, ModProxy and CacheRequest of group cache.gocache.dev.
 //
 // The types name things and nothing else. Every list, map and string is
 // bounded, every rule that spans fields is a CEL rule in the schema, and every

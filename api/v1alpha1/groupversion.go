@@ -17,6 +17,7 @@ const (
 	GoCacheKind       = "GoCache"
 	CacheSnapshotKind = "CacheSnapshot"
 	ModProxyKind      = "ModProxy"
+	CacheRequestKind  = "CacheRequest"
 )
 
 // AddToScheme registers the kinds of this package with a scheme.
@@ -25,6 +26,7 @@ func AddToScheme(s *runtime.Scheme) error {
 		&GoCache{}, &GoCacheList{},
 		&CacheSnapshot{}, &CacheSnapshotList{},
 		&ModProxy{}, &ModProxyList{},
+		&CacheRequest{}, &CacheRequestList{},
 	)
 	metav1.AddToGroupVersion(s, GroupVersion)
 	return nil

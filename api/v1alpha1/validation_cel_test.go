@@ -29,6 +29,8 @@ func TestCreate(t *testing.T) {
 		cache    = "kind: GoCache\nmetadata: {name: %NAME%}\nspec: {toolchain: {version: 1.26.8}, storage: {size: 1Gi}"
 		snapshot = "kind: CacheSnapshot\nmetadata: {name: %NAME%}\nspec: {"
 		proxy    = "kind: ModProxy\nmetadata: {name: %NAME%}\nspec: {"
+		request  = "kind: CacheRequest\nmetadata: {name: %NAME%}\nspec: {targetRef: {kind: GoCache, name: ci}, "
+		toProxy  = "kind: CacheRequest\nmetadata: {name: %NAME%}\nspec: {targetRef: {kind: ModProxy, name: p}, "
 		blue     = "instances: [{name: blue, storage: {size: 1Gi}}]"
 	)
 	tests := []struct {
@@ -139,6 +141,37 @@ func TestCreate(t *testing.T) {
 		{"a reference module", proxy + blue + ", probes: {referenceModules: [{module: example.com/a, version: v1.0.0, sum: 'h1:jTTU3gOBlnoy9SckBpAdYAEbSHUNHbYvK1iElVh4RbA='}]}}", ""},
 		{"a reference module whose sum is none", proxy + blue + ", probes: {referenceModules: [{module: example.com/a, version: v1.0.0, sum: abc}]}}", "sum"},
 		{"a reference module at latest", proxy + blue + ", probes: {referenceModules: [{module: example.com/a, version: latest}]}}", "version"},
+
+		{"a warm-up", request + "action: WarmUp}", ""},
+		{"a check of a cache", request + "action: CheckIntegrity}", ""},
+		{"a cleanup", request + "action: Cleanup}", ""},
+		{"a snapshot on request", request + "action: Snapshot}", ""},
+		{"a rollback to the newest", request + "action: Rollback}", ""},
+		{"a rollback to a snapshot", request + "action: Rollback, argument: ci-20261128}", ""},
+		{"a failed build", request + "action: ReportFailure}", ""},
+		{"an approval", request + "action: ApproveCleanup, argument: 'sha256:0123abc'}", ""},
+		{"an approval of no plan", request + "action: ApproveCleanup}", "argument is required"},
+		{"an approval of an empty digest", request + "action: ApproveCleanup, argument: ''}", "at least 1 char"},
+		{"an argument that nothing reads", request + "action: WarmUp, argument: now}", "argument must not be set"},
+		{"a failed build with an argument", request + "action: ReportFailure, argument: job-1}", "argument must not be set"},
+		{"an argument that is a path", request + "action: Rollback, argument: ../x}", "should match"},
+		{"an argument of 254 characters", request + "action: Rollback, argument: " + strings.Repeat("a", 254) + "}", "Too long"},
+		{"no action", "kind: CacheRequest\nmetadata: {name: %NAME%}\nspec: {targetRef: {kind: GoCache, name: ci}}", "spec.action"},
+		{"an unknown action", request + "action: Destroy}", "Unsupported value"},
+		{"a failover of a cache", request + "action: Failover, argument: blue}", "with a targetRef of kind GoCache"},
+		{"a failback of a cache", request + "action: Failback}", "with a targetRef of kind GoCache"},
+		{"a check of stores", toProxy + "action: CheckIntegrity}", ""},
+		{"snapshots of a proxy", toProxy + "action: Snapshot}", ""},
+		{"a failover", toProxy + "action: Failover, argument: blue}", ""},
+		{"a failover to nowhere", toProxy + "action: Failover}", "argument is required"},
+		{"a failback", toProxy + "action: Failback}", ""},
+		{"a failback of one instance", toProxy + "action: Failback, argument: blue}", "argument must not be set"},
+		{"a reinstatement", toProxy + "action: Reinstate, argument: blue}", ""},
+		{"a reinstatement of nobody", toProxy + "action: Reinstate}", "argument is required"},
+		{"a warm-up of a proxy", toProxy + "action: WarmUp}", "with a targetRef of kind ModProxy"},
+		{"a rollback of a proxy", toProxy + "action: Rollback}", "with a targetRef of kind ModProxy"},
+		{"a request to a Secret", "kind: CacheRequest\nmetadata: {name: %NAME%}\nspec: {targetRef: {kind: Secret, name: ci}, action: WarmUp}", "targetRef.kind"},
+		{"a request to nothing", "kind: CacheRequest\nmetadata: {name: %NAME%}\nspec: {targetRef: {kind: GoCache}, action: WarmUp}", "targetRef.name"},
 	}
 	for i, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -192,6 +225,7 @@ func TestDurations(t *testing.T) {
 		{"failback.holdDown", proxy + "failover: {failback: {maxHoldDown: 24h, holdDown: %D%}}}", "0s", "24h", "-1m", "25h", "from 0s to 24h"},
 		{"failback.maxHoldDown", proxy + "failover: {failback: {holdDown: 0s, maxHoldDown: %D%}}}", "0s", "168h", "-1m", "169h", "from 0s to 168h"},
 		{"failback.stepInterval", proxy + "failover: {failback: {stepInterval: %D%}}}", "1s", "24h", "0s", "25h", "from 1s to 24h"},
+		{"ttlAfterFinished", "kind: CacheRequest\nmetadata: {name: %NAME%}\nspec: {targetRef: {kind: GoCache, name: ci}, action: WarmUp, ttlAfterFinished: %D%}", "0s", "8760h", "-1s", "8761h", "from 0s to 8760h"},
 	}
 	create := func(t *testing.T, name, text, duration string) error {
 		t.Helper()
@@ -227,6 +261,7 @@ func TestUpdate(t *testing.T) {
 	const (
 		cache    = "kind: GoCache\nmetadata: {name: c}\nspec: {toolchain: {version: 1.26.8}, storage: {size: 2Gi}}"
 		snapshot = "kind: CacheSnapshot\nmetadata: {name: s}\nspec: {sourceRef: {kind: GoCache, name: ci}}"
+		request  = "kind: CacheRequest\nmetadata: {name: r}\nspec: {targetRef: {kind: GoCache, name: ci}, action: Rollback}"
 	)
 	tests := []struct {
 		name, text string
@@ -246,6 +281,11 @@ func TestUpdate(t *testing.T) {
 		{"a snapshot's class", snapshot, []string{"spec", "volumeSnapshotClassName"}, "fast", "volumeSnapshotClassName is immutable"},
 		{"a snapshot's deletion policy", snapshot, []string{"spec", "deletionPolicy"}, "Retain", ""},
 		{"a snapshot's pin", snapshot, []string{"spec", "pinned"}, true, ""},
+		{"a request's action", request, []string{"spec", "action"}, "WarmUp", "spec is immutable"},
+		{"a request's target", request, []string{"spec", "targetRef", "name"}, "other", "spec is immutable"},
+		{"a request's argument, added", request, []string{"spec", "argument"}, "s", "spec is immutable"},
+		{"a request's time to live", request, []string{"spec", "ttlAfterFinished"}, "1h", "spec is immutable"},
+		{"a request's labels", request, []string{"metadata", "labels"}, map[string]any{"a": "b"}, ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
