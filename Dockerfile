@@ -14,11 +14,14 @@ COPY api api
 COPY controllers controllers
 COPY internal internal
 ARG TARGETOS TARGETARCH
+# What --version prints.
+ARG VERSION COMMIT
 ENV CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH
+ENV LDFLAGS="-s -w -X gocache.dev/operator/internal/domain/version.version=$VERSION -X gocache.dev/operator/internal/domain/version.commit=$COMMIT"
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
     mkdir /out && \
-    go build -trimpath -ldflags '-s -w' -o /out/manager . && \
-    go build -trimpath -ldflags '-s -w' -o /out/ \
+    go build -trimpath -ldflags "$LDFLAGS" -o /out/manager . && \
+    go build -trimpath -ldflags "$LDFLAGS" -o /out/ \
       $(go list -f '{{if eq .Name "main"}}{{.ImportPath}}{{end}}' ./internal/cmd/...)
 
 FROM scratch

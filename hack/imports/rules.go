@@ -104,7 +104,7 @@ var rules = []rule{
 		why: "the agent runs in pods without a token, and on laptops"},
 	{dir: "internal/cmd/gocache-proxy", may: []string{"internal/proxy", "internal/domain"}, bans: noKubernetes,
 		why: "the proxy serves modules and knows no cluster"},
-	{dir: "internal/cmd/gocache-router", may: []string{"internal/router"}, bans: noManager,
+	{dir: "internal/cmd/gocache-router", may: []string{"internal/router", "internal/domain/version"}, bans: noManager,
 		why: "the router reads weights and answers HAProxy"},
 
 	{dir: "internal/testing", may: []string{"*"}, why: "helpers of tests may reach everything"},

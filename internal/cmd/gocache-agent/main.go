@@ -16,6 +16,7 @@ import (
 
 	"gocache.dev/operator/internal/agent/install"
 	"gocache.dev/operator/internal/domain/exitcode"
+	"gocache.dev/operator/internal/domain/version"
 )
 
 // softLimit keeps the collector from trading memory for speed, in bytes.
@@ -42,6 +43,7 @@ func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "gocache-agent",
 		Short:         "Check, fill, trim, repair and serve Go module and build caches",
+		Version:       version.Get().String(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
 
+	"gocache.dev/operator/internal/domain/version"
 	"gocache.dev/operator/internal/proxy"
 )
 
@@ -42,8 +43,9 @@ func main() {
 func command() *cobra.Command {
 	var f flags
 	cmd := &cobra.Command{
-		Use:   "gocache-proxy --store DIR",
-		Short: "Serve Go modules from a verified store, filled from an upstream proxy",
+		Use:     "gocache-proxy --store DIR",
+		Short:   "Serve Go modules from a verified store, filled from an upstream proxy",
+		Version: version.Get().String(),
 		Long: `Serve the GOPROXY protocol from a directory, and fetch what it lacks from an upstream.
 
 Where modules come from and how they are checked follows the go command's own

@@ -19,6 +19,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/klog/v2"
 
+	"gocache.dev/operator/internal/domain/version"
 	"gocache.dev/operator/internal/router"
 )
 
@@ -36,8 +37,9 @@ func command() *cobra.Command {
 	var o router.Options
 	var kubeconfig string
 	cmd := &cobra.Command{
-		Use:   "gocache-router --weights-file FILE [--configmap NAME]",
-		Short: "Answer HAProxy's agent-check from the operator's weights",
+		Use:     "gocache-router --weights-file FILE [--configmap NAME]",
+		Short:   "Answer HAProxy's agent-check from the operator's weights",
+		Version: version.Get().String(),
 		Long: `Answer HAProxy's agent-check from the weights that the operator publishes.
 
 The weights are read from a file at the start, so that a router starts without

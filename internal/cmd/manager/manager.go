@@ -15,8 +15,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 	ctrlmanager "sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"gocache.dev/operator/controllers"
+	"gocache.dev/operator/internal/domain/version"
 )
 
 // Command returns the manager's command line.
@@ -26,6 +28,7 @@ func Command() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:           "manager",
 		Short:         "Run the operator for Go caches and Go module proxies",
+		Version:       version.Get().String(),
 		Args:          cobra.NoArgs,
 		SilenceUsage:  true,
 		SilenceErrors: true,
@@ -33,6 +36,8 @@ func Command() *cobra.Command {
 			log := zap.New(zap.UseFlagOptions(&logging))
 			ctrl.SetLogger(log)
 			klog.SetLogger(log)
+			build := version.Get()
+			log.Info("Starting", "version", build.Version, "commit", build.Commit, "go", build.Go, "platform", build.Platform)
 			return run(cmd.Context(), o)
 		},
 	}
@@ -61,6 +66,9 @@ func run(ctx context.Context, o *options) error {
 	}
 	if err := addChecks(mgr); err != nil {
 		return err
+	}
+	if err := metrics.Registry.Register(buildInfo(version.Get())); err != nil {
+		return fmt.Errorf("register the metric of the build: %w", err)
 	}
 	if err := controllers.Setup(mgr, controllers.Deps{Clock: time.Now, Images: o.images, MaxSnapshots: o.maxSnapshots, MaxVerifications: o.maxVerifications}); err != nil {
 		return fmt.Errorf("set up the controllers: %w", err)
