@@ -1,8 +1,6 @@
 package modproxy
 
 import (
-	"context"
-	"fmt"
 	"net"
 	"strconv"
 	"time"
@@ -12,6 +10,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/controllers/modproxy/pass"
 	"gocache.dev/operator/internal/domain/probe"
 	"gocache.dev/operator/internal/kube/check"
 	"gocache.dev/operator/internal/kube/podspec"
@@ -19,8 +18,6 @@ import (
 
 const (
 	agentName = "agent"
-	// agentPort is in the same pod as the server's own.
-	agentPort = 9103
 	// seenFile is what the agent found sound so far. It lies beside the store, so
 	// that a snapshot holds both.
 	seenFile = storeMount + "/.gocache-seen.zst"
@@ -38,7 +35,7 @@ var bytesPerSecond = resource.MustParse("16Mi")
 // the store's root, and ends last.
 func (r *Reconciler) agent(s *scope, p program, trusted check.Trusted) corev1.Container {
 	command := []string{
-		"/gocache-agent", "store", "--store", storeDir, "--prepare", "--listen", net.JoinHostPort("", strconv.Itoa(agentPort)),
+		"/gocache-agent", "store", "--store", storeDir, "--prepare", "--listen", net.JoinHostPort("", strconv.Itoa(pass.AgentPort)),
 		"--min-free", minFree,
 	}
 	if p.page != "" {
@@ -57,12 +54,12 @@ func (r *Reconciler) agent(s *scope, p program, trusted check.Trusted) corev1.Co
 	if p.layout != "" {
 		mounts = append(mounts, corev1.VolumeMount{Name: tokenKey, MountPath: tokenDir, ReadOnly: true})
 	}
-	started := ask(httpGet("/healthz", agentPort), 1, 60)
+	started := ask(httpGet("/healthz", pass.AgentPort), 1, 60)
 	return corev1.Container{
 		Name: agentName, Image: r.Images.Operator, Command: command,
 		RestartPolicy: ptr.To(corev1.ContainerRestartPolicyAlways),
-		Ports:         []corev1.ContainerPort{{Name: agentName, ContainerPort: agentPort}},
-		StartupProbe:  started, ReadinessProbe: ask(httpGet(probe.ReadyPath, agentPort), 2, 2), LivenessProbe: ask(httpGet("/healthz", agentPort), 10, 6),
+		Ports:         []corev1.ContainerPort{{Name: agentName, ContainerPort: pass.AgentPort}},
+		StartupProbe:  started, ReadinessProbe: ask(httpGet(probe.ReadyPath, pass.AgentPort), 2, 2), LivenessProbe: ask(httpGet("/healthz", pass.AgentPort), 10, 6),
 		Resources: corev1.ResourceRequirements{Requests: corev1.ResourceList{
 			corev1.ResourceCPU: resource.MustParse("10m"), corev1.ResourceMemory: resource.MustParse("64Mi"),
 		}},
@@ -73,7 +70,7 @@ func (r *Reconciler) agent(s *scope, p program, trusted check.Trusted) corev1.Co
 // withdraws says whether what a check finds wrong is removed: where it can be
 // fetched anew, and where a person does not want to be told alone.
 func (s *scope) withdraws() bool {
-	return !s.offline() && s.proxy.Spec.Integrity.OnCorrupt != v1alpha1.StoreReport
+	return !pass.Offline(s.proxy) && s.proxy.Spec.Integrity.OnCorrupt != v1alpha1.StoreReport
 }
 
 // checks says how often the agent checks by itself, and how fast. With a
@@ -88,28 +85,4 @@ func (s *scope) checks() (interval time.Duration, rate resource.Quantity) {
 		rate = *spec.BytesPerSecond
 	}
 	return interval, rate
-}
-
-// +kubebuilder:rbac:groups="",resources=configmaps,verbs=get
-
-// trust is what the agents compare stores with. What is declared and not there
-// is said; a pod must not wait for it, since it serves.
-func (r *Reconciler) trust(ctx context.Context, s *scope) (check.Trusted, error) {
-	trusted, err := check.Trust(ctx, r.Live, s.proxy.Namespace, "spec.integrity.trust", s.proxy.Spec.Integrity.Trust)
-	for i := range trusted.Volumes {
-		trusted.Volumes[i].ConfigMap.Optional = ptr.To(true)
-	}
-	if err != nil {
-		return trusted, fmt.Errorf("trust of the stores: %w", err)
-	}
-	return trusted, nil
-}
-
-// agentURL is where the agent beside an instance's store is asked.
-func agentURL(address string) string {
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		return ""
-	}
-	return "http://" + net.JoinHostPort(host, strconv.Itoa(agentPort))
 }

@@ -20,20 +20,20 @@ func (s *scope) setCertificate(set conditions.Set) {
 	switch {
 	case len(refused) > 0:
 		set.False(ready, v1alpha1.ReasonCertificateRefused, "%s", strings.Join(refused, "; "))
-	case len(unknown) > 0 || len(s.facts.certificates) == 0:
+	case len(unknown) > 0 || len(s.Certificates) == 0:
 		set.Unknown(ready, v1alpha1.ReasonProgressing, "Not every replica of the router has said yet which certificate it serves. %s", strings.Join(unknown, "; "))
 	case mismatch != "":
 		set.False(ready, v1alpha1.ReasonCertificateNameMismatch, "Clients that use status.url refuse the certificate: %s", mismatch)
 	default:
 		set.True(ready, v1alpha1.ReasonCertificateServed, "All %d replicas of the router serve the certificate of Secret %s, valid until %s",
-			len(s.facts.certificates), s.proxy.Spec.Router.TLS.SecretRef.Name, day(s.facts.certificates[0].NotAfter))
+			len(s.Certificates), s.proxy.Spec.Router.TLS.SecretRef.Name, day(s.Certificates[0].NotAfter))
 	}
 }
 
 // certificateTrouble lists the replicas that refuse the Secret, those that
 // cannot be asked, and how the certificate misses the published name.
 func (s *scope) certificateTrouble() (refused, unknown []string, mismatch string) {
-	for _, c := range s.facts.certificates {
+	for _, c := range s.Certificates {
 		switch {
 		case c.Unreachable != "":
 			unknown = append(unknown, c.Replica+": "+c.Unreachable)

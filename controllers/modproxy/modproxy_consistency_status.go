@@ -54,7 +54,7 @@ func (s *scope) noteAgreement(agreed map[module.Version]failover.Sums) {
 
 // served says whether any instance served a canary lately.
 func (s *scope) served(m module.Version) bool {
-	for _, f := range s.facts.found {
+	for _, f := range s.Found {
 		if _, ok := f.Served[m]; ok {
 			return true
 		}
@@ -83,12 +83,12 @@ func (s *scope) setConsistent(set conditions.Set) {
 		set.Clear(consistent)
 		return
 	}
-	was := meta.FindStatusCondition(s.before.Status.Conditions, consistent)
+	was := meta.FindStatusCondition(s.Stored.Status.Conditions, consistent)
 	out := was != nil && was.Status == metav1.ConditionFalse
 	compared, believed := 0, false
 	var differences []string
 	for _, i := range s.proxy.Spec.Instances {
-		agrees := s.facts.found[i.Name].Agrees
+		agrees := s.Found[i.Name].Agrees
 		if agrees.Count == 0 {
 			continue
 		}

@@ -17,6 +17,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/controllers/modproxy/pass"
+	"gocache.dev/operator/controllers/modproxy/storerollback"
 	"gocache.dev/operator/internal/kube/apply"
 	"gocache.dev/operator/internal/kube/conditions"
 	"gocache.dev/operator/internal/kube/event"
@@ -31,13 +33,8 @@ import (
 
 const (
 	fieldOwner = "gocache-modproxy"
-	// confirmInterval is when weights are read back again until they arrived.
-	confirmInterval = 500 * time.Millisecond
-	// patience is how long that is expected to be soon.
+	// patience is how long a router is expected to follow soon.
 	patience = 30 * time.Second
-	// observeInterval is when they are read back without a cause: a router's
-	// replica may have been replaced.
-	observeInterval = 30 * time.Second
 )
 
 // Reconciler keeps ModProxies serving.
@@ -64,24 +61,22 @@ type Reconciler struct {
 
 // scope is one pass over one object.
 type scope struct {
-	now      time.Time
+	pass.Observed
 	proxy    *v1alpha1.ModProxy // what is reported into
-	before   *v1alpha1.ModProxy // as it stands in the API server
 	first    *v1alpha1.ModProxy // as it was when the pass began
-	facts    facts
 	router   *backend.Router
 	ensured  route.Ensured
 	decision failover.Decision
 	wanted   []route.Server
 	observed route.Observation
-	arrived  bool   // the observed weights are the wanted ones
-	pending  string // why not
+	pending  string // why it has not arrived
 	rollout  rollout
 	// published: the router was told what is wanted.
 	published bool
 	// taken are the snapshots that were asked for in this pass.
 	taken []string
-	wake  time.Duration
+	// result of all parts.
+	result pass.Result
 }
 
 // SetupWithManager registers the controller and its probers.
@@ -121,17 +116,24 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		if s == nil {
 			return ctrl.Result{}, nil
 		}
-		return conditions.Result(r.leave(ctx, s), s.wake)
+		return r.reconcileDelete(ctx, s)
 	}
 	err = r.pass(ctx, s)
 	if reportErr := r.report(ctx, s, err); reportErr != nil {
 		return ctrl.Result{}, errors.Join(err, reportErr)
 	}
-	return conditions.Result(err, s.wake)
+	return conditions.Result(err, s.result.Wake)
 }
 
-// pass shapes instances and router, and moves weights. That something cannot
-// be shaped must not keep a bad instance serving: all steps run.
+// pass runs all steps: that something cannot be made must not keep a corrupt
+// instance serving. Their order matters:
+//   - what is acted on is observed first;
+//   - instances come before the router, whose configuration names their addresses;
+//   - requests are taken up before the decision that carries them out;
+//   - what the spec no longer names is removed only after the router was read
+//     back: clients may be there until then;
+//   - stores are rolled back after the decision, which says who is quarantined;
+//   - a request is answered last, when it is known what became of it.
 func (r *Reconciler) pass(ctx context.Context, s *scope) error {
 	errs := []error{r.observe(ctx, s)}
 	shape := !s.proxy.Spec.Suspend
@@ -139,16 +141,14 @@ func (r *Reconciler) pass(ctx context.Context, s *scope) error {
 		errs = append(errs, r.ensureInstances(ctx, s), r.ensureRouter(ctx, s))
 	}
 	key := client.ObjectKeyFromObject(s.proxy)
-	r.prober.Set(key, targets(s.proxy, s.facts.addresses, s.facts.token))
+	r.prober.Set(key, targets(s.proxy, s.Addresses, s.Token))
 	s.takeRequest()
 	observed := r.prober.Observe(key)
-	s.facts.found, s.facts.database = observed.Instances, observed.Database
+	s.Found, s.Database = observed.Instances, observed.Database
 	s.noteAgreement(observed.Agreed)
 	errs = append(errs, r.wishChecks(s), r.decide(ctx, s))
 	if shape {
-		errs = append(errs, r.removeFormer(ctx, s))
-		s.noteSnapshots()
-		errs = append(errs, r.keepSnapshots(ctx, s), r.release(ctx, s), r.rollBack(ctx, s))
+		errs = append(errs, r.removeFormer(ctx, s), r.rollBack(ctx, s))
 	}
 	r.prober.CompareBy(key, s.reference())
 	s.requestDone()
@@ -159,16 +159,15 @@ func (r *Reconciler) pass(ctx context.Context, s *scope) error {
 // decision stands in the status before the decision is acted on: a manager
 // that dies in between must not let a convicted instance back in.
 func (r *Reconciler) decide(ctx context.Context, s *scope) error {
-	if len(s.facts.addresses) == 0 {
+	if len(s.Addresses) == 0 {
 		return nil // nobody to choose from yet
 	}
-	s.decision = failover.Decide(s.plan(s.router.Limits()), s.now)
+	s.decision = failover.Decide(s.plan(s.router.Limits()), s.Now)
 	s.noteDecision()
 	if s.convictionsDiffer() {
-		if _, err := patch.Status(ctx, r.Client, s.before, s.proxy); err != nil {
+		if err := r.writeStatus(ctx, s); err != nil {
 			return err
 		}
-		s.before = s.proxy.DeepCopy()
 	}
 	return r.setWeights(ctx, s)
 }
@@ -180,7 +179,9 @@ func (r *Reconciler) load(ctx context.Context, req ctrl.Request) (*scope, error)
 	if err != nil || o == nil {
 		return nil, err
 	}
-	return &scope{now: r.Clock(), proxy: o, before: o.DeepCopy(), first: o.DeepCopy(), wake: observeInterval}, nil
+	return &scope{
+		Observed: pass.Observed{Now: r.Clock(), Stored: o.DeepCopy()}, proxy: o, first: o.DeepCopy(), result: pass.Result{Wake: pass.Interval},
+	}, nil
 }
 
 // report writes conditions and status, and then events: they tell only what
@@ -188,11 +189,49 @@ func (r *Reconciler) load(ctx context.Context, req ctrl.Request) (*scope, error)
 func (r *Reconciler) report(ctx context.Context, s *scope, failed error) error {
 	s.noteRouter()
 	s.setConditions(failed)
-	if _, err := patch.Status(ctx, r.Client, s.before, s.proxy); err != nil {
+	if err := r.writeStatus(ctx, s); err != nil {
 		return err
 	}
 	s.logDecision(ctx)
 	event.Record(r.Events, s.proxy, became(s.first, s.proxy))
+	return nil
+}
+
+// reconcileDelete releases a proxy that is being deleted. Everything that was
+// made for it is owned by it; only stores that are being replaced are brought to
+// an end first.
+func (r *Reconciler) reconcileDelete(ctx context.Context, s *scope) (ctrl.Result, error) {
+	if !storerollback.Held(s.proxy) {
+		return ctrl.Result{}, nil
+	}
+	out, err := r.storeRollback().ReconcileDelete(ctx, s.proxy, s.Observed)
+	s.result.Add(out.Result)
+	return conditions.Result(errors.Join(err, r.writeStatus(ctx, s)), s.result.Wake)
+}
+
+// rollBack takes snapshots of the stores, and rolls back those of quarantined
+// instances.
+func (r *Reconciler) rollBack(ctx context.Context, s *scope) error {
+	out, err := r.storeRollback().Reconcile(ctx, s.proxy, s.Observed)
+	s.result.Add(out.Result)
+	s.taken = out.Taken
+	return err
+}
+
+func (r *Reconciler) storeRollback() storerollback.Reconciler {
+	return storerollback.Reconciler{Client: r.Client, Live: r.Live, FieldOwner: fieldOwner, Images: r.Images}
+}
+
+// writeStatus writes the status as it is now, if it differs from what is stored.
+// A part may have written the finalizers on its own.
+func (r *Reconciler) writeStatus(ctx context.Context, s *scope) error {
+	stored := s.Stored.DeepCopy()
+	stored.SetFinalizers(s.proxy.GetFinalizers())
+	stored.SetResourceVersion(s.proxy.GetResourceVersion())
+	if _, err := patch.Status(ctx, r.Client, stored, s.proxy); err != nil {
+		return err
+	}
+	s.Stored = s.proxy.DeepCopy()
 	return nil
 }
 

@@ -8,6 +8,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/controllers/modproxy/pass"
 	"gocache.dev/operator/internal/testing/crash"
 )
 
@@ -38,7 +39,9 @@ func TestCrashPoints(t *testing.T) {
 		"conviction": func(w *world, die func()) {
 			w.serving()
 			w.blue.wrong = true
-			w.onDeath = func() { w.blue.wrong = find(w.get(), "blue").Quarantined == nil && w.published("blue") != "down" }
+			w.onDeath = func() {
+				w.blue.wrong = pass.Instance(w.get(), "blue").Quarantined == nil && w.published("blue") != "down"
+			}
 			die()
 			w.tick(1)
 			w.tick(3)
@@ -49,7 +52,9 @@ func TestCrashPoints(t *testing.T) {
 			w.tick(2)
 			w.startPod("blue")
 			w.blue.wrong = true
-			w.onDeath = func() { w.blue.wrong = find(w.get(), "blue").Quarantined == nil && w.published("blue") != "down" }
+			w.onDeath = func() {
+				w.blue.wrong = pass.Instance(w.get(), "blue").Quarantined == nil && w.published("blue") != "down"
+			}
 			die()
 			w.tick(1)
 			w.tick(3)

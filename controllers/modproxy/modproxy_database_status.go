@@ -19,8 +19,8 @@ func (s *scope) setDatabase(set conditions.Set) {
 		set.Clear(served)
 		return
 	}
-	found := s.facts.database
-	was := meta.FindStatusCondition(s.before.Status.Conditions, served)
+	found := s.Database
+	was := meta.FindStatusCondition(s.Stored.Status.Conditions, served)
 	out := was != nil && was.Status == metav1.ConditionFalse && was.Reason == v1alpha1.ReasonChecksumDatabaseUnreachable
 	switch missing := s.withoutDatabase(); {
 	case found.Reached.Count == 0 && was != nil:

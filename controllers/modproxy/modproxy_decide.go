@@ -30,34 +30,25 @@ func (s *scope) plan(limits route.Limits) failover.Observation {
 			OnlyServing:         limits.CallerHeals,
 			OneAtATime:          limits.OneAtATime,
 		},
-		Previous: remembered(s.before.Status),
+		Previous: remembered(s.Stored.Status),
 		Request:  s.request(),
 	}
 	for _, step := range back.Steps {
 		facts.Policy.Failback.Steps = append(facts.Policy.Failback.Steps, int(step))
 	}
 	for _, i := range spec.Instances {
-		instance := failover.Instance{Name: i.Name, Role: failover.Role(i.Role), Weight: int(i.Weight), Probes: s.facts.found[i.Name].Streaks}
+		instance := failover.Instance{Name: i.Name, Role: failover.Role(i.Role), Weight: int(i.Weight), Probes: s.Found[i.Name].Streaks}
 		instance.Reinstated = s.acquitted(i.Name)
-		instance.StoreFault = storeFault(s.facts.found[i.Name].Store)
-		if _, ok := s.facts.addresses[i.Name]; !ok {
+		instance.StoreFault = storeFault(s.Found[i.Name].Store)
+		if _, ok := s.Addresses[i.Name]; !ok {
 			instance.OutOfService = "it has no address yet"
 		}
-		if s.rollsBack(i.Name) {
+		if s.Replacing(s.proxy, i.Name) {
 			instance.OutOfService = "its store is being replaced"
 		}
 		facts.Instances = append(facts.Instances, instance)
 	}
 	return facts
-}
-
-func (s *scope) instanceStatus(name string) *v1alpha1.InstanceStatus {
-	for i := range s.proxy.Status.Instances {
-		if s.proxy.Status.Instances[i].Name == name {
-			return &s.proxy.Status.Instances[i]
-		}
-	}
-	return nil
 }
 
 func thresholds(p v1alpha1.ProxyProbes) failover.Thresholds {

@@ -8,6 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/controllers/modproxy/pass"
 	"gocache.dev/operator/internal/kube/route/haproxy"
 	"gocache.dev/operator/internal/testing/faults"
 )
@@ -199,7 +200,7 @@ func TestUnconfirmedFlip(t *testing.T) {
 	if s.LastWeightChange == nil || s.LastWeightChange.ConfirmedTime != nil || s.Instances[0].DesiredWeight != 0 || s.Instances[0].ObservedWeight != 100 {
 		t.Errorf("last flip %+v, instances %s", s.LastWeightChange, brief(s.Instances))
 	}
-	if w.last.RequeueAfter > confirmInterval {
+	if w.last.RequeueAfter > pass.ConfirmInterval {
 		t.Errorf("looks again after %v", w.last.RequeueAfter)
 	}
 	w.stuck = false

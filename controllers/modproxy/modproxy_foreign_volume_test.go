@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/controllers/modproxy/pass"
 	"gocache.dev/operator/internal/testing/cluster"
 )
 
@@ -47,7 +48,7 @@ func TestAnotherTenantsVolumeIsNeverTaken(t *testing.T) {
 	w.poison()
 	for range 40 {
 		w.tick(1)
-		if rb := find(w.get(), "blue").Rollback; rb != nil && (rb.CompletionTime != nil || rb.Failed) {
+		if rb := pass.Instance(w.get(), "blue").Rollback; rb != nil && (rb.CompletionTime != nil || rb.Failed) {
 			break
 		}
 		w.now = w.now.Add(10 * time.Second)
@@ -63,7 +64,7 @@ func TestAnotherTenantsVolumeIsNeverTaken(t *testing.T) {
 	if victim.ResourceVersion != pvc.ResourceVersion {
 		t.Errorf("another tenant's PersistentVolumeClaim was changed: %+v", victim.Status)
 	}
-	rb := find(w.get(), "blue").Rollback
+	rb := pass.Instance(w.get(), "blue").Rollback
 	if rb == nil || !strings.Contains(rb.Message, "another PersistentVolumeClaim") {
 		t.Errorf("the object does not say what is wrong: %+v", rb)
 	}

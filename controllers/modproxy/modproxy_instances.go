@@ -12,6 +12,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/controllers/modproxy/pass"
 	"gocache.dev/operator/internal/domain/store"
 	"gocache.dev/operator/internal/kube/apply"
 	"gocache.dev/operator/internal/kube/check"
@@ -24,9 +25,8 @@ import (
 )
 
 const (
-	instancePort = 8080
-	storeMount   = "/var/lib/gocache-proxy"
-	storeDir     = storeMount + "/" + store.Dir
+	storeMount = "/var/lib/gocache-proxy"
+	storeDir   = storeMount + "/" + store.Dir
 	// shutdownSeconds bounds the downloads under way when an instance stops:
 	// its router has sent the rest elsewhere long before.
 	shutdownSeconds = 30
@@ -39,7 +39,7 @@ const (
 // ensureInstances makes of each instance a claim, a Service whose address
 // stays, and a StatefulSet of one pod: never two pods on one store.
 func (r *Reconciler) ensureInstances(ctx context.Context, s *scope) error {
-	trusted, err := r.trust(ctx, s)
+	trusted, err := pass.Trust(ctx, r.Live, s.proxy)
 	if err != nil {
 		return err // pods without the trust would be replaced as soon as it is there
 	}
@@ -61,16 +61,16 @@ func (r *Reconciler) ensureInstances(ctx context.Context, s *scope) error {
 
 func (r *Reconciler) ensureInstance(ctx context.Context, s *scope, instance *v1alpha1.ProxyInstance, trusted check.Trusted) error {
 	var storeErr error
-	if !s.rollsBack(instance.Name) { // its claim is in other hands
+	if !s.Replacing(s.proxy, instance.Name) { // its claim is in other hands
 		storeErr = r.ensureStore(ctx, s, instance)
 	}
 	p, err := r.program(s, instance)
 	if err != nil {
 		return errors.Join(storeErr, err)
 	}
-	service := haproxy.InstanceService(s.proxy.Namespace, s.childName(instance), s.labels(instance), s.labels(instance), instancePort, p.port)
+	service := haproxy.InstanceService(s.proxy.Namespace, s.childName(instance), s.labels(instance), s.labels(instance), pass.InstancePort, p.port)
 	service.Spec.Ports = append(service.Spec.Ports, corev1.ServicePort{
-		Name: agentName, Port: agentPort, TargetPort: intstr.FromInt32(agentPort), Protocol: corev1.ProtocolTCP,
+		Name: agentName, Port: pass.AgentPort, TargetPort: intstr.FromInt32(pass.AgentPort), Protocol: corev1.ProtocolTCP,
 	})
 	_, serviceErr := r.applier().Apply(ctx, apply.ControlledBy(s.proxy), service)
 	return errors.Join(storeErr, serviceErr, r.ensureSet(ctx, s, instance, r.statefulSet(s, instance, p, trusted)))
@@ -159,7 +159,7 @@ func (r *Reconciler) statefulSet(s *scope, instance *v1alpha1.ProxyInstance, p p
 
 // replicas of an instance: it is down while its store is being replaced.
 func (s *scope) replicas(instance string) int32 {
-	if s.rollsBack(instance) {
+	if s.Replacing(s.proxy, instance) {
 		return 0
 	}
 	return 1

@@ -13,40 +13,21 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/controllers/modproxy/pass"
+	"gocache.dev/operator/internal/kube/csisnapshot"
 	"gocache.dev/operator/internal/kube/read"
-	"gocache.dev/operator/internal/kube/route"
-	"gocache.dev/operator/internal/prober"
 )
-
-// facts are what was read in one pass.
-type facts struct {
-	// addresses of the instances, by name: host:port, or the URL of one that
-	// somebody else runs; absent while unknown.
-	addresses map[string]string
-	// certificates are what the router's replicas say of theirs.
-	certificates []route.Certificate
-	// token that the agents take orders for; empty: there is none yet.
-	token string
-	// found by the probes, by instance.
-	found map[string]prober.Observation
-	// database is what they found out of the checksum database.
-	database prober.DatabaseObservation
-	// snapshots of the stores, and which of them somebody makes a volume of;
-	// nil: not known.
-	snapshots []v1alpha1.CacheSnapshot
-	used      map[string]bool
-}
 
 // +kubebuilder:rbac:groups="",resources=services,verbs=get
 
 // observe reads where the instances are and how the router stands.
 func (r *Reconciler) observe(ctx context.Context, s *scope) error {
-	s.facts.addresses = map[string]string{}
+	s.Addresses = map[string]string{}
 	var errs []error
 	for i := range s.proxy.Spec.Instances {
 		instance := &s.proxy.Spec.Instances[i]
 		if instance.External != nil {
-			s.facts.addresses[instance.Name] = instance.External.URL
+			s.Addresses[instance.Name] = instance.External.URL
 			continue
 		}
 		service, err := read.Object[corev1.Service](ctx, r.Live, s.proxy.Namespace, s.childName(instance))
@@ -57,9 +38,9 @@ func (r *Reconciler) observe(ctx context.Context, s *scope) error {
 		if service == nil || !metav1.IsControlledBy(service, s.proxy) || service.Spec.ClusterIP == "" || service.Spec.ClusterIP == corev1.ClusterIPNone {
 			continue
 		}
-		s.facts.addresses[instance.Name] = net.JoinHostPort(service.Spec.ClusterIP, strconv.Itoa(instancePort))
+		s.Addresses[instance.Name] = net.JoinHostPort(service.Spec.ClusterIP, strconv.Itoa(pass.InstancePort))
 	}
-	s.router = r.router(s.proxy, routed(s.proxy, s.facts.addresses))
+	s.router = r.router(s.proxy, routed(s.proxy, s.Addresses))
 	return errors.Join(errors.Join(errs...), r.observeToken(ctx, s), r.observeCertificates(ctx, s), r.observeSnapshots(ctx, s))
 }
 
@@ -67,9 +48,26 @@ func (r *Reconciler) observe(ctx context.Context, s *scope) error {
 // router.tls. They alone read it: the operator has no business with keys.
 func (r *Reconciler) observeCertificates(ctx context.Context, s *scope) (err error) {
 	if s.proxy.Spec.Router.TLS != nil {
-		s.facts.certificates, err = s.router.Certificates(ctx)
+		s.Certificates, err = s.router.Certificates(ctx)
 	}
 	return err
+}
+
+// +kubebuilder:rbac:groups=cache.gocache.dev,resources=cachesnapshots,verbs=get;list;watch
+
+// observeSnapshots reads the snapshots of the stores.
+func (r *Reconciler) observeSnapshots(ctx context.Context, s *scope) (err error) {
+	s.Snapshots, err = csisnapshot.Of(ctx, r.Client, r.Indexed, s.proxy.Namespace, v1alpha1.ModProxyKind, s.proxy.Name)
+	return err
+}
+
+// bySnapshot wakes the proxy whose store a snapshot is of.
+func bySnapshot(_ context.Context, o client.Object) []reconcile.Request {
+	ref := o.(*v1alpha1.CacheSnapshot).Spec.SourceRef
+	if ref.Kind != v1alpha1.ModProxyKind {
+		return nil
+	}
+	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: o.GetNamespace(), Name: ref.Name}}}
 }
 
 // byClaim wakes the proxy that a store's claim belongs to.

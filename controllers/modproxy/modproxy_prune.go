@@ -31,7 +31,7 @@ func (r *Reconciler) prune(ctx context.Context, s *scope) error {
 	}
 	var errs []error
 	for i := range sets.Items {
-		if set := &sets.Items[i]; metav1.IsControlledBy(set, s.proxy) && !named[set.Labels[v1alpha1.InstanceLabel]] && !s.rollsBack(set.Labels[v1alpha1.InstanceLabel]) {
+		if set := &sets.Items[i]; metav1.IsControlledBy(set, s.proxy) && !named[set.Labels[v1alpha1.InstanceLabel]] && !s.Replacing(s.proxy, set.Labels[v1alpha1.InstanceLabel]) {
 			errs = append(errs, r.removeInstance(ctx, s, set))
 		}
 	}

@@ -9,6 +9,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/controllers/modproxy/pass"
+	"gocache.dev/operator/controllers/modproxy/storerollback"
 	"gocache.dev/operator/internal/kube/bounded"
 	"gocache.dev/operator/internal/plan/failover"
 	"gocache.dev/operator/internal/plan/request"
@@ -36,7 +38,7 @@ func (s *scope) takeRequest() {
 		return
 	}
 	s.proxy.Status.LastHandledRequest = &v1alpha1.RequestStatus{
-		Request: answer.Text, Outcome: answer.Outcome, Message: bounded.Text(answer.Message, 1024), Time: metav1.NewTime(s.now),
+		Request: answer.Text, Outcome: answer.Outcome, Message: bounded.Text(answer.Message, 1024), Time: metav1.NewTime(s.Now),
 	}
 }
 
@@ -58,7 +60,7 @@ func (s *scope) refuses(req request.Request) string {
 
 // unfit says why clients cannot be moved to an instance; empty: they can.
 func (s *scope) unfit(name string) string {
-	instance := find(s.proxy, name)
+	instance := pass.Instance(s.proxy, name)
 	switch {
 	case instance.Quarantined != nil:
 		return fmt.Sprintf("instance %s serves wrong bytes (%s): mend its store, and let it in again with failback=%s", name, instance.Quarantined.Reason, name)
@@ -68,14 +70,9 @@ func (s *scope) unfit(name string) string {
 	return ""
 }
 
-// accepted is the request that waits to be carried out.
-func (s *scope) accepted() (request.Request, bool) {
-	return request.Accepted(s.proxy.Status.LastHandledRequest)
-}
-
 // request is what a person asked for, as the decision takes it.
 func (s *scope) request() failover.Request {
-	req, ok := s.accepted()
+	req, ok := pass.Accepted(s.proxy)
 	switch {
 	case !ok:
 		return failover.Request{}
@@ -88,23 +85,17 @@ func (s *scope) request() failover.Request {
 	}
 }
 
-// requested is a time that is not before the request was taken up: a status has
-// whole seconds.
-func (s *scope) requested() time.Time {
-	return s.proxy.Status.LastHandledRequest.Time.Add(time.Second)
-}
-
 // acquitted is when an instance was let in again: on the request
 // failback=INSTANCE or after its store was rolled back, once it was proven
 // sound.
 func (s *scope) acquitted(instance string) time.Time {
-	if req, ok := s.accepted(); ok && req.Action == request.Failback && req.Argument == instance && (!s.stands(instance) || s.proven(instance, s.requested()).sound) {
+	if req, ok := pass.Accepted(s.proxy); ok && req.Action == request.Failback && req.Argument == instance && (!pass.Quarantined(s.proxy, instance) || storerollback.Prove(s.proxy, s.Observed, instance, pass.RequestedTime(s.proxy)).Intact) {
 		// A status has whole seconds. Rounded down, what was found a moment
 		// before would convict again.
-		return s.now.Add(time.Second - time.Nanosecond).Truncate(time.Second)
+		return s.Now.Add(time.Second - time.Nanosecond).Truncate(time.Second)
 	}
 	var at time.Time
-	if st := s.instanceStatus(instance); st != nil {
+	if st := pass.InstanceStatus(s.proxy, instance); st != nil {
 		if st.ReinstatedTime != nil {
 			at = st.ReinstatedTime.Time
 		}
@@ -118,7 +109,7 @@ func (s *scope) acquitted(instance string) time.Time {
 // requestDone answers the request that the published weights carry out, or that
 // came to an end by itself.
 func (s *scope) requestDone() {
-	req, ok := s.accepted()
+	req, ok := pass.Accepted(s.proxy)
 	if !ok || !s.published {
 		return
 	}
@@ -138,24 +129,24 @@ func (s *scope) requestDone() {
 // acquittalAnswer is asked after the decision: who still stands convicted was
 // not acquitted.
 func (s *scope) acquittalAnswer(instance string) (v1alpha1.RequestOutcome, string) {
-	if !s.stands(instance) {
+	if !pass.Quarantined(s.proxy, instance) {
 		return v1alpha1.RequestSucceeded, ""
 	}
-	p := s.proven(instance, s.requested())
-	if p.wrong != "" {
-		return v1alpha1.RequestFailed, "instance " + instance + " still serves wrong bytes: " + p.wrong
+	p := storerollback.Prove(s.proxy, s.Observed, instance, pass.RequestedTime(s.proxy))
+	if p.Wrong != "" {
+		return v1alpha1.RequestFailed, "instance " + instance + " still serves wrong bytes: " + p.Wrong
 	}
-	return v1alpha1.RequestAccepted, "instance " + instance + " stays out until it is proven sound; waiting for " + p.waits
+	return v1alpha1.RequestAccepted, "instance " + instance + " stays out until it is proven sound; waiting for " + p.Waits
 }
 
 // integrityAnswer waits for a check of each store that began after the request.
 func (s *scope) integrityAnswer() (v1alpha1.RequestOutcome, string) {
 	var told []string
 	for _, i := range s.proxy.Spec.Instances {
-		r := s.facts.found[i.Name].Store
+		r := s.Found[i.Name].Store
 		switch {
-		case !s.checked(i.Name):
-		case r == nil || r.Verdict == nil || !r.Began.After(s.requested()):
+		case !pass.Checked(s.proxy, i.Name):
+		case r == nil || r.Verdict == nil || !r.Began.After(pass.RequestedTime(s.proxy)):
 			return v1alpha1.RequestAccepted, "waiting for the check of the store of " + i.Name
 		default:
 			told = append(told, fmt.Sprintf("%s: %s", i.Name, r.Verdict.Verdict))

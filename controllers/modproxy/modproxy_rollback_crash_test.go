@@ -7,6 +7,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/controllers/modproxy/pass"
 	"gocache.dev/operator/internal/kube/volume"
 	"gocache.dev/operator/internal/plan/naming"
 	"gocache.dev/operator/internal/plan/rollback"
@@ -32,7 +33,7 @@ func (w *world) storeEnd(instance string) (e storeEnd) {
 		return e
 	}
 	p := w.get()
-	status := find(p, instance)
+	status := pass.Instance(p, instance)
 	if rb := status.Rollback; rb != nil {
 		e.Attempt, e.Proven, e.Complete, e.Failed = rb.Attempt, rb.VerifiedTime != nil, rb.CompletionTime != nil, rb.Failed
 	}
@@ -88,7 +89,7 @@ func rollbackFlows() map[string]func(*world, func()) {
 			die()
 			w.poison()
 			w.tick(3)
-			if rb := find(w.get(), "blue").Rollback; rb.NotBefore == nil || rb.Attempt != 0 {
+			if rb := pass.Instance(w.get(), "blue").Rollback; rb.NotBefore == nil || rb.Attempt != 0 {
 				w.t.Errorf("it is rolled back at once: %+v", rb)
 			}
 			w.now = w.now.Add(rollback.FirstPause)
@@ -105,7 +106,7 @@ func rollbackFlows() map[string]func(*world, func()) {
 			die()
 			for range 40 {
 				w.tick(1)
-				if rb := find(w.get(), "blue").Rollback; rb != nil && rb.Attempt == 2 {
+				if rb := pass.Instance(w.get(), "blue").Rollback; rb != nil && rb.Attempt == 2 {
 					w.blue.stillWrong = false
 				}
 				if w.recovered() {
@@ -124,12 +125,12 @@ func (w *world) recover() {
 			return
 		}
 	}
-	w.t.Errorf("it was never rolled back: %+v", find(w.get(), "blue"))
+	w.t.Errorf("it was never rolled back: %+v", pass.Instance(w.get(), "blue"))
 }
 
 func (w *world) recovered() bool {
 	w.t.Helper()
-	blue := find(w.get(), "blue")
+	blue := pass.Instance(w.get(), "blue")
 	if w.blue.rotten && blue.Quarantined != nil && w.published("blue") == "ready" {
 		w.t.Fatal("the poisoned store serves")
 	}

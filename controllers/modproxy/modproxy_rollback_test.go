@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/controllers/modproxy/pass"
 	"gocache.dev/operator/internal/kube/volume"
 	"gocache.dev/operator/internal/plan/rollback"
 	"gocache.dev/operator/internal/testing/cluster"
@@ -144,12 +145,12 @@ func TestRollback(t *testing.T) {
 			}
 			for range 40 {
 				w.tick(1)
-				if rb := find(w.get(), "blue").Rollback; rb != nil && rb.CompletionTime != nil {
+				if rb := pass.Instance(w.get(), "blue").Rollback; rb != nil && rb.CompletionTime != nil {
 					break
 				}
 			}
 			w.weights(100, 100)
-			blue := find(w.get(), "blue")
+			blue := pass.Instance(w.get(), "blue")
 			rb := blue.Rollback
 			if rb == nil || rb.CompletionTime == nil || rb.VerifiedTime == nil || rb.ReplacedTime == nil || rb.Failed || rb.Attempt != 1 || (rb.Snapshot != "") != withSnapshot {
 				t.Fatalf("rollback %+v", rb)
@@ -180,11 +181,11 @@ func TestRollbackThatDoesNotHelp(t *testing.T) {
 	w.poison()
 	for range 20 {
 		w.tick(1)
-		if blue := find(w.get(), "blue"); blue.Quarantined == nil && len(w.said()) > 0 && blue.Rollback != nil {
+		if blue := pass.Instance(w.get(), "blue"); blue.Quarantined == nil && len(w.said()) > 0 && blue.Rollback != nil {
 			t.Fatal("blue was let in")
 		}
 	}
-	blue := find(w.get(), "blue")
+	blue := pass.Instance(w.get(), "blue")
 	if blue.Rollback == nil || !blue.Rollback.Failed || !strings.Contains(blue.Rollback.Message, "the new store is wrong too") {
 		t.Errorf("rollback %+v", blue.Rollback)
 	}
@@ -206,7 +207,7 @@ func TestRelapse(t *testing.T) {
 	w.poison()
 	w.tick(3)
 	w.weights(0, 100)
-	blue := find(w.get(), "blue")
+	blue := pass.Instance(w.get(), "blue")
 	if rb := blue.Rollback; rb == nil || rb.Attempt != 0 || rb.Relapses != 1 || rb.NotBefore == nil || blue.VolumeReplacement != nil || w.blue.volume != second {
 		t.Errorf("blue is %+v, on volume %s", blue, w.blue.volume)
 	}
@@ -217,7 +218,7 @@ func TestRelapse(t *testing.T) {
 	w.now = w.now.Add(rollback.FirstPause)
 	w.recover()
 	w.weights(100, 100)
-	if rb := find(w.get(), "blue").Rollback; rb.Relapses != 1 || w.blue.volume == second {
+	if rb := pass.Instance(w.get(), "blue").Rollback; rb.Relapses != 1 || w.blue.volume == second {
 		t.Errorf("rollback %+v", rb)
 	}
 }
@@ -231,7 +232,7 @@ func TestQuarantine(t *testing.T) {
 	before := w.blue.volume
 	w.poison()
 	w.tick(10)
-	if blue := find(w.get(), "blue"); blue.Rollback != nil || blue.Quarantined == nil || w.blue.volume != before {
+	if blue := pass.Instance(w.get(), "blue"); blue.Rollback != nil || blue.Quarantined == nil || w.blue.volume != before {
 		t.Errorf("blue is %+v", blue)
 	}
 }

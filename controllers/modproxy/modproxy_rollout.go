@@ -6,6 +6,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/controllers/modproxy/pass"
 	"gocache.dev/operator/internal/kube/apply"
 	"gocache.dev/operator/internal/kube/read"
 )
@@ -24,7 +25,7 @@ type rollout struct {
 // postponed says whether the pod of an instance must not be replaced now: it
 // serves, and nobody else could meanwhile.
 func (r *Reconciler) postponed(ctx context.Context, s *scope, instance *v1alpha1.ProxyInstance, wanted *appsv1.StatefulSet) (bool, error) {
-	if s.rollsBack(instance.Name) {
+	if s.Replacing(s.proxy, instance.Name) {
 		return false, nil // it is down
 	}
 	differs, err := r.applier().Differs(ctx, apply.ControlledBy(s.proxy), wanted)
@@ -59,7 +60,7 @@ func (r *Reconciler) covered(ctx context.Context, s *scope, but string) (bool, e
 			continue
 		}
 		alone = false
-		if status := find(s.proxy, other.Name); !status.Healthy || status.ObservedWeight == 0 {
+		if status := pass.Instance(s.proxy, other.Name); !status.Healthy || status.ObservedWeight == 0 {
 			continue
 		}
 		if stands, err := r.stands(ctx, s, other); err != nil || stands {

@@ -9,7 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"gocache.dev/operator/api/v1alpha1"
-	"gocache.dev/operator/internal/kube/patch"
+	"gocache.dev/operator/controllers/modproxy/pass"
 	"gocache.dev/operator/internal/kube/route"
 	"gocache.dev/operator/internal/kube/route/backend"
 	"gocache.dev/operator/internal/plan/naming"
@@ -46,15 +46,15 @@ func routed(p *v1alpha1.ModProxy, addresses map[string]string) []route.Instance 
 	var all []route.Instance
 	for n := range p.Spec.Instances {
 		instance := &p.Spec.Instances[n]
-		i := route.Instance{Name: instance.Name, Standby: instance.Role == v1alpha1.RoleStandby, Service: naming.Child(p.Name, instance.Name), Port: instancePort}
+		i := route.Instance{Name: instance.Name, Standby: instance.Role == v1alpha1.RoleStandby, Service: naming.Child(p.Name, instance.Name), Port: pass.InstancePort}
 		if instance.External != nil {
 			i.External = instance.External.URL
 			all = append(all, i)
 			continue
 		}
 		i.Address = addresses[instance.Name]
-		if serverOf(p, instance).Type != v1alpha1.ServerGoproxy {
-			i.CheckPort = agentPort // what such a server says of itself means nothing
+		if pass.ServerOf(p, instance).Type != v1alpha1.ServerGoproxy {
+			i.CheckPort = pass.AgentPort // what such a server says of itself means nothing
 		}
 		all = append(all, i)
 	}
@@ -72,7 +72,7 @@ func (r *Reconciler) ensureRouter(ctx context.Context, s *scope) error {
 		s.proxy.Status.URL, s.proxy.Status.GOPROXY = address.URL, address.GOPROXY
 	}
 	if s.ensured, err = s.router.Ensure(ctx); s.ensured.Waits != "" {
-		s.wake = min(s.wake, confirmInterval)
+		s.result.WakeIn(pass.ConfirmInterval)
 	}
 	return err
 }
@@ -84,13 +84,12 @@ func (r *Reconciler) setWeights(ctx context.Context, s *scope) error {
 		s.wanted = append(s.wanted, route.Server{Name: w.Name, State: route.State(w.Use), Weight: w.Weight})
 	}
 	if !s.decision.Wake.IsZero() {
-		s.wake = min(s.wake, max(s.decision.Wake.Sub(s.now), confirmInterval))
+		s.result.WakeIn(max(s.decision.Wake.Sub(s.Now), pass.ConfirmInterval))
 	}
 	if s.router.Record(&s.proxy.Status) {
-		if _, err := patch.Status(ctx, r.Client, s.before, s.proxy); err != nil {
+		if err := r.writeStatus(ctx, s); err != nil {
 			return err
 		}
-		s.before = s.proxy.DeepCopy()
 	}
 	if err := s.router.Set(ctx, s.wanted); err != nil {
 		return err
@@ -100,8 +99,8 @@ func (r *Reconciler) setWeights(ctx context.Context, s *scope) error {
 	if s.observed, err = s.router.Observe(ctx); err != nil {
 		return err
 	}
-	if s.arrived, s.pending = s.observed.Confirms(s.wanted); !s.arrived && s.routerStands() {
-		s.wake = min(s.wake, s.confirmPause())
+	if s.Arrived, s.pending = s.observed.Confirms(s.wanted); !s.Arrived && s.routerStands() {
+		s.result.WakeIn(s.confirmPause())
 	}
 	return nil
 }
@@ -109,7 +108,7 @@ func (r *Reconciler) setWeights(ctx context.Context, s *scope) error {
 // removeFormer removes what the spec no longer names: routers of other types,
 // and instances, once no replica of the router has them any more.
 func (r *Reconciler) removeFormer(ctx context.Context, s *scope) error {
-	settled := s.ensured.Settled && s.arrived
+	settled := s.ensured.Settled && s.Arrived
 	err := s.router.RemoveFormer(ctx, &s.proxy.Status, settled)
 	if !settled {
 		return err // its progress wakes us
@@ -120,11 +119,11 @@ func (r *Reconciler) removeFormer(ctx context.Context, s *scope) error {
 // confirmPause is short at first, and longer when a replica of the router has
 // not followed for a while: it may be out of reach.
 func (s *scope) confirmPause() time.Duration {
-	routed := meta.FindStatusCondition(s.before.Status.Conditions, v1alpha1.RoutedCondition)
-	if routed != nil && routed.Status != metav1.ConditionTrue && s.now.Sub(routed.LastTransitionTime.Time) > patience {
-		return observeInterval / 6
+	routed := meta.FindStatusCondition(s.Stored.Status.Conditions, v1alpha1.RoutedCondition)
+	if routed != nil && routed.Status != metav1.ConditionTrue && s.Now.Sub(routed.LastTransitionTime.Time) > patience {
+		return pass.Interval / 6
 	}
-	return confirmInterval
+	return pass.ConfirmInterval
 }
 
 // routerStands says whether there is a router that takes clients.

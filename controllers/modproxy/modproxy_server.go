@@ -9,9 +9,9 @@ import (
 	"k8s.io/utils/ptr"
 
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/controllers/modproxy/pass"
 	"gocache.dev/operator/internal/domain/probe"
 	"gocache.dev/operator/internal/domain/store"
-	"gocache.dev/operator/internal/kube/conditions"
 	"gocache.dev/operator/internal/kube/podspec"
 )
 
@@ -37,24 +37,9 @@ type program struct {
 	page string
 }
 
-// serverOf is the server of an instance: its own, or the proxy's.
-func serverOf(p *v1alpha1.ModProxy, instance *v1alpha1.ProxyInstance) v1alpha1.ProxyServer {
-	server := v1alpha1.ProxyServer{}
-	switch {
-	case instance.Server != nil:
-		server = *instance.Server
-	case p.Spec.Server != nil:
-		server = *p.Spec.Server
-	}
-	if server.Type == "" {
-		server.Type = v1alpha1.ServerGoproxy
-	}
-	return server
-}
-
 // program of an instance that we run.
 func (r *Reconciler) program(s *scope, instance *v1alpha1.ProxyInstance) (program, error) {
-	server := serverOf(s.proxy, instance)
+	server := pass.ServerOf(s.proxy, instance)
 	switch server.Type {
 	case v1alpha1.ServerAthens:
 		return r.athens(s, instance, server)
@@ -72,7 +57,7 @@ func (r *Reconciler) goproxy(s *scope, instance *v1alpha1.ProxyInstance, server 
 		image = r.Images.Operator
 	}
 	command := []string{
-		"/gocache-proxy", "--store", storeDir, "--listen", fmt.Sprintf(":%d", instancePort), "--name", instance.Name,
+		"/gocache-proxy", "--store", storeDir, "--listen", fmt.Sprintf(":%d", pass.InstancePort), "--name", instance.Name,
 		"--temp-dir", "/tmp", "--shutdown-timeout", fmt.Sprintf("%ds", shutdownSeconds),
 	}
 	if up := s.proxy.Spec.Upstream; up != nil && up.Proxy != "" {
@@ -82,12 +67,12 @@ func (r *Reconciler) goproxy(s *scope, instance *v1alpha1.ProxyInstance, server 
 		command = append(command, "--credentials", privateDir)
 	}
 	return program{
-		port: instancePort, layout: store.Goproxy, ready: probe.OwnPage,
+		port: pass.InstancePort, layout: store.Goproxy, ready: probe.OwnPage,
 		container: corev1.Container{
 			Name: "proxy", Image: image, Command: append(command, server.Args...), Env: environment(s.toolchain(), server),
-			Ports:          []corev1.ContainerPort{{Name: "http", ContainerPort: instancePort}},
-			ReadinessProbe: ask(httpGet(probe.ReadyPath, instancePort), 2, 2),
-			LivenessProbe:  ask(httpGet("/healthz", instancePort), 10, 6),
+			Ports:          []corev1.ContainerPort{{Name: "http", ContainerPort: pass.InstancePort}},
+			ReadinessProbe: ask(httpGet(probe.ReadyPath, pass.InstancePort), 2, 2),
+			LivenessProbe:  ask(httpGet("/healthz", pass.InstancePort), 10, 6),
 		},
 	}
 }
@@ -132,7 +117,7 @@ func (r *Reconciler) athens(s *scope, instance *v1alpha1.ProxyInstance, server v
 		image = r.Images.Athens
 	}
 	if image == "" {
-		return program{}, invalid("spec.instances[%s]: server.type Athens needs server.image: the operator was given no --athens-image", instance.Name)
+		return program{}, pass.Invalid("spec.instances[%s]: server.type Athens needs server.image: the operator was given no --athens-image", instance.Name)
 	}
 	env := s.toolchain()
 	if up := s.proxy.Spec.Upstream; up != nil && up.Proxy != "" {
@@ -148,7 +133,7 @@ func (r *Reconciler) athens(s *scope, instance *v1alpha1.ProxyInstance, server v
 	var list []string
 	for _, v := range podspec.Env(env) {
 		if strings.Contains(v.Value, ";") {
-			return program{}, invalid("spec: Athens cannot be given %s=%q: a semicolon ends a value there", v.Name, v.Value)
+			return program{}, pass.Invalid("spec: Athens cannot be given %s=%q: a semicolon ends a value there", v.Name, v.Value)
 		}
 		list = append(list, v.Name+"="+v.Value)
 	}
@@ -191,7 +176,7 @@ func sumDBURL(value string) string {
 // custom is a server that nothing is known of, but its port and that it speaks
 // the GOPROXY protocol.
 func (s *scope) custom(server v1alpha1.ProxyServer) program {
-	port := ptr.Deref(server.Port, instancePort)
+	port := ptr.Deref(server.Port, pass.InstancePort)
 	settings := map[string]string{"HOME": "/tmp", "TMPDIR": "/tmp"}
 	return program{
 		port: port, ready: probe.AgentPage, page: fmt.Sprintf("http://127.0.0.1:%d/", port),
@@ -209,10 +194,6 @@ func environment(ours map[string]string, server v1alpha1.ProxyServer) []corev1.E
 		ours[e.Name] = e.Value
 	}
 	return podspec.Env(ours)
-}
-
-func invalid(format string, args ...any) error {
-	return &conditions.StalledError{Reason: v1alpha1.ReasonInvalidSpec, Message: fmt.Sprintf(format, args...)}
 }
 
 func httpGet(path string, port int32) corev1.ProbeHandler {

@@ -10,6 +10,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/controllers/modproxy/pass"
 	"gocache.dev/operator/internal/kube/bounded"
 	"gocache.dev/operator/internal/kube/conditions"
 	"gocache.dev/operator/internal/plan/failover"
@@ -22,12 +23,12 @@ func (s *scope) noteDecision() {
 	healthy := 0
 	var serving []string
 	for i, wanted := range s.decision.Desired {
-		instance := instanceStatus(find(s.proxy, wanted.Name), wanted, s.decision.State.Instances[i])
+		instance := instanceStatus(pass.Instance(s.proxy, wanted.Name), wanted, s.decision.State.Instances[i])
 		if at := s.acquitted(wanted.Name); !at.IsZero() {
 			instance.ReinstatedTime = ptr.To(metav1.NewTime(at))
 		}
-		instance.StoreCheck = storeCheckStatus(instance.StoreCheck, s.facts.found[wanted.Name].Store)
-		if disk := s.facts.found[wanted.Name].DiskUsedPercent; disk != nil {
+		instance.StoreCheck = storeCheckStatus(instance.StoreCheck, s.Found[wanted.Name].Store)
+		if disk := s.Found[wanted.Name].DiskUsedPercent; disk != nil {
 			instance.DiskUsedPercent = disk
 		}
 		if wanted.Healthy && wanted.Fault == nil {
@@ -55,7 +56,7 @@ func (s *scope) noteDecision() {
 // convictionsDiffer says whether the decision convicts or acquits anybody.
 func (s *scope) convictionsDiffer() bool {
 	for _, now := range s.proxy.Status.Instances {
-		before := find(s.before, now.Name)
+		before := pass.Instance(s.Stored, now.Name)
 		if (now.Quarantined == nil) != (before.Quarantined == nil) {
 			return true
 		}
@@ -72,8 +73,8 @@ func (s *scope) noteRouter() {
 			status.Instances[i].ObservedWeight = s.weightObserved(wanted)
 		}
 	}
-	if status.LastWeightChange != nil && status.LastWeightChange.ConfirmedTime == nil && s.arrived {
-		status.LastWeightChange.ConfirmedTime = ptr.To(metav1.NewTime(s.now))
+	if status.LastWeightChange != nil && status.LastWeightChange.ConfirmedTime == nil && s.Arrived {
+		status.LastWeightChange.ConfirmedTime = ptr.To(metav1.NewTime(s.Now))
 	}
 }
 
@@ -126,7 +127,7 @@ func (s *scope) noteFlip() {
 	if flip := s.decision.WeightChange; flip != nil {
 		status.LastWeightChange = &v1alpha1.WeightChangeStatus{
 			From: strings.Join(flip.From, ","), To: strings.Join(flip.To, ","), Reason: bounded.Text(flip.Reason, 1024),
-			AppliedTime: ptr.To(metav1.NewTime(s.now)),
+			AppliedTime: ptr.To(metav1.NewTime(s.Now)),
 		}
 		if !flip.Detected.IsZero() {
 			status.LastWeightChange.DetectedTime = ptr.To(metav1.NewTime(flip.Detected))
@@ -136,7 +137,7 @@ func (s *scope) noteFlip() {
 
 // setConditions writes all conditions from the facts of the pass and its error.
 func (s *scope) setConditions(failed error) {
-	set := conditions.Set{Conditions: &s.proxy.Status.Conditions, Generation: s.proxy.Generation, Now: s.now}
+	set := conditions.Set{Conditions: &s.proxy.Status.Conditions, Generation: s.proxy.Generation, Now: s.Now}
 	if len(s.decision.Desired) > 0 {
 		s.setRouted(set)
 		s.setHealthy(set)
@@ -154,7 +155,7 @@ func (s *scope) setRouted(set conditions.Set) {
 	switch {
 	case !s.routerStands():
 		set.False(routed, v1alpha1.ReasonRouterNotReady, "No replica of the router is ready yet")
-	case !s.arrived:
+	case !s.Arrived:
 		set.False(routed, v1alpha1.ReasonWeightsPending, "The router does not do yet what is wanted: %s", s.pending)
 	default:
 		set.True(routed, v1alpha1.ReasonRouterConfigured, "All %d replicas of the router do what is wanted", len(s.observed.Replicas))
@@ -167,7 +168,7 @@ func (s *scope) setHealthy(set conditions.Set) {
 	for _, w := range s.decision.Desired {
 		if !w.Healthy || w.Fault != nil {
 			text := w.Name + ": " + w.Reason
-			if rb := find(s.proxy, w.Name).Rollback; rb != nil && rb.Message != "" && w.Fault != nil {
+			if rb := pass.Instance(s.proxy, w.Name).Rollback; rb != nil && rb.Message != "" && w.Fault != nil {
 				text += "; rollback: " + rb.Message
 			}
 			ill = append(ill, text)
@@ -195,7 +196,7 @@ func (s *scope) setReady(set conditions.Set) {
 		set.Stall(v1alpha1.ReasonCertificateRefused, "No replica of the router can serve. %s", s.withoutCertificate())
 	case !s.routerStands():
 		set.Progress(v1alpha1.ReasonRouterNotReady, "No replica of the router is ready yet")
-	case !s.arrived:
+	case !s.Arrived:
 		set.Progress(v1alpha1.ReasonWeightsPending, "The router does not do yet what is wanted: %s", s.pending)
 	case len(s.rollout.waits) > 0:
 		set.Updating(v1alpha1.ReasonServing, "%s; pods are replaced one after the other, and wait until another instance serves: %s", s.serving(), strings.Join(s.rollout.waits, ", "))
@@ -222,7 +223,7 @@ func (s *scope) unchecked() []string {
 		return nil
 	}
 	for _, i := range s.proxy.Spec.Instances {
-		if _, asked := s.facts.found[i.Name].Streaks[failover.Checksum]; !asked {
+		if _, asked := s.Found[i.Name].Streaks[failover.Checksum]; !asked {
 			names = append(names, i.Name)
 		}
 	}

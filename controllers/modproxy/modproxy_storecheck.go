@@ -1,13 +1,14 @@
 package modproxy
 
 import (
-	"fmt"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/controllers/modproxy/pass"
+	"gocache.dev/operator/controllers/modproxy/storerollback"
 	"gocache.dev/operator/internal/domain/integrity"
 	"gocache.dev/operator/internal/kube/bounded"
 	"gocache.dev/operator/internal/plan/failover"
@@ -22,25 +23,25 @@ import (
 func (r *Reconciler) wishChecks(s *scope) error {
 	plan, err := schedule.Parse(s.proxy.Spec.Integrity.Schedule, string(s.proxy.UID))
 	if err != nil {
-		return invalid("spec.integrity.%v", err)
+		return pass.Invalid("spec.integrity.%v", err)
 	}
 	wishes := map[string]prober.Check{}
 	for _, i := range s.proxy.Spec.Instances {
-		report := s.facts.found[i.Name].Store
+		report := s.Found[i.Name].Store
 		if report == nil {
 			continue // its agent says first what it has done
 		}
-		wish := prober.Check{Since: s.proofNeeded(i.Name)}
+		wish := prober.Check{Since: storerollback.NeededSince(s.proxy, i.Name)}
 		wish.Unhurried = wish.Since.IsZero()
-		if req, ok := s.accepted(); ok && req.Action == request.Integrity {
-			wish.Since = later(wish.Since, s.requested())
+		if req, ok := pass.Accepted(s.proxy); ok && req.Action == request.Integrity {
+			wish.Since = later(wish.Since, pass.RequestedTime(s.proxy))
 		}
-		due, at := plan.Due(later(s.proxy.CreationTimestamp.Time, report.Began), s.now)
+		due, at := plan.Due(later(s.proxy.CreationTimestamp.Time, report.Began), s.Now)
 		switch {
 		case due:
 			wish.Since = later(wish.Since, at)
 		case !at.IsZero():
-			s.wake = min(s.wake, max(at.Sub(s.now), confirmInterval))
+			s.result.WakeIn(max(at.Sub(s.Now), pass.ConfirmInterval))
 		}
 		wishes[i.Name] = wish
 	}
@@ -53,22 +54,7 @@ func storeFault(r *prober.StoreReport) *failover.Fault {
 	if r == nil || r.Verdict == nil || r.Verdict.Verdict != integrity.OutcomeCorrupt {
 		return nil
 	}
-	return &failover.Fault{Reason: v1alpha1.ReasonStoreCorrupt, Evidence: evidence(r.Verdict), Time: r.Ended, Contained: r.Verdict.Contained}
-}
-
-// evidence is what a person must know of a verdict.
-func evidence(v *integrity.Verdict) string {
-	text := v.Message
-	for _, e := range v.Examples {
-		if e.Severity != "note" {
-			return fmt.Sprintf("%s; such as %s: %s", text, e.Path, e.Detail)
-		}
-	}
-	if len(v.WithdrawnExamples) > 0 {
-		e := v.WithdrawnExamples[0]
-		text = fmt.Sprintf("%s; such as %s: %s: %s", text, e.Path, e.Class.Meaning(), e.Detail)
-	}
-	return text
+	return &failover.Fault{Reason: v1alpha1.ReasonStoreCorrupt, Evidence: pass.Evidence(r.Verdict), Time: r.Ended, Contained: r.Verdict.Contained}
 }
 
 // storeCheckStatus is the last check of a store, as it stands or as it is known
@@ -84,7 +70,7 @@ func storeCheckStatus(old *v1alpha1.StoreCheckStatus, r *prober.StoreReport) *v1
 	is := &v1alpha1.StoreCheckStatus{Verdict: verdict, CompletionTime: metav1.NewTime(r.Ended), Modules: int64(r.Verdict.Counts.Modules)}
 	is.Withdrawn = int64(r.Verdict.Withdrawn)
 	if r.Verdict.Verdict != integrity.Intact || is.Withdrawn > 0 {
-		is.Message = bounded.Text(evidence(r.Verdict), 1024)
+		is.Message = bounded.Text(pass.Evidence(r.Verdict), 1024)
 	}
 	return is
 }

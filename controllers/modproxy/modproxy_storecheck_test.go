@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/controllers/modproxy/pass"
 	"gocache.dev/operator/internal/testing/faults"
 )
 
@@ -22,7 +23,7 @@ func TestRottenStore(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.serving()
-	if c := find(w.get(), "blue").StoreCheck; c == nil || c.Verdict != v1alpha1.VerdictIntact || c.Modules != 3 {
+	if c := pass.Instance(w.get(), "blue").StoreCheck; c == nil || c.Verdict != v1alpha1.VerdictIntact || c.Modules != 3 {
 		t.Errorf("the last check is %+v", c)
 	}
 	w.blue.rotten = true
@@ -30,7 +31,7 @@ func TestRottenStore(t *testing.T) {
 	w.blue.check(w.now)
 	w.tick(1)
 	w.weights(0, 100)
-	blue := find(w.get(), "blue")
+	blue := pass.Instance(w.get(), "blue")
 	if blue.Quarantined == nil || blue.Quarantined.Reason != v1alpha1.ReasonStoreCorrupt || !strings.Contains(blue.Quarantined.Message, "v1.0.0.zip: contents differ") {
 		t.Errorf("blue is convicted of %+v", blue.Quarantined)
 	}
@@ -61,7 +62,7 @@ func TestCheckThatCannotTell(t *testing.T) {
 	w.blue.check(w.now)
 	w.tick(2)
 	w.weights(100, 100)
-	if c := find(w.get(), "blue").StoreCheck; c == nil || c.Verdict != v1alpha1.VerdictInconclusive || c.Message != "cannot read" {
+	if c := pass.Instance(w.get(), "blue").StoreCheck; c == nil || c.Verdict != v1alpha1.VerdictInconclusive || c.Message != "cannot read" {
 		t.Errorf("the last check is %+v", c)
 	}
 	w.blue.wrong = true
@@ -135,7 +136,7 @@ func TestRequestedChecks(t *testing.T) {
 	w.tick(3)
 	w.answered("integrity#1", v1alpha1.RequestSucceeded, "blue: Intact, green: Corrupt")
 	if w.blue.checks != 2 || !w.convicted("green") {
-		t.Errorf("blue was checked %d times; green is %+v", w.blue.checks, find(w.get(), "green"))
+		t.Errorf("blue was checked %d times; green is %+v", w.blue.checks, pass.Instance(w.get(), "green"))
 	}
 	w.request("integrity=blue#2")
 	w.answered("integrity=blue#2", v1alpha1.RequestRefused, "takes no argument")
@@ -152,7 +153,7 @@ func TestWithdrawnEntries(t *testing.T) {
 	w.blue.check(w.now)
 	w.tick(3)
 	w.weights(100, 100)
-	c := find(w.get(), "blue").StoreCheck
+	c := pass.Instance(w.get(), "blue").StoreCheck
 	if c == nil || c.Verdict != v1alpha1.VerdictIntact || c.Withdrawn != 1 || !strings.Contains(c.Message, "trust data says h1:good") {
 		t.Errorf("the last check is %+v", c)
 	}
@@ -161,7 +162,7 @@ func TestWithdrawnEntries(t *testing.T) {
 	}
 	w.blue.check(w.now)
 	w.tick(2)
-	if c := find(w.get(), "blue").StoreCheck; c.Withdrawn != 0 || c.Message != "" {
+	if c := pass.Instance(w.get(), "blue").StoreCheck; c.Withdrawn != 0 || c.Message != "" {
 		t.Errorf("the next check is %+v", c)
 	}
 }

@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
-
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -30,6 +29,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/controllers/modproxy/pass"
 	"gocache.dev/operator/internal/domain/goproxy"
 	"gocache.dev/operator/internal/domain/integrity"
 	"gocache.dev/operator/internal/domain/probe"
@@ -208,7 +208,7 @@ func (w *world) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, errors.New("connection refused")
 	}
 	answer := httptest.NewRecorder()
-	if req.URL.Port() == strconv.Itoa(agentPort) {
+	if req.URL.Port() == strconv.Itoa(pass.AgentPort) {
 		i.serveAgent(answer, req, w.now)
 	} else {
 		i.serve(answer, req)
@@ -491,7 +491,7 @@ func (w *world) published(instance string) string {
 // convicted says whether an instance stands convicted, in status and router.
 func (w *world) convicted(name string) bool {
 	w.t.Helper()
-	inStatus := find(w.get(), name).Quarantined != nil
+	inStatus := pass.Instance(w.get(), name).Quarantined != nil
 	if down := w.published(name) == string(route.Down); down != inStatus {
 		w.t.Errorf("%s: convicted in the status: %v, down in the router: %v", name, inStatus, down)
 	}

@@ -6,8 +6,8 @@ import (
 	"golang.org/x/mod/module"
 
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/controllers/modproxy/pass"
 	"gocache.dev/operator/internal/domain/probe"
-	"gocache.dev/operator/internal/domain/store"
 	"gocache.dev/operator/internal/plan/failover"
 	"gocache.dev/operator/internal/prober"
 )
@@ -65,9 +65,9 @@ func target(p *v1alpha1.ModProxy, instance *v1alpha1.ProxyInstance, address, tok
 		t.Kinds = without(t.Kinds, failover.Disk)
 		return t
 	}
-	t.URL, t.Agent, t.Token = "http://"+address, agentURL(address), token
-	t.Ready, t.Layout = probe.AgentPage, layoutOf(p, instance)
-	if serverOf(p, instance).Type == v1alpha1.ServerGoproxy {
+	t.URL, t.Agent, t.Token = "http://"+address, pass.AgentURL(address), token
+	t.Ready, t.Layout = probe.AgentPage, pass.LayoutOf(p, instance)
+	if pass.ServerOf(p, instance).Type == v1alpha1.ServerGoproxy {
 		t.Ready, t.SupportsStoredOnly = probe.OwnPage, true
 	}
 	return t
@@ -88,20 +88,4 @@ func hasProbe(p *v1alpha1.ModProxy, kind v1alpha1.ProbeKind) bool {
 
 func without(kinds []failover.Kind, kind failover.Kind) []failover.Kind {
 	return slices.DeleteFunc(slices.Clone(kinds), func(k failover.Kind) bool { return k == kind })
-}
-
-// layoutOf is the layout of an instance's store; empty: there is no store, or
-// its layout is not known, so that nobody can check it.
-func layoutOf(p *v1alpha1.ModProxy, instance *v1alpha1.ProxyInstance) store.Layout {
-	if instance.External != nil {
-		return ""
-	}
-	switch serverOf(p, instance).Type {
-	case v1alpha1.ServerAthens:
-		return store.Athens
-	case v1alpha1.ServerGoproxy:
-		return store.Goproxy
-	case v1alpha1.ServerCustom:
-	}
-	return ""
 }

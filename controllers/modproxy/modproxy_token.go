@@ -73,7 +73,7 @@ func (s *scope) takeToken(secret *corev1.Secret) error {
 			Message: fmt.Sprintf("Secret %s is not this ModProxy's: remove it, and the operator creates the token of the agents there", secret.Name),
 		}
 	}
-	s.facts.token = string(secret.Data[tokenKey])
+	s.Token = string(secret.Data[tokenKey])
 	return nil
 }
 

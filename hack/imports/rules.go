@@ -76,6 +76,10 @@ var rules = []rule{
 	{dir: "controllers/gocache/provision", may: partOfGoCache, why: noPartKnowsAnother},
 	{dir: "controllers/gocache/replacement", may: partOfGoCache, why: noPartKnowsAnother},
 	{dir: "controllers/gocache/writer", may: partOfGoCache, why: noPartKnowsAnother},
+	{dir: "controllers/modproxy/pass", may: []string{"api", "internal/plan", "internal/kube", "internal/prober", "internal/domain"},
+		why: "what the parts of a controller share depends on none of them"},
+	{dir: "controllers/modproxy/storerollback", may: []string{"controllers/modproxy/pass", "api", "internal/plan", "internal/kube", "internal/domain"},
+		why: noPartKnowsAnother},
 
 	{dir: "internal/domain", bans: noKubernetes,
 		why: "domain is plain knowledge of Go's caches and proxies, usable without the rest"},
