@@ -42,7 +42,7 @@ func (r *Reconciler) mend(ctx context.Context, s *scope) error {
 	}
 	source := s.snapshot.Status.Source
 	job.Image = r.Images.Operator
-	job.Command = append([]string{"/gocache-agent", "repair", "--json", "--termination-log", "/dev/termination-log", "--spare-mismatches"}, contentFlags(source, cacheDir)...)
+	job.Command = append([]string{"/gocache-agent", "repair", "--json", "--termination-log", "/dev/termination-log", "--spare-mismatches"}, volumeFlags(source, cacheDir)...)
 	job.Command = append(job.Command, trust.Flags...)
 	job.Resources = s.snapshot.Spec.Verification.Resources
 	job.Mounts = append([]corev1.VolumeMount{{Name: cloneVolume, MountPath: cacheDir}}, trust.Mounts...)

@@ -149,9 +149,10 @@ func (s *scope) sourceName() string {
 // verifyCommand checks all that a volume holds.
 func verifyCommand(of *v1alpha1.SourceRecord) []string { return check.Command(of, cacheDir) }
 
-// contentFlags name what a volume holds below the directory it is mounted at.
-func contentFlags(of *v1alpha1.SourceRecord, root string) []string {
-	return check.ContentFlags(of, root)
+// volumeFlags name what a volume holds below the directory it is mounted at, and
+// that directory.
+func volumeFlags(of *v1alpha1.SourceRecord, root string) []string {
+	return check.VolumeFlags(of, root)
 }
 
 // bySource wakes the snapshots of a source of a kind that were not cut yet.

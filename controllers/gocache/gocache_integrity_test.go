@@ -52,7 +52,7 @@ func TestScheduledCheck(t *testing.T) {
 	if m := container.VolumeMounts[0]; m.Name != "cache" || !m.ReadOnly {
 		t.Errorf("the claim is mounted %+v, want read-only", m)
 	}
-	if got := strings.Join(container.Command, " "); !strings.HasSuffix(got, "--root /cache --modcache /cache/mod --buildcache /cache/build") {
+	if got := strings.Join(container.Command, " "); !strings.HasSuffix(got, "--volume /cache --live --root /cache --modcache /cache/mod --buildcache /cache/build") {
 		t.Errorf("command %s", got)
 	}
 	w.request("warm-up#1") // never beside a check

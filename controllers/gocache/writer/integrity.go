@@ -107,7 +107,7 @@ func (integrityCheck) job(ctx context.Context, t *turn, wish plan.DueAction) (*b
 	job := t.jobSpec(integrityCheck{}, wish)
 	job.Image = t.Images.Operator
 	job.Command = append(append([]string{
-		"/gocache-agent", "verify", "--json", "--termination-log", "/dev/termination-log", "--root", checkedDir,
+		"/gocache-agent", "verify", "--json", "--termination-log", "/dev/termination-log", "--volume", checkedDir, "--live", "--root", checkedDir,
 	}, layerFlags(t.checkedLayers())...), trust.Flags...)
 	job.Volumes = append([]corev1.Volume{podspec.Claim(cacheVolume, t.cache.Name)}, trust.Volumes...)
 	job.Mounts = append([]corev1.VolumeMount{{Name: cacheVolume, MountPath: checkedDir, ReadOnly: true}}, trust.Mounts...)

@@ -22,6 +22,8 @@ type Flags struct {
 	BuildCache string
 	Store      string
 	Layout     string
+	Volume     string // root of the volume, if only the operator writes to it
+	Live       bool   // a writer is to run on the volume before it is snapshotted
 
 	GoSum          []string
 	SumDB          []string // GOSUMDB syntax: a verifier key, and a URL if it is not the name
@@ -50,13 +52,13 @@ func (e *UsageError) Error() string { return e.Reason }
 // cannot be read.
 func (f *Flags) Options(ctx context.Context, now time.Time) (integrity.Options, error) {
 	o := integrity.Options{
-		ModCache: f.ModCache, BuildCache: f.BuildCache, Store: f.Store, Layout: f.Layout, Workers: f.Workers, Now: now,
+		ModCache: f.ModCache, BuildCache: f.BuildCache, Store: f.Store, Layout: f.Layout, Volume: f.Volume, Live: f.Live, Workers: f.Workers, Now: now,
 	}
 	if err := f.validate(&o); err != nil {
 		return o, err
 	}
-	for _, dir := range []struct{ flag, path string }{{"--modcache", f.ModCache}, {"--buildcache", f.BuildCache}, {"--store", f.Store}} {
-		if err := isDir(dir.flag, dir.path); err != nil {
+	for _, dir := range []struct{ flag, path string }{{"--modcache", f.ModCache}, {"--buildcache", f.BuildCache}, {"--store", f.Store}, {"--volume", f.Volume}} {
+		if err := isDir(dir.flag, dir.path, f.Volume != "" && dir.path != f.Volume); err != nil {
 			return o, err
 		}
 	}
@@ -93,11 +95,14 @@ func (f *Flags) validate(o *integrity.Options) error {
 
 // isDir refuses a directory that is not there: an empty cache is intact, but a
 // cache that is not mounted is not an empty one.
-func isDir(flag, path string) error {
+func isDir(flag, path string, volume bool) error {
 	if path == "" {
 		return nil
 	}
 	info, err := os.Stat(path)
+	if link, linkErr := os.Lstat(path); volume && linkErr == nil && link.Mode().Type() == fs.ModeSymlink {
+		return nil // which the check of the volume reports
+	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("%s %s: there is no such directory: is the volume mounted there?", flag, path)

@@ -176,6 +176,9 @@ func (c *run) seal(ctx context.Context) error {
 			return fmt.Errorf("setting times in the build cache: %w", err)
 		}
 	}
+	if err := volume.RemoveRepositories(c.ModCache); err != nil {
+		return err
+	}
 	var v integrity.Verdict
 	err := record.WriteManifest(record.ManifestPath(c.Root), func(out io.Writer) (err error) {
 		v, err = integrity.Check(ctx, integrity.Options{ModCache: c.ModCache, BuildCache: c.BuildCache, Now: c.now, Manifest: out})

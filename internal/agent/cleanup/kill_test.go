@@ -106,6 +106,9 @@ func TestKilled(t *testing.T) {
 		}
 		o.Approved, o.AsOf = "", time.Time{}
 		next := v.run(o)
+		if next.Plan == nil {
+			t.Fatalf("round %d: no plan: %+v", round, next)
+		}
 		o.Approved, o.AsOf = next.Plan.Digest, next.Plan.AsOf
 		if done := v.run(o); done.Outcome != report.Applied || done.Proof.Result != report.Pass {
 			t.Fatalf("round %d: the next one: %+v, %+v", round, done, done.Proof)

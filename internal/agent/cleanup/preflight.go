@@ -268,6 +268,9 @@ func (t *tally) modules(dir string) error {
 		if r.Err != nil {
 			return fmt.Errorf("%s: %w", r.Path, r.Err)
 		}
+		if r.Kind == modcache.RemarkVCS {
+			continue // the run removes it
+		}
 		t.all++
 		t.bad(r.Path)
 	}

@@ -13,7 +13,7 @@ import (
 )
 
 // Dir is the directory at the root of a volume.
-const Dir = ".gocache"
+const Dir = integrity.RecordsDir
 
 const (
 	manifestName  = "manifest.zst"

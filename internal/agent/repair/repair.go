@@ -106,7 +106,7 @@ func removals(f integrity.Finding) []Removal {
 // remove removes what is planned and returns what was there.
 func remove(o integrity.Options, plan []Removal) ([]Removal, error) {
 	var done []Removal
-	for cache, dir := range map[integrity.Cache]string{integrity.Modules: o.ModCache, integrity.Build: o.BuildCache, integrity.Store: o.Store} {
+	for cache, dir := range map[integrity.Cache]string{integrity.Modules: o.ModCache, integrity.Build: o.BuildCache, integrity.Store: o.Store, integrity.Volume: o.Volume} {
 		if dir == "" {
 			continue
 		}

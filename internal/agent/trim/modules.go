@@ -215,7 +215,7 @@ func (t *moduleTrim) apply() (int, error) {
 		return 0, err
 	}
 	defer func() { _ = root.Close() }()
-	trash := path.Join("cache", "trim-trash")
+	const trash = modcache.TrashDir
 	if err := emptyTrash(root, trash); err != nil {
 		return 0, err
 	}

@@ -51,6 +51,8 @@ func title(c integrity.Cache) string {
 		return "build cache"
 	case integrity.Store:
 		return "store"
+	case integrity.Volume:
+		return "volume"
 	}
 	return string(c)
 }

@@ -82,7 +82,7 @@ type warming struct {
 	use   use
 }
 
-func (w *warming) all(ctx context.Context) error {
+func (w *warming) all(ctx context.Context) (err error) {
 	w.use = newUse(w.Clock())
 	temp, err := os.MkdirTemp("", "warm-")
 	if err != nil {
@@ -92,6 +92,8 @@ func (w *warming) all(ctx context.Context) error {
 	if err := w.prepare(ctx, temp); err != nil {
 		return err
 	}
+	// Also after a failure: a check of the volume would find them.
+	defer func() { err = errors.Join(err, volume.RemoveRepositories(w.ModCache)) }()
 	for i, source := range w.Sources {
 		if err := w.source(ctx, source, filepath.Join(temp, fmt.Sprintf("source%d", i))); err != nil {
 			return err
@@ -129,6 +131,9 @@ func (w *warming) prepare(ctx context.Context, temp string) error {
 		if err := os.MkdirAll(dir, 0o777); err != nil { //nolint:gosec // the umask decides
 			return fmt.Errorf("the volume is not writable: %w", err)
 		}
+	}
+	if err := volume.RemoveRepositories(w.ModCache); err != nil { // or the go command uses what another process left there
+		return err
 	}
 	if err := record.WriteToolchain(w.Root, toolchain); err != nil {
 		return err
@@ -213,6 +218,9 @@ func (w *warming) build(ctx context.Context, dir string, packages []string) erro
 
 // seal checks what was written, records it and flushes it.
 func (w *warming) seal(ctx context.Context) error {
+	if err := volume.RemoveRepositories(w.ModCache); err != nil {
+		return err
+	}
 	now := w.Clock()
 	if err := volume.Keep(w.BuildCache, now); err != nil {
 		return fmt.Errorf("setting times in the build cache: %w", err)

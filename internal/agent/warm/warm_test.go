@@ -159,3 +159,22 @@ func TestWarmOfDamage(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 }
+
+// Repositories of direct fetches never stay, however the warm-up ends: nothing
+// vouches for their configuration, which can run commands.
+func TestWarmRemovesRepositories(t *testing.T) {
+	tree := cachetree.New(t)
+	for packages, outcome := range map[string]string{"unsafe": warmup.Succeeded, "example.com/lib/none": warmup.Failed} {
+		vcs := filepath.Join(tree.ModCache, "cache", "vcs")
+		if err := os.MkdirAll(filepath.Join(vcs, "0123abcd"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		source := configMap(t, map[string]string{"go.mod": read(t, filepath.Join(tree.Main, "go.mod")), "go.sum": read(t, tree.GoSum()), "packages": packages})
+		if r := run(t, options(t, tree, source)); r.Outcome != outcome {
+			t.Errorf("%s: %+v", packages, r)
+		}
+		if _, err := os.Lstat(vcs); !os.IsNotExist(err) {
+			t.Errorf("%s: %s is still there: %v", packages, vcs, err)
+		}
+	}
+}

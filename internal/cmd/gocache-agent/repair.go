@@ -67,7 +67,7 @@ Exit codes: those of verify, for the caches as they are afterwards.`,
 // created as soon as this process has ended.
 func flush(may repair.Policy, c *caches.Flags) error {
 	var errs []error
-	for _, dir := range []string{c.ModCache, c.BuildCache, c.Store} {
+	for _, dir := range []string{c.ModCache, c.BuildCache, c.Store, c.Volume} {
 		if dir != "" && !may.DryRun {
 			errs = append(errs, volume.Sync(dir))
 		}

@@ -53,6 +53,8 @@ func cacheFlags(f *pflag.FlagSet, c *caches.Flags) {
 	f.StringVar(&c.BuildCache, "buildcache", "", "build cache (GOCACHE)")
 	f.StringVar(&c.Store, "store", "", "a module proxy's store")
 	f.StringVar(&c.Layout, "layout", "", "layout of the store: goproxy or athens")
+	f.StringVar(&c.Volume, "volume", "", "root of the volume, if only the operator writes to it: entries that its writer never leaves are Corrupt")
+	f.BoolVar(&c.Live, "live", false, "with --volume: a writer is to run before a snapshot is created; what it removes is Recoverable")
 	f.StringArrayVar(&c.GoSum, "gosum", nil, "go.sum file to trust; may be given several times")
 	f.StringArrayVar(&c.SumDB, "sumdb", nil, "checksum database to trust, in the syntax of GOSUMDB, with its key; may be given several times")
 	f.StringVar(&c.SumDBLatest, "sumdb-latest", "", "signed tree head of the checksum database (GOPATH/pkg/sumdb/<name>/latest)")

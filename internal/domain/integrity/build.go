@@ -57,7 +57,11 @@ type built struct {
 }
 
 func (r *run) checkBuild(ctx context.Context) error {
-	root, err := tree.Open(r.BuildCache)
+	root, err := r.open(r.BuildCache)
+	if r.isLink(err) {
+		r.unreadable(Build, ".", err)
+		return nil
+	}
 	if err != nil {
 		return err
 	}

@@ -24,6 +24,13 @@ type Options struct {
 	BuildCache string // GOCACHE; empty: not checked
 	Store      string // a proxy's store; empty: not checked
 	Layout     string // of the store: goproxy or athens
+	// Volume is the root of the volume that holds the caches, if only the
+	// operator writes to it: entries that its writer never leaves are Corrupt
+	// then. Empty: the caches are a user's own, and such entries are notes.
+	Volume string
+	// Live: a writer is to run on the volume before it is snapshotted. What the
+	// writer removes is Recoverable then: one that was killed may have left it.
+	Live bool
 	// Trust is what the contents of modules are compared with, in addition to
 	// the cache's own hashes.
 	Trust *Trust
@@ -81,6 +88,11 @@ func Check(ctx context.Context, o Options) (Verdict, error) {
 	r := &run{Options: o, found: newCollector(o.Observe), manifest: manifest.NewWriter(o.Manifest)}
 	for range o.Workers {
 		r.workers = append(r.workers, newWorker(memory/int64(o.Workers)/4))
+	}
+	if o.Volume != "" {
+		if err := r.checkVolume(); err != nil {
+			return Verdict{}, fmt.Errorf("volume: %w", err)
+		}
 	}
 	if o.ModCache != "" {
 		if err := r.checkModules(ctx); err != nil {

@@ -34,6 +34,9 @@ const (
 	Dangling Class = "Dangling"
 	// Orphan is an output that no action entry names.
 	Orphan Class = "Orphan"
+	// Unexpected is an entry, on a volume that only the operator writes to, that
+	// its writer never leaves there and that no check covers.
+	Unexpected Class = "Unexpected"
 )
 
 // Meaning describes the class in a sentence.
@@ -65,6 +68,8 @@ func (c Class) Meaning() string {
 		return "an action entry whose output is gone"
 	case Orphan:
 		return "an output that no action entry names: the go command's own trim takes it in time"
+	case Unexpected:
+		return "the writer of the volume leaves no such entry, and no check covers what it holds"
 	}
 	return ""
 }
@@ -111,6 +116,8 @@ const (
 	Modules Cache = "modules"
 	Build   Cache = "build"
 	Store   Cache = "store"
+	// Volume is the root of the volume that holds the caches.
+	Volume Cache = "volume"
 )
 
 // Finding is one deviation.

@@ -65,7 +65,11 @@ type modules struct {
 }
 
 func (r *run) checkModules(ctx context.Context) error {
-	root, err := tree.Open(r.ModCache)
+	root, err := r.open(r.ModCache)
+	if r.isLink(err) {
+		r.unreadable(Modules, ".", err)
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -509,8 +513,10 @@ func (r *run) remarked(cache Cache, root *tree.Dir, remarks []modcache.Remark) (
 	for _, m := range remarks {
 		f := Finding{Cache: cache, Path: m.Path, Detail: m.Detail}
 		switch m.Kind {
-		case modcache.RemarkStray:
+		case modcache.RemarkStray, modcache.RemarkForeign:
 			f.Class, f.Severity = Stray, Note
+		case modcache.RemarkVCS:
+			f.Class, f.Severity = Unverifiable, Note
 		case modcache.RemarkTemp:
 			f.Class, f.Severity = InFlight, Note
 			if r.isAbandoned(root, m.Path) {
@@ -520,6 +526,12 @@ func (r *run) remarked(cache Cache, root *tree.Dir, remarks []modcache.Remark) (
 			f.Class, f.Severity, f.Remove = Malformed, SeverityCorrupt, []string{m.Path}
 		case modcache.RemarkUnreadable:
 			f.Class, f.Severity = Unreadable, SeverityUnreadable
+		}
+		if r.Volume != "" && (m.Kind == modcache.RemarkVCS || m.Kind == modcache.RemarkForeign) {
+			f = unexpected(cache, m.Path, m.Detail)
+		}
+		if r.Live && m.Kind == modcache.RemarkVCS {
+			f.Severity = Recoverable
 		}
 		found = append(found, f)
 	}

@@ -12,6 +12,14 @@ import (
 // GOPROXY.
 const DownloadDir = "cache/download"
 
+// VCSDir is the directory below the cache's root in which the go command keeps
+// bare repositories of the modules that it fetches directly.
+const VCSDir = "cache/vcs"
+
+// TrashDir is the directory below the cache's root into which a trim moves
+// extracted modules before it removes them. No go command reads it.
+const TrashDir = "cache/trim-trash"
+
 // Kind is what a file beside a module's versions is for.
 type Kind uint8
 

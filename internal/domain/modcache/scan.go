@@ -3,6 +3,7 @@ package modcache
 import (
 	"errors"
 	"io/fs"
+	"path"
 	"slices"
 	"strings"
 
@@ -53,6 +54,8 @@ const (
 	RemarkTemp                         // a temporary file of a download
 	RemarkNotRegular                   // a link, pipe, device or directory where a file belongs
 	RemarkUnreadable                   // could not be listed
+	RemarkVCS                          // repositories of direct fetches: the go command runs git in them
+	RemarkForeign                      // an unknown entry beside the download directory
 )
 
 // Contents is what a cache holds.
@@ -70,6 +73,7 @@ func Scan(root *tree.Dir) (Contents, error) {
 	if err := s.downloads(root); err != nil {
 		return Contents{}, err
 	}
+	s.beside(root)
 	if err := s.extracted(root, ""); err != nil {
 		return Contents{}, err
 	}
@@ -162,6 +166,33 @@ func (s *scan) downloads(root *tree.Dir) error {
 	}
 	defer func() { _ = d.Close() }()
 	return s.proxy(d)
+}
+
+// beside finds what lies beside the download directory.
+func (s *scan) beside(root *tree.Dir) {
+	const download, lock = "download", "lock"
+	d, err := root.Sub(path.Dir(DownloadDir))
+	if err != nil {
+		return // reported for the download directory
+	}
+	defer func() { _ = d.Close() }()
+	err = d.Each(func(e tree.Entry) error {
+		switch {
+		case e.Name == download, e.Name == lock && e.Type == tree.Regular:
+		case e.Name == lock:
+			s.remark(d.Join(e.Name), RemarkNotRegular, "is a "+e.Type.String()+", not a regular file")
+		case e.Name == path.Base(VCSDir):
+			s.remark(d.Join(e.Name), RemarkVCS, "repositories of direct fetches, whose configuration can run commands")
+		case e.Name == path.Base(TrashDir):
+			s.remark(d.Join(e.Name), RemarkStray, "left by a cleanup that was killed")
+		default:
+			s.remark(d.Join(e.Name), RemarkForeign, "a "+e.Type.String()+" beside the downloads")
+		}
+		return nil
+	})
+	if err != nil {
+		s.unreadable(d.Path(), err)
+	}
 }
 
 func (s *scan) proxy(d *tree.Dir) error {

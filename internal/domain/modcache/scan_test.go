@@ -102,6 +102,7 @@ func TestScan(t *testing.T) {
 	got, err := modcache.Scan(write(t,
 		"cache/download/example.com/a/@v/v1.0.0.zip", "cache/lock", "example.com/a@v1.0.0/a.go", "example.com/!b/c@v1.2.0/x.go",
 		"example.com/a@V1.0.0/x.go", "file", "example.com/link@v1.0.0 -> a@v1.0.0", "example.com/empty/",
+		"cache/vcs/0123abcd/config", "cache/vcs/0123abcd.lock", "cache/new/x",
 	))
 	if err != nil {
 		t.Fatal(err)
@@ -114,6 +115,7 @@ func TestScan(t *testing.T) {
 		Remarks: []modcache.Remark{
 			{Path: "example.com/a@V1.0.0", Kind: modcache.RemarkStray}, {Path: "file", Kind: modcache.RemarkStray},
 			{Path: "example.com/link@v1.0.0", Kind: modcache.RemarkNotRegular},
+			{Path: "cache/vcs", Kind: modcache.RemarkVCS}, {Path: "cache/new", Kind: modcache.RemarkForeign},
 		},
 	}, got)
 }

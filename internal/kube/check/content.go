@@ -10,7 +10,17 @@ import (
 
 // Command of an agent that checks all that a volume holds, mounted at root.
 func Command(of *v1alpha1.SourceRecord, root string) []string {
-	return append([]string{"/gocache-agent", "verify", "--json", "--termination-log", "/dev/termination-log"}, ContentFlags(of, root)...)
+	return append([]string{"/gocache-agent", "verify", "--json", "--termination-log", "/dev/termination-log"}, VolumeFlags(of, root)...)
+}
+
+// VolumeFlags are those of ContentFlags, and the root of a volume of caches: only
+// the operator writes to it, so that nothing else may be there.
+func VolumeFlags(of *v1alpha1.SourceRecord, root string) []string {
+	flags := ContentFlags(of, root)
+	if of.Layout == "" {
+		flags = append(flags, "--volume", root)
+	}
+	return flags
 }
 
 // ContentFlags name what a volume holds below the directory it is mounted at.

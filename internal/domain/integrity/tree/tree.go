@@ -118,6 +118,17 @@ func (d *Dir) Sub(name string) (*Dir, error) {
 	return cur, nil
 }
 
+// SubRoot opens a directory below this one, as Sub does, as the root of a tree of
+// its own: paths are below it.
+func (d *Dir) SubRoot(name string) (*Dir, error) {
+	sub, err := d.Sub(name)
+	if err != nil {
+		return nil, err
+	}
+	sub.path, sub.depth = ".", 0
+	return sub, nil
+}
+
 func (d *Dir) sub(fd int, name string) (*Dir, error) {
 	depth := d.depth
 	opened := -1

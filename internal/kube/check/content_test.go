@@ -1,0 +1,25 @@
+package check_test
+
+import (
+	"strings"
+	"testing"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/kube/check"
+)
+
+// A Job checks the whole volume of a cache; the store of a proxy has entries of
+// its server at its root.
+func TestCommandChecksTheWholeVolume(t *testing.T) {
+	for name, tt := range map[string]struct {
+		of   v1alpha1.SourceRecord
+		want string
+	}{
+		"cache": {v1alpha1.SourceRecord{Layers: []v1alpha1.CacheLayer{v1alpha1.LayerModules}}, " --modcache /cache/mod --volume /cache"},
+		"store": {v1alpha1.SourceRecord{Layout: "goproxy"}, " --store /cache/modules --layout goproxy"},
+	} {
+		if got := strings.Join(check.Command(&tt.of, "/cache"), " "); !strings.HasSuffix(got, tt.want) {
+			t.Errorf("%s: %s, want it to end with %s", name, got, tt.want)
+		}
+	}
+}
