@@ -162,6 +162,9 @@ func startManager(t *testing.T, ns string) {
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
 	t.Cleanup(func() {
+		if t.Failed() {
+			defer func() { t.Logf("the log of the manager: %s", log.String()) }()
+		}
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		select {
 		case err := <-ended:

@@ -162,6 +162,9 @@ func Decide(f Observation) Decision {
 	if expired {
 		return f.end(Expired)
 	}
+	if !f.ready() && f.jobs() { // not created by the operator: it does so for a snapshot that is ready
+		return Decision{Stage: ClearJobs, Wake: retryCleanUp}
+	}
 	// A CSI snapshot may be there before its source was admitted: one whose
 	// status was lost. What the source is like must be known first all the same.
 	if !f.Asked || f.Started.IsZero() {
@@ -186,8 +189,11 @@ func Decide(f Observation) Decision {
 }
 
 // unrecorded is the stage that records a Job which ended and was not recorded
-// yet.
+// yet. A Job that is there before there was anything to check reports nothing.
 func (f Observation) unrecorded() Stage {
+	if !f.ready() {
+		return ""
+	}
 	for _, t := range []struct {
 		Try
 		stage Stage
@@ -198,6 +204,9 @@ func (f Observation) unrecorded() Stage {
 	}
 	return ""
 }
+
+// ready reports whether there is, or was, something to check.
+func (f Observation) ready() bool { return f.SnapshotReady || f.WasReady }
 
 // Settled reports whether the verdict in the status is final.
 func (f Observation) Settled() bool {

@@ -30,6 +30,8 @@ func TestDecide(t *testing.T) {
 		{"asked for again and again until the deadline", observation{Started: now.Add(-2 * time.Hour), Began: now.Add(-2 * time.Hour), Deadline: time.Hour}, verification.Expired},
 		{"asked for", observation{Started: now, Asked: true}, verification.WaitForSnapshot},
 		{"asked for, deadline passed", observation{Started: now.Add(-2 * time.Hour), Began: now.Add(-2 * time.Hour), Deadline: time.Hour, Asked: true}, verification.Expired},
+		{"a foreign Job before it is asked for", observation{Started: now, Check: verification.Try{Job: true, Run: "1", Ended: true}}, verification.ClearJobs},
+		{"a foreign Job before it is ready", observation{Started: now, Asked: true, Check: verification.Try{Job: true, Run: "1", Ended: true}}, verification.ClearJobs},
 		{"cut", observation{Started: now, Asked: true, SnapshotReady: true}, verification.Check},
 		{"cut, for an inquiry", observation{Started: now, Asked: true, SnapshotReady: true, Mode: v1alpha1.VerificationSkip}, verification.Done},
 		{"cut for an inquiry long ago", observation{Started: now.Add(-time.Hour), Began: now.Add(-time.Hour), Deadline: time.Minute, Asked: true, SnapshotReady: true, Mode: v1alpha1.VerificationSkip}, verification.Done},

@@ -1,0 +1,262 @@
+package integration
+
+import (
+	"fmt"
+	"testing"
+
+	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/kube/volume"
+	"gocache.dev/operator/internal/plan/naming"
+	"gocache.dev/operator/internal/testing/cluster"
+)
+
+// TestAttacks plays users against a running operator, each with exactly the
+// rights that its scenario names. Each ends alike: other tenants lost nothing,
+// no verdict was forged, and the object reports what was refused.
+func TestAttacks(t *testing.T) {
+	startManager(t, server.Namespace(t))
+	for name, attack := range map[string]func(*testing.T){
+		"an editor names another tenant's volume":      namesAnotherVolume,
+		"a runner creates the verification Job itself": createsTheVerificationJob,
+		"a runner adds a pod to the verification Job":  addsAPodToTheJob,
+		"a runner replaces the VolumeSnapshot":         replacesTheVolumeSnapshot,
+		"a runner creates the intermediate PVC":        createsTheIntermediatePVC,
+		"an editor writes a verdict into a status":     writesAVerdict,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			attack(t)
+		})
+	}
+}
+
+// namesAnotherVolume: the PersistentVolumeClaim of a suspended cache is replaced
+// by one that names the volume of another namespace, and a restore is asked for.
+func namesAnotherVolume(t *testing.T) {
+	s := newStage(t)
+	c := s.cache()
+	s.await("the cache has its volume", func() error { return bound(s, "ci") })
+	s.verified(s.snapshot("good"))
+	v := s.victim()
+	edit(s, c, func(c *v1alpha1.GoCache) { c.Spec.Suspend = true })
+	own := &corev1.PersistentVolumeClaim{ObjectMeta: s.meta("ci")}
+	if err := s.attacker.Delete(t.Context(), own); err != nil {
+		t.Fatal(err)
+	}
+	s.await("the cache's own PersistentVolumeClaim is gone", func() error {
+		if err := s.read(own); err == nil {
+			return fmt.Errorf("it is there")
+		}
+		return nil
+	})
+	s.create(s.attacker, &corev1.PersistentVolumeClaim{
+		ObjectMeta: metav1.ObjectMeta{Namespace: s.ns, Name: "ci", Labels: map[string]string{
+			v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue, v1alpha1.CacheLabel: "ci"}},
+		Spec: corev1.PersistentVolumeClaimSpec{
+			AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce}, StorageClassName: ptr.To(""), VolumeName: v.pv.Name,
+			Resources: corev1.VolumeResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("1Gi")}},
+		},
+	})
+	edit(s, c, func(c *v1alpha1.GoCache) {
+		c.Spec.Restore = &v1alpha1.Restore{SnapshotRef: v1alpha1.LocalReference{Name: "good"}}
+		c.Spec.Suspend = false
+	})
+	s.reports(c, func() []metav1.Condition { return c.Status.Conditions }, v.pv.Name)
+	v.lostNothing(s)
+}
+
+// bound returns an error unless a PersistentVolumeClaim is bound.
+func bound(s *stage, name string) error {
+	pvc := &corev1.PersistentVolumeClaim{ObjectMeta: s.meta(name)}
+	if err := s.read(pvc); err != nil {
+		return err
+	}
+	if pvc.Status.Phase != corev1.ClaimBound {
+		return fmt.Errorf("it is %s", pvc.Status.Phase)
+	}
+	return nil
+}
+
+// createsTheVerificationJob: a Job of the right name, labels and owner that
+// reports Intact without looking at the volume is there before the operator's own.
+func createsTheVerificationJob(t *testing.T) {
+	s := newStage(t, runner...)
+	s.cache()
+	s.await("the cache has its volume", func() error { return bound(s, "ci") })
+	o := s.snapshot("forged")
+	eventually(t, "the snapshot is being taken", func() error {
+		if err := s.read(o); err != nil {
+			return err
+		}
+		if o.Status.StartTime == nil {
+			return fmt.Errorf("its status is %+v", o.Status)
+		}
+		return nil
+	})
+	labels := map[string]string{
+		v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue, v1alpha1.SnapshotLabel: o.Name, v1alpha1.CacheLabel: "ci", v1alpha1.ActionLabel: "verification"}
+	s.create(s.attacker, &batchv1.Job{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: s.ns, Name: naming.Child(o.Name, naming.Verify), Labels: labels,
+			OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(o, v1alpha1.GroupVersion.WithKind(v1alpha1.CacheSnapshotKind))},
+		},
+		Spec: batchv1.JobSpec{Template: corev1.PodTemplateSpec{
+			ObjectMeta: metav1.ObjectMeta{Labels: labels},
+			Spec: corev1.PodSpec{RestartPolicy: corev1.RestartPolicyNever, Containers: []corev1.Container{{
+				Name: "agent", Image: "attacker", Command: []string{"echo"}}}},
+		}},
+	})
+	s.jobs(func(j *batchv1.Job) *cluster.Ending {
+		if j.Spec.Template.Spec.Containers[0].Image == "attacker" {
+			return ends(reportIntact)(j)
+		}
+		return ends(reportCorrupt)(j)
+	})
+	s.refused(o)
+}
+
+// refused waits until a snapshot has a verdict, and holds that it is never
+// Verified.
+func (s *stage) refused(o *v1alpha1.CacheSnapshot) {
+	s.Helper()
+	s.await(o.Name+" is judged", func() error {
+		if err := s.is(o, v1alpha1.VerifiedCondition, metav1.ConditionTrue); err == nil {
+			s.Fatalf("a forged verdict counts: %+v", o.Status)
+		}
+		return s.is(o, v1alpha1.VerifiedCondition, metav1.ConditionFalse)
+	})
+}
+
+// addsAPodToTheJob: a second pod that names the verification Job as its
+// controller reports Intact, and the Job's own pod reports Corrupt.
+func addsAPodToTheJob(t *testing.T) {
+	s := newStage(t, runner...)
+	s.cache()
+	s.await("the cache has its volume", func() error { return bound(s, "ci") })
+	s.jobs(func(*batchv1.Job) *cluster.Ending { return nil })
+	o := s.snapshot("bad")
+	var job batchv1.Job
+	s.await("the verification runs", func() error {
+		job = batchv1.Job{ObjectMeta: s.meta(naming.Child(o.Name, naming.Verify))}
+		if err := s.read(&job); err != nil {
+			return err
+		}
+		if job.Status.Active == 0 {
+			return fmt.Errorf("it has no pod")
+		}
+		return nil
+	})
+	pod := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: s.ns, Name: job.Name + "-zzzzz",
+			Labels:          map[string]string{batchv1.JobNameLabel: job.Name, batchv1.ControllerUidLabel: string(job.UID)},
+			OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(&job, batchv1.SchemeGroupVersion.WithKind("Job"))},
+		},
+		Spec: corev1.PodSpec{RestartPolicy: corev1.RestartPolicyNever, Containers: []corev1.Container{{Name: "agent", Image: "attacker"}}},
+	}
+	s.create(s.attacker, pod)
+	// The kubelet reports what the attacker's container wrote.
+	pod.Status = corev1.PodStatus{Phase: corev1.PodSucceeded, ContainerStatuses: []corev1.ContainerStatus{{
+		Name: "agent", Image: "attacker", State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{Message: reportIntact}}}}}
+	if err := server.Client.Status().Update(t.Context(), pod); err != nil {
+		t.Fatal(err)
+	}
+	s.jobs(ends(reportCorrupt))
+	s.refused(o)
+	if o.Status.Verification.Verdict != v1alpha1.VerdictCorrupt {
+		t.Errorf("the next attempt, which has one pod, does not count: %+v", o.Status.Verification)
+	}
+}
+
+// replacesTheVolumeSnapshot: another VolumeSnapshot takes the name of a verified
+// one.
+func replacesTheVolumeSnapshot(t *testing.T) {
+	s := newStage(t, runner...)
+	s.cache()
+	s.await("the cache has its volume", func() error { return bound(s, "ci") })
+	o := s.verified(s.snapshot("good"))
+	csi := &snapshotv1.VolumeSnapshot{ObjectMeta: s.meta(o.Status.VolumeSnapshotName)}
+	if err := s.read(csi); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.attacker.Delete(t.Context(), csi.DeepCopy()); err != nil {
+		t.Fatal(err)
+	}
+	forged := &snapshotv1.VolumeSnapshot{
+		ObjectMeta: metav1.ObjectMeta{Namespace: s.ns, Name: csi.Name, Labels: csi.Labels, OwnerReferences: csi.OwnerReferences},
+		Spec:       snapshotv1.VolumeSnapshotSpec{Source: snapshotv1.VolumeSnapshotSource{PersistentVolumeClaimName: ptr.To("of-the-attacker")}},
+	}
+	s.await("the VolumeSnapshot is replaced", func() error { return s.attacker.Create(t.Context(), forged.DeepCopy()) })
+	pvc := s.consumer("by-name", v1alpha1.CacheSnapshotKind, "good")
+	s.await("the snapshot is lost", func() error { return s.is(o, v1alpha1.ReadyCondition, metav1.ConditionFalse) })
+	s.reports(o, func() []metav1.Condition { return o.Status.Conditions }, csi.Name)
+	// A second snapshot is verified and cloned meanwhile: the first had its time.
+	s.verified(s.snapshot("another"))
+	other := s.consumer("another", v1alpha1.CacheSnapshotKind, "another")
+	s.await("a clone of another snapshot is there", func() error { return bound(s, other.Name) })
+	s.unbound(pvc)
+}
+
+// createsTheIntermediatePVC: the PersistentVolumeClaim through which a clone is
+// made is there before the operator's own, with the attacker's content.
+func createsTheIntermediatePVC(t *testing.T) {
+	s := newStage(t, runner...)
+	s.cache()
+	s.await("the cache has its volume", func() error { return bound(s, "ci") })
+	evil := &snapshotv1.VolumeSnapshot{ObjectMeta: s.meta("evil"), Spec: snapshotv1.VolumeSnapshotSpec{
+		Source: snapshotv1.VolumeSnapshotSource{PersistentVolumeClaimName: ptr.To("of-the-attacker")}}}
+	s.create(s.attacker, evil)
+	s.await("the attacker's snapshot is ready", func() error {
+		if err := s.read(evil); err != nil {
+			return err
+		}
+		if evil.Status == nil || !ptr.Deref(evil.Status.ReadyToUse, false) {
+			return fmt.Errorf("its status is %+v", evil.Status)
+		}
+		return nil
+	})
+	pvc := s.consumer("data", v1alpha1.GoCacheKind, "ci")
+	forged := volume.IntermediatePVC{For: pvc, From: "good", Snapshot: "evil"}.Object()
+	s.create(s.attacker, forged)
+	s.await("the attacker's clone has a volume", func() error { return bound(s, forged.Name) })
+	s.verified(s.snapshot("good"))
+	other := s.consumer("other", v1alpha1.GoCacheKind, "ci")
+	s.await("another PersistentVolumeClaim is filled", func() error { return bound(s, other.Name) })
+	if err := s.read(pvc); err != nil {
+		t.Fatal(err)
+	}
+	if pvc.Spec.VolumeName == "" {
+		return
+	}
+	pv := &corev1.PersistentVolume{ObjectMeta: metav1.ObjectMeta{Name: pvc.Spec.VolumeName}}
+	if err := s.read(pv); err != nil {
+		t.Fatal(err)
+	}
+	if pv.Annotations[cluster.ContentAnnotation] == "evil" {
+		t.Errorf("the attacker's content was handed over: %+v", pv)
+	}
+}
+
+// writesAVerdict: who may edit a CacheSnapshot may not write its status.
+func writesAVerdict(t *testing.T) {
+	s := newStage(t, runner...)
+	s.cache()
+	s.await("the cache has its volume", func() error { return bound(s, "ci") })
+	s.jobs(ends(reportCorrupt))
+	o := s.snapshot("bad")
+	s.refused(o)
+	o.Status.Conditions = []metav1.Condition{{
+		Type: v1alpha1.VerifiedCondition, Status: metav1.ConditionTrue, Reason: "Intact", LastTransitionTime: metav1.Now()}}
+	if err := s.attacker.Status().Update(t.Context(), o); !apierrors.IsForbidden(err) {
+		t.Errorf("an editor writes a status: %v", err)
+	}
+	s.refused(o)
+}
