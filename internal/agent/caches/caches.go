@@ -8,9 +8,11 @@ import (
 	"io/fs"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
+	"gocache.dev/operator/internal/agent/record"
 	"gocache.dev/operator/internal/domain/integrity"
 	"gocache.dev/operator/internal/domain/manifest"
 	"gocache.dev/operator/internal/domain/store"
@@ -56,6 +58,9 @@ func (f *Flags) Options(ctx context.Context, now time.Time) (integrity.Options, 
 	}
 	if err := f.validate(&o); err != nil {
 		return o, err
+	}
+	if f.ModCache != "" {
+		o.Snapshots = record.ReadSnapshots(filepath.Dir(filepath.Clean(f.ModCache)))
 	}
 	for _, dir := range []struct{ flag, path string }{{"--modcache", f.ModCache}, {"--buildcache", f.BuildCache}, {"--store", f.Store}, {"--volume", f.Volume}} {
 		if err := isDir(dir.flag, dir.path, f.Volume != "" && dir.path != f.Volume); err != nil {

@@ -181,7 +181,7 @@ func (c *run) seal(ctx context.Context) error {
 	}
 	var v integrity.Verdict
 	err := record.WriteManifest(record.ManifestPath(c.Root), func(out io.Writer) (err error) {
-		v, err = integrity.Check(ctx, integrity.Options{ModCache: c.ModCache, BuildCache: c.BuildCache, Now: c.now, Manifest: out})
+		v, err = integrity.Check(ctx, integrity.Options{ModCache: c.ModCache, BuildCache: c.BuildCache, Snapshots: record.ReadSnapshots(c.Root), Now: c.now, Manifest: out})
 		return err
 	})
 	if err != nil {

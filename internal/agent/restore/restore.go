@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
+	"gocache.dev/operator/internal/agent/record"
 	"gocache.dev/operator/internal/agent/volume"
 	"gocache.dev/operator/internal/domain/integrity"
 	"gocache.dev/operator/internal/domain/integrity/tree"
@@ -169,7 +170,7 @@ func exists(name string) bool {
 }
 
 func (r *restoring) verify(ctx context.Context) error {
-	o := integrity.Options{Workers: r.Workers, Now: r.Clock()}
+	o := integrity.Options{Snapshots: record.ReadSnapshots(r.To), Workers: r.Workers, Now: r.Clock()}
 	if dir := filepath.Join(r.To, r.ModDir); r.ModDir != "" && exists(dir) {
 		o.ModCache = dir
 	}

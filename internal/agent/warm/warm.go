@@ -78,8 +78,10 @@ type warming struct {
 	Options
 	made  warmup.Report
 	goCmd goCommand
-	notes []string
-	use   use
+	// goroot is that of the go command.
+	goroot string
+	notes  []string
+	use    use
 }
 
 func (w *warming) all(ctx context.Context) (err error) {
@@ -119,6 +121,9 @@ func (w *warming) prepare(ctx context.Context, temp string) error {
 	w.goCmd = goCommand{path: w.Go, dir: temp, out: w.Stdout, env: w.env(temp)}
 	toolchain, err := w.goCmd.identify(ctx)
 	if err != nil {
+		return err
+	}
+	if w.goroot, err = w.goCmd.output(ctx, "env", "GOROOT"); err != nil {
 		return err
 	}
 	w.made.GoVersion, w.made.GoSHA256, w.made.CompileSHA256 = toolchain.GoVersion, toolchain.GoSHA256, toolchain.CompileSHA256
@@ -225,13 +230,16 @@ func (w *warming) seal(ctx context.Context) error {
 	if err := volume.Keep(w.BuildCache, now); err != nil {
 		return fmt.Errorf("setting times in the build cache: %w", err)
 	}
+	if err := w.snapshots(); err != nil {
+		return fmt.Errorf("recording what comes from GOROOT: %w", err)
+	}
 	if err := w.use.record(w.Root, w.ModCache, now); err != nil {
 		return fmt.Errorf("recording what was used: %w", err)
 	}
 	var v integrity.Verdict
 	err := record.WriteManifest(record.ManifestPath(w.Root), func(out io.Writer) error {
 		var err error
-		v, err = integrity.Check(ctx, integrity.Options{ModCache: w.ModCache, BuildCache: w.BuildCache, Now: now, Manifest: out})
+		v, err = integrity.Check(ctx, integrity.Options{ModCache: w.ModCache, BuildCache: w.BuildCache, Snapshots: record.ReadSnapshots(w.Root), Now: now, Manifest: out})
 		return err
 	})
 	if err != nil {

@@ -34,6 +34,9 @@ type Options struct {
 	// Trust is what the contents of modules are compared with, in addition to
 	// the cache's own hashes.
 	Trust *Trust
+	// Snapshots are the sums of modules that a go command extracts from its own
+	// GOROOT, as the writer of the cache recorded them.
+	Snapshots *Trust
 	// SumDBs are checksum databases whose cached records add to trust.
 	SumDBs []SumDB
 	// Baseline makes the check incremental.

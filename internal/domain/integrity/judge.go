@@ -28,6 +28,8 @@ type evidence struct {
 	zip, hash, dir part
 	trust          []modcache.Sum
 	trailing       int64 // bytes after the end of the zip
+	// snapshot: the go command extracts it from its own GOROOT, and has no zip.
+	snapshot bool
 }
 
 // judge returns the findings that the parts' sums prove.
@@ -39,7 +41,8 @@ type evidence struct {
 func judge(e evidence) []Finding {
 	j := judgement{evidence: e}
 	j.unreadable()
-	if len(e.trust) > 0 && j.contradictsTrust() {
+	// A damaged snapshot is extracted again from GOROOT: it was not published twice.
+	if len(e.trust) > 0 && !e.snapshot && j.contradictsTrust() {
 		return j.found
 	}
 	want, known := j.expected()
@@ -170,6 +173,7 @@ func (j *judgement) judgeHash(want modcache.Sum, known bool) {
 	case isMachine(j.hash.err), errors.Is(j.hash.err, fs.ErrNotExist):
 	case !j.hash.present && j.zip.present:
 		j.add(Missing, Recoverable, j.hashPath(), "the zip has no .ziphash")
+	case !j.hash.present && j.snapshot:
 	case !j.hash.present && known && j.dir.is(want):
 		j.add(Missing, Recoverable, j.zipPath(), "the extracted module has neither zip nor .ziphash")
 	case !j.hash.present:
@@ -194,6 +198,8 @@ func (j *judgement) judgeDir(want modcache.Sum, known bool) {
 	case !j.dir.present || isMachine(j.dir.err) || errors.Is(j.dir.err, fs.ErrNotExist):
 	case j.dir.err != nil:
 		j.add(Corrupt, SeverityCorrupt, j.at.Dir(), j.dir.err.Error(), remove)
+	case !known && j.snapshot:
+		j.add(Unverifiable, Note, j.at.Dir(), "extracted from the go command's own GOROOT; no warm-up recorded its checksum")
 	case !known:
 		// The go command writes .ziphash before it extracts, and compiles what
 		// lies here without asking: nothing vouches for it.

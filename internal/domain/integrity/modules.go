@@ -157,6 +157,9 @@ func (m *modules) version(w *worker, v *modcache.Version) outcome {
 func (m *modules) look(w *worker, v *modcache.Version, shortcut bool) outcome {
 	at := v.Escaped()
 	c := &versionCheck{modules: m, w: w, shortcut: shortcut, Version: v, at: at, ev: evidence{at: at, trust: m.Trust.zip(v.Version)}}
+	if v.Path == modcache.FIPS140 && !v.Files.Has(modcache.Zip) && !v.Files.Has(modcache.Ziphash) && len(c.ev.trust) == 0 {
+		c.ev.snapshot, c.ev.trust = true, m.Snapshots.zip(v.Version)
+	}
 	c.record = manifest.Record{Kind: manifest.Module, Version: v.Version}
 	d, err := m.root.Sub(at.VersionDir())
 	switch {
@@ -374,7 +377,7 @@ func (c *versionCheck) judge(d *tree.Dir) {
 		c.modFile(d)
 		c.infoFile(d)
 	}
-	if c.Trust.Len() > 0 && len(c.ev.trust) == 0 && (c.ev.zip.present || c.ev.dir.present) {
+	if c.Trust.Len() > 0 && len(c.ev.trust) == 0 && !c.ev.snapshot && (c.ev.zip.present || c.ev.dir.present) {
 		c.add(Unverifiable, Note, c.at.File(modcache.Zip), "no trust data names this version")
 	}
 	if c.suspicious() && d != nil && locked(d, c.at.Version+modcache.Lock.Suffix()) {

@@ -157,6 +157,12 @@ func (h *Hasher) Dir(d *tree.Dir, m module.Version) (DirSum, error) {
 // (cmd/go/internal/toolchain/select.go): files that no zip has.
 const Toolchain = "golang.org/toolchain"
 
+// FIPS140 is the module whose versions are the snapshots of a Go release's
+// cryptography that GOFIPS140 selects. The go command extracts them from
+// lib/fips140 in its own GOROOT (cmd/go/internal/fips140/fips140.go), so a cache
+// has neither zip nor .ziphash of them.
+const FIPS140 = "golang.org/fips140"
+
 // original is the name of the file that a toolchain's file may be a copy of.
 func original(rel string) (string, bool) {
 	dir, ok := strings.CutSuffix(rel, "/go.mod")
