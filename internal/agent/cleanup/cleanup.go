@@ -171,6 +171,11 @@ func (c *run) prove(ctx context.Context) {
 // seal leaves the volume as a warm-up does: records, times and manifest fit
 // what is there, and everything is on the device.
 func (c *run) seal(ctx context.Context) error {
+	if c.ModCache != "" {
+		if err := volume.RemoveUnfinished(c.ModCache); err != nil {
+			return err
+		}
+	}
 	if c.BuildCache != "" {
 		if err := volume.Keep(c.BuildCache, c.now); err != nil {
 			return fmt.Errorf("setting times in the build cache: %w", err)

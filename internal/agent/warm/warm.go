@@ -223,7 +223,7 @@ func (w *warming) build(ctx context.Context, dir string, packages []string) erro
 
 // seal checks what was written, records it and flushes it.
 func (w *warming) seal(ctx context.Context) error {
-	if err := volume.RemoveRepositories(w.ModCache); err != nil {
+	if err := errors.Join(volume.RemoveRepositories(w.ModCache), volume.RemoveUnfinished(w.ModCache)); err != nil {
 		return err
 	}
 	now := w.Clock()

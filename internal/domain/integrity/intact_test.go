@@ -113,3 +113,21 @@ func TestEmptyGoModSum(t *testing.T) {
 		}
 	}
 }
+
+// What a refused download leaves is no module version.
+func TestLockIsNoVersion(t *testing.T) {
+	mod := t.TempDir()
+	at := filepath.Join(mod, "cache", "download", "example.com", "m", "@v")
+	if err := os.MkdirAll(at, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"v0.17.0.lock", "v0.17.0.zip486183284.tmp"} {
+		if err := os.WriteFile(filepath.Join(at, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	v, err := integrity.Check(t.Context(), integrity.Options{ModCache: mod, Now: time.Now()})
+	if err != nil || v.Verdict != integrity.Intact || v.Counts != (integrity.Counts{}) {
+		t.Errorf("%v: %s: %+v", err, v.Message, v.Counts)
+	}
+}

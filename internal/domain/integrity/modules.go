@@ -119,7 +119,9 @@ func (m *modules) versions(ctx context.Context) ([]manifest.Record, error) {
 	err := m.settled(ctx, order, check, func(i int32, o outcome) {
 		m.Progress.step(effort(all[i].ZipSize))
 		m.count(func(c *Counts) {
-			c.Modules++
+			if records[i].Path != "" { // not of a lock alone, which a refused download leaves
+				c.Modules++
+			}
 			c.Zips += o.zips
 			c.Dirs += o.dirs
 			c.Raw += o.raw
