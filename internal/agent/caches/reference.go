@@ -36,7 +36,7 @@ func (f *Flags) reference(ctx context.Context, o *integrity.Options, now time.Ti
 	if err != nil {
 		return fmt.Errorf("--reference %s: %w", f.Reference, err)
 	}
-	return o.Trust.AddGoSum("the reference", strings.NewReader(recorded))
+	return o.Trust.AddProven("the reference", strings.NewReader(recorded))
 }
 
 // recorded is what the writer of the reference left, as lines of a go.sum file.

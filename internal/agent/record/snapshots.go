@@ -57,7 +57,7 @@ func WriteSnapshots(root string, sums map[module.Version]modcache.Sum) error {
 func ReadSnapshots(root string) *integrity.Trust {
 	trust := integrity.NewTrust()
 	if text, err := readSnapshots(root); err == nil {
-		_ = trust.AddGoSum(snapshotsName, strings.NewReader(text)) // was read once without an error
+		_ = trust.AddProven(snapshotsName, strings.NewReader(text)) // was read once without an error
 	}
 	return trust
 }

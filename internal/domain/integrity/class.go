@@ -18,6 +18,9 @@ const (
 	// ChecksumMismatch is content that is consistent in itself but contradicts
 	// trust data: it was forged, or the module was published twice.
 	ChecksumMismatch Class = "ChecksumMismatch"
+	// TrustConflict is trust data that require different contents of one version:
+	// the content that one of them requires is not at fault.
+	TrustConflict Class = "TrustConflict"
 	// Unverifiable content has nothing to be compared with.
 	Unverifiable Class = "Unverifiable"
 	// BadMode is a file or directory whose mode allows no reading.
@@ -52,6 +55,8 @@ func (c Class) Meaning() string {
 		return "two parts contradict each other"
 	case ChecksumMismatch:
 		return "it is consistent in itself, but contradicts trust data"
+	case TrustConflict:
+		return "trust data require different contents of one version: find out which is right, and correct the other"
 	case Unverifiable:
 		return "there is no checksum to compare it with"
 	case BadMode:

@@ -26,7 +26,7 @@ func (p part) differs(s modcache.Sum) bool { return p.ok() && p.sum != s }
 type evidence struct {
 	at             modcache.Escaped
 	zip, hash, dir part
-	trust          []modcache.Sum
+	trust          trusted
 	trailing       int64 // bytes after the end of the zip
 	// snapshot: the go command extracts it from its own GOROOT, and has no zip.
 	snapshot bool
@@ -41,6 +41,7 @@ type evidence struct {
 func judge(e evidence) []Finding {
 	j := judgement{evidence: e}
 	j.unreadable()
+	j.conflicts()
 	// A damaged snapshot is extracted again from GOROOT: it was not published twice.
 	if len(e.trust) > 0 && !e.snapshot && j.contradictsTrust() {
 		return j.found
@@ -97,7 +98,7 @@ func (j *judgement) contradictsTrust() bool {
 		}
 		agreed = p.sum
 	}
-	if agreed.IsZero() || agrees(agreed, j.trust) {
+	if agreed.IsZero() || j.trust.agrees(agreed) {
 		return false
 	}
 	if !j.zip.ok() && !j.dir.ok() {
@@ -107,26 +108,37 @@ func (j *judgement) contradictsTrust() bool {
 	if !j.zip.ok() {
 		path = j.at.Dir()
 	}
-	j.add(ChecksumMismatch, SeverityCorrupt, path, fmt.Sprintf("contents are %s but trust data requires %s", agreed, j.trust[0]),
+	if _, severity := j.trust.conflict(agreed); severity != Note {
+		return true // no content could satisfy them: see conflicts
+	}
+	j.add(ChecksumMismatch, SeverityCorrupt, path, fmt.Sprintf("contents are %s but trust data requires %s", agreed, j.trust),
 		j.at.Dir(), j.zipPath(), j.hashPath())
 	return true
 }
 
-// agrees asks for agreement with all that is trusted: trust data that
-// contradicts itself trusts nothing.
-func agrees(sum modcache.Sum, trust []modcache.Sum) bool {
-	for _, t := range trust {
-		if t != sum {
-			return false
+// conflicts reports trust data that contradicts itself: that accuses neither
+// the content nor one of them.
+func (j *judgement) conflicts() {
+	for _, p := range []part{j.zip, j.dir} {
+		if !p.ok() {
+			continue
 		}
+		if detail, severity := j.trust.conflict(p.sum); detail != "" {
+			j.add(TrustConflict, severity, j.zipPath(), detail)
+		}
+		return
 	}
-	return true
 }
 
 func (j *judgement) expected() (modcache.Sum, bool) {
+	for _, p := range []part{j.zip, j.dir, j.hash} {
+		if len(j.trust) > 0 && p.ok() && j.trust.agrees(p.sum) {
+			return p.sum, true
+		}
+	}
 	switch {
 	case len(j.trust) > 0:
-		return j.trust[0], true
+		return j.trust[0].sum, true
 	case j.zip.ok() && j.dir.is(j.zip.sum):
 		return j.zip.sum, true
 	case j.hash.ok():

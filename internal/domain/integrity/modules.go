@@ -407,7 +407,10 @@ func (c *versionCheck) modFile(d *tree.Dir) {
 	trust := c.Trust.mod(c.Version.Version)
 	otherThanZip := c.goMod != [sha256.Size]byte{} && sha256.Sum256(data) != c.goMod
 	switch {
-	case len(trust) > 0 && agrees(sum, trust):
+	case len(trust) > 0 && trust.agrees(sum):
+		if detail, severity := trust.conflict(sum); detail != "" {
+			c.add(TrustConflict, severity, path, detail)
+		}
 	case len(data) == 0:
 		c.add(Truncated, SeverityCorrupt, path, "is empty", path)
 	case bytes.IndexByte(data, 0) >= 0:
@@ -417,7 +420,11 @@ func (c *versionCheck) modFile(d *tree.Dir) {
 	case c.baselineMod(sum):
 		c.add(Corrupt, SeverityCorrupt, path, "differs from the manifest", path)
 	case len(trust) > 0:
-		c.add(ChecksumMismatch, SeverityCorrupt, path, fmt.Sprintf("is %s but trust data requires %s", sum, trust[0]), path)
+		if detail, severity := trust.conflict(sum); detail != "" {
+			c.add(TrustConflict, severity, path, detail)
+			return
+		}
+		c.add(ChecksumMismatch, SeverityCorrupt, path, fmt.Sprintf("is %s but trust data requires %s", sum, trust), path)
 	default:
 		if _, err := modfile.ParseLax(path, data, nil); err != nil {
 			c.add(Corrupt, SeverityCorrupt, path, err.Error(), path)

@@ -239,9 +239,14 @@ func (c *storedVersion) badZip(err error) {
 func (c *storedVersion) judgeZip(sum modcache.ZipSum, base BaselineZip, known bool) {
 	trust := c.Trust.zip(c.Version.Version)
 	p := c.path(modcache.Zip)
+	detail, severity := trust.conflict(sum.H1)
+	if detail != "" {
+		c.add(TrustConflict, severity, p, detail)
+	}
 	switch {
-	case len(trust) > 0 && !agrees(sum.H1, trust):
-		c.add(ChecksumMismatch, SeverityCorrupt, p, fmt.Sprintf("contents are %s but trust data requires %s", sum.H1, trust[0]))
+	case severity != Note: // no content could satisfy them
+	case len(trust) > 0 && !trust.agrees(sum.H1):
+		c.add(ChecksumMismatch, SeverityCorrupt, p, fmt.Sprintf("contents are %s but trust data requires %s", sum.H1, trust))
 	case len(trust) > 0:
 		c.zipOK = true
 	case known && base.H1 != sum.H1:
@@ -306,7 +311,10 @@ func (c *storedVersion) mod() {
 	c.record.GoMod = sum
 	trust := c.Trust.mod(c.Version.Version)
 	switch base := c.Baseline[c.Version.Version].GoMod; {
-	case len(trust) > 0 && agrees(sum, trust):
+	case len(trust) > 0 && trust.agrees(sum):
+		if detail, severity := trust.conflict(sum); detail != "" {
+			c.add(TrustConflict, severity, p, detail)
+		}
 	case len(data) == 0:
 		c.add(Truncated, SeverityCorrupt, p, "is empty")
 	case bytes.IndexByte(data, 0) >= 0:
@@ -314,7 +322,11 @@ func (c *storedVersion) mod() {
 	case len(trust) > 0 && otherThanZip:
 		c.add(Corrupt, SeverityCorrupt, p, "is not the go.mod of the zip")
 	case len(trust) > 0:
-		c.add(ChecksumMismatch, SeverityCorrupt, p, fmt.Sprintf("is %s but trust data requires %s", sum, trust[0]))
+		if detail, severity := trust.conflict(sum); detail != "" {
+			c.add(TrustConflict, severity, p, detail)
+			return
+		}
+		c.add(ChecksumMismatch, SeverityCorrupt, p, fmt.Sprintf("is %s but trust data requires %s", sum, trust))
 	case !base.IsZero() && base != sum:
 		c.add(Corrupt, SeverityCorrupt, p, "differs from the first version seen")
 	case otherThanZip && base.IsZero() && known == "" && modcache.TextSum(data) != c.goModLF:

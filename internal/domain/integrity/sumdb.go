@@ -95,7 +95,7 @@ func (d *database) prove(m module.Version) {
 			d.failed(record, err)
 			return
 		}
-		if err := d.Trust.AddGoSum(d.name, strings.NewReader(strings.Join(lines, "\n"))); err != nil {
+		if err := d.Trust.AddProven(d.name, strings.NewReader(strings.Join(lines, "\n"))); err != nil {
 			d.failed(record, err)
 			return
 		}
@@ -168,6 +168,9 @@ func (d *database) ReadCache(file string) ([]byte, error) {
 	data, _, err := dir.ReadFile(path.Base(file), nil, maxRecord)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		d.unreadable(Modules, path.Join(sumdbDir, file), err)
+	}
+	if err == nil && len(data) == 0 {
+		return nil, fs.ErrNotExist // a writer that was killed left it; the go command looks it up again
 	}
 	return data, err
 }

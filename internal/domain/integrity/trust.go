@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 
 	"golang.org/x/mod/module"
@@ -13,10 +12,82 @@ import (
 )
 
 // Trust is what is known from outside the cache about the contents of module
-// versions: the union of any number of go.sum files.
+// versions: the union of any number of go.sum files and of records that were
+// proven otherwise.
 type Trust struct {
-	zips map[module.Version][]modcache.Sum
-	mods map[module.Version][]modcache.Sum
+	zips map[module.Version]trusted
+	mods map[module.Version]trusted
+}
+
+// trusted are the sums that trust data require of one version.
+type trusted []required
+
+// required is a sum and what requires it.
+type required struct {
+	sum modcache.Sum
+	by  string
+	// proven: by a checksum database or an earlier state of the cache. file: by a
+	// go.sum file.
+	proven, file bool
+}
+
+// agrees reports whether a sum is what trust data require: all that was proven,
+// and one of the go.sum files. Those may disagree, because each is of another
+// build.
+func (t trusted) agrees(sum modcache.Sum) bool {
+	files, named := false, false
+	for _, r := range t {
+		if r.proven && r.sum != sum {
+			return false
+		}
+		files, named = files || r.file, named || r.file && r.sum == sum
+	}
+	return named || !files
+}
+
+// conflict describes how trust data contradicts itself about a version, of
+// which the cache holds sum; empty: they do not. Content that is accepted by one
+// of the go.sum files is noted. Where no content could satisfy all of them, none
+// of the contents that they require is right or wrong.
+func (t trusted) conflict(sum modcache.Sum) (detail string, severity Severity) {
+	if len(t) < 2 {
+		return "", Note
+	}
+	severity = SeverityUnreadable
+	known := false
+	for _, r := range t {
+		known = known || r.sum == sum
+		if t.agrees(r.sum) {
+			severity = Note
+		}
+	}
+	if !known || severity == Note && !t.agrees(sum) {
+		return "", Note // the content contradicts all of them
+	}
+	return "trust data contradicts itself: it requires " + t.String(), severity
+}
+
+// String lists the sums and what requires them.
+func (t trusted) String() string {
+	s := ""
+	for i, r := range t {
+		if i > 0 {
+			s += " and "
+		}
+		s += fmt.Sprintf("%s (%s)", r.sum, r.by)
+	}
+	return s
+}
+
+// add adds a sum that nothing required so far.
+func (t trusted) add(r required) trusted {
+	for i := range t {
+		if t[i].sum == r.sum {
+			t[i].proven, t[i].file = t[i].proven || r.proven, t[i].file || r.file
+			return t
+		}
+	}
+	return append(t, r)
 }
 
 // emptyGoModSum is the sum of an empty go.mod. Old go commands recorded it by
@@ -26,7 +97,7 @@ const emptyGoModSum = "h1:G7mAYYxgmS0lVkHyy2hEOLQCFB0DlQFTMLWggykrydY="
 
 // NewTrust returns trust data without any checksum.
 func NewTrust() *Trust {
-	return &Trust{zips: map[module.Version][]modcache.Sum{}, mods: map[module.Version][]modcache.Sum{}}
+	return &Trust{zips: map[module.Version]trusted{}, mods: map[module.Version]trusted{}}
 }
 
 // Len is the number of module versions whose contents are known.
@@ -40,7 +111,13 @@ func (t *Trust) Len() int {
 // AddGoSum reads a go.sum file. Sums of unknown algorithms, and that of
 // an empty go.mod, are skipped, as the go command does; a malformed line is an error, since a truncated file must
 // not pass for trust data.
-func (t *Trust) AddGoSum(name string, r io.Reader) error {
+func (t *Trust) AddGoSum(name string, r io.Reader) error { return t.addLines(name, false, r) }
+
+// AddProven reads lines as of a go.sum file, each of which was proven: by a
+// checksum database, or by an earlier state of the cache.
+func (t *Trust) AddProven(name string, r io.Reader) error { return t.addLines(name, true, r) }
+
+func (t *Trust) addLines(name string, proven bool, r io.Reader) error {
 	scan := bufio.NewScanner(r)
 	for n := 1; scan.Scan(); n++ {
 		f := strings.Fields(scan.Text())
@@ -62,9 +139,7 @@ func (t *Trust) AddGoSum(name string, r io.Reader) error {
 			into, version = t.mods, v
 		}
 		m := module.Version{Path: f[0], Version: version}
-		if !slices.Contains(into[m], sum) {
-			into[m] = append(into[m], sum)
-		}
+		into[m] = into[m].add(required{sum, name, proven, !proven})
 	}
 	if err := scan.Err(); err != nil {
 		return fmt.Errorf("%s: %w", name, err)
@@ -72,21 +147,19 @@ func (t *Trust) AddGoSum(name string, r io.Reader) error {
 	return nil
 }
 
-// AddZip adds a sum from elsewhere, such as a checksum database.
+// AddZip adds a sum that was proven elsewhere.
 func (t *Trust) AddZip(m module.Version, sum modcache.Sum) {
-	if !slices.Contains(t.zips[m], sum) {
-		t.zips[m] = append(t.zips[m], sum)
-	}
+	t.zips[m] = t.zips[m].add(required{sum, "a record", true, false})
 }
 
-func (t *Trust) zip(m module.Version) []modcache.Sum {
+func (t *Trust) zip(m module.Version) trusted {
 	if t == nil {
 		return nil
 	}
 	return t.zips[m]
 }
 
-func (t *Trust) mod(m module.Version) []modcache.Sum {
+func (t *Trust) mod(m module.Version) trusted {
 	if t == nil {
 		return nil
 	}

@@ -163,6 +163,9 @@ func clip(s string, n int) string {
 // Summary is a sentence about what was found.
 func (v *Verdict) Summary() string {
 	text := v.summary()
+	if n := v.Notes[TrustConflict]; n > 0 {
+		text += fmt.Sprintf("; trust data contradicts itself %d times: see the %s among the examples", n, TrustConflict)
+	}
 	if v.Withdrawn > 0 {
 		text += fmt.Sprintf("; withdrew %d corrupt or contradictory entries, which are fetched again when a client requests them", v.Withdrawn)
 	}
