@@ -139,3 +139,14 @@ func TestSumDBAbsent(t *testing.T) {
 		t.Errorf("%s, notes %v: %+v", v.Verdict, v.Notes, v.Examples)
 	}
 }
+
+// A go command that is killed while it writes a record leaves it empty, and the
+// next one looks it up again.
+func TestSumDBEmptyRecord(t *testing.T) {
+	tree, db, records := sumdbTree(t)
+	cachetree.Edit(t, filepath.Join(records, "lookup", "example.com", "lib@v1.2.0"), func([]byte) []byte { return nil })
+	v := checkWith(t, tree, db)
+	if v.Verdict != integrity.Intact || v.Recoverable > 0 || v.Notes[integrity.Unverifiable] == 0 {
+		t.Errorf("%s, notes %v: %+v", v.Verdict, v.Notes, v.Examples)
+	}
+}
