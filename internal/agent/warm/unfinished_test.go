@@ -14,7 +14,7 @@ import (
 
 // A go command that refuses a checksum leaves the temporary file of the zip. The
 // next warm-up removes it before it records what the volume holds.
-func TestRefusedDownloadLeavesNothing(t *testing.T) {
+func TestRefusedDownloadIsRemoved(t *testing.T) {
 	tree := cachetree.New(t)
 	cachetree.RemoveAll(t, tree.ModCache)
 	dep := cachetree.Dep

@@ -116,8 +116,8 @@ func (j *judgement) contradictsTrust() bool {
 	return true
 }
 
-// conflicts reports trust data that contradicts itself: that accuses neither
-// the content nor one of them.
+// conflicts reports trust data that contradicts itself, which is a fault of
+// neither the content nor one of them.
 func (j *judgement) conflicts() {
 	for _, p := range []part{j.zip, j.dir} {
 		if !p.ok() {
