@@ -250,7 +250,7 @@ type VerificationStatus struct {
 	// verdict of the last attempt.
 	// +optional
 	Verdict Verdict `json:"verdict,omitempty"`
-	// message explains a verdict that is not Intact.
+	// message explains a verdict that is not Intact, or why the Job of an attempt without a verdict did not run.
 	// +kubebuilder:validation:MaxLength=4096
 	// +optional
 	Message string `json:"message,omitempty"`

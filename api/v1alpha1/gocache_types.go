@@ -207,7 +207,8 @@ type Environment struct {
 	// +kubebuilder:validation:MaxLength=2048
 	// +optional
 	Proxy string `json:"proxy,omitempty"`
-	// privateModules are the modules that are not public. With proxyRef they are
+	// privateModules are the modules that are not public, beside those that are
+	// private to the proxy that proxyRef refers to. With proxyRef they are
 	// fetched from the proxy without the checksum database; else their patterns
 	// become GOPRIVATE.
 	// +optional

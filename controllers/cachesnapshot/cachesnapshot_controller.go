@@ -56,7 +56,7 @@ type scope struct {
 
 // SetupWithManager registers the controller.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
-	r.lines = lines{captures: queue.New(r.MaxSnapshots), verifications: queue.New(r.MaxVerifications)}
+	r.lines = lines{creations: queue.New(r.MaxSnapshots), verifications: queue.New(r.MaxVerifications)}
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("cachesnapshot").
 		For(&v1alpha1.CacheSnapshot{}).

@@ -257,7 +257,7 @@ func TestOneAfterTheOther(t *testing.T) {
 	})
 	restart := func() {
 		w.reconciler = w.fresh(only)
-		w.reconciler.lines = lines{captures: queue.New(1), verifications: queue.New(1)}
+		w.reconciler.lines = lines{creations: queue.New(1), verifications: queue.New(1)}
 	}
 	restart()
 	w.cache()

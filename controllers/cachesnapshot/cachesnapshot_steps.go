@@ -121,7 +121,7 @@ func (r *Reconciler) capture(ctx context.Context, s *scope) error {
 		return nil
 	}
 	if err := r.classFits(ctx, s); err != nil {
-		r.lines.captures.Release(string(s.snapshot.UID))
+		r.lines.creations.Release(string(s.snapshot.UID))
 		return err
 	}
 	if s.snapshot.Status.Source.MountedBy, err = r.mountedBy(ctx, s); err != nil {
@@ -307,6 +307,9 @@ func (r *Reconciler) clearJobs(ctx context.Context, s *scope) error {
 // cleanUp removes the Jobs, then their pods, then the clones: a finished pod
 // keeps its claim from going. It is called until nothing is left.
 func (r *Reconciler) cleanUp(ctx context.Context, s *scope) error {
+	if v := &s.snapshot.Status.Verification; s.facts.hindered != "" && v.Verdict == "" {
+		v.Message = bounded.Text(s.facts.hindered, maxMessage) // it goes with the pod
+	}
 	if slices.ContainsFunc(s.facts.works(), func(w *work) bool { return w.job != nil }) {
 		return r.clearJobs(ctx, s)
 	}

@@ -12,13 +12,13 @@ import (
 var now = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 
 // among are the first twenty, of whom some are at it.
-func among(active ...string) map[string]queue.State {
-	known := map[string]queue.State{}
+func among(active ...string) map[string]queue.Work {
+	known := map[string]queue.Work{}
 	for i := range 20 {
-		known[fmt.Sprint(i)] = queue.Outside
+		known[fmt.Sprint(i)] = queue.Work{}
 	}
 	for _, id := range active {
-		known[id] = queue.Inside
+		known[id] = queue.Work{State: queue.Inside}
 	}
 	return known
 }
@@ -91,7 +91,7 @@ func TestQuick(t *testing.T) {
 		if begin, _, _ := l.Ask(ticket(i), known, now); !begin {
 			t.Fatalf("%d waits for those who are through", i)
 		}
-		known[ticket(i).ID] = queue.Through
+		known[ticket(i).ID] = queue.Work{State: queue.Through}
 		if i%2 == 1 {
 			delete(known, ticket(i).ID)
 		}
@@ -135,5 +135,73 @@ func TestNeverTooMany(t *testing.T) {
 				t.Fatalf("seed %d: %d at once, limit %d", seed, len(at), limit)
 			}
 		}
+	}
+}
+
+// TestShares lets a namespace in whatever another namespace has under way, has
+// waiting, or has left without a node.
+func TestShares(t *testing.T) {
+	const limit = 4
+	attacker := func(i int) queue.Ticket {
+		return queue.Ticket{ID: fmt.Sprint("a", i), Share: "a", Since: now.Add(-time.Hour)}
+	}
+	victim := queue.Ticket{ID: "b0", Share: "b", Since: now}
+	for name, state := range map[string]queue.State{"running": queue.Inside, "unschedulable": queue.Idle} {
+		t.Run(name, func(t *testing.T) {
+			l := queue.New(limit)
+			known := map[string]queue.Work{victim.ID: {Share: "b"}}
+			for i := range 100 {
+				known[attacker(i).ID] = queue.Work{Share: "a"}
+			}
+			began := 0
+			for i := range 100 {
+				if begin, _, _ := l.Ask(attacker(i), known, now); begin {
+					known[attacker(i).ID] = queue.Work{Share: "a", State: state}
+					began++
+				}
+			}
+			if began != l.Share() || began != limit-1 {
+				t.Errorf("one namespace has %d of %d places, want %d", began, limit, limit-1)
+			}
+			if begin, again, ahead := l.Ask(victim, known, now); !begin {
+				t.Errorf("another namespace waits %v for %d", again, ahead)
+			}
+			l = queue.New(limit) // after a restart
+			if begin, _, _ := l.Ask(victim, known, now); !begin {
+				t.Error("after a restart another namespace waits")
+			}
+		})
+	}
+}
+
+// TestFewestFirst gives a place that becomes free to the namespace that has the
+// fewest, though others have waited for longer.
+func TestFewestFirst(t *testing.T) {
+	l := queue.New(2)
+	known := map[string]queue.Work{"x": {Share: "x", State: queue.Inside}, "a0": {Share: "a", State: queue.Inside}, "b0": {Share: "b"}}
+	for i := 1; i < 10; i++ {
+		id := fmt.Sprint("a", i)
+		known[id] = queue.Work{Share: "a"}
+		l.Ask(queue.Ticket{ID: id, Share: "a", Since: now.Add(-time.Hour)}, known, now)
+	}
+	victim := queue.Ticket{ID: "b0", Share: "b", Since: now}
+	if begin, again, _ := l.Ask(victim, known, now); begin || again > 15*time.Second {
+		t.Errorf("begins %v though no place is free, or asks again only after %v", begin, again)
+	}
+	known["x"] = queue.Work{Share: "x", State: queue.Through}
+	if begin, _, _ := l.Ask(queue.Ticket{ID: "a1", Share: "a", Since: now.Add(-time.Hour)}, known, now); begin {
+		t.Error("the namespace that has a place goes first")
+	}
+	if begin, _, _ := l.Ask(victim, known, now); !begin {
+		t.Error("the namespace that has no place waits")
+	}
+}
+
+// TestIdleTakesNoPlace holds for a line of one place, which cannot be shared.
+func TestIdleTakesNoPlace(t *testing.T) {
+	l := queue.New(1)
+	known := map[string]queue.Work{"a": {Share: "a", State: queue.Idle}, "b": {Share: "b"}}
+	if begin, _, _ := l.Ask(queue.Ticket{ID: "b", Share: "b", Since: now}, known, now); !begin {
+		t.Error("work that does not run takes the place of another namespace")
 	}
 }

@@ -8,13 +8,17 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
+	authorizationv1 "k8s.io/api/authorization/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"gocache.dev/operator/api/v1alpha1"
 )
 
 // Tenant is a client with the rights of a user who has the cluster's role edit
@@ -56,7 +60,32 @@ func (e *Env) Tenant(t *testing.T, namespace string, more ...rbacv1.PolicyRule) 
 	if err != nil {
 		t.Fatalf("make a client for %s: %v", user, err)
 	}
+	for _, rule := range append([]rbacv1.PolicyRule{
+		{APIGroups: []string{v1alpha1.GroupName}, Resources: []string{"cachesnapshots"}, Verbs: []string{"create"}},
+		{APIGroups: []string{""}, Resources: []string{"persistentvolumeclaims"}, Verbs: []string{"create"}},
+	}, more...) {
+		waitForRight(t, c, namespace, rule)
+	}
 	return c
+}
+
+// waitForRight waits until the API server has learned of a binding.
+func waitForRight(t *testing.T, c client.Client, namespace string, rule rbacv1.PolicyRule) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{
+			ResourceAttributes: &authorizationv1.ResourceAttributes{Namespace: namespace, Group: rule.APIGroups[0], Resource: rule.Resources[0], Verb: rule.Verbs[0]},
+		}}
+		if err := c.Create(t.Context(), review); err != nil {
+			t.Fatalf("ask the API server for a right: %v", err)
+		}
+		if review.Status.Allowed {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the API server does not grant %s on %s in %s", rule.Verbs[0], rule.Resources[0], namespace)
+		}
+	}
 }
 
 // userRoles are the roles that the operator ships for its users.

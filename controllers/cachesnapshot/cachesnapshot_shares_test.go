@@ -1,0 +1,98 @@
+package cachesnapshot
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/plan/queue"
+)
+
+// TestUnschedulableVerificationsDelayNoOtherNamespace plays an editor of one namespace
+// whose snapshots ask for a node that does not exist, as many as there are places
+// and more. The snapshot of another namespace is verified all the same, also when
+// there is only one place.
+func TestUnschedulableVerificationsDelayNoOtherNamespace(t *testing.T) {
+	for _, places := range []int{1, 4} {
+		t.Run(fmt.Sprint(places, " places"), func(t *testing.T) {
+			attacker, victim := newWorld(t), newWorld(t)
+			attacker.ending = nil
+			attacker.cluster.Stuck = &corev1.PodStatus{Phase: corev1.PodPending, Conditions: []corev1.PodCondition{{
+				Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: "Unschedulable", Message: "0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector.",
+			}}}
+			attacker.cache()
+			tenant := server.Tenant(t, attacker.namespace)
+			for i := range places + 2 {
+				attacker.must(tenant.Create(t.Context(), &v1alpha1.CacheSnapshot{
+					ObjectMeta: metav1.ObjectMeta{Namespace: attacker.namespace, Name: fmt.Sprint("s", i)},
+					Spec: v1alpha1.CacheSnapshotSpec{
+						SourceRef:    v1alpha1.SnapshotSource{Kind: v1alpha1.GoCacheKind, Name: "ci"},
+						PodTemplate:  &v1alpha1.PodTemplate{NodeSelector: map[string]string{"no": "such-node"}},
+						Verification: v1alpha1.Verification{Deadline: &metav1.Duration{Duration: 168 * time.Hour}},
+					},
+				}))
+			}
+			shared := victim.fresh(server.Client)
+			shared.lines = lines{creations: queue.New(places), verifications: queue.New(places)}
+			attacker.reconciler, victim.reconciler = shared, shared
+			pass := func(w *world, name string) {
+				_, err := shared.Reconcile(t.Context(), ctrl.Request{NamespacedName: types.NamespacedName{Namespace: w.namespace, Name: name}})
+				w.must(err)
+			}
+			for range 20 {
+				for i := range places + 2 {
+					pass(attacker, fmt.Sprint("s", i))
+				}
+				_, err := attacker.cluster.Step(t.Context())
+				attacker.must(err)
+			}
+			victim.cache()
+			victim.snapshot()
+			began := victim.now
+			for victim.reason() != v1alpha1.ReasonIntact {
+				if victim.now.Sub(began) > 3*time.Minute {
+					t.Fatalf("after %v Ready is %s", victim.now.Sub(began), victim.reason())
+				}
+				for i := range places + 2 { // it insists
+					pass(attacker, fmt.Sprint("s", i))
+				}
+				pass(victim, "s")
+				_, err := victim.cluster.Step(t.Context())
+				victim.must(err)
+				victim.now = victim.now.Add(5 * time.Second)
+				attacker.now = victim.now
+			}
+		})
+	}
+}
+
+// TestTheCauseOutlivesTheDeadline holds that a verification whose pod never ran
+// reports the cause to the end.
+func TestTheCauseOutlivesTheDeadline(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.ending = nil
+	w.cluster.Stuck = &corev1.PodStatus{Phase: corev1.PodPending, Conditions: []corev1.PodCondition{{
+		Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: "Unschedulable", Message: "no node has that label",
+	}}}
+	w.cache()
+	w.snapshot(func(s *v1alpha1.CacheSnapshotSpec) {
+		s.Verification.Deadline = &metav1.Duration{Duration: 10 * time.Minute}
+	})
+	w.settle()
+	w.stalled(v1alpha1.ReasonDeadlineExceeded, "no node has that label")
+	var again v1alpha1.CacheSnapshot
+	w.passes(2)
+	w.must(server.Client.Get(t.Context(), client.ObjectKey{Namespace: w.namespace, Name: "s"}, &again))
+	if message := again.Status.Verification.Message; !strings.Contains(message, "no node has that label") {
+		t.Errorf("the status says %q", message)
+	}
+}
