@@ -84,6 +84,36 @@ func TestEnvironment(t *testing.T) {
 	}
 }
 
+// TestPrivateModulesOfTheProxy holds that builds inherit what is private to the
+// proxy that the cache refers to, beside what the cache itself names, and that a
+// change of the proxy reaches them: else the go command would ask the public
+// checksum database for these modules.
+func TestPrivateModulesOfTheProxy(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.ending = nil
+	w.cache(func(s *v1alpha1.GoCacheSpec) {
+		s.Environment.ProxyRef = &v1alpha1.LocalReference{Name: "goproxy"}
+		s.Environment.PrivateModules = &v1alpha1.PrivateModules{Patterns: []string{"a.example.com", "b.example.com"}}
+	})
+	w.proxy("http://r", true)
+	for _, tt := range []struct {
+		patterns []string
+		want     string
+	}{
+		{[]string{"b.example.com", "c.example.com"}, "a.example.com,b.example.com,c.example.com"},
+		{[]string{"d.example.com"}, "a.example.com,b.example.com,d.example.com"},
+	} {
+		p := get[v1alpha1.ModProxy](w, "goproxy")
+		p.Spec.PrivateModules = &v1alpha1.ProxyPrivateModules{PrivateModules: v1alpha1.PrivateModules{Patterns: tt.patterns}}
+		w.must(server.Client.Update(t.Context(), p))
+		w.settle()
+		if env := get[corev1.ConfigMap](w, "ci-env").Data; env["GONOSUMDB"] != tt.want || env["GONOPROXY"] != "none" || env["GOPRIVATE"] != "" {
+			t.Errorf("proxy %v: %v", tt.patterns, env)
+		}
+	}
+}
+
 // writerSees holds that the writer works in the environment of the builds: else
 // they would not hit what it wrote.
 func (w *world) writerSees(env map[string]string) {

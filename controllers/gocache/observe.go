@@ -79,6 +79,9 @@ func (r *Reconciler) observeProxy(ctx context.Context, o *pass.Observed) error {
 		return nil
 	}
 	proxy, err := read.Object[v1alpha1.ModProxy](ctx, r.Client, o.Stored.Namespace, env.ProxyRef.Name)
+	if proxy != nil && proxy.Spec.PrivateModules != nil {
+		o.ProxyPrivate = proxy.Spec.PrivateModules.Patterns
+	}
 	switch {
 	case err != nil:
 		return err

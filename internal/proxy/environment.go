@@ -110,11 +110,16 @@ func (e Environment) SumDBName() string { return probe.ParseDatabase(e.GOSUMDB).
 // vouched reports whether what is fetched of a version is compared with the
 // checksum database.
 func (e Environment) vouched(m module.Version) bool {
-	without := e.GONOSUMDB
-	if without == "" {
-		without = e.GOPRIVATE
+	return e.SumDBName() != "" && !e.private(m.Path)
+}
+
+// private reports whether the checksum database must not learn of a module path.
+func (e Environment) private(path string) bool {
+	patterns := e.GONOSUMDB
+	if patterns == "" {
+		patterns = e.GOPRIVATE
 	}
-	return e.SumDBName() != "" && !module.MatchPrefixPatterns(without, m.Path)
+	return module.MatchPrefixPatterns(patterns, path)
 }
 
 // WithoutDirect removes "direct" and everything after it from GOPROXY, since

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/mod/module"
+
 	"gocache.dev/operator/internal/domain/probe"
 )
 
@@ -85,12 +87,34 @@ func (s *Server) limited(next http.Handler) http.Handler {
 
 // modules leads to the library.
 func (s *Server) modules(w http.ResponseWriter, r *http.Request) {
-	if s.immutableSumDBPage(w, r) {
+	if s.refusedLookup(w, r) || s.immutableSumDBPage(w, r) {
 		return
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), s.fetchTimeout)
 	defer cancel()
 	s.library.ServeHTTP(w, r.WithContext(ctx))
+}
+
+// refusedLookup refuses to look up a private module in a checksum database: the
+// database would learn its name. The go command makes no other request after such a
+// refusal. A lookup whose module cannot be read is refused too.
+func (s *Server) refusedLookup(w http.ResponseWriter, r *http.Request) bool {
+	name, isSumDB := strings.CutPrefix(path.Clean("/"+r.URL.Path), "/sumdb/")
+	_, asked, isLookup := strings.Cut(name, "/lookup/")
+	if !isSumDB || !isLookup {
+		return false
+	}
+	at := strings.LastIndex(asked, "@")
+	modulePath, err := module.UnescapePath(asked[:max(at, 0)])
+	switch {
+	case err != nil || at < 0:
+		plain(w, http.StatusNotFound, "not found: a lookup names MODULE@VERSION, escaped as in the GOPROXY protocol")
+	case s.private(modulePath):
+		plain(w, http.StatusForbidden, fmt.Sprintf("%s is private to this proxy (spec.privateModules.patterns) and is not looked up in a checksum database: set GONOSUMDB to these patterns", modulePath))
+	default:
+		return false
+	}
+	return true
 }
 
 // immutableSumDBPage answers from the store what can never change in a

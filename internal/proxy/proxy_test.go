@@ -477,6 +477,46 @@ func TestChecksumDatabaseIsProxied(t *testing.T) {
 	}
 }
 
+// TestPrivateNamesStayInside plays a client that does not know which modules are
+// private: the checksum database is never asked for one, however the path is
+// written, and the client learns what to set.
+func TestPrivateNamesStayInside(t *testing.T) {
+	_, key, err := note.GenerateKey(rand.Reader, "db.test")
+	must(t, err)
+	for name, change := range map[string]func(*proxy.Environment){
+		"GONOSUMDB": func(e *proxy.Environment) { e.GONOSUMDB = "corp.example.com,*.Example.org/team" },
+		"GOPRIVATE": func(e *proxy.Environment) { e.GOPRIVATE = "corp.example.com,*.Example.org/team" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			u := startUpstream(t)
+			server, _ := instance(t, u, func(o *proxy.Options) {
+				o.Environment.GOSUMDB = key
+				change(&o.Environment)
+			})
+			before := u.requests.Load()
+			for _, path := range []string{
+				"/sumdb/db.test/lookup/corp.example.com@v1.0.0", "/sumdb/db.test/lookup/corp.example.com/secret/deal@v1.0.0",
+				"/sumdb/db.test/lookup/git.!example.org/team/x@v0.0.0-20240102030405-abcdefabcdef",
+				"/sumdb/db.test/lookup/corp.example.com%2fsecret@v1.0.0", "/sumdb/db.test/%6cookup/corp.example.com/secret@v1.0.0",
+				"/sumdb/db.test/lookup/corp.example.com/secret@v1.0.0@v1.0.0", "/sumdb/db.test/lookup/corp.example.com/secret",
+				"/sumdb/db.test/lookup/corp.example.com%252fsecret@v1.0.0", "/sumdb//db.test/lookup/corp.example.com/secret@v1.0.0",
+				"/sumdb/db.test/lookup/./corp.example.com/secret@v1.0.0", "/sumdb/db.test/lookup/!corp.example.com/secret@v1.0.0",
+			} {
+				if w := get(t, server, path); w.Code != http.StatusForbidden && w.Code != http.StatusNotFound {
+					t.Errorf("GET %s: %d %s", path, w.Code, w.Body)
+				}
+			}
+			if w := get(t, server, "/sumdb/db.test/lookup/corp.example.com/x@v1.0.0"); w.Code != http.StatusForbidden || !strings.Contains(w.Body.String(), "GONOSUMDB") {
+				t.Errorf("the client is not told what to set: %d %s", w.Code, w.Body)
+			}
+			if asked := u.requests.Load() - before; asked != 0 {
+				t.Errorf("the upstream got %d requests", asked)
+			}
+			mustServe(t, server, "/sumdb/db.test/lookup/example.com/m@v1.0.0", "the record")
+		})
+	}
+}
+
 // TestStaleAnswersAreMarked holds that an answer from the store which would have
 // been the upstream's can be told from one that is.
 func TestStaleAnswersAreMarked(t *testing.T) {

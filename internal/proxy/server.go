@@ -71,6 +71,7 @@ type Server struct {
 	metrics      *metrics
 	ready        *readiness
 	slots        *semaphore.Weighted
+	private      func(modulePath string) bool
 	fetchTimeout time.Duration
 	now          func() time.Time
 	log          logr.Logger
@@ -94,7 +95,7 @@ func New(o Options) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		name: o.Name, store: store, metrics: m, fetchTimeout: o.FetchTimeout, now: o.Now, log: o.Log,
+		name: o.Name, store: store, metrics: m, private: env.private, fetchTimeout: o.FetchTimeout, now: o.Now, log: o.Log,
 		slots: semaphore.NewWeighted(int64(o.MaxRequests)),
 		ready: &readiness{check: func() Report { return store.Check(o.MinFree) }, timeout: o.ReadyTimeout, now: o.Now},
 	}

@@ -1,6 +1,7 @@
 package pass
 
 import (
+	"slices"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -51,6 +52,9 @@ type Observed struct {
 	Snapshots []v1alpha1.CacheSnapshot
 	// Proxy is the value of GOPROXY; empty: the default.
 	Proxy string
+	// ProxyPrivate are the patterns of the modules that are private to the proxy
+	// that is referred to.
+	ProxyPrivate []string
 	// ProxyMissing is why the proxy that is referred to has no address, and
 	// ProxyUnready why it does not serve.
 	ProxyMissing, ProxyUnready string
@@ -135,7 +139,12 @@ func (o Observed) Environment(cache *v1alpha1.GoCache) goenv.Settings {
 	e := cache.Spec.Environment
 	var private []string
 	if e.PrivateModules != nil {
-		private = e.PrivateModules.Patterns
+		private = slices.Clone(e.PrivateModules.Patterns)
+	}
+	for _, pattern := range o.ProxyPrivate { // the checksum database learns of none of them
+		if !slices.Contains(private, pattern) {
+			private = append(private, pattern)
+		}
 	}
 	return goenv.Settings{
 		MountPath:        e.MountPath,
