@@ -8,6 +8,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"k8s.io/utils/ptr"
+
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/kube/apply"
 	"gocache.dev/operator/internal/kube/images"
@@ -159,13 +161,8 @@ func (m Maker) params(p *v1alpha1.ModProxy, instances []route.Instance) haproxy.
 		HAProxyImage: m.Images.HAProxy, RouterImage: m.Images.Operator,
 		HAProxyResources: podspec.Resources(nil, spec.PodTemplate), SidecarResources: podspec.Resources(nil, nil),
 	}
-	// HAProxy's public image names its user, which the kubelet cannot tell from
-	// root: the id is said here, unless the platform assigns it.
-	for _, i := range spec.Instances {
-		if i.Storage != nil && i.Storage.Ownership != nil {
-			params.RunAsUser, params.RunAsGroup = i.Storage.Ownership.RunAsUser, i.Storage.Ownership.RunAsGroup
-		}
-	}
+	owner := ownership(spec.Instances)
+	params.RunAsUser, params.RunAsGroup, params.FSGroup = owner.RunAsUser, owner.RunAsGroup, owner.FSGroup
 	for _, i := range instances {
 		params.Instances = append(params.Instances, haproxy.Instance{
 			Name: i.Name, Address: i.Address, External: i.External, CheckPort: i.CheckPort, Standby: i.Standby,
@@ -182,4 +179,28 @@ func (m Maker) params(p *v1alpha1.ModProxy, instances []route.Instance) haproxy.
 		params.PriorityClassName, params.ImagePullSecrets = pod.PriorityClassName, pod.ImagePullSecrets
 	}
 	return params
+}
+
+// defaultID is the default of every id in an ownership.
+const defaultID = 65532
+
+// ownership is the identity of the router's pods: that of the instances. HAProxy's
+// public image names its user, which the kubelet cannot check against root, so an id
+// is needed unless the platform assigns one. A proxy that has only external
+// instances names none and gets the default.
+func ownership(instances []v1alpha1.ProxyInstance) v1alpha1.Ownership {
+	stores := 0
+	for _, i := range instances {
+		if i.Storage == nil {
+			continue
+		}
+		if i.Storage.Ownership != nil {
+			return *i.Storage.Ownership
+		}
+		stores++
+	}
+	if stores > 0 {
+		return v1alpha1.Ownership{}
+	}
+	return v1alpha1.Ownership{RunAsUser: ptr.To[int64](defaultID), RunAsGroup: ptr.To[int64](defaultID), FSGroup: ptr.To[int64](defaultID)}
 }

@@ -84,12 +84,12 @@ type Params struct {
 	// TLSSecret, a kubernetes.io/tls Secret, makes the router serve HTTPS. Its
 	// content may change at any time; that rolls nothing.
 	TLSSecret string
-	// RunAsUser and RunAsGroup; nil where the platform assigns them.
-	RunAsUser, RunAsGroup *int64
-	HAProxyResources      corev1.ResourceRequirements
-	SidecarResources      corev1.ResourceRequirements
-	NodeSelector          map[string]string
-	Tolerations           []corev1.Toleration
+	// RunAsUser, RunAsGroup and FSGroup; nil where the platform assigns them.
+	RunAsUser, RunAsGroup, FSGroup *int64
+	HAProxyResources               corev1.ResourceRequirements
+	SidecarResources               corev1.ResourceRequirements
+	NodeSelector                   map[string]string
+	Tolerations                    []corev1.Toleration
 	// Affinity replaces the preferred spreading over nodes.
 	Affinity          *corev1.Affinity
 	PriorityClassName string
@@ -309,7 +309,7 @@ func (p Params) podSpec() corev1.PodSpec {
 		// The kubelet must not end what HAProxy still lets finish.
 		TerminationGracePeriodSeconds: ptr.To(int64((config.Timeouts.Stop + 2*endpointGrace).Seconds())),
 		SecurityContext: &corev1.PodSecurityContext{
-			RunAsNonRoot: ptr.To(true), RunAsUser: p.RunAsUser, RunAsGroup: p.RunAsGroup, FSGroup: p.RunAsGroup,
+			RunAsNonRoot: ptr.To(true), RunAsUser: p.RunAsUser, RunAsGroup: p.RunAsGroup, FSGroup: p.FSGroup,
 			SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
 		},
 		InitContainers: []corev1.Container{p.sidecar()},

@@ -23,7 +23,7 @@ func sampleParams() haproxy.Params {
 	return haproxy.Params{
 		Name: "goproxy", Namespace: "ci", Labels: map[string]string{"team": "build"}, Instances: sampleConfig().Instances,
 		Replicas: 2, HAProxyImage: "example.com/haproxy:2.6", RouterImage: "example.com/operator:1",
-		RunAsUser: ptr.To(int64(65532)), RunAsGroup: ptr.To(int64(65532)),
+		RunAsUser: ptr.To(int64(65532)), RunAsGroup: ptr.To(int64(65532)), FSGroup: ptr.To(int64(65532)),
 	}
 }
 
