@@ -44,6 +44,7 @@ test-unit: ## Run the tests that need no API server and no cluster, with the rac
 	[ -z "$$others" ] || go test -p $(UNIT_PACKAGES) -timeout $(TEST_TIMEOUT) $$others || code=1; \
 	exit $$code
 	@cd hack/devcluster && $(TEST_ENV) go test $(TEST_FLAGS) -timeout $(TEST_TIMEOUT) ./...
+	@cd hack/release && go test -timeout $(TEST_TIMEOUT) ./...
 
 # Of the crash points, test-integration runs a sample: each flow undisturbed, and
 # killed at every so-many-th of its writes. crash-points kills at each.

@@ -6,10 +6,12 @@ BIN := $(CURDIR)/bin
 CONTROLLER_GEN_VERSION := v0.23.0
 GOLANGCI_LINT_VERSION := v2.15.0
 D2_VERSION := v0.7.1
+HELM_VERSION := v3.22.0
 
 CONTROLLER_GEN := $(BIN)/controller-gen-$(CONTROLLER_GEN_VERSION)
 GOLANGCI_LINT := $(BIN)/golangci-lint-$(GOLANGCI_LINT_VERSION)
 D2 := $(BIN)/d2-$(D2_VERSION)
+HELM := $(BIN)/helm-$(HELM_VERSION)
 
 # install PACKAGE VERSION FILE: go install into a directory of its own, then
 # one rename, so that an interrupted build leaves no half-written tool.
@@ -28,3 +30,6 @@ $(GOLANGCI_LINT):
 
 $(D2):
 	$(call install,oss.terrastruct.com/d2,$(D2_VERSION),$@)
+
+$(HELM):
+	$(call install,helm.sh/helm/v3/cmd/helm,$(HELM_VERSION),$@)
