@@ -4,19 +4,28 @@ package v1alpha1
 // and Stalled are present only while they are true.
 const (
 	// ReadyCondition is whether the object is usable now.
-	//   GoCache: its PVC is bound and the last required run succeeded.
+	//   GoCache: it was warmed, and a PVC that names it is populated at once from
+	//   a verified snapshot. A cache that is declared to take no snapshots is Ready
+	//   with reason SnapshotsDisabled when it is warm.
 	//   CacheSnapshot: it is ready to use and, if required, verified Intact.
 	//   ModProxy: a healthy instance that is not quarantined serves, and the
 	//   observed weights of the router are the desired ones.
+	// It is absent while the object is suspended and not usable.
 	ReadyCondition = "Ready"
 	// ReconcilingCondition is True while the operator works towards the desired state.
 	ReconcilingCondition = "Reconciling"
 	// StalledCondition is True when manual action is required; the message explains
 	// which.
 	StalledCondition = "Stalled"
+	// SuspendedCondition is True while spec.suspend is set, else absent. A suspended
+	// object is not expected to progress, so GitOps tools do not wait for it.
+	SuspendedCondition = "Suspended"
 
 	// PVCBoundCondition is whether the PVC of a GoCache is bound to a volume.
 	PVCBoundCondition = "PVCBound"
+	// SnapshotAvailableCondition is whether a GoCache has a verified snapshot that
+	// new PVCs are populated from.
+	SnapshotAvailableCondition = "SnapshotAvailable"
 	// WarmCondition is whether the last warm-up of a GoCache succeeded.
 	WarmCondition = "Warm"
 	// IntactCondition is the verdict of the last check of a GoCache's PVC: True when
@@ -71,6 +80,18 @@ const (
 const (
 	// ReasonCacheReady: the cache is usable.
 	ReasonCacheReady = "CacheReady"
+	// ReasonSnapshotAvailable: new PVCs are populated from the named snapshot.
+	ReasonSnapshotAvailable = "SnapshotAvailable"
+	// ReasonSnapshotPending: the first snapshot, or the one that replaces a lost
+	// one, is due, being created or being verified; the message names it.
+	ReasonSnapshotPending = "SnapshotPending"
+	// ReasonNoVerifiedSnapshot: no snapshot of this cache can be offered; the message
+	// explains why, and when the next one is created.
+	ReasonNoVerifiedSnapshot = "NoVerifiedSnapshot"
+	// ReasonSnapshotsDisabled: spec.snapshots has neither afterWarmUp nor a
+	// schedule, and no verified snapshot exists: the cache PVC is warm, but no PVC
+	// can be populated from it. Set spec.snapshots, or request a snapshot.
+	ReasonSnapshotsDisabled = "SnapshotsDisabled"
 	// ReasonPVCBound: the PVC is bound to its volume.
 	ReasonPVCBound = "PVCBound"
 	// ReasonWarmedUp: the last warm-up succeeded, or the cache was restored since.
@@ -90,6 +111,9 @@ const (
 	ReasonSourceNotFound = "SourceNotFound"
 	// ReasonWarming: a warm-up is running.
 	ReasonWarming = "Warming"
+	// ReasonWarmUpPending: the pod of a warm-up does not run yet; the message explains
+	// why, if it should by now.
+	ReasonWarmUpPending = "WarmUpPending"
 	// ReasonWarmUpFailed: the last warm-up failed; the message explains why. It is
 	// retried with increasing delays, and at once when a source changes.
 	ReasonWarmUpFailed = "WarmUpFailed"

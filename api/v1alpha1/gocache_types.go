@@ -97,7 +97,10 @@ type GoCacheSpec struct {
 	// cleanup bounds the caches in size and age.
 	// +optional
 	Cleanup *Cleanup `json:"cleanup,omitempty"`
-	// snapshots is the policy for CacheSnapshots. Unset: only on request.
+	// snapshots is the policy for CacheSnapshots. Unset: one after each successful
+	// warm-up. With neither afterWarmUp nor a schedule, as in {}, snapshots are
+	// created only on request, and new PVCs cannot be populated before that.
+	// +kubebuilder:default={afterWarmUp:true}
 	// +optional
 	Snapshots *SnapshotPolicy `json:"snapshots,omitempty"`
 	// restore fills the volume from a snapshot, or rolls it back to one. Each
@@ -428,6 +431,10 @@ type GoCacheStatus struct {
 	// +kubebuilder:validation:MaxLength=64
 	// +optional
 	SnapshottedRun string `json:"snapshottedRun,omitempty"`
+	// snapshotRetry counts the snapshots that replaced one which was lost or could
+	// not be verified; absent if there was none since the last warm-up.
+	// +optional
+	SnapshotRetry *SnapshotRetryStatus `json:"snapshotRetry,omitempty"`
 	// lastScheduledSnapshot is when a snapshot was last created by the schedule.
 	// +optional
 	LastScheduledSnapshot *metav1.Time `json:"lastScheduledSnapshot,omitempty"`
@@ -455,6 +462,17 @@ type GoCacheStatus struct {
 	// lastVolumeReplacement is the result of the last volume replacement.
 	// +optional
 	LastVolumeReplacement *VolumeReplacementResult `json:"lastVolumeReplacement,omitempty"`
+}
+
+// SnapshotRetryStatus is the state of snapshots that replace a lost or failed one.
+type SnapshotRetryStatus struct {
+	// count of such snapshots since the last one that was created after a warm-up
+	// or by the schedule.
+	// +optional
+	Count int32 `json:"count,omitempty"`
+	// time when the last of them was created.
+	// +optional
+	Time metav1.Time `json:"time,omitzero"`
 }
 
 // CacheStorageStatus is the state of the PVC of a cache.

@@ -56,7 +56,7 @@ func TestKstatus(t *testing.T) {
 		w.must(server.Client.Update(t.Context(), s))
 		says(kstatus.InProgress, "suspended, and not seen yet")
 		pass()
-		says(kstatus.InProgress, "suspended: it is not being verified")
+		says(kstatus.Current, "suspended: there is nothing to wait for")
 		s = w.get()
 		s.Spec.Suspend = false
 		w.must(server.Client.Update(t.Context(), s))

@@ -130,7 +130,7 @@ func (s *scope) setReady(set conditions.Set) {
 	case stage == verification.Expired:
 		set.Stall(v1alpha1.ReasonDeadlineExceeded, "%s", s.expired())
 	case stage == verification.Suspended:
-		set.Rest(v1alpha1.ReasonSuspended, "spec.suspend is set")
+		set.Suspend(false, "spec.suspend is set")
 	case s.snapshot.Status.CreationTime == nil:
 		reason, message := s.waiting()
 		if failure := volume.SnapshotError(s.facts.csi); failure != "" {

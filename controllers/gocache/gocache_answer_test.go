@@ -32,7 +32,7 @@ func TestOlderRunIsNoAnswer(t *testing.T) {
 func TestRequestsAreAnsweredInTurn(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.cache()
+	w.cache(withoutSnapshots)
 	w.settle()
 	w.ending = nil
 	w.request("warm-up#1")

@@ -38,7 +38,7 @@ var everyHour = v1alpha1.CacheIntegrity{Schedule: v1alpha1.Schedule{Schedule: "@
 func TestScheduledCheck(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.cache(checkedBy(everyHour))
+	w.cache(checkedBy(everyHour), withoutSnapshots)
 	w.settle()
 	w.condition(v1alpha1.IntactCondition, metav1.ConditionUnknown, v1alpha1.ReasonWaiting, "not checked yet")
 	if len(w.checks) != 0 {
@@ -91,7 +91,7 @@ func TestScheduledCheck(t *testing.T) {
 	w.checked = intact
 	w.wait(61 * time.Minute)
 	w.condition(v1alpha1.IntactCondition, metav1.ConditionTrue, v1alpha1.ReasonIntact, "")
-	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "")
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonSnapshotsDisabled, "")
 }
 
 // TestCheckThatCannotTell holds that it is repeated with growing pauses, a few
@@ -128,6 +128,7 @@ func TestConvictedSnapshot(t *testing.T) {
 	if cause := w.get().Status.Integrity.Cause; cause != "CacheSnapshot "+w.names()[0]+" is Corrupt" {
 		t.Errorf("cause %s", cause)
 	}
+	w.corrupt = false // of the snapshot that takes its place
 	w.wait(time.Hour)
 	if len(w.checks) != 1 {
 		t.Errorf("%d checks of one conviction, want one", len(w.checks))
@@ -281,7 +282,7 @@ func TestCheckWithoutItsTrust(t *testing.T) {
 	w.request("failure-report#1") // goes before the warm-up, which it must not hold back
 	w.settle()
 	w.wait(61 * time.Minute)
-	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "a check is due and waits: spec.snapshots.verification.trust.goSumRefs[0]: ConfigMap sums")
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonSnapshotsDisabled, "a check is due and waits: spec.snapshots.verification.trust.goSumRefs[0]: ConfigMap sums")
 	w.answered("failure-report#1", v1alpha1.RequestFailed, "no result within 1h0m0s: it waited for spec.snapshots.verification.trust.goSumRefs[0]")
 	w.request("warm-up#2")
 	w.settle()

@@ -33,7 +33,7 @@ func TestKstatus(t *testing.T) {
 	says(kstatus.InProgress, "after a warm-up failed, which is tried again")
 	w.ending, w.slow = ending, true
 	w.wait(2 * 60e9)
-	says(kstatus.Current, "warm")
+	says(kstatus.InProgress, "warm, with a snapshot that is not verified yet")
 	w.slow = false
 	w.settle()
 	says(kstatus.Current, "warm, with a verified snapshot")
@@ -54,7 +54,7 @@ func TestKstatus(t *testing.T) {
 
 	w.edit(func(c *v1alpha1.GoCache) { c.Spec.Suspend = true })
 	w.settle()
-	says(kstatus.InProgress, "suspended: what is declared is not being done")
+	says(kstatus.Current, "suspended: there is nothing to wait for")
 	w.edit(func(c *v1alpha1.GoCache) { c.Spec.Suspend = false })
 	w.settle()
 	says(kstatus.Current, "resumed")

@@ -51,7 +51,7 @@ func TestNewVolumeIsWarmedAnew(t *testing.T) {
 func TestNewVolumeIsNotCapturedForTheOld(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.cache()
+	w.cache(withoutSnapshots)
 	w.settle()
 	w.ending = ended(warmreport.Report{Outcome: warmreport.Failed, Message: "no"})
 	w.edit(func(c *v1alpha1.GoCache) { afterWarmUp(&c.Spec); c.Spec.Suspend = true })

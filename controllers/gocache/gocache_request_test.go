@@ -50,7 +50,7 @@ func TestRequestWarmUp(t *testing.T) {
 func TestRequestSnapshot(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.cache()
+	w.cache(withoutSnapshots)
 	w.settle()
 	w.request("snapshot#monday")
 	w.settle()

@@ -149,7 +149,7 @@ func TestOneWriter(t *testing.T) {
 		if len(w.warmUps) != 1 {
 			t.Fatal("a writer was started while a snapshot was being cut")
 		}
-		w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "a warm-up is due and waits: snapshot "+w.names()[0]+" to be cut")
+		w.condition(v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonSnapshotPending, "a warm-up is due and waits: snapshot "+w.names()[0]+" to be cut")
 		w.uncut = false
 		w.settle()
 		w.answered("warm-up#1", v1alpha1.RequestSucceeded, "")

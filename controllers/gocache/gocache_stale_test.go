@@ -172,7 +172,7 @@ func TestPodThatCannotRunIsSaid(t *testing.T) {
 	}
 	w.wait(jobrun.StartTimeout + time.Second)
 	for _, kind := range []string{v1alpha1.ReadyCondition, v1alpha1.WarmCondition} {
-		w.condition(kind, metav1.ConditionFalse, v1alpha1.ReasonWarming, "waits (ImagePullBackOff): no such image")
+		w.condition(kind, metav1.ConditionFalse, v1alpha1.ReasonWarmUpPending, "waits (ImagePullBackOff): no such image")
 	}
 	w.condition(v1alpha1.StalledCondition, "", "", "")
 }

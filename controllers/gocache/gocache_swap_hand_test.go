@@ -89,7 +89,7 @@ func TestRestoreRefused(t *testing.T) {
 func TestRestoreOfWhatIsNotThere(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.cache()
+	w.cache(withoutSnapshots)
 	w.settle()
 	w.request("rollback#0")
 	w.settle()

@@ -255,7 +255,8 @@ func TestSuspend(t *testing.T) {
 	w.edit(func(c *v1alpha1.GoCache) { c.Spec.Suspend = true })
 	w.ending = ended(warmreport.Report{Outcome: warmreport.Succeeded, Modules: 1})
 	w.settle()
-	w.condition(v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonSuspended, "spec.suspend")
+	w.condition(v1alpha1.SuspendedCondition, metav1.ConditionTrue, v1alpha1.ReasonSuspended, "spec.suspend")
+	w.condition(v1alpha1.ReadyCondition, "", "", "")
 	w.condition(v1alpha1.ReconcilingCondition, "", "", "")
 	if s := w.get().Status.WarmUp; s.Outcome != v1alpha1.RunSucceeded {
 		t.Errorf("what ended was not booked: %+v", s)

@@ -10,6 +10,7 @@ import (
 	"gocache.dev/operator/controllers/gocache/pass"
 	"gocache.dev/operator/controllers/gocache/provision"
 	"gocache.dev/operator/controllers/gocache/replacement"
+	"gocache.dev/operator/controllers/gocache/snapshots"
 	"gocache.dev/operator/controllers/gocache/writer"
 	"gocache.dev/operator/internal/kube/conditions"
 	"gocache.dev/operator/internal/kube/volume"
@@ -39,9 +40,11 @@ func (p *progress) setConditions(failed error) {
 	} {
 		setFact(set, c.kind, c.fact)
 	}
+	available := snapshots.Available(p.cache, p.Observed)
+	setFact(set, v1alpha1.SnapshotAvailableCondition, available)
 	switch fact := replacement.Status(p.cache, p.Observed, p.replacement.Unfulfilled); {
-	case fact == nil:
-		p.setReady(set, w)
+	case fact == nil, fact.Stalled && p.cache.Spec.Suspend:
+		p.setReady(set, w, available)
 	case fact.Stalled:
 		set.Stall(fact.Reason, "%s", fact.Message)
 	default:
@@ -63,20 +66,23 @@ func setFact(set conditions.Set, kind string, fact *pass.Fact) {
 	}
 }
 
-// invalid is what no retry can repair.
+// invalid is what no retry can repair. A suspended object acts on no schedule.
 func (p *progress) invalid() error {
-	if p.Schedules.Invalid == nil {
+	if p.Schedules.Invalid == nil || p.cache.Spec.Suspend {
 		return nil
 	}
 	return &conditions.StalledError{Reason: v1alpha1.ReasonInvalidSpec, Message: p.Schedules.Invalid.Error()}
 }
 
-func (p *progress) setReady(set conditions.Set, w writer.Status) {
+// setReady sets Ready: whether a PVC that names the cache is populated now.
+func (p *progress) setReady(set conditions.Set, w writer.Status, available *pass.Fact) {
 	last := p.cache.Status.WarmUp
 	claim := p.PVC
+	usable := available.Status == metav1.ConditionTrue
+	failed := last.Outcome != v1alpha1.RunSucceeded && !p.Restored(p.cache)
 	switch {
 	case p.cache.Spec.Suspend:
-		set.Rest(v1alpha1.ReasonSuspended, "spec.suspend is set")
+		set.Suspend(usable, "spec.suspend is set: nothing is started. %s", available.Message)
 	case claim != nil && claim.Status.Phase == corev1.ClaimLost:
 		set.Stall(v1alpha1.ReasonPVCLost, "The volume of claim %s is gone; delete the claim to begin anew", claim.Name)
 	case p.NeverWarmed(p.cache) && p.SourceMissing != "":
@@ -86,7 +92,7 @@ func (p *progress) setReady(set conditions.Set, w writer.Status) {
 	case p.NeverWarmed(p.cache) && p.ProxyUnready != "" && !w.Warming:
 		set.Progress(v1alpha1.ReasonProxyNotReady, "Not warmed yet: %s", p.ProxyUnready)
 	case p.NeverWarmed(p.cache) && w.Warming:
-		set.Progress(v1alpha1.ReasonWarming, "The first warm-up runs%s", w.But)
+		set.Progress(w.WarmingReason, "%s", w.WarmingMessage)
 	case !volume.Bound(claim):
 		set.Progress(v1alpha1.ReasonPVCPending, "Claim %s waits for its volume", p.cache.Name)
 	case p.NeverWarmed(p.cache):
@@ -95,18 +101,31 @@ func (p *progress) setReady(set conditions.Set, w writer.Status) {
 		set.Progress(v1alpha1.ReasonCorrupt, "%s", w.Corrupt)
 	case pass.Corrupt(p.cache):
 		set.Stall(v1alpha1.ReasonCorrupt, "%s", w.Corrupt)
-	case p.Restored(p.cache):
+	case failed && w.Warming:
+		p.progress(set, usable, v1alpha1.ReasonWarming, fmt.Sprintf("%s; the last one failed (%d in a row): %s", w.WarmingMessage, last.Failures, last.Message))
+	case failed:
+		p.progress(set, usable, v1alpha1.ReasonWarmUpFailed, fmt.Sprintf("The last warm-up failed (%d in a row): %s%s", last.Failures, last.Message, w.Next))
+	case usable:
 		set.Ready(v1alpha1.ReasonCacheReady, "%s", p.summary(w))
-	case last.Outcome != v1alpha1.RunSucceeded && w.Warming:
-		set.Progress(v1alpha1.ReasonWarming, "A warm-up runs again%s; the last ended so: %s", w.But, last.Message)
-	case last.Outcome != v1alpha1.RunSucceeded:
-		set.Progress(v1alpha1.ReasonWarmUpFailed, "The last warm-up failed (%d in a row): %s", last.Failures, last.Message)
+	case available.Reason == v1alpha1.ReasonSnapshotsDisabled:
+		set.Ready(v1alpha1.ReasonSnapshotsDisabled, "%s. %s", p.summary(w), available.Message)
 	default:
-		set.Ready(v1alpha1.ReasonCacheReady, "%s", p.summary(w))
+		set.Progress(available.Reason, "%s; %s", available.Message, p.summary(w))
 	}
 }
 
-// summary of a cache that is ready.
+// progress sets Ready of a cache whose last warm-up failed: it is usable all
+// the same while an older snapshot is.
+func (p *progress) progress(set conditions.Set, usable bool, reason, message string) {
+	if !usable {
+		set.Progress(reason, "%s", message)
+		return
+	}
+	set.Ready(v1alpha1.ReasonCacheReady, "New PVCs are populated from CacheSnapshot %s, which is older. %s", p.cache.Status.LatestVerifiedSnapshot, message)
+	set.True(v1alpha1.ReconcilingCondition, reason, "%s", message)
+}
+
+// summary of a cache that is warm.
 func (p *progress) summary(w writer.Status) string {
 	message := fmt.Sprintf("Warm: %d module versions and %d build entries%s", p.cache.Status.Counts.Modules, p.cache.Status.Counts.BuildEntries, w.Found)
 	if latest := p.cache.Status.LatestVerifiedSnapshot; latest != "" {

@@ -7,6 +7,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -54,6 +55,8 @@ type scope struct {
 	volume *corev1.PersistentVolume
 	// snapshot is the VolumeSnapshot of the CacheSnapshot that was chosen.
 	snapshot string
+	// available is the condition SnapshotAvailable of the GoCache that the claim names.
+	available *metav1.Condition
 }
 
 // +kubebuilder:rbac:groups="",resources=persistentvolumeclaims,verbs=get;list;watch

@@ -9,6 +9,8 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/utils/ptr"
 
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/kube/bounded"
 	"gocache.dev/operator/internal/kube/volume"
 	"gocache.dev/operator/internal/plan/populate"
 )
@@ -96,7 +98,7 @@ func noticeOfSource(s *scope, d populate.Decision) *notice {
 	case populate.SourceNotFound:
 		return warning(d.State, "%s %s does not exist in this namespace: create it, or correct dataSourceRef; the claim is filled once it exists", ref.Kind, ref.Name)
 	case populate.NothingVerified:
-		return normal(d.State, "GoCache %s has no verified snapshot to offer yet; the claim is filled as soon as it has one", ref.Name)
+		return noticeOfNothing(s)
 	case populate.Unverified:
 		return normal(d.State, "CacheSnapshot %s is not verified yet; the claim is filled if it proves intact", d.Snapshot)
 	case populate.NotProven:
@@ -115,6 +117,20 @@ func noticeOfSource(s *scope, d populate.Decision) *notice {
 		return warning(d.State, "CacheSnapshot %s or its VolumeSnapshot was deleted, replaced or lost its verdict before the clone was handed over; the clone was deleted, and the next one is made from the snapshot that is offered then", d.Snapshot)
 	default:
 		return nil
+	}
+}
+
+// noticeOfNothing reports that a cache has no verified snapshot, and why: a person
+// has to act if none will come by itself.
+func noticeOfNothing(s *scope) *notice {
+	cache, available := s.claim.Spec.DataSourceRef.Name, s.available
+	switch {
+	case available != nil && available.Reason == v1alpha1.ReasonSnapshotsDisabled:
+		return warning(populate.NothingVerified, "GoCache %s has no verified snapshot, and creates none: set its spec.snapshots.afterWarmUp or a schedule, or request a snapshot", cache)
+	case available != nil && available.Reason == v1alpha1.ReasonNoVerifiedSnapshot:
+		return warning(populate.NothingVerified, "GoCache %s has no verified snapshot to offer: %s", cache, bounded.Text(available.Message, 512))
+	default:
+		return normal(populate.NothingVerified, "GoCache %s has no verified snapshot to offer yet; the claim is filled as soon as it has one", cache)
 	}
 }
 

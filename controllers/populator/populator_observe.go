@@ -6,6 +6,7 @@ import (
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/utils/ptr"
 
 	"gocache.dev/operator/api/v1alpha1"
@@ -130,6 +131,7 @@ func (r *Reconciler) observeSource(ctx context.Context, s *scope) (populate.Sour
 		}
 		source.Found = true
 		source.Snapshot = cache.Status.LatestVerifiedSnapshot
+		s.available = meta.FindStatusCondition(cache.Status.Conditions, v1alpha1.SnapshotAvailableCondition)
 	default:
 		source.Snapshot = ref.Name
 	}

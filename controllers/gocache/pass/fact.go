@@ -2,6 +2,7 @@ package pass
 
 import (
 	"fmt"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -26,4 +27,13 @@ func False(reason, format string, args ...any) *Fact {
 // Unknown is a fact for a condition that is Unknown.
 func Unknown(reason, format string, args ...any) *Fact {
 	return &Fact{Status: metav1.ConditionUnknown, Reason: reason, Message: fmt.Sprintf(format, args...)}
+}
+
+// At continues a sentence with when something is done next; a zero time adds
+// nothing.
+func At(what string, t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return fmt.Sprintf("; %s at %s", what, t.UTC().Format(time.RFC3339))
 }

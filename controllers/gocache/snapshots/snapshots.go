@@ -84,6 +84,11 @@ func (r Reconciler) takeDue(ctx context.Context, cache *v1alpha1.GoCache, o pass
 
 // due is the snapshot to take now, or when to ask again.
 func due(cache *v1alpha1.GoCache, o pass.Observed) (*snapshot.Due, time.Time) {
+	return snapshot.Decide(observation(cache, o))
+}
+
+// observation is what the decision about snapshots is made from.
+func observation(cache *v1alpha1.GoCache, o pass.Observed) snapshot.Observation {
 	status := cache.Status
 	f := snapshot.Observation{
 		Now: o.Now, Cache: cache.Name, Created: cache.CreationTimestamp.Time, Schedule: o.Schedules.Snapshots,
@@ -101,7 +106,42 @@ func due(cache *v1alpha1.GoCache, o pass.Observed) (*snapshot.Due, time.Time) {
 	if req, ok := pass.Requested(cache, request.Snapshot); ok {
 		f.Request = req.Token
 	}
-	return snapshot.Decide(f)
+	if o.Restored(cache) && cache.Status.LastVolumeReplacement != nil { // which is of a snapshot already
+		f.SuccessRun, f.SnapshottedRun = restored, restored
+		f.SuccessTime = cache.Status.LastVolumeReplacement.CompletionTime.Time
+	}
+	if retry := status.SnapshotRetry; retry != nil {
+		f.Retries, f.LastRetry = retry.Count, retry.Time.Time
+	}
+	if content := content(o, f); worthAnother(cache, content) {
+		f.Content = &content
+	}
+	return f
+}
+
+// worthAnother reports whether another snapshot may turn out better than those
+// that there are: not of a PVC that is Corrupt, or that a check after a Corrupt
+// snapshot has not found Intact yet.
+func worthAnother(cache *v1alpha1.GoCache, content snapshot.Content) bool {
+	if !content.Corrupt || cache.Spec.Integrity == nil {
+		return !pass.Corrupt(cache)
+	}
+	check := cache.Status.Integrity
+	return check != nil && check.Verdict == v1alpha1.VerdictIntact && check.VolumeName == cache.Status.Storage.VolumeName &&
+		check.StartTime != nil && !check.StartTime.Time.Before(content.FailedAt)
+}
+
+// restored stands for the warm-up of a volume that was restored.
+const restored = "restored"
+
+// content is what there is of the content that a snapshot was last created of.
+// That of a restored volume is older than its volume.
+func content(o pass.Observed, f snapshot.Observation) snapshot.Content {
+	content := snapshot.ContentOf(o.Snapshots, f.Cache, f.Base(), f.Retries)
+	if f.SuccessRun == restored {
+		content.Usable = snapshot.ContentOf(o.Snapshots, f.Cache, time.Time{}, 0).Usable
+	}
+	return content
 }
 
 // recordTaken records what the snapshot answers, so that it is not taken again
@@ -114,6 +154,13 @@ func recordTaken(cache *v1alpha1.GoCache, o pass.Observed, due snapshot.Due) {
 	}
 	if due.Scheduled {
 		status.LastScheduledSnapshot = ptr.To(metav1.NewTime(o.Now))
+	}
+	switch {
+	case due.Replaces:
+		retry := ptr.Deref(status.SnapshotRetry, v1alpha1.SnapshotRetryStatus{})
+		status.SnapshotRetry = &v1alpha1.SnapshotRetryStatus{Count: retry.Count + 1, Time: metav1.NewTime(o.Now)}
+	case due.Run != "" || due.Scheduled:
+		status.SnapshotRetry = nil
 	}
 	if due.Requested {
 		pass.Answer(cache, o.Now, status.LastHandledRequest.Request, v1alpha1.RequestSucceeded, "CacheSnapshot "+due.Name+" was made")

@@ -7,7 +7,9 @@ import (
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/controllers/gocache/pass"
 	"gocache.dev/operator/internal/kube/bounded"
+	"gocache.dev/operator/internal/plan/cleanup"
 	"gocache.dev/operator/internal/plan/livecheck"
+	"gocache.dev/operator/internal/plan/warmup"
 	plan "gocache.dev/operator/internal/plan/writer"
 )
 
@@ -15,12 +17,15 @@ import (
 type Status struct {
 	// Warm, Intact and Clean are the conditions of these names; nil: absent.
 	Warm, Intact, Clean *pass.Fact
-	// Warming: a warm-up runs.
-	Warming bool
-	// But is what keeps the writer's pod from running, Because is what a warm-up
-	// that is due waits for, and Found is what the last warm-up that succeeded
-	// found worth a look. Each continues a sentence, and may be empty.
-	But, Because, Found string
+	// Warming: a warm-up was started and has not ended. WarmingReason is the reason
+	// of a condition, and WarmingMessage a sentence about a warm-up whose pod runs
+	// or does not run yet.
+	Warming                       bool
+	WarmingReason, WarmingMessage string
+	// Because is what a warm-up that is due waits for, Found is what the last
+	// warm-up that succeeded found worth a look, and Next when one that failed is
+	// repeated. Each continues a sentence, and may be empty.
+	Because, Found, Next string
 	// Corrupt describes what is corrupt, and what is done about it; empty unless
 	// the cache PVC is Corrupt.
 	Corrupt string
@@ -33,8 +38,9 @@ func (r Result) Status(cache *v1alpha1.GoCache, o pass.Observed) Status {
 	t := &turn{Observed: o, cache: cache, out: r}
 	s := Status{
 		Warm: t.warm(), Intact: t.intact(), Clean: t.clean(),
-		Warming: t.working(plan.WarmUp), But: t.but(), Because: t.because(), Found: t.found(), Pending: t.pending(),
+		Warming: t.working(plan.WarmUp), Because: t.because(), Found: t.found(), Next: t.nextWarmUp(), Pending: t.pending(),
 	}
+	s.WarmingReason, s.WarmingMessage = t.warming()
 	if pass.Corrupt(cache) {
 		s.Corrupt = t.corruptMessage()
 	}
@@ -44,7 +50,7 @@ func (r Result) Status(cache *v1alpha1.GoCache, o pass.Observed) Status {
 func (t *turn) pending() string {
 	var text string
 	if action, known := actionOf(t.Writer); known && t.Hindrance != "" {
-		text += "; " + action.title() + " runs" + t.but()
+		text += "; " + action.title() + " has not started: " + t.hindrance()
 	}
 	for _, action := range actions() {
 		if why := t.out.Waits[action.name()]; why != "" {
@@ -58,7 +64,8 @@ func (t *turn) warm() *pass.Fact {
 	w := t.cache.Status.WarmUp
 	switch {
 	case t.NeverWarmed(t.cache) && t.working(plan.WarmUp):
-		return pass.False(v1alpha1.ReasonWarming, "The first warm-up runs%s", t.but())
+		reason, message := t.warming()
+		return pass.False(reason, "%s", message)
 	case t.NeverWarmed(t.cache):
 		return pass.False(v1alpha1.ReasonWaiting, "Not warmed yet%s", t.because())
 	case t.Restored(t.cache):
@@ -66,10 +73,36 @@ func (t *turn) warm() *pass.Fact {
 	case w.Outcome == v1alpha1.RunSucceeded:
 		return pass.True(v1alpha1.ReasonWarmedUp, "%d module versions and %d build entries%s", t.cache.Status.Counts.Modules, t.cache.Status.Counts.BuildEntries, t.found())
 	case w.Outcome == v1alpha1.RunInconclusive:
-		return pass.Unknown(v1alpha1.ReasonInconclusive, "The last warm-up was disrupted: %s", w.Message)
+		return pass.Unknown(v1alpha1.ReasonInconclusive, "The last warm-up was disrupted: %s%s", w.Message, t.nextWarmUp())
 	default:
-		return pass.False(v1alpha1.ReasonWarmUpFailed, "The last warm-up failed (%d in a row): %s", w.Failures, w.Message)
+		return pass.False(v1alpha1.ReasonWarmUpFailed, "The last warm-up failed (%d in a row): %s%s", w.Failures, w.Message, t.nextWarmUp())
 	}
+}
+
+// warming is the reason and the sentence about a warm-up that was started: its
+// pod runs, does not run yet, or cannot.
+func (t *turn) warming() (reason, message string) {
+	what := "The warm-up"
+	if t.NeverWarmed(t.cache) {
+		what = "The first warm-up"
+	}
+	switch {
+	case t.Run.Ready && t.out.Started == "":
+		return v1alpha1.ReasonWarming, what + " runs"
+	case t.Hindrance != "":
+		return v1alpha1.ReasonWarmUpPending, what + " has not started: " + t.hindrance()
+	default:
+		return v1alpha1.ReasonWarmUpPending, what + " has not started: its pod does not run yet"
+	}
+}
+
+// nextWarmUp is when a warm-up that failed is repeated.
+func (t *turn) nextWarmUp() string {
+	w := t.cache.Status.WarmUp
+	if w.Failures == 0 || w.CompletionTime == nil || t.out.Waits[plan.WarmUp] != "" || t.working(plan.WarmUp) {
+		return ""
+	}
+	return pass.At("next attempt", w.CompletionTime.Add(warmup.Pause(w.Failures)))
 }
 
 func (t *turn) intact() *pass.Fact {
@@ -87,8 +120,26 @@ func (t *turn) intact() *pass.Fact {
 	case i.Verdict == v1alpha1.VerdictIntact:
 		return pass.True(v1alpha1.ReasonIntact, "Checked in %s: %s", i.CompletionTime.Sub(i.StartTime.Time), t.intactMessage())
 	default:
-		return pass.Unknown(v1alpha1.ReasonInconclusive, "Attempt %d of %d could not tell: %s", i.InconclusiveAttempts, livecheck.MaxAttempts, i.Message)
+		return pass.Unknown(v1alpha1.ReasonInconclusive, "Attempt %d of %d was inconclusive: %s%s", i.InconclusiveAttempts, livecheck.MaxAttempts, i.Message, t.nextCheck())
 	}
+}
+
+// nextCheck is when an inconclusive check is repeated.
+func (t *turn) nextCheck() string {
+	i := t.cache.Status.Integrity
+	if i.CompletionTime == nil || i.InconclusiveAttempts == 0 || i.InconclusiveAttempts >= livecheck.MaxAttempts {
+		return ""
+	}
+	return pass.At("next attempt", i.CompletionTime.Add(livecheck.Pause(i.InconclusiveAttempts)))
+}
+
+// nextCleanup is when a cleanup that failed is repeated.
+func (t *turn) nextCleanup() string {
+	c := t.cache.Status.Cleanup
+	if c.CompletionTime == nil {
+		return ""
+	}
+	return pass.At("next attempt", c.CompletionTime.Add(cleanup.Pause(c.Failures)))
 }
 
 func (t *turn) clean() *pass.Fact {
@@ -104,7 +155,7 @@ func (t *turn) clean() *pass.Fact {
 	case c.Paused != "":
 		return pass.False(v1alpha1.ReasonCleanupPaused, "%s; it is made again by schedule, on request, and after a warm-up", sentence(t.pausedMessage()))
 	case c.Failures > 0:
-		return pass.False(v1alpha1.ReasonCleanupFailed, "The last run could not be done (%d in a row): %s", c.Failures, c.Message)
+		return pass.False(v1alpha1.ReasonCleanupFailed, "The last cleanup failed (%d in a row): %s%s", c.Failures, c.Message, t.nextCleanup())
 	case t.planWaits():
 		return pass.False(v1alpha1.ReasonApprovalRequired, "%s%s", sentence(t.planMessage()), t.notNotified())
 	case plan != nil && plan.Open:
@@ -145,13 +196,8 @@ func (t *turn) found() string {
 	return "; " + t.cache.Status.WarmUp.Message
 }
 
-// but is what keeps the writer's pod from running.
-func (t *turn) but() string {
-	if t.Hindrance == "" {
-		return ""
-	}
-	return ", but cannot yet: " + bounded.Text(t.Hindrance, 4096)
-}
+// hindrance is what keeps the writer's pod from running.
+func (t *turn) hindrance() string { return bounded.Text(t.Hindrance, 4096) }
 
 // because is what a warm-up that is due waits for.
 func (t *turn) because() string {

@@ -23,14 +23,13 @@ var invalid = &conditions.StalledError{Reason: v1alpha1.ReasonInvalidSpec, Messa
 // state is the three conditions of kstatus in short: reason of Ready, and of
 // those that are present only while true.
 func state(list []metav1.Condition) string {
-	ready := meta.FindStatusCondition(list, v1alpha1.ReadyCondition)
-	text := fmt.Sprintf("Ready=%s/%s", ready.Status, ready.Reason)
-	for _, kind := range []string{v1alpha1.ReconcilingCondition, v1alpha1.StalledCondition} {
+	var text string
+	for _, kind := range []string{v1alpha1.ReadyCondition, v1alpha1.ReconcilingCondition, v1alpha1.StalledCondition, v1alpha1.SuspendedCondition} {
 		if c := meta.FindStatusCondition(list, kind); c != nil {
 			text += fmt.Sprintf(" %s=%s/%s", kind, c.Status, c.Reason)
 		}
 	}
-	return text
+	return strings.TrimSpace(text)
 }
 
 // TestKstatus goes from each state to each other: nothing of the last is left.
@@ -42,7 +41,8 @@ func TestKstatus(t *testing.T) {
 		{func(s conditions.Set) { s.Ready("R", "") }, "Ready=True/R"},
 		{func(s conditions.Set) { s.Progress("P", "") }, "Ready=False/P Reconciling=True/P"},
 		{func(s conditions.Set) { s.Stall("S", "") }, "Ready=False/S Stalled=True/S"},
-		{func(s conditions.Set) { s.Rest("Q", "") }, "Ready=False/Q"},
+		{func(s conditions.Set) { s.Suspend(true, "") }, "Ready=True/Suspended Suspended=True/Suspended"},
+		{func(s conditions.Set) { s.Suspend(false, "") }, "Suspended=True/Suspended"},
 		{func(s conditions.Set) { s.Fail(errors.New("oh")) }, "Ready=False/Error Reconciling=True/Error"},
 		{func(s conditions.Set) { s.Fail(invalid) }, "Ready=False/InvalidSpec Stalled=True/InvalidSpec"},
 		{func(s conditions.Set) {

@@ -64,6 +64,7 @@ func (s Set) Fail(err error) bool {
 		s.Stall(stalled.Reason, "%s", stalled.Message)
 		return true
 	}
+	s.Clear(v1alpha1.SuspendedCondition)
 	s.False(v1alpha1.ReadyCondition, v1alpha1.ReasonError, "%s", err)
 	s.True(v1alpha1.ReconcilingCondition, v1alpha1.ReasonError, "Tried again: %s", err)
 	s.Clear(v1alpha1.StalledCondition)
@@ -72,6 +73,7 @@ func (s Set) Fail(err error) bool {
 
 // Stall means that only a person can help.
 func (s Set) Stall(reason, format string, args ...any) {
+	s.Clear(v1alpha1.SuspendedCondition)
 	s.False(v1alpha1.ReadyCondition, reason, format, args...)
 	s.True(v1alpha1.StalledCondition, reason, format, args...)
 	s.Clear(v1alpha1.ReconcilingCondition)
@@ -79,6 +81,7 @@ func (s Set) Stall(reason, format string, args ...any) {
 
 // Progress means that the operator is on its way.
 func (s Set) Progress(reason, format string, args ...any) {
+	s.Clear(v1alpha1.SuspendedCondition)
 	s.False(v1alpha1.ReadyCondition, reason, format, args...)
 	s.True(v1alpha1.ReconcilingCondition, reason, format, args...)
 	s.Clear(v1alpha1.StalledCondition)
@@ -86,6 +89,7 @@ func (s Set) Progress(reason, format string, args ...any) {
 
 // Ready means that the object does its job.
 func (s Set) Ready(reason, format string, args ...any) {
+	s.Clear(v1alpha1.SuspendedCondition)
 	s.True(v1alpha1.ReadyCondition, reason, format, args...)
 	s.Clear(v1alpha1.ReconcilingCondition)
 	s.Clear(v1alpha1.StalledCondition)
@@ -93,15 +97,23 @@ func (s Set) Ready(reason, format string, args ...any) {
 
 // Updating means that the object does its job while it is being changed.
 func (s Set) Updating(reason, format string, args ...any) {
+	s.Clear(v1alpha1.SuspendedCondition)
 	s.True(v1alpha1.ReadyCondition, reason, format, args...)
 	s.True(v1alpha1.ReconcilingCondition, reason, format, args...)
 	s.Clear(v1alpha1.StalledCondition)
 }
 
-// Rest means that the object does not do its job and that nothing is under way:
-// it is suspended.
-func (s Set) Rest(reason, format string, args ...any) {
-	s.False(v1alpha1.ReadyCondition, reason, format, args...)
+// Suspend means that spec.suspend is set, so that nothing is under way. Usable
+// reports whether the object does its job all the same. Otherwise Ready is
+// absent: by kstatus, an object with Ready=False is in progress, and a
+// suspended one is not.
+func (s Set) Suspend(usable bool, format string, args ...any) {
+	s.True(v1alpha1.SuspendedCondition, v1alpha1.ReasonSuspended, format, args...)
+	if usable {
+		s.True(v1alpha1.ReadyCondition, v1alpha1.ReasonSuspended, format, args...)
+	} else {
+		s.Clear(v1alpha1.ReadyCondition)
+	}
 	s.Clear(v1alpha1.ReconcilingCondition)
 	s.Clear(v1alpha1.StalledCondition)
 }

@@ -1,6 +1,7 @@
 package snapshot
 
 import (
+	"fmt"
 	"time"
 
 	"gocache.dev/operator/internal/plan/naming"
@@ -23,7 +24,20 @@ type Observation struct {
 	Created, LastScheduled time.Time
 	// Request is the token of a request for a snapshot; empty: none.
 	Request string
+	// Content is what there is of the content that a snapshot was last created of
+	// by policy; nil: a snapshot that is lost is not replaced.
+	Content *Content
+	// Retries is how many snapshots replaced a lost or failed one since then, the
+	// last one at LastRetry.
+	Retries   int32
+	LastRetry time.Time
 }
+
+// Pauses between snapshots that replace failed ones: the first, and the longest.
+const (
+	FirstPause   = 5 * time.Minute
+	LongestPause = 6 * time.Hour
+)
 
 // Due is a snapshot to take.
 type Due struct {
@@ -35,6 +49,8 @@ type Due struct {
 	Run       string
 	Scheduled bool
 	Requested bool
+	// Replaces: it takes the place of a snapshot that was lost or not verified.
+	Replaces bool
 }
 
 // Decide returns the snapshot to create now, if any, and else when to decide
@@ -57,7 +73,54 @@ func Decide(f Observation) (*Due, time.Time) {
 	if due {
 		return &Due{Name: stamped(f.Cache, start), Cause: "scheduled", Scheduled: true}, time.Time{}
 	}
+	again, wake := f.replacement()
+	if again != nil || start.IsZero() || !wake.IsZero() && wake.Before(start) {
+		return again, wake
+	}
 	return nil, start
+}
+
+// replacement is the snapshot that takes the place of one that was lost or could
+// not be verified, or when it is due.
+func (f Observation) replacement() (*Due, time.Time) {
+	base := f.Base()
+	if f.Content == nil || base.IsZero() || f.Content.Usable || f.Content.Pending != "" {
+		return nil, time.Time{}
+	}
+	at := f.LastRetry
+	if f.Retries > 0 {
+		at = at.Add(Pause(f.Retries))
+	}
+	if failed := f.Content.FailedAt; !failed.IsZero() && failed.Add(Pause(f.Retries+1)).After(at) {
+		at = failed.Add(Pause(f.Retries + 1))
+	}
+	if at.After(f.Now) {
+		return nil, at
+	}
+	return &Due{Name: retry(f.Cache, base, f.Retries+1), Cause: "no verified snapshot of the content is left", Replaces: true}, time.Time{}
+}
+
+// Base is the time of the content that a snapshot was last created of by policy:
+// of the last warm-up, or else of the last scheduled snapshot. It is zero if
+// there was none.
+func (f Observation) Base() time.Time {
+	if f.AfterWarmUp {
+		return f.SuccessTime
+	}
+	return f.LastScheduled
+}
+
+// Pause after so many snapshots in a row that failed.
+func Pause(failures int32) time.Duration {
+	pause := FirstPause
+	for ; failures > 1 && pause < LongestPause; failures-- {
+		pause *= 2
+	}
+	return min(pause, LongestPause)
+}
+
+func retry(cache string, base time.Time, n int32) string {
+	return naming.Child(cache, base.UTC().Format("20060102-150405")+fmt.Sprintf("-%d", n))
 }
 
 func stamped(cache string, t time.Time) string {
