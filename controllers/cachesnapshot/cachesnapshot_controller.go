@@ -52,6 +52,7 @@ type scope struct {
 	before   *v1alpha1.CacheSnapshot // as it was read
 	facts    facts
 	decision verification.Decision
+	class    *string // that was chosen for the CSI snapshot; nil: the driver's default
 }
 
 // SetupWithManager registers the controller.
@@ -63,6 +64,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Owns(&batchv1.Job{}).
 		Owns(&corev1.PersistentVolumeClaim{}).
 		Watches(&snapshotv1.VolumeSnapshot{}, handler.EnqueueRequestsFromMapFunc(byLabel)).
+		Watches(&snapshotv1.VolumeSnapshotClass{}, handler.EnqueueRequestsFromMapFunc(r.withoutCSISnapshot)).
 		Watches(&v1alpha1.GoCache{}, handler.EnqueueRequestsFromMapFunc(r.bySource(v1alpha1.GoCacheKind))).
 		Watches(&v1alpha1.ModProxy{}, handler.EnqueueRequestsFromMapFunc(r.bySource(v1alpha1.ModProxyKind))).
 		WithOptions(controller.Options{MaxConcurrentReconciles: 4}).

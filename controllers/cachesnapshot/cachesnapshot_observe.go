@@ -354,7 +354,7 @@ func (r *Reconciler) everywhere(ctx context.Context, of ...client.ListOption) ([
 	return list.Items, nil
 }
 
-// +kubebuilder:rbac:groups=snapshot.storage.k8s.io,resources=volumesnapshotclasses,verbs=get;list
+// +kubebuilder:rbac:groups=snapshot.storage.k8s.io,resources=volumesnapshotclasses,verbs=get;list;watch
 
 // classes are the VolumeSnapshotClasses that there are.
 func (r *Reconciler) classes(ctx context.Context) ([]snapshotv1.VolumeSnapshotClass, error) {
@@ -363,6 +363,21 @@ func (r *Reconciler) classes(ctx context.Context) ([]snapshotv1.VolumeSnapshotCl
 		return nil, fmt.Errorf("list VolumeSnapshotClasses: %w", err)
 	}
 	return list.Items, nil
+}
+
+// withoutCSISnapshot wakes the snapshots that may wait for a VolumeSnapshotClass.
+func (r *Reconciler) withoutCSISnapshot(ctx context.Context, _ client.Object) []reconcile.Request {
+	var list v1alpha1.CacheSnapshotList
+	if err := r.Client.List(ctx, &list); err != nil {
+		return nil // they look again by themselves
+	}
+	var requests []reconcile.Request
+	for i := range list.Items {
+		if c := &list.Items[i]; c.Status.Source != nil && c.Status.CreationTime == nil {
+			requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(c)})
+		}
+	}
+	return requests
 }
 
 // byLabel wakes the snapshot that an object was made for.

@@ -58,13 +58,15 @@ func (r *Reconciler) observeCloning(ctx context.Context, s *scope, f *facts) err
 	return nil
 }
 
-// classFits refuses a capture that nobody will carry out: there must be a
-// VolumeSnapshotClass of the driver of the source's volume.
-func (r *Reconciler) classFits(ctx context.Context, s *scope) error {
+// chooseClass chooses the VolumeSnapshotClass of the CSI snapshot, and refuses a
+// snapshot that no driver will create: there must be a class of the driver of
+// the source's volume. The only one is used although it is not marked as default,
+// which the snapshot controller would insist on.
+func (r *Reconciler) chooseClass(ctx context.Context, s *scope) error {
 	source := s.snapshot.Status.Source
 	pv, err := read.Object[corev1.PersistentVolume](ctx, r.Live, "", source.VolumeName)
 	if err != nil || pv == nil {
-		return err // the driver will say
+		return err // the driver will report it
 	}
 	if pv.Spec.CSI == nil {
 		return &conditions.StalledError{Reason: v1alpha1.ReasonCannotSnapshot, Message: fmt.Sprintf(
@@ -78,22 +80,28 @@ func (r *Reconciler) classFits(ctx context.Context, s *scope) error {
 	if err != nil {
 		return err
 	}
-	var others []string
+	var fit []string
 	for i := range classes {
 		switch class := &classes[i]; {
 		case class.Driver != driver:
 		case class.Annotations[defaultClass] == "true":
-			return nil
+			return nil // the snapshot controller chooses it
 		default:
-			others = append(others, class.Name)
+			fit = append(fit, class.Name)
 		}
 	}
-	advice := fmt.Sprintf("create one with driver: %s, deletionPolicy: Delete and the annotation %s: \"true\"", driver, defaultClass)
-	if len(others) > 0 {
-		advice = fmt.Sprintf("name one of %s in volumeSnapshotClassName, or give it the annotation %s: \"true\"", strings.Join(others, ", "), defaultClass)
+	switch len(fit) {
+	case 0:
+		return &conditions.StalledError{Reason: v1alpha1.ReasonSnapshotClassMissing, Message: fmt.Sprintf(
+			"driver %s of claim %s has no VolumeSnapshotClass: create one with driver: %s and deletionPolicy: Delete", driver, source.PersistentVolumeClaimName, driver)}
+	case 1:
+		s.class = &fit[0]
+		return nil
+	default:
+		return &conditions.StalledError{Reason: v1alpha1.ReasonSnapshotClassMissing, Message: fmt.Sprintf(
+			"driver %s of claim %s has more than one VolumeSnapshotClass, and none is the default: name one of %s in volumeSnapshotClassName, or give it the annotation %s: \"true\"",
+			driver, source.PersistentVolumeClaimName, strings.Join(fit, ", "), defaultClass)}
 	}
-	return &conditions.StalledError{Reason: v1alpha1.ReasonSnapshotClassMissing, Message: fmt.Sprintf(
-		"driver %s of claim %s has no default VolumeSnapshotClass: %s", driver, source.PersistentVolumeClaimName, advice)}
 }
 
 // defaultClass marks the VolumeSnapshotClass that is taken for its driver when

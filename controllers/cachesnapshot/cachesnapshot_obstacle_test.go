@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
@@ -29,13 +30,13 @@ import (
 func TestNoSnapshotClass(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
-		class  *snapshotv1.VolumeSnapshotClass // that there is besides
-		named  *string
-		driver string
-		says   string
+		classes []string // of the driver
+		named   *string
+		driver  string
+		says    string
 	}{
-		"none":       {driver: "a.example.com", says: `driver a.example.com of claim ci has no default VolumeSnapshotClass: create one with driver: a.example.com`},
-		"no default": {driver: "b.example.com", class: &snapshotv1.VolumeSnapshotClass{ObjectMeta: metav1.ObjectMeta{Name: "b"}, Driver: "b.example.com"}, says: "name one of b in volumeSnapshotClassName"},
+		"none":       {driver: "a.example.com", says: `driver a.example.com of claim ci has no VolumeSnapshotClass: create one with driver: a.example.com`},
+		"no default": {driver: "b.example.com", classes: []string{"b1", "b2"}, says: "name one of b1, b2 in volumeSnapshotClassName"},
 		"not there":  {named: new("nowhere"), says: "VolumeSnapshotClass nowhere does not exist"},
 		"of another": {named: new("test"), driver: "c.example.com", says: "is of driver test.csi.gocache.dev, and the volume of driver c.example.com"},
 	} {
@@ -43,9 +44,8 @@ func TestNoSnapshotClass(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
 			w.cluster.Driver = tt.driver
-			if tt.class != nil {
-				tt.class.DeletionPolicy = snapshotv1.VolumeSnapshotContentDelete
-				w.must(server.Client.Create(t.Context(), tt.class))
+			for _, name := range tt.classes {
+				w.snapshotClass(name, tt.driver)
 			}
 			w.cache()
 			w.snapshot(func(s *v1alpha1.CacheSnapshotSpec) { s.VolumeSnapshotClassName = tt.named })
@@ -65,6 +65,37 @@ func TestNoSnapshotClass(t *testing.T) {
 			w.settle()
 			w.ready(v1alpha1.ReasonIntact, "intact")
 		})
+	}
+}
+
+// snapshotClass makes a VolumeSnapshotClass that is not marked as default.
+func (w *world) snapshotClass(name, driver string) {
+	w.t.Helper()
+	w.must(server.Client.Create(w.t.Context(), &snapshotv1.VolumeSnapshotClass{
+		ObjectMeta: metav1.ObjectMeta{Name: name}, Driver: driver, DeletionPolicy: snapshotv1.VolumeSnapshotContentDelete,
+	}))
+}
+
+// TestOnlySnapshotClass holds that the only class of the driver is used although
+// it is not marked as default, and stays the class of the snapshot.
+func TestOnlySnapshotClass(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.cluster.Driver = "only.example.com"
+	w.snapshotClass("only", "only.example.com")
+	w.snapshotClass("other", "another.example.com")
+	w.cache()
+	w.snapshot()
+	w.settle()
+	w.ready(v1alpha1.ReasonIntact, "intact")
+	w.snapshotClass("later", "only.example.com")
+	w.passes(2)
+	w.settle()
+	w.ready(v1alpha1.ReasonIntact, "intact")
+	csi := &snapshotv1.VolumeSnapshot{}
+	w.must(server.Client.Get(t.Context(), client.ObjectKey{Namespace: w.namespace, Name: w.get().Status.VolumeSnapshotName}, csi))
+	if got := ptr.Deref(csi.Spec.VolumeSnapshotClassName, ""); got != "only" {
+		t.Errorf("class %q, want the only one", got)
 	}
 }
 

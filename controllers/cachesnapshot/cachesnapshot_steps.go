@@ -120,7 +120,7 @@ func (r *Reconciler) capture(ctx context.Context, s *scope) error {
 		s.decision = verification.Decide(s.facts.plan(s))
 		return nil
 	}
-	if err := r.classFits(ctx, s); err != nil {
+	if err := r.chooseClass(ctx, s); err != nil {
 		r.lines.creations.Release(string(s.snapshot.UID))
 		return err
 	}
@@ -157,7 +157,20 @@ func (s *scope) csiOwner() apply.Owner {
 func (s *scope) csiSnapshot() volume.Snapshot {
 	return volume.Snapshot{
 		Namespace: s.snapshot.Namespace, Name: s.snapshot.Name, Labels: s.csiLabels(),
-		Class: s.snapshot.Spec.VolumeSnapshotClassName, Claim: s.snapshot.Status.Source.PersistentVolumeClaimName,
+		Class: s.snapshotClass(), Claim: s.snapshot.Status.Source.PersistentVolumeClaimName,
+	}
+}
+
+// snapshotClass is the class of the CSI snapshots: the one of the spec, the one that
+// the first of them has, or the one that was chosen for it.
+func (s *scope) snapshotClass() *string {
+	switch {
+	case s.snapshot.Spec.VolumeSnapshotClassName != nil:
+		return s.snapshot.Spec.VolumeSnapshotClassName
+	case s.facts.csi != nil:
+		return s.facts.csi.Spec.VolumeSnapshotClassName
+	default:
+		return s.class
 	}
 }
 
