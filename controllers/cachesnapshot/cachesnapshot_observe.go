@@ -60,7 +60,7 @@ func (s *scope) checkName() string {
 	return naming.Child(s.snapshot.Name, naming.Verify)
 }
 
-// repaired says whether what is to be offered is the CSI snapshot of the
+// repaired reports whether what is to be offered is the CSI snapshot of the
 // repaired clone.
 func (s *scope) repaired() bool { return verification.Repaired(s.snapshot) }
 
@@ -114,7 +114,7 @@ func (r *Reconciler) csi(ctx context.Context, s *scope, name string) (*snapshotv
 	return csi, nil
 }
 
-// replacedSnapshot says whether a VolumeSnapshot took the place of the one that
+// replacedSnapshot reports whether a VolumeSnapshot took the place of the one that
 // was pinned. It counts as lost, whatever it holds and whoever made it.
 func replacedSnapshot(csi *snapshotv1.VolumeSnapshot, status v1alpha1.CacheSnapshotStatus) bool {
 	if csi == nil || status.VolumeSnapshotUID == "" || csi.Name != status.VolumeSnapshotName {
@@ -127,7 +127,7 @@ func replacedSnapshot(csi *snapshotv1.VolumeSnapshot, status v1alpha1.CacheSnaps
 	return other
 }
 
-// older says whether a VolumeSnapshot was there before the CacheSnapshot of its
+// older reports whether a VolumeSnapshot was there before the CacheSnapshot of its
 // name: an old cut of who knows what, never to be passed off as a new one.
 func older(csi *snapshotv1.VolumeSnapshot, s *v1alpha1.CacheSnapshot) bool {
 	return csi != nil && csi.CreationTimestamp.Before(&s.CreationTimestamp)
@@ -167,7 +167,7 @@ func (r *Reconciler) observeSource(ctx context.Context, s *scope, f *facts) (err
 	return err
 }
 
-// quiet says whether nobody writes to the source, past the cache: the writer
+// quiet reports whether nobody writes to the source, past the cache: the writer
 // may have begun a moment ago. A pod may also outlive its Job.
 func (r *Reconciler) quiet(ctx context.Context, s *scope) (bool, error) {
 	ns, name := s.snapshot.Namespace, s.writer()
@@ -327,7 +327,7 @@ func (w work) observed(t *verification.Try) {
 	t.Job, t.Run, t.Ended = w.job != nil, w.run.Run, w.run.Phase == jobrun.Ended
 }
 
-// unwarmed says whether the source's claim took the place of the one that was
+// unwarmed reports whether the source's claim took the place of the one that was
 // warmed, so that there is nothing to capture yet.
 func (f facts) unwarmed() bool {
 	warmed := f.source.warmed

@@ -93,7 +93,7 @@ func (s *scope) setVerified(set conditions.Set) {
 	}
 }
 
-// settled says whether nothing more is done that could change the verdict.
+// settled reports whether nothing more is done that could change the verdict.
 func (s *scope) settled() bool { return s.facts.plan(s).Settled() }
 
 // working says what is being done with a snapshot that is cut.

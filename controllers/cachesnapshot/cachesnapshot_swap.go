@@ -9,7 +9,7 @@ import (
 	"gocache.dev/operator/internal/kube/read"
 )
 
-// replaced says whether the volume of the source is being replaced, so that
+// replaced reports whether the volume of the source is being replaced, so that
 // what its claim holds is about to be something else. The snapshot that a
 // migration is made from is the one that is taken all the same.
 func replaced(ctx context.Context, reader client.Reader, s *v1alpha1.CacheSnapshot) (bool, error) {

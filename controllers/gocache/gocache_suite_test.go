@@ -366,7 +366,7 @@ func (w *world) invariants() {
 	}
 }
 
-// writable says whether a volume is the claim, and not only for reading.
+// writable reports whether a volume is the claim, and not only for reading.
 func writable(v corev1.Volume) bool {
 	c := v.PersistentVolumeClaim
 	return c != nil && c.ClaimName == "ci" && !c.ReadOnly

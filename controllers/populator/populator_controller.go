@@ -91,7 +91,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	return ctrl.Result{RequeueAfter: r.tell(s, decision)}, nil
 }
 
-// named says whether a claim names one of our kinds as its source.
+// named reports whether a claim names one of our kinds as its source.
 func named(claim *corev1.PersistentVolumeClaim) bool {
 	ref := claim.Spec.DataSourceRef
 	return ref != nil && ref.APIGroup != nil && *ref.APIGroup == v1alpha1.GroupName &&

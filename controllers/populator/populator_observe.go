@@ -195,7 +195,7 @@ func (r *Reconciler) observeCSISnapshot(ctx context.Context, s *scope, c *v1alph
 	return csi, nil
 }
 
-// clonedFrom says whether a prime, if there is one, is made from a VolumeSnapshot.
+// clonedFrom reports whether a prime, if there is one, is made from a VolumeSnapshot.
 // A prime that somebody else made may name another one.
 func clonedFrom(prime *corev1.PersistentVolumeClaim, s *snapshotv1.VolumeSnapshot) bool {
 	return prime == nil || prime.Spec.DataSource != nil && prime.Spec.DataSource.Name == s.Name

@@ -40,7 +40,7 @@ type said struct {
 	at   time.Time
 }
 
-// first says whether a notice is to be given, and remembers it if so.
+// first reports whether a notice is to be given, and remembers it if so.
 func (t *told) first(claim *corev1.PersistentVolumeClaim, n *notice, now time.Time) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()

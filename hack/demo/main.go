@@ -1,6 +1,6 @@
-// Command demo runs the whole story on a real cluster and tells it to a person.
+// Command demo runs the scenario of the end-to-end tests on a real cluster and explains each step.
 //
-//	demo up     start the cluster, deploy the operator, walk through the story
+//	demo up     start the cluster, deploy the operator, walk through the scenario
 //	demo down   remove everything that up has made
 //
 // CLUSTER is local (the default: a cluster is started on this machine), kind or
@@ -15,11 +15,11 @@ import (
 	"os/signal"
 	"syscall"
 
-	"gocache.dev/operator/test/story"
+	"gocache.dev/operator/test/scenario"
 )
 
 const (
-	// clusterName of the local cluster, unless CLUSTER_NAME says otherwise.
+	// clusterName of the local cluster, if CLUSTER_NAME is not set.
 	clusterName = "gocache-demo"
 	namespace   = "gocache-demo"
 )
@@ -35,16 +35,16 @@ func main() {
 }
 
 func run(ctx context.Context, args []string) error {
-	o := story.Options{Kind: os.Getenv("CLUSTER"), Name: clusterName}
+	o := scenario.Options{Kind: os.Getenv("CLUSTER"), Name: clusterName}
 	if name := os.Getenv("CLUSTER_NAME"); name != "" {
 		o.Name = name
 	}
-	n := story.NewNarrator(os.Stdout)
+	n := scenario.NewNarrator(os.Stdout)
 	switch {
 	case len(args) == 1 && args[0] == "up":
-		return tell(ctx, o, n)
+		return present(ctx, o, n)
 	case len(args) == 1 && args[0] == "down":
-		return story.Remove(ctx, o, n, namespace)
+		return scenario.Remove(ctx, o, n, namespace)
 	default:
 		return errors.New("usage: demo up | demo down")
 	}

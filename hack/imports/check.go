@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Package is what the check needs to know of a package, in the names of
+// Package is the part of a package that the check reads, in the names of
 // "go list -json".
 type Package struct {
 	ImportPath string
@@ -96,12 +96,12 @@ func (b ban) covers(imported string) bool { return within(imported, b.path) }
 func packageComment(p Package, dir string) []string {
 	if p.Name == "main" {
 		if p.Doc == "" {
-			return []string{fmt.Sprintf("%s has no package comment: say above \"package main\" what the program does", dir)}
+			return []string{fmt.Sprintf("%s has no package comment: describe above \"package main\" what the program does", dir)}
 		}
 		return nil
 	}
 	if p.Doc == "" || len(p.GoFiles) > 1 && !slices.Contains(p.GoFiles, "doc.go") {
-		return []string{fmt.Sprintf("%s has no doc.go with a package comment: say what the package knows, what it does not, and where to start", dir)}
+		return []string{fmt.Sprintf("%s has no doc.go with a package comment: describe what the package does, what it does not do, and where to start", dir)}
 	}
 	return nil
 }
@@ -121,7 +121,7 @@ func ruleOf(dir string) (rule, bool) {
 	return found, ok
 }
 
-// within tells whether p is parent or lies below it. Major versions lie below:
+// within reports whether p is parent or lies below it. Major versions lie below:
 // k8s.io/klog/v2 is within k8s.io/klog.
 func within(p, parent string) bool {
 	return p == parent || strings.HasPrefix(p, parent+"/")

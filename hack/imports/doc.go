@@ -2,9 +2,9 @@
 // import which, and why.
 //
 // Each rule covers one folder whose code has one responsibility. The api names
-// things, domain knows Go, plan decides, kube accesses the cluster, prober
+// things, domain implements the formats and rules of Go, plan decides, kube accesses the cluster, prober
 // probes proxy instances, controllers orchestrate, agent, proxy and router are
-// the other processes, and cmd starts them all. A reader can therefore tell
+// the other processes, and cmd starts them all. A reader can therefore see
 // from a file's path alone what its code may do.
 //
 // The table in rules.go is complete. The test in this package reads the imports

@@ -3,7 +3,7 @@ package imports
 // module is the import path of this repository.
 const module = "gocache.dev/operator"
 
-// rule says what the packages of one folder, and of the folders below it, may
+// rule is what the packages of one folder, and of the folders below it, may
 // import. The rule of the longest matching folder applies; a package without a
 // rule is a violation.
 type rule struct {
@@ -45,9 +45,9 @@ var (
 		{"os", false, "a plan reads no environment and no file"},
 		{"math/rand", false, "a plan is repeatable: derive spread from a hash of the object's name"},
 		{"crypto/rand", false, "a plan is repeatable: derive spread from a hash of the object's name"},
-		{"log", false, "a plan speaks through what it returns"},
-		{"github.com/go-logr", false, "a plan speaks through what it returns"},
-		{"k8s.io/klog", false, "a plan speaks through what it returns"},
+		{"log", false, "a plan reports through its result"},
+		{"github.com/go-logr", false, "a plan reports through its result"},
+		{"k8s.io/klog", false, "a plan reports through its result"},
 		{"net/http", false, "a plan has no client: it gets facts and returns a decision"},
 	}
 	noManager = []ban{
@@ -58,7 +58,7 @@ var (
 // partOfGoCache is what each part of the GoCache controller may import.
 var partOfGoCache = []string{"controllers/gocache/pass", "api", "internal/plan", "internal/kube", "internal/domain"}
 
-const noPartKnowsAnother = "a part of a controller sees what was observed, and another part's results only by the controller's hand"
+const partsAreSeparate = "a part of a controller sees what was observed, and another part's results only by the controller's hand"
 
 // rules are all import rules.
 var rules = []rule{
@@ -72,33 +72,33 @@ var rules = []rule{
 		why: "a controller observes, asks plan, and acts through kube; controllers meet through API objects only"},
 	{dir: "controllers/gocache/pass", may: []string{"api", "internal/plan", "internal/kube", "internal/domain"},
 		why: "what the parts of a controller share depends on none of them"},
-	{dir: "controllers/gocache/snapshots", may: partOfGoCache, why: noPartKnowsAnother},
-	{dir: "controllers/gocache/provision", may: partOfGoCache, why: noPartKnowsAnother},
-	{dir: "controllers/gocache/replacement", may: partOfGoCache, why: noPartKnowsAnother},
-	{dir: "controllers/gocache/writer", may: partOfGoCache, why: noPartKnowsAnother},
+	{dir: "controllers/gocache/snapshots", may: partOfGoCache, why: partsAreSeparate},
+	{dir: "controllers/gocache/provision", may: partOfGoCache, why: partsAreSeparate},
+	{dir: "controllers/gocache/replacement", may: partOfGoCache, why: partsAreSeparate},
+	{dir: "controllers/gocache/writer", may: partOfGoCache, why: partsAreSeparate},
 	{dir: "controllers/modproxy/pass", may: []string{"api", "internal/plan", "internal/kube", "internal/prober", "internal/domain"},
 		why: "what the parts of a controller share depends on none of them"},
 	{dir: "controllers/modproxy/storerollback", may: []string{"controllers/modproxy/pass", "api", "internal/plan", "internal/kube", "internal/domain"},
-		why: noPartKnowsAnother},
+		why: partsAreSeparate},
 
 	{dir: "internal/domain", bans: noKubernetes,
-		why: "domain is plain knowledge of Go's caches and proxies, usable without the rest"},
+		why: "domain holds the rules of Go's caches and proxies, usable without the rest"},
 	{dir: "internal/plan", may: []string{"api", "internal/domain"}, bans: pure,
 		why: "plan decides from values alone"},
 	{dir: "internal/kube", may: []string{"api", "internal/plan", "internal/domain", "internal/router/weights", "internal/router/certificate"},
-		why: "kube carries out decisions and knows no controller"},
+		why: "kube carries out decisions and depends on no controller"},
 	{dir: "internal/prober", may: []string{"internal/plan", "internal/domain"},
-		why: "the prober observes instances for a controller: it knows targets and outcomes, and no API object"},
+		why: "the prober observes instances for a controller: it handles targets and outcomes, and no API object"},
 	{dir: "internal/agent", may: []string{"internal/domain"}, bans: noKubernetes,
 		why: "the agent runs in pods without a token, and on laptops"},
 	{dir: "internal/proxy", may: []string{"internal/domain"}, bans: noKubernetes,
-		why: "the proxy serves modules and knows no cluster"},
+		why: "the proxy serves modules and depends on no cluster"},
 	{dir: "internal/router/weights", bans: noKubernetes,
 		why: "the format of the weights is shared by the writer and the reader and needs neither"},
 	{dir: "internal/router/certificate", bans: noKubernetes,
 		why: "the format of the weights is shared by the writer and the reader and needs neither"},
 	{dir: "internal/router", may: []string{"internal/domain"}, bans: noManager,
-		why: "the router reads weights, answers HAProxy, and knows what a module's files hold"},
+		why: "the router reads weights, answers HAProxy, and reads the files of modules"},
 	{dir: "internal/cli", may: []string{"api", "internal/plan", "internal/kube", "internal/domain"},
 		why: "the command line uses the same decisions as the operator, but runs no controller"},
 
@@ -107,7 +107,7 @@ var rules = []rule{
 	{dir: "internal/cmd/gocache-agent", may: []string{"internal/agent", "internal/domain"}, bans: noKubernetes,
 		why: "the agent runs in pods without a token, and on laptops"},
 	{dir: "internal/cmd/gocache-proxy", may: []string{"internal/proxy", "internal/domain"}, bans: noKubernetes,
-		why: "the proxy serves modules and knows no cluster"},
+		why: "the proxy serves modules and depends on no cluster"},
 	{dir: "internal/cmd/gocache-router", may: []string{"internal/router", "internal/domain/version"}, bans: noManager,
 		why: "the router reads weights and answers HAProxy"},
 

@@ -154,7 +154,7 @@ func (f *finder) function(signature *ast.FuncType, body *ast.BlockStmt) {
 	ast.Inspect(body, f.visit(signature))
 }
 
-// visit looks at one node and says whether to go on below it. signature is that
+// visit looks at one node and reports whether to go on below it. signature is that
 // of the function around it.
 func (f *finder) visit(signature *ast.FuncType) func(ast.Node) bool {
 	return func(n ast.Node) bool {
@@ -243,7 +243,7 @@ func (f *finder) literal(l *ast.BasicLit) {
 	}
 }
 
-// unimportant are calls that only log, and panics, after which Go wants no
+// unimportant are calls that only log, and panics, after which Go requires no
 // return.
 var unimportant = regexp.MustCompile(`^panic\(|(^|[.(])(?i:log|logger|klog)(\(.*\))?\.`)
 

@@ -123,7 +123,7 @@ func TestPolicyOfAKilledRunIsRemoved(t *testing.T) {
 func TestTwoRunsAtOnceInstallOnce(t *testing.T) {
 	t.Parallel()
 	m := equipped(t, "haproxy", "runc")
-	m.write("", "contended") // the first waits until the second wants the lock
+	m.write("", "contended") // the first waits until the second asks for the lock
 	run := func() (*exec.Cmd, *bytes.Buffer) {
 		var out bytes.Buffer
 		cmd := m.command(nil, m.path("src", "hack", "prerequisites", "check.sh"), "all")

@@ -153,7 +153,7 @@ func (t DatabaseTarget) ask(ctx context.Context, via connection, db probe.Databa
 	return byName
 }
 
-// record takes a round into account, and says whether it may change a decision;
+// record takes a round into account, and reports whether it may change a decision;
 // the lock is held.
 func (s *databaseState) record(name string, outcomes map[string]failover.Reach, trouble string, now time.Time) bool {
 	result, message := failover.Passed, ""

@@ -312,7 +312,7 @@ func (p *Prober) round(ctx context.Context, proxy types.NamespacedName, i *insta
 	}
 }
 
-// record takes the answers of a round into account, and says whether they may
+// record takes the answers of a round into account, and reports whether they may
 // change a decision; the lock is held.
 func (p *Prober) record(i *instanceState, report *StoreReport, a answers) (changed bool) {
 	changed = !reflect.DeepEqual(i.observed.DiskUsedPercent, a.diskUsed)
@@ -341,7 +341,7 @@ func (p *Prober) notify(proxy types.NamespacedName) {
 	}
 }
 
-// matters says whether a decision may come out different after an outcome: the
+// matters reports whether a decision may come out different after an outcome: the
 // streak turned, or has just become long enough to be believed.
 func matters(was, is failover.Streak, t failover.Thresholds) bool {
 	return is.Count != was.Count && (is.Count == 1 || is.Count == t.Failure || is.Count == t.Success)

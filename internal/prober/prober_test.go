@@ -82,7 +82,7 @@ func TestProberRuns(t *testing.T) {
 	}
 }
 
-// stops says whether a counter comes to rest.
+// stops reports whether a counter comes to rest.
 func stops(n *atomic.Int64) bool {
 	for range 50 {
 		before := n.Load()

@@ -17,7 +17,7 @@ import (
 // same requests.
 var referenceKinds = []failover.Kind{failover.Protocol, failover.Checksum, failover.Consistency}
 
-// serves says whether reference modules are of any use to a kind of probe: one
+// serves reports whether reference modules are of any use to a kind of probe: one
 // without a checksum is none to Checksum.
 func serves(references []probe.ReferenceModule, kind failover.Kind) bool {
 	return slices.ContainsFunc(references, func(c probe.ReferenceModule) bool {
@@ -126,7 +126,7 @@ func (p *Prober) CompareBy(proxy types.NamespacedName, r Reference) {
 }
 
 // compare compares all instances by what each served in its last round, of
-// which one has just ended, and says whether that may change a decision; the
+// which one has just ended, and reports whether that may change a decision; the
 // prober's lock is held. It asks nothing: what a version holds never changes.
 func (s *proxyState) compare(i *instanceState, now time.Time) (changed bool) {
 	served, modules := s.served()

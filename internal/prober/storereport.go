@@ -29,7 +29,7 @@ type StoreReport struct {
 // sent as ages, and shift with the network.
 const Jitter = 5 * time.Second
 
-// equals says whether two reports lead to the same decisions.
+// equals reports whether two reports lead to the same decisions.
 func (r *StoreReport) equals(other *StoreReport) bool {
 	if other == nil || (r.Verdict == nil) != (other.Verdict == nil) {
 		return false
@@ -101,7 +101,7 @@ type Check struct {
 	Unhurried bool
 }
 
-// missedBy says whether no check in a report began late enough.
+// missedBy reports whether no check in a report began late enough.
 func (c Check) missedBy(r *StoreReport) bool {
 	return !c.Since.IsZero() && !r.Began.After(c.Since) && !r.Running.After(c.Since)
 }

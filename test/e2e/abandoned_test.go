@@ -19,7 +19,7 @@ import (
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/kube/volume"
 	"gocache.dev/operator/internal/plan/naming"
-	"gocache.dev/operator/test/story"
+	"gocache.dev/operator/test/scenario"
 )
 
 // TestDeletedWithoutManager deletes caches and all that hangs on them in several
@@ -28,7 +28,7 @@ import (
 // gone, and nothing is gone that a policy says to keep.
 func TestDeletedWithoutManager(t *testing.T) {
 	namespace := fmt.Sprintf("abandoned-%x", time.Now().Unix()&0xfffff)
-	s := inOwn(t, namespace, func() (*story.Story, error) {
+	s := inOwn(t, namespace, func() (*scenario.Scenario, error) {
 		return suite.cluster.BeginEmpty(suite.ctx, namespace, suite.narrator)
 	})
 	for _, name := range []string{"kept", "swapped"} { // as the defaults say
@@ -38,12 +38,12 @@ func TestDeletedWithoutManager(t *testing.T) {
 		s.tiny(name, v1alpha1.DeletionDelete)
 	}
 	snapshots := s.proven("kept", "swapped", "top", "bottom")
-	suite.narrator.Say("four caches have a verified snapshot")
+	suite.narrator.Print("four caches have a verified snapshot")
 	s.detach(snapshots["kept"])
 	kept := s.boundTo("kept")
 	s.holdInSwap("swapped", snapshots["swapped"])
-	suite.narrator.Say("a swap waits for a pod")
-	if s.Kind == story.Local { // clones that take long are met half made
+	suite.narrator.Print("a swap waits for a pod")
+	if s.Kind == scenario.Local { // clones that take long are met half made
 		s.must(s.Fault(s.ctx, "set", "restore", "--delay", "5s", "--namespace", s.Namespace))
 		s.Cleanup(func() { s.must(s.Fault(context.WithoutCancel(s.ctx), "clear", "restore")) })
 	}
@@ -57,7 +57,7 @@ func TestDeletedWithoutManager(t *testing.T) {
 		primes, err := s.primes(ctx)
 		return len(primes) == 2, fmt.Sprint(primes), err
 	})
-	suite.narrator.Say("all is under way")
+	suite.narrator.Print("all is under way")
 
 	s.Cleanup(func() { s.must(s.scaleManager(context.WithoutCancel(s.ctx), 1)) })
 	s.must(s.scaleManager(s.ctx, 0))
@@ -122,7 +122,7 @@ func TestDeletedWithoutManager(t *testing.T) {
 }
 
 // tiny makes a cache of two modules and no build, which is warm at once.
-func (s *scene) tiny(name string, deletionPolicy v1alpha1.DeletionPolicy) {
+func (s *fixture) tiny(name string, deletionPolicy v1alpha1.DeletionPolicy) {
 	s.Helper()
 	s.must(s.Client.Create(s.ctx, &v1alpha1.GoCache{
 		ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: name},
@@ -132,7 +132,7 @@ func (s *scene) tiny(name string, deletionPolicy v1alpha1.DeletionPolicy) {
 			Storage:     v1alpha1.CacheStorage{Size: resource.MustParse("320Mi"), DeletionPolicy: deletionPolicy},
 			Environment: v1alpha1.Environment{Proxy: s.UpstreamURL()},
 			WarmUp: &v1alpha1.WarmUp{Sources: []v1alpha1.WarmUpSource{{
-				ConfigMapRef: &v1alpha1.LocalReference{Name: story.Cache + "-modules"}, Packages: []string{"unsafe"},
+				ConfigMapRef: &v1alpha1.LocalReference{Name: scenario.Cache + "-modules"}, Packages: []string{"unsafe"},
 			}}},
 			Snapshots: &v1alpha1.SnapshotPolicy{AfterWarmUp: true, DeletionPolicy: deletionPolicy},
 		},
@@ -140,7 +140,7 @@ func (s *scene) tiny(name string, deletionPolicy v1alpha1.DeletionPolicy) {
 }
 
 // proven waits for a verified snapshot of each cache.
-func (s *scene) proven(caches ...string) map[string]string {
+func (s *fixture) proven(caches ...string) map[string]string {
 	s.Helper()
 	snapshots := map[string]string{}
 	s.until(5*time.Minute, "a verified snapshot of each cache", func(ctx context.Context) (bool, string, error) {
@@ -157,7 +157,7 @@ func (s *scene) proven(caches ...string) map[string]string {
 }
 
 // detach has a CSI snapshot outlive its CacheSnapshot.
-func (s *scene) detach(name string) {
+func (s *fixture) detach(name string) {
 	s.Helper()
 	snap := &v1alpha1.CacheSnapshot{ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: name}}
 	s.must(s.Client.Patch(s.ctx, snap, client.RawPatch("application/merge-patch+json", []byte(`{"spec":{"deletionPolicy":"Retain"}}`))))
@@ -169,7 +169,7 @@ func (s *scene) detach(name string) {
 }
 
 // holdInSwap begins to replace the volume of a cache, as far as a pod lets it.
-func (s *scene) holdInSwap(name, snapshot string) {
+func (s *fixture) holdInSwap(name, snapshot string) {
 	s.Helper()
 	s.consume("holder", name) // it ends, and names the claim for all that
 	cache := &v1alpha1.GoCache{ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: name}}
@@ -184,7 +184,7 @@ func (s *scene) holdInSwap(name, snapshot string) {
 
 // verifying begins to verify a snapshot half-NAME of a cache, and waits for its
 // Job. It has so little of a processor that it takes a while.
-func (s *scene) verifying(cache string) {
+func (s *fixture) verifying(cache string) {
 	s.Helper()
 	snap := s.snapshotObject("half")
 	snap.Name, snap.Spec.SourceRef.Name = "half-"+cache, cache
@@ -197,7 +197,7 @@ func (s *scene) verifying(cache string) {
 }
 
 // fillFrom makes a claim from a cache, and a pod that wants it.
-func (s *scene) fillFrom(name, cache string) error {
+func (s *fixture) fillFrom(name, cache string) error {
 	group := v1alpha1.GroupName
 	claim := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: name}}
 	claim.Spec = corev1.PersistentVolumeClaimSpec{
@@ -212,7 +212,7 @@ func (s *scene) fillFrom(name, cache string) error {
 
 // remove deletes as kubectl does, and does not wait. That something is gone
 // with its owner is as well.
-func (s *scene) remove(o client.Object, name string) {
+func (s *fixture) remove(o client.Object, name string) {
 	s.Helper()
 	o.SetNamespace(s.Namespace)
 	o.SetName(name)
@@ -221,7 +221,7 @@ func (s *scene) remove(o client.Object, name string) {
 
 // unwanted is what hangs in its deletion, what is left of caches that went with
 // all they had, and volumes that belong to nobody.
-func (s *scene) unwanted(ctx context.Context, gone ...string) ([]string, error) {
+func (s *fixture) unwanted(ctx context.Context, gone ...string) ([]string, error) {
 	left, err := s.strayVolumes(ctx)
 	if err != nil {
 		return nil, err

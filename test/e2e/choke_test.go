@@ -18,7 +18,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/ptr"
 
-	"gocache.dev/operator/test/story"
+	"gocache.dev/operator/test/scenario"
 )
 
 // point is a request of the manager's at which it is killed.
@@ -60,10 +60,10 @@ type choke struct {
 }
 
 // newChoke listens until the test ends.
-func (s *scene) newChoke() *choke {
+func (s *fixture) newChoke() *choke {
 	s.Helper()
 	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: ptr.To[int64](3600)}}
-	token, err := s.Set.CoreV1().ServiceAccounts(story.SystemNamespace).CreateToken(s.ctx, story.ManagerDeployment, request, metav1.CreateOptions{})
+	token, err := s.Set.CoreV1().ServiceAccounts(scenario.SystemNamespace).CreateToken(s.ctx, scenario.ManagerDeployment, request, metav1.CreateOptions{})
 	s.must(err)
 	config := rest.AnonymousClientConfig(s.Config)
 	config.BearerToken = token.Status.Token

@@ -87,7 +87,7 @@ func TestFiftyClaims(t *testing.T) {
 
 // boundAfter waits until all claims are bound, and returns when each was, in
 // the order of time.
-func (s *scene) boundAfter(began time.Time, claims []string) []time.Duration {
+func (s *fixture) boundAfter(began time.Time, claims []string) []time.Duration {
 	s.Helper()
 	after := map[string]time.Duration{}
 	s.until(5*time.Minute, "the claims to be bound", func(ctx context.Context) (bool, string, error) {

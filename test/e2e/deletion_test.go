@@ -14,7 +14,7 @@ import (
 
 	"gocache.dev/operator/internal/kube/volume"
 	"gocache.dev/operator/internal/plan/naming"
-	"gocache.dev/operator/test/story"
+	"gocache.dev/operator/test/scenario"
 )
 
 // TestDeletedNamespace deletes a namespace while a snapshot in it is being
@@ -25,7 +25,7 @@ func TestDeletedNamespace(t *testing.T) {
 	s := onOwn(t, "e2e-deleted")
 	_, err := s.Offered(s.ctx, "")
 	s.must(err)
-	if s.Kind == story.Local { // clones that take long are met half made
+	if s.Kind == scenario.Local { // clones that take long are met half made
 		s.must(s.Fault(s.ctx, "set", "restore", "--delay", "5s", "--namespace", s.Namespace))
 		s.Cleanup(func() { s.must(s.Fault(context.WithoutCancel(s.ctx), "clear", "restore")) })
 	}
@@ -72,7 +72,7 @@ func TestDeletedNamespace(t *testing.T) {
 }
 
 // primes are the claims through which clones are made now.
-func (s *scene) primes(ctx context.Context) ([]string, error) {
+func (s *fixture) primes(ctx context.Context) ([]string, error) {
 	var list corev1.PersistentVolumeClaimList
 	err := s.Client.List(ctx, &list, client.InNamespace(s.Namespace), client.HasLabels{volume.IntermediateLabel})
 	var names []string
@@ -84,7 +84,7 @@ func (s *scene) primes(ctx context.Context) ([]string, error) {
 
 // leftovers are the volumes and snapshot contents of the namespace: they lie in
 // none, and outlive it when somebody was careless.
-func (s *scene) leftovers(ctx context.Context) ([]string, error) {
+func (s *fixture) leftovers(ctx context.Context) ([]string, error) {
 	var left []string
 	var volumes corev1.PersistentVolumeList
 	if err := s.Client.List(ctx, &volumes); err != nil {

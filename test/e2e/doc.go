@@ -1,16 +1,16 @@
-// Package e2e judges the operator's stories on a real cluster, as black-box
-// tests: real pods, CSI snapshots, go clients, and a manager that is killed.
+// Package e2e tests the operator on a real cluster, as black-box tests: real
+// pods, CSI snapshots, go clients, and a manager that is killed.
 //
-// There is one file per story. They run one after another on one cluster,
+// There is one file per scenario. They run one after another on one cluster,
 // which TestMain starts and removes, in namespaces that two of them share: one
 // with all samples, whose cache takes minutes to warm, and one with a small
-// cache, warm in seconds. A story says at its top which one it uses; it leaves
-// that namespace such that the others, and a second run, find what they need.
+// cache, warm in seconds. A test names at its top the one it uses, and restores
+// that namespace so that the others, and a second run, find what they need.
 //
 //	CLUSTER       local (default), kind or current
 //	CLUSTER_NAME  name of the local or kind cluster (default gocache-e2e)
 //	E2E_KEEP=1    leave the cluster as it is at the end, to look at it
 //
-// Every wait is bounded and says what it saw last. A test that fails shows the
+// Every wait is bounded, and its error contains the last observation. A test that fails shows the
 // objects, the events and the end of the manager's log.
 package e2e

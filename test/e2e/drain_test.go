@@ -14,14 +14,14 @@ import (
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/plan/naming"
-	"gocache.dev/operator/test/story"
+	"gocache.dev/operator/test/scenario"
 )
 
 // TestDrainedNode drains the only node while a snapshot is verified on it: that
 // nobody could tell is booked and convicts nothing, the snapshot says that the
 // next check finds no node, and it is proven when the node takes pods again.
 func TestDrainedNode(t *testing.T) {
-	if suite.cluster.Kind == story.Current {
+	if suite.cluster.Kind == scenario.Current {
 		t.Skip("the nodes of a cluster that others use are not cordoned")
 	}
 	s := onSmall(t)
@@ -66,7 +66,7 @@ func TestDrainedNode(t *testing.T) {
 }
 
 // cordon keeps new pods from all nodes, or lets them in again.
-func (s *scene) cordon(ctx context.Context, on bool) error {
+func (s *fixture) cordon(ctx context.Context, on bool) error {
 	var nodes corev1.NodeList
 	if err := s.Client.List(ctx, &nodes); err != nil {
 		return fmt.Errorf("list nodes: %w", err)

@@ -57,7 +57,7 @@ func TestEvictedCheck(t *testing.T) {
 
 // snapshotObject is a CacheSnapshot of the cache, under a name that no earlier
 // run has used.
-func (s *scene) snapshotObject(prefix string) *v1alpha1.CacheSnapshot {
+func (s *fixture) snapshotObject(prefix string) *v1alpha1.CacheSnapshot {
 	return &v1alpha1.CacheSnapshot{
 		ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: s.unique(prefix)},
 		Spec:       v1alpha1.CacheSnapshotSpec{SourceRef: v1alpha1.SnapshotSource{Kind: v1alpha1.GoCacheKind, Name: "ci"}},
@@ -65,7 +65,7 @@ func (s *scene) snapshotObject(prefix string) *v1alpha1.CacheSnapshot {
 }
 
 // verdict waits for the last word on a snapshot.
-func (s *scene) verdict(name string, want v1alpha1.Verdict) *v1alpha1.CacheSnapshot {
+func (s *fixture) verdict(name string, want v1alpha1.Verdict) *v1alpha1.CacheSnapshot {
 	s.Helper()
 	var snap v1alpha1.CacheSnapshot
 	s.until(3*time.Minute, fmt.Sprintf("CacheSnapshot %s to be %s", name, want), func(ctx context.Context) (bool, string, error) {
@@ -77,13 +77,13 @@ func (s *scene) verdict(name string, want v1alpha1.Verdict) *v1alpha1.CacheSnaps
 }
 
 // evict evicts the pod of a Job through the eviction API while it runs.
-func (s *scene) evict(job string) {
+func (s *fixture) evict(job string) {
 	s.Helper()
 	s.evictAfter(job, func() {})
 }
 
 // evictAfter is evict, and something that is done just before.
-func (s *scene) evictAfter(job string, prepare func()) {
+func (s *fixture) evictAfter(job string, prepare func()) {
 	s.Helper()
 	var pod corev1.Pod
 	s.until(2*time.Minute, "the pod of Job "+job+" to run", func(ctx context.Context) (bool, string, error) {
@@ -100,7 +100,7 @@ func (s *scene) evictAfter(job string, prepare func()) {
 }
 
 // watch records every state of a snapshot from now on.
-func (s *scene) watch(name string) (history func() []v1alpha1.CacheSnapshot) {
+func (s *fixture) watch(name string) (history func() []v1alpha1.CacheSnapshot) {
 	s.Helper()
 	watcher, err := client.NewWithWatch(s.Config, client.Options{Scheme: s.Client.Scheme()})
 	s.must(err)

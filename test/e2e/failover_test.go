@@ -14,7 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"gocache.dev/operator/api/v1alpha1"
-	"gocache.dev/operator/test/story"
+	"gocache.dev/operator/test/scenario"
 )
 
 // briskProbes make a ModProxy notice, and forgive, in seconds.
@@ -26,7 +26,7 @@ const briskProbes = `{"spec":{
 // download and keeps it from coming back: no command fails, weights, conditions
 // and events tell what happened, and once it may, it comes back.
 func TestKilledInstance(t *testing.T) {
-	s := onWhole(t)
+	s := onFull(t)
 	s.patchProxy(briskProbes)
 	s.balanced(2 * time.Minute)
 
@@ -64,14 +64,14 @@ func TestKilledInstance(t *testing.T) {
 	began := time.Now()
 	s.balanced(4 * time.Minute)
 	s.Logf("back with its whole weight after %s", time.Since(began).Round(100*time.Millisecond))
-	s.told(v1alpha1.ModProxyKind, story.Proxy, "InstanceUnhealthy", "WeightsChanged", "WeightsConfirmed", "InstanceHealthy")
+	s.told(v1alpha1.ModProxyKind, scenario.Proxy, "InstanceUnhealthy", "WeightsChanged", "WeightsConfirmed", "InstanceHealthy")
 }
 
 // TestReplacedInstances changes the template of all pods of a proxy, as an
 // upgrade of the operator does, under real go mod download: the instances are
 // replaced one after the other, and no command fails.
 func TestReplacedInstances(t *testing.T) {
-	s := onWhole(t)
+	s := onFull(t)
 	s.patchProxy(briskProbes)
 	s.balanced(2 * time.Minute)
 	const annotation = "example.com/replaced"
@@ -94,7 +94,7 @@ func TestReplacedInstances(t *testing.T) {
 		change = func(context.Context) error { return nil }
 		left = slices.DeleteFunc(left, func(name string) bool {
 			var pod corev1.Pod
-			err := s.Client.Get(s.ctx, client.ObjectKey{Namespace: s.Namespace, Name: story.Proxy + "-" + name + "-0"}, &pod)
+			err := s.Client.Get(s.ctx, client.ObjectKey{Namespace: s.Namespace, Name: scenario.Proxy + "-" + name + "-0"}, &pod)
 			return err == nil && pod.Annotations[annotation] == mark
 		})
 	}
@@ -102,14 +102,14 @@ func TestReplacedInstances(t *testing.T) {
 	s.Logf("both replaced under %d downloads, and back with their whole weight after %s", commands, time.Since(began).Round(100*time.Millisecond))
 }
 
-func (s *scene) patchProxy(patch string) {
+func (s *fixture) patchProxy(patch string) {
 	s.Helper()
-	p := &v1alpha1.ModProxy{ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: story.Proxy}}
+	p := &v1alpha1.ModProxy{ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: scenario.Proxy}}
 	s.must(s.Client.Patch(s.ctx, p, client.RawPatch("application/merge-patch+json", []byte(patch))))
 }
 
 // balanced waits until both instances serve with their whole weight.
-func (s *scene) balanced(limit time.Duration) {
+func (s *fixture) balanced(limit time.Duration) {
 	s.Helper()
 	s.proxyUntil(limit, "both instances to serve", func(p *v1alpha1.ModProxy) bool {
 		return condition(p.Status.Conditions, v1alpha1.ReadyCondition) == "True "+v1alpha1.ReasonServing &&
@@ -117,7 +117,7 @@ func (s *scene) balanced(limit time.Duration) {
 	})
 }
 
-// settled says whether the router does what is wanted, as far as was read back.
+// settled reports whether the router does what is wanted, as far as was read back.
 func settled(p *v1alpha1.ModProxy) bool {
 	for _, i := range p.Status.Instances {
 		if i.ObservedWeight != i.DesiredWeight {
@@ -127,11 +127,11 @@ func settled(p *v1alpha1.ModProxy) bool {
 	return p.Status.ObservedGeneration == p.Generation && condition(p.Status.Conditions, v1alpha1.RoutedCondition) == "True "+v1alpha1.ReasonRouterConfigured
 }
 
-func (s *scene) proxyUntil(limit time.Duration, what string, holds func(*v1alpha1.ModProxy) bool) *v1alpha1.ModProxy {
+func (s *fixture) proxyUntil(limit time.Duration, what string, holds func(*v1alpha1.ModProxy) bool) *v1alpha1.ModProxy {
 	s.Helper()
 	var p v1alpha1.ModProxy
 	s.until(limit, what, func(ctx context.Context) (bool, string, error) {
-		err := s.Client.Get(ctx, client.ObjectKey{Namespace: s.Namespace, Name: story.Proxy}, &p)
+		err := s.Client.Get(ctx, client.ObjectKey{Namespace: s.Namespace, Name: scenario.Proxy}, &p)
 		saw := fmt.Sprintf("Ready=%s, healthy %s, serving %s", condition(p.Status.Conditions, v1alpha1.ReadyCondition), p.Status.Healthy, p.Status.Serving)
 		for _, i := range p.Status.Instances {
 			saw += fmt.Sprintf(", %s wanted %d observed %d", i.Name, i.DesiredWeight, i.ObservedWeight)
@@ -151,7 +151,7 @@ func instance(p *v1alpha1.ModProxy, name string) v1alpha1.InstanceStatus {
 }
 
 // noMorePods is a quota that lets no new pod into the namespace.
-func (s *scene) noMorePods() *corev1.ResourceQuota {
+func (s *fixture) noMorePods() *corev1.ResourceQuota {
 	return &corev1.ResourceQuota{
 		ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: "no-more-pods"},
 		Spec:       corev1.ResourceQuotaSpec{Hard: corev1.ResourceList{corev1.ResourcePods: resource.MustParse("0")}},
@@ -159,17 +159,17 @@ func (s *scene) noMorePods() *corev1.ResourceQuota {
 }
 
 // forbidPods keeps a dead instance dead.
-func (s *scene) forbidPods(ctx context.Context) error {
+func (s *fixture) forbidPods(ctx context.Context) error {
 	quota := s.noMorePods()
 	if err := s.Client.Create(ctx, quota); err != nil {
 		return fmt.Errorf("forbid pods: %w", err)
 	}
-	return story.Until(ctx, 30*time.Second, "the quota to hold", func(ctx context.Context) (bool, string, error) {
+	return scenario.Until(ctx, 30*time.Second, "the quota to hold", func(ctx context.Context) (bool, string, error) {
 		err := s.Client.Get(ctx, client.ObjectKeyFromObject(quota), quota)
 		return len(quota.Status.Hard) > 0, "it is not counted yet", err
 	})
 }
 
-func (s *scene) allowPods(ctx context.Context) error {
+func (s *fixture) allowPods(ctx context.Context) error {
 	return client.IgnoreNotFound(s.Client.Delete(ctx, s.noMorePods()))
 }

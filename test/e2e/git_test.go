@@ -14,7 +14,7 @@ import (
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/testing/gitserver"
-	"gocache.dev/operator/test/story"
+	"gocache.dev/operator/test/scenario"
 )
 
 // TestGitSource warms a cache from a private repository, pushes to it, and
@@ -61,11 +61,11 @@ func TestGitSource(t *testing.T) {
 func took(w v1alpha1.WarmUpStatus) time.Duration { return w.CompletionTime.Sub(w.StartTime.Time) }
 
 // program is the samples' program by file name.
-func (s *scene) program() map[string]string {
+func (s *fixture) program() map[string]string {
 	s.Helper()
 	files := map[string]string{}
 	for _, name := range []string{"go.mod", "go.sum", "main.go"} {
-		text, err := os.ReadFile(filepath.Join(story.Root(), "config", "samples", "program", name))
+		text, err := os.ReadFile(filepath.Join(scenario.Root(), "config", "samples", "program", name))
 		s.must(err)
 		files[name] = string(text)
 	}
@@ -73,7 +73,7 @@ func (s *scene) program() map[string]string {
 }
 
 // serve serves a repository from this machine until the test ends.
-func (s *scene) serve(r *gitserver.Repository, user, password string) string {
+func (s *fixture) serve(r *gitserver.Repository, user, password string) string {
 	s.Helper()
 	handler, err := r.Handler(s.ctx, user, password)
 	s.must(err)

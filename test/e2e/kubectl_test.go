@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"gocache.dev/operator/api/v1alpha1"
-	"gocache.dev/operator/test/story"
+	"gocache.dev/operator/test/scenario"
 )
 
 // What kubectl get gocaching shows, a regular expression for each line; spaces
@@ -24,7 +24,7 @@ const (
 
 // TestKubectl looks at what a person sees who knows kubectl and nothing else.
 func TestKubectl(t *testing.T) {
-	s := onWhole(t)
+	s := onFull(t)
 	snap, err := s.Offered(s.ctx, "")
 	s.must(err)
 	s.balanced(4 * time.Minute)
@@ -45,9 +45,9 @@ func TestKubectl(t *testing.T) {
 	}
 
 	for object, events := range map[string][]string{
-		"gocache/" + story.Cache:     {"WarmUpStarted", "Warmed", "SnapshotRequested", "SnapshotOffered"},
+		"gocache/" + scenario.Cache:  {"WarmUpStarted", "Warmed", "SnapshotRequested", "SnapshotOffered"},
 		"cachesnapshot/" + snap.Name: {"SnapshotCreated", "Verified"},
-		"modproxy/" + story.Proxy:    {"InstanceHealthy", "WeightsChanged", "WeightsConfirmed"},
+		"modproxy/" + scenario.Proxy: {"InstanceHealthy", "WeightsChanged", "WeightsConfirmed"},
 	} {
 		s.described(object, events)
 	}
@@ -58,7 +58,7 @@ func TestKubectl(t *testing.T) {
 
 // TestPrintedCommands pastes what the demo prints at its end into a shell.
 func TestPrintedCommands(t *testing.T) {
-	s := onWhole(t)
+	s := onFull(t)
 	_, err := s.OfflineBuilds(s.ctx) // the last command shows the log of a builder
 	s.must(err)
 	out, err := exec.CommandContext(s.ctx, "sh", "-e", "-c", s.LookAround()).CombinedOutput() //nolint:gosec // what is tested
@@ -68,7 +68,7 @@ func TestPrintedCommands(t *testing.T) {
 }
 
 // described checks that kubectl describe shows events, and a sentence in each.
-func (s *scene) described(object string, events []string) {
+func (s *fixture) described(object string, events []string) {
 	s.Helper()
 	out, err := s.KubectlOutput(s.ctx, "-n", s.Namespace, "describe", object)
 	s.must(err)

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"gocache.dev/operator/test/story"
+	"gocache.dev/operator/test/scenario"
 )
 
 const (
@@ -30,10 +30,10 @@ const (
 var suite struct {
 	// ctx ends when the process is told to end, or its time is nearly up.
 	ctx      context.Context
-	narrator *story.Narrator
-	cluster  *story.Cluster
-	// whole and small are begun once.
-	whole, small func() (*story.Story, error)
+	narrator *scenario.Narrator
+	cluster  *scenario.Cluster
+	// full and small are begun once.
+	full, small func() (*scenario.Scenario, error)
 }
 
 func TestMain(m *testing.M) {
@@ -55,11 +55,11 @@ func run(m *testing.M) (code int) {
 		ctx, cancel = context.WithTimeout(ctx, limit-cleanUpTime)
 		defer cancel()
 	}
-	options := story.Options{Kind: os.Getenv("CLUSTER"), Name: clusterName}
+	options := scenario.Options{Kind: os.Getenv("CLUSTER"), Name: clusterName}
 	if name := os.Getenv("CLUSTER_NAME"); name != "" {
 		options.Name = name
 	}
-	suite.ctx, suite.narrator = ctx, story.NewNarrator(os.Stdout)
+	suite.ctx, suite.narrator = ctx, scenario.NewNarrator(os.Stdout)
 	defer func() {
 		if err := remove(options); err != nil {
 			fmt.Fprintln(os.Stderr, "e2e: clean up:", err)
@@ -75,34 +75,34 @@ func run(m *testing.M) (code int) {
 
 // prepare starts the cluster, and both caches: the large one warms while other
 // stories go on.
-func prepare(options story.Options) (err error) {
-	if suite.cluster, err = story.Prepare(suite.ctx, options, suite.narrator); err != nil {
+func prepare(options scenario.Options) (err error) {
+	if suite.cluster, err = scenario.Prepare(suite.ctx, options, suite.narrator); err != nil {
 		return err
 	}
-	suite.whole = sync.OnceValues(func() (*story.Story, error) {
+	suite.full = sync.OnceValues(func() (*scenario.Scenario, error) {
 		return suite.cluster.Begin(suite.ctx, wholeNamespace, suite.narrator)
 	})
-	suite.small = sync.OnceValues(func() (*story.Story, error) {
+	suite.small = sync.OnceValues(func() (*scenario.Scenario, error) {
 		return suite.cluster.BeginSmall(suite.ctx, smallNamespace, suite.narrator)
 	})
 	if os.Getenv(roundsVariable) != "" {
 		return nil // that test has a cache of its own
 	}
-	_, whole := suite.whole()
+	_, full := suite.full()
 	_, small := suite.small()
-	return errors.Join(whole, small)
+	return errors.Join(full, small)
 }
 
 // remove takes everything away. It does not heed the signal that may have
 // ended the tests: that is when it is needed most.
-func remove(options story.Options) error {
+func remove(options scenario.Options) error {
 	if os.Getenv("E2E_KEEP") == "1" {
 		return nil
 	}
-	suite.narrator.Say("Removing what was made")
+	suite.narrator.Print("Removing what was made")
 	ctx, cancel := context.WithTimeout(context.Background(), cleanUpTime)
 	defer cancel()
-	return story.Remove(ctx, options, suite.narrator, wholeNamespace, smallNamespace)
+	return scenario.Remove(ctx, options, suite.narrator, wholeNamespace, smallNamespace)
 }
 
 // timeLimit is the -timeout of go test.

@@ -15,7 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"gocache.dev/operator/api/v1alpha1"
-	"gocache.dev/operator/test/story"
+	"gocache.dev/operator/test/scenario"
 )
 
 // TestMaintenance keeps house on a live claim: a build that failed is answered,
@@ -42,7 +42,7 @@ func TestMaintenance(t *testing.T) {
 }
 
 // growth fills the claim and waits until it is larger, and the file system too.
-func growth(s *scene) {
+func growth(s *fixture) {
 	cache := s.edit(func(c *v1alpha1.GoCache) {
 		c.Spec.Storage.Growth = &v1alpha1.StorageGrowth{UsedPercent: 60, Step: resource.MustParse("256Mi"), Limit: resource.MustParse("1Gi")}
 	})
@@ -75,9 +75,9 @@ func growth(s *scene) {
 }
 
 // rot flips a bit, has it found, and mends it.
-func rot(s *scene) {
+func rot(s *fixture) {
 	s.edit(func(c *v1alpha1.GoCache) { c.Spec.Integrity = &v1alpha1.CacheIntegrity{} })
-	file, err := s.FlipArchive(s.ctx)
+	file, err := s.CorruptArchive(s.ctx)
 	s.must(err)
 	began := time.Now()
 	answer := s.ask("failure-report#job-18")
@@ -94,7 +94,7 @@ func rot(s *scene) {
 	}
 	s.told(v1alpha1.GoCacheKind, cache.Name, v1alpha1.ReasonCorrupt)
 
-	again, err := s.FlipArchive(s.ctx)
+	again, err := s.CorruptArchive(s.ctx)
 	s.must(err)
 	if again != file {
 		s.Fatalf("mended %s, want %s", again, file)
@@ -109,14 +109,14 @@ func rot(s *scene) {
 
 // rollback flips a bit again, and lets a report of a failed build bring back
 // the verified snapshot.
-func rollback(s *scene) {
+func rollback(s *fixture) {
 	cache := s.edit(func(c *v1alpha1.GoCache) {
 		c.Spec.Integrity = &v1alpha1.CacheIntegrity{OnCorrupt: v1alpha1.CacheRollback}
 	})
 	before := cache.Status.Storage.VolumeName
 	good, err := s.Offered(s.ctx, "")
 	s.must(err)
-	_, err = s.FlipArchive(s.ctx)
+	_, err = s.CorruptArchive(s.ctx)
 	s.must(err)
 	s.must(s.Client.Delete(s.ctx, &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: "flip"}}, client.PropagationPolicy(metav1.DeletePropagationBackground)))
 	s.must(s.Client.Delete(s.ctx, &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: "fill"}}, client.PropagationPolicy(metav1.DeletePropagationBackground)))
@@ -135,7 +135,7 @@ func rollback(s *scene) {
 }
 
 // ask writes a request on the cache and waits for its last word.
-func (s *scene) ask(text string) *v1alpha1.RequestStatus {
+func (s *fixture) ask(text string) *v1alpha1.RequestStatus {
 	s.Helper()
 	cache := s.edit(func(c *v1alpha1.GoCache) {
 		if c.Annotations == nil {
@@ -152,10 +152,10 @@ func (s *scene) ask(text string) *v1alpha1.RequestStatus {
 }
 
 // edit changes the cache as its user does.
-func (s *scene) edit(change func(*v1alpha1.GoCache)) *v1alpha1.GoCache {
+func (s *fixture) edit(change func(*v1alpha1.GoCache)) *v1alpha1.GoCache {
 	s.Helper()
 	cache := &v1alpha1.GoCache{}
-	s.get(story.Cache, cache)
+	s.get(scenario.Cache, cache)
 	patch := client.MergeFrom(cache.DeepCopy())
 	change(cache)
 	s.must(s.Client.Patch(s.ctx, cache, patch))
@@ -163,10 +163,10 @@ func (s *scene) edit(change func(*v1alpha1.GoCache)) *v1alpha1.GoCache {
 }
 
 // intact checks the condition Intact of the cache.
-func (s *scene) intact(want string) *v1alpha1.GoCache {
+func (s *fixture) intact(want string) *v1alpha1.GoCache {
 	s.Helper()
 	cache := &v1alpha1.GoCache{}
-	s.get(story.Cache, cache)
+	s.get(scenario.Cache, cache)
 	if got := condition(cache.Status.Conditions, v1alpha1.IntactCondition); got != want {
 		s.Errorf("the live claim is Intact=%s, want %s", got, want)
 	}

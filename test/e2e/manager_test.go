@@ -15,7 +15,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"gocache.dev/operator/test/story"
+	"gocache.dev/operator/test/scenario"
 )
 
 // managers runs the manager on this machine, in place of the one in the
@@ -27,13 +27,13 @@ type managers struct {
 }
 
 // takeOver ends the manager in the cluster until the test ends.
-func (s *scene) takeOver() *managers {
+func (s *fixture) takeOver() *managers {
 	s.Helper()
 	dir := s.TempDir()
 	m := &managers{choke: s.newChoke(), config: filepath.Join(dir, "kubeconfig"), log: filepath.Join(dir, "manager.log")}
 	s.must(m.kubeconfig(m.config))
 	var deployment appsv1.Deployment
-	s.must(s.Client.Get(s.ctx, client.ObjectKey{Namespace: story.SystemNamespace, Name: story.ManagerDeployment}, &deployment))
+	s.must(s.Client.Get(s.ctx, client.ObjectKey{Namespace: scenario.SystemNamespace, Name: scenario.ManagerDeployment}, &deployment))
 	for _, e := range deployment.Spec.Template.Spec.Containers[0].Env {
 		m.environment = append(m.environment, e.Name+"="+e.Value)
 	}
@@ -44,18 +44,18 @@ func (s *scene) takeOver() *managers {
 }
 
 // scaleManager sets how many managers run in the cluster, and waits for them.
-func (s *scene) scaleManager(ctx context.Context, replicas int32) error {
+func (s *fixture) scaleManager(ctx context.Context, replicas int32) error {
 	ctx, cancel := context.WithTimeout(ctx, 90*time.Second)
 	defer cancel()
 	deployment := &appsv1.Deployment{}
-	deployment.Namespace, deployment.Name = story.SystemNamespace, story.ManagerDeployment
+	deployment.Namespace, deployment.Name = scenario.SystemNamespace, scenario.ManagerDeployment
 	patch := client.RawPatch("application/merge-patch+json", fmt.Appendf(nil, `{"spec":{"replicas":%d}}`, replicas))
 	if err := s.Client.Patch(ctx, deployment, patch); err != nil {
 		return fmt.Errorf("scale the manager: %w", err)
 	}
-	return story.Until(ctx, 90*time.Second, fmt.Sprintf("%d managers in the cluster", replicas), func(ctx context.Context) (bool, string, error) {
+	return scenario.Until(ctx, 90*time.Second, fmt.Sprintf("%d managers in the cluster", replicas), func(ctx context.Context) (bool, string, error) {
 		var pods corev1.PodList
-		err := s.Client.List(ctx, &pods, client.InNamespace(story.SystemNamespace), client.MatchingLabels(deployment.Spec.Selector.MatchLabels))
+		err := s.Client.List(ctx, &pods, client.InNamespace(scenario.SystemNamespace), client.MatchingLabels(deployment.Spec.Selector.MatchLabels))
 		ready := 0
 		for i := range pods.Items {
 			for _, c := range pods.Items[i].Status.Conditions {
@@ -88,12 +88,12 @@ func (p *process) kill() {
 }
 
 // start starts a manager. It ends with the test at the latest.
-func (s *scene) start(m *managers) *process {
+func (s *fixture) start(m *managers) *process {
 	s.Helper()
 	log, err := os.OpenFile(m.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	s.must(err)
 	_, _ = fmt.Fprintln(log, "---- a manager starts")
-	cmd := exec.Command(filepath.Join(story.Root(), "bin", "manager"),
+	cmd := exec.Command(filepath.Join(scenario.Root(), "bin", "manager"),
 		"--kubeconfig", m.config, "--metrics-bind-address", "0", "--health-probe-bind-address", "0", "--zap-log-level", "debug")
 	cmd.Env = append(m.environment, "PATH="+os.Getenv("PATH"))
 	cmd.Stdout, cmd.Stderr = log, log
@@ -122,7 +122,7 @@ func (s *scene) start(m *managers) *process {
 }
 
 // killAt runs a manager until it is killed at a point.
-func (s *scene) killAt(m *managers, p point) {
+func (s *fixture) killAt(m *managers, p point) {
 	s.Helper()
 	var manager *process
 	ready := make(chan struct{})

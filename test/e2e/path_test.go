@@ -18,7 +18,7 @@ import (
 // cache warmed through it, a snapshot that is proven, and pods that build from
 // clones of exactly that snapshot.
 func TestWholePath(t *testing.T) {
-	s := onWhole(t)
+	s := onFull(t)
 	proxy, err := s.ProxyReady(s.ctx)
 	s.must(err)
 	if got := condition(proxy.Status.Conditions, v1alpha1.RoutedCondition); got != "True "+v1alpha1.ReasonRouterConfigured {
@@ -59,7 +59,7 @@ func TestWholePath(t *testing.T) {
 
 // ephemeralBuild waits for the sample Job, which builds on a volume that lives
 // with its pod.
-func (s *scene) ephemeralBuild(snapshot string) {
+func (s *fixture) ephemeralBuild(snapshot string) {
 	s.Helper()
 	var job batchv1.Job
 	s.until(3*time.Minute, "the sample Job build", func(ctx context.Context) (bool, string, error) {
@@ -80,7 +80,7 @@ func (s *scene) ephemeralBuild(snapshot string) {
 
 // coldAgainstWarm builds without a cache and with a clone. How much faster it
 // is depends on the machine; that it is, does not.
-func (s *scene) coldAgainstWarm() {
+func (s *fixture) coldAgainstWarm() {
 	s.Helper()
 	cold, err := s.ColdBuild(s.ctx)
 	s.must(err)

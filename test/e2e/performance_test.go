@@ -14,7 +14,7 @@ import (
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/plan/naming"
-	"gocache.dev/operator/test/story"
+	"gocache.dev/operator/test/scenario"
 )
 
 // restVariable says how long the operator is watched while it has nothing to
@@ -29,17 +29,17 @@ func TestPerformance(t *testing.T) {
 	if err != nil {
 		t.Skipf("%s is not set to a duration: this is run by 'make perf'", restVariable)
 	}
-	if suite.cluster.Kind != story.Local {
+	if suite.cluster.Kind != scenario.Local {
 		t.Skip("the manager runs on this machine, from which only the local cluster's pods can be reached")
 	}
-	s := onWhole(t)
+	s := onFull(t)
 	_, err = s.Offered(s.ctx, "")
 	s.must(err)
 
 	cold, err := s.ColdBuild(s.ctx)
 	s.must(err)
 	for _, n := range []int{1, 20} {
-		var all []story.Consumer
+		var all []scenario.Consumer
 		for range max(1, 5/n) { // one alone says little
 			some, err := s.Consumers(s.ctx, n)
 			s.must(err)
@@ -63,8 +63,8 @@ func line(name, value, against string) { fmt.Printf("perf: %-52s %14s   %s\n", n
 func brief(d time.Duration) string { return d.Round(10 * time.Millisecond).String() }
 
 // consumers prints the slowest and the median of each step.
-func (s *scene) consumers(n int, all []story.Consumer, cold time.Duration) {
-	pick := func(of func(story.Consumer) time.Duration) (median, most time.Duration) {
+func (s *fixture) consumers(n int, all []scenario.Consumer, cold time.Duration) {
+	pick := func(of func(scenario.Consumer) time.Duration) (median, most time.Duration) {
 		var list []time.Duration
 		for _, c := range all {
 			list = append(list, of(c))
@@ -73,12 +73,12 @@ func (s *scene) consumers(n int, all []story.Consumer, cold time.Duration) {
 		return list[len(list)/2], list[len(list)-1]
 	}
 	name := fmt.Sprintf("%d at once: ", n)
-	median, most := pick(func(c story.Consumer) time.Duration { return c.Bound })
+	median, most := pick(func(c scenario.Consumer) time.Duration { return c.Bound })
 	line(name+"claim bound, median and slowest", brief(median)+", "+brief(most), "limit 10s")
-	median, most = pick(func(c story.Consumer) time.Duration { return c.Started })
+	median, most = pick(func(c scenario.Consumer) time.Duration { return c.Started })
 	line(name+"pod started, median and slowest", brief(median)+", "+brief(most), "limit 10s, to a second")
-	first, _ := pick(func(c story.Consumer) time.Duration { return c.First })
-	again, _ := pick(func(c story.Consumer) time.Duration { return c.Again })
+	first, _ := pick(func(c scenario.Consumer) time.Duration { return c.First })
+	again, _ := pick(func(c scenario.Consumer) time.Duration { return c.Again })
 	line(name+"first build on a clone, median", brief(first), fmt.Sprintf("warm local build %s: %.2f times, limit 1.3", brief(again), first.Seconds()/again.Seconds()))
 	if n == 1 { // a cold build beside nineteen others was not measured
 		line(name+"first build on a clone", brief(first), fmt.Sprintf("cold build %s: %.1f times faster, aim 10", brief(cold), cold.Seconds()/first.Seconds()))
@@ -86,7 +86,7 @@ func (s *scene) consumers(n int, all []story.Consumer, cold time.Duration) {
 }
 
 // cycle takes a snapshot and prints its stages, and what it cost.
-func (s *scene) cycle(m *managers) {
+func (s *fixture) cycle(m *managers) {
 	s.quiet(m)
 	_ = m.wrote()
 	began := time.Now()
@@ -95,10 +95,10 @@ func (s *scene) cycle(m *managers) {
 		metav1.SetMetaDataAnnotation(&c.ObjectMeta, v1alpha1.RequestAnnotation, text)
 	})
 	var snap v1alpha1.CacheSnapshot
-	name := naming.Child(story.Cache, "request-"+naming.Hash(strings.TrimPrefix(text, "snapshot#")))
+	name := naming.Child(scenario.Cache, "request-"+naming.Hash(strings.TrimPrefix(text, "snapshot#")))
 	s.until(3*time.Minute, "the snapshot to be offered", func(ctx context.Context) (bool, string, error) {
 		var c v1alpha1.GoCache
-		if err := s.Client.Get(ctx, client.ObjectKey{Namespace: s.Namespace, Name: story.Cache}, &c); err != nil {
+		if err := s.Client.Get(ctx, client.ObjectKey{Namespace: s.Namespace, Name: scenario.Cache}, &c); err != nil {
 			return false, "", err
 		}
 		return c.Status.LatestVerifiedSnapshot == name, c.Status.LatestVerifiedSnapshot, nil
@@ -130,7 +130,7 @@ func (s *scene) cycle(m *managers) {
 }
 
 // quiet waits until the manager has written nothing for a while.
-func (s *scene) quiet(m *managers) {
+func (s *fixture) quiet(m *managers) {
 	s.Helper()
 	last, since := -1, time.Now()
 	s.until(2*time.Minute, "the manager to have nothing to do", func(context.Context) (bool, string, error) {
@@ -143,10 +143,10 @@ func (s *scene) quiet(m *managers) {
 
 // rest makes objects that have nothing to do, and counts what the operator
 // writes for them.
-func (s *scene) rest(m *managers, rest time.Duration) {
+func (s *fixture) rest(m *managers, rest time.Duration) {
 	const objects = 200
 	var cache v1alpha1.GoCache
-	s.get(story.Cache, &cache)
+	s.get(scenario.Cache, &cache)
 	for i := range objects {
 		idle := &v1alpha1.GoCache{ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: fmt.Sprintf("idle-%d", i)}, Spec: *cache.Spec.DeepCopy()}
 		idle.Spec.Suspend = true

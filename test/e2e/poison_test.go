@@ -11,7 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"gocache.dev/operator/api/v1alpha1"
-	"gocache.dev/operator/test/story"
+	"gocache.dev/operator/test/scenario"
 )
 
 // poisonable is a proxy of a primary and a standby that rolls back what is
@@ -36,7 +36,7 @@ var poisonable = map[string]any{
 // there is no snapshot, by an empty store; then the primary's, by a snapshot.
 func TestPoisonedStore(t *testing.T) {
 	namespace := fmt.Sprintf("poison-%x", time.Now().Unix()&0xfffff)
-	s := inOwn(t, namespace, func() (*story.Story, error) {
+	s := inOwn(t, namespace, func() (*scenario.Scenario, error) {
 		return suite.cluster.BeginProxy(suite.ctx, namespace, suite.narrator, poisonable)
 	})
 	proxy := s.proxyUntil(3*time.Minute, "blue to serve and green to stand by", func(p *v1alpha1.ModProxy) bool {
@@ -49,8 +49,8 @@ func TestPoisonedStore(t *testing.T) {
 		return n >= 4, fmt.Sprintf("%d commands", n), nil
 	})
 
-	s.sub("standby, without a snapshot", func(s *scene) { poisoned(s, clients, "green", "") })
-	s.sub("primary, with a snapshot", func(s *scene) {
+	s.sub("standby, without a snapshot", func(s *fixture) { poisoned(s, clients, "green", "") })
+	s.sub("primary, with a snapshot", func(s *fixture) {
 		s.request("snapshot")
 		proxy := s.proxyUntil(2*time.Minute, "a verified snapshot of blue", func(p *v1alpha1.ModProxy) bool {
 			return instance(p, "blue").LatestVerifiedSnapshot != ""
@@ -63,8 +63,8 @@ func TestPoisonedStore(t *testing.T) {
 
 // poisoned puts wrong bytes into the store of an instance and follows it until
 // it serves as before.
-func poisoned(s *scene, clients *story.Clients, name, snapshot string) {
-	before := s.boundTo(story.Proxy + "-" + name)
+func poisoned(s *fixture, clients *scenario.Clients, name, snapshot string) {
+	before := s.boundTo(scenario.Proxy + "-" + name)
 	steps := s.steps(name)
 	files, at, err := s.Poison(s.ctx, name)
 	s.must(err)
@@ -88,17 +88,17 @@ func poisoned(s *scene, clients *story.Clients, name, snapshot string) {
 		s.Errorf("attempt %d, from snapshot %q, want the first from %q", i.Rollback.Attempt, i.Rollback.Snapshot, snapshot)
 	case i.Content == nil || i.Content.Snapshot != snapshot || i.StoreCheck == nil || i.StoreCheck.Verdict != v1alpha1.VerdictIntact:
 		s.Errorf("the store holds %+v, its check says %+v", i.Content, i.StoreCheck)
-	case s.boundTo(story.Proxy+"-"+name) == before:
+	case s.boundTo(scenario.Proxy+"-"+name) == before:
 		s.Errorf("the claim is still on %s", before)
 	}
-	s.told(v1alpha1.ModProxyKind, story.Proxy, "InstanceQuarantined", "RollbackStarted", "StoreReplaced", "RollbackVerified", "RollbackCompleted")
+	s.told(v1alpha1.ModProxyKind, scenario.Proxy, "InstanceQuarantined", "RollbackStarted", "StoreReplaced", "RollbackVerified", "RollbackCompleted")
 	unharmed(s, clients, at, seen.of("convicted"), seen.of("weight 0 read back"))
 }
 
 // unharmed counts the commands by when they began. Wrong bytes with status 200
 // fail those that meet them before they are found; none may fail once the
 // convicted instance has no weight.
-func unharmed(s *scene, clients *story.Clients, poisoned, convicted, out time.Time) {
+func unharmed(s *fixture, clients *scenario.Clients, poisoned, convicted, out time.Time) {
 	s.Helper()
 	if poisoned.IsZero() || convicted.IsZero() || out.IsZero() {
 		s.Fatalf("poisoned at %v, convicted at %v, without weight at %v", poisoned, convicted, out)
@@ -152,12 +152,12 @@ func (l stepList) of(name string) time.Time {
 }
 
 // steps notes from now on when an instance comes to each step of a rollback.
-func (s *scene) steps(name string) (stop func() stepList) {
+func (s *fixture) steps(name string) (stop func() stepList) {
 	s.Helper()
 	watcher, err := client.NewWithWatch(s.Config, client.Options{Scheme: s.Client.Scheme()})
 	s.must(err)
 	ctx, cancel := context.WithCancel(s.ctx)
-	events, err := watcher.Watch(ctx, &v1alpha1.ModProxyList{}, client.InNamespace(s.Namespace), client.MatchingFields{"metadata.name": story.Proxy})
+	events, err := watcher.Watch(ctx, &v1alpha1.ModProxyList{}, client.InNamespace(s.Namespace), client.MatchingFields{"metadata.name": scenario.Proxy})
 	if err != nil {
 		cancel()
 		s.Fatal(err)

@@ -18,7 +18,7 @@ import (
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/plan/naming"
 	"gocache.dev/operator/internal/testing/crash"
-	"gocache.dev/operator/test/story"
+	"gocache.dev/operator/test/scenario"
 )
 
 // Variables of the long test: how often the manager is killed, and the seed
@@ -40,7 +40,7 @@ func TestRandomKills(t *testing.T) {
 	if err != nil || rounds < 1 {
 		t.Skipf("%s is not set: this is run by 'make crash-random'", roundsVariable)
 	}
-	if suite.cluster.Kind != story.Local {
+	if suite.cluster.Kind != scenario.Local {
 		t.Skip("the manager runs on this machine, from which only the local cluster's pods can be reached")
 	}
 	seed := rand.Uint64()
@@ -61,7 +61,7 @@ func TestRandomKills(t *testing.T) {
 		c.Spec.Cleanup = &v1alpha1.Cleanup{MaxAge: &metav1.Duration{Duration: 240 * time.Hour}}
 		c.Spec.Integrity = &v1alpha1.CacheIntegrity{}
 	})
-	r := &kills{scene: s, managers: s.takeOver(), random: rand.New(rand.NewPCG(seed, 0)), done: map[string]int{}}
+	r := &kills{fixture: s, managers: s.takeOver(), random: rand.New(rand.NewPCG(seed, 0)), done: map[string]int{}}
 	r.manager = s.start(r.managers)
 	began := time.Now()
 	for round := range rounds {
@@ -78,7 +78,7 @@ func TestRandomKills(t *testing.T) {
 
 // kills is a run of the test.
 type kills struct {
-	*scene
+	*fixture
 	managers *managers
 	manager  *process
 	random   *rand.Rand
@@ -117,7 +117,7 @@ var flows = []struct {
 	}},
 	{"rollback by swap", 10 * time.Second, func(r *kills, round int) func() {
 		var cache v1alpha1.GoCache
-		r.get(story.Cache, &cache)
+		r.get(scenario.Cache, &cache)
 		return r.request("rollback="+cache.Status.LatestVerifiedSnapshot, round)
 	}},
 }
@@ -129,13 +129,13 @@ func (r *kills) round(round int) bool {
 		flow = flows[round]
 	}
 	life := time.Duration(r.random.Int64N(int64(flow.life)))
-	r.sub(fmt.Sprintf("round %d, %s, killed after %s", round+1, flow.name, life.Round(time.Millisecond)), func(s *scene) {
+	r.sub(fmt.Sprintf("round %d, %s, killed after %s", round+1, flow.name, life.Round(time.Millisecond)), func(s *fixture) {
 		part := *r
-		part.scene = s
+		part.fixture = s
 		done := flow.ask(&part, round)
 		time.Sleep(life)
 		r.manager.kill()
-		r.manager = r.scene.start(r.managers)
+		r.manager = r.fixture.start(r.managers)
 		done()
 		part.atRest()
 	})
@@ -153,7 +153,7 @@ func (r *kills) request(action string, round int) (done func()) {
 	return func() {
 		r.until(4*time.Minute, text+" to be answered", func(ctx context.Context) (bool, string, error) {
 			var c v1alpha1.GoCache
-			err := r.Client.Get(ctx, client.ObjectKey{Namespace: r.Namespace, Name: story.Cache}, &c)
+			err := r.Client.Get(ctx, client.ObjectKey{Namespace: r.Namespace, Name: scenario.Cache}, &c)
 			last := c.Status.LastHandledRequest
 			if last == nil || last.Request != text {
 				return false, fmt.Sprintf("last answered %+v", last), err
@@ -173,7 +173,7 @@ func (r *kills) atRest() {
 	r.Helper()
 	r.until(4*time.Minute, "the cache to be at rest", func(ctx context.Context) (bool, string, error) {
 		var c v1alpha1.GoCache
-		if err := r.Client.Get(ctx, client.ObjectKey{Namespace: r.Namespace, Name: story.Cache}, &c); err != nil {
+		if err := r.Client.Get(ctx, client.ObjectKey{Namespace: r.Namespace, Name: scenario.Cache}, &c); err != nil {
 			return false, "", err
 		}
 		if ready := condition(c.Status.Conditions, v1alpha1.ReadyCondition); ready != "True "+v1alpha1.ReasonCacheReady || c.Status.VolumeReplacement != nil {

@@ -13,7 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"gocache.dev/operator/api/v1alpha1"
-	"gocache.dev/operator/test/story"
+	"gocache.dev/operator/test/scenario"
 )
 
 // TestRepair captures a cache in which a bit flipped. What is wrong is pruned on
@@ -25,12 +25,12 @@ func TestRepair(t *testing.T) {
 	s := onOwn(t, "repair")
 	_, err := s.Warmed(s.ctx)
 	s.must(err)
-	file, err := s.FlipArchive(s.ctx)
+	file, err := s.CorruptArchive(s.ctx)
 	s.must(err)
 
 	mended := s.capture("mended", func(v *v1alpha1.Verification) {
 		v.OnCorrupt = v1alpha1.SnapshotRepair
-		v.OfflineBuild = &v1alpha1.OfflineBuild{ConfigMapRef: v1alpha1.LocalReference{Name: story.Cache + "-program"}, Vendor: true}
+		v.OfflineBuild = &v1alpha1.OfflineBuild{ConfigMapRef: v1alpha1.LocalReference{Name: scenario.Cache + "-program"}, Vendor: true}
 	})
 	if got := condition(mended.Status.Conditions, v1alpha1.ReadyCondition); got != "True "+v1alpha1.ReasonIntact {
 		s.Fatalf("the repaired snapshot is Ready=%s", got)
@@ -80,11 +80,11 @@ func TestRepair(t *testing.T) {
 
 // capture makes a CacheSnapshot of the cache and waits until nothing more is
 // done about it.
-func (s *scene) capture(name string, change func(*v1alpha1.Verification)) *v1alpha1.CacheSnapshot {
+func (s *fixture) capture(name string, change func(*v1alpha1.Verification)) *v1alpha1.CacheSnapshot {
 	s.Helper()
 	snap := &v1alpha1.CacheSnapshot{
 		ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: name},
-		Spec:       v1alpha1.CacheSnapshotSpec{SourceRef: v1alpha1.SnapshotSource{Kind: v1alpha1.GoCacheKind, Name: story.Cache}},
+		Spec:       v1alpha1.CacheSnapshotSpec{SourceRef: v1alpha1.SnapshotSource{Kind: v1alpha1.GoCacheKind, Name: scenario.Cache}},
 	}
 	change(&snap.Spec.Verification)
 	s.must(s.Client.Create(s.ctx, snap))
@@ -100,7 +100,7 @@ func (s *scene) capture(name string, change func(*v1alpha1.Verification)) *v1alp
 
 // onlyRepaired waits until of a repaired snapshot nothing is left but what is
 // offered.
-func (s *scene) onlyRepaired(name string) {
+func (s *fixture) onlyRepaired(name string) {
 	s.Helper()
 	mine := client.MatchingLabels{v1alpha1.SnapshotLabel: name}
 	s.until(time.Minute, "all else of snapshot "+name+" to be gone", func(ctx context.Context) (bool, string, error) {

@@ -14,7 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"gocache.dev/operator/api/v1alpha1"
-	"gocache.dev/operator/test/story"
+	"gocache.dev/operator/test/scenario"
 )
 
 // holders is how many pods use the claim that is to be rolled back.
@@ -31,17 +31,17 @@ func TestRollback(t *testing.T) {
 	good, err := s.Offered(s.ctx, "")
 	s.must(err)
 
-	s.sub("corrupt", func(s *scene) { underPods(s, good.Name) })
+	s.sub("corrupt", func(s *fixture) { underPods(s, good.Name) })
 	s.sub("smaller", smaller)
 }
 
 // underPods has a rotten volume replaced that pods use.
-func underPods(s *scene, good string) {
-	before := s.boundTo(story.Cache)
+func underPods(s *fixture, good string) {
+	before := s.boundTo(scenario.Cache)
 	s.edit(func(c *v1alpha1.GoCache) {
 		c.Spec.Integrity = &v1alpha1.CacheIntegrity{OnCorrupt: v1alpha1.CacheRollback}
 	})
-	_, err := s.FlipArchive(s.ctx) // its pod has ended, and names the claim for all that
+	_, err := s.CorruptArchive(s.ctx) // its pod has ended, and names the claim for all that
 	s.must(err)
 	s.hold(holders)
 
@@ -60,7 +60,7 @@ func underPods(s *scene, good string) {
 		got := condition(cache.Status.Conditions, v1alpha1.ReadyCondition)
 		return got == "False "+v1alpha1.ReasonWaitingForConsumers, got, err
 	})
-	if now := s.boundTo(story.Cache); now != before {
+	if now := s.boundTo(scenario.Cache); now != before {
 		s.Fatalf("the claim moved to %s under %d pods", now, holders)
 	}
 
@@ -68,11 +68,11 @@ func underPods(s *scene, good string) {
 	s.edit(func(c *v1alpha1.GoCache) { c.Spec.Storage.VolumeReplacement.Consumers = v1alpha1.ConsumersEvict })
 	s.replaced(v1alpha1.ReplacementRollback)
 	s.Logf("%d pods evicted and the volume replaced %s after that was allowed", holders+1, since(began))
-	s.get(story.Cache, cache)
+	s.get(scenario.Cache, cache)
 	if c := cache.Status.Content; c == nil || c.Snapshot != good {
 		s.Errorf("the claim holds %+v, want %s", c, good)
 	}
-	now, previous := s.boundTo(story.Cache), s.boundTo(story.Cache+"-previous")
+	now, previous := s.boundTo(scenario.Cache), s.boundTo(scenario.Cache+"-previous")
 	if now == before || previous != before {
 		s.Errorf("the claim is on %s and the previous one on %s; it was on %s", now, previous, before)
 	}
@@ -81,22 +81,22 @@ func underPods(s *scene, good string) {
 		a := cache.Status.LastHandledRequest
 		return a != nil && a.Outcome == v1alpha1.RequestSucceeded, fmt.Sprintf("%+v", a), err
 	})
-	s.told(v1alpha1.GoCacheKind, story.Cache, "VolumeReplacementStarted", v1alpha1.ReasonWaitingForConsumers, "VolumeReplaced")
+	s.told(v1alpha1.GoCacheKind, scenario.Cache, "VolumeReplacementStarted", v1alpha1.ReasonWaitingForConsumers, "VolumeReplaced")
 	s.usable("after-rollback")
 }
 
 // smaller has the content moved to a volume that a clone would not fit into.
-func smaller(s *scene) {
-	before := s.boundTo(story.Cache)
+func smaller(s *fixture) {
+	before := s.boundTo(scenario.Cache)
 	began := time.Now()
 	s.edit(func(c *v1alpha1.GoCache) { c.Spec.Storage.Size = resource.MustParse("448Mi") })
 	s.replaced(v1alpha1.ReplacementMigration)
 	s.Logf("captured, verified, copied, verified and replaced by a smaller volume after %s", since(began))
-	if now := s.boundTo(story.Cache); now == before {
+	if now := s.boundTo(scenario.Cache); now == before {
 		s.Error("the claim did not move")
 	}
 	var claim corev1.PersistentVolumeClaim
-	s.get(story.Cache, &claim)
+	s.get(scenario.Cache, &claim)
 	if got := claim.Status.Capacity[corev1.ResourceStorage]; got.Cmp(resource.MustParse("448Mi")) != 0 {
 		s.Errorf("the claim has %s, want 448Mi", got.String())
 	}
@@ -104,7 +104,7 @@ func smaller(s *scene) {
 }
 
 // boundTo is the volume of a claim.
-func (s *scene) boundTo(name string) string {
+func (s *fixture) boundTo(name string) string {
 	s.Helper()
 	var claim corev1.PersistentVolumeClaim
 	s.get(name, &claim)
@@ -115,11 +115,11 @@ func (s *scene) boundTo(name string) string {
 }
 
 // replaced waits until a swap has ended well, and checks that it left nothing.
-func (s *scene) replaced(reason v1alpha1.VolumeReplacementReason) {
+func (s *fixture) replaced(reason v1alpha1.VolumeReplacementReason) {
 	s.Helper()
 	var cache v1alpha1.GoCache
 	s.until(5*time.Minute, "the volume to be replaced", func(ctx context.Context) (bool, string, error) {
-		err := s.Client.Get(ctx, client.ObjectKey{Namespace: s.Namespace, Name: story.Cache}, &cache)
+		err := s.Client.Get(ctx, client.ObjectKey{Namespace: s.Namespace, Name: scenario.Cache}, &cache)
 		last := cache.Status.LastVolumeReplacement
 		done := cache.Status.VolumeReplacement == nil && last != nil && last.Reason == reason && meta.IsStatusConditionTrue(cache.Status.Conditions, v1alpha1.ReadyCondition)
 		return done && len(cache.Finalizers) == 0, fmt.Sprintf("swap %+v, last %+v, ready: %s", cache.Status.VolumeReplacement, last, condition(cache.Status.Conditions, v1alpha1.ReadyCondition)), err
@@ -130,20 +130,20 @@ func (s *scene) replaced(reason v1alpha1.VolumeReplacementReason) {
 }
 
 // usable has the live claim checked by the operator, and mounted by a pod.
-func (s *scene) usable(name string) {
+func (s *fixture) usable(name string) {
 	s.Helper()
 	if answer := s.ask("integrity#" + name); answer.Outcome != v1alpha1.RequestSucceeded {
 		s.Errorf("the live claim is %s %s", answer.Outcome, answer.Message)
 	}
 	s.intact("True " + v1alpha1.ReasonIntact)
-	s.consume(name, story.Cache)
+	s.consume(name, scenario.Cache)
 	s.consumed(name, 2*time.Minute)
 	s.discard(name)
 }
 
 // hold starts pods that use the live claim and do nothing, and waits until they
 // run.
-func (s *scene) hold(n int) {
+func (s *fixture) hold(n int) {
 	s.Helper()
 	for i := range n {
 		pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: fmt.Sprintf("holder-%d", i), Labels: map[string]string{"app": "holder"}}}
@@ -162,7 +162,7 @@ func (s *scene) hold(n int) {
 				},
 			}},
 			Volumes: []corev1.Volume{{Name: "cache", VolumeSource: corev1.VolumeSource{
-				PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: story.Cache},
+				PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: scenario.Cache},
 			}}},
 		}
 		s.must(s.Client.Create(s.ctx, pod))

@@ -18,7 +18,7 @@ import (
 	"gocache.dev/operator/internal/kube/route/haproxy"
 	"gocache.dev/operator/internal/kube/volume"
 	"gocache.dev/operator/internal/plan/naming"
-	"gocache.dev/operator/test/story"
+	"gocache.dev/operator/test/scenario"
 )
 
 // Requests of the manager, as an API server sees them.
@@ -37,15 +37,15 @@ const (
 // done one thing and not the next, each time with a fresh one after it: all
 // ends as if nothing had happened.
 func TestKilledManager(t *testing.T) {
-	if suite.cluster.Kind != story.Local {
+	if suite.cluster.Kind != scenario.Local {
 		t.Skip("the manager runs on this machine, from which only the local cluster's pods can be reached")
 	}
 	s := onSmall(t)
 	_, err := s.Offered(s.ctx, "")
 	s.must(err)
-	whole := onWhole(t)
-	whole.patchProxy(briskProbes)
-	_, err = whole.ProxyReady(whole.ctx)
+	full := onFull(t)
+	full.patchProxy(briskProbes)
+	_, err = full.ProxyReady(full.ctx)
 	s.must(err)
 
 	m := s.takeOver()
@@ -59,7 +59,7 @@ func TestKilledManager(t *testing.T) {
 		{"the prime was about to be dropped", point{method: "DELETE", path: primePath}},
 		{"the prime was dropped", point{method: "DELETE", path: primePath, after: true}},
 	} {
-		s.sub("populating, "+c.name, func(s *scene) { s.populationSurvives(m, c.point) })
+		s.sub("populating, "+c.name, func(s *fixture) { s.populationSurvives(m, c.point) })
 	}
 	for _, c := range []struct {
 		name  string
@@ -73,9 +73,9 @@ func TestKilledManager(t *testing.T) {
 		{"the Job was deleted", point{method: "DELETE", path: `/jobs/SNAPSHOT-verify$`, after: true}},
 		{"the clone was about to be deleted", point{method: "DELETE", path: `/persistentvolumeclaims/SNAPSHOT-verify$`}},
 	} {
-		s.sub("verifying, "+c.name, func(s *scene) { s.verificationSurvives(m, c.point) })
+		s.sub("verifying, "+c.name, func(s *fixture) { s.verificationSurvives(m, c.point) })
 	}
-	whole.managerLog = m.log
+	full.managerLog = m.log
 	for _, c := range []struct {
 		name, to string
 		point    point
@@ -84,18 +84,18 @@ func TestKilledManager(t *testing.T) {
 		{"the flip was about to be reported", "blue", point{method: "PATCH", path: proxyStatus, body: flipInBody}},
 		{"the flip was reported and not confirmed", "green", point{method: "PATCH", path: proxyStatus, body: flipInBody, after: true}},
 	} {
-		whole.sub("flipping, "+c.name, func(s *scene) { s.flipSurvives(m, c.point, c.to) })
+		full.sub("flipping, "+c.name, func(s *fixture) { s.flipSurvives(m, c.point, c.to) })
 	}
-	whole.sub("flipping back", func(s *scene) {
+	full.sub("flipping back", func(s *fixture) {
 		s.start(m)
 		s.request("failback")
 		s.balanced(time.Minute)
 	})
-	s.sub("populating a crowd, at random moments", func(s *scene) { s.crowdSurvives(m, 10, 20) })
+	s.sub("populating a crowd, at random moments", func(s *fixture) { s.crowdSurvives(m, 10, 20) })
 }
 
 // populationSurvives fills a claim with a manager that is killed at a point.
-func (s *scene) populationSurvives(m *managers, p point) {
+func (s *fixture) populationSurvives(m *managers, p point) {
 	s.Helper()
 	name := s.unique("killed")
 	s.must(s.Claim(s.ctx, name))
@@ -109,7 +109,7 @@ func (s *scene) populationSurvives(m *managers, p point) {
 
 // crowdSurvives fills many claims at once with managers that are killed again
 // and again, at random moments.
-func (s *scene) crowdSurvives(m *managers, size, kills int) {
+func (s *fixture) crowdSurvives(m *managers, size, kills int) {
 	s.Helper()
 	seed := rand.Uint64()
 	random := rand.New(rand.NewPCG(seed, 0))
@@ -143,7 +143,7 @@ func (s *scene) crowdSurvives(m *managers, size, kills int) {
 }
 
 // progress counts the claims that are bound, and the clones under way.
-func (s *scene) progress(claims []string) (bound, primes int) {
+func (s *fixture) progress(claims []string) (bound, primes int) {
 	s.Helper()
 	for _, name := range claims {
 		var claim corev1.PersistentVolumeClaim
@@ -159,7 +159,7 @@ func (s *scene) progress(claims []string) (bound, primes int) {
 
 // filled waits until claims are bound to volumes that say what they are clones
 // of, and nothing else that a population makes is left in the namespace.
-func (s *scene) filled(claims ...string) {
+func (s *fixture) filled(claims ...string) {
 	s.Helper()
 	s.until(time.Minute, "the claims to be filled and the rest to be gone", func(ctx context.Context) (bool, string, error) {
 		primes, err := s.primes(ctx)
@@ -181,7 +181,7 @@ func (s *scene) filled(claims ...string) {
 }
 
 // strayVolumes are those of the namespace that no claim holds.
-func (s *scene) strayVolumes(ctx context.Context) ([]string, error) {
+func (s *fixture) strayVolumes(ctx context.Context) ([]string, error) {
 	var claims corev1.PersistentVolumeClaimList
 	var volumes corev1.PersistentVolumeList
 	if err := s.Client.List(ctx, &volumes); err != nil {
@@ -206,7 +206,7 @@ func (s *scene) strayVolumes(ctx context.Context) ([]string, error) {
 
 // verificationSurvives proves a snapshot with a manager that is killed at a
 // point: its verdict is booked once, and nothing of the check is left.
-func (s *scene) verificationSurvives(m *managers, p point) {
+func (s *fixture) verificationSurvives(m *managers, p point) {
 	s.Helper()
 	snap := s.snapshotObject("killed")
 	s.must(s.Client.Create(s.ctx, snap))
@@ -227,7 +227,7 @@ func (s *scene) verificationSurvives(m *managers, p point) {
 }
 
 // cleanedUp waits until Job, pods and clone of a check are gone.
-func (s *scene) cleanedUp(snapshot string) {
+func (s *fixture) cleanedUp(snapshot string) {
 	s.Helper()
 	child := client.ObjectKey{Namespace: s.Namespace, Name: naming.Child(snapshot, naming.Verify)}
 	s.until(time.Minute, "Job, pods and clone of snapshot "+snapshot+" to be gone", func(ctx context.Context) (bool, string, error) {
@@ -249,7 +249,7 @@ func (s *scene) cleanedUp(snapshot string) {
 
 // flipSurvives asks for another instance, of a manager that is killed at a
 // point. What the routers do is asked of themselves.
-func (s *scene) flipSurvives(m *managers, p point, to string) {
+func (s *fixture) flipSurvives(m *managers, p point, to string) {
 	s.Helper()
 	text := s.request("failover=" + to)
 	s.killAt(m, p)
@@ -270,7 +270,7 @@ func (s *scene) flipSurvives(m *managers, p point, to string) {
 		}
 		wanted = append(wanted, server)
 	}
-	router := haproxy.Router{Replicas: haproxy.Pods{Reader: s.Client, Namespace: s.Namespace, Labels: haproxy.Selector(story.Proxy)}.Replicas}
+	router := haproxy.Router{Replicas: haproxy.Pods{Reader: s.Client, Namespace: s.Namespace, Labels: haproxy.Selector(scenario.Proxy)}.Replicas}
 	observed, err := router.Observe(s.ctx)
 	s.must(err)
 	if ok, difference := observed.Confirms(wanted); !ok || len(observed.Replicas) != 2 {
@@ -279,7 +279,7 @@ func (s *scene) flipSurvives(m *managers, p point, to string) {
 }
 
 // request writes the proxy's request annotation, whoever reads it.
-func (s *scene) request(action string) string {
+func (s *fixture) request(action string) string {
 	s.Helper()
 	text := action + "#" + s.unique("t")
 	s.patchProxy(fmt.Sprintf(`{"metadata":{"annotations":{%q:%q}}}`, v1alpha1.RequestAnnotation, text))
@@ -287,6 +287,6 @@ func (s *scene) request(action string) string {
 }
 
 // unique is a name that no earlier test or run has used.
-func (s *scene) unique(prefix string) string {
+func (s *fixture) unique(prefix string) string {
 	return fmt.Sprintf("%s-%x", prefix, time.Now().UnixMilli())
 }

@@ -16,14 +16,14 @@ import (
 // TestTamperedCache flips one bit of a compiled archive: a fresh snapshot is
 // convicted, says so, and is given to nobody; consumers go on with the old one.
 func TestTamperedCache(t *testing.T) {
-	s := onWhole(t)
+	s := onFull(t)
 	before, err := s.Offered(s.ctx, "")
 	s.must(err)
 
-	file, err := s.FlipArchive(s.ctx)
+	file, err := s.CorruptArchive(s.ctx)
 	s.must(err)
 	s.Cleanup(func() { // the same bit once more: the cache is sound again
-		if again, err := s.FlipArchive(s.ctx); err != nil || again != file {
+		if again, err := s.CorruptArchive(s.ctx); err != nil || again != file {
 			s.Errorf("mend %s: %s, %v", file, again, err)
 		}
 	})
@@ -57,7 +57,7 @@ func TestTamperedCache(t *testing.T) {
 }
 
 // convicted judges what a conviction says, to machines and to people.
-func (s *scene) convicted(snap *v1alpha1.CacheSnapshot, file string) {
+func (s *fixture) convicted(snap *v1alpha1.CacheSnapshot, file string) {
 	s.Helper()
 	if got := snap.Status.Verification.Verdict; got != v1alpha1.VerdictCorrupt {
 		s.Fatalf("a snapshot of the damaged cache is %s", got)
@@ -82,7 +82,7 @@ func (s *scene) convicted(snap *v1alpha1.CacheSnapshot, file string) {
 }
 
 // neverFilled checks that a claim has no volume, and that none is on its way.
-func (s *scene) neverFilled(name string) {
+func (s *fixture) neverFilled(name string) {
 	s.Helper()
 	var claim corev1.PersistentVolumeClaim
 	s.get(name, &claim)

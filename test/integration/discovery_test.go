@@ -10,7 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
-	"gocache.dev/operator/test/story"
+	"gocache.dev/operator/test/scenario"
 )
 
 // TestPrintedCommandsFindTheKinds: the commands that the demo prints work at
@@ -41,8 +41,8 @@ func TestPrintedCommandsFindTheKinds(t *testing.T) {
 	if err := os.WriteFile(file, kubeconfig, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c := &story.Cluster{
-		Options: story.Options{Kind: story.Local}, Kubeconfig: file, KubeCache: filepath.Join(home, "kubecache"),
+	c := &scenario.Cluster{
+		Options: scenario.Options{Kind: scenario.Local}, Kubeconfig: file, KubeCache: filepath.Join(home, "kubecache"),
 		Kubectl: filepath.Join(os.Getenv("KUBEBUILDER_ASSETS"), "kubectl"),
 	}
 
@@ -52,7 +52,7 @@ func TestPrintedCommandsFindTheKinds(t *testing.T) {
 	if err := c.Install(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	s := &story.Story{Cluster: c, Namespace: metav1.NamespaceDefault}
+	s := &scenario.Scenario{Cluster: c, Namespace: metav1.NamespaceDefault}
 	export, commands, _ := strings.Cut(s.LookAround(), "\n")
 	first, _, _ := strings.Cut(commands, "\n")
 	out, err := exec.CommandContext(t.Context(), "sh", "-c", export+"\n"+first).CombinedOutput() //nolint:gosec // what is tested

@@ -59,7 +59,7 @@ type Cluster struct {
 	Reclaimed []string
 }
 
-// Step does one round of what others do in a real cluster, and says whether
+// Step does one round of what others do in a real cluster, and reports whether
 // anything was left to do.
 func (c *Cluster) Step(ctx context.Context) (acted bool, err error) {
 	for _, part := range []func(context.Context) (bool, error){c.collect, c.bindVolumes, c.bindClaims, c.expand, c.created, c.runJobs} {
@@ -72,7 +72,7 @@ func (c *Cluster) Step(ctx context.Context) (acted bool, err error) {
 	return acted, nil
 }
 
-// clusterOwn says whether a finalizer is held by a controller that is played
+// clusterOwn reports whether a finalizer is held by a controller that is played
 // here, and not by the operator.
 func clusterOwn(finalizer string) bool { return !strings.HasPrefix(finalizer, v1alpha1.GroupName) }
 
@@ -287,7 +287,7 @@ func (c *Cluster) end(ctx context.Context, job *batchv1.Job, how Ending) error {
 	return nil
 }
 
-// pod is the running pod of a Job, and says whether it had to be made.
+// pod is the running pod of a Job, and reports whether it had to be made.
 func (c *Cluster) pod(ctx context.Context, job *batchv1.Job) (pod *corev1.Pod, began bool, err error) {
 	template := job.Spec.Template.DeepCopy()
 	pod = &corev1.Pod{
@@ -351,7 +351,7 @@ func (c *Cluster) endPod(ctx context.Context, pod *corev1.Pod, how Ending, now m
 	return nil
 }
 
-// restorable says whether a CSI snapshot can be restored now.
+// restorable reports whether a CSI snapshot can be restored now.
 func (c *Cluster) restorable(ctx context.Context, name string) (bool, error) {
 	var s snapshotv1.VolumeSnapshot
 	err := c.Client.Get(ctx, client.ObjectKey{Namespace: c.Namespace, Name: name}, &s)

@@ -135,7 +135,7 @@ func (w *witness) cloneOfVerified(claim *corev1.PersistentVolumeClaim) bool {
 	})
 }
 
-// verifies says whether a Job has found what it checked to be intact.
+// verifies reports whether a Job has found what it checked to be intact.
 func verifies(job *batchv1.Job) bool {
 	done := slices.ContainsFunc(job.Status.Conditions, func(c batchv1.JobCondition) bool {
 		return c.Type == batchv1.JobComplete && c.Status == corev1.ConditionTrue
@@ -217,7 +217,7 @@ func replacedBeforeDeleted(w *witness, c change) string {
 	return fmt.Sprintf("volume %s, on which GoCache %s lived, goes, and no verified volume is meant for claim %s", doomed, cache.Name, claimName)
 }
 
-// holds says whether a volume is the claim's, and goes with it.
+// holds reports whether a volume is the claim's, and goes with it.
 func holds(pv *corev1.PersistentVolume, claim string, uid types.UID) bool {
 	return pv.Spec.ClaimRef != nil && pv.Spec.ClaimRef.Name == claim && (pv.Spec.ClaimRef.UID == uid || pv.Spec.ClaimRef.UID == "")
 }

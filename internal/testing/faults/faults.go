@@ -45,7 +45,7 @@ type Mortal struct {
 	dead   bool
 }
 
-// Dead says whether it has died.
+// Dead reports whether it has died.
 func (m *Mortal) Dead() bool { return m.dead }
 
 // Client is the process's access to the API server.

@@ -21,7 +21,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"gocache.dev/operator/api/v1alpha1"
-	"gocache.dev/operator/test/story"
+	"gocache.dev/operator/test/scenario"
 )
 
 // fault is one row of the table.
@@ -43,13 +43,13 @@ func (v *victim) ip() string { return v.pod.Status.PodIP }
 
 func spoil(kind string) func(context.Context, *site, *victim) error {
 	return func(ctx context.Context, s *site, v *victim) error {
-		return s.tell(ctx, v.ip(), "/set", url.Values{"kind": {kind}}, nil)
+		return s.command(ctx, v.ip(), "/set", url.Values{"kind": {kind}}, nil)
 	}
 }
 
 func damage(kind string) func(context.Context, *site, *victim) error {
 	return func(ctx context.Context, s *site, v *victim) error {
-		return s.tell(ctx, v.ip(), "/store", url.Values{"kind": {kind}}, nil)
+		return s.command(ctx, v.ip(), "/store", url.Values{"kind": {kind}}, nil)
 	}
 }
 
@@ -57,7 +57,7 @@ func damage(kind string) func(context.Context, *site, *victim) error {
 // started again stays dead until the fault is over.
 func signalled(signal syscall.Signal) func(context.Context, *site, *victim) error {
 	return func(ctx context.Context, s *site, v *victim) error {
-		if err := s.tell(ctx, v.ip(), "/set", url.Values{"kind": {"dead"}, "later": {"1"}}, nil); err != nil {
+		if err := s.command(ctx, v.ip(), "/set", url.Values{"kind": {"dead"}, "later": {"1"}}, nil); err != nil {
 			return err
 		}
 		return s.signal(signal, "/gocache-proxy", "--name\x00"+bad+"\x00")
@@ -133,11 +133,11 @@ func (s *site) try(ctx context.Context, f fault) (r row, err error) {
 		if commands >= s.commands/5 {
 			once.Do(func() {
 				go func() {
-					if big := s.tell(ctx, v.ip(), "/big", nil, nil); big != nil {
-						s.n.Say("no large body is under way: %v", big)
+					if big := s.command(ctx, v.ip(), "/big", nil, nil); big != nil {
+						s.n.Print("no large body is under way: %v", big)
 					}
 					at = time.Now()
-					s.n.Say("after %d commands: %s", commands, f.name)
+					s.n.Print("after %d commands: %s", commands, f.name)
 					injected <- f.inject(ctx, s, v)
 				}()
 			})
@@ -176,7 +176,7 @@ func (s *site) try(ctx context.Context, f fault) (r row, err error) {
 	if f.nobody || f.key == "flap" {
 		return r, nil
 	}
-	err = story.Until(ctx, time.Minute, "the router's logs", func(ctx context.Context) (bool, string, error) {
+	err = scenario.Until(ctx, time.Minute, "the router's logs", func(ctx context.Context) (bool, string, error) {
 		last, err := s.lastAnswer(ctx, at)
 		if err != nil {
 			return false, err.Error(), nil //nolint:nilerr // it comes back
@@ -203,7 +203,7 @@ func replaceAll(ctx context.Context, s *site, _ *victim) error {
 
 // replaced waits until nothing is left to be replaced.
 func replaced(ctx context.Context, s *site) error {
-	return story.Until(ctx, 3*time.Minute, "all pods to be replaced", func(ctx context.Context) (bool, string, error) {
+	return scenario.Until(ctx, 3*time.Minute, "all pods to be replaced", func(ctx context.Context) (bool, string, error) {
 		p, err := s.proxy(ctx)
 		if err != nil {
 			return false, "", err
@@ -266,7 +266,7 @@ func (s *site) watch(ctx context.Context, v *victim) <-chan watched {
 // routed is how many answers the bad instance has given through the router.
 func (s *site) routed(ctx context.Context, v *victim) int64 {
 	var counts struct{ Routed int64 }
-	if err := s.tell(ctx, v.ip(), "/counts", nil, &counts); err != nil {
+	if err := s.command(ctx, v.ip(), "/counts", nil, &counts); err != nil {
 		return 0
 	}
 	return counts.Routed
@@ -278,13 +278,13 @@ func (s *site) mend(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
 	_ = s.signal(syscall.SIGCONT, "/gocache-proxy", "--name\x00"+bad+"\x00") // gone, perhaps
-	err := story.Until(ctx, 2*time.Minute, "the API server", func(ctx context.Context) (bool, string, error) {
+	err := scenario.Until(ctx, 2*time.Minute, "the API server", func(ctx context.Context) (bool, string, error) {
 		pod, err := s.pod(ctx, bad)
 		if err != nil {
 			return false, err.Error(), nil //nolint:nilerr // it comes back
 		}
-		_ = s.tell(ctx, pod.Status.PodIP, "/set", url.Values{"kind": {""}}, nil)
-		_ = s.tell(ctx, pod.Status.PodIP, "/store", url.Values{"kind": {"empty"}}, nil)
+		_ = s.command(ctx, pod.Status.PodIP, "/set", url.Values{"kind": {""}}, nil)
+		_ = s.command(ctx, pod.Status.PodIP, "/store", url.Values{"kind": {"empty"}}, nil)
 		err = client.IgnoreNotFound(s.Client.Delete(ctx, pod, client.GracePeriodSeconds(1)))
 		return err == nil, fmt.Sprint(err), nil
 	})
@@ -293,7 +293,7 @@ func (s *site) mend(ctx context.Context) error {
 	}
 	began := time.Now()
 	var asked time.Time
-	err = story.Until(ctx, 3*time.Minute, "the bad instance to be let in again", func(ctx context.Context) (bool, string, error) {
+	err = scenario.Until(ctx, 3*time.Minute, "the bad instance to be let in again", func(ctx context.Context) (bool, string, error) {
 		p, err := s.proxy(ctx)
 		if err != nil {
 			return false, err.Error(), nil //nolint:nilerr // it comes back
@@ -313,7 +313,7 @@ func (s *site) mend(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return s.whole(ctx)
+	return s.full(ctx)
 }
 
 // signal sends a signal to this cluster's processes of a program whose
@@ -349,7 +349,7 @@ func (s *site) signal(signal syscall.Signal, program, arguments string) error {
 }
 
 func (s *site) component(ctx context.Context, action string) error {
-	cmd := exec.CommandContext(ctx, filepath.Join(story.Root(), "bin", "devcluster"), "--name", s.cluster, "component", action, "kube-apiserver") //nolint:gosec // ours
+	cmd := exec.CommandContext(ctx, filepath.Join(scenario.Root(), "bin", "devcluster"), "--name", s.cluster, "component", action, "kube-apiserver") //nolint:gosec // ours
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%s the API server: %w: %s", action, err, out)
 	}
@@ -370,7 +370,7 @@ func killRouter(ctx context.Context, s *site, _ *victim) error {
 func scaleManager(replicas int) func(context.Context, *site) error {
 	return func(ctx context.Context, s *site) error {
 		o := &metav1.PartialObjectMetadata{TypeMeta: metav1.TypeMeta{APIVersion: "apps/v1", Kind: "Deployment"},
-			ObjectMeta: metav1.ObjectMeta{Namespace: story.SystemNamespace, Name: story.ManagerDeployment}}
+			ObjectMeta: metav1.ObjectMeta{Namespace: scenario.SystemNamespace, Name: scenario.ManagerDeployment}}
 		patch := client.RawPatch("application/merge-patch+json", fmt.Appendf(nil, `{"spec":{"replicas":%d}}`, replicas))
 		if err := s.Client.Patch(ctx, o, patch); err != nil {
 			return fmt.Errorf("scale the manager: %w", err)
@@ -378,9 +378,9 @@ func scaleManager(replicas int) func(context.Context, *site) error {
 		if replicas > 0 {
 			return nil
 		}
-		return story.Until(ctx, time.Minute, "the manager to be gone", func(ctx context.Context) (bool, string, error) {
+		return scenario.Until(ctx, time.Minute, "the manager to be gone", func(ctx context.Context) (bool, string, error) {
 			var pods corev1.PodList
-			err := s.Client.List(ctx, &pods, client.InNamespace(story.SystemNamespace))
+			err := s.Client.List(ctx, &pods, client.InNamespace(scenario.SystemNamespace))
 			return len(pods.Items) == 0, fmt.Sprintf("%d pods", len(pods.Items)), err
 		})
 	}
@@ -414,7 +414,7 @@ func flap(ctx context.Context, s *site, v *victim) error {
 			kind string
 			wait time.Duration
 		}{{"refuse", 5 * time.Second}, {"", 15 * time.Second}} {
-			if err := s.tell(ctx, v.ip(), "/set", url.Values{"kind": {step.kind}}, nil); err != nil {
+			if err := s.command(ctx, v.ip(), "/set", url.Values{"kind": {step.kind}}, nil); err != nil {
 				return err
 			}
 			select {

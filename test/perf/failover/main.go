@@ -13,7 +13,7 @@ import (
 	"syscall"
 	"time"
 
-	"gocache.dev/operator/test/story"
+	"gocache.dev/operator/test/scenario"
 )
 
 // options of a run.
@@ -50,7 +50,7 @@ func run(ctx context.Context, o options) (err error) {
 	if err != nil {
 		return err
 	}
-	n := story.NewNarrator(os.Stderr)
+	n := scenario.NewNarrator(os.Stderr)
 	s, err := newSite(ctx, o, n)
 	if s != nil && !o.keep {
 		defer func() { err = errors.Join(err, s.remove()) }()
@@ -63,14 +63,14 @@ func run(ctx context.Context, o options) (err error) {
 		n.Chapter("%s", f.name)
 		r, tryErr := s.try(ctx, f)
 		if tryErr != nil {
-			n.Say("%s was not tried to its end: %v", f.name, tryErr)
+			n.Print("%s was not tried to its end: %v", f.name, tryErr)
 			r.note = "not tried to its end: " + strings.ReplaceAll(tryErr.Error(), "\n", " ")
 		}
 		rows = append(rows, r)
-		n.Say("%s", strings.TrimSpace(r.line()))
+		n.Print("%s", strings.TrimSpace(r.line()))
 		if len(r.crowds) > 0 {
 			for _, e := range r.crowds[0].examples[:min(len(r.crowds[0].examples), 3)] {
-				n.Say("for example: %s", e)
+				n.Print("for example: %s", e)
 			}
 		}
 		if ctx.Err() != nil {
@@ -88,7 +88,7 @@ type row struct {
 	// last is how long after the fault the bad instance answered through the
 	// router for the last time; negative: it is not to be said.
 	last time.Duration
-	// convicted says whether it was, and wrong how many answers it gave through
+	// convicted reports whether it was, and wrong how many answers it gave through
 	// the router after that had been read back.
 	convicted bool
 	wrong     int64

@@ -26,7 +26,7 @@ import (
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/domain/goproxy"
-	"gocache.dev/operator/test/story"
+	"gocache.dev/operator/test/scenario"
 )
 
 const (
@@ -43,8 +43,8 @@ const (
 // site is a proxy of two instances on a cluster, and the clients' workspace.
 type site struct {
 	options
-	*story.Cluster
-	n         *story.Narrator
+	*scenario.Cluster
+	n         *scenario.Narrator
 	upstream  *upstream
 	workspace *workspace
 	tmp       string
@@ -53,7 +53,7 @@ type site struct {
 	published, single, plain, list string
 }
 
-func newSite(ctx context.Context, o options, n *story.Narrator) (*site, error) {
+func newSite(ctx context.Context, o options, n *scenario.Narrator) (*site, error) {
 	s := &site{options: o, n: n, http: &http.Client{Timeout: 15 * time.Second}}
 	var err error
 	if s.tmp, err = os.MkdirTemp("", "failover"); err != nil {
@@ -62,10 +62,10 @@ func newSite(ctx context.Context, o options, n *story.Narrator) (*site, error) {
 	if s.upstream, err = newUpstream(s.tmp); err != nil {
 		return nil, err
 	}
-	if s.Cluster, err = story.Prepare(ctx, story.Options{Kind: story.Local, Name: o.cluster}, n); err != nil {
+	if s.Cluster, err = scenario.Prepare(ctx, scenario.Options{Kind: scenario.Local, Name: o.cluster}, n); err != nil {
 		return s, err
 	}
-	for _, step := range []func(context.Context) error{s.serveModules, s.loadFaulty, s.prepareWorkspace, s.apply, s.whole, s.addresses} {
+	for _, step := range []func(context.Context) error{s.serveModules, s.loadFaulty, s.prepareWorkspace, s.apply, s.full, s.addresses} {
 		if err := step(ctx); err != nil {
 			return s, err
 		}
@@ -76,7 +76,7 @@ func newSite(ctx context.Context, o options, n *story.Narrator) (*site, error) {
 func (s *site) remove() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
-	return errors.Join(os.RemoveAll(s.tmp), story.Remove(ctx, story.Options{Kind: story.Local, Name: s.cluster}, s.n))
+	return errors.Join(os.RemoveAll(s.tmp), scenario.Remove(ctx, scenario.Options{Kind: scenario.Local, Name: s.cluster}, s.n))
 }
 
 func (s *site) serveModules(ctx context.Context) error {
@@ -91,16 +91,16 @@ func (s *site) prepareWorkspace(ctx context.Context) (err error) {
 // loadFaulty builds the image of the instances.
 func (s *site) loadFaulty(ctx context.Context) error {
 	bin, archive := filepath.Join(s.tmp, "faulty"), filepath.Join(s.tmp, "faulty.tar")
-	devcluster := filepath.Join(story.Root(), "bin", "devcluster")
+	devcluster := filepath.Join(scenario.Root(), "bin", "devcluster")
 	for _, command := range [][]string{
 		{"go", "build", "-ldflags", "-s -w", "-o", bin, "./test/perf/failover/faulty"},
 		{devcluster, "image", "binaries", "--ref", faultyImage, "--entrypoint", "/gocache-proxy", "-o", archive,
-			bin + "=/gocache-proxy", filepath.Join(story.Root(), "bin", "gocache-proxy") + "=/real/gocache-proxy",
+			bin + "=/gocache-proxy", filepath.Join(scenario.Root(), "bin", "gocache-proxy") + "=/real/gocache-proxy",
 			filepath.Join(goroot(ctx), "go.env") + "=/usr/local/go/go.env"},
 		{devcluster, "--name", s.cluster, "load", archive},
 	} {
 		cmd := exec.CommandContext(ctx, command[0], command[1:]...) //nolint:gosec // tools of this project
-		cmd.Dir, cmd.Env = story.Root(), append(os.Environ(), "CGO_ENABLED=0")
+		cmd.Dir, cmd.Env = scenario.Root(), append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("%s: %w: %s", strings.Join(command, " "), err, out)
 		}
@@ -172,7 +172,7 @@ func (s *site) renew(ctx context.Context, spec v1alpha1.ModProxySpec) error {
 		if err != nil {
 			return err
 		}
-		if err := s.tell(ctx, pod.Status.PodIP, "/store", url.Values{"kind": {"empty"}}, nil); err != nil {
+		if err := s.command(ctx, pod.Status.PodIP, "/store", url.Values{"kind": {"empty"}}, nil); err != nil {
 			return err
 		}
 	}
@@ -193,10 +193,10 @@ func instanceOf(p *v1alpha1.ModProxy, name string) v1alpha1.InstanceStatus {
 	return v1alpha1.InstanceStatus{}
 }
 
-// whole waits until both instances serve with their whole weight, and both
+// full waits until both instances serve with their whole weight, and both
 // stores hold all modules.
-func (s *site) whole(ctx context.Context) error {
-	err := story.Until(ctx, 4*time.Minute, "both instances to serve", func(ctx context.Context) (bool, string, error) {
+func (s *site) full(ctx context.Context) error {
+	err := scenario.Until(ctx, 4*time.Minute, "both instances to serve", func(ctx context.Context) (bool, string, error) {
 		p, err := s.proxy(ctx)
 		if err != nil {
 			return false, err.Error(), nil //nolint:nilerr // the API server may have been stopped
@@ -217,7 +217,7 @@ func (s *site) whole(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return story.Until(ctx, 2*time.Minute, "both stores to hold all modules", func(ctx context.Context) (bool, string, error) {
+	return scenario.Until(ctx, 2*time.Minute, "both stores to hold all modules", func(ctx context.Context) (bool, string, error) {
 		err := s.warm(ctx)
 		return err == nil, fmt.Sprint(err), nil
 	})
@@ -282,8 +282,8 @@ func (s *site) pod(ctx context.Context, instance string) (*corev1.Pod, error) {
 	return &pod, nil
 }
 
-// tell asks the faulty server of the bad instance for something.
-func (s *site) tell(ctx context.Context, ip, page string, values url.Values, into any) error {
+// command asks the faulty server of the bad instance for something.
+func (s *site) command(ctx context.Context, ip, page string, values url.Values, into any) error {
 	u := url.URL{Scheme: "http", Host: net.JoinHostPort(ip, controlPort), Path: page, RawQuery: values.Encode()}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), http.NoBody)
 	if err != nil {

@@ -1,5 +1,5 @@
 // Command pause is process 1 of a pod sandbox: it holds the namespaces open,
-// reaps the children of processes that died, and ends when it is told to.
+// reaps the children of processes that died, and ends on SIGTERM.
 package main
 
 import (

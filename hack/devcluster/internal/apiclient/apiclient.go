@@ -72,10 +72,10 @@ func (c *Client) Get(ctx context.Context, path string, into any) error {
 	return json.Unmarshal(body, into)
 }
 
-// Ready says why the API server cannot be used yet, if so.
+// Ready returns why the API server cannot be used yet, or nil.
 func (c *Client) Ready(ctx context.Context) error { return c.Get(ctx, "/readyz", nil) }
 
-// Node says why pods cannot run on the node yet, if so.
+// Node returns why pods cannot run on the node yet, or nil.
 func (c *Client) Node(ctx context.Context, name string) error {
 	var node struct {
 		Status struct{ Conditions []condition }
@@ -86,7 +86,7 @@ func (c *Client) Node(ctx context.Context, name string) error {
 	return ready(node.Status.Conditions, "Ready", "node "+name)
 }
 
-// Deployment says why a Deployment is not available, if so.
+// Deployment returns why a Deployment is not available, or nil.
 func (c *Client) Deployment(ctx context.Context, namespace, name string) error {
 	var d struct {
 		Status struct{ Conditions []condition }
@@ -97,7 +97,7 @@ func (c *Client) Deployment(ctx context.Context, namespace, name string) error {
 	return ready(d.Status.Conditions, "Available", "deployment "+name)
 }
 
-// Driver says why a CSI driver is not registered on a node, if so.
+// Driver returns why a CSI driver is not registered on a node, or nil.
 func (c *Client) Driver(ctx context.Context, node, driver string) error {
 	var n struct {
 		Spec struct{ Drivers []struct{ Name string } }
@@ -113,7 +113,7 @@ func (c *Client) Driver(ctx context.Context, node, driver string) error {
 	return fmt.Errorf("CSI driver %s is not registered on node %s", driver, node)
 }
 
-// Snapshots says which of the VolumeSnapshot kinds is not served yet, if so.
+// Snapshots returns which of the VolumeSnapshot kinds is not served yet, or nil.
 func (c *Client) Snapshots(ctx context.Context) error {
 	var list struct{ Resources []struct{ Name string } }
 	if err := c.Get(ctx, "/apis/snapshot.storage.k8s.io/v1", &list); err != nil {

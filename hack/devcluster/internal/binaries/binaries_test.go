@@ -65,7 +65,7 @@ func TestHashIsOfWhatABuildDependsOn(t *testing.T) {
 	}
 }
 
-func TestPruneKeepsTheLastTwoAndThoseInUse(t *testing.T) {
+func TestEvictionKeepsTheLastTwoAndThoseInUse(t *testing.T) {
 	t.Parallel()
 	store := &Store{Dir: t.TempDir()}
 	names := []string{"0000000000000001", "0000000000000002", "0000000000000003", "0000000000000004"}
@@ -81,7 +81,7 @@ func TestPruneKeepsTheLastTwoAndThoseInUse(t *testing.T) {
 	if err != nil || lock == nil {
 		t.Fatal(lock, err)
 	}
-	if err := store.prune(Entry{dir: filepath.Join(store.Dir, names[3])}); err != nil {
+	if err := store.evict(Entry{dir: filepath.Join(store.Dir, names[3])}); err != nil {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]bool{names[0]: true, names[1]: false, names[2]: true, names[3]: true, "images": true} {
@@ -93,7 +93,7 @@ func TestPruneKeepsTheLastTwoAndThoseInUse(t *testing.T) {
 	if err := lock.Unlock(); err != nil {
 		t.Fatal(err)
 	}
-	if err := store.prune(Entry{dir: filepath.Join(store.Dir, names[3])}); err != nil {
+	if err := store.evict(Entry{dir: filepath.Join(store.Dir, names[3])}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(filepath.Join(store.Dir, names[0])); !errors.Is(err, fs.ErrNotExist) {
@@ -120,7 +120,7 @@ func TestVersionIsThatOfTheModule(t *testing.T) {
 	}
 }
 
-func TestBuildLogTellsProgressFromErrors(t *testing.T) {
+func TestBuildLogSeparatesProgressFromErrors(t *testing.T) {
 	t.Parallel()
 	log := &buildLog{}
 	log.read(strings.NewReader("go: downloading k8s.io/api v0.36.3\nk8s.io/api/core/v1\nk8s.io/client-go\n# k8s.io/x\nx.go:1:2: undefined: y\n"))

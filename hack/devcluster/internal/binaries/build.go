@@ -17,7 +17,7 @@ import (
 )
 
 // goCommand runs the go command in the module that is built, whatever the
-// caller's environment says about workspaces, C, or flags.
+// caller's environment sets about workspaces, C, or flags.
 func (s *Store) goCommand(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir = s.Source
@@ -60,7 +60,7 @@ func (s *Store) runBuild(ctx context.Context, into string, programs []Program) e
 		args = append(args, p.Package)
 		names = append(names, p.Name)
 	}
-	s.Reporter.Say("building %s from Go modules: several minutes the first time", strings.Join(names, ", "))
+	s.Reporter.Print("building %s from Go modules: several minutes the first time", strings.Join(names, ", "))
 
 	cmd := s.goCommand(ctx, args...)
 	stderr, err := cmd.StderrPipe()

@@ -27,7 +27,7 @@ var All = []Program{
 }
 
 const (
-	// KubernetesVersion is what the programs say they are; it is the version of
+	// KubernetesVersion is the version that the programs report; it is the version of
 	// k8s.io/kubernetes in go.mod (a test holds them together).
 	KubernetesVersion = "v1.36.3"
 

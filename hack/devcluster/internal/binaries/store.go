@@ -14,7 +14,7 @@ import (
 	"gocache.dev/operator/hack/devcluster/internal/progress"
 )
 
-// keep is how many entries pruning leaves: this one and the one before, so that
+// keep is how many entries are kept: this one and the one before, so that
 // going back and forth between two branches builds nothing.
 const keep = 2
 
@@ -24,7 +24,7 @@ type Store struct {
 	Dir string
 	// Source is the folder of the module that is built.
 	Source string
-	// Reporter is told what goes on.
+	// Reporter shows the progress.
 	Reporter *progress.Reporter
 }
 
@@ -56,7 +56,7 @@ func (e Entry) Envtest() string { return filepath.Join(e.dir, "envtest") }
 // EntryOf returns the entry that a folder of programs belongs to.
 func EntryOf(bin string) Entry { return Entry{dir: filepath.Dir(bin)} }
 
-// Use keeps the entry from being pruned until this process ends.
+// Use keeps the entry from being removed until this process ends.
 func (e Entry) Use() error {
 	lock, err := filelock.TryShared(filepath.Join(e.dir, "in-use"))
 	if err == nil && lock == nil {
@@ -99,23 +99,23 @@ func (s *Store) Ensure(ctx context.Context, programs ...Program) (Entry, error) 
 			return Entry{}, err
 		}
 	}
-	// The age of the folder is when it was last used: what pruning goes by.
+	// The age of the folder is when it was last used: the entries used last are kept.
 	now := time.Now()
 	if err := os.Chtimes(entry.dir, now, now); err != nil {
 		return Entry{}, err
 	}
-	return entry, s.prune(entry)
+	return entry, s.evict(entry)
 }
 
 func (s *Store) buildLocked(ctx context.Context, entry Entry, programs []Program) (err error) {
 	lock, err := filelock.Exclusive(ctx, filepath.Join(s.Dir, "build.lock"), func() {
-		s.Reporter.Say("another build is running; waiting for it")
+		s.Reporter.Print("another build is running; waiting for it")
 	})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, lock.Unlock()) }()
-	// Whoever held the lock may have built them.
+	// The last holder of the lock may have built them.
 	if programs = missing(entry, programs); len(programs) == 0 {
 		return nil
 	}

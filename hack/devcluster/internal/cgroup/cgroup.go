@@ -17,10 +17,10 @@ import (
 
 const root = "/sys/fs/cgroup"
 
-// controllers are what the kubelet wants to limit pods by.
+// controllers are what the kubelet needs to limit pods by.
 var controllers = []string{"cpuset", "cpu", "io", "memory", "pids"}
 
-// Unified says whether the machine has cgroup v2 only.
+// Unified reports whether the machine has cgroup v2 only.
 func Unified() (bool, error) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(root, &st); err != nil {

@@ -24,7 +24,7 @@ func TestSizes(t *testing.T) {
 	}
 }
 
-func TestEveryVisibleCommandSaysWhatItDoes(t *testing.T) {
+func TestEveryVisibleCommandDescribesItself(t *testing.T) {
 	t.Parallel()
 	for _, c := range newRoot().Commands() {
 		if !c.Hidden && c.Short == "" {

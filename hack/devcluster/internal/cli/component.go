@@ -25,7 +25,7 @@ func newComponent(o *options) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return m.Tell(cmd.Context(), args[0], action)
+				return m.Control(cmd.Context(), args[0], action)
 			},
 		})
 	}

@@ -24,7 +24,7 @@ func newDown(o *options) *cobra.Command {
 				return err
 			}
 			if !found {
-				reporter.Say("there is no cluster %s", o.spec.Name)
+				reporter.Print("there is no cluster %s", o.spec.Name)
 				return nil
 			}
 			reporter.Stage("cluster %s is gone", o.spec.Name)

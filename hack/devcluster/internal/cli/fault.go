@@ -54,10 +54,10 @@ func newFaultSet(o *options) *cobra.Command {
 	flags.StringVar(&rule.Code, "code", "", "gRPC code of the failure (default Internal)")
 	flags.IntVar(&rule.Times, "times", 0, "only for so many calls (default: all)")
 	flags.StringVar(&rule.Namespace, "namespace", "", "only for objects in a namespace (pattern)")
-	flags.StringVar(&rule.Name, "object", "", "only for a claim or VolumeSnapshot of this name (pattern)")
+	flags.StringVar(&rule.Name, "object", "", "only for a PVC or VolumeSnapshot of this name (pattern)")
 	flags.BoolVar(&rule.NotReady, "not-ready", false, "snapshot: readyToUse stays false")
 	flags.DurationVar(&readyAfter, "ready-after", 0, "snapshot: readyToUse is false until so much later")
-	flags.BoolVar(&rule.Unsynced, "unsynced", false, "snapshot: what is not on disk yet is not in it")
+	flags.BoolVar(&rule.Unsynced, "unsynced", false, "snapshot: leave out data that is not on disk yet")
 	return cmd
 }
 

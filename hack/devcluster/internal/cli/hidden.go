@@ -54,6 +54,6 @@ func newDriver() *cobra.Command {
 	flags.StringVar(&o.Devices, "devices", "", "folder for loop device nodes")
 	flags.StringVar(&o.Socket, "socket", "", "CSI socket")
 	flags.StringVar(&o.Registration, "registration", "", "registration socket for the kubelet")
-	flags.StringVar(&o.Faults, "faults", "", "file that says what to get wrong")
+	flags.StringVar(&o.Faults, "faults", "", "file with the faults to inject")
 	return cmd
 }

@@ -19,7 +19,7 @@ func newImage(o *options) *cobra.Command {
 		Use:   "image",
 		Short: "Write image archives from files of this machine, without a registry or daemon",
 		Long: "Each subcommand prints the path of an archive that devcluster load, ctr images import and docker load take.\n" +
-			"Archives are cached by what they are made from; -o puts one somewhere in particular.",
+			"An archive is cached by its sources; -o writes it to a given place.",
 	}
 	var output string
 	cmd.PersistentFlags().StringVarP(&output, "output", "o", "", "file to write")

@@ -40,7 +40,7 @@ func Main() int {
 	return 0
 }
 
-// exitCode passes on the exit code of a program that has said what is wrong.
+// exitCode passes on the exit code of a program that has printed its error.
 type exitCode int
 
 func (e exitCode) Error() string { return fmt.Sprintf("exit status %d", int(e)) }

@@ -61,7 +61,7 @@ func (s *sizeFlag) String() string {
 	return ""
 }
 
-// Set accepts 20Gi, and 20G for the same: the difference matters to nobody here.
+// Set accepts 20Gi, and 20G for the same: the difference does not matter here.
 func (s *sizeFlag) Set(v string) error {
 	for _, u := range units {
 		number, ok := strings.CutSuffix(v, u.suffix)

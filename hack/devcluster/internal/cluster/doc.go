@@ -1,4 +1,4 @@
-// Package cluster says what one local cluster is: its name, its addresses, and
+// Package cluster defines one local cluster: its name, its addresses, and
 // where its files are. Everything is derived from the name, one small index,
 // and the state directory, so that several clusters can run side by side.
 //

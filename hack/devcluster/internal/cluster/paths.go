@@ -65,7 +65,7 @@ func (p Paths) PoolImage() string { return filepath.Join(p.dir, "pool.img") }
 // Pool is where the file system in PoolImage is mounted, inside the node only.
 func (p Paths) Pool() string { return filepath.Join(p.dir, "pool") }
 
-// Faults is the file that tells the CSI driver what to get wrong.
+// Faults is the file with the faults that the CSI driver injects.
 func (p Paths) Faults() string { return filepath.Join(p.dir, "faults.json") }
 
 // CSISocket is where the CSI driver listens. The names are short: see maxStateDirLength.

@@ -35,7 +35,7 @@ func FindProcess(pid int) (Process, error) {
 	return Process{PID: pid, StartTicks: ticks, BootID: strings.TrimSpace(string(boot))}, nil
 }
 
-// Alive says whether this very process still runs. A zombie does not.
+// Alive reports whether this very process still runs. A zombie does not.
 func (p Process) Alive() bool {
 	if p.PID <= 0 {
 		return false
@@ -71,7 +71,7 @@ func (p Process) Kill(wait time.Duration) error {
 	return waitForEnd(fd, p.PID, wait)
 }
 
-// waitForEnd waits on the descriptor, which tells when the last thread has
+// waitForEnd waits on the descriptor, which becomes readable when the last thread has
 // ended. The state of the process shows its first thread only, while another may
 // still be taking the namespaces down.
 func waitForEnd(fd, pid int, wait time.Duration) error {

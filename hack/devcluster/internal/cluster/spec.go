@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	// DefaultName is the cluster that every command means unless told otherwise.
+	// DefaultName is the cluster that every command uses by default.
 	DefaultName = "gocache"
 	// DefaultStateRoot is the folder that holds one state directory per cluster.
 	// It is on disk, since container images and volumes live below it.
@@ -30,10 +30,10 @@ const (
 	maxStateDirLength = 60
 )
 
-// Spec is everything a cluster can be told. The zero value of a network means
+// Spec is the configuration of a cluster. The zero value of a network means
 // the one that Index stands for.
 type Spec struct {
-	// Name tells clusters on one machine apart: a DNS label of at most 30 characters.
+	// Name identifies the cluster on its machine: a DNS label of at most 30 characters.
 	Name string `json:"name"`
 	// StateDir holds every file of the cluster and is removed with it.
 	StateDir string `json:"stateDir"`
@@ -77,7 +77,7 @@ func (s Spec) WithDefaults() Spec {
 	return s
 }
 
-// Validate says all that is wrong with a completed spec.
+// Validate returns all faults of a completed spec.
 func (s Spec) Validate() error {
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }

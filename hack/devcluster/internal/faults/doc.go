@@ -1,4 +1,4 @@
-// Package faults says what the CSI driver is to get wrong, and when. It is the
+// Package faults describes the faults that the CSI driver injects, and when. It is the
 // format of one file, which the driver reads at every call, so that a test can
 // change its mind at any time:
 //

@@ -24,7 +24,7 @@ const (
 	Restore Operation = "restore"
 	// Clone makes a volume from another volume.
 	Clone Operation = "clone"
-	// Snapshot captures a volume.
+	// Snapshot is a snapshot of a volume.
 	Snapshot Operation = "snapshot"
 	// Expand makes a volume larger.
 	Expand Operation = "expand"
@@ -43,7 +43,7 @@ var Operations = []Operation{Create, Restore, Clone, Snapshot, Expand, Delete, D
 type Rule struct {
 	// Operation is what goes wrong.
 	Operation Operation `json:"operation"`
-	// Namespace and Name, if set, are patterns (path.Match) for the claim or the
+	// Namespace and Name, if set, are patterns (path.Match) for the PVC or the
 	// VolumeSnapshot. The driver learns them only for create, restore, clone, and
 	// snapshot; for all else Name is matched against the volume's or snapshot's id.
 	Namespace string `json:"namespace,omitempty"`
@@ -60,7 +60,7 @@ type Rule struct {
 	NotReady bool `json:"notReady,omitempty"`
 	// ReadyAfter makes a snapshot whose readyToUse is false until it is this old.
 	ReadyAfter Duration `json:"readyAfter,omitzero"`
-	// Unsynced captures a snapshot without freezing the file system: what is not
+	// Unsynced creates a snapshot without freezing the file system: what is not
 	// yet on disk is not in it, as when the power fails.
 	Unsynced bool `json:"unsynced,omitempty"`
 }
@@ -76,7 +76,7 @@ var Codes = []string{
 	"FailedPrecondition", "InvalidArgument", "NotFound", "OutOfRange", "Unimplemented", "Unknown",
 }
 
-// Validate says what is wrong with a rule.
+// Validate returns the faults of a rule.
 func (r Rule) Validate() error {
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
@@ -106,7 +106,7 @@ func (r Rule) Validate() error {
 	return errors.Join(errs...)
 }
 
-// Matches says whether the rule is about this call.
+// Matches reports whether the rule is about this call.
 func (r Rule) Matches(op Operation, namespace, name string) bool {
 	return r.Operation == op && match(r.Namespace, namespace) && match(r.Name, name)
 }

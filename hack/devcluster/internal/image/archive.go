@@ -20,7 +20,7 @@ import (
 	"time"
 )
 
-// Config is what an image says about itself.
+// Config is the configuration that an image contains.
 type Config struct {
 	// Ref is the name and tag, such as gocache.dev/operator:dev.
 	Ref string
@@ -36,7 +36,7 @@ type Config struct {
 	StopSignal string
 }
 
-// NonRoot is the user that images run as unless they say otherwise.
+// NonRoot is the user that images run as by default.
 const NonRoot = 65532
 
 const (
@@ -186,7 +186,7 @@ func fileHeader(name string, size int64) *tar.Header {
 }
 
 // writeLayer streams the layer to the start of out behind a gap for its header,
-// and then, knowing digest and size, fills the gap.
+// and then fills the gap, with the digest and the size.
 func writeLayer(out *os.File, fill func(*Layer) error) (descriptor, error) {
 	if _, err := out.Seek(blockSize, io.SeekStart); err != nil {
 		return descriptor{}, err
@@ -219,7 +219,7 @@ func writeLayer(out *os.File, fill func(*Layer) error) (descriptor, error) {
 	return d, err
 }
 
-// countingHash is a hash that knows how much it has seen.
+// countingHash is a hash that counts the bytes written to it.
 type countingHash struct {
 	sum  hash.Hash
 	size int64
@@ -230,11 +230,11 @@ func (c *countingHash) Write(p []byte) (int, error) {
 	return c.sum.Write(p)
 }
 
-// Info is what an archive says it holds.
+// Info is what the index of an archive names.
 type Info struct {
 	// Ref is the image's name.
 	Ref string
-	// Digest is that of its manifest: what containerd knows it by.
+	// Digest is that of its manifest: its identity in containerd.
 	Digest string
 }
 

@@ -39,10 +39,10 @@ func (c Cache) Archive(r Recipe) (file string, made bool, err error) {
 	if err := Write(file, r.Config, r.Fill); err != nil {
 		return "", false, err
 	}
-	return file, true, c.prune(r.Name)
+	return file, true, c.evict(r.Name)
 }
 
-func (c Cache) prune(name string) error {
+func (c Cache) evict(name string) error {
 	files, err := filepath.Glob(filepath.Join(c.Dir, name+"-*.tar"))
 	if err != nil {
 		return err
@@ -70,7 +70,7 @@ func (c Cache) prune(name string) error {
 type Recipe struct {
 	// Name is what its archive is called.
 	Name string
-	// Config is what the image says about itself.
+	// Config is the configuration in the image.
 	Config Config
 	// Inputs are the files and folders that it is made from.
 	Inputs []string
@@ -112,7 +112,7 @@ func fingerprint(r Recipe) (string, error) {
 	return hex.EncodeToString(sum.Sum(nil))[:fingerprintLength], nil
 }
 
-// CopyTo puts an archive where someone wants it, as a second name of the same
+// CopyTo puts an archive at the requested place, as a second name of the same
 // file if that can be.
 func CopyTo(from, to string) error {
 	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil { //nolint:gosec // not secret

@@ -27,7 +27,7 @@ func (l *Layer) Program(ctx context.Context, name, from string) error {
 	return nil
 }
 
-// sharedLibraries asks the machine's loader, which alone knows where it would
+// sharedLibraries asks the machine's loader, which is the only one to decide where to
 // find them.
 func sharedLibraries(ctx context.Context, program string) ([]string, error) {
 	out, err := exec.CommandContext(ctx, "ldd", program).CombinedOutput()

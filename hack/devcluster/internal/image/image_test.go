@@ -140,7 +140,7 @@ func TestTheSameContentMakesTheSameDigest(t *testing.T) {
 	}
 }
 
-func TestAFailedWriteLeavesNothing(t *testing.T) {
+func TestAFailedWriteRemovesItsFile(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	recipe := Binaries("x:1", "", filepath.Join(dir, "missing"))
@@ -153,7 +153,7 @@ func TestAFailedWriteLeavesNothing(t *testing.T) {
 	}
 }
 
-func TestInspectSaysWhatItCannotKnow(t *testing.T) {
+func TestInspectReportsMissingFields(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	file := filepath.Join(dir, "docker.tar")

@@ -75,7 +75,7 @@ func (l *Layer) add(name string, mode fs.FileMode, size int64, content io.Reader
 		return err
 	}
 	l.seen[name] = true
-	// Readable by whoever the container runs as, whatever the machine's umask was.
+	// Readable by the user of the container, whatever the machine's umask was.
 	bits := int64(0o644)
 	if mode&0o111 != 0 {
 		bits = 0o755

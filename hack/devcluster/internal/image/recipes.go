@@ -68,7 +68,7 @@ func Pause(bin string) Recipe {
 }
 
 // CoreDNS is the image of the cluster's name server. The CoreDNS Deployment
-// says which user it runs as.
+// sets its user.
 func CoreDNS(bin string) Recipe {
 	return Binaries(CoreDNSRef, "/coredns", filepath.Join(bin, "coredns"))
 }
@@ -129,7 +129,7 @@ func HAProxy(ctx context.Context) (Recipe, error) {
 	}
 	version := haproxyVersionRE.FindSubmatch(out)
 	if version == nil {
-		return Recipe{}, fmt.Errorf("%s -v says no version: %.80s", haproxy, out)
+		return Recipe{}, fmt.Errorf("%s -v prints no version: %.80s", haproxy, out)
 	}
 	libraries, err := sharedLibraries(ctx, haproxy)
 	if err != nil {

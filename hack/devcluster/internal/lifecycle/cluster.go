@@ -17,13 +17,13 @@ import (
 type Manager struct {
 	// Spec is what was asked for; unset fields are derived or picked.
 	Spec cluster.Spec
-	// Indexed says that Spec.Index was asked for, and is not just zero.
+	// Indexed is set if Spec.Index was asked for, and is not just zero.
 	Indexed bool
 	// Store builds programs.
 	Store *binaries.Store
 	// Images keeps image archives.
 	Images image.Cache
-	// Reporter is told what goes on.
+	// Reporter shows the progress.
 	Reporter *progress.Reporter
 }
 
@@ -35,7 +35,7 @@ const lockDir = "/run/lock/gocache-devcluster"
 func (m *Manager) lock(ctx context.Context) (*filelock.Lock, error) {
 	name := fmt.Sprintf("%x.lock", m.stateDir())
 	return filelock.Exclusive(ctx, filepath.Join(lockDir, name), func() {
-		m.Reporter.Say("another command works on cluster %s; waiting for it", m.Spec.Name)
+		m.Reporter.Print("another command works on cluster %s; waiting for it", m.Spec.Name)
 	})
 }
 
@@ -45,7 +45,7 @@ func (m *Manager) stateDir() string { return m.Spec.WithDefaults().StateDir }
 // there is none.
 func (m *Manager) Record() (cluster.Record, error) { return cluster.Load(m.stateDir()) }
 
-// running returns the record of a cluster that runs, or says what to do.
+// running returns the record of a cluster that runs, or an error that names the command to run.
 func (m *Manager) running() (cluster.Record, error) {
 	record, err := m.Record()
 	if os.IsNotExist(err) {

@@ -76,10 +76,10 @@ func parseImages(table []byte) map[string]string {
 	return images
 }
 
-// Loaded says what became of an archive.
+// Loaded is the result for one archive.
 type Loaded struct {
 	Archive string
-	// Skipped says that the same image was there already.
+	// Skipped is set if the same image was there already.
 	Skipped bool
 }
 

@@ -1,4 +1,4 @@
-// Package lifecycle brings a cluster up, says how it is, and takes it down.
+// Package lifecycle brings a cluster up, reports its status, and takes it down.
 //
 // Up is idempotent: a usable cluster is left alone, and anything less is taken
 // down first. Down removes whatever is there, from whichever state, and is done

@@ -22,7 +22,7 @@ import (
 // killTimeout is how long the kernel may take to tear the namespaces down.
 const killTimeout = 30 * time.Second
 
-// Down removes the cluster and says whether there was one.
+// Down removes the cluster and reports whether there was one.
 func (m *Manager) Down(ctx context.Context) (found bool, err error) {
 	if err := prereq.This().Root(); err != nil {
 		return false, err
@@ -55,7 +55,7 @@ func (m *Manager) remove() error {
 		}
 	case err != nil:
 		// An unreadable record must not make a cluster that cannot be removed, but
-		// nothing says which process is its own either.
+		// no record names its processes either.
 		return fmt.Errorf("%w\nremove %s by hand when no process of it runs", err, m.stateDir())
 	}
 	if err := record.Init.Kill(killTimeout); err != nil {

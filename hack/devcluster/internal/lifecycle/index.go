@@ -46,16 +46,16 @@ func (m *Manager) pickIndex() (cluster.Spec, error) {
 }
 
 // pick returns the first completed spec that collides with nothing.
-func pick(wanted cluster.Spec, indexes []int, used []netip.Prefix, taken func(link string) bool) (cluster.Spec, error) {
+func pick(desired cluster.Spec, indexes []int, used []netip.Prefix, inUse func(link string) bool) (cluster.Spec, error) {
 	var reasons []error
 	for _, i := range indexes {
-		spec := wanted
+		spec := desired
 		spec.Index = i
 		spec = spec.WithDefaults()
 		if err := spec.Validate(); err != nil {
 			return cluster.Spec{}, err
 		}
-		if err := collision(spec, used, taken); err != nil {
+		if err := collision(spec, used, inUse); err != nil {
 			reasons = append(reasons, fmt.Errorf("index %d: %w", i, err))
 			continue
 		}
@@ -65,8 +65,8 @@ func pick(wanted cluster.Spec, indexes []int, used []netip.Prefix, taken func(li
 		errors.Join(reasons...))
 }
 
-func collision(spec cluster.Spec, used []netip.Prefix, taken func(link string) bool) error {
-	if taken(spec.Link()) {
+func collision(spec cluster.Spec, used []netip.Prefix, inUse func(link string) bool) error {
+	if inUse(spec.Link()) {
 		return fmt.Errorf("interface %s exists", spec.Link())
 	}
 	for _, want := range spec.Networks() {

@@ -15,7 +15,7 @@ import (
 func TestPick(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
-		wanted  cluster.Spec
+		desired cluster.Spec
 		indexes []int
 		used    []string
 		links   []string
@@ -29,7 +29,7 @@ func TestPick(t *testing.T) {
 		"asked for and taken":          {indexes: []int{1}, links: []string{"gcdev1"}, err: "gcdev1 exists"},
 		"all taken":                    {indexes: []int{0, 1}, used: []string{"10.0.0.0/8"}, err: "no free networks"},
 		"networks of one's own": {
-			wanted: cluster.Spec{
+			desired: cluster.Spec{
 				NodeCIDR: netip.MustParsePrefix("172.31.0.0/24"), PodCIDR: netip.MustParsePrefix("172.31.1.0/24"),
 				ServiceCIDR: netip.MustParsePrefix("172.31.16.0/20"),
 			},
@@ -43,7 +43,7 @@ func TestPick(t *testing.T) {
 			for _, u := range test.used {
 				used = append(used, netip.MustParsePrefix(u))
 			}
-			got, err := pick(test.wanted, test.indexes, used, func(link string) bool {
+			got, err := pick(test.desired, test.indexes, used, func(link string) bool {
 				return strings.Contains(strings.Join(test.links, " "), link)
 			})
 			if test.err != "" {
@@ -70,7 +70,7 @@ func TestParseImages(t *testing.T) {
 	}
 }
 
-func TestDownRefusesAFolderOfSomebodyElse(t *testing.T) {
+func TestDownRefusesAForeignFolder(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "state")
 	if err := foreign(dir); err != nil {

@@ -14,13 +14,13 @@ import (
 	"gocache.dev/operator/hack/devcluster/internal/node"
 )
 
-// Status is what tests and people need to know about a cluster.
+// Status is the state of a cluster.
 type Status struct {
 	Name string `json:"name"`
-	// Running says that the node lives; Usable that pods and volumes work.
+	// Running is set if the node lives; Usable if pods and volumes work.
 	Running bool `json:"running"`
 	Usable  bool `json:"usable"`
-	// Problem says why it is not usable.
+	// Problem is why it is not usable.
 	Problem    string `json:"problem,omitempty"`
 	Kubeconfig string `json:"kubeconfig"`
 	// KubeCache is what KUBECACHEDIR is to be set to: another cluster may have
@@ -63,7 +63,7 @@ func (m *Manager) Status(ctx context.Context) (Status, error) {
 	return s, nil
 }
 
-// problemOf fills in the components and says why the cluster is not usable.
+// problemOf fills in the components and returns why the cluster is not usable.
 func problemOf(ctx context.Context, record cluster.Record, s *Status) (err error) {
 	if s.Components, err = components(ctx, record); err != nil {
 		return err
@@ -103,13 +103,13 @@ func components(ctx context.Context, record cluster.Record) ([]node.Status, erro
 	return all, nil
 }
 
-// Tell starts, stops, or restarts a component.
-func (m *Manager) Tell(ctx context.Context, component string, action node.Action) error {
+// Control starts, stops, or restarts a component.
+func (m *Manager) Control(ctx context.Context, component string, action node.Action) error {
 	record, err := m.running()
 	if err != nil {
 		return err
 	}
-	return node.NewControl(record.Paths().Control()).Tell(ctx, component, action)
+	return node.NewControl(record.Paths().Control()).Act(ctx, component, action)
 }
 
 // pidsInside maps process numbers in the namespace of a process to the machine's.

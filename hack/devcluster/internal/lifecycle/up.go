@@ -76,44 +76,44 @@ func (m *Manager) reuse(ctx context.Context) (cluster.Record, bool, error) {
 	if err == nil && record.Init.Alive() {
 		err := errors.Join(startStopped(ctx, record), m.usable(ctx, record))
 		if err == nil {
-			m.Reporter.Say("cluster %s is already running", record.Name)
+			m.Reporter.Print("cluster %s is already running", record.Name)
 			return record, true, nil
 		}
 		if ctx.Err() != nil {
 			return record, false, ctx.Err()
 		}
-		m.Reporter.Say("cluster %s does not recover (%v); starting it anew", record.Name, err)
+		m.Reporter.Print("cluster %s does not recover (%v); starting it again", record.Name, err)
 	}
 	if _, err := os.Lstat(m.stateDir()); errors.Is(err, fs.ErrNotExist) {
 		return cluster.Record{}, false, nil
 	}
-	m.Reporter.Say("removing what is left of cluster %s", m.Spec.WithDefaults().Name)
+	m.Reporter.Print("removing what is left of cluster %s", m.Spec.WithDefaults().Name)
 	return cluster.Record{}, false, m.remove()
 }
 
-// startStopped starts what somebody stopped: a cluster that is up is whole.
+// startStopped starts the components that were stopped: all components of a cluster that is up run.
 func startStopped(ctx context.Context, record cluster.Record) error {
 	control := node.NewControl(record.Paths().Control())
 	components, err := control.Components(ctx)
 	for _, c := range components {
 		// Also one that still runs: it may be on its way to being stopped.
-		err = errors.Join(err, control.Tell(ctx, c.Name, node.Start))
+		err = errors.Join(err, control.Act(ctx, c.Name, node.Start))
 	}
 	return err
 }
 
-// usable waits for a running cluster to work, and says what does not.
+// usable waits for a running cluster to work, and returns what does not.
 func (m *Manager) usable(ctx context.Context, record cluster.Record) error {
 	client, err := apiclient.New(record.Spec)
 	if err != nil {
 		return err
 	}
-	said := false
+	reported := false
 	return apiclient.Wait(ctx, recoverTimeout, func(ctx context.Context) error {
 		err := usableNow(ctx, client, record)
-		if err != nil && !said {
-			m.Reporter.Say("cluster %s runs but is not usable yet (%v); waiting up to %s", record.Name, err, recoverTimeout)
-			said = true
+		if err != nil && !reported {
+			m.Reporter.Print("cluster %s runs but is not usable yet (%v); waiting up to %s", record.Name, err, recoverTimeout)
+			reported = true
 		}
 		return err
 	})

@@ -19,7 +19,7 @@ type Component struct {
 	Program string
 	// Args are its arguments.
 	Args []string
-	// Gate says why it is too early to start it; nil means never.
+	// Gate returns why it is too early to start it; nil means never.
 	Gate func(context.Context) error
 }
 

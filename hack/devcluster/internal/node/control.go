@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// Action is what a component can be told.
+// Action is a request to a component.
 type Action string
 
 // The actions.
@@ -57,9 +57,9 @@ func serveControl(ctx context.Context, socket string, workers map[string]*worker
 		}
 		switch Action(r.PathValue("action")) {
 		case Stop:
-			worker.want(false)
+			worker.setDesired(false)
 		case Start:
-			worker.want(true)
+			worker.setDesired(true)
 		case Restart:
 			worker.restart()
 		default:
@@ -96,8 +96,8 @@ func (c *Control) Components(ctx context.Context) ([]Status, error) {
 	return all, json.Unmarshal(body, &all)
 }
 
-// Tell tells a component to do something.
-func (c *Control) Tell(ctx context.Context, component string, action Action) error {
+// Act requests an action of a component.
+func (c *Control) Act(ctx context.Context, component string, action Action) error {
 	_, err := c.do(ctx, http.MethodPost, "/components/"+component+"/"+string(action))
 	return err
 }

@@ -47,7 +47,7 @@ func configureNetwork(spec cluster.Spec) error {
 }
 
 // refuseOutside answers at once that there is no way to anywhere but the machine.
-// With a default route packets would go nowhere, and whoever sent them would
+// With a default route packets would go nowhere, and their sender would
 // wait for minutes.
 func refuseOutside() error {
 	everywhere := &net.IPNet{IP: net.IPv4zero, Mask: net.CIDRMask(0, 32)}

@@ -25,7 +25,7 @@ const (
 	Running State = "Running"
 	// Restarting means that it ended by itself and will be started again.
 	Restarting State = "Restarting"
-	// Stopped means that somebody asked for it.
+	// Stopped means that a stop was requested.
 	Stopped State = "Stopped"
 )
 
@@ -38,7 +38,7 @@ type Status struct {
 	PID int `json:"pid,omitempty"`
 	// Restarts is how often it was started after the first time.
 	Restarts int `json:"restarts"`
-	// Detail says what it waits for or how it ended.
+	// Detail is what it waits for or how it ended.
 	Detail string `json:"detail,omitempty"`
 }
 
@@ -80,18 +80,18 @@ type worker struct {
 	log       string
 	env       []string
 
-	// wake ends a wait when the wish has changed.
+	// wake ends a wait when the desired state has changed.
 	wake chan struct{}
 
-	mu     sync.Mutex
-	status Status
-	wanted bool
-	kill   context.CancelFunc // ends the running process; nil when none runs
+	mu      sync.Mutex
+	status  Status
+	desired bool
+	kill    context.CancelFunc // ends the running process; nil when none runs
 }
 
 func newWorker(c Component, record cluster.Record) *worker {
 	return &worker{
-		component: c, log: record.Paths().Log(c.Name), env: environment(record), wanted: true,
+		component: c, log: record.Paths().Log(c.Name), env: environment(record), desired: true,
 		wake: make(chan struct{}, 1), status: Status{Name: c.Name, State: Waiting},
 	}
 }
@@ -99,7 +99,7 @@ func newWorker(c Component, record cluster.Record) *worker {
 func (w *worker) run(ctx context.Context) {
 	backoff := minBackoff
 	for started := false; ctx.Err() == nil; {
-		if !w.isWanted() {
+		if !w.isDesired() {
 			w.set(Stopped, 0, "")
 			w.sleep(ctx, time.Hour)
 			continue
@@ -115,7 +115,7 @@ func (w *worker) run(ctx context.Context) {
 		started = true
 		begin := time.Now()
 		err := w.runOnce(ctx)
-		if !w.isWanted() {
+		if !w.isDesired() {
 			continue
 		}
 		if time.Since(begin) > settled {
@@ -156,7 +156,7 @@ func (w *worker) runOnce(ctx context.Context) (err error) {
 	return err
 }
 
-// sleep waits, but not longer than until the wish changes.
+// sleep waits, but not longer than until the desired state changes.
 func (w *worker) sleep(ctx context.Context, d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -167,11 +167,11 @@ func (w *worker) sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-// want starts or stops the component.
-func (w *worker) want(run bool) {
+// setDesired starts or stops the component.
+func (w *worker) setDesired(run bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.wanted = run
+	w.desired = run
 	if !run && w.kill != nil {
 		w.kill()
 	}
@@ -190,10 +190,10 @@ func (w *worker) restart() {
 	}
 }
 
-func (w *worker) isWanted() bool {
+func (w *worker) isDesired() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.wanted
+	return w.desired
 }
 
 func (w *worker) set(s State, pid int, detail string) {
@@ -211,8 +211,8 @@ func (w *worker) setRunning(pid int, kill context.CancelFunc) {
 		return
 	}
 	w.status.State, w.status.Detail = Running, ""
-	if !w.wanted {
-		kill() // the wish changed while it was being started
+	if !w.desired {
+		kill() // the desired state changed while it was being started
 	}
 }
 

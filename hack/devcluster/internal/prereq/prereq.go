@@ -1,4 +1,4 @@
-// Package prereq says what a machine lacks to run a local cluster: everything at
+// Package prereq lists what a machine lacks to run a local cluster: everything at
 // once, with the one command that installs it. It is the second check: make
 // runs hack/prerequisites/check.sh before this program is compiled, and a test
 // compares the two lists.
@@ -96,7 +96,7 @@ func (m Machine) Tools(tools ...Tool) error {
 // Check is Root and Tools, reported together.
 func (m Machine) Check(tools ...Tool) error {
 	if m.OS != "linux" {
-		return m.Root() // tools of another system say nothing
+		return m.Root() // tools of another system are no evidence
 	}
 	return errors.Join(m.Root(), m.Tools(tools...))
 }

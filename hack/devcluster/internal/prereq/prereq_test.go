@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-func TestEverythingMissingIsSaidAtOnce(t *testing.T) {
+func TestEverythingMissingIsReportedAtOnce(t *testing.T) {
 	t.Parallel()
 	m := Machine{OS: "linux", UID: 1000, Find: func(name string) error {
 		if name == "nft" || name == "mount" {
@@ -41,7 +41,7 @@ func TestAMachineThatHasAllIsNotBothered(t *testing.T) {
 	}
 }
 
-func TestAnotherSystemIsToldSoAlone(t *testing.T) {
+func TestUnsupportedOSReportsOnlyItself(t *testing.T) {
 	t.Parallel()
 	m := Machine{OS: "darwin", UID: 0, Find: func(string) error { return errors.New("missing") }}
 	err := m.Check(Cluster...)

@@ -1,4 +1,4 @@
-// Package progress tells a person what a long command is doing: a line that
+// Package progress shows what a long command is doing: a line that
 // counts the seconds on a terminal, a line every fifteen seconds elsewhere, so
 // that neither a person nor a CI system thinks it hangs.
 package progress
@@ -17,11 +17,11 @@ import (
 const (
 	terminalInterval = time.Second
 	logInterval      = 15 * time.Second
-	// terminalWidth is what a line is cut to when it is to be overwritten.
+	// terminalWidth is what a line is shortened to when it is to be overwritten.
 	terminalWidth = 100
 )
 
-// Reporter writes progress. A nil Reporter says nothing.
+// Reporter writes progress. A nil Reporter prints nothing.
 type Reporter struct {
 	out      io.Writer
 	terminal bool
@@ -52,8 +52,8 @@ func isTerminal(out io.Writer) bool {
 	return err == nil
 }
 
-// Say prints one line.
-func (r *Reporter) Say(format string, args ...any) {
+// Print prints one line.
+func (r *Reporter) Print(format string, args ...any) {
 	if r == nil {
 		return
 	}
@@ -89,7 +89,7 @@ type Task struct {
 	stopped  sync.WaitGroup
 }
 
-// Start reports on a task until Done; detail says how far it is.
+// Start reports on a task until Done; detail returns how far it is.
 func (r *Reporter) Start(name string, detail func() string) *Task {
 	t := &Task{reporter: r, name: name, start: time.Now(), stop: make(chan struct{})}
 	if r == nil {
@@ -122,10 +122,10 @@ func (t *Task) beat(detail string) {
 	}
 	t.reporter.mu.Lock()
 	defer t.reporter.mu.Unlock()
-	fmt.Fprint(t.reporter.out, "\r\x1b[K"+cut(line, terminalWidth))
+	fmt.Fprint(t.reporter.out, "\r\x1b[K"+shorten(line, terminalWidth))
 }
 
-// Done ends the reports, says how long it took unless it failed, and returns err.
+// Done ends the reports, prints how long it took unless it failed, and returns err.
 func (t *Task) Done(err error) error {
 	close(t.stop)
 	t.stopped.Wait()
@@ -137,7 +137,7 @@ func (t *Task) Done(err error) error {
 
 func (t *Task) elapsed() time.Duration { return time.Since(t.start).Round(time.Second) }
 
-func cut(s string, width int) string {
+func shorten(s string, width int) string {
 	if r := []rune(s); len(r) > width {
 		return strings.TrimSpace(string(r[:width-1])) + "…"
 	}

@@ -21,7 +21,7 @@ const (
 	minSize = 16 << 20
 )
 
-// ControllerGetCapabilities says what can be done to volumes.
+// ControllerGetCapabilities returns the operations on volumes.
 func (d *Driver) ControllerGetCapabilities(context.Context, *csi.ControllerGetCapabilitiesRequest) (*csi.ControllerGetCapabilitiesResponse, error) {
 	resp := &csi.ControllerGetCapabilitiesResponse{}
 	for _, t := range []csi.ControllerServiceCapability_RPC_Type{
@@ -72,7 +72,7 @@ func (d *Driver) CreateVolume(ctx context.Context, req *csi.CreateVolumeRequest)
 	}}, nil
 }
 
-// sameVolume says whether a volume of that name is the one that is asked for.
+// sameVolume reports whether a volume of that name is the one that is asked for.
 func sameVolume(r record, req *csi.CreateVolumeRequest) error {
 	source, _, _ := contentSource(req)
 	limit := req.GetCapacityRange().GetLimitBytes()
@@ -157,11 +157,11 @@ func (d *Driver) copySource(from kind, id string, r *record) error {
 	if from == snapshots {
 		return reflink(d.pool.image(from, id), d.pool.image(volumes, r.ID), r.Bytes)
 	}
-	return d.capture(id, d.pool.image(volumes, r.ID), r.Bytes, false)
+	return d.copyInUse(id, d.pool.image(volumes, r.ID), r.Bytes, false)
 }
 
-// capture copies a volume that may be in use.
-func (d *Driver) capture(volume, to string, size int64, unsynced bool) error {
+// copyInUse copies a volume that may be in use.
+func (d *Driver) copyInUse(volume, to string, size int64, unsynced bool) error {
 	image := d.pool.image(volumes, volume)
 	copyImage := func() error { return reflink(image, to, size) }
 	dir, err := d.loops.mountOf(image)
@@ -210,7 +210,7 @@ func (d *Driver) ValidateVolumeCapabilities(_ context.Context, req *csi.Validate
 	}}, nil
 }
 
-// GetCapacity says how much more can be stored. Volumes are sparse, so more can
+// GetCapacity returns how much more can be stored. Volumes are sparse, so more can
 // be promised.
 func (d *Driver) GetCapacity(context.Context, *csi.GetCapacityRequest) (*csi.GetCapacityResponse, error) {
 	free, err := d.pool.free()

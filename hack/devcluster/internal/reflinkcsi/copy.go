@@ -57,7 +57,7 @@ func format(ctx context.Context, file string, size int64) (err error) {
 	}
 	cmd := exec.CommandContext(ctx, "mkfs.xfs", "-q", "-K", "-f", "-m", "reflink=1", file)
 	// mkfs.xfs refuses less than 300 MiB except to the file system's own tests,
-	// which it knows by these variables. Tests want small volumes.
+	// which set these variables. Tests need small volumes.
 	cmd.Env = append(os.Environ(), "TEST_DIR=x", "TEST_DEV=x", "QA_CHECK_FS=x")
 	return output(cmd)
 }

@@ -35,7 +35,7 @@ type Options struct {
 	Registration string
 	// Faults is the file that package faults describes.
 	Faults string
-	// Log is told about every change.
+	// Log records every change.
 	Log *slog.Logger
 }
 

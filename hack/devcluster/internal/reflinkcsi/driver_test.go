@@ -130,7 +130,7 @@ func TestSizes(t *testing.T) {
 	}
 }
 
-func TestNamesCannotLeaveThePool(t *testing.T) {
+func TestNamesCannotEscapeThePool(t *testing.T) {
 	t.Parallel()
 	d := newDriver(t)
 	outside := filepath.Join(filepath.Dir(d.options.Pool), "outside.img")
@@ -219,7 +219,7 @@ func TestCloneIsOfTheMoment(t *testing.T) {
 	}
 }
 
-func TestAnInterruptedCreationIsDoneAnew(t *testing.T) {
+func TestAnInterruptedCreationIsRepeated(t *testing.T) {
 	t.Parallel()
 	d := newDriver(t)
 	if err := os.WriteFile(d.pool.image(volumes, "a"), []byte("half of something"), 0o600); err != nil {

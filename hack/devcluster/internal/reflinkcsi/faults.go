@@ -35,7 +35,7 @@ type injector struct {
 	file string
 
 	mu sync.Mutex
-	// last is the set that used counts for: changing the file starts anew.
+	// last is the set that used counts for: changing the file resets it.
 	last faults.Set
 	used map[string]int
 }
@@ -44,7 +44,7 @@ func newInjector(file string) *injector {
 	return &injector{file: file, used: map[string]int{}}
 }
 
-// inject waits, and fails, as the first matching rule says, and returns the rule
+// inject waits, and fails, according to the first matching rule, and returns the rule
 // for what else it asks for.
 func (i *injector) inject(ctx context.Context, c call) (faults.Rule, error) {
 	rule, err := i.next(c)
@@ -92,7 +92,7 @@ func (i *injector) next(c call) (faults.Rule, error) {
 	return faults.Rule{}, nil
 }
 
-// stillNotReady says whether a rule that holds a snapshot back stands for a
+// stillNotReady reports whether a rule that holds a snapshot back stands for a
 // snapshot that already exists. It uses nothing up.
 func (i *injector) stillNotReady(c call) (bool, error) {
 	set, err := faults.Load(i.file)

@@ -18,7 +18,7 @@ import (
 // the first eight.
 type loops struct{ dir string }
 
-// attempts bounds how often a free device may be taken by somebody else, such
+// attempts bounds how often a free device may be taken by another process, such
 // as a second cluster, before we have it.
 const attempts = 64
 
@@ -116,7 +116,7 @@ func (l loops) mountOf(image string) (string, error) {
 	return "", nil
 }
 
-// backedBy asks the device itself: the name that sysfs shows is cut, and is of
+// backedBy asks the device itself: the name that sysfs shows is truncated, and is of
 // whichever mount namespace it was opened in.
 func (l loops) backedBy(number int, image string) (bool, error) {
 	var want unix.Stat_t

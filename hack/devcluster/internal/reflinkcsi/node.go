@@ -14,7 +14,7 @@ import (
 	"gocache.dev/operator/hack/devcluster/internal/faults"
 )
 
-// NodeGetCapabilities says what can be done to volumes on the node.
+// NodeGetCapabilities returns the operations on volumes on the node.
 func (d *Driver) NodeGetCapabilities(context.Context, *csi.NodeGetCapabilitiesRequest) (*csi.NodeGetCapabilitiesResponse, error) {
 	resp := &csi.NodeGetCapabilitiesResponse{}
 	for _, t := range []csi.NodeServiceCapability_RPC_Type{
@@ -29,7 +29,7 @@ func (d *Driver) NodeGetCapabilities(context.Context, *csi.NodeGetCapabilitiesRe
 	return resp, nil
 }
 
-// NodeGetInfo says which node this is.
+// NodeGetInfo returns the name of this node.
 func (d *Driver) NodeGetInfo(context.Context, *csi.NodeGetInfoRequest) (*csi.NodeGetInfoResponse, error) {
 	return &csi.NodeGetInfoResponse{NodeId: d.options.Node, AccessibleTopology: d.topology()}, nil
 }

@@ -11,7 +11,7 @@ import (
 // operations lets one request per volume or snapshot work at a time, and lets it
 // finish although its caller stopped waiting: sidecars give up after seconds and
 // ask again, and the second request must find the first one's work, not start
-// it anew.
+// it again.
 type operations struct {
 	mu      sync.Mutex
 	running map[string]*operation

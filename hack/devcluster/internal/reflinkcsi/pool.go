@@ -29,7 +29,7 @@ const (
 // after it: an image without a record does not exist.
 type record struct {
 	ID string `json:"id"`
-	// Source is the id that it was captured or copied from: a snapshot's volume,
+	// Source is the id that it was made from: a snapshot's volume,
 	// or "snapshots/…" or "volumes/…" for a volume with a content source.
 	Source string `json:"source,omitempty"`
 	// Bytes is the size it has been promised.
@@ -46,7 +46,7 @@ type record struct {
 // pool is the folder that holds all images.
 type pool struct{ dir string }
 
-// errNotFound says that there is no image with an id.
+// errNotFound means that there is no image with an id.
 var errNotFound = errors.New("not found")
 
 // idRE keeps ids from leaving the pool.

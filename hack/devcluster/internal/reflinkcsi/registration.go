@@ -6,14 +6,14 @@ import (
 	registration "k8s.io/kubelet/pkg/apis/pluginregistration/v1"
 )
 
-// registrar tells the kubelet about the driver, as node-driver-registrar does
+// registrar registers the driver with the kubelet, as node-driver-registrar does
 // for drivers that cannot.
 type registrar struct {
 	registration.UnimplementedRegistrationServer
 	driver *Driver
 }
 
-// GetInfo says where the driver listens.
+// GetInfo returns where the driver listens.
 func (r *registrar) GetInfo(context.Context, *registration.InfoRequest) (*registration.PluginInfo, error) {
 	return &registration.PluginInfo{
 		Type:              registration.CSIPlugin,
@@ -23,7 +23,7 @@ func (r *registrar) GetInfo(context.Context, *registration.InfoRequest) (*regist
 	}, nil
 }
 
-// NotifyRegistrationStatus hears whether the kubelet took it.
+// NotifyRegistrationStatus receives whether the kubelet accepted it.
 func (r *registrar) NotifyRegistrationStatus(_ context.Context, s *registration.RegistrationStatus) (*registration.RegistrationStatusResponse, error) {
 	r.driver.log.Info("kubelet registration", "registered", s.PluginRegistered, "error", s.Error)
 	return &registration.RegistrationStatusResponse{}, nil

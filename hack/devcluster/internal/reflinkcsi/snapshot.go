@@ -16,7 +16,7 @@ import (
 	"gocache.dev/operator/hack/devcluster/internal/faults"
 )
 
-// CreateSnapshot captures a volume. The name is the snapshot's id. It is called
+// CreateSnapshot creates a snapshot of a volume. The name is the snapshot's id. It is called
 // again for as long as the snapshot is not ready to use.
 func (d *Driver) CreateSnapshot(ctx context.Context, req *csi.CreateSnapshotRequest) (*csi.CreateSnapshotResponse, error) {
 	if !idRE.MatchString(req.GetName()) {
@@ -62,7 +62,7 @@ func (d *Driver) snapshot(ctx context.Context, req *csi.CreateSnapshotRequest) e
 	d.changing.Lock()
 	defer d.changing.Unlock()
 	start := time.Now()
-	if err := d.capture(volume.ID, d.pool.image(snapshots, req.GetName()), volume.Bytes, rule.Unsynced); err != nil {
+	if err := d.copyInUse(volume.ID, d.pool.image(snapshots, req.GetName()), volume.Bytes, rule.Unsynced); err != nil {
 		return err
 	}
 	r := record{ID: req.GetName(), Source: volume.ID, Bytes: volume.Bytes, Formatted: volume.Formatted, Created: time.Now()}
@@ -78,11 +78,11 @@ func (d *Driver) snapshot(ctx context.Context, req *csi.CreateSnapshotRequest) e
 	if err := d.pool.save(snapshots, r); err != nil {
 		return err
 	}
-	d.log.Info("snapshot taken", "id", r.ID, "volume", volume.ID, "unsynced", rule.Unsynced, "took", time.Since(start))
+	d.log.Info("snapshot created", "id", r.ID, "volume", volume.ID, "unsynced", rule.Unsynced, "took", time.Since(start))
 	return nil
 }
 
-// describe says what a snapshot is and whether it is ready.
+// describe returns a snapshot, and whether it is ready.
 func (d *Driver) describe(r record, c call) (*csi.Snapshot, error) {
 	held, err := d.faults.stillNotReady(c)
 	if err != nil {
@@ -131,7 +131,7 @@ func (d *Driver) ListSnapshots(_ context.Context, req *csi.ListSnapshotsRequest)
 	return resp, nil
 }
 
-// paginate cuts a list; a token is the position where the next page starts.
+// paginate returns one page of a list; a token is the position where the next page starts.
 func paginate(all []record, token string, limit int) (page []record, next string, err error) {
 	start := 0
 	if token != "" {

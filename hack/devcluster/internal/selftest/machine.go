@@ -98,7 +98,7 @@ func containsAny(s string, names []string) bool {
 	return slices.ContainsFunc(names, func(n string) bool { return strings.Contains(s, n) })
 }
 
-// leftBehind waits for the machine to be as it was, and says what is new.
+// leftBehind waits for the machine to be as it was, and returns what is new.
 func leftBehind(before machine, names ...string) error {
 	for deadline := time.Now().Add(settle); ; time.Sleep(50 * time.Millisecond) {
 		after, err := observe(names...)
@@ -121,7 +121,7 @@ func leftBehind(before machine, names ...string) error {
 	}
 }
 
-// elsewhere says that something belongs to a cluster that somebody else started
+// elsewhere reports whether something belongs to a cluster that was started
 // meanwhile: ours have our names, or our interfaces, which the caller checks.
 func elsewhere(what string, names []string) bool {
 	return strings.HasPrefix(what, "mount ") && !containsAny(what, names)

@@ -91,7 +91,7 @@ const restricted = `  securityContext:
 const restrictedContainer = `    securityContext: {allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}
 `
 
-// job runs a shell script with a claim mounted at /d.
+// job runs a shell script with a PVC mounted at /d.
 func job(name, claim, script string) string {
 	return `
 apiVersion: batch/v1

@@ -91,7 +91,7 @@ func test(ctx context.Context, managers []*lifecycle.Manager, reporter *progress
 	halves := [][]step{
 		{
 			{"up again changes nothing", (*suite).upAgain},
-			{"claim → Job → snapshot → restored claim and clone → Jobs read the same", (*suite).dataPath},
+			{"PVC → Job → snapshot → restored PVC and clone → Jobs read the same", (*suite).dataPath},
 			{"a mounted volume grows; a class without expansion refuses", (*suite).expansion},
 			{"a full volume answers ENOSPC", (*suite).full},
 			{"snapshots fail twice and are late, as asked", (*suite).faults},
@@ -188,7 +188,7 @@ func (s *suite) expansion(ctx context.Context) error {
 		return err
 	}
 	if err := s.grow(ctx, "fixed", "256Mi"); err == nil {
-		return errors.New("a claim of class fixed-size could be expanded")
+		return errors.New("a PVC of class fixed-size could be expanded")
 	}
 	return nil
 }
@@ -317,7 +317,7 @@ func (s *suite) component(ctx context.Context, name string) (node.Status, error)
 }
 
 func (s *suite) stopped(ctx context.Context) error {
-	if err := s.manager.Tell(ctx, "kube-apiserver", node.Stop); err != nil {
+	if err := s.manager.Control(ctx, "kube-apiserver", node.Stop); err != nil {
 		return err
 	}
 	err := apiclient.Wait(ctx, timeout, func(ctx context.Context) error {

@@ -16,13 +16,13 @@ import (
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"gocache.dev/operator/test/story"
+	"gocache.dev/operator/test/scenario"
 )
 
-// scene is one test on one story's namespace.
-type scene struct {
+// fixture is one test in the namespace of one scenario.
+type fixture struct {
 	*testing.T
-	*story.Story
+	*scenario.Scenario
 	ctx context.Context
 	// log of a manager that runs on this machine; empty: it runs in the cluster.
 	managerLog string
@@ -30,32 +30,32 @@ type scene struct {
 	diagnosed bool
 }
 
-// onWhole plays on the namespace with all samples.
-func onWhole(t *testing.T) *scene {
+// onFull runs in the namespace with all samples.
+func onFull(t *testing.T) *fixture {
 	t.Helper()
-	return play(t, suite.whole)
+	return play(t, suite.full)
 }
 
-// onSmall plays on the namespace with the small cache.
-func onSmall(t *testing.T) *scene {
+// onSmall runs in the namespace with the small cache.
+func onSmall(t *testing.T) *fixture {
 	t.Helper()
 	return play(t, suite.small)
 }
 
-// onOwn plays on a small cache of its own, whose namespace goes with the test.
-// A story that touches nothing else (no manager, no node, no fault of other
+// onOwn runs on a small cache of its own, whose namespace goes with the test.
+// A test that touches nothing else (no manager, no node, no fault of other
 // namespaces) is parallel: it begins when all others are through, and waits beside
 // its like.
-func onOwn(t *testing.T, name string) *scene {
+func onOwn(t *testing.T, name string) *fixture {
 	t.Helper()
 	namespace := fmt.Sprintf("%s-%x", name, time.Now().Unix()&0xfffff)
-	return inOwn(t, namespace, func() (*story.Story, error) {
+	return inOwn(t, namespace, func() (*scenario.Scenario, error) {
 		return suite.cluster.BeginSmall(suite.ctx, namespace, suite.narrator)
 	})
 }
 
-// inOwn plays in a namespace that goes with the test.
-func inOwn(t *testing.T, namespace string, begin func() (*story.Story, error)) *scene {
+// inOwn runs in a namespace that goes with the test.
+func inOwn(t *testing.T, namespace string, begin func() (*scenario.Scenario, error)) *fixture {
 	t.Helper()
 	s := play(t, begin)
 	t.Cleanup(func() {
@@ -67,7 +67,7 @@ func inOwn(t *testing.T, namespace string, begin func() (*story.Story, error)) *
 	return s
 }
 
-func play(t *testing.T, begin func() (*story.Story, error)) *scene {
+func play(t *testing.T, begin func() (*scenario.Scenario, error)) *fixture {
 	t.Helper()
 	if suite.ctx.Err() != nil {
 		t.Fatal("the tests were told to end")
@@ -77,24 +77,24 @@ func play(t *testing.T, begin func() (*story.Story, error)) *scene {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(suite.ctx)
-	s := &scene{T: t, Story: told, ctx: ctx}
+	s := &fixture{T: t, Scenario: told, ctx: ctx}
 	began := time.Now()
 	t.Cleanup(func() {
 		if t.Failed() && !s.diagnosed {
 			s.diagnose()
 		}
 		cancel()
-		suite.narrator.Say("%s took %s", t.Name(), time.Since(began).Round(100*time.Millisecond))
+		suite.narrator.Print("%s took %s", t.Name(), time.Since(began).Round(100*time.Millisecond))
 	})
 	suite.narrator.Chapter("%s", t.Name())
 	return s
 }
 
 // sub is the same scene in a subtest.
-func (s *scene) sub(name string, do func(*scene)) {
+func (s *fixture) sub(name string, do func(*fixture)) {
 	s.Helper()
 	s.Run(name, func(t *testing.T) {
-		part := play(t, func() (*story.Story, error) { return s.Story, nil })
+		part := play(t, func() (*scenario.Scenario, error) { return s.Scenario, nil })
 		part.managerLog = s.managerLog
 		defer func() { s.diagnosed = s.diagnosed || t.Failed() }()
 		do(part)
@@ -102,7 +102,7 @@ func (s *scene) sub(name string, do func(*scene)) {
 }
 
 // must ends the test at an error.
-func (s *scene) must(err error) {
+func (s *fixture) must(err error) {
 	s.Helper()
 	if err != nil {
 		s.Fatal(err)
@@ -110,19 +110,19 @@ func (s *scene) must(err error) {
 }
 
 // get reads an object of the scene's namespace.
-func (s *scene) get(name string, into client.Object) {
+func (s *fixture) get(name string, into client.Object) {
 	s.Helper()
 	s.must(s.Client.Get(s.ctx, client.ObjectKey{Namespace: s.Namespace, Name: name}, into))
 }
 
 // until waits for something, at most a limit.
-func (s *scene) until(limit time.Duration, what string, holds func(context.Context) (ok bool, saw string, err error)) {
+func (s *fixture) until(limit time.Duration, what string, holds func(context.Context) (ok bool, saw string, err error)) {
 	s.Helper()
-	s.must(story.Until(s.ctx, limit, what, holds))
+	s.must(scenario.Until(s.ctx, limit, what, holds))
 }
 
 // told waits until an object has events of all the reasons.
-func (s *scene) told(kind, name string, reasons ...string) {
+func (s *fixture) told(kind, name string, reasons ...string) {
 	s.Helper()
 	s.until(20*time.Second, fmt.Sprintf("events %v of %s %s", reasons, kind, name), func(ctx context.Context) (bool, string, error) {
 		seen, err := s.reasons(ctx, kind, name)
@@ -136,7 +136,7 @@ func (s *scene) told(kind, name string, reasons ...string) {
 }
 
 // reasons are those of all events of an object.
-func (s *scene) reasons(ctx context.Context, kind, name string) ([]string, error) {
+func (s *fixture) reasons(ctx context.Context, kind, name string) ([]string, error) {
 	var list corev1.EventList
 	err := s.Client.List(ctx, &list, client.InNamespace(s.Namespace), client.MatchingFields{"involvedObject.kind": kind, "involvedObject.name": name})
 	var reasons []string
@@ -156,7 +156,7 @@ func condition(all []metav1.Condition, kind string) string {
 
 // consume starts a pod that looks into claims and ends. It succeeds when each
 // holds a filled cache.
-func (s *scene) consume(name string, claims ...string) {
+func (s *fixture) consume(name string, claims ...string) {
 	s.Helper()
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: name}}
 	script := "set -e\n"
@@ -185,7 +185,7 @@ func (s *scene) consume(name string, claims ...string) {
 }
 
 // consumed waits until a pod of consume has found what it looked for.
-func (s *scene) consumed(name string, limit time.Duration) {
+func (s *fixture) consumed(name string, limit time.Duration) {
 	s.Helper()
 	var pod corev1.Pod
 	s.until(limit, "pod "+name+" to succeed", func(ctx context.Context) (bool, string, error) {
@@ -200,7 +200,7 @@ func (s *scene) consumed(name string, limit time.Duration) {
 }
 
 // discard deletes a pod of consume and claims, and waits until both are gone.
-func (s *scene) discard(pod string, claims ...string) {
+func (s *fixture) discard(pod string, claims ...string) {
 	s.Helper()
 	objects := []client.Object{&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: pod}}}
 	for _, claim := range claims {
@@ -218,7 +218,7 @@ func (s *scene) discard(pod string, claims ...string) {
 }
 
 // diagnose shows what a person would look at first.
-func (s *scene) diagnose() {
+func (s *fixture) diagnose() {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), 30*time.Second)
 	defer cancel()
 	for _, args := range [][]string{
@@ -234,6 +234,6 @@ func (s *scene) diagnose() {
 		s.Logf("the manager's log: %v\n%s", err, text[max(0, len(text)-8<<10):])
 		return
 	}
-	out, err := s.KubectlOutput(ctx, "-n", story.SystemNamespace, "logs", "deployment/"+story.ManagerDeployment, "--tail=60")
+	out, err := s.KubectlOutput(ctx, "-n", scenario.SystemNamespace, "logs", "deployment/"+scenario.ManagerDeployment, "--tail=60")
 	s.Logf("the manager's log: %v\n%s", err, out)
 }

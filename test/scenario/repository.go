@@ -1,4 +1,4 @@
-package story
+package scenario
 
 import (
 	"context"
@@ -22,7 +22,7 @@ echo "compiled $(grep -c '/compile ' /tmp/log || true)"
 `
 
 // WarmFrom makes a repository the only source of the cache.
-func (s *Story) WarmFrom(ctx context.Context, source v1alpha1.GitSource) error {
+func (s *Scenario) WarmFrom(ctx context.Context, source v1alpha1.GitSource) error {
 	var cache v1alpha1.GoCache
 	if err := s.get(ctx, Cache, &cache); err != nil {
 		return fmt.Errorf("read GoCache %s: %w", Cache, err)
@@ -37,7 +37,7 @@ func (s *Story) WarmFrom(ctx context.Context, source v1alpha1.GitSource) error {
 
 // WarmedAt waits until the cache was warmed from a commit, and until consumers
 // get a snapshot of that.
-func (s *Story) WarmedAt(ctx context.Context, commit string) (v1alpha1.GoCache, error) {
+func (s *Scenario) WarmedAt(ctx context.Context, commit string) (v1alpha1.GoCache, error) {
 	var c v1alpha1.GoCache
 	err := Until(ctx, 10*time.Minute, "GoCache "+Cache+" to be warm at commit "+commit, func(ctx context.Context) (bool, string, error) {
 		if err := s.get(ctx, Cache, &c); err != nil {
@@ -61,7 +61,7 @@ func (s *Story) WarmedAt(ctx context.Context, commit string) (v1alpha1.GoCache, 
 // CompilesOnClone builds files, offline, on a clone of their own, at the place
 // where a warm-up has its first repository, and says how many packages had to be
 // compiled.
-func (s *Story) CompilesOnClone(ctx context.Context, name string, files map[string]string) (int, error) {
+func (s *Scenario) CompilesOnClone(ctx context.Context, name string, files map[string]string) (int, error) {
 	cm := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: name}, Data: files}
 	if err := s.Client.Create(ctx, cm); err != nil {
 		return 0, fmt.Errorf("make ConfigMap %s: %w", name, err)

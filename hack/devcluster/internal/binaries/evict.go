@@ -14,9 +14,9 @@ import (
 
 var entryRE = regexp.MustCompile(`^[0-9a-f]{16}$`)
 
-// prune removes all but the entries used last, except this one and those that a
+// evict removes all but the entries used last, except this one and those that a
 // running cluster uses.
-func (s *Store) prune(current Entry) error {
+func (s *Store) evict(current Entry) error {
 	names, err := os.ReadDir(s.Dir)
 	if err != nil {
 		return err

@@ -1,4 +1,4 @@
-package story
+package scenario
 
 import (
 	"context"
@@ -24,12 +24,12 @@ echo "took-ms $(( $(now) - start ))"
 
 // ColdBuild builds the sample program with empty caches, through the proxy: a
 // CI pod's life without the operator's clones.
-func (s *Story) ColdBuild(ctx context.Context) (time.Duration, error) {
+func (s *Scenario) ColdBuild(ctx context.Context) (time.Duration, error) {
 	return s.build(ctx, task{name: "cold-build", env: Cache + "-env"})
 }
 
 // build runs one build and returns how long the go command took.
-func (s *Story) build(ctx context.Context, t task) (time.Duration, error) {
+func (s *Scenario) build(ctx context.Context, t task) (time.Duration, error) {
 	t.script = "set -- go build -o /tmp/program .\n" + timed
 	if err := s.start(ctx, t); err != nil {
 		return 0, err
@@ -63,7 +63,7 @@ type Clone struct {
 
 // OfflineBuilds waits for the sample StatefulSet: both replicas build from
 // their clones with GOPROXY=off.
-func (s *Story) OfflineBuilds(ctx context.Context) ([]Clone, error) {
+func (s *Scenario) OfflineBuilds(ctx context.Context) ([]Clone, error) {
 	var set appsv1.StatefulSet
 	err := Until(ctx, 5*time.Minute, "both replicas of "+Runner, func(ctx context.Context) (bool, string, error) {
 		if err := s.get(ctx, Runner, &set); err != nil {
@@ -85,7 +85,7 @@ func (s *Story) OfflineBuilds(ctx context.Context) ([]Clone, error) {
 	return clones, nil
 }
 
-func (s *Story) clone(ctx context.Context, pod string) (Clone, error) {
+func (s *Scenario) clone(ctx context.Context, pod string) (Clone, error) {
 	claim := "cache-" + pod
 	snapshot, err := s.PopulatedFrom(ctx, claim)
 	if err != nil {
@@ -103,7 +103,7 @@ func (s *Story) clone(ctx context.Context, pod string) (Clone, error) {
 }
 
 // PopulatedFrom names the snapshot that a claim's volume is a clone of.
-func (s *Story) PopulatedFrom(ctx context.Context, claim string) (string, error) {
+func (s *Scenario) PopulatedFrom(ctx context.Context, claim string) (string, error) {
 	var pvc corev1.PersistentVolumeClaim
 	if err := s.get(ctx, claim, &pvc); err != nil {
 		return "", fmt.Errorf("read claim %s: %w", claim, err)
@@ -117,7 +117,7 @@ func (s *Story) PopulatedFrom(ctx context.Context, claim string) (string, error)
 
 // WarmBuild builds the sample program on a clone of its own, offline, alone:
 // what a CI pod with a clone takes.
-func (s *Story) WarmBuild(ctx context.Context) (time.Duration, error) {
+func (s *Scenario) WarmBuild(ctx context.Context) (time.Duration, error) {
 	const claim = "warm-build"
 	if err := s.Claim(ctx, claim); err != nil {
 		return 0, err
@@ -126,18 +126,18 @@ func (s *Story) WarmBuild(ctx context.Context) (time.Duration, error) {
 }
 
 // Claim makes a claim that asks for the cache's newest verified snapshot.
-func (s *Story) Claim(ctx context.Context, name string) error {
+func (s *Scenario) Claim(ctx context.Context, name string) error {
 	return s.ClaimFrom(ctx, name, v1alpha1.GoCacheKind, Cache)
 }
 
 // ClaimFrom makes a claim that asks for a GoCache's newest verified snapshot,
 // or for one CacheSnapshot.
-func (s *Story) ClaimFrom(ctx context.Context, name, kind, source string) error {
+func (s *Scenario) ClaimFrom(ctx context.Context, name, kind, source string) error {
 	return s.ClaimOf(ctx, "", name, kind, source)
 }
 
 // ClaimOf is ClaimFrom with a storage class; empty: the cluster's default.
-func (s *Story) ClaimOf(ctx context.Context, class, name, kind, source string) error {
+func (s *Scenario) ClaimOf(ctx context.Context, class, name, kind, source string) error {
 	var cache corev1.PersistentVolumeClaim
 	if err := s.get(ctx, Cache, &cache); err != nil {
 		return fmt.Errorf("read claim %s: %w", Cache, err)

@@ -1,4 +1,4 @@
-package story
+package scenario
 
 import (
 	"context"
@@ -7,7 +7,7 @@ import (
 )
 
 // Fill leaves a file of so many MiB on the live claim.
-func (s *Story) Fill(ctx context.Context, mib int) error {
+func (s *Scenario) Fill(ctx context.Context, mib int) error {
 	script := fmt.Sprintf("dd if=/dev/zero of=%s/filler bs=1M count=%d && sync", mount, mib)
 	if err := s.start(ctx, task{name: "fill", script: script, claim: Cache}); err != nil {
 		return err

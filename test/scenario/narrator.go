@@ -1,4 +1,4 @@
-package story
+package scenario
 
 import (
 	"fmt"
@@ -23,8 +23,8 @@ func (n *Narrator) Chapter(format string, args ...any) {
 	n.print("\n\n== %s\n", fmt.Sprintf(format, args...))
 }
 
-// Say tells one thing.
-func (n *Narrator) Say(format string, args ...any) {
+// Print tells one thing.
+func (n *Narrator) Print(format string, args ...any) {
 	text := strings.ReplaceAll(strings.TrimRight(fmt.Sprintf(format, args...), "\n"), "\n", "\n         ")
 	n.print("%6.1fs  %s\n", time.Since(n.start).Seconds(), text)
 }

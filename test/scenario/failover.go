@@ -1,4 +1,4 @@
-package story
+package scenario
 
 import (
 	"bufio"
@@ -39,16 +39,16 @@ type Failover struct {
 }
 
 // KillInstance kills an instance under a loop of real go mod download.
-func (s *Story) KillInstance(ctx context.Context, instance string) (Failover, error) {
+func (s *Scenario) KillInstance(ctx context.Context, instance string) (Failover, error) {
 	return s.UnderDownloads(ctx, func(ctx context.Context) error {
-		s.n.Say("Downloads run; killing instance %s now", instance)
+		s.n.Print("Downloads run; killing instance %s now", instance)
 		return s.Kill(ctx, instance)
 	})
 }
 
 // UnderDownloads runs a loop of real go mod download, and lets something happen
 // once some have succeeded.
-func (s *Story) UnderDownloads(ctx context.Context, happen func(context.Context) error) (Failover, error) {
+func (s *Scenario) UnderDownloads(ctx context.Context, happen func(context.Context) error) (Failover, error) {
 	const workers, rounds = 4, 12
 	var result Failover
 	t := task{name: "downloads", script: downloads, env: Cache + "-env", vars: map[string]string{"ROUNDS": fmt.Sprint(rounds), "WORKERS": fmt.Sprint(workers)}}
@@ -100,7 +100,7 @@ func (s *Story) UnderDownloads(ctx context.Context, happen func(context.Context)
 }
 
 // Kill ends an instance's pod at once, without the time to say goodbye.
-func (s *Story) Kill(ctx context.Context, instance string) error {
+func (s *Scenario) Kill(ctx context.Context, instance string) error {
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: Proxy + "-" + instance + "-0"}}
 	if err := s.Client.Delete(ctx, pod, client.GracePeriodSeconds(0)); err != nil {
 		return fmt.Errorf("kill instance %s: %w", instance, err)

@@ -1,4 +1,4 @@
-package story
+package scenario
 
 import (
 	"context"
@@ -24,7 +24,7 @@ type Consumer struct {
 
 // Consumers lets n pods, each with a clone of its own, build offline, all at
 // once, and removes them again.
-func (s *Story) Consumers(ctx context.Context, n int) ([]Consumer, error) {
+func (s *Scenario) Consumers(ctx context.Context, n int) ([]Consumer, error) {
 	began := time.Now()
 	all := make([]Consumer, n)
 	name := func(i int) string { return fmt.Sprintf("consumer-%x-%d-of-%d", began.UnixMilli(), i+1, n) }
@@ -71,7 +71,7 @@ func (s *Story) Consumers(ctx context.Context, n int) ([]Consumer, error) {
 }
 
 // bound notes when each claim is seen bound.
-func (s *Story) bound(ctx context.Context, began time.Time, all []Consumer, name func(int) string) error {
+func (s *Scenario) bound(ctx context.Context, began time.Time, all []Consumer, name func(int) string) error {
 	return Until(ctx, 5*time.Minute, fmt.Sprintf("%d claims to be bound", len(all)), func(ctx context.Context) (bool, string, error) {
 		open := 0
 		for i := range all {
@@ -93,7 +93,7 @@ func (s *Story) bound(ctx context.Context, began time.Time, all []Consumer, name
 }
 
 // began notes when the container of a Job's pod did.
-func (s *Story) began(ctx context.Context, began time.Time, job string, c *Consumer) error {
+func (s *Scenario) began(ctx context.Context, began time.Time, job string, c *Consumer) error {
 	var pods corev1.PodList
 	if err := s.Client.List(ctx, &pods, client.InNamespace(s.Namespace), client.MatchingLabels{batchv1.JobNameLabel: job}); err != nil {
 		return fmt.Errorf("list the pods of Job %s: %w", job, err)

@@ -1,4 +1,4 @@
-package story
+package scenario
 
 import (
 	"context"
@@ -23,7 +23,7 @@ wc -l < /tmp/litter
 
 // Litter leaves entries in the live claim's build cache that nobody has used
 // for long, and says how many.
-func (s *Story) Litter(ctx context.Context) (int, error) {
+func (s *Scenario) Litter(ctx context.Context) (int, error) {
 	return s.count(ctx, task{name: "litter", script: litter, claim: Cache, env: Cache + "-env-offline"})
 }
 
@@ -36,12 +36,12 @@ grep -c '/compile ' /tmp/log || true
 
 // CompiledOn counts what a build of the small cache's packages compiles on a
 // claim, offline.
-func (s *Story) CompiledOn(ctx context.Context, claim string) (int, error) {
+func (s *Scenario) CompiledOn(ctx context.Context, claim string) (int, error) {
 	return s.count(ctx, task{name: "compiled", script: compiled, claim: claim, env: Cache + "-env-offline"})
 }
 
 // count runs a task whose last word is a number.
-func (s *Story) count(ctx context.Context, t task) (int, error) {
+func (s *Scenario) count(ctx context.Context, t task) (int, error) {
 	if err := s.start(ctx, t); err != nil {
 		return 0, err
 	}

@@ -1,4 +1,4 @@
-package story
+package scenario
 
 import (
 	"context"
@@ -26,9 +26,9 @@ done < /tmp/list
 echo "no archive found"; exit 1
 `
 
-// FlipArchive flips a bit of a built archive on the live claim, as a failing
+// CorruptArchive flips a bit of a built archive on the live claim, as a failing
 // disk would, and names the file.
-func (s *Story) FlipArchive(ctx context.Context) (string, error) {
+func (s *Scenario) CorruptArchive(ctx context.Context) (string, error) {
 	if err := s.start(ctx, task{name: "flip", script: flip, claim: Cache}); err != nil {
 		return "", err
 	}
@@ -45,7 +45,7 @@ func (s *Story) FlipArchive(ctx context.Context) (string, error) {
 
 // Snapshot asks the cache for a snapshot with the request annotation and waits
 // until its fate is known, one way or the other.
-func (s *Story) Snapshot(ctx context.Context, token string) (v1alpha1.CacheSnapshot, error) {
+func (s *Scenario) Snapshot(ctx context.Context, token string) (v1alpha1.CacheSnapshot, error) {
 	var cache v1alpha1.GoCache
 	var snap v1alpha1.CacheSnapshot
 	if err := s.get(ctx, Cache, &cache); err != nil {

@@ -1,4 +1,4 @@
-package story
+package scenario
 
 import (
 	"bytes"
@@ -21,20 +21,20 @@ import (
 )
 
 // Begin makes the namespace and applies the samples.
-func (c *Cluster) Begin(ctx context.Context, namespace string, n *Narrator) (*Story, error) {
+func (c *Cluster) Begin(ctx context.Context, namespace string, n *Narrator) (*Scenario, error) {
 	return c.begin(ctx, namespace, n, func(*unstructured.Unstructured) (bool, error) { return true, nil })
 }
 
 // BeginSmall makes the namespace and applies of the samples the cache alone,
 // with a warm-up of seconds: one package, fetched without a proxy of the
 // operator's.
-func (c *Cluster) BeginSmall(ctx context.Context, namespace string, n *Narrator) (*Story, error) {
+func (c *Cluster) BeginSmall(ctx context.Context, namespace string, n *Narrator) (*Scenario, error) {
 	return c.begin(ctx, namespace, n, c.small)
 }
 
 // begin applies those samples that change wants, as it leaves them.
-func (c *Cluster) begin(ctx context.Context, namespace string, n *Narrator, change func(*unstructured.Unstructured) (bool, error)) (*Story, error) {
-	s := &Story{Cluster: c, Namespace: namespace, n: n}
+func (c *Cluster) begin(ctx context.Context, namespace string, n *Narrator, change func(*unstructured.Unstructured) (bool, error)) (*Scenario, error) {
+	s := &Scenario{Cluster: c, Namespace: namespace, n: n}
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace, Labels: map[string]string{
 		"pod-security.kubernetes.io/enforce": "restricted", // all that the operator makes obeys it
 	}}}
@@ -71,7 +71,7 @@ func (c *Cluster) small(o *unstructured.Unstructured) (bool, error) {
 
 // apply applies a kustomization. On a cluster without a way out the proxies
 // get the one on this machine as their upstream.
-func (s *Story) apply(ctx context.Context, dir string, change func(*unstructured.Unstructured) (bool, error)) error {
+func (s *Scenario) apply(ctx context.Context, dir string, change func(*unstructured.Unstructured) (bool, error)) error {
 	var text bytes.Buffer
 	if err := s.kubectl(ctx, &text, "kustomize", dir); err != nil {
 		return err
@@ -109,7 +109,7 @@ func (s *Story) apply(ctx context.Context, dir string, change func(*unstructured
 
 // noteImage remembers the image that the sample Job builds in: the story's own
 // tasks use it too.
-func (s *Story) noteImage(o *unstructured.Unstructured) error {
+func (s *Scenario) noteImage(o *unstructured.Unstructured) error {
 	if o.GetKind() != "Job" {
 		return nil
 	}

@@ -1,4 +1,4 @@
-package story
+package scenario
 
 import (
 	"bufio"
@@ -19,7 +19,7 @@ import (
 
 // BeginProxy makes the namespace and applies of the samples the proxy alone,
 // with what its spec is to say besides.
-func (c *Cluster) BeginProxy(ctx context.Context, namespace string, n *Narrator, spec map[string]any) (*Story, error) {
+func (c *Cluster) BeginProxy(ctx context.Context, namespace string, n *Narrator, spec map[string]any) (*Scenario, error) {
 	return c.begin(ctx, namespace, n, func(o *unstructured.Unstructured) (bool, error) {
 		switch o.GetKind() {
 		case "ConfigMap":
@@ -46,7 +46,7 @@ func (c *Cluster) BeginProxy(ctx context.Context, namespace string, n *Narrator,
 }
 
 // BeginEmpty makes the namespace with what caches can be made from, and none.
-func (c *Cluster) BeginEmpty(ctx context.Context, namespace string, n *Narrator) (*Story, error) {
+func (c *Cluster) BeginEmpty(ctx context.Context, namespace string, n *Narrator) (*Scenario, error) {
 	return c.begin(ctx, namespace, n, func(o *unstructured.Unstructured) (bool, error) { return o.GetKind() == "ConfigMap", nil })
 }
 
@@ -71,7 +71,7 @@ test -s /tmp/list
 // Poison puts wrong bytes into the store of an instance, names the files, and
 // says when the first was in its place. Nothing of what did it is left, or it
 // would count among those who use the volume.
-func (s *Story) Poison(ctx context.Context, instance string) (files []string, at time.Time, err error) {
+func (s *Scenario) Poison(ctx context.Context, instance string) (files []string, at time.Time, err error) {
 	name := "poison-" + instance
 	if err := s.start(ctx, task{name: name, script: poison, claim: Proxy + "-" + instance}); err != nil {
 		return nil, at, err
@@ -95,7 +95,7 @@ func (s *Story) Poison(ctx context.Context, instance string) (files []string, at
 }
 
 // drop removes a task, and its pod with it.
-func (s *Story) drop(ctx context.Context, name string) error {
+func (s *Scenario) drop(ctx context.Context, name string) error {
 	job := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: name}}
 	if err := s.Client.Delete(ctx, job, client.PropagationPolicy(metav1.DeletePropagationBackground)); client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("remove Job %s: %w", name, err)
@@ -104,7 +104,7 @@ func (s *Story) drop(ctx context.Context, name string) error {
 }
 
 // stamped are the lines of a task's log, each with the time of its writing.
-func (s *Story) stamped(ctx context.Context, name string, follow bool) (*bufio.Scanner, error) {
+func (s *Scenario) stamped(ctx context.Context, name string, follow bool) (*bufio.Scanner, error) {
 	pod, err := s.pod(ctx, name)
 	if err != nil {
 		return nil, err
@@ -163,7 +163,7 @@ type Clients struct {
 }
 
 // Clients begins to run go commands with a value of GOPROXY.
-func (s *Story) Clients(ctx context.Context, workers int, goproxy string) (*Clients, error) {
+func (s *Scenario) Clients(ctx context.Context, workers int, goproxy string) (*Clients, error) {
 	t := task{name: "clients", script: endless, vars: map[string]string{
 		"WORKERS": fmt.Sprint(workers), "GOPROXY": goproxy, "GOTOOLCHAIN": "local", "GOFLAGS": "-modcacherw",
 	}}

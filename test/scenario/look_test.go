@@ -1,4 +1,4 @@
-package story
+package scenario
 
 import (
 	"fmt"
@@ -69,7 +69,7 @@ func TestInstallRefreshesDiscovery(t *testing.T) {
 // cache of this cluster.
 func TestLookAround(t *testing.T) {
 	c, calls := fakeCluster(t)
-	s := &Story{Cluster: c, Namespace: "n"}
+	s := &Scenario{Cluster: c, Namespace: "n"}
 	if out, err := exec.CommandContext(t.Context(), "sh", "-e", "-c", s.LookAround()).CombinedOutput(); err != nil { //nolint:gosec // what is tested
 		t.Fatalf("%v\n%s", err, out)
 	}

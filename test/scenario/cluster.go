@@ -1,4 +1,4 @@
-package story
+package scenario
 
 import (
 	"bytes"
@@ -140,7 +140,7 @@ func Remove(ctx context.Context, o Options, n *Narrator, namespaces ...string) e
 		return err
 	}
 	if why != "" {
-		n.Say("The operator and its CRDs stay: %s. \"make undeploy\" removes them, with all objects of their kinds.", why)
+		n.Print("The operator and its CRDs stay: %s. \"make undeploy\" removes them, with all objects of their kinds.", why)
 		return nil
 	}
 	return c.kubectl(ctx, nil, "delete", "--ignore-not-found", "--wait", "-k", filepath.Join(Root(), "config", "default"))
@@ -217,7 +217,7 @@ func (c *Cluster) prerequisites(ctx context.Context) error {
 }
 
 func (c *Cluster) startLocal(ctx context.Context) error {
-	c.n.Say("Starting a real Kubernetes on this machine (etcd, API server, kubelet, containerd, CSI with snapshots)")
+	c.n.Print("Starting a real Kubernetes on this machine (etcd, API server, kubelet, containerd, CSI with snapshots)")
 	if err := c.make(ctx, "devcluster"); err != nil {
 		return err
 	}
@@ -240,7 +240,7 @@ func (c *Cluster) readStatus(ctx context.Context) error {
 }
 
 func (c *Cluster) loadImages(ctx context.Context) error {
-	c.n.Say("Building the images (operator, Go toolchain, HAProxy) and loading them: no registry is needed")
+	c.n.Print("Building the images (operator, Go toolchain, HAProxy) and loading them: no registry is needed")
 	if err := c.make(ctx, "image", "IMG="+localImage); err != nil {
 		return err
 	}
@@ -322,7 +322,7 @@ func (c *Cluster) connect(context.Context) error {
 }
 
 func (c *Cluster) deploy(ctx context.Context) error {
-	c.n.Say("Deploying the operator: CRDs, RBAC, manager")
+	c.n.Print("Deploying the operator: CRDs, RBAC, manager")
 	if err := c.Install(ctx); err != nil {
 		return err
 	}

@@ -1,4 +1,4 @@
-package story
+package scenario
 
 import (
 	"context"
@@ -26,8 +26,8 @@ const (
 	mount  = "/gocache"
 )
 
-// Story is one walk, in one namespace.
-type Story struct {
+// Scenario is one walk, in one namespace.
+type Scenario struct {
 	*Cluster
 	// Namespace of all that the story makes.
 	Namespace string
@@ -37,11 +37,11 @@ type Story struct {
 }
 
 // get reads an object of the story.
-func (s *Story) get(ctx context.Context, name string, into client.Object) error {
+func (s *Scenario) get(ctx context.Context, name string, into client.Object) error {
 	return s.Client.Get(ctx, client.ObjectKey{Namespace: s.Namespace, Name: name}, into)
 }
 
-// ready says whether a set of conditions has Ready=True, and what it says.
+// ready reports whether a set of conditions has Ready=True, and what it says.
 func ready(conditions []metav1.Condition) (bool, string) {
 	c := meta.FindStatusCondition(conditions, v1alpha1.ReadyCondition)
 	if c == nil {
@@ -51,7 +51,7 @@ func ready(conditions []metav1.Condition) (bool, string) {
 }
 
 // ProxyReady waits until the proxy serves.
-func (s *Story) ProxyReady(ctx context.Context) (v1alpha1.ModProxy, error) {
+func (s *Scenario) ProxyReady(ctx context.Context) (v1alpha1.ModProxy, error) {
 	var p v1alpha1.ModProxy
 	err := Until(ctx, 2*time.Minute, "ModProxy "+Proxy, func(ctx context.Context) (bool, string, error) {
 		if err := s.get(ctx, Proxy, &p); err != nil {
@@ -64,7 +64,7 @@ func (s *Story) ProxyReady(ctx context.Context) (v1alpha1.ModProxy, error) {
 }
 
 // Warmed waits until the cache is warm.
-func (s *Story) Warmed(ctx context.Context) (v1alpha1.GoCache, error) {
+func (s *Scenario) Warmed(ctx context.Context) (v1alpha1.GoCache, error) {
 	var c v1alpha1.GoCache
 	err := Until(ctx, 10*time.Minute, "GoCache "+Cache+" to be warm", func(ctx context.Context) (bool, string, error) {
 		if err := s.get(ctx, Cache, &c); err != nil {
@@ -77,7 +77,7 @@ func (s *Story) Warmed(ctx context.Context) (v1alpha1.GoCache, error) {
 }
 
 // Offered waits until consumers get a snapshot other than the given one.
-func (s *Story) Offered(ctx context.Context, other string) (v1alpha1.CacheSnapshot, error) {
+func (s *Scenario) Offered(ctx context.Context, other string) (v1alpha1.CacheSnapshot, error) {
 	var c v1alpha1.GoCache
 	var snap v1alpha1.CacheSnapshot
 	err := Until(ctx, 5*time.Minute, "a verified snapshot of "+Cache, func(ctx context.Context) (bool, string, error) {
@@ -94,7 +94,7 @@ func (s *Story) Offered(ctx context.Context, other string) (v1alpha1.CacheSnapsh
 }
 
 // Request writes the request annotation of an object and waits for the answer.
-func (s *Story) Request(ctx context.Context, o client.Object, text string, answer func() *v1alpha1.RequestStatus) error {
+func (s *Scenario) Request(ctx context.Context, o client.Object, text string, answer func() *v1alpha1.RequestStatus) error {
 	patch := client.RawPatch("application/merge-patch+json", fmt.Appendf(nil, `{"metadata":{"annotations":{%q:%q}}}`, v1alpha1.RequestAnnotation, text))
 	if err := s.Client.Patch(ctx, o, patch); err != nil {
 		return fmt.Errorf("request %s: %w", text, err)
@@ -124,7 +124,7 @@ type task struct {
 }
 
 // start makes a task's Job anew.
-func (s *Story) start(ctx context.Context, t task) error {
+func (s *Scenario) start(ctx context.Context, t task) error {
 	old := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: t.name}}
 	err := s.Client.Delete(ctx, old, client.PropagationPolicy(metav1.DeletePropagationForeground))
 	if err == nil {
@@ -181,7 +181,7 @@ func (s *Story) start(ctx context.Context, t task) error {
 }
 
 // finish waits for a task's end and returns what it printed.
-func (s *Story) finish(ctx context.Context, name string, limit time.Duration) (string, error) {
+func (s *Scenario) finish(ctx context.Context, name string, limit time.Duration) (string, error) {
 	var job batchv1.Job
 	failed := false
 	err := Until(ctx, limit, "Job "+name, func(ctx context.Context) (bool, string, error) {
@@ -207,7 +207,7 @@ func (s *Story) finish(ctx context.Context, name string, limit time.Duration) (s
 }
 
 // pod is the pod of a Job.
-func (s *Story) pod(ctx context.Context, job string) (*corev1.Pod, error) {
+func (s *Scenario) pod(ctx context.Context, job string) (*corev1.Pod, error) {
 	var pods corev1.PodList
 	if err := s.Client.List(ctx, &pods, client.InNamespace(s.Namespace), client.MatchingLabels{batchv1.JobNameLabel: job}); err != nil {
 		return nil, fmt.Errorf("find the pod of Job %s: %w", job, err)
@@ -218,7 +218,7 @@ func (s *Story) pod(ctx context.Context, job string) (*corev1.Pod, error) {
 	return &pods.Items[0], nil
 }
 
-func (s *Story) logs(ctx context.Context, job string) (string, error) {
+func (s *Scenario) logs(ctx context.Context, job string) (string, error) {
 	pod, err := s.pod(ctx, job)
 	if err != nil || pod == nil {
 		return "", err

@@ -1,4 +1,4 @@
-package story
+package scenario
 
 import (
 	"fmt"
@@ -9,7 +9,7 @@ import (
 const category = "gocaching"
 
 // LookAround is command lines for a person to paste into a shell.
-func (s *Story) LookAround() string {
+func (s *Scenario) LookAround() string {
 	text := ""
 	if s.Kubeconfig != "" {
 		text += fmt.Sprintf("  export KUBECONFIG=%s KUBECACHEDIR=%s PATH=%s:$PATH\n", s.Kubeconfig, s.KubeCache, filepath.Dir(s.Kubectl))
