@@ -24,14 +24,14 @@ import (
 
 // TestDeletedWithoutManager deletes caches and all that hangs on them in several
 // orders while no manager runs, in the middle of verifications, populations and
-// a swap. When one runs again nothing is stuck, nothing is left that should have
-// gone, and nothing is gone that a policy says to keep.
+// a volume replacement. When one runs again nothing is stuck, nothing is left that should have
+// gone, and nothing is gone that a policy keeps.
 func TestDeletedWithoutManager(t *testing.T) {
 	namespace := fmt.Sprintf("abandoned-%x", time.Now().Unix()&0xfffff)
 	s := inOwn(t, namespace, func() (*scenario.Scenario, error) {
 		return suite.cluster.BeginEmpty(suite.ctx, namespace, suite.narrator)
 	})
-	for _, name := range []string{"kept", "swapped"} { // as the defaults say
+	for _, name := range []string{"kept", "swapped"} { // as by default
 		s.tiny(name, v1alpha1.DeletionRetain)
 	}
 	for _, name := range []string{"top", "bottom"} {
@@ -41,8 +41,8 @@ func TestDeletedWithoutManager(t *testing.T) {
 	suite.narrator.Print("four caches have a verified snapshot")
 	s.detach(snapshots["kept"])
 	kept := s.boundTo("kept")
-	s.holdInSwap("swapped", snapshots["swapped"])
-	suite.narrator.Print("a swap waits for a pod")
+	s.holdInReplacement("swapped", snapshots["swapped"])
+	suite.narrator.Print("a volume replacement waits for a pod")
 	if s.Kind == scenario.Local { // clones that take long are met half made
 		s.must(s.Fault(s.ctx, "set", "restore", "--delay", "5s", "--namespace", s.Namespace))
 		s.Cleanup(func() { s.must(s.Fault(context.WithoutCancel(s.ctx), "clear", "restore")) })
@@ -54,16 +54,16 @@ func TestDeletedWithoutManager(t *testing.T) {
 		s.must(s.fillFrom(name, strings.TrimPrefix(name, "filled-")))
 	}
 	s.until(time.Minute, "two populations to be under way", func(ctx context.Context) (bool, string, error) {
-		primes, err := s.primes(ctx)
-		return len(primes) == 2, fmt.Sprint(primes), err
+		intermediates, err := s.intermediates(ctx)
+		return len(intermediates) == 2, fmt.Sprint(intermediates), err
 	})
 	suite.narrator.Print("all is under way")
 
 	s.Cleanup(func() { s.must(s.scaleManager(context.WithoutCancel(s.ctx), 1)) })
 	s.must(s.scaleManager(s.ctx, 0))
-	primes, err := s.primes(s.ctx)
+	intermediates, err := s.intermediates(s.ctx)
 	s.must(err)
-	s.Logf("no manager runs; populations under way: %v", primes)
+	s.Logf("no manager runs; populations under way: %v", intermediates)
 	// What is kept is kept although its parts are taken from under it.
 	s.remove(&snapshotv1.VolumeSnapshot{}, "half-kept")
 	s.remove(&batchv1.Job{}, naming.Child("half-kept", naming.Verify))
@@ -84,14 +84,14 @@ func TestDeletedWithoutManager(t *testing.T) {
 	s.remove(&v1alpha1.CacheSnapshot{}, "half-bottom")
 	s.remove(&v1alpha1.CacheSnapshot{}, snapshots["bottom"])
 	s.remove(&v1alpha1.GoCache{}, "bottom")
-	// A swap in progress goes with its cache.
+	// A volume replacement in progress ends with its cache.
 	s.remove(&v1alpha1.GoCache{}, "swapped")
 	s.remove(&corev1.Pod{}, "holder")
 
 	began := time.Now()
 	s.must(s.scaleManager(s.ctx, 1))
 	s.until(90*time.Second, "all to be gone that should go", func(ctx context.Context) (bool, string, error) {
-		left, err := s.unwanted(ctx, "top", "bottom")
+		left, err := s.undeleted(ctx, "top", "bottom")
 		return len(left) == 0, fmt.Sprint(left), err
 	})
 	s.Logf("all that should go was gone %s after a manager was wanted again", since(began))
@@ -99,7 +99,7 @@ func TestDeletedWithoutManager(t *testing.T) {
 		s.Errorf("claim kept is on %s, and was on %s", now, kept)
 	}
 	var csi snapshotv1.VolumeSnapshot
-	s.get(snapshots["kept"], &csi) // its CacheSnapshot said Retain
+	s.get(snapshots["kept"], &csi) // its CacheSnapshot has the policy Retain
 	s.boundTo("swapped")
 	var snap v1alpha1.CacheSnapshot
 	s.get(snapshots["swapped"], &snap)
@@ -168,17 +168,17 @@ func (s *fixture) detach(name string) {
 	})
 }
 
-// holdInSwap begins to replace the volume of a cache, as far as a pod lets it.
-func (s *fixture) holdInSwap(name, snapshot string) {
+// holdInReplacement begins to replace the volume of a cache, as far as a pod lets it.
+func (s *fixture) holdInReplacement(name, snapshot string) {
 	s.Helper()
-	s.consume("holder", name) // it ends, and names the claim for all that
+	s.consume("holder", name) // it ends, and still names the PVC
 	cache := &v1alpha1.GoCache{ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: name}}
 	s.must(s.Client.Patch(s.ctx, cache, client.RawPatch("application/merge-patch+json",
 		fmt.Appendf(nil, `{"spec":{"restore":{"snapshotRef":{"name":%q},"requestID":"1"}}}`, snapshot))))
-	s.until(time.Minute, "the swap to wait for the pod", func(ctx context.Context) (bool, string, error) {
+	s.until(time.Minute, "the volume replacement to wait for the pod", func(ctx context.Context) (bool, string, error) {
 		err := s.Client.Get(ctx, client.ObjectKeyFromObject(cache), cache)
-		swap := cache.Status.VolumeReplacement
-		return swap != nil && len(swap.Consumers) > 0 && len(cache.Finalizers) > 0, fmt.Sprintf("%+v", swap), err
+		replacement := cache.Status.VolumeReplacement
+		return replacement != nil && len(replacement.Consumers) > 0 && len(cache.Finalizers) > 0, fmt.Sprintf("%+v", replacement), err
 	})
 }
 
@@ -196,7 +196,7 @@ func (s *fixture) verifying(cache string) {
 	})
 }
 
-// fillFrom makes a claim from a cache, and a pod that wants it.
+// fillFrom creates a PVC from a cache, and a pod that mounts it.
 func (s *fixture) fillFrom(name, cache string) error {
 	group := v1alpha1.GroupName
 	claim := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: name}}
@@ -219,9 +219,9 @@ func (s *fixture) remove(o client.Object, name string) {
 	s.must(client.IgnoreNotFound(s.Client.Delete(s.ctx, o, client.PropagationPolicy(metav1.DeletePropagationBackground))))
 }
 
-// unwanted is what hangs in its deletion, what is left of caches that went with
-// all they had, and volumes that belong to nobody.
-func (s *fixture) unwanted(ctx context.Context, gone ...string) ([]string, error) {
+// undeleted lists the objects whose deletion does not end, the remains of deleted
+// caches, and volumes without an owner.
+func (s *fixture) undeleted(ctx context.Context, gone ...string) ([]string, error) {
 	left, err := s.strayVolumes(ctx)
 	if err != nil {
 		return nil, err

@@ -45,7 +45,7 @@ func (p point) String() string {
 	return fmt.Sprintf("%s %s %s", when, p.method, p.path)
 }
 
-// choke stands between a manager and the API server. It speaks for the manager
+// choke stands between a manager and the API server. It authenticates as the manager
 // with the token of its own service account, so that it may do what it may do
 // in the cluster and nothing else, and kills it at a point.
 type choke struct {
@@ -125,7 +125,7 @@ func (c *choke) take(r *http.Request, body []byte) *point {
 func (c *choke) strike() {
 	close(c.struck)
 	c.kill()
-	panic(http.ErrAbortHandler) // nobody is there to answer
+	panic(http.ErrAbortHandler) // there is no answer
 }
 
 // ServeHTTP forwards a request, unless it is the one.

@@ -20,7 +20,7 @@ import (
 func TestFiftyClaims(t *testing.T) {
 	const (
 		many, immediate, podVolumes = 50, 5, 9
-		// Make the prime, hand its volume over, delete it; and the odd conflict.
+		// Create the intermediate PVC, hand its volume over, delete it; and the odd conflict.
 		writesPerClaim = 4
 	)
 	s := onSmall(t)
@@ -29,7 +29,7 @@ func TestFiftyClaims(t *testing.T) {
 	m := s.takeOver()
 	s.start(m)
 	s.must(s.ClaimFrom(s.ctx, "before", v1alpha1.GoCacheKind, "absent")) // once it is answered, the manager is up
-	s.told("PersistentVolumeClaim", "before", "SourceNotFound")
+	s.recorded("PersistentVolumeClaim", "before", "SourceNotFound")
 	_ = m.wrote()
 
 	prefix := s.unique("fifty")
@@ -85,7 +85,7 @@ func TestFiftyClaims(t *testing.T) {
 	}
 }
 
-// boundAfter waits until all claims are bound, and returns when each was, in
+// boundAfter waits until all PVCs are bound, and returns when each was, in
 // the order of time.
 func (s *fixture) boundAfter(began time.Time, claims []string) []time.Duration {
 	s.Helper()

@@ -12,8 +12,8 @@ import (
 	"gocache.dev/operator/api/v1alpha1"
 )
 
-// TestCleanup bounds the age of what a cache holds: what nobody used for long is
-// planned, waits for its approval, goes, and is missed by nobody: a build on a
+// TestCleanup bounds the age of cache entries: entries that were not used for long
+// are planned, wait for the approval, are removed, and are not needed: a build on a
 // clone of the next snapshot compiles nothing.
 func TestCleanup(t *testing.T) {
 	t.Parallel()
@@ -49,7 +49,7 @@ func TestCleanup(t *testing.T) {
 		s.Fatalf("the approval is answered %s %q: %+v, %+v", answer.Outcome, answer.Message, status, status.Proof)
 	}
 	s.Logf("approved and applied after %s: %s; %d removed, proof %+v", since(began), answer.Message, status.Removed, status.Proof)
-	s.told(v1alpha1.GoCacheKind, cache.Name, "CleanupStarted", "CleanupPlanned", "Cleaned")
+	s.recorded(v1alpha1.GoCacheKind, cache.Name, "CleanupStarted", "CleanupPlanned", "Cleaned")
 	s.until(time.Minute, "the cache to be clean", func(ctx context.Context) (bool, string, error) {
 		err := s.Client.Get(ctx, client.ObjectKeyFromObject(cache), cache)
 		saw := condition(cache.Status.Conditions, v1alpha1.CleanCondition)

@@ -18,7 +18,7 @@ import (
 )
 
 // TestDeletedNamespace deletes a namespace while a snapshot in it is being
-// verified and claims are being filled: everything goes, in whatever order,
+// verified and PVCs are being filled: everything goes, in whatever order,
 // and nothing stays behind that belongs to no namespace.
 func TestDeletedNamespace(t *testing.T) {
 	t.Parallel()
@@ -32,7 +32,7 @@ func TestDeletedNamespace(t *testing.T) {
 
 	snap := s.snapshotObject("half")
 	s.must(s.Client.Create(s.ctx, snap))
-	// The Job waits for its clone as long as the claims do for theirs: all are
+	// The Job waits for its clone as long as the PVCs do for theirs: all are
 	// met half made, however fast the rest is.
 	verifies := func(ctx context.Context) (bool, string, error) {
 		var job batchv1.Job
@@ -46,9 +46,9 @@ func TestDeletedNamespace(t *testing.T) {
 	}
 	s.consume("half", claims...)
 	s.until(time.Minute, "three populations to be under way beside the verification", func(ctx context.Context) (bool, string, error) {
-		primes, err := s.primes(ctx)
-		if err != nil || len(primes) != len(claims) {
-			return false, fmt.Sprintf("primes: %v", primes), err
+		intermediates, err := s.intermediates(ctx)
+		if err != nil || len(intermediates) != len(claims) {
+			return false, fmt.Sprintf("primes: %v", intermediates), err
 		}
 		return verifies(ctx)
 	})
@@ -71,8 +71,8 @@ func TestDeletedNamespace(t *testing.T) {
 	s.Logf("all gone after %s", time.Since(began).Round(100*time.Millisecond))
 }
 
-// primes are the claims through which clones are made now.
-func (s *fixture) primes(ctx context.Context) ([]string, error) {
+// intermediates are the intermediate PVCs through which clones are made now.
+func (s *fixture) intermediates(ctx context.Context) ([]string, error) {
 	var list corev1.PersistentVolumeClaimList
 	err := s.Client.List(ctx, &list, client.InNamespace(s.Namespace), client.HasLabels{volume.IntermediateLabel})
 	var names []string
@@ -83,7 +83,7 @@ func (s *fixture) primes(ctx context.Context) ([]string, error) {
 }
 
 // leftovers are the volumes and snapshot contents of the namespace: they lie in
-// none, and outlive it when somebody was careless.
+// none, and outlive it unless they are deleted.
 func (s *fixture) leftovers(ctx context.Context) ([]string, error) {
 	var left []string
 	var volumes corev1.PersistentVolumeList

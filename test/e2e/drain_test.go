@@ -17,9 +17,9 @@ import (
 	"gocache.dev/operator/test/scenario"
 )
 
-// TestDrainedNode drains the only node while a snapshot is verified on it: that
-// nobody could tell is booked and convicts nothing, the snapshot says that the
-// next check finds no node, and it is proven when the node takes pods again.
+// TestDrainedNode drains the only node while a snapshot is verified on it: the
+// verdict is Inconclusive and never Corrupt, the snapshot reports that the next
+// check finds no node, and it is verified when the node takes pods again.
 func TestDrainedNode(t *testing.T) {
 	if suite.cluster.Kind == scenario.Current {
 		t.Skip("the nodes of a cluster that others use are not cordoned")
@@ -36,14 +36,14 @@ func TestDrainedNode(t *testing.T) {
 	s.Cleanup(func() { s.must(s.cordon(context.WithoutCancel(s.ctx), false)) })
 	s.evictAfter(naming.Child(snap.Name, naming.Verify), func() { s.must(s.cordon(s.ctx, true)) })
 	drained := time.Now()
-	const says = "has no node (Unschedulable)"
+	const message = "has no node (Unschedulable)"
 	s.until(3*time.Minute, "the snapshot to say that there is no node", func(ctx context.Context) (bool, string, error) {
 		err := s.Client.Get(ctx, client.ObjectKeyFromObject(snap), snap)
 		ready := meta.FindStatusCondition(snap.Status.Conditions, v1alpha1.ReadyCondition)
 		if ready == nil {
 			return false, "no condition Ready", err
 		}
-		return strings.Contains(ready.Message, says), ready.Message, err
+		return strings.Contains(ready.Message, message), ready.Message, err
 	})
 	s.Logf("after %s it says: %s", since(drained), meta.FindStatusCondition(snap.Status.Conditions, v1alpha1.ReadyCondition).Message)
 	if v := snap.Status.Verification; v.Attempts != 1 || v.Verdict != v1alpha1.VerdictInconclusive {
@@ -61,11 +61,11 @@ func TestDrainedNode(t *testing.T) {
 	if v := snap.Status.Verification; v.Attempts != 2 {
 		s.Errorf("%d attempts, want the evicted and the one that waited for the node", v.Attempts)
 	}
-	s.told(v1alpha1.CacheSnapshotKind, snap.Name, "SnapshotCreated", "Inconclusive", "Verified")
+	s.recorded(v1alpha1.CacheSnapshotKind, snap.Name, "SnapshotCreated", "Inconclusive", "Verified")
 	s.cleanedUp(snap.Name)
 }
 
-// cordon keeps new pods from all nodes, or lets them in again.
+// cordon keeps new pods from all nodes, or allows them again.
 func (s *fixture) cordon(ctx context.Context, on bool) error {
 	var nodes corev1.NodeList
 	if err := s.Client.List(ctx, &nodes); err != nil {

@@ -19,7 +19,7 @@ import (
 )
 
 // TestEvictedCheck evicts the pod of an integrity Job, as draining a node does:
-// that nobody could tell is booked and is never taken for a conviction, and a
+// the verdict is Inconclusive and never Corrupt, and a
 // later attempt proves the snapshot.
 func TestEvictedCheck(t *testing.T) {
 	s := onSmall(t)
@@ -52,7 +52,7 @@ func TestEvictedCheck(t *testing.T) {
 	if !inconclusive || snap.Status.Verification.Attempts != 2 {
 		s.Errorf("%d attempts, one of them inconclusive: %v", snap.Status.Verification.Attempts, inconclusive)
 	}
-	s.told(v1alpha1.CacheSnapshotKind, snap.Name, "SnapshotCreated", "Inconclusive", "Verified")
+	s.recorded(v1alpha1.CacheSnapshotKind, snap.Name, "SnapshotCreated", "Inconclusive", "Verified")
 }
 
 // snapshotObject is a CacheSnapshot of the cache, under a name that no earlier

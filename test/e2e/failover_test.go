@@ -24,7 +24,7 @@ const briskProbes = `{"spec":{
 
 // TestKilledInstance kills an instance of the proxy under a loop of real go mod
 // download and keeps it from coming back: no command fails, weights, conditions
-// and events tell what happened, and once it may, it comes back.
+// and events describe what happened, and once it may, it comes back.
 func TestKilledInstance(t *testing.T) {
 	s := onFull(t)
 	s.patchProxy(briskProbes)
@@ -64,7 +64,7 @@ func TestKilledInstance(t *testing.T) {
 	began := time.Now()
 	s.balanced(4 * time.Minute)
 	s.Logf("back with its whole weight after %s", time.Since(began).Round(100*time.Millisecond))
-	s.told(v1alpha1.ModProxyKind, scenario.Proxy, "InstanceUnhealthy", "WeightsChanged", "WeightsConfirmed", "InstanceHealthy")
+	s.recorded(v1alpha1.ModProxyKind, scenario.Proxy, "InstanceUnhealthy", "WeightsChanged", "WeightsConfirmed", "InstanceHealthy")
 }
 
 // TestReplacedInstances changes the template of all pods of a proxy, as an
@@ -117,7 +117,7 @@ func (s *fixture) balanced(limit time.Duration) {
 	})
 }
 
-// settled reports whether the router does what is wanted, as far as was read back.
+// settled reports whether the router has the desired weights, as far as was read back.
 func settled(p *v1alpha1.ModProxy) bool {
 	for _, i := range p.Status.Instances {
 		if i.ObservedWeight != i.DesiredWeight {

@@ -70,14 +70,14 @@ func inOwn(t *testing.T, namespace string, begin func() (*scenario.Scenario, err
 func play(t *testing.T, begin func() (*scenario.Scenario, error)) *fixture {
 	t.Helper()
 	if suite.ctx.Err() != nil {
-		t.Fatal("the tests were told to end")
+		t.Fatal("the tests are being stopped")
 	}
-	told, err := begin()
+	recorded, err := begin()
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(suite.ctx)
-	s := &fixture{T: t, Scenario: told, ctx: ctx}
+	s := &fixture{T: t, Scenario: recorded, ctx: ctx}
 	began := time.Now()
 	t.Cleanup(func() {
 		if t.Failed() && !s.diagnosed {
@@ -90,7 +90,7 @@ func play(t *testing.T, begin func() (*scenario.Scenario, error)) *fixture {
 	return s
 }
 
-// sub is the same scene in a subtest.
+// sub is the same fixture in a subtest.
 func (s *fixture) sub(name string, do func(*fixture)) {
 	s.Helper()
 	s.Run(name, func(t *testing.T) {
@@ -109,7 +109,7 @@ func (s *fixture) must(err error) {
 	}
 }
 
-// get reads an object of the scene's namespace.
+// get reads an object of the fixture's namespace.
 func (s *fixture) get(name string, into client.Object) {
 	s.Helper()
 	s.must(s.Client.Get(s.ctx, client.ObjectKey{Namespace: s.Namespace, Name: name}, into))
@@ -121,8 +121,8 @@ func (s *fixture) until(limit time.Duration, what string, holds func(context.Con
 	s.must(scenario.Until(s.ctx, limit, what, holds))
 }
 
-// told waits until an object has events of all the reasons.
-func (s *fixture) told(kind, name string, reasons ...string) {
+// recorded waits until an object has events of all the reasons.
+func (s *fixture) recorded(kind, name string, reasons ...string) {
 	s.Helper()
 	s.until(20*time.Second, fmt.Sprintf("events %v of %s %s", reasons, kind, name), func(ctx context.Context) (bool, string, error) {
 		seen, err := s.reasons(ctx, kind, name)
@@ -154,7 +154,7 @@ func condition(all []metav1.Condition, kind string) string {
 	return "absent"
 }
 
-// consume starts a pod that looks into claims and ends. It succeeds when each
+// consume starts a pod that looks into PVCs and ends. It succeeds when each
 // holds a filled cache.
 func (s *fixture) consume(name string, claims ...string) {
 	s.Helper()
@@ -199,7 +199,7 @@ func (s *fixture) consumed(name string, limit time.Duration) {
 	})
 }
 
-// discard deletes a pod of consume and claims, and waits until both are gone.
+// discard deletes a pod of consume and PVCs, and waits until both are gone.
 func (s *fixture) discard(pod string, claims ...string) {
 	s.Helper()
 	objects := []client.Object{&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: pod}}}

@@ -22,7 +22,7 @@ const (
 	proxyRow       = `modproxy\.cache\.gocache\.dev/goproxy True 2/2 blue,green http://goproxy\S+ \S+`
 )
 
-// TestKubectl looks at what a person sees who knows kubectl and nothing else.
+// TestKubectl checks the output of kubectl, without any other tool.
 func TestKubectl(t *testing.T) {
 	s := onFull(t)
 	snap, err := s.Offered(s.ctx, "")
@@ -72,10 +72,10 @@ func (s *fixture) described(object string, events []string) {
 	s.Helper()
 	out, err := s.KubectlOutput(s.ctx, "-n", s.Namespace, "describe", object)
 	s.must(err)
-	_, told, _ := strings.Cut(out, "\nEvents:")
+	_, shown, _ := strings.Cut(out, "\nEvents:")
 	for _, reason := range events {
-		if !regexp.MustCompile(`(?m)^ +(Normal|Warning) +` + reason + ` +\S.* (gocache|cachesnapshot|modproxy)-controller +\S+ \S+`).MatchString(told) {
-			s.Errorf("kubectl describe %s tells no event %s:%s", object, reason, told)
+		if !regexp.MustCompile(`(?m)^ +(Normal|Warning) +` + reason + ` +\S.* (gocache|cachesnapshot|modproxy)-controller +\S+ \S+`).MatchString(shown) {
+			s.Errorf("kubectl describe %s shows no event %s:%s", object, reason, shown)
 		}
 	}
 }

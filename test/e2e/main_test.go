@@ -16,10 +16,10 @@ import (
 )
 
 const (
-	// clusterName of the local cluster, unless CLUSTER_NAME says otherwise.
+	// clusterName of the local cluster, if CLUSTER_NAME is not set.
 	clusterName = "gocache-e2e"
-	// wholeNamespace has all samples, smallNamespace the small cache.
-	wholeNamespace = "e2e-whole"
+	// fullNamespace has all samples, smallNamespace the small cache.
+	fullNamespace = "e2e-whole"
 	smallNamespace = "e2e-small"
 	// cleanUpTime is kept from the time that go test gives, to leave nothing
 	// behind.
@@ -28,7 +28,7 @@ const (
 
 // suite is what all tests share.
 var suite struct {
-	// ctx ends when the process is told to end, or its time is nearly up.
+	// ctx ends when the process gets a signal, or its time is nearly up.
 	ctx      context.Context
 	narrator *scenario.Narrator
 	cluster  *scenario.Cluster
@@ -74,13 +74,13 @@ func run(m *testing.M) (code int) {
 }
 
 // prepare starts the cluster, and both caches: the large one warms while other
-// stories go on.
+// tests go on.
 func prepare(options scenario.Options) (err error) {
 	if suite.cluster, err = scenario.Prepare(suite.ctx, options, suite.narrator); err != nil {
 		return err
 	}
 	suite.full = sync.OnceValues(func() (*scenario.Scenario, error) {
-		return suite.cluster.Begin(suite.ctx, wholeNamespace, suite.narrator)
+		return suite.cluster.Begin(suite.ctx, fullNamespace, suite.narrator)
 	})
 	suite.small = sync.OnceValues(func() (*scenario.Scenario, error) {
 		return suite.cluster.BeginSmall(suite.ctx, smallNamespace, suite.narrator)
@@ -102,7 +102,7 @@ func remove(options scenario.Options) error {
 	suite.narrator.Print("Removing what was made")
 	ctx, cancel := context.WithTimeout(context.Background(), cleanUpTime)
 	defer cancel()
-	return scenario.Remove(ctx, options, suite.narrator, wholeNamespace, smallNamespace)
+	return scenario.Remove(ctx, options, suite.narrator, fullNamespace, smallNamespace)
 }
 
 // timeLimit is the -timeout of go test.

@@ -18,9 +18,9 @@ import (
 	"gocache.dev/operator/test/scenario"
 )
 
-// TestMaintenance keeps house on a live claim: a build that failed is answered,
-// a claim that fills up grows, a bit that rots is found where it is, by name,
-// and the cache is sound again when it was mended.
+// TestMaintenance maintains a cache PVC: a report of a failed build is answered,
+// a PVC that fills up grows, a corrupt entry is found by name,
+// and the cache is intact again when it was repaired.
 func TestMaintenance(t *testing.T) {
 	t.Parallel()
 	s := onOwn(t, "maintain")
@@ -34,14 +34,14 @@ func TestMaintenance(t *testing.T) {
 	}
 	s.Logf("failure report on a sound cache answered after %s: %s", since(began), answer.Message)
 	cache := s.intact("True " + v1alpha1.ReasonIntact)
-	s.told(v1alpha1.GoCacheKind, cache.Name, "CheckStarted", "Checked")
+	s.recorded(v1alpha1.GoCacheKind, cache.Name, "CheckStarted", "Checked")
 
 	s.sub("growth", growth)
 	s.sub("rot", rot)
 	s.sub("rollback", rollback)
 }
 
-// growth fills the claim and waits until it is larger, and the file system too.
+// growth fills the PVC and waits until it is larger, and the file system too.
 func growth(s *fixture) {
 	cache := s.edit(func(c *v1alpha1.GoCache) {
 		c.Spec.Storage.Growth = &v1alpha1.StorageGrowth{UsedPercent: 60, Step: resource.MustParse("256Mi"), Limit: resource.MustParse("1Gi")}
@@ -71,10 +71,10 @@ func growth(s *fixture) {
 		return meta.IsStatusConditionTrue(cache.Status.Conditions, v1alpha1.StorageSufficientCondition), fmt.Sprintf("%+v", c), err
 	})
 	s.Logf("grown after %s: %s", since(began), meta.FindStatusCondition(cache.Status.Conditions, v1alpha1.StorageSufficientCondition).Message)
-	s.told(v1alpha1.GoCacheKind, cache.Name, "StorageGrown")
+	s.recorded(v1alpha1.GoCacheKind, cache.Name, "StorageGrown")
 }
 
-// rot flips a bit, has it found, and mends it.
+// rot inverts a bit, has it found, and repairs it.
 func rot(s *fixture) {
 	s.edit(func(c *v1alpha1.GoCache) { c.Spec.Integrity = &v1alpha1.CacheIntegrity{} })
 	file, err := s.CorruptArchive(s.ctx)
@@ -92,7 +92,7 @@ func rot(s *fixture) {
 			s.Errorf("condition %s does not name %s: %+v", kind, name, c)
 		}
 	}
-	s.told(v1alpha1.GoCacheKind, cache.Name, v1alpha1.ReasonCorrupt)
+	s.recorded(v1alpha1.GoCacheKind, cache.Name, v1alpha1.ReasonCorrupt)
 
 	again, err := s.CorruptArchive(s.ctx)
 	s.must(err)
@@ -118,7 +118,7 @@ func rollback(s *fixture) {
 	s.must(err)
 	_, err = s.CorruptArchive(s.ctx)
 	s.must(err)
-	s.must(s.Client.Delete(s.ctx, &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: "flip"}}, client.PropagationPolicy(metav1.DeletePropagationBackground)))
+	s.must(s.Client.Delete(s.ctx, &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: "invert"}}, client.PropagationPolicy(metav1.DeletePropagationBackground)))
 	s.must(s.Client.Delete(s.ctx, &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: "fill"}}, client.PropagationPolicy(metav1.DeletePropagationBackground)))
 	began := time.Now()
 	answer := s.ask("failure-report#job-19")

@@ -139,6 +139,6 @@ func (s *fixture) killAt(m *managers, p point) {
 	case <-time.After(2 * time.Minute):
 		s.Fatalf("the manager did not come to be killed %s within 2 minutes", p)
 	case <-s.ctx.Done():
-		s.Fatal("the tests were told to end")
+		s.Fatal("the tests are being stopped")
 	}
 }

@@ -14,10 +14,10 @@ import (
 	"gocache.dev/operator/api/v1alpha1"
 )
 
-// TestWholePath walks from nothing to builds without a network: a proxy, a
+// TestFullPath walks from nothing to builds without a network: a proxy, a
 // cache warmed through it, a snapshot that is proven, and pods that build from
 // clones of exactly that snapshot.
-func TestWholePath(t *testing.T) {
+func TestFullPath(t *testing.T) {
 	s := onFull(t)
 	proxy, err := s.ProxyReady(s.ctx)
 	s.must(err)
@@ -42,8 +42,8 @@ func TestWholePath(t *testing.T) {
 		s.Errorf("the snapshot is Verified=%s, digest %q, after %d attempts", got, v.Digest, v.Attempts)
 	}
 	s.Logf("snapshot %s: %d MiB verified in %s, %s", snap.Name, v.Bytes>>20, v.Duration.Duration, v.Digest)
-	s.told(v1alpha1.GoCacheKind, cache.Name, "WarmUpStarted", "Warmed", "SnapshotRequested", "SnapshotOffered")
-	s.told(v1alpha1.CacheSnapshotKind, snap.Name, "SnapshotCreated", "Verified")
+	s.recorded(v1alpha1.GoCacheKind, cache.Name, "WarmUpStarted", "Warmed", "SnapshotRequested", "SnapshotOffered")
+	s.recorded(v1alpha1.CacheSnapshotKind, snap.Name, "SnapshotCreated", "Verified")
 
 	clones, err := s.OfflineBuilds(s.ctx)
 	s.must(err)
@@ -51,7 +51,7 @@ func TestWholePath(t *testing.T) {
 		if c.Snapshot != snap.Name {
 			s.Errorf("claim %s is a clone of %q, want %q", c.Claim, c.Snapshot, snap.Name)
 		}
-		s.told("PersistentVolumeClaim", c.Claim, "Populated")
+		s.recorded("PersistentVolumeClaim", c.Claim, "Populated")
 	}
 	s.ephemeralBuild(snap.Name)
 	s.coldAgainstWarm()

@@ -17,12 +17,12 @@ import (
 	"gocache.dev/operator/test/scenario"
 )
 
-// restVariable says how long the operator is watched while it has nothing to
+// restVariable sets how long the operator is watched while it has nothing to
 // do; this long test is run only when it is set.
 const restVariable = "PERF_REST"
 
 // TestPerformance measures what a person waits for, and what the operator costs
-// the API server, and prints a line for each: name, value, rival or limit. What
+// the API server, and prints a line for each: name, value, baseline or limit. What
 // depends on the machine is printed and not judged.
 func TestPerformance(t *testing.T) {
 	rest, err := time.ParseDuration(os.Getenv(restVariable))
@@ -40,7 +40,7 @@ func TestPerformance(t *testing.T) {
 	s.must(err)
 	for _, n := range []int{1, 20} {
 		var all []scenario.Consumer
-		for range max(1, 5/n) { // one alone says little
+		for range max(1, 5/n) { // one measurement varies too much
 			some, err := s.Consumers(s.ctx, n)
 			s.must(err)
 			all = append(all, some...)
@@ -85,7 +85,7 @@ func (s *fixture) consumers(n int, all []scenario.Consumer, cold time.Duration) 
 	}
 }
 
-// cycle takes a snapshot and prints its stages, and what it cost.
+// cycle creates a snapshot and prints its stages, and what it cost.
 func (s *fixture) cycle(m *managers) {
 	s.quiet(m)
 	_ = m.wrote()
@@ -157,7 +157,7 @@ func (s *fixture) rest(m *managers, rest time.Duration) {
 	select {
 	case <-time.After(rest):
 	case <-s.ctx.Done():
-		s.Fatal("the tests were told to end")
+		s.Fatal("the tests are being stopped")
 	}
 	writes := slices.DeleteFunc(m.wrote(), func(w string) bool { return strings.Contains(w, "/leases/") })
 	line(fmt.Sprintf("at rest: API writes in %s with %d objects", rest, objects+1), fmt.Sprint(len(writes)), "limit 0, but the Lease")

@@ -29,9 +29,9 @@ var poisonable = map[string]any{
 	},
 }
 
-// TestPoisonedStore puts wrong bytes into the stores of a proxy that real go
-// commands use all the time. Nobody does anything about it: the instance is
-// convicted and leaves, the other serves, its store is replaced, checked as a
+// TestPoisonedStore corrupts the content of the stores of a proxy that real go
+// commands use all the time. The operator reacts without a request: the instance is
+// quarantined, the other serves, its store is replaced, checked as a
 // whole, and it comes back with its whole weight. First the standby's, of which
 // there is no snapshot, by an empty store; then the primary's, by a snapshot.
 func TestPoisonedStore(t *testing.T) {
@@ -61,7 +61,7 @@ func TestPoisonedStore(t *testing.T) {
 	s.must(err)
 }
 
-// poisoned puts wrong bytes into the store of an instance and follows it until
+// poisoned corrupts the store of an instance and follows it until
 // it serves as before.
 func poisoned(s *fixture, clients *scenario.Clients, name, snapshot string) {
 	before := s.boundTo(scenario.Proxy + "-" + name)
@@ -91,17 +91,17 @@ func poisoned(s *fixture, clients *scenario.Clients, name, snapshot string) {
 	case s.boundTo(scenario.Proxy+"-"+name) == before:
 		s.Errorf("the claim is still on %s", before)
 	}
-	s.told(v1alpha1.ModProxyKind, scenario.Proxy, "InstanceQuarantined", "RollbackStarted", "StoreReplaced", "RollbackVerified", "RollbackCompleted")
+	s.recorded(v1alpha1.ModProxyKind, scenario.Proxy, "InstanceQuarantined", "RollbackStarted", "StoreReplaced", "RollbackVerified", "RollbackCompleted")
 	unharmed(s, clients, at, seen.of("convicted"), seen.of("weight 0 read back"))
 }
 
-// unharmed counts the commands by when they began. Wrong bytes with status 200
+// unharmed counts the commands by when they began. Corrupt content with status 200
 // fail those that meet them before they are found; none may fail once the
-// convicted instance has no weight.
-func unharmed(s *fixture, clients *scenario.Clients, poisoned, convicted, out time.Time) {
+// quarantined instance has no weight.
+func unharmed(s *fixture, clients *scenario.Clients, poisoned, quarantined, out time.Time) {
 	s.Helper()
-	if poisoned.IsZero() || convicted.IsZero() || out.IsZero() {
-		s.Fatalf("poisoned at %v, convicted at %v, without weight at %v", poisoned, convicted, out)
+	if poisoned.IsZero() || quarantined.IsZero() || out.IsZero() {
+		s.Fatalf("poisoned at %v, convicted at %v, without weight at %v", poisoned, quarantined, out)
 	}
 	s.until(2*time.Minute, "commands to end that began without the convicted instance", func(context.Context) (bool, string, error) {
 		n := 0
@@ -115,7 +115,7 @@ func unharmed(s *fixture, clients *scenario.Clients, poisoned, convicted, out ti
 	var ran, failed [4]int
 	for _, c := range clients.Commands() {
 		phase := 0
-		for i, mark := range []time.Time{poisoned, convicted, out} {
+		for i, mark := range []time.Time{poisoned, quarantined, out} {
 			if c.Ended.After(mark) && (i == 0 || c.Began.After(mark)) {
 				phase = i + 1
 			}

@@ -16,9 +16,9 @@ import (
 	"gocache.dev/operator/test/scenario"
 )
 
-// TestRepair captures a cache in which a bit flipped. What is wrong is pruned on
-// a clone, a program is built from what is left alone, and that is what claims
-// are filled with. A program that it cannot build keeps a snapshot from being
+// TestRepair creates a snapshot of a cache with one inverted bit. The corrupt entry
+// is removed on a clone, a program is built from the rest alone, and PVCs are
+// filled with it. A program that it cannot build keeps a snapshot from being
 // offered.
 func TestRepair(t *testing.T) {
 	t.Parallel()
@@ -28,33 +28,33 @@ func TestRepair(t *testing.T) {
 	file, err := s.CorruptArchive(s.ctx)
 	s.must(err)
 
-	mended := s.capture("mended", func(v *v1alpha1.Verification) {
+	repaired := s.create("mended", func(v *v1alpha1.Verification) {
 		v.OnCorrupt = v1alpha1.SnapshotRepair
 		v.OfflineBuild = &v1alpha1.OfflineBuild{ConfigMapRef: v1alpha1.LocalReference{Name: scenario.Cache + "-program"}, Vendor: true}
 	})
-	if got := condition(mended.Status.Conditions, v1alpha1.ReadyCondition); got != "True "+v1alpha1.ReasonIntact {
+	if got := condition(repaired.Status.Conditions, v1alpha1.ReadyCondition); got != "True "+v1alpha1.ReasonIntact {
 		s.Fatalf("the repaired snapshot is Ready=%s", got)
 	}
-	for _, stage := range mended.Status.Stages {
+	for _, stage := range repaired.Status.Stages {
 		s.Logf("stage %s took %v", stage.Name, stage.Duration)
 		if stage.Duration == nil {
 			s.Errorf("stage %s has no end", stage.Name)
 		}
 	}
-	r := mended.Status.Repair
+	r := repaired.Status.Repair
 	if r == nil || r.Removed == 0 || r.Found.Verdict != v1alpha1.VerdictCorrupt || !strings.HasSuffix(r.Found.Examples[0].Path, strings.TrimPrefix(file, "build/")) {
 		s.Errorf("repair %+v, damaged was %s", r, file)
 	}
-	if r != nil && mended.Status.Verification.Digest != r.Digest {
-		s.Errorf("the repair left %s, and %s is offered", r.Digest, mended.Status.Verification.Digest)
+	if r != nil && repaired.Status.Verification.Digest != r.Digest {
+		s.Errorf("the repair left %s, and %s is offered", r.Digest, repaired.Status.Verification.Digest)
 	}
-	if d := mended.Status.OfflineBuild; d == nil || d.Outcome != v1alpha1.WorkSucceeded || d.Modules == 0 {
+	if d := repaired.Status.OfflineBuild; d == nil || d.Outcome != v1alpha1.WorkSucceeded || d.Modules == 0 {
 		s.Errorf("drill %+v", d)
 	}
-	s.told(v1alpha1.CacheSnapshotKind, mended.Name, "SnapshotCorrupt", "RepairStarted", "Repaired", "Verified", "OfflineBuildSucceeded")
-	s.onlyRepaired(mended.Name)
+	s.recorded(v1alpha1.CacheSnapshotKind, repaired.Name, "SnapshotCorrupt", "RepairStarted", "Repaired", "Verified", "OfflineBuildSucceeded")
+	s.onlyRepaired(repaired.Name)
 
-	s.must(s.ClaimFrom(s.ctx, "of-mended", v1alpha1.CacheSnapshotKind, mended.Name))
+	s.must(s.ClaimFrom(s.ctx, "of-mended", v1alpha1.CacheSnapshotKind, repaired.Name))
 	s.consume("of-mended", "of-mended")
 	s.consumed("of-mended", 2*time.Minute)
 
@@ -66,7 +66,7 @@ func TestRepair(t *testing.T) {
 			"main.go": "package main\n\nimport _ \"example.com/nowhere\"\n\nfunc main() {}\n",
 		},
 	}))
-	lacks := s.capture("lacks", func(v *v1alpha1.Verification) {
+	lacks := s.create("lacks", func(v *v1alpha1.Verification) {
 		v.OnCorrupt = v1alpha1.SnapshotRepair
 		v.OfflineBuild = &v1alpha1.OfflineBuild{ConfigMapRef: v1alpha1.LocalReference{Name: "lacking"}}
 	})
@@ -78,9 +78,9 @@ func TestRepair(t *testing.T) {
 	s.neverFilled("of-lacks")
 }
 
-// capture makes a CacheSnapshot of the cache and waits until nothing more is
+// create makes a CacheSnapshot of the cache and waits until nothing more is
 // done about it.
-func (s *fixture) capture(name string, change func(*v1alpha1.Verification)) *v1alpha1.CacheSnapshot {
+func (s *fixture) create(name string, change func(*v1alpha1.Verification)) *v1alpha1.CacheSnapshot {
 	s.Helper()
 	snap := &v1alpha1.CacheSnapshot{
 		ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: name},

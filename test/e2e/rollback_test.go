@@ -17,10 +17,10 @@ import (
 	"gocache.dev/operator/test/scenario"
 )
 
-// holders is how many pods use the claim that is to be rolled back.
+// holders is how many pods use the PVC that is to be rolled back.
 const holders = 20
 
-// TestRollback damages a live claim that twenty pods use: it is convicted and
+// TestRollback damages a cache PVC that twenty pods use: it is found Corrupt and
 // rolled back under its name, first waiting for the pods, then evicting them.
 // Then its volume is replaced by a smaller one.
 func TestRollback(t *testing.T) {
@@ -41,7 +41,7 @@ func underPods(s *fixture, good string) {
 	s.edit(func(c *v1alpha1.GoCache) {
 		c.Spec.Integrity = &v1alpha1.CacheIntegrity{OnCorrupt: v1alpha1.CacheRollback}
 	})
-	_, err := s.CorruptArchive(s.ctx) // its pod has ended, and names the claim for all that
+	_, err := s.CorruptArchive(s.ctx) // its pod has ended, and still names the PVC
 	s.must(err)
 	s.hold(holders)
 
@@ -51,8 +51,8 @@ func underPods(s *fixture, good string) {
 	})
 	s.until(5*time.Minute, "the rollback to wait for the pods", func(ctx context.Context) (bool, string, error) {
 		err := s.Client.Get(ctx, client.ObjectKeyFromObject(cache), cache)
-		swap := cache.Status.VolumeReplacement
-		return swap != nil && len(swap.Consumers) == holders+1, fmt.Sprintf("%+v", swap), err
+		replacement := cache.Status.VolumeReplacement
+		return replacement != nil && len(replacement.Consumers) == holders+1, fmt.Sprintf("%+v", replacement), err
 	})
 	s.Logf("convicted, and the new volume made and verified, after %s: %s", since(began), cache.Status.VolumeReplacement.Message)
 	s.until(time.Minute, "the condition to say so", func(ctx context.Context) (bool, string, error) {
@@ -81,7 +81,7 @@ func underPods(s *fixture, good string) {
 		a := cache.Status.LastHandledRequest
 		return a != nil && a.Outcome == v1alpha1.RequestSucceeded, fmt.Sprintf("%+v", a), err
 	})
-	s.told(v1alpha1.GoCacheKind, scenario.Cache, "VolumeReplacementStarted", v1alpha1.ReasonWaitingForConsumers, "VolumeReplaced")
+	s.recorded(v1alpha1.GoCacheKind, scenario.Cache, "VolumeReplacementStarted", v1alpha1.ReasonWaitingForConsumers, "VolumeReplaced")
 	s.usable("after-rollback")
 }
 
@@ -103,7 +103,7 @@ func smaller(s *fixture) {
 	s.usable("after-migration")
 }
 
-// boundTo is the volume of a claim.
+// boundTo is the volume of a PVC.
 func (s *fixture) boundTo(name string) string {
 	s.Helper()
 	var claim corev1.PersistentVolumeClaim
@@ -114,7 +114,7 @@ func (s *fixture) boundTo(name string) string {
 	return claim.Spec.VolumeName
 }
 
-// replaced waits until a swap has ended well, and checks that it left nothing.
+// replaced waits until a volume replacement has succeeded, and checks that its objects are gone.
 func (s *fixture) replaced(reason v1alpha1.VolumeReplacementReason) {
 	s.Helper()
 	var cache v1alpha1.GoCache
@@ -122,14 +122,14 @@ func (s *fixture) replaced(reason v1alpha1.VolumeReplacementReason) {
 		err := s.Client.Get(ctx, client.ObjectKey{Namespace: s.Namespace, Name: scenario.Cache}, &cache)
 		last := cache.Status.LastVolumeReplacement
 		done := cache.Status.VolumeReplacement == nil && last != nil && last.Reason == reason && meta.IsStatusConditionTrue(cache.Status.Conditions, v1alpha1.ReadyCondition)
-		return done && len(cache.Finalizers) == 0, fmt.Sprintf("swap %+v, last %+v, ready: %s", cache.Status.VolumeReplacement, last, condition(cache.Status.Conditions, v1alpha1.ReadyCondition)), err
+		return done && len(cache.Finalizers) == 0, fmt.Sprintf("replacement %+v, last %+v, ready: %s", cache.Status.VolumeReplacement, last, condition(cache.Status.Conditions, v1alpha1.ReadyCondition)), err
 	})
 	if why := cache.Status.LastVolumeReplacement.Failure; why != "" {
 		s.Fatalf("it was not: %s", why)
 	}
 }
 
-// usable has the live claim checked by the operator, and mounted by a pod.
+// usable has the cache PVC checked by the operator, and mounted by a pod.
 func (s *fixture) usable(name string) {
 	s.Helper()
 	if answer := s.ask("integrity#" + name); answer.Outcome != v1alpha1.RequestSucceeded {
@@ -141,7 +141,7 @@ func (s *fixture) usable(name string) {
 	s.discard(name)
 }
 
-// hold starts pods that use the live claim and do nothing, and waits until they
+// hold starts pods that use the cache PVC and do nothing, and waits until they
 // run.
 func (s *fixture) hold(n int) {
 	s.Helper()

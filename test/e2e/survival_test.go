@@ -24,13 +24,13 @@ import (
 // Requests of the manager, as an API server sees them.
 const (
 	claimsPath     = `/persistentvolumeclaims$`
-	primePath      = `/persistentvolumeclaims/intermediate-`
+	intermediatePath      = `/persistentvolumeclaims/intermediate-`
 	volumePath     = `^/api/v1/persistentvolumes/[^/]+$`
 	weightsPath    = `/configmaps/goproxy-router-weights$`
 	proxyStatus    = `/modproxies/goproxy/status$`
 	snapshotStatus = `/cachesnapshots/SNAPSHOT/status$`
 	verdictInBody  = `"verdict"`
-	flipInBody     = `"lastWeightChange"`
+	weightChangeInBody     = `"lastWeightChange"`
 )
 
 // TestKilledManager kills the manager with SIGKILL at the points where it has
@@ -56,8 +56,8 @@ func TestKilledManager(t *testing.T) {
 		{"the prime was made", point{method: "POST", path: claimsPath, after: true}},
 		{"the volume was about to be handed over", point{method: "PATCH", path: volumePath}},
 		{"the volume was handed over", point{method: "PATCH", path: volumePath, after: true}},
-		{"the prime was about to be dropped", point{method: "DELETE", path: primePath}},
-		{"the prime was dropped", point{method: "DELETE", path: primePath, after: true}},
+		{"the prime was about to be dropped", point{method: "DELETE", path: intermediatePath}},
+		{"the prime was dropped", point{method: "DELETE", path: intermediatePath, after: true}},
 	} {
 		s.sub("populating, "+c.name, func(s *fixture) { s.populationSurvives(m, c.point) })
 	}
@@ -81,20 +81,20 @@ func TestKilledManager(t *testing.T) {
 		point    point
 	}{
 		{"the weights were written", "green", point{method: "PATCH", path: weightsPath, after: true}},
-		{"the flip was about to be reported", "blue", point{method: "PATCH", path: proxyStatus, body: flipInBody}},
-		{"the flip was reported and not confirmed", "green", point{method: "PATCH", path: proxyStatus, body: flipInBody, after: true}},
+		{"the flip was about to be reported", "blue", point{method: "PATCH", path: proxyStatus, body: weightChangeInBody}},
+		{"the flip was reported and not confirmed", "green", point{method: "PATCH", path: proxyStatus, body: weightChangeInBody, after: true}},
 	} {
-		full.sub("flipping, "+c.name, func(s *fixture) { s.flipSurvives(m, c.point, c.to) })
+		full.sub("flipping, "+c.name, func(s *fixture) { s.weightChangeSurvives(m, c.point, c.to) })
 	}
 	full.sub("flipping back", func(s *fixture) {
 		s.start(m)
 		s.request("failback")
 		s.balanced(time.Minute)
 	})
-	s.sub("populating a crowd, at random moments", func(s *fixture) { s.crowdSurvives(m, 10, 20) })
+	s.sub("populating a crowd, at random moments", func(s *fixture) { s.groupSurvives(m, 10, 20) })
 }
 
-// populationSurvives fills a claim with a manager that is killed at a point.
+// populationSurvives fills a PVC with a manager that is killed at a point.
 func (s *fixture) populationSurvives(m *managers, p point) {
 	s.Helper()
 	name := s.unique("killed")
@@ -107,9 +107,9 @@ func (s *fixture) populationSurvives(m *managers, p point) {
 	s.discard(name, name)
 }
 
-// crowdSurvives fills many claims at once with managers that are killed again
+// groupSurvives fills many PVCs at once with managers that are killed again
 // and again, at random moments.
-func (s *fixture) crowdSurvives(m *managers, size, kills int) {
+func (s *fixture) groupSurvives(m *managers, size, kills int) {
 	s.Helper()
 	seed := rand.Uint64()
 	random := rand.New(rand.NewPCG(seed, 0))
@@ -130,9 +130,9 @@ func (s *fixture) crowdSurvives(m *managers, size, kills int) {
 		life := time.Duration(250+random.IntN(500)) * time.Millisecond
 		time.Sleep(life)
 		manager.kill()
-		bound, primes := s.progress(claims)
-		s.Logf("killed after %s: %d claims filled, %d clones under way", life, bound, primes)
-		if bound == size && primes == 0 {
+		bound, intermediates := s.progress(claims)
+		s.Logf("killed after %s: %d claims filled, %d clones under way", life, bound, intermediates)
+		if bound == size && intermediates == 0 {
 			break
 		}
 	}
@@ -142,8 +142,8 @@ func (s *fixture) crowdSurvives(m *managers, size, kills int) {
 	s.discard(prefix, claims...)
 }
 
-// progress counts the claims that are bound, and the clones under way.
-func (s *fixture) progress(claims []string) (bound, primes int) {
+// progress counts the PVCs that are bound, and the clones under way.
+func (s *fixture) progress(claims []string) (bound, intermediates int) {
 	s.Helper()
 	for _, name := range claims {
 		var claim corev1.PersistentVolumeClaim
@@ -152,19 +152,19 @@ func (s *fixture) progress(claims []string) (bound, primes int) {
 			bound++
 		}
 	}
-	names, err := s.primes(s.ctx)
+	names, err := s.intermediates(s.ctx)
 	s.must(err)
 	return bound, len(names)
 }
 
-// filled waits until claims are bound to volumes that say what they are clones
-// of, and nothing else that a population makes is left in the namespace.
+// filled waits until PVCs are bound to volumes that name the snapshot that they are
+// clones of, and nothing else that a population makes is left in the namespace.
 func (s *fixture) filled(claims ...string) {
 	s.Helper()
 	s.until(time.Minute, "the claims to be filled and the rest to be gone", func(ctx context.Context) (bool, string, error) {
-		primes, err := s.primes(ctx)
-		if err != nil || len(primes) > 0 {
-			return false, fmt.Sprintf("primes %v", primes), err
+		intermediates, err := s.intermediates(ctx)
+		if err != nil || len(intermediates) > 0 {
+			return false, fmt.Sprintf("primes %v", intermediates), err
 		}
 		stray, err := s.strayVolumes(ctx)
 		return err == nil && len(stray) == 0, fmt.Sprintf("stray volumes %v", stray), err
@@ -180,7 +180,7 @@ func (s *fixture) filled(claims ...string) {
 	}
 }
 
-// strayVolumes are those of the namespace that no claim holds.
+// strayVolumes are those of the namespace that no PVC holds.
 func (s *fixture) strayVolumes(ctx context.Context) ([]string, error) {
 	var claims corev1.PersistentVolumeClaimList
 	var volumes corev1.PersistentVolumeList
@@ -205,7 +205,7 @@ func (s *fixture) strayVolumes(ctx context.Context) ([]string, error) {
 }
 
 // verificationSurvives proves a snapshot with a manager that is killed at a
-// point: its verdict is booked once, and nothing of the check is left.
+// point: its verdict is recorded once, and nothing of the check is left.
 func (s *fixture) verificationSurvives(m *managers, p point) {
 	s.Helper()
 	snap := s.snapshotObject("killed")
@@ -247,19 +247,19 @@ func (s *fixture) cleanedUp(snapshot string) {
 	})
 }
 
-// flipSurvives asks for another instance, of a manager that is killed at a
+// weightChangeSurvives asks for another instance, of a manager that is killed at a
 // point. What the routers do is asked of themselves.
-func (s *fixture) flipSurvives(m *managers, p point, to string) {
+func (s *fixture) weightChangeSurvives(m *managers, p point, to string) {
 	s.Helper()
 	text := s.request("failover=" + to)
 	s.killAt(m, p)
 	s.start(m)
-	proxy := s.proxyUntil(time.Minute, "the flip to "+to+" to be read back", func(p *v1alpha1.ModProxy) bool {
-		last, flip := p.Status.LastHandledRequest, p.Status.LastWeightChange
+	proxy := s.proxyUntil(time.Minute, "the weight change to "+to+" to be read back", func(p *v1alpha1.ModProxy) bool {
+		last, change := p.Status.LastHandledRequest, p.Status.LastWeightChange
 		return last != nil && last.Request == text && last.Outcome == v1alpha1.RequestSucceeded && settled(p) &&
-			flip != nil && flip.To == to && flip.ConfirmedTime != nil
+			change != nil && change.To == to && change.ConfirmedTime != nil
 	})
-	var wanted []route.Server
+	var desired []route.Server
 	for _, i := range proxy.Status.Instances {
 		server := route.Server{Name: i.Name, State: route.Drain}
 		if i.Name == to {
@@ -268,17 +268,17 @@ func (s *fixture) flipSurvives(m *managers, p point, to string) {
 		if (i.DesiredWeight > 0) != (i.Name == to) {
 			s.Errorf("after the flip to %s, %s has weight %d", to, i.Name, i.DesiredWeight)
 		}
-		wanted = append(wanted, server)
+		desired = append(desired, server)
 	}
 	router := haproxy.Router{Replicas: haproxy.Pods{Reader: s.Client, Namespace: s.Namespace, Labels: haproxy.Selector(scenario.Proxy)}.Replicas}
 	observed, err := router.Observe(s.ctx)
 	s.must(err)
-	if ok, difference := observed.Confirms(wanted); !ok || len(observed.Replicas) != 2 {
+	if ok, difference := observed.Confirms(desired); !ok || len(observed.Replicas) != 2 {
 		s.Errorf("%d routers, and not as reported: %s", len(observed.Replicas), difference)
 	}
 }
 
-// request writes the proxy's request annotation, whoever reads it.
+// request writes the proxy's request annotation.
 func (s *fixture) request(action string) string {
 	s.Helper()
 	text := action + "#" + s.unique("t")

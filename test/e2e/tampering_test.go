@@ -13,8 +13,8 @@ import (
 	"gocache.dev/operator/internal/kube/volume"
 )
 
-// TestTamperedCache flips one bit of a compiled archive: a fresh snapshot is
-// convicted, says so, and is given to nobody; consumers go on with the old one.
+// TestTamperedCache inverts one bit of a compiled archive: a fresh snapshot is
+// Corrupt, reports it, and is not used; consumers go on with the old one.
 func TestTamperedCache(t *testing.T) {
 	s := onFull(t)
 	before, err := s.Offered(s.ctx, "")
@@ -22,20 +22,20 @@ func TestTamperedCache(t *testing.T) {
 
 	file, err := s.CorruptArchive(s.ctx)
 	s.must(err)
-	s.Cleanup(func() { // the same bit once more: the cache is sound again
+	s.Cleanup(func() { // the same bit once more: the cache is intact again
 		if again, err := s.CorruptArchive(s.ctx); err != nil || again != file {
 			s.Errorf("mend %s: %s, %v", file, again, err)
 		}
 	})
 	began := time.Now()
-	convicted, err := s.Snapshot(s.ctx, fmt.Sprint("tampered-", began.UnixMilli()))
+	corrupt, err := s.Snapshot(s.ctx, fmt.Sprint("tampered-", began.UnixMilli()))
 	s.must(err)
-	s.Logf("convicted after %s: %s", time.Since(began).Round(100*time.Millisecond), convicted.Status.Verification.Message)
-	s.convicted(&convicted, file)
+	s.Logf("convicted after %s: %s", time.Since(began).Round(100*time.Millisecond), corrupt.Status.Verification.Message)
+	s.corrupt(&corrupt, file)
 
 	newest, fixed := fmt.Sprintf("newest-%x", began.UnixMilli()), fmt.Sprintf("fixed-%x", began.UnixMilli())
 	s.must(s.Claim(s.ctx, newest))
-	s.must(s.ClaimFrom(s.ctx, fixed, v1alpha1.CacheSnapshotKind, convicted.Name))
+	s.must(s.ClaimFrom(s.ctx, fixed, v1alpha1.CacheSnapshotKind, corrupt.Name))
 	s.consume(newest, newest)
 	s.consume(fixed, fixed)
 	s.Cleanup(func() { s.discard(newest, newest); s.discard(fixed, fixed) })
@@ -46,7 +46,7 @@ func TestTamperedCache(t *testing.T) {
 	if from != before.Name {
 		s.Errorf("a new claim is a clone of %q, want %q", from, before.Name)
 	}
-	s.told("PersistentVolumeClaim", fixed, "SnapshotCorrupt")
+	s.recorded("PersistentVolumeClaim", fixed, "SnapshotCorrupt")
 	s.neverFilled(fixed)
 
 	after, err := s.Offered(s.ctx, "")
@@ -56,8 +56,8 @@ func TestTamperedCache(t *testing.T) {
 	}
 }
 
-// convicted judges what a conviction says, to machines and to people.
-func (s *fixture) convicted(snap *v1alpha1.CacheSnapshot, file string) {
+// corrupt checks the status, the conditions and the events of a Corrupt snapshot.
+func (s *fixture) corrupt(snap *v1alpha1.CacheSnapshot, file string) {
 	s.Helper()
 	if got := snap.Status.Verification.Verdict; got != v1alpha1.VerdictCorrupt {
 		s.Fatalf("a snapshot of the damaged cache is %s", got)
@@ -78,10 +78,10 @@ func (s *fixture) convicted(snap *v1alpha1.CacheSnapshot, file string) {
 	if !found {
 		s.Errorf("no example names %s: %+v", file, snap.Status.Verification.Examples)
 	}
-	s.told(v1alpha1.CacheSnapshotKind, snap.Name, "SnapshotCreated", "SnapshotCorrupt")
+	s.recorded(v1alpha1.CacheSnapshotKind, snap.Name, "SnapshotCreated", "SnapshotCorrupt")
 }
 
-// neverFilled checks that a claim has no volume, and that none is on its way.
+// neverFilled checks that a PVC has no volume, and that none is on its way.
 func (s *fixture) neverFilled(name string) {
 	s.Helper()
 	var claim corev1.PersistentVolumeClaim

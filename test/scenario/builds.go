@@ -14,7 +14,7 @@ import (
 )
 
 // timed runs a command and prints its wall time in milliseconds after a mark.
-// The clock is the kernel's: not every image's date knows less than a second.
+// The clock is the kernel's: not every image's date has a finer unit than a second.
 const timed = `
 now() { read -r up _ < /proc/uptime; echo "${up%.*}${up#*.}0"; }
 start=$(now)
@@ -55,7 +55,7 @@ func took(out string) (time.Duration, error) {
 
 // Clone is what one replica got.
 type Clone struct {
-	// Claim and the snapshot that it is a clone of.
+	// Claim is the name of the PVC, and Snapshot that of the snapshot that it is a clone of.
 	Claim, Snapshot string
 	// Build is how long the build on it took, to a second.
 	Build time.Duration
@@ -102,15 +102,15 @@ func (s *Scenario) clone(ctx context.Context, pod string) (Clone, error) {
 	return Clone{Claim: claim, Snapshot: snapshot, Build: done.FinishedAt.Sub(done.StartedAt.Time)}, nil
 }
 
-// PopulatedFrom names the snapshot that a claim's volume is a clone of.
+// PopulatedFrom names the snapshot that a PVC's volume is a clone of.
 func (s *Scenario) PopulatedFrom(ctx context.Context, claim string) (string, error) {
 	var pvc corev1.PersistentVolumeClaim
 	if err := s.get(ctx, claim, &pvc); err != nil {
-		return "", fmt.Errorf("read claim %s: %w", claim, err)
+		return "", fmt.Errorf("read PVC %s: %w", claim, err)
 	}
 	var pv corev1.PersistentVolume
 	if err := s.Client.Get(ctx, client.ObjectKey{Name: pvc.Spec.VolumeName}, &pv); err != nil {
-		return "", fmt.Errorf("read the volume of claim %s: %w", claim, err)
+		return "", fmt.Errorf("read the volume of PVC %s: %w", claim, err)
 	}
 	return pv.Annotations[v1alpha1.PopulatedFromAnnotation], nil
 }
@@ -125,12 +125,12 @@ func (s *Scenario) WarmBuild(ctx context.Context) (time.Duration, error) {
 	return s.build(ctx, task{name: claim, claim: claim, env: Cache + "-env-offline"})
 }
 
-// Claim makes a claim that asks for the cache's newest verified snapshot.
+// Claim creates a PVC of that name from the cache's newest verified snapshot.
 func (s *Scenario) Claim(ctx context.Context, name string) error {
 	return s.ClaimFrom(ctx, name, v1alpha1.GoCacheKind, Cache)
 }
 
-// ClaimFrom makes a claim that asks for a GoCache's newest verified snapshot,
+// ClaimFrom creates a PVC from a GoCache's newest verified snapshot,
 // or for one CacheSnapshot.
 func (s *Scenario) ClaimFrom(ctx context.Context, name, kind, source string) error {
 	return s.ClaimOf(ctx, "", name, kind, source)
@@ -140,7 +140,7 @@ func (s *Scenario) ClaimFrom(ctx context.Context, name, kind, source string) err
 func (s *Scenario) ClaimOf(ctx context.Context, class, name, kind, source string) error {
 	var cache corev1.PersistentVolumeClaim
 	if err := s.get(ctx, Cache, &cache); err != nil {
-		return fmt.Errorf("read claim %s: %w", Cache, err)
+		return fmt.Errorf("read PVC %s: %w", Cache, err)
 	}
 	group := v1alpha1.GroupName
 	pvc := &corev1.PersistentVolumeClaim{}
@@ -154,7 +154,7 @@ func (s *Scenario) ClaimOf(ctx context.Context, class, name, kind, source string
 		pvc.Spec.StorageClassName = &class
 	}
 	if err := s.Client.Create(ctx, pvc); err != nil && !apierrors.IsAlreadyExists(err) {
-		return fmt.Errorf("make claim %s: %w", name, err)
+		return fmt.Errorf("create PVC %s: %w", name, err)
 	}
 	return nil
 }

@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// litter builds with other flags than anybody does, and leaves it as what
-// nobody has used since a January long ago. What a warm-up keeps has times far
-// ahead, and is let be; all else was built just now. A find that compares whole
-// seconds could not tell it by a file made before: the build may take less.
+// litter builds with flags that no test uses, and dates the result back to a
+// January long ago. The files that a warm-up keeps have times far ahead, and stay
+// as they are; the rest was built just now. A find that compares full seconds
+// would not find it by comparison with a file: the build may take less.
 const litter = `
 set -eu
 touch -t 203301010000 /tmp/ahead
@@ -21,8 +21,8 @@ while read -r f; do touch -t 202501010000 "$f"; done < /tmp/litter
 wc -l < /tmp/litter
 `
 
-// Litter leaves entries in the live claim's build cache that nobody has used
-// for long, and says how many.
+// Litter leaves entries in the build cache of the cache PVC that have not been
+// used for long, and returns their number.
 func (s *Scenario) Litter(ctx context.Context) (int, error) {
 	return s.count(ctx, task{name: "litter", script: litter, claim: Cache, env: Cache + "-env-offline"})
 }
@@ -35,7 +35,7 @@ grep -c '/compile ' /tmp/log || true
 `
 
 // CompiledOn counts what a build of the small cache's packages compiles on a
-// claim, offline.
+// PVC, offline.
 func (s *Scenario) CompiledOn(ctx context.Context, claim string) (int, error) {
 	return s.count(ctx, task{name: "compiled", script: compiled, claim: claim, env: Cache + "-env-offline"})
 }
@@ -51,7 +51,7 @@ func (s *Scenario) count(ctx context.Context, t task) (int, error) {
 	}
 	words := strings.Fields(out)
 	if len(words) == 0 {
-		return 0, fmt.Errorf("job %s said nothing", t.name)
+		return 0, fmt.Errorf("job %s printed nothing", t.name)
 	}
 	n, err := strconv.Atoi(words[len(words)-1])
 	if err != nil {

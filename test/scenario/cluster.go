@@ -42,7 +42,7 @@ const (
 	Current = "current"
 )
 
-// Options say which cluster to tell the story on.
+// Options choose the cluster.
 type Options struct {
 	// Kind of cluster; empty is Local.
 	Kind string
@@ -118,8 +118,8 @@ func Prepare(ctx context.Context, o Options, n *Narrator) (*Cluster, error) {
 }
 
 // Remove takes a local cluster away with all that is on it, and from another
-// one the namespaces of the stories, and the operator if Prepare installed it
-// and nobody else uses it.
+// one the namespaces of the scenarios, and the operator if Prepare installed it
+// and it is in no other use.
 func Remove(ctx context.Context, o Options, n *Narrator, namespaces ...string) error {
 	c := &Cluster{Options: o, n: n}
 	if c.Kind == "" || c.Kind == Local {
@@ -146,10 +146,10 @@ func Remove(ctx context.Context, o Options, n *Narrator, namespaces ...string) e
 	return c.kubectl(ctx, nil, "delete", "--ignore-not-found", "--wait", "-k", filepath.Join(Root(), "config", "default"))
 }
 
-// installedLabel on the operator's namespace says that Prepare installed it.
+// installedLabel on the operator's namespace marks it as one that Prepare installed.
 const installedLabel = v1alpha1.GroupName + "/installed-by"
 
-// stays says why the operator must not be removed from a cluster that others
+// stays returns why the operator must not be removed from a cluster that others
 // use; empty: it may. With its CRDs all objects of their kinds would go too.
 func (c *Cluster) stays(ctx context.Context) (why string, err error) {
 	ns, err := c.system(ctx)
@@ -179,7 +179,7 @@ func (c *Cluster) system(ctx context.Context) (*corev1.Namespace, error) {
 	return &ns, nil
 }
 
-// objects of our kinds in the whole cluster; none where it does not know them.
+// objects of our kinds in the whole cluster; none if their CRDs are not installed.
 func (c *Cluster) objects(ctx context.Context) (names []string, err error) {
 	for _, kind := range []string{v1alpha1.GoCacheKind, v1alpha1.CacheSnapshotKind, v1alpha1.ModProxyKind} {
 		list := &metav1.PartialObjectMetadataList{}
@@ -200,7 +200,7 @@ func (c *Cluster) objects(ctx context.Context) (names []string, err error) {
 
 func (c *Cluster) devcluster() string { return filepath.Join(Root(), "bin", "devcluster") }
 
-// localStatus is what devcluster tells of a cluster.
+// localStatus is the output of devcluster status.
 type localStatus struct {
 	Kubeconfig string `json:"kubeconfig"`
 	KubeCache  string `json:"kubeCache"`
@@ -277,7 +277,7 @@ func (c *Cluster) loadKind(ctx context.Context) error {
 	return c.run(ctx, nil, "kind", args...)
 }
 
-// pullableImage wants to be told an image: this machine's own is in no registry
+// pullableImage requires an image to be given: this machine's own is in no registry
 // that a cluster elsewhere could pull it from.
 func (c *Cluster) pullableImage(context.Context) error {
 	if os.Getenv("IMG") == "" {
@@ -304,7 +304,7 @@ func (c *Cluster) connect(context.Context) error {
 		return fmt.Errorf("find the cluster: %w", err)
 	}
 	cfg.QPS, cfg.Burst = 100, 200
-	ctrl.SetLogger(logr.Discard()) // the story is told by the narrator
+	ctrl.SetLogger(logr.Discard()) // the narrator prints the progress
 	scheme := apiruntime.NewScheme()
 	for _, add := range []func(*apiruntime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme, snapshotv1.AddToScheme} {
 		if err := add(scheme); err != nil {
@@ -326,7 +326,7 @@ func (c *Cluster) deploy(ctx context.Context) error {
 	if err := c.Install(ctx); err != nil {
 		return err
 	}
-	// A tree that was built anew has the same image name: end the old pod.
+	// A tree that was built again has the same image name: end the old pod.
 	if err := c.kubectl(ctx, nil, "-n", SystemNamespace, "rollout", "restart", "deployment/"+ManagerDeployment); err != nil {
 		return err
 	}
@@ -350,7 +350,7 @@ func (c *Cluster) Install(ctx context.Context) error {
 		return err
 	}
 	if before == nil {
-		if err := c.kubectl(ctx, nil, "label", "namespace", SystemNamespace, installedLabel+"=story"); err != nil {
+		if err := c.kubectl(ctx, nil, "label", "namespace", SystemNamespace, installedLabel+"=scenario"); err != nil {
 			return err
 		}
 	}
@@ -391,7 +391,7 @@ func (c *Cluster) kubectl(ctx context.Context, out *bytes.Buffer, args ...string
 	return c.run(ctx, out, c.Kubectl, args...)
 }
 
-// KubectlOutput is what a person sees who runs kubectl.
+// KubectlOutput is the output of kubectl.
 func (c *Cluster) KubectlOutput(ctx context.Context, args ...string) (string, error) {
 	var out bytes.Buffer
 	err := c.kubectl(ctx, &out, args...)
@@ -426,7 +426,7 @@ func (c *Cluster) run(ctx context.Context, out *bytes.Buffer, name string, args 
 	return nil
 }
 
-// Until polls until something holds, and says what it saw last if it never
+// Until polls until something holds, and returns the last observation if it never
 // does.
 func Until(ctx context.Context, limit time.Duration, what string, holds func(context.Context) (ok bool, saw string, err error)) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)

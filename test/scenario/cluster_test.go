@@ -15,7 +15,7 @@ import (
 )
 
 // TestStays: on a cluster that others use, the operator goes only if it came
-// with the story and nothing of others would go with it.
+// with the scenario and nothing of others would go with it.
 func TestStays(t *testing.T) {
 	scheme := apiruntime.NewScheme()
 	for _, add := range []func(*apiruntime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme} {

@@ -14,11 +14,11 @@ import (
 
 // Consumer is what a CI pod with a clone of its own lived through.
 type Consumer struct {
-	// Bound and Started are how long after it was asked for its claim was seen
+	// Bound and Started are how long after it was asked for its PVC was seen
 	// bound, and its container began; to a fifth of a second, and to a second.
 	Bound, Started time.Duration
 	// First is the first build on the clone, and Again the same one repeated
-	// there, which links its program anew: a warm local build.
+	// there, which links its program again: a warm local build.
 	First, Again time.Duration
 }
 
@@ -70,9 +70,9 @@ func (s *Scenario) Consumers(ctx context.Context, n int) ([]Consumer, error) {
 	return all, nil
 }
 
-// bound notes when each claim is seen bound.
+// bound notes when each PVC is seen bound.
 func (s *Scenario) bound(ctx context.Context, began time.Time, all []Consumer, name func(int) string) error {
-	return Until(ctx, 5*time.Minute, fmt.Sprintf("%d claims to be bound", len(all)), func(ctx context.Context) (bool, string, error) {
+	return Until(ctx, 5*time.Minute, fmt.Sprintf("%d PVCs to be bound", len(all)), func(ctx context.Context) (bool, string, error) {
 		open := 0
 		for i := range all {
 			if all[i].Bound > 0 {

@@ -9,9 +9,9 @@ import (
 	"gocache.dev/operator/api/v1alpha1"
 )
 
-// flip changes one bit in the middle of an archive that the compiler has
+// invert changes one bit in the middle of an archive that the compiler has
 // built and the cache keeps. The size stays: the go command would not notice.
-const flip = `
+const invert = `
 set -eu
 cd ` + mount + `/build
 find . -name '*-d' -size +60k | sort > /tmp/list
@@ -19,26 +19,26 @@ while read -r f; do
   if [ "$(head -c 7 "$f")" = '!<arch>' ]; then
     b=$(dd if="$f" bs=1 skip=40000 count=1 2>/dev/null | od -An -tu1 | tr -d ' ')
     printf "\\$(printf %o $((b ^ 1)))" | dd of="$f" bs=1 seek=40000 conv=notrunc 2>/dev/null
-    echo "flipped $f"
+    echo "inverted $f"
     exit 0
   fi
 done < /tmp/list
 echo "no archive found"; exit 1
 `
 
-// CorruptArchive flips a bit of a built archive on the live claim, as a failing
+// CorruptArchive inverts a bit of a built archive on the cache PVC, as a failing
 // disk would, and names the file.
 func (s *Scenario) CorruptArchive(ctx context.Context) (string, error) {
-	if err := s.start(ctx, task{name: "flip", script: flip, claim: Cache}); err != nil {
+	if err := s.start(ctx, task{name: "invert", script: invert, claim: Cache}); err != nil {
 		return "", err
 	}
-	out, err := s.finish(ctx, "flip", 2*time.Minute)
+	out, err := s.finish(ctx, "invert", 2*time.Minute)
 	if err != nil {
 		return "", err
 	}
-	_, file, ok := strings.Cut(strings.TrimSpace(out), "flipped ")
+	_, file, ok := strings.Cut(strings.TrimSpace(out), "inverted ")
 	if !ok {
-		return "", fmt.Errorf("the flip says: %s", out)
+		return "", fmt.Errorf("the task printed no file: %s", out)
 	}
 	return "build/" + strings.TrimPrefix(file, "./"), nil
 }

@@ -99,7 +99,7 @@ func (s *Scenario) UnderDownloads(ctx context.Context, happen func(context.Conte
 	return result, nil
 }
 
-// Kill ends an instance's pod at once, without the time to say goodbye.
+// Kill ends an instance's pod at once, without a grace period.
 func (s *Scenario) Kill(ctx context.Context, instance string) error {
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: Proxy + "-" + instance + "-0"}}
 	if err := s.Client.Delete(ctx, pod, client.GracePeriodSeconds(0)); err != nil {

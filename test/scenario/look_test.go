@@ -50,7 +50,7 @@ func fakeCluster(t *testing.T) (c *Cluster, calls func() []string) {
 }
 
 // TestInstallRefreshesDiscovery: Install ends when kubectl, whose cache may be
-// from before the CRDs, lists all kinds. An API of somebody else that is down
+// from before the CRDs, lists all kinds. Another API that is down
 // does not matter.
 func TestInstallRefreshesDiscovery(t *testing.T) {
 	c, calls := fakeCluster(t)

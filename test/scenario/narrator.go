@@ -8,22 +8,22 @@ import (
 	"time"
 )
 
-// Narrator tells what happens, with the time since it began.
+// Narrator prints what happens, with the time since it began.
 type Narrator struct {
 	out   io.Writer
 	start time.Time
 	mu    sync.Mutex
 }
 
-// NewNarrator tells to a writer.
+// NewNarrator prints to a writer.
 func NewNarrator(out io.Writer) *Narrator { return &Narrator{out: out, start: time.Now()} }
 
-// Chapter begins a part of the story.
+// Chapter begins a part of the scenario.
 func (n *Narrator) Chapter(format string, args ...any) {
 	n.print("\n\n== %s\n", fmt.Sprintf(format, args...))
 }
 
-// Print tells one thing.
+// Print writes one message.
 func (n *Narrator) Print(format string, args ...any) {
 	text := strings.ReplaceAll(strings.TrimRight(fmt.Sprintf(format, args...), "\n"), "\n", "\n         ")
 	n.print("%6.1fs  %s\n", time.Since(n.start).Seconds(), text)
@@ -42,5 +42,5 @@ func (n *Narrator) Write(p []byte) (int, error) {
 func (n *Narrator) print(format string, args ...any) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	_, _ = fmt.Fprintf(n.out, format, args...) // a narrator that nobody hears goes on
+	_, _ = fmt.Fprintf(n.out, format, args...) // a lost line of progress is no error
 }

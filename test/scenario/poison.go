@@ -18,7 +18,7 @@ import (
 )
 
 // BeginProxy makes the namespace and applies of the samples the proxy alone,
-// with what its spec is to say besides.
+// with additional fields in its spec.
 func (c *Cluster) BeginProxy(ctx context.Context, namespace string, n *Narrator, spec map[string]any) (*Scenario, error) {
 	return c.begin(ctx, namespace, n, func(o *unstructured.Unstructured) (bool, error) {
 		switch o.GetKind() {
@@ -29,7 +29,7 @@ func (c *Cluster) BeginProxy(ctx context.Context, namespace string, n *Narrator,
 			return false, nil
 		}
 		for field, value := range spec {
-			if nested, ok := value.(map[string]any); ok { // what else the sample says there stays
+			if nested, ok := value.(map[string]any); ok { // the other fields of the sample stay
 				if was, found, _ := unstructured.NestedMap(o.Object, "spec", field); found {
 					for k, v := range nested {
 						was[k] = v
@@ -51,7 +51,7 @@ func (c *Cluster) BeginEmpty(ctx context.Context, namespace string, n *Narrator)
 }
 
 // poison puts other bytes into the place of every archive of a store, as
-// somebody would who can write to it: each is a complete archive still, one bit
+// an attacker with write access would: each is a complete archive still, one bit
 // differs in the middle, and what the server noted of the file is gone with it.
 const poison = `
 set -eu
@@ -68,9 +68,9 @@ done < /tmp/list
 test -s /tmp/list
 `
 
-// Poison puts wrong bytes into the store of an instance, names the files, and
-// says when the first was in its place. Nothing of what did it is left, or it
-// would count among those who use the volume.
+// Poison corrupts the content of the store of an instance, names the files, and
+// returns when the first was in its place. Its Job is removed, because it
+// would count among the users of the volume.
 func (s *Scenario) Poison(ctx context.Context, instance string) (files []string, at time.Time, err error) {
 	name := "poison-" + instance
 	if err := s.start(ctx, task{name: name, script: poison, claim: Proxy + "-" + instance}); err != nil {
@@ -84,7 +84,7 @@ func (s *Scenario) Poison(ctx context.Context, instance string) (files []string,
 		return nil, at, err
 	}
 	for lines.Scan() {
-		when, text := cutStamp(lines.Text())
+		when, text := splitStamp(lines.Text())
 		if file, ok := strings.CutPrefix(text, "poisoned ./"); ok {
 			if files = append(files, file); at.IsZero() {
 				at = when
@@ -120,7 +120,7 @@ func (s *Scenario) stamped(ctx context.Context, name string, follow bool) (*bufi
 	return bufio.NewScanner(stream), nil
 }
 
-func cutStamp(line string) (at time.Time, text string) {
+func splitStamp(line string) (at time.Time, text string) {
 	stamp, text, _ := strings.Cut(line, " ")
 	at, err := time.Parse(time.RFC3339Nano, stamp)
 	if err != nil {
@@ -130,7 +130,7 @@ func cutStamp(line string) (at time.Time, text string) {
 }
 
 // endless runs real go commands with an empty module cache each, until it is
-// stopped, and says when each begins and ends.
+// stopped, and prints when each begins and ends.
 const endless = `
 set -u
 worker() {
@@ -191,20 +191,20 @@ func (s *Scenario) Clients(ctx context.Context, workers int, goproxy string) (*C
 	return c, nil
 }
 
-// follow notes what the log says until it ends.
+// follow reads the log until it ends.
 func (c *Clients) follow(lines *bufio.Scanner) {
 	began := map[string]time.Time{}
 	for lines.Scan() {
-		at, text := cutStamp(lines.Text())
+		at, text := splitStamp(lines.Text())
 		verb, rest, _ := strings.Cut(text, " ")
-		name, said, _ := strings.Cut(rest, " ")
+		name, output, _ := strings.Cut(rest, " ")
 		switch verb {
 		case "begin":
 			began[name] = at
 		case "ok", "FAILED":
 			command := Command{Began: began[name], Ended: at}
 			if verb == "FAILED" {
-				command.Failed = "go mod download: " + said
+				command.Failed = "go mod download: " + output
 			}
 			c.mu.Lock()
 			c.commands = append(c.commands, command)

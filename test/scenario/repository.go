@@ -59,7 +59,7 @@ func (s *Scenario) WarmedAt(ctx context.Context, commit string) (v1alpha1.GoCach
 }
 
 // CompilesOnClone builds files, offline, on a clone of their own, at the place
-// where a warm-up has its first repository, and says how many packages had to be
+// where a warm-up has its first repository, and returns how many packages had to be
 // compiled.
 func (s *Scenario) CompilesOnClone(ctx context.Context, name string, files map[string]string) (int, error) {
 	cm := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: name}, Data: files}

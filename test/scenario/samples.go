@@ -32,11 +32,11 @@ func (c *Cluster) BeginSmall(ctx context.Context, namespace string, n *Narrator)
 	return c.begin(ctx, namespace, n, c.small)
 }
 
-// begin applies those samples that change wants, as it leaves them.
+// begin applies the samples for which change returns true, as it changed them.
 func (c *Cluster) begin(ctx context.Context, namespace string, n *Narrator, change func(*unstructured.Unstructured) (bool, error)) (*Scenario, error) {
 	s := &Scenario{Cluster: c, Namespace: namespace, n: n}
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace, Labels: map[string]string{
-		"pod-security.kubernetes.io/enforce": "restricted", // all that the operator makes obeys it
+		"pod-security.kubernetes.io/enforce": "restricted", // all pods of the operator comply with it
 	}}}
 	if err := c.Client.Create(ctx, ns); err != nil && !apierrors.IsAlreadyExists(err) {
 		return nil, fmt.Errorf("make namespace %s: %w", namespace, err)
@@ -101,13 +101,13 @@ func (s *Scenario) apply(ctx context.Context, dir string, change func(*unstructu
 				return fmt.Errorf("set the upstream: %w", err)
 			}
 		}
-		if err := s.Client.Apply(ctx, client.ApplyConfigurationFromUnstructured(&o), client.FieldOwner("gocache-story"), client.ForceOwnership); err != nil {
+		if err := s.Client.Apply(ctx, client.ApplyConfigurationFromUnstructured(&o), client.FieldOwner("gocache-scenario"), client.ForceOwnership); err != nil {
 			return fmt.Errorf("apply %s %s: %w", o.GetKind(), o.GetName(), err)
 		}
 	}
 }
 
-// noteImage remembers the image that the sample Job builds in: the story's own
+// noteImage remembers the image that the sample Job builds in: the scenario's own
 // tasks use it too.
 func (s *Scenario) noteImage(o *unstructured.Unstructured) error {
 	if o.GetKind() != "Job" {

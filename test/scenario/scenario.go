@@ -26,22 +26,22 @@ const (
 	mount  = "/gocache"
 )
 
-// Scenario is one walk, in one namespace.
+// Scenario is one run, in one namespace.
 type Scenario struct {
 	*Cluster
-	// Namespace of all that the story makes.
+	// Namespace of all objects of the scenario.
 	Namespace string
 	// Image of the samples' builders.
 	Image string
 	n     *Narrator
 }
 
-// get reads an object of the story.
+// get reads an object of the scenario.
 func (s *Scenario) get(ctx context.Context, name string, into client.Object) error {
 	return s.Client.Get(ctx, client.ObjectKey{Namespace: s.Namespace, Name: name}, into)
 }
 
-// ready reports whether a set of conditions has Ready=True, and what it says.
+// ready reports whether a set of conditions has Ready=True, and its message.
 func ready(conditions []metav1.Condition) (bool, string) {
 	c := meta.FindStatusCondition(conditions, v1alpha1.ReadyCondition)
 	if c == nil {
@@ -123,7 +123,7 @@ type task struct {
 	vars         map[string]string
 }
 
-// start makes a task's Job anew.
+// start makes a task's Job again.
 func (s *Scenario) start(ctx context.Context, t task) error {
 	old := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: t.name}}
 	err := s.Client.Delete(ctx, old, client.PropagationPolicy(metav1.DeletePropagationForeground))
