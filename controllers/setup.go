@@ -22,7 +22,7 @@ type Deps struct {
 	Clock func() time.Time
 	// Images of the pods that are made.
 	Images images.Images
-	// MaxSnapshots and MaxVerifications bound how many snapshots are captured,
+	// MaxSnapshots and MaxVerifications bound how many snapshots are created,
 	// and verified, at once in the whole cluster; 0 is no bound.
 	MaxSnapshots, MaxVerifications int
 }

@@ -35,7 +35,7 @@ const (
 	MountPathAnnotation = GroupName + "/mount-path"
 	// InputsAnnotation on a Job is the digest of the inputs of the run.
 	InputsAnnotation = GroupName + "/inputs"
-	// CauseAnnotation on a Job is what it was started for.
+	// CauseAnnotation on a Job is the cause of its start.
 	CauseAnnotation = GroupName + "/cause"
 	// VolumeAnnotation on a Job is the volume of its PVC when it was started.
 	VolumeAnnotation = GroupName + "/volume"

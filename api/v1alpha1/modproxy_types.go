@@ -778,7 +778,7 @@ type StoreCheckStatus struct {
 	// +optional
 	Modules int64 `json:"modules,omitempty"`
 	// withdrawn is how many entries the check removed from the store because they
-	// were damaged or contradicted trust data. The instance fetches them anew. The
+	// were damaged or contradicted trust data. The instance fetches them again. The
 	// verdict is of what is left.
 	// +optional
 	Withdrawn int64 `json:"withdrawn,omitempty"`

@@ -41,8 +41,8 @@ type Schedule struct {
 	StartingDeadline *metav1.Duration `json:"startingDeadline,omitempty"`
 }
 
-// PrivateModules are the modules that no public proxy and no public checksum
-// database knows.
+// PrivateModules are the modules that are absent from public proxies and from
+// public checksum databases.
 type PrivateModules struct {
 	// patterns of module paths, in the syntax of GOPRIVATE.
 	// +kubebuilder:validation:MaxItems=64

@@ -2,14 +2,14 @@
 
 # The faults of failover-table, separated by commas; empty: all but flap.
 FAULT ?=
-# Go commands per fault, and for each of the rivals.
+# Go commands per fault, and for each of the baselines.
 COMMANDS ?= 500
-RIVALS ?= 100
+BASELINES ?= 100
 
 .PHONY: failover-table
-failover-table: ## Break an instance of a proxy in every way under real go commands on a real cluster, and print who failed (FAULT=kill,flap picks some)
+failover-table: ## Break an instance of a proxy in every way under real go commands on a real cluster, and count failed commands (FAULT=kill,flap picks some)
 	$(PREREQUISITES) demo
-	@go run ./test/perf/failover -faults '$(FAULT)' -commands $(COMMANDS) -rivals $(RIVALS)
+	@go run ./test/perf/failover -faults '$(FAULT)' -commands $(COMMANDS) -baselines $(BASELINES)
 
 .PHONY: bench-router
 bench-router: ## Measure the router against the instance directly: requests/s, p99 and processor time for a .mod and a large .zip

@@ -41,7 +41,7 @@ type year struct {
 
 	policy policy
 
-	// clock is the time that everybody sees; since is how long the year really
+	// clock is the time that all see; since is how long the year really
 	// lasts already.
 	clock time.Time
 	since time.Duration
@@ -49,7 +49,7 @@ type year struct {
 	// been moved or the manager away within the memory of any schedule.
 	down, strange time.Duration
 	// wakes of the GoCache's controller, and polls of the other one's; stirred
-	// says that somebody has touched the GoCache.
+	// is set if a user has touched the GoCache.
 	wakes, polls []time.Duration
 	stirred      bool
 	passes       int
@@ -101,7 +101,7 @@ type run struct {
 type created struct {
 	name                      string
 	made, began, ready        time.Time
-	readyAt                   time.Duration // when the driver will have cut it; 0: not asked
+	readyAt                   time.Duration // when the driver will have created it; 0: not asked
 	observation               verification.Observation
 	jobEnds, leftoversUntil   time.Duration
 	jobVerdict                v1alpha1.Verdict
@@ -210,7 +210,7 @@ func (y *year) live() {
 	}
 }
 
-// strike is what nobody planned.
+// strike is an unplanned event.
 func (y *year) strike() {
 	y.stirred = true
 	switch y.rand.IntN(7) {
@@ -238,7 +238,7 @@ func (y *year) strike() {
 	}
 }
 
-// upset: for the longest pause of any schedule, nothing is said of punctuality.
+// upset: for the longest pause of any schedule, punctuality is not checked.
 func (y *year) upset(by time.Duration) { y.strange = max(y.strange, y.since+by) }
 
 // wake asks for a pass after a while.
@@ -359,7 +359,7 @@ func (y *year) write() bool {
 	return true
 }
 
-// creating is a snapshot that a driver may be cutting now.
+// creating is a snapshot that a driver may be creating now.
 func (y *year) creating() *created {
 	for _, s := range y.snapshots {
 		if !s.observation.Started.IsZero() && s.ready.IsZero() && !s.stalled {
@@ -505,7 +505,7 @@ func (y *year) check() {
 		y.t.Fatalf("%s: %d snapshots wait for their verdict", y.clock, pending)
 	}
 	for _, what := range scheduled {
-		// one run of each other action, a capture that expires, and a pause
+		// one run of each other action, a snapshot that expires, and a pause
 		// after a failure may come before it
 		late := y.policy.period[what] + 6*hour
 		if from := max(y.happened[what], y.strange); y.since > from+late {
@@ -517,7 +517,7 @@ func (y *year) check() {
 	}
 }
 
-// TestYear lives through a hundred years. A quarter of the first is told in a file.
+// TestYear simulates a hundred years. A quarter of the first is recorded in a file.
 func TestYear(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(100) {

@@ -58,7 +58,7 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 
 // TestMemoryOfHostileInstances holds that 64 instances which all send the
 // largest archive and then hang cannot make the prober hold more than its
-// budget, and that the probes which had no room say nothing of their instance.
+// budget, and that the probes for which there was no room have no outcome.
 // An instance in another namespace is probed meanwhile.
 func TestMemoryOfHostileInstances(t *testing.T) {
 	const each, timeout = 31 << 20, 15 * time.Second

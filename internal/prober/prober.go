@@ -342,7 +342,7 @@ func (p *Prober) notify(proxy types.NamespacedName) {
 }
 
 // matters reports whether a decision may come out different after an outcome: the
-// streak turned, or has just become long enough to be believed.
+// streak turned, or has just become long enough to count.
 func matters(was, is failover.Streak, t failover.Thresholds) bool {
 	return is.Count != was.Count && (is.Count == 1 || is.Count == t.Failure || is.Count == t.Success)
 }

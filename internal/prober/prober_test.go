@@ -95,7 +95,7 @@ func stops(n *atomic.Int64) bool {
 }
 
 // TestWakes holds that a proxy is woken when an outcome changes and when it is
-// believed, and by no other round.
+// confirmed, and by no other round.
 func TestWakes(t *testing.T) {
 	t.Parallel()
 	var down atomic.Bool

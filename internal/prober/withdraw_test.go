@@ -9,7 +9,7 @@ import (
 	"gocache.dev/operator/internal/plan/failover"
 )
 
-// TestWithdrawnWhileAsked holds that content which was fetched anew while
+// TestWithdrawnWhileAsked holds that content which was fetched again while
 // the instance was asked is not held against what the store had before.
 func TestWithdrawnWhileAsked(t *testing.T) {
 	t.Parallel()

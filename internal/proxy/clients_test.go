@@ -59,9 +59,9 @@ func number(t *testing.T, name string, otherwise int) int {
 
 // moody is an upstream whose answers depend on chance.
 type moody struct {
-	dice *rand.Rand
-	mood int // how many of a hundred answers are odd
-	zips map[module.Version][]byte
+	random *rand.Rand
+	mood   int // how many of a hundred answers are odd
+	zips   map[module.Version][]byte
 }
 
 var moodyModules = []module.Version{
@@ -74,12 +74,12 @@ var moodyQueries = []string{"v1", "v1.0", "v2", "v2.0.0", "master", "latest", "0
 
 func (u *moody) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, code := u.answer(r.URL.Path)
-	if u.dice.IntN(100) >= u.mood {
+	if u.random.IntN(100) >= u.mood {
 		w.WriteHeader(code)
 		_, _ = w.Write(body)
 		return
 	}
-	switch u.dice.IntN(11) {
+	switch u.random.IntN(11) {
 	case 0:
 		http.Error(w, "not found", http.StatusNotFound)
 	case 1:
@@ -88,20 +88,20 @@ func (u *moody) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Length", strconv.Itoa(len(body)+10))
 		_, _ = w.Write(body)
 	case 3: // complete to the eye
-		_, _ = w.Write(body[:u.dice.IntN(len(body)+1)])
+		_, _ = w.Write(body[:u.random.IntN(len(body)+1)])
 	case 4:
 		panic(http.ErrAbortHandler)
 	case 5:
 		_, _ = io.WriteString(w, "<html>log in</html>")
 	case 6:
-		_, _ = w.Write(info(moodyModules[u.dice.IntN(len(moodyModules))].Version))
+		_, _ = w.Write(info(moodyModules[u.random.IntN(len(moodyModules))].Version))
 	case 7:
-		_, _ = io.WriteString(w, []string{"module example.com/other\n", "module (\n", "module example.com/a\r\n", "module example.com/a\x00\n", ""}[u.dice.IntN(5)])
+		_, _ = io.WriteString(w, []string{"module example.com/other\n", "module (\n", "module example.com/a\r\n", "module example.com/a\x00\n", ""}[u.random.IntN(5)])
 	case 8:
-		_, _ = w.Write(u.zips[moodyModules[u.dice.IntN(len(moodyModules))]])
+		_, _ = w.Write(u.zips[moodyModules[u.random.IntN(len(moodyModules))]])
 	case 9: // one bit is another
 		if spoilt := slices.Clone(body); len(spoilt) > 0 {
-			spoilt[u.dice.IntN(len(spoilt))] ^= 1 << u.dice.IntN(8)
+			spoilt[u.random.IntN(len(spoilt))] ^= 1 << u.random.IntN(8)
 			_, _ = w.Write(spoilt)
 		}
 	case 10: // more than there is
@@ -137,8 +137,8 @@ func (u *moody) answer(name string) ([]byte, int) {
 // clientRound lets clients ask a new instance for all kinds of things.
 func clientRound(t *testing.T, seed uint64) integrity.Counts {
 	t.Helper()
-	dice := rand.New(rand.NewPCG(seed, 0))                                                                                      //nolint:gosec // to be repeated
-	up := &moody{dice: rand.New(rand.NewPCG(seed, 1)), mood: []int{0, 30, 90}[dice.IntN(3)], zips: map[module.Version][]byte{}} //nolint:gosec // to be repeated
+	random := rand.New(rand.NewPCG(seed, 0))                                                                                        //nolint:gosec // to be repeated
+	up := &moody{random: rand.New(rand.NewPCG(seed, 1)), mood: []int{0, 30, 90}[random.IntN(3)], zips: map[module.Version][]byte{}} //nolint:gosec // to be repeated
 	for _, m := range moodyModules {
 		up.zips[m] = moduleZip(t, m)
 	}
@@ -156,8 +156,8 @@ func clientRound(t *testing.T, seed uint64) integrity.Counts {
 		o.Store, o.FetchTimeout, o.Log = dir, 10*time.Second, logr.Discard()
 	})
 	var asked []string
-	for range 5 + dice.IntN(25) {
-		asked = append(asked, clientRequest(t, dice, server))
+	for range 5 + random.IntN(25) {
+		asked = append(asked, clientRequest(t, random, server))
 	}
 	v := check(t, dir)
 	if v.Verdict != integrity.Intact {
@@ -187,34 +187,34 @@ func lasting(t *testing.T) string {
 }
 
 // clientRequest is one request of any kind, and returns what it was.
-func clientRequest(t *testing.T, dice *rand.Rand, server http.Handler) string {
+func clientRequest(t *testing.T, random *rand.Rand, server http.Handler) string {
 	t.Helper()
-	m := moodyModules[dice.IntN(len(moodyModules))]
+	m := moodyModules[random.IntN(len(moodyModules))]
 	escaped, err := module.EscapePath(m.Path)
 	must(t, err)
 	version := m.Version
-	if dice.IntN(3) == 0 {
-		version = moodyQueries[dice.IntN(len(moodyQueries))]
+	if random.IntN(3) == 0 {
+		version = moodyQueries[random.IntN(len(moodyQueries))]
 	}
-	name := "/" + escaped + "/@v/" + version + []string{".info", ".mod", ".zip", ".info", ".ziphash", ""}[dice.IntN(6)]
-	switch dice.IntN(14) {
+	name := "/" + escaped + "/@v/" + version + []string{".info", ".mod", ".zip", ".info", ".ziphash", ""}[random.IntN(6)]
+	switch random.IntN(14) {
 	case 0:
 		name = "/" + escaped + "/@latest"
 	case 1:
 		name = "/" + escaped + "/@v/list"
 	case 2:
-		name = []string{"/", "//", "/@v/list", "/sumdb/db.test/lookup/x@v1.0.0", "/example.com/a/@v/../../../x.info", "/.gocache-store", path.Join("/", escaped), "/sumdb/../" + escaped + "/@latest"}[dice.IntN(8)]
+		name = []string{"/", "//", "/@v/list", "/sumdb/db.test/lookup/x@v1.0.0", "/example.com/a/@v/../../../x.info", "/.gocache-store", path.Join("/", escaped), "/sumdb/../" + escaped + "/@latest"}[random.IntN(8)]
 	}
-	method := []string{http.MethodGet, http.MethodGet, http.MethodGet, http.MethodHead, http.MethodPost}[dice.IntN(5)]
+	method := []string{http.MethodGet, http.MethodGet, http.MethodGet, http.MethodHead, http.MethodPost}[random.IntN(5)]
 	req := httptest.NewRequest(method, "/", http.NoBody)
 	req.URL.Path = name
 	text := method + " " + name
-	switch dice.IntN(6) {
+	switch random.IntN(6) {
 	case 0:
 		req.Header.Set("Range", "bytes=3-9")
 		text += " in part"
 	case 1:
-		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(dice.IntN(3))*time.Millisecond)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(random.IntN(3))*time.Millisecond)
 		defer cancel()
 		req = req.WithContext(ctx)
 		text += " and leaves"

@@ -20,7 +20,7 @@ machine evil.example.com login a password b
 default login anybody password none
 `
 
-// TestCredentials holds who gets which credentials, that nobody else gets any,
+// TestCredentials holds which host gets which credentials, that no other gets any,
 // and that new ones are used at once.
 func TestCredentials(t *testing.T) {
 	dir := t.TempDir()

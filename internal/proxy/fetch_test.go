@@ -64,7 +64,7 @@ func (slow) Error() string   { return "handshake timeout" }
 func (slow) Timeout() bool   { return true }
 func (slow) Temporary() bool { return true }
 
-// Whatever was requested, the answer to the client is what the upstream said last, and
+// Whatever was requested, the answer to the client is the last error of the upstream, and
 // not that the retries ended.
 func TestFailedFetchesAreExplained(t *testing.T) {
 	gaveUp := errGiveUp{"https://upstream.test"}

@@ -17,7 +17,7 @@ import (
 const maxText = 16 << 20
 
 // legible is why a client could make nothing of a file, although its bytes may
-// be those that were stored: an .info that says nothing, or speaks of another
+// be those that were stored: an .info that is empty, or is of another
 // version, and a list of something else. What cannot be read does not get better
 // by being served again, so it is fetched again.
 func legible(f *os.File, name string, size int64) error {

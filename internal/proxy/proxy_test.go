@@ -105,8 +105,8 @@ func moduleZip(t *testing.T, m module.Version) []byte {
 	return buf.Bytes()
 }
 
-// instance is a proxy under test; its checksum database is off unless env
-// says otherwise.
+// instance is a proxy under test; its checksum database is off unless change
+// enables it.
 func instance(t *testing.T, u *upstream, change func(*proxy.Options)) (*proxy.Server, string) {
 	t.Helper()
 	store := filepath.Join(t.TempDir(), "store")
@@ -518,7 +518,7 @@ func TestPrivateNamesStayInside(t *testing.T) {
 }
 
 // TestStaleAnswersAreMarked holds that an answer from the store which would have
-// been the upstream's can be told from one that is.
+// been the upstream's can be distinguished from one that is.
 func TestStaleAnswersAreMarked(t *testing.T) {
 	u := startUpstream(t)
 	_, key, err := note.GenerateKey(rand.Reader, "db.test")

@@ -83,7 +83,7 @@ var queries = []string{
 	"/example.com/lib/@v/master.info", "/example.com/lib/@v/0123456789ab.info", "/example.com/lib/@v/feature!x.info",
 }
 
-// check is what the agent beside a store says of it.
+// check is the verdict of the agent beside a store.
 func check(t *testing.T, dir string) integrity.Verdict {
 	t.Helper()
 	w, err := store.New(store.Options{
@@ -154,9 +154,9 @@ func TestQueriesOfTheGoCommand(t *testing.T) {
 	}
 }
 
-// TestQueriesAreAskedAnew holds that what a query meant once is served only
-// while the upstream gives no right answer, and says so.
-func TestQueriesAreAskedAnew(t *testing.T) {
+// TestQueriesAreAskedAgain holds that what a query meant once is served only
+// while the upstream gives no right answer, and is marked as such.
+func TestQueriesAreAskedAgain(t *testing.T) {
 	for _, query := range []string{"/example.com/lib/@v/master.info", "/example.com/lib/@v/v1.1.info", "/example.com/lib/@latest"} {
 		u := startQueries(t)
 		server, _ := instance(t, u, nil)
@@ -226,10 +226,10 @@ func TestContradictoryVersionsAreRefused(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			u := startQueries(t)
-			sound := u.Config.Handler
+			intact := u.Config.Handler
 			u.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				answer := httptest.NewRecorder()
-				sound.ServeHTTP(answer, r)
+				intact.ServeHTTP(answer, r)
 				body := answer.Body.Bytes()
 				if change := answers[filepath.Ext(r.URL.Path)]; change != nil {
 					body = change(body)
@@ -248,7 +248,7 @@ func TestContradictoryVersionsAreRefused(t *testing.T) {
 			if v := check(t, dir); v.Verdict != integrity.Intact || v.Counts.Modules != 0 {
 				t.Errorf("%s, %d versions: %+v", v.Verdict, v.Counts.Modules, v.Examples)
 			}
-			u.Config.Handler = sound
+			u.Config.Handler = intact
 			mustServe(t, server, "/example.com/lib/@v/v1.1.3.mod", "module example.com/lib\n")
 		})
 	}
@@ -312,7 +312,7 @@ func TestDamageIsWithdrawn(t *testing.T) {
 	}
 }
 
-// TestContained holds that damage which the server finds by itself is told from
+// TestContained holds that damage which the server finds by itself is distinguished from
 // damage that it would serve.
 func TestContained(t *testing.T) {
 	u := startUpstream(t)
@@ -332,7 +332,7 @@ func TestContained(t *testing.T) {
 	}
 }
 
-// repaired is what an agent says that withdraws what is wrong.
+// repaired is the verdict of an agent that withdraws corrupt files.
 func repaired(t *testing.T, dir string) integrity.Verdict {
 	t.Helper()
 	w, err := store.New(store.Options{

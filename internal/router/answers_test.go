@@ -11,8 +11,8 @@ import (
 	"gocache.dev/operator/internal/router"
 )
 
-// TestComplete holds that a client gets an answer that arrived whole, from
-// whichever attempt, and an error that says why when none did.
+// TestComplete holds that a client gets an answer that arrived completely, from
+// whichever attempt, and an error that reports why when none did.
 func TestComplete(t *testing.T) {
 	complete := func(text string) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, text) }

@@ -61,7 +61,7 @@ func newWay(t *testing.T, attempts ...*instance) *way {
 	return &way{url: quiet(t, a.handler()), metrics: m, spool: a.archives, known: a.known}
 }
 
-// quiet serves, and does not say when it breaks off.
+// quiet serves, and does not report when it breaks off.
 func quiet(t *testing.T, h http.Handler) string {
 	t.Helper()
 	server := httptest.NewUnstartedServer(h)

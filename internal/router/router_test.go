@@ -73,7 +73,7 @@ func document(generation int, servers string) string {
 	return fmt.Sprintf(`{"version":1,"owner":"test","generation":%d,"servers":{%s}}`, generation, servers)
 }
 
-// ask does what HAProxy does; "" means that nobody listens.
+// ask does what HAProxy does; "" means that nothing listens.
 func (s *sidecar) ask(question string) string {
 	conn, err := (&net.Dialer{Timeout: time.Second}).Dial("tcp", s.agent)
 	if err != nil {

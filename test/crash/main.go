@@ -31,7 +31,7 @@ import (
 
 func main() {
 	timeout := flag.Duration("timeout", 30*time.Minute, "how long the suites of one package may take")
-	parallel := flag.Int("parallel", 8, "how many lives of one package are run at once")
+	parallel := flag.Int("parallel", 8, "how many runs of one package there are at once")
 	flag.Parse()
 	args := []string{"test", "-count=1", "-timeout", timeout.String(), "-parallel", strconv.Itoa(*parallel), "-run", "^TestCrash"}
 	if err := run(os.Stdout, args, flag.Args()); err != nil {
@@ -48,7 +48,7 @@ func run(out io.Writer, args, packages []string) error {
 	if err != nil {
 		return fmt.Errorf("make a place for the report: %w", err)
 	}
-	defer func() { _ = os.RemoveAll(dir) }() // what is left of it harms nobody
+	defer func() { _ = os.RemoveAll(dir) }() // a rest of it does no harm
 	report := filepath.Join(dir, "report.jsonl")
 
 	tests := exec.Command("go", slices.Concat(args, packages)...) //nolint:gosec // the packages that its user names

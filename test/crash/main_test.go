@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// TestSummarize holds the last line against reports that are whole and that
+// TestSummarize holds the last line against reports that are complete and that
 // are not.
 func TestSummarize(t *testing.T) {
 	const declared = `{"suite":"a","declared":["x","y"]}` + "\n"

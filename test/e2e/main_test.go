@@ -19,7 +19,7 @@ const (
 	// clusterName of the local cluster, if CLUSTER_NAME is not set.
 	clusterName = "gocache-e2e"
 	// fullNamespace has all samples, smallNamespace the small cache.
-	fullNamespace = "e2e-whole"
+	fullNamespace  = "e2e-whole"
 	smallNamespace = "e2e-small"
 	// cleanUpTime is kept from the time that go test gives, to leave nothing
 	// behind.

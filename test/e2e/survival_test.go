@@ -23,14 +23,14 @@ import (
 
 // Requests of the manager, as an API server sees them.
 const (
-	claimsPath     = `/persistentvolumeclaims$`
-	intermediatePath      = `/persistentvolumeclaims/intermediate-`
-	volumePath     = `^/api/v1/persistentvolumes/[^/]+$`
-	weightsPath    = `/configmaps/goproxy-router-weights$`
-	proxyStatus    = `/modproxies/goproxy/status$`
-	snapshotStatus = `/cachesnapshots/SNAPSHOT/status$`
-	verdictInBody  = `"verdict"`
-	weightChangeInBody     = `"lastWeightChange"`
+	claimsPath         = `/persistentvolumeclaims$`
+	intermediatePath   = `/persistentvolumeclaims/intermediate-`
+	volumePath         = `^/api/v1/persistentvolumes/[^/]+$`
+	weightsPath        = `/configmaps/goproxy-router-weights$`
+	proxyStatus        = `/modproxies/goproxy/status$`
+	snapshotStatus     = `/cachesnapshots/SNAPSHOT/status$`
+	verdictInBody      = `"verdict"`
+	weightChangeInBody = `"lastWeightChange"`
 )
 
 // TestKilledManager kills the manager with SIGKILL at the points where it has

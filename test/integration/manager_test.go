@@ -26,7 +26,7 @@ import (
 )
 
 // TestManager starts the operator as its Deployment does: it becomes ready,
-// shows its metrics to nobody unknown, and gives back the lease when it ends.
+// shows its metrics to authenticated clients only, and gives back the lease when it ends.
 func TestManager(t *testing.T) {
 	ns := server.Namespace(t)
 	metrics, probes := freeAddress(t), freeAddress(t)
@@ -66,12 +66,12 @@ func TestManager(t *testing.T) {
 }
 
 // meetsStrangers looks at what the operator's cache does not hold: an object of
-// a needed name that somebody else made is noticed and left alone, and a claim
+// a needed name of another owner is noticed and left alone, and a PVC
 // that bears no label of ours is seen by the populator.
 func meetsStrangers(t *testing.T, namespace string) {
 	t.Helper()
 	meta := func(name string) metav1.ObjectMeta { return metav1.ObjectMeta{Namespace: namespace, Name: name} }
-	taken := &corev1.Service{ObjectMeta: meta("proxy-blue"), Spec: corev1.ServiceSpec{
+	foreign := &corev1.Service{ObjectMeta: meta("proxy-blue"), Spec: corev1.ServiceSpec{
 		Selector: map[string]string{"app": "somebody-elses"}, Ports: []corev1.ServicePort{{Port: 80}}}}
 	proxy := &v1alpha1.ModProxy{ObjectMeta: meta("proxy"), Spec: v1alpha1.ModProxySpec{Instances: []v1alpha1.ProxyInstance{
 		{Name: "blue", Storage: &v1alpha1.InstanceStorage{Size: resource.MustParse("1Gi")}}}}}
@@ -80,7 +80,7 @@ func meetsStrangers(t *testing.T, namespace string) {
 		Resources:     corev1.VolumeResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("1Gi")}},
 		DataSourceRef: &corev1.TypedObjectReference{APIGroup: ptr.To(v1alpha1.GroupName), Kind: v1alpha1.GoCacheKind, Name: "none"},
 	}}
-	for _, o := range []client.Object{taken, proxy, claim} {
+	for _, o := range []client.Object{foreign, proxy, claim} {
 		if err := server.Client.Create(t.Context(), o); err != nil {
 			t.Fatal(err)
 		}
@@ -95,11 +95,11 @@ func meetsStrangers(t *testing.T, namespace string) {
 		}
 		return nil
 	})
-	if err := server.Client.Get(t.Context(), client.ObjectKeyFromObject(taken), taken); err != nil {
+	if err := server.Client.Get(t.Context(), client.ObjectKeyFromObject(foreign), foreign); err != nil {
 		t.Fatal(err)
 	}
-	if got := taken.Spec.Selector["app"]; got != "somebody-elses" || len(taken.OwnerReferences) > 0 {
-		t.Errorf("somebody else's Service was taken over: selector %v, owners %v", taken.Spec.Selector, taken.OwnerReferences)
+	if got := foreign.Spec.Selector["app"]; got != "somebody-elses" || len(foreign.OwnerReferences) > 0 {
+		t.Errorf("somebody else's Service was taken over: selector %v, owners %v", foreign.Spec.Selector, foreign.OwnerReferences)
 	}
 	eventually(t, "the populator tells the owner of the claim that its source is missing", func() error {
 		var list eventsv1.EventList
@@ -115,7 +115,7 @@ func meetsStrangers(t *testing.T, namespace string) {
 	})
 }
 
-// TestManagerRefusesItself wants a clear word before a pod without an image is
+// TestManagerRefusesItself expects a clear error before a pod without an image is
 // made.
 func TestManagerRefusesItself(t *testing.T) {
 	t.Setenv("OPERATOR_IMAGE", "")

@@ -12,7 +12,7 @@ import (
 	"gocache.dev/operator/internal/testing/env"
 )
 
-// TestRecipes applies every object of every recipe as a person would who copies
+// TestRecipes applies every object of every recipe as a user would copy
 // it, in a namespace that enforces Pod Security "restricted".
 func TestRecipes(t *testing.T) {
 	pages, err := filepath.Glob(filepath.Join(env.Root(), "docs", "ci", "*.md"))

@@ -54,9 +54,9 @@ func TestOperator(t *testing.T) {
 	}
 }
 
-// TestCanaryIsOfTheProgram keeps the sample's canary and the go.sum that the
+// TestReferenceModuleIsOfTheProgram keeps the sample's reference module and the go.sum that the
 // samples are warmed from on the same checksum.
-func TestCanaryIsOfTheProgram(t *testing.T) {
+func TestReferenceModuleIsOfTheProgram(t *testing.T) {
 	sums := map[string]string{}
 	data, err := os.ReadFile(filepath.Join(env.Root(), "config", "samples", "program", "go.sum"))
 	if err != nil {
@@ -77,15 +77,15 @@ func TestCanaryIsOfTheProgram(t *testing.T) {
 		for _, c := range proxy.Spec.Probes.ReferenceModules {
 			seen++
 			if want := sums[c.Module+"@"+c.Version]; c.Sum != want {
-				t.Errorf("canary %s@%s has sum %s, go.sum says %q", c.Module, c.Version, c.Sum, want)
+				t.Errorf("reference module %s@%s has sum %s, go.sum has %q", c.Module, c.Version, c.Sum, want)
 			}
 			if want := sums[c.Module+"@"+c.Version+"/go.mod"]; c.GoModSum != want {
-				t.Errorf("canary %s@%s has goModSum %s, go.sum says %q", c.Module, c.Version, c.GoModSum, want)
+				t.Errorf("reference module %s@%s has goModSum %s, go.sum has %q", c.Module, c.Version, c.GoModSum, want)
 			}
 		}
 	}
 	if seen == 0 {
-		t.Error("the sample proxy has no canary: its content is never checked")
+		t.Error("the sample proxy has no reference module: its content is never checked")
 	}
 }
 
@@ -123,7 +123,7 @@ func kustomize(t *testing.T, dir string) []*unstructured.Unstructured {
 // applyAgain applies server-side with strict validation, three times. The
 // generation must never move: that would be drift between what is declared and
 // what is stored. The API server may write a new custom resource once more to
-// settle who owns which default; after that nothing may be written at all.
+// settle the ownership of defaults; after that nothing may be written at all.
 func applyAgain(t *testing.T, objects []*unstructured.Unstructured) {
 	t.Helper()
 	c := client.WithFieldValidation(server.Client, metav1.FieldValidationStrict)
@@ -174,7 +174,7 @@ func podsAreRestricted(t *testing.T, namespace string, objects []*unstructured.U
 		}
 		pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{GenerateName: "template-", Namespace: namespace}}
 		convert(t, spec, &pod.Spec)
-		// Nobody makes service accounts here; admission would wait for them.
+		// No controller makes service accounts here; admission would wait for them.
 		pod.Spec.ServiceAccountName = ""
 		pod.Spec.AutomountServiceAccountToken = new(bool)
 		if o.GetKind() == "StatefulSet" {
@@ -211,7 +211,7 @@ func operatorImageIsItsOwn(t *testing.T, objects []*unstructured.Unstructured) {
 	}
 }
 
-// rolesAreMinimal refuses wildcards: a role says what it is for.
+// rolesAreMinimal refuses wildcards: a role names what it is for.
 func rolesAreMinimal(t *testing.T, objects []*unstructured.Unstructured) {
 	t.Helper()
 	for _, o := range objects {

@@ -27,7 +27,7 @@ import (
 
 // TestWeakerVerificationIsNoSource plays a user who may edit CacheSnapshots and
 // makes one that is verified less strictly than the cache's policy asks. It must
-// not become what consumers get who name the cache: they get the newest one that
+// not become the source of consumers that name the cache: they get the newest one that
 // was verified as strictly as the policy asks. By its own name it is a source.
 func TestWeakerVerificationIsNoSource(t *testing.T) {
 	ns := server.Namespace(t)
@@ -42,7 +42,7 @@ func TestWeakerVerificationIsNoSource(t *testing.T) {
 			return c.Spec.DataSourceRef != nil && ptr.Deref(c.Spec.DataSourceRef.APIGroup, "") == v1alpha1.GroupName
 		},
 	}
-	await := func(what string, holds func() error) {
+	waitFor := func(what string, holds func() error) {
 		t.Helper()
 		eventually(t, what, func() error {
 			if _, err := w.Step(t.Context()); err != nil {
@@ -72,10 +72,10 @@ func TestWeakerVerificationIsNoSource(t *testing.T) {
 		s := &v1alpha1.CacheSnapshot{ObjectMeta: meta(name), Spec: v1alpha1.CacheSnapshotSpec{
 			SourceRef: v1alpha1.SnapshotSource{Kind: v1alpha1.GoCacheKind, Name: "ci"}, Verification: v1alpha1.Verification{Trust: trust},
 		}}
-		// The label that the policy's own snapshots bear is anybody's to write.
+		// The label that the policy's own snapshots bear can be written by any user.
 		s.Labels = map[string]string{v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue}
 		create(s)
-		await(name+" is verified", func() error {
+		waitFor(name+" is verified", func() error {
 			if err := get(s); err != nil {
 				return err
 			}
@@ -98,17 +98,17 @@ func TestWeakerVerificationIsNoSource(t *testing.T) {
 		}
 	}
 	snapshot("strict", strict)
-	await("the snapshot that was verified as the policy asks is offered", offered("strict"))
+	waitFor("the snapshot that was verified as the policy asks is offered", offered("strict"))
 
 	weak := snapshot("weak", nil)
 	if err := get(cache); err != nil {
 		t.Fatal(err)
 	}
-	cache.Spec.Toolchain.Image = "go:another" // the next status speaks of what came after
+	cache.Spec.Toolchain.Image = "go:another" // the next status is of what came after
 	if err := server.Client.Update(t.Context(), cache); err != nil {
 		t.Fatal(err)
 	}
-	await("the weaker one is not offered", offered("strict"))
+	waitFor("the weaker one is not offered", offered("strict"))
 	if ready := apimeta.FindStatusCondition(weak.Status.Conditions, v1alpha1.ReadyCondition); ready == nil || !strings.Contains(ready.Message, "trust.goSumRefs: sums") {
 		t.Errorf("the snapshot does not say why it is not offered: %+v", ready)
 	}
@@ -122,7 +122,7 @@ func TestWeakerVerificationIsNoSource(t *testing.T) {
 			DataSourceRef: &corev1.TypedObjectReference{APIGroup: ptr.To(v1alpha1.GroupName), Kind: kind, Name: tt.source},
 		}}
 		create(pvc)
-		await("a PersistentVolumeClaim that names "+kind+" "+tt.source+" gets a clone of "+tt.want, func() error {
+		waitFor("a PersistentVolumeClaim that names "+kind+" "+tt.source+" gets a clone of "+tt.want, func() error {
 			if err := get(pvc); err != nil {
 				return err
 			}

@@ -1,5 +1,5 @@
 // Command runner stands for what your CI builds: a program with a module or
-// two behind it. It prints a line, and with -wait stays until it is told to
+// two behind it. It prints a line, and with -wait stays until it gets a signal to
 // end.
 package main
 
@@ -16,7 +16,7 @@ import (
 )
 
 func main() {
-	wait := flag.Bool("wait", false, "stay until told to end")
+	wait := flag.Bool("wait", false, "stay until a signal ends it")
 	flag.Parse()
 
 	p := message.NewPrinter(language.English)

@@ -36,7 +36,7 @@ func forge(t *testing.T, tree *cachetree.Tree) {
 }
 
 // TestReference holds that a cache is compared with what a reference holds,
-// whether its writer recorded that or not, and that a reference is believed only
+// whether its writer recorded that or not, and that a reference is trusted only
 // if it is what was verified.
 func TestReference(t *testing.T) {
 	check := func(t *testing.T, tree, reference *cachetree.Tree, of string) (integrity.Verdict, error) {

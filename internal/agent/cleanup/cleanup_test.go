@@ -170,7 +170,7 @@ func TestByAge(t *testing.T) {
 }
 
 // By size the least recently used goes first, from both caches; never what the
-// last warm-up used, and the plan says what cannot be reached.
+// last warm-up used, and the plan reports the part of the target that cannot be reached.
 func TestBySize(t *testing.T) {
 	v := newVolume(t)
 	o := v.options()
@@ -218,7 +218,7 @@ func read(t *testing.T, name string) string {
 	return string(data)
 }
 
-// Each preflight check pauses the cleanup by itself and says why; then nothing
+// Each preflight check pauses the cleanup by itself and reports why; then nothing
 // is planned and nothing goes.
 func TestPreflight(t *testing.T) {
 	for name, c := range map[string]struct {

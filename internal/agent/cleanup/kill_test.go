@@ -20,7 +20,7 @@ import (
 
 const applyVar = "GOCACHE_TEST_APPLY"
 
-// TestMain is a cleanup in a process of its own, if it is told to be: one that
+// TestMain is a cleanup in a process of its own, if the environment asks for it: one that
 // can be killed.
 func TestMain(m *testing.M) {
 	text, ok := os.LookupEnv(applyVar)
@@ -40,10 +40,10 @@ func TestMain(m *testing.M) {
 	os.Exit(0)
 }
 
-// apply is the options' cleaning as a command.
+// apply is the options' cleanup as a command.
 func (v *volume) apply(o cleanup.Options) *exec.Cmd {
 	v.t.Helper()
-	text, err := json.Marshal(struct { // what can be told to another process
+	text, err := json.Marshal(struct { // the options that another process can get
 		Root, ModCache, BuildCache, Approved, Go, TerminationLog string
 		MaxAge                                                   time.Duration
 		AsOf                                                     time.Time
@@ -63,7 +63,7 @@ func (v *volume) apply(o cleanup.Options) *exec.Cmd {
 }
 
 // A cleanup that is killed at any moment leaves intact caches that are as warm
-// as before, and the next one ends what it began. GOCACHE_CAMPAIGN says how
+// as before, and the next one ends what it began. GOCACHE_CAMPAIGN sets how
 // often.
 func TestKilled(t *testing.T) {
 	rounds := 4
@@ -86,7 +86,7 @@ func TestKilled(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		if round > 0 { // the first one lives, and tells how long it takes
+		if round > 0 { // the first one is not killed, and measures how long it takes
 			timer := time.AfterFunc(rand.N(took), func() { _ = cmd.Process.Kill() }) //nolint:gosec // any time will do
 			defer timer.Stop()
 		}

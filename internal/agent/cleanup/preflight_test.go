@@ -20,7 +20,7 @@ func anEntry(i int) buildcache.Entry {
 }
 
 // again makes the directory of one entry again, with nothing but that in it.
-func anew(t *testing.T, dir string, i int) (name string) {
+func again(t *testing.T, dir string, i int) (name string) {
 	t.Helper()
 	e := anEntry(i)
 	name = filepath.Join(dir, e.Action.ActionPath())
@@ -52,7 +52,7 @@ func TestIndexOfABuildCache(t *testing.T) {
 			t.Fatal(err)
 		}
 		if i < 100 {
-			anew(t, dir, i)
+			again(t, dir, i)
 		}
 	}
 	o := cleanup.Options{Root: root, BuildCache: dir, Umask: 0o022, TerminationLog: filepath.Join(root, "log"), Clock: time.Now, Stdout: io.Discard}
@@ -75,8 +75,8 @@ func TestIndexOfABuildCache(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			for i := range 2 {
-				defer anew(t, dir, i)
-				if err := tt.damage(anew(t, dir, i)); err != nil {
+				defer again(t, dir, i)
+				if err := tt.damage(again(t, dir, i)); err != nil {
 					t.Fatal(err)
 				}
 				r, err := cleanup.Run(t.Context(), o)

@@ -54,8 +54,8 @@ func TestRunFails(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	taken := t.TempDir() // with a directory in the place of the agent
-	if err := os.MkdirAll(filepath.Join(taken, install.Name, "x"), 0o700); err != nil {
+	occupied := t.TempDir() // with a directory in the place of the agent
+	if err := os.MkdirAll(filepath.Join(occupied, install.Name, "x"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	for name, tt := range map[string]struct {
@@ -66,7 +66,7 @@ func TestRunFails(t *testing.T) {
 		"no such program":        {filepath.Join(t.TempDir(), "none"), t.TempDir(), fs.ErrNotExist, 0},
 		"a directory for source": {t.TempDir(), t.TempDir(), syscall.EISDIR, 0},
 		"a file for directory":   {file, file, syscall.ENOTDIR, -1},
-		"the name is taken":      {file, taken, fs.ErrExist, 1},
+		"the name is taken":      {file, occupied, fs.ErrExist, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if err := install.Run(tt.self, tt.dir); !errors.Is(err, tt.want) {

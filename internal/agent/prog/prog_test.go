@@ -21,7 +21,7 @@ func agent(t *testing.T) string {
 	return name
 }
 
-// build builds the tree's main module through the two layers and tells what
+// build builds the tree's main module through the two layers and returns what
 // was compiled.
 func build(t *testing.T, tree *cachetree.Tree, bin, lower, upper string) (binary []byte, compiled []string, log string) {
 	t.Helper()

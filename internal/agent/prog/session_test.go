@@ -95,7 +95,7 @@ func TestSession(t *testing.T) {
 		}
 	}
 
-	// Not what its name says any more, with the same size.
+	// No longer the content that its name stands for, with the same size.
 	if err := os.WriteFile(answers[3].DiskPath, []byte(strings.Repeat("l0ng ", 50_000)), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -113,18 +113,18 @@ func TestSession(t *testing.T) {
 
 // A session that breaks ends with an error, and leaves no part of a body.
 func TestSessionBreaks(t *testing.T) {
-	whole := put(1, [sha256.Size]byte{1}, "some content")
+	full := put(1, [sha256.Size]byte{1}, "some content")
 	for name, tt := range map[string]struct {
 		in   io.Reader
 		want error // nil: any
 	}{
-		"in the middle of a body":  {strings.NewReader(whole[:len(whole)-8]), io.ErrUnexpectedEOF},
-		"before a body":            {strings.NewReader(whole[:strings.Index(whole, "\n")+1]), nil},
-		"a read error in a body":   {io.MultiReader(strings.NewReader(whole[:len(whole)-8]), iotest.ErrReader(syscall.EIO)), syscall.EIO},
-		"a read error":             {io.MultiReader(strings.NewReader(whole), iotest.ErrReader(syscall.EIO)), syscall.EIO},
-		"a body of another size":   {strings.NewReader(strings.Replace(whole, `"BodySize":12`, `"BodySize":13`, 1)), nil},
-		"a body that is no base64": {strings.NewReader(strings.Replace(whole, "\n\"", "\n\"!", 1)), nil},
-		"no body":                  {strings.NewReader(whole[:strings.Index(whole, "\n")+1] + get(2, [sha256.Size]byte{1})), nil},
+		"in the middle of a body":  {strings.NewReader(full[:len(full)-8]), io.ErrUnexpectedEOF},
+		"before a body":            {strings.NewReader(full[:strings.Index(full, "\n")+1]), nil},
+		"a read error in a body":   {io.MultiReader(strings.NewReader(full[:len(full)-8]), iotest.ErrReader(syscall.EIO)), syscall.EIO},
+		"a read error":             {io.MultiReader(strings.NewReader(full), iotest.ErrReader(syscall.EIO)), syscall.EIO},
+		"a body of another size":   {strings.NewReader(strings.Replace(full, `"BodySize":12`, `"BodySize":13`, 1)), nil},
+		"a body that is no base64": {strings.NewReader(strings.Replace(full, "\n\"", "\n\"!", 1)), nil},
+		"no body":                  {strings.NewReader(full[:strings.Index(full, "\n")+1] + get(2, [sha256.Size]byte{1})), nil},
 		"no request":               {strings.NewReader("{]\n"), nil},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -18,7 +18,7 @@ import (
 )
 
 // campaign is how many random faults a test makes: a few always, and as many as
-// GOCACHE_CAMPAIGN says in the campaign.
+// GOCACHE_CAMPAIGN sets in the campaign.
 func campaign(t *testing.T, always int) int {
 	t.Helper()
 	text := os.Getenv("GOCACHE_CAMPAIGN")
@@ -65,8 +65,8 @@ func matters(t *testing.T, tree *cachetree.Tree) []string {
 	return files
 }
 
-// Every random flip of a bit and every truncation is found, and nothing but the
-// damaged file is accused. What is not found without an earlier manifest must
+// Every randomly inverted bit and every truncation is found, and nothing but the
+// damaged file is reported. What is not found without an earlier manifest must
 // be nothing that the go command reads: the time in an action entry, or fields
 // of a zip besides names and contents; the latter are found with a manifest.
 func TestRandomDamage(t *testing.T) {

@@ -40,7 +40,7 @@ func check(t *testing.T, o integrity.Options) integrity.Verdict {
 	return v
 }
 
-// Every known fault is found under its own name and nothing else is accused;
+// Every known fault is found under its own name and nothing else is reported;
 // repair removes what is broken; the go command then makes the same binary as
 // from the good caches, and a second check finds nothing.
 func TestFaults(t *testing.T) {
@@ -121,7 +121,7 @@ func heal(t *testing.T, tree *cachetree.Tree, want string) {
 	}
 }
 
-// A dry run says what it would remove and removes nothing.
+// A dry run prints what it would remove and removes nothing.
 func TestDryRun(t *testing.T) {
 	tree := cachetree.New(t)
 	archive := cachetree.Archive(t, tree)

@@ -19,7 +19,7 @@ import (
 )
 
 // Files whose path is as long as a path may be, one byte longer, and twice as
-// long, in each place: a check finds them, says what they are, and a repair
+// long, in each place: a check finds them, reports what they are, and a repair
 // removes those that make something wrong. The go command itself cannot name
 // the longer ones.
 func TestLongestPaths(t *testing.T) {

@@ -57,7 +57,7 @@ func TestRestore(t *testing.T) {
 	}
 }
 
-// A damaged source is copied and convicted; an extraction under way is left
+// A damaged source is copied and found Corrupt; an extraction under way is left
 // out.
 func TestRestoreOfDamage(t *testing.T) {
 	tree := cachetree.New(t)

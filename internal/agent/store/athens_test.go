@@ -91,7 +91,7 @@ func (b *beside) verdict() integrity.Verdict {
 	return v
 }
 
-// trusts holds that the server says it is well all the while.
+// trusts holds that the server reports itself ready all the while.
 func (b *beside) trusts() {
 	b.Helper()
 	if r := b.agent.Ready(b.Context(), probe.OwnPage); r.Outcome != probe.Passed {

@@ -46,7 +46,7 @@ func TestWatch(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(tree.Proxy, "example.com/lib/@v/v1.2.0.zip"), other, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for range 2 { // a conviction is not remembered as intact
+	for range 2 { // a corrupt file is not remembered as intact
 		if v := w.Check(context.Background()); v.Findings[integrity.ChecksumMismatch] != 1 {
 			t.Fatalf("%+v", v)
 		}
@@ -66,7 +66,7 @@ func TestWatch(t *testing.T) {
 }
 
 // TestRun holds that a store is checked at the start and when asked, and that
-// the answers on the way say what is under way.
+// the answers on the way report what is under way.
 func TestRun(t *testing.T) {
 	tree := cachetree.New(t)
 	w, err := store.New(store.Options{
@@ -110,7 +110,7 @@ func token(t *testing.T) string {
 	return name
 }
 
-// TestStrangersStartNoChecks holds that a check is begun by who has the token,
+// TestStrangersStartNoChecks holds that a check is begun only by a request with the token,
 // and not as often as one likes.
 func TestStrangersStartNoChecks(t *testing.T) {
 	tree := cachetree.New(t)
@@ -156,7 +156,7 @@ func TestStrangersStartNoChecks(t *testing.T) {
 	}
 }
 
-// TestGuard holds what makes a store unusable although its server says that it
+// TestGuard holds what makes a store unusable although its server reports that it
 // is ready.
 func TestGuard(t *testing.T) {
 	for name, tt := range map[string]struct {
@@ -219,7 +219,7 @@ func TestGuard(t *testing.T) {
 	}
 }
 
-// readyPage is what the agent says to whoever asks whether the store can be used.
+// readyPage is the agent's answer to the question whether the store can be used.
 func readyPage(t *testing.T, agent string) string {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, agent+"/readyz", nil)

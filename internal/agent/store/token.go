@@ -18,7 +18,7 @@ const (
 )
 
 // authorized reports whether a request brings the token. The file is read each
-// time: it may be replaced, and be late. Without one nobody is authorized.
+// time: it may be replaced, and be late. Without one no request is authorized.
 func (w *Watch) authorized(r *http.Request) bool {
 	if w.TokenFile == "" {
 		return false
@@ -29,7 +29,7 @@ func (w *Watch) authorized(r *http.Request) bool {
 		return false
 	}
 	given, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	// Equal lengths, so that the time tells nothing of them either.
+	// Equal lengths, so that the time reveals nothing of them either.
 	is, must := sha256.Sum256([]byte(given)), sha256.Sum256([]byte(want))
 	return ok && subtle.ConstantTimeCompare(is[:], must[:]) == 1
 }

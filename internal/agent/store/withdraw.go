@@ -22,7 +22,7 @@ const trash = ".gocache-withdrawn-"
 // withdraw removes what findings name. The server beside needs no word of it: it
 // opens files again for each request, and a download under way keeps its own.
 func (w *Watch) withdraw(found []integrity.Finding) error {
-	// First of all: whoever compares the server's answers with the sample must
+	// First of all: a comparison of the server's answers with the sample must
 	// not take the version that is fetched again for a wrong one.
 	w.sampling.Lock()
 	w.history.sampled(w.sampler.forget(found))

@@ -60,8 +60,8 @@ func TestWithdrawBesideAthens(t *testing.T) {
 }
 
 // TestWithdrawalsAreReported holds that a contradiction to trust data is named
-// in the report, the log and the metrics although it is gone, and that nobody
-// compares the server with what it was any more.
+// in the report, the log and the metrics although it is gone, and that the
+// server is no longer compared with the withdrawn content.
 func TestWithdrawalsAreReported(t *testing.T) {
 	tree := cachetree.New(t)
 	var log bytes.Buffer

@@ -26,7 +26,7 @@ import (
 )
 
 // rounds is how often something is tried: seldom always, and as GOCACHE_CAMPAIGN
-// says in the campaign.
+// sets in the campaign.
 func rounds(t *testing.T, always int) int {
 	t.Helper()
 	text := os.Getenv("GOCACHE_CAMPAIGN")
@@ -97,7 +97,7 @@ func (l *life) end() { close(l.stop); l.group.Wait() }
 
 const trimVar = "GOCACHE_TEST_TRIM"
 
-// TestMain is the agent's trim in a process of its own, if it is told to be: one
+// TestMain is the agent's trim in a process of its own, if the environment asks for it: one
 // that can be killed.
 func TestMain(m *testing.M) {
 	dir, ok := os.LookupEnv(trimVar)
@@ -145,7 +145,7 @@ func check(t *testing.T, tree *cachetree.Tree) integrity.Verdict {
 }
 
 // Beside builds, downloads, go clean -cache, trims and kills at random, a check
-// never accuses; and neither is a copy that was taken meanwhile.
+// never reports a fault; and a copy that was made meanwhile is intact too.
 func TestNoFalseAlarm(t *testing.T) {
 	n := rounds(t, 15)
 	tree := cachetree.New(t)
@@ -192,7 +192,7 @@ func aCopy(t *testing.T, tree *cachetree.Tree) {
 }
 
 // Downloads into an empty module cache, killed at random: at no time is there
-// anything wrong in it, and the next download heals what is torn.
+// anything wrong in it, and the next download completes the truncated files.
 func TestNoFalseAlarmWhileDownloading(t *testing.T) {
 	n := rounds(t, 4)
 	tree := cachetree.New(t)
@@ -334,7 +334,7 @@ func ignoreGone(err error) error {
 // litterSize is the size of one output of litter in bytes.
 const litterSize = 100_000
 
-// litter adds entries that nobody has used for long.
+// litter adds entries that have not been used for long.
 func litter(t *testing.T, tree *cachetree.Tree, n int) {
 	t.Helper()
 	then := time.Now().Add(-10 * 24 * time.Hour)

@@ -27,7 +27,7 @@ func printed(t *testing.T, flags caches.Flags) string {
 }
 
 // A person reads what was found, what it means, how much more there is, and the
-// command that mends it, ready for a shell.
+// command that repairs it, ready for a shell.
 func TestReport(t *testing.T) {
 	tree := cachetree.New(t)
 	flags := caches.Flags{ModCache: tree.ModCache, BuildCache: tree.BuildCache, GoSum: []string{tree.GoSum()}}

@@ -71,7 +71,7 @@ func TestRebuild(t *testing.T) {
 	}
 }
 
-// Without a go command or a record nothing is proven, and the error says which.
+// Without a go command or a record nothing is proven, and the error names which.
 func TestRebuildCannot(t *testing.T) {
 	tree := cachetree.New(t)
 	o := options(t, tree, "")

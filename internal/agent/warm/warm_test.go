@@ -107,7 +107,7 @@ func TestWarm(t *testing.T) {
 	}
 }
 
-// A toolchain of another release than expected writes nothing, and says so.
+// A toolchain of another release than expected writes nothing, and reports it.
 func TestExpectedToolchain(t *testing.T) {
 	tree := cachetree.New(t)
 	source := configMap(t, map[string]string{"go.mod": read(t, filepath.Join(tree.Main, "go.mod")), "go.sum": read(t, tree.GoSum()), "packages": "unsafe"})

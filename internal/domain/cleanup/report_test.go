@@ -54,7 +54,7 @@ func TestParseRefuses(t *testing.T) {
 	}
 }
 
-// Whatever was said, the report fits, parses, and keeps all but messages.
+// Whatever the messages are, the report fits, parses, and keeps all but messages.
 func TestFit(t *testing.T) {
 	for name, message := range map[string]string{
 		"long": strings.Repeat("a line\n", 2000), "escapes": strings.Repeat("\x01<", 5000), "not UTF-8": strings.Repeat("\xff\xfe", 5000),

@@ -45,7 +45,7 @@ func init() {
 
 type listingKey struct{}
 
-// listing marks the request for a list of refs, from which one ref is wanted:
+// listing marks the request for a list of refs, of which one ref is needed:
 // over HTTP no more than maxRefs bytes of it are read.
 func listing(ctx context.Context, ref string) context.Context {
 	return context.WithValue(ctx, listingKey{}, ref)
@@ -62,7 +62,7 @@ func (t boundedTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	if resp.StatusCode/100 != 2 {
-		_ = resp.Body.Close() // the status says all that is used
+		_ = resp.Body.Close() // only the status is used
 		resp.Body = http.NoBody
 		return resp, nil
 	}

@@ -43,7 +43,7 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// served returns the address of a repository, for everybody or one user.
+// served returns the address of a repository, for all users or for one.
 func served(t *testing.T, r *gitserver.Repository, user, password string) string {
 	t.Helper()
 	handler, err := r.Handler(t.Context(), user, password)

@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// A server may have a million refs, of which one is wanted. The library builds
+// A server may have a million refs, of which one is needed. The library builds
 // several maps of all of them, so the others are removed from the answer before
 // it reads it.
 
@@ -31,7 +31,7 @@ type refFilter struct {
 	out    []byte // rest of the packet that is being passed on
 	kept   int    // refs; the first one carries the capabilities, and always is
 	head   string // the commit of the first ref
-	target string // what HEAD points to, if the server says so
+	target string // what HEAD points to, if the server reports it
 	err    error
 }
 
@@ -86,15 +86,15 @@ func (f *refFilter) keeps(line []byte) bool {
 		}
 		return true
 	}
-	if f.kept >= maxKept || !f.wants(commit, strings.TrimSuffix(name, "^{}")) {
+	if f.kept >= maxKept || !f.selects(commit, strings.TrimSuffix(name, "^{}")) {
 		return false
 	}
 	f.kept++
 	return true
 }
 
-// wants reports whether [Remote.pick] may choose a ref.
-func (f *refFilter) wants(commit, name string) bool {
+// selects reports whether [Remote.pick] may choose a ref.
+func (f *refFilter) selects(commit, name string) bool {
 	switch {
 	case isCommit.MatchString(f.ref):
 		return commit == f.ref

@@ -20,7 +20,7 @@ import (
 	"gocache.dev/operator/internal/domain/gitrepo"
 )
 
-// newSilent listens and says nothing.
+// newSilent listens and sends nothing.
 func newSilent(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -96,7 +96,7 @@ func session(conn net.Conn, config *ssh.ServerConfig) {
 	}
 }
 
-// Keys are asked both ways: an unknown server is never spoken to.
+// Keys are checked both ways: nothing is sent to an unknown server.
 func TestSSH(t *testing.T) {
 	r, _, second := repository(t)
 	host, _ := newKey(t)
@@ -153,8 +153,8 @@ func TestSSHUser(t *testing.T) {
 	}
 }
 
-// The known hosts are written to a temporary file: without one no server is
-// spoken to.
+// The known hosts are written to a temporary file: without one no request
+// is sent.
 func TestSSHWithoutTemporaryFiles(t *testing.T) {
 	host, identity := newKey(t)
 	t.Setenv("TMPDIR", filepath.Join(t.TempDir(), "none"))

@@ -60,7 +60,7 @@ func (s *stage) play() error {
 			ModCache: s.ModCache, BuildCache: s.BuildCache, Store: s.Store, Layout: s.Layout,
 			Now: time.Now(), Settle: time.Millisecond,
 		})
-		if err != nil { // as the agent says it
+		if err != nil { // as the agent reports it
 			v = integrity.Verdict{Verdict: integrity.Inconclusive, Message: err.Error()}
 		}
 		return json.NewEncoder(os.Stdout).Encode(v)

@@ -20,8 +20,8 @@ import (
 	"gocache.dev/operator/internal/testing/cachetree"
 )
 
-// ownMounts makes a process see mounts that nobody else sees and that end with
-// it. Who is not root gets a user namespace besides, in which they are.
+// ownMounts gives a process mounts that are visible to it alone and that end with
+// it. A user other than root gets a user namespace besides, in which they are.
 func ownMounts(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
 	if os.Geteuid() != 0 {
@@ -61,7 +61,7 @@ func (s *stage) withFailingFiles(check func() error) error {
 	return nil
 }
 
-// onDyingDevice mounts an image from a loop device and cuts the file behind it.
+// onDyingDevice mounts an image from a loop device and truncates the file behind it.
 func (s *stage) onDyingDevice(check func() error) error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("%w: mounts of one's own: %w", errSkip, err)
@@ -76,8 +76,8 @@ func (s *stage) onDyingDevice(check func() error) error {
 	return check()
 }
 
-// Every file that a check reads fails with EIO in turn: the verdict is that
-// nobody can tell, one file is named, and nothing is to be removed.
+// Every file that a check reads fails with EIO in turn: the verdict is
+// Inconclusive, one file is named, and nothing is to be removed.
 func TestReadErrors(t *testing.T) {
 	tree := cachetree.New(t)
 	lib := filepath.Join(tree.ModCache, "cache/download/example.com/lib/@v")
@@ -160,8 +160,8 @@ func TestDyingDevice(t *testing.T) {
 	}
 }
 
-// What this user may not read is Inconclusive, never good and never bad; what
-// nobody may read is wrong, whoever looks.
+// A file that this user may not read is Inconclusive, never good and never bad; a
+// file that no user may read is wrong for every user.
 func TestUnreadable(t *testing.T) {
 	for name, c := range map[string]struct {
 		path    func(*cachetree.Tree) string

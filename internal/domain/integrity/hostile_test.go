@@ -184,7 +184,7 @@ func rawZip(t *testing.T, files ...zipFile) []byte {
 	return buf.Bytes()
 }
 
-// bomb is a zip whose only file claims to be small, and is 256 MiB.
+// bomb is a zip whose only file is small according to its header, and is 256 MiB.
 func bomb(t *testing.T, claim uint64) []byte {
 	t.Helper()
 	var packed bytes.Buffer

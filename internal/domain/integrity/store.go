@@ -343,7 +343,7 @@ func (c *storedVersion) mod() {
 }
 
 // info judges the .info. A wrong one costs an error message: nothing that is
-// built comes out of it. So it never is more than Torn.
+// built comes out of it. So its severity is Recoverable at most.
 func (c *storedVersion) info() {
 	data, known, ok := c.read(modcache.Info, maxInfo)
 	if !ok {
@@ -386,7 +386,7 @@ func (s *stores) query(q *modcache.Query) []Finding {
 	return nil
 }
 
-// text reads a small file of the store; if it cannot, it says why, unless the
+// text reads a small file of the store; if it cannot, it reports why, unless the
 // file has vanished.
 func (s *stores) text(file string, limit int64, worst Severity) (data []byte, found []Finding, ok bool) {
 	dir, err := s.root.Sub(path.Dir(file))

@@ -17,7 +17,7 @@ import (
 )
 
 // sumdbTree is a tree whose module cache the real go command filled with the
-// records of a checksum database, which knows the go.sum of another tree.
+// records of a checksum database, which holds the go.sum of another tree.
 func sumdbTree(t *testing.T) (tree *cachetree.Tree, db integrity.SumDB, records string) {
 	t.Helper()
 	const name = "sum.example.com"
@@ -128,7 +128,7 @@ func TestSumDBWithoutLatest(t *testing.T) {
 	}
 }
 
-// Records that are not there prove nothing and accuse nobody.
+// Records that are absent prove nothing and are no fault.
 func TestSumDBAbsent(t *testing.T) {
 	tree, db, records := sumdbTree(t)
 	if err := os.RemoveAll(records); err != nil {

@@ -9,7 +9,7 @@ import (
 	"gocache.dev/operator/internal/domain/integrity"
 )
 
-// A verdict of any size fits into a termination log and says the same.
+// A verdict of any size fits into a termination log and means the same.
 func TestFit(t *testing.T) {
 	v := integrity.Verdict{
 		Verdict: integrity.OutcomeCorrupt, Message: strings.Repeat("é\x00", 5000), Digest: "sha256:x", Corrupt: 3,

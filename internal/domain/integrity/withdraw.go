@@ -30,16 +30,16 @@ func broad(damaged, all int) bool {
 	return damaged > broadEntries && damaged*100 > all*broadShare
 }
 
-// ofTheVolume reports whether only the volume, or who writes to it, can do this:
+// ofTheVolume reports whether only the volume, or a process with write access to it, can do this:
 // to a file that is not what the server had stored, or to an archive, which
 // servers look into before they store it. Everything else may be what an upstream
-// gave, as a client asked for it: that never speaks against the store.
+// gave, as a client asked for it: that is no evidence against the store.
 func (f *Finding) ofTheVolume() bool {
 	archive := strings.HasSuffix(f.Path, modcache.Zip.Suffix()) && (f.Class == Corrupt || f.Class == Truncated)
 	return f.Refused || f.Class == BadMode || archive
 }
 
-// removable are the findings that say what to remove.
+// removable are the findings that name files to remove.
 func removable(all []Finding) []Finding {
 	return slices.DeleteFunc(slices.Clone(all), func(f Finding) bool {
 		return len(f.Remove) == 0 || f.Severity != Recoverable && f.Severity != SeverityCorrupt
@@ -153,7 +153,7 @@ func (r *repair) cure(v *store.Version, o outcome) outcome {
 
 // returned judges what is wrong although it was removed: the server has stored
 // it again. What its upstream may have given is the upstream's fault, and leaves
-// the store's soundness open; damage done once more is the volume's.
+// open whether the store is intact; damage done once more is the volume's.
 func returned(found []Finding) []Finding {
 	for i := range found {
 		f := &found[i]

@@ -91,7 +91,7 @@ func forged(t *testing.T, root string) {
 }
 
 // TestWhatComesBack holds that content which the server fetches again, as wrong
-// as before, says nothing of the store: it is the upstream's. Damage that comes
+// as before, is no evidence against the store: it is the upstream's. Damage that comes
 // back is the volume's.
 func TestWhatComesBack(t *testing.T) {
 	tree := cachetree.New(t)
@@ -105,7 +105,7 @@ func TestWhatComesBack(t *testing.T) {
 		}
 	}
 	zip := filepath.Join(tree.Proxy, "example.com/lib/@v/v1.2.0.zip")
-	sound, err := os.ReadFile(zip)
+	intact, err := os.ReadFile(zip)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,13 +116,13 @@ func TestWhatComesBack(t *testing.T) {
 	if v.Verdict != integrity.Inconclusive || v.Withdrawn == 0 || v.WithdrawnExamples[0].Class != integrity.ChecksumMismatch || !strings.Contains(v.Examples[0].Detail, "again after it was withdrawn") {
 		t.Errorf("contradiction that comes back: %s, %+v, %+v", v.Verdict, v.WithdrawnExamples, v.Examples)
 	}
-	cut := func() {
-		if err := os.WriteFile(zip, sound[:len(sound)/2], 0o600); err != nil {
+	truncate := func() {
+		if err := os.WriteFile(zip, intact[:len(intact)/2], 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	cut()
-	o.Withdraw = again(cut)
+	truncate()
+	o.Withdraw = again(truncate)
 	if v := checkStore(t, o); v.Verdict != integrity.OutcomeCorrupt || v.Findings[integrity.Truncated] == 0 {
 		t.Errorf("damage that comes back: %s, %+v", v.Verdict, v.Examples)
 	}
@@ -168,7 +168,7 @@ func TestBroadDamage(t *testing.T) {
 }
 
 // TestAsFetched holds that the go.mod beside an archive may differ from the one
-// in it where nothing says which is right: the go command takes both.
+// in it where no record defines which is right: the go command takes both.
 func TestAsFetched(t *testing.T) {
 	m := module.Version{Path: "example.com/crlf", Version: "v1.0.0"}
 	zip, err := cachetree.Zip(m, map[string]string{"go.mod": "module example.com/crlf\r\n", "x.go": "package crlf\n"})

@@ -76,7 +76,7 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
-// A manifest that was cut, reordered or spelled otherwise is refused: what it
+// A manifest that was truncated, reordered or spelled otherwise is refused: what it
 // lists decides what is trusted.
 func TestRefuses(t *testing.T) {
 	good, _ := text(t, records())

@@ -15,7 +15,7 @@ import (
 )
 
 // write makes files of three bytes, directories of names that end with a
-// slash, and symbolic links of names with an arrow.
+// slash, and symbolic links of names that contain "->".
 func write(t *testing.T, names ...string) *tree.Dir {
 	t.Helper()
 	root := t.TempDir()

@@ -111,8 +111,8 @@ func TestCompareIsTotal(t *testing.T) {
 // TestCheckInfo holds which answers to a request for an .info can be right.
 func TestCheckInfo(t *testing.T) {
 	for _, tt := range []struct {
-		path, asked, said string
-		right             bool
+		path, asked, version string
+		right                bool
 	}{
 		{"example.com/m", "v1.2.3", "v1.2.3", true},
 		{"example.com/m", "v1.2.3", "v1.2.4", false},
@@ -131,9 +131,9 @@ func TestCheckInfo(t *testing.T) {
 		{"gopkg.in/yaml.v2", "v2", "v2.4.0", true},
 		{"gopkg.in/yaml.v2", "v2", "v3.0.0", false},
 	} {
-		text := []byte(`{"Version":"` + tt.said + `","Time":"2024-01-02T03:04:05Z"}`)
+		text := []byte(`{"Version":"` + tt.version + `","Time":"2024-01-02T03:04:05Z"}`)
 		if err := modcache.CheckInfo(module.Version{Path: tt.path, Version: tt.asked}, text); (err == nil) != tt.right {
-			t.Errorf("%s@%s is said to be %s: %v", tt.path, tt.asked, tt.said, err)
+			t.Errorf("%s@%s is said to be %s: %v", tt.path, tt.asked, tt.version, err)
 		}
 	}
 }

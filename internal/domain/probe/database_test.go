@@ -32,8 +32,8 @@ func signedTree(t *testing.T) (tree, key string) {
 	return string(signed), key
 }
 
-// TestDatabase tells apart an instance that proxies the database, one that does
-// not, and one that only says so.
+// TestDatabase distinguishes an instance that proxies the database, one that does
+// not, and one that only reports it.
 func TestDatabase(t *testing.T) {
 	tree, key := signedTree(t)
 	forged, _ := signedTree(t)

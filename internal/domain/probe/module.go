@@ -101,8 +101,8 @@ func (t Target) module(ctx context.Context, c ReferenceModule) Answer {
 	return answer
 }
 
-// cannot sorts an error: what the upstream lacks, and what lies elsewhere, says
-// nothing of the instance.
+// cannot sorts an error: what the upstream lacks, and what lies elsewhere, is no
+// evidence about the instance.
 func cannot(err error) Result {
 	if errors.Is(err, goproxy.ErrNotFound) || errors.Is(err, goproxy.ErrRedirected) {
 		return Result{Unknown, err.Error()}

@@ -78,8 +78,8 @@ func TestReady(t *testing.T) {
 	}
 }
 
-// TestReferenceModules holds which faults speak of the protocol and which of bytes: only
-// the latter may convict.
+// TestReferenceModules holds which faults are of the protocol and which of the
+// content: only the latter may quarantine an instance.
 func TestReferenceModules(t *testing.T) {
 	right, sum := archive(t, "package c\n")
 	wrong, _ := archive(t, "package c // evil\n")
@@ -202,7 +202,7 @@ func TestReferenceModulesCauseNoUpstreamRequest(t *testing.T) {
 }
 
 // TestChecksumMismatchIsConfirmed holds that an answer which was spoiled once does
-// not convict, and that one which is wrong again does.
+// not quarantine, and that one which is wrong again does.
 func TestChecksumMismatchIsConfirmed(t *testing.T) {
 	right, sum := archive(t, "package c\n")
 	wrong, _ := archive(t, "package c // evil\n")

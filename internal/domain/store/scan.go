@@ -96,7 +96,7 @@ func Scan(root *tree.Dir, l Layout) (Contents, error) {
 }
 
 // query takes up what lies under a name that is no version: the .info is an
-// answer to a query. Nobody asks for the other files.
+// answer to a query. The other files are never requested.
 func (c *Contents) query(v *Version) {
 	for _, kind := range []modcache.Kind{modcache.Info, modcache.Mod, modcache.Zip} {
 		file := path.Join(v.Dir, Goproxy.Name(v, kind))

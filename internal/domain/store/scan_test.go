@@ -14,7 +14,7 @@ import (
 	"gocache.dev/operator/internal/domain/store"
 )
 
-// write makes files, and symbolic links of names with an arrow.
+// write makes files, and symbolic links of names that contain "->".
 func write(t *testing.T, names ...string) *tree.Dir {
 	t.Helper()
 	root := t.TempDir()

@@ -23,7 +23,7 @@ const noAnswer = "the request failed, or the answer is not valid HTTP"
 // at most MaxText bytes and without anything that the server sent.
 func Cause(err error) string {
 	if wrapped, ok := errors.AsType[*url.Error](err); ok {
-		err = wrapped.Err // the URL is known to the caller, who may have to redact it
+		err = wrapped.Err // the caller has the URL, and may have to redact it
 	}
 	for _, known := range []error{
 		context.DeadlineExceeded, context.Canceled, os.ErrDeadlineExceeded,

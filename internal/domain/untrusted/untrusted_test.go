@@ -88,7 +88,7 @@ func TestCause(t *testing.T) {
 	}
 }
 
-// TestBound holds that long texts are cut to valid UTF-8 within the limit.
+// TestBound holds that long texts are shortened to valid UTF-8 within the limit.
 func TestBound(t *testing.T) {
 	for name, text := range map[string]string{
 		"short":         "short",

@@ -30,7 +30,7 @@ func TestFormat(t *testing.T) {
 	}
 }
 
-// Whatever the go command said, the report fits, parses, and keeps the end.
+// Whatever the go command printed, the report fits, parses, and keeps the end.
 func TestFit(t *testing.T) {
 	for name, message := range map[string]string{
 		"lines": strings.Repeat("a line\n", 2000) + "the end", "runes": strings.Repeat("é", 5000) + "the end",

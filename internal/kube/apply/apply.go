@@ -218,7 +218,7 @@ func satisfied(desired *unstructured.Unstructured, live client.Object) (bool, er
 	return true, nil
 }
 
-// contains reports whether have holds all fields of want. Other fields
+// contains reports whether an object has all desired fields. Other fields
 // (defaults, other owners' fields) may have any value.
 func contains(have, want any) bool {
 	switch want := want.(type) {

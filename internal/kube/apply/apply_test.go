@@ -60,7 +60,7 @@ func (w *world) must(err error) {
 	}
 }
 
-// config is a wanted ConfigMap.
+// config is a desired ConfigMap.
 func (w *world) config(data map[string]string) *corev1.ConfigMap {
 	return &corev1.ConfigMap{
 		ObjectMeta: metav1.ObjectMeta{Namespace: w.owner.Namespace, Name: "c", Labels: map[string]string{v1alpha1.CacheLabel: "ci"}},
@@ -178,7 +178,7 @@ func TestOwnership(t *testing.T) {
 	}
 }
 
-// TestOwn holds the same for an object whose wanted state is not known, and
+// TestOwn holds the same for an object whose desired state is not known, and
 // that nothing else of it changes.
 func TestOwn(t *testing.T) {
 	w := newWorld(t)
@@ -205,7 +205,7 @@ func TestOwn(t *testing.T) {
 	}
 }
 
-// TestConflict holds that no object of somebody else is taken over, also when
+// TestConflict holds that no object of another owner is taken over, also when
 // the cache does not hold it.
 func TestConflict(t *testing.T) {
 	ours := map[string]string{v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue}

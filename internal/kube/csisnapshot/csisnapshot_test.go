@@ -125,7 +125,7 @@ func TestTake(t *testing.T) {
 }
 
 // TestTakeRefusesAnotherOwnersName holds that a snapshot that a user made under
-// the wanted name is reported and left as it is.
+// the same name is reported and left as it is.
 func TestTakeRefusesAnotherOwnersName(t *testing.T) {
 	c := builder(t, snapshot("ci-1", func(s *v1alpha1.CacheSnapshot) { s.Labels = nil; s.Spec.Pinned = true })).Build()
 	err := csisnapshot.Policy{Of: cache()}.Take(t.Context(), apply.Applier{Client: c, Live: c, FieldOwner: "test"}, "ci-1", v1alpha1.SnapshotSource{}, nil)

@@ -54,7 +54,7 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// TestNotesFit holds that a long note is cut and not lost: the API server
+// TestNotesFit holds that a long note is shortened and not lost: the API server
 // refuses more than 1024 bytes. A percent sign in it is no verb.
 func TestNotesFit(t *testing.T) {
 	r := events.NewFakeRecorder(1)

@@ -36,16 +36,16 @@ func reporting(change func(*corev1.Pod)) *corev1.Pod {
 	return p
 }
 
-// TestEvidence plays whoever may create pods in the namespace of a Job: only the
-// one pod that the Job controls, and that runs what the Job describes, speaks for
-// it. Whatever else there is, the outcome is inconclusive, and says why.
+// TestEvidence simulates an attacker with the right to create pods in the namespace
+// of a Job: only the one pod that the Job controls, and that runs the Job's
+// template, is evidence. In all other cases the outcome is inconclusive, with a cause.
 func TestEvidence(t *testing.T) {
 	t.Parallel()
 	mainOf := func(p *corev1.Pod) *corev1.Container { return &p.Spec.Containers[0] }
 	for name, tt := range map[string]struct {
 		change func(*corev1.Pod)
 		second bool   // another pod that is the same but for its name
-		cause  string // empty: it is believed
+		cause  string // empty: it is trusted
 	}{
 		"the pod of the Job": {change: func(*corev1.Pod) {}},
 		"a sidecar that is injected": {change: func(p *corev1.Pod) {
@@ -91,8 +91,8 @@ func TestEvidence(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if believed := o.Conclusive() && o.Message == "intact"; believed != (tt.cause == "") || !strings.Contains(o.Cause, tt.cause) {
-				t.Errorf("believed %v, cause %q; want %q", believed, o.Cause, tt.cause)
+			if trusted := o.Conclusive() && o.Message == "intact"; trusted != (tt.cause == "") || !strings.Contains(o.Cause, tt.cause) {
+				t.Errorf("believed %v, cause %q; want %q", trusted, o.Cause, tt.cause)
 			}
 		})
 	}

@@ -14,7 +14,7 @@ import (
 	"gocache.dev/operator/internal/kube/jobrun"
 )
 
-// TestHindrance holds what a person is told of a Job whose pod does not run.
+// TestHindrance holds what is reported of a Job whose pod does not run.
 func TestHindrance(t *testing.T) {
 	now := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 	waits := func(container, reason, message string) corev1.ContainerStatus {
@@ -24,7 +24,7 @@ func TestHindrance(t *testing.T) {
 		age   time.Duration
 		ready bool
 		pod   *corev1.PodStatus
-		want  string // a part; empty: nothing is said
+		want  string // a part; empty: nothing is reported
 	}{
 		"too early":       {age: 29 * time.Second, want: ""},
 		"it runs":         {age: time.Hour, ready: true, want: ""},

@@ -167,7 +167,7 @@ func TestCachePVCChanges(t *testing.T) {
 	if get[corev1.PersistentVolumeClaim](w, "ci") == nil {
 		t.Fatal("it was deleted")
 	}
-	// One that somebody makes while it is away is reported.
+	// One that a user creates while it is away is reported.
 	o.Live = nil
 	_, err = w.run.Act(t.Context(), o, replacement.Decision{Step: replacement.MakeLive, Volume: "new"})
 	var conflict *apply.ConflictError

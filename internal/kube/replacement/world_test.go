@@ -48,7 +48,7 @@ type world struct {
 	t      *testing.T
 	client client.WithWatch
 	run    replacementrun.Run
-	// facts are what only a controller knows.
+	// facts are the part that only a controller observes.
 	facts replacement.Observation
 	// writes that were made, like "delete PersistentVolumeClaim ci".
 	writes []string

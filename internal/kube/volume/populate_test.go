@@ -169,7 +169,7 @@ func TestHandOverInOneWrite(t *testing.T) {
 	if after := get[corev1.PersistentVolume](t, c, "", "v"); after.ResourceVersion != got.ResourceVersion {
 		t.Errorf("it was changed: %+v", after.Spec.ClaimRef)
 	}
-	// A volume that is gone cannot be handed over: the caller must know.
+	// A volume that is gone cannot be handed over: the caller must get an error.
 	if err := HandOver(t.Context(), c, pv("gone", of), intermediate, users(), "ci-1", "test"); !apierrors.IsNotFound(err) {
 		t.Errorf("gone: %v", err)
 	}

@@ -89,7 +89,7 @@ func (a *Agreement) add(served Served) {
 	}
 }
 
-// note keeps a failure, then what cannot be told, then success.
+// note keeps a failure, then an unknown outcome, then success.
 func (a *Agreement) note(name string, outcome Outcome) {
 	rank := map[Outcome]int{Passed: 0, Unknown: 1, Failed: 2}
 	if before, ok := a.Outcomes[name]; !ok || rank[outcome] > rank[before] {
@@ -117,8 +117,8 @@ func (t Served) unanimous() bool {
 	return true
 }
 
-// right are the sums that ought to be served, and why; no why: nobody knows, or
-// nobody serves them.
+// right are the sums that ought to be served, and why; no why: they are not
+// known, or no instance serves them.
 func (t Served) right() (sums Sums, why string) {
 	for _, known := range []struct {
 		sums Sums

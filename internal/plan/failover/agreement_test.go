@@ -10,8 +10,8 @@ import (
 	"gocache.dev/operator/internal/plan/failover"
 )
 
-// TestCompare: who is wrong is told by trust first, then by what was agreed on,
-// then by the majority of three; of two nobody is.
+// TestCompare: the wrong instance is determined by trust first, then by the agreed
+// sums, then by the majority of three; of two neither is.
 func TestCompare(t *testing.T) {
 	const p, f, u = failover.Passed, failover.Failed, failover.Unknown
 	type outcomes map[string]failover.Outcome
@@ -62,8 +62,8 @@ func TestCompareMany(t *testing.T) {
 	}
 }
 
-// TestCompareNeverFailsAll holds that whatever is served, somebody who serves a
-// module is not singled out, and that who agrees with all is not either.
+// TestCompareNeverFailsAll holds that whatever is served, an instance that serves a
+// module is not singled out, and that one that agrees with all is not either.
 func TestCompareNeverFailsAll(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 11))
 	some := func() failover.Sums {

@@ -39,7 +39,7 @@ func Reached(answers map[string]Reach) (outcomes map[string]Reach, trouble strin
 		case a.Absent && served != "":
 			a = Reach{Outcome: Failed, Absent: true, Message: fmt.Sprintf("%s, and %s does", a.Message, served)}
 		case a.Absent:
-			a.Outcome = Passed // all leave it to the client, or none can tell
+			a.Outcome = Passed // all leave it to the client, or the outcome is unknown
 		case a.Outcome == Failed:
 			failed = append(failed, name+": "+a.Message)
 		}

@@ -90,7 +90,7 @@ type decider struct {
 	now         time.Time
 	state       State
 	candidates  []*candidate
-	pinned      string // who serves alone, by mode or request
+	pinned      string // the instance that serves alone, by mode or request
 	decision    Decision
 }
 
@@ -100,7 +100,7 @@ type candidate struct {
 	state    InstanceState
 	previous InstanceState
 	isNew    bool
-	healthy  bool // nothing is believed to fail, and something to pass
+	healthy  bool // no probe kind is failing, and one is passing
 	fault    *Fault
 	serving  bool
 	open     bool
@@ -115,7 +115,7 @@ func (c *candidate) held() bool { return c.state.Comeback != nil && c.state.Come
 // in reports whether it is healthy and has begun to come back, or never left.
 func (c *candidate) in() bool { return c.eligible() && c.healthy && !c.held() }
 
-// judge believes or does not believe what the probes say.
+// judge turns the results of the probes into an instance's health.
 func (d *decider) judge(instance Instance) *candidate {
 	previous, known := d.observation.Previous.instance(instance.Name)
 	c := &candidate{Instance: instance, state: previous, previous: previous, isNew: !known}
@@ -213,7 +213,8 @@ func (c *candidate) reinstatedAfter(fault Fault) bool {
 	return !c.Reinstated.IsZero() && !fault.Time.After(c.Reinstated)
 }
 
-// since keeps HealthySince, and begins a comeback for who has just left.
+// since keeps HealthySince, and begins a comeback for an instance that left
+// service just now.
 func (d *decider) since(c *candidate, recovered time.Time) {
 	fit := c.healthy && c.eligible()
 	switch {
@@ -221,14 +222,14 @@ func (d *decider) since(c *candidate, recovered time.Time) {
 		c.state.HealthySince = time.Time{}
 	case c.state.HealthySince.IsZero():
 		c.state.HealthySince = d.now
-		// What passed while it was out, or served corrupt content, says nothing.
+		// Probes that passed while it was out, or served corrupt content, do not count.
 		if !recovered.IsZero() && recovered.Before(d.now) && !c.previous.Out && c.previous.Quarantined == nil {
 			c.state.HealthySince = recovered
 		}
 	}
 	c.state.Out = c.OutOfService != ""
 	unproven := c.eligible() && len(c.state.Failing) == 0
-	if fit || c.isNew || unproven { // who was never seen to work has not left
+	if fit || c.isNew || unproven { // an instance that never worked has not left
 		return
 	}
 	had := !c.previous.HealthySince.IsZero() || c.previous.State == UseReady
@@ -246,7 +247,7 @@ func (d *decider) since(c *candidate, recovered time.Time) {
 	c.state.Comeback = &Comeback{Step: 0, Since: d.now, Relapses: relapses}
 }
 
-// pin finds who serves alone.
+// pin finds the instance that serves alone.
 func (d *decider) pin() {
 	policy := d.observation.Policy
 	if policy.Manual && slices.ContainsFunc(d.candidates, func(c *candidate) bool { return c.Name == policy.ActiveInstance }) {
@@ -345,7 +346,7 @@ func (d *decider) steps() []int {
 	return d.observation.Policy.Failback.Steps
 }
 
-// choose decides who serves, and who is open.
+// choose decides which instances serve, and which are open.
 func (d *decider) choose() {
 	if d.pinned != "" {
 		for _, c := range d.candidates {
@@ -362,7 +363,7 @@ func (d *decider) choose() {
 		for _, c := range members {
 			c.serving = true
 			if group.promotes && c.held() {
-				// It serves in full now, and there is nobody to share with; but
+				// It serves in full now, and there is no other to share with; but
 				// that it left is not forgotten.
 				c.state.Comeback.Step, c.state.Comeback.Since = len(d.steps())+1, d.now
 				d.wake(d.now.Add(d.observation.Policy.Failback.MaxHoldDown))
@@ -378,8 +379,8 @@ func (d *decider) choose() {
 	}
 }
 
-// sole is who serves where only one can: who does so already, so that clients
-// are not moved without need, and else who has the largest share.
+// sole is the instance that serves where only one can: the one that does already,
+// so that clients are not moved without need, else the one with the largest share.
 func sole(members []*candidate) *candidate {
 	best := members[0]
 	for _, c := range members[1:] {
@@ -444,7 +445,7 @@ func (d *decider) want(c *candidate) Desired {
 	return w
 }
 
-// weight is the instance's share at its step. Who serves alone serves in full.
+// weight is the instance's share at its step. An instance that serves alone has its full weight.
 func (d *decider) weight(c *candidate) int {
 	full := min(max(c.Instance.Weight, 1), 256)
 	comeback := c.state.Comeback
@@ -454,7 +455,7 @@ func (d *decider) weight(c *candidate) int {
 	return max(full*d.steps()[comeback.Step-1]/100, 1)
 }
 
-// reason says in a few words why an instance is used as it is.
+// reason returns in a few words why an instance is used as it is.
 func (d *decider) reason(c *candidate) string {
 	comeback := c.state.Comeback
 	switch {
@@ -486,7 +487,7 @@ func (d *decider) reason(c *candidate) string {
 	return "healthy"
 }
 
-// changeWeights compares with what was wanted before.
+// changeWeights compares with the desired weights of before.
 func (d *decider) changeWeights() {
 	var from, to []string
 	var first *candidate

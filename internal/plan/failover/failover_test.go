@@ -98,7 +98,7 @@ func (s *scenario) decide() {
 	}
 	s.last = failover.Decide(observation, s.now)
 	s.state = s.last.State
-	// Without news there is no change.
+	// Without changes there is no change.
 	observation.Previous, observation.Request = s.state, failover.Request{}
 	again := failover.Decide(observation, s.now)
 	if again.WeightChange != nil || !reflect.DeepEqual(s.last.Desired, again.Desired) {
@@ -108,7 +108,7 @@ func (s *scenario) decide() {
 
 func (s *scenario) at() string { return s.now.Sub(start).String() }
 
-// sees asserts the wanted weights, like "blue=100 green=drain".
+// sees asserts the desired weights, like "blue=100 green=drain".
 func (s *scenario) sees(want string) {
 	s.t.Helper()
 	if got := show(s.last); got != want {
@@ -267,7 +267,7 @@ func TestNoHealthyInstanceKeepsTheWeights(t *testing.T) {
 	s.sick["green"] = failover.Disk
 	s.rounds(10)
 	s.sees("blue=drain green=100 nobody-healthy")
-	// The first to recover serves at once: there is nobody better.
+	// The first to recover serves at once: no other is better.
 	delete(s.sick, "blue")
 	if took := s.until("blue=100 green=drain", 4); took > 20*time.Second {
 		t.Errorf("it took %s", took)
@@ -288,7 +288,7 @@ func TestChecksumQuarantinesEvenTheLast(t *testing.T) {
 	s.sees("blue=down green=100")
 	delete(s.sick, "blue")
 	s.rounds(100)
-	s.sees("blue=down green=100") // good answers do not acquit
+	s.sees("blue=down green=100") // good answers do not reinstate
 	s.instance("green").StoreFault = &failover.Fault{Reason: "StoreCorrupt", Time: s.now}
 	s.rounds(1)
 	s.sees("blue=down green=down nobody-healthy")
@@ -300,7 +300,7 @@ func TestChecksumQuarantinesEvenTheLast(t *testing.T) {
 	s.sees("blue=down green=down nobody-healthy")
 	s.instance("blue").Reinstated = s.now
 	s.rounds(1)
-	s.sees("blue=100 green=down") // nobody is better, so it does not wait
+	s.sees("blue=100 green=down") // no other is better, so it does not wait
 	s.instance("green").Reinstated = s.now
 	s.rounds(1)
 	s.sees("blue=100 green=drain")
@@ -356,7 +356,7 @@ func TestAllQuarantined(t *testing.T) {
 }
 
 // TestContainedFault holds that damage which reaches no client takes out an
-// instance only while another one serves, and that it is said all the same.
+// instance only while another one serves, and that it is reported in any case.
 func TestContainedFault(t *testing.T) {
 	contained := func(s *scenario) *failover.Fault {
 		return &failover.Fault{Reason: "StoreCorrupt", Time: s.now, Contained: true}
@@ -411,7 +411,7 @@ func TestReportOnlyQuarantinesNone(t *testing.T) {
 	}
 }
 
-// TestConsistencyQuarantinesNone: who is singled out by the others loses its
+// TestConsistencyQuarantinesNone: an instance that the others single out loses its
 // clients, and comes back by itself: only trust data quarantines.
 func TestConsistencyQuarantinesNone(t *testing.T) {
 	s := newScenario(t, "blue", "green")
@@ -539,7 +539,7 @@ func TestWakeIsEnough(t *testing.T) {
 }
 
 // TestOneAtATime: where the router leads to one instance, the others stand by
-// and take over, and who has taken over keeps its clients.
+// and take over, and the one that has taken over keeps its clients.
 func TestOneAtATime(t *testing.T) {
 	s := newScenario(t)
 	s.policy.OneAtATime, s.policy.OnlyServing = true, true
@@ -562,7 +562,7 @@ func TestOneAtATime(t *testing.T) {
 	s.sees("blue=drain green=down spare=100 nobody-healthy")
 }
 
-// TestOnlyServing: a router that keeps nobody for later gets no standby.
+// TestOnlyServing: a router without standby gets no standby.
 func TestOnlyServing(t *testing.T) {
 	s := newScenario(t)
 	s.policy.OnlyServing = true

@@ -127,8 +127,8 @@ func (d *day) check() {
 	}
 }
 
-// checkPreference: nobody serves whose failure is believed while another one
-// is healthy, except who was chosen by a person.
+// checkPreference: no instance serves with failing probes while another one
+// is healthy, except one that a person chose.
 func (d *day) checkPreference() {
 	d.t.Helper()
 	healthy := 0
@@ -216,7 +216,7 @@ func TestFlapping(t *testing.T) {
 }
 
 // TestFlappingForTenMinutes: an instance that fails for six seconds out of every
-// twenty is let in again after hold-downs that double, until it does not hold
+// twenty serves again after hold-downs that double, until it does not hold
 // out for one: the moves are few, and the clients are with the steady one.
 func TestFlappingForTenMinutes(t *testing.T) {
 	s := newScenario(t, "blue", "green")

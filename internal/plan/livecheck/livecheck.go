@@ -124,7 +124,7 @@ func (f Observation) attempt(cause string, since time.Time) Decision {
 	return Decision{Due: true, Cause: cause, Since: again}
 }
 
-// scheduled is the next check that nobody asked for.
+// scheduled is the next check without a request.
 func (f Observation) scheduled() Decision {
 	var again Decision
 	if strings.HasPrefix(f.Last.Cause, Scheduled) && f.Last.Volume == f.Volume {
@@ -141,7 +141,7 @@ func (f Observation) scheduled() Decision {
 }
 
 // corrupt is the newest snapshot of the volume, if it is Corrupt and no
-// check that began after it was cut has told.
+// check that began after it was created was conclusive.
 func (f Observation) corrupt() *Snapshot {
 	judged := f.judged()
 	if len(judged) == 0 || judged[0].Verdict != v1alpha1.VerdictCorrupt {
@@ -169,7 +169,7 @@ func CorruptSnapshots(f Observation) []string {
 	return []string{judged[1].Name, judged[0].Name}
 }
 
-// judged are the snapshots of the volume with a verdict that tells, newest first.
+// judged are the snapshots of the volume with a conclusive verdict, newest first.
 func (f Observation) judged() []Snapshot {
 	var judged []Snapshot
 	for _, s := range f.Snapshots {

@@ -132,9 +132,9 @@ func TestUrgent(t *testing.T) {
 
 // TestAYear lets a year pass over a cache whose checks and snapshots end at
 // random, with clocks that jump, and holds that no cause is tried more often
-// than it may, that checks keep their schedule, that a conviction is looked into
+// than it may, that checks keep their schedule, that a Corrupt snapshot is checked
 // at once, and that a PVC with no two bad snapshots in a row is never
-// convicted.
+// found Corrupt.
 func TestAYear(t *testing.T) {
 	for seed := range int64(100) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {

@@ -28,7 +28,7 @@ func TestGoldenNames(t *testing.T) {
 		{"ci", naming.Environment, "ci-env"},
 		{"ci", naming.OfflineEnvironment, "ci-env-offline"},
 
-		// The longest name that is kept, and the shortest that is cut.
+		// The longest name that is kept, and the shortest that is truncated.
 		{r("a", 56), "writer", r("a", 56) + "-writer"},
 		{r("a", 57), "writer", r("a", 47) + "-12a54800-writer"},
 		{r("a", 58), "writer", r("a", 47) + "-7633068f-writer"},

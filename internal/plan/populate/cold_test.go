@@ -19,7 +19,7 @@ func TestCold(t *testing.T) {
 		{written, populate.Build{Release: "1.26.8"}, nil},
 		{written, populate.Build{Release: "1.26"}, nil},
 		{written, populate.Build{Release: "go1.26"}, nil},
-		{populate.Build{}, written, nil}, // nobody knows
+		{populate.Build{}, written, nil}, // unknown
 		{written, populate.Build{Release: "go1.26.9"}, []string{"by go1.26.8, not go1.26.9"}},
 		{written, populate.Build{Release: "1.2"}, []string{"not 1.2"}},
 		{written, populate.Build{Platform: "linux/arm64"}, []string{"for linux/amd64, not linux/arm64"}},

@@ -45,7 +45,7 @@ func Decide(f Observation) Decision {
 func bound(f Observation) Decision {
 	switch {
 	case f.Volume == nil || f.Volume.Holder != HeldByClaim:
-		return Decision{State: Lost} // the cluster is about to say so
+		return Decision{State: Lost} // the cluster is about to report it
 	case f.Volume.PopulatedFrom != "":
 		return Decision{State: Populated, Snapshot: f.Volume.PopulatedFrom}
 	default:
@@ -180,8 +180,8 @@ func withVolume(f Observation) Decision {
 	case !f.Intermediate.Bound:
 		return wait(Cloning, f, soon)
 	case f.Volume.Preexisting:
-		// Dropping the intermediate PVC would release somebody's volume, and
-		// the next intermediate PVC might take another: a person has to look.
+		// Dropping the intermediate PVC would release a volume of another owner, and
+		// the next intermediate PVC might get a different one: a person has to look.
 		return wait(NotAClone, f, 0)
 	case distrusted(f.Source):
 		return drop(SnapshotWithdrawn, f)

@@ -46,7 +46,7 @@ func TestAsk(t *testing.T) {
 	if ask(4, "1") || !ask(3, "1") {
 		t.Error("the younger goes first")
 	}
-	// A restart: what is under way is told, and who waits asks again.
+	// A restart: active ones are reported, and waiting ones ask again.
 	l = queue.New(2)
 	if ask(4, "1", "3") || !ask(4, "1") {
 		t.Error("after a restart the limit is another")
@@ -55,7 +55,7 @@ func TestAsk(t *testing.T) {
 	if begin, _, _ := none.Ask(ticket(1), among("a", "b", "c"), now); !begin {
 		t.Error("no line keeps somebody waiting")
 	}
-	// One who was let in and never showed it is forgotten.
+	// One that was admitted and never became active is forgotten.
 	l = queue.New(1)
 	l.Ask(ticket(1), among(), now)
 	if begin, _, _ := l.Ask(ticket(2), among(), now.Add(time.Second)); begin {
@@ -83,7 +83,7 @@ func TestAsk(t *testing.T) {
 }
 
 // TestQuick lets the next in at once when those before were through so quickly
-// that nobody who asked saw them at it.
+// that no question saw them active.
 func TestQuick(t *testing.T) {
 	l := queue.New(1)
 	known := among()
@@ -99,7 +99,7 @@ func TestQuick(t *testing.T) {
 }
 
 // TestNeverTooMany holds for any course of things: never more than the limit at
-// once though who is at it shows late, and everybody gets in.
+// once though an active one shows late, and all are admitted.
 func TestNeverTooMany(t *testing.T) {
 	for seed := range uint64(50) {
 		r := rand.New(rand.NewPCG(seed, 4))

@@ -112,14 +112,14 @@ func (f Observation) lost() string {
 	return "volume " + f.Intent.New + " was deleted before it took its place"
 }
 
-// strange means that a volume is not the owner's. Whose it is is not said: that
+// strange means that a volume is not the owner's. The owner is not named: it
 // may be another tenant.
 func strange(volume string) string {
 	return "volume " + volume + " belongs to another PersistentVolumeClaim, and is left alone"
 }
 
 // current is what to do about a live PVC that names another volume than the
-// intent. The name is believed only if PVC and volume are bound to each other.
+// intent. The name is trusted only if PVC and volume are bound to each other.
 func (f Observation) current() *Decision {
 	name := f.Live.Volume
 	switch {
@@ -159,7 +159,7 @@ func (f Observation) secure() *Decision {
 	}
 }
 
-// inUse says who still uses the live PVC and what is done about it, or nil.
+// inUse returns the consumers of the live PVC and what is done about it, or nil.
 func (f Observation) inUse() *Decision {
 	switch {
 	case f.Busy != "":
@@ -184,7 +184,7 @@ func (f Observation) settle() Decision {
 		return f.settleOld()
 	case f.Check.Exists || f.Check.Leftovers:
 		return Decision{Step: ClearCheck, After: soon}
-	case f.Next.Exists && !f.Next.Deleting: // somebody made it again
+	case f.Next.Exists && !f.Next.Deleting: // it was created again
 		return Decision{Step: DropNext, After: soon}
 	default:
 		return Decision{Step: Finish}

@@ -14,7 +14,7 @@ import (
 var noon = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 
 // waiting is a replacement whose new volume is verified and secured, and which
-// waits for nobody.
+// waits for no consumer.
 func waiting(change func(*replacement.Observation)) replacement.Observation {
 	f := replacement.Observation{
 		Now:    noon,
@@ -223,7 +223,7 @@ func TestRecord(t *testing.T) {
 		"could not tell":       {verdict(v1alpha1.VerdictInconclusive, ""), 0, false, false, "new"},
 		"could not tell again": {verdict(v1alpha1.VerdictInconclusive, ""), replacement.MaxAttempts - 1, false, true, "new"},
 		// A check of a PVC without a volume has checked nothing, whatever it
-		// says.
+		// reports.
 		"intact, and no volume":       {verdict(v1alpha1.VerdictIntact, "d"), 0, false, false, ""},
 		"intact, and no volume again": {verdict(v1alpha1.VerdictIntact, "d"), replacement.MaxAttempts - 1, false, true, ""},
 	} {

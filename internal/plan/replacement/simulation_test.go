@@ -9,7 +9,7 @@ import (
 	"gocache.dev/operator/internal/plan/replacement"
 )
 
-// model is a cluster as far as a replacement knows it: three PVCs and their
+// model is a cluster as far as a replacement depends on it: three PVCs and their
 // volumes, with the rules of the controllers that bind, release and reclaim
 // them.
 type model struct {

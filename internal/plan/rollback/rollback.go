@@ -76,7 +76,7 @@ func Decide(f Observation, now time.Time) Decision {
 		return f.attempt(st, "the store could not be replaced: "+f.ReplacementFailure)
 	case st.ReplacedTime == nil && st.Attempt > 0: // its volume is about to be on its way
 		return Decision{Status: st}
-	case st.VerifiedTime == nil && f.Quarantined == nil: // a person let it in
+	case st.VerifiedTime == nil && f.Quarantined == nil: // a person reinstated it
 		st.VerifiedTime, st.Message = ptr.To(metav1.NewTime(now)), ""
 	case st.VerifiedTime == nil && f.Wrong != "":
 		return f.attempt(st, "the new store is wrong too: "+f.Wrong)
@@ -90,7 +90,7 @@ func Decide(f Observation, now time.Time) Decision {
 	return Decision{Status: f.Status}
 }
 
-// begins reports whether a conviction was not answered yet.
+// begins reports whether a quarantine was not answered yet.
 func (f Observation) begins() bool {
 	if !f.Requested || f.Quarantined == nil {
 		return false
@@ -116,7 +116,7 @@ func (f Observation) begin(now time.Time) Decision {
 	return f.attempt(st, "")
 }
 
-// postponed begins what was put off, when it is time and still wanted.
+// postponed begins what was put off, when it is time and still due.
 func (f Observation) postponed(now time.Time) Decision {
 	st := f.Status
 	if !f.Requested || st.NotBefore != nil && st.NotBefore.After(now) {

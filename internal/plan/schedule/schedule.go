@@ -13,7 +13,7 @@ import (
 // Plan is a schedule that was understood.
 type Plan struct {
 	cron     cron.Schedule
-	location *time.Location // nil: a fixed pause, which knows no zone
+	location *time.Location // nil: a fixed pause, which depends on no zone
 	offset   time.Duration
 	deadline time.Duration // 0: none
 }

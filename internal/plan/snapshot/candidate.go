@@ -125,7 +125,7 @@ func Candidate(c *v1alpha1.CacheSnapshot, u Use) Candidacy {
 	return out
 }
 
-// lost reports whether the CSI snapshot of a CacheSnapshot that was captured is
+// lost reports whether the CSI snapshot of a CacheSnapshot that was created is
 // reported as deleted.
 func lost(c *v1alpha1.CacheSnapshot) bool {
 	return c.Status.CreationTime != nil && meta.IsStatusConditionFalse(c.Status.Conditions, v1alpha1.SnapshotReadyCondition)

@@ -22,7 +22,7 @@ type content struct {
 
 var ci = v1alpha1.SnapshotSource{Kind: v1alpha1.GoCacheKind, Name: "ci"}
 
-func drill(outcome v1alpha1.WorkOutcome, attempts int32) func(*v1alpha1.CacheSnapshot) {
+func offlineBuild(outcome v1alpha1.WorkOutcome, attempts int32) func(*v1alpha1.CacheSnapshot) {
 	return func(c *v1alpha1.CacheSnapshot) {
 		c.Status.Verification.Verdict = v1alpha1.VerdictIntact
 		c.Spec.Verification.OfflineBuild = &v1alpha1.OfflineBuild{}
@@ -49,11 +49,11 @@ func contents() []content {
 		{name: "corrupt", record: verdict(v1alpha1.VerdictCorrupt, 1), corrupt: true},
 		{name: "inconclusive once", record: verdict(v1alpha1.VerdictInconclusive, 1)},
 		{name: "inconclusive for good", record: verdict(v1alpha1.VerdictInconclusive, verification.MaxAttempts), failed: true},
-		{name: "intact, no build yet", record: drill("", 0)},
-		{name: "intact and built from", record: drill(v1alpha1.WorkSucceeded, 1), proven: true},
-		{name: "intact, cannot build", record: drill(v1alpha1.WorkFailed, 1), failed: true},
-		{name: "intact, build inconclusive once", record: drill(v1alpha1.WorkInconclusive, 1)},
-		{name: "intact, build inconclusive for good", record: drill(v1alpha1.WorkInconclusive, verification.MaxAttempts), failed: true},
+		{name: "intact, no build yet", record: offlineBuild("", 0)},
+		{name: "intact and built from", record: offlineBuild(v1alpha1.WorkSucceeded, 1), proven: true},
+		{name: "intact, cannot build", record: offlineBuild(v1alpha1.WorkFailed, 1), failed: true},
+		{name: "intact, build inconclusive once", record: offlineBuild(v1alpha1.WorkInconclusive, 1)},
+		{name: "intact, build inconclusive for good", record: offlineBuild(v1alpha1.WorkInconclusive, verification.MaxAttempts), failed: true},
 		{name: "corrupt, being repaired", record: repair("")},
 		{name: "corrupt, repaired and not captured yet", record: repair(v1alpha1.WorkSucceeded)},
 		{name: "corrupt, cannot be repaired", record: repair(v1alpha1.WorkFailed), corrupt: true},

@@ -69,7 +69,7 @@ func Reference(self Kept, others []Kept) (first, pending string) {
 	return "", pending
 }
 
-// older reports whether a snapshot was taken before another.
+// older reports whether a snapshot was created before another.
 func older(a, b Kept) bool {
 	return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.Name, b.Name)) < 0
 }

@@ -222,7 +222,7 @@ func (f Observation) Settled() bool {
 	}
 }
 
-// repairing reports whether what was captured is being repaired.
+// repairing reports whether a snapshot is being repaired.
 func (f Observation) repairing() bool {
 	return f.Repair.Called && !f.Repaired && (!f.Repair.settled() || f.Repair.Outcome == v1alpha1.WorkSucceeded)
 }
@@ -248,7 +248,7 @@ func (f Observation) repair(remaining time.Duration) Decision {
 		return f.run(f.Repair.Try, Repair, WaitForRepair, remaining)
 	case f.RepairedAsked:
 		return Decision{Stage: WaitForRepairedSnapshot, Wake: soonest(retrySnapshot, remaining)}
-	case f.jobs() || f.Pods: // nobody may have the clone mounted
+	case f.jobs() || f.Pods: // no pod may have the clone mounted
 		return Decision{Stage: ClearJobs, Wake: retryCleanUp}
 	case !f.Clone:
 		return Decision{Stage: RestartRepair}
@@ -262,7 +262,7 @@ func (f Observation) run(t Try, start, wait Stage, remaining time.Duration) Deci
 	switch {
 	case t.Job && t.Run == t.Recorded: // an attempt that was inconclusive
 		return Decision{Stage: CleanUp, Wake: retryCleanUp}
-	case t.Job && !f.Clone: // its pod waits for a PVC that somebody deleted
+	case t.Job && !f.Clone: // its pod waits for a PVC that a user deleted
 		return Decision{Stage: CleanUp, Wake: retryCleanUp}
 	case t.Job:
 		return Decision{Stage: wait, Wake: remaining}

@@ -203,7 +203,7 @@ func TestDeadline(t *testing.T) {
 	}
 }
 
-// repairing is a snapshot whose corrupt content are to be pruned.
+// repairing is a snapshot whose corrupt content is to be removed.
 func repairing(change func(*verification.Observation)) verification.Observation {
 	f := verification.Observation{
 		Started: now, Asked: true, SnapshotReady: true, WasReady: true, Clone: true, Original: true,
@@ -226,7 +226,7 @@ func repaired(change func(*verification.Observation)) verification.Observation {
 	})
 }
 
-// again is one whose repaired clone was captured.
+// again is one whose repaired clone has a snapshot.
 func again(change func(*verification.Observation)) verification.Observation {
 	return repaired(func(f *verification.Observation) {
 		f.Repaired, f.RepairedAsked, f.Clone, f.Verdict, f.Check = true, true, false, "", verification.Try{}
@@ -251,7 +251,7 @@ func offlineBuilding(change func(*verification.Observation)) verification.Observ
 
 // TestEveryPathEnds simulates whole lives with seeded misfortune: each ends,
 // with nothing left behind, no more than the allowed attempts, every outcome
-// recorded exactly once, and what is published verified since it was captured.
+// recorded exactly once, and what is published verified after it was created.
 func TestEveryPathEnds(t *testing.T) {
 	published := 0
 	for seed := range uint64(400) {
@@ -307,7 +307,7 @@ func (l *life) begin(d verification.Decision, t *verification.Try) {
 
 func (l *life) wait(t *verification.Try) {
 	switch l.r.IntN(12) {
-	case 0: // somebody deletes the Job
+	case 0: // a user deletes the Job
 		t.Job, l.f.Pods = false, true
 	case 1: // or the clone
 		l.f.Clone = false

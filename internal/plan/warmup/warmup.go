@@ -57,7 +57,7 @@ type Decision struct {
 // Decide reports whether a warm-up is due.
 func Decide(f Observation) Decision {
 	d := decide(f)
-	if d.Due && d.Since.IsZero() { // nobody knows when a source was changed
+	if d.Due && d.Since.IsZero() { // the time of the change is unknown
 		d.Since = later(f.Created, f.LastEnd)
 	}
 	return d

@@ -53,7 +53,7 @@ func Decide(due []DueAction) (DueAction, bool) {
 	return next, found
 }
 
-// givesWay reports whether a wish had its turn while another waited.
+// givesWay reports whether an action had its turn while another waited.
 func givesWay(w DueAction, due []DueAction) bool {
 	for _, other := range due {
 		if other.Action != w.Action && !w.LastStart.IsZero() && !other.Since.After(w.LastStart) {

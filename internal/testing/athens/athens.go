@@ -4,9 +4,9 @@
 //
 //   - it keeps <module path>/<version>/{go.mod, source.zip, <version>.info},
 //     unescaped, written in place in this order, without a rename;
-//   - it serves a .mod or .zip that is there as it is, cut or altered, with 200;
-//     only a request for .info stores a version again that is not whole;
-//   - a full disk is a 500 without a body, leaves a cut source.zip and serves it;
+//   - it serves a .mod or .zip that is there as it is, truncated or altered, with 200;
+//     only a request for .info stores a version again that is incomplete;
+//   - a full disk is a 500 without a body, leaves a truncated source.zip and serves it;
 //   - a root that is gone is made again in silence;
 //   - /healthz and /readyz are 200 all the while;
 //   - /sumdb/<name>/supported is 200 whether or not the database can be reached.
@@ -85,7 +85,7 @@ func (s *Server) file(w http.ResponseWriter, r *http.Request, escaped, dir, vers
 		return
 	}
 	have := filepath.Join(dir, local)
-	if _, err := os.Stat(have); err != nil || ext == ".info" && !whole(dir, version) {
+	if _, err := os.Stat(have); err != nil || ext == ".info" && !complete(dir, version) {
 		err := s.stash(escaped, dir, version)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
@@ -104,7 +104,7 @@ func (s *Server) file(w http.ResponseWriter, r *http.Request, escaped, dir, vers
 	_, _ = w.Write(content)
 }
 
-func whole(dir, version string) bool {
+func complete(dir, version string) bool {
 	for _, name := range []string{"go.mod", "source.zip", version + ".info"} {
 		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
 			return false

@@ -18,7 +18,7 @@ const (
 // Deep makes directories with the longest names there are below dir until a
 // file's path is n bytes longer than the longest path there is, or shorter if n
 // is negative, puts that file there, and returns the path below dir. It goes
-// step by step: nobody can name the file at once.
+// step by step: no call can name the file at once.
 func Deep(tb testing.TB, dir string, n int, content string) string {
 	tb.Helper()
 	at, err := os.OpenRoot(dir)

@@ -21,16 +21,16 @@ import (
 // Fault is one way in which a cache breaks.
 type Fault struct {
 	Name string
-	// Class is what a check must call it, and Severity how bad it must say that
-	// it is: note, torn, wrong or unknown.
+	// Class is the class that a check must report, and Severity the severity
+	// that it must report: note, recoverable, corrupt or unreadable.
 	Class    string
 	Severity string
 	// Also is another class that is found besides, for faults of two parts.
 	Also string
-	// Trusted is the class that it has, as torn, where trust data vouches for
+	// Trusted is the class that it has, as recoverable, where trust data vouches for
 	// what nothing in the cache does.
 	Trusted string
-	// Trust tells that only data from outside the cache can show it.
+	// Trust is set if only data from outside the cache can show it.
 	Trust   bool
 	Inflict func(testing.TB, *Tree)
 }
@@ -78,14 +78,14 @@ func must(tb testing.TB, err error) {
 }
 
 // The ways to change a file.
-func flip(at int) func([]byte) []byte {
+func invert(at int) func([]byte) []byte {
 	return func(b []byte) []byte { b[(at+len(b))%len(b)] ^= 0x10; return b }
 }
-func flipHalf(b []byte) []byte { b[len(b)/2] ^= 0x10; return b }
-func half(b []byte) []byte     { return b[:len(b)/2] }
-func empty([]byte) []byte      { return nil }
-func zeros(b []byte) []byte    { return make([]byte, len(b)) }
-func grow(b []byte) []byte     { return append(b, "trailing"...) }
+func invertHalf(b []byte) []byte { b[len(b)/2] ^= 0x10; return b }
+func half(b []byte) []byte       { return b[:len(b)/2] }
+func empty([]byte) []byte        { return nil }
+func zeros(b []byte) []byte      { return make([]byte, len(b)) }
+func grow(b []byte) []byte       { return append(b, "trailing"...) }
 func to(s string) func([]byte) []byte {
 	return func([]byte) []byte { return []byte(s) }
 }
@@ -164,24 +164,24 @@ func mode(pick func(testing.TB, *Tree) string, m fs.FileMode) func(testing.TB, *
 // ModuleFaults are the ways in which a module cache breaks.
 func ModuleFaults() []Fault {
 	return []Fault{
-		{Name: "flip in zip data", Class: "Corrupt", Severity: "corrupt", Inflict: edit(libFile(".zip"), flip(200))},
-		{Name: "flip in zip data, not extracted", Class: "Corrupt", Severity: "corrupt", Inflict: both(edit(libFile(".zip"), flip(200)), remove(libDir("")))},
-		{Name: "flip in a name of the zip directory", Class: "Corrupt", Severity: "corrupt", Inflict: edit(libFile(".zip"), flipDirectoryName)},
-		{Name: "flip in a CRC of the zip directory", Class: "Corrupt", Severity: "corrupt", Inflict: edit(libFile(".zip"), flipDirectoryCRC)},
-		{Name: "flip in the zip's end record", Class: "Truncated", Severity: "corrupt", Inflict: edit(libFile(".zip"), flip(-22))},
-		{Name: "zip cut in half", Class: "Truncated", Severity: "corrupt", Inflict: edit(libFile(".zip"), half)},
-		{Name: "zip cut in half, not extracted", Class: "Truncated", Severity: "corrupt", Inflict: both(edit(libFile(".zip"), half), remove(libDir("")))},
+		{Name: "inverted bit in zip data", Class: "Corrupt", Severity: "corrupt", Inflict: edit(libFile(".zip"), invert(200))},
+		{Name: "inverted bit in zip data, not extracted", Class: "Corrupt", Severity: "corrupt", Inflict: both(edit(libFile(".zip"), invert(200)), remove(libDir("")))},
+		{Name: "inverted bit in a name of the zip directory", Class: "Corrupt", Severity: "corrupt", Inflict: edit(libFile(".zip"), invertDirectoryName)},
+		{Name: "inverted bit in a CRC of the zip directory", Class: "Corrupt", Severity: "corrupt", Inflict: edit(libFile(".zip"), invertDirectoryCRC)},
+		{Name: "inverted bit in the zip's end record", Class: "Truncated", Severity: "corrupt", Inflict: edit(libFile(".zip"), invert(-22))},
+		{Name: "zip truncated to half", Class: "Truncated", Severity: "corrupt", Inflict: edit(libFile(".zip"), half)},
+		{Name: "zip truncated to half, not extracted", Class: "Truncated", Severity: "corrupt", Inflict: both(edit(libFile(".zip"), half), remove(libDir("")))},
 		{Name: "zip emptied", Class: "Truncated", Severity: "corrupt", Inflict: edit(libFile(".zip"), empty)},
 		{Name: "zip of zeros", Class: "Truncated", Severity: "corrupt", Inflict: edit(libFile(".zip"), zeros)},
 		{Name: "zip with trailing data", Class: "Malformed", Severity: "recoverable", Inflict: edit(libFile(".zip"), grow)},
-		{Name: "zip replaced by another sound one", Class: "Corrupt", Severity: "corrupt", Inflict: otherZip},
+		{Name: "zip replaced by another intact one", Class: "Corrupt", Severity: "corrupt", Inflict: otherZip},
 		{Name: "zip missing", Class: "Missing", Severity: "recoverable", Inflict: remove(libFile(".zip"))},
 		{Name: "zip is a directory", Class: "Malformed", Severity: "corrupt", Inflict: replaceBy(libFile(".zip"), dir)},
 		{Name: "zip is a link", Class: "Malformed", Severity: "corrupt", Inflict: replaceBy(libFile(".zip"), outside)},
 		{Name: "zip unreadable by mode", Class: "BadMode", Severity: "corrupt", Inflict: mode(libFile(".zip"), 0)},
 
 		{Name: "edited source", Class: "Corrupt", Severity: "corrupt", Inflict: edit(libDir("lib.go"), func(b []byte) []byte { return bytes.Replace(b, []byte("(n, n)"), []byte("(n, 1)"), 1) })},
-		{Name: "flip in extracted data", Class: "Corrupt", Severity: "corrupt", Inflict: edit(libDir("testdata/d.bin"), flipHalf)},
+		{Name: "inverted bit in extracted data", Class: "Corrupt", Severity: "corrupt", Inflict: edit(libDir("testdata/d.bin"), invertHalf)},
 		{Name: "source deleted", Class: "Corrupt", Severity: "corrupt", Inflict: remove(libDir("sub/sub.go"))},
 		{Name: "README deleted", Class: "Corrupt", Severity: "corrupt", Inflict: remove(libDir("README.md"))},
 		{Name: "source added", Class: "Corrupt", Severity: "corrupt", Inflict: write(libDir("evil.go"), "package lib\n\nfunc init() { println(\"evil\") }\n")},
@@ -198,11 +198,11 @@ func ModuleFaults() []Fault {
 		{Name: ".ziphash empty", Class: "Truncated", Severity: "recoverable", Inflict: edit(libFile(".ziphash"), empty)},
 		{Name: ".ziphash of zeros", Class: "Truncated", Severity: "recoverable", Inflict: edit(libFile(".ziphash"), zeros)},
 		{Name: ".ziphash with a zero", Class: "Truncated", Severity: "recoverable", Inflict: edit(libFile(".ziphash"), func(b []byte) []byte { b[20] = 0; return b })},
-		{Name: "flip in .ziphash", Class: "Corrupt", Severity: "corrupt", Inflict: edit(libFile(".ziphash"), otherDigit)},
-		{Name: "flip in .ziphash, not extracted", Class: "Corrupt", Severity: "corrupt", Inflict: both(edit(libFile(".ziphash"), otherDigit), remove(libDir("")))},
+		{Name: "inverted bit in .ziphash", Class: "Corrupt", Severity: "corrupt", Inflict: edit(libFile(".ziphash"), otherDigit)},
+		{Name: "inverted bit in .ziphash, not extracted", Class: "Corrupt", Severity: "corrupt", Inflict: both(edit(libFile(".ziphash"), otherDigit), remove(libDir("")))},
 		{Name: ".ziphash is no base64", Class: "Corrupt", Severity: "corrupt", Inflict: edit(libFile(".ziphash"), func(b []byte) []byte { b[9] = '!'; return b })},
 
-		{Name: "flip in .mod", Class: "Corrupt", Severity: "corrupt", Inflict: edit(libFile(".mod"), flipHalf)},
+		{Name: "inverted bit in .mod", Class: "Corrupt", Severity: "corrupt", Inflict: edit(libFile(".mod"), invertHalf)},
 		{Name: ".mod empty", Class: "Truncated", Severity: "corrupt", Inflict: edit(libFile(".mod"), empty)},
 		{Name: ".mod of zeros", Class: "Truncated", Severity: "corrupt", Inflict: edit(libFile(".mod"), zeros)},
 		{Name: "other .mod and no zip", Class: "ChecksumMismatch", Severity: "corrupt", Trust: true, Inflict: both(remove(libFile(".zip")), remove(libFile(".ziphash")), remove(libDir("")), edit(libFile(".mod"), grown("\n// more\n")))},
@@ -239,13 +239,13 @@ func otherDigit(b []byte) []byte {
 
 func centralEntry(b []byte) int { return bytes.Index(b, []byte("PK\x01\x02")) }
 
-func flipDirectoryName(b []byte) []byte {
+func invertDirectoryName(b []byte) []byte {
 	b[centralEntry(b)+46+len("example.com/lib@v1.2.0/")] ^= 1
 	return b
 }
-func flipDirectoryCRC(b []byte) []byte { b[centralEntry(b)+16] ^= 1; return b }
+func invertDirectoryCRC(b []byte) []byte { b[centralEntry(b)+16] ^= 1; return b }
 
-// otherZip puts a zip in place that is sound in itself.
+// otherZip puts a zip in place that is intact in itself.
 func otherZip(tb testing.TB, t *Tree) {
 	tb.Helper()
 	must(tb, os.WriteFile(t.download(Lib, ".zip"), forgedZip(tb), 0o600))
@@ -364,16 +364,16 @@ func hexDigit(at int) func([]byte) []byte {
 func BuildFaults() []Fault {
 	const action, output, size = 3, 3 + 65, 3 + 65 + 65
 	return []Fault{
-		{Name: "flip in an archive", Class: "Corrupt", Severity: "corrupt", Inflict: edit(Archive, flipHalf)},
-		{Name: "flip in a module index", Class: "Corrupt", Severity: "corrupt", Inflict: edit(IndexOf, flipHalf)},
-		{Name: "flip in an executable", Class: "Corrupt", Severity: "corrupt", Inflict: edit(executable, flipHalf)},
+		{Name: "inverted bit in an archive", Class: "Corrupt", Severity: "corrupt", Inflict: edit(Archive, invertHalf)},
+		{Name: "inverted bit in a module index", Class: "Corrupt", Severity: "corrupt", Inflict: edit(IndexOf, invertHalf)},
+		{Name: "inverted bit in an executable", Class: "Corrupt", Severity: "corrupt", Inflict: edit(executable, invertHalf)},
 		{Name: "archive of zeros", Class: "Corrupt", Severity: "corrupt", Inflict: edit(Archive, zeros)},
 		{Name: "archive unreadable by mode", Class: "BadMode", Severity: "corrupt", Inflict: mode(Archive, 0)},
-		{Name: "archive cut in half", Class: "Truncated", Severity: "recoverable", Inflict: edit(Archive, half)},
+		{Name: "archive truncated to half", Class: "Truncated", Severity: "recoverable", Inflict: edit(Archive, half)},
 		{Name: "archive short of its last byte", Class: "Truncated", Severity: "recoverable", Inflict: edit(Archive, func(b []byte) []byte { return b[:len(b)-1] })},
 		{Name: "archive emptied", Class: "Truncated", Severity: "recoverable", Inflict: edit(Archive, empty)},
 		{Name: "archive grown", Class: "Truncated", Severity: "recoverable", Inflict: edit(Archive, grow)},
-		{Name: "module index cut in half", Class: "Truncated", Severity: "recoverable", Inflict: edit(IndexOf, half)},
+		{Name: "module index truncated to half", Class: "Truncated", Severity: "recoverable", Inflict: edit(IndexOf, half)},
 		{Name: "archive deleted", Class: "Dangling", Severity: "recoverable", Inflict: remove(Archive)},
 		{Name: "archive is an empty directory", Class: "Truncated", Severity: "recoverable", Inflict: replaceBy(Archive, dir)},
 		{Name: "archive is a link", Class: "Malformed", Severity: "corrupt", Inflict: replaceBy(Archive, outside)},
@@ -384,14 +384,14 @@ func BuildFaults() []Fault {
 			must(tb, os.WriteFile(filepath.Join(filepath.Dir(executable(tb, t)), "AAA"), []byte("x"), 0o600))
 		}},
 		{Name: "executable deleted", Class: "Truncated", Severity: "recoverable", Inflict: remove(executable)},
-		{Name: "entry cut in half", Class: "Truncated", Severity: "recoverable", Inflict: edit(ActionOf, half)},
+		{Name: "entry truncated to half", Class: "Truncated", Severity: "recoverable", Inflict: edit(ActionOf, half)},
 		{Name: "entry emptied", Class: "Truncated", Severity: "recoverable", Inflict: edit(ActionOf, empty)},
 		{Name: "entry of zeros", Class: "Truncated", Severity: "recoverable", Inflict: edit(ActionOf, zeros)},
 		{Name: "entry with trailing data", Class: "Malformed", Severity: "recoverable", Inflict: edit(ActionOf, grow)},
-		{Name: "flip in an entry's action", Class: "Malformed", Severity: "recoverable", Inflict: edit(ActionOf, hexDigit(action+7))},
-		{Name: "flip in an entry's output", Class: "Dangling", Severity: "recoverable", Inflict: edit(ActionOf, hexDigit(output+7))},
-		{Name: "flip in an entry's size", Class: "Inconsistent", Severity: "recoverable", Inflict: edit(ActionOf, otherSize(size))},
-		{Name: "flip in an entry's version", Class: "Malformed", Severity: "recoverable", Inflict: edit(ActionOf, flip(1))},
+		{Name: "inverted bit in an entry's action", Class: "Malformed", Severity: "recoverable", Inflict: edit(ActionOf, hexDigit(action+7))},
+		{Name: "inverted bit in an entry's output", Class: "Dangling", Severity: "recoverable", Inflict: edit(ActionOf, hexDigit(output+7))},
+		{Name: "inverted bit in an entry's size", Class: "Inconsistent", Severity: "recoverable", Inflict: edit(ActionOf, otherSize(size))},
+		{Name: "inverted bit in an entry's version", Class: "Malformed", Severity: "recoverable", Inflict: edit(ActionOf, invert(1))},
 		{Name: "trim.txt is garbage", Class: "Malformed", Severity: "recoverable", Inflict: write(inBuild("trim.txt"), "garbage")},
 		{Name: "testexpire.txt is garbage", Class: "Malformed", Severity: "recoverable", Inflict: write(inBuild("testexpire.txt"), "garbage")},
 		{Name: "stray file", Class: "Stray", Severity: "note", Inflict: write(inBuild("note.txt"), "x")},

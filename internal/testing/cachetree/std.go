@@ -23,7 +23,7 @@ var stdFiles = map[string]string{
 
 // NewWithStd is a fresh copy of a good tree whose build cache holds what builds,
 // vets and tests make of the standard library for a small program, too. For
-// tests of what comes on top of that: to make it anew takes ten seconds.
+// tests of what comes on top of that: to make it again takes ten seconds.
 func NewWithStd(tb testing.TB) *Tree {
 	tb.Helper()
 	t := New(tb)

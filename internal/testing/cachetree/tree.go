@@ -80,7 +80,7 @@ func RemoveAll(tb testing.TB, root string) {
 			if d != nil && d.IsDir() {
 				return dir.Chmod(path, 0o700)
 			}
-			return nil // RemoveAll says what cannot be removed
+			return nil // RemoveAll reports what cannot be removed
 		})
 		_ = dir.Close() // only read
 	}

@@ -27,7 +27,7 @@ type Ending struct {
 	Message string
 	// Evicted: the pod is disrupted and leaves no report.
 	Evicted bool
-	// Lost: the pod is gone when somebody looks.
+	// Lost: the pod is gone before it can be observed.
 	Lost bool
 }
 
@@ -39,19 +39,19 @@ type Cluster struct {
 	Namespace string
 	// Now is the time of what happens.
 	Now func() time.Time
-	// Job says how a Job ends; nil leaves it running.
+	// Job returns how a Job ends; nil leaves it running.
 	Job func(*batchv1.Job) *Ending
 	// HoldPods keeps pods from going: their node does not answer.
 	HoldPods bool
 	// Stuck is the status of pods that never run; nil: they run at once.
 	Stuck *corev1.PodStatus
-	// HoldExpansion keeps claims as large as they are, whatever they ask for.
+	// HoldExpansion keeps PVCs as large as they are, whatever they ask for.
 	HoldExpansion bool
 	// Driver of the volumes; empty: the one that snapshots are made with.
 	Driver string
-	// Unbound are claims that the driver makes no volume for.
+	// Unbound are PVCs that the driver makes no volume for.
 	Unbound func(*corev1.PersistentVolumeClaim) bool
-	// SnapshotError is what the CSI driver says in place of a snapshot.
+	// SnapshotError is the error of the CSI driver in place of a snapshot.
 	SnapshotError string
 	// ReclaimPolicy of the volumes that are provisioned; empty: Delete.
 	ReclaimPolicy corev1.PersistentVolumeReclaimPolicy
@@ -84,7 +84,7 @@ func kinds() []client.ObjectList {
 	}
 }
 
-// all are the objects of the namespace that garbage collection knows.
+// all are the objects of the namespace that garbage collection handles.
 func (c *Cluster) all(ctx context.Context) ([]client.Object, error) {
 	var all []client.Object
 	for _, list := range kinds() {
@@ -124,7 +124,7 @@ func pointers[T any, P interface {
 	return out
 }
 
-// collect plays garbage collection and the protection of claims in use.
+// collect plays garbage collection and the protection of PVCs in use.
 func (c *Cluster) collect(ctx context.Context) (acted bool, err error) {
 	all, err := c.all(ctx)
 	if err != nil {
@@ -169,7 +169,7 @@ func (c *Cluster) collect(ctx context.Context) (acted bool, err error) {
 func (c *Cluster) expand(ctx context.Context) (acted bool, err error) {
 	var claims corev1.PersistentVolumeClaimList
 	if err := c.Client.List(ctx, &claims, client.InNamespace(c.Namespace)); err != nil {
-		return false, fmt.Errorf("list claims: %w", err)
+		return false, fmt.Errorf("list PVCs: %w", err)
 	}
 	for i := range claims.Items {
 		pvc := &claims.Items[i]
@@ -210,7 +210,7 @@ func (c *Cluster) created(ctx context.Context) (acted bool, err error) {
 			}
 		}
 		if err := c.Client.Status().Update(ctx, s); err != nil {
-			return acted, fmt.Errorf("cut %s: %w", s.Name, err)
+			return acted, fmt.Errorf("create snapshot %s: %w", s.Name, err)
 		}
 		acted = true
 	}

@@ -3,5 +3,5 @@
 // Job controllers, the kubelet, the CSI snapshotter and garbage collection.
 //
 // It is for speed: what it plays was learned from a real cluster, and the e2e
-// stories prove the same flows there.
+// tests check the same flows there.
 package cluster

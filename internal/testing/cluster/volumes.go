@@ -38,14 +38,14 @@ func (c *Cluster) Volumes(ctx context.Context) (map[string]*corev1.PersistentVol
 func (c *Cluster) claims(ctx context.Context) ([]corev1.PersistentVolumeClaim, error) {
 	var claims corev1.PersistentVolumeClaimList
 	if err := c.Client.List(ctx, &claims, client.InNamespace(c.Namespace)); err != nil {
-		return nil, fmt.Errorf("list claims: %w", err)
+		return nil, fmt.Errorf("list PVCs: %w", err)
 	}
 	return claims.Items, nil
 }
 
 // bindVolumes plays what the volume controller and the provisioner do with
 // volumes. A volume with a claimRef that has no uid is Available and waits for
-// a claim of that name; one without a claimRef is anybody's; one whose claim is
+// a PVC of that name; one without a claimRef is free for any PVC; one whose PVC is
 // gone is Released, and its policy decides about it.
 func (c *Cluster) bindVolumes(ctx context.Context) (acted bool, err error) {
 	volumes, err := c.Volumes(ctx)
@@ -89,7 +89,7 @@ func (c *Cluster) bindVolume(ctx context.Context, pv *corev1.PersistentVolume, c
 }
 
 // bindClaims plays what the volume controller and the provisioner do with
-// claims. Each is bound at once: no class waits for a consumer.
+// PVCs. Each is bound at once: no class waits for a consumer.
 func (c *Cluster) bindClaims(ctx context.Context) (acted bool, err error) {
 	volumes, err := c.Volumes(ctx)
 	if err != nil {
@@ -102,7 +102,7 @@ func (c *Cluster) bindClaims(ctx context.Context) (acted bool, err error) {
 	for i := range claims {
 		did, err := c.bindClaim(ctx, &claims[i], volumes)
 		if err != nil && !apierrors.IsConflict(err) && !apierrors.IsNotFound(err) {
-			return acted, fmt.Errorf("claim %s: %w", claims[i].Name, err)
+			return acted, fmt.Errorf("PVC %s: %w", claims[i].Name, err)
 		}
 		acted = acted || did
 	}
@@ -135,7 +135,7 @@ func (c *Cluster) bindClaim(ctx context.Context, pvc *corev1.PersistentVolumeCla
 	return true, c.bind(ctx, pvc, pv)
 }
 
-// choose is the volume that a claim is bound to without a new one being made:
+// choose is the volume that a PVC is bound to without a new one being made:
 // the one that it names if that is free or its own, or one that is reserved for
 // it, or any that is free.
 func choose(pvc *corev1.PersistentVolumeClaim, volumes map[string]*corev1.PersistentVolume) *corev1.PersistentVolume {
@@ -158,7 +158,7 @@ func choose(pvc *corev1.PersistentVolumeClaim, volumes map[string]*corev1.Persis
 	return nil
 }
 
-// provision makes a volume with its claim already in it. From a CSI snapshot
+// provision makes a volume with its PVC already in it. From a CSI snapshot
 // that does not exist, or is not ready, none can be made.
 func (c *Cluster) provision(ctx context.Context, pvc *corev1.PersistentVolumeClaim) (*corev1.PersistentVolume, error) {
 	pv := &corev1.PersistentVolume{

@@ -15,7 +15,7 @@ import (
 	"gocache.dev/operator/internal/testing/faults"
 )
 
-// Flow runs to its end, in which a process dies where the life says, and
+// Flow runs to its end, in which a process dies at the point of its life, and
 // returns what must be the same however often it is killed.
 type Flow[End any] func(t *testing.T, life *Life) End
 
@@ -29,13 +29,13 @@ type Life struct {
 	byHand    map[string]bool
 }
 
-// In says in which namespace the flow takes place.
+// In sets the namespace in which the flow takes place.
 func (l *Life) In(namespace string) { l.namespace = namespace }
 
-// Dies says which process it is that dies, and whose writes are counted.
+// Dies sets the process that dies, and whose writes are counted.
 func (l *Life) Dies(m *faults.Mortal) { l.mortal = m }
 
-// ByHand says that a person removes the object of this name: no invariant
+// ByHand registers that a person removes the object of this name: no invariant
 // protects it from that.
 func (l *Life) ByHand(name string) { l.byHand[name] = true }
 
@@ -60,7 +60,7 @@ func run[End any](t *testing.T, journal *Journal, count Reported, flow Flow[End]
 	t.Helper()
 	want, writes := live(t, journal, flow, faults.Point{})
 	if len(writes) == 0 {
-		t.Fatal("an undisturbed run writes nothing: does the flow say which process dies?")
+		t.Fatal("an undisturbed run writes nothing: does the flow call life.Dies?")
 	}
 	count.Writes = len(writes)
 	var mu sync.Mutex
@@ -99,7 +99,7 @@ func run[End any](t *testing.T, journal *Journal, count Reported, flow Flow[End]
 					t.Errorf("write %d was %q, and %q in the undisturbed run: the flow's order is left to chance, so that not each write is a crash point", i+1, made[i], write)
 				}
 				if diff := cmp.Diff(want, got); diff != "" {
-					t.Errorf("killed at %q, another end (-want +got):\n%s", write, diff)
+					t.Errorf("killed at %q, another end (-undisturbed +killed):\n%s", write, diff)
 				}
 			})
 		}
@@ -126,7 +126,7 @@ func live[End any](t *testing.T, journal *Journal, flow Flow[End], point faults.
 	life := &Life{Point: point, byHand: map[string]bool{}}
 	end := flow(t, life)
 	if life.mortal == nil || life.namespace == "" {
-		t.Fatal("the flow does not say which process dies, or where it lives: call life.Dies and life.In")
+		t.Fatal("the flow sets no process that dies, or no namespace: call life.Dies and life.In")
 	}
 	if point.Write > 0 && !life.mortal.Dead() {
 		t.Fatalf("the process outlived %s", point)

@@ -20,12 +20,12 @@ import (
 //
 //   - the newest verified snapshot of a cache stays, as long as the cache does;
 //   - no volume that a cache lived on is deleted, or left to be deleted with
-//     its claim, before a replacement was verified and stands under its name;
-//   - no volume that once had a claim is without one: such a volume becomes
-//     Available, and any pending claim of its class may take it;
-//   - an instance that a router was told to be convicted is told nothing else
-//     while it stands convicted;
-//   - one writes: never two pods of ours exist that mount a cache's claim and
+//     its PVC, before a replacement was verified and stands under its name;
+//   - no volume that once had a PVC is without one: such a volume becomes
+//     Available, and any pending PVC of its class may take it;
+//   - an instance that is quarantined in a router's configuration has no other
+//     state there while its quarantine lasts;
+//   - one writes: never two pods of ours exist that mount a cache PVC and
 //     may write to it;
 //   - no volume outside the namespace's own is ever written to; see
 //     Journal.strangers.
@@ -35,7 +35,7 @@ var invariants = []func(w *witness, c change) (broken string){
 	newestVerifiedStays, replacedBeforeDeleted, neverAvailable, quarantinedStaysDown, oneWriter,
 }
 
-// witness knows what exists, and what was seen before.
+// witness records what exists, and what existed before.
 type witness struct {
 	byHand map[string]bool
 	exists map[string]client.Object // by keyOf
@@ -45,7 +45,7 @@ type witness struct {
 	lived map[string]string
 	// proven volumes: cloned from a verified snapshot, or verified by a Job.
 	proven map[string]bool
-	// down are the convicted instances of which routers were told.
+	// down are the instances that are quarantined in a router's configuration.
 	down map[string]bool
 }
 
@@ -156,7 +156,7 @@ func (w *witness) newestVerified() map[string]string {
 		var best *v1alpha1.CacheSnapshot
 		for _, s := range all[*v1alpha1.CacheSnapshot](w) {
 			if s.Spec.SourceRef.Kind == v1alpha1.GoCacheKind && s.Spec.SourceRef.Name == c.Name && verified(s) && s.DeletionTimestamp.IsZero() &&
-				s.Spec.Verification.Mode != v1alpha1.VerificationSkip && (best == nil || cut(s).After(cut(best).Time)) {
+				s.Spec.Verification.Mode != v1alpha1.VerificationSkip && (best == nil || created(s).After(created(best).Time)) {
 				best = s
 			}
 		}
@@ -167,8 +167,8 @@ func (w *witness) newestVerified() map[string]string {
 	return newest
 }
 
-// cut is when a snapshot was taken.
-func cut(s *v1alpha1.CacheSnapshot) *metav1.Time {
+// created is when a snapshot was created.
+func created(s *v1alpha1.CacheSnapshot) *metav1.Time {
 	if s.Status.CreationTime != nil {
 		return s.Status.CreationTime
 	}
@@ -214,10 +214,10 @@ func replacedBeforeDeleted(w *witness, c change) string {
 			return ""
 		}
 	}
-	return fmt.Sprintf("volume %s, on which GoCache %s lived, goes, and no verified volume is meant for claim %s", doomed, cache.Name, claimName)
+	return fmt.Sprintf("volume %s, on which GoCache %s lived, goes, and no verified volume is meant for PVC %s", doomed, cache.Name, claimName)
 }
 
-// holds reports whether a volume is the claim's, and goes with it.
+// holds reports whether a volume is the PVC's, and goes with it.
 func holds(pv *corev1.PersistentVolume, claim string, uid types.UID) bool {
 	return pv.Spec.ClaimRef != nil && pv.Spec.ClaimRef.Name == claim && (pv.Spec.ClaimRef.UID == uid || pv.Spec.ClaimRef.UID == "")
 }
@@ -227,7 +227,7 @@ func neverAvailable(_ *witness, c change) string {
 	if !ok || c.gone || pv.Spec.ClaimRef != nil { // one that is reserved by name is called Available too, and is not
 		return ""
 	}
-	return fmt.Sprintf("volume %s is meant for nobody (phase %s): any pending claim of class %q may take it", pv.Name, pv.Status.Phase, pv.Spec.StorageClassName)
+	return fmt.Sprintf("volume %s is reserved for no PVC (phase %s): any pending PVC of class %q may take it", pv.Name, pv.Status.Phase, pv.Spec.StorageClassName)
 }
 
 func quarantinedStaysDown(w *witness, c change) string {
@@ -253,7 +253,7 @@ func quarantinedStaysDown(w *witness, c change) string {
 			case server.State == weights.Down:
 				w.down[instance] = true
 			case w.down[instance]:
-				return fmt.Sprintf("instance %s stands convicted, and the router is told %q, weight %d", instance, server.State, server.Weight)
+				return fmt.Sprintf("instance %s is quarantined, and the router has %q, weight %d", instance, server.State, server.Weight)
 			}
 		}
 	}
@@ -276,7 +276,7 @@ func oneWriter(w *witness, c change) string {
 			}
 		}
 		if len(writers) > 1 {
-			return fmt.Sprintf("the pods %v may all write to claim %s", writers, cache.Status.Storage.PersistentVolumeClaimName)
+			return fmt.Sprintf("the pods %v may all write to PVC %s", writers, cache.Status.Storage.PersistentVolumeClaimName)
 		}
 	}
 	return ""

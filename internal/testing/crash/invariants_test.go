@@ -96,7 +96,7 @@ const (
 )
 
 // TestHold shows each invariant a history that keeps it, and one that breaks
-// it: a watchman who never shouts proves nothing.
+// it: an invariant that never fails proves nothing.
 func TestHold(t *testing.T) {
 	lived := func() *scenario {
 		return (&scenario{}).is(cache()).is(volume("p0", "ci", erase)).is(claim("ci", "p0", ""))

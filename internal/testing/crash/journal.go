@@ -24,16 +24,16 @@ import (
 	kubevolume "gocache.dev/operator/internal/kube/volume"
 )
 
-// Journal holds every revision of every object that an invariant speaks of.
+// Journal holds every revision of every object that an invariant is about.
 // Revisions of one API server are numbered in one row, whatever their kind: so
-// what several watches tell comes into the order in which it happened.
+// the events of several watches come into the order in which it happened.
 type Journal struct {
 	server client.WithWatch
 
 	mu      sync.Mutex
 	changes map[string][]change // by namespace
 	lost    error               // why it is incomplete
-	homes   map[string]string   // the namespace of a volume's claim
+	homes   map[string]string   // the namespace of a volume's PVC
 	moved   []string            // volumes that went from one namespace to another
 	secured map[string]string   // the owners that volumes were secured for, and where
 }
@@ -99,11 +99,11 @@ func (j *Journal) fail(err error) {
 	j.lost = cmp.Or(j.lost, err)
 }
 
-// note adds what a watch tells.
+// note adds an event of a watch.
 func (j *Journal) note(e apiwatch.Event) {
 	o, ok := e.Object.(client.Object)
 	if !ok || e.Type == apiwatch.Error {
-		j.fail(fmt.Errorf("a watch says %s: %v", e.Type, e.Object))
+		j.fail(fmt.Errorf("a watch reports %s: %v", e.Type, e.Object))
 		return
 	}
 	revision, err := strconv.ParseUint(o.GetResourceVersion(), 10, 64)
@@ -118,7 +118,7 @@ func (j *Journal) note(e apiwatch.Event) {
 }
 
 // home is the namespace whose history an object belongs to: for a volume, that
-// of the claim it was made for, even when it is no longer meant for any.
+// of the PVC it was made for, even when it is no longer meant for any.
 func (j *Journal) home(o client.Object) string {
 	pv, ok := o.(*corev1.PersistentVolume)
 	if !ok {
@@ -188,7 +188,7 @@ func (j *Journal) history(t *testing.T, namespace string) []change {
 		select {
 		case <-time.After(10 * time.Millisecond):
 		case <-ctx.Done():
-			t.Fatalf("journal: the watches do not tell what the API server holds; has somebody else written to %s?\nhave %v\nwant %v", namespace, latest(all), want)
+			t.Fatalf("journal: the watches differ from what the API server holds; has another process written to %s?\nwatched %v\nstored %v", namespace, latest(all), want)
 		}
 	}
 }
@@ -204,7 +204,7 @@ func latest(all []change) map[string]string {
 	return now
 }
 
-// present is the same as the API server tells it.
+// present is the same as the API server returns it.
 func (j *Journal) present(t *testing.T, namespace string) map[string]string {
 	t.Helper()
 	now := map[string]string{}

@@ -18,9 +18,9 @@ const Every = "CRASH_POINTS_EVERY"
 
 // Reported is a line of the report.
 type Reported struct {
-	// Suite that speaks.
+	// Suite that wrote the line.
 	Suite string `json:"suite"`
-	// Declared flows of the suite; said once, before any is run.
+	// Declared flows of the suite; reported once, before any is run.
 	Declared []string `json:"declared,omitempty"`
 	// Flow that was run, with the writes of its undisturbed run, the deaths
 	// before and after one, and the writes at which one of both failed.
@@ -32,7 +32,7 @@ type Reported struct {
 }
 
 // print adds a line to the report. The suites of several packages write to it:
-// one short write to a file opened for appending is whole.
+// one short write to a file opened for appending is complete.
 func print(t *testing.T, line Reported) {
 	t.Helper()
 	name := os.Getenv(Report)

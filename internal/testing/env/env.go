@@ -37,7 +37,7 @@ type Env struct {
 	Config *rest.Config
 	// Client reads and writes without a cache.
 	Client client.WithWatch
-	// Scheme knows every kind that the operator uses.
+	// Scheme has every kind that the operator uses.
 	Scheme *apiruntime.Scheme
 }
 
@@ -54,7 +54,7 @@ func WatchCache(e *envtest.Environment) {
 // to exit with. It is called from TestMain; ready is given the server before
 // the first test begins.
 func Main(m *testing.M, ready func(*Env), options ...Option) int {
-	ctrl.SetLogger(logr.Discard()) // a test says by itself what went wrong
+	ctrl.SetLogger(logr.Discard()) // a test reports by itself what went wrong
 	e, stop, err := start(options)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "env:", err)
@@ -103,7 +103,7 @@ func start(options []Option) (*Env, func() error, error) {
 	// The default range has 254 addresses: few for many worlds side by side.
 	server.ControlPlane.GetAPIServer().Configure().Set("service-cluster-ip-range", "10.96.0.0/16")
 	// A list is answered by etcd itself. The watch cache would first wait, up to
-	// 100 ms, until it knows that it has seen all that was written before.
+	// 100 ms, until it has seen all earlier writes.
 	server.ControlPlane.GetAPIServer().Configure().Set("watch-cache", "false")
 	for _, option := range options {
 		option(server)

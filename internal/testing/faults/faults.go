@@ -1,6 +1,6 @@
 // Package faults is a client that dies at its nth write, as a process that is
 // killed does: before the write reached the API server, or after it took
-// effect and before anybody learned so.
+// effect and before the answer arrived.
 //
 // A crash-point suite first lets a flow run through and counts its writes, and
 // then repeats it with a death at each of them.
@@ -24,7 +24,7 @@ var ErrDead = errors.New("killed")
 type Point struct {
 	// Write that it dies at, counted from 1; 0 is never.
 	Write int
-	// After says that the write still takes effect.
+	// After is set if the write still takes effect.
 	After bool
 }
 
@@ -104,7 +104,7 @@ func (m *Mortal) Client(c client.WithWatch) client.Client {
 
 func name(verb string, o client.Object) string { return fmt.Sprintf("%s %T %s", verb, o, o.GetName()) }
 
-// applied names what is applied: its type says nothing, its content does.
+// applied names what is applied: its content has the name, not its type.
 func applied(verb string, o runtime.ApplyConfiguration) string {
 	var what struct {
 		Kind     string `json:"kind"`

@@ -69,7 +69,7 @@ func (r *Repository) InWork(ctx context.Context, args ...string) (string, error)
 	return Git(ctx, append([]string{"-C", r.work}, args...)...)
 }
 
-// Git runs the git command, apart from the settings of whoever runs the tests.
+// Git runs the git command, apart from the settings of the user of this machine.
 func Git(ctx context.Context, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, "git", args...) //nolint:gosec // of a test
 	cmd.Env = append(os.Environ(),
@@ -83,7 +83,7 @@ func Git(ctx context.Context, args ...string) (string, error) {
 	return string(bytes.TrimSpace(out)), nil
 }
 
-// Handler serves the repository for reading at /program.git, to everybody, or
+// Handler serves the repository for reading at /program.git, to all, or
 // to one user with a password.
 func (r *Repository) Handler(ctx context.Context, user, password string) (http.Handler, error) {
 	core, err := Git(ctx, "--exec-path")
@@ -97,7 +97,7 @@ func (r *Repository) Handler(ctx context.Context, user, password string) (http.H
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		if u, p, _ := req.BasicAuth(); user != "" && (u != user || p != password) {
 			w.Header().Set("WWW-Authenticate", `Basic realm="git"`)
-			http.Error(w, "who are you?", http.StatusUnauthorized)
+			http.Error(w, "credentials required", http.StatusUnauthorized)
 			return
 		}
 		backend.ServeHTTP(w, req)

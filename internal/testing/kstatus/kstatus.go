@@ -1,4 +1,4 @@
-// Package kstatus says what a GitOps tool makes of an object: it asks the
+// Package kstatus computes an object's status as a GitOps tool does: it asks the
 // library that Flux decides with whether what it applied is healthy.
 package kstatus
 
@@ -11,10 +11,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
 )
 
-// Status is what a GitOps tool says of an object.
+// Status is what a GitOps tool derives from an object.
 type Status = status.Status
 
-// What a GitOps tool says of an object: it waits while InProgress, goes on
+// The status of an object for a GitOps tool: it waits while InProgress, goes on
 // when Current, and gives up when Failed.
 const (
 	InProgress  = status.InProgressStatus
@@ -23,8 +23,8 @@ const (
 	Terminating = status.TerminatingStatus
 )
 
-// Want fails the test unless a GitOps tool, which reads the object as anybody
-// does, says what is wanted of it at this step.
+// Want fails the test unless a GitOps tool, which reads the object as any client
+// does, derives the expected status at this step.
 func Want(t *testing.T, c client.Client, o client.Object, want Status, step string) {
 	t.Helper()
 	gvk, err := apiutil.GVKForObject(o, c.Scheme())
@@ -41,6 +41,6 @@ func Want(t *testing.T, c client.Client, o client.Object, want Status, step stri
 		t.Fatal(err)
 	}
 	if got.Status != want {
-		t.Errorf("%s: kstatus says %s (%s) of %s %s, want %s", step, got.Status, got.Message, gvk.Kind, o.GetName(), want)
+		t.Errorf("%s: kstatus is %s (%s) for %s %s, want %s", step, got.Status, got.Message, gvk.Kind, o.GetName(), want)
 	}
 }

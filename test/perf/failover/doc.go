@@ -1,8 +1,8 @@
-// Command failover breaks one of a proxy's two instances in every way that the
-// project knows, on a real cluster and under real go commands, and prints for
+// Command failover breaks one of a proxy's two instances in every
+// known way, on a real cluster and under real go commands, and prints for
 // each fault how many commands failed.
 //
-// Four crowds of clients work at the same time, so that all meet the same
+// Four client groups work at the same time, so that all meet the same
 // fault: with the published GOPROXY, with the router named once, and with what
 // people have without this project: a plain Service over both instances with
 // readiness probes, and both instances as a list. Each command has an empty

@@ -31,9 +31,9 @@ type fault struct {
 	before func(context.Context, *site) error
 	inject func(context.Context, *site, *victim) error
 	after  func(context.Context, *site) error
-	// nobody: there is no instance whose last answer counts.
-	nobody bool
-	note   string
+	// noInstance: there is no instance whose last answer counts.
+	noInstance bool
+	note       string
 }
 
 // victim is the bad instance's pod when the fault is injected.
@@ -72,16 +72,16 @@ var faults = []fault{
 	{key: "refuse", name: "refuses connections", inject: spoil("refuse")},
 	{key: "full", name: "disk full", inject: damage("full")},
 	{key: "truncate", name: "archives in the store truncated", inject: damage("truncate"), note: "it fetches them again"},
-	{key: "flip", name: "a byte flipped in each archive in the store", inject: damage("flip"), note: "it fetches them again"},
+	{key: "invert", name: "a bit inverted in each archive in the store", inject: damage("invert"), note: "it fetches them again"},
 	{key: "mod", name: ".mod files in the store altered", inject: damage("mod"), note: "it fetches them again"},
 	{key: "othermod", name: "serves altered .mod", inject: spoil("othermod")},
 	{key: "otherzip", name: "serves archives with another h1", inject: spoil("otherzip")},
 	{key: "nosumdb", name: "checksum database unreachable through it", inject: spoil("nosumdb")},
 	{key: "gone", name: "root of the store gone", inject: damage("gone")},
-	{key: "router", name: "a router pod killed", inject: killRouter, nobody: true},
+	{key: "router", name: "a router pod killed", inject: killRouter, noInstance: true},
 	{key: "manager", name: "manager killed", inject: func(_ context.Context, s *site, _ *victim) error {
 		return s.signal(syscall.SIGKILL, "/manager", "")
-	}, nobody: true, note: "SIGKILL, its Lease stays; on one node that is what its node's death is"},
+	}, noInstance: true, note: "SIGKILL, its Lease stays; on one node that is what its node's death is"},
 	{key: "nomanager", name: "kill -9 while there is no manager", before: scaleManager(0), inject: signalled(syscall.SIGKILL), after: scaleManager(1)},
 	{key: "noapi", name: "kill -9 while there is no API server", inject: func(ctx context.Context, s *site, v *victim) error {
 		if err := s.component(ctx, "stop"); err != nil {
@@ -89,12 +89,12 @@ var faults = []fault{
 		}
 		return signalled(syscall.SIGKILL)(ctx, s, v)
 	}, after: func(ctx context.Context, s *site) error { return s.component(ctx, "start") }},
-	{key: "rollout", name: "all pods of instances and router replaced, by another podTemplate", inject: replaceAll, after: replaced, nobody: true},
-	{key: "always500", name: "a module that always answers 500, asked 1,000 times", inject: askForTheImpossible, nobody: true},
+	{key: "rollout", name: "all pods of instances and router replaced, by another podTemplate", inject: replaceAll, after: replaced, noInstance: true},
+	{key: "always500", name: "a module that always answers 500, asked 1,000 times", inject: askForTheImpossible, noInstance: true},
 	{key: "flap", name: "fails for 5 s every 20 s", inject: flap, note: "see below"},
 }
 
-// try makes one fault under all crowds.
+// try makes one fault under all client groups.
 func (s *site) try(ctx context.Context, f fault) (r row, err error) {
 	r = row{fault: f.name, last: -1, note: f.note}
 	defer func() {
@@ -102,7 +102,7 @@ func (s *site) try(ctx context.Context, f fault) (r row, err error) {
 		if f.after != nil {
 			err = errors.Join(err, f.after(ctx, s))
 		}
-		err = errors.Join(err, s.mend(ctx))
+		err = errors.Join(err, s.restore(ctx))
 	}()
 	if f.before != nil {
 		if err := f.before(ctx, s); err != nil {
@@ -114,22 +114,22 @@ func (s *site) try(ctx context.Context, f fault) (r row, err error) {
 		return r, err
 	}
 	v := &victim{pod: pod}
-	crowds := []*crowd{
-		{name: "published", goproxy: s.published, commands: s.commands, parallel: s.parallel, patience: patience},
+	groups := []*clientGroup{
+		{name: "published", goproxy: s.published, commands: s.commands, parallel: s.parallel, timeout: timeout},
 	}
 	published := make(chan struct{})
-	for _, rival := range []struct{ name, goproxy string }{{"single", s.single}, {"plain", s.plain}, {"list", s.list}} {
-		crowds = append(crowds, &crowd{name: rival.name, goproxy: rival.goproxy, commands: s.rivals, parallel: max(s.parallel/6, 1), patience: rivalsPatience, until: published})
+	for _, baseline := range []struct{ name, goproxy string }{{"single", s.single}, {"plain", s.plain}, {"list", s.list}} {
+		groups = append(groups, &clientGroup{name: baseline.name, goproxy: baseline.goproxy, commands: s.baselines, parallel: max(s.parallel/6, 1), timeout: baselineTimeout, until: published})
 	}
 	if f.key == "flap" {
-		crowds = crowds[:1]
-		crowds[0].parallel = max(s.parallel/6, 1)
-		crowds[0].pause = s.flapFor * time.Duration(crowds[0].parallel) / time.Duration(s.commands)
+		groups = groups[:1]
+		groups[0].parallel = max(s.parallel/6, 1)
+		groups[0].pause = s.flapFor * time.Duration(groups[0].parallel) / time.Duration(s.commands)
 	}
 	var once sync.Once
 	injected := make(chan error, 1)
 	var at time.Time
-	crowds[0].done = func(commands int) {
+	groups[0].done = func(commands int) {
 		if commands >= s.commands/5 {
 			once.Do(func() {
 				go func() {
@@ -147,10 +147,10 @@ func (s *site) try(ctx context.Context, f fault) (r row, err error) {
 	defer stop()
 	watched := s.watch(work, v)
 	var workers sync.WaitGroup
-	for _, c := range crowds {
+	for _, c := range groups {
 		workers.Go(func() {
 			c.work(work, s.workspace)
-			if c == crowds[0] {
+			if c == groups[0] {
 				close(published)
 			}
 		})
@@ -161,19 +161,19 @@ func (s *site) try(ctx context.Context, f fault) (r row, err error) {
 	}
 	stop()
 	w := <-watched
-	for _, c := range crowds {
-		r.crowds = append(r.crowds, *c)
+	for _, c := range groups {
+		r.groups = append(r.groups, *c)
 	}
-	r.convicted, r.wrong = w.convicted, w.after
+	r.quarantined, r.wrong = w.quarantined, w.after
 	if f.note == "see below" {
-		r.note = w.flips()
+		r.note = w.moved()
 	}
 	if f.after != nil { // the logs need the API server
 		if err := f.after(context.WithoutCancel(ctx), s); err != nil {
 			return r, err
 		}
 	}
-	if f.nobody || f.key == "flap" {
+	if f.noInstance || f.key == "flap" {
 		return r, nil
 	}
 	err = scenario.Until(ctx, time.Minute, "the router's logs", func(ctx context.Context) (bool, string, error) {
@@ -216,15 +216,15 @@ func replaced(ctx context.Context, s *site) error {
 	})
 }
 
-// watched is what the status said while the clients worked.
+// watched is the status while the clients worked.
 type watched struct {
-	convicted bool
-	after     int64 // answers through the router after the conviction was read back
-	moves     int
-	relapses  int32
+	quarantined bool
+	after       int64 // answers through the router after the quarantine was read back
+	moves       int
+	relapses    int32
 }
 
-func (w watched) flips() string {
+func (w watched) moved() string {
 	return fmt.Sprintf("%d moves of weight, hold-down doubled %d times", w.moves, w.relapses)
 }
 
@@ -242,12 +242,12 @@ func (s *site) watch(ctx context.Context, v *victim) <-chan watched {
 				if i.Failback != nil {
 					w.relapses = max(w.relapses, i.Failback.Relapses)
 				}
-				if flip := p.Status.LastWeightChange; flip != nil && flip.AppliedTime != nil && !flip.AppliedTime.Time.Equal(acted) {
-					acted = flip.AppliedTime.Time
+				if change := p.Status.LastWeightChange; change != nil && change.AppliedTime != nil && !change.AppliedTime.Time.Equal(acted) {
+					acted = change.AppliedTime.Time
 					w.moves++
 				}
 				if i.Quarantined != nil && i.ObservedWeight == 0 && begin < 0 && p.Status.LastWeightChange != nil && p.Status.LastWeightChange.ConfirmedTime != nil {
-					w.convicted, begin = true, s.routed(ctx, v)
+					w.quarantined, begin = true, s.routed(ctx, v)
 				}
 			}
 			select {
@@ -272,9 +272,9 @@ func (s *site) routed(ctx context.Context, v *victim) int64 {
 	return counts.Routed
 }
 
-// mend ends the fault: another pod on a store that is filled anew, and a
-// person's word for who was convicted.
-func (s *site) mend(ctx context.Context) error {
+// restore ends the fault: another pod on a store that is filled again, and
+// the reinstatement of a quarantined one by a request.
+func (s *site) restore(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
 	_ = s.signal(syscall.SIGCONT, "/gocache-proxy", "--name\x00"+bad+"\x00") // gone, perhaps
@@ -293,7 +293,7 @@ func (s *site) mend(ctx context.Context) error {
 	}
 	began := time.Now()
 	var asked time.Time
-	err = scenario.Until(ctx, 3*time.Minute, "the bad instance to be let in again", func(ctx context.Context) (bool, string, error) {
+	err = scenario.Until(ctx, 3*time.Minute, "the bad instance to be reinstated", func(ctx context.Context) (bool, string, error) {
 		p, err := s.proxy(ctx)
 		if err != nil {
 			return false, err.Error(), nil //nolint:nilerr // it comes back
@@ -302,13 +302,13 @@ func (s *site) mend(ctx context.Context) error {
 		if i.Healthy && i.Quarantined == nil && i.DesiredWeight == 100 {
 			return time.Since(began) > 4*time.Second, "healthy", nil
 		}
-		// Whoever is let in again is proven sound first, which takes a while.
+		// A reinstated instance is checked first, which takes a while.
 		if len(i.FailingProbes) == 0 && time.Since(asked) > 30*time.Second {
 			asked = time.Now()
 			patch := fmt.Appendf(nil, `{"metadata":{"annotations":{%q:"failback=%s#%d"}}}`, v1alpha1.RequestAnnotation, bad, time.Now().Unix())
 			_ = s.Client.Patch(ctx, p, client.RawPatch("application/merge-patch+json", patch))
 		}
-		return false, fmt.Sprintf("healthy %v, convicted %v, weight %d", i.Healthy, i.Quarantined != nil, i.DesiredWeight), nil
+		return false, fmt.Sprintf("healthy %v, quarantined %v, weight %d", i.Healthy, i.Quarantined != nil, i.DesiredWeight), nil
 	})
 	if err != nil {
 		return err

@@ -18,12 +18,12 @@ import (
 
 // options of a run.
 type options struct {
-	cluster          string
-	faults           string
-	commands, rivals int
-	parallel         int
-	keep             bool
-	flapFor          time.Duration
+	cluster             string
+	faults              string
+	commands, baselines int
+	parallel            int
+	keep                bool
+	flapFor             time.Duration
 }
 
 func main() {
@@ -31,7 +31,7 @@ func main() {
 	flag.StringVar(&o.cluster, "cluster", "gocache-failover", "name of the local cluster, which is started and removed")
 	flag.StringVar(&o.faults, "faults", os.Getenv("FAULT"), "faults to try, separated by commas (default: all but flap)")
 	flag.IntVar(&o.commands, "commands", 500, "go commands per fault with the published GOPROXY")
-	flag.IntVar(&o.rivals, "rivals", 100, "go commands per fault with each of the other three")
+	flag.IntVar(&o.baselines, "baselines", 100, "go commands per fault with each of the other three")
 	flag.IntVar(&o.parallel, "parallel", 24, "go commands at once with the published GOPROXY; the others share as many")
 	flag.DurationVar(&o.flapFor, "flap-for", 10*time.Minute, "how long the fault flap lasts")
 	flag.BoolVar(&o.keep, "keep", false, "leave the cluster")
@@ -46,7 +46,7 @@ func main() {
 }
 
 func run(ctx context.Context, o options) (err error) {
-	wanted, err := choose(o.faults)
+	chosen, err := choose(o.faults)
 	if err != nil {
 		return err
 	}
@@ -59,7 +59,7 @@ func run(ctx context.Context, o options) (err error) {
 		return err
 	}
 	var rows []row
-	for _, f := range wanted {
+	for _, f := range chosen {
 		n.Chapter("%s", f.name)
 		r, tryErr := s.try(ctx, f)
 		if tryErr != nil {
@@ -68,8 +68,8 @@ func run(ctx context.Context, o options) (err error) {
 		}
 		rows = append(rows, r)
 		n.Print("%s", strings.TrimSpace(r.line()))
-		if len(r.crowds) > 0 {
-			for _, e := range r.crowds[0].examples[:min(len(r.crowds[0].examples), 3)] {
+		if len(r.groups) > 0 {
+			for _, e := range r.groups[0].examples[:min(len(r.groups[0].examples), 3)] {
 				n.Print("for example: %s", e)
 			}
 		}
@@ -84,20 +84,20 @@ func run(ctx context.Context, o options) (err error) {
 // row is what one fault led to.
 type row struct {
 	fault  string
-	crowds []crowd
+	groups []clientGroup
 	// last is how long after the fault the bad instance answered through the
-	// router for the last time; negative: it is not to be said.
+	// router for the last time; negative: it is not reported.
 	last time.Duration
-	// convicted reports whether it was, and wrong how many answers it gave through
+	// quarantined is set if it was, and wrong is how many answers it gave through
 	// the router after that had been read back.
-	convicted bool
-	wrong     int64
-	note      string
+	quarantined bool
+	wrong       int64
+	note        string
 }
 
 func (r row) line() string {
 	cells := []string{r.fault}
-	for _, c := range r.crowds {
+	for _, c := range r.groups {
 		cell := fmt.Sprintf("%d / %d", c.failed, c.commands)
 		if c.slowest >= 30*time.Second {
 			cell += fmt.Sprintf(" (slowest %d s)", int(c.slowest.Seconds()))
@@ -112,7 +112,7 @@ func (r row) line() string {
 		last = fmt.Sprintf("%.1f s", r.last.Seconds())
 	}
 	wrong := "–"
-	if r.convicted {
+	if r.quarantined {
 		wrong = fmt.Sprint(r.wrong)
 	}
 	return "| " + strings.Join(append(cells, last, wrong, r.note), " | ") + " |\n"
@@ -120,14 +120,14 @@ func (r row) line() string {
 
 func report(rows []row) {
 	fmt.Printf("\n%s, %s, HAProxy and Kubernetes as `devcluster` has them, %d processors\n\n", time.Now().UTC().Format("2006-01-02"), runtime.Version(), runtime.NumCPU())
-	fmt.Print("| fault of one of two instances | published `R\\|R/~2\\|R/~3` | `R` | plain Service | `A\\|B` | last answer | wrong after conviction | |\n|---|---|---|---|---|---|---|---|\n")
+	fmt.Print("| fault of one of two instances | published `R\\|R/~2\\|R/~3` | `R` | plain Service | `A\\|B` | last answer | answers after quarantine | |\n|---|---|---|---|---|---|---|---|\n")
 	failed, commands := 0, 0
 	var examples []string
 	for _, r := range rows {
 		fmt.Print(r.line())
-		if len(r.crowds) > 0 {
-			failed, commands = failed+r.crowds[0].failed, commands+r.crowds[0].commands
-			examples = append(examples, r.crowds[0].examples...)
+		if len(r.groups) > 0 {
+			failed, commands = failed+r.groups[0].failed, commands+r.groups[0].commands
+			examples = append(examples, r.groups[0].examples...)
 		}
 	}
 	for _, e := range examples[:min(len(examples), 5)] {
@@ -140,7 +140,7 @@ func choose(names string) ([]fault, error) {
 	if names == "" {
 		return slices.DeleteFunc(slices.Clone(faults), func(f fault) bool { return f.key == "flap" }), nil
 	}
-	var wanted []fault
+	var chosen []fault
 	for key := range strings.SplitSeq(names, ",") {
 		i := slices.IndexFunc(faults, func(f fault) bool { return f.key == key })
 		if i < 0 {
@@ -150,7 +150,7 @@ func choose(names string) ([]fault, error) {
 			}
 			return nil, fmt.Errorf("there is no fault %q; there are %s", key, strings.Join(known, ", "))
 		}
-		wanted = append(wanted, faults[i])
+		chosen = append(chosen, faults[i])
 	}
-	return wanted, nil
+	return chosen, nil
 }

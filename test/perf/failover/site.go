@@ -49,7 +49,7 @@ type site struct {
 	workspace *workspace
 	tmp       string
 	http      *http.Client
-	// goproxy values of the crowds.
+	// goproxy values of the client groups.
 	published, single, plain, list string
 }
 
@@ -129,13 +129,13 @@ func (s *site) apply(ctx context.Context) error {
 	p.Spec.Server = &v1alpha1.ProxyServer{Type: v1alpha1.ServerGoproxy, Image: faultyImage}
 	p.Spec.Upstream = &v1alpha1.ProxyUpstream{Proxy: "http://" + net.JoinHostPort(s.HostIP, upstreamPort)}
 	p.Spec.ChecksumDatabase = s.upstream.key
-	canary := s.upstream.modules[0]
+	reference := s.upstream.modules[0]
 	p.Spec.Probes = v1alpha1.ProxyProbes{
 		Interval: d(2 * time.Second), Timeout: d(2 * time.Second), FailureThreshold: 2, SuccessThreshold: 1,
 		Kinds: []v1alpha1.ProbeKind{
 			v1alpha1.ProbeReady, v1alpha1.ProbeProtocol, v1alpha1.ProbeChecksum, v1alpha1.ProbeConsistency, v1alpha1.ProbeChecksumDatabase, v1alpha1.ProbeDisk,
 		},
-		ReferenceModules: []v1alpha1.ReferenceModule{{Module: canary.Path, Version: canary.Version, Sum: s.upstream.sum(canary, 0), GoModSum: s.upstream.sum(canary, 1)}},
+		ReferenceModules: []v1alpha1.ReferenceModule{{Module: reference.Path, Version: reference.Version, Sum: s.upstream.sum(reference, 0), GoModSum: s.upstream.sum(reference, 1)}},
 	}
 	p.Spec.Failover = v1alpha1.ProxyFailover{
 		Failback: v1alpha1.ProxyFailback{HoldDown: d(5 * time.Second), MaxHoldDown: d(time.Minute), Steps: []int32{100}, StepInterval: d(2 * time.Second)}, MaxFailbacksPerHour: 60,
@@ -153,8 +153,7 @@ func (s *site) apply(ctx context.Context) error {
 	return s.renew(ctx, p.Spec)
 }
 
-// renew tells a proxy that an earlier run has left about this run's checksum
-// database.
+// renew gives a proxy of an earlier run the checksum database of this run.
 func (s *site) renew(ctx context.Context, spec v1alpha1.ModProxySpec) error {
 	p, err := s.proxy(ctx)
 	if err != nil || p.Spec.ChecksumDatabase == spec.ChecksumDatabase {
@@ -164,7 +163,7 @@ func (s *site) renew(ctx context.Context, spec v1alpha1.ModProxySpec) error {
 	if err := s.Client.Update(ctx, p); err != nil {
 		return err
 	}
-	if err := s.mend(ctx); err != nil {
+	if err := s.restore(ctx); err != nil {
 		return err
 	}
 	for _, name := range []string{bad, good} { // they hold what the old database has signed
@@ -291,12 +290,12 @@ func (s *site) command(ctx context.Context, ip, page string, values url.Values, 
 	}
 	resp, err := s.http.Do(req)
 	if err != nil {
-		return fmt.Errorf("tell %s: %w", bad, err)
+		return fmt.Errorf("command %s: %w", bad, err)
 	}
 	defer func() { _ = resp.Body.Close() }()
 	text, err := io.ReadAll(resp.Body)
 	if err != nil || resp.StatusCode != http.StatusOK {
-		return errors.Join(fmt.Errorf("tell the instance to %s: %s %s", u.RequestURI(), resp.Status, text), err)
+		return errors.Join(fmt.Errorf("command to the instance %s: %s %s", u.RequestURI(), resp.Status, text), err)
 	}
 	if into == nil {
 		return nil

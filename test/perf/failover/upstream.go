@@ -31,7 +31,7 @@ const (
 )
 
 // upstream is where the instances fetch: modules that are made here, and a
-// checksum database that knows them.
+// checksum database that contains them.
 type upstream struct {
 	dir string
 	// key is the value of GOSUMDB for clients and instances.

@@ -137,7 +137,7 @@ type fleet struct {
 	*testing.T
 	dir        string
 	namespaces []string
-	clusters   []*cluster.Cluster // none: nobody acts
+	clusters   []*cluster.Cluster // none: no controller acts
 }
 
 func (f *fleet) must(err error) {
@@ -249,7 +249,7 @@ func (f *fleet) copySnapshot(s *v1alpha1.CacheSnapshot, source string, pattern *
 	return server.Client.Status().Update(f.Context(), s)
 }
 
-// rested holds that what is measured is what was meant: caches with claims, and
+// rested holds that what is measured is what was meant: caches with PVCs, and
 // snapshots with a verdict.
 func (f *fleet) rested() {
 	f.Helper()
@@ -301,7 +301,7 @@ type manager struct {
 	log     *bytes.Buffer
 }
 
-// start starts a manager that knows nothing yet.
+// start starts a manager with an empty cache.
 func (f *fleet) start() *manager {
 	f.Helper()
 	m := &manager{fleet: f, metrics: freeAddress(f.T), log: &bytes.Buffer{}}

@@ -5,7 +5,7 @@
 //	name ours rival ratio
 //
 // Only ratios mean anything: other programs may be using the machine. So each
-// is the median of several rounds in which ours and the rival take turns, for
+// is the median of several rounds in which ours and the baseline take turns, for
 // wall time and for processor time.
 //
 // BENCH=name picks one of: full, incremental, gocache, workers, growth, memory.
@@ -61,14 +61,14 @@ func run() error {
 	}
 	load, _ := os.ReadFile("/proc/loadavg")
 	fmt.Printf("# %s, %d processors, load %s, medians of %d rounds\n", runtime.Version(), runtime.NumCPU(), strings.TrimSpace(string(load)), b.rounds)
-	wanted := os.Getenv("BENCH")
+	only := os.Getenv("BENCH")
 	for _, one := range []struct {
 		name string
 		run  func() error
 	}{
 		{"full", b.full}, {"incremental", b.incremental}, {"gocache", b.gocache}, {"workers", b.workers}, {"growth", b.growth}, {"memory", b.memory},
 	} {
-		if wanted != "" && wanted != one.name {
+		if only != "" && only != one.name {
 			continue
 		}
 		if err := one.run(); err != nil {
@@ -104,14 +104,14 @@ func (b *bench) run(cmd *exec.Cmd) (cost, error) {
 }
 
 // versus runs two programs in turn and prints the medians.
-func (b *bench) versus(name string, ours, rival func() *exec.Cmd) error {
+func (b *bench) versus(name string, ours, baseline func() *exec.Cmd) error {
 	var mine, theirs []cost
 	for range b.rounds {
 		m, err := b.run(ours())
 		if err != nil {
 			return err
 		}
-		t, err := b.run(rival())
+		t, err := b.run(baseline())
 		if err != nil {
 			return err
 		}
@@ -124,8 +124,8 @@ func (b *bench) versus(name string, ours, rival func() *exec.Cmd) error {
 	return nil
 }
 
-func line(name string, ours, rival time.Duration) {
-	fmt.Printf("%-24s %8.3fs %8.3fs %6.2f\n", name, ours.Seconds(), rival.Seconds(), rival.Seconds()/ours.Seconds())
+func line(name string, ours, baseline time.Duration) {
+	fmt.Printf("%-24s %8.3fs %8.3fs %6.2f\n", name, ours.Seconds(), baseline.Seconds(), baseline.Seconds()/ours.Seconds())
 }
 
 func median(costs []cost, of func(cost) time.Duration) time.Duration {
@@ -226,7 +226,7 @@ func (b *bench) gocache() error {
 	}
 	bare := hashRate()
 	rate := float64(size) / median(costs, func(c cost) time.Duration { return c.cpu }).Seconds()
-	fmt.Printf("%-24s %6.2fGB/s %6.2fGB/s %6.2f  (of %.1f GB, per core; the rival is SHA-256 of memory)\n", "gocache/rate", rate/1e9, bare/1e9, rate/bare, float64(size)/1e9)
+	fmt.Printf("%-24s %6.2fGB/s %6.2fGB/s %6.2f  (of %.1f GB, per core; the baseline is SHA-256 of memory)\n", "gocache/rate", rate/1e9, bare/1e9, rate/bare, float64(size)/1e9)
 	return nil
 }
 

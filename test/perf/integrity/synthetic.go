@@ -18,7 +18,7 @@ import (
 	"gocache.dev/operator/internal/testing/cachetree"
 )
 
-// sample copies sound entries of a build cache, up to a size: the machine's own
+// sample copies intact entries of a build cache, up to a size: the machine's own
 // is being written to.
 func (b *bench) sample(from string, limit int64) (dir string, size int64, err error) {
 	dir = filepath.Join(b.dir, "build")

@@ -1,7 +1,7 @@
 // Command router measures what the router costs: requests per second, the 99th
 // percentile and processor time per request for a small .mod and a large .zip,
 // through the router against the instance directly, in the same run. With
-// -answers=Checked the sidecar knows the h1 of both from a checksum database.
+// -answers=Checked the sidecar has the h1 of both from a checksum database.
 //
 // Load generator, HAProxy, sidecar and instance share the machine's processors,
 // so what one of them takes the others lack: on two processors the throughput

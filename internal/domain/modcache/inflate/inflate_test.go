@@ -92,7 +92,7 @@ func TestWrongSize(t *testing.T) {
 	}
 }
 
-// bitWriter packs bits as RFC 1951 wants them: numbers from their lowest bit,
+// bitWriter packs bits as RFC 1951 orders them: numbers from their lowest bit,
 // codes from their highest.
 type bitWriter struct {
 	out  []byte

@@ -40,8 +40,8 @@ func (f former) set(ctx context.Context, servers []route.Server) error {
 	return errors.Join(errs...)
 }
 
-// haproxyStands reports whether there is a Deployment. A cache that does not
-// know yet that it was deleted must not cause its weights to be made anew.
+// haproxyStands reports whether there is a Deployment. A stale cache, after it
+// was deleted, must not cause its weights to be created again.
 func haproxyStands(ctx context.Context, r *haproxy.Router) (bool, error) {
 	if stands, err := r.Stands(ctx); err != nil || !stands {
 		return false, err

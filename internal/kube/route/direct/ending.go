@@ -49,7 +49,7 @@ func (p Pods) Of(ctx context.Context, server string) ([]corev1.Pod, error) {
 	return list.Items, nil
 }
 
-// NoteEnding writes into wanted which pods must end: those that live named
+// NoteEnding writes into the desired state which pods must end: those that live named
 // before and that are still there, and those of servers that are quarantined
 // now and were not in the intent of live. live may be nil.
 func (p Pods) NoteEnding(ctx context.Context, live, desired client.Object, servers []route.Server) error {

@@ -30,7 +30,7 @@ import (
 )
 
 // TestConformance runs against a stand-in for a Gateway implementation: see
-// plane. It obeys what the HTTPRoute says of weights, and nothing else.
+// plane. It applies the weights of the HTTPRoute, and nothing else.
 func TestConformance(t *testing.T) {
 	routetest.Run(t, func(t *testing.T, instances []routetest.Instance) routetest.Backend {
 		p := newPlane(t, instances)
@@ -65,7 +65,7 @@ func TestConditionsOfTheParent(t *testing.T) {
 	if ok, difference := confirmed(); !ok {
 		t.Fatal(difference)
 	}
-	p.stop() // nobody speaks for the Gateway now but the test
+	p.stop() // only the test writes for the Gateway now
 	for what, test := range map[string]struct {
 		change  func(*gatewayv1.HTTPRoute)
 		message string
@@ -309,7 +309,7 @@ func (p *plane) choose() (string, pod) {
 	return "", pod{}
 }
 
-// restart forgets what was routed and cuts everything; the HTTPRoute is read
+// restart forgets what was routed and terminates all connections; the HTTPRoute is read
 // again.
 func (p *plane) restart() {
 	p.mu.Lock()

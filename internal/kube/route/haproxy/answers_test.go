@@ -28,7 +28,7 @@ import (
 
 // TestChecksumDatabaseAnswersAreComplete holds that no client sees half an answer of the
 // checksum database, though one of two instances hangs in the middle of each:
-// the go command would ask nobody else.
+// the go command would ask no other server.
 func TestChecksumDatabaseAnswersAreComplete(t *testing.T) {
 	t.Parallel()
 	tile := strings.Repeat("tile ", 2000)
@@ -201,8 +201,8 @@ func (l *library) through(t *testing.T, server string) (n int) {
 	return n
 }
 
-// TestModulesComeUnaltered holds that clients get what the checksum database
-// has told, whole, though one of two instances alters or spoils each file; and
+// TestModulesComeUnaltered holds that clients get, complete, what the checksum database
+// recorded, though one of two instances alters or spoils each file; and
 // that what the sidecar breaks off is not held against it.
 func TestModulesComeUnaltered(t *testing.T) {
 	t.Parallel()

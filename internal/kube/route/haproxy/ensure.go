@@ -45,7 +45,7 @@ func (r *Router) Ensure(ctx context.Context) (route.Ensured, error) {
 		errs = append(errs, err)
 	}
 	if err := errors.Join(errs...); err != nil || changed {
-		return route.Ensured{}, err // what a cache says of it now is of before
+		return route.Ensured{}, err // the cache's copy of it may be stale
 	}
 	deployment, err := r.deployment(ctx)
 	if err != nil || !rolledOut(deployment) {

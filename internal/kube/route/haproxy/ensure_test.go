@@ -96,9 +96,9 @@ func TestOneReplicaNeedsNoBudget(t *testing.T) {
 	}
 }
 
-// TestRemoveLeavesAServiceThatWasTakenOver holds that a change of the type to
+// TestRemoveKeepsAServiceThatWasTakenOver holds that a change of the type to
 // Service keeps the address.
-func TestRemoveLeavesAServiceThatWasTakenOver(t *testing.T) {
+func TestRemoveKeepsAServiceThatWasTakenOver(t *testing.T) {
 	c := fake.NewClientBuilder().WithScheme(clientgoscheme.Scheme).Build()
 	r := ownedRouter(c, newOwner())
 	if _, err := r.Ensure(t.Context()); err != nil {

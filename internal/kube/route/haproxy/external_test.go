@@ -20,7 +20,7 @@ import (
 )
 
 // TestExternal: an instance behind a name, a path and a certificate of its own
-// is asked as it wants to be, is not trusted without, and is left when it dies.
+// is asked as its configuration requires, is not trusted without, and is left when it dies.
 func TestExternal(t *testing.T) {
 	certificate, _ := selfSigned(t, "localhost")
 	var asked atomic.Pointer[http.Request]

@@ -65,7 +65,7 @@ func startRouter(t *testing.T, instances []routetest.Instance) routetest.Backend
 	return startConfigured(t, config).Backend
 }
 
-// backend is a router and what tests may know of it beside.
+// backend is a router and its details for tests.
 type backend struct {
 	routetest.Backend
 	sidecar string // address of its pages

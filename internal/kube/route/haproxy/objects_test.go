@@ -96,7 +96,7 @@ func TestObjectsGolden(t *testing.T) {
 }
 
 // TestPodsAreRestricted holds the Deployment against the Pod Security
-// Standard "restricted" and against our own stricter wishes.
+// Standard "restricted" and against our own stricter rules.
 func TestPodsAreRestricted(t *testing.T) {
 	spec := find[*appsv1.Deployment](t, objects(t, sampleParams())).Spec.Template.Spec
 	if !ptr.Deref(spec.SecurityContext.RunAsNonRoot, false) ||

@@ -222,7 +222,7 @@ func TestSetPublishesChangesOnly(t *testing.T) {
 }
 
 // TestSetKeepsForeignObjects: a ConfigMap of the weights' name that was not
-// made for this proxy is neither believed nor written to.
+// made for this proxy is neither trusted nor written to.
 func TestSetKeepsForeignObjects(t *testing.T) {
 	ours := map[string]string{v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue, v1alpha1.ProxyLabel: "goproxy"}
 	owner := metav1.OwnerReference{APIVersion: "v1", Kind: "Pod", Name: "goproxy", UID: "u", Controller: ptr.To(true)}

@@ -18,7 +18,7 @@ import (
 
 // TestTracing: one id leads from what a client sees to the line of the
 // router's log, to that of the instance's, and to the request at its upstream;
-// and what the go command shows when nobody can serve says what to do.
+// and what the go command shows when no instance can serve describes what to do.
 func TestTracing(t *testing.T) {
 	requireHAProxy(t)
 	s := &site{}
@@ -77,7 +77,7 @@ func TestTracing(t *testing.T) {
 	}
 }
 
-// logged reports whether a line in JSON tells of the request and its path.
+// logged reports whether a line in JSON is about the request and its path.
 func logged(t *testing.T, file, id, path string) bool {
 	t.Helper()
 	f, err := os.Open(file)

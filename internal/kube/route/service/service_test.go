@@ -285,7 +285,7 @@ func (n *node) serve(conn net.Conn) {
 	n.mu.Unlock()
 }
 
-// restart cuts all connections; what a Service means does not depend on any
+// restart terminates all connections; what a Service means does not depend on any
 // process.
 func (n *node) restart() {
 	n.mu.Lock()

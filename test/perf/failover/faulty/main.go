@@ -1,10 +1,10 @@
 // Command faulty runs a gocache-proxy and spoils its answers on demand. In the
 // failover table's pods it has the place of gocache-proxy, takes the same
-// arguments, and passes everything through until it is told otherwise.
+// arguments, and passes everything through by default.
 //
-// It is told at port 18081: /set?kind=KIND, /counts, /big (waits until a large
-// archive is under way), /store?kind=KIND (damages the store's files). What it
-// was told survives a restart of the container, not one of the pod.
+// It is controlled at port 18081: /set?kind=KIND, /counts, /big (waits until a large
+// archive is under way), /store?kind=KIND (damages the store's files). Its
+// setting survives a restart of the container, not one of the pod.
 package main
 
 import (
@@ -212,8 +212,8 @@ func (f *faulty) ask(r *http.Request) (*http.Response, error) {
 }
 
 // send copies a body, a large one not faster than a network would, and hangs
-// in the middle when it is told to. A body without bytes has no middle: who hung
-// behind it would hang the next request on the connection, which is not begun.
+// in the middle if this fault is set. A body without bytes has no middle: a hang
+// after it would affect the next request on the connection, which has not begun.
 func (f *faulty) send(w http.ResponseWriter, r *http.Request, body io.Reader, size int64) {
 	const chunk = 256 << 10
 	var sent int64
@@ -300,8 +300,8 @@ func (f *faulty) damageFiles(kind string) error {
 		return err
 	}
 	return filepath.WalkDir(f.store, func(name string, _ fs.DirEntry, err error) error {
-		wanted := map[string]string{"flip": ".zip", "truncate": ".zip", "mod": ".mod"}[kind]
-		if err != nil || wanted == "" || filepath.Ext(name) != wanted {
+		file := map[string]string{"invert": ".zip", "truncate": ".zip", "mod": ".mod"}[kind]
+		if err != nil || file == "" || filepath.Ext(name) != file {
 			return err
 		}
 		text, err := os.ReadFile(name) //nolint:gosec // its own store
@@ -309,7 +309,7 @@ func (f *faulty) damageFiles(kind string) error {
 			return err
 		}
 		switch kind {
-		case "flip":
+		case "invert":
 			text[len(text)/2] ^= 1
 		case "truncate":
 			text = text[:len(text)/2]

@@ -12,22 +12,22 @@ import (
 	"time"
 )
 
-// Patience of clients: with the published GOPROXY longer than anything that
+// Timeouts of clients: with the published GOPROXY longer than anything that
 // they may wait for, and for the others so that a stall is counted as one.
 const (
-	patience       = 5 * time.Minute
-	rivalsPatience = time.Minute
+	timeout         = 5 * time.Minute
+	baselineTimeout = time.Minute
 )
 
-// crowd is clients with one GOPROXY, and what became of their commands.
-type crowd struct {
+// clientGroup is a number of clients with one GOPROXY, and the results of their commands.
+type clientGroup struct {
 	name, goproxy      string
 	commands, parallel int
 	failed             int
 	slowest            time.Duration
 	examples           []string
 	pause              time.Duration      // of each client after a command
-	patience           time.Duration      // of each client with a command
+	timeout            time.Duration      // of each client with a command
 	until              <-chan struct{}    // no further command when it is closed
 	done               func(commands int) // called after each command
 }
@@ -36,7 +36,7 @@ type crowd struct {
 type workspace struct {
 	root     string
 	upstream *upstream
-	builds   string // build cache that knows the standard library
+	builds   string // build cache with the standard library
 }
 
 // newWorkspace compiles what a build needs of the standard library.
@@ -52,7 +52,7 @@ func newWorkspace(ctx context.Context, root string, u *upstream) (*workspace, er
 	if err := os.WriteFile(filepath.Join(dir, "x.go"), []byte("package std\n"), 0o600); err != nil {
 		return nil, err
 	}
-	return w, w.run(ctx, dir, "off", patience, "build", "runtime")
+	return w, w.run(ctx, dir, "off", timeout, "build", "runtime")
 }
 
 func (w *workspace) dir(name string) (string, error) {
@@ -61,7 +61,7 @@ func (w *workspace) dir(name string) (string, error) {
 }
 
 // command runs the nth one: every third one of a kind.
-func (w *workspace) command(ctx context.Context, c *crowd, n int) error {
+func (w *workspace) command(ctx context.Context, c *clientGroup, n int) error {
 	dir, err := w.dir(fmt.Sprintf("%s-%d", c.name, n))
 	if err != nil {
 		return err
@@ -85,7 +85,7 @@ func (w *workspace) command(ctx context.Context, c *crowd, n int) error {
 			return err
 		}
 	}
-	return errors.Join(w.run(ctx, dir, c.goproxy, c.patience, args...), os.RemoveAll(dir))
+	return errors.Join(w.run(ctx, dir, c.goproxy, c.timeout, args...), os.RemoveAll(dir))
 }
 
 func (w *workspace) goMod(modules int) string {
@@ -96,8 +96,8 @@ func (w *workspace) goMod(modules int) string {
 	return text
 }
 
-func (w *workspace) run(ctx context.Context, dir, goproxy string, patience time.Duration, args ...string) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+func (w *workspace) run(ctx context.Context, dir, goproxy string, timeout time.Duration, args ...string) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	// The go command leaves a child that writes its telemetry after it has ended:
 	// not into what is removed.
@@ -115,8 +115,8 @@ func (w *workspace) run(ctx context.Context, dir, goproxy string, patience time.
 	return nil
 }
 
-// work lets all of a crowd's commands run.
-func (c *crowd) work(ctx context.Context, w *workspace) {
+// work lets all of a group's commands run.
+func (c *clientGroup) work(ctx context.Context, w *workspace) {
 	var mu sync.Mutex
 	jobs := make(chan int)
 	var workers sync.WaitGroup
