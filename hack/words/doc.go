@@ -8,7 +8,8 @@
 //     code, link targets and generated sections.
 //   - field: doc comments in api/v1alpha1, which become the docs of fields.
 //   - doc: package comments and doc comments of exported names elsewhere.
-//   - comment: all other comments in Go files.
+//   - comment: all other comments in Go files. The name that a doc comment
+//     begins with is checked as a name only.
 //   - message: string literals with a space in Go files that are no tests, and
 //     the names, descriptions and messages in kubebuilder markers.
 //   - name: declared identifiers in Go files, split into words, names of Go

@@ -62,6 +62,8 @@ type gofile struct {
 	set   *token.FileSet
 	texts []text
 	seen  map[token.Pos]bool
+	// named are the names that doc comments begin with, by position of the comment.
+	named map[token.Pos][]string
 }
 
 // source returns the comments, strings and names of a Go file.
@@ -70,12 +72,13 @@ func source(tree fs.FS, file string) ([]text, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &gofile{name: file, test: strings.HasSuffix(file, "_test.go"), set: token.NewFileSet(), seen: map[token.Pos]bool{}}
+	f := &gofile{name: file, test: strings.HasSuffix(file, "_test.go"), set: token.NewFileSet(), seen: map[token.Pos]bool{}, named: map[token.Pos][]string{}}
 	syntax, err := parser.ParseFile(f.set, file, content, parser.ParseComments|parser.SkipObjectResolution)
 	if err != nil {
 		return nil, err
 	}
 	f.add("name", 1, words(strings.TrimSuffix(file, ".go")), path.Base(file))
+	ast.Inspect(syntax, f.documented)
 	f.declarations(syntax)
 	for _, group := range syntax.Comments {
 		if !f.seen[group.Pos()] {
@@ -91,6 +94,36 @@ func (f *gofile) add(scope string, line int, content, from string) {
 }
 
 func (f *gofile) line(p token.Pos) int { return f.set.Position(p).Line }
+
+// documented notes the names that a doc comment is for. Such a comment begins
+// with a name, which is checked as a name and not as a word of the text.
+func (f *gofile) documented(n ast.Node) bool {
+	note := func(doc *ast.CommentGroup, names ...*ast.Ident) {
+		for _, id := range names {
+			if doc != nil && id != nil {
+				f.named[doc.Pos()] = append(f.named[doc.Pos()], id.Name)
+			}
+		}
+	}
+	switch n := n.(type) {
+	case *ast.FuncDecl:
+		note(n.Doc, n.Name)
+	case *ast.GenDecl:
+		for _, s := range n.Specs {
+			switch s := s.(type) {
+			case *ast.TypeSpec:
+				note(n.Doc, s.Name)
+				note(s.Doc, s.Name)
+			case *ast.ValueSpec:
+				note(n.Doc, s.Names...)
+				note(s.Doc, s.Names...)
+			}
+		}
+	case *ast.Field:
+		note(n.Doc, n.Names...)
+	}
+	return true
+}
 
 // declarations reads the package comment and the doc comments of exported names.
 func (f *gofile) declarations(syntax *ast.File) {
@@ -126,6 +159,7 @@ func (f *gofile) declarations(syntax *ast.File) {
 var (
 	marker     = regexp.MustCompile(`^\s*\+[a-z]`)
 	markerText = regexp.MustCompile(`\b(?:name|description|message)=("(?:[^"\\]|\\.)*"|'[^']*')`)
+	firstName  = regexp.MustCompile(`^\s*\w+`)
 	directive  = regexp.MustCompile(`^//(?:[a-z]+:|nolint)`)
 )
 
@@ -159,7 +193,11 @@ func (f *gofile) comment(group *ast.CommentGroup, scope string) {
 			}
 		}
 	}
-	f.add(scope, first, prose(strings.Join(lines, "\n")), "")
+	content := strings.Join(lines, "\n")
+	if name := firstName.FindString(content); slices.Contains(f.named[group.Pos()], strings.TrimSpace(name)) {
+		content = "_" + content[len(name):] // no back quote, which would begin code
+	}
+	f.add(scope, first, prose(content), "")
 }
 
 // visit reads literals and declared names.

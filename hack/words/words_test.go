@@ -40,6 +40,8 @@ var tree = fstest.MapFS{
 	"api/v1/types.go": {Data: []byte("package v1\n\n// Cache is a claim.\n// +kubebuilder:printcolumn:name=\"Canaries\",type=string,JSONPath=`.spec.claim`\ntype Cache struct {\n\t// size of the claim.\n\tSize int `json:\"drillSize\"`\n}\n")},
 	"internal/a_cut.go": {Data: []byte("// Package a is a claim.\npackage a\n\nimport \"fmt\"\n\n// Run tells something:\n//\n//\tclaim code\nfunc Run() error {\n\t// It tells.\n\tswapDone := \"InstanceConvicted\"\n" +
 		"\treturn fmt.Errorf(\"the claim %s\\nis torn\", swapDone)\n}\n")},
+	"internal/b.go": {Data: []byte("package b\n\n// Claim is a volume of a claim.\ntype Claim struct {\n\t// Claim of the claim.\n\tClaim string\n}\n\n" +
+		"// claim is one more.\nconst (\n\tclaim = 1\n)\n\n// claim returns a claim.\nfunc other() {}\n")},
 	"internal/a_test.go": {Data: []byte("package a\n\nfunc TestItIsTold() { _ = \"the claim\" }\n")},
 }
 
@@ -71,6 +73,10 @@ func TestCheck(t *testing.T) {
 		`internal/a_cut.go:12: message: "claim"`,
 		`internal/a_cut.go:12: message: "torn"`,
 		`internal/a_test.go:3: name: "TestItIsTold"`,
+		`internal/b.go:3: doc: "claim"`,
+		`internal/b.go:5: doc: "claim"`,
+		`internal/b.go:14: comment: "claim"`,
+		`internal/b.go:14: comment: "claim"`,
 	}
 	slices.Sort(got)
 	slices.Sort(want)
