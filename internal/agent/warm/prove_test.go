@@ -85,7 +85,7 @@ func TestRebuildCannot(t *testing.T) {
 }
 
 // A warm-up records when it used what: what it did not use keeps its time, and
-// what no record knows has the time of its download.
+// what no record contains has the time of its download.
 func TestRecordOfUse(t *testing.T) {
 	tree := cachetree.New(t)
 	long := time.Now().Add(-1000 * time.Hour).UTC().Truncate(time.Second)

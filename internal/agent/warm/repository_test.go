@@ -70,7 +70,6 @@ func TestRepository(t *testing.T) {
 
 // Code that does not build fails a warm-up, with the end of the go command's
 // output. Code that does not vet, and tests that do not compile, do not.
-// said. What does not vet, and tests that do not compile, do not.
 func TestRepositoryOfBrokenCode(t *testing.T) {
 	tree := cachetree.NewWithStd(t)
 	for name, c := range map[string]struct {

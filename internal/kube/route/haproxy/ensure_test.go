@@ -96,9 +96,9 @@ func TestOneReplicaNeedsNoBudget(t *testing.T) {
 	}
 }
 
-// TestRemoveKeepsAServiceThatWasTakenOver holds that a change of the type to
+// TestRemoveKeepsAnAdoptedService holds that a change of the type to
 // Service keeps the address.
-func TestRemoveKeepsAServiceThatWasTakenOver(t *testing.T) {
+func TestRemoveKeepsAnAdoptedService(t *testing.T) {
 	c := fake.NewClientBuilder().WithScheme(clientgoscheme.Scheme).Build()
 	r := ownedRouter(c, newOwner())
 	if _, err := r.Ensure(t.Context()); err != nil {
