@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/kube/volume"
@@ -24,12 +25,13 @@ import (
 func TestAttacks(t *testing.T) {
 	startManager(t, server.Namespace(t))
 	for name, attack := range map[string]func(*testing.T){
-		"an editor names another tenant's volume":      namesAnotherVolume,
-		"a runner creates the verification Job itself": createsTheVerificationJob,
-		"a runner adds a pod to the verification Job":  addsAPodToTheJob,
-		"a runner replaces the VolumeSnapshot":         replacesTheVolumeSnapshot,
-		"a runner creates the intermediate PVC":        createsTheIntermediatePVC,
-		"an editor writes a verdict into a status":     writesAVerdict,
+		"an editor names another tenant's volume":         namesAnotherVolume,
+		"a runner creates the verification Job itself":    createsTheVerificationJob,
+		"a runner adds a pod to the verification Job":     addsAPodToTheJob,
+		"a runner replaces the VolumeSnapshot":            replacesTheVolumeSnapshot,
+		"a runner creates the intermediate PVC":           createsTheIntermediatePVC,
+		"an editor takes the places of all verifications": takesAllPlaces,
+		"an editor writes a verdict into a status":        writesAVerdict,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -141,7 +143,7 @@ func addsAPodToTheJob(t *testing.T) {
 	s := newStage(t, runner...)
 	s.cache()
 	s.await("the cache has its volume", func() error { return bound(s, "ci") })
-	s.jobs(func(*batchv1.Job) *cluster.Ending { return nil })
+	s.jobs(verificationsRun)
 	o := s.snapshot("bad")
 	var job batchv1.Job
 	s.await("the verification runs", func() error {
@@ -259,4 +261,35 @@ func writesAVerdict(t *testing.T) {
 		t.Errorf("an editor writes a status: %v", err)
 	}
 	s.refused(o)
+}
+
+// takesAllPlaces: more verifications than run at once in the whole cluster wait
+// for a node that does not exist.
+func takesAllPlaces(t *testing.T) {
+	s, other := newStage(t), newStage(t)
+	for _, s := range []*stage{s, other} {
+		s.cache()
+		s.await("the cache has its volume", func() error { return bound(s, "ci") })
+	}
+	s.jobs(verificationsRun)
+	s.cluster.Stuck = &corev1.PodStatus{Phase: corev1.PodPending, Conditions: []corev1.PodCondition{{
+		Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: corev1.PodReasonUnschedulable, Message: "no node matches"}}}
+	var last *v1alpha1.CacheSnapshot
+	for i := range 12 {
+		last = s.snapshot(fmt.Sprintf("stuck-%02d", i))
+	}
+	s.await("all places are asked for", func() error {
+		var jobs batchv1.JobList
+		if err := server.Client.List(t.Context(), &jobs, client.InNamespace(s.ns), client.HasLabels{v1alpha1.SnapshotLabel}); err != nil {
+			return err
+		}
+		if err := s.read(last); err != nil {
+			return err
+		}
+		if last.Status.CreationTime == nil || len(jobs.Items) == 0 {
+			return fmt.Errorf("%d verifications began", len(jobs.Items))
+		}
+		return nil
+	})
+	other.verified(other.snapshot("good"))
 }
