@@ -15,6 +15,8 @@ import (
 // +kubebuilder:printcolumn:name="Source",type=string,JSONPath=`.spec.sourceRef.name`
 // +kubebuilder:printcolumn:name="Verdict",type=string,JSONPath=`.status.verification.verdict`
 // +kubebuilder:printcolumn:name="Modules",type=integer,JSONPath=`.status.verification.counts.modules`
+// +kubebuilder:printcolumn:name="Proven",type=integer,priority=1,JSONPath=`.status.verification.provenModules`
+// +kubebuilder:printcolumn:name="Total",type=integer,priority=1,JSONPath=`.status.verification.totalModules`
 // +kubebuilder:printcolumn:name="Size",type=string,JSONPath=`.status.restoreSize`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Status",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
@@ -133,6 +135,11 @@ type CacheSnapshotStatus struct {
 	// +kubebuilder:validation:MaxLength=64
 	// +optional
 	VolumeSnapshotUID string `json:"volumeSnapshotUID,omitempty"`
+	// verificationJobUID is the uid of the verification Job that the operator
+	// created last. The report of another Job counts only if it runs the same.
+	// +kubebuilder:validation:MaxLength=64
+	// +optional
+	VerificationJobUID string `json:"verificationJobUID,omitempty"`
 	// snapshotHandle is the CSI driver's name for the content that is verified.
 	// +kubebuilder:validation:MaxLength=512
 	// +optional
@@ -236,6 +243,12 @@ type SourceRecord struct {
 	// has none in the snapshot was emptied by another process.
 	// +optional
 	Counts CacheCounts `json:"counts,omitzero"`
+	// sealedDigest of the manifest that the last run of the cache's writer
+	// reported: the content of the snapshot is compared with that manifest. Unset:
+	// the last run left none, since it was killed, or its volume was replaced.
+	// +kubebuilder:validation:MaxLength=128
+	// +optional
+	SealedDigest string `json:"sealedDigest,omitempty"`
 }
 
 // VerificationStatus is the progress and the result of a verification.
@@ -275,6 +288,14 @@ type VerificationStatus struct {
 	// counts of the entries that were checked.
 	// +optional
 	Counts VerifiedCounts `json:"counts,omitzero"`
+	// totalModules is the number of module versions with content: an archive or an
+	// extracted module.
+	// +optional
+	TotalModules int64 `json:"totalModules,omitempty"`
+	// provenModules is how many of these have the content that trust data name. Of
+	// the others, it is known only that their parts agree with each other.
+	// +optional
+	ProvenModules int64 `json:"provenModules,omitempty"`
 	// findings by class.
 	// +kubebuilder:validation:MaxProperties=32
 	// +optional

@@ -18,6 +18,8 @@ import (
 // +kubebuilder:printcolumn:name="Capacity",type=string,JSONPath=`.status.storage.capacity`
 // +kubebuilder:printcolumn:name="Warmed",type=date,JSONPath=`.status.warmUp.lastSuccessTime`
 // +kubebuilder:printcolumn:name="Snapshot",type=string,JSONPath=`.status.latestVerifiedSnapshot`
+// +kubebuilder:printcolumn:name="Proven",type=integer,priority=1,JSONPath=`.status.integrity.provenModules`
+// +kubebuilder:printcolumn:name="Total",type=integer,priority=1,JSONPath=`.status.integrity.totalModules`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Status",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
 // +kubebuilder:validation:XValidation:rule="self.metadata.name.size() <= 40 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",message="metadata.name must be a DNS-1035 label of at most 40 characters: lower case letters, digits and '-', beginning with a letter"
@@ -423,7 +425,9 @@ type GoCacheStatus struct {
 	// toolchain that wrote the cache last.
 	// +optional
 	Toolchain *ToolchainRecord `json:"toolchain,omitempty"`
-	// manifestDigest of the content after the last run.
+	// manifestDigest of the content after the last run of the writer. Snapshots and
+	// checks compare the content with that manifest. Unset while a writer runs, and
+	// after one that was killed.
 	// +kubebuilder:validation:MaxLength=128
 	// +optional
 	ManifestDigest string `json:"manifestDigest,omitempty"`

@@ -253,7 +253,24 @@ type Trust struct {
 	// firstSeen trusts what the first verified snapshot of the source held.
 	// +optional
 	FirstSeen bool `json:"firstSeen,omitempty"`
+	// coverage is what a module version of a cache means that neither goSumRefs nor
+	// checksumDatabase name, if one of them is set. Unset: Full. Stores of proxies are
+	// checked as with Partial.
+	// +optional
+	Coverage Coverage `json:"coverage,omitempty"`
 }
+
+// Coverage is how much of a module cache trust data must name.
+// +kubebuilder:validation:Enum=Full;Partial
+type Coverage string
+
+// The coverages.
+const (
+	// CoverageFull makes a verdict Inconclusive if a module version is not named.
+	CoverageFull Coverage = "Full"
+	// CoveragePartial accepts module versions that are not named.
+	CoveragePartial Coverage = "Partial"
+)
 
 // OfflineBuild is an offline build test: a build from the snapshot alone, with
 // GOPROXY=off.

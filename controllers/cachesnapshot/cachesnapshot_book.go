@@ -50,6 +50,9 @@ func (r *Reconciler) recordVerdict(ctx context.Context, s *scope) error {
 	if csi == nil || string(csi.UID) != s.snapshot.Status.VolumeSnapshotUID {
 		return nil // the event of its deletion wakes the next pass, which reports it as lost
 	}
+	if known, err := r.authentic(ctx, s); err != nil || !known {
+		return err
+	}
 	s.book()
 	return nil
 }

@@ -185,6 +185,9 @@ func (r *Reconciler) quiet(ctx context.Context, s *scope) (bool, error) {
 	if err != nil || run.Phase == jobrun.Running {
 		return false, err
 	}
+	if unrecorded, err := r.unrecorded(ctx, s, writer, run); err != nil || unrecorded {
+		return false, err
+	}
 	pods, err := jobrun.Pods(ctx, r.Live, ns, name)
 	if err != nil {
 		return false, err

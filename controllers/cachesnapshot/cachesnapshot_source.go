@@ -28,6 +28,9 @@ type source struct {
 	// restored is the volume that was last made from a snapshot, and need not be
 	// warmed.
 	restored string
+	// sums are the ConfigMaps that the cache is warmed with: their go.sum is
+	// trusted.
+	sums []string
 	// template of its pods.
 	template *v1alpha1.PodTemplate
 	// policy of its snapshots; nil: it has none.
@@ -72,10 +75,12 @@ func (r *Reconciler) cacheSource(cache *v1alpha1.GoCache) *source {
 			Layers:                    cache.Spec.Layers,
 			Toolchain:                 cache.Status.Toolchain.DeepCopy(),
 			Counts:                    cache.Status.Counts,
+			SealedDigest:              cache.Status.ManifestDigest,
 
 			ToolchainImage: image,
 			MountPath:      cache.Spec.Environment.MountPath,
 		},
+		sums:     check.Sources(cache.Spec.WarmUp),
 		warmed:   cache.Status.WarmUp.PersistentVolumeClaimUID,
 		template: cache.Spec.PodTemplate,
 		policy:   cache.Spec.Snapshots,

@@ -92,6 +92,7 @@ func (s *scope) admit() {
 	captured.VolumeName = volume.BoundTo(claim)
 	captured.StorageClassName = ptr.Deref(claim.Spec.StorageClassName, "")
 	captured.Capacity = &capacity
+	captured.SealedDigest = s.facts.source.sealed(claim)
 	s.snapshot.Status.StartTime = ptr.To(metav1.NewTime(s.now))
 	s.snapshot.Status.Source = &captured
 	policy := ptr.Deref(s.facts.source.policy, v1alpha1.SnapshotPolicy{})
@@ -119,6 +120,9 @@ func (r *Reconciler) capture(ctx context.Context, s *scope) error {
 		s.facts.busy = true
 		s.decision = verification.Decide(s.facts.plan(s))
 		return nil
+	}
+	if recorded, err := r.recordSeal(ctx, s); err != nil || recorded {
+		return err
 	}
 	if err := r.chooseClass(ctx, s); err != nil {
 		r.lines.creations.Release(string(s.snapshot.UID))
@@ -229,13 +233,34 @@ func (r *Reconciler) pin(ctx context.Context, s *scope) error {
 // check makes the clone and the integrity Job on it. The Job is the clone's
 // first consumer: nothing is waited for in between.
 func (r *Reconciler) check(ctx context.Context, s *scope) error {
+	job, known, err := r.checkJob(ctx, s)
+	if err != nil || !known {
+		return err
+	}
+	s.begin(s.stageVerify())
+	if err := r.start(ctx, s, job); err != nil {
+		return err
+	}
+	made, err := read.Object[batchv1.Job](ctx, r.Live, job.Namespace, job.Name)
+	if err != nil || made == nil {
+		return err // the Job itself is compared before its verdict counts
+	}
+	if jobrun.Differs(job.Object(), made) == "" {
+		s.snapshot.Status.VerificationJobUID = string(made.UID)
+	}
+	return nil
+}
+
+// checkJob is the integrity Job; false if it is not known yet what it compares
+// with.
+func (r *Reconciler) checkJob(ctx context.Context, s *scope) (jobrun.Spec, bool, error) {
 	job, err := r.job(ctx, s, s.facts.check.name, "verification")
 	if err != nil {
-		return err
+		return job, false, err
 	}
 	trust, err := r.trust(ctx, s)
 	if err != nil {
-		return err
+		return job, false, err
 	}
 	job.Image = r.Images.Operator
 	job.Command = append(verifyCommand(s.snapshot.Status.Source), trust.Flags...)
@@ -243,16 +268,41 @@ func (r *Reconciler) check(ctx context.Context, s *scope) error {
 	// What is verified is what was captured.
 	job.Mounts = append([]corev1.VolumeMount{{Name: cloneVolume, MountPath: cacheDir, ReadOnly: true}}, trust.Mounts...)
 	job.Volumes = append(job.Volumes, trust.Volumes...)
-	if known, err := r.compare(ctx, s, &job); err != nil || !known {
-		return err
+	known, err := r.compare(ctx, s, &job)
+	return job, known, err
+}
+
+// authentic makes the outcome inconclusive unless the Job that ended is the one
+// that the operator created: by its uid, or, if that was lost in a crash, by what it
+// runs. Any client that may create Jobs can create one of the name.
+func (r *Reconciler) authentic(ctx context.Context, s *scope) (bool, error) {
+	w := &s.facts.check
+	if w.job == nil || string(w.job.UID) == s.snapshot.Status.VerificationJobUID {
+		return true, nil
 	}
-	s.begin(s.stageVerify())
-	return r.start(ctx, s, job)
+	expected, known, err := r.checkJob(ctx, s)
+	if err != nil || !known {
+		return false, err
+	}
+	if why := jobrun.Differs(expected.Object(), w.job); why != "" {
+		w.run.ExitCode = nil
+		w.run.Cause = "Job " + w.job.Name + " is not the one that the operator created (" + why + "): its report is not trusted"
+	}
+	return true, nil
 }
 
 // trust is what a Job compares checksums with.
 func (r *Reconciler) trust(ctx context.Context, s *scope) (check.Trusted, error) {
-	return check.Trust(ctx, r.Live, s.snapshot.Namespace, "spec.verification.trust", s.snapshot.Spec.Verification.Trust)
+	declared := s.snapshot.Spec.Verification.Trust
+	trusted, err := check.Trust(ctx, r.Live, s.snapshot.Namespace, "spec.verification.trust", declared)
+	if err != nil || s.snapshot.Spec.SourceRef.Kind != v1alpha1.GoCacheKind {
+		return trusted, err
+	}
+	trusted.Flags = append(trusted.Flags, check.CoverageFlags(declared)...)
+	if s.facts.source != nil {
+		trusted.TrustSources(s.facts.source.sums)
+	}
+	return trusted, nil
 }
 
 // start makes the clone, and a Job on it.

@@ -73,6 +73,7 @@ func (a *attempt) recordFinished(out replacementrun.Outcome, snapshot *v1alpha1.
 		status.ManifestDigest = ""
 		if snapshot != nil && snapshot.Status.Source != nil {
 			status.Toolchain = snapshot.Status.Source.Toolchain.DeepCopy()
+			status.ManifestDigest = snapshot.Status.Source.SealedDigest
 		}
 	}
 	a.end()

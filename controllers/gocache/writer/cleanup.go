@@ -76,6 +76,9 @@ func (cleanUp) record(t *turn) {
 		closePlan(c)
 		t.recordFailure()
 	case report.Failed, "": // or no report at all
+		if run.Annotations[v1alpha1.PlanAnnotation] != "" {
+			t.recordSeal(said.ManifestDigest)
+		}
 		t.recordFailure()
 	}
 }
@@ -124,6 +127,7 @@ func (cleanUp) job(_ context.Context, t *turn, wish plan.DueAction) (*batchv1.Jo
 	if cleanup.Decide(t.cleanupFacts()).Step == cleanup.Apply {
 		p := t.cache.Status.Cleanup.LastPlan
 		job.Annotations[v1alpha1.PlanAnnotation] = p.Digest
+		command = append(command, t.sealedFlag()...)
 		command = append(command, "--apply", p.Digest, "--as-of", p.Time.UTC().Format(time.RFC3339))
 	}
 	t.inToolchain(&job)

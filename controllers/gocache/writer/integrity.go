@@ -100,15 +100,18 @@ func (integrityCheck) waitsFor(t *turn) string {
 // job is the Job that checks the live claim, with what its snapshots are
 // proven with.
 func (integrityCheck) job(ctx context.Context, t *turn, wish plan.DueAction) (*batchv1.Job, error) {
-	trust, err := check.Trust(ctx, t.Live, t.cache.Namespace, "spec.snapshots.verification.trust", pass.SnapshotPolicy(t.cache).Verification.Trust)
+	declared := pass.SnapshotPolicy(t.cache).Verification.Trust
+	trust, err := check.Trust(ctx, t.Live, t.cache.Namespace, "spec.snapshots.verification.trust", declared)
 	if err != nil {
 		return nil, err
 	}
+	trust.Flags = append(trust.Flags, check.CoverageFlags(declared)...)
+	trust.TrustSources(check.Sources(t.cache.Spec.WarmUp))
 	job := t.jobSpec(integrityCheck{}, wish)
 	job.Image = t.Images.Operator
 	job.Command = append(append([]string{
 		"/gocache-agent", "verify", "--json", "--termination-log", "/dev/termination-log", "--volume", checkedDir, "--live", "--root", checkedDir,
-	}, layerFlags(t.checkedLayers())...), trust.Flags...)
+	}, layerFlags(t.checkedLayers())...), append(t.sealedFlag(), trust.Flags...)...)
 	job.Volumes = append([]corev1.Volume{podspec.Claim(cacheVolume, t.cache.Name)}, trust.Volumes...)
 	job.Mounts = append([]corev1.VolumeMount{{Name: cacheVolume, MountPath: checkedDir, ReadOnly: true}}, trust.Mounts...)
 	job.Deadline = t.checkDeadline()

@@ -65,6 +65,7 @@ func (warmUp) record(t *turn) {
 		t.answerRun(v1alpha1.RequestFailed, message)
 	}
 	if outcome != v1alpha1.RunSucceeded {
+		t.recordSeal(report.ManifestDigest)
 		status.Failures++
 		return
 	}
@@ -119,6 +120,7 @@ func (warmUp) job(_ context.Context, t *turn, wish plan.DueAction) (*batchv1.Job
 	command := []string{path.Join(toolsDir, "gocache-agent"), "warm", "--root", mount, "--termination-log", "/dev/termination-log", "--expect-go", cache.Spec.Toolchain.Version}
 	command = append(command, "--modcache", t.layerDir(v1alpha1.LayerModules, goenv.ModuleCache(mount)))
 	command = append(command, "--buildcache", t.layerDir(v1alpha1.LayerBuild, goenv.BuildCache(mount)))
+	command = append(command, t.sealedFlag()...)
 	job := t.jobSpec(warmUp{}, wish)
 	job.Annotations[v1alpha1.InputsAnnotation] = t.inputs()
 	if built := commits(t.Sources); built != "" {

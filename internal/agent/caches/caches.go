@@ -25,10 +25,13 @@ type Flags struct {
 	Store      string
 	Layout     string
 	Volume     string // root of the volume, if only the operator writes to it
+	Sealed     string // digest of the manifest that the last writer of the volume reported
 	Live       bool   // a writer is to run on the volume before it is snapshotted
 
 	GoSum          []string
+	OptionalGoSum  []string // go.sum files that may be absent
 	SumDB          []string // GOSUMDB syntax: a verifier key, and a URL if it is not the name
+	FullCoverage   bool     // content that no trust data name makes the verdict Inconclusive
 	SumDBLatest    string   // the signed tree head, from GOPATH/pkg/sumdb/<name>/latest
 	SumDBOnline    bool     // ask the database for what the cache does not prove
 	Baseline       string   // an earlier manifest
@@ -54,7 +57,7 @@ func (e *UsageError) Error() string { return e.Reason }
 // cannot be read.
 func (f *Flags) Options(ctx context.Context, now time.Time) (integrity.Options, error) {
 	o := integrity.Options{
-		ModCache: f.ModCache, BuildCache: f.BuildCache, Store: f.Store, Layout: f.Layout, Volume: f.Volume, Live: f.Live, Workers: f.Workers, Now: now,
+		ModCache: f.ModCache, BuildCache: f.BuildCache, Store: f.Store, Layout: f.Layout, Volume: f.Volume, Live: f.Live, Sealed: f.Sealed, FullCoverage: f.FullCoverage, Workers: f.Workers, Now: now,
 	}
 	if err := f.validate(&o); err != nil {
 		return o, err
@@ -80,6 +83,9 @@ func (f *Flags) validate(o *integrity.Options) error {
 	}
 	if f.ModCache == "" && f.BuildCache == "" && f.Store == "" {
 		return &UsageError{"nothing to check: give --modcache, --buildcache or --store"}
+	}
+	if f.Sealed != "" && f.Volume == "" {
+		return &UsageError{"--sealed-digest needs --volume: the manifest lies there"}
 	}
 	if f.Store != "" {
 		if _, err := store.Parse(f.Layout); err != nil {
@@ -120,13 +126,18 @@ func isDir(flag, path string, volume bool) error {
 }
 
 func (f *Flags) trust(o *integrity.Options) error {
-	if len(f.GoSum) == 0 {
+	if len(f.GoSum)+len(f.OptionalGoSum) == 0 {
 		return nil
 	}
 	o.Trust = integrity.NewTrust()
 	for _, name := range f.GoSum {
 		if err := addGoSum(o.Trust, name); err != nil {
 			return fmt.Errorf("--gosum: %w", err)
+		}
+	}
+	for _, name := range f.OptionalGoSum {
+		if err := addGoSum(o.Trust, name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("--gosum-if-present: %w", err)
 		}
 	}
 	return nil

@@ -30,6 +30,8 @@ type Options struct {
 	Approved string    // digest of the plan to apply; empty: only plan
 	AsOf     time.Time // of that plan
 
+	Sealed string // digest of the manifest that the last writer reported; empty: unknown
+
 	Go             string // the go command
 	Umask          int
 	JSON           bool
@@ -45,6 +47,7 @@ type Options struct {
 func Run(ctx context.Context, o Options) (cleanup.Report, error) {
 	start := o.Clock()
 	c := &run{Options: o, now: start}
+	c.made.ManifestDigest = o.Sealed
 	if err := c.all(ctx); err != nil {
 		c.made.Outcome, c.made.Message = cleanup.Failed, err.Error()
 	}
@@ -90,6 +93,9 @@ func (c *run) all(ctx context.Context) error {
 		c.made.Outcome = cleanup.Planned
 		return nil
 	case plan.Digest:
+		if err := c.sealed(ctx); err != nil {
+			return err
+		}
 		return c.apply(ctx, options)
 	}
 	c.made.Outcome = cleanup.Changed
@@ -141,6 +147,7 @@ func utc(t *time.Time) *time.Time {
 // before, and seals what is left.
 func (c *run) apply(ctx context.Context, options trim.Options) error {
 	options.PlanOnly, options.Approved = false, c.Approved
+	c.made.ManifestDigest = "" // until it is sealed again
 	done, err := trim.Run(ctx, options)
 	for _, s := range []*trim.Share{done.Build, done.Modules} {
 		if s != nil {
@@ -166,6 +173,24 @@ func (c *run) prove(ctx context.Context) {
 		p.Message = fmt.Sprintf("repeating the last warm-up's builds compiled %d packages", compiled)
 	}
 	c.made.Proof = p
+}
+
+// sealed refuses caches that are not what the last writer left: the manifest
+// of this run would vouch for the difference.
+func (c *run) sealed(ctx context.Context) error {
+	if c.Sealed == "" {
+		return nil
+	}
+	v, err := integrity.Check(ctx, integrity.Options{
+		ModCache: c.ModCache, BuildCache: c.BuildCache, Volume: c.Root, Live: true, Sealed: c.Sealed, Now: c.now,
+	})
+	if err != nil {
+		return err
+	}
+	if n := v.Findings[integrity.Unsealed]; n > 0 {
+		return fmt.Errorf("nothing was removed: %d entries are not what the last writer left: request a warm-up, which removes them", n)
+	}
+	return nil
 }
 
 // seal leaves the volume as a warm-up does: records, times and manifest fit

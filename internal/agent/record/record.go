@@ -16,7 +16,7 @@ import (
 const Dir = integrity.RecordsDir
 
 const (
-	manifestName  = "manifest.zst"
+	manifestName  = integrity.ManifestName
 	toolchainName = "toolchain.json"
 	maxToolchain  = 64 << 10
 )

@@ -49,6 +49,8 @@ type Policy struct {
 	// SpareMismatches removes nothing at all once anything contradicts trust
 	// data: it may be evidence of a forgery.
 	SpareMismatches bool
+	// UnsealedOnly removes nothing but what the last writer did not leave.
+	UnsealedOnly bool
 }
 
 // Run repairs the caches that options name.
@@ -58,7 +60,9 @@ func Run(ctx context.Context, o integrity.Options, may Policy) (Result, error) {
 		var plan []Removal
 		mismatch := false
 		o.Observe = func(f integrity.Finding) {
-			plan = append(plan, removals(f)...)
+			if !may.UnsealedOnly || f.Class == integrity.Unsealed {
+				plan = append(plan, removals(f)...)
+			}
 			mismatch = mismatch || f.Class == integrity.ChecksumMismatch
 		}
 		v, err := integrity.Check(ctx, o)
@@ -91,9 +95,24 @@ func Run(ctx context.Context, o integrity.Options, may Policy) (Result, error) {
 	return r, nil
 }
 
+// Remove removes paths below a directory, and leaves nothing of them.
+func Remove(dir string, paths ...string) error {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	for _, path := range paths {
+		_, removeErr := removeIn(root, path)
+		err = errors.Join(err, removeErr)
+	}
+	return errors.Join(err, root.Close())
+}
+
 // removals is what a finding asks to be removed.
 func removals(f integrity.Finding) []Removal {
-	if f.Severity != integrity.Recoverable && f.Severity != integrity.SeverityCorrupt {
+	// What the writer did not leave is not proven, and goes too: a repair leaves
+	// nothing that is proven by nothing but itself.
+	if f.Severity != integrity.Recoverable && f.Severity != integrity.SeverityCorrupt && f.Class != integrity.Unsealed {
 		return nil
 	}
 	list := make([]Removal, 0, len(f.Remove))

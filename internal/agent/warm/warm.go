@@ -28,6 +28,7 @@ type Options struct {
 	Go             string // the go command
 	ExpectGo       string // the release that it must be, such as 1.26.8, or of the series, such as 1.26; empty: any
 	Umask          int
+	Sealed         string // digest of the manifest that the last writer reported; empty: unknown
 	JSON           bool
 	TerminationLog string
 
@@ -45,6 +46,12 @@ func Run(ctx context.Context, o Options) (warmup.Report, error) {
 	w := &warming{Options: o}
 	if err == nil {
 		err = w.all(ctx)
+	}
+	if err != nil && w.written && ctx.Err() == nil {
+		w.sealFailed(ctx)
+	}
+	if err != nil && !w.written {
+		w.made.ManifestDigest = w.Sealed // nothing was added
 	}
 	r := w.made
 	switch {
@@ -82,6 +89,8 @@ type warming struct {
 	goroot string
 	notes  []string
 	use    use
+	// written: the go command may have changed the caches.
+	written bool
 }
 
 func (w *warming) all(ctx context.Context) (err error) {
@@ -140,6 +149,10 @@ func (w *warming) prepare(ctx context.Context, temp string) error {
 	if err := volume.RemoveRepositories(w.ModCache); err != nil { // or the go command uses what another process left there
 		return err
 	}
+	if err := w.unsealed(ctx); err != nil {
+		return err
+	}
+	w.written = true
 	if err := record.WriteToolchain(w.Root, toolchain); err != nil {
 		return err
 	}

@@ -80,6 +80,7 @@ cache that builds are using, see "trim".`,
 	f.StringVar(&o.Approved, "apply", "", "apply the plan with this digest")
 	f.StringVar(&asOf, "as-of", "", "the time that ages are measured against, from the plan")
 	f.StringVar(&o.Go, "go", "go", "go command")
+	f.StringVar(&o.Sealed, "sealed-digest", "", "with --apply: digest of the manifest that the last writer reported: nothing is removed if the caches are not what it left")
 	f.StringVar(&umask, "umask", umask, "umask for what is written, octal")
 	f.BoolVar(&o.JSON, "json", false, "end with the result as a line of JSON")
 	f.StringVar(&o.TerminationLog, "termination-log", "", "also write the result here, in at most 4096 bytes")

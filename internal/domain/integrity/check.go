@@ -31,12 +31,19 @@ type Options struct {
 	// Live: a writer is to run on the volume before it is snapshotted. What the
 	// writer removes is Recoverable then: one that was killed may have left it.
 	Live bool
+	// Sealed is the digest of the manifest that the last writer of the volume
+	// reported. The manifest itself is in RecordsDir of Volume, and what differs
+	// from it is Unsealed. Empty: nothing is known of what a writer left.
+	Sealed string
 	// Trust is what the contents of modules are compared with, in addition to
 	// the cache's own hashes.
 	Trust *Trust
 	// Snapshots are the sums of modules that a go command extracts from its own
 	// GOROOT, as the writer of the cache recorded them.
 	Snapshots *Trust
+	// FullCoverage makes the verdict Inconclusive if a version of the module cache
+	// holds content that trust data do not name.
+	FullCoverage bool
 	// SumDBs are checksum databases whose cached records add to trust.
 	SumDBs []SumDB
 	// Baseline makes the check incremental.
@@ -88,7 +95,15 @@ func Check(ctx context.Context, o Options) (Verdict, error) {
 	if o.Progress == nil {
 		o.Progress = &Progress{}
 	}
-	r := &run{Options: o, found: newCollector(o.Observe), manifest: manifest.NewWriter(o.Manifest)}
+	r := &run{Options: o, found: newCollector(o.Observe)}
+	var sealed *seal
+	if o.Sealed != "" {
+		sealed = r.beginSeal()
+		defer sealed.end()
+		r.manifest = manifest.NewWriter(sealed.beside(o.Manifest))
+	} else {
+		r.manifest = manifest.NewWriter(o.Manifest)
+	}
 	for range o.Workers {
 		r.workers = append(r.workers, newWorker(memory/int64(o.Workers)/4))
 	}
@@ -115,6 +130,9 @@ func Check(ctx context.Context, o Options) (Verdict, error) {
 	digest, err := r.manifest.Close()
 	if err != nil {
 		return Verdict{}, err
+	}
+	if sealed != nil {
+		r.endSeal(sealed, digest)
 	}
 	v := r.found.verdict(o.FailOn)
 	v.Digest, v.Counts, v.Bytes = digest, r.counts, r.bytes
@@ -176,6 +194,7 @@ type outcome struct {
 	findings        []Finding
 	record          manifest.Record
 	zips, dirs, raw int
+	content, proven int // 1 for a module version with content, and with trusted content
 	bytes           int64
 	identities      []tree.Info
 }
@@ -185,7 +204,9 @@ func (o *outcome) observe(i tree.Info) { o.identities = append(o.identities, i) 
 // suspicious reports whether there is something that could be a passing state.
 func (o *outcome) suspicious() bool {
 	for i := range o.findings {
-		if s := o.findings[i].Severity; s != Note {
+		f := &o.findings[i]
+		unnamed := f.Class == Unverifiable && f.Severity == SeverityUnreadable // that trust data lack it, does not pass
+		if f.Severity != Note && !unnamed {
 			return true
 		}
 	}

@@ -40,6 +40,9 @@ const (
 	// Unexpected is an entry, on a volume that only the operator writes to, that
 	// its writer never leaves there and that no check covers.
 	Unexpected Class = "Unexpected"
+	// Unsealed is an entry that the last writer of the volume left with other
+	// content, or did not leave at all.
+	Unsealed Class = "Unsealed"
 )
 
 // Meaning describes the class in a sentence.
@@ -75,6 +78,8 @@ func (c Class) Meaning() string {
 		return "an output that no action entry names: the go command's own trim takes it in time"
 	case Unexpected:
 		return "the writer of the volume leaves no such entry, and no check covers what it holds"
+	case Unsealed:
+		return "the last writer of the volume left other content, or none, in its place"
 	}
 	return ""
 }

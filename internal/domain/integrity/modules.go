@@ -125,6 +125,8 @@ func (m *modules) versions(ctx context.Context) ([]manifest.Record, error) {
 			c.Zips += o.zips
 			c.Dirs += o.dirs
 			c.Raw += o.raw
+			c.Content += o.content
+			c.Proven += o.proven
 		})
 	})
 	return slices.DeleteFunc(records, func(r manifest.Record) bool { return r.Path == "" }), err
@@ -379,11 +381,29 @@ func (c *versionCheck) judge(d *tree.Dir) {
 		c.modFile(d)
 		c.infoFile(d)
 	}
-	if c.Trust.Len() > 0 && len(c.ev.trust) == 0 && !c.ev.snapshot && (c.ev.zip.present || c.ev.dir.present) {
-		c.add(Unverifiable, Note, c.at.File(modcache.Zip), "no trust data names this version")
-	}
+	c.prove()
 	if c.suspicious() && d != nil && locked(d, c.at.Version+modcache.Lock.Suffix()) {
 		c.excuse("the go command holds its lock")
+	}
+}
+
+// prove finds out whether trust data name the content of the version.
+func (c *versionCheck) prove() {
+	if !c.ev.zip.present && !c.ev.dir.present || c.ev.snapshot { // or extracted from the GOROOT
+		return
+	}
+	c.content = 1
+	switch {
+	case len(c.ev.trust) > 0:
+		for _, p := range []part{c.ev.zip, c.ev.dir} {
+			if p.ok() && c.ev.trust.agrees(p.sum) {
+				c.proven = 1
+			}
+		}
+	case c.FullCoverage:
+		c.add(Unverifiable, SeverityUnreadable, c.at.File(modcache.Zip), "no trust data names this version")
+	case c.Trust.Len() > 0:
+		c.add(Unverifiable, Note, c.at.File(modcache.Zip), "no trust data names this version")
 	}
 }
 

@@ -68,6 +68,10 @@ type Counts struct {
 	Zips         int `json:"zips"`
 	Dirs         int `json:"dirs"` // extracted modules
 	BuildEntries int `json:"buildEntries"`
+	// Content counts the module versions with a zip or an extracted module, and
+	// Proven those of them whose content trust data name.
+	Content int `json:"content,omitempty"`
+	Proven  int `json:"proven,omitempty"`
 	// Raw counts the zips that were only compared with an earlier manifest.
 	Raw int `json:"raw,omitempty"`
 }
@@ -176,6 +180,10 @@ func (v *Verdict) summary() string {
 	switch {
 	case v.Corrupt > 0:
 		return fmt.Sprintf("%d corrupt: %s", v.Corrupt, list(v.Findings))
+	case v.Unreadable > 0 && v.Findings[Unsealed] == v.Unreadable:
+		return fmt.Sprintf("%d entries are not what the last writer left; the next writer removes them", v.Unreadable)
+	case v.Unreadable > 0 && v.Findings[Unverifiable] == v.Unreadable:
+		return fmt.Sprintf("%d of %d module versions are named by no trust data: add the go.sum files that name them, or set trust.coverage to Partial", v.Unreadable, v.Counts.Content)
 	case v.Unreadable > 0:
 		return fmt.Sprintf("%d unreadable: %s", v.Unreadable, list(v.Findings))
 	case v.Recoverable > 0:

@@ -34,6 +34,17 @@ type Change struct {
 	Key  string     `json:"key"`
 	From string     `json:"from,omitempty"`
 	To   string     `json:"to,omitempty"`
+	// Was and Is are the records themselves; zero where there is none.
+	Was Record `json:"-"`
+	Is  Record `json:"-"`
+}
+
+// Record is what the change is about: the newer one, if there is one.
+func (c *Change) Record() *Record {
+	if c.Kind == Removed {
+		return &c.Was
+	}
+	return &c.Is
 }
 
 // Diff reads two manifests side by side and calls fn for each difference. It
@@ -60,10 +71,10 @@ func Diff(a, b *Reader, fn func(Change) error) error {
 		)
 		switch {
 		case c < 0:
-			change = Change{Kind: Removed, Key: left.rec.Key()}
+			change = Change{Kind: Removed, Key: left.rec.Key(), Was: left.rec}
 			err = left.next()
 		case c > 0:
-			change = Change{Kind: Added, Key: right.rec.Key()}
+			change = Change{Kind: Added, Key: right.rec.Key(), Is: right.rec}
 			err = right.next()
 		default:
 			change, differs = compare(&left.rec, &right.rec)
@@ -104,7 +115,7 @@ func compare(a, b *Record) (Change, bool) {
 	if *a == *b {
 		return Change{}, false
 	}
-	c := Change{Key: a.Key(), From: a.text(), To: b.text()}
+	c := Change{Key: a.Key(), From: a.text(), To: b.text(), Was: *a, Is: *b}
 	switch a.Kind {
 	case Action:
 		c.Kind = Rebuilt

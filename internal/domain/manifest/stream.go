@@ -161,16 +161,26 @@ func Open(name string) (*Reader, io.Closer, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	in := bufio.NewReader(f)
-	// A file that is shorter, or cannot be read, is an error when it is read.
-	if magic, _ := in.Peek(4); !bytes.Equal(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}) {
-		return NewReader(in), f, nil
-	}
-	z, err := zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(8<<20))
+	r, closer, err := NewCompressedReader(f)
 	if err != nil {
 		return nil, nil, errors.Join(err, f.Close())
 	}
-	return NewReader(z), closers{z.IOReadCloser(), f}, nil
+	return r, closers{closer, f}, nil
+}
+
+// NewCompressedReader reads the form on a volume, compressed or not. Closing it
+// leaves the file open.
+func NewCompressedReader(file io.Reader) (*Reader, io.Closer, error) {
+	in := bufio.NewReader(file)
+	// A file that is shorter, or cannot be read, is an error when it is read.
+	if magic, _ := in.Peek(4); !bytes.Equal(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}) {
+		return NewReader(in), closers{}, nil
+	}
+	z, err := zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(8<<20))
+	if err != nil {
+		return nil, nil, err
+	}
+	return NewReader(z), z.IOReadCloser(), nil
 }
 
 type closers []io.Closer

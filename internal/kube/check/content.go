@@ -19,6 +19,9 @@ func VolumeFlags(of *v1alpha1.SourceRecord, root string) []string {
 	flags := ContentFlags(of, root)
 	if of.Layout == "" {
 		flags = append(flags, "--volume", root)
+		if of.SealedDigest != "" {
+			flags = append(flags, "--sealed-digest", of.SealedDigest)
+		}
 	}
 	return flags
 }

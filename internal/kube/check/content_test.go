@@ -16,6 +16,10 @@ func TestCommandChecksTheWholeVolume(t *testing.T) {
 		want string
 	}{
 		"cache": {v1alpha1.SourceRecord{Layers: []v1alpha1.CacheLayer{v1alpha1.LayerModules}}, " --modcache /cache/mod --volume /cache"},
+		"cache that a writer left": {
+			v1alpha1.SourceRecord{Layers: []v1alpha1.CacheLayer{v1alpha1.LayerBuild}, SealedDigest: "sha256:00"},
+			" --buildcache /cache/build --volume /cache --sealed-digest sha256:00",
+		},
 		"store": {v1alpha1.SourceRecord{Layout: "goproxy"}, " --store /cache/modules --layout goproxy"},
 	} {
 		if got := strings.Join(check.Command(&tt.of, "/cache"), " "); !strings.HasSuffix(got, tt.want) {

@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"path"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"gocache.dev/operator/api/v1alpha1"
@@ -58,4 +60,43 @@ func Trust(ctx context.Context, live client.Reader, namespace, field string, spe
 		t.Flags = append(t.Flags, "--sumdb", spec.ChecksumDatabase)
 	}
 	return t, nil
+}
+
+// CoverageFlags make the check of a cache inconclusive if trust that is declared
+// does not name what it holds. What was seen first cannot name later versions, so it
+// alone asks for nothing.
+func CoverageFlags(spec *v1alpha1.Trust) []string {
+	if spec == nil || len(spec.GoSumRefs) == 0 && spec.ChecksumDatabase == "" || spec.Coverage == v1alpha1.CoveragePartial {
+		return nil
+	}
+	return []string{"--full-coverage"}
+}
+
+// Sources are the ConfigMaps that a cache is warmed with.
+func Sources(spec *v1alpha1.WarmUp) []string {
+	if spec == nil {
+		return nil
+	}
+	var names []string
+	for i := range spec.Sources {
+		if ref := spec.Sources[i].ConfigMapRef; ref != nil && !slices.Contains(names, ref.Name) {
+			names = append(names, ref.Name)
+		}
+	}
+	return names
+}
+
+// TrustSources adds the go.sum files of what a cache is warmed with. They
+// may be gone or have other lines when the check runs: what they do not name is
+// not held against the cache.
+func (t *Trusted) TrustSources(configMaps []string) {
+	for i, name := range configMaps {
+		volume, dir := fmt.Sprintf("source-%d", i), path.Join(trustDir, "sources", fmt.Sprint(i))
+		t.Flags = append(t.Flags, "--gosum-if-present", path.Join(dir, goSumKey))
+		t.Mounts = append(t.Mounts, corev1.VolumeMount{Name: volume, MountPath: dir, ReadOnly: true})
+		t.Volumes = append(t.Volumes, corev1.Volume{Name: volume, VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{
+			LocalObjectReference: corev1.LocalObjectReference{Name: name}, Optional: ptr.To(true),
+			Items: []corev1.KeyToPath{{Key: goSumKey, Path: goSumKey}},
+		}}})
+	}
 }

@@ -75,6 +75,7 @@ func Status(v integrity.Verdict, run string, now time.Time) v1alpha1.Verificatio
 			Dirs: int64(v.Counts.Dirs), BuildEntries: int64(v.Counts.BuildEntries),
 		},
 	}
+	status.TotalModules, status.ProvenModules = int64(v.Counts.Content), int64(v.Counts.Proven)
 	if v.Verdict != integrity.Intact {
 		status.Message = bounded.Text(v.Message, maxMessage)
 	}

@@ -36,6 +36,20 @@ func evidence(job *batchv1.Job, pods []corev1.Pod) (pod *corev1.Pod, doubt strin
 	return controlled[0], ""
 }
 
+// Differs returns in which respect a Job on the server runs something else than the
+// one that the operator creates, in the same terms as for its pod; empty: in none.
+func Differs(created, found *batchv1.Job) string {
+	template := *created.Spec.Template.Spec.DeepCopy()
+	for _, containers := range [][]corev1.Container{template.InitContainers, template.Containers} {
+		for i := range containers { // as the server defaults it
+			if containers[i].TerminationMessagePath == "" {
+				containers[i].TerminationMessagePath = corev1.TerminationMessagePathDefault
+			}
+		}
+	}
+	return differs(template, found.Spec.Template.Spec)
+}
+
 // differs returns in which respect a pod runs something else than a template
 // asks for. What admission adds is allowed, such as containers, tolerations or
 // volumes, as long as it does not reach the volumes of the template.

@@ -29,6 +29,10 @@ func Gap(policy, than v1alpha1.Verification) string {
 	if asked.FirstSeen && !done.FirstSeen {
 		lacks = append(lacks, "trust.firstSeen")
 	}
+	declared := len(asked.GoSumRefs) > 0 || asked.ChecksumDatabase != ""
+	if declared && done.Coverage == v1alpha1.CoveragePartial && asked.Coverage != v1alpha1.CoveragePartial {
+		lacks = append(lacks, "trust.coverage: Full")
+	}
 	if build := policy.OfflineBuild; build != nil {
 		switch own := than.OfflineBuild; {
 		case own == nil || own.ConfigMapRef != build.ConfigMapRef:

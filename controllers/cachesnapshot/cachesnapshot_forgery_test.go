@@ -1,0 +1,71 @@
+package cachesnapshot
+
+import (
+	"strings"
+	"testing"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/testing/cluster"
+)
+
+// TestForgedJob holds that a Job of the right name, labels and owner that runs
+// something else gives no verdict, whatever its pod reports.
+func TestForgedJob(t *testing.T) {
+	w := newWorld(t)
+	w.cluster.Job = func(job *batchv1.Job) *cluster.Ending {
+		if job.Spec.Template.Spec.Containers[0].Image == "forger" {
+			return &cluster.Ending{Message: intactReport}
+		}
+		return &cluster.Ending{Exit: 3, Message: corruptReport}
+	}
+	w.cache()
+	w.snapshot()
+	var created batchv1.Job
+	key := types.NamespacedName{Namespace: w.namespace, Name: "s-verify"}
+	for range 20 {
+		_, err := w.pass(t.Context())
+		w.must(err)
+		if err := server.Client.Get(t.Context(), key, &created); err == nil {
+			break
+		}
+		_, err = w.cluster.Step(t.Context())
+		w.must(err)
+	}
+	labels := created.Labels
+	if len(labels) == 0 || w.get().Status.VerificationJobUID != string(created.UID) {
+		t.Fatalf("the Job is %s, and the recorded one %q", created.UID, w.get().Status.VerificationJobUID)
+	}
+	w.must(server.Client.Delete(t.Context(), &created, client.PropagationPolicy(metav1.DeletePropagationBackground)))
+	forged := &batchv1.Job{
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "s-verify", Labels: labels, OwnerReferences: created.OwnerReferences},
+		Spec: batchv1.JobSpec{BackoffLimit: ptr.To[int32](0), Template: corev1.PodTemplateSpec{
+			ObjectMeta: metav1.ObjectMeta{Labels: labels},
+			Spec:       corev1.PodSpec{RestartPolicy: corev1.RestartPolicyNever, Containers: []corev1.Container{{Name: "agent", Image: "forger"}}},
+		}},
+	}
+	for range 10 { // until the old one is gone
+		_, err := w.cluster.Step(t.Context())
+		w.must(err)
+		if err = server.Client.Create(t.Context(), forged.DeepCopy()); err == nil {
+			break
+		}
+	}
+	for range 3 { // the Job ends well
+		_, err := w.cluster.Step(t.Context())
+		w.must(err)
+	}
+	w.settle()
+	if v := w.get().Status.Verification; v.Verdict != v1alpha1.VerdictCorrupt || v.Attempts != 2 {
+		t.Errorf("verdict %s after %d attempts: %s", v.Verdict, v.Attempts, v.Message)
+	}
+	if events := w.said(); !strings.Contains(events, "is not the one that the operator created") {
+		t.Errorf("events: %s", events)
+	}
+}

@@ -1,0 +1,59 @@
+package gocache
+
+import (
+	"slices"
+	"testing"
+
+	batchv1 "k8s.io/api/batch/v1"
+
+	"gocache.dev/operator/api/v1alpha1"
+	warmreport "gocache.dev/operator/internal/domain/warmup"
+	plan "gocache.dev/operator/internal/plan/writer"
+	"gocache.dev/operator/internal/testing/cluster"
+)
+
+// TestSealOfWarmUps holds that a writer and a check get the digest of what the
+// last writer left, and that a run that was killed leaves none.
+func TestSealOfWarmUps(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	sealed := map[plan.Action]string{}
+	end := w.cluster.Job
+	w.cluster.Job = func(job *batchv1.Job) *cluster.Ending {
+		command := job.Spec.Template.Spec.Containers[0].Command
+		action := plan.Action(job.Labels[v1alpha1.ActionLabel])
+		sealed[action] = ""
+		if i := slices.Index(command, "--sealed-digest"); i >= 0 {
+			sealed[action] = command[i+1]
+		}
+		return end(job)
+	}
+	w.ending = ended(warmreport.Report{Outcome: warmreport.Succeeded, Modules: 3, BuildEntries: 7, ManifestDigest: "sha256:aa"})
+	w.cache(func(s *v1alpha1.GoCacheSpec) { s.Integrity = &v1alpha1.CacheIntegrity{} })
+	w.settle()
+	if got := w.get().Status.ManifestDigest; got != "sha256:aa" || sealed[plan.WarmUp] != "" {
+		t.Fatalf("digest %q; the first warm-up was given %q", got, sealed[plan.WarmUp])
+	}
+	w.request("integrity#1")
+	w.settle()
+	if sealed[plan.Integrity] != "sha256:aa" || w.get().Status.ManifestDigest != "sha256:aa" {
+		t.Errorf("a check was given %q, and left %q", sealed[plan.Integrity], w.get().Status.ManifestDigest)
+	}
+	for i, c := range []struct {
+		ending      *cluster.Ending
+		given, left string
+	}{
+		{ended(warmreport.Report{Outcome: warmreport.Failed, Message: "no", ManifestDigest: "sha256:bb"}), "sha256:aa", "sha256:bb"},
+		{ended(warmreport.Report{Outcome: warmreport.Succeeded, ManifestDigest: "sha256:cc"}), "sha256:bb", "sha256:cc"},
+		{&cluster.Ending{Exit: 137}, "sha256:cc", ""},
+		{ended(warmreport.Report{Outcome: warmreport.Succeeded, ManifestDigest: "sha256:dd"}), "", "sha256:dd"},
+	} {
+		w.ending = c.ending
+		delete(sealed, plan.WarmUp)
+		w.request([]string{"warm-up#a", "warm-up#b", "warm-up#c", "warm-up#d"}[i])
+		w.settle()
+		if given, ran := sealed[plan.WarmUp]; ran && given != c.given || w.get().Status.ManifestDigest != c.left {
+			t.Errorf("run %d was given %q and left %q, want %q and %q", i, given, w.get().Status.ManifestDigest, c.given, c.left)
+		}
+	}
+}

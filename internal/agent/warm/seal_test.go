@@ -1,0 +1,69 @@
+package warm_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"gocache.dev/operator/internal/agent/record"
+	"gocache.dev/operator/internal/domain/integrity"
+	"gocache.dev/operator/internal/domain/warmup"
+	"gocache.dev/operator/internal/testing/cachetree"
+)
+
+// A warm-up never vouches for what another process left on the volume: what the
+// last writer did not leave is removed before the go command can use it, also
+// when the manifest to compare with is gone. A warm-up that fails records
+// what it leaves.
+func TestWarmOfUnsealed(t *testing.T) {
+	tree := cachetree.New(t)
+	source := configMap(t, map[string]string{"go.mod": read(t, filepath.Join(tree.Main, "go.mod")), "go.sum": read(t, tree.GoSum()), "packages": "unsafe"})
+	o := options(t, tree, source)
+	first := run(t, o)
+	if first.Outcome != warmup.Succeeded || first.ManifestDigest == "" {
+		t.Fatalf("%+v", first)
+	}
+	action := cachetree.ActionOf(t, tree)
+	intact := read(t, action)
+	planted := filepath.Join(tree.BuildCache, "00", strings.Repeat("00ab", 16)+"-a")
+	plant := func() {
+		t.Helper()
+		fields := strings.Fields(intact)
+		entry := strings.Replace(intact, fields[1], strings.Repeat("00ab", 16), 1)
+		if err := os.WriteFile(planted, []byte(entry), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	plant()
+	o.Sealed = first.ManifestDigest
+	second := run(t, o)
+	if _, err := os.Stat(planted); second.Outcome != warmup.Succeeded || !os.IsNotExist(err) || !strings.Contains(second.Message, "did not leave") {
+		t.Errorf("%+v, %v", second, err)
+	}
+	if read(t, action) != intact {
+		t.Error("an entry that the writer left was changed")
+	}
+
+	plant()
+	if err := os.Remove(record.ManifestPath(tree.Root)); err != nil {
+		t.Fatal(err)
+	}
+	o.Sealed = second.ManifestDigest
+	third := run(t, o)
+	if _, err := os.Stat(planted); third.Outcome != warmup.Succeeded || !os.IsNotExist(err) || !strings.Contains(third.Message, "emptied the caches") {
+		t.Errorf("%+v, %v", third, err)
+	}
+
+	o.Sealed = third.ManifestDigest
+	o.Sources = []string{configMap(t, map[string]string{"go.mod": read(t, filepath.Join(tree.Main, "go.mod")), "go.sum": read(t, tree.GoSum()), "packages": "example.com/lib/none"})}
+	failed := run(t, o)
+	v, err := integrity.Check(t.Context(), integrity.Options{ModCache: tree.ModCache, BuildCache: tree.BuildCache})
+	if err != nil || failed.Outcome != warmup.Failed || failed.ManifestDigest != v.Digest {
+		t.Errorf("%+v, %v: want digest %s", failed, err, v.Digest)
+	}
+	o.ExpectGo = "1.2"
+	if r := run(t, o); r.Outcome != warmup.Failed || r.ManifestDigest != o.Sealed {
+		t.Errorf("nothing was written: %+v", r)
+	}
+}
