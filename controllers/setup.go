@@ -12,6 +12,7 @@ import (
 	"gocache.dev/operator/controllers/gocache"
 	"gocache.dev/operator/controllers/modproxy"
 	"gocache.dev/operator/controllers/populator"
+	"gocache.dev/operator/internal/domain/untrusted"
 	"gocache.dev/operator/internal/kube/csisnapshot"
 	"gocache.dev/operator/internal/kube/images"
 )
@@ -22,6 +23,9 @@ type Deps struct {
 	Clock func() time.Time
 	// Images of the pods that are made.
 	Images images.Images
+	// Filter of the addresses that users choose: git servers, webhooks and
+	// external instances.
+	Filter *untrusted.Filter
 	// MaxSnapshots and MaxVerifications bound how many snapshots are created,
 	// and verified, at once in the whole cluster; 0 is no bound.
 	MaxSnapshots, MaxVerifications int
@@ -37,14 +41,14 @@ func Setup(mgr ctrl.Manager, d Deps) error {
 		controller interface{ SetupWithManager(ctrl.Manager) error }
 	}{
 		{"gocache", &gocache.Reconciler{
-			Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Indexed: true, Events: mgr.GetEventRecorder("gocache-controller"), Clock: d.Clock, Images: d.Images,
+			Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Indexed: true, Events: mgr.GetEventRecorder("gocache-controller"), Clock: d.Clock, Images: d.Images, Filter: d.Filter,
 		}},
 		{"cachesnapshot", &cachesnapshot.Reconciler{
 			Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Events: mgr.GetEventRecorder("cachesnapshot-controller"), Clock: d.Clock, Images: d.Images,
 			MaxSnapshots: d.MaxSnapshots, MaxVerifications: d.MaxVerifications,
 		}},
 		{"modproxy", &modproxy.Reconciler{
-			Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Indexed: true, Events: mgr.GetEventRecorder("modproxy-controller"), Clock: d.Clock, Images: d.Images,
+			Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Indexed: true, Events: mgr.GetEventRecorder("modproxy-controller"), Clock: d.Clock, Images: d.Images, Filter: d.Filter,
 		}},
 		{"populator", &populator.Reconciler{
 			Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Events: mgr.GetEventRecorder("gocache-populator"), Clock: d.Clock,

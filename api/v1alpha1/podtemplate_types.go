@@ -3,11 +3,17 @@ package v1alpha1
 // PodTemplate is a bounded subset of the core pod template, with the same names,
 // for the pods that the operator creates.
 type PodTemplate struct {
-	// labels that are added to the pods.
+	// labels that are added to the pods. Reserved for the operator, whose selectors
+	// rely on them: the prefix cache.gocache.dev/, and of app.kubernetes.io/ name,
+	// instance, component and managed-by.
+	// +kubebuilder:validation:XValidation:rule="self.all(k, !k.startsWith('cache.gocache.dev/'))",message="the prefix cache.gocache.dev/ is reserved for the operator"
+	// +kubebuilder:validation:XValidation:rule="self.all(k, !(k in ['app.kubernetes.io/name', 'app.kubernetes.io/instance', 'app.kubernetes.io/component', 'app.kubernetes.io/managed-by']))",message="app.kubernetes.io/name, instance, component and managed-by are set by the operator"
 	// +kubebuilder:validation:MaxProperties=32
 	// +optional
 	Labels map[string]string `json:"labels,omitempty"`
-	// annotations that are added to the pods.
+	// annotations that are added to the pods. The prefix cache.gocache.dev/ is
+	// reserved for the operator.
+	// +kubebuilder:validation:XValidation:rule="self.all(k, !k.startsWith('cache.gocache.dev/'))",message="the prefix cache.gocache.dev/ is reserved for the operator"
 	// +kubebuilder:validation:MaxProperties=32
 	// +optional
 	Annotations map[string]string `json:"annotations,omitempty"`

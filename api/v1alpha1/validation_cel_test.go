@@ -58,6 +58,12 @@ func TestCreate(t *testing.T) {
 		{"proxyRef and proxy", cache + ", environment: {proxyRef: {name: p}, proxy: 'http://p'}}", "set proxyRef or proxy, not both"},
 		{"a relative mount path", cache + ", environment: {mountPath: cache}}", "mountPath"},
 		{"a private pattern with a comma", cache + ", environment: {privateModules: {patterns: ['a,b']}}}", "privateModules.patterns"},
+		{"a label of pods", cache + ", podTemplate: {labels: {team: a, app.kubernetes.io/part-of: b}, annotations: {example.com/a: b}}}", ""},
+		{"a label that makes a pod a proxy's endpoint", cache + ", podTemplate: {labels: {cache.gocache.dev/proxy: goproxy}}}", "the prefix cache.gocache.dev/ is reserved"},
+		{"a label that a router's Service selects", cache + ", podTemplate: {labels: {app.kubernetes.io/instance: goproxy}}}", "are set by the operator"},
+		{"an annotation of the operator", cache + ", podTemplate: {annotations: {cache.gocache.dev/a: b}}}", "the prefix cache.gocache.dev/ is reserved"},
+		{"a reserved label on a snapshot's pods", snapshot + "sourceRef: {kind: GoCache, name: ci}, podTemplate: {labels: {cache.gocache.dev/cache: x}}}", "the prefix cache.gocache.dev/ is reserved"},
+		{"a reserved label on a proxy's pods", proxy + blue + ", podTemplate: {labels: {cache.gocache.dev/instance: blue}}}", "the prefix cache.gocache.dev/ is reserved"},
 		{"a source from a ConfigMap", cache + ", warmUp: {sources: [{configMapRef: {name: m}}]}}", ""},
 		{"a source from git", cache + ", warmUp: {sources: [{git: {url: 'https://git.example.com/a'}}]}}", ""},
 		{"a source from git over ssh", cache + ", warmUp: {sources: [{git: {url: 'ssh://git@git.example.com:2222/a', ref: release/1.2, secretRef: {name: s}}}]}}", ""},
@@ -175,7 +181,7 @@ func TestCreate(t *testing.T) {
 	}
 	for i, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			u := object(t, ns, strings.Replace(tt.text, "%NAME%", "o"+string(rune('a'+i/26))+string(rune('a'+i%26)), 1))
+			u := object(t, ns, strings.Replace(tt.text, "%NAME%", "test-"+string(rune('a'+i/26))+string(rune('a'+i%26)), 1))
 			err := server.Client.Create(t.Context(), u)
 			switch {
 			case tt.refused == "" && err != nil:

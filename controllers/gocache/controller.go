@@ -21,6 +21,7 @@ import (
 	"gocache.dev/operator/controllers/gocache/replacement"
 	"gocache.dev/operator/controllers/gocache/snapshots"
 	"gocache.dev/operator/controllers/gocache/writer"
+	"gocache.dev/operator/internal/domain/untrusted"
 	"gocache.dev/operator/internal/kube/conditions"
 	"gocache.dev/operator/internal/kube/event"
 	"gocache.dev/operator/internal/kube/images"
@@ -48,6 +49,8 @@ type Reconciler struct {
 	Clock func() time.Time
 	// Images of the pods.
 	Images images.Images
+	// Filter of the addresses of git servers and webhooks.
+	Filter *untrusted.Filter
 	// Webhooks are notified of plans that wait; nil: SetupWithManager makes a caller.
 	Webhooks writer.Notifier
 	// Refs looks up git refs; SetupWithManager makes a poller.

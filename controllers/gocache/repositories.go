@@ -28,7 +28,7 @@ type refs interface {
 // changedRefs is the source of passes over caches whose refs name another
 // commit, or whose repositories cannot be read any more.
 func (r *Reconciler) changedRefs() ctrlsource.Source {
-	poller := gitrefs.New(gitrefs.Options{})
+	poller := gitrefs.New(gitrefs.Options{Filter: r.Filter})
 	r.Refs = poller
 	return poller.Source()
 }

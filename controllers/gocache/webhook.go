@@ -19,7 +19,7 @@ func (r *Reconciler) webhookCalls() ctrlsource.Source {
 			cache := &v1alpha1.GoCache{}
 			cache.Namespace, cache.Name = o.Namespace, o.Name
 			ended <- event.TypedGenericEvent[client.Object]{Object: cache}
-		})
+		}).Restrict(r.Filter)
 	}
 	return ctrlsource.Channel(ended, &handler.EnqueueRequestForObject{})
 }

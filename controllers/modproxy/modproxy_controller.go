@@ -19,6 +19,7 @@ import (
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/controllers/modproxy/pass"
 	"gocache.dev/operator/controllers/modproxy/storerollback"
+	"gocache.dev/operator/internal/domain/untrusted"
 	"gocache.dev/operator/internal/kube/apply"
 	"gocache.dev/operator/internal/kube/conditions"
 	"gocache.dev/operator/internal/kube/event"
@@ -51,6 +52,8 @@ type Reconciler struct {
 	Clock func() time.Time
 	// Images of the pods.
 	Images images.Images
+	// Filter of the addresses of external instances.
+	Filter *untrusted.Filter
 	// HTTP asks instances and routers; nil is a client with bounded times.
 	HTTP *http.Client
 	// Router distributes the requests of a proxy; nil: by spec.router.type.
@@ -82,7 +85,7 @@ type scope struct {
 // SetupWithManager registers the controller and its probers.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	if r.HTTP == nil {
-		r.HTTP = prober.NewClient()
+		r.HTTP = prober.NewRestrictedClient(r.Filter)
 	}
 	r.prober = prober.New(r.Clock, r.HTTP)
 	if err := mgr.Add(r.prober); err != nil {

@@ -141,7 +141,7 @@ func (t DatabaseTarget) ask(ctx context.Context, via connection, db probe.Databa
 	var all sync.WaitGroup
 	for n, i := range asked {
 		all.Go(func() {
-			result, absent := probe.Target{Base: i.target.URL, HTTP: via.http}.Database(ctx, db)
+			result, absent := probe.Target{Base: i.target.URL, HTTP: via.http}.Database(i.target.restricted(ctx), db)
 			answers[n] = failover.Reach{Outcome: outcome(result.Outcome), Absent: absent, Message: result.Message}
 		})
 	}

@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"gocache.dev/operator/internal/domain/probe"
+	"gocache.dev/operator/internal/domain/untrusted"
 	"gocache.dev/operator/internal/plan/failover"
 	"gocache.dev/operator/internal/prober"
 )
@@ -52,6 +53,39 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 		p.Round(t.Context(), proxy)
 		if n := reached.Load(); n != 0 {
 			t.Errorf("status %d: %d requests reached the other address", status, n)
+		}
+	}
+}
+
+// TestAddressesOfExternalInstances holds that an instance that the operator does
+// not run is reached only where the filter allows; the addresses of pods are the
+// cluster's, and are probed.
+func TestAddressesOfExternalInstances(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		external bool
+		filter   *untrusted.Filter
+		reached  bool
+	}{
+		"a pod":                {false, &untrusted.Filter{}, true},
+		"external":             {true, &untrusted.Filter{}, false},
+		"external, for tests":  {true, &untrusted.Filter{AllowLoopback: true}, true},
+		"external, unfiltered": {true, nil, true},
+	} {
+		var asked atomic.Int64
+		instance := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked.Add(1) }))
+		t.Cleanup(instance.Close)
+		p := prober.New(time.Now, prober.NewRestrictedClient(tt.filter))
+		to := instances(instance.URL, 1, 10*time.Second)
+		to.Instances[0].Kinds = []failover.Kind{failover.Ready, failover.Protocol, failover.Checksum}
+		to.Database = prober.DatabaseTarget{Probed: true, Interval: time.Hour, Timeout: 10 * time.Second, Database: probe.Database{Name: "db.test"}}
+		if to.Instances[0].Agent = ""; !tt.external {
+			to.Instances[0].Agent = instance.URL
+		}
+		p.Set(proxy, to)
+		p.Round(t.Context(), proxy)
+		if reached := asked.Load() > 0; reached != tt.reached {
+			t.Errorf("%s: reached: %v, want %v", name, reached, tt.reached)
 		}
 	}
 }

@@ -138,11 +138,33 @@ func New(clock func() time.Time, client *http.Client) *Prober {
 
 // NewClient returns a client that bounds all that a context does not. A probe
 // must observe how an instance answers a new connection, so none is kept.
-func NewClient() *http.Client {
+func NewClient() *http.Client { return NewRestrictedClient(nil) }
+
+type restrictedKey struct{}
+
+// restricted marks the requests to an instance that the operator does not run:
+// its address is a user's choice, while the addresses of pods are the cluster's.
+func (t Target) restricted(ctx context.Context) context.Context {
+	if t.Agent != "" {
+		return ctx
+	}
+	return context.WithValue(ctx, restrictedKey{}, true)
+}
+
+// NewRestrictedClient returns a client as NewClient does that connects to
+// instances which the operator does not run only where a filter allows.
+func NewRestrictedClient(f *untrusted.Filter) *http.Client {
+	var direct *untrusted.Filter
 	return &http.Client{
 		Timeout: time.Minute,
 		Transport: &http.Transport{
-			DialContext:           (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
+			DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+				filter := direct
+				if ctx.Value(restrictedKey{}) != nil {
+					filter = f
+				}
+				return filter.Dialer(5*time.Second).DialContext(ctx, network, address)
+			},
 			ResponseHeaderTimeout: 30 * time.Second,
 			DisableKeepAlives:     true,
 			// A bound on what is sent must be one on what is read.
@@ -359,6 +381,7 @@ type answers struct {
 // probe makes the probes of all kinds, each within the timeout.
 func (t Target) probe(ctx context.Context, via connection, references []probe.ReferenceModule) answers {
 	a := answers{results: map[failover.Kind]probe.Result{}, served: map[module.Version]failover.Sums{}}
+	ctx = t.restricted(ctx)
 	to := probe.Target{Base: t.URL, Agent: t.Agent, HTTP: via.http}
 	if t.has(failover.Ready) {
 		ctx, cancel := via.within(ctx, t.Timeout)

@@ -1,13 +1,18 @@
 package manager
 
 import (
+	"slices"
+	"strings"
+
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -19,8 +24,9 @@ import (
 // of them. An object of a needed name that is not ours is then not in the
 // cache; apply looks for it on the API server before it writes.
 //
-// PersistentVolumeClaims are not in this list: those that the populator fills
-// are created by users, without a label of the operator.
+// PersistentVolumeClaims are not restricted by a label: those that the populator
+// fills are created by users, without a label of the operator. Of all others the
+// cache holds the identity alone.
 func onlyOurs() map[client.Object]cache.ByObject {
 	ours := cache.ByObject{Label: labels.SelectorFromSet(labels.Set{v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue})}
 	return map[client.Object]cache.ByObject{
@@ -35,5 +41,53 @@ func onlyOurs() map[client.Object]cache.ByObject {
 		&rbacv1.Role{}:                  ours,
 		&rbacv1.RoleBinding{}:           ours,
 		&snapshotv1.VolumeSnapshot{}:    ours,
+
+		&corev1.PersistentVolumeClaim{}: {Transform: trimForeign},
 	}
+}
+
+// trimForeign reduces a PersistentVolumeClaim that is not the operator's concern
+// to its identity, its volume and its phase: that an object of a name exists, and
+// whose it is, is all that is ever read of it. Clusters of CI runners have tens of
+// thousands of them, with annotations of any size.
+func trimForeign(object any) (any, error) {
+	claim, ok := object.(*corev1.PersistentVolumeClaim)
+	if !ok {
+		return object, nil // the last known state of a deleted object
+	}
+	claim.ManagedFields = nil
+	if concerns(claim) {
+		return claim, nil
+	}
+	return &corev1.PersistentVolumeClaim{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: claim.Namespace, Name: claim.Name, UID: claim.UID, ResourceVersion: claim.ResourceVersion,
+			CreationTimestamp: claim.CreationTimestamp, DeletionTimestamp: claim.DeletionTimestamp, OwnerReferences: claim.OwnerReferences,
+		},
+		Spec:   corev1.PersistentVolumeClaimSpec{VolumeName: claim.Spec.VolumeName},
+		Status: corev1.PersistentVolumeClaimStatus{Phase: claim.Status.Phase},
+	}, nil
+}
+
+// concerns reports whether the operator made a PVC, fills it, or has marked it.
+func concerns(claim *corev1.PersistentVolumeClaim) bool {
+	const prefix = v1alpha1.GroupName + "/"
+	if claim.Labels[v1alpha1.ManagedByLabel] == v1alpha1.ManagedByValue {
+		return true
+	}
+	for _, marks := range []map[string]string{claim.Labels, claim.Annotations} {
+		for key := range marks {
+			if strings.HasPrefix(key, prefix) {
+				return true
+			}
+		}
+	}
+	if slices.ContainsFunc(claim.Finalizers, func(f string) bool { return strings.HasPrefix(f, prefix) }) {
+		return true
+	}
+	if slices.ContainsFunc(claim.OwnerReferences, func(o metav1.OwnerReference) bool { return strings.HasPrefix(o.APIVersion, prefix) }) {
+		return true
+	}
+	ref, source := claim.Spec.DataSourceRef, claim.Spec.DataSource
+	return ref != nil && ptr.Deref(ref.APIGroup, "") == v1alpha1.GroupName || source != nil && ptr.Deref(source.APIGroup, "") == v1alpha1.GroupName
 }

@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"gocache.dev/operator/controllers"
+	"gocache.dev/operator/internal/domain/untrusted"
 	"gocache.dev/operator/internal/domain/version"
 )
 
@@ -70,7 +71,14 @@ func run(ctx context.Context, o *options) error {
 	if err := metrics.Registry.Register(buildInfo(version.Get())); err != nil {
 		return fmt.Errorf("register the metric of the build: %w", err)
 	}
-	if err := controllers.Setup(mgr, controllers.Deps{Clock: time.Now, Images: o.images, MaxSnapshots: o.maxSnapshots, MaxVerifications: o.maxVerifications}); err != nil {
+	apiServer, err := addressesOf(ctx, cfg.Host, mgr.GetAPIReader())
+	if err != nil {
+		return err
+	}
+	filter := &untrusted.Filter{AllowLoopback: o.allowLoopback, RefusePrivate: o.refusePrivate, Refused: apiServer}
+	if err := controllers.Setup(mgr, controllers.Deps{
+		Clock: time.Now, Images: o.images, Filter: filter, MaxSnapshots: o.maxSnapshots, MaxVerifications: o.maxVerifications,
+	}); err != nil {
 		return fmt.Errorf("set up the controllers: %w", err)
 	}
 	if err := mgr.Start(ctx); err != nil {

@@ -39,6 +39,8 @@ type options struct {
 	probeAddress            string
 	maxSnapshots            int
 	maxVerifications        int
+	allowLoopback           bool
+	refusePrivate           bool
 }
 
 // bind declares the flags. Images may also come from the environment, which a
@@ -68,6 +70,10 @@ func (o *options) bind(f *pflag.FlagSet) {
 		"CSI snapshots that are being created at once, in all namespaces; 0 is no bound")
 	f.IntVar(&o.maxVerifications, "max-concurrent-verifications", 4,
 		"snapshots that are verified at once, in all namespaces; 0 is no bound")
+	f.BoolVar(&o.allowLoopback, "allow-loopback-addresses", false,
+		"connect to git servers, external instances and webhooks on loopback addresses too; for development only")
+	f.BoolVar(&o.refusePrivate, "refuse-private-addresses", false,
+		"connect to no git server, external instance or webhook at a private address, such as one in the cluster")
 	f.StringVar(&o.probeAddress, "health-probe-bind-address", ":8081",
 		"address that serves /healthz and /readyz")
 }

@@ -2,6 +2,8 @@ package gitrepo
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -16,6 +18,8 @@ import (
 	gitssh "github.com/go-git/go-git/v5/plumbing/transport/ssh"
 	"golang.org/x/net/proxy"
 	"golang.org/x/sync/semaphore"
+
+	"gocache.dev/operator/internal/domain/untrusted"
 )
 
 // A user's URL may name any server, and that server may send nothing, or too
@@ -34,6 +38,13 @@ const boundedScheme = "gocache-bounded"
 
 func init() {
 	plain := http.DefaultTransport.(*http.Transport).Clone()
+	direct := plain.DialContext
+	plain.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		if f, ok := ctx.Value(filterKey{}).(*untrusted.Filter); ok {
+			return f.Dialer(dialTimeout).DialContext(ctx, network, address)
+		}
+		return direct(ctx, network, address)
+	}
 	plain.DisableCompression = true // a bound on what is sent must be one on what is read
 	plain.MaxResponseHeaderBytes = 64 << 10
 	bounded := githttp.NewClient(&http.Client{Transport: boundedTransport{plain}})
@@ -41,6 +52,19 @@ func init() {
 	client.InstallProtocol("https", bounded)
 	proxy.RegisterDialerType(boundedScheme, newBoundedDialer)
 	gitssh.DefaultSSHConfig = nil // the surroundings' own
+}
+
+// dialTimeout bounds the making of a connection where the context does not.
+const dialTimeout = 30 * time.Second
+
+type filterKey struct{}
+
+// filtered carries a filter to the connections over HTTP.
+func filtered(ctx context.Context, f *untrusted.Filter) context.Context {
+	if f == nil {
+		return ctx
+	}
+	return context.WithValue(ctx, filterKey{}, f)
 }
 
 type listingKey struct{}
@@ -92,7 +116,7 @@ func (r *boundedReader) Read(p []byte) (int, error) {
 
 // dialing bounds connections over SSH: to the deadline of a context, and to what
 // a server may send.
-func dialing(ctx context.Context, repository string, most int64) transport.ProxyOptions {
+func dialing(ctx context.Context, repository string, most int64, f *untrusted.Filter) transport.ProxyOptions {
 	u, err := url.Parse(repository)
 	if err != nil || u.Scheme != "ssh" {
 		return transport.ProxyOptions{}
@@ -104,6 +128,13 @@ func dialing(ctx context.Context, repository string, most int64) transport.Proxy
 	if most > 0 {
 		query.Set("most", strconv.FormatInt(most, 10))
 	}
+	if f != nil {
+		text, err := json.Marshal(f)
+		if err != nil { // booleans and addresses: cannot fail
+			panic("filter: " + err.Error())
+		}
+		query.Set("filter", string(text))
+	}
 	bound := url.URL{Scheme: boundedScheme, Host: "ssh", RawQuery: query.Encode()}
 	return transport.ProxyOptions{URL: bound.String()}
 }
@@ -112,6 +143,7 @@ func dialing(ctx context.Context, repository string, most int64) transport.Proxy
 type boundedDialer struct {
 	deadline time.Time // zero: none
 	most     int64     // 0: any
+	filter   *untrusted.Filter
 }
 
 func newBoundedDialer(u *url.URL, _ proxy.Dialer) (proxy.Dialer, error) {
@@ -129,6 +161,11 @@ func newBoundedDialer(u *url.URL, _ proxy.Dialer) (proxy.Dialer, error) {
 			set(n)
 		}
 	}
+	if text := query.Get("filter"); text != "" {
+		if err := json.Unmarshal([]byte(text), &d.filter); err != nil {
+			return nil, fmt.Errorf("filter of a connection: %w", err)
+		}
+	}
 	return d, nil
 }
 
@@ -144,7 +181,13 @@ func (d boundedDialer) DialContext(ctx context.Context, network, address string)
 		ctx, cancel = context.WithDeadline(ctx, d.deadline)
 		defer cancel()
 	}
-	conn, err := proxy.Dial(ctx, network, address)
+	var conn net.Conn
+	var err error
+	if through, ok := proxy.FromEnvironmentUsing(d.filter.Dialer(dialTimeout)).(proxy.ContextDialer); ok {
+		conn, err = through.DialContext(ctx, network, address)
+	} else {
+		err = errors.New("the proxy that ALL_PROXY names cannot be bounded in time")
+	}
 	if err != nil {
 		return nil, err
 	}

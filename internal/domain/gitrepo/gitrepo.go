@@ -12,6 +12,8 @@ import (
 	"github.com/go-git/go-git/v5/config"
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/storage/memory"
+
+	"gocache.dev/operator/internal/domain/untrusted"
 )
 
 // Remote is a repository and what is read of it.
@@ -23,6 +25,8 @@ type Remote struct {
 	Ref string
 	// Credentials that its server asks for.
 	Credentials Credentials
+	// Filter of the addresses that may be connected to; nil refuses none.
+	Filter *untrusted.Filter
 }
 
 const (
@@ -91,8 +95,8 @@ func (r Remote) list(ctx context.Context) ([]*plumbing.Reference, error) {
 	}
 	defer done()
 	remote := git.NewRemote(memory.NewStorage(), r.remote())
-	refs, err := remote.ListContext(listing(ctx, r.Ref), &git.ListOptions{
-		Auth: auth, PeelingOption: git.AppendPeeled, ProxyOptions: dialing(ctx, r.URL, maxRefs),
+	refs, err := remote.ListContext(listing(filtered(ctx, r.Filter), r.Ref), &git.ListOptions{
+		Auth: auth, PeelingOption: git.AppendPeeled, ProxyOptions: dialing(ctx, r.URL, maxRefs, r.Filter),
 	})
 	if err != nil {
 		return nil, explain("reading the refs", err)
@@ -169,11 +173,12 @@ func (r Remote) fetch(ctx context.Context, repository *git.Repository, name plum
 	options := &git.FetchOptions{
 		RemoteName: remoteName, Auth: auth, Depth: 1, Tags: git.NoTags,
 		RefSpecs:     []config.RefSpec{config.RefSpec("+" + from + ":" + fetched.String())},
-		ProxyOptions: dialing(ctx, r.URL, 0),
+		ProxyOptions: dialing(ctx, r.URL, 0, r.Filter),
 	}
 	if name == "" {
 		options.RefSpecs[0] = options.RefSpecs[0][1:] // a commit is what it is
 	}
+	ctx = filtered(ctx, r.Filter)
 	err = remote.FetchContext(ctx, options)
 	if errors.Is(err, git.ErrExactSHA1NotSupported) {
 		options.Depth, options.RefSpecs = 0, []config.RefSpec{"+refs/heads/*:refs/gocache/*"}

@@ -1,5 +1,5 @@
-// Package untrusted words the errors of requests to servers that are not
-// trusted.
+// Package untrusted bounds requests to servers that are not trusted: which
+// addresses they may reach ([Filter]), and what their errors contain ([Cause]).
 //
 // Addresses in a spec are chosen by users, while the operator sends the
 // requests and writes what went wrong into a status that these users read. An

@@ -67,6 +67,8 @@ type Poller struct {
 type Options struct {
 	// Resolve returns the commit of a ref; nil is [gitrepo.Remote.Resolve].
 	Resolve func(context.Context, gitrepo.Remote) (string, error)
+	// Filter of the addresses of git servers; nil refuses none.
+	Filter *untrusted.Filter
 	// Go runs a look-up; nil is a goroutine. A test that runs it at once, in the
 	// same goroutine, gets the answer from the first call of Lookup.
 	Go func(lookup func())
@@ -89,7 +91,10 @@ type refState struct {
 // New returns a Poller.
 func New(o Options) *Poller {
 	if o.Resolve == nil {
-		o.Resolve = func(ctx context.Context, r gitrepo.Remote) (string, error) { return r.Resolve(ctx) }
+		o.Resolve = func(ctx context.Context, r gitrepo.Remote) (string, error) {
+			r.Filter = o.Filter
+			return r.Resolve(ctx)
+		}
 	}
 	if o.Go == nil {
 		o.Go = func(lookup func()) { go lookup() }

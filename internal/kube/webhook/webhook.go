@@ -10,11 +10,15 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
+
+	"gocache.dev/operator/internal/domain/untrusted"
 )
 
 const (
 	// maxCalls at once; further ones wait.
 	maxCalls = 8
+	// dialTimeout bounds the making of a connection.
+	dialTimeout = 10 * time.Second
 	// maxEnded calls are remembered until they are asked for.
 	maxEnded = 1000
 )
@@ -56,6 +60,15 @@ func New(wake func(types.NamespacedName)) *Caller {
 		wake: wake, slots: make(chan struct{}, maxCalls), ended: map[string]result{},
 		http: &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
 	}
+}
+
+// Restrict makes the caller connect only where a filter allows, and returns it.
+// It is called before the first call.
+func (c *Caller) Restrict(f *untrusted.Filter) *Caller {
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.DialContext = f.Dialer(dialTimeout).DialContext
+	c.http.Transport = transport
+	return c
 }
 
 // Notify begins a call unless it goes on already. It is done when the call has

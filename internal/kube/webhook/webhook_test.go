@@ -11,6 +11,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 
+	"gocache.dev/operator/internal/domain/untrusted"
 	"gocache.dev/operator/internal/kube/webhook"
 )
 
@@ -88,5 +89,24 @@ func TestNotify(t *testing.T) {
 	closed.URL = "http://127.0.0.1:1/"
 	if err := notified(t, c, woken, closed); err == nil {
 		t.Error("nobody listens, and it was received")
+	}
+}
+
+// TestRefusedAddress holds that a filter is applied to calls.
+func TestRefusedAddress(t *testing.T) {
+	var calls atomic.Int32
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { calls.Add(1) }))
+	defer server.Close()
+	for name, tt := range map[string]struct {
+		filter *untrusted.Filter
+		calls  int32
+	}{"refused": {&untrusted.Filter{}, 0}, "allowed": {&untrusted.Filter{AllowLoopback: true}, 1}} {
+		calls.Store(0)
+		woken := make(chan types.NamespacedName, 8)
+		c := webhook.New(func(o types.NamespacedName) { woken <- o }).Restrict(tt.filter)
+		err := notified(t, c, woken, webhook.Call{Object: object, Key: "k", URL: server.URL, Timeout: time.Minute})
+		if (err != nil) != (tt.calls == 0) || calls.Load() != tt.calls {
+			t.Errorf("%s: %v, and %d calls arrived", name, err, calls.Load())
+		}
 	}
 }
