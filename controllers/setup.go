@@ -8,6 +8,7 @@ import (
 
 	ctrl "sigs.k8s.io/controller-runtime"
 
+	"gocache.dev/operator/controllers/cacherequest"
 	"gocache.dev/operator/controllers/cachesnapshot"
 	"gocache.dev/operator/controllers/gocache"
 	"gocache.dev/operator/controllers/modproxy"
@@ -49,6 +50,9 @@ func Setup(mgr ctrl.Manager, d Deps) error {
 		}},
 		{"modproxy", &modproxy.Reconciler{
 			Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Indexed: true, Events: mgr.GetEventRecorder("modproxy-controller"), Clock: d.Clock, Images: d.Images, Filter: d.Filter,
+		}},
+		{"cacherequest", &cacherequest.Reconciler{
+			Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Events: mgr.GetEventRecorder("cacherequest-controller"), Clock: d.Clock,
 		}},
 		{"populator", &populator.Reconciler{
 			Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Events: mgr.GetEventRecorder("gocache-populator"), Clock: d.Clock,

@@ -177,9 +177,6 @@ type CacheSnapshotStatus struct {
 	// +listMapKey=name
 	// +optional
 	Stages []StageStatus `json:"stages,omitempty"`
-	// lastHandledRequest echoes the request annotation.
-	// +optional
-	LastHandledRequest *RequestStatus `json:"lastHandledRequest,omitempty"`
 }
 
 // SourceRecord is the source as it was when the snapshot was created. Clones and

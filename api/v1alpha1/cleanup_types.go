@@ -89,7 +89,7 @@ type CleanupCheck struct {
 
 // CleanupPlan is a set of entries to be removed.
 type CleanupPlan struct {
-	// digest of exactly this set of entries; approve-cleanup=<digest>#<token>
+	// digest of exactly this set of entries; a CacheRequest of action ApproveCleanup
 	// approves it.
 	// +kubebuilder:validation:MaxLength=128
 	// +required

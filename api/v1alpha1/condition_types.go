@@ -10,6 +10,7 @@ const (
 	//   CacheSnapshot: it is ready to use and, if required, verified Intact.
 	//   ModProxy: a healthy instance that is not quarantined serves, and the
 	//   observed weights of the router are the desired ones.
+	//   CacheRequest: the action was carried out.
 	// It is absent while the object is suspended and not usable.
 	ReadyCondition = "Ready"
 	// ReconcilingCondition is True while the operator works towards the desired state.
@@ -249,4 +250,24 @@ const (
 	ReasonGatewayAPIMissing = "GatewayAPIMissing"
 	// ReasonWeightsPending: weights were written and are not read back yet.
 	ReasonWeightsPending = "WeightsPending"
+)
+
+// Reasons of a CacheRequest's conditions.
+const (
+	// ReasonRequestWaiting: the target works on another request, or has not
+	// accepted this one yet.
+	ReasonRequestWaiting = "RequestWaiting"
+	// ReasonRequestAccepted: the target works on the request.
+	ReasonRequestAccepted = "RequestAccepted"
+	// ReasonRequestSucceeded: the action was carried out.
+	ReasonRequestSucceeded = "RequestSucceeded"
+	// ReasonRequestFailed: the action was not carried out; the message explains why.
+	// Create another request when the cause is gone.
+	ReasonRequestFailed = "RequestFailed"
+	// ReasonRequestRefused: the request is not possible now, and was not begun; the
+	// message explains why.
+	ReasonRequestRefused = "RequestRefused"
+	// ReasonTargetNotFound: the target does not exist, or was deleted before it
+	// finished the request.
+	ReasonTargetNotFound = "TargetNotFound"
 )

@@ -359,7 +359,7 @@ type Cleanup struct {
 	// +optional
 	MaxAge *metav1.Duration `json:"maxAge,omitempty"`
 	// approval of each plan before it is applied. Required: a plan waits for the
-	// request approve-cleanup=<digest>#<token>.
+	// CacheRequest ApproveCleanup with its digest.
 	// +kubebuilder:default=Automatic
 	// +optional
 	Approval Approval `json:"approval,omitempty"`
@@ -454,9 +454,10 @@ type GoCacheStatus struct {
 	// content of the volume since it was last replaced.
 	// +optional
 	Content *ContentStatus `json:"content,omitempty"`
-	// lastHandledRequest echoes the request annotation.
+	// request is the CacheRequest that is worked on. It is unset once the
+	// outcome is in the status of the CacheRequest.
 	// +optional
-	LastHandledRequest *RequestStatus `json:"lastHandledRequest,omitempty"`
+	Request *RequestStatus `json:"request,omitempty"`
 	// lastHandledRestore is the spec.restore that was acted on last.
 	// +optional
 	LastHandledRestore *Restore `json:"lastHandledRestore,omitempty"`

@@ -17,9 +17,9 @@ const (
 	// ActionLabel names what a Job does: warm-up, integrity, cleanup or verification.
 	ActionLabel = GroupName + "/action"
 
-	// RequestAnnotation carries one imperative request in the form
-	// action[=argument]#token. Its outcome is status.lastHandledRequest.
-	RequestAnnotation = GroupName + "/request"
+	// CacheRequestAnnotation on a Job is the CacheRequest that it answers: action,
+	// name and uid.
+	CacheRequestAnnotation = GroupName + "/cache-request"
 	// PopulatedFromAnnotation on a PersistentVolume names the CacheSnapshot
 	// that its content was cloned from.
 	PopulatedFromAnnotation = GroupName + "/populated-from"

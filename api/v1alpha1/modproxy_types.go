@@ -648,9 +648,10 @@ type ModProxyStatus struct {
 	// +listMapKey=version
 	// +optional
 	AgreedReferenceModules []ReferenceModule `json:"agreedReferenceModules,omitempty"`
-	// lastHandledRequest echoes the request annotation.
+	// request is the CacheRequest that is worked on. It is unset once the
+	// outcome is in the status of the CacheRequest.
 	// +optional
-	LastHandledRequest *RequestStatus `json:"lastHandledRequest,omitempty"`
+	Request *RequestStatus `json:"request,omitempty"`
 }
 
 // InstanceStatus is the observed state of one instance.

@@ -308,12 +308,23 @@ const (
 	RequestRefused   RequestOutcome = "Refused"
 )
 
-// RequestStatus echoes the request annotation that was handled last.
+// RequestStatus is the CacheRequest that an object works on.
 type RequestStatus struct {
-	// request as it stood in the annotation: action[=argument]#token.
-	// +kubebuilder:validation:MaxLength=512
+	// name of the CacheRequest.
+	// +kubebuilder:validation:MaxLength=253
 	// +required
-	Request string `json:"request"`
+	Name string `json:"name"`
+	// uid of the CacheRequest.
+	// +kubebuilder:validation:MaxLength=64
+	// +required
+	UID string `json:"uid"`
+	// action that is requested.
+	// +required
+	Action RequestAction `json:"action"`
+	// argument of the action.
+	// +kubebuilder:validation:MaxLength=253
+	// +optional
+	Argument string `json:"argument,omitempty"`
 	// outcome so far.
 	// +required
 	Outcome RequestOutcome `json:"outcome"`

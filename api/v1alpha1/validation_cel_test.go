@@ -177,6 +177,9 @@ func TestCreate(t *testing.T) {
 		{"a warm-up of a proxy", toProxy + "action: WarmUp}", "with a targetRef of kind ModProxy"},
 		{"a rollback of a proxy", toProxy + "action: Rollback}", "with a targetRef of kind ModProxy"},
 		{"a request to a Secret", "kind: CacheRequest\nmetadata: {name: %NAME%}\nspec: {targetRef: {kind: Secret, name: ci}, action: WarmUp}", "targetRef.kind"},
+		{"a request to a snapshot", "kind: CacheRequest\nmetadata: {name: %NAME%}\nspec: {targetRef: {kind: CacheSnapshot, name: ci}, action: CheckIntegrity}", "targetRef.kind"},
+		{"a request with a name of 64 characters", strings.Replace(request, "%NAME%", strings.Repeat("a", 64), 1) + "action: WarmUp}", "at most 63 characters"},
+		{"a request with a name of 63 characters", strings.Replace(request, "%NAME%", strings.Repeat("a", 63), 1) + "action: WarmUp}", ""},
 		{"a request to nothing", "kind: CacheRequest\nmetadata: {name: %NAME%}\nspec: {targetRef: {kind: GoCache}, action: WarmUp}", "targetRef.name"},
 	}
 	for i, tt := range tests {

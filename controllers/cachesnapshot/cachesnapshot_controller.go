@@ -95,7 +95,6 @@ func (r *Reconciler) pass(ctx context.Context, s *scope) (err error) {
 	if s.facts, err = r.observe(ctx, s); err != nil {
 		return err
 	}
-	s.refuse()
 	s.decision = verification.Decide(s.facts.plan(s))
 	running := s.facts.running().run
 	if wake := s.decision.Wake; running.Phase == jobrun.Running && !running.Ready && (wake == 0 || wake > jobrun.StartTimeout) {

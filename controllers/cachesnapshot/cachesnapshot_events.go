@@ -28,7 +28,6 @@ func became(before, after *v1alpha1.CacheSnapshot) []event.Event {
 	if d := after.Status.OfflineBuild; d != nil && (before.Status.OfflineBuild == nil || d.Run != before.Status.OfflineBuild.Run) {
 		events = append(events, drillEvent(d))
 	}
-	events = append(events, event.Refused(before.Status.LastHandledRequest, after.Status.LastHandledRequest)...)
 	if after.Status.Verification.Verdict == v1alpha1.VerdictCorrupt && after.Status.Repair == nil {
 		return events // Stalled says nothing that the conviction does not
 	}

@@ -21,7 +21,6 @@ import (
 	"gocache.dev/operator/internal/kube/podspec"
 	"gocache.dev/operator/internal/kube/read"
 	"gocache.dev/operator/internal/kube/volume"
-	"gocache.dev/operator/internal/plan/request"
 	"gocache.dev/operator/internal/plan/snapshot"
 	"gocache.dev/operator/internal/plan/verification"
 )
@@ -398,16 +397,4 @@ func (r *Reconciler) cleanUp(ctx context.Context, s *scope) error {
 
 func (r *Reconciler) applier() apply.Applier {
 	return apply.Applier{Client: r.Client, Live: r.Live, FieldOwner: fieldOwner}
-}
-
-// refuse answers a request. This release knows none for a CacheSnapshot, and
-// whoever asks is told so.
-func (s *scope) refuse() {
-	text, present := s.snapshot.Annotations[v1alpha1.RequestAnnotation]
-	none := request.Kind{Name: v1alpha1.CacheSnapshotKind}
-	if answer := none.Take(bounded.Text(text, maxText), present, s.snapshot.Status.LastHandledRequest, nil); answer != nil {
-		s.snapshot.Status.LastHandledRequest = &v1alpha1.RequestStatus{
-			Request: answer.Text, Outcome: answer.Outcome, Message: answer.Message, Time: metav1.NewTime(s.now),
-		}
-	}
 }

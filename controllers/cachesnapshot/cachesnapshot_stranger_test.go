@@ -167,25 +167,6 @@ func TestDeletionPolicy(t *testing.T) {
 	}
 }
 
-// TestRequestIsRefused holds that a request is answered, though none is known.
-func TestRequestIsRefused(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	w.cache()
-	w.snapshot()
-	s := w.get()
-	metav1.SetMetaDataAnnotation(&s.ObjectMeta, v1alpha1.RequestAnnotation, "integrity#1")
-	w.must(server.Client.Update(t.Context(), s))
-	w.settle()
-	last := w.get().Status.LastHandledRequest
-	if last == nil || last.Request != "integrity#1" || last.Outcome != v1alpha1.RequestRefused {
-		t.Errorf("last request is %+v", last)
-	}
-	if said := w.said(); strings.Count(said, "RequestRefused") != 1 {
-		t.Errorf("events: %s", said)
-	}
-}
-
 // TestJobIsTheSources holds that the integrity Job runs by the template of its
 // source, as its owner and on its platform, at each attempt.
 func TestJobIsTheSources(t *testing.T) {

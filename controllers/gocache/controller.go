@@ -27,6 +27,7 @@ import (
 	"gocache.dev/operator/internal/kube/images"
 	"gocache.dev/operator/internal/kube/patch"
 	"gocache.dev/operator/internal/kube/read"
+	"gocache.dev/operator/internal/kube/requests"
 )
 
 const (
@@ -80,6 +81,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Owns(&corev1.ConfigMap{}, builder.OnlyMetadata).
 		Watches(&corev1.PersistentVolumeClaim{}, handler.EnqueueRequestsFromMapFunc(byClaim)).
 		Watches(&v1alpha1.CacheSnapshot{}, handler.EnqueueRequestsFromMapFunc(bySnapshot)).
+		Watches(&v1alpha1.CacheRequest{}, handler.EnqueueRequestsFromMapFunc(requests.ByRequest(v1alpha1.GoCacheKind))).
 		Watches(&v1alpha1.ModProxy{}, handler.EnqueueRequestsFromMapFunc(r.byProxy)).
 		WatchesRawSource(r.webhookCalls()).
 		WatchesRawSource(r.changedRefs()).

@@ -22,7 +22,6 @@ func (p *progress) events() []event.Event {
 	}
 	events = append(events, repositoryEvents(before, after)...)
 	events = append(events, replacement.Events(before, after)...)
-	events = append(events, event.Refused(before.Status.LastHandledRequest, after.Status.LastHandledRequest)...)
 	events = append(events, event.Stalled(before.Status.Conditions, after.Status.Conditions)...)
 	return append(events, p.result.Events...)
 }

@@ -16,12 +16,12 @@ func TestOlderRunIsNoAnswer(t *testing.T) {
 	w.ending = nil
 	w.cache()
 	w.settle()
-	w.request("warm-up#1")
+	w.request("warm-up-1", v1alpha1.RequestWarmUp)
 	w.settle()
-	w.answered("warm-up#1", v1alpha1.RequestAccepted, "")
+	w.answered("warm-up-1", v1alpha1.RequestAccepted, "")
 	w.ending = ended(warmreport.Report{Outcome: warmreport.Succeeded})
 	w.settle()
-	w.answered("warm-up#1", v1alpha1.RequestSucceeded, "")
+	w.answered("warm-up-1", v1alpha1.RequestSucceeded, "")
 	if len(w.warmUps) != 2 {
 		t.Errorf("%d warm-ups, want the one that ran and the one that was asked for", len(w.warmUps))
 	}
@@ -35,14 +35,14 @@ func TestRequestsAreAnsweredInTurn(t *testing.T) {
 	w.cache(withoutSnapshots)
 	w.settle()
 	w.ending = nil
-	w.request("warm-up#1")
+	w.request("warm-up-1", v1alpha1.RequestWarmUp)
 	w.settle()
-	w.request("snapshot#2")
+	w.request("snapshot-2", v1alpha1.RequestSnapshot)
 	w.settle()
-	w.answered("warm-up#1", v1alpha1.RequestAccepted, "")
+	w.answered("warm-up-1", v1alpha1.RequestAccepted, "")
 	w.ending = ended(warmreport.Report{Outcome: warmreport.Succeeded})
 	w.settle()
-	w.answered("snapshot#2", v1alpha1.RequestSucceeded, "")
+	w.answered("snapshot-2", v1alpha1.RequestSucceeded, "")
 	if len(w.warmUps) != 2 || len(w.names()) != 1 {
 		t.Errorf("%d warm-ups and snapshots %v, want two and one", len(w.warmUps), w.names())
 	}

@@ -195,10 +195,10 @@ func TestApproval(t *testing.T) {
 	w.cleaner.garbage = "one"
 	w.cache(bounded10Gi(v1alpha1.ApprovalRequired))
 	w.settle()
-	w.request("cleanup#1")
+	w.request("cleanup-1", v1alpha1.RequestCleanup)
 	w.settle()
-	w.answered("cleanup#1", v1alpha1.RequestSucceeded, "the plan sha256:one, of 12 entries and 10.0 MiB, waits for approval")
-	w.clean(metav1.ConditionFalse, v1alpha1.ReasonApprovalRequired, "cache.gocache.dev/request=approve-cleanup=sha256:one#<token>")
+	w.answered("cleanup-1", v1alpha1.RequestSucceeded, "the plan sha256:one, of 12 entries and 10.0 MiB, waits for approval")
+	w.clean(metav1.ConditionFalse, v1alpha1.ReasonApprovalRequired, "create a CacheRequest with action ApproveCleanup and argument sha256:one")
 	w.wait(100 * time.Hour)
 	if len(w.cleanings) != 1 || len(w.listener.calls) != 1 {
 		t.Fatalf("%d runs and %d calls, want one plan that waits and is told once", len(w.cleanings), len(w.listener.calls))
@@ -206,15 +206,15 @@ func TestApproval(t *testing.T) {
 	call := w.listener.calls[0]
 	var told writer.Notice
 	w.must(json.Unmarshal(call.Body, &told))
-	if call.Key != "sha256:one" || call.Timeout != 10*time.Second || told.Name != "ci" || told.Plan.Bytes != 10<<20 || told.Approve != "approve-cleanup=sha256:one#<token>" {
+	if call.Key != "sha256:one" || call.Timeout != 10*time.Second || told.Name != "ci" || told.Plan.Bytes != 10<<20 || told.Approve.Action != v1alpha1.RequestApproveCleanup || told.Approve.Argument != "sha256:one" || told.Approve.TargetRef.Name != "ci" {
 		t.Errorf("told %+v: %s", call, call.Body)
 	}
 
-	w.request("approve-cleanup=sha256:other#2")
+	w.request("approve-cleanup-2", v1alpha1.RequestApproveCleanup, "sha256:other")
 	w.settle()
-	w.answered("approve-cleanup=sha256:other#2", v1alpha1.RequestRefused, `the plan that waits is sha256:one, not "sha256:other"`)
+	w.answered("approve-cleanup-2", v1alpha1.RequestRefused, `the plan that waits is sha256:one, not "sha256:other"`)
 	w.cleaner.hang = true
-	w.request("approve-cleanup=sha256:one#3")
+	w.request("approve-cleanup-3", v1alpha1.RequestApproveCleanup, "sha256:one")
 	w.settle()
 	job := get[batchv1.Job](w, "ci-writer")
 	if got := strings.Join(job.Spec.Template.Spec.Containers[0].Command, " "); !strings.HasSuffix(got, " --apply sha256:one --as-of 2026-07-01T00:00:00Z") {
@@ -222,11 +222,11 @@ func TestApproval(t *testing.T) {
 	}
 	w.cleaner.hang = false
 	w.settle()
-	w.answered("approve-cleanup=sha256:one#3", v1alpha1.RequestSucceeded, "freed 10.0 MiB")
+	w.answered("approve-cleanup-3", v1alpha1.RequestSucceeded, "freed 10.0 MiB")
 	w.clean(metav1.ConditionTrue, v1alpha1.ReasonWithinBounds, "10.0 MiB")
-	w.request("approve-cleanup=sha256:one#4")
+	w.request("approve-cleanup-4", v1alpha1.RequestApproveCleanup, "sha256:one")
 	w.settle()
-	w.answered("approve-cleanup=sha256:one#4", v1alpha1.RequestRefused, "does not wait")
+	w.answered("approve-cleanup-4", v1alpha1.RequestRefused, "does not wait")
 }
 
 // TestPlanChangedSinceApproval holds that nothing goes that was not approved:
@@ -237,12 +237,12 @@ func TestPlanChangedSinceApproval(t *testing.T) {
 	w.cleaner.garbage = "one"
 	w.cache(bounded10Gi(v1alpha1.ApprovalRequired))
 	w.settle()
-	w.request("cleanup#1")
+	w.request("cleanup-1", v1alpha1.RequestCleanup)
 	w.settle()
 	w.cleaner.garbage = "two"
-	w.request("approve-cleanup=sha256:one#2")
+	w.request("approve-cleanup-2", v1alpha1.RequestApproveCleanup, "sha256:one")
 	w.settle()
-	w.answered("approve-cleanup=sha256:one#2", v1alpha1.RequestFailed, "nothing was removed; now the plan sha256:two")
+	w.answered("approve-cleanup-2", v1alpha1.RequestFailed, "nothing was removed; now the plan sha256:two")
 	w.clean(metav1.ConditionFalse, v1alpha1.ReasonApprovalRequired, "sha256:two")
 	if w.cleaner.garbage != "two" || len(w.listener.calls) != 2 {
 		t.Errorf("%q is left, %d calls; want it untouched and told", w.cleaner.garbage, len(w.listener.calls))
@@ -263,9 +263,9 @@ func TestPausedCleanup(t *testing.T) {
 	w.cache(bounded10Gi(v1alpha1.ApprovalAutomatic))
 	w.settle()
 	w.said()
-	w.request("cleanup#1")
+	w.request("cleanup-1", v1alpha1.RequestCleanup)
 	w.settle()
-	w.answered("cleanup#1", v1alpha1.RequestFailed, "the check reuse did not pass: the cache is cold")
+	w.answered("cleanup-1", v1alpha1.RequestFailed, "the check reuse did not pass: the cache is cold")
 	w.clean(metav1.ConditionFalse, v1alpha1.ReasonCleanupPaused, "Cleaning is paused: the check reuse did not pass: the cache is cold")
 	if said := w.said(); !strings.Contains(said, "Warning CleanupPaused Paused cleaning by the check reuse: the cache is cold") {
 		t.Errorf("events:\n%s", said)
@@ -276,7 +276,7 @@ func TestPausedCleanup(t *testing.T) {
 		t.Errorf("%d runs while it is paused", len(w.cleanings))
 	}
 	w.cleaner.paused = ""
-	w.request("warm-up#2")
+	w.request("warm-up-2", v1alpha1.RequestWarmUp)
 	w.settle()
 	w.clean(metav1.ConditionTrue, v1alpha1.ReasonWithinBounds, "10.0 MiB")
 }
@@ -291,9 +291,9 @@ func TestUnprovenCleanup(t *testing.T) {
 	w.ending = nil
 	w.said()
 	w.wait(time.Minute)
-	w.request("cleanup#1")
+	w.request("cleanup-1", v1alpha1.RequestCleanup)
 	w.settle()
-	w.answered("cleanup#1", v1alpha1.RequestSucceeded, "not proven warm, so a warm-up is due: 4 packages were compiled")
+	w.answered("cleanup-1", v1alpha1.RequestSucceeded, "not proven warm, so a warm-up is due: 4 packages were compiled")
 	w.clean(metav1.ConditionTrue, v1alpha1.ReasonWithinBounds, "not proven warm")
 	said := w.said()
 	for _, want := range []string{"Warning NotProvenWarm", "WarmUpStarted Started a warm-up: a cleanup found the cache not warm"} {
@@ -317,9 +317,9 @@ func TestFailingCleanup(t *testing.T) {
 	w.cleaner = cleaner{over: 5 << 20, ending: &cluster.Ending{Evicted: true}}
 	w.cache(bounded10Gi(v1alpha1.ApprovalAutomatic))
 	w.settle()
-	w.request("cleanup#1")
+	w.request("cleanup-1", v1alpha1.RequestCleanup)
 	w.settle()
-	w.answered("cleanup#1", v1alpha1.RequestFailed, "disrupted")
+	w.answered("cleanup-1", v1alpha1.RequestFailed, "disrupted")
 	w.clean(metav1.ConditionFalse, v1alpha1.ReasonCleanupFailed, "(1 in a row)")
 	w.wait(50 * time.Second)
 	if len(w.cleanings) != 1 {
@@ -342,7 +342,7 @@ func TestDeafWebhook(t *testing.T) {
 	w.cache(bounded10Gi(v1alpha1.ApprovalRequired))
 	w.settle()
 	w.said()
-	w.request("cleanup#1")
+	w.request("cleanup-1", v1alpha1.RequestCleanup)
 	w.settle()
 	w.clean(metav1.ConditionFalse, v1alpha1.ReasonApprovalRequired, "the webhook was not told (1 calls): the answer is 503")
 	if said := w.said(); !strings.Contains(said, "Warning WebhookFailed Could not tell the webhook of the plan sha256:one (1 calls)") {
@@ -359,9 +359,9 @@ func TestDeafWebhook(t *testing.T) {
 	if len(w.listener.calls) != 3 || w.get().Status.Cleanup.Webhook.DeliveredTime == nil {
 		t.Errorf("%d calls, want two that fail and one: %+v", len(w.listener.calls), w.get().Status.Cleanup.Webhook)
 	}
-	w.request("approve-cleanup=sha256:one#2")
+	w.request("approve-cleanup-2", v1alpha1.RequestApproveCleanup, "sha256:one")
 	w.settle()
-	w.answered("approve-cleanup=sha256:one#2", v1alpha1.RequestSucceeded, "")
+	w.answered("approve-cleanup-2", v1alpha1.RequestSucceeded, "")
 }
 
 // TestCleanupOfFullVolume holds that a warm-up that fails, as it does on a full
@@ -373,12 +373,12 @@ func TestCleanupOfFullVolume(t *testing.T) {
 	w.cache(bounded10Gi(v1alpha1.ApprovalAutomatic))
 	w.settle()
 	w.ending = ended(warmreport.Report{Outcome: warmreport.Failed, Message: "no space left on device"})
-	w.request("warm-up#1")
+	w.request("warm-up-1", v1alpha1.RequestWarmUp)
 	w.settle()
-	w.answered("warm-up#1", v1alpha1.RequestFailed, "no space left")
-	w.request("cleanup#2")
+	w.answered("warm-up-1", v1alpha1.RequestFailed, "no space left")
+	w.request("cleanup-2", v1alpha1.RequestCleanup)
 	w.settle()
-	w.answered("cleanup#2", v1alpha1.RequestSucceeded, "freed 10.0 MiB")
+	w.answered("cleanup-2", v1alpha1.RequestSucceeded, "freed 10.0 MiB")
 }
 
 // TestWebhookIsCalled holds, on a manager that runs, that a plan which waits is
@@ -399,7 +399,7 @@ func TestWebhookIsCalled(t *testing.T) {
 		s.Cleanup.Webhook.URL = hook.URL
 	})
 	w.settle()
-	w.request("cleanup#1")
+	w.request("cleanup-1", v1alpha1.RequestCleanup)
 	w.settle()
 	if s := w.get().Status.Cleanup; s.Webhook == nil || s.Webhook.DeliveredTime != nil {
 		t.Fatalf("before it was told: %+v", s.Webhook)

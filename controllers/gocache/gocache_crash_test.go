@@ -24,7 +24,8 @@ type end struct {
 	Verdict                      v1alpha1.Verdict
 	Size                         string
 	Offered                      bool
-	Request                      v1alpha1.RequestOutcome
+	Requests                     map[string]v1alpha1.RequestOutcome
+	Slot                         bool
 	Writer                       bool
 	Swap                         swapEnd
 }
@@ -49,7 +50,7 @@ func TestCrashPoints(t *testing.T) {
 			w.settle()
 			w.now = w.now.Add(60e9)
 			die()
-			w.request("warm-up#1")
+			w.request("warm-up-1", v1alpha1.RequestWarmUp)
 			w.settle()
 		},
 		// a check that somebody asks for, the second attempt of which convicts
@@ -58,7 +59,7 @@ func TestCrashPoints(t *testing.T) {
 			w.settle()
 			die()
 			w.checked = evicted
-			w.request("failure-report#1")
+			w.request("failure-report-1", v1alpha1.RequestReportFailure)
 			w.settle()
 			w.checked = corrupt
 			w.wait(time.Minute)
@@ -70,7 +71,7 @@ func TestCrashPoints(t *testing.T) {
 			w.settle()
 			die()
 			w.ending = fills(900, 124)
-			w.request("warm-up#1")
+			w.request("warm-up-1", v1alpha1.RequestWarmUp)
 			w.settle()
 		},
 		// a push to a repository, which leads to a warm-up and a snapshot of it
@@ -91,9 +92,9 @@ func TestCrashPoints(t *testing.T) {
 			w.cache(bounded10Gi(v1alpha1.ApprovalRequired))
 			w.settle()
 			die()
-			w.request("cleanup#1")
+			w.request("cleanup-1", v1alpha1.RequestCleanup)
 			w.settle()
-			w.request("approve-cleanup=" + digestOf("one") + "#2")
+			w.request("approve-cleanup-2", v1alpha1.RequestApproveCleanup, digestOf("one"))
 			w.settle()
 		},
 		// a snapshot by schedule: its name must not depend on when it is made
@@ -149,8 +150,7 @@ func dying(t *testing.T, flow func(*world, func()), life *crash.Life) end {
 	if c.Status.Integrity != nil {
 		e.Verdict = c.Status.Integrity.Verdict
 	}
-	if last := c.Status.LastHandledRequest; last != nil {
-		e.Request = last.Outcome
-	}
+	e.Requests = w.requests.Outcomes(w.t)
+	e.Slot = c.Status.Request != nil
 	return e
 }

@@ -86,9 +86,9 @@ func TestAnotherTenantsVolumeIsNeverTaken(t *testing.T) {
 			})
 		},
 		"rollback request": func(w *world, tenant client.Client) {
-			w.editAs(tenant, func(c *v1alpha1.GoCache) {
-				metav1.SetMetaDataAnnotation(&c.ObjectMeta, v1alpha1.RequestAnnotation, "rollback#1")
-			})
+			asked := *w.requests
+			asked.Client = tenant
+			asked.Create(w.t, "rollback-1", v1alpha1.RequestRollback)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -111,8 +111,8 @@ func TestAnotherTenantsVolumeIsNeverTaken(t *testing.T) {
 			}
 			status := w.get().Status
 			said := meta.FindStatusCondition(status.Conditions, v1alpha1.ReadyCondition).Message
-			if r := status.LastHandledRequest; r != nil {
-				said += "\n" + r.Message
+			if exists[v1alpha1.CacheRequest](w, "rollback-1") {
+				said += "\n" + w.requests.Get(t, "rollback-1").Status.Message
 			}
 			if !strings.Contains(said, v.pv.Name) || !strings.Contains(said, "another PersistentVolumeClaim") {
 				t.Errorf("the object does not say what is wrong: %s", said)

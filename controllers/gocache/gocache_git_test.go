@@ -155,7 +155,7 @@ func TestUnreadableRepository(t *testing.T) {
 		t.Errorf("writes meanwhile: %q", wrote)
 	}
 
-	w.request("warm-up#1")
+	w.request("warm-up-1", v1alpha1.RequestWarmUp)
 	w.settle()
 	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "a warm-up is due and waits: repository "+r.url+" cannot be read")
 	if len(w.warmUps) != 1 {

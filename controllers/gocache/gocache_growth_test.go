@@ -40,7 +40,7 @@ func TestGrowth(t *testing.T) {
 
 	w.cluster.HoldExpansion = true
 	w.ending = fills(900, 124)
-	w.request("warm-up#1")
+	w.request("warm-up-1", v1alpha1.RequestWarmUp)
 	w.settle()
 	w.asksFor("2Gi")
 	w.condition(v1alpha1.StorageSufficientCondition, metav1.ConditionFalse, v1alpha1.ReasonGrowing, "grows from 1Gi to 2Gi")
@@ -54,11 +54,11 @@ func TestGrowth(t *testing.T) {
 	}
 
 	w.ending = fills(2000, 48)
-	w.request("warm-up#2")
+	w.request("warm-up-2", v1alpha1.RequestWarmUp)
 	w.settle()
 	w.asksFor("2500Mi") // and not 3Gi
 	w.ending = fills(2400, 100)
-	w.request("warm-up#3")
+	w.request("warm-up-3", v1alpha1.RequestWarmUp)
 	w.settle()
 	w.asksFor("2500Mi")
 	w.condition(v1alpha1.StorageSufficientCondition, metav1.ConditionFalse, v1alpha1.ReasonAtLimit, "96% of 2500Mi is used, and spec.storage.growth.limit is 2500Mi")
@@ -135,7 +135,7 @@ func TestQuotaRefusesGrowth(t *testing.T) {
 	quota.Status = corev1.ResourceQuotaStatus{Hard: quota.Spec.Hard, Used: corev1.ResourceList{"requests.storage": resource.MustParse("1Gi")}}
 	w.must(server.Client.Status().Update(t.Context(), quota)) // nobody plays its controller
 	w.ending = fills(900, 124)
-	w.request("warm-up#1")
+	w.request("warm-up-1", v1alpha1.RequestWarmUp)
 	w.settle()
 	w.condition(v1alpha1.StorageSufficientCondition, metav1.ConditionFalse, v1alpha1.ReasonGrowthRefused, "exceeded quota: disks")
 	w.must(server.Client.Delete(t.Context(), quota))

@@ -55,7 +55,7 @@ func TestScheduledCheck(t *testing.T) {
 	if got := strings.Join(container.Command, " "); !strings.HasSuffix(got, "--volume /cache --live --root /cache --modcache /cache/mod --buildcache /cache/build") {
 		t.Errorf("command %s", got)
 	}
-	w.request("warm-up#1") // never beside a check
+	w.request("warm-up-1", v1alpha1.RequestWarmUp) // never beside a check
 	w.settle()
 	if len(w.warmUps) != 1 {
 		t.Error("a warm-up runs beside a check")
@@ -64,7 +64,7 @@ func TestScheduledCheck(t *testing.T) {
 	w.checked = intact
 	w.settle()
 	w.condition(v1alpha1.IntactCondition, metav1.ConditionTrue, v1alpha1.ReasonIntact, "3 module versions and 7 build entries")
-	w.answered("warm-up#1", v1alpha1.RequestSucceeded, "")
+	w.answered("warm-up-1", v1alpha1.RequestSucceeded, "")
 	c := w.get()
 	if i := c.Status.Integrity; !strings.HasPrefix(i.Cause, livecheck.Scheduled) || i.VolumeName != c.Status.Storage.VolumeName || i.LastIntactTime == nil || i.Attempts != 1 {
 		t.Errorf("integrity %+v", i)
@@ -165,7 +165,7 @@ func TestTwoConvictedSnapshots(t *testing.T) {
 		w.wait(time.Minute)
 	}
 	w.condition(v1alpha1.IntactCondition, metav1.ConditionUnknown, v1alpha1.ReasonInconclusive, "")
-	w.request("warm-up#1")
+	w.request("warm-up-1", v1alpha1.RequestWarmUp)
 	w.settle()
 	for range 10 {
 		w.wait(time.Minute)
@@ -187,7 +187,7 @@ func TestFailureReport(t *testing.T) {
 		checks  int
 	}{
 		"intact":      {intact, func(*v1alpha1.GoCacheSpec) {}, v1alpha1.RequestSucceeded, "Intact: 3 module versions", 1},
-		"corrupt":     {corrupt, afterWarmUp, v1alpha1.RequestSucceeded, "Corrupt: 1 corrupt: FlippedZip 1 (FlippedZip, module cache: a@v1.zip: h1 differs); roll it back with the request rollback=ci-", 1},
+		"corrupt":     {corrupt, afterWarmUp, v1alpha1.RequestSucceeded, "Corrupt: 1 corrupt: FlippedZip 1 (FlippedZip, module cache: a@v1.zip: h1 differs); roll it back with a CacheRequest of action Rollback and argument ci-", 1},
 		"cannot tell": {evicted, func(*v1alpha1.GoCacheSpec) {}, v1alpha1.RequestFailed, "could not tell after 3 attempts: the pod was disrupted", 3},
 		"comes to no end": {nil, checkedBy(v1alpha1.CacheIntegrity{Deadline: &metav1.Duration{Duration: 5 * time.Minute}}),
 			v1alpha1.RequestFailed, "no result within 5m0s", 1},
@@ -198,12 +198,12 @@ func TestFailureReport(t *testing.T) {
 			w.cache(tt.change)
 			w.settle()
 			w.checked = tt.ending
-			w.request("failure-report#job-17")
+			w.request("failure-report-job-17", v1alpha1.RequestReportFailure)
 			w.settle()
 			for range 10 {
 				w.wait(time.Minute)
 			}
-			w.answered("failure-report#job-17", tt.outcome, tt.message)
+			w.answered("failure-report-job-17", tt.outcome, tt.message)
 			if len(w.checks) != tt.checks {
 				t.Errorf("%d checks, want %d", len(w.checks), tt.checks)
 			}
@@ -225,7 +225,7 @@ func TestReportOfAFailureGoesFirst(t *testing.T) {
 	if len(w.warmUps) != 2 {
 		t.Fatalf("%d warm-ups, want 2", len(w.warmUps))
 	}
-	w.request("failure-report#1")
+	w.request("failure-report-1", v1alpha1.RequestReportFailure)
 	w.settle()
 	w.modules("three") // so that the next warm-up is due as soon as this one ends
 	w.checked = nil
@@ -236,7 +236,7 @@ func TestReportOfAFailureGoesFirst(t *testing.T) {
 	}
 	w.checked = intact
 	w.settle()
-	w.answered("failure-report#1", v1alpha1.RequestSucceeded, "Intact")
+	w.answered("failure-report-1", v1alpha1.RequestSucceeded, "Intact")
 	if len(w.warmUps) != 3 || len(w.checks) != 1 {
 		t.Errorf("%d warm-ups and %d checks, want 3 and 1", len(w.warmUps), len(w.checks))
 	}
@@ -251,12 +251,12 @@ func TestFailureReportRollsBack(t *testing.T) {
 	w.settle()
 	before := w.get().Status.Storage.VolumeName
 	w.checked = corrupt
-	w.request("failure-report#1")
+	w.request("failure-report-1", v1alpha1.RequestReportFailure)
 	w.settle()
 	for range 5 {
 		w.wait(time.Minute)
 	}
-	w.answered("failure-report#1", v1alpha1.RequestSucceeded, "h1 differs); rolled back to "+w.names()[0])
+	w.answered("failure-report-1", v1alpha1.RequestSucceeded, "h1 differs); rolled back to "+w.names()[0])
 	c := w.get()
 	if c.Status.Storage.VolumeName == before || c.Status.VolumeReplacement != nil {
 		t.Errorf("storage %+v, swap %+v", c.Status.Storage, c.Status.VolumeReplacement)
@@ -279,14 +279,14 @@ func TestCheckWithoutItsTrust(t *testing.T) {
 		}}
 	})
 	w.settle()
-	w.request("failure-report#1") // goes before the warm-up, which it must not hold back
+	w.request("failure-report-1", v1alpha1.RequestReportFailure) // goes before the warm-up, which it must not hold back
 	w.settle()
 	w.wait(61 * time.Minute)
 	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonSnapshotsDisabled, "a check is due and waits: spec.snapshots.verification.trust.goSumRefs[0]: ConfigMap sums")
-	w.answered("failure-report#1", v1alpha1.RequestFailed, "no result within 1h0m0s: it waited for spec.snapshots.verification.trust.goSumRefs[0]")
-	w.request("warm-up#2")
+	w.answered("failure-report-1", v1alpha1.RequestFailed, "no result within 1h0m0s: it waited for spec.snapshots.verification.trust.goSumRefs[0]")
+	w.request("warm-up-2", v1alpha1.RequestWarmUp)
 	w.settle()
-	w.answered("warm-up#2", v1alpha1.RequestSucceeded, "")
+	w.answered("warm-up-2", v1alpha1.RequestSucceeded, "")
 	w.must(server.Client.Create(t.Context(), &corev1.ConfigMap{
 		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "sums"}, Data: map[string]string{"go.sum": "a v1 h1:x\n"},
 	}))
@@ -314,7 +314,7 @@ func TestWriterGoesWhereTheClaimIs(t *testing.T) {
 	}
 	w.must(server.Client.Create(t.Context(), pod))
 	w.checked = nil
-	w.request("integrity#1")
+	w.request("integrity-1", v1alpha1.RequestCheckIntegrity)
 	w.settle()
 	affinity := get[batchv1.Job](w, "ci-writer").Spec.Template.Spec.Affinity
 	if affinity == nil || !slices.ContainsFunc(affinity.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution.NodeSelectorTerms, func(term corev1.NodeSelectorTerm) bool {

@@ -48,7 +48,7 @@ func TestKstatus(t *testing.T) {
 	says(kstatus.Current, "mended")
 
 	w.corrupt = true
-	w.request("snapshot#1")
+	w.request("snapshot-1", v1alpha1.RequestSnapshot)
 	w.settle()
 	says(kstatus.Current, "when its newest snapshot is convicted: an older one is offered")
 

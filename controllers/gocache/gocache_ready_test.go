@@ -47,7 +47,7 @@ func TestReadyMeansUsable(t *testing.T) {
 	w.condition(v1alpha1.SnapshotAvailableCondition, metav1.ConditionTrue, v1alpha1.ReasonSnapshotAvailable, w.names()[0])
 
 	w.ending = ended(warmreport.Report{Outcome: warmreport.Failed, Message: "no such module"})
-	w.request("warm-up#1")
+	w.request("warm-up-1", v1alpha1.RequestWarmUp)
 	w.settle()
 	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "no such module; next attempt at 20")
 	w.condition(v1alpha1.WarmCondition, metav1.ConditionFalse, v1alpha1.ReasonWarmUpFailed, "no such module; next attempt at 20")
@@ -66,7 +66,7 @@ func TestCacheWithoutSnapshots(t *testing.T) {
 	}
 	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonSnapshotsDisabled, "spec.snapshots has neither afterWarmUp nor a schedule")
 	w.condition(v1alpha1.SnapshotAvailableCondition, metav1.ConditionFalse, v1alpha1.ReasonSnapshotsDisabled, "wait until one is requested")
-	w.request("snapshot#1")
+	w.request("snapshot-1", v1alpha1.RequestSnapshot)
 	w.settle()
 	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "")
 	made := w.snapshots()[0]

@@ -34,7 +34,7 @@ func TestSealOfWarmUps(t *testing.T) {
 	if got := w.get().Status.ManifestDigest; got != "sha256:aa" || sealed[plan.WarmUp] != "" {
 		t.Fatalf("digest %q; the first warm-up was given %q", got, sealed[plan.WarmUp])
 	}
-	w.request("integrity#1")
+	w.request("integrity-1", v1alpha1.RequestCheckIntegrity)
 	w.settle()
 	if sealed[plan.Integrity] != "sha256:aa" || w.get().Status.ManifestDigest != "sha256:aa" {
 		t.Errorf("a check was given %q, and left %q", sealed[plan.Integrity], w.get().Status.ManifestDigest)
@@ -50,7 +50,7 @@ func TestSealOfWarmUps(t *testing.T) {
 	} {
 		w.ending = c.ending
 		delete(sealed, plan.WarmUp)
-		w.request([]string{"warm-up#a", "warm-up#b", "warm-up#c", "warm-up#d"}[i])
+		w.request([]string{"a", "b", "c", "d"}[i], v1alpha1.RequestWarmUp)
 		w.settle()
 		if given, ran := sealed[plan.WarmUp]; ran && given != c.given || w.get().Status.ManifestDigest != c.left {
 			t.Errorf("run %d was given %q and left %q, want %q and %q", i, given, w.get().Status.ManifestDigest, c.given, c.left)

@@ -131,12 +131,12 @@ func TestOneWriter(t *testing.T) {
 		w.cluster.HoldPods = true
 		w.cache()
 		w.settle()
-		w.request("warm-up#1")
+		w.request("warm-up-1", v1alpha1.RequestWarmUp)
 		w.settle()
 		w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "a warm-up is due and waits: the pod of the last run to be gone")
 		w.cluster.HoldPods = false
 		w.settle()
-		w.answered("warm-up#1", v1alpha1.RequestSucceeded, "")
+		w.answered("warm-up-1", v1alpha1.RequestSucceeded, "")
 	})
 	t.Run("a snapshot is being cut", func(t *testing.T) {
 		t.Parallel()
@@ -144,7 +144,7 @@ func TestOneWriter(t *testing.T) {
 		w.uncut = true
 		w.cache(afterWarmUp)
 		w.settle()
-		w.request("warm-up#1")
+		w.request("warm-up-1", v1alpha1.RequestWarmUp)
 		w.settle()
 		if len(w.warmUps) != 1 {
 			t.Fatal("a writer was started while a snapshot was being cut")
@@ -152,7 +152,7 @@ func TestOneWriter(t *testing.T) {
 		w.condition(v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonSnapshotPending, "a warm-up is due and waits: snapshot "+w.names()[0]+" to be cut")
 		w.uncut = false
 		w.settle()
-		w.answered("warm-up#1", v1alpha1.RequestSucceeded, "")
+		w.answered("warm-up-1", v1alpha1.RequestSucceeded, "")
 	})
 	t.Run("the claim is on its way out", func(t *testing.T) {
 		t.Parallel()
@@ -170,7 +170,7 @@ func TestOneWriter(t *testing.T) {
 			},
 		}))
 		w.must(server.Client.Delete(t.Context(), claim))
-		w.request("warm-up#1")
+		w.request("warm-up-1", v1alpha1.RequestWarmUp)
 		w.settle()
 		if len(w.warmUps) != 1 {
 			t.Error("a writer was started on a claim that is being deleted")

@@ -117,7 +117,7 @@ func TestNoWriterBesideACut(t *testing.T) {
 		Spec:       v1alpha1.CacheSnapshotSpec{SourceRef: v1alpha1.SnapshotSource{Kind: v1alpha1.GoCacheKind, Name: "ci"}},
 	}))
 	w.prove() // it is admitted
-	w.request("warm-up#1")
+	w.request("warm-up-1", v1alpha1.RequestWarmUp)
 	for range 4 {
 		w.must(w.pass())
 	}
@@ -144,14 +144,14 @@ func TestWarmUpIsSaidOnce(t *testing.T) {
 			return c.Get(ctx, key, o, opts...)
 		},
 	})
-	w.request("warm-up#1")
+	w.request("warm-up-1", v1alpha1.RequestWarmUp)
 	for range 3 {
 		w.must(w.pass())
 	}
 	if said := w.said(); strings.Count(said, "WarmUpStarted") != 1 {
 		t.Errorf("events: %s", said)
 	}
-	if job := get[batchv1.Job](w, "ci-writer"); job.Annotations[v1alpha1.RequestAnnotation] != "" {
+	if job := get[batchv1.Job](w, "ci-writer"); job.Annotations[v1alpha1.CacheRequestAnnotation] != "" {
 		t.Error("a run that began before the request passes for its answer")
 	}
 }

@@ -30,6 +30,7 @@ import (
 	"gocache.dev/operator/internal/testing/cluster"
 	"gocache.dev/operator/internal/testing/env"
 	"gocache.dev/operator/internal/testing/faults"
+	"gocache.dev/operator/internal/testing/requests"
 )
 
 var server *env.Env
@@ -45,6 +46,7 @@ type world struct {
 	namespace  string
 	now        time.Time
 	cluster    *cluster.Cluster
+	requests   *requests.Requests
 	reconciler *Reconciler
 	mortal     *faults.Mortal // counts the writes, and may die
 	events     *events.FakeRecorder
@@ -97,6 +99,10 @@ func newWorld(t *testing.T) *world {
 			}
 			return w.ending
 		},
+	}
+	w.requests = &requests.Requests{
+		Client: server.Client, Namespace: w.namespace, Now: func() time.Time { return w.now },
+		Target: v1alpha1.RequestTarget{Kind: v1alpha1.GoCacheKind, Name: "ci"},
 	}
 	w.restart(faults.Point{})
 	return w
@@ -179,11 +185,26 @@ func (w *world) edit(change func(*v1alpha1.GoCache)) {
 	w.must(server.Client.Update(w.t.Context(), c))
 }
 
-func (w *world) request(text string) {
+// request creates a CacheRequest for the GoCache.
+func (w *world) request(name string, action v1alpha1.RequestAction, argument ...string) {
 	w.t.Helper()
-	w.edit(func(c *v1alpha1.GoCache) {
-		metav1.SetMetaDataAnnotation(&c.ObjectMeta, v1alpha1.RequestAnnotation, text)
-	})
+	w.requests.Create(w.t, name, action, argument...)
+}
+
+// answered checks the outcome of a request.
+func (w *world) answered(name string, outcome v1alpha1.RequestOutcome, message string) {
+	w.t.Helper()
+	w.requests.Answered(w.t, name, outcome, message)
+}
+
+// step lets the rest of the cluster act once.
+func (w *world) step() (acted bool) {
+	w.t.Helper()
+	acted, err := w.cluster.Step(w.t.Context())
+	w.must(err)
+	followed, err := w.requests.Step(w.t.Context())
+	w.must(err)
+	return acted || followed
 }
 
 // get reads an object that must exist.
@@ -234,8 +255,7 @@ func (w *world) settle() {
 		if !died {
 			w.must(err)
 		}
-		acted, err := w.cluster.Step(w.t.Context())
-		w.must(err)
+		acted := w.step()
 		proved := w.prove()
 		w.invariants()
 		switch {
@@ -271,8 +291,7 @@ func (w *world) end() {
 		} else {
 			w.must(err)
 		}
-		acted, err := w.cluster.Step(w.t.Context())
-		w.must(err)
+		acted := w.step()
 		if !died && !acted && len(w.mortal.Writes) == wrote {
 			return
 		}

@@ -138,7 +138,7 @@ func swapFlows() map[string]func(*world, func()) {
 		"rollback by request": func(w *world, die func()) {
 			w.captured(keepNothing)
 			die()
-			w.request("rollback#1")
+			w.request("rollback-1", v1alpha1.RequestRollback)
 			w.settle()
 		},
 		"rollback of a corrupt volume": func(w *world, die func()) {
@@ -147,7 +147,7 @@ func swapFlows() map[string]func(*world, func()) {
 			})
 			die()
 			w.checked = corrupt
-			w.request("failure-report#1")
+			w.request("failure-report-1", v1alpha1.RequestReportFailure)
 			w.settle()
 		},
 		"migration to another class": func(w *world, die func()) {

@@ -68,11 +68,9 @@ func TestRestoreRefused(t *testing.T) {
 			w.edit(func(c *v1alpha1.GoCache) { c.Spec.Restore = restoreOf("x", "") })
 			w.settle()
 			w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonNotRestorable, tt.says)
-			w.request("rollback=x#1")
+			w.request("rollback-1", v1alpha1.RequestRollback, "x")
 			w.settle()
-			if a := w.get().Status.LastHandledRequest; a.Outcome != v1alpha1.RequestRefused || !strings.Contains(a.Message, tt.says) {
-				t.Errorf("the request is answered %+v", a)
-			}
+			w.answered("rollback-1", v1alpha1.RequestRefused, tt.says)
 			if now := get[corev1.PersistentVolumeClaim](w, "ci").Spec.VolumeName; now != before || w.get().Status.LastVolumeReplacement != nil {
 				t.Errorf("the volume was replaced: %+v", w.get().Status.LastVolumeReplacement)
 			}
@@ -91,11 +89,9 @@ func TestRestoreOfWhatIsNotThere(t *testing.T) {
 	w := newWorld(t)
 	w.cache(withoutSnapshots)
 	w.settle()
-	w.request("rollback#0")
+	w.request("rollback-0", v1alpha1.RequestRollback)
 	w.settle()
-	if a := w.get().Status.LastHandledRequest; a.Outcome != v1alpha1.RequestRefused || !strings.Contains(a.Message, "no verified snapshot") {
-		t.Errorf("the request is answered %+v", a)
-	}
+	w.answered("rollback-0", v1alpha1.RequestRefused, "no verified snapshot")
 	w.edit(func(c *v1alpha1.GoCache) { c.Spec.Restore = restoreOf("later", "") })
 	w.settle()
 	w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonNotRestorable, "CacheSnapshot later does not exist")

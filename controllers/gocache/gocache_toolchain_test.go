@@ -24,14 +24,14 @@ func TestAnotherToolchainOfTheSameVersion(t *testing.T) {
 	w.condition(v1alpha1.WarmCondition, metav1.ConditionTrue, v1alpha1.ReasonWarmedUp, "1 module versions")
 	again := func(request, compiler string) {
 		report(compiler)
-		w.request(request)
+		w.request(request, v1alpha1.RequestWarmUp)
 		w.settle()
 	}
-	again("warm-up#1", "b1")
+	again("warm-up-1", "b1")
 	if said := w.said(); strings.Contains(said, "ToolchainChanged") {
 		t.Errorf("it did not change, yet events say: %s", said)
 	}
-	again("warm-up#2", "b2")
+	again("warm-up-2", "b2")
 	w.condition(v1alpha1.WarmCondition, metav1.ConditionTrue, v1alpha1.ReasonWarmedUp, "the compiler of go1.26.8 linux/amd64 is another one than at the warm-up before (sha256 b2, was b1)")
 	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "the compiler of go1.26.8")
 	if said := w.said(); strings.Count(said, "Warning ToolchainChanged The compiler of go1.26.8") != 1 {

@@ -7,25 +7,25 @@ import (
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/controllers/gocache/pass"
 	"gocache.dev/operator/controllers/gocache/writer"
-	"gocache.dev/operator/internal/kube/bounded"
+	"gocache.dev/operator/internal/kube/requests"
 	"gocache.dev/operator/internal/plan/request"
 )
 
 const (
-	// requestPatience is how long an accepted request may wait until it is
-	// begun. The next one is not looked at before it is answered.
-	requestPatience = time.Hour
+	// requestTimeout is how long an accepted request may wait until it is
+	// begun. The next one is not accepted before it is answered.
+	requestTimeout = time.Hour
 )
 
 // verb is one request that a GoCache accepts. What it asks for is done by the
 // step that always does it, which also gives the answer.
 type verb struct {
 	// action of the request.
-	action string
+	action v1alpha1.RequestAction
 	// refuses is why it cannot be taken up; empty: it can. May be nil.
 	refuses func(*progress, request.Request) string
 	// within this time it is answered, whatever becomes of it; nil: it is
-	// answered when it was begun within requestPatience and has ended.
+	// answered when it was begun within requestTimeout and has ended.
 	within func(*progress) time.Duration
 	// begun reports whether it is being done: then its answer is waited for.
 	// Nil: it is done at once or not at all.
@@ -35,13 +35,13 @@ type verb struct {
 // verbs are all requests that a GoCache accepts.
 func verbs() []verb {
 	return []verb{
-		{action: request.WarmUp, begun: (*progress).writerAnswers},
-		{action: request.Snapshot},
-		{action: request.Cleanup, refuses: refusesCleanup, begun: (*progress).writerAnswers},
-		{action: request.ApproveCleanup, refuses: refusesApproval, begun: (*progress).writerAnswers},
-		{action: request.Integrity, within: checkDeadline},
-		{action: request.FailureReport, within: checkDeadline},
-		{action: request.Rollback, begun: func(p *progress) bool { return p.Replacing(p.cache) }},
+		{action: v1alpha1.RequestWarmUp, begun: (*progress).writerAnswers},
+		{action: v1alpha1.RequestSnapshot},
+		{action: v1alpha1.RequestCleanup, refuses: refusesCleanup, begun: (*progress).writerAnswers},
+		{action: v1alpha1.RequestApproveCleanup, refuses: refusesApproval, begun: (*progress).writerAnswers},
+		{action: v1alpha1.RequestCheckIntegrity, within: checkDeadline},
+		{action: v1alpha1.RequestReportFailure, within: checkDeadline},
+		{action: v1alpha1.RequestRollback, begun: func(p *progress) bool { return p.Replacing(p.cache) }},
 	}
 }
 
@@ -54,24 +54,24 @@ func verbOf(req request.Request) verb {
 	return verb{}
 }
 
-// takeRequest takes up the request annotation. Of what it asks for only the first
+// +kubebuilder:rbac:groups=cache.gocache.dev,resources=cacherequests,verbs=get;list;watch
+
+// takeRequest takes up the next CacheRequest. Of what it asks for only the first
 // and the last answer are given here: that it is refused, or waited too long.
-func (r *Reconciler) takeRequest(_ context.Context, p *progress) error {
-	text, present := p.cache.Annotations[v1alpha1.RequestAnnotation]
-	answer := known().Take(bounded.Text(text, pass.MaxRequest), present, p.cache.Status.LastHandledRequest, func(req request.Request) string {
+func (r *Reconciler) takeRequest(ctx context.Context, p *progress) error {
+	queue := requests.Queue{Client: r.Client, Live: r.Live, Kind: known(), Target: p.cache}
+	next, err := queue.Take(ctx, p.cache.Status.Request, p.Now, func(req request.Request) string {
 		if v := verbOf(req); v.refuses != nil {
 			return v.refuses(p, req)
 		}
 		return ""
+	}, func() bool {
+		req, ok := request.Accepted(p.cache.Status.Request)
+		v := verbOf(req)
+		return ok && v.begun != nil && v.begun(p)
 	})
-	if answer == nil {
-		return nil
-	}
-	if i := p.cache.Status.Integrity; answer.Outcome == v1alpha1.RequestAccepted && i != nil && i.Cause == text {
-		i.Cause = "" // of a check for an earlier request of this very text
-	}
-	pass.Answer(p.cache, p.Now, answer.Text, answer.Outcome, answer.Message)
-	return nil
+	p.cache.Status.Request = next
+	return err
 }
 
 // known is what a GoCache does with requests: the next one waits until the one
@@ -79,7 +79,7 @@ func (r *Reconciler) takeRequest(_ context.Context, p *progress) error {
 func known() request.Kind {
 	k := request.Kind{Name: v1alpha1.GoCacheKind}
 	for _, v := range verbs() {
-		k.Supports = append(k.Supports, request.Form{Action: v.action})
+		k.Supports = append(k.Supports, v.action)
 	}
 	return k
 }
@@ -87,17 +87,17 @@ func known() request.Kind {
 // answerOverdue answers an accepted request that was not begun in time, so that it
 // does not hold back later ones for ever.
 func (r *Reconciler) answerOverdue(_ context.Context, p *progress) error {
-	answer, wake := known().Overdue(p.cache.Status.LastHandledRequest, p.Now, func(req request.Request) request.Timeout {
+	answer, wake := known().Overdue(p.cache.Status.Request, p.Now, func(req request.Request) request.Timeout {
 		v := verbOf(req)
-		patience := request.Timeout{Within: requestPatience, Begun: v.begun != nil && v.begun(p), WaitsFor: p.requestWaitsFor(req)}
+		timeout := request.Timeout{Within: requestTimeout, Begun: v.begun != nil && v.begun(p), WaitsFor: p.requestWaitsFor(req)}
 		if v.within != nil {
-			patience.Within, patience.Answer = v.within(p), true
+			timeout.Within, timeout.Answer = v.within(p), true
 		}
-		return patience
+		return timeout
 	})
 	p.result.WakeAt(p.Now, wake)
 	if answer != nil {
-		pass.Answer(p.cache, p.Now, answer.Text, answer.Outcome, answer.Message)
+		pass.Answer(p.cache, p.Now, answer.Outcome, answer.Message)
 	}
 	return nil
 }
@@ -107,7 +107,7 @@ func (p *progress) requestWaitsFor(req request.Request) string {
 	if why := p.writer.RequestWaitsFor(req.Action); why != "" {
 		return ": it waited for " + why
 	}
-	if u := p.replacement.Unfulfilled; u != nil && req.Action == request.Rollback {
+	if u := p.replacement.Unfulfilled; u != nil && req.Action == v1alpha1.RequestRollback {
 		return ": it waited for " + u.WaitsFor
 	}
 	return ""

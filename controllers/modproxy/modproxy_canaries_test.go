@@ -69,9 +69,9 @@ func TestProofWithoutCanaries(t *testing.T) {
 		t.Fatal("it is not convicted")
 	}
 	w.blue.wrong, w.blue.sample = false, nil // emptied by hand
-	w.request("failback=blue#1")
+	w.request("reinstate-1", v1alpha1.RequestReinstate, "blue")
 	w.tick(3)
-	w.answered("failback=blue#1", v1alpha1.RequestSucceeded, "")
+	w.answered("reinstate-1", v1alpha1.RequestSucceeded, "")
 	if w.convicted("blue") {
 		t.Error("the proof did not acquit it")
 	}

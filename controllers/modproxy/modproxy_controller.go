@@ -26,6 +26,7 @@ import (
 	"gocache.dev/operator/internal/kube/images"
 	"gocache.dev/operator/internal/kube/patch"
 	"gocache.dev/operator/internal/kube/read"
+	"gocache.dev/operator/internal/kube/requests"
 	"gocache.dev/operator/internal/kube/route"
 	"gocache.dev/operator/internal/kube/route/backend"
 	"gocache.dev/operator/internal/plan/failover"
@@ -99,6 +100,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Owns(&batchv1.Job{}).
 		Watches(&corev1.PersistentVolumeClaim{}, handler.EnqueueRequestsFromMapFunc(byClaim)).
 		Watches(&v1alpha1.CacheSnapshot{}, handler.EnqueueRequestsFromMapFunc(bySnapshot)).
+		Watches(&v1alpha1.CacheRequest{}, handler.EnqueueRequestsFromMapFunc(requests.ByRequest(v1alpha1.ModProxyKind))).
 		WatchesRawSource(r.prober.Source()).
 		WithOptions(controller.Options{MaxConcurrentReconciles: 4}).
 		Complete(r)
@@ -145,7 +147,7 @@ func (r *Reconciler) pass(ctx context.Context, s *scope) error {
 	}
 	key := client.ObjectKeyFromObject(s.proxy)
 	r.prober.Set(key, targets(s.proxy, s.Addresses, s.Token))
-	s.takeRequest()
+	errs = append(errs, r.takeRequest(ctx, s))
 	observed := r.prober.Observe(key)
 	s.Found, s.Database = observed.Instances, observed.Database
 	s.noteAgreement(observed.Agreed)
@@ -155,6 +157,7 @@ func (r *Reconciler) pass(ctx context.Context, s *scope) error {
 	}
 	r.prober.CompareBy(key, s.reference())
 	s.requestDone()
+	s.answerOverdue()
 	return errors.Join(errs...)
 }
 

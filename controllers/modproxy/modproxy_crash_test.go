@@ -17,7 +17,8 @@ type end struct {
 	Serving, Pinned string
 	Convicted       bool
 	Published       [2]string
-	Request         v1alpha1.RequestOutcome
+	Requests        map[string]v1alpha1.RequestOutcome
+	Slot            bool
 	Flips           int
 	// Store of the instance that was poisoned, in flows that roll it back.
 	Store storeEnd
@@ -75,7 +76,7 @@ func TestCrashPoints(t *testing.T) {
 		"failover request": func(w *world, die func()) {
 			w.serving()
 			die()
-			w.request("failover=green#1")
+			w.request("failover-1", v1alpha1.RequestFailover, "green")
 		},
 		"departure from what was agreed on": func(w *world, die func()) {
 			w.serving(comparing)
@@ -122,8 +123,7 @@ func dying(t *testing.T, flow func(*world, func()), life *crash.Life) end {
 	if w.cluster != nil { // one that comes back is moved once more if a fresh prober has to find out first
 		e.Flips = 0
 	}
-	if s.LastHandledRequest != nil {
-		e.Request = s.LastHandledRequest.Outcome
-	}
+	e.Requests = w.requests.Outcomes(t)
+	e.Slot = s.Request != nil
 	return e
 }

@@ -23,7 +23,6 @@ func became(before, after *v1alpha1.ModProxy) []event.Event {
 	events = append(events, consistencyEvents(before.Status.Conditions, after.Status.Conditions)...)
 	events = append(events, databaseEvents(before.Status.Conditions, after.Status.Conditions)...)
 	events = append(events, flipEvents(before.Status.LastWeightChange, after.Status.LastWeightChange)...)
-	events = append(events, event.Refused(before.Status.LastHandledRequest, after.Status.LastHandledRequest)...)
 	return append(events, event.Stalled(before.Status.Conditions, after.Status.Conditions)...)
 }
 

@@ -99,15 +99,15 @@ func TestWrongBytes(t *testing.T) {
 	if !w.convicted("blue") {
 		t.Error("time acquitted it")
 	}
-	w.request("failover=blue#1")
-	w.answered("failover=blue#1", v1alpha1.RequestRefused, "serves wrong bytes")
-	w.request("failback=blue#1")
-	w.answered("failback=blue#1", v1alpha1.RequestAccepted, "stays out until it is proven sound")
+	w.request("failover-1", v1alpha1.RequestFailover, "blue")
+	w.answered("failover-1", v1alpha1.RequestRefused, "serves wrong bytes")
+	w.request("reinstate-1", v1alpha1.RequestReinstate, "blue")
+	w.answered("reinstate-1", v1alpha1.RequestAccepted, "stays out until it is proven sound")
 	if !w.convicted("blue") {
 		t.Error("the request acquitted it without proof")
 	}
 	w.tick(2)
-	w.answered("failback=blue#1", v1alpha1.RequestSucceeded, "")
+	w.answered("reinstate-1", v1alpha1.RequestSucceeded, "")
 	if w.convicted("blue") {
 		t.Error("the proof did not acquit it")
 	}
@@ -137,18 +137,18 @@ func TestAcquittedTooEarly(t *testing.T) {
 			if !w.convicted("blue") {
 				t.Fatal("it is not convicted")
 			}
-			w.request("failback=blue#1")
+			w.request("reinstate-1", v1alpha1.RequestReinstate, "blue")
 			for range 4 {
 				w.tick(1)
 				if !w.convicted("blue") {
 					t.Fatal("it serves wrong bytes, and stands acquitted")
 				}
 			}
-			w.answered("failback=blue#1", v1alpha1.RequestFailed, "still serves wrong bytes")
+			w.answered("reinstate-1", v1alpha1.RequestFailed, "still serves wrong bytes")
 			spoil(w.blue, false)
-			w.request("failback=blue#2")
+			w.request("reinstate-2", v1alpha1.RequestReinstate, "blue")
 			w.tick(3)
-			w.answered("failback=blue#2", v1alpha1.RequestSucceeded, "")
+			w.answered("reinstate-2", v1alpha1.RequestSucceeded, "")
 			if w.convicted("blue") {
 				t.Error("the proof did not acquit it")
 			}
@@ -257,33 +257,30 @@ func TestRequests(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.serving()
-	w.request("failover=green#1")
-	w.answered("failover=green#1", v1alpha1.RequestSucceeded, "")
+	w.request("failover-1", v1alpha1.RequestFailover, "green")
+	w.answered("failover-1", v1alpha1.RequestSucceeded, "")
 	w.weights(0, 100)
 	if pinned := w.get().Status.PinnedInstance; pinned != "green" {
 		t.Errorf("pinned %q", pinned)
 	}
 	w.tick(3)
 	w.weights(0, 100)
-	w.request("failback#1")
-	w.answered("failback#1", v1alpha1.RequestSucceeded, "")
+	w.request("failback-1", v1alpha1.RequestFailback)
+	w.answered("failback-1", v1alpha1.RequestSucceeded, "")
 	w.weights(100, 100)
 	w.said()
 
 	w.blue.down = true
 	w.tick(3)
-	long := strings.Repeat("é", 400)
-	for _, tt := range []struct{ text, why string }{
-		{"failover=red#1", `there is no instance "red"`},
-		{"failover=blue#1", "instance blue is not healthy"},
-		{"warm-up#1", "does not support the action warm-up"},
-		{"failover", "is no request"},
-		{long, "is no request"},
+	w.requests.Events() // of the requests before
+	for instance, why := range map[string]string{
+		"red":  `there is no instance "red"`,
+		"blue": "instance blue is not healthy",
 	} {
-		w.request(tt.text)
-		w.answered(tt.text[:min(len(tt.text), maxRequest)], v1alpha1.RequestRefused, tt.why)
-		if said := w.said(); strings.Count(said, "RequestRefused") != 1 {
-			t.Errorf("request %.20q: events %s", tt.text, said)
+		w.request("to-"+instance, v1alpha1.RequestFailover, instance)
+		w.answered("to-"+instance, v1alpha1.RequestRefused, why)
+		if events := w.requests.Events(); len(events) != 1 || !strings.Contains(events[0], "RequestRefused") {
+			t.Errorf("request to %s: events %q", instance, events)
 		}
 	}
 	w.weights(0, 100)

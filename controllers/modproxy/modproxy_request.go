@@ -1,6 +1,7 @@
 package modproxy
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -12,50 +13,80 @@ import (
 	"gocache.dev/operator/controllers/modproxy/pass"
 	"gocache.dev/operator/controllers/modproxy/storerollback"
 	"gocache.dev/operator/internal/kube/bounded"
+	"gocache.dev/operator/internal/kube/requests"
 	"gocache.dev/operator/internal/plan/failover"
 	"gocache.dev/operator/internal/plan/request"
 )
 
-// maxRequest is how much of a request a status echoes, in bytes.
-const maxRequest = 512
+const (
+	// requestTimeout is how long a request waits until the router has been given
+	// the weights of it.
+	requestTimeout = 10 * time.Minute
+	// checkTimeout is how long one waits for checks of whole stores.
+	checkTimeout = 24 * time.Hour
+)
 
-// known is what a ModProxy does with requests: a new one takes the place of one
-// that waits, since it may be to move clients at once.
+// known is what a ModProxy does with requests. One that moves clients does not
+// wait until a check of whole stores has ended.
 func known() request.Kind {
-	return request.Kind{Name: v1alpha1.ModProxyKind, Supersedes: true, Supports: []request.Form{
-		{Action: request.Failover, Written: []string{"failover=INSTANCE"}},
-		{Action: request.Failback, Written: []string{"failback", "failback=INSTANCE"}},
-		{Action: request.Integrity}, {Action: request.Snapshot},
-	}}
+	return request.Kind{
+		Name: v1alpha1.ModProxyKind,
+		Supports: []v1alpha1.RequestAction{
+			v1alpha1.RequestFailover, v1alpha1.RequestFailback, v1alpha1.RequestReinstate,
+			v1alpha1.RequestCheckIntegrity, v1alpha1.RequestSnapshot,
+		},
+		Urgent: []v1alpha1.RequestAction{v1alpha1.RequestFailover, v1alpha1.RequestFailback},
+	}
 }
 
-// takeRequest takes up the request annotation. What it asks for is accepted
+// +kubebuilder:rbac:groups=cache.gocache.dev,resources=cacherequests,verbs=get;list;watch
+
+// takeRequest takes up the next CacheRequest. What it asks for is accepted
 // until the weights were published, however often that is tried.
-func (s *scope) takeRequest() {
-	text, present := s.proxy.Annotations[v1alpha1.RequestAnnotation]
-	answer := known().Take(bounded.Text(text, maxRequest), present, s.proxy.Status.LastHandledRequest, s.refuses)
-	if answer == nil {
-		return
-	}
-	s.proxy.Status.LastHandledRequest = &v1alpha1.RequestStatus{
-		Request: answer.Text, Outcome: answer.Outcome, Message: bounded.Text(answer.Message, 1024), Time: metav1.NewTime(s.Now),
-	}
+func (r *Reconciler) takeRequest(ctx context.Context, s *scope) error {
+	queue := requests.Queue{Client: r.Client, Live: r.Live, Kind: known(), Target: s.proxy}
+	next, err := queue.Take(ctx, s.proxy.Status.Request, s.Now, s.refuses, func() bool { return false })
+	s.proxy.Status.Request = next
+	return err
 }
 
-// refuses says what is wrong with a request; empty: nothing.
+// refuses is why a request is not accepted; empty: it is.
 func (s *scope) refuses(req request.Request) string {
 	exists := slices.ContainsFunc(s.proxy.Spec.Instances, func(i v1alpha1.ProxyInstance) bool { return i.Name == req.Argument })
 	switch {
-	case req.Action != request.Failover && req.Argument == "":
+	case req.Argument == "":
 		return ""
-	case req.Action == request.Integrity || req.Action == request.Snapshot:
-		return req.Action + " is for the stores of all instances: it takes no argument"
 	case !exists:
 		return fmt.Sprintf("there is no instance %q", req.Argument)
-	case req.Action == request.Failover:
+	case req.Action == v1alpha1.RequestFailover:
 		return s.unfit(req.Argument)
 	}
 	return ""
+}
+
+// answer records what became of the accepted request.
+func (s *scope) answer(outcome v1alpha1.RequestOutcome, message string) {
+	r := s.proxy.Status.Request
+	if outcome != r.Outcome {
+		r.Time = metav1.NewTime(s.Now)
+	}
+	r.Outcome, r.Message = outcome, bounded.Text(message, requests.MaxMessage)
+}
+
+// answerOverdue answers a request that waits too long.
+func (s *scope) answerOverdue() {
+	answer, wake := known().Overdue(s.proxy.Status.Request, s.Now, func(req request.Request) request.Timeout {
+		switch req.Action {
+		case v1alpha1.RequestCheckIntegrity, v1alpha1.RequestReinstate:
+			return request.Timeout{Within: checkTimeout, Answer: true}
+		default:
+			return request.Timeout{Within: requestTimeout, WaitsFor: ": the weights could not be given to the router"}
+		}
+	})
+	s.result.WakeAt(s.Now, wake)
+	if answer != nil {
+		s.answer(answer.Outcome, answer.Message)
+	}
 }
 
 // unfit says why clients cannot be moved to an instance; empty: they can.
@@ -63,7 +94,7 @@ func (s *scope) unfit(name string) string {
 	instance := pass.Instance(s.proxy, name)
 	switch {
 	case instance.Quarantined != nil:
-		return fmt.Sprintf("instance %s serves wrong bytes (%s): mend its store, and let it in again with failback=%s", name, instance.Quarantined.Reason, name)
+		return fmt.Sprintf("instance %s serves wrong bytes (%s): repair its store, and create a CacheRequest of action Reinstate and argument %s", name, instance.Quarantined.Reason, name)
 	case !instance.Healthy:
 		return fmt.Sprintf("instance %s is not healthy", name)
 	}
@@ -76,20 +107,20 @@ func (s *scope) request() failover.Request {
 	switch {
 	case !ok:
 		return failover.Request{}
-	case req.Action == request.Failover:
+	case req.Action == v1alpha1.RequestFailover:
 		return failover.Request{Failover: req.Argument}
-	case req.Action == request.Failback && req.Argument == "":
+	case req.Action == v1alpha1.RequestFailback:
 		return failover.Request{Failback: true}
-	default: // an acquittal, or nothing that moves weights
+	default: // a reinstatement, or nothing that moves weights
 		return failover.Request{}
 	}
 }
 
 // acquitted is when an instance was let in again: on the request
-// failback=INSTANCE or after its store was rolled back, once it was proven
+// Reinstate or after its store was rolled back, once it was proven
 // sound.
 func (s *scope) acquitted(instance string) time.Time {
-	if req, ok := pass.Accepted(s.proxy); ok && req.Action == request.Failback && req.Argument == instance && (!pass.Quarantined(s.proxy, instance) || storerollback.Prove(s.proxy, s.Observed, instance, pass.RequestedTime(s.proxy)).Intact) {
+	if req, ok := pass.Accepted(s.proxy); ok && req.Action == v1alpha1.RequestReinstate && req.Argument == instance && (!pass.Quarantined(s.proxy, instance) || storerollback.Prove(s.proxy, s.Observed, instance, pass.RequestedTime(s.proxy)).Intact) {
 		// A status has whole seconds. Rounded down, what was found a moment
 		// before would convict again.
 		return s.Now.Add(time.Second - time.Nanosecond).Truncate(time.Second)
@@ -115,15 +146,14 @@ func (s *scope) requestDone() {
 	}
 	outcome, message := v1alpha1.RequestSucceeded, ""
 	switch {
-	case req.Action == request.Integrity:
+	case req.Action == v1alpha1.RequestCheckIntegrity:
 		outcome, message = s.integrityAnswer()
-	case req.Action == request.Snapshot:
+	case req.Action == v1alpha1.RequestSnapshot:
 		outcome, message = s.snapshotAnswer()
-	case req.Action == request.Failback && req.Argument != "":
+	case req.Action == v1alpha1.RequestReinstate:
 		outcome, message = s.acquittalAnswer(req.Argument)
 	}
-	last := s.proxy.Status.LastHandledRequest
-	last.Outcome, last.Message = outcome, bounded.Text(message, 1024)
+	s.answer(outcome, message)
 }
 
 // acquittalAnswer is asked after the decision: who still stands convicted was

@@ -12,17 +12,21 @@ import (
 // back that a person is to bring back.
 func TestRequestOfWeights(t *testing.T) {
 	t.Parallel()
-	for text, want := range map[string]failover.Request{
-		"failover=blue#1": {Failover: "blue"},
-		"failback#1":      {Failback: true},
-		"failback=blue#1": {},
-		"integrity#1":     {},
-		"snapshot#1":      {},
+	for _, tt := range []struct {
+		action   v1alpha1.RequestAction
+		argument string
+		want     failover.Request
+	}{
+		{v1alpha1.RequestFailover, "blue", failover.Request{Failover: "blue"}},
+		{v1alpha1.RequestFailback, "", failover.Request{Failback: true}},
+		{v1alpha1.RequestReinstate, "blue", failover.Request{}},
+		{v1alpha1.RequestCheckIntegrity, "", failover.Request{}},
+		{v1alpha1.RequestSnapshot, "", failover.Request{}},
 	} {
 		proxy := &v1alpha1.ModProxy{}
-		proxy.Status.LastHandledRequest = &v1alpha1.RequestStatus{Request: text, Outcome: v1alpha1.RequestAccepted}
-		if got := (&scope{proxy: proxy}).request(); got != want {
-			t.Errorf("%s: %+v, want %+v", text, got, want)
+		proxy.Status.Request = &v1alpha1.RequestStatus{Action: tt.action, Argument: tt.argument, Outcome: v1alpha1.RequestAccepted}
+		if got := (&scope{proxy: proxy}).request(); got != tt.want {
+			t.Errorf("%s: %+v, want %+v", tt.action, got, tt.want)
 		}
 	}
 }

@@ -68,7 +68,7 @@ func rollbackFlows() map[string]func(*world, func()) {
 	return map[string]func(*world, func()){
 		"rollback to a snapshot": func(w *world, die func()) {
 			w.guarded(atOnce)
-			w.request("snapshot#1")
+			w.request("snapshot-1", v1alpha1.RequestSnapshot)
 			w.verified()
 			w.tick(1)
 			w.poison()
@@ -98,7 +98,7 @@ func rollbackFlows() map[string]func(*world, func()) {
 		// The snapshot held the same: an empty store is the next attempt.
 		"rollback to a snapshot that is wrong too": func(w *world, die func()) {
 			w.guarded(atOnce)
-			w.request("snapshot#1")
+			w.request("snapshot-1", v1alpha1.RequestSnapshot)
 			w.verified()
 			w.tick(1)
 			w.poison()

@@ -129,8 +129,8 @@ func TestRollback(t *testing.T) {
 			w := newWorld(t)
 			w.guarded()
 			if withSnapshot {
-				w.request("snapshot#1")
-				w.answered("snapshot#1", v1alpha1.RequestSucceeded, "made CacheSnapshots")
+				w.request("snapshot-1", v1alpha1.RequestSnapshot)
+				w.answered("snapshot-1", v1alpha1.RequestSucceeded, "made CacheSnapshots")
 				if names := w.verified(); len(names) != 2 {
 					t.Fatalf("snapshots %q", names)
 				}

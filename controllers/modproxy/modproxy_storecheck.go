@@ -12,7 +12,6 @@ import (
 	"gocache.dev/operator/internal/domain/integrity"
 	"gocache.dev/operator/internal/kube/bounded"
 	"gocache.dev/operator/internal/plan/failover"
-	"gocache.dev/operator/internal/plan/request"
 	"gocache.dev/operator/internal/plan/schedule"
 	"gocache.dev/operator/internal/prober"
 )
@@ -33,7 +32,7 @@ func (r *Reconciler) wishChecks(s *scope) error {
 		}
 		wish := prober.Check{Since: storerollback.NeededSince(s.proxy, i.Name)}
 		wish.Unhurried = wish.Since.IsZero()
-		if req, ok := pass.Accepted(s.proxy); ok && req.Action == request.Integrity {
+		if req, ok := pass.Accepted(s.proxy); ok && req.Action == v1alpha1.RequestCheckIntegrity {
 			wish.Since = later(wish.Since, pass.RequestedTime(s.proxy))
 		}
 		due, at := plan.Due(later(s.proxy.CreationTimestamp.Time, report.Began), s.Now)

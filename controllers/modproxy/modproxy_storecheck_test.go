@@ -68,9 +68,9 @@ func TestCheckThatCannotTell(t *testing.T) {
 	w.blue.wrong = true
 	w.tick(3)
 	w.blue.wrong = false
-	w.request("failback=blue#1")
+	w.request("reinstate-1", v1alpha1.RequestReinstate, "blue")
 	w.tick(5)
-	w.answered("failback=blue#1", v1alpha1.RequestAccepted, "that can tell: cannot read")
+	w.answered("reinstate-1", v1alpha1.RequestAccepted, "that can tell: cannot read")
 	if !w.convicted("blue") {
 		t.Error("a check that could not tell acquitted it")
 	}
@@ -131,15 +131,13 @@ func TestRequestedChecks(t *testing.T) {
 	w := newWorld(t)
 	w.serving()
 	w.green.rotten = true
-	w.request("integrity#1")
-	w.answered("integrity#1", v1alpha1.RequestAccepted, "waiting for the check of the store of blue")
+	w.request("integrity-1", v1alpha1.RequestCheckIntegrity)
+	w.answered("integrity-1", v1alpha1.RequestAccepted, "waiting for the check of the store of blue")
 	w.tick(3)
-	w.answered("integrity#1", v1alpha1.RequestSucceeded, "blue: Intact, green: Corrupt")
+	w.answered("integrity-1", v1alpha1.RequestSucceeded, "blue: Intact, green: Corrupt")
 	if w.blue.checks != 2 || !w.convicted("green") {
 		t.Errorf("blue was checked %d times; green is %+v", w.blue.checks, pass.Instance(w.get(), "green"))
 	}
-	w.request("integrity=blue#2")
-	w.answered("integrity=blue#2", v1alpha1.RequestRefused, "takes no argument")
 }
 
 // TestWithdrawnEntries holds that a store whose check removed what was wrong
@@ -236,9 +234,9 @@ func TestOrdersNeedTheToken(t *testing.T) {
 		t.Errorf("the agent mounts it: %v, the server: %v; volumes %+v", mounts(agent), mounts(proxy), pod.Volumes)
 	}
 	w.restart(faults.Point{})
-	w.request("integrity#1")
+	w.request("integrity-1", v1alpha1.RequestCheckIntegrity)
 	w.tick(3)
-	w.answered("integrity#1", v1alpha1.RequestSucceeded, "blue: Intact")
+	w.answered("integrity-1", v1alpha1.RequestSucceeded, "blue: Intact")
 	if again := w.token(); again != token {
 		t.Errorf("the token was %q and is %q", token, again)
 	}
@@ -256,7 +254,7 @@ func TestAnothersSecretIsLeft(t *testing.T) {
 	w.settle()
 	w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonInvalidSpec, "goproxy-agent")
 	checks := w.blue.checks
-	w.request("integrity#1")
+	w.request("integrity-1", v1alpha1.RequestCheckIntegrity)
 	w.tick(3)
 	if w.blue.checks != checks {
 		t.Error("the agent was given an order with a token that somebody planted")

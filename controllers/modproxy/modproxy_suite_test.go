@@ -42,6 +42,7 @@ import (
 	"gocache.dev/operator/internal/testing/cluster"
 	"gocache.dev/operator/internal/testing/env"
 	"gocache.dev/operator/internal/testing/faults"
+	"gocache.dev/operator/internal/testing/requests"
 )
 
 var server *env.Env
@@ -136,6 +137,7 @@ type world struct {
 	t          *testing.T
 	namespace  string
 	now        time.Time
+	requests   *requests.Requests
 	reconciler *Reconciler
 	mortal     *faults.Mortal // counts the writes, and may die
 	events     *events.FakeRecorder
@@ -168,6 +170,10 @@ func newWorld(t *testing.T) *world {
 	for _, i := range []*instance{w.blue, w.green} {
 		i.token = w.token
 		i.check(w.now)
+	}
+	w.requests = &requests.Requests{
+		Client: server.Client, Namespace: w.namespace, Now: func() time.Time { return w.now },
+		Target: v1alpha1.RequestTarget{Kind: v1alpha1.ModProxyKind, Name: "goproxy"},
 	}
 	w.restart(faults.Point{})
 	return w
@@ -368,20 +374,17 @@ func (w *world) edit(change func(*v1alpha1.ModProxy)) {
 	w.must(server.Client.Update(w.t.Context(), p))
 }
 
-func (w *world) request(text string) {
+// request creates a CacheRequest for the ModProxy, and lets it be taken up.
+func (w *world) request(name string, action v1alpha1.RequestAction, argument ...string) {
 	w.t.Helper()
-	w.edit(func(p *v1alpha1.ModProxy) {
-		metav1.SetMetaDataAnnotation(&p.ObjectMeta, v1alpha1.RequestAnnotation, text)
-	})
+	w.requests.Create(w.t, name, action, argument...)
 	w.settle()
 }
 
-func (w *world) answered(text string, outcome v1alpha1.RequestOutcome, message string) {
+// answered checks the outcome of a request.
+func (w *world) answered(name string, outcome v1alpha1.RequestOutcome, message string) {
 	w.t.Helper()
-	last := w.get().Status.LastHandledRequest
-	if last == nil || last.Request != text || last.Outcome != outcome || !strings.Contains(last.Message, message) {
-		w.t.Errorf("last request is %+v, want %.40s: %s, %q", last, text, outcome, message)
-	}
+	w.requests.Answered(w.t, name, outcome, message)
 }
 
 func (w *world) pass() (err error) {
@@ -409,7 +412,9 @@ func (w *world) settle() {
 		} else {
 			w.must(err)
 		}
-		if !w.play() && !w.roll() && !died && len(w.mortal.Writes) == wrote {
+		followed, err := w.requests.Step(w.t.Context())
+		w.must(err)
+		if !w.play() && !w.roll() && !followed && !died && len(w.mortal.Writes) == wrote {
 			return
 		}
 	}

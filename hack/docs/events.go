@@ -25,6 +25,7 @@ var objects = []struct{ dir, kind string }{
 	{"controllers/gocache/", "GoCache"},
 	{"controllers/cachesnapshot/", "CacheSnapshot"},
 	{"controllers/modproxy/", "ModProxy"},
+	{"controllers/cacherequest/", "CacheRequest"},
 	{"controllers/populator/", "PersistentVolumeClaim"},
 	{"internal/kube/event/", "all kinds"},
 	{"internal/", "GoCache, ModProxy"},

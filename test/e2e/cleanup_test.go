@@ -27,7 +27,7 @@ func TestCleanup(t *testing.T) {
 	})
 
 	began := time.Now()
-	answer := s.ask("cleanup#1")
+	answer := s.ask("cleanup-1", v1alpha1.RequestCleanup)
 	if answer.Outcome != v1alpha1.RequestSucceeded || !strings.Contains(answer.Message, "waits for approval") {
 		s.Fatalf("the plan is answered %s %q", answer.Outcome, answer.Message)
 	}
@@ -37,12 +37,12 @@ func TestCleanup(t *testing.T) {
 	if !plan.Open || plan.Entries == 0 || plan.Bytes == 0 || plan.Entries > int64(littered) {
 		s.Errorf("plan %+v of %d files", plan, littered)
 	}
-	if answer := s.ask("approve-cleanup=sha256:other#2"); answer.Outcome != v1alpha1.RequestRefused || !strings.Contains(answer.Message, plan.Digest) {
+	if answer := s.ask("approve-cleanup-2", v1alpha1.RequestApproveCleanup, "sha256:other"); answer.Outcome != v1alpha1.RequestRefused || !strings.Contains(answer.Message, plan.Digest) {
 		s.Errorf("another approval is answered %s %q", answer.Outcome, answer.Message)
 	}
 
 	began = time.Now()
-	answer = s.ask("approve-cleanup=" + plan.Digest + "#3")
+	answer = s.ask("approve-cleanup-3", v1alpha1.RequestApproveCleanup, plan.Digest)
 	s.get(cache.Name, cache)
 	status := cache.Status.Cleanup
 	if answer.Outcome != v1alpha1.RequestSucceeded || status.Freed == nil || status.Freed.Value() != plan.Bytes || status.Proof == nil || status.Proof.Compiled != 0 {

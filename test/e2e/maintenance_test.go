@@ -28,7 +28,7 @@ func TestMaintenance(t *testing.T) {
 	s.must(err)
 
 	began := time.Now()
-	answer := s.ask("failure-report#job-17")
+	answer := s.ask("failure-report-job-17", v1alpha1.RequestReportFailure)
 	if answer.Outcome != v1alpha1.RequestSucceeded || !strings.HasPrefix(answer.Message, "Intact: ") {
 		s.Errorf("a sound cache is answered %s %q", answer.Outcome, answer.Message)
 	}
@@ -47,7 +47,7 @@ func growth(s *fixture) {
 		c.Spec.Storage.Growth = &v1alpha1.StorageGrowth{UsedPercent: 60, Step: resource.MustParse("256Mi"), Limit: resource.MustParse("1Gi")}
 	})
 	s.must(s.Fill(s.ctx, 250))
-	s.ask("integrity#full")
+	s.ask("integrity-full", v1alpha1.RequestCheckIntegrity)
 	began := time.Now()
 	s.get(cache.Name, cache)
 	s.Logf("found %d%% of %s used", *cache.Status.Storage.UsedPercent, cache.Status.Storage.MeasuredCapacity)
@@ -58,13 +58,13 @@ func growth(s *fixture) {
 		return asks.Cmp(resource.MustParse("768Mi")) == 0, "it asks for " + asks.String(), err
 	})
 	s.Logf("asked to grow after %s", since(began))
-	s.ask("integrity#grown") // the pod that mounts it finishes the expansion
+	s.ask("integrity-grown", v1alpha1.RequestCheckIntegrity) // the pod that mounts it finishes the expansion
 	s.until(time.Minute, "the claim to have grown", func(ctx context.Context) (bool, string, error) {
 		err := s.Client.Get(ctx, client.ObjectKeyFromObject(cache), cache)
 		return cache.Status.Storage.Capacity.Cmp(resource.MustParse("768Mi")) == 0,
 			fmt.Sprintf("%+v", meta.FindStatusCondition(cache.Status.Conditions, v1alpha1.StorageSufficientCondition)), err
 	})
-	s.ask("integrity#measured")
+	s.ask("integrity-measured", v1alpha1.RequestCheckIntegrity)
 	s.until(time.Minute, "room enough", func(ctx context.Context) (bool, string, error) {
 		err := s.Client.Get(ctx, client.ObjectKeyFromObject(cache), cache)
 		c := meta.FindStatusCondition(cache.Status.Conditions, v1alpha1.StorageSufficientCondition)
@@ -80,7 +80,7 @@ func rot(s *fixture) {
 	file, err := s.CorruptArchive(s.ctx)
 	s.must(err)
 	began := time.Now()
-	answer := s.ask("failure-report#job-18")
+	answer := s.ask("failure-report-job-18", v1alpha1.RequestReportFailure)
 	if answer.Outcome != v1alpha1.RequestSucceeded || !strings.HasPrefix(answer.Message, "Corrupt: ") {
 		s.Errorf("a rotten cache is answered %s %q", answer.Outcome, answer.Message)
 	}
@@ -99,7 +99,7 @@ func rot(s *fixture) {
 	if again != file {
 		s.Fatalf("mended %s, want %s", again, file)
 	}
-	s.ask("integrity#mended")
+	s.ask("integrity-mended", v1alpha1.RequestCheckIntegrity)
 	cache = s.intact("True " + v1alpha1.ReasonIntact)
 	s.until(time.Minute, "the cache to be ready again", func(ctx context.Context) (bool, string, error) {
 		err := s.Client.Get(ctx, client.ObjectKeyFromObject(cache), cache)
@@ -121,7 +121,7 @@ func rollback(s *fixture) {
 	s.must(s.Client.Delete(s.ctx, &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: "invert"}}, client.PropagationPolicy(metav1.DeletePropagationBackground)))
 	s.must(s.Client.Delete(s.ctx, &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: "fill"}}, client.PropagationPolicy(metav1.DeletePropagationBackground)))
 	began := time.Now()
-	answer := s.ask("failure-report#job-19")
+	answer := s.ask("failure-report-job-19", v1alpha1.RequestReportFailure)
 	if answer.Outcome != v1alpha1.RequestSucceeded || !strings.HasPrefix(answer.Message, "Corrupt: ") || !strings.HasSuffix(answer.Message, "rolled back to "+good.Name) {
 		s.Errorf("a rotten cache is answered %s %q, want it rolled back to %s", answer.Outcome, answer.Message, good.Name)
 	}
@@ -130,25 +130,29 @@ func rollback(s *fixture) {
 	if cache.Status.Storage.VolumeName == before {
 		s.Errorf("the claim still has volume %s", before)
 	}
-	s.ask("integrity#rolled-back")
+	s.ask("integrity-rolled-back", v1alpha1.RequestCheckIntegrity)
 	s.intact("True " + v1alpha1.ReasonIntact)
 }
 
-// ask writes a request on the cache and waits for its last word.
-func (s *fixture) ask(text string) *v1alpha1.RequestStatus {
+// demand creates a CacheRequest for an object, with at most one argument.
+func (s *fixture) demand(kind, target, name string, action v1alpha1.RequestAction, argument ...string) *v1alpha1.CacheRequest {
 	s.Helper()
-	cache := s.edit(func(c *v1alpha1.GoCache) {
-		if c.Annotations == nil {
-			c.Annotations = map[string]string{}
-		}
-		c.Annotations[v1alpha1.RequestAnnotation] = text
+	q := &v1alpha1.CacheRequest{ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: name}}
+	q.Spec.TargetRef = v1alpha1.RequestTarget{Kind: kind, Name: target}
+	q.Spec.Action, q.Spec.Argument = action, strings.Join(argument, "")
+	s.must(s.Client.Create(s.ctx, q))
+	return q
+}
+
+// ask creates a CacheRequest for the cache and waits until it is finished.
+func (s *fixture) ask(name string, action v1alpha1.RequestAction, argument ...string) v1alpha1.CacheRequestStatus {
+	s.Helper()
+	q := s.demand(v1alpha1.GoCacheKind, scenario.Cache, name, action, argument...)
+	s.until(5*time.Minute, "the CacheRequest "+name, func(ctx context.Context) (bool, string, error) {
+		err := s.Client.Get(ctx, client.ObjectKeyFromObject(q), q)
+		return q.Status.CompletionTime != nil, fmt.Sprintf("%+v", q.Status), err
 	})
-	s.until(5*time.Minute, "the answer to "+text, func(ctx context.Context) (bool, string, error) {
-		err := s.Client.Get(ctx, client.ObjectKeyFromObject(cache), cache)
-		a := cache.Status.LastHandledRequest
-		return a != nil && a.Request == text && a.Outcome != v1alpha1.RequestAccepted, fmt.Sprintf("%+v", a), err
-	})
-	return cache.Status.LastHandledRequest
+	return q.Status
 }
 
 // edit changes the cache as its user does.

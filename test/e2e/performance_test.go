@@ -90,12 +90,9 @@ func (s *fixture) cycle(m *managers) {
 	s.quiet(m)
 	_ = m.wrote()
 	began := time.Now()
-	text := "snapshot#" + s.unique("perf")
-	s.edit(func(c *v1alpha1.GoCache) {
-		metav1.SetMetaDataAnnotation(&c.ObjectMeta, v1alpha1.RequestAnnotation, text)
-	})
+	asked := s.demand(v1alpha1.GoCacheKind, scenario.Cache, s.unique("perf"), v1alpha1.RequestSnapshot)
 	var snap v1alpha1.CacheSnapshot
-	name := naming.Child(scenario.Cache, "request-"+naming.Hash(strings.TrimPrefix(text, "snapshot#")))
+	name := naming.Child(scenario.Cache, "request-"+naming.Hash(string(asked.UID)))
 	s.until(3*time.Minute, "the snapshot to be offered", func(ctx context.Context) (bool, string, error) {
 		var c v1alpha1.GoCache
 		if err := s.Client.Get(ctx, client.ObjectKey{Namespace: s.Namespace, Name: scenario.Cache}, &c); err != nil {

@@ -51,7 +51,7 @@ func TestPoisonedStore(t *testing.T) {
 
 	s.sub("standby, without a snapshot", func(s *fixture) { poisoned(s, clients, "green", "") })
 	s.sub("primary, with a snapshot", func(s *fixture) {
-		s.request("snapshot")
+		s.request(v1alpha1.RequestSnapshot)
 		proxy := s.proxyUntil(2*time.Minute, "a verified snapshot of blue", func(p *v1alpha1.ModProxy) bool {
 			return instance(p, "blue").LatestVerifiedSnapshot != ""
 		})

@@ -94,10 +94,10 @@ var flows = []struct {
 	ask  func(r *kills, round int) (done func())
 }{
 	{"warm-up, snapshot, retention", 12 * time.Second, func(r *kills, round int) func() {
-		return r.request("warm-up", round)
+		return r.request(round, v1alpha1.RequestWarmUp)
 	}},
 	{"snapshot, verification", 8 * time.Second, func(r *kills, round int) func() {
-		return r.request("snapshot", round)
+		return r.request(round, v1alpha1.RequestSnapshot)
 	}},
 	{"populate", 3 * time.Second, func(r *kills, round int) func() {
 		name := fmt.Sprintf("clone-%d", round)
@@ -110,15 +110,15 @@ var flows = []struct {
 		}
 	}},
 	{"cleanup", 8 * time.Second, func(r *kills, round int) func() {
-		return r.request("cleanup", round)
+		return r.request(round, v1alpha1.RequestCleanup)
 	}},
 	{"integrity", 6 * time.Second, func(r *kills, round int) func() {
-		return r.request("integrity", round)
+		return r.request(round, v1alpha1.RequestCheckIntegrity)
 	}},
 	{"rollback by swap", 10 * time.Second, func(r *kills, round int) func() {
 		var cache v1alpha1.GoCache
 		r.get(scenario.Cache, &cache)
-		return r.request("rollback="+cache.Status.LatestVerifiedSnapshot, round)
+		return r.request(round, v1alpha1.RequestRollback, cache.Status.LatestVerifiedSnapshot)
 	}},
 }
 
@@ -144,24 +144,16 @@ func (r *kills) round(round int) bool {
 	return !r.Failed()
 }
 
-// ask makes a request; it is done when it was answered with success.
-func (r *kills) request(action string, round int) (done func()) {
-	text := fmt.Sprintf("%s#round-%d", action, round)
-	r.edit(func(c *v1alpha1.GoCache) {
-		metav1.SetMetaDataAnnotation(&c.ObjectMeta, v1alpha1.RequestAnnotation, text)
-	})
+// request creates a CacheRequest; it is done when that has succeeded.
+func (r *kills) request(round int, action v1alpha1.RequestAction, argument ...string) (done func()) {
+	q := r.demand(v1alpha1.GoCacheKind, scenario.Cache, fmt.Sprintf("round-%d", round), action, argument...)
 	return func() {
-		r.until(4*time.Minute, text+" to be answered", func(ctx context.Context) (bool, string, error) {
-			var c v1alpha1.GoCache
-			err := r.Client.Get(ctx, client.ObjectKey{Namespace: r.Namespace, Name: scenario.Cache}, &c)
-			last := c.Status.LastHandledRequest
-			if last == nil || last.Request != text {
-				return false, fmt.Sprintf("last answered %+v", last), err
+		r.until(4*time.Minute, q.Name+" to be finished", func(ctx context.Context) (bool, string, error) {
+			err := r.Client.Get(ctx, client.ObjectKeyFromObject(q), q)
+			if o := q.Status.Outcome; o == v1alpha1.RequestFailed || o == v1alpha1.RequestRefused {
+				return false, "", fmt.Errorf("%s of %s: %s: %s", q.Name, action, o, q.Status.Message)
 			}
-			if last.Outcome == v1alpha1.RequestFailed || last.Outcome == v1alpha1.RequestRefused {
-				return false, "", fmt.Errorf("%s is answered %s: %s", text, last.Outcome, last.Message)
-			}
-			return last.Outcome == v1alpha1.RequestSucceeded, fmt.Sprintf("%s: %s", last.Outcome, last.Message), err
+			return q.Status.Outcome == v1alpha1.RequestSucceeded, fmt.Sprintf("%s: %s", q.Status.Outcome, q.Status.Message), err
 		})
 	}
 }

@@ -46,9 +46,9 @@ func underPods(s *fixture, good string) {
 	s.hold(holders)
 
 	began := time.Now()
-	cache := s.edit(func(c *v1alpha1.GoCache) {
-		metav1.SetMetaDataAnnotation(&c.ObjectMeta, v1alpha1.RequestAnnotation, "failure-report#broken")
-	})
+	report := s.demand(v1alpha1.GoCacheKind, scenario.Cache, "broken", v1alpha1.RequestReportFailure)
+	cache := &v1alpha1.GoCache{}
+	s.get(scenario.Cache, cache)
 	s.until(5*time.Minute, "the rollback to wait for the pods", func(ctx context.Context) (bool, string, error) {
 		err := s.Client.Get(ctx, client.ObjectKeyFromObject(cache), cache)
 		replacement := cache.Status.VolumeReplacement
@@ -77,9 +77,8 @@ func underPods(s *fixture, good string) {
 		s.Errorf("the claim is on %s and the previous one on %s; it was on %s", now, previous, before)
 	}
 	s.until(time.Minute, "the answer to the failure report", func(ctx context.Context) (bool, string, error) {
-		err := s.Client.Get(ctx, client.ObjectKeyFromObject(cache), cache)
-		a := cache.Status.LastHandledRequest
-		return a != nil && a.Outcome == v1alpha1.RequestSucceeded, fmt.Sprintf("%+v", a), err
+		err := s.Client.Get(ctx, client.ObjectKeyFromObject(report), report)
+		return report.Status.Outcome == v1alpha1.RequestSucceeded, fmt.Sprintf("%+v", report.Status), err
 	})
 	s.recorded(v1alpha1.GoCacheKind, scenario.Cache, "VolumeReplacementStarted", v1alpha1.ReasonWaitingForConsumers, "VolumeReplaced")
 	s.usable("after-rollback")
@@ -132,7 +131,7 @@ func (s *fixture) replaced(reason v1alpha1.VolumeReplacementReason) {
 // usable has the cache PVC checked by the operator, and mounted by a pod.
 func (s *fixture) usable(name string) {
 	s.Helper()
-	if answer := s.ask("integrity#" + name); answer.Outcome != v1alpha1.RequestSucceeded {
+	if answer := s.ask("integrity-"+name, v1alpha1.RequestCheckIntegrity); answer.Outcome != v1alpha1.RequestSucceeded {
 		s.Errorf("the live claim is %s %s", answer.Outcome, answer.Message)
 	}
 	s.intact("True " + v1alpha1.ReasonIntact)

@@ -88,7 +88,7 @@ func TestKilledManager(t *testing.T) {
 	}
 	full.sub("flipping back", func(s *fixture) {
 		s.start(m)
-		s.request("failback")
+		s.request(v1alpha1.RequestFailback)
 		s.balanced(time.Minute)
 	})
 	s.sub("populating a crowd, at random moments", func(s *fixture) { s.groupSurvives(m, 10, 20) })
@@ -251,12 +251,13 @@ func (s *fixture) cleanedUp(snapshot string) {
 // point. What the routers do is asked of themselves.
 func (s *fixture) weightChangeSurvives(m *managers, p point, to string) {
 	s.Helper()
-	text := s.request("failover=" + to)
+	asked := s.request(v1alpha1.RequestFailover, to)
 	s.killAt(m, p)
 	s.start(m)
 	proxy := s.proxyUntil(time.Minute, "the weight change to "+to+" to be read back", func(p *v1alpha1.ModProxy) bool {
-		last, change := p.Status.LastHandledRequest, p.Status.LastWeightChange
-		return last != nil && last.Request == text && last.Outcome == v1alpha1.RequestSucceeded && settled(p) &&
+		change := p.Status.LastWeightChange
+		err := s.Client.Get(s.ctx, client.ObjectKeyFromObject(asked), asked) // again if it fails
+		return err == nil && asked.Status.Outcome == v1alpha1.RequestSucceeded && settled(p) &&
 			change != nil && change.To == to && change.ConfirmedTime != nil
 	})
 	var desired []route.Server
@@ -278,12 +279,10 @@ func (s *fixture) weightChangeSurvives(m *managers, p point, to string) {
 	}
 }
 
-// request writes the proxy's request annotation.
-func (s *fixture) request(action string) string {
+// request creates a CacheRequest for the proxy.
+func (s *fixture) request(action v1alpha1.RequestAction, argument ...string) *v1alpha1.CacheRequest {
 	s.Helper()
-	text := action + "#" + s.unique("t")
-	s.patchProxy(fmt.Sprintf(`{"metadata":{"annotations":{%q:%q}}}`, v1alpha1.RequestAnnotation, text))
-	return text
+	return s.demand(v1alpha1.ModProxyKind, scenario.Proxy, s.unique("t"), action, argument...)
 }
 
 // unique is a name that no earlier test or run has used.

@@ -181,7 +181,7 @@ func (c *Cluster) system(ctx context.Context) (*corev1.Namespace, error) {
 
 // objects of our kinds in the whole cluster; none if their CRDs are not installed.
 func (c *Cluster) objects(ctx context.Context) (names []string, err error) {
-	for _, kind := range []string{v1alpha1.GoCacheKind, v1alpha1.CacheSnapshotKind, v1alpha1.ModProxyKind} {
+	for _, kind := range []string{v1alpha1.GoCacheKind, v1alpha1.CacheSnapshotKind, v1alpha1.ModProxyKind, v1alpha1.CacheRequestKind} {
 		list := &metav1.PartialObjectMetadataList{}
 		list.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind(kind + "List"))
 		err := c.Client.List(ctx, list)
@@ -366,7 +366,7 @@ func (c *Cluster) refreshDiscovery(ctx context.Context) error {
 		// when any API of the cluster is down, and lists the others all the same.
 		out, err := c.KubectlOutput(ctx, "api-resources", "--categories="+category, "-o", "name")
 		listed := strings.Fields(out)
-		for _, resource := range []string{"gocaches", "cachesnapshots", "modproxies"} {
+		for _, resource := range []string{"gocaches", "cachesnapshots", "modproxies", "cacherequests"} {
 			if !slices.Contains(listed, resource+"."+v1alpha1.GroupName) {
 				return false, fmt.Sprintf("%q, error %v", listed, err), nil
 			}

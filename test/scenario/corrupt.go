@@ -43,22 +43,19 @@ func (s *Scenario) CorruptArchive(ctx context.Context) (string, error) {
 	return "build/" + strings.TrimPrefix(file, "./"), nil
 }
 
-// Snapshot asks the cache for a snapshot with the request annotation and waits
-// until its fate is known, one way or the other.
+// Snapshot requests a snapshot of the cache and waits until its fate is known,
+// one way or the other.
 func (s *Scenario) Snapshot(ctx context.Context, token string) (v1alpha1.CacheSnapshot, error) {
-	var cache v1alpha1.GoCache
 	var snap v1alpha1.CacheSnapshot
-	if err := s.get(ctx, Cache, &cache); err != nil {
-		return snap, fmt.Errorf("read GoCache %s: %w", Cache, err)
-	}
-	if err := s.Request(ctx, &cache, "snapshot#"+token, func() *v1alpha1.RequestStatus { return cache.Status.LastHandledRequest }); err != nil {
+	q, err := s.Request(ctx, v1alpha1.GoCacheKind, Cache, "snapshot-"+token, v1alpha1.RequestSnapshot, "")
+	if err != nil {
 		return snap, err
 	}
 	var name string
-	if n, err := fmt.Sscanf(cache.Status.LastHandledRequest.Message, "CacheSnapshot %s was made", &name); err != nil || n != 1 {
-		return snap, fmt.Errorf("the answer names no snapshot: %q", cache.Status.LastHandledRequest.Message)
+	if n, err := fmt.Sscanf(q.Status.Message, "CacheSnapshot %s was made", &name); err != nil || n != 1 {
+		return snap, fmt.Errorf("the outcome names no snapshot: %q", q.Status.Message)
 	}
-	err := Until(ctx, 5*time.Minute, "the verdict on snapshot "+name, func(ctx context.Context) (bool, string, error) {
+	err = Until(ctx, 5*time.Minute, "the verdict on snapshot "+name, func(ctx context.Context) (bool, string, error) {
 		if err := s.get(ctx, name, &snap); err != nil {
 			return false, "", err
 		}

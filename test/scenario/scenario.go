@@ -93,24 +93,22 @@ func (s *Scenario) Offered(ctx context.Context, other string) (v1alpha1.CacheSna
 	return snap, s.get(ctx, c.Status.LatestVerifiedSnapshot, &snap)
 }
 
-// Request writes the request annotation of an object and waits for the answer.
-func (s *Scenario) Request(ctx context.Context, o client.Object, text string, answer func() *v1alpha1.RequestStatus) error {
-	patch := client.RawPatch("application/merge-patch+json", fmt.Appendf(nil, `{"metadata":{"annotations":{%q:%q}}}`, v1alpha1.RequestAnnotation, text))
-	if err := s.Client.Patch(ctx, o, patch); err != nil {
-		return fmt.Errorf("request %s: %w", text, err)
+// Request creates a CacheRequest, of which the argument may be empty, and
+// waits until it has succeeded.
+func (s *Scenario) Request(ctx context.Context, kind, target, name string, action v1alpha1.RequestAction, argument string) (*v1alpha1.CacheRequest, error) {
+	q := &v1alpha1.CacheRequest{ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: name}}
+	q.Spec = v1alpha1.CacheRequestSpec{TargetRef: v1alpha1.RequestTarget{Kind: kind, Name: target}, Action: action, Argument: argument}
+	if err := s.Client.Create(ctx, q); err != nil {
+		return nil, fmt.Errorf("create the CacheRequest %s: %w", name, err)
 	}
-	return Until(ctx, time.Minute, "the answer to "+text, func(ctx context.Context) (bool, string, error) {
-		if err := s.Client.Get(ctx, client.ObjectKeyFromObject(o), o); err != nil {
+	return q, Until(ctx, time.Minute, "the CacheRequest "+name, func(ctx context.Context) (bool, string, error) {
+		if err := s.get(ctx, name, q); err != nil {
 			return false, "", err
 		}
-		a := answer()
-		if a == nil || a.Request != text {
-			return false, "no answer", nil
+		if o := q.Status.Outcome; o == v1alpha1.RequestRefused || o == v1alpha1.RequestFailed {
+			return false, "", fmt.Errorf("%s: %s", o, q.Status.Message)
 		}
-		if a.Outcome == v1alpha1.RequestRefused || a.Outcome == v1alpha1.RequestFailed {
-			return false, "", fmt.Errorf("%s: %s", a.Outcome, a.Message)
-		}
-		return a.Outcome == v1alpha1.RequestSucceeded, string(a.Outcome), nil
+		return q.Status.Outcome == v1alpha1.RequestSucceeded, string(q.Status.Outcome) + " " + q.Status.Message, nil
 	})
 }
 

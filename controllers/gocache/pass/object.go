@@ -9,11 +9,9 @@ import (
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/kube/bounded"
+	"gocache.dev/operator/internal/kube/requests"
 	"gocache.dev/operator/internal/plan/request"
 )
-
-// MaxRequest is how much of a request a status echoes, in bytes.
-const MaxRequest = 512
 
 // Labels of the objects that belong to a GoCache.
 func Labels(cache *v1alpha1.GoCache) map[string]string {
@@ -63,14 +61,13 @@ func RollsBack(cache *v1alpha1.GoCache) bool {
 
 // Requested is the accepted request for an action, if that is what waits for
 // its answer.
-func Requested(cache *v1alpha1.GoCache, action string) (request.Request, bool) {
-	req, ok := request.Accepted(cache.Status.LastHandledRequest)
+func Requested(cache *v1alpha1.GoCache, action v1alpha1.RequestAction) (request.Request, bool) {
+	req, ok := request.Accepted(cache.Status.Request)
 	return req, ok && req.Action == action
 }
 
-// Answer records what became of a request.
-func Answer(cache *v1alpha1.GoCache, now time.Time, text string, outcome v1alpha1.RequestOutcome, message string) {
-	cache.Status.LastHandledRequest = &v1alpha1.RequestStatus{
-		Request: bounded.Text(text, MaxRequest), Outcome: outcome, Message: bounded.Text(message, 1024), Time: metav1.NewTime(now),
-	}
+// Answer records what became of the request that the cache works on.
+func Answer(cache *v1alpha1.GoCache, now time.Time, outcome v1alpha1.RequestOutcome, message string) {
+	r := cache.Status.Request
+	r.Outcome, r.Message, r.Time = outcome, bounded.Text(message, requests.MaxMessage), metav1.NewTime(now)
 }

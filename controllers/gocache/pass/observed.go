@@ -121,8 +121,8 @@ func (o Observed) RanOnPVC() bool {
 
 // Standing is the accepted request for an action once it is stored. Acted on
 // before, a crash in between would make two runs of it.
-func (o Observed) Standing(cache *v1alpha1.GoCache, action string) (request.Request, bool) {
-	req, ok := request.Standing(o.Stored.Status.LastHandledRequest, cache.Status.LastHandledRequest)
+func (o Observed) Standing(cache *v1alpha1.GoCache, action v1alpha1.RequestAction) (request.Request, bool) {
+	req, ok := request.Standing(o.Stored.Status.Request, cache.Status.Request)
 	return req, ok && req.Action == action
 }
 

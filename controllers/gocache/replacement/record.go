@@ -12,7 +12,6 @@ import (
 	replacementrun "gocache.dev/operator/internal/kube/replacement"
 	"gocache.dev/operator/internal/kube/volume"
 	"gocache.dev/operator/internal/plan/replacement"
-	"gocache.dev/operator/internal/plan/request"
 )
 
 // record writes into the status where the replacement has come to.
@@ -94,12 +93,12 @@ func (a *attempt) end() {
 
 // answer answers the request that a replacement was made for.
 func (a *attempt) answer(intent *v1alpha1.VolumeReplacementStatus) {
-	req, ok := pass.Requested(a.cache, request.Rollback)
+	_, ok := pass.Requested(a.cache, v1alpha1.RequestRollback)
 	switch {
 	case !ok: // another request took its place
 	case intent.Failure != "":
-		pass.Answer(a.cache, a.Now, req.Text, v1alpha1.RequestFailed, intent.Failure)
+		pass.Answer(a.cache, a.Now, v1alpha1.RequestFailed, intent.Failure)
 	default:
-		pass.Answer(a.cache, a.Now, req.Text, v1alpha1.RequestSucceeded, "the claim was rolled back to CacheSnapshot "+intent.Snapshot)
+		pass.Answer(a.cache, a.Now, v1alpha1.RequestSucceeded, "the claim was rolled back to CacheSnapshot "+intent.Snapshot)
 	}
 }

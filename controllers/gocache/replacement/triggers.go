@@ -14,7 +14,6 @@ import (
 	"gocache.dev/operator/internal/kube/volume"
 	"gocache.dev/operator/internal/plan/naming"
 	"gocache.dev/operator/internal/plan/replacement"
-	"gocache.dev/operator/internal/plan/request"
 	"gocache.dev/operator/internal/plan/snapshot"
 )
 
@@ -39,7 +38,7 @@ func (a *attempt) dueRestore(ctx context.Context) (*v1alpha1.VolumeReplacementSt
 // dueRequestedRollback is the intent of a rollback on request, to a snapshot or
 // to the newest verified one.
 func (a *attempt) dueRequestedRollback(ctx context.Context) (*v1alpha1.VolumeReplacementStatus, error) {
-	req, ok := pass.Requested(a.cache, request.Rollback)
+	req, ok := pass.Requested(a.cache, v1alpha1.RequestRollback)
 	if !ok {
 		return nil, nil
 	}
@@ -48,12 +47,12 @@ func (a *attempt) dueRequestedRollback(ctx context.Context) (*v1alpha1.VolumeRep
 		name = snapshot.Newest(a.Kept(a.cache, nil))
 	}
 	if name == "" {
-		pass.Answer(a.cache, a.Now, req.Text, v1alpha1.RequestRefused, noneVerified)
+		pass.Answer(a.cache, a.Now, v1alpha1.RequestRefused, noneVerified)
 		return nil, nil
 	}
 	intent, err := a.intentToRestore(ctx, v1alpha1.ReplacementRequestedRollback, name)
 	if u := a.out.Unfulfilled; intent == nil && err == nil && u != nil && u.Refused != "" {
-		pass.Answer(a.cache, a.Now, req.Text, v1alpha1.RequestRefused, u.Refused)
+		pass.Answer(a.cache, a.Now, v1alpha1.RequestRefused, u.Refused)
 		a.out.Unfulfilled = nil
 	}
 	return intent, err

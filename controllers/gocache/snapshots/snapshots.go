@@ -14,7 +14,6 @@ import (
 	"gocache.dev/operator/internal/kube/apply"
 	"gocache.dev/operator/internal/kube/csisnapshot"
 	"gocache.dev/operator/internal/kube/event"
-	"gocache.dev/operator/internal/plan/request"
 	"gocache.dev/operator/internal/plan/snapshot"
 )
 
@@ -103,8 +102,8 @@ func observation(cache *v1alpha1.GoCache, o pass.Observed) snapshot.Observation 
 	if status.LastScheduledSnapshot != nil {
 		f.LastScheduled = status.LastScheduledSnapshot.Time
 	}
-	if req, ok := pass.Requested(cache, request.Snapshot); ok {
-		f.Request = req.Token
+	if req, ok := pass.Requested(cache, v1alpha1.RequestSnapshot); ok {
+		f.Request = req.UID
 	}
 	if o.Restored(cache) && cache.Status.LastVolumeReplacement != nil { // which is of a snapshot already
 		f.SuccessRun, f.SnapshottedRun = restored, restored
@@ -163,6 +162,6 @@ func recordTaken(cache *v1alpha1.GoCache, o pass.Observed, due snapshot.Due) {
 		status.SnapshotRetry = nil
 	}
 	if due.Requested {
-		pass.Answer(cache, o.Now, status.LastHandledRequest.Request, v1alpha1.RequestSucceeded, "CacheSnapshot "+due.Name+" was made")
+		pass.Answer(cache, o.Now, v1alpha1.RequestSucceeded, "CacheSnapshot "+due.Name+" was made")
 	}
 }

@@ -42,11 +42,11 @@ func TestDue(t *testing.T) {
 		}, false},
 		"requested": {func(c *v1alpha1.GoCache, _ *pass.Observed) {
 			c.Spec.Snapshots = nil
-			c.Status.LastHandledRequest = &v1alpha1.RequestStatus{Request: "snapshot#1", Outcome: v1alpha1.RequestAccepted}
+			c.Status.Request = &v1alpha1.RequestStatus{UID: "u", Action: v1alpha1.RequestSnapshot, Outcome: v1alpha1.RequestAccepted}
 		}, true},
 		"another request": {func(c *v1alpha1.GoCache, _ *pass.Observed) {
 			c.Spec.Snapshots = nil
-			c.Status.LastHandledRequest = &v1alpha1.RequestStatus{Request: "warm-up#1", Outcome: v1alpha1.RequestAccepted}
+			c.Status.Request = &v1alpha1.RequestStatus{UID: "u", Action: v1alpha1.RequestWarmUp, Outcome: v1alpha1.RequestAccepted}
 		}, false},
 	} {
 		cache, o := warmed()
@@ -61,7 +61,7 @@ func TestDue(t *testing.T) {
 // request is answered.
 func TestRecordTaken(t *testing.T) {
 	cache, o := warmed()
-	cache.Status.LastHandledRequest = &v1alpha1.RequestStatus{Request: "snapshot#1", Outcome: v1alpha1.RequestAccepted}
+	cache.Status.Request = &v1alpha1.RequestStatus{UID: "u", Action: v1alpha1.RequestSnapshot, Outcome: v1alpha1.RequestAccepted}
 	for range 3 { // the request, and the warm-up
 		if due, _ := due(cache, o); due != nil {
 			recordTaken(cache, o, *due)
@@ -70,7 +70,7 @@ func TestRecordTaken(t *testing.T) {
 	if due, _ := due(cache, o); due != nil {
 		t.Errorf("due again: %+v", due)
 	}
-	if last := cache.Status.LastHandledRequest; last.Outcome != v1alpha1.RequestSucceeded {
+	if last := cache.Status.Request; last.Outcome != v1alpha1.RequestSucceeded {
 		t.Errorf("answer %+v", last)
 	}
 }

@@ -18,7 +18,7 @@ type action interface {
 	// title of a run, with its article.
 	title() string
 	// requests that a run answers.
-	requests() []string
+	requests() []v1alpha1.RequestAction
 	// due reports whether it is due, and asks for a pass when it may be.
 	due(*turn) (plan.DueAction, bool)
 	// waitsFor is what keeps it from starting though it is due; empty: nothing.
@@ -49,7 +49,7 @@ func actionOf(job *batchv1.Job) (action, bool) {
 
 // RequestWaitsFor is what the action waits for that would answer a request;
 // empty: nothing.
-func (r Result) RequestWaitsFor(request string) string {
+func (r Result) RequestWaitsFor(request v1alpha1.RequestAction) string {
 	for _, a := range actions() {
 		if why := r.Waits[a.name()]; why != "" && slices.Contains(a.requests(), request) {
 			return why

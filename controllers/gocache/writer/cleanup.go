@@ -32,7 +32,9 @@ func (cleanUp) name() plan.Action { return plan.Cleanup }
 
 func (cleanUp) title() string { return "a cleaning" }
 
-func (cleanUp) requests() []string { return []string{request.Cleanup, request.ApproveCleanup} }
+func (cleanUp) requests() []v1alpha1.RequestAction {
+	return []v1alpha1.RequestAction{v1alpha1.RequestCleanup, v1alpha1.RequestApproveCleanup}
+}
 
 func (cleanUp) recorded(cache *v1alpha1.GoCache) string {
 	return ptr.Deref(cache.Status.Cleanup, v1alpha1.CleanupStatus{}).Run
@@ -141,8 +143,8 @@ func (t *turn) cleanupFacts() cleanup.Observation {
 		Declared: t.cache.Spec.Cleanup != nil, Schedule: t.Schedules.Cleanup, Bounds: t.bounds(),
 	}
 	f.ApprovalRequired = f.Declared && t.cache.Spec.Cleanup.Approval == v1alpha1.ApprovalRequired
-	if req, ok := t.Standing(t.cache, request.Cleanup); ok {
-		f.Request, f.Requested = req.Text, t.cache.Status.LastHandledRequest.Time.Time
+	if req, ok := t.Standing(t.cache, v1alpha1.RequestCleanup); ok {
+		f.Request, f.Requested = req.Cause(), t.cache.Status.Request.Time.Time
 	}
 	if t := t.cache.Status.WarmUp.LastSuccessTime; t != nil {
 		f.Warmed = t.Time
@@ -247,13 +249,13 @@ func (t *turn) planWaits() bool {
 // approve notes the approval that was asked for. A plan that took the place of
 // the approved one meanwhile is not it.
 func (t *turn) approve() {
-	req, ok := pass.Requested(t.cache, request.ApproveCleanup)
+	req, ok := pass.Requested(t.cache, v1alpha1.RequestApproveCleanup)
 	c := t.cache.Status.Cleanup
 	if !ok || t.answers() || c != nil && c.ApprovedPlan == req.Argument {
 		return
 	}
 	if why := t.refusesApproval(req); why != "" {
-		pass.Answer(t.cache, t.Now, req.Text, v1alpha1.RequestRefused, why)
+		pass.Answer(t.cache, t.Now, v1alpha1.RequestRefused, why)
 		return
 	}
 	c.ApprovedPlan = req.Argument
@@ -261,8 +263,8 @@ func (t *turn) approve() {
 
 func (t *turn) planMessage() string {
 	p := t.cache.Status.Cleanup.LastPlan
-	return fmt.Sprintf("the plan %s, of %d entries and %s, waits for approval: annotate with %s=%s=%s#<token>",
-		p.Digest, p.Entries, mebibytes(p.Bytes), v1alpha1.RequestAnnotation, request.ApproveCleanup, p.Digest)
+	return fmt.Sprintf("the plan %s, of %d entries and %s, waits for approval: create a CacheRequest with action %s and argument %s",
+		p.Digest, p.Entries, mebibytes(p.Bytes), v1alpha1.RequestApproveCleanup, p.Digest)
 }
 
 func (t *turn) pausedMessage() string {

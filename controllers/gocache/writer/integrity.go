@@ -36,7 +36,9 @@ func (integrityCheck) name() plan.Action { return plan.Integrity }
 
 func (integrityCheck) title() string { return "a check" }
 
-func (integrityCheck) requests() []string { return []string{request.Integrity, request.FailureReport} }
+func (integrityCheck) requests() []v1alpha1.RequestAction {
+	return []v1alpha1.RequestAction{v1alpha1.RequestCheckIntegrity, v1alpha1.RequestReportFailure}
+}
 
 func (integrityCheck) recorded(cache *v1alpha1.GoCache) string {
 	return ptr.Deref(cache.Status.Integrity, v1alpha1.IntegrityStatus{}).Run
@@ -115,7 +117,7 @@ func (integrityCheck) job(ctx context.Context, t *turn, wish plan.DueAction) (*b
 	job.Volumes = append([]corev1.Volume{podspec.Claim(cacheVolume, t.cache.Name)}, trust.Volumes...)
 	job.Mounts = append([]corev1.VolumeMount{{Name: cacheVolume, MountPath: checkedDir, ReadOnly: true}}, trust.Mounts...)
 	job.Deadline = t.checkDeadline()
-	if last := t.cache.Status.LastHandledRequest; job.Annotations[v1alpha1.RequestAnnotation] != "" {
+	if last := t.cache.Status.Request; job.Annotations[v1alpha1.CacheRequestAnnotation] != "" {
 		job.Deadline = min(job.Deadline, last.Time.Add(job.Deadline).Sub(t.Now))
 	}
 	return job.Object(), nil
@@ -129,7 +131,7 @@ func (t *turn) checkFacts() livecheck.Observation {
 	}
 	for _, verb := range (integrityCheck{}).requests() {
 		if req, ok := t.Standing(t.cache, verb); ok {
-			f.Request, f.Requested = req.Text, t.cache.Status.LastHandledRequest.Time.Time
+			f.Request, f.Requested = req.Cause(), t.cache.Status.Request.Time.Time
 		}
 	}
 	for i := range t.Snapshots {
@@ -201,16 +203,16 @@ func (t *turn) answerCheck(v integrity.Verdict) {
 	case settled(i) && i.Verdict != v1alpha1.VerdictCorrupt:
 		t.answerRun(v1alpha1.RequestFailed, fmt.Sprintf("could not tell after %d attempts: %s", i.InconclusiveAttempts, v.Message))
 	case !settled(i) && t.answers():
-		t.cache.Status.LastHandledRequest.Message = bounded.Text(fmt.Sprintf("attempt %d could not tell: %s", i.InconclusiveAttempts, v.Message), 1024)
+		t.cache.Status.Request.Message = bounded.Text(fmt.Sprintf("attempt %d could not tell: %s", i.InconclusiveAttempts, v.Message), 1024)
 	}
 }
 
 // answerCorrupt answers a request for a check that found the volume Corrupt, as
 // soon as it was rolled back, or is not going to be.
 func (t *turn) answerCorrupt() {
-	i, last := t.cache.Status.Integrity, t.cache.Status.LastHandledRequest
-	if i == nil || i.Verdict != v1alpha1.VerdictCorrupt || !settled(i) ||
-		last == nil || last.Outcome != v1alpha1.RequestAccepted || last.Request != i.Cause {
+	i := t.cache.Status.Integrity
+	req, ok := request.Accepted(t.cache.Status.Request)
+	if i == nil || i.Verdict != v1alpha1.VerdictCorrupt || !settled(i) || !ok || req.Cause() != i.Cause {
 		return
 	}
 	found := "Corrupt: " + finding(i)
@@ -218,13 +220,13 @@ func (t *turn) answerCorrupt() {
 	replaced := i.VolumeName != status.Storage.VolumeName && status.VolumeReplacement == nil
 	switch {
 	case replaced && status.Content != nil && status.Content.Snapshot != "":
-		pass.Answer(t.cache, t.Now, last.Request, v1alpha1.RequestSucceeded, found+"; rolled back to "+status.Content.Snapshot)
+		pass.Answer(t.cache, t.Now, v1alpha1.RequestSucceeded, found+"; rolled back to "+status.Content.Snapshot)
 	case replaced:
-		pass.Answer(t.cache, t.Now, last.Request, v1alpha1.RequestSucceeded, found+"; the volume was replaced since")
+		pass.Answer(t.cache, t.Now, v1alpha1.RequestSucceeded, found+"; the volume was replaced since")
 	case !pass.RollsBack(t.cache):
-		pass.Answer(t.cache, t.Now, last.Request, v1alpha1.RequestSucceeded, found+"; "+t.remedy())
+		pass.Answer(t.cache, t.Now, v1alpha1.RequestSucceeded, found+"; "+t.remedy())
 	default:
-		last.Message = bounded.Text(found+"; is rolled back", 1024)
+		t.cache.Status.Request.Message = bounded.Text(found+"; is rolled back", 1024)
 	}
 }
 
@@ -232,7 +234,7 @@ func (t *turn) answerCorrupt() {
 // back.
 func (t *turn) remedy() string {
 	if latest := t.cache.Status.LatestVerifiedSnapshot; latest != "" {
-		return fmt.Sprintf("roll it back with the request rollback=%s#1, or set spec.integrity.onCorrupt to Rollback", latest)
+		return fmt.Sprintf("roll it back with a CacheRequest of action Rollback and argument %s, or set spec.integrity.onCorrupt to Rollback", latest)
 	}
 	return fmt.Sprintf("there is no verified snapshot to roll back to: delete claim %s to begin anew", t.cache.Name)
 }

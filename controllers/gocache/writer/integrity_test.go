@@ -15,9 +15,9 @@ func TestAnswerAfterRollback(t *testing.T) {
 	cache.Status = v1alpha1.GoCacheStatus{
 		LatestVerifiedSnapshot: "good", Storage: v1alpha1.CacheStorageStatus{VolumeName: "p0"},
 		Integrity: &v1alpha1.IntegrityStatus{
-			VerificationStatus: v1alpha1.VerificationStatus{Verdict: v1alpha1.VerdictCorrupt, Message: "1 corrupt"}, VolumeName: "p0", Cause: "failure-report#1",
+			VerificationStatus: v1alpha1.VerificationStatus{Verdict: v1alpha1.VerdictCorrupt, Message: "1 corrupt"}, VolumeName: "p0", Cause: "ReportFailure r/u",
 		},
-		LastHandledRequest: &v1alpha1.RequestStatus{Request: "failure-report#1", Outcome: v1alpha1.RequestAccepted},
+		Request: &v1alpha1.RequestStatus{Name: "r", UID: "u", Action: v1alpha1.RequestReportFailure, Outcome: v1alpha1.RequestAccepted},
 	}
 	w := &turn{cache: cache, Observed: pass.Observed{Stored: cache}}
 	for _, stage := range []struct {
@@ -34,7 +34,7 @@ func TestAnswerAfterRollback(t *testing.T) {
 	} {
 		stage.change(&cache.Status)
 		w.answerCorrupt()
-		if last := cache.Status.LastHandledRequest; last.Outcome != stage.outcome || last.Message != stage.message {
+		if last := cache.Status.Request; last.Outcome != stage.outcome || last.Message != stage.message {
 			t.Errorf("answer %+v, want %s %q", last, stage.outcome, stage.message)
 		}
 	}

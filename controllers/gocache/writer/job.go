@@ -28,7 +28,7 @@ func (t *turn) jobSpec(action action, wish plan.DueAction) jobrun.Spec {
 	}
 	for _, verb := range action.requests() {
 		if req, ok := t.Standing(t.cache, verb); ok {
-			annotations[v1alpha1.RequestAnnotation] = req.Text
+			annotations[v1alpha1.CacheRequestAnnotation] = req.Cause()
 		}
 	}
 	return jobrun.Spec{

@@ -2,7 +2,6 @@ package writer
 
 import (
 	"encoding/json"
-	"fmt"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -14,7 +13,6 @@ import (
 	"gocache.dev/operator/internal/kube/bounded"
 	"gocache.dev/operator/internal/kube/webhook"
 	"gocache.dev/operator/internal/plan/cleanup"
-	"gocache.dev/operator/internal/plan/request"
 )
 
 // defaultWebhookTimeout of a call.
@@ -27,9 +25,8 @@ type Notice struct {
 	Name      string                `json:"name"`
 	UID       types.UID             `json:"uid"`
 	Plan      *v1alpha1.CleanupPlan `json:"plan"`
-	// Approve is the value of the request annotation that approves the plan, with
-	// any token in place of the last word.
-	Approve string `json:"approve"`
+	// Approve is the spec of the CacheRequest that approves the plan.
+	Approve v1alpha1.CacheRequestSpec `json:"approve"`
 }
 
 // notifyPlan notifies the webhook of a plan that waits: at least once, since the
@@ -56,7 +53,11 @@ func (t *turn) notifyPlan() error {
 	}
 	body, err := json.Marshal(Notice{
 		Kind: "CleanupPlanWaits", Namespace: t.cache.Namespace, Name: t.cache.Name, UID: t.cache.UID,
-		Plan: plan, Approve: fmt.Sprintf("%s=%s#<token>", request.ApproveCleanup, plan.Digest),
+		Plan: plan,
+		Approve: v1alpha1.CacheRequestSpec{
+			TargetRef: v1alpha1.RequestTarget{Kind: v1alpha1.GoCacheKind, Name: t.cache.Name},
+			Action:    v1alpha1.RequestApproveCleanup, Argument: plan.Digest,
+		},
 	})
 	if err != nil {
 		return err

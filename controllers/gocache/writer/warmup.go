@@ -21,7 +21,6 @@ import (
 	"gocache.dev/operator/internal/kube/bounded"
 	"gocache.dev/operator/internal/kube/jobrun"
 	"gocache.dev/operator/internal/kube/podspec"
-	"gocache.dev/operator/internal/plan/request"
 	"gocache.dev/operator/internal/plan/warmup"
 	plan "gocache.dev/operator/internal/plan/writer"
 )
@@ -40,7 +39,9 @@ func (warmUp) name() plan.Action { return plan.WarmUp }
 
 func (warmUp) title() string { return "a warm-up" }
 
-func (warmUp) requests() []string { return []string{request.WarmUp} }
+func (warmUp) requests() []v1alpha1.RequestAction {
+	return []v1alpha1.RequestAction{v1alpha1.RequestWarmUp}
+}
 
 func (warmUp) recorded(cache *v1alpha1.GoCache) string { return cache.Status.WarmUp.Run }
 
@@ -82,7 +83,7 @@ func (warmUp) record(t *turn) {
 // due decides whether a warm-up is due.
 func (warmUp) due(t *turn) (plan.DueAction, bool) {
 	status := t.cache.Status.WarmUp
-	_, requested := t.Standing(t.cache, request.WarmUp)
+	_, requested := t.Standing(t.cache, v1alpha1.RequestWarmUp)
 	facts := warmup.Observation{
 		Now: t.Now, Created: t.cache.CreationTimestamp.Time, Inputs: t.inputs(), Requested: requested,
 		Schedule:  t.Schedules.WarmUp,

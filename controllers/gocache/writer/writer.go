@@ -22,6 +22,7 @@ import (
 	"gocache.dev/operator/internal/kube/webhook"
 	"gocache.dev/operator/internal/plan/growth"
 	"gocache.dev/operator/internal/plan/naming"
+	"gocache.dev/operator/internal/plan/request"
 	plan "gocache.dev/operator/internal/plan/writer"
 )
 
@@ -288,11 +289,8 @@ func (t *turn) recordUsage(used, available int64) {
 // or one was started in this pass that may. A run that began before the
 // request is no answer to it.
 func (t *turn) answers() bool {
-	last := t.cache.Status.LastHandledRequest
-	if last == nil || last.Outcome != v1alpha1.RequestAccepted {
-		return false
-	}
-	return t.out.Started != "" || t.Run.Run != "" && t.Run.Annotations[v1alpha1.RequestAnnotation] == last.Request
+	req, ok := request.Accepted(t.cache.Status.Request)
+	return ok && (t.out.Started != "" || t.Run.Run != "" && t.Run.Annotations[v1alpha1.CacheRequestAnnotation] == req.Cause())
 }
 
 // Answers reports whether a writer answers the accepted request: the one that
@@ -304,6 +302,6 @@ func (r Result) Answers(cache *v1alpha1.GoCache, o pass.Observed) bool {
 // answerRun answers the request that the recorded run was started for.
 func (t *turn) answerRun(outcome v1alpha1.RequestOutcome, message string) {
 	if t.answers() {
-		pass.Answer(t.cache, t.Now, t.cache.Status.LastHandledRequest.Request, outcome, message)
+		pass.Answer(t.cache, t.Now, outcome, message)
 	}
 }

@@ -27,8 +27,8 @@ func fresh() *turn {
 }
 
 // accept is a request that was accepted, and is stored.
-func accept(t *turn, text string) {
-	t.cache.Status.LastHandledRequest = &v1alpha1.RequestStatus{Request: text, Outcome: v1alpha1.RequestAccepted, Time: metav1.NewTime(now)}
+func accept(t *turn, action v1alpha1.RequestAction) {
+	t.cache.Status.Request = &v1alpha1.RequestStatus{Name: "r", UID: "u", Action: action, Outcome: v1alpha1.RequestAccepted, Time: metav1.NewTime(now)}
 	t.Stored = t.cache.DeepCopy()
 }
 
@@ -59,19 +59,19 @@ func TestNext(t *testing.T) {
 			t.Snapshots[0].Status.StartTime = &metav1.Time{Time: now}
 		}, "", plan.WarmUp, "snapshot s"},
 		"warmed":                   {warmed, "", "", ""},
-		"a check before a warm-up": {func(t *turn) { t.ProxyMissing = "no"; accept(t, "integrity#1") }, "", plan.Integrity, "the first warm-up"},
-		"a check on request":       {func(t *turn) { warmed(t); accept(t, "integrity#1") }, plan.Integrity, "", ""},
+		"a check before a warm-up": {func(t *turn) { t.ProxyMissing = "no"; accept(t, v1alpha1.RequestCheckIntegrity) }, "", plan.Integrity, "the first warm-up"},
+		"a check on request":       {func(t *turn) { warmed(t); accept(t, v1alpha1.RequestCheckIntegrity) }, plan.Integrity, "", ""},
 		"a request that is not stored yet": {func(t *turn) {
 			warmed(t)
-			accept(t, "integrity#1")
-			t.Stored.Status.LastHandledRequest = nil
+			accept(t, v1alpha1.RequestCheckIntegrity)
+			t.Stored.Status.Request = nil
 		}, "", "", ""},
 		"a cleanup of a Corrupt volume": {func(t *turn) {
 			t.cache.Spec.Cleanup = &v1alpha1.Cleanup{}
 			t.cache.Status.Integrity = &v1alpha1.IntegrityStatus{VolumeName: "v1"}
 			t.cache.Status.Integrity.Verdict = v1alpha1.VerdictCorrupt
 			warmed(t)
-			accept(t, "cleanup#1")
+			accept(t, v1alpha1.RequestCleanup)
 		}, "", plan.Cleanup, "corrupt"},
 	} {
 		turn := fresh()
@@ -103,7 +103,7 @@ func TestWaitForPerson(t *testing.T) {
 	if err := turn.waitForPerson(plan.Integrity, stalled); err != nil || turn.out.Waits[plan.Integrity] != "no such key" || turn.out.Wake != pass.Interval {
 		t.Errorf("error %v, waits %v, wake %s", err, turn.out.Waits, turn.out.Wake)
 	}
-	for request, want := range map[string]string{"integrity": "no such key", "failure-report": "no such key", "warm-up": ""} {
+	for request, want := range map[v1alpha1.RequestAction]string{v1alpha1.RequestCheckIntegrity: "no such key", v1alpha1.RequestReportFailure: "no such key", v1alpha1.RequestWarmUp: ""} {
 		if got := turn.out.RequestWaitsFor(request); got != want {
 			t.Errorf("request %s waits for %q, want %q", request, got, want)
 		}

@@ -133,13 +133,13 @@ func AgentURL(address string) string {
 
 // Accepted is the request that waits to be carried out.
 func Accepted(p *v1alpha1.ModProxy) (request.Request, bool) {
-	return request.Accepted(p.Status.LastHandledRequest)
+	return request.Accepted(p.Status.Request)
 }
 
 // RequestedTime is a time that is not before the request was taken up: a status
 // has whole seconds.
 func RequestedTime(p *v1alpha1.ModProxy) time.Time {
-	return p.Status.LastHandledRequest.Time.Add(time.Second)
+	return p.Status.Request.Time.Add(time.Second)
 }
 
 // Evidence is what a person must know of a verdict.

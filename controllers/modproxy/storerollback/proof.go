@@ -8,7 +8,6 @@ import (
 	"gocache.dev/operator/controllers/modproxy/pass"
 	"gocache.dev/operator/internal/domain/integrity"
 	"gocache.dev/operator/internal/plan/failover"
-	"gocache.dev/operator/internal/plan/request"
 )
 
 // A quarantined instance is reinstated only on proof: its reference modules and
@@ -54,7 +53,7 @@ func Prove(p *v1alpha1.ModProxy, o pass.Observed, instance string, since time.Ti
 
 // NeededSince is since when a proof of an instance is needed; zero: it is not.
 func NeededSince(p *v1alpha1.ModProxy, instance string) time.Time {
-	if req, ok := pass.Accepted(p); ok && req.Action == request.Failback && req.Argument == instance && pass.Quarantined(p, instance) {
+	if req, ok := pass.Accepted(p); ok && req.Action == v1alpha1.RequestReinstate && req.Argument == instance && pass.Quarantined(p, instance) {
 		return pass.RequestedTime(p)
 	}
 	if status := pass.InstanceStatus(p, instance); status != nil && status.Rollback != nil {

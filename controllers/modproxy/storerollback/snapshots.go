@@ -19,7 +19,6 @@ import (
 	"gocache.dev/operator/internal/kube/read"
 	"gocache.dev/operator/internal/kube/volume"
 	"gocache.dev/operator/internal/plan/naming"
-	"gocache.dev/operator/internal/plan/request"
 	"gocache.dev/operator/internal/plan/schedule"
 	"gocache.dev/operator/internal/plan/snapshot"
 )
@@ -73,8 +72,8 @@ func (r Reconciler) takeSnapshot(ctx context.Context, p *v1alpha1.ModProxy, o pa
 	if status.LastScheduledSnapshot != nil {
 		f.LastScheduled = status.LastScheduledSnapshot.Time
 	}
-	if req, ok := pass.Accepted(p); ok && req.Action == request.Snapshot {
-		f.Request = req.Token
+	if req, ok := pass.Accepted(p); ok && req.Action == v1alpha1.RequestSnapshot {
+		f.Request = req.UID
 	}
 	due, next := snapshot.Decide(f)
 	out.WakeAt(o.Now, next)

@@ -59,11 +59,3 @@ func Stalled(before, after []metav1.Condition) []Event {
 	}
 	return []Event{Warning(is.Reason, "Stall", "%s", is.Message)}
 }
-
-// Refused is the event that a request was refused, if one was.
-func Refused(before, after *v1alpha1.RequestStatus) []Event {
-	if after == nil || after.Outcome != v1alpha1.RequestRefused || before != nil && before.Request == after.Request {
-		return nil
-	}
-	return []Event{Warning("RequestRefused", "Request", "Refused the request %s: %s", after.Request, after.Message)}
-}

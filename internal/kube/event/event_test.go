@@ -33,27 +33,6 @@ func TestStalled(t *testing.T) {
 	}
 }
 
-func TestRefused(t *testing.T) {
-	request := func(text string, o v1alpha1.RequestOutcome) *v1alpha1.RequestStatus {
-		return &v1alpha1.RequestStatus{Request: text, Outcome: o}
-	}
-	for name, tt := range map[string]struct {
-		before, after *v1alpha1.RequestStatus
-		recorded      int
-	}{
-		"none":          {nil, nil, 0},
-		"refused":       {nil, request("a#1", v1alpha1.RequestRefused), 1},
-		"said before":   {request("a#1", v1alpha1.RequestRefused), request("a#1", v1alpha1.RequestRefused), 0},
-		"another":       {request("a#1", v1alpha1.RequestRefused), request("a#2", v1alpha1.RequestRefused), 1},
-		"accepted":      {nil, request("a#1", v1alpha1.RequestAccepted), 0},
-		"none any more": {request("a#1", v1alpha1.RequestRefused), nil, 0},
-	} {
-		if got := len(event.Refused(tt.before, tt.after)); got != tt.recorded {
-			t.Errorf("%s: %d events, want %d", name, got, tt.recorded)
-		}
-	}
-}
-
 // TestNotesFit holds that a long note is shortened and not lost: the API server
 // refuses more than 1024 bytes. A percent sign in it is no verb.
 func TestNotesFit(t *testing.T) {

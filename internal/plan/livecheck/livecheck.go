@@ -195,8 +195,7 @@ func newer(a, b Snapshot) bool {
 // Urgent reports whether a check for a cause goes before other work: the
 // content of the PVC is in doubt.
 func Urgent(cause string) bool {
-	req, err := request.Parse(cause)
-	return err == nil && req.Action == request.FailureReport || strings.HasPrefix(cause, corruptPrefix)
+	return request.CausedBy(cause, v1alpha1.RequestReportFailure) || strings.HasPrefix(cause, corruptPrefix)
 }
 
 // Pause after this many inconclusive checks in a row.

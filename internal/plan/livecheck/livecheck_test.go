@@ -46,12 +46,12 @@ func TestDecide(t *testing.T) {
 		wake        time.Duration
 	}{
 		"nothing declared":                          {livecheck.Observation{Snapshots: []livecheck.Snapshot{corrupt}}, "", 0},
-		"requested":                                 {livecheck.Observation{Request: "integrity#1"}, "integrity#1", 0},
-		"requested, another check was made":         {livecheck.Observation{Request: "integrity#2", Last: check("integrity#1", time.Minute, 0)}, "integrity#2", 0},
-		"requested, and told":                       {livecheck.Observation{Request: "integrity#1", Last: check("integrity#1", time.Minute, 0)}, "", 0},
-		"requested, could not tell just now":        {livecheck.Observation{Request: "integrity#1", Last: check("integrity#1", time.Second, 1)}, "", livecheck.FirstPause},
-		"requested, could not tell a while ago":     {livecheck.Observation{Request: "integrity#1", Last: check("integrity#1", time.Hour, 2)}, "integrity#1", 0},
-		"requested, could not tell three times":     {livecheck.Observation{Request: "integrity#1", Last: check("integrity#1", time.Hour, 3)}, "", 0},
+		"requested":                                 {livecheck.Observation{Request: "CheckIntegrity a/1"}, "CheckIntegrity a/1", 0},
+		"requested, another check was made":         {livecheck.Observation{Request: "CheckIntegrity b/2", Last: check("CheckIntegrity a/1", time.Minute, 0)}, "CheckIntegrity b/2", 0},
+		"requested, and told":                       {livecheck.Observation{Request: "CheckIntegrity a/1", Last: check("CheckIntegrity a/1", time.Minute, 0)}, "", 0},
+		"requested, could not tell just now":        {livecheck.Observation{Request: "CheckIntegrity a/1", Last: check("CheckIntegrity a/1", time.Second, 1)}, "", livecheck.FirstPause},
+		"requested, could not tell a while ago":     {livecheck.Observation{Request: "CheckIntegrity a/1", Last: check("CheckIntegrity a/1", time.Hour, 2)}, "CheckIntegrity a/1", 0},
+		"requested, could not tell three times":     {livecheck.Observation{Request: "CheckIntegrity a/1", Last: check("CheckIntegrity a/1", time.Hour, 3)}, "", 0},
 		"convicted":                                 {livecheck.Observation{Declared: true, Snapshots: []livecheck.Snapshot{corrupt}}, ofS1, 0},
 		"convicted, checked before":                 {livecheck.Observation{Declared: true, Snapshots: []livecheck.Snapshot{corrupt}, Last: check(midnight, 2*time.Hour, 0)}, ofS1, 0},
 		"convicted, checked since":                  {livecheck.Observation{Declared: true, Snapshots: []livecheck.Snapshot{corrupt}, Last: check(midnight, time.Minute, 0)}, "", 0},
@@ -122,7 +122,7 @@ func TestCorruptSnapshots(t *testing.T) {
 
 func TestUrgent(t *testing.T) {
 	for cause, want := range map[string]bool{
-		"": false, livecheck.Scheduled + "now": false, "integrity#1": false, "failure-report#1": true, "CacheSnapshot a is Corrupt": true,
+		"": false, livecheck.Scheduled + "now": false, "CheckIntegrity a/1": false, "ReportFailure r/u": true, "CacheSnapshot a is Corrupt": true,
 	} {
 		if livecheck.Urgent(cause) != want {
 			t.Errorf("%q is urgent: %v", cause, !want)

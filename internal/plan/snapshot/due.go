@@ -22,7 +22,7 @@ type Observation struct {
 	// Schedule, or nil; Created and LastScheduled are where it counts from.
 	Schedule               *schedule.Plan
 	Created, LastScheduled time.Time
-	// Request is the token of a request for a snapshot; empty: none.
+	// Request is the uid of the request for a snapshot; empty: none.
 	Request string
 	// Content is what there is of the content that a snapshot was last created of
 	// by policy; nil: a snapshot that is lost is not replaced.

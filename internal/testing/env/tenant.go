@@ -31,6 +31,9 @@ func (e *Env) Tenant(t *testing.T, namespace string, more ...rbacv1.PolicyRule) 
 	user := "tenant-of-" + namespace
 	names := []string{"system:aggregate-to-edit", "system:aggregate-to-view"}
 	for _, role := range userRoles(t) {
+		if role.Labels["rbac.authorization.k8s.io/aggregate-to-edit"] != "true" {
+			continue
+		}
 		role.Name = "test:" + role.Name
 		if err := e.Client.Create(t.Context(), &role); err != nil && !apierrors.IsAlreadyExists(err) {
 			t.Fatalf("create ClusterRole %s: %v", role.Name, err)

@@ -305,8 +305,11 @@ func (s *site) restore(ctx context.Context) error {
 		// A reinstated instance is checked first, which takes a while.
 		if len(i.FailingProbes) == 0 && time.Since(asked) > 30*time.Second {
 			asked = time.Now()
-			patch := fmt.Appendf(nil, `{"metadata":{"annotations":{%q:"failback=%s#%d"}}}`, v1alpha1.RequestAnnotation, bad, time.Now().Unix())
-			_ = s.Client.Patch(ctx, p, client.RawPatch("application/merge-patch+json", patch))
+			reinstate := &v1alpha1.CacheRequest{ObjectMeta: metav1.ObjectMeta{Namespace: p.Namespace, GenerateName: "reinstate-"}}
+			reinstate.Spec = v1alpha1.CacheRequestSpec{
+				TargetRef: v1alpha1.RequestTarget{Kind: v1alpha1.ModProxyKind, Name: p.Name}, Action: v1alpha1.RequestReinstate, Argument: bad,
+			}
+			_ = s.Client.Create(ctx, reinstate)
 		}
 		return false, fmt.Sprintf("healthy %v, quarantined %v, weight %d", i.Healthy, i.Quarantined != nil, i.DesiredWeight), nil
 	})

@@ -1,0 +1,133 @@
+package cacherequest
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/testing/kstatus"
+)
+
+// reports checks the condition Ready of a request, and what GitOps tools make of
+// the object.
+func (w *world) reports(name, reason, message string, health kstatus.Status) {
+	w.t.Helper()
+	q := w.get(name)
+	ready := meta.FindStatusCondition(q.Status.Conditions, v1alpha1.ReadyCondition)
+	if ready == nil || ready.Reason != reason || !strings.Contains(ready.Message, message) || ready.ObservedGeneration != q.Generation {
+		w.t.Errorf("request %s is %+v, want %s, %q", name, ready, reason, message)
+	}
+	kstatus.Want(w.t, server.Client, q, health, name)
+}
+
+// TestOrder asserts that requests are worked on one at a time, in the order of
+// their creation, each once, and that the others report what they wait for.
+func TestOrder(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.cache()
+	w.request("a")
+	w.request("b")
+	w.pass()
+	w.reports("a", v1alpha1.ReasonRequestWaiting, "to accept it", kstatus.InProgress)
+	w.work()
+	w.pass()
+	w.reports("a", v1alpha1.ReasonRequestAccepted, "works on it", kstatus.InProgress)
+	w.reports("b", v1alpha1.ReasonRequestWaiting, "waits for CacheRequest a (WarmUp)", kstatus.InProgress)
+	if q := w.get("a"); q.Status.StartTime == nil || q.Status.CompletionTime != nil {
+		t.Errorf("an accepted request has times %v and %v", q.Status.StartTime, q.Status.CompletionTime)
+	}
+	for range 6 {
+		w.work()
+		w.pass()
+	}
+	w.reports("a", v1alpha1.ReasonRequestSucceeded, "done", kstatus.Current)
+	w.reports("b", v1alpha1.ReasonRequestSucceeded, "done", kstatus.Current)
+	if w.acts["a"] != 1 || w.acts["b"] != 1 {
+		t.Errorf("acted on requests %v, want once on each", w.acts)
+	}
+	if len(w.events.Events) != 2 || !strings.Contains(<-w.events.Events, "Normal RequestSucceeded WarmUp of GoCache ci succeeded") {
+		t.Error("want one event for each finished request")
+	}
+}
+
+// TestNoTarget asserts that a request for an object that does not exist, or not
+// any more, is finished, and is not acted on when one of that name is created.
+func TestNoTarget(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.request("early")
+	w.pass()
+	w.reports("early", v1alpha1.ReasonTargetNotFound, "GoCache ci does not exist", kstatus.Failed)
+	cache := w.cache()
+	w.request("late")
+	w.pass()
+	w.must(server.Client.Delete(t.Context(), cache))
+	w.cache()
+	for range 4 {
+		w.work()
+		w.pass()
+	}
+	w.reports("late", v1alpha1.ReasonTargetNotFound, "deleted and created again", kstatus.Failed)
+	if len(w.acts) > 0 {
+		t.Errorf("acted on %v for another object", w.acts)
+	}
+}
+
+// TestExpiry asserts that a finished request is deleted when its time to live
+// has passed, and no other.
+func TestExpiry(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.request("day")
+	w.request("none", func(s *v1alpha1.CacheRequestSpec) { s.TTLAfterFinished = &metav1.Duration{} })
+	w.pass()
+	if w.get("none") != nil {
+		t.Error("a request without time to live is kept")
+	}
+	w.pass()
+	if w.last.RequeueAfter < 23*time.Hour || w.last.RequeueAfter > 24*time.Hour {
+		t.Errorf("looks at it again after %s, want a day", w.last.RequeueAfter)
+	}
+	w.now = w.now.Add(23 * time.Hour)
+	w.pass()
+	if w.get("day") == nil {
+		t.Fatal("deleted within its time to live")
+	}
+	w.now = w.now.Add(time.Hour)
+	w.pass()
+	if w.get("day") != nil {
+		t.Error("kept longer than its time to live")
+	}
+	w.cache()
+	w.request("waits")
+	w.now = w.now.Add(1000 * time.Hour)
+	w.pass()
+	if w.get("waits") == nil {
+		t.Error("a request was deleted that is not finished")
+	}
+}
+
+// TestWithdrawn asserts that a request that is deleted before it was begun is
+// not acted on, and does not delay the next.
+func TestWithdrawn(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.cache()
+	w.request("a")
+	w.request("b")
+	w.work()
+	w.must(server.Client.Delete(t.Context(), w.get("a")))
+	for range 4 {
+		w.work()
+		w.pass()
+	}
+	w.reports("b", v1alpha1.ReasonRequestSucceeded, "done", kstatus.Current)
+	if w.acts["a"] != 0 {
+		t.Errorf("acted on a request that was withdrawn: %v", w.acts)
+	}
+}
