@@ -60,9 +60,8 @@ func (r *Reconciler) agent(s *scope, p program, trusted check.Trusted) corev1.Co
 		RestartPolicy: ptr.To(corev1.ContainerRestartPolicyAlways),
 		Ports:         []corev1.ContainerPort{{Name: agentName, ContainerPort: pass.AgentPort}},
 		StartupProbe:  started, ReadinessProbe: ask(httpGet(probe.ReadyPath, pass.AgentPort), 2, 2), LivenessProbe: ask(httpGet("/healthz", pass.AgentPort), 10, 6),
-		Resources: corev1.ResourceRequirements{Requests: corev1.ResourceList{
-			corev1.ResourceCPU: resource.MustParse("10m"), corev1.ResourceMemory: resource.MustParse("64Mi"),
-		}},
+		// A check decompresses the largest file of a module in memory: 500 MiB.
+		Resources:       podspec.Helper("1", "2Gi"),
 		SecurityContext: podspec.Restricted(), VolumeMounts: mounts,
 	}
 }

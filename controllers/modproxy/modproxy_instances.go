@@ -188,5 +188,6 @@ func (r *Reconciler) instancePod(s *scope, instance *v1alpha1.ProxyInstance, p p
 		}}})
 	}
 	podspec.Place(&pod, s.proxy.Spec.PodTemplate, "")
+	podspec.Bound(&pod)
 	return pod
 }

@@ -92,5 +92,16 @@ func (s Spec) pod() corev1.PodSpec {
 	}
 	podspec.Place(&pod, s.Template, s.Platform)
 	podspec.Near(&pod, s.Near)
+	pod.Volumes = unshared(pod.Volumes)
+	podspec.Bound(&pod)
 	return pod
+}
+
+// unshared are volumes whose emptyDirs can be changed.
+func unshared(volumes []corev1.Volume) []corev1.Volume {
+	volumes = slices.Clone(volumes)
+	for i := range volumes {
+		volumes[i].EmptyDir = volumes[i].EmptyDir.DeepCopy()
+	}
+	return volumes
 }

@@ -1,6 +1,3 @@
-// Package podspec builds what all pods of the operator have in common: the
-// user's bounded template, the ownership of files, and Pod Security
-// "restricted".
 package podspec
 
 import (

@@ -296,7 +296,7 @@ func (p Params) podSpec() corev1.PodSpec {
 	if affinity == nil {
 		affinity = p.spread()
 	}
-	return corev1.PodSpec{
+	pod := corev1.PodSpec{
 		ServiceAccountName:           RouterName(p.Name),
 		AutomountServiceAccountToken: ptr.To(false),
 		ImagePullSecrets:             p.ImagePullSecrets,
@@ -316,6 +316,8 @@ func (p Params) podSpec() corev1.PodSpec {
 		Containers:     []corev1.Container{p.haproxy()},
 		Volumes:        p.volumes(),
 	}
+	podspec.Bound(&pod)
+	return pod
 }
 
 // sidecar is a native one: it answers before HAProxy starts, and until it has

@@ -1,0 +1,55 @@
+package modproxy
+
+import (
+	"testing"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/utils/ptr"
+
+	"gocache.dev/operator/api/v1alpha1"
+)
+
+// TestEveryContainerHasLimits holds, for each type of server and for the router,
+// that a namespace whose ResourceQuota counts limits accepts the pods when the
+// user sets resources in podTemplate, and that no pod takes a node's disk without
+// a limit.
+func TestEveryContainerHasLimits(t *testing.T) {
+	t.Parallel()
+	for _, server := range []v1alpha1.ProxyServer{
+		{Type: v1alpha1.ServerGoproxy}, {Type: v1alpha1.ServerAthens, Image: "athens:test"}, {Type: v1alpha1.ServerCustom, Image: "custom:test", Port: ptr.To[int32](8080)},
+	} {
+		t.Run(string(server.Type), func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.serving()
+			w.edit(func(p *v1alpha1.ModProxy) {
+				p.Spec.Server = &server
+				limits := map[string]resource.Quantity{"cpu": resource.MustParse("1"), "memory": resource.MustParse("1Gi")}
+				p.Spec.PodTemplate = &v1alpha1.PodTemplate{Resources: &v1alpha1.Resources{Requests: limits, Limits: limits}}
+			})
+			w.settle()
+			var instance appsv1.StatefulSet
+			var router appsv1.Deployment
+			if !w.exists(&instance, "goproxy-blue") || !w.exists(&router, "goproxy-router") {
+				t.Fatal("there is no instance, or no router")
+			}
+			for name, pod := range map[string]corev1.PodSpec{"instance": instance.Spec.Template.Spec, "router": router.Spec.Template.Spec} {
+				for _, c := range append(pod.InitContainers, pod.Containers...) {
+					for _, kind := range []corev1.ResourceName{corev1.ResourceCPU, corev1.ResourceMemory, corev1.ResourceEphemeralStorage} {
+						_, requests := c.Resources.Requests[kind]
+						if _, limits := c.Resources.Limits[kind]; !limits || !requests {
+							t.Errorf("%s: container %s has a request of %s: %v, a limit: %v", name, c.Name, kind, requests, limits)
+						}
+					}
+				}
+				for _, v := range pod.Volumes {
+					if v.EmptyDir != nil && v.EmptyDir.SizeLimit == nil {
+						t.Errorf("%s: volume %s has no sizeLimit", name, v.Name)
+					}
+				}
+			}
+		})
+	}
+}
