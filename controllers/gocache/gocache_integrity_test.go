@@ -293,7 +293,7 @@ func TestCheckWithoutItsTrust(t *testing.T) {
 	w.checked = nil
 	w.wait(pass.Interval)
 	command := strings.Join(get[batchv1.Job](w, "ci-writer").Spec.Template.Spec.Containers[0].Command, " ")
-	if !strings.HasSuffix(command, "--gosum /trust/0/go.sum") {
+	if !strings.HasSuffix(command, "--gosum /trust/0/go.sum --full-coverage") {
 		t.Errorf("command %s", command)
 	}
 }
