@@ -229,7 +229,7 @@ func fit(text string) string {
 func plain(w http.ResponseWriter, status int, text string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.WriteHeader(status)
-	_, _ = io.WriteString(w, strings.TrimRight(text, "\n")+"\n") // the client may be gone
+	_, _ = io.WriteString(w, strings.TrimRight(text, "\n")+"\n") //nolint:gosec // plain text, which no browser renders; the client may be gone
 }
 
 var acceptableID = regexp.MustCompile(`^[A-Za-z0-9._:-]{1,128}$`)

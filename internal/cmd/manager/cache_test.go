@@ -19,6 +19,8 @@ import (
 // foreign is a PVC of a CI runner, as a cluster has many: applied by a client
 // that keeps what it applied, and bound.
 func foreign(i int) *corev1.PersistentVolumeClaim {
+	fields := &metav1.FieldsV1{}
+	fields.SetRawString(strings.Repeat("{}", 200))
 	return &corev1.PersistentVolumeClaim{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: "ci", Name: fmt.Sprint("runner-work-", i), UID: types.UID(fmt.Sprint("uid-", i)), ResourceVersion: fmt.Sprint(i),
@@ -28,7 +30,7 @@ func foreign(i int) *corev1.PersistentVolumeClaim {
 				"pv.kubernetes.io/bind-completed":                  fmt.Sprint("yes", i),
 			},
 			Finalizers:    []string{"kubernetes.io/pvc-protection"},
-			ManagedFields: []metav1.ManagedFieldsEntry{{Manager: "kubectl", FieldsV1: &metav1.FieldsV1{Raw: []byte(strings.Repeat("{}", 200))}}},
+			ManagedFields: []metav1.ManagedFieldsEntry{{Manager: "kubectl", FieldsV1: fields}},
 		},
 		Spec: corev1.PersistentVolumeClaimSpec{
 			AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce}, StorageClassName: ptr.To(fmt.Sprint("class-", i%7)),

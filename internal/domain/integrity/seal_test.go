@@ -180,7 +180,7 @@ func TestUnsealed(t *testing.T) {
 		}, integrity.Intact},
 		"a layer that is not checked": {func(t *testing.T, tree *cachetree.Tree, o *integrity.Options) { repoint(t, tree); o.BuildCache = "" }, integrity.Intact},
 		"an orphaned output":          {func(t *testing.T, tree *cachetree.Tree, _ *integrity.Options) { orphan(t, tree) }, integrity.Intact},
-		"both caches are empty": {func(t *testing.T, tree *cachetree.Tree, o *integrity.Options) {
+		"both caches are empty": {func(t *testing.T, tree *cachetree.Tree, _ *integrity.Options) {
 			remove(t, tree.ModCache)
 			remove(t, tree.BuildCache)
 			mkdir(t, tree.ModCache)

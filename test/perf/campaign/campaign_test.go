@@ -152,7 +152,7 @@ func (p *play) check(cache integrity.Cache) integrity.Verdict {
 		o.BuildCache = ""
 	case integrity.Build:
 		o.ModCache = ""
-	case integrity.Store:
+	case integrity.Store, integrity.Volume:
 	}
 	for _, dir := range []string{p.tree.ModCache, p.tree.BuildCache} { // the go command makes them when it needs them
 		p.must(os.MkdirAll(dir, 0o700))
