@@ -648,6 +648,19 @@ type ModProxyStatus struct {
 	// +listMapKey=version
 	// +optional
 	AgreedReferenceModules []ReferenceModule `json:"agreedReferenceModules,omitempty"`
+	// weightsPendingSince is since when a replica of the router does not follow the
+	// desired weights; unset while all of them do.
+	// +optional
+	WeightsPendingSince *metav1.Time `json:"weightsPendingSince,omitempty"`
+	// instancesDisagreeSince is since when instances serve different content under
+	// one module version, as probe Consistency has confirmed; unset while none do.
+	// +optional
+	InstancesDisagreeSince *metav1.Time `json:"instancesDisagreeSince,omitempty"`
+	// checksumDatabaseUnreachableSince is since when the checksum database is
+	// reached through no instance, as probe ChecksumDatabase has confirmed; unset
+	// while it is reached.
+	// +optional
+	ChecksumDatabaseUnreachableSince *metav1.Time `json:"checksumDatabaseUnreachableSince,omitempty"`
 	// request is the CacheRequest that is worked on. It is unset once the
 	// outcome is in the status of the CacheRequest.
 	// +optional

@@ -1294,6 +1294,18 @@ func (in *ModProxyStatus) DeepCopyInto(out *ModProxyStatus) {
 		*out = make([]ReferenceModule, len(*in))
 		copy(*out, *in)
 	}
+	if in.WeightsPendingSince != nil {
+		in, out := &in.WeightsPendingSince, &out.WeightsPendingSince
+		*out = (*in).DeepCopy()
+	}
+	if in.InstancesDisagreeSince != nil {
+		in, out := &in.InstancesDisagreeSince, &out.InstancesDisagreeSince
+		*out = (*in).DeepCopy()
+	}
+	if in.ChecksumDatabaseUnreachableSince != nil {
+		in, out := &in.ChecksumDatabaseUnreachableSince, &out.ChecksumDatabaseUnreachableSince
+		*out = (*in).DeepCopy()
+	}
 	if in.Request != nil {
 		in, out := &in.Request, &out.Request
 		*out = new(RequestStatus)

@@ -22,7 +22,7 @@ import (
 func TestCertificate(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	says := func(r certificate.Report) {
+	reports := func(r certificate.Report) {
 		w.certificates = []route.Certificate{{Replica: "router-0", Report: r}, {Replica: "router-1", Report: r}}
 		w.tick(1)
 	}
@@ -40,7 +40,7 @@ func TestCertificate(t *testing.T) {
 	w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonCertificateRefused, "router-0 cannot serve")
 
 	w.unready = false
-	says(serves)
+	reports(serves)
 	w.condition(ready, metav1.ConditionTrue, v1alpha1.ReasonCertificateServed, "All 2 replicas of the router serve the certificate of Secret goproxy-tls, valid until 2030-01-02")
 	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonServing, "")
 	if s := w.get().Status; s.URL != "https://goproxy-router."+w.namespace+".svc" || !strings.HasPrefix(s.GOPROXY, s.URL+"|"+s.URL+"/") {
@@ -53,14 +53,14 @@ func TestCertificate(t *testing.T) {
 		t.Errorf("the Secret is not mounted, or a pod needs it to start: %+v", pod.Volumes)
 	}
 
-	w.said()
+	w.recorded()
 	old := serves
 	old.Problem = "tls.crt and tls.key are no pair"
-	says(old)
+	reports(old)
 	w.condition(ready, metav1.ConditionFalse, v1alpha1.ReasonCertificateRefused, "goes on with the certificate that is valid until 2030")
 	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonServing, "")
-	if said := w.said(); strings.Count(said, "CertificateRefused") != 1 {
-		t.Errorf("events %q", said)
+	if recorded := w.recorded(); strings.Count(recorded, "CertificateRefused") != 1 {
+		t.Errorf("events %q", recorded)
 	}
 	w.certificates[0] = route.Certificate{Replica: "router-0", Unreachable: "refused"}
 	w.certificates[1].Problem = ""
@@ -68,11 +68,11 @@ func TestCertificate(t *testing.T) {
 	w.condition(ready, metav1.ConditionUnknown, v1alpha1.ReasonProgressing, "router-0: refused")
 	named := serves
 	named.NameMismatch = "it is for example.com"
-	says(named)
+	reports(named)
 	w.condition(ready, metav1.ConditionFalse, v1alpha1.ReasonCertificateNameMismatch, "it is for example.com")
-	says(serves)
-	if said := w.said(); !strings.Contains(said, "CertificateAccepted") {
-		t.Errorf("events %q", said)
+	reports(serves)
+	if recorded := w.recorded(); !strings.Contains(recorded, "CertificateAccepted") {
+		t.Errorf("events %q", recorded)
 	}
 
 	w.edit(func(p *v1alpha1.ModProxy) { p.Spec.Router.TLS = nil })

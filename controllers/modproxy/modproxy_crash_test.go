@@ -15,18 +15,18 @@ import (
 // end is what must be the same however often the manager is killed.
 type end struct {
 	Serving, Pinned string
-	Convicted       bool
+	Quarantined     bool
 	Published       [2]string
 	Requests        map[string]v1alpha1.RequestOutcome
 	Slot            bool
-	Flips           int
+	WeightChanges   int
 	// Store of the instance that was poisoned, in flows that roll it back.
 	Store storeEnd
 }
 
 // TestCrashPoints kills the manager before and after each API write of a flow,
 // and starts a fresh one that remembers nothing: the same end is reached, and
-// an instance that stands convicted is never let back in.
+// an instance that is quarantined never serves again.
 func TestCrashPoints(t *testing.T) {
 	flows := map[string]func(w *world, die func()){
 		"bootstrap": func(w *world, die func()) {
@@ -36,8 +36,8 @@ func TestCrashPoints(t *testing.T) {
 			w.tick(2)
 		},
 		// The store is right again as soon as the manager dies: no probe
-		// convicts it a second time.
-		"conviction": func(w *world, die func()) {
+		// finds it corrupt a second time.
+		"quarantine": func(w *world, die func()) {
 			w.serving()
 			w.blue.wrong = true
 			w.onDeath = func() {
@@ -47,7 +47,7 @@ func TestCrashPoints(t *testing.T) {
 			w.tick(1)
 			w.tick(3)
 		},
-		"conviction behind a Service": func(w *world, die func()) {
+		"quarantine behind a Service": func(w *world, die func()) {
 			w.proxy(behindService)
 			w.settle()
 			w.tick(2)
@@ -83,7 +83,7 @@ func TestCrashPoints(t *testing.T) {
 			die()
 			w.blue.wrong = true
 			w.tick(3)
-			w.tick(5) // a fresh prober has to find out by itself, and knows what was agreed on
+			w.tick(5) // a fresh prober has to find out by itself; what was agreed on is in the status
 		},
 		"death of an instance": func(w *world, die func()) {
 			w.serving()
@@ -102,7 +102,7 @@ func TestCrashPoints(t *testing.T) {
 	crash.Run(t, server.Client, "modproxy", table)
 }
 
-// dying runs a flow, in which the process dies where the life says, to its end.
+// dying runs a flow, in which the process dies where the life has it die, to its end.
 func dying(t *testing.T, flow func(*world, func()), life *crash.Life) end {
 	t.Helper()
 	w := newWorld(t)
@@ -116,12 +116,12 @@ func dying(t *testing.T, flow func(*world, func()), life *crash.Life) end {
 	})
 	s := w.get().Status
 	e := end{
-		Serving: s.Serving, Pinned: s.PinnedInstance, Convicted: w.convicted("blue"),
-		Published: [2]string{w.published("blue"), w.published("green")}, Flips: len(s.RecentWeightChanges),
+		Serving: s.Serving, Pinned: s.PinnedInstance, Quarantined: w.quarantined("blue"),
+		Published: [2]string{w.published("blue"), w.published("green")}, WeightChanges: len(s.RecentWeightChanges),
 		Store: w.storeEnd("blue"),
 	}
 	if w.cluster != nil { // one that comes back is moved once more if a fresh prober has to find out first
-		e.Flips = 0
+		e.WeightChanges = 0
 	}
 	e.Requests = w.requests.Outcomes(t)
 	e.Slot = s.Request != nil

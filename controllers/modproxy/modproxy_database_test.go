@@ -17,7 +17,7 @@ func askingDatabase(p *v1alpha1.ModProxySpec) {
 const databaseServed = v1alpha1.ChecksumDatabaseServedCondition
 
 // TestDatabaseThroughOneInstance holds that an instance which does not reach
-// the checksum database, or says that it does not proxy it, loses its clients
+// the checksum database, or reports that it does not proxy it, loses its clients
 // to those that do, also across a restart.
 func TestDatabaseThroughOneInstance(t *testing.T) {
 	t.Parallel()
@@ -37,7 +37,7 @@ func TestDatabaseThroughOneInstance(t *testing.T) {
 			w.weights(0, 100)
 			w.condition(databaseServed, metav1.ConditionFalse, v1alpha1.ReasonInstanceUnhealthy, "blue: ")
 			w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonServing, "green serves")
-			if w.convicted("blue") {
+			if w.quarantined("blue") {
 				t.Error("it is convicted")
 			}
 			w.restart(faults.Point{})
@@ -56,13 +56,13 @@ func TestDatabaseThroughOneInstance(t *testing.T) {
 }
 
 // TestDatabaseOut holds that the outage of the checksum database moves no
-// weight and is said once, and that it costs the database one page per
+// weight and is reported once, and that it costs the database one page per
 // instance and interval.
 func TestDatabaseOut(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.serving(askingDatabase)
-	flips := len(w.get().Status.RecentWeightChanges)
+	before := len(w.get().Status.RecentWeightChanges)
 	w.blue.noDatabase, w.green.noDatabase = true, true
 	asked := w.blue.databaseAsked
 	w.tick(2)
@@ -92,17 +92,17 @@ func TestDatabaseOut(t *testing.T) {
 	out()
 	w.tick(1)
 	w.condition(databaseServed, metav1.ConditionTrue, v1alpha1.ReasonChecksumDatabaseReachable, "")
-	if now := len(w.get().Status.RecentWeightChanges); now != flips {
-		t.Errorf("%d flips", now-flips)
+	if now := len(w.get().Status.RecentWeightChanges); now != before {
+		t.Errorf("%d changes of weights", now-before)
 	}
-	said := w.said()
-	if strings.Count(said, "ChecksumDatabaseUnreachable") != 1 || strings.Count(said, "ChecksumDatabaseReached") != 1 {
-		t.Errorf("events: %s", said)
+	recorded := w.recorded()
+	if strings.Count(recorded, "ChecksumDatabaseUnreachable") != 1 || strings.Count(recorded, "ChecksumDatabaseReached") != 1 {
+		t.Errorf("events: %s", recorded)
 	}
 }
 
 // TestNoDatabase holds that there is nothing to ask for without a checksum
-// database, and that nothing is said of it then.
+// database, and that nothing is reported about it then.
 func TestNoDatabase(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -31,13 +31,13 @@ func TestServes(t *testing.T) {
 	if want := "http://goproxy-router." + w.namespace + ".svc"; s.URL != want || s.GOPROXY != haproxy.GOPROXY(want) || s.Healthy != "2/2" || s.Serving != "blue,green" {
 		t.Errorf("status %+v", s)
 	}
-	if said := w.said(); strings.Count(said, "InstanceHealthy") != 2 {
-		t.Errorf("events: %s", said)
+	if recorded := w.recorded(); strings.Count(recorded, "InstanceHealthy") != 2 {
+		t.Errorf("events: %s", recorded)
 	}
 }
 
-// TestInstanceDies holds that a dead instance gets nothing once that is
-// believed, that the move is recorded with its times, and that the instance
+// TestInstanceDies holds that a dead instance gets no clients once that is
+// confirmed, that the move is recorded with its times, and that the instance
 // comes back after it has held out, in steps.
 func TestInstanceDies(t *testing.T) {
 	t.Parallel()
@@ -50,19 +50,19 @@ func TestInstanceDies(t *testing.T) {
 	w.weights(0, 100)
 	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonServing, "green serves; 1/2")
 	w.condition(v1alpha1.HealthyCondition, metav1.ConditionFalse, v1alpha1.ReasonInstanceUnhealthy, "blue: probe ")
-	flip := w.get().Status.LastWeightChange
-	if flip == nil || flip.From != "blue,green" || flip.To != "green" || flip.ConfirmedTime == nil {
-		t.Fatalf("last flip %+v", flip)
+	change := w.get().Status.LastWeightChange
+	if change == nil || change.From != "blue,green" || change.To != "green" || change.ConfirmedTime == nil {
+		t.Fatalf("last change %+v", change)
 	}
-	if took := flip.AppliedTime.Sub(flip.DetectedTime.Time); took != 2*interval {
+	if took := change.AppliedTime.Sub(change.DetectedTime.Time); took != 2*interval {
 		t.Errorf("from detected to acted: %v, want %v", took, 2*interval)
 	}
-	if said := w.said(); !strings.Contains(said, "InstanceUnhealthy Instance blue failed probe") || !strings.Contains(said, `WeightsChanged Moved clients from "blue,green" to "green"`) {
-		t.Errorf("events: %s", said)
+	if recorded := w.recorded(); !strings.Contains(recorded, "InstanceUnhealthy Instance blue failed probe") || !strings.Contains(recorded, `WeightsChanged Moved clients from "blue,green" to "green"`) {
+		t.Errorf("events: %s", recorded)
 	}
 
 	w.blue.down = false
-	w.tick(6) // two until that is believed, and less than the hold-down since
+	w.tick(6) // two until that is confirmed, and less than the hold-down since
 	w.weights(0, 100)
 	w.condition(v1alpha1.HealthyCondition, metav1.ConditionTrue, v1alpha1.ReasonInstancesHealthy, "")
 	w.tick(2)
@@ -71,45 +71,45 @@ func TestInstanceDies(t *testing.T) {
 	w.weights(50, 100)
 	w.tick(3)
 	w.weights(100, 100)
-	if said := w.said(); strings.Count(said, `WeightsChanged Clients stay with "blue,green": blue: `) != 2 {
-		t.Errorf("events of the steps back: %s", said)
+	if recorded := w.recorded(); strings.Count(recorded, `WeightsChanged Clients stay with "blue,green": blue: `) != 2 {
+		t.Errorf("events of the steps back: %s", recorded)
 	}
 }
 
-// TestWrongBytes holds that an instance that serves a wrong byte is convicted,
-// stays so when it serves right ones again, and comes back when a person says
-// so.
-func TestWrongBytes(t *testing.T) {
+// TestCorruptContent holds that an instance that serves corrupt content is
+// quarantined, stays so when it serves intact content again, and is reinstated on
+// request.
+func TestCorruptContent(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.serving()
 	w.blue.wrong = true
-	w.tick(1) // bytes that are wrong twice in one probe do not wait for the threshold
+	w.tick(1) // a mismatch that is seen twice in one probe does not wait for the threshold
 	w.weights(0, 100)
-	if !w.convicted("blue") || w.convicted("green") {
+	if !w.quarantined("blue") || w.quarantined("green") {
 		t.Fatalf("instances %+v", w.get().Status.Instances)
 	}
 	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonServing, "green serves")
 	w.condition(v1alpha1.HealthyCondition, metav1.ConditionFalse, v1alpha1.ReasonInstanceUnhealthy, "blue: quarantined: ChecksumMismatch")
-	if said := w.said(); strings.Count(said, "InstanceQuarantined") != 1 || !strings.Contains(said, canary.Sum) {
-		t.Errorf("events: %s", said)
+	if recorded := w.recorded(); strings.Count(recorded, "InstanceQuarantined") != 1 || !strings.Contains(recorded, testModule.Sum) {
+		t.Errorf("events: %s", recorded)
 	}
 	w.blue.wrong = false
 	w.tick(20)
-	if !w.convicted("blue") {
-		t.Error("time acquitted it")
+	if !w.quarantined("blue") {
+		t.Error("time reinstated it")
 	}
 	w.request("failover-1", v1alpha1.RequestFailover, "blue")
-	w.answered("failover-1", v1alpha1.RequestRefused, "serves wrong bytes")
+	w.answered("failover-1", v1alpha1.RequestRefused, "blue is quarantined")
 	w.request("reinstate-1", v1alpha1.RequestReinstate, "blue")
-	w.answered("reinstate-1", v1alpha1.RequestAccepted, "stays out until it is proven sound")
-	if !w.convicted("blue") {
-		t.Error("the request acquitted it without proof")
+	w.answered("reinstate-1", v1alpha1.RequestAccepted, "stays out until it is proven intact")
+	if !w.quarantined("blue") {
+		t.Error("the request reinstated it without proof")
 	}
 	w.tick(2)
 	w.answered("reinstate-1", v1alpha1.RequestSucceeded, "")
-	if w.convicted("blue") {
-		t.Error("the proof did not acquit it")
+	if w.quarantined("blue") {
+		t.Error("the proof did not reinstate it")
 	}
 	if w.blue.checks != 2 || w.blue.unhurried || w.green.checks != 1 {
 		t.Errorf("blue was checked %d times, unhurried %v; green %d times", w.blue.checks, w.blue.unhurried, w.green.checks)
@@ -118,10 +118,9 @@ func TestWrongBytes(t *testing.T) {
 	w.weights(100, 100)
 }
 
-// TestAcquittedTooEarly holds that an instance which still serves wrong bytes,
-// or whose store still holds them, does not serve for an instant, whoever asks
-// for it.
-func TestAcquittedTooEarly(t *testing.T) {
+// TestReinstatedTooEarly holds that an instance which still serves corrupt content,
+// or whose store still holds it, does not serve for an instant, also on request.
+func TestReinstatedTooEarly(t *testing.T) {
 	t.Parallel()
 	for name, spoil := range map[string]func(i *instance, wrong bool){
 		"served": func(i *instance, wrong bool) { i.wrong = wrong },
@@ -134,44 +133,44 @@ func TestAcquittedTooEarly(t *testing.T) {
 			spoil(w.blue, true)
 			w.blue.check(w.now)
 			w.tick(3)
-			if !w.convicted("blue") {
-				t.Fatal("it is not convicted")
+			if !w.quarantined("blue") {
+				t.Fatal("it is not quarantined")
 			}
 			w.request("reinstate-1", v1alpha1.RequestReinstate, "blue")
 			for range 4 {
 				w.tick(1)
-				if !w.convicted("blue") {
-					t.Fatal("it serves wrong bytes, and stands acquitted")
+				if !w.quarantined("blue") {
+					t.Fatal("it has corrupt content, and is reinstated")
 				}
 			}
-			w.answered("reinstate-1", v1alpha1.RequestFailed, "still serves wrong bytes")
+			w.answered("reinstate-1", v1alpha1.RequestFailed, "still has corrupt content")
 			spoil(w.blue, false)
 			w.request("reinstate-2", v1alpha1.RequestReinstate, "blue")
 			w.tick(3)
 			w.answered("reinstate-2", v1alpha1.RequestSucceeded, "")
-			if w.convicted("blue") {
-				t.Error("the proof did not acquit it")
+			if w.quarantined("blue") {
+				t.Error("the proof did not reinstate it")
 			}
 		})
 	}
 }
 
-// TestAllConvicted holds that nobody serves when everybody serves wrong bytes,
-// and that this is said.
-func TestAllConvicted(t *testing.T) {
+// TestAllQuarantined holds that no instance serves when all of them have corrupt
+// content, and that this is reported.
+func TestAllQuarantined(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.serving()
 	w.blue.wrong, w.green.wrong = true, true
 	w.tick(3)
 	w.weights(0, 0)
-	w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonAllInstancesQuarantined, "failback=INSTANCE")
+	w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonAllInstancesQuarantined, "CacheRequest of action Reinstate")
 	w.condition(v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonAllInstancesQuarantined, "")
 }
 
-// TestNobodyHealthy holds that weights stay where they are when nobody is
+// TestNoneHealthy holds that weights stay where they are when no instance is
 // better.
-func TestNobodyHealthy(t *testing.T) {
+func TestNoneHealthy(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.serving()
@@ -185,9 +184,9 @@ func TestNobodyHealthy(t *testing.T) {
 	w.weights(0, 100)
 }
 
-// TestUnconfirmedFlip holds that a flip counts only once every replica of the
+// TestUnconfirmedChange holds that a change of weights counts only once every replica of the
 // router was seen to follow.
-func TestUnconfirmedFlip(t *testing.T) {
+func TestUnconfirmedChange(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.serving()
@@ -198,7 +197,7 @@ func TestUnconfirmedFlip(t *testing.T) {
 	w.condition(v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonWeightsPending, "")
 	s := w.get().Status
 	if s.LastWeightChange == nil || s.LastWeightChange.ConfirmedTime != nil || s.Instances[0].DesiredWeight != 0 || s.Instances[0].ObservedWeight != 100 {
-		t.Errorf("last flip %+v, instances %s", s.LastWeightChange, brief(s.Instances))
+		t.Errorf("last change %+v, instances %s", s.LastWeightChange, brief(s.Instances))
 	}
 	if w.last.RequeueAfter > pass.ConfirmInterval {
 		t.Errorf("looks again after %v", w.last.RequeueAfter)
@@ -207,17 +206,17 @@ func TestUnconfirmedFlip(t *testing.T) {
 	w.now = w.now.Add(3 * time.Second)
 	w.settle()
 	w.condition(v1alpha1.RoutedCondition, metav1.ConditionTrue, v1alpha1.ReasonRouterConfigured, "")
-	flip := w.get().Status.LastWeightChange
-	if flip.ConfirmedTime == nil || flip.ConfirmedTime.Sub(flip.AppliedTime.Time) != 3*time.Second {
-		t.Errorf("last flip %+v", flip)
+	change := w.get().Status.LastWeightChange
+	if change.ConfirmedTime == nil || change.ConfirmedTime.Sub(change.AppliedTime.Time) != 3*time.Second {
+		t.Errorf("last change %+v", change)
 	}
-	if said := w.said(); strings.Count(said, "WeightsConfirmed") != 1 {
-		t.Errorf("events: %s", said)
+	if recorded := w.recorded(); strings.Count(recorded, "WeightsConfirmed") != 1 {
+		t.Errorf("events: %s", recorded)
 	}
 }
 
-// TestRestart holds that a manager that starts anew knows who is convicted and
-// who is held down, and moves nobody.
+// TestRestart holds that a manager that was restarted still has the instances that
+// are quarantined or held down, and moves no client.
 func TestRestart(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -226,28 +225,28 @@ func TestRestart(t *testing.T) {
 	w.tick(3)
 	w.blue.down = false
 	w.tick(3)
-	flips := w.get().Status.RecentWeightChanges
+	before := w.get().Status.RecentWeightChanges
 	w.restart(faults.Point{})
 	w.settle()
 	w.weights(0, 100)
 	w.tick(3) // together with those before: still held down
 	w.weights(0, 100)
-	if now := w.get().Status.RecentWeightChanges; len(now) != len(flips) {
-		t.Errorf("the restart moved weights: %v, before %v", now, flips)
+	if now := w.get().Status.RecentWeightChanges; len(now) != len(before) {
+		t.Errorf("the restart moved weights: %v, before %v", now, before)
 	}
 	w.tick(2)
 	w.weights(10, 100)
 
 	w.green.wrong = true
 	w.tick(3)
-	if !w.convicted("green") {
-		t.Fatal("green is not convicted")
+	if !w.quarantined("green") {
+		t.Fatal("green is not quarantined")
 	}
 	w.green.wrong = false
 	w.restart(faults.Point{})
 	w.settle()
 	w.tick(5)
-	if !w.convicted("green") {
+	if !w.quarantined("green") {
 		t.Error("the restart acquitted green")
 	}
 }
@@ -268,7 +267,7 @@ func TestRequests(t *testing.T) {
 	w.request("failback-1", v1alpha1.RequestFailback)
 	w.answered("failback-1", v1alpha1.RequestSucceeded, "")
 	w.weights(100, 100)
-	w.said()
+	w.recorded()
 
 	w.blue.down = true
 	w.tick(3)

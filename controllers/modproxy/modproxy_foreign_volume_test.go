@@ -16,16 +16,16 @@ import (
 	"gocache.dev/operator/internal/testing/cluster"
 )
 
-// TestAnotherTenantsVolumeIsNeverTaken plays a user with the role edit in one
-// namespace, who puts a PersistentVolumeClaim that names a volume of another
+// TestAnotherTenantsVolumeIsNeverUsed plays a user with the role edit in one
+// namespace that puts a PersistentVolumeClaim that names a volume of another
 // namespace in the place of a store, before the store is found corrupt and
 // rolled back. The other tenant's volume is not written to.
-func TestAnotherTenantsVolumeIsNeverTaken(t *testing.T) {
+func TestAnotherTenantsVolumeIsNeverUsed(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.guarded()
 	w.request("snapshot-1", v1alpha1.RequestSnapshot)
-	w.answered("snapshot-1", v1alpha1.RequestSucceeded, "made CacheSnapshots")
+	w.answered("snapshot-1", v1alpha1.RequestSucceeded, "created CacheSnapshots")
 	w.verified()
 	w.tick(1)
 	pvc, pv, err := cluster.BoundVolume(t.Context(), server.Client, server.Namespace(t), "data")

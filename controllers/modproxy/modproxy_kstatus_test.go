@@ -15,37 +15,37 @@ import (
 func TestKstatus(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	says := func(want kstatus.Status, step string) {
+	reports := func(want kstatus.Status, step string) {
 		t.Helper()
 		kstatus.Want(t, server.Client, w.get(), want, step)
 	}
 	w.proxy()
-	says(kstatus.InProgress, "applied, and seen by nobody yet")
+	reports(kstatus.InProgress, "applied, and not observed yet")
 	w.settle()
-	says(kstatus.InProgress, "before any probe has passed")
+	reports(kstatus.InProgress, "before any probe has passed")
 	w.tick(2)
-	says(kstatus.Current, "serving")
+	reports(kstatus.Current, "serving")
 	w.blue.down = true
 	w.tick(3)
-	says(kstatus.Current, "with one dead instance of two: clients notice nothing")
+	reports(kstatus.Current, "with one dead instance of two: clients notice nothing")
 	w.green.down = true
 	w.tick(3)
-	says(kstatus.Failed, "with no healthy instance")
+	reports(kstatus.Failed, "with no healthy instance")
 	w.blue.down, w.green.down = false, false
 	w.tick(12)
-	says(kstatus.Current, "recovered")
+	reports(kstatus.Current, "recovered")
 	w.edit(func(p *v1alpha1.ModProxy) { p.Spec.Suspend = true })
-	says(kstatus.InProgress, "edited, and not seen yet")
+	reports(kstatus.InProgress, "edited, and not seen yet")
 	w.settle()
-	says(kstatus.Current, "suspended: it serves on")
+	reports(kstatus.Current, "suspended: it serves on")
 	w.edit(func(p *v1alpha1.ModProxy) { p.Spec.Suspend = false })
 	w.settle()
 	w.blue.wrong = true
 	w.tick(3)
-	says(kstatus.Current, "with one convicted instance of two")
+	reports(kstatus.Current, "with one convicted instance of two")
 	w.green.wrong = true
 	w.tick(3)
-	says(kstatus.Failed, "with every instance convicted")
+	reports(kstatus.Failed, "with every instance convicted")
 	w.must(server.Client.Delete(t.Context(), w.get(), client.PropagationPolicy(metav1.DeletePropagationForeground)))
-	says(kstatus.Terminating, "deleted, while its children go")
+	reports(kstatus.Terminating, "deleted, while its children go")
 }

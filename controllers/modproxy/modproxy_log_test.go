@@ -38,8 +38,8 @@ func TestLogDecision(t *testing.T) {
 		for level, want := range map[int]string{0: tt.want, 1: "Decided"} {
 			var lines []string
 			logger := funcr.New(func(_, args string) { lines = append(lines, args) }, funcr.Options{Verbosity: level})
-			s := &scope{first: status(same), proxy: status(tt.change), decision: failover.Decision{Desired: []failover.Desired{{Name: "blue"}}}}
-			s.logDecision(log.IntoContext(t.Context(), logger))
+			s := &progress{first: status(same), proxy: status(tt.change), decision: failover.Decision{Desired: []failover.Desired{{Name: "blue"}}}}
+			logDecision(log.IntoContext(t.Context(), logger), s)
 			text := strings.Join(lines, "\n")
 			if len(lines) > 1 || want == "" && text != "" || !strings.Contains(text, want) || strings.Contains(text, "evidence") {
 				t.Errorf("%s at level %d: %s", name, level, text)

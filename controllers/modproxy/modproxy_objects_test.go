@@ -26,8 +26,8 @@ func TestStalledProxyProtects(t *testing.T) {
 	w.blue.wrong = true
 	w.tick(2)
 	w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonInvalidSpec, "storageClassName")
-	if !w.convicted("blue") {
-		t.Error("blue serves wrong bytes and is not convicted")
+	if !w.quarantined("blue") {
+		t.Error("blue has corrupt content and is not quarantined")
 	}
 }
 
@@ -71,8 +71,8 @@ func TestSuspend(t *testing.T) {
 	}
 	w.blue.wrong = true
 	w.tick(3)
-	if !w.convicted("blue") {
-		t.Error("blue serves wrong bytes and is not convicted")
+	if !w.quarantined("blue") {
+		t.Error("blue has corrupt content and is not quarantined")
 	}
 }
 
@@ -100,9 +100,9 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-// TestForeignObjectsAreNotTaken holds that an object of a needed name which
-// somebody else made is left alone and said to be in the way.
-func TestForeignObjectsAreNotTaken(t *testing.T) {
+// TestForeignObjectsAreLeftAlone holds that an object of a needed name which has
+// another owner is not changed, and is reported as a conflict.
+func TestForeignObjectsAreLeftAlone(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	labels := map[string]string{"app": "theirs"}
@@ -177,7 +177,7 @@ func TestRemovedInstanceServesUntilTheRouterHasRolledOut(t *testing.T) {
 	}
 }
 
-// TestDeleted holds that nobody is probed for a proxy that is gone.
+// TestDeleted holds that no instance is probed for a proxy that is gone.
 func TestDeleted(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

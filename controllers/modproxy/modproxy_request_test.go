@@ -25,7 +25,7 @@ func TestRequestOfWeights(t *testing.T) {
 	} {
 		proxy := &v1alpha1.ModProxy{}
 		proxy.Status.Request = &v1alpha1.RequestStatus{Action: tt.action, Argument: tt.argument, Outcome: v1alpha1.RequestAccepted}
-		if got := (&scope{proxy: proxy}).request(); got != tt.want {
+		if got := requestedMove(proxy); got != tt.want {
 			t.Errorf("%s: %+v, want %+v", tt.action, got, tt.want)
 		}
 	}

@@ -23,7 +23,7 @@ type storeEnd struct {
 	Restored, NewVolume bool
 	// Volumes that exist, and how many were deleted by their policy.
 	Volumes, Reclaimed int
-	// Left says what ought not to be there.
+	// Left lists what must not exist.
 	Left []string
 }
 

@@ -33,7 +33,7 @@ func (w *world) volumes() {
 	}
 }
 
-// play does one round of what others do, and says whether there was anything.
+// play does one round of what others do, and reports whether there was anything.
 func (w *world) play() bool {
 	w.t.Helper()
 	if w.cluster == nil {
@@ -130,7 +130,7 @@ func TestRollback(t *testing.T) {
 			w.guarded()
 			if withSnapshot {
 				w.request("snapshot-1", v1alpha1.RequestSnapshot)
-				w.answered("snapshot-1", v1alpha1.RequestSucceeded, "made CacheSnapshots")
+				w.answered("snapshot-1", v1alpha1.RequestSucceeded, "created CacheSnapshots")
 				if names := w.verified(); len(names) != 2 {
 					t.Fatalf("snapshots %q", names)
 				}
@@ -140,8 +140,8 @@ func TestRollback(t *testing.T) {
 			w.poison()
 			w.tick(1)
 			w.weights(0, 100)
-			if !w.convicted("blue") {
-				t.Fatal("blue is not convicted")
+			if !w.quarantined("blue") {
+				t.Fatal("blue is not quarantined")
 			}
 			for range 40 {
 				w.tick(1)
@@ -161,18 +161,18 @@ func TestRollback(t *testing.T) {
 			if len(w.get().Finalizers) != 0 {
 				t.Errorf("finalizers %q are left", w.get().Finalizers)
 			}
-			said := w.said()
+			recorded := w.recorded()
 			for _, want := range []string{"InstanceQuarantined", "RollbackStarted", "StoreReplaced", "RollbackVerified", "RollbackCompleted"} {
-				if strings.Count(said, want) != 1 {
-					t.Errorf("%d events %s: %s", strings.Count(said, want), want, said)
+				if strings.Count(recorded, want) != 1 {
+					t.Errorf("%d events %s: %s", strings.Count(recorded, want), want, recorded)
 				}
 			}
 		})
 	}
 }
 
-// TestRollbackThatDoesNotHelp holds that an instance whose new stores are wrong
-// too stays out, and that a person is told.
+// TestRollbackThatDoesNotHelp holds that an instance whose new stores are corrupt
+// too stays out, and that an event reports it.
 func TestRollbackThatDoesNotHelp(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -181,7 +181,7 @@ func TestRollbackThatDoesNotHelp(t *testing.T) {
 	w.poison()
 	for range 20 {
 		w.tick(1)
-		if blue := pass.Instance(w.get(), "blue"); blue.Quarantined == nil && len(w.said()) > 0 && blue.Rollback != nil {
+		if blue := pass.Instance(w.get(), "blue"); blue.Quarantined == nil && len(w.recorded()) > 0 && blue.Rollback != nil {
 			t.Fatal("blue was let in")
 		}
 	}
@@ -193,7 +193,7 @@ func TestRollbackThatDoesNotHelp(t *testing.T) {
 }
 
 // TestRelapse holds that a store that turns bad again is not replaced at once,
-// and that condition and event say so.
+// and that condition and event report it.
 func TestRelapse(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -202,7 +202,7 @@ func TestRelapse(t *testing.T) {
 	})
 	w.poison()
 	w.recover()
-	w.said()
+	w.recorded()
 	second := w.blue.volume
 	w.poison()
 	w.tick(3)
@@ -212,8 +212,8 @@ func TestRelapse(t *testing.T) {
 		t.Errorf("blue is %+v, on volume %s", blue, w.blue.volume)
 	}
 	w.condition(v1alpha1.HealthyCondition, metav1.ConditionFalse, v1alpha1.ReasonInstanceUnhealthy, "rollback: postponed until ")
-	if said := w.said(); strings.Count(said, "RollbackPostponed") != 1 || strings.Contains(said, "RollbackStarted") {
-		t.Errorf("events %s", said)
+	if recorded := w.recorded(); strings.Count(recorded, "RollbackPostponed") != 1 || strings.Contains(recorded, "RollbackStarted") {
+		t.Errorf("events %s", recorded)
 	}
 	w.now = w.now.Add(rollback.FirstPause)
 	w.recover()

@@ -70,7 +70,7 @@ func TestOneAfterTheOther(t *testing.T) {
 		t.Errorf("while green waits it writes %q", wrote)
 	}
 
-	// A process that knows nothing of this goes on with it.
+	// A process that has just started goes on with it.
 	w.reconciler.Images = images.Images{Operator: "operator:2"}
 	w.restart(faults.Point{})
 	w.upgrade("operator:2")
@@ -91,7 +91,7 @@ func TestOneAfterTheOther(t *testing.T) {
 }
 
 // TestBrokenOneFirst holds that an instance that does not run is changed at
-// once: the change may be what mends it.
+// once: the change may be what fixes it.
 func TestBrokenOneFirst(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -110,7 +110,7 @@ func TestBrokenOneFirst(t *testing.T) {
 }
 
 // TestSingleInstance holds that a proxy of one instance is changed: there is
-// nobody to wait for.
+// no other to wait for.
 func TestSingleInstance(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -29,7 +29,7 @@ func (w *world) routerService() *corev1.Service {
 // selected is the instance that the Service leads to.
 func (w *world) selected() string { return w.routerService().Spec.Selector[v1alpha1.InstanceLabel] }
 
-// startPod makes an instance's pod, which nobody else does here.
+// startPod makes an instance's pod, which no controller does here.
 func (w *world) startPod(instance string) {
 	w.t.Helper()
 	w.must(server.Client.Create(w.t.Context(), &corev1.Pod{
@@ -40,7 +40,7 @@ func (w *world) startPod(instance string) {
 }
 
 // TestServiceRouter: one instance serves, the other takes over when it dies,
-// and on a conviction the pod is ended, once.
+// and when it is quarantined the pod is ended, once.
 func TestServiceRouter(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -88,7 +88,7 @@ func TestServiceRouter(t *testing.T) {
 }
 
 // TestRouterTypeChanges: from HAProxy to a Service and back under one address;
-// what the other type needed goes once the new one serves, and a conviction
+// what the other type needed goes once the new one serves, and a quarantine
 // holds all the while.
 func TestRouterTypeChanges(t *testing.T) {
 	t.Parallel()
@@ -100,7 +100,7 @@ func TestRouterTypeChanges(t *testing.T) {
 
 	w.edit(func(p *v1alpha1.ModProxy) { behindService(&p.Spec) })
 	w.settle()
-	if !w.convicted("blue") || w.selected() != "green" {
+	if !w.quarantined("blue") || w.selected() != "green" {
 		t.Errorf("the Service leads to %q", w.selected())
 	}
 	w.tick(1)
@@ -139,7 +139,7 @@ func TestRouterTypeChanges(t *testing.T) {
 	if after := w.routerService(); after.UID != before.UID || after.Spec.Selector["app.kubernetes.io/name"] != haproxy.Selector("goproxy")["app.kubernetes.io/name"] || w.selected() != "" {
 		t.Errorf("the Service selects %v", after.Spec.Selector)
 	}
-	if !w.convicted("blue") {
-		t.Error("the conviction was forgotten")
+	if !w.quarantined("blue") {
+		t.Error("the quarantine was forgotten")
 	}
 }

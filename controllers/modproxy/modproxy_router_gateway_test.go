@@ -67,7 +67,7 @@ func (w *world) routeWeights() (all []int32) {
 }
 
 // TestGatewayRouter goes from a cluster without the Gateway API to one whose
-// Gateway accepts the HTTPRoute, through a conviction, and back to HAProxy.
+// Gateway accepts the HTTPRoute, through a quarantine, and back to HAProxy.
 func TestGatewayRouter(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

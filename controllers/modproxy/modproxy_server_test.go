@@ -42,7 +42,7 @@ func (w *world) config() string {
 	return config.Data["haproxy.cfg"]
 }
 
-// TestAthens holds what Athens needs to run, and that nobody believes it.
+// TestAthens holds what Athens needs to run, and that its own readiness is not used.
 func TestAthens(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -127,7 +127,7 @@ func TestPrivate(t *testing.T) {
 	})
 	w.settle()
 	blue, agent, pod := w.pod("goproxy-blue")
-	if !slices.Contains(blue.Command, privateDir) || variable(blue, "GONOSUMDB") != "corp.example.com" {
+	if !slices.Contains(blue.Command, "/etc/gocache-proxy/private") || variable(blue, "GONOSUMDB") != "corp.example.com" {
 		t.Errorf("the server is told %q, %+v", blue.Command, blue.Env)
 	}
 	green, _, _ := w.pod("goproxy-green")
@@ -135,7 +135,7 @@ func TestPrivate(t *testing.T) {
 		t.Errorf("Athens is told %+v", green.Env)
 	}
 	mounted := func(c corev1.Container) bool {
-		return slices.ContainsFunc(c.VolumeMounts, func(m corev1.VolumeMount) bool { return m.MountPath == privateDir && m.ReadOnly })
+		return slices.ContainsFunc(c.VolumeMounts, func(m corev1.VolumeMount) bool { return m.MountPath == "/etc/gocache-proxy/private" && m.ReadOnly })
 	}
 	if !mounted(blue) || !mounted(green) || mounted(agent) {
 		t.Error("the Secret is not where it belongs")
@@ -157,7 +157,7 @@ func TestPrivate(t *testing.T) {
 	}
 }
 
-// TestExternal holds that an instance which somebody else runs is routed to and
+// TestExternal holds that an instance which the operator does not run is routed to and
 // probed, and that nothing is made for it.
 func TestExternal(t *testing.T) {
 	t.Parallel()
@@ -180,17 +180,17 @@ func TestExternal(t *testing.T) {
 	}
 	w.blue.wrong = true
 	w.tick(3)
-	if !w.convicted("blue") {
-		t.Error("it serves wrong bytes and is not convicted")
+	if !w.quarantined("blue") {
+		t.Error("it has corrupt content and is not quarantined")
 	}
 }
 
-// TestTrustThatIsNotThere holds that pods are not made anew for trust data that
-// somebody removed for a while.
+// TestTrustThatIsNotThere holds that pods are not replaced for trust data that was
+// removed for a while.
 func TestTrustThatIsNotThere(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	sums := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "sums"}, Data: map[string]string{"go.sum": "example.com/c v1.0.0 " + canary.Sum + "\n"}}
+	sums := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "sums"}, Data: map[string]string{"go.sum": "example.com/c v1.0.0 " + testModule.Sum + "\n"}}
 	w.must(server.Client.Create(t.Context(), sums))
 	w.serving(func(s *v1alpha1.ModProxySpec) {
 		s.Integrity = v1alpha1.StoreIntegrity{Trust: &v1alpha1.Trust{GoSumRefs: []v1alpha1.LocalReference{{Name: "sums"}}}}

@@ -10,12 +10,12 @@ import (
 	"gocache.dev/operator/api/v1alpha1"
 )
 
-// TestStoreCannotFollow holds that a storage which the claim cannot become is
-// said, that the proxy serves on meanwhile, and that taking it back is enough.
+// TestStoreCannotFollow holds that storage that the PVC cannot get is
+// reported, that the proxy serves on meanwhile, and that taking it back is enough.
 func TestStoreCannotFollow(t *testing.T) {
 	for name, tt := range map[string]struct {
 		change func(*v1alpha1.InstanceStorage)
-		said   string
+		want   string
 	}{
 		"a size lowered":  {func(s *v1alpha1.InstanceStorage) { s.Size = resource.MustParse("512Mi") }, "spec.instances[blue].storage.size is 512Mi"},
 		"a class changed": {func(s *v1alpha1.InstanceStorage) { s.StorageClassName = ptr.To("faster") }, `spec.instances[blue].storage.storageClassName is "faster"`},
@@ -26,7 +26,7 @@ func TestStoreCannotFollow(t *testing.T) {
 			before := w.get().Spec.Instances[0].Storage.DeepCopy()
 			w.edit(func(p *v1alpha1.ModProxy) { tt.change(p.Spec.Instances[0].Storage) })
 			w.settle()
-			w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonInvalidSpec, tt.said)
+			w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonInvalidSpec, tt.want)
 			w.weights(100, 100)
 
 			w.edit(func(p *v1alpha1.ModProxy) { p.Spec.Instances[0].Storage = before })

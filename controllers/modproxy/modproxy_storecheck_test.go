@@ -17,8 +17,8 @@ import (
 	"gocache.dev/operator/internal/testing/faults"
 )
 
-// TestRottenStore holds that wrong bytes in a store convict although the
-// instance serves right ones so far, with evidence, and once.
+// TestRottenStore holds that corrupt content in a store quarantines its instance
+// although that serves intact content so far, with evidence, and once.
 func TestRottenStore(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -41,20 +41,20 @@ func TestRottenStore(t *testing.T) {
 	w.restart(faults.Point{})
 	w.tick(5)
 	w.weights(0, 100)
-	if said := w.said(); strings.Count(said, "InstanceQuarantined") != 1 {
-		t.Errorf("events: %s", said)
+	if recorded := w.recorded(); strings.Count(recorded, "InstanceQuarantined") != 1 {
+		t.Errorf("events: %s", recorded)
 	}
-	// A later check that finds nothing does not acquit by itself.
+	// A later check that finds nothing does not reinstate by itself.
 	w.blue.rotten = false
 	w.blue.check(w.now)
 	w.tick(3)
-	if !w.convicted("blue") {
-		t.Error("it was acquitted although nobody mended the store")
+	if !w.quarantined("blue") {
+		t.Error("it was reinstated although the store was not repaired")
 	}
 }
 
-// TestCheckThatCannotTell holds that it neither convicts nor acquits.
-func TestCheckThatCannotTell(t *testing.T) {
+// TestInconclusiveCheck holds that it neither quarantines nor reinstates.
+func TestInconclusiveCheck(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.serving()
@@ -70,20 +70,20 @@ func TestCheckThatCannotTell(t *testing.T) {
 	w.blue.wrong = false
 	w.request("reinstate-1", v1alpha1.RequestReinstate, "blue")
 	w.tick(5)
-	w.answered("reinstate-1", v1alpha1.RequestAccepted, "that can tell: cannot read")
-	if !w.convicted("blue") {
-		t.Error("a check that could not tell acquitted it")
+	w.answered("reinstate-1", v1alpha1.RequestAccepted, "that is not inconclusive: cannot read")
+	if !w.quarantined("blue") {
+		t.Error("an inconclusive check reinstated it")
 	}
 }
 
-// TestReportedStore holds that with onCorrupt: Report wrong bytes are said and
-// nobody is taken out.
+// TestReportedStore holds that with onCorrupt: Report corrupt content is reported
+// and no instance is quarantined.
 func TestReportedStore(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.serving(func(s *v1alpha1.ModProxySpec) { s.Integrity.OnCorrupt = v1alpha1.StoreReport })
-	if _, agent, _ := w.pod("goproxy-blue"); !strings.Contains(strings.Join(agent.Command, " "), "--interval "+checkInterval.String()+" ") {
-		t.Errorf("without a schedule the agent runs %s, want a check every %s", agent.Command, checkInterval)
+	if _, agent, _ := w.pod("goproxy-blue"); !strings.Contains(strings.Join(agent.Command, " "), "--interval 24h0m0s ") {
+		t.Errorf("without a schedule the agent runs %s, want a check every 24 h", agent.Command)
 	}
 	w.blue.rotten = true
 	w.blue.check(w.now)
@@ -93,8 +93,8 @@ func TestReportedStore(t *testing.T) {
 }
 
 // TestScheduledChecks holds that the stores are checked when they are due, as
-// slowly as is declared, once per start, and again by a manager that starts
-// anew only if nobody did.
+// slowly as is declared, once per start, and again by a restarted
+// manager only if that was not done.
 func TestScheduledChecks(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -125,7 +125,7 @@ func TestScheduledChecks(t *testing.T) {
 }
 
 // TestRequestedChecks holds that the request integrity checks all stores and
-// tells how that ended.
+// is answered with the verdicts.
 func TestRequestedChecks(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -135,13 +135,13 @@ func TestRequestedChecks(t *testing.T) {
 	w.answered("integrity-1", v1alpha1.RequestAccepted, "waiting for the check of the store of blue")
 	w.tick(3)
 	w.answered("integrity-1", v1alpha1.RequestSucceeded, "blue: Intact, green: Corrupt")
-	if w.blue.checks != 2 || !w.convicted("green") {
+	if w.blue.checks != 2 || !w.quarantined("green") {
 		t.Errorf("blue was checked %d times; green is %+v", w.blue.checks, pass.Instance(w.get(), "green"))
 	}
 }
 
-// TestWithdrawnEntries holds that a store whose check removed what was wrong
-// goes on to serve, and that this is said with evidence, once.
+// TestWithdrawnEntries holds that a store whose check removed corrupt entries
+// goes on to serve, and that this is reported with evidence, once.
 func TestWithdrawnEntries(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -155,8 +155,8 @@ func TestWithdrawnEntries(t *testing.T) {
 	if c == nil || c.Verdict != v1alpha1.VerdictIntact || c.Withdrawn != 1 || !strings.Contains(c.Message, "trust data says h1:good") {
 		t.Errorf("the last check is %+v", c)
 	}
-	if said := w.said(); strings.Count(said, "EntriesWithdrawn") != 1 || !strings.Contains(said, "Warning EntriesWithdrawn") || !strings.Contains(said, "h1:evil") {
-		t.Errorf("events: %s", said)
+	if recorded := w.recorded(); strings.Count(recorded, "EntriesWithdrawn") != 1 || !strings.Contains(recorded, "Warning EntriesWithdrawn") || !strings.Contains(recorded, "h1:evil") {
+		t.Errorf("events: %s", recorded)
 	}
 	w.blue.check(w.now)
 	w.tick(2)
@@ -165,8 +165,8 @@ func TestWithdrawnEntries(t *testing.T) {
 	}
 }
 
-// TestWithdrawalIsAskedFor holds when the agents remove what is wrong: not where
-// it could not be fetched anew, nor where a person wants to be told alone.
+// TestWithdrawalIsAskedFor holds when the agents remove corrupt entries: not where
+// they could not be fetched again, nor where the policy is only to report.
 func TestWithdrawalIsAskedFor(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -205,14 +205,14 @@ func TestContainedDamage(t *testing.T) {
 	w.green.check(w.now)
 	w.tick(3)
 	w.weights(0, 100)
-	if w.convicted("green") {
+	if w.quarantined("green") {
 		t.Error("the last instance was taken out for what it serves to nobody")
 	}
 	w.condition(v1alpha1.HealthyCondition, metav1.ConditionFalse, v1alpha1.ReasonInstanceUnhealthy, "green")
 }
 
 // TestOrdersNeedTheToken holds that each proxy has a token of its own, which its
-// agents mount and its owner takes along, and that it is never made anew.
+// agents mount and its owner takes along, and that it is never created again.
 func TestOrdersNeedTheToken(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -60,8 +60,8 @@ type instance struct {
 	down, unready, wrong bool
 	// broken: it answers 500 to every module.
 	broken bool
-	// noDatabase: the checksum database is not reached through it; ownWay: it says
-	// that it does not proxy it.
+	// noDatabase: the checksum database is not reached through it; ownWay: it
+	// reports that it does not proxy it.
 	noDatabase, ownWay bool
 	// sample is what its store names; fetches counts the requests that would have
 	// made it fetch what it does not have.
@@ -71,7 +71,7 @@ type instance struct {
 	databaseAsked int
 	// rotten is what a check of the store would find.
 	rotten bool
-	// vague: it could not tell.
+	// vague: its check is inconclusive.
 	vague bool
 	// began is when the last check did, checks how many there were, and
 	// unhurried how the last was asked for.
@@ -80,7 +80,7 @@ type instance struct {
 	unhurried bool
 	verdict   *integrity.Verdict
 	// volume that it runs on, where volumes are played; stillWrong: also a new
-	// one holds wrong bytes.
+	// one holds corrupt content.
 	volume     string
 	stillWrong bool
 	// token that its agent has mounted.
@@ -144,7 +144,7 @@ type world struct {
 	last       ctrl.Result
 
 	blue, green *instance
-	// addresses of the instances' Services, as far as anybody asked.
+	// addresses of the instances' Services, as far as they were used.
 	mu        sync.Mutex
 	addresses map[string]*instance
 	// stuck keeps the router's replicas from following.
@@ -152,9 +152,9 @@ type world struct {
 	// unready keeps the router's pods from being ready.
 	unready  bool
 	observed map[string]route.Observed
-	// certificates are what the router's replicas say of theirs.
+	// certificates are what the router's replicas report of theirs.
 	certificates []route.Certificate
-	// cluster plays volumes, Jobs and StatefulSets; nil: nobody does.
+	// cluster plays volumes, Jobs and StatefulSets; nil: they are not played.
 	cluster *cluster.Cluster
 	// onDeath is what happens when the process dies.
 	onDeath func()
@@ -238,8 +238,8 @@ func (w *world) at(ip string) *instance {
 	return w.addresses[ip]
 }
 
-// canary is the module that the instances are asked for.
-var canary = func() (c struct {
+// testModule is the module that the instances are probed for.
+var testModule = func() (c struct {
 	v1alpha1.ReferenceModule
 	zip, wrong []byte
 }) {
@@ -295,9 +295,9 @@ func (i *instance) serve(w http.ResponseWriter, req *http.Request) {
 	case strings.HasSuffix(path, ".mod"):
 		answer([]byte("module example.com/c\n"))
 	case strings.HasSuffix(path, ".zip") && i.wrong:
-		answer(canary.wrong)
+		answer(testModule.wrong)
 	case strings.HasSuffix(path, ".zip"):
-		answer(canary.zip)
+		answer(testModule.zip)
 	default:
 		http.NotFound(w, req)
 	}
@@ -342,7 +342,7 @@ func (w *world) proxy(change ...func(*v1alpha1.ModProxySpec)) {
 	for _, name := range []string{"blue", "green"} {
 		p.Spec.Instances = append(p.Spec.Instances, v1alpha1.ProxyInstance{Name: name, Storage: &v1alpha1.InstanceStorage{Size: resource.MustParse("1Gi")}})
 	}
-	p.Spec.Probes.ReferenceModules = []v1alpha1.ReferenceModule{canary.ReferenceModule}
+	p.Spec.Probes.ReferenceModules = []v1alpha1.ReferenceModule{testModule.ReferenceModule}
 	for _, f := range change {
 		f(&p.Spec)
 	}
@@ -356,7 +356,7 @@ func (w *world) serving(change ...func(*v1alpha1.ModProxySpec)) {
 	w.settle()
 	w.tick(2)
 	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonServing, "blue,green serves")
-	w.said()
+	w.recorded()
 }
 
 func (w *world) get() *v1alpha1.ModProxy {
@@ -456,7 +456,7 @@ func (w *world) probe() {
 	w.reconciler.prober.Round(w.t.Context(), w.key())
 }
 
-// weights are what is wanted and observed of both instances, in short.
+// weights are what is desired and observed of both instances, in short.
 func (w *world) weights(blue, green int32) {
 	w.t.Helper()
 	got := w.get().Status.Instances
@@ -465,7 +465,7 @@ func (w *world) weights(blue, green int32) {
 		ok = ok && got[i].DesiredWeight == want && got[i].ObservedWeight == want
 	}
 	if !ok {
-		w.t.Errorf("weights wanted and observed %s, want %d and %d", brief(got), blue, green)
+		w.t.Errorf("weights desired and observed %s, want %d and %d", brief(got), blue, green)
 	}
 }
 
@@ -477,7 +477,7 @@ func brief(all []v1alpha1.InstanceStatus) string {
 	return strings.Join(text, ", ")
 }
 
-// published is what the router is told of an instance.
+// published is the state of an instance in the router.
 func (w *world) published(instance string) string {
 	w.t.Helper()
 	if w.get().Spec.Router.Type == v1alpha1.RouterService {
@@ -493,18 +493,18 @@ func (w *world) published(instance string) string {
 	return string(all.Servers[instance].State)
 }
 
-// convicted says whether an instance stands convicted, in status and router.
-func (w *world) convicted(name string) bool {
+// quarantined reports whether an instance is quarantined, in status and router.
+func (w *world) quarantined(name string) bool {
 	w.t.Helper()
 	inStatus := pass.Instance(w.get(), name).Quarantined != nil
 	if down := w.published(name) == string(route.Down); down != inStatus {
-		w.t.Errorf("%s: convicted in the status: %v, down in the router: %v", name, inStatus, down)
+		w.t.Errorf("%s: quarantined in the status: %v, down in the router: %v", name, inStatus, down)
 	}
 	return inStatus
 }
 
-// said are the events since it was asked for last.
-func (w *world) said() string {
+// recorded are the events since it was called last.
+func (w *world) recorded() string {
 	var all []string
 	for {
 		select {
@@ -535,7 +535,7 @@ func (w *world) must(err error) {
 	}
 }
 
-// exists says whether an object is there and not on its way out.
+// exists reports whether an object exists and is not being deleted.
 func (w *world) exists(o client.Object, name string) bool {
 	w.t.Helper()
 	err := server.Client.Get(w.t.Context(), client.ObjectKey{Namespace: w.namespace, Name: name}, o)

@@ -58,6 +58,9 @@ var (
 // partOfGoCache is what each part of the GoCache controller may import.
 var partOfGoCache = []string{"controllers/gocache/pass", "api", "internal/plan", "internal/kube", "internal/domain"}
 
+// partOfModProxy is what each part of the ModProxy controller may import.
+var partOfModProxy = []string{"controllers/modproxy/pass", "api", "internal/plan", "internal/kube", "internal/domain"}
+
 const partsAreSeparate = "a part of a controller sees what was observed, and another part's results only by the controller's hand"
 
 // rules are all import rules.
@@ -78,8 +81,8 @@ var rules = []rule{
 	{dir: "controllers/gocache/writer", may: partOfGoCache, why: partsAreSeparate},
 	{dir: "controllers/modproxy/pass", may: []string{"api", "internal/plan", "internal/kube", "internal/prober", "internal/domain"},
 		why: "what the parts of a controller share depends on none of them"},
-	{dir: "controllers/modproxy/storerollback", may: []string{"controllers/modproxy/pass", "api", "internal/plan", "internal/kube", "internal/domain"},
-		why: partsAreSeparate},
+	{dir: "controllers/modproxy/instances", may: partOfModProxy, why: partsAreSeparate},
+	{dir: "controllers/modproxy/storerollback", may: partOfModProxy, why: partsAreSeparate},
 
 	{dir: "internal/domain", bans: noKubernetes,
 		why: "domain holds the rules of Go's caches and proxies, usable without the rest"},

@@ -142,7 +142,7 @@ func RequestedTime(p *v1alpha1.ModProxy) time.Time {
 	return p.Status.Request.Time.Add(time.Second)
 }
 
-// Evidence is what a person must know of a verdict.
+// Evidence is what a person needs of a verdict.
 func Evidence(v *integrity.Verdict) string {
 	text := v.Message
 	for _, e := range v.Examples {

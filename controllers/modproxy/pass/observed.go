@@ -3,8 +3,11 @@ package pass
 import (
 	"time"
 
+	"golang.org/x/mod/module"
+
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/kube/route"
+	"gocache.dev/operator/internal/plan/failover"
 	"gocache.dev/operator/internal/prober"
 )
 
@@ -19,13 +22,16 @@ type Observed struct {
 	// Addresses of the instances, by name: host:port, or the URL of an external
 	// one; absent while unknown.
 	Addresses map[string]string
-	// Token that the agents take orders for; empty: there is none yet.
+	// Token that the agents accept requests with; empty: there is none yet.
 	Token string
-	// Certificates are what the router's replicas say of theirs.
+	// Certificates that the router's replicas report to serve.
 	Certificates []route.Certificate
 	// Found by the probes, by instance.
 	Found map[string]prober.Observation
-	// Database is what the probes found out of the checksum database.
+	// Agreed are the checksums that all instances agree on; nil: none were compared
+	// yet.
+	Agreed map[module.Version]failover.Sums
+	// Database is what the probes have found about the checksum database.
 	Database prober.DatabaseObservation
 	// Snapshots of the stores.
 	Snapshots []v1alpha1.CacheSnapshot
@@ -36,7 +42,7 @@ type Observed struct {
 
 // Replacing reports whether the volume of an instance's store is being replaced,
 // by what was read or by what is about to be written: it must not be used, nor
-// made anew.
+// created again.
 func (o Observed) Replacing(p *v1alpha1.ModProxy, instance string) bool {
 	return Instance(p, instance).VolumeReplacement != nil || Instance(o.Stored, instance).VolumeReplacement != nil
 }

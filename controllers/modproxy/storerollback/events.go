@@ -31,16 +31,16 @@ func Events(name string, was, is *v1alpha1.StoreRollbackStatus) []event.Event {
 		events = append(events, event.Normal("RollbackStarted", "Rollback", "Began to replace the store of %s by %s", name, from))
 	}
 	if is.ReplacedTime != nil && was.ReplacedTime == nil {
-		events = append(events, event.Normal("StoreReplaced", "Rollback", "Replaced the store of %s by %s, %s after its conviction", name, from, since(is.ReplacedTime)))
+		events = append(events, event.Normal("StoreReplaced", "Rollback", "Replaced the store of %s by %s, %s after it was quarantined", name, from, since(is.ReplacedTime)))
 	}
 	if is.VerifiedTime != nil && was.VerifiedTime == nil && is.Attempt > 0 {
-		events = append(events, event.Normal("RollbackVerified", "Rollback", "Canaries and a check of the whole store proved %s sound, %s after its conviction", name, since(is.VerifiedTime)))
+		events = append(events, event.Normal("RollbackVerified", "Rollback", "The reference modules and a check of the whole store proved %s intact, %s after it was quarantined", name, since(is.VerifiedTime)))
 	}
 	if is.CompletionTime != nil && was.CompletionTime == nil {
-		events = append(events, event.Normal("RollbackCompleted", "Rollback", "Instance %s served with its whole weight again, %s after its conviction", name, since(is.CompletionTime)))
+		events = append(events, event.Normal("RollbackCompleted", "Rollback", "Instance %s served with its whole weight again, %s after it was quarantined", name, since(is.CompletionTime)))
 	}
 	if is.Failed && !was.Failed {
-		events = append(events, event.Warning("RollbackFailed", "Rollback", "The store of %s could not be made sound: %s; mend it by hand and let it in with failback=%s", name, is.Message, name))
+		events = append(events, event.Warning("RollbackFailed", "Rollback", "The store of %s could not be replaced by an intact one: %s; repair it manually, then create a CacheRequest of action Reinstate and argument %s", name, is.Message, name))
 	}
 	return events
 }

@@ -30,11 +30,11 @@ func Prove(p *v1alpha1.ModProxy, o pass.Observed, instance string, since time.Ti
 	if streak, asked := f.Streaks[failover.Checksum]; asked {
 		switch {
 		case !streak.Last.After(since):
-			return Proof{Waits: "the canaries"}
+			return Proof{Waits: "the reference modules"}
 		case streak.Outcome == failover.Failed:
 			return Proof{Wrong: streak.Message}
 		case streak.Outcome != failover.Passed:
-			return Proof{Waits: "the canaries"}
+			return Proof{Waits: "the reference modules"}
 		}
 	}
 	if !pass.Checked(p, instance) {
@@ -46,7 +46,7 @@ func Prove(p *v1alpha1.ModProxy, o pass.Observed, instance string, since time.Ti
 	case r.Verdict.Verdict == integrity.OutcomeCorrupt:
 		return Proof{Wrong: pass.Evidence(r.Verdict)}
 	case r.Verdict.Verdict != integrity.Intact:
-		return Proof{Waits: fmt.Sprintf("a check of the whole store that can tell: %s", r.Verdict.Message)}
+		return Proof{Waits: fmt.Sprintf("a check of the whole store that is not inconclusive: %s", r.Verdict.Message)}
 	}
 	return Proof{Intact: true}
 }

@@ -104,7 +104,7 @@ func (r Reconciler) run(ctx context.Context, p *v1alpha1.ModProxy, status *v1alp
 	}, nil
 }
 
-// completeFacts adds what only this controller knows.
+// completeFacts adds what only this controller can observe.
 func (r Reconciler) completeFacts(ctx context.Context, p *v1alpha1.ModProxy, o pass.Observed, status *v1alpha1.InstanceStatus, c *v1alpha1.CacheSnapshot, run replacementrun.Observed, f *replacement.Observation) (err error) {
 	f.Now = o.Now
 	f.Deleting = !p.DeletionTimestamp.IsZero() || !pass.HasStore(p, status.Name)
@@ -118,8 +118,8 @@ func (r Reconciler) completeFacts(ctx context.Context, p *v1alpha1.ModProxy, o p
 	return err
 }
 
-// busy says what of our own uses the live claim, past the cache: the instance
-// has to be down, and must not come up in between.
+// busy is what of the operator's own uses the PVC of the store, read past the
+// cache: the instance has to be down, and must not start in between.
 func (r Reconciler) busy(ctx context.Context, p *v1alpha1.ModProxy, status *v1alpha1.InstanceStatus, run replacementrun.Observed) (string, error) {
 	name := naming.Child(p.Name, status.Name)
 	set, err := read.Object[appsv1.StatefulSet](ctx, r.Live, p.Namespace, name)
@@ -132,11 +132,11 @@ func (r Reconciler) busy(ctx context.Context, p *v1alpha1.ModProxy, status *v1al
 			return "instance " + status.Name + " to be down", nil
 		}
 	}
-	capture, err := volume.PendingSnapshot(ctx, r.Live, p.Namespace, name)
-	if err != nil || capture == "" {
+	pending, err := volume.PendingSnapshot(ctx, r.Live, p.Namespace, name)
+	if err != nil || pending == "" {
 		return "", err
 	}
-	return "CSI snapshot " + capture + " to be cut", nil
+	return "CSI snapshot " + pending + " to be created", nil
 }
 
 // record writes into the status how far the replacement is.
@@ -174,7 +174,7 @@ func record(status *v1alpha1.InstanceStatus, out replacementrun.Outcome, snapsho
 // come up, and has to be proven intact.
 func finish(status *v1alpha1.InstanceStatus, now time.Time) {
 	intent := status.VolumeReplacement
-	intent.Failure = "" // it is done, whatever was said on the way
+	intent.Failure = "" // it is done, whatever was recorded on the way
 	status.Content = &v1alpha1.ContentStatus{Snapshot: intent.Snapshot, Reason: intent.Reason, VolumeName: intent.NextVolume}
 	status.LastVolumeReplacement, status.VolumeReplacement = replacement.Result(intent, now), nil
 	if status.Rollback != nil {
@@ -182,8 +182,8 @@ func finish(status *v1alpha1.InstanceStatus, now time.Time) {
 	}
 }
 
-// judge says whether the snapshot of a rollback may be restored, which was chosen
-// as the newest of the store.
+// judge reports whether the snapshot of a rollback may be restored, which was
+// chosen as the newest of the store.
 func (r Reconciler) judge(ctx context.Context, p *v1alpha1.ModProxy, status *v1alpha1.InstanceStatus, c *v1alpha1.CacheSnapshot) (replacement.Source, error) {
 	csi, err := volume.StateOf(ctx, r.Live, c)
 	of := v1alpha1.SnapshotSource{Kind: v1alpha1.ModProxyKind, Name: p.Name, Instance: status.Name}

@@ -35,7 +35,7 @@ func kept(p *v1alpha1.ModProxy, snapshots []v1alpha1.CacheSnapshot, instance str
 	return snapshot.All(own, trust, func(name string) bool { return used[name] })
 }
 
-// keepSnapshots takes what is due, and drops what is no longer kept.
+// keepSnapshots creates what is due, and drops what is no longer kept.
 func (r Reconciler) keepSnapshots(ctx context.Context, p *v1alpha1.ModProxy, o pass.Observed, out *Result) error {
 	var plan *schedule.Plan
 	if policy := p.Spec.Snapshots; policy != nil {
@@ -47,16 +47,16 @@ func (r Reconciler) keepSnapshots(ctx context.Context, p *v1alpha1.ModProxy, o p
 	var errs []error
 	for i := range p.Spec.Instances {
 		if instance := &p.Spec.Instances[i]; pass.Checked(p, instance.Name) {
-			errs = append(errs, r.takeSnapshot(ctx, p, o, instance, plan, out))
+			errs = append(errs, r.createSnapshot(ctx, p, o, instance, plan, out))
 		}
 	}
 	errs = append(errs, policy(p).Own(ctx, r.Client, o.Snapshots), r.dropSnapshots(ctx, p, o))
 	return errors.Join(errs...)
 }
 
-// takeSnapshot asks for a snapshot of a store when one is due. What is known to
+// createSnapshot creates a snapshot of a store when one is due. What is known to
 // be corrupt is not kept.
-func (r Reconciler) takeSnapshot(ctx context.Context, p *v1alpha1.ModProxy, o pass.Observed, instance *v1alpha1.ProxyInstance, plan *schedule.Plan, out *Result) error {
+func (r Reconciler) createSnapshot(ctx context.Context, p *v1alpha1.ModProxy, o pass.Observed, instance *v1alpha1.ProxyInstance, plan *schedule.Plan, out *Result) error {
 	status := pass.InstanceStatus(p, instance.Name)
 	if status == nil || status.Quarantined != nil || status.VolumeReplacement != nil || !status.Healthy {
 		return nil
@@ -85,7 +85,7 @@ func (r Reconciler) takeSnapshot(ctx context.Context, p *v1alpha1.ModProxy, o pa
 	if err != nil {
 		return err
 	}
-	out.Taken = append(out.Taken, due.Name)
+	out.Created = append(out.Created, due.Name)
 	if due.Scheduled {
 		status.LastScheduledSnapshot = ptr.To(metav1.NewTime(o.Now))
 	}
@@ -96,8 +96,8 @@ func policy(p *v1alpha1.ModProxy) csisnapshot.Policy {
 	return csisnapshot.Policy{Of: p, Spec: p.Spec.Snapshots, PodTemplate: p.Spec.PodTemplate}
 }
 
-// dropSnapshots deletes what the policy no longer keeps. The cache says only
-// whether there is something to drop: what exactly, and whether it is pinned or a
+// dropSnapshots deletes what the policy no longer keeps. The cache is used only
+// to see whether there is something to drop: what exactly, and whether it is pinned or a
 // volume is being made of it, is read live.
 func (r Reconciler) dropSnapshots(ctx context.Context, p *v1alpha1.ModProxy, o pass.Observed) error {
 	if p.Spec.Snapshots == nil || len(superfluous(p, o.Snapshots, nil, o.Now)) == 0 {

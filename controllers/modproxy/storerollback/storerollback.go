@@ -16,7 +16,7 @@ import (
 	"gocache.dev/operator/internal/plan/rollback"
 )
 
-// Reconciler takes snapshots of the stores and rolls stores back to them.
+// Reconciler creates snapshots of the stores and rolls stores back to them.
 type Reconciler struct {
 	// Client reads from caches and writes.
 	Client client.Client
@@ -31,11 +31,11 @@ type Reconciler struct {
 // Result is what a pass did about the stores.
 type Result struct {
 	pass.Result
-	// Taken are the snapshots that were created.
-	Taken []string
+	// Created are the snapshots that were created.
+	Created []string
 }
 
-// Reconcile records which snapshots a store could be rolled back to, takes the
+// Reconcile records which snapshots a store could be rolled back to, creates the
 // snapshots that are due, and takes the next step of each rollback. A step that
 // fails does not keep the others from theirs. It runs after the decision on the
 // weights: an instance that is quarantined in this pass must not be snapshotted.

@@ -43,11 +43,13 @@ func (s Set) Clear(kind string) {
 	meta.RemoveStatusCondition(s.Conditions, kind)
 }
 
-// Keep marks a condition, if it is present, as still valid.
-func (s Set) Keep(kind string) {
-	if c := meta.FindStatusCondition(*s.Conditions, kind); c != nil {
+// Keep marks a condition as still valid, and reports whether it is present.
+func (s Set) Keep(kind string) bool {
+	c := meta.FindStatusCondition(*s.Conditions, kind)
+	if c != nil {
 		c.ObservedGeneration = s.Generation
 	}
+	return c != nil
 }
 
 func (s Set) set(kind string, status metav1.ConditionStatus, reason, format string, args []any) {

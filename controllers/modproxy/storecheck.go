@@ -1,6 +1,7 @@
 package modproxy
 
 import (
+	"context"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -16,39 +17,38 @@ import (
 	"gocache.dev/operator/internal/prober"
 )
 
-// wishChecks finds out which checks are wanted: the last one that is due by the
-// schedule, one that a person asked for, one that is to prove that a store is
-// sound again.
-func (r *Reconciler) wishChecks(s *scope) error {
-	plan, err := schedule.Parse(s.proxy.Spec.Integrity.Schedule, string(s.proxy.UID))
+// requestChecks requests the checks of the stores that are due: the last one by
+// the schedule, one that a user has requested, one that is to prove that a store
+// is intact again.
+func (r *Reconciler) requestChecks(_ context.Context, p *progress) error {
+	plan, err := schedule.Parse(p.proxy.Spec.Integrity.Schedule, string(p.proxy.UID))
 	if err != nil {
 		return pass.Invalid("spec.integrity.%v", err)
 	}
-	wishes := map[string]prober.Check{}
-	for _, i := range s.proxy.Spec.Instances {
-		report := s.Found[i.Name].Store
+	due := map[string]prober.Check{}
+	for _, i := range p.proxy.Spec.Instances {
+		report := p.Found[i.Name].Store
 		if report == nil {
-			continue // its agent says first what it has done
+			continue // its agent has to report first what it has done
 		}
-		wish := prober.Check{Since: storerollback.NeededSince(s.proxy, i.Name)}
-		wish.Unhurried = wish.Since.IsZero()
-		if req, ok := pass.Accepted(s.proxy); ok && req.Action == v1alpha1.RequestCheckIntegrity {
-			wish.Since = later(wish.Since, pass.RequestedTime(s.proxy))
+		check := prober.Check{Since: storerollback.NeededSince(p.proxy, i.Name)}
+		check.Unhurried = check.Since.IsZero()
+		if integrityRequested(p.proxy) {
+			check.Since = later(check.Since, pass.RequestedTime(p.proxy))
 		}
-		due, at := plan.Due(later(s.proxy.CreationTimestamp.Time, report.Began), s.Now)
-		switch {
-		case due:
-			wish.Since = later(wish.Since, at)
-		case !at.IsZero():
-			s.result.WakeIn(max(at.Sub(s.Now), pass.ConfirmInterval))
+		scheduled, at := plan.Due(later(p.proxy.CreationTimestamp.Time, report.Began), p.Now)
+		if scheduled {
+			check.Since = later(check.Since, at)
+		} else {
+			p.result.WakeAt(p.Now, at)
 		}
-		wishes[i.Name] = wish
+		due[i.Name] = check
 	}
-	r.prober.RequestChecks(client.ObjectKeyFromObject(s.proxy), wishes)
+	r.prober.RequestChecks(client.ObjectKeyFromObject(p.proxy), due)
 	return nil
 }
 
-// storeFault is what the last check of a store found wrong; nil: nothing.
+// storeFault is what the last check of a store found corrupt; nil: nothing.
 func storeFault(r *prober.StoreReport) *failover.Fault {
 	if r == nil || r.Verdict == nil || r.Verdict.Verdict != integrity.OutcomeCorrupt {
 		return nil
@@ -56,8 +56,8 @@ func storeFault(r *prober.StoreReport) *failover.Fault {
 	return &failover.Fault{Reason: v1alpha1.ReasonStoreCorrupt, Evidence: pass.Evidence(r.Verdict), Time: r.Ended, Contained: r.Verdict.Contained}
 }
 
-// storeCheckStatus is the last check of a store, as it stands or as it is known
-// anew.
+// storeCheckStatus is the last check of a store: the one that is recorded, or the
+// one that its agent has reported since.
 func storeCheckStatus(old *v1alpha1.StoreCheckStatus, r *prober.StoreReport) *v1alpha1.StoreCheckStatus {
 	if r == nil || r.Verdict == nil {
 		return old
@@ -69,7 +69,7 @@ func storeCheckStatus(old *v1alpha1.StoreCheckStatus, r *prober.StoreReport) *v1
 	is := &v1alpha1.StoreCheckStatus{Verdict: verdict, CompletionTime: metav1.NewTime(r.Ended), Modules: int64(r.Verdict.Counts.Modules)}
 	is.Withdrawn = int64(r.Verdict.Withdrawn)
 	if r.Verdict.Verdict != integrity.Intact || is.Withdrawn > 0 {
-		is.Message = bounded.Text(pass.Evidence(r.Verdict), 1024)
+		is.Message = bounded.Text(pass.Evidence(r.Verdict), pass.MaxText)
 	}
 	return is
 }

@@ -1,4 +1,4 @@
-package modproxy
+package instances
 
 import (
 	"fmt"
@@ -28,30 +28,29 @@ const (
 type program struct {
 	container corev1.Container
 	port      int32
-	// layout of its store; empty: not known, so that it cannot be checked.
+	// layout of its store; empty: unknown, so that it cannot be checked.
 	layout store.Layout
-	// ready is the page that tells whether the instance can be used.
-	ready probe.Page
-	// page that the agent asks to see whether the server lives; empty: the
-	// server tells by itself when the store is in trouble.
+	// page that the agent requests to see whether the server is alive; empty: the
+	// server reports by itself that its store cannot be used.
 	page string
 }
 
-// program of an instance that we run.
-func (r *Reconciler) program(s *scope, instance *v1alpha1.ProxyInstance) (program, error) {
-	server := pass.ServerOf(s.proxy, instance)
+// program of an instance that the operator runs.
+func (r Reconciler) program(p *v1alpha1.ModProxy, instance *v1alpha1.ProxyInstance) (program, error) {
+	server := pass.ServerOf(p, instance)
 	switch server.Type {
 	case v1alpha1.ServerAthens:
-		return r.athens(s, instance, server)
+		return r.athens(p, instance, server)
 	case v1alpha1.ServerCustom:
-		return s.custom(server), nil
+		return custom(server), nil
 	case v1alpha1.ServerGoproxy:
 	}
-	return r.goproxy(s, instance, server), nil
+	return r.goproxy(p, instance, server), nil
 }
 
-// goproxy is our own server, which tells the truth about itself.
-func (r *Reconciler) goproxy(s *scope, instance *v1alpha1.ProxyInstance, server v1alpha1.ProxyServer) program {
+// goproxy is this project's own server. What it reports of itself can be relied
+// on.
+func (r Reconciler) goproxy(p *v1alpha1.ModProxy, instance *v1alpha1.ProxyInstance, server v1alpha1.ProxyServer) program {
 	image := server.Image
 	if image == "" {
 		image = r.Images.Operator
@@ -60,16 +59,16 @@ func (r *Reconciler) goproxy(s *scope, instance *v1alpha1.ProxyInstance, server 
 		"/gocache-proxy", "--store", storeDir, "--listen", fmt.Sprintf(":%d", pass.InstancePort), "--name", instance.Name,
 		"--temp-dir", "/tmp", "--shutdown-timeout", fmt.Sprintf("%ds", shutdownSeconds),
 	}
-	if up := s.proxy.Spec.Upstream; up != nil && up.Proxy != "" {
+	if up := p.Spec.Upstream; up != nil && up.Proxy != "" {
 		command = append(command, "--upstream", up.Proxy)
 	}
-	if s.secret() != "" {
+	if secret(p) != "" {
 		command = append(command, "--credentials", privateDir)
 	}
 	return program{
-		port: pass.InstancePort, layout: store.Goproxy, ready: probe.OwnPage,
+		port: pass.InstancePort, layout: store.Goproxy,
 		container: corev1.Container{
-			Name: "proxy", Image: image, Command: append(command, server.Args...), Env: environment(s.toolchain(), server),
+			Name: "proxy", Image: image, Command: append(command, server.Args...), Env: environment(toolchain(p), server),
 			Ports:          []corev1.ContainerPort{{Name: "http", ContainerPort: pass.InstancePort}},
 			ReadinessProbe: ask(httpGet(probe.ReadyPath, pass.InstancePort), 2, 2),
 			LivenessProbe:  ask(httpGet("/healthz", pass.InstancePort), 10, 6),
@@ -77,41 +76,39 @@ func (r *Reconciler) goproxy(s *scope, instance *v1alpha1.ProxyInstance, server 
 	}
 }
 
-// toolchain are the variables of the go command that say where modules come
-// from. Private modules come from the upstream too, and the checksum database
-// knows nothing of them.
-func (s *scope) toolchain() map[string]string {
+// toolchain are the variables of the go command for where modules come from.
+// Private modules come from the upstream too, and are not in the checksum database.
+func toolchain(p *v1alpha1.ModProxy) map[string]string {
 	env := map[string]string{"GONOPROXY": "none"}
-	if s.proxy.Spec.ChecksumDatabase != "" {
-		env["GOSUMDB"] = s.proxy.Spec.ChecksumDatabase
+	if p.Spec.ChecksumDatabase != "" {
+		env["GOSUMDB"] = p.Spec.ChecksumDatabase
 	}
-	if patterns := s.patterns(); patterns != "" {
+	if patterns := patterns(p); patterns != "" {
 		env["GONOSUMDB"] = patterns
 	}
 	return env
 }
 
 // patterns of private modules, as GOPRIVATE has them.
-func (s *scope) patterns() string {
-	if s.proxy.Spec.PrivateModules == nil {
+func patterns(p *v1alpha1.ModProxy) string {
+	if p.Spec.PrivateModules == nil {
 		return ""
 	}
-	return strings.Join(s.proxy.Spec.PrivateModules.Patterns, ",")
+	return strings.Join(p.Spec.PrivateModules.Patterns, ",")
 }
 
 // secret is the name of the Secret for private modules; empty: none.
-func (s *scope) secret() string {
-	if p := s.proxy.Spec.PrivateModules; p != nil && p.SecretRef != nil {
-		return p.SecretRef.Name
+func secret(p *v1alpha1.ModProxy) string {
+	if m := p.Spec.PrivateModules; m != nil && m.SecretRef != nil {
+		return m.SecretRef.Name
 	}
 	return ""
 }
 
-// athens runs github.com/gomods/athens from its own image. It says that it is
-// ready with a full disk and without its store, so nobody asks it: the agent
-// beside does its readiness. It runs the go command, which needs a home and a
-// place for what it fetches.
-func (r *Reconciler) athens(s *scope, instance *v1alpha1.ProxyInstance, server v1alpha1.ProxyServer) (program, error) {
+// athens runs github.com/gomods/athens from its own image. It reports ready with
+// a full disk and without its store, so its readiness is that of the agent beside
+// it. It runs the go command, which needs a home and a place for what it fetches.
+func (r Reconciler) athens(p *v1alpha1.ModProxy, instance *v1alpha1.ProxyInstance, server v1alpha1.ProxyServer) (program, error) {
 	image := server.Image
 	if image == "" {
 		image = r.Images.Athens
@@ -119,8 +116,8 @@ func (r *Reconciler) athens(s *scope, instance *v1alpha1.ProxyInstance, server v
 	if image == "" {
 		return program{}, pass.Invalid("spec.instances[%s]: server.type Athens needs server.image: the operator was given no --athens-image", instance.Name)
 	}
-	env := s.toolchain()
-	if up := s.proxy.Spec.Upstream; up != nil && up.Proxy != "" {
+	env := toolchain(p)
+	if up := p.Spec.Upstream; up != nil && up.Proxy != "" {
 		env["GOPROXY"] = up.Proxy
 	}
 	settings := map[string]string{
@@ -137,21 +134,21 @@ func (r *Reconciler) athens(s *scope, instance *v1alpha1.ProxyInstance, server v
 		}
 		list = append(list, v.Name+"="+v.Value)
 	}
-	// This takes the place of its default, GOPROXY=direct.
+	// This replaces its default, GOPROXY=direct.
 	settings["ATHENS_GO_BINARY_ENV_VARS"] = strings.Join(list, ";")
-	if url := sumDBURL(s.proxy.Spec.ChecksumDatabase); url != "" {
+	if url := sumDBURL(p.Spec.ChecksumDatabase); url != "" {
 		settings["ATHENS_SUM_DBS"] = url
 	}
-	if patterns := s.patterns(); patterns != "" {
+	if patterns := patterns(p); patterns != "" {
 		settings["ATHENS_GONOSUM_PATTERNS"] = patterns
 	}
-	if s.secret() != "" {
+	if secret(p) != "" {
 		settings["ATHENS_NETRC_PATH"] = netrcFile
 	}
 	port := ptr.Deref(server.Port, athensPort)
 	settings["ATHENS_PORT"] = fmt.Sprintf(":%d", port)
 	return program{
-		port: port, layout: store.Athens, ready: probe.AgentPage, page: fmt.Sprintf("http://127.0.0.1:%d/healthz", port),
+		port: port, layout: store.Athens, page: fmt.Sprintf("http://127.0.0.1:%d/healthz", port),
 		container: corev1.Container{
 			Name: "proxy", Image: image, Args: server.Args, Env: environment(settings, server),
 			Ports:         []corev1.ContainerPort{{Name: "http", ContainerPort: port}},
@@ -160,7 +157,7 @@ func (r *Reconciler) athens(s *scope, instance *v1alpha1.ProxyInstance, server v
 	}, nil
 }
 
-// sumDBURL is where a checksum database in GOSUMDB syntax is; empty: not said.
+// sumDBURL is the URL of a checksum database in GOSUMDB syntax; empty: unknown.
 func sumDBURL(value string) string {
 	fields := strings.Fields(value)
 	switch {
@@ -173,13 +170,13 @@ func sumDBURL(value string) string {
 	return "https://" + name
 }
 
-// custom is a server that nothing is known of, but its port and that it speaks
-// the GOPROXY protocol.
-func (s *scope) custom(server v1alpha1.ProxyServer) program {
+// custom is a server of which only the port is known, and that it implements the
+// GOPROXY protocol.
+func custom(server v1alpha1.ProxyServer) program {
 	port := ptr.Deref(server.Port, pass.InstancePort)
 	settings := map[string]string{"HOME": "/tmp", "TMPDIR": "/tmp"}
 	return program{
-		port: port, ready: probe.AgentPage, page: fmt.Sprintf("http://127.0.0.1:%d/", port),
+		port: port, page: fmt.Sprintf("http://127.0.0.1:%d/", port),
 		container: corev1.Container{
 			Name: "proxy", Image: server.Image, Args: server.Args, Env: environment(settings, server),
 			Ports:         []corev1.ContainerPort{{Name: "http", ContainerPort: port}},
@@ -188,12 +185,12 @@ func (s *scope) custom(server v1alpha1.ProxyServer) program {
 	}
 }
 
-// environment is ours, and the user's over it.
-func environment(ours map[string]string, server v1alpha1.ProxyServer) []corev1.EnvVar {
+// environment is the operator's, with the user's variables over it.
+func environment(env map[string]string, server v1alpha1.ProxyServer) []corev1.EnvVar {
 	for _, e := range server.Env {
-		ours[e.Name] = e.Value
+		env[e.Name] = e.Value
 	}
-	return podspec.Env(ours)
+	return podspec.Env(env)
 }
 
 func httpGet(path string, port int32) corev1.ProbeHandler {

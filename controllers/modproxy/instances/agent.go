@@ -1,4 +1,4 @@
-package modproxy
+package instances
 
 import (
 	"net"
@@ -18,40 +18,40 @@ import (
 
 const (
 	agentName = "agent"
-	// seenFile is what the agent found sound so far. It lies beside the store, so
+	// seenFile lists what the agent found intact so far. It is beside the store, so
 	// that a snapshot holds both.
 	seenFile = storeMount + "/.gocache-seen.zst"
-	// minFree is how much room a store must have: a server that writes in place
-	// leaves cut files behind when there is none.
+	// minFree is the space that a store must have left: without any, a server that
+	// writes in place leaves truncated files behind.
 	minFree = "64Mi"
 	// checkInterval is between checks of a store without a schedule.
 	checkInterval = 24 * time.Hour
 )
 
-// bytesPerSecond of a check for which nothing is declared.
+// bytesPerSecond of a check without a rate in the spec.
 var bytesPerSecond = resource.MustParse("16Mi")
 
-// agent watches over the store from beside the server. It begins first, makes
-// the store's root, and ends last.
-func (r *Reconciler) agent(s *scope, p program, trusted check.Trusted) corev1.Container {
+// agent monitors the store from beside the server. It starts first, creates the
+// store's root, and ends last.
+func (r Reconciler) agent(p *v1alpha1.ModProxy, run program, trusted check.Trusted) corev1.Container {
 	command := []string{
 		"/gocache-agent", "store", "--store", storeDir, "--prepare", "--listen", net.JoinHostPort("", strconv.Itoa(pass.AgentPort)),
 		"--min-free", minFree,
 	}
-	if p.page != "" {
-		command = append(command, "--server", p.page)
+	if run.page != "" {
+		command = append(command, "--server", run.page)
 	}
-	if p.layout != "" {
-		interval, rate := s.checks()
-		command = append(command, "--layout", string(p.layout), "--state", seenFile,
+	if run.layout != "" {
+		interval, rate := checks(p)
+		command = append(command, "--layout", string(run.layout), "--state", seenFile,
 			"--token-file", tokenFile, "--interval", interval.String(), "--bytes-per-second", strconv.FormatInt(rate.Value(), 10))
-		if s.withdraws() {
+		if withdraws(p) {
 			command = append(command, "--withdraw")
 		}
 		command = append(command, trusted.Flags...)
 	}
 	mounts := append([]corev1.VolumeMount{{Name: "store", MountPath: storeMount}, {Name: "tmp", MountPath: "/tmp"}}, trusted.Mounts...)
-	if p.layout != "" {
+	if run.layout != "" {
 		mounts = append(mounts, corev1.VolumeMount{Name: tokenKey, MountPath: tokenDir, ReadOnly: true})
 	}
 	started := ask(httpGet("/healthz", pass.AgentPort), 1, 60)
@@ -66,17 +66,17 @@ func (r *Reconciler) agent(s *scope, p program, trusted check.Trusted) corev1.Co
 	}
 }
 
-// withdraws says whether what a check finds wrong is removed: where it can be
-// fetched anew, and where a person does not want to be told alone.
-func (s *scope) withdraws() bool {
-	return !pass.Offline(s.proxy) && s.proxy.Spec.Integrity.OnCorrupt != v1alpha1.StoreReport
+// withdraws reports whether corrupt entries that a check finds are removed: where
+// they can be fetched again, and the policy is not only to report them.
+func withdraws(p *v1alpha1.ModProxy) bool {
+	return !pass.Offline(p) && p.Spec.Integrity.OnCorrupt != v1alpha1.StoreReport
 }
 
-// checks says how often the agent checks by itself, and how fast. With a
-// schedule it is told when.
-func (s *scope) checks() (interval time.Duration, rate resource.Quantity) {
+// checks is how often the agent checks by itself, and how fast. With a schedule
+// the operator requests each check.
+func checks(p *v1alpha1.ModProxy) (interval time.Duration, rate resource.Quantity) {
 	interval, rate = checkInterval, bytesPerSecond
-	spec := s.proxy.Spec.Integrity
+	spec := p.Spec.Integrity
 	if spec.Schedule.Schedule != "" {
 		interval = 0
 	}

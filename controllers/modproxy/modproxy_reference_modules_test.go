@@ -13,32 +13,32 @@ import (
 	"gocache.dev/operator/internal/testing/faults"
 )
 
-// noCanaries are named.
-func noCanaries(p *v1alpha1.ModProxySpec) { p.Probes.ReferenceModules = nil }
+// noReferenceModules are named.
+func noReferenceModules(p *v1alpha1.ModProxySpec) { p.Probes.ReferenceModules = nil }
 
-// stored is the canary as the agent beside a store names it.
+// stored is the reference module as the agent beside a store names it.
 func stored(t *testing.T) []probe.Sampled {
 	t.Helper()
 	mod, err := goproxy.SumMod([]byte("module example.com/c\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return []probe.Sampled{{Version: module.Version{Path: canary.Module, Version: canary.Version}, Zip: canary.Sum, Mod: mod}}
+	return []probe.Sampled{{Version: module.Version{Path: testModule.Module, Version: testModule.Version}, Zip: testModule.Sum, Mod: mod}}
 }
 
-// TestCanariesOfTheStore holds that bytes are checked although nobody has named
-// a canary, as soon as the stores have any, and that no instance ever has to
-// fetch one.
-func TestCanariesOfTheStore(t *testing.T) {
+// TestReferenceModulesOfTheStore holds that content is checked although the spec
+// names no reference module, as soon as the stores have any, and that no instance
+// ever has to fetch one.
+func TestReferenceModulesOfTheStore(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.proxy(noCanaries)
+	w.proxy(noReferenceModules)
 	w.settle()
 	w.tick(2)
-	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonServing, "the bytes that blue, green serves are not checked")
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonServing, "the content that blue, green serves is not checked")
 	w.green.sample = stored(t)
 	w.tick(2)
-	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonServing, "the bytes that blue serves are not checked")
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonServing, "the content that blue serves is not checked")
 	w.blue.sample = stored(t)
 	w.tick(2)
 	if ready := w.get().Status.Conditions; strings.Contains(ready[0].Message, "not checked") {
@@ -46,7 +46,7 @@ func TestCanariesOfTheStore(t *testing.T) {
 	}
 	w.blue.wrong = true
 	w.tick(1)
-	if !w.convicted("blue") || w.convicted("green") {
+	if !w.quarantined("blue") || w.quarantined("green") {
 		t.Errorf("instances %+v", w.get().Status.Instances)
 	}
 	if n := w.blue.fetches + w.green.fetches; n != 0 {
@@ -54,36 +54,36 @@ func TestCanariesOfTheStore(t *testing.T) {
 	}
 }
 
-// TestProofWithoutCanaries holds that an instance whose store has nothing to
-// ask for is proven by a check of it, and does not wait for ever.
-func TestProofWithoutCanaries(t *testing.T) {
+// TestProofWithoutReferenceModules holds that an instance whose store has no
+// module to request is proven by a check of it, and does not wait for ever.
+func TestProofWithoutReferenceModules(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.proxy(noCanaries)
+	w.proxy(noReferenceModules)
 	w.settle()
 	w.blue.sample = stored(t)
 	w.tick(2)
 	w.blue.wrong = true
 	w.tick(1)
-	if !w.convicted("blue") {
-		t.Fatal("it is not convicted")
+	if !w.quarantined("blue") {
+		t.Fatal("it is not quarantined")
 	}
 	w.blue.wrong, w.blue.sample = false, nil // emptied by hand
 	w.request("reinstate-1", v1alpha1.RequestReinstate, "blue")
 	w.tick(3)
 	w.answered("reinstate-1", v1alpha1.RequestSucceeded, "")
-	if w.convicted("blue") {
-		t.Error("the proof did not acquit it")
+	if w.quarantined("blue") {
+		t.Error("the proof did not reinstate it")
 	}
 }
 
 // TestProtocolSurvivesARestart holds that an instance which is out because its
-// store's modules are not served is not let in by a manager that does not know
-// yet what it could ask for.
+// store's modules are not served is not put back into service by a manager
+// that has not observed yet what it could request.
 func TestProtocolSurvivesARestart(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.proxy(noCanaries)
+	w.proxy(noReferenceModules)
 	w.settle()
 	w.blue.sample, w.green.sample = stored(t), stored(t)
 	w.tick(2)
@@ -100,14 +100,14 @@ func TestProtocolSurvivesARestart(t *testing.T) {
 	w.weights(100, 100)
 }
 
-// comparing names a canary whose sum nobody knows.
+// comparing names a reference module without a sum.
 func comparing(p *v1alpha1.ModProxySpec) {
 	p.Probes.Kinds = append(p.Probes.Kinds, v1alpha1.ProbeReady, v1alpha1.ProbeProtocol, v1alpha1.ProbeChecksum, v1alpha1.ProbeConsistency)
-	p.Probes.ReferenceModules = []v1alpha1.ReferenceModule{{Module: canary.Module, Version: canary.Version}}
+	p.Probes.ReferenceModules = []v1alpha1.ReferenceModule{{Module: testModule.Module, Version: testModule.Version}}
 }
 
-// TestTwoDisagree holds that of two instances that differ, and of which nobody
-// knows who is right, none loses its clients, and that a person is told.
+// TestTwoDisagree holds that of two instances that differ, while it is unknown
+// which of them is right, neither loses its clients, and that an event reports it.
 func TestTwoDisagree(t *testing.T) {
 	t.Parallel()
 	const consistent = v1alpha1.ConsistentCondition
@@ -120,7 +120,7 @@ func TestTwoDisagree(t *testing.T) {
 	differ := func() {
 		t.Helper()
 		w.condition(consistent, metav1.ConditionFalse, v1alpha1.ReasonInstancesDisagree, "example.com/c@v1.0.0: blue serves h1:")
-		w.condition(consistent, metav1.ConditionFalse, v1alpha1.ReasonInstancesDisagree, "green serves "+canary.Sum)
+		w.condition(consistent, metav1.ConditionFalse, v1alpha1.ReasonInstancesDisagree, "green serves "+testModule.Sum)
 		w.condition(consistent, metav1.ConditionFalse, v1alpha1.ReasonInstancesDisagree, "the correct one is unknown")
 		w.weights(100, 100)
 	}
@@ -137,22 +137,22 @@ func TestTwoDisagree(t *testing.T) {
 	differ()
 	w.blue.wrong = false
 	w.tick(5)
-	w.condition(consistent, metav1.ConditionTrue, v1alpha1.ReasonInstancesAgree, "2 instances serve the same bytes")
-	if said := w.said(); strings.Count(said, "InstancesDisagree") != 1 || strings.Count(said, "InstancesAgree ") != 1 || strings.Contains(said, "Quarantined") {
-		t.Errorf("events: %s", said)
+	w.condition(consistent, metav1.ConditionTrue, v1alpha1.ReasonInstancesAgree, "2 instances serve the same content")
+	if recorded := w.recorded(); strings.Count(recorded, "InstancesDisagree") != 1 || strings.Count(recorded, "InstancesAgree ") != 1 || strings.Contains(recorded, "Quarantined") {
+		t.Errorf("events: %s", recorded)
 	}
 }
 
 // TestOneDeparts holds that an instance which departs from what both had agreed
 // on loses its clients, also when the manager has been replaced in between, and
-// comes back by itself: only trust convicts.
+// comes back by itself: only trust data quarantines.
 func TestOneDeparts(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.serving(comparing)
 	w.tick(2)
 	agreed := w.get().Status.AgreedReferenceModules
-	if len(agreed) != 1 || agreed[0].Sum != canary.Sum || agreed[0].GoModSum == "" {
+	if len(agreed) != 1 || agreed[0].Sum != testModule.Sum || agreed[0].GoModSum == "" {
 		t.Fatalf("agreed on %+v", agreed)
 	}
 	w.restart(faults.Point{})
@@ -161,7 +161,7 @@ func TestOneDeparts(t *testing.T) {
 	w.tick(5)
 	w.weights(0, 100)
 	w.condition(v1alpha1.ConsistentCondition, metav1.ConditionFalse, v1alpha1.ReasonInstancesDisagree, "blue contradicts what all instances had agreed on")
-	if w.convicted("blue") {
+	if w.quarantined("blue") {
 		t.Error("it is convicted")
 	}
 	if now := w.get().Status.AgreedReferenceModules; len(now) != 1 || now[0] != agreed[0] {
@@ -183,12 +183,12 @@ func TestOneDeparts(t *testing.T) {
 func TestCompareStores(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.proxy(comparing, noCanaries)
+	w.proxy(comparing, noReferenceModules)
 	w.settle()
 	w.green.sample = stored(t)
 	w.tick(3)
 	w.condition(v1alpha1.ConsistentCondition, metav1.ConditionTrue, v1alpha1.ReasonInstancesAgree, "")
-	w.blue.wrong = true // its agent names nothing, so that no sum of its own convicts it
+	w.blue.wrong = true // its agent names nothing, so that no sum of its own quarantines it
 	w.tick(5)
 	w.condition(v1alpha1.ConsistentCondition, metav1.ConditionFalse, v1alpha1.ReasonInstancesDisagree, "blue contradicts")
 	w.weights(0, 100)

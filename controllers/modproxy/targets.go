@@ -38,8 +38,8 @@ func targets(p *v1alpha1.ModProxy, addresses map[string]string, token string) pr
 	return all
 }
 
-// probesDatabase says whether there is a checksum database that clients could
-// ask for through a proxy, and whether that is probed.
+// probesDatabase reports whether there is a checksum database that clients could
+// use through a proxy, and whether that is probed.
 func probesDatabase(p *v1alpha1.ModProxy) bool {
 	value := p.Spec.ChecksumDatabase
 	return hasProbe(p, v1alpha1.ProbeChecksumDatabase) && (value == "" || probe.ParseDatabase(value).Name != "")
@@ -59,8 +59,7 @@ func target(p *v1alpha1.ModProxy, instance *v1alpha1.ProxyInstance, address, tok
 	if !probesDatabase(p) {
 		t.Kinds = without(t.Kinds, failover.ChecksumDatabase)
 	}
-	if instance.External != nil {
-		// Nothing is known of its disk.
+	if instance.External != nil { // its disk cannot be probed
 		t.URL, t.Ready = address, probe.AnyPage
 		t.Kinds = without(t.Kinds, failover.Disk)
 		return t

@@ -11,14 +11,14 @@ import (
 )
 
 // logDecision logs what a pass has decided: one line at the default level when
-// the decision differs from the one before, else at V(1). It names no message of
-// a probe, since those are long and stand in the status.
-func (s *scope) logDecision(ctx context.Context) {
-	if len(s.decision.Desired) == 0 {
+// the decision differs from the one before, else at V(1). It contains no message
+// of a probe: those are long, and are in the status.
+func logDecision(ctx context.Context, p *progress) {
+	if len(p.decision.Desired) == 0 {
 		return
 	}
-	was, is := decided(s.first.Status), decided(s.proxy.Status)
-	values := []any{"serving", s.proxy.Status.Serving, "healthy", s.proxy.Status.Healthy, "instances", is, "router", s.proxy.Spec.Router.Type}
+	was, is := decided(p.first.Status), decided(p.proxy.Status)
+	values := []any{"serving", p.proxy.Status.Serving, "healthy", p.proxy.Status.Healthy, "instances", is, "router", p.proxy.Spec.Router.Type}
 	level := 1
 	if was != is {
 		level, values = 0, append(values, "before", was)

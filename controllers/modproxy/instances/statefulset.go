@@ -1,0 +1,91 @@
+package instances
+
+import (
+	"context"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/controllers/modproxy/pass"
+	"gocache.dev/operator/internal/domain/store"
+	"gocache.dev/operator/internal/kube/apply"
+	"gocache.dev/operator/internal/kube/check"
+	"gocache.dev/operator/internal/kube/podspec"
+)
+
+const (
+	storeMount = "/var/lib/gocache-proxy"
+	storeDir   = storeMount + "/" + store.Dir
+	// shutdownSeconds bounds the downloads in progress when an instance stops:
+	// its router has sent the rest elsewhere long before.
+	shutdownSeconds = 30
+)
+
+// +kubebuilder:rbac:groups=apps,resources=statefulsets,verbs=get;list;watch;create;patch
+
+func (r Reconciler) ensureSet(ctx context.Context, p *v1alpha1.ModProxy, o pass.Observed, instance *v1alpha1.ProxyInstance, set *appsv1.StatefulSet, out *Result) error {
+	if waits, err := r.postponed(ctx, p, o, instance, set, out); err != nil || waits {
+		return err
+	}
+	_, err := r.applier().Apply(ctx, apply.ControlledBy(p), set)
+	return err
+}
+
+// statefulSet of an instance. It has one pod: never two on one store.
+func (r Reconciler) statefulSet(p *v1alpha1.ModProxy, o pass.Observed, instance *v1alpha1.ProxyInstance, run program, trusted check.Trusted) *appsv1.StatefulSet {
+	name := childName(p, instance)
+	labels, annotations := podspec.Metadata(p.Spec.PodTemplate, pass.Labels(p, instance.Name))
+	return &appsv1.StatefulSet{
+		ObjectMeta: metav1.ObjectMeta{Namespace: p.Namespace, Name: name, Labels: pass.Labels(p, instance.Name)},
+		Spec: appsv1.StatefulSetSpec{
+			Replicas:    ptr.To(replicas(p, o, instance.Name)),
+			ServiceName: name,
+			// With the default an update waits until the old pod is ready: a
+			// template that cannot work would never be replaced by one that can.
+			PodManagementPolicy: appsv1.ParallelPodManagement,
+			Selector:            &metav1.LabelSelector{MatchLabels: pass.Labels(p, instance.Name)},
+			Template: corev1.PodTemplateSpec{
+				ObjectMeta: metav1.ObjectMeta{Labels: labels, Annotations: annotations},
+				Spec:       r.instancePod(p, instance, run, trusted),
+			},
+		},
+	}
+}
+
+// replicas of an instance: it is down while its store is being replaced.
+func replicas(p *v1alpha1.ModProxy, o pass.Observed, instance string) int32 {
+	if o.Replacing(p, instance) {
+		return 0
+	}
+	return 1
+}
+
+func (r Reconciler) instancePod(p *v1alpha1.ModProxy, instance *v1alpha1.ProxyInstance, run program, trusted check.Trusted) corev1.PodSpec {
+	pod := corev1.PodSpec{
+		AutomountServiceAccountToken:  ptr.To(false),
+		EnableServiceLinks:            ptr.To(false),
+		SecurityContext:               podspec.Security(instance.Storage.Ownership),
+		TerminationGracePeriodSeconds: ptr.To[int64](shutdownSeconds + 15),
+		InitContainers:                []corev1.Container{r.agent(p, run, trusted)},
+		Containers:                    []corev1.Container{run.container},
+		Volumes:                       append([]corev1.Volume{podspec.Claim("store", childName(p, instance)), podspec.EmptyDir("tmp")}, trusted.Volumes...),
+	}
+	if run.layout != "" {
+		pod.Volumes = append(pod.Volumes, tokenVolume(p))
+	}
+	server := &pod.Containers[0]
+	server.Resources, server.SecurityContext = podspec.Resources(nil, p.Spec.PodTemplate), podspec.Restricted()
+	server.VolumeMounts = []corev1.VolumeMount{{Name: "store", MountPath: storeMount}, {Name: "tmp", MountPath: "/tmp"}}
+	if secret := secret(p); secret != "" {
+		server.VolumeMounts = append(server.VolumeMounts, corev1.VolumeMount{Name: "private", MountPath: privateDir, ReadOnly: true})
+		pod.Volumes = append(pod.Volumes, corev1.Volume{Name: "private", VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{
+			SecretName: secret, DefaultMode: ptr.To[int32](0o440),
+		}}})
+	}
+	podspec.Place(&pod, p.Spec.PodTemplate, "")
+	podspec.Bound(&pod)
+	return pod
+}

@@ -1,0 +1,145 @@
+package modproxy
+
+import (
+	"fmt"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/controllers/modproxy/pass"
+	"gocache.dev/operator/internal/kube/conditions"
+	"gocache.dev/operator/internal/plan/failover"
+)
+
+// setConditions writes all conditions from the facts of the pass and its error.
+func setConditions(p *progress, failed error) {
+	status := &p.proxy.Status
+	status.ObservedGeneration = p.proxy.Generation
+	set := conditions.Set{Conditions: &status.Conditions, Generation: p.proxy.Generation, Now: p.Now}
+	if p.router != nil {
+		setFact(set, v1alpha1.CertificateReadyCondition, certificateFact(p.proxy, p.Observed))
+	}
+	if len(p.decision.Desired) > 0 {
+		for _, c := range []struct {
+			kind string
+			fact *pass.Fact
+		}{
+			{v1alpha1.RoutedCondition, routedFact(p.routing, p.Arrived)},
+			{v1alpha1.HealthyCondition, healthyFact(p.proxy, p.decision)},
+			{v1alpha1.ConsistentCondition, consistencyFact(p.proxy, p.Observed)},
+			{v1alpha1.ChecksumDatabaseServedCondition, databaseFact(p.proxy, p.Observed)},
+		} {
+			setFact(set, c.kind, c.fact)
+		}
+	}
+	if !set.Fail(failed) {
+		setReady(set, p)
+	}
+}
+
+// setFact sets a condition to a fact, or removes it without one.
+func setFact(set conditions.Set, kind string, fact *pass.Fact) {
+	switch {
+	case fact == nil:
+		set.Clear(kind)
+	case fact.Unchanged && set.Keep(kind):
+	case fact.Status == metav1.ConditionTrue:
+		set.True(kind, fact.Reason, "%s", fact.Message)
+	case fact.Status == metav1.ConditionFalse:
+		set.False(kind, fact.Reason, "%s", fact.Message)
+	default:
+		set.Unknown(kind, fact.Reason, "%s", fact.Message)
+	}
+}
+
+// routedFact is whether every replica of the router does what was decided.
+func routedFact(r routing, arrived bool) *pass.Fact {
+	switch {
+	case !r.ready():
+		return pass.False(v1alpha1.ReasonRouterNotReady, "No replica of the router is ready yet")
+	case !arrived:
+		return pass.False(v1alpha1.ReasonWeightsPending, "The router does not follow the desired weights yet: %s", r.pending)
+	default:
+		return pass.True(v1alpha1.ReasonRouterConfigured, "All %d replicas of the router follow the desired weights", len(r.observed.Replicas))
+	}
+}
+
+// healthyFact is whether all instances are healthy, and what is wrong with those
+// that are not.
+func healthyFact(p *v1alpha1.ModProxy, d failover.Decision) *pass.Fact {
+	var unhealthy []string
+	for _, i := range d.Desired {
+		if !i.Healthy || i.Fault != nil {
+			text := i.Name + ": " + i.Reason
+			if rb := pass.Instance(p, i.Name).Rollback; rb != nil && rb.Message != "" && i.Fault != nil {
+				text += "; rollback: " + rb.Message
+			}
+			unhealthy = append(unhealthy, text)
+		}
+	}
+	switch {
+	case d.Unproven:
+		return pass.Unknown(v1alpha1.ReasonProgressing, "No probe has passed yet")
+	case len(unhealthy) > 0:
+		return pass.False(v1alpha1.ReasonInstanceUnhealthy, "%s", strings.Join(unhealthy, "; "))
+	default:
+		return pass.True(v1alpha1.ReasonInstancesHealthy, "All %d instances are healthy", len(d.Desired))
+	}
+}
+
+func setReady(set conditions.Set, p *progress) {
+	switch d := p.decision; {
+	case d.AllQuarantined:
+		set.Stall(v1alpha1.ReasonAllInstancesQuarantined, "Every instance is quarantined for corrupt content, so none serves and clients get 503. Repair or replace the stores, then reinstate an instance with a CacheRequest of action Reinstate")
+	case d.NoHealthy && d.Unproven:
+		set.Progress(v1alpha1.ReasonProgressing, "No probe has passed yet")
+	case d.NoHealthy:
+		set.Stall(v1alpha1.ReasonNoHealthyInstance, "No instance passes its probes; weights stay where they are. %s", reasons(d))
+	case !p.routing.ready() && withoutCertificate(p.proxy, p.Observed) != "":
+		set.Stall(v1alpha1.ReasonCertificateRefused, "No replica of the router can serve. %s", withoutCertificate(p.proxy, p.Observed))
+	case !p.routing.ready():
+		set.Progress(v1alpha1.ReasonRouterNotReady, "No replica of the router is ready yet")
+	case !p.Arrived:
+		set.Progress(v1alpha1.ReasonWeightsPending, "The router does not follow the desired weights yet: %s", p.routing.pending)
+	case len(p.instances.Waits) > 0:
+		set.Updating(v1alpha1.ReasonServing, "%s; pods are replaced one after the other, and wait until another instance serves: %s", serving(p.proxy, p.Observed), strings.Join(p.instances.Waits, ", "))
+	default:
+		set.Ready(v1alpha1.ReasonServing, "%s", serving(p.proxy, p.Observed))
+	}
+}
+
+// serving is the message of a proxy that serves.
+func serving(p *v1alpha1.ModProxy, o pass.Observed) string {
+	message := fmt.Sprintf("%s serves; %s instances are healthy", p.Status.Serving, p.Status.Healthy)
+	if names := unchecked(p, o); len(names) > 0 {
+		message += fmt.Sprintf("; the content that %s serves is not checked: spec.probes.referenceModules has no sum, and no module of its store is known", strings.Join(names, ", "))
+	}
+	if p.Spec.Suspend {
+		message += "; spec.suspend is set: instances and router are not changed"
+	}
+	return message
+}
+
+// unchecked are the instances that probe Checksum has no reference module for.
+func unchecked(p *v1alpha1.ModProxy, o pass.Observed) []string {
+	var names []string
+	if !hasProbe(p, v1alpha1.ProbeChecksum) {
+		return nil
+	}
+	for _, i := range p.Spec.Instances {
+		if _, probed := o.Found[i.Name].Streaks[failover.Checksum]; !probed {
+			names = append(names, i.Name)
+		}
+	}
+	return names
+}
+
+// reasons of the weights, by instance.
+func reasons(d failover.Decision) string {
+	var all []string
+	for _, i := range d.Desired {
+		all = append(all, i.Name+": "+i.Reason)
+	}
+	return strings.Join(all, "; ")
+}
