@@ -26,7 +26,7 @@ func TestStays(t *testing.T) {
 	system := func(labels map[string]string) client.Object {
 		return &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: SystemNamespace, Labels: labels}}
 	}
-	ours := system(map[string]string{installedLabel: "story"})
+	ours := system(map[string]string{installedLabel: "scenario"})
 	theirs := metav1.ObjectMeta{Namespace: "team", Name: "x"}
 	for name, tt := range map[string]struct {
 		objects []client.Object

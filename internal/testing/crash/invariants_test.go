@@ -135,9 +135,9 @@ func TestHold(t *testing.T) {
 
 		"a volume is free": {history: (&scenario{}).is(volume("p0", "ci", keep)).is(volume("p0", "", keep)), broken: "may take it"},
 
-		"a convicted one comes back":  {history: (&scenario{}).is(proxy(false)).is(reported(`"state":"down"`)).is(proxy(true)).is(reported(`"state":"ready","weight":1`)), broken: "stands convicted"},
-		"a convicted one is drained":  {history: (&scenario{}).is(proxy(true)).is(reported(`"state":"down"`)).is(reported(`"state":"drain"`)), broken: "stands convicted"},
-		"an acquitted one comes back": {history: (&scenario{}).is(proxy(true)).is(reported(`"state":"down"`)).is(proxy(false)).is(reported(`"state":"ready","weight":1`))},
+		"a quarantined one comes back": {history: (&scenario{}).is(proxy(false)).is(reported(`"state":"down"`)).is(proxy(true)).is(reported(`"state":"ready","weight":1`)), broken: "is quarantined, and the router has"},
+		"a quarantined one is drained": {history: (&scenario{}).is(proxy(true)).is(reported(`"state":"down"`)).is(reported(`"state":"drain"`)), broken: "is quarantined, and the router has"},
+		"a reinstated one comes back":  {history: (&scenario{}).is(proxy(true)).is(reported(`"state":"down"`)).is(proxy(false)).is(reported(`"state":"ready","weight":1`))},
 
 		"one writer":            {history: lived().is(writer("a", "ci")).is(writer("b", "other")).gone(writer("a", "ci")).is(writer("b", "ci"))},
 		"two writers":           {history: lived().is(writer("a", "ci")).is(writer("b", "ci")), broken: "may all write"},
