@@ -1,14 +1,14 @@
-// Package populator fills claims that name a GoCache or a CacheSnapshot as
+// Package populator fills PVCs that name a GoCache or a CacheSnapshot as
 // their dataSourceRef with a clone of verified content.
 //
-// It knows PersistentVolumeClaims, the prime claims it makes for them, and how
-// to tell whether a CacheSnapshot may be offered. It does not know how
-// snapshots are made or verified: it reads the condition that says so.
+// It reads PersistentVolumeClaims, creates the intermediate PVCs for them, and
+// checks whether a CacheSnapshot may be offered. How snapshots are made or
+// verified is not its concern: it reads the condition with the result.
 //
-// A claim has no status of ours to write, so the claim's owner is told by
+// A PVC has no status of ours to write, so the PVC's owner is notified by
 // events, once per change of cause. Everything that decides is read from the
 // API server at the start of a pass and not from a cache; caches only wake the
-// controller and tell which claims wait for an object.
+// controller and find the PVCs that wait for an object.
 //
 // Start at Reconcile, then package populate, which holds the states.
 package populator

@@ -9,14 +9,14 @@ import (
 	"gocache.dev/operator/api/v1alpha1"
 )
 
-// TestColdCloneIsTold holds that a claim whose consumer builds otherwise than
-// its cache was written is told so, once, and filled all the same; and that
-// nobody else is told anything.
-func TestColdCloneIsTold(t *testing.T) {
+// TestColdCloneIsReported holds that a PVC whose consumer builds otherwise than
+// its cache was written gets one warning, and filled all the same; and that
+// no other PVC gets one.
+func TestColdCloneIsReported(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
-		says map[string]string
-		want []string // words of the warning; none: there is none
+		annotations map[string]string
+		want        []string // words of the warning; none: there is none
 	}{
 		"says nothing":   {nil, nil},
 		"the same":       {map[string]string{v1alpha1.ToolchainAnnotation: "go1.26.8", v1alpha1.PlatformAnnotation: "linux/amd64", v1alpha1.MountPathAnnotation: "/gocache"}, nil},
@@ -35,13 +35,13 @@ func TestColdCloneIsTold(t *testing.T) {
 				}}
 			})
 			w.cache("ci", "ci-1")
-			w.claim("data", v1alpha1.GoCacheKind, "ci", func(c *corev1.PersistentVolumeClaim) { c.Annotations = tt.says })
+			w.claim("data", v1alpha1.GoCacheKind, "ci", func(c *corev1.PersistentVolumeClaim) { c.Annotations = tt.annotations })
 			w.schedule("data", "n1")
 			w.settle("data")
 			w.populated("data", "ci-1")
 			if len(tt.want) == 0 {
-				if n := w.told.count("ColdClone"); n > 0 {
-					t.Errorf("said: %q", w.told.all())
+				if n := w.events.count("ColdClone"); n > 0 {
+					t.Errorf("events: %q", w.events.all())
 				}
 				return
 			}

@@ -27,32 +27,32 @@ import (
 const (
 	// fieldOwner of all that this controller writes.
 	fieldOwner = "gocache-populator"
-	// waitingIndex finds the claims that still wait for a source.
+	// waitingIndex finds the PVCs that still wait for a source.
 	waitingIndex = "gocache.populator.waiting-for"
-	// workers that fill claims side by side.
+	// workers that fill PVCs side by side.
 	workers = 8
 )
 
-// Reconciler fills claims from verified snapshots.
+// Reconciler fills PVCs from verified snapshots.
 type Reconciler struct {
-	// Client writes, and finds waiting claims in its cache.
+	// Client writes, and finds waiting PVCs in its cache.
 	Client client.Client
 	// Live reads from the API server.
 	Live client.Reader
-	// Events tells people.
+	// Events notifies users.
 	Events events.EventRecorder
-	// Clock says what time it is.
+	// Clock returns the current time.
 	Clock func() time.Time
 
-	told told
+	reported reports
 }
 
-// scope is one pass over one claim.
+// scope is one pass over one PVC.
 type scope struct {
-	now    time.Time
-	claim  *corev1.PersistentVolumeClaim
-	prime  *corev1.PersistentVolumeClaim
-	volume *corev1.PersistentVolume
+	now          time.Time
+	claim        *corev1.PersistentVolumeClaim
+	intermediate *corev1.PersistentVolumeClaim
+	volume       *corev1.PersistentVolume
 	// snapshot is the VolumeSnapshot of the CacheSnapshot that was chosen.
 	snapshot string
 	// available is the condition SnapshotAvailable of the GoCache that the claim names.
@@ -61,16 +61,16 @@ type scope struct {
 
 // +kubebuilder:rbac:groups="",resources=persistentvolumeclaims,verbs=get;list;watch
 
-// Reconcile takes one claim a step further.
+// Reconcile takes one PVC a step further.
 func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	s := &scope{now: r.Clock(), claim: &corev1.PersistentVolumeClaim{}}
 	err := r.Live.Get(ctx, req.NamespacedName, s.claim)
 	if apierrors.IsNotFound(err) {
-		r.told.forget(req.NamespacedName)
+		r.reported.forget(req.NamespacedName)
 		return ctrl.Result{}, nil
 	}
 	if err != nil {
-		return ctrl.Result{}, fmt.Errorf("read claim: %w", err)
+		return ctrl.Result{}, fmt.Errorf("read PVC: %w", err)
 	}
 	if !named(s.claim) {
 		return ctrl.Result{}, nil
@@ -88,38 +88,38 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, err
 	}
 	r.warnOfCold(s, facts, decision)
-	return ctrl.Result{RequeueAfter: r.tell(s, decision)}, nil
+	return ctrl.Result{RequeueAfter: r.report(s, decision)}, nil
 }
 
-// named reports whether a claim names one of our kinds as its source.
+// named reports whether a PVC names one of our kinds as its source.
 func named(claim *corev1.PersistentVolumeClaim) bool {
 	ref := claim.Spec.DataSourceRef
 	return ref != nil && ref.APIGroup != nil && *ref.APIGroup == v1alpha1.GroupName &&
 		(ref.Kind == v1alpha1.GoCacheKind || ref.Kind == v1alpha1.CacheSnapshotKind)
 }
 
-// SetupWithManager has the manager call Reconcile when a claim, its prime or
+// SetupWithManager has the manager call Reconcile when a PVC, its intermediate PVC or
 // its source changes.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	err := mgr.GetFieldIndexer().IndexField(context.Background(), &corev1.PersistentVolumeClaim{}, waitingIndex, waitingFor)
 	if err != nil {
-		return fmt.Errorf("index claims by source: %w", err)
+		return fmt.Errorf("index PVCs by source: %w", err)
 	}
 	if err := mgr.Add(&registrar{client: r.Client, live: r.Live, interval: registerInterval}); err != nil {
-		return fmt.Errorf("register the sources of claims: %w", err)
+		return fmt.Errorf("register the sources of PVCs: %w", err)
 	}
 	ours := predicate.NewPredicateFuncs(func(o client.Object) bool {
 		claim, ok := o.(*corev1.PersistentVolumeClaim)
 		return ok && named(claim)
 	})
-	primes := predicate.NewPredicateFuncs(func(o client.Object) bool {
+	intermediates := predicate.NewPredicateFuncs(func(o client.Object) bool {
 		return o.GetLabels()[volume.IntermediateLabel] != ""
 	})
 	owner := handler.EnqueueRequestForOwner(mgr.GetScheme(), mgr.GetRESTMapper(), &corev1.PersistentVolumeClaim{}, handler.OnlyControllerOwner())
 	err = ctrl.NewControllerManagedBy(mgr).
 		Named("populator").
 		For(&corev1.PersistentVolumeClaim{}, builder.WithPredicates(ours)).
-		Watches(&corev1.PersistentVolumeClaim{}, owner, builder.WithPredicates(primes)).
+		Watches(&corev1.PersistentVolumeClaim{}, owner, builder.WithPredicates(intermediates)).
 		Watches(&v1alpha1.CacheSnapshot{}, handler.EnqueueRequestsFromMapFunc(r.waitingForSnapshot)).
 		Watches(&v1alpha1.GoCache{}, handler.EnqueueRequestsFromMapFunc(r.waitingForCache)).
 		WithOptions(controller.Options{MaxConcurrentReconciles: workers}).
@@ -130,7 +130,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	return nil
 }
 
-// waitingFor is the index key of a claim that has no volume yet.
+// waitingFor is the index key of a PVC that has no volume yet.
 func waitingFor(o client.Object) []string {
 	claim, ok := o.(*corev1.PersistentVolumeClaim)
 	if !ok || !named(claim) || claim.Status.Phase == corev1.ClaimBound {
@@ -143,7 +143,7 @@ func sourceKey(kind, name string) string { return kind + "/" + name }
 
 // +kubebuilder:rbac:groups=cache.gocache.dev,resources=gocaches;cachesnapshots,verbs=get;list;watch
 
-// waitingForSnapshot finds the claims that a change of a CacheSnapshot
+// waitingForSnapshot finds the PVCs that a change of a CacheSnapshot
 // matters to: those that name it, and those that name the cache it is of.
 func (r *Reconciler) waitingForSnapshot(ctx context.Context, o client.Object) []reconcile.Request {
 	requests := r.waiting(ctx, o.GetNamespace(), v1alpha1.CacheSnapshotKind, o.GetName())
@@ -153,7 +153,7 @@ func (r *Reconciler) waitingForSnapshot(ctx context.Context, o client.Object) []
 	return requests
 }
 
-// waitingForCache finds the claims that name a GoCache.
+// waitingForCache finds the PVCs that name a GoCache.
 func (r *Reconciler) waitingForCache(ctx context.Context, o client.Object) []reconcile.Request {
 	return r.waiting(ctx, o.GetNamespace(), v1alpha1.GoCacheKind, o.GetName())
 }
@@ -162,7 +162,7 @@ func (r *Reconciler) waiting(ctx context.Context, namespace, kind, name string) 
 	var claims corev1.PersistentVolumeClaimList
 	err := r.Client.List(ctx, &claims, client.InNamespace(namespace), client.MatchingFields{waitingIndex: sourceKey(kind, name)})
 	if err != nil {
-		log.FromContext(ctx).Error(err, "Claims that wait for a source are not woken", "kind", kind, "name", name)
+		log.FromContext(ctx).Error(err, "PVCs that wait for a source are not woken", "kind", kind, "name", name)
 		return nil
 	}
 	requests := make([]reconcile.Request, 0, len(claims.Items))

@@ -14,13 +14,13 @@ import (
 	"gocache.dev/operator/internal/testing/faults"
 )
 
-// run lets a story go on until it ends, with a fresh reconciler after a crash.
-func (w *world) run(m *faults.Mortal, story func(step int)) {
+// run lets a scenario go on until it ends, with a fresh reconciler after a crash.
+func (w *world) run(m *faults.Mortal, scenario func(step int)) {
 	w.t.Helper()
 	w.reconciler = w.fresh(m.Client(server.Client))
 	for step := range 24 {
 		before := w.seen
-		story(step)
+		scenario(step)
 		_, err := w.reconciler.Reconcile(w.t.Context(), w.request("data"))
 		switch {
 		case errors.Is(err, faults.ErrDead):
@@ -29,22 +29,22 @@ func (w *world) run(m *faults.Mortal, story func(step int)) {
 			w.t.Fatal(err)
 		}
 		w.must(w.cluster(w.t.Context()))
-		if step > 16 && w.seen == before { // every story has played its part by then
+		if step > 16 && w.seen == before { // every scenario has ended by then
 			return
 		}
 	}
 }
 
 // end is what must be the same however often the populator is killed, beside
-// where the claim's content is from.
+// where the PVC's content is from.
 type end struct{ Volumes, Claims int }
 
 // TestCrashPoints kills the populator before and after each of its writes, and
 // starts it afresh.
 func TestCrashPoints(t *testing.T) {
-	stories := map[string]struct {
-		from  string // what the claim ends up with
-		story func(w *world, life *crash.Life) func(step int)
+	scenarios := map[string]struct {
+		from     string // what the PVC ends up with
+		scenario func(w *world, life *crash.Life) func(step int)
 	}{
 		"straight": {"ci-1", func(w *world, _ *crash.Life) func(int) {
 			w.schedule("data", "n1")
@@ -83,7 +83,7 @@ func TestCrashPoints(t *testing.T) {
 		}},
 	}
 	flows := map[string]crash.Flow[end]{}
-	for name, flow := range stories {
+	for name, flow := range scenarios {
 		flows[name] = func(t *testing.T, life *crash.Life) end {
 			w := newWorld(t)
 			life.In(w.namespace)
@@ -92,7 +92,7 @@ func TestCrashPoints(t *testing.T) {
 			w.claim("data", v1alpha1.GoCacheKind, "ci")
 			m := &faults.Mortal{Point: life.Point}
 			life.Dies(m)
-			w.run(m, flow.story(w, life))
+			w.run(m, flow.scenario(w, life))
 			w.populated("data", flow.from)
 			return end{Volumes: w.volumes(), Claims: w.boundClaims()}
 		}

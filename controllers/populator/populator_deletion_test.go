@@ -11,9 +11,9 @@ import (
 	"gocache.dev/operator/api/v1alpha1"
 )
 
-// TestClaimDeletedMidwayLeavesNothing deletes the user's claim after each act
+// TestPVCDeletedMidwayIsCleanedUp deletes the user's PVC after each act
 // of a population, with the populator up and with it down.
-func TestClaimDeletedMidwayLeavesNothing(t *testing.T) {
+func TestPVCDeletedMidwayIsCleanedUp(t *testing.T) {
 	t.Parallel()
 	for acts := range 6 {
 		for _, up := range []bool{true, false} {
@@ -40,8 +40,8 @@ func TestClaimDeletedMidwayLeavesNothing(t *testing.T) {
 						w.pass("data")
 					}
 				}
-				if w.primeOf(claim) != nil {
-					t.Error("the prime is left")
+				if w.intermediateOf(claim) != nil {
+					t.Error("the intermediate PVC is left")
 				}
 				if n := w.volumes(); n != 0 {
 					t.Errorf("%d volumes are left", n)
@@ -69,8 +69,8 @@ func TestClaimOfTheSameNameIsAnotherClaim(t *testing.T) {
 	w.schedule("data", "n1")
 	w.settle("data")
 	w.populated("data", "ci-1")
-	if w.primeOf(first) != nil {
-		t.Error("the prime of the first claim is left")
+	if w.intermediateOf(first) != nil {
+		t.Error("the intermediate PVC of the first PVC is left")
 	}
 }
 
@@ -91,18 +91,18 @@ func TestSourceDeletedMidway(t *testing.T) {
 			w.must(server.Client.Delete(t.Context(), &v1alpha1.CacheSnapshot{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "ci-1"}}))
 			w.settle("data")
 			if !bound {
-				if w.primeOf(claim) == nil {
+				if w.intermediateOf(claim) == nil {
 					t.Fatal("the provisioner was not left to finish")
 				}
-				w.complain(w.primeOf(claim), "gone", "snapshot ci-1-csi not found")
+				w.complain(w.intermediateOf(claim), "gone", "snapshot ci-1-csi not found")
 				w.now = w.now.Add(time.Minute)
 				w.settle("data")
 			}
 			// A complete clone is not handed over either: nothing shows any more that
 			// it was made from the snapshot that was verified.
 			w.once("Warning SnapshotWithdrawn", "ci-1")
-			if w.primeOf(claim) != nil {
-				t.Fatal("the prime would keep the snapshot from going")
+			if w.intermediateOf(claim) != nil {
+				t.Fatal("the intermediate PVC would keep the snapshot from going")
 			}
 			w.stuck = false
 			w.snapshot("ci-2", "ci", metav1.ConditionTrue)
@@ -113,7 +113,7 @@ func TestSourceDeletedMidway(t *testing.T) {
 	}
 }
 
-func TestSourceConvictedMidwayIsNotHandedOver(t *testing.T) {
+func TestSourceCorruptMidwayIsNotHandedOver(t *testing.T) {
 	t.Parallel()
 	for _, bound := range []bool{false, true} {
 		t.Run(fmt.Sprintf("clone complete %t", bound), func(t *testing.T) {
@@ -130,7 +130,7 @@ func TestSourceConvictedMidwayIsNotHandedOver(t *testing.T) {
 			w.verdict("ci-1", metav1.ConditionFalse)
 			w.settle("data")
 			if phase := w.get("data").Status.Phase; phase == corev1.ClaimBound {
-				t.Fatal("the claim got wrong bytes")
+				t.Fatal("the PVC got corrupt content")
 			}
 			w.once("Warning SnapshotWithdrawn", "ci-1")
 			w.once("Warning SnapshotCorrupt", "ci-1")

@@ -15,13 +15,13 @@ import (
 	"gocache.dev/operator/internal/plan/populate"
 )
 
-// notice is what the owner of a claim is told.
+// notice is an event for the owner of a PVC.
 type notice struct {
-	// kind is Normal, or Warning when somebody has to act.
+	// kind is Normal, or Warning when a user has to act.
 	kind string
 	// reason is the state, and text what it means and what to do.
 	reason, text string
-	// once: it is not said again while it stands.
+	// once: it is not repeated while it stands.
 	once bool
 }
 
@@ -35,16 +35,16 @@ func warning(reason populate.State, format string, args ...any) *notice {
 
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
-// tell says what was decided and done, unless it was said already, and returns
+// report notifies of the decision, unless that was done already, and returns
 // when to look again.
-func (r *Reconciler) tell(s *scope, d populate.Decision) time.Duration {
+func (r *Reconciler) report(s *scope, d populate.Decision) time.Duration {
 	n := noticeOf(s, d)
 	if n == nil {
 		return d.After
 	}
-	if r.told.first(s.claim, n, s.now) {
+	if r.reported.first(s.claim, n, s.now) {
 		r.Events.Eventf(s.claim, nil, n.kind, n.reason, "Populate", "%s", n.text)
-		if d.State == populate.Unpopulated { // counted when told, so once for each claim
+		if d.State == populate.Unpopulated { // counted when reported, so once for each PVC
 			unpopulatedClaims.WithLabelValues(s.claim.Namespace).Inc()
 		}
 	}
@@ -54,10 +54,10 @@ func (r *Reconciler) tell(s *scope, d populate.Decision) time.Duration {
 	return d.After
 }
 
-// warnOfCold says once that a claim gets what its consumer can make little use
-// of. It gets it all the same: modules are of use to all releases.
+// warnOfCold warns once that a PVC gets a clone that is of little use to its
+// consumer. It gets it in any case: modules are of use to all releases.
 func (r *Reconciler) warnOfCold(s *scope, f populate.Observation, d populate.Decision) {
-	switch d.State { //nolint:exhaustive // in the other states nothing is being given, or it was told
+	switch d.State { //nolint:exhaustive // in the other states nothing is being given, or it was reported
 	case populate.Ready, populate.Cloning, populate.Cloned, populate.Binding:
 	default:
 		return
@@ -66,10 +66,10 @@ func (r *Reconciler) warnOfCold(s *scope, f populate.Observation, d populate.Dec
 	if len(why) == 0 {
 		return
 	}
-	n := warning(coldClone, "the build cache of CacheSnapshot %s is cold for this claim's consumer: %s; clone a GoCache of that release, platform and spec.environment.mountPath, or correct the claim's annotations",
+	n := warning(coldClone, "the build cache of CacheSnapshot %s is cold for this PVC's consumer: %s; clone a GoCache of that release, platform and spec.environment.mountPath, or correct the PVC's annotations",
 		d.Snapshot, strings.Join(why, ", and "))
 	n.once = true
-	if r.told.first(s.claim, n, s.now) {
+	if r.reported.first(s.claim, n, s.now) {
 		r.Events.Eventf(s.claim, nil, n.kind, n.reason, "Populate", "%s", n.text)
 	}
 }
@@ -77,7 +77,7 @@ func (r *Reconciler) warnOfCold(s *scope, f populate.Observation, d populate.Dec
 // coldClone is the reason of a warning that holds up nothing.
 const coldClone populate.State = "ColdClone"
 
-// noticeOf words a decision; nil: there is nothing to say.
+// noticeOf words a decision; nil: there is nothing to report.
 func noticeOf(s *scope, d populate.Decision) *notice {
 	if n := noticeOfSource(s, d); n != nil {
 		return n
@@ -85,32 +85,32 @@ func noticeOf(s *scope, d populate.Decision) *notice {
 	if n := noticeOfClaim(s, d); n != nil {
 		return n
 	}
-	return noticeOfPrime(s, d)
+	return noticeOfIntermediate(s, d)
 }
 
-// noticeOfSource speaks of what the claim is filled from.
+// noticeOfSource describes the source of the PVC.
 func noticeOfSource(s *scope, d populate.Decision) *notice {
 	ref := s.claim.Spec.DataSourceRef
-	switch d.State { //nolint:exhaustive // the other states speak of the claim or of the prime
+	switch d.State { //nolint:exhaustive // the other states speak of the PVC or of the intermediate PVC
 	case populate.SourceElsewhere:
-		return warning(d.State, "dataSourceRef names %s %s in namespace %s: a claim is filled only from its own namespace; make the claim there, or a %s here",
+		return warning(d.State, "dataSourceRef names %s %s in namespace %s: a PVC is filled only from its own namespace; create the PVC there, or a %s here",
 			ref.Kind, ref.Name, ptr.Deref(ref.Namespace, ""), ref.Kind)
 	case populate.SourceNotFound:
-		return warning(d.State, "%s %s does not exist in this namespace: create it, or correct dataSourceRef; the claim is filled once it exists", ref.Kind, ref.Name)
+		return warning(d.State, "%s %s does not exist in this namespace: create it, or correct dataSourceRef; the PVC is filled once it exists", ref.Kind, ref.Name)
 	case populate.NothingVerified:
 		return noticeOfNothing(s)
 	case populate.Unverified:
-		return normal(d.State, "CacheSnapshot %s is not verified yet; the claim is filled if it proves intact", d.Snapshot)
+		return normal(d.State, "CacheSnapshot %s is not verified yet; the PVC is filled if it proves intact", d.Snapshot)
 	case populate.NotProven:
 		return warning(d.State, "CacheSnapshot %s could not be verified and is never offered: name another snapshot or the GoCache; 'kubectl describe csnap %s' shows why", d.Snapshot, d.Snapshot)
 	case populate.SnapshotCorrupt:
-		return warning(d.State, "CacheSnapshot %s holds wrong bytes and is never offered: name another snapshot or the GoCache; 'kubectl describe csnap %s' shows what was found", d.Snapshot, d.Snapshot)
+		return warning(d.State, "CacheSnapshot %s is Corrupt and is never offered: name another snapshot or the GoCache; 'kubectl describe csnap %s' shows what was found", d.Snapshot, d.Snapshot)
 	case populate.Skipped:
 		return warning(d.State, "CacheSnapshot %s has verification mode Skip and is never offered: name a snapshot that is verified, or the GoCache", d.Snapshot)
 	case populate.SnapshotReplaced:
 		return warning(d.State, "the VolumeSnapshot of CacheSnapshot %s is not the one that was verified: it was deleted and created again, and is never restored; name another snapshot in a new PVC, or wait for the GoCache to offer one", d.Snapshot)
 	case populate.SnapshotDeleting:
-		return warning(d.State, "CacheSnapshot %s, or its CSI snapshot, is being deleted or is gone: the claim waits for another one, or name another in a new claim", d.Snapshot)
+		return warning(d.State, "CacheSnapshot %s, or its CSI snapshot, is being deleted or is gone: the PVC waits for another one, or name another in a new PVC", d.Snapshot)
 	case populate.SnapshotNotReady:
 		return warning(d.State, "the CSI snapshot of CacheSnapshot %s cannot be restored at the moment; it is looked at again until it can", d.Snapshot)
 	case populate.SnapshotWithdrawn:
@@ -137,23 +137,23 @@ func noticeOfNothing(s *scope) *notice {
 // noticeOfClaim speaks of what the claim asks for, and of how it ended.
 func noticeOfClaim(s *scope, d populate.Decision) *notice {
 	class := ptr.Deref(s.claim.Spec.StorageClassName, "")
-	switch d.State { //nolint:exhaustive // the other states speak of the source or of the prime
+	switch d.State { //nolint:exhaustive // the other states speak of the source or of the intermediate PVC
 	case populate.TooSmall:
-		return warning(d.State, "the claim asks for %s, and CacheSnapshot %s needs at least %s: make the claim again with resources.requests.storage: %s",
+		return warning(d.State, "the PVC requests %s, and CacheSnapshot %s needs at least %s: create the PVC again with resources.requests.storage: %s",
 			s.claim.Spec.Resources.Requests.Storage(), d.Snapshot, quantity(d.Bytes), quantity(d.Bytes))
 	case populate.NoClass:
-		return warning(d.State, "the claim has no storageClassName and so nothing makes a volume for it: set the class of the cache's claim")
+		return warning(d.State, "the PVC has no storageClassName and so nothing makes a volume for it: set the class of the cache PVC")
 	case populate.ClassNotFound:
-		return warning(d.State, "StorageClass %s does not exist: create it, or make the claim again with the class of the cache's claim", class)
+		return warning(d.State, "StorageClass %s does not exist: create it, or create the PVC again with the class of the cache PVC", class)
 	case populate.ClassCannotClone:
-		return warning(d.State, "StorageClass %s cannot clone CacheSnapshot %s, which driver %s has cut: make the claim again with a class of that driver", class, d.Snapshot, d.Detail)
+		return warning(d.State, "StorageClass %s cannot clone CacheSnapshot %s, which driver %s created: create the PVC again with a class of that driver", class, d.Snapshot, d.Detail)
 	case populate.Populated:
 		if d.Action != populate.DeleteIntermediate {
-			return nil // told when it happened
+			return nil // reported when it happened
 		}
 		return normal(d.State, "filled with a clone of CacheSnapshot %s", d.Snapshot)
 	case populate.Unpopulated:
-		n := warning(d.State, "bound to volume %s, which was not cloned from %s %s: the claim does not hold the cache; delete it and the volume, and keep no available volume of class %q that would match",
+		n := warning(d.State, "bound to volume %s, which was not cloned from %s %s: the PVC does not hold the cache; delete it and the volume, and keep no available volume of class %q that would match",
 			s.claim.Spec.VolumeName, s.claim.Spec.DataSourceRef.Kind, s.claim.Spec.DataSourceRef.Name, class)
 		n.once = true
 		return n
@@ -162,29 +162,29 @@ func noticeOfClaim(s *scope, d populate.Decision) *notice {
 	}
 }
 
-// noticeOfPrime speaks of the clone on its way.
-func noticeOfPrime(s *scope, d populate.Decision) *notice {
-	prime := volume.IntermediateName(s.claim.UID)
-	switch d.State { //nolint:exhaustive // the other states speak of the source or of the claim, or say nothing
+// noticeOfIntermediate describes the clone on its way.
+func noticeOfIntermediate(s *scope, d populate.Decision) *notice {
+	intermediate := volume.IntermediateName(s.claim.UID)
+	switch d.State { //nolint:exhaustive // the other states speak of the source or of the PVC, or say nothing
 	case populate.Forbidden:
-		return warning(d.State, "the claim %s, through which the clone is made, was refused (for a moment the namespace's quota needs room for a second claim of this size); it is tried again: %s", prime, d.Detail)
+		return warning(d.State, "the PVC %s, through which the clone is made, was refused (for a moment the namespace's quota needs room for a second PVC of this size); it is tried again: %s", intermediate, d.Detail)
 	case populate.Ready:
-		return normal(populate.Cloning, "cloning CacheSnapshot %s through claim %s", d.Snapshot, prime)
+		return normal(populate.Cloning, "cloning CacheSnapshot %s through PVC %s", d.Snapshot, intermediate)
 	case populate.CloneSilent:
-		return warning(d.State, "claim %s waits for its volume and the provisioner has said nothing: see whether the CSI driver's controller runs", prime)
+		return warning(d.State, "PVC %s waits for its volume and the provisioner has reported nothing: see whether the CSI driver's controller runs", intermediate)
 	case populate.CloneFailing:
 		return warning(d.State, "cloning CacheSnapshot %s does not succeed, and is tried again: %s", d.Snapshot, d.Detail)
 	case populate.NodeRejected:
-		return warning(d.State, "no clone can be made on node %s; the scheduler chooses again: %s", s.prime.Annotations[volume.IntermediateNodeAnnotation], orNothing(d.Detail))
+		return warning(d.State, "no clone can be made on node %s; the scheduler chooses again: %s", s.intermediate.Annotations[volume.IntermediateNodeAnnotation], orNothing(d.Detail))
 	case populate.VolumeLost:
-		return warning(d.State, "the cloned volume %s was deleted before it was handed over; it is cloned again", s.prime.Spec.VolumeName)
+		return warning(d.State, "the cloned volume %s was deleted before it was handed over; it is cloned again", s.intermediate.Spec.VolumeName)
 	case populate.VolumeInUse:
-		return warning(d.State, "the cloned volume %s was given to another claim; it is cloned again", s.prime.Spec.VolumeName)
+		return warning(d.State, "the cloned volume %s was given to another PVC; it is cloned again", s.intermediate.Spec.VolumeName)
 	case populate.NotAClone:
-		return warning(d.State, "claim %s was bound to volume %s, which existed before and is no clone: remove available volumes of class %q that match, then delete claim %s",
-			prime, s.prime.Spec.VolumeName, ptr.Deref(s.claim.Spec.StorageClassName, ""), prime)
+		return warning(d.State, "PVC %s was bound to volume %s, which existed before and is no clone: remove available volumes of class %q that match, then delete PVC %s",
+			intermediate, s.intermediate.Spec.VolumeName, ptr.Deref(s.claim.Spec.StorageClassName, ""), intermediate)
 	case populate.Obstructed:
-		return warning(d.State, "claim %s exists and is not ours: delete it", prime)
+		return warning(d.State, "PVC %s exists and is not ours: delete it", intermediate)
 	default:
 		return nil
 	}
@@ -196,7 +196,7 @@ func quantity(bytes int64) string {
 
 func orNothing(complaint string) string {
 	if complaint == "" {
-		return "the provisioner did not say why"
+		return "the provisioner gave no reason"
 	}
 	return complaint
 }

@@ -14,7 +14,7 @@ import (
 )
 
 // replace deletes the CSI snapshot of a CacheSnapshot and makes another one of
-// its name, ready to use: what whoever may create VolumeSnapshots can do.
+// its name, ready to use: as a user with access to VolumeSnapshots can do.
 func (w *world) replace(of string) {
 	w.t.Helper()
 	w.deleteCSISnapshot(of)
@@ -37,7 +37,7 @@ func TestReplacedSnapshotIsNotCloned(t *testing.T) {
 	claim := w.claim("data", v1alpha1.CacheSnapshotKind, "ci-1")
 	w.schedule("data", "n1")
 	w.settle("data")
-	if w.primeOf(claim) != nil {
+	if w.intermediateOf(claim) != nil {
 		t.Error("the other snapshot is being cloned")
 	}
 	w.once("Warning SnapshotReplaced", "ci-1")
@@ -62,22 +62,22 @@ func TestReplacedWhileCloningIsNotHandedOver(t *testing.T) {
 			claim := w.claim("data", v1alpha1.CacheSnapshotKind, "ci-1")
 			w.schedule("data", "n1")
 			w.settle("data")
-			if w.primeOf(claim) == nil {
+			if w.intermediateOf(claim) == nil {
 				t.Fatal("nothing is being cloned")
 			}
 			change(w)
 			w.stuck = false
-			w.must(w.cluster(t.Context())) // the provisioner finishes before anybody looks
+			w.must(w.cluster(t.Context())) // the provisioner finishes before the next pass
 			w.settle("data")
 			w.neverHandedOver(claim)
 		})
 	}
 }
 
-// TestForgedPrimeIsNotHandedOver plays a user who makes the intermediate
+// TestForgedIntermediateIsNotHandedOver plays a user who makes the intermediate
 // PersistentVolumeClaim before the operator does, from a snapshot of their own,
 // with all labels, annotations and references that the operator's bears.
-func TestForgedPrimeIsNotHandedOver(t *testing.T) {
+func TestForgedIntermediateIsNotHandedOver(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.snapshot("ci-1", "ci", metav1.ConditionTrue)
@@ -86,7 +86,7 @@ func TestForgedPrimeIsNotHandedOver(t *testing.T) {
 	forged := volume.IntermediatePVC{For: w.get("data"), From: "ci-1", Snapshot: "of-my-own", Node: "n1"}
 	w.must(forged.Create(t.Context(), server.Client, "mallory"))
 	w.must(w.cluster(t.Context()))
-	clone := w.primeOf(claim).Spec.VolumeName
+	clone := w.intermediateOf(claim).Spec.VolumeName
 	if clone == "" {
 		t.Fatal("the forged one has no volume")
 	}
@@ -96,7 +96,7 @@ func TestForgedPrimeIsNotHandedOver(t *testing.T) {
 	}
 }
 
-// neverHandedOver holds that a claim got no volume.
+// neverHandedOver holds that a PVC got no volume.
 func (w *world) neverHandedOver(claim *corev1.PersistentVolumeClaim) {
 	w.t.Helper()
 	var pvs corev1.PersistentVolumeList

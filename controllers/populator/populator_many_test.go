@@ -27,7 +27,7 @@ func (w *world) manage() {
 		Controller: config.Controller{SkipNameValidation: new(true)},
 	})
 	w.must(err)
-	w.reconciler = &Reconciler{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Events: w.told, Clock: time.Now}
+	w.reconciler = &Reconciler{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Events: w.events, Clock: time.Now}
 	w.must(w.reconciler.SetupWithManager(mgr))
 	ctx, cancel := context.WithCancel(w.t.Context())
 	ended := make(chan error, 2)
@@ -66,26 +66,26 @@ func TestFiftyClaimsAtOnce(t *testing.T) {
 		w.claim(fmt.Sprintf("data-%d", i), v1alpha1.GoCacheKind, "ci")
 		w.schedule(fmt.Sprintf("data-%d", i), "n1")
 	}
-	g.Eventually(func() int { return w.told.count("NothingVerified") }, "30s", "50ms").Should(Equal(many), "all wait")
+	g.Eventually(func() int { return w.events.count("NothingVerified") }, "30s", "50ms").Should(Equal(many), "all wait")
 
-	// Nothing touches the claims any more: their source wakes them.
+	// Nothing touches the PVCs any more: their source wakes them.
 	w.snapshot("ci-1", "ci", metav1.ConditionTrue)
 	w.offer("ci", "ci-1")
 	began := time.Now()
 	g.Eventually(func(g Gomega) {
 		var claims corev1.PersistentVolumeClaimList
 		g.Expect(server.Client.List(t.Context(), &claims, client.InNamespace(w.namespace))).To(Succeed())
-		g.Expect(claims.Items).To(HaveLen(many), "no prime is left")
+		g.Expect(claims.Items).To(HaveLen(many), "no intermediate PVC is left")
 		for i := range claims.Items {
 			g.Expect(claims.Items[i].Status.Phase).To(Equal(corev1.ClaimBound))
 		}
 	}, "90s", "100ms").Should(Succeed())
-	t.Logf("%d claims filled in %s", many, time.Since(began).Round(time.Millisecond))
+	t.Logf("%d PVCs filled in %s", many, time.Since(began).Round(time.Millisecond))
 	for i := range many {
 		w.once(fmt.Sprintf("data-%d: Normal Populated", i), "ci-1")
 	}
 	if n := w.volumes(); n != many {
-		t.Errorf("%d volumes for %d claims", n, many)
+		t.Errorf("%d volumes for %d PVCs", n, many)
 	}
 }
 
@@ -95,10 +95,10 @@ func TestVerdictWakesTheClaimsOfASnapshot(t *testing.T) {
 	w.manage()
 	w.claim("data", v1alpha1.CacheSnapshotKind, "ci-1")
 	w.schedule("data", "n1")
-	g.Eventually(func() int { return w.told.count("SourceNotFound") }, "30s", "20ms").Should(Equal(1))
+	g.Eventually(func() int { return w.events.count("SourceNotFound") }, "30s", "20ms").Should(Equal(1))
 	w.snapshot("ci-1", "ci", "")
-	g.Eventually(func() int { return w.told.count("Unverified") }, "30s", "20ms").Should(Equal(1))
+	g.Eventually(func() int { return w.events.count("Unverified") }, "30s", "20ms").Should(Equal(1))
 	w.verdict("ci-1", metav1.ConditionTrue)
 	g.Eventually(func() corev1.PersistentVolumeClaimPhase { return w.get("data").Status.Phase }, "30s", "20ms").Should(Equal(corev1.ClaimBound))
-	g.Eventually(func() int { return w.told.count("Populated") }, "30s", "20ms").Should(Equal(1))
+	g.Eventually(func() int { return w.events.count("Populated") }, "30s", "20ms").Should(Equal(1))
 }

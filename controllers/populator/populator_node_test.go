@@ -17,14 +17,14 @@ func TestRejectedNodeIsGivenBackToTheScheduler(t *testing.T) {
 	claim := w.claim("data", v1alpha1.CacheSnapshotKind, "ci-1")
 	w.schedule("data", "full")
 	w.pass("data")
-	w.complain(w.primeOf(claim), "full", "no space on node full")
+	w.complain(w.intermediateOf(claim), "full", "no space on node full")
 	w.settle("data")
 
 	if node, ok := w.get("data").Annotations[volume.SelectedNodeAnnotation]; ok {
-		t.Fatalf("the claim still asks for node %q: the scheduler would never choose again", node)
+		t.Fatalf("the PVC still asks for node %q: the scheduler would never choose again", node)
 	}
-	if w.primeOf(claim) != nil {
-		t.Error("the prime for the rejected node is left")
+	if w.intermediateOf(claim) != nil {
+		t.Error("the intermediate PVC for the rejected node is left")
 	}
 	w.once("Warning NodeRejected", "node full", "no space on node full")
 
@@ -36,8 +36,8 @@ func TestRejectedNodeIsGivenBackToTheScheduler(t *testing.T) {
 	w.now = w.now.Add(repeatAfter)
 	w.schedule("data", "full")
 	w.settle("data")
-	if n := w.told.count("Warning NodeRejected"); n != 2 {
-		t.Errorf("said %d times, want once in %s", n, repeatAfter)
+	if n := w.events.count("Warning NodeRejected"); n != 2 {
+		t.Errorf("reported %d times, want once in %s", n, repeatAfter)
 	}
 
 	w.schedule("data", "n2")
@@ -52,8 +52,8 @@ func TestCloneForAnotherNodeIsMadeAgain(t *testing.T) {
 	claim := w.claim("data", v1alpha1.CacheSnapshotKind, "ci-1")
 	w.schedule("data", "n1")
 	w.pass("data")
-	w.must(w.cluster(t.Context())) // the prime has its volume, on n1
-	first := w.primeOf(claim)
+	w.must(w.cluster(t.Context())) // the intermediate PVC has its volume, on n1
+	first := w.intermediateOf(claim)
 	w.schedule("data", "n2")
 	w.settle("data")
 	w.populated("data", "ci-1")

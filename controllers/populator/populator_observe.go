@@ -17,15 +17,15 @@ import (
 	"gocache.dev/operator/internal/plan/snapshot"
 )
 
-// maxAnnotation is how much of what a claim says of its consumer is passed on.
+// maxAnnotation is the length to which an annotation about the consumer is passed on.
 const maxAnnotation = 128
 
-// observe gathers the facts that the decision needs, and no others: a claim
+// observe gathers the facts that the decision needs, and no others: a PVC
 // that has its volume costs two reads.
 func (r *Reconciler) observe(ctx context.Context, s *scope) (populate.Observation, error) {
 	f := populate.Observation{Claim: claimFacts(s.claim)}
 	var err error
-	if f.Intermediate, err = r.observePrime(ctx, s); err != nil {
+	if f.Intermediate, err = r.observeIntermediate(ctx, s); err != nil {
 		return f, err
 	}
 	if f.Volume, err = r.observeVolume(ctx, s); err != nil {
@@ -61,39 +61,39 @@ func claimFacts(claim *corev1.PersistentVolumeClaim) populate.Claim {
 
 // +kubebuilder:rbac:groups="",resources=events,verbs=list
 
-// observePrime reads the prime of the claim, if there is one.
-func (r *Reconciler) observePrime(ctx context.Context, s *scope) (*populate.IntermediatePVC, error) {
-	prime, err := read.Object[corev1.PersistentVolumeClaim](ctx, r.Live, s.claim.Namespace, volume.IntermediateName(s.claim.UID))
-	if err != nil || prime == nil {
+// observeIntermediate reads the intermediate PVC of the PVC, if there is one.
+func (r *Reconciler) observeIntermediate(ctx context.Context, s *scope) (*populate.IntermediatePVC, error) {
+	intermediate, err := read.Object[corev1.PersistentVolumeClaim](ctx, r.Live, s.claim.Namespace, volume.IntermediateName(s.claim.UID))
+	if err != nil || intermediate == nil {
 		return nil, err
 	}
-	s.prime = prime
+	s.intermediate = intermediate
 	facts := &populate.IntermediatePVC{
-		Foreign:     !volume.IsIntermediateOf(prime, s.claim),
-		Deleting:    !prime.DeletionTimestamp.IsZero(),
-		Bound:       volume.Bound(prime),
-		VolumeName:  prime.Spec.VolumeName,
-		Node:        prime.Annotations[volume.SelectedNodeAnnotation],
-		MadeForNode: prime.Annotations[volume.IntermediateNodeAnnotation],
-		Age:         s.now.Sub(prime.CreationTimestamp.Time),
+		Foreign:     !volume.IsIntermediateOf(intermediate, s.claim),
+		Deleting:    !intermediate.DeletionTimestamp.IsZero(),
+		Bound:       volume.Bound(intermediate),
+		VolumeName:  intermediate.Spec.VolumeName,
+		Node:        intermediate.Annotations[volume.SelectedNodeAnnotation],
+		MadeForNode: intermediate.Annotations[volume.IntermediateNodeAnnotation],
+		Age:         s.now.Sub(intermediate.CreationTimestamp.Time),
 	}
 	rejected := facts.MadeForNode != "" && facts.Node == ""
 	if facts.VolumeName == "" && !facts.Deleting && (rejected || facts.Age >= populate.ComplainAfter) {
-		facts.Complaint, err = volume.Complaint(ctx, r.Live, prime)
+		facts.Complaint, err = volume.Complaint(ctx, r.Live, intermediate)
 	}
 	return facts, err
 }
 
 // +kubebuilder:rbac:groups="",resources=persistentvolumes,verbs=get
 
-// observeVolume reads the volume of the claim or, while it has none, of its prime.
+// observeVolume reads the volume of the PVC or, while it has none, of its intermediate PVC.
 func (r *Reconciler) observeVolume(ctx context.Context, s *scope) (*populate.Volume, error) {
 	var name string
 	switch {
 	case s.claim.Status.Phase == corev1.ClaimBound:
 		name = s.claim.Spec.VolumeName
-	case s.prime != nil:
-		name = s.prime.Spec.VolumeName
+	case s.intermediate != nil:
+		name = s.intermediate.Spec.VolumeName
 	}
 	pv, err := read.Object[corev1.PersistentVolume](ctx, r.Live, "", name)
 	if err != nil || pv == nil {
@@ -104,15 +104,15 @@ func (r *Reconciler) observeVolume(ctx context.Context, s *scope) (*populate.Vol
 	switch {
 	case volume.HeldBy(pv, s.claim):
 		facts.Holder = populate.HeldByClaim
-	case volume.HeldBy(pv, s.prime):
+	case volume.HeldBy(pv, s.intermediate):
 		facts.Holder = populate.HeldByIntermediate
-		facts.Preexisting = volume.Preexisting(pv, s.prime)
+		facts.Preexisting = volume.Preexisting(pv, s.intermediate)
 	}
 	return facts, nil
 }
 
-// observeSource reads what the claim names and the snapshot to clone: the one
-// that the prime was made from, or else the one that is offered now.
+// observeSource reads what the PVC names and the snapshot to clone: the one
+// that the intermediate PVC was made from, or else the one that is offered now.
 func (r *Reconciler) observeSource(ctx context.Context, s *scope) (populate.Source, error) {
 	ref := s.claim.Spec.DataSourceRef
 	var source populate.Source
@@ -121,9 +121,9 @@ func (r *Reconciler) observeSource(ctx context.Context, s *scope) (populate.Sour
 		return source, nil
 	}
 	switch {
-	case s.prime != nil:
+	case s.intermediate != nil:
 		source.Found = true
-		source.Snapshot = s.prime.Annotations[v1alpha1.PopulatedFromAnnotation]
+		source.Snapshot = s.intermediate.Annotations[v1alpha1.PopulatedFromAnnotation]
 	case ref.Kind == v1alpha1.GoCacheKind:
 		cache, err := read.Object[v1alpha1.GoCache](ctx, r.Live, s.claim.Namespace, ref.Name)
 		if err != nil || cache == nil {
@@ -174,20 +174,20 @@ func (r *Reconciler) observeCSISnapshot(ctx context.Context, s *scope, c *v1alph
 	if s.snapshot = c.Status.VolumeSnapshotName; s.snapshot == "" {
 		return snapshot.CSINotRead, nil
 	}
-	cut, err := read.Object[snapshotv1.VolumeSnapshot](ctx, r.Live, c.Namespace, s.snapshot)
+	csiSnapshot, err := read.Object[snapshotv1.VolumeSnapshot](ctx, r.Live, c.Namespace, s.snapshot)
 	if err != nil {
 		return snapshot.CSINotRead, err
 	}
-	content, err := volume.Content(ctx, r.Live, cut)
+	content, err := volume.Content(ctx, r.Live, csiSnapshot)
 	if err != nil {
 		return snapshot.CSINotRead, err
 	}
-	csi := volume.State(c, cut, content)
-	source.Same = volume.Pinned(c.Status, cut, content) && clonedFrom(s.prime, cut)
+	csi := volume.State(c, csiSnapshot, content)
+	source.Same = volume.Pinned(c.Status, csiSnapshot, content) && clonedFrom(s.intermediate, csiSnapshot)
 	if csi != snapshot.CSIReady {
 		return csi, nil
 	}
-	size := volume.Larger(cut.Status.RestoreSize, c.Status.RestoreSize)
+	size := volume.Larger(csiSnapshot.Status.RestoreSize, c.Status.RestoreSize)
 	source.Bytes = size.Value()
 	if content != nil {
 		source.Driver = content.Spec.Driver
@@ -195,15 +195,15 @@ func (r *Reconciler) observeCSISnapshot(ctx context.Context, s *scope, c *v1alph
 	return csi, nil
 }
 
-// clonedFrom reports whether a prime, if there is one, is made from a VolumeSnapshot.
-// A prime that somebody else made may name another one.
-func clonedFrom(prime *corev1.PersistentVolumeClaim, s *snapshotv1.VolumeSnapshot) bool {
-	return prime == nil || prime.Spec.DataSource != nil && prime.Spec.DataSource.Name == s.Name
+// clonedFrom reports whether an intermediate PVC, if there is one, is made from a VolumeSnapshot.
+// An intermediate PVC of another owner may name another one.
+func clonedFrom(intermediate *corev1.PersistentVolumeClaim, s *snapshotv1.VolumeSnapshot) bool {
+	return intermediate == nil || intermediate.Spec.DataSource != nil && intermediate.Spec.DataSource.Name == s.Name
 }
 
 // +kubebuilder:rbac:groups=storage.k8s.io,resources=storageclasses,verbs=get
 
-// observeClass reads the storage class of the claim.
+// observeClass reads the storage class of the PVC.
 func (r *Reconciler) observeClass(ctx context.Context, claim *corev1.PersistentVolumeClaim) (populate.Class, error) {
 	facts := populate.Class{Name: ptr.Deref(claim.Spec.StorageClassName, "")}
 	class, err := read.Object[storagev1.StorageClass](ctx, r.Live, "", facts.Name)

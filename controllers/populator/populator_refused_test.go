@@ -14,9 +14,9 @@ import (
 	"gocache.dev/operator/internal/kube/volume"
 )
 
-// TestOwnersAreTold goes through what keeps a claim from being filled: each
-// is said once, with what to do, and no prime is made.
-func TestOwnersAreTold(t *testing.T) {
+// TestOwnersAreNotified goes through what keeps a PVC from being filled: each
+// is reported once, with what to do, and no intermediate PVC is made.
+func TestOwnersAreNotified(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
 		arrange func(w *world)
@@ -46,8 +46,8 @@ func TestOwnersAreTold(t *testing.T) {
 						Verification: v1alpha1.Verification{Mode: v1alpha1.VerificationSkip},
 					},
 				})
-				w.captured("skipped")
-				w.verdict("skipped", metav1.ConditionTrue) // whatever its conditions say
+				w.snapshotted("skipped")
+				w.verdict("skipped", metav1.ConditionTrue) // whatever its conditions are
 			},
 			change: func(c *corev1.PersistentVolumeClaim) { c.Spec.DataSourceRef.Name = "skipped" },
 			want:   []string{"Warning Skipped", "verification mode Skip"},
@@ -100,11 +100,11 @@ func TestOwnersAreTold(t *testing.T) {
 			w.schedule("data", "n1")
 			w.settle("data")
 			w.once(tc.want...)
-			if n := len(w.told.all()); n != 1 {
-				t.Errorf("%d events, want 1: %q", n, w.told.all())
+			if n := len(w.events.all()); n != 1 {
+				t.Errorf("%d events, want 1: %q", n, w.events.all())
 			}
-			if w.primeOf(claim) != nil {
-				t.Error("a prime was made")
+			if w.intermediateOf(claim) != nil {
+				t.Error("an intermediate PVC was made")
 			}
 			if after := w.pass("data").RequeueAfter; after == 0 || after > time.Hour {
 				t.Errorf("looks again after %s: nobody would be reminded", after)
@@ -121,7 +121,7 @@ func (w *world) deleteCSISnapshot(of string) {
 	w.must(server.Client.Delete(w.t.Context(), prior))
 }
 
-func TestStandingCauseIsSaidAgainBeforeItsEventExpires(t *testing.T) {
+func TestStandingCauseIsReportedAgainBeforeItsEventExpires(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.cache("ci", "")
@@ -131,12 +131,12 @@ func TestStandingCauseIsSaidAgainBeforeItsEventExpires(t *testing.T) {
 	w.once("NothingVerified")
 	w.now = w.now.Add(after)
 	w.pass("data")
-	if n := w.told.count("NothingVerified"); n != 2 {
-		t.Errorf("said %d times after %s, want 2", n, after)
+	if n := w.events.count("NothingVerified"); n != 2 {
+		t.Errorf("reported %d times after %s, want 2", n, after)
 	}
 }
 
-func TestQuotaIsToldAndTriedAgain(t *testing.T) {
+func TestQuotaIsReportedAndTriedAgain(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.snapshot("ci-1", "ci", metav1.ConditionTrue)
@@ -148,8 +148,8 @@ func TestQuotaIsToldAndTriedAgain(t *testing.T) {
 	w.must(server.Client.Status().Update(t.Context(), quota))
 	w.schedule("data", "n1")
 
-	// The API server learns of a quota by a watch of its own; a prime that
-	// slips through before that is refused nowhere, so ask until it knows.
+	// The API server learns of a quota by a watch of its own; an intermediate PVC that
+	// slips through before that is refused nowhere, so ask until it is in force.
 	w.untilRefused()
 	w.settle("data")
 	w.once("Warning Forbidden", "exceeded quota: few")
@@ -165,7 +165,7 @@ func TestQuotaIsToldAndTriedAgain(t *testing.T) {
 	w.populated("data", "ci-1")
 }
 
-// untilRefused asks the API server for a claim until its quota refuses it.
+// untilRefused asks the API server for a PVC until its quota refuses it.
 func (w *world) untilRefused() {
 	w.t.Helper()
 	for range 500 {
@@ -207,15 +207,15 @@ func TestProvisionersComplaintIsPassedOn(t *testing.T) {
 
 	w.now = w.now.Add(3 * time.Minute)
 	w.settle("data")
-	w.once("Warning CloneSilent", "the provisioner has said nothing")
+	w.once("Warning CloneSilent", "the provisioner has reported nothing")
 
-	w.complain(w.primeOf(claim), "first", "pool is full")
+	w.complain(w.intermediateOf(claim), "first", "pool is full")
 	w.settle("data")
 	w.once("Warning CloneFailing", "pool is full")
 
-	w.complain(w.primeOf(claim), "second", "pool is gone")
+	w.complain(w.intermediateOf(claim), "second", "pool is gone")
 	w.settle("data")
-	if w.told.count("pool is gone") != 0 {
+	if w.events.count("pool is gone") != 0 {
 		t.Error("other words for the same cause are said at once")
 	}
 	w.now = w.now.Add(repeatAfter)
@@ -228,12 +228,12 @@ func TestProvisionersComplaintIsPassedOn(t *testing.T) {
 }
 
 // complain is an event as the provisioner writes it.
-func (w *world) complain(prime *corev1.PersistentVolumeClaim, name, text string) {
+func (w *world) complain(intermediate *corev1.PersistentVolumeClaim, name, text string) {
 	w.t.Helper()
 	w.now = w.now.Add(time.Second)
 	w.create(&corev1.Event{
 		ObjectMeta:     metav1.ObjectMeta{Namespace: w.namespace, Name: name},
-		InvolvedObject: corev1.ObjectReference{Kind: "PersistentVolumeClaim", APIVersion: "v1", Namespace: w.namespace, Name: prime.Name, UID: prime.UID},
+		InvolvedObject: corev1.ObjectReference{Kind: "PersistentVolumeClaim", APIVersion: "v1", Namespace: w.namespace, Name: intermediate.Name, UID: intermediate.UID},
 		Type:           corev1.EventTypeWarning, Reason: "ProvisioningFailed", Message: text,
 		LastTimestamp: metav1.NewTime(w.now),
 	})

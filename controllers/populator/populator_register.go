@@ -12,12 +12,12 @@ import (
 	"gocache.dev/operator/internal/kube/volume"
 )
 
-// registerInterval is when it is looked again whether the cluster lists who
-// fills claims: the API may be installed, or an entry removed, at any time.
+// registerInterval is the interval of checks that the cluster lists our kinds as
+// sources of PVCs: the API may be installed, or an entry removed, at any time.
 const registerInterval = 15 * time.Minute
 
 // registrar keeps our kinds on the cluster's list of sources, if it has one. An
-// entry outlives the operator: it only says whose kinds these are.
+// entry outlives the operator: it only names the owner of the kinds.
 type registrar struct {
 	client   client.Client
 	live     client.Reader
@@ -40,9 +40,9 @@ func (r *registrar) register(ctx context.Context) {
 		wrote, err := volume.Register(ctx, r.client, r.live, kind, fieldOwner)
 		switch {
 		case err != nil && ctx.Err() == nil:
-			log.FromContext(ctx).Error(err, "A source of claims is not registered; claims are filled all the same", "kind", kind)
+			log.FromContext(ctx).Error(err, "A source of PVCs is not registered; PVCs are filled all the same", "kind", kind)
 		case wrote:
-			log.FromContext(ctx).Info("Registered a source of claims", "kind", kind)
+			log.FromContext(ctx).Info("Registered a source of PVCs", "kind", kind)
 		}
 	}
 }

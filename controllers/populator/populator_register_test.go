@@ -19,8 +19,8 @@ import (
 var populators = schema.GroupVersionKind{Group: "populator.storage.k8s.io", Version: "v1beta1", Kind: "VolumePopulator"}
 
 // TestRegistration holds that our kinds are registered once the cluster serves
-// the list of sources, not before, and are registered again when somebody
-// removes them; and that nothing is written otherwise.
+// the list of sources, not before, and are registered again after a user
+// removed them; and that nothing is written otherwise.
 func TestRegistration(t *testing.T) {
 	w := newWorld(t)
 	mortal := &faults.Mortal{}
@@ -102,7 +102,7 @@ func volumePopulatorCRD() *apiextensionsv1.CustomResourceDefinition {
 	str := apiextensionsv1.JSONSchemaProps{Type: "string"}
 	crd := &apiextensionsv1.CustomResourceDefinition{ObjectMeta: metav1.ObjectMeta{
 		Name: "volumepopulators." + populators.Group,
-		// The group is protected: who defines it has to say who agreed.
+		// The group is protected: its definition has to name the approval.
 		Annotations: map[string]string{"api-approved.kubernetes.io": "unapproved, for a test"},
 	}}
 	crd.Spec = apiextensionsv1.CustomResourceDefinitionSpec{

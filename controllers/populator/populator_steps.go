@@ -11,20 +11,20 @@ import (
 	"gocache.dev/operator/internal/plan/populate"
 )
 
-// act carries a decision out. It returns the decision to tell people of: a
+// act carries a decision out. It returns the decision to report: a
 // refusal by the API server is a state like any other.
 func (r *Reconciler) act(ctx context.Context, s *scope, d populate.Decision) (populate.Decision, error) {
 	switch d.Action {
 	case populate.Wait:
 		return d, nil
 	case populate.CreateIntermediate:
-		return r.makePrime(ctx, s, d)
+		return r.makeIntermediate(ctx, s, d)
 	case populate.HandOver:
 		return d, r.handOver(ctx, s, d)
 	case populate.FreeNode:
 		return d, r.freeNode(ctx, s)
 	case populate.DeleteIntermediate:
-		return d, r.dropPrime(ctx, s)
+		return d, r.dropIntermediate(ctx, s)
 	default:
 		return d, fmt.Errorf("unknown action %q", d.Action)
 	}
@@ -33,9 +33,9 @@ func (r *Reconciler) act(ctx context.Context, s *scope, d populate.Decision) (po
 // +kubebuilder:rbac:groups="",resources=persistentvolumeclaims,verbs=create
 // +kubebuilder:rbac:groups="",resources=persistentvolumeclaims/finalizers,verbs=update
 
-func (r *Reconciler) makePrime(ctx context.Context, s *scope, d populate.Decision) (populate.Decision, error) {
-	prime := volume.IntermediatePVC{For: s.claim, From: d.Snapshot, Snapshot: s.snapshot, Node: d.Node}
-	err := prime.Create(ctx, r.Client, fieldOwner)
+func (r *Reconciler) makeIntermediate(ctx context.Context, s *scope, d populate.Decision) (populate.Decision, error) {
+	intermediate := volume.IntermediatePVC{For: s.claim, From: d.Snapshot, Snapshot: s.snapshot, Node: d.Node}
+	err := intermediate.Create(ctx, r.Client, fieldOwner)
 	if apierrors.IsForbidden(err) {
 		return populate.Refused(d, err.Error()), nil
 	}
@@ -44,27 +44,27 @@ func (r *Reconciler) makePrime(ctx context.Context, s *scope, d populate.Decisio
 
 // +kubebuilder:rbac:groups="",resources=persistentvolumes,verbs=patch
 
-// handOver is one write. After it the volume is the user's claim's, whatever
+// handOver is one write. After it the volume is the user's PVC's, whatever
 // becomes of this process: the cluster binds the two, and a later pass finds
-// the prime of a bound claim and drops it.
+// the intermediate PVC of a bound PVC and drops it.
 func (r *Reconciler) handOver(ctx context.Context, s *scope, d populate.Decision) error {
-	return volume.HandOver(ctx, r.Client, s.volume, s.prime, s.claim, d.Snapshot, fieldOwner)
+	return volume.HandOver(ctx, r.Client, s.volume, s.intermediate, s.claim, d.Snapshot, fieldOwner)
 }
 
 // +kubebuilder:rbac:groups="",resources=persistentvolumeclaims,verbs=patch
 
-// freeNode takes the node from the user's claim first. Were the prime dropped
+// freeNode takes the node from the user's PVC first. Were the intermediate PVC dropped
 // first, a crash in between would have it made again for the same node; this
-// way what is left is a prime for a node that nobody asks for, and it is dropped.
+// way what is left is an intermediate PVC for a node without a request, and it is dropped.
 func (r *Reconciler) freeNode(ctx context.Context, s *scope) error {
 	if err := volume.FreeNode(ctx, r.Client, s.claim, fieldOwner); err != nil {
 		return err
 	}
-	return r.dropPrime(ctx, s)
+	return r.dropIntermediate(ctx, s)
 }
 
 // +kubebuilder:rbac:groups="",resources=persistentvolumeclaims,verbs=delete
 
-func (r *Reconciler) dropPrime(ctx context.Context, s *scope) error {
-	return apply.Delete(ctx, r.Client, s.prime)
+func (r *Reconciler) dropIntermediate(ctx context.Context, s *scope) error {
+	return apply.Delete(ctx, r.Client, s.intermediate)
 }

@@ -11,7 +11,7 @@ import (
 	"gocache.dev/operator/api/v1alpha1"
 )
 
-// available makes a volume that was there before any claim, and matches the
+// available makes a volume that was there before any PVC, and matches the
 // given one as the volume controller matches it.
 func (w *world) available(name string, claim *corev1.PersistentVolumeClaim) *corev1.PersistentVolume {
 	w.t.Helper()
@@ -28,7 +28,7 @@ func (w *world) available(name string, claim *corev1.PersistentVolumeClaim) *cor
 	return pv
 }
 
-func TestClaimBoundToAnotherVolumeIsToldAndCounted(t *testing.T) {
+func TestPVCBoundToAnotherVolumeIsReportedAndCounted(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.snapshot("ci-1", "ci", metav1.ConditionTrue)
@@ -40,12 +40,12 @@ func TestClaimBoundToAnotherVolumeIsToldAndCounted(t *testing.T) {
 	if got := w.counted(); got != 1 {
 		t.Errorf("counted %v times, want once", got)
 	}
-	if w.primeOf(claim) != nil {
-		t.Error("a prime was made for a claim that has its volume")
+	if w.intermediateOf(claim) != nil {
+		t.Error("an intermediate PVC was made for a PVC that has its volume")
 	}
 }
 
-func TestPrimeBoundToAnotherVolumeIsNotHandedOver(t *testing.T) {
+func TestIntermediateBoundToAnotherVolumeIsNotHandedOver(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.stuck = true
@@ -53,11 +53,11 @@ func TestPrimeBoundToAnotherVolumeIsNotHandedOver(t *testing.T) {
 	claim := w.claim("data", v1alpha1.CacheSnapshotKind, "ci-1")
 	w.schedule("data", "n1")
 	w.pass("data")
-	pv := w.available("empty", w.primeOf(claim))
+	pv := w.available("empty", w.intermediateOf(claim))
 	w.settle("data")
 	w.once("Warning NotAClone", pv.Name)
 	if w.get("data").Status.Phase == corev1.ClaimBound {
-		t.Fatal("the claim got a volume that is no clone")
+		t.Fatal("the PVC got a volume that is no clone")
 	}
 }
 

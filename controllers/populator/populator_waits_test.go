@@ -22,12 +22,12 @@ func TestClaimIsFilledFromTheNewestVerifiedSnapshot(t *testing.T) {
 	w.populated("data", "ci-2")
 	w.once("data: Normal Cloning: cloning CacheSnapshot ci-2")
 	w.once("data: Normal Populated: filled with a clone of CacheSnapshot ci-2")
-	if said := w.told.all(); len(said) != 2 {
-		t.Errorf("said more than that: %q", said)
+	if reported := w.events.all(); len(reported) != 2 {
+		t.Errorf("reported more than that: %q", reported)
 	}
 }
 
-func TestPrimeAsksForWhatTheClaimAsksFor(t *testing.T) {
+func TestIntermediateRequestsWhatThePVCRequests(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	block := corev1.PersistentVolumeBlock
@@ -38,24 +38,24 @@ func TestPrimeAsksForWhatTheClaimAsksFor(t *testing.T) {
 	})
 	w.schedule("data", "n1")
 	w.pass("data")
-	prime := w.primeOf(claim)
-	if prime == nil {
-		t.Fatal("no prime was made")
+	intermediate := w.intermediateOf(claim)
+	if intermediate == nil {
+		t.Fatal("no intermediate PVC was made")
 	}
-	if !metav1.IsControlledBy(prime, claim) {
-		t.Error("the prime does not go with the claim")
+	if !metav1.IsControlledBy(intermediate, claim) {
+		t.Error("the intermediate PVC does not go with the PVC")
 	}
-	if *prime.Spec.VolumeMode != block || prime.Spec.AccessModes[0] != corev1.ReadWriteOncePod || *prime.Spec.StorageClassName != w.class {
-		t.Errorf("prime is of mode %s, %v, class %s", *prime.Spec.VolumeMode, prime.Spec.AccessModes, *prime.Spec.StorageClassName)
+	if *intermediate.Spec.VolumeMode != block || intermediate.Spec.AccessModes[0] != corev1.ReadWriteOncePod || *intermediate.Spec.StorageClassName != w.class {
+		t.Errorf("intermediate PVC is of mode %s, %v, class %s", *intermediate.Spec.VolumeMode, intermediate.Spec.AccessModes, *intermediate.Spec.StorageClassName)
 	}
-	if got := prime.Spec.Resources.Requests.Storage().String(); got != "1Gi" {
-		t.Errorf("prime asks for %s, want 1Gi", got)
+	if got := intermediate.Spec.Resources.Requests.Storage().String(); got != "1Gi" {
+		t.Errorf("intermediate PVC asks for %s, want 1Gi", got)
 	}
-	if prime.Spec.DataSource.Name != "ci-1-csi" || prime.Annotations[v1alpha1.PopulatedFromAnnotation] != "ci-1" {
-		t.Errorf("prime clones %s and says %v", prime.Spec.DataSource.Name, prime.Annotations)
+	if intermediate.Spec.DataSource.Name != "ci-1-csi" || intermediate.Annotations[v1alpha1.PopulatedFromAnnotation] != "ci-1" {
+		t.Errorf("intermediate PVC clones %s and says %v", intermediate.Spec.DataSource.Name, intermediate.Annotations)
 	}
-	if prime.Annotations[volume.SelectedNodeAnnotation] != "n1" {
-		t.Errorf("prime does not carry the node: %v", prime.Annotations)
+	if intermediate.Annotations[volume.SelectedNodeAnnotation] != "n1" {
+		t.Errorf("intermediate PVC does not carry the node: %v", intermediate.Annotations)
 	}
 }
 
@@ -66,11 +66,11 @@ func TestClaimWaitsForItsNode(t *testing.T) {
 	w.cache("ci", "ci-1")
 	claim := w.claim("data", v1alpha1.GoCacheKind, "ci")
 	w.settle("data")
-	if w.primeOf(claim) != nil {
-		t.Fatal("a prime was made before a node was chosen")
+	if w.intermediateOf(claim) != nil {
+		t.Fatal("an intermediate PVC was made before a node was chosen")
 	}
-	if said := w.told.all(); len(said) != 0 {
-		t.Errorf("nothing is wrong, yet said: %q", said)
+	if reported := w.events.all(); len(reported) != 0 {
+		t.Errorf("nothing is wrong, yet events: %q", reported)
 	}
 	w.schedule("data", "n1")
 	w.settle("data")
@@ -100,10 +100,10 @@ func TestClaimWaitsForAVerifiedSnapshot(t *testing.T) {
 	w.once("Normal NothingVerified", "GoCache ci has no verified snapshot")
 
 	w.snapshot("ci-1", "ci", "")
-	w.offer("ci", "ci-1") // a status that runs ahead is not believed
+	w.offer("ci", "ci-1") // a status that runs ahead is not trusted
 	w.settle("data")
 	w.once("Normal Unverified", "ci-1")
-	if w.primeOf(claim) != nil {
+	if w.intermediateOf(claim) != nil {
 		t.Fatal("an unverified snapshot is being cloned")
 	}
 

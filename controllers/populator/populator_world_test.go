@@ -36,7 +36,7 @@ type world struct {
 	// class waits for a node, immediate does not.
 	class, immediate string
 	reconciler       *Reconciler
-	told             *recorder
+	events           *recorder
 
 	// rejectNode makes the provisioner give this node back.
 	rejectNode string
@@ -50,7 +50,7 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, namespace: server.Namespace(t), told: &recorder{}, now: time.Now()}
+	w := &world{t: t, namespace: server.Namespace(t), events: &recorder{}, now: time.Now()}
 	w.class, w.immediate = w.namespace+"-wait", w.namespace+"-now"
 	for name, mode := range map[string]storagev1.VolumeBindingMode{
 		w.class: storagev1.VolumeBindingWaitForFirstConsumer, w.immediate: storagev1.VolumeBindingImmediate,
@@ -63,7 +63,7 @@ func newWorld(t *testing.T) *world {
 
 // fresh is a reconciler as after a restart: it remembers nothing.
 func (w *world) fresh(c client.Client) *Reconciler {
-	return &Reconciler{Client: c, Live: server.Client, Events: w.told, Clock: func() time.Time { return w.now }}
+	return &Reconciler{Client: c, Live: server.Client, Events: w.events, Clock: func() time.Time { return w.now }}
 }
 
 func (w *world) create(o client.Object) {
@@ -109,39 +109,39 @@ func (w *world) snapshot(name, of string, verified metav1.ConditionStatus) {
 		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: name},
 		Spec:       v1alpha1.CacheSnapshotSpec{SourceRef: v1alpha1.SnapshotSource{Kind: v1alpha1.GoCacheKind, Name: of}},
 	})
-	w.captured(name)
+	w.snapshotted(name)
 	if verified != "" {
 		w.verdict(name, verified)
 	}
 }
 
-// captured gives a CacheSnapshot its CSI snapshot.
-func (w *world) captured(name string) {
+// snapshotted gives a CacheSnapshot its CSI snapshot.
+func (w *world) snapshotted(name string) {
 	w.t.Helper()
 	ctx := w.t.Context()
 	content := w.namespace + "-" + name
-	cut := &snapshotv1.VolumeSnapshot{
+	snapshot := &snapshotv1.VolumeSnapshot{
 		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: name + "-csi"},
 		Spec:       snapshotv1.VolumeSnapshotSpec{Source: snapshotv1.VolumeSnapshotSource{PersistentVolumeClaimName: ptr.To("live")}},
 	}
-	w.create(cut)
+	w.create(snapshot)
 	made := &snapshotv1.VolumeSnapshotContent{
 		ObjectMeta: metav1.ObjectMeta{Name: content},
 		Spec: snapshotv1.VolumeSnapshotContentSpec{
 			Driver: driver, DeletionPolicy: snapshotv1.VolumeSnapshotContentDelete,
 			Source:            snapshotv1.VolumeSnapshotContentSource{VolumeHandle: ptr.To("handle")},
-			VolumeSnapshotRef: corev1.ObjectReference{Namespace: w.namespace, Name: cut.Name, UID: cut.UID},
+			VolumeSnapshotRef: corev1.ObjectReference{Namespace: w.namespace, Name: snapshot.Name, UID: snapshot.UID},
 		},
 	}
 	w.create(made)
 	made.Status = &snapshotv1.VolumeSnapshotContentStatus{SnapshotHandle: ptr.To("snap-of-" + name)}
 	w.must(server.Client.Status().Update(ctx, made))
-	cut.Status = &snapshotv1.VolumeSnapshotStatus{
+	snapshot.Status = &snapshotv1.VolumeSnapshotStatus{
 		BoundVolumeSnapshotContentName: &content, ReadyToUse: ptr.To(true), RestoreSize: ptr.To(resource.MustParse("1Gi")),
 	}
-	w.must(server.Client.Status().Update(ctx, cut))
+	w.must(server.Client.Status().Update(ctx, snapshot))
 	w.changeSnapshot(name, func(s *v1alpha1.CacheSnapshot) {
-		volume.Pin(&s.Status, cut, made)
+		volume.Pin(&s.Status, snapshot, made)
 		s.Status.Source = &v1alpha1.SourceRecord{PersistentVolumeClaimName: "live"}
 	})
 }
@@ -165,7 +165,7 @@ func (w *world) changeSnapshot(name string, change func(*v1alpha1.CacheSnapshot)
 	w.must(server.Client.Status().Update(w.t.Context(), s))
 }
 
-// claim makes a user's claim of the class that waits for a node.
+// claim makes a user's PVC of the class that waits for a node.
 func (w *world) claim(name, kind, source string, change ...func(*corev1.PersistentVolumeClaim)) *corev1.PersistentVolumeClaim {
 	w.t.Helper()
 	claim := &corev1.PersistentVolumeClaim{
@@ -184,7 +184,7 @@ func (w *world) claim(name, kind, source string, change ...func(*corev1.Persiste
 	return claim
 }
 
-// schedule has the scheduler choose a node for a claim's pod.
+// schedule has the scheduler choose a node for a PVC's pod.
 func (w *world) schedule(name, node string) {
 	w.t.Helper()
 	w.changeClaim(name, func(c *corev1.PersistentVolumeClaim) {
@@ -199,7 +199,7 @@ func (w *world) changeClaim(name string, change func(*corev1.PersistentVolumeCla
 	w.must(server.Client.Update(w.t.Context(), c))
 }
 
-// get reads a claim that has to exist.
+// get reads a PVC that has to exist.
 func (w *world) get(name string) *corev1.PersistentVolumeClaim {
 	w.t.Helper()
 	c := &corev1.PersistentVolumeClaim{}
@@ -207,8 +207,8 @@ func (w *world) get(name string) *corev1.PersistentVolumeClaim {
 	return c
 }
 
-// primeOf reads the prime of a claim; nil: there is none.
-func (w *world) primeOf(claim *corev1.PersistentVolumeClaim) *corev1.PersistentVolumeClaim {
+// intermediateOf reads the intermediate PVC of a PVC; nil: there is none.
+func (w *world) intermediateOf(claim *corev1.PersistentVolumeClaim) *corev1.PersistentVolumeClaim {
 	w.t.Helper()
 	c := &corev1.PersistentVolumeClaim{}
 	err := server.Client.Get(w.t.Context(), client.ObjectKey{Namespace: w.namespace, Name: volume.IntermediateName(claim.UID)}, c)
@@ -219,7 +219,7 @@ func (w *world) primeOf(claim *corev1.PersistentVolumeClaim) *corev1.PersistentV
 	return c
 }
 
-// pass has the reconciler look at a claim once.
+// pass has the reconciler look at a PVC once.
 func (w *world) pass(name string) ctrl.Result {
 	w.t.Helper()
 	result, err := w.reconciler.Reconcile(w.t.Context(), w.request(name))
@@ -235,7 +235,7 @@ func (w *world) request(name string) ctrl.Request {
 // changes anything.
 func (w *world) settle(name string) {
 	w.t.Helper()
-	w.seen = "" // what the story changed since may wake nobody but the cluster
+	w.seen = "" // the changes of the scenario may wake the cluster only
 	for range 12 {
 		before := w.seen
 		w.pass(name)
@@ -244,7 +244,7 @@ func (w *world) settle(name string) {
 			return
 		}
 	}
-	w.t.Fatalf("claim %s does not settle; said: %q", name, w.told.all())
+	w.t.Fatalf("PVC %s does not settle; events: %q", name, w.events.all())
 }
 
 // cluster does one round of what others do in a real cluster.
@@ -274,13 +274,13 @@ func (w *world) cluster(ctx context.Context) error {
 			err = w.bind(ctx, c, pvs.Items)
 		}
 		if err := ignorable(err); err != nil {
-			return fmt.Errorf("cluster: claim %s: %w", c.Name, err)
+			return fmt.Errorf("cluster: PVC %s: %w", c.Name, err)
 		}
 	}
 	return w.reclaim(ctx, uids)
 }
 
-// versions tells one state of this world from another.
+// versions identifies a state of this world.
 func (w *world) versions(claims []corev1.PersistentVolumeClaim, pvs []corev1.PersistentVolume) string {
 	var b strings.Builder
 	for i := range claims {
@@ -294,7 +294,7 @@ func (w *world) versions(claims []corev1.PersistentVolumeClaim, pvs []corev1.Per
 	return b.String()
 }
 
-// bind plays provisioner and volume controller for one claim.
+// bind plays provisioner and volume controller for one PVC.
 func (w *world) bind(ctx context.Context, c *corev1.PersistentVolumeClaim, pvs []corev1.PersistentVolume) error {
 	var mine *corev1.PersistentVolume
 	for i := range pvs {
@@ -325,7 +325,7 @@ func (w *world) bind(ctx context.Context, c *corev1.PersistentVolumeClaim, pvs [
 	}
 }
 
-// provision makes a volume with its claim already in it, as provisioners do.
+// provision makes a volume with its PVC already in it, as provisioners do.
 func (w *world) provision(ctx context.Context, c *corev1.PersistentVolumeClaim) error {
 	pv := &corev1.PersistentVolume{
 		ObjectMeta: metav1.ObjectMeta{Name: "pvc-" + string(c.UID), Annotations: map[string]string{"pv.kubernetes.io/provisioned-by": driver}},
@@ -359,7 +359,7 @@ func (w *world) bindTo(ctx context.Context, c *corev1.PersistentVolumeClaim, pv 
 	return server.Client.Status().Update(ctx, c)
 }
 
-// reclaim deletes the volumes whose claim is gone, and fails if one is nobody's.
+// reclaim deletes the volumes whose PVC is gone, and fails if one has no owner.
 func (w *world) reclaim(ctx context.Context, claims map[types.UID]bool) error {
 	var pvs corev1.PersistentVolumeList
 	if err := server.Client.List(ctx, &pvs); err != nil {
@@ -372,7 +372,7 @@ func (w *world) reclaim(ctx context.Context, claims map[types.UID]bool) error {
 			continue // of another test
 		}
 		if ref == nil || ref.UID == "" {
-			return fmt.Errorf("volume %s is reserved for nobody: any claim could take it", pv.Name)
+			return fmt.Errorf("volume %s is reserved for no PVC: any PVC could take it", pv.Name)
 		}
 		if claims[ref.UID] {
 			continue
@@ -396,24 +396,24 @@ func ignorable(err error) error {
 	return err
 }
 
-// populated fails unless a claim has a clone of a snapshot, and nothing is
+// populated fails unless a PVC has a clone of a snapshot, and nothing is
 // left of how it was made.
 func (w *world) populated(name, from string) {
 	w.t.Helper()
 	claim := w.get(name)
 	if claim.Status.Phase != corev1.ClaimBound {
-		w.t.Fatalf("claim %s is %s, want Bound; said: %v", name, claim.Status.Phase, w.told.all())
+		w.t.Fatalf("PVC %s is %s, want Bound; events: %v", name, claim.Status.Phase, w.events.all())
 	}
 	pv := &corev1.PersistentVolume{}
 	w.must(server.Client.Get(w.t.Context(), client.ObjectKey{Name: claim.Spec.VolumeName}, pv))
 	if got := pv.Annotations[v1alpha1.PopulatedFromAnnotation]; got != from {
-		w.t.Errorf("claim %s: volume was populated from %q, want %q", name, got, from)
+		w.t.Errorf("PVC %s: volume was populated from %q, want %q", name, got, from)
 	}
-	if prime := w.primeOf(claim); prime != nil {
-		w.t.Errorf("claim %s: prime is left", name)
+	if intermediate := w.intermediateOf(claim); intermediate != nil {
+		w.t.Errorf("PVC %s: intermediate PVC is left", name)
 	}
 	if n := w.volumes(); n != w.boundClaims() {
-		w.t.Errorf("%d volumes for %d bound claims", n, w.boundClaims())
+		w.t.Errorf("%d volumes for %d bound PVCs", n, w.boundClaims())
 	}
 }
 
@@ -450,7 +450,7 @@ type recorder struct {
 	events []string
 }
 
-// Eventf keeps an event as "claim: Type Reason: text".
+// Eventf keeps an event as "PVC: Type Reason: text".
 func (r *recorder) Eventf(regarding, _ runtime.Object, kind, reason, _, note string, args ...any) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -464,7 +464,7 @@ func (r *recorder) all() []string {
 	return slices.Clone(r.events)
 }
 
-// count says how many events hold all of the words.
+// count returns how many events hold all of the words.
 func (r *recorder) count(words ...string) int {
 	n := 0
 	for _, e := range r.all() {
@@ -478,7 +478,7 @@ func (r *recorder) count(words ...string) int {
 // once fails unless exactly one event holds all of the words.
 func (w *world) once(words ...string) {
 	w.t.Helper()
-	if n := w.told.count(words...); n != 1 {
-		w.t.Errorf("%d events hold %q, want 1; said:\n%s", n, words, strings.Join(w.told.all(), "\n"))
+	if n := w.events.count(words...); n != 1 {
+		w.t.Errorf("%d events hold %q, want 1; all:\n%s", n, words, strings.Join(w.events.all(), "\n"))
 	}
 }

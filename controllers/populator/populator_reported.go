@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	// remindAfter is when a standing cause is said again: an API server keeps
+	// remindAfter is when a standing cause is reported again: an API server keeps
 	// events for an hour.
 	remindAfter = 50 * time.Minute
 	// repeatAfter is how long a cause is held back that comes again after
@@ -19,33 +19,33 @@ const (
 	repeatAfter = 5 * time.Minute
 )
 
-// told remembers what was said about each claim. It is lost with the process:
-// then a cause that stands is said once more.
-type told struct {
+// reports remembers the events about each PVC. It is lost with the process:
+// then a cause that stands is reported once more.
+type reports struct {
 	mu     sync.Mutex
-	claims map[types.NamespacedName]*tale
+	claims map[types.NamespacedName]*history
 }
 
-// tale is what was said about one claim.
-type tale struct {
+// history is the record of the events about one PVC.
+type history struct {
 	uid types.UID
-	// latest cause that there was, said or held back.
+	// latest cause that there was, reported or held back.
 	latest string
-	// said is the last notice for each cause.
-	said map[string]said
+	// reported is the last notice for each cause.
+	reported map[string]reported
 }
 
-type said struct {
+type reported struct {
 	text string
 	at   time.Time
 }
 
 // first reports whether a notice is to be given, and remembers it if so.
-func (t *told) first(claim *corev1.PersistentVolumeClaim, n *notice, now time.Time) bool {
+func (t *reports) first(claim *corev1.PersistentVolumeClaim, n *notice, now time.Time) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	about := t.about(claim)
-	last, known := about.said[n.reason]
+	last, known := about.reported[n.reason]
 	stands := about.latest == n.reason && last.text == n.text
 	about.latest = n.reason
 	if known {
@@ -57,25 +57,25 @@ func (t *told) first(claim *corev1.PersistentVolumeClaim, n *notice, now time.Ti
 			return false
 		}
 	}
-	about.said[n.reason] = said{text: n.text, at: now}
+	about.reported[n.reason] = reported{text: n.text, at: now}
 	return true
 }
 
-// about is the tale of a claim; another claim of the same name has a new one.
-func (t *told) about(claim *corev1.PersistentVolumeClaim) *tale {
+// about is the tale of a PVC; another PVC of the same name has a new one.
+func (t *reports) about(claim *corev1.PersistentVolumeClaim) *history {
 	key := client.ObjectKeyFromObject(claim)
 	if about := t.claims[key]; about != nil && about.uid == claim.UID {
 		return about
 	}
 	if t.claims == nil {
-		t.claims = map[types.NamespacedName]*tale{}
+		t.claims = map[types.NamespacedName]*history{}
 	}
-	t.claims[key] = &tale{uid: claim.UID, said: map[string]said{}}
+	t.claims[key] = &history{uid: claim.UID, reported: map[string]reported{}}
 	return t.claims[key]
 }
 
-// forget drops what was said about a claim that is gone.
-func (t *told) forget(claim types.NamespacedName) {
+// forget drops the record of a PVC that is gone.
+func (t *reports) forget(claim types.NamespacedName) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.claims, claim)
