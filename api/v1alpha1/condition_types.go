@@ -5,7 +5,7 @@ package v1alpha1
 const (
 	// ReadyCondition is whether the object is usable now.
 	//   GoCache: it was warmed, and a PVC that names it is populated at once from
-	//   a verified snapshot. A cache that is declared to take no snapshots is Ready
+	//   a verified snapshot. A cache with spec.snapshots disabled is Ready
 	//   with reason SnapshotsDisabled when it is warm.
 	//   CacheSnapshot: it is ready to use and, if required, verified Intact.
 	//   ModProxy: a healthy instance that is not quarantined serves, and the

@@ -55,7 +55,7 @@ type scope struct {
 	volume       *corev1.PersistentVolume
 	// snapshot is the VolumeSnapshot of the CacheSnapshot that was chosen.
 	snapshot string
-	// available is the condition SnapshotAvailable of the GoCache that the claim names.
+	// available is the condition SnapshotAvailable of the GoCache that the PVC names.
 	available *metav1.Condition
 }
 

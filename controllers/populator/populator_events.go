@@ -130,11 +130,11 @@ func noticeOfNothing(s *scope) *notice {
 	case available != nil && available.Reason == v1alpha1.ReasonNoVerifiedSnapshot:
 		return warning(populate.NothingVerified, "GoCache %s has no verified snapshot to offer: %s", cache, bounded.Text(available.Message, 512))
 	default:
-		return normal(populate.NothingVerified, "GoCache %s has no verified snapshot to offer yet; the claim is filled as soon as it has one", cache)
+		return normal(populate.NothingVerified, "GoCache %s has no verified snapshot to offer yet; the PVC is filled as soon as it has one", cache)
 	}
 }
 
-// noticeOfClaim speaks of what the claim asks for, and of how it ended.
+// noticeOfClaim describes the request of the PVC, and the result.
 func noticeOfClaim(s *scope, d populate.Decision) *notice {
 	class := ptr.Deref(s.claim.Spec.StorageClassName, "")
 	switch d.State { //nolint:exhaustive // the other states speak of the source or of the intermediate PVC

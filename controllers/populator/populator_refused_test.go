@@ -27,7 +27,7 @@ func TestOwnersAreNotified(t *testing.T) {
 			change: func(c *corev1.PersistentVolumeClaim) {
 				c.Spec.Resources.Requests[corev1.ResourceStorage] = resource.MustParse("100Mi")
 			},
-			want: []string{"Warning TooSmall", "asks for 100Mi", "resources.requests.storage: 1Gi"},
+			want: []string{"Warning TooSmall", "requests 100Mi", "resources.requests.storage: 1Gi"},
 		},
 		"convicted": {
 			arrange: func(w *world) { w.verdict("ci-1", metav1.ConditionFalse) },

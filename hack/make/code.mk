@@ -34,7 +34,7 @@ vet: ## Run go vet
 	cd hack/release && go vet ./...
 
 .PHONY: lint
-lint: $(GOLANGCI_LINT) ## Run golangci-lint with .golangci.yml over all modules
+lint: words $(GOLANGCI_LINT) ## Check the words, and run golangci-lint with .golangci.yml over all modules
 	$(GOLANGCI_LINT) run ./...
 	cd hack/devcluster && $(GOLANGCI_LINT) run --config $(CURDIR)/.golangci.yml ./...
 	cd hack/release && $(GOLANGCI_LINT) run --config $(CURDIR)/.golangci.yml ./...
@@ -43,9 +43,12 @@ lint: $(GOLANGCI_LINT) ## Run golangci-lint with .golangci.yml over all modules
 imports: ## Check which package imports which, in under a second
 	go test ./hack/imports/
 
+# The controllers whose words are not in order yet: shorten this list, never extend it.
+WORDS_LATER := controllers/cachesnapshot,controllers/gocache,controllers/modproxy
+
 .PHONY: words
-words: ## Check that pages, comments, messages and names use one word for one thing (ARGS=-summary counts, ARGS=docs picks a path)
-	go run ./hack/words $(ARGS)
+words: ## Check that pages, comments, messages and names use one word for one thing (ARGS=-summary counts, ARGS=docs picks a path, WORDS_LATER= checks all)
+	go run ./hack/words -later=$(WORDS_LATER) $(ARGS)
 
 .PHONY: verify
 verify: generate fmt ## Regenerate and format everything, then fail if the work tree differs from the last commit

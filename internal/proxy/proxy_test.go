@@ -477,7 +477,7 @@ func TestChecksumDatabaseIsProxied(t *testing.T) {
 	}
 }
 
-// TestPrivateNamesStayInside plays a client that does not know which modules are
+// TestPrivateNamesStayInside plays a client without the setting of which modules are
 // private: the checksum database is never asked for one, however the path is
 // written, and the client learns what to set.
 func TestPrivateNamesStayInside(t *testing.T) {

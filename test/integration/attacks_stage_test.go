@@ -126,8 +126,8 @@ func (s *stage) read(o client.Object) error {
 	return server.Client.Get(s.Context(), client.ObjectKeyFromObject(o), o)
 }
 
-// await plays the rest of the cluster until something holds.
-func (s *stage) await(what string, holds func() error) {
+// waitFor plays the rest of the cluster until something holds.
+func (s *stage) waitFor(what string, holds func() error) {
 	s.Helper()
 	eventually(s.T, what, func() error {
 		if _, err := s.cluster.Step(s.Context()); err != nil {
@@ -137,7 +137,7 @@ func (s *stage) await(what string, holds func() error) {
 	})
 }
 
-// cache is a GoCache of the attacker's namespace that takes a snapshot when asked.
+// cache is a GoCache of the attacker's namespace that creates a snapshot on request.
 func (s *stage) cache() *v1alpha1.GoCache {
 	c := &v1alpha1.GoCache{ObjectMeta: s.meta("ci"), Spec: v1alpha1.GoCacheSpec{Toolchain: v1alpha1.Toolchain{Version: "1.26.8"}}}
 	c.Spec.Storage.Size, c.Spec.Storage.StorageClassName = resource.MustParse("1Gi"), &s.ns
@@ -146,7 +146,7 @@ func (s *stage) cache() *v1alpha1.GoCache {
 	return c
 }
 
-// snapshot takes a snapshot of the cache with the attacker's rights.
+// snapshot creates a snapshot of the cache with the attacker's rights.
 func (s *stage) snapshot(name string) *v1alpha1.CacheSnapshot {
 	o := &v1alpha1.CacheSnapshot{ObjectMeta: s.meta(name), Spec: v1alpha1.CacheSnapshotSpec{
 		SourceRef: v1alpha1.SnapshotSource{Kind: v1alpha1.GoCacheKind, Name: "ci"}}}
@@ -157,7 +157,7 @@ func (s *stage) snapshot(name string) *v1alpha1.CacheSnapshot {
 // verified waits until a snapshot is verified.
 func (s *stage) verified(o *v1alpha1.CacheSnapshot) *v1alpha1.CacheSnapshot {
 	s.Helper()
-	s.await(o.Name+" is verified", func() error { return s.is(o, v1alpha1.VerifiedCondition, metav1.ConditionTrue) })
+	s.waitFor(o.Name+" is verified", func() error { return s.is(o, v1alpha1.VerifiedCondition, metav1.ConditionTrue) })
 	return o
 }
 
@@ -227,7 +227,7 @@ func (v otherTenant) lostNothing(s *stage) {
 // reports waits until an object's Ready or Verified condition names a text.
 func (s *stage) reports(o client.Object, conditions func() []metav1.Condition, text string) {
 	s.Helper()
-	s.await(o.GetName()+" reports "+text, func() error {
+	s.waitFor(o.GetName()+" reports "+text, func() error {
 		if err := s.read(o); err != nil {
 			return err
 		}

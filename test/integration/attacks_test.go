@@ -45,7 +45,7 @@ func TestAttacks(t *testing.T) {
 func namesAnotherVolume(t *testing.T) {
 	s := newStage(t)
 	c := s.cache()
-	s.await("the cache has its volume", func() error { return bound(s, "ci") })
+	s.waitFor("the cache has its volume", func() error { return bound(s, "ci") })
 	s.verified(s.snapshot("good"))
 	v := s.victim()
 	edit(s, c, func(c *v1alpha1.GoCache) { c.Spec.Suspend = true })
@@ -53,7 +53,7 @@ func namesAnotherVolume(t *testing.T) {
 	if err := s.attacker.Delete(t.Context(), own); err != nil {
 		t.Fatal(err)
 	}
-	s.await("the cache's own PersistentVolumeClaim is gone", func() error {
+	s.waitFor("the cache's own PersistentVolumeClaim is gone", func() error {
 		if err := s.read(own); err == nil {
 			return fmt.Errorf("it is there")
 		}
@@ -92,7 +92,7 @@ func bound(s *stage, name string) error {
 func createsTheVerificationJob(t *testing.T) {
 	s := newStage(t, runner...)
 	s.cache()
-	s.await("the cache has its volume", func() error { return bound(s, "ci") })
+	s.waitFor("the cache has its volume", func() error { return bound(s, "ci") })
 	o := s.snapshot("forged")
 	eventually(t, "the snapshot is being taken", func() error {
 		if err := s.read(o); err != nil {
@@ -129,7 +129,7 @@ func createsTheVerificationJob(t *testing.T) {
 // Verified.
 func (s *stage) refused(o *v1alpha1.CacheSnapshot) {
 	s.Helper()
-	s.await(o.Name+" is judged", func() error {
+	s.waitFor(o.Name+" is judged", func() error {
 		if err := s.is(o, v1alpha1.VerifiedCondition, metav1.ConditionTrue); err == nil {
 			s.Fatalf("a forged verdict counts: %+v", o.Status)
 		}
@@ -146,7 +146,7 @@ func addsAPodToTheJob(t *testing.T) {
 	s.jobs(verificationsRun)
 	o := s.snapshot("bad")
 	var job batchv1.Job
-	s.await("the verification runs", func() error {
+	s.waitFor("the verification runs", func() error {
 		job = batchv1.Job{ObjectMeta: s.meta(naming.Child(o.Name, naming.Verify))}
 		if err := s.read(&job); err != nil {
 			return err
@@ -183,7 +183,7 @@ func addsAPodToTheJob(t *testing.T) {
 func replacesTheVolumeSnapshot(t *testing.T) {
 	s := newStage(t, runner...)
 	s.cache()
-	s.await("the cache has its volume", func() error { return bound(s, "ci") })
+	s.waitFor("the cache has its volume", func() error { return bound(s, "ci") })
 	o := s.verified(s.snapshot("good"))
 	csi := &snapshotv1.VolumeSnapshot{ObjectMeta: s.meta(o.Status.VolumeSnapshotName)}
 	if err := s.read(csi); err != nil {
@@ -196,14 +196,14 @@ func replacesTheVolumeSnapshot(t *testing.T) {
 		ObjectMeta: metav1.ObjectMeta{Namespace: s.ns, Name: csi.Name, Labels: csi.Labels, OwnerReferences: csi.OwnerReferences},
 		Spec:       snapshotv1.VolumeSnapshotSpec{Source: snapshotv1.VolumeSnapshotSource{PersistentVolumeClaimName: ptr.To("of-the-attacker")}},
 	}
-	s.await("the VolumeSnapshot is replaced", func() error { return s.attacker.Create(t.Context(), forged.DeepCopy()) })
+	s.waitFor("the VolumeSnapshot is replaced", func() error { return s.attacker.Create(t.Context(), forged.DeepCopy()) })
 	pvc := s.consumer("by-name", v1alpha1.CacheSnapshotKind, "good")
-	s.await("the snapshot is lost", func() error { return s.is(o, v1alpha1.ReadyCondition, metav1.ConditionFalse) })
+	s.waitFor("the snapshot is lost", func() error { return s.is(o, v1alpha1.ReadyCondition, metav1.ConditionFalse) })
 	s.reports(o, func() []metav1.Condition { return o.Status.Conditions }, csi.Name)
 	// A second snapshot is verified and cloned meanwhile: the first had its time.
 	s.verified(s.snapshot("another"))
 	other := s.consumer("another", v1alpha1.CacheSnapshotKind, "another")
-	s.await("a clone of another snapshot is there", func() error { return bound(s, other.Name) })
+	s.waitFor("a clone of another snapshot is there", func() error { return bound(s, other.Name) })
 	s.unbound(pvc)
 }
 
@@ -212,11 +212,11 @@ func replacesTheVolumeSnapshot(t *testing.T) {
 func createsTheIntermediatePVC(t *testing.T) {
 	s := newStage(t, runner...)
 	s.cache()
-	s.await("the cache has its volume", func() error { return bound(s, "ci") })
+	s.waitFor("the cache has its volume", func() error { return bound(s, "ci") })
 	evil := &snapshotv1.VolumeSnapshot{ObjectMeta: s.meta("evil"), Spec: snapshotv1.VolumeSnapshotSpec{
 		Source: snapshotv1.VolumeSnapshotSource{PersistentVolumeClaimName: ptr.To("of-the-attacker")}}}
 	s.create(s.attacker, evil)
-	s.await("the attacker's snapshot is ready", func() error {
+	s.waitFor("the attacker's snapshot is ready", func() error {
 		if err := s.read(evil); err != nil {
 			return err
 		}
@@ -228,10 +228,10 @@ func createsTheIntermediatePVC(t *testing.T) {
 	pvc := s.consumer("data", v1alpha1.GoCacheKind, "ci")
 	forged := volume.IntermediatePVC{For: pvc, From: "good", Snapshot: "evil"}.Object()
 	s.create(s.attacker, forged)
-	s.await("the attacker's clone has a volume", func() error { return bound(s, forged.Name) })
+	s.waitFor("the attacker's clone has a volume", func() error { return bound(s, forged.Name) })
 	s.verified(s.snapshot("good"))
 	other := s.consumer("other", v1alpha1.GoCacheKind, "ci")
-	s.await("another PersistentVolumeClaim is filled", func() error { return bound(s, other.Name) })
+	s.waitFor("another PersistentVolumeClaim is filled", func() error { return bound(s, other.Name) })
 	if err := s.read(pvc); err != nil {
 		t.Fatal(err)
 	}
@@ -247,11 +247,11 @@ func createsTheIntermediatePVC(t *testing.T) {
 	}
 }
 
-// writesAVerdict: who may edit a CacheSnapshot may not write its status.
+// writesAVerdict: a user with the right to edit a CacheSnapshot may not write its status.
 func writesAVerdict(t *testing.T) {
 	s := newStage(t, runner...)
 	s.cache()
-	s.await("the cache has its volume", func() error { return bound(s, "ci") })
+	s.waitFor("the cache has its volume", func() error { return bound(s, "ci") })
 	s.jobs(ends(reportCorrupt))
 	o := s.snapshot("bad")
 	s.refused(o)

@@ -106,8 +106,8 @@ func TestOwnCacheHoldsRepositories(t *testing.T) {
 // volume is not Corrupt on the volume that the next writer cleans.
 func TestIntactVolumes(t *testing.T) {
 	for name, c := range map[string]struct {
-		leave func(t *testing.T, tree *cachetree.Tree, root string)
-		class integrity.Class // of the only finding that is Recoverable; empty: there is none
+		prepare func(t *testing.T, tree *cachetree.Tree, root string)
+		class   integrity.Class // of the only finding that is Recoverable; empty: there is none
 	}{
 		"nothing":                         {func(*testing.T, *cachetree.Tree, string) {}, ""},
 		"repositories of a killed writer": {func(t *testing.T, tree *cachetree.Tree, _ string) { direct(t, tree) }, integrity.Unexpected},
@@ -143,7 +143,7 @@ func TestIntactVolumes(t *testing.T) {
 				*dir = to
 			}
 			t.Cleanup(func() { cachetree.RemoveAll(t, tree.ModCache) })
-			c.leave(t, tree, root)
+			c.prepare(t, tree, root)
 			v := within(t, checkLimit, integrity.Options{ModCache: tree.ModCache, BuildCache: tree.BuildCache, Volume: root, Live: true})
 			if v.Verdict != integrity.Intact || len(v.Findings) > 0 != (c.class != "") || c.class != "" && v.Findings[c.class] == 0 {
 				t.Errorf("%s: %+v", v.Verdict, v.Examples)

@@ -10,7 +10,7 @@ import (
 
 // A Job checks the whole volume of a cache; the store of a proxy has entries of
 // its server at its root.
-func TestCommandChecksTheWholeVolume(t *testing.T) {
+func TestCommandChecksTheFullVolume(t *testing.T) {
 	for name, tt := range map[string]struct {
 		of   v1alpha1.SourceRecord
 		want string

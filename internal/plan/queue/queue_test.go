@@ -11,7 +11,7 @@ import (
 
 var now = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 
-// among are the first twenty, of whom some are at it.
+// among are the first twenty, some of which are active.
 func among(active ...string) map[string]queue.Work {
 	known := map[string]queue.Work{}
 	for i := range 20 {

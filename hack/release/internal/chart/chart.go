@@ -17,7 +17,7 @@ type Options struct {
 	// Root is the top of the repository.
 	Root string
 	// Version is that of the release, such as v0.1.0; the chart has it without
-	// the v, as Helm wants it. What is no release becomes chart 0.0.0-dev.
+	// the v, as Helm requires. What is no release becomes chart 0.0.0-dev.
 	Version string
 	// Repository of the operator's image, without tag.
 	Repository string
@@ -108,7 +108,7 @@ func templateOf(o object) (string, error) {
 	return "{{- if .Values." + condition + " }}\n" + text + "{{- end }}\n", nil
 }
 
-// sources are the files of the chart that nobody generates.
+// sources are the files of the chart that are written by hand.
 func sources(dir string) (map[string][]byte, error) {
 	files := map[string][]byte{}
 	err := filepath.WalkDir(dir, func(file string, entry fs.DirEntry, err error) error {

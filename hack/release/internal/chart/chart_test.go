@@ -188,7 +188,7 @@ serviceMonitor: {enabled: true, labels: {release: prometheus}}
 		}
 	}
 	image := "registry.example.com/operator:v1.2.3@" + digest
-	for kind, wants := range map[string][]string{
+	for kind, texts := range map[string][]string{
 		"Deployment": {
 			"image: " + image, "value: " + image, "namespace: elsewhere", "app.kubernetes.io/version: v1.2.3", "name: pull", "replicas: 2",
 			"memory: 1Gi", "800MiB", "mirror.example.com/golang:{version}", "mirror.example.com/haproxy:3", "ATHENS_IMAGE", "--watch-namespace=one,two",
@@ -198,7 +198,7 @@ serviceMonitor: {enabled: true, labels: {release: prometheus}}
 		"ServiceAccount": {"account: one"},
 		"ServiceMonitor": {"release: prometheus", "namespace: elsewhere"},
 	} {
-		for _, want := range wants {
+		for _, want := range texts {
 			if !strings.Contains(text[kind], want) {
 				t.Errorf("%s without %q:\n%s", kind, want, text[kind])
 			}

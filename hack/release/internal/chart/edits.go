@@ -52,7 +52,7 @@ func (t *template) deployment(o object) error {
 	pod["priorityClassName"] = t.lines("priorityClassName", "priorityClassName: {{ . | quote }}")
 	containers, ok := pod["containers"].([]any)
 	if !ok || len(containers) != 1 {
-		return fmt.Errorf("Deployment %s has %d containers: the chart knows one", o.name(), len(containers))
+		return fmt.Errorf("Deployment %s has %d containers: the chart supports one", o.name(), len(containers))
 	}
 	c := containers[0].(map[string]any) //nolint:forcetypeassert,errcheck // kustomize has read it as a container
 	c["image"] = t.inline(image)
@@ -76,8 +76,8 @@ var variables = map[string]string{
 	"GOMEMLIMIT":      "{{ .Values.goMemoryLimit | quote }}",
 }
 
-// environment fails when a variable was added that the chart does not know:
-// somebody has to decide whether it is a value.
+// environment fails when a variable was added that the chart does not handle:
+// decide whether it is a value.
 func (t *template) environment(name string, c map[string]any) error {
 	env, _ := c["env"].([]any)
 	var unknown []string
