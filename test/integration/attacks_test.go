@@ -142,7 +142,7 @@ func (s *stage) refused(o *v1alpha1.CacheSnapshot) {
 func addsAPodToTheJob(t *testing.T) {
 	s := newStage(t, runner...)
 	s.cache()
-	s.await("the cache has its volume", func() error { return bound(s, "ci") })
+	s.waitFor("the cache has its volume", func() error { return bound(s, "ci") })
 	s.jobs(verificationsRun)
 	o := s.snapshot("bad")
 	var job batchv1.Job
@@ -269,7 +269,7 @@ func takesAllPlaces(t *testing.T) {
 	s, other := newStage(t), newStage(t)
 	for _, s := range []*stage{s, other} {
 		s.cache()
-		s.await("the cache has its volume", func() error { return bound(s, "ci") })
+		s.waitFor("the cache has its volume", func() error { return bound(s, "ci") })
 	}
 	s.jobs(verificationsRun)
 	s.cluster.Stuck = &corev1.PodStatus{Phase: corev1.PodPending, Conditions: []corev1.PodCondition{{
@@ -278,7 +278,7 @@ func takesAllPlaces(t *testing.T) {
 	for i := range 12 {
 		last = s.snapshot(fmt.Sprintf("stuck-%02d", i))
 	}
-	s.await("all places are asked for", func() error {
+	s.waitFor("all places are asked for", func() error {
 		var jobs batchv1.JobList
 		if err := server.Client.List(t.Context(), &jobs, client.InNamespace(s.ns), client.HasLabels{v1alpha1.SnapshotLabel}); err != nil {
 			return err

@@ -56,7 +56,7 @@ func newWarm() *cobra.Command {
 	f.StringArrayVar(&repositories, "repository", nil, "directory with a whole module, as DIR or DIR=PACKAGE,PACKAGE (default ./...), which is built, vetted, and its tests compiled; may be given several times")
 	f.StringVar(&o.Go, "go", "go", "go command")
 	f.StringVar(&o.ExpectGo, "expect-go", "", "Go release that the go command must be, such as 1.26.8, or 1.26 for any of it; with another one nothing is written")
-	f.StringVar(&o.Sealed, "sealed-digest", "", "digest of the manifest that the last writer reported: what it did not leave is removed first")
+	f.StringVar(&o.Sealed, "sealed-digest", "", "digest of the manifest that the last writer reported: other entries are removed first")
 	f.StringVar(&umask, "umask", umask, "umask for what is written, octal")
 	f.BoolVar(&o.JSON, "json", false, "end with the result as a line of JSON")
 	f.StringVar(&o.TerminationLog, "termination-log", "", "also write the result here, in at most 4096 bytes")
