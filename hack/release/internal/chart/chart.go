@@ -111,16 +111,12 @@ func templateOf(o object) (string, error) {
 // sources are the files of the chart that are written by hand.
 func sources(dir string) (map[string][]byte, error) {
 	files := map[string][]byte{}
-	err := filepath.WalkDir(dir, func(file string, entry fs.DirEntry, err error) error {
+	root := os.DirFS(dir)
+	err := fs.WalkDir(root, ".", func(file string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
 			return err
 		}
-		data, err := os.ReadFile(file)
-		if err != nil {
-			return err
-		}
-		name, err := filepath.Rel(dir, file)
-		files[filepath.ToSlash(name)] = data
+		files[file], err = fs.ReadFile(root, file)
 		return err
 	})
 	if err != nil {

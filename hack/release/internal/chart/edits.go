@@ -52,15 +52,15 @@ func (t *template) deployment(o object) error {
 	pod["priorityClassName"] = t.lines("priorityClassName", "priorityClassName: {{ . | quote }}")
 	containers, ok := pod["containers"].([]any)
 	if !ok || len(containers) != 1 {
-		return fmt.Errorf("Deployment %s has %d containers: the chart supports one", o.name(), len(containers))
+		return fmt.Errorf("the Deployment %s has %d containers: the chart supports one", o.name(), len(containers))
 	}
-	c := containers[0].(map[string]any) //nolint:forcetypeassert,errcheck // kustomize has read it as a container
+	c := containers[0].(map[string]any) //nolint:forcetypeassert // kustomize has read it as a container
 	c["image"] = t.inline(image)
 	c["imagePullPolicy"] = t.inline("{{ .Values.image.pullPolicy }}")
 	c["resources"] = t.field("resources", "resources")
 	args, ok := c["args"].([]any)
 	if !ok {
-		return fmt.Errorf("Deployment %s has no args", o.name())
+		return fmt.Errorf("the Deployment %s has no args", o.name())
 	}
 	c["args"] = append(args,
 		t.lines("watchNamespaces", `- {{ printf "--watch-namespace=%s" (join "," .) | quote }}`),
@@ -90,7 +90,7 @@ func (t *template) environment(name string, c map[string]any) error {
 		v["value"] = t.inline(variables[fmt.Sprint(v["name"])])
 	}
 	if len(unknown) > 0 || len(env) != len(variables) {
-		return fmt.Errorf("Deployment %s has %d variables, and the chart no value for [%s]: decide in hack/release/internal/chart what each becomes",
+		return fmt.Errorf("the Deployment %s has %d variables, and the chart no value for [%s]: decide in hack/release/internal/chart what each becomes",
 			name, len(env), strings.Join(unknown, " "))
 	}
 	c["env"] = append(env,
