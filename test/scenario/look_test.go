@@ -16,7 +16,7 @@ const fakeKubectl = `#!/bin/sh
 echo "$KUBECONFIG|$KUBECACHEDIR|$*" >>"$LOG"
 case "$*" in
 *api-resources*)
-  for kind in gocaches cachesnapshots modproxies; do
+  for kind in gocaches cachesnapshots modproxies cacherequests; do
     [ "$(grep -c api-resources "$LOG")" -le 1 ] || echo "$kind.cache.gocache.dev"
     [ "$(grep -c api-resources "$LOG")" -gt 2 ] || break
   done

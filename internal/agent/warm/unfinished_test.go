@@ -2,6 +2,7 @@ package warm_test
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
@@ -12,30 +13,45 @@ import (
 	"gocache.dev/operator/internal/testing/cachetree"
 )
 
-// A go command that refuses a checksum leaves the temporary file of the zip. The
-// next warm-up removes it before it records what the volume holds.
+// A go command that refuses a checksum leaves the temporary file of the zip. A
+// warm-up removes it before it records what the volume holds, also when that
+// warm-up fails by the same checksum.
 func TestRefusedDownloadIsRemoved(t *testing.T) {
 	tree := cachetree.New(t)
 	cachetree.RemoveAll(t, tree.ModCache)
 	dep := cachetree.Dep
-	refused := configMap(t, map[string]string{
-		"go.mod":   "module example.com/main\n\ngo 1.21\n\nrequire " + dep.Path + " " + dep.Version + "\n",
-		"go.sum":   dep.Path + " " + dep.Version + " h1:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\n",
-		"packages": dep.Path,
-	})
-	if r := run(t, options(t, tree, refused)); r.Outcome != warmup.Failed {
-		t.Fatalf("%+v", r)
+	refused := map[string]string{
+		"go.mod": "module example.com/main\n\ngo 1.21\n\nrequire " + dep.Path + " " + dep.Version + "\n",
+		"go.sum": dep.Path + " " + dep.Version + " h1:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\n",
 	}
-	left := filepath.Join(tree.ModCache, "cache", "download", "example.com", "!upper", "dep", "@v", dep.Version+".zip*.tmp")
-	if names, err := filepath.Glob(left); err != nil || len(names) != 1 {
-		t.Fatalf("the go command left %v, %v", names, err)
+	dir := t.TempDir()
+	for name, content := range refused {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	download := exec.CommandContext(t.Context(), "go", "mod", "download", dep.Path)
+	download.Dir, download.Env = dir, append(tree.Env(), "GOMODCACHE="+tree.ModCache)
+	if out, err := download.CombinedOutput(); err == nil {
+		t.Fatalf("the checksum was not refused: %s", out)
+	}
+	left := func() []string {
+		names, err := filepath.Glob(filepath.Join(tree.ModCache, "cache", "download", "example.com", "!upper", "dep", "@v", dep.Version+".zip*.tmp"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return names
+	}
+	if names := left(); len(names) != 1 {
+		t.Fatalf("the go command left %v", names)
 	}
 	good := configMap(t, map[string]string{"go.mod": "module example.com/main\n\ngo 1.21\n", "packages": "unsafe"})
-	if r := run(t, options(t, tree, good)); r.Outcome != warmup.Succeeded {
-		t.Errorf("%+v", r)
+	if r := run(t, options(t, tree, good)); r.Outcome != warmup.Succeeded || len(left()) > 0 {
+		t.Errorf("the warm-up left %v: %+v", left(), r)
 	}
-	if names, err := filepath.Glob(left); err != nil || len(names) > 0 {
-		t.Errorf("the warm-up left %v, %v", names, err)
+	refused["packages"] = dep.Path
+	if r := run(t, options(t, tree, configMap(t, refused))); r.Outcome != warmup.Failed || len(left()) > 0 {
+		t.Errorf("the failed warm-up left %v: %+v", left(), r)
 	}
 }
 
