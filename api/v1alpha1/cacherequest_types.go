@@ -41,8 +41,8 @@ type CacheRequestList struct {
 }
 
 // RequestAction is what a CacheRequest asks for. Who may create a request is
-// decided for each action: the admission policy cacherequests.cache.gocache.dev
-// requires the verb of the action on the target.
+// decided for each action: the admission policy gocache-requests requires the
+// verb of the action on the target.
 // +kubebuilder:validation:Enum=WarmUp;CheckIntegrity;Cleanup;ApproveCleanup;Snapshot;Rollback;ReportFailure;Failover;Failback;Reinstate
 type RequestAction string
 
