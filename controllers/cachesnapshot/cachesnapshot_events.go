@@ -19,14 +19,14 @@ func became(before, after *v1alpha1.CacheSnapshot) []event.Event {
 		events = append(events, event.Normal("SnapshotCreated", "Snapshot",
 			"Captured claim %s as VolumeSnapshot %s", after.Status.Source.PersistentVolumeClaimName, after.Status.VolumeSnapshotName))
 	}
-	events = append(events, captureFailed(before, after)...)
+	events = append(events, snapshotFailed(before, after)...)
 	events = append(events, hindered(before, after)...)
 	if run := after.Status.Verification.Run; run != "" && run != before.Status.Verification.Run {
 		events = append(events, verdictEvent(after.Status))
 	}
 	events = append(events, repairEvents(before.Status.Repair, after.Status.Repair)...)
 	if d := after.Status.OfflineBuild; d != nil && (before.Status.OfflineBuild == nil || d.Run != before.Status.OfflineBuild.Run) {
-		events = append(events, drillEvent(d))
+		events = append(events, offlineBuildEvent(d))
 	}
 	if after.Status.Verification.Verdict == v1alpha1.VerdictCorrupt && after.Status.Repair == nil {
 		return events // Stalled says nothing that the conviction does not
@@ -61,7 +61,7 @@ func repairEvents(before, after *v1alpha1.RepairStatus) []event.Event {
 	}
 }
 
-func drillEvent(d *v1alpha1.OfflineBuildStatus) event.Event {
+func offlineBuildEvent(d *v1alpha1.OfflineBuildStatus) event.Event {
 	switch d.Outcome {
 	case v1alpha1.WorkSucceeded:
 		return event.Normal("OfflineBuildSucceeded", "OfflineBuild", "Built the program of %d modules from a clone alone in %s", d.Modules, d.Duration.Duration)
@@ -86,8 +86,8 @@ func hindered(before, after *v1alpha1.CacheSnapshot) []event.Event {
 	return nil
 }
 
-// captureFailed is the event that the CSI driver began to refuse.
-func captureFailed(before, after *v1alpha1.CacheSnapshot) []event.Event {
+// snapshotFailed is the event that the CSI driver began to refuse.
+func snapshotFailed(before, after *v1alpha1.CacheSnapshot) []event.Event {
 	is := meta.FindStatusCondition(after.Status.Conditions, v1alpha1.SnapshotReadyCondition)
 	was := meta.FindStatusCondition(before.Status.Conditions, v1alpha1.SnapshotReadyCondition)
 	if is == nil || is.Reason != v1alpha1.ReasonSnapshotFailed || was != nil && was.Reason == is.Reason {

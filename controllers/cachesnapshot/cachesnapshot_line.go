@@ -75,7 +75,7 @@ const (
 // creating reports whether the CSI driver is to make a snapshot now. A driver that
 // does not answer is waited for no longer than a while.
 func creating(o *v1alpha1.CacheSnapshot, now time.Time) queue.State {
-	switch at := entered(o, stageCapture); {
+	switch at := entered(o, stageSnapshot); {
 	case at.IsZero():
 		return queue.Outside
 	case o.Status.CreationTime != nil:

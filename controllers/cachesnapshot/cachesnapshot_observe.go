@@ -26,19 +26,19 @@ import (
 // not ours: a stranger's Job gives no verdict.
 type facts struct {
 	source *source
-	claim  *corev1.PersistentVolumeClaim // the source's
+	pvc    *corev1.PersistentVolumeClaim // the source's
 	busy   bool                          // a Job writes to it, or its volume is being replaced
 
-	csi   *snapshotv1.VolumeSnapshot // of the source
-	recut *snapshotv1.VolumeSnapshot // of the repaired clone
-	clone *corev1.PersistentVolumeClaim
-	spent *corev1.PersistentVolumeClaim // the clone that was repaired and captured
+	csi         *snapshotv1.VolumeSnapshot // of the source
+	repairedCSI *snapshotv1.VolumeSnapshot // of the repaired clone
+	clone       *corev1.PersistentVolumeClaim
+	spent       *corev1.PersistentVolumeClaim // the clone that was repaired and captured
 
 	reference *corev1.PersistentVolumeClaim // the clone of what was first seen
 	obstacle  obstacle
 
-	check, repair, drill work
-	pods                 bool // of these Jobs exist, though none of the Jobs does
+	check, repair, offlineBuild work
+	pods                        bool // of these Jobs exist, though none of the Jobs does
 	// hindered says why the container of the Job does not run, if it should by
 	// now.
 	hindered string
@@ -84,12 +84,12 @@ func (r *Reconciler) observe(ctx context.Context, s *scope) (f facts, err error)
 	}
 	if s.snapshot.Status.Repair != nil {
 		f.repair.name = naming.Child(s.snapshot.Name, naming.Repair)
-		if f.recut, err = r.csi(ctx, s, s.repairedName()); err != nil {
+		if f.repairedCSI, err = r.csi(ctx, s, s.repairedName()); err != nil {
 			return f, err
 		}
 	}
 	if s.snapshot.Spec.Verification.OfflineBuild != nil {
-		f.drill.name = naming.Child(s.snapshot.Name, naming.OfflineBuild)
+		f.offlineBuild.name = naming.Child(s.snapshot.Name, naming.OfflineBuild)
 	}
 	if err := r.observeWork(ctx, s, &f); err != nil {
 		return f, err
@@ -144,14 +144,14 @@ func (r *Reconciler) observeSource(ctx context.Context, s *scope, f *facts) (err
 	if err != nil {
 		return err
 	}
-	var claim string
+	var name string
 	switch {
 	case s.snapshot.Status.Source != nil:
-		claim = s.snapshot.Status.Source.PersistentVolumeClaimName
+		name = s.snapshot.Status.Source.PersistentVolumeClaimName
 	case f.source != nil:
-		claim = f.source.captured.PersistentVolumeClaimName
+		name = f.source.record.PersistentVolumeClaimName
 	}
-	if f.claim, err = read.Object[corev1.PersistentVolumeClaim](ctx, r.Client, s.snapshot.Namespace, claim); err != nil {
+	if f.pvc, err = read.Object[corev1.PersistentVolumeClaim](ctx, r.Client, s.snapshot.Namespace, name); err != nil {
 		return err
 	}
 	writer, err := read.Object[batchv1.Job](ctx, r.Client, s.snapshot.Namespace, s.writer())
@@ -167,9 +167,9 @@ func (r *Reconciler) observeSource(ctx context.Context, s *scope, f *facts) (err
 	return err
 }
 
-// quiet reports whether nobody writes to the source, past the cache: the writer
+// sourceIdle reports whether nobody writes to the source, past the cache: the writer
 // may have begun a moment ago. A pod may also outlive its Job.
-func (r *Reconciler) quiet(ctx context.Context, s *scope) (bool, error) {
+func (r *Reconciler) sourceIdle(ctx context.Context, s *scope) (bool, error) {
 	ns, name := s.snapshot.Namespace, s.writer()
 	if replaced, err := replaced(ctx, r.Live, s.snapshot); err != nil || replaced {
 		return false, err
@@ -247,7 +247,7 @@ func (r *Reconciler) observeWork(ctx context.Context, s *scope, f *facts) error 
 
 // works are the Jobs, without those that this snapshot never has.
 func (f *facts) works() []*work {
-	return slices.DeleteFunc([]*work{&f.check, &f.repair, &f.drill}, func(w *work) bool { return w.name == "" })
+	return slices.DeleteFunc([]*work{&f.check, &f.repair, &f.offlineBuild}, func(w *work) bool { return w.name == "" })
 }
 
 // running is the Job that runs, or the zero work.
@@ -263,22 +263,22 @@ func (f *facts) running() work {
 // observeClones reads the clones, and whether pods are left on them once their
 // Jobs are gone: a pod keeps its claim from being deleted.
 func (r *Reconciler) observeClones(ctx context.Context, s *scope, f *facts) (err error) {
-	if f.clone, err = r.ownClaim(ctx, r.Client, s, f.check.name); err != nil {
+	if f.clone, err = r.ownPVC(ctx, r.Client, s, f.check.name); err != nil {
 		return err
 	}
 	jobs := slices.ContainsFunc(f.works(), func(w *work) bool { return w.job != nil })
 	if f.clone == nil && jobs { // gone, or only not in the cache yet
-		if f.clone, err = r.ownClaim(ctx, r.Live, s, f.check.name); err != nil {
+		if f.clone, err = r.ownPVC(ctx, r.Live, s, f.check.name); err != nil {
 			return err
 		}
 	}
 	if s.repaired() {
-		if f.spent, err = r.ownClaim(ctx, r.Client, s, naming.Child(s.snapshot.Name, naming.Verify)); err != nil {
+		if f.spent, err = r.ownPVC(ctx, r.Client, s, naming.Child(s.snapshot.Name, naming.Verify)); err != nil {
 			return err
 		}
 	}
 	if t := s.snapshot.Spec.Verification.Trust; t != nil && t.FirstSeen {
-		if f.reference, err = r.ownClaim(ctx, r.Client, s, s.referenceName()); err != nil {
+		if f.reference, err = r.ownPVC(ctx, r.Client, s, s.referenceName()); err != nil {
 			return err
 		}
 	}
@@ -296,13 +296,13 @@ func (r *Reconciler) observeClones(ctx context.Context, s *scope, f *facts) (err
 	return err
 }
 
-// ownClaim reads a claim that was made for this snapshot.
-func (r *Reconciler) ownClaim(ctx context.Context, from client.Reader, s *scope, name string) (*corev1.PersistentVolumeClaim, error) {
-	claim, err := read.Object[corev1.PersistentVolumeClaim](ctx, from, s.snapshot.Namespace, name)
+// ownPVC reads a claim that was made for this snapshot.
+func (r *Reconciler) ownPVC(ctx context.Context, from client.Reader, s *scope, name string) (*corev1.PersistentVolumeClaim, error) {
+	pvc, err := read.Object[corev1.PersistentVolumeClaim](ctx, from, s.snapshot.Namespace, name)
 	if err != nil {
 		return nil, err
 	}
-	return apply.Ours(s.snapshot, s.labels(), claim), nil
+	return apply.Ours(s.snapshot, s.labels(), pvc), nil
 }
 
 // plan turns what was read into what is decided on.
@@ -310,17 +310,17 @@ func (f facts) plan(s *scope) verification.Observation {
 	p := verification.Recorded(s.snapshot)
 	offered := f.csi
 	if p.Repaired {
-		offered = f.recut
+		offered = f.repairedCSI
 	}
 	p.Now = s.now
-	p.SourceReady = f.source != nil && volume.Bound(f.claim) && !f.unwarmed()
+	p.SourceReady = f.source != nil && volume.Bound(f.pvc) && !f.unwarmed()
 	p.SourceBusy = f.busy
 	p.Asked = offered != nil && offered.DeletionTimestamp.IsZero()
 	p.SnapshotReady = volume.ReadyToUse(offered)
 	f.check.observed(&p.Check)
 	f.repair.observed(&p.Repair.Try)
-	f.drill.observed(&p.OfflineBuild.Try)
-	p.RepairedAsked, p.Original = f.recut != nil, f.csi != nil
+	f.offlineBuild.observed(&p.OfflineBuild.Try)
+	p.RepairedAsked, p.Original = f.repairedCSI != nil, f.csi != nil
 	p.Clone, p.Spent, p.Reference, p.Pods = f.clone != nil, f.spent != nil, f.reference != nil, f.pods
 	return p
 }
@@ -334,7 +334,7 @@ func (w work) observed(t *verification.Try) {
 // warmed, so that there is nothing to capture yet.
 func (f facts) unwarmed() bool {
 	warmed := f.source.warmed
-	return warmed != "" && warmed != string(f.claim.UID) && (f.source.restored == "" || f.source.restored != f.claim.Spec.VolumeName)
+	return warmed != "" && warmed != string(f.pvc.UID) && (f.source.restored == "" || f.source.restored != f.pvc.Spec.VolumeName)
 }
 
 // near is where the clone of a claim can be reached: where its volume can. A

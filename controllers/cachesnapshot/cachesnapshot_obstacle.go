@@ -42,16 +42,16 @@ func (r *Reconciler) observeCloning(ctx context.Context, s *scope, f *facts) err
 	if running.job == nil || running.run.Ready || s.now.Sub(running.run.Started) < jobrun.StartTimeout {
 		return nil
 	}
-	for _, claim := range []*corev1.PersistentVolumeClaim{f.clone, f.reference} {
-		if claim == nil || claim.Status.Phase != corev1.ClaimPending {
+	for _, pvc := range []*corev1.PersistentVolumeClaim{f.clone, f.reference} {
+		if pvc == nil || pvc.Status.Phase != corev1.ClaimPending {
 			continue
 		}
-		complaint, err := volume.Complaint(ctx, r.Live, claim)
+		complaint, err := volume.Complaint(ctx, r.Live, pvc)
 		if err != nil {
 			return err
 		}
 		if complaint != "" {
-			f.obstacle = obstacle{v1alpha1.ReasonCloneFailed, fmt.Sprintf("The driver makes no volume from the VolumeSnapshot for claim %s: %s. The driver is asked again until the deadline; if it cannot restore snapshots, move the source to a class that can", claim.Name, complaint)}
+			f.obstacle = obstacle{v1alpha1.ReasonCloneFailed, fmt.Sprintf("The driver makes no volume from the VolumeSnapshot for claim %s: %s. The driver is asked again until the deadline; if it cannot restore snapshots, move the source to a class that can", pvc.Name, complaint)}
 			return nil
 		}
 	}

@@ -33,28 +33,28 @@ func (r *Reconciler) compare(ctx context.Context, s *scope, job *jobrun.Spec) (b
 	if t := s.snapshot.Spec.Verification.Trust; t == nil || !t.FirstSeen {
 		return true, nil
 	}
-	first, await, err := r.firstSeen(ctx, s)
+	first, waitFor, err := r.firstSeen(ctx, s)
 	if err != nil {
 		return false, err
 	}
-	if await != "" {
+	if waitFor != "" {
 		s.decision.Wake = retryReference
 		s.facts.obstacle = obstacle{v1alpha1.ReasonWaiting, fmt.Sprintf(
-			"Verified once CacheSnapshot %s has its verdict, which is older: the first verified one is what others are compared with", await)}
+			"Verified once CacheSnapshot %s has its verdict, which is older: the first verified one is what others are compared with", waitFor)}
 		return false, nil
 	}
 	if first == nil {
 		return true, nil
 	}
-	claim := s.clone()
-	claim.Name, claim.Snapshot = s.referenceName(), first.Status.VolumeSnapshotName
-	claim.Size = volume.Larger(first.Status.RestoreSize, &claim.Size)
-	if _, err := r.applier().Apply(ctx, apply.ControlledBy(s.snapshot), claim.Object()); err != nil {
+	pvc := s.clone()
+	pvc.Name, pvc.Snapshot = s.referenceName(), first.Status.VolumeSnapshotName
+	pvc.Size = volume.Larger(first.Status.RestoreSize, &pvc.Size)
+	if _, err := r.applier().Apply(ctx, apply.ControlledBy(s.snapshot), pvc.Object()); err != nil {
 		return false, s.refusedByQuota(err)
 	}
 	job.Annotations = map[string]string{v1alpha1.ReferenceAnnotation: first.Name}
 	job.Command = append(job.Command, "--reference", referenceDir, "--reference-digest", first.Status.Verification.Digest)
-	job.Volumes = append(job.Volumes, podspec.Claim("reference", claim.Name))
+	job.Volumes = append(job.Volumes, podspec.Claim("reference", pvc.Name))
 	job.Mounts = append(job.Mounts, corev1.VolumeMount{Name: "reference", MountPath: referenceDir, ReadOnly: true})
 	return true, nil
 }
@@ -63,7 +63,7 @@ func (s *scope) referenceName() string { return naming.Child(s.snapshot.Name, na
 
 // firstSeen is the snapshot to compare with, if there is one, or the name of one
 // whose verdict is to be awaited, since it may become that.
-func (r *Reconciler) firstSeen(ctx context.Context, s *scope) (first *v1alpha1.CacheSnapshot, await string, err error) {
+func (r *Reconciler) firstSeen(ctx context.Context, s *scope) (first *v1alpha1.CacheSnapshot, waitFor string, err error) {
 	all, err := r.everywhere(ctx, client.InNamespace(s.snapshot.Namespace))
 	if err != nil {
 		return nil, "", err
@@ -75,9 +75,9 @@ func (r *Reconciler) firstSeen(ctx context.Context, s *scope) (first *v1alpha1.C
 		}
 	}
 	self := snapshot.Kept{Name: s.snapshot.Name, Created: snapshot.Created(s.snapshot)}
-	name, await := snapshot.Reference(self, others)
+	name, waitFor := snapshot.Reference(self, others)
 	if name == "" {
-		return nil, await, nil
+		return nil, waitFor, nil
 	}
 	first, err = read.Object[v1alpha1.CacheSnapshot](ctx, r.Live, s.snapshot.Namespace, name)
 	if err != nil {

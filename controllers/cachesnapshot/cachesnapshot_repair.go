@@ -17,10 +17,10 @@ import (
 	"gocache.dev/operator/internal/plan/naming"
 )
 
-// callForRepair notes, with a verdict that convicts, that what was found is to
+// requestRepair notes, with a verdict that convicts, that what was found is to
 // be pruned. What contradicts trust data is left to a person: it is evidence of
 // a forgery, and pruned it would be gone.
-func (s *scope) callForRepair(found v1alpha1.VerificationStatus) {
+func (s *scope) requestRepair(found v1alpha1.VerificationStatus) {
 	if s.snapshot.Spec.Verification.OnCorrupt != v1alpha1.SnapshotRepair || s.snapshot.Status.Repair != nil ||
 		found.Verdict != v1alpha1.VerdictCorrupt || found.Findings[string(integrity.ChecksumMismatch)] > 0 {
 		return
@@ -28,9 +28,9 @@ func (s *scope) callForRepair(found v1alpha1.VerificationStatus) {
 	s.snapshot.Status.Repair = &v1alpha1.RepairStatus{Found: found}
 }
 
-// mend starts the Job that prunes what is broken, on the clone that was
+// repair starts the Job that prunes what is broken, on the clone that was
 // verified.
-func (r *Reconciler) mend(ctx context.Context, s *scope) error {
+func (r *Reconciler) repair(ctx context.Context, s *scope) error {
 	s.begin(stageRepair)
 	job, err := r.job(ctx, s, s.facts.repair.name, "repair")
 	if err != nil {
@@ -50,10 +50,10 @@ func (r *Reconciler) mend(ctx context.Context, s *scope) error {
 	return r.start(ctx, s, job)
 }
 
-// bookMend writes the outcome of a repair into the status.
-func (s *scope) bookMend() {
+// recordRepair writes the outcome of a repair into the status.
+func (s *scope) recordRepair() {
 	status := s.snapshot.Status.Repair
-	result, outcome, message := mended(s.facts.repair.run)
+	result, outcome, message := repairResult(s.facts.repair.run)
 	status.WorkStatus = v1alpha1.WorkStatus{
 		Run: s.facts.repair.run.Run, Attempts: status.Attempts + 1, Outcome: outcome,
 		Message: bounded.Text(message, maxMessage), CompletionTime: ptr.To(metav1.NewTime(s.now)),
@@ -65,9 +65,9 @@ func (s *scope) bookMend() {
 	s.end(stageRepair)
 }
 
-// mended reads how a repair ended. Only an agent that ended by itself and whose
+// repairResult reads how a repair ended. Only an agent that ended by itself and whose
 // exit code and report say the same is taken at its word.
-func mended(run jobrun.Outcome) (integrity.Repaired, v1alpha1.WorkOutcome, string) {
+func repairResult(run jobrun.Outcome) (integrity.Repaired, v1alpha1.WorkOutcome, string) {
 	if !run.Conclusive() {
 		return integrity.Repaired{}, v1alpha1.WorkInconclusive, run.Cause
 	}
@@ -91,10 +91,10 @@ func mended(run jobrun.Outcome) (integrity.Repaired, v1alpha1.WorkOutcome, strin
 	return m, v1alpha1.WorkInconclusive, m.After.Message
 }
 
-// remend begins a repair anew, the outcome of which somebody deleted with the
+// restartRepair begins a repair anew, the outcome of which somebody deleted with the
 // clone before it was captured.
-func (r *Reconciler) remend(ctx context.Context, s *scope) error {
-	there, err := r.ownClaim(ctx, r.Live, s, s.checkName())
+func (r *Reconciler) restartRepair(ctx context.Context, s *scope) error {
+	there, err := r.ownPVC(ctx, r.Live, s, s.checkName())
 	if err != nil || there != nil {
 		return err
 	}
@@ -102,10 +102,10 @@ func (r *Reconciler) remend(ctx context.Context, s *scope) error {
 	return nil
 }
 
-// recapture asks for a CSI snapshot of the repaired clone, which nobody has
+// snapshotRepairedClone asks for a CSI snapshot of the repaired clone, which nobody has
 // mounted any more.
-func (r *Reconciler) recapture(ctx context.Context, s *scope) error {
-	s.begin(stageRecapture)
+func (r *Reconciler) snapshotRepairedClone(ctx context.Context, s *scope) error {
+	s.begin(stageSnapshotRepaired)
 	_, err := r.applier().Apply(ctx, s.csiOwner(), s.repairedSnapshot().Object())
 	return err
 }
@@ -120,16 +120,16 @@ func (s *scope) repairedSnapshot() volume.Snapshot {
 // use, the one that is verified and then offered. It is a state of the same time.
 func (r *Reconciler) pinRepaired(ctx context.Context, s *scope) (changed bool, err error) {
 	status := &s.snapshot.Status
-	if status.Repair == nil || status.Repair.Outcome != v1alpha1.WorkSucceeded || s.repaired() || !volume.ReadyToUse(s.facts.recut) {
+	if status.Repair == nil || status.Repair.Outcome != v1alpha1.WorkSucceeded || s.repaired() || !volume.ReadyToUse(s.facts.repairedCSI) {
 		return false, nil
 	}
-	content, err := volume.Content(ctx, r.Live, s.facts.recut)
+	content, err := volume.Content(ctx, r.Live, s.facts.repairedCSI)
 	if err != nil {
 		return false, err
 	}
-	s.begin(stageRecapture)
-	s.end(stageRecapture)
-	volume.Pin(status, s.facts.recut, content)
+	s.begin(stageSnapshotRepaired)
+	s.end(stageSnapshotRepaired)
+	volume.Pin(status, s.facts.repairedCSI, content)
 	status.Verification = v1alpha1.VerificationStatus{}
 	return true, nil
 }

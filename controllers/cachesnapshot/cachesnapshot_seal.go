@@ -15,12 +15,12 @@ import (
 
 // sealed is the digest of what the writer left on a PVC; empty for one that it
 // has not written to.
-func (s *source) sealed(claim *corev1.PersistentVolumeClaim) string {
-	bound := volume.BoundTo(claim)
-	if string(claim.UID) != s.warmed && (bound == "" || bound != s.restored) {
+func (s *source) sealed(pvc *corev1.PersistentVolumeClaim) string {
+	bound := volume.BoundTo(pvc)
+	if string(pvc.UID) != s.warmed && (bound == "" || bound != s.restored) {
 		return ""
 	}
-	return s.captured.SealedDigest
+	return s.record.SealedDigest
 }
 
 // recordSeal brings the recorded digest of what the writer left up to date
@@ -36,11 +36,11 @@ func (r *Reconciler) recordSeal(ctx context.Context, s *scope) (bool, error) {
 	if err != nil || cache == nil {
 		return false, err
 	}
-	claim, err := read.Object[corev1.PersistentVolumeClaim](ctx, r.Live, s.snapshot.Namespace, s.snapshot.Status.Source.PersistentVolumeClaimName)
-	if err != nil || claim == nil {
+	pvc, err := read.Object[corev1.PersistentVolumeClaim](ctx, r.Live, s.snapshot.Namespace, s.snapshot.Status.Source.PersistentVolumeClaimName)
+	if err != nil || pvc == nil {
 		return false, err
 	}
-	digest := r.cacheSource(cache).sealed(claim)
+	digest := r.cacheSource(cache).sealed(pvc)
 	if digest == s.snapshot.Status.Source.SealedDigest {
 		return false, nil
 	}

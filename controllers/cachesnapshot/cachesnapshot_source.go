@@ -21,8 +21,8 @@ import (
 // source is what a snapshot is taken of, as it is now: a cache, or the store of
 // a proxy's instance.
 type source struct {
-	// captured is what the snapshot remembers of it; without its volume.
-	captured v1alpha1.SourceRecord
+	// record is what the snapshot remembers of it; without its volume.
+	record v1alpha1.SourceRecord
 	// warmed is the uid of the claim that was warmed last; empty: any will do.
 	warmed string
 	// restored is the volume that was last made from a snapshot, and need not be
@@ -67,7 +67,7 @@ func (r *Reconciler) cacheSource(cache *v1alpha1.GoCache) *source {
 	}
 	return &source{
 		restored: restored,
-		captured: v1alpha1.SourceRecord{
+		record: v1alpha1.SourceRecord{
 			UID:                       string(cache.UID),
 			PersistentVolumeClaimName: cache.Status.Storage.PersistentVolumeClaimName,
 			Ownership:                 cache.Spec.Storage.Ownership.DeepCopy(),
@@ -113,7 +113,7 @@ func storeSource(proxy *v1alpha1.ModProxy, name string) (*source, error) {
 	case v1alpha1.ServerGoproxy:
 	}
 	return &source{
-		captured: v1alpha1.SourceRecord{
+		record: v1alpha1.SourceRecord{
 			UID:                       string(proxy.UID),
 			PersistentVolumeClaimName: naming.Child(proxy.Name, name),
 			Ownership:                 instance.Storage.Ownership.DeepCopy(),

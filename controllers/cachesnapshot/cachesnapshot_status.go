@@ -19,23 +19,23 @@ func (s *scope) setConditions(failed error) {
 	if set.Fail(failed) {
 		return
 	}
-	s.setCaptured(set)
+	s.setSnapshotReady(set)
 	s.setVerified(set)
 	s.setReady(set)
 }
 
-func (s *scope) setCaptured(set conditions.Set) {
-	const captured = v1alpha1.SnapshotReadyCondition
+func (s *scope) setSnapshotReady(set conditions.Set) {
+	const snapshotReady = v1alpha1.SnapshotReadyCondition
 	switch failure := volume.SnapshotError(s.facts.csi); {
 	case s.decision.Stage == verification.SnapshotLost:
-		set.False(captured, v1alpha1.ReasonSnapshotLost, "VolumeSnapshot %s, which was verified, no longer exists", s.snapshot.Status.VolumeSnapshotName)
+		set.False(snapshotReady, v1alpha1.ReasonSnapshotLost, "VolumeSnapshot %s, which was verified, no longer exists", s.snapshot.Status.VolumeSnapshotName)
 	case s.snapshot.Status.CreationTime != nil:
-		set.True(captured, v1alpha1.ReasonSnapshotCreated, "VolumeSnapshot %s can be restored%s", s.snapshot.Status.VolumeSnapshotName, s.mounted())
+		set.True(snapshotReady, v1alpha1.ReasonSnapshotCreated, "VolumeSnapshot %s can be restored%s", s.snapshot.Status.VolumeSnapshotName, s.mounted())
 	case failure != "":
-		set.False(captured, v1alpha1.ReasonSnapshotFailed, "The CSI driver could not take the snapshot yet: %s", failure)
+		set.False(snapshotReady, v1alpha1.ReasonSnapshotFailed, "The CSI driver could not take the snapshot yet: %s", failure)
 	default:
 		reason, message := s.waiting()
-		set.False(captured, reason, "%s", message)
+		set.False(snapshotReady, reason, "%s", message)
 	}
 }
 
@@ -57,7 +57,7 @@ func (s *scope) waiting() (reason, message string) {
 		if s.facts.source == nil {
 			return v1alpha1.ReasonSourceNotReady, fmt.Sprintf("There is no %s", s.sourceName())
 		}
-		if volume.Bound(s.facts.claim) {
+		if volume.Bound(s.facts.pvc) {
 			return v1alpha1.ReasonSourceNotReady, fmt.Sprintf("The claim of %s is new and not warmed yet", s.sourceName())
 		}
 		return v1alpha1.ReasonSourceNotReady, fmt.Sprintf("The claim of %s is not bound yet", s.sourceName())
@@ -120,7 +120,7 @@ func (s *scope) setReady(set conditions.Set) {
 	case stage == verification.SnapshotLost:
 		set.Stall(v1alpha1.ReasonSnapshotLost, "VolumeSnapshot %s was deleted, or replaced by another object of its name: delete this CacheSnapshot, nothing can be created from it", s.snapshot.Status.VolumeSnapshotName)
 	case settled && v.Verdict == v1alpha1.VerdictCorrupt:
-		s.setConvicted(set)
+		s.setCorrupt(set)
 	case settled && v.Verdict == v1alpha1.VerdictIntact:
 		s.setIntact(set)
 	case stage == verification.Done && skip:
@@ -143,8 +143,8 @@ func (s *scope) setReady(set conditions.Set) {
 	}
 }
 
-// setConvicted is Ready of a snapshot with wrong bytes that stay.
-func (s *scope) setConvicted(set conditions.Set) {
+// setCorrupt is Ready of a snapshot with wrong bytes that stay.
+func (s *scope) setCorrupt(set conditions.Set) {
 	if r := s.snapshot.Status.Repair; r != nil && r.Message != "" {
 		set.Stall(v1alpha1.ReasonRepairFailed, "%s. It could not be repaired: %s", s.corrupt(), r.Message)
 		return

@@ -48,25 +48,25 @@ func (r *Reconciler) act(ctx context.Context, s *scope) error {
 	case verification.Admit:
 		s.admit()
 	case verification.CreateSnapshot:
-		return r.capture(ctx, s)
+		return r.createSnapshot(ctx, s)
 	case verification.Check:
 		return r.check(ctx, s)
 	case verification.RecordVerdict:
 		return r.recordVerdict(ctx, s)
 	case verification.Repair:
-		return r.mend(ctx, s)
+		return r.repair(ctx, s)
 	case verification.RecordRepair:
-		s.bookMend()
+		s.recordRepair()
 	case verification.RestartRepair:
-		return r.remend(ctx, s)
+		return r.restartRepair(ctx, s)
 	case verification.SnapshotRepaired:
-		return r.recapture(ctx, s)
+		return r.snapshotRepairedClone(ctx, s)
 	case verification.DeleteRepairedClone:
 		return apply.Delete(ctx, r.Client, s.facts.spent)
 	case verification.OfflineBuild:
-		return r.drill(ctx, s)
+		return r.offlineBuild(ctx, s)
 	case verification.RecordOfflineBuild:
-		s.bookDrill()
+		s.recordOfflineBuild()
 	case verification.ClearJobs:
 		return r.clearJobs(ctx, s)
 	case verification.CleanUp:
@@ -85,25 +85,25 @@ func (r *Reconciler) act(ctx context.Context, s *scope) error {
 // source may change or be gone later. The write of the status wakes the next
 // pass.
 func (s *scope) admit() {
-	claim := s.facts.claim
-	captured := s.facts.source.captured
-	capacity := claim.Status.Capacity[corev1.ResourceStorage]
-	captured.VolumeName = volume.BoundTo(claim)
-	captured.StorageClassName = ptr.Deref(claim.Spec.StorageClassName, "")
-	captured.Capacity = &capacity
-	captured.SealedDigest = s.facts.source.sealed(claim)
+	pvc := s.facts.pvc
+	record := s.facts.source.record
+	capacity := pvc.Status.Capacity[corev1.ResourceStorage]
+	record.VolumeName = volume.BoundTo(pvc)
+	record.StorageClassName = ptr.Deref(pvc.Spec.StorageClassName, "")
+	record.Capacity = &capacity
+	record.SealedDigest = s.facts.source.sealed(pvc)
 	s.snapshot.Status.StartTime = ptr.To(metav1.NewTime(s.now))
-	s.snapshot.Status.Source = &captured
+	s.snapshot.Status.Source = &record
 	policy := ptr.Deref(s.facts.source.policy, v1alpha1.SnapshotPolicy{})
 	s.snapshot.Status.WeakerThanPolicy = bounded.Text(snapshot.Gap(policy.Verification, s.snapshot.Spec.Verification), maxWeaker)
 }
 
 // +kubebuilder:rbac:groups=snapshot.storage.k8s.io,resources=volumesnapshots,verbs=create;patch;delete
 
-// capture asks for the CSI snapshot, while nobody writes. One that is there
+// createSnapshot asks for the CSI snapshot, while nobody writes. One that is there
 // already is looked at live: to apply it would be to take over what was cut for
 // somebody else.
-func (r *Reconciler) capture(ctx context.Context, s *scope) error {
+func (r *Reconciler) createSnapshot(ctx context.Context, s *scope) error {
 	there, err := read.Object[snapshotv1.VolumeSnapshot](ctx, r.Live, s.snapshot.Namespace, s.snapshot.Name)
 	if err != nil {
 		return err
@@ -111,11 +111,11 @@ func (r *Reconciler) capture(ctx context.Context, s *scope) error {
 	if older(there, s.snapshot) {
 		return &apply.ConflictError{Kind: "VolumeSnapshot", Namespace: there.Namespace, Name: there.Name, Reason: "older than this CacheSnapshot"}
 	}
-	quiet, err := r.quiet(ctx, s)
+	idle, err := r.sourceIdle(ctx, s)
 	if err != nil {
 		return err
 	}
-	if !quiet {
+	if !idle {
 		s.facts.busy = true
 		s.decision = verification.Decide(s.facts.plan(s))
 		return nil
@@ -130,7 +130,7 @@ func (r *Reconciler) capture(ctx context.Context, s *scope) error {
 	if s.snapshot.Status.Source.MountedBy, err = r.mountedBy(ctx, s); err != nil {
 		return err
 	}
-	s.begin(stageCapture)
+	s.begin(stageSnapshot)
 	_, err = r.applier().Apply(ctx, s.csiOwner(), s.csiSnapshot().Object())
 	return err
 }
@@ -143,7 +143,7 @@ func (r *Reconciler) adopt(ctx context.Context, s *scope) error {
 		_, err := r.applier().Apply(ctx, s.csiOwner(), s.csiSnapshot().Object())
 		errs = append(errs, err)
 	}
-	if s.facts.recut != nil {
+	if s.facts.repairedCSI != nil {
 		_, err := r.applier().Apply(ctx, s.csiOwner(), s.repairedSnapshot().Object())
 		errs = append(errs, err)
 	}
@@ -205,7 +205,7 @@ func (s *scope) csiLabels() map[string]string {
 func (r *Reconciler) pin(ctx context.Context, s *scope) error {
 	csi, status := s.facts.csi, &s.snapshot.Status
 	if csi != nil && status.CreationTime == nil {
-		s.begin(stageCapture) // a crash right after it was created lost this
+		s.begin(stageSnapshot) // a crash right after it was created lost this
 	}
 	if !volume.ReadyToUse(csi) || status.VolumeSnapshotUID != "" {
 		return nil
@@ -220,7 +220,7 @@ func (r *Reconciler) pin(ctx context.Context, s *scope) error {
 		if status.CreationTime == nil { // optional for a driver
 			status.CreationTime = ptr.To(metav1.NewTime(s.now))
 		}
-		s.end(stageCapture)
+		s.end(stageSnapshot)
 	}
 	return nil
 }
@@ -316,15 +316,15 @@ func (r *Reconciler) start(ctx context.Context, s *scope, job jobrun.Spec) error
 
 func (s *scope) clone() volume.Claim {
 	source := s.snapshot.Status.Source
-	claim := volume.Claim{
+	pvc := volume.Claim{
 		Namespace: s.snapshot.Namespace, Name: s.checkName(), Labels: s.labels(),
 		Size:     volume.Larger(s.snapshot.Status.RestoreSize, source.Capacity),
 		Snapshot: s.snapshot.Status.VolumeSnapshotName,
 	}
 	if source.StorageClassName != "" {
-		claim.Class = &source.StorageClassName
+		pvc.Class = &source.StorageClassName
 	}
-	return claim
+	return pvc
 }
 
 // job is what the Jobs on a clone have in common.
@@ -387,9 +387,9 @@ func (r *Reconciler) cleanUp(ctx context.Context, s *scope) error {
 		}
 	}
 	var errs []error
-	for _, claim := range []*corev1.PersistentVolumeClaim{s.facts.clone, s.facts.spent, s.facts.reference} {
-		if claim != nil {
-			errs = append(errs, apply.Delete(ctx, r.Client, claim))
+	for _, pvc := range []*corev1.PersistentVolumeClaim{s.facts.clone, s.facts.spent, s.facts.reference} {
+		if pvc != nil {
+			errs = append(errs, apply.Delete(ctx, r.Client, pvc))
 		}
 	}
 	return errors.Join(errs...)

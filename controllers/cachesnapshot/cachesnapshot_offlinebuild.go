@@ -27,32 +27,32 @@ const (
 	goModKey   = "go.mod"
 )
 
-// drill starts the Job that builds a program from the clone alone, with the
+// offlineBuild starts the Job that builds a program from the clone alone, with the
 // toolchain and under the path that the cache was warmed with: a build cache is
 // hit only so.
-func (r *Reconciler) drill(ctx context.Context, s *scope) error {
-	source, wanted := s.snapshot.Status.Source, s.snapshot.Spec.Verification.OfflineBuild
+func (r *Reconciler) offlineBuild(ctx context.Context, s *scope) error {
+	source, desired := s.snapshot.Status.Source, s.snapshot.Spec.Verification.OfflineBuild
 	if source.ToolchainImage == "" || !slices.Contains(source.Layers, v1alpha1.LayerModules) {
 		return &conditions.StalledError{
 			Reason:  v1alpha1.ReasonInvalidSpec,
 			Message: "spec.verification.offlineBuild: " + s.sourceName() + " holds no modules that a build could run on: take a snapshot without it",
 		}
 	}
-	program, err := read.Object[corev1.ConfigMap](ctx, r.Live, s.snapshot.Namespace, wanted.ConfigMapRef.Name)
+	program, err := read.Object[corev1.ConfigMap](ctx, r.Live, s.snapshot.Namespace, desired.ConfigMapRef.Name)
 	if err != nil {
 		return err
 	}
 	if program == nil || program.Data[goModKey] == "" {
 		return &conditions.StalledError{
 			Reason:  v1alpha1.ReasonSourceNotFound,
-			Message: fmt.Sprintf("spec.verification.offlineBuild.configMapRef: ConfigMap %s with key %s does not exist; the build is tried when it does", wanted.ConfigMapRef.Name, goModKey),
+			Message: fmt.Sprintf("spec.verification.offlineBuild.configMapRef: ConfigMap %s with key %s does not exist; the build is tried when it does", desired.ConfigMapRef.Name, goModKey),
 		}
 	}
-	job, err := r.job(ctx, s, s.facts.drill.name, "offline-build")
+	job, err := r.job(ctx, s, s.facts.offlineBuild.name, "offline-build")
 	if err != nil {
 		return err
 	}
-	s.begin(stageDrill)
+	s.begin(stageOfflineBuild)
 	settings := goenv.Settings{MountPath: source.MountPath, Modules: true, Build: slices.Contains(source.Layers, v1alpha1.LayerBuild)}
 	job.Env = goenv.Offline(settings)
 	buildCache := job.Env["GOCACHE"]
@@ -64,7 +64,7 @@ func (r *Reconciler) drill(ctx context.Context, s *scope) error {
 		path.Join(toolsDir, "gocache-agent"), "offline-build", "--termination-log", "/dev/termination-log",
 		"--program", programDir, "--modcache", job.Env["GOMODCACHE"], "--buildcache", buildCache,
 	}
-	if wanted.Vendor {
+	if desired.Vendor {
 		job.Command = append(job.Command, "--vendor")
 	}
 	job.Init = []corev1.Container{{
@@ -83,27 +83,27 @@ func (r *Reconciler) drill(ctx context.Context, s *scope) error {
 	return r.start(ctx, s, job)
 }
 
-// bookDrill writes the outcome of a drill into the status.
-func (s *scope) bookDrill() {
-	report, outcome, message := drilled(s.facts.drill.run)
+// recordOfflineBuild writes the outcome of a drill into the status.
+func (s *scope) recordOfflineBuild() {
+	report, outcome, message := offlineBuildResult(s.facts.offlineBuild.run)
 	attempts := int32(1)
 	if before := s.snapshot.Status.OfflineBuild; before != nil {
 		attempts += before.Attempts
 	}
 	s.snapshot.Status.OfflineBuild = &v1alpha1.OfflineBuildStatus{
 		WorkStatus: v1alpha1.WorkStatus{
-			Run: s.facts.drill.run.Run, Attempts: attempts, Outcome: outcome,
+			Run: s.facts.offlineBuild.run.Run, Attempts: attempts, Outcome: outcome,
 			Message: bounded.Text(message, maxMessage), CompletionTime: ptr.To(metav1.NewTime(s.now)),
 		},
 		Duration: &metav1.Duration{Duration: time.Duration(report.DurationSeconds * float64(time.Second)).Truncate(time.Millisecond)},
 		Modules:  report.Modules,
 	}
-	s.end(stageDrill)
+	s.end(stageOfflineBuild)
 }
 
-// drilled reads how a drill ended. Only an agent that ended by itself and left
+// offlineBuildResult reads how a drill ended. Only an agent that ended by itself and left
 // its report is taken at its word.
-func drilled(run jobrun.Outcome) (offlinebuild.Report, v1alpha1.WorkOutcome, string) {
+func offlineBuildResult(run jobrun.Outcome) (offlinebuild.Report, v1alpha1.WorkOutcome, string) {
 	if !run.Conclusive() {
 		return offlinebuild.Report{}, v1alpha1.WorkInconclusive, run.Cause
 	}

@@ -16,12 +16,12 @@ import (
 
 // Stages whose duration is kept.
 const (
-	stageCapture   = verification.RecordedSnapshot
-	stageVerify    = "Verify"
-	stageRepair    = "Repair"
-	stageRecapture = "SnapshotRepaired"
-	stageReverify  = "VerifyRepaired"
-	stageDrill     = "OfflineBuild"
+	stageSnapshot         = verification.RecordedSnapshot
+	stageVerify           = "Verify"
+	stageRepair           = "Repair"
+	stageSnapshotRepaired = "SnapshotRepaired"
+	stageReverify         = "VerifyRepaired"
+	stageOfflineBuild     = "OfflineBuild"
 )
 
 // stageVerify is the stage of the check that runs or ran last.
@@ -53,19 +53,19 @@ func (r *Reconciler) recordVerdict(ctx context.Context, s *scope) error {
 	if known, err := r.authentic(ctx, s); err != nil || !known {
 		return err
 	}
-	s.book()
+	s.recordCheck()
 	return nil
 }
 
-// book writes the outcome of an attempt into the status.
-func (s *scope) book() {
+// recordCheck writes the outcome of an attempt into the status.
+func (s *scope) recordCheck() {
 	v := s.doubt(check.Verdict(s.facts.check.run))
 	attempts := s.snapshot.Status.Verification.Attempts
 	s.snapshot.Status.Verification = check.Status(v, s.facts.check.run.Run, s.now)
 	s.snapshot.Status.Verification.Attempts = attempts + 1
 	s.snapshot.Status.Verification.Reference = s.facts.check.run.Annotations[v1alpha1.ReferenceAnnotation]
 	s.end(s.stageVerify())
-	s.callForRepair(s.snapshot.Status.Verification)
+	s.requestRepair(s.snapshot.Status.Verification)
 }
 
 // doubt lets no emptiness pass that the source did not have.

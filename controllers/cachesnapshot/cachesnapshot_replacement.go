@@ -13,12 +13,12 @@ import (
 // what its claim holds is about to be something else. The snapshot that a
 // migration is made from is the one that is taken all the same.
 func replaced(ctx context.Context, reader client.Reader, s *v1alpha1.CacheSnapshot) (bool, error) {
-	swap, err := swapOf(ctx, reader, s.Namespace, s.Spec.SourceRef)
-	return swap != nil && swap.Snapshot != s.Name, err
+	replacement, err := replacementOf(ctx, reader, s.Namespace, s.Spec.SourceRef)
+	return replacement != nil && replacement.Snapshot != s.Name, err
 }
 
-// swapOf is the replacement of the source's volume that is in progress, or nil.
-func swapOf(ctx context.Context, reader client.Reader, namespace string, ref v1alpha1.SnapshotSource) (*v1alpha1.VolumeReplacementStatus, error) {
+// replacementOf is the replacement of the source's volume that is in progress, or nil.
+func replacementOf(ctx context.Context, reader client.Reader, namespace string, ref v1alpha1.SnapshotSource) (*v1alpha1.VolumeReplacementStatus, error) {
 	if ref.Kind == v1alpha1.ModProxyKind {
 		proxy, err := read.Object[v1alpha1.ModProxy](ctx, reader, namespace, ref.Name)
 		if err != nil || proxy == nil {
