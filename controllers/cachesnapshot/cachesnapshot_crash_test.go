@@ -18,7 +18,7 @@ type outcome struct {
 	Digest          string
 	Offered         string // the CSI snapshot
 	Repaired, Built v1alpha1.WorkStatus
-	Pruned          int64
+	Removed         int64
 	Ready           string
 	CSI             string // the CSI snapshots that there are
 	Left            []string
@@ -31,18 +31,18 @@ type way struct {
 	before  func(*world)
 }
 
-// lives are all the ways.
-var lives = map[string]way{
+// ways are all the ways.
+var ways = map[string]way{
 	"intact":  {endings: map[string]cluster.Ending{"verify": {Message: intactReport}}},
 	"corrupt": {endings: map[string]cluster.Ending{"verify": {Exit: 3, Message: corruptReport}}},
 	"repaired": {endings: map[string]cluster.Ending{
-		"verify": {Exit: 3, Message: corruptReport}, "repair": {Message: mendedReport}, "reverify": {Message: intactReport},
+		"verify": {Exit: 3, Message: corruptReport}, "repair": {Message: repairedReport}, "reverify": {Message: intactReport},
 	}, change: repairable},
 	"not repaired": {endings: map[string]cluster.Ending{
 		"verify": {Exit: 3, Message: corruptReport}, "repair": {Exit: 3, Message: `{"removed":1,"after":` + corruptReport + `}`},
 	}, change: repairable},
 	"compared": {endings: map[string]cluster.Ending{"verify": {Message: intactReport}}, change: seenFirst, before: func(w *world) { w.other("old", nil) }},
-	"built":    {endings: map[string]cluster.Ending{"verify": {Message: intactReport}, "offline-build": {Message: drillReport}}, change: drillable},
+	"built":    {endings: map[string]cluster.Ending{"verify": {Message: intactReport}, "offline-build": {Message: offlineBuildReport}}, change: withOfflineBuild},
 }
 
 // TestCrashPoints kills the manager before and after each API write of a
@@ -50,15 +50,15 @@ var lives = map[string]way{
 // outcome is booked once, and nothing is left.
 func TestCrashPoints(t *testing.T) {
 	flows := map[string]crash.Flow[outcome]{}
-	for name, way := range lives {
+	for name, way := range ways {
 		flows[name] = func(t *testing.T, life *crash.Life) outcome {
-			return lifeWithDeath(t, way, life)
+			return runWithCrash(t, way, life)
 		}
 	}
 	crash.Run(t, server.Client, "cachesnapshot", flows)
 }
 
-func lifeWithDeath(t *testing.T, way way, life *crash.Life) outcome {
+func runWithCrash(t *testing.T, way way, life *crash.Life) outcome {
 	t.Helper()
 	w := newWorld(t)
 	life.In(w.namespace)
@@ -76,7 +76,7 @@ func lifeWithDeath(t *testing.T, way way, life *crash.Life) outcome {
 	s := w.get().Status
 	o := outcome{Verdict: s.Verification.Verdict, Attempts: s.Verification.Attempts, Digest: s.Verification.Digest, Offered: s.VolumeSnapshotName, CSI: w.snapshots(), Left: w.left()}
 	if s.Repair != nil {
-		o.Repaired, o.Pruned = s.Repair.WorkStatus, s.Repair.Removed
+		o.Repaired, o.Removed = s.Repair.WorkStatus, s.Repair.Removed
 	}
 	if s.OfflineBuild != nil {
 		o.Built = s.OfflineBuild.WorkStatus

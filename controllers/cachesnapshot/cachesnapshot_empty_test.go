@@ -13,19 +13,19 @@ import (
 )
 
 // warmed says in the status of the cache what the last warm-up left, and where.
-func (w *world) warmed(claim types.UID, counts v1alpha1.CacheCounts) {
+func (w *world) warmed(pvc types.UID, counts v1alpha1.CacheCounts) {
 	w.t.Helper()
 	var c v1alpha1.GoCache
 	w.must(server.Client.Get(w.t.Context(), client.ObjectKey{Namespace: w.namespace, Name: "ci"}, &c))
-	c.Status.WarmUp.PersistentVolumeClaimUID, c.Status.Counts = string(claim), counts
+	c.Status.WarmUp.PersistentVolumeClaimUID, c.Status.Counts = string(pvc), counts
 	w.must(server.Client.Status().Update(w.t.Context(), &c))
 }
 
-func (w *world) claimUID() types.UID {
+func (w *world) pvcUID() types.UID {
 	w.t.Helper()
-	var claim corev1.PersistentVolumeClaim
-	w.must(server.Client.Get(w.t.Context(), client.ObjectKey{Namespace: w.namespace, Name: "ci"}, &claim))
-	return claim.UID
+	var pvc corev1.PersistentVolumeClaim
+	w.must(server.Client.Get(w.t.Context(), client.ObjectKey{Namespace: w.namespace, Name: "ci"}, &pvc))
+	return pvc.UID
 }
 
 // TestEmptiedCacheIsNotOffered holds that a layer which was filled and is
@@ -48,7 +48,7 @@ func TestEmptiedCacheIsNotOffered(t *testing.T) {
 			w := newWorld(t)
 			w.ending = &cluster.Ending{Message: tt.report}
 			w.cache()
-			w.warmed(w.claimUID(), tt.had)
+			w.warmed(w.pvcUID(), tt.had)
 			w.snapshot()
 			w.settle()
 			v := w.get().Status.Verification
@@ -59,9 +59,9 @@ func TestEmptiedCacheIsNotOffered(t *testing.T) {
 	}
 }
 
-// TestNewClaimIsNotCaptured holds that a claim which took the place of the
+// TestSnapshotWaitsForWarmUpOfNewPVC holds that a claim which took the place of the
 // warmed one is captured once it was warmed.
-func TestNewClaimIsNotCaptured(t *testing.T) {
+func TestSnapshotWaitsForWarmUpOfNewPVC(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.cache()
@@ -69,7 +69,7 @@ func TestNewClaimIsNotCaptured(t *testing.T) {
 	w.snapshot()
 	w.passes(4)
 	w.condition(v1alpha1.ReadyCondition, v1alpha1.ReasonSourceNotReady, "is new and not warmed yet")
-	w.warmed(w.claimUID(), v1alpha1.CacheCounts{})
+	w.warmed(w.pvcUID(), v1alpha1.CacheCounts{})
 	w.settle()
 	if v := w.get().Status.Verification.Verdict; v != v1alpha1.VerdictIntact {
 		t.Errorf("verdict %q once the claim is warm", v)

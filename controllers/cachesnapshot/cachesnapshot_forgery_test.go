@@ -65,7 +65,7 @@ func TestForgedJob(t *testing.T) {
 	if v := w.get().Status.Verification; v.Verdict != v1alpha1.VerdictCorrupt || v.Attempts != 2 {
 		t.Errorf("verdict %s after %d attempts: %s", v.Verdict, v.Attempts, v.Message)
 	}
-	if events := w.said(); !strings.Contains(events, "is not the one that the operator created") {
+	if events := w.reported(); !strings.Contains(events, "is not the one that the operator created") {
 		t.Errorf("events: %s", events)
 	}
 }

@@ -10,9 +10,9 @@ import (
 	"gocache.dev/operator/internal/kube/jobrun"
 )
 
-// TestPodThatCannotRunIsSaid holds that whoever waits for a verdict is told why
+// TestPodThatCannotRunIsReported holds that whoever waits for a verdict is told why
 // none comes, and no longer once the pod runs.
-func TestPodThatCannotRunIsSaid(t *testing.T) {
+func TestPodThatCannotRunIsReported(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.ending = nil

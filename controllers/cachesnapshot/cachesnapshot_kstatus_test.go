@@ -19,7 +19,7 @@ func TestKstatus(t *testing.T) {
 	t.Run("intact", func(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t)
-		says := func(want kstatus.Status, step string) {
+		expect := func(want kstatus.Status, step string) {
 			t.Helper()
 			kstatus.Want(t, server.Client, w.get(), want, step)
 		}
@@ -28,9 +28,9 @@ func TestKstatus(t *testing.T) {
 			w.must(err)
 		}
 		w.snapshot()
-		says(kstatus.InProgress, "applied, and seen by nobody yet")
+		expect(kstatus.InProgress, "applied, and seen by nobody yet")
 		pass()
-		says(kstatus.InProgress, "without its source")
+		expect(kstatus.InProgress, "without its source")
 		w.cache()
 		w.ending = nil
 		w.cluster.SnapshotError = "the array is busy"
@@ -39,7 +39,7 @@ func TestKstatus(t *testing.T) {
 			_, err := w.cluster.Step(t.Context())
 			w.must(err)
 		}
-		says(kstatus.InProgress, "while the driver fails to cut it: it is asked again")
+		expect(kstatus.InProgress, "while the driver fails to cut it: it is asked again")
 		w.cluster.SnapshotError = ""
 		for range 6 {
 			pass()
@@ -50,27 +50,27 @@ func TestKstatus(t *testing.T) {
 		if w.get().Status.CreationTime == nil {
 			t.Fatal("it was not cut")
 		}
-		says(kstatus.InProgress, "while it is verified")
+		expect(kstatus.InProgress, "while it is verified")
 		s := w.get()
 		s.Spec.Suspend = true
 		w.must(server.Client.Update(t.Context(), s))
-		says(kstatus.InProgress, "suspended, and not seen yet")
+		expect(kstatus.InProgress, "suspended, and not seen yet")
 		pass()
-		says(kstatus.Current, "suspended: there is nothing to wait for")
+		expect(kstatus.Current, "suspended: there is nothing to wait for")
 		s = w.get()
 		s.Spec.Suspend = false
 		w.must(server.Client.Update(t.Context(), s))
 		w.ending = &cluster.Ending{Message: intactReport}
 		w.settle()
-		says(kstatus.Current, "verified")
+		expect(kstatus.Current, "verified")
 
 		csi := &snapshotv1.VolumeSnapshot{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: w.get().Status.VolumeSnapshotName}}
 		w.must(server.Client.Delete(t.Context(), csi))
 		w.settle()
-		says(kstatus.Failed, "its VolumeSnapshot was deleted by hand")
+		expect(kstatus.Failed, "its VolumeSnapshot was deleted by hand")
 
 		w.must(server.Client.Delete(t.Context(), w.get(), client.PropagationPolicy(metav1.DeletePropagationForeground)))
-		says(kstatus.Terminating, "deleted, while its children go")
+		expect(kstatus.Terminating, "deleted, while its children go")
 	})
 	for name, ending := range map[string]cluster.Ending{
 		"convicted":          {Exit: 3, Message: corruptReport},

@@ -33,12 +33,12 @@ func TestNoSnapshotClass(t *testing.T) {
 		classes []string // of the driver
 		named   *string
 		driver  string
-		says    string
+		message string
 	}{
-		"none":       {driver: "a.example.com", says: `driver a.example.com of claim ci has no VolumeSnapshotClass: create one with driver: a.example.com`},
-		"no default": {driver: "b.example.com", classes: []string{"b1", "b2"}, says: "name one of b1, b2 in volumeSnapshotClassName"},
-		"not there":  {named: new("nowhere"), says: "VolumeSnapshotClass nowhere does not exist"},
-		"of another": {named: new("test"), driver: "c.example.com", says: "is of driver test.csi.gocache.dev, and the volume of driver c.example.com"},
+		"none":       {driver: "a.example.com", message: `driver a.example.com of claim ci has no VolumeSnapshotClass: create one with driver: a.example.com`},
+		"no default": {driver: "b.example.com", classes: []string{"b1", "b2"}, message: "name one of b1, b2 in volumeSnapshotClassName"},
+		"not there":  {named: new("nowhere"), message: "VolumeSnapshotClass nowhere does not exist"},
+		"of another": {named: new("test"), driver: "c.example.com", message: "is of driver test.csi.gocache.dev, and the volume of driver c.example.com"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -50,9 +50,9 @@ func TestNoSnapshotClass(t *testing.T) {
 			w.cache()
 			w.snapshot(func(s *v1alpha1.CacheSnapshotSpec) { s.VolumeSnapshotClassName = tt.named })
 			w.settle()
-			w.stalled(v1alpha1.ReasonSnapshotClassMissing, tt.says)
-			if said := w.said(); !strings.Contains(said, v1alpha1.ReasonSnapshotClassMissing) || w.asked() {
-				t.Errorf("asked: %v, events: %s", w.asked(), said)
+			w.stalled(v1alpha1.ReasonSnapshotClassMissing, tt.message)
+			if reported := w.reported(); !strings.Contains(reported, v1alpha1.ReasonSnapshotClassMissing) || w.asked() {
+				t.Errorf("asked: %v, events: %s", w.asked(), reported)
 			}
 			if tt.named != nil {
 				return
@@ -126,8 +126,8 @@ func TestQuota(t *testing.T) {
 	if result.RequeueAfter == 0 || result.RequeueAfter > time.Minute {
 		t.Errorf("looks again after %v", result.RequeueAfter)
 	}
-	if said := w.said(); !strings.Contains(said, v1alpha1.ReasonQuotaExceeded) {
-		t.Errorf("events: %s", said)
+	if reported := w.reported(); !strings.Contains(reported, v1alpha1.ReasonQuotaExceeded) {
+		t.Errorf("events: %s", reported)
 	}
 	w.must(server.Client.Delete(t.Context(), quota))
 	w.eventually(v1alpha1.ReasonIntact)
@@ -189,8 +189,8 @@ func TestDriverThatCannotRestore(t *testing.T) {
 	w.now = w.now.Add(jobrun.StartTimeout + time.Second)
 	w.passes(1)
 	w.ready(v1alpha1.ReasonCloneFailed, "for claim s-verify: this driver cannot restore")
-	if said := w.said(); !strings.Contains(said, "this driver cannot restore") {
-		t.Errorf("events: %s", said)
+	if reported := w.reported(); !strings.Contains(reported, "this driver cannot restore") {
+		t.Errorf("events: %s", reported)
 	}
 	w.now = w.now.Add(time.Hour)
 	w.settle()
@@ -208,8 +208,8 @@ func TestCloneIsLargeEnough(t *testing.T) {
 	s.snapshot.Status.Source = &v1alpha1.SourceRecord{Capacity: new(resource.MustParse("1Gi"))}
 	for _, tt := range []struct{ restore, want string }{{"2Gi", "2Gi"}, {"512Mi", "1Gi"}} {
 		s.snapshot.Status.RestoreSize = new(resource.MustParse(tt.restore))
-		claim := s.clone()
-		if got := claim.Size.String(); got != tt.want {
+		pvc := s.clone()
+		if got := pvc.Size.String(); got != tt.want {
 			t.Errorf("restoreSize %s: the clone asks for %s, want %s", tt.restore, got, tt.want)
 		}
 	}

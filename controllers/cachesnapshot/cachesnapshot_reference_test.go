@@ -25,19 +25,19 @@ func seenFirst(s *v1alpha1.CacheSnapshotSpec) {
 // its own, with the spec and the status that the change gives it.
 func (w *world) other(name string, change func(*v1alpha1.CacheSnapshot)) *v1alpha1.CacheSnapshot {
 	w.t.Helper()
-	cut := metav1.NewTime(w.now.Add(-3600e9))
+	created := metav1.NewTime(w.now.Add(-3600e9))
 	s := &v1alpha1.CacheSnapshot{
 		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: name},
 		Spec:       v1alpha1.CacheSnapshotSpec{SourceRef: v1alpha1.SnapshotSource{Kind: v1alpha1.GoCacheKind, Name: "ci"}},
 	}
 	csi := volume.Snapshot{Namespace: w.namespace, Name: name + "-cut", Claim: "ci"}.Object()
 	w.must(server.Client.Create(w.t.Context(), csi))
-	csi.Status = &snapshotv1.VolumeSnapshotStatus{ReadyToUse: ptr.To(true), BoundVolumeSnapshotContentName: ptr.To("content-" + name), CreationTime: &cut}
+	csi.Status = &snapshotv1.VolumeSnapshotStatus{ReadyToUse: ptr.To(true), BoundVolumeSnapshotContentName: ptr.To("content-" + name), CreationTime: &created}
 	w.must(server.Client.Status().Update(w.t.Context(), csi))
 	s.Status = v1alpha1.CacheSnapshotStatus{
-		CreationTime: &cut, Source: &v1alpha1.SourceRecord{PersistentVolumeClaimName: "ci"},
+		CreationTime: &created, Source: &v1alpha1.SourceRecord{PersistentVolumeClaimName: "ci"},
 		Verification: v1alpha1.VerificationStatus{Verdict: v1alpha1.VerdictIntact, Digest: "sha256:" + name},
-		Conditions:   []metav1.Condition{{Type: v1alpha1.VerifiedCondition, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonIntact, LastTransitionTime: cut}},
+		Conditions:   []metav1.Condition{{Type: v1alpha1.VerifiedCondition, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonIntact, LastTransitionTime: created}},
 	}
 	volume.Pin(&s.Status, csi, nil)
 	if change != nil {

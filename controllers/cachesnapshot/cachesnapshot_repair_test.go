@@ -16,8 +16,8 @@ import (
 	"gocache.dev/operator/internal/testing/cluster"
 )
 
-// mendedReport is what an agent leaves that could prune what is wrong.
-const mendedReport = `{"removed":2,"before":"1 corrupt: Corrupt 1","after":` + intactReport + `}`
+// repairedReport is what an agent leaves that could prune what is wrong.
+const repairedReport = `{"removed":2,"before":"1 corrupt: Corrupt 1","after":` + intactReport + `}`
 
 // endings let Jobs end by what they are.
 func (w *world) endings(by map[string]cluster.Ending) {
@@ -51,7 +51,7 @@ func TestRepairPublishesWhatWasVerified(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.endings(map[string]cluster.Ending{
-		"verify": {Exit: 3, Message: corruptReport}, "repair": {Message: mendedReport}, "reverify": {Message: intactReport},
+		"verify": {Exit: 3, Message: corruptReport}, "repair": {Message: repairedReport}, "reverify": {Message: intactReport},
 	})
 	w.cache()
 	w.snapshot(repairable)
@@ -94,10 +94,10 @@ func TestRepairPublishesWhatWasVerified(t *testing.T) {
 			t.Errorf("stage %s has no end", stage.Name)
 		}
 	}
-	said := w.said()
+	reported := w.reported()
 	for _, want := range []string{"SnapshotCorrupt", "RepairStarted", "Repaired", "Verified"} {
-		if strings.Count(said, " "+want+" ") != 1 {
-			t.Errorf("event %s is not said once:\n%s", want, said)
+		if strings.Count(reported, " "+want+" ") != 1 {
+			t.Errorf("event %s is not said once:\n%s", want, reported)
 		}
 	}
 }
@@ -110,34 +110,34 @@ func TestWhatIsNotRepaired(t *testing.T) {
 	for name, tt := range map[string]struct {
 		found, repair, again cluster.Ending
 		verdict              v1alpha1.Verdict
-		reason, says         string
+		reason, message      string
 		attempts             int32
 		csi                  string
 	}{
 		"a mismatch with trust": {
-			found: cluster.Ending{Exit: 3, Message: mismatch}, verdict: v1alpha1.VerdictCorrupt, reason: v1alpha1.ReasonCorrupt, says: "never offered", csi: "s",
+			found: cluster.Ending{Exit: 3, Message: mismatch}, verdict: v1alpha1.VerdictCorrupt, reason: v1alpha1.ReasonCorrupt, message: "never offered", csi: "s",
 		},
 		"a mismatch that only the repair finds": {
 			repair:  cluster.Ending{Exit: 4, Message: `{"refused":"something contradicts trust data","removed":0}`},
-			verdict: v1alpha1.VerdictCorrupt, reason: v1alpha1.ReasonRepairFailed, says: "contradicts trust data", attempts: 1, csi: "s",
+			verdict: v1alpha1.VerdictCorrupt, reason: v1alpha1.ReasonRepairFailed, message: "contradicts trust data", attempts: 1, csi: "s",
 		},
 		"what is left is wrong": {
 			repair:  cluster.Ending{Exit: 3, Message: `{"removed":1,"after":` + corruptReport + `}`},
-			verdict: v1alpha1.VerdictCorrupt, reason: v1alpha1.ReasonRepairFailed, says: "cannot be pruned", attempts: 1, csi: "s",
+			verdict: v1alpha1.VerdictCorrupt, reason: v1alpha1.ReasonRepairFailed, message: "cannot be pruned", attempts: 1, csi: "s",
 		},
 		"evicted, always": {
-			repair: cluster.Ending{Evicted: true}, verdict: v1alpha1.VerdictCorrupt, reason: v1alpha1.ReasonRepairFailed, says: "disrupted", attempts: verification.MaxAttempts, csi: "s",
+			repair: cluster.Ending{Evicted: true}, verdict: v1alpha1.VerdictCorrupt, reason: v1alpha1.ReasonRepairFailed, message: "disrupted", attempts: verification.MaxAttempts, csi: "s",
 		},
 		"exit code and report disagree": {
-			repair: cluster.Ending{Exit: 3, Message: mendedReport}, verdict: v1alpha1.VerdictCorrupt, reason: v1alpha1.ReasonRepairFailed, says: "reported Intact", attempts: verification.MaxAttempts, csi: "s",
+			repair: cluster.Ending{Exit: 3, Message: repairedReport}, verdict: v1alpha1.VerdictCorrupt, reason: v1alpha1.ReasonRepairFailed, message: "reported Intact", attempts: verification.MaxAttempts, csi: "s",
 		},
 		"what was captured of it is wrong": {
-			repair: cluster.Ending{Message: mendedReport}, again: cluster.Ending{Exit: 3, Message: corruptReport},
-			verdict: v1alpha1.VerdictCorrupt, reason: v1alpha1.ReasonCorrupt, says: "never offered", attempts: 1, csi: "s s-repaired",
+			repair: cluster.Ending{Message: repairedReport}, again: cluster.Ending{Exit: 3, Message: corruptReport},
+			verdict: v1alpha1.VerdictCorrupt, reason: v1alpha1.ReasonCorrupt, message: "never offered", attempts: 1, csi: "s s-repaired",
 		},
 		"nobody can tell of what was captured of it": {
-			repair: cluster.Ending{Message: mendedReport}, again: cluster.Ending{Evicted: true},
-			verdict: v1alpha1.VerdictInconclusive, reason: v1alpha1.ReasonInconclusive, says: "could not tell", attempts: 1, csi: "s s-repaired",
+			repair: cluster.Ending{Message: repairedReport}, again: cluster.Ending{Evicted: true},
+			verdict: v1alpha1.VerdictInconclusive, reason: v1alpha1.ReasonInconclusive, message: "could not tell", attempts: 1, csi: "s s-repaired",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -154,7 +154,7 @@ func TestWhatIsNotRepaired(t *testing.T) {
 			if s.Status.Verification.Verdict != tt.verdict {
 				t.Errorf("verdict %s, want %s", s.Status.Verification.Verdict, tt.verdict)
 			}
-			w.stalled(tt.reason, tt.says)
+			w.stalled(tt.reason, tt.message)
 			if r := s.Status.Repair; r == nil && tt.attempts > 0 || r != nil && r.Attempts != tt.attempts {
 				t.Errorf("repair %+v, want %d attempts", r, tt.attempts)
 			}
@@ -177,7 +177,7 @@ func TestRepairedCloneDeletedByHand(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.endings(map[string]cluster.Ending{
-		"verify": {Exit: 3, Message: corruptReport}, "repair": {Message: mendedReport}, "reverify": {Message: intactReport},
+		"verify": {Exit: 3, Message: corruptReport}, "repair": {Message: repairedReport}, "reverify": {Message: intactReport},
 	})
 	w.cache()
 	w.snapshot(repairable)
@@ -208,7 +208,7 @@ func TestRepairedSnapshotKeepsItsPolicy(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.endings(map[string]cluster.Ending{
-		"verify": {Exit: 3, Message: corruptReport}, "repair": {Message: mendedReport}, "reverify": {Message: intactReport},
+		"verify": {Exit: 3, Message: corruptReport}, "repair": {Message: repairedReport}, "reverify": {Message: intactReport},
 	})
 	w.cache()
 	w.snapshot(repairable)

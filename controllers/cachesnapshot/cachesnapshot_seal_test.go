@@ -20,12 +20,12 @@ import (
 // does.
 func (w *world) seal(digest, run string) {
 	w.t.Helper()
-	claim := &corev1.PersistentVolumeClaim{}
-	w.must(server.Client.Get(w.t.Context(), types.NamespacedName{Namespace: w.namespace, Name: "ci"}, claim))
+	pvc := &corev1.PersistentVolumeClaim{}
+	w.must(server.Client.Get(w.t.Context(), types.NamespacedName{Namespace: w.namespace, Name: "ci"}, pvc))
 	cache := &v1alpha1.GoCache{}
 	w.must(server.Client.Get(w.t.Context(), types.NamespacedName{Namespace: w.namespace, Name: "ci"}, cache))
 	cache.Status.ManifestDigest = digest
-	cache.Status.WarmUp.Run, cache.Status.WarmUp.PersistentVolumeClaimUID = run, string(claim.UID)
+	cache.Status.WarmUp.Run, cache.Status.WarmUp.PersistentVolumeClaimUID = run, string(pvc.UID)
 	w.must(server.Client.Status().Update(w.t.Context(), cache))
 }
 

@@ -19,8 +19,8 @@ import (
 	"gocache.dev/operator/internal/testing/cluster"
 )
 
-// blind lets the reconciler's cache lag behind: it has not seen any Job yet.
-func (w *world) blind() {
+// staleCache lets the reconciler's cache lag behind: it has not seen any Job yet.
+func (w *world) staleCache() {
 	w.reconciler.Client = interceptor.NewClient(server.Client, interceptor.Funcs{
 		Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
 			if _, job := o.(*batchv1.Job); job {
@@ -64,15 +64,15 @@ func (w *world) asked() bool {
 	return err == nil
 }
 
-// TestCapturedInQuietOnly holds that no snapshot is asked for while somebody
+// TestSnapshotWaitsForWriter holds that no snapshot is asked for while somebody
 // writes, whatever the cache knows of it, and also when only the pod is left;
 // and that the deadline does not count while it is waited for.
-func TestCapturedInQuietOnly(t *testing.T) {
+func TestSnapshotWaitsForWriter(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.cache()
 	job := w.writer()
-	w.blind()
+	w.staleCache()
 	w.snapshot(func(s *v1alpha1.CacheSnapshotSpec) {
 		s.Verification.Deadline = &metav1.Duration{Duration: 10 * time.Minute}
 	})
@@ -125,7 +125,7 @@ func TestCloneOfARetryStays(t *testing.T) {
 			w.now = w.now.Add(result.RequeueAfter)
 		}
 	}
-	w.blind()
+	w.staleCache()
 	w.passes(2)
 	var clone corev1.PersistentVolumeClaim
 	w.must(server.Client.Get(t.Context(), key, &clone))

@@ -47,10 +47,10 @@ func ofStore(s *v1alpha1.CacheSnapshotSpec) {
 	s.SourceRef = v1alpha1.SnapshotSource{Kind: v1alpha1.ModProxyKind, Name: "p", Instance: "blue"}
 }
 
-// TestStoreIsCaptured holds that the store of an instance is captured while the
+// TestSnapshotOfStore holds that the store of an instance is captured while the
 // instance serves, and verified in its own layout; and that the integrity Job's
 // pod is no backend of the instance's Service.
-func TestStoreIsCaptured(t *testing.T) {
+func TestSnapshotOfStore(t *testing.T) {
 	t.Parallel()
 	for layout, instance := range map[string]v1alpha1.ProxyInstance{
 		"goproxy": {Storage: storage()},
@@ -92,16 +92,16 @@ func TestStoreIsCaptured(t *testing.T) {
 	}
 }
 
-// TestStoreThatCannotBeCaptured holds that an instance without a store that
+// TestUnsupportedStore holds that an instance without a store that
 // could be verified is said, and stays no hindrance for what was captured.
-func TestStoreThatCannotBeCaptured(t *testing.T) {
+func TestUnsupportedStore(t *testing.T) {
 	t.Parallel()
 	port := int32(3000)
-	for says, instance := range map[string]v1alpha1.ProxyInstance{
+	for message, instance := range map[string]v1alpha1.ProxyInstance{
 		"is external":                 {External: &v1alpha1.ExternalInstance{URL: "https://proxy.example.com"}},
 		"has a server of type Custom": {Storage: storage(), Server: &v1alpha1.ProxyServer{Type: v1alpha1.ServerCustom, Image: "example.com/x", Port: &port}},
 	} {
-		t.Run(says, func(t *testing.T) {
+		t.Run(message, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
 			if instance.Storage != nil {
@@ -110,7 +110,7 @@ func TestStoreThatCannotBeCaptured(t *testing.T) {
 			w.proxy(instance)
 			w.snapshot(ofStore)
 			w.settle()
-			w.stalled(v1alpha1.ReasonInvalidSpec, "instance blue of ModProxy p "+says)
+			w.stalled(v1alpha1.ReasonInvalidSpec, "instance blue of ModProxy p "+message)
 			if w.asked() {
 				t.Error("it was captured all the same")
 			}
@@ -138,18 +138,18 @@ func TestStoreThatCannotBeCaptured(t *testing.T) {
 	})
 }
 
-// TestMountedIsSaid holds that a capture of a claim which somebody has mounted
+// TestMountingPodsAreReported holds that a capture of a claim which somebody has mounted
 // names who.
-func TestMountedIsSaid(t *testing.T) {
+func TestMountingPodsAreReported(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.proxy(v1alpha1.ProxyInstance{Storage: storage()})
-	for name, claim := range map[string]string{"p-blue-0": "p-blue", "other": "ci"} {
+	for name, pvc := range map[string]string{"p-blue-0": "p-blue", "other": "ci"} {
 		w.must(server.Client.Create(t.Context(), &corev1.Pod{
 			ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: name},
 			Spec: corev1.PodSpec{
 				Containers: []corev1.Container{{Name: "c", Image: "i"}},
-				Volumes:    []corev1.Volume{{Name: "v", VolumeSource: corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: claim}}}},
+				Volumes:    []corev1.Volume{{Name: "v", VolumeSource: corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: pvc}}}},
 			},
 		}))
 	}

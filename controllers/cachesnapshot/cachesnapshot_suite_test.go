@@ -156,15 +156,15 @@ func (w *world) left(sources ...string) []string {
 	w.t.Helper()
 	var left []string
 	var jobs batchv1.JobList
-	var claims corev1.PersistentVolumeClaimList
+	var pvcs corev1.PersistentVolumeClaimList
 	var pods corev1.PodList
-	for _, l := range []client.ObjectList{&jobs, &claims, &pods} {
+	for _, l := range []client.ObjectList{&jobs, &pvcs, &pods} {
 		w.must(server.Client.List(w.t.Context(), l, client.InNamespace(w.namespace)))
 	}
 	for _, j := range jobs.Items {
 		left = append(left, "Job "+j.Name)
 	}
-	for _, c := range claims.Items {
+	for _, c := range pvcs.Items {
 		if c.Name != "ci" && !slices.Contains(sources, c.Name) {
 			left = append(left, "claim "+c.Name)
 		}
@@ -175,8 +175,8 @@ func (w *world) left(sources ...string) []string {
 	return left
 }
 
-// said are the events so far.
-func (w *world) said() string {
+// reported are the events so far.
+func (w *world) reported() string {
 	var all []string
 	for {
 		select {

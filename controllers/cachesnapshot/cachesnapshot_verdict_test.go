@@ -24,7 +24,7 @@ func TestVerdicts(t *testing.T) {
 		verdict  v1alpha1.Verdict
 		verified metav1.ConditionStatus
 		attempts int32
-		said     string
+		message  string
 	}{
 		{"intact", cluster.Ending{Message: intactReport}, v1alpha1.VerdictIntact, metav1.ConditionTrue, 1, "3 module versions and 7 build entries are intact"},
 		{"corrupt", cluster.Ending{Exit: 3, Message: corruptReport}, v1alpha1.VerdictCorrupt, metav1.ConditionFalse, 1, "never offered: 1 corrupt"},
@@ -61,8 +61,8 @@ func TestVerdicts(t *testing.T) {
 			if left := w.left(); len(left) > 0 {
 				t.Errorf("left behind: %v", left)
 			}
-			if said := w.said(); !strings.Contains(said, tt.said) {
-				t.Errorf("events do not say %q:\n%s", tt.said, said)
+			if reported := w.reported(); !strings.Contains(reported, tt.message) {
+				t.Errorf("events do not say %q:\n%s", tt.message, reported)
 			}
 		})
 	}
@@ -74,7 +74,7 @@ func TestWaitsForItsSource(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.snapshot()
-	w.settleUntilQuiet()
+	w.passesWithoutSource()
 	if c := meta.FindStatusCondition(w.get().Status.Conditions, v1alpha1.ReadyCondition); c == nil || c.Reason != v1alpha1.ReasonSourceNotReady || !strings.Contains(c.Message, "There is no GoCache ci") {
 		t.Errorf("Ready is %+v", c)
 	}
@@ -85,8 +85,8 @@ func TestWaitsForItsSource(t *testing.T) {
 	}
 }
 
-// settleUntilQuiet is settle for a snapshot that waits for somebody else.
-func (w *world) settleUntilQuiet() {
+// passesWithoutSource is settle for a snapshot that waits for somebody else.
+func (w *world) passesWithoutSource() {
 	w.t.Helper()
 	for range 4 {
 		_, err := w.pass(w.t.Context())
@@ -94,9 +94,9 @@ func (w *world) settleUntilQuiet() {
 	}
 }
 
-// TestCaptureFails holds that what the CSI driver says is passed on, that it
+// TestSnapshotFails holds that what the CSI driver says is passed on, that it
 // is waited for until the deadline, and not longer.
-func TestCaptureFails(t *testing.T) {
+func TestSnapshotFails(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.cluster.SnapshotError = "the array is on fire"
@@ -113,8 +113,8 @@ func TestCaptureFails(t *testing.T) {
 	if s.Status.Verification.Verdict != "" {
 		t.Errorf("a snapshot that was never cut has verdict %s", s.Status.Verification.Verdict)
 	}
-	if said := w.said(); strings.Count(said, "on fire") < 1 {
-		t.Errorf("events: %s", said)
+	if reported := w.reported(); strings.Count(reported, "on fire") < 1 {
+		t.Errorf("events: %s", reported)
 	}
 }
 

@@ -16,10 +16,10 @@ import (
 	"gocache.dev/operator/api/v1alpha1"
 )
 
-// TestStrangersAreNotBelieved holds that an object of a needed name that
+// TestForeignObjectsAreNotTrusted holds that an object of a needed name that
 // somebody else made is said to be in the way, is neither changed nor removed,
 // and is no evidence: above all, a Job that ends well gives no verdict.
-func TestStrangersAreNotBelieved(t *testing.T) {
+func TestForeignObjectsAreNotTrusted(t *testing.T) {
 	t.Parallel()
 	size := corev1.VolumeResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("1Gi")}}
 	for name, foreign := range map[string]client.Object{
@@ -54,9 +54,9 @@ func TestStrangersAreNotBelieved(t *testing.T) {
 
 			s := w.get()
 			stalled := meta.FindStatusCondition(s.Status.Conditions, v1alpha1.StalledCondition)
-			wanted := "/" + strings.Split(name, ",")[0] + " exists and is not ours"
-			if stalled == nil || stalled.Reason != v1alpha1.ReasonConflict || !strings.Contains(stalled.Message, wanted) {
-				t.Errorf("Stalled is %+v, want %q", stalled, wanted)
+			want := "/" + strings.Split(name, ",")[0] + " exists and is not ours"
+			if stalled == nil || stalled.Reason != v1alpha1.ReasonConflict || !strings.Contains(stalled.Message, want) {
+				t.Errorf("Stalled is %+v, want %q", stalled, want)
 			}
 			if s.Status.Verification.Verdict != "" || s.Status.VolumeSnapshotName == "s" && strings.HasPrefix(name, "s,") {
 				t.Errorf("the stranger was believed: %+v", s.Status)

@@ -14,10 +14,10 @@ import (
 	"gocache.dev/operator/internal/testing/cluster"
 )
 
-// drillReport is what an agent leaves that could build.
-const drillReport = `{"outcome":"Succeeded","modules":3,"durationSeconds":2.5}`
+// offlineBuildReport is what an agent leaves that could build.
+const offlineBuildReport = `{"outcome":"Succeeded","modules":3,"durationSeconds":2.5}`
 
-func drillable(s *v1alpha1.CacheSnapshotSpec) {
+func withOfflineBuild(s *v1alpha1.CacheSnapshotSpec) {
 	s.Verification.OfflineBuild = &v1alpha1.OfflineBuild{ConfigMapRef: v1alpha1.LocalReference{Name: "program"}, Vendor: true}
 }
 
@@ -29,22 +29,22 @@ func (w *world) program() {
 	}))
 }
 
-// TestDrill holds that an intact snapshot is offered only once a program was
+// TestOfflineBuild holds that an intact snapshot is offered only once a program was
 // built from it alone, and otherwise not, whatever the reason.
-func TestDrill(t *testing.T) {
+func TestOfflineBuild(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
-		ending       cluster.Ending
-		outcome      v1alpha1.WorkOutcome
-		attempts     int32
-		reason, says string
+		ending          cluster.Ending
+		outcome         v1alpha1.WorkOutcome
+		attempts        int32
+		reason, message string
 	}{
-		"builds":           {cluster.Ending{Message: drillReport}, v1alpha1.WorkSucceeded, 1, v1alpha1.ReasonIntact, "built from it alone in 2.5s"},
+		"builds":           {cluster.Ending{Message: offlineBuildReport}, v1alpha1.WorkSucceeded, 1, v1alpha1.ReasonIntact, "built from it alone in 2.5s"},
 		"does not":         {cluster.Ending{Exit: 1, Message: `{"outcome":"Failed","step":"go build","message":"module lookup disabled"}`}, v1alpha1.WorkFailed, 1, v1alpha1.ReasonOfflineBuildFailed, "cannot build: go build: module lookup disabled"},
 		"evicted":          {cluster.Ending{Evicted: true}, v1alpha1.WorkInconclusive, verification.MaxAttempts, v1alpha1.ReasonInconclusive, "the pod was disrupted"},
 		"no report":        {cluster.Ending{Exit: 1, Message: "panic"}, v1alpha1.WorkInconclusive, verification.MaxAttempts, v1alpha1.ReasonInconclusive, "left no report"},
 		"a full disk":      {cluster.Ending{Exit: 4, Message: `{"outcome":"Inconclusive","message":"no space left on device"}`}, v1alpha1.WorkInconclusive, verification.MaxAttempts, v1alpha1.ReasonInconclusive, "no space left"},
-		"says both things": {cluster.Ending{Exit: 1, Message: drillReport}, v1alpha1.WorkInconclusive, verification.MaxAttempts, v1alpha1.ReasonInconclusive, "reported Succeeded"},
+		"says both things": {cluster.Ending{Exit: 1, Message: offlineBuildReport}, v1alpha1.WorkInconclusive, verification.MaxAttempts, v1alpha1.ReasonInconclusive, "reported Succeeded"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -59,13 +59,13 @@ func TestDrill(t *testing.T) {
 			}
 			w.cache()
 			w.program()
-			w.snapshot(drillable)
+			w.snapshot(withOfflineBuild)
 			w.settle()
 			s := w.get()
 			if d := s.Status.OfflineBuild; d == nil || d.Outcome != tt.outcome || d.Attempts != tt.attempts {
 				t.Errorf("drill %+v", d)
 			}
-			w.ready(tt.reason, tt.says)
+			w.ready(tt.reason, tt.message)
 			if !meta.IsStatusConditionTrue(s.Status.Conditions, v1alpha1.VerifiedCondition) {
 				t.Error("a drill changed the verdict")
 			}
@@ -75,19 +75,19 @@ func TestDrill(t *testing.T) {
 			if left := w.left(); len(left) > 0 {
 				t.Errorf("left behind: %v", left)
 			}
-			if said := w.said(); !strings.Contains(said, tt.says) && tt.outcome != v1alpha1.WorkSucceeded {
-				t.Errorf("events do not say %q:\n%s", tt.says, said)
+			if reported := w.reported(); !strings.Contains(reported, tt.message) && tt.outcome != v1alpha1.WorkSucceeded {
+				t.Errorf("events do not say %q:\n%s", tt.message, reported)
 			}
 		})
 	}
 }
 
-// TestDrillWaitsForItsProgram holds that a program that does not exist is said
+// TestOfflineBuildWaitsForItsProgram holds that a program that does not exist is said
 // and waited for, and where and with what it is built.
-func TestDrillWaitsForItsProgram(t *testing.T) {
+func TestOfflineBuildWaitsForItsProgram(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.endings(map[string]cluster.Ending{"verify": {Message: intactReport}, "offline-build": {Message: drillReport}})
+	w.endings(map[string]cluster.Ending{"verify": {Message: intactReport}, "offline-build": {Message: offlineBuildReport}})
 	var pod *corev1.PodSpec
 	checks := w.cluster.Job
 	w.cluster.Job = func(job *batchv1.Job) *cluster.Ending {
@@ -97,7 +97,7 @@ func TestDrillWaitsForItsProgram(t *testing.T) {
 		return checks(job)
 	}
 	w.cache()
-	w.snapshot(drillable)
+	w.snapshot(withOfflineBuild)
 	w.settle()
 	w.stalled(v1alpha1.ReasonSourceNotFound, "ConfigMap program with key go.mod")
 	w.program()

@@ -11,9 +11,9 @@ import (
 	"gocache.dev/operator/api/v1alpha1"
 )
 
-// swapping notes on the cache ci that its volume is being replaced by what a
+// replacing notes on the cache ci that its volume is being replaced by what a
 // snapshot holds; none: it is not.
-func (w *world) swapping(by string) {
+func (w *world) replacing(by string) {
 	w.t.Helper()
 	var c v1alpha1.GoCache
 	w.must(server.Client.Get(w.t.Context(), client.ObjectKey{Namespace: w.namespace, Name: "ci"}, &c))
@@ -24,16 +24,16 @@ func (w *world) swapping(by string) {
 	w.must(server.Client.Status().Update(w.t.Context(), &c))
 }
 
-// TestNotCapturedWhileReplaced holds that no snapshot is asked for of a claim
+// TestSnapshotWaitsForReplacement holds that no snapshot is asked for of a claim
 // whose volume is being replaced, whatever the cache of the manager knows of it,
 // that it is taken when that has ended, and that the snapshot which a migration
 // is made from is taken all the same.
-func TestNotCapturedWhileReplaced(t *testing.T) {
+func TestSnapshotWaitsForReplacement(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
-		by    string
-		blind bool
-		asked bool
+		by         string
+		staleCache bool
+		asked      bool
 	}{
 		"by another": {"other", false, false}, "unseen": {"other", true, false}, "by this one": {"s", false, true},
 	} {
@@ -41,8 +41,8 @@ func TestNotCapturedWhileReplaced(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
 			w.cache()
-			w.swapping(tt.by)
-			if tt.blind {
+			w.replacing(tt.by)
+			if tt.staleCache {
 				w.reconciler.Client = interceptor.NewClient(server.Client, interceptor.Funcs{
 					Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
 						err := c.Get(ctx, key, o, opts...)
@@ -58,7 +58,7 @@ func TestNotCapturedWhileReplaced(t *testing.T) {
 			if w.asked() != tt.asked {
 				t.Fatalf("asked for: %v, want %v", w.asked(), tt.asked)
 			}
-			w.swapping("")
+			w.replacing("")
 			w.settle()
 			if v := w.get().Status.Verification.Verdict; v != v1alpha1.VerdictIntact {
 				t.Errorf("in the end it is %q", v)

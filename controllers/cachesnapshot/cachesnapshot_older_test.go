@@ -13,10 +13,10 @@ import (
 	"gocache.dev/operator/api/v1alpha1"
 )
 
-// TestOldCutIsNotTakenForNew holds that a VolumeSnapshot which an earlier
+// TestOlderVolumeSnapshotIsNotUsed holds that a VolumeSnapshot which an earlier
 // CacheSnapshot of the name left behind, or a backup brought back, is neither
 // verified nor offered in place of the state that is asked for now.
-func TestOldCutIsNotTakenForNew(t *testing.T) {
+func TestOlderVolumeSnapshotIsNotUsed(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.cache()
@@ -42,18 +42,18 @@ func TestOldCutIsNotTakenForNew(t *testing.T) {
 	}
 }
 
-// TestCutWithoutLabelIsNotTaken holds the same for one without the uid of who
+// TestOlderVolumeSnapshotWithoutUIDIsNotUsed holds the same for one without the uid of who
 // asked for it, by its age.
-func TestCutWithoutLabelIsNotTaken(t *testing.T) {
+func TestOlderVolumeSnapshotWithoutUIDIsNotUsed(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.cache()
-	claim := "ci"
+	pvc := "ci"
 	w.must(server.Client.Create(t.Context(), &snapshotv1.VolumeSnapshot{
 		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "s", Labels: map[string]string{
 			v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue, v1alpha1.SnapshotLabel: "s", v1alpha1.CacheLabel: "ci",
 		}},
-		Spec: snapshotv1.VolumeSnapshotSpec{Source: snapshotv1.VolumeSnapshotSource{PersistentVolumeClaimName: &claim}},
+		Spec: snapshotv1.VolumeSnapshotSpec{Source: snapshotv1.VolumeSnapshotSource{PersistentVolumeClaimName: &pvc}},
 	}))
 	_, err := w.cluster.Step(t.Context())
 	w.must(err)
