@@ -26,20 +26,20 @@ import (
 
 const fieldOwner = "gocache-cachesnapshot"
 
-// Reconciler brings CacheSnapshots to their verdict.
+// Reconciler creates and verifies the snapshots that CacheSnapshots declare.
 type Reconciler struct {
-	// Client reads from caches and writes.
+	// Client reads from the manager's cache, and writes.
 	Client client.Client
-	// Live reads past the caches.
+	// Live reads from the API server.
 	Live client.Reader
 	// Events are recorded on the CacheSnapshot.
 	Events events.EventRecorder
-	// Clock is the time of a pass.
+	// Clock returns the current time. It is called once per pass.
 	Clock func() time.Time
-	// Images of the pods.
+	// Images are the images of the Jobs' containers.
 	Images images.Images
-	// MaxSnapshots and MaxVerifications bound how many snapshots are captured,
-	// and verified, at once in the whole cluster; 0 is no bound.
+	// MaxSnapshots and MaxVerifications are how many snapshots may be created,
+	// and verified, at the same time in the whole cluster; 0 is no limit.
 	MaxSnapshots, MaxVerifications int
 
 	lines lines
@@ -48,11 +48,11 @@ type Reconciler struct {
 // scope is one pass over one object.
 type scope struct {
 	now      time.Time
-	snapshot *v1alpha1.CacheSnapshot // what is reported into
+	snapshot *v1alpha1.CacheSnapshot // whose status this pass changes
 	before   *v1alpha1.CacheSnapshot // as it was read
 	facts    facts
 	decision verification.Decision
-	class    *string // that was chosen for the CSI snapshot; nil: the driver's default
+	class    *string // chosen for the CSI snapshot; nil: the default of the driver
 }
 
 // SetupWithManager registers the controller.
@@ -82,7 +82,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, err
 	}
 	if !s.snapshot.DeletionTimestamp.IsZero() {
-		return ctrl.Result{}, nil // what was made for it goes with it
+		return ctrl.Result{}, nil // garbage collection deletes what it owns
 	}
 	err = r.pass(ctx, s)
 	if reportErr := r.report(ctx, s, err); reportErr != nil {
@@ -98,13 +98,13 @@ func (r *Reconciler) pass(ctx context.Context, s *scope) (err error) {
 	s.decision = verification.Decide(s.facts.plan(s))
 	running := s.facts.running().run
 	if wake := s.decision.Wake; running.Phase == jobrun.Running && !running.Ready && (wake == 0 || wake > jobrun.StartTimeout) {
-		s.decision.Wake = jobrun.StartTimeout // no watch tells why a pod does not run
+		s.decision.Wake = jobrun.StartTimeout // Pods are not watched, so the cause is read again
 	}
 	return r.act(ctx, s)
 }
 
-// load reads the object past the cache: a decision is never made on a status
-// that this controller has since replaced.
+// load reads the object from the API server: a decision must not be based on a
+// status that this controller has replaced since.
 func (r *Reconciler) load(ctx context.Context, req ctrl.Request) (*scope, error) {
 	o, err := read.Object[v1alpha1.CacheSnapshot](ctx, r.Live, req.Namespace, req.Name)
 	if err != nil || o == nil {
@@ -113,8 +113,8 @@ func (r *Reconciler) load(ctx context.Context, req ctrl.Request) (*scope, error)
 	return &scope{now: r.Clock(), snapshot: o, before: o.DeepCopy()}, nil
 }
 
-// report writes conditions and status, and then events: they tell only what
-// stands in the status.
+// report writes the conditions and the status, and records events only once the
+// status is stored, so that events never run ahead of it.
 func (r *Reconciler) report(ctx context.Context, s *scope, failed error) error {
 	s.setConditions(failed)
 	wrote, err := patch.Status(ctx, r.Client, s.before, s.snapshot)

@@ -7,12 +7,12 @@ import (
 	"gocache.dev/operator/internal/kube/event"
 )
 
-// emit records what became different in the status.
+// emit records an event for each change of the status.
 func (r *Reconciler) emit(s *scope) {
 	event.Record(r.Events, s.snapshot, became(s.before, s.snapshot))
 }
 
-// became compares two states of one snapshot.
+// became returns the events for the change from one status to the next.
 func became(before, after *v1alpha1.CacheSnapshot) []event.Event {
 	var events []event.Event
 	if before.Status.CreationTime == nil && after.Status.CreationTime != nil {
@@ -29,7 +29,7 @@ func became(before, after *v1alpha1.CacheSnapshot) []event.Event {
 		events = append(events, offlineBuildEvent(d))
 	}
 	if after.Status.Verification.Verdict == v1alpha1.VerdictCorrupt && after.Status.Repair == nil {
-		return events // Stalled says nothing that the conviction does not
+		return events // the event SnapshotCorrupt already reports it
 	}
 	return append(events, event.Stalled(before.Status.Conditions, after.Status.Conditions)...)
 }
@@ -47,7 +47,7 @@ func verdictEvent(status v1alpha1.CacheSnapshotStatus) event.Event {
 	}
 }
 
-// repairEvents tell that a repair was called for, and how it ended.
+// repairEvents report that a repair was requested, and its outcome.
 func repairEvents(before, after *v1alpha1.RepairStatus) []event.Event {
 	switch {
 	case after == nil || before != nil && before.Run == after.Run:
@@ -72,7 +72,7 @@ func offlineBuildEvent(d *v1alpha1.OfflineBuildStatus) event.Event {
 	return event.Warning("Inconclusive", "OfflineBuild", "Attempt %d could not tell whether a clone alone can build: %s", d.Attempts, d.Message)
 }
 
-// hindered is the event that something came in the way of a verdict.
+// hindered is the event that a quota or the CSI driver keeps the check from running.
 func hindered(before, after *v1alpha1.CacheSnapshot) []event.Event {
 	is := meta.FindStatusCondition(after.Status.Conditions, v1alpha1.ReadyCondition)
 	was := meta.FindStatusCondition(before.Status.Conditions, v1alpha1.ReadyCondition)
@@ -86,7 +86,7 @@ func hindered(before, after *v1alpha1.CacheSnapshot) []event.Event {
 	return nil
 }
 
-// snapshotFailed is the event that the CSI driver began to refuse.
+// snapshotFailed is the event that the CSI driver cannot create the snapshot.
 func snapshotFailed(before, after *v1alpha1.CacheSnapshot) []event.Event {
 	is := meta.FindStatusCondition(after.Status.Conditions, v1alpha1.SnapshotReadyCondition)
 	was := meta.FindStatusCondition(before.Status.Conditions, v1alpha1.SnapshotReadyCondition)

@@ -15,14 +15,15 @@ import (
 	"gocache.dev/operator/internal/plan/verification"
 )
 
-// lines bound what is under way at once in the whole cluster; nil is no bound.
+// lines limit the work in progress in the whole cluster; a nil Line is no limit.
 type lines struct {
-	creations     *queue.Line // CSI snapshots that are asked for and not ready to use
-	verifications *queue.Line // snapshots from the first check to the end, while a pod of theirs runs
+	creations     *queue.Line // CSI snapshots that are requested and not created yet
+	verifications *queue.Line // snapshots from their first check to their last Job
 }
 
-// queued lines up before a CSI snapshot or a first check, and reports whether it has to
-// wait. What follows a first check is the same work.
+// queued requests a place before the CSI snapshot and before the first check, and
+// reports whether this snapshot has to wait. The stages after the first check use
+// the same place.
 func (r *Reconciler) queued(ctx context.Context, s *scope) (bool, error) {
 	var line *queue.Line
 	var at func(*v1alpha1.CacheSnapshot) queue.State
@@ -65,15 +66,15 @@ func (r *Reconciler) queued(ctx context.Context, s *scope) (bool, error) {
 	return !begin, nil
 }
 
-// Until work counts as idle that does not run: long enough for a volume, a node
-// and an image, and no longer, because others wait meanwhile.
+// Timeouts after which work that does not run counts as idle. They leave time for
+// a volume, a node and an image, and no more, since other snapshots wait.
 const (
 	creationTimeout = 5 * time.Minute
 	startTimeout    = time.Minute
 )
 
-// creating reports whether the CSI driver is to make a snapshot now. A driver that
-// does not answer is waited for no longer than a while.
+// creating returns the place of a snapshot in the line of creations. A CSI driver
+// that does not respond within creationTimeout makes it idle.
 func creating(o *v1alpha1.CacheSnapshot, now time.Time) queue.State {
 	switch at := entered(o, stageSnapshot); {
 	case at.IsZero():
@@ -86,8 +87,8 @@ func creating(o *v1alpha1.CacheSnapshot, now time.Time) queue.State {
 	return queue.Inside
 }
 
-// verifying reports whether there are Jobs or clones of a snapshot now, or will be
-// again, and whether one of its Jobs runs or had no time yet to begin.
+// verifying returns the place of a snapshot in the line of verifications: inside
+// while one of its Jobs runs or may still start, idle if none does.
 func verifying(o *v1alpha1.CacheSnapshot, job jobState, now time.Time) queue.State {
 	began := entered(o, stageVerify)
 	switch {
@@ -110,14 +111,14 @@ func verifying(o *v1alpha1.CacheSnapshot, job jobState, now time.Time) queue.Sta
 	return queue.Inside
 }
 
-// jobState is how the Jobs of a snapshot stand: whether a container of one runs,
-// and when the newest that has not ended was created.
+// jobState is the state of the Jobs of a snapshot: whether a pod of one is ready,
+// and when the newest unfinished one was created.
 type jobState struct {
 	runs    bool
 	created time.Time
 }
 
-// jobs are the states of the Jobs of all snapshots.
+// jobs returns the state of the Jobs of every snapshot, from the cache.
 func (r *Reconciler) jobs(ctx context.Context) (map[client.ObjectKey]jobState, error) {
 	var list batchv1.JobList
 	if err := r.Client.List(ctx, &list, client.HasLabels{v1alpha1.SnapshotLabel}, client.UnsafeDisableDeepCopy); err != nil {
@@ -137,15 +138,16 @@ func (r *Reconciler) jobs(ctx context.Context) (map[client.ObjectKey]jobState, e
 	return states, nil
 }
 
-// underWay reports whether anything is done about a snapshot.
+// underWay reports whether a snapshot is still reconciled: it is not deleted,
+// suspended or stalled.
 func underWay(o *v1alpha1.CacheSnapshot) bool {
 	return o.DeletionTimestamp.IsZero() && !o.Spec.Suspend && !meta.IsStatusConditionTrue(o.Status.Conditions, v1alpha1.StalledCondition)
 }
 
-// began reports whether a stage was entered.
+// began reports whether a stage has started.
 func began(o *v1alpha1.CacheSnapshot, stage string) bool { return !entered(o, stage).IsZero() }
 
-// entered is when a stage was entered first; zero: not yet.
+// entered returns the start time of a stage; zero if it has not started.
 func entered(o *v1alpha1.CacheSnapshot, stage string) time.Time {
 	for _, s := range o.Status.Stages {
 		if s.Name == stage {

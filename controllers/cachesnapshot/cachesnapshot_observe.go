@@ -22,8 +22,8 @@ import (
 	"gocache.dev/operator/internal/plan/verification"
 )
 
-// facts are all that was read in one pass. A nil object does not exist, or is
-// not ours: a stranger's Job gives no verdict.
+// facts are what one pass has read. An object is nil if it does not exist or was
+// not created by this controller for this snapshot: a foreign Job gives no verdict.
 type facts struct {
 	source *source
 	pvc    *corev1.PersistentVolumeClaim // the source's
@@ -32,27 +32,27 @@ type facts struct {
 	csi         *snapshotv1.VolumeSnapshot // of the source
 	repairedCSI *snapshotv1.VolumeSnapshot // of the repaired clone
 	clone       *corev1.PersistentVolumeClaim
-	spent       *corev1.PersistentVolumeClaim // the clone that was repaired and captured
+	spent       *corev1.PersistentVolumeClaim // the repaired clone, of which a snapshot was created
 
-	reference *corev1.PersistentVolumeClaim // the clone of what was first seen
+	reference *corev1.PersistentVolumeClaim // the clone of the first verified snapshot
 	obstacle  obstacle
 
 	check, repair, offlineBuild work
-	pods                        bool // of these Jobs exist, though none of the Jobs does
-	// hindered says why the container of the Job does not run, if it should by
-	// now.
+	pods                        bool // pods of deleted Jobs still exist
+	// hindered is why the container of the Job does not run; empty if it does, or
+	// may still start.
 	hindered string
 }
 
-// work is a Job on the clone, and how it stands.
+// work is a Job on the clone, and its outcome so far.
 type work struct {
 	name string
 	job  *batchv1.Job
 	run  jobrun.Outcome
 }
 
-// checkName is the name of both a clone and the integrity Job on it: of what
-// was captured, or of what a repair left.
+// checkName is the name of the clone that is verified, and of the integrity Job
+// on it. The clone is of the source, or of the repaired clone after a repair.
 func (s *scope) checkName() string {
 	if s.repaired() {
 		return naming.Child(s.snapshot.Name, naming.Reverify)
@@ -60,8 +60,8 @@ func (s *scope) checkName() string {
 	return naming.Child(s.snapshot.Name, naming.Verify)
 }
 
-// repaired reports whether what is to be offered is the CSI snapshot of the
-// repaired clone.
+// repaired reports whether the CSI snapshot of the repaired clone is the one that
+// is verified and offered.
 func (s *scope) repaired() bool { return verification.Repaired(s.snapshot) }
 
 func (s *scope) repairedName() string { return naming.Child(s.snapshot.Name, naming.Repaired) }
@@ -102,7 +102,8 @@ func (r *Reconciler) observe(ctx context.Context, s *scope) (f facts, err error)
 
 // +kubebuilder:rbac:groups="",resources=events,verbs=list
 
-// csi reads a VolumeSnapshot that was asked for by this snapshot.
+// csi reads a VolumeSnapshot that was created for this CacheSnapshot; nil if there
+// is none, or another object has taken its name.
 func (r *Reconciler) csi(ctx context.Context, s *scope, name string) (*snapshotv1.VolumeSnapshot, error) {
 	csi, err := read.Object[snapshotv1.VolumeSnapshot](ctx, r.Client, s.snapshot.Namespace, name)
 	if err != nil {
@@ -114,8 +115,9 @@ func (r *Reconciler) csi(ctx context.Context, s *scope, name string) (*snapshotv
 	return csi, nil
 }
 
-// replacedSnapshot reports whether a VolumeSnapshot took the place of the one that
-// was pinned. It counts as lost, whatever it holds and whoever made it.
+// replacedSnapshot reports whether a VolumeSnapshot has the name, but not the uid
+// or the content, of the one that the status pins. The pinned one then counts as
+// lost, whatever the other one holds.
 func replacedSnapshot(csi *snapshotv1.VolumeSnapshot, status v1alpha1.CacheSnapshotStatus) bool {
 	if csi == nil || status.VolumeSnapshotUID == "" || csi.Name != status.VolumeSnapshotName {
 		return false
@@ -127,19 +129,19 @@ func replacedSnapshot(csi *snapshotv1.VolumeSnapshot, status v1alpha1.CacheSnaps
 	return other
 }
 
-// older reports whether a VolumeSnapshot was there before the CacheSnapshot of its
-// name: an old cut of who knows what, never to be passed off as a new one.
+// older reports whether a VolumeSnapshot was created before the CacheSnapshot of
+// its name. It holds an earlier state, and is never used for this CacheSnapshot.
 func older(csi *snapshotv1.VolumeSnapshot, s *v1alpha1.CacheSnapshot) bool {
 	return csi != nil && csi.CreationTimestamp.Before(&s.CreationTimestamp)
 }
 
-// observeSource reads what is captured, and whether somebody writes to it. It
-// matters until there is a verdict: the integrity Job runs where the source's
-// volume is, by the source's template.
+// observeSource reads the source, its PVC, and whether a Job writes to it. It is
+// called until there is a verdict, since the integrity Job runs where the volume of
+// the source is, from the pod template of the source.
 func (r *Reconciler) observeSource(ctx context.Context, s *scope, f *facts) (err error) {
 	f.source, err = r.source(ctx, s.snapshot.Namespace, s.snapshot.Spec.SourceRef)
 	if conditions.Stalled(err) != nil && s.snapshot.Status.Source != nil {
-		err = nil // what has become of the source since is no fault of the snapshot
+		err = nil // a later change of the source does not stall the snapshot
 	}
 	if err != nil {
 		return err
@@ -167,8 +169,9 @@ func (r *Reconciler) observeSource(ctx context.Context, s *scope, f *facts) (err
 	return err
 }
 
-// sourceIdle reports whether nobody writes to the source, past the cache: the writer
-// may have begun a moment ago. A pod may also outlive its Job.
+// sourceIdle reports whether no Job writes to the source and its volume is not
+// being replaced. It reads from the API server, since a writer that has just
+// started is not in the cache, and it reads pods, since a pod may outlive its Job.
 func (r *Reconciler) sourceIdle(ctx context.Context, s *scope) (bool, error) {
 	ns, name := s.snapshot.Namespace, s.writer()
 	if replaced, err := replaced(ctx, r.Live, s.snapshot); err != nil || replaced {
@@ -197,12 +200,12 @@ func (r *Reconciler) sourceIdle(ctx context.Context, s *scope) (bool, error) {
 	}), nil
 }
 
-// maxMountedBy is how many pods are named that have the claim mounted.
+// maxMountedBy is how many of the pods that have the PVC mounted are recorded.
 const maxMountedBy = 8
 
-// mountedBy names pods that may have the source's claim mounted, read live. They
-// are no writers that are waited for, but whoever is told of a conviction wants
-// to know.
+// mountedBy returns the names of at most maxMountedBy pods that may have the
+// source's PVC mounted. The snapshot does not wait for them; their names help a user
+// to find the cause when the snapshot is Corrupt.
 func (r *Reconciler) mountedBy(ctx context.Context, s *scope) ([]string, error) {
 	var list corev1.PodList
 	if err := r.Live.List(ctx, &list, client.InNamespace(s.snapshot.Namespace)); err != nil {
@@ -222,8 +225,8 @@ func (r *Reconciler) mountedBy(ctx context.Context, s *scope) ([]string, error) 
 	return names, nil
 }
 
-// observeWork reads how the Jobs stand, of which there is at most one but for a
-// moment.
+// observeWork reads the Jobs and their outcomes. There is at most one Job, except
+// while a finished one is being deleted.
 func (r *Reconciler) observeWork(ctx context.Context, s *scope, f *facts) error {
 	for _, w := range f.works() {
 		job, err := read.Object[batchv1.Job](ctx, r.Client, s.snapshot.Namespace, w.name)
@@ -245,12 +248,12 @@ func (r *Reconciler) observeWork(ctx context.Context, s *scope, f *facts) error 
 	return nil
 }
 
-// works are the Jobs, without those that this snapshot never has.
+// works returns the Jobs that this snapshot may have.
 func (f *facts) works() []*work {
 	return slices.DeleteFunc([]*work{&f.check, &f.repair, &f.offlineBuild}, func(w *work) bool { return w.name == "" })
 }
 
-// running is the Job that runs, or the zero work.
+// running returns the Job that runs, or the zero work.
 func (f *facts) running() work {
 	for _, w := range f.works() {
 		if w.run.Phase == jobrun.Running {
@@ -260,14 +263,14 @@ func (f *facts) running() work {
 	return work{}
 }
 
-// observeClones reads the clones, and whether pods are left on them once their
-// Jobs are gone: a pod keeps its claim from being deleted.
+// observeClones reads the clones, and whether pods still use them after their Jobs
+// were deleted: a pod keeps its PVC from being deleted.
 func (r *Reconciler) observeClones(ctx context.Context, s *scope, f *facts) (err error) {
 	if f.clone, err = r.ownPVC(ctx, r.Client, s, f.check.name); err != nil {
 		return err
 	}
 	jobs := slices.ContainsFunc(f.works(), func(w *work) bool { return w.job != nil })
-	if f.clone == nil && jobs { // gone, or only not in the cache yet
+	if f.clone == nil && jobs { // deleted, or not in the cache yet
 		if f.clone, err = r.ownPVC(ctx, r.Live, s, f.check.name); err != nil {
 			return err
 		}
@@ -296,7 +299,7 @@ func (r *Reconciler) observeClones(ctx context.Context, s *scope, f *facts) (err
 	return err
 }
 
-// ownPVC reads a claim that was made for this snapshot.
+// ownPVC reads a PVC that was created for this snapshot; nil if there is none.
 func (r *Reconciler) ownPVC(ctx context.Context, from client.Reader, s *scope, name string) (*corev1.PersistentVolumeClaim, error) {
 	pvc, err := read.Object[corev1.PersistentVolumeClaim](ctx, from, s.snapshot.Namespace, name)
 	if err != nil {
@@ -305,7 +308,7 @@ func (r *Reconciler) ownPVC(ctx context.Context, from client.Reader, s *scope, n
 	return apply.Ours(s.snapshot, s.labels(), pvc), nil
 }
 
-// plan turns what was read into what is decided on.
+// plan returns the Observation that verification.Decide decides on.
 func (f facts) plan(s *scope) verification.Observation {
 	p := verification.Recorded(s.snapshot)
 	offered := f.csi
@@ -325,20 +328,21 @@ func (f facts) plan(s *scope) verification.Observation {
 	return p
 }
 
-// observed adds how the Job stands to what was booked of it.
+// observed adds the state of the Job to the recorded outcome of its attempts.
 func (w work) observed(t *verification.Try) {
 	t.Job, t.Run, t.Ended = w.job != nil, w.run.Run, w.run.Phase == jobrun.Ended
 }
 
-// unwarmed reports whether the source's claim took the place of the one that was
-// warmed, so that there is nothing to capture yet.
+// unwarmed reports whether the source's PVC is a new one that was neither warmed
+// nor restored, so that it has no content to create a snapshot of.
 func (f facts) unwarmed() bool {
 	warmed := f.source.warmed
 	return warmed != "" && warmed != string(f.pvc.UID) && (f.source.restored == "" || f.source.restored != f.pvc.Spec.VolumeName)
 }
 
-// near is where the clone of a claim can be reached: where its volume can. A
-// volume that is gone restricts nothing.
+// near returns the nodes that can reach the source's volume, on which the Jobs run,
+// since a clone is reachable where its source is; nil if there is no restriction or
+// the volume does not exist any more.
 func (r *Reconciler) near(ctx context.Context, volumeName string) (*corev1.NodeSelector, error) {
 	pv, err := read.Object[corev1.PersistentVolume](ctx, r.Live, "", volumeName)
 	if err != nil || pv == nil || pv.Spec.NodeAffinity == nil {
@@ -347,8 +351,8 @@ func (r *Reconciler) near(ctx context.Context, volumeName string) (*corev1.NodeS
 	return pv.Spec.NodeAffinity.Required, nil
 }
 
-// everywhere are the snapshots of all namespaces, or of one, to be read only:
-// they are in memory and not copied.
+// everywhere lists the CacheSnapshots of all namespaces, or those that match the
+// options. They are not copied from the cache: do not change them.
 func (r *Reconciler) everywhere(ctx context.Context, of ...client.ListOption) ([]v1alpha1.CacheSnapshot, error) {
 	var list v1alpha1.CacheSnapshotList
 	if err := r.Client.List(ctx, &list, append(of, client.UnsafeDisableDeepCopy)...); err != nil {
@@ -359,7 +363,7 @@ func (r *Reconciler) everywhere(ctx context.Context, of ...client.ListOption) ([
 
 // +kubebuilder:rbac:groups=snapshot.storage.k8s.io,resources=volumesnapshotclasses,verbs=get;list;watch
 
-// classes are the VolumeSnapshotClasses that there are.
+// classes lists the VolumeSnapshotClasses of the cluster.
 func (r *Reconciler) classes(ctx context.Context) ([]snapshotv1.VolumeSnapshotClass, error) {
 	var list snapshotv1.VolumeSnapshotClassList
 	if err := r.Live.List(ctx, &list); err != nil {
@@ -368,11 +372,11 @@ func (r *Reconciler) classes(ctx context.Context) ([]snapshotv1.VolumeSnapshotCl
 	return list.Items, nil
 }
 
-// withoutCSISnapshot wakes the snapshots that may wait for a VolumeSnapshotClass.
+// withoutCSISnapshot maps a VolumeSnapshotClass to the snapshots that may wait for it.
 func (r *Reconciler) withoutCSISnapshot(ctx context.Context, _ client.Object) []reconcile.Request {
 	var list v1alpha1.CacheSnapshotList
 	if err := r.Client.List(ctx, &list); err != nil {
-		return nil // they look again by themselves
+		return nil // they are reconciled again after their wake-up time
 	}
 	var requests []reconcile.Request
 	for i := range list.Items {
@@ -383,7 +387,7 @@ func (r *Reconciler) withoutCSISnapshot(ctx context.Context, _ client.Object) []
 	return requests
 }
 
-// byLabel wakes the snapshot that an object was made for.
+// byLabel maps an object to the CacheSnapshot that it was created for.
 func byLabel(_ context.Context, o client.Object) []reconcile.Request {
 	name := o.GetLabels()[v1alpha1.SnapshotLabel]
 	if name == "" {

@@ -17,13 +17,15 @@ import (
 	"gocache.dev/operator/internal/kube/volume"
 )
 
-// obstacle is what keeps a stage from being carried out for now, for a person.
+// obstacle is why a stage cannot be carried out yet: the reason and message of the
+// conditions.
 type obstacle struct{ reason, message string }
 
-// retryQuota is when something that a quota refused is asked for again.
+// retryQuota is after how long an object that a quota refused is created again.
 const retryQuota = 10 * time.Second
 
-// refusedByQuota turns the refusal of a ResourceQuota into what is waited for.
+// refusedByQuota turns the refusal by a ResourceQuota into an obstacle that is
+// retried; other errors are returned as they are.
 func (s *scope) refusedByQuota(err error) error {
 	if !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), "exceeded quota") {
 		return err
@@ -35,8 +37,8 @@ func (s *scope) refusedByQuota(err error) error {
 	return nil
 }
 
-// observeCloning reads why there is no volume for a clone whose Job cannot run
-// without: a provisioner speaks in events alone.
+// observeCloning reads why a clone that the Job waits for has no volume. It reads
+// events, since a provisioner reports errors nowhere else.
 func (r *Reconciler) observeCloning(ctx context.Context, s *scope, f *facts) error {
 	running := f.running()
 	if running.job == nil || running.run.Ready || s.now.Sub(running.run.Started) < jobrun.StartTimeout {
@@ -58,15 +60,15 @@ func (r *Reconciler) observeCloning(ctx context.Context, s *scope, f *facts) err
 	return nil
 }
 
-// chooseClass chooses the VolumeSnapshotClass of the CSI snapshot, and refuses a
-// snapshot that no driver will create: there must be a class of the driver of
-// the source's volume. The only one is used although it is not marked as default,
-// which the snapshot controller would insist on.
+// chooseClass sets the VolumeSnapshotClass of the CSI snapshot. It returns a
+// StalledError if the driver of the source's volume has no class, or more than one
+// and no default. The only class of the driver is used even if it is not marked as
+// default, which the snapshot controller would require.
 func (r *Reconciler) chooseClass(ctx context.Context, s *scope) error {
 	source := s.snapshot.Status.Source
 	pv, err := read.Object[corev1.PersistentVolume](ctx, r.Live, "", source.VolumeName)
 	if err != nil || pv == nil {
-		return err // the driver will report it
+		return err // without a PersistentVolume the CSI driver reports the error
 	}
 	if pv.Spec.CSI == nil {
 		return &conditions.StalledError{Reason: v1alpha1.ReasonCannotSnapshot, Message: fmt.Sprintf(
@@ -104,8 +106,8 @@ func (r *Reconciler) chooseClass(ctx context.Context, s *scope) error {
 	}
 }
 
-// defaultClass marks the VolumeSnapshotClass that is taken for its driver when
-// none is named.
+// defaultClass is the annotation of the VolumeSnapshotClass that is used for its
+// driver if a VolumeSnapshot names none.
 const defaultClass = "snapshot.storage.kubernetes.io/is-default-class"
 
 func (r *Reconciler) namedClassFits(ctx context.Context, name, driver string) error {

@@ -27,9 +27,9 @@ const (
 	goModKey   = "go.mod"
 )
 
-// offlineBuild starts the Job that builds a program from the clone alone, with the
-// toolchain and under the path that the cache was warmed with: a build cache is
-// hit only so.
+// offlineBuild starts the Job that builds a program from the clone without a
+// network. It uses the toolchain and the mount path that the cache was warmed
+// with, since the keys of the build cache depend on both.
 func (r *Reconciler) offlineBuild(ctx context.Context, s *scope) error {
 	source, desired := s.snapshot.Status.Source, s.snapshot.Spec.Verification.OfflineBuild
 	if source.ToolchainImage == "" || !slices.Contains(source.Layers, v1alpha1.LayerModules) {
@@ -83,7 +83,7 @@ func (r *Reconciler) offlineBuild(ctx context.Context, s *scope) error {
 	return r.start(ctx, s, job)
 }
 
-// recordOfflineBuild writes the outcome of a drill into the status.
+// recordOfflineBuild writes the outcome of the offline build test into the status.
 func (s *scope) recordOfflineBuild() {
 	report, outcome, message := offlineBuildResult(s.facts.offlineBuild.run)
 	attempts := int32(1)
@@ -101,8 +101,8 @@ func (s *scope) recordOfflineBuild() {
 	s.end(stageOfflineBuild)
 }
 
-// offlineBuildResult reads how a drill ended. Only an agent that ended by itself and left
-// its report is taken at its word.
+// offlineBuildResult returns the outcome of an offline build test. It is conclusive
+// only if the container ended by itself, and its report and exit code agree.
 func offlineBuildResult(run jobrun.Outcome) (offlinebuild.Report, v1alpha1.WorkOutcome, string) {
 	if !run.Conclusive() {
 		return offlinebuild.Report{}, v1alpha1.WorkInconclusive, run.Cause

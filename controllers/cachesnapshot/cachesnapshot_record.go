@@ -14,7 +14,7 @@ import (
 	"gocache.dev/operator/internal/plan/verification"
 )
 
-// Stages whose duration is kept.
+// Names of the stages in status.stages.
 const (
 	stageSnapshot         = verification.RecordedSnapshot
 	stageVerify           = "Verify"
@@ -24,7 +24,8 @@ const (
 	stageOfflineBuild     = "OfflineBuild"
 )
 
-// stageVerify is the stage of the check that runs or ran last.
+// stageVerify is the stage of the check of the snapshot that is to be offered:
+// the one of the source, or the one of the repaired clone.
 func (s *scope) stageVerify() string {
 	if s.repaired() {
 		return stageReverify
@@ -32,23 +33,23 @@ func (s *scope) stageVerify() string {
 	return stageVerify
 }
 
-// Bounds of the schema.
+// Limits of the API schema; bounded.Text applies them in bytes.
 const (
 	maxText    = 512
 	maxMessage = 4096
 	maxWeaker  = 1024
 )
 
-// recordVerdict writes the outcome of an attempt into the status, unless the
-// VolumeSnapshot that the clone was made from is no longer the one that was
-// pinned: the verdict would be about something else.
+// recordVerdict records the outcome of a check in the status. It records nothing
+// if the VolumeSnapshot is no longer the one that the status pins, since the
+// verdict would not be about what is offered.
 func (r *Reconciler) recordVerdict(ctx context.Context, s *scope) error {
 	csi, err := read.Object[snapshotv1.VolumeSnapshot](ctx, r.Live, s.snapshot.Namespace, s.snapshot.Status.VolumeSnapshotName)
 	if err != nil {
 		return err
 	}
 	if csi == nil || string(csi.UID) != s.snapshot.Status.VolumeSnapshotUID {
-		return nil // the event of its deletion wakes the next pass, which reports it as lost
+		return nil // its deletion starts another pass, which reports it as lost
 	}
 	if known, err := r.authentic(ctx, s); err != nil || !known {
 		return err
@@ -57,7 +58,8 @@ func (r *Reconciler) recordVerdict(ctx context.Context, s *scope) error {
 	return nil
 }
 
-// recordCheck writes the outcome of an attempt into the status.
+// recordCheck writes the verdict of the check that has ended into the status, and
+// requests a repair if the verdict calls for one.
 func (s *scope) recordCheck() {
 	v := s.doubt(check.Verdict(s.facts.check.run))
 	attempts := s.snapshot.Status.Verification.Attempts
@@ -68,7 +70,8 @@ func (s *scope) recordCheck() {
 	s.requestRepair(s.snapshot.Status.Verification)
 }
 
-// doubt lets no emptiness pass that the source did not have.
+// doubt makes an Intact verdict Inconclusive if a layer is empty that was not
+// empty in the source.
 func (s *scope) doubt(v integrity.Verdict) integrity.Verdict {
 	source := s.snapshot.Status.Source
 	if source == nil {
@@ -77,7 +80,8 @@ func (s *scope) doubt(v integrity.Verdict) integrity.Verdict {
 	return check.Doubt(v, source.Layers, source.Counts)
 }
 
-// begin notes when a stage was entered first, and that it is under way.
+// begin records that a stage is in progress. The start time of an earlier attempt
+// is kept.
 func (s *scope) begin(name string) {
 	for i := range s.snapshot.Status.Stages {
 		if stage := &s.snapshot.Status.Stages[i]; stage.Name == name {
@@ -88,7 +92,7 @@ func (s *scope) begin(name string) {
 	s.snapshot.Status.Stages = append(s.snapshot.Status.Stages, v1alpha1.StageStatus{Name: name, StartTime: metav1.NewTime(s.now)})
 }
 
-// end notes how long a stage took, from its first beginning.
+// end records how long a stage took, from the start of its first attempt.
 func (s *scope) end(name string) {
 	for i := range s.snapshot.Status.Stages {
 		if stage := &s.snapshot.Status.Stages[i]; stage.Name == name && stage.Duration == nil {

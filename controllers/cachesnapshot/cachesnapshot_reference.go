@@ -20,15 +20,15 @@ import (
 )
 
 const (
-	// referenceDir is where a check finds what was first seen.
+	// referenceDir is where the clone of the first verified snapshot is mounted.
 	referenceDir = "/reference"
-	// retryReference is when an older snapshot's verdict is looked for again.
+	// retryReference is after how long the verdict of an older snapshot is read again.
 	retryReference = 10 * time.Second
 )
 
-// compare lets a check compare checksums with what the first verified snapshot
-// of the source held: a clone of that is mounted beside. It says false if it
-// is not known yet which snapshot that will be.
+// compare makes a check compare checksums with the first verified snapshot of the
+// source, of which it creates a clone and mounts it. It returns false while it is
+// not decided which snapshot that is.
 func (r *Reconciler) compare(ctx context.Context, s *scope, job *jobrun.Spec) (bool, error) {
 	if t := s.snapshot.Spec.Verification.Trust; t == nil || !t.FirstSeen {
 		return true, nil
@@ -61,8 +61,9 @@ func (r *Reconciler) compare(ctx context.Context, s *scope, job *jobrun.Spec) (b
 
 func (s *scope) referenceName() string { return naming.Child(s.snapshot.Name, naming.Reference) }
 
-// firstSeen is the snapshot to compare with, if there is one, or the name of one
-// whose verdict is to be awaited, since it may become that.
+// firstSeen returns the snapshot to compare with, or the name of one that may
+// become it and whose verdict has to be waited for. With neither, this snapshot is
+// the first.
 func (r *Reconciler) firstSeen(ctx context.Context, s *scope) (first *v1alpha1.CacheSnapshot, waitFor string, err error) {
 	all, err := r.everywhere(ctx, client.InNamespace(s.snapshot.Namespace))
 	if err != nil {
@@ -99,9 +100,9 @@ func (r *Reconciler) firstSeen(ctx context.Context, s *scope) (first *v1alpha1.C
 	return first, "", nil
 }
 
-// comparable is another snapshot of the same source as retention sees it, and
-// whether it is, or may become, one to compare with. One that is suspended before
-// its verdict is not waited for.
+// comparable returns another snapshot in the form that retention uses, and whether
+// it is of the same source and is, or may become, the one to compare with. A
+// suspended snapshot without a verdict is not waited for.
 func (s *scope) comparable(o *v1alpha1.CacheSnapshot) (snapshot.Kept, bool) {
 	if o.Name == s.snapshot.Name || o.Spec.SourceRef != s.snapshot.Spec.SourceRef || o.Status.CreationTime == nil {
 		return snapshot.Kept{}, false

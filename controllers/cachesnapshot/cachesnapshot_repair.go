@@ -17,9 +17,9 @@ import (
 	"gocache.dev/operator/internal/plan/naming"
 )
 
-// requestRepair notes, with a verdict that convicts, that what was found is to
-// be pruned. What contradicts trust data is left to a person: it is evidence of
-// a forgery, and pruned it would be gone.
+// requestRepair records that a Corrupt snapshot is to be repaired. Content that
+// contradicts trust data is not repaired: it is evidence of a forgery, which a
+// repair would remove.
 func (s *scope) requestRepair(found v1alpha1.VerificationStatus) {
 	if s.snapshot.Spec.Verification.OnCorrupt != v1alpha1.SnapshotRepair || s.snapshot.Status.Repair != nil ||
 		found.Verdict != v1alpha1.VerdictCorrupt || found.Findings[string(integrity.ChecksumMismatch)] > 0 {
@@ -28,7 +28,7 @@ func (s *scope) requestRepair(found v1alpha1.VerificationStatus) {
 	s.snapshot.Status.Repair = &v1alpha1.RepairStatus{Found: found}
 }
 
-// repair starts the Job that prunes what is broken, on the clone that was
+// repair starts the Job that removes corrupt entries from the clone that was
 // verified.
 func (r *Reconciler) repair(ctx context.Context, s *scope) error {
 	s.begin(stageRepair)
@@ -50,7 +50,7 @@ func (r *Reconciler) repair(ctx context.Context, s *scope) error {
 	return r.start(ctx, s, job)
 }
 
-// recordRepair writes the outcome of a repair into the status.
+// recordRepair writes the outcome of an attempt to repair into the status.
 func (s *scope) recordRepair() {
 	status := s.snapshot.Status.Repair
 	result, outcome, message := repairResult(s.facts.repair.run)
@@ -65,8 +65,8 @@ func (s *scope) recordRepair() {
 	s.end(stageRepair)
 }
 
-// repairResult reads how a repair ended. Only an agent that ended by itself and whose
-// exit code and report say the same is taken at its word.
+// repairResult returns the outcome of a repair. It is conclusive only if the
+// container ended by itself, and its report and exit code agree.
 func repairResult(run jobrun.Outcome) (integrity.Repaired, v1alpha1.WorkOutcome, string) {
 	if !run.Conclusive() {
 		return integrity.Repaired{}, v1alpha1.WorkInconclusive, run.Cause
@@ -91,8 +91,8 @@ func repairResult(run jobrun.Outcome) (integrity.Repaired, v1alpha1.WorkOutcome,
 	return m, v1alpha1.WorkInconclusive, m.After.Message
 }
 
-// restartRepair begins a repair anew, the outcome of which somebody deleted with the
-// clone before it was captured.
+// restartRepair starts the repair again if the repaired clone was deleted before
+// a snapshot of it was created.
 func (r *Reconciler) restartRepair(ctx context.Context, s *scope) error {
 	there, err := r.ownPVC(ctx, r.Live, s, s.checkName())
 	if err != nil || there != nil {
@@ -102,8 +102,8 @@ func (r *Reconciler) restartRepair(ctx context.Context, s *scope) error {
 	return nil
 }
 
-// snapshotRepairedClone asks for a CSI snapshot of the repaired clone, which nobody has
-// mounted any more.
+// snapshotRepairedClone creates the CSI snapshot of the repaired clone, once no pod
+// has it mounted.
 func (r *Reconciler) snapshotRepairedClone(ctx context.Context, s *scope) error {
 	s.begin(stageSnapshotRepaired)
 	_, err := r.applier().Apply(ctx, s.csiOwner(), s.repairedSnapshot().Object())
@@ -116,8 +116,9 @@ func (s *scope) repairedSnapshot() volume.Snapshot {
 	return snapshot
 }
 
-// pinRepaired makes the VolumeSnapshot of the repaired clone, once it is ready to
-// use, the one that is verified and then offered. It is a state of the same time.
+// pinRepaired pins the VolumeSnapshot of the repaired clone, once it is ready to
+// use, as the one that is verified and offered. status.creationTime stays, since it
+// is the time of the content.
 func (r *Reconciler) pinRepaired(ctx context.Context, s *scope) (changed bool, err error) {
 	status := &s.snapshot.Status
 	if status.Repair == nil || status.Repair.Outcome != v1alpha1.WorkSucceeded || s.repaired() || !volume.ReadyToUse(s.facts.repairedCSI) {

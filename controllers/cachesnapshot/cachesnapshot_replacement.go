@@ -9,15 +9,15 @@ import (
 	"gocache.dev/operator/internal/kube/read"
 )
 
-// replaced reports whether the volume of the source is being replaced, so that
-// what its claim holds is about to be something else. The snapshot that a
-// migration is made from is the one that is taken all the same.
+// replaced reports whether the volume of the source is being replaced, so that the
+// content of its PVC is about to change. It is false for the snapshot that a
+// migration restores from, which is created during the replacement.
 func replaced(ctx context.Context, reader client.Reader, s *v1alpha1.CacheSnapshot) (bool, error) {
 	replacement, err := replacementOf(ctx, reader, s.Namespace, s.Spec.SourceRef)
 	return replacement != nil && replacement.Snapshot != s.Name, err
 }
 
-// replacementOf is the replacement of the source's volume that is in progress, or nil.
+// replacementOf returns the volume replacement of the source in progress, or nil.
 func replacementOf(ctx context.Context, reader client.Reader, namespace string, ref v1alpha1.SnapshotSource) (*v1alpha1.VolumeReplacementStatus, error) {
 	if ref.Kind == v1alpha1.ModProxyKind {
 		proxy, err := read.Object[v1alpha1.ModProxy](ctx, reader, namespace, ref.Name)

@@ -13,8 +13,8 @@ import (
 	"gocache.dev/operator/internal/kube/volume"
 )
 
-// sealed is the digest of what the writer left on a PVC; empty for one that it
-// has not written to.
+// sealed returns the digest of the content that the writer left on a PVC; empty for
+// a PVC that was neither warmed nor restored.
 func (s *source) sealed(pvc *corev1.PersistentVolumeClaim) string {
 	bound := volume.BoundTo(pvc)
 	if string(pvc.UID) != s.warmed && (bound == "" || bound != s.restored) {
@@ -48,8 +48,8 @@ func (r *Reconciler) recordSeal(ctx context.Context, s *scope) (bool, error) {
 	return true, nil
 }
 
-// unrecorded reports whether a writer has ended whose outcome is not in the
-// status of its cache yet: what it left is not known.
+// unrecorded reports whether a writer has ended and its outcome is not in the
+// status of its GoCache yet, so that the sealed digest may be out of date.
 func (r *Reconciler) unrecorded(ctx context.Context, s *scope, writer *batchv1.Job, run jobrun.Outcome) (bool, error) {
 	if run.Phase != jobrun.Ended {
 		return false, nil

@@ -18,29 +18,30 @@ import (
 	"gocache.dev/operator/internal/plan/naming"
 )
 
-// source is what a snapshot is taken of, as it is now: a cache, or the store of
-// a proxy's instance.
+// source is the current state of the object that a snapshot is created of: a
+// GoCache, or the store of an instance of a ModProxy.
 type source struct {
-	// record is what the snapshot remembers of it; without its volume.
+	// record is what status.source records of it, without the fields of its volume.
 	record v1alpha1.SourceRecord
-	// warmed is the uid of the claim that was warmed last; empty: any will do.
+	// warmed is the uid of the PVC that was warmed last; empty: any PVC is accepted.
 	warmed string
-	// restored is the volume that was last made from a snapshot, and need not be
-	// warmed.
+	// restored is the name of the volume that was last created from a snapshot: it
+	// need not be warmed.
 	restored string
-	// sums are the ConfigMaps that the cache is warmed with: their go.sum is
+	// sums are the ConfigMaps that the cache is warmed with, whose go.sum is
 	// trusted.
 	sums []string
-	// template of its pods.
+	// template is its pod template.
 	template *v1alpha1.PodTemplate
-	// policy of its snapshots; nil: it has none.
+	// policy is its snapshot policy; nil: it has none.
 	policy *v1alpha1.SnapshotPolicy
 }
 
 // +kubebuilder:rbac:groups=cache.gocache.dev,resources=gocaches,verbs=get;list;watch
 // +kubebuilder:rbac:groups=cache.gocache.dev,resources=modproxies,verbs=get;list;watch
 
-// source reads what is to be captured; nil if it does not exist.
+// source reads the source of a snapshot; nil if it does not exist. It returns a
+// StalledError if no snapshot of it can be verified.
 func (r *Reconciler) source(ctx context.Context, namespace string, ref v1alpha1.SnapshotSource) (*source, error) {
 	if ref.Kind == v1alpha1.ModProxyKind {
 		proxy, err := read.Object[v1alpha1.ModProxy](ctx, r.Client, namespace, ref.Name)
@@ -87,8 +88,8 @@ func (r *Reconciler) cacheSource(cache *v1alpha1.GoCache) *source {
 	}
 }
 
-// storeSource is the store of an instance; nil if the proxy has no such
-// instance yet.
+// storeSource returns the store of an instance; nil if the proxy has no instance
+// of this name yet.
 func storeSource(proxy *v1alpha1.ModProxy, name string) (*source, error) {
 	i := slices.IndexFunc(proxy.Spec.Instances, func(i v1alpha1.ProxyInstance) bool { return i.Name == name })
 	if i < 0 {
@@ -133,8 +134,9 @@ func serverType(proxy *v1alpha1.ModProxy, instance *v1alpha1.ProxyInstance) v1al
 	return v1alpha1.ServerGoproxy
 }
 
-// writer is the name of the Job that may write to the source. A proxy's
-// instance always may: it writes beside and renames, so that any moment will do.
+// writer is the name of the Job that writes to the source; empty for an instance
+// of a ModProxy. Its server writes at any time, but adds files by rename, so that a
+// snapshot of any moment is consistent.
 func (s *scope) writer() string {
 	if s.snapshot.Spec.SourceRef.Kind == v1alpha1.ModProxyKind {
 		return ""
@@ -142,7 +144,7 @@ func (s *scope) writer() string {
 	return naming.Child(s.snapshot.Spec.SourceRef.Name, naming.Writer)
 }
 
-// sourceName names the source for a person.
+// sourceName is the kind and name of the source, for messages.
 func (s *scope) sourceName() string {
 	ref := s.snapshot.Spec.SourceRef
 	if ref.Instance != "" {
@@ -151,21 +153,21 @@ func (s *scope) sourceName() string {
 	return ref.Kind + " " + ref.Name
 }
 
-// verifyCommand checks all that a volume holds.
+// verifyCommand is the agent's command that checks the complete volume.
 func verifyCommand(of *v1alpha1.SourceRecord) []string { return check.Command(of, cacheDir) }
 
-// volumeFlags name what a volume holds below the directory it is mounted at, and
-// that directory.
+// volumeFlags are the agent's flags for the directories of a volume that is mounted
+// at root.
 func volumeFlags(of *v1alpha1.SourceRecord, root string) []string {
 	return check.VolumeFlags(of, root)
 }
 
-// bySource wakes the snapshots of a source of a kind that were not cut yet.
+// bySource maps a source of a kind to its CacheSnapshots without a CSI snapshot.
 func (r *Reconciler) bySource(kind string) handler.MapFunc {
 	return func(ctx context.Context, o client.Object) []reconcile.Request {
 		list, err := csisnapshot.Of(ctx, r.Client, true, o.GetNamespace(), kind, o.GetName())
 		if err != nil {
-			return nil // they look again by themselves
+			return nil // they are reconciled again after their wake-up time
 		}
 		var requests []reconcile.Request
 		for i := range list {

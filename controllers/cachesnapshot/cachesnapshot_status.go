@@ -11,7 +11,7 @@ import (
 	"gocache.dev/operator/internal/plan/verification"
 )
 
-// setConditions writes all conditions from the facts of the pass and its error.
+// setConditions sets all conditions from the facts of the pass and its error.
 func (s *scope) setConditions(failed error) {
 	status := &s.snapshot.Status
 	status.ObservedGeneration = s.snapshot.Generation
@@ -39,7 +39,7 @@ func (s *scope) setSnapshotReady(set conditions.Set) {
 	}
 }
 
-// mounted says who had the claim mounted when it was captured.
+// mounted names the pods that had the PVC mounted when the snapshot was created.
 func (s *scope) mounted() string {
 	if s.snapshot.Status.Source == nil || len(s.snapshot.Status.Source.MountedBy) == 0 {
 		return ""
@@ -47,12 +47,12 @@ func (s *scope) mounted() string {
 	return "; taken while these pods had the claim mounted: " + strings.Join(s.snapshot.Status.Source.MountedBy, ", ")
 }
 
-// waiting says what a snapshot that is not cut waits for.
+// waiting is the reason and message of a snapshot that is not created yet.
 func (s *scope) waiting() (reason, message string) {
 	if o := s.facts.obstacle; o.reason != "" {
 		return o.reason, o.message
 	}
-	switch s.decision.Stage { //nolint:exhaustive // all others are on their way
+	switch s.decision.Stage { //nolint:exhaustive // in all other stages the CSI driver creates the snapshot
 	case verification.WaitForSource:
 		if s.facts.source == nil {
 			return v1alpha1.ReasonSourceNotReady, fmt.Sprintf("There is no %s", s.sourceName())
@@ -93,10 +93,10 @@ func (s *scope) setVerified(set conditions.Set) {
 	}
 }
 
-// settled reports whether nothing more is done that could change the verdict.
+// settled reports whether the verdict is final.
 func (s *scope) settled() bool { return s.facts.plan(s).Settled() }
 
-// working says what is being done with a snapshot that is cut.
+// working is the reason and message of a snapshot that is created and not settled.
 func (s *scope) working() (reason, message string) {
 	if o := s.facts.obstacle; o.reason != "" {
 		return o.reason, o.message
@@ -143,7 +143,7 @@ func (s *scope) setReady(set conditions.Set) {
 	}
 }
 
-// setCorrupt is Ready of a snapshot with wrong bytes that stay.
+// setCorrupt sets Ready of a snapshot that is Corrupt and is not repaired any more.
 func (s *scope) setCorrupt(set conditions.Set) {
 	if r := s.snapshot.Status.Repair; r != nil && r.Message != "" {
 		set.Stall(v1alpha1.ReasonRepairFailed, "%s. It could not be repaired: %s", s.corrupt(), r.Message)
@@ -152,8 +152,8 @@ func (s *scope) setCorrupt(set conditions.Set) {
 	set.Stall(v1alpha1.ReasonCorrupt, "%s", s.corrupt())
 }
 
-// setIntact is Ready of a snapshot that holds what it should, and could build
-// or not.
+// setIntact sets Ready of an Intact snapshot by the outcome of the offline build
+// test, if one is declared.
 func (s *scope) setIntact(set conditions.Set) {
 	d := s.snapshot.Status.OfflineBuild
 	switch {
@@ -168,7 +168,7 @@ func (s *scope) setIntact(set conditions.Set) {
 	}
 }
 
-// but says what keeps the integrity Job from running.
+// but is the part of a message with the cause that keeps a Job from running.
 func (s *scope) but() string {
 	if s.facts.hindered == "" {
 		return ""

@@ -26,19 +26,19 @@ import (
 )
 
 const (
-	// cacheDir is where a Job mounts the clone, and cloneVolume its volume.
+	// cacheDir is where a Job mounts the clone, and cloneVolume the name of its volume.
 	cacheDir    = "/cache"
 	cloneVolume = "clone"
-	// noDeadline bounds a Job whose snapshot has no deadline.
+	// noDeadline is the deadline of a Job whose snapshot has none.
 	noDeadline = 24 * time.Hour
 )
 
-// act carries out the stage that was decided on.
+// act carries out the stage of the decision.
 func (r *Reconciler) act(ctx context.Context, s *scope) error {
 	if err := r.pin(ctx, s); err != nil {
 		return err
 	}
-	if changed, err := r.pinRepaired(ctx, s); err != nil || changed { // what is to be offered is another now
+	if changed, err := r.pinRepaired(ctx, s); err != nil || changed { // the decision is about another VolumeSnapshot
 		return err
 	}
 	if waits, err := r.queued(ctx, s); err != nil || waits {
@@ -81,9 +81,9 @@ func (r *Reconciler) act(ctx context.Context, s *scope) error {
 	return nil
 }
 
-// admit remembers what the source is like, and what its policy asks for, before anything is asked for: the
-// source may change or be gone later. The write of the status wakes the next
-// pass.
+// admit records the source, and what its policy requires, before any object is
+// created: the source may be changed or deleted later. The write of the status
+// starts the next pass.
 func (s *scope) admit() {
 	pvc := s.facts.pvc
 	record := s.facts.source.record
@@ -100,9 +100,9 @@ func (s *scope) admit() {
 
 // +kubebuilder:rbac:groups=snapshot.storage.k8s.io,resources=volumesnapshots,verbs=create;patch;delete
 
-// createSnapshot asks for the CSI snapshot, while nobody writes. One that is there
-// already is looked at live: to apply it would be to take over what was cut for
-// somebody else.
+// createSnapshot creates the CSI snapshot while no Job writes to the source. An
+// existing VolumeSnapshot of the name is read from the API server first: one that
+// is older than this CacheSnapshot holds another state and must not be adopted.
 func (r *Reconciler) createSnapshot(ctx context.Context, s *scope) error {
 	there, err := read.Object[snapshotv1.VolumeSnapshot](ctx, r.Live, s.snapshot.Namespace, s.snapshot.Name)
 	if err != nil {
@@ -135,8 +135,7 @@ func (r *Reconciler) createSnapshot(ctx context.Context, s *scope) error {
 	return err
 }
 
-// adopt keeps the ownership of the CSI snapshots in step with the deletion
-// policy.
+// adopt applies the deletion policy to the owner references of the CSI snapshots.
 func (r *Reconciler) adopt(ctx context.Context, s *scope) error {
 	var errs []error
 	if s.facts.csi != nil {
@@ -164,8 +163,8 @@ func (s *scope) csiSnapshot() volume.Snapshot {
 	}
 }
 
-// snapshotClass is the class of the CSI snapshots: the one of the spec, the one that
-// the first of them has, or the one that was chosen for it.
+// snapshotClass is the class of the CSI snapshots: the one of the spec, the one of
+// the existing CSI snapshot, or the one that chooseClass has chosen.
 func (s *scope) snapshotClass() *string {
 	switch {
 	case s.snapshot.Spec.VolumeSnapshotClassName != nil:
@@ -179,15 +178,15 @@ func (s *scope) snapshotClass() *string {
 
 func (s *scope) labels() map[string]string {
 	labels := map[string]string{v1alpha1.SnapshotLabel: s.snapshot.Name}
-	// The labels of a proxy and its instance on a pod would make it a backend.
+	// With the labels of an instance the pod would be a backend of its Service.
 	if ref := s.snapshot.Spec.SourceRef; ref.Kind == v1alpha1.GoCacheKind {
 		labels[v1alpha1.CacheLabel] = ref.Name
 	}
 	return labels
 }
 
-// csiLabels say in addition which CacheSnapshot of the name asked: a CSI
-// snapshot may outlive it.
+// csiLabels add the uid of the CacheSnapshot: a CSI snapshot may outlive it, and
+// must not be used by another CacheSnapshot of the name.
 func (s *scope) csiLabels() map[string]string {
 	labels := s.labels()
 	if ref := s.snapshot.Spec.SourceRef; ref.Kind == v1alpha1.ModProxyKind {
@@ -199,13 +198,13 @@ func (s *scope) csiLabels() map[string]string {
 
 // +kubebuilder:rbac:groups=snapshot.storage.k8s.io,resources=volumesnapshotcontents,verbs=get
 
-// pin records the VolumeSnapshot and its content, once, before anything is made
-// from them: what is verified, offered and restored from then on is that object
-// and that content, and no other of the name.
+// pin records the VolumeSnapshot and its content once, before a clone is created
+// from it. From then on only this object and this content are verified, offered
+// and restored, and no other object of the name.
 func (r *Reconciler) pin(ctx context.Context, s *scope) error {
 	csi, status := s.facts.csi, &s.snapshot.Status
 	if csi != nil && status.CreationTime == nil {
-		s.begin(stageSnapshot) // a crash right after it was created lost this
+		s.begin(stageSnapshot) // a crash after its creation may have lost this
 	}
 	if !volume.ReadyToUse(csi) || status.VolumeSnapshotUID != "" {
 		return nil
@@ -229,8 +228,8 @@ func (r *Reconciler) pin(ctx context.Context, s *scope) error {
 // +kubebuilder:rbac:groups=batch,resources=jobs,verbs=create;patch;delete
 // +kubebuilder:rbac:groups="",resources=configmaps,verbs=get
 
-// check makes the clone and the integrity Job on it. The Job is the clone's
-// first consumer: nothing is waited for in between.
+// check creates the clone and the integrity Job on it. It does not wait for the
+// clone to be bound, since with WaitForFirstConsumer the Job's pod causes that.
 func (r *Reconciler) check(ctx context.Context, s *scope) error {
 	job, known, err := r.checkJob(ctx, s)
 	if err != nil || !known {
@@ -242,7 +241,7 @@ func (r *Reconciler) check(ctx context.Context, s *scope) error {
 	}
 	made, err := read.Object[batchv1.Job](ctx, r.Live, job.Namespace, job.Name)
 	if err != nil || made == nil {
-		return err // the Job itself is compared before its verdict counts
+		return err // authentic compares the Job before its verdict counts
 	}
 	if jobrun.Differs(job.Object(), made) == "" {
 		s.snapshot.Status.VerificationJobUID = string(made.UID)
@@ -250,8 +249,8 @@ func (r *Reconciler) check(ctx context.Context, s *scope) error {
 	return nil
 }
 
-// checkJob is the integrity Job; false if it is not known yet what it compares
-// with.
+// checkJob returns the integrity Job; false while it is not decided which
+// snapshot it compares with.
 func (r *Reconciler) checkJob(ctx context.Context, s *scope) (jobrun.Spec, bool, error) {
 	job, err := r.job(ctx, s, s.facts.check.name, "verification")
 	if err != nil {
@@ -264,16 +263,17 @@ func (r *Reconciler) checkJob(ctx context.Context, s *scope) (jobrun.Spec, bool,
 	job.Image = r.Images.Operator
 	job.Command = append(verifyCommand(s.snapshot.Status.Source), trust.Flags...)
 	job.Resources = s.snapshot.Spec.Verification.Resources
-	// What is verified is what was captured.
+	// Read-only, so that the check cannot change what it verifies.
 	job.Mounts = append([]corev1.VolumeMount{{Name: cloneVolume, MountPath: cacheDir, ReadOnly: true}}, trust.Mounts...)
 	job.Volumes = append(job.Volumes, trust.Volumes...)
 	known, err := r.compare(ctx, s, &job)
 	return job, known, err
 }
 
-// authentic makes the outcome inconclusive unless the Job that ended is the one
-// that the operator created: by its uid, or, if that was lost in a crash, by what it
-// runs. Any client that may create Jobs can create one of the name.
+// authentic makes the outcome inconclusive unless the finished Job is the one
+// that the operator created. It compares the uid or, if a crash has lost that, what
+// the Job runs. Any client that may create Jobs can create one of this name. It
+// returns false while the Job to compare with is not decided.
 func (r *Reconciler) authentic(ctx context.Context, s *scope) (bool, error) {
 	w := &s.facts.check
 	if w.job == nil || string(w.job.UID) == s.snapshot.Status.VerificationJobUID {
@@ -290,7 +290,8 @@ func (r *Reconciler) authentic(ctx context.Context, s *scope) (bool, error) {
 	return true, nil
 }
 
-// trust is what a Job compares checksums with.
+// trust returns the trust data that a Job compares checksums with. It is an error
+// if declared trust data does not exist.
 func (r *Reconciler) trust(ctx context.Context, s *scope) (check.Trusted, error) {
 	declared := s.snapshot.Spec.Verification.Trust
 	trusted, err := check.Trust(ctx, r.Live, s.snapshot.Namespace, "spec.verification.trust", declared)
@@ -304,7 +305,7 @@ func (r *Reconciler) trust(ctx context.Context, s *scope) (check.Trusted, error)
 	return trusted, nil
 }
 
-// start makes the clone, and a Job on it.
+// start creates the clone and a Job on it.
 func (r *Reconciler) start(ctx context.Context, s *scope, job jobrun.Spec) error {
 	for _, o := range []client.Object{s.clone().Object(), job.Object()} {
 		if _, err := r.applier().Apply(ctx, apply.ControlledBy(s.snapshot), o); err != nil {
@@ -327,7 +328,7 @@ func (s *scope) clone() volume.Claim {
 	return pvc
 }
 
-// job is what the Jobs on a clone have in common.
+// job returns what all Jobs on a clone have in common.
 func (r *Reconciler) job(ctx context.Context, s *scope, name, action string) (jobrun.Spec, error) {
 	source := s.snapshot.Status.Source
 	near, err := r.near(ctx, source.VolumeName)
@@ -355,7 +356,7 @@ func (r *Reconciler) job(ctx context.Context, s *scope, name, action string) (jo
 	}, nil
 }
 
-// clearJobs removes the Jobs. It is called until their pods are gone too.
+// clearJobs deletes the Jobs. It is called until their pods are deleted too.
 func (r *Reconciler) clearJobs(ctx context.Context, s *scope) error {
 	var errs []error
 	for _, w := range s.facts.works() {
@@ -366,20 +367,20 @@ func (r *Reconciler) clearJobs(ctx context.Context, s *scope) error {
 	return errors.Join(errs...)
 }
 
-// cleanUp removes the Jobs, then their pods, then the clones: a finished pod
-// keeps its claim from going. It is called until nothing is left.
+// cleanUp deletes the Jobs, then the clones once no pod is left: a finished pod
+// keeps its PVC from being deleted. It is called until nothing is left.
 func (r *Reconciler) cleanUp(ctx context.Context, s *scope) error {
 	if v := &s.snapshot.Status.Verification; s.facts.hindered != "" && v.Verdict == "" {
-		v.Message = bounded.Text(s.facts.hindered, maxMessage) // it goes with the pod
+		v.Message = bounded.Text(s.facts.hindered, maxMessage) // the cause is lost with the pod
 	}
 	if slices.ContainsFunc(s.facts.works(), func(w *work) bool { return w.job != nil }) {
 		return r.clearJobs(ctx, s)
 	}
 	if s.facts.pods {
-		return nil // garbage collection is at it
+		return nil // garbage collection deletes them
 	}
-	// The next attempt makes the clone first, then its Job: a cache that has
-	// seen only the clone would have it deleted under the Job.
+	// The next attempt creates the clone first, then its Job. A cache with the
+	// clone and without the Job must not have the clone deleted under the Job.
 	for _, w := range s.facts.works() {
 		job, err := read.Object[batchv1.Job](ctx, r.Live, s.snapshot.Namespace, w.name)
 		if err != nil || apply.Ours(s.snapshot, s.labels(), job) != nil {

@@ -1,9 +1,9 @@
-// Package cachesnapshot conducts the life of a CacheSnapshot: a CSI snapshot of
-// a cache's claim, proven on a clone of itself.
+// Package cachesnapshot reconciles a CacheSnapshot: it creates a CSI snapshot of
+// the source's PVC and verifies it on a clone.
 //
-// It knows the snapshot, its source and what it made for it: a VolumeSnapshot,
-// a clone and an integrity Job. It does not know when snapshots are due or how
-// long they are kept (gocache), nor who uses them (populator).
+// It reads the CacheSnapshot, its source and the objects that it creates for it:
+// VolumeSnapshots, clones and Jobs. When snapshots are due and how long they are
+// kept is decided in gocache and modproxy; PVCs are filled from them in populator.
 //
-// Start at Reconcile; the stages stand in internal/plan/verification.
+// Start at Reconcile; the stages are in internal/plan/verification.
 package cachesnapshot
