@@ -11,7 +11,7 @@ import (
 	"gocache.dev/operator/internal/testing/faults"
 )
 
-// outcome is what must be the same however often the manager is killed.
+// outcome is the end state that does not depend on crashes of the manager.
 type outcome struct {
 	Verdict         v1alpha1.Verdict
 	Attempts        int32
@@ -20,18 +20,18 @@ type outcome struct {
 	Repaired, Built v1alpha1.WorkStatus
 	Removed         int64
 	Ready           string
-	CSI             string // the CSI snapshots that there are
+	CSI             string // names of the CSI snapshots that exist
 	Left            []string
 }
 
-// way that a snapshot may go.
+// way is one path of a snapshot through its stages.
 type way struct {
 	endings map[string]cluster.Ending
 	change  func(*v1alpha1.CacheSnapshotSpec)
 	before  func(*world)
 }
 
-// ways are all the ways.
+// ways are the paths that TestCrashPoints runs.
 var ways = map[string]way{
 	"intact":  {endings: map[string]cluster.Ending{"verify": {Message: intactReport}}},
 	"corrupt": {endings: map[string]cluster.Ending{"verify": {Exit: 3, Message: corruptReport}}},
@@ -45,9 +45,9 @@ var ways = map[string]way{
 	"built":    {endings: map[string]cluster.Ending{"verify": {Message: intactReport}, "offline-build": {Message: offlineBuildReport}}, change: withOfflineBuild},
 }
 
-// TestCrashPoints kills the manager before and after each API write of a
-// snapshot's life, and starts a fresh manager: the same end is reached, every
-// outcome is booked once, and nothing is left.
+// TestCrashPoints kills the manager before and after each API write and starts a
+// new one. The end state must be the same, each outcome recorded once, and no
+// temporary object left.
 func TestCrashPoints(t *testing.T) {
 	flows := map[string]crash.Flow[outcome]{}
 	for name, way := range ways {
@@ -82,7 +82,7 @@ func runWithCrash(t *testing.T, way way, life *crash.Life) outcome {
 		o.Built = s.OfflineBuild.WorkStatus
 	}
 	for _, work := range []*v1alpha1.WorkStatus{&o.Repaired, &o.Built} {
-		work.Run, work.CompletionTime = "", nil // differ from life to life
+		work.Run, work.CompletionTime = "", nil // differ between runs
 	}
 	if c := meta.FindStatusCondition(s.Conditions, v1alpha1.ReadyCondition); c != nil {
 		o.Ready = c.Reason

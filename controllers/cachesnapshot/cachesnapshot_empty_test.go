@@ -12,7 +12,8 @@ import (
 	"gocache.dev/operator/internal/testing/cluster"
 )
 
-// warmed says in the status of the cache what the last warm-up left, and where.
+// warmed sets the counts of the last warm-up, and the uid of the PVC that it wrote
+// to, in the status of the cache.
 func (w *world) warmed(pvc types.UID, counts v1alpha1.CacheCounts) {
 	w.t.Helper()
 	var c v1alpha1.GoCache
@@ -28,8 +29,8 @@ func (w *world) pvcUID() types.UID {
 	return pvc.UID
 }
 
-// TestEmptiedCacheIsNotOffered holds that a layer which was filled and is
-// captured empty is not called intact, and that one which always was empty is.
+// TestEmptiedCacheIsNotOffered checks that a snapshot with an empty layer is not
+// Intact if the last warm-up filled that layer, and is Intact if it did not.
 func TestEmptiedCacheIsNotOffered(t *testing.T) {
 	t.Parallel()
 	empty := strings.NewReplacer(`"modules":3`, `"modules":0`, `"zips":3`, `"zips":0`, `"dirs":3`, `"dirs":0`, `"buildEntries":7`, `"buildEntries":0`).Replace(intactReport)
@@ -59,8 +60,8 @@ func TestEmptiedCacheIsNotOffered(t *testing.T) {
 	}
 }
 
-// TestSnapshotWaitsForWarmUpOfNewPVC holds that a claim which took the place of the
-// warmed one is captured once it was warmed.
+// TestSnapshotWaitsForWarmUpOfNewPVC checks that no snapshot of a PVC that replaced
+// the warmed one is created before it is warmed too.
 func TestSnapshotWaitsForWarmUpOfNewPVC(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -16,9 +16,10 @@ import (
 	"gocache.dev/operator/api/v1alpha1"
 )
 
-// TestForeignObjectsAreNotTrusted holds that an object of a needed name that
-// somebody else made is said to be in the way, is neither changed nor removed,
-// and is no evidence: above all, a Job that ends well gives no verdict.
+// TestForeignObjectsAreNotTrusted checks that an object that has a name the
+// controller needs, and was not created by it, is reported as a conflict and is
+// neither changed nor deleted. In particular a foreign Job that succeeds gives no
+// verdict.
 func TestForeignObjectsAreNotTrusted(t *testing.T) {
 	t.Parallel()
 	size := corev1.VolumeResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("1Gi")}}
@@ -45,7 +46,7 @@ func TestForeignObjectsAreNotTrusted(t *testing.T) {
 			foreign := foreign.DeepCopyObject().(client.Object)
 			foreign.SetNamespace(w.namespace)
 			w.must(server.Client.Create(t.Context(), foreign))
-			for range 3 { // it is cut, bound, or ends well
+			for range 3 { // it becomes ready to use, bound or complete
 				_, err := w.cluster.Step(t.Context())
 				w.must(err)
 			}
@@ -80,8 +81,8 @@ func TestForeignObjectsAreNotTrusted(t *testing.T) {
 	}
 }
 
-// TestLostSnapshot holds that a CSI snapshot which somebody deletes is said to
-// be lost, and is not offered any more.
+// TestLostSnapshot checks that a deleted CSI snapshot is reported as lost and is
+// not offered any more.
 func TestLostSnapshot(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -96,9 +97,9 @@ func TestLostSnapshot(t *testing.T) {
 	}
 }
 
-// TestReplacedSnapshot holds that a VolumeSnapshot that takes the place of the
-// one that was verified is never offered, though it bears all labels of ours and
-// is ready to use: the verdict is about another object.
+// TestReplacedSnapshot checks that a VolumeSnapshot that replaces the verified one
+// is never offered, even with the same labels and owner: the verdict is about
+// another object.
 func TestReplacedSnapshot(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -132,8 +133,8 @@ func TestReplacedSnapshot(t *testing.T) {
 	}
 }
 
-// TestDeletionPolicy holds who goes with a snapshot, also when the policy
-// changes during its life.
+// TestDeletionPolicy checks that the CSI snapshot is deleted with the CacheSnapshot
+// or retained, by the policy at the time of the deletion.
 func TestDeletionPolicy(t *testing.T) {
 	t.Parallel()
 	for name, policies := range map[string][2]v1alpha1.DeletionPolicy{
@@ -167,8 +168,8 @@ func TestDeletionPolicy(t *testing.T) {
 	}
 }
 
-// TestJobIsTheSources holds that the integrity Job runs by the template of its
-// source, as its owner and on its platform, at each attempt.
+// TestJobIsTheSources checks that the integrity Job uses the pod template, the file
+// owner and the platform of the source, and mounts the clone read-only.
 func TestJobIsTheSources(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

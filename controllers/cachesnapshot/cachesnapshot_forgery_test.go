@@ -15,8 +15,8 @@ import (
 	"gocache.dev/operator/internal/testing/cluster"
 )
 
-// TestForgedJob holds that a Job of the right name, labels and owner that runs
-// something else gives no verdict, whatever its pod reports.
+// TestForgedJob checks that a Job with the expected name, labels and owner that
+// runs something else gives no verdict, whatever its pod reports.
 func TestForgedJob(t *testing.T) {
 	w := newWorld(t)
 	w.cluster.Job = func(job *batchv1.Job) *cluster.Ending {
@@ -50,14 +50,14 @@ func TestForgedJob(t *testing.T) {
 			Spec:       corev1.PodSpec{RestartPolicy: corev1.RestartPolicyNever, Containers: []corev1.Container{{Name: "agent", Image: "forger"}}},
 		}},
 	}
-	for range 10 { // until the old one is gone
+	for range 10 { // until the first Job is deleted
 		_, err := w.cluster.Step(t.Context())
 		w.must(err)
 		if err = server.Client.Create(t.Context(), forged.DeepCopy()); err == nil {
 			break
 		}
 	}
-	for range 3 { // the Job ends well
+	for range 3 { // until the Job succeeds
 		_, err := w.cluster.Step(t.Context())
 		w.must(err)
 	}

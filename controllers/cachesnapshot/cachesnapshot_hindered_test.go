@@ -10,8 +10,8 @@ import (
 	"gocache.dev/operator/internal/kube/jobrun"
 )
 
-// TestPodThatCannotRunIsReported holds that whoever waits for a verdict is told why
-// none comes, and no longer once the pod runs.
+// TestPodThatCannotRunIsReported checks that the conditions contain the cause when
+// the pod of the integrity Job cannot be scheduled, and that it is read again.
 func TestPodThatCannotRunIsReported(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

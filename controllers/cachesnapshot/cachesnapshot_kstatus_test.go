@@ -12,8 +12,8 @@ import (
 	"gocache.dev/operator/internal/testing/kstatus"
 )
 
-// TestKstatus goes through the lives of snapshots as a GitOps tool sees them,
-// which waits, goes on or gives up by what it reads.
+// TestKstatus checks the kstatus of snapshots in all phases. GitOps tools wait,
+// continue or fail by it.
 func TestKstatus(t *testing.T) {
 	t.Parallel()
 	t.Run("intact", func(t *testing.T) {

@@ -24,9 +24,9 @@ import (
 	"gocache.dev/operator/internal/testing/cluster"
 )
 
-// TestNoSnapshotClass holds that a driver without a VolumeSnapshotClass is said
-// by name, with what to create, before anybody is asked; and that the capture
-// goes on once there is one.
+// TestNoSnapshotClass checks that a driver without a usable VolumeSnapshotClass is
+// reported with its name and the remedy, without a VolumeSnapshot being created,
+// and that the snapshot is created once there is a default class.
 func TestNoSnapshotClass(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -68,7 +68,7 @@ func TestNoSnapshotClass(t *testing.T) {
 	}
 }
 
-// snapshotClass makes a VolumeSnapshotClass that is not marked as default.
+// snapshotClass creates a VolumeSnapshotClass that is not marked as default.
 func (w *world) snapshotClass(name, driver string) {
 	w.t.Helper()
 	w.must(server.Client.Create(w.t.Context(), &snapshotv1.VolumeSnapshotClass{
@@ -76,8 +76,8 @@ func (w *world) snapshotClass(name, driver string) {
 	}))
 }
 
-// TestOnlySnapshotClass holds that the only class of the driver is used although
-// it is not marked as default, and stays the class of the snapshot.
+// TestOnlySnapshotClass checks that the only class of the driver is used even if it
+// is not marked as default, and stays the class of the snapshot.
 func TestOnlySnapshotClass(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -99,8 +99,8 @@ func TestOnlySnapshotClass(t *testing.T) {
 	}
 }
 
-// TestQuota holds that a quota which leaves no room for the clone is said, and
-// that the check begins when there is room.
+// TestQuota checks that a quota that refuses the clone is reported, and that the
+// check starts when the quota admits the clone.
 func TestQuota(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -112,7 +112,7 @@ func TestQuota(t *testing.T) {
 	w.must(server.Client.Status().Update(t.Context(), quota))
 	w.snapshot()
 	var result ctrl.Result
-	for range 100 { // until the API server has learned of the quota
+	for range 100 { // until the API server enforces the quota
 		var err error
 		result, err = w.pass(t.Context())
 		w.must(err)
@@ -133,7 +133,7 @@ func TestQuota(t *testing.T) {
 	w.eventually(v1alpha1.ReasonIntact)
 }
 
-// reason of condition Ready.
+// reason returns the reason of condition Ready; empty if there is none.
 func (w *world) reason() string {
 	for _, c := range w.get().Status.Conditions {
 		if c.Type == v1alpha1.ReadyCondition {
@@ -143,7 +143,7 @@ func (w *world) reason() string {
 	return ""
 }
 
-// eventually lets everybody act until Ready has a reason.
+// eventually runs reconciler and cluster in turn until Ready has the reason.
 func (w *world) eventually(reason string) {
 	w.t.Helper()
 	for range 200 {
@@ -157,13 +157,13 @@ func (w *world) eventually(reason string) {
 		if result.RequeueAfter < time.Minute {
 			w.now = w.now.Add(result.RequeueAfter)
 		}
-		time.Sleep(20 * time.Millisecond) // the API server learns of quotas by and by
+		time.Sleep(20 * time.Millisecond) // the API server enforces quotas with a delay
 	}
 	w.t.Errorf("Ready is %s, want %s", w.reason(), reason)
 }
 
-// TestDriverThatCannotRestore holds that what the provisioner says of the clone
-// is passed on, and that the deadline ends it.
+// TestDriverThatCannotRestore checks that the provisioner's error about the clone
+// is reported, and that the snapshot stalls at the deadline.
 func TestDriverThatCannotRestore(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -200,8 +200,8 @@ func TestDriverThatCannotRestore(t *testing.T) {
 	}
 }
 
-// TestCloneIsLargeEnough holds that a clone asks for what the driver says that
-// it needs.
+// TestCloneIsLargeEnough checks that a clone requests the larger of the restore
+// size and the capacity of the source.
 func TestCloneIsLargeEnough(t *testing.T) {
 	t.Parallel()
 	s := &scope{snapshot: &v1alpha1.CacheSnapshot{}}
@@ -215,7 +215,7 @@ func TestCloneIsLargeEnough(t *testing.T) {
 	}
 }
 
-// until lets everybody act until something exists.
+// until runs reconciler and cluster in turn until the object exists.
 func (w *world) until(name string, o client.Object) {
 	w.t.Helper()
 	for range 40 {
@@ -229,8 +229,8 @@ func (w *world) until(name string, o client.Object) {
 	w.t.Fatalf("%s never comes", name)
 }
 
-// TestRemovedByHand holds that a snapshot comes to its verdict whatever somebody
-// removes on its way: its source, its Job, or the clone under the Job.
+// TestRemovedByHand checks that a snapshot gets its verdict if a user deletes its
+// source, its Job, or the clone under the Job.
 func TestRemovedByHand(t *testing.T) {
 	t.Parallel()
 	background := client.PropagationPolicy(metav1.DeletePropagationBackground)
@@ -264,16 +264,15 @@ func TestRemovedByHand(t *testing.T) {
 	}
 }
 
-// TestOneAfterTheOther holds that no more snapshots are captured and verified at
-// once than are allowed, the oldest first, and that who waits says so; also
-// after a restart.
+// TestOneAfterTheOther checks that no more snapshots than configured are verified
+// at the same time, and that a snapshot that waits reports it, also after a restart.
 func TestOneAfterTheOther(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	const n = 4
 	running, most := map[string]bool{}, 0
 	w.cluster.Job = func(job *batchv1.Job) *cluster.Ending {
-		if running[job.Name] { // on its second look it ends
+		if running[job.Name] { // it ends at the second step
 			delete(running, job.Name)
 			return w.ending
 		}
@@ -283,7 +282,7 @@ func TestOneAfterTheOther(t *testing.T) {
 	}
 	only := interceptor.NewClient(server.Client, interceptor.Funcs{
 		List: func(ctx context.Context, c client.WithWatch, l client.ObjectList, opts ...client.ListOption) error {
-			return c.List(ctx, l, append(opts, client.InNamespace(w.namespace))...) // others test beside
+			return c.List(ctx, l, append(opts, client.InNamespace(w.namespace))...) // other tests run in parallel
 		},
 	})
 	restart := func() {

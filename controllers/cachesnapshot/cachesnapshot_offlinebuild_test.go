@@ -14,7 +14,7 @@ import (
 	"gocache.dev/operator/internal/testing/cluster"
 )
 
-// offlineBuildReport is what an agent leaves that could build.
+// offlineBuildReport is the agent's report of a build that succeeded.
 const offlineBuildReport = `{"outcome":"Succeeded","modules":3,"durationSeconds":2.5}`
 
 func withOfflineBuild(s *v1alpha1.CacheSnapshotSpec) {
@@ -29,8 +29,8 @@ func (w *world) program() {
 	}))
 }
 
-// TestOfflineBuild holds that an intact snapshot is offered only once a program was
-// built from it alone, and otherwise not, whatever the reason.
+// TestOfflineBuild checks that an Intact snapshot with an offline build test is
+// offered only if the test succeeds, and that its verdict does not change.
 func TestOfflineBuild(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -82,8 +82,8 @@ func TestOfflineBuild(t *testing.T) {
 	}
 }
 
-// TestOfflineBuildWaitsForItsProgram holds that a program that does not exist is said
-// and waited for, and where and with what it is built.
+// TestOfflineBuildWaitsForItsProgram checks that a missing ConfigMap with the program
+// is reported and waited for, and the image, mounts and command of the Job.
 func TestOfflineBuildWaitsForItsProgram(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -13,9 +13,9 @@ import (
 	"gocache.dev/operator/api/v1alpha1"
 )
 
-// TestOlderVolumeSnapshotIsNotUsed holds that a VolumeSnapshot which an earlier
-// CacheSnapshot of the name left behind, or a backup brought back, is neither
-// verified nor offered in place of the state that is asked for now.
+// TestOlderVolumeSnapshotIsNotUsed checks that a VolumeSnapshot that was retained
+// from an earlier CacheSnapshot of the name, or restored from a backup, is neither
+// verified nor offered.
 func TestOlderVolumeSnapshotIsNotUsed(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -42,8 +42,8 @@ func TestOlderVolumeSnapshotIsNotUsed(t *testing.T) {
 	}
 }
 
-// TestOlderVolumeSnapshotWithoutUIDIsNotUsed holds the same for one without the uid of who
-// asked for it, by its age.
+// TestOlderVolumeSnapshotWithoutUIDIsNotUsed checks the same for a VolumeSnapshot
+// without the label with the uid of its CacheSnapshot, by its age.
 func TestOlderVolumeSnapshotWithoutUIDIsNotUsed(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -59,7 +59,7 @@ func TestOlderVolumeSnapshotWithoutUIDIsNotUsed(t *testing.T) {
 	w.must(err)
 	var old snapshotv1.VolumeSnapshot
 	w.must(server.Client.Get(t.Context(), client.ObjectKey{Namespace: w.namespace, Name: "s"}, &old))
-	for range 100 { // the API server's times are whole seconds
+	for range 100 { // creationTimestamp has a resolution of one second
 		w.snapshot()
 		if later := w.get().CreationTimestamp; old.CreationTimestamp.Before(&later) {
 			break
@@ -74,7 +74,7 @@ func TestOlderVolumeSnapshotWithoutUIDIsNotUsed(t *testing.T) {
 	}
 }
 
-// condition checks reason and a part of the message of a condition.
+// condition checks the reason and a part of the message of a condition.
 func (w *world) condition(kind, reason, message string) {
 	w.t.Helper()
 	c := meta.FindStatusCondition(w.get().Status.Conditions, kind)

@@ -21,8 +21,8 @@ func seenFirst(s *v1alpha1.CacheSnapshotSpec) {
 	s.Verification.Trust = &v1alpha1.Trust{FirstSeen: true}
 }
 
-// other makes another CacheSnapshot of the cache, as it stands after a life of
-// its own, with the spec and the status that the change gives it.
+// other creates another CacheSnapshot of the cache with its VolumeSnapshot. It is
+// verified, unless change gives it another spec or status.
 func (w *world) other(name string, change func(*v1alpha1.CacheSnapshot)) *v1alpha1.CacheSnapshot {
 	w.t.Helper()
 	created := metav1.NewTime(w.now.Add(-3600e9))
@@ -50,9 +50,9 @@ func (w *world) other(name string, change func(*v1alpha1.CacheSnapshot)) *v1alph
 	return s
 }
 
-// TestComparedWithFirstSeen holds that a check gets a clone of the oldest
-// verified snapshot beside its own, with the digest it must have, and that the
-// clone goes when the check has ended.
+// TestComparedWithFirstSeen checks that the integrity Job compares with a clone of
+// the oldest verified snapshot and its digest, and that this clone is deleted
+// afterwards.
 func TestComparedWithFirstSeen(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -110,8 +110,8 @@ func TestComparedWithFirstSeen(t *testing.T) {
 	}
 }
 
-// TestWaitsForTheFirst holds that a snapshot awaits the verdict on an older one
-// while none is verified, says so, and goes on when the older one failed.
+// TestWaitsForTheFirst checks that a snapshot waits for the verdict of an older one
+// while none is verified, reports it, and continues when the older one is Corrupt.
 func TestWaitsForTheFirst(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

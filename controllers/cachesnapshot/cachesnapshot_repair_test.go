@@ -16,10 +16,10 @@ import (
 	"gocache.dev/operator/internal/testing/cluster"
 )
 
-// repairedReport is what an agent leaves that could prune what is wrong.
+// repairedReport is the agent's report of a repair that succeeded.
 const repairedReport = `{"removed":2,"before":"1 corrupt: Corrupt 1","after":` + intactReport + `}`
 
-// endings let Jobs end by what they are.
+// endings sets how each Job ends, by its name without the prefix s-.
 func (w *world) endings(by map[string]cluster.Ending) {
 	w.cluster.Job = func(job *batchv1.Job) *cluster.Ending {
 		ending, ok := by[strings.TrimPrefix(job.Name, "s-")]
@@ -32,7 +32,7 @@ func (w *world) endings(by map[string]cluster.Ending) {
 
 func repairable(s *v1alpha1.CacheSnapshotSpec) { s.Verification.OnCorrupt = v1alpha1.SnapshotRepair }
 
-// snapshots are the names of the VolumeSnapshots that there are.
+// snapshots returns the names of the VolumeSnapshots that exist.
 func (w *world) snapshots() string {
 	w.t.Helper()
 	var list snapshotv1.VolumeSnapshotList
@@ -44,9 +44,9 @@ func (w *world) snapshots() string {
 	return strings.Join(names, " ")
 }
 
-// TestRepairPublishesWhatWasVerified holds that what a repair left is captured
-// with nobody on it, verified on a clone of itself, and offered; that what was
-// found stays as evidence, and that nothing else stays.
+// TestRepairPublishesWhatWasVerified checks that a snapshot of the repaired clone is
+// created, verified on a clone of its own, and offered. The findings stay in the
+// status as evidence, and all other objects are deleted.
 func TestRepairPublishesWhatWasVerified(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -102,8 +102,8 @@ func TestRepairPublishesWhatWasVerified(t *testing.T) {
 	}
 }
 
-// TestWhatIsNotRepaired holds what a repair must not touch and how it may fail:
-// the verdict stays, nothing is offered, and a person is told.
+// TestWhatIsNotRepaired checks the findings that are not repaired, and the repairs
+// that fail: the snapshot is not offered, and condition Stalled reports the cause.
 func TestWhatIsNotRepaired(t *testing.T) {
 	t.Parallel()
 	mismatch := strings.NewReplacer(`"Corrupt":1`, `"ChecksumMismatch":1`, `"class":"Corrupt"`, `"class":"ChecksumMismatch"`).Replace(corruptReport)
@@ -171,8 +171,8 @@ func TestWhatIsNotRepaired(t *testing.T) {
 	}
 }
 
-// TestRepairedCloneDeletedByHand holds that a repair whose clone somebody
-// deletes before it was captured is made again.
+// TestRepairedCloneDeletedByHand checks that the repair is run again if a user
+// deletes the repaired clone before a snapshot of it is created.
 func TestRepairedCloneDeletedByHand(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -202,8 +202,8 @@ func TestRepairedCloneDeletedByHand(t *testing.T) {
 	}
 }
 
-// TestRepairedSnapshotKeepsItsPolicy holds that the CSI snapshot of the
-// repaired clone goes or stays as the policy says, also when it changes.
+// TestRepairedSnapshotKeepsItsPolicy checks that the deletion policy applies to the
+// CSI snapshot of the repaired clone, also after the policy was changed.
 func TestRepairedSnapshotKeepsItsPolicy(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

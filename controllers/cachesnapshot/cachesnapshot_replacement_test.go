@@ -11,8 +11,8 @@ import (
 	"gocache.dev/operator/api/v1alpha1"
 )
 
-// replacing notes on the cache ci that its volume is being replaced by what a
-// snapshot holds; none: it is not.
+// replacing sets in the status of the cache ci that its volume is being replaced
+// from the snapshot; empty: that it is not being replaced.
 func (w *world) replacing(by string) {
 	w.t.Helper()
 	var c v1alpha1.GoCache
@@ -24,10 +24,10 @@ func (w *world) replacing(by string) {
 	w.must(server.Client.Status().Update(w.t.Context(), &c))
 }
 
-// TestSnapshotWaitsForReplacement holds that no snapshot is asked for of a claim
-// whose volume is being replaced, whatever the cache of the manager knows of it,
-// that it is taken when that has ended, and that the snapshot which a migration
-// is made from is taken all the same.
+// TestSnapshotWaitsForReplacement checks that no snapshot of a PVC is created while
+// its volume is being replaced, also when the manager's cache is behind, and that it
+// is created afterwards. The snapshot that a migration restores from is created
+// during the replacement.
 func TestSnapshotWaitsForReplacement(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {

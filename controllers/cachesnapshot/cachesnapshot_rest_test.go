@@ -7,12 +7,12 @@ import (
 	"gocache.dev/operator/internal/testing/faults"
 )
 
-// TestAtRest holds that a snapshot with its verdict costs the API server no
-// write, however often it is looked at, and few until then.
+// TestAtRest checks that a snapshot with a verdict causes no more API writes, and
+// that at most 12 are needed to get there.
 func TestAtRest(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.now = w.now.Add(123456789) // what is stored has whole seconds only
+	w.now = w.now.Add(123456789) // stored times have a resolution of one second
 	mortal := &faults.Mortal{}
 	w.reconciler = w.fresh(mortal.Client(server.Client))
 	w.cache()

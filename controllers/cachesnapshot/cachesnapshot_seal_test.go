@@ -16,8 +16,8 @@ import (
 	"gocache.dev/operator/internal/testing/cluster"
 )
 
-// seal records what the writer of the cache left, as the cache's own controller
-// does.
+// seal records the digest of the content that a run of the writer left, as the
+// controller of the GoCache does.
 func (w *world) seal(digest, run string) {
 	w.t.Helper()
 	pvc := &corev1.PersistentVolumeClaim{}
@@ -29,7 +29,7 @@ func (w *world) seal(digest, run string) {
 	w.must(server.Client.Status().Update(w.t.Context(), cache))
 }
 
-// admitted makes passes until the snapshot is admitted.
+// admitted reconciles until the snapshot is admitted.
 func (w *world) admitted() {
 	w.t.Helper()
 	for range 10 {
@@ -42,8 +42,8 @@ func (w *world) admitted() {
 	w.t.Fatalf("not admitted: %+v", w.get().Status)
 }
 
-// TestSealReachesTheCheck holds that the content of a snapshot is compared with
-// what the writer had left when the CSI snapshot was created, also when a writer
+// TestSealReachesTheCheck checks that the content of a snapshot is compared with the
+// digest of the last writer before the CSI snapshot was created, also if that writer
 // ran after the snapshot was admitted.
 func TestSealReachesTheCheck(t *testing.T) {
 	for name, tt := range map[string]struct {
@@ -84,8 +84,8 @@ func TestSealReachesTheCheck(t *testing.T) {
 	}
 }
 
-// TestUnrecordedWriter holds that no CSI snapshot is created between the end of a
-// writer and the record of what it left.
+// TestUnrecordedWriter checks that no CSI snapshot is created between the end of a
+// writer and the record of its outcome.
 func TestUnrecordedWriter(t *testing.T) {
 	w := newWorld(t)
 	w.cache()
@@ -112,7 +112,7 @@ func TestUnrecordedWriter(t *testing.T) {
 	}
 	w.snapshot()
 	w.admitted()
-	for range 5 { // it waits, and looks again
+	for range 5 { // it waits for the record
 		_, err := w.pass(t.Context())
 		w.must(err)
 		_, err = w.cluster.Step(t.Context())

@@ -16,10 +16,10 @@ import (
 	"gocache.dev/operator/internal/plan/queue"
 )
 
-// TestUnschedulableVerificationsDelayNoOtherNamespace plays an editor of one namespace
-// whose snapshots ask for a node that does not exist, as many as there are places
-// and more. The snapshot of another namespace is verified all the same, also when
-// there is only one place.
+// TestUnschedulableVerificationsDelayNoOtherNamespace creates more snapshots than
+// there are places in one namespace, all of which select a node that does not exist.
+// The snapshot of another namespace is verified within minutes, also if there is
+// only one place.
 func TestUnschedulableVerificationsDelayNoOtherNamespace(t *testing.T) {
 	for _, places := range []int{1, 4} {
 		t.Run(fmt.Sprint(places, " places"), func(t *testing.T) {
@@ -61,7 +61,7 @@ func TestUnschedulableVerificationsDelayNoOtherNamespace(t *testing.T) {
 				if victim.now.Sub(began) > 3*time.Minute {
 					t.Fatalf("after %v Ready is %s", victim.now.Sub(began), victim.reason())
 				}
-				for i := range places + 2 { // it insists
+				for i := range places + 2 { // the unschedulable ones are reconciled first
 					pass(attacker, fmt.Sprint("s", i))
 				}
 				pass(victim, "s")
@@ -74,8 +74,8 @@ func TestUnschedulableVerificationsDelayNoOtherNamespace(t *testing.T) {
 	}
 }
 
-// TestTheCauseOutlivesTheDeadline holds that a verification whose pod never ran
-// reports the cause to the end.
+// TestTheCauseOutlivesTheDeadline checks that a verification whose pod never ran
+// still reports the cause after the deadline, when the pod is deleted.
 func TestTheCauseOutlivesTheDeadline(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

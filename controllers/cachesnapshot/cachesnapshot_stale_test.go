@@ -19,7 +19,7 @@ import (
 	"gocache.dev/operator/internal/testing/cluster"
 )
 
-// staleCache lets the reconciler's cache lag behind: it has not seen any Job yet.
+// staleCache makes the reconciler read from a cache that contains no Jobs yet.
 func (w *world) staleCache() {
 	w.reconciler.Client = interceptor.NewClient(server.Client, interceptor.Funcs{
 		Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
@@ -31,7 +31,7 @@ func (w *world) staleCache() {
 	})
 }
 
-// writer is a Job that writes to the cache, and whose pod runs on.
+// writer creates a Job that writes to the cache and whose pod keeps running.
 func (w *world) writer() *batchv1.Job {
 	w.t.Helper()
 	job := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "ci-writer"}}
@@ -64,9 +64,9 @@ func (w *world) asked() bool {
 	return err == nil
 }
 
-// TestSnapshotWaitsForWriter holds that no snapshot is asked for while somebody
-// writes, whatever the cache knows of it, and also when only the pod is left;
-// and that the deadline does not count while it is waited for.
+// TestSnapshotWaitsForWriter checks that no CSI snapshot is created while a Job
+// writes to the PVC, also if the Job is not in the cache yet or only its pod is left,
+// and that the deadline does not run meanwhile.
 func TestSnapshotWaitsForWriter(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -102,8 +102,8 @@ func TestSnapshotWaitsForWriter(t *testing.T) {
 	}
 }
 
-// TestCloneOfARetryStays holds that a clone is not deleted as a leftover while
-// the Job that was just started on it is not in the cache yet.
+// TestCloneOfARetryStays checks that a clone is not deleted as unused while the Job
+// that was created for it is not in the cache yet.
 func TestCloneOfARetryStays(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -111,7 +111,7 @@ func TestCloneOfARetryStays(t *testing.T) {
 	w.cache()
 	w.snapshot()
 	key := types.NamespacedName{Namespace: w.namespace, Name: "s-verify"}
-	for range 40 { // until the second attempt has begun
+	for range 40 { // until the second attempt has started
 		result, err := w.pass(t.Context())
 		w.must(err)
 		if w.get().Status.Verification.Attempts == 1 && server.Client.Get(t.Context(), key, &batchv1.Job{}) == nil {
@@ -135,7 +135,7 @@ func TestCloneOfARetryStays(t *testing.T) {
 	w.must(server.Client.Get(t.Context(), key, &batchv1.Job{}))
 }
 
-// ready checks reason and a part of the message of condition Ready.
+// ready checks the reason and a part of the message of condition Ready.
 func (w *world) ready(reason, message string) {
 	w.t.Helper()
 	w.condition(v1alpha1.ReadyCondition, reason, message)

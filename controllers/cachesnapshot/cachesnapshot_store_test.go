@@ -15,7 +15,7 @@ import (
 	"gocache.dev/operator/internal/testing/cluster"
 )
 
-// proxy makes the ModProxy p with one instance, and its claim if it has one.
+// proxy creates the ModProxy p with one instance, and its PVC if it has storage.
 func (w *world) proxy(instance v1alpha1.ProxyInstance) *v1alpha1.ModProxy {
 	w.t.Helper()
 	instance.Name = "blue"
@@ -47,9 +47,9 @@ func ofStore(s *v1alpha1.CacheSnapshotSpec) {
 	s.SourceRef = v1alpha1.SnapshotSource{Kind: v1alpha1.ModProxyKind, Name: "p", Instance: "blue"}
 }
 
-// TestSnapshotOfStore holds that the store of an instance is captured while the
-// instance serves, and verified in its own layout; and that the integrity Job's
-// pod is no backend of the instance's Service.
+// TestSnapshotOfStore checks that a snapshot of the store of an instance is created
+// and verified in the layout of that store, and that the pod of the integrity Job is
+// no backend of the instance's Service.
 func TestSnapshotOfStore(t *testing.T) {
 	t.Parallel()
 	for layout, instance := range map[string]v1alpha1.ProxyInstance{
@@ -92,8 +92,9 @@ func TestSnapshotOfStore(t *testing.T) {
 	}
 }
 
-// TestUnsupportedStore holds that an instance without a store that
-// could be verified is said, and stays no hindrance for what was captured.
+// TestUnsupportedStore checks that an instance without a store that can be verified
+// stalls the snapshot, and that a later change to such an instance does not affect a
+// snapshot that exists.
 func TestUnsupportedStore(t *testing.T) {
 	t.Parallel()
 	port := int32(3000)
@@ -138,8 +139,8 @@ func TestUnsupportedStore(t *testing.T) {
 	})
 }
 
-// TestMountingPodsAreReported holds that a capture of a claim which somebody has mounted
-// names who.
+// TestMountingPodsAreReported checks that the condition names the pods that had the
+// PVC mounted when the snapshot was created.
 func TestMountingPodsAreReported(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

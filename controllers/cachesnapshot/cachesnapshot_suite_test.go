@@ -32,14 +32,14 @@ func TestMain(m *testing.M) {
 	os.Exit(env.Main(m, func(e *env.Env) { server = e }))
 }
 
-// The reports of an agent.
+// Reports of the agent's check.
 const (
 	intactReport  = `{"verdict":"Intact","digest":"sha256:aa","bytes":1048576,"durationSeconds":1.5,"counts":{"modules":3,"zips":3,"dirs":3,"buildEntries":7},"findings":{},"examples":[]}`
 	corruptReport = `{"verdict":"Corrupt","message":"1 corrupt: Corrupt 1","digest":"sha256:bb","bytes":1048576,"durationSeconds":1.5,"counts":{"modules":3,"zips":3,"dirs":3,"buildEntries":7},"corrupt":1,"findings":{"Corrupt":1},"examples":[{"class":"Corrupt","severity":"corrupt","cache":"build","path":"ab/abcd-d","detail":"content has another hash"}]}`
 )
 
-// world is a namespace with a cache, whose claim is bound, a reconciler, and
-// the test in the part of the rest of the cluster.
+// world is a namespace with a reconciler and a simulation of the controllers of
+// Kubernetes and the CSI driver. Its clock is set by the test.
 type world struct {
 	t          *testing.T
 	namespace  string
@@ -64,7 +64,7 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-// fresh is a reconciler as after a restart: it remembers nothing.
+// fresh returns a reconciler as after a restart, without state in memory.
 func (w *world) fresh(c client.Client) *Reconciler {
 	return &Reconciler{
 		Client: c, Live: c, Events: w.events, Clock: func() time.Time { return w.now },
@@ -72,7 +72,7 @@ func (w *world) fresh(c client.Client) *Reconciler {
 	}
 }
 
-// cache makes the GoCache ci with its claim, as its own controller does.
+// cache creates the GoCache ci and its PVC, as the controller of GoCaches does.
 func (w *world) cache() {
 	w.t.Helper()
 	c := &v1alpha1.GoCache{
@@ -95,7 +95,7 @@ func (w *world) cache() {
 	w.must(server.Client.Status().Update(w.t.Context(), c))
 }
 
-// snapshot makes the CacheSnapshot s.
+// snapshot creates the CacheSnapshot s of the GoCache ci.
 func (w *world) snapshot(change ...func(*v1alpha1.CacheSnapshotSpec)) {
 	w.t.Helper()
 	s := &v1alpha1.CacheSnapshot{
@@ -121,10 +121,9 @@ func (w *world) pass(ctx context.Context) (ctrl.Result, error) {
 	return w.reconciler.Reconcile(ctx, ctrl.Request{NamespacedName: types.NamespacedName{Namespace: w.namespace, Name: "s"}})
 }
 
-// settle lets reconciler and cluster act by turns until neither has anything
-// to do. Time moves on when the reconciler waits for it, and a process that
-// was killed is followed by a fresh one. An object that is stalled and looked
-// at now and then in vain is an end too.
+// settle runs reconciler and cluster in turn until neither changes anything. If the
+// reconciler waits, the clock advances; if it was killed, a new one replaces it. It
+// also ends when the snapshot is stalled and only retried.
 func (w *world) settle() {
 	w.t.Helper()
 	for range 60 {
@@ -151,7 +150,7 @@ func (w *world) settle() {
 	w.t.Fatalf("no end: %+v", w.get().Status)
 }
 
-// left names what exists beside the snapshot, its source and the CSI snapshot.
+// left returns the Jobs, pods and PVCs that exist in addition to those of the source.
 func (w *world) left(sources ...string) []string {
 	w.t.Helper()
 	var left []string
@@ -175,7 +174,7 @@ func (w *world) left(sources ...string) []string {
 	return left
 }
 
-// reported are the events so far.
+// reported returns the events that were recorded since the last call.
 func (w *world) reported() string {
 	var all []string
 	for {

@@ -16,8 +16,8 @@ import (
 	"gocache.dev/operator/internal/testing/cluster"
 )
 
-// TestTrustReachesTheAgent holds that trust data from outside the cache is
-// given to the check, and that one which does not exist is said and waited for.
+// TestTrustReachesTheAgent checks that declared trust data is passed to the check,
+// and that a missing ConfigMap is reported and waited for.
 func TestTrustReachesTheAgent(t *testing.T) {
 	w := newWorld(t)
 	var pod *corev1.PodSpec
@@ -61,9 +61,9 @@ func TestTrustReachesTheAgent(t *testing.T) {
 	}
 }
 
-// TestCoverageReachesTheAgent holds that trust that is declared must name all
-// module versions unless it says otherwise, and that the go.sum files of what the
-// cache is warmed with are trusted without being required.
+// TestCoverageReachesTheAgent checks that declared trust data must cover all module
+// versions unless spec.verification.trust.coverage is Partial, and that the go.sum
+// files of the cache's warm-up sources are trusted if they exist.
 func TestCoverageReachesTheAgent(t *testing.T) {
 	goSum := v1alpha1.Trust{GoSumRefs: []v1alpha1.LocalReference{{Name: "sums"}}}
 	partial := goSum

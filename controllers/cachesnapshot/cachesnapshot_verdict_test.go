@@ -13,8 +13,8 @@ import (
 	"gocache.dev/operator/internal/testing/cluster"
 )
 
-// TestVerdicts lets the agent end in every way that it can, and holds what
-// each is taken for.
+// TestVerdicts checks the verdict, the conditions and the events for each way in
+// which the agent can end.
 func TestVerdicts(t *testing.T) {
 	t.Parallel()
 	contradiction := strings.Replace(intactReport, "Intact", "Corrupt", 1)
@@ -68,8 +68,8 @@ func TestVerdicts(t *testing.T) {
 	}
 }
 
-// TestWaitsForItsSource holds that a snapshot may be declared before its
-// source, and says what it waits for.
+// TestWaitsForItsSource checks that a snapshot may be created before its source,
+// and reports that it waits for it.
 func TestWaitsForItsSource(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -85,7 +85,7 @@ func TestWaitsForItsSource(t *testing.T) {
 	}
 }
 
-// passesWithoutSource is settle for a snapshot that waits for somebody else.
+// passesWithoutSource reconciles some times while the source does not exist.
 func (w *world) passesWithoutSource() {
 	w.t.Helper()
 	for range 4 {
@@ -94,8 +94,8 @@ func (w *world) passesWithoutSource() {
 	}
 }
 
-// TestSnapshotFails holds that what the CSI driver says is passed on, that it
-// is waited for until the deadline, and not longer.
+// TestSnapshotFails checks that the error of the CSI driver is reported, and that
+// the snapshot stalls at the deadline.
 func TestSnapshotFails(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -118,8 +118,8 @@ func TestSnapshotFails(t *testing.T) {
 	}
 }
 
-// TestSkip holds that a snapshot for an inquiry is captured, not verified, and
-// never called verified.
+// TestSkip checks that a snapshot with verification mode Skip is created and never
+// verified.
 func TestSkip(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
