@@ -36,7 +36,7 @@ const (
 	proxyIndex = "spec.environment.proxyRef"
 )
 
-// Reconciler keeps GoCaches warm and captured.
+// Reconciler keeps GoCaches warm and creates snapshots of them.
 type Reconciler struct {
 	// Client reads from caches and writes.
 	Client client.Client
@@ -138,7 +138,7 @@ func (r *Reconciler) reconcileParts(ctx context.Context, p *progress) (err error
 		// After the PVC is applied, and before the snapshots: before it starts a run
 		// it reads them past the client's cache, and hands them on.
 		r.write,
-		r.takeSnapshots,
+		r.createSnapshots,
 		// Last: only now it is certain that no part began what was requested.
 		r.answerOverdue,
 	} {
@@ -188,8 +188,8 @@ func (r *Reconciler) write(ctx context.Context, p *progress) error {
 	return err
 }
 
-// takeSnapshots lets the part snapshots have its turn.
-func (r *Reconciler) takeSnapshots(ctx context.Context, p *progress) error {
+// createSnapshots lets the part snapshots have its turn.
+func (r *Reconciler) createSnapshots(ctx context.Context, p *progress) error {
 	out, err := r.snapshots().Reconcile(ctx, p.cache, p.Observed)
 	p.snapshots = out
 	p.result.Add(out.Result)
@@ -202,7 +202,7 @@ func (r *Reconciler) snapshots() snapshots.Reconciler {
 
 func (r *Reconciler) replacement() replacement.Reconciler {
 	return replacement.Reconciler{
-		Client: r.Client, Live: r.Live, FieldOwner: fieldOwner, Image: r.Images.Operator, TakeSnapshot: r.snapshots().Take,
+		Client: r.Client, Live: r.Live, FieldOwner: fieldOwner, Image: r.Images.Operator, CreateSnapshot: r.snapshots().Create,
 	}
 }
 

@@ -32,7 +32,7 @@ func TestLogDecision(t *testing.T) {
 		"something waits":     {progress{Observed: pass.Observed{Stored: ready("A")}, cache: ready("A"), writer: writer.Result{Waits: map[plan.Action]string{plan.WarmUp: "x"}}}, ""},
 		"another reason":      {progress{Observed: pass.Observed{Stored: ready("A")}, cache: ready("B")}, `"reasonBefore"="A"`},
 		"a writer":            {progress{Observed: pass.Observed{Stored: ready("A")}, cache: ready("A"), writer: writer.Result{Started: plan.WarmUp, Cause: "by schedule"}}, `"cause"="by schedule"`},
-		"a snapshot":          {progress{Observed: pass.Observed{Stored: ready("A")}, cache: ready("A"), snapshots: snapshots.Result{Taken: "ci-1"}}, `"snapshot"="ci-1"`},
+		"a snapshot":          {progress{Observed: pass.Observed{Stored: ready("A")}, cache: ready("A"), snapshots: snapshots.Result{Created: "ci-1"}}, `"snapshot"="ci-1"`},
 		"snapshots to delete": {progress{Observed: pass.Observed{Stored: ready("A")}, cache: ready("A"), snapshots: snapshots.Result{Deleted: []string{"ci-0"}}}, `"deletedSnapshots"=["ci-0"]`},
 	} {
 		for level, want := range map[int]string{0: tt.want, 1: `"Decided"`} {

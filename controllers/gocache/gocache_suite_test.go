@@ -379,7 +379,7 @@ func (w *world) invariants() {
 		w.t.Fatalf("%d pods that write to the claim exist at once", writers)
 	}
 	for _, s := range w.snapshots() {
-		if running > 0 && writer.Capturing(&s) {
+		if running > 0 && writer.CreatingSnapshot(&s) {
 			w.t.Fatalf("a writer runs while %s is being cut", s.Name)
 		}
 	}

@@ -22,8 +22,8 @@ func (p *progress) logDecision(ctx context.Context) {
 	if p.writer.Started != "" {
 		level, values = 0, append(values, "began", p.writer.Started, "cause", p.writer.Cause)
 	}
-	if p.snapshots.Taken != "" {
-		level, values = 0, append(values, "snapshot", p.snapshots.Taken, "snapshotCause", p.snapshots.Cause)
+	if p.snapshots.Created != "" {
+		level, values = 0, append(values, "snapshot", p.snapshots.Created, "snapshotCause", p.snapshots.Cause)
 	}
 	if len(p.snapshots.Deleted) > 0 {
 		level, values = 0, append(values, "deletedSnapshots", p.snapshots.Deleted)

@@ -77,14 +77,14 @@ func (p *progress) invalid() error {
 // setReady sets Ready: whether a PVC that names the cache is populated now.
 func (p *progress) setReady(set conditions.Set, w writer.Status, available *pass.Fact) {
 	last := p.cache.Status.WarmUp
-	claim := p.PVC
+	pvc := p.PVC
 	usable := available.Status == metav1.ConditionTrue
 	failed := last.Outcome != v1alpha1.RunSucceeded && !p.Restored(p.cache)
 	switch {
 	case p.cache.Spec.Suspend:
 		set.Suspend(usable, "spec.suspend is set: nothing is started. %s", available.Message)
-	case claim != nil && claim.Status.Phase == corev1.ClaimLost:
-		set.Stall(v1alpha1.ReasonPVCLost, "The volume of claim %s is gone; delete the claim to begin anew", claim.Name)
+	case pvc != nil && pvc.Status.Phase == corev1.ClaimLost:
+		set.Stall(v1alpha1.ReasonPVCLost, "The volume of claim %s is gone; delete the claim to begin anew", pvc.Name)
 	case p.NeverWarmed(p.cache) && p.SourceMissing != "":
 		set.Progress(v1alpha1.ReasonSourceNotFound, "Not warmed yet: %s", p.SourceMissing)
 	case p.NeverWarmed(p.cache) && p.ProxyMissing != "":
@@ -93,7 +93,7 @@ func (p *progress) setReady(set conditions.Set, w writer.Status, available *pass
 		set.Progress(v1alpha1.ReasonProxyNotReady, "Not warmed yet: %s", p.ProxyUnready)
 	case p.NeverWarmed(p.cache) && w.Warming:
 		set.Progress(w.WarmingReason, "%s", w.WarmingMessage)
-	case !volume.Bound(claim):
+	case !volume.Bound(pvc):
 		set.Progress(v1alpha1.ReasonPVCPending, "Claim %s waits for its volume", p.cache.Name)
 	case p.NeverWarmed(p.cache):
 		set.Progress(v1alpha1.ReasonWaiting, "Not warmed yet%s", w.Because)

@@ -37,8 +37,8 @@ func bound() (*v1alpha1.GoCache, pass.Observed) {
 	return cache, o
 }
 
-// TestOutdated holds that only a PVC which never had a volume is created anew,
-// and only when the spec asks for another one.
+// TestOutdated holds that only a PVC which never had a volume is deleted and
+// created again, and only when the spec asks for another one.
 func TestOutdated(t *testing.T) {
 	for name, tt := range map[string]struct {
 		change func(*v1alpha1.GoCache, *corev1.PersistentVolumeClaim)

@@ -79,7 +79,7 @@ func (r Reconciler) applyPVC(ctx context.Context, cache *v1alpha1.GoCache, o pas
 	return err
 }
 
-// deleteOutdated deletes a PVC that has to be created anew. The watch reports
+// deleteOutdated deletes a PVC that has to be created again. The watch reports
 // when it is gone.
 func (r Reconciler) deleteOutdated(ctx context.Context, pvc *corev1.PersistentVolumeClaim, out *Result) error {
 	deleted, err := apply.DeleteUnchanged(ctx, r.Client, pvc)

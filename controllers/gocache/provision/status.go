@@ -14,15 +14,15 @@ import (
 
 // Bound is the fact for the condition PVCBound.
 func Bound(cache *v1alpha1.GoCache, o pass.Observed) *pass.Fact {
-	switch claim := o.PVC; {
-	case claim == nil:
+	switch pvc := o.PVC; {
+	case pvc == nil:
 		return pass.False(v1alpha1.ReasonProgressing, "Claim %s is being made", cache.Name)
-	case claim.Status.Phase == corev1.ClaimLost:
-		return pass.False(v1alpha1.ReasonPVCLost, "The volume of claim %s is gone; delete the claim to begin anew", claim.Name)
-	case !volume.Bound(claim):
-		return pass.False(v1alpha1.ReasonPVCPending, "Claim %s waits for its volume", claim.Name)
+	case pvc.Status.Phase == corev1.ClaimLost:
+		return pass.False(v1alpha1.ReasonPVCLost, "The volume of claim %s is gone; delete the claim to begin anew", pvc.Name)
+	case !volume.Bound(pvc):
+		return pass.False(v1alpha1.ReasonPVCPending, "Claim %s waits for its volume", pvc.Name)
 	default:
-		return pass.True(v1alpha1.ReasonPVCBound, "Claim %s is bound to volume %s", claim.Name, claim.Spec.VolumeName)
+		return pass.True(v1alpha1.ReasonPVCBound, "Claim %s is bound to volume %s", pvc.Name, pvc.Spec.VolumeName)
 	}
 }
 

@@ -43,8 +43,8 @@ type Reconciler struct {
 	FieldOwner string
 	// Image of the operator, for the pod that verifies a new volume.
 	Image string
-	// TakeSnapshot creates a CacheSnapshot of the cache PVC: that of a migration.
-	TakeSnapshot func(ctx context.Context, cache *v1alpha1.GoCache, name string) error
+	// CreateSnapshot creates a CacheSnapshot of the cache PVC: that of a migration.
+	CreateSnapshot func(ctx context.Context, cache *v1alpha1.GoCache, name string) error
 }
 
 // Result is what a pass did about the volume.
@@ -244,11 +244,11 @@ func (a *attempt) busy(ctx context.Context, o replacementrun.Observed) (string, 
 	case len(o.OwnPods) > 0:
 		return "pod " + o.OwnPods[0].Name + " to be gone", nil
 	}
-	capture, err := volume.PendingSnapshot(ctx, a.Live, a.cache.Namespace, a.cache.Name)
-	if err != nil || capture == "" {
+	pending, err := volume.PendingSnapshot(ctx, a.Live, a.cache.Namespace, a.cache.Name)
+	if err != nil || pending == "" {
 		return "", err
 	}
-	return "CSI snapshot " + capture + " to be cut", nil
+	return "CSI snapshot " + pending + " to be cut", nil
 }
 
 // recordHindrance records why the pod that verifies the new volume does not run,

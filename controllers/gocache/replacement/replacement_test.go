@@ -96,7 +96,7 @@ func TestRevoked(t *testing.T) {
 	}
 }
 
-// TestStatus holds what the condition Ready says of a replacement.
+// TestStatus holds the condition Ready during and after a replacement.
 func TestStatus(t *testing.T) {
 	for name, tt := range map[string]struct {
 		change  func(*v1alpha1.GoCache)

@@ -17,8 +17,8 @@ import (
 	"gocache.dev/operator/internal/plan/snapshot"
 )
 
-// intentToRestore is the intent to create the PVC anew from a snapshot, or nil
-// after it recorded why that cannot be.
+// intentToRestore is the intent to create the PVC again from a snapshot, or nil
+// after it recorded why that is not possible.
 func (a *attempt) intentToRestore(ctx context.Context, reason v1alpha1.VolumeReplacementReason, name string) (*v1alpha1.VolumeReplacementStatus, error) {
 	c, err := read.Object[v1alpha1.CacheSnapshot](ctx, a.Live, a.cache.Namespace, name)
 	if err != nil {
@@ -54,8 +54,8 @@ func (a *attempt) judge(ctx context.Context, name string, c *v1alpha1.CacheSnaps
 // +kubebuilder:rbac:groups=storage.k8s.io,resources=storageclasses,verbs=get
 // +kubebuilder:rbac:groups=snapshot.storage.k8s.io,resources=volumesnapshotcontents,verbs=get
 
-// mustCopy reports whether a snapshot cannot be restored into the wanted class and
-// size by its driver.
+// mustCopy reports whether the driver of a snapshot cannot restore it into the
+// class and size of the intent, so that the content has to be copied.
 func (a *attempt) mustCopy(ctx context.Context, intent *v1alpha1.VolumeReplacementStatus, c *v1alpha1.CacheSnapshot) (bool, error) {
 	if least := c.Status.RestoreSize; least != nil && intent.Size.Cmp(*least) < 0 {
 		return true, nil
@@ -80,7 +80,7 @@ func (a *attempt) source(ctx context.Context, c *v1alpha1.CacheSnapshot, o repla
 			return replacement.Source{Refused: "the claim was deleted by somebody: there is nothing to move"}, nil
 		}
 		if c == nil {
-			return replacement.Source{Waits: "CacheSnapshot " + intent.Snapshot + " to be made"}, a.TakeSnapshot(ctx, a.cache, intent.Snapshot)
+			return replacement.Source{Waits: "CacheSnapshot " + intent.Snapshot + " to be made"}, a.CreateSnapshot(ctx, a.cache, intent.Snapshot)
 		}
 	}
 	source, err := a.judge(ctx, intent.Snapshot, c)

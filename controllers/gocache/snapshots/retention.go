@@ -47,13 +47,13 @@ func (r Reconciler) observeUse(ctx context.Context, cache *v1alpha1.GoCache, o p
 	if o.Snapshots, err = csisnapshot.Of(ctx, r.Live, false, cache.Namespace, v1alpha1.GoCacheKind, cache.Name); err != nil {
 		return o, nil, err
 	}
-	var primes corev1.PersistentVolumeClaimList
-	if err := r.Live.List(ctx, &primes, client.InNamespace(cache.Namespace), client.HasLabels{volume.IntermediateLabel}); err != nil {
+	var intermediates corev1.PersistentVolumeClaimList
+	if err := r.Live.List(ctx, &intermediates, client.InNamespace(cache.Namespace), client.HasLabels{volume.IntermediateLabel}); err != nil {
 		return o, nil, fmt.Errorf("list claims that are being populated: %w", err)
 	}
 	cloned = map[string]bool{}
-	for i := range primes.Items {
-		cloned[primes.Items[i].Annotations[v1alpha1.PopulatedFromAnnotation]] = true
+	for i := range intermediates.Items {
+		cloned[intermediates.Items[i].Annotations[v1alpha1.PopulatedFromAnnotation]] = true
 	}
 	return o, cloned, nil
 }

@@ -17,7 +17,7 @@ import (
 	"gocache.dev/operator/internal/plan/snapshot"
 )
 
-// Reconciler takes the snapshots of a GoCache and applies their retention.
+// Reconciler creates the snapshots of a GoCache and applies their retention.
 type Reconciler struct {
 	// Client reads from caches and writes.
 	Client client.Client
@@ -30,8 +30,8 @@ type Reconciler struct {
 // Result is what a pass did about snapshots.
 type Result struct {
 	pass.Result
-	// Taken is the snapshot that was created, and Cause why; empty: none.
-	Taken, Cause string
+	// Created is the snapshot that was created, and Cause why; empty: none.
+	Created, Cause string
 	// Deleted are the snapshots that retention deleted.
 	Deleted []string
 }
@@ -42,12 +42,12 @@ func Record(cache *v1alpha1.GoCache, o pass.Observed) {
 	cache.Status.LatestSnapshot = snapshot.Latest(o.Snapshots)
 }
 
-// Reconcile takes a snapshot if one is due, and applies the policy to those
-// that there are. A step that fails does not keep the others from theirs.
+// Reconcile creates a snapshot if one is due, and applies the policy to the
+// existing ones. A step that fails does not keep the others from theirs.
 func (r Reconciler) Reconcile(ctx context.Context, cache *v1alpha1.GoCache, o pass.Observed) (Result, error) {
 	var out Result
 	err := errors.Join(
-		r.takeDue(ctx, cache, o, &out),
+		r.createDue(ctx, cache, o, &out),
 		policy(cache).Own(ctx, r.Client, o.Snapshots),
 		r.deleteExpired(ctx, cache, o, &out),
 	)
@@ -56,8 +56,8 @@ func (r Reconciler) Reconcile(ctx context.Context, cache *v1alpha1.GoCache, o pa
 
 // +kubebuilder:rbac:groups=cache.gocache.dev,resources=cachesnapshots,verbs=create;patch;delete
 
-// Take creates a CacheSnapshot of the GoCache as the policy has it.
-func (r Reconciler) Take(ctx context.Context, cache *v1alpha1.GoCache, name string) error {
+// Create creates a CacheSnapshot of the GoCache with the settings of the policy.
+func (r Reconciler) Create(ctx context.Context, cache *v1alpha1.GoCache, name string) error {
 	applier := apply.Applier{Client: r.Client, Live: r.Live, FieldOwner: r.FieldOwner}
 	return policy(cache).Take(ctx, applier, name, v1alpha1.SnapshotSource{Kind: v1alpha1.GoCacheKind, Name: cache.Name}, pass.Labels(cache))
 }
@@ -66,22 +66,22 @@ func policy(cache *v1alpha1.GoCache) csisnapshot.Policy {
 	return csisnapshot.Policy{Of: cache, Spec: cache.Spec.Snapshots, PodTemplate: cache.Spec.PodTemplate}
 }
 
-func (r Reconciler) takeDue(ctx context.Context, cache *v1alpha1.GoCache, o pass.Observed, out *Result) error {
+func (r Reconciler) createDue(ctx context.Context, cache *v1alpha1.GoCache, o pass.Observed, out *Result) error {
 	due, next := due(cache, o)
 	out.WakeAt(o.Now, next)
 	if due == nil {
 		return nil
 	}
-	if err := r.Take(ctx, cache, due.Name); err != nil {
+	if err := r.Create(ctx, cache, due.Name); err != nil {
 		return err
 	}
-	out.Taken, out.Cause = due.Name, due.Cause
+	out.Created, out.Cause = due.Name, due.Cause
 	out.Events = append(out.Events, event.Normal("SnapshotRequested", "Snapshot", "Asked for CacheSnapshot %s: %s", due.Name, due.Cause))
-	recordTaken(cache, o, *due)
+	recordCreated(cache, o, *due)
 	return nil
 }
 
-// due is the snapshot to take now, or when to ask again.
+// due is the snapshot to create now, or when to ask again.
 func due(cache *v1alpha1.GoCache, o pass.Observed) (*snapshot.Due, time.Time) {
 	return snapshot.Decide(observation(cache, o))
 }
@@ -143,9 +143,9 @@ func content(o pass.Observed, f snapshot.Observation) snapshot.Content {
 	return content
 }
 
-// recordTaken records what the snapshot answers, so that it is not taken again
-// after retention has deleted it.
-func recordTaken(cache *v1alpha1.GoCache, o pass.Observed, due snapshot.Due) {
+// recordCreated records what the snapshot was created for, so that it is not
+// created again after retention has deleted it.
+func recordCreated(cache *v1alpha1.GoCache, o pass.Observed, due snapshot.Due) {
 	status := &cache.Status
 	status.LatestSnapshot = due.Name // as the next pass will see
 	if due.Run != "" {

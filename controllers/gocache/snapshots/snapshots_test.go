@@ -57,14 +57,14 @@ func TestDue(t *testing.T) {
 	}
 }
 
-// TestRecordTaken holds that what was taken is not due again, and that the
-// request is answered.
-func TestRecordTaken(t *testing.T) {
+// TestRecordCreated holds that a snapshot that was created is not due again, and
+// that the request is answered.
+func TestRecordCreated(t *testing.T) {
 	cache, o := warmed()
 	cache.Status.Request = &v1alpha1.RequestStatus{UID: "u", Action: v1alpha1.RequestSnapshot, Outcome: v1alpha1.RequestAccepted}
 	for range 3 { // the request, and the warm-up
 		if due, _ := due(cache, o); due != nil {
-			recordTaken(cache, o, *due)
+			recordCreated(cache, o, *due)
 		}
 	}
 	if due, _ := due(cache, o); due != nil {

@@ -53,33 +53,33 @@ func (cleanUp) record(t *turn) {
 	if applied == "" {
 		c.LastPlanTime = c.StartTime
 	}
-	outcome, message, said := cleanupOutcome(run)
+	outcome, message, r := cleanupOutcome(run)
 	c.Outcome, c.Message = outcome, bounded.Text(message, 4096)
-	t.recordUsage(said.UsedBytes, said.AvailableBytes)
-	if len(said.Preflight) > 0 {
-		c.Preflight, c.Paused = preflight(said), ""
+	t.recordUsage(r.UsedBytes, r.AvailableBytes)
+	if len(r.Preflight) > 0 {
+		c.Preflight, c.Paused = preflight(r), ""
 	}
-	switch said.Outcome {
+	switch r.Outcome {
 	case report.Planned:
-		t.recordPlan(said)
+		t.recordPlan(r)
 	case report.Changed:
-		t.recordPlan(said)
+		t.recordPlan(r)
 		if c.LastPlan.Open && t.cache.Spec.Cleanup != nil && t.cache.Spec.Cleanup.Approval == v1alpha1.ApprovalRequired {
 			t.answerRun(v1alpha1.RequestFailed, fmt.Sprintf("the caches have changed since, and nothing was removed; now %s", t.planMessage()))
 		}
 	case report.Applied:
-		t.recordApplied(said)
+		t.recordApplied(r)
 	case report.Paused:
-		c.Paused, c.Failures = said.Failing().Name, 0
+		c.Paused, c.Failures = r.Failing().Name, 0
 		closePlan(c)
 		t.answerRun(v1alpha1.RequestFailed, t.pausedMessage())
 	case report.Corrupt:
-		t.recordContentOf(said)
+		t.recordContentOf(r)
 		closePlan(c)
 		t.recordFailure()
 	case report.Failed, "": // or no report at all
 		if run.Annotations[v1alpha1.PlanAnnotation] != "" {
-			t.recordSeal(said.ManifestDigest)
+			t.recordSeal(r.ManifestDigest)
 		}
 		t.recordFailure()
 	}
@@ -93,7 +93,7 @@ func (cleanUp) due(t *turn) (plan.DueAction, bool) {
 	return plan.DueAction{Cause: d.Cause, Since: d.Since, LastStart: facts.LastStart}, d.Step != cleanup.None
 }
 
-// waitsFor is what keeps a cleaning that is due from starting.
+// waitsFor is what keeps a cleanup that is due from starting.
 func (cleanUp) waitsFor(t *turn) string {
 	switch {
 	case t.NeverWarmed(t.cache):
@@ -109,7 +109,7 @@ func (cleanUp) waitsFor(t *turn) string {
 
 // job is the Job that makes a plan, or applies the one that is open: the
 // agent in the toolchain's image, since it repeats builds.
-func (cleanUp) job(_ context.Context, t *turn, wish plan.DueAction) (*batchv1.Job, error) {
+func (cleanUp) job(_ context.Context, t *turn, due plan.DueAction) (*batchv1.Job, error) {
 	spec, mount := t.cache.Spec.Cleanup, t.cache.Spec.Environment.MountPath
 	command := []string{path.Join(toolsDir, "gocache-agent"), "cleanup", "--json", "--root", mount, "--termination-log", "/dev/termination-log"}
 	if pass.Has(t.cache, v1alpha1.LayerModules) {
@@ -124,7 +124,7 @@ func (cleanUp) job(_ context.Context, t *turn, wish plan.DueAction) (*batchv1.Jo
 	if spec.MaxAge != nil {
 		command = append(command, "--max-age", spec.MaxAge.Duration.String())
 	}
-	job := t.jobSpec(cleanUp{}, wish)
+	job := t.jobSpec(cleanUp{}, due)
 	job.Annotations[v1alpha1.InputsAnnotation] = t.bounds()
 	if cleanup.Decide(t.cleanupFacts()).Step == cleanup.Apply {
 		p := t.cache.Status.Cleanup.LastPlan
@@ -189,8 +189,8 @@ func (t *turn) recordFailure() {
 }
 
 // recordPlan notes what would go. A plan with nothing in it is done.
-func (t *turn) recordPlan(said report.Report) {
-	c, p := t.cache.Status.Cleanup, said.Plan
+func (t *turn) recordPlan(r report.Report) {
+	c, p := t.cache.Status.Cleanup, r.Plan
 	c.Failures = 0
 	c.LastPlan = &v1alpha1.CleanupPlan{
 		Digest: p.Digest, Time: metav1.NewTime(p.AsOf), Open: !p.Empty(), Bounds: t.Run.Annotations[v1alpha1.InputsAnnotation],
@@ -203,37 +203,37 @@ func (t *turn) recordPlan(said report.Report) {
 	case !c.LastPlan.Open:
 		c.LastCleanTime = c.CompletionTime
 		t.answerRun(v1alpha1.RequestSucceeded, "nothing to remove: the caches are within their bounds")
-	case said.Outcome == report.Planned && spec != nil && spec.Approval == v1alpha1.ApprovalRequired:
+	case r.Outcome == report.Planned && spec != nil && spec.Approval == v1alpha1.ApprovalRequired:
 		t.answerRun(v1alpha1.RequestSucceeded, t.planMessage())
 	}
 }
 
 // recordApplied notes what went, and what is left.
-func (t *turn) recordApplied(said report.Report) {
+func (t *turn) recordApplied(r report.Report) {
 	c := t.cache.Status.Cleanup
 	c.Failures = 0
 	closePlan(c)
-	c.LastCleanTime, c.Removed = c.CompletionTime, said.RemovedEntries
-	c.Freed = resource.NewQuantity(said.FreedBytes, resource.BinarySI)
-	c.Proof = &v1alpha1.CleanupProof{Result: string(said.Proof.Result), Compiled: said.Proof.Compiled, Message: bounded.Text(said.Proof.Message, 1024)}
-	t.recordContentOf(said)
-	message := fmt.Sprintf("freed %s", mebibytes(said.FreedBytes))
-	if said.Proof.Result != report.Pass {
+	c.LastCleanTime, c.Removed = c.CompletionTime, r.RemovedEntries
+	c.Freed = resource.NewQuantity(r.FreedBytes, resource.BinarySI)
+	c.Proof = &v1alpha1.CleanupProof{Result: string(r.Proof.Result), Compiled: r.Proof.Compiled, Message: bounded.Text(r.Proof.Message, 1024)}
+	t.recordContentOf(r)
+	message := fmt.Sprintf("freed %s", mebibytes(r.FreedBytes))
+	if r.Proof.Result != report.Pass {
 		message += "; " + t.unprovenMessage()
 	}
 	t.answerRun(v1alpha1.RequestSucceeded, message)
 }
 
 // recordContentOf copies what a run left on the PVC.
-func (t *turn) recordContentOf(said report.Report) {
+func (t *turn) recordContentOf(r report.Report) {
 	if !t.RanOnPVC() {
 		return
 	}
-	t.cache.Status.Counts = v1alpha1.CacheCounts{Modules: said.Modules, BuildEntries: said.BuildEntries}
-	t.cache.Status.ManifestDigest = said.ManifestDigest
+	t.cache.Status.Counts = v1alpha1.CacheCounts{Modules: r.Modules, BuildEntries: r.BuildEntries}
+	t.cache.Status.ManifestDigest = r.ManifestDigest
 }
 
-// unproven reports whether a cleaning, since the last warm-up began, could not
+// unproven reports whether a cleanup, since the last warm-up began, could not
 // prove the cache warm.
 func (t *turn) unproven() bool {
 	c, warmed := t.cache.Status.Cleanup, t.cache.Status.WarmUp.StartTime
@@ -282,7 +282,7 @@ func (t *turn) unprovenMessage() string {
 	return "not proven warm, so a warm-up is due: " + t.cache.Status.Cleanup.Proof.Message
 }
 
-// refusesCleanup is why a cleaning cannot be asked for.
+// refusesCleanup is why a request for a cleanup is refused; empty: it is not.
 func (t *turn) refusesCleanup() string {
 	if t.cache.Spec.Cleanup == nil {
 		return "spec.cleanup sets no bounds"
@@ -318,16 +318,16 @@ func cleanupOutcome(run jobrun.Outcome) (v1alpha1.RunOutcome, string, report.Rep
 	if !run.Conclusive() {
 		return v1alpha1.RunInconclusive, run.Cause, report.Report{}
 	}
-	said, err := report.Parse([]byte(run.Message))
+	r, err := report.Parse([]byte(run.Message))
 	if err != nil {
 		return v1alpha1.RunFailed, fmt.Sprintf("the agent ended with exit code %d: %s", *run.ExitCode, run.Message), report.Report{}
 	}
-	switch said.Outcome {
+	switch r.Outcome {
 	case report.Planned, report.Applied, report.Changed, report.Paused:
-		return v1alpha1.RunSucceeded, said.Message, said
+		return v1alpha1.RunSucceeded, r.Message, r
 	case report.Corrupt, report.Failed:
 	}
-	return v1alpha1.RunFailed, said.Message, said
+	return v1alpha1.RunFailed, r.Message, r
 }
 
 func layerPlan(l *report.Layer) *v1alpha1.CleanupLayer {
@@ -348,9 +348,9 @@ func closePlan(c *v1alpha1.CleanupStatus) {
 	}
 }
 
-func preflight(said report.Report) []v1alpha1.CleanupCheck {
+func preflight(r report.Report) []v1alpha1.CleanupCheck {
 	var checks []v1alpha1.CleanupCheck
-	for _, c := range said.Preflight[:min(len(said.Preflight), 8)] {
+	for _, c := range r.Preflight[:min(len(r.Preflight), 8)] {
 		checks = append(checks, v1alpha1.CleanupCheck{
 			Name: bounded.Text(c.Name, 32), Result: bounded.Text(string(c.Result), 16), Message: bounded.Text(c.Message, 1024),
 		})

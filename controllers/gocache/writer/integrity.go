@@ -84,11 +84,11 @@ func (integrityCheck) due(t *turn) (plan.DueAction, bool) {
 	facts := t.checkFacts()
 	decision := livecheck.Decide(facts)
 	t.out.WakeAt(t.Now, decision.Wake)
-	wish := plan.DueAction{Cause: decision.Cause, Since: decision.Since, Urgent: livecheck.Urgent(decision.Cause)}
-	if wish.Urgent == livecheck.Urgent(facts.Last.Cause) {
-		wish.LastStart = facts.Last.Start
+	due := plan.DueAction{Cause: decision.Cause, Since: decision.Since, Urgent: livecheck.Urgent(decision.Cause)}
+	if due.Urgent == livecheck.Urgent(facts.Last.Cause) {
+		due.LastStart = facts.Last.Start
 	}
-	return wish, decision.Due
+	return due, decision.Due
 }
 
 // waitsFor is what keeps a check that is due from starting.
@@ -99,9 +99,9 @@ func (integrityCheck) waitsFor(t *turn) string {
 	return ""
 }
 
-// job is the Job that checks the live claim, with what its snapshots are
-// proven with.
-func (integrityCheck) job(ctx context.Context, t *turn, wish plan.DueAction) (*batchv1.Job, error) {
+// job is the Job that checks the cache PVC, with the trust data that its
+// snapshots are verified with.
+func (integrityCheck) job(ctx context.Context, t *turn, due plan.DueAction) (*batchv1.Job, error) {
 	declared := pass.SnapshotPolicy(t.cache).Verification.Trust
 	trust, err := check.Trust(ctx, t.Live, t.cache.Namespace, "spec.snapshots.verification.trust", declared)
 	if err != nil {
@@ -109,7 +109,7 @@ func (integrityCheck) job(ctx context.Context, t *turn, wish plan.DueAction) (*b
 	}
 	trust.Flags = append(trust.Flags, check.CoverageFlags(declared)...)
 	trust.TrustSources(check.Sources(t.cache.Spec.WarmUp))
-	job := t.jobSpec(integrityCheck{}, wish)
+	job := t.jobSpec(integrityCheck{}, due)
 	job.Image = t.Images.Operator
 	job.Command = append(append([]string{
 		"/gocache-agent", "verify", "--json", "--termination-log", "/dev/termination-log", "--volume", checkedDir, "--live", "--root", checkedDir,
@@ -140,7 +140,7 @@ func (t *turn) checkFacts() livecheck.Observation {
 			continue
 		}
 		f.Snapshots = append(f.Snapshots, livecheck.Snapshot{
-			Name: c.Name, Volume: c.Status.Source.VolumeName, Created: c.Status.CreationTime.Time, Verdict: onCaptured(c),
+			Name: c.Name, Volume: c.Status.Source.VolumeName, Created: c.Status.CreationTime.Time, Verdict: verdictAtCreation(c),
 			ByPolicy: c.Labels[v1alpha1.ManagedByLabel] == v1alpha1.ManagedByValue,
 		})
 	}
@@ -244,9 +244,9 @@ func (t *turn) intactMessage() string {
 	return fmt.Sprintf("%d module versions and %d build entries hold what they should", c.Modules, c.BuildEntries)
 }
 
-// onCaptured is the verdict on what was captured, which the source held too: a
-// snapshot that was repaired since is offered all the same.
-func onCaptured(c *v1alpha1.CacheSnapshot) v1alpha1.Verdict {
+// verdictAtCreation is the verdict on the content that the snapshot was created
+// with, before any repair: the cache PVC held the same content.
+func verdictAtCreation(c *v1alpha1.CacheSnapshot) v1alpha1.Verdict {
 	if c.Status.Repair != nil {
 		return c.Status.Repair.Found.Verdict
 	}

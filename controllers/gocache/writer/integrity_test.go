@@ -7,8 +7,8 @@ import (
 	"gocache.dev/operator/controllers/gocache/pass"
 )
 
-// TestAnswerAfterRollback holds that a request whose check convicted waits for
-// the volume to be replaced, and then says by what.
+// TestAnswerAfterRollback holds that a request whose check found the cache corrupt
+// is answered after the volume was replaced, with the name of the snapshot.
 func TestAnswerAfterRollback(t *testing.T) {
 	t.Parallel()
 	cache := &v1alpha1.GoCache{Spec: v1alpha1.GoCacheSpec{Integrity: &v1alpha1.CacheIntegrity{OnCorrupt: v1alpha1.CacheRollback}}}

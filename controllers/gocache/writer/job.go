@@ -17,12 +17,12 @@ import (
 )
 
 // jobSpec is what the Jobs of all actions have in common.
-func (t *turn) jobSpec(action action, wish plan.DueAction) jobrun.Spec {
+func (t *turn) jobSpec(action action, due plan.DueAction) jobrun.Spec {
 	cache := t.cache
 	labels := pass.Labels(t.cache)
 	labels[v1alpha1.ActionLabel] = string(action.name())
 	annotations := map[string]string{
-		v1alpha1.CauseAnnotation:  wish.Cause,
+		v1alpha1.CauseAnnotation:  due.Cause,
 		v1alpha1.PVCUIDAnnotation: string(t.PVC.UID),
 		v1alpha1.VolumeAnnotation: t.PVC.Spec.VolumeName,
 	}
@@ -63,8 +63,8 @@ func podFinished(p *corev1.Pod) bool {
 	return p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed
 }
 
-func mounts(p *corev1.Pod, claim string) bool {
+func mounts(p *corev1.Pod, pvc string) bool {
 	return slices.ContainsFunc(p.Spec.Volumes, func(v corev1.Volume) bool {
-		return v.PersistentVolumeClaim != nil && v.PersistentVolumeClaim.ClaimName == claim
+		return v.PersistentVolumeClaim != nil && v.PersistentVolumeClaim.ClaimName == pvc
 	})
 }

@@ -179,7 +179,7 @@ func (t *turn) notNotified() string {
 	return fmt.Sprintf("; the webhook was not told (%d calls): %s", w.Failures, w.Message)
 }
 
-// freed is what the last cleaning removed.
+// freed is what the last cleanup removed.
 func (t *turn) freed() string {
 	c := t.cache.Status.Cleanup
 	if c.Freed == nil {

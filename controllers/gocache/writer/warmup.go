@@ -53,12 +53,12 @@ func (warmUp) record(t *turn) {
 	status.Run, status.Outcome, status.Message = run.Run, outcome, bounded.Text(message, 4096)
 	status.StartTime, status.CompletionTime = ptr.To(metav1.NewTime(run.Started)), ptr.To(metav1.NewTime(run.Ended))
 	status.Inputs = run.Annotations[v1alpha1.InputsAnnotation]
-	if claim := run.Annotations[v1alpha1.PVCUIDAnnotation]; claim != "" {
-		if status.PersistentVolumeClaimUID != "" && status.PersistentVolumeClaimUID != claim {
+	if uid := run.Annotations[v1alpha1.PVCUIDAnnotation]; uid != "" {
+		if status.PersistentVolumeClaimUID != "" && status.PersistentVolumeClaimUID != uid {
 			// What was written to another volume is not on this one.
 			status.LastSuccessRun, status.LastSuccessTime, status.Failures = "", nil, 0
 		}
-		status.PersistentVolumeClaimUID = claim
+		status.PersistentVolumeClaimUID = uid
 	}
 	if outcome == v1alpha1.RunSucceeded {
 		t.answerRun(v1alpha1.RequestSucceeded, message)
@@ -115,14 +115,14 @@ func (warmUp) waitsFor(t *turn) string {
 }
 
 // job is the Job that fills the caches: the agent, in the toolchain's image.
-func (warmUp) job(_ context.Context, t *turn, wish plan.DueAction) (*batchv1.Job, error) {
+func (warmUp) job(_ context.Context, t *turn, due plan.DueAction) (*batchv1.Job, error) {
 	cache := t.cache
 	mount := cache.Spec.Environment.MountPath
 	command := []string{path.Join(toolsDir, "gocache-agent"), "warm", "--root", mount, "--termination-log", "/dev/termination-log", "--expect-go", cache.Spec.Toolchain.Version}
 	command = append(command, "--modcache", t.layerDir(v1alpha1.LayerModules, goenv.ModuleCache(mount)))
 	command = append(command, "--buildcache", t.layerDir(v1alpha1.LayerBuild, goenv.BuildCache(mount)))
 	command = append(command, t.sealedFlag()...)
-	job := t.jobSpec(warmUp{}, wish)
+	job := t.jobSpec(warmUp{}, due)
 	job.Annotations[v1alpha1.InputsAnnotation] = t.inputs()
 	if built := commits(t.Sources); built != "" {
 		job.Annotations[v1alpha1.CommitsAnnotation] = built
@@ -238,7 +238,7 @@ func (t *turn) toolchainImage() string {
 // means that the cache would come out different.
 func (t *turn) inputs() string {
 	toolchain := t.toolchainImage()
-	if t.cache.Spec.Toolchain.Image != "" { // which does not tell the release
+	if t.cache.Spec.Toolchain.Image != "" { // which does not contain the release
 		toolchain += " go" + t.cache.Spec.Toolchain.Version
 	}
 	b, err := json.Marshal([]any{

@@ -120,11 +120,11 @@ func (t *turn) startOrRemove(ctx context.Context) error {
 	case jobrun.Absent:
 	}
 	for range actions() {
-		action, wish := t.next()
+		action, due := t.next()
 		if action == nil {
 			return nil
 		}
-		err := t.start(ctx, action, wish)
+		err := t.start(ctx, action, due)
 		if err != nil || t.out.Waits[action.name()] == "" {
 			return err
 		}
@@ -133,7 +133,7 @@ func (t *turn) startOrRemove(ctx context.Context) error {
 }
 
 // start starts a writer for an action, unless it turns out that it has to wait.
-func (t *turn) start(ctx context.Context, action action, wish plan.DueAction) error {
+func (t *turn) start(ctx context.Context, action action, due plan.DueAction) error {
 	if begun, err := t.startedMeanwhile(ctx); err != nil || begun || t.mustWait(action) {
 		return err
 	}
@@ -146,7 +146,7 @@ func (t *turn) start(ctx context.Context, action action, wish plan.DueAction) er
 		t.out.WakeIn(time.Second)
 		return nil
 	}
-	job, err := action.job(ctx, t, wish)
+	job, err := action.job(ctx, t, due)
 	if err != nil {
 		return t.waitForPerson(action.name(), err)
 	}
@@ -158,8 +158,8 @@ func (t *turn) start(ctx context.Context, action action, wish plan.DueAction) er
 	if _, err := t.applier().Apply(ctx, apply.ControlledBy(t.cache), job); err != nil {
 		return err
 	}
-	t.out.Started, t.out.Cause = action.name(), wish.Cause
-	t.out.Events = append(t.out.Events, started(action.name(), wish.Cause))
+	t.out.Started, t.out.Cause = action.name(), due.Cause
+	t.out.Events = append(t.out.Events, started(action.name(), due.Cause))
 	return nil
 }
 
@@ -178,17 +178,17 @@ func (t *turn) waitForPerson(action plan.Action, err error) error {
 // next is the action to start now, and why; nil for none. One that waits
 // for something does not keep the others from their turn.
 func (t *turn) next() (action, plan.DueAction) {
-	var wishes []plan.DueAction
+	var candidates []plan.DueAction
 	all := actions()
 	for _, a := range all {
-		wish, due := a.due(t)
+		candidate, due := a.due(t)
 		if !due || t.out.Waits[a.name()] != "" || t.mustWait(a) {
 			continue
 		}
-		wish.Action = a.name()
-		wishes = append(wishes, wish)
+		candidate.Action = a.name()
+		candidates = append(candidates, candidate)
 	}
-	next, ok := plan.Decide(wishes)
+	next, ok := plan.Decide(candidates)
 	for i := range all {
 		if ok && all[i].name() == next.Action {
 			return all[i], next
@@ -261,21 +261,21 @@ func (t *turn) wait(action plan.Action, what string) {
 // a snapshot is of one moment, in which there is no writer.
 func (t *turn) quietWaitsFor() string {
 	for i := range t.Snapshots {
-		if c := &t.Snapshots[i]; Capturing(c) {
+		if c := &t.Snapshots[i]; CreatingSnapshot(c) {
 			return "snapshot " + c.Name + " to be cut"
 		}
 	}
 	return ""
 }
 
-// Capturing reports whether a driver may be creating the CSI snapshot now.
-func Capturing(c *v1alpha1.CacheSnapshot) bool {
+// CreatingSnapshot reports whether a driver may be creating the CSI snapshot now.
+func CreatingSnapshot(c *v1alpha1.CacheSnapshot) bool {
 	return c.Status.StartTime != nil && c.Status.CreationTime == nil && c.DeletionTimestamp.IsZero() &&
 		!meta.IsStatusConditionTrue(c.Status.Conditions, v1alpha1.StalledCondition)
 }
 
-// recordUsage writes how full a run found the file system of the PVC, if it
-// could tell.
+// recordUsage records how full a run found the file system of the PVC. A run that
+// measured nothing reports 0 for both.
 func (t *turn) recordUsage(used, available int64) {
 	if used == 0 && available == 0 || !t.RanOnPVC() {
 		return
