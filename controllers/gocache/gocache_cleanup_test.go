@@ -95,11 +95,11 @@ func (c *cleaner) report(approved string) *cluster.Ending {
 	return &cluster.Ending{Exit: int32(exit), Message: string(text)}
 }
 
-// listener receives what webhooks are told.
+// listener receives the calls of webhooks.
 type listener struct {
 	calls []webhook.Call
 	deaf  bool // it receives nothing
-	slow  bool // it never says
+	slow  bool // its answer never arrives
 }
 
 // Notify is received at once.
@@ -137,8 +137,8 @@ func (w *world) clean(status metav1.ConditionStatus, reason, message string) {
 	w.condition(v1alpha1.CleanCondition, status, reason, message)
 }
 
-// TestScheduledCleanup follows a cleaning without approval: a plan at its time,
-// at once applied, and what the Jobs are told.
+// TestScheduledCleanup follows a cleanup without approval: the plan is made when
+// it is due and is applied at once. It also holds the commands of the Jobs.
 func TestScheduledCleanup(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -146,7 +146,7 @@ func TestScheduledCleanup(t *testing.T) {
 	w.cache(every("@every 1h"))
 	w.settle()
 	w.clean(metav1.ConditionUnknown, v1alpha1.ReasonWaiting, "No plan was made yet")
-	if len(w.cleanings) > 0 {
+	if len(w.cleanups) > 0 {
 		t.Fatal("cleaned before its time")
 	}
 
@@ -160,35 +160,35 @@ func TestScheduledCleanup(t *testing.T) {
 		t.Errorf("command %s\nin %s, claim mounted %+v", got, container.Image, container.VolumeMounts[0])
 	}
 	w.cleaner.hang = false
-	w.said()
+	w.newEvents()
 	w.settle()
 	w.clean(metav1.ConditionTrue, v1alpha1.ReasonWithinBounds, "the last plan that was applied removed 10.0 MiB")
 	c := w.get()
 	status := c.Status.Cleanup
-	if len(w.cleanings) != 2 || status.Freed.String() != "10Mi" || status.Removed != 21 || status.LastPlan.Open || len(status.Preflight) != 3 {
-		t.Errorf("%d runs: %+v", len(w.cleanings), status)
+	if len(w.cleanups) != 2 || status.Freed.String() != "10Mi" || status.Removed != 21 || status.LastPlan.Open || len(status.Preflight) != 3 {
+		t.Errorf("%d runs: %+v", len(w.cleanups), status)
 	}
 	if c.Status.Counts.BuildEntries != 5 || c.Status.ManifestDigest != "sha256:after" || c.Status.Storage.Used.String() != "90Mi" {
 		t.Errorf("left: %+v, %s, %s", c.Status.Counts, c.Status.ManifestDigest, c.Status.Storage.Used)
 	}
-	said := w.said()
+	events := w.newEvents()
 	for _, want := range []string{"CleanupPlanned Planned to remove 12 entries, 10.0 MiB: sha256:one", "Cleaned Removed 21 entries"} {
-		if !strings.Contains(said, want) {
-			t.Errorf("events lack %q:\n%s", want, said)
+		if !strings.Contains(events, want) {
+			t.Errorf("events lack %q:\n%s", want, events)
 		}
 	}
 	if len(w.listener.calls) > 0 || len(w.warmUps) != 1 {
 		t.Errorf("%d calls and %d warm-ups, though no plan waited and the cache is warm", len(w.listener.calls), len(w.warmUps))
 	}
 	w.wait(61 * time.Minute)
-	if status := w.get().Status.Cleanup; len(w.cleanings) != 3 || status.LastPlan.Entries != 0 || status.LastPlan.Open {
-		t.Errorf("%d runs, want one more that finds nothing: %+v", len(w.cleanings), status.LastPlan)
+	if status := w.get().Status.Cleanup; len(w.cleanups) != 3 || status.LastPlan.Entries != 0 || status.LastPlan.Open {
+		t.Errorf("%d runs, want one more that finds nothing: %+v", len(w.cleanups), status.LastPlan)
 	}
 	w.clean(metav1.ConditionTrue, v1alpha1.ReasonWithinBounds, "Within the bounds")
 }
 
-// TestApproval holds that a plan waits for exactly its own approval, that a
-// webhook is told of it once, and that the Job applies that plan.
+// TestApproval holds that a plan waits for exactly its own approval, that the
+// webhook is notified of it once, and that the Job applies that plan.
 func TestApproval(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -200,13 +200,13 @@ func TestApproval(t *testing.T) {
 	w.answered("cleanup-1", v1alpha1.RequestSucceeded, "the plan sha256:one, of 12 entries and 10.0 MiB, waits for approval")
 	w.clean(metav1.ConditionFalse, v1alpha1.ReasonApprovalRequired, "create a CacheRequest with action ApproveCleanup and argument sha256:one")
 	w.wait(100 * time.Hour)
-	if len(w.cleanings) != 1 || len(w.listener.calls) != 1 {
-		t.Fatalf("%d runs and %d calls, want one plan that waits and is told once", len(w.cleanings), len(w.listener.calls))
+	if len(w.cleanups) != 1 || len(w.listener.calls) != 1 {
+		t.Fatalf("%d runs and %d calls, want one plan that waits and is told once", len(w.cleanups), len(w.listener.calls))
 	}
 	call := w.listener.calls[0]
-	var told writer.Notice
-	w.must(json.Unmarshal(call.Body, &told))
-	if call.Key != "sha256:one" || call.Timeout != 10*time.Second || told.Name != "ci" || told.Plan.Bytes != 10<<20 || told.Approve.Action != v1alpha1.RequestApproveCleanup || told.Approve.Argument != "sha256:one" || told.Approve.TargetRef.Name != "ci" {
+	var notice writer.Notice
+	w.must(json.Unmarshal(call.Body, &notice))
+	if call.Key != "sha256:one" || call.Timeout != 10*time.Second || notice.Name != "ci" || notice.Plan.Bytes != 10<<20 || notice.Approve.Action != v1alpha1.RequestApproveCleanup || notice.Approve.Argument != "sha256:one" || notice.Approve.TargetRef.Name != "ci" {
 		t.Errorf("told %+v: %s", call, call.Body)
 	}
 
@@ -254,26 +254,26 @@ func TestPlanChangedSinceApproval(t *testing.T) {
 	w.clean(metav1.ConditionFalse, v1alpha1.ReasonApprovalRequired, "sha256:three")
 }
 
-// TestPausedCleanup holds that a check that does not pass is said by its name
-// and cause, and is made again after the next warm-up.
+// TestPausedCleanup holds that a check that does not pass is reported with its
+// name and cause, and is made again after the next warm-up.
 func TestPausedCleanup(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.cleaner = cleaner{garbage: "one", paused: report.Reuse}
 	w.cache(bounded10Gi(v1alpha1.ApprovalAutomatic))
 	w.settle()
-	w.said()
+	w.newEvents()
 	w.request("cleanup-1", v1alpha1.RequestCleanup)
 	w.settle()
 	w.answered("cleanup-1", v1alpha1.RequestFailed, "the check reuse did not pass: the cache is cold")
 	w.clean(metav1.ConditionFalse, v1alpha1.ReasonCleanupPaused, "Cleaning is paused: the check reuse did not pass: the cache is cold")
-	if said := w.said(); !strings.Contains(said, "Warning CleanupPaused Paused cleaning by the check reuse: the cache is cold") {
-		t.Errorf("events:\n%s", said)
+	if events := w.newEvents(); !strings.Contains(events, "Warning CleanupPaused Paused cleaning by the check reuse: the cache is cold") {
+		t.Errorf("events:\n%s", events)
 	}
 	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "")
 	w.wait(100 * time.Hour)
-	if len(w.cleanings) != 1 {
-		t.Errorf("%d runs while it is paused", len(w.cleanings))
+	if len(w.cleanups) != 1 {
+		t.Errorf("%d runs while it is paused", len(w.cleanups))
 	}
 	w.cleaner.paused = ""
 	w.request("warm-up-2", v1alpha1.RequestWarmUp)
@@ -289,16 +289,16 @@ func TestUnprovenCleanup(t *testing.T) {
 	w.cache(bounded10Gi(v1alpha1.ApprovalAutomatic))
 	w.settle()
 	w.ending = nil
-	w.said()
+	w.newEvents()
 	w.wait(time.Minute)
 	w.request("cleanup-1", v1alpha1.RequestCleanup)
 	w.settle()
 	w.answered("cleanup-1", v1alpha1.RequestSucceeded, "not proven warm, so a warm-up is due: 4 packages were compiled")
 	w.clean(metav1.ConditionTrue, v1alpha1.ReasonWithinBounds, "not proven warm")
-	said := w.said()
+	events := w.newEvents()
 	for _, want := range []string{"Warning NotProvenWarm", "WarmUpStarted Started a warm-up: a cleanup found the cache not warm"} {
-		if !strings.Contains(said, want) {
-			t.Errorf("events lack %q:\n%s", want, said)
+		if !strings.Contains(events, want) {
+			t.Errorf("events lack %q:\n%s", want, events)
 		}
 	}
 	w.ending = ended(warmreport.Report{Outcome: warmreport.Succeeded, Modules: 3, BuildEntries: 7})
@@ -310,7 +310,7 @@ func TestUnprovenCleanup(t *testing.T) {
 }
 
 // TestFailingCleanup holds that a run that fails or is disrupted is repeated
-// with growing pauses, and that a bound which cannot be reached is said.
+// with growing pauses, and that a bound which cannot be reached is reported.
 func TestFailingCleanup(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -322,7 +322,7 @@ func TestFailingCleanup(t *testing.T) {
 	w.answered("cleanup-1", v1alpha1.RequestFailed, "disrupted")
 	w.clean(metav1.ConditionFalse, v1alpha1.ReasonCleanupFailed, "(1 in a row)")
 	w.wait(50 * time.Second)
-	if len(w.cleanings) != 1 {
+	if len(w.cleanups) != 1 {
 		t.Error("tried again without a pause")
 	}
 	w.cleaner.ending = &cluster.Ending{Exit: 1, Message: `{"outcome":"Failed","message":"the disk is full"}`}
@@ -334,19 +334,19 @@ func TestFailingCleanup(t *testing.T) {
 }
 
 // TestDeafWebhook holds that a webhook which does not answer is called again
-// with growing pauses, that this is said, and that the plan can be approved.
+// with growing pauses, that this is reported, and that the plan can be approved.
 func TestDeafWebhook(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.cleaner.garbage, w.listener.deaf = "one", true
 	w.cache(bounded10Gi(v1alpha1.ApprovalRequired))
 	w.settle()
-	w.said()
+	w.newEvents()
 	w.request("cleanup-1", v1alpha1.RequestCleanup)
 	w.settle()
 	w.clean(metav1.ConditionFalse, v1alpha1.ReasonApprovalRequired, "the webhook was not told (1 calls): the answer is 503")
-	if said := w.said(); !strings.Contains(said, "Warning WebhookFailed Could not tell the webhook of the plan sha256:one (1 calls)") {
-		t.Errorf("events:\n%s", said)
+	if events := w.newEvents(); !strings.Contains(events, "Warning WebhookFailed Could not tell the webhook of the plan sha256:one (1 calls)") {
+		t.Errorf("events:\n%s", events)
 	}
 	w.wait(50 * time.Second)
 	if len(w.listener.calls) != 1 {
@@ -365,7 +365,7 @@ func TestDeafWebhook(t *testing.T) {
 }
 
 // TestCleanupOfFullVolume holds that a warm-up that fails, as it does on a full
-// volume, does not keep a cleaning from making room.
+// volume, does not keep a cleanup from freeing space.
 func TestCleanupOfFullVolume(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -381,8 +381,9 @@ func TestCleanupOfFullVolume(t *testing.T) {
 	w.answered("cleanup-2", v1alpha1.RequestSucceeded, "freed 10.0 MiB")
 }
 
-// TestWebhookIsCalled holds, on a manager that runs, that a plan which waits is
-// told over HTTP, and that the end of the call wakes who writes it down.
+// TestWebhookIsCalled holds, on a manager that runs, that a webhook is notified
+// over HTTP of a plan that waits, and that the end of the call triggers a pass,
+// which records it.
 func TestWebhookIsCalled(t *testing.T) {
 	t.Parallel()
 	var calls atomic.Int32

@@ -18,22 +18,22 @@ import (
 type end struct {
 	Ready                        bool
 	WarmUps, Snapshots, Verified int
-	Checks, Cleanings            int
+	Checks, Cleanups             int
 	Freed                        string
-	Told                         bool
+	Notified                     bool
 	Verdict                      v1alpha1.Verdict
 	Size                         string
 	Offered                      bool
 	Requests                     map[string]v1alpha1.RequestOutcome
 	Slot                         bool
 	Writer                       bool
-	Swap                         swapEnd
+	Replacement                  replacementEnd
 }
 
 // TestCrashPoints kills the manager before and after each API write of a flow,
-// and starts a fresh one: the same end is reached, a run is booked once and
-// captured once, and one writes at a time, which settle looks at after each
-// step.
+// and starts a new one: the same end is reached, each run is recorded once and
+// has at most one snapshot, and there is one writer at a time, which settle
+// checks after each step.
 func TestCrashPoints(t *testing.T) {
 	flows := map[string]func(w *world, die func()){
 		// from the declaration to the offer
@@ -53,7 +53,7 @@ func TestCrashPoints(t *testing.T) {
 			w.request("warm-up-1", v1alpha1.RequestWarmUp)
 			w.settle()
 		},
-		// a check that somebody asks for, the second attempt of which convicts
+		// a requested check, whose second attempt finds the cache corrupt
 		"check": func(w *world, die func()) {
 			w.cache()
 			w.settle()
@@ -64,7 +64,7 @@ func TestCrashPoints(t *testing.T) {
 			w.checked = corrupt
 			w.wait(time.Minute)
 		},
-		// a claim that is found full, and grows
+		// a PVC that is found full, and grows
 		"growth": func(w *world, die func()) {
 			class := w.class()
 			w.cache(growsTo("2Gi", class))
@@ -85,8 +85,8 @@ func TestCrashPoints(t *testing.T) {
 			w.wait(pass.Interval)
 			w.wait(pass.Interval)
 		},
-		// a plan that a webhook is told of, its approval, and a warm-up since the
-		// cache was not proven warm
+		// a plan that a webhook is notified of, its approval, and a warm-up since
+		// the cache was not proven warm
 		"cleaning": func(w *world, die func()) {
 			w.cleaner = cleaner{garbage: "one", unproven: true}
 			w.cache(bounded10Gi(v1alpha1.ApprovalRequired))
@@ -110,14 +110,14 @@ func TestCrashPoints(t *testing.T) {
 		},
 	}
 	table := map[string]crash.Flow[end]{}
-	maps.Copy(flows, swapFlows())
+	maps.Copy(flows, replacementFlows())
 	for name, flow := range flows {
 		table[name] = func(t *testing.T, life *crash.Life) end { return dying(t, flow, life) }
 	}
 	crash.Run(t, server.Client, "gocache", table)
 }
 
-// dying runs a flow, in which the process dies where the life says, to its end.
+// dying runs a flow to its end, in which the process dies at the point of life.
 func dying(t *testing.T, flow func(*world, func()), life *crash.Life) end {
 	t.Helper()
 	w := newWorld(t)
@@ -129,13 +129,13 @@ func dying(t *testing.T, flow func(*world, func()), life *crash.Life) end {
 	})
 	var c v1alpha1.GoCache
 	if !exists[v1alpha1.GoCache](w, "ci") {
-		return end{Swap: w.swapEnd()}
+		return end{Replacement: w.replacementEnd()}
 	}
 	c = *w.get()
 	e := end{
-		Swap:    w.swapEnd(),
-		Ready:   meta.IsStatusConditionTrue(c.Status.Conditions, v1alpha1.ReadyCondition),
-		WarmUps: len(w.warmUps), Snapshots: len(w.snapshots()),
+		Replacement: w.replacementEnd(),
+		Ready:       meta.IsStatusConditionTrue(c.Status.Conditions, v1alpha1.ReadyCondition),
+		WarmUps:     len(w.warmUps), Snapshots: len(w.snapshots()),
 		Offered: c.Status.LatestVerifiedSnapshot != "", Writer: exists[batchv1.Job](w, "ci-writer"),
 	}
 	for _, s := range w.snapshots() {
@@ -143,9 +143,9 @@ func dying(t *testing.T, flow func(*world, func()), life *crash.Life) end {
 			e.Verified++
 		}
 	}
-	e.Checks, e.Cleanings, e.Size = len(w.checks), len(w.cleanings), c.Status.Storage.Capacity.String()
+	e.Checks, e.Cleanups, e.Size = len(w.checks), len(w.cleanups), c.Status.Storage.Capacity.String()
 	if cleaned := c.Status.Cleanup; cleaned != nil {
-		e.Freed, e.Told = cleaned.Freed.String(), cleaned.Webhook != nil && cleaned.Webhook.DeliveredTime != nil
+		e.Freed, e.Notified = cleaned.Freed.String(), cleaned.Webhook != nil && cleaned.Webhook.DeliveredTime != nil
 	}
 	if c.Status.Integrity != nil {
 		e.Verdict = c.Status.Integrity.Verdict

@@ -10,7 +10,7 @@ import (
 	"gocache.dev/operator/api/v1alpha1"
 )
 
-// TestEnvironment holds what builds are told, word by word.
+// TestEnvironment holds the environment variables of builds, word by word.
 func TestEnvironment(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -131,8 +131,8 @@ func (w *world) writerSees(env map[string]string) {
 	}
 }
 
-// TestEnvironmentIsRepaired holds that the ConfigMaps are written whole: what
-// somebody changed or added in fields of ours is put right.
+// TestEnvironmentIsRepaired holds that the operator owns all data of the
+// ConfigMaps: a value that was changed or added by a user is reverted.
 func TestEnvironmentIsRepaired(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

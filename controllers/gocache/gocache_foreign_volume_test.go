@@ -29,7 +29,7 @@ func newVictim(w *world) victim {
 	return victim{pvc: pvc, pv: pv}
 }
 
-// untouched holds that nobody wrote to either object.
+// untouched holds that neither object was written to.
 func (v victim) untouched(w *world) {
 	w.t.Helper()
 	var pv corev1.PersistentVolume
@@ -68,12 +68,12 @@ func (w *world) editAs(tenant client.Client, change func(*v1alpha1.GoCache)) {
 	w.must(tenant.Update(w.t.Context(), &c))
 }
 
-// TestAnotherTenantsVolumeIsNeverTaken plays a user with the role edit in one
+// TestAnotherTenantsVolumeIsNeverUsed plays a user with the role edit in one
 // namespace, whose PersistentVolumeClaim names a volume of another namespace
-// when the operator is asked to replace the volume of the cache. Whatever it is
-// that starts the replacement, the other tenant's volume is not written to, and
-// the object says why nothing happens.
-func TestAnotherTenantsVolumeIsNeverTaken(t *testing.T) {
+// when a replacement of the cache's volume is requested. Whatever starts the
+// replacement, the other tenant's volume is not written to, and the status
+// reports why nothing happens.
+func TestAnotherTenantsVolumeIsNeverUsed(t *testing.T) {
 	t.Parallel()
 	for name, ask := range map[string]func(w *world, tenant client.Client){
 		"restore": func(w *world, tenant client.Client) {
@@ -94,7 +94,7 @@ func TestAnotherTenantsVolumeIsNeverTaken(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
-			w.captured()
+			w.cacheWithSnapshot()
 			v, tenant := newVictim(w), server.Tenant(t, w.namespace)
 			defer v.untouched(w)
 			w.editAs(tenant, func(c *v1alpha1.GoCache) { c.Spec.Suspend = true })
@@ -110,30 +110,30 @@ func TestAnotherTenantsVolumeIsNeverTaken(t *testing.T) {
 				w.now = w.now.Add(time.Minute)
 			}
 			status := w.get().Status
-			said := meta.FindStatusCondition(status.Conditions, v1alpha1.ReadyCondition).Message
+			message := meta.FindStatusCondition(status.Conditions, v1alpha1.ReadyCondition).Message
 			if exists[v1alpha1.CacheRequest](w, "rollback-1") {
-				said += "\n" + w.requests.Get(t, "rollback-1").Status.Message
+				message += "\n" + w.requests.Get(t, "rollback-1").Status.Message
 			}
-			if !strings.Contains(said, v.pv.Name) || !strings.Contains(said, "another PersistentVolumeClaim") {
-				t.Errorf("the object does not say what is wrong: %s", said)
+			if !strings.Contains(message, v.pv.Name) || !strings.Contains(message, "another PersistentVolumeClaim") {
+				t.Errorf("the object does not say what is wrong: %s", message)
 			}
-			if strings.Contains(said, v.pvc.Namespace+"/") {
-				t.Errorf("the object names another tenant's PersistentVolumeClaim: %s", said)
+			if strings.Contains(message, v.pvc.Namespace+"/") {
+				t.Errorf("the object names another tenant's PersistentVolumeClaim: %s", message)
 			}
 		})
 	}
 }
 
-// TestAnotherTenantsVolumeIsNeverTakenMidway plants the PersistentVolumeClaim
+// TestAnotherTenantsVolumeIsNeverUsedMidway plants the PersistentVolumeClaim
 // while a replacement is in progress: in the place of the cache's own, or of
 // the one that the new content is made in.
-func TestAnotherTenantsVolumeIsNeverTakenMidway(t *testing.T) {
+func TestAnotherTenantsVolumeIsNeverUsedMidway(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"ci", "ci-next", "ci-previous"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
-			w.captured()
+			w.cacheWithSnapshot()
 			v, tenant := newVictim(w), server.Tenant(t, w.namespace)
 			defer v.untouched(w)
 			pod := w.consumer("a")

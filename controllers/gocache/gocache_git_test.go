@@ -123,14 +123,14 @@ func TestGitSource(t *testing.T) {
 	if len(*jobs) != 2 || !slices.Contains((*jobs)[1].Spec.Template.Spec.InitContainers[1].Command, second) {
 		t.Errorf("%d warm-ups after the push, want a second one, of %s", len(*jobs), second)
 	}
-	if said := w.said(); strings.Count(said, "its sources or its toolchain changed") != 1 {
-		t.Errorf("events: %s", said)
+	if events := w.newEvents(); strings.Count(events, "its sources or its toolchain changed") != 1 {
+		t.Errorf("events: %s", events)
 	}
 }
 
 // TestUnreadableRepository holds that a repository which does not answer keeps
-// its commit, is said once, is not asked without pause, and counts again as soon
-// as it answers.
+// its commit, is reported once, is not polled without pause, and counts again as
+// soon as it answers.
 func TestUnreadableRepository(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -165,17 +165,17 @@ func TestUnreadableRepository(t *testing.T) {
 	r.down.Store(false)
 	w.wait(gitrefs.MaxInterval)
 	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "Warm")
-	said := w.said()
+	events := w.newEvents()
 	for _, want := range []string{"Warning SourceUnreadable", "Normal SourceReadable"} {
-		if strings.Count(said, want) != 1 {
-			t.Errorf("events say %q %d times, want once:\n%s", want, strings.Count(said, want), said)
+		if strings.Count(events, want) != 1 {
+			t.Errorf("events say %q %d times, want once:\n%s", want, strings.Count(events, want), events)
 		}
 	}
 	if len(w.warmUps) != 2 {
 		t.Errorf("%d warm-ups, want a second one that answers the request too", len(w.warmUps))
 	}
 
-	// A manager that begins while it is down again knows the commit.
+	// A manager that starts while it is down again still has the commit.
 	r.down.Store(true)
 	w.restart(w.mortal.Point)
 	w.settle()
@@ -184,8 +184,8 @@ func TestUnreadableRepository(t *testing.T) {
 	}
 }
 
-// TestGitSecret holds that what is wrong with a Secret is said, that it works
-// once it is right, and that its content is shown to one container alone.
+// TestGitSecret holds that an invalid Secret is reported, that a corrected one is
+// used, and that its content is mounted into one container alone.
 func TestGitSecret(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -208,7 +208,7 @@ func TestGitSecret(t *testing.T) {
 	w.must(err)
 	status, err := json.Marshal(w.get())
 	w.must(err)
-	if all := string(text) + string(status) + w.said(); strings.Contains(all, "s3cret") || strings.Contains(all, "guess") {
+	if all := string(text) + string(status) + w.newEvents(); strings.Contains(all, "s3cret") || strings.Contains(all, "guess") {
 		t.Errorf("a password is told: %s", all)
 	}
 	pod := (*jobs)[0].Spec.Template.Spec

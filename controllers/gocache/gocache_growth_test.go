@@ -15,7 +15,7 @@ import (
 	"gocache.dev/operator/internal/testing/cluster"
 )
 
-// growsTo lets a claim of a class grow by 1Gi.
+// growsTo lets a PVC of a class grow by 1Gi at a time, up to a limit.
 func growsTo(limit string, class *string) func(*v1alpha1.GoCacheSpec) {
 	return func(s *v1alpha1.GoCacheSpec) {
 		s.Storage.StorageClassName = class
@@ -28,7 +28,7 @@ func fills(usedMiB, availableMiB int64) *cluster.Ending {
 	return ended(warmreport.Report{Outcome: warmreport.Succeeded, Modules: 3, BuildEntries: 7, UsedBytes: usedMiB << 20, AvailableBytes: availableMiB << 20})
 }
 
-// TestGrowth follows a claim that fills up from step to step to its limit.
+// TestGrowth follows a PVC that fills up from step to step to its limit.
 func TestGrowth(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -44,13 +44,13 @@ func TestGrowth(t *testing.T) {
 	w.settle()
 	w.asksFor("2Gi")
 	w.condition(v1alpha1.StorageSufficientCondition, metav1.ConditionFalse, v1alpha1.ReasonGrowing, "grows from 1Gi to 2Gi")
-	w.said()
+	w.newEvents()
 	w.cluster.HoldExpansion = false
 	w.settle()
 	w.asksFor("2Gi") // grows once per measurement
 	w.condition(v1alpha1.StorageSufficientCondition, metav1.ConditionUnknown, v1alpha1.ReasonWaiting, "No run has measured yet how full the volume of 2Gi is")
-	if said := w.said(); !strings.Contains(said, "StorageGrown Claim ci has grown from 1Gi to 2Gi") {
-		t.Errorf("events %s", said)
+	if events := w.newEvents(); !strings.Contains(events, "StorageGrown Claim ci has grown from 1Gi to 2Gi") {
+		t.Errorf("events %s", events)
 	}
 
 	w.ending = fills(2000, 48)
@@ -63,16 +63,16 @@ func TestGrowth(t *testing.T) {
 	w.asksFor("2500Mi")
 	w.condition(v1alpha1.StorageSufficientCondition, metav1.ConditionFalse, v1alpha1.ReasonAtLimit, "96% of 2500Mi is used, and spec.storage.growth.limit is 2500Mi")
 	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "")
-	if said := w.said(); strings.Count(said, "AtLimit") != 1 {
-		t.Errorf("events %s", said)
+	if events := w.newEvents(); strings.Count(events, "AtLimit") != 1 {
+		t.Errorf("events %s", events)
 	}
 	w.edit(func(c *v1alpha1.GoCache) { c.Spec.Storage.Growth.Limit = resource.MustParse("9Gi") })
 	w.settle()
 	w.asksFor("3524Mi")
 }
 
-// TestGrowthAfterAFailure holds that a warm-up that found the claim full makes
-// it grow, so that the next one succeeds.
+// TestGrowthAfterAFailure holds that a warm-up that found the PVC full makes it
+// grow, so that the next one succeeds.
 func TestGrowthAfterAFailure(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -86,8 +86,9 @@ func TestGrowthAfterAFailure(t *testing.T) {
 	w.condition(v1alpha1.StorageSufficientCondition, metav1.ConditionTrue, v1alpha1.ReasonSpaceLeft, "60% of 2Gi")
 }
 
-// TestRefusedGrowth holds that a claim whose class cannot expand is said to be
-// refused, is left alone for an hour, and is tried again then.
+// TestRefusedGrowth holds that growth is reported as refused without a
+// StorageClass that allows expansion, and is tried again after an hour and not
+// before.
 func TestRefusedGrowth(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -98,8 +99,8 @@ func TestRefusedGrowth(t *testing.T) {
 	const refused = "may not grow to 2Gi: apply PersistentVolumeClaim"
 	w.condition(v1alpha1.StorageSufficientCondition, metav1.ConditionFalse, v1alpha1.ReasonGrowthRefused, refused)
 	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "")
-	if said := w.said(); strings.Count(said, "GrowthRefused") != 1 || !strings.Contains(said, "only dynamically provisioned pvc can be resized") {
-		t.Errorf("events %s", said)
+	if events := w.newEvents(); strings.Count(events, "GrowthRefused") != 1 || !strings.Contains(events, "only dynamically provisioned pvc can be resized") {
+		t.Errorf("events %s", events)
 	}
 	before := len(w.mortal.Writes)
 	for range 5 {
@@ -121,8 +122,8 @@ func TestRefusedGrowth(t *testing.T) {
 	w.condition(v1alpha1.StorageSufficientCondition, metav1.ConditionFalse, v1alpha1.ReasonGrowthRefused, refused)
 }
 
-// TestQuotaRefusesGrowth holds that a quota that is used up is said as it is,
-// and that the claim grows when it was raised.
+// TestQuotaRefusesGrowth holds that an exhausted quota is reported with its name,
+// and that the PVC grows after the quota is gone.
 func TestQuotaRefusesGrowth(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -133,7 +134,7 @@ func TestQuotaRefusesGrowth(t *testing.T) {
 	quota.Spec.Hard = corev1.ResourceList{"requests.storage": resource.MustParse("1536Mi")}
 	w.must(server.Client.Create(t.Context(), quota))
 	quota.Status = corev1.ResourceQuotaStatus{Hard: quota.Spec.Hard, Used: corev1.ResourceList{"requests.storage": resource.MustParse("1Gi")}}
-	w.must(server.Client.Status().Update(t.Context(), quota)) // nobody plays its controller
+	w.must(server.Client.Status().Update(t.Context(), quota)) // envtest runs no controller for it
 	w.ending = fills(900, 124)
 	w.request("warm-up-1", v1alpha1.RequestWarmUp)
 	w.settle()
@@ -143,7 +144,8 @@ func TestQuotaRefusesGrowth(t *testing.T) {
 	w.asksFor("2Gi")
 }
 
-// TestDriverCannotExpand holds that a driver which gives up is said to.
+// TestDriverCannotExpand holds that an expansion which the driver gives up is
+// reported.
 func TestDriverCannotExpand(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -151,15 +153,15 @@ func TestDriverCannotExpand(t *testing.T) {
 	w.ending = fills(900, 124)
 	w.cache(growsTo("2Gi", w.class()))
 	w.settle()
-	claim := get[corev1.PersistentVolumeClaim](w, "ci")
-	claim.Status.AllocatedResourceStatuses = map[corev1.ResourceName]corev1.ClaimResourceStatus{
+	pvc := get[corev1.PersistentVolumeClaim](w, "ci")
+	pvc.Status.AllocatedResourceStatuses = map[corev1.ResourceName]corev1.ClaimResourceStatus{
 		corev1.ResourceStorage: corev1.PersistentVolumeClaimControllerResizeInfeasible,
 	}
-	claim.Status.AllocatedResources = corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("2Gi")}
-	claim.Status.Conditions = []corev1.PersistentVolumeClaimCondition{{
+	pvc.Status.AllocatedResources = corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("2Gi")}
+	pvc.Status.Conditions = []corev1.PersistentVolumeClaimCondition{{
 		Type: corev1.PersistentVolumeClaimControllerResizeError, Status: corev1.ConditionTrue, Message: "not in my zone",
 	}}
-	w.must(server.Client.Status().Update(t.Context(), claim))
+	w.must(server.Client.Status().Update(t.Context(), pvc))
 	w.settle()
 	w.condition(v1alpha1.StorageSufficientCondition, metav1.ConditionFalse, v1alpha1.ReasonGrowthRefused, "cannot expand the volume of 1Gi to 2Gi; the driver says: not in my zone")
 }

@@ -26,15 +26,15 @@ var (
 	evicted = &cluster.Ending{Evicted: true}
 )
 
-// checkedBy declares checks of the live claim.
+// checkedBy declares checks of the cache PVC.
 func checkedBy(i v1alpha1.CacheIntegrity) func(*v1alpha1.GoCacheSpec) {
 	return func(s *v1alpha1.GoCacheSpec) { s.Integrity = &i }
 }
 
 var everyHour = v1alpha1.CacheIntegrity{Schedule: v1alpha1.Schedule{Schedule: "@every 1h"}}
 
-// TestScheduledCheck follows a check of the live claim from its time to its
-// verdict, and a later one that convicts, and one that finds it mended.
+// TestScheduledCheck follows a check of the cache PVC from its time to its
+// verdict, then one that finds it corrupt, and one that finds it repaired.
 func TestScheduledCheck(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -73,18 +73,18 @@ func TestScheduledCheck(t *testing.T) {
 		t.Errorf("used %v, want 100Mi", used)
 	}
 
-	w.said()
+	w.newEvents()
 	w.checked = corrupt
 	w.wait(61 * time.Minute)
 	const found = "1 corrupt: FlippedZip 1 (FlippedZip, module cache: a@v1.zip: h1 differs); there is no verified snapshot"
 	w.condition(v1alpha1.IntactCondition, metav1.ConditionFalse, v1alpha1.ReasonCorrupt, found)
 	w.condition(v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonCorrupt, found)
 	w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonCorrupt, found)
-	if said := w.said(); strings.Count(said, "Found the live claim corrupt") != 1 {
-		t.Errorf("events %s", said)
+	if events := w.newEvents(); strings.Count(events, "Found the live claim corrupt") != 1 {
+		t.Errorf("events %s", events)
 	}
 
-	w.checked = evicted // says nothing, so that the conviction stands
+	w.checked = evicted // inconclusive, so that the verdict Corrupt stands
 	w.wait(61 * time.Minute)
 	w.condition(v1alpha1.IntactCondition, metav1.ConditionFalse, v1alpha1.ReasonCorrupt, found)
 
@@ -94,9 +94,9 @@ func TestScheduledCheck(t *testing.T) {
 	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonSnapshotsDisabled, "")
 }
 
-// TestCheckThatCannotTell holds that it is repeated with growing pauses, a few
-// times, and is neither good nor bad.
-func TestCheckThatCannotTell(t *testing.T) {
+// TestInconclusiveCheck holds that a check without a result is repeated a few
+// times, with growing pauses, and makes the cache neither Intact nor Corrupt.
+func TestInconclusiveCheck(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.cache(checkedBy(v1alpha1.CacheIntegrity{Schedule: v1alpha1.Schedule{Schedule: "@every 100h"}}))
@@ -113,9 +113,9 @@ func TestCheckThatCannotTell(t *testing.T) {
 	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "")
 }
 
-// TestConvictedSnapshot holds that a convicted snapshot makes a check due at
-// once, and convicts nothing itself.
-func TestConvictedSnapshot(t *testing.T) {
+// TestCorruptSnapshotMakesCheckDue holds that a corrupt snapshot makes a check of
+// the cache PVC due at once, and does not make the cache Corrupt itself.
+func TestCorruptSnapshotMakesCheckDue(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.corrupt = true
@@ -136,7 +136,7 @@ func TestConvictedSnapshot(t *testing.T) {
 }
 
 // TestRepairedSnapshot holds that a snapshot which had to be repaired makes a
-// check due too: what was wrong in it is wrong on the live claim.
+// check due too: the cache PVC has the same corrupt entries.
 func TestRepairedSnapshot(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -153,9 +153,9 @@ func TestRepairedSnapshot(t *testing.T) {
 	w.condition(v1alpha1.IntactCondition, metav1.ConditionFalse, v1alpha1.ReasonCorrupt, "FlippedZip")
 }
 
-// TestTwoConvictedSnapshots holds that they convict a volume on which no check
-// could tell, and one of them does not.
-func TestTwoConvictedSnapshots(t *testing.T) {
+// TestTwoCorruptSnapshots holds that two corrupt snapshots of a volume make the
+// cache Corrupt while its checks are inconclusive, and that one does not.
+func TestTwoCorruptSnapshots(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.corrupt, w.checked = true, evicted
@@ -211,8 +211,8 @@ func TestFailureReport(t *testing.T) {
 	}
 }
 
-// TestReportOfAFailureGoesFirst holds that whoever doubts the cache does not
-// wait for what is only due, but for the writer that runs.
+// TestReportOfAFailureGoesFirst holds that the check for a failure report starts
+// before actions that are only due, and waits for the writer that runs.
 func TestReportOfAFailureGoesFirst(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -242,8 +242,8 @@ func TestReportOfAFailureGoesFirst(t *testing.T) {
 	}
 }
 
-// TestFailureReportRollsBack holds that a report on a rotten claim is answered
-// when the claim was rolled back, and says to what.
+// TestFailureReportRollsBack holds that a failure report on a corrupt cache is
+// answered after the rollback, with the name of the restored snapshot.
 func TestFailureReportRollsBack(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -268,8 +268,9 @@ func TestFailureReportRollsBack(t *testing.T) {
 	}
 }
 
-// TestCheckWithoutItsTrust holds that a check whose trust data is missing waits
-// and says for what, while the rest goes on, and is made with it.
+// TestCheckWithoutItsTrust holds that a check whose trust data is missing waits,
+// while the other actions continue, that the status reports what it waits for,
+// and that it is made as soon as the data exists.
 func TestCheckWithoutItsTrust(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -298,9 +299,9 @@ func TestCheckWithoutItsTrust(t *testing.T) {
 	}
 }
 
-// TestWriterGoesWhereTheClaimIs holds that a Job of a claim that one node alone
-// can mount is placed on the node where somebody has mounted it.
-func TestWriterGoesWhereTheClaimIs(t *testing.T) {
+// TestWriterGoesWhereThePVCIs holds that the Job of a PVC without access mode
+// ReadWriteMany is placed on the node where a pod has mounted the PVC.
+func TestWriterGoesWhereThePVCIs(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.cache()

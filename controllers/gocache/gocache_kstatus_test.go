@@ -16,50 +16,50 @@ import (
 func TestKstatus(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	says := func(want kstatus.Status, step string) {
+	expect := func(want kstatus.Status, step string) {
 		t.Helper()
 		kstatus.Want(t, server.Client, w.get(), want, step)
 	}
 	ending := w.ending
 	w.ending = nil
 	w.cache(afterWarmUp)
-	says(kstatus.InProgress, "applied, and seen by nobody yet")
+	expect(kstatus.InProgress, "applied, and seen by nobody yet")
 	w.must(w.pass())
-	says(kstatus.InProgress, "after the first pass")
+	expect(kstatus.InProgress, "after the first pass")
 	w.settle()
-	says(kstatus.InProgress, "while the first warm-up runs")
+	expect(kstatus.InProgress, "while the first warm-up runs")
 	w.ending = ended(warmreport.Report{Outcome: warmreport.Failed, Message: "no such module"})
 	w.settle()
-	says(kstatus.InProgress, "after a warm-up failed, which is tried again")
+	expect(kstatus.InProgress, "after a warm-up failed, which is tried again")
 	w.ending, w.slow = ending, true
 	w.wait(2 * 60e9)
-	says(kstatus.InProgress, "warm, with a snapshot that is not verified yet")
+	expect(kstatus.InProgress, "warm, with a snapshot that is not verified yet")
 	w.slow = false
 	w.settle()
-	says(kstatus.Current, "warm, with a verified snapshot")
+	expect(kstatus.Current, "warm, with a verified snapshot")
 
 	w.edit(func(c *v1alpha1.GoCache) { c.Spec.Snapshots.Schedule.Schedule = "every now and then" })
-	says(kstatus.InProgress, "edited, and not seen yet")
+	expect(kstatus.InProgress, "edited, and not seen yet")
 	w.settle()
-	says(kstatus.Failed, "with a schedule that nobody understands")
+	expect(kstatus.Failed, "with a schedule that nobody understands")
 	w.edit(func(c *v1alpha1.GoCache) { c.Spec.Snapshots.Schedule.Schedule = "@daily" })
-	says(kstatus.InProgress, "mended, and not seen yet")
+	expect(kstatus.InProgress, "mended, and not seen yet")
 	w.settle()
-	says(kstatus.Current, "mended")
+	expect(kstatus.Current, "mended")
 
 	w.corrupt = true
 	w.request("snapshot-1", v1alpha1.RequestSnapshot)
 	w.settle()
-	says(kstatus.Current, "when its newest snapshot is convicted: an older one is offered")
+	expect(kstatus.Current, "when its newest snapshot is convicted: an older one is offered")
 
 	w.edit(func(c *v1alpha1.GoCache) { c.Spec.Suspend = true })
 	w.settle()
-	says(kstatus.Current, "suspended: there is nothing to wait for")
+	expect(kstatus.Current, "suspended: there is nothing to wait for")
 	w.edit(func(c *v1alpha1.GoCache) { c.Spec.Suspend = false })
 	w.settle()
-	says(kstatus.Current, "resumed")
+	expect(kstatus.Current, "resumed")
 
 	w.must(server.Client.Delete(t.Context(), w.get(), client.PropagationPolicy(metav1.DeletePropagationForeground)))
 	w.must(w.pass())
-	says(kstatus.Terminating, "deleted, while its children go")
+	expect(kstatus.Terminating, "deleted, while its children go")
 }

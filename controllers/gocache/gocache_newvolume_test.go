@@ -11,8 +11,8 @@ import (
 	warmreport "gocache.dev/operator/internal/domain/warmup"
 )
 
-// replace deletes the claim, as a person does to begin anew, and lets the
-// operator make another one.
+// replace deletes the cache PVC, as a user does to start again, and lets the
+// operator create another one.
 func (w *world) replace() {
 	w.t.Helper()
 	w.must(server.Client.Delete(w.t.Context(), get[corev1.PersistentVolumeClaim](w, "ci")))
@@ -22,20 +22,20 @@ func (w *world) replace() {
 	}
 }
 
-// TestNewVolumeIsWarmedAnew holds that an empty claim in the place of a warm
-// one is not taken for it.
-func TestNewVolumeIsWarmedAnew(t *testing.T) {
+// TestNewVolumeIsWarmedAgain holds that a cache is not Warm after an empty PVC
+// took the place of the warm one.
+func TestNewVolumeIsWarmedAgain(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.cache(afterWarmUp)
 	w.settle()
-	w.said()
+	w.newEvents()
 	w.ending = nil
 	w.replace()
 	w.condition(v1alpha1.WarmCondition, metav1.ConditionFalse, v1alpha1.ReasonWarming, "")
 	w.condition(v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonWarming, "")
-	if said := w.said(); !strings.Contains(said, "Started a warm-up: its volume is new") {
-		t.Errorf("events: %s", said)
+	if events := w.newEvents(); !strings.Contains(events, "Started a warm-up: its volume is new") {
+		t.Errorf("events: %s", events)
 	}
 	w.ending = ended(warmreport.Report{Outcome: warmreport.Succeeded, Modules: 3})
 	w.now = w.now.Add(60e9)
@@ -46,9 +46,9 @@ func TestNewVolumeIsWarmedAnew(t *testing.T) {
 	}
 }
 
-// TestNewVolumeIsNotCapturedForTheOld holds that no snapshot is taken of a new
-// claim on the strength of a run that wrote to the old one.
-func TestNewVolumeIsNotCapturedForTheOld(t *testing.T) {
+// TestNoSnapshotOfNewVolumeForOldRun holds that no snapshot of a new PVC is
+// created because of a run that wrote to the old one.
+func TestNoSnapshotOfNewVolumeForOldRun(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.cache(withoutSnapshots)

@@ -25,14 +25,14 @@ func (w *world) class() *string {
 
 func (w *world) asksFor(size string) {
 	w.t.Helper()
-	claim := get[corev1.PersistentVolumeClaim](w, "ci")
-	if got := claim.Spec.Resources.Requests[corev1.ResourceStorage]; got.Cmp(resource.MustParse(size)) != 0 {
+	pvc := get[corev1.PersistentVolumeClaim](w, "ci")
+	if got := pvc.Spec.Resources.Requests[corev1.ResourceStorage]; got.Cmp(resource.MustParse(size)) != 0 {
 		w.t.Errorf("the claim asks for %s, want %s", got.String(), size)
 	}
 }
 
-// TestClaimGrows holds that a claim grows with the spec.
-func TestClaimGrows(t *testing.T) {
+// TestPVCGrows holds that the cache PVC grows with spec.storage.size.
+func TestPVCGrows(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	class := w.class()
@@ -45,24 +45,24 @@ func TestClaimGrows(t *testing.T) {
 	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "")
 }
 
-// TestClaimThatGrewByHand holds that what somebody else made larger stays so.
-func TestClaimThatGrewByHand(t *testing.T) {
+// TestPVCThatGrewByHand holds that a PVC that a user expanded is not shrunk.
+func TestPVCThatGrewByHand(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	class := w.class()
 	w.cache(func(s *v1alpha1.GoCacheSpec) { s.Storage.StorageClassName = class })
 	w.settle()
-	claim := get[corev1.PersistentVolumeClaim](w, "ci")
-	claim.Spec.Resources.Requests[corev1.ResourceStorage] = resource.MustParse("5Gi")
-	w.must(server.Client.Update(t.Context(), claim))
+	pvc := get[corev1.PersistentVolumeClaim](w, "ci")
+	pvc.Spec.Resources.Requests[corev1.ResourceStorage] = resource.MustParse("5Gi")
+	w.must(server.Client.Update(t.Context(), pvc))
 	w.settle()
 	w.asksFor("5Gi")
 	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "")
 }
 
-// TestRefusedGrowthMayBeTakenBack holds that a size which the API server does
-// not accept is said, and leads nowhere that it cannot be taken back from.
-func TestRefusedGrowthMayBeTakenBack(t *testing.T) {
+// TestRefusedGrowthCanBeReverted holds that a size which the API server rejects
+// is reported, and that the cache is Ready again after the size was reverted.
+func TestRefusedGrowthCanBeReverted(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.cache() // without a class that could expand
@@ -77,10 +77,10 @@ func TestRefusedGrowthMayBeTakenBack(t *testing.T) {
 	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "")
 }
 
-// TestClaimThatNeverHadAVolume holds that a class or size which nobody can
-// provide is mended by another one in the spec, and that a claim with a volume
-// is never thrown away for that.
-func TestClaimThatNeverHadAVolume(t *testing.T) {
+// TestPVCThatNeverHadAVolume holds that a PVC whose class or size cannot be
+// provisioned is created again after the spec was changed, and that a PVC with a
+// volume is never deleted for that.
+func TestPVCThatNeverHadAVolume(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(s *v1alpha1.CacheStorage, class *string){
 		"another class": func(s *v1alpha1.CacheStorage, class *string) { s.StorageClassName = class },
@@ -99,30 +99,31 @@ func TestClaimThatNeverHadAVolume(t *testing.T) {
 
 			w.edit(func(c *v1alpha1.GoCache) { change(&c.Spec.Storage, class) })
 			w.cluster.Unbound = nil
-			for range 5 { // the cluster would give the old claim a volume: the operator is first
+			for range 5 { // the cluster would provision the old PVC: the operator is first
 				w.must(w.pass())
 			}
 			w.settle()
-			claim, spec := get[corev1.PersistentVolumeClaim](w, "ci"), w.get().Spec.Storage
+			pvc, spec := get[corev1.PersistentVolumeClaim](w, "ci"), w.get().Spec.Storage
 			w.asksFor(spec.Size.String())
-			if claim.UID == was || *claim.Spec.StorageClassName != *spec.StorageClassName {
-				t.Errorf("claim %s (was %s) of class %s", claim.UID, was, *claim.Spec.StorageClassName)
+			if pvc.UID == was || *pvc.Spec.StorageClassName != *spec.StorageClassName {
+				t.Errorf("claim %s (was %s) of class %s", pvc.UID, was, *pvc.Spec.StorageClassName)
 			}
-			if said := w.said(); !strings.Contains(said, "PVCDeleted") {
-				t.Errorf("events: %s", said)
+			if events := w.newEvents(); !strings.Contains(events, "PVCDeleted") {
+				t.Errorf("events: %s", events)
 			}
 			w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "")
 			w.settle()
-			if again := get[corev1.PersistentVolumeClaim](w, "ci").UID; again != claim.UID {
+			if again := get[corev1.PersistentVolumeClaim](w, "ci").UID; again != pvc.UID {
 				t.Error("a claim with a volume was withdrawn")
 			}
 		})
 	}
 }
 
-// TestForeignClaimIsNotTaken holds that a claim which somebody else made, or
-// which is of another object of ours, is neither changed nor written to.
-func TestForeignClaimIsNotTaken(t *testing.T) {
+// TestForeignPVCIsNotUsed holds that a PVC of the cache's name is neither changed
+// nor written to if a user created it or if it belongs to another object of the
+// operator.
+func TestForeignPVCIsNotUsed(t *testing.T) {
 	t.Parallel()
 	for name, labels := range map[string]map[string]string{
 		"not managed": {"app": "mine"},
@@ -143,8 +144,8 @@ func TestForeignClaimIsNotTaken(t *testing.T) {
 			if len(w.warmUps) > 0 {
 				t.Error("a writer was let at somebody else's claim")
 			}
-			claim := get[corev1.PersistentVolumeClaim](w, "ci")
-			if _, taken := claim.Labels[v1alpha1.CacheLabel]; taken {
+			pvc := get[corev1.PersistentVolumeClaim](w, "ci")
+			if _, labelled := pvc.Labels[v1alpha1.CacheLabel]; labelled {
 				t.Error("the claim was labelled")
 			}
 			if w.get().Status.Storage.PersistentVolumeClaimName != "" {
@@ -154,18 +155,18 @@ func TestForeignClaimIsNotTaken(t *testing.T) {
 	}
 }
 
-// TestClaimLost holds that a volume that is gone is said.
-func TestClaimLost(t *testing.T) {
+// TestPVCLost holds that a lost volume is reported.
+func TestPVCLost(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.cache()
 	w.settle()
-	claim := get[corev1.PersistentVolumeClaim](w, "ci")
-	claim.Status.Phase = corev1.ClaimLost
-	w.must(server.Client.Status().Update(t.Context(), claim))
+	pvc := get[corev1.PersistentVolumeClaim](w, "ci")
+	pvc.Status.Phase = corev1.ClaimLost
+	w.must(server.Client.Status().Update(t.Context(), pvc))
 	w.settle()
 	w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonPVCLost, "delete the claim to begin anew")
-	w.must(server.Client.Delete(t.Context(), claim))
+	w.must(server.Client.Delete(t.Context(), pvc))
 	w.settle()
 	w.condition(v1alpha1.StalledCondition, "", "", "")
 	if !exists[corev1.PersistentVolumeClaim](w, "ci") {
@@ -173,19 +174,19 @@ func TestClaimLost(t *testing.T) {
 	}
 }
 
-// TestWhenDeleted holds who goes with a cache and who stays, also when the
-// policy changes during its life.
+// TestWhenDeleted holds which objects are deleted with a cache and which are
+// retained, also when the deletion policy was changed before.
 func TestWhenDeleted(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
-		name                          string
-		atFirst, then                 v1alpha1.DeletionPolicy
-		claimStays, takenUpAgainAfter bool
+		name          string
+		atFirst, then v1alpha1.DeletionPolicy
+		pvcStays      bool
 	}{
-		{name: "retain", atFirst: v1alpha1.DeletionRetain, then: v1alpha1.DeletionRetain, claimStays: true},
+		{name: "retain", atFirst: v1alpha1.DeletionRetain, then: v1alpha1.DeletionRetain, pvcStays: true},
 		{name: "delete", atFirst: v1alpha1.DeletionDelete, then: v1alpha1.DeletionDelete},
 		{name: "retain, then delete", atFirst: v1alpha1.DeletionRetain, then: v1alpha1.DeletionDelete},
-		{name: "delete, then retain", atFirst: v1alpha1.DeletionDelete, then: v1alpha1.DeletionRetain, claimStays: true},
+		{name: "delete, then retain", atFirst: v1alpha1.DeletionDelete, then: v1alpha1.DeletionRetain, pvcStays: true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -202,16 +203,16 @@ func TestWhenDeleted(t *testing.T) {
 			w.settle()
 			w.must(server.Client.Delete(t.Context(), w.get()))
 			w.end()
-			if got := exists[corev1.PersistentVolumeClaim](w, "ci"); got != tt.claimStays {
-				t.Errorf("claim exists: %v, want %v", got, tt.claimStays)
+			if got := exists[corev1.PersistentVolumeClaim](w, "ci"); got != tt.pvcStays {
+				t.Errorf("claim exists: %v, want %v", got, tt.pvcStays)
 			}
-			if got := len(w.snapshots()) > 0; got != tt.claimStays {
-				t.Errorf("snapshot exists: %v, want %v", got, tt.claimStays)
+			if got := len(w.snapshots()) > 0; got != tt.pvcStays {
+				t.Errorf("snapshot exists: %v, want %v", got, tt.pvcStays)
 			}
 			if exists[corev1.ConfigMap](w, "ci-env") || exists[corev1.ConfigMap](w, "ci-env-offline") {
 				t.Error("an environment stays without its cache")
 			}
-			if !tt.claimStays {
+			if !tt.pvcStays {
 				return
 			}
 			uid := get[corev1.PersistentVolumeClaim](w, "ci").UID

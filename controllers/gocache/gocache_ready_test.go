@@ -14,7 +14,7 @@ import (
 	"gocache.dev/operator/internal/testing/kstatus"
 )
 
-// withoutSnapshots declares that a cache takes no snapshots.
+// withoutSnapshots declares that no snapshots of the cache are created.
 func withoutSnapshots(s *v1alpha1.GoCacheSpec) { s.Snapshots = &v1alpha1.SnapshotPolicy{} }
 
 // TestReadyMeansUsable holds that a cache is Ready only when a PVC that names it
@@ -54,8 +54,8 @@ func TestReadyMeansUsable(t *testing.T) {
 	kstatus.Want(t, server.Client, w.get(), kstatus.InProgress, "usable, while a warm-up is repeated")
 }
 
-// TestCacheWithoutSnapshots holds that a cache which is declared to take no
-// snapshots says so, and offers the one that a request has made.
+// TestCacheWithoutSnapshots holds that a cache with an empty snapshot policy
+// reports that, and offers the snapshot that was created for a request.
 func TestCacheWithoutSnapshots(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -15,31 +15,32 @@ import (
 	"gocache.dev/operator/internal/kube/volume"
 )
 
-// swapEnd is what must be the same of volumes, however often the manager is
-// killed.
-type swapEnd struct {
-	// Restored: the live claim holds what was made from a snapshot. Class of it.
+// replacementEnd is what must be the same of volumes, however often the manager
+// is killed.
+type replacementEnd struct {
+	// Restored: the cache PVC holds the content of a snapshot. Class is that of
+	// the PVC.
 	Restored bool
 	Class    string
 	Reason   v1alpha1.VolumeReplacementReason
 	Failed   bool
-	// Claims that exist, and their phases.
-	Claims []string
+	// PVCs that exist, and their phases.
+	PVCs []string
 	// Volumes that exist, and how many were deleted by their policy.
 	Volumes, Reclaimed int
-	// Left says what ought not to be there.
+	// Left lists what must not exist.
 	Left []string
 }
 
-func (w *world) swapEnd() swapEnd {
+func (w *world) replacementEnd() replacementEnd {
 	w.t.Helper()
 	volumes, err := w.cluster.Volumes(w.t.Context())
 	w.must(err)
-	e := swapEnd{Volumes: len(volumes), Reclaimed: len(w.cluster.Reclaimed)}
-	var claims corev1.PersistentVolumeClaimList
-	w.must(server.Client.List(w.t.Context(), &claims, inNamespace(w)...))
-	for _, c := range claims.Items {
-		e.Claims = append(e.Claims, c.Name+" "+string(c.Status.Phase))
+	e := replacementEnd{Volumes: len(volumes), Reclaimed: len(w.cluster.Reclaimed)}
+	var pvcs corev1.PersistentVolumeClaimList
+	w.must(server.Client.List(w.t.Context(), &pvcs, inNamespace(w)...))
+	for _, c := range pvcs.Items {
+		e.PVCs = append(e.PVCs, c.Name+" "+string(c.Status.Phase))
 		if c.Name == "ci" {
 			e.Restored, e.Class = w.volumes[c.Spec.VolumeName] != "", strings.TrimPrefix(ptr.Deref(c.Spec.StorageClassName, ""), w.namespace)
 		}
@@ -65,7 +66,7 @@ func (w *world) swapEnd() swapEnd {
 	return e
 }
 
-// consumer is a pod of a user that mounts the live claim.
+// consumer is a pod of a user that mounts the cache PVC.
 func (w *world) consumer(name string) *corev1.Pod {
 	w.t.Helper()
 	pod := &corev1.Pod{
@@ -99,18 +100,19 @@ func keepNothing(s *v1alpha1.GoCacheSpec) {
 	s.Storage.VolumeReplacement.KeepPrevious = &metav1.Duration{}
 }
 
-// swapFlows are those in which a volume is replaced, or is not after all.
-func swapFlows() map[string]func(*world, func()) {
+// replacementFlows are those that start a replacement, also if it does not
+// succeed.
+func replacementFlows() map[string]func(*world, func()) {
 	return map[string]func(*world, func()){
 		"restore": func(w *world, die func()) {
-			w.captured()
+			w.cacheWithSnapshot()
 			die()
 			w.restore()
 			w.settle()
 		},
-		// a person made the claim anew, on a volume of another tenant
+		// a user created the PVC again, on a volume of another tenant
 		"restore beside another tenant's volume": func(w *world, die func()) {
-			w.captured()
+			w.cacheWithSnapshot()
 			v := newVictim(w)
 			w.edit(func(c *v1alpha1.GoCache) { c.Spec.Suspend = true })
 			w.settle()
@@ -124,9 +126,10 @@ func swapFlows() map[string]func(*world, func()) {
 			w.settle()
 			v.untouched(w)
 		},
-		// the volume of an earlier swap makes way, and the last one is not kept
+		// the volume kept by an earlier replacement is deleted, and the last one is
+		// not kept
 		"restore twice": func(w *world, die func()) {
-			w.captured()
+			w.cacheWithSnapshot()
 			w.restore()
 			w.settle()
 			die()
@@ -136,13 +139,13 @@ func swapFlows() map[string]func(*world, func()) {
 			w.settle()
 		},
 		"rollback by request": func(w *world, die func()) {
-			w.captured(keepNothing)
+			w.cacheWithSnapshot(keepNothing)
 			die()
 			w.request("rollback-1", v1alpha1.RequestRollback)
 			w.settle()
 		},
 		"rollback of a corrupt volume": func(w *world, die func()) {
-			w.captured(func(s *v1alpha1.GoCacheSpec) {
+			w.cacheWithSnapshot(func(s *v1alpha1.GoCacheSpec) {
 				s.Integrity = &v1alpha1.CacheIntegrity{OnCorrupt: v1alpha1.CacheRollback}
 			})
 			die()
@@ -153,22 +156,22 @@ func swapFlows() map[string]func(*world, func()) {
 		"migration to another class": func(w *world, die func()) {
 			first, second := w.class(), w.namespace+"-b"
 			w.must(server.Client.Create(w.t.Context(), &storagev1.StorageClass{ObjectMeta: metav1.ObjectMeta{Name: second}, Provisioner: "test.csi.gocache.dev"}))
-			w.captured(func(s *v1alpha1.GoCacheSpec) { s.Storage.StorageClassName = first })
+			w.cacheWithSnapshot(func(s *v1alpha1.GoCacheSpec) { s.Storage.StorageClassName = first })
 			w.now = w.now.Add(time.Minute)
 			die()
 			w.edit(func(c *v1alpha1.GoCache) { c.Spec.Storage.StorageClassName = &second })
 			w.settle()
 		},
 		"migration to less": func(w *world, die func()) {
-			w.captured(func(s *v1alpha1.GoCacheSpec) { s.Storage.Size = resource.MustParse("2Gi") })
+			w.cacheWithSnapshot(func(s *v1alpha1.GoCacheSpec) { s.Storage.Size = resource.MustParse("2Gi") })
 			w.now = w.now.Add(time.Minute)
 			die()
 			w.edit(func(c *v1alpha1.GoCache) { c.Spec.Storage.Size = resource.MustParse("1Gi") })
 			w.settle()
 		},
-		// a cache of the same name is made anew and takes up what the first left
+		// a cache of the same name is created again, from the snapshot of the first
 		"seed": func(w *world, die func()) {
-			snapshot := w.captured()
+			snapshot := w.cacheWithSnapshot()
 			w.must(server.Client.Delete(w.t.Context(), w.get()))
 			w.end()
 			w.must(server.Client.Delete(w.t.Context(), get[corev1.PersistentVolumeClaim](w, "ci")))
@@ -178,14 +181,14 @@ func swapFlows() map[string]func(*world, func()) {
 			w.settle()
 		},
 		"a new volume that is convicted": func(w *world, die func()) {
-			w.captured()
+			w.cacheWithSnapshot()
 			die()
-			w.renewed = convicting()
+			w.renewed = corruptEnding()
 			w.restore()
 			w.settle()
 		},
 		"eviction": func(w *world, die func()) {
-			w.captured()
+			w.cacheWithSnapshot()
 			w.consumer("a")
 			w.consumer("b")
 			die()
@@ -193,7 +196,7 @@ func swapFlows() map[string]func(*world, func()) {
 			w.settle()
 		},
 		"withdrawn while pods hold the claim": func(w *world, die func()) {
-			w.captured()
+			w.cacheWithSnapshot()
 			w.consumer("a")
 			die()
 			w.restore()
@@ -202,7 +205,7 @@ func swapFlows() map[string]func(*world, func()) {
 			w.wait(time.Minute)
 		},
 		"deleted while pods hold the claim": func(w *world, die func()) {
-			w.captured()
+			w.cacheWithSnapshot()
 			w.consumer("a")
 			die()
 			w.restore()

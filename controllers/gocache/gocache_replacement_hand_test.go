@@ -43,13 +43,13 @@ func judged(kind string, status metav1.ConditionStatus) func(*v1alpha1.CacheSnap
 }
 
 // TestRestoreRefused holds that only a verified snapshot of this cache is
-// restored: else the volume is kept, and a person is told why.
+// restored: else the volume is kept, and the status reports why.
 func TestRestoreRefused(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
-		of     string
-		change func(*v1alpha1.CacheSnapshot)
-		says   string
+		of      string
+		change  func(*v1alpha1.CacheSnapshot)
+		message string
 	}{
 		"foreign": {"other", judged(v1alpha1.VerifiedCondition, metav1.ConditionTrue), "was taken of something else"},
 		"skipped": {"ci", func(s *v1alpha1.CacheSnapshot) { s.Spec.Verification.Mode = v1alpha1.VerificationSkip }, "exempt from verification"},
@@ -62,15 +62,15 @@ func TestRestoreRefused(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
-			w.captured()
+			w.cacheWithSnapshot()
 			before := get[corev1.PersistentVolumeClaim](w, "ci").Spec.VolumeName
 			w.another("x", tt.of, tt.change)
 			w.edit(func(c *v1alpha1.GoCache) { c.Spec.Restore = restoreOf("x", "") })
 			w.settle()
-			w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonNotRestorable, tt.says)
+			w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonNotRestorable, tt.message)
 			w.request("rollback-1", v1alpha1.RequestRollback, "x")
 			w.settle()
-			w.answered("rollback-1", v1alpha1.RequestRefused, tt.says)
+			w.answered("rollback-1", v1alpha1.RequestRefused, tt.message)
 			if now := get[corev1.PersistentVolumeClaim](w, "ci").Spec.VolumeName; now != before || w.get().Status.LastVolumeReplacement != nil {
 				t.Errorf("the volume was replaced: %+v", w.get().Status.LastVolumeReplacement)
 			}
@@ -81,9 +81,9 @@ func TestRestoreRefused(t *testing.T) {
 	}
 }
 
-// TestRestoreOfWhatIsNotThere holds that a snapshot that does not exist is said,
-// and restored when it is there and verified, and that a request to go back to
-// nothing is refused.
+// TestRestoreOfWhatIsNotThere holds that a missing snapshot is reported, that it
+// is restored once it exists and is verified, and that a request to roll back
+// without a snapshot is refused.
 func TestRestoreOfWhatIsNotThere(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -107,15 +107,16 @@ func TestRestoreOfWhatIsNotThere(t *testing.T) {
 	if got := w.content(); got != "later" {
 		t.Errorf("the claim holds %q", got)
 	}
-	w.nothingOfASwap()
+	w.noReplacementLeft()
 }
 
-// TestWaitsForConsumers holds that no claim is taken from under a pod, that the
-// pods are named as far as there is room, and that their end is enough.
+// TestWaitsForConsumers holds that the PVC is not deleted while pods mount it,
+// that the pods are named up to a limit, and that the replacement continues
+// after they have ended.
 func TestWaitsForConsumers(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.captured()
+	w.cacheWithSnapshot()
 	before := get[corev1.PersistentVolumeClaim](w, "ci").UID
 	for i := range 35 {
 		w.consumer(fmt.Sprintf("p-%02d", i))
@@ -127,8 +128,8 @@ func TestWaitsForConsumers(t *testing.T) {
 		t.Fatalf("swap %+v", c.Status.VolumeReplacement)
 	}
 	w.condition(v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonWaitingForConsumers, "35 pods (p-00, p-01, p-02, p-03, p-04, and 30 more)")
-	if said := w.said(); !strings.Contains(said, v1alpha1.ReasonWaitingForConsumers) {
-		t.Errorf("events: %s", said)
+	if events := w.newEvents(); !strings.Contains(events, v1alpha1.ReasonWaitingForConsumers) {
+		t.Errorf("events: %s", events)
 	}
 	if now := get[corev1.PersistentVolumeClaim](w, "ci"); now.UID != before || !now.DeletionTimestamp.IsZero() {
 		t.Error("the claim was deleted under its pods")
@@ -143,16 +144,16 @@ func TestWaitsForConsumers(t *testing.T) {
 	if w.content() == "" {
 		t.Error("nothing was restored")
 	}
-	w.nothingOfASwap()
+	w.noReplacementLeft()
 }
 
-// TestEvictionHeedsBudgets holds that pods are evicted only if asked for, that a
-// PodDisruptionBudget is heeded and named, and that pods which are made again do
-// not hold the claim again.
+// TestEvictionHeedsBudgets holds that pods are evicted only if the spec asks for
+// it, that a PodDisruptionBudget is respected and reported, and that pods which
+// are created again cannot mount the old PVC again.
 func TestEvictionHeedsBudgets(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.captured()
+	w.cacheWithSnapshot()
 	pod := w.consumer("guarded")
 	pod.Labels = map[string]string{"app": "guarded"}
 	w.must(server.Client.Update(t.Context(), pod))
@@ -177,7 +178,7 @@ func TestEvictionHeedsBudgets(t *testing.T) {
 	if exists[corev1.Pod](w, "free") || !exists[corev1.Pod](w, "guarded") {
 		t.Error("not the pod without a budget was evicted")
 	}
-	if live := get[corev1.PersistentVolumeClaim](w, "ci"); live.DeletionTimestamp.IsZero() {
+	if pvc := get[corev1.PersistentVolumeClaim](w, "ci"); pvc.DeletionTimestamp.IsZero() {
 		t.Error("pods that are made again would hold the claim again")
 	}
 	w.must(server.Client.Delete(t.Context(), budget))
@@ -185,26 +186,26 @@ func TestEvictionHeedsBudgets(t *testing.T) {
 	if exists[corev1.Pod](w, "guarded") || w.content() == "" {
 		t.Error("it does not go on when the budget allows it")
 	}
-	w.nothingOfASwap()
+	w.noReplacementLeft()
 }
 
-// TestNewVolumeIsConvicted holds that a clone that is not what was verified
-// never takes the place of the live volume, that everything is as it was, and
-// that a new value tries again.
-func TestNewVolumeIsConvicted(t *testing.T) {
+// TestCorruptNewVolume holds that a clone which does not pass its check never
+// takes the place of the cache's volume, that nothing has changed then, and that
+// a new requestID tries again.
+func TestCorruptNewVolume(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
 		prepare func(*world)
-		says    string
+		message string
 	}{
-		"corrupt":        {func(w *world) { w.renewed = convicting() }, "is Corrupt: 1 corrupt"},
+		"corrupt":        {func(w *world) { w.renewed = corruptEnding() }, "is Corrupt: 1 corrupt"},
 		"something else": {func(w *world) { w.renewed = intactWith("sha256:cc") }, "holds something else than"},
 		"could not tell": {func(w *world) { w.renewed = evicted }, "could not be verified in 3 attempts"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
-			w.captured()
+			w.cacheWithSnapshot()
 			before := get[corev1.PersistentVolumeClaim](w, "ci")
 			tt.prepare(w)
 			w.restore()
@@ -212,11 +213,11 @@ func TestNewVolumeIsConvicted(t *testing.T) {
 			for range 4 {
 				w.wait(time.Minute)
 			}
-			w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonVolumeReplacementFailed, tt.says)
+			w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonVolumeReplacementFailed, tt.message)
 			if now := get[corev1.PersistentVolumeClaim](w, "ci"); now.UID != before.UID {
 				t.Error("the live claim was replaced")
 			}
-			w.nothingOfASwap()
+			w.noReplacementLeft()
 			w.renewed = intactWith(contentDigest)
 			w.edit(func(c *v1alpha1.GoCache) { c.Spec.Restore.RequestID = "once more" })
 			w.settle()
@@ -224,13 +225,14 @@ func TestNewVolumeIsConvicted(t *testing.T) {
 			if w.content() == "" {
 				t.Error("nothing was restored")
 			}
-			w.nothingOfASwap()
+			w.noReplacementLeft()
 		})
 	}
 }
 
-// TestByHand lets a person delete what a swap needs, while it waits for a pod,
-// and holds that it comes to an end and that a claim with content is there.
+// TestByHand lets a user delete an object that a replacement needs, while it
+// waits for a pod, and holds that the replacement ends and that there is a PVC
+// with content.
 func TestByHand(t *testing.T) {
 	t.Parallel()
 	del := func(w *world, o client.Object) {
@@ -261,7 +263,7 @@ func TestByHand(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
-			w.captured()
+			w.cacheWithSnapshot()
 			w.byHand = true
 			old := get[corev1.PersistentVolumeClaim](w, "ci").Spec.VolumeName
 			pod := w.consumer("a")
@@ -277,23 +279,23 @@ func TestByHand(t *testing.T) {
 			for range 3 {
 				w.wait(time.Minute)
 			}
-			live := get[corev1.PersistentVolumeClaim](w, "ci")
-			if !volume.Bound(live) {
-				t.Fatalf("the live claim is %s", live.Status.Phase)
+			pvc := get[corev1.PersistentVolumeClaim](w, "ci")
+			if !volume.Bound(pvc) {
+				t.Fatalf("the live claim is %s", pvc.Status.Phase)
 			}
-			if restored := w.content() != ""; restored != tt.restored || !restored && live.Spec.VolumeName != old {
-				t.Errorf("the claim is on %s, restored: %v; it was on %s; last swap %+v", live.Spec.VolumeName, restored, old, w.get().Status.LastVolumeReplacement)
+			if restored := w.content() != ""; restored != tt.restored || !restored && pvc.Spec.VolumeName != old {
+				t.Errorf("the claim is on %s, restored: %v; it was on %s; last swap %+v", pvc.Spec.VolumeName, restored, old, w.get().Status.LastVolumeReplacement)
 			}
-			w.nothingOfASwap()
+			w.noReplacementLeft()
 		})
 	}
 }
 
-// TestJobDeletedByHand holds that a check that somebody deletes is made again.
+// TestJobDeletedByHand holds that a check whose Job a user deletes is made again.
 func TestJobDeletedByHand(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.captured()
+	w.cacheWithSnapshot()
 	w.renewed = nil
 	w.restore()
 	w.settle()
@@ -303,18 +305,18 @@ func TestJobDeletedByHand(t *testing.T) {
 	if w.content() == "" {
 		t.Error("nothing was restored")
 	}
-	w.nothingOfASwap()
+	w.noReplacementLeft()
 }
 
-// TestNamespaceGoes holds that a namespace that is deleted while a swap is in
-// progress is not held up, and that volumes get their policies back.
+// TestNamespaceGoes holds that the deletion of a namespace is not blocked by a
+// replacement in progress, and that volumes get their reclaim policies back.
 func TestNamespaceGoes(t *testing.T) {
 	t.Parallel()
 	for name, deletionPolicy := range map[string]v1alpha1.DeletionPolicy{"retain": v1alpha1.DeletionRetain, "delete": v1alpha1.DeletionDelete} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
-			w.captured(func(s *v1alpha1.GoCacheSpec) { s.Storage.DeletionPolicy = deletionPolicy })
+			w.cacheWithSnapshot(func(s *v1alpha1.GoCacheSpec) { s.Storage.DeletionPolicy = deletionPolicy })
 			pod := w.consumer("a")
 			w.restore()
 			w.settle()

@@ -31,16 +31,16 @@ func intactWith(digest string) *cluster.Ending {
 	return &cluster.Ending{Message: fmt.Sprintf(`{"verdict":"Intact","digest":%q,"counts":{"modules":3,"zips":3,"dirs":3,"buildEntries":7},"findings":{}}`, digest)}
 }
 
-// convicting is the ending of a check that finds wrong bytes.
-func convicting() *cluster.Ending {
+// corruptEnding is the ending of a check that finds corrupt content.
+func corruptEnding() *cluster.Ending {
 	return &cluster.Ending{Exit: 3, Message: `{"verdict":"Corrupt","message":"1 corrupt: Corrupt 1","digest":"sha256:bb","corrupt":1,"findings":{"Corrupt":1}}`}
 }
 
-// cut makes the CSI snapshot of a CacheSnapshot and notes it, as its controller
-// does.
-func (w *world) cut(s *v1alpha1.CacheSnapshot) {
+// createCSISnapshot creates the CSI snapshot of a CacheSnapshot and records it, as
+// its controller does.
+func (w *world) createCSISnapshot(s *v1alpha1.CacheSnapshot) {
 	w.t.Helper()
-	live := get[corev1.PersistentVolumeClaim](w, "ci")
+	pvc := get[corev1.PersistentVolumeClaim](w, "ci")
 	csi := volume.Snapshot{Namespace: w.namespace, Name: s.Name, Claim: "ci"}.Object()
 	csi.OwnerReferences = []metav1.OwnerReference{*metav1.NewControllerRef(s, v1alpha1.GroupVersion.WithKind("CacheSnapshot"))}
 	if err := server.Client.Create(w.t.Context(), csi); !apierrors.IsAlreadyExists(err) {
@@ -51,11 +51,11 @@ func (w *world) cut(s *v1alpha1.CacheSnapshot) {
 		BoundVolumeSnapshotContentName: ptr.To("content-" + s.Name),
 	}
 	w.must(server.Client.Status().Update(w.t.Context(), csi))
-	capacity := live.Status.Capacity[corev1.ResourceStorage]
+	capacity := pvc.Status.Capacity[corev1.ResourceStorage]
 	volume.Pin(&s.Status, csi, nil)
 	s.Status.RestoreSize = &capacity
 	s.Status.Source = &v1alpha1.SourceRecord{
-		PersistentVolumeClaimName: "ci", VolumeName: live.Spec.VolumeName, StorageClassName: ptr.Deref(live.Spec.StorageClassName, ""), Capacity: &capacity,
+		PersistentVolumeClaimName: "ci", VolumeName: pvc.Spec.VolumeName, StorageClassName: ptr.Deref(pvc.Spec.StorageClassName, ""), Capacity: &capacity,
 		Platform: "linux/amd64", Layers: []v1alpha1.CacheLayer{v1alpha1.LayerModules, v1alpha1.LayerBuild},
 		Toolchain: &v1alpha1.ToolchainRecord{Version: "go1.26.8"},
 	}
@@ -76,39 +76,39 @@ func (w *world) volumesAreSafe() {
 		}
 		w.volumes[name] = pv.Annotations[cluster.ContentAnnotation]
 	}
-	live, err := w.live()
+	pvc, err := w.cachePVC()
 	w.must(err)
 	for _, name := range w.cluster.Reclaimed {
-		if live != nil && live.Spec.VolumeName == name && live.DeletionTimestamp.IsZero() {
+		if pvc != nil && pvc.Spec.VolumeName == name && pvc.DeletionTimestamp.IsZero() {
 			w.t.Fatalf("the live claim's volume %s was deleted", name)
 		}
 	}
 	// The volume that was warmed first goes only after another one, which was
 	// verified, took its place.
-	swapping := w.swapping()
-	if live == nil && swapping != nil && !w.byHand {
-		for _, name := range []string{swapping.PreviousVolume, swapping.NextVolume} {
+	active := w.activeReplacement()
+	if pvc == nil && active != nil && !w.byHand {
+		for _, name := range []string{active.PreviousVolume, active.NextVolume} {
 			if name != "" && slices.Contains(w.cluster.Reclaimed, name) {
 				w.t.Fatalf("volume %s was deleted while there is no live claim", name)
 			}
 		}
 	}
-	if swapping != nil && live != nil && live.DeletionTimestamp.IsZero() && live.Spec.VolumeName == swapping.NextVolume && swapping.NextVolume != "" &&
-		swapping.Check.Verdict != v1alpha1.VerdictIntact {
-		w.t.Fatalf("the live claim has volume %s, which was not verified", swapping.NextVolume)
+	if active != nil && pvc != nil && pvc.DeletionTimestamp.IsZero() && pvc.Spec.VolumeName == active.NextVolume && active.NextVolume != "" &&
+		active.Check.Verdict != v1alpha1.VerdictIntact {
+		w.t.Fatalf("the live claim has volume %s, which was not verified", active.NextVolume)
 	}
 }
 
-func (w *world) live() (*corev1.PersistentVolumeClaim, error) {
-	var claim corev1.PersistentVolumeClaim
-	err := server.Client.Get(w.t.Context(), client.ObjectKey{Namespace: w.namespace, Name: "ci"}, &claim)
+func (w *world) cachePVC() (*corev1.PersistentVolumeClaim, error) {
+	var pvc corev1.PersistentVolumeClaim
+	err := server.Client.Get(w.t.Context(), client.ObjectKey{Namespace: w.namespace, Name: "ci"}, &pvc)
 	if apierrors.IsNotFound(err) {
 		return nil, nil
 	}
-	return &claim, err
+	return &pvc, err
 }
 
-func (w *world) swapping() *v1alpha1.VolumeReplacementStatus {
+func (w *world) activeReplacement() *v1alpha1.VolumeReplacementStatus {
 	var c v1alpha1.GoCache
 	err := server.Client.Get(w.t.Context(), client.ObjectKey{Namespace: w.namespace, Name: "ci"}, &c)
 	if apierrors.IsNotFound(err) {
@@ -118,23 +118,24 @@ func (w *world) swapping() *v1alpha1.VolumeReplacementStatus {
 	return c.Status.VolumeReplacement
 }
 
-// content of the live claim's volume: the snapshot that it was made from.
+// content returns the snapshot that the volume of the cache PVC was made from;
+// empty: none.
 func (w *world) content() string {
 	w.t.Helper()
-	claim := get[corev1.PersistentVolumeClaim](w, "ci")
-	if !volume.Bound(claim) {
-		w.t.Fatalf("the live claim is %s", claim.Status.Phase)
+	pvc := get[corev1.PersistentVolumeClaim](w, "ci")
+	if !volume.Bound(pvc) {
+		w.t.Fatalf("the live claim is %s", pvc.Status.Phase)
 	}
-	return w.volumes[claim.Spec.VolumeName]
+	return w.volumes[pvc.Spec.VolumeName]
 }
 
 func restoreOf(snapshot, id string) *v1alpha1.Restore {
 	return &v1alpha1.Restore{SnapshotRef: v1alpha1.LocalReference{Name: snapshot}, RequestID: id}
 }
 
-// captured is a cache that was warmed and has the verified snapshots that it
-// names.
-func (w *world) captured(change ...func(*v1alpha1.GoCacheSpec)) string {
+// cacheWithSnapshot creates a cache, waits until it is warm, and returns the name
+// of its verified snapshot.
+func (w *world) cacheWithSnapshot(change ...func(*v1alpha1.GoCacheSpec)) string {
 	w.t.Helper()
 	w.cache(append(change, afterWarmUp)...)
 	w.settle()
@@ -142,13 +143,13 @@ func (w *world) captured(change ...func(*v1alpha1.GoCacheSpec)) string {
 	if len(names) != 1 || w.get().Status.LatestVerifiedSnapshot != names[0] {
 		w.t.Fatalf("snapshots %v, verified %q", names, w.get().Status.LatestVerifiedSnapshot)
 	}
-	w.said()
+	w.newEvents()
 	return names[0]
 }
 
-// nothingOfASwap holds that all that is made in passing is gone, and that every
-// volume has its own policy.
-func (w *world) nothingOfASwap() {
+// noReplacementLeft holds that all temporary objects of a replacement are gone,
+// and that every volume has its own reclaim policy.
+func (w *world) noReplacementLeft() {
 	w.t.Helper()
 	if exists[corev1.PersistentVolumeClaim](w, "ci-next") || exists[corev1.PersistentVolumeClaim](w, "ci-next-source") || exists[batchv1.Job](w, "ci-next") {
 		w.t.Error("something of the swap is left")
@@ -165,12 +166,13 @@ func (w *world) nothingOfASwap() {
 	}
 }
 
-// TestRestore holds that spec.restore replaces the volume under the claim's
-// name by a verified clone, keeps the old one, and then lets it go.
+// TestRestore holds that spec.restore replaces the volume of the cache PVC by a
+// verified clone, that the old volume is kept for the declared time, and that it
+// is deleted then.
 func TestRestore(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	snapshot := w.captured()
+	snapshot := w.cacheWithSnapshot()
 	old := get[corev1.PersistentVolumeClaim](w, "ci")
 	w.edit(func(c *v1alpha1.GoCache) { c.Spec.Restore = restoreOf(snapshot, "") })
 	w.settle()
@@ -194,11 +196,11 @@ func TestRestore(t *testing.T) {
 	if previous.Spec.VolumeName != old.Spec.VolumeName || !volume.Bound(previous) {
 		t.Errorf("the old volume %s is not kept: %+v", old.Spec.VolumeName, previous)
 	}
-	w.nothingOfASwap()
-	said := w.said()
+	w.noReplacementLeft()
+	events := w.newEvents()
 	for _, want := range []string{"Began to replace the volume of claim ci (Restore)", "Replaced the volume of claim ci (Restore)"} {
-		if !strings.Contains(said, want) {
-			t.Errorf("no event %q in: %s", want, said)
+		if !strings.Contains(events, want) {
+			t.Errorf("no event %q in: %s", want, events)
 		}
 	}
 	// Once per value: nothing more happens.
@@ -221,7 +223,7 @@ func TestRestore(t *testing.T) {
 func TestMigrationToASmallerVolume(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.captured(func(s *v1alpha1.GoCacheSpec) { s.Storage.Size = resource.MustParse("2Gi") })
+	w.cacheWithSnapshot(func(s *v1alpha1.GoCacheSpec) { s.Storage.Size = resource.MustParse("2Gi") })
 	w.edit(func(c *v1alpha1.GoCache) { c.Spec.Storage.Size = resource.MustParse("1Gi") })
 	w.settle()
 	w.asksFor("1Gi")
@@ -233,7 +235,7 @@ func TestMigrationToASmallerVolume(t *testing.T) {
 		t.Errorf("applied size %s", c.Status.Storage.AppliedSize)
 	}
 	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "")
-	w.nothingOfASwap()
+	w.noReplacementLeft()
 	if len(w.warmUps) != 1 {
 		t.Errorf("%d warm-ups, want one", len(w.warmUps))
 	}
@@ -246,7 +248,7 @@ func TestMigrationToAnotherClass(t *testing.T) {
 	w := newWorld(t)
 	first, second := w.class(), w.namespace+"-b"
 	w.must(server.Client.Create(t.Context(), &storagev1.StorageClass{ObjectMeta: metav1.ObjectMeta{Name: second}, Provisioner: "test.csi.gocache.dev"}))
-	w.captured(func(s *v1alpha1.GoCacheSpec) { s.Storage.StorageClassName = first })
+	w.cacheWithSnapshot(func(s *v1alpha1.GoCacheSpec) { s.Storage.StorageClassName = first })
 	w.edit(func(c *v1alpha1.GoCache) { c.Spec.Storage.StorageClassName = &second })
 	w.settle()
 	c := w.get()
@@ -257,16 +259,16 @@ func TestMigrationToAnotherClass(t *testing.T) {
 		t.Errorf("the claim holds %q, want %q", got, c.Status.Content.Snapshot)
 	}
 	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "")
-	w.nothingOfASwap()
+	w.noReplacementLeft()
 }
 
-// TestSeed holds that a new cache is born from a snapshot before anything else
-// is made, that it is ready without a warm-up, also when it is moved after that,
-// and that a pod never sees the claim empty.
+// TestSeed holds that a new cache with spec.restore is created from a snapshot
+// before any warm-up, that it is Ready without one, also after a migration, and
+// that a pod never sees the PVC empty.
 func TestSeed(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	snapshot := w.captured(func(s *v1alpha1.GoCacheSpec) { s.Storage.Size = resource.MustParse("2Gi") })
+	snapshot := w.cacheWithSnapshot(func(s *v1alpha1.GoCacheSpec) { s.Storage.Size = resource.MustParse("2Gi") })
 	w.must(server.Client.Delete(t.Context(), w.get()))
 	w.end()
 	w.must(server.Client.Delete(t.Context(), get[corev1.PersistentVolumeClaim](w, "ci")))
@@ -294,5 +296,5 @@ func TestSeed(t *testing.T) {
 	w.settle()
 	w.asksFor("1Gi")
 	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "")
-	w.nothingOfASwap()
+	w.noReplacementLeft()
 }

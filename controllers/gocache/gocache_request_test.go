@@ -13,7 +13,7 @@ import (
 )
 
 // TestRequestWarmUp holds that a warm-up is made once per request, and that the
-// answer says how it ended.
+// answer contains its outcome.
 func TestRequestWarmUp(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -13,7 +13,7 @@ import (
 	"gocache.dev/operator/api/v1alpha1"
 )
 
-// hourly is a cache that is warmed and captured each hour.
+// hourly declares a warm-up each hour, with a snapshot after it.
 func hourly(keep int32) func(*v1alpha1.GoCacheSpec) {
 	return func(s *v1alpha1.GoCacheSpec) {
 		s.WarmUp = &v1alpha1.WarmUp{Schedule: v1alpha1.Schedule{Schedule: "@every 1h"}}
@@ -37,27 +37,27 @@ func TestRetention(t *testing.T) {
 		Spec:       v1alpha1.CacheSnapshotSpec{SourceRef: v1alpha1.SnapshotSource{Kind: v1alpha1.GoCacheKind, Name: "ci"}},
 	}))
 	w.settle()
-	var taken []string
+	var created []string
 	for range 4 {
 		w.wait(time.Hour + time.Minute)
-		taken = append(taken, w.get().Status.LatestSnapshot)
+		created = append(created, w.get().Status.LatestSnapshot)
 	}
-	want := []string{pinned, "mine", taken[2], taken[3]}
+	want := []string{pinned, "mine", created[2], created[3]}
 	slices.Sort(want)
 	if got := w.names(); !slices.Equal(got, want) {
 		t.Errorf("kept %v, want %v", got, want)
 	}
-	if got := w.get().Status.LatestVerifiedSnapshot; got != taken[3] {
-		t.Errorf("offered %q, want %q", got, taken[3])
+	if got := w.get().Status.LatestVerifiedSnapshot; got != created[3] {
+		t.Errorf("offered %q, want %q", got, created[3])
 	}
-	if said := w.said(); strings.Count(said, "SnapshotDropped") != 2 || !strings.Contains(said, taken[1]+" by the retention policy") {
-		t.Errorf("events: %s", said)
+	if events := w.newEvents(); strings.Count(events, "SnapshotDropped") != 2 || !strings.Contains(events, created[1]+" by the retention policy") {
+		t.Errorf("events: %s", events)
 	}
 }
 
-// TestConvictedSnapshotIsNotOffered holds that the last good one stays offered
-// and kept, however many bad ones follow.
-func TestConvictedSnapshotIsNotOffered(t *testing.T) {
+// TestCorruptSnapshotIsNotOffered holds that the last intact snapshot stays
+// offered and is kept, however many corrupt ones follow.
+func TestCorruptSnapshotIsNotOffered(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.cache(hourly(1))
@@ -79,8 +79,8 @@ func TestConvictedSnapshotIsNotOffered(t *testing.T) {
 	}
 }
 
-// TestScheduledSnapshot holds that snapshots are taken by their own schedule,
-// once each.
+// TestScheduledSnapshot holds that one snapshot is created each time that the
+// schedule of snapshots is due.
 func TestScheduledSnapshot(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -102,8 +102,8 @@ func TestScheduledSnapshot(t *testing.T) {
 	}
 }
 
-// TestSnapshotBearsThePolicy holds that a snapshot is declared as the policy
-// says.
+// TestSnapshotBearsThePolicy holds that the spec of a snapshot is that of the
+// policy.
 func TestSnapshotBearsThePolicy(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -121,8 +121,8 @@ func TestSnapshotBearsThePolicy(t *testing.T) {
 }
 
 // TestOneWriter holds that no writer is started while the pod of the last one
-// still exists, while the claim goes, or while a snapshot is cut; settle holds
-// the same after each step of every test here.
+// still exists, while the PVC is being deleted, or while a CSI snapshot is being
+// created; settle holds the same after each step of every test here.
 func TestOneWriter(t *testing.T) {
 	t.Parallel()
 	t.Run("the last pod does not go", func(t *testing.T) {
@@ -141,7 +141,7 @@ func TestOneWriter(t *testing.T) {
 	t.Run("a snapshot is being cut", func(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t)
-		w.uncut = true
+		w.pendingCSI = true
 		w.cache(afterWarmUp)
 		w.settle()
 		w.request("warm-up-1", v1alpha1.RequestWarmUp)
@@ -150,7 +150,7 @@ func TestOneWriter(t *testing.T) {
 			t.Fatal("a writer was started while a snapshot was being cut")
 		}
 		w.condition(v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonSnapshotPending, "a warm-up is due and waits: snapshot "+w.names()[0]+" to be cut")
-		w.uncut = false
+		w.pendingCSI = false
 		w.settle()
 		w.answered("warm-up-1", v1alpha1.RequestSucceeded, "")
 	})
@@ -159,7 +159,7 @@ func TestOneWriter(t *testing.T) {
 		w := newWorld(t)
 		w.cache()
 		w.settle()
-		claim := get[corev1.PersistentVolumeClaim](w, "ci")
+		pvc := get[corev1.PersistentVolumeClaim](w, "ci")
 		w.must(server.Client.Create(t.Context(), &corev1.Pod{
 			ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "reader"},
 			Spec: corev1.PodSpec{
@@ -169,7 +169,7 @@ func TestOneWriter(t *testing.T) {
 				}}},
 			},
 		}))
-		w.must(server.Client.Delete(t.Context(), claim))
+		w.must(server.Client.Delete(t.Context(), pvc))
 		w.request("warm-up-1", v1alpha1.RequestWarmUp)
 		w.settle()
 		if len(w.warmUps) != 1 {
@@ -178,8 +178,8 @@ func TestOneWriter(t *testing.T) {
 	})
 }
 
-// TestForeignJobIsNoWriter holds that a Job of the writer's name that somebody
-// else made is neither believed nor removed.
+// TestForeignJobIsNoWriter holds that a Job of the writer's name that a user
+// created is neither recorded as a run nor deleted.
 func TestForeignJobIsNoWriter(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -195,9 +195,9 @@ func TestForeignJobIsNoWriter(t *testing.T) {
 	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "")
 }
 
-// TestRetainedSizeIsTakenUp holds that a cache whose claim was retained with
-// more than it asks for does not stall over it.
-func TestRetainedSizeIsTakenUp(t *testing.T) {
+// TestRetainedSizeIsKept holds that a cache does not stall if its retained PVC is
+// larger than spec.storage.size.
+func TestRetainedSizeIsKept(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.cache(func(s *v1alpha1.GoCacheSpec) { s.Storage.Size = resource.MustParse("3Gi") })

@@ -27,8 +27,8 @@ import (
 	"gocache.dev/operator/internal/kube/volume"
 )
 
-// frozen lets the reconciler's cache lag behind: of the snapshots it knows what
-// is true now, and nothing that happens later.
+// frozen lets the reconciler's cache lag behind: it keeps the snapshots as they
+// are now, whatever happens later.
 func (w *world) frozen() {
 	var list v1alpha1.CacheSnapshotList
 	w.must(server.Client.List(w.t.Context(), &list, inNamespace(w)...))
@@ -81,14 +81,14 @@ func TestClonedSnapshotIsKept(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	name := w.two()
-	prime := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{
+	intermediate := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{
 		Namespace: w.namespace, Name: "intermediate-1",
 		Labels:      map[string]string{volume.IntermediateLabel: "1", v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue},
 		Annotations: map[string]string{v1alpha1.PopulatedFromAnnotation: name},
 	}}
-	prime.Spec.AccessModes = []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce}
-	prime.Spec.Resources.Requests = corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("1Gi")}
-	w.must(server.Client.Create(t.Context(), prime))
+	intermediate.Spec.AccessModes = []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce}
+	intermediate.Spec.Resources.Requests = corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("1Gi")}
+	w.must(server.Client.Create(t.Context(), intermediate))
 	w.settle()
 	if got := w.names(); !slices.Contains(got, name) {
 		t.Fatalf("kept %v: %s is being cloned", got, name)
@@ -96,22 +96,22 @@ func TestClonedSnapshotIsKept(t *testing.T) {
 	if w.last.RequeueAfter <= 0 || w.last.RequeueAfter > pass.Interval {
 		t.Errorf("looks again after %v: nobody tells when the clone is made", w.last.RequeueAfter)
 	}
-	w.must(server.Client.Delete(t.Context(), prime))
+	w.must(server.Client.Delete(t.Context(), intermediate))
 	w.settle()
 	if got := w.names(); slices.Contains(got, name) {
 		t.Errorf("kept %v, want %s dropped", got, name)
 	}
 }
 
-// TestNoWriterBesideACut holds that no writer is started while a snapshot is
-// being cut that the cache does not show yet.
-func TestNoWriterBesideACut(t *testing.T) {
+// TestNoWriterDuringSnapshotCreation holds that no writer is started while a CSI
+// snapshot is being created, even if the client's cache does not show it yet.
+func TestNoWriterDuringSnapshotCreation(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.cache()
 	w.settle()
 	w.frozen()
-	w.uncut = true
+	w.pendingCSI = true
 	w.must(server.Client.Create(t.Context(), &v1alpha1.CacheSnapshot{
 		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "mine"},
 		Spec:       v1alpha1.CacheSnapshotSpec{SourceRef: v1alpha1.SnapshotSource{Kind: v1alpha1.GoCacheKind, Name: "ci"}},
@@ -127,13 +127,13 @@ func TestNoWriterBesideACut(t *testing.T) {
 	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "a warm-up is due and waits: snapshot mine to be cut")
 }
 
-// TestWarmUpIsSaidOnce holds that a writer which the cache does not show yet is
+// TestWarmUpIsReportedOnce holds that a writer which the cache does not show yet is
 // neither started nor announced again.
-func TestWarmUpIsSaidOnce(t *testing.T) {
+func TestWarmUpIsReportedOnce(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.cache()
-	for range 2 { // the claim, then the writer; its pod is not made yet
+	for range 2 { // the PVC, then the writer; its pod does not exist yet
 		w.must(w.pass())
 	}
 	w.reconciler.Client = interceptor.NewClient(server.Client, interceptor.Funcs{
@@ -148,17 +148,17 @@ func TestWarmUpIsSaidOnce(t *testing.T) {
 	for range 3 {
 		w.must(w.pass())
 	}
-	if said := w.said(); strings.Count(said, "WarmUpStarted") != 1 {
-		t.Errorf("events: %s", said)
+	if events := w.newEvents(); strings.Count(events, "WarmUpStarted") != 1 {
+		t.Errorf("events: %s", events)
 	}
 	if job := get[batchv1.Job](w, "ci-writer"); job.Annotations[v1alpha1.CacheRequestAnnotation] != "" {
 		t.Error("a run that began before the request passes for its answer")
 	}
 }
 
-// TestPodThatCannotRunIsSaid holds that whoever waits for a warm cache is told
-// why it does not come.
-func TestPodThatCannotRunIsSaid(t *testing.T) {
+// TestPodThatCannotRunIsReported holds that the conditions report why the pod of
+// a warm-up cannot run.
+func TestPodThatCannotRunIsReported(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.ending = nil
@@ -177,8 +177,8 @@ func TestPodThatCannotRunIsSaid(t *testing.T) {
 	w.condition(v1alpha1.StalledCondition, "", "", "")
 }
 
-// TestEnvironmentIsWatched holds that an environment which somebody changed is
-// put right although nothing happens to its cache.
+// TestEnvironmentIsWatched holds that a change of an environment ConfigMap is
+// reverted although nothing happens to its cache.
 func TestEnvironmentIsWatched(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -56,9 +56,9 @@ type world struct {
 	ending, checked *cluster.Ending
 	// renewed is the ending of each check of a new volume; nil: it goes on.
 	renewed *cluster.Ending
-	// corrupt convicts each snapshot; slow leaves it without a verdict, and
-	// uncut without a cut.
-	corrupt, slow, uncut bool
+	// corrupt gives each snapshot the verdict Corrupt; slow leaves it without a
+	// verdict, and pendingCSI without a CSI snapshot.
+	corrupt, slow, pendingCSI bool
 	// onDeath is what happens while the manager is down.
 	onDeath func()
 	// volumes that were seen, and what each was made from.
@@ -69,16 +69,16 @@ type world struct {
 	removes func(name string)
 	// cleaner plays the agent that cleans.
 	cleaner cleaner
-	// listener receives what webhooks are told, of all processes.
+	// listener receives the calls of webhooks from all processes.
 	listener listener
-	// warmUps, checks and cleanings count the Jobs that were seen.
-	warmUps, checks, cleanings map[types.UID]bool
+	// warmUps, checks and cleanups count the Jobs that were seen.
+	warmUps, checks, cleanups map[types.UID]bool
 }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{
-		t: t, namespace: server.Namespace(t), warmUps: map[types.UID]bool{}, checks: map[types.UID]bool{}, cleanings: map[types.UID]bool{},
+		t: t, namespace: server.Namespace(t), warmUps: map[types.UID]bool{}, checks: map[types.UID]bool{}, cleanups: map[types.UID]bool{},
 		now:    time.Now().Truncate(time.Second).Add(123456789), // what is stored has whole seconds only
 		events: events.NewFakeRecorder(1000), ending: ended(warmreport.Report{Outcome: warmreport.Succeeded, Modules: 3, BuildEntries: 7}),
 		checked: intact,
@@ -232,7 +232,7 @@ func exists[T any, P interface {
 	return err == nil
 }
 
-// foreignJob is a Job that somebody else made and that has ended well.
+// foreignJob is a Job that a user created and that has succeeded.
 func (w *world) foreignJob(name string) *batchv1.Job {
 	w.t.Helper()
 	job := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: name}}
@@ -322,9 +322,9 @@ func (w *world) prove() (acted bool) {
 		case s.Status.StartTime == nil:
 			s.Status.StartTime = now
 			s.Status.Source = &v1alpha1.SourceRecord{PersistentVolumeClaimName: "ci", VolumeName: get[corev1.PersistentVolumeClaim](w, "ci").Spec.VolumeName}
-		case s.Status.CreationTime == nil && !w.uncut:
+		case s.Status.CreationTime == nil && !w.pendingCSI:
 			s.Status.CreationTime = now
-			w.cut(&s)
+			w.createCSISnapshot(&s)
 		case s.Status.CreationTime == nil || w.slow || len(s.Status.Conditions) > 0:
 			continue
 		case w.corrupt:
@@ -367,7 +367,7 @@ func (w *world) invariants() {
 		if slices.ContainsFunc(p.Spec.Volumes, writable) {
 			writers++
 			run := map[plan.Action]map[types.UID]bool{
-				plan.WarmUp: w.warmUps, plan.Integrity: w.checks, plan.Cleanup: w.cleanings,
+				plan.WarmUp: w.warmUps, plan.Integrity: w.checks, plan.Cleanup: w.cleanups,
 			}[plan.Action(p.Labels[v1alpha1.ActionLabel])]
 			run[p.OwnerReferences[0].UID] = true
 			if p.Status.Phase != corev1.PodSucceeded && p.Status.Phase != corev1.PodFailed {
@@ -385,14 +385,15 @@ func (w *world) invariants() {
 	}
 }
 
-// writable reports whether a volume is the claim, and not only for reading.
+// writable reports whether a volume of a pod is the cache PVC and is not mounted
+// read-only.
 func writable(v corev1.Volume) bool {
 	c := v.PersistentVolumeClaim
 	return c != nil && c.ClaimName == "ci" && !c.ReadOnly
 }
 
-// said are the events since it was asked for last.
-func (w *world) said() string {
+// newEvents returns the events since its last call, one per line.
+func (w *world) newEvents() string {
 	var all []string
 	for {
 		select {

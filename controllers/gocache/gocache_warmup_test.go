@@ -37,10 +37,10 @@ func TestFirstWarmUp(t *testing.T) {
 	if c.Status.ObservedGeneration != c.Generation {
 		t.Errorf("observed generation %d, want %d", c.Status.ObservedGeneration, c.Generation)
 	}
-	said := w.said()
+	events := w.newEvents()
 	for _, want := range []string{"WarmUpStarted Started a warm-up: the cache is new", "Warmed Warmed in", "SnapshotRequested", "SnapshotOffered"} {
-		if strings.Count(said, want) != 1 {
-			t.Errorf("events say %q %d times, want once:\n%s", want, strings.Count(said, want), said)
+		if strings.Count(events, want) != 1 {
+			t.Errorf("events say %q %d times, want once:\n%s", want, strings.Count(events, want), events)
 		}
 	}
 	if exists[batchv1.Job](w, "ci-writer") {
@@ -51,8 +51,9 @@ func TestFirstWarmUp(t *testing.T) {
 	}
 }
 
-// TestFailedWarmUp holds that a failure is said, repeated with growing pauses,
-// repeated at once when its source changes, and forgotten after a success.
+// TestFailedWarmUp holds that a failure is reported, that the warm-up is repeated
+// with growing pauses, and at once when its source changes, and that the failure
+// is cleared after a success.
 func TestFailedWarmUp(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -63,8 +64,8 @@ func TestFailedWarmUp(t *testing.T) {
 	w.condition(v1alpha1.WarmCondition, metav1.ConditionFalse, v1alpha1.ReasonWarmUpFailed, "(1 in a row): no such module")
 	w.condition(v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonWarmUpFailed, "no such module")
 	w.condition(v1alpha1.ReconcilingCondition, metav1.ConditionTrue, v1alpha1.ReasonWarmUpFailed, "")
-	if said := w.said(); !strings.Contains(said, "Warning WarmUpFailed The warm-up failed: no such module") {
-		t.Errorf("events: %s", said)
+	if events := w.newEvents(); !strings.Contains(events, "Warning WarmUpFailed The warm-up failed: no such module") {
+		t.Errorf("events: %s", events)
 	}
 	if len(w.snapshots()) > 0 {
 		t.Error("a snapshot was taken of a cache that was never warm")
@@ -86,8 +87,8 @@ func TestFailedWarmUp(t *testing.T) {
 	if s := w.get().Status.WarmUp; s.Outcome != v1alpha1.RunSucceeded || s.Failures != 0 {
 		t.Errorf("after the source was mended: %+v", s)
 	}
-	if said := w.said(); !strings.Contains(said, "its sources or its toolchain changed") {
-		t.Errorf("events: %s", said)
+	if events := w.newEvents(); !strings.Contains(events, "its sources or its toolchain changed") {
+		t.Errorf("events: %s", events)
 	}
 }
 
@@ -97,7 +98,7 @@ func TestOutcomesOfAWarmUp(t *testing.T) {
 	for name, tt := range map[string]struct {
 		ending  cluster.Ending
 		outcome v1alpha1.RunOutcome
-		said    string
+		message string
 	}{
 		"evicted":             {cluster.Ending{Evicted: true}, v1alpha1.RunInconclusive, "the pod was disrupted"},
 		"pod gone":            {cluster.Ending{Exit: 1, Lost: true}, v1alpha1.RunInconclusive, "the pod is gone"},
@@ -113,8 +114,8 @@ func TestOutcomesOfAWarmUp(t *testing.T) {
 			w.ending = &tt.ending
 			w.cache(afterWarmUp)
 			w.settle()
-			if s := w.get().Status.WarmUp; s.Outcome != tt.outcome || !strings.Contains(s.Message, tt.said) || s.Failures != 1 || s.LastSuccessRun != "" {
-				t.Errorf("status %+v, want %s, %q", s, tt.outcome, tt.said)
+			if s := w.get().Status.WarmUp; s.Outcome != tt.outcome || !strings.Contains(s.Message, tt.message) || s.Failures != 1 || s.LastSuccessRun != "" {
+				t.Errorf("status %+v, want %s, %q", s, tt.outcome, tt.message)
 			}
 			if meta.IsStatusConditionTrue(w.get().Status.Conditions, v1alpha1.ReadyCondition) || len(w.snapshots()) > 0 {
 				t.Error("taken for a warm cache")
@@ -123,7 +124,7 @@ func TestOutcomesOfAWarmUp(t *testing.T) {
 	}
 }
 
-// TestSourceMissing holds that a cache waits for its sources, and says so.
+// TestSourceMissing holds that a cache waits for its sources, and reports that.
 func TestSourceMissing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -192,8 +193,8 @@ func (w *world) proxy(address string, ready bool) {
 	w.must(server.Client.Status().Update(w.t.Context(), p))
 }
 
-// TestScheduledWarmUp holds that a schedule is kept, and that one that cannot
-// be understood is said with the name of its field.
+// TestScheduledWarmUp holds that a schedule is kept, and that an invalid one is
+// reported with the name of its field.
 func TestScheduledWarmUp(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -215,7 +216,8 @@ func TestScheduledWarmUp(t *testing.T) {
 	}
 }
 
-// TestInvalidSchedules holds that nobody waits in silence for what never comes.
+// TestInvalidSchedules holds that each invalid schedule is reported with its
+// field, and that the other actions continue.
 func TestInvalidSchedules(t *testing.T) {
 	t.Parallel()
 	for field, change := range map[string]func(*v1alpha1.GoCacheSpec){
@@ -232,8 +234,8 @@ func TestInvalidSchedules(t *testing.T) {
 			w.cache(change)
 			w.settle()
 			w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonInvalidSpec, field)
-			if said := w.said(); strings.Count(said, "InvalidSpec") != 1 {
-				t.Errorf("events: %s", said)
+			if events := w.newEvents(); strings.Count(events, "InvalidSpec") != 1 {
+				t.Errorf("events: %s", events)
 			}
 			if s := w.get().Status.WarmUp; s.Outcome != v1alpha1.RunSucceeded {
 				t.Errorf("the rest does not go on: %+v", s)
@@ -245,7 +247,8 @@ func TestInvalidSchedules(t *testing.T) {
 	}
 }
 
-// TestSuspend holds that nothing is begun, and that what has ended is booked.
+// TestSuspend holds that no run is started, and that a run that has ended is
+// recorded.
 func TestSuspend(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
