@@ -72,6 +72,7 @@ func growth(s *fixture) {
 	})
 	s.Logf("grown after %s: %s", since(began), meta.FindStatusCondition(cache.Status.Conditions, v1alpha1.StorageSufficientCondition).Message)
 	s.recorded(v1alpha1.GoCacheKind, cache.Name, "StorageGrown")
+	s.must(s.Unfill(s.ctx))
 }
 
 // rot inverts a bit, has it found, and repairs it.
