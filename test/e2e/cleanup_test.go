@@ -21,8 +21,8 @@ func TestCleanup(t *testing.T) {
 	s := onOwn(t, "cleanup")
 	_, err := s.Warmed(s.ctx)
 	s.must(err)
-	// Two warm-ups: what the first one needed more than the second is not used any
-	// more.
+	// Two warm-ups: what the first one wrote for more packages is not used any more.
+	more := time.Now()
 	var packages []string
 	s.edit(func(c *v1alpha1.GoCache) {
 		source := &c.Spec.WarmUp.Sources[0]
@@ -32,7 +32,7 @@ func TestCleanup(t *testing.T) {
 	s.warm("warm-up-more")
 	s.edit(func(c *v1alpha1.GoCache) { c.Spec.WarmUp.Sources[0].Packages = packages })
 	s.warm("warm-up-less")
-	unused, err := s.Age(s.ctx)
+	unused, err := s.Age(s.ctx, more)
 	s.must(err)
 	cache := s.edit(func(c *v1alpha1.GoCache) {
 		c.Spec.Cleanup = &v1alpha1.Cleanup{MaxAge: &metav1.Duration{Duration: 240 * time.Hour}, Approval: v1alpha1.ApprovalRequired}

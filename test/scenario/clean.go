@@ -8,9 +8,10 @@ import (
 	"time"
 )
 
-// age dates entries of the build cache that the last warm-up did not use back to
-// a January long ago. A writer keeps the time of the last use moved ten years
-// ahead, so an entry that the last warm-up used is newer than its start then.
+// age dates entries of the build cache that were written after a time, and before
+// the last warm-up began, back to a January long ago. A writer keeps the times
+// moved ten years ahead. The go command does not renew the time of an entry that
+// was used within the last hour, so times alone do not show what a build needs.
 const age = `
 set -eu
 export TZ=UTC
@@ -18,15 +19,18 @@ began=$(sed -n 's/^warm-up \([^ ]*\) .*/\1/p' "$GOCACHE/../.gocache/usage" | tr 
 year=${began%??????????}
 rest=${began#????}
 touch -t "$((year + 10))${rest%??}.${rest#????????}" /tmp/began
-find "$GOCACHE" -type f -name '*-[ad]' ! -newer /tmp/began > /tmp/unused
+touch -t "$SINCE" /tmp/since
+find "$GOCACHE" -type f -name '*-[ad]' -newer /tmp/since ! -newer /tmp/began > /tmp/unused
 while read -r f; do touch -t 203501010000 "$f"; done < /tmp/unused
 wc -l < /tmp/unused
 `
 
-// Age lets entries of the build cache that the last warm-up did not use look as if
-// they had not been used for long, and returns their number.
-func (s *Scenario) Age(ctx context.Context) (int, error) {
-	return s.count(ctx, task{name: "age", script: age, claim: Cache, env: Cache + "-env-offline"})
+// Age lets entries of the build cache look as if they had not been used for long:
+// those that warm-ups wrote since a time, except the last warm-up. It returns
+// their number.
+func (s *Scenario) Age(ctx context.Context, since time.Time) (int, error) {
+	ahead := since.UTC().AddDate(10, 0, 0).Format("200601021504.05")
+	return s.count(ctx, task{name: "age", script: age, claim: Cache, env: Cache + "-env-offline", vars: map[string]string{"SINCE": ahead}})
 }
 
 // compiled counts what a build compiles.
