@@ -30,9 +30,10 @@ func TestCleanup(t *testing.T) {
 		source.Packages = append(slices.Clone(packages), "encoding/csv", "text/tabwriter")
 	})
 	s.warm("warm-up-more")
+	less := time.Now()
 	s.edit(func(c *v1alpha1.GoCache) { c.Spec.WarmUp.Sources[0].Packages = packages })
 	s.warm("warm-up-less")
-	unused, err := s.Age(s.ctx, more)
+	unused, err := s.Age(s.ctx, more, less)
 	s.must(err)
 	cache := s.edit(func(c *v1alpha1.GoCache) {
 		c.Spec.Cleanup = &v1alpha1.Cleanup{MaxAge: &metav1.Duration{Duration: 240 * time.Hour}, Approval: v1alpha1.ApprovalRequired}

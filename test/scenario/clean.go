@@ -8,29 +8,28 @@ import (
 	"time"
 )
 
-// age dates entries of the build cache that were written after a time, and before
-// the last warm-up began, back to a January long ago. A writer keeps the times
-// moved ten years ahead. The go command does not renew the time of an entry that
-// was used within the last hour, so times alone do not show what a build needs.
+// age dates entries of the build cache that were written between two times back
+// to a January long ago.
 const age = `
 set -eu
 export TZ=UTC
-began=$(sed -n 's/^warm-up \([^ ]*\) .*/\1/p' "$GOCACHE/../.gocache/usage" | tr -dc 0-9)
-year=${began%??????????}
-rest=${began#????}
-touch -t "$((year + 10))${rest%??}.${rest#????????}" /tmp/began
-touch -t "$SINCE" /tmp/since
-find "$GOCACHE" -type f -name '*-[ad]' -newer /tmp/since ! -newer /tmp/began > /tmp/unused
+touch -t "$AFTER" /tmp/after
+touch -t "$BEFORE" /tmp/before
+find "$GOCACHE" -type f -name '*-[ad]' -newer /tmp/after ! -newer /tmp/before > /tmp/unused
 while read -r f; do touch -t 203501010000 "$f"; done < /tmp/unused
 wc -l < /tmp/unused
 `
 
-// Age lets entries of the build cache look as if they had not been used for long:
-// those that warm-ups wrote since a time, except the last warm-up. It returns
-// their number.
-func (s *Scenario) Age(ctx context.Context, since time.Time) (int, error) {
-	ahead := since.UTC().AddDate(10, 0, 0).Format("200601021504.05")
-	return s.count(ctx, task{name: "age", script: age, claim: Cache, env: Cache + "-env-offline", vars: map[string]string{"SINCE": ahead}})
+// Age lets entries of the build cache that warm-ups wrote between two times look as
+// if they had not been used for long, and returns their number. The go command does
+// not renew the time of an entry that was used within the last hour, so times alone
+// do not show what the last warm-up needs.
+func (s *Scenario) Age(ctx context.Context, after, before time.Time) (int, error) {
+	// A writer keeps the times moved ten years of 365 days ahead.
+	ahead := func(t time.Time) string { return t.UTC().Add(10 * 365 * 24 * time.Hour).Format("200601021504.05") }
+	return s.count(ctx, task{
+		name: "age", script: age, claim: Cache, env: Cache + "-env-offline", vars: map[string]string{"AFTER": ahead(after), "BEFORE": ahead(before)},
+	})
 }
 
 // compiled counts what a build compiles.
