@@ -173,7 +173,7 @@ func TestCreate(t *testing.T) {
 		{"a failback", toProxy + "action: Failback}", ""},
 		{"a failback of one instance", toProxy + "action: Failback, argument: blue}", "argument must not be set"},
 		{"a reinstatement", toProxy + "action: Reinstate, argument: blue}", ""},
-		{"a reinstatement of nobody", toProxy + "action: Reinstate}", "argument is required"},
+		{"a reinstatement without an instance", toProxy + "action: Reinstate}", "argument is required"},
 		{"a warm-up of a proxy", toProxy + "action: WarmUp}", "with a targetRef of kind ModProxy"},
 		{"a rollback of a proxy", toProxy + "action: Rollback}", "with a targetRef of kind ModProxy"},
 		{"a request to a Secret", "kind: CacheRequest\nmetadata: {name: %NAME%}\nspec: {targetRef: {kind: Secret, name: ci}, action: WarmUp}", "targetRef.kind"},

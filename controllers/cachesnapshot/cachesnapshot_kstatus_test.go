@@ -28,7 +28,7 @@ func TestKstatus(t *testing.T) {
 			w.must(err)
 		}
 		w.snapshot()
-		expect(kstatus.InProgress, "applied, and seen by nobody yet")
+		expect(kstatus.InProgress, "applied, and not observed yet")
 		pass()
 		expect(kstatus.InProgress, "without its source")
 		w.cache()

@@ -23,7 +23,7 @@ func TestKstatus(t *testing.T) {
 	ending := w.ending
 	w.ending = nil
 	w.cache(afterWarmUp)
-	expect(kstatus.InProgress, "applied, and seen by nobody yet")
+	expect(kstatus.InProgress, "applied, and not observed yet")
 	w.must(w.pass())
 	expect(kstatus.InProgress, "after the first pass")
 	w.settle()
@@ -41,16 +41,16 @@ func TestKstatus(t *testing.T) {
 	w.edit(func(c *v1alpha1.GoCache) { c.Spec.Snapshots.Schedule.Schedule = "every now and then" })
 	expect(kstatus.InProgress, "edited, and not seen yet")
 	w.settle()
-	expect(kstatus.Failed, "with a schedule that nobody understands")
+	expect(kstatus.Failed, "with a schedule that cannot be parsed")
 	w.edit(func(c *v1alpha1.GoCache) { c.Spec.Snapshots.Schedule.Schedule = "@daily" })
-	expect(kstatus.InProgress, "mended, and not seen yet")
+	expect(kstatus.InProgress, "corrected, and not observed yet")
 	w.settle()
-	expect(kstatus.Current, "mended")
+	expect(kstatus.Current, "corrected")
 
 	w.corrupt = true
 	w.request("snapshot-1", v1alpha1.RequestSnapshot)
 	w.settle()
-	expect(kstatus.Current, "when its newest snapshot is convicted: an older one is offered")
+	expect(kstatus.Current, "when its newest snapshot is corrupt: an older one is offered")
 
 	w.edit(func(c *v1alpha1.GoCache) { c.Spec.Suspend = true })
 	w.settle()

@@ -165,7 +165,7 @@ func TestPVCLost(t *testing.T) {
 	pvc.Status.Phase = corev1.ClaimLost
 	w.must(server.Client.Status().Update(t.Context(), pvc))
 	w.settle()
-	w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonPVCLost, "delete the claim to begin anew")
+	w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonPVCLost, "delete the PersistentVolumeClaim to begin again")
 	w.must(server.Client.Delete(t.Context(), pvc))
 	w.settle()
 	w.condition(v1alpha1.StalledCondition, "", "", "")

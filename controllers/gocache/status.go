@@ -84,7 +84,7 @@ func (p *progress) setReady(set conditions.Set, w writer.Status, available *pass
 	case p.cache.Spec.Suspend:
 		set.Suspend(usable, "spec.suspend is set: nothing is started. %s", available.Message)
 	case pvc != nil && pvc.Status.Phase == corev1.ClaimLost:
-		set.Stall(v1alpha1.ReasonPVCLost, "The volume of claim %s is gone; delete the claim to begin anew", pvc.Name)
+		set.Stall(v1alpha1.ReasonPVCLost, "The volume of PersistentVolumeClaim %s is gone; delete the PersistentVolumeClaim to begin again", pvc.Name)
 	case p.NeverWarmed(p.cache) && p.SourceMissing != "":
 		set.Progress(v1alpha1.ReasonSourceNotFound, "Not warmed yet: %s", p.SourceMissing)
 	case p.NeverWarmed(p.cache) && p.ProxyMissing != "":

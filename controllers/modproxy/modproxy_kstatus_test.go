@@ -42,10 +42,10 @@ func TestKstatus(t *testing.T) {
 	w.settle()
 	w.blue.wrong = true
 	w.tick(3)
-	reports(kstatus.Current, "with one convicted instance of two")
+	reports(kstatus.Current, "with one quarantined instance of two")
 	w.green.wrong = true
 	w.tick(3)
-	reports(kstatus.Failed, "with every instance convicted")
+	reports(kstatus.Failed, "with every instance quarantined")
 	w.must(server.Client.Delete(t.Context(), w.get(), client.PropagationPolicy(metav1.DeletePropagationForeground)))
 	reports(kstatus.Terminating, "deleted, while its children go")
 }

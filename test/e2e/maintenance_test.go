@@ -100,7 +100,7 @@ func rot(s *fixture) {
 	if again != file {
 		s.Fatalf("mended %s, want %s", again, file)
 	}
-	s.ask("integrity-mended", v1alpha1.RequestCheckIntegrity)
+	s.ask("integrity-corrected", v1alpha1.RequestCheckIntegrity)
 	cache = s.intact("True " + v1alpha1.ReasonIntact)
 	s.until(time.Minute, "the cache to be ready again", func(ctx context.Context) (bool, string, error) {
 		err := s.Client.Get(ctx, client.ObjectKeyFromObject(cache), cache)

@@ -101,7 +101,7 @@ func poisoned(s *fixture, clients *scenario.Clients, name, snapshot string) {
 func unharmed(s *fixture, clients *scenario.Clients, poisoned, quarantined, out time.Time) {
 	s.Helper()
 	if poisoned.IsZero() || quarantined.IsZero() || out.IsZero() {
-		s.Fatalf("poisoned at %v, convicted at %v, without weight at %v", poisoned, quarantined, out)
+		s.Fatalf("poisoned at %v, quarantined at %v, without weight at %v", poisoned, quarantined, out)
 	}
 	s.until(2*time.Minute, "commands to end that began without the convicted instance", func(context.Context) (bool, string, error) {
 		n := 0

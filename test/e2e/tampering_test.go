@@ -30,7 +30,7 @@ func TestTamperedCache(t *testing.T) {
 	began := time.Now()
 	corrupt, err := s.Snapshot(s.ctx, fmt.Sprint("tampered-", began.UnixMilli()))
 	s.must(err)
-	s.Logf("convicted after %s: %s", time.Since(began).Round(100*time.Millisecond), corrupt.Status.Verification.Message)
+	s.Logf("found corrupt after %s: %s", time.Since(began).Round(100*time.Millisecond), corrupt.Status.Verification.Message)
 	s.corrupt(&corrupt, file)
 
 	newest, fixed := fmt.Sprintf("newest-%x", began.UnixMilli()), fmt.Sprintf("fixed-%x", began.UnixMilli())

@@ -18,7 +18,7 @@ func Bound(cache *v1alpha1.GoCache, o pass.Observed) *pass.Fact {
 	case pvc == nil:
 		return pass.False(v1alpha1.ReasonProgressing, "Claim %s is being made", cache.Name)
 	case pvc.Status.Phase == corev1.ClaimLost:
-		return pass.False(v1alpha1.ReasonPVCLost, "The volume of claim %s is gone; delete the claim to begin anew", pvc.Name)
+		return pass.False(v1alpha1.ReasonPVCLost, "The volume of PersistentVolumeClaim %s is gone; delete the PersistentVolumeClaim to begin again", pvc.Name)
 	case !volume.Bound(pvc):
 		return pass.False(v1alpha1.ReasonPVCPending, "Claim %s waits for its volume", pvc.Name)
 	default:

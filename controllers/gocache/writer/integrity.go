@@ -236,7 +236,7 @@ func (t *turn) remedy() string {
 	if latest := t.cache.Status.LatestVerifiedSnapshot; latest != "" {
 		return fmt.Sprintf("roll it back with a CacheRequest of action Rollback and argument %s, or set spec.integrity.onCorrupt to Rollback", latest)
 	}
-	return fmt.Sprintf("there is no verified snapshot to roll back to: delete claim %s to begin anew", t.cache.Name)
+	return fmt.Sprintf("there is no verified snapshot to roll back to: delete PersistentVolumeClaim %s to begin again", t.cache.Name)
 }
 
 func (t *turn) intactMessage() string {
