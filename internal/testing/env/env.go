@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -133,10 +132,22 @@ func start(options []Option) (*Env, func() error, error) {
 	return &Env{Config: cfg, Client: c, Scheme: scheme}, server.Stop, nil
 }
 
-// Root is the top of the repository.
+// Root is the top of the repository: the nearest directory with a go.mod at or
+// above the one that the test runs in. The path that the compiler recorded would
+// not do, because -trimpath removes it.
 func Root() string {
-	_, file, _, _ := runtime.Caller(0)
-	return filepath.Join(filepath.Dir(file), "..", "..", "..")
+	wd, err := os.Getwd()
+	if err != nil {
+		panic(fmt.Sprintf("find the top of the repository: %v", err))
+	}
+	for dir := wd; ; dir = filepath.Dir(dir) {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir
+		}
+		if dir == filepath.Dir(dir) {
+			panic("find the top of the repository: no go.mod at or above " + wd)
+		}
+	}
 }
 
 // snapshotCRDDir is where the module that defines VolumeSnapshot keeps its CRDs.
