@@ -21,3 +21,26 @@ chart-lint: $(HELM) chart ## Lint the chart with helm, built once into bin, and 
 .PHONY: deploy-chart
 deploy-chart: $(HELM) chart ## Install or upgrade the chart with image IMG, into the cluster that kubectl speaks to (ARGS adds flags of helm)
 	$(HELM) upgrade --install gocache $(CHART) --namespace gocache-system --create-namespace --set image.tag=$(IMAGE_TAG) --wait --timeout 3m $(ARGS)
+
+# Where the files of a release are published, for the manifest of krew.
+RELEASE_URL ?= https://gocache.dev/operator/releases/$(VERSION)
+# A file with an Ed25519 key in PEM; empty: nothing is signed.
+RELEASE_KEY ?=
+# 1: try a release from a commit without its tag, or from a changed work tree.
+ALLOW_DIRTY ?=
+RELEASE = cd $(RELEASE_DIR) && go run . build --version '$(VERSION)' --repository '$(IMAGE_REPOSITORY)' --url '$(RELEASE_URL)' \
+  $(if $(RELEASE_KEY),--key '$(abspath $(RELEASE_KEY))') $(if $(ALLOW_DIRTY),--allow-dirty)
+
+.PHONY: release
+release: ## Build all files of the release VERSION into dist/VERSION, without a network (RELEASE_KEY signs, ALLOW_DIRTY=1 tries)
+	@[ -n '$(VERSION)' ] || { echo "make release: set VERSION to the tag, such as VERSION=v0.1.0" >&2; exit 1; }
+	@rm -rf '$(CURDIR)/dist/$(VERSION)' && mkdir -p dist
+	@$(RELEASE) --root $(CURDIR) --out '$(CURDIR)/dist/$(VERSION)'
+	@ls -l 'dist/$(VERSION)'
+
+.PHONY: release-check
+release-check: release ## Build the release VERSION once more in another clone, and compare every file
+	@temp=$$(mktemp -d) && trap 'rm -rf "$$temp"' EXIT && git clone -q . "$$temp/clone" && \
+	  git -C "$$temp/clone" checkout -q "$$(git rev-parse HEAD)" && \
+	  ($(RELEASE) --root "$$temp/clone" --out "$$temp/out") && diff -r 'dist/$(VERSION)' "$$temp/out" && \
+	  echo "release-check: $$(ls "$$temp/out" | wc -l) files are identical"

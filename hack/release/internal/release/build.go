@@ -1,0 +1,138 @@
+package release
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const (
+	versionPackage = "gocache.dev/operator/internal/domain/version"
+	plugin         = "kubectl-gocache"
+	// dirty marks the hash of a commit whose work tree was changed.
+	dirty = "-dirty"
+)
+
+// platforms of the operator's programs and of the plugin.
+var (
+	operatorPlatforms = []string{"linux/amd64", "linux/arm64"}
+	pluginPlatforms   = []string{"linux/amd64", "linux/arm64", "darwin/amd64", "darwin/arm64", "windows/amd64", "windows/arm64"}
+)
+
+// operatorPrograms are the programs of the image, by the folder of their main
+// package.
+var operatorPrograms = []struct{ name, folder string }{
+	{"manager", "."},
+	{"gocache-agent", "internal/cmd/gocache-agent"},
+	{"gocache-proxy", "internal/cmd/gocache-proxy"},
+	{"gocache-router", "internal/cmd/gocache-router"},
+}
+
+// readCommit finds the source, and refuses one that cannot be built again.
+func readCommit(ctx context.Context, o Options) (commit, error) {
+	git := func(args ...string) (string, error) {
+		cmd := exec.CommandContext(ctx, "git", append([]string{"-C", o.Root}, args...)...) //nolint:gosec // fixed arguments
+		var stderr bytes.Buffer
+		cmd.Stderr = &stderr
+		out, err := cmd.Output()
+		if err != nil {
+			return "", fmt.Errorf("git %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(stderr.String()))
+		}
+		return strings.TrimSpace(string(out)), nil
+	}
+	line, err := git("log", "-1", "--format=%H %ct")
+	if err != nil {
+		return commit{}, err
+	}
+	hash, seconds, _ := strings.Cut(line, " ")
+	unix, err := strconv.ParseInt(seconds, 10, 64)
+	if err != nil {
+		return commit{}, fmt.Errorf("time of commit %s: %w", hash, err)
+	}
+	changed, err := git("status", "--porcelain")
+	if err != nil {
+		return commit{}, err
+	}
+	tags, err := git("tag", "--points-at", "HEAD")
+	if err != nil {
+		return commit{}, err
+	}
+	tagged := strings.Contains("\n"+tags+"\n", "\n"+o.Version+"\n")
+	switch {
+	case o.Untagged:
+		if changed != "" {
+			hash += dirty
+		}
+		return commit{hash: hash, time: time.Unix(unix, 0).UTC(), tagged: tagged && changed == ""}, nil
+	case changed != "":
+		return commit{}, errors.New("the work tree differs from its commit: commit the changes, or try a release with ALLOW_DIRTY=1")
+	case !tagged:
+		return commit{}, fmt.Errorf("commit %s does not have the tag %s: create it, or try a release with ALLOW_DIRTY=1", hash, o.Version)
+	}
+	return commit{hash: hash, time: time.Unix(unix, 0).UTC(), tagged: true}, nil
+}
+
+// readToolchain asks the go command for what it would build with here.
+func readToolchain(ctx context.Context, o Options) (toolchain, error) {
+	cmd := exec.CommandContext(ctx, "go", "env", "GOVERSION", "GOROOT")
+	cmd.Dir = o.Root
+	out, err := cmd.Output()
+	if err != nil {
+		return toolchain{}, fmt.Errorf("go env: %w", err)
+	}
+	version, root, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
+	return toolchain{version, root}, nil
+}
+
+// build builds every program for its platforms, below dir.
+func build(ctx context.Context, o Options, dir string) ([]program, error) {
+	var programs []program
+	add := func(name, folder, platform string) error {
+		goos, arch, _ := strings.Cut(platform, "/")
+		p := program{name: name, os: goos, arch: arch, file: filepath.Join(dir, goos+"-"+arch, name)}
+		if goos == "windows" {
+			p.file += ".exe"
+		}
+		programs = append(programs, p)
+		return goBuild(ctx, o, p, folder)
+	}
+	for _, platform := range operatorPlatforms {
+		for _, p := range operatorPrograms {
+			if err := add(p.name, p.folder, platform); err != nil {
+				return nil, err
+			}
+		}
+	}
+	folder := "internal/cmd/" + plugin
+	if _, err := os.Stat(filepath.Join(o.Root, folder)); errors.Is(err, fs.ErrNotExist) {
+		return programs, nil
+	}
+	for _, platform := range pluginPlatforms {
+		if err := add(plugin, folder, platform); err != nil {
+			return nil, err
+		}
+	}
+	return programs, nil
+}
+
+// goBuild builds one program so that nothing of this machine is in it. Nothing
+// is downloaded: a release does not depend on what a network answers.
+func goBuild(ctx context.Context, o Options, p program, folder string) error {
+	flags := fmt.Sprintf("-s -w -buildid= -X %[1]s.version=%[2]s -X %[1]s.commit=%[3]s", versionPackage, o.Version, o.commit.hash)
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", flags, "-o", p.file, "./"+folder) //nolint:gosec // fixed arguments
+	cmd.Dir = o.Root
+	cmd.Env = append(os.Environ(), "GOOS="+p.os, "GOARCH="+p.arch, "CGO_ENABLED=0", "GOFLAGS=-mod=readonly", "GOPROXY=off", "GOWORK=off",
+		"GOAMD64=v1", "GOARM64=v8.0", "GOEXPERIMENT=", "GOFIPS140=off")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build %s for %s/%s (modules that are missing: run go mod download): %w\n%s", p.name, p.os, p.arch, err, out)
+	}
+	return nil
+}
