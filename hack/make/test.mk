@@ -89,7 +89,7 @@ perf: ## Measure clones, snapshot cycles and the operator at rest (real cluster)
 E2E_PARALLEL ?= 6
 
 .PHONY: bench-operator
-bench-operator: ## Measure memory and passes of a manager with 1,000 caches and 5,000 snapshots at rest (real API server)
+bench-operator: ## Measure a manager with 1,000 caches at rest, and one among hostile servers (real API server)
 	$(PREREQUISITES) integration
 	@assets=$${KUBEBUILDER_ASSETS:-$$($(MAKE) -s kubebuilder-assets)}; \
 	KUBEBUILDER_ASSETS=$$assets go test -v -count=1 -timeout 60m ./test/perf/fleet

@@ -301,14 +301,14 @@ type manager struct {
 	log     *bytes.Buffer
 }
 
-// start starts a manager with an empty cache.
-func (f *fleet) start() *manager {
+// start starts a manager with an empty cache, and with more flags.
+func (f *fleet) start(flags ...string) *manager {
 	f.Helper()
 	m := &manager{fleet: f, metrics: freeAddress(f.T), log: &bytes.Buffer{}}
-	m.cmd = exec.CommandContext(context.WithoutCancel(f.Context()), filepath.Join(f.dir, "manager"), //nolint:gosec // the program under test
-		"--kubeconfig", filepath.Join(f.dir, "kubeconfig"), "--operator-image", "operator:test", "--metrics-secure=false",
+	flags = append(flags, "--kubeconfig", filepath.Join(f.dir, "kubeconfig"), "--operator-image", "operator:test", "--metrics-secure=false",
 		"--metrics-bind-address", m.metrics, "--health-probe-bind-address", freeAddress(f.T))
-	m.cmd.Env = append(os.Environ(), "GOMEMLIMIT=200MiB") // as in config/manager
+	m.cmd = exec.CommandContext(context.WithoutCancel(f.Context()), filepath.Join(f.dir, "manager"), flags...) //nolint:gosec // the program under test
+	m.cmd.Env = append(os.Environ(), "GOMEMLIMIT=200MiB")                                                      // as in config/manager
 	m.cmd.Stdout, m.cmd.Stderr = m.log, m.log
 	f.must(m.cmd.Start())
 	f.Cleanup(func() {

@@ -1,0 +1,182 @@
+package fleet
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"gocache.dev/operator/api/v1alpha1"
+)
+
+const (
+	hostileSources = 64
+	hostileProxies = 8 // of eight instances each
+	foreignPVCs    = 20_000
+
+	// memoryLimit of the manager in config/manager.
+	memoryLimit = 256 << 20
+)
+
+// TestHostileLoad holds that the manager stays below the memory limit of its pod
+// while 64 git servers and 64 instances send it as much as they can, and the
+// cluster has 20,000 PVCs of others.
+func TestHostileLoad(t *testing.T) {
+	f := &fleet{T: t, dir: t.TempDir()}
+	f.build()
+	for range hostileProxies {
+		f.namespaces = append(f.namespaces, server.Namespace(t))
+	}
+	f.foreign()
+	git, instance := newHostile(t, hostileGit), newHostile(t, hostileInstance)
+	f.hostile(git.url, instance.url)
+
+	m := f.start("--allow-loopback-addresses")
+	// Two rounds of the instances' probes, and of the polls of all sources.
+	f.until("the hostile servers to be asked", func() bool {
+		return git.asked.Load() >= 2*hostileSources && instance.asked.Load() >= 2*8*hostileProxies
+	})
+	is := m.figures()
+	line(fmt.Sprintf("%d hostile git sources and instances, %d PVCs", hostileSources, foreignPVCs), fmt.Sprintf("%d MiB", is.peak>>20),
+		fmt.Sprintf("most resident memory; limit %d MiB; %d MiB at the end; %d requests to git servers, %d to instances", memoryLimit>>20, is.resident>>20, git.asked.Load(), instance.asked.Load()))
+	m.stop()
+	if is.peak > memoryLimit {
+		t.Errorf("it held %d MiB, limit %d", is.peak>>20, memoryLimit>>20)
+	}
+}
+
+// foreign creates PVCs as other programs do, with the annotations they have.
+func (f *fleet) foreign() {
+	f.Helper()
+	var group errgroup.Group
+	group.SetLimit(32)
+	for i := range foreignPVCs {
+		group.Go(func() error {
+			return server.Client.Create(f.Context(), &corev1.PersistentVolumeClaim{
+				ObjectMeta: metav1.ObjectMeta{
+					Namespace: f.namespaces[i%len(f.namespaces)], Name: fmt.Sprint("work-", i),
+					Annotations: map[string]string{"example.com/configuration": strings.Repeat("x", 1<<10)},
+				},
+				Spec: corev1.PersistentVolumeClaimSpec{
+					AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce},
+					Resources:   corev1.VolumeResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("10Gi")}},
+				},
+			})
+		})
+	}
+	f.must(group.Wait())
+}
+
+// hostile creates caches and proxies that make the manager ask the servers.
+func (f *fleet) hostile(git, instance string) {
+	f.Helper()
+	for i := range hostileSources {
+		c := f.cache(0)
+		c.Namespace, c.Name = f.namespaces[i%len(f.namespaces)], cacheName(i)
+		c.Spec.WarmUp = &v1alpha1.WarmUp{Sources: []v1alpha1.WarmUpSource{{Git: &v1alpha1.GitSource{URL: fmt.Sprintf("%s/%d", git, i)}}}}
+		f.must(server.Client.Create(f.Context(), c))
+	}
+	for p := range hostileProxies {
+		proxy := &v1alpha1.ModProxy{ObjectMeta: metav1.ObjectMeta{Namespace: f.namespaces[p], Name: "hostile"}}
+		for i := range 8 {
+			proxy.Spec.Instances = append(proxy.Spec.Instances, v1alpha1.ProxyInstance{Name: fmt.Sprint("i", i), External: &v1alpha1.ExternalInstance{URL: instance}})
+		}
+		proxy.Spec.Probes.Interval = &metav1.Duration{Duration: 5 * time.Second}
+		proxy.Spec.Probes.Timeout = &metav1.Duration{Duration: 4 * time.Second}
+		proxy.Spec.Probes.ReferenceModules = []v1alpha1.ReferenceModule{{Module: "example.com/c", Version: "v1.0.0", Sum: "h1:" + strings.Repeat("x", 43) + "="}}
+		f.must(server.Client.Create(f.Context(), proxy))
+	}
+}
+
+// hostileServer counts the requests to it.
+type hostileServer struct {
+	url   string
+	asked atomic.Int64
+}
+
+// newHostile starts a server on this machine. Its handlers end with the test.
+func newHostile(t *testing.T, handle func(context.Context, http.ResponseWriter, *http.Request)) *hostileServer {
+	h := &hostileServer{}
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h.asked.Add(1)
+		handle(t.Context(), w, r)
+	}))
+	t.Cleanup(s.Close)
+	h.url = s.URL
+	return h
+}
+
+var megabyte = bytes.Repeat([]byte("x"), 1<<20)
+
+// hostileGit answers in four ways, by the last digit of the path: an error whose
+// text is 64 MiB after decompression, the same without compression, refs without
+// end, and a body that stops.
+func hostileGit(ctx context.Context, w http.ResponseWriter, r *http.Request) {
+	path := strings.TrimSuffix(strings.TrimPrefix(r.URL.Path, "/"), "/info/refs")
+	switch path[len(path)-1] % 4 {
+	case 0:
+		w.Header().Set("Content-Encoding", "gzip")
+		w.WriteHeader(http.StatusForbidden)
+		z := gzip.NewWriter(w)
+		write(z, 64)
+		_ = z.Close()
+	case 1:
+		w.WriteHeader(http.StatusInternalServerError)
+		write(w, 64)
+	case 2:
+		w.Header().Set("Content-Type", "application/x-git-upload-pack-advertisement")
+		_, _ = io.WriteString(w, "001e# service=git-upload-pack\n0000")
+		for i := 0; ctx.Err() == nil; i++ {
+			ref := fmt.Sprintf("%040d refs/heads/%s%d\n", i, strings.Repeat("x", 900), i)
+			if _, err := fmt.Fprintf(w, "%04x%s", len(ref)+4, ref); err != nil {
+				return
+			}
+		}
+	default:
+		write(w, 3)
+		hang(ctx, w, r)
+	}
+}
+
+// hostileInstance has a small go.mod file and the largest archive that a probe
+// reads, and does not end it.
+func hostileInstance(ctx context.Context, w http.ResponseWriter, r *http.Request) {
+	switch {
+	case strings.HasSuffix(r.URL.Path, ".info"):
+		_, _ = io.WriteString(w, `{"Version":"v1.0.0"}`)
+	case strings.HasSuffix(r.URL.Path, ".mod"):
+		_, _ = io.WriteString(w, "module example.com/c\n")
+	default:
+		write(w, 31)
+		hang(ctx, w, r)
+	}
+}
+
+func write(w io.Writer, megabytes int) {
+	for range megabytes {
+		if _, err := w.Write(megabyte); err != nil {
+			return
+		}
+	}
+}
+
+// hang keeps a response open until its client, or the test, ends.
+func hang(ctx context.Context, w http.ResponseWriter, r *http.Request) {
+	_ = http.NewResponseController(w).Flush()
+	select {
+	case <-r.Context().Done():
+	case <-ctx.Done():
+	}
+}
