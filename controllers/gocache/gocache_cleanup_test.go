@@ -266,8 +266,8 @@ func TestPausedCleanup(t *testing.T) {
 	w.request("cleanup-1", v1alpha1.RequestCleanup)
 	w.settle()
 	w.answered("cleanup-1", v1alpha1.RequestFailed, "the check reuse did not pass: the cache is cold")
-	w.clean(metav1.ConditionFalse, v1alpha1.ReasonCleanupPaused, "Cleaning is paused: the check reuse did not pass: the cache is cold")
-	if events := w.newEvents(); !strings.Contains(events, "Warning CleanupPaused Paused cleaning by the check reuse: the cache is cold") {
+	w.clean(metav1.ConditionFalse, v1alpha1.ReasonCleanupPaused, "Cleanup is paused: the check reuse did not pass: the cache is cold")
+	if events := w.newEvents(); !strings.Contains(events, "Warning CleanupPaused Paused cleanup because of the check reuse: the cache is cold") {
 		t.Errorf("events:\n%s", events)
 	}
 	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "")
@@ -344,8 +344,8 @@ func TestDeafWebhook(t *testing.T) {
 	w.newEvents()
 	w.request("cleanup-1", v1alpha1.RequestCleanup)
 	w.settle()
-	w.clean(metav1.ConditionFalse, v1alpha1.ReasonApprovalRequired, "the webhook was not told (1 calls): the answer is 503")
-	if events := w.newEvents(); !strings.Contains(events, "Warning WebhookFailed Could not tell the webhook of the plan sha256:one (1 calls)") {
+	w.clean(metav1.ConditionFalse, v1alpha1.ReasonApprovalRequired, "the webhook was not notified (1 calls): the answer is 503")
+	if events := w.newEvents(); !strings.Contains(events, "Warning WebhookFailed The webhook was not notified of the plan sha256:one (1 calls)") {
 		t.Errorf("events:\n%s", events)
 	}
 	w.wait(50 * time.Second)

@@ -87,7 +87,7 @@ func TestCrashPoints(t *testing.T) {
 		},
 		// a plan that a webhook is notified of, its approval, and a warm-up since
 		// the cache was not proven warm
-		"cleaning": func(w *world, die func()) {
+		"cleanup": func(w *world, die func()) {
 			w.cleaner = cleaner{garbage: "one", unproven: true}
 			w.cache(bounded10Gi(v1alpha1.ApprovalRequired))
 			w.settle()

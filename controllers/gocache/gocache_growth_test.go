@@ -36,7 +36,7 @@ func TestGrowth(t *testing.T) {
 	w.cache(growsTo("2500Mi", w.class()))
 	w.settle()
 	w.asksFor("1Gi")
-	w.condition(v1alpha1.StorageSufficientCondition, metav1.ConditionTrue, v1alpha1.ReasonSpaceLeft, "79% of 1Gi is used; the claim grows at 85%")
+	w.condition(v1alpha1.StorageSufficientCondition, metav1.ConditionTrue, v1alpha1.ReasonSpaceLeft, "79% of 1Gi is used; the PVC grows at 85%")
 
 	w.cluster.HoldExpansion = true
 	w.ending = fills(900, 124)
@@ -49,7 +49,7 @@ func TestGrowth(t *testing.T) {
 	w.settle()
 	w.asksFor("2Gi") // grows once per measurement
 	w.condition(v1alpha1.StorageSufficientCondition, metav1.ConditionUnknown, v1alpha1.ReasonWaiting, "No run has measured yet how full the volume of 2Gi is")
-	if events := w.newEvents(); !strings.Contains(events, "StorageGrown Claim ci has grown from 1Gi to 2Gi") {
+	if events := w.newEvents(); !strings.Contains(events, "StorageGrown PVC ci has grown from 1Gi to 2Gi") {
 		t.Errorf("events %s", events)
 	}
 
@@ -163,5 +163,5 @@ func TestDriverCannotExpand(t *testing.T) {
 	}}
 	w.must(server.Client.Status().Update(t.Context(), pvc))
 	w.settle()
-	w.condition(v1alpha1.StorageSufficientCondition, metav1.ConditionFalse, v1alpha1.ReasonGrowthRefused, "cannot expand the volume of 1Gi to 2Gi; the driver says: not in my zone")
+	w.condition(v1alpha1.StorageSufficientCondition, metav1.ConditionFalse, v1alpha1.ReasonGrowthRefused, "cannot expand the volume of 1Gi to 2Gi; error of the driver: not in my zone")
 }

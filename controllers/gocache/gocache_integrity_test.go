@@ -50,7 +50,7 @@ func TestScheduledCheck(t *testing.T) {
 	job := get[batchv1.Job](w, "ci-writer")
 	container := job.Spec.Template.Spec.Containers[0]
 	if m := container.VolumeMounts[0]; m.Name != "cache" || !m.ReadOnly {
-		t.Errorf("the claim is mounted %+v, want read-only", m)
+		t.Errorf("the PVC is mounted %+v, want read-only", m)
 	}
 	if got := strings.Join(container.Command, " "); !strings.HasSuffix(got, "--volume /cache --live --root /cache --modcache /cache/mod --buildcache /cache/build") {
 		t.Errorf("command %s", got)
@@ -80,7 +80,7 @@ func TestScheduledCheck(t *testing.T) {
 	w.condition(v1alpha1.IntactCondition, metav1.ConditionFalse, v1alpha1.ReasonCorrupt, found)
 	w.condition(v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonCorrupt, found)
 	w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonCorrupt, found)
-	if events := w.newEvents(); strings.Count(events, "Found the live claim corrupt") != 1 {
+	if events := w.newEvents(); strings.Count(events, "Found the cache PVC corrupt") != 1 {
 		t.Errorf("events %s", events)
 	}
 
@@ -173,7 +173,7 @@ func TestTwoCorruptSnapshots(t *testing.T) {
 	if len(w.snapshots()) != 2 || len(w.checks) != 2*livecheck.MaxAttempts {
 		t.Fatalf("%d snapshots, %d checks", len(w.snapshots()), len(w.checks))
 	}
-	w.condition(v1alpha1.IntactCondition, metav1.ConditionFalse, v1alpha1.ReasonCorrupt, "of the volume are convicted, one after the other")
+	w.condition(v1alpha1.IntactCondition, metav1.ConditionFalse, v1alpha1.ReasonCorrupt, "of the volume are Corrupt, one after the other")
 }
 
 // TestFailureReport holds what a build that failed is answered.
@@ -188,7 +188,7 @@ func TestFailureReport(t *testing.T) {
 	}{
 		"intact":      {intact, func(*v1alpha1.GoCacheSpec) {}, v1alpha1.RequestSucceeded, "Intact: 3 module versions", 1},
 		"corrupt":     {corrupt, afterWarmUp, v1alpha1.RequestSucceeded, "Corrupt: 1 corrupt: FlippedZip 1 (FlippedZip, module cache: a@v1.zip: h1 differs); roll it back with a CacheRequest of action Rollback and argument ci-", 1},
-		"cannot tell": {evicted, func(*v1alpha1.GoCacheSpec) {}, v1alpha1.RequestFailed, "could not tell after 3 attempts: the pod was disrupted", 3},
+		"inconclusive": {evicted, func(*v1alpha1.GoCacheSpec) {}, v1alpha1.RequestFailed, "inconclusive after 3 attempts: the pod was disrupted", 3},
 		"comes to no end": {nil, checkedBy(v1alpha1.CacheIntegrity{Deadline: &metav1.Duration{Duration: 5 * time.Minute}}),
 			v1alpha1.RequestFailed, "no result within 5m0s", 1},
 	} {

@@ -18,7 +18,7 @@ func (w *world) replace() {
 	w.must(server.Client.Delete(w.t.Context(), get[corev1.PersistentVolumeClaim](w, "ci")))
 	w.settle()
 	if !exists[corev1.PersistentVolumeClaim](w, "ci") {
-		w.t.Fatal("the claim was not made anew")
+		w.t.Fatal("the PVC was not made anew")
 	}
 }
 

@@ -27,7 +27,7 @@ func (w *world) asksFor(size string) {
 	w.t.Helper()
 	pvc := get[corev1.PersistentVolumeClaim](w, "ci")
 	if got := pvc.Spec.Resources.Requests[corev1.ResourceStorage]; got.Cmp(resource.MustParse(size)) != 0 {
-		w.t.Errorf("the claim asks for %s, want %s", got.String(), size)
+		w.t.Errorf("the PVC asks for %s, want %s", got.String(), size)
 	}
 }
 
@@ -69,7 +69,7 @@ func TestRefusedGrowthCanBeReverted(t *testing.T) {
 	w.settle()
 	w.edit(func(c *v1alpha1.GoCache) { c.Spec.Storage.Size = resource.MustParse("2Gi") })
 	if err := w.pass(); err == nil {
-		t.Fatal("the claim grew without a class that allows it")
+		t.Fatal("the PVC grew without a class that allows it")
 	}
 	w.condition(v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonError, "only dynamically provisioned pvc can be resized")
 	w.edit(func(c *v1alpha1.GoCache) { c.Spec.Storage.Size = resource.MustParse("1Gi") })
@@ -146,7 +146,7 @@ func TestForeignPVCIsNotUsed(t *testing.T) {
 			}
 			pvc := get[corev1.PersistentVolumeClaim](w, "ci")
 			if _, labelled := pvc.Labels[v1alpha1.CacheLabel]; labelled {
-				t.Error("the claim was labelled")
+				t.Error("the PVC was labelled")
 			}
 			if w.get().Status.Storage.PersistentVolumeClaimName != "" {
 				t.Errorf("status calls it the cache's claim: %+v", w.get().Status.Storage)
@@ -170,7 +170,7 @@ func TestPVCLost(t *testing.T) {
 	w.settle()
 	w.condition(v1alpha1.StalledCondition, "", "", "")
 	if !exists[corev1.PersistentVolumeClaim](w, "ci") {
-		t.Error("the claim was not made anew")
+		t.Error("the PVC was not made anew")
 	}
 }
 
@@ -220,7 +220,7 @@ func TestWhenDeleted(t *testing.T) {
 			w.settle()
 			w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "")
 			if get[corev1.PersistentVolumeClaim](w, "ci").UID != uid {
-				t.Error("a cache of the same name did not take up the claim again")
+				t.Error("a cache of the same name did not take up the PVC again")
 			}
 		})
 	}
@@ -241,6 +241,6 @@ func TestDeletedWhileWarming(t *testing.T) {
 	var pods corev1.PodList
 	w.must(server.Client.List(t.Context(), &pods, inNamespace(w)...))
 	if len(pods.Items) > 0 || exists[corev1.PersistentVolumeClaim](w, "ci") {
-		t.Errorf("left behind: %d pods, the claim: %v", len(pods.Items), exists[corev1.PersistentVolumeClaim](w, "ci"))
+		t.Errorf("left behind: %d pods, the PVC: %v", len(pods.Items), exists[corev1.PersistentVolumeClaim](w, "ci"))
 	}
 }

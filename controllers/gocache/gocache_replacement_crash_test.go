@@ -180,7 +180,7 @@ func replacementFlows() map[string]func(*world, func()) {
 			w.cache(func(s *v1alpha1.GoCacheSpec) { s.Restore = restoreOf(snapshot, "") })
 			w.settle()
 		},
-		"a new volume that is convicted": func(w *world, die func()) {
+		"a new volume that is Corrupt": func(w *world, die func()) {
 			w.cacheWithSnapshot()
 			die()
 			w.renewed = corruptEnding()
@@ -195,7 +195,7 @@ func replacementFlows() map[string]func(*world, func()) {
 			w.restore(func(s *v1alpha1.GoCacheSpec) { s.Storage.VolumeReplacement.Consumers = v1alpha1.ConsumersEvict })
 			w.settle()
 		},
-		"withdrawn while pods hold the claim": func(w *world, die func()) {
+		"withdrawn while pods hold the PVC": func(w *world, die func()) {
 			w.cacheWithSnapshot()
 			w.consumer("a")
 			die()
@@ -204,7 +204,7 @@ func replacementFlows() map[string]func(*world, func()) {
 			w.edit(func(c *v1alpha1.GoCache) { c.Spec.Restore = nil })
 			w.wait(time.Minute)
 		},
-		"deleted while pods hold the claim": func(w *world, die func()) {
+		"deleted while pods hold the PVC": func(w *world, die func()) {
 			w.cacheWithSnapshot()
 			w.consumer("a")
 			die()

@@ -105,7 +105,7 @@ func TestRestoreOfWhatIsNotThere(t *testing.T) {
 	w.slow = false
 	w.wait(pass.Interval)
 	if got := w.content(); got != "later" {
-		t.Errorf("the claim holds %q", got)
+		t.Errorf("the PVC holds %q", got)
 	}
 	w.noReplacementLeft()
 }
@@ -132,7 +132,7 @@ func TestWaitsForConsumers(t *testing.T) {
 		t.Errorf("events: %s", events)
 	}
 	if now := get[corev1.PersistentVolumeClaim](w, "ci"); now.UID != before || !now.DeletionTimestamp.IsZero() {
-		t.Error("the claim was deleted under its pods")
+		t.Error("the PVC was deleted under its pods")
 	}
 	writes := len(w.mortal.Writes)
 	w.wait(time.Hour)
@@ -179,7 +179,7 @@ func TestEvictionHeedsBudgets(t *testing.T) {
 		t.Error("not the pod without a budget was evicted")
 	}
 	if pvc := get[corev1.PersistentVolumeClaim](w, "ci"); pvc.DeletionTimestamp.IsZero() {
-		t.Error("pods that are made again would hold the claim again")
+		t.Error("pods that are made again would hold the PVC again")
 	}
 	w.must(server.Client.Delete(t.Context(), budget))
 	w.wait(time.Minute)
@@ -200,7 +200,7 @@ func TestCorruptNewVolume(t *testing.T) {
 	}{
 		"corrupt":        {func(w *world) { w.renewed = corruptEnding() }, "is Corrupt: 1 corrupt"},
 		"something else": {func(w *world) { w.renewed = intactWith("sha256:cc") }, "holds something else than"},
-		"could not tell": {func(w *world) { w.renewed = evicted }, "could not be verified in 3 attempts"},
+		"inconclusive": {func(w *world) { w.renewed = evicted }, "could not be verified in 3 attempts"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -215,7 +215,7 @@ func TestCorruptNewVolume(t *testing.T) {
 			}
 			w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonVolumeReplacementFailed, tt.message)
 			if now := get[corev1.PersistentVolumeClaim](w, "ci"); now.UID != before.UID {
-				t.Error("the live claim was replaced")
+				t.Error("the cache PVC was replaced")
 			}
 			w.noReplacementLeft()
 			w.renewed = intactWith(contentDigest)
@@ -249,13 +249,13 @@ func TestByHand(t *testing.T) {
 		"next claim": {func(w *world, _ v1alpha1.VolumeReplacementStatus) {
 			del(w, get[corev1.PersistentVolumeClaim](w, "ci-next"))
 		}, true},
-		"live claim": {func(w *world, _ v1alpha1.VolumeReplacementStatus) { del(w, get[corev1.PersistentVolumeClaim](w, "ci")) }, true},
+		"cache PVC": {func(w *world, _ v1alpha1.VolumeReplacementStatus) { del(w, get[corev1.PersistentVolumeClaim](w, "ci")) }, true},
 		"snapshot": {func(w *world, in v1alpha1.VolumeReplacementStatus) {
 			del(w, get[v1alpha1.CacheSnapshot](w, in.Snapshot))
 		}, true},
 		"new volume": {func(w *world, in v1alpha1.VolumeReplacementStatus) { del(w, pv(in.NextVolume)) }, false},
 		"old volume": {func(w *world, in v1alpha1.VolumeReplacementStatus) { del(w, pv(in.PreviousVolume)) }, true},
-		"new volume and live claim": {func(w *world, in v1alpha1.VolumeReplacementStatus) {
+		"new volume and cache PVC": {func(w *world, in v1alpha1.VolumeReplacementStatus) {
 			del(w, get[corev1.PersistentVolumeClaim](w, "ci"))
 			del(w, pv(in.NextVolume))
 		}, false},
@@ -281,10 +281,10 @@ func TestByHand(t *testing.T) {
 			}
 			pvc := get[corev1.PersistentVolumeClaim](w, "ci")
 			if !volume.Bound(pvc) {
-				t.Fatalf("the live claim is %s", pvc.Status.Phase)
+				t.Fatalf("the cache PVC is %s", pvc.Status.Phase)
 			}
 			if restored := w.content() != ""; restored != tt.restored || !restored && pvc.Spec.VolumeName != old {
-				t.Errorf("the claim is on %s, restored: %v; it was on %s; last swap %+v", pvc.Spec.VolumeName, restored, old, w.get().Status.LastVolumeReplacement)
+				t.Errorf("the PVC is on %s, restored: %v; it was on %s; last swap %+v", pvc.Spec.VolumeName, restored, old, w.get().Status.LastVolumeReplacement)
 			}
 			w.noReplacementLeft()
 		})

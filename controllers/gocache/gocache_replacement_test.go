@@ -80,7 +80,7 @@ func (w *world) volumesAreSafe() {
 	w.must(err)
 	for _, name := range w.cluster.Reclaimed {
 		if pvc != nil && pvc.Spec.VolumeName == name && pvc.DeletionTimestamp.IsZero() {
-			w.t.Fatalf("the live claim's volume %s was deleted", name)
+			w.t.Fatalf("the cache PVC's volume %s was deleted", name)
 		}
 	}
 	// The volume that was warmed first goes only after another one, which was
@@ -89,13 +89,13 @@ func (w *world) volumesAreSafe() {
 	if pvc == nil && active != nil && !w.byHand {
 		for _, name := range []string{active.PreviousVolume, active.NextVolume} {
 			if name != "" && slices.Contains(w.cluster.Reclaimed, name) {
-				w.t.Fatalf("volume %s was deleted while there is no live claim", name)
+				w.t.Fatalf("volume %s was deleted while there is no cache PVC", name)
 			}
 		}
 	}
 	if active != nil && pvc != nil && pvc.DeletionTimestamp.IsZero() && pvc.Spec.VolumeName == active.NextVolume && active.NextVolume != "" &&
 		active.Check.Verdict != v1alpha1.VerdictIntact {
-		w.t.Fatalf("the live claim has volume %s, which was not verified", active.NextVolume)
+		w.t.Fatalf("the cache PVC has volume %s, which was not verified", active.NextVolume)
 	}
 }
 
@@ -124,7 +124,7 @@ func (w *world) content() string {
 	w.t.Helper()
 	pvc := get[corev1.PersistentVolumeClaim](w, "ci")
 	if !volume.Bound(pvc) {
-		w.t.Fatalf("the live claim is %s", pvc.Status.Phase)
+		w.t.Fatalf("the cache PVC is %s", pvc.Status.Phase)
 	}
 	return w.volumes[pvc.Spec.VolumeName]
 }
@@ -178,7 +178,7 @@ func TestRestore(t *testing.T) {
 	w.settle()
 
 	if got := w.content(); got != snapshot {
-		t.Errorf("the claim holds %q, want %q", got, snapshot)
+		t.Errorf("the PVC holds %q, want %q", got, snapshot)
 	}
 	c := w.get()
 	if c.Status.Content == nil || c.Status.Content.Snapshot != snapshot || c.Status.Content.Reason != v1alpha1.ReplacementRestore {
@@ -198,7 +198,7 @@ func TestRestore(t *testing.T) {
 	}
 	w.noReplacementLeft()
 	events := w.newEvents()
-	for _, want := range []string{"Began to replace the volume of claim ci (Restore)", "Replaced the volume of claim ci (Restore)"} {
+	for _, want := range []string{"Started to replace the volume of PVC ci (Restore)", "Replaced the volume of PVC ci (Restore)"} {
 		if !strings.Contains(events, want) {
 			t.Errorf("no event %q in: %s", want, events)
 		}
@@ -256,7 +256,7 @@ func TestMigrationToAnotherClass(t *testing.T) {
 		t.Errorf("class %s, applied %s; want %s", *got.Spec.StorageClassName, c.Status.Storage.AppliedClass, second)
 	}
 	if got := w.content(); got == "" || got != c.Status.Content.Snapshot {
-		t.Errorf("the claim holds %q, want %q", got, c.Status.Content.Snapshot)
+		t.Errorf("the PVC holds %q, want %q", got, c.Status.Content.Snapshot)
 	}
 	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "")
 	w.noReplacementLeft()
@@ -280,12 +280,12 @@ func TestSeed(t *testing.T) {
 	})
 	w.settle()
 	if exists[corev1.PersistentVolumeClaim](w, "ci") {
-		t.Error("the claim was made before its content was verified")
+		t.Error("the PVC was made before its content was verified")
 	}
 	w.renewed = intactWith(contentDigest)
 	w.settle()
 	if got := w.content(); got != snapshot {
-		t.Errorf("the claim holds %q, want %q", got, snapshot)
+		t.Errorf("the PVC holds %q, want %q", got, snapshot)
 	}
 	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "")
 	if len(w.warmUps) != 1 { // that of the first cache: the sources of this one are missing

@@ -149,12 +149,12 @@ func TestOneWriter(t *testing.T) {
 		if len(w.warmUps) != 1 {
 			t.Fatal("a writer was started while a snapshot was being cut")
 		}
-		w.condition(v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonSnapshotPending, "a warm-up is due and waits: snapshot "+w.names()[0]+" to be cut")
+		w.condition(v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonSnapshotPending, "a warm-up is due and waits: CacheSnapshot "+w.names()[0]+" to be created")
 		w.pendingCSI = false
 		w.settle()
 		w.answered("warm-up-1", v1alpha1.RequestSucceeded, "")
 	})
-	t.Run("the claim is on its way out", func(t *testing.T) {
+	t.Run("the PVC is being deleted", func(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t)
 		w.cache()

@@ -124,7 +124,7 @@ func TestNoWriterDuringSnapshotCreation(t *testing.T) {
 	if len(w.warmUps) != 1 || exists[batchv1.Job](w, "ci-writer") {
 		t.Fatal("a writer was started while a snapshot was being cut")
 	}
-	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "a warm-up is due and waits: snapshot mine to be cut")
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "a warm-up is due and waits: CacheSnapshot mine to be created")
 }
 
 // TestWarmUpIsReportedOnce holds that a writer which the cache does not show yet is

@@ -376,7 +376,7 @@ func (w *world) invariants() {
 		}
 	}
 	if writers > 1 {
-		w.t.Fatalf("%d pods that write to the claim exist at once", writers)
+		w.t.Fatalf("%d pods that write to the PVC exist at once", writers)
 	}
 	for _, s := range w.snapshots() {
 		if running > 0 && writer.CreatingSnapshot(&s) {

@@ -32,7 +32,7 @@ func TestFirstWarmUp(t *testing.T) {
 		t.Errorf("latest snapshot %q, latest verified %q", c.Status.LatestSnapshot, c.Status.LatestVerifiedSnapshot)
 	}
 	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "3 module versions and 7 build entries; consumers get "+c.Status.LatestVerifiedSnapshot)
-	w.condition(v1alpha1.PVCBoundCondition, metav1.ConditionTrue, v1alpha1.ReasonPVCBound, "Claim ci")
+	w.condition(v1alpha1.PVCBoundCondition, metav1.ConditionTrue, v1alpha1.ReasonPVCBound, "PVC ci")
 	w.condition(v1alpha1.ReconcilingCondition, "", "", "")
 	if c.Status.ObservedGeneration != c.Generation {
 		t.Errorf("observed generation %d, want %d", c.Status.ObservedGeneration, c.Generation)
@@ -105,7 +105,7 @@ func TestOutcomesOfAWarmUp(t *testing.T) {
 		"killed":              {cluster.Ending{Exit: 137}, v1alpha1.RunInconclusive, "killed by signal 9"},
 		"no report":           {cluster.Ending{Exit: 2, Message: "panic: oh"}, v1alpha1.RunFailed, "exit code 2: panic: oh"},
 		"success by half":     {cluster.Ending{Exit: 1, Message: `{"outcome":"Succeeded"}`}, v1alpha1.RunFailed, ""},
-		"wrote wrong bytes":   {*ended(warmreport.Report{Outcome: warmreport.Corrupt, Message: "1 corrupt"}), v1alpha1.RunFailed, "1 corrupt"},
+		"wrote corrupt content":   {*ended(warmreport.Report{Outcome: warmreport.Corrupt, Message: "1 corrupt"}), v1alpha1.RunFailed, "1 corrupt"},
 		"exit 0, but corrupt": {cluster.Ending{Message: `{"outcome":"Corrupt","message":"1 corrupt"}`}, v1alpha1.RunFailed, "1 corrupt"},
 	} {
 		t.Run(name, func(t *testing.T) {

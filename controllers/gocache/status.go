@@ -94,7 +94,7 @@ func (p *progress) setReady(set conditions.Set, w writer.Status, available *pass
 	case p.NeverWarmed(p.cache) && w.Warming:
 		set.Progress(w.WarmingReason, "%s", w.WarmingMessage)
 	case !volume.Bound(pvc):
-		set.Progress(v1alpha1.ReasonPVCPending, "Claim %s waits for its volume", p.cache.Name)
+		set.Progress(v1alpha1.ReasonPVCPending, "PVC %s waits for its volume", p.cache.Name)
 	case p.NeverWarmed(p.cache):
 		set.Progress(v1alpha1.ReasonWaiting, "Not warmed yet%s", w.Because)
 	case pass.Corrupt(p.cache) && pass.RollsBack(p.cache):

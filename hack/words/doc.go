@@ -19,7 +19,5 @@
 //
 //	FILE:LINE: SCOPE: "TERM": use REPLACEMENT (REASON)
 //
-// With -later it leaves out the paths that are not in order yet.
-//
 // The exit code is 0 without findings, 1 with findings, and 2 on errors.
 package main

@@ -25,7 +25,6 @@ func run(args []string, out io.Writer) (int, error) {
 	rulesFile := flags.String("rules", "hack/words/rules.yaml", "file with the rules")
 	scopes := flags.String("scopes", strings.Join(allScopes, ","), "scopes to check, separated by commas")
 	summary := flags.Bool("summary", false, "print the number of findings per rule and scope instead of the findings")
-	later := flags.String("later", "", "path prefixes that are not checked yet, separated by commas")
 	flags.Usage = func() {
 		fmt.Fprintln(flags.Output(), "Usage: words [flags] [path prefix...]")
 		flags.PrintDefaults()
@@ -40,9 +39,6 @@ func run(args []string, out io.Writer) (int, error) {
 	texts, err := collect(os.DirFS("."), flags.Args())
 	if err != nil {
 		return 2, err
-	}
-	if *later != "" {
-		texts = slices.DeleteFunc(texts, func(t text) bool { return selected(t.file, strings.Split(*later, ",")) })
 	}
 	found := check(rules, texts, strings.Split(*scopes, ","))
 	if *summary {

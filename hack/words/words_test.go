@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -141,33 +140,5 @@ func TestSummary(t *testing.T) {
 	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
 	if len(lines) != 4 || strings.Join(strings.Fields(lines[3]), " ") != "all 3 0 0 0 0 0 3" {
 		t.Errorf("summary:\n%s", out.String())
-	}
-}
-
-// TestLater holds that a path that is checked later has no findings, and that
-// all others have theirs.
-func TestLater(t *testing.T) {
-	t.Chdir(t.TempDir())
-	rules := "- {term: drill, use: test, reason: plain, scopes: [prose], example: a drill}\n"
-	for name, content := range map[string]string{"rules.yaml": rules, "README.md": "a drill", "docs/a.md": "a drill"} {
-		if err := os.MkdirAll("docs", 0o700); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for later, want := range map[string]string{
-		"": "README.md docs/a.md", "docs/": "README.md", "docs/,READ": "", "other": "README.md docs/a.md",
-	} {
-		var out bytes.Buffer
-		code, err := run([]string{"-rules", "rules.yaml", "-later", later}, &out)
-		var files []string
-		for line := range strings.Lines(out.String()) {
-			files = append(files, strings.SplitN(line, ":", 2)[0])
-		}
-		if got := strings.Join(files, " "); err != nil || got != want || (code == 1) != (want != "") {
-			t.Errorf("-later=%s: code %d, findings in %q, %v; want %q", later, code, got, err, want)
-		}
 	}
 }

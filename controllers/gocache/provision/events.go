@@ -9,7 +9,7 @@ import (
 func Events(before, after *v1alpha1.GoCache) []event.Event {
 	had, has := before.Status.Storage, after.Status.Storage
 	if had.VolumeName == has.VolumeName && had.Capacity != nil && has.Capacity != nil && has.Capacity.Cmp(*had.Capacity) > 0 {
-		return []event.Event{event.Normal("StorageGrown", "Grow", "Claim %s has grown from %s to %s", has.PersistentVolumeClaimName, had.Capacity, has.Capacity)}
+		return []event.Event{event.Normal("StorageGrown", "Grow", "PVC %s has grown from %s to %s", has.PersistentVolumeClaimName, had.Capacity, has.Capacity)}
 	}
 	return nil
 }

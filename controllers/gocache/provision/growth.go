@@ -86,7 +86,7 @@ func expansion(pvc *corev1.PersistentVolumeClaim) (report string, infeasible boo
 			all = append(all, "the next run on it finishes that")
 		}
 		if c.Type == corev1.PersistentVolumeClaimControllerResizeError || c.Type == corev1.PersistentVolumeClaimNodeResizeError {
-			all = append(all, "the driver says: "+c.Message)
+			all = append(all, "error of the driver: "+c.Message)
 		}
 	}
 	return strings.Join(all, "; "), infeasible

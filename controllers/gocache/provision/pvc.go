@@ -84,7 +84,7 @@ func (r Reconciler) applyPVC(ctx context.Context, cache *v1alpha1.GoCache, o pas
 func (r Reconciler) deleteOutdated(ctx context.Context, pvc *corev1.PersistentVolumeClaim, out *Result) error {
 	deleted, err := apply.DeleteUnchanged(ctx, r.Client, pvc)
 	if deleted {
-		out.Events = append(out.Events, event.Normal("PVCDeleted", "Provision", "Deleted claim %s, which never had a volume: spec.storage asks for another one", pvc.Name))
+		out.Events = append(out.Events, event.Normal("PVCDeleted", "Provision", "Deleted PVC %s, which never had a volume: spec.storage requests another one", pvc.Name))
 	}
 	return err
 }

@@ -16,13 +16,13 @@ import (
 func Bound(cache *v1alpha1.GoCache, o pass.Observed) *pass.Fact {
 	switch pvc := o.PVC; {
 	case pvc == nil:
-		return pass.False(v1alpha1.ReasonProgressing, "Claim %s is being made", cache.Name)
+		return pass.False(v1alpha1.ReasonProgressing, "PVC %s is being created", cache.Name)
 	case pvc.Status.Phase == corev1.ClaimLost:
 		return pass.False(v1alpha1.ReasonPVCLost, "The volume of PersistentVolumeClaim %s is gone; delete the PersistentVolumeClaim to begin again", pvc.Name)
 	case !volume.Bound(pvc):
-		return pass.False(v1alpha1.ReasonPVCPending, "Claim %s waits for its volume", pvc.Name)
+		return pass.False(v1alpha1.ReasonPVCPending, "PVC %s waits for its volume", pvc.Name)
 	default:
-		return pass.True(v1alpha1.ReasonPVCBound, "Claim %s is bound to volume %s", pvc.Name, pvc.Spec.VolumeName)
+		return pass.True(v1alpha1.ReasonPVCBound, "PVC %s is bound to volume %s", pvc.Name, pvc.Spec.VolumeName)
 	}
 }
 
@@ -39,20 +39,20 @@ func Sufficient(cache *v1alpha1.GoCache, o pass.Observed) *pass.Fact {
 	}
 	switch d.State {
 	case "":
-		return pass.Unknown(v1alpha1.ReasonWaiting, "The claim has no volume yet")
+		return pass.Unknown(v1alpha1.ReasonWaiting, "The PVC has no volume yet")
 	case growth.Unmeasured:
 		return pass.Unknown(v1alpha1.ReasonWaiting, "No run has measured yet how full the volume of %s is", status.Capacity)
 	case growth.Enough:
-		return pass.True(v1alpha1.ReasonSpaceLeft, "%s; the claim grows at %d%%", full(), rule.UsedPercent)
+		return pass.True(v1alpha1.ReasonSpaceLeft, "%s; the PVC grows at %d%%", full(), rule.UsedPercent)
 	case growth.Grow:
-		return pass.False(v1alpha1.ReasonGrowing, "%s; the claim is asked to grow to %s", full(), &d.Size)
+		return pass.False(v1alpha1.ReasonGrowing, "%s; growth of the PVC to %s is requested", full(), &d.Size)
 	case growth.Growing:
 		return growing(cache, o)
 	case growth.Refused:
-		return pass.False(v1alpha1.ReasonGrowthRefused, "%s, and the claim may not grow to %s: %s; use a StorageClass that allows expansion, or raise the quota; it is tried again every %s",
+		return pass.False(v1alpha1.ReasonGrowthRefused, "%s, and the PVC may not grow to %s: %s; use a StorageClass that allows expansion, or raise the quota; it is tried again every %s",
 			full(), &status.Growth.Size, status.Growth.Refused, growth.Pause)
 	case growth.AtLimit:
-		return pass.False(v1alpha1.ReasonAtLimit, "%s, and spec.storage.growth.limit is %s: raise it, or clean the cache", full(), &rule.Limit)
+		return pass.False(v1alpha1.ReasonAtLimit, "%s, and spec.storage.growth.limit is %s: raise it, or request a cleanup", full(), &rule.Limit)
 	}
 	return nil
 }
@@ -61,10 +61,10 @@ func growing(cache *v1alpha1.GoCache, o pass.Observed) *pass.Fact {
 	asked := o.PVC.Spec.Resources.Requests[corev1.ResourceStorage]
 	switch report, infeasible := expansion(o.PVC); {
 	case infeasible:
-		return pass.False(v1alpha1.ReasonGrowthRefused, "The storage driver cannot expand the volume of %s to %s; %s; its events say more", cache.Status.Storage.Capacity, &asked, report)
+		return pass.False(v1alpha1.ReasonGrowthRefused, "The storage driver cannot expand the volume of %s to %s; %s; see the events of the PVC", cache.Status.Storage.Capacity, &asked, report)
 	case report != "":
-		return pass.False(v1alpha1.ReasonGrowing, "The claim grows from %s to %s; %s", cache.Status.Storage.Capacity, &asked, report)
+		return pass.False(v1alpha1.ReasonGrowing, "The PVC grows from %s to %s; %s", cache.Status.Storage.Capacity, &asked, report)
 	default:
-		return pass.False(v1alpha1.ReasonGrowing, "The claim grows from %s to %s", cache.Status.Storage.Capacity, &asked)
+		return pass.False(v1alpha1.ReasonGrowing, "The PVC grows from %s to %s", cache.Status.Storage.Capacity, &asked)
 	}
 }

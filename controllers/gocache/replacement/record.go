@@ -99,6 +99,6 @@ func (a *attempt) answer(intent *v1alpha1.VolumeReplacementStatus) {
 	case intent.Failure != "":
 		pass.Answer(a.cache, a.Now, v1alpha1.RequestFailed, intent.Failure)
 	default:
-		pass.Answer(a.cache, a.Now, v1alpha1.RequestSucceeded, "the claim was rolled back to CacheSnapshot "+intent.Snapshot)
+		pass.Answer(a.cache, a.Now, v1alpha1.RequestSucceeded, "the cache PVC was rolled back to CacheSnapshot "+intent.Snapshot)
 	}
 }

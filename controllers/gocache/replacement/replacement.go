@@ -132,7 +132,7 @@ func (a *attempt) deletePrevious(ctx context.Context) error {
 	if err := apply.Delete(ctx, a.Client, previous); err != nil {
 		return err
 	}
-	a.out.Events = append(a.out.Events, event.Normal("PreviousReleased", "Replace", "Deleted claim %s: the replaced volume was kept as long as was asked for", previous.Name))
+	a.out.Events = append(a.out.Events, event.Normal("PreviousReleased", "Replace", "Deleted PVC %s: the replaced volume was kept for the configured time", previous.Name))
 	return nil
 }
 
@@ -240,7 +240,7 @@ func (a *attempt) busy(ctx context.Context, o replacementrun.Observed) (string, 
 	case err != nil:
 		return "", err
 	case apply.Ours(a.cache, pass.Labels(a.cache), writer) != nil:
-		return "Job " + writer.Name + ", which works on the claim, to end", nil
+		return "Job " + writer.Name + ", which uses the cache PVC, to end", nil
 	case len(o.OwnPods) > 0:
 		return "pod " + o.OwnPods[0].Name + " to be gone", nil
 	}
@@ -248,7 +248,7 @@ func (a *attempt) busy(ctx context.Context, o replacementrun.Observed) (string, 
 	if err != nil || pending == "" {
 		return "", err
 	}
-	return "CSI snapshot " + pending + " to be cut", nil
+	return "VolumeSnapshot " + pending + " to be created", nil
 }
 
 // recordHindrance records why the pod that verifies the new volume does not run,

@@ -77,10 +77,10 @@ func (a *attempt) source(ctx context.Context, c *v1alpha1.CacheSnapshot, o repla
 	intent := a.cache.Status.VolumeReplacement
 	if intent.Reason == v1alpha1.ReplacementMigration {
 		if o.Live == nil || !o.Live.DeletionTimestamp.IsZero() {
-			return replacement.Source{Refused: "the claim was deleted by somebody: there is nothing to move"}, nil
+			return replacement.Source{Refused: "the cache PVC was deleted: there is nothing to move"}, nil
 		}
 		if c == nil {
-			return replacement.Source{Waits: "CacheSnapshot " + intent.Snapshot + " to be made"}, a.CreateSnapshot(ctx, a.cache, intent.Snapshot)
+			return replacement.Source{Waits: "CacheSnapshot " + intent.Snapshot + " to be created"}, a.CreateSnapshot(ctx, a.cache, intent.Snapshot)
 		}
 	}
 	source, err := a.judge(ctx, intent.Snapshot, c)

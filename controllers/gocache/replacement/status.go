@@ -31,9 +31,9 @@ func Status(cache *v1alpha1.GoCache, o pass.Observed, u *Unfulfilled) *Fact {
 		}
 		return &Fact{Reason: reason, Message: replacing(cache)}
 	case u != nil && u.Refused != "":
-		return &Fact{Reason: v1alpha1.ReasonNotRestorable, Stalled: true, Message: fmt.Sprintf("The volume of claim %s is not replaced (%s): %s", cache.Name, u.Reason, u.Refused)}
+		return &Fact{Reason: v1alpha1.ReasonNotRestorable, Stalled: true, Message: fmt.Sprintf("The volume of PVC %s is not replaced (%s): %s", cache.Name, u.Reason, u.Refused)}
 	case u != nil && u.Reason != v1alpha1.ReplacementMigration:
-		return &Fact{Reason: v1alpha1.ReasonWaiting, Message: fmt.Sprintf("To replace the volume of claim %s (%s) waits for %s", cache.Name, u.Reason, u.WaitsFor)}
+		return &Fact{Reason: v1alpha1.ReasonWaiting, Message: fmt.Sprintf("The replacement of the volume of PVC %s (%s) waits for %s", cache.Name, u.Reason, u.WaitsFor)}
 	}
 	if why := failure(cache, o); why != "" {
 		return &Fact{Reason: v1alpha1.ReasonVolumeReplacementFailed, Stalled: true, Message: why}
@@ -44,12 +44,12 @@ func Status(cache *v1alpha1.GoCache, o pass.Observed, u *Unfulfilled) *Fact {
 // replacing describes where a replacement has come to.
 func replacing(cache *v1alpha1.GoCache) string {
 	in := cache.Status.VolumeReplacement
-	message := fmt.Sprintf("The volume of claim %s is being replaced (%s, from CacheSnapshot %s)", cache.Name, in.Reason, in.Snapshot)
+	message := fmt.Sprintf("The volume of PVC %s is being replaced (%s, from CacheSnapshot %s)", cache.Name, in.Reason, in.Snapshot)
 	if in.Message != "" {
 		message += ": " + in.Message
 	}
 	if in.Failure != "" {
-		message += "; it is taken back: " + in.Failure
+		message += "; the replacement is undone: " + in.Failure
 	}
 	return message
 }
@@ -77,7 +77,7 @@ func message(out replacementrun.Outcome) string {
 	case step == replacement.WaitForSource || step == replacement.WaitForIdle:
 		return "waits for " + d.Detail
 	case step == replacement.WaitForCheck:
-		return "the new volume is being made and verified"
+		return "the new volume is being created and verified"
 	case step == replacement.WaitForConsumers:
 		return fmt.Sprintf("waits for %s to be gone", pods(out.Consumers))
 	case step == replacement.Evict:
@@ -86,7 +86,7 @@ func message(out replacementrun.Outcome) string {
 		}
 		return fmt.Sprintf("evicted %s and waits for them to be gone", pods(out.Consumers))
 	case step == replacement.WaitForRetry:
-		return "the check of the new volume could not tell, and is repeated"
+		return "the check of the new volume was inconclusive and is repeated"
 	default:
 		return ""
 	}

@@ -49,7 +49,7 @@ func (r Reconciler) observeUse(ctx context.Context, cache *v1alpha1.GoCache, o p
 	}
 	var intermediates corev1.PersistentVolumeClaimList
 	if err := r.Live.List(ctx, &intermediates, client.InNamespace(cache.Namespace), client.HasLabels{volume.IntermediateLabel}); err != nil {
-		return o, nil, fmt.Errorf("list claims that are being populated: %w", err)
+		return o, nil, fmt.Errorf("list PVCs that are being populated: %w", err)
 	}
 	cloned = map[string]bool{}
 	for i := range intermediates.Items {

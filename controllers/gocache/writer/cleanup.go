@@ -30,7 +30,7 @@ type cleanUp struct{}
 
 func (cleanUp) name() plan.Action { return plan.Cleanup }
 
-func (cleanUp) title() string { return "a cleaning" }
+func (cleanUp) title() string { return "a cleanup" }
 
 func (cleanUp) requests() []v1alpha1.RequestAction {
 	return []v1alpha1.RequestAction{v1alpha1.RequestCleanup, v1alpha1.RequestApproveCleanup}
@@ -102,7 +102,7 @@ func (cleanUp) waitsFor(t *turn) string {
 		// One that fails later is no hindrance: the volume may be full.
 		return "a warm-up that succeeds"
 	case pass.Corrupt(t.cache):
-		return "the live claim to be mended: it is corrupt"
+		return "the cache PVC to be replaced or repaired: it is corrupt"
 	}
 	return t.quietWaitsFor()
 }
@@ -269,7 +269,7 @@ func (t *turn) planMessage() string {
 
 func (t *turn) pausedMessage() string {
 	c := t.cache.Status.Cleanup
-	message := "cleaning is paused: the check " + c.Paused + " did not pass"
+	message := "cleanup is paused: the check " + c.Paused + " did not pass"
 	for _, check := range c.Preflight {
 		if check.Name == c.Paused {
 			return message + ": " + check.Message

@@ -29,9 +29,9 @@ func Events(before, after *v1alpha1.GoCache) []event.Event {
 func started(action plan.Action, cause string) event.Event {
 	switch action {
 	case plan.Integrity:
-		return event.Normal("CheckStarted", "Check", "Started a check of the live claim: %s", cause)
+		return event.Normal("CheckStarted", "Check", "Started a check of the cache PVC: %s", cause)
 	case plan.Cleanup:
-		return event.Normal("CleanupStarted", "Cleanup", "Started a cleaning: %s", cause)
+		return event.Normal("CleanupStarted", "Cleanup", "Started a cleanup: %s", cause)
 	case plan.WarmUp:
 	}
 	return event.Normal("WarmUpStarted", "WarmUp", "Started a warm-up: %s", cause)
@@ -40,11 +40,11 @@ func started(action plan.Action, cause string) event.Event {
 func checkEvent(i *v1alpha1.IntegrityStatus) event.Event {
 	switch {
 	case i.InconclusiveAttempts > 0 && i.Verdict != v1alpha1.VerdictCorrupt:
-		return event.Warning("CheckInconclusive", "Check", "Attempt %d could not tell whether the live claim is intact: %s", i.InconclusiveAttempts, i.Message)
+		return event.Warning("CheckInconclusive", "Check", "Check attempt %d of the cache PVC was inconclusive: %s", i.InconclusiveAttempts, i.Message)
 	case i.Verdict == v1alpha1.VerdictCorrupt:
-		return event.Warning(v1alpha1.ReasonCorrupt, "Check", "Found the live claim corrupt: %s; the condition Intact says what to do", i.Message)
+		return event.Warning(v1alpha1.ReasonCorrupt, "Check", "Found the cache PVC corrupt: %s; the condition Intact has the remedy", i.Message)
 	default:
-		return event.Normal("Checked", "Check", "Found the live claim intact: %d module versions and %d build entries", i.Counts.Modules, i.Counts.BuildEntries)
+		return event.Normal("Checked", "Check", "Found the cache PVC intact: %d module versions and %d build entries", i.Counts.Modules, i.Counts.BuildEntries)
 	}
 }
 
@@ -62,7 +62,7 @@ func cleanupEvents(before, c *v1alpha1.CleanupStatus) []event.Event {
 		events = append(events, cleanupEvent(before, c))
 	}
 	if w := c.Webhook; w != nil && w.Failures > 0 && (before.Webhook == nil || w.PlanDigest != before.Webhook.PlanDigest || w.Failures != before.Webhook.Failures) {
-		events = append(events, event.Warning("WebhookFailed", "Cleanup", "Could not tell the webhook of the plan %s (%d calls): %s", w.PlanDigest, w.Failures, w.Message))
+		events = append(events, event.Warning("WebhookFailed", "Cleanup", "The webhook was not notified of the plan %s (%d calls): %s", w.PlanDigest, w.Failures, w.Message))
 	}
 	return events
 }
@@ -71,9 +71,9 @@ func cleanupEvent(before, c *v1alpha1.CleanupStatus) event.Event {
 	removed := c.Freed != nil && c.Proof != nil && c.LastPlan != nil && c.LastPlan.Entries > 0 && !c.LastCleanTime.Equal(before.LastCleanTime)
 	switch {
 	case c.Paused != "":
-		return event.Warning(v1alpha1.ReasonCleanupPaused, "Cleanup", "Paused cleaning by the check %s", c.Message)
+		return event.Warning(v1alpha1.ReasonCleanupPaused, "Cleanup", "Paused cleanup because of the check %s", c.Message)
 	case c.Outcome != v1alpha1.RunSucceeded:
-		return event.Warning(v1alpha1.ReasonCleanupFailed, "Cleanup", "A cleaning could not be done: %s", c.Message)
+		return event.Warning(v1alpha1.ReasonCleanupFailed, "Cleanup", "The cleanup failed: %s", c.Message)
 	case c.LastPlan != nil && c.LastPlan.Open:
 		return event.Normal("CleanupPlanned", "Cleanup", "Planned to remove %d entries, %s: %s", c.LastPlan.Entries, mebibytes(c.LastPlan.Bytes), c.LastPlan.Digest)
 	case removed && c.Proof.Result != string(cleanup.Pass):

@@ -189,7 +189,7 @@ func (t *turn) recordDoubt(before v1alpha1.IntegrityStatus, status *v1alpha1.Int
 	facts.Volume = status.VolumeName
 	if names := livecheck.CorruptSnapshots(facts); len(names) > 0 && status.InconclusiveAttempts >= livecheck.MaxAttempts {
 		status.Verdict = v1alpha1.VerdictCorrupt
-		status.Message = bounded.Text(fmt.Sprintf("CacheSnapshots %s of the volume are convicted, one after the other; its own check could not tell: %s", strings.Join(names, " and "), status.Message), 4096)
+		status.Message = bounded.Text(fmt.Sprintf("CacheSnapshots %s of the volume are Corrupt, one after the other; the check of the volume itself was inconclusive: %s", strings.Join(names, " and "), status.Message), 4096)
 	}
 }
 
@@ -201,9 +201,9 @@ func (t *turn) answerCheck(v integrity.Verdict) {
 	case v.Verdict == integrity.Intact:
 		t.answerRun(v1alpha1.RequestSucceeded, "Intact: "+t.intactMessage())
 	case settled(i) && i.Verdict != v1alpha1.VerdictCorrupt:
-		t.answerRun(v1alpha1.RequestFailed, fmt.Sprintf("could not tell after %d attempts: %s", i.InconclusiveAttempts, v.Message))
+		t.answerRun(v1alpha1.RequestFailed, fmt.Sprintf("inconclusive after %d attempts: %s", i.InconclusiveAttempts, v.Message))
 	case !settled(i) && t.answers():
-		t.cache.Status.Request.Message = bounded.Text(fmt.Sprintf("attempt %d could not tell: %s", i.InconclusiveAttempts, v.Message), 1024)
+		t.cache.Status.Request.Message = bounded.Text(fmt.Sprintf("attempt %d was inconclusive: %s", i.InconclusiveAttempts, v.Message), 1024)
 	}
 }
 
@@ -291,7 +291,7 @@ func (t *turn) checkDeadline() time.Duration {
 
 // corruptMessage describes what a check found, where first, and what is to be done.
 func (t *turn) corruptMessage() string {
-	message := "The live claim is corrupt: " + finding(t.cache.Status.Integrity)
+	message := "The cache PVC is corrupt: " + finding(t.cache.Status.Integrity)
 	if pass.RollsBack(t.cache) {
 		return message + "; it is rolled back"
 	}

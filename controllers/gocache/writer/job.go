@@ -47,7 +47,7 @@ func (t *turn) nearConsumers(ctx context.Context) (*corev1.NodeSelector, error) 
 	}
 	var pods corev1.PodList
 	if err := t.Live.List(ctx, &pods, client.InNamespace(t.cache.Namespace)); err != nil {
-		return nil, fmt.Errorf("list the pods that have mounted the claim: %w", err)
+		return nil, fmt.Errorf("list the pods that have mounted the PVC: %w", err)
 	}
 	for i := range pods.Items {
 		if p := &pods.Items[i]; p.Spec.NodeName != "" && !podFinished(p) && mounts(p, t.cache.Name) {

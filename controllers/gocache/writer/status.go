@@ -110,9 +110,9 @@ func (t *turn) intact() *pass.Fact {
 	case i == nil && t.cache.Spec.Integrity == nil:
 		return nil
 	case i == nil && t.working(plan.Integrity):
-		return pass.Unknown(v1alpha1.ReasonProgressing, "The first check of the live claim runs")
+		return pass.Unknown(v1alpha1.ReasonProgressing, "The first check of the cache PVC is running")
 	case i == nil:
-		return pass.Unknown(v1alpha1.ReasonWaiting, "The live claim was not checked yet")
+		return pass.Unknown(v1alpha1.ReasonWaiting, "The cache PVC was not checked yet")
 	case i.VolumeName != t.cache.Status.Storage.VolumeName:
 		return pass.Unknown(v1alpha1.ReasonWaiting, "The volume that was checked last was replaced, and the present one was not checked yet")
 	case i.Verdict == v1alpha1.VerdictCorrupt:
@@ -176,7 +176,7 @@ func (t *turn) notNotified() string {
 	if t.cache.Spec.Cleanup.Webhook == nil || w == nil || w.PlanDigest != plan.Digest || w.DeliveredTime != nil || w.Failures == 0 {
 		return ""
 	}
-	return fmt.Sprintf("; the webhook was not told (%d calls): %s", w.Failures, w.Message)
+	return fmt.Sprintf("; the webhook was not notified (%d calls): %s", w.Failures, w.Message)
 }
 
 // freed is what the last cleanup removed.

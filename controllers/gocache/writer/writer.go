@@ -215,9 +215,9 @@ func (t *turn) mustWait(a action) bool {
 func (t *turn) pvcWaitsFor() string {
 	switch {
 	case t.PVC == nil:
-		return "the claim to be made"
+		return "the PVC to be created"
 	case !t.PVC.DeletionTimestamp.IsZero():
-		return "the old claim to be gone"
+		return "the old PVC to be gone"
 	case t.Replacing(t.cache):
 		return "the volume to be replaced"
 	default:
@@ -262,7 +262,7 @@ func (t *turn) wait(action plan.Action, what string) {
 func (t *turn) quietWaitsFor() string {
 	for i := range t.Snapshots {
 		if c := &t.Snapshots[i]; CreatingSnapshot(c) {
-			return "snapshot " + c.Name + " to be cut"
+			return "CacheSnapshot " + c.Name + " to be created"
 		}
 	}
 	return ""

@@ -49,7 +49,7 @@ func TestNext(t *testing.T) {
 		on     string
 	}{
 		"never warmed": {func(*turn) {}, plan.WarmUp, "", ""},
-		"no PVC":       {func(t *turn) { t.PVC = nil }, "", plan.WarmUp, "the claim to be made"},
+		"no PVC":       {func(t *turn) { t.PVC = nil }, "", plan.WarmUp, "the PVC to be created"},
 		"a volume that is being replaced": {func(t *turn) {
 			t.cache.Status.VolumeReplacement = &v1alpha1.VolumeReplacementStatus{}
 		}, "", plan.WarmUp, "the volume to be replaced"},
