@@ -29,6 +29,8 @@ func (s *scope) setSnapshotReady(set conditions.Set) {
 	switch failure := volume.SnapshotError(s.facts.csi); {
 	case s.decision.Stage == verification.SnapshotLost:
 		set.False(snapshotReady, v1alpha1.ReasonSnapshotLost, "VolumeSnapshot %s, which was verified, no longer exists", s.snapshot.Status.VolumeSnapshotName)
+	case s.unready() != "":
+		set.False(snapshotReady, v1alpha1.ReasonSnapshotFailed, "%s", s.unready())
 	case s.snapshot.Status.CreationTime != nil:
 		set.True(snapshotReady, v1alpha1.ReasonSnapshotCreated, "VolumeSnapshot %s can be restored%s", s.snapshot.Status.VolumeSnapshotName, s.mounted())
 	case failure != "":
@@ -37,6 +39,23 @@ func (s *scope) setSnapshotReady(set conditions.Set) {
 		reason, message := s.waiting()
 		set.False(snapshotReady, reason, "%s", message)
 	}
+}
+
+// unready describes a VolumeSnapshot that was ready to use and is not any more, as
+// when the driver has lost it; empty: it is ready to use, or never was.
+func (s *scope) unready() string {
+	csi := s.facts.csi
+	if s.repaired() {
+		csi = s.facts.repairedCSI
+	}
+	if s.snapshot.Status.CreationTime == nil || csi == nil || !csi.DeletionTimestamp.IsZero() || volume.ReadyToUse(csi) {
+		return ""
+	}
+	message := fmt.Sprintf("VolumeSnapshot %s was ready to use and is not any more: no volume is created from it until it is ready again", csi.Name)
+	if failure := volume.SnapshotError(csi); failure != "" {
+		message += "; error of the CSI driver: " + failure
+	}
+	return message
 }
 
 // mounted names the pods that had the PVC mounted when the snapshot was created.
@@ -121,6 +140,8 @@ func (s *scope) setReady(set conditions.Set) {
 		set.Stall(v1alpha1.ReasonSnapshotLost, "VolumeSnapshot %s was deleted, or replaced by another object of its name: delete this CacheSnapshot, nothing can be created from it", s.snapshot.Status.VolumeSnapshotName)
 	case settled && v.Verdict == v1alpha1.VerdictCorrupt:
 		s.setCorrupt(set)
+	case settled && s.unready() != "":
+		set.Progress(v1alpha1.ReasonSnapshotFailed, "%s", s.unready())
 	case settled && v.Verdict == v1alpha1.VerdictIntact:
 		s.setIntact(set)
 	case stage == verification.Done && skip:

@@ -2,6 +2,7 @@ package snapshot
 
 import (
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/plan/verification"
@@ -117,7 +118,7 @@ func Candidate(c *v1alpha1.CacheSnapshot, u Use) Candidacy {
 		out.Standing = Weaker
 	case !proven:
 		out.Standing = Pending
-	case u.CSI == CSINotReady || c.Status.VolumeSnapshotName == "" || c.Status.Source == nil:
+	case u.CSI == CSINotReady || unready(c) || c.Status.VolumeSnapshotName == "" || c.Status.Source == nil:
 		out.Standing = NotReady
 	default:
 		out.Standing = Usable
@@ -128,7 +129,14 @@ func Candidate(c *v1alpha1.CacheSnapshot, u Use) Candidacy {
 // lost reports whether the CSI snapshot of a CacheSnapshot that was created is
 // reported as deleted.
 func lost(c *v1alpha1.CacheSnapshot) bool {
-	return c.Status.CreationTime != nil && meta.IsStatusConditionFalse(c.Status.Conditions, v1alpha1.SnapshotReadyCondition)
+	return c.Status.CreationTime != nil && meta.IsStatusConditionFalse(c.Status.Conditions, v1alpha1.SnapshotReadyCondition) && !unready(c)
+}
+
+// unready reports whether its CSI snapshot was ready to use and is not any more.
+// It may be again: another verified snapshot is used until then.
+func unready(c *v1alpha1.CacheSnapshot) bool {
+	ready := meta.FindStatusCondition(c.Status.Conditions, v1alpha1.SnapshotReadyCondition)
+	return c.Status.CreationTime != nil && ready != nil && ready.Status == metav1.ConditionFalse && ready.Reason == v1alpha1.ReasonSnapshotFailed
 }
 
 func stalled(c *v1alpha1.CacheSnapshot) bool {
