@@ -2,12 +2,16 @@ package proxy
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 
 	"golang.org/x/mod/modfile"
 	"golang.org/x/mod/module"
+	"golang.org/x/mod/semver"
 
 	"gocache.dev/operator/internal/domain/modcache"
 )
@@ -19,58 +23,78 @@ type badAnswer struct{ err error }
 func (e *badAnswer) Error() string { return "the upstream's answer cannot be right: " + e.err.Error() }
 func (e *badAnswer) Unwrap() error { return e.err }
 
-// checkAnswer finds what the library does not look for in the files of one
-// version: an .info of another version, a go.mod that does not parse, and,
-// unless a checksum database vouches for it, an archive whose contents do not
-// have the sums that it records.
-func checkAnswer(m module.Version, info, mod, zip io.ReadSeeker, vouched bool) error {
-	text, err := complete(info)
-	if err == nil {
-		err = modcache.CheckInfo(m, text)
+// checkText is why a text cannot be the right answer, and that a checksum database
+// does not have it. The text that it returns is the answer for clients.
+func (f *fetcher) checkText(ctx context.Context, t target, text []byte) ([]byte, error) {
+	var err error
+	switch {
+	case t.kind == modcache.Info:
+		err = modcache.CheckInfo(t.module, text)
+	case t.kind == modcache.List:
+		text, err = checkList(text)
+	default:
+		err = checkMod(text)
 	}
 	if err != nil {
-		return fmt.Errorf("its .info: %w", err)
+		return nil, &badAnswer{fmt.Errorf("%s: %w", t.name, err)}
 	}
-	if text, err = complete(mod); err == nil {
-		_, err = modfile.ParseLax("go.mod", text, nil)
+	if t.kind == modcache.Mod && f.database != nil && f.vouched(t.module.Path) {
+		m := module.Version{Path: t.module.Path, Version: t.module.Version + "/go.mod"}
+		return text, f.database.vouch(ctx, m, modcache.SumGoMod(text))
 	}
-	if err == nil && bytes.IndexByte(text, 0) >= 0 {
-		err = errors.New("contains NUL bytes")
+	return text, nil
+}
+
+// checkList leaves a list as it is, unless it has lines that a client would skip.
+func checkList(text []byte) ([]byte, error) {
+	if _, err := modcache.ParseList(ended(text)); err == nil {
+		return text, nil
 	}
-	if err != nil {
-		return fmt.Errorf("its .mod: %w", err)
+	var versions []string
+	for line := range strings.Lines(string(text)) {
+		if fields := strings.Fields(line); len(fields) > 0 && semver.IsValid(fields[0]) {
+			versions = append(versions, fields[0])
+		}
 	}
-	if err := checkArchive(m, zip, vouched); err != nil {
-		return fmt.Errorf("its .zip: %w", err)
+	if len(versions) == 0 && len(bytes.TrimSpace(text)) > 0 {
+		return nil, errors.New("no line of it is a version")
+	}
+	return modcache.FormatList(versions), nil
+}
+
+// ended is a list whose last line ends. Not every server writes that.
+func ended(list []byte) []byte {
+	if len(list) == 0 || list[len(list)-1] == '\n' {
+		return list
+	}
+	return append(slices.Clip(list), '\n')
+}
+
+func checkMod(text []byte) error {
+	file, err := modfile.ParseLax("go.mod", text, nil)
+	switch {
+	case err != nil:
+		return err
+	case file.Module == nil:
+		return errors.New("has no module directive")
+	case bytes.IndexByte(text, 0) >= 0:
+		return errors.New("contains NUL bytes")
 	}
 	return nil
 }
 
 // checkArchive reads an archive as the check of a store does, so that nothing is
 // stored which that would find wrong.
-func checkArchive(m module.Version, zip io.ReadSeeker, vouched bool) error {
-	size, err := zip.Seek(0, io.SeekEnd)
+func (f *fetcher) checkArchive(ctx context.Context, t target, s *spool) error {
+	source := &archive{ReadSeeker: io.NewSectionReader(s.file, 0, s.written), size: s.written}
+	sum, err := modcache.NewHasher(0).Zip(source, t.module)
 	if err != nil {
-		return err
+		return &badAnswer{fmt.Errorf("%s: %w", t.name, err)}
 	}
-	f := &archive{ReadSeeker: zip, size: size}
-	hasher := modcache.NewHasher(0)
-	if err = f.Rewind(); err == nil && vouched {
-		err = hasher.Names(f, m)
-	} else if err == nil {
-		_, err = hasher.Zip(f, m)
+	if f.database != nil && f.vouched(t.module.Path) {
+		return f.database.vouch(ctx, t.module, sum.H1)
 	}
-	return errors.Join(err, f.Rewind())
-}
-
-// complete reads a file that is text, and rewinds it.
-func complete(f io.ReadSeeker) ([]byte, error) {
-	data, err := io.ReadAll(io.LimitReader(f, maxText))
-	if err != nil {
-		return nil, err
-	}
-	_, err = f.Seek(0, io.SeekStart)
-	return data, err
+	return nil
 }
 
 // archive is a fetched file, for one reader at a time.

@@ -6,7 +6,6 @@ import (
 	"hash"
 	"io"
 	"os"
-	"time"
 )
 
 // entry is an open file of the store that was intact when it was opened.
@@ -17,13 +16,12 @@ import (
 // the reader gets an error in place of its last bytes: the client receives a
 // truncated body, and requests it again, instead of corrupt content.
 type entry struct {
-	file     *os.File
-	name     string
-	size     int64
-	modified time.Time
-	sum      string // empty if none was recorded
-	hash     hash.Hash
-	hashed   int64 // bytes since the beginning, or notHashed
+	file   *os.File
+	name   string
+	size   int64
+	sum    string // of the content when it was opened
+	hash   hash.Hash
+	hashed int64 // bytes since the beginning, or notHashed
 }
 
 // notHashed is for reading from somewhere in the middle.
@@ -35,7 +33,7 @@ var errSpoiled = errors.New("the file was damaged while it was read")
 // Read implements io.Reader.
 func (e *entry) Read(p []byte) (int, error) {
 	n, err := e.file.Read(p)
-	if e.sum == "" || e.hashed == notHashed {
+	if e.hashed == notHashed {
 		return n, err
 	}
 	e.hash.Write(p[:n])
@@ -60,7 +58,10 @@ func (e *entry) Seek(offset int64, whence int) (int64, error) {
 // Close implements io.Closer.
 func (e *entry) Close() error { return e.file.Close() }
 
-// LastModified is when the file was stored.
-func (e *entry) LastModified() time.Time { return e.modified }
+// ETag is the same for the same content, in every instance. The time at which
+// one stored it is not, so there is no Last-Modified.
+func (e *entry) ETag() string { return etag(e.sum) }
+
+func etag(sum string) string { return `"` + sum + `"` }
 
 var _ io.ReadSeekCloser = (*entry)(nil)

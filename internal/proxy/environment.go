@@ -107,10 +107,12 @@ func readDefaults(file string) (map[string]string, error) {
 // unknown.
 func (e Environment) SumDBName() string { return probe.ParseDatabase(e.GOSUMDB).Name }
 
-// vouched reports whether what is fetched of a version is compared with the
-// checksum database.
-func (e Environment) vouched(m module.Version) bool {
-	return e.SumDBName() != "" && !e.private(m.Path)
+// direct are the patterns of modules that are not fetched from a proxy.
+func (e Environment) direct() string {
+	if e.GONOPROXY != "" {
+		return e.GONOPROXY
+	}
+	return e.GOPRIVATE
 }
 
 // private reports whether the checksum database must not learn of a module path.
@@ -155,18 +157,36 @@ func (e Environment) proxies() []string {
 	return urls
 }
 
-// variables returns the settings in the library's form, with this package's
-// transport for the checksum database.
-func (e Environment) variables() []string {
-	vars := make([]string, 0, len(environmentNames))
-	for _, name := range environmentNames {
-		value := *e.field(name)
-		if fields := strings.Fields(value); name == "GOSUMDB" && len(fields) == 1 && fields[0] != "off" {
-			value = fields[0] + " " + sumdbURL(e.SumDBName())
+// upstreamEntry is one entry of GOPROXY before the first "direct".
+type upstreamEntry struct {
+	url string // or "off"
+	// fallThrough is set if the next entry is asked after any error, and not only
+	// after an answer that there is no such file.
+	fallThrough bool
+	base        *url.URL
+}
+
+// list reads GOPROXY.
+func (e Environment) list() []upstreamEntry {
+	var entries []upstreamEntry
+	for rest := e.GOPROXY; rest != ""; {
+		entry := upstreamEntry{url: rest}
+		if i := strings.IndexAny(rest, ",|"); i >= 0 {
+			entry.url, entry.fallThrough, rest = rest[:i], rest[i] == '|', rest[i+1:]
+		} else {
+			rest = ""
 		}
-		vars = append(vars, name+"="+value)
+		switch entry.url = strings.TrimSpace(entry.url); entry.url {
+		case "direct":
+			return entries
+		case "off":
+			return append(entries, entry)
+		case "":
+		default:
+			entries = append(entries, entry)
+		}
 	}
-	return vars
+	return entries
 }
 
 // redactList removes user info from a GOPROXY value, for logs.

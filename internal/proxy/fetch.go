@@ -1,207 +1,415 @@
 package proxy
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
+	"net/http"
+	"os"
+	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
-	"github.com/goproxy/goproxy"
-	"golang.org/x/mod/module"
+	"github.com/go-logr/logr"
+	modzip "golang.org/x/mod/zip"
 	"golang.org/x/sync/semaphore"
-	"golang.org/x/sync/singleflight"
 
 	"gocache.dev/operator/internal/domain/modcache"
 )
 
-// renewAfter is how old a library fetcher is when a failure makes us replace
-// it: its checksum database client remembers every failed lookup for as long
-// as it lives.
-const renewAfter = 10 * time.Second
+const (
+	// stallAfter is how long the body of an answer may be silent.
+	stallAfter = time.Minute
+	// longestBody is how much longer than the wait for an answer its body may take.
+	longestBody = 6
+	// freeArchive is the size up to which archives are not counted in bytes.
+	freeArchive = 8 << 20
+	// textsPerArchive is how many texts may be fetched for each archive that may.
+	textsPerArchive = 4
+	// smallText is the size up to which any number of texts is in memory at once,
+	// of larger ones largeTexts.
+	smallText, largeTexts = 1 << 20, 4
+)
 
-// fetcher fetches each version once at a time however many clients ask for
-// it, and to its end even if they leave: the next attempt then finds it in
-// the store.
+// fetcher fetches each file once at a time however many clients ask for it, and
+// to its end even if they leave: the next request then finds it in the store.
 type fetcher struct {
-	store   *Store
-	make    func() goproxy.Fetcher
-	direct  string                    // GONOPROXY patterns; what matches is not fetched here
-	vouched func(module.Version) bool // whether the library compares it with a checksum database
+	store    *Store
+	upstream *upstream
+	database *database // nil: none vouches for anything
+	vouched  func(modulePath string) bool
+	tempDir  string
+	// timeout is how long an answer may take to begin, or a text to arrive.
 	timeout time.Duration
-	slots   *semaphore.Weighted
-	flights singleflight.Group
-	now     func() time.Time
+	// texts and archives bound how many are fetched at once, bytes the sum of the
+	// sizes of archives.
+	texts, archives, bytes *gate
+	large                  *semaphore.Weighted
+	minFree                uint64
+	log                    logr.Logger
+	// late is set while the upstream takes long.
+	late atomic.Bool
 
-	mu    sync.Mutex
-	inner goproxy.Fetcher
-	born  time.Time
+	mu      sync.Mutex
+	flights map[string]*flight
 }
 
-// Query implements goproxy.Fetcher.
-func (f *fetcher) Query(ctx context.Context, path, query string) (version string, at time.Time, err error) {
-	if err := f.refuse(ctx, path); err != nil {
-		return "", time.Time{}, err
-	}
-	version, at, err = f.current().Query(ctx, path, query)
-	if err == nil && !modcache.IsVersion(module.Version{Path: path, Version: version}) {
-		err = &badAnswer{fmt.Errorf("%s@%s resolves to %.60q, which is no version of this module", path, query, version)}
-	}
-	return version, at, f.failed(ctx, err)
+// flight is one fetch.
+type flight struct {
+	target
+	begun chan struct{} // closed when the archive's first bytes are there
+	done  chan struct{} // closed at the end
+	spool *spool        // of an archive, from begun or done on
+
+	// The rest is valid when done is closed.
+	err  error
+	text []byte
+	sum  string
+
+	fetcher *fetcher
+	users   int // and the fetch itself; the fetcher's mu protects it
+	waiting context.CancelFunc
 }
 
-// List implements goproxy.Fetcher.
-func (f *fetcher) List(ctx context.Context, path string) ([]string, error) {
-	if err := f.refuse(ctx, path); err != nil {
-		return nil, err
+// busy is a fetch that did not get its turn.
+type busy struct{ err error }
+
+func (e *busy) Error() string { return "this instance fetches as much as it may; try again" }
+func (e *busy) Unwrap() error { return e.err }
+
+// join returns the fetch of a file, and begins it if there is none. The caller
+// releases it.
+func (f *fetcher) join(ctx context.Context, t target, client string) *flight {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if fl, ok := f.flights[t.name]; ok {
+		fl.users++
+		return fl
 	}
-	versions, err := f.current().List(ctx, path)
-	return versions, f.failed(ctx, err)
+	// It outlives the request that began it, except in a queue.
+	ctx = withOutcome(context.WithoutCancel(ctx), &outcome{requestID: outcomeOf(ctx).id(), fetch: true})
+	turn, cancel := context.WithTimeout(ctx, f.timeout)
+	fl := &flight{target: t, begun: make(chan struct{}), done: make(chan struct{}), fetcher: f, users: 2, waiting: cancel}
+	if f.flights == nil {
+		f.flights = map[string]*flight{}
+	}
+	f.flights[t.name] = fl
+	go func() {
+		defer cancel()
+		defer fl.release()
+		err := f.fetch(ctx, turn, fl, client)
+		f.mu.Lock()
+		delete(f.flights, t.name)
+		f.mu.Unlock()
+		fl.err = err
+		close(fl.done)
+	}()
+	return fl
 }
 
-// Download implements goproxy.Fetcher.
-func (f *fetcher) Download(ctx context.Context, path, version string) (info, mod, zip io.ReadSeekCloser, err error) {
-	if err := f.refuse(ctx, path); err != nil {
-		return nil, nil, nil, err
+// release ends the use of a fetch.
+func (fl *flight) release() {
+	f := fl.fetcher
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	fl.users--
+	switch {
+	case fl.users == 1:
+		fl.waiting() // a fetch without clients does not wait for its turn
+	case fl.users == 0 && fl.spool != nil:
+		fl.spool.close()
 	}
-	escaped, err := escapedVersion(path, version)
+}
+
+func (f *fetcher) fetch(ctx, turn context.Context, fl *flight, client string) (err error) {
+	if fl.kind == modcache.Zip {
+		return f.fetchArchive(ctx, turn, fl, client)
+	}
+	release, err := f.texts.acquire(turn, client, 1)
 	if err != nil {
-		return nil, nil, nil, err
+		return &busy{err}
 	}
-	flight := f.flights.DoChan(escaped, func() (any, error) { return nil, f.intoStore(ctx, escaped, path, version) })
-	select {
-	case result := <-flight:
-		err = result.Err
-	case <-ctx.Done():
-		err = fmt.Errorf("fetch %s@%s: %w", path, version, ctx.Err())
-	}
-	if err != nil {
-		outcomeOf(ctx).fetched(err)
-		return nil, nil, nil, err
-	}
-	if info, mod, zip, ok := f.stored(escaped); ok {
-		return info, mod, zip, nil
-	}
-	// The store took none of it. Then every client fetches for itself.
-	info, mod, zip, err = f.download(ctx, path, version)
-	return info, mod, zip, f.failed(ctx, err)
-}
-
-// intoStore fetches one version and stores it. It outlives the request that
-// began it.
-func (f *fetcher) intoStore(ctx context.Context, escaped, path, version string) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), f.timeout)
+	defer release()
+	ctx, cancel := context.WithTimeout(ctx, f.timeout)
 	defer cancel()
-	info, mod, zip, err := f.download(ctx, path, version)
-	if err != nil {
-		return outcomeOf(ctx).explain(err)
+	defer func() {
+		if !isTimeout(err) {
+			f.late.Store(false)
+		}
+	}()
+	return f.upstream.walk(ctx, fl.name, func(resp *http.Response) error {
+		text, err := f.readText(ctx, resp)
+		if err != nil {
+			return err
+		}
+		if text, err = f.checkText(ctx, fl.target, text); err != nil {
+			return err
+		}
+		if fl.mutable {
+			text = f.advance(fl.target, text)
+		} else {
+			f.store.stored(fl.name, f.store.write(fl.name, bytes.NewReader(text)))
+		}
+		fl.text, fl.sum = text, sumOf(text)
+		return nil
+	})
+}
+
+func (f *fetcher) readText(ctx context.Context, resp *http.Response) ([]byte, error) {
+	text, err := io.ReadAll(io.LimitReader(resp.Body, smallText))
+	if err != nil || len(text) < smallText {
+		return text, broken(err)
 	}
-	for _, file := range []struct {
-		ext     string
-		content io.ReadSeekCloser
-	}{{".info", info}, {".mod", mod}, {".zip", zip}} {
-		err = errors.Join(err, f.store.Put(ctx, escaped+file.ext, file.content), file.content.Close())
+	if err := f.large.Acquire(ctx, 1); err != nil {
+		return nil, &busy{err}
+	}
+	defer f.large.Release(1)
+	rest, err := io.ReadAll(io.LimitReader(resp.Body, maxText-smallText+1))
+	if err != nil {
+		return nil, broken(err)
+	}
+	if len(text)+len(rest) > maxText {
+		return nil, &badAnswer{fmt.Errorf("it has more than %d bytes", maxText)}
+	}
+	return append(text, rest...), nil
+}
+
+// fetchArchive takes the count of archives while the upstream begins to answer,
+// and for as long as a small one takes. A large one waits for its share of the
+// bytes instead; if that takes long, the upstream is asked again after it.
+func (f *fetcher) fetchArchive(ctx, turn context.Context, fl *flight, client string) error {
+	ctx, cancel := context.WithTimeout(ctx, longestBody*f.timeout)
+	defer cancel()
+	var size int64 // that the bytes are reserved for
+	reserved := func() {}
+	defer func() { reserved() }()
+	for {
+		release, err := f.archives.acquire(turn, client, 1)
+		if err != nil {
+			return &busy{err}
+		}
+		err = f.upstream.walk(ctx, fl.name, func(resp *http.Response) error {
+			need := resp.ContentLength
+			switch {
+			case need > modzip.MaxZipFile:
+				return &badAnswer{fmt.Errorf("it has %d bytes, more than a module may have", need)}
+			case need < 0:
+				need = modzip.MaxZipFile
+			}
+			if need > freeArchive && need > size {
+				reserved()
+				var ok bool
+				if reserved, ok = f.bytes.try(client, need); !ok {
+					size, reserved = 0, func() {}
+					return &tooMuch{need}
+				}
+				size = need
+			}
+			if need > freeArchive {
+				release() // its bytes bound it
+			}
+			return f.receive(ctx, fl, resp)
+		})
+		release()
+		denied, ok := errors.AsType[*tooMuch](err)
+		if !ok {
+			return err
+		}
+		if reserved, err = f.bytes.acquire(turn, client, denied.bytes); err != nil {
+			reserved = func() {}
+			return &busy{err}
+		}
+		size = denied.bytes
+	}
+}
+
+// tooMuch is an archive for which there is no room now.
+type tooMuch struct{ bytes int64 }
+
+func (e *tooMuch) Error() string { return "waits for other archives" }
+
+// receive takes the body of an answer, checks it, and stores it.
+func (f *fetcher) receive(ctx context.Context, fl *flight, resp *http.Response) error {
+	s, err := newSpool(resp.ContentLength, f.place(fl.name, resp.ContentLength), f.tempDir)
+	if err != nil {
+		return err
+	}
+	f.mu.Lock()
+	previous := fl.spool
+	fl.spool = s
+	f.mu.Unlock()
+	if previous != nil { // of an attempt that no reader has seen
+		previous.close()
+	}
+	err = f.copy(fl, resp)
+	if err == nil {
+		stop := s.trickling()
+		err = f.checkArchive(ctx, fl.target, s)
+		if err == nil && s.pending != nil {
+			f.store.stored(fl.name, s.pending.commit(s.sum()))
+		}
+		stop()
+	}
+	if err == nil {
+		fl.sum = s.sum()
+		s.complete()
+		return nil
+	}
+	if s.pending != nil {
+		s.pending.discard()
+	}
+	if s.begun() {
+		return &brokenOff{err}
 	}
 	return err
 }
 
-// download asks the upstream, within the number of fetches allowed at once.
-func (f *fetcher) download(ctx context.Context, path, version string) (info, mod, zip io.ReadSeekCloser, err error) {
-	if err := f.slots.Acquire(ctx, 1); err != nil {
-		return nil, nil, nil, fmt.Errorf("wait for a free fetch: %w", err)
-	}
-	defer f.slots.Release(1)
-	inner := f.current()
-	info, mod, zip, err = inner.Download(ctx, path, version)
-	if err != nil && ctx.Err() == nil && f.renew(inner) {
-		info, mod, zip, err = f.current().Download(ctx, path, version)
-	}
+// place is where an archive will be stored; nil if there is no room for it.
+func (f *fetcher) place(name string, size int64) *pending {
+	p, err := f.store.createWithin(name, size, f.minFree)
 	if err != nil {
-		return nil, nil, nil, err
+		f.store.stored(name, err)
+		return nil
 	}
-	m := module.Version{Path: path, Version: version}
-	if err := checkAnswer(m, info, mod, zip, f.vouched(m)); err != nil {
-		return nil, nil, nil, errors.Join(&badAnswer{fmt.Errorf("%s: %w", m, err)}, info.Close(), mod.Close(), zip.Close())
-	}
-	return info, mod, zip, nil
+	return p
 }
 
-// stored opens the three files of a version if the store has them all.
-func (f *fetcher) stored(escaped string) (info, mod, zip io.ReadSeekCloser, ok bool) {
-	var files [3]*entry
-	for i, ext := range []string{".info", ".mod", ".zip"} {
-		e, err := f.store.open(escaped + ext)
-		if err != nil {
-			for _, opened := range files[:i] {
-				_ = opened.Close() // read only
+// copy takes the body of an answer as it comes.
+func (f *fetcher) copy(fl *flight, resp *http.Response) error {
+	buf := make([]byte, 64<<10)
+	begun := false
+	for {
+		n, err := resp.Body.Read(buf)
+		if n > 0 {
+			if fl.spool.written+int64(n) > modzip.MaxZipFile {
+				return &badAnswer{fmt.Errorf("it has more than %d bytes", int64(modzip.MaxZipFile))}
 			}
-			return nil, nil, nil, false
+			if _, err := fl.spool.Write(buf[:n]); err != nil {
+				return &localTrouble{err}
+			}
+			if !begun && fl.spool.begun() {
+				begun = true
+				close(fl.begun)
+			}
 		}
-		files[i] = e
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return broken(err)
+		}
 	}
-	return files[0], files[1], files[2], true
 }
 
-func (f *fetcher) current() goproxy.Fetcher {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.inner == nil {
-		f.inner, f.born = f.make(), f.now()
-	}
-	return f.inner
-}
+// brokenOff is an error after the first bytes have gone to clients: there is no
+// other attempt, and their connections end.
+type brokenOff struct{ err error }
 
-// renew replaces a fetcher that failed, and reports whether it did.
-func (f *fetcher) renew(failed goproxy.Fetcher) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.inner != failed || f.now().Sub(f.born) < renewAfter {
-		return false
-	}
-	f.inner, f.born = f.make(), f.now()
-	return true
-}
+func (e *brokenOff) Error() string { return e.err.Error() }
+func (e *brokenOff) Unwrap() error { return e.err }
 
-// failed records why a fetch failed for the answer to the client.
-func (f *fetcher) failed(ctx context.Context, err error) error {
+// localTrouble is an error of this instance, and not of an upstream.
+type localTrouble struct{ err error }
+
+func (e *localTrouble) Error() string { return e.err.Error() }
+func (e *localTrouble) Unwrap() error { return e.err }
+
+// interrupted is an answer that ended early.
+type interrupted struct{ err error }
+
+func (e *interrupted) Error() string { return "the answer broke off: " + e.err.Error() }
+func (e *interrupted) Unwrap() error { return e.err }
+
+func broken(err error) error {
 	if err == nil {
 		return nil
 	}
-	o := outcomeOf(ctx)
-	err = o.explain(err)
-	o.fetched(err)
-	return err
+	return &interrupted{err}
 }
 
-// refuse answers for modules that the settings send around every proxy.
-func (f *fetcher) refuse(ctx context.Context, path string) error {
-	if !module.MatchPrefixPatterns(f.direct, path) {
+// serve answers a request with what a fetch brings.
+func (fl *flight) serve(w http.ResponseWriter, r *http.Request) error {
+	wait := fl.begun
+	if r.Header.Get("Range") != "" {
+		wait = nil // a part of it is served when its size is known
+	}
+	select {
+	case <-wait:
+		select {
+		case <-fl.done: // for a validator
+		default:
+			return fl.follow(w, r)
+		}
+	case <-fl.done:
+	case <-r.Context().Done():
+		return fmt.Errorf("fetch %s: %w", fl.name, r.Context().Err())
+	}
+	if fl.err != nil {
+		return fl.err
+	}
+	w.Header().Set("ETag", etag(fl.sum))
+	var content io.ReadSeeker = bytes.NewReader(fl.text)
+	if fl.spool != nil {
+		content = io.NewSectionReader(fl.spool.file, 0, fl.spool.written)
+	}
+	http.ServeContent(w, r, "", time.Time{}, content)
+	return nil
+}
+
+// follow sends an archive while it arrives. If it turns out to be wrong, the
+// connection ends before the archive does.
+func (fl *flight) follow(w http.ResponseWriter, r *http.Request) error {
+	s := fl.spool
+	if s.size >= 0 {
+		w.Header().Set("Content-Length", strconv.FormatInt(s.size, 10))
+	}
+	w.WriteHeader(http.StatusOK)
+	if r.Method == http.MethodHead {
 		return nil
 	}
-	err := &notServed{path}
-	outcomeOf(ctx).fetched(err)
-	return err
+	buf := make([]byte, 64<<10)
+	for off := int64(0); ; {
+		available, err := s.wait(r.Context(), off, fl.done)
+		if err != nil {
+			return &terminated{err, s.size >= 0}
+		}
+		if available == off { // the end
+			if fl.err != nil {
+				return &terminated{fl.err, s.size >= 0}
+			}
+			return nil
+		}
+		n, err := s.readAt(buf, off, available)
+		if err != nil {
+			return &terminated{err, s.size >= 0}
+		}
+		if _, err := w.Write(buf[:n]); err != nil {
+			return nil //nolint:nilerr // the client has left
+		}
+		off += int64(n)
+		if off == available {
+			_ = http.NewResponseController(w).Flush() // not every ResponseWriter can
+		}
+	}
 }
 
-// notServed is a 404: the client may fetch the module by itself.
-type notServed struct{ path string }
-
-func (e *notServed) Error() string {
-	return fmt.Sprintf("%s matches GONOPROXY or GOPRIVATE of this proxy, which does not fetch directly: "+
-		"name an upstream proxy that serves it, or let clients fetch it themselves", e.path)
+// terminated is an answer whose head was sent, and that ends early. The server
+// closes the connection when a body is shorter than the announced length; without
+// one, only a panic does that.
+type terminated struct {
+	err     error
+	noticed bool
 }
-func (*notServed) Is(target error) bool { return target == fs.ErrNotExist }
 
-func escapedVersion(path, version string) (string, error) {
-	p, err := module.EscapePath(path)
-	if err != nil {
-		return "", fmt.Errorf("%w: %w", fs.ErrNotExist, err)
-	}
-	v, err := module.EscapeVersion(version)
-	if err != nil {
-		return "", fmt.Errorf("%w: %w", fs.ErrNotExist, err)
-	}
-	return p + "/@v/" + v, nil
+func (e *terminated) Error() string { return e.err.Error() }
+func (e *terminated) Unwrap() error { return e.err }
+
+// isLocal reports whether an error is about this instance's own files.
+func isLocal(err error) bool {
+	local, _ := errors.AsType[*os.PathError](err)
+	mine, _ := errors.AsType[*localTrouble](err)
+	return local != nil || mine != nil
 }

@@ -4,11 +4,15 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"net"
 	"net/http"
 	"path"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
@@ -62,7 +66,7 @@ func (s *Server) observed(w http.ResponseWriter, r *http.Request, next http.Hand
 		s.metrics.request(kindOf(r.URL.Path), answer.status, took)
 		log := s.log.WithValues("requestID", o.requestID, "method", r.Method, "path", r.URL.Path, "status", answer.status,
 			"bytes", answer.written, "seconds", took.Seconds(), "client", r.RemoteAddr)
-		if cause := o.cause(); cause != nil && answer.status >= http.StatusInternalServerError {
+		if cause := o.cause(); cause != nil && r.Context().Err() == nil && (answer.status >= http.StatusInternalServerError || o.isTerminated()) {
 			log.Error(cause, "Served")
 			return
 		}
@@ -85,14 +89,145 @@ func (s *Server) limited(next http.Handler) http.Handler {
 	})
 }
 
-// modules leads to the library.
+// modules serves the GOPROXY protocol.
 func (s *Server) modules(w http.ResponseWriter, r *http.Request) {
 	if s.refusedLookup(w, r) || s.immutableSumDBPage(w, r) {
 		return
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), s.fetchTimeout)
-	defer cancel()
-	s.library.ServeHTTP(w, r.WithContext(ctx))
+	if strings.HasPrefix(r.URL.Path, "/sumdb/") || r.Method != http.MethodGet && r.Method != http.MethodHead {
+		ctx, cancel := context.WithTimeout(r.Context(), s.fetchTimeout)
+		defer cancel()
+		s.library.ServeHTTP(w, r.WithContext(ctx))
+		return
+	}
+	t, err := parseTarget(r.URL.Path)
+	if err != nil {
+		notFound(w, 24*60*60, "not found: "+strings.TrimPrefix(err.Error(), "not found: "))
+		return
+	}
+	w.Header().Set("Content-Type", t.contentType())
+	w.Header().Set("Cache-Control", fmt.Sprintf("public, max-age=%d", t.maxAge()))
+	switch storeOnly, _ := strconv.ParseBool(r.Header.Get(storeOnlyHeader)); {
+	case storeOnly:
+		if !s.fromStore(w, r, t) {
+			notFound(w, t.maxAge(), "not found: temporarily unavailable")
+		}
+	case t.mutable:
+		s.current(w, r, t)
+	case !s.fromStore(w, r, t):
+		s.fetched(w, r, t)
+	}
+}
+
+// storeOnlyHeader of a request has a server answer from its store alone.
+const storeOnlyHeader = "Disable-Module-Fetch"
+
+// fromStore answers from the store, if it has the file.
+func (s *Server) fromStore(w http.ResponseWriter, r *http.Request, t target) bool {
+	e, err := s.store.open(t.name)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = e.Close() }() // read only
+	w.Header().Set("ETag", e.ETag())
+	http.ServeContent(w, r, "", time.Time{}, e)
+	return true
+}
+
+// fetched answers with what the upstream has.
+func (s *Server) fetched(w http.ResponseWriter, r *http.Request, t target) {
+	if s.leftToClients(w, r, t) {
+		return
+	}
+	fl := s.fetcher.join(r.Context(), t, clientOf(r))
+	defer fl.release()
+	if err := fl.serve(w, r); err != nil {
+		s.fail(w, r, err)
+	}
+}
+
+// current answers with the upstream's present answer to what may change. What the
+// store has is served in its place if the upstream fails, or takes long.
+func (s *Server) current(w http.ResponseWriter, r *http.Request, t target) {
+	if s.leftToClients(w, r, t) {
+		return
+	}
+	fl := s.fetcher.join(r.Context(), t, clientOf(r))
+	defer fl.release()
+	err := s.fetcher.waitFor(r.Context(), fl)
+	if err == nil {
+		err = fl.serve(w, r)
+		if err == nil {
+			return
+		}
+	}
+	if refused, ok := errors.AsType[*statusError](err); ok && refused.final() {
+		s.fail(w, r, err)
+		return
+	}
+	outcomeOf(r.Context()).fetched(err) // marks the answer as a stale one
+	if !s.fromStore(w, r, t) {
+		s.fail(w, r, err)
+	}
+}
+
+// leftToClients answers for modules that the settings send around every proxy.
+func (s *Server) leftToClients(w http.ResponseWriter, r *http.Request, t target) bool {
+	if !module.MatchPrefixPatterns(s.direct, t.module.Path) {
+		return false
+	}
+	if t.mutable && s.fromStore(w, r, t) {
+		return true
+	}
+	s.fail(w, r, &notServed{t.module.Path})
+	return true
+}
+
+// notServed is a 404: the client may fetch the module by itself.
+type notServed struct{ path string }
+
+func (e *notServed) Error() string {
+	return fmt.Sprintf("%s matches GONOPROXY or GOPRIVATE of this proxy, which does not fetch directly: "+
+		"name an upstream proxy that serves it, or let clients fetch it themselves", e.path)
+}
+func (*notServed) Is(target error) bool { return target == fs.ErrNotExist }
+
+// fail answers with an error, or ends an answer that is under way.
+func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
+	outcomeOf(r.Context()).fetched(err)
+	if ended, ok := errors.AsType[*terminated](err); ok {
+		if !ended.noticed {
+			panic(http.ErrAbortHandler)
+		}
+		return
+	}
+	status, text := explain(err)
+	for _, name := range []string{"Etag", "Content-Length"} {
+		w.Header().Del(name)
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	if status == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", "1")
+	}
+	plain(w, status, text)
+}
+
+func notFound(w http.ResponseWriter, maxAge int, text string) {
+	w.Header().Set("Cache-Control", fmt.Sprintf("public, max-age=%d", maxAge))
+	plain(w, http.StatusNotFound, text)
+}
+
+// clientOf is the address that shares belong to: that of the connection, or of the
+// router's client if the router names it.
+func clientOf(r *http.Request) string {
+	if forwarded := r.Header.Get("X-Forwarded-For"); forwarded != "" {
+		return strings.TrimSpace(forwarded[strings.LastIndex(forwarded, ",")+1:])
+	}
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	return host
 }
 
 // refusedLookup refuses to look up a private module in a checksum database: the
@@ -138,7 +273,8 @@ func (s *Server) immutableSumDBPage(w http.ResponseWriter, r *http.Request) bool
 	if strings.Contains(name, "/tile/") {
 		w.Header().Set("Content-Type", "application/octet-stream")
 	}
-	http.ServeContent(w, r, "", e.modified, e)
+	w.Header().Set("ETag", e.ETag())
+	http.ServeContent(w, r, "", time.Time{}, e)
 	return true
 }
 
@@ -186,6 +322,9 @@ func (a *answerWriter) Write(p []byte) (int, error) {
 	return n, err
 }
 
+// Unwrap lets http.ResponseController find the connection.
+func (a *answerWriter) Unwrap() http.ResponseWriter { return a.ResponseWriter }
+
 // finish sends the error that was held back. The go command shows a text of
 // up to 8 lines and 648 bytes, up to the first blank line.
 func (a *answerWriter) finish(instance string) {
@@ -198,7 +337,9 @@ func (a *answerWriter) finish(instance string) {
 	text := strings.TrimSpace(a.text.String())
 	if status, sentence := a.outcome.trouble(); status != 0 {
 		a.status, text = status, sentence
-		a.Header().Set("Cache-Control", "no-store")
+		if status != http.StatusNotFound && status != http.StatusGone {
+			a.Header().Set("Cache-Control", "no-store")
+		}
 	}
 	if text == "" {
 		text = http.StatusText(a.status)

@@ -35,10 +35,7 @@ func legible(f *os.File, name string, size int64) error {
 	if kind == modcache.Info {
 		return modcache.CheckInfo(m, data)
 	}
-	if len(data) > 0 && data[len(data)-1] != '\n' { // the library leaves it out
-		data = append(data, '\n')
-	}
-	_, err = modcache.ParseList(data)
+	_, err = modcache.ParseList(ended(data))
 	return err
 }
 

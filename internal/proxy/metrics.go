@@ -24,6 +24,7 @@ type metrics struct {
 	inFlight         prometheus.Gauge
 	upstreamRequests *prometheus.CounterVec
 	upstreamDuration prometheus.Histogram
+	upstreamBytes    prometheus.Counter
 	storeReads       *prometheus.CounterVec
 	storeWrites      *prometheus.CounterVec
 }
@@ -43,12 +44,14 @@ func newMetrics() *metrics {
 		upstreamDuration: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "gocache_proxy_upstream_duration_seconds", Help: "Time until an upstream began its answer.",
 			Buckets: prometheus.ExponentialBuckets(0.005, 4, 8)}),
+		upstreamBytes: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "gocache_proxy_upstream_received_bytes_total", Help: "Bytes of answers received for fetches."}),
 		storeReads: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "gocache_proxy_store_reads_total", Help: "Files looked for in the store, by what was found."}, []string{"result"}),
 		storeWrites: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "gocache_proxy_store_writes_total", Help: "Files written to the store, by result."}, []string{"result"}),
 	}
-	m.registry.MustRegister(m.requests, m.durations, m.inFlight, m.upstreamRequests, m.upstreamDuration, m.storeReads,
+	m.registry.MustRegister(m.requests, m.durations, m.inFlight, m.upstreamRequests, m.upstreamDuration, m.upstreamBytes, m.storeReads,
 		m.storeWrites, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -113,6 +116,8 @@ func (m *metrics) upstream(status int, err error, took time.Duration) {
 	m.upstreamRequests.WithLabelValues(result).Inc()
 	m.upstreamDuration.Observe(took.Seconds())
 }
+
+func (m *metrics) received(n int) { m.upstreamBytes.Add(float64(n)) }
 
 func (m *metrics) storeRead(verdict readVerdict) {
 	m.storeReads.WithLabelValues(string(verdict)).Inc()

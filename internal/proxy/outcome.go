@@ -3,7 +3,6 @@ package proxy
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"net"
@@ -16,11 +15,12 @@ import (
 // served: the library folds most causes into a 404 or a bare 500.
 type outcome struct {
 	requestID string
+	fetch     bool // it is of a fetch, which bounds its requests by itself
 
 	mu       sync.Mutex
 	status   int            // of the last upstream answer
 	err      error          // of the last upstream request that got no answer
-	fetch    error          // what a fetch ended with
+	failure  error          // what a fetch ended with
 	attempts map[string]int // per upstream URL
 	opened   []io.Closer
 }
@@ -38,9 +38,19 @@ func outcomeOf(ctx context.Context) *outcome {
 	return o
 }
 
+// id of the client's request; empty: it has none.
+func (o *outcome) id() string {
+	if o == nil {
+		return ""
+	}
+	return o.requestID
+}
+
+func (o *outcome) isFetch() bool { return o != nil && o.fetch }
+
 // attempt counts requests for a URL on behalf of one client request.
 func (o *outcome) attempt(url string) int {
-	if o == nil {
+	if o == nil || o.fetch {
 		return 1
 	}
 	o.mu.Lock()
@@ -67,7 +77,7 @@ func (o *outcome) upstream(status int, err error) {
 func (o *outcome) upstreamFailed() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.fetch != nil || o.err != nil || o.status >= http.StatusInternalServerError || o.status == http.StatusTooManyRequests
+	return o.failure != nil || o.err != nil || o.status >= http.StatusInternalServerError || o.status == http.StatusTooManyRequests
 }
 
 func (o *outcome) fetched(err error) {
@@ -76,7 +86,7 @@ func (o *outcome) fetched(err error) {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.fetch = err
+	o.failure = err
 }
 
 // own closes a file at the end of the request if it is still open.
@@ -97,69 +107,68 @@ func (o *outcome) close() {
 	}
 }
 
-// explain adds the upstream's last answer to a fetch's error, in place of "gave
-// up".
-func (o *outcome) explain(err error) error {
-	if o == nil || err == nil {
-		return err
-	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if _, gaveUp := errors.AsType[errGiveUp](err); gaveUp && o.err != nil {
-		err = o.err
-	}
-	return &fetchError{status: o.status, err: err}
-}
-
-// fetchError is a failed fetch with the upstream's answer, so that every
-// request that waited for the same fetch can report it to its client.
-type fetchError struct {
-	status int
-	err    error
-}
-
-func (e *fetchError) Error() string { return e.err.Error() }
-func (e *fetchError) Unwrap() error { return e.err }
-
 // trouble explains a failed request to its client: a status and a sentence,
-// or status 0 when the library's own answer is the right one.
+// or status 0 when the answer at hand is the right one.
 func (o *outcome) trouble() (status int, text string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	err, upstream := o.fetch, o.status
-	if failed, ok := errors.AsType[*fetchError](err); ok {
-		upstream = failed.status
+	if o.failure != nil {
+		return explain(o.failure)
 	}
-	if errors.Is(err, fs.ErrNotExist) {
-		return 0, "" // the upstream refused, or a check of its answer failed
+	switch {
+	case o.err != nil:
+		return explain(o.err)
+	case o.status == http.StatusNotFound, o.status == http.StatusGone:
+		return 0, ""
+	case o.status >= http.StatusBadRequest:
+		return explain(&statusError{code: o.status})
 	}
-	if err == nil {
-		err = o.err
+	return 0, ""
+}
+
+// explain is what an error means to a client.
+func explain(err error) (status int, text string) {
+	if refused, ok := errors.AsType[*statusError](err); ok {
+		return refused.explain()
 	}
 	if bad, ok := errors.AsType[*badAnswer](err); ok {
 		return http.StatusBadGateway, bad.Error()
 	}
-	_, gaveUp := errors.AsType[errGiveUp](err)
-	switch local, _ := errors.AsType[*fs.PathError](err); {
-	case local != nil:
-		return http.StatusInternalServerError, "this instance cannot keep temporary files: " + local.Err.Error()
-	case isTimeout(err) && !gaveUp:
-		return http.StatusGatewayTimeout, "the upstream proxy did not answer in time"
-	case upstream == http.StatusUnauthorized, upstream == http.StatusForbidden, upstream == http.StatusUnavailableForLegalReasons:
-		return http.StatusForbidden, fmt.Sprintf("the upstream proxy refused this with %d %s", upstream, http.StatusText(upstream))
-	case upstream >= http.StatusInternalServerError, upstream == http.StatusTooManyRequests:
-		return http.StatusBadGateway, fmt.Sprintf("the upstream proxy answered %d %s", upstream, http.StatusText(upstream))
-	case err != nil:
-		return http.StatusBadGateway, "the upstream proxy could not be reached, or its answer broke off"
+	if queue, ok := errors.AsType[*busy](err); ok {
+		return http.StatusServiceUnavailable, queue.Error()
 	}
-	return 0, ""
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && !isLocal(err):
+		return http.StatusNotFound, err.Error()
+	case isLocal(err):
+		return http.StatusInternalServerError, "this instance cannot keep temporary files: " + lastCause(err)
+	case isTimeout(err):
+		return http.StatusGatewayTimeout, "the upstream proxy did not answer in time"
+	}
+	return http.StatusBadGateway, "the upstream proxy could not be reached, or its answer broke off"
+}
+
+// lastCause is the innermost error: the path of a file is of no use to a client.
+func lastCause(err error) string {
+	for inner := errors.Unwrap(err); inner != nil; inner = errors.Unwrap(err) {
+		err = inner
+	}
+	return err.Error()
+}
+
+// isTerminated reports whether the answer ended early.
+func (o *outcome) isTerminated() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	_, ok := errors.AsType[*terminated](o.failure)
+	return ok
 }
 
 // cause is what goes to the log.
 func (o *outcome) cause() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return errors.Join(o.fetch, o.err)
+	return errors.Join(o.failure, o.err)
 }
 
 func isTimeout(err error) bool {

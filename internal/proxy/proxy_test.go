@@ -151,11 +151,11 @@ func TestServesFromTheStoreWhenTheUpstreamIsGone(t *testing.T) {
 	server, _ := instance(t, u, nil)
 	mustServe(t, server, modPath, modText)
 	zipped := get(t, server, zipPath).Body.String()
-	mustServe(t, server, "/example.com/m/@v/list", "v1.0.0")
+	mustServe(t, server, "/example.com/m/@v/list", "v1.0.0\n")
 	u.fail(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) })
 	mustServe(t, server, modPath, modText)
 	mustServe(t, server, zipPath, zipped)
-	mustServe(t, server, "/example.com/m/@v/list", "v1.0.0")
+	mustServe(t, server, "/example.com/m/@v/list", "v1.0.0\n")
 	if w := get(t, server, "/readyz"); w.Code != http.StatusOK {
 		t.Errorf("upstream trouble makes the instance unready: %d %s", w.Code, w.Body)
 	}
@@ -260,12 +260,17 @@ func TestUpstreamTroubleIsNotA404(t *testing.T) {
 		text  string
 	}{
 		"not found":    {http.NotFound, http.StatusNotFound, "not found"},
-		"gone":         {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "gone", http.StatusGone) }, http.StatusNotFound, "gone"},
+		"gone":         {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "gone", http.StatusGone) }, http.StatusGone, "gone"},
 		"server error": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) }, http.StatusBadGateway, "500"},
 		"overloaded":   {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(429) }, http.StatusBadGateway, "429"},
+		"unauthorized": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(401) }, http.StatusForbidden, "refused"},
 		"forbidden":    {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(403) }, http.StatusForbidden, "refused"},
-		"hangs":        {func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, http.StatusGatewayTimeout, "in time"},
-		"breaks off":   {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, http.StatusBadGateway, "broke off"},
+		"a policy":     {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "malware", http.StatusForbidden) }, http.StatusForbidden, "malware"},
+		"a law": {func(w http.ResponseWriter, _ *http.Request) {
+			http.Error(w, "by order", http.StatusUnavailableForLegalReasons)
+		}, http.StatusUnavailableForLegalReasons, "by order"},
+		"hangs":      {func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, http.StatusGatewayTimeout, "in time"},
+		"breaks off": {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, http.StatusBadGateway, "broke off"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -319,8 +324,8 @@ func TestManyClientsAreOneFetch(t *testing.T) {
 	time.Sleep(50 * time.Millisecond) // they may all have arrived; the outcome must not depend on it
 	close(u.gate)
 	clients.Wait()
-	if n := u.requests.Load(); n != 3 {
-		t.Errorf("20 clients caused %d upstream requests, want info, mod and zip", n)
+	if n := u.requests.Load(); n != 1 {
+		t.Errorf("20 clients caused %d upstream requests, want one for the file that they asked for", n)
 	}
 }
 
@@ -341,7 +346,7 @@ func TestAFetchOutlivesItsClient(t *testing.T) {
 	<-done
 	close(u.gate)
 	for range 500 {
-		if _, err := os.Stat(filepath.Join(store, zipPath)); err == nil {
+		if _, err := os.Stat(filepath.Join(store, modPath)); err == nil {
 			return
 		}
 		time.Sleep(10 * time.Millisecond)

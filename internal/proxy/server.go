@@ -30,10 +30,16 @@ type Options struct {
 	Name string
 	// TempDir is for fetches under way; default os.TempDir.
 	TempDir string
-	// FetchTimeout limits one fetch, 10 minutes.
+	// FetchTimeout limits how long an upstream may take to begin an answer, or to
+	// give all of a text, 10 minutes. An archive may take six times as long, while
+	// it arrives without a pause of a minute.
 	FetchTimeout time.Duration
-	// MaxFetches limits how many modules are fetched at once, 32.
+	// MaxFetches limits how many archives of up to 8 MiB are fetched at once, 32, of
+	// other files four times as many. One client has at most half of them.
 	MaxFetches int
+	// MaxFetchBytes limits the sum of the sizes of the larger archives that are
+	// fetched at once, 2 GiB. One client has at most half of it.
+	MaxFetchBytes int64
 	// MaxRequests limits how many requests are served at once, 1024.
 	MaxRequests int
 	// MinFree is how many bytes the store's volume must have left, 64 MiB.
@@ -50,6 +56,7 @@ func (o *Options) setDefaults() {
 	setDefault(&o.TempDir, os.TempDir())
 	setDefault(&o.FetchTimeout, 10*time.Minute)
 	setDefault(&o.MaxFetches, 32)
+	setDefault(&o.MaxFetchBytes, 2<<30)
 	setDefault(&o.MaxRequests, 1024)
 	setDefault(&o.MinFree, 64<<20)
 	setDefault(&o.ReadyTimeout, time.Second)
@@ -66,7 +73,9 @@ func setDefault[T comparable](field *T, value T) {
 // listener and an end.
 type Server struct {
 	name         string
-	library      *goproxy.Goproxy
+	library      *goproxy.Goproxy // for the pages of a checksum database
+	fetcher      *fetcher
+	direct       string // GONOPROXY patterns; what matches is not fetched here
 	store        *Store
 	metrics      *metrics
 	ready        *readiness
@@ -95,14 +104,16 @@ func New(o Options) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		name: o.Name, store: store, metrics: m, private: env.private, fetchTimeout: o.FetchTimeout, now: o.Now, log: o.Log,
+		name: o.Name, store: store, direct: env.direct(), metrics: m, private: env.private, fetchTimeout: o.FetchTimeout, now: o.Now, log: o.Log,
 		slots: semaphore.NewWeighted(int64(o.MaxRequests)),
 		ready: &readiness{check: func() Report { return store.Check(o.MinFree) }, timeout: o.ReadyTimeout, now: o.Now},
 	}
 	m.watchStore(s.ready.latest)
 	m.proxies(env.SumDBName())
+	if s.fetcher, err = newFetcher(o, env, store, up); err != nil {
+		return nil, err
+	}
 	s.library = &goproxy.Goproxy{
-		Fetcher:       newFetcher(o, env, store, up),
 		ProxiedSumDBs: proxiedSumDBs(env),
 		Cacher:        store,
 		TempDir:       o.TempDir,
@@ -114,18 +125,24 @@ func New(o Options) (*Server, error) {
 	return s, nil
 }
 
-func newFetcher(o Options, env Environment, store *Store, up *upstream) *fetcher {
-	direct := env.GONOPROXY
-	if direct == "" {
-		direct = env.GOPRIVATE
+func newFetcher(o Options, env Environment, store *Store, up *upstream) (*fetcher, error) {
+	f := &fetcher{
+		store: store, upstream: up, vouched: func(path string) bool { return !env.private(path) },
+		tempDir: o.TempDir, timeout: o.FetchTimeout, minFree: o.MinFree, log: o.Log,
+		archives: newGate(int64(o.MaxFetches)), texts: newGate(textsPerArchive * int64(o.MaxFetches)),
+		bytes: newGate(o.MaxFetchBytes), large: semaphore.NewWeighted(largeTexts),
 	}
-	return &fetcher{
-		vouched: env.vouched,
-		store:   store, direct: direct, timeout: o.FetchTimeout, now: o.Now, slots: semaphore.NewWeighted(int64(o.MaxFetches)),
-		make: func() goproxy.Fetcher {
-			return &goproxy.GoFetcher{Env: env.variables(), TempDir: o.TempDir, Transport: up}
-		},
+	if env.GOSUMDB == "" {
+		return nil, errors.New("GOSUMDB is not known: set it to the checksum database that modules are compared with, or to off")
 	}
+	if name := env.SumDBName(); name != "" {
+		key, err := verifierKey(env.GOSUMDB)
+		if err != nil {
+			return nil, err
+		}
+		f.database = &database{name: name, key: key, upstream: up, store: store, timeout: o.FetchTimeout, now: o.Now, log: o.Log}
+	}
+	return f, nil
 }
 
 // proxiedSumDBs lets clients without a way out reach the checksum database.

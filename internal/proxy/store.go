@@ -18,6 +18,7 @@ import (
 	"syscall"
 
 	"github.com/go-logr/logr"
+	"golang.org/x/sys/unix"
 )
 
 // MarkerFile lies in the root of every store and holds the store's id. It
@@ -131,6 +132,12 @@ func (s *Store) Get(ctx context.Context, name string) (io.ReadCloser, error) {
 	return e, nil
 }
 
+// has reports whether there is a file of a name, whatever it is like.
+func (s *Store) has(name string) bool {
+	_, err := s.root.Load().Stat(local(name))
+	return err == nil
+}
+
 // open returns a file whose bytes were just checked.
 func (s *Store) open(name string) (*entry, error) {
 	e, verdict, err := s.examine(name)
@@ -192,16 +199,17 @@ func examineFile(f *os.File, name string) (*entry, readVerdict, error) {
 	if err != nil {
 		return nil, readFailed, err
 	}
-	e := &entry{file: f, name: name, size: info.Size(), modified: info.ModTime(), sum: want, hash: sha256.New()}
+	e := &entry{file: f, name: name, size: info.Size(), sum: want, hash: sha256.New()}
+	got, err := hashFile(f)
+	if err != nil {
+		return nil, readFailed, err
+	}
 	if want == "" {
 		if err := plausible(f, name, info.Size()); err != nil {
 			return nil, readDamaged, err
 		}
+		e.sum = got // it is the validator all the same, and holds while the file is sent
 		return e, readUnchecked, nil
-	}
-	got, err := hashFile(f)
-	if err != nil {
-		return nil, readFailed, err
 	}
 	if got != want {
 		return nil, readDamaged, fmt.Errorf("its SHA-256 is %s, and was %s when it was stored", got, want)
@@ -248,53 +256,103 @@ func (s *Store) Put(_ context.Context, name string, content io.ReadSeeker) error
 	if e, ok := content.(*entry); ok && e.name == name {
 		return nil // it came from here
 	}
-	err := s.write(local(name), content)
-	s.metrics.storeWrite(err)
-	if err != nil {
-		s.log.Error(err, "A file cannot be stored; the client gets it all the same", "file", name)
-		return nil
-	}
-	s.remember(name)
+	s.stored(name, s.write(name, content))
 	return nil
 }
 
-// write gives content its name only when content and sum are on disk, so that
-// no crash leaves a file whose content does not match its sum.
+// stored takes note of a file that was written, or was not.
+func (s *Store) stored(name string, err error) {
+	s.metrics.storeWrite(err)
+	if err != nil {
+		s.log.Error(err, "A file cannot be stored; the client gets it all the same", "file", name)
+		return
+	}
+	s.remember(name)
+}
+
+// write stores content.
 func (s *Store) write(name string, content io.Reader) error {
+	p, err := s.create(name)
+	if err != nil {
+		return err
+	}
+	sum, err := copyAndHash(p.file, content)
+	if err == nil {
+		err = p.commit(sum)
+	} else {
+		err = fmt.Errorf("write it: %w", err)
+		p.discard()
+	}
+	return errors.Join(err, p.file.Close())
+}
+
+// pending is a file that is being written. It gets its name only when content
+// and sum are on disk, so that no crash leaves a file whose content does not
+// match its sum.
+type pending struct {
+	store      *Store
+	root       *os.Root
+	file       *os.File
+	name, temp string
+}
+
+// create begins a file of the store.
+func (s *Store) create(name string) (*pending, error) {
+	name = local(name)
 	root := s.root.Load()
 	if err := root.MkdirAll(path.Dir(name), 0o775); err != nil {
-		return fmt.Errorf("make its directory: %w", err)
+		return nil, fmt.Errorf("make its directory: %w", err)
 	}
 	temp := path.Join(path.Dir(name), "."+path.Base(name)+".tmp."+rand.Text())
 	f, err := root.OpenFile(temp, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
-		return fmt.Errorf("create it: %w", err)
+		return nil, fmt.Errorf("create it: %w", err)
 	}
-	err = s.fill(f, content)
-	err = errors.Join(err, f.Close())
+	return &pending{store: s, root: root, file: f, name: name, temp: temp}, nil
+}
+
+// createWithin begins a file of a known size, -1 if it is not known. It fails with
+// ENOSPC if the volume would then have less than minFree bytes.
+func (s *Store) createWithin(name string, size int64, minFree uint64) (*pending, error) {
+	var stat unix.Statfs_t
+	if err := unix.Statfs(s.dir, &stat); err == nil {
+		free := stat.Bavail * uint64(stat.Bsize)                       //nolint:gosec // a block size is positive
+		if free < minFree || size > 0 && free-minFree < uint64(size) { //nolint:gosec // it is positive
+			return nil, fmt.Errorf("%d bytes are free, and %d are to stay so: %w", free, minFree, syscall.ENOSPC)
+		}
+	}
+	return s.create(name)
+}
+
+// commit gives the file its name, or discards it. The file stays open.
+func (p *pending) commit(sum string) error {
+	err := p.sync(sum)
 	if err == nil {
-		err = root.Rename(temp, name)
+		err = p.root.Rename(p.temp, p.name)
 	}
 	if err != nil {
-		return errors.Join(err, root.Remove(temp))
+		p.discard()
+	}
+	return err
+}
+
+func (p *pending) sync(sum string) error {
+	if p.store.sums {
+		if err := writeSum(p.file, sum); err != nil {
+			return fmt.Errorf("record its sum: %w", err)
+		}
+	}
+	if err := p.file.Sync(); err != nil {
+		return fmt.Errorf("write it to disk: %w", err)
 	}
 	return nil
 }
 
-func (s *Store) fill(f *os.File, content io.Reader) error {
-	sum, err := copyAndHash(f, content)
-	if err != nil {
-		return fmt.Errorf("write it: %w", err)
+// discard removes the file. It stays open.
+func (p *pending) discard() {
+	if err := p.root.Remove(p.temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		p.store.log.Error(err, "A temporary file cannot be removed", "file", p.temp)
 	}
-	if s.sums {
-		if err := writeSum(f, sum); err != nil {
-			return fmt.Errorf("record its sum: %w", err)
-		}
-	}
-	if err := f.Sync(); err != nil {
-		return fmt.Errorf("write it to disk: %w", err)
-	}
-	return nil
 }
 
 // local makes a name of the library, which never begins with a slash or holds

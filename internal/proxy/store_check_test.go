@@ -238,7 +238,7 @@ func TestContradictoryVersionsAreRefused(t *testing.T) {
 				_, _ = w.Write(body)
 			})
 			server, dir := instance(t, u, nil)
-			for _, ext := range []string{".info", ".mod", ".zip"} {
+			for ext := range answers {
 				w := get(t, server, "/example.com/lib/@v/v1.1.3"+ext)
 				if w.Code != http.StatusBadGateway || !strings.Contains(w.Body.String(), "cannot be right") {
 					t.Errorf("%s: %d %q", ext, w.Code, w.Body)
@@ -287,6 +287,9 @@ func TestDamageIsWithdrawn(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			u := startUpstream(t)
 			server, dir := instance(t, u, nil)
+			for _, path := range []string{infoPath, modPath, zipPath} {
+				get(t, server, path)
+			}
 			right := get(t, server, tt.path).Body.String()
 			tt.do(t, filepath.Join(dir, filepath.FromSlash(tt.path)))
 			if v := repaired(t, dir); v.Verdict != integrity.Intact || v.Withdrawn != 1 {

@@ -25,6 +25,11 @@ func hashFile(f *os.File) (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
+func sumOf(text []byte) string {
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:])
+}
+
 func copyAndHash(w io.Writer, r io.Reader) (string, error) {
 	h := sha256.New()
 	if _, err := io.Copy(io.MultiWriter(w, h), r); err != nil {

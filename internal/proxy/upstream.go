@@ -26,26 +26,34 @@ const maxAttempts = 3
 
 func sumdbURL(name string) string { return sumdbScheme + "://" + name }
 
-// upstream sends the library's requests: it bounds each in time and number,
-// passes the request id on, finds the way to the checksum database, and
+// upstream sends requests to the proxies of GOPROXY: it bounds each in time and
+// number, passes the request id on, finds the way to the checksum database, and
 // records what became of it.
 type upstream struct {
 	base    http.RoundTripper
 	proxies []*url.URL
-	routes  sync.Map // checksum database name → *url.URL, its base
+	list    []upstreamEntry
+	client  *http.Client
+	stall   time.Duration // how long a body may be silent
+	routes  sync.Map      // checksum database name → *url.URL, its base
 	timeout time.Duration
 	metrics *metrics
 	now     func() time.Time
 }
 
 func newUpstream(env Environment, secrets string, timeout time.Duration, m *metrics, now func() time.Time) (*upstream, error) {
-	u := &upstream{timeout: timeout, metrics: m, now: now}
-	for _, proxy := range env.proxies() {
-		parsed, err := url.Parse(proxy)
-		if err != nil || parsed.Scheme == "" {
-			return nil, fmt.Errorf("GOPROXY=%q: %q is not the URL of a proxy", redactList(env.GOPROXY), redactList(proxy))
+	u := &upstream{timeout: timeout, stall: min(stallAfter, timeout), metrics: m, now: now, list: env.list()}
+	u.client = &http.Client{Transport: u}
+	for i, entry := range u.list {
+		if entry.url == "off" {
+			continue
 		}
-		u.proxies = append(u.proxies, parsed.JoinPath("/")) // an absolute path even if it had none
+		parsed, err := url.Parse(entry.url)
+		if err != nil || parsed.Scheme == "" {
+			return nil, fmt.Errorf("GOPROXY=%q: %q is not the URL of a proxy", redactList(env.GOPROXY), redactList(entry.url))
+		}
+		u.list[i].base = parsed.JoinPath("/") // an absolute path even if it had none
+		u.proxies = append(u.proxies, u.list[i].base)
 	}
 	transport := &http.Transport{
 		Proxy:                 http.ProxyFromEnvironment,
@@ -74,7 +82,7 @@ func (errGiveUp) Is(target error) bool { return target == context.DeadlineExceed
 func (u *upstream) RoundTrip(req *http.Request) (*http.Response, error) {
 	o := outcomeOf(req.Context())
 	if clean := req.URL.Redacted(); o.attempt(clean) > maxAttempts {
-		return nil, errGiveUp{clean}
+		return nil, errGiveUp{clean} // the library's own
 	}
 	start := u.now()
 	resp, err := u.bounded(req, o)
@@ -90,7 +98,10 @@ func (u *upstream) RoundTrip(req *http.Request) (*http.Response, error) {
 // bounded sends a copy of the request that carries the id and ends with the
 // timeout even if the caller set none.
 func (u *upstream) bounded(req *http.Request, o *outcome) (*http.Response, error) {
-	ctx, cancel := context.WithTimeout(req.Context(), u.timeout)
+	ctx, cancel := req.Context(), context.CancelFunc(func() {})
+	if !o.isFetch() {
+		ctx, cancel = context.WithTimeout(ctx, u.timeout)
+	}
 	out := req.Clone(ctx)
 	if o != nil && o.requestID != "" {
 		out.Header.Set(requestIDHeader, o.requestID)
