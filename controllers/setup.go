@@ -24,6 +24,8 @@ type Deps struct {
 	Clock func() time.Time
 	// Images of the pods that are made.
 	Images images.Images
+	// ManagerNamespace is where this process runs; empty: outside of the cluster.
+	ManagerNamespace string
 	// Filter of the addresses that users choose: git servers, webhooks and
 	// external instances.
 	Filter *untrusted.Filter
@@ -50,6 +52,7 @@ func Setup(mgr ctrl.Manager, d Deps) error {
 		}},
 		{"modproxy", &modproxy.Reconciler{
 			Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Indexed: true, Events: mgr.GetEventRecorder("modproxy-controller"), Clock: d.Clock, Images: d.Images, Filter: d.Filter,
+			ManagerNamespace: d.ManagerNamespace,
 		}},
 		{"cacherequest", &cacherequest.Reconciler{
 			Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Events: mgr.GetEventRecorder("cacherequest-controller"), Clock: d.Clock,

@@ -110,6 +110,9 @@ const (
 	ReasonProxyNotReady = "ProxyNotReady"
 	// ReasonSourceNotFound: a warm-up source does not exist or lacks a key.
 	ReasonSourceNotFound = "SourceNotFound"
+	// ReasonSecretRefused: a Secret that the object names does not allow the host or
+	// the image that it would be used for; annotate the Secret as the message explains.
+	ReasonSecretRefused = "SecretRefused"
 	// ReasonWarming: a warm-up is running.
 	ReasonWarming = "Warming"
 	// ReasonWarmUpPending: the pod of a warm-up does not run yet; the message explains

@@ -282,6 +282,8 @@ type WarmUpSource struct {
 //
 // +kubebuilder:validation:XValidation:rule="!self.url.matches('^https?://[^/]*@') && !self.url.matches('^ssh://[^/]*:[^/]*@')",message="url must not contain credentials: use secretRef"
 // +kubebuilder:validation:XValidation:rule="!self.url.startsWith('ssh://') || has(self.secretRef)",message="an ssh url requires a secretRef with identity and known_hosts"
+// +kubebuilder:validation:XValidation:rule="!self.url.startsWith('http://') || !has(self.secretRef)",message="credentials are not sent over http: use an https or ssh url, or remove secretRef"
+// +kubebuilder:validation:XValidation:rule="self.url.startsWith('https://') || !has(self.trustedCA)",message="trustedCA requires an https url"
 type GitSource struct {
 	// url of the repository, such as https://example.com/group/program.git or
 	// ssh://git@example.com/group/program.git. Its go.mod is at the top.
@@ -295,11 +297,17 @@ type GitSource struct {
 	// +kubebuilder:validation:MaxLength=253
 	// +optional
 	Ref string `json:"ref,omitempty"`
-	// secretRef names a Secret with the keys username and password for http and
-	// https, or identity (a private key without a passphrase) and known_hosts for
-	// ssh. It is mounted only into the container that fetches.
+	// secretRef names a Secret with the keys username and password for https, or
+	// identity (a private key without a passphrase) and known_hosts for ssh. The
+	// Secret must allow the host of the url by its annotation
+	// cache.gocache.dev/hosts. These keys are mounted only into the container that
+	// fetches.
 	// +optional
 	SecretRef *LocalReference `json:"secretRef,omitempty"`
+	// trustedCA issued the certificate of an https server, if it is not one of the
+	// public authorities.
+	// +optional
+	TrustedCA *TrustedCA `json:"trustedCA,omitempty"`
 }
 
 // CacheCorruptPolicy is what a Corrupt verdict on a cache leads to.

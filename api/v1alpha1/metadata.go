@@ -50,6 +50,14 @@ const (
 	// PVCUIDAnnotation on a Job is the uid of the PVC that it writes to.
 	PVCUIDAnnotation = GroupName + "/pvc-uid"
 
+	// HostsAnnotation on a Secret names the hosts that the operator may send its
+	// content to, separated by commas: git.example.com, git.example.com:8443,
+	// *.corp.example. A Secret without it is not used as a credential.
+	HostsAnnotation = GroupName + "/hosts"
+	// ImagesAnnotation on a Secret names the images, beside the operator's own, that
+	// it may be mounted into, separated by commas: an image, or registry.example.com/team/*.
+	ImagesAnnotation = GroupName + "/images"
+
 	// VolumeReplacementFinalizer is on an object only while the volume of one of its
 	// PVCs is being replaced.
 	VolumeReplacementFinalizer = GroupName + "/volume-replacement"

@@ -94,10 +94,31 @@ type ModProxySpec struct {
 	// instance that is not quarantined and whose store can be checked.
 	// +optional
 	Snapshots *SnapshotPolicy `json:"snapshots,omitempty"`
+	// networkPolicy is whether the operator creates NetworkPolicies for the pods of
+	// this proxy. Managed: the router accepts the clients of router.from, and the
+	// instances accept only the router, the manager's namespace and namespaces with
+	// the label metrics: enabled. With router types Gateway and Service the
+	// instances accept the clients too. None: no NetworkPolicy is created, and those
+	// that were created are removed.
+	// +kubebuilder:default=Managed
+	// +optional
+	NetworkPolicy NetworkPolicyMode `json:"networkPolicy,omitempty"`
 	// podTemplate of all pods of this proxy.
 	// +optional
 	PodTemplate *PodTemplate `json:"podTemplate,omitempty"`
 }
+
+// NetworkPolicyMode is whether the operator creates NetworkPolicies.
+// +kubebuilder:validation:Enum=Managed;None
+type NetworkPolicyMode string
+
+// The modes.
+const (
+	// NetworkPolicyManaged creates them, and keeps them as they are.
+	NetworkPolicyManaged NetworkPolicyMode = "Managed"
+	// NetworkPolicyNone creates none, and removes those that were created.
+	NetworkPolicyNone NetworkPolicyMode = "None"
+)
 
 // InstanceRole is when an instance serves.
 // +kubebuilder:validation:Enum=Active;Standby
@@ -311,6 +332,14 @@ type ProxyRouter struct {
 	// +kubebuilder:default={}
 	// +optional
 	Service RouterServiceTemplate `json:"service,omitzero"`
+	// from are the clients that may connect to this proxy, with networkPolicy
+	// Managed; any of the entries must match. Unset: every address, also outside of
+	// the cluster. An empty list: no client. Jobs of the GoCaches in the namespace of
+	// the proxy may connect in any case.
+	// +kubebuilder:validation:MaxItems=16
+	// +listType=atomic
+	// +optional
+	From []ClientPeer `json:"from,omitzero"`
 	// responseVerification of modules, with type HAProxy. Enabled: a response that
 	// is incomplete, or whose h1 differs from the checksum database's, is fetched
 	// from another instance; each file passes HAProxy twice. The other types pass
@@ -324,6 +353,43 @@ type ProxyRouter struct {
 	// gateway that routes to the instances.
 	// +optional
 	Gateway *GatewayRouter `json:"gateway,omitempty"`
+}
+
+// ClientPeer is a set of clients, with the meaning of a peer of a NetworkPolicy: a
+// podSelector alone selects pods in the namespace of the proxy, a
+// namespaceSelector alone all pods of namespaces, and both together the pods in
+// those namespaces. An empty selector selects all.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.ipBlock) != (has(self.namespaceSelector) || has(self.podSelector))",message="set namespaceSelector, podSelector or both, or ipBlock alone"
+type ClientPeer struct {
+	// namespaceSelector selects namespaces by their labels, such as
+	// kubernetes.io/metadata.name.
+	// +kubebuilder:validation:XValidation:rule="!has(self.matchExpressions) || self.matchExpressions.all(e, e.operator in ['Exists', 'DoesNotExist'] ? !has(e.values) || e.values.size() == 0 : e.operator in ['In', 'NotIn'] && has(e.values) && e.values.size() > 0)",message="matchExpressions need an operator of In and NotIn, with values, or of Exists and DoesNotExist, without"
+	// +optional
+	NamespaceSelector *LabelSelector `json:"namespaceSelector,omitempty"`
+	// podSelector selects pods by their labels.
+	// +kubebuilder:validation:XValidation:rule="!has(self.matchExpressions) || self.matchExpressions.all(e, e.operator in ['Exists', 'DoesNotExist'] ? !has(e.values) || e.values.size() == 0 : e.operator in ['In', 'NotIn'] && has(e.values) && e.values.size() > 0)",message="matchExpressions need an operator of In and NotIn, with values, or of Exists and DoesNotExist, without"
+	// +optional
+	PodSelector *LabelSelector `json:"podSelector,omitempty"`
+	// ipBlock are addresses, for clients outside of the cluster. Behind a load
+	// balancer the router often sees the address of a node instead.
+	// +optional
+	IPBlock *IPBlock `json:"ipBlock,omitempty"`
+}
+
+// IPBlock is a range of addresses.
+type IPBlock struct {
+	// cidr of the range, such as 10.0.0.0/8 or fd00::/8.
+	// +kubebuilder:validation:Pattern=`^([0-9]{1,3}(\.[0-9]{1,3}){3}/([0-9]|[12][0-9]|3[0-2])|[0-9a-fA-F:]*:[0-9a-fA-F:.]*/([0-9]|[1-9][0-9]|1[01][0-9]|12[0-8]))$`
+	// +kubebuilder:validation:MaxLength=64
+	// +required
+	CIDR string `json:"cidr"`
+	// except are ranges within cidr that are left out.
+	// +kubebuilder:validation:MaxItems=8
+	// +kubebuilder:validation:items:MaxLength=64
+	// +listType=atomic
+	// +optional
+	Except []string `json:"except,omitempty"`
 }
 
 // RouterServiceTemplate is what the router's Service is like.

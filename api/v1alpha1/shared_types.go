@@ -369,3 +369,11 @@ type ToolchainRecord struct {
 	// +optional
 	MountPath string `json:"mountPath,omitempty"`
 }
+
+// TrustedCA is a certificate authority that is trusted beside the public ones.
+type TrustedCA struct {
+	// configMapRef names a ConfigMap with the key ca.crt: certificates in PEM
+	// format.
+	// +required
+	ConfigMapRef LocalReference `json:"configMapRef"`
+}

@@ -73,6 +73,6 @@ func TestSnapshotWaitsForWarmUpOfNewPVC(t *testing.T) {
 	w.warmed(w.pvcUID(), v1alpha1.CacheCounts{})
 	w.settle()
 	if v := w.get().Status.Verification.Verdict; v != v1alpha1.VerdictIntact {
-		t.Errorf("verdict %q once the claim is warm", v)
+		t.Errorf("verdict %q once the PVC is warm", v)
 	}
 }

@@ -17,7 +17,7 @@ func became(before, after *v1alpha1.CacheSnapshot) []event.Event {
 	var events []event.Event
 	if before.Status.CreationTime == nil && after.Status.CreationTime != nil {
 		events = append(events, event.Normal("SnapshotCreated", "Snapshot",
-			"Captured claim %s as VolumeSnapshot %s", after.Status.Source.PersistentVolumeClaimName, after.Status.VolumeSnapshotName))
+			"Created VolumeSnapshot %s of PVC %s", after.Status.VolumeSnapshotName, after.Status.Source.PersistentVolumeClaimName))
 	}
 	events = append(events, snapshotFailed(before, after)...)
 	events = append(events, hindered(before, after)...)
@@ -41,9 +41,9 @@ func verdictEvent(status v1alpha1.CacheSnapshotStatus) event.Event {
 	case v1alpha1.VerdictCorrupt:
 		return event.Warning("SnapshotCorrupt", "Verify", "Corrupt: %s", corrupt(v))
 	case v1alpha1.VerdictInconclusive:
-		return event.Warning("Inconclusive", "Verify", "Attempt %d could not tell whether the snapshot is intact: %s", v.Attempts, v.Message)
+		return event.Warning("Inconclusive", "Verify", "Verification attempt %d was inconclusive: %s", v.Attempts, v.Message)
 	default:
-		return event.Warning("Inconclusive", "Verify", "Attempt %d left no verdict", v.Attempts)
+		return event.Warning("Inconclusive", "Verify", "Verification attempt %d ended without a verdict", v.Attempts)
 	}
 }
 
@@ -53,11 +53,11 @@ func repairEvents(before, after *v1alpha1.RepairStatus) []event.Event {
 	case after == nil || before != nil && before.Run == after.Run:
 		return nil
 	case after.Run == "":
-		return []event.Event{event.Normal("RepairStarted", "Repair", "Began to prune what is wrong on a clone: %s", after.Found.Message)}
+		return []event.Event{event.Normal("RepairStarted", "Repair", "Started to remove corrupt entries on a clone: %s", after.Found.Message)}
 	case after.Outcome == v1alpha1.WorkSucceeded:
-		return []event.Event{event.Normal("Repaired", "Repair", "Pruned %d paths on a clone; what is left is captured, verified and offered in place of what was captured", after.Removed)}
+		return []event.Event{event.Normal("Repaired", "Repair", "Removed %d paths on a clone; a snapshot of the clone is created, verified and offered in place of the original snapshot", after.Removed)}
 	default:
-		return []event.Event{event.Warning("RepairFailed", "Repair", "Attempt %d to prune what is wrong: %s", after.Attempts, after.Message)}
+		return []event.Event{event.Warning("RepairFailed", "Repair", "Repair attempt %d failed: %s", after.Attempts, after.Message)}
 	}
 }
 
@@ -66,10 +66,10 @@ func offlineBuildEvent(d *v1alpha1.OfflineBuildStatus) event.Event {
 	case v1alpha1.WorkSucceeded:
 		return event.Normal("OfflineBuildSucceeded", "OfflineBuild", "Built the program of %d modules from a clone alone in %s", d.Modules, d.Duration.Duration)
 	case v1alpha1.WorkFailed:
-		return event.Warning("OfflineBuildFailed", "OfflineBuild", "A clone alone cannot build: %s", d.Message)
+		return event.Warning("OfflineBuildFailed", "OfflineBuild", "The offline build test failed: %s", d.Message)
 	case v1alpha1.WorkInconclusive:
 	}
-	return event.Warning("Inconclusive", "OfflineBuild", "Attempt %d could not tell whether a clone alone can build: %s", d.Attempts, d.Message)
+	return event.Warning("Inconclusive", "OfflineBuild", "Offline build test attempt %d was inconclusive: %s", d.Attempts, d.Message)
 }
 
 // hindered is the event that a quota or the CSI driver keeps the check from running.

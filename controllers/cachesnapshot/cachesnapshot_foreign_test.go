@@ -24,7 +24,7 @@ func TestForeignObjectsAreNotTrusted(t *testing.T) {
 	t.Parallel()
 	size := corev1.VolumeResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("1Gi")}}
 	for name, foreign := range map[string]client.Object{
-		"s-verify, a claim": &corev1.PersistentVolumeClaim{
+		"s-verify, a PVC": &corev1.PersistentVolumeClaim{
 			ObjectMeta: metav1.ObjectMeta{Name: "s-verify"},
 			Spec:       corev1.PersistentVolumeClaimSpec{AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce}, Resources: size},
 		},
@@ -34,7 +34,7 @@ func TestForeignObjectsAreNotTrusted(t *testing.T) {
 				RestartPolicy: corev1.RestartPolicyNever, Containers: []corev1.Container{{Name: "agent", Image: "i"}},
 			}}},
 		},
-		"s, a CSI snapshot of another claim": &snapshotv1.VolumeSnapshot{
+		"s, a CSI snapshot of another PVC": &snapshotv1.VolumeSnapshot{
 			ObjectMeta: metav1.ObjectMeta{Name: "s"},
 			Spec:       snapshotv1.VolumeSnapshotSpec{Source: snapshotv1.VolumeSnapshotSource{PersistentVolumeClaimName: new("other")}},
 		},

@@ -39,7 +39,7 @@ func TestKstatus(t *testing.T) {
 			_, err := w.cluster.Step(t.Context())
 			w.must(err)
 		}
-		expect(kstatus.InProgress, "while the driver fails to cut it: it is asked again")
+		expect(kstatus.InProgress, "while the driver fails to create it: it is tried again")
 		w.cluster.SnapshotError = ""
 		for range 6 {
 			pass()
@@ -88,12 +88,12 @@ func TestKstatus(t *testing.T) {
 			kstatus.Want(t, server.Client, w.get(), kstatus.Failed, name)
 		})
 	}
-	t.Run("not verified by wish", func(t *testing.T) {
+	t.Run("verification is skipped", func(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t)
 		w.cache()
 		w.snapshot(func(s *v1alpha1.CacheSnapshotSpec) { s.Verification.Mode = v1alpha1.VerificationSkip })
 		w.settle()
-		kstatus.Want(t, server.Client, w.get(), kstatus.Current, "captured, and not verified by wish")
+		kstatus.Want(t, server.Client, w.get(), kstatus.Current, "verification is skipped")
 	})
 }

@@ -209,7 +209,7 @@ const maxMountedBy = 8
 func (r *Reconciler) mountedBy(ctx context.Context, s *scope) ([]string, error) {
 	var list corev1.PodList
 	if err := r.Live.List(ctx, &list, client.InNamespace(s.snapshot.Namespace)); err != nil {
-		return nil, fmt.Errorf("list the pods that have claim %s mounted: %w", s.snapshot.Status.Source.PersistentVolumeClaimName, err)
+		return nil, fmt.Errorf("list the pods that have PVC %s mounted: %w", s.snapshot.Status.Source.PersistentVolumeClaimName, err)
 	}
 	var names []string
 	for i := range list.Items {

@@ -53,7 +53,7 @@ func (r *Reconciler) observeCloning(ctx context.Context, s *scope, f *facts) err
 			return err
 		}
 		if complaint != "" {
-			f.obstacle = obstacle{v1alpha1.ReasonCloneFailed, fmt.Sprintf("The driver makes no volume from the VolumeSnapshot for claim %s: %s. The driver is asked again until the deadline; if it cannot restore snapshots, move the source to a class that can", pvc.Name, complaint)}
+			f.obstacle = obstacle{v1alpha1.ReasonCloneFailed, fmt.Sprintf("The CSI driver creates no volume from the VolumeSnapshot for PVC %s: %s. It is tried again until the deadline; if the driver cannot restore snapshots, move the source to a StorageClass whose driver can", pvc.Name, complaint)}
 			return nil
 		}
 	}
@@ -72,7 +72,7 @@ func (r *Reconciler) chooseClass(ctx context.Context, s *scope) error {
 	}
 	if pv.Spec.CSI == nil {
 		return &conditions.StalledError{Reason: v1alpha1.ReasonCannotSnapshot, Message: fmt.Sprintf(
-			"volume %s of claim %s is not made by a CSI driver, and only those make snapshots: move %s to a StorageClass of a CSI driver", pv.Name, source.PersistentVolumeClaimName, s.sourceName())}
+			"volume %s of PVC %s was not created by a CSI driver, and only CSI drivers create snapshots: move %s to a StorageClass of a CSI driver", pv.Name, source.PersistentVolumeClaimName, s.sourceName())}
 	}
 	driver := pv.Spec.CSI.Driver
 	if name := s.snapshot.Spec.VolumeSnapshotClassName; name != nil {
@@ -95,13 +95,13 @@ func (r *Reconciler) chooseClass(ctx context.Context, s *scope) error {
 	switch len(fit) {
 	case 0:
 		return &conditions.StalledError{Reason: v1alpha1.ReasonSnapshotClassMissing, Message: fmt.Sprintf(
-			"driver %s of claim %s has no VolumeSnapshotClass: create one with driver: %s and deletionPolicy: Delete", driver, source.PersistentVolumeClaimName, driver)}
+			"driver %s of PVC %s has no VolumeSnapshotClass: create one with driver: %s and deletionPolicy: Delete", driver, source.PersistentVolumeClaimName, driver)}
 	case 1:
 		s.class = &fit[0]
 		return nil
 	default:
 		return &conditions.StalledError{Reason: v1alpha1.ReasonSnapshotClassMissing, Message: fmt.Sprintf(
-			"driver %s of claim %s has more than one VolumeSnapshotClass, and none is the default: name one of %s in volumeSnapshotClassName, or give it the annotation %s: \"true\"",
+			"driver %s of PVC %s has more than one VolumeSnapshotClass, and none is the default: name one of %s in volumeSnapshotClassName, or give it the annotation %s: \"true\"",
 			driver, source.PersistentVolumeClaimName, strings.Join(fit, ", "), defaultClass)}
 	}
 }
@@ -117,10 +117,10 @@ func (r *Reconciler) namedClassFits(ctx context.Context, name, driver string) er
 		return err
 	case class == nil:
 		return &conditions.StalledError{Reason: v1alpha1.ReasonSnapshotClassMissing, Message: fmt.Sprintf(
-			"spec.volumeSnapshotClassName: VolumeSnapshotClass %s does not exist: create it with driver: %s, or take another snapshot with another class", name, driver)}
+			"spec.volumeSnapshotClassName: VolumeSnapshotClass %s does not exist: create it with driver: %s, or create another CacheSnapshot with another class", name, driver)}
 	case class.Driver != driver:
 		return &conditions.StalledError{Reason: v1alpha1.ReasonSnapshotClassMissing, Message: fmt.Sprintf(
-			"spec.volumeSnapshotClassName: VolumeSnapshotClass %s is of driver %s, and the volume of driver %s: take another snapshot with a class of that driver", name, class.Driver, driver)}
+			"spec.volumeSnapshotClassName: VolumeSnapshotClass %s is of driver %s, and the volume of driver %s: create another CacheSnapshot with a class of that driver", name, class.Driver, driver)}
 	}
 	return nil
 }

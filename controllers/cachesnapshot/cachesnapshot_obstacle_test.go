@@ -35,7 +35,7 @@ func TestNoSnapshotClass(t *testing.T) {
 		driver  string
 		message string
 	}{
-		"none":       {driver: "a.example.com", message: `driver a.example.com of claim ci has no VolumeSnapshotClass: create one with driver: a.example.com`},
+		"none":       {driver: "a.example.com", message: `driver a.example.com of PVC ci has no VolumeSnapshotClass: create one with driver: a.example.com`},
 		"no default": {driver: "b.example.com", classes: []string{"b1", "b2"}, message: "name one of b1, b2 in volumeSnapshotClassName"},
 		"not there":  {named: new("nowhere"), message: "VolumeSnapshotClass nowhere does not exist"},
 		"of another": {named: new("test"), driver: "c.example.com", message: "is of driver test.csi.gocache.dev, and the volume of driver c.example.com"},
@@ -188,7 +188,7 @@ func TestDriverThatCannotRestore(t *testing.T) {
 	}))
 	w.now = w.now.Add(jobrun.StartTimeout + time.Second)
 	w.passes(1)
-	w.ready(v1alpha1.ReasonCloneFailed, "for claim s-verify: this driver cannot restore")
+	w.ready(v1alpha1.ReasonCloneFailed, "for PVC s-verify: this driver cannot restore")
 	if reported := w.reported(); !strings.Contains(reported, "this driver cannot restore") {
 		t.Errorf("events: %s", reported)
 	}

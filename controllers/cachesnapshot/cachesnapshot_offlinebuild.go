@@ -35,7 +35,7 @@ func (r *Reconciler) offlineBuild(ctx context.Context, s *scope) error {
 	if source.ToolchainImage == "" || !slices.Contains(source.Layers, v1alpha1.LayerModules) {
 		return &conditions.StalledError{
 			Reason:  v1alpha1.ReasonInvalidSpec,
-			Message: "spec.verification.offlineBuild: " + s.sourceName() + " holds no modules that a build could run on: take a snapshot without it",
+			Message: "spec.verification.offlineBuild: " + s.sourceName() + " contains no modules that a build could use: create a CacheSnapshot without offlineBuild",
 		}
 	}
 	program, err := read.Object[corev1.ConfigMap](ctx, r.Live, s.snapshot.Namespace, desired.ConfigMapRef.Name)

@@ -39,8 +39,8 @@ func TestOfflineBuild(t *testing.T) {
 		attempts        int32
 		reason, message string
 	}{
-		"builds":           {cluster.Ending{Message: offlineBuildReport}, v1alpha1.WorkSucceeded, 1, v1alpha1.ReasonIntact, "built from it alone in 2.5s"},
-		"does not":         {cluster.Ending{Exit: 1, Message: `{"outcome":"Failed","step":"go build","message":"module lookup disabled"}`}, v1alpha1.WorkFailed, 1, v1alpha1.ReasonOfflineBuildFailed, "cannot build: go build: module lookup disabled"},
+		"builds":           {cluster.Ending{Message: offlineBuildReport}, v1alpha1.WorkSucceeded, 1, v1alpha1.ReasonIntact, "passed the offline build test in 2.5s"},
+		"does not":         {cluster.Ending{Exit: 1, Message: `{"outcome":"Failed","step":"go build","message":"module lookup disabled"}`}, v1alpha1.WorkFailed, 1, v1alpha1.ReasonOfflineBuildFailed, "offline build test failed: go build: module lookup disabled"},
 		"evicted":          {cluster.Ending{Evicted: true}, v1alpha1.WorkInconclusive, verification.MaxAttempts, v1alpha1.ReasonInconclusive, "the pod was disrupted"},
 		"no report":        {cluster.Ending{Exit: 1, Message: "panic"}, v1alpha1.WorkInconclusive, verification.MaxAttempts, v1alpha1.ReasonInconclusive, "left no report"},
 		"a full disk":      {cluster.Ending{Exit: 4, Message: `{"outcome":"Inconclusive","message":"no space left on device"}`}, v1alpha1.WorkInconclusive, verification.MaxAttempts, v1alpha1.ReasonInconclusive, "no space left"},
@@ -53,7 +53,7 @@ func TestOfflineBuild(t *testing.T) {
 			checks := w.cluster.Job
 			w.cluster.Job = func(job *batchv1.Job) *cluster.Ending {
 				if job.Name == "s-offline-build" && meta.IsStatusConditionTrue(w.get().Status.Conditions, v1alpha1.VerifiedCondition) {
-					t.Error("called verified before the drill")
+					t.Error("called verified before the offline build test")
 				}
 				return checks(job)
 			}
@@ -102,7 +102,7 @@ func TestOfflineBuildWaitsForItsProgram(t *testing.T) {
 	w.stalled(v1alpha1.ReasonSourceNotFound, "ConfigMap program with key go.mod")
 	w.program()
 	w.settle()
-	w.ready(v1alpha1.ReasonIntact, "built from it alone")
+	w.ready(v1alpha1.ReasonIntact, "passed the offline build test")
 	c := pod.Containers[0]
 	command := strings.Join(c.Command, " ")
 	env := map[string]string{}

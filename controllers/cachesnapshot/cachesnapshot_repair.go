@@ -85,7 +85,7 @@ func repairResult(run jobrun.Outcome) (integrity.Repaired, v1alpha1.WorkOutcome,
 	case integrity.Intact:
 		return m, v1alpha1.WorkSucceeded, ""
 	case integrity.OutcomeCorrupt:
-		return m, v1alpha1.WorkFailed, "wrong bytes are left that cannot be pruned: " + m.After.Message
+		return m, v1alpha1.WorkFailed, "corrupt content remains that cannot be removed: " + m.After.Message
 	case integrity.Inconclusive:
 	}
 	return m, v1alpha1.WorkInconclusive, m.After.Message

@@ -82,7 +82,7 @@ func TestRepairPublishesWhatWasVerified(t *testing.T) {
 	if r == nil || r.Removed != 2 || r.Outcome != v1alpha1.WorkSucceeded || r.Found.Verdict != v1alpha1.VerdictCorrupt || len(r.Found.Examples) != 1 || r.Digest != "sha256:aa" {
 		t.Errorf("repair %+v", r)
 	}
-	w.ready(v1alpha1.ReasonIntact, "2 paths were pruned")
+	w.ready(v1alpha1.ReasonIntact, "2 paths of the original snapshot were removed")
 	if got := w.snapshots(); got != "s-repaired" {
 		t.Errorf("VolumeSnapshots %s", got)
 	}
@@ -123,7 +123,7 @@ func TestWhatIsNotRepaired(t *testing.T) {
 		},
 		"what is left is wrong": {
 			repair:  cluster.Ending{Exit: 3, Message: `{"removed":1,"after":` + corruptReport + `}`},
-			verdict: v1alpha1.VerdictCorrupt, reason: v1alpha1.ReasonRepairFailed, message: "cannot be pruned", attempts: 1, csi: "s",
+			verdict: v1alpha1.VerdictCorrupt, reason: v1alpha1.ReasonRepairFailed, message: "corrupt content remains", attempts: 1, csi: "s",
 		},
 		"evicted, always": {
 			repair: cluster.Ending{Evicted: true}, verdict: v1alpha1.VerdictCorrupt, reason: v1alpha1.ReasonRepairFailed, message: "disrupted", attempts: verification.MaxAttempts, csi: "s",
@@ -131,13 +131,13 @@ func TestWhatIsNotRepaired(t *testing.T) {
 		"exit code and report disagree": {
 			repair: cluster.Ending{Exit: 3, Message: repairedReport}, verdict: v1alpha1.VerdictCorrupt, reason: v1alpha1.ReasonRepairFailed, message: "reported Intact", attempts: verification.MaxAttempts, csi: "s",
 		},
-		"what was captured of it is wrong": {
+		"the snapshot of the repaired clone is corrupt": {
 			repair: cluster.Ending{Message: repairedReport}, again: cluster.Ending{Exit: 3, Message: corruptReport},
 			verdict: v1alpha1.VerdictCorrupt, reason: v1alpha1.ReasonCorrupt, message: "never offered", attempts: 1, csi: "s s-repaired",
 		},
-		"nobody can tell of what was captured of it": {
+		"the verification of the repaired clone is inconclusive": {
 			repair: cluster.Ending{Message: repairedReport}, again: cluster.Ending{Evicted: true},
-			verdict: v1alpha1.VerdictInconclusive, reason: v1alpha1.ReasonInconclusive, message: "could not tell", attempts: 1, csi: "s s-repaired",
+			verdict: v1alpha1.VerdictInconclusive, reason: v1alpha1.ReasonInconclusive, message: "inconclusive", attempts: 1, csi: "s s-repaired",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -103,14 +103,14 @@ func storeSource(proxy *v1alpha1.ModProxy, name string) (*source, error) {
 		}
 	}
 	if instance.Storage == nil {
-		return nil, cannot("is external and has no store here that could be captured")
+		return nil, cannot("is external and has no PVC that a snapshot could be created of")
 	}
 	layout := store.Goproxy
 	switch serverType(proxy, instance) {
 	case v1alpha1.ServerAthens:
 		layout = store.Athens
 	case v1alpha1.ServerCustom:
-		return nil, cannot("has a server of type Custom, the layout of whose store is not known, so that nobody could verify it")
+		return nil, cannot("has a server of type Custom, whose store cannot be verified because its layout is not known")
 	case v1alpha1.ServerGoproxy:
 	}
 	return &source{

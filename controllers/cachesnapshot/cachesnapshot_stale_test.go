@@ -80,7 +80,7 @@ func TestSnapshotWaitsForWriter(t *testing.T) {
 	if w.asked() {
 		t.Fatal("a snapshot was asked for while a Job writes that the cache has not seen")
 	}
-	w.ready(v1alpha1.ReasonWaiting, "A Job writes to the claim")
+	w.ready(v1alpha1.ReasonWaiting, "A Job writes to the PVC")
 
 	orphan := metav1.DeletePropagationOrphan
 	w.must(server.Client.Delete(t.Context(), job, &client.DeleteOptions{PropagationPolicy: &orphan}))

@@ -34,7 +34,7 @@ func (s *scope) setSnapshotReady(set conditions.Set) {
 	case s.snapshot.Status.CreationTime != nil:
 		set.True(snapshotReady, v1alpha1.ReasonSnapshotCreated, "VolumeSnapshot %s can be restored%s", s.snapshot.Status.VolumeSnapshotName, s.mounted())
 	case failure != "":
-		set.False(snapshotReady, v1alpha1.ReasonSnapshotFailed, "The CSI driver could not take the snapshot yet: %s", failure)
+		set.False(snapshotReady, v1alpha1.ReasonSnapshotFailed, "The CSI driver could not create the snapshot yet: %s", failure)
 	default:
 		reason, message := s.waiting()
 		set.False(snapshotReady, reason, "%s", message)
@@ -63,7 +63,7 @@ func (s *scope) mounted() string {
 	if s.snapshot.Status.Source == nil || len(s.snapshot.Status.Source.MountedBy) == 0 {
 		return ""
 	}
-	return "; taken while these pods had the claim mounted: " + strings.Join(s.snapshot.Status.Source.MountedBy, ", ")
+	return "; created while these pods had the PVC mounted: " + strings.Join(s.snapshot.Status.Source.MountedBy, ", ")
 }
 
 // waiting is the reason and message of a snapshot that is not created yet.
@@ -77,16 +77,16 @@ func (s *scope) waiting() (reason, message string) {
 			return v1alpha1.ReasonSourceNotReady, fmt.Sprintf("There is no %s", s.sourceName())
 		}
 		if volume.Bound(s.facts.pvc) {
-			return v1alpha1.ReasonSourceNotReady, fmt.Sprintf("The claim of %s is new and not warmed yet", s.sourceName())
+			return v1alpha1.ReasonSourceNotReady, fmt.Sprintf("The PVC of %s is new and not warmed yet", s.sourceName())
 		}
-		return v1alpha1.ReasonSourceNotReady, fmt.Sprintf("The claim of %s is not bound yet", s.sourceName())
+		return v1alpha1.ReasonSourceNotReady, fmt.Sprintf("The PVC of %s is not bound yet", s.sourceName())
 	case verification.WaitForWriter:
-		return v1alpha1.ReasonWaiting, fmt.Sprintf("A Job writes to the claim of %s, or its volume is being replaced; the snapshot is taken when that has ended", s.sourceName())
+		return v1alpha1.ReasonWaiting, fmt.Sprintf("A Job writes to the PVC of %s, or its volume is being replaced; the snapshot is created when that has ended", s.sourceName())
 	case verification.Suspended:
 		return v1alpha1.ReasonSuspended, "spec.suspend is set"
 	default:
 	}
-	return v1alpha1.ReasonCreatingSnapshot, "The CSI driver is taking the snapshot"
+	return v1alpha1.ReasonCreatingSnapshot, "The CSI driver is creating the snapshot"
 }
 
 func (s *scope) setVerified(set conditions.Set) {
@@ -95,7 +95,7 @@ func (s *scope) setVerified(set conditions.Set) {
 	settled := s.settled()
 	switch {
 	case s.snapshot.Spec.Verification.Mode == v1alpha1.VerificationSkip:
-		set.Unknown(verified, v1alpha1.ReasonSkipped, "verification.mode is Skip: never offered, restored or counted")
+		set.Unknown(verified, v1alpha1.ReasonSkipped, "spec.verification.mode is Skip: never offered, restored or counted")
 	case v.Verdict == v1alpha1.VerdictIntact && settled:
 		set.True(verified, v1alpha1.ReasonIntact, "%s", s.intact())
 	case v.Verdict == v1alpha1.VerdictCorrupt && settled:
@@ -103,9 +103,9 @@ func (s *scope) setVerified(set conditions.Set) {
 	case s.decision.Stage == verification.Expired:
 		set.Unknown(verified, v1alpha1.ReasonDeadlineExceeded, "%s", s.expired())
 	case v.Verdict == v1alpha1.VerdictInconclusive:
-		set.Unknown(verified, v1alpha1.ReasonInconclusive, "Attempt %d of %d could not tell: %s", v.Attempts, verification.MaxAttempts, v.Message)
+		set.Unknown(verified, v1alpha1.ReasonInconclusive, "Attempt %d of %d was inconclusive: %s", v.Attempts, verification.MaxAttempts, v.Message)
 	case s.snapshot.Status.CreationTime == nil:
-		set.Unknown(verified, v1alpha1.ReasonProgressing, "Not captured yet")
+		set.Unknown(verified, v1alpha1.ReasonProgressing, "The snapshot is not created yet")
 	default:
 		reason, message := s.working()
 		set.Unknown(verified, reason, "%s", message)
@@ -122,11 +122,11 @@ func (s *scope) working() (reason, message string) {
 	}
 	switch v := s.snapshot.Status.Verification.Verdict; {
 	case v == v1alpha1.VerdictIntact:
-		return v1alpha1.ReasonOfflineBuildRunning, "Intact; a build from a clone of it alone is tried" + s.but()
+		return v1alpha1.ReasonOfflineBuildRunning, "Intact; the offline build test is running" + s.but()
 	case v == v1alpha1.VerdictCorrupt:
-		return v1alpha1.ReasonRepairing, "What is wrong is pruned on a clone, which is then captured: " + s.snapshot.Status.Repair.Found.Message + s.but()
+		return v1alpha1.ReasonRepairing, "Corrupt entries are being removed on a clone, of which a snapshot is then created: " + s.snapshot.Status.Repair.Found.Message + s.but()
 	case s.repaired():
-		return v1alpha1.ReasonVerifying, "What the repair left is being verified on a clone of itself" + s.but()
+		return v1alpha1.ReasonVerifying, "The snapshot of the repaired clone is being verified on a clone of itself" + s.but()
 	}
 	return v1alpha1.ReasonVerifying, "The snapshot is being verified on a clone of itself" + s.but()
 }
@@ -145,9 +145,9 @@ func (s *scope) setReady(set conditions.Set) {
 	case settled && v.Verdict == v1alpha1.VerdictIntact:
 		s.setIntact(set)
 	case stage == verification.Done && skip:
-		set.Ready(v1alpha1.ReasonSkipped, "Captured, and not verified by wish: for an inquiry only")
+		set.Ready(v1alpha1.ReasonSkipped, "The snapshot is ready; verification is skipped (spec.verification.mode: Skip), so it is never offered to consumers")
 	case stage == verification.Done:
-		set.Stall(v1alpha1.ReasonInconclusive, "%d attempts could not tell whether the snapshot is intact; the last: %s. It is never offered: mend the cause and take another", v.Attempts, v.Message)
+		set.Stall(v1alpha1.ReasonInconclusive, "Verification was inconclusive after %d attempts (last: %s). The snapshot is never offered: fix the cause and create a new CacheSnapshot", v.Attempts, v.Message)
 	case stage == verification.Expired:
 		set.Stall(v1alpha1.ReasonDeadlineExceeded, "%s", s.expired())
 	case stage == verification.Suspended:
@@ -155,7 +155,7 @@ func (s *scope) setReady(set conditions.Set) {
 	case s.snapshot.Status.CreationTime == nil:
 		reason, message := s.waiting()
 		if failure := volume.SnapshotError(s.facts.csi); failure != "" {
-			reason, message = v1alpha1.ReasonSnapshotFailed, "The CSI driver could not take the snapshot yet: "+failure
+			reason, message = v1alpha1.ReasonSnapshotFailed, "The CSI driver could not create the snapshot yet: "+failure
 		}
 		set.Progress(reason, "%s", message)
 	default:
@@ -181,10 +181,10 @@ func (s *scope) setIntact(set conditions.Set) {
 	case s.snapshot.Spec.Verification.OfflineBuild == nil || d.Outcome == v1alpha1.WorkSucceeded:
 		set.Ready(v1alpha1.ReasonIntact, "%s", s.intact())
 	case d.Outcome == v1alpha1.WorkFailed:
-		set.Stall(v1alpha1.ReasonOfflineBuildFailed, "Intact, but it alone cannot build: %s. It is never offered: correct ConfigMap %s or warm what it lacks, and take another",
+		set.Stall(v1alpha1.ReasonOfflineBuildFailed, "Intact, but the offline build test failed: %s. The snapshot is never offered: correct ConfigMap %s or warm what is missing, and create a new CacheSnapshot",
 			d.Message, s.snapshot.Spec.Verification.OfflineBuild.ConfigMapRef.Name)
 	default:
-		set.Stall(v1alpha1.ReasonInconclusive, "Intact, but %d attempts could not tell whether it alone can build; the last: %s. It is never offered: mend the cause and take another",
+		set.Stall(v1alpha1.ReasonInconclusive, "Intact, but the offline build test was inconclusive after %d attempts (last: %s). The snapshot is never offered: fix the cause and create a new CacheSnapshot",
 			d.Attempts, d.Message)
 	}
 }
@@ -194,17 +194,17 @@ func (s *scope) but() string {
 	if s.facts.hindered == "" {
 		return ""
 	}
-	return ", but cannot be yet: " + bounded.Text(s.facts.hindered, maxMessage)
+	return ", but is blocked: " + bounded.Text(s.facts.hindered, maxMessage)
 }
 
 func (s *scope) expired() string {
 	message := fmt.Sprintf("No verdict within %s", s.snapshot.Spec.Verification.Deadline.Duration)
 	if failure := volume.SnapshotError(s.facts.csi); failure != "" {
-		message += "; the CSI driver says: " + failure
+		message += "; error of the CSI driver: " + failure
 	} else if last := s.snapshot.Status.Verification.Message; last != "" {
-		message += "; the last attempt: " + last
+		message += "; last attempt: " + last
 	}
-	return message + ". It is never offered: mend the cause and take another"
+	return message + ". The snapshot is never offered: fix the cause and create a new CacheSnapshot"
 }
 
 func (s *scope) intact() string { return intact(s.snapshot.Status) }
@@ -216,10 +216,10 @@ func intact(status v1alpha1.CacheSnapshotStatus) string {
 		message += fmt.Sprintf(", checked in %s", v.Duration.Duration)
 	}
 	if r := status.Repair; r != nil {
-		message += fmt.Sprintf("; %d paths were pruned from what was captured", r.Removed)
+		message += fmt.Sprintf("; %d paths of the original snapshot were removed", r.Removed)
 	}
 	if d := status.OfflineBuild; d != nil && d.Outcome == v1alpha1.WorkSucceeded {
-		message += fmt.Sprintf("; built from it alone in %s", d.Duration.Duration)
+		message += fmt.Sprintf("; passed the offline build test in %s", d.Duration.Duration)
 	}
 	if lacks := status.WeakerThanPolicy; lacks != "" {
 		message += "; used only by its own name, since its verification lacks what the snapshot policy of its source asks for (" + lacks + ")"
@@ -230,7 +230,7 @@ func intact(status v1alpha1.CacheSnapshotStatus) string {
 func (s *scope) corrupt() string { return corrupt(s.snapshot.Status.Verification) }
 
 func corrupt(v v1alpha1.VerificationStatus) string {
-	message := "The snapshot holds wrong bytes and is never offered"
+	message := "The snapshot contains corrupt content and is never offered"
 	if v.Message != "" {
 		message += ": " + v.Message
 	}

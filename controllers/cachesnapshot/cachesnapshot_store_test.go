@@ -113,11 +113,11 @@ func TestUnsupportedStore(t *testing.T) {
 			w.settle()
 			w.stalled(v1alpha1.ReasonInvalidSpec, "instance blue of ModProxy p "+message)
 			if w.asked() {
-				t.Error("it was captured all the same")
+				t.Error("the snapshot was created all the same")
 			}
 		})
 	}
-	t.Run("removed after the capture", func(t *testing.T) {
+	t.Run("removed after the snapshot was created", func(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t)
 		p := w.proxy(v1alpha1.ProxyInstance{Storage: storage()})
@@ -156,5 +156,5 @@ func TestMountingPodsAreReported(t *testing.T) {
 	}
 	w.snapshot(ofStore)
 	w.settle()
-	w.condition(v1alpha1.SnapshotReadyCondition, v1alpha1.ReasonSnapshotCreated, "had the claim mounted: p-blue-0")
+	w.condition(v1alpha1.SnapshotReadyCondition, v1alpha1.ReasonSnapshotCreated, "had the PVC mounted: p-blue-0")
 }

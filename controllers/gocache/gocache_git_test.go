@@ -2,6 +2,7 @@ package gocache
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"net"
 	"net/http"
@@ -14,6 +15,7 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -31,6 +33,7 @@ import (
 type repo struct {
 	*gitserver.Repository
 	url   string
+	ca    []byte // of its certificate; nil: it is served over http
 	down  atomic.Bool
 	asked atomic.Int64
 }
@@ -42,7 +45,7 @@ func (w *world) repo(user, password string) *repo {
 	handler, err := bare.Handler(w.t.Context(), user, password)
 	w.must(err)
 	r := &repo{Repository: bare}
-	server := httptest.NewServer(http.HandlerFunc(func(out http.ResponseWriter, in *http.Request) {
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(out http.ResponseWriter, in *http.Request) {
 		r.asked.Add(1)
 		if r.down.Load() {
 			http.Error(out, "under repair", http.StatusServiceUnavailable)
@@ -51,6 +54,15 @@ func (w *world) repo(user, password string) *repo {
 		handler.ServeHTTP(out, in)
 	}))
 	w.t.Cleanup(server.Close)
+	if user == "" {
+		server.Start()
+	} else {
+		var certificate tls.Certificate
+		certificate, r.ca, err = gitserver.Certificate("127.0.0.1")
+		w.must(err)
+		server.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}
+		server.StartTLS()
+	}
 	r.url = server.URL + "/program.git"
 	return r
 }
@@ -184,20 +196,36 @@ func TestUnreadableRepository(t *testing.T) {
 	}
 }
 
-// TestGitSecret holds that an invalid Secret is reported, that a corrected one is
-// used, and that its content is mounted into one container alone.
+// TestGitSecret holds that a Secret which does not allow the host, and an invalid
+// one, are reported and not sent; that a corrected one is used; and that its
+// keys, and no others, are mounted into one container alone.
 func TestGitSecret(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	r := w.repo("ci", "s3cret")
 	w.push(r, "module one\n")
 	jobs := w.jobs()
-	w.cache(fromGit(v1alpha1.GitSource{URL: r.url, SecretRef: &v1alpha1.LocalReference{Name: "git"}}))
+	w.must(server.Client.Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "ca"}, Data: map[string]string{"ca.crt": string(r.ca)}}))
+	w.cache(fromGit(v1alpha1.GitSource{URL: r.url, SecretRef: &v1alpha1.LocalReference{Name: "git"}, TrustedCA: &v1alpha1.TrustedCA{ConfigMapRef: v1alpha1.LocalReference{Name: "ca"}}}))
 	w.settle()
 	w.condition(v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonSourceNotFound, "Secret git does not exist")
-	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "git"}, StringData: map[string]string{"username": "ci", "password": "guess"}}
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "git"}, StringData: map[string]string{"username": "ci", "password": "guess", "other": "guess"}}
 	w.must(server.Client.Create(t.Context(), secret))
 	w.settle()
+	w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonSecretRefused, "Secret git has no annotation cache.gocache.dev/hosts")
+	secret.Annotations = map[string]string{v1alpha1.HostsAnnotation: "git.example.com"}
+	w.must(server.Client.Update(t.Context(), secret))
+	w.wait(pass.SecretInterval)
+	w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonSecretRefused, `allows "git.example.com" only`)
+	if n := r.asked.Load(); n != 0 {
+		t.Errorf("the repository was asked %d times with a Secret that does not allow its host", n)
+	}
+	secret.Annotations[v1alpha1.HostsAnnotation] = "git.example.com, 127.0.0.1"
+	w.must(server.Client.Update(t.Context(), secret))
+	w.wait(pass.SecretInterval)
+	if c := meta.FindStatusCondition(w.get().Status.Conditions, v1alpha1.StalledCondition); c != nil {
+		t.Errorf("the Secret allows the host, and still %s", c.Message)
+	}
 	w.condition(v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonSourceNotFound, "the Secret's credentials")
 	secret.StringData = map[string]string{"password": "s3cret"}
 	w.must(server.Client.Update(t.Context(), secret))
@@ -214,6 +242,22 @@ func TestGitSecret(t *testing.T) {
 	pod := (*jobs)[0].Spec.Template.Spec
 	if mounts := pod.InitContainers[1].VolumeMounts; !slices.ContainsFunc(mounts, func(m corev1.VolumeMount) bool { return m.MountPath == "/secrets/0" && m.ReadOnly }) {
 		t.Errorf("the fetching container mounts %+v", mounts)
+	}
+	for _, v := range pod.Volumes {
+		if v.Secret != nil && (v.Secret.SecretName != "git" || len(v.Secret.Items) == 0 || slices.ContainsFunc(v.Secret.Items, func(k corev1.KeyToPath) bool { return k.Key == "other" })) {
+			t.Errorf("of Secret %s the keys %+v are mounted", v.Secret.SecretName, v.Secret.Items)
+		}
+	}
+
+	// The consent is withdrawn: the cache is usable, and no longer warmed.
+	secret.Annotations = nil
+	w.must(server.Client.Update(t.Context(), secret))
+	w.push(r, "module two\n")
+	w.wait(pass.Interval)
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "")
+	w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonSecretRefused, "read again every 15s")
+	if len(*jobs) != 1 {
+		t.Errorf("%d warm-ups, want 1: the Secret may not be sent", len(*jobs))
 	}
 	for _, c := range []corev1.Container{pod.InitContainers[0], pod.Containers[0]} {
 		if slices.ContainsFunc(c.VolumeMounts, func(m corev1.VolumeMount) bool { return strings.HasPrefix(m.Name, "secret") }) {

@@ -15,6 +15,7 @@ import (
 	"gocache.dev/operator/controllers/gocache/pass"
 	"gocache.dev/operator/internal/domain/gitrepo"
 	"gocache.dev/operator/internal/kube/bounded"
+	"gocache.dev/operator/internal/kube/consent"
 	"gocache.dev/operator/internal/kube/gitrefs"
 	"gocache.dev/operator/internal/kube/read"
 )
@@ -49,19 +50,11 @@ func (r *Reconciler) observeGit(ctx context.Context, o *pass.Observed, src v1alp
 	}
 	now := v1alpha1.GitRevision{URL: git.URL, Ref: git.Ref, Commit: known.Commit, WarmedCommit: known.WarmedCommit}
 	ref := gitrefs.Ref{Namespace: cache.Namespace, Remote: gitrepo.Remote{URL: git.URL, Ref: git.Ref}}
-	if src.Git.SecretRef != nil {
-		git.Secret = src.Git.SecretRef.Name
-		secret, err := read.Object[corev1.Secret](ctx, r.Live, cache.Namespace, git.Secret)
-		if err != nil {
-			return err
-		}
-		if secret == nil {
-			now.Message = "Secret " + git.Secret + " does not exist"
-		} else {
-			ref.Remote.Credentials = secret.Data
-			ref.CredentialsVersion = strings.Join([]string{git.Secret, string(secret.UID), secret.ResourceVersion}, "\n")
-		}
+	refused, missing, err := r.observeAccess(ctx, cache.Namespace, src.Git, git, &ref)
+	if err != nil {
+		return err
 	}
+	now.Message = bounded.Text(refused+missing, 512)
 	if now.Message == "" {
 		commit, err := r.Refs.Lookup(o.Now, client.ObjectKeyFromObject(cache), ref)
 		switch {
@@ -77,8 +70,58 @@ func (r *Reconciler) observeGit(ctx context.Context, o *pass.Observed, src v1alp
 	if now.Message != "" {
 		o.SourceMissing = unread(now)
 	}
+	if refused != "" {
+		o.SecretRefused = "repository " + git.URL + " cannot be read: " + refused
+	}
 	o.Revisions = append(o.Revisions, now)
 	return nil
+}
+
+// observeAccess reads what a repository is accessed with: credentials, as far as
+// their Secret may be sent to its host, and the authority of its certificate.
+// Refused is why the Secret may not be used, and missing is what does not exist.
+func (r *Reconciler) observeAccess(ctx context.Context, namespace string, spec *v1alpha1.GitSource, git *pass.GitSource, ref *gitrefs.Ref) (refused, missing string, err error) {
+	var versions []string
+	if spec.SecretRef != nil {
+		git.Secret = spec.SecretRef.Name
+		secret, err := read.Object[corev1.Secret](ctx, r.Live, namespace, git.Secret)
+		switch {
+		case err != nil:
+			return "", "", err
+		case secret == nil:
+			return "", "Secret " + git.Secret + " does not exist", nil
+		}
+		host, err := gitrepo.Host(git.URL)
+		if err == nil {
+			err = consent.ToHost(secret, host)
+		}
+		if err != nil {
+			return err.Error(), "", nil
+		}
+		ref.Remote.Credentials = map[string][]byte{}
+		for _, key := range gitrepo.Keys() {
+			if value, ok := secret.Data[key]; ok {
+				ref.Remote.Credentials[key] = value
+			}
+		}
+		versions = append(versions, git.Secret, string(secret.UID), secret.ResourceVersion)
+	}
+	if spec.TrustedCA != nil {
+		git.CA = spec.TrustedCA.ConfigMapRef.Name
+		ca, err := read.Object[corev1.ConfigMap](ctx, r.Live, namespace, git.CA)
+		switch {
+		case err != nil:
+			return "", "", err
+		case ca == nil:
+			return "", "ConfigMap " + git.CA + " does not exist", nil
+		case ca.Data[pass.CAKey] == "":
+			return "", "ConfigMap " + git.CA + " has no key " + pass.CAKey, nil
+		}
+		ref.Remote.CA = []byte(ca.Data[pass.CAKey])
+		versions = append(versions, git.CA, string(ca.UID), ca.ResourceVersion)
+	}
+	ref.CredentialsVersion = strings.Join(versions, "\n")
+	return "", "", nil
 }
 
 // knownRevision is what the status holds of a repository and ref.

@@ -85,6 +85,8 @@ func (p *progress) setReady(set conditions.Set, w writer.Status, available *pass
 		set.Suspend(usable, "spec.suspend is set: nothing is started. %s", available.Message)
 	case pvc != nil && pvc.Status.Phase == corev1.ClaimLost:
 		set.Stall(v1alpha1.ReasonPVCLost, "The volume of PersistentVolumeClaim %s is gone; delete the PersistentVolumeClaim to begin again", pvc.Name)
+	case p.NeverWarmed(p.cache) && p.SecretRefused != "":
+		set.Stall(v1alpha1.ReasonSecretRefused, "Not warmed yet: %s", p.secretRefused())
 	case p.NeverWarmed(p.cache) && p.SourceMissing != "":
 		set.Progress(v1alpha1.ReasonSourceNotFound, "Not warmed yet: %s", p.SourceMissing)
 	case p.NeverWarmed(p.cache) && p.ProxyMissing != "":
@@ -112,6 +114,14 @@ func (p *progress) setReady(set conditions.Set, w writer.Status, available *pass
 	default:
 		set.Progress(available.Reason, "%s; %s", available.Message, p.summary(w))
 	}
+	if p.SecretRefused != "" && !p.cache.Spec.Suspend { // also of a cache that is usable
+		set.True(v1alpha1.StalledCondition, v1alpha1.ReasonSecretRefused, "%s", p.secretRefused())
+	}
+}
+
+// secretRefused is which Secret may not be used, and when it is read again.
+func (p *progress) secretRefused() string {
+	return fmt.Sprintf("%s. The Secret is read again every %s", p.SecretRefused, pass.SecretInterval)
 }
 
 // progress sets Ready of a cache whose last warm-up failed: it is usable all

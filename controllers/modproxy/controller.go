@@ -10,6 +10,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -50,6 +51,8 @@ type Reconciler struct {
 	Clock func() time.Time
 	// Images of the pods.
 	Images images.Images
+	// ManagerNamespace is where this process runs; empty: outside of the cluster.
+	ManagerNamespace string
 	// Filter of the addresses of external instances.
 	Filter *untrusted.Filter
 	// HTTP asks instances and routers; nil is a client with bounded times.
@@ -91,6 +94,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Owns(&appsv1.StatefulSet{}).
 		Owns(&appsv1.Deployment{}).
 		Owns(&batchv1.Job{}).
+		Owns(&networkingv1.NetworkPolicy{}). // nobody else restores one that was deleted
 		Watches(&corev1.PersistentVolumeClaim{}, handler.EnqueueRequestsFromMapFunc(byClaim)).
 		Watches(&v1alpha1.CacheSnapshot{}, handler.EnqueueRequestsFromMapFunc(bySnapshot)).
 		Watches(&v1alpha1.CacheRequest{}, handler.EnqueueRequestsFromMapFunc(requests.ByRequest(v1alpha1.ModProxyKind))).
@@ -183,7 +187,7 @@ func (r *Reconciler) keepStores(ctx context.Context, p *progress) error {
 }
 
 func (r *Reconciler) instancesPart() instances.Reconciler {
-	return instances.Reconciler{Client: r.Client, Live: r.Live, FieldOwner: fieldOwner, Images: r.Images}
+	return instances.Reconciler{Client: r.Client, Live: r.Live, FieldOwner: fieldOwner, Images: r.Images, ManagerNamespace: r.ManagerNamespace}
 }
 
 func (r *Reconciler) storesPart() storerollback.Reconciler {

@@ -196,7 +196,8 @@ func (w *world) restart(point faults.Point) {
 	network := &http.Client{Transport: w}
 	w.reconciler = &Reconciler{
 		Client: c, Live: c, Events: w.events, Clock: clock, HTTP: network, prober: prober.New(clock, network),
-		Images: images.Images{Operator: "operator:test", Toolchain: "go:{version}", HAProxy: "haproxy:test"},
+		ManagerNamespace: managerNamespace,
+		Images:           images.Images{Operator: "operator:test", Toolchain: "go:{version}", HAProxy: "haproxy:test"},
 	}
 	w.reconciler.Router = func(p *v1alpha1.ModProxy, instances []route.Instance) *backend.Router {
 		b := w.reconciler.backend(p, instances)

@@ -41,6 +41,7 @@ func (r routing) ready() bool { return len(r.observed.Replicas) > 0 }
 // +kubebuilder:rbac:groups="",resources=pods,verbs=get;list;delete
 // +kubebuilder:rbac:groups=apps,resources=deployments,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups=policy,resources=poddisruptionbudgets,verbs=get;list;watch;create;patch;delete
+// +kubebuilder:rbac:groups=networking.k8s.io,resources=networkpolicies,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups=rbac.authorization.k8s.io,resources=roles;rolebindings,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups=discovery.k8s.io,resources=endpointslices,verbs=list
 // +kubebuilder:rbac:groups=gateway.networking.k8s.io,resources=httproutes,verbs=get;create;patch;delete
@@ -55,7 +56,7 @@ func (r *Reconciler) router(p *v1alpha1.ModProxy, instances []route.Instance) *b
 }
 
 func (r *Reconciler) backend(p *v1alpha1.ModProxy, instances []route.Instance) *backend.Router {
-	return backend.Maker{Applier: r.applier(), Images: r.Images, HTTP: r.HTTP}.Router(p, instances)
+	return backend.Maker{Applier: r.applier(), Images: r.Images, HTTP: r.HTTP, ManagerNamespace: r.ManagerNamespace}.Router(p, instances)
 }
 
 // routed are the instances as a router reaches them, by their addresses.

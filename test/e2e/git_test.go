@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"crypto/tls"
 	"net"
 	"net/http"
 	"os"
@@ -32,11 +33,16 @@ func TestGitSource(t *testing.T) {
 	first, err := repository.Commit(s.ctx, files)
 	s.must(err)
 	s.must(s.Client.Create(s.ctx, &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: "git"},
+		ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: "git", Annotations: map[string]string{v1alpha1.HostsAnnotation: s.HostIP}},
 		StringData: map[string]string{"username": "ci", "password": "correct horse"},
 	}))
+	url, ca := s.serve(repository, "ci", "correct horse")
+	s.must(s.Client.Create(s.ctx, &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: "git-ca"}, Data: map[string]string{"ca.crt": string(ca)},
+	}))
 	s.must(s.WarmFrom(s.ctx, v1alpha1.GitSource{
-		URL: s.serve(repository, "ci", "correct horse"), Ref: "main", SecretRef: &v1alpha1.LocalReference{Name: "git"},
+		URL: url, Ref: "main", SecretRef: &v1alpha1.LocalReference{Name: "git"},
+		TrustedCA: &v1alpha1.TrustedCA{ConfigMapRef: v1alpha1.LocalReference{Name: "git-ca"}},
 	}))
 	cache, err := s.WarmedAt(s.ctx, first)
 	s.must(err)
@@ -72,19 +78,25 @@ func (s *fixture) program() map[string]string {
 	return files
 }
 
-// serve serves a repository from this machine until the test ends.
-func (s *fixture) serve(r *gitserver.Repository, user, password string) string {
+// serve serves a repository from this machine until the test ends, over TLS with
+// a certificate of its own authority.
+func (s *fixture) serve(r *gitserver.Repository, user, password string) (url string, ca []byte) {
 	s.Helper()
+	certificate, ca, err := gitserver.Certificate(s.HostIP)
+	s.must(err)
 	handler, err := r.Handler(s.ctx, user, password)
 	s.must(err)
 	listener, err := (&net.ListenConfig{}).Listen(s.ctx, "tcp", net.JoinHostPort(s.HostIP, "0"))
 	s.must(err)
-	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
-	go func() { _ = server.Serve(listener) }()
+	server := &http.Server{
+		Handler: handler, ReadHeaderTimeout: 10 * time.Second,
+		TLSConfig: &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12},
+	}
+	go func() { _ = server.ServeTLS(listener, "", "") }()
 	s.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), 5*time.Second)
 		defer cancel()
 		_ = server.Shutdown(ctx)
 	})
-	return "http://" + listener.Addr().String() + "/program.git"
+	return "https://" + listener.Addr().String() + "/program.git", ca
 }

@@ -1,13 +1,19 @@
 package integration
 
 import (
+	"crypto/tls"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
 	"testing"
 
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
@@ -17,6 +23,7 @@ import (
 	"gocache.dev/operator/internal/kube/volume"
 	"gocache.dev/operator/internal/plan/naming"
 	"gocache.dev/operator/internal/testing/cluster"
+	"gocache.dev/operator/internal/testing/gitserver"
 )
 
 // TestAttacks plays users against a running operator, each with exactly the
@@ -32,6 +39,7 @@ func TestAttacks(t *testing.T) {
 		"a runner creates the intermediate PVC":           createsTheIntermediatePVC,
 		"an editor takes the places of all verifications": takesAllPlaces,
 		"an editor writes a verdict into a status":        writesAVerdict,
+		"an editor sends a Secret to a server of theirs":  sendsASecretAway,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -292,4 +300,62 @@ func takesAllPlaces(t *testing.T) {
 		return nil
 	})
 	other.verified(other.snapshot("good"))
+}
+
+// sendsASecretAway: a Secret that was made for another purpose is named as the
+// credentials of a repository on the attacker's server.
+func sendsASecretAway(t *testing.T) {
+	s := newStage(t)
+	certificate, ca, err := gitserver.Certificate("127.0.0.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var asked, stolen atomic.Int32
+	evil := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked.Add(1)
+		if r.Header.Get("Authorization") != "" {
+			stolen.Add(1)
+		}
+		http.Error(w, "", http.StatusUnauthorized)
+	}))
+	evil.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}
+	evil.StartTLS()
+	defer evil.Close()
+	for _, secret := range []*corev1.Secret{
+		{ObjectMeta: s.meta("database"), Type: corev1.SecretTypeBasicAuth, StringData: map[string]string{"username": "app", "password": "of the database"}},
+		{ObjectMeta: metav1.ObjectMeta{Namespace: s.ns, Name: "git", Annotations: map[string]string{v1alpha1.HostsAnnotation: "git.example.com"}},
+			StringData: map[string]string{"username": "ci", "password": "of another server"}},
+	} {
+		s.create(server.Client, secret)
+	}
+	s.create(s.attacker, &corev1.ConfigMap{ObjectMeta: s.meta("ca"), Data: map[string]string{"ca.crt": string(ca)}})
+	source := func(url, secret string) *v1alpha1.GoCache {
+		c := &v1alpha1.GoCache{ObjectMeta: s.meta("by-" + secret), Spec: v1alpha1.GoCacheSpec{Toolchain: v1alpha1.Toolchain{Version: "1.26.8"}}}
+		c.Spec.Storage.Size, c.Spec.Storage.StorageClassName = resource.MustParse("1Gi"), &s.ns
+		c.Spec.WarmUp = &v1alpha1.WarmUp{Sources: []v1alpha1.WarmUpSource{{Git: &v1alpha1.GitSource{URL: url + "/a.git",
+			SecretRef: &v1alpha1.LocalReference{Name: secret}}}}}
+		if strings.HasPrefix(url, "https://") {
+			c.Spec.WarmUp.Sources[0].Git.TrustedCA = &v1alpha1.TrustedCA{ConfigMapRef: v1alpha1.LocalReference{Name: "ca"}}
+		}
+		return c
+	}
+	if err := s.attacker.Create(t.Context(), source(strings.Replace(evil.URL, "https", "http", 1), "database")); !apierrors.IsInvalid(err) {
+		t.Errorf("credentials over http: %v", err)
+	}
+	for _, secret := range []string{"database", "git"} {
+		c := source(evil.URL, secret)
+		s.create(s.attacker, c)
+		s.reports(c, func() []metav1.Condition { return c.Status.Conditions }, v1alpha1.HostsAnnotation)
+		if c := apimeta.FindStatusCondition(c.Status.Conditions, v1alpha1.StalledCondition); c == nil || c.Reason != v1alpha1.ReasonSecretRefused {
+			t.Errorf("with Secret %s: Stalled is %+v", secret, c)
+		}
+		var job batchv1.Job
+		job.ObjectMeta = s.meta(naming.Child(c.Name, naming.Writer))
+		if err := s.read(&job); !apierrors.IsNotFound(err) {
+			t.Errorf("a Job mounts Secret %s: %v", secret, err)
+		}
+	}
+	if asked.Load() != 0 || stolen.Load() != 0 {
+		t.Errorf("the attacker's server was asked %d times, %d of them with credentials", asked.Load(), stolen.Load())
+	}
 }

@@ -25,6 +25,13 @@ const (
 // are ConfigMaps of users, which are not watched.
 const Interval = time.Minute
 
+// SecretInterval is when a Secret that may not be used is read again. Secrets
+// are not watched: the operator has no permission to list them.
+const SecretInterval = 15 * time.Second
+
+// CAKey is the key of a ConfigMap that is a trusted authority.
+const CAKey = "ca.crt"
+
 // Observed is all that was read in one pass. It is not changed afterwards. A
 // nil object does not exist, or belongs to another owner.
 type Observed struct {
@@ -62,6 +69,9 @@ type Observed struct {
 	Sources []Source
 	// SourceMissing is which source cannot be used, and why.
 	SourceMissing string
+	// SecretRefused is which Secret of a source may not be used, and why: only a
+	// user can change that.
+	SecretRefused string
 	// Revisions of the sources that are git repositories.
 	Revisions []v1alpha1.GitRevision
 	// Schedules of the spec.
@@ -83,6 +93,8 @@ type GitSource struct {
 	// URL of the repository, the ref to build, the commit that it names, and the
 	// Secret with the credentials.
 	URL, Ref, Commit, Secret string
+	// CA is the ConfigMap with the trusted authority; empty: none.
+	CA string
 	// Packages to build; none: all.
 	Packages []string
 }

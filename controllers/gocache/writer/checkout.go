@@ -17,6 +17,7 @@ import (
 
 const (
 	secretsDir = "/secrets"
+	trustedDir = "/trusted-ca"
 	// checkoutLimit is how much of a node's disk the files of a repository take
 	// at most, with what is sent of its history.
 	checkoutLimit = "10Gi"
@@ -85,6 +86,15 @@ func (t *turn) checkout(git *pass.GitSource, i int, dir string) (corev1.Containe
 		at := path.Join(secretsDir, fmt.Sprint(i))
 		fetch.Command = append(fetch.Command, "--secret", at)
 		fetch.VolumeMounts = append(fetch.VolumeMounts, corev1.VolumeMount{Name: secret.Name, MountPath: at, ReadOnly: true})
+	}
+	if git.CA != "" {
+		at := path.Join(trustedDir, fmt.Sprint(i))
+		name := fmt.Sprintf("trusted-ca-%d", i)
+		volumes = append(volumes, corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{
+			LocalObjectReference: corev1.LocalObjectReference{Name: git.CA}, Items: []corev1.KeyToPath{{Key: pass.CAKey, Path: pass.CAKey}},
+		}}})
+		fetch.Command = append(fetch.Command, "--ca-file", path.Join(at, pass.CAKey))
+		fetch.VolumeMounts = append(fetch.VolumeMounts, corev1.VolumeMount{Name: name, MountPath: at, ReadOnly: true})
 	}
 	return fetch, volumes, mount
 }

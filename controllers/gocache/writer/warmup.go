@@ -96,6 +96,9 @@ func (warmUp) due(t *turn) (plan.DueAction, bool) {
 	if w := t.cache.Spec.WarmUp; w != nil && len(w.Sources) > 0 {
 		t.out.WakeIn(pass.Interval)
 	}
+	if t.SecretRefused != "" {
+		t.out.WakeIn(pass.SecretInterval)
+	}
 	decision := warmup.Decide(facts)
 	t.out.WakeAt(t.Now, decision.Wake)
 	return plan.DueAction{Cause: decision.Cause, Since: decision.Since, LastStart: facts.LastStart}, decision.Due

@@ -27,6 +27,8 @@ type Reconciler struct {
 	FieldOwner string
 	// Images of the pods.
 	Images images.Images
+	// ManagerNamespace is where the manager runs; empty: outside of the cluster.
+	ManagerNamespace string
 }
 
 // Result is what a pass did about the instances.
@@ -57,6 +59,9 @@ func (r Reconciler) Reconcile(ctx context.Context, p *v1alpha1.ModProxy, o pass.
 	}
 	if len(own) == 0 {
 		return out, nil
+	}
+	if err := r.ensurePolicy(ctx, p, own); err != nil {
+		return out, err // pods that accept every client would serve without the router's checks
 	}
 	errs := []error{r.ensureToken(ctx, p, o, &out)}
 	for _, instance := range own {

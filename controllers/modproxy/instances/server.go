@@ -48,6 +48,18 @@ func (r Reconciler) program(p *v1alpha1.ModProxy, instance *v1alpha1.ProxyInstan
 	return r.goproxy(p, instance, server), nil
 }
 
+// serverPort is the port that a server listens on in its pod.
+func serverPort(server v1alpha1.ProxyServer) int32 {
+	switch server.Type {
+	case v1alpha1.ServerAthens:
+		return ptr.Deref(server.Port, athensPort)
+	case v1alpha1.ServerCustom:
+		return ptr.Deref(server.Port, pass.InstancePort)
+	case v1alpha1.ServerGoproxy:
+	}
+	return pass.InstancePort
+}
+
 // goproxy is this project's own server. What it reports of itself can be relied
 // on.
 func (r Reconciler) goproxy(p *v1alpha1.ModProxy, instance *v1alpha1.ProxyInstance, server v1alpha1.ProxyServer) program {
@@ -145,7 +157,7 @@ func (r Reconciler) athens(p *v1alpha1.ModProxy, instance *v1alpha1.ProxyInstanc
 	if secret(p) != "" {
 		settings["ATHENS_NETRC_PATH"] = netrcFile
 	}
-	port := ptr.Deref(server.Port, athensPort)
+	port := serverPort(server)
 	settings["ATHENS_PORT"] = fmt.Sprintf(":%d", port)
 	return program{
 		port: port, layout: store.Athens, page: fmt.Sprintf("http://127.0.0.1:%d/healthz", port),
@@ -173,7 +185,7 @@ func sumDBURL(value string) string {
 // custom is a server of which only the port is known, and that it implements the
 // GOPROXY protocol.
 func custom(server v1alpha1.ProxyServer) program {
-	port := ptr.Deref(server.Port, pass.InstancePort)
+	port := serverPort(server)
 	settings := map[string]string{"HOME": "/tmp", "TMPDIR": "/tmp"}
 	return program{
 		port: port, page: fmt.Sprintf("http://127.0.0.1:%d/", port),

@@ -17,6 +17,7 @@ type Options struct {
 	Commit string // that the ref is expected to name; empty: any
 	Dir    string // to write to; empty or absent
 	Secret string // directory of a mounted Secret; empty: anonymous
+	CAFile string // certificates in PEM format, trusted beside the public ones; empty: none
 
 	Stdout io.Writer
 }
@@ -30,6 +31,13 @@ func Run(ctx context.Context, o Options) error {
 			return err
 		}
 		remote.Credentials = credentials
+	}
+	if o.CAFile != "" {
+		ca, err := os.ReadFile(o.CAFile)
+		if err != nil {
+			return fmt.Errorf("reading the trusted CA: %w", err)
+		}
+		remote.CA = ca
 	}
 	if err := empty(o.Dir); err != nil {
 		return err

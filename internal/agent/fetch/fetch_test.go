@@ -2,6 +2,7 @@ package fetch_test
 
 import (
 	"bytes"
+	"crypto/tls"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -25,8 +26,18 @@ func TestRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := httptest.NewServer(handler)
+	certificate, ca, err := gitserver.Certificate("127.0.0.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewUnstartedServer(handler)
+	server.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}
+	server.StartTLS()
 	defer server.Close()
+	caFile := filepath.Join(t.TempDir(), "ca.crt")
+	if err := os.WriteFile(caFile, ca, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	secret := t.TempDir()
 	for name, text := range map[string]string{"username": "ci", "password": "s3cret"} {
 		if err := os.WriteFile(filepath.Join(secret, name), []byte(text), 0o600); err != nil {
@@ -34,7 +45,7 @@ func TestRun(t *testing.T) {
 		}
 	}
 	var out bytes.Buffer
-	o := fetch.Options{URL: server.URL + "/program.git", Commit: commit, Dir: t.TempDir(), Secret: secret, Stdout: &out}
+	o := fetch.Options{URL: server.URL + "/program.git", Commit: commit, Dir: t.TempDir(), Secret: secret, CAFile: caFile, Stdout: &out}
 	if err := fetch.Run(t.Context(), o); err != nil || strings.TrimSpace(out.String()) != "checked out commit "+commit {
 		t.Errorf("%v, said %q", err, out.String())
 	}

@@ -28,5 +28,6 @@ func newFetch() *cobra.Command {
 	f.StringVar(&o.Commit, "commit", "", "commit that the ref is expected to name; another commit is fetched and reported")
 	f.StringVar(&o.Dir, "dir", "", "empty directory to write to")
 	f.StringVar(&o.Secret, "secret", "", "directory with the files username and password, or identity and known_hosts")
+	f.StringVar(&o.CAFile, "ca-file", "", "certificates in PEM format that are trusted beside the public authorities")
 	return cmd
 }

@@ -8,6 +8,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -37,6 +38,7 @@ func onlyOurs() map[client.Object]cache.ByObject {
 		&appsv1.Deployment{}:            ours,
 		&appsv1.StatefulSet{}:           ours,
 		&batchv1.Job{}:                  ours,
+		&networkingv1.NetworkPolicy{}:   ours,
 		&policyv1.PodDisruptionBudget{}: ours,
 		&rbacv1.Role{}:                  ours,
 		&rbacv1.RoleBinding{}:           ours,

@@ -75,9 +75,12 @@ func run(ctx context.Context, o *options) error {
 	if err != nil {
 		return err
 	}
+	if o.namespace == "" {
+		ctrl.Log.Info("No NetworkPolicies are created for ModProxies: they would exclude this process, whose namespace is unknown. Run it in the cluster, or set --manager-namespace")
+	}
 	filter := &untrusted.Filter{AllowLoopback: o.allowLoopback, RefusePrivate: o.refusePrivate, Refused: apiServer}
 	if err := controllers.Setup(mgr, controllers.Deps{
-		Clock: time.Now, Images: o.images, Filter: filter, MaxSnapshots: o.maxSnapshots, MaxVerifications: o.maxVerifications,
+		Clock: time.Now, Images: o.images, Filter: filter, ManagerNamespace: o.namespace, MaxSnapshots: o.maxSnapshots, MaxVerifications: o.maxVerifications,
 	}); err != nil {
 		return fmt.Errorf("set up the controllers: %w", err)
 	}

@@ -30,6 +30,7 @@ const leaderElectionID = "manager.cache.gocache.dev"
 // options are the flags of the manager.
 type options struct {
 	images                  images.Images
+	namespace               string
 	watchNamespaces         []string
 	leaderElect             bool
 	leaderElectionNamespace string
@@ -56,6 +57,8 @@ func (o *options) bind(f *pflag.FlagSet) {
 		"image of Athens for proxy instances with server.type Athens that name none (default: none) [ATHENS_IMAGE]")
 	f.StringSliceVar(&o.watchNamespaces, "watch-namespace", nil,
 		"namespaces to work in, repeated or separated by commas (default: all)")
+	f.StringVar(&o.namespace, "manager-namespace", ownNamespace(serviceAccountNamespace),
+		"namespace that this process runs in, which the NetworkPolicies of ModProxies admit [POD_NAMESPACE] (default: that of the pod)")
 	f.BoolVar(&o.leaderElect, "leader-elect", false,
 		"work only while holding the lease; needed with more than one replica")
 	f.StringVar(&o.leaderElectionNamespace, "leader-election-namespace", "",

@@ -86,3 +86,23 @@ func TestTimeZonesAreOnBoard(t *testing.T) {
 		t.Error("the operator does not link time/tzdata: every timeZone but UTC would be unknown in its image")
 	}
 }
+
+// TestOwnNamespace holds where the namespace that NetworkPolicies admit comes
+// from, and that there is none outside of a pod.
+func TestOwnNamespace(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "namespace")
+	t.Setenv("POD_NAMESPACE", "")
+	if got := ownNamespace(file); got != "" {
+		t.Errorf("outside of a pod: %q", got)
+	}
+	if err := os.WriteFile(file, []byte("operators\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := ownNamespace(file); got != "operators" {
+		t.Errorf("in a pod: %q", got)
+	}
+	t.Setenv("POD_NAMESPACE", "other")
+	if got := ownNamespace(file); got != "other" {
+		t.Errorf("with POD_NAMESPACE: %q", got)
+	}
+}

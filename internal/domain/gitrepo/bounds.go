@@ -2,6 +2,8 @@ package gitrepo
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -36,8 +38,10 @@ var errTooManyRefs = fmt.Errorf("the server sends more than %d MiB of refs", max
 // proxy is the one way to have the library dial with it.
 const boundedScheme = "gocache-bounded"
 
+// plain is the transport of all requests.
+var plain = http.DefaultTransport.(*http.Transport).Clone()
+
 func init() {
-	plain := http.DefaultTransport.(*http.Transport).Clone()
 	direct := plain.DialContext
 	plain.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
 		if f, ok := ctx.Value(filterKey{}).(*untrusted.Filter); ok {
@@ -67,6 +71,26 @@ func filtered(ctx context.Context, f *untrusted.Filter) context.Context {
 	return context.WithValue(ctx, filterKey{}, f)
 }
 
+type trustedKey struct{}
+
+// trusting carries certificates to the connections over HTTPS. The returned
+// function closes those that are idle.
+func trusting(ctx context.Context, ca []byte) (context.Context, func(), error) {
+	if len(ca) == 0 {
+		return ctx, func() {}, nil
+	}
+	roots, err := x509.SystemCertPool()
+	if err != nil {
+		roots = x509.NewCertPool()
+	}
+	if !roots.AppendCertsFromPEM(ca) {
+		return nil, nil, errors.New("the trusted CA holds no certificate in PEM format")
+	}
+	t := plain.Clone()
+	t.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
+	return context.WithValue(ctx, trustedKey{}, t), t.CloseIdleConnections, nil
+}
+
 type listingKey struct{}
 
 // listing marks the request for a list of refs, of which one ref is needed:
@@ -81,7 +105,14 @@ type boundedTransport struct{ http.RoundTripper }
 
 // RoundTrip bounds the answer to a request for a list of refs.
 func (t boundedTransport) RoundTrip(r *http.Request) (*http.Response, error) {
-	resp, err := t.RoundTripper.RoundTrip(r)
+	if r.URL.Scheme != "https" && r.Header.Get("Authorization") != "" {
+		return nil, errPlain // where a redirect leads
+	}
+	through := t.RoundTripper
+	if trusted, ok := r.Context().Value(trustedKey{}).(*http.Transport); ok {
+		through = trusted
+	}
+	resp, err := through.RoundTrip(r)
 	if err != nil {
 		return nil, err
 	}

@@ -17,7 +17,7 @@ import (
 
 // Keys of a Secret, and names of the files that it is mounted as.
 const (
-	// UsernameKey and the next are for http and https.
+	// UsernameKey and the next are for https.
 	UsernameKey = "username"
 	// PasswordKey may also hold a token.
 	PasswordKey = "password"
@@ -59,6 +59,16 @@ func ReadCredentials(dir string) (Credentials, error) {
 	return c, nil
 }
 
+// Host returns the host of a repository's URL, with its port if it names one:
+// where its credentials are sent to.
+func Host(repository string) (string, error) {
+	u, err := url.Parse(repository)
+	if err != nil || u.Host == "" {
+		return "", errors.New("the URL of the repository cannot be parsed") // which may hold a password
+	}
+	return u.Host, nil
+}
+
 // auth is what a URL's protocol makes of the credentials. The returned function
 // removes what had to be written down for it.
 func (c Credentials) auth(repository string) (transport.AuthMethod, func(), error) {
@@ -72,6 +82,9 @@ func (c Credentials) auth(repository string) (transport.AuthMethod, func(), erro
 		if len(c) == 0 {
 			return nil, nothing, nil
 		}
+		if u.Scheme == "http" {
+			return nil, nil, errPlain
+		}
 		if len(c[PasswordKey]) == 0 {
 			return nil, nil, fmt.Errorf("an %s URL needs the keys %s and %s in its Secret", u.Scheme, UsernameKey, PasswordKey)
 		}
@@ -83,6 +96,9 @@ func (c Credentials) auth(repository string) (transport.AuthMethod, func(), erro
 		return nil, nil, fmt.Errorf("a repository is read over https, http or ssh, not %q", u.Scheme)
 	}
 }
+
+// errPlain refuses what anyone between here and the server could read.
+var errPlain = errors.New("credentials are not sent over http: use an https or ssh URL, or no Secret")
 
 func text(b []byte) string { return strings.TrimRight(string(b), "\r\n") }
 

@@ -25,6 +25,9 @@ type Remote struct {
 	Ref string
 	// Credentials that its server asks for.
 	Credentials Credentials
+	// CA are certificates in PEM format of authorities that are trusted beside the
+	// public ones; empty: none.
+	CA []byte
 	// Filter of the addresses that may be connected to; nil refuses none.
 	Filter *untrusted.Filter
 }
@@ -94,8 +97,13 @@ func (r Remote) list(ctx context.Context) ([]*plumbing.Reference, error) {
 		return nil, err
 	}
 	defer done()
+	ctx, closed, err := trusting(filtered(ctx, r.Filter), r.CA)
+	if err != nil {
+		return nil, err
+	}
+	defer closed()
 	remote := git.NewRemote(memory.NewStorage(), r.remote())
-	refs, err := remote.ListContext(listing(filtered(ctx, r.Filter), r.Ref), &git.ListOptions{
+	refs, err := remote.ListContext(listing(ctx, r.Ref), &git.ListOptions{
 		Auth: auth, PeelingOption: git.AppendPeeled, ProxyOptions: dialing(ctx, r.URL, maxRefs, r.Filter),
 	})
 	if err != nil {
@@ -178,7 +186,11 @@ func (r Remote) fetch(ctx context.Context, repository *git.Repository, name plum
 	if name == "" {
 		options.RefSpecs[0] = options.RefSpecs[0][1:] // a commit is what it is
 	}
-	ctx = filtered(ctx, r.Filter)
+	ctx, closed, err := trusting(filtered(ctx, r.Filter), r.CA)
+	if err != nil {
+		return err
+	}
+	defer closed()
 	err = remote.FetchContext(ctx, options)
 	if errors.Is(err, git.ErrExactSHA1NotSupported) {
 		options.Depth, options.RefSpecs = 0, []config.RefSpec{"+refs/heads/*:refs/gocache/*"}

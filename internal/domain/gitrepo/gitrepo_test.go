@@ -2,13 +2,17 @@ package gitrepo_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -51,6 +55,19 @@ func served(t *testing.T, r *gitserver.Repository, user, password string) string
 	server := httptest.NewServer(handler)
 	t.Cleanup(server.Close)
 	return server.URL + "/program.git"
+}
+
+// servedTLS is served over TLS, with the authority of the server's certificate.
+func servedTLS(t *testing.T, handler http.Handler) (server *httptest.Server, ca []byte) {
+	t.Helper()
+	certificate, ca, err := gitserver.Certificate("127.0.0.1")
+	must(t, err)
+	server = httptest.NewUnstartedServer(handler)
+	server.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	return server, ca
 }
 
 // checkout is the content of deep/a.txt after a checkout, and its commit.
@@ -115,7 +132,13 @@ func TestOlderCommit(t *testing.T) {
 
 func TestPassword(t *testing.T) {
 	r, _, second := repository(t)
-	url := served(t, r, "ci", "s3cret")
+	handler, err := r.Handler(t.Context(), "ci", "s3cret")
+	must(t, err)
+	server, ca := servedTLS(t, handler)
+	url := server.URL + "/program.git"
+	if _, err := (gitrepo.Remote{URL: url, Credentials: gitrepo.Credentials{"password": []byte("s3cret")}}).Resolve(t.Context()); err == nil || !strings.Contains(err.Error(), "certificate") {
+		t.Errorf("a certificate of an unknown authority: %v", err)
+	}
 	for name, tt := range map[string]struct {
 		credentials gitrepo.Credentials
 		want        string
@@ -126,7 +149,7 @@ func TestPassword(t *testing.T) {
 		"of another":  {gitrepo.Credentials{"identity": []byte("x")}, "needs the keys username and password"},
 		"no password": {gitrepo.Credentials{"username": []byte("ci")}, "needs the keys username and password"},
 	} {
-		got, err := gitrepo.Remote{URL: url, Credentials: tt.credentials}.Resolve(t.Context())
+		got, err := gitrepo.Remote{URL: url, Credentials: tt.credentials, CA: ca}.Resolve(t.Context())
 		if tt.want == "" && (err != nil || got != second) || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
 			t.Errorf("%s: %s, %v, want %q", name, got, err, tt.want)
 		}
@@ -134,8 +157,41 @@ func TestPassword(t *testing.T) {
 			t.Errorf("%s: a password is told: %v", name, err)
 		}
 	}
-	if _, commit := checkout(t, gitrepo.Remote{URL: url, Credentials: gitrepo.Credentials{"username": []byte("ci"), "password": []byte("s3cret")}}); commit != second {
+	if _, commit := checkout(t, gitrepo.Remote{URL: url, CA: ca, Credentials: gitrepo.Credentials{"username": []byte("ci"), "password": []byte("s3cret")}}); commit != second {
 		t.Errorf("checked out %s, want %s", commit, second)
+	}
+}
+
+// TestCredentialsStay holds that credentials are sent neither over http, nor to
+// where a server redirects.
+func TestCredentialsStay(t *testing.T) {
+	var got atomic.Value
+	got.Store("")
+	listen := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if a := r.Header.Get("Authorization"); a != "" {
+			got.Store(a)
+		}
+		w.Header().Set("WWW-Authenticate", "Basic")
+		w.WriteHeader(http.StatusUnauthorized)
+	})
+	plain := httptest.NewServer(listen)
+	defer plain.Close()
+	other, otherCA := servedTLS(t, listen)
+	secret := gitrepo.Credentials{"username": []byte("ci"), "password": []byte("s3cret")}
+	if _, err := (gitrepo.Remote{URL: plain.URL + "/a.git", Credentials: secret}).Resolve(t.Context()); err == nil || !strings.Contains(err.Error(), "not sent over http") {
+		t.Errorf("over http: %v", err)
+	}
+	for _, target := range []string{plain.URL, other.URL, strings.Replace(other.URL, "127.0.0.1", "localhost", 1)} {
+		redirects, ca := servedTLS(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, target+r.URL.RequestURI(), http.StatusMovedPermanently)
+		}))
+		r := gitrepo.Remote{URL: redirects.URL + "/a.git", Credentials: secret, CA: append(ca, otherCA...)}
+		if _, err := r.Resolve(t.Context()); err == nil {
+			t.Errorf("redirected to %s: no error", target)
+		}
+	}
+	if got.Load() != "" {
+		t.Errorf("another server got %q", got.Load())
 	}
 }
 

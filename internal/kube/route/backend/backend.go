@@ -13,6 +13,7 @@ import (
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/kube/apply"
 	"gocache.dev/operator/internal/kube/images"
+	"gocache.dev/operator/internal/kube/netpolicy"
 	"gocache.dev/operator/internal/kube/podspec"
 	"gocache.dev/operator/internal/kube/route"
 	"gocache.dev/operator/internal/kube/route/direct"
@@ -32,6 +33,8 @@ type Maker struct {
 	Images images.Images
 	// HTTP asks the routers' replicas.
 	HTTP *http.Client
+	// ManagerNamespace is where the manager runs; empty: outside of the cluster.
+	ManagerNamespace string
 }
 
 // Router is the router of a ModProxy for one pass. It implements route.Router
@@ -167,6 +170,9 @@ func (m Maker) params(p *v1alpha1.ModProxy, instances []route.Instance) haproxy.
 		params.Instances = append(params.Instances, haproxy.Instance{
 			Name: i.Name, Address: i.Address, External: i.External, CheckPort: i.CheckPort, Standby: i.Standby,
 		})
+	}
+	if netpolicy.Managed(p, m.ManagerNamespace) {
+		params.Network = &haproxy.Network{Clients: netpolicy.AdmitClients(p, []int32{haproxy.ClientPort}), ManagerNamespace: m.ManagerNamespace}
 	}
 	if spec.Router.TLS != nil {
 		params.TLSSecret = spec.Router.TLS.SecretRef.Name

@@ -7,12 +7,14 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"gocache.dev/operator/internal/kube/apply"
+	"gocache.dev/operator/internal/kube/netpolicy"
 	"gocache.dev/operator/internal/kube/read"
 	"gocache.dev/operator/internal/kube/route"
 	"gocache.dev/operator/internal/kube/route/direct"
@@ -37,7 +39,7 @@ func (r *Router) Ensure(ctx context.Context) (route.Ensured, error) {
 	if err != nil {
 		return route.Ensured{}, fmt.Errorf("build the router: %w", err)
 	}
-	var errs []error
+	errs := []error{r.removePolicy(ctx)}
 	changed := false
 	for _, o := range objects {
 		wrote, err := r.Applier.Apply(ctx, apply.ControlledBy(r.Object), o)
@@ -84,6 +86,14 @@ func (r *Router) removeBudget(ctx context.Context) error {
 	return apply.Delete(ctx, r.Applier.Client, budget)
 }
 
+// removePolicy removes the NetworkPolicy of a router that needs none now.
+func (r *Router) removePolicy(ctx context.Context) error {
+	if r.Params.Network != nil {
+		return nil
+	}
+	return netpolicy.Remove(ctx, r.Applier.Client, r.Object, r.Params.Namespace, RouterName(r.Params.Name))
+}
+
 // Remove implements route.Router. The Deployment goes last: as long as it is
 // there, the rest is looked for. A Service in which an intent is written has
 // been taken over by a router of type Service, and stays.
@@ -107,7 +117,7 @@ func (r *Router) Remove(ctx context.Context) error {
 		all = append(all, object{&corev1.ConfigMap{}, own})
 	}
 	all = append(all, object{&policyv1.PodDisruptionBudget{}, name}, object{&rbacv1.RoleBinding{}, name}, object{&rbacv1.Role{}, name},
-		object{&corev1.ServiceAccount{}, name}, object{&appsv1.Deployment{}, name})
+		object{&corev1.ServiceAccount{}, name}, object{&networkingv1.NetworkPolicy{}, name}, object{&appsv1.Deployment{}, name})
 	for _, o := range all {
 		if err := direct.Remove(ctx, r.Applier, r.Object, o.kind, r.Params.Namespace, o.name); err != nil {
 			return err

@@ -13,6 +13,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -22,6 +23,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/kube/netpolicy"
 	"gocache.dev/operator/internal/kube/podspec"
 	"gocache.dev/operator/internal/router/certificate"
 	"gocache.dev/operator/internal/router/weights"
@@ -93,6 +95,17 @@ type Params struct {
 	// Affinity replaces the preferred spreading over nodes.
 	Affinity          *corev1.Affinity
 	PriorityClassName string
+	// Network restricts the connections to the router's pods; nil: they are not
+	// restricted.
+	Network *Network
+}
+
+// Network is what may connect to the router's pods.
+type Network struct {
+	// Clients are the rules for ClientPort, as netpolicy.AdmitClients returns them.
+	Clients []networkingv1.NetworkPolicyIngressRule
+	// ManagerNamespace may read what the router reports.
+	ManagerNamespace string
 }
 
 // RouterName is the name of the Deployment, of its Service and of the rest.
@@ -137,7 +150,11 @@ func Objects(p Params) ([]client.Object, error) {
 	if err != nil {
 		return nil, err
 	}
-	objects := []client.Object{p.serviceAccount(), p.role(), p.roleBinding(), p.configMap(config), p.deployment(config), p.service()}
+	var objects []client.Object
+	if p.Network != nil { // first: no pod runs without it
+		objects = append(objects, p.networkPolicy())
+	}
+	objects = append(objects, p.serviceAccount(), p.role(), p.roleBinding(), p.configMap(config), p.deployment(config), p.service())
 	if p.Replicas > 1 {
 		objects = append(objects, p.disruptionBudget())
 	}
@@ -237,6 +254,11 @@ func (p Params) service() client.Object {
 		service.Spec.Type = corev1.ServiceTypeClusterIP
 	}
 	return service
+}
+
+func (p Params) networkPolicy() client.Object {
+	pages := netpolicy.Admit([]int32{PagesPort, SidecarPort}, netpolicy.Manager(p.Network.ManagerNamespace), netpolicy.Scrapers())
+	return netpolicy.Policy(p.meta(RouterName(p.Name)), metav1.LabelSelector{MatchLabels: Selector(p.Name)}, slices.Concat(p.Network.Clients, pages))
 }
 
 func (p Params) disruptionBudget() client.Object {

@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
+	"gocache.dev/operator/internal/kube/netpolicy"
 	"gocache.dev/operator/internal/kube/route/haproxy"
 )
 
@@ -69,6 +70,7 @@ func TestURL(t *testing.T) {
 func TestObjectsGolden(t *testing.T) {
 	p := sampleParams()
 	p.TLSSecret = "goproxy-tls"
+	p.Network = &haproxy.Network{Clients: netpolicy.AdmitAll([]int32{haproxy.ClientPort}), ManagerNamespace: "gocache-system"}
 	var got strings.Builder
 	for _, object := range objects(t, p) {
 		if cm, ok := object.(*corev1.ConfigMap); ok {
