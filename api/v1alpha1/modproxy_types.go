@@ -275,10 +275,14 @@ type ProxyUpstream struct {
 type ProxyPrivateModules struct {
 	PrivateModules `json:",inline"`
 	// secretRef names a Secret with the key netrc, or with the keys username and
-	// password for the upstream proxies; it is mounted into the instances, and read
-	// again when it changes. Credentials are sent over https only. Athens supports
-	// netrc only; a Custom server finds the keys as files below
-	// /etc/gocache-proxy/private.
+	// password for the upstream proxies. These keys are mounted into the instances,
+	// and read again when they change. Credentials are sent over https only, and only
+	// to hosts that the annotation cache.gocache.dev/hosts of the Secret lists. Athens
+	// supports netrc only; a Custom server finds the keys as files below
+	// /etc/gocache-proxy/private. Where the operator's own server does not run as it
+	// is (type Athens or Custom, image, args, or a variable such as
+	// SSL_CERT_FILE), the annotation cache.gocache.dev/images must list the image. Instances
+	// run without a Secret that is refused.
 	// +optional
 	SecretRef *LocalReference `json:"secretRef,omitempty"`
 }

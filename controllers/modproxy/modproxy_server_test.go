@@ -7,6 +7,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
@@ -117,17 +118,22 @@ func TestCustom(t *testing.T) {
 }
 
 // TestPrivate holds that the Secret for private modules reaches the servers as
-// files, and nothing else.
+// files, and no other container, Secret or key does.
 func TestPrivate(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
+	w.must(server.Client.Create(t.Context(), &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "login", Annotations: map[string]string{
+			v1alpha1.HostsAnnotation: "*.corp.example.com", v1alpha1.ImagesAnnotation: "athens:1"}},
+		StringData: map[string]string{"netrc": "machine git.corp.example.com login a password b", "other": "x"},
+	}))
 	w.proxy(func(s *v1alpha1.ModProxySpec) {
 		s.PrivateModules = &v1alpha1.ProxyPrivateModules{PrivateModules: v1alpha1.PrivateModules{Patterns: []string{"corp.example.com"}}, SecretRef: &v1alpha1.LocalReference{Name: "login"}}
 		s.Instances[1].Server = &v1alpha1.ProxyServer{Type: v1alpha1.ServerAthens, Image: "athens:1"}
 	})
 	w.settle()
 	blue, agent, pod := w.pod("goproxy-blue")
-	if !slices.Contains(blue.Command, "/etc/gocache-proxy/private") || variable(blue, "GONOSUMDB") != "corp.example.com" {
+	if !slices.Contains(blue.Command, "/etc/gocache-proxy/private") || !slices.Contains(blue.Command, "*.corp.example.com") || variable(blue, "GONOSUMDB") != "corp.example.com" {
 		t.Errorf("the server is told %q, %+v", blue.Command, blue.Env)
 	}
 	green, _, _ := w.pod("goproxy-green")
@@ -148,6 +154,9 @@ func TestPrivate(t *testing.T) {
 			t.Errorf("a Secret is mounted as %+v", v.Secret)
 		case v.Secret.SecretName == "login":
 			logins++
+			if len(v.Secret.Items) == 0 || slices.ContainsFunc(v.Secret.Items, func(k corev1.KeyToPath) bool { return k.Key == "other" }) {
+				t.Errorf("the keys %+v are mounted", v.Secret.Items)
+			}
 		case v.Secret.SecretName != "goproxy-agent": // the token of the agent
 			t.Errorf("the Secret %s is mounted, too", v.Secret.SecretName)
 		}
@@ -155,6 +164,61 @@ func TestPrivate(t *testing.T) {
 	if logins != 1 {
 		t.Errorf("the Secret is mounted %d times", logins)
 	}
+}
+
+// TestSecretConsent holds that a Secret which does not allow the hosts of the
+// upstream, or the image of an instance, is not mounted, that the proxy serves
+// without it and reports why, and that a correction and a withdrawal count.
+func TestSecretConsent(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	mounted := func(name string) bool {
+		t.Helper()
+		_, _, pod := w.pod(name)
+		return slices.ContainsFunc(pod.Volumes, func(v corev1.Volume) bool { return v.Secret != nil && v.Secret.SecretName == "login" })
+	}
+	stalled := func(reason, message string, blue, green bool) {
+		t.Helper()
+		w.settle()
+		if message != "" {
+			w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, reason, message)
+		}
+		if mounted("goproxy-blue") != blue || mounted("goproxy-green") != green {
+			t.Errorf("%s: mounted into blue %v, into green %v", message, mounted("goproxy-blue"), mounted("goproxy-green"))
+		}
+	}
+	w.proxy(func(s *v1alpha1.ModProxySpec) {
+		s.Upstream = &v1alpha1.ProxyUpstream{Proxy: "http://plain.example.com,https://proxy.corp.example.com|off"}
+		s.PrivateModules = &v1alpha1.ProxyPrivateModules{PrivateModules: v1alpha1.PrivateModules{Patterns: []string{"corp.example.com"}}, SecretRef: &v1alpha1.LocalReference{Name: "login"}}
+		s.Instances[1].Server = &v1alpha1.ProxyServer{Type: v1alpha1.ServerCustom, Image: "registry.test/own:1", Port: ptr.To[int32](9999)}
+	})
+	stalled(v1alpha1.ReasonSourceNotFound, "Secret login does not exist", false, false)
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "login"}, StringData: map[string]string{"other": "x"}}
+	w.must(server.Client.Create(t.Context(), secret))
+	stalled(v1alpha1.ReasonSourceNotFound, "neither the key netrc nor", false, false)
+	update := func(annotations map[string]string) {
+		t.Helper()
+		secret.Annotations = annotations
+		w.must(server.Client.Update(t.Context(), secret))
+	}
+	secret.StringData = map[string]string{"username": "ci", "password": "s3cret"}
+	update(nil)
+	stalled(v1alpha1.ReasonSecretRefused, "has no annotation cache.gocache.dev/hosts, so its content is sent to no host; if it is meant for proxy.corp.example.com", false, false)
+	update(map[string]string{v1alpha1.HostsAnnotation: "plain.example.com"}) // which is asked over http
+	stalled(v1alpha1.ReasonSecretRefused, "may not be sent to proxy.corp.example.com", false, false)
+	update(map[string]string{v1alpha1.HostsAnnotation: "*.corp.example.com"})
+	stalled(v1alpha1.ReasonSecretRefused, "Instance green runs without spec.privateModules.secretRef: Secret login may not be mounted into image registry.test/own:1 (server.type is Custom)", true, false)
+	update(map[string]string{v1alpha1.HostsAnnotation: "*.corp.example.com", v1alpha1.ImagesAnnotation: "registry.test/*"})
+	stalled("", "", true, true)
+	if c := meta.FindStatusCondition(w.get().Status.Conditions, v1alpha1.StalledCondition); c != nil && c.Reason == v1alpha1.ReasonSecretRefused {
+		t.Errorf("still refused: %s", c.Message)
+	}
+	w.edit(func(p *v1alpha1.ModProxy) {
+		p.Spec.Instances[0].Server = &v1alpha1.ProxyServer{Args: []string{"--upstream", "https://evil.test"}}
+	})
+	stalled(v1alpha1.ReasonSecretRefused, "(server.args is set)", false, true)
+	update(nil)
+	stalled(v1alpha1.ReasonSecretRefused, "has no annotation", false, false)
 }
 
 // TestExternal holds that an instance which the operator does not run is routed to and

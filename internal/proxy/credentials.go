@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"gocache.dev/operator/internal/domain/hosts"
 )
 
 // credentials are files in a directory, as a Secret is mounted: netrc, or
@@ -17,16 +19,27 @@ import (
 // the go command does. What they hold is never in an error or a log.
 type credentials struct {
 	dir string
+	// allowed are the hosts that any of them may be sent to; nil: all hosts.
+	allowed *hosts.List
 	// upstreams are the hosts that username and password are for.
 	upstreams map[string]bool
 }
 
-func newCredentials(dir string, upstreams []*url.URL) *credentials {
+// newCredentials reads credentials from a directory, for a list of hosts; an
+// empty list is all hosts.
+func newCredentials(dir, allowed string, upstreams []*url.URL) (*credentials, error) {
 	c := &credentials{dir: dir, upstreams: map[string]bool{}}
+	if allowed != "" {
+		list, err := hosts.Parse(allowed)
+		if err != nil {
+			return nil, fmt.Errorf("hosts of the credentials: %w", err)
+		}
+		c.allowed = &list
+	}
 	for _, u := range upstreams {
 		c.upstreams[u.Host] = true
 	}
-	return c
+	return c, nil
 }
 
 // names of the files.
@@ -38,7 +51,7 @@ const (
 
 // of finds the user for a URL.
 func (c *credentials) of(u *url.URL) (user, password string, ok bool, err error) {
-	if c.dir == "" || u.Scheme != "https" {
+	if c.dir == "" || u.Scheme != "https" || c.allowed != nil && !c.allowed.Match(u.Host) {
 		return "", "", false, nil
 	}
 	text, err := c.read(netrcName)

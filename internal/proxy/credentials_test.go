@@ -32,7 +32,11 @@ func TestCredentials(t *testing.T) {
 	}
 	upstream := &url.URL{Scheme: "https", Host: "up.example.com:8443"}
 	var sent http.Header
-	send := authorized{roundTrip(func(req *http.Request) { sent = req.Header }), newCredentials(dir, []*url.URL{upstream})}
+	known, err := newCredentials(dir, "", []*url.URL{upstream})
+	if err != nil {
+		t.Fatal(err)
+	}
+	send := authorized{roundTrip(func(req *http.Request) { sent = req.Header }), known}
 	given := func(target string) string {
 		t.Helper()
 		req, err := http.NewRequest(http.MethodGet, target, nil)
@@ -71,6 +75,22 @@ func TestCredentials(t *testing.T) {
 		"https://proxy.example.com/x": "me:secret", "https://proxy.example.com:444/x": "me:secret", "http://proxy.example.com/x": "",
 		"https://other.example.com/": "you:two", "https://evil.example.com/": "anybody:none", "https://up.example.com:8443/x": "anybody:none",
 	})
+	// Only hosts that the list allows get any, whatever netrc names.
+	if known, err = newCredentials(dir, "proxy.example.com", []*url.URL{upstream}); err != nil {
+		t.Fatal(err)
+	}
+	send.credentials = known
+	write("netrc", netrc)
+	check("for one host", map[string]string{
+		"https://proxy.example.com/x": "me:secret", "http://proxy.example.com/x": "",
+		"https://other.example.com/": "", "https://evil.example.com/": "", "https://up.example.com:8443/x": "",
+	})
+	if _, err := newCredentials(dir, "https://proxy.example.com", nil); err == nil {
+		t.Error("an invalid list of hosts is accepted")
+	}
+	if send.credentials, err = newCredentials(dir, "*.example.com", []*url.URL{upstream}); err != nil {
+		t.Fatal(err)
+	}
 	write("netrc", "machine proxy.example.com login me password new")
 	check("rotated", map[string]string{"https://proxy.example.com/x": "me:new", "https://up.example.com:8443/x": "robot:s p"})
 }

@@ -26,6 +26,9 @@ type Options struct {
 	// Credentials is a directory with the file netrc, or the files username and
 	// password for the upstream proxies; empty: there are none.
 	Credentials string
+	// CredentialsHosts are the hosts that credentials may be sent to, in the format
+	// of package hosts; empty: all hosts that they are for.
+	CredentialsHosts string
 	// Name is this instance's name in answers and logs.
 	Name string
 	// TempDir is for fetches under way; default os.TempDir.
@@ -99,7 +102,7 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	up, err := newUpstream(env, o.Credentials, o.FetchTimeout, m, o.Now)
+	up, err := newUpstream(env, o.Credentials, o.CredentialsHosts, o.FetchTimeout, m, o.Now)
 	if err != nil {
 		return nil, err
 	}

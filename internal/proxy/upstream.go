@@ -41,7 +41,7 @@ type upstream struct {
 	now     func() time.Time
 }
 
-func newUpstream(env Environment, secrets string, timeout time.Duration, m *metrics, now func() time.Time) (*upstream, error) {
+func newUpstream(env Environment, secrets, secretHosts string, timeout time.Duration, m *metrics, now func() time.Time) (*upstream, error) {
 	u := &upstream{timeout: timeout, stall: min(stallAfter, timeout), metrics: m, now: now, list: env.list()}
 	u.client = &http.Client{Transport: u}
 	for i, entry := range u.list {
@@ -66,7 +66,11 @@ func newUpstream(env Environment, secrets string, timeout time.Duration, m *metr
 		ExpectContinueTimeout: time.Second,
 	}
 	transport.RegisterProtocol("file", http.NewFileTransport(http.Dir("/"))) //nolint:gosec // a file:// upstream is any directory that the administrator names
-	u.base = authorized{transport, newCredentials(secrets, u.proxies)}
+	known, err := newCredentials(secrets, secretHosts, u.proxies)
+	if err != nil {
+		return nil, err
+	}
+	u.base = authorized{transport, known}
 	return u, nil
 }
 

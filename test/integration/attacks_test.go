@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
+	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -40,6 +41,7 @@ func TestAttacks(t *testing.T) {
 		"an editor takes the places of all verifications": takesAllPlaces,
 		"an editor writes a verdict into a status":        writesAVerdict,
 		"an editor sends a Secret to a server of theirs":  sendsASecretAway,
+		"an editor mounts a Secret into their image":      mountsASecret,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -300,6 +302,46 @@ func takesAllPlaces(t *testing.T) {
 		return nil
 	})
 	other.verified(other.snapshot("good"))
+}
+
+// mountsASecret: Secrets are named as the credentials of a proxy whose image, or
+// whose upstream, is the attacker's.
+func mountsASecret(t *testing.T) {
+	s := newStage(t)
+	s.create(server.Client, &corev1.Secret{ObjectMeta: s.meta("database"), StringData: map[string]string{"username": "app", "password": "of the database", "key": "x"}})
+	s.create(server.Client, &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: s.ns, Name: "upstream", Annotations: map[string]string{v1alpha1.HostsAnnotation: "proxy.corp.example"}},
+		StringData: map[string]string{"username": "ci", "password": "of the proxy"},
+	})
+	for name, tt := range map[string]struct {
+		secret, upstream string
+		server           *v1alpha1.ProxyServer
+	}{
+		"own-image":    {"upstream", "https://proxy.corp.example", &v1alpha1.ProxyServer{Type: v1alpha1.ServerCustom, Image: "evil.test/proxy", Port: ptr.To[int32](8080)}},
+		"own-build":    {"upstream", "https://proxy.corp.example", &v1alpha1.ProxyServer{Image: "evil.test/gocache-proxy"}},
+		"own-args":     {"upstream", "https://proxy.corp.example", &v1alpha1.ProxyServer{Args: []string{"--credentials-hosts", "evil.test", "--upstream", "https://evil.test"}}},
+		"own-upstream": {"upstream", "https://evil.test", nil},
+		"any-secret":   {"database", "https://evil.test", nil},
+	} {
+		p := &v1alpha1.ModProxy{ObjectMeta: s.meta(name), Spec: v1alpha1.ModProxySpec{
+			Instances: []v1alpha1.ProxyInstance{{Name: "blue", Server: tt.server, Storage: &v1alpha1.InstanceStorage{Size: resource.MustParse("1Gi"), StorageClassName: &s.ns}}},
+			Upstream:  &v1alpha1.ProxyUpstream{Proxy: tt.upstream},
+			PrivateModules: &v1alpha1.ProxyPrivateModules{
+				PrivateModules: v1alpha1.PrivateModules{Patterns: []string{"corp.example"}}, SecretRef: &v1alpha1.LocalReference{Name: tt.secret}},
+		}}
+		s.create(s.attacker, p)
+		s.reports(p, func() []metav1.Condition { return p.Status.Conditions }, "Secret "+tt.secret)
+		if c := apimeta.FindStatusCondition(p.Status.Conditions, v1alpha1.StalledCondition); c == nil || c.Reason != v1alpha1.ReasonSecretRefused {
+			t.Errorf("%s: Stalled is %+v", name, c)
+		}
+		set := &appsv1.StatefulSet{ObjectMeta: s.meta(naming.Child(name, "blue"))}
+		s.waitFor("the instance of "+name+" is there", func() error { return s.read(set) })
+		for _, v := range set.Spec.Template.Spec.Volumes {
+			if v.Secret != nil && v.Secret.SecretName == tt.secret {
+				t.Errorf("%s: Secret %s is mounted: %+v", name, tt.secret, v)
+			}
+		}
+	}
 }
 
 // sendsASecretAway: a Secret that was made for another purpose is named as the

@@ -12,6 +12,7 @@ import (
 	"gocache.dev/operator/controllers/modproxy/pass"
 	"gocache.dev/operator/internal/kube/apply"
 	"gocache.dev/operator/internal/kube/check"
+	"gocache.dev/operator/internal/kube/conditions"
 	"gocache.dev/operator/internal/kube/images"
 	"gocache.dev/operator/internal/kube/route/haproxy"
 	"gocache.dev/operator/internal/plan/naming"
@@ -63,20 +64,31 @@ func (r Reconciler) Reconcile(ctx context.Context, p *v1alpha1.ModProxy, o pass.
 	if err := r.ensurePolicy(ctx, p, own); err != nil {
 		return out, err // pods that accept every client would serve without the router's checks
 	}
-	errs := []error{r.ensureToken(ctx, p, o, &out)}
+	secret, err := r.privateSecret(ctx, p)
+	if err != nil && conditions.Stalled(err) == nil {
+		return out, err // pods would be replaced by such without the Secret
+	}
+	errs := []error{err, r.ensureToken(ctx, p, o, &out)}
 	for _, instance := range own {
-		errs = append(errs, r.ensure(ctx, p, o, instance, trusted, &out))
+		private, err := r.credentials(p, instance, secret)
+		errs = append(errs, err, r.ensure(ctx, p, o, instance, given{trusted, private}, &out))
 	}
 	return out, errors.Join(errs...)
 }
 
+// given is what the pods of an instance are given of objects of the user.
+type given struct {
+	trusted check.Trusted
+	private credentials
+}
+
 // ensure creates the objects of one instance, or brings them up to date.
-func (r Reconciler) ensure(ctx context.Context, p *v1alpha1.ModProxy, o pass.Observed, instance *v1alpha1.ProxyInstance, trusted check.Trusted, out *Result) error {
+func (r Reconciler) ensure(ctx context.Context, p *v1alpha1.ModProxy, o pass.Observed, instance *v1alpha1.ProxyInstance, given given, out *Result) error {
 	var storeErr error
 	if !o.Replacing(p, instance.Name) { // then the replacement owns the PVC
 		storeErr = r.ensureStore(ctx, p, instance)
 	}
-	run, err := r.program(p, instance)
+	run, err := r.program(p, instance, given.private)
 	if err != nil {
 		return errors.Join(storeErr, err)
 	}
@@ -86,7 +98,7 @@ func (r Reconciler) ensure(ctx context.Context, p *v1alpha1.ModProxy, o pass.Obs
 		Name: agentName, Port: pass.AgentPort, TargetPort: intstr.FromInt32(pass.AgentPort), Protocol: corev1.ProtocolTCP,
 	})
 	_, serviceErr := r.applier().Apply(ctx, apply.ControlledBy(p), service)
-	return errors.Join(storeErr, serviceErr, r.ensureSet(ctx, p, o, instance, r.statefulSet(p, o, instance, run, trusted), out))
+	return errors.Join(storeErr, serviceErr, r.ensureSet(ctx, p, o, instance, r.statefulSet(p, o, instance, run, given), out))
 }
 
 func (r Reconciler) applier() apply.Applier {

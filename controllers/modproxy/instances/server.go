@@ -16,10 +16,6 @@ import (
 )
 
 const (
-	// privateDir is where a server finds the keys of spec.privateModules.secretRef.
-	privateDir = "/etc/gocache-proxy/private"
-	// netrcFile is one of them.
-	netrcFile = privateDir + "/netrc"
 	// athensPort is Athens's own default.
 	athensPort = 3000
 )
@@ -36,16 +32,16 @@ type program struct {
 }
 
 // program of an instance that the operator runs.
-func (r Reconciler) program(p *v1alpha1.ModProxy, instance *v1alpha1.ProxyInstance) (program, error) {
+func (r Reconciler) program(p *v1alpha1.ModProxy, instance *v1alpha1.ProxyInstance, private credentials) (program, error) {
 	server := pass.ServerOf(p, instance)
 	switch server.Type {
 	case v1alpha1.ServerAthens:
-		return r.athens(p, instance, server)
+		return r.athens(p, instance, server, private)
 	case v1alpha1.ServerCustom:
 		return custom(server), nil
 	case v1alpha1.ServerGoproxy:
 	}
-	return r.goproxy(p, instance, server), nil
+	return r.goproxy(p, instance, server, private), nil
 }
 
 // serverPort is the port that a server listens on in its pod.
@@ -62,11 +58,8 @@ func serverPort(server v1alpha1.ProxyServer) int32 {
 
 // goproxy is this project's own server. What it reports of itself can be relied
 // on.
-func (r Reconciler) goproxy(p *v1alpha1.ModProxy, instance *v1alpha1.ProxyInstance, server v1alpha1.ProxyServer) program {
-	image := server.Image
-	if image == "" {
-		image = r.Images.Operator
-	}
+func (r Reconciler) goproxy(p *v1alpha1.ModProxy, instance *v1alpha1.ProxyInstance, server v1alpha1.ProxyServer, private credentials) program {
+	image := r.imageOf(server)
 	command := []string{
 		"/gocache-proxy", "--store", storeDir, "--listen", fmt.Sprintf(":%d", pass.InstancePort), "--name", instance.Name,
 		"--temp-dir", "/tmp", "--shutdown-timeout", fmt.Sprintf("%ds", shutdownSeconds),
@@ -74,8 +67,8 @@ func (r Reconciler) goproxy(p *v1alpha1.ModProxy, instance *v1alpha1.ProxyInstan
 	if up := p.Spec.Upstream; up != nil && up.Proxy != "" {
 		command = append(command, "--upstream", up.Proxy)
 	}
-	if secret(p) != "" {
-		command = append(command, "--credentials", privateDir)
+	if private.secret != "" {
+		command = append(command, "--credentials", privateDir, "--credentials-hosts", private.hosts)
 	}
 	return program{
 		port: pass.InstancePort, layout: store.Goproxy,
@@ -109,22 +102,11 @@ func patterns(p *v1alpha1.ModProxy) string {
 	return strings.Join(p.Spec.PrivateModules.Patterns, ",")
 }
 
-// secret is the name of the Secret for private modules; empty: none.
-func secret(p *v1alpha1.ModProxy) string {
-	if m := p.Spec.PrivateModules; m != nil && m.SecretRef != nil {
-		return m.SecretRef.Name
-	}
-	return ""
-}
-
 // athens runs github.com/gomods/athens from its own image. It reports ready with
 // a full disk and without its store, so its readiness is that of the agent beside
 // it. It runs the go command, which needs a home and a place for what it fetches.
-func (r Reconciler) athens(p *v1alpha1.ModProxy, instance *v1alpha1.ProxyInstance, server v1alpha1.ProxyServer) (program, error) {
-	image := server.Image
-	if image == "" {
-		image = r.Images.Athens
-	}
+func (r Reconciler) athens(p *v1alpha1.ModProxy, instance *v1alpha1.ProxyInstance, server v1alpha1.ProxyServer, private credentials) (program, error) {
+	image := r.imageOf(server)
 	if image == "" {
 		return program{}, pass.Invalid("spec.instances[%s]: server.type Athens needs server.image: the operator was given no --athens-image", instance.Name)
 	}
@@ -154,7 +136,7 @@ func (r Reconciler) athens(p *v1alpha1.ModProxy, instance *v1alpha1.ProxyInstanc
 	if patterns := patterns(p); patterns != "" {
 		settings["ATHENS_GONOSUM_PATTERNS"] = patterns
 	}
-	if secret(p) != "" {
+	if private.secret != "" {
 		settings["ATHENS_NETRC_PATH"] = netrcFile
 	}
 	port := serverPort(server)

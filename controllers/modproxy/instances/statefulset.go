@@ -12,7 +12,6 @@ import (
 	"gocache.dev/operator/controllers/modproxy/pass"
 	"gocache.dev/operator/internal/domain/store"
 	"gocache.dev/operator/internal/kube/apply"
-	"gocache.dev/operator/internal/kube/check"
 	"gocache.dev/operator/internal/kube/podspec"
 )
 
@@ -35,7 +34,7 @@ func (r Reconciler) ensureSet(ctx context.Context, p *v1alpha1.ModProxy, o pass.
 }
 
 // statefulSet of an instance. It has one pod: never two on one store.
-func (r Reconciler) statefulSet(p *v1alpha1.ModProxy, o pass.Observed, instance *v1alpha1.ProxyInstance, run program, trusted check.Trusted) *appsv1.StatefulSet {
+func (r Reconciler) statefulSet(p *v1alpha1.ModProxy, o pass.Observed, instance *v1alpha1.ProxyInstance, run program, given given) *appsv1.StatefulSet {
 	name := childName(p, instance)
 	labels, annotations := podspec.Metadata(p.Spec.PodTemplate, pass.Labels(p, instance.Name))
 	return &appsv1.StatefulSet{
@@ -49,7 +48,7 @@ func (r Reconciler) statefulSet(p *v1alpha1.ModProxy, o pass.Observed, instance 
 			Selector:            &metav1.LabelSelector{MatchLabels: pass.Labels(p, instance.Name)},
 			Template: corev1.PodTemplateSpec{
 				ObjectMeta: metav1.ObjectMeta{Labels: labels, Annotations: annotations},
-				Spec:       r.instancePod(p, instance, run, trusted),
+				Spec:       r.instancePod(p, instance, run, given),
 			},
 		},
 	}
@@ -63,15 +62,15 @@ func replicas(p *v1alpha1.ModProxy, o pass.Observed, instance string) int32 {
 	return 1
 }
 
-func (r Reconciler) instancePod(p *v1alpha1.ModProxy, instance *v1alpha1.ProxyInstance, run program, trusted check.Trusted) corev1.PodSpec {
+func (r Reconciler) instancePod(p *v1alpha1.ModProxy, instance *v1alpha1.ProxyInstance, run program, given given) corev1.PodSpec {
 	pod := corev1.PodSpec{
 		AutomountServiceAccountToken:  ptr.To(false),
 		EnableServiceLinks:            ptr.To(false),
 		SecurityContext:               podspec.Security(instance.Storage.Ownership),
 		TerminationGracePeriodSeconds: ptr.To[int64](shutdownSeconds + 15),
-		InitContainers:                []corev1.Container{r.agent(p, run, trusted)},
+		InitContainers:                []corev1.Container{r.agent(p, run, given.trusted)},
 		Containers:                    []corev1.Container{run.container},
-		Volumes:                       append([]corev1.Volume{podspec.Claim("store", childName(p, instance)), podspec.EmptyDir("tmp")}, trusted.Volumes...),
+		Volumes:                       append([]corev1.Volume{podspec.Claim("store", childName(p, instance)), podspec.EmptyDir("tmp")}, given.trusted.Volumes...),
 	}
 	if run.layout != "" {
 		pod.Volumes = append(pod.Volumes, tokenVolume(p))
@@ -79,11 +78,9 @@ func (r Reconciler) instancePod(p *v1alpha1.ModProxy, instance *v1alpha1.ProxyIn
 	server := &pod.Containers[0]
 	server.Resources, server.SecurityContext = podspec.Resources(nil, p.Spec.PodTemplate), podspec.Restricted()
 	server.VolumeMounts = []corev1.VolumeMount{{Name: "store", MountPath: storeMount}, {Name: "tmp", MountPath: "/tmp"}}
-	if secret := secret(p); secret != "" {
+	if given.private.secret != "" {
 		server.VolumeMounts = append(server.VolumeMounts, corev1.VolumeMount{Name: "private", MountPath: privateDir, ReadOnly: true})
-		pod.Volumes = append(pod.Volumes, corev1.Volume{Name: "private", VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{
-			SecretName: secret, DefaultMode: ptr.To[int32](0o440),
-		}}})
+		pod.Volumes = append(pod.Volumes, given.private.volume())
 	}
 	podspec.Place(&pod, p.Spec.PodTemplate, "")
 	podspec.Bound(&pod)

@@ -81,5 +81,6 @@ func (r Reconciler) ensureToken(ctx context.Context, p *v1alpha1.ModProxy, o pas
 func tokenVolume(p *v1alpha1.ModProxy) corev1.Volume {
 	return corev1.Volume{Name: tokenKey, VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{
 		SecretName: tokenName(p), DefaultMode: ptr.To[int32](0o440), Optional: ptr.To(true),
+		Items: []corev1.KeyToPath{{Key: tokenKey, Path: tokenKey}},
 	}}}
 }

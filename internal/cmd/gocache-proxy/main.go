@@ -63,6 +63,7 @@ and has room), /metrics (Prometheus).`,
 	fs.StringVar(&f.listen, "listen", ":8080", "address to serve on")
 	fs.StringVar(&f.upstream, "upstream", "", "GOPROXY list to fetch from; \"off\" serves the store alone (default: the toolchain's GOPROXY)")
 	fs.StringVar(&f.options.Credentials, "credentials", "", "directory with netrc, or with username and password for the upstreams; read again for each request, sent over https only")
+	fs.StringVar(&f.options.CredentialsHosts, "credentials-hosts", "", "hosts that credentials may be sent to, such as proxy.example.com,*.corp.example (default: all that they are for)")
 	fs.StringVar(&f.defaults, "toolchain-defaults", filepath.Join(goroot(), "go.env"), "a Go distribution's go.env, read where no go command is")
 	fs.StringVar(&f.options.Name, "name", hostname(), "name of this instance in answers and logs")
 	fs.StringVar(&f.options.TempDir, "temp-dir", os.TempDir(), "directory for fetches under way")

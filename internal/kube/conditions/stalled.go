@@ -1,6 +1,7 @@
 package conditions
 
 import (
+	"cmp"
 	"errors"
 	"time"
 
@@ -16,6 +17,8 @@ type StalledError struct {
 	Reason string
 	// Message is what is wrong, where, and what to do.
 	Message string
+	// RetryAfter is when the object is reconciled again; 0: after a minute.
+	RetryAfter time.Duration
 }
 
 // Error is the message.
@@ -43,16 +46,14 @@ const stalledInterval = time.Minute
 // with growing pauses; and a pass that went well is followed by another after
 // wake, or only when something happens if that is 0.
 func Result(err error, wake time.Duration) (ctrl.Result, error) {
-	if needsPerson(err) {
-		return ctrl.Result{RequeueAfter: stalledInterval}, nil
+	if stalled := Stalled(err); stalled != nil {
+		return ctrl.Result{RequeueAfter: cmp.Or(stalled.RetryAfter, stalledInterval)}, nil
 	}
 	if err != nil {
 		return ctrl.Result{}, err
 	}
 	return ctrl.Result{RequeueAfter: wake}, nil
 }
-
-func needsPerson(err error) bool { return Stalled(err) != nil }
 
 // Fail sets Ready, Reconciling and Stalled by the error of a pass, and reports
 // whether there was one.
