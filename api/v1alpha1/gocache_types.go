@@ -58,7 +58,7 @@ const (
 
 // GoCacheSpec is the desired state of a GoCache.
 //
-// +kubebuilder:validation:XValidation:rule="self.platform == oldSelf.platform",message="platform is immutable: a build cache is of one platform; create another GoCache"
+// +kubebuilder:validation:XValidation:rule="has(self.platform) == has(oldSelf.platform) && (!has(self.platform) || self.platform == oldSelf.platform)",message="platform is immutable: a build cache is of one platform; create another GoCache"
 // +kubebuilder:validation:XValidation:rule="self.layers == oldSelf.layers",message="layers is immutable: create another GoCache"
 // +kubebuilder:validation:XValidation:rule="self.storage.accessModes == oldSelf.storage.accessModes",message="storage.accessModes is immutable: create another GoCache"
 // +kubebuilder:validation:XValidation:rule="'Modules' in self.layers || !has(self.warmUp) || !has(self.warmUp.sources) || self.warmUp.sources.size() == 0",message="warmUp.sources requires layer Modules"
@@ -69,10 +69,10 @@ type GoCacheSpec struct {
 	// toolchain that the build cache is for.
 	// +required
 	Toolchain Toolchain `json:"toolchain"`
-	// platform as GOOS/GOARCH; Jobs run on nodes of it.
-	// +kubebuilder:validation:Pattern=`^linux/[a-z0-9]{2,16}$`
+	// platform as GOOS/GOARCH; Jobs run on nodes of it. Unset: that of the operator
+	// when it first reconciles the cache, recorded in status.platform.
+	// +kubebuilder:validation:Enum=linux/386;linux/amd64;linux/arm;linux/arm64;linux/loong64;linux/mips64;linux/mips64le;linux/ppc64le;linux/riscv64;linux/s390x
 	// +kubebuilder:validation:MaxLength=32
-	// +kubebuilder:default="linux/amd64"
 	// +optional
 	Platform string `json:"platform,omitempty"`
 	// storage of the PersistentVolumeClaim (PVC).
@@ -132,8 +132,8 @@ type Toolchain struct {
 
 // CacheStorage is the PVC of a cache.
 //
-// +kubebuilder:validation:XValidation:rule="quantity(string(self.size)).isGreaterThan(quantity('0'))",message="size must be greater than 0"
-// +kubebuilder:validation:XValidation:rule="!has(self.growth) || quantity(string(self.growth.limit)).compareTo(quantity(string(self.size))) >= 0",message="growth.limit must not be less than size"
+// +kubebuilder:validation:XValidation:rule="!isQuantity(string(self.size)) || quantity(string(self.size)).isGreaterThan(quantity('0'))",message="size must be greater than 0"
+// +kubebuilder:validation:XValidation:rule="!has(self.growth) || !isQuantity(string(self.growth.limit)) || !isQuantity(string(self.size)) || quantity(string(self.growth.limit)).compareTo(quantity(string(self.size))) >= 0",message="growth.limit must not be less than size"
 type CacheStorage struct {
 	// storageClassName of the PVC. Unset: the cluster's default class. A change
 	// moves the content to a new volume.
@@ -141,6 +141,9 @@ type CacheStorage struct {
 	// +optional
 	StorageClassName *string `json:"storageClassName,omitempty"`
 	// size is a minimum: the PVC requests this size, or the one it has grown to.
+	// +kubebuilder:validation:XValidation:rule="type(self) == int || isQuantity(self)",message="must be a quantity such as 20Gi or 500Mi"
+	// +kubebuilder:validation:Schemaless
+	// +kubebuilder:validation:XIntOrString
 	// +required
 	Size resource.Quantity `json:"size"`
 	// accessModes of the PVC.
@@ -172,7 +175,7 @@ type CacheStorage struct {
 
 // StorageGrowth is when and how far a PVC grows.
 //
-// +kubebuilder:validation:XValidation:rule="quantity(string(self.step)).isGreaterThan(quantity('0'))",message="step must be greater than 0"
+// +kubebuilder:validation:XValidation:rule="!isQuantity(string(self.step)) || quantity(string(self.step)).isGreaterThan(quantity('0'))",message="step must be greater than 0"
 type StorageGrowth struct {
 	// usedPercent at which the PVC is expanded.
 	// +kubebuilder:validation:Minimum=50
@@ -181,9 +184,15 @@ type StorageGrowth struct {
 	// +optional
 	UsedPercent int32 `json:"usedPercent,omitempty"`
 	// step added at each expansion.
+	// +kubebuilder:validation:XValidation:rule="type(self) == int || isQuantity(self)",message="must be a quantity such as 20Gi or 500Mi"
+	// +kubebuilder:validation:Schemaless
+	// +kubebuilder:validation:XIntOrString
 	// +required
 	Step resource.Quantity `json:"step"`
 	// limit that the PVC never exceeds.
+	// +kubebuilder:validation:XValidation:rule="type(self) == int || isQuantity(self)",message="must be a quantity such as 20Gi or 500Mi"
+	// +kubebuilder:validation:Schemaless
+	// +kubebuilder:validation:XIntOrString
 	// +required
 	Limit resource.Quantity `json:"limit"`
 }
@@ -248,7 +257,7 @@ type WarmUp struct {
 	// deadline of one run.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('168h')",message="must be from 1s to 168h"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ns|us|ms|s|m|h))+$') && duration(self) >= duration('1s') && duration(self) <= duration('168h')",message="must be a duration such as 90s or 1h30m, from 1s to 168h"
 	// +kubebuilder:default="1h"
 	// +optional
 	Deadline *metav1.Duration `json:"deadline,omitempty"`
@@ -335,7 +344,7 @@ type CacheIntegrity struct {
 	// deadline of one run.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('168h')",message="must be from 1s to 168h"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ns|us|ms|s|m|h))+$') && duration(self) >= duration('1s') && duration(self) <= duration('168h')",message="must be a duration such as 90s or 1h30m, from 1s to 168h"
 	// +kubebuilder:default="1h"
 	// +optional
 	Deadline *metav1.Duration `json:"deadline,omitempty"`
@@ -358,12 +367,15 @@ type Cleanup struct {
 	Schedule `json:",inline"`
 	// maxSize of both layers together. The least recently used entries are removed
 	// first; entries that the last warm-up used never are.
+	// +kubebuilder:validation:XValidation:rule="type(self) == int || isQuantity(self)",message="must be a quantity such as 20Gi or 500Mi"
+	// +kubebuilder:validation:Schemaless
+	// +kubebuilder:validation:XIntOrString
 	// +optional
 	MaxSize *resource.Quantity `json:"maxSize,omitempty"`
 	// maxAge since an entry was last used by a warm-up.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1m') && duration(self) <= duration('87600h')",message="must be from 1m to 87600h"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ns|us|ms|s|m|h))+$') && duration(self) >= duration('1m') && duration(self) <= duration('87600h')",message="must be a duration such as 90s or 1h30m, from 1m to 87600h"
 	// +optional
 	MaxAge *metav1.Duration `json:"maxAge,omitempty"`
 	// approval of each plan before it is applied. Required: a plan waits for the
@@ -387,7 +399,7 @@ type Webhook struct {
 	// timeout of the call.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('5m')",message="must be from 1s to 5m"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ns|us|ms|s|m|h))+$') && duration(self) >= duration('1s') && duration(self) <= duration('5m')",message="must be a duration such as 90s or 1h30m, from 1s to 5m"
 	// +kubebuilder:default="10s"
 	// +optional
 	Timeout *metav1.Duration `json:"timeout,omitempty"`
@@ -409,6 +421,11 @@ type GoCacheStatus struct {
 	// observedGeneration is the generation of the spec that this status is about.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+	// platform of the cache: spec.platform, or that of the operator when it first
+	// reconciled the cache.
+	// +kubebuilder:validation:MaxLength=64
+	// +optional
+	Platform string `json:"platform,omitempty"`
 	// conditions of the cache.
 	// +kubebuilder:validation:MaxItems=16
 	// +listType=map

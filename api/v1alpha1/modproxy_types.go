@@ -229,13 +229,16 @@ type EnvVar struct {
 
 // InstanceStorage is the PVC of an instance's store.
 //
-// +kubebuilder:validation:XValidation:rule="quantity(string(self.size)).isGreaterThan(quantity('0'))",message="size must be greater than 0"
 type InstanceStorage struct {
 	// storageClassName of the PVC. Unset: the cluster's default class.
 	// +kubebuilder:validation:MaxLength=253
 	// +optional
 	StorageClassName *string `json:"storageClassName,omitempty"`
 	// size of the PVC.
+	// +kubebuilder:validation:XValidation:rule="type(self) == int || isQuantity(self)",message="must be a quantity such as 20Gi or 500Mi"
+	// +kubebuilder:validation:XValidation:rule="type(self) == int ? self > 0 : !isQuantity(self) || quantity(self).isGreaterThan(quantity('0'))",message="size must be greater than 0"
+	// +kubebuilder:validation:Schemaless
+	// +kubebuilder:validation:XIntOrString
 	// +required
 	Size resource.Quantity `json:"size"`
 	// ownership of the files. Null for platforms that assign ids.
@@ -472,14 +475,14 @@ type ProxyProbes struct {
 	// interval between two probes of an instance.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('1h')",message="must be from 1s to 1h"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ns|us|ms|s|m|h))+$') && duration(self) >= duration('1s') && duration(self) <= duration('1h')",message="must be a duration such as 90s or 1h30m, from 1s to 1h"
 	// +kubebuilder:default="10s"
 	// +optional
 	Interval *metav1.Duration `json:"interval,omitempty"`
 	// timeout of one probe.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('100ms') && duration(self) <= duration('1m')",message="must be from 100ms to 1m"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ns|us|ms|s|m|h))+$') && duration(self) >= duration('100ms') && duration(self) <= duration('1m')",message="must be a duration such as 90s or 1h30m, from 100ms to 1m"
 	// +kubebuilder:default="5s"
 	// +optional
 	Timeout *metav1.Duration `json:"timeout,omitempty"`
@@ -590,14 +593,14 @@ type ProxyFailback struct {
 	// doubles with each relapse.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('0s') && duration(self) <= duration('24h')",message="must be from 0s to 24h"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ns|us|ms|s|m|h))+$') && duration(self) >= duration('0s') && duration(self) <= duration('24h')",message="must be a duration such as 90s or 1h30m, from 0s to 24h"
 	// +kubebuilder:default="1m"
 	// +optional
 	HoldDown *metav1.Duration `json:"holdDown,omitempty"`
 	// maxHoldDown is the limit of the doubling.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('0s') && duration(self) <= duration('168h')",message="must be from 0s to 168h"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ns|us|ms|s|m|h))+$') && duration(self) >= duration('0s') && duration(self) <= duration('168h')",message="must be a duration such as 90s or 1h30m, from 0s to 168h"
 	// +kubebuilder:default="30m"
 	// +optional
 	MaxHoldDown *metav1.Duration `json:"maxHoldDown,omitempty"`
@@ -611,7 +614,7 @@ type ProxyFailback struct {
 	// stepInterval between two steps.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('24h')",message="must be from 1s to 24h"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ns|us|ms|s|m|h))+$') && duration(self) >= duration('1s') && duration(self) <= duration('24h')",message="must be a duration such as 90s or 1h30m, from 1s to 24h"
 	// +kubebuilder:default="30s"
 	// +optional
 	StepInterval *metav1.Duration `json:"stepInterval,omitempty"`
@@ -620,7 +623,7 @@ type ProxyFailback struct {
 // StoreIntegrity is when stores are checked, and what a Corrupt verdict leads to. A store is also checked when its instance starts. Without a schedule it is
 // checked once a day.
 //
-// +kubebuilder:validation:XValidation:rule="!has(self.bytesPerSecond) || quantity(string(self.bytesPerSecond)).isGreaterThan(quantity('0'))",message="bytesPerSecond must be greater than 0"
+// +kubebuilder:validation:XValidation:rule="!has(self.bytesPerSecond) || !isQuantity(string(self.bytesPerSecond)) || quantity(string(self.bytesPerSecond)).isGreaterThan(quantity('0'))",message="bytesPerSecond must be greater than 0"
 // +kubebuilder:validation:XValidation:rule="!has(self.trust) || !has(self.trust.firstSeen) || !self.trust.firstSeen",message="trust.firstSeen applies to snapshots: set it in snapshots.verification.trust"
 type StoreIntegrity struct {
 	Schedule `json:",inline"`
@@ -629,6 +632,9 @@ type StoreIntegrity struct {
 	Trust *Trust `json:"trust,omitempty"`
 	// bytesPerSecond is how fast the check of one store reads at most. Unset: 16Mi.
 	// A store that serves no clients is read without a limit.
+	// +kubebuilder:validation:XValidation:rule="type(self) == int || isQuantity(self)",message="must be a quantity such as 20Gi or 500Mi"
+	// +kubebuilder:validation:Schemaless
+	// +kubebuilder:validation:XIntOrString
 	// +optional
 	BytesPerSecond *resource.Quantity `json:"bytesPerSecond,omitempty"`
 	// onCorrupt is what corrupt content of a store leads to.

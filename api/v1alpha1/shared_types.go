@@ -19,6 +19,7 @@ type Schedule struct {
 	// schedule is a cron expression of five fields, or one of @hourly, @daily,
 	// @weekly, @monthly, @every DURATION. Unset: only on request or on change.
 	// +kubebuilder:validation:MaxLength=100
+	// +kubebuilder:validation:XValidation:rule="self == '' || self.matches('(?i)^((@(hourly|daily|midnight|weekly|monthly|yearly|annually)|@every ([0-9]+([.][0-9]+)?(ms|s|m|h))+)|([*?]|([0-5]?[0-9])(-([0-5]?[0-9]))?)(/[1-9][0-9]?)?(,([*?]|([0-5]?[0-9])(-([0-5]?[0-9]))?)(/[1-9][0-9]?)?)* +([*?]|([01]?[0-9]|2[0-3])(-([01]?[0-9]|2[0-3]))?)(/[1-9][0-9]?)?(,([*?]|([01]?[0-9]|2[0-3])(-([01]?[0-9]|2[0-3]))?)(/[1-9][0-9]?)?)* +([*?]|(0?[1-9]|[12][0-9]|3[01])(-(0?[1-9]|[12][0-9]|3[01]))?)(/[1-9][0-9]?)?(,([*?]|(0?[1-9]|[12][0-9]|3[01])(-(0?[1-9]|[12][0-9]|3[01]))?)(/[1-9][0-9]?)?)* +([*?]|(0?[1-9]|1[0-2]|jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)(-(0?[1-9]|1[0-2]|jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec))?)(/[1-9][0-9]?)?(,([*?]|(0?[1-9]|1[0-2]|jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)(-(0?[1-9]|1[0-2]|jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec))?)(/[1-9][0-9]?)?)* +([*?]|([0-6]|sun|mon|tue|wed|thu|fri|sat)(-([0-6]|sun|mon|tue|wed|thu|fri|sat))?)(/[1-9][0-9]?)?(,([*?]|([0-6]|sun|mon|tue|wed|thu|fri|sat)(-([0-6]|sun|mon|tue|wed|thu|fri|sat))?)(/[1-9][0-9]?)?)*)$')",message="must be a cron expression of five fields such as '30 2 * * 1-5', or one of @hourly, @daily, @weekly, @monthly, @every 90m"
 	// +optional
 	Schedule string `json:"schedule,omitempty"`
 	// timeZone is an IANA name such as Europe/Berlin. Unset: UTC.
@@ -29,14 +30,14 @@ type Schedule struct {
 	// is fixed per object.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('0s') && duration(self) <= duration('24h')",message="must be from 0s to 24h"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ns|us|ms|s|m|h))+$') && duration(self) >= duration('0s') && duration(self) <= duration('24h')",message="must be a duration such as 90s or 1h30m, from 0s to 24h"
 	// +optional
 	Jitter *metav1.Duration `json:"jitter,omitempty"`
 	// startingDeadline is how late a start may be; one that is missed by more is
 	// skipped. Unset: a missed start is caught up once.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('8760h')",message="must be from 1s to 8760h"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ns|us|ms|s|m|h))+$') && duration(self) >= duration('1s') && duration(self) <= duration('8760h')",message="must be a duration such as 90s or 1h30m, from 1s to 8760h"
 	// +optional
 	StartingDeadline *metav1.Duration `json:"startingDeadline,omitempty"`
 }
@@ -114,7 +115,7 @@ type VolumeReplacement struct {
 	// or to inspect it.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('0s') && duration(self) <= duration('87600h')",message="must be from 0s to 87600h"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ns|us|ms|s|m|h))+$') && duration(self) >= duration('0s') && duration(self) <= duration('87600h')",message="must be a duration such as 90s or 1h30m, from 0s to 87600h"
 	// +kubebuilder:default="168h"
 	// +optional
 	KeepPrevious *metav1.Duration `json:"keepPrevious,omitempty"`
@@ -132,7 +133,7 @@ type Retention struct {
 	// maxAge deletes snapshots older than this, however many there are.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1m') && duration(self) <= duration('87600h')",message="must be from 1m to 87600h"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ns|us|ms|s|m|h))+$') && duration(self) >= duration('1m') && duration(self) <= duration('87600h')",message="must be a duration such as 90s or 1h30m, from 1m to 87600h"
 	// +optional
 	MaxAge *metav1.Duration `json:"maxAge,omitempty"`
 	// keepHourly keeps the newest of each of the last N hours that has one.
@@ -229,7 +230,7 @@ type Verification struct {
 	// deadline of creation and verification together.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('168h')",message="must be from 1s to 168h"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ns|us|ms|s|m|h))+$') && duration(self) >= duration('1s') && duration(self) <= duration('168h')",message="must be a duration such as 90s or 1h30m, from 1s to 168h"
 	// +kubebuilder:default="1h"
 	// +optional
 	Deadline *metav1.Duration `json:"deadline,omitempty"`

@@ -1,6 +1,7 @@
 package cachesnapshot
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -72,7 +73,7 @@ func (r *Reconciler) cacheSource(cache *v1alpha1.GoCache) *source {
 			UID:                       string(cache.UID),
 			PersistentVolumeClaimName: cache.Status.Storage.PersistentVolumeClaimName,
 			Ownership:                 cache.Spec.Storage.Ownership.DeepCopy(),
-			Platform:                  cache.Spec.Platform,
+			Platform:                  cmp.Or(cache.Spec.Platform, cache.Status.Platform),
 			Layers:                    cache.Spec.Layers,
 			Toolchain:                 cache.Status.Toolchain.DeepCopy(),
 			Counts:                    cache.Status.Counts,

@@ -117,6 +117,7 @@ func (r *Reconciler) reconcileParts(ctx context.Context, p *progress) (err error
 		return err
 	}
 	p.Schedules = pass.ParseSchedules(p.cache)
+	p.cache.Status.Platform = pass.Platform(p.cache)
 	provision.Record(p.cache, p.Observed)
 	snapshots.Record(p.cache, p.Observed)
 	p.cache.Status.WarmUp.Revisions = p.Revisions

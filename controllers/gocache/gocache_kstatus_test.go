@@ -38,11 +38,13 @@ func TestKstatus(t *testing.T) {
 	w.settle()
 	expect(kstatus.Current, "warm, with a verified snapshot")
 
-	w.edit(func(c *v1alpha1.GoCache) { c.Spec.Snapshots.Schedule.Schedule = "every now and then" })
+	w.edit(func(c *v1alpha1.GoCache) {
+		c.Spec.Snapshots.Schedule = v1alpha1.Schedule{Schedule: "@daily", TimeZone: "Mars/Base"}
+	})
 	expect(kstatus.InProgress, "edited, and not seen yet")
 	w.settle()
-	expect(kstatus.Failed, "with a schedule that cannot be parsed")
-	w.edit(func(c *v1alpha1.GoCache) { c.Spec.Snapshots.Schedule.Schedule = "@daily" })
+	expect(kstatus.Failed, "with a time zone that does not exist")
+	w.edit(func(c *v1alpha1.GoCache) { c.Spec.Snapshots.TimeZone = "" })
 	expect(kstatus.InProgress, "corrected, and not observed yet")
 	w.settle()
 	expect(kstatus.Current, "corrected")

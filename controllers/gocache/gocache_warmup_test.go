@@ -216,13 +216,13 @@ func TestScheduledWarmUp(t *testing.T) {
 	}
 }
 
-// TestInvalidSchedules holds that each invalid schedule is reported with its
-// field, and that the other actions continue.
+// TestInvalidSchedules holds that a schedule which the API server cannot check is
+// reported, and that the first warm-up does not start before it is corrected.
 func TestInvalidSchedules(t *testing.T) {
 	t.Parallel()
 	for field, change := range map[string]func(*v1alpha1.GoCacheSpec){
-		`spec.warmUp.schedule "often"`: func(s *v1alpha1.GoCacheSpec) {
-			s.WarmUp = &v1alpha1.WarmUp{Schedule: v1alpha1.Schedule{Schedule: "often"}}
+		`spec.warmUp.schedule "0 5-1 * * *"`: func(s *v1alpha1.GoCacheSpec) {
+			s.WarmUp = &v1alpha1.WarmUp{Schedule: v1alpha1.Schedule{Schedule: "0 5-1 * * *"}}
 		},
 		`spec.snapshots.timeZone "Mars/Base"`: func(s *v1alpha1.GoCacheSpec) {
 			s.Snapshots = &v1alpha1.SnapshotPolicy{Schedule: v1alpha1.Schedule{Schedule: "@daily", TimeZone: "Mars/Base"}}
@@ -237,12 +237,15 @@ func TestInvalidSchedules(t *testing.T) {
 			if events := w.newEvents(); strings.Count(events, "InvalidSpec") != 1 {
 				t.Errorf("events: %s", events)
 			}
-			if s := w.get().Status.WarmUp; s.Outcome != v1alpha1.RunSucceeded {
-				t.Errorf("the rest does not go on: %+v", s)
+			if s := w.get().Status.WarmUp; s.Run != "" || len(w.warmUps) > 0 {
+				t.Errorf("the first warm-up was started: %+v", s)
 			}
 			w.edit(func(c *v1alpha1.GoCache) { c.Spec.WarmUp, c.Spec.Snapshots = nil, nil })
 			w.settle()
 			w.condition(v1alpha1.StalledCondition, "", "", "")
+			if s := w.get().Status.WarmUp; s.Outcome != v1alpha1.RunSucceeded {
+				t.Errorf("no warm-up after the correction: %+v", s)
+			}
 		})
 	}
 }

@@ -1,6 +1,8 @@
 package pass
 
 import (
+	"cmp"
+	"runtime"
 	"slices"
 	"time"
 
@@ -16,6 +18,12 @@ import (
 // Labels of the objects that belong to a GoCache.
 func Labels(cache *v1alpha1.GoCache) map[string]string {
 	return map[string]string{v1alpha1.CacheLabel: cache.Name}
+}
+
+// Platform is what the cache is built for: the platform of the spec, or that of
+// the operator when it first reconciled the cache.
+func Platform(cache *v1alpha1.GoCache) string {
+	return cmp.Or(cache.Spec.Platform, cache.Status.Platform, "linux/"+runtime.GOARCH)
 }
 
 // Has reports whether a GoCache has a layer.

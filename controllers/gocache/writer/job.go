@@ -33,7 +33,7 @@ func (t *turn) jobSpec(action action, due plan.DueAction) jobrun.Spec {
 	}
 	return jobrun.Spec{
 		Namespace: cache.Namespace, Name: naming.Child(cache.Name, naming.Writer), Labels: labels, Annotations: annotations,
-		Template: cache.Spec.PodTemplate, Ownership: cache.Spec.Storage.Ownership, Platform: cache.Spec.Platform,
+		Template: cache.Spec.PodTemplate, Ownership: cache.Spec.Storage.Ownership, Platform: pass.Platform(cache),
 		Deadline: defaultDeadline,
 	}
 }

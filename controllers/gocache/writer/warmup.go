@@ -107,6 +107,8 @@ func (warmUp) due(t *turn) (plan.DueAction, bool) {
 // waitsFor is what keeps a warm-up that is due from starting.
 func (warmUp) waitsFor(t *turn) string {
 	switch {
+	case t.Schedules.Invalid != nil && t.NeverWarmed(t.cache):
+		return t.Schedules.Invalid.Error()
 	case t.ProxyMissing != "":
 		return t.ProxyMissing
 	case t.ProxyUnready != "":
@@ -245,7 +247,7 @@ func (t *turn) inputs() string {
 		toolchain += " go" + t.cache.Spec.Toolchain.Version
 	}
 	b, err := json.Marshal([]any{
-		toolchain, t.cache.Spec.Platform, t.cache.Spec.Layers, t.cache.Spec.Environment.MountPath, sourceData(t.Sources),
+		toolchain, pass.Platform(t.cache), t.cache.Spec.Layers, t.cache.Spec.Environment.MountPath, sourceData(t.Sources),
 	})
 	if err != nil { // strings and maps of strings: cannot fail
 		panic("inputs: " + err.Error())

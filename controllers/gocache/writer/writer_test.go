@@ -57,7 +57,7 @@ func TestNext(t *testing.T) {
 		"a snapshot that is being created": {func(t *turn) {
 			t.Snapshots = []v1alpha1.CacheSnapshot{{ObjectMeta: metav1.ObjectMeta{Name: "s"}}}
 			t.Snapshots[0].Status.StartTime = &metav1.Time{Time: now}
-		}, "", plan.WarmUp, "snapshot s"},
+		}, "", plan.WarmUp, "CacheSnapshot s"},
 		"warmed":                   {warmed, "", "", ""},
 		"a check before a warm-up": {func(t *turn) { t.ProxyMissing = "no"; accept(t, v1alpha1.RequestCheckIntegrity) }, "", plan.Integrity, "the first warm-up"},
 		"a check on request":       {func(t *turn) { warmed(t); accept(t, v1alpha1.RequestCheckIntegrity) }, plan.Integrity, "", ""},
