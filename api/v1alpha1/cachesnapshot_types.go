@@ -135,8 +135,9 @@ type CacheSnapshotStatus struct {
 	// +kubebuilder:validation:MaxLength=64
 	// +optional
 	VolumeSnapshotUID string `json:"volumeSnapshotUID,omitempty"`
-	// verificationJobUID is the uid of the verification Job that the operator
-	// created last. The report of another Job counts only if it runs the same.
+	// verificationJobUID is the uid of the Job on a clone that the operator created
+	// last: a check, a repair or an offline build test. The report of another Job
+	// counts only if that Job runs the same.
 	// +kubebuilder:validation:MaxLength=64
 	// +optional
 	VerificationJobUID string `json:"verificationJobUID,omitempty"`

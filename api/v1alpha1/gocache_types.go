@@ -456,6 +456,11 @@ type GoCacheStatus struct {
 	// +kubebuilder:validation:MaxLength=128
 	// +optional
 	ManifestDigest string `json:"manifestDigest,omitempty"`
+	// writerJobUID is the uid of the writer Job that the operator created last. The
+	// report of another Job counts only if that Job runs the same.
+	// +kubebuilder:validation:MaxLength=64
+	// +optional
+	WriterJobUID string `json:"writerJobUID,omitempty"`
 	// snapshottedRun is the warm-up after which a snapshot was last created.
 	// +kubebuilder:validation:MaxLength=64
 	// +optional
@@ -728,6 +733,11 @@ type VolumeReplacementStatus struct {
 	// size, so that its content is copied file by file.
 	// +optional
 	Copied bool `json:"copied,omitempty"`
+	// jobUID is the uid of the Job that the operator created last to check the new
+	// volume. The report of another Job counts only if that Job runs the same.
+	// +kubebuilder:validation:MaxLength=64
+	// +optional
+	JobUID string `json:"jobUID,omitempty"`
 	// check of the new volume.
 	// +optional
 	Check VerificationStatus `json:"check,omitzero"`

@@ -16,6 +16,7 @@ import (
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/kube/conditions"
+	"gocache.dev/operator/internal/kube/event"
 	"gocache.dev/operator/internal/kube/images"
 	"gocache.dev/operator/internal/kube/jobrun"
 	"gocache.dev/operator/internal/kube/patch"
@@ -53,6 +54,9 @@ type scope struct {
 	facts    facts
 	decision verification.Decision
 	class    *string // chosen for the CSI snapshot; nil: the default of the driver
+	// untrusted is why a Job of another client was deleted, that was there when one
+	// was created; empty: none was.
+	untrusted string
 }
 
 // SetupWithManager registers the controller.
@@ -95,6 +99,9 @@ func (r *Reconciler) pass(ctx context.Context, s *scope) (err error) {
 	if s.facts, err = r.observe(ctx, s); err != nil {
 		return err
 	}
+	if err := r.authenticate(ctx, s); err != nil {
+		return err
+	}
 	s.decision = verification.Decide(s.facts.plan(s))
 	running := s.facts.running().run
 	if wake := s.decision.Wake; running.Phase == jobrun.Running && !running.Ready && (wake == 0 || wake > jobrun.StartTimeout) {
@@ -120,6 +127,9 @@ func (r *Reconciler) report(ctx context.Context, s *scope, failed error) error {
 	wrote, err := patch.Status(ctx, r.Client, s.before, s.snapshot)
 	if err == nil && wrote {
 		r.emit(s)
+	}
+	if s.untrusted != "" {
+		event.Record(r.Events, s.snapshot, []event.Event{event.Warning("UntrustedJob", "Delete", "Deleted %s", s.untrusted)})
 	}
 	return err
 }

@@ -69,3 +69,39 @@ func TestForgedJob(t *testing.T) {
 		t.Errorf("events: %s", events)
 	}
 }
+
+// TestForgedOfflineBuild checks the same for the Job of an offline build test,
+// which another client creates while the snapshot is verified.
+func TestForgedOfflineBuild(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.endings(map[string]cluster.Ending{"verify": {Message: intactReport}, "offline-build": {Exit: 1, Message: `{"outcome":"Failed","step":"go build","message":"no"}`}})
+	own := w.cluster.Job
+	w.cluster.Job = func(job *batchv1.Job) *cluster.Ending {
+		if job.Spec.Template.Spec.Containers[0].Image == "forger" {
+			return &cluster.Ending{Message: offlineBuildReport}
+		}
+		return own(job)
+	}
+	w.cache()
+	w.program()
+	w.snapshot(withOfflineBuild)
+	var check batchv1.Job
+	w.until("s-verify", &check)
+	forged := &batchv1.Job{
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "s-offline-build", Labels: check.Labels, OwnerReferences: check.OwnerReferences},
+		Spec: batchv1.JobSpec{BackoffLimit: ptr.To[int32](0), Template: corev1.PodTemplateSpec{
+			ObjectMeta: metav1.ObjectMeta{Labels: check.Labels},
+			Spec:       corev1.PodSpec{RestartPolicy: corev1.RestartPolicyNever, Containers: []corev1.Container{{Name: "agent", Image: "forger"}}},
+		}},
+	}
+	w.must(server.Client.Create(t.Context(), forged))
+	w.settle()
+	built := w.get().Status.OfflineBuild
+	if built == nil || built.Outcome != v1alpha1.WorkFailed {
+		t.Errorf("offline build: %+v", built)
+	}
+	if events := w.reported(); !strings.Contains(events, "is not the one that the operator created") {
+		t.Errorf("events: %s", events)
+	}
+}

@@ -9,6 +9,7 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
@@ -49,6 +50,10 @@ type work struct {
 	name string
 	job  *batchv1.Job
 	run  jobrun.Outcome
+	// recorded is the run whose outcome was recorded last.
+	recorded string
+	// expected makes the Job; false: it is not decided yet.
+	expected func(context.Context, *scope) (jobrun.Spec, bool, error)
 }
 
 // checkName is the name of the clone that is verified, and of the integrity Job
@@ -73,7 +78,7 @@ func (s *scope) repairedName() string { return naming.Child(s.snapshot.Name, nam
 // +kubebuilder:rbac:groups=snapshot.storage.k8s.io,resources=volumesnapshots,verbs=get;list;watch
 
 func (r *Reconciler) observe(ctx context.Context, s *scope) (f facts, err error) {
-	f.check.name = s.checkName()
+	f.check = work{name: s.checkName(), recorded: s.snapshot.Status.Verification.Run, expected: r.checkJob}
 	if !f.plan(s).Settled() {
 		if err := r.observeSource(ctx, s, &f); err != nil {
 			return f, err
@@ -82,14 +87,15 @@ func (r *Reconciler) observe(ctx context.Context, s *scope) (f facts, err error)
 	if f.csi, err = r.csi(ctx, s, s.snapshot.Name); err != nil {
 		return f, err
 	}
-	if s.snapshot.Status.Repair != nil {
-		f.repair.name = naming.Child(s.snapshot.Name, naming.Repair)
+	if done := s.snapshot.Status.Repair; done != nil {
+		f.repair = work{name: naming.Child(s.snapshot.Name, naming.Repair), recorded: done.Run, expected: r.repairJob}
 		if f.repairedCSI, err = r.csi(ctx, s, s.repairedName()); err != nil {
 			return f, err
 		}
 	}
 	if s.snapshot.Spec.Verification.OfflineBuild != nil {
-		f.offlineBuild.name = naming.Child(s.snapshot.Name, naming.OfflineBuild)
+		f.offlineBuild = work{name: naming.Child(s.snapshot.Name, naming.OfflineBuild), expected: r.offlineBuildJob}
+		f.offlineBuild.recorded = ptr.Deref(s.snapshot.Status.OfflineBuild, v1alpha1.OfflineBuildStatus{}).Run
 	}
 	if err := r.observeWork(ctx, s, &f); err != nil {
 		return f, err

@@ -31,28 +31,37 @@ const (
 // network. It uses the toolchain and the mount path that the cache was warmed
 // with, since the keys of the build cache depend on both.
 func (r *Reconciler) offlineBuild(ctx context.Context, s *scope) error {
+	job, _, err := r.offlineBuildJob(ctx, s)
+	if err != nil {
+		return err
+	}
+	s.begin(stageOfflineBuild)
+	return r.start(ctx, s, job)
+}
+
+// offlineBuildJob returns the Job of an offline build test.
+func (r *Reconciler) offlineBuildJob(ctx context.Context, s *scope) (job jobrun.Spec, known bool, err error) {
 	source, desired := s.snapshot.Status.Source, s.snapshot.Spec.Verification.OfflineBuild
 	if source.ToolchainImage == "" || !slices.Contains(source.Layers, v1alpha1.LayerModules) {
-		return &conditions.StalledError{
+		return job, false, &conditions.StalledError{
 			Reason:  v1alpha1.ReasonInvalidSpec,
 			Message: "spec.verification.offlineBuild: " + s.sourceName() + " contains no modules that a build could use: create a CacheSnapshot without offlineBuild",
 		}
 	}
 	program, err := read.Object[corev1.ConfigMap](ctx, r.Live, s.snapshot.Namespace, desired.ConfigMapRef.Name)
 	if err != nil {
-		return err
+		return job, false, err
 	}
 	if program == nil || program.Data[goModKey] == "" {
-		return &conditions.StalledError{
+		return job, false, &conditions.StalledError{
 			Reason:  v1alpha1.ReasonSourceNotFound,
 			Message: fmt.Sprintf("spec.verification.offlineBuild.configMapRef: ConfigMap %s with key %s does not exist; the build is tried when it does", desired.ConfigMapRef.Name, goModKey),
 		}
 	}
-	job, err := r.job(ctx, s, s.facts.offlineBuild.name, "offline-build")
+	job, err = r.job(ctx, s, s.facts.offlineBuild.name, "offline-build")
 	if err != nil {
-		return err
+		return job, false, err
 	}
-	s.begin(stageOfflineBuild)
 	settings := goenv.Settings{MountPath: source.MountPath, Modules: true, Build: slices.Contains(source.Layers, v1alpha1.LayerBuild)}
 	job.Env = goenv.Offline(settings)
 	buildCache := job.Env["GOCACHE"]
@@ -80,7 +89,7 @@ func (r *Reconciler) offlineBuild(ctx context.Context, s *scope) error {
 			LocalObjectReference: corev1.LocalObjectReference{Name: program.Name},
 		}},
 	})
-	return r.start(ctx, s, job)
+	return job, true, nil
 }
 
 // recordOfflineBuild writes the outcome of the offline build test into the status.

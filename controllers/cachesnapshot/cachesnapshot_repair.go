@@ -32,13 +32,22 @@ func (s *scope) requestRepair(found v1alpha1.VerificationStatus) {
 // verified.
 func (r *Reconciler) repair(ctx context.Context, s *scope) error {
 	s.begin(stageRepair)
-	job, err := r.job(ctx, s, s.facts.repair.name, "repair")
+	job, _, err := r.repairJob(ctx, s)
 	if err != nil {
 		return err
 	}
+	return r.start(ctx, s, job)
+}
+
+// repairJob returns the Job of a repair.
+func (r *Reconciler) repairJob(ctx context.Context, s *scope) (jobrun.Spec, bool, error) {
+	job, err := r.job(ctx, s, s.facts.repair.name, "repair")
+	if err != nil {
+		return job, false, err
+	}
 	trust, err := r.trust(ctx, s)
 	if err != nil {
-		return err
+		return job, false, err
 	}
 	source := s.snapshot.Status.Source
 	job.Image = r.Images.Operator
@@ -47,7 +56,7 @@ func (r *Reconciler) repair(ctx context.Context, s *scope) error {
 	job.Resources = s.snapshot.Spec.Verification.Resources
 	job.Mounts = append([]corev1.VolumeMount{{Name: cloneVolume, MountPath: cacheDir}}, trust.Mounts...)
 	job.Volumes = append(job.Volumes, trust.Volumes...)
-	return r.start(ctx, s, job)
+	return job, true, nil
 }
 
 // recordRepair writes the outcome of an attempt to repair into the status.

@@ -11,12 +11,12 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/kube/apply"
 	"gocache.dev/operator/internal/kube/bounded"
 	"gocache.dev/operator/internal/kube/check"
+	"gocache.dev/operator/internal/kube/conditions"
 	"gocache.dev/operator/internal/kube/jobrun"
 	"gocache.dev/operator/internal/kube/podspec"
 	"gocache.dev/operator/internal/kube/read"
@@ -31,6 +31,8 @@ const (
 	cloneVolume = "clone"
 	// noDeadline is the deadline of a Job whose snapshot has none.
 	noDeadline = 24 * time.Hour
+	// retryStart is when a Job is created again if one of its name is being deleted.
+	retryStart = time.Second
 )
 
 // act carries out the stage of the decision.
@@ -236,17 +238,7 @@ func (r *Reconciler) check(ctx context.Context, s *scope) error {
 		return err
 	}
 	s.begin(s.stageVerify())
-	if err := r.start(ctx, s, job); err != nil {
-		return err
-	}
-	made, err := read.Object[batchv1.Job](ctx, r.Live, job.Namespace, job.Name)
-	if err != nil || made == nil {
-		return err // authentic compares the Job before its verdict counts
-	}
-	if jobrun.Differs(job.Object(), made) == "" {
-		s.snapshot.Status.VerificationJobUID = string(made.UID)
-	}
-	return nil
+	return r.start(ctx, s, job)
 }
 
 // checkJob returns the integrity Job; false while it is not decided which
@@ -270,24 +262,29 @@ func (r *Reconciler) checkJob(ctx context.Context, s *scope) (jobrun.Spec, bool,
 	return job, known, err
 }
 
-// authentic makes the outcome inconclusive unless the finished Job is the one
-// that the operator created. It compares the uid or, if a crash has lost that, what
-// the Job runs. Any client that may create Jobs can create one of this name. It
-// returns false while the Job to compare with is not decided.
-func (r *Reconciler) authentic(ctx context.Context, s *scope) (bool, error) {
-	w := &s.facts.check
-	if w.job == nil || string(w.job.UID) == s.snapshot.Status.VerificationJobUID {
-		return true, nil
+// authenticate makes the outcome of each Job inconclusive that is not the one
+// that the operator created.
+func (r *Reconciler) authenticate(ctx context.Context, s *scope) error {
+	for _, w := range s.facts.works() {
+		if w.run.Run == w.recorded { // it counted, or did not, already
+			continue
+		}
+		run, err := jobrun.Authenticate(ctx, r.Live, w.job, w.run, s.snapshot.Status.VerificationJobUID, func() (*batchv1.Job, error) {
+			if s.snapshot.Status.Source == nil {
+				return nil, &conditions.StalledError{Message: "the source is not recorded"}
+			}
+			job, known, err := w.expected(ctx, s)
+			if err != nil || !known {
+				return nil, err
+			}
+			return job.Object(), nil
+		})
+		if err != nil {
+			return err
+		}
+		w.run = run
 	}
-	expected, known, err := r.checkJob(ctx, s)
-	if err != nil || !known {
-		return false, err
-	}
-	if why := jobrun.Differs(expected.Object(), w.job); why != "" {
-		w.run.ExitCode = nil
-		w.run.Cause = "Job " + w.job.Name + " is not the one that the operator created (" + why + "): its report is not trusted"
-	}
-	return true, nil
+	return nil
 }
 
 // trust returns the trust data that a Job compares checksums with. It is an error
@@ -307,11 +304,19 @@ func (r *Reconciler) trust(ctx context.Context, s *scope) (check.Trusted, error)
 
 // start creates the clone and a Job on it.
 func (r *Reconciler) start(ctx context.Context, s *scope, job jobrun.Spec) error {
-	for _, o := range []client.Object{s.clone().Object(), job.Object()} {
-		if _, err := r.applier().Apply(ctx, apply.ControlledBy(s.snapshot), o); err != nil {
-			return s.refusedByQuota(err)
-		}
+	if _, err := r.applier().Apply(ctx, apply.ControlledBy(s.snapshot), s.clone().Object()); err != nil {
+		return s.refusedByQuota(err)
 	}
+	made, err := jobrun.Start(ctx, r.applier(), s.snapshot, job.Object())
+	if err != nil {
+		return s.refusedByQuota(err)
+	}
+	if made.UID != "" {
+		s.snapshot.Status.VerificationJobUID = made.UID
+		return nil
+	}
+	s.untrusted = made.Untrusted
+	s.decision.Wake = retryStart
 	return nil
 }
 

@@ -123,6 +123,9 @@ func (r *Reconciler) reconcileParts(ctx context.Context, p *progress) (err error
 	p.cache.Status.WarmUp.Revisions = p.Revisions
 	// After the PVC: what a run measured is recorded against its capacity. After
 	// the revisions: those that a warm-up built are marked in them.
+	if err := r.authenticate(ctx, p); err != nil {
+		return err
+	}
 	r.writer().Record(p.cache, p.Observed)
 	if p.cache.Spec.Suspend {
 		return r.resumeReplacement(ctx, p)
@@ -177,6 +180,15 @@ func (p *progress) replaced(out replacement.Result) {
 func (r *Reconciler) provide(ctx context.Context, p *progress) error {
 	out, err := provision.Reconciler{Client: r.Client, Live: r.Live, FieldOwner: fieldOwner}.Reconcile(ctx, p.cache, p.Observed)
 	p.result.Add(out.Result)
+	return err
+}
+
+// authenticate keeps the report of a Job that another client created from all
+// parts.
+func (r *Reconciler) authenticate(ctx context.Context, p *progress) (err error) {
+	var out pass.Result
+	p.Observed, out, err = r.writer().Authenticate(ctx, p.cache, p.Observed)
+	p.result.Add(out)
 	return err
 }
 

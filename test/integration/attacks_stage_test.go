@@ -138,10 +138,13 @@ func (s *stage) waitFor(what string, holds func() error) {
 }
 
 // cache is a GoCache of the attacker's namespace that creates a snapshot on request.
-func (s *stage) cache() *v1alpha1.GoCache {
+func (s *stage) cache(change ...func(*v1alpha1.GoCache)) *v1alpha1.GoCache {
 	c := &v1alpha1.GoCache{ObjectMeta: s.meta("ci"), Spec: v1alpha1.GoCacheSpec{Toolchain: v1alpha1.Toolchain{Version: "1.26.8"}}}
 	c.Spec.Storage.Size, c.Spec.Storage.StorageClassName = resource.MustParse("1Gi"), &s.ns
 	c.Spec.Snapshots = &v1alpha1.SnapshotPolicy{}
+	for _, f := range change {
+		f(c)
+	}
 	s.create(s.attacker, c)
 	return c
 }

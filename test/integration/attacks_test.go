@@ -13,6 +13,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -36,6 +37,7 @@ func TestAttacks(t *testing.T) {
 		"an editor names another tenant's volume":         namesAnotherVolume,
 		"a runner creates the verification Job itself":    createsTheVerificationJob,
 		"a runner adds a pod to the verification Job":     addsAPodToTheJob,
+		"a runner creates the warm-up Job itself":         createsTheWarmUpJob,
 		"a runner replaces the VolumeSnapshot":            replacesTheVolumeSnapshot,
 		"a runner creates the intermediate PVC":           createsTheIntermediatePVC,
 		"an editor takes the places of all verifications": takesAllPlaces,
@@ -133,6 +135,62 @@ func createsTheVerificationJob(t *testing.T) {
 		return ends(reportCorrupt)(j)
 	})
 	s.refused(o)
+}
+
+// createsTheWarmUpJob: a Job of the writer's name, labels and owner is there
+// before the operator's own, and reports a digest of content that no writer left.
+func createsTheWarmUpJob(t *testing.T) {
+	s := newStage(t, runner...)
+	s.jobs(func(j *batchv1.Job) *cluster.Ending {
+		if j.Spec.Template.Spec.Containers[0].Image == "attacker" {
+			return &cluster.Ending{Message: `{"outcome":"Succeeded","goVersion":"go1.26.8 linux/amd64","modules":99,"manifestDigest":"sha256:ff"}`}
+		}
+		return &cluster.Ending{Message: `{"outcome":"Succeeded","goVersion":"go1.26.8 linux/amd64","modules":3,"manifestDigest":"sha256:aa"}`}
+	})
+	forged := func(owner *v1alpha1.GoCache) *batchv1.Job {
+		labels := map[string]string{v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue, v1alpha1.CacheLabel: "ci", v1alpha1.ActionLabel: "warm-up"}
+		return &batchv1.Job{
+			ObjectMeta: metav1.ObjectMeta{
+				Namespace: s.ns, Name: naming.Child("ci", naming.Writer), Labels: labels,
+				OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(owner, v1alpha1.GroupVersion.WithKind(v1alpha1.GoCacheKind))},
+			},
+			Spec: batchv1.JobSpec{Template: corev1.PodTemplateSpec{
+				ObjectMeta: metav1.ObjectMeta{Labels: labels},
+				Spec: corev1.PodSpec{RestartPolicy: corev1.RestartPolicyNever, Containers: []corev1.Container{{
+					Name: "agent", Image: "attacker", Command: []string{"echo"}}}},
+			}},
+		}
+	}
+	c := s.cache(func(c *v1alpha1.GoCache) { c.Spec.Suspend = true }) // so that the attacker is first
+	s.create(s.attacker, forged(c))
+	if _, err := s.cluster.Step(t.Context()); err != nil { // it ends at once
+		t.Fatal(err)
+	}
+	edit(s, c, func(c *v1alpha1.GoCache) { c.Spec.Suspend = false })
+	s.waitFor("the cache is warmed", func() error {
+		if err := s.read(c); err != nil {
+			return err
+		}
+		if c.Status.ManifestDigest == "sha256:ff" || c.Status.Counts.Modules == 99 {
+			t.Fatalf("a forged digest counts: %+v", c.Status)
+		}
+		if c.Status.ManifestDigest != "sha256:aa" || c.Status.WarmUp.Outcome != v1alpha1.RunSucceeded {
+			return fmt.Errorf("its status is %+v", c.Status)
+		}
+		return nil
+	})
+	s.waitFor("the forged Job is reported", func() error {
+		var events eventsv1.EventList
+		if err := server.Client.List(t.Context(), &events, client.InNamespace(s.ns)); err != nil {
+			return err
+		}
+		for i := range events.Items {
+			if e := &events.Items[i]; e.Reason == "UntrustedJob" && e.Regarding.Name == "ci" {
+				return nil
+			}
+		}
+		return fmt.Errorf("none of %d events does", len(events.Items))
+	})
 }
 
 // refused waits until a snapshot has a verdict, and holds that it is never

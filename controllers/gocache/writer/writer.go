@@ -15,6 +15,7 @@ import (
 	"gocache.dev/operator/internal/kube/apply"
 	"gocache.dev/operator/internal/kube/conditions"
 	"gocache.dev/operator/internal/kube/csisnapshot"
+	"gocache.dev/operator/internal/kube/event"
 	"gocache.dev/operator/internal/kube/images"
 	"gocache.dev/operator/internal/kube/jobrun"
 	"gocache.dev/operator/internal/kube/podspec"
@@ -96,6 +97,62 @@ func (r Reconciler) Reconcile(ctx context.Context, cache *v1alpha1.GoCache, o pa
 	return t.out, err
 }
 
+// Authenticate returns how the run of the writer goes. If the Job is not the
+// operator's own, there is none, and the Job is deleted: its report does not
+// count, and no action waits for it.
+func (r Reconciler) Authenticate(ctx context.Context, cache *v1alpha1.GoCache, o pass.Observed) (pass.Observed, pass.Result, error) {
+	t := &turn{Reconciler: r, Observed: o, cache: cache}
+	action, known := actionOf(o.Writer)
+	if known && o.Run.Run == action.recorded(cache) {
+		return o, t.out.Result, nil
+	}
+	run, err := jobrun.Authenticate(ctx, r.Live, o.Writer, o.Run, cache.Status.WriterJobUID, func() (*batchv1.Job, error) {
+		return t.expected(ctx, action)
+	})
+	if err != nil {
+		return o, t.out.Result, err
+	}
+	switch {
+	case run.Untrusted != "":
+		t.reportUntrusted(run.Untrusted)
+		err = apply.Delete(ctx, r.Client, o.Writer)
+	case run.Phase == jobrun.Running || run.Phase == jobrun.Ended:
+		cache.Status.WriterJobUID = run.Run
+	}
+	o.Run = run
+	if o.Writer != nil && run.Run != cache.Status.WriterJobUID {
+		// It wrote nothing that a digest vouches for, and answers no request.
+		o.Writer, o.Run, o.Hindrance = nil, jobrun.Outcome{Phase: jobrun.Deleting}, ""
+	}
+	return o, t.out.Result, err
+}
+
+// expected is the Job that the operator would create for an action; nil: unknown.
+func (t *turn) expected(ctx context.Context, action action) (*batchv1.Job, error) {
+	not := ""
+	switch {
+	case action == nil:
+		not = "its action is unknown"
+	case t.PVC == nil:
+		not = "there is no PersistentVolumeClaim " + t.cache.Name
+	case action.name() == plan.Cleanup:
+		not = t.refusesCleanup()
+	}
+	if not != "" {
+		return nil, &conditions.StalledError{Reason: v1alpha1.ReasonConflict, Message: not}
+	}
+	return action.job(ctx, t, plan.DueAction{})
+}
+
+// reportUntrusted reports a Job of another client that was deleted.
+func (t *turn) reportUntrusted(why string) {
+	if why == "" {
+		return
+	}
+	t.out.Events = append(t.out.Events, event.Warning("UntrustedJob", "Delete", "Deleted %s", why))
+	t.out.WakeIn(time.Second)
+}
+
 func (r Reconciler) applier() apply.Applier {
 	return apply.Applier{Client: r.Client, Live: r.Live, FieldOwner: r.FieldOwner}
 }
@@ -155,9 +212,17 @@ func (t *turn) start(ctx context.Context, action action, due plan.DueAction) err
 		return err
 	}
 	podspec.Near(&job.Spec.Template.Spec, near)
-	if _, err := t.applier().Apply(ctx, apply.ControlledBy(t.cache), job); err != nil {
+	made, err := jobrun.Start(ctx, t.applier(), t.cache, job)
+	if err != nil {
 		return err
 	}
+	if made.UID == "" { // one of the name is in the way, and on its way
+		t.reportUntrusted(made.Untrusted)
+		t.wait(action.name(), "the Job of the last run to be gone")
+		t.out.WakeIn(time.Second)
+		return nil
+	}
+	t.cache.Status.WriterJobUID = made.UID
 	t.out.Started, t.out.Cause = action.name(), due.Cause
 	t.out.Events = append(t.out.Events, started(action.name(), due.Cause))
 	return nil
@@ -233,7 +298,8 @@ func (t *turn) startedMeanwhile(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	if apply.Ours(t.cache, pass.Labels(t.cache), job) != nil {
+	// One that is not in the cache may be another client's: its creation shows that.
+	if job = apply.Ours(t.cache, pass.Labels(t.cache), job); job != nil && string(job.UID) == t.cache.Status.WriterJobUID {
 		t.out.WakeIn(time.Second)
 		return true, nil
 	}

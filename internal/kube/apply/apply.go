@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
@@ -70,6 +71,35 @@ func (a Applier) Apply(ctx context.Context, owner Owner, desired client.Object) 
 		return false, fmt.Errorf("apply %s %s/%s: %w", u.GetKind(), u.GetNamespace(), u.GetName(), err)
 	}
 	return true, nil
+}
+
+// Create creates the desired object for its owner, marked as Apply marks it, and
+// returns the uid from the API server's answer. Empty: an object of the name,
+// made for the same owner, exists already. It was not changed, and may be
+// another client's.
+func (a Applier) Create(ctx context.Context, owner Owner, desired client.Object) (types.UID, error) {
+	u, err := a.prepare(owner, desired)
+	if err != nil {
+		return "", err
+	}
+	err = a.Client.Create(ctx, u, client.FieldOwner(a.FieldOwner))
+	if !apierrors.IsAlreadyExists(err) {
+		if err != nil {
+			err = fmt.Errorf("create %s %s/%s: %w", u.GetKind(), u.GetNamespace(), u.GetName(), err)
+		}
+		return u.GetUID(), err
+	}
+	live, err := newObject(a.Client.Scheme(), desired)
+	if err == nil {
+		err = a.Live.Get(ctx, client.ObjectKeyFromObject(desired), live)
+	}
+	if err != nil {
+		if apierrors.IsNotFound(err) { // it is gone again
+			return "", nil
+		}
+		return "", fmt.Errorf("read %s %s/%s, which exists already: %w", u.GetKind(), u.GetNamespace(), u.GetName(), err)
+	}
+	return "", ours(owner.object, live, u, u.GetKind())
 }
 
 // Differs reports whether Apply of the same would write.

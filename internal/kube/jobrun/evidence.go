@@ -3,6 +3,7 @@ package jobrun
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -30,30 +31,23 @@ func evidence(job *batchv1.Job, pods []corev1.Pod) (pod *corev1.Pod, doubt strin
 		return nil, fmt.Sprintf("%d pods name Job %s as their controller, such as %s and %s, and the operator starts one: no report is trusted",
 			len(controlled), job.Name, controlled[0].Name, controlled[1].Name)
 	}
-	if why := differs(job.Spec.Template.Spec, controlled[0].Spec); why != "" {
+	if why := differs(&job.Spec.Template, controlled[0].Annotations, controlled[0].Spec); why != "" {
 		return nil, fmt.Sprintf("pod %s is not what Job %s describes (%s): its report is not trusted", controlled[0].Name, job.Name, why)
 	}
 	return controlled[0], ""
 }
 
-// Differs returns in which respect a Job on the server runs something else than the
-// one that the operator creates, in the same terms as for its pod; empty: in none.
-func Differs(created, found *batchv1.Job) string {
-	template := *created.Spec.Template.Spec.DeepCopy()
-	for _, containers := range [][]corev1.Container{template.InitContainers, template.Containers} {
-		for i := range containers { // as the server defaults it
-			if containers[i].TerminationMessagePath == "" {
-				containers[i].TerminationMessagePath = corev1.TerminationMessagePathDefault
-			}
-		}
-	}
-	return differs(template, found.Spec.Template.Spec)
-}
-
 // differs returns in which respect a pod runs something else than a template
 // asks for. What admission adds is allowed, such as containers, tolerations or
 // volumes, as long as it does not reach the volumes of the template.
-func differs(template, pod corev1.PodSpec) string {
+func differs(of *corev1.PodTemplateSpec, annotations map[string]string, pod corev1.PodSpec) string {
+	template := of.Spec
+	if why := annotationDiffers(of.Annotations, annotations); why != "" {
+		return why
+	}
+	if len(pod.EphemeralContainers) > 0 {
+		return "container " + pod.EphemeralContainers[0].Name + " was added to it while it ran"
+	}
 	if pod.HostPID != template.HostPID || ptr.Deref(pod.ShareProcessNamespace, false) != ptr.Deref(template.ShareProcessNamespace, false) {
 		return "it shares its processes"
 	}
@@ -92,11 +86,8 @@ func containerDiffers(want, have *corev1.Container) string {
 		!equality.Semantic.DeepEqual(want.ReadinessProbe, have.ReadinessProbe), !equality.Semantic.DeepEqual(want.StartupProbe, have.StartupProbe):
 		return "a hook or probe" // which may run commands
 	}
-	for i := range want.Env {
-		if at := slices.IndexFunc(have.Env, func(e corev1.EnvVar) bool { return e.Name == want.Env[i].Name }); at < 0 ||
-			!equality.Semantic.DeepEqual(want.Env[i], have.Env[at]) {
-			return "variable " + want.Env[i].Name
-		}
+	if name := variableDiffers(want, have); name != "" {
+		return "variable " + name
 	}
 	for i := range want.VolumeMounts {
 		if !slices.ContainsFunc(have.VolumeMounts, func(m corev1.VolumeMount) bool { return equality.Semantic.DeepEqual(want.VolumeMounts[i], m) }) {
@@ -113,6 +104,44 @@ func containerDiffers(want, have *corev1.Container) string {
 		}
 	}
 	return ""
+}
+
+// variableDiffers returns a variable that a container lacks, has with another
+// value, or has in addition though it may change which programs run.
+func variableDiffers(want, have *corev1.Container) string {
+	for i := range want.Env {
+		if !slices.ContainsFunc(have.Env, func(e corev1.EnvVar) bool { return e.Name == want.Env[i].Name }) {
+			return want.Env[i].Name
+		}
+	}
+	for i := range have.Env { // each: of two with one name, the last counts
+		e := &have.Env[i]
+		at := slices.IndexFunc(want.Env, func(w corev1.EnvVar) bool { return w.Name == e.Name })
+		if at < 0 && steers(e.Name) || at >= 0 && !equality.Semantic.DeepEqual(want.Env[at], *e) {
+			return e.Name
+		}
+	}
+	for i := range have.EnvFrom { // whose names are not known here
+		if !slices.ContainsFunc(want.EnvFrom, func(w corev1.EnvFromSource) bool { return equality.Semantic.DeepEqual(w, have.EnvFrom[i]) }) {
+			return "source " + fmt.Sprint(i)
+		}
+	}
+	return ""
+}
+
+// steers reports whether a variable may change which programs an agent and the
+// go command run, or which files they read. Admission may add others, such as
+// those of an HTTP proxy.
+func steers(name string) bool {
+	if name == "GOMAXPROCS" || name == "GOMEMLIMIT" {
+		return false
+	}
+	for _, prefix := range []string{"GO", "CGO_", "LD_", "GIT_", "SSH_", "XDG_", "PKG_CONFIG"} {
+		if strings.HasPrefix(name, prefix) {
+			return true
+		}
+	}
+	return slices.Contains([]string{"PATH", "HOME", "TMPDIR", "CC", "CXX", "FC", "AR", "NETRC", "SSL_CERT_FILE", "SSL_CERT_DIR"}, name)
 }
 
 // within reports whether one path is another, or below it.

@@ -59,6 +59,18 @@ func TestEvidence(t *testing.T) {
 			mainOf(p).Env = append(mainOf(p).Env, corev1.EnvVar{Name: "HTTP_PROXY", Value: "x"})
 		}},
 
+		"a variable of the go command": {change: func(p *corev1.Pod) {
+			mainOf(p).Env = append(mainOf(p).Env, corev1.EnvVar{Name: "GOFLAGS", Value: "-toolexec=/cache/x"})
+		}, cause: "variable GOFLAGS"},
+		"a variable twice": {change: func(p *corev1.Pod) {
+			mainOf(p).Env = append(mainOf(p).Env, corev1.EnvVar{Name: "A", Value: "2"})
+		}, cause: "variable A"},
+		"variables of a ConfigMap": {change: func(p *corev1.Pod) {
+			mainOf(p).EnvFrom = []corev1.EnvFromSource{{ConfigMapRef: &corev1.ConfigMapEnvSource{}}}
+		}, cause: "variable source 0"},
+		"a container that was added while it ran": {change: func(p *corev1.Pod) {
+			p.Spec.EphemeralContainers = []corev1.EphemeralContainer{{EphemeralContainerCommon: corev1.EphemeralContainerCommon{Name: "debug"}}}
+		}, cause: "container debug was added to it"},
 		"two of them":           {change: func(*corev1.Pod) {}, second: true, cause: "2 pods name Job j as their controller"},
 		"an owner, not its Job": {change: func(p *corev1.Pod) { p.OwnerReferences[0].Controller = ptr.To(false) }, cause: "the pod is gone"},
 		"without the Job's uid": {change: func(p *corev1.Pod) { delete(p.Labels, batchv1.ControllerUidLabel) }, cause: "the pod is gone"},

@@ -48,6 +48,9 @@ type Outcome struct {
 	Cause string
 	// Pod is the Job's pod; empty when there is none any more.
 	Pod string
+	// Untrusted is why the Job is not the operator's own, so that its report does
+	// not count; empty: it is, or [Authenticate] was not called.
+	Untrusted string
 }
 
 // Conclusive reports whether the container ended by itself and its exit code can

@@ -69,7 +69,7 @@ func replaceWithout(t *testing.T, n int) bool {
 // its Job are removed, and made again after a pause.
 func TestInconclusive(t *testing.T) {
 	w := newWorld(t)
-	w.at(replacement.WaitForCheck, "apply PersistentVolumeClaim ci-next", "apply Job ci-next")
+	w.at(replacement.WaitForCheck, "apply PersistentVolumeClaim ci-next", "create Job ci-next")
 	w.controllers(1)
 	w.record(w.at(replacement.RecordCheck), v1alpha1.VerdictInconclusive)
 	w.at(replacement.ClearCheck, "delete Job ci-next", "delete PersistentVolumeClaim ci-next")
@@ -101,7 +101,7 @@ func TestCorrupt(t *testing.T) {
 func TestSourceIsRemoved(t *testing.T) {
 	w := newWorld(t)
 	w.run.Intent.Copied = true
-	w.at(replacement.WaitForCheck, "apply PersistentVolumeClaim ci-next", "apply PersistentVolumeClaim ci-next-source", "apply Job ci-next")
+	w.at(replacement.WaitForCheck, "apply PersistentVolumeClaim ci-next", "apply PersistentVolumeClaim ci-next-source", "create Job ci-next")
 	pvc := get[corev1.PersistentVolumeClaim](w, "ci-next-source")
 	pvc.Spec.VolumeName = "source"
 	w.must(w.client.Update(t.Context(), pvc))

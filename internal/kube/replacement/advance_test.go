@@ -1,9 +1,11 @@
 package replacement_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 
@@ -19,7 +21,7 @@ func prepared(t *testing.T, change func(*world)) *world {
 	if change != nil {
 		change(w)
 	}
-	w.at(replacement.WaitForCheck, "apply PersistentVolumeClaim ci-next", "apply Job ci-next")
+	w.at(replacement.WaitForCheck, "apply PersistentVolumeClaim ci-next", "create Job ci-next")
 	w.controllers(0)
 	out := w.at(replacement.RecordCheck)
 	if out.Check.ExitCode == nil || *out.Check.ExitCode != 0 {
@@ -124,5 +126,32 @@ func TestCachePVC(t *testing.T) {
 				t.Errorf("the previous PVC: %+v", previous.Spec)
 			}
 		})
+	}
+}
+
+// TestForgedCheck holds that a Job that another client created in place of the
+// one that checks the new volume gives no verdict, and that the Job of the
+// operator does, also if a crash has lost its uid.
+func TestForgedCheck(t *testing.T) {
+	w := newWorld(t)
+	w.at(replacement.WaitForCheck, "apply PersistentVolumeClaim ci-next", "create Job ci-next")
+	own := get[batchv1.Job](w, "ci-next")
+	if w.run.Intent.JobUID != string(own.UID) {
+		t.Errorf("the recorded uid is %q, want %s", w.run.Intent.JobUID, own.UID)
+	}
+	w.run.Intent.JobUID = "" // lost in a crash
+	w.controllers(0)
+	if out := w.at(replacement.RecordCheck); !out.Check.Conclusive() {
+		t.Errorf("the operator's own: %+v", out.Check)
+	}
+	forged := own.DeepCopy()
+	forged.ResourceVersion, forged.UID, forged.Status = "", "", batchv1.JobStatus{}
+	forged.Spec.Template.Spec.Containers[0].Image = "forger"
+	w.must(w.client.Delete(t.Context(), own))
+	w.collect()
+	w.must(w.client.Create(t.Context(), forged))
+	w.controllers(0)
+	if out := w.at(replacement.RecordCheck); out.Check.Conclusive() || !strings.Contains(out.Check.Cause, "is not the one that the operator created (the image of container agent)") {
+		t.Errorf("forged: %+v", out.Check)
 	}
 }

@@ -75,7 +75,10 @@ func (r Run) MakeNext(ctx context.Context, c Content) error {
 	if err != nil {
 		return err
 	}
-	_, err = a.Apply(ctx, owner, job.Object())
+	made, err := jobrun.Start(ctx, a, r.Owner, job.Object())
+	if made.UID != "" {
+		r.Intent.JobUID = made.UID
+	}
 	return err
 }
 

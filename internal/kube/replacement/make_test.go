@@ -225,7 +225,7 @@ func TestMakeNextIsRepeated(t *testing.T) {
 func TestMakeNextFails(t *testing.T) {
 	for _, copied := range []bool{false, true} {
 		for _, failing := range []string{
-			"apply PersistentVolumeClaim ci-next", "apply PersistentVolumeClaim ci-next-source", "get PersistentVolume old", "apply Job ci-next",
+			"apply PersistentVolumeClaim ci-next", "apply PersistentVolumeClaim ci-next-source", "get PersistentVolume old", "create Job ci-next",
 		} {
 			if copied == (failing == "get PersistentVolume old") || !copied && strings.HasSuffix(failing, "source") {
 				continue // it is not called

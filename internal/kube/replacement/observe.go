@@ -10,6 +10,7 @@ import (
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/kube/apply"
+	"gocache.dev/operator/internal/kube/conditions"
 	"gocache.dev/operator/internal/kube/jobrun"
 	"gocache.dev/operator/internal/kube/read"
 	"gocache.dev/operator/internal/kube/volume"
@@ -138,9 +139,27 @@ func (r Run) observeCheck(ctx context.Context, ns string, o *Observed) (err erro
 	if o.Check, err = jobrun.Observe(ctx, r.Live, o.Job); err != nil {
 		return err
 	}
+	if o.Check, err = r.authenticate(ctx, o); err != nil {
+		return err
+	}
 	pods, err := jobrun.Pods(ctx, r.Live, ns, r.NextName())
 	o.pods = len(pods) > 0
 	return err
+}
+
+// authenticate makes the outcome of a Job inconclusive that is not the one that
+// the operator created, until the outcome is recorded.
+func (r Run) authenticate(ctx context.Context, o *Observed) (jobrun.Outcome, error) {
+	if r.Intent.NextVolume != "" || o.Check.Run == r.Intent.Check.Run {
+		return o.Check, nil
+	}
+	return jobrun.Authenticate(ctx, r.Live, o.Job, o.Check, r.Intent.JobUID, func() (*batchv1.Job, error) {
+		if r.Intent.Snapshot != "" && (r.Content.Snapshot == nil || r.Content.Snapshot.Status.Source == nil) {
+			return nil, &conditions.StalledError{Message: "its CacheSnapshot is gone"}
+		}
+		job, err := r.job(ctx, r.Content)
+		return job.Object(), err
+	})
 }
 
 // Facts is the observation to decide on. The caller adds the time, the state of

@@ -61,6 +61,7 @@ func TestCheckFacts(t *testing.T) {
 		"it runs, on a source": {[]client.Object{checkJob(ours(), false), claimOnly("ci-next-source")}, replacement.Check{Exists: true, Run: "job-uid", Leftovers: true}},
 	} {
 		w := newWorld(t, tt.objects...)
+		w.run.Intent.JobUID = "job-uid"
 		o, err := w.run.Observe(t.Context())
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
