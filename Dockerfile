@@ -1,4 +1,4 @@
-# One image with all programs of the operator, for every platform that Go
+# One image with all programs that run in the cluster, for every platform that Go
 # builds for: the compiler runs on the machine's own platform and crosses.
 #
 #     docker build -t gocache.dev/operator:dev .
@@ -22,7 +22,7 @@ RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache
     mkdir /out && \
     go build -trimpath -ldflags "$LDFLAGS" -o /out/manager . && \
     go build -trimpath -ldflags "$LDFLAGS" -o /out/ \
-      $(go list -f '{{if eq .Name "main"}}{{.ImportPath}}{{end}}' ./internal/cmd/...)
+      $(go list -f '{{if eq .Name "main"}}{{.ImportPath}}{{end}}' ./internal/cmd/gocache-...)
 
 FROM scratch
 # Proxies and git sources speak TLS to the outside.

@@ -114,6 +114,9 @@ var rules = []rule{
 	{dir: "internal/cmd/gocache-router", may: []string{"internal/router", "internal/domain/version"}, bans: noManager,
 		why: "the router reads weights and answers HAProxy"},
 
+	{dir: "internal/cmd/kubectl-gocache", may: []string{"internal/cli", "internal/domain/version"},
+		why: "the plugin runs on laptops and starts no controller"},
+
 	{dir: "internal/testing", may: []string{"*"}, why: "helpers of tests may reach everything"},
 	{dir: "test", may: []string{"*"}, why: "black-box tests may reach everything"},
 	{dir: "hack", may: []string{"*"}, why: "tools of this repository may reach everything"},

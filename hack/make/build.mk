@@ -21,7 +21,7 @@ build: ## Build all programs, static, into bin
 .PHONY: image
 image: build devcluster ## Write the image IMG as an archive to dist/operator.tar, without Docker
 	@mkdir -p dist
-	@programs=$$(go list -f '{{if eq .Name "main"}}$(BIN)/{{.ImportPath}}{{end}}' ./internal/cmd/... | sed 's|gocache.dev/operator/internal/cmd/||'); \
+	@programs=$$(go list -f '{{if eq .Name "main"}}$(BIN)/{{.ImportPath}}{{end}}' ./internal/cmd/gocache-... | sed 's|gocache.dev/operator/internal/cmd/||'); \
 	$(DEVCLUSTER) image binaries --ref $(IMG) --entrypoint /manager -o $(CURDIR)/dist/operator.tar $(BIN)/manager $$programs "$$(go env GOROOT)/go.env=/usr/local/go/go.env"
 
 .PHONY: docker-build

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -111,12 +110,8 @@ func build(ctx context.Context, o Options, dir string) ([]program, error) {
 			}
 		}
 	}
-	folder := "internal/cmd/" + plugin
-	if _, err := os.Stat(filepath.Join(o.Root, folder)); errors.Is(err, fs.ErrNotExist) {
-		return programs, nil
-	}
 	for _, platform := range pluginPlatforms {
-		if err := add(plugin, folder, platform); err != nil {
+		if err := add(plugin, "internal/cmd/"+plugin, platform); err != nil {
 			return nil, err
 		}
 	}

@@ -2,7 +2,7 @@
 // network:
 //
 //	gocache-operator_VERSION_linux_ARCH.tar.gz   the operator's programs
-//	kubectl-gocache_VERSION_OS_ARCH.*            the plugin of kubectl, once there is internal/cmd/kubectl-gocache
+//	kubectl-gocache_VERSION_OS_ARCH.*            the plugin of kubectl
 //	gocache-operator_VERSION_image.tar           the image for all architectures, as an OCI layout
 //	install.yaml, crds.yaml                      config/default with the image by digest; the CRDs alone
 //	gocache-operator-VERSION.tgz                 the Helm chart, and the same as an OCI layout: …_chart.tar

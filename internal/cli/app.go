@@ -1,0 +1,241 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/jedib0t/go-pretty/v6/text"
+	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+	"k8s.io/apimachinery/pkg/runtime"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	"k8s.io/cli-runtime/pkg/genericclioptions"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
+	"k8s.io/client-go/kubernetes"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/cli/status"
+)
+
+// ErrReported is returned by a command whose output has the reason already: the
+// program exits with an error and prints nothing more.
+var ErrReported = errors.New("reported")
+
+// app is what the commands share.
+type app struct {
+	genericiooptions.IOStreams
+	flags *genericclioptions.ConfigFlags
+	color bool
+	now   func() time.Time
+	// client and clientset reach the cluster of the flags; tests replace them.
+	client    func() (client.Client, error)
+	clientset func() (kubernetes.Interface, error)
+	// interval between reads of what is waited for, or watched.
+	interval time.Duration
+}
+
+// scheme has the kinds that the commands read.
+var scheme = sync.OnceValue(func() *runtime.Scheme {
+	s := runtime.NewScheme()
+	utilruntime.Must(clientgoscheme.AddToScheme(s))
+	utilruntime.Must(v1alpha1.AddToScheme(s))
+	utilruntime.Must(snapshotv1.AddToScheme(s))
+	return s
+})
+
+// Options of the command.
+type Options struct {
+	// Version of the program.
+	Version string
+	// Now is the clock.
+	Now func() time.Time
+	// NoColor is set where output must not be colored. Only terminals get colors.
+	NoColor bool
+}
+
+// New is the command kubectl gocache.
+func New(streams genericiooptions.IOStreams, o Options) *cobra.Command {
+	a := &app{
+		IOStreams: streams, flags: genericclioptions.NewConfigFlags(true), now: o.Now, interval: time.Second,
+		color: terminal(streams.Out) && !o.NoColor,
+	}
+	a.client = func() (client.Client, error) {
+		config, err := a.flags.ToRESTConfig()
+		if err != nil {
+			return nil, err
+		}
+		config.UserAgent = "kubectl-gocache"
+		c, err := client.New(config, client.Options{Scheme: scheme()})
+		if err != nil {
+			return nil, fmt.Errorf("connect to the API server: %w", err)
+		}
+		return c, nil
+	}
+	a.clientset = func() (kubernetes.Interface, error) {
+		config, err := a.flags.ToRESTConfig()
+		if err != nil {
+			return nil, err
+		}
+		return kubernetes.NewForConfig(config)
+	}
+	return a.root(o.Version)
+}
+
+func (a *app) root(version string) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "kubectl-gocache",
+		Short: "Inspect and operate Go caches and Go module proxies",
+		Long: `Inspect and operate GoCaches, CacheSnapshots and ModProxies.
+
+A TARGET is the name of a GoCache, or KIND/NAME: gocache/ci, modproxy/goproxy.`,
+		Annotations:  map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl gocache"},
+		Version:      version,
+		SilenceUsage: true, SilenceErrors: true,
+	}
+	a.flags.AddFlags(root.PersistentFlags())
+	root.SetOut(a.Out)
+	root.SetErr(a.ErrOut)
+	root.AddCommand(a.statusCommand(), a.envCommand(), a.logsCommand())
+	for _, r := range requestCommands {
+		root.AddCommand(a.requestCommand(r))
+	}
+	return root
+}
+
+// namespace of the flags, or of the context of the kubeconfig.
+func (a *app) namespace() (string, error) {
+	namespace, _, err := a.flags.ToRawKubeConfigLoader().Namespace()
+	return namespace, err
+}
+
+// connect returns a client and the namespace.
+func (a *app) connect() (client.Client, string, error) {
+	namespace, err := a.namespace()
+	if err != nil {
+		return nil, "", err
+	}
+	c, err := a.client()
+	return c, namespace, err
+}
+
+// parseTarget reads NAME or KIND/NAME.
+func parseTarget(text string, kinds ...string) (v1alpha1.RequestTarget, error) {
+	kind, name, found := strings.Cut(text, "/")
+	if !found {
+		kind, name = kinds[0], text
+	}
+	for _, k := range kinds {
+		for _, alias := range aliases[k] {
+			if name != "" && (strings.EqualFold(kind, k) || strings.EqualFold(kind, alias)) {
+				return v1alpha1.RequestTarget{Kind: k, Name: name}, nil
+			}
+		}
+	}
+	return v1alpha1.RequestTarget{}, fmt.Errorf("target %q: want NAME of a %s, or KIND/NAME with a kind of %s", text, kinds[0], strings.Join(kinds, ", "))
+}
+
+// aliases are the other names of the kinds in the API.
+var aliases = map[string][]string{
+	v1alpha1.GoCacheKind:       {"gocaches", "goc"},
+	v1alpha1.ModProxyKind:      {"modproxies", "mproxy"},
+	v1alpha1.CacheSnapshotKind: {"cachesnapshots", "csnap"},
+}
+
+// complete proposes names of objects to the shell.
+func (a *app) complete(kinds ...string) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+		if len(args) > 0 {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		c, namespace, err := a.connect()
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveError
+		}
+		names, err := targets(cmd.Context(), c, namespace, kinds)
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveError
+		}
+		return names, cobra.ShellCompDirectiveNoFileComp
+	}
+}
+
+// targets are the objects of a namespace as commands accept them.
+func targets(ctx context.Context, c client.Reader, namespace string, kinds []string) ([]string, error) {
+	lists := map[string]client.ObjectList{
+		v1alpha1.GoCacheKind: &v1alpha1.GoCacheList{}, v1alpha1.ModProxyKind: &v1alpha1.ModProxyList{}, v1alpha1.CacheSnapshotKind: &v1alpha1.CacheSnapshotList{},
+	}
+	var names []string
+	for i, kind := range kinds {
+		list := lists[kind]
+		if err := c.List(ctx, list, client.InNamespace(namespace)); err != nil {
+			return nil, err
+		}
+		prefix := strings.ToLower(kind) + "/"
+		if i == 0 {
+			prefix = ""
+		}
+		for _, name := range namesOf(list) {
+			names = append(names, prefix+name)
+		}
+	}
+	return names, nil
+}
+
+func namesOf(list client.ObjectList) []string {
+	var names []string
+	switch l := list.(type) {
+	case *v1alpha1.GoCacheList:
+		for i := range l.Items {
+			names = append(names, l.Items[i].Name)
+		}
+	case *v1alpha1.ModProxyList:
+		for i := range l.Items {
+			names = append(names, l.Items[i].Name)
+		}
+	case *v1alpha1.CacheSnapshotList:
+		for i := range l.Items {
+			names = append(names, l.Items[i].Name)
+		}
+	}
+	return names
+}
+
+// terminal reports whether a person reads the output.
+func terminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd())) //nolint:gosec // a file descriptor is small
+}
+
+// paint colors text by urgency, where a terminal shows it.
+func (a *app) paint(level status.Level, s string) string {
+	colors := map[status.Level]text.Colors{
+		status.LevelOK: {text.FgGreen}, status.LevelProgress: {text.FgCyan}, status.LevelWarning: {text.FgYellow}, status.LevelFailure: {text.FgRed, text.Bold},
+	}
+	if !a.color {
+		return s
+	}
+	return colors[level].Sprint(s)
+}
+
+// newTable is a table in the style of kubectl.
+func newTable(headers ...any) table.Writer {
+	t := table.NewWriter()
+	style := table.StyleDefault
+	style.Options = table.OptionsNoBordersAndSeparators
+	style.Box.PaddingLeft, style.Box.PaddingRight = "", "   "
+	style.Format.Header = text.FormatDefault
+	t.SetStyle(style)
+	t.SuppressTrailingSpaces()
+	t.AppendHeader(headers)
+	return t
+}

@@ -1,0 +1,6 @@
+// Package cli is the plugin of kubectl: it shows the state of caches and
+// proxies, and requests actions on them.
+//
+// It reads objects and creates CacheRequests, with the rights of the user's
+// kubeconfig. It changes no object of the operator.
+package cli
