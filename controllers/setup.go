@@ -7,6 +7,7 @@ import (
 	"time"
 
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"gocache.dev/operator/controllers/cacherequest"
 	"gocache.dev/operator/controllers/cachesnapshot"
@@ -15,6 +16,7 @@ import (
 	"gocache.dev/operator/controllers/populator"
 	"gocache.dev/operator/internal/domain/untrusted"
 	"gocache.dev/operator/internal/kube/csisnapshot"
+	"gocache.dev/operator/internal/kube/gauges"
 	"gocache.dev/operator/internal/kube/images"
 )
 
@@ -39,6 +41,9 @@ func Setup(mgr ctrl.Manager, d Deps) error {
 	if err := csisnapshot.Index(context.Background(), mgr.GetFieldIndexer()); err != nil {
 		return err
 	}
+	filler := &populator.Reconciler{
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Events: mgr.GetEventRecorder("gocache-populator"), Clock: d.Clock,
+	}
 	for _, c := range []struct {
 		name       string
 		controller interface{ SetupWithManager(ctrl.Manager) error }
@@ -57,13 +62,11 @@ func Setup(mgr ctrl.Manager, d Deps) error {
 		{"cacherequest", &cacherequest.Reconciler{
 			Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Events: mgr.GetEventRecorder("cacherequest-controller"), Clock: d.Clock,
 		}},
-		{"populator", &populator.Reconciler{
-			Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Events: mgr.GetEventRecorder("gocache-populator"), Clock: d.Clock,
-		}},
+		{"populator", filler},
 	} {
 		if err := c.controller.SetupWithManager(mgr); err != nil {
 			return fmt.Errorf("set up controller %s: %w", c.name, err)
 		}
 	}
-	return nil
+	return gauges.Register(metrics.Registry, mgr, gocache.Gauges(), cachesnapshot.Gauges(), modproxy.Gauges(), cacherequest.Gauges(), filler.Gauges())
 }

@@ -86,6 +86,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	}
 	if wrote {
 		log.FromContext(ctx).Info("Decided", "action", q.Spec.Action, "target", key(q.Spec.TargetRef), "reason", progress.Reason, "message", progress.Message)
+		count(stored, q)
 		record.Record(r.Events, q, happened(q, progress))
 	}
 	if request.Finished(q) {

@@ -9,6 +9,7 @@ import (
 
 // emit records an event for each change of the status.
 func (r *Reconciler) emit(s *scope) {
+	count(s.before, s.snapshot)
 	event.Record(r.Events, s.snapshot, became(s.before, s.snapshot))
 }
 

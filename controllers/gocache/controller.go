@@ -263,6 +263,7 @@ func (r *Reconciler) report(ctx context.Context, p *progress, failed error) erro
 		return err
 	}
 	p.logDecision(ctx)
+	count(p.Stored, p.cache)
 	event.Record(r.Events, p.cache, p.events())
 	return nil
 }

@@ -186,8 +186,8 @@ func TestFailureReport(t *testing.T) {
 		message string
 		checks  int
 	}{
-		"intact":      {intact, func(*v1alpha1.GoCacheSpec) {}, v1alpha1.RequestSucceeded, "Intact: 3 module versions", 1},
-		"corrupt":     {corrupt, afterWarmUp, v1alpha1.RequestSucceeded, "Corrupt: 1 corrupt: FlippedZip 1 (FlippedZip, module cache: a@v1.zip: h1 differs); roll it back with a CacheRequest of action Rollback and argument ci-", 1},
+		"intact":       {intact, func(*v1alpha1.GoCacheSpec) {}, v1alpha1.RequestSucceeded, "Intact: 3 module versions", 1},
+		"corrupt":      {corrupt, afterWarmUp, v1alpha1.RequestSucceeded, "Corrupt: 1 corrupt: FlippedZip 1 (FlippedZip, module cache: a@v1.zip: h1 differs); roll it back with a CacheRequest of action Rollback and argument ci-", 1},
 		"inconclusive": {evicted, func(*v1alpha1.GoCacheSpec) {}, v1alpha1.RequestFailed, "inconclusive after 3 attempts: the pod was disrupted", 3},
 		"comes to no end": {nil, checkedBy(v1alpha1.CacheIntegrity{Deadline: &metav1.Duration{Duration: 5 * time.Minute}}),
 			v1alpha1.RequestFailed, "no result within 5m0s", 1},

@@ -200,7 +200,7 @@ func TestCorruptNewVolume(t *testing.T) {
 	}{
 		"corrupt":        {func(w *world) { w.renewed = corruptEnding() }, "is Corrupt: 1 corrupt"},
 		"something else": {func(w *world) { w.renewed = intactWith("sha256:cc") }, "holds something else than"},
-		"inconclusive": {func(w *world) { w.renewed = evicted }, "could not be verified in 3 attempts"},
+		"inconclusive":   {func(w *world) { w.renewed = evicted }, "could not be verified in 3 attempts"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -100,13 +100,13 @@ func TestOutcomesOfAWarmUp(t *testing.T) {
 		outcome v1alpha1.RunOutcome
 		message string
 	}{
-		"evicted":             {cluster.Ending{Evicted: true}, v1alpha1.RunInconclusive, "the pod was disrupted"},
-		"pod gone":            {cluster.Ending{Exit: 1, Lost: true}, v1alpha1.RunInconclusive, "the pod is gone"},
-		"killed":              {cluster.Ending{Exit: 137}, v1alpha1.RunInconclusive, "killed by signal 9"},
-		"no report":           {cluster.Ending{Exit: 2, Message: "panic: oh"}, v1alpha1.RunFailed, "exit code 2: panic: oh"},
-		"success by half":     {cluster.Ending{Exit: 1, Message: `{"outcome":"Succeeded"}`}, v1alpha1.RunFailed, ""},
-		"wrote corrupt content":   {*ended(warmreport.Report{Outcome: warmreport.Corrupt, Message: "1 corrupt"}), v1alpha1.RunFailed, "1 corrupt"},
-		"exit 0, but corrupt": {cluster.Ending{Message: `{"outcome":"Corrupt","message":"1 corrupt"}`}, v1alpha1.RunFailed, "1 corrupt"},
+		"evicted":               {cluster.Ending{Evicted: true}, v1alpha1.RunInconclusive, "the pod was disrupted"},
+		"pod gone":              {cluster.Ending{Exit: 1, Lost: true}, v1alpha1.RunInconclusive, "the pod is gone"},
+		"killed":                {cluster.Ending{Exit: 137}, v1alpha1.RunInconclusive, "killed by signal 9"},
+		"no report":             {cluster.Ending{Exit: 2, Message: "panic: oh"}, v1alpha1.RunFailed, "exit code 2: panic: oh"},
+		"success by half":       {cluster.Ending{Exit: 1, Message: `{"outcome":"Succeeded"}`}, v1alpha1.RunFailed, ""},
+		"wrote corrupt content": {*ended(warmreport.Report{Outcome: warmreport.Corrupt, Message: "1 corrupt"}), v1alpha1.RunFailed, "1 corrupt"},
+		"exit 0, but corrupt":   {cluster.Ending{Message: `{"outcome":"Corrupt","message":"1 corrupt"}`}, v1alpha1.RunFailed, "1 corrupt"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

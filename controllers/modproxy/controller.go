@@ -225,6 +225,7 @@ func (r *Reconciler) report(ctx context.Context, p *progress, failed error) erro
 		return err
 	}
 	logDecision(ctx, p)
+	count(p.first, p.proxy)
 	event.Record(r.Events, p.proxy, append(changes(p.first, p.proxy), p.result.Events...))
 	return nil
 }

@@ -45,6 +45,7 @@ type Reconciler struct {
 	Clock func() time.Time
 
 	reported reports
+	waits    waits
 }
 
 // scope is one pass over one PVC.
@@ -67,6 +68,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	err := r.Live.Get(ctx, req.NamespacedName, s.claim)
 	if apierrors.IsNotFound(err) {
 		r.reported.forget(req.NamespacedName)
+		r.waits.forget(req.NamespacedName)
 		return ctrl.Result{}, nil
 	}
 	if err != nil {
@@ -87,6 +89,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if err != nil {
 		return ctrl.Result{}, err
 	}
+	r.waits.observed(s, decision.State)
 	r.warnOfCold(s, facts, decision)
 	return ctrl.Result{RequeueAfter: r.report(s, decision)}, nil
 }

@@ -11,6 +11,7 @@ import (
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/kube/bounded"
+	"gocache.dev/operator/internal/kube/event"
 	"gocache.dev/operator/internal/kube/volume"
 	"gocache.dev/operator/internal/plan/populate"
 )
@@ -43,9 +44,9 @@ func (r *Reconciler) report(s *scope, d populate.Decision) time.Duration {
 		return d.After
 	}
 	if r.reported.first(s.claim, n, s.now) {
-		r.Events.Eventf(s.claim, nil, n.kind, n.reason, "Populate", "%s", n.text)
+		r.record(s.claim, n)
 		if d.State == populate.Unpopulated { // counted when reported, so once for each PVC
-			unpopulatedClaims.WithLabelValues(s.claim.Namespace).Inc()
+			unpopulatedPVCs.WithLabelValues(s.claim.Namespace).Inc()
 		}
 	}
 	if d.After == 0 && d.Action == populate.Wait && d.State != populate.Unpopulated {
@@ -70,8 +71,13 @@ func (r *Reconciler) warnOfCold(s *scope, f populate.Observation, d populate.Dec
 		d.Snapshot, strings.Join(why, ", and "))
 	n.once = true
 	if r.reported.first(s.claim, n, s.now) {
-		r.Events.Eventf(s.claim, nil, n.kind, n.reason, "Populate", "%s", n.text)
+		r.record(s.claim, n)
 	}
+}
+
+func (r *Reconciler) record(claim *corev1.PersistentVolumeClaim, n *notice) {
+	r.Events.Eventf(claim, nil, n.kind, n.reason, "Populate", "%s", n.text)
+	event.Count(claim, n.kind, n.reason)
 }
 
 // coldClone is the reason of a warning that holds up nothing.

@@ -48,7 +48,11 @@ func (r *Reconciler) makeIntermediate(ctx context.Context, s *scope, d populate.
 // becomes of this process: the cluster binds the two, and a later pass finds
 // the intermediate PVC of a bound PVC and drops it.
 func (r *Reconciler) handOver(ctx context.Context, s *scope, d populate.Decision) error {
-	return volume.HandOver(ctx, r.Client, s.volume, s.intermediate, s.claim, d.Snapshot, fieldOwner)
+	err := volume.HandOver(ctx, r.Client, s.volume, s.intermediate, s.claim, d.Snapshot, fieldOwner)
+	if err == nil {
+		handedOver(s)
+	}
+	return err
 }
 
 // +kubebuilder:rbac:groups="",resources=persistentvolumeclaims,verbs=patch

@@ -67,7 +67,7 @@ func (w *world) counted() float64 {
 	families, err := metrics.Registry.Gather()
 	w.must(err)
 	for _, family := range families {
-		if family.GetName() != "gocache_unpopulated_claims_total" {
+		if family.GetName() != "gocache_unpopulated_pvcs_total" {
 			continue
 		}
 		for _, m := range family.GetMetric() {

@@ -5,9 +5,11 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/kube/volume"
+	"gocache.dev/operator/internal/testing/scrape"
 )
 
 func TestClaimIsFilledFromTheNewestVerifiedSnapshot(t *testing.T) {
@@ -24,6 +26,9 @@ func TestClaimIsFilledFromTheNewestVerifiedSnapshot(t *testing.T) {
 	w.once("data: Normal Populated: filled with a clone of CacheSnapshot ci-2")
 	if reported := w.events.all(); len(reported) != 2 {
 		t.Errorf("reported more than that: %q", reported)
+	}
+	if scrape.Value(t, metrics.Registry, "gocache_clone_duration_seconds", "source_kind", v1alpha1.GoCacheKind) < 1 {
+		t.Error("the clone was not counted")
 	}
 }
 

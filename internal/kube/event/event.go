@@ -5,12 +5,15 @@ package event
 
 import (
 	"fmt"
+	"reflect"
 
+	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/events"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/kube/bounded"
@@ -47,6 +50,22 @@ func (e Event) About(related runtime.Object) Event {
 func Record(r events.EventRecorder, on runtime.Object, all []Event) {
 	for _, e := range all {
 		r.Eventf(on, e.related, e.kind, e.reason, e.action, "%s", bounded.Text(e.note, maxNote))
+		Count(on, e.kind, e.reason)
+	}
+}
+
+// warnings are the failures of all kinds by reason. The reasons are those of
+// docs/reference/events.md.
+var warnings = prometheus.NewCounterVec(prometheus.CounterOpts{
+	Name: "gocache_warnings_total", Help: "Events of type Warning, by kind of the object and reason.",
+}, []string{"kind", "reason"})
+
+func init() { metrics.Registry.MustRegister(warnings) }
+
+// Count records an event of a type on an object in the metrics.
+func Count(on runtime.Object, eventType, reason string) {
+	if eventType == corev1.EventTypeWarning {
+		warnings.WithLabelValues(reflect.Indirect(reflect.ValueOf(on)).Type().Name(), reason).Inc() // a typed object has no kind in its metadata
 	}
 }
 

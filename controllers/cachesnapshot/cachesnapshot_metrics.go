@@ -1,0 +1,116 @@
+package cachesnapshot
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/kube/gauges"
+)
+
+// The gauges of each CacheSnapshot.
+var (
+	snapshotInfo = prometheus.NewDesc("gocache_snapshot_info",
+		"1 for each CacheSnapshot, with its source.",
+		[]string{"namespace", "name", "source_kind", "source", "instance"}, nil)
+	snapshotVerdict = prometheus.NewDesc("gocache_snapshot_verdict",
+		"1 for the verdict of the last verification of a CacheSnapshot, 0 for the others; absent before the first.",
+		[]string{"namespace", "name", "verdict"}, nil)
+	snapshotTime = prometheus.NewDesc("gocache_snapshot_creation_timestamp_seconds",
+		"When the CSI driver created the snapshot.",
+		[]string{"namespace", "name"}, nil)
+	snapshotBytes = prometheus.NewDesc("gocache_snapshot_verified_bytes",
+		"Bytes that the last verification of a CacheSnapshot has read.",
+		[]string{"namespace", "name"}, nil)
+	snapshotEntries = prometheus.NewDesc("gocache_snapshot_verified_entries",
+		"Module versions and build entries that the last verification of a CacheSnapshot has read, by layer.",
+		[]string{"namespace", "name", "layer"}, nil)
+)
+
+// The work on all CacheSnapshots.
+var (
+	verdicts = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "gocache_verifications_total", Help: "Attempts to verify a snapshot, by kind of its source and verdict.",
+	}, []string{"source_kind", "verdict"})
+	verificationDuration = prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name: "gocache_verification_duration_seconds", Help: "Duration of verifications that had a verdict, by kind of the source.",
+		Buckets: prometheus.ExponentialBuckets(1, 3, 8),
+	}, []string{"source_kind"})
+	verifiedBytes = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "gocache_verification_read_bytes_total", Help: "Bytes that verifications have read, by kind of the source.",
+	}, []string{"source_kind"})
+	stageDuration = prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name: "gocache_snapshot_stage_duration_seconds", Help: "Duration of the stages of the work on snapshots, such as creation by the CSI driver; with the time that a stage waits.",
+		Buckets: prometheus.ExponentialBuckets(1, 3, 8),
+	}, []string{"stage"})
+	repairs = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "gocache_repairs_total", Help: "Attempts to repair the clone of a corrupt snapshot, by outcome.",
+	}, []string{"outcome"})
+	offlineBuilds = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "gocache_offline_builds_total", Help: "Offline build tests, by outcome.",
+	}, []string{"outcome"})
+)
+
+func init() {
+	metrics.Registry.MustRegister(verdicts, verificationDuration, verifiedBytes, stageDuration, repairs, offlineBuilds)
+}
+
+// Gauges of all CacheSnapshots.
+func Gauges() gauges.Part {
+	return gauges.Part{
+		Metrics: []*prometheus.Desc{snapshotInfo, snapshotVerdict, snapshotTime, snapshotBytes, snapshotEntries},
+		Collect: collect,
+	}
+}
+
+func collect(ctx context.Context, r client.Reader, emit gauges.Emit) error {
+	var all v1alpha1.CacheSnapshotList
+	if err := r.List(ctx, &all, client.UnsafeDisableDeepCopy); err != nil {
+		return fmt.Errorf("list CacheSnapshots for their gauges: %w", err)
+	}
+	for i := range all.Items {
+		s := &all.Items[i]
+		source, v := s.Spec.SourceRef, &s.Status.Verification
+		emit.Object(v1alpha1.CacheSnapshotKind, s, s.Spec.Suspend, s.Status.Conditions)
+		emit(snapshotInfo, 1, s.Namespace, s.Name, source.Kind, source.Name, source.Instance)
+		emit.Time(snapshotTime, s.Status.CreationTime, s.Namespace, s.Name)
+		emit.Verdict(snapshotVerdict, v.Verdict, s.Namespace, s.Name)
+		if v.Verdict != "" {
+			emit(snapshotBytes, float64(v.Bytes), s.Namespace, s.Name)
+			emit(snapshotEntries, float64(v.Counts.Modules), s.Namespace, s.Name, string(v1alpha1.LayerModules))
+			emit(snapshotEntries, float64(v.Counts.BuildEntries), s.Namespace, s.Name, string(v1alpha1.LayerBuild))
+		}
+	}
+	return nil
+}
+
+// count records what a pass has written into the status: each attempt once.
+func count(before, after *v1alpha1.CacheSnapshot) {
+	kind := after.Spec.SourceRef.Kind
+	if v := after.Status.Verification; v.Run != "" && v.Run != before.Status.Verification.Run {
+		verdicts.WithLabelValues(kind, string(v.Verdict)).Inc()
+		verifiedBytes.WithLabelValues(kind).Add(float64(max(v.Bytes, 0)))
+		if v.Duration != nil {
+			verificationDuration.WithLabelValues(kind).Observe(v.Duration.Seconds())
+		}
+	}
+	ended := map[string]bool{}
+	for _, stage := range before.Status.Stages {
+		ended[stage.Name] = stage.Duration != nil
+	}
+	for _, stage := range after.Status.Stages {
+		if stage.Duration != nil && !ended[stage.Name] {
+			stageDuration.WithLabelValues(stage.Name).Observe(stage.Duration.Seconds())
+		}
+	}
+	if r := after.Status.Repair; r != nil && r.Run != "" && (before.Status.Repair == nil || r.Run != before.Status.Repair.Run) {
+		repairs.WithLabelValues(string(r.Outcome)).Inc()
+	}
+	if d := after.Status.OfflineBuild; d != nil && d.Run != "" && (before.Status.OfflineBuild == nil || d.Run != before.Status.OfflineBuild.Run) {
+		offlineBuilds.WithLabelValues(string(d.Outcome)).Inc()
+	}
+}

@@ -1,0 +1,157 @@
+package gocache
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/kube/gauges"
+	"gocache.dev/operator/internal/kube/replacement"
+)
+
+// The gauges of each GoCache.
+var (
+	snapshotTime = prometheus.NewDesc("gocache_cache_latest_verified_snapshot_timestamp_seconds",
+		"When the newest verified snapshot of a GoCache was created; absent without one.",
+		[]string{"namespace", "name"}, nil)
+	snapshotCount = prometheus.NewDesc("gocache_cache_snapshots",
+		"CacheSnapshots of a GoCache, by verdict; verdict None: there is no verdict yet.",
+		[]string{"namespace", "name", "verdict"}, nil)
+	warmTime = prometheus.NewDesc("gocache_cache_last_warm_up_timestamp_seconds",
+		"When a warm-up of a GoCache last succeeded; absent before the first.",
+		[]string{"namespace", "name"}, nil)
+	warmFailures = prometheus.NewDesc("gocache_cache_warm_up_failures",
+		"Warm-ups of a GoCache that failed in a row.",
+		[]string{"namespace", "name"}, nil)
+	cacheVerdict = prometheus.NewDesc("gocache_cache_verdict",
+		"1 for the verdict of the last check of the PVC of a GoCache, 0 for the others.",
+		[]string{"namespace", "name", "verdict"}, nil)
+	cacheEntries = prometheus.NewDesc("gocache_cache_entries",
+		"Module versions and build entries in a GoCache after the last run, by layer.",
+		[]string{"namespace", "name", "layer"}, nil)
+	cacheUsed = prometheus.NewDesc("gocache_cache_used_bytes",
+		"Bytes used on the volume of a GoCache after the last run.",
+		[]string{"namespace", "name"}, nil)
+	cacheCapacity = prometheus.NewDesc("gocache_cache_capacity_bytes",
+		"Size of the volume of a GoCache.",
+		[]string{"namespace", "name"}, nil)
+	replacing = prometheus.NewDesc("gocache_cache_volume_replacement_start_timestamp_seconds",
+		"When the volume replacement in progress of a GoCache was started; absent without one.",
+		[]string{"namespace", "name", "reason"}, nil)
+)
+
+// The runs on the PVCs of all GoCaches.
+var (
+	warmUpDuration = prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name: "gocache_warm_up_duration_seconds", Help: "Duration of warm-ups, by outcome.",
+		Buckets: prometheus.ExponentialBuckets(5, 3, 8),
+	}, []string{"outcome"})
+	checkDuration = prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name: "gocache_check_duration_seconds", Help: "Duration of checks of the PVCs of GoCaches, by verdict.",
+		Buckets: prometheus.ExponentialBuckets(1, 3, 8),
+	}, []string{"verdict"})
+	cleanups = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "gocache_cleanup_runs_total", Help: "Runs that planned or applied a cleanup, by outcome.",
+	}, []string{"outcome"})
+	freed = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "gocache_cleanup_freed_bytes_total", Help: "Bytes that cleanups removed.",
+	})
+)
+
+func init() {
+	metrics.Registry.MustRegister(warmUpDuration, checkDuration, cleanups, freed)
+}
+
+// Gauges of all GoCaches.
+func Gauges() gauges.Part {
+	return gauges.Part{
+		Metrics: []*prometheus.Desc{snapshotTime, snapshotCount, warmTime, warmFailures, cacheVerdict, cacheEntries, cacheUsed, cacheCapacity, replacing},
+		Collect: collect,
+	}
+}
+
+func collect(ctx context.Context, r client.Reader, emit gauges.Emit) error {
+	var caches v1alpha1.GoCacheList
+	if err := r.List(ctx, &caches, client.UnsafeDisableDeepCopy); err != nil {
+		return fmt.Errorf("list GoCaches for their gauges: %w", err)
+	}
+	var snapshots v1alpha1.CacheSnapshotList
+	if err := r.List(ctx, &snapshots, client.UnsafeDisableDeepCopy); err != nil {
+		return fmt.Errorf("list CacheSnapshots for the gauges of GoCaches: %w", err)
+	}
+	bySource := map[client.ObjectKey][]*v1alpha1.CacheSnapshot{}
+	for i := range snapshots.Items {
+		if s := &snapshots.Items[i]; s.Spec.SourceRef.Kind == v1alpha1.GoCacheKind {
+			source := client.ObjectKey{Namespace: s.Namespace, Name: s.Spec.SourceRef.Name}
+			bySource[source] = append(bySource[source], s)
+		}
+	}
+	for i := range caches.Items {
+		c := &caches.Items[i]
+		emitCache(emit, c)
+		emitSnapshots(emit, c, bySource[client.ObjectKeyFromObject(c)])
+	}
+	return nil
+}
+
+func emitCache(emit gauges.Emit, c *v1alpha1.GoCache) {
+	status := &c.Status
+	emit.Object(v1alpha1.GoCacheKind, c, c.Spec.Suspend, status.Conditions)
+	emit.Time(warmTime, status.WarmUp.LastSuccessTime, c.Namespace, c.Name)
+	emit(warmFailures, float64(status.WarmUp.Failures), c.Namespace, c.Name)
+	if status.Integrity != nil && status.Integrity.VolumeName == status.Storage.VolumeName {
+		emit.Verdict(cacheVerdict, status.Integrity.Verdict, c.Namespace, c.Name)
+	}
+	emit(cacheEntries, float64(status.Counts.Modules), c.Namespace, c.Name, string(v1alpha1.LayerModules))
+	emit(cacheEntries, float64(status.Counts.BuildEntries), c.Namespace, c.Name, string(v1alpha1.LayerBuild))
+	emit.Bytes(cacheUsed, status.Storage.Used, c.Namespace, c.Name)
+	emit.Bytes(cacheCapacity, status.Storage.Capacity, c.Namespace, c.Name)
+	if in := status.VolumeReplacement; in != nil {
+		emit.Time(replacing, &in.StartTime, c.Namespace, c.Name, string(in.Reason))
+	}
+}
+
+// emitSnapshots emits what the snapshots of a cache amount to.
+func emitSnapshots(emit gauges.Emit, c *v1alpha1.GoCache, all []*v1alpha1.CacheSnapshot) {
+	counts := map[string]int{}
+	for _, s := range all {
+		verdict := string(s.Status.Verification.Verdict)
+		if verdict == "" {
+			verdict = "None"
+		}
+		counts[verdict]++
+		if s.Name == c.Status.LatestVerifiedSnapshot {
+			emit.Time(snapshotTime, s.Status.CreationTime, c.Namespace, c.Name)
+		}
+	}
+	for _, verdict := range []string{string(v1alpha1.VerdictIntact), string(v1alpha1.VerdictCorrupt), string(v1alpha1.VerdictInconclusive), "None"} {
+		emit(snapshotCount, float64(counts[verdict]), c.Namespace, c.Name, verdict)
+	}
+}
+
+// count records what a pass has written into the status: each run once.
+func count(before, after *v1alpha1.GoCache) {
+	if w := after.Status.WarmUp; w.Run != before.Status.WarmUp.Run && w.StartTime != nil && w.CompletionTime != nil {
+		warmUpDuration.WithLabelValues(string(w.Outcome)).Observe(w.CompletionTime.Sub(w.StartTime.Time).Seconds())
+	}
+	if i := after.Status.Integrity; i != nil && (before.Status.Integrity == nil || i.Run != before.Status.Integrity.Run) && i.StartTime != nil && i.CompletionTime != nil {
+		checkDuration.WithLabelValues(string(i.Verdict)).Observe(i.CompletionTime.Sub(i.StartTime.Time).Seconds())
+	}
+	countCleanup(before.Status.Cleanup, after.Status.Cleanup)
+	replacement.Count(v1alpha1.GoCacheKind, before.Status.LastVolumeReplacement, after.Status.LastVolumeReplacement)
+}
+
+func countCleanup(before, after *v1alpha1.CleanupStatus) {
+	if after == nil || before != nil && before.Run == after.Run {
+		return
+	}
+	cleanups.WithLabelValues(string(after.Outcome)).Inc()
+	applied := before == nil || !after.LastCleanTime.Equal(before.LastCleanTime)
+	if plan := after.LastPlan; applied && after.Freed != nil && plan != nil && plan.Entries > 0 {
+		freed.Add(after.Freed.AsApproximateFloat64())
+	}
+}

@@ -1,0 +1,221 @@
+package controllers
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+	"github.com/prometheus/common/expfmt"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/controllers/cacherequest"
+	"gocache.dev/operator/controllers/cachesnapshot"
+	"gocache.dev/operator/controllers/gocache"
+	"gocache.dev/operator/controllers/modproxy"
+	"gocache.dev/operator/controllers/populator"
+	"gocache.dev/operator/internal/kube/gauges"
+)
+
+// objects is a reader of a few lists.
+type objects struct {
+	client.Reader
+	lists []client.ObjectList
+}
+
+func (o objects) List(_ context.Context, into client.ObjectList, _ ...client.ListOption) error {
+	for _, list := range o.lists {
+		if reflect.TypeOf(list) == reflect.TypeOf(into) {
+			reflect.ValueOf(into).Elem().Set(reflect.ValueOf(list).Elem())
+		}
+	}
+	return nil
+}
+
+var at = metav1.NewTime(time.Unix(1_700_000_000, 0))
+
+// some is one object of each kind.
+func some() objects {
+	meta := func(name string) metav1.ObjectMeta { return metav1.ObjectMeta{Namespace: "team", Name: name} }
+	ready := []metav1.Condition{{Type: v1alpha1.ReadyCondition, Status: metav1.ConditionFalse, Reason: "Corrupt"}}
+	return objects{lists: []client.ObjectList{
+		&v1alpha1.GoCacheList{Items: []v1alpha1.GoCache{{
+			ObjectMeta: meta("ci"), Spec: v1alpha1.GoCacheSpec{Suspend: true},
+			Status: v1alpha1.GoCacheStatus{
+				Conditions: ready, LatestVerifiedSnapshot: "ci-1",
+				Counts:            v1alpha1.CacheCounts{Modules: 3, BuildEntries: 7},
+				WarmUp:            v1alpha1.WarmUpStatus{LastSuccessTime: &at, Failures: 2},
+				Storage:           v1alpha1.CacheStorageStatus{VolumeName: "pv", Used: ptr.To(resource.MustParse("1Ki")), Capacity: ptr.To(resource.MustParse("1Gi"))},
+				Integrity:         &v1alpha1.IntegrityStatus{VerificationStatus: v1alpha1.VerificationStatus{Verdict: v1alpha1.VerdictCorrupt}, VolumeName: "pv"},
+				VolumeReplacement: &v1alpha1.VolumeReplacementStatus{Reason: v1alpha1.ReplacementRollback, StartTime: at},
+			},
+		}}},
+		&v1alpha1.CacheSnapshotList{Items: []v1alpha1.CacheSnapshot{
+			{
+				ObjectMeta: meta("ci-1"), Spec: v1alpha1.CacheSnapshotSpec{SourceRef: v1alpha1.SnapshotSource{Kind: v1alpha1.GoCacheKind, Name: "ci"}},
+				Status: v1alpha1.CacheSnapshotStatus{CreationTime: &at, Verification: v1alpha1.VerificationStatus{
+					Verdict: v1alpha1.VerdictIntact, Bytes: 5, Counts: v1alpha1.VerifiedCounts{Modules: 3, BuildEntries: 7},
+				}},
+			},
+			{ObjectMeta: meta("ci-2"), Spec: v1alpha1.CacheSnapshotSpec{SourceRef: v1alpha1.SnapshotSource{Kind: v1alpha1.GoCacheKind, Name: "ci"}}},
+		}},
+		&v1alpha1.ModProxyList{Items: []v1alpha1.ModProxy{{
+			ObjectMeta: meta("goproxy"),
+			Status: v1alpha1.ModProxyStatus{
+				WeightsPendingSince: &at, InstancesDisagreeSince: &at, ChecksumDatabaseUnreachableSince: &at,
+				Instances: []v1alpha1.InstanceStatus{
+					{Name: "blue", Healthy: true, Serving: true, DesiredWeight: 100, ObservedWeight: 50, DiskUsedPercent: ptr.To[int32](75), LatestVerifiedSnapshot: "ci-1",
+						StoreCheck: &v1alpha1.StoreCheckStatus{Verdict: v1alpha1.VerdictIntact, Modules: 9}},
+					{Name: "green", Healthy: true, Serving: true, Quarantined: &v1alpha1.Quarantine{Reason: "ChecksumMismatch"}},
+				},
+			},
+		}}},
+		&v1alpha1.CacheRequestList{Items: []v1alpha1.CacheRequest{{ObjectMeta: meta("q"), Spec: v1alpha1.CacheRequestSpec{Action: v1alpha1.RequestWarmUp}}}},
+	}}
+}
+
+func elected() <-chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}
+
+func parts() []gauges.Part {
+	return []gauges.Part{gocache.Gauges(), cachesnapshot.Gauges(), modproxy.Gauges(), cacherequest.Gauges(), (&populator.Reconciler{}).Gauges()}
+}
+
+// exported is what a scraper gets of objects, and the lint of it.
+func exported(t *testing.T, o objects, elected <-chan struct{}) string {
+	t.Helper()
+	registry := prometheus.NewPedanticRegistry()
+	if err := registry.Register(gauges.New(o, elected, parts()...)); err != nil {
+		t.Fatal(err)
+	}
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	problems, err := promlint.NewWithMetricFamilies(families).Lint()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems {
+		t.Errorf("%s: %s", p.Metric, p.Text)
+	}
+	var b bytes.Buffer
+	for _, f := range families {
+		if _, err := expfmt.MetricFamilyToText(&b, f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return b.String()
+}
+
+// TestGauges holds what is exported of one object of each kind.
+func TestGauges(t *testing.T) {
+	t.Parallel()
+	got := exported(t, some(), elected())
+	for _, want := range []string{
+		`gocache_object_condition{kind="GoCache",name="ci",namespace="team",reason="Corrupt",status="False",type="Ready"} 1`,
+		`gocache_object_suspended{kind="GoCache",name="ci",namespace="team"} 1`,
+		`gocache_object_suspended{kind="ModProxy",name="goproxy",namespace="team"} 0`,
+		`gocache_cache_latest_verified_snapshot_timestamp_seconds{name="ci",namespace="team"} 1.7e+09`,
+		`gocache_cache_snapshots{name="ci",namespace="team",verdict="Intact"} 1`,
+		`gocache_cache_snapshots{name="ci",namespace="team",verdict="Corrupt"} 0`,
+		`gocache_cache_snapshots{name="ci",namespace="team",verdict="None"} 1`,
+		`gocache_cache_last_warm_up_timestamp_seconds{name="ci",namespace="team"} 1.7e+09`,
+		`gocache_cache_warm_up_failures{name="ci",namespace="team"} 2`,
+		`gocache_cache_verdict{name="ci",namespace="team",verdict="Corrupt"} 1`,
+		`gocache_cache_verdict{name="ci",namespace="team",verdict="Intact"} 0`,
+		`gocache_cache_entries{layer="Build",name="ci",namespace="team"} 7`,
+		`gocache_cache_used_bytes{name="ci",namespace="team"} 1024`,
+		`gocache_cache_capacity_bytes{name="ci",namespace="team"} 1.073741824e+09`,
+		`gocache_cache_volume_replacement_start_timestamp_seconds{name="ci",namespace="team",reason="Rollback"} 1.7e+09`,
+		`gocache_snapshot_info{instance="",name="ci-1",namespace="team",source="ci",source_kind="GoCache"} 1`,
+		`gocache_snapshot_verdict{name="ci-1",namespace="team",verdict="Intact"} 1`,
+		`gocache_snapshot_creation_timestamp_seconds{name="ci-1",namespace="team"} 1.7e+09`,
+		`gocache_snapshot_verified_bytes{name="ci-1",namespace="team"} 5`,
+		`gocache_snapshot_verified_entries{layer="Modules",name="ci-1",namespace="team"} 3`,
+		`gocache_modproxy_instances{name="goproxy",namespace="team",state="Quarantined"} 1`,
+		`gocache_modproxy_instances{name="goproxy",namespace="team",state="Serving"} 1`,
+		`gocache_modproxy_instances{name="goproxy",namespace="team",state="Unhealthy"} 0`,
+		`gocache_modproxy_instance_state{instance="green",name="goproxy",namespace="team",state="Serving"} 0`,
+		`gocache_modproxy_instance_state{instance="green",name="goproxy",namespace="team",state="Quarantined"} 1`,
+		`gocache_modproxy_instance_desired_weight{instance="blue",name="goproxy",namespace="team"} 100`,
+		`gocache_modproxy_instance_observed_weight{instance="blue",name="goproxy",namespace="team"} 50`,
+		`gocache_modproxy_instance_disk_used_ratio{instance="blue",name="goproxy",namespace="team"} 0.75`,
+		`gocache_modproxy_store_verdict{instance="blue",name="goproxy",namespace="team",verdict="Intact"} 1`,
+		`gocache_modproxy_store_modules{instance="blue",name="goproxy",namespace="team"} 9`,
+		`gocache_modproxy_latest_verified_snapshot_timestamp_seconds{instance="blue",name="goproxy",namespace="team"} 1.7e+09`,
+		`gocache_modproxy_weights_pending_since_timestamp_seconds{name="goproxy",namespace="team"} 1.7e+09`,
+		`gocache_modproxy_instances_disagree_since_timestamp_seconds{name="goproxy",namespace="team"} 1.7e+09`,
+		`gocache_modproxy_checksum_database_unreachable_since_timestamp_seconds{name="goproxy",namespace="team"} 1.7e+09`,
+		`gocache_requests_unfinished{action="WarmUp",namespace="team"} 1`,
+	} {
+		if !strings.Contains(got, want+"\n") {
+			t.Errorf("not exported: %s", want)
+		}
+	}
+	if t.Failed() {
+		t.Log(got)
+	}
+	if strings.Contains(got, `gocache_snapshot_verdict{name="ci-2"`) {
+		t.Error("a snapshot that was not verified has a verdict")
+	}
+}
+
+// TestGaugesOfTheLeader holds that a replica that does not lead exports no object,
+// and that objects that are gone leave no series.
+func TestGaugesOfTheLeader(t *testing.T) {
+	t.Parallel()
+	if got := exported(t, some(), make(chan struct{})); got != "" {
+		t.Errorf("exported by a replica that does not lead:\n%s", got)
+	}
+	if got := exported(t, objects{}, elected()); got != "" {
+		t.Errorf("exported without objects:\n%s", got)
+	}
+}
+
+// TestGaugesAreBounded holds how many series one object of each kind costs.
+func TestGaugesAreBounded(t *testing.T) {
+	t.Parallel()
+	series := strings.Count(regexp.MustCompile(`(?m)^#.*\n`).ReplaceAllString(exported(t, some(), elected()), ""), "\n")
+	if series > 80 {
+		t.Errorf("%d series of 6 objects, want 80 at most", series)
+	}
+}
+
+// TestGaugesAreDocumented holds that each gauge of an object is in the reference.
+func TestGaugesAreDocumented(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile(filepath.Join("..", "docs", "reference", "metrics.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := regexp.MustCompile(`fqName: "([a-z_]+)", help: "([^"]*)".*variableLabels: \{([a-z_,]*)\}`)
+	for _, part := range parts() {
+		for _, metric := range part.Metrics {
+			m := named.FindStringSubmatch(metric.String())
+			if m == nil {
+				t.Fatalf("no name in %s", metric)
+			}
+			labels := "`" + strings.ReplaceAll(m[3], ",", "`, `") + "`"
+			if row := fmt.Sprintf("| `%s` | gauge | %s | the manager, port 8443 | %s |", m[1], labels, m[2]); !slices.Contains(strings.Split(string(page), "\n"), row) {
+				t.Errorf("docs/reference/metrics.md lacks %s", row)
+			}
+		}
+	}
+}

@@ -1,0 +1,2 @@
+// Package scrape reads metrics as a scraper does, for tests.
+package scrape
