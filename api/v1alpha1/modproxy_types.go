@@ -324,6 +324,8 @@ const (
 // +kubebuilder:validation:XValidation:rule="!has(self.gateway) || (has(self.type) && self.type == 'Gateway')",message="gateway must not be set with a type other than Gateway"
 // +kubebuilder:validation:XValidation:rule="!has(self.type) || self.type != 'Gateway' || has(self.gateway)",message="type Gateway requires gateway"
 // +kubebuilder:validation:XValidation:rule="!has(self.tls) || !has(self.type) || self.type == 'HAProxy'",message="tls requires type HAProxy: a Gateway has the certificate in its listener, and a Service has none"
+// +kubebuilder:validation:XValidation:rule="!has(self.clientAuth) || !has(self.type) || self.type == 'HAProxy'",message="clientAuth requires type HAProxy: a Service checks no credentials, and a Gateway has its own configuration for them"
+// +kubebuilder:validation:XValidation:rule="!has(self.clientAuth) || has(self.tls)",message="clientAuth requires tls: the go command sends the credentials of a netrc file over https only"
 type ProxyRouter struct {
 	// type of the router.
 	// +kubebuilder:default=HAProxy
@@ -357,6 +359,10 @@ type ProxyRouter struct {
 	// tls of the published address.
 	// +optional
 	TLS *RouterTLS `json:"tls,omitempty"`
+	// clientAuth makes the router, with type HAProxy, serve only clients that
+	// authenticate. Unset: clients need no credentials.
+	// +optional
+	ClientAuth *ClientAuth `json:"clientAuth,omitempty"`
 	// gateway that routes to the instances.
 	// +optional
 	Gateway *GatewayRouter `json:"gateway,omitempty"`
@@ -406,6 +412,17 @@ type RouterServiceTemplate struct {
 	// +kubebuilder:default=ClusterIP
 	// +optional
 	Type string `json:"type,omitempty"`
+}
+
+// ClientAuth is what clients authenticate with.
+type ClientAuth struct {
+	// secretRef names a Secret of type kubernetes.io/basic-auth in the proxy's
+	// namespace, with the keys username and password, without white space. The
+	// go command takes them from a netrc file. Warm-ups of GoCaches that use the
+	// proxy by environment.proxyRef use the same Secret. When it changes, the router
+	// accepts only the new credentials within about two minutes, without a restart.
+	// +required
+	SecretRef LocalReference `json:"secretRef"`
 }
 
 // RouterTLS is the certificate of the published address.

@@ -1,6 +1,8 @@
 package gocache
 
 import (
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -110,6 +112,38 @@ func TestPrivateModulesOfTheProxy(t *testing.T) {
 		w.settle()
 		if env := get[corev1.ConfigMap](w, "ci-env").Data; env["GONOSUMDB"] != tt.want || env["GONOPROXY"] != "none" || env["GOPRIVATE"] != "" {
 			t.Errorf("proxy %v: %v", tt.patterns, env)
+		}
+	}
+}
+
+// TestProxyThatRequiresCredentials holds that the warm-up, and nothing that builds
+// read, gets the credentials that clients of the ModProxy need.
+func TestProxyThatRequiresCredentials(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.ending = nil
+	w.cache(func(s *v1alpha1.GoCacheSpec) {
+		s.Environment.ProxyRef = &v1alpha1.LocalReference{Name: "goproxy"}
+	})
+	w.proxy("https://r", true)
+	p := get[v1alpha1.ModProxy](w, "goproxy")
+	p.Spec.Router.TLS = &v1alpha1.RouterTLS{SecretRef: v1alpha1.LocalReference{Name: "tls"}}
+	p.Spec.Router.ClientAuth = &v1alpha1.ClientAuth{SecretRef: v1alpha1.LocalReference{Name: "clients"}}
+	w.must(server.Client.Update(t.Context(), p))
+	w.settle()
+	pod := get[batchv1.Job](w, "ci-writer").Spec.Template.Spec
+	command := strings.Join(pod.Containers[0].Command, " ")
+	if !strings.Contains(command, "--proxy-url https://r --proxy-credentials /secrets/proxy") {
+		t.Errorf("the warm-up runs %s", command)
+	}
+	if !slices.ContainsFunc(pod.Volumes, func(v corev1.Volume) bool { return v.Secret != nil && v.Secret.SecretName == "clients" }) {
+		t.Errorf("the Secret is not mounted: %+v", pod.Volumes)
+	}
+	for _, name := range []string{"ci-env", "ci-env-offline"} {
+		for key, value := range get[corev1.ConfigMap](w, name).Data {
+			if key == "NETRC" || strings.Contains(value, "clients") || strings.Contains(value, "@") {
+				t.Errorf("ConfigMap %s has %s=%s", name, key, value)
+			}
 		}
 	}
 }

@@ -91,6 +91,10 @@ func (r *Reconciler) observeProxy(ctx context.Context, o *pass.Observed) error {
 		o.ProxyMissing = fmt.Sprintf("ModProxy %s has no address yet", env.ProxyRef.Name)
 	default:
 		o.Proxy = proxy.Status.GOPROXY
+		o.ProxyURL, _, _ = strings.Cut(o.Proxy, "|") // the others are paths of it
+		if auth := proxy.Spec.Router.ClientAuth; auth != nil {
+			o.ProxySecret = auth.SecretRef.Name
+		}
 		if ready := meta.FindStatusCondition(proxy.Status.Conditions, v1alpha1.ReadyCondition); ready == nil || ready.Status != metav1.ConditionTrue {
 			o.ProxyUnready = fmt.Sprintf("ModProxy %s is not ready", proxy.Name)
 		}

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net"
 	"net/http"
@@ -45,11 +44,6 @@ type certificates struct {
 	mu     sync.Mutex
 	report certificate.Report
 }
-
-const (
-	socketTimeout = 5 * time.Second
-	maxReply      = 64 << 10
-)
 
 // follow looks at the Secret now and every interval. The kubelet brings a
 // changed Secret to its mount within about a minute.
@@ -144,10 +138,10 @@ func (c *certificates) current() (certificate.Pair, error) {
 func replaceFile(file string, content []byte) error {
 	temporary := file + ".new"
 	if err := os.WriteFile(temporary, content, 0o640); err != nil { //nolint:gosec // HAProxy may run as another user of the pod's group
-		return fmt.Errorf("write the certificate for HAProxy: %w", err)
+		return fmt.Errorf("write %s for HAProxy: %w", filepath.Base(file), err)
 	}
 	if err := os.Rename(temporary, file); err != nil {
-		return fmt.Errorf("write the certificate for HAProxy: %w", err)
+		return fmt.Errorf("write %s for HAProxy: %w", filepath.Base(file), err)
 	}
 	return nil
 }
@@ -157,7 +151,8 @@ func (c *certificates) hand(ctx context.Context, p certificate.Pair) error {
 	if _, err := os.Stat(c.options.Socket); errors.Is(err, fs.ErrNotExist) {
 		return nil // it has not started, and will read the file
 	}
-	shown, err := c.command(ctx, "show ssl cert "+c.options.File, "SHA1 FingerPrint: ")
+	s := socket{path: c.options.Socket, now: c.now}
+	shown, err := s.command(ctx, "show ssl cert "+c.options.File, "SHA1 FingerPrint: ")
 	if refused := (*net.OpError)(nil); errors.As(err, &refused) {
 		return nil // it does not run now, and will read the file
 	}
@@ -168,36 +163,11 @@ func (c *certificates) hand(ctx context.Context, p certificate.Pair) error {
 		return nil
 	}
 	// An empty line ends the certificate.
-	if _, err := c.command(ctx, "set ssl cert "+c.options.File+" <<\n"+string(p.Bundle)+"\n", "Transaction"); err != nil {
+	if _, err := s.command(ctx, "set ssl cert "+c.options.File+" <<\n"+string(p.Bundle)+"\n", "Transaction"); err != nil {
 		return err
 	}
-	_, err = c.command(ctx, "commit ssl cert "+c.options.File, "Success!")
+	_, err = s.command(ctx, "commit ssl cert "+c.options.File, "Success!")
 	return err
-}
-
-// command sends one command to HAProxy and reads the complete answer, which
-// must contain success. The command is in no error: it may contain the key.
-func (c *certificates) command(ctx context.Context, line, success string) (string, error) {
-	conn, err := (&net.Dialer{Timeout: socketTimeout}).DialContext(ctx, "unix", c.options.Socket)
-	if err != nil {
-		return "", fmt.Errorf("reach HAProxy: %w", err)
-	}
-	defer func() { _ = conn.Close() }()
-	if err := conn.SetDeadline(c.now().Add(socketTimeout)); err != nil {
-		return "", fmt.Errorf("reach HAProxy: %w", err)
-	}
-	if _, err := io.WriteString(conn, line+"\n"); err != nil {
-		return "", errors.New("HAProxy does not listen on its socket")
-	}
-	reply, err := io.ReadAll(io.LimitReader(conn, maxReply))
-	if err != nil {
-		return "", errors.New("HAProxy does not answer on its socket")
-	}
-	text := strings.TrimSpace(string(reply))
-	if !strings.Contains(text, success) {
-		return "", fmt.Errorf("HAProxy refuses the certificate: %s", text)
-	}
-	return text, nil
 }
 
 // page answers the report; it fails as long as there is nothing to serve.

@@ -1,6 +1,7 @@
 package router
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,6 +33,8 @@ type Options struct {
 	Answers AnswersOptions
 	// Certificate is where the router's certificate comes from.
 	Certificate CertificateOptions
+	// Clients are which clients the router serves.
+	Clients ClientsOptions
 	// Now is the clock.
 	Now func() time.Time
 	// Log gets changes and errors.
@@ -59,6 +62,14 @@ func Run(ctx context.Context, o Options) error {
 			return nil
 		})
 	}
+	admitted := &clients{options: o.Clients, now: o.Now, log: o.Log}
+	if o.Clients.Directory != "" {
+		admitted.bring(ctx) // before the pages answer: HAProxy starts after them, and reads the file
+		group.Go(func() error {
+			admitted.follow(ctx, o.Interval)
+			return nil
+		})
+	}
 	if o.Answers.Listen != "" {
 		answers, err := newAnswers(o.Answers, m, o.Log)
 		if err != nil {
@@ -67,7 +78,7 @@ func Run(ctx context.Context, o Options) error {
 		// A download takes as long as its client likes: HAProxy ends it.
 		group.Go(func() error { return serve(ctx, o.Answers.Listen, answers.handler(), 0) })
 	}
-	group.Go(func() error { return serve(ctx, o.Pages, pages(a, m, c), time.Minute) })
+	group.Go(func() error { return serve(ctx, o.Pages, pages(a, m, c, admitted), time.Minute) })
 	group.Go(func() error {
 		select {
 		case <-intent.Loaded():
@@ -84,11 +95,11 @@ func Run(ctx context.Context, o Options) error {
 	return group.Wait()
 }
 
-func pages(a *agent, m *metrics, c *certificates) http.Handler {
+func pages(a *agent, m *metrics, c *certificates, admitted *clients) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if problem := a.problem(); problem != "" {
+		if problem := cmp.Or(a.problem(), admitted.problem()); problem != "" {
 			http.Error(w, problem, http.StatusServiceUnavailable)
 			return
 		}

@@ -59,6 +59,9 @@ type Observed struct {
 	Snapshots []v1alpha1.CacheSnapshot
 	// Proxy is the value of GOPROXY; empty: the default.
 	Proxy string
+	// ProxyURL is the address of the proxy that is referred to, and ProxySecret the
+	// Secret with the credentials that it requires; empty: it requires none.
+	ProxyURL, ProxySecret string
 	// ProxyPrivate are the patterns of the modules that are private to the proxy
 	// that is referred to.
 	ProxyPrivate []string

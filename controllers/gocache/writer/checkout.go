@@ -45,6 +45,16 @@ func credentials(name, secret string) corev1.Volume {
 	return v
 }
 
+// proxyCredentials is the Secret with which clients of the proxy authenticate, for
+// the go command of a warm-up.
+func proxyCredentials(secret string) (corev1.Volume, corev1.VolumeMount) {
+	v := corev1.Volume{Name: "proxy-credentials", VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{
+		SecretName: secret, DefaultMode: ptr.To[int32](0o440),
+		Items: []corev1.KeyToPath{{Key: corev1.BasicAuthUsernameKey, Path: corev1.BasicAuthUsernameKey}, {Key: corev1.BasicAuthPasswordKey, Path: corev1.BasicAuthPasswordKey}},
+	}}}
+	return v, corev1.VolumeMount{Name: v.Name, MountPath: path.Join(secretsDir, "proxy"), ReadOnly: true}
+}
+
 // repositoryFlag names a checked out repository and its packages to the agent.
 func repositoryFlag(git *pass.GitSource, dir string) string {
 	if len(git.Packages) == 0 {

@@ -139,6 +139,11 @@ func (warmUp) job(_ context.Context, t *turn, due plan.DueAction) (*batchv1.Job,
 			job.Deadline = w.Deadline.Duration
 		}
 	}
+	if t.ProxySecret != "" {
+		volume, mount := proxyCredentials(t.ProxySecret)
+		job.Volumes, job.Mounts = append(job.Volumes, volume), append(job.Mounts, mount)
+		command = append(command, "--proxy-url", t.ProxyURL, "--proxy-credentials", mount.MountPath)
+	}
 	pod := map[string]string{}
 	for i, src := range t.Sources {
 		name := fmt.Sprintf("source-%d", i)

@@ -20,17 +20,20 @@ import (
 
 // Options are the command's flags.
 type Options struct {
-	ModCache       string
-	BuildCache     string
-	Root           string // of the volume; default: the directory above the module cache
-	Sources        []string
-	Repositories   []Repository
-	Go             string // the go command
-	ExpectGo       string // the release that it must be, such as 1.26.8, or of the series, such as 1.26; empty: any
-	Umask          int
-	Sealed         string // digest of the manifest that the last writer reported; empty: unknown
-	JSON           bool
-	TerminationLog string
+	ModCache     string
+	BuildCache   string
+	Root         string // of the volume; default: the directory above the module cache
+	Sources      []string
+	Repositories []Repository
+	Go           string // the go command
+	ExpectGo     string // the release that it must be, such as 1.26.8, or of the series, such as 1.26; empty: any
+	Umask        int
+	Sealed       string // digest of the manifest that the last writer reported; empty: unknown
+	// ProxyCredentials is a directory with the files username and password for the
+	// module proxy at ProxyURL; empty: it requires none.
+	ProxyURL, ProxyCredentials string
+	JSON                       bool
+	TerminationLog             string
 
 	Clock  func() time.Time
 	Env    []string // of the process
@@ -127,7 +130,15 @@ func (w *warming) all(ctx context.Context) (err error) {
 // prepare identifies the toolchain and makes the cache directories, in this
 // order: a toolchain other than the requested one writes nothing.
 func (w *warming) prepare(ctx context.Context, temp string) error {
-	w.goCmd = goCommand{path: w.Go, dir: temp, out: w.Stdout, env: w.env(temp)}
+	env := w.env(temp)
+	if w.ProxyCredentials != "" {
+		file, err := writeNetrc(temp, w.ProxyURL, w.ProxyCredentials)
+		if err != nil {
+			return err
+		}
+		env = append(env, "NETRC="+file)
+	}
+	w.goCmd = goCommand{path: w.Go, dir: temp, out: w.Stdout, env: env}
 	toolchain, err := w.goCmd.identify(ctx)
 	if err != nil {
 		return err

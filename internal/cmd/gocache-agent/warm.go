@@ -57,6 +57,8 @@ func newWarm() *cobra.Command {
 	f.StringVar(&o.Go, "go", "go", "go command")
 	f.StringVar(&o.ExpectGo, "expect-go", "", "Go release that the go command must be, such as 1.26.8, or 1.26 for any of it; with another one nothing is written")
 	f.StringVar(&o.Sealed, "sealed-digest", "", "digest of the manifest that the last writer reported: other entries are removed first")
+	f.StringVar(&o.ProxyURL, "proxy-url", "", "https URL of the module proxy that requires the credentials in --proxy-credentials")
+	f.StringVar(&o.ProxyCredentials, "proxy-credentials", "", "directory with the files username and password for --proxy-url; the go command gets them in a netrc file that is removed at the end")
 	f.StringVar(&umask, "umask", umask, "umask for what is written, octal")
 	f.BoolVar(&o.JSON, "json", false, "end with the result as a line of JSON")
 	f.StringVar(&o.TerminationLog, "termination-log", "", "also write the result here, in at most 4096 bytes")

@@ -51,7 +51,10 @@ it when the Secret changes; a pair that cannot serve never replaces one that can
 
 Pages: /healthz, /readyz (HAProxy has polled every server), /certificate, /metrics.`,
 		Args: cobra.NoArgs, SilenceUsage: true, SilenceErrors: true,
-		RunE: func(cmd *cobra.Command, _ []string) error { return run(cmd.Context(), o, kubeconfig) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			o.Clients.Socket = o.Certificate.Socket
+			return run(cmd.Context(), o, kubeconfig)
+		},
 	}
 	fs := cmd.Flags()
 	fs.StringVar(&o.Agent, "listen", "127.0.0.1:9777", "address that HAProxy asks")
@@ -65,8 +68,10 @@ Pages: /healthz, /readyz (HAProxy has polled every server), /certificate, /metri
 	fs.StringVar(&o.Answers.Spool, "answers-spool", "", "directory for archives while they are checked (default: only those that fit into memory are)")
 	fs.StringVar(&o.Certificate.Directory, "certificate-dir", "", "directory with tls.crt and tls.key, mounted from a Secret (default: plain HTTP)")
 	fs.StringVar(&o.Certificate.File, "certificate-file", "/run/gocache/tls.pem", "where HAProxy finds chain and key in one")
-	fs.StringVar(&o.Certificate.Socket, "haproxy-socket", "/run/gocache/admin.sock", "socket over which HAProxy takes a new certificate")
+	fs.StringVar(&o.Certificate.Socket, "haproxy-socket", "/run/gocache/admin.sock", "socket over which HAProxy takes a new certificate, and new credentials of clients")
 	fs.StringVar(&o.Certificate.Host, "certificate-host", "", "name under which clients come, that the certificate must be valid for")
+	fs.StringVar(&o.Clients.Directory, "clients-dir", "", "directory with the username and the password that clients need, mounted from a Secret (default: they need none)")
+	fs.StringVar(&o.Clients.File, "clients-file", "/run/gocache/clients", "where HAProxy finds what to compare the credentials of requests with")
 	fs.StringVar(&kubeconfig, "kubeconfig", "", "kubeconfig file (default: the pod's service account)")
 	return cmd
 }

@@ -177,6 +177,9 @@ func (m Maker) params(p *v1alpha1.ModProxy, instances []route.Instance) haproxy.
 	if spec.Router.TLS != nil {
 		params.TLSSecret = spec.Router.TLS.SecretRef.Name
 	}
+	if spec.Router.ClientAuth != nil {
+		params.ClientsSecret = spec.Router.ClientAuth.SecretRef.Name
+	}
 	if t := spec.PodTemplate; t != nil {
 		var pod corev1.PodSpec
 		podspec.Place(&pod, t, "")

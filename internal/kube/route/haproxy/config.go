@@ -25,8 +25,11 @@ type Config struct {
 	// CertificateFile holds certificate and key in PEM; empty serves plain
 	// HTTP.
 	CertificateFile string
+	// ClientsFile holds the digests of the credentials that clients need, as
+	// router.Digest makes them; empty: they need none.
+	ClientsFile string
 	// RunDir is a directory for sockets that only this router's pod reaches;
-	// needed with CertificateFile and for external instances.
+	// needed with CertificateFile and ClientsFile, and for external instances.
 	RunDir string
 	// CAFile verifies external instances; empty: what the system trusts.
 	CAFile string
@@ -208,10 +211,13 @@ func (c Config) validate() error {
 	if c.CertificateFile != "" && !file.MatchString(c.CertificateFile) {
 		return fmt.Errorf("certificate file %q is no plain absolute path", c.CertificateFile)
 	}
+	if c.ClientsFile != "" && !file.MatchString(c.ClientsFile) {
+		return fmt.Errorf("clients file %q is no plain absolute path", c.ClientsFile)
+	}
 	if c.CAFile != "@system-ca" && !file.MatchString(c.CAFile) {
 		return fmt.Errorf("CA file %q is no plain absolute path", c.CAFile)
 	}
-	if c.CertificateFile != "" || slices.ContainsFunc(c.Instances, Instance.isExternal) {
+	if c.CertificateFile != "" || c.ClientsFile != "" || slices.ContainsFunc(c.Instances, Instance.isExternal) {
 		if !file.MatchString(c.RunDir) {
 			return fmt.Errorf("run directory %q is no plain absolute path", c.RunDir)
 		}

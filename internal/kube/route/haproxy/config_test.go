@@ -58,8 +58,14 @@ func TestRenderIsAccepted(t *testing.T) {
 	dir := t.TempDir()
 	certificate := writeCertificate(t, dir)
 	for name, change := range map[string]func(*haproxy.Config){
-		"plain":        func(*haproxy.Config) {},
-		"TLS":          func(c *haproxy.Config) { c.CertificateFile, c.RunDir = certificate, dir },
+		"plain": func(*haproxy.Config) {},
+		"TLS":   func(c *haproxy.Config) { c.CertificateFile, c.RunDir = certificate, dir },
+		"clients that authenticate": func(c *haproxy.Config) {
+			c.CertificateFile, c.ClientsFile, c.RunDir = certificate, filepath.Join(dir, "clients"), dir
+			if err := os.WriteFile(c.ClientsFile, nil, 0o600); err != nil { // as long as there is no Secret
+				t.Fatal(err)
+			}
+		},
 		"one instance": func(c *haproxy.Config) { c.Instances = c.Instances[:1] },
 		"IPv6":         func(c *haproxy.Config) { c.Instances[0].Address = "[fd00::1]:8080" },
 		"external": func(c *haproxy.Config) {

@@ -338,7 +338,7 @@ func (s *site) download(ctx context.Context, dir, goproxy string) error {
 	cmd.Dir = dir
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + home, "GOPATH=" + home, "GOCACHE=" + filepath.Join(dir, "cache"),
 		"GOMODCACHE=" + filepath.Join(dir, "mod"), "GOFLAGS=-modcacherw", "GOENV=off", "GOTOOLCHAIN=local", "GOSUMDB=off",
-		"GOPROXY=" + goproxy, "SSL_CERT_FILE=" + os.Getenv("SSL_CERT_FILE")}
+		"GOPROXY=" + goproxy, "SSL_CERT_FILE=" + os.Getenv("SSL_CERT_FILE"), "NETRC=" + os.Getenv("NETRC")}
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("%w: %s", err, out)

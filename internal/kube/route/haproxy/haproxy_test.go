@@ -75,7 +75,8 @@ type backend struct {
 }
 
 // startConfigured runs a router. With a directory that plays the mounted
-// Secret it serves HTTPS, once that holds a certificate.
+// Secret it serves HTTPS, once that holds a certificate. With a second one, of
+// credentials, it serves only clients that send them.
 func startConfigured(t *testing.T, config haproxy.Config, secret ...string) backend {
 	t.Helper()
 	program := requireHAProxy(t)
@@ -86,6 +87,11 @@ func startConfigured(t *testing.T, config haproxy.Config, secret ...string) back
 	scheme := "http"
 	options := router.Options{Agent: agent, Pages: sidecar, File: filepath.Join(dir, weights.File)}
 	options.Answers = router.AnswersOptions{Listen: config.Answers, Attempts: haproxy.Attempts(config.Attempts), Spool: dir}
+	if len(secret) > 1 {
+		config.ClientsFile = filepath.Join(dir, "clients")
+		options.Clients = router.ClientsOptions{Directory: secret[1], File: config.ClientsFile, Socket: filepath.Join(dir, "admin.sock")}
+		secret = secret[:1]
+	}
 	for _, s := range secret {
 		scheme, config.CertificateFile = "https", filepath.Join(dir, "tls.pem")
 		options.Certificate = router.CertificateOptions{Directory: s, File: config.CertificateFile, Socket: filepath.Join(dir, "admin.sock"), Host: "localhost"}

@@ -52,6 +52,9 @@ const (
 	spoolDir       = "/var/spool/gocache"
 	// certificateFile is what the sidecar made of the Secret.
 	certificateFile = runDir + "/tls.pem"
+	clientsDir      = "/etc/gocache/clients"
+	// clientsFile is what the sidecar made of the Secret with the credentials.
+	clientsFile = runDir + "/clients"
 
 	// hashAnnotation on the router's pods is the hash of their configuration, so
 	// that they are replaced when it changes.
@@ -86,6 +89,10 @@ type Params struct {
 	// TLSSecret, a kubernetes.io/tls Secret, makes the router serve HTTPS. Its
 	// content may change at any time; that rolls nothing.
 	TLSSecret string
+	// ClientsSecret, with the keys username and password, makes the router serve
+	// only clients that send them. Its content may change at any time; that rolls
+	// nothing.
+	ClientsSecret string
 	// RunAsUser, RunAsGroup and FSGroup; nil where the platform assigns them.
 	RunAsUser, RunAsGroup, FSGroup *int64
 	HAProxyResources               corev1.ResourceRequirements
@@ -182,9 +189,13 @@ func (p Params) render() (string, error) {
 	if p.TLSSecret != "" {
 		certificate = certificateFile
 	}
+	clients := ""
+	if p.ClientsSecret != "" {
+		clients = clientsFile
+	}
 	return Render(Config{
 		Name: p.Name, Instances: p.Instances, Bind: ":" + strconv.Itoa(ClientPort), PagesBind: ":" + strconv.Itoa(PagesPort),
-		CertificateFile: certificate, Agent: agentAddress, RunDir: runDir, Answers: answersAddress, Attempts: attemptsAddress, PassModules: p.PassModules,
+		CertificateFile: certificate, ClientsFile: clients, Agent: agentAddress, RunDir: runDir, Answers: answersAddress, Attempts: attemptsAddress, PassModules: p.PassModules,
 	})
 }
 
@@ -378,6 +389,15 @@ func (p Params) sidecar() corev1.Container {
 		// HAProxy starts when there is a certificate, be it a day later.
 		c.StartupProbe = probe(certificate.Path, SidecarPort, 2, 43200)
 	}
+	if p.ClientsSecret != "" {
+		c.Args = append(c.Args, "--clients-dir="+clientsDir, "--clients-file="+clientsFile)
+		if p.TLSSecret == "" {
+			c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: "run", MountPath: runDir})
+			// HAProxy starts when the file for it is there.
+			c.StartupProbe = probe("/healthz", SidecarPort, 1, 60)
+		}
+		c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: "clients", MountPath: clientsDir, ReadOnly: true})
+	}
 	return c
 }
 
@@ -433,12 +453,19 @@ func (p Params) volumes() []corev1.Volume {
 			Items: []corev1.KeyToPath{{Key: corev1.TLSCertKey, Path: corev1.TLSCertKey}, {Key: corev1.TLSPrivateKeyKey, Path: corev1.TLSPrivateKeyKey}},
 		}}})
 	}
+	if p.ClientsSecret != "" {
+		// Optional: a pod starts without, serves no client, and is not ready.
+		volumes = append(volumes, corev1.Volume{Name: "clients", VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{
+			SecretName: p.ClientsSecret, DefaultMode: ptr.To(int32(0o440)), Optional: ptr.To(true),
+			Items: []corev1.KeyToPath{{Key: corev1.BasicAuthUsernameKey, Path: corev1.BasicAuthUsernameKey}, {Key: corev1.BasicAuthPasswordKey, Path: corev1.BasicAuthPasswordKey}},
+		}}})
+	}
 	return volumes
 }
 
 // hasRunDir reports whether the router has sockets of its own.
 func (p Params) hasRunDir() bool {
-	return p.TLSSecret != "" || slices.ContainsFunc(p.Instances, Instance.isExternal)
+	return p.TLSSecret != "" || p.ClientsSecret != "" || slices.ContainsFunc(p.Instances, Instance.isExternal)
 }
 
 // tokenProjection is what the kubelet mounts into pods by default, for the

@@ -69,7 +69,7 @@ func TestURL(t *testing.T) {
 
 func TestObjectsGolden(t *testing.T) {
 	p := sampleParams()
-	p.TLSSecret = "goproxy-tls"
+	p.TLSSecret, p.ClientsSecret = "goproxy-tls", "goproxy-clients"
 	p.Network = &haproxy.Network{Clients: netpolicy.AdmitAll([]int32{haproxy.ClientPort}), ManagerNamespace: "gocache-system"}
 	var got strings.Builder
 	for _, object := range objects(t, p) {
@@ -157,6 +157,7 @@ func TestWhatRollsTheRouter(t *testing.T) {
 		"another address":       func(p *haproxy.Params) { p.Instances[0].Address = "10.0.0.9:1" },
 		"a standby made active": func(p *haproxy.Params) { p.Instances[2].Standby = false },
 		"answers passed":        func(p *haproxy.Params) { p.PassModules = true },
+		"credentials at all":    func(p *haproxy.Params) { p.ClientsSecret = "s" },
 		"a certificate at all":  func(p *haproxy.Params) { p.TLSSecret = "s" },
 	} {
 		if cmp.Equal(base, annotations(change)) {
