@@ -19,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"gocache.dev/operator/api/v1alpha1"
@@ -217,5 +218,44 @@ func TestGaugesAreDocumented(t *testing.T) {
 				t.Errorf("docs/reference/metrics.md lacks %s", row)
 			}
 		}
+	}
+}
+
+// manager is the part of a manager that the gauges need.
+type manager struct {
+	ctrl.Manager
+	client client.Client
+}
+
+func (m manager) GetClient() client.Client { return m.client }
+
+func (manager) Elected() <-chan struct{} { return elected() }
+
+// lists is a client that only lists.
+type lists struct {
+	client.Client
+	objects
+}
+
+func (l lists) List(ctx context.Context, into client.ObjectList, options ...client.ListOption) error {
+	return l.objects.List(ctx, into, options...)
+}
+
+// TestRegisterAgain holds that the gauges of a second manager of the process replace
+// those of the first, whose cache is stopped.
+func TestRegisterAgain(t *testing.T) {
+	t.Parallel()
+	registry := prometheus.NewPedanticRegistry()
+	for _, o := range []objects{{}, some()} {
+		if err := gauges.Register(registry, manager{client: lists{objects: o}}, parts()...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(families) == 0 {
+		t.Error("nothing is exported by the second manager")
 	}
 }

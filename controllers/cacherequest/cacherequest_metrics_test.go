@@ -2,7 +2,9 @@ package cacherequest
 
 import (
 	"testing"
+	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"gocache.dev/operator/api/v1alpha1"
@@ -15,7 +17,7 @@ func TestCount(t *testing.T) {
 	const label = "TestCount" // no request of another test has it
 	accepted := &v1alpha1.CacheRequest{Spec: v1alpha1.CacheRequestSpec{Action: label}, Status: v1alpha1.CacheRequestStatus{Outcome: v1alpha1.RequestAccepted}}
 	done := accepted.DeepCopy()
-	done.Status.Outcome = v1alpha1.RequestRefused
+	done.Status.Outcome, done.Status.CompletionTime = v1alpha1.RequestRefused, &metav1.Time{Time: time.Unix(1_700_000_000, 0)}
 	count(&v1alpha1.CacheRequest{}, accepted)
 	count(accepted, done)
 	count(done, done)
