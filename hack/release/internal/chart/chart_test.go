@@ -121,7 +121,7 @@ func TestSameAsKustomize(t *testing.T) {
 		t.Fatalf("config/default has changed more than this test knows: %v", slices.Sorted(maps.Keys(want)))
 	}
 	delete(want, "Namespace "+namespace)
-	got := byName(t, render(t, load(t, dev()), namespace, "{crds: {keep: false}, serviceMonitor: {enabled: true}}"))
+	got := byName(t, render(t, load(t, dev()), namespace, "{crds: {keep: false}, serviceMonitor: {enabled: true}, podMonitors: {enabled: true}, prometheusRule: {enabled: true}}"))
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("kustomize (-) and the chart (+) differ:\n%s", diff)
 	}
@@ -175,6 +175,8 @@ priorityClassName: high
 networkPolicy: {enabled: false}
 admissionPolicy: {enabled: false}
 serviceMonitor: {enabled: true, labels: {release: prometheus}}
+podMonitors: {enabled: true, labels: {pods: scraped}}
+prometheusRule: {enabled: true, labels: {rules: loaded}, runbookBase: "https://wiki.example.com/"}
 `)
 	text := map[string]string{}
 	for _, o := range objects {
@@ -197,6 +199,8 @@ serviceMonitor: {enabled: true, labels: {release: prometheus}}
 		},
 		"ServiceAccount": {"account: one"},
 		"ServiceMonitor": {"release: prometheus", "namespace: elsewhere"},
+		"PodMonitor":     {"pods: scraped", "namespace: elsewhere"},
+		"PrometheusRule": {"rules: loaded", "runbook_url: https://wiki.example.com/operate/full-volume.md"},
 	} {
 		for _, want := range texts {
 			if !strings.Contains(text[kind], want) {

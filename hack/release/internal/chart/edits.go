@@ -24,10 +24,38 @@ func (t *template) edit(o object) (condition string, err error) {
 	case "ServiceMonitor":
 		o.at("metadata", "labels")["zz"] = t.entries("serviceMonitor.labels")
 		return "serviceMonitor.enabled", nil
+	case "PodMonitor":
+		o.at("metadata", "labels")["zz"] = t.entries("podMonitors.labels")
+		return "podMonitors.enabled", nil
+	case "PrometheusRule":
+		o.at("metadata", "labels")["zz"] = t.entries("prometheusRule.labels")
+		return "prometheusRule.enabled", t.runbooks(o)
 	case "Deployment":
 		return "", t.deployment(o)
 	}
 	return "", nil
+}
+
+// runbookBase is where config/prometheus/alerts.yaml links its pages.
+const runbookBase = "https://gocache.dev/operator/docs/"
+
+// runbooks makes the base of the runbook URLs of alerts a value.
+func (t *template) runbooks(o object) error {
+	groups, _ := o.at("spec")["groups"].([]any)
+	for _, g := range groups {
+		group, _ := g.(map[string]any)
+		rules, _ := group["rules"].([]any)
+		for _, r := range rules {
+			rule, _ := r.(map[string]any)
+			annotations := object(rule).at("annotations")
+			page, ok := strings.CutPrefix(fmt.Sprint(annotations["runbook_url"]), runbookBase)
+			if !ok {
+				return fmt.Errorf("alert %v: runbook_url does not begin with %s", rule["alert"], runbookBase)
+			}
+			annotations["runbook_url"] = t.inline("{{ .Values.prometheusRule.runbookBase }}") + page
+		}
+	}
+	return nil
 }
 
 const versionLabel = "app.kubernetes.io/version"

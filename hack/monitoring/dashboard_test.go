@@ -1,0 +1,49 @@
+package monitoring
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/prometheus/promql/parser"
+)
+
+var update = flag.Bool("update", false, "write config/prometheus/dashboard.json")
+
+// TestDashboard holds that the dashboard in the repository is the one of the source.
+func TestDashboard(t *testing.T) {
+	t.Parallel()
+	want, err := Dashboard()
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(root, "config/prometheus/dashboard.json")
+	if *update {
+		if err := os.WriteFile(file, want, 0o644); err != nil { //nolint:gosec // a file of the repository
+			t.Fatal(err)
+		}
+	}
+	got, err := os.ReadFile(file)
+	if err != nil || string(got) != string(want) {
+		t.Errorf("%s is not what dashboard.go makes: run go test . -update in hack/monitoring (%v)", file, err)
+	}
+}
+
+// TestQueries holds that the panels use metrics of the reference, with their labels.
+func TestQueries(t *testing.T) {
+	t.Parallel()
+	for _, row := range rows {
+		for _, p := range row.panels {
+			for _, q := range p.queries {
+				expr, err := parser.NewParser(parser.Options{}).ParseExpr(strings.ReplaceAll(q.expr, "$namespace", "ci"))
+				if err != nil {
+					t.Errorf("%s: %v", p.title, err)
+					continue
+				}
+				exist(t, p.title, expr)
+			}
+		}
+	}
+}
