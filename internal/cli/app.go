@@ -105,7 +105,7 @@ A TARGET is the name of a GoCache, or KIND/NAME: gocache/ci, modproxy/goproxy.`,
 	a.flags.AddFlags(root.PersistentFlags())
 	root.SetOut(a.Out)
 	root.SetErr(a.ErrOut)
-	root.AddCommand(a.statusCommand(), a.envCommand(), a.logsCommand())
+	root.AddCommand(a.statusCommand(), a.doctorCommand(), a.envCommand(), a.logsCommand())
 	for _, r := range requestCommands {
 		root.AddCommand(a.requestCommand(r))
 	}

@@ -21,7 +21,7 @@ import (
 // verb is a command that creates one CacheRequest.
 type verb struct {
 	use, short, long string
-	action                    v1alpha1.RequestAction
+	action           v1alpha1.RequestAction
 	// kinds that the target may have; the first is that of a name alone.
 	kinds []string
 	// argument is required, optional or absent.

@@ -1,0 +1,86 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"sigs.k8s.io/yaml"
+
+	"gocache.dev/operator/internal/cli/doctor"
+	"gocache.dev/operator/internal/cli/status"
+)
+
+func (a *app) doctorCommand() *cobra.Command {
+	var o doctor.Options
+	var output string
+	cmd := &cobra.Command{
+		Use:   "doctor",
+		Short: "Check what caches and proxies need, and print commands that correct what is wrong",
+		Long: `Check the cluster, the operator, storage classes and drivers, your rights, and
+network policies and objects of the namespace. Each finding has a command that
+corrects it, or shows more. Exits with 1 if a check failed.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, namespace, err := a.connect()
+			if err != nil {
+				return err
+			}
+			clientset, err := a.clientset()
+			if err != nil {
+				return err
+			}
+			o.Namespace = namespace
+			report, err := doctor.Examine(cmd.Context(), c, clientset.Discovery(), o)
+			if err != nil {
+				return err
+			}
+			text, err := a.renderDoctor(report, output)
+			if err != nil {
+				return err
+			}
+			if _, err := io.WriteString(a.Out, text); err != nil {
+				return err
+			}
+			if report.Failed() {
+				return ErrReported
+			}
+			return nil
+		},
+	}
+	f := cmd.Flags()
+	f.StringVarP(&output, "output", "o", "", "json or yaml")
+	f.StringVar(&o.OperatorNamespace, "operator-namespace", "gocache-system", "namespace of the operator")
+	return cmd
+}
+
+func (a *app) renderDoctor(r doctor.Report, output string) (string, error) {
+	switch output {
+	case "json":
+		data, err := json.MarshalIndent(r, "", "  ")
+		return string(data) + "\n", err
+	case "yaml":
+		data, err := yaml.Marshal(r)
+		return string(data), err
+	case "":
+	default:
+		return "", fmt.Errorf("--output %q: want json or yaml", output)
+	}
+	signs := map[status.Level]string{status.LevelOK: "✓", status.LevelWarning: "⚠", status.LevelFailure: "✗"}
+	var b strings.Builder
+	for i, section := range r.Sections {
+		if i > 0 {
+			b.WriteString("\n")
+		}
+		b.WriteString(section.Name + "\n")
+		for _, f := range section.Findings {
+			fmt.Fprintf(&b, "  %s %s\n", a.paint(f.Level, signs[f.Level]), strings.Join(strings.Fields(f.Message), " "))
+			if f.Fix != "" {
+				fmt.Fprintf(&b, "      %s\n", f.Fix)
+			}
+		}
+	}
+	return b.String(), nil
+}
