@@ -30,6 +30,7 @@ require (
 require (
 	github.com/fluxcd/cli-utils v0.36.0-flux.13
 	github.com/jedib0t/go-pretty/v6 v6.9.1
+	github.com/yuin/gopher-lua v1.1.1
 	k8s.io/cli-runtime v0.37.0
 )
 
@@ -95,7 +96,7 @@ require (
 	github.com/go-openapi/swag/stringutils v0.27.1 // indirect
 	github.com/go-openapi/swag/typeutils v0.27.1 // indirect
 	github.com/go-openapi/swag/yamlutils v0.27.1 // indirect
-	github.com/google/cel-go v0.29.2 // indirect
+	github.com/google/cel-go v0.29.2
 	github.com/google/gnostic-models v0.7.0 // indirect
 	github.com/google/uuid v1.6.0 // indirect
 	github.com/grpc-ecosystem/grpc-gateway/v2 v2.29.0 // indirect
