@@ -18,7 +18,6 @@ import (
 	"gocache.dev/operator/internal/kube/conditions"
 	"gocache.dev/operator/internal/kube/event"
 	"gocache.dev/operator/internal/kube/images"
-	"gocache.dev/operator/internal/kube/jobrun"
 	"gocache.dev/operator/internal/kube/patch"
 	"gocache.dev/operator/internal/kube/read"
 	"gocache.dev/operator/internal/plan/queue"
@@ -103,9 +102,8 @@ func (r *Reconciler) pass(ctx context.Context, s *scope) (err error) {
 		return err
 	}
 	s.decision = verification.Decide(s.facts.plan(s))
-	running := s.facts.running().run
-	if wake := s.decision.Wake; running.Phase == jobrun.Running && !running.Ready && (wake == 0 || wake > jobrun.StartTimeout) {
-		s.decision.Wake = jobrun.StartTimeout // Pods are not watched, so the cause is read again
+	if wake, recheck := s.decision.Wake, s.facts.running().run.Recheck(); recheck > 0 && (wake == 0 || wake > recheck) {
+		s.decision.Wake = recheck // Pods are not watched, so the cause is read again
 	}
 	return r.act(ctx, s)
 }

@@ -8,6 +8,7 @@ import (
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/kube/jobrun"
+	"gocache.dev/operator/internal/testing/cluster"
 )
 
 // TestPodThatCannotRunIsReported checks that the conditions contain the cause when
@@ -35,4 +36,38 @@ func TestPodThatCannotRunIsReported(t *testing.T) {
 	w.passes(1)
 	w.condition(v1alpha1.ReadyCondition, v1alpha1.ReasonVerifying, "has no node (Unschedulable): 0/3 nodes are available")
 	w.condition(v1alpha1.VerifiedCondition, v1alpha1.ReasonVerifying, "0/3 nodes are available")
+}
+
+// TestQuotaOfPods checks that the conditions quote the ResourceQuota that refuses the pod
+// of the integrity Job.
+func TestQuotaOfPods(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.must(cluster.Quota(t.Context(), server.Client, w.namespace))
+	w.ending = nil
+	w.cache()
+	w.snapshot()
+	for range 8 {
+		w.passes(1)
+		_, err := w.cluster.Step(t.Context())
+		w.must(err)
+	}
+	result, err := w.pass(t.Context())
+	w.must(err)
+	if result.RequeueAfter == 0 || result.RequeueAfter > 5*time.Second {
+		t.Errorf("looks again after %v: no watch reports that a pod is refused", result.RequeueAfter)
+	}
+	w.condition(v1alpha1.ReadyCondition, v1alpha1.ReasonVerifying, "its pod cannot be created: failed quota: compute: must specify limits.cpu for: agent; limits.memory for: agent; set podTemplate.resources")
+}
+
+// TestInjectedContainer checks that the report of the agent is the verdict although
+// a container that admission has added runs on.
+func TestInjectedContainer(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.cluster.Sidecar = "mesh"
+	w.cache()
+	w.snapshot()
+	w.settle()
+	w.condition(v1alpha1.VerifiedCondition, v1alpha1.ReasonIntact, "")
 }

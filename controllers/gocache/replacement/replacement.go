@@ -254,10 +254,11 @@ func (a *attempt) busy(ctx context.Context, o replacementrun.Observed) (string, 
 // recordHindrance records why the pod that verifies the new volume does not run,
 // if it should by now. No watch reports that.
 func (a *attempt) recordHindrance(ctx context.Context, out replacementrun.Outcome) error {
-	if out.Decision.Step != replacement.WaitForCheck || out.Check.Ready {
+	recheck := out.Check.Recheck()
+	if out.Decision.Step != replacement.WaitForCheck || recheck == 0 {
 		return nil
 	}
-	a.out.WakeIn(jobrun.StartTimeout)
+	a.out.WakeIn(recheck)
 	why, err := jobrun.Hindrance(ctx, a.Live, out.Job, out.Check, a.Now)
 	if intent := a.cache.Status.VolumeReplacement; err == nil && why != "" {
 		intent.Message = bounded.Text(intent.Message+", but its pod cannot run yet: "+why, maxText)

@@ -50,7 +50,7 @@ func (r Result) Status(cache *v1alpha1.GoCache, o pass.Observed) Status {
 func (t *turn) pending() string {
 	var text string
 	if action, known := actionOf(t.Writer); known && t.Hindrance != "" {
-		text += "; " + action.title() + " has not started: " + t.hindrance()
+		text += "; " + action.title() + " does not run: " + t.hindrance()
 	}
 	for _, action := range actions() {
 		if why := t.out.Waits[action.name()]; why != "" {
@@ -90,7 +90,7 @@ func (t *turn) warming() (reason, message string) {
 	case t.Run.Ready && t.out.Started == "":
 		return v1alpha1.ReasonWarming, what + " runs"
 	case t.Hindrance != "":
-		return v1alpha1.ReasonWarmUpPending, what + " has not started: " + t.hindrance()
+		return v1alpha1.ReasonWarmUpPending, what + " does not run: " + t.hindrance()
 	default:
 		return v1alpha1.ReasonWarmUpPending, what + " has not started: its pod does not run yet"
 	}

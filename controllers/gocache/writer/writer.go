@@ -165,8 +165,8 @@ func (r Reconciler) applier() apply.Applier {
 func (t *turn) startOrRemove(ctx context.Context) error {
 	switch t.Run.Phase {
 	case jobrun.Running, jobrun.Deleting:
-		if !t.Run.Ready {
-			t.out.WakeIn(jobrun.StartTimeout) // no watch reports why a pod does not run
+		if recheck := t.Run.Recheck(); recheck > 0 {
+			t.out.WakeIn(recheck)
 		}
 		return nil // the watch reports its end
 	case jobrun.Ended:
@@ -199,7 +199,14 @@ func (t *turn) start(ctx context.Context, action action, due plan.DueAction) err
 		return err
 	}
 	if t.PredecessorWriter || len(pods) > 0 && !t.ForeignWriter { // two writers must never meet
-		t.wait(action.name(), "the pod of the last run to be gone")
+		why := "the pod of the last run to be gone"
+		for i := range pods {
+			if lost := jobrun.Lost(&pods[i], t.Now); lost != "" {
+				why += ": " + lost
+				break
+			}
+		}
+		t.wait(action.name(), why)
 		t.out.WakeIn(time.Second)
 		return nil
 	}

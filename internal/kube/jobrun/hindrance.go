@@ -8,17 +8,39 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"gocache.dev/operator/internal/kube/refusal"
 )
 
-// StartTimeout is how long a Job may be without a running container before it is
-// asked why, and how often after that.
-const StartTimeout = 30 * time.Second
+const (
+	// StartTimeout is how long a Job may be without a running container before it is
+	// asked why, and how often after that.
+	StartTimeout = 30 * time.Second
+	// refusalInterval is how often a Job without a pod is asked why: that a pod is
+	// refused is known at once, and no watch reports it.
+	refusalInterval = 5 * time.Second
+	// lostAfter is how long a pod may exist after the time by which it was to end.
+	lostAfter = time.Minute
+)
 
-// Hindrance is why the container of a running Job does not run: no node, no
-// image, no quota. It is empty when there is none, or while it is too early.
-// The pod is read live, and only then.
+// Recheck is when a Job is to be observed again, since no watch reports how it
+// goes on; 0: a watch does.
+func (o Outcome) Recheck() time.Duration {
+	switch {
+	case o.Phase != Running && o.Phase != Deleting || o.watched:
+		return 0
+	case o.Phase == Running && !o.hasPod:
+		return refusalInterval
+	}
+	return StartTimeout
+}
+
+// Hindrance is why the container of a running Job does not run: no quota, no
+// node, no image, or a node that is lost. It is empty when there is none, or while
+// it is too early. Pods and events are read live, and only then.
 func Hindrance(ctx context.Context, live client.Reader, job *batchv1.Job, o Outcome, now time.Time) (string, error) {
-	if o.Phase != Running || o.Ready || now.Sub(o.Started) < StartTimeout {
+	early := now.Sub(o.Started) < StartTimeout
+	if o.Phase != Running || o.Ready || early && o.hasPod {
 		return "", nil
 	}
 	pods, err := Pods(ctx, live, job.Namespace, job.Name)
@@ -26,15 +48,31 @@ func Hindrance(ctx context.Context, live client.Reader, job *batchv1.Job, o Outc
 		return "", err
 	}
 	for i := range pods {
-		if ownedBy(&pods[i], job) {
-			return hinders(&pods[i]), nil
+		switch {
+		case !ownedBy(&pods[i], job):
+		case early:
+			return "", nil
+		default:
+			return hinders(&pods[i], now), nil
 		}
+	}
+	warning, err := refusal.Newest(ctx, live, job.Namespace, job.UID)
+	switch {
+	case err != nil:
+		return "", err
+	case warning != "":
+		return "its pod cannot be created: " + refusal.Pod(warning), nil
+	case early:
+		return "", nil
 	}
 	return fmt.Sprintf("it has no pod: the events of Job %s contain the cause, such as a quota that is used up", job.Name), nil
 }
 
 // hinders is what a pod waits for.
-func hinders(pod *corev1.Pod) string {
+func hinders(pod *corev1.Pod, now time.Time) string {
+	if why := Lost(pod, now); why != "" {
+		return why
+	}
 	for _, c := range pod.Status.Conditions {
 		if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse {
 			return fmt.Sprintf("pod %s has no node (%s): %s", pod.Name, c.Reason, c.Message)
@@ -53,4 +91,15 @@ func hinders(pod *corev1.Pod) string {
 		}
 	}
 	return ""
+}
+
+// Lost explains a pod that was to end and is not seen gone: its node does not
+// answer, so the pod may still write to its volume. It is empty for other pods.
+func Lost(pod *corev1.Pod, now time.Time) string {
+	if pod.DeletionTimestamp == nil || pod.Spec.NodeName == "" || now.Sub(pod.DeletionTimestamp.Time) < lostAfter ||
+		pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed {
+		return ""
+	}
+	return fmt.Sprintf("node %s does not report that pod %s has ended, which was to end by %s, so it may still write, and no other pod is started; if the node is shut down or lost for good, run: kubectl taint nodes %s node.kubernetes.io/out-of-service=nodeshutdown:NoExecute",
+		pod.Spec.NodeName, pod.Name, pod.DeletionTimestamp.UTC().Format(time.RFC3339), pod.Spec.NodeName)
 }

@@ -36,6 +36,9 @@ type Outcome struct {
 	Run string
 	// Ready: the container of a running Job runs.
 	Ready bool
+	// hasPod: a running Job has a pod. watched: the status of the Job changes when
+	// the container ends.
+	hasPod, watched bool
 	// Annotations of the Job.
 	Annotations map[string]string
 	// Started and Ended are its times, as far as known.
@@ -59,8 +62,10 @@ func (o Outcome) Conclusive() bool {
 	return o.Phase == Ended && o.ExitCode != nil && o.Cause == ""
 }
 
-// Observe reads how a Job stands. The pods are read live and only when the Job
-// has ended: a cache that lags behind would make a verdict look lost.
+// Observe reads how a Job stands. The pods are read live, since a cache that lags
+// behind would make a verdict look lost, and not while the Job's container runs.
+// A Job has ended when its main container has, although a container runs on that
+// admission has added.
 func Observe(ctx context.Context, live client.Reader, job *batchv1.Job) (Outcome, error) {
 	if job == nil {
 		return Outcome{Phase: Absent}, nil
@@ -75,21 +80,57 @@ func Observe(ctx context.Context, live client.Reader, job *batchv1.Job) (Outcome
 		o.Phase = Deleting
 		return o, nil
 	case ended == nil:
-		o.Ready = ptr.Deref(job.Status.Ready, 0) > 0
-		return o, nil
+		o.watched = ptr.Deref(job.Status.Ready, 0) > 0
+		o.Ready, o.hasPod = o.watched, job.Status.Active > 0
+		if !o.hasPod || o.Ready {
+			return o, nil
+		}
 	}
-	o.Phase, o.Ended = Ended, ended.LastTransitionTime.Time
+	if ended != nil {
+		o.Phase, o.Ended = Ended, ended.LastTransitionTime.Time
+	}
 	pods, err := Pods(ctx, live, job.Namespace, job.Name)
 	if err != nil {
 		return o, err
 	}
 	pod, doubt := evidence(job, pods)
+	if ended == nil {
+		if doubt == "" && pod != nil {
+			o.lookInto(pod)
+		}
+		return o, nil
+	}
 	if doubt != "" {
 		o.Cause = doubt
 		return o, nil
 	}
 	o.conclude(ended, pod)
 	return o, nil
+}
+
+// lookInto reads from the pod of a Job that has not ended whether its main
+// container runs, or has ended while others run on.
+func (o *Outcome) lookInto(pod *corev1.Pod) {
+	var main *corev1.ContainerStatus
+	others := false
+	for _, statuses := range [][]corev1.ContainerStatus{pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses} {
+		for i := range statuses {
+			if s := &statuses[i]; s.Name == Container {
+				main = s
+			} else {
+				others = others || s.State.Running != nil || s.State.Waiting != nil
+			}
+		}
+	}
+	switch {
+	case main == nil:
+	case main.State.Running != nil:
+		o.Ready = pod.DeletionTimestamp.IsZero() // a node that is lost reports no change
+	case main.State.Terminated != nil && others:
+		end := main.State.Terminated.FinishedAt
+		o.Phase, o.Ended = Ended, end.Time
+		o.conclude(&batchv1.JobCondition{LastTransitionTime: end}, pod)
+	}
 }
 
 // Pods are the pods of all Jobs of a name, read live.

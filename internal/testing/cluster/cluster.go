@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -43,6 +44,10 @@ type Cluster struct {
 	Job func(*batchv1.Job) *Ending
 	// HoldPods keeps pods from going: their node does not answer.
 	HoldPods bool
+	// Sidecar, if it is set, is added to each pod by admission and never ends: as a
+	// container, or with SidecarRestarts as an init container that is restarted.
+	Sidecar         string
+	SidecarRestarts bool
 	// Stuck is the status of pods that never run; nil: they run at once.
 	Stuck *corev1.PodStatus
 	// HoldExpansion keeps PVCs as large as they are, whatever they ask for.
@@ -237,6 +242,13 @@ func (c *Cluster) runJobs(ctx context.Context) (acted bool, err error) {
 		}
 		if how == nil {
 			pod, began, err := c.pod(ctx, job)
+			if apierrors.IsForbidden(err) {
+				if began, err = c.refuse(ctx, job, err); err != nil {
+					return acted, err
+				}
+				acted = acted || began
+				continue
+			}
 			if err == nil && began {
 				err = c.beginPod(ctx, job, pod)
 			}
@@ -246,12 +258,33 @@ func (c *Cluster) runJobs(ctx context.Context) (acted bool, err error) {
 			acted = acted || began
 			continue
 		}
+		if c.Sidecar != "" && job.Status.StartTime != nil {
+			continue // the sidecar runs on
+		}
 		if err := c.end(ctx, job, *how); err != nil {
 			return acted, err
 		}
 		acted = true
 	}
 	return acted, nil
+}
+
+// refuse reports, as the Job controller does, that the pod of a Job cannot be created.
+func (c *Cluster) refuse(ctx context.Context, job *batchv1.Job, why error) (acted bool, err error) {
+	now := metav1.NewTime(c.Now())
+	e := &corev1.Event{
+		ObjectMeta:     metav1.ObjectMeta{Namespace: job.Namespace, Name: job.Name + "." + string(job.UID)[:5]},
+		InvolvedObject: corev1.ObjectReference{APIVersion: "batch/v1", Kind: "Job", Namespace: job.Namespace, Name: job.Name, UID: job.UID},
+		Type:           corev1.EventTypeWarning, Reason: "FailedCreate", Message: "Error creating: " + errors.Unwrap(why).Error(),
+		FirstTimestamp: now, LastTimestamp: now, Count: 1,
+	}
+	if err := c.Client.Create(ctx, e); err != nil {
+		if apierrors.IsAlreadyExists(err) {
+			return false, nil
+		}
+		return false, fmt.Errorf("report that the pod of Job %s is refused: %w", job.Name, err)
+	}
+	return true, nil
 }
 
 // end runs a Job's pod to its end.
@@ -264,6 +297,13 @@ func (c *Cluster) end(ctx context.Context, job *batchv1.Job, how Ending) error {
 		}
 		if err := c.endPod(ctx, pod, how, now); err != nil {
 			return err
+		}
+		if c.Sidecar != "" { // which runs on
+			job.Status.StartTime, job.Status.Active, job.Status.Ready = &now, 1, ptr.To[int32](0)
+			if err := c.Client.Status().Update(ctx, job); err != nil {
+				return fmt.Errorf("continue Job %s: %w", job.Name, err)
+			}
+			return nil
 		}
 	}
 	if job.Status.StartTime == nil {
@@ -298,6 +338,14 @@ func (c *Cluster) pod(ctx context.Context, job *batchv1.Job) (pod *corev1.Pod, b
 		Spec: template.Spec,
 	}
 	pod.Labels[batchv1.JobNameLabel], pod.Labels[batchv1.ControllerUidLabel] = job.Name, string(job.UID)
+	switch added := (corev1.Container{Name: c.Sidecar, Image: "sidecar", Command: []string{"sleep", "infinity"}}); {
+	case c.Sidecar == "":
+	case c.SidecarRestarts:
+		added.RestartPolicy = ptr.To(corev1.ContainerRestartPolicyAlways)
+		pod.Spec.InitContainers = append(pod.Spec.InitContainers, added)
+	default:
+		pod.Spec.Containers = append(pod.Spec.Containers, added)
+	}
 	err = c.Client.Create(ctx, pod)
 	if apierrors.IsAlreadyExists(err) {
 		if err := c.Client.Get(ctx, client.ObjectKeyFromObject(pod), pod); err != nil {
@@ -345,6 +393,15 @@ func (c *Cluster) endPod(ctx context.Context, pod *corev1.Pod, how Ending, now m
 		Name: pod.Spec.Containers[0].Name, Image: pod.Spec.Containers[0].Image,
 		State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: code, Message: how.Message, StartedAt: now, FinishedAt: now}},
 	}}
+	if c.Sidecar != "" {
+		running := corev1.ContainerStatus{Name: c.Sidecar, Image: "sidecar", State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: now}}}
+		pod.Status.Phase = corev1.PodRunning
+		if c.SidecarRestarts {
+			pod.Status.InitContainerStatuses = append(pod.Status.InitContainerStatuses, running)
+		} else {
+			pod.Status.ContainerStatuses = append(pod.Status.ContainerStatuses, running)
+		}
+	}
 	if err := c.Client.Status().Update(ctx, pod); err != nil {
 		return fmt.Errorf("end pod %s: %w", pod.Name, err)
 	}

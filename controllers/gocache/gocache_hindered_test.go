@@ -1,0 +1,92 @@
+package gocache
+
+import (
+	"testing"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/testing/cluster"
+)
+
+// TestQuota holds that a GoCache quotes the ResourceQuota or LimitRange that
+// refuses the pod of its writer in the first pass after that.
+func TestQuota(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		refuse func(*world)
+		want   string
+	}{
+		"quota": {func(w *world) { w.must(cluster.Quota(t.Context(), server.Client, w.namespace)) }, "exceeded quota: compute"},
+		"limits": {func(w *world) {
+			w.must(server.Client.Create(t.Context(), &corev1.LimitRange{
+				ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "limits"},
+				Spec: corev1.LimitRangeSpec{Limits: []corev1.LimitRangeItem{{
+					Type: corev1.LimitTypeContainer, Max: corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("1Mi")},
+				}}},
+			}))
+		}, "maximum memory usage per Container is 1Mi"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			tt.refuse(w)
+			w.ending = nil
+			w.cache(func(s *v1alpha1.GoCacheSpec) {
+				s.PodTemplate = &v1alpha1.PodTemplate{Resources: &v1alpha1.Resources{Limits: map[string]resource.Quantity{"cpu": resource.MustParse("1"), "memory": resource.MustParse("1Gi")}}}
+			})
+			w.settle() // ends with the event and a pass
+			if w.last.RequeueAfter > 5*time.Second {
+				t.Errorf("looks again after %v: no watch reports that a pod is refused", w.last.RequeueAfter)
+			}
+			w.wait(w.last.RequeueAfter)
+			for _, kind := range []string{v1alpha1.ReadyCondition, v1alpha1.WarmCondition} {
+				w.condition(kind, metav1.ConditionFalse, v1alpha1.ReasonWarmUpPending, tt.want)
+			}
+		})
+	}
+}
+
+// TestInjectedContainer holds that the report of the agent ends a run although a
+// container that admission has added runs on.
+func TestInjectedContainer(t *testing.T) {
+	t.Parallel()
+	for _, restarts := range []bool{false, true} {
+		w := newWorld(t)
+		w.cluster.Sidecar, w.cluster.SidecarRestarts = "mesh", restarts
+		w.cache()
+		w.settle()
+		w.condition(v1alpha1.WarmCondition, metav1.ConditionTrue, v1alpha1.ReasonWarmedUp, "")
+		if exists[batchv1.Job](w, "ci-writer") {
+			t.Errorf("restarted %v: the Job is still there", restarts)
+		}
+	}
+}
+
+// TestLostNode holds that the conditions name a node that does not report the end
+// of a writer, and what to do.
+func TestLostNode(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.ending = nil
+	w.cluster.Stuck = &corev1.PodStatus{Phase: corev1.PodRunning, ContainerStatuses: []corev1.ContainerStatus{{
+		Name: "agent", Image: "i", State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}},
+	}}}
+	w.cache()
+	w.settle()
+	var pods corev1.PodList
+	w.must(server.Client.List(t.Context(), &pods, inNamespace(w)...))
+	if len(pods.Items) != 1 {
+		t.Fatalf("%d pods", len(pods.Items))
+	}
+	pod := &pods.Items[0]
+	w.must(server.Client.SubResource("binding").Create(t.Context(), pod, &corev1.Binding{Target: corev1.ObjectReference{Kind: "Node", Name: "lost-node"}}))
+	w.must(server.Client.Delete(t.Context(), pod))
+	w.cluster.HoldPods = true
+	w.wait(5 * time.Minute)
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonWarmUpPending, "kubectl taint nodes lost-node node.kubernetes.io/out-of-service=nodeshutdown:NoExecute")
+}
