@@ -26,6 +26,12 @@ func (r *Reconciler) observe(ctx context.Context, p *progress) (err error) {
 	if p.Addresses, err = r.addresses(ctx, p.proxy); err != nil {
 		return err
 	}
+	if p.Refused, err = r.refused(ctx, p.proxy); err != nil {
+		return err
+	}
+	if len(p.Refused) > 0 {
+		p.result.WakeIn(refusedInterval)
+	}
 	if p.Token, err = instances.Token(ctx, r.Live, p.proxy); err != nil {
 		return err
 	}

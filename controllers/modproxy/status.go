@@ -25,8 +25,8 @@ func setConditions(p *progress, failed error) {
 			kind string
 			fact *pass.Fact
 		}{
-			{v1alpha1.RoutedCondition, routedFact(p.routing, p.Arrived)},
-			{v1alpha1.HealthyCondition, healthyFact(p.proxy, p.decision)},
+			{v1alpha1.RoutedCondition, routedFact(p.routing, p.Arrived, p.Refused)},
+			{v1alpha1.HealthyCondition, healthyFact(p.proxy, p.decision, p.Refused)},
 			{v1alpha1.ConsistentCondition, consistencyFact(p.proxy, p.Observed)},
 			{v1alpha1.ChecksumDatabaseServedCondition, databaseFact(p.proxy, p.Observed)},
 		} {
@@ -54,10 +54,10 @@ func setFact(set conditions.Set, kind string, fact *pass.Fact) {
 }
 
 // routedFact is whether every replica of the router does what was decided.
-func routedFact(r routing, arrived bool) *pass.Fact {
+func routedFact(r routing, arrived bool, refused []string) *pass.Fact {
 	switch {
 	case !r.ready():
-		return pass.False(v1alpha1.ReasonRouterNotReady, "No replica of the router is ready yet")
+		return pass.False(v1alpha1.ReasonRouterNotReady, "No replica of the router is ready yet%s", because(refused))
 	case !arrived:
 		return pass.False(v1alpha1.ReasonWeightsPending, "The router does not follow the desired weights yet: %s", r.pending)
 	default:
@@ -67,7 +67,7 @@ func routedFact(r routing, arrived bool) *pass.Fact {
 
 // healthyFact is whether all instances are healthy, and what is wrong with those
 // that are not.
-func healthyFact(p *v1alpha1.ModProxy, d failover.Decision) *pass.Fact {
+func healthyFact(p *v1alpha1.ModProxy, d failover.Decision, refused []string) *pass.Fact {
 	var unhealthy []string
 	for _, i := range d.Desired {
 		if !i.Healthy || i.Fault != nil {
@@ -80,9 +80,9 @@ func healthyFact(p *v1alpha1.ModProxy, d failover.Decision) *pass.Fact {
 	}
 	switch {
 	case d.Unproven:
-		return pass.Unknown(v1alpha1.ReasonProgressing, "No probe has passed yet")
+		return pass.Unknown(v1alpha1.ReasonProgressing, "No probe has passed yet%s", because(refused))
 	case len(unhealthy) > 0:
-		return pass.False(v1alpha1.ReasonInstanceUnhealthy, "%s", strings.Join(unhealthy, "; "))
+		return pass.False(v1alpha1.ReasonInstanceUnhealthy, "%s", strings.Join(append(unhealthy, refused...), "; "))
 	default:
 		return pass.True(v1alpha1.ReasonInstancesHealthy, "All %d instances are healthy", len(d.Desired))
 	}
@@ -93,13 +93,13 @@ func setReady(set conditions.Set, p *progress) {
 	case d.AllQuarantined:
 		set.Stall(v1alpha1.ReasonAllInstancesQuarantined, "Every instance is quarantined for corrupt content, so none serves and clients get 503. Repair or replace the stores, then reinstate an instance with a CacheRequest of action Reinstate")
 	case d.NoHealthy && d.Unproven:
-		set.Progress(v1alpha1.ReasonProgressing, "No probe has passed yet")
+		set.Progress(v1alpha1.ReasonProgressing, "No probe has passed yet%s", because(p.Refused))
 	case d.NoHealthy:
-		set.Stall(v1alpha1.ReasonNoHealthyInstance, "No instance passes its probes; weights stay where they are. %s", reasons(d))
+		set.Stall(v1alpha1.ReasonNoHealthyInstance, "No instance passes its probes; weights stay where they are. %s", strings.Join(append([]string{reasons(d)}, p.Refused...), "; "))
 	case !p.routing.ready() && withoutCertificate(p.proxy, p.Observed) != "":
 		set.Stall(v1alpha1.ReasonCertificateRefused, "No replica of the router can serve. %s", withoutCertificate(p.proxy, p.Observed))
 	case !p.routing.ready():
-		set.Progress(v1alpha1.ReasonRouterNotReady, "No replica of the router is ready yet")
+		set.Progress(v1alpha1.ReasonRouterNotReady, "No replica of the router is ready yet%s", because(p.Refused))
 	case !p.Arrived:
 		set.Progress(v1alpha1.ReasonWeightsPending, "The router does not follow the desired weights yet: %s", p.routing.pending)
 	case len(p.instances.Waits) > 0:
