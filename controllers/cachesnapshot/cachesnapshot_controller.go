@@ -105,7 +105,7 @@ func (r *Reconciler) pass(ctx context.Context, s *scope) (err error) {
 	if wake, recheck := s.decision.Wake, s.facts.running().run.Recheck(); recheck > 0 && (wake == 0 || wake > recheck) {
 		s.decision.Wake = recheck // Pods are not watched, so the cause is read again
 	}
-	return r.act(ctx, s)
+	return errors.Join(r.act(ctx, s), r.deleteOutdated(ctx, s))
 }
 
 // load reads the object from the API server: a decision must not be based on a

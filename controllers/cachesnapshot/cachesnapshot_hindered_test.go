@@ -4,7 +4,9 @@ import (
 	"testing"
 	"time"
 
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/kube/jobrun"
@@ -68,6 +70,40 @@ func TestInjectedContainer(t *testing.T) {
 	w.cluster.Sidecar = "mesh"
 	w.cache()
 	w.snapshot()
+	w.settle()
+	w.condition(v1alpha1.VerifiedCondition, v1alpha1.ReasonIntact, "")
+}
+
+// TestCorrectedTemplate checks that the integrity Job whose pod cannot be scheduled
+// is replaced as soon as the pod template is corrected.
+func TestCorrectedTemplate(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.cluster.Stuck = &corev1.PodStatus{Phase: corev1.PodPending}
+	ending := w.ending
+	w.ending = nil
+	w.cache()
+	w.snapshot(func(s *v1alpha1.CacheSnapshotSpec) {
+		s.PodTemplate = &v1alpha1.PodTemplate{NodeSelector: map[string]string{"disk": "sdd"}}
+	})
+	for range 8 {
+		w.passes(1)
+		_, err := w.cluster.Step(t.Context())
+		w.must(err)
+	}
+	w.condition(v1alpha1.ReadyCondition, v1alpha1.ReasonVerifying, "")
+	w.cluster.Stuck, w.ending = nil, ending
+	o := w.get()
+	o.Spec.PodTemplate.NodeSelector = nil
+	w.must(server.Client.Update(t.Context(), o))
+	w.passes(1)
+	var jobs batchv1.JobList
+	w.must(server.Client.List(t.Context(), &jobs, client.InNamespace(w.namespace)))
+	for _, j := range jobs.Items {
+		if j.DeletionTimestamp == nil && j.Spec.Template.Spec.NodeSelector["disk"] != "" {
+			t.Errorf("Job %s is still there", j.Name)
+		}
+	}
 	w.settle()
 	w.condition(v1alpha1.VerifiedCondition, v1alpha1.ReasonIntact, "")
 }

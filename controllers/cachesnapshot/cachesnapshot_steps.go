@@ -287,6 +287,27 @@ func (r *Reconciler) authenticate(ctx context.Context, s *scope) error {
 	return nil
 }
 
+// deleteOutdated deletes a Job whose container has not run and that would be created
+// otherwise now. The next pass starts another one.
+func (r *Reconciler) deleteOutdated(ctx context.Context, s *scope) error {
+	w := s.facts.running()
+	if w.job == nil || w.run.Ready || s.snapshot.Status.Source == nil || s.decision.Stage == verification.Suspended {
+		return nil
+	}
+	job, known, err := w.expected(ctx, s)
+	if conditions.Stalled(err) != nil || err == nil && !known {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	outdated, err := jobrun.Outdated(ctx, r.Live, w.job, w.run, job.Object())
+	if err != nil || !outdated {
+		return err
+	}
+	return apply.Delete(ctx, r.Client, w.job)
+}
+
 // trust returns the trust data that a Job compares checksums with. It is an error
 // if declared trust data does not exist.
 func (r *Reconciler) trust(ctx context.Context, s *scope) (check.Trusted, error) {

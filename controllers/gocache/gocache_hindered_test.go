@@ -51,6 +51,39 @@ func TestQuota(t *testing.T) {
 	}
 }
 
+// TestCorrectedSpec holds that a Job whose container cannot run is replaced as soon
+// as the spec is corrected, that one whose container runs is not, and that what
+// admission adds to a Job is no reason.
+func TestCorrectedSpec(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.ending = nil
+	w.cluster.Stuck = &corev1.PodStatus{Phase: corev1.PodPending, Conditions: []corev1.PodCondition{{
+		Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: corev1.PodReasonUnschedulable, Message: "no node matches",
+	}}}
+	w.cache(func(s *v1alpha1.GoCacheSpec) {
+		s.PodTemplate = &v1alpha1.PodTemplate{NodeSelector: map[string]string{"disk": "sdd"}}
+	})
+	w.settle()
+	stuck := get[batchv1.Job](w, "ci-writer")
+	w.wait(time.Minute)
+	if again := get[batchv1.Job](w, "ci-writer"); again.UID != stuck.UID {
+		t.Fatal("the Job was replaced without a change")
+	}
+	w.cluster.Stuck = nil
+	w.edit(func(c *v1alpha1.GoCache) { c.Spec.PodTemplate.NodeSelector = map[string]string{"disk": "ssd"} })
+	w.settle()
+	runs := get[batchv1.Job](w, "ci-writer")
+	if runs.UID == stuck.UID || runs.Spec.Template.Spec.NodeSelector["disk"] != "ssd" {
+		t.Fatalf("the Job has the node selector %v", runs.Spec.Template.Spec.NodeSelector)
+	}
+	w.edit(func(c *v1alpha1.GoCache) { c.Spec.PodTemplate.NodeSelector = nil })
+	w.settle()
+	if still := get[batchv1.Job](w, "ci-writer"); still.UID != runs.UID {
+		t.Error("a Job whose container runs was replaced")
+	}
+}
+
 // TestInjectedContainer holds that the report of the agent ends a run although a
 // container that admission has added runs on.
 func TestInjectedContainer(t *testing.T) {
@@ -58,7 +91,7 @@ func TestInjectedContainer(t *testing.T) {
 	for _, restarts := range []bool{false, true} {
 		w := newWorld(t)
 		w.cluster.Sidecar, w.cluster.SidecarRestarts = "mesh", restarts
-		w.cache()
+		w.cache(func(s *v1alpha1.GoCacheSpec) { s.Snapshots = &v1alpha1.SnapshotPolicy{} }) // they wait for the pod to be gone
 		w.settle()
 		w.condition(v1alpha1.WarmCondition, metav1.ConditionTrue, v1alpha1.ReasonWarmedUp, "")
 		if exists[batchv1.Job](w, "ci-writer") {

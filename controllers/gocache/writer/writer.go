@@ -168,7 +168,7 @@ func (t *turn) startOrRemove(ctx context.Context) error {
 		if recheck := t.Run.Recheck(); recheck > 0 {
 			t.out.WakeIn(recheck)
 		}
-		return nil // the watch reports its end
+		return t.deleteOutdated(ctx) // the watch reports its end
 	case jobrun.Ended:
 		if action, known := actionOf(t.Writer); known && t.Run.Run != action.recorded(t.Stored) {
 			return nil // removed once its outcome is stored
@@ -186,6 +186,32 @@ func (t *turn) startOrRemove(ctx context.Context) error {
 			return err
 		}
 	}
+	return nil
+}
+
+// deleteOutdated deletes a writer whose container has not run and that would be
+// created otherwise now: the next pass starts another one for what is still due.
+func (t *turn) deleteOutdated(ctx context.Context) error {
+	action, known := actionOf(t.Writer)
+	if !known || t.Run.Phase != jobrun.Running || t.Run.Ready || t.SourceMissing != "" {
+		return nil
+	}
+	now, err := t.expected(ctx, action)
+	if conditions.Stalled(err) != nil {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	outdated, err := jobrun.Outdated(ctx, t.Live, t.Writer, t.Run, now)
+	if err != nil || !outdated {
+		return err
+	}
+	if err := apply.Delete(ctx, t.Client, t.Writer); err != nil {
+		return err
+	}
+	t.out.Events = append(t.out.Events, event.Normal("JobReplaced", "Replace", "Deleted Job %s, whose container has not run: what it was created from has changed", t.Writer.Name))
+	t.out.WakeIn(time.Second)
 	return nil
 }
 

@@ -101,8 +101,9 @@ func untrusted(job *batchv1.Job, why string) string {
 // Jobs, a run is repeated whose uid was lost.
 func differsFrom(created, found *batchv1.Job) string {
 	for key, value := range created.Annotations {
-		// The request and the cause of the run change nothing that the Job does.
-		if key != v1alpha1.CauseAnnotation && key != v1alpha1.CacheRequestAnnotation && found.Annotations[key] != value {
+		// The request and the cause of the run change nothing that the Job does, and
+		// what the digest is of is compared below.
+		if key != TemplateAnnotation && key != v1alpha1.CauseAnnotation && key != v1alpha1.CacheRequestAnnotation && found.Annotations[key] != value {
 			return "annotation " + key
 		}
 	}

@@ -1,6 +1,7 @@
 package jobrun
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -48,8 +49,8 @@ type Spec struct {
 // Object is the Job as an object to apply.
 func (s Spec) Object() *batchv1.Job {
 	labels, annotations := podspec.Metadata(s.Template, s.Labels)
-	return &batchv1.Job{
-		ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: s.Name, Labels: s.Labels, Annotations: s.Annotations},
+	job := &batchv1.Job{
+		ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: s.Name, Labels: s.Labels, Annotations: maps.Clone(s.Annotations)},
 		Spec: batchv1.JobSpec{
 			BackoffLimit:          ptr.To[int32](0),
 			ActiveDeadlineSeconds: ptr.To(max(1, int64(s.Deadline/time.Second))),
@@ -66,6 +67,8 @@ func (s Spec) Object() *batchv1.Job {
 			},
 		},
 	}
+	metav1.SetMetaDataAnnotation(&job.ObjectMeta, TemplateAnnotation, templateDigest(job.Spec.Template))
+	return job
 }
 
 func (s Spec) pod() corev1.PodSpec {

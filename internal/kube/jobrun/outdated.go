@@ -1,0 +1,61 @@
+package jobrun
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"gocache.dev/operator/api/v1alpha1"
+)
+
+// TemplateAnnotation on a Job is the digest of the pod template that it was created
+// from, without the node that a writer runs near. It is compared
+// with that of the Job that would be created now, and not with the Job as the
+// server has it, which admission may have changed.
+const TemplateAnnotation = v1alpha1.GroupName + "/template"
+
+// templateDigest of a Job that is about to be created. Its deadline may be what is
+// left of another one, so it is not in it.
+func templateDigest(template corev1.PodTemplateSpec) string {
+	b, err := json.Marshal(template)
+	if err != nil { // objects of the API: cannot fail
+		panic("template: " + err.Error())
+	}
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:16])
+}
+
+// Outdated reports whether a Job whose main container has not run would be created
+// otherwise now, for example since the image or the node selector was corrected.
+// Its pods have written nothing, so it may be deleted. They are read live.
+func Outdated(ctx context.Context, live client.Reader, job *batchv1.Job, o Outcome, now *batchv1.Job) (bool, error) {
+	if job == nil || now == nil || o.Phase != Running || o.Ready || o.watched {
+		return false, nil
+	}
+	was := job.Annotations[TemplateAnnotation]
+	if was == "" || was == now.Annotations[TemplateAnnotation] {
+		return false, nil
+	}
+	pods, err := Pods(ctx, live, job.Namespace, job.Name)
+	return err == nil && !anyHasRun(pods), err
+}
+
+// anyHasRun reports whether the main container of any of the pods has run.
+func anyHasRun(pods []corev1.Pod) bool {
+	for i := range pods {
+		if p := &pods[i]; p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed || !p.DeletionTimestamp.IsZero() {
+			return true
+		}
+		for _, s := range pods[i].Status.ContainerStatuses {
+			if s.Name == Container && (s.State.Running != nil || s.State.Terminated != nil || s.LastTerminationState.Terminated != nil) {
+				return true
+			}
+		}
+	}
+	return false
+}
