@@ -254,7 +254,8 @@ type WarmUp struct {
 	// +listType=atomic
 	// +optional
 	Sources []WarmUpSource `json:"sources,omitempty"`
-	// deadline of one run.
+	// deadline of one run. The agent stops a tenth of it earlier, at least 30 s, and
+	// records what it has done; the next run continues from there.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
 	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ns|us|ms|s|m|h))+$') && duration(self) >= duration('1s') && duration(self) <= duration('168h')",message="must be a duration such as 90s or 1h30m, from 1s to 168h"
@@ -450,9 +451,9 @@ type GoCacheStatus struct {
 	// toolchain that wrote the cache last.
 	// +optional
 	Toolchain *ToolchainRecord `json:"toolchain,omitempty"`
-	// manifestDigest of the content after the last run of the writer. Snapshots and
-	// checks compare the content with that manifest. Unset while a writer runs, and
-	// after one that was killed.
+	// manifestDigest of the content that the last run of the writer left and
+	// reported. Snapshots, checks and the next run compare the content with that
+	// manifest. A run that is killed does not change it.
 	// +kubebuilder:validation:MaxLength=128
 	// +optional
 	ManifestDigest string `json:"manifestDigest,omitempty"`

@@ -51,7 +51,7 @@ func TestSealReachesTheCheck(t *testing.T) {
 	}{
 		"sealed":                    {before: "sha256:aa", after: "sha256:aa"},
 		"a writer ran since":        {before: "sha256:aa", after: "sha256:bb"},
-		"a writer was killed since": {before: "sha256:aa"},
+		"another volume since":      {before: "sha256:aa"},
 		"never sealed":              {},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -72,6 +72,9 @@ func TestSealReachesTheCheck(t *testing.T) {
 			s := w.get().Status
 			if s.Verification.Verdict != v1alpha1.VerdictIntact || s.Source.SealedDigest != tt.after {
 				t.Fatalf("verdict %q, sealed digest %q, want %q", s.Verification.Verdict, s.Source.SealedDigest, tt.after)
+			}
+			if never := strings.Contains(command, "--never-sealed"); never != (tt.after == "") {
+				t.Errorf("the check runs %s", command)
 			}
 			want := ""
 			if tt.after != "" {

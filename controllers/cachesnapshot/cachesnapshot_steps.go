@@ -254,6 +254,9 @@ func (r *Reconciler) checkJob(ctx context.Context, s *scope) (jobrun.Spec, bool,
 	}
 	job.Image = r.Images.Operator
 	job.Command = append(verifyCommand(s.snapshot.Status.Source), trust.Flags...)
+	if s.snapshot.Spec.SourceRef.Kind == v1alpha1.GoCacheKind && s.snapshot.Status.Source.SealedDigest == "" {
+		job.Command = slices.Insert(job.Command, 2, "--never-sealed") // or what a killed writer and others left would be offered
+	}
 	job.Resources = s.snapshot.Spec.Verification.Resources
 	// Read-only, so that the check cannot change what it verifies.
 	job.Mounts = append([]corev1.VolumeMount{{Name: cloneVolume, MountPath: cacheDir, ReadOnly: true}}, trust.Mounts...)

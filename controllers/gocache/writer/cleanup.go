@@ -78,9 +78,7 @@ func (cleanUp) record(t *turn) {
 		closePlan(c)
 		t.recordFailure()
 	case report.Failed, "": // or no report at all
-		if run.Annotations[v1alpha1.PlanAnnotation] != "" {
-			t.recordSeal(r.ManifestDigest)
-		}
+		t.recordSeal(r.ManifestDigest)
 		t.recordFailure()
 	}
 }
@@ -230,7 +228,7 @@ func (t *turn) recordContentOf(r report.Report) {
 		return
 	}
 	t.cache.Status.Counts = v1alpha1.CacheCounts{Modules: r.Modules, BuildEntries: r.BuildEntries}
-	t.cache.Status.ManifestDigest = r.ManifestDigest
+	t.recordSeal(r.ManifestDigest)
 }
 
 // unproven reports whether a cleanup, since the last warm-up began, could not

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"path"
 	"strings"
+	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -57,6 +58,9 @@ func (warmUp) record(t *turn) {
 		if status.PersistentVolumeClaimUID != "" && status.PersistentVolumeClaimUID != uid {
 			// What was written to another volume is not on this one.
 			status.LastSuccessRun, status.LastSuccessTime, status.Failures = "", nil, 0
+			if !t.Restored(t.cache) {
+				t.cache.Status.ManifestDigest = ""
+			}
 		}
 		status.PersistentVolumeClaimUID = uid
 	}
@@ -65,8 +69,8 @@ func (warmUp) record(t *turn) {
 	} else {
 		t.answerRun(v1alpha1.RequestFailed, message)
 	}
+	t.recordSeal(report.ManifestDigest)
 	if outcome != v1alpha1.RunSucceeded {
-		t.recordSeal(report.ManifestDigest)
 		status.Failures++
 		return
 	}
@@ -144,6 +148,7 @@ func (warmUp) job(_ context.Context, t *turn, due plan.DueAction) (*batchv1.Job,
 		job.Volumes, job.Mounts = append(job.Volumes, volume), append(job.Mounts, mount)
 		command = append(command, "--proxy-url", t.ProxyURL, "--proxy-credentials", mount.MountPath)
 	}
+	command = append(command, stopAfter(job.Deadline)...)
 	pod := map[string]string{}
 	for i, src := range t.Sources {
 		name := fmt.Sprintf("source-%d", i)
@@ -166,11 +171,20 @@ func (warmUp) job(_ context.Context, t *turn, due plan.DueAction) (*batchv1.Job,
 	return o, nil
 }
 
+// stopAfter lets the agent record what it has done before the pod is ended: the
+// next warm-up removes what is not recorded.
+func stopAfter(deadline time.Duration) []string {
+	margin := max(deadline/10, 30*time.Second)
+	if deadline < 4*margin {
+		return nil
+	}
+	return []string{"--stop-after", (deadline - margin).String()}
+}
+
 // recordContent copies what the writer left on the PVC.
 func (t *turn) recordContent(report warmreport.Report) {
 	version, platform, _ := strings.Cut(report.GoVersion, " ")
 	t.cache.Status.Counts = v1alpha1.CacheCounts{Modules: report.Modules, BuildEntries: report.BuildEntries}
-	t.cache.Status.ManifestDigest = report.ManifestDigest
 	t.cache.Status.Toolchain = &v1alpha1.ToolchainRecord{
 		Version: version, Platform: platform,
 		GoSHA256: report.GoSHA256, CompilerSHA256: report.CompileSHA256,

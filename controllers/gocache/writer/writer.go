@@ -90,7 +90,6 @@ func (r Reconciler) Reconcile(ctx context.Context, cache *v1alpha1.GoCache, o pa
 	t := turn{Reconciler: r, Observed: o, cache: cache}
 	t.approve() // before a plan is looked at
 	err := t.startOrRemove(ctx)
-	t.breakSeal()
 	err = errors.Join(err, t.notifyPlan())
 	t.answerCorrupt()
 	t.out.Snapshots = t.Snapshots

@@ -26,7 +26,9 @@ type Flags struct {
 	Layout     string
 	Volume     string // root of the volume, if only the operator writes to it
 	Sealed     string // digest of the manifest that the last writer of the volume reported
-	Live       bool   // a writer is to run on the volume before it is snapshotted
+	// NeverSealed: no writer has reported one.
+	NeverSealed bool
+	Live        bool // a writer is to run on the volume before it is snapshotted
 
 	GoSum          []string
 	OptionalGoSum  []string // go.sum files that may be absent
@@ -57,7 +59,7 @@ func (e *UsageError) Error() string { return e.Reason }
 // cannot be read.
 func (f *Flags) Options(ctx context.Context, now time.Time) (integrity.Options, error) {
 	o := integrity.Options{
-		ModCache: f.ModCache, BuildCache: f.BuildCache, Store: f.Store, Layout: f.Layout, Volume: f.Volume, Live: f.Live, Sealed: f.Sealed, FullCoverage: f.FullCoverage, Workers: f.Workers, Now: now,
+		ModCache: f.ModCache, BuildCache: f.BuildCache, Store: f.Store, Layout: f.Layout, Volume: f.Volume, Live: f.Live, Sealed: f.Sealed, NeverSealed: f.NeverSealed, FullCoverage: f.FullCoverage, Workers: f.Workers, Now: now,
 	}
 	if err := f.validate(&o); err != nil {
 		return o, err
@@ -83,6 +85,9 @@ func (f *Flags) validate(o *integrity.Options) error {
 	}
 	if f.ModCache == "" && f.BuildCache == "" && f.Store == "" {
 		return &UsageError{"nothing to check: give --modcache, --buildcache or --store"}
+	}
+	if f.Sealed != "" && f.NeverSealed {
+		return &UsageError{"--sealed-digest and --never-sealed: give one of them"}
 	}
 	if f.Sealed != "" && f.Volume == "" {
 		return &UsageError{"--sealed-digest needs --volume: the manifest lies there"}

@@ -31,6 +31,8 @@ type Options struct {
 	AsOf     time.Time // of that plan
 
 	Sealed string // digest of the manifest that the last writer reported; empty: unknown
+	// NeverSealed: no writer has reported one, so that no plan is applied.
+	NeverSealed bool
 
 	Go             string // the go command
 	Umask          int
@@ -178,6 +180,9 @@ func (c *run) prove(ctx context.Context) {
 // sealed refuses caches that are not what the last writer left: the manifest
 // of this run would vouch for the difference.
 func (c *run) sealed(ctx context.Context) error {
+	if c.NeverSealed {
+		return errors.New("nothing was removed: no writer has recorded what it left in the caches: request a warm-up")
+	}
 	if c.Sealed == "" {
 		return nil
 	}

@@ -20,7 +20,7 @@ const settle = 10 * time.Millisecond
 // Without the manifest of the last writer nothing is known of any entry, and the
 // caches are filled again.
 func (w *warming) unsealed(ctx context.Context) error {
-	if w.Sealed == "" {
+	if w.Sealed == "" && !w.NeverSealed {
 		return nil
 	}
 	o := integrity.Options{Volume: w.Root, Live: true, Sealed: w.Sealed, Now: w.Clock(), Settle: settle}
@@ -37,6 +37,9 @@ func (w *warming) unsealed(ctx context.Context) error {
 	if len(layers) == 0 {
 		return nil
 	}
+	if w.Sealed == "" {
+		return w.empty(layers, "no writer has recorded what it left in them")
+	}
 	r, err := repair.Run(ctx, o, repair.Policy{UnsealedOnly: true})
 	if err != nil && !errors.Is(err, repair.ErrHopeless) {
 		return fmt.Errorf("comparing the caches with what the last writer left: %w", err)
@@ -47,15 +50,31 @@ func (w *warming) unsealed(ctx context.Context) error {
 		}
 		return nil
 	}
+	return w.empty(layers, "they were not what the last writer left, and its manifest was not there to compare them with")
+}
+
+// empty removes all that caches hold. A note reports why, if they held anything.
+func (w *warming) empty(layers []string, why string) error {
+	held := false
+	for _, dir := range layers {
+		entries, err := os.ReadDir(filepath.Join(w.Root, dir))
+		if err != nil {
+			return fmt.Errorf("emptying the caches (%s): %w", why, err)
+		}
+		held = held || len(entries) > 0
+	}
+	if !held {
+		return nil
+	}
 	if err := repair.Remove(w.Root, layers...); err != nil {
-		return fmt.Errorf("emptying caches that are not what the last writer left: %w", err)
+		return fmt.Errorf("emptying the caches (%s): %w", why, err)
 	}
 	for _, dir := range layers {
 		if err := os.MkdirAll(filepath.Join(w.Root, dir), 0o777); err != nil { //nolint:gosec // the umask decides
 			return err
 		}
 	}
-	w.notes = append(w.notes, "emptied the caches: they were not what the last writer left, and its manifest was not there to compare them with")
+	w.notes = append(w.notes, "emptied the caches: "+why)
 	return nil
 }
 

@@ -1,10 +1,13 @@
 package warm_test
 
 import (
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"gocache.dev/operator/internal/agent/record"
 	"gocache.dev/operator/internal/domain/integrity"
@@ -65,5 +68,57 @@ func TestWarmOfUnsealed(t *testing.T) {
 	o.ExpectGo = "1.2"
 	if r := run(t, o); r.Outcome != warmup.Failed || r.ManifestDigest != o.Sealed {
 		t.Errorf("nothing was written: %+v", r)
+	}
+}
+
+// TestWarmOfUnvouched holds that a warm-up begins with empty caches if no writer
+// has recorded what it left in them, as after a first one that was killed: it
+// never vouches for what another process may have put there.
+func TestWarmOfUnvouched(t *testing.T) {
+	tree := cachetree.New(t)
+	source := configMap(t, map[string]string{"go.mod": "module example.com/main\n\ngo 1.21\n", "packages": "unsafe"})
+	o := options(t, tree, source)
+	o.NeverSealed = true
+	before := cachetree.ActionOf(t, tree) // of a process that recorded nothing
+	r := run(t, o)
+	if r.Outcome != warmup.Succeeded || !strings.Contains(r.Message, "emptied the caches: no writer has recorded") || r.Modules != 0 {
+		t.Errorf("%+v", r)
+	}
+	if _, err := os.Stat(before); !os.IsNotExist(err) {
+		t.Errorf("an entry of another process is sealed: %v", err)
+	}
+	o.NeverSealed, o.Sealed = false, r.ManifestDigest
+	if r := run(t, o); r.Outcome != warmup.Succeeded || r.Message != "" {
+		t.Errorf("the next one: %+v", r)
+	}
+}
+
+// TestStop holds that a warm-up that takes too long records what it has done and
+// fails, so that the next one continues from there.
+func TestStop(t *testing.T) {
+	tree := cachetree.New(t)
+	stop, released := make(chan time.Time, 1), make(chan struct{})
+	slow := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		select {
+		case stop <- time.Time{}:
+		default:
+		}
+		<-released
+	}))
+	t.Cleanup(slow.Close)
+	t.Cleanup(func() { close(released) })
+	o := options(t, tree, configMap(t, map[string]string{"go.mod": "module example.com/main\n\ngo 1.21\n", "packages": "unsafe"}))
+	o.Sources = append(o.Sources, configMap(t, map[string]string{
+		"go.mod": "module example.com/other\n\ngo 1.21\n\nrequire example.com/slow v1.0.0\n", "packages": "unsafe",
+	}))
+	o.Stop, o.Env = stop, append(o.Env, "GOPROXY="+slow.URL)
+	r := run(t, o)
+	v, err := integrity.Check(t.Context(), integrity.Options{ModCache: tree.ModCache, BuildCache: tree.BuildCache})
+	if err != nil || r.Outcome != warmup.Failed || r.ManifestDigest != v.Digest || r.BuildEntries == 0 || !strings.HasPrefix(r.Message, "stopped before the deadline") {
+		t.Errorf("%+v, %v: want digest %s", r, err, v.Digest)
+	}
+	o.Sealed, o.Stop, o.Sources = r.ManifestDigest, nil, o.Sources[:1]
+	if next := run(t, o); next.Outcome != warmup.Succeeded || next.BuildEntries < r.BuildEntries || next.Message != "" {
+		t.Errorf("the next one: %+v", next)
 	}
 }

@@ -29,11 +29,14 @@ type Options struct {
 	ExpectGo     string // the release that it must be, such as 1.26.8, or of the series, such as 1.26; empty: any
 	Umask        int
 	Sealed       string // digest of the manifest that the last writer reported; empty: unknown
+	NeverSealed  bool   // no writer has reported one: what the caches hold is removed first
 	// ProxyCredentials is a directory with the files username and password for the
 	// module proxy at ProxyURL; empty: it requires none.
 	ProxyURL, ProxyCredentials string
-	JSON                       bool
-	TerminationLog             string
+	// Stop ends the work, so that there is time to record the result; nil: never.
+	Stop           <-chan time.Time
+	JSON           bool
+	TerminationLog string
 
 	Clock  func() time.Time
 	Env    []string // of the process
@@ -47,8 +50,20 @@ func Run(ctx context.Context, o Options) (warmup.Report, error) {
 	start := o.Clock()
 	err := o.absolute()
 	w := &warming{Options: o}
+	work, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	go func() {
+		select {
+		case <-o.Stop:
+			stop(errStopped)
+		case <-work.Done():
+		}
+	}()
 	if err == nil {
-		err = w.all(ctx)
+		err = w.all(ctx, work)
+	}
+	if err != nil && errors.Is(context.Cause(work), errStopped) {
+		err = fmt.Errorf("%w: %w", errStopped, err)
 	}
 	if err != nil && w.written && ctx.Err() == nil {
 		w.sealFailed(ctx)
@@ -69,6 +84,8 @@ func Run(ctx context.Context, o Options) (warmup.Report, error) {
 	r.DurationSeconds = o.Clock().Sub(start).Round(time.Millisecond).Seconds()
 	return r, o.report(r)
 }
+
+var errStopped = errors.New("stopped before the deadline of the Job, to record what the caches hold; the next warm-up continues, and spec.warmUp.deadline can be raised")
 
 // absolute completes the paths: the go command refuses relative ones, and runs
 // elsewhere.
@@ -96,7 +113,15 @@ type warming struct {
 	written bool
 }
 
-func (w *warming) all(ctx context.Context) (err error) {
+// all does the work until it is stopped, and seals it.
+func (w *warming) all(ctx, work context.Context) (err error) {
+	if err := w.fill(work); err != nil {
+		return err
+	}
+	return w.seal(ctx)
+}
+
+func (w *warming) fill(ctx context.Context) (err error) {
 	w.use = newUse(w.Clock())
 	temp, err := os.MkdirTemp("", "warm-")
 	if err != nil {
@@ -124,7 +149,7 @@ func (w *warming) all(ctx context.Context) (err error) {
 		}
 		w.use.add(record.Source{}, []string{"std"})
 	}
-	return w.seal(ctx)
+	return nil
 }
 
 // prepare identifies the toolchain and makes the cache directories, in this

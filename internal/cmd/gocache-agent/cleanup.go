@@ -80,6 +80,7 @@ cache that builds are using, see "trim".`,
 	f.StringVar(&o.Approved, "apply", "", "apply the plan with this digest")
 	f.StringVar(&asOf, "as-of", "", "the time that ages are measured against, from the plan")
 	f.StringVar(&o.Go, "go", "go", "go command")
+	f.BoolVar(&o.NeverSealed, "never-sealed", false, "with --apply: no writer has reported such a digest: nothing is removed")
 	f.StringVar(&o.Sealed, "sealed-digest", "", "with --apply: digest of the manifest that the last writer reported: nothing is removed if the caches are not what it left")
 	f.StringVar(&umask, "umask", umask, "umask for what is written, octal")
 	f.BoolVar(&o.JSON, "json", false, "end with the result as a line of JSON")

@@ -55,6 +55,7 @@ func cacheFlags(f *pflag.FlagSet, c *caches.Flags) {
 	f.StringVar(&c.Layout, "layout", "", "layout of the store: goproxy or athens")
 	f.StringVar(&c.Volume, "volume", "", "root of the volume, if only the operator writes to it: entries that its writer never leaves are Corrupt")
 	f.BoolVar(&c.Live, "live", false, "with --volume: a writer is to run before a snapshot is created; the entries that it removes are Recoverable")
+	f.BoolVar(&c.NeverSealed, "never-sealed", false, "no writer has reported such a digest: nothing vouches for the content, and the verdict is Inconclusive at best")
 	f.StringVar(&c.Sealed, "sealed-digest", "", "with --volume: digest of the manifest that the last writer reported; what differs from it is Unsealed")
 	f.StringArrayVar(&c.GoSum, "gosum", nil, "go.sum file to trust; may be given several times")
 	f.BoolVar(&c.FullCoverage, "full-coverage", false, "module versions that no trust data name make the verdict Inconclusive")

@@ -20,6 +20,7 @@ func newWarm() *cobra.Command {
 	o := warm.Options{Clock: time.Now}
 	umask := "0002"
 	var repositories []string
+	var stopAfter time.Duration
 	cmd := &cobra.Command{
 		Use:   "warm",
 		Short: "Fill caches by running the go command on sources, and record what they hold",
@@ -41,6 +42,9 @@ func newWarm() *cobra.Command {
 			}
 			o.Umask, o.Env = int(mask), os.Environ()
 			o.Stdout, o.Stderr = cmd.OutOrStdout(), cmd.ErrOrStderr()
+			if stopAfter > 0 {
+				o.Stop = time.After(stopAfter)
+			}
 			r, err := warm.Run(cmd.Context(), o)
 			if err != nil {
 				return err
@@ -59,6 +63,8 @@ func newWarm() *cobra.Command {
 	f.StringVar(&o.Sealed, "sealed-digest", "", "digest of the manifest that the last writer reported: other entries are removed first")
 	f.StringVar(&o.ProxyURL, "proxy-url", "", "https URL of the module proxy that requires the credentials in --proxy-credentials")
 	f.StringVar(&o.ProxyCredentials, "proxy-credentials", "", "directory with the files username and password for --proxy-url; the go command gets them in a netrc file that is removed at the end")
+	f.BoolVar(&o.NeverSealed, "never-sealed", false, "no writer has reported such a digest: what the caches hold is removed first")
+	f.DurationVar(&stopAfter, "stop-after", 0, "how long to work at most: then the content is recorded and the warm-up fails, so that the next one continues (default: without limit)")
 	f.StringVar(&umask, "umask", umask, "umask for what is written, octal")
 	f.BoolVar(&o.JSON, "json", false, "end with the result as a line of JSON")
 	f.StringVar(&o.TerminationLog, "termination-log", "", "also write the result here, in at most 4096 bytes")

@@ -35,6 +35,9 @@ type Options struct {
 	// reported. The manifest itself is in RecordsDir of Volume, and what differs
 	// from it is Unsealed. Empty: nothing is known of what a writer left.
 	Sealed string
+	// NeverSealed: no writer has reported such a digest, so that nothing vouches for
+	// what the volume holds, and the verdict is Inconclusive at best.
+	NeverSealed bool
 	// Trust is what the contents of modules are compared with, in addition to
 	// the cache's own hashes.
 	Trust *Trust
@@ -133,6 +136,12 @@ func Check(ctx context.Context, o Options) (Verdict, error) {
 	}
 	if sealed != nil {
 		r.endSeal(sealed, digest)
+	}
+	if o.NeverSealed {
+		r.found.add(Finding{
+			Class: Unsealed, Severity: SeverityUnreadable, Cache: Volume, Path: RecordsDir + "/" + ManifestName,
+			Detail: "no writer has reported what it left on the volume, so that nothing vouches for the content: request a warm-up",
+		})
 	}
 	v := r.found.verdict(o.FailOn)
 	v.Digest, v.Counts, v.Bytes = digest, r.counts, r.bytes

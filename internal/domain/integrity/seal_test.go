@@ -212,3 +212,13 @@ func orphan(t *testing.T, tree *cachetree.Tree) {
 		}
 	}
 }
+
+// TestNeverSealed holds that content that no writer has recorded is not Intact,
+// though every part of it agrees with the others.
+func TestNeverSealed(t *testing.T) {
+	_, o := sealedVolume(t)
+	o.Sealed, o.NeverSealed = "", true
+	if v := within(t, checkLimit, o); v.Verdict != integrity.Inconclusive || v.Findings[integrity.Unsealed] != 1 {
+		t.Errorf("%s: %+v", v.Verdict, v.Examples)
+	}
+}
