@@ -77,14 +77,15 @@ func TestNetworkPolicies(t *testing.T) {
 	peers := map[string]reach.Pod{
 		"router": router, "manager": {Namespace: managerNamespace}, "scraper": {Namespace: "monitoring", NamespaceLabels: map[string]string{"metrics": "enabled"}},
 		"neighbour": {Namespace: w.namespace, Labels: map[string]string{"app": "ci"}}, "job": {Namespace: w.namespace, Labels: map[string]string{v1alpha1.CacheLabel: "ci"}},
-		"tenant": {Namespace: "tenant", Labels: router.Labels}, "outside": {Address: "203.0.113.7"},
+		"tenant": {Namespace: "tenant", Labels: router.Labels}, "instance": blue, "stranger": {Namespace: "tenant", Labels: blue.Labels}, "outside": {Address: "203.0.113.7"},
 	}
 	instancePorts, routerPorts := []int32{8080, 4000, 9103, 22}, []int32{8080, 8404, 9778, 9777}
 	closed := []string{
+		"instance:4000", "instance:8080",
 		"manager:4000", "manager:8080", "manager:9103", "router:4000", "router:8080", "router:9103", "scraper:4000", "scraper:8080", "scraper:9103",
 	}
 	pages := []string{"manager:8404", "manager:9778", "scraper:8404", "scraper:9778"}
-	all := []string{"router:8080", "manager:8080", "scraper:8080", "neighbour:8080", "job:8080", "tenant:8080", "outside:8080"}
+	all := []string{"router:8080", "manager:8080", "scraper:8080", "neighbour:8080", "job:8080", "tenant:8080", "instance:8080", "stranger:8080", "outside:8080"}
 	for name, instance := range map[string]reach.Pod{"blue": blue, "green": green} {
 		w.connections("by default "+name, instance, peers, instancePorts, closed...)
 	}
@@ -96,12 +97,12 @@ func TestNetworkPolicies(t *testing.T) {
 		want []string
 	}{
 		{"no client", []v1alpha1.ClientPeer{}, []string{"job:8080"}},
-		{"its own namespace", []v1alpha1.ClientPeer{{PodSelector: &v1alpha1.LabelSelector{}}}, []string{"job:8080", "neighbour:8080", "router:8080"}},
+		{"its own namespace", []v1alpha1.ClientPeer{{PodSelector: &v1alpha1.LabelSelector{}}}, []string{"instance:8080", "job:8080", "neighbour:8080", "router:8080"}},
 		{
 			"a tenant and addresses", []v1alpha1.ClientPeer{
 				{NamespaceSelector: &v1alpha1.LabelSelector{MatchLabels: map[string]string{"kubernetes.io/metadata.name": "tenant"}}},
 				{IPBlock: &v1alpha1.IPBlock{CIDR: "203.0.113.0/24", Except: []string{"203.0.113.128/25"}}},
-			}, []string{"job:8080", "tenant:8080", "outside:8080"},
+			}, []string{"job:8080", "tenant:8080", "stranger:8080", "outside:8080"},
 		},
 		{
 			"some pods of all namespaces", []v1alpha1.ClientPeer{{

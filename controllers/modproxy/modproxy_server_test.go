@@ -117,6 +117,24 @@ func TestCustom(t *testing.T) {
 	}
 }
 
+// TestInstancesAreNamedToEachOther holds that a server gets the addresses of the
+// other instances that run the same server, and a new one those of all.
+func TestInstancesAreNamedToEachOther(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.proxy(func(s *v1alpha1.ModProxySpec) {
+		s.Instances = append(s.Instances, v1alpha1.ProxyInstance{Name: "red", Storage: s.Instances[0].Storage, Server: &v1alpha1.ProxyServer{Type: v1alpha1.ServerAthens, Image: "athens:1"}})
+	})
+	w.settle()
+	blue, _, _ := w.pod("goproxy-blue")
+	if got, want := variable(blue, "GOCACHE_PROXY_PEERS"), "http://goproxy-green."+w.namespace+".svc:8080"; got != want {
+		t.Errorf("the peers of blue are %q, want %q", got, want)
+	}
+	if red, _, _ := w.pod("goproxy-red"); variable(red, "GOCACHE_PROXY_PEERS") != "" {
+		t.Error("a server of another kind has peers")
+	}
+}
+
 // TestPrivate holds that the Secret for private modules reaches the servers as
 // files, and no other container, Secret or key does.
 func TestPrivate(t *testing.T) {
@@ -133,6 +151,9 @@ func TestPrivate(t *testing.T) {
 	})
 	w.settle()
 	blue, agent, pod := w.pod("goproxy-blue")
+	if others := variable(blue, "GOCACHE_PROXY_PEERS"); others != "" {
+		t.Errorf("instances with another server are peers: %s", others)
+	}
 	if !slices.Contains(blue.Command, "/etc/gocache-proxy/private") || !slices.Contains(blue.Command, "*.corp.example.com") || variable(blue, "GONOSUMDB") != "corp.example.com" {
 		t.Errorf("the server is told %q, %+v", blue.Command, blue.Env)
 	}

@@ -174,7 +174,7 @@ func (p *pages) read(path string) (page []byte, err error) {
 	ctx, cancel := context.WithTimeout(withOutcome(context.Background(), &outcome{}), p.timeout)
 	defer cancel()
 	target := &url.URL{Scheme: sumdbScheme, Host: p.name, Path: path}
-	err = p.upstream.attempts(ctx, target, nil, func(resp *http.Response) error {
+	err = p.upstream.attempts(ctx, target, func(resp *http.Response) error {
 		page, err = io.ReadAll(io.LimitReader(resp.Body, maxText))
 		return broken(err)
 	})

@@ -15,6 +15,9 @@
 //   - Lists, @latest and the answers to queries are asked for again each time, and
 //     served from the store when the upstream fails or takes longer than half a
 //     second. They never go back: a version that was listed once stays listed.
+//   - The other instances of the proxy are asked for what they have stored, before
+//     the upstream and when the upstream does not have a file or fails. What they
+//     answer is checked like all else, and they ask no further.
 //   - A store that cannot be written or read costs speed, not answers: the
 //     instance passes through what its upstream gives.
 //   - What is fetched at once is bounded, in number and in bytes, and shared

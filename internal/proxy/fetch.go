@@ -39,6 +39,7 @@ const (
 type fetcher struct {
 	store    *Store
 	upstream *upstream
+	peers    *peers
 	database *database // nil: none vouches for anything
 	vouched  func(modulePath string) bool
 	tempDir  string
@@ -52,6 +53,8 @@ type fetcher struct {
 	log                    logr.Logger
 	// late is set while the upstream takes long.
 	late atomic.Bool
+	// turns has one that adds to what is known of a file wait for another.
+	turns [64]sync.Mutex
 
 	mu      sync.Mutex
 	flights map[string]*flight
@@ -140,7 +143,7 @@ func (f *fetcher) fetch(ctx, turn context.Context, fl *flight, client string) (e
 			f.late.Store(false)
 		}
 	}()
-	return f.upstream.walk(ctx, fl.name, func(resp *http.Response) error {
+	return f.walk(ctx, fl, func(resp *http.Response) error {
 		text, err := f.readText(ctx, resp)
 		if err != nil {
 			return err
@@ -191,7 +194,7 @@ func (f *fetcher) fetchArchive(ctx, turn context.Context, fl *flight, client str
 		if err != nil {
 			return &busy{err}
 		}
-		err = f.upstream.walk(ctx, fl.name, func(resp *http.Response) error {
+		err = f.walk(ctx, fl, func(resp *http.Response) error {
 			need := resp.ContentLength
 			switch {
 			case need > modzip.MaxZipFile:

@@ -94,6 +94,7 @@ func (s *Server) modules(w http.ResponseWriter, r *http.Request) {
 	if s.refusedLookup(w, r) || s.immutableSumDBPage(w, r) {
 		return
 	}
+	storeOnly, _ := strconv.ParseBool(r.Header.Get(storeOnlyHeader))
 	if strings.HasPrefix(r.URL.Path, "/sumdb/") || r.Method != http.MethodGet && r.Method != http.MethodHead {
 		ctx, cancel := context.WithTimeout(r.Context(), s.fetchTimeout)
 		defer cancel()
@@ -107,7 +108,7 @@ func (s *Server) modules(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", t.contentType())
 	w.Header().Set("Cache-Control", fmt.Sprintf("public, max-age=%d", t.maxAge()))
-	switch storeOnly, _ := strconv.ParseBool(r.Header.Get(storeOnlyHeader)); {
+	switch {
 	case storeOnly:
 		if !s.fromStore(w, r, t) {
 			notFound(w, t.maxAge(), "not found: temporarily unavailable")
@@ -166,6 +167,7 @@ func (s *Server) current(w http.ResponseWriter, r *http.Request, t target) {
 		return
 	}
 	outcomeOf(r.Context()).fetched(err) // marks the answer as a stale one
+	s.fetcher.newest(r.Context(), t)
 	if !s.fromStore(w, r, t) {
 		s.fail(w, r, err)
 	}

@@ -25,6 +25,7 @@ type metrics struct {
 	upstreamRequests *prometheus.CounterVec
 	upstreamDuration prometheus.Histogram
 	upstreamBytes    prometheus.Counter
+	peerRequests     *prometheus.CounterVec
 	storeReads       *prometheus.CounterVec
 	storeWrites      *prometheus.CounterVec
 }
@@ -46,12 +47,14 @@ func newMetrics() *metrics {
 			Buckets: prometheus.ExponentialBuckets(0.005, 4, 8)}),
 		upstreamBytes: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "gocache_proxy_upstream_received_bytes_total", Help: "Bytes of answers received for fetches."}),
+		peerRequests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "gocache_proxy_peer_requests_total", Help: "Requests to other instances of the proxy for what they have stored, by result: hit, miss, failed."}, []string{"result"}),
 		storeReads: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "gocache_proxy_store_reads_total", Help: "Files looked for in the store, by what was found."}, []string{"result"}),
 		storeWrites: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "gocache_proxy_store_writes_total", Help: "Files written to the store, by result."}, []string{"result"}),
 	}
-	m.registry.MustRegister(m.requests, m.durations, m.inFlight, m.upstreamRequests, m.upstreamDuration, m.upstreamBytes, m.storeReads,
+	m.registry.MustRegister(m.requests, m.durations, m.inFlight, m.upstreamRequests, m.upstreamDuration, m.upstreamBytes, m.peerRequests, m.storeReads,
 		m.storeWrites, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -116,6 +119,8 @@ func (m *metrics) upstream(status int, err error, took time.Duration) {
 	m.upstreamRequests.WithLabelValues(result).Inc()
 	m.upstreamDuration.Observe(took.Seconds())
 }
+
+func (m *metrics) peer(result string) { m.peerRequests.WithLabelValues(result).Inc() }
 
 func (m *metrics) received(n int) { m.upstreamBytes.Add(float64(n)) }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"os"
 	"slices"
@@ -69,17 +70,20 @@ func (f *fetcher) known(t target) []byte {
 // clients get: a version that was listed stays listed, and @latest does not go
 // back, whichever of several servers behind one address answered.
 func (f *fetcher) advance(t target, text []byte) []byte {
+	turn := &f.turns[crc32.ChecksumIEEE([]byte(t.name))%uint32(len(f.turns))]
+	turn.Lock()
+	defer turn.Unlock()
 	known := f.known(t)
-	text = newest(t, known, text)
+	text = merge(t, known, text)
 	if known == nil || !bytes.Equal(known, text) {
 		f.store.stored(t.name, f.store.write(t.name, bytes.NewReader(text)))
 	}
 	return text
 }
 
-// newest is what two answers to one request are together, the other being the
+// merge is what two answers to one request are together, the other being the
 // later one. An answer that has all that the known one has stays as it is.
-func newest(t target, known, other []byte) []byte {
+func merge(t target, known, other []byte) []byte {
 	switch {
 	case known == nil:
 		return other

@@ -68,7 +68,7 @@ func (u *upstream) walk(ctx context.Context, name string, take func(*http.Respon
 			}
 			return last
 		}
-		last = u.attempts(ctx, fileURL(entry.base, name), nil, take)
+		last = u.attempts(ctx, fileURL(entry.base, name), take)
 		if last == nil || ctx.Err() != nil || isFinal(last) {
 			return last
 		}
@@ -93,9 +93,9 @@ func fileURL(base *url.URL, name string) *url.URL {
 
 // attempts asks for one URL until take accepts an answer, unless there is no
 // use in asking again.
-func (u *upstream) attempts(ctx context.Context, target *url.URL, header http.Header, take func(*http.Response) error) error {
+func (u *upstream) attempts(ctx context.Context, target *url.URL, take func(*http.Response) error) error {
 	for n, pause := 1, 100*time.Millisecond; ; n, pause = n+1, 3*pause {
-		err := u.ask(ctx, target, header, u.timeout, take)
+		err := u.asker.ask(ctx, target, nil, u.timeout, take)
 		if err == nil || n == maxAttempts || ctx.Err() != nil || !passes(err) {
 			return err
 		}
@@ -123,9 +123,16 @@ func passes(err error) bool {
 // errSilent is an upstream that hangs.
 var errSilent = fmt.Errorf("no answer came: %w", os.ErrDeadlineExceeded)
 
+// asker sends requests for files.
+type asker struct {
+	client   *http.Client
+	stall    time.Duration // how long a body may be silent
+	received func(bytes int)
+}
+
 // ask sends one request and gives a good answer to take. The answer has to begin
-// within the timeout, and to go on without pauses that are longer than u.stall.
-func (u *upstream) ask(ctx context.Context, target *url.URL, header http.Header, timeout time.Duration, take func(*http.Response) error) error {
+// within the timeout, and to go on without pauses that are longer than a.stall.
+func (a asker) ask(ctx context.Context, target *url.URL, header http.Header, timeout time.Duration, take func(*http.Response) error) error {
 	ctx, cancel := context.WithCancelCause(withOutcome(ctx, &outcome{requestID: outcomeOf(ctx).id(), fetch: true}))
 	defer cancel(nil)
 	timer := time.AfterFunc(timeout, func() { cancel(errSilent) })
@@ -137,12 +144,12 @@ func (u *upstream) ask(ctx context.Context, target *url.URL, header http.Header,
 	for name, values := range header {
 		req.Header[name] = values
 	}
-	resp, err := u.client.Do(req)
+	resp, err := a.client.Do(req)
 	if err != nil {
 		return silence(ctx, err)
 	}
 	timer.Stop()
-	resp.Body = &timedBody{ReadCloser: resp.Body, ctx: ctx, timer: timer, timeout: u.stall, metrics: u.metrics}
+	resp.Body = &timedBody{ReadCloser: resp.Body, ctx: ctx, timer: timer, timeout: a.stall, received: a.received}
 	defer func() { _ = resp.Body.Close() }() // read as far as it is of use
 	if resp.StatusCode != http.StatusOK {
 		text, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorText)) // what there is
@@ -162,10 +169,10 @@ func silence(ctx context.Context, err error) error {
 // timedBody ends a body that is silent for too long.
 type timedBody struct {
 	io.ReadCloser
-	ctx     context.Context //nolint:containedctx // that of the request, whose end ends the body
-	timer   *time.Timer
-	timeout time.Duration
-	metrics *metrics
+	ctx      context.Context //nolint:containedctx // that of the request, whose end ends the body
+	timer    *time.Timer
+	timeout  time.Duration
+	received func(bytes int)
 }
 
 // Read implements io.Reader.
@@ -173,7 +180,7 @@ func (b *timedBody) Read(p []byte) (int, error) {
 	b.timer.Reset(b.timeout)
 	n, err := b.ReadCloser.Read(p)
 	b.timer.Stop()
-	b.metrics.received(n)
+	b.received(n)
 	if err != nil && !errors.Is(err, io.EOF) {
 		err = silence(b.ctx, err)
 	}

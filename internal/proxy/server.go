@@ -29,6 +29,9 @@ type Options struct {
 	// CredentialsHosts are the hosts that credentials may be sent to, in the format
 	// of package hosts; empty: all hosts that they are for.
 	CredentialsHosts string
+	// Peers are the URLs of the other instances of the proxy. They are asked for
+	// what they have stored, before the upstream and when it does not have a file.
+	Peers []string
 	// Name is this instance's name in answers and logs.
 	Name string
 	// TempDir is for fetches under way; default os.TempDir.
@@ -129,8 +132,12 @@ func New(o Options) (*Server, error) {
 }
 
 func newFetcher(o Options, env Environment, store *Store, up *upstream) (*fetcher, error) {
+	others, err := newPeers(o.Peers, store.metrics, o.Now)
+	if err != nil {
+		return nil, err
+	}
 	f := &fetcher{
-		store: store, upstream: up, vouched: func(path string) bool { return !env.private(path) },
+		peers: others, store: store, upstream: up, vouched: func(path string) bool { return !env.private(path) },
 		tempDir: o.TempDir, timeout: o.FetchTimeout, minFree: o.MinFree, log: o.Log,
 		archives: newGate(int64(o.MaxFetches)), texts: newGate(textsPerArchive * int64(o.MaxFetches)),
 		bytes: newGate(o.MaxFetchBytes), large: semaphore.NewWeighted(largeTexts),

@@ -33,17 +33,16 @@ type upstream struct {
 	base    http.RoundTripper
 	proxies []*url.URL
 	list    []upstreamEntry
-	client  *http.Client
-	stall   time.Duration // how long a body may be silent
-	routes  sync.Map      // checksum database name → *url.URL, its base
+	asker   asker
+	routes  sync.Map // checksum database name → *url.URL, its base
 	timeout time.Duration
 	metrics *metrics
 	now     func() time.Time
 }
 
 func newUpstream(env Environment, secrets, secretHosts string, timeout time.Duration, m *metrics, now func() time.Time) (*upstream, error) {
-	u := &upstream{timeout: timeout, stall: min(stallAfter, timeout), metrics: m, now: now, list: env.list()}
-	u.client = &http.Client{Transport: u}
+	u := &upstream{timeout: timeout, metrics: m, now: now, list: env.list()}
+	u.asker = asker{client: &http.Client{Transport: u}, stall: min(stallAfter, timeout), received: m.received}
 	for i, entry := range u.list {
 		if entry.url == "off" {
 			continue

@@ -43,8 +43,11 @@ func (r Reconciler) policy(p *v1alpha1.ModProxy, name string, servers []int32) *
 		rules = append(rules, netpolicy.AdmitClients(p, servers)...)
 	}
 	labels := map[string]string{v1alpha1.ProxyLabel: p.Name}
-	return netpolicy.Policy(metav1.ObjectMeta{Namespace: p.Namespace, Name: name, Labels: labels}, metav1.LabelSelector{
+	all := metav1.LabelSelector{
 		MatchLabels:      labels,
 		MatchExpressions: []metav1.LabelSelectorRequirement{{Key: v1alpha1.InstanceLabel, Operator: metav1.LabelSelectorOpExists}},
-	}, rules)
+	}
+	// Instances ask each other for what they have stored.
+	rules = append(rules, netpolicy.Admit(servers, networkingv1.NetworkPolicyPeer{PodSelector: all.DeepCopy()})...)
+	return netpolicy.Policy(metav1.ObjectMeta{Namespace: p.Namespace, Name: name, Labels: labels}, all, rules)
 }

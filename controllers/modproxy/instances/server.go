@@ -70,15 +70,36 @@ func (r Reconciler) goproxy(p *v1alpha1.ModProxy, instance *v1alpha1.ProxyInstan
 	if private.secret != "" {
 		command = append(command, "--credentials", privateDir, "--credentials-hosts", private.hosts)
 	}
+	env := toolchain(p)
+	if others := peers(p, instance); others != "" {
+		env[peersVariable] = others
+	}
 	return program{
 		port: pass.InstancePort, layout: store.Goproxy,
 		container: corev1.Container{
-			Name: "proxy", Image: image, Command: append(command, server.Args...), Env: environment(toolchain(p), server),
+			Name: "proxy", Image: image, Command: append(command, server.Args...), Env: environment(env, server),
 			Ports:          []corev1.ContainerPort{{Name: "http", ContainerPort: pass.InstancePort}},
 			ReadinessProbe: ask(httpGet(probe.ReadyPath, pass.InstancePort), 2, 2),
 			LivenessProbe:  ask(httpGet("/healthz", pass.InstancePort), 10, 6),
 		},
 	}
+}
+
+// peersVariable names the other instances to a server. It is no flag, so that a
+// server.image of an earlier version starts.
+const peersVariable = "GOCACHE_PROXY_PEERS"
+
+// peers are the URLs of the other instances with the same server, which serves
+// from its store alone what it is asked for so.
+func peers(p *v1alpha1.ModProxy, instance *v1alpha1.ProxyInstance) string {
+	var urls []string
+	for i := range p.Spec.Instances {
+		other := &p.Spec.Instances[i]
+		if other.Name != instance.Name && other.External == nil && pass.ServerOf(p, other).Type == v1alpha1.ServerGoproxy {
+			urls = append(urls, fmt.Sprintf("http://%s.%s.svc:%d", childName(p, other), p.Namespace, pass.InstancePort))
+		}
+	}
+	return strings.Join(urls, ",")
 }
 
 // toolchain are the variables of the go command for where modules come from.
