@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -37,6 +38,7 @@ func TestMaintenance(t *testing.T) {
 	s.recorded(v1alpha1.GoCacheKind, cache.Name, "CheckStarted", "Checked")
 
 	s.sub("growth", growth)
+	s.sub("forgery", forgery)
 	s.sub("rot", rot)
 	s.sub("rollback", rollback)
 }
@@ -73,6 +75,31 @@ func growth(s *fixture) {
 	s.Logf("grown after %s: %s", since(began), meta.FindStatusCondition(cache.Status.Conditions, v1alpha1.StorageSufficientCondition).Message)
 	s.recorded(v1alpha1.GoCacheKind, cache.Name, "StorageGrown")
 	s.must(s.Unfill(s.ctx))
+}
+
+// forgery lets a pod that has the cache PVC mounted change it between a warm-up
+// and a snapshot, so that no hash is wrong: the snapshot is Corrupt, and the next
+// warm-up removes what the pod left.
+func forgery(s *fixture) {
+	file, err := s.Forge(s.ctx)
+	s.must(err)
+	s.must(s.Client.Delete(s.ctx, &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: "forge"}}, client.PropagationPolicy(metav1.DeletePropagationBackground)))
+	forged, err := s.Snapshot(s.ctx, "forged")
+	s.must(err)
+	v := forged.Status.Verification
+	for _, path := range []string{file, "cache/vcs"} {
+		if !slices.ContainsFunc(v.Examples, func(e v1alpha1.FindingExample) bool { return strings.Contains(e.Path, path) }) {
+			s.Errorf("no example names %s: %+v", path, v.Examples)
+		}
+	}
+	if v.Verdict != v1alpha1.VerdictCorrupt || v.Findings["Unsealed"] != 1 {
+		s.Errorf("a snapshot of a forged cache: %+v", v)
+	}
+	if answer := s.ask("warm-up-forged", v1alpha1.RequestWarmUp); answer.Outcome != v1alpha1.RequestSucceeded || !strings.Contains(answer.Message, "did not leave") {
+		s.Errorf("the warm-up is answered %s %q", answer.Outcome, answer.Message)
+	}
+	s.ask("integrity-forged", v1alpha1.RequestCheckIntegrity)
+	s.intact("True " + v1alpha1.ReasonIntact)
 }
 
 // rot inverts a bit, has it found, and repairs it.

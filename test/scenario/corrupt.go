@@ -26,6 +26,44 @@ done < /tmp/list
 echo "no archive found"; exit 1
 `
 
+// forge points an action entry at the output of another one, and plants a
+// repository whose configuration runs a command: no hash is wrong.
+const forge = `
+set -eu
+cd ` + mount + `/build
+find . -name '*-a' | sort > /tmp/list
+first=$(head -n 1 /tmp/list)
+read -r _ id out _ time < "$first"
+while read -r f; do
+  read -r _ _ other size _ < "$f"
+  if [ "$other" != "$out" ]; then
+    printf 'v1 %s %s %20s %20s\n' "$id" "$other" "$size" "$time" > "$first"
+    mkdir -p ../mod/cache/vcs/forged
+    printf '[core]\n\tfsmonitor = touch /tmp/forged\n' > ../mod/cache/vcs/forged/config
+    echo "forged $first"
+    exit 0
+  fi
+done < /tmp/list
+echo "no second output found"; exit 1
+`
+
+// Forge changes the cache PVC as a pod of another client that has it mounted, so
+// that every part stays intact by itself, and names the action entry.
+func (s *Scenario) Forge(ctx context.Context) (string, error) {
+	if err := s.start(ctx, task{name: "forge", script: forge, claim: Cache}); err != nil {
+		return "", err
+	}
+	out, err := s.finish(ctx, "forge", 2*time.Minute)
+	if err != nil {
+		return "", err
+	}
+	_, file, ok := strings.Cut(strings.TrimSpace(out), "forged ./")
+	if !ok {
+		return "", fmt.Errorf("the task printed no file: %s", out)
+	}
+	return file, nil
+}
+
 // CorruptArchive inverts a bit of a built archive on the cache PVC, as a failing
 // disk would, and names the file.
 func (s *Scenario) CorruptArchive(ctx context.Context) (string, error) {
