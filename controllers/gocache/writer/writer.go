@@ -209,7 +209,7 @@ func (t *turn) deleteOutdated(ctx context.Context) error {
 	if err := apply.Delete(ctx, t.Client, t.Writer); err != nil {
 		return err
 	}
-	t.out.Events = append(t.out.Events, event.Normal("JobReplaced", "Replace", "Deleted Job %s, whose container has not run: what it was created from has changed", t.Writer.Name))
+	t.out.Events = append(t.out.Events, event.Normal("JobReplaced", "Replace", "Deleted Job %s, whose container has not run: its pod template has changed", t.Writer.Name))
 	t.out.WakeIn(time.Second)
 	return nil
 }

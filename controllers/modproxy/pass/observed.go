@@ -22,7 +22,7 @@ type Observed struct {
 	// Addresses of the instances, by name: host:port, or the URL of an external
 	// one; absent while unknown.
 	Addresses map[string]string
-	// Refused is which pods cannot be created, and why.
+	// Refused is which pods cannot be created or do not run, and why.
 	Refused []string
 	// Token that the agents accept requests with; empty: there is none yet.
 	Token string

@@ -53,7 +53,7 @@ func Hindrance(ctx context.Context, live client.Reader, job *batchv1.Job, o Outc
 		case early:
 			return "", nil
 		default:
-			return hinders(&pods[i], now), nil
+			return PodHindrance(&pods[i], now), nil
 		}
 	}
 	warning, err := refusal.Newest(ctx, live, job.Namespace, job.UID)
@@ -68,8 +68,9 @@ func Hindrance(ctx context.Context, live client.Reader, job *batchv1.Job, o Outc
 	return fmt.Sprintf("it has no pod: the events of Job %s contain the cause, such as a quota that is used up", job.Name), nil
 }
 
-// hinders is what a pod waits for.
-func hinders(pod *corev1.Pod, now time.Time) string {
+// PodHindrance is why the containers of a pod do not run; empty: nothing is known
+// that keeps them.
+func PodHindrance(pod *corev1.Pod, now time.Time) string {
 	if why := Lost(pod, now); why != "" {
 		return why
 	}
