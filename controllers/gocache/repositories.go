@@ -96,7 +96,7 @@ func (r *Reconciler) observeAccess(ctx context.Context, namespace string, spec *
 			err = consent.ToHost(secret, host)
 		}
 		if err != nil {
-			return err.Error(), "", nil
+			return err.Error(), "", nil //nolint:nilerr // a refused Secret is reported in the status: the pass did not fail
 		}
 		ref.Remote.Credentials = map[string][]byte{}
 		for _, key := range gitrepo.Keys() {
