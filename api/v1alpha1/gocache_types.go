@@ -217,6 +217,7 @@ type Environment struct {
 	ProxyRef *LocalReference `json:"proxyRef,omitempty"`
 	// proxy is a value of GOPROXY. Neither this nor proxyRef: the default of the go
 	// command.
+	// +kubebuilder:validation:XValidation:rule="!self.matches('(^|://|[|, ])[^/|, ]*@')",message="proxy must not contain credentials, which the environment of builds would publish: use a ModProxy by proxyRef, with router.clientAuth"
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=2048
 	// +optional
@@ -229,12 +230,17 @@ type Environment struct {
 	PrivateModules *PrivateModules `json:"privateModules,omitempty"`
 	// checksumDatabase, in the syntax of GOSUMDB, that fetched modules are
 	// verified with. Unset: the default of the go command.
+	// +kubebuilder:validation:XValidation:rule="!self.matches('(^|://|[|, ])[^/|, ]*@')",message="checksumDatabase must not contain credentials: name a database that needs none, such as one that a ModProxy serves"
 	// +kubebuilder:validation:MaxLength=512
 	// +optional
 	ChecksumDatabase string `json:"checksumDatabase,omitempty"`
 	// mountPath where builds mount the volume. An entry of the build cache is only
 	// found when the module cache is at the path where it was when the entry was
-	// written.
+	// written. It must not be a directory that the Jobs of the operator, the system or
+	// the toolchain use.
+	// +kubebuilder:validation:XValidation:rule="!self.matches('(^|/)[.][.]?(/|$)')",message="mountPath must not have the elements . and .."
+	// +kubebuilder:validation:XValidation:rule="!self.matches('^/(tmp|tools|sources|program|secrets|trust|trusted-ca)(/|$)')",message="mountPath must not be at or below /tmp, /tools, /sources, /program, /secrets, /trust or /trusted-ca: Jobs of the operator mount their own files there"
+	// +kubebuilder:validation:XValidation:rule="!self.matches('^/(proc|sys|dev|usr/local/go)(/|$)|^/(bin|sbin|lib|lib64|etc|usr|usr/bin|usr/sbin|usr/lib|usr/local|var|run|var/run)$')",message="mountPath must not hide a directory of the system or of the Go toolchain: choose another, such as /gocache"
 	// +kubebuilder:validation:Pattern=`^(/[A-Za-z0-9._-]+)+$`
 	// +kubebuilder:validation:MaxLength=256
 	// +kubebuilder:default="/gocache"
@@ -393,6 +399,7 @@ type Cleanup struct {
 // Webhook is an address that notifications are sent to.
 type Webhook struct {
 	// url to POST to.
+	// +kubebuilder:validation:XValidation:rule="!self.matches('(^|://|[|, ])[^/|, ]*@')",message="url must not contain credentials, which every reader of the object would see: let the receiver admit the manager by its address or a token in the path"
 	// +kubebuilder:validation:Pattern=`^https?://.+$`
 	// +kubebuilder:validation:MaxLength=2048
 	// +required

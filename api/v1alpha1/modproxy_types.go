@@ -71,6 +71,7 @@ type ModProxySpec struct {
 	// checksumDatabase, in the syntax of GOSUMDB, that fetched modules are
 	// verified with, and that the instances serve to clients. Unset: the default
 	// of the go command.
+	// +kubebuilder:validation:XValidation:rule="!self.matches('(^|://|[|, ])[^/|, ]*@')",message="checksumDatabase must not contain credentials: name a database that needs none"
 	// +kubebuilder:validation:MaxLength=512
 	// +optional
 	ChecksumDatabase string `json:"checksumDatabase,omitempty"`
@@ -228,7 +229,6 @@ type EnvVar struct {
 }
 
 // InstanceStorage is the PVC of an instance's store.
-//
 type InstanceStorage struct {
 	// storageClassName of the PVC. Unset: the cluster's default class.
 	// +kubebuilder:validation:MaxLength=253
@@ -258,6 +258,7 @@ type ExternalInstance struct {
 	// port, and a plain path. With https its certificate must be issued by an
 	// authority that the router's image trusts.
 	// +kubebuilder:validation:Pattern=`^https?://[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?(:[0-9]{1,5})?(/[-A-Za-z0-9._~/]*)?$`
+	// +kubebuilder:validation:XValidation:rule="!self.matches('(^|://|[|, ])[^/|, ]*@')",message="url must not contain credentials: an external instance must need none, or be the upstream of an instance with privateModules.secretRef"
 	// +kubebuilder:validation:XValidation:rule="!self.matches('^https://[0-9.]+(:[0-9]+)?(/.*)?$')",message="with https the host must be a name: its certificate is verified"
 	// +kubebuilder:validation:MaxLength=2048
 	// +required
@@ -267,6 +268,7 @@ type ExternalInstance struct {
 // ProxyUpstream is where the instances fetch modules that they do not have.
 type ProxyUpstream struct {
 	// proxy is a value of GOPROXY. Unset: the default of the go command.
+	// +kubebuilder:validation:XValidation:rule="!self.matches('(^|://|[|, ])[^/|, ]*@')",message="proxy must not contain credentials: put them into the Secret that privateModules.secretRef names"
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=2048
 	// +optional

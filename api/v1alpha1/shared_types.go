@@ -248,6 +248,7 @@ type Trust struct {
 	// +optional
 	GoSumRefs []LocalReference `json:"goSumRefs,omitempty"`
 	// checksumDatabase, in the syntax of GOSUMDB, with its key.
+	// +kubebuilder:validation:XValidation:rule="!self.matches('(^|://|[|, ])[^/|, ]*@')",message="checksumDatabase must not contain credentials: name a database that needs none, such as one that a ModProxy serves"
 	// +kubebuilder:validation:MaxLength=512
 	// +optional
 	ChecksumDatabase string `json:"checksumDatabase,omitempty"`

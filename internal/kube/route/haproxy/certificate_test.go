@@ -247,3 +247,20 @@ func (*site) pass(w http.ResponseWriter, r *http.Request, url string) {
 	w.WriteHeader(resp.StatusCode)
 	_, _ = io.Copy(w, resp.Body)
 }
+
+// TestOldTLS holds that the router speaks no TLS before version 1.2.
+func TestOldTLS(t *testing.T) {
+	t.Parallel()
+	certificate, _ := selfSigned(t, "localhost")
+	b := startConfigured(t, haproxy.Config{Instances: []haproxy.Instance{{Name: "blue", Address: freeAddress(t)}}}, newSecret(t, certificate).dir)
+	for version, accepted := range map[uint16]bool{tls.VersionTLS10: false, tls.VersionTLS11: false, tls.VersionTLS12: true, tls.VersionTLS13: true} {
+		dialer := &tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true, MinVersion: version, MaxVersion: version}} //nolint:gosec // it is what is tested
+		conn, err := dialer.DialContext(t.Context(), "tcp", strings.TrimPrefix(b.URL, "https://"))
+		if (err == nil) != accepted {
+			t.Errorf("%s: %v", tls.VersionName(version), err)
+		}
+		if err == nil {
+			_ = conn.Close()
+		}
+	}
+}
