@@ -272,7 +272,7 @@ func exist(t *testing.T, where string, expr parser.Expr) {
 	for _, selectors := range parser.ExtractSelectors(expr) {
 		var name string
 		for _, m := range selectors {
-			if m.Name == labels.MetricName {
+			if m.Name == model.MetricNameLabel {
 				name = m.Value
 			}
 		}
@@ -286,7 +286,7 @@ func exist(t *testing.T, where string, expr parser.Expr) {
 			t.Errorf("%s: there is no metric %s", where, name)
 		}
 		for _, m := range selectors {
-			if ok && m.Name != labels.MetricName && !strings.Contains(documented, "`"+m.Name+"`") {
+			if ok && m.Name != model.MetricNameLabel && !strings.Contains(documented, "`"+m.Name+"`") {
 				t.Errorf("%s: %s has no label %s", where, name, m.Name)
 			}
 		}

@@ -94,13 +94,13 @@ var rows = []struct {
 // Dashboard returns the dashboard as Grafana imports it.
 func Dashboard() ([]byte, error) {
 	source := common.DataSourceRef{Type: cog.ToPtr("prometheus"), Uid: cog.ToPtr("$datasource")}
-	b := dashboard.NewDashboardBuilder("Go caches and module proxies").Uid("gocache-operator").
-		Description("The objects of the operator for Go caches and Go module proxies.").
-		Tags([]string{"gocache", "kubernetes"}).Timezone("browser").Time("now-24h", "now").Refresh("1m").Readonly().
-		WithVariable(dashboard.NewDatasourceVariableBuilder("datasource").Label("Data source").Type("prometheus")).
-		WithVariable(dashboard.NewQueryVariableBuilder("namespace").Label("Namespace").Datasource(source).
-			Query(dashboard.StringOrMap{String: cog.ToPtr("label_values(gocache_object_condition, namespace)")}).
-			Multi(true).IncludeAll(true).AllValue(".*").Refresh(dashboard.VariableRefreshOnTimeRangeChanged))
+	b := dashboard.NewDashboardBuilder("Go caches and module proxies").Uid("gocache-operator"). //nolint:staticcheck // the newer form is not imported by older releases of Grafana
+													Description("The objects of the operator for Go caches and Go module proxies.").
+													Tags([]string{"gocache", "kubernetes"}).Timezone("browser").Time("now-24h", "now").Refresh("1m").Readonly().
+													WithVariable(dashboard.NewDatasourceVariableBuilder("datasource").Label("Data source").Type("prometheus")).
+													WithVariable(dashboard.NewQueryVariableBuilder("namespace").Label("Namespace").Datasource(source).
+														Query(dashboard.StringOrMap{String: cog.ToPtr("label_values(gocache_object_condition, namespace)")}).
+														Multi(true).IncludeAll(true).AllValue(".*").Refresh(dashboard.VariableRefreshOnTimeRangeChanged))
 	for _, row := range rows {
 		b.WithRow(dashboard.NewRowBuilder(row.title))
 		for _, p := range row.panels {
