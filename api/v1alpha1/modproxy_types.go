@@ -241,6 +241,15 @@ type InstanceStorage struct {
 	// +kubebuilder:validation:XIntOrString
 	// +required
 	Size resource.Quantity `json:"size"`
+	// maxUsedPercent of the volume, for servers of type Goproxy: beyond it the
+	// archives that were not served for the longest time are removed from the
+	// store, and fetched again when a client asks for them. An archive that the
+	// upstream no longer has is then lost. Unset: none are removed, and a full
+	// store keeps nothing new. Without effect with upstream.proxy "off".
+	// +kubebuilder:validation:Minimum=20
+	// +kubebuilder:validation:Maximum=95
+	// +optional
+	MaxUsedPercent *int32 `json:"maxUsedPercent,omitempty"`
 	// ownership of the files. Null for platforms that assign ids.
 	// +kubebuilder:default={runAsUser:65532,runAsGroup:65532,fsGroup:65532}
 	// +nullable

@@ -1129,6 +1129,11 @@ func (in *InstanceStorage) DeepCopyInto(out *InstanceStorage) {
 		**out = **in
 	}
 	out.Size = in.Size.DeepCopy()
+	if in.MaxUsedPercent != nil {
+		in, out := &in.MaxUsedPercent, &out.MaxUsedPercent
+		*out = new(int32)
+		**out = **in
+	}
 	if in.Ownership != nil {
 		in, out := &in.Ownership, &out.Ownership
 		*out = new(Ownership)

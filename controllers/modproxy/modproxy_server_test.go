@@ -123,12 +123,16 @@ func TestInstancesAreNamedToEachOther(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.proxy(func(s *v1alpha1.ModProxySpec) {
+		s.Instances[0].Storage.MaxUsedPercent = ptr.To[int32](80)
 		s.Instances = append(s.Instances, v1alpha1.ProxyInstance{Name: "red", Storage: s.Instances[0].Storage, Server: &v1alpha1.ProxyServer{Type: v1alpha1.ServerAthens, Image: "athens:1"}})
 	})
 	w.settle()
 	blue, _, _ := w.pod("goproxy-blue")
 	if got, want := variable(blue, "GOCACHE_PROXY_PEERS"), "http://goproxy-green."+w.namespace+".svc:8080"; got != want {
 		t.Errorf("the peers of blue are %q, want %q", got, want)
+	}
+	if got := variable(blue, "GOCACHE_PROXY_MAX_USED_PERCENT"); got != "80" {
+		t.Errorf("blue uses %q %% of its volume, want 80", got)
 	}
 	if red, _, _ := w.pod("goproxy-red"); variable(red, "GOCACHE_PROXY_PEERS") != "" {
 		t.Error("a server of another kind has peers")

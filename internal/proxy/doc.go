@@ -20,6 +20,8 @@
 //     answer is checked like all else, and they ask no further.
 //   - A store that cannot be written or read costs speed, not answers: the
 //     instance passes through what its upstream gives.
+//   - With a limit for its volume it removes the archives that were not served for
+//     the longest time.
 //   - What is fetched at once is bounded, in number and in bytes, and shared
 //     among clients.
 //   - Readiness depends on the store alone (the volume is mounted, is the same one,

@@ -20,6 +20,7 @@ type entry struct {
 	name   string
 	size   int64
 	sum    string // of the content when it was opened
+	closed func() // nil: nothing is counted
 	hash   hash.Hash
 	hashed int64 // bytes since the beginning, or notHashed
 }
@@ -56,7 +57,13 @@ func (e *entry) Seek(offset int64, whence int) (int64, error) {
 }
 
 // Close implements io.Closer.
-func (e *entry) Close() error { return e.file.Close() }
+func (e *entry) Close() error {
+	if closed := e.closed; closed != nil {
+		e.closed = nil
+		closed()
+	}
+	return e.file.Close()
+}
 
 // ETag is the same for the same content, in every instance. The time at which
 // one stored it is not, so there is no Last-Modified.

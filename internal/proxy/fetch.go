@@ -182,7 +182,8 @@ func (f *fetcher) readText(ctx context.Context, resp *http.Response) ([]byte, er
 
 // fetchArchive takes the count of archives while the upstream begins to answer,
 // and for as long as a small one takes. A large one waits for its share of the
-// bytes instead; if that takes long, the upstream is asked again after it.
+// bytes instead; if that takes long, the upstream is asked again after it. One
+// without a length pauses when it turns out to be large.
 func (f *fetcher) fetchArchive(ctx, turn context.Context, fl *flight, client string) error {
 	ctx, cancel := context.WithTimeout(ctx, longestBody*f.timeout)
 	defer cancel()
@@ -196,11 +197,8 @@ func (f *fetcher) fetchArchive(ctx, turn context.Context, fl *flight, client str
 		}
 		err = f.walk(ctx, fl, func(resp *http.Response) error {
 			need := resp.ContentLength
-			switch {
-			case need > modzip.MaxZipFile:
+			if need > modzip.MaxZipFile {
 				return &badAnswer{fmt.Errorf("it has %d bytes, more than a module may have", need)}
-			case need < 0:
-				need = modzip.MaxZipFile
 			}
 			if need > freeArchive && need > size {
 				reserved()
@@ -214,7 +212,19 @@ func (f *fetcher) fetchArchive(ctx, turn context.Context, fl *flight, client str
 			if need > freeArchive {
 				release() // its bytes bound it
 			}
-			return f.receive(ctx, fl, resp)
+			return f.receive(ctx, fl, resp, func() error {
+				if need >= 0 || size >= modzip.MaxZipFile {
+					return nil
+				}
+				reserved()
+				if reserved, err = f.bytes.acquire(ctx, client, modzip.MaxZipFile); err != nil {
+					size, reserved = 0, func() {}
+					return &busy{err}
+				}
+				size = modzip.MaxZipFile
+				release()
+				return nil
+			})
 		})
 		release()
 		denied, ok := errors.AsType[*tooMuch](err)
@@ -235,7 +245,8 @@ type tooMuch struct{ bytes int64 }
 func (e *tooMuch) Error() string { return "waits for other archives" }
 
 // receive takes the body of an answer, checks it, and stores it.
-func (f *fetcher) receive(ctx context.Context, fl *flight, resp *http.Response) error {
+// large is called when it turns out to be a large one.
+func (f *fetcher) receive(ctx context.Context, fl *flight, resp *http.Response, large func() error) error {
 	s, err := newSpool(resp.ContentLength, f.place(fl.name, resp.ContentLength), f.tempDir)
 	if err != nil {
 		return err
@@ -247,7 +258,7 @@ func (f *fetcher) receive(ctx context.Context, fl *flight, resp *http.Response) 
 	if previous != nil { // of an attempt that no reader has seen
 		previous.close()
 	}
-	err = f.copy(fl, resp)
+	err = f.copy(fl, resp, large)
 	if err == nil {
 		stop := s.trickling()
 		err = f.checkArchive(ctx, fl.target, s)
@@ -255,6 +266,7 @@ func (f *fetcher) receive(ctx context.Context, fl *flight, resp *http.Response) 
 			f.store.stored(fl.name, s.pending.commit(s.sum()))
 		}
 		stop()
+		f.store.evict.makeRoom(0)
 	}
 	if err == nil {
 		fl.sum = s.sum()
@@ -272,6 +284,7 @@ func (f *fetcher) receive(ctx context.Context, fl *flight, resp *http.Response) 
 
 // place is where an archive will be stored; nil if there is no room for it.
 func (f *fetcher) place(name string, size int64) *pending {
+	f.store.evict.makeRoom(size)
 	p, err := f.store.createWithin(name, size, f.minFree)
 	if err != nil {
 		f.store.stored(name, err)
@@ -281,7 +294,7 @@ func (f *fetcher) place(name string, size int64) *pending {
 }
 
 // copy takes the body of an answer as it comes.
-func (f *fetcher) copy(fl *flight, resp *http.Response) error {
+func (f *fetcher) copy(fl *flight, resp *http.Response, large func() error) error {
 	buf := make([]byte, 64<<10)
 	begun := false
 	for {
@@ -289,6 +302,11 @@ func (f *fetcher) copy(fl *flight, resp *http.Response) error {
 		if n > 0 {
 			if fl.spool.written+int64(n) > modzip.MaxZipFile {
 				return &badAnswer{fmt.Errorf("it has more than %d bytes", int64(modzip.MaxZipFile))}
+			}
+			if fl.spool.written <= freeArchive && fl.spool.written+int64(n) > freeArchive {
+				if err := large(); err != nil {
+					return err
+				}
 			}
 			if _, err := fl.spool.Write(buf[:n]); err != nil {
 				return &localTrouble{err}

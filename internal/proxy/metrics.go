@@ -28,6 +28,8 @@ type metrics struct {
 	peerRequests     *prometheus.CounterVec
 	storeReads       *prometheus.CounterVec
 	storeWrites      *prometheus.CounterVec
+	evictions        prometheus.Counter
+	evictedBytes     prometheus.Counter
 }
 
 func newMetrics() *metrics {
@@ -51,11 +53,15 @@ func newMetrics() *metrics {
 			Name: "gocache_proxy_peer_requests_total", Help: "Requests to other instances of the proxy for what they have stored, by result: hit, miss, failed."}, []string{"result"}),
 		storeReads: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "gocache_proxy_store_reads_total", Help: "Files looked for in the store, by what was found."}, []string{"result"}),
+		evictions: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "gocache_proxy_store_evictions_total", Help: "Archives removed from the store to make room for others."}),
+		evictedBytes: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "gocache_proxy_store_evicted_bytes_total", Help: "Bytes of these archives."}),
 		storeWrites: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "gocache_proxy_store_writes_total", Help: "Files written to the store, by result."}, []string{"result"}),
 	}
 	m.registry.MustRegister(m.requests, m.durations, m.inFlight, m.upstreamRequests, m.upstreamDuration, m.upstreamBytes, m.peerRequests, m.storeReads,
-		m.storeWrites, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+		m.storeWrites, m.evictions, m.evictedBytes, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 
@@ -123,6 +129,11 @@ func (m *metrics) upstream(status int, err error, took time.Duration) {
 func (m *metrics) peer(result string) { m.peerRequests.WithLabelValues(result).Inc() }
 
 func (m *metrics) received(n int) { m.upstreamBytes.Add(float64(n)) }
+
+func (m *metrics) evicted(size int64) {
+	m.evictions.Inc()
+	m.evictedBytes.Add(float64(size))
+}
 
 func (m *metrics) storeRead(verdict readVerdict) {
 	m.storeReads.WithLabelValues(string(verdict)).Inc()

@@ -48,6 +48,9 @@ type Options struct {
 	MaxFetchBytes int64
 	// MaxRequests limits how many requests are served at once, 1024.
 	MaxRequests int
+	// MaxUsedPercent of the store's volume: beyond it archives are removed that were
+	// not served for the longest time. 0: none are. Without an upstream none are either.
+	MaxUsedPercent int
 	// MinFree is how many bytes the store's volume must have left, 64 MiB.
 	MinFree uint64
 	// ReadyTimeout limits a look at the store, 1 second.
@@ -127,6 +130,14 @@ func New(o Options) (*Server, error) {
 		Logger:        slog.New(slog.DiscardHandler), // what went wrong is in the request's own log entry
 	}
 	s.handler = s.routes()
+	if env.GOPROXY != "off" {
+		store.evict = newEviction(store, o.MaxUsedPercent, o.MinFree, o.Now)
+	}
+	started := o.Now()
+	go func() { // a large store takes a while
+		store.removeLeftovers(started)
+		store.evict.makeRoom(0)
+	}()
 	o.Log.Info("Fetching from", "upstream", redactList(env.GOPROXY), "checksumDatabase", env.SumDBName())
 	return s, nil
 }

@@ -50,6 +50,7 @@ type Store struct {
 	known   atomic.Pointer[string] // a file that was there, for Check
 	log     logr.Logger
 	metrics *metrics
+	evict   *eviction // nil: none
 }
 
 // OpenStore opens the store in dir. A directory that is new or empty gets a
@@ -145,6 +146,8 @@ func (s *Store) open(name string) (*entry, error) {
 	switch verdict {
 	case readHit, readUnchecked:
 		s.remember(name)
+		s.evict.opened(name, e.file)
+		e.closed = func() { s.evict.closed(name) }
 		return e, nil
 	case readMiss:
 		return nil, fs.ErrNotExist
@@ -314,14 +317,22 @@ func (s *Store) create(name string) (*pending, error) {
 // createWithin begins a file of a known size, -1 if it is not known. It fails with
 // ENOSPC if the volume would then have less than minFree bytes.
 func (s *Store) createWithin(name string, size int64, minFree uint64) (*pending, error) {
-	var stat unix.Statfs_t
-	if err := unix.Statfs(s.dir, &stat); err == nil {
-		free := stat.Bavail * uint64(stat.Bsize)                       //nolint:gosec // a block size is positive
+	if _, free, err := s.space(); err == nil {
 		if free < minFree || size > 0 && free-minFree < uint64(size) { //nolint:gosec // it is positive
 			return nil, fmt.Errorf("%d bytes are free, and %d are to stay so: %w", free, minFree, syscall.ENOSPC)
 		}
 	}
 	return s.create(name)
+}
+
+// space of the volume, in bytes.
+func (s *Store) space() (capacity, free uint64, err error) {
+	var stat unix.Statfs_t
+	if err := unix.Statfs(s.dir, &stat); err != nil {
+		return 0, 0, err
+	}
+	block := uint64(stat.Bsize) //nolint:gosec // a block size is positive
+	return stat.Blocks * block, stat.Bavail * block, nil
 }
 
 // commit gives the file its name, or discards it. The file stays open.

@@ -17,6 +17,7 @@ import (
 	"gocache.dev/operator/internal/agent/caches"
 	"gocache.dev/operator/internal/agent/store"
 	"gocache.dev/operator/internal/domain/integrity"
+	"gocache.dev/operator/internal/proxy"
 )
 
 // The modules of an upstream that answers queries as a go command does: inc has
@@ -343,4 +344,32 @@ func repaired(t *testing.T, dir string) integrity.Verdict {
 	})
 	must(t, err)
 	return w.Check(t.Context())
+}
+
+// TestUnfinishedFilesAreRemoved plays the successor of an instance that was killed
+// in the middle of large fetches: what it left would fill the volume.
+func TestUnfinishedFilesAreRemoved(t *testing.T) {
+	u := startUpstream(t)
+	var options proxy.Options
+	_, dir := instance(t, u, func(o *proxy.Options) { options = *o })
+	at := filepath.Join(dir, filepath.Dir(zipPath))
+	must(t, os.MkdirAll(at, 0o755))
+	left, young, stored := filepath.Join(at, ".v1.0.0.zip.tmp.ABC"), filepath.Join(at, ".v1.0.1.zip.tmp.ABC"), filepath.Join(at, "v1.0.0.mod")
+	for _, file := range []string{left, young, stored} {
+		must(t, os.WriteFile(file, []byte(modText), 0o600))
+	}
+	long := time.Now().Add(-time.Hour)
+	must(t, os.Chtimes(left, long, long))
+	must(t, os.Chtimes(stored, long, long))
+	future := time.Now().Add(time.Hour) // of a fetch that has just begun
+	must(t, os.Chtimes(young, future, future))
+	again, err := proxy.New(options)
+	must(t, err)
+	eventually(t, "it is removed", func() bool { _, err := os.Lstat(left); return os.IsNotExist(err) })
+	for _, file := range []string{young, stored} {
+		if _, err := os.Lstat(file); err != nil {
+			t.Error(err)
+		}
+	}
+	mustServe(t, again, modPath, modText)
 }

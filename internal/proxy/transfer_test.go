@@ -94,9 +94,9 @@ func TestEachFileIsFetchedWhenItIsAskedFor(t *testing.T) {
 // TestArchivesArriveWhileTheyAreFetched holds that a slow archive flows, that
 // several clients share one fetch of it, and that it is stored at its end.
 func TestArchivesArriveWhileTheyAreFetched(t *testing.T) {
-	for name, length := range map[string]bool{"with a length": true, "without": false} {
+	for name, size := range map[string]int{"with a length": 3 << 20, "without": 3 << 20, "a large one": 10 << 20, "a large one without": 10 << 20} {
 		t.Run(name, func(t *testing.T) {
-			archive := bigZip(t, theModule, 3<<20)
+			length, archive := !strings.Contains(name, "without"), bigZip(t, theModule, size)
 			u := startUpstream(t)
 			second := make(chan struct{})
 			u.fail(func(w http.ResponseWriter, r *http.Request) {

@@ -74,6 +74,9 @@ func (r Reconciler) goproxy(p *v1alpha1.ModProxy, instance *v1alpha1.ProxyInstan
 	if others := peers(p, instance); others != "" {
 		env[peersVariable] = others
 	}
+	if most := pass.Storage(p, instance.Name).MaxUsedPercent; most != nil {
+		env[maxUsedVariable] = fmt.Sprint(*most)
+	}
 	return program{
 		port: pass.InstancePort, layout: store.Goproxy,
 		container: corev1.Container{
@@ -88,6 +91,9 @@ func (r Reconciler) goproxy(p *v1alpha1.ModProxy, instance *v1alpha1.ProxyInstan
 // peersVariable names the other instances to a server. It is no flag, so that a
 // server.image of an earlier version starts.
 const peersVariable = "GOCACHE_PROXY_PEERS"
+
+// maxUsedVariable is the share of its volume beyond which a server removes archives.
+const maxUsedVariable = "GOCACHE_PROXY_MAX_USED_PERCENT"
 
 // peers are the URLs of the other instances with the same server, which serves
 // from its store alone what it is asked for so.

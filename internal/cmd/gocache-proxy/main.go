@@ -73,6 +73,7 @@ and has room), /metrics (Prometheus).`,
 	fs.IntVar(&f.options.MaxFetches, "max-fetches", 32, "archives of up to 8 MiB fetched at once; of other files four times as many")
 	fs.Int64Var(&f.options.MaxFetchBytes, "max-fetch-bytes", 2<<30, "sum of the sizes of larger archives fetched at once")
 	fs.IntVar(&f.options.MaxRequests, "max-requests", 1024, "requests served at once")
+	fs.IntVar(&f.options.MaxUsedPercent, "max-used-percent", proxy.Percent(os.Getenv("GOCACHE_PROXY_MAX_USED_PERCENT")), "share of the volume beyond which archives are removed that were not served for the longest time; 0: none are (default: GOCACHE_PROXY_MAX_USED_PERCENT)")
 	fs.Uint64Var(&f.options.MinFree, "min-free", 64<<20, "bytes the volume must have free to be ready")
 	fs.DurationVar(&f.options.ReadyTimeout, "ready-timeout", time.Second, "limit of a look at the store for /readyz")
 	fs.StringVar(&f.tlsCert, "tls-cert", "", "certificate file; with --tls-key serves HTTPS")
