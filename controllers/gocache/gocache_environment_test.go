@@ -8,8 +8,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/controllers/gocache/pass"
 )
 
 // TestEnvironment holds the environment variables of builds, word by word.
@@ -130,7 +132,16 @@ func TestProxyThatRequiresCredentials(t *testing.T) {
 	p.Spec.Router.TLS = &v1alpha1.RouterTLS{SecretRef: v1alpha1.LocalReference{Name: "tls"}}
 	p.Spec.Router.ClientAuth = &v1alpha1.ClientAuth{SecretRef: v1alpha1.LocalReference{Name: "clients"}}
 	w.must(server.Client.Update(t.Context(), p))
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "clients"}, StringData: map[string]string{"username": "ci", "password": "s3cret"}}
+	w.must(server.Client.Create(t.Context(), secret))
 	w.settle()
+	w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonSecretRefused, "ModProxy goproxy requires credentials: Secret clients has no annotation cache.gocache.dev/hosts, so its content is sent to no host; if it is meant for r, run: kubectl annotate secret clients --overwrite cache.gocache.dev/hosts=r")
+	if exists[batchv1.Job](w, "ci-writer") {
+		t.Fatal("a Job mounts a Secret that does not allow the host of the router")
+	}
+	secret.Annotations = map[string]string{v1alpha1.HostsAnnotation: "r"}
+	w.must(server.Client.Update(t.Context(), secret))
+	w.wait(pass.SecretInterval)
 	pod := get[batchv1.Job](w, "ci-writer").Spec.Template.Spec
 	command := strings.Join(pod.Containers[0].Command, " ")
 	if !strings.Contains(command, "--proxy-url https://r --proxy-credentials /secrets/proxy") {

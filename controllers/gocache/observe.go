@@ -3,6 +3,7 @@ package gocache
 import (
 	"context"
 	"fmt"
+	"net/url"
 	"strings"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -16,6 +17,7 @@ import (
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/controllers/gocache/pass"
 	"gocache.dev/operator/internal/kube/apply"
+	"gocache.dev/operator/internal/kube/consent"
 	"gocache.dev/operator/internal/kube/csisnapshot"
 	"gocache.dev/operator/internal/kube/jobrun"
 	"gocache.dev/operator/internal/kube/read"
@@ -92,13 +94,39 @@ func (r *Reconciler) observeProxy(ctx context.Context, o *pass.Observed) error {
 	default:
 		o.Proxy = proxy.Status.GOPROXY
 		o.ProxyURL, _, _ = strings.Cut(o.Proxy, "|") // the others are paths of it
-		if auth := proxy.Spec.Router.ClientAuth; auth != nil {
-			o.ProxySecret = auth.SecretRef.Name
-		}
 		if ready := meta.FindStatusCondition(proxy.Status.Conditions, v1alpha1.ReadyCondition); ready == nil || ready.Status != metav1.ConditionTrue {
 			o.ProxyUnready = fmt.Sprintf("ModProxy %s is not ready", proxy.Name)
 		}
+		if auth := proxy.Spec.Router.ClientAuth; auth != nil {
+			return r.observeProxySecret(ctx, o, auth.SecretRef.Name)
+		}
 	}
+	return nil
+}
+
+// observeProxySecret reads whether the Secret for the clients of a proxy may be
+// sent to its router. A warm-up mounts it into an image of the user's choice, so
+// not every Secret that a ModProxy names may get there.
+func (r *Reconciler) observeProxySecret(ctx context.Context, o *pass.Observed, name string) error {
+	secret, err := read.Object[corev1.Secret](ctx, r.Live, o.Stored.Namespace, name)
+	if err != nil {
+		return err
+	}
+	proxy := o.Stored.Spec.Environment.ProxyRef.Name
+	if secret == nil {
+		o.ProxyUnready = fmt.Sprintf("Secret %s of ModProxy %s does not exist", name, proxy)
+		return nil
+	}
+	u, err := url.Parse(o.ProxyURL)
+	if err == nil {
+		err = consent.ToHost(secret, u.Host)
+	}
+	if err != nil {
+		o.ProxyUnready = fmt.Sprintf("ModProxy %s requires credentials: %s", proxy, err)
+		o.SecretRefused = o.ProxyUnready
+		return nil
+	}
+	o.ProxySecret = name
 	return nil
 }
 
