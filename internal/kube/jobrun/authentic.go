@@ -10,6 +10,7 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"gocache.dev/operator/api/v1alpha1"
@@ -106,6 +107,10 @@ func differsFrom(created, found *batchv1.Job) string {
 		if key != TemplateAnnotation && key != v1alpha1.CauseAnnotation && key != v1alpha1.CacheRequestAnnotation && found.Annotations[key] != value {
 			return "annotation " + key
 		}
+	}
+	if ptr.Deref(found.Spec.Parallelism, 1) != 1 || ptr.Deref(found.Spec.Completions, 1) != 1 ||
+		!equality.Semantic.DeepEqual(found.Spec.BackoffLimit, created.Spec.BackoffLimit) {
+		return "the number of its pods"
 	}
 	want, have := created.Spec.Template.DeepCopy(), found.Spec.Template.DeepCopy()
 	for _, containers := range [][]corev1.Container{want.Spec.InitContainers, want.Spec.Containers, have.Spec.InitContainers, have.Spec.Containers} {

@@ -64,9 +64,11 @@ func TestAuthenticate(t *testing.T) {
 		"a variable twice": {func(j *batchv1.Job) {
 			agent(j).Env = append(agent(j).Env, corev1.EnvVar{Name: "GOPROXY", Value: "off"})
 		}, "variable GOPROXY"},
-		"any variable":       {func(j *batchv1.Job) { agent(j).Env = append(agent(j).Env, corev1.EnvVar{Name: "A", Value: "b"}) }, "something was added"},
-		"a container":        {func(j *batchv1.Job) { j.Spec.Template.Spec.InitContainers = []corev1.Container{{Name: "x"}} }, "something was added"},
-		"addresses of hosts": {func(j *batchv1.Job) { j.Spec.Template.Spec.HostAliases = []corev1.HostAlias{{IP: "10.0.0.1"}} }, "something was added"},
+		"any variable":           {func(j *batchv1.Job) { agent(j).Env = append(agent(j).Env, corev1.EnvVar{Name: "A", Value: "b"}) }, "something was added"},
+		"a container":            {func(j *batchv1.Job) { j.Spec.Template.Spec.InitContainers = []corev1.Container{{Name: "x"}} }, "something was added"},
+		"several pods":           {func(j *batchv1.Job) { j.Spec.Parallelism = ptr.To[int32](2) }, "the number of its pods"},
+		"a pod that is repeated": {func(j *batchv1.Job) { j.Spec.BackoffLimit = ptr.To[int32](6) }, "the number of its pods"},
+		"addresses of hosts":     {func(j *batchv1.Job) { j.Spec.Template.Spec.HostAliases = []corev1.HostAlias{{IP: "10.0.0.1"}} }, "something was added"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
