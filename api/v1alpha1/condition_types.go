@@ -121,6 +121,10 @@ const (
 	// ReasonWarmUpFailed: the last warm-up failed; the message explains why. It is
 	// retried with increasing delays, and at once when a source changes.
 	ReasonWarmUpFailed = "WarmUpFailed"
+	// ReasonToolchainTooOld: all sources need a newer Go release than
+	// spec.toolchain.version. The warm-up is not retried; set a newer version, and an
+	// image of it if spec.toolchain.image is set.
+	ReasonToolchainTooOld = "ToolchainTooOld"
 	// ReasonGrowing: the PVC is being expanded.
 	ReasonGrowing = "Growing"
 	// ReasonGrowthRefused: the PVC cannot be expanded: its class does not allow it,

@@ -204,7 +204,8 @@ type Isolation string
 // The isolations.
 const (
 	IsolationStandard Isolation = "Standard"
-	// IsolationStrict adds GOENV=off, GOWORK=off and GOFLAGS=-mod=readonly.
+	// IsolationStrict adds GOENV=off, GOWORK=off and an empty GOFLAGS: go.work files,
+	// and flags and settings of the image, are not used.
 	IsolationStrict Isolation = "Strict"
 )
 
@@ -253,9 +254,13 @@ type Environment struct {
 }
 
 // WarmUp is when and from which sources the caches are filled.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.sources) || self.sources.all(s, !has(s.name) || self.sources.exists_one(o, has(o.name) && o.name == s.name))",message="two sources have the same name"
+// +kubebuilder:validation:XValidation:rule="!has(self.sources) || self.sources.map(s, has(s.builds) ? s.builds.size() : 0).sum() <= 32",message="all sources together have at most 32 builds"
 type WarmUp struct {
 	Schedule `json:",inline"`
-	// sources to fill the caches from. None: only the standard library is built.
+	// sources to fill the caches from. A source that fails keeps no other from
+	// being warmed and snapshotted. None: only the standard library is built.
 	// +kubebuilder:validation:MaxItems=16
 	// +listType=atomic
 	// +optional
@@ -277,14 +282,22 @@ type WarmUp struct {
 //
 // +kubebuilder:validation:XValidation:rule="has(self.configMapRef) != has(self.git)",message="set exactly one of configMapRef and git"
 type WarmUpSource struct {
-	// configMapRef holds go.mod and go.sum. All modules are downloaded.
+	// name of the source in status.warmUp.sources. Unset: the name of the ConfigMap,
+	// or the last element of the repository's path; a number is added where that
+	// names two.
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$`
+	// +kubebuilder:validation:MaxLength=63
+	// +optional
+	Name string `json:"name,omitempty"`
+	// configMapRef holds go.mod and go.sum. All modules are downloaded. A module
+	// that the go.mod replaces by a directory is left out.
 	// +optional
 	ConfigMapRef *LocalReference `json:"configMapRef,omitempty"`
 	// git names a repository, whose packages and tests are built.
 	// +optional
 	Git *GitSource `json:"git,omitempty"`
-	// packages to build, as arguments of go build. Unset: std for a
-	// configMapRef, ./... for git.
+	// packages to build, as arguments of go build. Unset: std for a configMapRef,
+	// all packages for git.
 	// +kubebuilder:validation:MaxItems=64
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=256
@@ -292,6 +305,100 @@ type WarmUpSource struct {
 	// +listType=atomic
 	// +optional
 	Packages []string `json:"packages,omitempty"`
+	// scope of what is downloaded.
+	// +kubebuilder:default=Build
+	// +optional
+	Scope SourceScope `json:"scope,omitempty"`
+	// builds to make of the source: the go command caches results for each
+	// combination of flags and environment. Unset: one build without flags, with
+	// vet and tests. If set, only these are made: name each build that CI makes.
+	// +kubebuilder:validation:MaxItems=8
+	// +listType=map
+	// +listMapKey=name
+	// +optional
+	Builds []SourceBuild `json:"builds,omitempty"`
+}
+
+// SourceScope is what is downloaded of a source.
+// +kubebuilder:validation:Enum=Build;All
+type SourceScope string
+
+// The scopes.
+const (
+	// ScopeBuild: what builds, vet and tests need.
+	ScopeBuild SourceScope = "Build"
+	// ScopeAll: also what commands such as go list -m all and go mod tidy need
+	// offline.
+	ScopeAll SourceScope = "All"
+)
+
+// BuildTests is what is made of the tests of packages.
+// +kubebuilder:validation:Enum=None;Compile
+type BuildTests string
+
+// The values of tests. Tests are never run: they are code of the source, and the
+// warm-up writes to the cache PVC.
+const (
+	TestsNone    BuildTests = "None"
+	TestsCompile BuildTests = "Compile"
+)
+
+// SourceBuild is one way of building, as CI builds.
+type SourceBuild struct {
+	// name of the build in the status.
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
+	// +kubebuilder:validation:MaxLength=32
+	// +required
+	Name string `json:"name"`
+	// packages in place of the source's.
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=256
+	// +kubebuilder:validation:items:Pattern=`^[A-Za-z0-9._~/][^\s,]*$`
+	// +listType=atomic
+	// +optional
+	Packages []string `json:"packages,omitempty"`
+	// flags of go build, go vet and go test, one an item, such as -race, -trimpath
+	// or -tags=a,b.
+	// +kubebuilder:validation:MaxItems=12
+	// +kubebuilder:validation:items:MaxLength=256
+	// +kubebuilder:validation:items:Pattern=`^-((race|msan|asan|trimpath|cover)(=(true|false))?|covermode=(set|count|atomic)|coverpkg=[A-Za-z0-9._~/,-]+|tags=[A-Za-z0-9_.,]+|buildmode=(default|exe|pie)|buildvcs=(auto|false)|pgo=(auto|off)|mod=(readonly|vendor)|ldflags=(-s|-w|-buildid=|-extldflags=-static|-X[ =][A-Za-z0-9._~/-]+=[A-Za-z0-9._~/:+@-]*)( (-s|-w|-buildid=|-extldflags=-static|-X[ =][A-Za-z0-9._~/-]+=[A-Za-z0-9._~/:+@-]*))*|gcflags=([A-Za-z0-9._~/-]+=)?(-N|-l|-dwarf=(true|false)|-trimpath=[A-Za-z0-9._~/;=>-]+)( (-N|-l|-dwarf=(true|false)|-trimpath=[A-Za-z0-9._~/;=>-]+))*|asmflags=([A-Za-z0-9._~/-]+=)?-trimpath=[A-Za-z0-9._~/;=>-]+)$`
+	// +kubebuilder:validation:items:XValidation:rule="self.matches('^-(race|msan|asan|trimpath|cover|covermode|coverpkg|tags|buildmode|buildvcs|pgo|mod|ldflags|gcflags|asmflags)(=.*)?$')",message="flags are those that choose what is compiled, one an item: -race, -msan, -asan, -trimpath, -cover, -covermode, -coverpkg, -tags, -buildmode, -buildvcs, -pgo, -mod, and -ldflags, -gcflags and -asmflags without programs and files"
+	// +listType=atomic
+	// +optional
+	Flags []string `json:"flags,omitempty"`
+	// env of the go command.
+	// +kubebuilder:validation:MaxItems=8
+	// +listType=map
+	// +listMapKey=name
+	// +optional
+	Env []BuildEnvVar `json:"env,omitempty"`
+	// vet lets go vet cache its results, too.
+	// +kubebuilder:default=true
+	// +optional
+	Vet *bool `json:"vet,omitempty"`
+	// tests to compile, as go test does. They are not run.
+	// +kubebuilder:default=Compile
+	// +optional
+	Tests BuildTests `json:"tests,omitempty"`
+}
+
+// BuildEnvVar is a variable that changes what the go command compiles.
+//
+// +kubebuilder:validation:XValidation:rule="self.name != 'GOFLAGS' || self.value.matches('^(-(race|msan|asan|trimpath|cover|(covermode|coverpkg|tags|buildmode|buildvcs|pgo)=[A-Za-z0-9._~/,-]*|mod=readonly|mod=vendor)( |$))*$')",message="GOFLAGS holds only flags that builds[].flags may have, without -ldflags, -gcflags and -asmflags"
+// +kubebuilder:validation:XValidation:rule="self.name != 'GOWORK' || self.value == 'off'",message="GOWORK must be off, or not set"
+// +kubebuilder:validation:XValidation:rule="self.name != 'CGO_ENABLED' || self.value in ['0', '1']",message="CGO_ENABLED must be '0' or '1'"
+type BuildEnvVar struct {
+	// name of the variable.
+	// +kubebuilder:validation:Enum=CGO_ENABLED;GO386;GOAMD64;GOARCH;GOARM;GOARM64;GOEXPERIMENT;GOFIPS140;GOFLAGS;GOMIPS;GOMIPS64;GOOS;GOPPC64;GORISCV64;GOWASM;GOWORK
+	// +kubebuilder:validation:MaxLength=16
+	// +required
+	Name string `json:"name"`
+	// value of the variable.
+	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9._,=~/:;+@> -]*$`
+	// +kubebuilder:validation:MaxLength=256
+	// +required
+	Value string `json:"value"`
 }
 
 // GitSource is a repository at a ref. Submodules are not followed.
@@ -302,7 +409,8 @@ type WarmUpSource struct {
 // +kubebuilder:validation:XValidation:rule="self.url.startsWith('https://') || !has(self.trustedCA)",message="trustedCA requires an https url"
 type GitSource struct {
 	// url of the repository, such as https://example.com/group/program.git or
-	// ssh://git@example.com/group/program.git. Its go.mod is at the top.
+	// ssh://git@example.com/group/program.git. Its vendor directories are used, and
+	// so is its go.work, unless environment.isolation is Strict.
 	// +kubebuilder:validation:Pattern=`^(https?|ssh)://.+$`
 	// +kubebuilder:validation:MaxLength=2048
 	// +required
@@ -324,6 +432,15 @@ type GitSource struct {
 	// public authorities.
 	// +optional
 	TrustedCA *TrustedCA `json:"trustedCA,omitempty"`
+	// directories of the repository that hold a go.mod or a go.work, such as
+	// services/billing. Unset: the top.
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:MaxLength=256
+	// +kubebuilder:validation:items:Pattern=`^[A-Za-z0-9_.-][A-Za-z0-9_./@+ -]*$`
+	// +kubebuilder:validation:items:XValidation:rule="!self.split('/').exists(e, e == '..' || e == '')",message="a directory is relative to the top of the repository, without '..'"
+	// +listType=set
+	// +optional
+	Directories []string `json:"directories,omitempty"`
 }
 
 // CacheCorruptPolicy is what a Corrupt verdict on a cache leads to.
@@ -609,13 +726,20 @@ type WarmUpStatus struct {
 	// completionTime of that run.
 	// +optional
 	CompletionTime *metav1.Time `json:"completionTime,omitempty"`
-	// failures in a row.
+	// sources are the results of that run by source. A run succeeds if anything of
+	// any source was built.
+	// +kubebuilder:validation:MaxItems=16
+	// +listType=atomic
+	// +optional
+	Sources []SourceStatus `json:"sources,omitempty"`
+	// failures in a row, counting runs in which some source failed.
 	// +optional
 	Failures int32 `json:"failures,omitempty"`
 	// lastSuccessTime is when a warm-up last succeeded.
 	// +optional
 	LastSuccessTime *metav1.Time `json:"lastSuccessTime,omitempty"`
-	// lastSuccessRun identifies the run that last succeeded.
+	// lastSuccessRun identifies the run that last succeeded. The retry of a run in
+	// which the same sources failed is not counted: it warmed nothing more.
 	// +kubebuilder:validation:MaxLength=64
 	// +optional
 	LastSuccessRun string `json:"lastSuccessRun,omitempty"`
@@ -635,6 +759,57 @@ type WarmUpStatus struct {
 	// +kubebuilder:validation:MaxLength=64
 	// +optional
 	PersistentVolumeClaimUID string `json:"persistentVolumeClaimUID,omitempty"`
+}
+
+// SourceStatus is the result of warming one source.
+type SourceStatus struct {
+	// name of the source.
+	// +kubebuilder:validation:MaxLength=63
+	// +required
+	Name string `json:"name"`
+	// outcome: Failed, if any part of the source was not warmed.
+	// +required
+	Outcome RunOutcome `json:"outcome"`
+	// reason of a failure: ToolchainTooOld, or empty.
+	// +kubebuilder:validation:MaxLength=63
+	// +optional
+	Reason string `json:"reason,omitempty"`
+	// message explains why the source failed, or reports what needs attention.
+	// +kubebuilder:validation:MaxLength=2048
+	// +optional
+	Message string `json:"message,omitempty"`
+	// entries that the build cache gained.
+	// +optional
+	Entries int64 `json:"entries,omitempty"`
+	// duration of warming the source.
+	// +optional
+	Duration *metav1.Duration `json:"duration,omitempty"`
+	// builds that the source declares.
+	// +kubebuilder:validation:MaxItems=8
+	// +listType=atomic
+	// +optional
+	Builds []BuildStatus `json:"builds,omitempty"`
+}
+
+// BuildStatus is the result of one build of a source.
+type BuildStatus struct {
+	// name of the build.
+	// +kubebuilder:validation:MaxLength=32
+	// +required
+	Name string `json:"name"`
+	// outcome: Failed, if a package was not built.
+	// +required
+	Outcome RunOutcome `json:"outcome"`
+	// message explains why the build failed.
+	// +kubebuilder:validation:MaxLength=2048
+	// +optional
+	Message string `json:"message,omitempty"`
+	// entries that the build cache gained.
+	// +optional
+	Entries int64 `json:"entries,omitempty"`
+	// duration of the build.
+	// +optional
+	Duration *metav1.Duration `json:"duration,omitempty"`
 }
 
 // GitRevision is the commit that a ref names.

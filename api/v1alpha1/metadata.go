@@ -41,8 +41,8 @@ const (
 	VolumeAnnotation = GroupName + "/volume"
 	// PlanAnnotation on a Job is the digest of the plan that it applies.
 	PlanAnnotation = GroupName + "/plan"
-	// CommitsAnnotation on a Job are the git commits that it builds, separated by
-	// commas.
+	// CommitsAnnotation on a Job are the git commits that it builds, as the names of
+	// their sources, '=' and the commit, separated by commas.
 	CommitsAnnotation = GroupName + "/commits"
 	// ReferenceAnnotation on an integrity Job names the CacheSnapshot that checksums
 	// are compared with, by trust.firstSeen.

@@ -30,7 +30,7 @@ func TestEnvironment(t *testing.T) {
 			},
 			offline: map[string]string{
 				"GOCACHE": "/gocache/build", "GOMODCACHE": "/gocache/mod", "GOTOOLCHAIN": "local",
-				"GOPROXY": "off", "GOFLAGS": "-mod=readonly",
+				"GOPROXY": "off",
 			},
 		},
 		{
@@ -45,13 +45,13 @@ func TestEnvironment(t *testing.T) {
 				"GOCACHE": "/gocache/build", "GOMODCACHE": "/gocache/mod", "GOTOOLCHAIN": "local",
 				"GOPROXY":   "http://r|http://r/~2|http://r/~3",
 				"GONOSUMDB": "example.com/a,*.corp.example.com", "GONOPROXY": "none", "GOSUMDB": "sum.example.com",
-				"GOENV": "off", "GOWORK": "off", "GOFLAGS": "-mod=readonly",
+				"GOENV": "off", "GOWORK": "off", "GOFLAGS": "",
 			},
 			offline: map[string]string{
 				"GOCACHE": "/gocache/build", "GOMODCACHE": "/gocache/mod", "GOTOOLCHAIN": "local",
 				"GOPROXY":   "off",
 				"GONOSUMDB": "example.com/a,*.corp.example.com", "GONOPROXY": "none", "GOSUMDB": "sum.example.com",
-				"GOENV": "off", "GOWORK": "off", "GOFLAGS": "-mod=readonly",
+				"GOENV": "off", "GOWORK": "off", "GOFLAGS": "",
 			},
 		},
 		{
@@ -64,7 +64,7 @@ func TestEnvironment(t *testing.T) {
 				"GOMODCACHE": "/c/mod", "GOTOOLCHAIN": "local", "GOPROXY": "https://p.example.com,direct", "GOPRIVATE": "example.com/a",
 			},
 			offline: map[string]string{
-				"GOMODCACHE": "/c/mod", "GOTOOLCHAIN": "local", "GOPROXY": "off", "GOPRIVATE": "example.com/a", "GOFLAGS": "-mod=readonly",
+				"GOMODCACHE": "/c/mod", "GOTOOLCHAIN": "local", "GOPROXY": "off", "GOPRIVATE": "example.com/a",
 			},
 		},
 	} {

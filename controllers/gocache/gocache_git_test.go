@@ -108,10 +108,11 @@ func TestGitSource(t *testing.T) {
 	}
 	pod := (*jobs)[0].Spec.Template.Spec
 	fetch := pod.InitContainers[1]
-	if got, want := strings.Join(fetch.Command, " "), "/gocache-agent fetch --url "+r.url+" --commit "+first+" --dir /sources/0 --ref main"; got != want {
+	if got, want := strings.Join(fetch.Command, " "), "/gocache-agent fetch --url "+r.url+" --commit "+first+" --dir /sources/0 --report-in-dir --ref main"; got != want {
 		t.Errorf("it is fetched by %q, want %q", got, want)
 	}
-	if command := pod.Containers[0].Command; !slices.Contains(command, "/sources/0=./cmd/...,.") {
+	source := warmreport.Source{Name: "program", Dir: "/sources/0", Repository: true, Packages: []string{"./cmd/...", "."}}
+	if command := pod.Containers[0].Command; !slices.Contains(command, source.Flag()) {
 		t.Errorf("the writer's command is %q", command)
 	}
 

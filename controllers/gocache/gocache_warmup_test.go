@@ -1,6 +1,7 @@
 package gocache
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -122,6 +123,69 @@ func TestOutcomesOfAWarmUp(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestOneSourceMissing holds that a source that does not exist does not keep the
+// others from being warmed, and is warmed when it is there.
+func TestOneSourceMissing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.modules("one")
+	report := warmreport.Report{Outcome: warmreport.Succeeded, Modules: 1, Sources: []warmreport.SourceReport{
+		{Name: "modules"}, {Name: "later", Failed: true, Message: "ConfigMap later does not exist"},
+	}}
+	w.ending = ended(report)
+	jobs := w.jobs()
+	w.cache(afterWarmUp, fromModules, func(s *v1alpha1.GoCacheSpec) {
+		s.WarmUp.Sources = append(s.WarmUp.Sources, v1alpha1.WarmUpSource{ConfigMapRef: &v1alpha1.LocalReference{Name: "later"}})
+	})
+	w.settle()
+	missing := warmreport.Source{Name: "later", Missing: "ConfigMap later does not exist"}
+	if command := (*jobs)[0].Spec.Template.Spec.Containers[0].Command; !slices.Contains(command, missing.Flag()) {
+		t.Errorf("the agent is not given %s: %q", missing.Flag(), command)
+	}
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "1 of 2 sources failed: later: ConfigMap later does not exist; next attempt at ")
+	if s := w.get().Status.WarmUp.Sources; len(s) != 2 || s[0].Outcome != v1alpha1.RunSucceeded || s[1].Outcome != v1alpha1.RunFailed {
+		t.Errorf("sources %+v", s)
+	}
+	if n := len(w.snapshots()); n != 1 {
+		t.Errorf("%d snapshots, want 1", n)
+	}
+	w.wait(time.Minute) // the retry
+	if n := len(w.snapshots()); n != 1 || len(*jobs) != 2 {
+		t.Errorf("%d snapshots after %d warm-ups, want 1 after 2: the retry warmed nothing more", n, len(*jobs))
+	}
+	report.Sources = []warmreport.SourceReport{{Name: "modules"}, {Name: "later"}}
+	w.ending = ended(report)
+	w.must(server.Client.Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "later"}, Data: map[string]string{"go.mod": "module m\n"}}))
+	w.wait(pass.Interval)
+	if s := w.get().Status.WarmUp; s.Failures != 0 || s.Message != "" || len(w.snapshots()) != 2 {
+		t.Errorf("once it is there: %+v, %d snapshots", s, len(w.snapshots()))
+	}
+}
+
+// TestToolchainTooOld holds that a toolchain that no source can be built with
+// stalls the cache, in one line that names the field, until it changes.
+func TestToolchainTooOld(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.modules("one")
+	w.ending = ended(warmreport.Report{Outcome: warmreport.Failed, Sources: []warmreport.SourceReport{{
+		Name: "modules", Failed: true, Reason: warmreport.ToolchainTooOld, Message: "go mod download: exit status 1 | go: go.mod requires go >= 1.27 (running go 1.26.8; GOTOOLCHAIN=local)",
+	}}})
+	w.cache(afterWarmUp, fromModules)
+	w.settle()
+	w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonToolchainTooOld, "spec.toolchain.version 1.26.8 is too old: set a newer version")
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonToolchainTooOld, "requires go >= 1.27")
+	w.wait(2 * time.Hour)
+	if len(w.warmUps) != 1 {
+		t.Errorf("%d warm-ups, want 1: no retry can help", len(w.warmUps))
+	}
+	w.ending = ended(warmreport.Report{Outcome: warmreport.Succeeded, Modules: 1})
+	w.edit(func(c *v1alpha1.GoCache) { c.Spec.Toolchain.Version = "1.27.0" })
+	w.settle()
+	w.condition(v1alpha1.StalledCondition, "", "", "")
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "")
 }
 
 // TestSourceMissing holds that a cache waits for its sources, and reports that.

@@ -136,37 +136,55 @@ func (r *Reconciler) observeSources(ctx context.Context, o *pass.Observed) error
 	if o.Stored.Spec.WarmUp == nil {
 		return nil
 	}
-	for _, src := range o.Stored.Spec.WarmUp.Sources {
+	labels := pass.SourceLabels(o.Stored.Spec.WarmUp.Sources)
+	var missing string
+	readable := 0
+	for i, src := range o.Stored.Spec.WarmUp.Sources {
+		observe := r.observeConfigMap
 		if src.Git != nil {
-			if err := r.observeGit(ctx, o, src); err != nil {
-				return err
-			}
-			continue
+			observe = r.observeGit
 		}
-		cm, err := read.Object[corev1.ConfigMap](ctx, r.Live, o.Stored.Namespace, src.ConfigMapRef.Name)
-		switch {
-		case err != nil:
+		found, why, err := observe(ctx, o, src)
+		if err != nil {
 			return err
-		case cm == nil:
-			o.SourceMissing = fmt.Sprintf("ConfigMap %s does not exist", src.ConfigMapRef.Name)
-			continue
-		case cm.Data[pass.GoModKey] == "":
-			o.SourceMissing = fmt.Sprintf("ConfigMap %s has no key %s", src.ConfigMapRef.Name, pass.GoModKey)
-			continue
 		}
-		found := pass.Source{Name: cm.Name, Data: map[string]string{}}
-		for _, key := range []string{pass.GoModKey, pass.GoSumKey, pass.PackagesKey} {
-			if value, ok := cm.Data[key]; ok && (key != pass.PackagesKey || len(src.Packages) == 0) {
-				found.Keys = append(found.Keys, key)
-				found.Data[key] = value
-			}
-		}
-		if len(src.Packages) > 0 {
-			found.Data[pass.PackagesKey] = strings.Join(src.Packages, "\n")
-		}
+		found.Label, found.Spec = labels[i], src
 		o.Sources = append(o.Sources, found)
+		if why == "" {
+			readable++
+		} else {
+			missing = why
+		}
+	}
+	if o.SourceMissing == "" && readable == 0 {
+		o.SourceMissing = missing
 	}
 	return nil
+}
+
+// observeConfigMap reads a ConfigMap. Why it cannot be used is not an error.
+func (r *Reconciler) observeConfigMap(ctx context.Context, o *pass.Observed, src v1alpha1.WarmUpSource) (found pass.Source, why string, err error) {
+	name := src.ConfigMapRef.Name
+	cm, err := read.Object[corev1.ConfigMap](ctx, r.Live, o.Stored.Namespace, name)
+	switch {
+	case err != nil:
+		return pass.Source{}, "", err
+	case cm == nil:
+		why = fmt.Sprintf("ConfigMap %s does not exist", name)
+	case cm.Data[pass.GoModKey] == "":
+		why = fmt.Sprintf("ConfigMap %s has no key %s", name, pass.GoModKey)
+	}
+	if why != "" {
+		return pass.Source{Missing: why}, why, nil
+	}
+	found = pass.Source{Name: cm.Name, Data: map[string]string{}}
+	for _, key := range []string{pass.GoModKey, pass.GoSumKey, pass.PackagesKey} {
+		if value, ok := cm.Data[key]; ok && (key != pass.PackagesKey || len(src.Packages) == 0) {
+			found.Keys = append(found.Keys, key)
+			found.Data[key] = value
+		}
+	}
+	return found, "", nil
 }
 
 // indexProxy is the index of caches by the proxy they use.

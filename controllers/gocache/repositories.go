@@ -38,21 +38,21 @@ func (r *Reconciler) changedRefs() ctrlsource.Source {
 
 // observeGit asks a repository which commit is to be built. One that does not
 // answer stays at the commit that is known, and a warm-up waits for it.
-func (r *Reconciler) observeGit(ctx context.Context, o *pass.Observed, src v1alpha1.WarmUpSource) error {
+func (r *Reconciler) observeGit(ctx context.Context, o *pass.Observed, src v1alpha1.WarmUpSource) (found pass.Source, why string, err error) {
 	cache := o.Stored
-	git := &pass.GitSource{URL: src.Git.URL, Ref: src.Git.Ref, Packages: src.Packages}
+	git := &pass.GitSource{URL: src.Git.URL, Ref: src.Git.Ref}
 	known := knownRevision(cache, git)
 	git.Commit = known.Commit
-	o.Sources = append(o.Sources, pass.Source{Git: git})
+	found.Git = git
 	if cache.Spec.Suspend {
 		o.Revisions = append(o.Revisions, known)
-		return nil
+		return found, "", nil
 	}
 	now := v1alpha1.GitRevision{URL: git.URL, Ref: git.Ref, Commit: known.Commit, WarmedCommit: known.WarmedCommit}
 	ref := gitrefs.Ref{Namespace: cache.Namespace, Remote: gitrepo.Remote{URL: git.URL, Ref: git.Ref}}
 	refused, missing, err := r.observeAccess(ctx, cache.Namespace, src.Git, git, &ref)
 	if err != nil {
-		return err
+		return pass.Source{}, "", err
 	}
 	now.Message = bounded.Text(refused+missing, 512)
 	if now.Message == "" {
@@ -68,13 +68,16 @@ func (r *Reconciler) observeGit(ctx context.Context, o *pass.Observed, src v1alp
 		}
 	}
 	if now.Message != "" {
-		o.SourceMissing = unread(now)
+		why = unread(now)
+	}
+	if git.Commit == "" || refused+missing != "" { // then nothing is to be fetched
+		found.Missing = why
 	}
 	if refused != "" {
 		o.SecretRefused = "repository " + git.URL + " cannot be read: " + refused
 	}
 	o.Revisions = append(o.Revisions, now)
-	return nil
+	return found, why, nil
 }
 
 // observeAccess reads what a repository is accessed with: credentials, as far as

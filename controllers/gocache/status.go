@@ -103,6 +103,8 @@ func (p *progress) setReady(set conditions.Set, w writer.Status, available *pass
 		set.Progress(v1alpha1.ReasonCorrupt, "%s", w.Corrupt)
 	case pass.Corrupt(p.cache):
 		set.Stall(v1alpha1.ReasonCorrupt, "%s", w.Corrupt)
+	case writer.TooOld(p.cache) != "" && !w.Warming:
+		p.stall(set, usable, v1alpha1.ReasonToolchainTooOld, writer.TooOld(p.cache))
 	case failed && w.Warming:
 		p.progress(set, usable, v1alpha1.ReasonWarming, fmt.Sprintf("%s; the last one failed (%d in a row): %s", w.WarmingMessage, last.Failures, last.Message))
 	case failed:
@@ -131,8 +133,26 @@ func (p *progress) progress(set conditions.Set, usable bool, reason, message str
 		set.Progress(reason, "%s", message)
 		return
 	}
-	set.Ready(v1alpha1.ReasonCacheReady, "New PVCs are populated from CacheSnapshot %s, which is older. %s", p.cache.Status.LatestVerifiedSnapshot, message)
-	set.True(v1alpha1.ReconcilingCondition, reason, "%s", message)
+	set.Updating(reason, "%s", message)
+	p.populatesOlder(set, message)
+}
+
+// stall sets Ready of a cache that no retry can warm: it is usable all the same
+// while an older snapshot is.
+func (p *progress) stall(set conditions.Set, usable bool, reason, message string) {
+	if !usable {
+		set.Stall(reason, "%s", message)
+		return
+	}
+	set.Clear(v1alpha1.SuspendedCondition)
+	set.Clear(v1alpha1.ReconcilingCondition)
+	set.True(v1alpha1.StalledCondition, reason, "%s", message)
+	p.populatesOlder(set, message)
+}
+
+// populatesOlder sets Ready of a cache whose last warm-up failed.
+func (p *progress) populatesOlder(set conditions.Set, message string) {
+	set.True(v1alpha1.ReadyCondition, v1alpha1.ReasonCacheReady, "New PVCs are populated from CacheSnapshot %s, which is older. %s", p.cache.Status.LatestVerifiedSnapshot, message)
 }
 
 // summary of a cache that is warm.

@@ -70,7 +70,9 @@ type Observed struct {
 	ProxyMissing, ProxyUnready string
 	// Sources that the cache is warmed from.
 	Sources []Source
-	// SourceMissing is which source cannot be used, and why.
+	// SourceMissing is which source a warm-up waits for, and why: one that is being
+	// read, or one of all if none can be read. Otherwise a source that cannot be
+	// read is reported by the warm-up of the others.
 	SourceMissing string
 	// SecretRefused is which Secret of a source may not be used, and why: only a
 	// user can change that.
@@ -83,6 +85,12 @@ type Observed struct {
 
 // Source is a ConfigMap as the warm-up Job will see it, or a repository.
 type Source struct {
+	// Label names the source in the status; it is unique.
+	Label string
+	// Spec of the source.
+	Spec v1alpha1.WarmUpSource
+	// Missing is why there is nothing to warm the source from; empty: there is.
+	Missing string
 	// Name of the ConfigMap, the keys of it that are used, and their values.
 	Name string
 	Keys []string
@@ -98,8 +106,6 @@ type GitSource struct {
 	URL, Ref, Commit, Secret string
 	// CA is the ConfigMap with the trusted authority; empty: none.
 	CA string
-	// Packages to build; none: all.
-	Packages []string
 }
 
 // Replacing reports whether the volume of the cache PVC is being replaced, by

@@ -27,11 +27,26 @@ const (
 func commits(sources []pass.Source) string {
 	var all []string
 	for _, src := range sources {
-		if src.Git != nil {
-			all = append(all, src.Git.Commit)
+		if src.Git != nil && src.Missing == "" {
+			all = append(all, src.Label+"="+src.Git.Commit)
 		}
 	}
 	return strings.Join(all, ",")
+}
+
+// builtCommits are those of what commits returned whose sources did not fail.
+func builtCommits(text string, failed []string) []string {
+	var built []string
+	for pair := range strings.SplitSeq(text, ",") {
+		label, commit, named := strings.Cut(pair, "=")
+		if !named { // the Job of an earlier release
+			label, commit = "", pair
+		}
+		if !slices.Contains(failed, label) {
+			built = append(built, commit)
+		}
+	}
+	return built
 }
 
 // credentials is a Secret as a volume, with the keys that are of use.
@@ -55,19 +70,11 @@ func proxyCredentials(secret string) (corev1.Volume, corev1.VolumeMount) {
 	return v, corev1.VolumeMount{Name: v.Name, MountPath: path.Join(secretsDir, "proxy"), ReadOnly: true}
 }
 
-// repositoryFlag names a checked out repository and its packages to the agent.
-func repositoryFlag(git *pass.GitSource, dir string) string {
-	if len(git.Packages) == 0 {
-		return dir
-	}
-	return dir + "=" + strings.Join(git.Packages, ",")
-}
-
 // recordCommits notes what a warm-up has built of the revisions that are known.
-func (t *turn) recordCommits(built string) {
+func (t *turn) recordCommits(built []string) {
 	for i := range t.cache.Status.WarmUp.Revisions {
 		r := &t.cache.Status.WarmUp.Revisions[i]
-		if r.Commit != "" && slices.Contains(strings.Split(built, ","), r.Commit) {
+		if r.Commit != "" && slices.Contains(built, r.Commit) {
 			r.WarmedCommit = r.Commit
 		}
 	}
@@ -82,7 +89,7 @@ func (t *turn) checkout(git *pass.GitSource, i int, dir string) (corev1.Containe
 	mount := corev1.VolumeMount{Name: files.Name, MountPath: dir}
 	fetch := corev1.Container{
 		Name: files.Name, Image: t.Images.Operator,
-		Command:                  []string{"/gocache-agent", "fetch", "--url", git.URL, "--commit", git.Commit, "--dir", dir},
+		Command:                  []string{"/gocache-agent", "fetch", "--url", git.URL, "--commit", git.Commit, "--dir", dir, "--report-in-dir"},
 		VolumeMounts:             []corev1.VolumeMount{mount, {Name: "tmp", MountPath: "/tmp"}},
 		TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
 	}

@@ -93,6 +93,9 @@ func warmUpEvent(c *v1alpha1.GoCache) event.Event {
 		if w.StartTime != nil && w.CompletionTime != nil {
 			took = w.CompletionTime.Sub(w.StartTime.Time)
 		}
+		if failed := failedSources(w.Sources); len(failed) > 0 {
+			return event.Warning("WarmedInPart", "WarmUp", "Warmed %d of %d sources in %s: %s", len(w.Sources)-len(failed), len(w.Sources), took, w.Message)
+		}
 		return event.Normal("Warmed", "WarmUp", "Warmed in %s: %d module versions, %d build entries", took, c.Status.Counts.Modules, c.Status.Counts.BuildEntries)
 	case v1alpha1.RunInconclusive:
 		return event.Warning("WarmUpDisrupted", "WarmUp", "The warm-up was disrupted: %s", w.Message)

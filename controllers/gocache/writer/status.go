@@ -72,6 +72,8 @@ func (t *turn) warm() *pass.Fact {
 		return pass.True(v1alpha1.ReasonWarmedUp, "Restored from CacheSnapshot %s: %d module versions and %d build entries", t.cache.Status.Content.Snapshot, t.cache.Status.Counts.Modules, t.cache.Status.Counts.BuildEntries)
 	case w.Outcome == v1alpha1.RunSucceeded:
 		return pass.True(v1alpha1.ReasonWarmedUp, "%d module versions and %d build entries%s", t.cache.Status.Counts.Modules, t.cache.Status.Counts.BuildEntries, t.found())
+	case tooOld(w):
+		return pass.False(v1alpha1.ReasonToolchainTooOld, "%s", TooOld(t.cache))
 	case w.Outcome == v1alpha1.RunInconclusive:
 		return pass.Unknown(v1alpha1.ReasonInconclusive, "The last warm-up was disrupted: %s%s", w.Message, t.nextWarmUp())
 	default:
@@ -99,7 +101,7 @@ func (t *turn) warming() (reason, message string) {
 // nextWarmUp is when a warm-up that failed is repeated.
 func (t *turn) nextWarmUp() string {
 	w := t.cache.Status.WarmUp
-	if w.Failures == 0 || w.CompletionTime == nil || t.out.Waits[plan.WarmUp] != "" || t.working(plan.WarmUp) {
+	if w.Failures == 0 || tooOld(w) || w.CompletionTime == nil || t.out.Waits[plan.WarmUp] != "" || t.working(plan.WarmUp) {
 		return ""
 	}
 	return pass.At("next attempt", w.CompletionTime.Add(warmup.Pause(w.Failures)))
@@ -193,7 +195,7 @@ func (t *turn) found() string {
 	if t.cache.Status.WarmUp.Message == "" {
 		return ""
 	}
-	return "; " + t.cache.Status.WarmUp.Message
+	return "; " + t.cache.Status.WarmUp.Message + t.nextWarmUp()
 }
 
 // hindrance is what keeps the writer's pod from running.

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -29,8 +30,6 @@ import (
 const (
 	toolsDir   = "/tools"
 	sourcesDir = "/sources"
-	// packagesAnnotation of a writer's pod carries the packages of a source.
-	packagesAnnotation = v1alpha1.GroupName + "/packages-"
 )
 
 // warmUp fills the caches.
@@ -53,7 +52,9 @@ func (warmUp) record(t *turn) {
 	t.recordUsage(report.UsedBytes, report.AvailableBytes)
 	status.Run, status.Outcome, status.Message = run.Run, outcome, bounded.Text(message, 4096)
 	status.StartTime, status.CompletionTime = ptr.To(metav1.NewTime(run.Started)), ptr.To(metav1.NewTime(run.Ended))
-	status.Inputs = run.Annotations[v1alpha1.InputsAnnotation]
+	again := run.Annotations[v1alpha1.CauseAnnotation] == warmup.Retry && status.Inputs == run.Annotations[v1alpha1.InputsAnnotation] &&
+		status.LastSuccessRun != "" && slices.Equal(failedSources(status.Sources), report.FailedSources())
+	status.Inputs, status.Sources = run.Annotations[v1alpha1.InputsAnnotation], sourceStatus(report.Sources)
 	if uid := run.Annotations[v1alpha1.PVCUIDAnnotation]; uid != "" {
 		if status.PersistentVolumeClaimUID != "" && status.PersistentVolumeClaimUID != uid {
 			// What was written to another volume is not on this one.
@@ -74,9 +75,15 @@ func (warmUp) record(t *turn) {
 		status.Failures++
 		return
 	}
-	status.Failures = 0
-	status.LastSuccessRun, status.LastSuccessTime = run.Run, status.CompletionTime
-	t.recordCommits(run.Annotations[v1alpha1.CommitsAnnotation])
+	if failed := report.FailedSources(); len(failed) > 0 {
+		status.Failures++
+	} else {
+		status.Failures, again = 0, false
+	}
+	if !again { // or each retry would have a snapshot of the same content
+		status.LastSuccessRun, status.LastSuccessTime = run.Run, status.CompletionTime
+	}
+	t.recordCommits(builtCommits(run.Annotations[v1alpha1.CommitsAnnotation], report.FailedSources()))
 	was := t.cache.Status.Toolchain
 	t.recordContent(report)
 	if finding := toolchainFinding(was, t.cache.Status.Toolchain); finding != "" {
@@ -93,6 +100,7 @@ func (warmUp) due(t *turn) (plan.DueAction, bool) {
 		Schedule:  t.Schedules.WarmUp,
 		NewVolume: t.NewVolume(t.cache),
 		Ran:       status.Run != "", LastInputs: status.Inputs, Failures: status.Failures, Unproven: t.unproven(),
+		Hopeless: tooOld(status),
 	}
 	if status.StartTime != nil && status.CompletionTime != nil {
 		facts.LastStart, facts.LastEnd = status.StartTime.Time, status.CompletionTime.Time
@@ -149,26 +157,24 @@ func (warmUp) job(_ context.Context, t *turn, due plan.DueAction) (*batchv1.Job,
 		command = append(command, "--proxy-url", t.ProxyURL, "--proxy-credentials", mount.MountPath)
 	}
 	command = append(command, stopAfter(job.Deadline)...)
-	pod := map[string]string{}
 	for i, src := range t.Sources {
 		name := fmt.Sprintf("source-%d", i)
 		dir := path.Join(sourcesDir, fmt.Sprint(i))
+		if src.Missing != "" {
+			command = append(command, "--source", agentSource(src, "").Flag())
+			continue
+		}
 		if src.Git != nil {
 			fetch, files, mount := t.checkout(src.Git, i, dir)
 			job.Init, job.Volumes, job.Mounts = append(job.Init, fetch), append(job.Volumes, files...), append(job.Mounts, mount)
-			command = append(command, "--repository", repositoryFlag(src.Git, dir))
-			continue
+		} else {
+			job.Volumes = append(job.Volumes, sourceVolume(name, src))
+			job.Mounts = append(job.Mounts, corev1.VolumeMount{Name: name, MountPath: dir, ReadOnly: true})
 		}
-		job.Volumes = append(job.Volumes, sourceVolume(name, i, src, pod))
-		job.Mounts = append(job.Mounts, corev1.VolumeMount{Name: name, MountPath: dir, ReadOnly: true})
-		command = append(command, "--source", dir)
+		command = append(command, "--source", agentSource(src, dir).Flag())
 	}
 	job.Command = command
-	o := job.Object()
-	for k, v := range pod {
-		metav1.SetMetaDataAnnotation(&o.Spec.Template.ObjectMeta, k, v)
-	}
-	return o, nil
+	return job.Object(), nil
 }
 
 // stopAfter lets the agent record what it has done before the pod is ended: the
@@ -202,11 +208,11 @@ func warmOutcome(run jobrun.Outcome) (v1alpha1.RunOutcome, string, warmreport.Re
 	report, err := warmreport.Parse([]byte(run.Message))
 	switch {
 	case err != nil:
-		return v1alpha1.RunFailed, fmt.Sprintf("the agent ended with exit code %d: %s", *run.ExitCode, run.Message), report
+		return v1alpha1.RunFailed, fmt.Sprintf("the agent ended with exit code %d: %s", *run.ExitCode, warmreport.OneLine(run.Message)), report
 	case *run.ExitCode == 0 && report.Outcome == warmreport.Succeeded:
-		return v1alpha1.RunSucceeded, report.Message, report
+		return v1alpha1.RunSucceeded, report.Summary(), report
 	default:
-		return v1alpha1.RunFailed, report.Message, report
+		return v1alpha1.RunFailed, warmreport.OneLine(report.Summary()), report
 	}
 }
 
@@ -226,21 +232,15 @@ func (t *turn) inToolchain(job *jobrun.Spec) {
 }
 
 // sourceVolume shows the agent a source as a directory: the keys of the
-// ConfigMap, and the packages to build from an annotation of the pod.
-func sourceVolume(name string, i int, src pass.Source, annotations map[string]string) corev1.Volume {
+// ConfigMap.
+func sourceVolume(name string, src pass.Source) corev1.Volume {
 	config := &corev1.ConfigMapProjection{LocalObjectReference: corev1.LocalObjectReference{Name: src.Name}}
 	for _, key := range src.Keys {
 		config.Items = append(config.Items, corev1.KeyToPath{Key: key, Path: key})
 	}
-	projections := []corev1.VolumeProjection{{ConfigMap: config}}
-	if packages := src.Data[pass.PackagesKey]; packages != "" && len(config.Items) < len(src.Data) {
-		annotation := packagesAnnotation + fmt.Sprint(i)
-		annotations[annotation] = packages
-		projections = append(projections, corev1.VolumeProjection{DownwardAPI: &corev1.DownwardAPIProjection{Items: []corev1.DownwardAPIVolumeFile{{
-			Path: pass.PackagesKey, FieldRef: &corev1.ObjectFieldSelector{FieldPath: "metadata.annotations['" + annotation + "']"},
-		}}}})
-	}
-	return corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{Sources: projections}}}
+	return corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{
+		Sources: []corev1.VolumeProjection{{ConfigMap: config}},
+	}}}
 }
 
 // layerDir is where a layer is: on the PVC, or nowhere that lasts.
@@ -275,13 +275,16 @@ func (t *turn) inputs() string {
 	return hex.EncodeToString(sum[:16])
 }
 
-func sourceData(sources []pass.Source) []map[string]string {
-	var data []map[string]string
+// sourceData is what a warm-up takes from each source.
+func sourceData(sources []pass.Source) []any {
+	var data []any
 	for _, s := range sources {
 		if s.Git != nil {
-			s.Data = map[string]string{"git": s.Git.URL, "commit": s.Git.Commit, pass.PackagesKey: strings.Join(s.Git.Packages, "\n")}
+			s.Data = map[string]string{"git": s.Git.URL, "commit": s.Git.Commit}
 		}
-		data = append(data, s.Data)
+		agent := agentSource(s, "")
+		agent.Name, agent.Missing = "", "" // another name builds nothing else, nor does another error
+		data = append(data, s.Data, agent)
 	}
 	return data
 }

@@ -78,7 +78,7 @@ func (v *volume) age(d time.Duration) {
 func (v *volume) warm() {
 	v.t.Helper()
 	r, err := warm.Run(context.Background(), warm.Options{
-		ModCache: v.ModCache, BuildCache: v.BuildCache, Root: v.Root, Sources: []string{v.source}, Go: "go", Umask: 0o002,
+		ModCache: v.ModCache, BuildCache: v.BuildCache, Root: v.Root, Sources: []warmup.Source{{Name: "s", Dir: v.source, Builds: []warmup.Build{{Name: "plain"}}}}, Go: "go", Umask: 0o002,
 		Clock: time.Now, Env: v.Env(), Stdout: io.Discard, Stderr: io.Discard,
 	})
 	if err != nil || r.Outcome != warmup.Succeeded {

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 
 	"gocache.dev/operator/internal/domain/gitrepo"
+	"gocache.dev/operator/internal/domain/warmup"
 )
 
 // Options are the command's flags.
@@ -18,12 +20,27 @@ type Options struct {
 	Dir    string // to write to; empty or absent
 	Secret string // directory of a mounted Secret; empty: anonymous
 	CAFile string // certificates in PEM format, trusted beside the public ones; empty: none
+	// ReportInDir means that a failure is written to a file in Dir, for the warm-up
+	// that follows: it costs this repository only.
+	ReportInDir bool
 
 	Stdout io.Writer
 }
 
 // Run writes the files of the ref's newest commit.
 func Run(ctx context.Context, o Options) error {
+	err := run(ctx, o)
+	if err == nil || !o.ReportInDir {
+		return err
+	}
+	_, _ = fmt.Fprintf(o.Stdout, "fetching %s: %v\n", o.URL, err)
+	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(o.Dir, warmup.FetchFailed), []byte("fetching "+o.URL+": "+err.Error()+"\n"), 0o600)
+}
+
+func run(ctx context.Context, o Options) error {
 	remote := gitrepo.Remote{URL: o.URL, Ref: o.Ref}
 	if o.Secret != "" {
 		credentials, err := gitrepo.ReadCredentials(o.Secret)

@@ -18,6 +18,9 @@ const (
 	GoMod    = "go.mod"
 	GoSum    = "go.sum"
 	Packages = "packages"
+	// Flags of the go command, and variables as NAME=VALUE, one a line.
+	Flags   = "flags"
+	Environ = "env"
 )
 
 // Source is what a build can be repeated from, offline: the contents of the
@@ -66,7 +69,7 @@ func ReadSources(root string) ([]Source, error) {
 			return sources, nil
 		}
 		source := Source{}
-		for _, name := range []string{GoMod, GoSum, Packages} {
+		for _, name := range []string{GoMod, GoSum, Packages, Flags, Environ} {
 			path := filepath.Join(dir, name)
 			info, err := r.Lstat(path)
 			if errors.Is(err, fs.ErrNotExist) {

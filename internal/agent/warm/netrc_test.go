@@ -48,7 +48,7 @@ func TestProxyCredentials(t *testing.T) {
 	var printed bytes.Buffer
 	o.Stdout, o.Stderr = &printed, &printed
 	o.Env = append(o.Env, "GOPROXY="+proxy.URL, "SSL_CERT_FILE="+roots)
-	if r := run(t, o); r.Outcome != warmup.Failed || !strings.Contains(r.Message, "401 Unauthorized") {
+	if r := run(t, o); r.Outcome != warmup.Failed || !strings.Contains(r.Summary(), "401 Unauthorized") {
 		t.Errorf("without credentials: %+v", r)
 	}
 	o.ProxyURL, o.ProxyCredentials = proxy.URL, secret
@@ -69,7 +69,7 @@ func TestProxyCredentials(t *testing.T) {
 	} {
 		o.ProxyURL = tt.url
 		write(filepath.Join(secret, "password"), tt.password)
-		if r := run(t, o); r.Outcome != warmup.Failed || !strings.Contains(r.Message, tt.want) || strings.Contains(r.Message, "s3c") {
+		if r := run(t, o); r.Outcome != warmup.Failed || !strings.Contains(r.Summary(), tt.want) || strings.Contains(r.Summary(), "s3c") {
 			t.Errorf("%s: %+v", name, r)
 		}
 	}

@@ -9,9 +9,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"gocache.dev/operator/internal/agent/record"
+	"gocache.dev/operator/internal/domain/warmup"
 )
 
 // ErrNoGo means that there is no go command.
@@ -83,14 +85,24 @@ func (r *rebuild) source(ctx context.Context, source record.Source, dir string) 
 	if err != nil {
 		return err
 	}
-	r.goCmd.dir = dir
+	if _, ok := source[record.GoMod]; ok {
+		if _, err := dropLocal(dir); err != nil {
+			return err
+		}
+	}
+	b, err := recordedBuild(source)
+	if err != nil {
+		return err
+	}
+	g := r.goCmd.in(&target{dir: dir}, b)
+	look := append([]string{r.flag}, b.Flags...)
 	var module []string
 	for _, p := range list {
 		switch {
 		case p != "std":
 			module = append(module, p)
 		case r.withBuild:
-			if err := r.goCmd.run(ctx, "build", r.flag, "std"); err != nil {
+			if err := g.build(ctx, look, nil, []string{"std"}); err != nil {
 				return err
 			}
 		}
@@ -99,9 +111,27 @@ func (r *rebuild) source(ctx context.Context, source record.Source, dir string) 
 	case len(module) == 0 || !r.withModules:
 		return nil
 	case !r.withBuild: // then all it can show is that no source is missing
-		return r.goCmd.run(ctx, append([]string{"list", "-deps", "-mod=readonly", "-f", "{{.ImportPath}}"}, module...)...)
+		return g.run(ctx, slices.Concat([]string{"list", "-deps", "-mod=readonly", "-f", "{{.ImportPath}}"}, uncovered(b.Flags), module)...)
 	}
-	return r.goCmd.run(ctx, append([]string{"build", r.flag, "-mod=readonly", "-o", os.DevNull}, module...)...)
+	return g.build(ctx, look, []string{"-mod=readonly"}, module)
+}
+
+// recordedBuild is how a source was built. Whatever wrote the record, the go
+// command gets no other flags and variables than a warm-up gives it.
+func recordedBuild(source record.Source) (warmup.Build, error) {
+	b := warmup.Build{Env: map[string]string{}}
+	lines := func(name string) []string {
+		return strings.FieldsFunc(string(source[name]), func(r rune) bool { return r == '\n' })
+	}
+	b.Flags = lines(record.Flags)
+	for _, line := range lines(record.Environ) {
+		name, value, _ := strings.Cut(line, "=")
+		b.Env[name] = value
+	}
+	if err := b.Validate(); err != nil {
+		return warmup.Build{}, fmt.Errorf("the record of the last warm-up: %w", err)
+	}
+	return b, nil
 }
 
 // counter counts the compile commands in what go build -x or -n prints.

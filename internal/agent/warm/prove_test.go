@@ -45,18 +45,18 @@ func TestRebuild(t *testing.T) {
 			o := options(t, tree, "")
 			o.Sources = nil
 			if c.files == nil {
-				o.Sources = []string{configMap(t, map[string]string{
+				o.Sources = moduleFiles(configMap(t, map[string]string{
 					"go.mod": read(t, filepath.Join(tree.Main, "go.mod")), "go.sum": read(t, tree.GoSum()), "packages": "example.com/lib",
-				})}
+				}))
 			} else {
 				dir, _ := program(t, tree, c.files)
-				o.Repositories = []warm.Repository{{Dir: dir}}
+				o.Sources = repository(dir)
 				defer func() { cachetree.RemoveAll(t, dir) }()
 			}
 			if r := run(t, o); r.Outcome != warmup.Succeeded {
 				t.Fatalf("%+v", r)
 			}
-			o.Sources, o.Repositories = nil, nil
+			o.Sources = nil
 			if dry, wet := rebuild(t, o, true), rebuild(t, o, false); dry+wet != 0 {
 				t.Errorf("warm: %d and %d packages are compiled", dry, wet)
 			}

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"gocache.dev/operator/internal/agent/warm"
 	"gocache.dev/operator/internal/domain/warmup"
 	"gocache.dev/operator/internal/testing/cachetree"
 )
@@ -47,10 +46,10 @@ func TestRepository(t *testing.T) {
 	cachetree.RemoveAll(t, tree.ModCache)
 	dir, ran := program(t, tree, nil)
 	o := options(t, tree, "")
-	o.Sources, o.Repositories = nil, []warm.Repository{{Dir: dir}}
+	o.Sources = repository(dir)
 	var log bytes.Buffer
 	o.Stdout = &log
-	if r := run(t, o); r.Outcome != warmup.Succeeded || r.Modules != 2 || r.Message != "" {
+	if r := run(t, o); r.Outcome != warmup.Succeeded || r.Modules != 2 || r.Summary() != "" {
 		t.Fatalf("%+v\n%s", r, log.String())
 	}
 	if _, err := os.Stat(ran); !os.IsNotExist(err) {
@@ -60,9 +59,9 @@ func TestRepository(t *testing.T) {
 		t.Errorf("go.sum became %q", got)
 	}
 	tree.Main, tree.Offline = dir, true
-	for _, args := range [][]string{{"build", "-x", "-o", os.DevNull, "./..."}, {"vet", "-x", "./..."}, {"test", "-x", "-c", "-o", os.DevNull, "./..."}} {
+	for _, args := range [][]string{{"build", "-x", "-o", os.DevNull, "./..."}, {"vet", "-x", "./..."}, {"test", "-x", "-count=1", "./..."}} {
 		out, err := tree.Go(args...)
-		if err != nil || strings.Contains(out, "/compile ") {
+		if err != nil || strings.Contains(out, "/compile ") || strings.Contains(out, "/vet ") {
 			t.Errorf("go %v afterwards: %v\n%s", args, err, out)
 		}
 	}
@@ -83,7 +82,7 @@ func TestRepositoryOfBrokenCode(t *testing.T) {
 		"does not vet":         {map[string]string{"more/vet.go": "package more\n\nimport \"fmt\"\n\nfunc F() { fmt.Printf(\"%d\", \"x\") }\n"}, nil, warmup.Succeeded, "go vet"},
 		"test does not build":  {map[string]string{"more/b_test.go": "package more\n\nvar B int = C\n"}, nil, warmup.Succeeded, "go test"},
 		"no such package":      {nil, []string{"./none"}, warmup.Failed, "none"},
-		"no go.mod at its top": {nil, nil, warmup.Failed, "go.mod at its top"},
+		"no go.mod at its top": {nil, nil, warmup.Failed, "a go.mod or a go.work at its top"},
 	} {
 		dir, _ := program(t, tree, c.files)
 		if name == "no go.mod at its top" {
@@ -92,9 +91,9 @@ func TestRepositoryOfBrokenCode(t *testing.T) {
 			}
 		}
 		o := options(t, tree, "")
-		o.Sources, o.Repositories = nil, []warm.Repository{{Dir: dir, Packages: c.packages}}
-		if r := run(t, o); r.Outcome != c.outcome || !strings.Contains(r.Message, c.want) {
-			t.Errorf("%s: %s: %s", name, r.Outcome, r.Message)
+		o.Sources = repository(dir, c.packages...)
+		if r := run(t, o); r.Outcome != c.outcome || !strings.Contains(r.Summary(), c.want) {
+			t.Errorf("%s: %s: %s", name, r.Outcome, r.Summary())
 		}
 	}
 }
@@ -112,18 +111,9 @@ func TestRepositoryWithLinks(t *testing.T) {
 			t.Fatal(err)
 		}
 		o := options(t, tree, "")
-		o.Sources, o.Repositories = nil, []warm.Repository{{Dir: dir}}
-		if r := run(t, o); r.Outcome != warmup.Failed || !strings.Contains(r.Message, name+" is a link") {
-			t.Errorf("%s: %s: %s", name, r.Outcome, r.Message)
-		}
-	}
-}
-
-func TestParseRepository(t *testing.T) {
-	for text, want := range map[string]int{"/a": 0, "/a=./x,./y/...": 2, "": -1, "=./x": -1, "/a=-toolexec=x": -1, "/a=./x,,./y": -1} {
-		r, err := warm.ParseRepository(text)
-		if (err != nil) != (want < 0) || err == nil && (r.Dir != "/a" || len(r.Packages) != want) {
-			t.Errorf("%q: %+v, %v", text, r, err)
+		o.Sources = repository(dir)
+		if r := run(t, o); r.Outcome != warmup.Failed || !strings.Contains(r.Summary(), name+" is a link") {
+			t.Errorf("%s: %s: %s", name, r.Outcome, r.Summary())
 		}
 	}
 }

@@ -59,7 +59,7 @@ func TestWarmOfUnsealed(t *testing.T) {
 	}
 
 	o.Sealed = third.ManifestDigest
-	o.Sources = []string{configMap(t, map[string]string{"go.mod": read(t, filepath.Join(tree.Main, "go.mod")), "go.sum": read(t, tree.GoSum()), "packages": "example.com/lib/none"})}
+	o.Sources = moduleFiles(configMap(t, map[string]string{"go.mod": read(t, filepath.Join(tree.Main, "go.mod")), "go.sum": read(t, tree.GoSum()), "packages": "example.com/lib/none"}))
 	failed := run(t, o)
 	v, err := integrity.Check(t.Context(), integrity.Options{ModCache: tree.ModCache, BuildCache: tree.BuildCache})
 	if err != nil || failed.Outcome != warmup.Failed || failed.ManifestDigest != v.Digest {
@@ -108,9 +108,9 @@ func TestStop(t *testing.T) {
 	t.Cleanup(slow.Close)
 	t.Cleanup(func() { close(released) })
 	o := options(t, tree, configMap(t, map[string]string{"go.mod": "module example.com/main\n\ngo 1.21\n", "packages": "unsafe"}))
-	o.Sources = append(o.Sources, configMap(t, map[string]string{
+	o.Sources = append(o.Sources, moduleFiles(configMap(t, map[string]string{
 		"go.mod": "module example.com/other\n\ngo 1.21\n\nrequire example.com/slow v1.0.0\n", "packages": "unsafe",
-	}))
+	}))...)
 	o.Stop, o.Env = stop, append(o.Env, "GOPROXY="+slow.URL)
 	r := run(t, o)
 	v, err := integrity.Check(t.Context(), integrity.Options{ModCache: tree.ModCache, BuildCache: tree.BuildCache})

@@ -3,15 +3,60 @@ package warm
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+
+	"golang.org/x/mod/modfile"
+
+	"gocache.dev/operator/internal/agent/record"
+	"gocache.dev/operator/internal/domain/warmup"
 )
 
 const maxSourceFile = 32 << 20
+
+// moduleFiles warms what a source asks for that is a go.mod and a go.sum alone.
+func (w *warming) moduleFiles(ctx context.Context, s warmup.Source, dir string, r *result) error {
+	packages, err := copySource(s.Dir, dir)
+	if err != nil {
+		return err
+	}
+	if len(s.Packages) > 0 {
+		packages = s.Packages
+	}
+	dropped, err := dropLocal(dir)
+	if err != nil {
+		return err
+	}
+	if len(dropped) > 0 {
+		r.note("left out " + strings.Join(dropped, ", ") + ": the go.mod replaces it by a directory, which is not in the source")
+	}
+	t := &target{dir: dir, packages: packages, flags: []string{"-mod=readonly"}}
+	g := w.goCmd.in(t, warmup.Build{})
+	if err := g.run(ctx, "mod", "download"); err != nil {
+		return err
+	}
+	if err := w.use.modules(filepath.Join(dir, record.GoSum)); err != nil {
+		return err
+	}
+	if note, err := restoreGoSum(s.Dir, dir); err != nil {
+		return err
+	} else if note != "" {
+		r.note(note)
+	}
+	w.builds(ctx, s, t, r)
+	if !s.All || ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err := g.run(ctx, "mod", "download", "all"); err != nil {
+		return err
+	}
+	return w.use.modules(filepath.Join(dir, record.GoSum))
+}
 
 // copySource copies go.mod and go.sum of a source into a private directory,
 // where the go command may write, and returns the packages to build.
@@ -50,8 +95,47 @@ func readSmall(name string) ([]byte, error) {
 	return os.ReadFile(name) //nolint:gosec // the caller names the file
 }
 
+// dropLocal replaces modules that a go.mod replaces by directories by modules
+// without packages, and returns their paths. The other modules keep their
+// versions, as they would not without the requirement.
+func dropLocal(dir string) (dropped []string, err error) {
+	name := filepath.Join(dir, record.GoMod)
+	data, err := readSmall(name)
+	if err != nil {
+		return nil, err
+	}
+	f, err := modfile.Parse(record.GoMod, data, nil)
+	if err != nil {
+		return nil, nil //nolint:nilerr // the go command reports it, in more words
+	}
+	for _, r := range f.Replace {
+		if r.New.Version != "" {
+			continue
+		}
+		stub := fmt.Sprintf("dropped-%d", len(dropped))
+		dropped = append(dropped, r.Old.Path)
+		if err := os.Mkdir(filepath.Join(dir, stub), 0o700); err != nil {
+			return nil, err
+		}
+		if err := os.WriteFile(filepath.Join(dir, stub, record.GoMod), []byte("module "+modfile.AutoQuote(r.Old.Path)+"\n"), 0o600); err != nil {
+			return nil, err
+		}
+		if err := f.AddReplace(r.Old.Path, r.Old.Version, "./"+stub, ""); err != nil {
+			return nil, err
+		}
+	}
+	if len(dropped) == 0 {
+		return nil, nil
+	}
+	if data, err = f.Format(); err != nil {
+		return nil, err
+	}
+	return dropped, os.WriteFile(name, data, 0o600)
+}
+
 // packages reads the list of packages: separated by white space, # begins a
-// comment. Without the file it is std.
+// comment. Without the file it is std: module files have no packages of their
+// own.
 func packages(name string) ([]string, error) {
 	data, err := readSmall(name)
 	if errors.Is(err, fs.ErrNotExist) {

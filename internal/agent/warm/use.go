@@ -20,6 +20,7 @@ import (
 	"gocache.dev/operator/internal/domain/integrity/tree"
 	"gocache.dev/operator/internal/domain/modcache"
 	"gocache.dev/operator/internal/domain/usage"
+	"gocache.dev/operator/internal/domain/warmup"
 )
 
 // use is what a warm-up has used, as far as the build cache does not show it
@@ -34,39 +35,46 @@ func newUse(now time.Time) use {
 	return use{began: now.UTC().Truncate(time.Second), named: integrity.NewTrust()}
 }
 
-// modules notes what the go.sum file of a source names.
-func (u *use) modules(dir string) error {
-	name := filepath.Join(dir, record.GoSum)
-	f, err := os.Open(name) //nolint:gosec // a private copy
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+// modules notes what go.sum files name.
+func (u *use) modules(names ...string) error {
+	for _, name := range names {
+		f, err := os.Open(name) //nolint:gosec // a private copy, or checked to be a file of the repository
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(u.named.AddGoSum(record.GoSum, f), f.Close()); err != nil {
+			return err
+		}
 	}
-	if err != nil {
-		return err
-	}
-	return errors.Join(u.named.AddGoSum(record.GoSum, f), f.Close())
-}
-
-// source notes what was built of a source, so that it can be built again
-// without it.
-func (u *use) source(g *goCommand, packages []string) error {
-	source, err := moduleFiles(g.dir)
-	if err != nil {
-		return err
-	}
-	u.add(source, packages)
 	return nil
 }
 
-// repository does the same for a repository: its own packages are replaced by
-// those that they import.
-func (u *use) repository(ctx context.Context, g *goCommand, packages []string) error {
-	source, err := moduleFiles(g.dir)
-	if err != nil {
-		return err
+// target notes what was built in a directory, so that it can be built again
+// without it: a repository's own packages are replaced by those that they
+// import.
+func (u *use) target(ctx context.Context, g *goCommand, t *target, b warmup.Build, packages []string) error {
+	source := record.Source{}
+	if t.portable || !t.own {
+		var err error
+		if source, err = moduleFiles(g.dir); err != nil {
+			return err
+		}
 	}
-	if packages, err = imports(ctx, g, source, packages); err != nil {
-		return err
+	flags := uncovered(b.Flags) // coverage is of a repository's own packages
+	if t.own {
+		flags = slices.DeleteFunc(flags, func(f string) bool { return strings.HasPrefix(f, "-mod=") })
+		var err error
+		if packages, err = imports(ctx, g, source, b.Flags, packages); err != nil {
+			return err
+		}
+	}
+	for name, lines := range map[string][]string{record.Flags: flags, record.Environ: b.Environ()} {
+		if len(lines) > 0 {
+			source[name] = []byte(strings.Join(lines, "\n") + "\n")
+		}
 	}
 	u.add(source, packages)
 	return nil
@@ -94,23 +102,23 @@ func moduleFiles(dir string) (record.Source, error) {
 
 // imports are the packages that a main module's packages are made of and that
 // can be named from elsewhere. A go.mod that leads to other directories is of
-// no use without them, so of such a source only the standard library is noted.
-func imports(ctx context.Context, g *goCommand, source record.Source, packages []string) ([]string, error) {
+// no use without them, so of such a source only the standard library is noted,
+// as of one without a go.mod: it is vendored, or a workspace.
+func imports(ctx context.Context, g *goCommand, source record.Source, flags, packages []string) ([]string, error) {
 	format := "{{if .Standard}}{{.ImportPath}}{{else if .Module}}{{if not .Module.Main}}{{.ImportPath}}{{end}}{{end}}"
-	if leadsElsewhere(source[record.GoMod]) {
+	if source[record.GoMod] == nil || leadsElsewhere(source[record.GoMod]) {
 		delete(source, record.GoMod)
 		delete(source, record.GoSum)
 		format = "{{if .Standard}}{{.ImportPath}}{{end}}"
 	}
-	list, err := g.output(ctx, append([]string{"list", "-deps", "-f", format}, packages...)...)
+	list, err := g.output(ctx, slices.Concat([]string{"list", "-deps", "-f", format}, uncovered(flags), packages)...)
 	if err != nil {
 		return nil, err
 	}
 	var named []string
 	for _, p := range strings.Split(list, "\n") {
-		elements := strings.Split(p, "/")
 		// A name with a space is of a variant, such as one with a profile.
-		if p == "" || strings.Contains(p, " ") || elements[0] == "vendor" || slices.Contains(elements, "internal") {
+		if p == "" || strings.Contains(p, " ") || !importable(p) {
 			continue
 		}
 		named = append(named, p)

@@ -2,10 +2,13 @@ package warm
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -20,16 +23,16 @@ import (
 
 // Options are the command's flags.
 type Options struct {
-	ModCache     string
-	BuildCache   string
-	Root         string // of the volume; default: the directory above the module cache
-	Sources      []string
-	Repositories []Repository
-	Go           string // the go command
-	ExpectGo     string // the release that it must be, such as 1.26.8, or of the series, such as 1.26; empty: any
-	Umask        int
-	Sealed       string // digest of the manifest that the last writer reported; empty: unknown
-	NeverSealed  bool   // no writer has reported one: what the caches hold is removed first
+	ModCache    string
+	BuildCache  string
+	Root        string // of the volume; default: the directory above the module cache
+	Sources     []warmup.Source
+	Go          string // the go command
+	Instead     string // what go test runs in place of tests: a command that does nothing
+	ExpectGo    string // the release that it must be, such as 1.26.8, or of the series, such as 1.26; empty: any
+	Umask       int
+	Sealed      string // digest of the manifest that the last writer reported; empty: unknown
+	NeverSealed bool   // no writer has reported one: what the caches hold is removed first
 	// ProxyCredentials is a directory with the files username and password for the
 	// module proxy at ProxyURL; empty: it requires none.
 	ProxyURL, ProxyCredentials string
@@ -73,8 +76,10 @@ func Run(ctx context.Context, o Options) (warmup.Report, error) {
 	}
 	r := w.made
 	switch {
+	case errors.Is(err, errSources) && r.Outcome == "":
+		r.Outcome = warmup.Failed
 	case err != nil && r.Outcome == "":
-		r.Outcome, r.Message = warmup.Failed, err.Error()
+		r.Outcome, r.Message = warmup.Failed, warmup.OneLine(err.Error())
 	case r.Outcome == "":
 		r.Outcome = warmup.Succeeded
 	}
@@ -123,7 +128,7 @@ func (w *warming) all(ctx, work context.Context) (err error) {
 
 func (w *warming) fill(ctx context.Context) (err error) {
 	w.use = newUse(w.Clock())
-	temp, err := os.MkdirTemp("", "warm-")
+	temp, err := w.private()
 	if err != nil {
 		return fmt.Errorf("making a private directory: %w", err)
 	}
@@ -133,23 +138,28 @@ func (w *warming) fill(ctx context.Context) (err error) {
 	}
 	// Also after a failure: a check of the volume would find them.
 	defer func() { err = errors.Join(err, volume.RemoveRepositories(w.ModCache)) }()
-	for i, source := range w.Sources {
-		if err := w.source(ctx, source, filepath.Join(temp, fmt.Sprintf("source%d", i))); err != nil {
-			return err
-		}
+	if err := w.sources(ctx, temp); err != nil {
+		return err
 	}
-	for _, r := range w.Repositories {
-		if err := w.repository(ctx, r); err != nil {
-			return fmt.Errorf("repository %s: %w", r.Dir, err)
-		}
-	}
-	if len(w.Sources)+len(w.Repositories) == 0 {
-		if err := w.build(ctx, temp, []string{"std"}); err != nil {
+	if len(w.Sources) == 0 {
+		if err := w.goCmd.build(ctx, nil, nil, []string{"std"}); err != nil {
 			return err
 		}
 		w.use.add(record.Source{}, []string{"std"})
 	}
 	return nil
+}
+
+// private makes a directory of one name for each volume: results of packages in
+// it are cached by their path, and each warm-up would add others.
+func (w *warming) private() (string, error) {
+	sum := sha256.Sum256([]byte(w.Root))
+	dir := filepath.Join(os.TempDir(), "gocache-warm-"+hex.EncodeToString(sum[:8]))
+	err := os.Mkdir(dir, 0o700)
+	if errors.Is(err, fs.ErrExist) { // another process has it, or was killed
+		return os.MkdirTemp("", "gocache-warm-")
+	}
+	return dir, err
 }
 
 // prepare identifies the toolchain and makes the cache directories, in this
@@ -225,51 +235,6 @@ func lookup(env []string, name string) string {
 	return ""
 }
 
-// source downloads and builds what one source asks for.
-func (w *warming) source(ctx context.Context, source, dir string) error {
-	packages, err := copySource(source, dir)
-	if err != nil {
-		return fmt.Errorf("source %s: %w", source, err)
-	}
-	w.goCmd.dir = dir
-	if err := w.goCmd.run(ctx, "mod", "download"); err != nil {
-		return fmt.Errorf("source %s: %w", source, err)
-	}
-	if err := w.use.modules(dir); err != nil {
-		return fmt.Errorf("source %s: %w", source, err)
-	}
-	if note, err := restoreGoSum(source, dir); err != nil {
-		return fmt.Errorf("source %s: %w", source, err)
-	} else if note != "" {
-		w.notes = append(w.notes, filepath.Base(source)+": "+note)
-	}
-	if err := w.build(ctx, dir, packages); err != nil {
-		return fmt.Errorf("source %s: %w", source, err)
-	}
-	return w.use.source(&w.goCmd, packages)
-}
-
-// build builds packages; std in a run of its own, since it is no part of the
-// module.
-func (w *warming) build(ctx context.Context, dir string, packages []string) error {
-	w.goCmd.dir = dir
-	var module []string
-	for _, p := range packages {
-		if p != "std" {
-			module = append(module, p)
-			continue
-		}
-		if err := w.goCmd.run(ctx, "build", "std"); err != nil {
-			return err
-		}
-	}
-	if len(module) == 0 {
-		return nil
-	}
-	// One main package given alone would be linked and written out.
-	return w.goCmd.run(ctx, append([]string{"build", "-mod=readonly", "-o", os.DevNull}, module...)...)
-}
-
 // seal checks what was written, records it and flushes it.
 func (w *warming) seal(ctx context.Context) error {
 	if err := errors.Join(volume.RemoveRepositories(w.ModCache), volume.RemoveUnfinished(w.ModCache)); err != nil {
@@ -312,7 +277,7 @@ func (o *Options) report(r warmup.Report) error {
 		err = json.NewEncoder(o.Stdout).Encode(r)
 	} else {
 		_, err = fmt.Fprintf(o.Stdout, "%s: %d module versions, %d build entries, %d MiB used of %d MiB, in %.1f s\n%s\n",
-			r.Outcome, r.Modules, r.BuildEntries, r.UsedBytes>>20, r.CapacityBytes>>20, r.DurationSeconds, r.Message)
+			r.Outcome, r.Modules, r.BuildEntries, r.UsedBytes>>20, r.CapacityBytes>>20, r.DurationSeconds, r.Summary())
 	}
 	if o.TerminationLog == "" {
 		return err

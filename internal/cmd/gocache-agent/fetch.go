@@ -27,6 +27,7 @@ func newFetch() *cobra.Command {
 	f.StringVar(&o.Ref, "ref", "", "branch, tag or commit (default: the default branch)")
 	f.StringVar(&o.Commit, "commit", "", "commit that the ref is expected to name; another commit is fetched and reported")
 	f.StringVar(&o.Dir, "dir", "", "empty directory to write to")
+	f.BoolVar(&o.ReportInDir, "report-in-dir", false, "on failure write the reason to a file in the directory, for the warm-up that follows, and succeed")
 	f.StringVar(&o.Secret, "secret", "", "directory with the files username and password, or identity and known_hosts")
 	f.StringVar(&o.CAFile, "ca-file", "", "certificates in PEM format that are trusted beside the public authorities")
 	return cmd

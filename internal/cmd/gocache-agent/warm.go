@@ -19,7 +19,7 @@ import (
 func newWarm() *cobra.Command {
 	o := warm.Options{Clock: time.Now}
 	umask := "0002"
-	var repositories []string
+	var sources []string
 	var stopAfter time.Duration
 	cmd := &cobra.Command{
 		Use:   "warm",
@@ -33,13 +33,18 @@ func newWarm() *cobra.Command {
 			if o.ModCache == "" || o.BuildCache == "" {
 				return usage(errors.New("warm needs --modcache and --buildcache"))
 			}
-			for _, text := range repositories {
-				r, err := warm.ParseRepository(text)
+			for _, text := range sources {
+				s, err := warmup.ParseSource(text)
 				if err != nil {
-					return usage(fmt.Errorf("--repository: %w", err))
+					return usage(fmt.Errorf("--source: %w", err))
 				}
-				o.Repositories = append(o.Repositories, r)
+				o.Sources = append(o.Sources, s)
 			}
+			self, err := os.Executable()
+			if err != nil {
+				return fmt.Errorf("finding this program, which go test is to run in place of tests: %w", err)
+			}
+			o.Instead = strconv.Quote(self) + " " + skipTest
 			o.Umask, o.Env = int(mask), os.Environ()
 			o.Stdout, o.Stderr = cmd.OutOrStdout(), cmd.ErrOrStderr()
 			if stopAfter > 0 {
@@ -49,15 +54,14 @@ func newWarm() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return exit(map[string]int{warmup.Succeeded: exitcode.OK, warmup.Corrupt: exitcode.Corrupt, warmup.Failed: exitcode.Failed}[r.Outcome], r.Outcome+": "+r.Message)
+			return exit(map[string]int{warmup.Succeeded: exitcode.OK, warmup.Corrupt: exitcode.Corrupt, warmup.Failed: exitcode.Failed}[r.Outcome], r.Outcome+": "+r.Summary())
 		},
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.ModCache, "modcache", "", "module cache to fill (GOMODCACHE)")
 	f.StringVar(&o.BuildCache, "buildcache", "", "build cache to fill (GOCACHE)")
 	f.StringVar(&o.Root, "root", "", "root of the volume (default: the directory above the module cache)")
-	f.StringArrayVar(&o.Sources, "source", nil, "directory with go.mod, go.sum and a list of packages; may be given several times")
-	f.StringArrayVar(&repositories, "repository", nil, "directory with a whole module, as DIR or DIR=PACKAGE,PACKAGE (default ./...), which is built, vetted, and its tests compiled; may be given several times")
+	f.StringArrayVar(&sources, "source", nil, `directory with go.mod, go.sum and a list of packages, or a source as JSON, such as {"name":"app","dir":"/src/app","repository":true}; may be given several times`)
 	f.StringVar(&o.Go, "go", "go", "go command")
 	f.StringVar(&o.ExpectGo, "expect-go", "", "Go release that the go command must be, such as 1.26.8, or 1.26 for any of it; with another one nothing is written")
 	f.StringVar(&o.Sealed, "sealed-digest", "", "digest of the manifest that the last writer reported: other entries are removed first")
@@ -69,6 +73,18 @@ func newWarm() *cobra.Command {
 	f.BoolVar(&o.JSON, "json", false, "end with the result as a line of JSON")
 	f.StringVar(&o.TerminationLog, "termination-log", "", "also write the result here, in at most 4096 bytes")
 	return cmd
+}
+
+// skipTest is the command that go test runs in place of tests.
+const skipTest = "skip-test"
+
+// newSkipTest makes it: what a warm-up compiles is never run.
+func newSkipTest() *cobra.Command {
+	return &cobra.Command{
+		Use: skipTest, Short: "Do nothing, successfully: warm-ups let go test run this in place of tests",
+		Hidden: true, DisableFlagParsing: true,
+		RunE: func(*cobra.Command, []string) error { return nil },
+	}
 }
 
 func newUsage() *cobra.Command {

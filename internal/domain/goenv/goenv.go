@@ -26,7 +26,8 @@ type Settings struct {
 	PrivatePatterns []string
 	// ChecksumDatabase is the value of GOSUMDB; empty leaves the default.
 	ChecksumDatabase string
-	// Strict keeps settings of the surroundings out.
+	// Strict keeps settings of the surroundings out: configuration files, go.work
+	// files, and GOFLAGS.
 	Strict bool
 }
 
@@ -65,15 +66,16 @@ func Online(s Settings) map[string]string {
 	if s.Strict {
 		env["GOENV"] = "off"
 		env["GOWORK"] = "off"
-		env["GOFLAGS"] = "-mod=readonly"
+		env["GOFLAGS"] = "" // in place of flags of the image
 	}
 	return env
 }
 
 // Offline is the environment of a build that has the caches and nothing else.
+// It does not choose -mod: by default the go command uses vendor directories, and
+// leaves go.mod files as they are.
 func Offline(s Settings) map[string]string {
 	env := maps.Clone(Online(s))
 	env["GOPROXY"] = "off"
-	env["GOFLAGS"] = "-mod=readonly"
 	return env
 }

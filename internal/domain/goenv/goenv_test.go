@@ -28,7 +28,7 @@ func TestOnline(t *testing.T) {
 			map[string]string{"GOTOOLCHAIN": "local", "GOPROXY": "http://p", "GOPRIVATE": "corp.example.com"}},
 		{"strict",
 			goenv.Settings{Strict: true, ChecksumDatabase: "off"},
-			map[string]string{"GOTOOLCHAIN": "local", "GOSUMDB": "off", "GOENV": "off", "GOWORK": "off", "GOFLAGS": "-mod=readonly"}},
+			map[string]string{"GOTOOLCHAIN": "local", "GOSUMDB": "off", "GOENV": "off", "GOWORK": "off", "GOFLAGS": ""}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -41,7 +41,7 @@ func TestOnline(t *testing.T) {
 
 func TestOfflineMakesNoRequest(t *testing.T) {
 	got := goenv.Offline(goenv.Settings{MountPath: "/gocache", Modules: true, Proxy: "http://r"})
-	want := map[string]string{"GOTOOLCHAIN": "local", "GOMODCACHE": "/gocache/mod", "GOPROXY": "off", "GOFLAGS": "-mod=readonly"}
+	want := map[string]string{"GOTOOLCHAIN": "local", "GOMODCACHE": "/gocache/mod", "GOPROXY": "off"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}

@@ -3,6 +3,7 @@ package warmup
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -14,12 +15,19 @@ const (
 	Corrupt = "Corrupt"
 )
 
+// ToolchainTooOld is the reason of a source that needs a newer Go release.
+const ToolchainTooOld = "ToolchainTooOld"
+
 // Report of a warm-up.
 type Report struct {
-	// Outcome is one of the constants above.
+	// Outcome is one of the constants above. A warm-up that was given sources fails
+	// if nothing of any was built.
 	Outcome string `json:"outcome"`
-	// Message is why it failed: the last lines of the output of the go command.
+	// Message is one line: why it failed, unless the sources did, or what is worth
+	// a look.
 	Message string `json:"message,omitempty"`
+	// Sources in the order in which they were given.
+	Sources []SourceReport `json:"sources,omitempty"`
 	// GoVersion is what go version prints after its own name, such as
 	// "go1.26.8 linux/amd64".
 	GoVersion string `json:"goVersion,omitempty"`
@@ -43,6 +51,68 @@ type Report struct {
 	ManifestDigest string `json:"manifestDigest,omitempty"`
 }
 
+// SourceReport is what became of one source.
+type SourceReport struct {
+	Name string `json:"name"`
+	// Failed: it was not warmed, or only in part. Message explains why.
+	Failed bool `json:"failed,omitempty"`
+	// Reason of the failure for programs: [ToolchainTooOld], or empty.
+	Reason string `json:"reason,omitempty"`
+	// Message is one line: why it failed, with the end of the output of the go
+	// command, or what is worth a look.
+	Message string `json:"message,omitempty"`
+	// Entries that the build cache gained.
+	Entries int64 `json:"entries,omitempty"`
+	// Seconds that it took.
+	Seconds float64 `json:"seconds,omitempty"`
+	// Builds that the source declares, in their order.
+	Builds []BuildReport `json:"builds,omitempty"`
+}
+
+// BuildReport is what became of one build of a source.
+type BuildReport struct {
+	Name string `json:"name"`
+	// Failed: some package was not built. Message explains why.
+	Failed  bool   `json:"failed,omitempty"`
+	Message string `json:"message,omitempty"`
+	// Entries that the build cache gained.
+	Entries int64 `json:"entries,omitempty"`
+	// Seconds that it took.
+	Seconds float64 `json:"seconds,omitempty"`
+}
+
+// FailedSources are the names of the sources that failed.
+func (r Report) FailedSources() []string {
+	var names []string
+	for _, s := range r.Sources {
+		if s.Failed {
+			names = append(names, s.Name)
+		}
+	}
+	return names
+}
+
+// Summary is the report's message with those of its sources, in one line: the
+// failed sources first.
+func (r Report) Summary() string {
+	var failed, notes []string
+	for _, s := range r.Sources {
+		switch {
+		case s.Failed:
+			failed = append(failed, s.Name+": "+s.Message)
+		case s.Message != "":
+			notes = append(notes, s.Name+": "+s.Message)
+		}
+	}
+	if r.Message != "" {
+		notes = append([]string{r.Message}, notes...)
+	}
+	if len(failed) > 0 {
+		failed[0] = fmt.Sprintf("%d of %d sources failed: %s", len(failed), len(r.Sources), failed[0])
+	}
+	return strings.Join(append(failed, notes...), "; ")
+}
+
 // Parse reads a report and refuses what cannot be one.
 func Parse(data []byte) (Report, error) {
 	var r Report
@@ -57,18 +127,63 @@ func Parse(data []byte) (Report, error) {
 	}
 }
 
-// Fit is the report's JSON in at most limit bytes. The message is truncated at
-// its beginning: the end of the output of the go command is the most useful.
+// Fit is the report's JSON in at most limit bytes. Messages are truncated, the
+// longest first, at their beginnings: the end of the output of the go command is
+// the most useful.
 func (r Report) Fit(limit int) []byte {
+	r.Sources = slices.Clone(r.Sources)
+	for i := range r.Sources {
+		r.Sources[i].Builds = slices.Clone(r.Sources[i].Builds)
+	}
 	for {
 		data, err := json.Marshal(r)
 		if err == nil && len(data) <= limit {
 			return data
 		}
-		if r.Message == "" {
+		longest := &r.Message
+		for i := range r.Sources {
+			if m := &r.Sources[i].Message; len(*m) > len(*longest) {
+				longest = m
+			}
+			for j := range r.Sources[i].Builds {
+				if m := &r.Sources[i].Builds[j].Message; len(*m) > len(*longest) {
+					longest = m
+				}
+			}
+		}
+		most := r.mostBuilds()
+		switch {
+		case *longest != "":
+			*longest = strings.ToValidUTF8((*longest)[max(len(*longest)/8, 1):], "")
+		case most != nil:
+			most.Builds = nil
+		case len(r.Sources) > 0:
+			r.Sources = nil
+		default:
 			return fmt.Appendf(nil, `{"outcome":%q}`, r.Outcome)
 		}
-		excess := max(len(r.Message)/8, 1)
-		r.Message = strings.ToValidUTF8(r.Message[excess:], "")
 	}
+}
+
+// mostBuilds is the source with the most builds; nil: none has any.
+func (r Report) mostBuilds() (most *SourceReport) {
+	for i := range r.Sources {
+		if n := len(r.Sources[i].Builds); n > 0 && (most == nil || n > len(most.Builds)) {
+			most = &r.Sources[i]
+		}
+	}
+	return most
+}
+
+// OneLine joins the lines of an output: messages of conditions are one line.
+// Progress that the go command prints is left out.
+func OneLine(text string) string {
+	var lines []string
+	for line := range strings.Lines(text) {
+		line = strings.Join(strings.Fields(line), " ")
+		if line != "" && !strings.HasPrefix(line, "go: downloading ") {
+			lines = append(lines, line)
+		}
+	}
+	return strings.Join(lines, " | ")
 }

@@ -1,6 +1,7 @@
 package warmup_test
 
 import (
+	"reflect"
 	"strings"
 	"testing"
 
@@ -10,17 +11,18 @@ import (
 var full = warmup.Report{
 	Outcome: warmup.Corrupt, Message: "m", GoVersion: "go1.26.8 linux/amd64", GoSHA256: "aa", CompileSHA256: "bb", GoFlags: "-race", CGOEnabled: "1",
 	Modules: 1, BuildEntries: 2, UsedBytes: 3, CapacityBytes: 4, DurationSeconds: 5.5, ManifestDigest: "sha256:cc",
+	Sources: []warmup.SourceReport{{Name: "a", Entries: 6, Seconds: 7.5}, {Name: "b", Failed: true, Reason: warmup.ToolchainTooOld, Message: "n"}},
 }
 
 // Agents of one release report to operators of another: these names stay.
-const written = `{"outcome":"Corrupt","message":"m","goVersion":"go1.26.8 linux/amd64","goSHA256":"aa","compileSHA256":"bb","goFlags":"-race","cgoEnabled":"1",` +
+const written = `{"outcome":"Corrupt","message":"m","sources":[{"name":"a","entries":6,"seconds":7.5},{"name":"b","failed":true,"reason":"ToolchainTooOld","message":"n"}],"goVersion":"go1.26.8 linux/amd64","goSHA256":"aa","compileSHA256":"bb","goFlags":"-race","cgoEnabled":"1",` +
 	`"modules":1,"buildEntries":2,"usedBytes":3,"capacityBytes":4,"durationSeconds":5.5,"manifestDigest":"sha256:cc"}`
 
 func TestFormat(t *testing.T) {
 	if got := string(full.Fit(4096)); got != written {
 		t.Errorf("got  %s\nwant %s", got, written)
 	}
-	if got, err := warmup.Parse([]byte(written)); err != nil || got != full {
+	if got, err := warmup.Parse([]byte(written)); err != nil || !reflect.DeepEqual(got, full) {
 		t.Errorf("%+v, %v", got, err)
 	}
 	for _, text := range []string{"", "{}", "[]", `{"outcome":"Splendid"}`, `{"outcome":"Failed","modules":"many"}`, written[:len(written)-1]} {
@@ -49,6 +51,62 @@ func TestFit(t *testing.T) {
 	}
 }
 
+// Each source keeps its name and outcome, whatever they printed; the longest
+// messages give way.
+func TestFitOfSources(t *testing.T) {
+	r := warmup.Report{Outcome: warmup.Failed}
+	for i := range 16 {
+		r.Sources = append(r.Sources, warmup.SourceReport{Name: strings.Repeat("n", 62) + string(rune('a'+i)), Failed: true, Message: strings.Repeat("x", 100*i) + "the end"})
+	}
+	data := r.Fit(4096)
+	got, err := warmup.Parse(data)
+	if err != nil || len(data) > 4096 || len(got.Sources) != 16 {
+		t.Fatalf("%d bytes, %v: %s", len(data), err, data)
+	}
+	for i, s := range got.Sources {
+		if s.Name != r.Sources[i].Name || !s.Failed || !strings.HasSuffix(s.Message, "the end") {
+			t.Errorf("source %d: %+v", i, s)
+		}
+	}
+	if r.Sources[15].Message[0] != 'x' {
+		t.Error("the report itself was changed")
+	}
+}
+
+func TestSummary(t *testing.T) {
+	r := warmup.Report{Message: "m", Sources: []warmup.SourceReport{{Name: "a", Message: "note"}, {Name: "b", Failed: true, Message: "why"}, {Name: "c"}}}
+	if got := r.Summary(); got != "1 of 3 sources failed: b: why; m; a: note" || len(r.FailedSources()) != 1 {
+		t.Errorf("%q, %v", got, r.FailedSources())
+	}
+	if got := (warmup.Report{}).Summary(); got != "" {
+		t.Errorf("nothing to say: %q", got)
+	}
+	if got := warmup.OneLine("go mod download: exit status 1\ngo: downloading x v1\n\n# pkg\n\ta.go:1:  undefined: C\r\n"); got != "go mod download: exit status 1 | # pkg | a.go:1: undefined: C" {
+		t.Errorf("%q", got)
+	}
+}
+
+func TestSourceFlag(t *testing.T) {
+	for _, s := range []warmup.Source{
+		{Name: "a", Dir: "/sources/0"},
+		{Name: "b", Dir: "/sources/1", Repository: true, Packages: []string{"./...", "example.com/$(HOME)"}},
+	} {
+		flag := s.Flag()
+		got, err := warmup.ParseSource(flag)
+		if err != nil || !reflect.DeepEqual(got, s) || strings.Contains(flag, "$") {
+			t.Errorf("%s: %+v, %v", flag, got, err)
+		}
+	}
+	if s, err := warmup.ParseSource("/a"); err != nil || s.Dir != "/a" {
+		t.Errorf("a directory: %+v, %v", s, err)
+	}
+	for _, text := range []string{"", "{}", `{"dir":"/a","packages":["-toolexec=x"]}`, `{"dir":"/a","packages":[""]}`, `{"dir":"/a","newer":1}`, `{"dir":`} {
+		if s, err := warmup.ParseSource(text); err == nil {
+			t.Errorf("%q passes for %+v", text, s)
+		}
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(written))
 	f.Add([]byte(`{"outcome":"Failed","message":"\ud800"}`))
@@ -58,7 +116,7 @@ func FuzzParse(f *testing.F) {
 			return
 		}
 		again, err := warmup.Parse(r.Fit(max(4096, 2*len(data)+1024)))
-		if err != nil || again != r {
+		if err != nil || !reflect.DeepEqual(again, r) {
 			t.Errorf("%+v becomes %+v, %v", r, again, err)
 		}
 	})

@@ -18,6 +18,9 @@ const (
 	LongestPause = time.Hour
 )
 
+// Retry is the cause of a warm-up that repeats one that failed.
+const Retry = "the last one failed"
+
 // Observation is the observed state of a cache's warm-ups.
 type Observation struct {
 	// Now is the time of this pass.
@@ -38,6 +41,8 @@ type Observation struct {
 	NewVolume bool
 	// Failures in a row.
 	Failures int32
+	// Hopeless: the last one would fail again with the same inputs.
+	Hopeless bool
 	// Unproven: since the last one, a cleanup found that the cache is not warm.
 	Unproven bool
 }
@@ -73,10 +78,10 @@ func decide(f Observation) Decision {
 		return Decision{Due: true, Cause: "its volume is new"}
 	case f.Inputs != f.LastInputs:
 		return Decision{Due: true, Cause: "its sources or its toolchain changed"}
-	case f.Failures > 0:
+	case f.Failures > 0 && !f.Hopeless:
 		again := f.LastEnd.Add(Pause(f.Failures))
 		if !again.After(f.Now) {
-			return Decision{Due: true, Cause: "the last one failed", Since: again}
+			return Decision{Due: true, Cause: Retry, Since: again}
 		}
 		return Decision{Wake: again}
 	case f.Unproven:

@@ -39,6 +39,8 @@ func TestDecide(t *testing.T) {
 		{"failed just now", with(func(f *warmup.Observation) { f.Failures = 1; f.LastEnd = now }), false, now.Add(warmup.FirstPause)},
 		{"failed a while ago", with(func(f *warmup.Observation) { f.Failures = 1 }), true, time.Time{}},
 		{"failed just now, and the sources changed since", with(func(f *warmup.Observation) { f.Failures = 1; f.LastEnd = now; f.Inputs = "b" }), true, time.Time{}},
+		{"failed, and would fail again", with(func(f *warmup.Observation) { f.Failures = 1; f.Hopeless = true }), false, time.Time{}},
+		{"failed, would fail again, and the toolchain changed", with(func(f *warmup.Observation) { f.Failures = 1; f.Hopeless = true; f.Inputs = "b" }), true, time.Time{}},
 		{"failed often", with(func(f *warmup.Observation) { f.Failures = 1000; f.LastEnd = now }), false, now.Add(warmup.LongestPause)},
 	}
 	for _, tt := range tests {
