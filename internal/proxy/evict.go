@@ -137,7 +137,7 @@ func (e *eviction) candidates(root *os.Root) []candidate {
 	_ = fs.WalkDir(root.FS(), ".", func(name string, d fs.DirEntry, err error) error { // what cannot be read is no candidate
 		switch {
 		case err != nil:
-			return nil //nolint:nilerr // see above
+			return nil // what cannot be read is no candidate
 		case d.IsDir() && name == QuarantineDir:
 			return fs.SkipDir
 		case !d.Type().IsRegular() || !strings.HasSuffix(name, ".zip") || isLeftover(name):
@@ -145,12 +145,12 @@ func (e *eviction) candidates(root *os.Root) []candidate {
 		}
 		f, err := root.Open(name)
 		if err != nil {
-			return nil //nolint:nilerr // it is gone
+			return nil // it is gone
 		}
 		defer func() { _ = f.Close() }() // read only
 		info, err := f.Stat()
 		if err != nil {
-			return nil //nolint:nilerr // it is gone
+			return nil // it is gone
 		}
 		found = append(found, candidate{name, info.Size(), e.lastServed(f, name, info.ModTime())})
 		return nil
