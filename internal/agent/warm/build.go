@@ -48,7 +48,7 @@ func (w *warming) builds(ctx context.Context, s warmup.Source, t *target, r *res
 		}
 		begun, before := w.Clock(), w.entries()
 		report := &r.Builds[i]
-		if report.Seconds == 0 && report.Entries == 0 { // not in another directory before
+		if report.Message == notBuilt {
 			report.Failed, report.Message = false, ""
 		}
 		if err := w.build(ctx, t, b, r); err != nil {

@@ -18,6 +18,9 @@ import (
 // the reasons.
 var errSources = errors.New("all sources failed")
 
+// notBuilt is the message of a build that did not begin.
+const notBuilt = "not built: the source failed before"
+
 // result collects the report of one source.
 type result struct {
 	warmup.SourceReport
@@ -69,7 +72,7 @@ func (w *warming) sources(ctx context.Context, temp string) error {
 		begun, before := w.Clock(), w.entries()
 		r := &result{SourceReport: warmup.SourceReport{Name: s.Name}}
 		for _, b := range s.Builds {
-			r.Builds = append(r.Builds, warmup.BuildReport{Name: b.Name, Failed: true, Message: "not built: the source failed before"})
+			r.Builds = append(r.Builds, warmup.BuildReport{Name: b.Name, Failed: true, Message: notBuilt})
 		}
 		do := w.moduleFiles
 		if s.Repository {

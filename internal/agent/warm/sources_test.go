@@ -44,7 +44,7 @@ func TestOneSourceFails(t *testing.T) {
 			if s := r.Sources[1]; s.Failed || s.Message != "" || s.Entries == 0 || len(s.Builds) != 1 || s.Builds[0].Entries == 0 {
 				t.Errorf("the good one: %+v", s)
 			}
-			if s := r.Sources[2]; !strings.Contains(s.Message, want) || strings.Contains(s.Message, "\n") {
+			if s := r.Sources[2]; !strings.Contains(s.Message, want) || !s.Builds[0].Failed || strings.Contains(s.Message, "\n") {
 				t.Errorf("the bad one: %+v", s)
 			}
 			if got := r.Summary(); !strings.HasPrefix(got, "2 of 3 sources failed: s0: ") {
