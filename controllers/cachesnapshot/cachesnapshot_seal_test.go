@@ -49,10 +49,10 @@ func TestSealReachesTheCheck(t *testing.T) {
 	for name, tt := range map[string]struct {
 		before, after string
 	}{
-		"sealed":                    {before: "sha256:aa", after: "sha256:aa"},
-		"a writer ran since":        {before: "sha256:aa", after: "sha256:bb"},
-		"another volume since":      {before: "sha256:aa"},
-		"never sealed":              {},
+		"sealed":               {before: "sha256:aa", after: "sha256:aa"},
+		"a writer ran since":   {before: "sha256:aa", after: "sha256:bb"},
+		"another volume since": {before: "sha256:aa"},
+		"never sealed":         {},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
