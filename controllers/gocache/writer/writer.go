@@ -196,8 +196,8 @@ func (t *turn) deleteOutdated(ctx context.Context) error {
 		return nil
 	}
 	now, err := t.expected(ctx, action)
-	if conditions.Stalled(err) != nil {
-		return nil
+	if conditions.Stalled(err) != nil { // then it is not known
+		now, err = nil, nil
 	}
 	if err != nil {
 		return err

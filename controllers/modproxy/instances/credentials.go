@@ -67,10 +67,10 @@ func (r Reconciler) privateSecret(ctx context.Context, p *v1alpha1.ModProxy) (*c
 		return nil, err
 	}
 	if secret == nil {
-		return nil, refused(v1alpha1.ReasonSourceNotFound, allRun, fmt.Errorf("Secret %s does not exist", m.SecretRef.Name))
+		return nil, refused(v1alpha1.ReasonSourceNotFound, allRun, consent.Refused("Secret %s does not exist", m.SecretRef.Name))
 	}
 	if len(secret.Data[netrcKey]) == 0 && len(secret.Data[passwordKey]) == 0 {
-		return nil, refused(v1alpha1.ReasonSourceNotFound, allRun, fmt.Errorf("Secret %s has neither the key %s nor the keys %s and %s", secret.Name, netrcKey, usernameKey, passwordKey))
+		return nil, refused(v1alpha1.ReasonSourceNotFound, allRun, consent.Refused("Secret %s has neither the key %s nor the keys %s and %s", secret.Name, netrcKey, usernameKey, passwordKey))
 	}
 	if err := sendable(p, secret); err != nil {
 		return nil, refused(v1alpha1.ReasonSecretRefused, allRun, err)
@@ -134,7 +134,7 @@ func (r Reconciler) credentials(p *v1alpha1.ModProxy, instance *v1alpha1.ProxyIn
 	if server.Type == v1alpha1.ServerAthens {
 		c.keys = c.keys[:1]
 		if len(secret.Data[netrcKey]) == 0 {
-			return credentials{}, refused(v1alpha1.ReasonSourceNotFound, runs, fmt.Errorf("Secret %s has no key %s, which Athens needs", secret.Name, netrcKey))
+			return credentials{}, refused(v1alpha1.ReasonSourceNotFound, runs, consent.Refused("Secret %s has no key %s, which Athens needs", secret.Name, netrcKey))
 		}
 	}
 	return c, nil

@@ -11,6 +11,14 @@ import (
 	"gocache.dev/operator/internal/domain/hosts"
 )
 
+// refusal is a sentence for the user, about a Secret that is not used.
+type refusal string
+
+func (r refusal) Error() string { return string(r) }
+
+// Refused returns the error that a Secret is not used, as a sentence for the user.
+func Refused(format string, args ...any) error { return refusal(fmt.Sprintf(format, args...)) }
+
 // Hosts returns the hosts that a Secret may be sent to. The error is a sentence
 // for the user: the annotation is missing or invalid.
 func Hosts(secret *corev1.Secret, example string) (hosts.List, error) {
@@ -19,7 +27,7 @@ func Hosts(secret *corev1.Secret, example string) (hosts.List, error) {
 		return hosts.List{}, fmt.Errorf("the annotation %s of Secret %s is invalid: %w", v1alpha1.HostsAnnotation, secret.Name, err)
 	}
 	if list.Empty() {
-		return hosts.List{}, fmt.Errorf("Secret %s has no annotation %s, so its content is sent to no host; if it is meant for %s, run: kubectl annotate secret %s --overwrite %s=%s",
+		return hosts.List{}, Refused("Secret %s has no annotation %s, so its content is sent to no host; if it is meant for %s, run: kubectl annotate secret %s --overwrite %s=%s",
 			secret.Name, v1alpha1.HostsAnnotation, example, secret.Name, v1alpha1.HostsAnnotation, example)
 	}
 	return list, nil
@@ -33,7 +41,7 @@ func ToHost(secret *corev1.Secret, host string) error {
 		return err
 	}
 	if !list.Match(host) {
-		return fmt.Errorf("Secret %s may not be sent to %s: its annotation %s allows %q only; add the host there if it is meant for it",
+		return Refused("Secret %s may not be sent to %s: its annotation %s allows %q only; add the host there if it is meant for it",
 			secret.Name, host, v1alpha1.HostsAnnotation, secret.Annotations[v1alpha1.HostsAnnotation])
 	}
 	return nil
@@ -46,7 +54,7 @@ func ToImage(secret *corev1.Secret, image, why string) error {
 	if image != "" && slices.ContainsFunc(allowed, func(pattern string) bool { return matchImage(pattern, image) }) {
 		return nil
 	}
-	return fmt.Errorf("Secret %s may not be mounted into image %s (%s): its annotation %s does not name it; add it there if the image may read the Secret",
+	return Refused("Secret %s may not be mounted into image %s (%s): its annotation %s does not name it; add it there if the image may read the Secret",
 		secret.Name, image, why, v1alpha1.ImagesAnnotation)
 }
 
