@@ -132,7 +132,8 @@ func TestByAge(t *testing.T) {
 	v := newVolume(t)
 	o := v.options()
 	plan := v.run(o)
-	if plan.Outcome != report.Planned || plan.Plan.Build.Entries < 50 || plan.Plan.Modules.Entries != 1 || plan.Plan.Bytes < 1<<20 {
+	// The warm-up links a program too, so what both programs are linked from stays.
+	if plan.Outcome != report.Planned || plan.Plan.Build.Entries < 30 || plan.Plan.Modules.Entries != 1 || plan.Plan.Bytes < 1<<20 {
 		t.Fatalf("%+v, %+v", plan, plan.Plan)
 	}
 	if age := time.Since(*plan.Plan.Build.Oldest); age < month || age > month+time.Hour {

@@ -248,7 +248,7 @@ func (*site) pass(w http.ResponseWriter, r *http.Request, url string) {
 	_, _ = io.Copy(w, resp.Body)
 }
 
-// TestOldTLS holds that the router speaks no TLS before version 1.2.
+// TestOldTLS holds that the router accepts no TLS before version 1.2.
 func TestOldTLS(t *testing.T) {
 	t.Parallel()
 	certificate, _ := selfSigned(t, "localhost")
