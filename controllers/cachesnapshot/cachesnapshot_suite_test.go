@@ -91,7 +91,7 @@ func (w *world) cache() {
 	}))
 	_, err := w.cluster.Step(w.t.Context())
 	w.must(err)
-	c.Status.Storage.PersistentVolumeClaimName = "ci"
+	c.Status.Storage.PersistentVolumeClaimName, c.Status.Platform = "ci", "linux/amd64"
 	w.must(server.Client.Status().Update(w.t.Context(), c))
 }
 

@@ -2,6 +2,8 @@ package proxy
 
 import (
 	"context"
+	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -76,14 +78,24 @@ func TestTurns(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var order []string
+		var (
+			mutex sync.Mutex
+			order []string
+		)
+		ordered := func() []string {
+			mutex.Lock()
+			defer mutex.Unlock()
+			return slices.Clone(order)
+		}
 		for _, client := range []string{"a", "a", "c"} {
 			go func() {
 				release, err := g.acquire(t.Context(), client, 1)
 				if err != nil {
 					return
 				}
+				mutex.Lock()
 				order = append(order, client)
+				mutex.Unlock()
 				time.Sleep(time.Second)
 				release()
 			}()
@@ -91,12 +103,12 @@ func TestTurns(t *testing.T) {
 		}
 		block()
 		synctest.Wait()
-		if len(order) == 0 || order[0] != "c" {
+		if order := ordered(); len(order) == 0 || order[0] != "c" {
 			t.Errorf("in this order: %v", order)
 		}
 		hold()
 		time.Sleep(time.Minute)
-		if len(order) != 3 {
+		if order := ordered(); len(order) != 3 {
 			t.Errorf("not all had a turn: %v", order)
 		}
 	})

@@ -1,7 +1,10 @@
 package release
 
 import (
+	"archive/tar"
 	"bytes"
+	"compress/gzip"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -29,17 +32,36 @@ func TestMake(t *testing.T) {
 	if notes := string(one.read(t, "RELEASE_NOTES.md")); !strings.HasSuffix(notes, "first\n") {
 		t.Errorf("notes %q", notes)
 	}
-	out, err := exec.CommandContext(t.Context(), "tar", "-xzf", filepath.Join(one.Out, "gocache-operator_v0.1.0_linux_amd64.tar.gz"), "-C", t.TempDir(), "--to-stdout", "manager").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
 	manager := filepath.Join(t.TempDir(), "manager")
-	if err := os.WriteFile(manager, out, 0o700); err != nil { //nolint:gosec // a program
+	program := extracted(t, one.read(t, "gocache-operator_v0.1.0_linux_amd64.tar.gz"), "manager")
+	if err := os.WriteFile(manager, program, 0o700); err != nil { //nolint:gosec // a program
 		t.Fatal(err)
 	}
 	output, err := exec.CommandContext(t.Context(), manager).CombinedOutput() //nolint:gosec // built above
 	if fields := strings.Fields(string(output)); err != nil || len(fields) != 2 || fields[0] != "v0.1.0" || len(fields[1]) != 40 {
 		t.Errorf("the program has version and commit %q: %v", output, err)
+	}
+}
+
+// extracted is one file of an archive.
+func extracted(t *testing.T, archive []byte, name string) []byte {
+	t.Helper()
+	z, err := gzip.NewReader(bytes.NewReader(archive))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for r := tar.NewReader(z); ; {
+		h, err := r.Next()
+		if err != nil {
+			t.Fatalf("find %s: %v", name, err)
+		}
+		if h.Name == name {
+			data, err := io.ReadAll(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return data
+		}
 	}
 }
 
