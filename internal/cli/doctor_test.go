@@ -121,7 +121,7 @@ func TestDoctor(t *testing.T) {
 func TestDoctorWithoutRights(t *testing.T) {
 	c := interceptor.NewClient(clientOf(), interceptor.Funcs{
 		Create: func(context.Context, client.WithWatch, client.Object, ...client.CreateOption) error { return nil },
-		List: func(_ context.Context, _ client.WithWatch, list client.ObjectList, _ ...client.ListOption) error {
+		List: func(_ context.Context, _ client.WithWatch, _ client.ObjectList, _ ...client.ListOption) error {
 			return apierrors.NewForbidden(schema.GroupResource{Resource: "all"}, "", nil)
 		},
 	})

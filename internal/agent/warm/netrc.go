@@ -33,7 +33,7 @@ func writeNetrc(dir, proxy, credentials string) (string, error) {
 		text += fmt.Sprintf("machine %s login %s password %s\n", host, values[0], values[1])
 	}
 	file := filepath.Join(dir, "netrc")
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil { //nolint:gosec // in a directory of this process
 		return "", fmt.Errorf("write the credentials of the module proxy: %w", err)
 	}
 	return file, nil

@@ -47,7 +47,7 @@ const stalledInterval = time.Minute
 // wake, or only when something happens if that is 0.
 func Result(err error, wake time.Duration) (ctrl.Result, error) {
 	if stalled := Stalled(err); stalled != nil {
-		return ctrl.Result{RequeueAfter: cmp.Or(stalled.RetryAfter, stalledInterval)}, nil
+		return ctrl.Result{RequeueAfter: cmp.Or(stalled.RetryAfter, stalledInterval)}, nil //nolint:nilerr // it is in the conditions
 	}
 	if err != nil {
 		return ctrl.Result{}, err

@@ -3,7 +3,6 @@ package fleet
 import (
 	"bytes"
 	"compress/gzip"
-	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -107,11 +106,11 @@ type hostileServer struct {
 }
 
 // newHostile starts a server on this machine. Its handlers end with the test.
-func newHostile(t *testing.T, handle func(context.Context, http.ResponseWriter, *http.Request)) *hostileServer {
-	h := &hostileServer{}
+func newHostile(t *testing.T, handle func(<-chan struct{}, http.ResponseWriter, *http.Request)) *hostileServer {
+	h, ended := &hostileServer{}, t.Context().Done()
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h.asked.Add(1)
-		handle(t.Context(), w, r)
+		handle(ended, w, r)
 	}))
 	t.Cleanup(s.Close)
 	h.url = s.URL
@@ -123,7 +122,7 @@ var megabyte = bytes.Repeat([]byte("x"), 1<<20)
 // hostileGit answers in four ways, by the last digit of the path: an error whose
 // text is 64 MiB after decompression, the same without compression, refs without
 // end, and a body that stops.
-func hostileGit(ctx context.Context, w http.ResponseWriter, r *http.Request) {
+func hostileGit(ended <-chan struct{}, w http.ResponseWriter, r *http.Request) {
 	path := strings.TrimSuffix(strings.TrimPrefix(r.URL.Path, "/"), "/info/refs")
 	switch path[len(path)-1] % 4 {
 	case 0:
@@ -138,7 +137,7 @@ func hostileGit(ctx context.Context, w http.ResponseWriter, r *http.Request) {
 	case 2:
 		w.Header().Set("Content-Type", "application/x-git-upload-pack-advertisement")
 		_, _ = io.WriteString(w, "001e# service=git-upload-pack\n0000")
-		for i := 0; ctx.Err() == nil; i++ {
+		for i := 0; ; i++ {
 			ref := fmt.Sprintf("%040d refs/heads/%s%d\n", i, strings.Repeat("x", 900), i)
 			if _, err := fmt.Fprintf(w, "%04x%s", len(ref)+4, ref); err != nil {
 				return
@@ -146,13 +145,13 @@ func hostileGit(ctx context.Context, w http.ResponseWriter, r *http.Request) {
 		}
 	default:
 		write(w, 3)
-		hang(ctx, w, r)
+		hang(ended, w, r)
 	}
 }
 
 // hostileInstance has a small go.mod file and the largest archive that a probe
 // reads, and does not end it.
-func hostileInstance(ctx context.Context, w http.ResponseWriter, r *http.Request) {
+func hostileInstance(ended <-chan struct{}, w http.ResponseWriter, r *http.Request) {
 	switch {
 	case strings.HasSuffix(r.URL.Path, ".info"):
 		_, _ = io.WriteString(w, `{"Version":"v1.0.0"}`)
@@ -160,7 +159,7 @@ func hostileInstance(ctx context.Context, w http.ResponseWriter, r *http.Request
 		_, _ = io.WriteString(w, "module example.com/c\n")
 	default:
 		write(w, 31)
-		hang(ctx, w, r)
+		hang(ended, w, r)
 	}
 }
 
@@ -173,10 +172,10 @@ func write(w io.Writer, megabytes int) {
 }
 
 // hang keeps a response open until its client, or the test, ends.
-func hang(ctx context.Context, w http.ResponseWriter, r *http.Request) {
+func hang(ended <-chan struct{}, w http.ResponseWriter, r *http.Request) {
 	_ = http.NewResponseController(w).Flush()
 	select {
 	case <-r.Context().Done():
-	case <-ctx.Done():
+	case <-ended:
 	}
 }
