@@ -118,7 +118,7 @@ func TestScheduledChecks(t *testing.T) {
 	if w.blue.checks != 2 {
 		t.Errorf("checked %d times: the restart asked for one", w.blue.checks)
 	}
-	w.edit(func(p *v1alpha1.ModProxy) { p.Spec.Integrity.TimeZone = "Mars/Base" }) // which the API server does not know
+	w.edit(func(p *v1alpha1.ModProxy) { p.Spec.Integrity.TimeZone = "Mars/Base" }) // which the API server cannot check
 	w.settle()
 	w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonInvalidSpec, "spec.integrity")
 	w.weights(100, 100)
