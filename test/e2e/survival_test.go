@@ -66,7 +66,7 @@ func TestKilledManager(t *testing.T) {
 		point point
 	}{
 		{"the clone was made", point{method: "PATCH", path: `/persistentvolumeclaims/SNAPSHOT-verify$`, after: true}},
-		{"the Job was made", point{method: "PATCH", path: `/jobs/SNAPSHOT-verify$`, after: true}},
+		{"the Job was made", point{method: "POST", path: `/jobs$`, body: `SNAPSHOT-verify`, after: true}},
 		{"the verdict was about to be booked", point{method: "PATCH", path: snapshotStatus, body: verdictInBody}},
 		{"the verdict was booked", point{method: "PATCH", path: snapshotStatus, body: verdictInBody, after: true}},
 		{"the Job was about to be deleted", point{method: "DELETE", path: `/jobs/SNAPSHOT-verify$`}},
@@ -210,7 +210,7 @@ func (s *fixture) verificationSurvives(m *managers, p point) {
 	s.Helper()
 	snap := s.snapshotObject("killed")
 	s.must(s.Client.Create(s.ctx, snap))
-	p.path = strings.ReplaceAll(p.path, "SNAPSHOT", snap.Name)
+	p.path, p.body = strings.ReplaceAll(p.path, "SNAPSHOT", snap.Name), strings.ReplaceAll(p.body, "SNAPSHOT", snap.Name)
 	s.killAt(m, p)
 	s.start(m)
 	snap = s.verdict(snap.Name, v1alpha1.VerdictIntact)
