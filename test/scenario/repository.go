@@ -13,11 +13,11 @@ import (
 	"gocache.dev/operator/api/v1alpha1"
 )
 
-// countCompiles builds a module and compiles its tests, and prints how many
-// packages were compiled for it.
+// countCompiles builds, vets and tests a module, and prints how many packages
+// were compiled for it.
 const countCompiles = `
 set -e
-{ go build -x -o /dev/null ./... && go vet ./... && go test -x -c -o /dev/null ./... ; } >/tmp/log 2>&1 || { cat /tmp/log; exit 1; }
+{ go build -x -o /dev/null ./... && go vet ./... && go test -x -count=1 ./... ; } >/tmp/log 2>&1 || { cat /tmp/log; exit 1; }
 echo "compiled $(grep -c '/compile ' /tmp/log || true)"
 `
 
