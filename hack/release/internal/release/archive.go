@@ -82,17 +82,18 @@ func zipped(members map[string]member, at time.Time) ([]byte, error) {
 
 // tarFolder is a folder as an archive.
 func tarFolder(dir string, at time.Time) ([]byte, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = root.Close() }()
 	members := map[string]member{}
-	err := filepath.WalkDir(dir, func(file string, entry fs.DirEntry, err error) error {
+	err = fs.WalkDir(root.FS(), ".", func(name string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
 			return err
 		}
-		data, err := os.ReadFile(file)
-		if err != nil {
-			return err
-		}
-		name, err := filepath.Rel(dir, file)
-		members[filepath.ToSlash(name)] = member{data, plain}
+		data, err := fs.ReadFile(root.FS(), name)
+		members[name] = member{data, plain}
 		return err
 	})
 	if err != nil {

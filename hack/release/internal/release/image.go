@@ -26,7 +26,7 @@ const (
 // writeImage writes the image of the Dockerfile for every platform as one OCI
 // layout, and returns the digest of its index.
 func writeImage(o Options, programs []program, dir string) (string, error) {
-	var index v1.ImageIndex = mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
+	index := mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
 	for _, platform := range operatorPlatforms {
 		goos, arch, _ := strings.Cut(platform, "/")
 		img, err := imageFor(o, programs, goos, arch)
