@@ -50,7 +50,8 @@ type AnswersOptions struct {
 }
 
 // answers requests an answer, one attempt after the other, until one has
-// arrived complete and does not contradict a recorded checksum.
+// arrived complete and does not contradict a recorded checksum. While no instance
+// is there at all, it waits for one that comes back (outage.go).
 //
 // The last attempt is passed as it comes: a recorded checksum may be wrong, and
 // a client must not fail for it. So are refusals, and for modules errors of an
@@ -62,6 +63,7 @@ type answers struct {
 	next     http.RoundTripper
 	known    *learned
 	archives *archives
+	outage   *outage
 	metrics  *metrics
 	log      logr.Logger
 }
@@ -69,7 +71,7 @@ type answers struct {
 func newAnswers(o AnswersOptions, m *metrics, log logr.Logger) (*answers, error) {
 	a := &answers{
 		next:  &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 256, IdleConnTimeout: 30 * time.Second},
-		known: newLearned(), archives: newArchives(o.Spool, log), metrics: m, log: log,
+		known: newLearned(), archives: newArchives(o.Spool, log), outage: &outage{now: time.Now}, metrics: m, log: log,
 	}
 	for _, text := range o.Attempts {
 		u, err := url.Parse(text)
@@ -116,6 +118,35 @@ var errOther = errors.New("the answer does not match the checksum database")
 
 // RoundTrip implements http.RoundTripper.
 func (a *answers) RoundTrip(r *http.Request) (*http.Response, error) {
+	began, waited := a.outage.now(), false
+	for pause := firstPause; ; pause = min(2*pause, longestPause) {
+		resp, err := a.ask(r)
+		switch absent := err == nil && resp.Header.Get(absentHeader) != ""; {
+		case err == nil && !absent:
+			a.outage.end()
+		case absent && a.outage.wait(began):
+			if !waited {
+				a.log.Info("No instance accepts the request; it waits for one that comes back", "path", r.URL.Path, "requestID", r.Header.Get("X-Request-ID"))
+			}
+			waited = true
+			_ = resp.Body.Close() // an error text
+			if !sleep(r.Context(), pause) {
+				return nil, r.Context().Err()
+			}
+			continue
+		}
+		if waited {
+			a.metrics.waited(resp, err)
+		}
+		if resp != nil {
+			resp.Header.Del(absentHeader)
+		}
+		return resp, err
+	}
+}
+
+// ask makes the attempts once. An answer that no instance gave has absentHeader.
+func (a *answers) ask(r *http.Request) (*http.Response, error) {
 	entry, path := a.entry(r.URL)
 	ask := readPath(path)
 	last := len(a.bases) - 1
@@ -190,6 +221,10 @@ func (a *attempt) send(ctx context.Context) (*http.Response, error) {
 	}
 	a.instance = resp.Header.Get(InstanceHeader)
 	resp.Header.Del(InstanceHeader)
+	resp.Header.Del(absentHeader)
+	if a.instance == "" && (resp.StatusCode == http.StatusBadGateway || resp.StatusCode == http.StatusServiceUnavailable) {
+		resp.Header.Set(absentHeader, "1") // HAProxy reached no instance
+	}
 	b := newBody(ctx, cancel, resp)
 	resp.Body = b
 	if !a.database && (resp.StatusCode != http.StatusOK || part || resp.Header.Get("Content-Encoding") != "") {

@@ -55,6 +55,7 @@ func TestComplete(t *testing.T) {
 					if r.URL.Path != "/~2/sumdb/sum.example.com/tile/8/0/000" || r.URL.RawQuery != "a=b" || r.Header.Get("X-Request-ID") != "7" {
 						t.Errorf("asked for %s with id %q", r.URL, r.Header.Get("X-Request-ID"))
 					}
+					w.Header().Set(router.InstanceHeader, "blue")
 					handler(w, r)
 				}))
 				t.Cleanup(func() {

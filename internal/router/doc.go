@@ -31,6 +31,9 @@
 // is held back until all of it has arrived (body.go) and, if its h1 is recorded
 // from a lookup in a checksum database (learned.go, archive.go), matches that.
 //
+// HAProxy answers at once when it reaches no instance. The sidecar then waits some
+// seconds for one that comes back (outage.go).
+//
 // For a name that is not in the intent the answer is "down": an unknown server
 // gets no traffic. Before there is any intent nothing listens at all, which
 // HAProxy treats as no change, and its servers start disabled.

@@ -60,3 +60,15 @@ func (i *Intent) Current() (weights.Weights, bool) {
 	defer i.mu.RUnlock()
 	return i.current, i.known
 }
+
+// mayServe reports whether any server may get a request, now or when it comes
+// back: one that is not down.
+func (i *Intent) mayServe() bool {
+	current, known := i.Current()
+	for _, server := range current.Servers {
+		if server.State != weights.Down {
+			return true
+		}
+	}
+	return !known
+}

@@ -13,6 +13,7 @@ type metrics struct {
 	errors     *prometheus.CounterVec
 	answers    *prometheus.CounterVec
 	spoiled    *prometheus.CounterVec
+	waits      *prometheus.CounterVec
 
 	certificateExpiry prometheus.Gauge
 }
@@ -29,9 +30,20 @@ func newMetrics() *metrics {
 			Name: "gocache_router_agent_answers_total", Help: "Answers to HAProxy, by server and state."}, []string{"server", "state"}),
 		spoiled: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "gocache_router_spoiled_answers_total", Help: "Answers that broke off, stopped, or did not match the checksum database, by instance and reason."}, []string{"instance", "reason"}),
+		waits: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "gocache_router_waits_total", Help: "Requests that waited because no instance accepted them, by outcome: served (an instance came back) or failed."}, []string{"outcome"}),
 	}
-	m.registry.MustRegister(m.generation, m.errors, m.answers, m.spoiled, m.certificateExpiry)
+	m.registry.MustRegister(m.generation, m.errors, m.answers, m.spoiled, m.waits, m.certificateExpiry)
 	return m
+}
+
+// waited counts how a request ended that has waited for an instance.
+func (m *metrics) waited(resp *http.Response, err error) {
+	outcome := "served"
+	if err != nil || resp.Header.Get(absentHeader) != "" {
+		outcome = "failed"
+	}
+	m.waits.WithLabelValues(outcome).Inc()
 }
 
 func (m *metrics) handler() http.Handler {

@@ -75,6 +75,7 @@ func Run(ctx context.Context, o Options) error {
 		if err != nil {
 			return err
 		}
+		answers.outage.coming = intent.mayServe
 		// A download takes as long as its client likes: HAProxy ends it.
 		group.Go(func() error { return serve(ctx, o.Answers.Listen, answers.handler(), 0) })
 	}

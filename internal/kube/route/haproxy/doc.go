@@ -15,6 +15,8 @@
 //   - last-resort: with agent-check only, when none is. It uses servers that
 //     fail their checks or are out of favour, but never quarantined ones.
 //
+//     The sidecar repeats what fails there, for some seconds.
+//
 //   - second-attempt and third-attempt: the same servers in one order and in the
 //     opposite, for clients that come back.
 //
