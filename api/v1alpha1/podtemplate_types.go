@@ -38,9 +38,19 @@ type PodTemplate struct {
 	// +listType=atomic
 	// +optional
 	ImagePullSecrets []LocalReference `json:"imagePullSecrets,omitempty"`
-	// resources of the main container.
+	// resources of the main container. They replace the defaults as a whole:
+	// resources without limits have none. Unset: requests of 100m and 128Mi, and
+	// limits by what runs: 8 CPUs and 8Gi for Jobs that compile, 4 CPUs and 4Gi for
+	// other Jobs, 2 CPUs and 2Gi for instances, 2 CPUs and 1Gi for HAProxy.
 	// +optional
 	Resources *Resources `json:"resources,omitempty"`
+	// helperResources of each container beside the main one, such as the agent
+	// beside a store, the sidecar of the router, or those that fetch sources. They
+	// replace the defaults as a whole. Unset: requests of 10m and 64Mi, and limits of
+	// 1 CPU and 256Mi; 1 CPU and 2Gi for the agent beside a store, which decompresses
+	// files in memory; 2 CPUs and 512Mi for the sidecar of the router.
+	// +optional
+	HelperResources *Resources `json:"helperResources,omitempty"`
 }
 
 // Toleration as in a pod.

@@ -59,7 +59,21 @@ func TestQuotaOfPods(t *testing.T) {
 	if result.RequeueAfter == 0 || result.RequeueAfter > 5*time.Second {
 		t.Errorf("looks again after %v: no watch reports that a pod is refused", result.RequeueAfter)
 	}
-	w.condition(v1alpha1.ReadyCondition, v1alpha1.ReasonVerifying, "its pod cannot be created: failed quota: compute: must specify limits.cpu for: agent; limits.memory for: agent; set podTemplate.resources")
+	w.condition(v1alpha1.ReadyCondition, v1alpha1.ReasonVerifying, "its pod cannot be created: exceeded quota: compute, requested: limits.cpu=4,limits.memory=4Gi")
+}
+
+// TestNamespaceWithQuota checks that a snapshot is verified in a namespace whose
+// ResourceQuota counts requests and limits, with an offline build test.
+func TestNamespaceWithQuota(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.must(cluster.Counting(t.Context(), server.Client, w.namespace))
+	w.endings(map[string]cluster.Ending{"verify": {Message: intactReport}, "offline-build": {Message: offlineBuildReport}})
+	w.program()
+	w.cache()
+	w.snapshot(withOfflineBuild)
+	w.settle()
+	w.condition(v1alpha1.VerifiedCondition, v1alpha1.ReasonIntact, "")
 }
 
 // TestInjectedContainer checks that the report of the agent is the verdict although

@@ -68,7 +68,7 @@ func (r *Reconciler) offlineBuildJob(ctx context.Context, s *scope) (job jobrun.
 	if !settings.Build {
 		buildCache = "/tmp/build"
 	}
-	job.Image = source.ToolchainImage
+	job.Image, job.Work = source.ToolchainImage, podspec.Compiling
 	job.Command = []string{
 		path.Join(toolsDir, "gocache-agent"), "offline-build", "--termination-log", "/dev/termination-log",
 		"--program", programDir, "--modcache", job.Env["GOMODCACHE"], "--buildcache", buildCache,

@@ -123,3 +123,23 @@ func TestLostNode(t *testing.T) {
 	w.wait(5 * time.Minute)
 	w.condition(v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonWarmUpPending, "kubectl taint nodes lost-node node.kubernetes.io/out-of-service=nodeshutdown:NoExecute")
 }
+
+// TestNamespaceWithQuota holds that a cache without a podTemplate becomes Ready in a
+// namespace whose ResourceQuota counts requests and limits, and in one that has a
+// LimitRange, too.
+func TestNamespaceWithQuota(t *testing.T) {
+	t.Parallel()
+	for name, limited := range map[string]bool{"quota": false, "quota and limits": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.must(cluster.Counting(t.Context(), server.Client, w.namespace))
+			if limited {
+				w.must(cluster.Limited(t.Context(), server.Client, w.namespace))
+			}
+			w.cache()
+			w.settle()
+			w.condition(v1alpha1.WarmCondition, metav1.ConditionTrue, v1alpha1.ReasonWarmedUp, "")
+		})
+	}
+}

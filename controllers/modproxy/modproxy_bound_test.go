@@ -5,30 +5,28 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/testing/cluster"
 )
 
 // TestEveryContainerHasLimits holds, for each type of server and for the router,
-// that a namespace whose ResourceQuota counts limits accepts the pods when the
-// user sets resources in podTemplate, and that no pod takes a node's disk without
-// a limit.
+// that a namespace whose ResourceQuota counts requests and limits accepts the pods
+// when the user sets no resources, and that no pod takes a node's disk without a
+// limit.
 func TestEveryContainerHasLimits(t *testing.T) {
 	t.Parallel()
-	for _, server := range []v1alpha1.ProxyServer{
+	for _, program := range []v1alpha1.ProxyServer{
 		{Type: v1alpha1.ServerGoproxy}, {Type: v1alpha1.ServerAthens, Image: "athens:test"}, {Type: v1alpha1.ServerCustom, Image: "custom:test", Port: ptr.To[int32](8080)},
 	} {
-		t.Run(string(server.Type), func(t *testing.T) {
+		t.Run(string(program.Type), func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
+			w.must(cluster.Counting(t.Context(), server.Client, w.namespace))
 			w.serving()
-			w.edit(func(p *v1alpha1.ModProxy) {
-				p.Spec.Server = &server
-				limits := map[string]resource.Quantity{"cpu": resource.MustParse("1"), "memory": resource.MustParse("1Gi")}
-				p.Spec.PodTemplate = &v1alpha1.PodTemplate{Resources: &v1alpha1.Resources{Requests: limits, Limits: limits}}
-			})
+			w.edit(func(p *v1alpha1.ModProxy) { p.Spec.Server = &program })
 			w.settle()
 			var instance appsv1.StatefulSet
 			var router appsv1.Deployment
@@ -48,6 +46,10 @@ func TestEveryContainerHasLimits(t *testing.T) {
 					if v.EmptyDir != nil && v.EmptyDir.SizeLimit == nil {
 						t.Errorf("%s: volume %s has no sizeLimit", name, v.Name)
 					}
+				}
+				created := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "by-hand-" + name}, Spec: pod}
+				if err := server.Client.Create(t.Context(), created); err != nil {
+					t.Errorf("%s: %v", name, err)
 				}
 			}
 		})

@@ -220,7 +220,7 @@ func warmOutcome(run jobrun.Outcome) (v1alpha1.RunOutcome, string, warmreport.Re
 // where builds see it and the environment that builds have.
 func (t *turn) inToolchain(job *jobrun.Spec) {
 	job.Image, job.Env = t.toolchainImage(), goenv.Online(t.Environment(t.cache))
-	job.Env["HOME"] = "/tmp"
+	job.Env["HOME"], job.Work = "/tmp", podspec.Compiling
 	job.Init = []corev1.Container{{
 		Name: "install", Image: t.Images.Operator, Command: []string{"/gocache-agent", "install", toolsDir},
 		VolumeMounts: []corev1.VolumeMount{{Name: "tools", MountPath: toolsDir}},

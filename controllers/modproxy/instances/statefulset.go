@@ -76,13 +76,13 @@ func (r Reconciler) instancePod(p *v1alpha1.ModProxy, instance *v1alpha1.ProxyIn
 		pod.Volumes = append(pod.Volumes, tokenVolume(p))
 	}
 	server := &pod.Containers[0]
-	server.Resources, server.SecurityContext = podspec.Resources(nil, p.Spec.PodTemplate), podspec.Restricted()
+	server.Resources, server.SecurityContext = podspec.Resources(podspec.Serving, nil, p.Spec.PodTemplate), podspec.Restricted()
 	server.VolumeMounts = []corev1.VolumeMount{{Name: "store", MountPath: storeMount}, {Name: "tmp", MountPath: "/tmp"}}
 	if given.private.secret != "" {
 		server.VolumeMounts = append(server.VolumeMounts, corev1.VolumeMount{Name: "private", MountPath: privateDir, ReadOnly: true})
 		pod.Volumes = append(pod.Volumes, given.private.volume())
 	}
 	podspec.Place(&pod, p.Spec.PodTemplate, "")
-	podspec.Bound(&pod)
+	podspec.Bound(&pod, p.Spec.PodTemplate)
 	return pod
 }

@@ -34,6 +34,8 @@ type Spec struct {
 	Init []corev1.Container
 	// Template is the user's template for all pods of the object; may be nil.
 	Template *v1alpha1.PodTemplate
+	// Work of the main container decides its resources where none are set.
+	Work podspec.Work
 	// Resources in place of the template's; may be nil.
 	Resources *v1alpha1.Resources
 	// Ownership of the files that the pod touches; nil leaves it to the platform.
@@ -85,7 +87,7 @@ func (s Spec) pod() corev1.PodSpec {
 		Containers: []corev1.Container{{
 			Name: Container, Image: s.Image, Command: s.Command, Env: podspec.Env(s.Env),
 			VolumeMounts:    s.Mounts,
-			Resources:       podspec.Resources(s.Resources, s.Template),
+			Resources:       podspec.Resources(s.Work, s.Resources, s.Template),
 			SecurityContext: podspec.Restricted(),
 			// A crash of the agent leaves no report: the end of its log is then
 			// the best message.
@@ -96,7 +98,7 @@ func (s Spec) pod() corev1.PodSpec {
 	podspec.Place(&pod, s.Template, s.Platform)
 	podspec.Near(&pod, s.Near)
 	pod.Volumes = unshared(pod.Volumes)
-	podspec.Bound(&pod)
+	podspec.Bound(&pod, s.Template)
 	return pod
 }
 

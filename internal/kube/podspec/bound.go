@@ -5,6 +5,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+
+	"gocache.dev/operator/api/v1alpha1"
 )
 
 const (
@@ -17,20 +19,20 @@ const (
 	diskRequest = "16Mi"
 )
 
-// Helper are the resources of a container beside the main one, with a limit of
-// its memory: a namespace whose quota counts limits refuses pods without.
-func Helper(cpuLimit, memoryLimit string) corev1.ResourceRequirements {
-	return corev1.ResourceRequirements{
-		Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("10m"), corev1.ResourceMemory: resource.MustParse("64Mi")},
-		Limits:   corev1.ResourceList{corev1.ResourceCPU: resource.MustParse(cpuLimit), corev1.ResourceMemory: resource.MustParse(memoryLimit)},
+// Helper are the resources of a container beside the main one: the template's, or
+// small requests with these limits.
+func Helper(t *v1alpha1.PodTemplate, cpuLimit, memoryLimit string) corev1.ResourceRequirements {
+	if t != nil && t.HelperResources != nil {
+		return requirements(t.HelperResources)
 	}
+	return quantities("10m", "64Mi", cpuLimit, memoryLimit)
 }
 
 // Bound completes a pod so that nothing in it takes a node's disk without a
 // limit: every emptyDir has a size, and every container requests and limits
 // ephemeral storage. A container that names no resources is a helper. What is set
 // already stays, so that a user's resources win.
-func Bound(pod *corev1.PodSpec) {
+func Bound(pod *corev1.PodSpec, t *v1alpha1.PodTemplate) {
 	sizes := map[string]resource.Quantity{}
 	for i := range pod.Volumes {
 		dir := pod.Volumes[i].EmptyDir
@@ -47,15 +49,15 @@ func Bound(pod *corev1.PodSpec) {
 	}
 	for _, containers := range [][]corev1.Container{pod.InitContainers, pod.Containers} {
 		for i := range containers {
-			boundContainer(&containers[i], sizes)
+			boundContainer(&containers[i], t, sizes)
 		}
 	}
 }
 
-func boundContainer(c *corev1.Container, sizes map[string]resource.Quantity) {
+func boundContainer(c *corev1.Container, t *v1alpha1.PodTemplate, sizes map[string]resource.Quantity) {
 	r := &c.Resources
 	if len(r.Requests) == 0 && len(r.Limits) == 0 {
-		*r = Helper("1", "256Mi")
+		*r = Helper(t, "1", "256Mi")
 	}
 	r.Requests, r.Limits = own(r.Requests), own(r.Limits)
 	if _, set := r.Limits[corev1.ResourceEphemeralStorage]; !set {

@@ -24,14 +24,14 @@ func TestBound(t *testing.T) {
 		Containers:     []corev1.Container{{Name: "user", Resources: users, VolumeMounts: []corev1.VolumeMount{{Name: "tmp"}}}},
 	}
 	before := users.DeepCopy()
-	podspec.Bound(&pod)
-	podspec.Bound(&pod) // a second time changes nothing
+	podspec.Bound(&pod, nil)
+	podspec.Bound(&pod, nil) // a second time changes nothing
 	for _, v := range pod.Volumes {
 		if v.EmptyDir != nil && v.EmptyDir.SizeLimit == nil {
 			t.Errorf("volume %s has no sizeLimit", v.Name)
 		}
 	}
-	install := podspec.Helper("1", "256Mi")
+	install := podspec.Helper(nil, "1", "256Mi")
 	install.Limits[corev1.ResourceEphemeralStorage] = resource.MustParse("11Gi")
 	install.Requests[corev1.ResourceEphemeralStorage] = resource.MustParse("16Mi")
 	if diff := cmp.Diff(install, pod.InitContainers[0].Resources); diff != "" {

@@ -110,26 +110,39 @@ func TestMetadata(t *testing.T) {
 	}
 }
 
+// TestResources holds that every container has requests and limits of CPU and
+// memory by default, and that a user's replace them as a whole.
 func TestResources(t *testing.T) {
 	q := resource.MustParse
 	action := &v1alpha1.Resources{Requests: map[string]resource.Quantity{"cpu": q("1")}}
 	template := &v1alpha1.PodTemplate{Resources: &v1alpha1.Resources{Limits: map[string]resource.Quantity{"memory": q("1Gi")}}}
 	ofAction := corev1.ResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceCPU: q("1")}}
-	small := corev1.ResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceCPU: q("100m"), corev1.ResourceMemory: q("128Mi")}}
+	small := corev1.ResourceList{corev1.ResourceCPU: q("100m"), corev1.ResourceMemory: q("128Mi")}
+	limits := func(cpu, memory string) corev1.ResourceRequirements {
+		return corev1.ResourceRequirements{Requests: small, Limits: corev1.ResourceList{corev1.ResourceCPU: q(cpu), corev1.ResourceMemory: q(memory)}}
+	}
 	for name, tt := range map[string]struct {
+		work     podspec.Work
 		action   *v1alpha1.Resources
 		template *v1alpha1.PodTemplate
 		want     corev1.ResourceRequirements
 	}{
-		"none":              {nil, nil, small},
-		"a template's none": {nil, &v1alpha1.PodTemplate{}, small},
-		"the template's":    {nil, template, corev1.ResourceRequirements{Limits: corev1.ResourceList{corev1.ResourceMemory: q("1Gi")}}},
-		"the action's":      {action, nil, ofAction},
-		"both":              {action, template, ofAction},
+		"a check":           {podspec.Checking, nil, nil, limits("4", "4Gi")},
+		"a build":           {podspec.Compiling, nil, nil, limits("8", "8Gi")},
+		"a server":          {podspec.Serving, nil, nil, limits("2", "2Gi")},
+		"a router":          {podspec.Routing, nil, nil, limits("2", "1Gi")},
+		"a template's none": {podspec.Checking, nil, &v1alpha1.PodTemplate{}, limits("4", "4Gi")},
+		"the template's":    {podspec.Compiling, nil, template, corev1.ResourceRequirements{Limits: corev1.ResourceList{corev1.ResourceMemory: q("1Gi")}}},
+		"the action's":      {podspec.Compiling, action, nil, ofAction},
+		"both":              {podspec.Checking, action, template, ofAction},
 	} {
-		if diff := cmp.Diff(tt.want, podspec.Resources(tt.action, tt.template)); diff != "" {
+		if diff := cmp.Diff(tt.want, podspec.Resources(tt.work, tt.action, tt.template)); diff != "" {
 			t.Errorf("%s: %s", name, diff)
 		}
+	}
+	helpers := &v1alpha1.PodTemplate{HelperResources: action}
+	if diff := cmp.Diff(ofAction, podspec.Helper(helpers, "1", "1Gi")); diff != "" {
+		t.Errorf("the helper's: %s", diff)
 	}
 }
 

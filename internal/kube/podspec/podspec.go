@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/utils/ptr"
 
 	"gocache.dev/operator/api/v1alpha1"
@@ -126,31 +125,6 @@ func Near(pod *corev1.PodSpec, near *corev1.NodeSelector) {
 	node.RequiredDuringSchedulingIgnoredDuringExecution = both
 }
 
-// Resources are the first that is set: the action's, the template's, or a
-// small request.
-func Resources(action *v1alpha1.Resources, t *v1alpha1.PodTemplate) corev1.ResourceRequirements {
-	r := action
-	if r == nil && t != nil {
-		r = t.Resources
-	}
-	if r == nil {
-		return corev1.ResourceRequirements{Requests: corev1.ResourceList{
-			corev1.ResourceCPU: resource.MustParse("100m"), corev1.ResourceMemory: resource.MustParse("128Mi"),
-		}}
-	}
-	return corev1.ResourceRequirements{Requests: resourceList(r.Requests), Limits: resourceList(r.Limits)}
-}
-
-func resourceList(m map[string]resource.Quantity) corev1.ResourceList {
-	if len(m) == 0 {
-		return nil
-	}
-	list := corev1.ResourceList{}
-	for k, v := range m {
-		list[corev1.ResourceName(k)] = v
-	}
-	return list
-}
 
 // Env are environment variables in the order of their names.
 func Env(env map[string]string) []corev1.EnvVar {

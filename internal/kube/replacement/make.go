@@ -118,7 +118,7 @@ func (r Run) job(ctx context.Context, c Content) (jobrun.Spec, error) {
 	}
 	if r.Intent.Snapshot == "" {
 		spec.Init = []corev1.Container{{
-			Name: "prepare", Image: c.Image, Resources: podspec.Resources(c.Resources, c.Template),
+			Name: "prepare", Image: c.Image, Resources: podspec.Resources(podspec.Checking, c.Resources, c.Template),
 			Command:      []string{"/gocache-agent", "store", "--store", path.Join(contentDir, store.Dir), "--prepare", "--once"},
 			VolumeMounts: []corev1.VolumeMount{{Name: "next", MountPath: contentDir}},
 		}}
@@ -127,7 +127,7 @@ func (r Run) job(ctx context.Context, c Content) (jobrun.Spec, error) {
 	if r.Intent.Copied {
 		spec.Volumes = append(spec.Volumes, podspec.Claim("source", r.SourceName()))
 		spec.Init = []corev1.Container{{
-			Name: "copy", Image: c.Image, Resources: podspec.Resources(c.Resources, c.Template),
+			Name: "copy", Image: c.Image, Resources: podspec.Resources(podspec.Checking, c.Resources, c.Template),
 			Command: []string{
 				"/gocache-agent", "restore", "--from", sourceDir, "--to", contentDir, "--no-verify",
 				"--mod-dir", goenv.ModulesDir, "--build-dir", goenv.BuildDir,

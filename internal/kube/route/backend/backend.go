@@ -162,7 +162,7 @@ func (m Maker) params(p *v1alpha1.ModProxy, instances []route.Instance) haproxy.
 		Replicas: spec.Router.Replicas, ServiceType: corev1.ServiceType(spec.Router.Service.Type),
 		PassModules:  spec.Router.ResponseVerification == v1alpha1.ResponseVerificationDisabled,
 		HAProxyImage: m.Images.HAProxy, RouterImage: m.Images.Operator,
-		HAProxyResources: podspec.Resources(nil, spec.PodTemplate), SidecarResources: podspec.Helper("2", "512Mi"),
+		HAProxyResources: podspec.Resources(podspec.Routing, nil, spec.PodTemplate), SidecarResources: podspec.Helper(spec.PodTemplate, "2", "512Mi"),
 	}
 	owner := ownership(spec.Instances)
 	params.RunAsUser, params.RunAsGroup, params.FSGroup = owner.RunAsUser, owner.RunAsGroup, owner.FSGroup

@@ -349,7 +349,7 @@ func (p Params) podSpec() corev1.PodSpec {
 		Containers:     []corev1.Container{p.haproxy()},
 		Volumes:        p.volumes(),
 	}
-	podspec.Bound(&pod)
+	podspec.Bound(&pod, nil) // its containers have resources
 	return pod
 }
 
