@@ -15,7 +15,9 @@ import (
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/rand"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
@@ -40,8 +42,12 @@ type app struct {
 	// client and clientset reach the cluster of the flags; tests replace them.
 	client    func() (client.Client, error)
 	clientset func() (kubernetes.Interface, error)
+	// logs opens the log of a container from its beginning until it ends.
+	logs func(ctx context.Context, pod *corev1.Pod, options *corev1.PodLogOptions) (io.ReadCloser, error)
 	// interval between reads of what is waited for, or watched.
 	interval time.Duration
+	// suffix makes names of temporary objects unique.
+	suffix func() string
 }
 
 // scheme has the kinds that the commands read.
@@ -67,7 +73,8 @@ type Options struct {
 func New(streams genericiooptions.IOStreams, o Options) *cobra.Command {
 	a := &app{
 		IOStreams: streams, flags: genericclioptions.NewConfigFlags(true), now: o.Now, interval: time.Second,
-		color: terminal(streams.Out) && !o.NoColor,
+		suffix: func() string { return rand.String(5) },
+		color:  terminal(streams.Out) && !o.NoColor,
 	}
 	a.client = func() (client.Client, error) {
 		config, err := a.flags.ToRESTConfig()
@@ -88,6 +95,13 @@ func New(streams genericiooptions.IOStreams, o Options) *cobra.Command {
 		}
 		return kubernetes.NewForConfig(config)
 	}
+	a.logs = func(ctx context.Context, pod *corev1.Pod, options *corev1.PodLogOptions) (io.ReadCloser, error) {
+		clientset, err := a.clientset()
+		if err != nil {
+			return nil, err
+		}
+		return clientset.CoreV1().Pods(pod.Namespace).GetLogs(pod.Name, options).Stream(ctx)
+	}
 	return a.root(o.Version)
 }
 
@@ -105,7 +119,7 @@ A TARGET is the name of a GoCache, or KIND/NAME: gocache/ci, modproxy/goproxy.`,
 	a.flags.AddFlags(root.PersistentFlags())
 	root.SetOut(a.Out)
 	root.SetErr(a.ErrOut)
-	root.AddCommand(a.statusCommand(), a.doctorCommand(), a.envCommand(), a.logsCommand())
+	root.AddCommand(a.statusCommand(), a.doctorCommand(), a.envCommand(), a.logsCommand(), a.diffCommand(), a.csicheckCommand())
 	for _, r := range requestCommands {
 		root.AddCommand(a.requestCommand(r))
 	}

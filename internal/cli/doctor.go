@@ -10,7 +10,6 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"gocache.dev/operator/internal/cli/doctor"
-	"gocache.dev/operator/internal/cli/status"
 )
 
 func (a *app) doctorCommand() *cobra.Command {
@@ -68,7 +67,6 @@ func (a *app) renderDoctor(r doctor.Report, output string) (string, error) {
 	default:
 		return "", fmt.Errorf("--output %q: want json or yaml", output)
 	}
-	signs := map[status.Level]string{status.LevelOK: "✓", status.LevelWarning: "⚠", status.LevelFailure: "✗"}
 	var b strings.Builder
 	for i, section := range r.Sections {
 		if i > 0 {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -53,6 +54,7 @@ func newManifest() *cobra.Command {
 
 func newDiff() *cobra.Command {
 	var asJSON bool
+	var terminationLog string
 	cmd := &cobra.Command{
 		Use:   "diff FROM TO",
 		Short: "Compare two manifests: added, removed, and changed content under the same name",
@@ -67,10 +69,17 @@ Exit codes: 0 nothing changed under its name, 3 something did.`,
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			counts, err := diff(cmd.OutOrStdout(), args[0], args[1], asJSON)
+			compared, err := diff(cmd.OutOrStdout(), args[0], args[1], asJSON)
 			if err != nil {
 				return err
 			}
+			if terminationLog != "" {
+				text, err := json.Marshal(compared)
+				if err := errors.Join(err, os.WriteFile(terminationLog, text, 0o600)); err != nil {
+					return err
+				}
+			}
+			counts := compared.Counts
 			_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "%d added, %d removed, %d changed, %d repacked, %d with other parts, %d rebuilt\n",
 				counts[manifest.Added], counts[manifest.Removed], counts[manifest.Changed], counts[manifest.Repacked], counts[manifest.Parts], counts[manifest.Rebuilt])
 			if counts[manifest.Changed] > 0 {
@@ -80,18 +89,20 @@ Exit codes: 0 nothing changed under its name, 3 something did.`,
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print each difference as a line of JSON")
+	cmd.Flags().StringVar(&terminationLog, "termination-log", "", "also write the digests and the numbers of differences here, as JSON")
 	return cmd
 }
 
-func diff(w io.Writer, from, to string, asJSON bool) (map[manifest.ChangeKind]int, error) {
+func diff(w io.Writer, from, to string, asJSON bool) (manifest.Comparison, error) {
+	none := manifest.Comparison{}
 	a, closeA, err := manifest.Open(from)
 	if err != nil {
-		return nil, err
+		return none, err
 	}
 	defer func() { _ = closeA.Close() }()
 	b, closeB, err := manifest.Open(to)
 	if err != nil {
-		return nil, err
+		return none, err
 	}
 	defer func() { _ = closeB.Close() }()
 	counts := map[manifest.ChangeKind]int{}
@@ -104,5 +115,8 @@ func diff(w io.Writer, from, to string, asJSON bool) (map[manifest.ChangeKind]in
 		_, err := fmt.Fprintf(w, "%-8s %s\n", c.Kind, c.Key)
 		return err
 	})
-	return counts, err
+	if err != nil {
+		return none, err
+	}
+	return manifest.Comparison{From: a.Digest(), To: b.Digest(), Counts: counts}, nil
 }

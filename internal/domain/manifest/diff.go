@@ -39,6 +39,15 @@ type Change struct {
 	Is  Record `json:"-"`
 }
 
+// Comparison sums up the differences of two manifests.
+type Comparison struct {
+	// From and To are the digests of the manifests.
+	From string `json:"from"`
+	To   string `json:"to"`
+	// Counts are how many changes of each kind there are.
+	Counts map[ChangeKind]int `json:"counts"`
+}
+
 // Record is what the change is about: the newer one, if there is one.
 func (c *Change) Record() *Record {
 	if c.Kind == Removed {
