@@ -1,13 +1,20 @@
 package e2e
 
 import (
+	"context"
+	"fmt"
 	"os/exec"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/cli"
 	"gocache.dev/operator/test/scenario"
 )
 
@@ -77,5 +84,50 @@ func (s *fixture) described(object string, events []string) {
 		if !regexp.MustCompile(`(?m)^ +(Normal|Warning) +` + reason + ` +\S.* (gocache|cachesnapshot|modproxy)-controller +\S+ \S+`).MatchString(shown) {
 			s.Errorf("kubectl describe %s shows no event %s:%s", object, reason, shown)
 		}
+	}
+}
+
+// plugin runs a command of the kubectl plugin in the namespace of the fixture.
+func (s *fixture) plugin(args ...string) (string, error) {
+	s.Helper()
+	streams, _, out, errOut := genericiooptions.NewTestIOStreams()
+	cmd := cli.New(streams, cli.Options{Version: "e2e", Now: time.Now})
+	args = append(args, "--namespace", s.Namespace)
+	if s.Kubeconfig != "" {
+		args = append(args, "--kubeconfig", s.Kubeconfig)
+	}
+	cmd.SetArgs(args)
+	err := cmd.ExecuteContext(s.ctx)
+	s.Logf("kubectl gocache %s\n%s%s", strings.Join(args, " "), errOut, out)
+	return out.String(), err
+}
+
+// TestPluginOnVolumes checks the StorageClass of the caches, and compares two
+// snapshots of one state of a cache. Nothing of both stays.
+func TestPluginOnVolumes(t *testing.T) {
+	s := onSmall(t)
+	var cache v1alpha1.GoCache
+	s.get(scenario.Cache, &cache)
+	out, err := s.plugin("csicheck", cache.Status.Storage.AppliedClass)
+	if err != nil || strings.Count(out, "✓") != 5 {
+		s.Errorf("csicheck: %v\n%s", err, out)
+	}
+
+	offered, err := s.Offered(s.ctx, "")
+	s.must(err)
+	again := &v1alpha1.CacheSnapshot{ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: "to-compare"}}
+	again.Spec.SourceRef = v1alpha1.SnapshotSource{Kind: v1alpha1.GoCacheKind, Name: scenario.Cache}
+	again.Spec.Verification.Mode = v1alpha1.VerificationSkip // or no Job would be needed to compare them
+	s.must(s.Client.Create(s.ctx, again))
+	t.Cleanup(func() { s.must(s.Client.Delete(context.WithoutCancel(s.ctx), again)) })
+	s.until(time.Minute, "the snapshot to be created", func(ctx context.Context) (bool, string, error) {
+		err := s.Client.Get(ctx, client.ObjectKeyFromObject(again), again)
+		return condition(again.Status.Conditions, v1alpha1.ReadyCondition) != "absent" && again.Status.RestoreSize != nil, fmt.Sprintf("%+v", again.Status), err
+	})
+	if out, err = s.plugin("diff", offered.Name, again.Name, "--timeout", "3m"); err != nil || !strings.HasPrefix(out, "The same content: sha256:") {
+		s.Errorf("diff: %v\n%s", err, out)
+	}
+	if left, err := s.KubectlOutput(s.ctx, "-n", s.Namespace, "get", "jobs,pods,pvc,volumesnapshots", "-l", "app.kubernetes.io/created-by=kubectl-gocache", "-o", "name"); err != nil || left != "" {
+		s.Errorf("left behind: %v\n%s", err, left)
 	}
 }
