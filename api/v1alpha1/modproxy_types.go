@@ -46,6 +46,7 @@ type ModProxyList struct {
 // +kubebuilder:validation:XValidation:rule="!has(self.failover) || !has(self.failover.activeInstance) || self.instances.exists(i, i.name == self.failover.activeInstance)",message="failover.activeInstance must name one of the instances"
 // +kubebuilder:validation:XValidation:rule="!has(self.router) || !has(self.router.type) || self.router.type == 'HAProxy' || self.instances.all(i, !has(i.external))",message="an external instance requires router.type HAProxy: the other types route to pods of this cluster only"
 // +kubebuilder:validation:XValidation:rule="!has(self.snapshots) || !has(self.snapshots.afterWarmUp) || !self.snapshots.afterWarmUp",message="snapshots.afterWarmUp must not be set for a proxy: it has no warm-up"
+// +kubebuilder:validation:XValidation:rule="!has(self.policy) || self.instances.all(i, !has(i.external) && (has(i.server) ? !has(i.server.type) || i.server.type == 'Goproxy' : !has(self.server) || !has(self.server.type) || self.server.type == 'Goproxy'))",message="policy requires that all instances are of server.type Goproxy: it is enforced by the instances, and an external one, Athens or a Custom server would serve what it refuses"
 type ModProxySpec struct {
 	// suspend stops all changes to instances, stores and router. Probes and
 	// failover continue: a suspended proxy must not serve corrupt content either.
@@ -75,6 +76,13 @@ type ModProxySpec struct {
 	// +kubebuilder:validation:MaxLength=512
 	// +optional
 	ChecksumDatabase string `json:"checksumDatabase,omitempty"`
+	// policy is which versions of which modules the instances serve, by lists and by
+	// age, whether they are stored or not. It requires that all instances are of
+	// server.type Goproxy. The checksum database is served in full. Unset: all are
+	// served. A change reaches running instances within about two minutes, without a
+	// restart.
+	// +optional
+	Policy *ProxyPolicy `json:"policy,omitempty"`
 	// router in front of the instances.
 	// +kubebuilder:default={}
 	// +optional
@@ -299,6 +307,97 @@ type ProxyPrivateModules struct {
 	// run without a Secret that is refused.
 	// +optional
 	SecretRef *LocalReference `json:"secretRef,omitempty"`
+}
+
+// PolicyMode is what a policy leads to.
+// +kubebuilder:validation:Enum=Enforce;DryRun
+type PolicyMode string
+
+// The policy modes.
+const (
+	// PolicyEnforce refuses requests, and leaves versions out of lists.
+	PolicyEnforce PolicyMode = "Enforce"
+	// PolicyDryRun serves all, and logs and counts the requests for files that
+	// Enforce would refuse.
+	PolicyDryRun PolicyMode = "DryRun"
+)
+
+// ProxyPolicy is which versions of which modules are served. A version is refused
+// if a deny rule matches it; else, if there are allow rules and none matches it;
+// else if it is younger than minimumAge. A refused file is a 403 with the reason,
+// which the go command prints. Lists, @latest and the answers to queries have only
+// versions that are served, so that the go command chooses another one.
+type ProxyPolicy struct {
+	// mode DryRun logs and counts what would be refused, and serves it.
+	// +kubebuilder:default=Enforce
+	// +optional
+	Mode PolicyMode `json:"mode,omitempty"`
+	// deny are rules for versions that are refused.
+	// +kubebuilder:validation:MaxItems=64
+	// +listType=map
+	// +listMapKey=name
+	// +optional
+	Deny []PolicyRule `json:"deny,omitempty"`
+	// allow are rules for the only versions that are served. None: all are, save
+	// the denied ones.
+	// +kubebuilder:validation:MaxItems=32
+	// +listType=map
+	// +listMapKey=name
+	// +optional
+	Allow []PolicyRule `json:"allow,omitempty"`
+	// minimumAge that a version must have, by the time in its .info file, which is
+	// that of its commit. One without a time counts from when an instance stored its
+	// .info. Modules of privateModules.patterns and of minimumAgeExempt, and the
+	// versions in probes.referenceModules, may be younger.
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ns|us|ms|s|m|h))+$') && duration(self) >= duration('1m') && duration(self) <= duration('8760h')",message="must be a duration such as 72h or 168h, from 1m to 8760h"
+	// +optional
+	MinimumAge *metav1.Duration `json:"minimumAge,omitempty"`
+	// minimumAgeExempt are patterns of module paths, in the syntax of GOPRIVATE, whose
+	// versions may be younger.
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=256
+	// +kubebuilder:validation:items:Pattern=`^[^,\s]+$`
+	// +listType=set
+	// +optional
+	MinimumAgeExempt []string `json:"minimumAgeExempt,omitempty"`
+}
+
+// PolicyRule matches versions of modules.
+type PolicyRule struct {
+	// name of the rule, in logs, metrics and error texts.
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=40
+	// +required
+	Name string `json:"name"`
+	// modules are patterns of module paths, in the syntax of GOPRIVATE: a pattern
+	// matches a path and all paths below it.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=256
+	// +kubebuilder:validation:items:Pattern=`^[^,\s]+$`
+	// +listType=set
+	// +required
+	Modules []string `json:"modules"`
+	// versions that the rule matches, each one version, such as v1.2.3, or
+	// comparisons that must all hold, such as ">=v1.2.0 <v1.4.0", in the order of
+	// semantic versions. None: all.
+	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:items:MinLength=2
+	// +kubebuilder:validation:items:MaxLength=128
+	// +kubebuilder:validation:items:Pattern=`^((|=)v[0-9]+\.[0-9]+\.[0-9]+[-+.A-Za-z0-9]*|(<|<=|>|>=)v[0-9]+[-+.A-Za-z0-9]*)( ((|=)v[0-9]+\.[0-9]+\.[0-9]+[-+.A-Za-z0-9]*|(<|<=|>|>=)v[0-9]+[-+.A-Za-z0-9]*))*$`
+	// +listType=set
+	// +optional
+	Versions []string `json:"versions,omitempty"`
+	// reason for people whose request is refused, such as the number of an advisory.
+	// +kubebuilder:validation:Pattern=`^[^\r\n]*$`
+	// +kubebuilder:validation:MaxLength=256
+	// +optional
+	Reason string `json:"reason,omitempty"`
 }
 
 // RouterType is the implementation of the router.

@@ -24,6 +24,8 @@
 //     the longest time.
 //   - What is fetched at once is bounded, in number and in bytes, and shared
 //     among clients.
+//   - With a policy it serves only the versions that the policy allows, stored or
+//     not, and leaves the others out of lists (rules.go).
 //   - Readiness depends on the store alone (the volume is mounted, is the same one,
 //     has free space, can be read), and its endpoint always answers in bounded time.
 //     Upstream trouble never makes an instance unready, because everything it

@@ -108,6 +108,15 @@ func (s *Server) modules(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", t.contentType())
 	w.Header().Set("Cache-Control", fmt.Sprintf("public, max-age=%d", t.maxAge()))
+	if p := s.rules.current(); p != nil {
+		s.guarded(w, r, t, p, storeOnly)
+		return
+	}
+	s.serve(w, r, t, storeOnly)
+}
+
+// serve answers with a file.
+func (s *Server) serve(w http.ResponseWriter, r *http.Request, t target, storeOnly bool) {
 	switch {
 	case storeOnly:
 		if !s.fromStore(w, r, t) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"sync"
 	"syscall"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"gocache.dev/operator/internal/domain/policy"
 	"gocache.dev/operator/internal/domain/probe"
 )
 
@@ -28,8 +30,13 @@ type metrics struct {
 	peerRequests     *prometheus.CounterVec
 	storeReads       *prometheus.CounterVec
 	storeWrites      *prometheus.CounterVec
+	policyDecisions  *prometheus.CounterVec
+	policyHash       *prometheus.GaugeVec
 	evictions        prometheus.Counter
 	evictedBytes     prometheus.Counter
+
+	mu    sync.Mutex
+	rules map[string]bool // of the policy in force
 }
 
 func newMetrics() *metrics {
@@ -53,6 +60,10 @@ func newMetrics() *metrics {
 			Name: "gocache_proxy_peer_requests_total", Help: "Requests to other instances of the proxy for what they have stored, by result: hit, miss, failed."}, []string{"result"}),
 		storeReads: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "gocache_proxy_store_reads_total", Help: "Files looked for in the store, by what was found."}, []string{"result"}),
+		policyDecisions: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "gocache_proxy_policy_decisions_total", Help: "Requests that the policy decided on, by rule (deny/NAME, allow, minimumAge) and result: refused, left_out (an answer without such versions) or dry_run (served all the same)."}, []string{"rule", "result"}),
+		policyHash: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "gocache_proxy_policy_info", Help: "1 for the policy in force, by the beginning of its SHA-256 and its mode."}, []string{"hash", "mode"}),
 		evictions: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "gocache_proxy_store_evictions_total", Help: "Archives removed from the store to make room for others."}),
 		evictedBytes: prometheus.NewCounter(prometheus.CounterOpts{
@@ -61,7 +72,7 @@ func newMetrics() *metrics {
 			Name: "gocache_proxy_store_writes_total", Help: "Files written to the store, by result."}, []string{"result"}),
 	}
 	m.registry.MustRegister(m.requests, m.durations, m.inFlight, m.upstreamRequests, m.upstreamDuration, m.upstreamBytes, m.peerRequests, m.storeReads,
-		m.storeWrites, m.evictions, m.evictedBytes, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+		m.storeWrites, m.policyDecisions, m.policyHash, m.evictions, m.evictedBytes, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 
@@ -127,6 +138,23 @@ func (m *metrics) upstream(status int, err error, took time.Duration) {
 }
 
 func (m *metrics) peer(result string) { m.peerRequests.WithLabelValues(result).Inc() }
+
+func (m *metrics) policy(rule, result string) { m.policyDecisions.WithLabelValues(rule, result).Inc() }
+
+// policyInForce publishes which policy is, and forgets the rules of the one before.
+func (m *metrics) policyInForce(hash string, p *policy.Policy) {
+	m.policyHash.Reset()
+	m.policyHash.WithLabelValues(hash, string(p.Mode)).Set(1)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	rules := p.Rules()
+	for rule := range m.rules {
+		if !rules[rule] {
+			m.policyDecisions.DeletePartialMatch(prometheus.Labels{"rule": rule})
+		}
+	}
+	m.rules = rules
+}
 
 func (m *metrics) received(n int) { m.upstreamBytes.Add(float64(n)) }
 

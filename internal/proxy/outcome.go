@@ -131,6 +131,9 @@ func explain(err error) (status int, text string) {
 	if refused, ok := errors.AsType[*statusError](err); ok {
 		return refused.explain()
 	}
+	if refused, ok := errors.AsType[*refusal](err); ok {
+		return http.StatusForbidden, refused.Error()
+	}
 	if bad, ok := errors.AsType[*badAnswer](err); ok {
 		return http.StatusBadGateway, bad.Error()
 	}

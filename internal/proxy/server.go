@@ -32,6 +32,9 @@ type Options struct {
 	// Peers are the URLs of the other instances of the proxy. They are asked for
 	// what they have stored, before the upstream and when it does not have a file.
 	Peers []string
+	// Policy is a file with which versions are served, in the format of package
+	// policy. It is read again when it changes. Empty: all are.
+	Policy string
 	// Name is this instance's name in answers and logs.
 	Name string
 	// TempDir is for fetches under way; default os.TempDir.
@@ -86,6 +89,7 @@ type Server struct {
 	fetcher      *fetcher
 	direct       string // GONOPROXY patterns; what matches is not fetched here
 	store        *Store
+	rules        *rules
 	metrics      *metrics
 	ready        *readiness
 	slots        *semaphore.Weighted
@@ -116,6 +120,9 @@ func New(o Options) (*Server, error) {
 		name: o.Name, store: store, direct: env.direct(), metrics: m, private: env.private, fetchTimeout: o.FetchTimeout, now: o.Now, log: o.Log,
 		slots: semaphore.NewWeighted(int64(o.MaxRequests)),
 		ready: &readiness{check: func() Report { return store.Check(o.MinFree) }, timeout: o.ReadyTimeout, now: o.Now},
+	}
+	if s.rules, err = newRules(o.Policy, m, o.Now, o.Log); err != nil {
+		return nil, err
 	}
 	m.watchStore(s.ready.latest)
 	m.proxies(env.SumDBName())

@@ -102,7 +102,7 @@ func TestDoesNotWaitInVain(t *testing.T) {
 	if got, asked := status(), h.asked.Load(); got != http.StatusServiceUnavailable || asked != 1 {
 		t.Errorf("in a long outage: status %d after %d requests, want the error of the first", got, asked)
 	}
-	later.Store(int64(4 * outageWait)) // nobody asked meanwhile: it may be another one
+	later.Store(int64(4 * outageWait)) // without a request meanwhile: it may be another one
 	time.AfterFunc(50*time.Millisecond, func() { h.back.Store(true) })
 	if got := status(); got != http.StatusOK {
 		t.Errorf("in another outage: status %d, want 200", got)

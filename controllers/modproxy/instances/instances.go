@@ -42,7 +42,7 @@ type Result struct {
 	began bool
 }
 
-// +kubebuilder:rbac:groups="",resources=services,verbs=get;list;watch;create;patch
+// +kubebuilder:rbac:groups="",resources=services;configmaps,verbs=get;list;watch;create;patch
 
 // Reconcile brings each instance that the operator runs to the state of the spec.
 // An instance that fails does not keep the others from theirs.
@@ -63,6 +63,9 @@ func (r Reconciler) Reconcile(ctx context.Context, p *v1alpha1.ModProxy, o pass.
 	}
 	if err := r.ensurePolicy(ctx, p, own); err != nil {
 		return out, err // pods that accept every client would serve without the router's checks
+	}
+	if err := r.ensureRules(ctx, p); err != nil {
+		return out, err // new pods would serve what the policy refuses
 	}
 	secret, err := r.privateSecret(ctx, p)
 	if err != nil && conditions.Stalled(err) == nil {

@@ -67,6 +67,9 @@ func (r Reconciler) goproxy(p *v1alpha1.ModProxy, instance *v1alpha1.ProxyInstan
 	if up := p.Spec.Upstream; up != nil && up.Proxy != "" {
 		command = append(command, "--upstream", up.Proxy)
 	}
+	if p.Spec.Policy != nil {
+		command = append(command, "--policy", rulesFile)
+	}
 	if private.secret != "" {
 		command = append(command, "--credentials", privateDir, "--credentials-hosts", private.hosts)
 	}

@@ -82,6 +82,10 @@ func (r Reconciler) instancePod(p *v1alpha1.ModProxy, instance *v1alpha1.ProxyIn
 		server.VolumeMounts = append(server.VolumeMounts, corev1.VolumeMount{Name: "private", MountPath: privateDir, ReadOnly: true})
 		pod.Volumes = append(pod.Volumes, given.private.volume())
 	}
+	if p.Spec.Policy != nil {
+		server.VolumeMounts = append(server.VolumeMounts, corev1.VolumeMount{Name: rulesName, MountPath: rulesDir, ReadOnly: true})
+		pod.Volumes = append(pod.Volumes, rulesVolume(p))
+	}
 	podspec.Place(&pod, p.Spec.PodTemplate, "")
 	podspec.Bound(&pod, p.Spec.PodTemplate)
 	return pod

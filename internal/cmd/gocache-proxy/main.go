@@ -66,6 +66,7 @@ and has room), /metrics (Prometheus).`,
 	fs.StringVar(&f.options.Credentials, "credentials", "", "directory with netrc, or with username and password for the upstreams; read again for each request, sent over https only")
 	fs.StringVar(&f.options.CredentialsHosts, "credentials-hosts", "", "hosts that credentials may be sent to, such as proxy.example.com,*.corp.example (default: all that they are for)")
 	fs.StringVar(&f.peers, "peers", os.Getenv("GOCACHE_PROXY_PEERS"), "URLs of the other instances of the proxy, separated by commas, which are asked for what they have stored (default: GOCACHE_PROXY_PEERS)")
+	fs.StringVar(&f.options.Policy, "policy", "", "file with which versions are served, as JSON; read again when it changes (default: all are)")
 	fs.StringVar(&f.defaults, "toolchain-defaults", filepath.Join(goroot(), "go.env"), "a Go distribution's go.env, read where no go command is")
 	fs.StringVar(&f.options.Name, "name", hostname(), "name of this instance in answers and logs")
 	fs.StringVar(&f.options.TempDir, "temp-dir", os.TempDir(), "directory for fetches under way")

@@ -85,7 +85,7 @@ func TestInstancesThatComeBack(t *testing.T) {
 			if len(failed) > 0 {
 				t.Errorf("of %d requests failed, by status: %v", total, failed)
 			}
-			// One that is quarantined is not coming: its clients are told at once.
+			// One that is quarantined is not coming: its clients get the error at once.
 			if err := b.Router.Set(t.Context(), []route.Server{{Name: "blue", State: route.Down}, {Name: "green", State: route.Down}}); err != nil {
 				t.Fatal(err)
 			}
