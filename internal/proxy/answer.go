@@ -38,6 +38,11 @@ func (f *fetcher) checkText(ctx context.Context, t target, text []byte) ([]byte,
 	if err != nil {
 		return nil, &badAnswer{fmt.Errorf("%s: %w", t.name, err)}
 	}
+	if t.kind == modcache.Mod {
+		if err := f.unmixed(t, text, nil); err != nil {
+			return nil, err
+		}
+	}
 	if t.kind == modcache.Mod && f.database != nil && f.vouched(t.module.Path) {
 		m := module.Version{Path: t.module.Path, Version: t.module.Version + "/go.mod"}
 		return text, f.database.vouch(ctx, m, modcache.SumGoMod(text))
@@ -94,7 +99,7 @@ func (f *fetcher) checkArchive(ctx context.Context, t target, s *spool) error {
 	if f.database != nil && f.vouched(t.module.Path) {
 		return f.database.vouch(ctx, t.module, sum.H1)
 	}
-	return nil
+	return f.unmixed(t, nil, &sum)
 }
 
 // archive is a fetched file, for one reader at a time.

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"gocache.dev/operator/internal/domain/hosts"
+	"gocache.dev/operator/internal/domain/netrc"
 )
 
 // credentials are files in a directory, as a Secret is mounted: netrc, or
@@ -58,7 +59,7 @@ func (c *credentials) of(u *url.URL) (user, password string, ok bool, err error)
 	if err != nil {
 		return "", "", false, err
 	}
-	if user, password, ok = lookup(text, u.Hostname()); ok || !c.upstreams[u.Host] {
+	if user, password, ok = netrc.Lookup(text, u.Hostname()); ok || !c.upstreams[u.Host] {
 		return user, password, ok, nil
 	}
 	user, userErr := c.read(usernameName)
@@ -74,52 +75,6 @@ func (c *credentials) read(name string) (string, error) {
 		return "", fmt.Errorf("read the credentials: %w", err)
 	}
 	return string(text), nil
-}
-
-// lookup finds a machine in netrc's format: tokens between white space, of
-// which "machine NAME", "login NAME" and "password TEXT" matter. "default"
-// stands for every machine and ends the search; a macro ends with an empty line.
-func lookup(netrc, host string) (login, password string, found bool) {
-	lines := strings.Split(netrc, "\n")
-	macro := false
-	for _, line := range lines {
-		fields := strings.Fields(line)
-		if macro {
-			macro = len(fields) > 0
-			continue
-		}
-		for i := 0; i < len(fields); i++ {
-			value := ""
-			if i+1 < len(fields) {
-				value = fields[i+1]
-			}
-			switch fields[i] {
-			case "machine":
-				if found {
-					return login, password, true
-				}
-				found, i = value == host, i+1
-			case "default":
-				if found {
-					return login, password, true
-				}
-				found = true
-			case "macdef":
-				macro, i = true, len(fields)
-			case "login":
-				if i++; found {
-					login = value
-				}
-			case "password":
-				if i++; found {
-					password = value
-				}
-			case "account":
-				i++
-			}
-		}
-	}
-	return login, password, found
 }
 
 // authorized adds credentials to what goes to the hosts that they are for.

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-const netrc = `# ours
+const netrcText = `# ours
 machine proxy.example.com login me password secret
 machine other.example.com
   login you account x
@@ -70,7 +70,7 @@ func TestCredentials(t *testing.T) {
 		"https://up.example.com:8443/x": "robot:s p", "http://up.example.com:8443/x": "",
 		"https://up.example.com/x": "", "https://proxy.example.com/x": "",
 	})
-	write("netrc", netrc)
+	write("netrc", netrcText)
 	check("netrc", map[string]string{
 		"https://proxy.example.com/x": "me:secret", "https://proxy.example.com:444/x": "me:secret", "http://proxy.example.com/x": "",
 		"https://other.example.com/": "you:two", "https://evil.example.com/": "anybody:none", "https://up.example.com:8443/x": "anybody:none",
@@ -80,7 +80,7 @@ func TestCredentials(t *testing.T) {
 		t.Fatal(err)
 	}
 	send.credentials = known
-	write("netrc", netrc)
+	write("netrc", netrcText)
 	check("for one host", map[string]string{
 		"https://proxy.example.com/x": "me:secret", "http://proxy.example.com/x": "",
 		"https://other.example.com/": "", "https://evil.example.com/": "", "https://up.example.com:8443/x": "",

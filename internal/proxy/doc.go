@@ -6,6 +6,9 @@
 //     before a client gets them. An archive flows to its clients while it
 //     arrives; its last 256 KiB stay back until all of it was checked, and if
 //     that fails the connection ends before the archive does.
+//   - Private modules may come from version control: a server beside the instance
+//     fetches them (see gocache.dev/operator/internal/agent/vcs), and no upstream and
+//     no checksum database is asked for them. A version stays what it was first.
 //   - What is fetched is stored only if it is consistent in itself and, unless
 //     the module is private, is what the checksum database has.
 //   - Store keeps each file together with its SHA-256, written durably and

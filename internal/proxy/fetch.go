@@ -39,10 +39,13 @@ const (
 type fetcher struct {
 	store    *Store
 	upstream *upstream
-	peers    *peers
-	database *database // nil: none vouches for anything
-	vouched  func(modulePath string) bool
-	tempDir  string
+	// versionControl is asked for private modules in place of the upstream; nil:
+	// there is none.
+	versionControl *versionControl
+	peers          *peers
+	database       *database // nil: none vouches for anything
+	vouched        func(modulePath string) bool
+	tempDir        string
 	// timeout is how long an answer may take to begin, or a text to arrive.
 	timeout time.Duration
 	// texts and archives bound how many are fetched at once, bytes the sum of the
@@ -51,8 +54,9 @@ type fetcher struct {
 	large                  *semaphore.Weighted
 	minFree                uint64
 	log                    logr.Logger
-	// late is set while the upstream takes long.
-	late atomic.Bool
+	// late is set while the upstream takes long, privateLate while version control
+	// does.
+	late, privateLate atomic.Bool
 	// turns has one that adds to what is known of a file wait for another.
 	turns [64]sync.Mutex
 
@@ -140,7 +144,7 @@ func (f *fetcher) fetch(ctx, turn context.Context, fl *flight, client string) (e
 	defer cancel()
 	defer func() {
 		if !isTimeout(err) {
-			f.late.Store(false)
+			f.lateness(fl.target).Store(false)
 		}
 	}()
 	return f.walk(ctx, fl, func(resp *http.Response) error {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/mod/module"
@@ -20,8 +21,12 @@ import (
 // one that can be served in its place.
 const freshTimeout = 500 * time.Millisecond
 
+// freshPrivateTimeout is the same for version control, where an answer takes some
+// seconds: a version that was just pushed is asked for by those who pushed it.
+const freshPrivateTimeout = 15 * time.Second
+
 // errLate is an upstream that takes longer; its answer is for the next client.
-var errLate = fmt.Errorf("the upstream takes longer than %s, and the store has an answer: %w", freshTimeout, os.ErrDeadlineExceeded)
+var errLate = fmt.Errorf("the upstream takes long, and the store has an answer: %w", os.ErrDeadlineExceeded)
 
 // waitFor waits for a fetch of what may change: to its end if there is nothing to
 // serve in its place, else for a moment, or not at all when the last one took
@@ -29,10 +34,10 @@ var errLate = fmt.Errorf("the upstream takes longer than %s, and the store has a
 func (f *fetcher) waitFor(ctx context.Context, fl *flight) error {
 	var enough <-chan time.Time
 	if f.store.has(fl.name) {
-		timer := time.NewTimer(freshTimeout)
+		timer := time.NewTimer(f.freshness(fl.target))
 		defer timer.Stop()
 		enough = timer.C
-		if f.late.Load() {
+		if f.lateness(fl.target).Load() {
 			select {
 			case <-fl.done:
 				return nil
@@ -44,12 +49,28 @@ func (f *fetcher) waitFor(ctx context.Context, fl *flight) error {
 	select {
 	case <-fl.done:
 	case <-enough:
-		f.late.Store(true)
+		f.lateness(fl.target).Store(true)
 		return errLate
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 	return nil
+}
+
+// lateness is whether the source of a module takes long.
+func (f *fetcher) lateness(t target) *atomic.Bool {
+	if f.versionControl.serves(t.module.Path) {
+		return &f.privateLate
+	}
+	return &f.late
+}
+
+// freshness is how long clients wait for the source of a module.
+func (f *fetcher) freshness(t target) time.Duration {
+	if f.versionControl.serves(t.module.Path) {
+		return freshPrivateTimeout
+	}
+	return freshTimeout
 }
 
 // known is what the store has of a mutable file; nil: nothing.

@@ -140,6 +140,9 @@ func explain(err error) (status int, text string) {
 	if queue, ok := errors.AsType[*busy](err); ok {
 		return http.StatusServiceUnavailable, queue.Error()
 	}
+	if down, ok := errors.AsType[*unreachable](err); ok {
+		return http.StatusBadGateway, down.Error()
+	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && !isLocal(err):
 		return http.StatusNotFound, err.Error()

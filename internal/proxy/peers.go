@@ -136,13 +136,13 @@ func (f *fetcher) newest(ctx context.Context, t target) {
 // the instances that were not asked.
 func (f *fetcher) walk(ctx context.Context, fl *flight, take func(*http.Response) error) error {
 	if fl.mutable {
-		return f.upstream.walk(ctx, fl.name, take)
+		return f.source(ctx, fl.target, take)
 	}
 	found, unasked, err := f.peers.first(ctx, fl.name, take)
 	if found || err != nil {
 		return err
 	}
-	err = f.upstream.walk(ctx, fl.name, take)
+	err = f.source(ctx, fl.target, take)
 	if refused, ok := errors.AsType[*statusError](err); err == nil || isFinal(err) || ok && refused.final() {
 		return err
 	}

@@ -88,14 +88,19 @@ func (u *upstream) fail(handler http.HandlerFunc) {
 
 func moduleZip(t *testing.T, m module.Version) []byte {
 	t.Helper()
+	return moduleZipOf(t, m, "module "+m.Path+"\n")
+}
+
+func moduleZipOf(t *testing.T, m module.Version, mod string) []byte {
+	t.Helper()
 	var buf bytes.Buffer
 	w := zip.NewWriter(&buf)
-	for name, content := range map[string]string{"go.mod": "module " + m.Path + "\n", "m.go": "package m\n"} {
-		f, err := w.Create(m.String() + "/" + name)
+	for _, file := range [][2]string{{"go.mod", mod}, {"m.go", "package m\n"}} { // the same each time
+		f, err := w.Create(m.String() + "/" + file[0])
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := io.WriteString(f, content); err != nil {
+		if _, err := io.WriteString(f, file[1]); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -17,9 +17,15 @@ import (
 type statusError struct {
 	code int
 	text string
+	// versionControl: it is of the server for version control, whose text is for the
+	// client.
+	versionControl bool
 }
 
 func (e *statusError) Error() string {
+	if e.versionControl {
+		return fmt.Sprintf("%d %s", e.code, e.text)
+	}
 	return strings.TrimSpace(fmt.Sprintf("the upstream proxy answered %d %s\n%s", e.code, http.StatusText(e.code), e.text))
 }
 
@@ -33,6 +39,11 @@ func (e *statusError) Is(target error) bool {
 // another status.
 func (e *statusError) explain() (status int, text string) {
 	switch {
+	case e.versionControl:
+		if e.code == http.StatusInternalServerError {
+			return http.StatusBadGateway, e.text
+		}
+		return e.code, e.text
 	case e.code == http.StatusNotFound, e.code == http.StatusGone:
 		if e.text == "" {
 			return e.code, "not found"

@@ -35,6 +35,12 @@ type Options struct {
 	// Policy is a file with which versions are served, in the format of package
 	// policy. It is read again when it changes. Empty: all are.
 	Policy string
+	// VersionControl is the URL of a GOPROXY server that fetches from version
+	// control: it alone is asked for modules that match PrivateModules, and no
+	// checksum database for them. Empty: they come from the upstream.
+	VersionControl string
+	// PrivateModules are patterns of module paths, in the syntax of GOPRIVATE.
+	PrivateModules string
 	// Name is this instance's name in answers and logs.
 	Name string
 	// TempDir is for fetches under way; default os.TempDir.
@@ -116,8 +122,13 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	vcs, err := newVersionControl(o.VersionControl, o.PrivateModules, up)
+	if err != nil {
+		return nil, err
+	}
+	private := func(path string) bool { return env.private(path) || vcs.serves(path) }
 	s := &Server{
-		name: o.Name, store: store, direct: env.direct(), metrics: m, private: env.private, fetchTimeout: o.FetchTimeout, now: o.Now, log: o.Log,
+		name: o.Name, store: store, direct: env.direct(), metrics: m, private: private, fetchTimeout: o.FetchTimeout, now: o.Now, log: o.Log,
 		slots: semaphore.NewWeighted(int64(o.MaxRequests)),
 		ready: &readiness{check: func() Report { return store.Check(o.MinFree) }, timeout: o.ReadyTimeout, now: o.Now},
 	}
@@ -126,7 +137,7 @@ func New(o Options) (*Server, error) {
 	}
 	m.watchStore(s.ready.latest)
 	m.proxies(env.SumDBName())
-	if s.fetcher, err = newFetcher(o, env, store, up); err != nil {
+	if s.fetcher, err = newFetcher(o, env, store, up, vcs); err != nil {
 		return nil, err
 	}
 	s.library = &goproxy.Goproxy{
@@ -145,17 +156,20 @@ func New(o Options) (*Server, error) {
 		store.removeLeftovers(started)
 		store.evict.makeRoom(0)
 	}()
+	if vcs != nil {
+		o.Log.Info("Fetching from version control", "modules", vcs.patterns, "by", vcs.base.Redacted())
+	}
 	o.Log.Info("Fetching from", "upstream", redactList(env.GOPROXY), "checksumDatabase", env.SumDBName())
 	return s, nil
 }
 
-func newFetcher(o Options, env Environment, store *Store, up *upstream) (*fetcher, error) {
+func newFetcher(o Options, env Environment, store *Store, up *upstream, vcs *versionControl) (*fetcher, error) {
 	others, err := newPeers(o.Peers, store.metrics, o.Now)
 	if err != nil {
 		return nil, err
 	}
 	f := &fetcher{
-		peers: others, store: store, upstream: up, vouched: func(path string) bool { return !env.private(path) },
+		peers: others, store: store, upstream: up, versionControl: vcs, vouched: func(path string) bool { return !env.private(path) && !vcs.serves(path) },
 		tempDir: o.TempDir, timeout: o.FetchTimeout, minFree: o.MinFree, log: o.Log,
 		archives: newGate(int64(o.MaxFetches)), texts: newGate(textsPerArchive * int64(o.MaxFetches)),
 		bytes: newGate(o.MaxFetchBytes), large: semaphore.NewWeighted(largeTexts),

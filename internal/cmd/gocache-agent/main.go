@@ -48,7 +48,7 @@ func newRoot() *cobra.Command {
 		SilenceUsage:  true,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
-	root.AddCommand(newVerify(), newRepair(), newManifest(), newDiff(), newTrim(), newCleanup(), newRestore(), newWarm(), newSkipTest(), newFetch(), newOfflineBuild(), newProg(), newStore(), newInstall(), newUsage(), newVolumeTest())
+	root.AddCommand(newVerify(), newRepair(), newManifest(), newDiff(), newTrim(), newCleanup(), newRestore(), newWarm(), newSkipTest(), newFetch(), newOfflineBuild(), newProg(), newStore(), newInstall(), newUsage(), newVolumeTest(), newVCS(), newVCSHelp())
 	return root
 }
 

@@ -52,7 +52,8 @@ func command() *cobra.Command {
 Where modules come from and how they are checked follows the go command's own
 variables: GOPROXY (or --upstream), GONOPROXY, GOPRIVATE, GOSUMDB, GONOSUMDB.
 Their defaults are asked from a go command in PATH, or else read from
---toolchain-defaults. Modules are never fetched directly from version control.
+--toolchain-defaults. Modules are not fetched from version control here, but by
+the server that --version-control names.
 
 Pages: /healthz (the process lives), /readyz (the store is there, is readable
 and has room), /metrics (Prometheus).`,
@@ -65,6 +66,8 @@ and has room), /metrics (Prometheus).`,
 	fs.StringVar(&f.upstream, "upstream", "", "GOPROXY list to fetch from; \"off\" serves the store alone (default: the toolchain's GOPROXY)")
 	fs.StringVar(&f.options.Credentials, "credentials", "", "directory with netrc, or with username and password for the upstreams; read again for each request, sent over https only")
 	fs.StringVar(&f.options.CredentialsHosts, "credentials-hosts", "", "hosts that credentials may be sent to, such as proxy.example.com,*.corp.example (default: all that they are for)")
+	fs.StringVar(&f.options.VersionControl, "version-control", "", "URL of a server, such as gocache-agent vcs, that alone is asked for the modules of --private-modules; no upstream and no checksum database is")
+	fs.StringVar(&f.options.PrivateModules, "private-modules", "", "patterns of module paths, in the syntax of GOPRIVATE, that come from --version-control")
 	fs.StringVar(&f.peers, "peers", os.Getenv("GOCACHE_PROXY_PEERS"), "URLs of the other instances of the proxy, separated by commas, which are asked for what they have stored (default: GOCACHE_PROXY_PEERS)")
 	fs.StringVar(&f.options.Policy, "policy", "", "file with which versions are served, as JSON; read again when it changes (default: all are)")
 	fs.StringVar(&f.defaults, "toolchain-defaults", filepath.Join(goroot(), "go.env"), "a Go distribution's go.env, read where no go command is")
@@ -80,10 +83,9 @@ and has room), /metrics (Prometheus).`,
 	fs.StringVar(&f.tlsCert, "tls-cert", "", "certificate file; with --tls-key serves HTTPS")
 	fs.StringVar(&f.tlsKey, "tls-key", "", "key file of --tls-cert")
 	fs.DurationVar(&f.shutdownTimeout, "shutdown-timeout", 5*time.Minute, "how long requests under way may take when stopping")
-	if err := cmd.MarkFlagRequired("store"); err != nil {
-		panic(err) // the flag is defined above
-	}
+	_ = cmd.MarkFlagRequired("store") // it is defined above
 	cmd.MarkFlagsRequiredTogether("tls-cert", "tls-key")
+	cmd.MarkFlagsRequiredTogether("version-control", "private-modules")
 	return cmd
 }
 

@@ -38,9 +38,12 @@ const maxCredential = 1 << 20
 type Credentials map[string][]byte
 
 // ReadCredentials reads a mounted Secret. Keys that it lacks are left out.
-func ReadCredentials(dir string) (Credentials, error) {
+func ReadCredentials(dir string) (Credentials, error) { return ReadKeys(dir, Keys()...) }
+
+// ReadKeys reads keys of a mounted Secret. Those that it lacks are left out.
+func ReadKeys(dir string, keys ...string) (Credentials, error) {
 	c := Credentials{}
-	for _, key := range Keys() {
+	for _, key := range keys {
 		name := filepath.Join(dir, key)
 		info, err := os.Stat(name)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -104,12 +107,39 @@ func text(b []byte) string { return strings.TrimRight(string(b), "\r\n") }
 
 // sshAuth checks the server's key against the known ones, always.
 func (c Credentials) sshAuth(u *url.URL) (transport.AuthMethod, func(), error) {
+	config, remove, err := c.sshConfig(u.User.Username(), hostPort(u))
+	if err != nil {
+		return nil, nil, err
+	}
+	method := &ssh.PublicKeys{User: config.User, Signer: config.signer}
+	method.HostKeyCallback, method.HostKeyAlgorithms = config.HostKeyCallback, config.HostKeyAlgorithms
+	return method, remove, nil
+}
+
+// SSHConfig returns what a client needs to log in to the server at host:port,
+// with the identity, as git without a user. The server's key is compared with
+// the known ones, always.
+func (c Credentials) SSHConfig(user, hostPort string) (*gossh.ClientConfig, error) {
+	config, remove, err := c.sshConfig(user, hostPort)
+	if err != nil {
+		return nil, err
+	}
+	remove() // it is read
+	config.Auth = []gossh.AuthMethod{gossh.PublicKeys(config.signer)}
+	return &config.ClientConfig, nil
+}
+
+type sshConfig struct {
+	gossh.ClientConfig
+	signer gossh.Signer
+}
+
+func (c Credentials) sshConfig(user, hostPort string) (*sshConfig, func(), error) {
 	if len(c[IdentityKey]) == 0 || len(c[KnownHostsKey]) == 0 {
 		return nil, nil, fmt.Errorf("an ssh URL needs the keys %s and %s in its Secret", IdentityKey, KnownHostsKey)
 	}
-	user := "git"
-	if u.User.Username() != "" {
-		user = u.User.Username()
+	if user == "" {
+		user = "git"
 	}
 	signer, err := gossh.ParsePrivateKey(c[IdentityKey])
 	if err != nil {
@@ -130,11 +160,10 @@ func (c Credentials) sshAuth(u *url.URL) (transport.AuthMethod, func(), error) {
 		remove()
 		return nil, nil, fmt.Errorf("key %s of its Secret: %w", KnownHostsKey, err)
 	}
-	method := &ssh.PublicKeys{User: user, Signer: signer}
-	method.HostKeyCallback = known.HostKeyCallback()
 	// A server has several keys: ask for those that are known.
-	method.HostKeyAlgorithms = known.HostKeyAlgorithms(hostPort(u))
-	return method, remove, nil
+	return &sshConfig{signer: signer, ClientConfig: gossh.ClientConfig{
+		User: user, HostKeyCallback: known.HostKeyCallback(), HostKeyAlgorithms: known.HostKeyAlgorithms(hostPort),
+	}}, remove, nil
 }
 
 func hostPort(u *url.URL) string {

@@ -2,22 +2,18 @@ package gitrepo_test
 
 import (
 	"context"
-	"crypto/ed25519"
-	"crypto/rand"
-	"encoding/pem"
 	"errors"
 	"io/fs"
 	"net"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"golang.org/x/crypto/ssh"
-	"golang.org/x/crypto/ssh/knownhosts"
 
 	"gocache.dev/operator/internal/domain/gitrepo"
+	"gocache.dev/operator/internal/testing/gitserver"
 )
 
 // newSilent listens and sends nothing.
@@ -31,69 +27,19 @@ func newSilent(t *testing.T) string {
 
 func newKey(t *testing.T) (ssh.Signer, []byte) {
 	t.Helper()
-	_, key, err := ed25519.GenerateKey(rand.Reader)
+	signer, file, err := gitserver.Key()
 	must(t, err)
-	signer, err := ssh.NewSignerFromKey(key)
-	must(t, err)
-	block, err := ssh.MarshalPrivateKey(key, "")
-	must(t, err)
-	return signer, pem.EncodeToMemory(block)
+	return signer, file
 }
 
 // serveSSH lets one user with one key read repositories.
 func serveSSH(t *testing.T, host ssh.Signer, login string, user ssh.PublicKey) string {
 	t.Helper()
-	config := &ssh.ServerConfig{PublicKeyCallback: func(c ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
-		if c.User() != login || string(key.Marshal()) != string(user.Marshal()) {
-			return nil, ssh.ErrNoAuth
-		}
-		return nil, nil //nolint:nilnil // no restrictions
-	}}
-	config.AddHostKey(host)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	t.Cleanup(func() { _ = l.Close() })
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go session(conn, config)
-		}
-	}()
+	go gitserver.ServeSSH(t.Context(), l, host, login, user)
 	return l.Addr().String()
-}
-
-// session runs git-upload-pack for each channel.
-func session(conn net.Conn, config *ssh.ServerConfig) {
-	_, channels, requests, err := ssh.NewServerConn(conn, config)
-	if err != nil {
-		return
-	}
-	go ssh.DiscardRequests(requests)
-	for c := range channels {
-		channel, requests, err := c.Accept()
-		if err != nil {
-			return
-		}
-		go func() {
-			for r := range requests {
-				_ = r.Reply(r.Type == "exec", nil)
-				if r.Type != "exec" {
-					continue
-				}
-				var command struct{ Line string }
-				_ = ssh.Unmarshal(r.Payload, &command)
-				dir := strings.Trim(strings.TrimPrefix(command.Line, "git-upload-pack "), "'")
-				cmd := exec.Command("git", "upload-pack", dir) //nolint:gosec,noctx // of a test
-				cmd.Stdin, cmd.Stdout = channel, channel
-				_ = cmd.Run()
-				_, _ = channel.SendRequest("exit-status", false, ssh.Marshal(struct{ Status uint32 }{0}))
-				_ = channel.Close()
-			}
-		}()
-	}
 }
 
 // Keys are checked both ways: nothing is sent to an unknown server.
@@ -104,7 +50,7 @@ func TestSSH(t *testing.T) {
 	user, identity := newKey(t)
 	address := serveSSH(t, host, "git", user.PublicKey())
 	known := func(key ssh.PublicKey) []byte {
-		return []byte(knownhosts.Line([]string{knownhosts.HashHostname(knownhosts.Normalize(address))}, key) + "\n")
+		return gitserver.KnownHost(address, key, true)
 	}
 	url := "ssh://" + address + r.Dir
 	for name, tt := range map[string]struct {
@@ -144,7 +90,7 @@ func TestSSHUser(t *testing.T) {
 	host, _ := newKey(t)
 	user, identity := newKey(t)
 	address := serveSSH(t, host, "deploy", user.PublicKey())
-	credentials := gitrepo.Credentials{"identity": identity, "known_hosts": []byte(knownhosts.Line([]string{knownhosts.Normalize(address)}, host.PublicKey()) + "\n")}
+	credentials := gitrepo.Credentials{"identity": identity, "known_hosts": gitserver.KnownHost(address, host.PublicKey(), false)}
 	for login, want := range map[string]string{"deploy@": second, "git@": "", "": ""} {
 		got, err := gitrepo.Remote{URL: "ssh://" + login + address + r.Dir, Ref: "main", Credentials: credentials}.Resolve(t.Context())
 		if got != want || (err == nil) != (want != "") {
@@ -158,7 +104,7 @@ func TestSSHUser(t *testing.T) {
 func TestSSHWithoutTemporaryFiles(t *testing.T) {
 	host, identity := newKey(t)
 	t.Setenv("TMPDIR", filepath.Join(t.TempDir(), "none"))
-	credentials := gitrepo.Credentials{"identity": identity, "known_hosts": []byte(knownhosts.Line([]string{"127.0.0.1"}, host.PublicKey()) + "\n")}
+	credentials := gitrepo.Credentials{"identity": identity, "known_hosts": gitserver.KnownHost("127.0.0.1", host.PublicKey(), false)}
 	_, err := gitrepo.Remote{URL: "ssh://127.0.0.1:1/x", Ref: "main", Credentials: credentials}.Resolve(t.Context())
 	if !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "known_hosts") {
 		t.Errorf("err = %v, want one about the file for known_hosts", err)

@@ -65,6 +65,25 @@ func (l List) Match(hostPort string) bool {
 	return false
 }
 
+// MatchPort is Match for a host and the port that it is reached at.
+func (l List) MatchPort(host, port string) bool { return l.Match(net.JoinHostPort(host, port)) }
+
+// Exact returns the hosts that are named without a wildcard, each with its port
+// if it has one.
+func (l List) Exact() []string {
+	var exact []string
+	for _, p := range l.patterns {
+		switch {
+		case p.sub:
+		case p.port != "":
+			exact = append(exact, net.JoinHostPort(p.host, p.port))
+		default:
+			exact = append(exact, p.host)
+		}
+	}
+	return exact
+}
+
 // Empty reports whether the list has no pattern.
 func (l List) Empty() bool { return len(l.patterns) == 0 }
 

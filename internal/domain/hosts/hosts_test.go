@@ -55,3 +55,21 @@ func TestParse(t *testing.T) {
 		t.Error("a list of any length is accepted")
 	}
 }
+
+func TestExact(t *testing.T) {
+	l, err := hosts.Parse("Git.example.com,*.corp.example, ssh.example.com:2222 10.0.0.1 [::1]:22")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := strings.Join(l.Exact(), " "), "git.example.com ssh.example.com:2222 10.0.0.1 [::1]:22"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	for _, at := range [][2]string{{"git.example.com", "443"}, {"ssh.example.com", "2222"}, {"::1", "22"}} {
+		if !l.MatchPort(at[0], at[1]) {
+			t.Errorf("%s is not matched", at)
+		}
+	}
+	if l.MatchPort("ssh.example.com", "22") {
+		t.Error("another port is matched")
+	}
+}
