@@ -5,8 +5,8 @@
 // checks whether a CacheSnapshot may be offered. How snapshots are made or
 // verified is not its concern: it reads the condition with the result.
 //
-// A PVC has no status of ours to write, so the PVC's owner is notified by
-// events, once per change of cause. Everything that decides is read from the
+// The operator cannot write the status of a PVC. It therefore reports by events
+// on the PVC, once per change of cause. Everything that decides is read from the
 // API server at the start of a pass and not from a cache; caches only wake the
 // controller and find the PVCs that wait for an object.
 //

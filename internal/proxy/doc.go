@@ -44,5 +44,6 @@
 //
 // The pages of a checksum database are served by the goproxy/goproxy library.
 //
-// Start at Server; handler.go shows the path of a request, fetch.go that of a file.
+// Start at Server; handler.go shows the path of a request, fetch.go that of a
+// file, and peers.go the requests to other instances.
 package proxy

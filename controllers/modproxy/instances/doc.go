@@ -5,7 +5,7 @@
 // It does not decide which instance serves. It replaces pods one after the
 // other, each while another instance serves, keeps an instance down while its
 // store is being replaced, and deletes an instance that the spec no longer names
-// when the controller calls RemoveFormer: not before the router has none of its
-// clients.
+// when the controller calls RemoveFormer, after the router has stopped using it.
+//
 // Start at Reconcile.
 package instances

@@ -13,5 +13,6 @@
 // written: an entry with a deviation is checked again until it no longer
 // changes, and an entry that is being written is never a fault.
 //
-// Start at [Check]; [judge] is the heart of the module cache's part.
+// Start at [Check]. For a module cache, modules.go reads the parts of a version
+// and [judge] compares them; zips are read by internal/domain/modcache.
 package integrity

@@ -5,4 +5,6 @@
 // another became due gives way to that one. So each waits at most for one run
 // of each of the others (of a check: an urgent and a plain one), however often
 // those become due again.
+//
+// When each action is due is decided in packages warmup, livecheck and cleanup.
 package writer

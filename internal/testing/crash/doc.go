@@ -5,10 +5,9 @@
 // counts its writes. Then it runs once more for each way to die: before each
 // of those writes, and after each. A fresh process has to reach the same end.
 //
-// What happens in the namespace of a life is watched from outside, by whomever
-// it is done, and the invariants of the project are held against every single
-// revision: see [invariants]. A flow has to do nothing for that but to set
-// the namespace that it lives in.
+// Every change in the namespace of a run is watched, also changes by other
+// clients, and the invariants of the project are checked at every revision: see
+// [invariants]. A flow only has to set its namespace for that.
 //
 // The report of a run is appended to the file that REPORT names, for "make crash-points".
 package crash

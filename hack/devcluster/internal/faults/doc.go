@@ -1,6 +1,6 @@
 // Package faults describes the faults that the CSI driver injects, and when. It is the
 // format of one file, which the driver reads at every call, so that a test can
-// change its mind at any time:
+// change the faults at any time:
 //
 //	{"rules": [
 //	  {"operation": "snapshot", "delay": "5s"},

@@ -38,6 +38,7 @@
 // All servers start disabled, and only the agent opens them: a router that
 // restarts while a server is quarantined does not serve from it for an instant.
 //
-// config.go renders the file, objects.go builds what runs it, weights.go
-// publishes the intent, observe.go reads it back.
+// config.go renders the file from haproxy.cfg.tmpl and has the defaults of its
+// timeouts, objects.go builds what runs it, weights.go publishes the intent,
+// observe.go reads it back.
 package haproxy
