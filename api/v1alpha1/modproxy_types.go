@@ -112,9 +112,14 @@ type ModProxySpec struct {
 	// +kubebuilder:default=Managed
 	// +optional
 	NetworkPolicy NetworkPolicyMode `json:"networkPolicy,omitempty"`
-	// podTemplate of all pods of this proxy.
+	// podTemplate of all pods of this proxy: instances, router, and the Jobs of
+	// snapshots and rollbacks.
 	// +optional
 	PodTemplate *PodTemplate `json:"podTemplate,omitempty"`
+	// instanceTemplate of the pods of the instances. Each field that is set is used
+	// in place of the same field of podTemplate, as a whole.
+	// +optional
+	InstanceTemplate *PodTemplate `json:"instanceTemplate,omitempty"`
 }
 
 // NetworkPolicyMode is whether the operator creates NetworkPolicies.
@@ -447,10 +452,18 @@ type ProxyRouter struct {
 	// +kubebuilder:default=2
 	// +optional
 	Replicas int32 `json:"replicas,omitempty"`
-	// service is the Service of the router.
+	// service is the Service of the router. Without effect with type Gateway, which
+	// has none.
 	// +kubebuilder:default={}
 	// +optional
 	Service RouterServiceTemplate `json:"service,omitzero"`
+	// podTemplate of the router's pods, with type HAProxy. Each field that is set is
+	// used in place of the same field of spec.podTemplate, as a whole.
+	// serviceAccountName of neither is used: the router runs under an account of its
+	// own, which may read its weights and nothing else.
+	// +kubebuilder:validation:XValidation:rule="!has(self.serviceAccountName)",message="serviceAccountName must not be set for the router: it runs under an account of its own, which may read its weights and nothing else"
+	// +optional
+	PodTemplate *PodTemplate `json:"podTemplate,omitempty"`
 	// from are the clients that may connect to this proxy, with networkPolicy
 	// Managed; any of the entries must match. Unset: every address, also outside of
 	// the cluster. An empty list: no client. Jobs of the GoCaches in the namespace of
@@ -516,12 +529,49 @@ type IPBlock struct {
 }
 
 // RouterServiceTemplate is what the router's Service is like.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.type) && self.type == 'LoadBalancer' || !has(self.loadBalancerClass) && !has(self.loadBalancerSourceRanges)",message="loadBalancerClass and loadBalancerSourceRanges require type LoadBalancer"
+// +kubebuilder:validation:XValidation:rule="!has(self.type) || !has(oldSelf.type) || self.type != 'LoadBalancer' || oldSelf.type != 'LoadBalancer' || has(self.loadBalancerClass) == has(oldSelf.loadBalancerClass) && (!has(self.loadBalancerClass) || self.loadBalancerClass == oldSelf.loadBalancerClass)",message="loadBalancerClass is immutable while type is LoadBalancer: set another type first, then type LoadBalancer with the other class"
 type RouterServiceTemplate struct {
 	// type of the Service.
 	// +kubebuilder:validation:Enum=ClusterIP;NodePort;LoadBalancer
 	// +kubebuilder:default=ClusterIP
 	// +optional
 	Type string `json:"type,omitempty"`
+	// port of the Service, which is in status.url and status.goproxy unless it is the
+	// default: 80, or 443 with tls.
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=65535
+	// +optional
+	Port *int32 `json:"port,omitempty"`
+	// labels that are added to the Service. Reserved for the operator: the prefix
+	// cache.gocache.dev/, and of app.kubernetes.io/ name, instance, component and
+	// managed-by.
+	// +kubebuilder:validation:XValidation:rule="self.all(k, !k.startsWith('cache.gocache.dev/') && !(k in ['app.kubernetes.io/name', 'app.kubernetes.io/instance', 'app.kubernetes.io/component', 'app.kubernetes.io/managed-by']))",message="the prefix cache.gocache.dev/, and app.kubernetes.io/name, instance, component and managed-by, are reserved for the operator"
+	// +kubebuilder:validation:MaxProperties=32
+	// +optional
+	Labels map[string]string `json:"labels,omitempty"`
+	// annotations that are added to the Service, such as those by which a cloud
+	// provider configures load balancers. The prefix cache.gocache.dev/ is reserved
+	// for the operator.
+	// +kubebuilder:validation:XValidation:rule="self.all(k, !k.startsWith('cache.gocache.dev/'))",message="the prefix cache.gocache.dev/ is reserved for the operator"
+	// +kubebuilder:validation:MaxProperties=32
+	// +optional
+	Annotations map[string]string `json:"annotations,omitempty"`
+	// loadBalancerClass is the implementation that provides the load balancer.
+	// Immutable while type is LoadBalancer.
+	// +kubebuilder:validation:Pattern=`^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$`
+	// +kubebuilder:validation:MaxLength=253
+	// +optional
+	LoadBalancerClass *string `json:"loadBalancerClass,omitempty"`
+	// loadBalancerSourceRanges are the addresses that may connect through the load
+	// balancer, such as 10.0.0.0/8, where the provider supports that.
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:Pattern=`^([0-9]{1,3}(\.[0-9]{1,3}){3}/([0-9]|[12][0-9]|3[0-2])|[0-9a-fA-F:]*:[0-9a-fA-F:.]*/([0-9]|[1-9][0-9]|1[01][0-9]|12[0-8]))$`
+	// +kubebuilder:validation:items:MaxLength=64
+	// +listType=set
+	// +optional
+	LoadBalancerSourceRanges []string `json:"loadBalancerSourceRanges,omitempty"`
 }
 
 // ClientAuth is what clients authenticate with.

@@ -29,6 +29,20 @@ type PodTemplate struct {
 	// affinity of the pods.
 	// +optional
 	Affinity *Affinity `json:"affinity,omitempty"`
+	// topologySpreadConstraints of the pods.
+	// +kubebuilder:validation:MaxItems=8
+	// +listType=map
+	// +listMapKey=topologyKey
+	// +listMapKey=whenUnsatisfiable
+	// +optional
+	TopologySpreadConstraints []TopologySpreadConstraint `json:"topologySpreadConstraints,omitempty"`
+	// serviceAccountName of the pods, for pull Secrets, admission policies and
+	// security context constraints that are granted to it. Its token is not mounted.
+	// Unset: default.
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$`
+	// +kubebuilder:validation:MaxLength=253
+	// +optional
+	ServiceAccountName string `json:"serviceAccountName,omitempty"`
 	// priorityClassName of the pods.
 	// +kubebuilder:validation:MaxLength=253
 	// +optional
@@ -74,6 +88,54 @@ type Toleration struct {
 	// tolerationSeconds bounds a NoExecute toleration.
 	// +optional
 	TolerationSeconds *int64 `json:"tolerationSeconds,omitempty"`
+}
+
+// UnsatisfiableAction is what happens to a pod that does not satisfy a spread
+// constraint.
+// +kubebuilder:validation:Enum=DoNotSchedule;ScheduleAnyway
+type UnsatisfiableAction string
+
+// NodeInclusion is whether nodes that a pod cannot run on count for its spread.
+// +kubebuilder:validation:Enum=Honor;Ignore
+type NodeInclusion string
+
+// TopologySpreadConstraint as in a pod.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.minDomains) || self.whenUnsatisfiable == 'DoNotSchedule'",message="minDomains requires whenUnsatisfiable DoNotSchedule"
+type TopologySpreadConstraint struct {
+	// maxSkew is the difference between the number of pods in a domain and the
+	// least in any domain.
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1000
+	// +required
+	MaxSkew int32 `json:"maxSkew"`
+	// topologyKey is the node label that defines the domain.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=316
+	// +required
+	TopologyKey string `json:"topologyKey"`
+	// whenUnsatisfiable is what happens to a pod that would make the skew larger.
+	// +required
+	WhenUnsatisfiable UnsatisfiableAction `json:"whenUnsatisfiable"`
+	// labelSelector of the pods that are counted. Unset: the pods of the same
+	// role, which are all instances of the proxy, all replicas of its router, or the
+	// Jobs of the same action.
+	// +kubebuilder:validation:XValidation:rule="!has(self.matchExpressions) || self.matchExpressions.all(e, e.operator in ['Exists', 'DoesNotExist'] ? !has(e.values) || e.values.size() == 0 : e.operator in ['In', 'NotIn'] && has(e.values) && e.values.size() > 0)",message="matchExpressions need an operator of In and NotIn, with values, or of Exists and DoesNotExist, without"
+	// +optional
+	LabelSelector *LabelSelector `json:"labelSelector,omitempty"`
+	// minDomains is how many domains there must be.
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1000
+	// +optional
+	MinDomains *int32 `json:"minDomains,omitempty"`
+	// nodeAffinityPolicy is whether only nodes count that match nodeSelector and
+	// affinity. Unset: Honor.
+	// +optional
+	NodeAffinityPolicy *NodeInclusion `json:"nodeAffinityPolicy,omitempty"`
+	// nodeTaintsPolicy is whether only nodes count whose taints are tolerated.
+	// Unset: Ignore.
+	// +optional
+	NodeTaintsPolicy *NodeInclusion `json:"nodeTaintsPolicy,omitempty"`
 }
 
 // Affinity as in a pod.

@@ -114,6 +114,24 @@ func TestCreate(t *testing.T) {
 		{"an annotation of the operator", cache + ", podTemplate: {annotations: {cache.gocache.dev/a: b}}}", "the prefix cache.gocache.dev/ is reserved"},
 		{"a reserved label on a snapshot's pods", snapshot + "sourceRef: {kind: GoCache, name: ci}, podTemplate: {labels: {cache.gocache.dev/cache: x}}}", "the prefix cache.gocache.dev/ is reserved"},
 		{"a reserved label on a proxy's pods", proxy + blue + ", podTemplate: {labels: {cache.gocache.dev/instance: blue}}}", "the prefix cache.gocache.dev/ is reserved"},
+		{"an account, spreading and helpers", cache + ", podTemplate: {serviceAccountName: builder, helperResources: {limits: {cpu: 1}}, topologySpreadConstraints: [{maxSkew: 1, topologyKey: zone, whenUnsatisfiable: DoNotSchedule, minDomains: 2, labelSelector: {matchExpressions: [{key: a, operator: Exists}]}}, {maxSkew: 1, topologyKey: zone, whenUnsatisfiable: ScheduleAnyway}]}}", ""},
+		{"an account that is no name", cache + ", podTemplate: {serviceAccountName: a/b}}", "serviceAccountName"},
+		{"no skew", cache + ", podTemplate: {topologySpreadConstraints: [{maxSkew: 0, topologyKey: zone, whenUnsatisfiable: DoNotSchedule}]}}", "maxSkew"},
+		{"two constraints of one topology", cache + ", podTemplate: {topologySpreadConstraints: [{maxSkew: 1, topologyKey: zone, whenUnsatisfiable: DoNotSchedule}, {maxSkew: 2, topologyKey: zone, whenUnsatisfiable: DoNotSchedule}]}}", "Duplicate value"},
+		{"domains that nothing enforces", cache + ", podTemplate: {topologySpreadConstraints: [{maxSkew: 1, topologyKey: zone, whenUnsatisfiable: ScheduleAnyway, minDomains: 2}]}}", "minDomains requires whenUnsatisfiable DoNotSchedule"},
+		{"an operator that is none of a selector's", cache + ", podTemplate: {topologySpreadConstraints: [{maxSkew: 1, topologyKey: zone, whenUnsatisfiable: DoNotSchedule, labelSelector: {matchExpressions: [{key: a, operator: Gt, values: ['1']}]}}]}}", "matchExpressions need an operator"},
+		{"templates of instances and router", proxy + blue + ", podTemplate: {serviceAccountName: a}, instanceTemplate: {serviceAccountName: b}, router: {podTemplate: {priorityClassName: high}}}", ""},
+		{"an account of the router", proxy + blue + ", router: {podTemplate: {serviceAccountName: admin}}}", "serviceAccountName must not be set for the router"},
+		{"a reserved label on a router's pods", proxy + blue + ", router: {podTemplate: {labels: {app.kubernetes.io/instance: other}}}}", "are set by the operator"},
+		{"a reserved label on instances", proxy + blue + ", instanceTemplate: {labels: {cache.gocache.dev/instance: green}}}", "the prefix cache.gocache.dev/ is reserved"},
+		{"a load balancer", proxy + blue + ", router: {service: {type: LoadBalancer, port: 8443, labels: {team: a}, annotations: {example.com/internal: 'true'}, loadBalancerClass: example.com/internal, loadBalancerSourceRanges: [10.0.0.0/8, 'fd00::/8']}}}", ""},
+		{"a class without a load balancer", proxy + blue + ", router: {service: {loadBalancerClass: example.com/internal}}}", "require type LoadBalancer"},
+		{"ranges without a load balancer", proxy + blue + ", router: {service: {type: NodePort, loadBalancerSourceRanges: [10.0.0.0/8]}}}", "require type LoadBalancer"},
+		{"a range that is an address", proxy + blue + ", router: {service: {type: LoadBalancer, loadBalancerSourceRanges: [10.0.0.1]}}}", "loadBalancerSourceRanges"},
+		{"a class that is no label", proxy + blue + ", router: {service: {type: LoadBalancer, loadBalancerClass: 'a b'}}}", "loadBalancerClass"},
+		{"a port of the router's Service", proxy + blue + ", router: {service: {port: 65536}}}", "port"},
+		{"a reserved annotation of the router's Service", proxy + blue + ", router: {service: {annotations: {cache.gocache.dev/intent: '{}'}}}}", "the prefix cache.gocache.dev/ is reserved"},
+		{"a reserved label of the router's Service", proxy + blue + ", router: {service: {labels: {cache.gocache.dev/proxy: other}}}}", "are reserved for the operator"},
 		{"a source from a ConfigMap", cache + ", warmUp: {sources: [{configMapRef: {name: m}}]}}", ""},
 		{"a source from git", cache + ", warmUp: {sources: [{git: {url: 'https://git.example.com/a'}}]}}", ""},
 		{"a source from git over ssh", cache + ", warmUp: {sources: [{git: {url: 'ssh://git@git.example.com:2222/a', ref: release/1.2, secretRef: {name: s}}}]}}", ""},
@@ -348,6 +366,8 @@ func TestUpdate(t *testing.T) {
 		cache    = "kind: GoCache\nmetadata: {name: c}\nspec: {toolchain: {version: 1.26.8}, storage: {size: 2Gi}}"
 		snapshot = "kind: CacheSnapshot\nmetadata: {name: s}\nspec: {sourceRef: {kind: GoCache, name: ci}}"
 		request  = "kind: CacheRequest\nmetadata: {name: r}\nspec: {targetRef: {kind: GoCache, name: ci}, action: Rollback}"
+		proxy    = "kind: ModProxy\nmetadata: {name: p}\nspec: {instances: [{name: a, storage: {size: 1Gi}}]}"
+		balancer = "kind: ModProxy\nmetadata: {name: b}\nspec: {instances: [{name: a, storage: {size: 1Gi}}], router: {service: {type: LoadBalancer, loadBalancerClass: a}}}"
 	)
 	tests := []struct {
 		name, text string
@@ -371,6 +391,11 @@ func TestUpdate(t *testing.T) {
 		{"a request's target", request, []string{"spec", "targetRef", "name"}, "other", "spec is immutable"},
 		{"a request's argument, added", request, []string{"spec", "argument"}, "s", "spec is immutable"},
 		{"a request's time to live", request, []string{"spec", "ttlAfterFinished"}, "1h", "spec is immutable"},
+		{"a load balancer's class", balancer, []string{"spec", "router", "service", "loadBalancerClass"}, "b", "loadBalancerClass is immutable while type is LoadBalancer"},
+		{"a load balancer's class, removed", balancer, []string{"spec", "router", "service"}, map[string]any{"type": "LoadBalancer"}, "loadBalancerClass is immutable while type is LoadBalancer"},
+		{"a load balancer's ranges and port", balancer, []string{"spec", "router", "service"}, map[string]any{"type": "LoadBalancer", "loadBalancerClass": "a", "port": int64(81), "loadBalancerSourceRanges": []any{"10.0.0.0/8"}}, ""},
+		{"a load balancer's type", balancer, []string{"spec", "router", "service"}, map[string]any{"type": "ClusterIP"}, ""},
+		{"a Service that becomes a load balancer", proxy, []string{"spec", "router", "service"}, map[string]any{"type": "LoadBalancer", "loadBalancerClass": "a"}, ""},
 		{"a request's labels", request, []string{"metadata", "labels"}, map[string]any{"a": "b"}, ""},
 	}
 	for _, tt := range tests {

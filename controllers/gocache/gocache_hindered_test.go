@@ -143,3 +143,26 @@ func TestNamespaceWithQuota(t *testing.T) {
 		})
 	}
 }
+
+// TestAccountOfJobs holds that Jobs run under the account of the template, and that
+// its token is not mounted: the sources that a Job compiles are not trusted with it.
+func TestAccountOfJobs(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.ending = nil
+	w.cache(func(s *v1alpha1.GoCacheSpec) { s.PodTemplate = &v1alpha1.PodTemplate{ServiceAccountName: "builder"} })
+	w.settle()
+	pod := get[batchv1.Job](w, "ci-writer").Spec.Template.Spec
+	if pod.ServiceAccountName != "builder" || pod.AutomountServiceAccountToken == nil || *pod.AutomountServiceAccountToken {
+		t.Errorf("the account is %q, its token is mounted: %v", pod.ServiceAccountName, pod.AutomountServiceAccountToken)
+	}
+	for _, v := range pod.Volumes {
+		if v.Projected != nil {
+			for _, source := range v.Projected.Sources {
+				if source.ServiceAccountToken != nil {
+					t.Errorf("volume %s has a token", v.Name)
+				}
+			}
+		}
+	}
+}

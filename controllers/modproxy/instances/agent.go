@@ -61,7 +61,7 @@ func (r Reconciler) agent(p *v1alpha1.ModProxy, run program, trusted check.Trust
 		Ports:         []corev1.ContainerPort{{Name: agentName, ContainerPort: pass.AgentPort}},
 		StartupProbe:  started, ReadinessProbe: ask(httpGet(probe.ReadyPath, pass.AgentPort), 2, 2), LivenessProbe: ask(httpGet("/healthz", pass.AgentPort), 10, 6),
 		// A check decompresses the largest file of a module in memory: 500 MiB.
-		Resources:       podspec.Helper(p.Spec.PodTemplate, "1", "2Gi"),
+		Resources:       podspec.Helper(template(p), "1", "2Gi"),
 		SecurityContext: podspec.Restricted(), VolumeMounts: mounts,
 	}
 }

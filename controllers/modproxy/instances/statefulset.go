@@ -36,7 +36,7 @@ func (r Reconciler) ensureSet(ctx context.Context, p *v1alpha1.ModProxy, o pass.
 // statefulSet of an instance. It has one pod: never two on one store.
 func (r Reconciler) statefulSet(p *v1alpha1.ModProxy, o pass.Observed, instance *v1alpha1.ProxyInstance, run program, given given) *appsv1.StatefulSet {
 	name := childName(p, instance)
-	labels, annotations := podspec.Metadata(p.Spec.PodTemplate, pass.Labels(p, instance.Name))
+	labels, annotations := podspec.Metadata(template(p), pass.Labels(p, instance.Name))
 	return &appsv1.StatefulSet{
 		ObjectMeta: metav1.ObjectMeta{Namespace: p.Namespace, Name: name, Labels: pass.Labels(p, instance.Name)},
 		Spec: appsv1.StatefulSetSpec{
@@ -76,7 +76,7 @@ func (r Reconciler) instancePod(p *v1alpha1.ModProxy, instance *v1alpha1.ProxyIn
 		pod.Volumes = append(pod.Volumes, tokenVolume(p))
 	}
 	server := &pod.Containers[0]
-	server.Resources, server.SecurityContext = podspec.Resources(podspec.Serving, nil, p.Spec.PodTemplate), podspec.Restricted()
+	server.Resources, server.SecurityContext = podspec.Resources(podspec.Serving, nil, template(p)), podspec.Restricted()
 	server.VolumeMounts = []corev1.VolumeMount{{Name: "store", MountPath: storeMount}, {Name: "tmp", MountPath: "/tmp"}}
 	if given.private.secret != "" {
 		server.VolumeMounts = append(server.VolumeMounts, corev1.VolumeMount{Name: "private", MountPath: privateDir, ReadOnly: true})
@@ -86,7 +86,23 @@ func (r Reconciler) instancePod(p *v1alpha1.ModProxy, instance *v1alpha1.ProxyIn
 		server.VolumeMounts = append(server.VolumeMounts, corev1.VolumeMount{Name: rulesName, MountPath: rulesDir, ReadOnly: true})
 		pod.Volumes = append(pod.Volumes, rulesVolume(p))
 	}
-	podspec.Place(&pod, p.Spec.PodTemplate, "")
-	podspec.Bound(&pod, p.Spec.PodTemplate)
+	podspec.Place(&pod, template(p), "", peersOf(p))
+	podspec.Bound(&pod, template(p))
 	return pod
+}
+
+// template of the pods of instances.
+func template(p *v1alpha1.ModProxy) *v1alpha1.PodTemplate {
+	return podspec.ForRole(p.Spec.PodTemplate, p.Spec.InstanceTemplate)
+}
+
+// peersOf selects the pods of all instances of a proxy, and none of its Jobs.
+func peersOf(p *v1alpha1.ModProxy) *metav1.LabelSelector {
+	return &metav1.LabelSelector{
+		MatchLabels: map[string]string{v1alpha1.ProxyLabel: p.Name},
+		MatchExpressions: []metav1.LabelSelectorRequirement{
+			{Key: v1alpha1.InstanceLabel, Operator: metav1.LabelSelectorOpExists},
+			{Key: v1alpha1.ActionLabel, Operator: metav1.LabelSelectorOpDoesNotExist},
+		},
+	}
 }

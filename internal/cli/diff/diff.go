@@ -125,7 +125,7 @@ func same(from, to *v1alpha1.CacheSnapshot) string {
 // until that runs, or has ended.
 func start(ctx context.Context, set *temporary.Set, o Options, image string, from, to *v1alpha1.CacheSnapshot) (*corev1.Pod, error) {
 	spec := corev1.PodSpec{SecurityContext: podspec.Security(from.Status.Source.Ownership)}
-	podspec.Place(&spec, from.Spec.PodTemplate, "")
+	podspec.Place(&spec, from.Spec.PodTemplate, "", nil)
 	c := corev1.Container{Name: container, Image: image, Command: []string{"/gocache-agent", "diff", "--json", "--termination-log", corev1.TerminationMessagePathDefault}}
 	// The last line of its log has the reason why it could not compare.
 	c.TerminationMessagePolicy = corev1.TerminationMessageFallbackToLogsOnError

@@ -95,7 +95,7 @@ func (s Spec) pod() corev1.PodSpec {
 		}},
 		Volumes: s.Volumes,
 	}
-	podspec.Place(&pod, s.Template, s.Platform)
+	podspec.Place(&pod, s.Template, s.Platform, &metav1.LabelSelector{MatchLabels: s.Labels})
 	podspec.Near(&pod, s.Near)
 	pod.Volumes = unshared(pod.Volumes)
 	podspec.Bound(&pod, s.Template)

@@ -62,12 +62,12 @@ func TestPlace(t *testing.T) {
 		"they disagree": {&v1alpha1.PodTemplate{NodeSelector: map[string]string{"kubernetes.io/arch": "arm64"}}, "linux/amd64", corev1.PodSpec{NodeSelector: map[string]string{"kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64"}}},
 		"all else of the template": {
 			&v1alpha1.PodTemplate{
-				PriorityClassName: "low", ImagePullSecrets: []v1alpha1.LocalReference{{Name: "pull"}},
+				PriorityClassName: "low", ServiceAccountName: "builder", ImagePullSecrets: []v1alpha1.LocalReference{{Name: "pull"}},
 				Tolerations: []v1alpha1.Toleration{{Key: "k", Operator: "Equal", Value: "v", Effect: "NoExecute", TolerationSeconds: ptr.To[int64](5)}},
 				Affinity:    &v1alpha1.Affinity{PodAntiAffinity: &v1alpha1.PodAffinity{Required: []v1alpha1.PodAffinityTerm{{TopologyKey: "zone"}}}},
 			}, "",
 			corev1.PodSpec{
-				PriorityClassName: "low", ImagePullSecrets: []corev1.LocalObjectReference{{Name: "pull"}},
+				PriorityClassName: "low", ServiceAccountName: "builder", ImagePullSecrets: []corev1.LocalObjectReference{{Name: "pull"}},
 				Tolerations: []corev1.Toleration{{Key: "k", Operator: corev1.TolerationOpEqual, Value: "v", Effect: corev1.TaintEffectNoExecute, TolerationSeconds: ptr.To[int64](5)}},
 				Affinity:    &corev1.Affinity{PodAntiAffinity: &corev1.PodAntiAffinity{RequiredDuringSchedulingIgnoredDuringExecution: []corev1.PodAffinityTerm{{TopologyKey: "zone"}}}},
 			},
@@ -76,7 +76,7 @@ func TestPlace(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var got corev1.PodSpec
 			before := tt.template.DeepCopy()
-			podspec.Place(&got, tt.template, tt.platform)
+			podspec.Place(&got, tt.template, tt.platform, nil)
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Error(diff)
 			}

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
 	"gocache.dev/operator/api/v1alpha1"
@@ -52,13 +53,15 @@ func Metadata(t *v1alpha1.PodTemplate, ours map[string]string) (labels, annotati
 	return labels, annotations
 }
 
-// Place is where a pod may run: by the template, and on nodes of a platform
-// (GOOS/GOARCH; empty is any).
-func Place(pod *corev1.PodSpec, t *v1alpha1.PodTemplate, platform string) {
+// Place is where a pod may run and under which account: by the template, and on
+// nodes of a platform (GOOS/GOARCH; empty is any). peers select the pods that a
+// spread constraint without a selector counts.
+func Place(pod *corev1.PodSpec, t *v1alpha1.PodTemplate, platform string, peers *metav1.LabelSelector) {
 	selector := map[string]string{}
 	if t != nil {
 		maps.Copy(selector, t.NodeSelector)
-		pod.PriorityClassName = t.PriorityClassName
+		pod.PriorityClassName, pod.ServiceAccountName = t.PriorityClassName, t.ServiceAccountName
+		pod.TopologySpreadConstraints = Spread(t.TopologySpreadConstraints, peers)
 		for _, secret := range t.ImagePullSecrets {
 			pod.ImagePullSecrets = append(pod.ImagePullSecrets, corev1.LocalObjectReference{Name: secret.Name})
 		}
@@ -85,14 +88,35 @@ func Affinity(a *v1alpha1.Affinity) *corev1.Affinity {
 		return nil
 	}
 	out := &corev1.Affinity{}
-	b, err := json.Marshal(a)
-	if err == nil {
-		err = json.Unmarshal(b, out)
+	convert(a, out)
+	return out
+}
+
+// Spread turns our bounded type into the core one. A constraint without a selector
+// counts peers: the core type's default counts no pod at all.
+func Spread(constraints []v1alpha1.TopologySpreadConstraint, peers *metav1.LabelSelector) []corev1.TopologySpreadConstraint {
+	if len(constraints) == 0 {
+		return nil
 	}
-	if err != nil { // plain strings and integers: cannot fail
-		panic("affinity: " + err.Error())
+	var out []corev1.TopologySpreadConstraint
+	convert(constraints, &out)
+	for i := range out {
+		if out[i].LabelSelector == nil {
+			out[i].LabelSelector = peers.DeepCopy()
+		}
 	}
 	return out
+}
+
+// convert copies by the names of fields, which our types share with the core's.
+func convert(from, to any) {
+	b, err := json.Marshal(from)
+	if err == nil {
+		err = json.Unmarshal(b, to)
+	}
+	if err != nil { // plain strings and integers: cannot fail
+		panic("convert a pod template: " + err.Error())
+	}
 }
 
 // Near adds to a pod's required node affinity. Terms are alternatives, so each
@@ -124,7 +148,6 @@ func Near(pod *corev1.PodSpec, near *corev1.NodeSelector) {
 	}
 	node.RequiredDuringSchedulingIgnoredDuringExecution = both
 }
-
 
 // Env are environment variables in the order of their names.
 func Env(env map[string]string) []corev1.EnvVar {

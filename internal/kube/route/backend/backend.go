@@ -109,7 +109,7 @@ func (m Maker) service(p *v1alpha1.ModProxy) *service.Router {
 	// takes the other's place.
 	return &service.Router{
 		Applier: m.Applier, Owner: p, Name: haproxy.RouterName(p.Name), TargetPort: PortName,
-		Labels: map[string]string{v1alpha1.ProxyLabel: p.Name}, Type: corev1.ServiceType(p.Spec.Router.Service.Type),
+		Labels: map[string]string{v1alpha1.ProxyLabel: p.Name}, Service: serviceOf(p),
 		Pods: m.pods(p),
 	}
 }
@@ -156,13 +156,13 @@ func labels(p *v1alpha1.ModProxy) map[string]string {
 }
 
 func (m Maker) params(p *v1alpha1.ModProxy, instances []route.Instance) haproxy.Params {
-	spec := p.Spec
+	spec, template := p.Spec, podspec.ForRole(p.Spec.PodTemplate, p.Spec.Router.PodTemplate)
 	params := haproxy.Params{
 		Name: p.Name, Namespace: p.Namespace, Labels: labels(p),
-		Replicas: spec.Router.Replicas, ServiceType: corev1.ServiceType(spec.Router.Service.Type),
+		Replicas: spec.Router.Replicas, Service: serviceOf(p),
 		PassModules:  spec.Router.ResponseVerification == v1alpha1.ResponseVerificationDisabled,
 		HAProxyImage: m.Images.HAProxy, RouterImage: m.Images.Operator,
-		HAProxyResources: podspec.Resources(podspec.Routing, nil, spec.PodTemplate), SidecarResources: podspec.Helper(spec.PodTemplate, "2", "512Mi"),
+		HAProxyResources: podspec.Resources(podspec.Routing, nil, template), SidecarResources: podspec.Helper(template, "2", "512Mi"),
 	}
 	owner := ownership(spec.Instances)
 	params.RunAsUser, params.RunAsGroup, params.FSGroup = owner.RunAsUser, owner.RunAsGroup, owner.FSGroup
@@ -180,14 +180,24 @@ func (m Maker) params(p *v1alpha1.ModProxy, instances []route.Instance) haproxy.
 	if spec.Router.ClientAuth != nil {
 		params.ClientsSecret = spec.Router.ClientAuth.SecretRef.Name
 	}
-	if t := spec.PodTemplate; t != nil {
+	if template != nil {
 		var pod corev1.PodSpec
-		podspec.Place(&pod, t, "")
-		params.Labels, params.Annotations = podspec.Metadata(t, params.Labels)
+		podspec.Place(&pod, template, "", &metav1.LabelSelector{MatchLabels: haproxy.Selector(p.Name)})
+		params.Labels, params.Annotations = podspec.Metadata(template, params.Labels)
 		params.NodeSelector, params.Tolerations, params.Affinity = pod.NodeSelector, pod.Tolerations, pod.Affinity
+		params.TopologySpreadConstraints = pod.TopologySpreadConstraints
 		params.PriorityClassName, params.ImagePullSecrets = pod.PriorityClassName, pod.ImagePullSecrets
 	}
 	return params
+}
+
+// serviceOf is what the spec chooses of the router's Service.
+func serviceOf(p *v1alpha1.ModProxy) route.Service {
+	s := p.Spec.Router.Service
+	return route.Service{
+		Type: corev1.ServiceType(s.Type), Port: ptr.Deref(s.Port, 0), Labels: s.Labels, Annotations: s.Annotations,
+		LoadBalancerClass: s.LoadBalancerClass, LoadBalancerSourceRanges: s.LoadBalancerSourceRanges,
+	}
 }
 
 // defaultID is the default of every id in an ownership.

@@ -25,6 +25,7 @@ import (
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/kube/netpolicy"
 	"gocache.dev/operator/internal/kube/podspec"
+	"gocache.dev/operator/internal/kube/route"
 	"gocache.dev/operator/internal/router/certificate"
 	"gocache.dev/operator/internal/router/weights"
 )
@@ -82,8 +83,8 @@ type Params struct {
 	// RouterImage holds the sidecar, /gocache-router.
 	RouterImage      string
 	ImagePullSecrets []corev1.LocalObjectReference
-	// ServiceType is the router Service's; empty is ClusterIP.
-	ServiceType corev1.ServiceType
+	// Service is what users choose of the router's Service.
+	Service route.Service
 	// PassModules lets modules pass without the sidecar looking at them.
 	PassModules bool
 	// TLSSecret, a kubernetes.io/tls Secret, makes the router serve HTTPS. Its
@@ -100,8 +101,9 @@ type Params struct {
 	NodeSelector                   map[string]string
 	Tolerations                    []corev1.Toleration
 	// Affinity replaces the preferred spreading over nodes.
-	Affinity          *corev1.Affinity
-	PriorityClassName string
+	Affinity                  *corev1.Affinity
+	TopologySpreadConstraints []corev1.TopologySpreadConstraint
+	PriorityClassName         string
 	// Network restricts the connections to the router's pods; nil: they are not
 	// restricted.
 	Network *Network
@@ -123,13 +125,16 @@ func WeightsName(proxy string) string { return proxy + "-router-weights" }
 
 func configName(proxy string) string { return proxy + "-router-config" }
 
-// ServicePort is the port of the router's Service.
-func (p Params) ServicePort() int32 {
+// defaultPort of the router's Service is that of the scheme of its URL.
+func (p Params) defaultPort() int32 {
 	if p.TLSSecret != "" {
 		return 443
 	}
 	return 80
 }
+
+// ServicePort is the port of the router's Service.
+func (p Params) ServicePort() int32 { return p.Service.PortOr(p.defaultPort()) }
 
 // Host is the router's name inside the cluster.
 func (p Params) Host() string { return fmt.Sprintf("%s.%s.svc", RouterName(p.Name), p.Namespace) }
@@ -141,7 +146,7 @@ func (p Params) URL() string {
 	if p.TLSSecret != "" {
 		scheme = "https"
 	}
-	return scheme + "://" + p.Host()
+	return scheme + "://" + p.Service.Authority(p.Host(), p.defaultPort())
 }
 
 // Selector are the labels that the router's pods have and nothing else has.
@@ -251,20 +256,7 @@ func (p Params) configMap(config string) client.Object {
 }
 
 func (p Params) service() client.Object {
-	service := &corev1.Service{
-		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Service"},
-		ObjectMeta: p.meta(RouterName(p.Name)),
-		Spec: corev1.ServiceSpec{
-			Type:     p.ServiceType,
-			Selector: Selector(p.Name),
-			Ports: []corev1.ServicePort{{Name: "goproxy", Port: p.ServicePort(),
-				TargetPort: intstr.FromString("goproxy"), Protocol: corev1.ProtocolTCP}},
-		},
-	}
-	if service.Spec.Type == "" {
-		service.Spec.Type = corev1.ServiceTypeClusterIP
-	}
-	return service
+	return p.Service.Object(p.meta(RouterName(p.Name)), Selector(p.Name), p.defaultPort(), "goproxy")
 }
 
 func (p Params) networkPolicy() client.Object {
@@ -336,6 +328,7 @@ func (p Params) podSpec() corev1.PodSpec {
 		NodeSelector:                 p.NodeSelector,
 		Tolerations:                  p.Tolerations,
 		Affinity:                     affinity,
+		TopologySpreadConstraints:    p.TopologySpreadConstraints,
 		PriorityClassName:            p.PriorityClassName,
 		OS:                           &corev1.PodOS{Name: corev1.Linux},
 		EnableServiceLinks:           ptr.To(false),

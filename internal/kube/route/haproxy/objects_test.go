@@ -64,6 +64,14 @@ func TestURL(t *testing.T) {
 		if got := find[*corev1.Service](t, objects(t, p)).Spec.Ports[0].Port; got != want.port {
 			t.Errorf("with TLS Secret %q: the Service has port %d, want %d", secret, got, want.port)
 		}
+		p.Service.Port = 8081
+		if got := find[*corev1.Service](t, objects(t, p)).Spec.Ports[0].Port; got != 8081 || p.URL() != want.url+":8081" {
+			t.Errorf("with TLS Secret %q and port 8081: %s, and the Service has port %d", secret, p.URL(), got)
+		}
+		p.Service.Port = want.port
+		if p.URL() != want.url {
+			t.Errorf("with TLS Secret %q and the default port by its number: %s", secret, p.URL())
+		}
 	}
 }
 

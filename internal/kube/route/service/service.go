@@ -10,7 +10,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/intstr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"gocache.dev/operator/internal/kube/apply"
@@ -26,7 +25,7 @@ const Spread = 2 * time.Second
 // noPodLabel is on no pod: a selector that holds it selects none.
 const noPodLabel = "cache.gocache.dev/none"
 
-// Port of the Service.
+// Port of the Service, unless the user chooses another.
 const Port = 80
 
 // Router implements route.Router.
@@ -38,8 +37,8 @@ type Router struct {
 	Name string
 	// Labels of the Service.
 	Labels map[string]string
-	// Type of the Service; empty is ClusterIP.
-	Type corev1.ServiceType
+	// Service is what users choose of it.
+	Service route.Service
 	// TargetPort is the name of the port in the instances' pods.
 	TargetPort string
 	// Pods of the instances.
@@ -55,7 +54,7 @@ func (*Router) Limits() route.Limits {
 
 // URL implements route.Router: the Service's name inside the cluster.
 func (r *Router) URL(context.Context) (route.Address, error) {
-	return direct.Address(fmt.Sprintf("http://%s.%s.svc", r.Name, r.Pods.Namespace)), nil
+	return direct.Address("http://" + r.Service.Authority(fmt.Sprintf("%s.%s.svc", r.Name, r.Pods.Namespace), Port)), nil
 }
 
 // Ensure implements route.Router: the Service follows from the intent, and is
@@ -112,18 +111,8 @@ func (r *Router) service(servers []route.Server) (*corev1.Service, error) {
 		}
 		selected = s.Name
 	}
-	kind := r.Type
-	if kind == "" {
-		kind = corev1.ServiceTypeClusterIP
-	}
-	return &corev1.Service{
-		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Service"},
-		ObjectMeta: metav1.ObjectMeta{Namespace: r.Pods.Namespace, Name: r.Name, Labels: maps.Clone(r.Labels)},
-		Spec: corev1.ServiceSpec{
-			Type: kind, Selector: r.selector(selected),
-			Ports: []corev1.ServicePort{{Name: "goproxy", Port: Port, TargetPort: intstr.FromString(r.TargetPort), Protocol: corev1.ProtocolTCP}},
-		},
-	}, nil
+	meta := metav1.ObjectMeta{Namespace: r.Pods.Namespace, Name: r.Name, Labels: r.Labels}
+	return r.Service.Object(meta, r.selector(selected), Port, r.TargetPort), nil
 }
 
 func (r *Router) selector(server string) map[string]string {
