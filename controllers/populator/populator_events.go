@@ -181,7 +181,7 @@ func noticeOfIntermediate(s *scope, d populate.Decision) *notice {
 	case populate.CloneFailing:
 		return warning(d.State, "cloning CacheSnapshot %s does not succeed, and is tried again: %s", d.Snapshot, d.Detail)
 	case populate.NodeRejected:
-		return warning(d.State, "no clone can be made on node %s; the scheduler chooses again: %s", s.intermediate.Annotations[volume.IntermediateNodeAnnotation], orNothing(d.Detail))
+		return noticeOfRejection(s, d)
 	case populate.VolumeLost:
 		return warning(d.State, "the cloned volume %s was deleted before it was handed over; it is cloned again", s.intermediate.Spec.VolumeName)
 	case populate.VolumeInUse:
@@ -194,6 +194,20 @@ func noticeOfIntermediate(s *scope, d populate.Decision) *notice {
 	default:
 		return nil
 	}
+}
+
+// noticeOfRejection reports that the provisioner gave the node back. Its reason need
+// not be the node: drivers report limits of the storage in the same way.
+func noticeOfRejection(s *scope, d populate.Decision) *notice {
+	if d.Action == populate.Wait {
+		return nil // reported when it happened
+	}
+	node := s.intermediate.Annotations[volume.IntermediateNodeAnnotation]
+	if d.After == 0 {
+		return warning(populate.NodeRejected, "the provisioner made no clone for node %s, so that the scheduler chooses again: %s", node, orNothing(d.Detail))
+	}
+	return warning(populate.NodeRejected, "the provisioner made no clone in %d attempts in a row, the last one for node %s; the scheduler chooses again, and the next attempt follows after %s: %s",
+		d.Rejections, node, d.After, orNothing(d.Detail))
 }
 
 func quantity(bytes int64) string {

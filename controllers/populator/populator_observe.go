@@ -24,6 +24,7 @@ const maxAnnotation = 128
 // that has its volume costs two reads.
 func (r *Reconciler) observe(ctx context.Context, s *scope) (populate.Observation, error) {
 	f := populate.Observation{Claim: claimFacts(s.claim)}
+	f.Claim.Rejections, f.Claim.SinceRejected = volume.Rejections(s.claim, s.now)
 	var err error
 	if f.Intermediate, err = r.observeIntermediate(ctx, s); err != nil {
 		return f, err

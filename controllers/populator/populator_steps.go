@@ -22,7 +22,7 @@ func (r *Reconciler) act(ctx context.Context, s *scope, d populate.Decision) (po
 	case populate.HandOver:
 		return d, r.handOver(ctx, s, d)
 	case populate.FreeNode:
-		return d, r.freeNode(ctx, s)
+		return d, r.freeNode(ctx, s, d.Rejections)
 	case populate.DeleteIntermediate:
 		return d, r.dropIntermediate(ctx, s)
 	default:
@@ -60,8 +60,8 @@ func (r *Reconciler) handOver(ctx context.Context, s *scope, d populate.Decision
 // freeNode takes the node from the user's PVC first. Were the intermediate PVC dropped
 // first, a crash in between would have it made again for the same node; this
 // way what is left is an intermediate PVC for a node without a request, and it is dropped.
-func (r *Reconciler) freeNode(ctx context.Context, s *scope) error {
-	if err := volume.FreeNode(ctx, r.Client, s.claim, fieldOwner); err != nil {
+func (r *Reconciler) freeNode(ctx context.Context, s *scope, rejections int) error {
+	if err := volume.FreeNode(ctx, r.Client, s.claim, rejections, s.now, fieldOwner); err != nil {
 		return err
 	}
 	return r.dropIntermediate(ctx, s)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strconv"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -26,6 +28,17 @@ const (
 	// IntermediateNodeAnnotation is the node that an intermediate PVC was made
 	// for. It stays when the provisioner gives the node back.
 	IntermediateNodeAnnotation = v1alpha1.GroupName + "/intermediate-node"
+)
+
+// What stands on the PVC of a user whose node the provisioner gave back. It is
+// written with the removal of the node, so that the pause before the next clone does
+// not depend on the life of a process.
+const (
+	// RejectionsAnnotation is how many times in a row the provisioner gave a node
+	// back while a clone was made for the PVC.
+	RejectionsAnnotation = v1alpha1.GroupName + "/node-rejections"
+	// RejectedAtAnnotation is when it did so last (RFC 3339).
+	RejectedAtAnnotation = v1alpha1.GroupName + "/node-rejected-at"
 )
 
 // Annotations of others that a population reads and writes.
@@ -148,11 +161,33 @@ func HandOver(ctx context.Context, c client.Client, pv *corev1.PersistentVolume,
 	return nil
 }
 
+// Rejections returns how many times in a row the provisioner gave the node of a PVC
+// back, and the time since the last one. The annotations are writable for the PVC's
+// owner: what is not a count and a time of the past counts as none.
+func Rejections(claim *corev1.PersistentVolumeClaim, now time.Time) (int, time.Duration) {
+	n, err := strconv.Atoi(claim.Annotations[RejectionsAnnotation])
+	if err != nil || n < 0 {
+		return 0, 0
+	}
+	at, err := time.Parse(time.RFC3339, claim.Annotations[RejectedAtAnnotation])
+	if err != nil || at.After(now) {
+		return 0, 0
+	}
+	return min(n, maxRejections), now.Sub(at)
+}
+
+// maxRejections bounds a count that is read from an annotation.
+const maxRejections = 1000
+
 // FreeNode takes the chosen node from a PVC, on top of what was read, so
-// that the scheduler chooses again for its pod. A PVC that is gone needs none.
-func FreeNode(ctx context.Context, c client.Client, claim *corev1.PersistentVolumeClaim, fieldOwner string) error {
+// that the scheduler chooses again for its pod, and records in the same write that
+// the provisioner rejected it for that many times in a row. A PVC that is gone needs
+// none.
+func FreeNode(ctx context.Context, c client.Client, claim *corev1.PersistentVolumeClaim, rejections int, now time.Time, fieldOwner string) error {
 	freed := claim.DeepCopy()
 	delete(freed.Annotations, SelectedNodeAnnotation)
+	metav1.SetMetaDataAnnotation(&freed.ObjectMeta, RejectionsAnnotation, strconv.Itoa(min(rejections, maxRejections)))
+	metav1.SetMetaDataAnnotation(&freed.ObjectMeta, RejectedAtAnnotation, now.UTC().Format(time.RFC3339))
 	patch := client.MergeFromWithOptions(claim, client.MergeFromWithOptimisticLock{})
 	if err := c.Patch(ctx, freed, patch, client.FieldOwner(fieldOwner)); client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("free the node of PVC %s/%s: %w", claim.Namespace, claim.Name, err)

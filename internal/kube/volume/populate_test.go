@@ -59,7 +59,7 @@ func TestIntermediateCreate(t *testing.T) {
 		t.Errorf("it is none: %+v", made)
 	}
 	// The provisioner gives the node back, and a second pass does not undo that.
-	if err := FreeNode(t.Context(), c, made, "test"); err != nil {
+	if err := FreeNode(t.Context(), c, made, 1, time.Now(), "test"); err != nil {
 		t.Fatal(err)
 	}
 	if err := p.Create(t.Context(), c, "test"); err != nil {
@@ -184,23 +184,53 @@ func TestFreeNode(t *testing.T) {
 	}
 	c := builder(t, pvc("c", chosen)).Build()
 	read := get[corev1.PersistentVolumeClaim](t, c, "n", "c")
-	if err := FreeNode(t.Context(), c, read, "test"); err != nil {
+	at := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
+	if err := FreeNode(t.Context(), c, read, 2, at, "test"); err != nil {
 		t.Fatal(err)
 	}
 	got := get[corev1.PersistentVolumeClaim](t, c, "n", "c")
-	if diff := cmp.Diff(map[string]string{IntermediateNodeAnnotation: "node-a"}, got.Annotations); diff != "" {
+	want := map[string]string{IntermediateNodeAnnotation: "node-a", RejectionsAnnotation: "2", RejectedAtAnnotation: "2026-11-28T12:00:00Z"}
+	if diff := cmp.Diff(want, got.Annotations); diff != "" {
 		t.Error(diff)
+	}
+	if n, since := Rejections(got, at.Add(time.Minute)); n != 2 || since != time.Minute {
+		t.Errorf("reads %d rejections, the last one %s ago", n, since)
 	}
 	if read.Annotations[SelectedNodeAnnotation] != "node-a" {
 		t.Error("what was read was changed")
 	}
-	if err := FreeNode(t.Context(), c, read, "test"); !apierrors.IsConflict(err) {
+	if err := FreeNode(t.Context(), c, read, 1, time.Now(), "test"); !apierrors.IsConflict(err) {
 		t.Errorf("on what has changed since: %v", err)
 	}
-	if err := FreeNode(t.Context(), c, pvc("gone", chosen), "test"); err != nil {
+	if err := FreeNode(t.Context(), c, pvc("gone", chosen), 1, time.Now(), "test"); err != nil {
 		t.Errorf("gone: %v", err)
 	}
-	if err := FreeNode(t.Context(), broken(t, errBroken), read, "test"); !errors.Is(err, errBroken) {
+	if err := FreeNode(t.Context(), broken(t, errBroken), read, 1, time.Now(), "test"); !errors.Is(err, errBroken) {
 		t.Errorf("the write fails: %v", err)
+	}
+}
+
+// TestForgedRejections holds that no text in the annotations of a user's PVC
+// delays its clone for longer than rejections do.
+func TestForgedRejections(t *testing.T) {
+	now := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
+	for name, tt := range map[string]struct {
+		count, at string
+		want      int
+	}{
+		"none":          {"", "", 0},
+		"no count":      {"many", "2026-11-28T11:59:00Z", 0},
+		"negative":      {"-1", "2026-11-28T11:59:00Z", 0},
+		"no time":       {"3", "", 0},
+		"of the future": {"3", "2999-01-01T00:00:00Z", 0},
+		"huge":          {"999999", "2026-11-28T11:59:00Z", maxRejections},
+		"as written":    {"3", "2026-11-28T11:59:00Z", 3},
+	} {
+		claim := pvc("c", func(c *corev1.PersistentVolumeClaim) {
+			c.Annotations = map[string]string{RejectionsAnnotation: tt.count, RejectedAtAnnotation: tt.at}
+		})
+		if got, _ := Rejections(claim, now); got != tt.want {
+			t.Errorf("%s: %d, want %d", name, got, tt.want)
+		}
 	}
 }

@@ -65,7 +65,8 @@ const (
 	// Binding: the volume is handed over, and not bound yet.
 	Binding State = "Binding"
 
-	// NodeRejected: the provisioner gave the node back.
+	// NodeRejected: the provisioner gave the node back. If that repeats, the next
+	// clone is made after a pause.
 	NodeRejected State = "NodeRejected"
 	// NodeChanged: the intermediate PVC was made for another node than the
 	// PVC's.
@@ -115,6 +116,9 @@ type Decision struct {
 	Node string
 	// Bytes that a clone of the snapshot has at least.
 	Bytes int64
+	// Rejections is how many times in a row the provisioner gave a node back, with
+	// this one. It is set with FreeNode.
+	Rejections int
 	// Detail is the message of another component, if any.
 	Detail string
 	// After which to look again; zero: something else will wake us.

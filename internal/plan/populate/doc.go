@@ -13,7 +13,7 @@
 //	                             Unverified, NotProven, SnapshotCorrupt, Skipped,
 //	                             SnapshotDeleting, SnapshotReplaced, SnapshotNotReady, TooSmall, NoClass,
 //	                             ClassNotFound, ClassCannotClone
-//	it can, and waits            WaitingForNode
+//	it can, and waits            WaitingForNode, NodeRejected
 //	it begins                    Ready: make the intermediate PVC
 //	the intermediate PVC has no volume yet  Cloning, CloneSilent, CloneFailing
 //	  and cannot get one         NodeRejected, NodeChanged, SnapshotWithdrawn

@@ -31,6 +31,10 @@ type Claim struct {
 	VolumeName string
 	// Node that the scheduler chose for its first consumer.
 	Node string
+	// Rejections is how many times in a row the provisioner gave a node back, and
+	// SinceRejected the time since the last one.
+	Rejections    int
+	SinceRejected time.Duration
 	// Bytes that it asks for.
 	Bytes int64
 	// For is what its consumer builds with, as far as the PVC has annotations

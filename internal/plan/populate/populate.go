@@ -14,6 +14,13 @@ const (
 	// provisioner is reported.
 	silentAfter = 2 * time.Minute
 
+	// firstPause and longestPause are the pauses between clones for which the
+	// provisioner gave the node back; longestPause is that of the provisioner's own
+	// retries. forgetAfter is how long such a rejection counts.
+	firstPause   = 10 * time.Second
+	longestPause = 5 * time.Minute
+	forgetAfter  = time.Hour
+
 	// soon, later are the pauses before what no watch reports is looked at again.
 	soon  = 15 * time.Second
 	later = time.Minute
@@ -75,6 +82,9 @@ func withoutIntermediate(f Observation) Decision {
 	}
 	if f.Class.WaitsForNode && f.Claim.Node == "" {
 		return wait(WaitingForNode, f, 0)
+	}
+	if pause := rejectionPause(rejections(f.Claim)) - f.Claim.SinceRejected; f.Class.WaitsForNode && pause > 0 {
+		return wait(NodeRejected, f, pause)
 	}
 	d := Decision{State: Ready, Action: CreateIntermediate, Snapshot: f.Source.Snapshot, After: soon}
 	if f.Class.WaitsForNode {
@@ -155,7 +165,8 @@ func withIntermediate(f Observation) Decision {
 		return drop(SnapshotWithdrawn, f)
 	case p.MadeForNode != "" && p.Node == "":
 		d := drop(NodeRejected, f)
-		d.Action, d.Detail = FreeNode, p.Complaint
+		d.Action, d.Detail, d.Rejections = FreeNode, p.Complaint, rejections(f.Claim)+1
+		d.After = rejectionPause(d.Rejections)
 		return d
 	case p.Complaint != "" && p.Age >= ComplainAfter:
 		d := wait(CloneFailing, f, later)
@@ -196,6 +207,30 @@ func withVolume(f Observation) Decision {
 	default:
 		return Decision{State: Cloned, Action: HandOver, Snapshot: f.Source.Snapshot}
 	}
+}
+
+// rejections in a row, as far as they still count: the scheduler may come back
+// to a PVC long after its last pod was deleted.
+func rejections(c Claim) int {
+	if c.SinceRejected > forgetAfter {
+		return 0
+	}
+	return c.Rejections
+}
+
+// rejectionPause is the time from the last of some rejections in a row to the next
+// clone. A provisioner that gives a node back counts no attempts of its own: it sees
+// another PVC each time. The first rejection needs no pause, since another node may
+// have room; several may be a limit of the storage that each attempt counts against.
+func rejectionPause(rejections int) time.Duration {
+	if rejections < 2 {
+		return 0
+	}
+	pause := firstPause
+	for ; rejections > 2 && pause < longestPause; rejections-- {
+		pause *= 2
+	}
+	return min(pause, longestPause)
 }
 
 // moved means that the scheduler's choice is no longer what the intermediate

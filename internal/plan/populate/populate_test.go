@@ -76,6 +76,11 @@ func TestDecide(t *testing.T) {
 		"driver not known":       {ready, func(f *populate.Observation) { f.Source.Driver = "" }, populate.Ready, populate.CreateIntermediate},
 		"no node yet":            {ready, func(f *populate.Observation) { f.Claim.Node = "" }, populate.WaitingForNode, populate.Wait},
 		"no node needed":         {ready, func(f *populate.Observation) { f.Claim.Node, f.Class.WaitsForNode = "", false }, populate.Ready, populate.CreateIntermediate},
+		"node rejected once":     {ready, func(f *populate.Observation) { f.Claim.Rejections = 1 }, populate.Ready, populate.CreateIntermediate},
+		"node rejected again":    {ready, func(f *populate.Observation) { f.Claim.Rejections = 3 }, populate.NodeRejected, populate.Wait},
+		"the pause is over":      {ready, func(f *populate.Observation) { f.Claim.Rejections, f.Claim.SinceRejected = 3, 20*time.Second }, populate.Ready, populate.CreateIntermediate},
+		"rejected, and no node":  {ready, func(f *populate.Observation) { f.Claim.Rejections, f.Claim.Node = 3, "" }, populate.WaitingForNode, populate.Wait},
+		"rejected with no node":  {ready, func(f *populate.Observation) { f.Claim.Rejections, f.Class.WaitsForNode = 3, false }, populate.Ready, populate.CreateIntermediate},
 		"asks for one volume":    {ready, func(f *populate.Observation) { f.Claim.VolumeName = "mine" }, populate.Preset, populate.Wait},
 		"being deleted":          {ready, func(f *populate.Observation) { f.Claim.Deleting = true }, populate.Deleting, populate.Wait},
 		"ready":                  {ready, nil, populate.Ready, populate.CreateIntermediate},
@@ -142,6 +147,33 @@ func TestDecide(t *testing.T) {
 				t.Errorf("got %s/%s, want %s/%s", got.State, got.Action, tc.state, tc.action)
 			}
 		})
+	}
+}
+
+// TestRejectionsSlowDown holds that each rejection in a row delays the next clone,
+// up to the pause of the provisioner's own retries, and that an old one is forgotten.
+func TestRejectionsSlowDown(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		before int
+		since  time.Duration
+		after  time.Duration
+	}{
+		{0, 0, 0}, {1, time.Second, 10 * time.Second}, {2, time.Second, 20 * time.Second}, {3, time.Second, 40 * time.Second},
+		{6, time.Second, 5 * time.Minute}, {999, time.Second, 5 * time.Minute}, {6, 2 * time.Hour, 0},
+	} {
+		f := cloning()
+		f.Intermediate.Node, f.Intermediate.Complaint = "", "rate exceeded"
+		f.Claim.Rejections, f.Claim.SinceRejected = tc.before, tc.since
+		d := populate.Decide(f)
+		if d.Action != populate.FreeNode || d.After != tc.after || d.Detail != "rate exceeded" {
+			t.Errorf("after %d rejections: %+v, want a pause of %s", tc.before, d, tc.after)
+		}
+		f = ready()
+		f.Claim.Rejections = d.Rejections
+		if got := populate.Decide(f); got.After != tc.after && tc.after != 0 || tc.after == 0 && got.Action != populate.CreateIntermediate {
+			t.Errorf("the pass after rejection %d: %+v, want a pause of %s", d.Rejections, got, tc.after)
+		}
 	}
 }
 
