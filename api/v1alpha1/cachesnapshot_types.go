@@ -172,6 +172,9 @@ type CacheSnapshotStatus struct {
 	// offlineBuild is the result of the offline build test, if one is requested.
 	// +optional
 	OfflineBuild *OfflineBuildStatus `json:"offlineBuild,omitempty"`
+	// repeat is the last repetition of the verification, by spec.verification.repeat.
+	// +optional
+	Repeat *RepeatStatus `json:"repeat,omitempty"`
 	// stages and how long each took.
 	// +kubebuilder:validation:MaxItems=8
 	// +listType=map
@@ -361,6 +364,42 @@ type OfflineBuildStatus struct {
 	// modules that the program was built from, each compared with go.mod.
 	// +optional
 	Modules int64 `json:"modules,omitempty"`
+}
+
+// RepeatStatus is the progress and the result of the last repetition of a
+// verification. Only Corrupt changes status.verification.
+type RepeatStatus struct {
+	// startTime of the repetition.
+	// +required
+	StartTime metav1.Time `json:"startTime"`
+	// endTime of the repetition. Unset: it runs.
+	// +optional
+	EndTime *metav1.Time `json:"endTime,omitempty"`
+	// run identifies the attempt that was recorded last.
+	// +kubebuilder:validation:MaxLength=64
+	// +optional
+	Run string `json:"run,omitempty"`
+	// attempts made; an inconclusive one is repeated a few times.
+	// +optional
+	Attempts int32 `json:"attempts,omitempty"`
+	// verdict of the last attempt.
+	// +optional
+	Verdict Verdict `json:"verdict,omitempty"`
+	// message explains a verdict that is not Intact, or why there is none yet.
+	// +kubebuilder:validation:MaxLength=4096
+	// +optional
+	Message string `json:"message,omitempty"`
+	// completionTime of the last attempt.
+	// +optional
+	CompletionTime *metav1.Time `json:"completionTime,omitempty"`
+	// intactTime is when a repetition last found the snapshot Intact.
+	// +optional
+	IntactTime *metav1.Time `json:"intactTime,omitempty"`
+	// unreadable means that the last repetition ended without a verdict because no
+	// volume could be created from the snapshot, or the volume could not be read. The
+	// snapshot is not offered until a repetition finds it Intact.
+	// +optional
+	Unreadable bool `json:"unreadable,omitempty"`
 }
 
 // VerifiedCounts are the entries that a check has read.

@@ -227,7 +227,12 @@ type Verification struct {
 	// offlineBuild is a test that a program builds from the snapshot alone.
 	// +optional
 	OfflineBuild *OfflineBuild `json:"offlineBuild,omitempty"`
-	// deadline of creation and verification together.
+	// repeat is when a verified snapshot is verified again. Of a snapshot that the
+	// policy of its source has created, the present setting of that policy applies.
+	// +kubebuilder:default={}
+	// +optional
+	Repeat *RepeatPolicy `json:"repeat,omitempty"`
+	// deadline of creation and verification together, and of each repetition.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
 	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ns|us|ms|s|m|h))+$') && duration(self) >= duration('1s') && duration(self) <= duration('168h')",message="must be a duration such as 90s or 1h30m, from 1s to 168h"
@@ -237,6 +242,42 @@ type Verification struct {
 	// resources of the verification Job, in place of the pod template's.
 	// +optional
 	Resources *Resources `json:"resources,omitempty"`
+}
+
+// RepeatedSnapshots is which verified snapshots are verified again.
+// +kubebuilder:validation:Enum=Newest;All;None
+type RepeatedSnapshots string
+
+// The snapshots that are verified again.
+const (
+	// RepeatNewest: the newest verified one of the source, which new
+	// PersistentVolumeClaims are populated from.
+	RepeatNewest RepeatedSnapshots = "Newest"
+	// RepeatAll: each one that is kept.
+	RepeatAll RepeatedSnapshots = "All"
+	// RepeatNone: no snapshot.
+	RepeatNone RepeatedSnapshots = "None"
+)
+
+// RepeatPolicy is when verified snapshots are verified again: storage may lose or
+// change what it has stored, and the newest snapshot may be offered for months. The
+// check runs on a new clone, as the first one did. An inconclusive repetition changes
+// nothing; a Corrupt one withdraws the snapshot. By default, the one snapshot that is
+// offered is read once a week, which is little beside what its clones are read by
+// builds.
+type RepeatPolicy struct {
+	// snapshots that are verified again.
+	// +kubebuilder:default=Newest
+	// +optional
+	Snapshots RepeatedSnapshots `json:"snapshots,omitempty"`
+	// interval from the last time that the snapshot was found Intact. Up to a tenth
+	// is added, so that snapshots are not verified all at once.
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ns|us|ms|s|m|h))+$') && duration(self) >= duration('1h') && duration(self) <= duration('8760h')",message="must be a duration such as 24h or 168h, from 1h to 8760h"
+	// +kubebuilder:default="168h"
+	// +optional
+	Interval *metav1.Duration `json:"interval,omitempty"`
 }
 
 // Trust is data from outside the cache that its checksums must agree with.

@@ -22,6 +22,8 @@ type outcome struct {
 	Ready           string
 	CSI             string // names of the CSI snapshots that exist
 	Left            []string
+	Repeated        v1alpha1.Verdict
+	Repetitions     int32
 }
 
 // way is one path of a snapshot through its stages.
@@ -29,6 +31,8 @@ type way struct {
 	endings map[string]cluster.Ending
 	change  func(*v1alpha1.CacheSnapshotSpec)
 	before  func(*world)
+	// later runs when the snapshot is at rest, and the test goes on after it.
+	later func(*world)
 }
 
 // ways are the paths that TestCrashPoints runs.
@@ -43,6 +47,12 @@ var ways = map[string]way{
 	}, change: repairable},
 	"compared": {endings: map[string]cluster.Ending{"verify": {Message: intactReport}}, change: seenFirst, before: func(w *world) { w.other("old", nil) }},
 	"built":    {endings: map[string]cluster.Ending{"verify": {Message: intactReport}, "offline-build": {Message: offlineBuildReport}}, change: withOfflineBuild},
+	"repeated": {
+		endings: map[string]cluster.Ending{"verify": {Message: intactReport}, "repeat": {Message: intactReport}}, later: (*world).aWeek,
+	},
+	"withdrawn": {
+		endings: map[string]cluster.Ending{"verify": {Message: intactReport}, "repeat": {Exit: 3, Message: corruptReport}}, later: (*world).aWeek,
+	},
 }
 
 // TestCrashPoints kills the manager before and after each API write and starts a
@@ -73,6 +83,10 @@ func runWithCrash(t *testing.T, way way, life *crash.Life) outcome {
 	life.Dies(mortal)
 	w.reconciler = w.fresh(mortal.Client(server.Client))
 	w.settle()
+	if way.later != nil {
+		way.later(w)
+		w.settle()
+	}
 	s := w.get().Status
 	o := outcome{Verdict: s.Verification.Verdict, Attempts: s.Verification.Attempts, Digest: s.Verification.Digest, Offered: s.VolumeSnapshotName, CSI: w.snapshots(), Left: w.left()}
 	if s.Repair != nil {
@@ -80,6 +94,9 @@ func runWithCrash(t *testing.T, way way, life *crash.Life) outcome {
 	}
 	if s.OfflineBuild != nil {
 		o.Built = s.OfflineBuild.WorkStatus
+	}
+	if s.Repeat != nil {
+		o.Repeated, o.Repetitions = s.Repeat.Verdict, s.Repeat.Attempts
 	}
 	for _, work := range []*v1alpha1.WorkStatus{&o.Repaired, &o.Built} {
 		work.Run, work.CompletionTime = "", nil // differ between runs

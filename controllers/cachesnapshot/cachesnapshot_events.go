@@ -5,6 +5,7 @@ import (
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/kube/event"
+	"gocache.dev/operator/internal/plan/verification"
 )
 
 // emit records an event for each change of the status.
@@ -23,7 +24,9 @@ func became(before, after *v1alpha1.CacheSnapshot) []event.Event {
 	events = append(events, snapshotFailed(before, after)...)
 	events = append(events, hindered(before, after)...)
 	if run := after.Status.Verification.Run; run != "" && run != before.Status.Verification.Run {
-		events = append(events, verdictEvent(after.Status))
+		events = append(events, verdictEvent(after))
+	} else {
+		events = append(events, repeatEvents(before.Status.Repeat, after.Status.Repeat)...)
 	}
 	events = append(events, repairEvents(before.Status.Repair, after.Status.Repair)...)
 	if d := after.Status.OfflineBuild; d != nil && (before.Status.OfflineBuild == nil || d.Run != before.Status.OfflineBuild.Run) {
@@ -35,16 +38,31 @@ func became(before, after *v1alpha1.CacheSnapshot) []event.Event {
 	return append(events, event.Stalled(before.Status.Conditions, after.Status.Conditions)...)
 }
 
-func verdictEvent(status v1alpha1.CacheSnapshotStatus) event.Event {
-	switch v := status.Verification; v.Verdict {
+func verdictEvent(of *v1alpha1.CacheSnapshot) event.Event {
+	switch v := of.Status.Verification; v.Verdict {
 	case v1alpha1.VerdictIntact:
-		return event.Normal("Verified", "Verify", "Verified: %s", intact(status))
+		return event.Normal("Verified", "Verify", "Verified: %s", intact(of.Status))
 	case v1alpha1.VerdictCorrupt:
-		return event.Warning("SnapshotCorrupt", "Verify", "Corrupt: %s", corrupt(v))
+		if verification.Withdrawn(of) {
+			return event.Warning("SnapshotWithdrawn", "Verify", "Corrupt: %s", corrupt(of))
+		}
+		return event.Warning("SnapshotCorrupt", "Verify", "Corrupt: %s", corrupt(of))
 	case v1alpha1.VerdictInconclusive:
 		return event.Warning("Inconclusive", "Verify", "Verification attempt %d was inconclusive: %s", v.Attempts, v.Message)
 	default:
 		return event.Warning("Inconclusive", "Verify", "Verification attempt %d ended without a verdict", v.Attempts)
+	}
+}
+
+// repeatEvents report the end of a repetition that did not withdraw the snapshot.
+func repeatEvents(before, after *v1alpha1.RepeatStatus) []event.Event {
+	switch {
+	case after == nil || after.EndTime == nil || before == nil || before.EndTime != nil:
+		return nil
+	case after.Verdict == v1alpha1.VerdictIntact:
+		return []event.Event{event.Normal("VerifiedAgain", "Verify", "Verified again: the snapshot is still Intact")}
+	default:
+		return []event.Event{event.Warning("RepeatInconclusive", "Verify", "A repeated verification was inconclusive after %d attempts: %s", after.Attempts, after.Message)}
 	}
 }
 

@@ -18,22 +18,26 @@ import (
 // lines limit the work in progress in the whole cluster; a nil Line is no limit.
 type lines struct {
 	creations     *queue.Line // CSI snapshots that are requested and not created yet
-	verifications *queue.Line // snapshots from their first check to their last Job
+	verifications *queue.Line // snapshots from their first check to their last Job, and repetitions
 }
 
-// queued requests a place before the CSI snapshot and before the first check, and
-// reports whether this snapshot has to wait. The stages after the first check use
-// the same place.
+// queued requests a place before the CSI snapshot, before the first check and before
+// a repetition, and reports whether this snapshot has to wait. The stages after the
+// first check use the same place.
 func (r *Reconciler) queued(ctx context.Context, s *scope) (bool, error) {
 	var line *queue.Line
 	var at func(*v1alpha1.CacheSnapshot) queue.State
 	var what string
+	since := s.snapshot.CreationTimestamp.Time
 	switch {
 	case s.decision.Stage == verification.CreateSnapshot:
 		line, what = r.lines.creations, "snapshots"
 		at = func(o *v1alpha1.CacheSnapshot) queue.State { return creating(o, s.now) }
 	case s.decision.Stage == verification.Check && !began(s.snapshot, stageVerify):
 		line, what = r.lines.verifications, "verifications"
+	case s.decision.Stage == verification.BeginRepeat:
+		line, what = r.lines.verifications, "verifications"
+		since = s.facts.plan(s).Repeat.Due.Add(repeatHandicap)
 	}
 	if line == nil {
 		return false, nil
@@ -57,7 +61,7 @@ func (r *Reconciler) queued(ctx context.Context, s *scope) (bool, error) {
 			known[string(o.UID)] = queue.Work{Share: o.Namespace, State: at(o)}
 		}
 	}
-	ticket := queue.Ticket{ID: string(s.snapshot.UID), Share: s.snapshot.Namespace, Since: s.snapshot.CreationTimestamp.Time}
+	ticket := queue.Ticket{ID: string(s.snapshot.UID), Share: s.snapshot.Namespace, Since: since}
 	begin, again, ahead := line.Ask(ticket, known, s.now)
 	if !begin {
 		s.decision.Wake = again
@@ -71,6 +75,9 @@ func (r *Reconciler) queued(ctx context.Context, s *scope) (bool, error) {
 const (
 	creationTimeout = 5 * time.Minute
 	startTimeout    = time.Minute
+	// repeatHandicap is how much longer than a first verification a repetition waits:
+	// builds wait for the first one.
+	repeatHandicap = time.Hour
 )
 
 // creating returns the place of a snapshot in the line of creations. A CSI driver
@@ -88,18 +95,24 @@ func creating(o *v1alpha1.CacheSnapshot, now time.Time) queue.State {
 }
 
 // verifying returns the place of a snapshot in the line of verifications: inside
-// while one of its Jobs runs or may still start, idle if none does.
+// while one of its Jobs runs or may still start, idle if none does. A snapshot that
+// was verified may ask for a place again, for a repetition.
 func verifying(o *v1alpha1.CacheSnapshot, job jobState, now time.Time) queue.State {
-	began := entered(o, stageVerify)
-	switch {
-	case began.IsZero():
+	last := job.created
+	if r := o.Status.Repeat; r != nil && r.StartTime.After(last) {
+		last = r.StartTime.Time
+	}
+	settled := (facts{}).plan(&scope{snapshot: o}).Settled()
+	switch repeats := o.Status.Repeat != nil && o.Status.Repeat.EndTime == nil; {
+	case !began(o, stageVerify):
 		return queue.Outside
-	case (facts{}).plan(&scope{snapshot: o}).Settled():
+	case settled && !repeats && now.Sub(verification.ProvenTime(o)) > startTimeout:
+		return queue.Outside
+	case settled && !repeats:
 		return queue.Through
 	case job.runs:
 		return queue.Inside
 	}
-	last := job.created
 	for _, s := range o.Status.Stages {
 		if s.StartTime.After(last) {
 			last = s.StartTime.Time

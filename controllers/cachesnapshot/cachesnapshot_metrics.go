@@ -10,6 +10,7 @@ import (
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/kube/gauges"
+	"gocache.dev/operator/internal/plan/verification"
 )
 
 // The gauges of each CacheSnapshot.
@@ -22,6 +23,9 @@ var (
 		[]string{"namespace", "name", "verdict"}, nil)
 	snapshotTime = prometheus.NewDesc("gocache_snapshot_creation_timestamp_seconds",
 		"When the CSI driver created the snapshot.",
+		[]string{"namespace", "name"}, nil)
+	snapshotProven = prometheus.NewDesc("gocache_snapshot_last_intact_timestamp_seconds",
+		"When a verification, or a repetition of it, last found a CacheSnapshot Intact.",
 		[]string{"namespace", "name"}, nil)
 	snapshotBytes = prometheus.NewDesc("gocache_snapshot_verified_bytes",
 		"Bytes that the last verification of a CacheSnapshot has read.",
@@ -50,19 +54,22 @@ var (
 	repairs = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "gocache_repairs_total", Help: "Attempts to repair the clone of a corrupt snapshot, by outcome.",
 	}, []string{"outcome"})
+	repetitions = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "gocache_repeated_verifications_total", Help: "Repetitions of the verification of a snapshot that ended, by kind of its source and verdict.",
+	}, []string{"source_kind", "verdict"})
 	offlineBuilds = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "gocache_offline_builds_total", Help: "Offline build tests, by outcome.",
 	}, []string{"outcome"})
 )
 
 func init() {
-	metrics.Registry.MustRegister(verdicts, verificationDuration, verifiedBytes, stageDuration, repairs, offlineBuilds)
+	metrics.Registry.MustRegister(verdicts, verificationDuration, verifiedBytes, stageDuration, repairs, repetitions, offlineBuilds)
 }
 
 // Gauges of all CacheSnapshots.
 func Gauges() gauges.Part {
 	return gauges.Part{
-		Metrics: []*prometheus.Desc{snapshotInfo, snapshotVerdict, snapshotTime, snapshotBytes, snapshotEntries},
+		Metrics: []*prometheus.Desc{snapshotInfo, snapshotVerdict, snapshotTime, snapshotProven, snapshotBytes, snapshotEntries},
 		Collect: collect,
 	}
 }
@@ -78,6 +85,9 @@ func collect(ctx context.Context, r client.Reader, emit gauges.Emit) error {
 		emit.Object(v1alpha1.CacheSnapshotKind, s, s.Spec.Suspend, s.Status.Conditions)
 		emit(snapshotInfo, 1, s.Namespace, s.Name, source.Kind, source.Name, source.Instance)
 		emit.Time(snapshotTime, s.Status.CreationTime, s.Namespace, s.Name)
+		if proven := verification.ProvenTime(s); !proven.IsZero() {
+			emit(snapshotProven, float64(proven.Unix()), s.Namespace, s.Name)
+		}
 		emit.Verdict(snapshotVerdict, v.Verdict, s.Namespace, s.Name)
 		if v.Verdict != "" {
 			emit(snapshotBytes, float64(v.Bytes), s.Namespace, s.Name)
@@ -97,6 +107,11 @@ func count(before, after *v1alpha1.CacheSnapshot) {
 		if v.Duration != nil {
 			verificationDuration.WithLabelValues(kind).Observe(v.Duration.Seconds())
 		}
+	}
+	was, is := before.Status.Repeat, after.Status.Repeat
+	repeated := is != nil && is.EndTime != nil && (was == nil || was.EndTime == nil || !was.StartTime.Equal(&is.StartTime))
+	if repeated {
+		repetitions.WithLabelValues(kind, string(is.Verdict)).Inc()
 	}
 	ended := map[string]bool{}
 	for _, stage := range before.Status.Stages {

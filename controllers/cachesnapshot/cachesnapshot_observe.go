@@ -38,8 +38,9 @@ type facts struct {
 	reference *corev1.PersistentVolumeClaim // the clone of the first verified snapshot
 	obstacle  obstacle
 
-	check, repair, offlineBuild work
-	pods                        bool // pods of deleted Jobs still exist
+	check, repair, offlineBuild, repeat work
+	selected                            bool // by the policy of repetitions
+	pods                                bool // pods of deleted Jobs still exist
 	// hindered is why the container of the Job does not run; empty if it does, or
 	// may still start.
 	hindered string
@@ -96,6 +97,9 @@ func (r *Reconciler) observe(ctx context.Context, s *scope) (f facts, err error)
 	if s.snapshot.Spec.Verification.OfflineBuild != nil {
 		f.offlineBuild = work{name: naming.Child(s.snapshot.Name, naming.OfflineBuild), expected: r.offlineBuildJob}
 		f.offlineBuild.recorded = ptr.Deref(s.snapshot.Status.OfflineBuild, v1alpha1.OfflineBuildStatus{}).Run
+	}
+	if err := r.observeRepeat(ctx, s, &f); err != nil {
+		return f, err
 	}
 	if err := r.observeWork(ctx, s, &f); err != nil {
 		return f, err
@@ -256,7 +260,7 @@ func (r *Reconciler) observeWork(ctx context.Context, s *scope, f *facts) error 
 
 // works returns the Jobs that this snapshot may have.
 func (f *facts) works() []*work {
-	return slices.DeleteFunc([]*work{&f.check, &f.repair, &f.offlineBuild}, func(w *work) bool { return w.name == "" })
+	return slices.DeleteFunc([]*work{&f.check, &f.repair, &f.offlineBuild, &f.repeat}, func(w *work) bool { return w.name == "" })
 }
 
 // running returns the Job that runs, or the zero work.
@@ -329,6 +333,9 @@ func (f facts) plan(s *scope) verification.Observation {
 	f.check.observed(&p.Check)
 	f.repair.observed(&p.Repair.Try)
 	f.offlineBuild.observed(&p.OfflineBuild.Try)
+	p.Repeat = verification.Repeated(s.snapshot, f.repeatPolicy(s))
+	p.Repeat.Selected = f.selected
+	f.repeat.observed(&p.Repeat.Try)
 	p.RepairedAsked, p.Original = f.repairedCSI != nil, f.csi != nil
 	p.Clone, p.Spent, p.Reference, p.Pods = f.clone != nil, f.spent != nil, f.reference != nil, f.pods
 	return p

@@ -34,6 +34,8 @@ type source struct {
 	sums []string
 	// template is its pod template.
 	template *v1alpha1.PodTemplate
+	// suspended: it starts nothing now.
+	suspended bool
 	// policy is its snapshot policy; nil: it has none.
 	policy *v1alpha1.SnapshotPolicy
 }
@@ -86,6 +88,8 @@ func (r *Reconciler) cacheSource(cache *v1alpha1.GoCache) *source {
 		warmed:   cache.Status.WarmUp.PersistentVolumeClaimUID,
 		template: cache.Spec.PodTemplate,
 		policy:   cache.Spec.Snapshots,
+
+		suspended: cache.Spec.Suspend,
 	}
 }
 
@@ -123,6 +127,8 @@ func storeSource(proxy *v1alpha1.ModProxy, name string) (*source, error) {
 		},
 		template: proxy.Spec.PodTemplate,
 		policy:   proxy.Spec.Snapshots,
+
+		suspended: proxy.Spec.Suspend,
 	}, nil
 }
 

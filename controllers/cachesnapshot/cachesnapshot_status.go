@@ -3,6 +3,7 @@ package cachesnapshot
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/kube/bounded"
@@ -42,13 +43,20 @@ func (s *scope) setSnapshotReady(set conditions.Set) {
 }
 
 // unready describes a VolumeSnapshot that was ready to use and is not any more, as
-// when the driver has lost it; empty: it is ready to use, or never was.
+// when the driver has lost it, or that could not be read when its verification was
+// repeated; empty: it is ready to use, or never was.
 func (s *scope) unready() string {
 	csi := s.facts.csi
 	if s.repaired() {
 		csi = s.facts.repairedCSI
 	}
-	if s.snapshot.Status.CreationTime == nil || csi == nil || !csi.DeletionTimestamp.IsZero() || volume.ReadyToUse(csi) {
+	if s.snapshot.Status.CreationTime == nil || csi == nil || !csi.DeletionTimestamp.IsZero() {
+		return ""
+	}
+	if volume.ReadyToUse(csi) {
+		if r := s.snapshot.Status.Repeat; r != nil && r.Unreadable {
+			return fmt.Sprintf("VolumeSnapshot %s was verified and could not be read when this was repeated: %s. It is not offered until a repetition finds it Intact", csi.Name, r.Message)
+		}
 		return ""
 	}
 	message := fmt.Sprintf("VolumeSnapshot %s was ready to use and is not any more: no volume is created from it until it is ready again", csi.Name)
@@ -221,16 +229,36 @@ func intact(status v1alpha1.CacheSnapshotStatus) string {
 	if d := status.OfflineBuild; d != nil && d.Outcome == v1alpha1.WorkSucceeded {
 		message += fmt.Sprintf("; passed the offline build test in %s", d.Duration.Duration)
 	}
+	message += repeated(status.Repeat)
 	if lacks := status.WeakerThanPolicy; lacks != "" {
 		message += "; used only by its own name, since its verification lacks what the snapshot policy of its source asks for (" + lacks + ")"
 	}
 	return message
 }
 
-func (s *scope) corrupt() string { return corrupt(s.snapshot.Status.Verification) }
+// repeated is the part of a message with the result of the last repetition.
+func repeated(r *v1alpha1.RepeatStatus) string {
+	if r == nil {
+		return ""
+	}
+	message := ""
+	if r.IntactTime != nil {
+		message = "; verified again at " + r.IntactTime.UTC().Format(time.RFC3339)
+	}
+	if r.EndTime != nil && r.Verdict == v1alpha1.VerdictInconclusive {
+		message += fmt.Sprintf("; the last repetition was inconclusive at %s: %s", r.EndTime.UTC().Format(time.RFC3339), r.Message)
+	}
+	return message
+}
 
-func corrupt(v v1alpha1.VerificationStatus) string {
+func (s *scope) corrupt() string { return corrupt(s.snapshot) }
+
+func corrupt(of *v1alpha1.CacheSnapshot) string {
+	v := of.Status.Verification
 	message := "The snapshot contains corrupt content and is never offered"
+	if verification.Withdrawn(of) {
+		message = "The snapshot was withdrawn: it was intact when it was created, contains corrupt content now, and is not offered any more"
+	}
 	if v.Message != "" {
 		message += ": " + v.Message
 	}

@@ -69,6 +69,16 @@ func (r *Reconciler) act(ctx context.Context, s *scope) error {
 		return r.offlineBuild(ctx, s)
 	case verification.RecordOfflineBuild:
 		s.recordOfflineBuild()
+	case verification.BeginRepeat:
+		s.beginRepeat()
+	case verification.Repeat:
+		return r.repeat(ctx, s)
+	case verification.WaitForRepeat:
+		s.explainRepeat(s.facts.hindered)
+	case verification.RecordRepeat:
+		return r.recordRepeat(ctx, s)
+	case verification.EndRepeat:
+		return r.endRepeat(ctx, s, "")
 	case verification.ClearJobs:
 		return r.clearJobs(ctx, s)
 	case verification.CleanUp:
@@ -244,13 +254,24 @@ func (r *Reconciler) check(ctx context.Context, s *scope) error {
 // checkJob returns the integrity Job; false while it is not decided which
 // snapshot it compares with.
 func (r *Reconciler) checkJob(ctx context.Context, s *scope) (jobrun.Spec, bool, error) {
-	job, err := r.job(ctx, s, s.facts.check.name, "verification")
+	job, err := r.integrityJob(ctx, s, s.facts.check.name)
 	if err != nil {
 		return job, false, err
 	}
+	known, err := r.compare(ctx, s, &job)
+	return job, known, err
+}
+
+// integrityJob returns a Job that checks the clone against its own records and
+// declared trust data.
+func (r *Reconciler) integrityJob(ctx context.Context, s *scope, name string) (jobrun.Spec, error) {
+	job, err := r.job(ctx, s, name, "verification")
+	if err != nil {
+		return job, err
+	}
 	trust, err := r.trust(ctx, s)
 	if err != nil {
-		return job, false, err
+		return job, err
 	}
 	job.Image = r.Images.Operator
 	job.Command = append(verifyCommand(s.snapshot.Status.Source), trust.Flags...)
@@ -261,8 +282,7 @@ func (r *Reconciler) checkJob(ctx context.Context, s *scope) (jobrun.Spec, bool,
 	// Read-only, so that the check cannot change what it verifies.
 	job.Mounts = append([]corev1.VolumeMount{{Name: cloneVolume, MountPath: cacheDir, ReadOnly: true}}, trust.Mounts...)
 	job.Volumes = append(job.Volumes, trust.Volumes...)
-	known, err := r.compare(ctx, s, &job)
-	return job, known, err
+	return job, nil
 }
 
 // authenticate makes the outcome of each Job inconclusive that is not the one

@@ -11,12 +11,16 @@ import (
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/kube/gauges"
 	"gocache.dev/operator/internal/kube/replacement"
+	"gocache.dev/operator/internal/plan/verification"
 )
 
 // The gauges of each GoCache.
 var (
 	snapshotTime = prometheus.NewDesc("gocache_cache_latest_verified_snapshot_timestamp_seconds",
 		"When the newest verified snapshot of a GoCache was created; absent without one.",
+		[]string{"namespace", "name"}, nil)
+	repeatDue = prometheus.NewDesc("gocache_cache_latest_verified_snapshot_repeat_timestamp_seconds",
+		"When the newest verified snapshot of a GoCache is to be verified again; absent if it is not.",
 		[]string{"namespace", "name"}, nil)
 	snapshotCount = prometheus.NewDesc("gocache_cache_snapshots",
 		"CacheSnapshots of a GoCache, by verdict; verdict None: there is no verdict yet.",
@@ -69,7 +73,7 @@ func init() {
 // Gauges of all GoCaches.
 func Gauges() gauges.Part {
 	return gauges.Part{
-		Metrics: []*prometheus.Desc{snapshotTime, snapshotCount, warmTime, warmFailures, cacheVerdict, cacheEntries, cacheUsed, cacheCapacity, replacing},
+		Metrics: []*prometheus.Desc{snapshotTime, repeatDue, snapshotCount, warmTime, warmFailures, cacheVerdict, cacheEntries, cacheUsed, cacheCapacity, replacing},
 		Collect: collect,
 	}
 }
@@ -126,6 +130,9 @@ func emitSnapshots(emit gauges.Emit, c *v1alpha1.GoCache, all []*v1alpha1.CacheS
 		counts[verdict]++
 		if s.Name == c.Status.LatestVerifiedSnapshot {
 			emit.Time(snapshotTime, s.Status.CreationTime, c.Namespace, c.Name)
+			if due := verification.RepeatAt(s, verification.RepeatPolicy(s, c.Spec.Snapshots)); !due.IsZero() {
+				emit(repeatDue, float64(due.Unix()), c.Namespace, c.Name)
+			}
 		}
 	}
 	for _, verdict := range []string{string(v1alpha1.VerdictIntact), string(v1alpha1.VerdictCorrupt), string(v1alpha1.VerdictInconclusive), "None"} {

@@ -62,6 +62,11 @@ var table = map[string]struct {
 		`gocache_cache_latest_verified_snapshot_timestamp_seconds{namespace="ci",name="x"} 0x90
 		 gocache_cache_latest_verified_snapshot_timestamp_seconds{namespace="ci",name="y"} -259300x90
 		 gocache_object_suspended{kind="GoCache",namespace="ci",name="y"} 1x90`},
+	"GocacheSnapshotNotVerifiedAgain": {
+		`gocache_cache_latest_verified_snapshot_repeat_timestamp_seconds{namespace="ci",name="x"} -172900x90`, 60, "GoCache ci/x was to be verified again 2d",
+		`gocache_cache_latest_verified_snapshot_repeat_timestamp_seconds{namespace="ci",name="x"} 0x90
+		 gocache_cache_latest_verified_snapshot_repeat_timestamp_seconds{namespace="ci",name="y"} -172900x90
+		 gocache_object_suspended{kind="GoCache",namespace="ci",name="y"} 1x90`},
 	"GocacheSnapshotCorrupt": {
 		`gocache_snapshot_verdict{namespace="ci",name="x-1",verdict="Corrupt"} 1x9`, 1, "CacheSnapshot ci/x-1",
 		`gocache_snapshot_verdict{namespace="ci",name="x-1",verdict="Corrupt"} 0x9

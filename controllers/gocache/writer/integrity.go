@@ -22,6 +22,7 @@ import (
 	"gocache.dev/operator/internal/kube/podspec"
 	"gocache.dev/operator/internal/plan/livecheck"
 	"gocache.dev/operator/internal/plan/request"
+	"gocache.dev/operator/internal/plan/verification"
 	plan "gocache.dev/operator/internal/plan/writer"
 )
 
@@ -245,10 +246,14 @@ func (t *turn) intactMessage() string {
 }
 
 // verdictAtCreation is the verdict on the content that the snapshot was created
-// with, before any repair: the cache PVC held the same content.
+// with, before any repair: the cache PVC held the same content. One that was withdrawn
+// was intact then.
 func verdictAtCreation(c *v1alpha1.CacheSnapshot) v1alpha1.Verdict {
 	if c.Status.Repair != nil {
 		return c.Status.Repair.Found.Verdict
+	}
+	if verification.Withdrawn(c) {
+		return v1alpha1.VerdictIntact
 	}
 	return c.Status.Verification.Verdict
 }

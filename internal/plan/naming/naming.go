@@ -15,12 +15,13 @@ const (
 	Verify = "verify"
 	// Reverify is the same for a repaired snapshot, Repair the Job that
 	// repairs, Repaired the CSI snapshot of the repaired clone, OfflineBuild
-	// the Job of the offline build test, and Reference the clone that a check
-	// compares with.
+	// the Job of the offline build test, Repeat the integrity Job of a repeated
+	// verification, and Reference the clone that a check compares with.
 	Reverify     = "reverify"
 	Repair       = "repair"
 	Repaired     = "repaired"
 	OfflineBuild = "offline-build"
+	Repeat       = "repeat"
 	Reference    = "reference"
 	// Next is the PVC with the new volume in a replacement, and the
 	// verification Job on it. ReplacementSource is the PVC that its content is

@@ -39,7 +39,8 @@ const (
 	Weaker Standing = "Weaker"
 	// Pending: its verdict may still come.
 	Pending Standing = "Pending"
-	// NotReady: it is proven, and its CSI snapshot cannot be restored now.
+	// NotReady: it is proven, and its CSI snapshot cannot be restored now, or no
+	// clone of it could be read when its verification was repeated.
 	NotReady Standing = "NotReady"
 	// Usable: it may be cloned, restored and rolled back to.
 	Usable Standing = "Usable"
@@ -118,7 +119,7 @@ func Candidate(c *v1alpha1.CacheSnapshot, u Use) Candidacy {
 		out.Standing = Weaker
 	case !proven:
 		out.Standing = Pending
-	case u.CSI == CSINotReady || unready(c) || c.Status.VolumeSnapshotName == "" || c.Status.Source == nil:
+	case u.CSI == CSINotReady || unready(c) || unreadable(c) || c.Status.VolumeSnapshotName == "" || c.Status.Source == nil:
 		out.Standing = NotReady
 	default:
 		out.Standing = Usable
@@ -139,6 +140,44 @@ func unready(c *v1alpha1.CacheSnapshot) bool {
 	return c.Status.CreationTime != nil && ready != nil && ready.Status == metav1.ConditionFalse && ready.Reason == v1alpha1.ReasonSnapshotFailed
 }
 
+// unreadable reports whether the last repetition of its verification found that no
+// clone can be created or read.
+func unreadable(c *v1alpha1.CacheSnapshot) bool {
+	return c.Status.Repeat != nil && c.Status.Repeat.Unreadable
+}
+
 func stalled(c *v1alpha1.CacheSnapshot) bool {
 	return meta.IsStatusConditionTrue(c.Status.Conditions, v1alpha1.StalledCondition)
+}
+
+// Repeated reports whether the verification of a CacheSnapshot is repeated by a
+// policy, among the CacheSnapshots of its namespace: of the one that is offered by the
+// name of its source, or of each that may be used. One that could not be read counts as
+// if it could, since only a repetition finds that it can be read again.
+func Repeated(c *v1alpha1.CacheSnapshot, policy *v1alpha1.RepeatPolicy, all []v1alpha1.CacheSnapshot) bool {
+	if policy == nil || !readable(c, policy.Snapshots == v1alpha1.RepeatNewest) {
+		return false
+	}
+	if policy.Snapshots != v1alpha1.RepeatNewest {
+		return policy.Snapshots == v1alpha1.RepeatAll
+	}
+	self := Kept{Name: c.Name, Created: Created(c)}
+	for i := range all {
+		o := &all[i]
+		if o.Spec.SourceRef == c.Spec.SourceRef && o.Namespace == c.Namespace && o.Name != c.Name &&
+			older(self, Kept{Name: o.Name, Created: Created(o)}) && Candidate(o, Use{BySource: true}).Usable() {
+			return false
+		}
+	}
+	return true
+}
+
+// readable reports whether a CacheSnapshot would be usable if a clone could be read.
+func readable(c *v1alpha1.CacheSnapshot, bySource bool) bool {
+	if unreadable(c) {
+		c = c.DeepCopy()
+		c.Status.Repeat.Unreadable = false
+		meta.RemoveStatusCondition(&c.Status.Conditions, v1alpha1.SnapshotReadyCondition)
+	}
+	return Candidate(c, Use{BySource: bySource}).Usable()
 }

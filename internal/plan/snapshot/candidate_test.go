@@ -1,6 +1,7 @@
 package snapshot_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -229,5 +230,54 @@ func TestGap(t *testing.T) {
 		if got := snapshot.Gap(tt.policy, tt.own); got != tt.want {
 			t.Errorf("%s: %q, want %q", name, got, tt.want)
 		}
+	}
+}
+
+// TestRepeatedSelection holds which of several snapshots a policy verifies again.
+func TestRepeatedSelection(t *testing.T) {
+	made := func(name string, minute int, change func(*v1alpha1.CacheSnapshot)) v1alpha1.CacheSnapshot {
+		c := v1alpha1.CacheSnapshot{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1alpha1.CacheSnapshotSpec{SourceRef: ci}}
+		created := metav1.NewTime(time.Unix(int64(60*minute), 0))
+		c.Status = v1alpha1.CacheSnapshotStatus{
+			CreationTime: &created, VolumeSnapshotName: name, Source: &v1alpha1.SourceRecord{},
+			Verification: v1alpha1.VerificationStatus{Verdict: v1alpha1.VerdictIntact},
+		}
+		if change != nil {
+			change(&c)
+		}
+		return c
+	}
+	all := []v1alpha1.CacheSnapshot{
+		made("old", 1, nil),
+		made("new", 2, nil),
+		made("unreadable", 3, func(c *v1alpha1.CacheSnapshot) { c.Status.Repeat = &v1alpha1.RepeatStatus{Unreadable: true} }),
+		made("weaker", 4, func(c *v1alpha1.CacheSnapshot) { c.Status.WeakerThanPolicy = "trust.firstSeen" }),
+		made("withdrawn", 5, func(c *v1alpha1.CacheSnapshot) {
+			c.Status.Verification.Verdict = v1alpha1.VerdictCorrupt
+			c.Status.Repeat = &v1alpha1.RepeatStatus{Verdict: v1alpha1.VerdictCorrupt}
+		}),
+		made("of another source", 6, func(c *v1alpha1.CacheSnapshot) { c.Spec.SourceRef.Name = "other" }),
+	}
+	for which, want := range map[v1alpha1.RepeatedSnapshots]string{
+		v1alpha1.RepeatNewest: "new unreadable of another source",
+		v1alpha1.RepeatAll:    "old new unreadable weaker of another source",
+		v1alpha1.RepeatNone:   "",
+	} {
+		var got []string
+		for i := range all {
+			if snapshot.Repeated(&all[i], &v1alpha1.RepeatPolicy{Snapshots: which}, all) {
+				got = append(got, all[i].Name)
+			}
+		}
+		if got := strings.Join(got, " "); got != want {
+			t.Errorf("%s: %q, want %q", which, got, want)
+		}
+	}
+	if snapshot.Repeated(&all[1], nil, all) {
+		t.Error("without a policy")
+	}
+	// A snapshot that was withdrawn is no evidence against the content it was created of.
+	if content := snapshot.ContentOf(all[4:5], "ci", time.Unix(0, 0), 0); content.Failed != "withdrawn" || content.Corrupt {
+		t.Errorf("content %+v", content)
 	}
 }

@@ -21,7 +21,7 @@ type Content struct {
 	// FailedAt; empty: none.
 	Failed   string
 	FailedAt time.Time
-	// Corrupt: that one is Corrupt.
+	// Corrupt: that one was Corrupt when it was created.
 	Corrupt bool
 }
 
@@ -51,7 +51,7 @@ func ContentOf(all []v1alpha1.CacheSnapshot, cache string, since time.Time, retr
 			content.Usable = true
 		case standing == Failed, standing == Corrupt:
 			if failed = newer(failed, k); failed.Name == k.Name {
-				content.Corrupt = standing == Corrupt
+				content.Corrupt = standing == Corrupt && !verification.Withdrawn(c)
 			}
 		}
 	}

@@ -29,6 +29,15 @@
 //	WaitForOfflineBuild,
 //	RecordOfflineBuild
 //
+// A snapshot that is offered is verified again by the policy, on a new clone. It
+// stays what it is until that has a conclusive verdict: Intact, and it is offered
+// further, or Corrupt, and it is withdrawn:
+//
+//	BeginRepeat,          record that it begins; check a clone; record the outcome
+//	Repeat, WaitForRepeat,
+//	RecordRepeat
+//	EndRepeat             no verdict until the deadline, or in all attempts
+//
 // Only the Record stages change outcomes, and a Job is deleted only after its
 // outcome was recorded, so a crash between any two steps loses no outcome and
 // records none twice. There is one Job at a time on a clone, and its pods are

@@ -6,7 +6,8 @@ import (
 	"gocache.dev/operator/api/v1alpha1"
 )
 
-// MaxAttempts is the maximum number of attempts while they are inconclusive.
+// MaxAttempts is the maximum number of attempts of one verification, repair, offline
+// build test or repetition while they are inconclusive.
 const MaxAttempts = 3
 
 // Intervals of deciding again without an event of a watch.
@@ -45,6 +46,11 @@ const (
 	CleanUp                 Stage = "CleanUp"
 	WaitForRetry            Stage = "WaitForRetry"
 	DeleteOriginalSnapshot  Stage = "DeleteOriginalSnapshot"
+	BeginRepeat             Stage = "BeginRepeat"
+	Repeat                  Stage = "Repeat"
+	WaitForRepeat           Stage = "WaitForRepeat"
+	RecordRepeat            Stage = "RecordRepeat"
+	EndRepeat               Stage = "EndRepeat"
 	Done                    Stage = "Done"
 	SnapshotLost            Stage = "SnapshotLost"
 	Expired                 Stage = "Expired"
@@ -125,6 +131,9 @@ type Observation struct {
 	// OfflineBuild is the offline build.
 	OfflineBuild Work
 
+	// Repeat is the repeated verification of a snapshot that is offered.
+	Repeat Repetition
+
 	// Clone of the CSI snapshot that is to be offered, or the one under repair,
 	// exists, or Spent, the repaired one of which a snapshot was created.
 	Clone, Spent bool
@@ -153,6 +162,9 @@ func Decide(f Observation) Decision {
 		return f.end(SnapshotLost)
 	}
 	if f.Settled() {
+		if d, ok := f.repeat(); ok {
+			return d
+		}
 		return f.end(Done)
 	}
 	if f.Suspended {
@@ -201,6 +213,9 @@ func (f Observation) unrecorded() Stage {
 		if t.Job && t.Ended && t.Run != t.Recorded {
 			return t.stage
 		}
+	}
+	if r := f.Repeat; r.Running && r.Job && r.Ended && r.Run != r.Recorded {
+		return RecordRepeat
 	}
 	return ""
 }
@@ -277,7 +292,9 @@ func (f Observation) run(t Try, start, wait Stage, remaining time.Duration) Deci
 	return Decision{Stage: start, Wake: remaining, Remaining: remaining}
 }
 
-func (f Observation) jobs() bool { return f.Check.Job || f.Repair.Job || f.OfflineBuild.Job }
+func (f Observation) jobs() bool {
+	return f.Check.Job || f.Repair.Job || f.OfflineBuild.Job || f.Repeat.Job
+}
 
 // end cleans up first, and is then what it is.
 func (f Observation) end(stage Stage) Decision {
