@@ -209,13 +209,34 @@ const (
 	IsolationStrict Isolation = "Strict"
 )
 
+// The fallbacks that are no URL.
+const (
+	FallbackNone   = "None"
+	FallbackDirect = "Direct"
+)
+
 // Environment is the environment of builds with this cache.
 //
 // +kubebuilder:validation:XValidation:rule="!(has(self.proxyRef) && has(self.proxy))",message="set proxyRef or proxy, not both"
+// +kubebuilder:validation:XValidation:rule="!has(self.fallback) || self.fallback == 'None' || has(self.proxyRef)",message="fallback requires proxyRef: put further entries into proxy yourself"
 type Environment struct {
 	// proxyRef names a ModProxy; its address becomes GOPROXY.
 	// +optional
 	ProxyRef *LocalReference `json:"proxyRef,omitempty"`
+	// fallback is asked by the go command when no attempt at the ModProxy of proxyRef
+	// has served a file: None; Direct, the version control of each module; or the URL
+	// of another GOPROXY. It is the last entry of GOPROXY, after a "|", so that builds
+	// and warm-ups go on while the proxy is down. The go command also asks it for what
+	// the proxy answers with 403 or 404. With a URL, the modules of the private
+	// patterns are fetched from their version control and from no proxy (GONOPROXY), so
+	// that the fallback learns of none of them. It is not used with a ModProxy whose
+	// policy is enforced.
+	// +kubebuilder:validation:XValidation:rule="!self.matches('(^|://|[|, ])[^/|, ]*@')",message="fallback must not contain credentials, which the environment of builds would publish"
+	// +kubebuilder:validation:Pattern=`^(None|Direct|https?://[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?(:[0-9]{1,5})?(/[-A-Za-z0-9._~/]*)?)$`
+	// +kubebuilder:validation:MaxLength=512
+	// +kubebuilder:default=None
+	// +optional
+	Fallback string `json:"fallback,omitempty"`
 	// proxy is a value of GOPROXY. Neither this nor proxyRef: the default of the go
 	// command.
 	// +kubebuilder:validation:XValidation:rule="!self.matches('(^|://|[|, ])[^/|, ]*@')",message="proxy must not contain credentials, which the environment of builds would publish: use a ModProxy by proxyRef, with router.clientAuth"

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	batchv1 "k8s.io/api/batch/v1"
@@ -190,4 +191,39 @@ func TestEnvironmentIsRepaired(t *testing.T) {
 	if got := get[corev1.ConfigMap](w, "ci-env").Data["GOTOOLCHAIN"]; got != "local" {
 		t.Errorf("GOTOOLCHAIN=%s", got)
 	}
+}
+
+// TestFallback holds that a fallback is the last entry of GOPROXY, that private
+// modules pass by it, and that it is left out where it would serve what the proxy
+// refuses.
+func TestFallback(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.ending = nil
+	w.cache(func(s *v1alpha1.GoCacheSpec) {
+		s.Environment.ProxyRef = &v1alpha1.LocalReference{Name: "goproxy"}
+		s.Environment.Fallback = "https://mirror.example.com"
+		s.Environment.PrivateModules = &v1alpha1.PrivateModules{Patterns: []string{"corp.example.com"}}
+	})
+	w.proxy("http://r", true)
+	w.settle()
+	published := get[v1alpha1.ModProxy](w, "goproxy").Status.GOPROXY
+	expect := func(what, proxy, direct string) {
+		t.Helper()
+		if env := get[corev1.ConfigMap](w, "ci-env").Data; env["GOPROXY"] != proxy || env["GONOPROXY"] != direct {
+			t.Errorf("%s: %v", what, env)
+		}
+	}
+	expect("a URL", published+"|https://mirror.example.com", "corp.example.com")
+	p := get[v1alpha1.ModProxy](w, "goproxy")
+	p.Spec.Policy = &v1alpha1.ProxyPolicy{MinimumAge: &metav1.Duration{Duration: time.Hour}}
+	w.must(server.Client.Update(t.Context(), p))
+	w.settle()
+	expect("a policy", published, "none")
+	w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonInvalidSpec, "spec.environment.fallback https://mirror.example.com is left out of GOPROXY: the go command would get from it what the policy of ModProxy goproxy refuses. Set fallback to None, or the policy to DryRun")
+	p = get[v1alpha1.ModProxy](w, "goproxy")
+	p.Spec.Policy.Mode = v1alpha1.PolicyDryRun
+	w.must(server.Client.Update(t.Context(), p))
+	w.settle()
+	expect("a dry run", published+"|https://mirror.example.com", "corp.example.com")
 }

@@ -84,6 +84,7 @@ func (r *Reconciler) observeProxy(ctx context.Context, o *pass.Observed) error {
 	if proxy != nil && proxy.Spec.PrivateModules != nil {
 		o.ProxyPrivate = proxy.Spec.PrivateModules.Patterns
 	}
+	o.ProxyEnforces = proxy != nil && proxy.Spec.Policy != nil && proxy.Spec.Policy.Mode != v1alpha1.PolicyDryRun
 	switch {
 	case err != nil:
 		return err

@@ -65,6 +65,8 @@ type Observed struct {
 	// ProxyPrivate are the patterns of the modules that are private to the proxy
 	// that is referred to.
 	ProxyPrivate []string
+	// ProxyEnforces is set if the proxy refuses modules by a policy.
+	ProxyEnforces bool
 	// ProxyMissing is why the proxy that is referred to has no address, and
 	// ProxyUnready why it does not serve.
 	ProxyMissing, ProxyUnready string
@@ -173,8 +175,28 @@ func (o Observed) Environment(cache *v1alpha1.GoCache) goenv.Settings {
 		Build:            Has(cache, v1alpha1.LayerBuild),
 		Proxy:            o.Proxy,
 		ManagedProxy:     e.ProxyRef != nil,
+		Fallback:         o.fallback(cache),
 		PrivatePatterns:  private,
 		ChecksumDatabase: e.ChecksumDatabase,
 		Strict:           e.Isolation == v1alpha1.IsolationStrict,
+	}
+}
+
+// WalksAround reports whether the fallback would serve what the policy of the
+// proxy refuses.
+func (o Observed) WalksAround(cache *v1alpha1.GoCache) bool {
+	f := cache.Spec.Environment.Fallback
+	return o.ProxyEnforces && f != "" && f != v1alpha1.FallbackNone
+}
+
+// fallback is the last entry of GOPROXY; empty: there is none.
+func (o Observed) fallback(cache *v1alpha1.GoCache) string {
+	switch f := cache.Spec.Environment.Fallback; {
+	case f == v1alpha1.FallbackNone || o.WalksAround(cache):
+		return ""
+	case f == v1alpha1.FallbackDirect:
+		return "direct"
+	default:
+		return f
 	}
 }

@@ -3,6 +3,7 @@ package provision
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -12,6 +13,7 @@ import (
 	"gocache.dev/operator/controllers/gocache/pass"
 	"gocache.dev/operator/internal/domain/goenv"
 	"gocache.dev/operator/internal/kube/apply"
+	"gocache.dev/operator/internal/kube/conditions"
 	"gocache.dev/operator/internal/plan/naming"
 )
 
@@ -69,6 +71,11 @@ func (r Reconciler) publishEnvironment(ctx context.Context, cache *v1alpha1.GoCa
 		if err != nil {
 			return err
 		}
+	}
+	if e := cache.Spec.Environment; o.WalksAround(cache) {
+		return &conditions.StalledError{Reason: v1alpha1.ReasonInvalidSpec, Message: fmt.Sprintf(
+			"spec.environment.fallback %s is left out of GOPROXY: the go command would get from it what the policy of ModProxy %s refuses. Set fallback to None, or the policy to DryRun",
+			e.Fallback, e.ProxyRef.Name)}
 	}
 	return nil
 }

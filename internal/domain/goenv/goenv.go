@@ -22,6 +22,9 @@ type Settings struct {
 	Proxy string
 	// ManagedProxy means that Proxy serves private modules too.
 	ManagedProxy bool
+	// Fallback is the last entry of GOPROXY, after Proxy: "direct" or a URL; empty:
+	// none.
+	Fallback string
 	// PrivatePatterns of module paths.
 	PrivatePatterns []string
 	// ChecksumDatabase is the value of GOSUMDB; empty leaves the default.
@@ -49,6 +52,11 @@ func Online(s Settings) map[string]string {
 	}
 	if s.Proxy != "" {
 		env["GOPROXY"] = s.Proxy
+		if s.Fallback != "" {
+			// After any error: with a comma the go command would go on after 404 and
+			// 410 alone, and not while the proxy is down.
+			env["GOPROXY"] += "|" + s.Fallback
+		}
 	}
 	if patterns := strings.Join(s.PrivatePatterns, ","); patterns != "" {
 		if s.ManagedProxy {
@@ -56,6 +64,12 @@ func Online(s Settings) map[string]string {
 			// not be asked. GOPRIVATE would bypass the proxy too.
 			env["GONOSUMDB"] = patterns
 			env["GONOPROXY"] = "none"
+			if s.Fallback != "" && s.Fallback != "direct" {
+				// No entry of GOPROXY can be for some modules only, and the fallback
+				// must not learn the names of these. With "direct" they come from
+				// their own servers, from which no name is kept.
+				env["GONOPROXY"] = patterns
+			}
 		} else {
 			env["GOPRIVATE"] = patterns
 		}
