@@ -229,6 +229,8 @@ type ProxyServer struct {
 }
 
 // EnvVar is an environment variable.
+//
+// +kubebuilder:validation:XValidation:rule="!(has(self.value) && has(self.valueFrom))",message="set value or valueFrom, not both"
 type EnvVar struct {
 	// name of the variable.
 	// +kubebuilder:validation:Pattern=`^[A-Za-z_][A-Za-z0-9_]*$`
@@ -239,6 +241,34 @@ type EnvVar struct {
 	// +kubebuilder:validation:MaxLength=4096
 	// +optional
 	Value string `json:"value,omitempty"`
+	// valueFrom is where the value is read from when the container starts.
+	// +optional
+	ValueFrom *EnvVarSource `json:"valueFrom,omitempty"`
+}
+
+// EnvVarSource is where the value of a variable is read from.
+type EnvVarSource struct {
+	// secretKeyRef names a key of a Secret. The annotation
+	// cache.gocache.dev/images of the Secret must list the image of the server, also
+	// if it is the operator's own: the program can send the value anywhere. The
+	// instance runs without a variable that is refused, and without one whose key
+	// does not exist. Another value is used when the container starts again.
+	// +required
+	SecretKeyRef SecretKeyReference `json:"secretKeyRef"`
+}
+
+// SecretKeyReference names a key of a Secret in the same namespace.
+type SecretKeyReference struct {
+	// name of the Secret.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +required
+	Name string `json:"name"`
+	// key in the Secret.
+	// +kubebuilder:validation:Pattern=`^[-._a-zA-Z0-9]+$`
+	// +kubebuilder:validation:MaxLength=253
+	// +required
+	Key string `json:"key"`
 }
 
 // InstanceStorage is the PVC of an instance's store.

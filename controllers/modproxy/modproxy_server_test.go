@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -244,6 +245,62 @@ func TestSecretConsent(t *testing.T) {
 	stalled(v1alpha1.ReasonSecretRefused, "(server.args is set)", false, true)
 	update(nil)
 	stalled(v1alpha1.ReasonSecretRefused, "has no annotation", false, false)
+}
+
+// TestVariablesFromSecrets holds that a variable is read from a Secret only if the
+// Secret lists the image, whichever server it is, and that an instance runs without
+// one that is refused.
+func TestVariablesFromSecrets(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	const variable = "UPSTREAM_TOKEN"
+	given := func(name string) *corev1.EnvVarSource {
+		t.Helper()
+		_, _, pod := w.pod(name)
+		i := slices.IndexFunc(pod.Containers[0].Env, func(e corev1.EnvVar) bool { return e.Name == variable })
+		if i < 0 {
+			return nil
+		}
+		return pod.Containers[0].Env[i].ValueFrom
+	}
+	stalled := func(reason, message string, blue, green bool) {
+		t.Helper()
+		w.settle()
+		if message != "" {
+			w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, reason, message)
+		}
+		if (given("goproxy-blue") != nil) != blue || (given("goproxy-green") != nil) != green {
+			t.Errorf("%s: blue has %v, green %v", message, given("goproxy-blue"), given("goproxy-green"))
+		}
+	}
+	w.proxy(func(s *v1alpha1.ModProxySpec) {
+		env := []v1alpha1.EnvVar{{Name: variable, ValueFrom: &v1alpha1.EnvVarSource{SecretKeyRef: v1alpha1.SecretKeyReference{Name: "token", Key: "value"}}}}
+		s.Server = &v1alpha1.ProxyServer{Env: env} // of the operator's own
+		s.Instances[1].Server = &v1alpha1.ProxyServer{Type: v1alpha1.ServerCustom, Image: "registry.test/own:1", Port: ptr.To[int32](9999), Env: env}
+	})
+	stalled(v1alpha1.ReasonSourceNotFound, "Instance blue runs without server.env "+variable+": Secret token does not exist", false, false)
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "token"}, StringData: map[string]string{"value": "s3cret"}}
+	w.must(server.Client.Create(t.Context(), secret))
+	update := func(images string) {
+		t.Helper()
+		secret.Annotations = map[string]string{v1alpha1.ImagesAnnotation: images}
+		w.must(server.Client.Update(t.Context(), secret))
+	}
+	stalled(v1alpha1.ReasonSecretRefused, "(server.env "+variable+" reads it): its annotation cache.gocache.dev/images does not name it", false, false)
+	update("registry.test/own:1")
+	stalled(v1alpha1.ReasonSecretRefused, "Instance blue runs without", false, true)
+	_, _, own := w.pod("goproxy-blue")
+	update("registry.test/own:1, " + own.Containers[0].Image)
+	stalled("", "", true, true)
+	want := &corev1.EnvVarSource{SecretKeyRef: &corev1.SecretKeySelector{LocalObjectReference: corev1.LocalObjectReference{Name: "token"}, Key: "value", Optional: ptr.To(true)}}
+	if diff := cmp.Diff(want, given("goproxy-green")); diff != "" {
+		t.Errorf("green (-want +got):\n%s", diff)
+	}
+	if c := meta.FindStatusCondition(w.get().Status.Conditions, v1alpha1.StalledCondition); c != nil && c.Reason == v1alpha1.ReasonSecretRefused {
+		t.Errorf("still refused: %s", c.Message)
+	}
+	w.edit(func(p *v1alpha1.ModProxy) { p.Spec.Server.Env[0].ValueFrom.SecretKeyRef.Key = "other" })
+	stalled(v1alpha1.ReasonSourceNotFound, "Secret token has no key other", false, true)
 }
 
 // TestExternal holds that an instance which the operator does not run is routed to and

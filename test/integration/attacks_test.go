@@ -362,6 +362,11 @@ func takesAllPlaces(t *testing.T) {
 	other.verified(other.snapshot("good"))
 }
 
+// fromSecret is a variable whose value is the password in a Secret.
+func fromSecret(name, secret string) v1alpha1.EnvVar {
+	return v1alpha1.EnvVar{Name: name, ValueFrom: &v1alpha1.EnvVarSource{SecretKeyRef: v1alpha1.SecretKeyReference{Name: secret, Key: "password"}}}
+}
+
 // mountsASecret: Secrets are named as the credentials of a proxy whose image, or
 // whose upstream, is the attacker's.
 func mountsASecret(t *testing.T) {
@@ -380,6 +385,7 @@ func mountsASecret(t *testing.T) {
 		"own-args":     {"upstream", "https://proxy.corp.example", &v1alpha1.ProxyServer{Args: []string{"--credentials-hosts", "evil.test", "--upstream", "https://evil.test"}}},
 		"own-upstream": {"upstream", "https://evil.test", nil},
 		"any-secret":   {"database", "https://evil.test", nil},
+		"own-variable": {"upstream", "https://proxy.corp.example", &v1alpha1.ProxyServer{Env: []v1alpha1.EnvVar{fromSecret("GOPROXY", "upstream")}}},
 	} {
 		p := &v1alpha1.ModProxy{ObjectMeta: s.meta(name), Spec: v1alpha1.ModProxySpec{
 			Instances: []v1alpha1.ProxyInstance{{Name: "blue", Server: tt.server, Storage: &v1alpha1.InstanceStorage{Size: resource.MustParse("1Gi"), StorageClassName: &s.ns}}},
@@ -397,6 +403,11 @@ func mountsASecret(t *testing.T) {
 		for _, v := range set.Spec.Template.Spec.Volumes {
 			if v.Secret != nil && v.Secret.SecretName == tt.secret {
 				t.Errorf("%s: Secret %s is mounted: %+v", name, tt.secret, v)
+			}
+		}
+		for _, e := range set.Spec.Template.Spec.Containers[0].Env {
+			if e.ValueFrom != nil {
+				t.Errorf("%s: variable %s is read from Secret %s: %+v", name, e.Name, tt.secret, e)
 			}
 		}
 	}

@@ -29,7 +29,8 @@ const (
 	// secretInterval is when a Secret that may not be used is read again. Secrets
 	// are not watched: the operator has no permission to list them.
 	secretInterval = 15 * time.Second
-	allRun         = "The instances run"
+	withoutPrivate = "without spec.privateModules.secretRef"
+	allRun         = "The instances run " + withoutPrivate
 )
 
 // credentials are the keys of a Secret that the server of an instance may have.
@@ -124,7 +125,7 @@ func (r Reconciler) credentials(p *v1alpha1.ModProxy, instance *v1alpha1.ProxyIn
 	if secret == nil {
 		return credentials{}, nil
 	}
-	server, runs := pass.ServerOf(p, instance), "Instance "+instance.Name+" runs"
+	server, runs := pass.ServerOf(p, instance), "Instance "+instance.Name+" runs "+withoutPrivate
 	if why := chosenByUser(server); why != "" {
 		if err := consent.ToImage(secret, r.imageOf(server), why); err != nil {
 			return credentials{}, refused(v1alpha1.ReasonSecretRefused, runs, err)
@@ -171,10 +172,10 @@ func (r Reconciler) imageOf(server v1alpha1.ProxyServer) string {
 	return r.Images.Operator
 }
 
-// refused is the error of a Secret without which instances run.
-func refused(reason, instances string, err error) error {
+// refused is the error of a Secret that is not used; without is what runs so.
+func refused(reason, without string, err error) error {
 	return &conditions.StalledError{
 		Reason: reason, RetryAfter: secretInterval,
-		Message: fmt.Sprintf("%s without spec.privateModules.secretRef: %s. The Secret is read again every %s", instances, err, secretInterval),
+		Message: fmt.Sprintf("%s: %s. The Secret is read again every %s", without, err, secretInterval),
 	}
 }

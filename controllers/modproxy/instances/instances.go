@@ -73,8 +73,13 @@ func (r Reconciler) Reconcile(ctx context.Context, p *v1alpha1.ModProxy, o pass.
 	}
 	errs := []error{err, r.ensureToken(ctx, p, o, &out)}
 	for _, instance := range own {
+		server, refused, err := r.permitted(ctx, p, instance)
+		if err != nil { // its pod would be replaced by one without the variable
+			errs = append(errs, err)
+			continue
+		}
 		private, err := r.credentials(p, instance, secret)
-		errs = append(errs, err, r.ensure(ctx, p, o, instance, given{trusted, private}, &out))
+		errs = append(append(errs, refused...), err, r.ensure(ctx, p, o, instance, given{trusted, private, server}, &out))
 	}
 	return out, errors.Join(errs...)
 }
@@ -83,6 +88,8 @@ func (r Reconciler) Reconcile(ctx context.Context, p *v1alpha1.ModProxy, o pass.
 type given struct {
 	trusted check.Trusted
 	private credentials
+	// server with the variables that it may have.
+	server v1alpha1.ProxyServer
 }
 
 // ensure creates the objects of one instance, or brings them up to date.
@@ -91,7 +98,7 @@ func (r Reconciler) ensure(ctx context.Context, p *v1alpha1.ModProxy, o pass.Obs
 	if !o.Replacing(p, instance.Name) { // then the replacement owns the PVC
 		storeErr = r.ensureStore(ctx, p, instance)
 	}
-	run, err := r.program(p, instance, given.private)
+	run, err := r.program(p, instance, given.server, given.private)
 	if err != nil {
 		return errors.Join(storeErr, err)
 	}

@@ -32,8 +32,7 @@ type program struct {
 }
 
 // program of an instance that the operator runs.
-func (r Reconciler) program(p *v1alpha1.ModProxy, instance *v1alpha1.ProxyInstance, private credentials) (program, error) {
-	server := pass.ServerOf(p, instance)
+func (r Reconciler) program(p *v1alpha1.ModProxy, instance *v1alpha1.ProxyInstance, server v1alpha1.ProxyServer, private credentials) (program, error) {
 	switch server.Type {
 	case v1alpha1.ServerAthens:
 		return r.athens(p, instance, server, private)
@@ -207,14 +206,6 @@ func custom(server v1alpha1.ProxyServer) program {
 			LivenessProbe: ask(corev1.ProbeHandler{TCPSocket: &corev1.TCPSocketAction{Port: intstr.FromInt32(port)}}, 10, 6),
 		},
 	}
-}
-
-// environment is the operator's, with the user's variables over it.
-func environment(env map[string]string, server v1alpha1.ProxyServer) []corev1.EnvVar {
-	for _, e := range server.Env {
-		env[e.Name] = e.Value
-	}
-	return podspec.Env(env)
 }
 
 func httpGet(path string, port int32) corev1.ProbeHandler {
