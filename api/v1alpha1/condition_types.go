@@ -7,6 +7,8 @@ const (
 	//   GoCache: it was warmed, and a PVC that names it is populated at once from
 	//   a verified snapshot. A cache with spec.snapshots disabled is Ready
 	//   with reason SnapshotsDisabled when it is warm.
+	//   A cache with spec.source is Ready when its source has such a snapshot and
+	//   shares it with the namespace.
 	//   CacheSnapshot: it is ready to use and, if required, verified Intact.
 	//   ModProxy: a healthy instance that is not quarantined serves, and the
 	//   observed weights of the router are the desired ones.
@@ -93,6 +95,16 @@ const (
 	// schedule, and no verified snapshot exists: the cache PVC is warm, but no PVC
 	// can be populated from it. Set spec.snapshots, or request a snapshot.
 	ReasonSnapshotsDisabled = "SnapshotsDisabled"
+	// ReasonNotShared: spec.source names a GoCache that does not exist or is not
+	// shared with this namespace; its spec.consumers.namespaceSelector must match the
+	// labels of this namespace.
+	ReasonNotShared = "NotShared"
+	// ReasonSourceIsShared: spec.source names a GoCache that has a source itself; name
+	// that one.
+	ReasonSourceIsShared = "SourceIsShared"
+	// ReasonSharingUnavailable: the operator may not read what sharing between
+	// namespaces needs; it is installed for single namespaces.
+	ReasonSharingUnavailable = "SharingUnavailable"
 	// ReasonPVCBound: the PVC is bound to its volume.
 	ReasonPVCBound = "PVCBound"
 	// ReasonWarmedUp: the last warm-up succeeded, or the cache was restored since.

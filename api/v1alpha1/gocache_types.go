@@ -60,24 +60,39 @@ const (
 //
 // +kubebuilder:validation:XValidation:rule="has(self.platform) == has(oldSelf.platform) && (!has(self.platform) || self.platform == oldSelf.platform)",message="platform is immutable: a build cache is of one platform; create another GoCache"
 // +kubebuilder:validation:XValidation:rule="self.layers == oldSelf.layers",message="layers is immutable: create another GoCache"
-// +kubebuilder:validation:XValidation:rule="self.storage.accessModes == oldSelf.storage.accessModes",message="storage.accessModes is immutable: create another GoCache"
+// +kubebuilder:validation:XValidation:rule="!has(self.storage) || !has(oldSelf.storage) || self.storage.accessModes == oldSelf.storage.accessModes",message="storage.accessModes is immutable: create another GoCache"
+// +kubebuilder:validation:XValidation:rule="has(self.source) == has(oldSelf.source)",message="a GoCache does not begin or cease to be shared from another one: create another GoCache"
+// +kubebuilder:validation:XValidation:rule="has(self.source) || has(self.toolchain) && has(self.storage)",message="set toolchain and storage, or source alone"
+// +kubebuilder:validation:XValidation:rule="!has(self.source) || !(has(self.toolchain) || has(self.storage) || has(self.platform) || has(self.warmUp) || has(self.integrity) || has(self.cleanup) || has(self.restore) || has(self.podTemplate) || has(self.consumers))",message="source takes the place of toolchain, platform, storage, warmUp, integrity, cleanup, restore, podTemplate and consumers: set these on the source"
+// +kubebuilder:validation:XValidation:rule="!has(self.source) || self.layers.size() == 2 && (!has(self.environment.mountPath) || self.environment.mountPath == '/gocache')",message="layers and environment.mountPath are those of the source: leave them out"
+// +kubebuilder:validation:XValidation:rule="!has(self.source) || !has(self.snapshots) || has(self.snapshots.afterWarmUp) && self.snapshots.afterWarmUp && !has(self.snapshots.schedule) && !has(self.snapshots.volumeSnapshotClassName) && !has(self.snapshots.verification.trust) && !has(self.snapshots.verification.offlineBuild)",message="snapshots are those of the source: leave snapshots out"
 // +kubebuilder:validation:XValidation:rule="'Modules' in self.layers || !has(self.warmUp) || !has(self.warmUp.sources) || self.warmUp.sources.size() == 0",message="warmUp.sources requires layer Modules"
 type GoCacheSpec struct {
 	// suspend keeps the operator from starting anything for this object.
 	// +optional
 	Suspend bool `json:"suspend,omitempty"`
-	// toolchain that the build cache is for.
-	// +required
-	Toolchain Toolchain `json:"toolchain"`
+	// source is a GoCache of another namespace that this one is shared from, in place
+	// of toolchain, storage and all that fills it. This GoCache has no PVC and runs no
+	// Job: it is a name that PVCs of its namespace are populated from, with the
+	// newest verified snapshot of the source, and publishes the environment of
+	// builds. The source allows it by consumers.
+	// +optional
+	Source *CacheSource `json:"source,omitempty"`
+	// consumers are the other namespaces that this cache is shared with. Unset: none.
+	// +optional
+	Consumers *CacheConsumers `json:"consumers,omitempty"`
+	// toolchain that the build cache is for. Required without source.
+	// +optional
+	Toolchain Toolchain `json:"toolchain,omitzero"`
 	// platform as GOOS/GOARCH; Jobs run on nodes of it. Unset: that of the operator
 	// when it first reconciles the cache, recorded in status.platform.
 	// +kubebuilder:validation:Enum=linux/386;linux/amd64;linux/arm;linux/arm64;linux/loong64;linux/mips64;linux/mips64le;linux/ppc64le;linux/riscv64;linux/s390x
 	// +kubebuilder:validation:MaxLength=32
 	// +optional
 	Platform string `json:"platform,omitempty"`
-	// storage of the PersistentVolumeClaim (PVC).
-	// +required
-	Storage CacheStorage `json:"storage"`
+	// storage of the PersistentVolumeClaim (PVC). Required without source.
+	// +optional
+	Storage CacheStorage `json:"storage,omitzero"`
 	// layers held, each in its own folder of the volume: mod and build.
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=2
@@ -112,6 +127,31 @@ type GoCacheSpec struct {
 	// podTemplate of all Jobs of this cache.
 	// +optional
 	PodTemplate *PodTemplate `json:"podTemplate,omitempty"`
+}
+
+// CacheSource names a GoCache in a namespace.
+type CacheSource struct {
+	// namespace of the GoCache.
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
+	// +kubebuilder:validation:MaxLength=63
+	// +required
+	Namespace string `json:"namespace"`
+	// name of the GoCache. It must not have a source itself.
+	// +kubebuilder:validation:Pattern=`^[a-z]([-a-z0-9]*[a-z0-9])?$`
+	// +kubebuilder:validation:MaxLength=40
+	// +required
+	Name string `json:"name"`
+}
+
+// CacheConsumers selects the namespaces that may use the snapshots of a GoCache.
+type CacheConsumers struct {
+	// namespaceSelector selects namespaces by their labels, such as
+	// kubernetes.io/metadata.name, which the API server sets. A GoCache in a selected
+	// namespace may name this one as its source; {} selects all. A namespace that is
+	// no longer selected gets no further volumes; those that it has stay.
+	// +kubebuilder:validation:XValidation:rule="!has(self.matchExpressions) || self.matchExpressions.all(e, e.operator in ['Exists', 'DoesNotExist'] ? !has(e.values) || e.values.size() == 0 : e.operator in ['In', 'NotIn'] && has(e.values) && e.values.size() > 0)",message="matchExpressions need an operator of In and NotIn, with values, or of Exists and DoesNotExist, without"
+	// +required
+	NamespaceSelector LabelSelector `json:"namespaceSelector"`
 }
 
 // Toolchain is a Go release.
@@ -578,6 +618,10 @@ type GoCacheStatus struct {
 	// +listMapKey=type
 	// +optional
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
+	// source is what PVCs that name this GoCache are populated from, if spec.source is
+	// set and the source allows it.
+	// +optional
+	Source *CacheSourceStatus `json:"source,omitempty"`
 	// storage is the state of the PVC.
 	// +optional
 	Storage CacheStorageStatus `json:"storage,omitzero"`
@@ -643,6 +687,49 @@ type GoCacheStatus struct {
 	// lastVolumeReplacement is the result of the last volume replacement.
 	// +optional
 	LastVolumeReplacement *VolumeReplacementResult `json:"lastVolumeReplacement,omitempty"`
+}
+
+// CacheSourceStatus is the newest verified snapshot of the source of a GoCache.
+type CacheSourceStatus struct {
+	// namespace of the source.
+	// +kubebuilder:validation:MaxLength=63
+	// +required
+	Namespace string `json:"namespace"`
+	// name of the source.
+	// +kubebuilder:validation:MaxLength=40
+	// +required
+	Name string `json:"name"`
+	// snapshot is the CacheSnapshot, in the namespace of the source, that PVCs are
+	// populated from. Empty: the source has none to offer.
+	// +kubebuilder:validation:MaxLength=253
+	// +optional
+	Snapshot string `json:"snapshot,omitempty"`
+	// creationTime is when the CSI driver created that snapshot: how fresh the content
+	// is.
+	// +optional
+	CreationTime *metav1.Time `json:"creationTime,omitempty"`
+	// verdict of the check of that snapshot.
+	// +optional
+	Verdict Verdict `json:"verdict,omitempty"`
+	// verificationTime is when that check ended.
+	// +optional
+	VerificationTime *metav1.Time `json:"verificationTime,omitempty"`
+	// digest of the canonical manifest of the content.
+	// +kubebuilder:validation:MaxLength=128
+	// +optional
+	Digest string `json:"digest,omitempty"`
+	// totalModules is the number of module versions with content.
+	// +optional
+	TotalModules int64 `json:"totalModules,omitempty"`
+	// provenModules is how many of these have the content that trust data name.
+	// +optional
+	ProvenModules int64 `json:"provenModules,omitempty"`
+	// restoreSize is the minimum size of a PVC that is populated from it.
+	// +optional
+	RestoreSize *resource.Quantity `json:"restoreSize,omitempty"`
+	// toolchain that wrote the content.
+	// +optional
+	Toolchain *ToolchainRecord `json:"toolchain,omitempty"`
 }
 
 // SnapshotRetryStatus is the state of snapshots that replace a lost or failed one.

@@ -1,5 +1,11 @@
 package v1alpha1
 
+import (
+	"slices"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
 // PodTemplate is a bounded subset of the core pod template, with the same names,
 // for the pods that the operator creates.
 type PodTemplate struct {
@@ -180,6 +186,20 @@ type NodeSelectorTerm struct {
 	// +listType=atomic
 	// +optional
 	MatchExpressions []SelectorRequirement `json:"matchExpressions,omitempty"`
+}
+
+// Core is the selector as the core API has it; nil stays nil.
+func (s *LabelSelector) Core() *metav1.LabelSelector {
+	if s == nil {
+		return nil
+	}
+	out := &metav1.LabelSelector{MatchLabels: s.MatchLabels}
+	for _, e := range s.MatchExpressions {
+		out.MatchExpressions = append(out.MatchExpressions, metav1.LabelSelectorRequirement{
+			Key: e.Key, Operator: metav1.LabelSelectorOperator(e.Operator), Values: slices.Clone(e.Values),
+		})
+	}
+	return out
 }
 
 // SelectorRequirement as in a pod.

@@ -27,6 +27,7 @@ func TestCreate(t *testing.T) {
 	ns := server.Namespace(t)
 	const (
 		cache    = "kind: GoCache\nmetadata: {name: %NAME%}\nspec: {toolchain: {version: 1.26.8}, storage: {size: 1Gi}"
+		shared   = "kind: GoCache\nmetadata: {name: %NAME%}\nspec: {source: {namespace: caches, name: ci}"
 		snapshot = "kind: CacheSnapshot\nmetadata: {name: %NAME%}\nspec: {"
 		proxy    = "kind: ModProxy\nmetadata: {name: %NAME%}\nspec: {"
 		request  = "kind: CacheRequest\nmetadata: {name: %NAME%}\nspec: {targetRef: {kind: GoCache, name: ci}, "
@@ -180,6 +181,31 @@ func TestCreate(t *testing.T) {
 		{"a hold-down above its bound", proxy + blue + ", failover: {failback: {holdDown: 2h, maxHoldDown: 1h}}}", "maxHoldDown must not be less than holdDown"},
 		{"a hold-down at its bound", proxy + blue + ", failover: {failback: {holdDown: 1h, maxHoldDown: 1h}}}", ""},
 		{"retention of none", cache + ", snapshots: {retention: {keepLast: 0}}}", "keepLast"},
+
+		{"a cache shared with namespaces", cache + ", consumers: {namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: builds}, matchExpressions: [{key: team, operator: In, values: [a, b]}]}}}", ""},
+		{"a cache shared with all namespaces", cache + ", consumers: {namespaceSelector: {}}}", ""},
+		{"a cache shared with no selector", cache + ", consumers: {}}", "spec.consumers.namespaceSelector"},
+		{"a cache shared by an expression that selects nothing", cache + ", consumers: {namespaceSelector: {matchExpressions: [{key: a, operator: In}]}}}", "an operator of In and NotIn"},
+		{"a cache shared from another", shared + "}", ""},
+		{"a cache shared from another, with a proxy", shared + ", environment: {proxyRef: {name: p}, isolation: Strict}}", ""},
+		{"a cache shared from another, suspended", shared + ", suspend: true}", ""},
+		{"neither a source nor storage", "kind: GoCache\nmetadata: {name: %NAME%}\nspec: {toolchain: {version: 1.26.8}}", "set toolchain and storage, or source alone"},
+		{"neither a source nor a toolchain", "kind: GoCache\nmetadata: {name: %NAME%}\nspec: {storage: {size: 1Gi}}", "set toolchain and storage, or source alone"},
+		{"a source and storage", shared + ", storage: {size: 1Gi}}", "source takes the place of toolchain"},
+		{"a source and a toolchain", shared + ", toolchain: {version: 1.26.8}}", "source takes the place of toolchain"},
+		{"a source and a platform", shared + ", platform: linux/amd64}", "source takes the place of toolchain"},
+		{"a source and a warm-up", shared + ", warmUp: {}}", "source takes the place of toolchain"},
+		{"a source and checks", shared + ", integrity: {schedule: '@daily'}}", "source takes the place of toolchain"},
+		{"a source and a cleanup", shared + ", cleanup: {maxAge: 1h}}", "source takes the place of toolchain"},
+		{"a source and a restore", shared + ", restore: {snapshotRef: {name: s}}}", "source takes the place of toolchain"},
+		{"a source and a pod template", shared + ", podTemplate: {nodeSelector: {a: b}}}", "source takes the place of toolchain"},
+		{"a source that is shared on", shared + ", consumers: {namespaceSelector: {}}}", "source takes the place of toolchain"},
+		{"a source and layers", shared + ", layers: [Build]}", "layers and environment.mountPath are those of the source"},
+		{"a source and a mount path", shared + ", environment: {mountPath: /c}}", "layers and environment.mountPath are those of the source"},
+		{"a source and snapshots by schedule", shared + ", snapshots: {schedule: '@daily'}}", "snapshots are those of the source"},
+		{"a source and trust", shared + ", snapshots: {afterWarmUp: true, verification: {trust: {firstSeen: true}}}}", "snapshots are those of the source"},
+		{"a source without a namespace", "kind: GoCache\nmetadata: {name: %NAME%}\nspec: {source: {name: ci}}", "spec.source.namespace"},
+		{"a source in a namespace that is none", "kind: GoCache\nmetadata: {name: %NAME%}\nspec: {source: {namespace: a/b, name: ci}}", "spec.source.namespace"},
 
 		{"the smallest snapshot", snapshot + "sourceRef: {kind: GoCache, name: ci}}", ""},
 		{"a snapshot of a proxy's instance", snapshot + "sourceRef: {kind: ModProxy, name: p, instance: blue}}", ""},
@@ -374,6 +400,7 @@ func TestDurations(t *testing.T) {
 func TestUpdate(t *testing.T) {
 	ns := server.Namespace(t)
 	const (
+		shared   = "kind: GoCache\nmetadata: {name: f}\nspec: {source: {namespace: caches, name: ci}}"
 		cache    = "kind: GoCache\nmetadata: {name: c}\nspec: {toolchain: {version: 1.26.8}, storage: {size: 2Gi}}"
 		snapshot = "kind: CacheSnapshot\nmetadata: {name: s}\nspec: {sourceRef: {kind: GoCache, name: ci}}"
 		request  = "kind: CacheRequest\nmetadata: {name: r}\nspec: {targetRef: {kind: GoCache, name: ci}, action: Rollback}"
@@ -391,6 +418,10 @@ func TestUpdate(t *testing.T) {
 		{"a cache's access modes", cache, []string{"spec", "storage", "accessModes"}, []any{"ReadWriteMany"}, "accessModes is immutable"},
 		{"a cache's toolchain", cache, []string{"spec", "toolchain", "version"}, "1.26.9", ""},
 		{"a cache's size, lowered", cache, []string{"spec", "storage", "size"}, "1Gi", ""},
+		{"a cache's consumers", cache, []string{"spec", "consumers"}, map[string]any{"namespaceSelector": map[string]any{}}, ""},
+		{"a cache that becomes shared", cache, []string{"spec"}, map[string]any{"source": map[string]any{"namespace": "a", "name": "b"}}, "does not begin or cease to be shared"},
+		{"a shared cache that ceases to be", shared, []string{"spec"}, map[string]any{"toolchain": map[string]any{"version": "1.26.8"}, "storage": map[string]any{"size": "1Gi"}}, "does not begin or cease to be shared"},
+		{"a shared cache's source", shared, []string{"spec", "source", "name"}, "other", ""},
 		{"a cache's class", cache, []string{"spec", "storage", "storageClassName"}, "fast", ""},
 		{"a snapshot's source", snapshot, []string{"spec", "sourceRef", "name"}, "other", "sourceRef is immutable"},
 		{"a snapshot's verification", snapshot, []string{"spec", "verification", "mode"}, "Skip", "verification.mode, onCorrupt, trust and offlineBuild are immutable"},

@@ -67,12 +67,17 @@ type progress struct {
 	replacement replacement.Result
 	writer      writer.Result
 	snapshots   snapshots.Result
+	// shared is set in place of them for a GoCache with spec.source.
+	shared *shared
 }
 
 // SetupWithManager registers the controller.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	if err := mgr.GetFieldIndexer().IndexField(context.Background(), &v1alpha1.GoCache{}, proxyIndex, indexProxy); err != nil {
 		return fmt.Errorf("index GoCaches by proxy: %w", err)
+	}
+	if err := mgr.GetFieldIndexer().IndexField(context.Background(), &v1alpha1.GoCache{}, sourceIndex, indexSource); err != nil {
+		return fmt.Errorf("index GoCaches by source: %w", err)
 	}
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("gocache").
@@ -82,6 +87,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Watches(&corev1.PersistentVolumeClaim{}, handler.EnqueueRequestsFromMapFunc(byClaim)).
 		Watches(&v1alpha1.CacheSnapshot{}, handler.EnqueueRequestsFromMapFunc(bySnapshot)).
 		Watches(&v1alpha1.CacheRequest{}, handler.EnqueueRequestsFromMapFunc(requests.ByRequest(v1alpha1.GoCacheKind))).
+		Watches(&v1alpha1.GoCache{}, handler.EnqueueRequestsFromMapFunc(r.bySource)).
 		Watches(&v1alpha1.ModProxy{}, handler.EnqueueRequestsFromMapFunc(r.byProxy)).
 		WatchesRawSource(r.webhookCalls()).
 		WatchesRawSource(r.changedRefs()).
@@ -103,7 +109,11 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if !p.cache.DeletionTimestamp.IsZero() {
 		return r.reconcileDelete(ctx, p)
 	}
-	err = r.reconcileParts(ctx, p)
+	if p.cache.Spec.Source != nil {
+		err = r.reconcileShared(ctx, p)
+	} else {
+		err = r.reconcileParts(ctx, p)
+	}
 	if reportErr := r.report(ctx, p, err); reportErr != nil {
 		return ctrl.Result{}, errors.Join(err, reportErr)
 	}

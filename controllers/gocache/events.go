@@ -20,6 +20,7 @@ func (p *progress) events() []event.Event {
 	if latest := after.Status.LatestVerifiedSnapshot; latest != "" && latest != before.Status.LatestVerifiedSnapshot {
 		events = append(events, event.Normal("SnapshotOffered", "Publish", "Offered CacheSnapshot %s: consumers get clones of it from now on", latest))
 	}
+	events = append(events, sharedEvents(before, after)...)
 	events = append(events, repositoryEvents(before, after)...)
 	events = append(events, replacement.Events(before, after)...)
 	events = append(events, event.Stalled(before.Status.Conditions, after.Status.Conditions)...)

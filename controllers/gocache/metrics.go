@@ -112,6 +112,9 @@ func emitCache(emit gauges.Emit, c *v1alpha1.GoCache) {
 	}
 	emit(cacheEntries, float64(status.Counts.Modules), c.Namespace, c.Name, string(v1alpha1.LayerModules))
 	emit(cacheEntries, float64(status.Counts.BuildEntries), c.Namespace, c.Name, string(v1alpha1.LayerBuild))
+	if s := status.Source; s != nil {
+		emit.Time(snapshotTime, s.CreationTime, c.Namespace, c.Name)
+	}
 	emit.Bytes(cacheUsed, status.Storage.Used, c.Namespace, c.Name)
 	emit.Bytes(cacheCapacity, status.Storage.Capacity, c.Namespace, c.Name)
 	if in := status.VolumeReplacement; in != nil {

@@ -61,6 +61,9 @@ func verbOf(req request.Request) verb {
 func (r *Reconciler) takeRequest(ctx context.Context, p *progress) error {
 	queue := requests.Queue{Client: r.Client, Live: r.Live, Kind: known(), Target: p.cache}
 	next, err := queue.Take(ctx, p.cache.Status.Request, p.Now, func(req request.Request) string {
+		if s := p.cache.Spec.Source; s != nil {
+			return "GoCache " + p.cache.Name + " has no content of its own: request it of its source, GoCache " + s.Namespace + "/" + s.Name
+		}
 		if v := verbOf(req); v.refuses != nil {
 			return v.refuses(p, req)
 		}

@@ -27,6 +27,10 @@ func (p *progress) setConditions(failed error) {
 	if set.Fail(failed) {
 		return
 	}
+	if p.shared != nil {
+		p.setShared(set)
+		return
+	}
 	w := p.writer.Status(p.cache, p.Observed)
 	for _, c := range []struct {
 		kind string

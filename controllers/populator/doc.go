@@ -3,7 +3,9 @@
 //
 // It reads PersistentVolumeClaims, creates the intermediate PVCs for them, and
 // checks whether a CacheSnapshot may be offered. How snapshots are made or
-// verified is not its concern: it reads the condition with the result.
+// verified is not its concern: it reads the condition with the result. Content of
+// another namespace comes through a GoCache with spec.source: whether its source
+// allows it is read in every pass, until the clone is handed over.
 //
 // The operator cannot write the status of a PVC. It therefore reports by events
 // on the PVC, once per change of cause. Everything that decides is read from the

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -20,6 +21,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/kube/sharing"
 	"gocache.dev/operator/internal/kube/volume"
 	"gocache.dev/operator/internal/plan/populate"
 )
@@ -56,6 +58,10 @@ type scope struct {
 	volume       *corev1.PersistentVolume
 	// snapshot is the VolumeSnapshot of the CacheSnapshot that was chosen.
 	snapshot string
+	// verified is the content of that VolumeSnapshot, and pair what carries it into the
+	// namespace of the PVC, if that is another one.
+	verified *snapshotv1.VolumeSnapshotContent
+	pair     sharing.Pair
 	// available is the condition SnapshotAvailable of the GoCache that the PVC names.
 	available *metav1.Condition
 }
@@ -110,6 +116,9 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	}
 	if err := mgr.Add(&registrar{client: r.Client, live: r.Live, interval: registerInterval}); err != nil {
 		return fmt.Errorf("register the sources of PVCs: %w", err)
+	}
+	if err := mgr.Add(&sweeper{client: r.Client, live: r.Live, interval: sweepInterval}); err != nil {
+		return fmt.Errorf("sweep contents of shared snapshots: %w", err)
 	}
 	ours := predicate.NewPredicateFuncs(func(o client.Object) bool {
 		claim, ok := o.(*corev1.PersistentVolumeClaim)

@@ -37,20 +37,25 @@ func (w *world) run(m *faults.Mortal, scenario func(step int)) {
 
 // end is what must be the same however often the populator is killed, beside
 // where the PVC's content is from.
-type end struct{ Volumes, Claims int }
+type end struct{ Volumes, Claims, Pairs int }
 
 // TestCrashPoints kills the populator before and after each of its writes, and
 // starts it afresh.
 func TestCrashPoints(t *testing.T) {
 	scenarios := map[string]struct {
 		from     string // what the PVC ends up with
+		shared   bool   // the cache is of another namespace
 		scenario func(w *world, life *crash.Life) func(step int)
 	}{
-		"straight": {"ci-1", func(w *world, _ *crash.Life) func(int) {
+		"shared": {"ci-1", true, func(w *world, _ *crash.Life) func(int) {
 			w.schedule("data", "n1")
 			return func(int) {}
 		}},
-		"node rejected": {"ci-1", func(w *world, _ *crash.Life) func(int) {
+		"straight": {"ci-1", false, func(w *world, _ *crash.Life) func(int) {
+			w.schedule("data", "n1")
+			return func(int) {}
+		}},
+		"node rejected": {"ci-1", false, func(w *world, _ *crash.Life) func(int) {
 			w.rejectNode = "full"
 			w.schedule("data", "full")
 			return func(step int) {
@@ -65,7 +70,7 @@ func TestCrashPoints(t *testing.T) {
 				}
 			}
 		}},
-		"snapshot withdrawn": {"ci-2", func(w *world, life *crash.Life) func(int) {
+		"snapshot withdrawn": {"ci-2", false, func(w *world, life *crash.Life) func(int) {
 			w.stuck = true
 			w.schedule("data", "n1")
 			life.ByHand("ci-1")
@@ -87,14 +92,19 @@ func TestCrashPoints(t *testing.T) {
 		flows[name] = func(t *testing.T, life *crash.Life) end {
 			w := newWorld(t)
 			life.In(w.namespace)
-			w.snapshot("ci-1", "ci", metav1.ConditionTrue)
-			w.cache("ci", "ci-1")
+			from := flow.from
+			if flow.shared {
+				from = w.sharedFrom(newWorld(t)).namespace + "/" + from
+			} else {
+				w.snapshot("ci-1", "ci", metav1.ConditionTrue)
+				w.cache("ci", "ci-1")
+			}
 			w.claim("data", v1alpha1.GoCacheKind, "ci")
 			m := &faults.Mortal{Point: life.Point}
 			life.Dies(m)
 			w.run(m, flow.scenario(w, life))
-			w.populated("data", flow.from)
-			return end{Volumes: w.volumes(), Claims: w.boundClaims()}
+			w.populated("data", from)
+			return end{Volumes: w.volumes(), Claims: w.boundClaims(), Pairs: w.pairs()}
 		}
 	}
 	crash.Run(t, server.Client, "populator", flows)

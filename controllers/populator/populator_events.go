@@ -12,6 +12,7 @@ import (
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/kube/bounded"
 	"gocache.dev/operator/internal/kube/event"
+	"gocache.dev/operator/internal/kube/sharing"
 	"gocache.dev/operator/internal/kube/volume"
 	"gocache.dev/operator/internal/plan/populate"
 )
@@ -99,8 +100,10 @@ func noticeOfSource(s *scope, d populate.Decision) *notice {
 	ref := s.claim.Spec.DataSourceRef
 	switch d.State { //nolint:exhaustive // the other states speak of the PVC or of the intermediate PVC
 	case populate.SourceElsewhere:
-		return warning(d.State, "dataSourceRef names %s %s in namespace %s: a PVC is filled only from its own namespace; create the PVC there, or a %s here",
-			ref.Kind, ref.Name, ptr.Deref(ref.Namespace, ""), ref.Kind)
+		return warning(d.State, "dataSourceRef names %s %s in namespace %s: a PVC is filled only from its own namespace; create the PVC there, or here a GoCache with spec.source, and name that",
+			ref.Kind, ref.Name, ptr.Deref(ref.Namespace, ""))
+	case populate.NotShared:
+		return warning(d.State, "%s", d.Detail)
 	case populate.SourceNotFound:
 		return warning(d.State, "%s %s does not exist in this namespace: create it, or correct dataSourceRef; the PVC is filled once it exists", ref.Kind, ref.Name)
 	case populate.NothingVerified:
@@ -186,6 +189,14 @@ func noticeOfIntermediate(s *scope, d populate.Decision) *notice {
 		return warning(d.State, "the cloned volume %s was deleted before it was handed over; it is cloned again", s.intermediate.Spec.VolumeName)
 	case populate.VolumeInUse:
 		return warning(d.State, "the cloned volume %s was given to another PVC; it is cloned again", s.intermediate.Spec.VolumeName)
+	case populate.Sharing:
+		return normal(d.State, "CacheSnapshot %s is made available in this namespace through VolumeSnapshot %s", d.Snapshot, sharing.SnapshotName(s.claim.UID))
+	case populate.SharingFailing:
+		return warning(d.State, "VolumeSnapshot %s, through which CacheSnapshot %s is cloned, does not become ready: %s", sharing.SnapshotName(s.claim.UID), d.Snapshot, orSilent(d.Detail))
+	case populate.SharingRefused:
+		return warning(d.State, "VolumeSnapshot %s and its content, through which CacheSnapshot %s is cloned, were refused; it is tried again: %s", sharing.SnapshotName(s.claim.UID), d.Snapshot, d.Detail)
+	case populate.SharingObstructed:
+		return warning(d.State, "VolumeSnapshot %s or VolumeSnapshotContent %s exists and is not ours: delete it", sharing.SnapshotName(s.claim.UID), sharing.ContentName(s.claim.UID))
 	case populate.NotAClone:
 		return warning(d.State, "PVC %s was bound to volume %s, which existed before and is no clone: remove available volumes of class %q that match, then delete PVC %s",
 			intermediate, s.intermediate.Spec.VolumeName, ptr.Deref(s.claim.Spec.StorageClassName, ""), intermediate)
@@ -212,6 +223,13 @@ func noticeOfRejection(s *scope, d populate.Decision) *notice {
 
 func quantity(bytes int64) string {
 	return resource.NewQuantity(bytes, resource.BinarySI).String()
+}
+
+func orSilent(complaint string) string {
+	if complaint == "" {
+		return "the snapshot controller has reported nothing: see whether it and the CSI driver's controller run"
+	}
+	return complaint
 }
 
 func orNothing(complaint string) string {

@@ -2,6 +2,7 @@ package populator
 
 import (
 	"context"
+	"strings"
 
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -12,6 +13,7 @@ import (
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/kube/bounded"
 	"gocache.dev/operator/internal/kube/read"
+	"gocache.dev/operator/internal/kube/sharing"
 	"gocache.dev/operator/internal/kube/volume"
 	"gocache.dev/operator/internal/plan/populate"
 	"gocache.dev/operator/internal/plan/snapshot"
@@ -21,7 +23,8 @@ import (
 const maxAnnotation = 128
 
 // observe gathers the facts that the decision needs, and no others: a PVC
-// that has its volume costs two reads.
+// that has its volume costs two reads, and two more if its content came from
+// another namespace.
 func (r *Reconciler) observe(ctx context.Context, s *scope) (populate.Observation, error) {
 	f := populate.Observation{Claim: claimFacts(s.claim)}
 	f.Claim.Rejections, f.Claim.SinceRejected = volume.Rejections(s.claim, s.now)
@@ -32,10 +35,14 @@ func (r *Reconciler) observe(ctx context.Context, s *scope) (populate.Observatio
 	if f.Volume, err = r.observeVolume(ctx, s); err != nil {
 		return f, err
 	}
+	if f.Claim.Bound && f.Volume != nil && sharing.IsQualified(f.Volume.PopulatedFrom) {
+		f.Share, err = r.observePair(ctx, s)
+		return f, err
+	}
 	if f.Claim.Bound || f.Claim.Deleting || f.Claim.Lost {
 		return f, nil
 	}
-	if f.Source, err = r.observeSource(ctx, s); err != nil {
+	if f.Source, err = r.observeSource(ctx, s, &f.Share); err != nil {
 		return f, err
 	}
 	if f.Intermediate == nil {
@@ -114,21 +121,38 @@ func (r *Reconciler) observeVolume(ctx context.Context, s *scope) (*populate.Vol
 
 // observeSource reads what the PVC names and the snapshot to clone: the one
 // that the intermediate PVC was made from, or else the one that is offered now.
-func (r *Reconciler) observeSource(ctx context.Context, s *scope) (populate.Source, error) {
+func (r *Reconciler) observeSource(ctx context.Context, s *scope, share *populate.Share) (populate.Source, error) {
 	ref := s.claim.Spec.DataSourceRef
 	var source populate.Source
 	if other := ptr.Deref(ref.Namespace, s.claim.Namespace); other != s.claim.Namespace {
 		source.Elsewhere = other
 		return source, nil
 	}
+	var cache *v1alpha1.GoCache
+	if ref.Kind == v1alpha1.GoCacheKind {
+		var err error
+		if cache, err = read.Object[v1alpha1.GoCache](ctx, r.Live, s.claim.Namespace, ref.Name); err != nil {
+			return source, err
+		}
+		if cache == nil || cache.Spec.Source != nil { // there may be a pair, or be one left
+			if *share, err = r.observePair(ctx, s); err != nil {
+				return source, err
+			}
+		}
+	}
+	of := v1alpha1.SnapshotSource{Kind: ref.Kind, Name: ref.Name}
 	switch {
+	case cache != nil && cache.Spec.Source != nil:
+		return r.observeShared(ctx, s, cache, share)
 	case s.intermediate != nil:
 		source.Found = true
 		source.Snapshot = s.intermediate.Annotations[v1alpha1.PopulatedFromAnnotation]
+		if sharing.IsQualified(source.Snapshot) {
+			return source, nil // of a cache that is shared no more: there is no such snapshot
+		}
 	case ref.Kind == v1alpha1.GoCacheKind:
-		cache, err := read.Object[v1alpha1.GoCache](ctx, r.Live, s.claim.Namespace, ref.Name)
-		if err != nil || cache == nil {
-			return source, err
+		if cache == nil {
+			return source, nil
 		}
 		source.Found = true
 		source.Snapshot = cache.Status.LatestVerifiedSnapshot
@@ -136,12 +160,75 @@ func (r *Reconciler) observeSource(ctx context.Context, s *scope) (populate.Sour
 	default:
 		source.Snapshot = ref.Name
 	}
-	return source, r.observeSnapshot(ctx, s, &source)
+	err := r.observeSnapshot(ctx, s, s.claim.Namespace, source.Snapshot, of, &source)
+	source.Same = source.Same && clonedFrom(s.intermediate, s.snapshot)
+	return source, err
 }
 
-// observeSnapshot reads the CacheSnapshot that was chosen, and its CSI snapshot.
-func (r *Reconciler) observeSnapshot(ctx context.Context, s *scope, source *populate.Source) error {
-	c, err := read.Object[v1alpha1.CacheSnapshot](ctx, r.Live, s.claim.Namespace, source.Snapshot)
+// +kubebuilder:rbac:groups="",resources=namespaces,verbs=get
+
+// observeShared reads whether the source of a shared cache allows it now, and the
+// snapshot to clone: the one that the intermediate PVC was made from, if it is of
+// that source, or else the one that the source offers now.
+func (r *Reconciler) observeShared(ctx context.Context, s *scope, cache *v1alpha1.GoCache, share *populate.Share) (populate.Source, error) {
+	source := populate.Source{Found: true}
+	share.Needed = true
+	consent, from, err := sharing.Consent(ctx, r.Live, cache)
+	if err != nil {
+		return source, err
+	}
+	if !consent.Granted() {
+		source.Refused = consent.Message
+		return source, nil
+	}
+	s.available = meta.FindStatusCondition(from.Status.Conditions, v1alpha1.SnapshotAvailableCondition)
+	name := from.Status.LatestVerifiedSnapshot
+	if s.intermediate != nil {
+		of, chosen, _ := strings.Cut(s.intermediate.Annotations[v1alpha1.PopulatedFromAnnotation], "/")
+		if name = chosen; of != from.Namespace {
+			name = "" // another source was named when it was made
+		}
+	}
+	if name == "" {
+		return source, nil
+	}
+	source.Snapshot = sharing.Qualified(from.Namespace, name)
+	err = r.observeSnapshot(ctx, s, from.Namespace, name, v1alpha1.SnapshotSource{Kind: v1alpha1.GoCacheKind, Name: from.Name}, &source)
+	if err != nil {
+		return source, err
+	}
+	x := s.crossing(source.Snapshot)
+	known := volume.Handle(s.verified) != "" // what the verdict is about can be named
+	share.Stale = known && s.pair.Stale(x)
+	share.Complete = known && s.pair.Complete(x)
+	share.Ready = known && s.pair.Ready(x)
+	s.snapshot = sharing.SnapshotName(s.claim.UID)
+	source.Same = source.Same && share.Complete && clonedFrom(s.intermediate, s.snapshot)
+	return source, nil
+}
+
+// crossing is what the pair carries into the namespace of the PVC.
+func (s *scope) crossing(from string) sharing.Crossing {
+	return sharing.Crossing{For: s.claim, From: from, Verified: s.verified}
+}
+
+// observePair reads the pair that carries a snapshot into the namespace of the PVC.
+func (r *Reconciler) observePair(ctx context.Context, s *scope) (populate.Share, error) {
+	var err error
+	if s.pair, err = sharing.Read(ctx, r.Live, s.claim); err != nil {
+		return populate.Share{}, err
+	}
+	share := populate.Share{Exists: s.pair.Exists(), Foreign: s.pair.Foreign(s.claim)}
+	if made := s.pair.Snapshot; made != nil {
+		share.Age, share.Complaint = s.now.Sub(made.CreationTimestamp.Time), volume.SnapshotError(made)
+	}
+	return share, nil
+}
+
+// observeSnapshot reads the CacheSnapshot that was chosen, and its CSI snapshot. It
+// has to be of the cache that the PVC names, if it names one.
+func (r *Reconciler) observeSnapshot(ctx context.Context, s *scope, namespace, name string, of v1alpha1.SnapshotSource, source *populate.Source) error {
+	c, err := read.Object[v1alpha1.CacheSnapshot](ctx, r.Live, namespace, name)
 	if err != nil || c == nil {
 		return err
 	}
@@ -152,8 +239,8 @@ func (r *Reconciler) observeSnapshot(ctx context.Context, s *scope, source *popu
 		return err
 	}
 	use := snapshot.Use{CSI: csi}
-	if ref := s.claim.Spec.DataSourceRef; ref.Kind == v1alpha1.GoCacheKind {
-		use.Of, use.BySource = v1alpha1.SnapshotSource{Kind: v1alpha1.GoCacheKind, Name: ref.Name}, true
+	if of.Kind == v1alpha1.GoCacheKind {
+		use.Of, use.BySource = of, true
 	}
 	source.Candidate = snapshot.Candidate(c, use)
 	return nil
@@ -184,7 +271,9 @@ func (r *Reconciler) observeCSISnapshot(ctx context.Context, s *scope, c *v1alph
 		return snapshot.CSINotRead, err
 	}
 	csi := volume.State(c, csiSnapshot, content)
-	source.Same = volume.Pinned(c.Status, csiSnapshot, content) && clonedFrom(s.intermediate, csiSnapshot)
+	if source.Same = volume.Pinned(c.Status, csiSnapshot, content); source.Same {
+		s.verified = content
+	}
 	if csi != snapshot.CSIReady {
 		return csi, nil
 	}
@@ -198,8 +287,8 @@ func (r *Reconciler) observeCSISnapshot(ctx context.Context, s *scope, c *v1alph
 
 // clonedFrom reports whether an intermediate PVC, if there is one, is made from a VolumeSnapshot.
 // An intermediate PVC of another owner may name another one.
-func clonedFrom(intermediate *corev1.PersistentVolumeClaim, s *snapshotv1.VolumeSnapshot) bool {
-	return intermediate == nil || intermediate.Spec.DataSource != nil && intermediate.Spec.DataSource.Name == s.Name
+func clonedFrom(intermediate *corev1.PersistentVolumeClaim, snapshot string) bool {
+	return intermediate == nil || intermediate.Spec.DataSource != nil && intermediate.Spec.DataSource.Name == snapshot
 }
 
 // +kubebuilder:rbac:groups=storage.k8s.io,resources=storageclasses,verbs=get

@@ -17,6 +17,10 @@ func (r *Reconciler) act(ctx context.Context, s *scope, d populate.Decision) (po
 	switch d.Action {
 	case populate.Wait:
 		return d, nil
+	case populate.CreateShare:
+		return r.share(ctx, s, d)
+	case populate.DeleteShare:
+		return d, r.deleteShare(ctx, s)
 	case populate.CreateIntermediate:
 		return r.makeIntermediate(ctx, s, d)
 	case populate.HandOver:
@@ -28,6 +32,25 @@ func (r *Reconciler) act(ctx context.Context, s *scope, d populate.Decision) (po
 	default:
 		return d, fmt.Errorf("unknown action %q", d.Action)
 	}
+}
+
+// +kubebuilder:rbac:groups=snapshot.storage.k8s.io,resources=volumesnapshots;volumesnapshotcontents,verbs=create
+
+// share carries the chosen snapshot into the namespace of the PVC.
+func (r *Reconciler) share(ctx context.Context, s *scope, d populate.Decision) (populate.Decision, error) {
+	err := s.crossing(d.Snapshot).Create(ctx, r.Client, s.pair, fieldOwner)
+	if apierrors.IsForbidden(err) {
+		return populate.Refused(d, err.Error()), nil
+	}
+	return d, err
+}
+
+// +kubebuilder:rbac:groups=snapshot.storage.k8s.io,resources=volumesnapshots;volumesnapshotcontents,verbs=delete
+
+// deleteShare deletes what carried the snapshot into the namespace. The CSI snapshot
+// stays.
+func (r *Reconciler) deleteShare(ctx context.Context, s *scope) error {
+	return s.pair.Delete(ctx, r.Client)
 }
 
 // +kubebuilder:rbac:groups="",resources=persistentvolumeclaims,verbs=create

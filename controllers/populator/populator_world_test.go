@@ -42,7 +42,9 @@ type world struct {
 	rejectNode string
 	// stuck makes the provisioner do nothing.
 	stuck bool
-	now   time.Time
+	// stuckSnapshots makes the snapshot controller do nothing.
+	stuckSnapshots bool
+	now            time.Time
 
 	// seen is what the last round of the cluster found.
 	seen string
@@ -257,7 +259,11 @@ func (w *world) cluster(ctx context.Context) error {
 	if err := server.Client.List(ctx, &pvs); err != nil {
 		return err
 	}
-	w.seen = w.versions(claims.Items, pvs.Items)
+	var snapshots snapshotv1.VolumeSnapshotList
+	if err := server.Client.List(ctx, &snapshots, client.InNamespace(w.namespace)); err != nil {
+		return err
+	}
+	w.seen = w.versions(claims.Items, pvs.Items, snapshots.Items)
 	uids := map[types.UID]bool{}
 	for i := range claims.Items {
 		uids[claims.Items[i].UID] = true
@@ -277,12 +283,20 @@ func (w *world) cluster(ctx context.Context) error {
 			return fmt.Errorf("cluster: PVC %s: %w", c.Name, err)
 		}
 	}
+	for i := range snapshots.Items {
+		if err := ignorable(w.bindSnapshot(ctx, &snapshots.Items[i], uids)); err != nil {
+			return fmt.Errorf("cluster: VolumeSnapshot %s: %w", snapshots.Items[i].Name, err)
+		}
+	}
 	return w.reclaim(ctx, uids)
 }
 
 // versions identifies a state of this world.
-func (w *world) versions(claims []corev1.PersistentVolumeClaim, pvs []corev1.PersistentVolume) string {
+func (w *world) versions(claims []corev1.PersistentVolumeClaim, pvs []corev1.PersistentVolume, snapshots []snapshotv1.VolumeSnapshot) string {
 	var b strings.Builder
+	for i := range snapshots {
+		fmt.Fprintln(&b, snapshots[i].UID, snapshots[i].ResourceVersion)
+	}
 	for i := range claims {
 		fmt.Fprintln(&b, claims[i].UID, claims[i].ResourceVersion)
 	}
@@ -292,6 +306,30 @@ func (w *world) versions(claims []corev1.PersistentVolumeClaim, pvs []corev1.Per
 		}
 	}
 	return b.String()
+}
+
+// bindSnapshot plays the snapshot controller for a VolumeSnapshot that names its
+// content: it is bound if the content names it, by its uid if there is one. What
+// belonged to a PVC that is gone is collected.
+func (w *world) bindSnapshot(ctx context.Context, s *snapshotv1.VolumeSnapshot, claims map[types.UID]bool) error {
+	if owner := metav1.GetControllerOf(s); owner != nil && owner.Kind == "PersistentVolumeClaim" && !claims[owner.UID] {
+		return server.Client.Delete(ctx, s)
+	}
+	if s.Spec.Source.VolumeSnapshotContentName == nil || volume.ReadyToUse(s) || w.stuckSnapshots {
+		return nil
+	}
+	content := &snapshotv1.VolumeSnapshotContent{}
+	if err := server.Client.Get(ctx, client.ObjectKey{Name: *s.Spec.Source.VolumeSnapshotContentName}, content); err != nil {
+		return err
+	}
+	ref := content.Spec.VolumeSnapshotRef
+	if ref.Namespace != s.Namespace || ref.Name != s.Name || ref.UID != "" && ref.UID != s.UID {
+		return nil
+	}
+	s.Status = &snapshotv1.VolumeSnapshotStatus{
+		BoundVolumeSnapshotContentName: &content.Name, ReadyToUse: ptr.To(true), RestoreSize: ptr.To(resource.MustParse("1Gi")),
+	}
+	return server.Client.Status().Update(ctx, s)
 }
 
 // bind plays provisioner and volume controller for one PVC.

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -13,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/rest"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"gocache.dev/operator/internal/testing/cluster"
@@ -29,8 +31,8 @@ func TestVolumesStayInTheirNamespace(t *testing.T) {
 			}
 		}
 	}
-	manager := serviceAccount(t, "gocache-system", "gocache-manager", "patch", "delete", "get")
-	other := serviceAccount(t, "kube-system", "some-provisioner", "patch", "delete", "get")
+	manager := serviceAccount(t, "gocache-system", "gocache-manager", volumes("patch", "delete", "get"))
+	other := serviceAccount(t, "kube-system", "some-provisioner", volumes("patch", "delete", "get"))
 	ns := server.Namespace(t)
 	_, pv, err := cluster.BoundVolume(t.Context(), server.Client, ns, "data")
 	if err != nil {
@@ -68,13 +70,96 @@ func TestVolumesStayInTheirNamespace(t *testing.T) {
 	}
 }
 
-// serviceAccount is a client with some rights to PersistentVolumes.
-func serviceAccount(t *testing.T, namespace, name string, verbs ...string) client.Client {
+// TestContentsOfTheOperator asserts that the API server itself refuses the operator
+// every VolumeSnapshotContent but those that carry a snapshot into another
+// namespace: with one VolumeSnapshot, by uid, and a CSI snapshot that stays.
+func TestContentsOfTheOperator(t *testing.T) {
+	for _, o := range kustomize(t, "default") {
+		if strings.HasPrefix(o.GetKind(), "ValidatingAdmissionPolicy") {
+			if err := server.Client.Create(t.Context(), o); err != nil && !apierrors.IsAlreadyExists(err) {
+				t.Fatalf("create %s %s: %v", o.GetKind(), o.GetName(), err)
+			}
+		}
+	}
+	rule := rbacv1.PolicyRule{
+		APIGroups: []string{snapshotv1.GroupName}, Resources: []string{"volumesnapshotcontents"}, Verbs: []string{"create", "delete", "get", "patch"},
+	}
+	manager := serviceAccount(t, "gocache-system", "gocache-manager", rule)
+	other := serviceAccount(t, "kube-system", "snapshot-controller", rule)
+	content := func(change ...func(*snapshotv1.VolumeSnapshotContent)) *snapshotv1.VolumeSnapshotContent {
+		c := &snapshotv1.VolumeSnapshotContent{
+			ObjectMeta: metav1.ObjectMeta{GenerateName: "test-", Labels: map[string]string{
+				"app.kubernetes.io/managed-by": "gocache-operator", "cache.gocache.dev/intermediate-for": "uid"}},
+			Spec: snapshotv1.VolumeSnapshotContentSpec{
+				Driver: "test.csi.gocache.dev", DeletionPolicy: snapshotv1.VolumeSnapshotContentRetain,
+				Source:            snapshotv1.VolumeSnapshotContentSource{SnapshotHandle: ptr.To("handle")},
+				VolumeSnapshotRef: corev1.ObjectReference{Namespace: "builds", Name: "a", UID: "uid"},
+			},
+		}
+		for _, f := range change {
+			f(c)
+		}
+		return c
+	}
+	changes := map[string]func(*snapshotv1.VolumeSnapshotContent){
+		"without a label":        func(c *snapshotv1.VolumeSnapshotContent) { c.Labels = nil },
+		"with one of the labels": func(c *snapshotv1.VolumeSnapshotContent) { delete(c.Labels, "cache.gocache.dev/intermediate-for") },
+		"with deletion policy Delete": func(c *snapshotv1.VolumeSnapshotContent) {
+			c.Spec.DeletionPolicy = snapshotv1.VolumeSnapshotContentDelete
+		},
+		"for any VolumeSnapshot": func(c *snapshotv1.VolumeSnapshotContent) { c.Spec.VolumeSnapshotRef.UID = "" },
+		"of a volume, not of a snapshot": func(c *snapshotv1.VolumeSnapshotContent) {
+			c.Spec.Source = snapshotv1.VolumeSnapshotContentSource{VolumeHandle: ptr.To("volume")}
+		},
+	}
+	// The API server compiles a new policy in the background.
+	err := wait.PollUntilContextTimeout(t.Context(), 100*time.Millisecond, 30*time.Second, true, func(context.Context) (bool, error) {
+		return manager.Create(t.Context(), content(changes["without a label"]), client.DryRunAll) != nil, nil
+	})
+	if err != nil {
+		t.Fatal("the operator may create any VolumeSnapshotContent")
+	}
+	refused := func(what string, err error) {
+		t.Helper()
+		if err == nil || !apierrors.IsInvalid(err) && !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), "the operator") {
+			t.Errorf("%s: %v, want a refusal that explains itself", what, err)
+		}
+	}
+	for name, change := range changes {
+		refused("created "+name, manager.Create(t.Context(), content(change), client.DryRunAll))
+		if err := other.Create(t.Context(), content(change), client.DryRunAll); err != nil {
+			t.Errorf("created %s by another service account: %v", name, err)
+		}
+	}
+	own, foreign := content(), content(changes["without a label"])
+	if err := manager.Create(t.Context(), own); err != nil {
+		t.Fatalf("what the operator creates is refused: %v", err)
+	}
+	if err := other.Create(t.Context(), foreign); err != nil {
+		t.Fatal(err)
+	}
+	refused("deleted another's", manager.Delete(t.Context(), foreign.DeepCopy(), client.DryRunAll))
+	patch := client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"annotations":{"a":"b"}}}`))
+	refused("changed", manager.Patch(t.Context(), own.DeepCopy(), patch, client.DryRunAll))
+	if err := manager.Delete(t.Context(), own); err != nil {
+		t.Errorf("the operator may not delete its own: %v", err)
+	}
+	if err := other.Delete(t.Context(), foreign); err != nil {
+		t.Error(err)
+	}
+}
+
+func volumes(verbs ...string) rbacv1.PolicyRule {
+	return rbacv1.PolicyRule{APIGroups: []string{corev1.GroupName}, Resources: []string{"persistentvolumes"}, Verbs: verbs}
+}
+
+// serviceAccount is a client with a right to objects that have no namespace.
+func serviceAccount(t *testing.T, namespace, name string, rule rbacv1.PolicyRule) client.Client {
 	t.Helper()
 	user := "system:serviceaccount:" + namespace + ":" + name
 	role := &rbacv1.ClusterRole{
 		ObjectMeta: metav1.ObjectMeta{GenerateName: "test-"},
-		Rules:      []rbacv1.PolicyRule{{APIGroups: []string{corev1.GroupName}, Resources: []string{"persistentvolumes"}, Verbs: verbs}},
+		Rules:      []rbacv1.PolicyRule{rule},
 	}
 	if err := server.Client.Create(t.Context(), role); err != nil {
 		t.Fatal(err)

@@ -44,6 +44,7 @@ func TestAttacks(t *testing.T) {
 		"an editor writes a verdict into a status":        writesAVerdict,
 		"an editor sends a Secret to a server of theirs":  sendsASecretAway,
 		"an editor mounts a Secret into their image":      mountsASecret,
+		"a runner borrows another namespace's content":    borrowsContent,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -37,7 +37,7 @@ type Result struct {
 func (r Reconciler) Reconcile(ctx context.Context, cache *v1alpha1.GoCache, o pass.Observed) (Result, error) {
 	var out Result
 	err := errors.Join(
-		r.publishEnvironment(ctx, cache, o),
+		r.PublishEnvironment(ctx, cache, o),
 		// Applied before it is decided whether the PVC has to grow further: a new
 		// size is asked for by the next pass, once it is in the stored status.
 		r.applyPVC(ctx, cache, o, &out),
@@ -52,10 +52,10 @@ func (r Reconciler) applier() apply.Applier {
 
 // +kubebuilder:rbac:groups="",resources=configmaps,verbs=create;patch
 
-// publishEnvironment writes the ConfigMaps that builds take their environment
+// PublishEnvironment writes the ConfigMaps that builds take their environment
 // from. They are written whole, or not at all while the proxy has no address:
 // a build must not fall back to the toolchain's default unasked.
-func (r Reconciler) publishEnvironment(ctx context.Context, cache *v1alpha1.GoCache, o pass.Observed) error {
+func (r Reconciler) PublishEnvironment(ctx context.Context, cache *v1alpha1.GoCache, o pass.Observed) error {
 	if o.ProxyMissing != "" {
 		return nil
 	}

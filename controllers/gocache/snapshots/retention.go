@@ -11,6 +11,7 @@ import (
 	"gocache.dev/operator/controllers/gocache/pass"
 	"gocache.dev/operator/internal/kube/csisnapshot"
 	"gocache.dev/operator/internal/kube/event"
+	"gocache.dev/operator/internal/kube/sharing"
 	"gocache.dev/operator/internal/kube/volume"
 	"gocache.dev/operator/internal/plan/snapshot"
 )
@@ -41,6 +42,8 @@ func (r Reconciler) deleteExpired(ctx context.Context, cache *v1alpha1.GoCache, 
 	return err
 }
 
+// +kubebuilder:rbac:groups=snapshot.storage.k8s.io,resources=volumesnapshotcontents,verbs=list
+
 // observeUse reads the snapshots again, past the cache, and which of them are
 // being cloned for a consumer.
 func (r Reconciler) observeUse(ctx context.Context, cache *v1alpha1.GoCache, o pass.Observed) (live pass.Observed, cloned map[string]bool, err error) {
@@ -55,5 +58,12 @@ func (r Reconciler) observeUse(ctx context.Context, cache *v1alpha1.GoCache, o p
 	for i := range intermediates.Items {
 		cloned[intermediates.Items[i].Annotations[v1alpha1.PopulatedFromAnnotation]] = true
 	}
-	return o, cloned, nil
+	if cache.Spec.Consumers == nil {
+		return o, cloned, nil
+	}
+	shared, err := sharing.BeingCloned(ctx, r.Live, cache.Namespace)
+	for _, name := range shared {
+		cloned[name] = true
+	}
+	return o, cloned, err
 }

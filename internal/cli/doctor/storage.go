@@ -55,6 +55,9 @@ func (e examination) storage(ctx context.Context) ([]Finding, error) {
 	}
 	for i := range caches.Items {
 		c := &caches.Items[i]
+		if c.Spec.Source != nil {
+			continue // it has no PVC
+		}
 		class := c.Spec.Storage.StorageClassName
 		switch {
 		case class != nil && *class != "":

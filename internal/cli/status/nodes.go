@@ -26,7 +26,11 @@ func (all *objects) cache(c *v1alpha1.GoCache) Node {
 	if r := c.Status.VolumeReplacement; r != nil {
 		n.Message = joined(n.Message, fmt.Sprintf("%s of the volume, step %s: %s", r.Reason, r.Step, r.Message))
 	}
-	n.Children = append(n.Children, all.cachePVC(c))
+	if c.Spec.Source != nil {
+		n.Children = append(n.Children, sourceOf(c))
+	} else {
+		n.Children = append(n.Children, all.cachePVC(c))
+	}
 	own := snapshotsOf(all.snapshots, c.Namespace, v1alpha1.SnapshotSource{Kind: v1alpha1.GoCacheKind, Name: c.Name})
 	shown := map[string]bool{}
 	for i := range own {
@@ -57,6 +61,21 @@ func (all *objects) cache(c *v1alpha1.GoCache) Node {
 		}
 	}
 	n.Children = append(n.Children, all.requestsFor(c.Namespace, v1alpha1.GoCacheKind, c.Name)...)
+	return n
+}
+
+// sourceOf is the GoCache of another namespace that a GoCache is shared from.
+func sourceOf(c *v1alpha1.GoCache) Node {
+	n := Node{Kind: v1alpha1.GoCacheKind, Name: c.Spec.Source.Namespace + "/" + c.Spec.Source.Name, State: "NotAvailable", Level: LevelFailure}
+	if s := c.Status.Source; s != nil {
+		n.State, n.Level, n.Message = "Shared", LevelProgress, "it offers no snapshot"
+		if s.Snapshot != "" {
+			n.Level, n.Message = LevelOK, fmt.Sprintf("CacheSnapshot %s, %s", s.Snapshot, s.Verdict)
+		}
+		if s.CreationTime != nil {
+			n.Since = since(s.CreationTime.Time)
+		}
+	}
 	return n
 }
 

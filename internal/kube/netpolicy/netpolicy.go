@@ -41,26 +41,13 @@ func Clients(p *v1alpha1.ModProxy) (peers []networkingv1.NetworkPolicyPeer, all 
 		MatchExpressions: []metav1.LabelSelectorRequirement{{Key: v1alpha1.CacheLabel, Operator: metav1.LabelSelectorOpExists}},
 	}}}
 	for _, from := range p.Spec.Router.From {
-		peer := networkingv1.NetworkPolicyPeer{NamespaceSelector: selector(from.NamespaceSelector), PodSelector: selector(from.PodSelector)}
+		peer := networkingv1.NetworkPolicyPeer{NamespaceSelector: from.NamespaceSelector.Core(), PodSelector: from.PodSelector.Core()}
 		if from.IPBlock != nil {
 			peer.IPBlock = &networkingv1.IPBlock{CIDR: from.IPBlock.CIDR, Except: slices.Clone(from.IPBlock.Except)}
 		}
 		peers = append(peers, peer)
 	}
 	return peers, false
-}
-
-func selector(s *v1alpha1.LabelSelector) *metav1.LabelSelector {
-	if s == nil {
-		return nil
-	}
-	out := &metav1.LabelSelector{MatchLabels: s.MatchLabels}
-	for _, e := range s.MatchExpressions {
-		out.MatchExpressions = append(out.MatchExpressions, metav1.LabelSelectorRequirement{
-			Key: e.Key, Operator: metav1.LabelSelectorOperator(e.Operator), Values: slices.Clone(e.Values),
-		})
-	}
-	return out
 }
 
 // Manager is the peer of all pods in the manager's namespace.

@@ -84,7 +84,7 @@ func Pin(status *v1alpha1.CacheSnapshotStatus, s *snapshotv1.VolumeSnapshot, con
 	status.VolumeSnapshotName, status.VolumeSnapshotUID = s.Name, string(s.UID)
 	status.VolumeSnapshotContentName = *s.Status.BoundVolumeSnapshotContentName
 	status.RestoreSize = s.Status.RestoreSize
-	status.SnapshotHandle = handle(content)
+	status.SnapshotHandle = Handle(content)
 }
 
 // Pinned reports whether a VolumeSnapshot, and its content if that could be
@@ -96,10 +96,12 @@ func Pinned(status v1alpha1.CacheSnapshotStatus, s *snapshotv1.VolumeSnapshot, c
 	if s.Status == nil || ptr.Deref(s.Status.BoundVolumeSnapshotContentName, "") != status.VolumeSnapshotContentName {
 		return false
 	}
-	return content == nil || handle(content) == status.SnapshotHandle
+	return content == nil || Handle(content) == status.SnapshotHandle
 }
 
-func handle(content *snapshotv1.VolumeSnapshotContent) string {
+// Handle is the CSI driver's name for the snapshot of a content; empty: it has none
+// yet.
+func Handle(content *snapshotv1.VolumeSnapshotContent) string {
 	if content == nil || content.Status == nil {
 		return ""
 	}

@@ -22,6 +22,9 @@ const (
 	SourceElsewhere State = "SourceElsewhere"
 	// SourceNotFound: what the PVC names does not exist.
 	SourceNotFound State = "SourceNotFound"
+	// NotShared: the PVC names a cache that is shared from another namespace, and
+	// the source does not allow it, or not any more.
+	NotShared State = "NotShared"
 	// NothingVerified: the cache has no verified snapshot to offer now.
 	NothingVerified State = "NothingVerified"
 	// Unverified: the snapshot has no verdict yet.
@@ -52,6 +55,15 @@ const (
 
 	// WaitingForNode: the scheduler has not chosen a node yet.
 	WaitingForNode State = "WaitingForNode"
+	// Sharing: the snapshot is in another namespace, and the pair of objects that
+	// carries it into this one is made, or not ready yet.
+	Sharing State = "Sharing"
+	// SharingFailing: the pair does not become ready.
+	SharingFailing State = "SharingFailing"
+	// SharingRefused: the API server refuses the pair, as a quota does.
+	SharingRefused State = "SharingRefused"
+	// SharingObstructed: an object of the pair's names exists and is not ours.
+	SharingObstructed State = "SharingObstructed"
 	// Ready: the intermediate PVC is to be made.
 	Ready State = "Ready"
 	// Cloning: the provisioner makes the intermediate PVC's volume.
@@ -93,6 +105,10 @@ type Action string
 const (
 	// Wait changes nothing.
 	Wait Action = "Wait"
+	// CreateShare makes the pair that carries the snapshot into the namespace.
+	CreateShare Action = "CreateShare"
+	// DeleteShare deletes that pair. The CSI snapshot stays.
+	DeleteShare Action = "DeleteShare"
 	// CreateIntermediate makes the intermediate PVC from the chosen snapshot.
 	CreateIntermediate Action = "CreateIntermediate"
 	// HandOver gives the intermediate PVC's volume to the user's PVC.

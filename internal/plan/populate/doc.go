@@ -9,11 +9,12 @@
 //
 // The state is recomputed at each pass from what exists:
 //
-//	nothing can begin            SourceElsewhere, SourceNotFound, NothingVerified,
+//	nothing can begin            SourceElsewhere, NotShared, SourceNotFound, NothingVerified,
 //	                             Unverified, NotProven, SnapshotCorrupt, Skipped,
 //	                             SnapshotDeleting, SnapshotReplaced, SnapshotNotReady, TooSmall, NoClass,
 //	                             ClassNotFound, ClassCannotClone
 //	it can, and waits            WaitingForNode, NodeRejected
+//	  for a snapshot of another namespace   Sharing, SharingFailing, SharingRefused, SharingObstructed
 //	it begins                    Ready: make the intermediate PVC
 //	the intermediate PVC has no volume yet  Cloning, CloneSilent, CloneFailing
 //	  and cannot get one         NodeRejected, NodeChanged, SnapshotWithdrawn
@@ -25,8 +26,11 @@
 //	another component must act       Deleting, Lost, Preset, Obstructed, Clearing
 //
 // Which snapshot is cloned is settled when the intermediate PVC is made, and
-// stands on it: a newer one in the meantime changes nothing. Four writes change
-// the cluster (make the intermediate PVC, hand over, free the node, drop the
-// intermediate PVC); between any two of them a crash leaves one of the states
+// stands on it: a newer one in the meantime changes nothing. A snapshot of another
+// namespace, of a cache that is shared, is carried over first by a pair of objects
+// (package internal/kube/sharing), which is deleted after the intermediate PVC; the
+// consent of its cache is looked at until the hand-over. Six acts change the cluster
+// (make the pair, make the intermediate PVC, hand over, free the node, drop the
+// intermediate PVC, drop the pair); between any two of them a crash leaves one of the states
 // above.
 package populate

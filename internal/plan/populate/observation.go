@@ -17,6 +17,8 @@ type Observation struct {
 	Volume *Volume
 	// Source of the content. Not looked at once the PVC has a volume.
 	Source Source
+	// Share is the pair that carries a snapshot of another namespace into this one.
+	Share Share
 	// Class of the storage. Looked at while there is no intermediate PVC.
 	Class Class
 }
@@ -63,6 +65,27 @@ type IntermediatePVC struct {
 	Complaint string
 }
 
+// Share is a VolumeSnapshot beside the user's PVC, and its content, which has the
+// CSI handle of a verified snapshot of another namespace.
+type Share struct {
+	// Needed: the chosen snapshot is in another namespace.
+	Needed bool
+	// Exists: there is something of the pair to delete.
+	Exists bool
+	// Foreign: an object of its names was not made for the user's PVC.
+	Foreign bool
+	// Stale: what there is of it is of another snapshot, or on its way out.
+	Stale bool
+	// Complete: both objects are there, and of the chosen snapshot.
+	Complete bool
+	// Ready: it can be cloned.
+	Ready bool
+	// Age since the VolumeSnapshot was made.
+	Age time.Duration
+	// Complaint is the last word of the snapshot controller about it.
+	Complaint string
+}
+
 // Holder is the owner of a volume.
 type Holder int
 
@@ -90,6 +113,9 @@ type Volume struct {
 type Source struct {
 	// Elsewhere is the other namespace that the PVC names; empty: its own.
 	Elsewhere string
+	// Refused is why the source of a shared cache may not be used; empty: it may, or
+	// the cache is not shared.
+	Refused string
 	// Found: the object that the PVC names exists.
 	Found bool
 	// Snapshot is the CacheSnapshot chosen: the one that the intermediate PVC

@@ -21,7 +21,8 @@ const (
 	longestPause = 5 * time.Minute
 	forgetAfter  = time.Hour
 
-	// soon, later are the pauses before what no watch reports is looked at again.
+	// often, soon, later are the pauses before what no watch reports is looked at again.
+	often = 2 * time.Second
 	soon  = 15 * time.Second
 	later = time.Minute
 )
@@ -60,11 +61,23 @@ func bound(f Observation) Decision {
 	}
 }
 
-// dropping removes an intermediate PVC that has no purpose any more.
+// dropping removes what has no purpose any more: the intermediate PVC, and then the
+// pair that it was cloned from.
 func dropping(f Observation, d Decision) Decision {
 	d.Action = Wait
-	if f.Intermediate != nil && !f.Intermediate.Foreign && !f.Intermediate.Deleting {
+	switch {
+	case f.Intermediate == nil:
+		return withoutShare(f, d)
+	case !f.Intermediate.Foreign && !f.Intermediate.Deleting:
 		d.Action = DeleteIntermediate
+	}
+	return d
+}
+
+// withoutShare deletes the pair of a PVC that needs none now.
+func withoutShare(f Observation, d Decision) Decision {
+	if f.Share.Exists && !f.Share.Foreign {
+		d.Action = DeleteShare
 	}
 	return d
 }
@@ -75,7 +88,7 @@ func withoutIntermediate(f Observation) Decision {
 		return wait(Preset, f, 0)
 	}
 	if d := unusable(f); d != nil {
-		return *d
+		return withoutShare(f, *d)
 	}
 	if d := unfit(f); d != nil {
 		return *d
@@ -86,11 +99,33 @@ func withoutIntermediate(f Observation) Decision {
 	if pause := rejectionPause(rejections(f.Claim)) - f.Claim.SinceRejected; f.Class.WaitsForNode && pause > 0 {
 		return wait(NodeRejected, f, pause)
 	}
+	if f.Share.Needed && !f.Share.Ready {
+		return share(f)
+	}
 	d := Decision{State: Ready, Action: CreateIntermediate, Snapshot: f.Source.Snapshot, After: soon}
 	if f.Class.WaitsForNode {
 		d.Node = f.Claim.Node
 	}
 	return d
+}
+
+// share is the next step in carrying the chosen snapshot into the namespace.
+func share(f Observation) Decision {
+	s := f.Share
+	switch {
+	case s.Foreign:
+		return wait(SharingObstructed, f, later)
+	case s.Stale:
+		return Decision{State: Sharing, Action: DeleteShare, Snapshot: f.Source.Snapshot, After: often}
+	case !s.Complete:
+		return Decision{State: Sharing, Action: CreateShare, Snapshot: f.Source.Snapshot, After: often}
+	case s.Age >= silentAfter || s.Complaint != "" && s.Age >= ComplainAfter:
+		d := wait(SharingFailing, f, soon)
+		d.Detail = s.Complaint
+		return d
+	default:
+		return wait(Sharing, f, often)
+	}
 }
 
 // unusable is why the source offers nothing, or nil.
@@ -100,6 +135,9 @@ func unusable(f Observation) *Decision {
 	switch {
 	case s.Elsewhere != "":
 		d = wait(SourceElsewhere, f, 0)
+	case s.Refused != "":
+		d = wait(NotShared, f, later)
+		d.Detail = s.Refused
 	case !s.Found:
 		d = wait(SourceNotFound, f, 0)
 	case s.Snapshot == "":
@@ -159,8 +197,12 @@ func unfit(f Observation) *Decision {
 func withIntermediate(f Observation) Decision {
 	p := f.Intermediate
 	switch {
+	case f.Source.Refused != "":
+		return refused(f)
 	case moved(f):
 		return drop(NodeChanged, f)
+	case f.Share.Needed && !f.Share.Complete: // it cannot be finished, or not proven
+		return drop(SnapshotWithdrawn, f)
 	case distrusted(f.Source) || f.Source.Candidate.Standing == snapshot.Replaced || going(f.Source) && stuck(p):
 		return drop(SnapshotWithdrawn, f)
 	case p.MadeForNode != "" && p.Node == "":
@@ -194,6 +236,8 @@ func withVolume(f Observation) Decision {
 		// Dropping the intermediate PVC would release a volume of another owner, and
 		// the next intermediate PVC might get a different one: a person has to look.
 		return wait(NotAClone, f, 0)
+	case f.Source.Refused != "":
+		return refused(f)
 	case distrusted(f.Source):
 		return drop(SnapshotWithdrawn, f)
 	case moved(f):
@@ -271,8 +315,19 @@ func drop(state State, f Observation) Decision {
 	return Decision{State: state, Action: DeleteIntermediate, Snapshot: f.Source.Snapshot}
 }
 
+// refused drops the clone of a shared cache whose source does not allow it any more.
+func refused(f Observation) Decision {
+	d := drop(NotShared, f)
+	d.Detail = f.Source.Refused
+	return d
+}
+
 // Refused is what becomes of a decision when the API server forbids the
-// intermediate PVC.
+// intermediate PVC, or the pair that it would be cloned from.
 func Refused(d Decision, why string) Decision {
-	return Decision{State: Forbidden, Action: Wait, Snapshot: d.Snapshot, Detail: why, After: later}
+	state := Forbidden
+	if d.Action == CreateShare {
+		state = SharingRefused
+	}
+	return Decision{State: state, Action: Wait, Snapshot: d.Snapshot, Detail: why, After: later}
 }

@@ -177,6 +177,77 @@ func TestRejectionsSlowDown(t *testing.T) {
 	}
 }
 
+// shared are the facts of a PVC whose snapshot is in another namespace, and was
+// carried into this one.
+func shared() populate.Observation {
+	f := ready()
+	f.Share = populate.Share{Needed: true, Exists: true, Complete: true, Ready: true}
+	return f
+}
+
+// TestShared asserts how a snapshot of another namespace is carried over, and that
+// what carried it is deleted when nothing needs it.
+func TestShared(t *testing.T) {
+	t.Parallel()
+	sharedAnd := func(from func() populate.Observation) func() populate.Observation {
+		return func() populate.Observation {
+			f := from()
+			f.Share = shared().Share
+			return f
+		}
+	}
+	for name, tc := range map[string]struct {
+		from   func() populate.Observation
+		change func(*populate.Observation)
+		state  populate.State
+		action populate.Action
+	}{
+		"nothing is there yet":       {shared, func(f *populate.Observation) { f.Share = populate.Share{Needed: true} }, populate.Sharing, populate.CreateShare},
+		"the VolumeSnapshot alone":   {shared, func(f *populate.Observation) { f.Share.Complete, f.Share.Ready = false, false }, populate.Sharing, populate.CreateShare},
+		"not ready yet":              {shared, func(f *populate.Observation) { f.Share.Ready = false }, populate.Sharing, populate.Wait},
+		"not ready, first complaint": {shared, func(f *populate.Observation) { f.Share.Ready, f.Share.Complaint = false, "no content" }, populate.Sharing, populate.Wait},
+		"not ready, complaint stands": {shared, func(f *populate.Observation) {
+			f.Share.Ready, f.Share.Complaint, f.Share.Age = false, "no content", time.Minute
+		}, populate.SharingFailing, populate.Wait},
+		"not ready, no word":              {shared, func(f *populate.Observation) { f.Share.Ready, f.Share.Age = false, time.Hour }, populate.SharingFailing, populate.Wait},
+		"of another snapshot":             {shared, func(f *populate.Observation) { f.Share.Ready, f.Share.Complete, f.Share.Stale = false, false, true }, populate.Sharing, populate.DeleteShare},
+		"of another owner":                {shared, func(f *populate.Observation) { f.Share.Ready, f.Share.Complete, f.Share.Foreign = false, false, true }, populate.SharingObstructed, populate.Wait},
+		"ready":                           {shared, nil, populate.Ready, populate.CreateIntermediate},
+		"refused":                         {shared, func(f *populate.Observation) { f.Source.Refused = "no" }, populate.NotShared, populate.DeleteShare},
+		"refused, nothing is there":       {shared, func(f *populate.Observation) { f.Source.Refused, f.Share = "no", populate.Share{Needed: true} }, populate.NotShared, populate.Wait},
+		"refused, of another owner":       {shared, func(f *populate.Observation) { f.Source.Refused, f.Share.Foreign = "no", true }, populate.NotShared, populate.Wait},
+		"the source offers nothing":       {shared, func(f *populate.Observation) { f.Source.Snapshot = "" }, populate.NothingVerified, populate.DeleteShare},
+		"corrupt since":                   {shared, func(f *populate.Observation) { f.Source.Candidate = is(snapshot.Corrupt, false) }, populate.SnapshotCorrupt, populate.DeleteShare},
+		"no node yet":                     {shared, func(f *populate.Observation) { f.Claim.Node = "" }, populate.WaitingForNode, populate.Wait},
+		"refused while cloning":           {sharedAnd(cloning), func(f *populate.Observation) { f.Source.Refused = "no" }, populate.NotShared, populate.DeleteIntermediate},
+		"taken away while cloning":        {sharedAnd(cloning), func(f *populate.Observation) { f.Share.Complete, f.Share.Ready = false, false }, populate.SnapshotWithdrawn, populate.DeleteIntermediate},
+		"cloning":                         {sharedAnd(cloning), nil, populate.Cloning, populate.Wait},
+		"cloned":                          {sharedAnd(cloned), nil, populate.Cloned, populate.HandOver},
+		"cloned, refused":                 {sharedAnd(cloned), func(f *populate.Observation) { f.Source.Refused = "no" }, populate.NotShared, populate.DeleteIntermediate},
+		"populated":                       {sharedAnd(done), nil, populate.Populated, populate.DeleteIntermediate},
+		"populated, intermediate gone":    {sharedAnd(done), func(f *populate.Observation) { f.Intermediate = nil }, populate.Populated, populate.DeleteShare},
+		"populated, intermediate going":   {sharedAnd(done), func(f *populate.Observation) { f.Intermediate.Deleting = true }, populate.Populated, populate.Wait},
+		"populated and nothing is left":   {sharedAnd(done), func(f *populate.Observation) { f.Intermediate, f.Share = nil, populate.Share{} }, populate.Populated, populate.Wait},
+		"populated, of another owner":     {sharedAnd(done), func(f *populate.Observation) { f.Intermediate, f.Share.Foreign = nil, true }, populate.Populated, populate.Wait},
+		"handed over, refused since then": {sharedAnd(cloned), func(f *populate.Observation) { f.Volume.Holder, f.Source.Refused = populate.HeldByClaim, "no" }, populate.Binding, populate.Wait},
+	} {
+		f := tc.from()
+		if tc.change != nil {
+			tc.change(&f)
+		}
+		got := populate.Decide(f)
+		if got.State != tc.state || got.Action != tc.action {
+			t.Errorf("%s: got %s/%s, want %s/%s", name, got.State, got.Action, tc.state, tc.action)
+		}
+		if got.State == populate.Sharing && got.After == 0 {
+			t.Errorf("%s: it is not looked at again", name)
+		}
+	}
+	if got := populate.Refused(populate.Decision{Action: populate.CreateShare}, "quota"); got.State != populate.SharingRefused || got.Detail != "quota" || got.After == 0 {
+		t.Errorf("a pair that is refused is %+v", got)
+	}
+}
+
 func TestIntermediatePVCIsForTheNodeOnlyIfTheClassWaitsForOne(t *testing.T) {
 	t.Parallel()
 	f := ready()

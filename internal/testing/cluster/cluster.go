@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,6 +20,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/testing/env"
 )
 
 // Ending is how a Job's container ends.
@@ -56,6 +58,9 @@ type Cluster struct {
 	Driver string
 	// Unbound are PVCs that the driver makes no volume for.
 	Unbound func(*corev1.PersistentVolumeClaim) bool
+	// Contents gives each VolumeSnapshot a content with a CSI handle of its own, which
+	// others can refer to.
+	Contents bool
 	// SnapshotError is the error of the CSI driver in place of a snapshot.
 	SnapshotError string
 	// ReclaimPolicy of the volumes that are provisioned; empty: Delete.
@@ -202,6 +207,17 @@ func (c *Cluster) created(ctx context.Context) (acted bool, err error) {
 		if !s.DeletionTimestamp.IsZero() || s.Status != nil && s.Status.ReadyToUse != nil && *s.Status.ReadyToUse {
 			continue
 		}
+		if s.Spec.Source.VolumeSnapshotContentName != nil {
+			did, err := c.bindToContent(ctx, s)
+			if err != nil && !apierrors.IsConflict(err) && !apierrors.IsNotFound(err) {
+				return acted, fmt.Errorf("bind snapshot %s: %w", s.Name, err)
+			}
+			acted = acted || did
+			continue
+		}
+		if err := c.makeContent(ctx, s); err != nil {
+			return acted, fmt.Errorf("make the content of snapshot %s: %w", s.Name, err)
+		}
 		now := metav1.NewTime(c.Now())
 		if c.SnapshotError != "" {
 			if s.Status != nil && s.Status.Error != nil {
@@ -220,6 +236,46 @@ func (c *Cluster) created(ctx context.Context) (acted bool, err error) {
 		acted = true
 	}
 	return acted, nil
+}
+
+// bindToContent binds a VolumeSnapshot that names its content, if the content names
+// it in turn, and by its uid if it names one.
+func (c *Cluster) bindToContent(ctx context.Context, s *snapshotv1.VolumeSnapshot) (bool, error) {
+	var content snapshotv1.VolumeSnapshotContent
+	if err := c.Client.Get(ctx, client.ObjectKey{Name: *s.Spec.Source.VolumeSnapshotContentName}, &content); err != nil {
+		return false, err
+	}
+	ref := content.Spec.VolumeSnapshotRef
+	if ref.Namespace != s.Namespace || ref.Name != s.Name || ref.UID != "" && ref.UID != s.UID {
+		return false, nil
+	}
+	s.Status = &snapshotv1.VolumeSnapshotStatus{
+		ReadyToUse: ptr.To(true), RestoreSize: ptr.To(resource.MustParse("1Gi")), BoundVolumeSnapshotContentName: &content.Name,
+	}
+	return true, c.Client.Status().Update(ctx, s)
+}
+
+// makeContent makes the content of a VolumeSnapshot, with a handle.
+func (c *Cluster) makeContent(ctx context.Context, s *snapshotv1.VolumeSnapshot) error {
+	if !c.Contents {
+		return nil
+	}
+	content := &snapshotv1.VolumeSnapshotContent{
+		ObjectMeta: metav1.ObjectMeta{Name: "content-" + string(s.UID)},
+		Spec: snapshotv1.VolumeSnapshotContentSpec{
+			Driver: cmp.Or(c.Driver, env.Driver), DeletionPolicy: snapshotv1.VolumeSnapshotContentDelete,
+			Source:            snapshotv1.VolumeSnapshotContentSource{VolumeHandle: s.Spec.Source.PersistentVolumeClaimName},
+			VolumeSnapshotRef: corev1.ObjectReference{Namespace: s.Namespace, Name: s.Name, UID: s.UID},
+		},
+	}
+	if err := c.Client.Create(ctx, content); err != nil {
+		if apierrors.IsAlreadyExists(err) {
+			return nil
+		}
+		return err
+	}
+	content.Status = &snapshotv1.VolumeSnapshotContentStatus{SnapshotHandle: ptr.To("handle-" + string(s.UID)), ReadyToUse: ptr.To(true)}
+	return c.Client.Status().Update(ctx, content)
 }
 
 // runJobs plays the Job controller and the kubelet.
