@@ -47,6 +47,7 @@ type ModProxyList struct {
 // +kubebuilder:validation:XValidation:rule="!has(self.router) || !has(self.router.type) || self.router.type == 'HAProxy' || self.instances.all(i, !has(i.external))",message="an external instance requires router.type HAProxy: the other types route to pods of this cluster only"
 // +kubebuilder:validation:XValidation:rule="!has(self.snapshots) || !has(self.snapshots.afterWarmUp) || !self.snapshots.afterWarmUp",message="snapshots.afterWarmUp must not be set for a proxy: it has no warm-up"
 // +kubebuilder:validation:XValidation:rule="!has(self.policy) || self.instances.all(i, !has(i.external) && (has(i.server) ? !has(i.server.type) || i.server.type == 'Goproxy' : !has(self.server) || !has(self.server.type) || self.server.type == 'Goproxy'))",message="policy requires that all instances are of server.type Goproxy: it is enforced by the instances, and an external one, Athens or a Custom server would serve what it refuses"
+// +kubebuilder:validation:XValidation:rule="!has(self.privateModules) || !has(self.privateModules.versionControl) || self.instances.all(i, !has(i.external) && (has(i.server) ? !has(i.server.type) || i.server.type == 'Goproxy' : !has(self.server) || !has(self.server.type) || self.server.type == 'Goproxy'))",message="privateModules.versionControl requires that all instances are of server.type Goproxy: an external one, Athens or a Custom server would look for private modules elsewhere"
 type ModProxySpec struct {
 	// suspend stops all changes to instances, stores and router. Probes and
 	// failover continue: a suspended proxy must not serve corrupt content either.
@@ -328,11 +329,21 @@ type ProxyUpstream struct {
 }
 
 // ProxyPrivateModules is which modules are private, and how the instances
-// fetch them.
+// fetch them: from the upstream, or from version control.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.versionControl) || has(self.patterns) && self.patterns.size() > 0",message="versionControl requires patterns: they are the modules that come from version control, such as git.example.com/team"
 type ProxyPrivateModules struct {
 	PrivateModules `json:",inline"`
-	// secretRef names a Secret with the key netrc, or with the keys username and
-	// password for the upstream proxies. These keys are mounted into the instances,
+	// versionControl has the instances fetch modules that match patterns from git
+	// repositories, with the go command and git, in a container of its own. No upstream
+	// and no checksum database is asked for them. A version that is stored stays as it
+	// is when its tag is moved or removed. It requires that all instances are of
+	// server.type Goproxy. Unset: they come from the upstream.
+	// +optional
+	VersionControl *ProxyVersionControl `json:"versionControl,omitempty"`
+	// secretRef names a Secret for the upstream proxies, with the key netrc, or with
+	// the keys username and password. Those of git servers are in
+	// versionControl.secretRef. These keys are mounted into the instances,
 	// and read again when they change. Credentials are sent over https only, and only
 	// to hosts that the annotation cache.gocache.dev/hosts of the Secret lists. Athens
 	// supports netrc only; a Custom server finds the keys as files below
@@ -342,6 +353,43 @@ type ProxyPrivateModules struct {
 	// run without a Secret that is refused.
 	// +optional
 	SecretRef *LocalReference `json:"secretRef,omitempty"`
+}
+
+// ProxyVersionControl is how modules are fetched from version control.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.cacheSize) || !isQuantity(string(self.cacheSize)) || quantity(string(self.cacheSize)).compareTo(quantity('256Mi')) >= 0",message="cacheSize must be at least 256Mi"
+type ProxyVersionControl struct {
+	// secretRef names a Secret with credentials for git servers, as for git sources of
+	// a GoCache: the key netrc, or username and password, for https, or identity and
+	// known_hosts for ssh. Hosts that known_hosts has are asked over ssh, also where
+	// the go command finds an https URL. The keys are mounted into the container that
+	// fetches, and read again when they change. They are sent only to hosts that the
+	// annotation cache.gocache.dev/hosts of the Secret lists. The container runs
+	// without a Secret that is refused. Unset: repositories are read without.
+	// +optional
+	SecretRef *LocalReference `json:"secretRef,omitempty"`
+	// trustedCA issued the certificates of git servers, or of pages that name
+	// repositories, if it is not one of the public authorities.
+	// +optional
+	TrustedCA *TrustedCA `json:"trustedCA,omitempty"`
+	// image with a go command and git on its PATH. With a secretRef the annotation
+	// cache.gocache.dev/images of the Secret must list it. Unset: the operator's
+	// toolchain image, of the Go release that the operator was built with. Modules
+	// that require a newer Go release need an image of it.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=512
+	// +optional
+	Image string `json:"image,omitempty"`
+	// resources of the container. Unset: a limit of 2 CPUs and 2Gi of memory.
+	// +optional
+	Resources *Resources `json:"resources,omitempty"`
+	// cacheSize is how much of the node's disk the copies of repositories take, at
+	// least 256Mi. They are removed when it is used up, and with the pod. Unset: 10Gi.
+	// +kubebuilder:validation:XValidation:rule="type(self) == int || isQuantity(self)",message="must be a quantity such as 20Gi or 500Mi"
+	// +kubebuilder:validation:Schemaless
+	// +kubebuilder:validation:XIntOrString
+	// +optional
+	CacheSize *resource.Quantity `json:"cacheSize,omitempty"`
 }
 
 // PolicyMode is what a policy leads to.

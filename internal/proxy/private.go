@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"path"
+	"strings"
 	"time"
 
 	"golang.org/x/mod/module"
@@ -32,6 +34,11 @@ func newVersionControl(address, patterns string, u *upstream) (*versionControl, 
 	parsed, err := url.Parse(address)
 	if err != nil || parsed.Host == "" || patterns == "" {
 		return nil, fmt.Errorf("modules %q from version control at %q: both the patterns and the URL of a server are needed, such as http://127.0.0.1:9104", patterns, redactList(address))
+	}
+	for pattern := range strings.SplitSeq(patterns, ",") {
+		if _, err := path.Match(pattern, ""); err != nil { // what it is meant for would be asked of the upstream
+			return nil, fmt.Errorf("modules %q: %w", pattern, err)
+		}
 	}
 	return &versionControl{base: parsed.JoinPath("/"), patterns: patterns, upstream: u}, nil
 }

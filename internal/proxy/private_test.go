@@ -156,6 +156,22 @@ func databaseKey(t *testing.T) string {
 	return key
 }
 
+// TestPatternsOfVersionControl holds that an instance does not start with settings
+// under which it would ask an upstream for private modules.
+func TestPatternsOfVersionControl(t *testing.T) {
+	for name, set := range map[string][2]string{
+		"no URL": {"", "corp.test"}, "no patterns": {"http://127.0.0.1:9104", ""}, "no host": {"9104", "corp.test"}, "no glob": {"http://127.0.0.1:9104", "corp.test,x.[test"},
+	} {
+		server, err := proxy.New(proxy.Options{
+			Store: filepath.Join(t.TempDir(), "store"), Now: time.Now, Environment: proxy.Environment{GOPROXY: "https://proxy.example.com", GOSUMDB: "off"},
+			VersionControl: set[0], PrivateModules: set[1],
+		})
+		if err == nil {
+			t.Errorf("%s: %v started", name, server)
+		}
+	}
+}
+
 // TestMovedTag holds that a version stays what it was when it was first asked for,
 // and that files of two contents are not mixed.
 func TestMovedTag(t *testing.T) {

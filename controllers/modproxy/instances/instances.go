@@ -71,7 +71,11 @@ func (r Reconciler) Reconcile(ctx context.Context, p *v1alpha1.ModProxy, o pass.
 	if err != nil && conditions.Stalled(err) == nil {
 		return out, err // pods would be replaced by such without the Secret
 	}
-	errs := []error{err, r.ensureToken(ctx, p, o, &out)}
+	versionControl, missing, vcsErr := r.fetching(ctx, p)
+	if vcsErr != nil {
+		return out, vcsErr // pods would be replaced by such without it
+	}
+	errs := append([]error{err, r.ensureToken(ctx, p, o, &out)}, missing...)
 	for _, instance := range own {
 		server, refused, err := r.permitted(ctx, p, instance)
 		if err != nil { // its pod would be replaced by one without the variable
@@ -79,7 +83,7 @@ func (r Reconciler) Reconcile(ctx context.Context, p *v1alpha1.ModProxy, o pass.
 			continue
 		}
 		private, err := r.credentials(p, instance, secret)
-		errs = append(append(errs, refused...), err, r.ensure(ctx, p, o, instance, given{trusted, private, server}, &out))
+		errs = append(append(errs, refused...), err, r.ensure(ctx, p, o, instance, given{trusted, private, server, versionControl}, &out))
 	}
 	return out, errors.Join(errs...)
 }
@@ -89,7 +93,8 @@ type given struct {
 	trusted check.Trusted
 	private credentials
 	// server with the variables that it may have.
-	server v1alpha1.ProxyServer
+	server         v1alpha1.ProxyServer
+	versionControl fetching
 }
 
 // ensure creates the objects of one instance, or brings them up to date.
@@ -98,7 +103,7 @@ func (r Reconciler) ensure(ctx context.Context, p *v1alpha1.ModProxy, o pass.Obs
 	if !o.Replacing(p, instance.Name) { // then the replacement owns the PVC
 		storeErr = r.ensureStore(ctx, p, instance)
 	}
-	run, err := r.program(p, instance, given.server, given.private)
+	run, err := r.program(p, instance, given)
 	if err != nil {
 		return errors.Join(storeErr, err)
 	}

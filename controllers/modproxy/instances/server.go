@@ -32,15 +32,16 @@ type program struct {
 }
 
 // program of an instance that the operator runs.
-func (r Reconciler) program(p *v1alpha1.ModProxy, instance *v1alpha1.ProxyInstance, server v1alpha1.ProxyServer, private credentials) (program, error) {
+func (r Reconciler) program(p *v1alpha1.ModProxy, instance *v1alpha1.ProxyInstance, given given) (program, error) {
+	server := given.server
 	switch server.Type {
 	case v1alpha1.ServerAthens:
-		return r.athens(p, instance, server, private)
+		return r.athens(p, instance, server, given.private)
 	case v1alpha1.ServerCustom:
 		return custom(server), nil
 	case v1alpha1.ServerGoproxy:
 	}
-	return r.goproxy(p, instance, server, private), nil
+	return r.goproxy(p, instance, server, given), nil
 }
 
 // serverPort is the port that a server listens on in its pod.
@@ -57,7 +58,7 @@ func serverPort(server v1alpha1.ProxyServer) int32 {
 
 // goproxy is this project's own server. What it reports of itself can be relied
 // on.
-func (r Reconciler) goproxy(p *v1alpha1.ModProxy, instance *v1alpha1.ProxyInstance, server v1alpha1.ProxyServer, private credentials) program {
+func (r Reconciler) goproxy(p *v1alpha1.ModProxy, instance *v1alpha1.ProxyInstance, server v1alpha1.ProxyServer, given given) program {
 	image := r.imageOf(server)
 	command := []string{
 		"/gocache-proxy", "--store", storeDir, "--listen", fmt.Sprintf(":%d", pass.InstancePort), "--name", instance.Name,
@@ -69,9 +70,10 @@ func (r Reconciler) goproxy(p *v1alpha1.ModProxy, instance *v1alpha1.ProxyInstan
 	if p.Spec.Policy != nil {
 		command = append(command, "--policy", rulesFile)
 	}
-	if private.secret != "" {
+	if private := given.private; private.secret != "" {
 		command = append(command, "--credentials", privateDir, "--credentials-hosts", private.hosts)
 	}
+	command = append(command, given.versionControl.flags(p)...)
 	env := toolchain(p)
 	if others := peers(p, instance); others != "" {
 		env[peersVariable] = others

@@ -86,6 +86,7 @@ func (r Reconciler) instancePod(p *v1alpha1.ModProxy, instance *v1alpha1.ProxyIn
 		server.VolumeMounts = append(server.VolumeMounts, corev1.VolumeMount{Name: rulesName, MountPath: rulesDir, ReadOnly: true})
 		pod.Volumes = append(pod.Volumes, rulesVolume(p))
 	}
+	given.versionControl.addTo(&pod, r.Images.Operator, p, given.server)
 	podspec.Place(&pod, template(p), "", peersOf(p))
 	podspec.Bound(&pod, template(p))
 	return pod
