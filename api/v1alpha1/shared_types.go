@@ -112,7 +112,8 @@ type VolumeReplacement struct {
 	// +optional
 	Consumers ConsumersPolicy `json:"consumers,omitempty"`
 	// keepPrevious is how long the replaced volume is kept, to undo the replacement
-	// or to inspect it.
+	// or to inspect it. The volume of a cache is kept for up to a week longer while
+	// the snapshot that is offered was created from it; with 0s it is not kept.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
 	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ns|us|ms|s|m|h))+$') && duration(self) >= duration('0s') && duration(self) <= duration('87600h')",message="must be a duration such as 90s or 1h30m, from 0s to 87600h"

@@ -166,6 +166,12 @@ func (w *world) noReplacementLeft() {
 	}
 }
 
+// snapshotVolume is the volume that a CacheSnapshot was created of.
+func (w *world) snapshotVolume(name string) string {
+	w.t.Helper()
+	return get[v1alpha1.CacheSnapshot](w, name).Status.Source.VolumeName
+}
+
 // TestRestore holds that spec.restore replaces the volume of the cache PVC by a
 // verified clone, that the old volume is kept for the declared time, and that it
 // is deleted then.
@@ -209,7 +215,14 @@ func TestRestore(t *testing.T) {
 	if wrote := w.mortal.Writes[before:]; len(wrote) > 0 {
 		t.Errorf("it went on to write %q", wrote)
 	}
+	// What is offered is of the old volume: another snapshot takes its place first.
+	if got := w.snapshotVolume(snapshot); got != old.Spec.VolumeName {
+		t.Fatalf("CacheSnapshot %s is of volume %s, want %s", snapshot, got, old.Spec.VolumeName)
+	}
 	w.wait(168 * time.Hour)
+	if latest := w.get().Status.LatestVerifiedSnapshot; latest == snapshot || w.snapshotVolume(latest) != w.get().Status.Storage.VolumeName {
+		t.Errorf("CacheSnapshot %s of volume %s is offered, and its volume is deleted", latest, w.snapshotVolume(latest))
+	}
 	if exists[corev1.PersistentVolumeClaim](w, "ci-previous") || !slices.Contains(w.cluster.Reclaimed, old.Spec.VolumeName) {
 		t.Errorf("the old volume is kept for ever; reclaimed: %v", w.cluster.Reclaimed)
 	}

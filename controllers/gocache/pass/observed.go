@@ -125,6 +125,48 @@ func (o Observed) Restored(cache *v1alpha1.GoCache) bool {
 		cache.Status.WarmUp.PersistentVolumeClaimUID != string(o.PVC.UID)
 }
 
+const (
+	// keepPrevious is the default of spec.storage.volumeReplacement.keepPrevious.
+	keepPrevious = 168 * time.Hour
+	// keepOffered is how much longer a volume that was replaced is kept at most,
+	// while the snapshot that new PVCs are populated from was created of it.
+	keepOffered = 168 * time.Hour
+)
+
+// KeepPrevious is how long a volume that was replaced is kept.
+func KeepPrevious(r v1alpha1.VolumeReplacement) time.Duration {
+	if r.KeepPrevious == nil {
+		return keepPrevious
+	}
+	return r.KeepPrevious.Duration
+}
+
+// OfferedOfPrevious reports whether the snapshot that new PVCs are populated from was
+// created of the volume that was replaced last. Some storage deletes it with that
+// volume.
+func (o Observed) OfferedOfPrevious(cache *v1alpha1.GoCache) bool {
+	offered := cache.Status.LatestVerifiedSnapshot
+	if o.Previous == nil || o.Previous.Spec.VolumeName == "" || offered == "" {
+		return false
+	}
+	for i := range o.Snapshots {
+		if s := &o.Snapshots[i]; s.Name == offered {
+			return s.Status.Source != nil && s.Status.Source.VolumeName == o.Previous.Spec.VolumeName
+		}
+	}
+	return false
+}
+
+// PreviousEnd is when the volume that was replaced last is deleted, which has to
+// exist.
+func (o Observed) PreviousEnd(cache *v1alpha1.GoCache) time.Time {
+	end := o.Previous.CreationTimestamp.Add(KeepPrevious(cache.Spec.Storage.VolumeReplacement))
+	if o.OfferedOfPrevious(cache) {
+		end = end.Add(keepOffered)
+	}
+	return end
+}
+
 // NewVolume reports whether the cache PVC is another one than was warmed.
 func (o Observed) NewVolume(cache *v1alpha1.GoCache) bool {
 	warmed := cache.Status.WarmUp.PersistentVolumeClaimUID

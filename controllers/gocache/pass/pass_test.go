@@ -73,3 +73,37 @@ func TestParseSchedules(t *testing.T) {
 		t.Errorf("schedules %+v", s)
 	}
 }
+
+// TestPreviousEnd holds that the volume that was replaced is kept for the declared
+// time, and a week longer at most while the offered snapshot may depend on it.
+func TestPreviousEnd(t *testing.T) {
+	made := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
+	const week = 168 * time.Hour
+	for name, tt := range map[string]struct {
+		keep    *metav1.Duration
+		offered string
+		want    time.Duration
+	}{
+		"default":                      {nil, "of-new", week},
+		"declared":                     {&metav1.Duration{Duration: time.Hour}, "of-new", time.Hour},
+		"offered is of it":             {nil, "of-old", 2 * week},
+		"declared, and offered of it":  {&metav1.Duration{Duration: time.Hour}, "of-old", time.Hour + week},
+		"nothing is offered":           {nil, "", week},
+		"offered one is not known":     {nil, "gone", week},
+		"offered one's volume unknown": {nil, "unknown", week},
+	} {
+		o := Observed{Previous: &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{CreationTimestamp: metav1.NewTime(made)}}}
+		o.Previous.Spec.VolumeName = "old"
+		for _, s := range []struct{ name, volume string }{{"of-new", "new"}, {"of-old", "old"}, {"unknown", ""}} {
+			c := v1alpha1.CacheSnapshot{ObjectMeta: metav1.ObjectMeta{Name: s.name}}
+			c.Status.Source = &v1alpha1.SourceRecord{VolumeName: s.volume}
+			o.Snapshots = append(o.Snapshots, c)
+		}
+		cache := &v1alpha1.GoCache{}
+		cache.Spec.Storage.VolumeReplacement.KeepPrevious = tt.keep
+		cache.Status.LatestVerifiedSnapshot = tt.offered
+		if got := o.PreviousEnd(cache).Sub(made); got != tt.want {
+			t.Errorf("%s: kept for %s, want %s", name, got, tt.want)
+		}
+	}
+}

@@ -25,8 +25,6 @@ import (
 )
 
 const (
-	// keepPrevious is the default of spec.storage.volumeReplacement.keepPrevious.
-	keepPrevious = 168 * time.Hour
 	// retryEviction is when an eviction that was refused is asked for again.
 	retryEviction = 10 * time.Second
 	// maxText is the bound of the schema for a message, in bytes.
@@ -118,13 +116,14 @@ func (a *attempt) replace(ctx context.Context) error {
 }
 
 // deletePrevious deletes the PVC that keeps the replaced volume when its time is
-// over. The reclaim policy of the volume decides about the volume.
+// over; a snapshot of it that new PVCs are populated from prolongs that. The reclaim
+// policy of the volume decides about the volume.
 func (a *attempt) deletePrevious(ctx context.Context) error {
 	previous := a.Previous
 	if previous == nil || !previous.DeletionTimestamp.IsZero() || a.Replacing(a.cache) {
 		return nil
 	}
-	end := previous.CreationTimestamp.Add(keepFor(a.cache.Spec.Storage.VolumeReplacement))
+	end := a.PreviousEnd(a.cache)
 	if a.Now.Before(end) {
 		a.out.WakeAt(a.Now, end)
 		return nil
@@ -212,7 +211,7 @@ func (a *attempt) complete(ctx context.Context, snapshot *v1alpha1.CacheSnapshot
 	replacement := a.cache.Spec.Storage.VolumeReplacement
 	f.Now = a.Now
 	f.Evict = replacement.Consumers == v1alpha1.ConsumersEvict
-	f.Keep = keepFor(replacement) > 0
+	f.Keep = pass.KeepPrevious(replacement) > 0
 	f.Deleting = !a.cache.DeletionTimestamp.IsZero()
 	f.Discard = f.Deleting && a.cache.Spec.Storage.DeletionPolicy == v1alpha1.DeletionDelete
 	if f.Intent.New == "" {
@@ -222,14 +221,6 @@ func (a *attempt) complete(ctx context.Context, snapshot *v1alpha1.CacheSnapshot
 	}
 	f.Busy, err = a.busy(ctx, o)
 	return err
-}
-
-// keepFor is how long a volume that was replaced is kept.
-func keepFor(r v1alpha1.VolumeReplacement) time.Duration {
-	if r.KeepPrevious == nil {
-		return keepPrevious
-	}
-	return r.KeepPrevious.Duration
 }
 
 // busy names what of the operator itself uses the cache PVC, read past the

@@ -14,6 +14,7 @@ import (
 	"gocache.dev/operator/internal/kube/apply"
 	"gocache.dev/operator/internal/kube/csisnapshot"
 	"gocache.dev/operator/internal/kube/event"
+	"gocache.dev/operator/internal/kube/read"
 	"gocache.dev/operator/internal/plan/snapshot"
 )
 
@@ -72,6 +73,12 @@ func (r Reconciler) createDue(ctx context.Context, cache *v1alpha1.GoCache, o pa
 	if due == nil {
 		return nil
 	}
+	if due.Present { // nothing in the status shows that it was created, and the list may be old
+		made, err := read.Object[v1alpha1.CacheSnapshot](ctx, r.Live, cache.Namespace, due.Name)
+		if err != nil || made != nil {
+			return err
+		}
+	}
 	if err := r.Create(ctx, cache, due.Name); err != nil {
 		return err
 	}
@@ -109,6 +116,10 @@ func observation(cache *v1alpha1.GoCache, o pass.Observed) snapshot.Observation 
 		f.SuccessRun, f.SnapshottedRun = restored, restored
 		f.SuccessTime = cache.Status.LastVolumeReplacement.CompletionTime.Time
 	}
+	if o.OfferedOfPrevious(cache) && !o.Replacing(cache) && !ofPresent(cache, o) {
+		f.Leaving = o.Previous.Spec.VolumeName
+		f.LeavingAt = o.Previous.CreationTimestamp.Add(pass.KeepPrevious(cache.Spec.Storage.VolumeReplacement) / 2)
+	}
 	if retry := status.SnapshotRetry; retry != nil {
 		f.Retries, f.LastRetry = retry.Count, retry.Time.Time
 	}
@@ -116,6 +127,22 @@ func observation(cache *v1alpha1.GoCache, o pass.Observed) snapshot.Observation 
 		f.Content = &content
 	}
 	return f
+}
+
+// ofPresent reports whether a snapshot of the present volume may become the one that
+// is offered, or was tried in vain.
+func ofPresent(cache *v1alpha1.GoCache, o pass.Observed) bool {
+	tried := snapshot.OfPresent(cache.Name, o.Previous.Spec.VolumeName)
+	for i := range o.Snapshots {
+		s := &o.Snapshots[i]
+		if s.Name == tried {
+			return true
+		}
+		if kept, ok := snapshot.Of(s, false); ok && kept.Pending && (s.Status.Source == nil || o.PVC != nil && s.Status.Source.VolumeName == o.PVC.Spec.VolumeName) {
+			return true
+		}
+	}
+	return false
 }
 
 // worthAnother reports whether another snapshot may turn out better than those

@@ -18,6 +18,10 @@ const maxReason = 4096
 // names the cache is populated now, and if not, what it waits for.
 func Available(cache *v1alpha1.GoCache, o pass.Observed) *pass.Fact {
 	policy, latest := pass.SnapshotPolicy(cache), cache.Status.LatestVerifiedSnapshot
+	if latest != "" && o.OfferedOfPrevious(cache) {
+		return pass.True(v1alpha1.ReasonSnapshotAvailable, "New PVCs are populated from CacheSnapshot %s, which is of the previous volume; PVC %s is kept until a snapshot of the present volume is verified, but not after %s",
+			latest, o.Previous.Name, o.PreviousEnd(cache).UTC().Format(time.RFC3339))
+	}
 	if latest != "" {
 		return pass.True(v1alpha1.ReasonSnapshotAvailable, "New PVCs are populated from CacheSnapshot %s", latest)
 	}
