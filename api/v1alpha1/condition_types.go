@@ -35,7 +35,7 @@ const (
 	// Intact, False when Corrupt, Unknown when Inconclusive or not checked yet. It
 	// is present when checks are declared or one was made.
 	IntactCondition = "Intact"
-	// StorageSufficientCondition is whether the PVC of a GoCache has space left, by
+	// StorageSufficientCondition is whether the PVC of a GoCache has space and inodes left, by
 	// the rule of spec.storage.growth. It is present when that is set.
 	StorageSufficientCondition = "StorageSufficient"
 	// CleanCondition is whether the caches were within the bounds of spec.cleanup
@@ -146,6 +146,9 @@ const (
 	// ReasonAtLimit: the PVC has the size of spec.storage.growth.limit and is almost
 	// full; raise the limit, or clean up the cache.
 	ReasonAtLimit = "AtLimit"
+	// ReasonOutOfInodes: the inodes of the volume's file system are almost used up,
+	// and the PVC has grown without getting more of them.
+	ReasonOutOfInodes = "OutOfInodes"
 	// ReasonReplacingVolume: the volume of the PVC is being replaced.
 	ReasonReplacingVolume = "ReplacingVolume"
 	// ReasonWaitingForConsumers: the new volume is verified, and takes the place

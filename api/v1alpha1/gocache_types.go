@@ -756,12 +756,20 @@ type CacheStorageStatus struct {
 	// capacity of the volume.
 	// +optional
 	Capacity *resource.Quantity `json:"capacity,omitempty"`
-	// used space after the last run.
+	// used space after the last run. On a file system that is larger than the volume,
+	// since others share it, it is what the files of the volume take.
 	// +optional
 	Used *resource.Quantity `json:"used,omitempty"`
 	// usedPercent of the usable space of the file system, after the last run.
 	// +optional
 	UsedPercent *int32 `json:"usedPercent,omitempty"`
+	// inodes that the file system has, after the last run: how many files and
+	// directories it can hold. Unset: it has no fixed number, or others share it.
+	// +optional
+	Inodes *int64 `json:"inodes,omitempty"`
+	// inodesUsed of them.
+	// +optional
+	InodesUsed *int64 `json:"inodesUsed,omitempty"`
 	// measuredCapacity is the capacity of the volume when usedPercent was measured.
 	// +optional
 	MeasuredCapacity *resource.Quantity `json:"measuredCapacity,omitempty"`
@@ -783,6 +791,11 @@ type GrowthStatus struct {
 	// size that was requested.
 	// +required
 	Size resource.Quantity `json:"size"`
+	// inodes that the file system had, if it was requested since they were almost
+	// used up. A file system that has no more of them after it has grown is not
+	// expanded again for their sake.
+	// +optional
+	Inodes *int64 `json:"inodes,omitempty"`
 	// time when it was requested, or refused.
 	// +optional
 	Time metav1.Time `json:"time,omitzero"`

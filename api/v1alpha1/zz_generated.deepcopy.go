@@ -495,6 +495,16 @@ func (in *CacheStorageStatus) DeepCopyInto(out *CacheStorageStatus) {
 		*out = new(int32)
 		**out = **in
 	}
+	if in.Inodes != nil {
+		in, out := &in.Inodes, &out.Inodes
+		*out = new(int64)
+		**out = **in
+	}
+	if in.InodesUsed != nil {
+		in, out := &in.InodesUsed, &out.InodesUsed
+		*out = new(int64)
+		**out = **in
+	}
 	if in.MeasuredCapacity != nil {
 		in, out := &in.MeasuredCapacity, &out.MeasuredCapacity
 		x := (*in).DeepCopy()
@@ -1158,6 +1168,11 @@ func (in *GoCacheStatus) DeepCopy() *GoCacheStatus {
 func (in *GrowthStatus) DeepCopyInto(out *GrowthStatus) {
 	*out = *in
 	out.Size = in.Size.DeepCopy()
+	if in.Inodes != nil {
+		in, out := &in.Inodes, &out.Inodes
+		*out = new(int64)
+		**out = **in
+	}
 	in.Time.DeepCopyInto(&out.Time)
 }
 

@@ -35,7 +35,7 @@ func growthEvents(before, after *v1alpha1.GoCache) []event.Event {
 		return nil
 	}
 	switch is.Reason {
-	case v1alpha1.ReasonGrowthRefused, v1alpha1.ReasonAtLimit:
+	case v1alpha1.ReasonGrowthRefused, v1alpha1.ReasonAtLimit, v1alpha1.ReasonOutOfInodes:
 		return []event.Event{event.Warning(is.Reason, "Grow", "%s", is.Message)}
 	default:
 		return nil

@@ -71,6 +71,49 @@ func TestGrowth(t *testing.T) {
 	w.asksFor("3524Mi")
 }
 
+// TestGrowthForInodes follows a PVC whose inodes are almost used up, and most of whose
+// bytes are not: it grows, and not again if that added no inodes.
+func TestGrowthForInodes(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	few := func(used, inodes int64) *cluster.Ending {
+		return ended(warmreport.Report{
+			Outcome: warmreport.Succeeded, Modules: 3, BuildEntries: 7, UsedBytes: 300 << 20, AvailableBytes: 700 << 20, Inodes: inodes, InodesUsed: used,
+		})
+	}
+	w.ending = few(5900, 6000)
+	w.cache(growsTo("9Gi", w.class()))
+	w.settle()
+	w.asksFor("2Gi")
+	w.ending = few(5900, 6000)
+	w.request("warm-up-1", v1alpha1.RequestWarmUp)
+	w.settle()
+	w.asksFor("2Gi")
+	w.condition(v1alpha1.StorageSufficientCondition, metav1.ConditionFalse, v1alpha1.ReasonOutOfInodes, "30% of 2Gi is used, 5900 of 6000 inodes, and the file system has no more inodes")
+	w.ending = few(11900, 12000)
+	w.request("warm-up-2", v1alpha1.RequestWarmUp)
+	w.settle()
+	w.asksFor("3Gi")
+}
+
+// TestNoGrowthOfSharedFileSystem holds that what others have on a file system, which
+// is larger than the PVC, does not make the PVC grow.
+func TestNoGrowthOfSharedFileSystem(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.ending = ended(warmreport.Report{
+		Outcome: warmreport.Succeeded, Modules: 3, BuildEntries: 7,
+		UsedBytes: 23157 << 20, AvailableBytes: 100 << 20, CapacityBytes: 23500 << 20, TreeBytes: 100 << 20, Inodes: 1000, InodesUsed: 999,
+	})
+	w.cache(growsTo("9Gi", w.class()))
+	w.settle()
+	w.asksFor("1Gi")
+	w.condition(v1alpha1.StorageSufficientCondition, metav1.ConditionTrue, v1alpha1.ReasonSpaceLeft, "50% of 1Gi is used; the PVC grows")
+	if s := w.get().Status.Storage; s.Used.String() != "100Mi" || s.Inodes != nil {
+		t.Errorf("storage %+v", s)
+	}
+}
+
 // TestGrowthAfterAFailure holds that a warm-up that found the PVC full makes it
 // grow, so that the next one succeeds.
 func TestGrowthAfterAFailure(t *testing.T) {

@@ -43,6 +43,12 @@ var (
 	cacheCapacity = prometheus.NewDesc("gocache_cache_capacity_bytes",
 		"Size of the volume of a GoCache.",
 		[]string{"namespace", "name"}, nil)
+	cacheInodesUsed = prometheus.NewDesc("gocache_cache_inodes_used",
+		"Inodes used on the volume of a GoCache after the last run; absent where the file system has no fixed number.",
+		[]string{"namespace", "name"}, nil)
+	cacheInodes = prometheus.NewDesc("gocache_cache_inodes",
+		"Inodes of the volume of a GoCache: how many files and directories it can hold.",
+		[]string{"namespace", "name"}, nil)
 	replacing = prometheus.NewDesc("gocache_cache_volume_replacement_start_timestamp_seconds",
 		"When the volume replacement in progress of a GoCache was started; absent without one.",
 		[]string{"namespace", "name", "reason"}, nil)
@@ -73,7 +79,7 @@ func init() {
 // Gauges of all GoCaches.
 func Gauges() gauges.Part {
 	return gauges.Part{
-		Metrics: []*prometheus.Desc{snapshotTime, repeatDue, snapshotCount, warmTime, warmFailures, cacheVerdict, cacheEntries, cacheUsed, cacheCapacity, replacing},
+		Metrics: []*prometheus.Desc{snapshotTime, repeatDue, snapshotCount, warmTime, warmFailures, cacheVerdict, cacheEntries, cacheUsed, cacheCapacity, cacheInodesUsed, cacheInodes, replacing},
 		Collect: collect,
 	}
 }
@@ -117,6 +123,10 @@ func emitCache(emit gauges.Emit, c *v1alpha1.GoCache) {
 	}
 	emit.Bytes(cacheUsed, status.Storage.Used, c.Namespace, c.Name)
 	emit.Bytes(cacheCapacity, status.Storage.Capacity, c.Namespace, c.Name)
+	if s := status.Storage; s.Inodes != nil && s.InodesUsed != nil {
+		emit(cacheInodesUsed, float64(*s.InodesUsed), c.Namespace, c.Name)
+		emit(cacheInodes, float64(*s.Inodes), c.Namespace, c.Name)
+	}
 	if in := status.VolumeReplacement; in != nil {
 		emit.Time(replacing, &in.StartTime, c.Namespace, c.Name, string(in.Reason))
 	}

@@ -12,7 +12,7 @@ import (
 // object and the action of the event: the code takes them from the condition.
 var reasonsOf = map[string][]string{
 	"all kinds/Stall":           {"the reason of `Stalled`"},
-	"GoCache/Grow":              {"GrowthRefused", "AtLimit"},
+	"GoCache/Grow":              {"GrowthRefused", "AtLimit", "OutOfInodes"},
 	"CacheSnapshot/Verify":      {"QuotaExceeded", "CloneFailed"},
 	"CacheSnapshot/Snapshot":    {"SnapshotFailed"},
 	"ModProxy/Compare":          {"InstancesDisagree"},

@@ -7,6 +7,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/controllers/gocache/pass"
@@ -31,6 +32,9 @@ func recordGrowth(cache *v1alpha1.GoCache, o pass.Observed, out *Result) {
 		return // is asked for
 	}
 	status.Growth = &v1alpha1.GrowthStatus{Size: d.Size, Time: metav1.NewTime(o.Now)}
+	if observation(cache, o).ForInodes() {
+		status.Growth.Inodes = status.Inodes
+	}
 }
 
 // Growth is where the PVC stands by the rule of its growth; no state without a
@@ -40,15 +44,25 @@ func Growth(cache *v1alpha1.GoCache, o pass.Observed) growth.Decision {
 	if rule == nil || !volume.Bound(o.PVC) || status.Capacity == nil {
 		return growth.Decision{}
 	}
+	return growth.Decide(observation(cache, o))
+}
+
+// observation is what the decision about growth is made from, of a PVC with a rule and
+// a volume.
+func observation(cache *v1alpha1.GoCache, o pass.Observed) growth.Observation {
+	rule, status := cache.Spec.Storage.Growth, cache.Status.Storage
 	f := growth.Observation{
 		Now: o.Now, UsedPercent: rule.UsedPercent, Step: rule.Step, Limit: rule.Limit,
 		Requested: o.PVC.Spec.Resources.Requests[corev1.ResourceStorage], Capacity: *status.Capacity,
 		Used: status.UsedPercent, Measured: status.MeasuredCapacity,
+		Inodes: ptr.Deref(status.Inodes, 0), InodesUsed: ptr.Deref(status.InodesUsed, 0),
 	}
 	if g := status.Growth; g != nil && g.Refused != "" {
 		f.RefusedAt, f.RefusedSize = g.Time.Time, g.Size
+	} else if g != nil {
+		f.GrownInodes = ptr.Deref(g.Inodes, 0)
 	}
-	return growth.Decide(f)
+	return f
 }
 
 // grownSize is the size that the PVC has grown to, or is to grow to, as it is

@@ -24,6 +24,7 @@ func Record(cache *v1alpha1.GoCache, o pass.Observed) {
 	}
 	if status.VolumeName != "" && status.VolumeName != pvc.Spec.VolumeName {
 		status.Used, status.UsedPercent, status.MeasuredCapacity, status.Growth = nil, nil, nil, nil // were of another
+		status.Inodes, status.InodesUsed = nil, nil
 	}
 	status.PersistentVolumeClaimName, status.VolumeName = pvc.Name, pvc.Spec.VolumeName
 	if !volume.Bound(pvc) {

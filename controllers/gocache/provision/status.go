@@ -31,7 +31,11 @@ func Bound(cache *v1alpha1.GoCache, o pass.Observed) *pass.Fact {
 func Sufficient(cache *v1alpha1.GoCache, o pass.Observed) *pass.Fact {
 	rule, status := cache.Spec.Storage.Growth, cache.Status.Storage
 	full := func() string {
-		return fmt.Sprintf("%d%% of %s is used", ptr.Deref(status.UsedPercent, 0), status.Capacity)
+		message := fmt.Sprintf("%d%% of %s is used", ptr.Deref(status.UsedPercent, 0), status.Capacity)
+		if status.Inodes != nil && status.InodesUsed != nil {
+			message += fmt.Sprintf(", %d of %d inodes", *status.InodesUsed, *status.Inodes)
+		}
+		return message
 	}
 	d := Growth(cache, o)
 	if rule == nil {
@@ -51,6 +55,8 @@ func Sufficient(cache *v1alpha1.GoCache, o pass.Observed) *pass.Fact {
 	case growth.Refused:
 		return pass.False(v1alpha1.ReasonGrowthRefused, "%s, and the PVC may not grow to %s: %s; use a StorageClass that allows expansion, or raise the quota; it is tried again every %s",
 			full(), &status.Growth.Size, status.Growth.Refused, growth.Pause)
+	case growth.OutOfInodes:
+		return pass.False(v1alpha1.ReasonOutOfInodes, "%s, and the file system has no more inodes since the PVC has grown: request a cleanup with lower bounds, or migrate to a StorageClass whose file systems have more inodes", full())
 	case growth.AtLimit:
 		return pass.False(v1alpha1.ReasonAtLimit, "%s, and spec.storage.growth.limit is %s: raise it, or request a cleanup", full(), &rule.Limit)
 	}

@@ -21,6 +21,7 @@ import (
 	"gocache.dev/operator/internal/kube/bounded"
 	"gocache.dev/operator/internal/kube/jobrun"
 	"gocache.dev/operator/internal/plan/cleanup"
+	"gocache.dev/operator/internal/plan/growth"
 	"gocache.dev/operator/internal/plan/request"
 	plan "gocache.dev/operator/internal/plan/writer"
 )
@@ -55,7 +56,9 @@ func (cleanUp) record(t *turn) {
 	}
 	outcome, message, r := cleanupOutcome(run)
 	c.Outcome, c.Message = outcome, bounded.Text(message, 4096)
-	t.recordUsage(r.UsedBytes, r.AvailableBytes)
+	t.recordUsage(growth.Measured{
+		Used: r.UsedBytes, Available: r.AvailableBytes, Capacity: r.CapacityBytes, Tree: r.TreeBytes, Inodes: r.Inodes, InodesUsed: r.InodesUsed,
+	})
 	if len(r.Preflight) > 0 {
 		c.Preflight, c.Paused = preflight(r), ""
 	}
@@ -147,6 +150,7 @@ func (t *turn) cleanupFacts() cleanup.Observation {
 	if t := t.cache.Status.WarmUp.LastSuccessTime; t != nil {
 		f.Warmed = t.Time
 	}
+	f.Full = almostFull(t.cache.Status.Storage)
 	c := t.cache.Status.Cleanup
 	if c == nil {
 		return f
@@ -367,4 +371,15 @@ func RefusesCleanup(cache *v1alpha1.GoCache) string {
 // RefusesApproval is why an approval is of no use; empty: a plan waits for it.
 func RefusesApproval(cache *v1alpha1.GoCache, o pass.Observed, req request.Request) string {
 	return (&turn{Observed: o, cache: cache}).refusesApproval(req)
+}
+
+// fullFrom is how much of the bytes or inodes of a volume is used, in percent, when a
+// cleanup does not wait for its schedule.
+const fullFrom = 90
+
+// almostFull reports whether the last run has left few bytes or inodes.
+func almostFull(s v1alpha1.CacheStorageStatus) bool {
+	used, inodes := ptr.Deref(s.InodesUsed, 0), ptr.Deref(s.Inodes, 0)
+	percent := growth.UsedPercent(used, inodes-used)
+	return ptr.Deref(s.UsedPercent, 0) >= fullFrom || inodes > 0 && ptr.Deref(percent, 0) >= fullFrom
 }

@@ -20,6 +20,7 @@ import (
 	"gocache.dev/operator/internal/kube/bounded"
 	"gocache.dev/operator/internal/kube/check"
 	"gocache.dev/operator/internal/kube/podspec"
+	"gocache.dev/operator/internal/plan/growth"
 	"gocache.dev/operator/internal/plan/livecheck"
 	"gocache.dev/operator/internal/plan/request"
 	"gocache.dev/operator/internal/plan/verification"
@@ -76,7 +77,9 @@ func (integrityCheck) record(t *turn) {
 		t.recordDoubt(before, &status)
 	}
 	t.cache.Status.Integrity = &status
-	t.recordUsage(v.UsedBytes, v.AvailableBytes)
+	t.recordUsage(growth.Measured{
+		Used: v.UsedBytes, Available: v.AvailableBytes, Capacity: v.CapacityBytes, Tree: v.TreeBytes, Inodes: v.Inodes, InodesUsed: v.InodesUsed,
+	})
 	t.answerCheck(v)
 }
 

@@ -23,6 +23,7 @@ import (
 	"gocache.dev/operator/internal/kube/bounded"
 	"gocache.dev/operator/internal/kube/jobrun"
 	"gocache.dev/operator/internal/kube/podspec"
+	"gocache.dev/operator/internal/plan/growth"
 	"gocache.dev/operator/internal/plan/warmup"
 	plan "gocache.dev/operator/internal/plan/writer"
 )
@@ -49,7 +50,9 @@ func (warmUp) recorded(cache *v1alpha1.GoCache) string { return cache.Status.War
 func (warmUp) record(t *turn) {
 	run, status := t.Run, &t.cache.Status.WarmUp
 	outcome, message, report := warmOutcome(run)
-	t.recordUsage(report.UsedBytes, report.AvailableBytes)
+	t.recordUsage(growth.Measured{
+		Used: report.UsedBytes, Available: report.AvailableBytes, Capacity: report.CapacityBytes, Tree: report.TreeBytes, Inodes: report.Inodes, InodesUsed: report.InodesUsed,
+	})
 	status.Run, status.Outcome, status.Message = run.Run, outcome, bounded.Text(message, 4096)
 	status.StartTime, status.CompletionTime = ptr.To(metav1.NewTime(run.Started)), ptr.To(metav1.NewTime(run.Ended))
 	again := run.Annotations[v1alpha1.CauseAnnotation] == warmup.Retry && status.Inputs == run.Annotations[v1alpha1.InputsAnnotation] &&

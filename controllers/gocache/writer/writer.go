@@ -374,13 +374,20 @@ func CreatingSnapshot(c *v1alpha1.CacheSnapshot) bool {
 
 // recordUsage records how full a run found the file system of the PVC. A run that
 // measured nothing reports 0 for both.
-func (t *turn) recordUsage(used, available int64) {
-	if used == 0 && available == 0 || !t.RanOnPVC() {
+func (t *turn) recordUsage(m growth.Measured) {
+	if m.Used == 0 && m.Available == 0 || !t.RanOnPVC() {
 		return
 	}
 	status := &t.cache.Status.Storage
-	status.Used = resource.NewQuantity(used>>20<<20, resource.BinarySI) // whole MiB read better
-	status.UsedPercent, status.MeasuredCapacity = growth.UsedPercent(used, available), status.Capacity
+	if status.Capacity != nil {
+		m = m.Of(status.Capacity.Value())
+	}
+	status.Used = resource.NewQuantity(m.Used>>20<<20, resource.BinarySI) // whole MiB read better
+	status.UsedPercent, status.MeasuredCapacity = growth.UsedPercent(m.Used, m.Available), status.Capacity
+	status.Inodes, status.InodesUsed = nil, nil
+	if m.Inodes > 0 {
+		status.Inodes, status.InodesUsed = &m.Inodes, &m.InodesUsed
+	}
 }
 
 // answers reports whether the writer that exists answers the accepted request,

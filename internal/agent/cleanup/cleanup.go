@@ -54,8 +54,9 @@ func Run(ctx context.Context, o Options) (cleanup.Report, error) {
 		c.made.Outcome, c.made.Message = cleanup.Failed, err.Error()
 	}
 	r := c.made
-	if used, err := volume.Usage(o.Root); err == nil {
+	if used, err := volume.Measure(o.Root); err == nil {
 		r.UsedBytes, r.CapacityBytes, r.AvailableBytes = used.Used, used.Capacity, used.Available
+		r.TreeBytes, r.Inodes, r.InodesUsed = used.Tree, used.Inodes, used.InodesUsed
 	}
 	r.DurationSeconds = o.Clock().Sub(start).Round(time.Millisecond).Seconds()
 	return r, o.report(r)

@@ -125,8 +125,14 @@ func (g *guard) look(ctx context.Context) error {
 	if space.Available < g.minFree {
 		return fmt.Errorf("the store's volume has %d bytes left, fewer than %d: a module that is fetched now could be truncated", space.Available, g.minFree)
 	}
+	if free := space.Inodes - space.InodesUsed; space.Inodes > 0 && free < minInodes {
+		return fmt.Errorf("the file system of the store's volume has %d of %d inodes left, fewer than %d: no files can be added soon, whatever space is left; clean up the store, or use a StorageClass whose file systems have more inodes", free, space.Inodes, minInodes)
+	}
 	return g.alive(ctx)
 }
+
+// minInodes are left for the files of a module that is fetched, of each request.
+const minInodes = 64
 
 // alive asks the server for anything: every answer but a failure is one.
 func (g *guard) alive(ctx context.Context) error {

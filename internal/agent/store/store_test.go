@@ -2,6 +2,8 @@ package store_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -11,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"gocache.dev/operator/internal/agent/caches"
 	"gocache.dev/operator/internal/agent/store"
@@ -217,6 +221,32 @@ func TestGuard(t *testing.T) {
 			must(t, <-ended)
 		})
 	}
+}
+
+// TestGuardOfInodes holds that a store whose volume has bytes left, and no inodes, is
+// not ready.
+func TestGuardOfInodes(t *testing.T) {
+	dir := t.TempDir()
+	err := unix.Mount("tmpfs", dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "size=64m,nr_inodes=100")
+	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) {
+		t.Skip("may not mount a file system of its own")
+	}
+	must(t, err)
+	t.Cleanup(func() { must(t, unix.Unmount(dir, unix.MNT_DETACH)) })
+	o := store.Options{Flags: caches.Flags{Store: filepath.Join(dir, "modules")}, Prepare: true, Listen: free(t), Clock: time.Now, Stderr: io.Discard}
+	w, err := store.New(o)
+	must(t, err)
+	for i := range 50 {
+		must(t, os.WriteFile(filepath.Join(dir, fmt.Sprint(i)), []byte("x"), 0o600))
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- w.Run(ctx) }()
+	eventually(t, "an answer that names the inodes", func() bool {
+		return strings.Contains(readyPage(t, "http://"+o.Listen), "of 100 inodes left")
+	})
+	cancel()
+	must(t, <-ended)
 }
 
 // readyPage is the agent's answer to the question whether the store can be used.

@@ -81,8 +81,9 @@ func (o *Options) measure(v *integrity.Verdict) {
 	if o.Root == "" {
 		return
 	}
-	if space, err := volume.Usage(o.Root); err == nil { // of no weight for the verdict
+	if space, err := volume.Measure(o.Root); err == nil { // of no weight for the verdict
 		v.UsedBytes, v.CapacityBytes, v.AvailableBytes = space.Used, space.Capacity, space.Available
+		v.TreeBytes, v.Inodes, v.InodesUsed = space.Tree, space.Inodes, space.InodesUsed
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -13,11 +14,16 @@ import (
 	"gocache.dev/operator/internal/domain/buildcache"
 )
 
-// Space is how full a volume is, in bytes.
+// Space is how full a volume is: bytes, and inodes where the file system has a fixed
+// number of them.
 type Space struct {
-	Used      int64 `json:"usedBytes"`
-	Capacity  int64 `json:"capacityBytes"`
-	Available int64 `json:"availableBytes"`
+	Used       int64 `json:"usedBytes"`
+	Capacity   int64 `json:"capacityBytes"`
+	Available  int64 `json:"availableBytes"`
+	Inodes     int64 `json:"inodes,omitempty"`
+	InodesUsed int64 `json:"inodesUsed,omitempty"`
+	// Tree is what the files below the directory take, by [Measure].
+	Tree int64 `json:"treeBytes,omitempty"`
 }
 
 // Usage asks the file system that holds dir.
@@ -27,12 +33,63 @@ func Usage(dir string) (Space, error) {
 		return Space{}, &fs.PathError{Op: "statfs", Path: dir, Err: err}
 	}
 	block := int64(st.Bsize)
-	return Space{
+	space := Space{
 		Used:      (int64(st.Blocks) - int64(st.Bfree)) * block, //nolint:gosec // sizes of devices
 		Capacity:  int64(st.Blocks) * block,                     //nolint:gosec // likewise
 		Available: int64(st.Bavail) * block,                     //nolint:gosec // likewise
-	}, nil
+	}
+	// A file system without a fixed number of inodes reports none, or, as Ceph's does,
+	// more free ones than there are.
+	inodes, free := int64(st.Files), int64(st.Ffree) //nolint:gosec // likewise
+	if inodes > 0 && free >= 0 && free <= inodes {
+		space.Inodes, space.InodesUsed = inodes, inodes-free
+	}
+	return space, nil
 }
+
+// Measure is [Usage] with what the files below dir take on the device. A file system
+// that several volumes share reports what all of them use: only a walk finds the part
+// of one. What cannot be read, or is removed meanwhile, is not counted.
+func Measure(dir string) (Space, error) {
+	space, err := Usage(dir)
+	if err != nil {
+		return space, err
+	}
+	root, err := os.Lstat(dir)
+	if err != nil {
+		return space, err
+	}
+	device := root.Sys().(*syscall.Stat_t).Dev
+	linked := map[uint64]bool{}
+	err = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return nil //nolint:nilerr // see above
+		}
+		info, err := d.Info()
+		if err != nil {
+			return nil //nolint:nilerr // see above
+		}
+		st := info.Sys().(*syscall.Stat_t)
+		if st.Dev != device { // another volume is mounted there
+			if d.IsDir() {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		if st.Nlink > 1 && !d.IsDir() {
+			if linked[st.Ino] {
+				return nil
+			}
+			linked[st.Ino] = true
+		}
+		space.Tree += st.Blocks * statBlock
+		return nil
+	})
+	return space, err
+}
+
+// statBlock is the unit of the blocks that stat reports, whatever the file system's.
+const statBlock = 512
 
 // Umask sets the process's umask.
 func Umask(mask int) { unix.Umask(mask) }

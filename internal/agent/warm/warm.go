@@ -83,8 +83,9 @@ func Run(ctx context.Context, o Options) (warmup.Report, error) {
 	case r.Outcome == "":
 		r.Outcome = warmup.Succeeded
 	}
-	if used, err := volume.Usage(o.Root); err == nil {
+	if used, err := volume.Measure(o.Root); err == nil {
 		r.UsedBytes, r.CapacityBytes, r.AvailableBytes = used.Used, used.Capacity, used.Available
+		r.TreeBytes, r.Inodes, r.InodesUsed = used.Tree, used.Inodes, used.InodesUsed
 	}
 	r.DurationSeconds = o.Clock().Sub(start).Round(time.Millisecond).Seconds()
 	return r, o.report(r)

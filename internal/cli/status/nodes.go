@@ -102,6 +102,9 @@ func (all *objects) cachePVC(c *v1alpha1.GoCache) Node {
 	if s.UsedPercent != nil {
 		parts = append(parts, fmt.Sprintf("%d%% used", *s.UsedPercent))
 	}
+	if s.Inodes != nil && s.InodesUsed != nil {
+		parts = append(parts, fmt.Sprintf("%d of %d inodes used", *s.InodesUsed, *s.Inodes))
+	}
 	if s.AppliedClass != "" {
 		parts = append(parts, "class "+s.AppliedClass)
 	}

@@ -94,7 +94,7 @@ func newUsage() *cobra.Command {
 		Short: "Print how full the volume of a directory is, as JSON",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			space, err := volume.Usage(dir)
+			space, err := volume.Measure(dir)
 			if err != nil {
 				return err
 			}

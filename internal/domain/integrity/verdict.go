@@ -60,6 +60,12 @@ type Verdict struct {
 	UsedBytes      int64 `json:"usedBytes,omitempty"`
 	CapacityBytes  int64 `json:"capacityBytes,omitempty"`
 	AvailableBytes int64 `json:"availableBytes,omitempty"`
+	// TreeBytes are what the files of the volume take: less than UsedBytes where the
+	// file system is shared with others. Inodes is how many files and directories the
+	// file system can hold, and InodesUsed how many it holds; 0: it has no limit.
+	TreeBytes  int64 `json:"treeBytes,omitempty"`
+	Inodes     int64 `json:"inodes,omitempty"`
+	InodesUsed int64 `json:"inodesUsed,omitempty"`
 }
 
 // Counts is how much was checked.

@@ -45,6 +45,12 @@ type Report struct {
 	CapacityBytes int64 `json:"capacityBytes"`
 	// AvailableBytes are what the writer may still use of it.
 	AvailableBytes int64 `json:"availableBytes,omitempty"`
+	// TreeBytes are what the files of the volume take: less than UsedBytes where the
+	// file system is shared with others. Inodes is how many files and directories the
+	// file system can hold, and InodesUsed how many it holds; 0: it has no limit.
+	TreeBytes  int64 `json:"treeBytes,omitempty"`
+	Inodes     int64 `json:"inodes,omitempty"`
+	InodesUsed int64 `json:"inodesUsed,omitempty"`
 	// DurationSeconds of the run.
 	DurationSeconds float64 `json:"durationSeconds"`
 	// ManifestDigest is the digest of the manifest that was left on the volume.

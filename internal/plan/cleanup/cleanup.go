@@ -41,6 +41,8 @@ type Observation struct {
 	Paused bool
 	// Warmed is when a warm-up last succeeded.
 	Warmed time.Time
+	// Full: the last run has left few bytes or inodes of the volume.
+	Full bool
 }
 
 // Plan is a plan that was made.
@@ -114,6 +116,9 @@ func (f Observation) decide() Decision {
 		return Decision{Step: Make, Cause: "the last run could not be done", Since: f.LastEnd}
 	case f.Paused && f.Warmed.After(f.LastEnd):
 		return Decision{Step: Make, Cause: "a warm-up ran since a check had paused the cleanup", Since: f.Warmed}
+	}
+	if f.Full && f.Open == nil && f.Warmed.After(later(f.LastPlan, f.LastEnd)) {
+		return Decision{Step: Make, Cause: "the volume is almost full", Since: f.Warmed}
 	}
 	due, at := f.Schedule.Due(later(f.Created, f.LastPlan), f.Now)
 	if due {

@@ -50,7 +50,7 @@ func TestDecide(t *testing.T) {
 	ended := noon.Add(-9*time.Hour + 2*time.Minute)
 	tomorrow := noon.Add(15 * time.Hour)
 	waits := map[string]bool{
-		"made, approval required": true, "waits until the next start": true, "waits and is asked for anew": true,
+		"the volume is almost full, and a plan waits": true, "made, approval required": true, "waits until the next start": true, "waits and is asked for anew": true,
 	}
 	for name, c := range map[string]struct {
 		change func(*cleanup.Observation)
@@ -62,6 +62,20 @@ func TestDecide(t *testing.T) {
 		"scheduled": {
 			func(f *cleanup.Observation) { f.Now = tomorrow.Add(time.Minute) },
 			cleanup.Decision{Step: cleanup.Make, Cause: "scheduled for 2026-11-22T03:00:00Z", Since: tomorrow},
+		},
+		"the volume is almost full after a warm-up": {
+			func(f *cleanup.Observation) { f.Full, f.Warmed = true, noon.Add(-time.Minute) },
+			cleanup.Decision{Step: cleanup.Make, Cause: "the volume is almost full", Since: noon.Add(-time.Minute)},
+		},
+		"the volume is still almost full after a cleanup": {
+			func(f *cleanup.Observation) { f.Full, f.Warmed = true, ended.Add(-time.Hour) },
+			cleanup.Decision{Wake: tomorrow},
+		},
+		"the volume is almost full, and a plan waits": {
+			func(f *cleanup.Observation) {
+				f.Full, f.Warmed, f.Open, f.ApprovalRequired = true, noon.Add(-time.Minute), plan(), true
+			},
+			cleanup.Decision{Wake: tomorrow},
 		},
 		"requested": {
 			func(f *cleanup.Observation) { f.Request, f.Requested = "cleanup#1", noon.Add(-time.Minute) },

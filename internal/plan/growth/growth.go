@@ -27,6 +27,8 @@ const (
 	Refused State = "Refused"
 	// AtLimit: it is as large as it may become, and getting full.
 	AtLimit State = "AtLimit"
+	// OutOfInodes: its inodes are almost used up, and growth has added none.
+	OutOfInodes State = "OutOfInodes"
 )
 
 // Observation is the observed state of a PVC.
@@ -41,6 +43,11 @@ type Observation struct {
 	// Used percent that a run found, of the capacity Measured; nil: none did.
 	Used     *int32
 	Measured *resource.Quantity
+	// InodesUsed of the Inodes of the file system; 0: it has no fixed number.
+	InodesUsed, Inodes int64
+	// GrownInodes is how many inodes it had when it was last expanded for their sake;
+	// 0: it was not.
+	GrownInodes int64
 	// RefusedAt is when the API server refused an expansion to RefusedSize; zero:
 	// it did not.
 	RefusedAt   time.Time
@@ -64,8 +71,10 @@ func Decide(f Observation) Decision {
 		return Decision{State: Growing}
 	case f.Used == nil || f.Measured == nil || f.Measured.Cmp(f.Capacity) != 0:
 		return Decision{State: Unmeasured}
-	case *f.Used < f.UsedPercent:
+	case *f.Used < f.UsedPercent && !f.fewInodes():
 		return Decision{State: Enough}
+	case *f.Used < f.UsedPercent && f.GrownInodes > 0 && f.Inodes <= f.GrownInodes:
+		return Decision{State: OutOfInodes}
 	}
 	next := f.Capacity.DeepCopy()
 	next.Add(f.Step)
@@ -79,6 +88,41 @@ func Decide(f Observation) Decision {
 		return Decision{State: Refused, Wake: again}
 	}
 	return Decision{State: Grow, Size: next}
+}
+
+// fewInodes reports whether so many inodes are used that the rule applies.
+func (f Observation) fewInodes() bool {
+	percent := UsedPercent(f.InodesUsed, f.Inodes-f.InodesUsed)
+	return f.Inodes > 0 && percent != nil && *percent >= f.UsedPercent
+}
+
+// ForInodes reports whether only the inodes make the PVC grow.
+func (f Observation) ForInodes() bool {
+	return f.Used != nil && *f.Used < f.UsedPercent && f.fewInodes()
+}
+
+// Measured is what a run measured of the file system of a volume, in bytes; 0 for all:
+// nothing.
+type Measured struct {
+	// Used, Available and Capacity of the file system, and Tree, what the files of the
+	// volume take.
+	Used, Available, Capacity, Tree int64
+	// InodesUsed of Inodes; 0: the file system has no fixed number.
+	InodesUsed, Inodes int64
+}
+
+// sharedFrom is the size of a file system, in percent of the volume, from which others
+// share it: drivers round sizes up, by less than that.
+const sharedFrom = 110
+
+// Of returns what was measured of a volume of a size. Where the file system is larger,
+// others use it, too: only the files of the volume count against its size, and the
+// inodes are not the volume's to use up.
+func (m Measured) Of(size int64) Measured {
+	if size <= 0 || m.Tree <= 0 || float64(m.Capacity)*100 < float64(size)*sharedFrom {
+		return m
+	}
+	return Measured{Used: m.Tree, Available: min(m.Available, max(0, size-m.Tree)), Capacity: size, Tree: m.Tree}
 }
 
 // UsedPercent is the used part of a file system's usable space in percent, as

@@ -32,18 +32,28 @@ func TestDecide(t *testing.T) {
 		size        string
 		wake        time.Duration
 	}{
-		"full":                          {full, growth.Grow, "60Gi", 0},
-		"not full":                      {with(func(f *growth.Observation) { f.Used = ptr.To[int32](84) }), growth.Enough, "", 0},
-		"not measured":                  {with(func(f *growth.Observation) { f.Used, f.Measured = nil, nil }), growth.Unmeasured, "", 0},
-		"measured when it was less":     {with(func(f *growth.Observation) { f.Measured = ptr.To(q("40Gi")) }), growth.Unmeasured, "", 0},
-		"growing":                       {with(func(f *growth.Observation) { f.Requested = q("60Gi") }), growth.Growing, "", 0},
-		"near the limit":                {with(func(f *growth.Observation) { f.Limit = q("55Gi") }), growth.Grow, "55Gi", 0},
-		"at the limit":                  {with(func(f *growth.Observation) { f.Limit = q("50Gi") }), growth.AtLimit, "", 0},
-		"beyond the limit":              {with(func(f *growth.Observation) { f.Limit = q("40Gi") }), growth.AtLimit, "", 0},
-		"the driver gave more":          {with(func(f *growth.Observation) { f.Requested = q("45Gi") }), growth.Grow, "60Gi", 0},
-		"refused just now":              {with(func(f *growth.Observation) { f.RefusedAt, f.RefusedSize = noon, q("60Gi") }), growth.Refused, "", growth.Pause},
-		"refused an hour ago":           {with(func(f *growth.Observation) { f.RefusedAt, f.RefusedSize = noon.Add(-growth.Pause), q("60Gi") }), growth.Grow, "60Gi", 0},
-		"refused, the step is less now": {with(func(f *growth.Observation) { f.RefusedAt, f.RefusedSize, f.Step = noon, q("60Gi"), q("5Gi") }), growth.Grow, "55Gi", 0},
+		"full":                      {full, growth.Grow, "60Gi", 0},
+		"not full":                  {with(func(f *growth.Observation) { f.Used = ptr.To[int32](84) }), growth.Enough, "", 0},
+		"not measured":              {with(func(f *growth.Observation) { f.Used, f.Measured = nil, nil }), growth.Unmeasured, "", 0},
+		"measured when it was less": {with(func(f *growth.Observation) { f.Measured = ptr.To(q("40Gi")) }), growth.Unmeasured, "", 0},
+		"growing":                   {with(func(f *growth.Observation) { f.Requested = q("60Gi") }), growth.Growing, "", 0},
+		"near the limit":            {with(func(f *growth.Observation) { f.Limit = q("55Gi") }), growth.Grow, "55Gi", 0},
+		"at the limit":              {with(func(f *growth.Observation) { f.Limit = q("50Gi") }), growth.AtLimit, "", 0},
+		"beyond the limit":          {with(func(f *growth.Observation) { f.Limit = q("40Gi") }), growth.AtLimit, "", 0},
+		"the driver gave more":      {with(func(f *growth.Observation) { f.Requested = q("45Gi") }), growth.Grow, "60Gi", 0},
+		"refused just now":          {with(func(f *growth.Observation) { f.RefusedAt, f.RefusedSize = noon, q("60Gi") }), growth.Refused, "", growth.Pause},
+		"refused an hour ago":       {with(func(f *growth.Observation) { f.RefusedAt, f.RefusedSize = noon.Add(-growth.Pause), q("60Gi") }), growth.Grow, "60Gi", 0},
+		"few inodes left":           {with(func(f *growth.Observation) { f.Used, f.InodesUsed, f.Inodes = ptr.To[int32](30), 85, 100 }), growth.Grow, "60Gi", 0},
+		"enough inodes left":        {with(func(f *growth.Observation) { f.Used, f.InodesUsed, f.Inodes = ptr.To[int32](30), 84, 100 }), growth.Enough, "", 0},
+		"no fixed number of inodes": {with(func(f *growth.Observation) { f.Used, f.InodesUsed = ptr.To[int32](30), 84 }), growth.Enough, "", 0},
+		"growth has added inodes": {with(func(f *growth.Observation) {
+			f.Used, f.InodesUsed, f.Inodes, f.GrownInodes = ptr.To[int32](30), 110, 120, 100
+		}), growth.Grow, "60Gi", 0},
+		"growth has added no inodes": {with(func(f *growth.Observation) {
+			f.Used, f.InodesUsed, f.Inodes, f.GrownInodes = ptr.To[int32](30), 90, 100, 100
+		}), growth.OutOfInodes, "", 0},
+		"growth has added bytes, and they are used": {with(func(f *growth.Observation) { f.InodesUsed, f.Inodes, f.GrownInodes = 90, 100, 100 }), growth.Grow, "60Gi", 0},
+		"refused, the step is less now":             {with(func(f *growth.Observation) { f.RefusedAt, f.RefusedSize, f.Step = noon, q("60Gi"), q("5Gi") }), growth.Grow, "55Gi", 0},
 	} {
 		d := growth.Decide(tt.observation)
 		if d.State != tt.state || tt.size != "" && d.Size.Cmp(q(tt.size)) != 0 {
@@ -118,5 +128,32 @@ func TestGrowth(t *testing.T) {
 			}
 			f.Requested, f.RefusedAt = d.Size, time.Time{}
 		}
+	}
+}
+
+// TestMeasuredOf holds what counts as used of a volume, by the size of its file system.
+func TestMeasuredOf(t *testing.T) {
+	const gib = int64(1) << 30
+	own := growth.Measured{Used: gib / 2, Available: gib / 4, Capacity: gib * 9 / 10, Tree: gib / 3, Inodes: 100, InodesUsed: 50}
+	rounded := own
+	rounded.Capacity = gib + gib/20
+	unwalked := growth.Measured{Used: 20 * gib, Available: 30 * gib, Capacity: 50 * gib}
+	for name, tt := range map[string]struct {
+		measured, want growth.Measured
+	}{
+		"its own":           {own, own},
+		"rounded up":        {rounded, rounded},
+		"measured by none":  {growth.Measured{}, growth.Measured{}},
+		"shared, no walk":   {unwalked, unwalked},
+		"shared":            {growth.Measured{Used: 20 * gib, Available: 30 * gib, Capacity: 50 * gib, Tree: gib / 4, Inodes: 9, InodesUsed: 8}, growth.Measured{Used: gib / 4, Available: gib * 3 / 4, Capacity: gib, Tree: gib / 4}},
+		"shared, and full":  {growth.Measured{Used: 50 * gib, Capacity: 50 * gib, Tree: gib / 4}, growth.Measured{Used: gib / 4, Capacity: gib, Tree: gib / 4}},
+		"more than its own": {growth.Measured{Used: 20 * gib, Available: 30 * gib, Capacity: 50 * gib, Tree: 2 * gib}, growth.Measured{Used: 2 * gib, Capacity: gib, Tree: 2 * gib}},
+	} {
+		if got := tt.measured.Of(gib); got != tt.want {
+			t.Errorf("%s: %+v, want %+v", name, got, tt.want)
+		}
+	}
+	if got := own.Of(0); got != own {
+		t.Errorf("without a size: %+v", got)
 	}
 }
