@@ -45,6 +45,10 @@ func TestAttacks(t *testing.T) {
 		"an editor sends a Secret to a server of theirs":  sendsASecretAway,
 		"an editor mounts a Secret into their image":      mountsASecret,
 		"a runner borrows another namespace's content":    borrowsContent,
+		"a runner changes what a build gets":              changesABuild,
+		"a runner plants a repository":                    plantsARepository,
+		"an editor verifies less than the policy":         verifiesLess,
+		"an editor runs a router without instances":       runsOnlyARouter,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -386,7 +390,7 @@ func mountsASecret(t *testing.T) {
 		"own-args":     {"upstream", "https://proxy.corp.example", &v1alpha1.ProxyServer{Args: []string{"--credentials-hosts", "evil.test", "--upstream", "https://evil.test"}}},
 		"own-upstream": {"upstream", "https://evil.test", nil},
 		"any-secret":   {"database", "https://evil.test", nil},
-		"own-variable": {"upstream", "https://proxy.corp.example", &v1alpha1.ProxyServer{Env: []v1alpha1.EnvVar{fromSecret("GOPROXY", "upstream")}}},
+		"own-variable": {"database", "https://proxy.corp.example", &v1alpha1.ProxyServer{Env: []v1alpha1.EnvVar{fromSecret("GOPROXY", "database")}}},
 	} {
 		p := &v1alpha1.ModProxy{ObjectMeta: s.meta(name), Spec: v1alpha1.ModProxySpec{
 			Instances: []v1alpha1.ProxyInstance{{Name: "blue", Server: tt.server, Storage: &v1alpha1.InstanceStorage{Size: resource.MustParse("1Gi"), StorageClassName: &s.ns}}},
