@@ -48,7 +48,7 @@ type Result struct {
 	manifest.Comparison `json:",inline"`
 	// Listed is how many changes were passed on.
 	Listed int `json:"-"`
-	// Notes are what the reader must know about the manifests.
+	// Notes are remarks about the manifests, for the reader of the result.
 	Notes []string `json:"notes,omitempty"`
 }
 
