@@ -119,7 +119,7 @@ A TARGET is the name of a GoCache, or KIND/NAME: gocache/ci, modproxy/goproxy.`,
 	a.flags.AddFlags(root.PersistentFlags())
 	root.SetOut(a.Out)
 	root.SetErr(a.ErrOut)
-	root.AddCommand(a.statusCommand(), a.doctorCommand(), a.envCommand(), a.logsCommand(), a.diffCommand(), a.csicheckCommand())
+	root.AddCommand(a.statusCommand(), a.doctorCommand(), a.envCommand(), a.logsCommand(), a.diffCommand(), a.csicheckCommand(), a.whyColdCommand())
 	for _, r := range requestCommands {
 		root.AddCommand(a.requestCommand(r))
 	}
