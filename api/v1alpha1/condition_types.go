@@ -35,8 +35,10 @@ const (
 	// Intact, False when Corrupt, Unknown when Inconclusive or not checked yet. It
 	// is present when checks are declared or one was made.
 	IntactCondition = "Intact"
-	// StorageSufficientCondition is whether the PVC of a GoCache has space and inodes left, by
-	// the rule of spec.storage.growth. It is present when that is set.
+	// StorageSufficientCondition is whether the PVC of a GoCache has space and inodes
+	// left, by the rule of spec.storage.growth, with which it is present; and whether the
+	// stores of a ModProxy have room for what the instances fetch. It is present
+	// while one of them has a store.
 	StorageSufficientCondition = "StorageSufficient"
 	// CleanCondition is whether the caches were within the bounds of spec.cleanup
 	// at the last cleanup; absent without it.
@@ -267,6 +269,11 @@ const (
 	// ReasonStoreCorrupt quarantines an instance: a check of its store found content
 	// that differs from trust data, or from an earlier check.
 	ReasonStoreCorrupt = "StoreCorrupt"
+	// ReasonStoreFull: the store of an instance has no room for what it fetches.
+	// Clients are served, and each costs another fetch. The message has what to do.
+	ReasonStoreFull = "StoreFull"
+	// ReasonStoresHaveRoom: every store has room for what its instance fetches.
+	ReasonStoresHaveRoom = "StoresHaveRoom"
 	// ReasonGatewayAPIMissing: router.type is Gateway, and the cluster has no
 	// HTTPRoutes; install the Gateway API, or choose another type.
 	ReasonGatewayAPIMissing = "GatewayAPIMissing"

@@ -1041,6 +1041,11 @@ type InstanceStatus struct {
 	// diskUsedPercent in steps of 5.
 	// +optional
 	DiskUsedPercent *int32 `json:"diskUsedPercent,omitempty"`
+	// storeFullSince is since when the store has no room for what the instance
+	// fetches, so that each client costs another fetch; unset while it has room.
+	// Servers of type Goproxy report it.
+	// +optional
+	StoreFullSince *metav1.Time `json:"storeFullSince,omitempty"`
 	// latestVerifiedSnapshot of the store, by name.
 	// +kubebuilder:validation:MaxLength=253
 	// +optional

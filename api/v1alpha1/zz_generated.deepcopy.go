@@ -1239,6 +1239,10 @@ func (in *InstanceStatus) DeepCopyInto(out *InstanceStatus) {
 		*out = new(int32)
 		**out = **in
 	}
+	if in.StoreFullSince != nil {
+		in, out := &in.StoreFullSince, &out.StoreFullSince
+		*out = (*in).DeepCopy()
+	}
 	if in.LastScheduledSnapshot != nil {
 		in, out := &in.LastScheduledSnapshot, &out.LastScheduledSnapshot
 		*out = (*in).DeepCopy()

@@ -53,6 +53,12 @@ func instanceEvents(was, is v1alpha1.InstanceStatus) []event.Event {
 		f := is.FailingProbes[0]
 		events = append(events, event.Warning("InstanceUnhealthy", "Probe", "Instance %s failed probe %s: %s", is.Name, f.Kind, f.Message))
 	}
+	switch {
+	case is.StoreFullSince != nil && was.StoreFullSince == nil:
+		events = append(events, event.Warning("StoreFull", "Probe", "The store of instance %s is full: what does not fit is fetched again for each client; set storage.maxUsedPercent, or increase storage.size", is.Name))
+	case is.StoreFullSince == nil && was.StoreFullSince != nil:
+		events = append(events, event.Normal("StoreHasRoom", "Probe", "The store of instance %s has room for what it fetches again", is.Name))
+	}
 	if is.Healthy && !was.Healthy {
 		events = append(events, event.Normal("InstanceHealthy", "Probe", "Instance %s passed its probes", is.Name))
 	}

@@ -1,6 +1,7 @@
 package modproxy
 
 import (
+	"strings"
 	"testing"
 
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -33,5 +34,33 @@ func TestStoreCannotFollow(t *testing.T) {
 			w.settle()
 			w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonServing, "blue,green serves")
 		})
+	}
+}
+
+// TestStoreFull holds that a store without room for what is fetched is reported
+// with what to do, and that this takes no instance out: clients are served.
+func TestStoreFull(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.serving()
+	w.tick(3)
+	w.condition(v1alpha1.StorageSufficientCondition, metav1.ConditionTrue, v1alpha1.ReasonStoresHaveRoom, "")
+	w.blue.full = true
+	w.tick(5)
+	w.condition(v1alpha1.StorageSufficientCondition, metav1.ConditionFalse, v1alpha1.ReasonStoreFull, "blue: the store is full")
+	w.condition(v1alpha1.StorageSufficientCondition, metav1.ConditionFalse, v1alpha1.ReasonStoreFull, "Set storage.maxUsedPercent")
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonServing, "blue,green serves")
+	w.weights(100, 100)
+	if events := w.recorded(); !strings.Contains(events, "StoreFull") || !strings.Contains(events, "The store of instance blue is full") {
+		t.Errorf("the events are %s", events)
+	}
+	w.edit(func(p *v1alpha1.ModProxy) { p.Spec.Instances[0].Storage.MaxUsedPercent = ptr.To[int32](80) })
+	w.settle()
+	w.condition(v1alpha1.StorageSufficientCondition, metav1.ConditionFalse, v1alpha1.ReasonStoreFull, "below maxUsedPercent 80")
+	w.blue.full = false
+	w.tick(5)
+	w.condition(v1alpha1.StorageSufficientCondition, metav1.ConditionTrue, v1alpha1.ReasonStoresHaveRoom, "")
+	if events := w.recorded(); !strings.Contains(events, "StoreHasRoom") {
+		t.Errorf("the events are %s", events)
 	}
 }

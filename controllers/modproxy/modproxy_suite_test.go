@@ -58,6 +58,8 @@ const interval = 10 * time.Second
 // agent beside its store.
 type instance struct {
 	down, unready, wrong bool
+	// full: its store has no room.
+	full bool
 	// broken: it answers 500 to every module.
 	broken bool
 	// noDatabase: the checksum database is not reached through it; ownWay: it
@@ -281,7 +283,8 @@ func (i *instance) serve(w http.ResponseWriter, req *http.Request) {
 	case path == "/readyz":
 		answer([]byte("ok"))
 	case path == "/metrics":
-		answer([]byte("# TYPE gocache_proxy_checksum_database gauge\ngocache_proxy_checksum_database{name=\"db.test\"} 1\n"))
+		answer([]byte("# TYPE gocache_proxy_checksum_database gauge\ngocache_proxy_checksum_database{name=\"db.test\"} 1\n" +
+			fmt.Sprintf("# TYPE gocache_proxy_store_full gauge\ngocache_proxy_store_full %d\n", map[bool]int{true: 1}[i.full])))
 	case path == "/sumdb/db.test/supported" && !i.ownWay:
 	case path == "/sumdb/db.test/latest" && i.noDatabase:
 		i.databaseAsked++

@@ -27,6 +27,7 @@ func setConditions(p *progress, failed error) {
 		}{
 			{v1alpha1.RoutedCondition, routedFact(p.routing, p.Arrived, p.Refused)},
 			{v1alpha1.HealthyCondition, healthyFact(p.proxy, p.decision, p.Refused)},
+			{v1alpha1.StorageSufficientCondition, storesFact(p.proxy)},
 			{v1alpha1.ConsistentCondition, consistencyFact(p.proxy, p.Observed)},
 			{v1alpha1.ChecksumDatabaseServedCondition, databaseFact(p.proxy, p.Observed)},
 		} {

@@ -73,6 +73,8 @@ type Observation struct {
 	// multiple of five, so that a volume that fills slowly does not cost a status
 	// write at each probe; nil: not known.
 	DiskUsedPercent *int32
+	// Full fails while the instance's store has no room for what it fetches.
+	Full failover.Streak
 	// Store is the last report of the agent beside the store; nil: none yet.
 	Store *StoreReport
 	// Served are the checksums of the reference modules that the instance served
@@ -344,6 +346,9 @@ func (p *Prober) record(i *instanceState, report *StoreReport, a answers) (chang
 		i.observed.Store = report
 	}
 	i.observed.Served = a.served
+	was := i.observed.Full
+	i.observed.Full = was.Add(outcome(a.full.Outcome), untrusted.Bound(a.full.Message), p.clock())
+	changed = changed || matters(was, i.observed.Full, i.target.Thresholds)
 	for kind, result := range a.results {
 		was := i.observed.Streaks[kind]
 		is := was.Add(outcome(result.Outcome), untrusted.Bound(result.Message), p.clock())
@@ -376,6 +381,7 @@ type answers struct {
 	served map[module.Version]failover.Sums
 	// diskUsed is as in Observation.
 	diskUsed *int32
+	full     probe.Result
 }
 
 // probe makes the probes of all kinds, each within the timeout.
@@ -402,6 +408,11 @@ func (t Target) probe(ctx context.Context, via connection, references []probe.Re
 			step := int32(used / 5 * 5) //nolint:gosec // 0 to 100
 			a.diskUsed = &step
 		}
+	}
+	if t.SupportsStoredOnly { // our own server
+		ctx, cancel := via.within(ctx, t.Timeout)
+		a.full = to.StoreFull(ctx)
+		cancel()
 	}
 	return a
 }

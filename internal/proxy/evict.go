@@ -191,3 +191,15 @@ func Percent(text string) int {
 	}
 	return n
 }
+
+// fullFor is how long a store counts as full after a file lacked room.
+const fullFor = 15 * time.Minute
+
+// full reports whether what is fetched cannot be kept, so that each client costs
+// another fetch.
+func (s *Store) full(now time.Time) bool {
+	if at := s.lackedRoom.Load(); at != 0 && now.Sub(time.Unix(0, at)) < fullFor {
+		return true
+	}
+	return s.evict != nil && s.evict.maxUsed > 0 && s.evict.excess(0) > 0
+}

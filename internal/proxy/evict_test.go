@@ -4,6 +4,7 @@ import (
 	"io/fs"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -108,4 +109,30 @@ func TestEviction(t *testing.T) {
 	if !none.has("m/@v/a.zip") {
 		t.Error("it is off, and removed something")
 	}
+}
+
+// TestFull holds that a store reports that it is full while a file lacked room
+// lately, and while removing archives does not suffice.
+func TestFull(t *testing.T) {
+	s, clock := volume(t, 10_000, 0)
+	s.now = func() time.Time { return time.Unix(clock.Load(), 0) }
+	full := func(what string, want bool) {
+		t.Helper()
+		if got := s.full(s.now()); got != want {
+			t.Errorf("%s: full is %v", what, got)
+		}
+	}
+	full("an empty store", false)
+	s.stored("m/@v/v1.0.0.zip", fs.ErrPermission)
+	full("another error", false)
+	s.stored("m/@v/v1.0.0.zip", &fs.PathError{Op: "write", Err: syscall.ENOSPC})
+	full("no room", true)
+	s.stored("m/@v/v1.0.0.mod", nil)
+	full("room for a small file", true)
+	clock.Add(int64(fullFor / time.Second))
+	full("no room, some time ago", false)
+	s.evict.maxUsed = 80
+	put(t, s, "m/@v/list", 8500)
+	s.evict.makeRoom(0)
+	full("nothing to remove", true)
 }

@@ -77,7 +77,7 @@ func newMetrics() *metrics {
 }
 
 // watchStore publishes the figures of the last completed check.
-func (m *metrics) watchStore(latest func() Report) {
+func (m *metrics) watchStore(latest func() Report, full func() bool) {
 	gauge := func(name, help string, value func(Report) float64) prometheus.Collector {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return value(latest()) })
 	}
@@ -88,6 +88,14 @@ func (m *metrics) watchStore(latest func() Report) {
 			func(r Report) float64 { return float64(r.Free) }),
 		gauge("gocache_proxy_volume_capacity_bytes", "Size of the store's volume.",
 			func(r Report) float64 { return float64(r.Capacity) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: probe.StoreFullMetric,
+			Help: "1 while the store lacks room: a file could not be stored for that within a quarter of an hour, or the removal of archives cannot bring the volume below its limit."},
+			func() float64 {
+				if full() {
+					return 1
+				}
+				return 0
+			}),
 		gauge("gocache_proxy_ready", "1 when the store is fit to serve from.", func(r Report) float64 {
 			if r.Problem != "" {
 				return 0
@@ -170,10 +178,13 @@ func (m *metrics) storeRead(verdict readVerdict) {
 func (m *metrics) storeWrite(err error) {
 	result := "ok"
 	switch {
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+	case isFull(err):
 		result = "full"
 	case err != nil:
 		result = "failed"
 	}
 	m.storeWrites.WithLabelValues(result).Inc()
 }
+
+// isFull reports whether a file lacked room.
+func isFull(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) }

@@ -118,6 +118,7 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	store.now = o.Now
 	up, err := newUpstream(env, o.Credentials, o.CredentialsHosts, o.FetchTimeout, m, o.Now)
 	if err != nil {
 		return nil, err
@@ -135,7 +136,7 @@ func New(o Options) (*Server, error) {
 	if s.rules, err = newRules(o.Policy, m, o.Now, o.Log); err != nil {
 		return nil, err
 	}
-	m.watchStore(s.ready.latest)
+	m.watchStore(s.ready.latest, func() bool { return store.full(o.Now()) })
 	m.proxies(env.SumDBName())
 	if s.fetcher, err = newFetcher(o, env, store, up, vcs); err != nil {
 		return nil, err

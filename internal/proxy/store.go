@@ -16,6 +16,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/go-logr/logr"
 	"golang.org/x/sys/unix"
@@ -51,6 +52,10 @@ type Store struct {
 	log     logr.Logger
 	metrics *metrics
 	evict   *eviction // nil: none
+	now     func() time.Time
+	// lackedRoom is when a file could not be stored for that, in nanoseconds since
+	// 1970.
+	lackedRoom atomic.Int64
 }
 
 // OpenStore opens the store in dir. A directory that is new or empty gets a
@@ -71,7 +76,7 @@ func OpenStore(dir string, log logr.Logger, m *metrics) (*Store, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open the store in %s: %w", dir, err), root.Close())
 	}
-	s := &Store{dir: dir, id: id, log: log, metrics: m}
+	s := &Store{dir: dir, id: id, log: log, metrics: m, now: time.Now}
 	s.root.Store(root)
 	s.sums = s.supportsSums(root)
 	log.Info("Opened the store", "dir", dir, "id", id, "checkedOnRead", s.sums)
@@ -266,6 +271,9 @@ func (s *Store) Put(_ context.Context, name string, content io.ReadSeeker) error
 // stored takes note of a file that was written, or was not.
 func (s *Store) stored(name string, err error) {
 	s.metrics.storeWrite(err)
+	if isFull(err) {
+		s.lackedRoom.Store(s.now().UnixNano())
+	}
 	if err != nil {
 		s.log.Error(err, "A file cannot be stored; the client gets it all the same", "file", name)
 		return

@@ -28,6 +28,26 @@ const (
 	StoreAvailableMetric = "gocache_store_available_bytes"
 )
 
+// StoreFullMetric of gocache-proxy is 1 while its store lacks room.
+const StoreFullMetric = "gocache_proxy_store_full"
+
+// StoreFull asks our own server whether its store has room for what it fetches,
+// which the share of the volume does not show. An earlier version has no result.
+func (t Target) StoreFull(ctx context.Context) Result {
+	page, err := t.metrics(ctx, t.Base)
+	if err != nil {
+		return Result{Unknown, err.Error()}
+	}
+	full, err := page.named(StoreFullMetric)
+	switch {
+	case err != nil:
+		return Result{Unknown, err.Error()}
+	case full[0].GetGauge().GetValue() > 0:
+		return Result{Failed, "the store has no room for what the instance fetches"}
+	}
+	return Result{Outcome: Passed}
+}
+
 // Disk asks how full the volume of the instance's store is, in percent of what
 // the store may use, and fails at limit. For an instance without these metrics
 // the result is Unknown.
@@ -85,7 +105,7 @@ func (t Target) metrics(ctx context.Context, base string) (page metricsPage, err
 	if resp.StatusCode != http.StatusOK {
 		return page, fmt.Errorf("GET %s: status %d", redact(page.url), resp.StatusCode)
 	}
-	text, err := linesOf(http.MaxBytesReader(nil, resp.Body, maxMetrics), usedMetric, availableMetric, StoreUsedMetric, StoreAvailableMetric, DatabaseMetric)
+	text, err := linesOf(http.MaxBytesReader(nil, resp.Body, maxMetrics), usedMetric, availableMetric, StoreUsedMetric, StoreAvailableMetric, StoreFullMetric, DatabaseMetric)
 	if err != nil {
 		return page, fmt.Errorf("GET %s: the page cannot be read as metrics", redact(page.url))
 	}
