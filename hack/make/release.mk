@@ -28,11 +28,14 @@ RELEASE_URL ?= https://gocache.dev/operator/releases/$(VERSION)
 RELEASE_KEY ?=
 # 1: try a release from a commit without its tag, or from a changed work tree.
 ALLOW_DIRTY ?=
+# With ALLOW_DIRTY: the only platform to build for, such as linux/amd64.
+RELEASE_PLATFORM ?=
 RELEASE = cd $(RELEASE_DIR) && go run . build --version '$(VERSION)' --repository '$(IMAGE_REPOSITORY)' --url '$(RELEASE_URL)' \
-  $(if $(RELEASE_KEY),--key '$(abspath $(RELEASE_KEY))') $(if $(ALLOW_DIRTY),--allow-dirty)
+  $(if $(RELEASE_KEY),--key '$(abspath $(RELEASE_KEY))') $(if $(ALLOW_DIRTY),--allow-dirty) $(if $(RELEASE_PLATFORM),--platform '$(RELEASE_PLATFORM)')
 
 .PHONY: release
 release: ## Build all files of the release VERSION into dist/VERSION, without a network (RELEASE_KEY signs, ALLOW_DIRTY=1 tries)
+	$(PREREQUISITES) build
 	@[ -n '$(VERSION)' ] || { echo "make release: set VERSION to the tag, such as VERSION=v0.1.0" >&2; exit 1; }
 	@rm -rf '$(CURDIR)/dist/$(VERSION)' && mkdir -p dist
 	@$(RELEASE) --root $(CURDIR) --out '$(CURDIR)/dist/$(VERSION)'
@@ -44,3 +47,9 @@ release-check: release ## Build the release VERSION once more in another clone, 
 	  git -C "$$temp/clone" checkout -q "$$(git rev-parse HEAD)" && \
 	  ($(RELEASE) --root "$$temp/clone" --out "$$temp/out") && diff -r 'dist/$(VERSION)' "$$temp/out" && \
 	  echo "release-check: $$(ls "$$temp/out" | wc -l) files are identical"
+
+.PHONY: test-upgrade
+test-upgrade: ## Install a release by its chart, upgrade it to the next under go commands, and remove it (local cluster)
+	$(PREREQUISITES) demo
+	@$(MAKE) $(HELM)
+	HELM=$(HELM) go test -v -count=1 -timeout 60m ./test/upgrade

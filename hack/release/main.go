@@ -67,6 +67,7 @@ func newBuild() *cobra.Command {
 	f.StringVar(&o.Key, "key", "", "file with an Ed25519 key in PEM that signs (default: nothing is signed)")
 	f.StringVar(&o.Certificates, "ca-certificates", "/etc/ssl/certs/ca-certificates.crt", "CA certificates of the image")
 	f.BoolVar(&o.Untagged, "allow-dirty", false, "try a release from a commit without the tag, or from a changed work tree")
+	f.StringVar(&o.Platform, "platform", "", "with --allow-dirty: build for this platform alone, such as linux/amd64")
 	for _, name := range []string{"out", "version"} {
 		if err := cmd.MarkFlagRequired(name); err != nil {
 			panic(err) // the flag is defined above

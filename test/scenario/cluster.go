@@ -94,6 +94,15 @@ func Root() string {
 // Prepare starts the cluster if it is a local one, puts the images on it and
 // deploys the operator of this tree.
 func Prepare(ctx context.Context, o Options, n *Narrator) (*Cluster, error) {
+	c, err := Start(ctx, o, n)
+	if err != nil {
+		return c, err
+	}
+	return c, c.deploy(ctx)
+}
+
+// Start is Prepare without the operator: the caller installs it.
+func Start(ctx context.Context, o Options, n *Narrator) (*Cluster, error) {
 	c := &Cluster{Options: o, n: n}
 	if c.Kind == "" {
 		c.Kind = Local
@@ -101,11 +110,11 @@ func Prepare(ctx context.Context, o Options, n *Narrator) (*Cluster, error) {
 	var steps []func(context.Context) error
 	switch c.Kind {
 	case Local:
-		steps = []func(context.Context) error{c.prerequisites, c.startLocal, c.loadImages, c.startUpstream, c.connect, c.deploy}
+		steps = []func(context.Context) error{c.prerequisites, c.startLocal, c.loadImages, c.startUpstream, c.connect}
 	case Kind:
-		steps = []func(context.Context) error{c.publicKubectl, c.loadKind, c.connect, c.deploy}
+		steps = []func(context.Context) error{c.publicKubectl, c.loadKind, c.connect}
 	case Current:
-		steps = []func(context.Context) error{c.pullableImage, c.publicKubectl, c.connect, c.deploy}
+		steps = []func(context.Context) error{c.pullableImage, c.publicKubectl, c.connect}
 	default:
 		return c, fmt.Errorf("CLUSTER=%s: want %s, %s or %s", c.Kind, Local, Kind, Current)
 	}
@@ -252,6 +261,11 @@ func (c *Cluster) loadImages(ctx context.Context) error {
 		}
 		archives = append(archives, strings.TrimSpace(out.String()))
 	}
+	return c.Load(ctx, archives...)
+}
+
+// Load puts image archives on a Local cluster.
+func (c *Cluster) Load(ctx context.Context, archives ...string) error {
 	return c.run(ctx, nil, c.devcluster(), append([]string{"--name", c.Name, "load"}, archives...)...)
 }
 
@@ -340,7 +354,7 @@ func (c *Cluster) Install(ctx context.Context) error {
 		if err := c.kubectl(ctx, nil, "apply", "--server-side", "-k", filepath.Join(Root(), "config", "local")); err != nil {
 			return err
 		}
-		return c.refreshDiscovery(ctx)
+		return c.RefreshDiscovery(ctx)
 	}
 	before, err := c.system(ctx)
 	if err != nil {
@@ -354,13 +368,13 @@ func (c *Cluster) Install(ctx context.Context) error {
 			return err
 		}
 	}
-	return c.refreshDiscovery(ctx)
+	return c.RefreshDiscovery(ctx)
 }
 
-// refreshDiscovery waits until the API server offers the operator's kinds, and
+// RefreshDiscovery waits until the API server offers the operator's kinds, and
 // replaces what kubectl has cached of this server before: kubectl keeps that for
 // hours, and does not ask again for a category (gocaching) that it lacks.
-func (c *Cluster) refreshDiscovery(ctx context.Context) error {
+func (c *Cluster) RefreshDiscovery(ctx context.Context) error {
 	return Until(ctx, time.Minute, "kubectl to list the kinds of "+v1alpha1.GroupName, func(ctx context.Context) (bool, string, error) {
 		// Unlike all other commands, this one begins by dropping the cache. It fails
 		// when any API of the cluster is down, and lists the others all the same.

@@ -127,7 +127,7 @@ func (s *Set) Wait(ctx context.Context, o client.Object, limit time.Duration, ho
 func (s *Set) Explain(ctx context.Context, o client.Object, err error) error {
 	warning, unread := refusal.Newest(ctx, s.Client, s.Namespace, o.GetUID())
 	if unread != nil || warning == "" || strings.Contains(err.Error(), warning) {
-		return err //nolint:nilerr // events may not be readable: the error is what counts
+		return err // events may not be readable: the error is what counts
 	}
 	return fmt.Errorf("%w (%s)", err, warning)
 }

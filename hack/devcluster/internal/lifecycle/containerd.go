@@ -36,7 +36,8 @@ func (c containerd) ready(ctx context.Context) error {
 	return err
 }
 
-// load imports an archive unless the very same image is there already.
+// load imports an archive unless the very same image is there already. Pods find
+// the image by its name and by its digest, as the manifests of a release name it.
 func (c containerd) load(ctx context.Context, archive string) (skipped bool, err error) {
 	info, err := image.Inspect(archive)
 	if err != nil && !errors.Is(err, image.ErrNoIndex) {
@@ -47,12 +48,25 @@ func (c containerd) load(ctx context.Context, archive string) (skipped bool, err
 		if err != nil {
 			return false, err
 		}
-		if present[info.Ref] == info.Digest {
+		if present[info.Ref] == info.Digest && present[byDigest(info)] == info.Digest {
 			return true, nil
 		}
 	}
-	_, err = c.run(ctx, "images", "import", "--all-platforms", archive)
+	if _, err := c.run(ctx, "images", "import", "--all-platforms", archive); err != nil || info.Ref == "" {
+		return false, err
+	}
+	_, err = c.run(ctx, "images", "tag", "--force", info.Ref, byDigest(info))
 	return false, err
+}
+
+// byDigest names an image by its repository and digest.
+func byDigest(info image.Info) string {
+	name := info.Ref
+	// A colon before the last slash is that of a port.
+	if i := strings.LastIndexByte(name, ':'); i > strings.LastIndexByte(name, '/') {
+		name = name[:i]
+	}
+	return name + "@" + info.Digest
 }
 
 // images returns the digest of each image by its name.

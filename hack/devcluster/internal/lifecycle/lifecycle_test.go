@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"gocache.dev/operator/hack/devcluster/internal/cluster"
+	"gocache.dev/operator/hack/devcluster/internal/image"
 )
 
 func TestPick(t *testing.T) {
@@ -67,6 +68,19 @@ func TestParseImages(t *testing.T) {
 	want := map[string]string{"gocache.dev/pause:1": "sha256:aa", "sha256:bb": "sha256:aa"}
 	if diff := cmp.Diff(want, parseImages([]byte(table))); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// TestImageByDigest names images as the manifests of a release do.
+func TestImageByDigest(t *testing.T) {
+	t.Parallel()
+	for ref, want := range map[string]string{
+		"gocache.dev/operator:v0.1.0": "gocache.dev/operator@sha256:1", "localhost:5000/operator": "localhost:5000/operator@sha256:1",
+		"localhost:5000/operator:1": "localhost:5000/operator@sha256:1", "operator": "operator@sha256:1",
+	} {
+		if got := byDigest(image.Info{Ref: ref, Digest: "sha256:1"}); got != want {
+			t.Errorf("%s: %s, want %s", ref, got, want)
+		}
 	}
 }
 

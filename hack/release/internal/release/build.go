@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -25,6 +26,14 @@ var (
 	operatorPlatforms = []string{"linux/amd64", "linux/arm64"}
 	pluginPlatforms   = []string{"linux/amd64", "linux/arm64", "darwin/amd64", "darwin/arm64", "windows/amd64", "windows/arm64"}
 )
+
+// only keeps of some platforms the one that a trial is limited to.
+func (o Options) only(platforms []string) []string {
+	if o.Platform == "" {
+		return platforms
+	}
+	return slices.DeleteFunc(slices.Clone(platforms), func(p string) bool { return p != o.Platform })
+}
 
 // operatorPrograms are the programs of the image, by the folder of their main
 // package.
@@ -103,14 +112,14 @@ func build(ctx context.Context, o Options, dir string) ([]program, error) {
 		programs = append(programs, p)
 		return goBuild(ctx, o, p, folder)
 	}
-	for _, platform := range operatorPlatforms {
+	for _, platform := range o.only(operatorPlatforms) {
 		for _, p := range operatorPrograms {
 			if err := add(p.name, p.folder, platform); err != nil {
 				return nil, err
 			}
 		}
 	}
-	for _, platform := range pluginPlatforms {
+	for _, platform := range o.only(pluginPlatforms) {
 		if err := add(plugin, "internal/cmd/"+plugin, platform); err != nil {
 			return nil, err
 		}

@@ -27,7 +27,7 @@ const (
 // layout, and returns the digest of its index.
 func writeImage(o Options, programs []program, dir string) (string, error) {
 	index := mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
-	for _, platform := range operatorPlatforms {
+	for _, platform := range o.only(operatorPlatforms) {
 		goos, arch, _ := strings.Cut(platform, "/")
 		img, err := imageFor(o, programs, goos, arch)
 		if err != nil {

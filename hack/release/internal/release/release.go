@@ -33,6 +33,8 @@ type Options struct {
 	// Untagged allows a commit without the tag, a changed work tree, and a
 	// version without a section in the changelog.
 	Untagged bool
+	// Platform limits a trial to one, such as linux/amd64; empty: all.
+	Platform string
 
 	commit    commit
 	toolchain toolchain
@@ -59,6 +61,9 @@ type program struct {
 func Make(ctx context.Context, o Options) error {
 	if semver.Canonical(o.Version) != o.Version || o.Version == "" {
 		return fmt.Errorf("version %q: want a tag such as v0.1.0", o.Version)
+	}
+	if o.Platform != "" && (!o.Untagged || !slices.Contains(operatorPlatforms, o.Platform)) {
+		return fmt.Errorf("platform %q: want one of %s, and only for a trial: a release is for all of them", o.Platform, strings.Join(operatorPlatforms, ", "))
 	}
 	var err error
 	if o.commit, err = readCommit(ctx, o); err != nil {

@@ -17,7 +17,7 @@ import (
 // linker recorded it in the program itself.
 func writeSBOMs(o Options, programs []program) error {
 	for _, p := range programs {
-		if p.os+"/"+p.arch != operatorPlatforms[0] {
+		if p.os+"/"+p.arch != o.only(operatorPlatforms)[0] {
 			continue
 		}
 		info, err := buildinfo.ReadFile(p.file)

@@ -1,0 +1,302 @@
+package upgrade
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/test/scenario"
+)
+
+const (
+	// clusterName of the local cluster, if CLUSTER_NAME is not set.
+	clusterName = "gocache-upgrade"
+	namespace   = "releases"
+	// first and second are the releases.
+	first, second = "v0.1.0", "v0.2.0"
+	// helmRelease is the name that docs/install.md gives it.
+	helmRelease = "gocache"
+	// cleanUpTime is kept from the time that go test gives.
+	cleanUpTime = 90 * time.Second
+)
+
+// site is a cluster with a release on it.
+type site struct {
+	*testing.T
+	*scenario.Cluster
+	ctx  context.Context
+	helm string
+}
+
+// TestReleases installs a release by its chart, applies the samples, changes a
+// value, upgrades to the next release under go commands of clients, uninstalls and
+// installs again.
+func TestReleases(t *testing.T) {
+	helm := os.Getenv("HELM")
+	if testing.Short() || helm == "" {
+		t.Skip("needs a real cluster, and helm: make test-upgrade")
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if deadline, ok := t.Deadline(); ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, deadline.Add(-cleanUpTime))
+		defer cancel()
+	}
+	releases := build(ctx, t, first, second)
+
+	n := scenario.NewNarrator(os.Stdout)
+	options := scenario.Options{Kind: scenario.Local, Name: clusterName}
+	if name := os.Getenv("CLUSTER_NAME"); name != "" {
+		options.Name = name
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), cleanUpTime)
+		defer cancel()
+		if err := scenario.Remove(ctx, options, n, namespace); err != nil {
+			t.Error(err)
+		}
+	})
+	cluster, err := scenario.Start(ctx, options, n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range releases {
+		if err := cluster.Load(ctx, r.image()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := &site{T: t, Cluster: cluster, ctx: ctx, helm: helm}
+
+	n.Chapter("Install %s by its chart", first)
+	s.install(releases[0])
+	s.runs(releases[0])
+	s.must(cluster.RefreshDiscovery(ctx))
+	s.plugin(releases[0])
+
+	n.Chapter("The samples")
+	samples, err := cluster.Begin(ctx, namespace, n)
+	s.must(err)
+	_, err = samples.ProxyReady(ctx)
+	s.must(err)
+	_, err = samples.Warmed(ctx)
+	s.must(err)
+	_, err = samples.Offered(ctx, "")
+	s.must(err)
+	_, err = samples.OfflineBuilds(ctx)
+	s.must(err)
+
+	n.Chapter("Another value")
+	before := s.observe()
+	s.install(releases[0], "--set", "podAnnotations.example\\.com/changed=yes")
+	s.runs(releases[0])
+	s.same("another value of the manager", before, s.observe())
+
+	n.Chapter("Upgrade to %s under downloads", second)
+	began := time.Now()
+	s.under(samples, func(context.Context) error { s.install(releases[1]); return nil }, func() bool { return s.replaced(releases[1]) })
+	s.runs(releases[1])
+	t.Logf("every pod runs %s after %s", second, time.Since(began).Round(time.Second))
+	_, err = samples.ProxyReady(ctx)
+	s.must(err)
+	after := s.observe()
+	s.same("the next release", before.withoutProxyPods(), after.withoutProxyPods())
+
+	n.Chapter("Uninstall, and install again")
+	s.run("uninstall", helmRelease, "--namespace", scenario.SystemNamespace, "--wait", "--timeout", "3m")
+	if err := s.Client.Get(ctx, client.ObjectKey{Namespace: scenario.SystemNamespace, Name: scenario.ManagerDeployment}, &appsv1.Deployment{}); client.IgnoreNotFound(err) != nil || err == nil {
+		t.Errorf("the manager is there after it was uninstalled: %v", err)
+	}
+	s.same("uninstalling", after, s.observe())
+	s.under(samples, func(context.Context) error { return nil }, func() bool { return true })
+	s.install(releases[1])
+	s.runs(releases[1])
+	_, err = samples.ProxyReady(ctx)
+	s.must(err)
+	s.same("installing again", after, s.observe())
+}
+
+func (s *site) must(err error) {
+	s.Helper()
+	if err != nil {
+		s.Fatal(err)
+	}
+}
+
+// run runs helm.
+func (s *site) run(args ...string) string {
+	s.Helper()
+	return command(s.ctx, s.T, "", s.helm, append([]string{"--kubeconfig", s.Kubeconfig}, args...)...)
+}
+
+// install installs or upgrades the chart of a release as docs/install.md does,
+// with the images of this cluster, which has no way out.
+func (s *site) install(r release, args ...string) {
+	s.Helper()
+	s.run(append([]string{
+		"upgrade", "--install", helmRelease, r.chart(), "--namespace", scenario.SystemNamespace, "--create-namespace", "--wait", "--timeout", "3m",
+		"--set", "images.toolchain=gocache.dev/golang:{version}", "--set", "images.haproxy=gocache.dev/haproxy:2.6",
+	}, args...)...)
+}
+
+// runs checks that the manager runs the image of a release, by its digest.
+func (s *site) runs(r release) {
+	s.Helper()
+	var d appsv1.Deployment
+	s.must(s.Client.Get(s.ctx, client.ObjectKey{Namespace: scenario.SystemNamespace, Name: scenario.ManagerDeployment}, &d))
+	image := d.Spec.Template.Spec.Containers[0].Image
+	if !strings.HasSuffix(image, "@"+r.digest(s.T)) || d.Labels["app.kubernetes.io/version"] != r.version || d.Status.AvailableReplicas == 0 {
+		s.Errorf("release %s: the manager has image %s, version %s and %d available replicas", r.version, image, d.Labels["app.kubernetes.io/version"], d.Status.AvailableReplicas)
+	}
+}
+
+// plugin runs the kubectl plugin of the release.
+func (s *site) plugin(r release) {
+	s.Helper()
+	program := r.plugin(s.T)
+	if out := command(s.ctx, s.T, "", program, "--version"); !strings.Contains(out, r.version) {
+		s.Errorf("the plugin of %s reports %s", r.version, out)
+	}
+	out := command(s.ctx, s.T, "", program, "doctor", "--kubeconfig", s.Kubeconfig)
+	s.Logf("kubectl gocache doctor\n%s", out)
+	if !strings.Contains(out, "✓ Deployment gocache-manager has 1 available replicas, version "+r.version) {
+		s.Errorf("doctor does not see release %s", r.version)
+	}
+	// The default class of the cluster, with the agent of the release.
+	classes, err := s.KubectlOutput(s.ctx, "get", "storageclass", "-o", `jsonpath={.items[?(@.metadata.annotations.storageclass\.kubernetes\.io/is-default-class=="true")].metadata.name}`)
+	s.must(err)
+	out = command(s.ctx, s.T, "", program, "csicheck", strings.TrimSpace(classes), "--kubeconfig", s.Kubeconfig)
+	s.Logf("kubectl gocache csicheck\n%s", out)
+	if left, err := s.KubectlOutput(s.ctx, "get", "jobs,pods,pvc,volumesnapshots", "-A", "-l", "app.kubernetes.io/created-by=kubectl-gocache", "-o", "name"); err != nil || left != "" {
+		s.Errorf("csicheck left %s: %v", left, err)
+	}
+}
+
+// under runs downloads while something happens, and more of them until done.
+func (s *site) under(samples *scenario.Scenario, happen func(context.Context) error, done func() bool) {
+	s.Helper()
+	commands := 0
+	for round := 0; round == 0 || !done(); round++ {
+		if round == 10 {
+			s.Fatalf("after %d downloads it is not done", commands)
+		}
+		clients, err := samples.UnderDownloads(s.ctx, happen)
+		s.must(err)
+		commands += clients.Commands
+		if len(clients.Failed) > 0 {
+			s.Errorf("%d of %d downloads failed:\n%s", len(clients.Failed), clients.Commands, strings.Join(clients.Failed, "\n"))
+		}
+		happen = func(context.Context) error { return nil }
+	}
+	s.Logf("%d downloads, none of which failed unless it is reported above", commands)
+}
+
+// replaced reports whether all pods of the proxy run the image of a release.
+func (s *site) replaced(r release) bool {
+	s.Helper()
+	var pods corev1.PodList
+	s.must(s.Client.List(s.ctx, &pods, client.InNamespace(namespace), client.MatchingLabels{v1alpha1.ProxyLabel: scenario.Proxy}))
+	for i := range pods.Items {
+		for _, c := range slices.Concat(pods.Items[i].Spec.InitContainers, pods.Items[i].Spec.Containers) {
+			if strings.HasPrefix(c.Image, "gocache.dev/operator") && !strings.HasSuffix(c.Image, r.digest(s.T)) {
+				return false
+			}
+		}
+	}
+	return len(pods.Items) > 0
+}
+
+// state is what must stay as it is, by name: uids, volumes, verdicts, runs.
+type state map[string]string
+
+// withoutProxyPods leaves out the pods of the proxy: they run the image of the
+// operator.
+func (o state) withoutProxyPods() state {
+	left := maps.Clone(o)
+	maps.DeleteFunc(left, func(name, _ string) bool { return strings.HasPrefix(name, "proxy pod ") })
+	return left
+}
+
+// same compares two states.
+func (s *site) same(what string, before, after state) {
+	s.Helper()
+	for _, name := range slices.Sorted(maps.Keys(before)) {
+		if before[name] != after[name] {
+			s.Errorf("%s changed %s: before %q, after %q", what, name, before[name], after[name])
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(after)) {
+		if _, ok := before[name]; !ok {
+			s.Errorf("%s made %s: %s", what, name, after[name])
+		}
+	}
+}
+
+// observe reads the objects of the samples, once no run of the cache's is under
+// way.
+func (s *site) observe() state {
+	s.Helper()
+	o := state{}
+	var caches v1alpha1.GoCacheList
+	var snapshots v1alpha1.CacheSnapshotList
+	var proxies v1alpha1.ModProxyList
+	var claims corev1.PersistentVolumeClaimList
+	var csi snapshotv1.VolumeSnapshotList
+	var pods corev1.PodList
+	var errs []error
+	for _, list := range []client.ObjectList{&caches, &snapshots, &proxies, &claims, &csi, &pods} {
+		errs = append(errs, s.Client.List(s.ctx, list, client.InNamespace(namespace)))
+	}
+	s.must(errors.Join(errs...))
+	for i := range caches.Items {
+		c := &caches.Items[i]
+		o["gocache "+c.Name] = fmt.Sprintf("%s, ready %t, warm-up ended %v, verified snapshot %s, manifest %s", c.UID, meta.IsStatusConditionTrue(c.Status.Conditions, v1alpha1.ReadyCondition),
+			c.Status.WarmUp.CompletionTime.UTC(), c.Status.LatestVerifiedSnapshot, c.Status.ManifestDigest)
+	}
+	for i := range snapshots.Items {
+		c := &snapshots.Items[i]
+		o["cachesnapshot "+c.Name] = fmt.Sprintf("%s, %s at %v", c.UID, c.Status.Verification.Verdict, c.Status.Verification.CompletionTime)
+	}
+	for i := range proxies.Items {
+		p := &proxies.Items[i]
+		o["modproxy "+p.Name] = fmt.Sprintf("%s, %s", p.UID, p.Status.URL)
+	}
+	for i := range claims.Items {
+		c := &claims.Items[i]
+		o["pvc "+c.Name] = fmt.Sprintf("%s on %s, %s", c.UID, c.Spec.VolumeName, c.Status.Phase)
+	}
+	for i := range csi.Items {
+		o["volumesnapshot "+csi.Items[i].Name] = string(csi.Items[i].UID)
+	}
+	for i := range pods.Items {
+		p := &pods.Items[i]
+		if p.Labels["job-name"] != "" { // downloads of this test, and finished runs
+			continue
+		}
+		restarts := int32(0)
+		for _, c := range slices.Concat(p.Status.InitContainerStatuses, p.Status.ContainerStatuses) {
+			restarts += c.RestartCount
+		}
+		name := "pod " + p.Name
+		if p.Labels[v1alpha1.ProxyLabel] != "" {
+			name = "proxy " + name
+		}
+		o[name] = fmt.Sprintf("%s, %d restarts", p.UID, restarts)
+	}
+	return o
+}
