@@ -23,6 +23,10 @@ const (
 	// PopulatedFromAnnotation on a PersistentVolume names the CacheSnapshot
 	// that its content was cloned from.
 	PopulatedFromAnnotation = GroupName + "/populated-from"
+	// ClonedAtAnnotation on a CacheSnapshot is when a clone of it was last given to a
+	// consumer (RFC 3339), or up to 10 minutes before that. Some drivers still copy
+	// from the snapshot then: retention keeps it for an hour.
+	ClonedAtAnnotation = GroupName + "/cloned-at"
 	// ToolchainAnnotation on the PVC of a consumer is the Go release that it builds
 	// with, such as go1.26.8. Optional: an event warns of a clone whose build cache
 	// that release would not use.

@@ -103,6 +103,23 @@ func TestClonedSnapshotIsKept(t *testing.T) {
 	}
 }
 
+// TestLatelyClonedSnapshotIsKept holds that a snapshot stays for a while after a
+// consumer got its volume: some drivers still copy from it then.
+func TestLatelyClonedSnapshotIsKept(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	name := w.two()
+	w.must(volume.NoteClone(t.Context(), server.Client, get[v1alpha1.CacheSnapshot](w, name), w.now, "test"))
+	w.settle()
+	if got := w.names(); !slices.Contains(got, name) {
+		t.Fatalf("kept %v: %s was cloned just now", got, name)
+	}
+	w.wait(2 * time.Hour)
+	if got := w.names(); slices.Contains(got, name) {
+		t.Errorf("kept %v, want %s dropped", got, name)
+	}
+}
+
 // TestNoWriterDuringSnapshotCreation holds that no writer is started while a CSI
 // snapshot is being created, even if the client's cache does not show it yet.
 func TestNoWriterDuringSnapshotCreation(t *testing.T) {

@@ -56,6 +56,8 @@ type scope struct {
 	claim        *corev1.PersistentVolumeClaim
 	intermediate *corev1.PersistentVolumeClaim
 	volume       *corev1.PersistentVolume
+	// origin is the CacheSnapshot that was chosen.
+	origin *v1alpha1.CacheSnapshot
 	// snapshot is the VolumeSnapshot of the CacheSnapshot that was chosen.
 	snapshot string
 	// verified is the content of that VolumeSnapshot, and pair what carries it into the

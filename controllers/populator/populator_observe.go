@@ -232,6 +232,7 @@ func (r *Reconciler) observeSnapshot(ctx context.Context, s *scope, namespace, n
 	if err != nil || c == nil {
 		return err
 	}
+	s.origin = c
 	source.Found = true
 	source.Written = written(c)
 	csi, err := r.observeCSISnapshot(ctx, s, c, source)

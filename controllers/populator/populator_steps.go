@@ -67,10 +67,16 @@ func (r *Reconciler) makeIntermediate(ctx context.Context, s *scope, d populate.
 
 // +kubebuilder:rbac:groups="",resources=persistentvolumes,verbs=patch
 
-// handOver is one write. After it the volume is the user's PVC's, whatever
+// +kubebuilder:rbac:groups=cache.gocache.dev,resources=cachesnapshots,verbs=patch
+
+// handOver is one write, after the snapshot was marked as in use: once the intermediate
+// PVC is gone, nothing else shows that. After it the volume is the user's PVC's, whatever
 // becomes of this process: the cluster binds the two, and a later pass finds
 // the intermediate PVC of a bound PVC and drops it.
 func (r *Reconciler) handOver(ctx context.Context, s *scope, d populate.Decision) error {
+	if err := volume.NoteClone(ctx, r.Client, s.origin, s.now, fieldOwner); err != nil {
+		return err
+	}
 	err := volume.HandOver(ctx, r.Client, s.volume, s.intermediate, s.claim, d.Snapshot, fieldOwner)
 	if err == nil {
 		handedOver(s)

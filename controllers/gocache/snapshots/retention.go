@@ -18,7 +18,7 @@ import (
 
 // deleteExpired deletes what the policy no longer keeps. The client's cache only
 // shows whether there is something to delete: what exactly, and whether it is
-// pinned or being cloned, is read live.
+// pinned, being cloned, or was cloned lately, is read live.
 func (r Reconciler) deleteExpired(ctx context.Context, cache *v1alpha1.GoCache, o pass.Observed, out *Result) error {
 	if cache.Spec.Snapshots == nil {
 		return nil
@@ -33,6 +33,12 @@ func (r Reconciler) deleteExpired(ctx context.Context, cache *v1alpha1.GoCache, 
 	}
 	if len(cloned) > 0 {
 		out.WakeIn(pass.Interval) // no watch of this controller reports their end
+	}
+	for i := range live.Snapshots {
+		if until := snapshot.InUseUntil(&live.Snapshots[i], o.Now); !until.IsZero() {
+			cloned[live.Snapshots[i].Name] = true
+			out.WakeAt(o.Now, until)
+		}
 	}
 	deleted, err := csisnapshot.Drop(ctx, r.Client, snapshot.Drop(live.Kept(cache, cloned), rule, o.Now), live.Snapshots)
 	for _, name := range deleted {

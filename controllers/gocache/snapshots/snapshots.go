@@ -117,8 +117,8 @@ func observation(cache *v1alpha1.GoCache, o pass.Observed) snapshot.Observation 
 		f.SuccessTime = cache.Status.LastVolumeReplacement.CompletionTime.Time
 	}
 	if o.OfferedOfPrevious(cache) && !o.Replacing(cache) && !ofPresent(cache, o) {
-		f.Leaving = o.Previous.Spec.VolumeName
-		f.LeavingAt = o.Previous.CreationTimestamp.Add(pass.KeepPrevious(cache.Spec.Storage.VolumeReplacement) / 2)
+		f.Renew = o.Previous.Spec.VolumeName
+		f.RenewAt = o.Previous.CreationTimestamp.Add(pass.KeepPrevious(cache.Spec.Storage.VolumeReplacement) / 2)
 	}
 	if retry := status.SnapshotRetry; retry != nil {
 		f.Retries, f.LastRetry = retry.Count, retry.Time.Time

@@ -111,6 +111,11 @@ func (r Reconciler) dropSnapshots(ctx context.Context, p *v1alpha1.ModProxy, o p
 	if err != nil {
 		return err
 	}
+	for i := range live {
+		if !snapshot.InUseUntil(&live[i], o.Now).IsZero() {
+			used[live[i].Name] = true
+		}
+	}
 	_, err = csisnapshot.Drop(ctx, r.Client, superfluous(p, live, used, o.Now), live)
 	return err
 }

@@ -2,6 +2,8 @@ package volume
 
 import (
 	"context"
+	"fmt"
+	"time"
 
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -115,6 +117,21 @@ func Content(ctx context.Context, live client.Reader, s *snapshotv1.VolumeSnapsh
 		return nil, nil
 	}
 	return read.Object[snapshotv1.VolumeSnapshotContent](ctx, live, "", ptr.Deref(s.Status.BoundVolumeSnapshotContentName, ""))
+}
+
+// NoteClone records on a CacheSnapshot that a clone of it is given to a consumer, so
+// that it is kept for as long as its driver may still copy from it. One that is gone
+// needs none.
+func NoteClone(ctx context.Context, c client.Client, of *v1alpha1.CacheSnapshot, now time.Time, fieldOwner string) error {
+	if of == nil || !snapshot.NoteClone(of, now) {
+		return nil
+	}
+	noted := of.DeepCopy()
+	metav1.SetMetaDataAnnotation(&noted.ObjectMeta, v1alpha1.ClonedAtAnnotation, now.UTC().Format(time.RFC3339))
+	if err := c.Patch(ctx, noted, client.MergeFrom(of), client.FieldOwner(fieldOwner)); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("note a clone of CacheSnapshot %s/%s: %w", of.Namespace, of.Name, err)
+	}
+	return nil
 }
 
 // SnapshotError is the driver's or the snapshot controller's last word when a

@@ -22,10 +22,10 @@ type Observation struct {
 	// Schedule, or nil; Created and LastScheduled are where it counts from.
 	Schedule               *schedule.Plan
 	Created, LastScheduled time.Time
-	// Leaving is a volume that was replaced and is deleted some time after LeavingAt,
+	// Renew is a volume that was replaced and is deleted some time after RenewAt,
 	// while the snapshot that is offered was created of it; empty: none.
-	Leaving   string
-	LeavingAt time.Time
+	Renew   string
+	RenewAt time.Time
 	// Request is the uid of the request for a snapshot; empty: none.
 	Request string
 	// Content is what there is of the content that a snapshot was last created of
@@ -53,7 +53,7 @@ type Due struct {
 	Run       string
 	Scheduled bool
 	Requested bool
-	// Present: it is of the present volume, since that of the offered one leaves.
+	// Present: it is of the present volume, since that of the offered one is deleted.
 	Present bool
 	// Replaces: it takes the place of a snapshot that was lost or not verified.
 	Replaces bool
@@ -79,22 +79,22 @@ func Decide(f Observation) (*Due, time.Time) {
 	if due {
 		return &Due{Name: stamped(f.Cache, start), Cause: "scheduled", Scheduled: true}, time.Time{}
 	}
-	if f.leaves() && !f.LeavingAt.After(f.Now) {
-		return &Due{Name: OfPresent(f.Cache, f.Leaving), Cause: "the snapshot that is offered is of the previous volume", Present: true}, time.Time{}
+	if f.renews() && !f.RenewAt.After(f.Now) {
+		return &Due{Name: OfPresent(f.Cache, f.Renew), Cause: "the snapshot that is offered is of the previous volume", Present: true}, time.Time{}
 	}
 	again, wake := f.replacement()
 	if again != nil {
 		return again, wake
 	}
-	if f.leaves() {
-		wake = earlier(wake, f.LeavingAt)
+	if f.renews() {
+		wake = earlier(wake, f.RenewAt)
 	}
 	return nil, earlier(start, wake)
 }
 
-// leaves reports whether the policy creates a snapshot of the present volume because
+// renews reports whether the policy creates a snapshot of the present volume because
 // some storage deletes snapshots with the volume that they were created of.
-func (f Observation) leaves() bool { return f.Leaving != "" && (f.AfterWarmUp || f.Schedule != nil) }
+func (f Observation) renews() bool { return f.Renew != "" && (f.AfterWarmUp || f.Schedule != nil) }
 
 // OfPresent names the snapshot of the present volume that takes the place of those of
 // the volume that was replaced.

@@ -67,6 +67,31 @@ func Created(c *v1alpha1.CacheSnapshot) time.Time {
 	return c.CreationTimestamp.Time
 }
 
+const (
+	// copying is how long a snapshot counts as in use after a clone of it was given to
+	// a consumer: a driver may report a volume before it has copied all of it.
+	copying = time.Hour
+	// noteAfter is when another clone is noted.
+	noteAfter = 10 * time.Minute
+)
+
+// InUseUntil is until when a driver may still copy from a snapshot for the last clone
+// of it; zero if not now. A time in the future was not written by the operator.
+func InUseUntil(c *v1alpha1.CacheSnapshot, now time.Time) time.Time {
+	at, err := time.Parse(time.RFC3339, c.Annotations[v1alpha1.ClonedAtAnnotation])
+	if end := at.Add(copying + noteAfter); err == nil && !at.After(now) && end.After(now) {
+		return end
+	}
+	return time.Time{}
+}
+
+// NoteClone reports whether another clone of a snapshot has to be noted: not each of
+// many within minutes is.
+func NoteClone(c *v1alpha1.CacheSnapshot, now time.Time) bool {
+	until := InUseUntil(c, now)
+	return until.IsZero() || until.Sub(now) < copying
+}
+
 // Rule is a declared retention.
 func Rule(r v1alpha1.Retention) Retention {
 	rule := Retention{

@@ -163,3 +163,33 @@ func TestNewestAndFirst(t *testing.T) {
 		}
 	}
 }
+
+// TestInUseAfterClone holds that a snapshot is kept for an hour after its last clone,
+// and that many clones within minutes are noted once.
+func TestInUseAfterClone(t *testing.T) {
+	now := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
+	for name, tt := range map[string]struct {
+		noted string
+		inUse bool
+		note  bool
+	}{
+		"never cloned":   {"", false, true},
+		"just now":       {"2026-11-28T12:00:00Z", true, false},
+		"minutes ago":    {"2026-11-28T11:51:00Z", true, false},
+		"a while ago":    {"2026-11-28T11:45:00Z", true, true},
+		"long ago":       {"2026-11-28T10:00:00Z", false, true},
+		"in the future":  {"2999-01-01T00:00:00Z", false, true},
+		"not a time":     {"yesterday", false, true},
+		"an hour ago":    {"2026-11-28T10:59:00Z", true, true},
+		"over the limit": {"2026-11-28T10:50:00Z", false, true},
+	} {
+		c := &v1alpha1.CacheSnapshot{}
+		c.Annotations = map[string]string{v1alpha1.ClonedAtAnnotation: tt.noted}
+		if got := !snapshot.InUseUntil(c, now).IsZero(); got != tt.inUse {
+			t.Errorf("%s: in use %v, want %v", name, got, tt.inUse)
+		}
+		if got := snapshot.NoteClone(c, now); got != tt.note {
+			t.Errorf("%s: noted %v, want %v", name, got, tt.note)
+		}
+	}
+}
