@@ -1,7 +1,9 @@
 package provision
 
 import (
+	"context"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -14,6 +16,7 @@ import (
 	"gocache.dev/operator/internal/kube/bounded"
 	"gocache.dev/operator/internal/kube/volume"
 	"gocache.dev/operator/internal/plan/growth"
+	"gocache.dev/operator/internal/plan/snapshot"
 )
 
 // recordGrowth decides on the size that the PVC is asked to grow to. It is
@@ -84,6 +87,38 @@ func recordRefusedGrowth(cache *v1alpha1.GoCache, o pass.Observed, asked resourc
 	}
 	g.Refused, g.Time = bounded.Text(err.Error(), 1024), metav1.NewTime(o.Now)
 	return true
+}
+
+const (
+	// snapshotFirst is how long the creation of a snapshot delays an expansion. Some
+	// drivers fail a snapshot of a volume that grows; one that does not succeed must not
+	// leave the cache without room.
+	snapshotFirst = 10 * time.Minute
+	// againAfter is when an expansion that waits is looked at again.
+	againAfter = 15 * time.Second
+)
+
+// beingCreated names a CacheSnapshot of the cache PVC that is not created yet, and
+// that an expansion waits for; empty: none. It may have no CSI snapshot yet.
+func beingCreated(o pass.Observed) string {
+	for i := range o.Snapshots {
+		s := &o.Snapshots[i]
+		kept, ok := snapshot.Of(s, false)
+		if ok && kept.Pending && s.Status.CreationTime == nil && o.Now.Sub(s.CreationTimestamp.Time) < snapshotFirst {
+			return s.Name
+		}
+	}
+	return ""
+}
+
+// snapshotPending reports whether an expansion of the cache PVC waits for a snapshot
+// of it, also for one that the operator did not request.
+func (r Reconciler) snapshotPending(ctx context.Context, cache *v1alpha1.GoCache, o pass.Observed) (bool, error) {
+	if beingCreated(o) != "" {
+		return true, nil
+	}
+	name, err := volume.PendingSnapshotSince(ctx, r.Live, cache.Namespace, cache.Name, o.Now.Add(-snapshotFirst))
+	return name != "", err
 }
 
 // expansion is what a PVC reports of an expansion that is under way, and

@@ -2,6 +2,7 @@ package provision
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -143,5 +144,32 @@ func TestRecordAnotherVolume(t *testing.T) {
 	o.PVC = nil
 	if Record(cache, o); cache.Status.Storage.AppliedClass != "fast" {
 		t.Errorf("forgot what was applied, while the volume is being replaced: %+v", cache.Status.Storage)
+	}
+}
+
+// TestGrowthWaitsForASnapshot holds that the PVC does not grow while a snapshot of it
+// is being created, which both follow one warm-up, and that it does after a while.
+func TestGrowthWaitsForASnapshot(t *testing.T) {
+	for name, tt := range map[string]struct {
+		change func(*v1alpha1.CacheSnapshot)
+		waits  bool
+	}{
+		"requested":            {func(*v1alpha1.CacheSnapshot) {}, true},
+		"created":              {func(s *v1alpha1.CacheSnapshot) { s.Status.CreationTime = &metav1.Time{Time: now} }, false},
+		"it does not succeed":  {func(s *v1alpha1.CacheSnapshot) { s.CreationTimestamp.Time = now.Add(-time.Hour) }, false},
+		"it is being deleted":  {func(s *v1alpha1.CacheSnapshot) { s.DeletionTimestamp = &metav1.Time{Time: now} }, false},
+		"it is Corrupt":        {func(s *v1alpha1.CacheSnapshot) { s.Status.Verification.Verdict = v1alpha1.VerdictCorrupt }, false},
+		"it was requested now": {func(s *v1alpha1.CacheSnapshot) { s.CreationTimestamp.Time = now.Add(time.Second) }, true},
+	} {
+		cache, o := bound()
+		s := v1alpha1.CacheSnapshot{ObjectMeta: metav1.ObjectMeta{Name: "ci-1", CreationTimestamp: metav1.NewTime(now.Add(-time.Minute))}}
+		tt.change(&s)
+		o.Snapshots = []v1alpha1.CacheSnapshot{s}
+		if got := beingCreated(o) != ""; got != tt.waits {
+			t.Errorf("%s: waits %v, want %v", name, got, tt.waits)
+		}
+		if got := strings.Contains(Sufficient(cache, o).Message, "when CacheSnapshot ci-1 is created"); got != tt.waits {
+			t.Errorf("%s: %q", name, Sufficient(cache, o).Message)
+		}
 	}
 }

@@ -64,6 +64,16 @@ func (r Reconciler) applyPVC(ctx context.Context, cache *v1alpha1.GoCache, o pas
 		have := pvc.Spec.Resources.Requests[corev1.ResourceStorage]
 		size = volume.Larger(&size, &have)
 		size = volume.Larger(&size, grownSize(cache, o))
+		if volume.Bound(pvc) && size.Cmp(have) > 0 {
+			pending, err := r.snapshotPending(ctx, cache, o)
+			if err != nil {
+				return err
+			}
+			if pending {
+				size = have
+				out.WakeIn(againAfter)
+			}
+		}
 		class = pvc.Spec.StorageClassName // immutable, and defaulted once
 	}
 	owner := apply.DetachedFrom(cache)

@@ -49,6 +49,9 @@ func Sufficient(cache *v1alpha1.GoCache, o pass.Observed) *pass.Fact {
 	case growth.Enough:
 		return pass.True(v1alpha1.ReasonSpaceLeft, "%s; the PVC grows at %d%%", full(), rule.UsedPercent)
 	case growth.Grow:
+		if name := beingCreated(o); name != "" {
+			return pass.False(v1alpha1.ReasonGrowing, "%s; growth of the PVC to %s is requested when CacheSnapshot %s is created", full(), &d.Size, name)
+		}
 		return pass.False(v1alpha1.ReasonGrowing, "%s; growth of the PVC to %s is requested", full(), &d.Size)
 	case growth.Growing:
 		return growing(cache, o)

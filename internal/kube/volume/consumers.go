@@ -73,6 +73,12 @@ func Evict(ctx context.Context, c client.Client, pod *corev1.Pod) (objection str
 // yet, read live; empty: there is none. The PVC must keep its volume until
 // then.
 func PendingSnapshot(ctx context.Context, live client.Reader, namespace, claim string) (string, error) {
+	return PendingSnapshotSince(ctx, live, namespace, claim, time.Time{})
+}
+
+// PendingSnapshotSince is PendingSnapshot of those CSI snapshots that were requested
+// since a time.
+func PendingSnapshotSince(ctx context.Context, live client.Reader, namespace, claim string, since time.Time) (string, error) {
 	var all snapshotv1.VolumeSnapshotList
 	if err := live.List(ctx, &all, client.InNamespace(namespace)); err != nil {
 		return "", fmt.Errorf("list the CSI snapshots of PVC %s: %w", claim, err)
@@ -80,7 +86,7 @@ func PendingSnapshot(ctx context.Context, live client.Reader, namespace, claim s
 	for i := range all.Items {
 		s := &all.Items[i]
 		from := s.Spec.Source.PersistentVolumeClaimName
-		if from != nil && *from == claim && s.DeletionTimestamp.IsZero() && (s.Status == nil || s.Status.CreationTime == nil && !ReadyToUse(s)) {
+		if from != nil && *from == claim && !s.CreationTimestamp.Time.Before(since) && s.DeletionTimestamp.IsZero() && (s.Status == nil || s.Status.CreationTime == nil && !ReadyToUse(s)) {
 			return s.Name, nil
 		}
 	}

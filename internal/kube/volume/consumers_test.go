@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
@@ -172,6 +173,13 @@ func TestPendingSnapshot(t *testing.T) {
 	} {
 		if got, err := PendingSnapshot(t.Context(), builder(t, tt.snapshots...).Build(), "n", "ci"); err != nil || got != tt.want {
 			t.Errorf("%s: %q, %v; want %q", name, got, err, tt.want)
+		}
+	}
+	made := of("n", "s", "ci", nil)
+	made.CreationTimestamp = metav1.NewTime(now)
+	for since, want := range map[time.Time]string{now: "s", now.Add(time.Second): ""} {
+		if got, err := PendingSnapshotSince(t.Context(), builder(t, made.DeepCopy()).Build(), "n", "ci", since); err != nil || got != want {
+			t.Errorf("requested since %s: %q, %v; want %q", since, got, err, want)
 		}
 	}
 	if got, err := PendingSnapshot(t.Context(), broken(t, errBroken), "n", "ci"); !errors.Is(err, errBroken) || got != "" {
