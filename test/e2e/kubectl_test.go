@@ -122,7 +122,7 @@ func TestPluginOnVolumes(t *testing.T) {
 	t.Cleanup(func() { s.must(s.Client.Delete(context.WithoutCancel(s.ctx), again)) })
 	s.until(time.Minute, "the snapshot to be created", func(ctx context.Context) (bool, string, error) {
 		err := s.Client.Get(ctx, client.ObjectKeyFromObject(again), again)
-		return condition(again.Status.Conditions, v1alpha1.ReadyCondition) != "absent" && again.Status.RestoreSize != nil, fmt.Sprintf("%+v", again.Status), err
+		return again.Status.VolumeSnapshotUID != "", fmt.Sprintf("%+v", again.Status), err
 	})
 	if out, err = s.plugin("diff", offered.Name, again.Name, "--timeout", "3m"); err != nil || !strings.HasPrefix(out, "The same content: sha256:") {
 		s.Errorf("diff: %v\n%s", err, out)

@@ -249,7 +249,7 @@ func (c *Cluster) readStatus(ctx context.Context) error {
 }
 
 func (c *Cluster) loadImages(ctx context.Context) error {
-	c.n.Print("Building the images (operator, Go toolchain, HAProxy) and loading them: no registry is needed")
+	c.n.Print("Building the images (operator, Go toolchain, HAProxy), which takes minutes the first time, and loading them: no registry is needed")
 	if err := c.make(ctx, "image", "IMG="+localImage); err != nil {
 		return err
 	}
