@@ -151,7 +151,7 @@ cluster_can_run() {
   fi
   local name reason
   if ! reason=$(unshare --mount --net --pid --ipc --uts --fork true 2>&1); then
-    problem "a local cluster needs namespaces of its own, and this root must not make any (in a container: run it privileged): ${reason##*$'\n'}"
+    problem "a local cluster needs namespaces of its own, and this root must not make any (in a container: run it privileged; in a chroot: make its root a mount point): ${reason##*$'\n'}"
   fi
   for name in xfs overlay; do
     grep -qw "$name" "$root/proc/filesystems" || modprobe -q "$name" 2>/dev/null ||
