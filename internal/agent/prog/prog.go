@@ -20,6 +20,7 @@ import (
 type Options struct {
 	Lower string // a build cache that is only read; may be empty
 	Upper string // a build cache for what is not in the lower one
+	Stats bool   // write one line of counts to Stderr at the end
 
 	Clock  func() time.Time
 	Stdin  io.Reader
@@ -30,9 +31,18 @@ type Options struct {
 // Stats count what was asked.
 type Stats struct {
 	Hits    atomic.Int64 // of both layers
+	Lower   atomic.Int64 // of those, hits of the lower layer
 	Misses  atomic.Int64
 	Puts    atomic.Int64
 	Damaged atomic.Int64 // entries of the lower layer that were refused
+}
+
+// String is one line for people and scripts. Each lookup of the go command is a hit
+// or a miss; a package can need several.
+func (s *Stats) String() string {
+	hits, lower, misses := s.Hits.Load(), s.Lower.Load(), s.Misses.Load()
+	return fmt.Sprintf("%d lookups, %d hits (%d of them shared, %d private), %d misses, %d stored, %d damaged",
+		hits+misses, hits, lower, hits-lower, misses, s.Puts.Load(), s.Damaged.Load())
 }
 
 // Run serves one go command until it closes.
@@ -49,6 +59,9 @@ func Run(o Options) (*Stats, error) {
 	err = s.serve()
 	if n := s.stats.Damaged.Load(); n > 0 {
 		_, _ = fmt.Fprintf(o.Stderr, "gocache-agent prog: %d damaged entries of %s counted as misses\n", n, o.Lower)
+	}
+	if o.Stats {
+		_, _ = fmt.Fprintln(o.Stderr, "gocache-agent prog:", s.stats.String())
 	}
 	return &s.stats, errors.Join(err, lower.close(), upper.close())
 }
@@ -113,6 +126,9 @@ func (s *server) get(req request) response {
 		hit, err := l.get(id)
 		if err == nil {
 			s.stats.Hits.Add(1)
+			if l == s.lower {
+				s.stats.Lower.Add(1)
+			}
 			return response{ID: req.ID, OutputID: hit.entry.Output[:], Size: hit.entry.Size, Time: &hit.entry.Time, DiskPath: hit.path}
 		}
 		if errors.Is(err, errDamaged) {

@@ -23,5 +23,6 @@ func newProg() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&o.Lower, "lower", "", "build cache that is only read; the content of each hit is hashed")
 	cmd.Flags().StringVar(&o.Upper, "upper", "", "build cache for everything else")
+	cmd.Flags().BoolVar(&o.Stats, "stats", false, "write one line with the counts of hits and misses to standard error at the end")
 	return cmd
 }
