@@ -1,0 +1,66 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// peakInterval is how often the memory of a program is read. What it takes in the last
+// interval before its end may be missed.
+const peakInterval = time.Millisecond
+
+// peak runs a program and returns the most memory that it had resident by itself, in
+// bytes: VmHWM of its /proc/PID/status while it runs. The ru_maxrss of the exited child
+// would be that of this process, too: a fork has the memory of its parent until it
+// executes the program, and Linux counts that.
+func (b *bench) peak(cmd *exec.Cmd) (cost, error) {
+	var output strings.Builder
+	cmd.Stdout, cmd.Stderr = &output, &output
+	start := time.Now()
+	if err := cmd.Start(); err != nil { // returns when the program was executed
+		return cost{}, err
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	var c cost
+	tick := time.NewTicker(peakInterval)
+	defer tick.Stop()
+	for {
+		if n, err := residentPeak(cmd.Process.Pid); err == nil {
+			c.rss = max(c.rss, n)
+		}
+		select {
+		case <-tick.C:
+		case err := <-ended:
+			c.wall, c.cpu = time.Since(start), cmd.ProcessState.UserTime()+cmd.ProcessState.SystemTime()
+			if err != nil {
+				return c, fmt.Errorf("%s: %w\n%.2000s", strings.Join(cmd.Args, " "), err, output.String())
+			}
+			if c.rss == 0 {
+				return c, fmt.Errorf("%s: it ended before its memory was read", strings.Join(cmd.Args, " "))
+			}
+			return c, nil
+		}
+	}
+}
+
+// residentPeak is the most memory that a process has had resident since it executed its
+// program, in bytes.
+func residentPeak(pid int) (int64, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(text)) {
+		if value, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+			n, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 10, 64)
+			return n << 10, err
+		}
+	}
+	return 0, errors.New("a process that has ended has no memory")
+}
