@@ -300,6 +300,7 @@ func createsTheIntermediatePVC(t *testing.T) {
 	})
 	pvc := s.consumer("data", v1alpha1.GoCacheKind, "ci")
 	forged := volume.IntermediatePVC{For: pvc, From: "good", Snapshot: "evil"}.Object()
+	forged.OwnerReferences = []metav1.OwnerReference{*metav1.NewControllerRef(pvc, corev1.SchemeGroupVersion.WithKind("PersistentVolumeClaim"))}
 	s.create(s.attacker, forged)
 	s.waitFor("the attacker's clone has a volume", func() error { return bound(s, forged.Name) })
 	s.verified(s.snapshot("good"))
