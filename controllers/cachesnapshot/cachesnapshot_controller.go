@@ -75,7 +75,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 }
 
 // +kubebuilder:rbac:groups=cache.gocache.dev,resources=cachesnapshots,verbs=get;list;watch
-// +kubebuilder:rbac:groups=cache.gocache.dev,resources=cachesnapshots/status,verbs=get;patch
+// +kubebuilder:rbac:groups=cache.gocache.dev,resources=cachesnapshots/status,verbs=patch
 // +kubebuilder:rbac:groups=cache.gocache.dev,resources=cachesnapshots/finalizers,verbs=update
 
 // Reconcile makes one pass: load, observe, decide, act, report.

@@ -237,7 +237,7 @@ func (r *Reconciler) pin(ctx context.Context, s *scope) error {
 }
 
 // +kubebuilder:rbac:groups="",resources=persistentvolumeclaims,verbs=create;patch;delete
-// +kubebuilder:rbac:groups=batch,resources=jobs,verbs=create;patch;delete
+// +kubebuilder:rbac:groups=batch,resources=jobs,verbs=create;delete
 // +kubebuilder:rbac:groups="",resources=configmaps,verbs=get
 
 // check creates the clone and the integrity Job on it. It does not wait for the

@@ -96,7 +96,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 }
 
 // +kubebuilder:rbac:groups=cache.gocache.dev,resources=gocaches,verbs=get;list;watch;patch
-// +kubebuilder:rbac:groups=cache.gocache.dev,resources=gocaches/status,verbs=get;patch
+// +kubebuilder:rbac:groups=cache.gocache.dev,resources=gocaches/status,verbs=patch
 // +kubebuilder:rbac:groups=cache.gocache.dev,resources=gocaches/finalizers,verbs=update
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 

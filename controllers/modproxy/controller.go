@@ -104,7 +104,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 }
 
 // +kubebuilder:rbac:groups=cache.gocache.dev,resources=modproxies,verbs=get;list;watch;patch
-// +kubebuilder:rbac:groups=cache.gocache.dev,resources=modproxies/status,verbs=get;patch
+// +kubebuilder:rbac:groups=cache.gocache.dev,resources=modproxies/status,verbs=patch
 // +kubebuilder:rbac:groups=cache.gocache.dev,resources=modproxies/finalizers,verbs=update
 
 // Reconcile makes one pass: load, observe, decide, act, report.

@@ -156,7 +156,7 @@ func (r Reconciler) applier() apply.Applier {
 	return apply.Applier{Client: r.Client, Live: r.Live, FieldOwner: r.FieldOwner}
 }
 
-// +kubebuilder:rbac:groups=batch,resources=jobs,verbs=create;patch;delete
+// +kubebuilder:rbac:groups=batch,resources=jobs,verbs=create;delete
 
 // startOrRemove starts a writer when some action is due, and removes one whose
 // outcome was recorded. The Job's name is the lock: while it exists, no other
