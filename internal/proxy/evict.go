@@ -192,7 +192,7 @@ func Percent(text string) int {
 	return n
 }
 
-// fullFor is how long a store counts as full after a file lacked room.
+// fullFor is how long a store counts as full after a file found no space.
 const fullFor = 15 * time.Minute
 
 // full reports whether what is fetched cannot be kept, so that each client costs

@@ -111,7 +111,7 @@ func TestEviction(t *testing.T) {
 	}
 }
 
-// TestFull holds that a store reports that it is full while a file lacked room
+// TestFull holds that a store reports that it is full while a file found no space
 // lately, and while removing archives does not suffice.
 func TestFull(t *testing.T) {
 	s, clock := volume(t, 10_000, 0)

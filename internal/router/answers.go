@@ -92,7 +92,11 @@ func newAnswers(o AnswersOptions, m *metrics, log logr.Logger) (*answers, error)
 // handler serves HAProxy.
 func (a *answers) handler() http.Handler {
 	proxy := &httputil.ReverseProxy{
-		Rewrite:   func(*httputil.ProxyRequest) {}, // each attempt has its own
+		Rewrite: func(r *httputil.ProxyRequest) { // each attempt has its own URL
+			if client := r.In.Header["X-Forwarded-For"]; client != nil { // HAProxy's, which it removes from the copy
+				r.Out.Header["X-Forwarded-For"] = client
+			}
+		},
 		Transport: a,
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
 			if r.Context().Err() != nil {

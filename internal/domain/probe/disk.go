@@ -28,7 +28,7 @@ const (
 	StoreAvailableMetric = "gocache_store_available_bytes"
 )
 
-// StoreFullMetric of gocache-proxy is 1 while its store lacks room.
+// StoreFullMetric of gocache-proxy is 1 while its store has no space left.
 const StoreFullMetric = "gocache_proxy_store_full"
 
 // StoreFull asks our own server whether its store has room for what it fetches,

@@ -63,6 +63,18 @@ func TestExternal(t *testing.T) {
 	if got := f("/~2/m/@v/list"); got != "external" {
 		t.Errorf("a second attempt is answered %q", got)
 	}
+	if got := asked.Load().Header.Get("X-Forwarded-For"); got != "" {
+		t.Errorf("an external instance gets the client's address %q", got)
+	}
+	// No spelling of a path leads out of the external instance's own.
+	for _, spelt := range []string{"/../secret", "/%2e%2e/secret", "/m/../../secret", "/m/..%2f..%2fsecret", "/.%2E/secret", haproxy.SecondAttempt + "/../secret", "/./../secret", "/m/@v/%2e%2e/%2e%2e/%2e%2e/secret"} {
+		if code, err := tryGet(t.Context(), strings.TrimPrefix(backend.URL, "http://"), spelt); err != nil || code != http.StatusNotFound {
+			t.Errorf("GET %s: %d, %v", spelt, code, err)
+		}
+	}
+	if r := asked.Load(); r.URL.Path != "/go/proxy/m/@v/list" {
+		t.Errorf("the external instance was asked for %s", r.URL.Path)
+	}
 	dead.Store(true)
 	eventually(t, "the external instance to be left", func() bool { return f("/m/@v/list") == "local" })
 	for range 20 {
