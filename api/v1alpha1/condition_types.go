@@ -211,6 +211,8 @@ const (
 	ReasonCannotSnapshot = "CannotSnapshot"
 	// ReasonQuotaExceeded: a ResourceQuota does not allow the clone.
 	ReasonQuotaExceeded = "QuotaExceeded"
+	// ReasonCloning: the CSI driver is still creating the clone.
+	ReasonCloning = "Cloning"
 	// ReasonCloneFailed: the CSI driver cannot create the clone.
 	ReasonCloneFailed = "CloneFailed"
 	// ReasonIntact: all content was read and is intact.

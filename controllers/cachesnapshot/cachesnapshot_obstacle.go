@@ -52,6 +52,10 @@ func (r *Reconciler) observeCloning(ctx context.Context, s *scope, f *facts) err
 		if err != nil {
 			return err
 		}
+		if volume.InProgress(complaint) {
+			f.obstacle = obstacle{v1alpha1.ReasonCloning, fmt.Sprintf("The CSI driver is still creating the volume for PVC %s, and the check begins after that; raise the deadline if that takes longer. It reports: %s", pvc.Name, complaint)}
+			return nil
+		}
 		if complaint != "" {
 			f.obstacle = obstacle{v1alpha1.ReasonCloneFailed, fmt.Sprintf("The CSI driver creates no volume from the VolumeSnapshot for PVC %s: %s. It is tried again until the deadline; if the driver cannot restore snapshots, move the source to a StorageClass whose driver can", pvc.Name, complaint)}
 			return nil

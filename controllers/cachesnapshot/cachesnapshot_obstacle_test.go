@@ -189,6 +189,14 @@ func TestDriverThatCannotRestore(t *testing.T) {
 	w.now = w.now.Add(jobrun.StartTimeout + time.Second)
 	w.passes(1)
 	w.ready(v1alpha1.ReasonCloneFailed, "for PVC s-verify: this driver cannot restore")
+	w.must(server.Client.Create(t.Context(), &corev1.Event{
+		ObjectMeta:     metav1.ObjectMeta{Namespace: w.namespace, Name: "progress"},
+		InvolvedObject: corev1.ObjectReference{Kind: "PersistentVolumeClaim", Namespace: w.namespace, Name: clone.Name, UID: clone.UID},
+		Type:           corev1.EventTypeWarning, Reason: "ProvisioningFailed", LastTimestamp: metav1.NewTime(time.Now().Add(time.Minute)),
+		Message: "rpc error: code = Aborted desc = clone from snapshot is pending",
+	}))
+	w.passes(1)
+	w.ready(v1alpha1.ReasonCloning, "still creating the volume for PVC s-verify")
 	if reported := w.reported(); !strings.Contains(reported, "this driver cannot restore") {
 		t.Errorf("events: %s", reported)
 	}

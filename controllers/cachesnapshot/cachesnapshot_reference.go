@@ -48,7 +48,9 @@ func (r *Reconciler) compare(ctx context.Context, s *scope, job *jobrun.Spec) (b
 	}
 	pvc := s.clone()
 	pvc.Name, pvc.Snapshot = s.referenceName(), first.Status.VolumeSnapshotName
-	pvc.Size = volume.Larger(first.Status.RestoreSize, &pvc.Size)
+	if own := volume.CloneSize(first); !own.IsZero() { // the source may have grown, and some drivers make no larger clone
+		pvc.Size = own
+	}
 	if _, err := r.applier().Apply(ctx, apply.ControlledBy(s.snapshot), pvc.Object()); err != nil {
 		return false, s.refusedByQuota(err)
 	}

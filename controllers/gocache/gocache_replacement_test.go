@@ -231,6 +231,47 @@ func TestRestore(t *testing.T) {
 	}
 }
 
+// TestRestoreIntoALargerVolume holds that content is copied if the driver makes no
+// clone that is larger than its snapshot.
+func TestRestoreIntoALargerVolume(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	class := w.class()
+	snapshot := w.cacheWithSnapshot(func(s *v1alpha1.GoCacheSpec) { s.Storage.StorageClassName = class })
+	w.edit(func(c *v1alpha1.GoCache) { c.Spec.Storage.Size = resource.MustParse("2Gi") })
+	w.settle()
+	w.asksFor("2Gi")
+	w.cluster.Unbound = func(c *corev1.PersistentVolumeClaim) bool {
+		return c.Spec.DataSource != nil && c.Spec.Resources.Requests.Storage().Cmp(resource.MustParse("1Gi")) > 0
+	}
+	w.renewed = nil
+	w.edit(func(c *v1alpha1.GoCache) { c.Spec.Restore = restoreOf(snapshot, "") })
+	w.settle()
+	next := get[corev1.PersistentVolumeClaim](w, "ci-next")
+	if next.Spec.DataSource == nil {
+		t.Fatalf("copies before the driver refused a clone: %+v", next.Spec)
+	}
+	w.must(server.Client.Create(t.Context(), &corev1.Event{
+		ObjectMeta:     metav1.ObjectMeta{Namespace: w.namespace, Name: "refused"},
+		InvolvedObject: corev1.ObjectReference{Kind: "PersistentVolumeClaim", Namespace: w.namespace, Name: next.Name, UID: next.UID},
+		Type:           corev1.EventTypeWarning, Reason: "ProvisioningFailed", LastTimestamp: metav1.Now(),
+		Message: "rpc error: code = OutOfRange desc = clone volume size is not matching",
+	}))
+	w.wait(time.Minute)
+	if in := w.get().Status.VolumeReplacement; in == nil || !in.Copied || !strings.Contains(in.Check.Message, "clone volume size is not matching") {
+		t.Fatalf("replacement %+v, want a copy, with the error of the driver", in)
+	}
+	w.renewed = intactWith(contentDigest)
+	w.wait(time.Minute)
+	c := w.get()
+	if last := c.Status.LastVolumeReplacement; last == nil || last.Failure != "" || c.Status.Content == nil || c.Status.Content.Snapshot != snapshot {
+		t.Errorf("last replacement %+v, content %+v", last, c.Status.Content)
+	}
+	w.asksFor("2Gi")
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "")
+	w.noReplacementLeft()
+}
+
 // TestMigrationToASmallerVolume holds that a size which was lowered moves what
 // the cache holds now, by copying, and that what was warmed counts on.
 func TestMigrationToASmallerVolume(t *testing.T) {

@@ -179,10 +179,15 @@ func noticeOfIntermediate(s *scope, d populate.Decision) *notice {
 		return warning(d.State, "the PVC %s, through which the clone is made, was refused (for a moment the namespace's quota needs room for a second PVC of this size); it is tried again: %s", intermediate, d.Detail)
 	case populate.Ready:
 		return normal(populate.Cloning, "cloning CacheSnapshot %s through PVC %s", d.Snapshot, intermediate)
+	case populate.Cloning:
+		if d.Detail == "" {
+			return nil // reported when it began
+		}
+		return normal(d.State, "CacheSnapshot %s is being cloned, and the driver is still at work; it reports: %s", d.Snapshot, d.Detail)
 	case populate.CloneSilent:
 		return warning(d.State, "PVC %s waits for its volume and the provisioner has reported nothing: see whether the CSI driver's controller runs", intermediate)
 	case populate.CloneFailing:
-		return warning(d.State, "cloning CacheSnapshot %s does not succeed, and is tried again: %s", d.Snapshot, d.Detail)
+		return noticeOfFailing(s, d)
 	case populate.NodeRejected:
 		return noticeOfRejection(s, d)
 	case populate.VolumeLost:
@@ -205,6 +210,17 @@ func noticeOfIntermediate(s *scope, d populate.Decision) *notice {
 	default:
 		return nil
 	}
+}
+
+// noticeOfFailing reports the error of the provisioner, and what to do if the reason is
+// that the PVC requests more than the snapshot has.
+func noticeOfFailing(s *scope, d populate.Decision) *notice {
+	asked := s.claim.Spec.Resources.Requests.Storage()
+	if d.Bytes > 0 && asked.Value() > d.Bytes && volume.RefusesSize(d.Detail) {
+		return warning(populate.CloneFailing, "cloning CacheSnapshot %s does not succeed, and is tried again: the PVC requests %s, and the driver may make no clone that is larger than the snapshot; create the PVC again with resources.requests.storage: %s. Its error: %s",
+			d.Snapshot, asked, quantity(d.Bytes), d.Detail)
+	}
+	return warning(populate.CloneFailing, "cloning CacheSnapshot %s does not succeed, and is tried again: %s", d.Snapshot, d.Detail)
 }
 
 // noticeOfRejection reports that the provisioner gave the node back. Its reason need

@@ -88,6 +88,9 @@ func (r *Reconciler) observeIntermediate(ctx context.Context, s *scope) (*popula
 	rejected := facts.MadeForNode != "" && facts.Node == ""
 	if facts.VolumeName == "" && !facts.Deleting && (rejected || facts.Age >= populate.ComplainAfter) {
 		facts.Complaint, err = volume.Complaint(ctx, r.Live, intermediate)
+		if volume.InProgress(facts.Complaint) {
+			facts.Complaint, facts.Progress = "", facts.Complaint
+		}
 	}
 	return facts, err
 }
@@ -279,6 +282,9 @@ func (r *Reconciler) observeCSISnapshot(ctx context.Context, s *scope, c *v1alph
 		return csi, nil
 	}
 	size := volume.Larger(csiSnapshot.Status.RestoreSize, c.Status.RestoreSize)
+	if size.IsZero() { // the driver does not report it
+		size = volume.CloneSize(c)
+	}
 	source.Bytes = size.Value()
 	if content != nil {
 		source.Driver = content.Spec.Driver

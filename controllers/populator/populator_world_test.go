@@ -148,6 +148,15 @@ func (w *world) snapshotted(name string) {
 	})
 }
 
+// restoreSize has the driver report another size of a CSI snapshot.
+func (w *world) restoreSize(name, size string) {
+	w.t.Helper()
+	s := &snapshotv1.VolumeSnapshot{}
+	w.must(server.Client.Get(w.t.Context(), client.ObjectKey{Namespace: w.namespace, Name: name + "-csi"}, s))
+	s.Status.RestoreSize = ptr.To(resource.MustParse(size))
+	w.must(server.Client.Status().Update(w.t.Context(), s))
+}
+
 // verdict records a verdict with its condition, as the snapshot's controller does.
 func (w *world) verdict(name string, verified metav1.ConditionStatus) {
 	w.t.Helper()

@@ -184,6 +184,9 @@ func (a *attempt) advance(ctx context.Context) error {
 		return err
 	}
 	a.record(out, snapshot)
+	if err := a.copyInstead(ctx, out, snapshot); err != nil || a.cache.Status.VolumeReplacement == nil || a.cache.Status.VolumeReplacement.Check.Run == out.Check.Run {
+		return err
+	}
 	return a.recordHindrance(ctx, out)
 }
 

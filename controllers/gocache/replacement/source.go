@@ -57,7 +57,7 @@ func (a *attempt) judge(ctx context.Context, name string, c *v1alpha1.CacheSnaps
 // mustCopy reports whether the driver of a snapshot cannot restore it into the
 // class and size of the intent, so that the content has to be copied.
 func (a *attempt) mustCopy(ctx context.Context, intent *v1alpha1.VolumeReplacementStatus, c *v1alpha1.CacheSnapshot) (bool, error) {
-	if least := c.Status.RestoreSize; least != nil && intent.Size.Cmp(*least) < 0 {
+	if least := volume.CloneSize(c); intent.Size.Cmp(least) < 0 {
 		return true, nil
 	}
 	if intent.StorageClassName == "" || intent.StorageClassName == c.Status.Source.StorageClassName {

@@ -134,7 +134,6 @@ func (r Run) job(ctx context.Context, c Content) (jobrun.Spec, error) {
 			},
 			VolumeMounts: []corev1.VolumeMount{{Name: "source", MountPath: sourceDir, ReadOnly: true}, {Name: "next", MountPath: contentDir}},
 		}}
-		return spec, nil
 	}
 	pv, err := read.Object[corev1.PersistentVolume](ctx, r.Live, "", created.VolumeName)
 	if err == nil && pv != nil && pv.Spec.NodeAffinity != nil {

@@ -198,6 +198,15 @@ func TestJob(t *testing.T) {
 		}
 	}
 
+	// A copy reads a clone of the same snapshot, which the same nodes reach.
+	w.run.Intent.Copied = true
+	w.must(w.client.Delete(t.Context(), job))
+	w.must(w.run.MakeNext(t.Context(), c))
+	job = get[batchv1.Job](w, "ci-next")
+	if a := job.Spec.Template.Spec.Affinity; a == nil || cmp.Diff(near, a.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution) != "" {
+		t.Errorf("a copy runs on nodes %+v, want %+v", a, near)
+	}
+
 	// Without a deadline it is an hour, and a volume that is gone restricts nothing.
 	w = newWorld(t)
 	w.run.Content.Snapshot.Status.Source.VolumeName = "gone"

@@ -7,9 +7,13 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"gocache.dev/operator/api/v1alpha1"
 )
 
 // TestComplaint holds that the newest warning about this very PVC is passed on,
@@ -71,5 +75,52 @@ func TestComplaint(t *testing.T) {
 	}
 	if got, err := Complaint(t.Context(), broken(t, errBroken), pvc("c")); !errors.Is(err, errBroken) || got != "" {
 		t.Errorf("the list fails: %q, %v", got, err)
+	}
+}
+
+// TestWhatProvisionersReport holds what is taken from the texts of drivers: whether a
+// clone is still being made, and whether its size is refused.
+func TestWhatProvisionersReport(t *testing.T) {
+	const failed = `failed to provision volume with StorageClass "c": rpc error: code = `
+	for text, want := range map[string]struct{ progress, size bool }{
+		failed + "Aborted desc = an operation with the given Volume ID pvc-1 already exists":                                 {true, false},
+		failed + "Aborted desc = clone from snapshot is pending":                                                             {true, false},
+		failed + "Aborted desc = clone from snapshot is already in progress":                                                 {true, false},
+		failed + "Internal desc = flatten in progress: rbd image is being flattened":                                         {true, false},
+		failed + "ResourceExhausted desc = Operation rate exceeded":                                                          {false, false},
+		failed + "OutOfRange desc = clone volume size is not matching":                                                       {false, true},
+		failed + "Internal desc = size of target volume 3221225472 bytes is different than size of source volume 2147483648": {false, true},
+		failed + "InvalidArgument desc = invalid pool":                                                                       {false, false},
+		"this driver cannot restore":                                                                                         {false, false},
+		"":                                                                                                                   {false, false},
+	} {
+		if got := InProgress(text); got != want.progress {
+			t.Errorf("%q: in progress %v", text, got)
+		}
+		if got := RefusesSize(text); got != want.size {
+			t.Errorf("%q: refuses the size %v", text, got)
+		}
+	}
+}
+
+// TestCloneSize holds that a clone has the size of its snapshot, and that of the
+// source while the driver reports none.
+func TestCloneSize(t *testing.T) {
+	of := func(restore, capacity string) *v1alpha1.CacheSnapshot {
+		s := &v1alpha1.CacheSnapshot{}
+		if restore != "" {
+			s.Status.RestoreSize = ptr.To(resource.MustParse(restore))
+		}
+		if capacity != "" {
+			s.Status.Source = &v1alpha1.SourceRecord{Capacity: ptr.To(resource.MustParse(capacity))}
+		}
+		return s
+	}
+	for _, tt := range []struct{ restore, capacity, want string }{
+		{"3Gi", "4Gi", "3Gi"}, {"0", "4Gi", "4Gi"}, {"", "4Gi", "4Gi"}, {"3Gi", "", "3Gi"}, {"", "", "0"},
+	} {
+		if got := CloneSize(of(tt.restore, tt.capacity)); got.Cmp(resource.MustParse(tt.want)) != 0 {
+			t.Errorf("restore size %q, capacity %q: %s, want %s", tt.restore, tt.capacity, &got, tt.want)
+		}
 	}
 }

@@ -61,8 +61,9 @@ type IntermediatePVC struct {
 	MadeForNode string
 	// Age since it was made.
 	Age time.Duration
-	// Complaint is the provisioner's last word about it.
-	Complaint string
+	// Complaint is the provisioner's last word about it, and Progress is that word if
+	// it means that the driver is still at work.
+	Complaint, Progress string
 }
 
 // Share is a VolumeSnapshot beside the user's PVC, and its content, which has the

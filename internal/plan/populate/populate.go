@@ -1,6 +1,7 @@
 package populate
 
 import (
+	"cmp"
 	"time"
 
 	"gocache.dev/operator/internal/plan/snapshot"
@@ -207,12 +208,16 @@ func withIntermediate(f Observation) Decision {
 		return drop(SnapshotWithdrawn, f)
 	case p.MadeForNode != "" && p.Node == "":
 		d := drop(NodeRejected, f)
-		d.Action, d.Detail, d.Rejections = FreeNode, p.Complaint, rejections(f.Claim)+1
+		d.Action, d.Detail, d.Rejections = FreeNode, cmp.Or(p.Complaint, p.Progress), rejections(f.Claim)+1
 		d.After = rejectionPause(d.Rejections)
 		return d
 	case p.Complaint != "" && p.Age >= ComplainAfter:
 		d := wait(CloneFailing, f, later)
 		d.Detail = p.Complaint
+		return d
+	case p.Progress != "" && p.Age >= ComplainAfter:
+		d := wait(Cloning, f, later)
+		d.Detail = p.Progress
 		return d
 	case p.Age >= silentAfter:
 		return wait(CloneSilent, f, later)
@@ -304,7 +309,7 @@ func going(s Source) bool {
 
 // stuck means that the provisioner does not seem to finish.
 func stuck(p *IntermediatePVC) bool {
-	return p.Complaint != "" || p.Age >= silentAfter
+	return p.Complaint != "" || p.Progress == "" && p.Age >= silentAfter
 }
 
 func wait(state State, f Observation, after time.Duration) Decision {

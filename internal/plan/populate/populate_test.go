@@ -85,11 +85,16 @@ func TestDecide(t *testing.T) {
 		"being deleted":          {ready, func(f *populate.Observation) { f.Claim.Deleting = true }, populate.Deleting, populate.Wait},
 		"ready":                  {ready, nil, populate.Ready, populate.CreateIntermediate},
 
-		"prime is somebody else's":         {cloning, func(f *populate.Observation) { f.Intermediate.Foreign = true }, populate.Obstructed, populate.Wait},
-		"prime is going":                   {cloning, func(f *populate.Observation) { f.Intermediate.Deleting = true }, populate.Clearing, populate.Wait},
-		"cloning":                          {cloning, nil, populate.Cloning, populate.Wait},
-		"first complaint":                  {cloning, func(f *populate.Observation) { f.Intermediate.Complaint = "busy" }, populate.Cloning, populate.Wait},
-		"complaint stands":                 {cloning, func(f *populate.Observation) { f.Intermediate.Complaint, f.Intermediate.Age = "busy", time.Minute }, populate.CloneFailing, populate.Wait},
+		"prime is somebody else's": {cloning, func(f *populate.Observation) { f.Intermediate.Foreign = true }, populate.Obstructed, populate.Wait},
+		"prime is going":           {cloning, func(f *populate.Observation) { f.Intermediate.Deleting = true }, populate.Clearing, populate.Wait},
+		"cloning":                  {cloning, nil, populate.Cloning, populate.Wait},
+		"first complaint":          {cloning, func(f *populate.Observation) { f.Intermediate.Complaint = "busy" }, populate.Cloning, populate.Wait},
+		"complaint stands":         {cloning, func(f *populate.Observation) { f.Intermediate.Complaint, f.Intermediate.Age = "busy", time.Minute }, populate.CloneFailing, populate.Wait},
+		"the driver is at work":    {cloning, func(f *populate.Observation) { f.Intermediate.Progress, f.Intermediate.Age = "in progress", time.Hour }, populate.Cloning, populate.Wait},
+		"at work, and the snapshot goes": {cloning, func(f *populate.Observation) {
+			f.Intermediate.Progress, f.Intermediate.Age = "in progress", time.Hour
+			f.Source.Candidate = is(snapshot.Deleting, true)
+		}, populate.Cloning, populate.Wait},
 		"no word":                          {cloning, func(f *populate.Observation) { f.Intermediate.Age = time.Hour }, populate.CloneSilent, populate.Wait},
 		"node given back":                  {cloning, func(f *populate.Observation) { f.Intermediate.Node = "" }, populate.NodeRejected, populate.FreeNode},
 		"node freed, prime left":           {cloning, func(f *populate.Observation) { f.Intermediate.Node, f.Claim.Node = "", "" }, populate.NodeChanged, populate.DeleteIntermediate},
