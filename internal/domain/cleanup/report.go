@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"gocache.dev/operator/internal/domain/report"
 )
 
 // Outcome of a run.
@@ -133,7 +135,7 @@ type Report struct {
 // Parse reads a report and refuses what cannot be one.
 func Parse(data []byte) (Report, error) {
 	var r Report
-	if err := json.Unmarshal(data, &r); err != nil {
+	if err := report.Decode(data, &r); err != nil {
 		return Report{}, fmt.Errorf("no report of a cleanup: %w", err)
 	}
 	if err := r.validate(); err != nil {

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+
+	"gocache.dev/operator/internal/domain/report"
 )
 
 // Repaired is the report of a repair, as `gocache-agent repair` writes it to the
@@ -24,7 +26,7 @@ func ParseRepaired(data []byte) (Repaired, error) {
 		Repaired
 		After json.RawMessage `json:"after"`
 	}
-	if err := json.Unmarshal(data, &raw); err != nil {
+	if err := report.Decode(data, &raw); err != nil {
 		return Repaired{}, fmt.Errorf("no report of a repair: %w", err)
 	}
 	if raw.Refused != "" {

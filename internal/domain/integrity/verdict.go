@@ -7,6 +7,8 @@ import (
 	"maps"
 	"slices"
 	"unicode/utf8"
+
+	"gocache.dev/operator/internal/domain/report"
 )
 
 // Outcome is a verdict's value.
@@ -106,7 +108,7 @@ type Toolchain struct {
 // that is damaged must not pass for a good one.
 func ParseVerdict(data []byte) (Verdict, error) {
 	var v Verdict
-	if err := json.Unmarshal(data, &v); err != nil {
+	if err := report.Decode(data, &v); err != nil {
 		return Verdict{}, fmt.Errorf("no verdict: %w", err)
 	}
 	switch v.Verdict {

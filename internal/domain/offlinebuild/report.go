@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+
+	"gocache.dev/operator/internal/domain/report"
 )
 
 // The outcomes of a test.
@@ -32,7 +34,7 @@ type Report struct {
 // Parse reads a report and refuses what cannot be one.
 func Parse(data []byte) (Report, error) {
 	var r Report
-	if err := json.Unmarshal(data, &r); err != nil {
+	if err := report.Decode(data, &r); err != nil {
 		return Report{}, fmt.Errorf("no report of an offline build test: %w", err)
 	}
 	switch r.Outcome {

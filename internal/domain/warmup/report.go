@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"gocache.dev/operator/internal/domain/report"
 )
 
 // The outcomes of a warm-up.
@@ -122,7 +124,7 @@ func (r Report) Summary() string {
 // Parse reads a report and refuses what cannot be one.
 func Parse(data []byte) (Report, error) {
 	var r Report
-	if err := json.Unmarshal(data, &r); err != nil {
+	if err := report.Decode(data, &r); err != nil {
 		return Report{}, fmt.Errorf("no report of a warm-up: %w", err)
 	}
 	switch r.Outcome {
