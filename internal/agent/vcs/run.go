@@ -12,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -51,8 +53,13 @@ func (s *Server) run(ctx context.Context, args ...string) ([]byte, error) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = 5 * time.Second
-	err = cmd.Run()
-	if cmd.Process != nil {
+	if err = cmd.Start(); err == nil {
+		// Its children have the same limit: git reads lists of refs into memory.
+		bytes := uint64(s.MaxMemory) //nolint:gosec // positive
+		if limitErr := unix.Prlimit(cmd.Process.Pid, unix.RLIMIT_DATA, &unix.Rlimit{Cur: bytes, Max: bytes}, nil); limitErr != nil && !errors.Is(limitErr, unix.ESRCH) {
+			cancel(fmt.Errorf("limit the memory of a command: %w", limitErr))
+		}
+		err = cmd.Wait()
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // nothing in the background is of use
 	}
 	switch cause := context.Cause(ctx); {

@@ -41,6 +41,8 @@ type Options struct {
 	// MaxBytes of the directory: beyond it the commands that run end, and it is
 	// emptied. Default 8 GiB.
 	MaxBytes int64
+	// MaxMemory of one process that a command runs. Default 1 GiB.
+	MaxMemory int64
 	// MaxFetches limits how many commands run at once, 8. Others wait.
 	MaxFetches int64
 	// Timeout of one command, 9 minutes: less than the 10 that an instance waits
@@ -65,6 +67,7 @@ type Server struct {
 func New(o Options) (*Server, error) {
 	setDefault(&o.GoCommand, "go")
 	setDefault(&o.MaxBytes, 8<<30)
+	setDefault(&o.MaxMemory, 1<<30)
 	setDefault(&o.MaxFetches, 8)
 	setDefault(&o.Timeout, 9*time.Minute)
 	if o.Patterns == "" {

@@ -56,6 +56,7 @@ loopback address beside gocache-proxy, which checks and stores what comes.`,
 	f.StringVar(&o.CAFile, "ca-file", "", "certificates in PEM format that are trusted beside the public authorities")
 	f.StringVar(&o.GoCommand, "go", "go", "the go command")
 	f.Int64Var(&o.MaxBytes, "max-bytes", 8<<30, "disk space for repositories")
+	f.Int64Var(&o.MaxMemory, "max-memory", 1<<30, "bytes of memory that each process of a command may take")
 	f.Int64Var(&o.MaxFetches, "max-fetches", 8, "commands that run at once")
 	f.DurationVar(&o.Timeout, "timeout", 9*time.Minute, "how long one command may take")
 	return cmd
