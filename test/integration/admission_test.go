@@ -112,9 +112,12 @@ func TestContentsOfTheOperator(t *testing.T) {
 			c.Spec.Source = snapshotv1.VolumeSnapshotContentSource{VolumeHandle: ptr.To("volume")}
 		},
 	}
+	create := func(c client.Client, change func(*snapshotv1.VolumeSnapshotContent)) error {
+		return c.Create(t.Context(), content(change), client.DryRunAll)
+	}
 	// The API server compiles a new policy in the background.
 	err := wait.PollUntilContextTimeout(t.Context(), 100*time.Millisecond, 30*time.Second, true, func(context.Context) (bool, error) {
-		return manager.Create(t.Context(), content(changes["without a label"]), client.DryRunAll) != nil, nil
+		return create(manager, changes["without a label"]) != nil, nil
 	})
 	if err != nil {
 		t.Fatal("the operator may create any VolumeSnapshotContent")
@@ -126,8 +129,8 @@ func TestContentsOfTheOperator(t *testing.T) {
 		}
 	}
 	for name, change := range changes {
-		refused("created "+name, manager.Create(t.Context(), content(change), client.DryRunAll))
-		if err := other.Create(t.Context(), content(change), client.DryRunAll); err != nil {
+		refused("created "+name, create(manager, change))
+		if err := create(other, change); err != nil {
 			t.Errorf("created %s by another service account: %v", name, err)
 		}
 	}

@@ -337,6 +337,8 @@ func TestNoObservationLeadsToHarm(t *testing.T) {
 func harm(f populate.Observation, d populate.Decision) string {
 	open := !f.Claim.Bound && !f.Claim.Deleting && !f.Claim.Lost
 	switch d.Action {
+	case populate.CreateShare, populate.DeleteShare:
+		return "a pair made or deleted where none is needed, and none exists"
 	case populate.CreateIntermediate:
 		if !open || f.Intermediate != nil || f.Claim.VolumeName != "" {
 			return "a prime beside another, or for a claim that needs none"
