@@ -177,12 +177,15 @@ func (s *stage) is(o *v1alpha1.CacheSnapshot, condition string, status metav1.Co
 }
 
 // consumer asks for a clone, as a pod that builds does.
-func (s *stage) consumer(name, kind, source string) *corev1.PersistentVolumeClaim {
+func (s *stage) consumer(name, kind, source string, change ...func(*corev1.PersistentVolumeClaim)) *corev1.PersistentVolumeClaim {
 	pvc := &corev1.PersistentVolumeClaim{ObjectMeta: s.meta(name), Spec: corev1.PersistentVolumeClaimSpec{
 		AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce}, StorageClassName: &s.ns,
 		Resources:     corev1.VolumeResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("1Gi")}},
 		DataSourceRef: &corev1.TypedObjectReference{APIGroup: ptr.To(v1alpha1.GroupName), Kind: kind, Name: source},
 	}}
+	for _, f := range change {
+		f(pvc)
+	}
 	s.create(s.attacker, pvc)
 	return pvc
 }

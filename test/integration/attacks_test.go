@@ -14,6 +14,7 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
+	storagev1 "k8s.io/api/storage/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -25,6 +26,7 @@ import (
 	"gocache.dev/operator/internal/kube/volume"
 	"gocache.dev/operator/internal/plan/naming"
 	"gocache.dev/operator/internal/testing/cluster"
+	"gocache.dev/operator/internal/testing/env"
 	"gocache.dev/operator/internal/testing/gitserver"
 )
 
@@ -281,11 +283,13 @@ func replacesTheVolumeSnapshot(t *testing.T) {
 }
 
 // createsTheIntermediatePVC: the PersistentVolumeClaim through which a clone is
-// made is there before the operator's own, with the attacker's content.
+// made is there before the operator's own, with the attacker's content. Its class
+// waits for a node, so that the operator has made none yet.
 func createsTheIntermediatePVC(t *testing.T) {
 	s := newStage(t, runner...)
 	s.cache()
 	s.waitFor("the cache has its volume", func() error { return bound(s, "ci") })
+	s.verified(s.snapshot("good"))
 	evil := &snapshotv1.VolumeSnapshot{ObjectMeta: s.meta("evil"), Spec: snapshotv1.VolumeSnapshotSpec{
 		Source: snapshotv1.VolumeSnapshotSource{PersistentVolumeClaimName: ptr.To("of-the-attacker")}}}
 	s.create(s.attacker, evil)
@@ -298,26 +302,30 @@ func createsTheIntermediatePVC(t *testing.T) {
 		}
 		return nil
 	})
-	pvc := s.consumer("data", v1alpha1.GoCacheKind, "ci")
+	late := s.ns + "-late"
+	s.create(server.Client, &storagev1.StorageClass{
+		ObjectMeta: metav1.ObjectMeta{Name: late}, Provisioner: env.Driver, VolumeBindingMode: ptr.To(storagev1.VolumeBindingWaitForFirstConsumer)})
+	pvc := s.consumer("data", v1alpha1.GoCacheKind, "ci", func(pvc *corev1.PersistentVolumeClaim) { pvc.Spec.StorageClassName = &late })
 	forged := volume.IntermediatePVC{For: pvc, From: "good", Snapshot: "evil"}.Object()
 	forged.OwnerReferences = []metav1.OwnerReference{*metav1.NewControllerRef(pvc, corev1.SchemeGroupVersion.WithKind("PersistentVolumeClaim"))}
 	s.create(s.attacker, forged)
-	s.waitFor("the attacker's clone has a volume", func() error { return bound(s, forged.Name) })
-	s.verified(s.snapshot("good"))
+	s.waitFor("the attacker's clone is used or removed", func() error {
+		if err := s.read(forged); !apierrors.IsNotFound(err) {
+			return fmt.Errorf("it is there: %v", err)
+		}
+		return nil
+	})
 	other := s.consumer("other", v1alpha1.GoCacheKind, "ci")
 	s.waitFor("another PersistentVolumeClaim is filled", func() error { return bound(s, other.Name) })
-	if err := s.read(pvc); err != nil {
+	var volumes corev1.PersistentVolumeList
+	if err := server.Client.List(t.Context(), &volumes); err != nil {
 		t.Fatal(err)
 	}
-	if pvc.Spec.VolumeName == "" {
-		return
-	}
-	pv := &corev1.PersistentVolume{ObjectMeta: metav1.ObjectMeta{Name: pvc.Spec.VolumeName}}
-	if err := s.read(pv); err != nil {
-		t.Fatal(err)
-	}
-	if pv.Annotations[cluster.ContentAnnotation] == "evil" {
-		t.Errorf("the attacker's content was handed over: %+v", pv)
+	for i := range volumes.Items {
+		pv := &volumes.Items[i]
+		if ref := pv.Spec.ClaimRef; ref != nil && ref.UID == pvc.UID && pv.Annotations[cluster.ContentAnnotation] == "evil" {
+			t.Errorf("the attacker's content was handed over: %+v", pv)
+		}
 	}
 }
 
