@@ -93,9 +93,9 @@ const (
 	// ReasonNoVerifiedSnapshot: no snapshot of this cache can be offered; the message
 	// explains why, and when the next one is created.
 	ReasonNoVerifiedSnapshot = "NoVerifiedSnapshot"
-	// ReasonSnapshotsDisabled: spec.snapshots has neither afterWarmUp nor a
+	// ReasonSnapshotsDisabled: spec.snapshots.afterWarmUp is false, there is no
 	// schedule, and no verified snapshot exists: the cache PVC is warm, but no PVC
-	// can be populated from it. Set spec.snapshots, or request a snapshot.
+	// can be populated from it. Set one of them, or request a snapshot.
 	ReasonSnapshotsDisabled = "SnapshotsDisabled"
 	// ReasonNotShared: spec.source names a GoCache that does not exist or is not
 	// shared with this namespace; its spec.consumers.namespaceSelector must match the

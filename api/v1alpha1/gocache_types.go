@@ -65,7 +65,7 @@ const (
 // +kubebuilder:validation:XValidation:rule="has(self.source) || has(self.toolchain) && has(self.storage)",message="set toolchain and storage, or source alone"
 // +kubebuilder:validation:XValidation:rule="!has(self.source) || !(has(self.toolchain) || has(self.storage) || has(self.platform) || has(self.warmUp) || has(self.integrity) || has(self.cleanup) || has(self.restore) || has(self.podTemplate) || has(self.consumers))",message="source takes the place of toolchain, platform, storage, warmUp, integrity, cleanup, restore, podTemplate and consumers: set these on the source"
 // +kubebuilder:validation:XValidation:rule="!has(self.source) || self.layers.size() == 2 && (!has(self.environment.mountPath) || self.environment.mountPath == '/gocache')",message="layers and environment.mountPath are those of the source: leave them out"
-// +kubebuilder:validation:XValidation:rule="!has(self.source) || !has(self.snapshots) || has(self.snapshots.afterWarmUp) && self.snapshots.afterWarmUp && !has(self.snapshots.schedule) && !has(self.snapshots.volumeSnapshotClassName) && !has(self.snapshots.verification.trust) && !has(self.snapshots.verification.offlineBuild)",message="snapshots are those of the source: leave snapshots out"
+// +kubebuilder:validation:XValidation:rule="!has(self.source) || !has(self.snapshots) || (!has(self.snapshots.afterWarmUp) || self.snapshots.afterWarmUp) && !has(self.snapshots.schedule) && !has(self.snapshots.volumeSnapshotClassName) && !has(self.snapshots.verification.trust) && !has(self.snapshots.verification.offlineBuild)",message="snapshots are those of the source: leave snapshots out"
 // +kubebuilder:validation:XValidation:rule="'Modules' in self.layers || !has(self.warmUp) || !has(self.warmUp.sources) || self.warmUp.sources.size() == 0",message="warmUp.sources requires layer Modules"
 type GoCacheSpec struct {
 	// suspend keeps the operator from starting anything for this object.
@@ -115,8 +115,8 @@ type GoCacheSpec struct {
 	// +optional
 	Cleanup *Cleanup `json:"cleanup,omitempty"`
 	// snapshots is the policy for CacheSnapshots. Unset: one after each successful
-	// warm-up. With neither afterWarmUp nor a schedule, as in {}, snapshots are
-	// created only on request, and new PVCs cannot be populated before that.
+	// warm-up. With afterWarmUp false and no schedule, snapshots are created only on
+	// request, and new PVCs cannot be populated before that.
 	// +kubebuilder:default={afterWarmUp:true}
 	// +optional
 	Snapshots *SnapshotPolicy `json:"snapshots,omitempty"`

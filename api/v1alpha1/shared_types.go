@@ -164,9 +164,10 @@ type Retention struct {
 // +kubebuilder:validation:XValidation:rule="!has(self.verification) || !has(self.verification.mode) || self.verification.mode != 'Skip'",message="verification.mode Skip is for a single CacheSnapshot: unverified snapshots are never offered to consumers and not counted by retention, so a policy would accumulate them"
 type SnapshotPolicy struct {
 	Schedule `json:",inline"`
-	// afterWarmUp creates a snapshot after each successful warm-up.
+	// afterWarmUp creates a snapshot after each successful warm-up. Unset: true,
+	// unless a schedule is set. It has no meaning for a proxy.
 	// +optional
-	AfterWarmUp bool `json:"afterWarmUp,omitempty"`
+	AfterWarmUp *bool `json:"afterWarmUp,omitempty"`
 	// volumeSnapshotClassName is the class of the CSI snapshots. Unset: the
 	// default class of the volume's driver.
 	// +kubebuilder:validation:MaxLength=253

@@ -2513,6 +2513,11 @@ func (in *SelectorRequirement) DeepCopy() *SelectorRequirement {
 func (in *SnapshotPolicy) DeepCopyInto(out *SnapshotPolicy) {
 	*out = *in
 	in.Schedule.DeepCopyInto(&out.Schedule)
+	if in.AfterWarmUp != nil {
+		in, out := &in.AfterWarmUp, &out.AfterWarmUp
+		*out = new(bool)
+		**out = **in
+	}
 	if in.VolumeSnapshotClassName != nil {
 		in, out := &in.VolumeSnapshotClassName, &out.VolumeSnapshotClassName
 		*out = new(string)

@@ -45,7 +45,7 @@ func TestCrashPoints(t *testing.T) {
 		// a second round, by request, in which the first snapshot is dropped
 		"request and retention": func(w *world, die func()) {
 			w.cache(func(s *v1alpha1.GoCacheSpec) {
-				s.Snapshots = &v1alpha1.SnapshotPolicy{AfterWarmUp: true, Retention: v1alpha1.Retention{KeepLast: 1}}
+				s.Snapshots = &v1alpha1.SnapshotPolicy{AfterWarmUp: new(true), Retention: v1alpha1.Retention{KeepLast: 1}}
 			})
 			w.settle()
 			w.now = w.now.Add(60e9)

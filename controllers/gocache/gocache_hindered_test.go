@@ -91,7 +91,7 @@ func TestInjectedContainer(t *testing.T) {
 	for _, restarts := range []bool{false, true} {
 		w := newWorld(t)
 		w.cluster.Sidecar, w.cluster.SidecarRestarts = "mesh", restarts
-		w.cache(func(s *v1alpha1.GoCacheSpec) { s.Snapshots = &v1alpha1.SnapshotPolicy{} }) // they wait for the pod to be gone
+		w.cache(func(s *v1alpha1.GoCacheSpec) { s.Snapshots = &v1alpha1.SnapshotPolicy{AfterWarmUp: new(false)} }) // they wait for the pod to be gone
 		w.settle()
 		w.condition(v1alpha1.WarmCondition, metav1.ConditionTrue, v1alpha1.ReasonWarmedUp, "")
 		if exists[batchv1.Job](w, "ci-writer") {

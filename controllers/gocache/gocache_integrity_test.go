@@ -276,7 +276,7 @@ func TestCheckWithoutItsTrust(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.cache(checkedBy(everyHour), func(s *v1alpha1.GoCacheSpec) {
-		s.Snapshots = &v1alpha1.SnapshotPolicy{Verification: v1alpha1.Verification{
+		s.Snapshots = &v1alpha1.SnapshotPolicy{AfterWarmUp: new(false), Verification: v1alpha1.Verification{
 			Trust: &v1alpha1.Trust{GoSumRefs: []v1alpha1.LocalReference{{Name: "sums"}}},
 		}}
 	})

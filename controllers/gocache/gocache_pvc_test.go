@@ -194,7 +194,7 @@ func TestWhenDeleted(t *testing.T) {
 			policy := func(p v1alpha1.DeletionPolicy) func(s *v1alpha1.GoCacheSpec) {
 				return func(s *v1alpha1.GoCacheSpec) {
 					s.Storage.DeletionPolicy = p
-					s.Snapshots = &v1alpha1.SnapshotPolicy{AfterWarmUp: true, DeletionPolicy: p}
+					s.Snapshots = &v1alpha1.SnapshotPolicy{AfterWarmUp: new(true), DeletionPolicy: p}
 				}
 			}
 			w.cache(policy(tt.atFirst))

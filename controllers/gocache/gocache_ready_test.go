@@ -15,7 +15,7 @@ import (
 )
 
 // withoutSnapshots declares that no snapshots of the cache are created.
-func withoutSnapshots(s *v1alpha1.GoCacheSpec) { s.Snapshots = &v1alpha1.SnapshotPolicy{} }
+func withoutSnapshots(s *v1alpha1.GoCacheSpec) { s.Snapshots = &v1alpha1.SnapshotPolicy{AfterWarmUp: new(false)} }
 
 // TestReadyMeansUsable holds that a cache is Ready only when a PVC that names it
 // is populated now, and that its conditions name what is waited for.
@@ -64,7 +64,7 @@ func TestCacheWithoutSnapshots(t *testing.T) {
 	if n := len(w.names()); n != 0 {
 		t.Errorf("%d snapshots", n)
 	}
-	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonSnapshotsDisabled, "spec.snapshots has neither afterWarmUp nor a schedule")
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonSnapshotsDisabled, "spec.snapshots.afterWarmUp is false, and there is no schedule")
 	w.condition(v1alpha1.SnapshotAvailableCondition, metav1.ConditionFalse, v1alpha1.ReasonSnapshotsDisabled, "wait until one is requested")
 	w.request("snapshot-1", v1alpha1.RequestSnapshot)
 	w.settle()
@@ -146,7 +146,7 @@ func TestFailedSnapshotIsRepeated(t *testing.T) {
 	w := newWorld(t)
 	w.corrupt = true
 	w.cache(func(s *v1alpha1.GoCacheSpec) {
-		s.Snapshots = &v1alpha1.SnapshotPolicy{AfterWarmUp: true, Retention: v1alpha1.Retention{KeepLast: 100}}
+		s.Snapshots = &v1alpha1.SnapshotPolicy{AfterWarmUp: new(true), Retention: v1alpha1.Retention{KeepLast: 100}}
 	})
 	w.settle()
 	first := w.names()

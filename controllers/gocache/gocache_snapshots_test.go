@@ -17,7 +17,7 @@ import (
 func hourly(keep int32) func(*v1alpha1.GoCacheSpec) {
 	return func(s *v1alpha1.GoCacheSpec) {
 		s.WarmUp = &v1alpha1.WarmUp{Schedule: v1alpha1.Schedule{Schedule: "@every 1h"}}
-		s.Snapshots = &v1alpha1.SnapshotPolicy{AfterWarmUp: true, Retention: v1alpha1.Retention{KeepLast: keep}}
+		s.Snapshots = &v1alpha1.SnapshotPolicy{AfterWarmUp: new(true), Retention: v1alpha1.Retention{KeepLast: keep}}
 	}
 }
 
@@ -110,7 +110,7 @@ func TestSnapshotBearsThePolicy(t *testing.T) {
 	class := "fast"
 	w.cache(func(s *v1alpha1.GoCacheSpec) {
 		s.PodTemplate = &v1alpha1.PodTemplate{NodeSelector: map[string]string{"a": "b"}}
-		s.Snapshots = &v1alpha1.SnapshotPolicy{AfterWarmUp: true, VolumeSnapshotClassName: &class}
+		s.Snapshots = &v1alpha1.SnapshotPolicy{AfterWarmUp: new(true), VolumeSnapshotClassName: &class}
 		s.Snapshots.Verification.Deadline = &metav1.Duration{Duration: 7 * time.Minute}
 	})
 	w.settle()

@@ -151,7 +151,7 @@ func (w *world) cache(change ...func(*v1alpha1.GoCacheSpec)) {
 }
 
 func afterWarmUp(s *v1alpha1.GoCacheSpec) {
-	s.Snapshots = &v1alpha1.SnapshotPolicy{AfterWarmUp: true}
+	s.Snapshots = &v1alpha1.SnapshotPolicy{AfterWarmUp: new(true)}
 }
 
 func fromModules(s *v1alpha1.GoCacheSpec) {

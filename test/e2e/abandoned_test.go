@@ -134,7 +134,7 @@ func (s *fixture) tiny(name string, deletionPolicy v1alpha1.DeletionPolicy) {
 			WarmUp: &v1alpha1.WarmUp{Sources: []v1alpha1.WarmUpSource{{
 				ConfigMapRef: &v1alpha1.LocalReference{Name: scenario.Cache + "-modules"}, Packages: []string{"unsafe"},
 			}}},
-			Snapshots: &v1alpha1.SnapshotPolicy{AfterWarmUp: true, DeletionPolicy: deletionPolicy},
+			Snapshots: &v1alpha1.SnapshotPolicy{AfterWarmUp: new(true), DeletionPolicy: deletionPolicy},
 		},
 	}))
 }

@@ -57,7 +57,7 @@ func TestRandomKills(t *testing.T) {
 	_, err = s.Offered(s.ctx, "")
 	s.must(err)
 	s.edit(func(c *v1alpha1.GoCache) {
-		c.Spec.Snapshots = &v1alpha1.SnapshotPolicy{AfterWarmUp: true, Retention: v1alpha1.Retention{KeepLast: keptSnapshots}}
+		c.Spec.Snapshots = &v1alpha1.SnapshotPolicy{AfterWarmUp: new(true), Retention: v1alpha1.Retention{KeepLast: keptSnapshots}}
 		c.Spec.Cleanup = &v1alpha1.Cleanup{MaxAge: &metav1.Duration{Duration: 240 * time.Hour}}
 		c.Spec.Integrity = &v1alpha1.CacheIntegrity{}
 	})

@@ -141,7 +141,7 @@ func (s *stage) waitFor(what string, holds func() error) {
 func (s *stage) cache(change ...func(*v1alpha1.GoCache)) *v1alpha1.GoCache {
 	c := &v1alpha1.GoCache{ObjectMeta: s.meta("ci"), Spec: v1alpha1.GoCacheSpec{Toolchain: v1alpha1.Toolchain{Version: "1.26.8"}}}
 	c.Spec.Storage.Size, c.Spec.Storage.StorageClassName = resource.MustParse("1Gi"), &s.ns
-	c.Spec.Snapshots = &v1alpha1.SnapshotPolicy{}
+	c.Spec.Snapshots = &v1alpha1.SnapshotPolicy{AfterWarmUp: new(false)}
 	for _, f := range change {
 		f(c)
 	}

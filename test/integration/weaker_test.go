@@ -65,7 +65,7 @@ func TestWeakerVerificationIsNoSource(t *testing.T) {
 	strict := &v1alpha1.Trust{GoSumRefs: []v1alpha1.LocalReference{{Name: "sums"}}}
 	cache := &v1alpha1.GoCache{ObjectMeta: meta("ci"), Spec: v1alpha1.GoCacheSpec{Toolchain: v1alpha1.Toolchain{Version: "1.26.8"}}}
 	cache.Spec.Storage.Size, cache.Spec.Storage.StorageClassName = resource.MustParse("1Gi"), &ns
-	cache.Spec.Snapshots = &v1alpha1.SnapshotPolicy{Verification: v1alpha1.Verification{Trust: strict}}
+	cache.Spec.Snapshots = &v1alpha1.SnapshotPolicy{AfterWarmUp: new(false), Verification: v1alpha1.Verification{Trust: strict}}
 	create(cache)
 
 	snapshot := func(name string, trust *v1alpha1.Trust) *v1alpha1.CacheSnapshot {

@@ -8,6 +8,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/kube/bounded"
@@ -38,6 +39,12 @@ func SnapshotPolicy(cache *v1alpha1.GoCache) *v1alpha1.SnapshotPolicy {
 		return &v1alpha1.SnapshotPolicy{}
 	}
 	return cache.Spec.Snapshots
+}
+
+// AfterWarmUp reports whether a snapshot is created after each successful warm-up.
+func AfterWarmUp(cache *v1alpha1.GoCache) bool {
+	policy := cache.Spec.Snapshots
+	return policy != nil && ptr.Deref(policy.AfterWarmUp, policy.Schedule.Schedule == "")
 }
 
 // RestorePending reports whether spec.restore differs from what was acted on

@@ -98,7 +98,7 @@ func observation(cache *v1alpha1.GoCache, o pass.Observed) snapshot.Observation 
 	status := cache.Status
 	f := snapshot.Observation{
 		Now: o.Now, Cache: cache.Name, Created: cache.CreationTimestamp.Time, Schedule: o.Schedules.Snapshots,
-		AfterWarmUp: pass.SnapshotPolicy(cache).AfterWarmUp, SuccessRun: status.WarmUp.LastSuccessRun, SnapshottedRun: status.SnapshottedRun,
+		AfterWarmUp: pass.AfterWarmUp(cache), SuccessRun: status.WarmUp.LastSuccessRun, SnapshottedRun: status.SnapshottedRun,
 	}
 	if o.PVC == nil || !o.PVC.DeletionTimestamp.IsZero() || o.NewVolume(cache) || o.Restored(cache) {
 		f.SuccessRun = "" // what was warmed is gone

@@ -18,7 +18,7 @@ var now = time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
 // to snapshot that.
 func warmed() (*v1alpha1.GoCache, pass.Observed) {
 	cache := &v1alpha1.GoCache{ObjectMeta: metav1.ObjectMeta{Name: "ci", CreationTimestamp: metav1.NewTime(now.Add(-time.Hour))}}
-	cache.Spec.Snapshots = &v1alpha1.SnapshotPolicy{AfterWarmUp: true}
+	cache.Spec.Snapshots = &v1alpha1.SnapshotPolicy{AfterWarmUp: new(true)}
 	cache.Status.WarmUp = v1alpha1.WarmUpStatus{Run: "r1", LastSuccessRun: "r1", PersistentVolumeClaimUID: "u1"}
 	pvc := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Name: "ci", UID: "u1"}, Spec: corev1.PersistentVolumeClaimSpec{VolumeName: "v1"}}
 	return cache, pass.Observed{Now: now, Stored: cache.DeepCopy(), PVC: pvc}

@@ -31,8 +31,8 @@ func Available(cache *v1alpha1.GoCache, o pass.Observed) *pass.Fact {
 	switch {
 	case all.Pending != "":
 		return pass.False(v1alpha1.ReasonSnapshotPending, "CacheSnapshot %s is not verified yet%s", all.Pending, reason(o, all.Pending))
-	case !policy.AfterWarmUp && policy.Schedule.Schedule == "":
-		return pass.False(v1alpha1.ReasonSnapshotsDisabled, "No snapshot is created: spec.snapshots has neither afterWarmUp nor a schedule. PVCs that name this cache wait until one is requested")
+	case !pass.AfterWarmUp(cache) && policy.Schedule.Schedule == "":
+		return pass.False(v1alpha1.ReasonSnapshotsDisabled, "No snapshot is created: spec.snapshots.afterWarmUp is false, and there is no schedule. PVCs that name this cache wait until one is requested")
 	case all.Corrupt && f.Content == nil:
 		return pass.False(v1alpha1.ReasonNoVerifiedSnapshot, "CacheSnapshot %s is Corrupt; another one is created when a check has found the cache PVC Intact", all.Failed)
 	case all.Failed != "":
