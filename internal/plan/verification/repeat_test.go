@@ -188,7 +188,7 @@ func TestEveryRepetitionEnds(t *testing.T) {
 		f := published(nil)
 		runs, ended := 0, false
 		for range 2000 {
-			switch d := verification.Decide(f); d.Stage {
+			switch d := verification.Decide(f); d.Stage { //nolint:exhaustive // default fails the test
 			case verification.BeginRepeat:
 				f.Repeat.Running, f.Repeat.Started, f.Repeat.Attempts = true, f.Now, 0
 			case verification.Repeat:

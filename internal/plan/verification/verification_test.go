@@ -406,6 +406,8 @@ func (l *life) step(d verification.Decision) (ended bool) {
 		return true
 	case verification.Suspended, verification.WaitForSource, verification.WaitForWriter, verification.WaitForRetry, verification.SnapshotLost:
 		// time passes
+	case verification.BeginRepeat, verification.Repeat, verification.WaitForRepeat, verification.RecordRepeat, verification.EndRepeat:
+		l.fatal("%s without a policy: %+v", d.Stage, f)
 	}
 	return false
 }
