@@ -118,7 +118,8 @@ func verifying(o *v1alpha1.CacheSnapshot, job jobState, now time.Time) queue.Sta
 			last = s.StartTime.Time
 		}
 	}
-	if now.Sub(last) > startTimeout {
+	// A time ahead of the clock, as after one that was set back, holds no place.
+	if now.Sub(last).Abs() > startTimeout {
 		return queue.Idle
 	}
 	return queue.Inside

@@ -231,6 +231,10 @@ func TestRepetitionsWaitTheirTurn(t *testing.T) {
 	if len(jobs.Items) > 0 {
 		t.Errorf("there is one place, and beside the repetition runs %s", jobs.Items[0].Name)
 	}
+	// Nor does it take a place from the tests that follow.
+	s := w.get()
+	s.Spec.Suspend = true
+	w.must(server.Client.Update(t.Context(), s))
 }
 
 // TestRepeatOfStore holds that the snapshots of the stores of proxies are verified
