@@ -139,8 +139,11 @@ func (a *app) renderDiff(r diff.Result, c *changes) string {
 	for _, n := range r.Counts {
 		total += n
 	}
-	if total == 0 {
+	switch {
+	case total == 0 && r.Checked:
 		return "The same content: " + r.To + "\n"
+	case total == 0: // a file may have changed after its manifest was written
+		return "Their manifests list the same content: " + r.To + "\n"
 	}
 	var b strings.Builder
 	for _, s := range shownChanges {

@@ -124,7 +124,7 @@ func TestPluginOnVolumes(t *testing.T) {
 		err := s.Client.Get(ctx, client.ObjectKeyFromObject(again), again)
 		return again.Status.VolumeSnapshotUID != "", fmt.Sprintf("%+v", again.Status), err
 	})
-	if out, err = s.plugin("diff", offered.Name, again.Name, "--timeout", "3m"); err != nil || !strings.HasPrefix(out, "The same content: sha256:") {
+	if out, err = s.plugin("diff", offered.Name, again.Name, "--timeout", "3m"); err != nil || !strings.HasPrefix(out, "Their manifests list the same content: sha256:") {
 		s.Errorf("diff: %v\n%s", err, out)
 	}
 	if left, err := s.KubectlOutput(s.ctx, "-n", s.Namespace, "get", "jobs,pods,pvc,volumesnapshots", "-l", "app.kubernetes.io/created-by=kubectl-gocache", "-o", "name"); err != nil || left != "" {

@@ -48,6 +48,9 @@ type Result struct {
 	manifest.Comparison `json:",inline"`
 	// Listed is how many changes were passed on.
 	Listed int `json:"-"`
+	// Checked reports that both snapshots are Intact and the same, so that no clone
+	// was read.
+	Checked bool `json:"-"`
 	// Notes are remarks about the manifests, for the reader of the result.
 	Notes []string `json:"notes,omitempty"`
 }
@@ -66,7 +69,7 @@ func Run(ctx context.Context, set *temporary.Set, o Options, each func(manifest.
 		to = from
 	}
 	if digest := same(from, to); digest != "" {
-		result.From, result.To = digest, digest
+		result.From, result.To, result.Checked = digest, digest, true
 		return result, nil
 	}
 	image, err := o.Image(ctx)
