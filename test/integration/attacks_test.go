@@ -38,6 +38,7 @@ func TestAttacks(t *testing.T) {
 	for name, attack := range map[string]func(*testing.T){
 		"an editor names another tenant's volume":         namesAnotherVolume,
 		"a runner creates the verification Job itself":    createsTheVerificationJob,
+		"a runner replaces the verification Job":          replacesTheVerificationJob,
 		"a runner adds a pod to the verification Job":     addsAPodToTheJob,
 		"a runner creates the warm-up Job itself":         createsTheWarmUpJob,
 		"a runner replaces the VolumeSnapshot":            replacesTheVolumeSnapshot,
@@ -90,8 +91,8 @@ func namesAnotherVolume(t *testing.T) {
 		c.Spec.Restore = &v1alpha1.Restore{SnapshotRef: v1alpha1.LocalReference{Name: "good"}}
 		c.Spec.Suspend = false
 	})
+	defer v.lostNothing(s) // also when nothing is reported
 	s.reports(c, func() []metav1.Condition { return c.Status.Conditions }, v.pv.Name)
-	v.lostNothing(s)
 }
 
 // bound returns an error unless a PersistentVolumeClaim is bound.
@@ -122,9 +123,44 @@ func createsTheVerificationJob(t *testing.T) {
 		}
 		return nil
 	})
+	s.create(s.attacker, s.forgedVerification(o))
+	s.jobs(onlyForgedIsIntact)
+	s.refused(o)
+}
+
+// replacesTheVerificationJob: the operator's Job is deleted while it runs, and one
+// of its name, labels and owner reports Intact.
+func replacesTheVerificationJob(t *testing.T) {
+	s := newStage(t, runner...)
+	s.cache()
+	s.waitFor("the cache has its volume", func() error { return bound(s, "ci") })
+	s.jobs(verificationsRun)
+	o := s.snapshot("forged")
+	forged := s.forgedVerification(o)
+	own := &batchv1.Job{ObjectMeta: s.meta(forged.Name)}
+	s.waitFor("the verification runs", func() error {
+		if err := s.read(own); err != nil {
+			return err
+		}
+		if own.Status.Active == 0 {
+			return fmt.Errorf("it has no pod")
+		}
+		return nil
+	})
+	s.jobs(onlyForgedIsIntact)
+	if err := s.attacker.Delete(t.Context(), own, client.PropagationPolicy(metav1.DeletePropagationBackground), client.GracePeriodSeconds(0)); err != nil {
+		t.Fatal(err)
+	}
+	s.create(s.attacker, forged)
+	s.refused(o)
+}
+
+// forgedVerification is a Job that passes for the one that verifies a snapshot, by
+// all that a user can write.
+func (s *stage) forgedVerification(o *v1alpha1.CacheSnapshot) *batchv1.Job {
 	labels := map[string]string{
 		v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue, v1alpha1.SnapshotLabel: o.Name, v1alpha1.CacheLabel: "ci", v1alpha1.ActionLabel: "verification"}
-	s.create(s.attacker, &batchv1.Job{
+	return &batchv1.Job{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: s.ns, Name: naming.Child(o.Name, naming.Verify), Labels: labels,
 			OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(o, v1alpha1.GroupVersion.WithKind(v1alpha1.CacheSnapshotKind))},
@@ -134,14 +170,15 @@ func createsTheVerificationJob(t *testing.T) {
 			Spec: corev1.PodSpec{RestartPolicy: corev1.RestartPolicyNever, Containers: []corev1.Container{{
 				Name: "agent", Image: "attacker", Command: []string{"echo"}}}},
 		}},
-	})
-	s.jobs(func(j *batchv1.Job) *cluster.Ending {
-		if j.Spec.Template.Spec.Containers[0].Image == "attacker" {
-			return ends(reportIntact)(j)
-		}
-		return ends(reportCorrupt)(j)
-	})
-	s.refused(o)
+	}
+}
+
+// onlyForgedIsIntact lets the attacker's Jobs report Intact, and others Corrupt.
+func onlyForgedIsIntact(j *batchv1.Job) *cluster.Ending {
+	if j.Spec.Template.Spec.Containers[0].Image == "attacker" {
+		return ends(reportIntact)(j)
+	}
+	return ends(reportCorrupt)(j)
 }
 
 // createsTheWarmUpJob: a Job of the writer's name, labels and owner is there
