@@ -15,7 +15,9 @@ import (
 )
 
 // withoutSnapshots declares that no snapshots of the cache are created.
-func withoutSnapshots(s *v1alpha1.GoCacheSpec) { s.Snapshots = &v1alpha1.SnapshotPolicy{AfterWarmUp: new(false)} }
+func withoutSnapshots(s *v1alpha1.GoCacheSpec) {
+	s.Snapshots = &v1alpha1.SnapshotPolicy{AfterWarmUp: new(false)}
+}
 
 // TestReadyMeansUsable holds that a cache is Ready only when a PVC that names it
 // is populated now, and that its conditions name what is waited for.

@@ -21,6 +21,7 @@ var present = map[string]string{
 	"sh":             "essential",
 	"env":            "coreutils, essential",
 	"chmod":          "coreutils, essential",
+	"false":          "coreutils, essential",
 	"sleep":          "coreutils, essential",
 	"flock":          "util-linux, essential",
 	"tail":           "coreutils, essential",

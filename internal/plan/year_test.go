@@ -450,7 +450,8 @@ func (y *year) verify(s *created) bool {
 	case verification.Suspended, verification.WaitForSource, verification.WaitForWriter, verification.WaitForSnapshot, verification.WaitForJob,
 		verification.WaitForRetry, verification.SnapshotLost, verification.Repair, verification.WaitForRepair, verification.RecordRepair, verification.RestartRepair,
 		verification.SnapshotRepaired, verification.WaitForRepairedSnapshot, verification.DeleteRepairedClone, verification.OfflineBuild, verification.WaitForOfflineBuild, verification.RecordOfflineBuild,
-		verification.ClearJobs, verification.DeleteOriginalSnapshot:
+		verification.ClearJobs, verification.DeleteOriginalSnapshot,
+		verification.BeginRepeat, verification.Repeat, verification.WaitForRepeat, verification.RecordRepeat, verification.EndRepeat: // no policy of this test has a repetition
 	}
 	return changed
 }

@@ -14,7 +14,7 @@ import (
 // volume is a store on a volume of its own, by the sizes of its files.
 func volume(t *testing.T, capacity uint64, maxUsed int) (*Store, *atomic.Int64) {
 	t.Helper()
-	store, err := OpenStore(t.TempDir(), logr.Discard(), newMetrics())
+	store, err := OpenStore(t.TempDir(), time.Now, logr.Discard(), newMetrics())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +84,7 @@ func TestEviction(t *testing.T) {
 	has("cd")
 
 	// Another process reads it from the files.
-	again, err := OpenStore(s.dir, logr.Discard(), newMetrics())
+	again, err := OpenStore(s.dir, time.Now, logr.Discard(), newMetrics())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -89,7 +89,7 @@ func (m *metrics) watchStore(latest func() Report, full func() bool) {
 		gauge("gocache_proxy_volume_capacity_bytes", "Size of the store's volume.",
 			func(r Report) float64 { return float64(r.Capacity) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: probe.StoreFullMetric,
-			Help: "1 while the store lacks room: a file could not be stored for that within a quarter of an hour, or the removal of archives cannot bring the volume below its limit."},
+			Help: "1 while the store is full: within a quarter of an hour a file could not be stored for lack of space, or the removal of archives cannot bring the volume below its limit."},
 			func() float64 {
 				if full() {
 					return 1
@@ -186,5 +186,5 @@ func (m *metrics) storeWrite(err error) {
 	m.storeWrites.WithLabelValues(result).Inc()
 }
 
-// isFull reports whether a file lacked room.
+// isFull reports whether there was no space for a file.
 func isFull(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) }

@@ -632,7 +632,7 @@ func TestStoreThatCannotBeOpened(t *testing.T) {
 	}{
 		"a file": {file, syscall.ENOTDIR}, "below a file": {filepath.Join(file, "store"), syscall.ENOTDIR}, "an empty marker": {empty, nil},
 	} {
-		if s, err := proxy.OpenStore(tt.dir, testr.New(t), nil); s != nil || err == nil || tt.want != nil && !errors.Is(err, tt.want) {
+		if s, err := proxy.OpenStore(tt.dir, time.Now, testr.New(t), nil); s != nil || err == nil || tt.want != nil && !errors.Is(err, tt.want) {
 			t.Errorf("%s: %v, %v; want %v", name, s, err, tt.want)
 		}
 	}
@@ -641,7 +641,7 @@ func TestStoreThatCannotBeOpened(t *testing.T) {
 	must(t, syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit))
 	dir := t.TempDir()
 	must(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: 0, Max: limit.Max}))
-	s, err := proxy.OpenStore(dir, testr.New(t), nil)
+	s, err := proxy.OpenStore(dir, time.Now, testr.New(t), nil)
 	must(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit))
 	if s != nil || !errors.Is(err, syscall.EMFILE) {
 		t.Errorf("without file descriptors: %v, %v; want EMFILE", s, err)

@@ -129,21 +129,22 @@ func (e *refusal) Error() string {
 
 // guarded serves what the policy allows.
 func (s *Server) guarded(w http.ResponseWriter, r *http.Request, t target, p *policy.Policy, storeOnly bool) {
+	ctx := r.Context()
 	g := guard{s, p, r, storeOnly}
 	if p.Mode == policy.DryRun {
-		if d, err := g.decide(r.Context(), t.module); !t.mutable && err == nil && d.Refused() {
-			g.report(t.module, d, "dry_run")
+		if d, err := g.decide(ctx, t.module); !t.mutable && err == nil && d.Refused() {
+			g.report(ctx, t.module, d, "dry_run")
 		}
 		s.serve(w, r, t, storeOnly)
 		return
 	}
 	if !t.mutable {
-		d, err := g.decide(r.Context(), t.module)
+		d, err := g.decide(ctx, t.module)
 		switch {
 		case err != nil:
 			g.fail(w, t, err)
 		case d.Refused():
-			g.report(t.module, d, "refused")
+			g.report(ctx, t.module, d, "refused")
 			g.fail(w, t, &refusal{t.module, d})
 		default:
 			s.serve(w, r, t, storeOnly)
@@ -153,7 +154,7 @@ func (s *Server) guarded(w http.ResponseWriter, r *http.Request, t target, p *po
 	if !storeOnly && s.leftToClients(w, r, t) {
 		return
 	}
-	text, err := g.allowed(t)
+	text, err := g.allowed(ctx, t)
 	if err != nil {
 		g.fail(w, t, err)
 		return
@@ -262,14 +263,13 @@ func (g guard) fetchText(ctx context.Context, t target) ([]byte, error) {
 }
 
 // text is the content of a file that may change, as [Server.current] serves it.
-func (g guard) text(t target) ([]byte, error) {
+func (g guard) text(ctx context.Context, t target) ([]byte, error) {
 	if g.storeOnly {
 		if text := g.fetcher.known(t); text != nil {
 			return text, nil
 		}
 		return nil, off{}
 	}
-	ctx := g.request.Context()
 	fl := g.fetcher.join(ctx, t, clientOf(g.request))
 	defer fl.release()
 	err := g.fetcher.waitFor(ctx, fl)
@@ -292,8 +292,8 @@ func (g guard) text(t target) ([]byte, error) {
 // allowed is what the policy leaves of a file that may change. The answer of the
 // upstream comes first: a module that does not exist is not refused, since the go
 // command looks for a package in the modules of all prefixes of its path.
-func (g guard) allowed(t target) ([]byte, error) {
-	text, err := g.text(t)
+func (g guard) allowed(ctx context.Context, t target) ([]byte, error) {
+	text, err := g.text(ctx, t)
 	if err != nil {
 		return nil, err
 	}
@@ -302,31 +302,31 @@ func (g guard) allowed(t target) ([]byte, error) {
 		if err != nil {
 			return nil, &badAnswer{fmt.Errorf("%s: %w", t.name, err)}
 		}
-		kept, left := g.filter(t.module.Path, versions)
+		kept, left := g.filter(ctx, t.module.Path, versions)
 		if len(left) == 0 {
 			return text, nil
 		}
-		g.reportLeft(t.module.Path, left)
+		g.reportLeft(ctx, t.module.Path, left)
 		return modcache.FormatList(kept), nil
 	}
 	m := module.Version{Path: t.module.Path, Version: version(text)}
-	d, err := g.decide(g.request.Context(), m)
+	d, err := g.decide(ctx, m)
 	if err != nil || !d.Refused() {
 		return text, err
 	}
 	if t.module.Version == "latest" {
-		if text := g.newestAllowed(m); text != nil {
-			g.reportLeft(m.Path, map[string]string{m.Version: d.Rule})
+		if text := g.newestAllowed(ctx, m); text != nil {
+			g.reportLeft(ctx, m.Path, map[string]string{m.Version: d.Rule})
 			return text, nil
 		}
 	}
-	g.report(m, d, "refused")
+	g.report(ctx, m, d, "refused")
 	return nil, &refusal{m, d}
 }
 
 // newestAllowed is the .info of the version that is the latest of those that the
 // policy leaves; nil: there is none.
-func (g guard) newestAllowed(latest module.Version) []byte {
+func (g guard) newestAllowed(ctx context.Context, latest module.Version) []byte {
 	escaped, err := module.EscapePath(latest.Path)
 	if err != nil {
 		return nil
@@ -335,7 +335,7 @@ func (g guard) newestAllowed(latest module.Version) []byte {
 	if err != nil {
 		return nil
 	}
-	text, err := g.text(list)
+	text, err := g.text(ctx, list)
 	if err != nil {
 		return nil
 	}
@@ -343,7 +343,7 @@ func (g guard) newestAllowed(latest module.Version) []byte {
 	if err != nil {
 		return nil
 	}
-	kept, _ := g.filter(latest.Path, versions)
+	kept, _ := g.filter(ctx, latest.Path, versions)
 	info, err := versionFile(module.Version{Path: latest.Path, Version: newestOf(kept)}, ".info")
 	if err != nil {
 		return nil
@@ -351,7 +351,7 @@ func (g guard) newestAllowed(latest module.Version) []byte {
 	if text := g.fetcher.known(info); text != nil {
 		return text
 	}
-	text, err = g.fetchText(g.request.Context(), info)
+	text, err = g.fetchText(ctx, info)
 	if err != nil {
 		return nil
 	}
@@ -374,7 +374,7 @@ func newestOf(versions []string) string {
 // returns the others with the rule for each. If the latest one, which has the
 // retractions, is not allowed, those that it retracts are left out as well: the go
 // command would not choose them if it saw it.
-func (g guard) filter(path string, versions []string) (kept []string, left map[string]string) {
+func (g guard) filter(ctx context.Context, path string, versions []string) (kept []string, left map[string]string) {
 	left = map[string]string{}
 	lines := map[string][]string{} // minor release → its versions that only the age decides on
 	for _, v := range versions {
@@ -387,7 +387,7 @@ func (g guard) filter(path string, versions []string) (kept []string, left map[s
 		}
 	}
 	var mu sync.Mutex
-	group, ctx := errgroup.WithContext(g.request.Context())
+	var group errgroup.Group
 	group.SetLimit(agesAtOnce)
 	for _, line := range lines {
 		group.Go(func() error {
@@ -402,7 +402,7 @@ func (g guard) filter(path string, versions []string) (kept []string, left map[s
 	}
 	_ = group.Wait() // none fails
 	if newest := newestOf(versions); left[newest] != "" {
-		for _, v := range g.retracted(module.Version{Path: path, Version: newest}, versions) {
+		for _, v := range g.retracted(ctx, module.Version{Path: path, Version: newest}, versions) {
 			if left[v] == "" {
 				left[v] = left[newest]
 			}
@@ -432,14 +432,14 @@ func (g guard) youngOf(ctx context.Context, path string, line []string) (young [
 }
 
 // retracted are the versions that the go.mod file of a version retracts.
-func (g guard) retracted(by module.Version, versions []string) (all []string) {
+func (g guard) retracted(ctx context.Context, by module.Version, versions []string) (all []string) {
 	t, err := versionFile(by, ".mod")
 	if err != nil {
 		return nil
 	}
 	text := g.fetcher.known(t)
 	if text == nil {
-		if text, err = g.fetchText(g.request.Context(), t); err != nil {
+		if text, err = g.fetchText(ctx, t); err != nil {
 			return nil // then the go command does not see it either
 		}
 	}
@@ -458,14 +458,14 @@ func (g guard) retracted(by module.Version, versions []string) (all []string) {
 }
 
 // report logs and counts a decision on one version.
-func (g guard) report(m module.Version, d policy.Decision, result string) {
+func (g guard) report(ctx context.Context, m module.Version, d policy.Decision, result string) {
 	g.metrics.policy(d.Rule, result)
 	g.log.Info("The policy refuses a version", "module", m.Path, "version", m.Version, "rule", d.Rule, "reason", d.Reason,
-		"result", result, "requestID", outcomeOf(g.request.Context()).id(), "client", clientOf(g.request))
+		"result", result, "requestID", outcomeOf(ctx).id(), "client", clientOf(g.request))
 }
 
 // reportLeft logs and counts the versions that an answer does not name.
-func (g guard) reportLeft(path string, left map[string]string) {
+func (g guard) reportLeft(ctx context.Context, path string, left map[string]string) {
 	counted := map[string]bool{}
 	var versions []string
 	for v, rule := range left {
@@ -479,7 +479,7 @@ func (g guard) reportLeft(path string, left map[string]string) {
 	slices.Reverse(versions)
 	shown := strings.Join(versions[:min(len(versions), listedInLog)], " ")
 	g.log.Info("The policy leaves versions out of an answer", "module", path, "versions", shown, "count", len(versions),
-		"requestID", outcomeOf(g.request.Context()).id(), "client", clientOf(g.request))
+		"requestID", outcomeOf(ctx).id(), "client", clientOf(g.request))
 }
 
 // storedAt is when a file of the store got its content, or later.

@@ -114,11 +114,10 @@ func New(o Options) (*Server, error) {
 		return nil, err
 	}
 	m := newMetrics()
-	store, err := OpenStore(o.Store, o.Log.WithName("store"), m)
+	store, err := OpenStore(o.Store, o.Now, o.Log.WithName("store"), m)
 	if err != nil {
 		return nil, err
 	}
-	store.now = o.Now
 	up, err := newUpstream(env, o.Credentials, o.CredentialsHosts, o.FetchTimeout, m, o.Now)
 	if err != nil {
 		return nil, err

@@ -61,7 +61,7 @@ type Store struct {
 // OpenStore opens the store in dir. A directory that is new or empty gets a
 // marker, and so does one with files and without a marker: that one is no
 // mount point without its volume.
-func OpenStore(dir string, log logr.Logger, m *metrics) (*Store, error) {
+func OpenStore(dir string, now func() time.Time, log logr.Logger, m *metrics) (*Store, error) {
 	if err := os.MkdirAll(dir, 0o775); err != nil { //nolint:gosec // the group writes too: pods share a volume by fsGroup
 		return nil, fmt.Errorf("open the store: %w", err)
 	}
@@ -76,7 +76,7 @@ func OpenStore(dir string, log logr.Logger, m *metrics) (*Store, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open the store in %s: %w", dir, err), root.Close())
 	}
-	s := &Store{dir: dir, id: id, log: log, metrics: m, now: time.Now}
+	s := &Store{dir: dir, id: id, log: log, metrics: m, now: now}
 	s.root.Store(root)
 	s.sums = s.supportsSums(root)
 	log.Info("Opened the store", "dir", dir, "id", id, "checkedOnRead", s.sums)

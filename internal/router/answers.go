@@ -44,6 +44,8 @@ type AnswersOptions struct {
 	// to be asked one after the other. A client that comes with the path of one
 	// begins there.
 	Attempts []string
+	// Now is the clock.
+	Now func() time.Time
 	// Spool is a directory for archives while they are checked; empty: only those
 	// that fit into memory are.
 	Spool string
@@ -71,7 +73,7 @@ type answers struct {
 func newAnswers(o AnswersOptions, m *metrics, log logr.Logger) (*answers, error) {
 	a := &answers{
 		next:  &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 256, IdleConnTimeout: 30 * time.Second},
-		known: newLearned(), archives: newArchives(o.Spool, log), outage: &outage{now: time.Now}, metrics: m, log: log,
+		known: newLearned(), archives: newArchives(o.Spool, log), outage: &outage{now: o.Now}, metrics: m, log: log,
 	}
 	for _, text := range o.Attempts {
 		u, err := url.Parse(text)

@@ -68,7 +68,9 @@ func TestComplete(t *testing.T) {
 				attempts = []string{"http://" + freeAddress(t)} // and no path
 			}
 			listen := freeAddress(t)
-			start(t, func(o *router.Options) { o.Answers = router.AnswersOptions{Listen: listen, Attempts: attempts} })
+			start(t, func(o *router.Options) {
+				o.Answers = router.AnswersOptions{Now: time.Now, Listen: listen, Attempts: attempts}
+			})
 			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+listen+"/sumdb/sum.example.com/tile/8/0/000?a=b", http.NoBody)
 			if err != nil {
 				t.Fatal(err)

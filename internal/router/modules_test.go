@@ -54,7 +54,7 @@ func newWay(t *testing.T, attempts ...*instance) *way {
 		urls = append(urls, server)
 	}
 	m := newMetrics()
-	a, err := newAnswers(AnswersOptions{Attempts: urls, Spool: t.TempDir()}, m, testr.NewWithOptions(t, testr.Options{Verbosity: -1}))
+	a, err := newAnswers(AnswersOptions{Now: time.Now, Attempts: urls, Spool: t.TempDir()}, m, testr.NewWithOptions(t, testr.Options{Verbosity: -1}))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -30,7 +30,7 @@ func (h *haproxy) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 
 func newOutage(t *testing.T, h http.Handler) (*answers, string) {
 	t.Helper()
-	a, err := newAnswers(AnswersOptions{Attempts: []string{quiet(t, h)}}, newMetrics(), testr.NewWithOptions(t, testr.Options{Verbosity: -1}))
+	a, err := newAnswers(AnswersOptions{Now: time.Now, Attempts: []string{quiet(t, h)}}, newMetrics(), testr.NewWithOptions(t, testr.Options{Verbosity: -1}))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -52,7 +52,7 @@ it when the Secret changes; a pair that cannot serve never replaces one that can
 Pages: /healthz, /readyz (HAProxy has polled every server), /certificate, /metrics.`,
 		Args: cobra.NoArgs, SilenceUsage: true, SilenceErrors: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			o.Clients.Socket = o.Certificate.Socket
+			o.Clients.Socket, o.Answers.Now = o.Certificate.Socket, time.Now
 			return run(cmd.Context(), o, kubeconfig)
 		},
 	}

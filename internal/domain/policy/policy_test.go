@@ -113,7 +113,7 @@ func TestFormat(t *testing.T) {
 
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(`{"mode":"Enforce","deny":[{"name":"n","modules":["a*"],"versions":[">=v1 <v2"]}]}`))
-	f.Fuzz(func(t *testing.T, text []byte) {
+	f.Fuzz(func(_ *testing.T, text []byte) {
 		if p, err := policy.Parse(text); err == nil {
 			p.Decide(module.Version{Path: "a.example/b", Version: "v1.0.0"})
 		}

@@ -137,7 +137,7 @@ func serve(ctx context.Context, store, upstream string) error {
 func look(ctx context.Context, dir string, addresses []string) error {
 	return router.Run(ctx, router.Options{
 		Agent: addresses[0], Pages: addresses[1], File: filepath.Join(dir, weights.File), Interval: time.Second, Now: time.Now, Log: logr.Discard(),
-		Answers: router.AnswersOptions{Listen: addresses[2], Attempts: haproxy.Attempts(addresses[3]), Spool: dir},
+		Answers: router.AnswersOptions{Now: time.Now, Listen: addresses[2], Attempts: haproxy.Attempts(addresses[3]), Spool: dir},
 	})
 }
 
