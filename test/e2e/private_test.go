@@ -25,7 +25,10 @@ import (
 // moved and the repository is gone.
 func TestPrivateModules(t *testing.T) {
 	t.Parallel()
-	s := onOwn(t, "e2e-private")
+	namespace := fmt.Sprintf("e2e-private-%x", time.Now().Unix()&0xfffff)
+	s := inOwn(t, namespace, func() (*scenario.Scenario, error) {
+		return suite.cluster.BeginEmpty(suite.ctx, namespace, suite.narrator)
+	})
 	if s.HostIP == "" {
 		s.Skip("pods of this cluster do not reach a repository on this machine")
 	}

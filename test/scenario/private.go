@@ -21,5 +21,5 @@ func (s *Scenario) RunModule(ctx context.Context, name string, files, vars map[s
 	if err := s.start(ctx, task{name: name, src: name, dir: "/src", script: script, vars: vars}); err != nil {
 		return "", err
 	}
-	return s.finish(ctx, name, 5*time.Minute)
+	return s.finish(ctx, name, 15*time.Minute) // it compiles with empty caches, beside other tests
 }
