@@ -38,7 +38,9 @@ type app struct {
 	genericiooptions.IOStreams
 	flags *genericclioptions.ConfigFlags
 	color bool
-	now   func() time.Time
+	// interactive: a person sees the progress of what takes long.
+	interactive bool
+	now         func() time.Time
 	// client and clientset reach the cluster of the flags; tests replace them.
 	client    func() (client.Client, error)
 	clientset func() (kubernetes.Interface, error)
@@ -74,7 +76,7 @@ func New(streams genericiooptions.IOStreams, o Options) *cobra.Command {
 	a := &app{
 		IOStreams: streams, flags: genericclioptions.NewConfigFlags(true), now: o.Now, interval: time.Second,
 		suffix: func() string { return rand.String(5) },
-		color:  terminal(streams.Out) && !o.NoColor,
+		color:  terminal(streams.Out) && !o.NoColor, interactive: terminal(streams.ErrOut),
 	}
 	a.client = func() (client.Client, error) {
 		config, err := a.flags.ToRESTConfig()
@@ -163,65 +165,6 @@ var aliases = map[string][]string{
 	v1alpha1.GoCacheKind:       {"gocaches", "goc"},
 	v1alpha1.ModProxyKind:      {"modproxies", "mproxy"},
 	v1alpha1.CacheSnapshotKind: {"cachesnapshots", "csnap"},
-}
-
-// complete proposes names of objects to the shell.
-func (a *app) complete(kinds ...string) cobra.CompletionFunc {
-	return func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-		if len(args) > 0 {
-			return nil, cobra.ShellCompDirectiveNoFileComp
-		}
-		c, namespace, err := a.connect()
-		if err != nil {
-			return nil, cobra.ShellCompDirectiveError
-		}
-		names, err := targets(cmd.Context(), c, namespace, kinds)
-		if err != nil {
-			return nil, cobra.ShellCompDirectiveError
-		}
-		return names, cobra.ShellCompDirectiveNoFileComp
-	}
-}
-
-// targets are the objects of a namespace as commands accept them.
-func targets(ctx context.Context, c client.Reader, namespace string, kinds []string) ([]string, error) {
-	lists := map[string]client.ObjectList{
-		v1alpha1.GoCacheKind: &v1alpha1.GoCacheList{}, v1alpha1.ModProxyKind: &v1alpha1.ModProxyList{}, v1alpha1.CacheSnapshotKind: &v1alpha1.CacheSnapshotList{},
-	}
-	var names []string
-	for i, kind := range kinds {
-		list := lists[kind]
-		if err := c.List(ctx, list, client.InNamespace(namespace)); err != nil {
-			return nil, err
-		}
-		prefix := strings.ToLower(kind) + "/"
-		if i == 0 {
-			prefix = ""
-		}
-		for _, name := range namesOf(list) {
-			names = append(names, prefix+name)
-		}
-	}
-	return names, nil
-}
-
-func namesOf(list client.ObjectList) []string {
-	var names []string
-	switch l := list.(type) {
-	case *v1alpha1.GoCacheList:
-		for i := range l.Items {
-			names = append(names, l.Items[i].Name)
-		}
-	case *v1alpha1.ModProxyList:
-		for i := range l.Items {
-			names = append(names, l.Items[i].Name)
-		}
-	case *v1alpha1.CacheSnapshotList:
-		for i := range l.Items {
-			names = append(names, l.Items[i].Name)
-		}
-	}
-	return names
 }
 
 // terminal reports whether a person reads the output.

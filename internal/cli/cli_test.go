@@ -487,18 +487,54 @@ func TestLogs(t *testing.T) {
 	}
 }
 
+// TestCompletion completes as kubectl has the plugin do it, whichever shell asks, and
+// as the scripts for the four shells have the program do it.
 func TestCompletion(t *testing.T) {
-	a, _, _ := fakeApp(t, clientOf(world()...), nil)
-	cmd := &cobra.Command{}
-	cmd.SetContext(t.Context())
-	names, _ := a.complete("GoCache", "ModProxy")(cmd, nil, "")
-	if strings.Join(names, " ") != "ci modproxy/goproxy" {
-		t.Errorf("completion %v", names)
+	objects := append(world(), storageClass()[0])
+	for _, o := range objects {
+		if cache, ok := o.(*v1alpha1.GoCache); ok {
+			cache.Status.Cleanup = &v1alpha1.CleanupStatus{LastPlan: &v1alpha1.CleanupPlan{Digest: "sha256:1234", Open: true}}
+		}
+	}
+	c := clientOf(objects...)
+	complete := func(name string, line ...string) string {
+		t.Helper()
+		a, out, _ := fakeApp(t, c, nil)
+		if err := run(t, a, Args(append([]string{"/usr/local/bin/" + name}, line...))...); err != nil {
+			t.Errorf("%v: %v", line, err)
+		}
+		return out.String()
+	}
+	for line, want := range map[string]string{
+		"status ":                "ci modproxy/goproxy :4",
+		"warm-up ":               "ci :4",
+		"failover ":              "goproxy :4",
+		"failover goproxy":       "goproxy :4",
+		"failover goproxy ":      "blue green :4",
+		"reinstate goproxy ":     "blue green :4",
+		"logs modproxy/goproxy ": "blue green :4",
+		"logs ci ":               ":4",
+		"rollback ci ":           "ci-1 ci-2 ci-3 :4",
+		"approve ci ":            "sha256:1234 :4",
+		"warm-up ci ":            ":4",
+		"csicheck ":              "fast :4",
+		"logs ":                  "ci modproxy/goproxy cachesnapshot/ci-1 cachesnapshot/ci-2 cachesnapshot/ci-3 :4",
+		"diff ":                  "ci-1 ci-2 ci-3 :4",
+		"diff ci-1 ":             "ci-1 ci-2 ci-3 :4",
+		"diff ci-1 ci-2 ":        ":4",
+		"status --wat":           "--watch show it again when it has changed, until interrupted :4",
+	} {
+		words := strings.Split(line, " ")
+		if got := strings.Join(strings.Fields(complete("kubectl_complete-gocache", words...)), " "); got != want {
+			t.Errorf("%q is completed by %q, want %q", line, got, want)
+		}
+	}
+	if got := complete("kubectl_complete-gocache", "fail"); !strings.Contains(got, "failback\t") || !strings.Contains(got, "failover\t") {
+		t.Errorf("commands: %q", got)
 	}
 	for _, shell := range []string{"bash", "zsh", "fish", "powershell"} {
-		a, out, _ := fakeApp(t, clientOf(), nil)
-		if err := run(t, a, "completion", shell); err != nil || out.Len() == 0 {
-			t.Errorf("%s: %v", shell, err)
+		if script := complete("kubectl-gocache", "completion", shell); !strings.Contains(script, cobra.ShellCompRequestCmd) {
+			t.Errorf("the script for %s does not ask the program:\n%s", shell, script)
 		}
 	}
 }

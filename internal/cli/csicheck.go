@@ -51,7 +51,8 @@ All objects are created in the namespace of the command and removed at its end,
 also when it fails or is interrupted. Exits with 1 if a check failed.`,
 		Example: `  kubectl gocache csicheck fast -n ci
   kubectl gocache csicheck fast --size 10Gi --timeout 10m -o json`,
-		Args: cobra.ExactArgs(1),
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: a.propose(storageClasses),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			if o.Size, err = resource.ParseQuantity(size); err != nil || o.Size.Sign() <= 0 {
 				return fmt.Errorf("--size %q: want a size such as 1Gi", size)
@@ -67,12 +68,13 @@ also when it fails or is interrupted. Exits with 1 if a check failed.`,
 				return err
 			}
 			set.Keep = keep
-			o.StorageClass, o.Now, o.Progress = args[0], a.now, a.progress
 			if o.Image, err = w.find(cmd.Context(), set.Client); err != nil {
 				return err
 			}
+			shown := a.activity(csicheck.Steps, true)
+			o.StorageClass, o.Now, o.Progress = args[0], a.now, shown.begin
 			report, err := csicheck.Run(cmd.Context(), set, o)
-			if err := a.end(cmd, set, err); err != nil {
+			if err := end(cmd, shown, set, err); err != nil {
 				return err
 			}
 			text, err := a.renderCSICheck(report, output)
@@ -115,9 +117,13 @@ func (a *app) begin(prefix string) (*temporary.Set, error) {
 }
 
 // end removes what a command has created, however it went.
-func (a *app) end(cmd *cobra.Command, set *temporary.Set, failed error) error {
-	if cmd.Context().Err() != nil {
-		a.progress("interrupted: removing what was created")
+func end(cmd *cobra.Command, shown *activity, set *temporary.Set, failed error) error {
+	defer shown.end()
+	switch text := "removing what was created"; {
+	case cmd.Context().Err() != nil:
+		shown.begin("interrupted: " + text)
+	case shown.bar != nil:
+		shown.begin(text)
 	}
 	err := set.Remove(cmd.Context())
 	switch {
@@ -128,9 +134,6 @@ func (a *app) end(cmd *cobra.Command, set *temporary.Set, failed error) error {
 	}
 	return fmt.Errorf("%w; %w", failed, err)
 }
-
-// progress is for people who wait; standard output has the result alone.
-func (a *app) progress(text string) { _, _ = fmt.Fprintln(a.ErrOut, text) }
 
 func knownFormat(output string) error {
 	switch output {

@@ -50,7 +50,7 @@ content has changed under the same name.`,
 		Example: `  kubectl gocache diff ci-1 ci-2
   kubectl gocache diff ci-1 ci-2 -o json | jq -r 'select(.change == "changed") | .key'`,
 		Args:              cobra.ExactArgs(2),
-		ValidArgsFunction: a.complete(v1alpha1.CacheSnapshotKind),
+		ValidArgsFunction: a.completeBoth(anySnapshot, v1alpha1.CacheSnapshotKind),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if output != "" && output != "json" {
 				return fmt.Errorf("--output %q: want json", output)
@@ -65,15 +65,16 @@ content has changed under the same name.`,
 				encoder := json.NewEncoder(a.Out)
 				each = func(c manifest.Change) error { return encoder.Encode(c) }
 			}
+			work := a.activity(0, output == "")
 			result, err := diff.Run(cmd.Context(), set, diff.Options{
-				From: args[0], To: args[1], Timeout: w.timeout, Progress: a.progress, Logs: a.logs,
+				From: args[0], To: args[1], Timeout: w.timeout, Progress: work.begin, Logs: a.logs,
 				Image: func(ctx context.Context) (string, error) { return w.find(ctx, set.Client) },
 			}, each)
-			if err := a.end(cmd, set, err); err != nil {
+			if err := end(cmd, work, set, err); err != nil {
 				return err
 			}
 			for _, note := range result.Notes {
-				a.progress("Note: " + note)
+				_, _ = fmt.Fprintln(a.ErrOut, "Note: "+note)
 			}
 			if output == "" {
 				if _, err := io.WriteString(a.Out, a.renderDiff(result, &shown)); err != nil {

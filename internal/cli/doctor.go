@@ -31,8 +31,13 @@ corrects it, or shows more. Exits with 1 if a check failed.`,
 			if err != nil {
 				return err
 			}
-			o.Namespace = namespace
+			shown := a.activity(doctor.Subjects, true)
+			if !a.interactive {
+				shown.out = io.Discard // it takes seconds
+			}
+			o.Namespace, o.Progress = namespace, shown.begin
 			report, err := doctor.Examine(cmd.Context(), c, clientset.Discovery(), o)
+			shown.end()
 			if err != nil {
 				return err
 			}

@@ -33,7 +33,7 @@ of the last one; of an instance that is not healthy, or else of one that serves.
 TARGET is the name of a GoCache, or KIND/NAME: gocache/ci, cachesnapshot/ci-1,
 modproxy/goproxy.`,
 		Args:              cobra.RangeArgs(1, 2),
-		ValidArgsFunction: a.complete(v1alpha1.GoCacheKind, v1alpha1.ModProxyKind, v1alpha1.CacheSnapshotKind),
+		ValidArgsFunction: a.completeBoth(instancesAfterKind, v1alpha1.GoCacheKind, v1alpha1.ModProxyKind, v1alpha1.CacheSnapshotKind),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			target, err := parseTarget(args[0], v1alpha1.GoCacheKind, v1alpha1.ModProxyKind, v1alpha1.CacheSnapshotKind)
 			if err != nil {

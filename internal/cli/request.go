@@ -26,6 +26,8 @@ type verb struct {
 	kinds []string
 	// argument is required, optional or absent.
 	argument presence
+	// second proposes the argument.
+	second following
 }
 
 type presence int
@@ -50,22 +52,22 @@ var requestCommands = []verb{
 	{
 		use: "rollback CACHE [CACHESNAPSHOT]", short: "Replace the content of a cache by that of a verified snapshot",
 		long:   "Replace the content of a cache by that of a snapshot: the newest verified one, unless another is named.",
-		action: v1alpha1.RequestRollback, kinds: caches, argument: optional,
+		action: v1alpha1.RequestRollback, kinds: caches, argument: optional, second: snapshotsOf,
 	},
 	{use: "cleanup CACHE", short: "Plan a cleanup of a cache now", action: v1alpha1.RequestCleanup, kinds: caches},
 	{
 		use: "approve CACHE DIGEST", short: "Approve the cleanup plan of a cache",
 		long:   "Approve the cleanup plan of a cache that has the digest. Without a digest the plan that waits is shown.",
-		action: v1alpha1.RequestApproveCleanup, kinds: caches, argument: required,
+		action: v1alpha1.RequestApproveCleanup, kinds: caches, argument: required, second: planOf,
 	},
 	{
 		use: "report-failure CACHE", short: "Report that a build failed which used a cache",
 		long:   "Report that a build failed which used a cache: the cache is checked, and rolled back only if it is corrupt.",
 		action: v1alpha1.RequestReportFailure, kinds: caches,
 	},
-	{use: "failover PROXY INSTANCE", short: "Move all clients of a proxy to one instance, until a failback", action: v1alpha1.RequestFailover, kinds: proxies, argument: required},
+	{use: "failover PROXY INSTANCE", short: "Move all clients of a proxy to one instance, until a failback", action: v1alpha1.RequestFailover, kinds: proxies, argument: required, second: instancesOf},
 	{use: "failback PROXY", short: "End a failover, and skip the hold-down of recovered instances", action: v1alpha1.RequestFailback, kinds: proxies},
-	{use: "reinstate PROXY INSTANCE", short: "Let a quarantined instance serve again, once it is proven intact", action: v1alpha1.RequestReinstate, kinds: proxies, argument: required},
+	{use: "reinstate PROXY INSTANCE", short: "Let a quarantined instance serve again, once it is proven intact", action: v1alpha1.RequestReinstate, kinds: proxies, argument: required, second: instancesOf},
 }
 
 // options of one request.
@@ -86,7 +88,7 @@ func (a *app) requestCommand(v verb) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: v.use, Short: v.short, Args: cobra.RangeArgs(1, most),
 		Long:              strings.TrimSpace(v.long + "\n\nCreates a CacheRequest with action " + string(v.action) + "."),
-		ValidArgsFunction: a.complete(v.kinds...),
+		ValidArgsFunction: a.completeBoth(v.second, v.kinds...),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			target, err := parseTarget(args[0], v.kinds...)
 			if err != nil {
@@ -152,6 +154,7 @@ func (a *app) request(ctx context.Context, name string, v verb, target v1alpha1.
 func (a *app) waitFor(ctx context.Context, c client.Reader, key client.ObjectKey, timeout time.Duration) error {
 	r := &v1alpha1.CacheRequest{}
 	reported := ""
+	shown := a.activity(0, true)
 	err := wait.PollUntilContextTimeout(ctx, a.interval, timeout, true, func(ctx context.Context) (bool, error) {
 		if err := c.Get(ctx, key, r); err != nil {
 			if retriable(err) {
@@ -167,11 +170,14 @@ func (a *app) waitFor(ctx context.Context, c client.Reader, key client.ObjectKey
 			line += ": " + r.Status.Message
 		}
 		if line != reported {
-			_, _ = fmt.Fprintln(a.ErrOut, line)
+			shown.begin(line)
 			reported = line
 		}
 		return request.Finished(r), nil
 	})
+	if shown.end(); a.interactive {
+		_, _ = fmt.Fprintln(a.ErrOut, reported)
+	}
 	switch {
 	case wait.Interrupted(err) && ctx.Err() == nil:
 		return fmt.Errorf("CacheRequest %s is not finished after %s; it is still worked on: see kubectl gocache status", key.Name, timeout)

@@ -30,6 +30,8 @@ const (
 	user = 65532
 	// stages that wait for at most Options.Timeout each.
 	stages = 5
+	// Steps are all that a run reports, and the removal of what it has created.
+	Steps = stages + 1
 
 	defaultSnapshotClass = "snapshot.storage.kubernetes.io/is-default-class"
 )

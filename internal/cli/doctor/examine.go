@@ -25,7 +25,12 @@ type Options struct {
 	Namespace string
 	// OperatorNamespace is where the operator is installed.
 	OperatorNamespace string
+	// Progress is called with each subject that begins.
+	Progress func(text string)
 }
+
+// Subjects are how many subjects a run examines at most.
+const Subjects = 6
 
 // examination is one run.
 type examination struct {
@@ -39,6 +44,7 @@ type examination struct {
 func Examine(ctx context.Context, c client.Client, d discovery.DiscoveryInterface, o Options) (Report, error) {
 	e := examination{Options: o, client: c, discovery: d}
 	var report Report
+	o.Progress("Cluster")
 	served, findings, err := e.cluster()
 	if err != nil {
 		return report, err
@@ -58,6 +64,7 @@ func Examine(ctx context.Context, c client.Client, d discovery.DiscoveryInterfac
 		if subject.needs != "" && !served[subject.needs] {
 			continue // reported already
 		}
+		o.Progress(subject.name)
 		findings, err := subject.examine(ctx)
 		if err != nil {
 			return report, fmt.Errorf("%s: %w", subject.name, err)

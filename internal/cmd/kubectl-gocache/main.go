@@ -22,6 +22,7 @@ func main() {
 	command := cli.New(genericiooptions.IOStreams{In: os.Stdin, Out: os.Stdout, ErrOut: os.Stderr}, cli.Options{
 		Version: version.Get().String(), Now: time.Now, NoColor: os.Getenv("NO_COLOR") != "",
 	})
+	command.SetArgs(cli.Args(os.Args))
 	err := command.ExecuteContext(ctx)
 	stop()
 	if err == nil {
