@@ -6,6 +6,9 @@ MUTATION_PACKAGES ?= ./internal/domain/... ./internal/plan/...
 # How many changes, and the seed that repeats a run.
 MUTATION_CHANGES ?= 100
 MUTATION_SEED ?= 1
+# How many changes of one package; 0: any number. With MUTATION_CHANGES=0, each
+# package has a score of about the same weight.
+MUTATION_EACH ?= 0
 # No change is begun after this time.
 MUTATION_BUDGET ?= 1h
 # How many changes are tried at once.
@@ -13,4 +16,4 @@ MUTATION_PARALLEL ?= 2
 
 .PHONY: mutation
 mutation: ## Make single changes to the code at random, and print how many of them the packages' own tests notice
-	@go run ./hack/mutation -seed $(MUTATION_SEED) -n $(MUTATION_CHANGES) -budget $(MUTATION_BUDGET) -parallel $(MUTATION_PARALLEL) -packages '$(MUTATION_PACKAGES)'
+	@go run ./hack/mutation -seed $(MUTATION_SEED) -n $(MUTATION_CHANGES) -each $(MUTATION_EACH) -budget $(MUTATION_BUDGET) -parallel $(MUTATION_PARALLEL) -packages '$(MUTATION_PACKAGES)'

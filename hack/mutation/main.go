@@ -2,7 +2,7 @@
 // the code, runs the changed package's own tests for each, and prints how many
 // of the changes made a test fail.
 //
-//	go run ./hack/mutation [-seed 1] [-n 100] [-packages ./internal/plan/...]
+//	go run ./hack/mutation [-seed 1] [-n 100] [-each 0] [-packages ./internal/plan/...]
 //
 // The changes are those of changes.go, sampled with a seed: the same seed and
 // the same code give the same changes. No file of the work tree is written: the
@@ -34,6 +34,7 @@ type options struct {
 	patterns []string
 	seed     uint64
 	n        int
+	each     int           // of a package; 0: any number
 	budget   time.Duration // 0: none
 	timeout  time.Duration
 	parallel int
@@ -44,6 +45,7 @@ func main() {
 	packages := flag.String("packages", "./internal/domain/... ./internal/plan/...", "patterns of packages, separated by spaces")
 	flag.Uint64Var(&o.seed, "seed", 1, "seed of the sample")
 	flag.IntVar(&o.n, "n", 100, "how many changes to try; 0: all")
+	flag.IntVar(&o.each, "each", 0, "how many changes of one package to try; 0: any number")
 	flag.DurationVar(&o.budget, "budget", 0, "begin no change after this time; 0: no limit")
 	flag.DurationVar(&o.timeout, "timeout", 2*time.Minute, "how long the tests of a changed package may take, or five times as long as without a change if that is more")
 	flag.IntVar(&o.parallel, "parallel", 2, "how many changes to try at once")

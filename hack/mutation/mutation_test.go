@@ -164,6 +164,26 @@ func TestRun(t *testing.T) {
 	}
 }
 
+// With a number for each package, a large package does not crowd out a small
+// one, and a change that does not compile is replaced by one of its package.
+func TestRunEach(t *testing.T) {
+	dir := writeModule(t, map[string]string{
+		"large/p.go": code, "large/p_test.go": tests,
+		"small/s.go":      "package small\n\nconst A uint8 = 255\n\nconst B = 1\n",
+		"small/s_test.go": "package small\n\nimport \"testing\"\n\nfunc TestB(t *testing.T) {\n\tif B != 1 {\n\t\tt.Error(B)\n\t}\n}\n",
+	})
+	var out strings.Builder
+	o := options{dir: dir, patterns: []string{"./..."}, seed: 3, each: 1, timeout: time.Second, parallel: 4}
+	if err := run(t.Context(), &out, o); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"1  100.0 %  example.com/m/small\n", "      1  100.0 %  example.com/m/large\n", "      2  100.0 %  all\n", "of 8 changes; 1 more do not compile"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("there is no %q in\n%s", want, out.String())
+		}
+	}
+}
+
 // The same seed gives the same sample.
 func TestShuffle(t *testing.T) {
 	order := func(seed uint64) (lines []int) {

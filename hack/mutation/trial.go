@@ -72,8 +72,8 @@ func (t *trial) close() {
 	_ = os.RemoveAll(t.temp)
 }
 
-// all tries changes in their order until n of them compiled, and the time is
-// over. The results are in the same order.
+// all tries changes in their order until n of them compiled, as many as are
+// wanted of each package, or the time is over. The results are in the same order.
 func (t *trial) all(ctx context.Context, changes []change) []result {
 	if t.budget > 0 {
 		var cancel context.CancelFunc
@@ -85,18 +85,24 @@ func (t *trial) all(ctx context.Context, changes []change) []result {
 		want = len(changes)
 	}
 	results := make([]result, len(changes))
-	next, good := 0, 0
+	taken, good, inPackage := make([]bool, len(changes)), 0, map[*pkg]int{}
 	// take is the next change to try. One that is under way may yet turn out
 	// not to compile: then another one takes its place.
 	take := func() (int, bool) {
 		t.mu.Lock()
 		defer t.mu.Unlock()
-		if next >= len(changes) || good >= want || ctx.Err() != nil {
+		if good >= want || ctx.Err() != nil {
 			return 0, false
 		}
-		next++
-		good++
-		return next - 1, true
+		for i := range changes {
+			if p := changes[i].pkg; !taken[i] && (t.each == 0 || inPackage[p] < t.each) {
+				taken[i] = true
+				good++
+				inPackage[p]++
+				return i, true
+			}
+		}
+		return 0, false
 	}
 	var workers sync.WaitGroup
 	for range max(1, t.parallel) {
@@ -111,6 +117,7 @@ func (t *trial) all(ctx context.Context, changes []change) []result {
 				t.mu.Lock()
 				if o == unbuilt || o == brokenTest {
 					good--
+					inPackage[changes[i].pkg]--
 				}
 				if o == unnoticed {
 					_, _ = fmt.Fprintln(t.out, describe(&changes[i]))

@@ -32,3 +32,16 @@ func (p *Prober) Held() (held int64, shares int) {
 	p.budget.all.Release(left)
 	return budgetBytes - left, len(p.budget.shares)
 }
+
+// Exhausted reports whether the probes of a namespace hold all that is for them:
+// one that reads on has to wait.
+func (p *Prober) Exhausted(namespace string) bool {
+	p.budget.mu.Lock()
+	defer p.budget.mu.Unlock()
+	s := p.budget.shares[namespace]
+	if s == nil || !s.left.TryAcquire(step) {
+		return s != nil
+	}
+	s.left.Release(step)
+	return false
+}

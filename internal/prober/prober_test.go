@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -37,61 +38,68 @@ func woken(t *testing.T, p *prober.Prober) workqueue.TypedRateLimitingInterface[
 	return q
 }
 
+// answer answers requests without a network, so that a test can pass its time in
+// a bubble.
+type answer func() *http.Response
+
+func (a answer) RoundTrip(*http.Request) (*http.Response, error) { return a(), nil }
+
 // TestProberRuns holds that instances are probed from the start on and not
-// before, that changes wake the proxy, and that probing ends when it is
-// forgotten.
+// before, at their interval with some jitter, that changes wake the proxy, and
+// that probing ends when it is forgotten.
 func TestProberRuns(t *testing.T) {
 	t.Parallel()
 	for when, setFirst := range map[string]bool{"set before the start": true, "set after it": false} {
-		var asked atomic.Int64
-		instance := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked.Add(1) }))
-		defer instance.Close()
-		p := prober.New(time.Now, instance.Client())
-		queue := woken(t, p)
-		ctx, cancel := context.WithCancel(t.Context())
-		ended := make(chan error)
-		if setFirst {
-			p.Set(proxy, ready(instance.URL, time.Millisecond))
-			if got := asked.Load(); got != 0 {
-				t.Errorf("%s: %d probes before the start", when, got)
-			}
-		}
-		go func() { ended <- p.Start(ctx) }()
-		p.Set(proxy, ready(instance.URL, time.Millisecond))
-		for {
-			r, _ := queue.Get()
-			queue.Done(r)
-			if r.NamespacedName != proxy {
-				t.Errorf("%s: %s is woken", when, r)
-			}
-			if got := p.Observe(proxy).Instances["blue"].Streaks[failover.Ready]; got.Count >= 2 {
-				if got.Outcome != failover.Passed {
-					t.Errorf("%s: %+v", when, got)
+		t.Run(when, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				var asked atomic.Int64
+				p := prober.New(time.Now, &http.Client{Transport: answer(func() *http.Response {
+					asked.Add(1)
+					return &http.Response{StatusCode: http.StatusOK, Body: http.NoBody}
+				})})
+				queue := woken(t, p)
+				ctx, cancel := context.WithCancel(t.Context())
+				ended := make(chan error)
+				const interval = time.Minute
+				if setFirst {
+					p.Set(proxy, ready("http://blue", interval))
+					if time.Sleep(10 * interval); asked.Load() != 0 {
+						t.Errorf("%d probes before the start", asked.Load())
+					}
 				}
-				break
-			}
-		}
-		p.Forget(proxy)
-		if !stops(&asked) {
-			t.Errorf("%s: it goes on being probed", when)
-		}
-		cancel()
-		if err := <-ended; err != nil {
-			t.Errorf("%s: %v", when, err)
-		}
+				go func() { ended <- p.Start(ctx) }()
+				synctest.Wait()
+				p.Set(proxy, ready("http://blue", interval)) // the same: nothing begins twice
+				if synctest.Wait(); asked.Load() != 1 {
+					t.Errorf("%d probes at the start, want 1", asked.Load())
+				}
+				if r, _ := queue.Get(); r.NamespacedName != proxy {
+					t.Errorf("%s is woken", r)
+				}
+				if time.Sleep(10*interval + interval/2); asked.Load() < 10 || asked.Load() > 11 {
+					t.Errorf("%d probes within 10.5 intervals", asked.Load())
+				}
+				if got := p.Observe(proxy).Instances["blue"].Streaks[failover.Ready]; got.Outcome != failover.Passed || int64(got.Count) != asked.Load() {
+					t.Errorf("%+v after %d probes", got, asked.Load())
+				}
+				p.Forget(proxy)
+				synctest.Wait()
+				before := asked.Load()
+				if time.Sleep(10 * interval); asked.Load() != before {
+					t.Errorf("%d more probes of a proxy that is forgotten", asked.Load()-before)
+				}
+				cancel()
+				if err := <-ended; err != nil {
+					t.Error(err)
+				}
+				p.Set(proxy, ready("http://blue", interval))
+				if time.Sleep(10 * interval); asked.Load() != before {
+					t.Errorf("%d probes after the end: another replica may lead", asked.Load()-before)
+				}
+			})
+		})
 	}
-}
-
-// stops reports whether a counter comes to rest.
-func stops(n *atomic.Int64) bool {
-	for range 50 {
-		before := n.Load()
-		time.Sleep(200 * time.Millisecond)
-		if n.Load() == before {
-			return true
-		}
-	}
-	return false
 }
 
 // TestWakes holds that a proxy is woken when an outcome changes and when it is

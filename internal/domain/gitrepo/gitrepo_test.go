@@ -115,6 +115,20 @@ func TestRefs(t *testing.T) {
 	}
 }
 
+// TestNoDefaultBranch holds that a repository whose HEAD names no branch needs a ref.
+func TestNoDefaultBranch(t *testing.T) {
+	r, first, _ := repository(t)
+	_, err := gitserver.Git(t.Context(), "-C", r.Dir, "symbolic-ref", "HEAD", "refs/heads/none")
+	must(t, err)
+	url := served(t, r, "", "")
+	if commit, err := (gitrepo.Remote{URL: url}).Resolve(t.Context()); !errors.Is(err, gitrepo.ErrNoRef) || !strings.Contains(err.Error(), "default branch") {
+		t.Errorf("resolves to %q, %v", commit, err)
+	}
+	if commit, err := (gitrepo.Remote{URL: url, Ref: "other"}).Resolve(t.Context()); err != nil || commit != first {
+		t.Errorf("a branch resolves to %q, %v", commit, err)
+	}
+}
+
 // A commit that no ref names is found, whether the server gives it out by its
 // name or not.
 func TestOlderCommit(t *testing.T) {

@@ -183,7 +183,11 @@ func TestClientDistinguishesFailures(t *testing.T) {
 			}
 			client := serve(t, answers)
 			client.MaxZip = test.limit
-			ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+			timeout := time.Minute
+			if errors.Is(test.want, goproxy.ErrTimeout) {
+				timeout = 300 * time.Millisecond
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), timeout)
 			defer cancel()
 			_, err := client.ZipSum(ctx, upper)
 			kinds := []error{goproxy.ErrNotFound, goproxy.ErrRedirected, goproxy.ErrServer, goproxy.ErrTimeout, goproxy.ErrUnreachable, goproxy.ErrMalformed}
@@ -199,6 +203,19 @@ func TestClientDistinguishesFailures(t *testing.T) {
 				t.Errorf("error %q does not say %q", err, test.detail)
 			}
 		})
+	}
+}
+
+// TestClientReportsTheStatus holds that an error has the status of the answer, and
+// none if there was no answer.
+func TestClientReportsTheStatus(t *testing.T) {
+	client := serve(t, map[string]http.HandlerFunc{"/example.com/!upper/mod/@v/v1.2.0.info": status(http.StatusBadGateway)})
+	other := goproxy.Client{Base: "http://127.0.0.1:1"}
+	for want, c := range map[int]*goproxy.Client{http.StatusBadGateway: client, 0: &other} {
+		_, err := c.Info(t.Context(), upper)
+		if failure, ok := errors.AsType[*goproxy.Error](err); !ok || failure.Status != want {
+			t.Errorf("%v has the status %+v, want %d", err, failure, want)
+		}
 	}
 }
 

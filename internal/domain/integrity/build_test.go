@@ -3,11 +3,31 @@ package integrity_test
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"gocache.dev/operator/internal/domain/integrity"
 )
+
+// TestBuildCacheNames holds that a file of a shard whose name the go command does
+// not look up there is noted, and nothing else.
+func TestBuildCacheNames(t *testing.T) {
+	id := strings.Repeat("0a", 32)
+	for name, noted := range map[string]int{
+		"0a/" + id + "-a": 0, "0b/" + id + "-a": 1, "0b/" + id + "-d": 1, "00/README": 1, "0a/" + id + "-x": 1, "0a/" + id[2:] + "-a": 1,
+	} {
+		dir := t.TempDir()
+		put(t, filepath.Join(dir, name), []byte("x"))
+		v, err := integrity.Check(t.Context(), integrity.Options{BuildCache: dir, Now: time.Now(), Settle: time.Millisecond})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if v.Notes[integrity.Stray] != noted || noted > 0 && len(v.Findings) > 0 {
+			t.Errorf("%s: findings %v, notes %v; want %d notes", name, v.Findings, v.Notes, noted)
+		}
+	}
+}
 
 // The go command puts more into a build cache than entries; what belongs there
 // is not reported, and anything else is only noted.

@@ -5,6 +5,8 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -73,6 +75,46 @@ func TestRoundTrip(t *testing.T) {
 	}
 	if diff := cmp.Diff(records(), got); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// TestCompressed holds that a manifest is read as it was written, whether the file is
+// compressed or not.
+func TestCompressed(t *testing.T) {
+	plain, digest := text(t, records())
+	var packed bytes.Buffer
+	z, err := manifest.Compress(&packed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(z, plain); err != nil {
+		t.Fatal(err)
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range map[string]string{"compressed": packed.String(), "plain": plain} {
+		file := filepath.Join(t.TempDir(), name)
+		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		r, closer, err := manifest.Open(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		for ; err == nil; n++ {
+			_, err = r.Next()
+		}
+		if !errors.Is(err, io.EOF) || n-1 != len(records()) || r.Digest() != digest {
+			t.Errorf("%s: %d records, digest %s, want %d and %s: %v", name, n-1, r.Digest(), len(records()), digest, err)
+		}
+		if err := closer.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, _, err := manifest.Open(filepath.Join(t.TempDir(), "none")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a file that does not exist: %v", err)
 	}
 }
 

@@ -169,6 +169,31 @@ func TestOneCorruptReferenceModuleDecides(t *testing.T) {
 	}
 }
 
+// TestWorstAnswerDecides holds that a failure counts more than an answer that did not
+// come, and that counts more than success, in whatever order they stand.
+func TestWorstAnswerDecides(t *testing.T) {
+	passed, unknown, failed := probe.Result{Outcome: probe.Passed}, probe.Result{Outcome: probe.Unknown, Message: "no answer"}, probe.Result{Outcome: probe.Failed, Message: "wrong"}
+	for _, tt := range []struct {
+		all  []probe.Result
+		want probe.Result
+	}{
+		{nil, probe.Result{}},
+		{[]probe.Result{{}, passed, {}}, passed},
+		{[]probe.Result{unknown, passed}, unknown},
+		{[]probe.Result{passed, unknown}, unknown},
+		{[]probe.Result{unknown, failed, passed}, failed},
+		{[]probe.Result{failed, unknown}, failed},
+	} {
+		var answers []probe.Answer
+		for _, r := range tt.all {
+			answers = append(answers, probe.Answer{Protocol: r, Checksum: r})
+		}
+		if protocol, checksum := probe.Protocol(answers), probe.Checksum(answers); protocol != tt.want || checksum != tt.want {
+			t.Errorf("%+v: protocol %+v, checksum %+v, want %+v", tt.all, protocol, checksum, tt.want)
+		}
+	}
+}
+
 // TestReferenceModulesCauseNoUpstreamRequest holds that the store is asked first, and
 // the upstream only for what the store lacks.
 func TestReferenceModulesCauseNoUpstreamRequest(t *testing.T) {

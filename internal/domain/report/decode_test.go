@@ -31,8 +31,10 @@ func TestEveryReportIsBounded(t *testing.T) {
 		with := func(field string) string {
 			return strings.TrimSuffix(p.good, "}") + map[bool]string{true: ",", false: ""}[p.good != "{}"] + field + "}"
 		}
-		if err := p.parse([]byte(" " + p.good + "\n")); err != nil {
-			t.Errorf("%s: %s: %v", name, p.good, err)
+		for _, good := range []string{" " + p.good + "\n", with(`"a":9007199254740992`), with(`"a":0`), with(`"durationSeconds":1e9`)} {
+			if err := p.parse([]byte(good)); err != nil {
+				t.Errorf("%s: %s: %v", name, good, err)
+			}
 		}
 		for _, bad := range []string{
 			"", "null", "[]", `"text"`, "1", p.good + p.good, p.good + "x",

@@ -56,6 +56,8 @@ func TestParseRefuses(t *testing.T) {
 		"twice":              func(s string) string { return strings.Replace(s, "lib v1.1.0", "lib v1.2.0", 1) },
 		"no path":            func(s string) string { return strings.Replace(s, "example.com/Lib", "../x", 1) },
 		"another zone":       func(s string) string { return strings.Replace(s, "10:05:00Z", "10:05:00+00:00", 1) },
+		"no time of use":     func(s string) string { return strings.Replace(s, "v1.2.0 2026-03-01T10:00:00Z", "v1.2.0 yesterday", 1) },
+		"no time of go.mod":  func(s string) string { return strings.Replace(s, "v1.2.0 - 2026-01-01T10:00:00Z", "v1.2.0 - never", 1) },
 		"ends before begins": func(s string) string { return strings.Replace(s, "10:05:00Z", "09:05:00Z", 1) },
 		"never warmed":       func(s string) string { return strings.Replace(s, "warm-up 2026-03-01T10:00:00Z", "warm-up -", 1) },
 		"zeros":              func(s string) string { return s + string(make([]byte, 9000)) },

@@ -46,6 +46,9 @@ func TestFit(t *testing.T) {
 			t.Errorf("%s: %d bytes, %v, message %.80q", name, len(data), err, got.Message)
 		}
 	}
+	if got := string(full.Fit(len(written))); got != written {
+		t.Errorf("with room for all of it: %s", got)
+	}
 	if got := string(full.Fit(30)); got != `{"outcome":"Corrupt"}` {
 		t.Errorf("with no room: %s", got)
 	}
@@ -103,6 +106,33 @@ func TestSourceFlag(t *testing.T) {
 	for _, text := range []string{"", "{}", `{"dir":"/a","packages":["-toolexec=x"]}`, `{"dir":"/a","packages":[""]}`, `{"dir":"/a","newer":1}`, `{"dir":`} {
 		if s, err := warmup.ParseSource(text); err == nil {
 			t.Errorf("%q passes for %+v", text, s)
+		}
+	}
+}
+
+// TestBuildsAreValidated holds that a build from a repository, which its authors write,
+// passes nothing to the go command but what chooses what is compiled.
+func TestBuildsAreValidated(t *testing.T) {
+	for name, tt := range map[string]struct {
+		build warmup.Build
+		want  string // in the error; empty: it is valid
+	}{
+		"nothing": {},
+		"flags and variables": {build: warmup.Build{
+			Flags: []string{"-race", "-tags=a,b", "-ldflags=-s -X main.version=1"}, Packages: []string{"./..."},
+			Env: map[string]string{"CGO_ENABLED": "0", "GOFLAGS": "-trimpath -race", "GOWORK": "off"},
+		}},
+		"a program":                    {warmup.Build{Flags: []string{"-race", "-toolexec=/bin/sh"}}, `flag "-toolexec=/bin/sh"`},
+		"a program in GOFLAGS":         {warmup.Build{Env: map[string]string{"GOFLAGS": "-race -toolexec=/bin/sh"}}, `flag "-toolexec=/bin/sh"`},
+		"a file to write":              {warmup.Build{Flags: []string{"-o=/cache/x"}}, `flag "-o=/cache/x"`},
+		"a variable of the go command": {warmup.Build{Env: map[string]string{"GOPROXY": "https://example.com"}}, "the variable GOPROXY"},
+		"a value":                      {warmup.Build{Env: map[string]string{"GOOS": "linux\nGOPROXY=x"}}, "GOOS="},
+		"a workspace":                  {warmup.Build{Env: map[string]string{"GOWORK": "/tmp/go.work"}}, "GOWORK="},
+		"a flag for a package":         {warmup.Build{Packages: []string{"-exec=x"}}, "-exec=x"},
+	} {
+		err := tt.build.Validate()
+		if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
+			t.Errorf("%s: %v, want an error with %q", name, err, tt.want)
 		}
 	}
 }

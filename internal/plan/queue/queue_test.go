@@ -205,3 +205,22 @@ func TestIdleTakesNoPlace(t *testing.T) {
 		t.Error("work that does not run takes the place of another namespace")
 	}
 }
+
+// TestAhead holds the number in the message of a ticket that waits: each that is
+// inside or goes before it counts once.
+func TestAhead(t *testing.T) {
+	l := queue.New(3)
+	full := among("10", "11", "12")
+	for i := range 4 {
+		if begin, _, ahead := l.Ask(ticket(i), full, now); begin || ahead != 3+i {
+			t.Errorf("%d has %d before it, want %d", i, ahead, 3+i)
+		}
+	}
+	// Two have ended, and those that wait have not asked again.
+	if begin, _, ahead := l.Ask(ticket(3), among("10"), now); begin || ahead != 1+3 {
+		t.Errorf("the last has %d before it, want one inside and three that wait", ahead)
+	}
+	if begin, _, _ := l.Ask(ticket(1), among("10"), now); !begin {
+		t.Error("one of the first two does not get one of two free places")
+	}
+}

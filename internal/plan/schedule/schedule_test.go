@@ -40,6 +40,7 @@ func TestDue(t *testing.T) {
 		{"not again after it was caught up", v1alpha1.Schedule{Schedule: "@daily"}, "2026-01-08T12:00:00Z", "2026-01-08T12:00:01Z", false, "2026-01-09T00:00:00Z"},
 		{"in its own time zone", v1alpha1.Schedule{Schedule: "0 3 * * *", TimeZone: "Asia/Tokyo"}, "2026-01-01T12:00:00Z", "2026-01-01T12:00:00Z", false, "2026-01-01T18:00:00Z"},
 		{"missed by more than the deadline", v1alpha1.Schedule{Schedule: "@daily", StartingDeadline: &metav1.Duration{Duration: 60 * time.Second}}, "2026-01-01T12:00:00Z", "2026-01-02T00:02:00Z", false, "2026-01-03T00:00:00Z"},
+		{"missed by exactly the deadline", v1alpha1.Schedule{Schedule: "@daily", StartingDeadline: &metav1.Duration{Duration: 60 * time.Second}}, "2026-01-01T12:00:00Z", "2026-01-02T00:01:00Z", true, "2026-01-02T00:00:00Z"},
 		{"missed by less than the deadline", v1alpha1.Schedule{Schedule: "@daily", StartingDeadline: &metav1.Duration{Duration: 60 * time.Second}}, "2026-01-01T12:00:00Z", "2026-01-02T00:00:59Z", true, "2026-01-02T00:00:00Z"},
 		{"one of several missed ones still in time", v1alpha1.Schedule{Schedule: "@hourly", StartingDeadline: &metav1.Duration{Duration: 600 * time.Second}}, "2026-01-01T00:00:00Z", "2026-01-01T09:05:00Z", true, "2026-01-01T09:00:00Z"},
 		{"02:30 is left out in spring, and comes an hour later", v1alpha1.Schedule{Schedule: "30 2 * * *", TimeZone: "Europe/Berlin"}, "2026-03-28T12:00:00Z", "2026-03-28T12:00:00Z", false, "2026-03-29T01:30:00Z"},

@@ -243,3 +243,31 @@ func TestEveryRepetitionEnds(t *testing.T) {
 		}
 	}
 }
+
+// TestRepeated holds what is read from the status: a process that starts anew goes on
+// with the repetition that the last one has begun.
+func TestRepeated(t *testing.T) {
+	c := &v1alpha1.CacheSnapshot{}
+	c.Status.Verification = v1alpha1.VerificationStatus{Verdict: v1alpha1.VerdictIntact, CompletionTime: ptr.To(metav1.NewTime(now.Add(-2 * week)))}
+	policy := &v1alpha1.RepeatPolicy{Snapshots: v1alpha1.RepeatNewest, Interval: &metav1.Duration{Duration: week}}
+	if got := verification.Repeated(c, policy); got.Running || !got.Started.IsZero() || got.Interval != week || got.Due.IsZero() || got.Due.After(now) {
+		t.Errorf("none has begun: %+v", got)
+	}
+	began, ended := metav1.NewTime(now.Add(-time.Hour)), metav1.NewTime(now.Add(-time.Minute))
+	c.Status.Repeat = &v1alpha1.RepeatStatus{StartTime: began, Attempts: 2, Run: "r", CompletionTime: &ended}
+	want := verification.Try{Attempts: 2, Recorded: "r", RecordedAt: ended.Time}
+	if got := verification.Repeated(c, policy); !got.Running || !got.Started.Equal(began.Time) || got.Try != want {
+		t.Errorf("one runs: %+v, want %+v", got, want)
+	}
+	c.Status.Repeat.EndTime = &ended
+	if got := verification.Repeated(c, policy); got.Running || !got.Started.Equal(began.Time) {
+		t.Errorf("one has ended: %+v", got)
+	}
+	for name, none := range map[string]*v1alpha1.RepeatPolicy{
+		"no policy": nil, "of no snapshot": {Snapshots: v1alpha1.RepeatNone, Interval: policy.Interval}, "no interval": {Snapshots: v1alpha1.RepeatNewest},
+	} {
+		if got := verification.Repeated(c, none); !got.Due.IsZero() || got.Interval != 0 {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+}

@@ -53,3 +53,42 @@ func TestDecide(t *testing.T) {
 		})
 	}
 }
+
+// TestSince holds since when a warm-up is due: by that it takes its turn among the
+// runs of the writer.
+func TestSince(t *testing.T) {
+	now := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+	ago := func(minutes int) time.Time { return now.Add(-time.Duration(minutes) * time.Minute) }
+	hourly, err := schedule.Parse(v1alpha1.Schedule{Schedule: "@hourly"}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, tt := range map[string]struct {
+		observation warmup.Observation
+		want        time.Time
+	}{
+		"a new cache, from its creation on":              {warmup.Observation{Created: ago(9)}, ago(9)},
+		"a change, from the end of the last one on":      {warmup.Observation{Created: ago(90), Ran: true, Inputs: "b", LastInputs: "a", LastStart: ago(30), LastEnd: ago(20)}, ago(20)},
+		"a retry, from the end of its pause on":          {warmup.Observation{Ran: true, Failures: 1, LastStart: ago(60), LastEnd: ago(50)}, ago(50).Add(warmup.FirstPause)},
+		"a schedule, from its time on":                   {warmup.Observation{Ran: true, Schedule: hourly, LastStart: ago(90), LastEnd: ago(80)}, now},
+		"a schedule whose time came during the last one": {warmup.Observation{Ran: true, Schedule: hourly, LastStart: ago(90), LastEnd: now.Add(time.Second), Now: now.Add(time.Minute)}, now.Add(time.Second)},
+	} {
+		if tt.observation.Now.IsZero() {
+			tt.observation.Now = now
+		}
+		if d := warmup.Decide(tt.observation); !d.Due || !d.Since.Equal(tt.want) {
+			t.Errorf("%s: %+v, want since %s", name, d, tt.want)
+		}
+	}
+}
+
+// TestPause holds that each failure in a row doubles the pause, up to the longest.
+func TestPause(t *testing.T) {
+	for failures, want := range map[int32]time.Duration{
+		0: warmup.FirstPause, 1: warmup.FirstPause, 2: 2 * warmup.FirstPause, 3: 4 * warmup.FirstPause, 4: 8 * warmup.FirstPause, 100: warmup.LongestPause,
+	} {
+		if got := warmup.Pause(failures); got != min(want, warmup.LongestPause) {
+			t.Errorf("after %d failures: %s, want %s", failures, got, want)
+		}
+	}
+}

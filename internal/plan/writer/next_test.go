@@ -33,6 +33,7 @@ func TestDecide(t *testing.T) {
 		"a doubt after a doubt, one waited":    {[]writer.DueAction{ran(urgent, 2, 1), warm}, writer.WarmUp},
 		"a warm-up that ran before one waited": {[]writer.DueAction{ran(warm, 2, -1), check}, writer.WarmUp},
 		"a clock that jumped back":             {[]writer.DueAction{ran(warm, 0, 9), ran(clean, 0, 9)}, writer.WarmUp},
+		"the same in another order":            {[]writer.DueAction{ran(clean, 0, 9), ran(warm, 0, 9)}, writer.WarmUp},
 	} {
 		if got, ok := writer.Decide(tt.due); got.Action != tt.want || ok != (tt.want != "") {
 			t.Errorf("%s: %q, %v; want %q", name, got.Action, ok, tt.want)

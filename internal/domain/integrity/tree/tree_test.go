@@ -47,6 +47,12 @@ func TestNeverLeadsOut(t *testing.T) {
 			t.Errorf("Open(%q): %v", name, err)
 		}
 	}
+	// What was listed as a file, and is none when it is opened.
+	for _, name := range []string{"file", "pipe", "real"} {
+		if _, err := d.OpenEntry(tree.Entry{Name: name, Type: tree.Regular}); !errors.Is(err, tree.ErrNotRegular) {
+			t.Errorf("OpenEntry(%q): %v", name, err)
+		}
+	}
 	types := map[string]tree.Type{}
 	if err := d.Each(func(e tree.Entry) error { types[e.Name] = e.Type; return nil }); err != nil {
 		t.Fatal(err)
