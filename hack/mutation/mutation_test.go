@@ -164,7 +164,7 @@ func TestRun(t *testing.T) {
 	}
 }
 
-// With a number for each package, a large package does not crowd out a small
+// With a number for each package, a large package does not displace a small
 // one, and a change that does not compile is replaced by one of its package.
 func TestRunEach(t *testing.T) {
 	dir := writeModule(t, map[string]string{

@@ -72,8 +72,8 @@ func (t *trial) close() {
 	_ = os.RemoveAll(t.temp)
 }
 
-// all tries changes in their order until n of them compiled, as many as are
-// wanted of each package, or the time is over. The results are in the same order.
+// all tries changes in their order until n of them compiled, the number for
+// each package is reached, or the time is over. The results are in the same order.
 func (t *trial) all(ctx context.Context, changes []change) []result {
 	if t.budget > 0 {
 		var cancel context.CancelFunc
@@ -85,7 +85,7 @@ func (t *trial) all(ctx context.Context, changes []change) []result {
 		want = len(changes)
 	}
 	results := make([]result, len(changes))
-	taken, good, inPackage := make([]bool, len(changes)), 0, map[*pkg]int{}
+	begun, good, inPackage := make([]bool, len(changes)), 0, map[*pkg]int{}
 	// take is the next change to try. One that is under way may yet turn out
 	// not to compile: then another one takes its place.
 	take := func() (int, bool) {
@@ -95,8 +95,8 @@ func (t *trial) all(ctx context.Context, changes []change) []result {
 			return 0, false
 		}
 		for i := range changes {
-			if p := changes[i].pkg; !taken[i] && (t.each == 0 || inPackage[p] < t.each) {
-				taken[i] = true
+			if p := changes[i].pkg; !begun[i] && (t.each == 0 || inPackage[p] < t.each) {
+				begun[i] = true
 				good++
 				inPackage[p]++
 				return i, true

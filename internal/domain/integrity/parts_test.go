@@ -18,7 +18,7 @@ func TestUnsealedParts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const whole = "the version"
+	const version = "the version"
 	dir, mod := []string{at.Dir()}, []string{at.File(modcache.Mod)}
 	zip := []string{at.File(modcache.Zip), at.File(modcache.Ziphash)}
 	join := func(parts ...[]string) (all []string) {
@@ -40,18 +40,18 @@ func TestUnsealedParts(t *testing.T) {
 		"the zip of what was extracted":  {was: record{Dir: sum(1)}, is: record{Zip: sum(1), Dir: sum(1)}},
 		"the go.mod of a zip":            {was: record{Zip: sum(1)}, is: record{Zip: sum(1), GoMod: sum(2)}},
 		"parts are gone":                 {was: record{Zip: sum(1), Dir: sum(1), GoMod: sum(2)}, is: record{GoMod: sum(2)}},
-		"another directory":              {record{Zip: sum(1), Dir: sum(1)}, record{Zip: sum(1), Dir: sum(3)}, dir, SeverityCorrupt, whole},
-		"a directory that has no zip":    {record{Dir: sum(1)}, record{Dir: sum(3)}, dir, SeverityCorrupt, whole},
-		"another zip":                    {record{Zip: sum(1)}, record{Zip: sum(3)}, zip, SeverityCorrupt, whole},
-		"another zip and its directory":  {record{Zip: sum(1)}, record{Zip: sum(3), Dir: sum(3)}, join(dir, zip), SeverityCorrupt, whole},
+		"another directory":              {record{Zip: sum(1), Dir: sum(1)}, record{Zip: sum(1), Dir: sum(3)}, dir, SeverityCorrupt, version},
+		"a directory that has no zip":    {record{Dir: sum(1)}, record{Dir: sum(3)}, dir, SeverityCorrupt, version},
+		"another zip":                    {record{Zip: sum(1)}, record{Zip: sum(3)}, zip, SeverityCorrupt, version},
+		"another zip and its directory":  {record{Zip: sum(1)}, record{Zip: sum(3), Dir: sum(3)}, join(dir, zip), SeverityCorrupt, version},
 		"another go.mod":                 {record{GoMod: sum(2)}, record{GoMod: sum(4)}, mod, SeverityCorrupt, at.File(modcache.Mod)},
-		"another zip and another go.mod": {record{Zip: sum(1), GoMod: sum(2)}, record{Zip: sum(3), GoMod: sum(4)}, join(zip, mod), SeverityCorrupt, whole},
-		"a zip that was added":           {record{GoMod: sum(2)}, record{Zip: sum(3), GoMod: sum(2)}, zip, SeverityUnreadable, whole},
-		"a directory that was added":     {record{GoMod: sum(2)}, record{Dir: sum(3), GoMod: sum(2)}, dir, SeverityUnreadable, whole},
+		"another zip and another go.mod": {record{Zip: sum(1), GoMod: sum(2)}, record{Zip: sum(3), GoMod: sum(4)}, join(zip, mod), SeverityCorrupt, version},
+		"a zip that was added":           {record{GoMod: sum(2)}, record{Zip: sum(3), GoMod: sum(2)}, zip, SeverityUnreadable, version},
+		"a directory that was added":     {record{GoMod: sum(2)}, record{Dir: sum(3), GoMod: sum(2)}, dir, SeverityUnreadable, version},
 		"a go.mod that was added":        {record{Dir: sum(1)}, record{Dir: sum(1), GoMod: sum(4)}, mod, SeverityUnreadable, at.File(modcache.Mod)},
-		"both that were added":           {record{}, record{Dir: sum(3), GoMod: sum(4)}, join(dir, mod), SeverityUnreadable, whole},
+		"both that were added":           {record{}, record{Dir: sum(3), GoMod: sum(4)}, join(dir, mod), SeverityUnreadable, version},
 	} {
-		f, found := unsealedParts(Finding{Severity: SeverityCorrupt, Path: whole}, &manifest.Change{Was: tt.was, Is: tt.is}, at)
+		f, found := unsealedParts(Finding{Severity: SeverityCorrupt, Path: version}, &manifest.Change{Was: tt.was, Is: tt.is}, at)
 		if found != (tt.severity != Note) {
 			t.Errorf("%s: found %v: %+v", name, found, f)
 		}

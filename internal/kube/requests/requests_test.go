@@ -42,7 +42,7 @@ func requested(name string, minute int, change ...func(*v1alpha1.CacheRequest)) 
 
 func finished(r *v1alpha1.CacheRequest) { r.Status.CompletionTime = ptr.To(metav1.NewTime(now)) }
 
-// status is what the object says of a request.
+// status is what the object reports of a request.
 func status(name string, outcome v1alpha1.RequestOutcome) *v1alpha1.RequestStatus {
 	return &v1alpha1.RequestStatus{Name: name, UID: "uid-of-" + name, Action: v1alpha1.RequestWarmUp, Outcome: outcome, Time: metav1.NewTime(now)}
 }

@@ -84,8 +84,8 @@ func TestConsent(t *testing.T) {
 		Spec:       v1alpha1.GoCacheSpec{Source: &v1alpha1.CacheSource{Namespace: "platform", Name: "ci"}},
 	}
 	selected := map[string]string{"cache": "shared"}
-	leaving := namespace(selected)
-	leaving.Finalizers, leaving.DeletionTimestamp = []string{"x"}, ptr.To(metav1.Now())
+	deleting := namespace(selected)
+	deleting.Finalizers, deleting.DeletionTimestamp = []string{"x"}, ptr.To(metav1.Now())
 	for name, tt := range map[string]struct {
 		live  client.Reader
 		want  plan.Standing
@@ -96,7 +96,7 @@ func TestConsent(t *testing.T) {
 		"no labels":                        {live: builder(t, namespace(nil), source()).Build()},
 		"no such source":                   {live: builder(t, namespace(selected)).Build()},
 		"no such namespace":                {live: builder(t, source()).Build()},
-		"the namespace is being deleted":   {live: builder(t, leaving, source()).Build()},
+		"the namespace is being deleted":   {live: builder(t, deleting, source()).Build()},
 		"the source may not be read":       {live: failing(t, &v1alpha1.GoCache{}, forbidden, namespace(selected), source()), want: plan.Unavailable},
 		"the namespace may not be read":    {live: failing(t, &corev1.Namespace{}, forbidden, namespace(selected), source()), want: plan.Unavailable},
 		"the source cannot be read now":    {live: failing(t, &v1alpha1.GoCache{}, errBroken, namespace(selected), source()), fails: errBroken},
@@ -154,7 +154,7 @@ func created(t *testing.T, objects ...client.Object) (client.Client, sharing.Pai
 }
 
 // TestCreate holds what the pair names: nothing but the handle of the content that
-// was verified, for this PVC, and it never takes the CSI snapshot with it.
+// was verified, for this PVC, and that the CSI snapshot outlives it.
 func TestCreate(t *testing.T) {
 	t.Parallel()
 	c, p := created(t)
@@ -232,7 +232,7 @@ func TestCreateFails(t *testing.T) {
 	}
 }
 
-// TestChangedPair holds that a pair which differs from what is wanted in anything is
+// TestChangedPair holds that a pair which differs from the desired one in anything is
 // not cloned from, but replaced.
 func TestChangedPair(t *testing.T) {
 	t.Parallel()
@@ -314,7 +314,7 @@ func TestForeign(t *testing.T) {
 }
 
 // TestDelete holds that a pair is deleted as it was observed, and that a content
-// which would take the CSI snapshot with it stays.
+// with which the CSI snapshot would be deleted stays.
 func TestDelete(t *testing.T) {
 	t.Parallel()
 	c, p := created(t)

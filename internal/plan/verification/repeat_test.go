@@ -244,7 +244,7 @@ func TestEveryRepetitionEnds(t *testing.T) {
 	}
 }
 
-// TestRepeated holds what is read from the status: a process that starts anew goes on
+// TestRepeated holds what is read from the status: a new process goes on
 // with the repetition that the last one has begun.
 func TestRepeated(t *testing.T) {
 	c := &v1alpha1.CacheSnapshot{}
