@@ -9,6 +9,7 @@
 #   INSTALL=no         install nothing: print the command line and fail
 #   ROOM=no            do not check free disk space and memory
 #   CLUSTER=local      the cluster of e2e and demo: local, kind or current
+#   TARGETS=...        what make was asked for, to tell a user who is not root
 #
 # This list is the only one: the Makefile and .ci/run call this script, and
 # hack/devcluster tests that its own check asks for nothing beyond it.
@@ -142,11 +143,21 @@ go_is_new_enough() {
 
 go_minimum() { sed -n 's/^go \([0-9.]*\)$/\1/p' "$1/go.mod"; }
 
+# as_root prints the command line that makes the caller's targets as root, with
+# the caller's Go.
+as_root() {
+  # shellcheck disable=SC2016 # PATH is for the reader's shell
+  if command -v sudo >/dev/null; then
+    printf 'sudo -E env "PATH=$PATH" make %s' "${TARGETS:-...}"
+  else
+    printf 'su -c "PATH=$PATH make %s"' "${TARGETS:-...}"
+  fi
+}
+
 # cluster_can_run checks what no package brings: privileges and the kernel.
 cluster_can_run() {
   if [ "$(id -u)" -ne 0 ]; then
-    # shellcheck disable=SC2016 # PATH is for the reader's shell
-    problem 'a local cluster needs root, for namespaces and mounts: run the command as root, for example with sudo -E env "PATH=$PATH" make ...'
+    problem "a local cluster needs root, for namespaces and mounts; run:"$'\n'"  $(as_root)"
     return
   fi
   local name reason

@@ -178,6 +178,8 @@ func TestRefusals(t *testing.T) {
 			[]string{"needs root", "sudo sh -c 'apt-get update && apt-get install -y --no-install-recommends haproxy'\n"}, ""},
 		"a user without sudo": {"unit", nil, func(m *machine) { user(m); m.must(os.Remove(m.path("bin", "sudo"))) }, []string{"haproxy"},
 			[]string{"\n  su -c 'apt-get update && apt-get install -y --no-install-recommends haproxy'\n"}, "sudo"},
+		"a user without sudo, the demo": {"demo", []string{"TARGETS=demo-up again"}, func(m *machine) { user(m); m.must(os.Remove(m.path("bin", "sudo"))) }, nil,
+			[]string{"needs root", "\n  su -c \"PATH=$PATH make demo-up again\"\n"}, "sudo"},
 		"another distribution": {"all", nil, func(m *machine) { m.must(os.Remove(m.path("bin", "apt-get"))) }, []string{"runc", "xfsprogs"},
 			[]string{"runc", "mkfs.xfs", "xfs_growfs", "package manager"}, "apt-get"},
 		"another system": {"all", nil, func(m *machine) { m.stub("uname", "echo Darwin") }, []string{"runc"},
@@ -305,6 +307,18 @@ func TestTargetsCheckBeforeTheyCompile(t *testing.T) {
 			})
 		}
 	}
+}
+
+// A user gets one command line that does what was asked for.
+func TestUserGetsCommandLine(t *testing.T) {
+	t.Parallel()
+	m := equipped(t)
+	m.stub("id", "echo 1000")
+	out, err := m.run(nil, m.real("make"), "demo")
+	if want := "\n  sudo -E env \"PATH=$PATH\" make demo\n"; err == nil || !strings.Contains(out, want) {
+		t.Errorf("%v, want %q in:\n%s", err, want, out)
+	}
+	compiledNothing(m)
 }
 
 func TestContinuousIntegrationChecksFirst(t *testing.T) {
