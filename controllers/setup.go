@@ -18,6 +18,7 @@ import (
 	"gocache.dev/operator/internal/kube/csisnapshot"
 	"gocache.dev/operator/internal/kube/gauges"
 	"gocache.dev/operator/internal/kube/images"
+	"gocache.dev/operator/internal/kube/pushes"
 )
 
 // Deps are what controllers need from outside.
@@ -34,6 +35,8 @@ type Deps struct {
 	// MaxSnapshots and MaxVerifications bound how many snapshots are created,
 	// and verified, at once in the whole cluster; 0 is no bound.
 	MaxSnapshots, MaxVerifications int
+	// Pushes receives push webhooks; nil: none are received.
+	Pushes *pushes.Receiver
 }
 
 // Setup registers every controller with a manager. It is the only list of them.
@@ -44,13 +47,17 @@ func Setup(mgr ctrl.Manager, d Deps) error {
 	filler := &populator.Reconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Events: mgr.GetEventRecorder("gocache-populator"), Clock: d.Clock,
 	}
+	caches := &gocache.Reconciler{
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Indexed: true, Events: mgr.GetEventRecorder("gocache-controller"), Clock: d.Clock, Images: d.Images, Filter: d.Filter,
+	}
+	if d.Pushes != nil { // an interface with a nil pointer is not nil
+		caches.Pushes = d.Pushes
+	}
 	for _, c := range []struct {
 		name       string
 		controller interface{ SetupWithManager(ctrl.Manager) error }
 	}{
-		{"gocache", &gocache.Reconciler{
-			Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Indexed: true, Events: mgr.GetEventRecorder("gocache-controller"), Clock: d.Clock, Images: d.Images, Filter: d.Filter,
-		}},
+		{"gocache", caches},
 		{"cachesnapshot", &cachesnapshot.Reconciler{
 			Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Events: mgr.GetEventRecorder("cachesnapshot-controller"), Clock: d.Clock, Images: d.Images,
 			MaxSnapshots: d.MaxSnapshots, MaxVerifications: d.MaxVerifications,

@@ -493,6 +493,11 @@ type GitSource struct {
 	// public authorities.
 	// +optional
 	TrustedCA *TrustedCA `json:"trustedCA,omitempty"`
+	// webhook accepts the push webhooks of the repository, so that a push is noticed
+	// within seconds. The ref is polled all the same. The manager must receive
+	// webhooks: --push-bind-address.
+	// +optional
+	Webhook *GitWebhook `json:"webhook,omitempty"`
 	// directories of the repository that hold a go.mod or a go.work, such as
 	// services/billing. Unset: the top.
 	// +kubebuilder:validation:MaxItems=16
@@ -502,6 +507,17 @@ type GitSource struct {
 	// +listType=set
 	// +optional
 	Directories []string `json:"directories,omitempty"`
+}
+
+// GitWebhook accepts the push webhooks of a repository at the path that
+// status.warmUp.revisions publishes.
+type GitWebhook struct {
+	// secretRef names a Secret with the key token: 16 characters at least, which
+	// the git server is given as well, and which proves a push. The Secret must
+	// allow the host of the repository by its annotation cache.gocache.dev/hosts. It
+	// is mounted nowhere.
+	// +required
+	SecretRef LocalReference `json:"secretRef"`
 }
 
 // CacheCorruptPolicy is what a Corrupt verdict on a cache leads to.
@@ -952,6 +968,24 @@ type GitRevision struct {
 	// +optional
 	WarmedCommit string `json:"warmedCommit,omitempty"`
 	// message explains why the repository could not be read at the last poll.
+	// +kubebuilder:validation:MaxLength=512
+	// +optional
+	Message string `json:"message,omitempty"`
+	// webhook is the state of the push webhook of the repository.
+	// +optional
+	Webhook *GitWebhookStatus `json:"webhook,omitempty"`
+}
+
+// GitWebhookStatus is where the push webhooks of a repository are received.
+type GitWebhookStatus struct {
+	// path of the receiver for this repository, such as /push/0123456789abcdef;
+	// empty: pushes are not received. It stays when the token is replaced, and is
+	// another one if the GoCache is created again.
+	// +kubebuilder:validation:MaxLength=128
+	// +optional
+	Path string `json:"path,omitempty"`
+	// message explains why pushes are not received. The repository is polled all the
+	// same.
 	// +kubebuilder:validation:MaxLength=512
 	// +optional
 	Message string `json:"message,omitempty"`

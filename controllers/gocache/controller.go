@@ -8,6 +8,7 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
@@ -26,6 +27,7 @@ import (
 	"gocache.dev/operator/internal/kube/event"
 	"gocache.dev/operator/internal/kube/images"
 	"gocache.dev/operator/internal/kube/patch"
+	"gocache.dev/operator/internal/kube/pushes"
 	"gocache.dev/operator/internal/kube/read"
 	"gocache.dev/operator/internal/kube/requests"
 )
@@ -56,6 +58,8 @@ type Reconciler struct {
 	Webhooks writer.Notifier
 	// Refs looks up git refs; SetupWithManager makes a poller.
 	Refs refs
+	// Pushes receives push webhooks; nil: none are received.
+	Pushes receiver
 }
 
 // progress is one pass: what was observed, as the parts hand it on, and what
@@ -104,12 +108,17 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	p, err := r.load(ctx, req)
 	if err != nil || p == nil {
+		if err == nil {
+			r.receive(req.NamespacedName, nil)
+		}
 		return ctrl.Result{}, err
 	}
 	if !p.cache.DeletionTimestamp.IsZero() {
+		r.receive(req.NamespacedName, nil)
 		return r.reconcileDelete(ctx, p)
 	}
 	if p.cache.Spec.Source != nil {
+		r.receive(req.NamespacedName, nil)
 		err = r.reconcileShared(ctx, p)
 	} else {
 		err = r.reconcileParts(ctx, p)
@@ -126,6 +135,7 @@ func (r *Reconciler) reconcileParts(ctx context.Context, p *progress) (err error
 	if p.Observed, err = r.observe(ctx, p.Observed); err != nil {
 		return err
 	}
+	r.receive(client.ObjectKeyFromObject(p.cache), p.Hooks)
 	p.Schedules = pass.ParseSchedules(p.cache)
 	p.cache.Status.Platform = pass.Platform(p.cache)
 	provision.Record(p.cache, p.Observed)
@@ -159,6 +169,14 @@ func (r *Reconciler) reconcileParts(ctx context.Context, p *progress) (err error
 		errs = append(errs, part(ctx, p))
 	}
 	return errors.Join(errs...)
+}
+
+// receive has the pushes of the repositories of an object accepted by these
+// hooks, and by no others.
+func (r *Reconciler) receive(object types.NamespacedName, hooks []pushes.Hook) {
+	if r.Pushes != nil {
+		r.Pushes.Set(object, hooks)
+	}
 }
 
 // replace lets the part replacement have its turn.

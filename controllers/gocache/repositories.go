@@ -1,8 +1,10 @@
 package gocache
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -17,6 +19,7 @@ import (
 	"gocache.dev/operator/internal/kube/bounded"
 	"gocache.dev/operator/internal/kube/consent"
 	"gocache.dev/operator/internal/kube/gitrefs"
+	"gocache.dev/operator/internal/kube/pushes"
 	"gocache.dev/operator/internal/kube/read"
 )
 
@@ -26,11 +29,21 @@ type refs interface {
 	Lookup(now time.Time, object types.NamespacedName, ref gitrefs.Ref) (commit string, err error)
 }
 
+// receiver receives the push webhooks of git servers: [pushes.Receiver].
+type receiver interface {
+	Set(object types.NamespacedName, hooks []pushes.Hook)
+	OnPush(pushes.Pushed)
+}
+
 // changedRefs is the source of passes over caches whose refs name another
-// commit, or whose repositories cannot be read any more.
+// commit, whose repositories cannot be read any more, or whose repositories
+// report a push.
 func (r *Reconciler) changedRefs() ctrlsource.Source {
 	poller := gitrefs.New(gitrefs.Options{Filter: r.Filter})
 	r.Refs = poller
+	if r.Pushes != nil {
+		r.Pushes.OnPush(poller.Pushed)
+	}
 	return poller.Source()
 }
 
@@ -43,12 +56,15 @@ func (r *Reconciler) observeGit(ctx context.Context, o *pass.Observed, src v1alp
 	git := &pass.GitSource{URL: src.Git.URL, Ref: src.Git.Ref}
 	known := knownRevision(cache, git)
 	git.Commit = known.Commit
+	if known.Webhook, err = r.observeWebhook(ctx, o, src.Git); err != nil {
+		return pass.Source{}, "", err
+	}
 	found.Git = git
 	if cache.Spec.Suspend {
 		o.Revisions = append(o.Revisions, known)
 		return found, "", nil
 	}
-	now := v1alpha1.GitRevision{URL: git.URL, Ref: git.Ref, Commit: known.Commit, WarmedCommit: known.WarmedCommit}
+	now := v1alpha1.GitRevision{URL: git.URL, Ref: git.Ref, Commit: known.Commit, WarmedCommit: known.WarmedCommit, Webhook: known.Webhook}
 	ref := gitrefs.Ref{Namespace: cache.Namespace, Remote: gitrepo.Remote{URL: git.URL, Ref: git.Ref}}
 	refused, missing, err := r.observeAccess(ctx, cache.Namespace, src.Git, git, &ref)
 	if err != nil {
@@ -125,6 +141,46 @@ func (r *Reconciler) observeAccess(ctx context.Context, namespace string, spec *
 	}
 	ref.CredentialsVersion = strings.Join(versions, "\n")
 	return "", "", nil
+}
+
+// observeWebhook reads the token of a push webhook, and collects the hook that
+// accepts it. The Secret must allow the host of the repository, whose server has the
+// token: a user who may create a GoCache, and may not read Secrets, could
+// otherwise have guesses at the token of another Secret compared.
+func (r *Reconciler) observeWebhook(ctx context.Context, o *pass.Observed, git *v1alpha1.GitSource) (*v1alpha1.GitWebhookStatus, error) {
+	if git.Webhook == nil {
+		return nil, nil //nolint:nilnil // no webhook, no status
+	}
+	refused := func(message string) (*v1alpha1.GitWebhookStatus, error) {
+		return &v1alpha1.GitWebhookStatus{Message: bounded.Text(message, 512)}, nil
+	}
+	if r.Pushes == nil {
+		return refused("the manager receives none: it runs without --push-bind-address")
+	}
+	name := git.Webhook.SecretRef.Name
+	secret, err := read.Object[corev1.Secret](ctx, r.Live, o.Stored.Namespace, name)
+	if err != nil {
+		return nil, err
+	}
+	o.WaitsForSecret = true
+	if secret == nil {
+		return refused("Secret " + name + " does not exist")
+	}
+	host, err := gitrepo.Host(git.URL)
+	if err == nil {
+		err = consent.ToHost(secret, host)
+	}
+	if err != nil {
+		return refused(err.Error())
+	}
+	token := bytes.TrimSpace(secret.Data[pass.TokenKey])
+	if len(token) < pushes.MinToken {
+		return refused(fmt.Sprintf("the key %s of Secret %s has %d characters, and needs %d at least", pass.TokenKey, name, len(token), pushes.MinToken))
+	}
+	o.WaitsForSecret = false
+	hook := pushes.Hook{Path: pushes.Path(o.Stored.UID, git.URL), URL: git.URL, Token: token}
+	o.Hooks = append(o.Hooks, hook)
+	return &v1alpha1.GitWebhookStatus{Path: hook.Path}, nil
 }
 
 // knownRevision is what the status holds of a repository and ref.

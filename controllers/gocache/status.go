@@ -169,6 +169,9 @@ func (p *progress) summary(w writer.Status) string {
 		if r.Message != "" && w.Because == "" { // otherwise it is what is waited for
 			message += "; " + unread(r)
 		}
+		if r.Webhook != nil && r.Webhook.Message != "" {
+			message += "; repository " + r.URL + " is polled, and its pushes are not received: " + r.Webhook.Message
+		}
 	}
 	return message + w.Pending
 }

@@ -240,12 +240,18 @@ func managerOf(t *testing.T, args []string) *journal {
 	if err := clientcmd.WriteToFile(*config, file); err != nil {
 		t.Fatal(err)
 	}
+	return runManager(t, file, args...)
+}
+
+// runManager runs the manager in a process of its own, until the test ends.
+func runManager(t *testing.T, kubeconfig string, args ...string) *journal {
+	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	logs := &journal{}
-	cmd := exec.Command(self, append(args, "--kubeconfig", file, "--metrics-bind-address", "0",
+	cmd := exec.Command(self, append(args, "--kubeconfig", kubeconfig, "--metrics-bind-address", "0",
 		"--health-probe-bind-address", freeAddress(t), "--operator-image", "gocache.dev/operator:dev")...)
 	cmd.Env, cmd.Stdout, cmd.Stderr = append(os.Environ(), asManager+"=1"), logs, logs
 	if err := cmd.Start(); err != nil {

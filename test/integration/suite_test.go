@@ -2,6 +2,8 @@ package integration
 
 import (
 	"context"
+	"fmt"
+	"net/http"
 	"os"
 	"os/signal"
 	"syscall"
@@ -18,6 +20,13 @@ var server *env.Env
 const asManager = "TEST_AS_MANAGER"
 
 func TestMain(m *testing.M) {
+	if url := os.Getenv(asHook); url != "" {
+		if code, err := sendPush(context.Background(), url, os.Getenv(pushToken), os.Stdin); err != nil || code != http.StatusAccepted {
+			_, _ = fmt.Fprintln(os.Stderr, "the push webhook:", code, err)
+			os.Exit(1)
+		}
+		return
+	}
 	if os.Getenv(asManager) != "" {
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 		defer stop()

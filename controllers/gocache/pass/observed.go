@@ -10,6 +10,7 @@ import (
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/domain/goenv"
 	"gocache.dev/operator/internal/kube/jobrun"
+	"gocache.dev/operator/internal/kube/pushes"
 	"gocache.dev/operator/internal/plan/request"
 	"gocache.dev/operator/internal/plan/snapshot"
 )
@@ -28,6 +29,9 @@ const Interval = time.Minute
 // SecretInterval is when a Secret that may not be used is read again. Secrets
 // are not watched: the operator has no permission to list them.
 const SecretInterval = 15 * time.Second
+
+// TokenKey is the key of a Secret that proves pushes.
+const TokenKey = "token"
 
 // CAKey is the key of a ConfigMap that is a trusted authority.
 const CAKey = "ca.crt"
@@ -79,6 +83,11 @@ type Observed struct {
 	// SecretRefused is which Secret of a source may not be used, and why: only a
 	// user can change that.
 	SecretRefused string
+	// WaitsForSecret: the Secret of a push webhook cannot be used yet. The repository
+	// is polled meanwhile.
+	WaitsForSecret bool
+	// Hooks accept the pushes of repositories.
+	Hooks []pushes.Hook
 	// Revisions of the sources that are git repositories.
 	Revisions []v1alpha1.GitRevision
 	// Schedules of the spec.

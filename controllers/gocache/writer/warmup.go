@@ -111,7 +111,7 @@ func (warmUp) due(t *turn) (plan.DueAction, bool) {
 	if w := t.cache.Spec.WarmUp; w != nil && len(w.Sources) > 0 {
 		t.out.WakeIn(pass.Interval)
 	}
-	if t.SecretRefused != "" {
+	if t.SecretRefused != "" || t.WaitsForSecret {
 		t.out.WakeIn(pass.SecretInterval)
 	}
 	decision := warmup.Decide(facts)

@@ -79,8 +79,13 @@ func run(ctx context.Context, o *options) error {
 		ctrl.Log.Info("No NetworkPolicies are created for ModProxies: they would exclude this process, whose namespace is unknown. Run it in the cluster, or set --manager-namespace")
 	}
 	filter := &untrusted.Filter{AllowLoopback: o.allowLoopback, RefusePrivate: o.refusePrivate, Refused: apiServer}
+	receiver, err := o.push.AddTo(mgr, time.Now)
+	if err != nil {
+		return err
+	}
 	if err := controllers.Setup(mgr, controllers.Deps{
 		Clock: time.Now, Images: o.images, Filter: filter, ManagerNamespace: o.namespace, MaxSnapshots: o.maxSnapshots, MaxVerifications: o.maxVerifications,
+		Pushes: receiver,
 	}); err != nil {
 		return fmt.Errorf("set up the controllers: %w", err)
 	}

@@ -21,6 +21,7 @@ import (
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/kube/images"
+	"gocache.dev/operator/internal/kube/pushes"
 )
 
 // leaderElectionID names the Lease; two operators of this project in one
@@ -29,19 +30,18 @@ const leaderElectionID = "manager.cache.gocache.dev"
 
 // options are the flags of the manager.
 type options struct {
-	images                  images.Images
-	namespace               string
-	watchNamespaces         []string
-	leaderElect             bool
-	leaderElectionNamespace string
-	metricsAddress          string
-	metricsSecure           bool
-	metricsCertDir          string
-	probeAddress            string
-	maxSnapshots            int
-	maxVerifications        int
-	allowLoopback           bool
-	refusePrivate           bool
+	images                         images.Images
+	namespace                      string
+	watchNamespaces                []string
+	leaderElect                    bool
+	leaderElectionNamespace        string
+	metricsAddress                 string
+	metricsSecure                  bool
+	metricsCertDir                 string
+	probeAddress                   string
+	push                           pushes.Server
+	maxSnapshots, maxVerifications int
+	allowLoopback, refusePrivate   bool
 }
 
 // bind declares the flags. Images may also come from the environment, which a
@@ -69,6 +69,7 @@ func (o *options) bind(f *pflag.FlagSet) {
 		"serve metrics over TLS, to authenticated and authorized callers only")
 	f.StringVar(&o.metricsCertDir, "metrics-cert-dir", "",
 		"directory with tls.crt and tls.key for metrics (default: a self-signed certificate)")
+	o.push.Bind(f)
 	f.IntVar(&o.maxSnapshots, "max-concurrent-snapshots", 8,
 		"CSI snapshots that are being created at once, in all namespaces; 0 is no bound")
 	f.IntVar(&o.maxVerifications, "max-concurrent-verifications", 4,

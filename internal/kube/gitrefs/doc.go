@@ -5,8 +5,12 @@
 // known, and starts a look-up if one is due. When the answer changes what is
 // known, the source of [Poller.Source] wakes the objects that asked.
 //
+// A push that was reported makes the look-ups of its repository due earlier:
+// [Poller.Pushed].
+//
 // Look-ups are bounded and fair. Each ref is looked up at most once per
-// interval, however many passes ask; one that fails is looked up less and less
+// interval, however many passes ask, and at most once per PushInterval, however
+// many pushes are reported; one that fails is looked up less and less
 // often. A look-up ends after a timeout. At most maxLookups run at once, at most
 // maxPerNamespace of them for one namespace, and a free place goes to the
 // namespaces in turn: servers that hang in one namespace cannot hold up another

@@ -221,6 +221,119 @@ func TestNoPassWaits(t *testing.T) {
 	})
 }
 
+// TestPushes holds that a push has its repository's refs looked up at once, that
+// many have them looked up once in an interval, the last one not forgotten, and
+// that a push during a look-up, which may have read what was there before, leads
+// to another.
+func TestPushes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var s servers
+		s.set("u", prompt)
+		p := gitrefs.New(gitrefs.Options{Resolve: s.resolve})
+		woken := queued(t, p)
+		object, ref := at("n", "u")
+		pass := func() {
+			_, _ = p.Lookup(time.Now(), object, ref)
+			synctest.Wait()
+			for range woken() { // as the controller would
+				_, _ = p.Lookup(time.Now(), object, ref)
+				synctest.Wait()
+			}
+		}
+		// passes are made when the object is woken, for a time.
+		passes := func(d time.Duration) int {
+			before := s.count("u")
+			for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+				for range woken() {
+					_, _ = p.Lookup(time.Now(), object, ref)
+				}
+				synctest.Wait()
+			}
+			return s.count("u") - before
+		}
+		pass()
+		if n := s.count("u"); n != 1 {
+			t.Fatalf("%d look-ups", n)
+		}
+		time.Sleep(30 * time.Second)
+		woken()
+		pass()
+		if n := s.count("u"); n != 1 {
+			t.Fatalf("%d look-ups within the interval without a push", n)
+		}
+		newer := strings.Repeat("2", 40)
+		s.set("u", func(context.Context) (string, error) { return newer, nil })
+		p.Pushed(time.Now(), object, "u")
+		if n := passes(time.Second); n != 1 {
+			t.Errorf("%d look-ups within a second of a push, want 1", n)
+		}
+		if got, err := p.Lookup(time.Now(), object, ref); got != newer || err != nil {
+			t.Errorf("%s, %v", got, err)
+		}
+		for range 1000 { // the same push again and again, for ten seconds
+			p.Pushed(time.Now(), object, "u")
+			time.Sleep(10 * time.Millisecond)
+		}
+		if n := passes(gitrefs.PushInterval + time.Second); n < 1 || n > 2 {
+			t.Errorf("%d look-ups after a flood that no pass saw, want one, or two", n)
+		}
+		if n := passes(2 * gitrefs.PushInterval); n > 0 {
+			t.Errorf("%d look-ups after the last push was answered", n)
+		}
+		time.Sleep(30 * time.Second)
+		looked := make(chan struct{})
+		s.set("u", func(context.Context) (string, error) { <-looked; return commit, nil })
+		p.Pushed(time.Now(), object, "u")
+		passes(time.Second)
+		p.Pushed(time.Now(), object, "u") // while it runs
+		s.set("u", func(context.Context) (string, error) { return newer, nil })
+		close(looked)
+		if n := passes(gitrefs.PushInterval + time.Second); n != 1 {
+			t.Errorf("%d look-ups after a push during a look-up, want 1", n)
+		}
+		if got, err := p.Lookup(time.Now(), object, ref); got != newer || err != nil {
+			t.Errorf("%s, %v: the push is forgotten", got, err)
+		}
+	})
+}
+
+// TestPushesOfOthers holds that a push is for one repository, as one namespace
+// reads it.
+func TestPushesOfOthers(t *testing.T) {
+	t.Parallel()
+	var s servers
+	s.set("u", prompt)
+	s.set("v", prompt)
+	p := gitrefs.New(gitrefs.Options{Resolve: s.resolve, Go: func(f func()) { f() }})
+	now := time.Now()
+	asked := func() string {
+		for _, namespace := range []string{"a", "b"} {
+			for _, url := range []string{"u", "v"} {
+				object, ref := at(namespace, url)
+				if _, err := p.Lookup(now, object, ref); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		return fmt.Sprintf("u %d, v %d", s.count("u"), s.count("v"))
+	}
+	if got := asked(); got != "u 2, v 2" {
+		t.Fatal(got)
+	}
+	now = now.Add(30 * time.Second)
+	object, _ := at("a", "u")
+	p.Pushed(now, object, "u")
+	if got := asked(); got != "u 3, v 2" {
+		t.Errorf("after a push of u in namespace a: %s", got)
+	}
+	stranger, _ := at("c", "u")
+	p.Pushed(now, stranger, "u")
+	p.Pushed(now, object, "w")
+	if got := asked(); got != "u 3, v 2" {
+		t.Errorf("after pushes of others: %s", got)
+	}
+}
+
 // TestFailuresSlowDown holds that a ref that fails is looked up less and less
 // often, and as often as before once it is read.
 func TestFailuresSlowDown(t *testing.T) {

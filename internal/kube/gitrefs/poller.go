@@ -19,6 +19,9 @@ import (
 const (
 	// Interval between look-ups of a ref whose repository answers.
 	Interval = time.Minute
+	// PushInterval between look-ups of a ref at least, however many pushes are
+	// reported.
+	PushInterval = 5 * time.Second
 	// MaxInterval between look-ups of a ref whose repository does not answer.
 	MaxInterval = 15 * time.Minute
 	// Timeout of a look-up.
@@ -60,7 +63,8 @@ type Poller struct {
 
 	mu   sync.Mutex
 	refs map[key]*refState
-	wake func(types.NamespacedName) // nil: the source has not started
+	// wake wakes an object after a time; nil: the source has not started.
+	wake func(types.NamespacedName, time.Duration)
 }
 
 // Options of a Poller. The zero value is for production.
@@ -82,8 +86,12 @@ type refState struct {
 	err      error // ErrPending before the first answer
 	failures int   // in a row
 	running  bool
+	began    time.Time // the last look-up
 	next     time.Time // of the next look-up
-	asked    time.Time // last
+	// pushed is when a look-up is due because of a push that was reported while
+	// one was running, which may have read what was there before; zero: none was.
+	pushed time.Time
+	asked  time.Time // last
 	// waiting are the objects that asked since the last answer.
 	waiting map[types.NamespacedName]bool
 }
@@ -110,7 +118,9 @@ func (p *Poller) Source() source.Source {
 	return source.Func(func(_ context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		p.wake = func(o types.NamespacedName) { queue.Add(reconcile.Request{NamespacedName: o}) }
+		p.wake = func(o types.NamespacedName, after time.Duration) {
+			queue.AddAfter(reconcile.Request{NamespacedName: o}, after)
+		}
 		return nil
 	})
 }
@@ -131,7 +141,7 @@ func (p *Poller) Lookup(now time.Time, object types.NamespacedName, ref Ref) (co
 	s.asked = now
 	due := !s.running && !now.Before(s.next)
 	if due {
-		s.running = true
+		s.running, s.began = true, now
 	}
 	if s.running {
 		s.waiting[object] = true
@@ -144,6 +154,34 @@ func (p *Poller) Lookup(now time.Time, object types.NamespacedName, ref Ref) (co
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return s.commit, s.err
+}
+
+// Pushed makes the look-ups of all refs of a repository due, as the namespace of
+// an object reads it, and wakes the object for them: at once, or as soon as
+// [PushInterval] has passed since the last look-up. The push
+// itself has no other effect: the commit is looked up.
+func (p *Poller) Pushed(now time.Time, object types.NamespacedName, url string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for k, s := range p.refs {
+		if k.namespace != object.Namespace || k.url != url {
+			continue
+		}
+		due := now
+		if earliest := s.began.Add(PushInterval); earliest.After(due) {
+			due = earliest
+		}
+		switch {
+		case s.running:
+			s.pushed = due
+			s.waiting[object] = true
+		case due.Before(s.next):
+			s.next = due
+		}
+		if p.wake != nil {
+			p.wake(object, due.Sub(now))
+		}
+	}
 }
 
 // forget drops the refs that no pass asks for; the lock is held.
@@ -178,9 +216,14 @@ func (p *Poller) look(now time.Time, s *refState, remote gitrepo.Remote) {
 		s.failures = 0
 	}
 	s.next = now.Add(min(Interval<<min(s.failures, 8), MaxInterval))
-	if changed && p.wake != nil {
+	again := !s.pushed.IsZero()
+	if again && s.pushed.Before(s.next) {
+		s.next = s.pushed
+	}
+	s.pushed = time.Time{}
+	if (changed || again) && p.wake != nil {
 		for object := range s.waiting {
-			p.wake(object)
+			p.wake(object, 0)
 		}
 	}
 	clear(s.waiting)

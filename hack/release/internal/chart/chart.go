@@ -64,7 +64,7 @@ func Files(o Options) (map[string][]byte, error) {
 	}); err != nil {
 		return nil, err
 	}
-	for _, folder := range []string{"default", "prometheus"} {
+	for _, folder := range []string{"default", "prometheus", "push"} {
 		objects, err := Kustomize(o.Root, folder)
 		if err != nil {
 			return nil, err
@@ -105,7 +105,12 @@ func templateOf(o object) (string, error) {
 	if err != nil || condition == "" {
 		return text, err
 	}
-	return "{{- if .Values." + condition + " }}\n" + text + "{{- end }}\n", nil
+	values := strings.Fields(condition)
+	expression := ".Values." + strings.Join(values, " .Values.")
+	if len(values) > 1 {
+		expression = "and " + expression
+	}
+	return "{{- if " + expression + " }}\n" + text + "{{- end }}\n", nil
 }
 
 // sources are the files of the chart that are written by hand.

@@ -116,12 +116,22 @@ func byName(t *testing.T, objects []object) map[string]any {
 
 // TestSameAsKustomize: with default values both ways install the same objects.
 func TestSameAsKustomize(t *testing.T) {
-	want := byName(t, append(kustomize(t, "default"), kustomize(t, "prometheus")...))
+	want := byName(t, slices.Concat(kustomize(t, "default"), kustomize(t, "prometheus"), kustomize(t, "push")))
 	if want["Namespace "+namespace] == nil || len(want) < 15 {
 		t.Fatalf("config/default has changed more than this test knows: %v", slices.Sorted(maps.Keys(want)))
 	}
 	delete(want, "Namespace "+namespace)
-	got := byName(t, render(t, load(t, dev()), namespace, "{crds: {keep: false}, serviceMonitor: {enabled: true}, podMonitors: {enabled: true}, prometheusRule: {enabled: true}}"))
+	got := byName(t, render(t, load(t, dev()), namespace, "{crds: {keep: false}, serviceMonitor: {enabled: true}, podMonitors: {enabled: true}, prometheusRule: {enabled: true}, pushWebhooks: {enabled: true}}"))
+	// config/push leaves this argument to the Deployment of config/default.
+	manager := object(got["Deployment gocache-manager"].(map[string]any))      //nolint:forcetypeassert // byName made it
+	containers := manager.at("spec", "template", "spec")["containers"].([]any) //nolint:forcetypeassert // of a Deployment
+	container := containers[0].(map[string]any)                                //nolint:forcetypeassert // of a Deployment
+	args := container["args"].([]any)                                          //nolint:forcetypeassert // of a container
+	if i := slices.Index(args, any("--push-bind-address=:9445")); i < 0 {
+		t.Error("the manager does not receive push webhooks")
+	} else {
+		container["args"] = slices.Delete(args, i, i+1)
+	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("kustomize (-) and the chart (+) differ:\n%s", diff)
 	}
@@ -176,6 +186,7 @@ networkPolicy: {enabled: false}
 admissionPolicy: {enabled: false}
 serviceMonitor: {enabled: true, labels: {release: prometheus}}
 podMonitors: {enabled: true, labels: {pods: scraped}}
+pushWebhooks: {enabled: true, certificateSecret: push-tls}
 prometheusRule: {enabled: true, labels: {rules: loaded}, runbookBase: "https://wiki.example.com/"}
 `)
 	text := map[string]string{}
@@ -196,10 +207,12 @@ prometheusRule: {enabled: true, labels: {rules: loaded}, runbookBase: "https://w
 			"memory: 1Gi", "800MiB", "mirror.example.com/golang:{version}", "mirror.example.com/haproxy:3", "ATHENS_IMAGE", "--watch-namespace=one,two",
 			"--zap-log-level=debug", "name: EXTRA", "annotated: \"yes\"", "labelled: \"yes\"", "disk: fast", "key: only", "nodeAffinity", "maxSkew: 1", "priorityClassName: high",
 			"kubectl.kubernetes.io/default-container", "--leader-elect",
+			"--push-bind-address=:9445", "--push-cert-dir=/push-certificate", "mountPath: /push-certificate", "secretName: push-tls",
 		},
 		"ServiceAccount": {"account: one"},
 		"ServiceMonitor": {"release: prometheus", "namespace: elsewhere"},
 		"PodMonitor":     {"pods: scraped", "namespace: elsewhere"},
+		"Service":        {"targetPort: 9445", "namespace: elsewhere"},
 		"PrometheusRule": {"rules: loaded", "runbook_url: https://wiki.example.com/operate/full-volume.md"},
 	} {
 		for _, want := range texts {
@@ -217,7 +230,7 @@ func TestSchemaRefuses(t *testing.T) {
 	c := load(t, dev())
 	for _, values := range []string{
 		"{replica: 2}", "{replicas: many}", "{replicas: -1}", "{image: {digest: abc}}", "{image: {repo: x}}", "{image: {pullPolicy: Sometimes}}",
-		"{watchNamespaces: one}", "{watchNamespaces: [One]}", "{crds: {keep: 1}}", "{extraArgs: [x]}", "{goMemoryLimit: 200Mo}", "{imagePullSecrets: [pull]}",
+		"{pushWebhooks: {enabled: 1}}", "{pushWebhooks: {port: 1}}", "{watchNamespaces: one}", "{watchNamespaces: [One]}", "{crds: {keep: 1}}", "{extraArgs: [x]}", "{goMemoryLimit: 200Mo}", "{imagePullSecrets: [pull]}",
 	} {
 		if _, err := tryRender(t, c, namespace, values); err == nil {
 			t.Errorf("%s is accepted", values)

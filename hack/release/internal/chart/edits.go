@@ -1,14 +1,15 @@
 package chart
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 )
 
 const image = `{{ include "gocache-operator.image" . | quote }}`
 
-// edit makes an object a template. It returns the value that the whole object
-// depends on, or nothing.
+// edit makes an object a template. It returns the values that the whole object
+// depends on, separated by spaces, or nothing.
 func (t *template) edit(o object) (condition string, err error) {
 	t.versionLabel(o.at("metadata"))
 	switch o.kind() {
@@ -16,7 +17,14 @@ func (t *template) edit(o object) (condition string, err error) {
 		o.at("metadata", "annotations")["helm.sh/resource-policy"] = t.lines("crds.keep", "helm.sh/resource-policy: keep")
 		return "crds.install", nil
 	case "NetworkPolicy":
+		if o.name() == pushName {
+			return "pushWebhooks.enabled networkPolicy.enabled", nil
+		}
 		return "networkPolicy.enabled", nil
+	case "Service":
+		if o.name() == pushName {
+			return "pushWebhooks.enabled", nil
+		}
 	case "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding":
 		return "admissionPolicy.enabled", nil
 	case "ServiceAccount":
@@ -35,6 +43,9 @@ func (t *template) edit(o object) (condition string, err error) {
 	}
 	return "", nil
 }
+
+// pushName is the name of the objects of config/push.
+const pushName = "gocache-push"
 
 // runbookBase is where config/prometheus/alerts.yaml links its pages.
 const runbookBase = "https://gocache.dev/operator/docs/"
@@ -92,8 +103,27 @@ func (t *template) deployment(o object) error {
 	}
 	c["args"] = append(args,
 		t.lines("watchNamespaces", `- {{ printf "--watch-namespace=%s" (join "," .) | quote }}`),
+		t.lines("pushWebhooks.enabled", "- --push-bind-address=:9445"),
+		t.lines("pushWebhooks.certificateSecret", "- --push-cert-dir=/push-certificate"),
 		t.entries("extraArgs"))
+	if err := t.pushCertificate(pod, c); err != nil {
+		return err
+	}
 	return t.environment(o.name(), c)
+}
+
+// pushCertificate mounts the certificate that push webhooks are received with.
+func (t *template) pushCertificate(pod, container map[string]any) error {
+	mounts, ok := container["volumeMounts"].([]any)
+	volumes, has := pod["volumes"].([]any)
+	if !ok || !has {
+		return errors.New("the manager mounts no volumes: the chart adds one to them")
+	}
+	container["volumeMounts"] = append(mounts, t.lines("pushWebhooks.certificateSecret",
+		"- name: push-certificate", "  mountPath: /push-certificate", "  readOnly: true"))
+	pod["volumes"] = append(volumes, t.lines("pushWebhooks.certificateSecret",
+		"- name: push-certificate", "  secret:", "    secretName: {{ . | quote }}"))
+	return nil
 }
 
 // values of the variables that config/manager sets.

@@ -1,0 +1,110 @@
+package pushes_test
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"gocache.dev/operator/internal/kube/pushes"
+	"gocache.dev/operator/internal/testing/gitserver"
+)
+
+// free is an address that nothing listens at.
+func free(t *testing.T) string {
+	t.Helper()
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	return l.Addr().String()
+}
+
+// TestServer holds that pushes are received over https, with headers of a bounded
+// size, and that the server ends with its context.
+func TestServer(t *testing.T) {
+	t.Parallel()
+	certificate, ca, err := gitserver.Certificate("127.0.0.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	key, err := x509.MarshalPKCS8PrivateKey(certificate.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, data := range map[string][]byte{"tls.crt": ca, "tls.key": pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})} {
+		if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w := newWorld()
+	server := &pushes.Server{Address: free(t), CertDir: dir, Receiver: w}
+	if !server.NeedLeaderElection() {
+		t.Error("replicas that do not lead, and know no hooks, would receive pushes")
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	ended := make(chan error, 1)
+	go func() { ended <- server.Start(ctx) }()
+
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(ca)
+	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}}}
+	post := func(header http.Header) (int, error) {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://"+server.Address+path(first), strings.NewReader(body))
+		if err != nil {
+			return 0, err
+		}
+		r.Header = header
+		out, err := client.Do(r)
+		if err != nil {
+			return 0, err
+		}
+		return out.StatusCode, out.Body.Close()
+	}
+	code, deadline := 0, time.Now().Add(20*time.Second)
+	for {
+		if code, err = post(signed(token, body)); err == nil || time.Now().After(deadline) {
+			break
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	if err != nil || code != http.StatusAccepted {
+		t.Fatalf("%d, %v", code, err)
+	}
+	large := signed(token, body)
+	large.Set("X-Large", strings.Repeat("x", 64<<10))
+	if code, err := post(large); err == nil && code != http.StatusRequestHeaderFieldsTooLarge {
+		t.Errorf("with 64 KiB of headers: %d", code)
+	}
+	// A client that sends plain http gets no push accepted.
+	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", server.Address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	_, _ = fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: x\r\nX-Gitlab-Token: %s\r\nContent-Length: 0\r\n\r\n", path(first), token)
+	if line, _ := bufio.NewReader(conn).ReadString('\n'); strings.Contains(line, "202") {
+		t.Errorf("plain http is answered with %q", line)
+	}
+	stop()
+	select {
+	case err := <-ended:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(30 * time.Second):
+		t.Error("it does not end")
+	}
+}
