@@ -81,6 +81,9 @@ func (w *warming) build(ctx context.Context, t *target, b warmup.Build, r *resul
 		packages = t.packages
 	}
 	flags := slices.Concat(t.flags, b.Flags)
+	if !w.keepsBuilds() {
+		return w.download(ctx, g, t, b, flags, packages, r)
+	}
 	if err := g.build(ctx, nil, flags, packages); err != nil {
 		return err
 	}
@@ -109,6 +112,29 @@ func (w *warming) build(ctx context.Context, t *target, b warmup.Build, r *resul
 		return r.noted(ctx, err)
 	}
 	return nil
+}
+
+// keepsBuilds reports whether the build cache is on the volume. Where it is not,
+// it is gone with the pod, and nothing is compiled for it.
+func (w *warming) keepsBuilds() bool {
+	rel, err := filepath.Rel(w.Root, w.BuildCache)
+	return err == nil && filepath.IsLocal(rel)
+}
+
+// download loads packages as a build does, which downloads the modules that it
+// needs, and compiles nothing.
+func (w *warming) download(ctx context.Context, g *goCommand, t *target, b warmup.Build, flags, packages []string, r *result) error {
+	args := slices.Concat([]string{"list", "-deps", "-f", "{{with .Module}}{{.Path}}{{end}}"}, uncovered(flags))
+	if err := g.run(ctx, slices.Concat(args, packages)...); err != nil {
+		return err
+	}
+	if err := w.use.target(ctx, g, t, b, packages); err != nil {
+		return err
+	}
+	if !t.own || !b.Vet && !b.Tests {
+		return nil
+	}
+	return r.noted(ctx, g.run(ctx, slices.Concat(args, []string{"-test"}, packages)...))
 }
 
 // build builds packages; std in a run of its own, since it is no part of the

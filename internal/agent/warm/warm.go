@@ -142,7 +142,7 @@ func (w *warming) fill(ctx context.Context) (err error) {
 	if err := w.sources(ctx, temp); err != nil {
 		return err
 	}
-	if len(w.Sources) == 0 {
+	if len(w.Sources) == 0 && w.keepsBuilds() {
 		if err := w.goCmd.build(ctx, nil, nil, []string{"std"}); err != nil {
 			return err
 		}

@@ -38,6 +38,44 @@ func configMap(t *testing.T, files map[string]string) string {
 	return dir
 }
 
+// A cache without a build cache has the modules of its sources, for which nothing
+// is compiled: code with an error is no reason to have none.
+func TestNothingIsCompiledForModulesAlone(t *testing.T) {
+	tree := cachetree.New(t)
+	cachetree.RemoveAll(t, tree.ModCache)
+	dir := t.TempDir()
+	for name, content := range map[string]string{
+		"go.mod": read(t, filepath.Join(tree.Main, "go.mod")), "go.sum": read(t, tree.GoSum()),
+		"main.go": "package main\n\nimport _ \"example.com/lib\"\n\nfunc main() { undefined() }\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	o := options(t, tree, "")
+	var commands strings.Builder
+	o.BuildCache, o.Sources, o.Stdout = t.TempDir(), repository(dir, "./..."), &commands
+	if r := run(t, o); r.Outcome != warmup.Succeeded || r.Modules == 0 {
+		t.Errorf("%+v", r)
+	}
+	for line := range strings.Lines(commands.String()) {
+		for _, command := range []string{"build", "vet", "test"} {
+			if strings.HasPrefix(line, "+ go "+command) {
+				t.Errorf("compiles, for a build cache that nobody keeps: %s", line)
+			}
+		}
+	}
+	if _, err := os.Stat(filepath.Join(tree.ModCache, "cache", "download", "example.com", "lib")); err != nil {
+		t.Error(err)
+	}
+	o.Sources = nil
+	commands.Reset()
+	run(t, o)
+	if strings.Contains(commands.String(), "+ go build") {
+		t.Errorf("builds the standard library without a build cache: %s", commands.String())
+	}
+}
+
 func read(t *testing.T, name string) string {
 	t.Helper()
 	data, err := os.ReadFile(name)
