@@ -241,8 +241,12 @@ func TestRunbooks(t *testing.T) {
 			continue
 		}
 		file, heading, _ := strings.Cut(target, "#")
-		if text := read(t, "docs/"+file); heading != "" && !hasHeading(text, heading) {
+		text := read(t, "docs/"+file)
+		if heading != "" && !hasHeading(text, heading) {
 			t.Errorf("%s: docs/%s has no heading #%s", rule.Alert, file, heading)
+		}
+		if !strings.Contains(text, "`"+rule.Alert+"`") {
+			t.Errorf("%s: docs/%s does not name the alert: its reader has nothing else to search by", rule.Alert, file)
 		}
 		if !strings.Contains(page, "| `"+rule.Alert+"` |") {
 			t.Errorf("docs/operate/alerts.md has no row of %s", rule.Alert)
