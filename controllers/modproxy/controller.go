@@ -151,6 +151,8 @@ func (r *Reconciler) reconcileParts(ctx context.Context, p *progress) error {
 		{r.requestChecks, true},
 		// After the request, which may be for other weights.
 		{r.failOver, true},
+		// After the decision, which quarantines instances.
+		{r.nameQuarantined, true},
 		// After the router was read back: clients may use what the spec no longer
 		// names until then.
 		{r.removeFormer, false},
@@ -176,6 +178,11 @@ func (r *Reconciler) runInstances(ctx context.Context, p *progress) error {
 	p.instances = out
 	p.result.Add(out.Result)
 	return err
+}
+
+// nameQuarantined names to the instances which of them are quarantined.
+func (r *Reconciler) nameQuarantined(ctx context.Context, p *progress) error {
+	return r.instancesPart().NameQuarantined(ctx, p.proxy)
 }
 
 // keepStores lets the part storerollback have its turn.

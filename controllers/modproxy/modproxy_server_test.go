@@ -1,6 +1,7 @@
 package modproxy
 
 import (
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -138,6 +139,50 @@ func TestInstancesAreNamedToEachOther(t *testing.T) {
 	if red, _, _ := w.pod("goproxy-red"); variable(red, "GOCACHE_PROXY_PEERS") != "" {
 		t.Error("a server of another kind has peers")
 	}
+	_, agent, _ := w.pod("goproxy-blue")
+	if size := "1073741824"; variable(blue, "GOCACHE_PROXY_VOLUME_SIZE") != size || !slices.Contains(agent.Command, size) {
+		t.Errorf("the size of the volume is %q for the server, and the agent runs %q", variable(blue, "GOCACHE_PROXY_VOLUME_SIZE"), agent.Command)
+	}
+}
+
+// TestQuarantinedInstancesAreNamed holds that the other instances learn which of them
+// are quarantined, and when one is reinstated, without a restart.
+func TestQuarantinedInstancesAreNamed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.serving()
+	named := func(want string) {
+		t.Helper()
+		var cm corev1.ConfigMap
+		if !w.exists(&cm, "goproxy-peers") || cm.Data["quarantined"] != want {
+			t.Errorf("quarantined are %q, want %q", cm.Data, want)
+		}
+	}
+	named("")
+	green, _, pod := w.pod("goproxy-green")
+	file := variable(green, "GOCACHE_PROXY_QUARANTINED_PEERS")
+	mounted := slices.ContainsFunc(green.VolumeMounts, func(m corev1.VolumeMount) bool {
+		return m.MountPath == filepath.Dir(file) && m.SubPath == "" && m.ReadOnly
+	})
+	optional := slices.ContainsFunc(pod.Volumes, func(v corev1.Volume) bool {
+		return v.ConfigMap != nil && v.ConfigMap.Name == "goproxy-peers" && ptr.Deref(v.ConfigMap.Optional, false)
+	})
+	if filepath.Base(file) != "quarantined" || !mounted || !optional {
+		t.Errorf("the server reads %q of %+v, %+v", file, green.VolumeMounts, pod.Volumes)
+	}
+	w.blue.wrong = true
+	w.tick(3)
+	if !w.quarantined("blue") {
+		t.Fatal("blue is not quarantined")
+	}
+	named("http://goproxy-blue." + w.namespace + ".svc:8080\n")
+	w.blue.wrong = false
+	w.request("reinstate-1", v1alpha1.RequestReinstate, "blue")
+	w.tick(5)
+	if w.quarantined("blue") {
+		t.Fatal("blue is not reinstated")
+	}
+	named("")
 }
 
 // TestPrivate holds that the Secret for private modules reaches the servers as

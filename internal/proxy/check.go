@@ -7,8 +7,6 @@ import (
 	"os"
 	"path"
 	"strings"
-
-	"golang.org/x/sys/unix"
 )
 
 // Report is what a look at the store found.
@@ -29,17 +27,16 @@ func (s *Store) Check(minFree uint64) Report {
 		r.Problem = err.Error()
 		return r
 	}
-	var stat unix.Statfs_t
-	if err := unix.Statfs(s.dir, &stat); err != nil {
+	found, err := s.usage.space()
+	if err != nil {
 		r.Problem = fmt.Sprintf("the size of the volume cannot be read: %v", err)
 		return r
 	}
-	block := uint64(stat.Bsize) //nolint:gosec // a block size is positive
-	r.Capacity, r.Free, r.Used = stat.Blocks*block, stat.Bavail*block, (stat.Blocks-stat.Bfree)*block
+	r.Capacity, r.Free, r.Used = found.capacity, found.free, found.used
 	switch {
 	case r.Free < minFree:
 		r.Problem = fmt.Sprintf("the volume is full: %d bytes are free, %d are needed", r.Free, minFree)
-	case stat.Files > 0 && stat.Ffree == 0:
+	case found.inodes > 0 && found.freeInodes == 0:
 		r.Problem = "the volume is full: no inode is free"
 	default:
 		r.Problem = s.rereadKnown()

@@ -116,6 +116,7 @@ func (e *eviction) makeRoom(need int64) {
 		}
 		if root.Remove(c.name) == nil {
 			removed += c.size
+			e.store.usage.add(-c.size)
 			e.forget(c.name)
 			e.store.metrics.evicted(c.size)
 			e.store.log.Info("Removed an archive to make room", "file", c.name, "bytes", c.size, "lastServed", c.used)
@@ -187,6 +188,15 @@ func (e *eviction) lastServed(f *os.File, name string, stored time.Time) time.Ti
 func Percent(text string) int {
 	n, err := strconv.Atoi(text)
 	if err != nil || n < 0 || n > 100 {
+		return 0
+	}
+	return n
+}
+
+// Bytes reads a positive number of bytes; anything else is 0.
+func Bytes(text string) int64 {
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || n < 0 {
 		return 0
 	}
 	return n

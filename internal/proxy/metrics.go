@@ -28,6 +28,8 @@ type metrics struct {
 	upstreamDuration prometheus.Histogram
 	upstreamBytes    prometheus.Counter
 	peerRequests     *prometheus.CounterVec
+	peerBytes        prometheus.Counter
+	superseded       prometheus.Counter
 	storeReads       *prometheus.CounterVec
 	storeWrites      *prometheus.CounterVec
 	policyDecisions  *prometheus.CounterVec
@@ -55,9 +57,13 @@ func newMetrics() *metrics {
 			Name: "gocache_proxy_upstream_duration_seconds", Help: "Time until an upstream began its answer.",
 			Buckets: prometheus.ExponentialBuckets(0.005, 4, 8)}),
 		upstreamBytes: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "gocache_proxy_upstream_received_bytes_total", Help: "Bytes of answers received for fetches."}),
+			Name: "gocache_proxy_upstream_received_bytes_total", Help: "Bytes of files received from the upstream."}),
 		peerRequests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "gocache_proxy_peer_requests_total", Help: "Requests to other instances of the proxy for what they have stored, by result: hit, miss, failed."}, []string{"result"}),
+		peerBytes: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "gocache_proxy_peer_received_bytes_total", Help: "Bytes of files received from other instances of the proxy, in place of the upstream."}),
+		superseded: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "gocache_proxy_superseded_versions_total", Help: "Versions of modules that were replaced by the content that another instance of the proxy had first: they were published twice."}),
 		storeReads: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "gocache_proxy_store_reads_total", Help: "Files looked for in the store, by what was found."}, []string{"result"}),
 		policyDecisions: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -71,7 +77,7 @@ func newMetrics() *metrics {
 		storeWrites: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "gocache_proxy_store_writes_total", Help: "Files written to the store, by result."}, []string{"result"}),
 	}
-	m.registry.MustRegister(m.requests, m.durations, m.inFlight, m.upstreamRequests, m.upstreamDuration, m.upstreamBytes, m.peerRequests, m.storeReads,
+	m.registry.MustRegister(m.requests, m.durations, m.inFlight, m.upstreamRequests, m.upstreamDuration, m.upstreamBytes, m.peerRequests, m.peerBytes, m.superseded, m.storeReads,
 		m.storeWrites, m.policyDecisions, m.policyHash, m.evictions, m.evictedBytes, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -165,6 +171,8 @@ func (m *metrics) policyInForce(hash string, p *policy.Policy) {
 }
 
 func (m *metrics) received(n int) { m.upstreamBytes.Add(float64(n)) }
+
+func (m *metrics) receivedFromPeer(n int) { m.peerBytes.Add(float64(n)) }
 
 func (m *metrics) evicted(size int64) {
 	m.evictions.Inc()

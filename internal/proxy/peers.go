@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/url"
+	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -28,33 +31,66 @@ const (
 // for, so that no request goes on from one to the next, and what they answer is
 // checked like the answer of an upstream.
 type peers struct {
-	list    []*peer
-	asker   asker
-	metrics *metrics
-	now     func() time.Time
+	list []*peer
+	// quarantined is a file with the URLs of those that are not to be asked, one a
+	// line; empty: there is none.
+	quarantined string
+	asker       asker
+	metrics     *metrics
+	now         func() time.Time
+
+	mu      sync.Mutex
+	checked time.Time
+	refused map[string]bool // URLs of the file
+}
+
+// quarantineEvery is how often the file is read, at a request.
+const quarantineEvery = time.Second
+
+// isQuarantined reports whether an instance is. Without the file none is: an
+// operator of an earlier version does not write it.
+func (p *peers) isQuarantined(other *peer) bool {
+	if p.quarantined == "" {
+		return false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if now := p.now(); now.Sub(p.checked) >= quarantineEvery || now.Before(p.checked) {
+		p.checked = now
+		text, err := os.ReadFile(p.quarantined)
+		if err == nil || errors.Is(err, fs.ErrNotExist) { // else what was known holds
+			p.refused = map[string]bool{}
+			for _, address := range strings.Fields(string(text)) {
+				p.refused[strings.TrimSuffix(address, "/")] = true
+			}
+		}
+	}
+	return p.refused[other.address]
 }
 
 // peer is another instance.
 type peer struct {
-	base  *url.URL
-	pause atomic.Int64 // until when, in nanoseconds since 1970
+	address string // as it was given
+	base    *url.URL
+	pause   atomic.Int64 // until when, in nanoseconds since 1970
+	silent  atomic.Int64 // the same for what it has stored
 }
 
 // newPeers reads the addresses of the other instances.
-func newPeers(addresses []string, m *metrics, now func() time.Time) (*peers, error) {
+func newPeers(addresses []string, quarantined string, m *metrics, now func() time.Time) (*peers, error) {
 	// Neither a proxy for requests to the outside nor credentials are for them.
 	transport := &http.Transport{
 		DialContext:         (&net.Dialer{Timeout: peerTimeout, KeepAlive: 30 * time.Second}).DialContext,
 		MaxIdleConnsPerHost: 16, IdleConnTimeout: 90 * time.Second, TLSHandshakeTimeout: peerTimeout,
 	}
 	client := &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	p := &peers{asker: asker{client: client, stall: stallAfter, received: func(int) {}}, metrics: m, now: now}
+	p := &peers{asker: asker{client: client, stall: stallAfter, received: m.receivedFromPeer}, quarantined: quarantined, metrics: m, now: now}
 	for _, address := range addresses {
 		u, err := url.Parse(address)
 		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 			return nil, fmt.Errorf("%q is not the URL of another instance, such as http://NAME:8080", address)
 		}
-		p.list = append(p.list, &peer{base: u.JoinPath("/")})
+		p.list = append(p.list, &peer{address: strings.TrimSuffix(address, "/"), base: u.JoinPath("/")})
 	}
 	return p, nil
 }
@@ -77,10 +113,17 @@ func (p *peers) ask(ctx context.Context, from *peer, name string, take func(*htt
 	return err
 }
 
-// first asks those that answered lately, one after the other, until take accepts
-// an answer. unasked are the others. An error is final.
-func (p *peers) first(ctx context.Context, name string, take func(*http.Response) error) (found bool, unasked []*peer, err error) {
-	for _, other := range p.list {
+// first asks those that answered lately, one after the other and the preferred one
+// first, until take accepts an answer. unasked are the others. An error is final.
+func (p *peers) first(ctx context.Context, name string, preferred *peer, take func(*http.Response) error) (found bool, unasked []*peer, err error) {
+	list := p.list
+	if preferred != nil {
+		list = append([]*peer{preferred}, slices.DeleteFunc(slices.Clone(list), func(other *peer) bool { return other == preferred })...)
+	}
+	for _, other := range list {
+		if p.isQuarantined(other) {
+			continue
+		}
 		if p.now().UnixNano() < other.pause.Load() {
 			unasked = append(unasked, other)
 			continue
@@ -110,7 +153,7 @@ func (f *fetcher) newest(ctx context.Context, t target) {
 	var mu sync.Mutex
 	var asked sync.WaitGroup
 	for _, other := range f.peers.list {
-		if f.peers.now().UnixNano() < other.pause.Load() && known != nil {
+		if f.peers.isQuarantined(other) || f.peers.now().UnixNano() < other.pause.Load() && known != nil {
 			continue
 		}
 		asked.Go(func() {
@@ -138,15 +181,18 @@ func (f *fetcher) walk(ctx context.Context, fl *flight, take func(*http.Response
 	if fl.mutable {
 		return f.source(ctx, fl.target, take)
 	}
-	found, unasked, err := f.peers.first(ctx, fl.name, take)
+	found, unasked, err := f.peers.first(ctx, fl.name, f.chosen(fl.module), take)
 	if found || err != nil {
 		return err
 	}
-	err = f.source(ctx, fl.target, take)
+	err = f.source(ctx, fl.target, func(resp *http.Response) error {
+		resp.Header.Del(seenHeader) // of instances alone
+		return take(resp)
+	})
 	if refused, ok := errors.AsType[*statusError](err); err == nil || isFinal(err) || ok && refused.final() {
 		return err
 	}
-	for _, other := range unasked {
+	for _, other := range unasked { // none of them is quarantined
 		if again := f.peers.ask(ctx, other, fl.name, take); again == nil || isFinal(again) {
 			return again
 		}

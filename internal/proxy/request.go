@@ -160,9 +160,11 @@ func (a asker) ask(ctx context.Context, target *url.URL, header http.Header, tim
 		return silence(ctx, err)
 	}
 	timer.Stop()
-	resp.Body = &timedBody{ReadCloser: resp.Body, ctx: ctx, timer: timer, timeout: a.stall, received: a.received}
+	body := &timedBody{ReadCloser: resp.Body, ctx: ctx, timer: timer, timeout: a.stall, received: a.received}
+	resp.Body = body
 	defer func() { _ = resp.Body.Close() }() // read as far as it is of use
 	if resp.StatusCode != http.StatusOK {
+		body.received = func(int) {}                                   // no file
 		text, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorText)) // what there is
 		return &statusError{code: resp.StatusCode, text: strings.TrimSpace(string(text))}
 	}

@@ -32,6 +32,9 @@ type Options struct {
 	// Peers are the URLs of the other instances of the proxy. They are asked for
 	// what they have stored, before the upstream and when it does not have a file.
 	Peers []string
+	// QuarantinedPeers is a file with the URLs of those of Peers that are quarantined,
+	// one a line. It is read again; they are not asked. Empty: none are.
+	QuarantinedPeers string
 	// Policy is a file with which versions are served, in the format of package
 	// policy. It is read again when it changes. Empty: all are.
 	Policy string
@@ -60,6 +63,9 @@ type Options struct {
 	// MaxUsedPercent of the store's volume: beyond it archives are removed that were
 	// not served for the longest time. 0: none are. Without an upstream none are either.
 	MaxUsedPercent int
+	// VolumeSize is the size of the store's volume in bytes. Where its file system is
+	// larger, others share it, and only the volume's own files count. 0: not known.
+	VolumeSize int64
 	// MinFree is how many bytes the store's volume must have left, 64 MiB.
 	MinFree uint64
 	// ReadyTimeout limits a look at the store, 1 second.
@@ -118,6 +124,8 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	store.usage.size = o.VolumeSize
+	store.usage.own() // begins to count
 	up, err := newUpstream(env, o.Credentials, o.CredentialsHosts, o.FetchTimeout, m, o.Now)
 	if err != nil {
 		return nil, err
@@ -164,7 +172,7 @@ func New(o Options) (*Server, error) {
 }
 
 func newFetcher(o Options, env Environment, store *Store, up *upstream, vcs *versionControl) (*fetcher, error) {
-	others, err := newPeers(o.Peers, store.metrics, o.Now)
+	others, err := newPeers(o.Peers, o.QuarantinedPeers, store.metrics, o.Now)
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"archive/zip"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -13,7 +14,9 @@ import (
 	"net/url"
 	"os"
 	"path"
+	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -52,10 +55,13 @@ type Store struct {
 	log     logr.Logger
 	metrics *metrics
 	evict   *eviction // nil: none
+	usage   *usage
 	now     func() time.Time
 	// lackedRoom is when a file could not be stored for that, in nanoseconds since
 	// 1970.
 	lackedRoom atomic.Int64
+	// superseding is held by the one that adds to the record of it.
+	superseding sync.Mutex
 }
 
 // OpenStore opens the store in dir. A directory that is new or empty gets a
@@ -76,7 +82,7 @@ func OpenStore(dir string, now func() time.Time, log logr.Logger, m *metrics) (*
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open the store in %s: %w", dir, err), root.Close())
 	}
-	s := &Store{dir: dir, id: id, log: log, metrics: m, now: now}
+	s := &Store{dir: dir, id: id, log: log, metrics: m, now: now, usage: &usage{dir: dir, now: now}}
 	s.root.Store(root)
 	s.sums = s.supportsSums(root)
 	log.Info("Opened the store", "dir", dir, "id", id, "checkedOnRead", s.sums)
@@ -282,11 +288,16 @@ func (s *Store) stored(name string, err error) {
 }
 
 // write stores content.
-func (s *Store) write(name string, content io.Reader) error {
+func (s *Store) write(name string, content io.Reader) error { return s.writeSeen(name, content, "") }
+
+// writeSeen stores content that an instance of the proxy had first at a time, as in
+// seenAttribute; empty: now.
+func (s *Store) writeSeen(name string, content io.Reader, seen string) error {
 	p, err := s.create(name)
 	if err != nil {
 		return err
 	}
+	p.seen = seen
 	sum, err := copyAndHash(p.file, content)
 	if err == nil {
 		err = p.commit(sum)
@@ -305,6 +316,9 @@ type pending struct {
 	root       *os.Root
 	file       *os.File
 	name, temp string
+	// seen is when an instance of the proxy had it first, as in seenAttribute; empty:
+	// now. h1 is that of an archive.
+	seen, h1 string
 }
 
 // create begins a file of the store.
@@ -335,12 +349,8 @@ func (s *Store) createWithin(name string, size int64, minFree uint64) (*pending,
 
 // space of the volume, in bytes.
 func (s *Store) space() (capacity, free uint64, err error) {
-	var stat unix.Statfs_t
-	if err := unix.Statfs(s.dir, &stat); err != nil {
-		return 0, 0, err
-	}
-	block := uint64(stat.Bsize) //nolint:gosec // a block size is positive
-	return stat.Blocks * block, stat.Bavail * block, nil
+	found, err := s.usage.space()
+	return found.capacity, found.free, err
 }
 
 // commit gives the file its name, or discards it. The file stays open.
@@ -351,14 +361,25 @@ func (p *pending) commit(sum string) error {
 	}
 	if err != nil {
 		p.discard()
+		return err
 	}
-	return err
+	if info, err := p.file.Stat(); err == nil {
+		p.store.usage.add(info.Size())
+	}
+	return nil
 }
 
 func (p *pending) sync(sum string) error {
 	if p.store.sums {
 		if err := writeSum(p.file, sum); err != nil {
 			return fmt.Errorf("record its sum: %w", err)
+		}
+		seen := cmp.Or(p.seen, strconv.FormatInt(p.store.now().UnixNano(), 10)) // the time of the file is less exact, and copies change it
+		for name, value := range map[string]string{seenAttribute: seen, zipSumAttribute: p.h1} {
+			if value == "" || len(value) > maxAttribute {
+				continue
+			}
+			_ = onDescriptor(p.file, func(fd int) error { return unix.Fsetxattr(fd, name, []byte(value), 0) }) // then its own time and bytes count
 		}
 	}
 	if err := p.file.Sync(); err != nil {

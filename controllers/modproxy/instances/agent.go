@@ -33,10 +33,10 @@ var bytesPerSecond = resource.MustParse("16Mi")
 
 // agent monitors the store from beside the server. It starts first, creates the
 // store's root, and ends last.
-func (r Reconciler) agent(p *v1alpha1.ModProxy, run program, trusted check.Trusted) corev1.Container {
+func (r Reconciler) agent(p *v1alpha1.ModProxy, instance *v1alpha1.ProxyInstance, run program, trusted check.Trusted) corev1.Container {
 	command := []string{
 		"/gocache-agent", "store", "--store", storeDir, "--prepare", "--listen", net.JoinHostPort("", strconv.Itoa(pass.AgentPort)),
-		"--min-free", minFree,
+		"--min-free", minFree, "--volume-size", strconv.FormatInt(instance.Storage.Size.Value(), 10),
 	}
 	if run.page != "" {
 		command = append(command, "--server", run.page)

@@ -76,8 +76,9 @@ func (r Reconciler) goproxy(p *v1alpha1.ModProxy, instance *v1alpha1.ProxyInstan
 	command = append(command, given.versionControl.flags(p)...)
 	env := toolchain(p)
 	if others := peers(p, instance); others != "" {
-		env[peersVariable] = others
+		env[peersVariable], env[quarantinedVariable] = others, peersDir+"/"+quarantinedKey
 	}
+	env[sizeVariable] = fmt.Sprint(instance.Storage.Size.Value())
 	if most := pass.Storage(p, instance.Name).MaxUsedPercent; most != nil {
 		env[maxUsedVariable] = fmt.Sprint(*most)
 	}
@@ -92,25 +93,12 @@ func (r Reconciler) goproxy(p *v1alpha1.ModProxy, instance *v1alpha1.ProxyInstan
 	}
 }
 
-// peersVariable names the other instances to a server. It is no flag, so that a
+// sizeVariable is the size of a store's volume in bytes. It is no flag, so that a
 // server.image of an earlier version starts.
-const peersVariable = "GOCACHE_PROXY_PEERS"
+const sizeVariable = "GOCACHE_PROXY_VOLUME_SIZE"
 
 // maxUsedVariable is the share of its volume beyond which a server removes archives.
 const maxUsedVariable = "GOCACHE_PROXY_MAX_USED_PERCENT"
-
-// peers are the URLs of the other instances with the same server, which serves
-// from its store alone what it is asked for so.
-func peers(p *v1alpha1.ModProxy, instance *v1alpha1.ProxyInstance) string {
-	var urls []string
-	for i := range p.Spec.Instances {
-		other := &p.Spec.Instances[i]
-		if other.Name != instance.Name && other.External == nil && pass.ServerOf(p, other).Type == v1alpha1.ServerGoproxy {
-			urls = append(urls, fmt.Sprintf("http://%s.%s.svc:%d", childName(p, other), p.Namespace, pass.InstancePort))
-		}
-	}
-	return strings.Join(urls, ",")
-}
 
 // toolchain are the variables of the go command for where modules come from.
 // Private modules come from the upstream too, and are not in the checksum database.

@@ -68,7 +68,7 @@ func (r Reconciler) instancePod(p *v1alpha1.ModProxy, instance *v1alpha1.ProxyIn
 		EnableServiceLinks:            ptr.To(false),
 		SecurityContext:               podspec.Security(instance.Storage.Ownership),
 		TerminationGracePeriodSeconds: ptr.To[int64](shutdownSeconds + 15),
-		InitContainers:                []corev1.Container{r.agent(p, run, given.trusted)},
+		InitContainers:                []corev1.Container{r.agent(p, instance, run, given.trusted)},
 		Containers:                    []corev1.Container{run.container},
 		Volumes:                       append([]corev1.Volume{podspec.Claim("store", childName(p, instance)), podspec.EmptyDir("tmp")}, given.trusted.Volumes...),
 	}
@@ -85,6 +85,10 @@ func (r Reconciler) instancePod(p *v1alpha1.ModProxy, instance *v1alpha1.ProxyIn
 	if p.Spec.Policy != nil {
 		server.VolumeMounts = append(server.VolumeMounts, corev1.VolumeMount{Name: rulesName, MountPath: rulesDir, ReadOnly: true})
 		pod.Volumes = append(pod.Volumes, rulesVolume(p))
+	}
+	if asks(p, instance) && peers(p, instance) != "" {
+		server.VolumeMounts = append(server.VolumeMounts, corev1.VolumeMount{Name: peersName, MountPath: peersDir, ReadOnly: true})
+		pod.Volumes = append(pod.Volumes, peersVolume(p))
 	}
 	given.versionControl.addTo(&pod, r.Images.Operator, p, given.server)
 	podspec.Place(&pod, template(p), "", peersOf(p))

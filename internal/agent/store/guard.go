@@ -13,8 +13,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
-
-	"gocache.dev/operator/internal/agent/volume"
 )
 
 // Marker lies beside the store, in the root of the volume. It distinguishes the
@@ -40,6 +38,7 @@ type guard struct {
 	clock         func() time.Time
 	http          *http.Client
 	id            string
+	usage         *usage
 	last          atomic.Pointer[look]
 }
 
@@ -118,7 +117,7 @@ func (g *guard) look(ctx context.Context) error {
 	if info, err := os.Stat(g.store); err != nil || !info.IsDir() {
 		return fmt.Errorf("the store %s is gone: %w", g.store, errors.Join(err, fs.ErrNotExist))
 	}
-	space, err := volume.Usage(g.store)
+	space, err := g.usage.space()
 	if err != nil {
 		return err
 	}

@@ -22,7 +22,7 @@ type metrics struct {
 	checked   prometheus.Gauge
 }
 
-func newMetrics(store string) *metrics {
+func newMetrics(u *usage) *metrics {
 	m := &metrics{registry: prometheus.NewRegistry()}
 	m.verdict = prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "gocache_store_verdict", Help: "1 for the verdict of the last check of the store, 0 for the others.",
@@ -44,7 +44,7 @@ func newMetrics(store string) *metrics {
 	})
 	space := func(name, help string, of func(volume.Space) int64) prometheus.Collector {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 {
-			s, err := volume.Usage(store)
+			s, err := u.space()
 			if err != nil {
 				return -1
 			}

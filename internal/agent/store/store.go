@@ -34,6 +34,9 @@ type Options struct {
 	Server string
 	// MinFree is how many bytes the volume must have left.
 	MinFree int64
+	// VolumeSize is the size of the volume in bytes. Where its file system is larger,
+	// others share it, and only the volume's own files count. 0: not known.
+	VolumeSize int64
 	// Interval between checks; 0: only at the start and when asked.
 	Interval time.Duration
 	// BytesPerSecond bounds a check beside a server that serves; 0: no bound.
@@ -60,6 +63,7 @@ type Watch struct {
 	sampling sync.Mutex
 	orders   *rate.Limiter // of checks
 	asked    chan struct{} // a check is requested
+	usage    *usage
 	metrics  *metrics
 }
 
@@ -74,8 +78,10 @@ func New(o Options) (*Watch, error) {
 	if err != nil {
 		return nil, err
 	}
+	u := newUsage(o)
+	g.usage = u
 	s := &sampler{dir: o.Store, layout: store.Layout(o.Layout)}
-	return &Watch{Options: o, guard: g, sampler: s, asked: make(chan struct{}, 1), orders: rate.NewLimiter(maxOrders, orderBurst), metrics: newMetrics(o.Store)}, nil
+	return &Watch{Options: o, guard: g, sampler: s, asked: make(chan struct{}, 1), orders: rate.NewLimiter(maxOrders, orderBurst), usage: u, metrics: newMetrics(u)}, nil
 }
 
 // Run serves and checks until ctx ends.
@@ -100,6 +106,10 @@ func (w *Watch) Run(ctx context.Context) error {
 	})
 	group.Go(func() error {
 		w.guard.run(ctx)
+		return nil
+	})
+	group.Go(func() error {
+		w.usage.keepMeasuring(ctx)
 		return nil
 	})
 	if w.Layout != "" {
@@ -166,6 +176,7 @@ func (w *Watch) check(ctx context.Context, now time.Time, unhurried bool) (integ
 	if err != nil {
 		return integrity.Verdict{}, err
 	}
+	withoutSuperseded(o.Baseline, w.superseded())
 	if unhurried {
 		o.Pace = pace(w.BytesPerSecond)
 	}
@@ -211,7 +222,7 @@ func (w *Watch) Handler() http.Handler {
 	mux.HandleFunc("GET "+probe.ReadyPath, w.guard.ready)
 	mux.HandleFunc("GET "+probe.ReportPath, func(rw http.ResponseWriter, _ *http.Request) {
 		rw.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(rw).Encode(w.history.report(w.Clock())) // the client is gone
+		_ = json.NewEncoder(rw).Encode(w.report()) // the client is gone
 	})
 	mux.HandleFunc("POST "+probe.CheckPath, func(rw http.ResponseWriter, r *http.Request) {
 		if !w.authorized(r) {

@@ -47,6 +47,7 @@ to /check that brings the token as "Authorization: Bearer" asks for a check. Wit
 	f.StringVar(&o.Listen, "listen", ":9103", "address of the pages")
 	f.BoolVar(&o.Prepare, "prepare", false, "make the store's directory if there is none, and mark the volume that it lies on")
 	f.StringVar(&o.Server, "server", "", "URL of a page of the server beside, for /readyz")
+	f.Var((*bytesValue)(&o.VolumeSize), "volume-size", "size of the volume: where its file system is larger, others share it, and only the volume's own files count; 0: not known")
 	f.Var((*bytesValue)(&o.MinFree), "min-free", "bytes that the volume must have left to be ready")
 	f.DurationVar(&o.Interval, "interval", 24*time.Hour, "time between checks; 0: only at the start and when asked")
 	f.Var((*bytesValue)(&o.BytesPerSecond), "bytes-per-second", "how much a check may read in a second; 0: no bound")

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/resource"
+
+	"gocache.dev/operator/internal/domain/store"
 )
 
 // Pause is how long an expansion that was refused is let rest.
@@ -111,15 +113,11 @@ type Measured struct {
 	InodesUsed, Inodes int64
 }
 
-// sharedFrom is the size of a file system, in percent of the volume, from which others
-// share it: drivers round sizes up, by less than that.
-const sharedFrom = 110
-
 // Of returns what was measured of a volume of a size. Where the file system is larger,
 // others use it, too: only the files of the volume count against its size, and the
 // inodes are not the volume's to use up.
 func (m Measured) Of(size int64) Measured {
-	if size <= 0 || m.Tree <= 0 || float64(m.Capacity)*100 < float64(size)*sharedFrom {
+	if m.Tree <= 0 || !store.Shared(m.Capacity, size) {
 		return m
 	}
 	return Measured{Used: m.Tree, Available: min(m.Available, max(0, size-m.Tree)), Capacity: size, Tree: m.Tree}

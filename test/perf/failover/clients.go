@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"golang.org/x/mod/module"
 )
 
 // Timeouts of clients: with the published GOPROXY longer than anything that
@@ -29,6 +31,7 @@ type clientGroup struct {
 	pause              time.Duration      // of each client after a command
 	timeout            time.Duration      // of each client with a command
 	until              <-chan struct{}    // no further command when it is closed
+	job                func(n int) job    // the nth command
 	done               func(commands int) // called after each command
 }
 
@@ -60,37 +63,63 @@ func (w *workspace) dir(name string) (string, error) {
 	return dir, os.MkdirAll(dir, 0o750)
 }
 
-// command runs the nth one: every third one of a kind.
+// job is a go command in a directory with files.
+type job struct {
+	files map[string]string
+	args  []string
+}
+
+// stored is the nth command that needs what the stores hold: every third one of a
+// kind.
+func (w *workspace) stored(n int) job {
+	switch n % 3 {
+	case 0: // all modules, each sum from the checksum database
+		return job{map[string]string{"go.mod": w.goMod(w.upstream.modules...)}, []string{"mod", "download"}}
+	case 1:
+		return job{map[string]string{"go.mod": w.goMod()}, []string{"list", "-m", "-versions", w.upstream.modules[n%2].Path}}
+	}
+	// The small ones, each sum from go.sum.
+	small := w.upstream.modules[:len(w.upstream.modules)-1]
+	return job{map[string]string{
+		"go.mod": w.goMod(small...), "go.sum": w.upstream.goSum(),
+		"x.go": "package x\n\nimport (\n\t\"example.com/dep0\"\n\t\"example.com/dep1\"\n\t\"example.com/dep2\"\n)\n\nvar Names = []string{dep0.Name, dep1.Name, dep2.Name}\n",
+	}, []string{"build", "./..."}}
+}
+
+// every replaces each kth command by another one, whose number counts from 0.
+func (w *workspace) every(k int, other func(n int) job) func(n int) job {
+	return func(n int) job {
+		if n%k == k-1 {
+			return other(n / k)
+		}
+		return w.stored(n)
+	}
+}
+
+// download is a command that downloads one module, whose sum comes from the checksum
+// database.
+func (w *workspace) download(m module.Version) job {
+	return job{map[string]string{"go.mod": w.goMod(m)}, []string{"mod", "download"}}
+}
+
+// command runs one.
 func (w *workspace) command(ctx context.Context, c *clientGroup, n int) error {
 	dir, err := w.dir(fmt.Sprintf("%s-%d", c.name, n))
 	if err != nil {
 		return err
 	}
-	files := map[string]string{}
-	var args []string
-	switch n % 3 {
-	case 0: // all modules, each sum from the checksum database
-		files["go.mod"] = w.goMod(len(w.upstream.modules))
-		args = []string{"mod", "download"}
-	case 1:
-		files["go.mod"] = w.goMod(0)
-		args = []string{"list", "-m", "-versions", w.upstream.modules[n%2].Path}
-	case 2: // the small ones, each sum from go.sum
-		files["go.mod"], files["go.sum"] = w.goMod(len(w.upstream.modules)-1), w.upstream.goSum()
-		files["x.go"] = "package x\n\nimport (\n\t\"example.com/dep0\"\n\t\"example.com/dep1\"\n\t\"example.com/dep2\"\n)\n\nvar Names = []string{dep0.Name, dep1.Name, dep2.Name}\n"
-		args = []string{"build", "./..."}
-	}
-	for name, text := range files {
+	j := c.job(n)
+	for name, text := range j.files {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			return err
 		}
 	}
-	return errors.Join(w.run(ctx, dir, c.goproxy, c.timeout, args...), os.RemoveAll(dir))
+	return errors.Join(w.run(ctx, dir, c.goproxy, c.timeout, j.args...), os.RemoveAll(dir))
 }
 
-func (w *workspace) goMod(modules int) string {
+func (w *workspace) goMod(modules ...module.Version) string {
 	text := "module example.com/main\n\ngo 1.26\n"
-	for _, m := range w.upstream.modules[:modules] {
+	for _, m := range modules {
 		text += fmt.Sprintf("\nrequire %s %s\n", m.Path, m.Version)
 	}
 	return text

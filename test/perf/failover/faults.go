@@ -34,6 +34,11 @@ type fault struct {
 	// noInstance: there is no instance whose last answer counts.
 	noInstance bool
 	note       string
+	// jobs are the commands of the clients; nil: those that need what is stored.
+	jobs func(*workspace) func(n int) job
+	// verify is called when all commands have ended, and returns what is wrong
+	// besides failed commands.
+	verify func(context.Context, *site) error
 }
 
 // victim is the bad instance's pod when the fault is injected.
@@ -91,6 +96,23 @@ var faults = []fault{
 	}, after: func(ctx context.Context, s *site) error { return s.component(ctx, "start") }},
 	{key: "rollout", name: "all pods of instances and router replaced, by another podTemplate", inject: replaceAll, after: replaced, noInstance: true},
 	{key: "always500", name: "a module that always answers 500, asked 1,000 times", inject: askForTheImpossible, noInstance: true},
+	{key: "both", name: "the pods of both instances deleted at once", inject: deleteBoth, noInstance: true},
+	{key: "upstreamhangs", name: "upstream hangs", inject: upstreamDoes(hangs), after: upstreamDoesNot, noInstance: true,
+		note: "counted: what is stored, and lists"},
+	{key: "upstreamslow", name: "upstream sends an archive at 310 kB/s", before: startReading, inject: upstreamDoes(""), noInstance: true,
+		jobs: func(w *workspace) func(int) job {
+			return w.every(25, func(int) job { return w.download(w.upstream.slow) })
+		},
+		verify: readSteadily},
+	{key: "nozip", name: "upstream gives no archives", inject: upstreamDoes(noArchives), after: upstreamDoesNot, noInstance: true,
+		jobs: func(w *workspace) func(int) job { return w.every(4, w.graph) }, note: "counted: what is stored, lists, and the module graph of what is not"},
+	{key: "third", name: "two of three instances, and the upstream, do not have the versions", before: addThird, inject: forgetThere, after: removeThird, noInstance: true},
+	{key: "storesfull", name: "the stores of both full", inject: fillBoth, after: emptyBoth, noInstance: true,
+		jobs: func(w *workspace) func(int) job {
+			return w.every(4, func(n int) job { return w.download(w.upstream.cold[n%len(w.upstream.cold)]) })
+		}},
+	{key: "queries", name: "answers to queries stored, then both stores checked", inject: checkBoth, noInstance: true,
+		jobs: func(w *workspace) func(int) job { return w.every(4, w.query) }, verify: noneQuarantined},
 	{key: "flap", name: "fails for 5 s every 20 s", inject: flap, note: "see below"},
 }
 
@@ -114,12 +136,16 @@ func (s *site) try(ctx context.Context, f fault) (r row, err error) {
 		return r, err
 	}
 	v := &victim{pod: pod}
+	jobs := s.workspace.stored
+	if f.jobs != nil {
+		jobs = f.jobs(s.workspace)
+	}
 	groups := []*clientGroup{
-		{name: "published", goproxy: s.published, commands: s.commands, parallel: s.parallel, timeout: timeout},
+		{name: "published", goproxy: s.published, commands: s.commands, parallel: s.parallel, timeout: timeout, job: jobs},
 	}
 	published := make(chan struct{})
 	for _, baseline := range []struct{ name, goproxy string }{{"single", s.single}, {"plain", s.plain}, {"list", s.list}} {
-		groups = append(groups, &clientGroup{name: baseline.name, goproxy: baseline.goproxy, commands: s.baselines, parallel: max(s.parallel/6, 1), timeout: baselineTimeout, until: published})
+		groups = append(groups, &clientGroup{name: baseline.name, goproxy: baseline.goproxy, commands: s.baselines, parallel: max(s.parallel/6, 1), timeout: baselineTimeout, until: published, job: jobs})
 	}
 	if f.key == "flap" {
 		groups = groups[:1]
@@ -167,6 +193,11 @@ func (s *site) try(ctx context.Context, f fault) (r row, err error) {
 	r.quarantined, r.wrong = w.quarantined, w.after
 	if f.note == "see below" {
 		r.note = w.moved()
+	}
+	if f.verify != nil {
+		if err := f.verify(ctx, s); err != nil {
+			return r, err
+		}
 	}
 	if f.after != nil { // the logs need the API server
 		if err := f.after(context.WithoutCancel(ctx), s); err != nil {

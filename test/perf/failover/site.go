@@ -49,6 +49,7 @@ type site struct {
 	workspace *workspace
 	tmp       string
 	http      *http.Client
+	reading   chan error // gets how the slow archive arrived
 	// goproxy values of the client groups.
 	published, single, plain, list string
 }

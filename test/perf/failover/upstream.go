@@ -11,7 +11,10 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync/atomic"
+	"time"
 
 	crand "crypto/rand"
 
@@ -37,8 +40,35 @@ type upstream struct {
 	// key is the value of GOSUMDB for clients and instances.
 	key     string
 	modules []module.Version // the last one is large
-	sums    map[module.Version]string
+	// cold are modules that no store holds before a fault, slow is one that arrives
+	// slowly, and incompatible is asked for by queries.
+	cold               []module.Version
+	slow, incompatible module.Version
+	sums               map[module.Version]string
+	// fault of the present row.
+	fault atomic.Value // upstreamFault
 }
+
+// upstreamFault is what the upstream does wrong.
+type upstreamFault string
+
+const (
+	// hangs: no request is answered.
+	hangs upstreamFault = "hangs"
+	// noArchives: archives are refused.
+	noArchives upstreamFault = "noArchives"
+	// forgets: it has no module any more.
+	forgets upstreamFault = "forgets"
+)
+
+const (
+	// slowRate is in bytes per second, and slowOne how many there are: longer than
+	// any server may wait for the beginning of an answer or be silent in it.
+	slowRate = 310_000
+	slowOne  = 12 << 20
+	// coldModules is how many there are.
+	coldModules = 40
+)
 
 func newUpstream(dir string) (*upstream, error) {
 	u := &upstream{dir: dir, sums: map[module.Version]string{}}
@@ -54,7 +84,84 @@ func newUpstream(dir string) (*upstream, error) {
 		}
 		u.modules = append(u.modules, m)
 	}
-	return u, nil
+	u.fault.Store(upstreamFault(""))
+	return u, u.writeUnstored(r)
+}
+
+// writeUnstored makes the modules that are not stored at first.
+func (u *upstream) writeUnstored(r *rand.Rand) error {
+	fresh := func(path, v string, size int) (module.Version, error) {
+		content := make([]byte, size)
+		for n := range content {
+			content[n] = byte(r.Uint32())
+		}
+		m := module.Version{Path: path, Version: v}
+		return m, u.write(m, content)
+	}
+	for i := range coldModules {
+		m, err := fresh(fmt.Sprintf("example.com/cold%d", i), version, smallOne)
+		if err != nil {
+			return err
+		}
+		u.cold = append(u.cold, m)
+	}
+	var err error
+	if u.slow, err = fresh("example.com/slow", version, slowOne); err != nil {
+		return err
+	}
+	if u.incompatible, err = fresh("example.com/inc", "v2.0.0+incompatible", smallOne); err != nil {
+		return err
+	}
+	at := filepath.Join(u.dir, "proxy", u.incompatible.Path, "@v")
+	// What proxies that use the go command answer to queries.
+	answer := []byte(`{"Version":"` + u.incompatible.Version + `","Time":"2024-01-02T03:04:05Z"}`)
+	return errors.Join(os.WriteFile(filepath.Join(at, "v2.0.0.info"), answer, 0o600), os.WriteFile(filepath.Join(at, "v2.info"), answer, 0o600),
+		os.WriteFile(filepath.Join(at, "v2.0.info"), answer, 0o600), os.WriteFile(filepath.Join(at, "..", "@latest"), answer, 0o600))
+}
+
+// serveFaulty answers with the fault of the present row.
+func (u *upstream) serveFaulty(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch fault, _ := u.fault.Load().(upstreamFault); {
+		case fault == hangs:
+			<-r.Context().Done()
+			return
+		case fault == noArchives && strings.HasSuffix(r.URL.Path, ".zip"):
+			http.Error(w, "no archives today", http.StatusInternalServerError)
+			return
+		case fault == forgets && !strings.HasPrefix(r.URL.Path, "/sumdb/"):
+			http.NotFound(w, r)
+			return
+		case strings.HasPrefix(r.URL.Path, "/"+u.slow.Path+"/") && strings.HasSuffix(r.URL.Path, ".zip"):
+			w = &slowWriter{ResponseWriter: w, ctx: r.Context()}
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// slowWriter sends no faster than slowRate.
+type slowWriter struct {
+	http.ResponseWriter
+	ctx context.Context //nolint:containedctx // that of the request that it answers
+}
+
+// Write implements io.Writer.
+func (s *slowWriter) Write(p []byte) (n int, err error) {
+	const each = 4 // times a second
+	for part := range slices.Chunk(p, slowRate/each) {
+		written, err := s.ResponseWriter.Write(part)
+		n += written
+		if err != nil {
+			return n, err
+		}
+		_ = http.NewResponseController(s.ResponseWriter).Flush() // it always can
+		select {
+		case <-s.ctx.Done():
+			return n, s.ctx.Err()
+		case <-time.After(time.Duration(len(part)) * time.Second / slowRate):
+		}
+	}
+	return n, nil
 }
 
 func (u *upstream) write(m module.Version, content []byte) error {
@@ -65,7 +172,12 @@ func (u *upstream) write(m module.Version, content []byte) error {
 	}
 	goMod := []byte("module " + m.Path + "\n\ngo 1.26\n")
 	source := "package " + filepath.Base(m.Path) + "\n\nconst Name = \"" + m.Path + "\"\n"
-	for name, text := range map[string][]byte{"go.mod": goMod, "x.go": []byte(source), "data": content} {
+	inTree := map[string][]byte{"go.mod": goMod, "x.go": []byte(source), "data": content}
+	if strings.HasSuffix(m.Version, "+incompatible") {
+		goMod = []byte("module " + m.Path + "\n")
+		delete(inTree, "go.mod")
+	}
+	for name, text := range inTree {
 		if err := os.WriteFile(filepath.Join(tree, name), text, 0o600); err != nil {
 			return err
 		}
@@ -132,7 +244,7 @@ func (u *upstream) serve(ctx context.Context, address string) error {
 	if err != nil {
 		return fmt.Errorf("serve the modules: %w", err)
 	}
-	server := &http.Server{Handler: mux, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo)} //nolint:gosec // a test's own
+	server := &http.Server{Handler: u.serveFaulty(mux), ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo)} //nolint:gosec // a test's own
 	context.AfterFunc(ctx, func() { _ = server.Close() })
 	go func() { _ = server.Serve(listener) }()
 	return nil
