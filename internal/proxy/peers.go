@@ -108,6 +108,9 @@ func (p *peers) ask(ctx context.Context, from *peer, name string, take func(*htt
 		p.metrics.peer("failed")
 		if _, wrong := errors.AsType[*badAnswer](err); !wrong && !isFinal(err) && ctx.Err() == nil {
 			from.pause.Store(p.now().Add(peerPause).UnixNano())
+			if isTimeout(err) {
+				from.silent.Store(p.now().Add(silentPause).UnixNano())
+			}
 		}
 	}
 	return err

@@ -27,6 +27,10 @@ import (
 // An instance asks the others by HEAD for what they have stored. It compares again
 // when its own files are others, and with those that did not answer. So it is enough
 // that the later one of two notices: it could not ask the other one when it fetched.
+//
+// What all others have agreed to, or did not have, is settled, and marked so: it
+// yields to nothing that appears later, so that a store which was altered cannot spread
+// what it has.
 
 const (
 	// seenHeader of an answer from the store alone is when the content was first
@@ -34,9 +38,12 @@ const (
 	seenHeader = "Gocache-First-Seen"
 	// zipSumHeader is the h1 hash of an archive.
 	zipSumHeader = "Gocache-Zip-Sum"
-	// seenAttribute and zipSumAttribute of a file are the same.
-	seenAttribute   = "user.gocache.seen"
-	zipSumAttribute = "user.gocache.h1"
+	// settledHeader is set for content that is settled.
+	settledHeader = "Gocache-Settled"
+	// The attributes of a file are the same.
+	seenAttribute    = "user.gocache.seen"
+	zipSumAttribute  = "user.gocache.h1"
+	settledAttribute = "user.gocache.settled"
 	// maxAttribute bounds what is recorded beside a file, in bytes.
 	maxAttribute = 128
 	// silentPause is how long an instance that did not answer is not asked again,
@@ -56,6 +63,8 @@ type holding struct {
 	sum  string // SHA-256
 	h1   string // of an archive; empty: not recorded
 	seen time.Time
+	// settled: all instances have agreed to it.
+	settled bool
 }
 
 // differs reports whether clients would notice the difference.
@@ -73,6 +82,9 @@ func (h *holding) differs(other *holding) bool {
 type holdings struct{ mod, zip *holding }
 
 func (h holdings) empty() bool { return h.mod == nil && h.zip == nil }
+
+// settled reports whether the decisive file is.
+func (h holdings) settled() bool { return !h.empty() && h.decisive().settled }
 
 // key is the same as long as the content is.
 func (h holdings) key() string {
@@ -109,7 +121,7 @@ func (s *Store) holding(name string) *holding {
 	if err != nil {
 		return nil
 	}
-	h.h1 = readAttribute(f, zipSumAttribute)
+	h.h1, h.settled = readAttribute(f, zipSumAttribute), readAttribute(f, settledAttribute) != ""
 	if at, err := strconv.ParseInt(readAttribute(f, seenAttribute), 10, 64); err == nil {
 		h.seen = time.Unix(0, at)
 	}
@@ -137,6 +149,9 @@ func (h *holding) describe(header http.Header) {
 	if h.h1 != "" {
 		header.Set(zipSumHeader, h.h1)
 	}
+	if h.settled {
+		header.Set(settledHeader, "true")
+	}
 }
 
 // described is the opposite; nil: it is no answer of an instance.
@@ -146,7 +161,7 @@ func described(header http.Header, now time.Time) *holding {
 	if err != nil || len(sum) < 3 {
 		return nil
 	}
-	h := &holding{sum: sum[1 : len(sum)-1], h1: header.Get(zipSumHeader), seen: time.Unix(0, seen)}
+	h := &holding{sum: sum[1 : len(sum)-1], h1: header.Get(zipSumHeader), seen: time.Unix(0, seen), settled: header.Get(settledHeader) != ""}
 	if h.seen.After(now) {
 		h.seen = now
 	}
@@ -202,8 +217,12 @@ func (f *fetcher) settle(ctx context.Context, t target) {
 		return
 	}
 	own := f.holdings(t.module)
-	if own.empty() && len(f.peers.list) == 1 {
+	switch {
+	case own.empty() && len(f.peers.list) == 1:
 		return // there is no choice
+	case own.settled():
+		st.settled, st.first = now, nil
+		return
 	}
 	if key := own.key(); key != st.key || own.empty() && now.After(st.until) {
 		st.key, st.until, st.known = key, now.Add(peerPause), map[*peer]holdings{}
@@ -212,8 +231,9 @@ func (f *fetcher) settle(ctx context.Context, t target) {
 	first, reference := f.firstOf(own, st)
 	st.first = first
 	if first == nil || !own.mod.differs(reference.mod) && !own.zip.differs(reference.zip) {
-		if len(st.known) == len(f.peers.list) {
+		if len(st.known) == len(f.peers.list) && !own.empty() {
 			st.settled = now
+			f.store.settle(t.module)
 		}
 		return
 	}
@@ -251,14 +271,25 @@ func (f *fetcher) firstOf(own holdings, st *settlement) (first *peer, of holding
 		if !known || h.empty() || f.peers.isQuarantined(other) {
 			continue
 		}
-		if of.empty() || h.zip != nil && of.zip == nil || (h.zip != nil) == (of.zip != nil) && h.decisive().before(of.decisive()) {
+		if of.empty() || h.before(of) {
 			first, of = other, h
 		}
 	}
 	return first, of
 }
 
-// before is an order in which all instances agree.
+// before is an order in which all instances agree: what is settled, then archives,
+// then what was first.
+func (h holdings) before(other holdings) bool {
+	switch {
+	case h.settled() != other.settled():
+		return h.settled()
+	case (h.zip != nil) != (other.zip != nil):
+		return h.zip != nil
+	}
+	return h.decisive().before(other.decisive())
+}
+
 func (h *holding) before(other *holding) bool {
 	if h.seen.Equal(other.seen) {
 		return h.sum < other.sum
@@ -276,6 +307,23 @@ func (f *fetcher) holdings(m module.Version) (h holdings) {
 		return h
 	}
 	return holdings{f.store.holding(mod.name), f.store.holding(zip.name)}
+}
+
+// settle marks the files of a version. A mark that cannot be written costs another
+// comparison.
+func (s *Store) settle(m module.Version) {
+	for _, ext := range []string{".mod", ".zip"} {
+		t, err := versionFile(m, ext)
+		if err != nil {
+			return
+		}
+		f, err := s.root.Load().OpenFile(local(t.name), os.O_RDONLY|unix.O_NONBLOCK, 0)
+		if err != nil {
+			continue
+		}
+		_ = onDescriptor(f, func(fd int) error { return unix.Fsetxattr(fd, settledAttribute, []byte("1"), 0) }) // see above
+		_ = f.Close()                                                                                           // read only
+	}
 }
 
 // supersede removes a version, to be fetched from the instance whose content
@@ -361,6 +409,7 @@ func (p *peers) head(ctx context.Context, from *peer, name string) (*holding, er
 		switch {
 		case errors.Is(ctx.Err(), context.Canceled): // the client has left
 		case isTimeout(err):
+			from.pause.Store(p.now().Add(peerPause).UnixNano())
 			from.silent.Store(p.now().Add(silentPause).UnixNano())
 		default:
 			from.silent.Store(p.now().Add(refusedPause).UnixNano())

@@ -3,6 +3,8 @@ package proxy_test
 import (
 	"archive/zip"
 	"bytes"
+	"crypto/sha256"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -11,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -102,6 +105,40 @@ func TestInstancesOfDifferentAgeAgreeAfterARestart(t *testing.T) {
 	// The second one took over the first one's content later than that, and counts
 	// as the first.
 	mustServe(t, joined, zipPath, first[zipPath])
+}
+
+// TestSettledContentStays holds that content to which all instances have agreed
+// yields to nothing that appears later, whatever sums and times come with that: a store that was altered
+// does not spread what it has.
+func TestSettledContentStays(t *testing.T) {
+	u := startUpstream(t)
+	forged := moduleZipOf(t, theModule, otherMod)
+	var altered atomic.Bool
+	peer := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !altered.Load() {
+			http.NotFound(w, r)
+			return
+		}
+		w.Header().Set("ETag", fmt.Sprintf("%q", fmt.Sprintf("%x", sha256.Sum256(forged))))
+		w.Header().Set("Gocache-First-Seen", "1")
+		w.Header().Set("Gocache-Settled", "true")
+		_, _ = w.Write(forged)
+	}))
+	t.Cleanup(peer.Close)
+	server, dir := instance(t, u, func(o *proxy.Options) { o.Peers = []string{peer.URL} })
+	want := string(moduleZip(t, theModule))
+	mustServe(t, server, zipPath, want)
+	mustServe(t, server, modPath, modText)
+	mustServe(t, server, zipPath, want) // now it is compared
+	altered.Store(true)
+	restarted, _ := instance(t, u, func(o *proxy.Options) { o.Store, o.Peers = dir, []string{peer.URL} })
+	for _, s := range []*proxy.Server{server, restarted} {
+		mustServe(t, s, zipPath, want)
+		mustServe(t, s, modPath, modText)
+	}
+	if superseded, err := store.ReadSuperseded(dir); err != nil || len(superseded) > 0 {
+		t.Errorf("recorded %+v, %v", superseded, err)
+	}
 }
 
 // TestTheSameArchiveInOtherBytesIsNoOtherVersion holds that a difference which no

@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"net"
@@ -117,22 +116,6 @@ func run(ctx context.Context, f flags) error {
 	}
 	log.Info("Serving", "address", listener.Addr().String(), "tls", tlsConfig != nil)
 	return server.Serve(ctx, listener, tlsConfig, f.shutdownTimeout)
-}
-
-// loadTLS reads the certificate again for every handshake, so that a renewed
-// one needs no restart.
-func loadTLS(cert, key string) (*tls.Config, error) {
-	if cert == "" {
-		return nil, nil
-	}
-	load := func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-		pair, err := tls.LoadX509KeyPair(cert, key)
-		return &pair, err
-	}
-	if _, err := load(nil); err != nil {
-		return nil, fmt.Errorf("load the certificate: %w", err)
-	}
-	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: load}, nil
 }
 
 // goroot is where a Go distribution would lie, without asking one.
