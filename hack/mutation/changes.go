@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -27,6 +28,10 @@ type pkg struct {
 	XTestGoFiles []string
 	TestImports  []string
 	XTestImports []string
+
+	// judge is the package whose tests are run, if it has none of its own; nil: none
+	// are.
+	judge *pkg
 }
 
 // server is the package that starts an API server for tests. Such tests take
@@ -46,12 +51,29 @@ func list(ctx context.Context, dir string, patterns []string) ([]*pkg, error) {
 	for d := json.NewDecoder(strings.NewReader(string(text))); ; {
 		p := &pkg{}
 		if err := d.Decode(p); errors.Is(err, io.EOF) {
+			appoint(packages)
 			return packages, nil
 		} else if err != nil {
 			return nil, fmt.Errorf("go list: %w", err)
 		}
 		if !slices.Contains(p.TestImports, server) && !slices.Contains(p.XTestImports, server) {
 			packages = append(packages, p)
+		}
+	}
+}
+
+// appoint finds the judge of each package: itself, or for a part without tests the
+// nearest package above it that has some.
+func appoint(packages []*pkg) {
+	byPath := map[string]*pkg{}
+	for _, p := range packages {
+		if p.tested() {
+			byPath[p.ImportPath] = p
+		}
+	}
+	for _, p := range packages {
+		for above := p.ImportPath; above != "." && p.judge == nil; above = path.Dir(above) {
+			p.judge = byPath[above]
 		}
 	}
 }

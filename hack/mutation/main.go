@@ -1,6 +1,7 @@
 // Command mutation measures what the tests notice: it makes single changes to
 // the code, runs the changed package's own tests for each, and prints how many
-// of the changes made a test fail.
+// of the changes made a test fail. For a package without tests, those of the
+// nearest package above it are run.
 //
 //	go run ./hack/mutation [-seed 1] [-n 100] [-each 0] [-packages ./internal/plan/...]
 //

@@ -140,7 +140,9 @@ func writeModule(t *testing.T, files map[string]string) string {
 func TestRun(t *testing.T) {
 	dir := writeModule(t, map[string]string{
 		"p/p.go": code, "p/p_test.go": tests,
-		"untested/u.go": "package untested\n\nconst N = 1\n",
+		"untested/u.go":  "package untested\n\nconst N = 1\n",
+		"p/part/part.go": "package part\n\nfunc Two() int { return 2 }\n",
+		"p/part_test.go": "package p\n\nimport (\n\t\"testing\"\n\n\t\"example.com/m/p/part\"\n)\n\nfunc TestPart(t *testing.T) {\n\tif part.Two() != 2 {\n\t\tt.Error(\"wrong\")\n\t}\n}\n",
 	})
 	var out strings.Builder
 	o := options{dir: dir, patterns: []string{"./..."}, seed: 7, timeout: time.Second, parallel: 4}
@@ -152,8 +154,8 @@ func TestRun(t *testing.T) {
 		"example.com/m/p/p.go:6 add: bound moved: > → >=\n",
 		"example.com/m/p/p.go:13 wait: number off by one: 0 → 1\n",
 		"example.com/m/untested/u.go:3 declaration: number off by one: 1 → 2\n",
-		"3      6  50.0 %  example.com/m/p\n", "0      1   0.0 %  example.com/m/untested\n", "3      7  42.9 %  all\n",
-		"1      1  100.0 %  assignment removed\n", "seed 7, of 7 changes; 0 more do not compile\n",
+		"3      6   50.0 %  example.com/m/p\n", "1      1  100.0 %  example.com/m/p/part\n", "0      1    0.0 %  example.com/m/untested\n", "4      8   50.0 %  all\n",
+		"1      1  100.0 %  assignment removed\n", "seed 7, of 8 changes; 0 more do not compile\n",
 	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("there is no %q in\n%s", want, out.String())

@@ -146,10 +146,11 @@ func describe(c *change) string {
 }
 
 func (t *trial) one(ctx context.Context, c *change) outcome {
-	if !c.pkg.tested() {
+	judge := c.pkg.judge
+	if judge == nil {
 		return unnoticed
 	}
-	base := t.baseline(ctx, c.pkg)
+	base := t.baseline(ctx, judge)
 	if !base.passes {
 		return brokenTest
 	}
@@ -163,7 +164,7 @@ func (t *trial) one(ctx context.Context, c *change) outcome {
 		t.fail(err)
 		return untried
 	}
-	passed, output := t.test(ctx, c.pkg, base.timeout, "-overlay", overlay)
+	passed, output := t.test(ctx, judge, base.timeout, "-overlay", overlay)
 	switch {
 	case ctx.Err() != nil:
 		return untried

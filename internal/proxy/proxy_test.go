@@ -318,6 +318,27 @@ func TestUpstreamIsNotAskedManyTimes(t *testing.T) {
 	}
 }
 
+// TestRequestsInFlight holds that the metric is the number of requests that are being
+// answered, and not of all that ever were.
+func TestRequestsInFlight(t *testing.T) {
+	u := startUpstream(t)
+	u.gate = make(chan struct{})
+	server, _ := instance(t, u, nil)
+	inFlight := func(n int) bool {
+		return strings.Contains(get(t, server, "/metrics").Body.String(), fmt.Sprintf("gocache_proxy_requests_in_flight %d\n", n))
+	}
+	var clients sync.WaitGroup
+	for range 3 {
+		clients.Go(func() { mustServe(t, server, modPath, modText) })
+	}
+	eventually(t, "three requests are being answered", func() bool { return inFlight(3) })
+	close(u.gate)
+	clients.Wait()
+	if !inFlight(0) {
+		t.Errorf("after the answers: %s", grep(get(t, server, "/metrics").Body.String(), "in_flight"))
+	}
+}
+
 func TestManyClientsAreOneFetch(t *testing.T) {
 	u := startUpstream(t)
 	u.gate = make(chan struct{})
