@@ -145,14 +145,24 @@ func (c *clients) hand(ctx context.Context, digest string) error {
 	}
 	version := newVersion.FindStringSubmatch(prepared)
 	if version == nil {
-		return errors.New("HAProxy refuses the credentials of clients")
+		return errRefused
 	}
-	if _, err := s.command(ctx, "add acl @"+version[1]+" "+c.options.File+" "+digest, ""); err != nil {
-		return err
+	// These answer nothing when they succeed. A version that is committed without the
+	// digest would let no client in.
+	for _, command := range []string{"add acl @" + version[1] + " " + c.options.File + " " + digest, "commit acl @" + version[1] + " " + c.options.File} {
+		answer, err := s.command(ctx, command, "")
+		if err != nil {
+			return err
+		}
+		if answer != "" {
+			return errRefused
+		}
 	}
-	_, err = s.command(ctx, "commit acl @"+version[1]+" "+c.options.File, "")
-	return err
+	return nil
 }
+
+// errRefused has no answer of HAProxy, which may repeat the digest.
+var errRefused = errors.New("HAProxy refuses the credentials of clients")
 
 // problem is why no client can authenticate; empty: some can, or need not.
 func (c *clients) problem() string {
