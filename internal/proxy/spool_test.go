@@ -88,15 +88,15 @@ func TestReleaseClosesTheSpool(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	unwanted := 0
-	fl := &flight{fetcher: &fetcher{}, spool: s, users: 3, waiting: func() { unwanted++ }}
+	abandoned := 0
+	fl := &flight{fetcher: &fetcher{}, spool: s, users: 3, waiting: func() { abandoned++ }}
 	for user, tt := range []struct {
-		unwanted int
-		closed   bool
+		abandoned int
+		closed    bool
 	}{{0, false}, {1, false}, {1, true}} {
 		fl.release()
-		if _, err := s.file.Stat(); (err != nil) != tt.closed || unwanted != tt.unwanted {
-			t.Errorf("after user %d: %v, and no client waits: %d; want closed: %v, %d", user, err, unwanted, tt.closed, tt.unwanted)
+		if _, err := s.file.Stat(); (err != nil) != tt.closed || abandoned != tt.abandoned {
+			t.Errorf("after user %d: %v, and no client waits: %d; want closed: %v, %d", user, err, abandoned, tt.closed, tt.abandoned)
 		}
 	}
 	(&flight{fetcher: &fetcher{}, users: 1, waiting: func() {}}).release() // one that has no archive
