@@ -10,9 +10,11 @@ const category = "gocaching"
 
 // LookAround is command lines for a person to paste into a shell.
 func (s *Scenario) LookAround() string {
-	text := ""
+	text, plugin := "", ""
 	if s.Kubeconfig != "" {
-		text += fmt.Sprintf("  export KUBECONFIG=%s KUBECACHEDIR=%s PATH=%s:$PATH\n", s.Kubeconfig, s.KubeCache, filepath.Dir(s.Kubectl))
+		// The plugin was built together with the image.
+		text += fmt.Sprintf("  export KUBECONFIG=%s KUBECACHEDIR=%s PATH=%s:%s:$PATH\n", s.Kubeconfig, s.KubeCache, filepath.Dir(s.Kubectl), filepath.Join(Root(), "bin"))
+		plugin = fmt.Sprintf("  kubectl gocache status -n %s\n", s.Namespace)
 	}
 	for _, c := range []string{
 		"get " + category,
@@ -24,5 +26,5 @@ func (s *Scenario) LookAround() string {
 	} {
 		text += fmt.Sprintf("  kubectl -n %s %s\n", s.Namespace, c)
 	}
-	return text
+	return text + plugin
 }

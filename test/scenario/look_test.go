@@ -74,9 +74,10 @@ func TestLookAround(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	for i, args := range []string{
-		"get gocaching", "describe gocache ci", "describe cachesnapshots", "describe modproxy goproxy", "get pods,pvc", "logs runner-0 -c runner",
+		"-n n get gocaching", "-n n describe gocache ci", "-n n describe cachesnapshots", "-n n describe modproxy goproxy", "-n n get pods,pvc",
+		"-n n logs runner-0 -c runner", "gocache status -n n",
 	} {
-		if want := fmt.Sprintf("/state/admin.kubeconfig|/state/kubecache|-n n %s", args); i >= len(calls()) || calls()[i] != want {
+		if want := fmt.Sprintf("/state/admin.kubeconfig|/state/kubecache|%s", args); i >= len(calls()) || calls()[i] != want {
 			t.Errorf("call %d of %q is not %q", i, calls(), want)
 		}
 	}
