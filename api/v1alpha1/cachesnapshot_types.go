@@ -17,6 +17,8 @@ import (
 // +kubebuilder:printcolumn:name="Modules",type=integer,JSONPath=`.status.verification.counts.modules`
 // +kubebuilder:printcolumn:name="Proven",type=integer,priority=1,JSONPath=`.status.verification.provenModules`
 // +kubebuilder:printcolumn:name="Total",type=integer,priority=1,JSONPath=`.status.verification.totalModules`
+// +kubebuilder:printcolumn:name="ProvenBuild",type=integer,priority=1,JSONPath=`.status.verification.provenBuildEntries`
+// +kubebuilder:printcolumn:name="TotalBuild",type=integer,priority=1,JSONPath=`.status.verification.counts.buildEntries`
 // +kubebuilder:printcolumn:name="Size",type=string,JSONPath=`.status.restoreSize`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Status",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
@@ -297,6 +299,11 @@ type VerificationStatus struct {
 	// the others, it is known only that their parts agree with each other.
 	// +optional
 	ProvenModules int64 `json:"provenModules,omitempty"`
+	// provenBuildEntries is how many of counts.buildEntries are as the trusted writer
+	// left them, by the manifest whose digest it reported. Of the others, it is known
+	// only that outputs have the hash that is their name.
+	// +optional
+	ProvenBuildEntries int64 `json:"provenBuildEntries,omitempty"`
 	// findings by class.
 	// +kubebuilder:validation:MaxProperties=32
 	// +optional

@@ -20,6 +20,8 @@ import (
 // +kubebuilder:printcolumn:name="Snapshot",type=string,JSONPath=`.status.latestVerifiedSnapshot`
 // +kubebuilder:printcolumn:name="Proven",type=integer,priority=1,JSONPath=`.status.integrity.provenModules`
 // +kubebuilder:printcolumn:name="Total",type=integer,priority=1,JSONPath=`.status.integrity.totalModules`
+// +kubebuilder:printcolumn:name="ProvenBuild",type=integer,priority=1,JSONPath=`.status.integrity.provenBuildEntries`
+// +kubebuilder:printcolumn:name="TotalBuild",type=integer,priority=1,JSONPath=`.status.integrity.counts.buildEntries`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Status",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
 // +kubebuilder:validation:XValidation:rule="self.metadata.name.size() <= 40 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",message="metadata.name must be a DNS-1035 label of at most 40 characters: lower case letters, digits and '-', beginning with a letter"
@@ -468,6 +470,7 @@ type BuildEnvVar struct {
 // +kubebuilder:validation:XValidation:rule="!self.url.startsWith('ssh://') || has(self.secretRef)",message="an ssh url requires a secretRef with identity and known_hosts"
 // +kubebuilder:validation:XValidation:rule="!self.url.startsWith('http://') || !has(self.secretRef)",message="credentials are not sent over http: use an https or ssh url, or remove secretRef"
 // +kubebuilder:validation:XValidation:rule="self.url.startsWith('https://') || !has(self.trustedCA)",message="trustedCA requires an https url"
+// +kubebuilder:validation:XValidation:rule="!has(self.secretRef) || !has(self.trustedCA)",message="trustedCA must not be set with secretRef: an authority decides which server gets the credentials, so it is the key ca.crt of the Secret"
 type GitSource struct {
 	// url of the repository, such as https://example.com/group/program.git or
 	// ssh://git@example.com/group/program.git. Its vendor directories are used, and
@@ -485,12 +488,13 @@ type GitSource struct {
 	// secretRef names a Secret with the keys username and password for https, or
 	// identity (a private key without a passphrase) and known_hosts for ssh. The
 	// Secret must allow the host of the url by its annotation
-	// cache.gocache.dev/hosts. These keys are mounted only into the container that
-	// fetches.
+	// cache.gocache.dev/hosts. Its key ca.crt holds the authority that issued the
+	// certificate of the server, if it is not one of the public authorities. These keys
+	// are mounted only into the container that fetches.
 	// +optional
 	SecretRef *LocalReference `json:"secretRef,omitempty"`
 	// trustedCA issued the certificate of an https server, if it is not one of the
-	// public authorities.
+	// public authorities, and there is no secretRef.
 	// +optional
 	TrustedCA *TrustedCA `json:"trustedCA,omitempty"`
 	// webhook accepts the push webhooks of the repository, so that a push is noticed

@@ -357,19 +357,23 @@ type ProxyPrivateModules struct {
 
 // ProxyVersionControl is how modules are fetched from version control.
 //
+// +kubebuilder:validation:XValidation:rule="!has(self.secretRef) || !has(self.trustedCA)",message="trustedCA must not be set with secretRef: an authority decides which server gets the credentials, so it is the key ca.crt of the Secret"
 // +kubebuilder:validation:XValidation:rule="!has(self.cacheSize) || !isQuantity(string(self.cacheSize)) || quantity(string(self.cacheSize)).compareTo(quantity('256Mi')) >= 0",message="cacheSize must be at least 256Mi"
 type ProxyVersionControl struct {
 	// secretRef names a Secret with credentials for git servers, as for git sources of
 	// a GoCache: the key netrc, or username and password, for https, or identity and
 	// known_hosts for ssh. Hosts that known_hosts has are asked over ssh, also where
-	// the go command finds an https URL. The keys are mounted into the container that
+	// the go command finds an https URL. The key ca.crt holds the authority that issued
+	// the certificates of git servers, or of pages that name repositories, if it is
+	// not one of the public authorities. The keys are mounted into the container that
 	// fetches, and read again when they change. They are sent only to hosts that the
 	// annotation cache.gocache.dev/hosts of the Secret lists. The container runs
 	// without a Secret that is refused. Unset: repositories are read without.
 	// +optional
 	SecretRef *LocalReference `json:"secretRef,omitempty"`
 	// trustedCA issued the certificates of git servers, or of pages that name
-	// repositories, if it is not one of the public authorities.
+	// repositories, if it is not one of the public authorities, and there is no
+	// secretRef.
 	// +optional
 	TrustedCA *TrustedCA `json:"trustedCA,omitempty"`
 	// image with a go command and git on its PATH. With a secretRef the annotation

@@ -40,6 +40,12 @@ type repo struct {
 
 func (w *world) repo(user, password string) *repo {
 	w.t.Helper()
+	return w.serveRepo(user, password, user != "")
+}
+
+// serveRepo serves it over https if it is secure, else over http.
+func (w *world) serveRepo(user, password string, secure bool) *repo {
+	w.t.Helper()
 	bare, err := gitserver.New(w.t.Context(), w.t.TempDir())
 	w.must(err)
 	handler, err := bare.Handler(w.t.Context(), user, password)
@@ -54,7 +60,7 @@ func (w *world) repo(user, password string) *repo {
 		handler.ServeHTTP(out, in)
 	}))
 	w.t.Cleanup(server.Close)
-	if user == "" {
+	if !secure {
 		server.Start()
 	} else {
 		var certificate tls.Certificate
@@ -197,6 +203,30 @@ func TestUnreadableRepository(t *testing.T) {
 	}
 }
 
+// TestGitAuthority holds that the authority of a repository that is read without
+// credentials comes from a ConfigMap, and that what is missing of it is named.
+func TestGitAuthority(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	r := w.serveRepo("", "", true)
+	w.push(r, "module one\n")
+	jobs := w.jobs()
+	w.cache(fromGit(v1alpha1.GitSource{URL: r.url, TrustedCA: &v1alpha1.TrustedCA{ConfigMapRef: v1alpha1.LocalReference{Name: "ca"}}}))
+	w.settle()
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonSourceNotFound, "ConfigMap ca does not exist")
+	config := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "ca"}, Data: map[string]string{"other": "x"}}
+	w.must(server.Client.Create(t.Context(), config))
+	w.settle()
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonSourceNotFound, "ConfigMap ca has no key ca.crt")
+	config.Data["ca.crt"] = string(r.ca)
+	w.must(server.Client.Update(t.Context(), config))
+	w.settle()
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "")
+	if command := (*jobs)[0].Spec.Template.Spec.InitContainers[1].Command; !slices.Contains(command, "/trusted-ca/0/ca.crt") {
+		t.Errorf("the fetching container runs %q", command)
+	}
+}
+
 // TestGitSecret holds that a Secret which does not allow the host, and an invalid
 // one, are reported and not sent; that a corrected one is used; and that its
 // keys, and no others, are mounted into one container alone.
@@ -206,11 +236,10 @@ func TestGitSecret(t *testing.T) {
 	r := w.repo("ci", "s3cret")
 	w.push(r, "module one\n")
 	jobs := w.jobs()
-	w.must(server.Client.Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "ca"}, Data: map[string]string{"ca.crt": string(r.ca)}}))
-	w.cache(fromGit(v1alpha1.GitSource{URL: r.url, SecretRef: &v1alpha1.LocalReference{Name: "git"}, TrustedCA: &v1alpha1.TrustedCA{ConfigMapRef: v1alpha1.LocalReference{Name: "ca"}}}))
+	w.cache(fromGit(v1alpha1.GitSource{URL: r.url, SecretRef: &v1alpha1.LocalReference{Name: "git"}}))
 	w.settle()
 	w.condition(v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonSourceNotFound, "Secret git does not exist")
-	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "git"}, StringData: map[string]string{"username": "ci", "password": "guess", "other": "guess"}}
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "git"}, StringData: map[string]string{"username": "ci", "password": "guess", "ca.crt": string(r.ca), "other": "guess"}}
 	w.must(server.Client.Create(t.Context(), secret))
 	w.settle()
 	w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonSecretRefused, "Secret git has no annotation cache.gocache.dev/hosts")

@@ -97,7 +97,8 @@ func (r *Reconciler) observeGit(ctx context.Context, o *pass.Observed, src v1alp
 }
 
 // observeAccess reads what a repository is accessed with: credentials, as far as
-// their Secret may be sent to its host, and the authority of its certificate.
+// their Secret may be sent to its host, and the authority of its certificate, which
+// the Secret holds if there is one.
 // Refused is why the Secret may not be used, and missing is what does not exist.
 func (r *Reconciler) observeAccess(ctx context.Context, namespace string, spec *v1alpha1.GitSource, git *pass.GitSource, ref *gitrefs.Ref) (refused, missing string, err error) {
 	var versions []string
@@ -123,9 +124,11 @@ func (r *Reconciler) observeAccess(ctx context.Context, namespace string, spec *
 				ref.Remote.Credentials[key] = value
 			}
 		}
+		// No other authority: it decides which server passes for the host.
+		ref.Remote.CA = secret.Data[gitrepo.CAKey]
 		versions = append(versions, git.Secret, string(secret.UID), secret.ResourceVersion)
 	}
-	if spec.TrustedCA != nil {
+	if spec.TrustedCA != nil && spec.SecretRef == nil {
 		git.CA = spec.TrustedCA.ConfigMapRef.Name
 		ca, err := read.Object[corev1.ConfigMap](ctx, r.Live, namespace, git.CA)
 		switch {

@@ -35,8 +35,7 @@ func TestVersionControl(t *testing.T) {
 		s.PrivateModules = &v1alpha1.ProxyPrivateModules{
 			PrivateModules: v1alpha1.PrivateModules{Patterns: []string{"git.corp.example.com/team", "*.internal.example.com"}},
 			VersionControl: &v1alpha1.ProxyVersionControl{
-				SecretRef: &v1alpha1.LocalReference{Name: "git"}, TrustedCA: &v1alpha1.TrustedCA{ConfigMapRef: v1alpha1.LocalReference{Name: "ca"}},
-				CacheSize: ptr.To(resource.MustParse("1Gi")),
+				SecretRef: &v1alpha1.LocalReference{Name: "git"}, CacheSize: ptr.To(resource.MustParse("1Gi")),
 			},
 		}
 	})
@@ -72,21 +71,13 @@ func TestVersionControl(t *testing.T) {
 	update("identity", string(identity), nil)
 	stalled(v1alpha1.ReasonSecretRefused, "kubectl annotate secret git --overwrite cache.gocache.dev/hosts=git.corp.example.com")
 	update("password", "s3cret", map[string]string{v1alpha1.HostsAnnotation: "git.corp.example.com"})
-	stalled(v1alpha1.ReasonSourceNotFound, "versionControl.trustedCA: ConfigMap ca does not exist")
-	config := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "ca"}, Data: map[string]string{"ca.crt": "x"}}
-	w.must(server.Client.Create(t.Context(), config))
-	stalled(v1alpha1.ReasonSourceNotFound, "ConfigMap ca has no certificate in PEM format under the key ca.crt")
-	_, authority, err := gitserver.Certificate("git.corp.example.com")
-	w.must(err)
-	config.Data["ca.crt"] = string(authority)
-	w.must(server.Client.Update(t.Context(), config))
 	w.settle()
 	w.condition(v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonProgressing, "")
 
 	server1, agent, pod = w.pod("goproxy-blue")
 	c := versionControl(pod)
 	if want := "/tools/gocache-agent vcs --listen 127.0.0.1:9104 --modules git.corp.example.com/team,*.internal.example.com --dir /var/cache/repositories/vcs --max-bytes 858993456" +
-		" --secret /etc/gocache-vcs/secret --hosts git.corp.example.com --ca-file /etc/gocache-vcs/ca/ca.crt"; strings.Join(c.Command, " ") != want {
+		" --secret /etc/gocache-vcs/secret --hosts git.corp.example.com"; strings.Join(c.Command, " ") != want {
 		t.Errorf("the container runs %q\nwant %q", c.Command, want)
 	}
 	if variable(*c, "HTTPS_PROXY") != "http://out.example.com:3128" || len(c.Env) != 1 || !strings.HasPrefix(c.Image, "go:1.") {
@@ -108,6 +99,9 @@ func TestVersionControl(t *testing.T) {
 				}
 			}
 		}
+		if !slices.ContainsFunc(v.Secret.Items, func(k corev1.KeyToPath) bool { return k.Key == "ca.crt" }) {
+			t.Errorf("the authority of the Secret is not mounted: %+v", v.Secret.Items)
+		}
 		if users != 1 || *v.Secret.DefaultMode&0o007 != 0 || slices.ContainsFunc(v.Secret.Items, func(k corev1.KeyToPath) bool { return k.Key == "other" }) {
 			t.Errorf("%d containers have %+v", users, v.Secret)
 		}
@@ -120,6 +114,21 @@ func TestVersionControl(t *testing.T) {
 	stalled(v1alpha1.ReasonSecretRefused, "may not be mounted into image registry.test/go:1 (spec.privateModules.versionControl.image is set)")
 	if _, _, pod = w.pod("goproxy-blue"); slices.Contains(versionControl(pod).Command, "--secret") {
 		t.Error("the Secret is mounted into an image that it does not list")
+	}
+	w.edit(func(p *v1alpha1.ModProxy) {
+		p.Spec.PrivateModules.VersionControl = &v1alpha1.ProxyVersionControl{TrustedCA: &v1alpha1.TrustedCA{ConfigMapRef: v1alpha1.LocalReference{Name: "ca"}}}
+	})
+	stalled(v1alpha1.ReasonSourceNotFound, "versionControl.trustedCA: ConfigMap ca does not exist")
+	config := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "ca"}, Data: map[string]string{"ca.crt": "x"}}
+	w.must(server.Client.Create(t.Context(), config))
+	stalled(v1alpha1.ReasonSourceNotFound, "ConfigMap ca has no certificate in PEM format under the key ca.crt")
+	_, authority, err := gitserver.Certificate("git.corp.example.com")
+	w.must(err)
+	config.Data["ca.crt"] = string(authority)
+	w.must(server.Client.Update(t.Context(), config))
+	w.settle()
+	if _, _, pod = w.pod("goproxy-blue"); !strings.Contains(strings.Join(versionControl(pod).Command, " "), "--ca-file /etc/gocache-vcs/ca/ca.crt") {
+		t.Errorf("the container runs %q", versionControl(pod).Command)
 	}
 	w.edit(func(p *v1alpha1.ModProxy) { p.Spec.PrivateModules.Patterns = []string{"git.[corp"} })
 	stalled(v1alpha1.ReasonInvalidSpec, `spec.privateModules.patterns[0]: "git.[corp" is no pattern`)

@@ -32,18 +32,12 @@ func TestGitSource(t *testing.T) {
 	files := s.program()
 	first, err := repository.Commit(s.ctx, files)
 	s.must(err)
+	url, ca := s.serve(repository, "ci", "correct horse")
 	s.must(s.Client.Create(s.ctx, &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: "git", Annotations: map[string]string{v1alpha1.HostsAnnotation: s.HostIP}},
-		StringData: map[string]string{"username": "ci", "password": "correct horse"},
+		StringData: map[string]string{"username": "ci", "password": "correct horse", "ca.crt": string(ca)},
 	}))
-	url, ca := s.serve(repository, "ci", "correct horse")
-	s.must(s.Client.Create(s.ctx, &corev1.ConfigMap{
-		ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: "git-ca"}, Data: map[string]string{"ca.crt": string(ca)},
-	}))
-	s.must(s.WarmFrom(s.ctx, v1alpha1.GitSource{
-		URL: url, Ref: "main", SecretRef: &v1alpha1.LocalReference{Name: "git"},
-		TrustedCA: &v1alpha1.TrustedCA{ConfigMapRef: v1alpha1.LocalReference{Name: "git-ca"}},
-	}))
+	s.must(s.WarmFrom(s.ctx, v1alpha1.GitSource{URL: url, Ref: "main", SecretRef: &v1alpha1.LocalReference{Name: "git"}}))
 	cache, err := s.WarmedAt(s.ctx, first)
 	s.must(err)
 	s.Logf("warm from commit %s in %s: %+v", first, took(cache.Status.WarmUp), cache.Status.Counts)

@@ -48,11 +48,11 @@ func TestPrivateModules(t *testing.T) {
 		}
 	}
 	push("the first")
-	stop := s.serveModule(repository, host, lib)
+	ca, stop := s.serveModule(repository, host, lib)
 
 	s.must(s.Client.Create(s.ctx, &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: "private-git", Annotations: map[string]string{v1alpha1.HostsAnnotation: host}},
-		StringData: map[string]string{"username": "ci", "password": "correct horse"},
+		StringData: map[string]string{"username": "ci", "password": "correct horse", "ca.crt": string(ca)},
 	}))
 	proxy := &v1alpha1.ModProxy{ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: scenario.Proxy}}
 	for _, name := range []string{"blue", "green"} {
@@ -63,9 +63,7 @@ func TestPrivateModules(t *testing.T) {
 	proxy.Spec.Upstream = &v1alpha1.ProxyUpstream{Proxy: s.UpstreamURL()}
 	proxy.Spec.PrivateModules = &v1alpha1.ProxyPrivateModules{
 		PrivateModules: v1alpha1.PrivateModules{Patterns: []string{host}},
-		VersionControl: &v1alpha1.ProxyVersionControl{
-			SecretRef: &v1alpha1.LocalReference{Name: "private-git"}, TrustedCA: &v1alpha1.TrustedCA{ConfigMapRef: v1alpha1.LocalReference{Name: "git-ca"}},
-		},
+		VersionControl: &v1alpha1.ProxyVersionControl{SecretRef: &v1alpha1.LocalReference{Name: "private-git"}},
 	}
 	s.must(s.Client.Create(s.ctx, proxy))
 	ready, err := s.ProxyReady(s.ctx)
@@ -93,15 +91,12 @@ func TestPrivateModules(t *testing.T) {
 }
 
 // serveModule serves a repository from this machine at a name in the cluster, with
-// a page that leads from a module to it, to the user ci. The authority of its
-// certificate is in the ConfigMap git-ca. stop ends it.
-func (s *fixture) serveModule(r *gitserver.Repository, host, modulePath string) (stop func()) {
+// a page that leads from a module to it, to the user ci. ca is the authority of its
+// certificate. stop ends it.
+func (s *fixture) serveModule(r *gitserver.Repository, host, modulePath string) (ca []byte, stop func()) {
 	s.Helper()
 	certificate, ca, err := gitserver.Certificate(host)
 	s.must(err)
-	s.must(s.Client.Create(s.ctx, &corev1.ConfigMap{
-		ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: "git-ca"}, Data: map[string]string{"ca.crt": string(ca)},
-	}))
 	files, err := r.Handler(s.ctx, "ci", "correct horse")
 	s.must(err)
 	listener, err := (&net.ListenConfig{}).Listen(s.ctx, "tcp", net.JoinHostPort(s.HostIP, "0"))
@@ -129,5 +124,5 @@ func (s *fixture) serveModule(r *gitserver.Repository, host, modulePath string) 
 		Endpoints:   []discoveryv1.Endpoint{{Addresses: []string{s.HostIP}, Conditions: discoveryv1.EndpointConditions{Ready: ptr.To(true)}}},
 		Ports:       []discoveryv1.EndpointPort{{Name: ptr.To("https"), Port: ptr.To(port), Protocol: ptr.To(corev1.ProtocolTCP)}},
 	}))
-	return func() { _ = server.Close() }
+	return ca, func() { _ = server.Close() }
 }

@@ -491,15 +491,27 @@ func sendsASecretAway(t *testing.T) {
 		s.create(server.Client, secret)
 	}
 	s.create(s.attacker, &corev1.ConfigMap{ObjectMeta: s.meta("ca"), Data: map[string]string{"ca.crt": string(ca)}})
+	trusted := &v1alpha1.TrustedCA{ConfigMapRef: v1alpha1.LocalReference{Name: "ca"}}
 	source := func(url, secret string) *v1alpha1.GoCache {
 		c := &v1alpha1.GoCache{ObjectMeta: s.meta("by-" + secret), Spec: v1alpha1.GoCacheSpec{Toolchain: v1alpha1.Toolchain{Version: "1.26.8"}}}
 		c.Spec.Storage.Size, c.Spec.Storage.StorageClassName = resource.MustParse("1Gi"), &s.ns
 		c.Spec.WarmUp = &v1alpha1.WarmUp{Sources: []v1alpha1.WarmUpSource{{Git: &v1alpha1.GitSource{URL: url + "/a.git",
 			SecretRef: &v1alpha1.LocalReference{Name: secret}}}}}
-		if strings.HasPrefix(url, "https://") {
-			c.Spec.WarmUp.Sources[0].Git.TrustedCA = &v1alpha1.TrustedCA{ConfigMapRef: v1alpha1.LocalReference{Name: "ca"}}
-		}
 		return c
+	}
+	// An authority of theirs decides which server passes for the Secret's own host.
+	vouched := source("https://git.example.com", "git")
+	vouched.Spec.WarmUp.Sources[0].Git.TrustedCA = trusted
+	if err := s.attacker.Create(t.Context(), vouched); !apierrors.IsInvalid(err) {
+		t.Errorf("an authority of the attacker beside the credentials: %v", err)
+	}
+	p := &v1alpha1.ModProxy{ObjectMeta: s.meta("vouched"), Spec: v1alpha1.ModProxySpec{
+		Instances: []v1alpha1.ProxyInstance{{Name: "blue", Storage: &v1alpha1.InstanceStorage{Size: resource.MustParse("1Gi"), StorageClassName: &s.ns}}},
+		PrivateModules: &v1alpha1.ProxyPrivateModules{PrivateModules: v1alpha1.PrivateModules{Patterns: []string{"git.example.com"}},
+			VersionControl: &v1alpha1.ProxyVersionControl{SecretRef: &v1alpha1.LocalReference{Name: "git"}, TrustedCA: trusted}},
+	}}
+	if err := s.attacker.Create(t.Context(), p); !apierrors.IsInvalid(err) {
+		t.Errorf("an authority of the attacker beside the credentials of a proxy: %v", err)
 	}
 	if err := s.attacker.Create(t.Context(), source(strings.Replace(evil.URL, "https", "http", 1), "database")); !apierrors.IsInvalid(err) {
 		t.Errorf("credentials over http: %v", err)

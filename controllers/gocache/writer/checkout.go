@@ -54,7 +54,7 @@ func credentials(name, secret string) corev1.Volume {
 	v := corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{
 		SecretName: secret, DefaultMode: ptr.To[int32](0o440), Optional: ptr.To(true),
 	}}}
-	for _, key := range gitrepo.Keys() {
+	for _, key := range append(gitrepo.Keys(), gitrepo.CAKey) {
 		v.Secret.Items = append(v.Secret.Items, corev1.KeyToPath{Key: key, Path: key})
 	}
 	return v

@@ -91,7 +91,7 @@ func (r Reconciler) fetching(ctx context.Context, p *v1alpha1.ModProxy) (f fetch
 			f.secret, f.hosts = secret.Name, secret.Annotations[v1alpha1.HostsAnnotation]
 		}
 	}
-	if f.spec.TrustedCA != nil {
+	if f.trusts() {
 		name := f.spec.TrustedCA.ConfigMapRef.Name
 		config, err := read.Object[corev1.ConfigMap](ctx, r.Live, p.Namespace, name)
 		switch {
@@ -108,6 +108,11 @@ func (r Reconciler) fetching(ctx context.Context, p *v1alpha1.ModProxy) (f fetch
 	}
 	return f, missing, nil
 }
+
+// trusts reports whether the authorities are those of spec.trustedCA. Those of the
+// Secret, if there is one, are in the Secret: an authority decides which server passes
+// for a host that the credentials are for.
+func (f fetching) trusts() bool { return f.spec.TrustedCA != nil && f.spec.SecretRef == nil }
 
 // usable returns an error, and the reason for it, unless a Secret has keys for git
 // servers and allows hosts and the image.
@@ -171,13 +176,13 @@ func (f fetching) addTo(pod *corev1.PodSpec, operator string, p *v1alpha1.ModPro
 	pod.Volumes = append(pod.Volumes, podspec.EmptyDir(toolsName), repositories)
 	if f.secret != "" {
 		command = append(command, "--secret", vcsKeysDir, "--hosts", f.hosts)
-		keys := credentials{secret: f.secret, keys: append(gitrepo.Keys(), netrcKey)}
+		keys := credentials{secret: f.secret, keys: append(gitrepo.Keys(), netrcKey, gitrepo.CAKey)}
 		volume := keys.volume()
 		volume.Name = vcsSecret
 		pod.Volumes = append(pod.Volumes, volume)
 		mounts = append(mounts, corev1.VolumeMount{Name: vcsSecret, MountPath: vcsKeysDir, ReadOnly: true})
 	}
-	if f.spec.TrustedCA != nil {
+	if f.trusts() {
 		command = append(command, "--ca-file", path.Join(vcsCADir, caKey))
 		pod.Volumes = append(pod.Volumes, corev1.Volume{Name: vcsCA, VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{
 			LocalObjectReference: corev1.LocalObjectReference{Name: f.spec.TrustedCA.ConfigMapRef.Name},

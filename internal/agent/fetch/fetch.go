@@ -19,7 +19,7 @@ type Options struct {
 	Commit string // that the ref is expected to name; empty: any
 	Dir    string // to write to; empty or absent
 	Secret string // directory of a mounted Secret; empty: anonymous
-	CAFile string // certificates in PEM format, trusted beside the public ones; empty: none
+	CAFile string // certificates in PEM format, trusted beside the public ones; empty: none. With a Secret those are its key ca.crt
 	// ReportInDir means that a failure is written to a file in Dir, for the warm-up
 	// that follows: it costs this repository only.
 	ReportInDir bool
@@ -47,9 +47,16 @@ func run(ctx context.Context, o Options) error {
 		if err != nil {
 			return err
 		}
-		remote.Credentials = credentials
+		ca, err := gitrepo.ReadKeys(o.Secret, gitrepo.CAKey)
+		if err != nil {
+			return err
+		}
+		remote.Credentials, remote.CA = credentials, ca[gitrepo.CAKey]
 	}
-	if o.CAFile != "" {
+	switch {
+	case o.CAFile != "" && o.Secret != "":
+		return fmt.Errorf("credentials are sent only to servers that the key %s of their Secret vouches for, or a public authority: leave out the CA file", gitrepo.CAKey)
+	case o.CAFile != "":
 		ca, err := os.ReadFile(o.CAFile)
 		if err != nil {
 			return fmt.Errorf("reading the trusted CA: %w", err)

@@ -34,18 +34,14 @@ func TestRun(t *testing.T) {
 	server.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}
 	server.StartTLS()
 	defer server.Close()
-	caFile := filepath.Join(t.TempDir(), "ca.crt")
-	if err := os.WriteFile(caFile, ca, 0o600); err != nil {
-		t.Fatal(err)
-	}
 	secret := t.TempDir()
-	for name, text := range map[string]string{"username": "ci", "password": "s3cret"} {
+	for name, text := range map[string]string{"username": "ci", "password": "s3cret", "ca.crt": string(ca)} {
 		if err := os.WriteFile(filepath.Join(secret, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
 	var out bytes.Buffer
-	o := fetch.Options{URL: server.URL + "/program.git", Commit: commit, Dir: t.TempDir(), Secret: secret, CAFile: caFile, Stdout: &out}
+	o := fetch.Options{URL: server.URL + "/program.git", Commit: commit, Dir: t.TempDir(), Secret: secret, Stdout: &out}
 	if err := fetch.Run(t.Context(), o); err != nil || strings.TrimSpace(out.String()) != "checked out commit "+commit {
 		t.Errorf("%v, said %q", err, out.String())
 	}
@@ -58,6 +54,10 @@ func TestRun(t *testing.T) {
 	o.Dir, o.Commit = filepath.Join(t.TempDir(), "new"), strings.Repeat("1", 40)
 	if err := fetch.Run(t.Context(), o); err != nil || !strings.Contains(out.String(), "moved on") {
 		t.Errorf("another commit: %v, said %q", err, out.String())
+	}
+	o.Dir, o.CAFile = t.TempDir(), filepath.Join(secret, "ca.crt")
+	if err := fetch.Run(t.Context(), o); err == nil || !strings.Contains(err.Error(), "key ca.crt of their Secret") {
+		t.Errorf("an authority beside the Secret: %v", err)
 	}
 	o.Dir, o.Secret = t.TempDir(), ""
 	if err := fetch.Run(t.Context(), o); err == nil || !strings.Contains(err.Error(), "credentials") {

@@ -22,8 +22,9 @@ const httpsPort = "443"
 // Access is what git servers are accessed with.
 type Access struct {
 	// Secret is a directory with the keys netrc, username and password, identity and
-	// known_hosts, of which all may be absent. They are read for each use. Empty:
-	// there are none.
+	// known_hosts, of which all may be absent, and ca.crt, with the authorities that
+	// are trusted beside the public ones. They are read for each use. Empty: there are
+	// none.
 	Secret string
 	// Hosts that they may be sent to, in the format of package hosts; empty: none.
 	Hosts string

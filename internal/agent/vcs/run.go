@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"os"
 	"os/exec"
@@ -14,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"gocache.dev/operator/internal/domain/gitrepo"
 )
 
 const (
@@ -171,7 +174,8 @@ var systemAuthorities = []string{
 	"/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem", "/etc/ssl/ca-bundle.pem",
 }
 
-// authorities are the public ones of the image, and those of the spec.
+// authorities are the public ones of the image, and those of the Secret, or without
+// one those of the spec.
 func (s *Server) authorities() []byte {
 	var all []byte
 	for _, name := range systemAuthorities {
@@ -180,13 +184,17 @@ func (s *Server) authorities() []byte {
 			break
 		}
 	}
-	if s.CAFile != "" {
-		// One that cannot be read is not trusted, which the servers' errors show.
-		text, err := os.ReadFile(s.CAFile)
-		if err != nil {
-			s.Log.Warn("Trusting the public authorities alone", "error", err)
-		}
-		all = append(all, text...)
+	file := s.CAFile
+	if s.Access.Secret != "" {
+		file = filepath.Join(s.Access.Secret, gitrepo.CAKey)
 	}
-	return all
+	if file == "" {
+		return all
+	}
+	// One that cannot be read is not trusted, which the servers' errors show.
+	text, err := os.ReadFile(file)
+	if err != nil && (s.Access.Secret == "" || !errors.Is(err, fs.ErrNotExist)) {
+		s.Log.Warn("Trusting the public authorities alone", "error", err)
+	}
+	return append(all, text...)
 }

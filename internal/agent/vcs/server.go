@@ -32,7 +32,8 @@ type Options struct {
 	// Access to the servers.
 	Access Access
 	// CAFile holds certificates of authorities that are trusted beside the public
-	// ones, in PEM format; empty or absent: none.
+	// ones, in PEM format; empty or absent: none. It is not used if Access has a
+	// Secret: an authority decides which server gets the credentials.
 	CAFile string
 	// Self is the program that has the helper command; see Help.
 	Self string

@@ -168,13 +168,19 @@ func secret(t *testing.T, keys map[string]string) string {
 	return dir
 }
 
+// start starts a server that trusts the sites: by its Secret, or if it has none by a
+// file.
 func start(t *testing.T, access vcs.Access, change func(*vcs.Options), sites ...*site) *vcs.Server {
 	t.Helper()
 	var ca []byte
 	for _, s := range sites {
 		ca = append(ca, s.ca...)
 	}
-	file := filepath.Join(t.TempDir(), "ca.crt")
+	dir := access.Secret
+	if dir == "" {
+		dir = t.TempDir()
+	}
+	file := filepath.Join(dir, "ca.crt")
 	must(t, os.WriteFile(file, ca, 0o600))
 	self, err := os.Executable()
 	must(t, err)
@@ -305,7 +311,7 @@ func TestCredentials(t *testing.T) {
 		"another host":   {Secret: secret(t, map[string]string{"username": "ci", "password": "s3cret"}), Hosts: "*.git.test"},
 		"another port":   {Secret: secret(t, map[string]string{"username": "ci", "password": "s3cret"}), Hosts: "git.test:8443"},
 		"no Secret":      {Hosts: "git.test"},
-		"a missing one":  {Secret: filepath.Join(t.TempDir(), "none"), Hosts: "git.test"},
+		"an empty one":   {Secret: t.TempDir(), Hosts: "git.test"},
 		"an invalid one": {Secret: secret(t, map[string]string{"password": "s3cret"}), Hosts: "https://git.test"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -321,6 +327,29 @@ func TestCredentials(t *testing.T) {
 	}
 	must(t, os.WriteFile(filepath.Join(s.Access.Secret, "password"), []byte("s3cret"), 0o600))
 	answers(t, s, "/git.test/m/@v/list", 200, "v1.0.0\n") // a new one needs no restart
+}
+
+// TestAuthorityOfAnotherUser holds that credentials are not sent to a server because
+// of an authority that the spec names: users who may edit that need not have them, and
+// can lead a name to a server of theirs, such as by HTTPS_PROXY or a Service.
+func TestAuthorityOfAnotherUser(t *testing.T) {
+	t.Parallel()
+	git, impostor := newSite(t, "git.test"), newSite(t, "git.test")
+	for _, s := range []*site{git, impostor} {
+		commit(t, s.repository(t, "/repo", "git.test/m", "ci", "s3cret"), map[string]string{"go.mod": "module git.test/m\n"}, "v1.0.0")
+	}
+	access := vcs.Access{Secret: secret(t, map[string]string{"username": "ci", "password": "s3cret"}), Hosts: "git.test"}
+	theirs := filepath.Join(t.TempDir(), "ca.crt")
+	must(t, os.WriteFile(theirs, impostor.ca, 0o600))
+	redirected := func(o *vcs.Options) { o.CAFile, o.LookupEnv = theirs, reach(t, impostor) }
+	answers(t, start(t, access, redirected, git), "/git.test/m/@v/list", 502, "certificate")
+	must(t, os.Remove(filepath.Join(access.Secret, "ca.crt")))
+	s := start(t, vcs.Access{}, redirected, git)
+	s.Access = access // the Secret has no authority
+	answers(t, s, "/git.test/m/@v/list", 502, "certificate")
+	if sent := impostor.sent(); sent != "" {
+		t.Errorf("another server got the credentials: %s", sent)
+	}
 }
 
 // TestOwnAuthority holds that a server is trusted by the authorities of the spec

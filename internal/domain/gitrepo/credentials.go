@@ -26,9 +26,14 @@ const (
 	// KnownHostsKey names the servers that ssh may connect to, in the format of
 	// OpenSSH's file of that name.
 	KnownHostsKey = "known_hosts"
+	// CAKey holds certificates of authorities, in PEM format, that are trusted beside
+	// the public ones where the credentials are sent. They are part of the Secret,
+	// because an authority decides which server passes for a host: users who could name
+	// one of theirs would get the credentials.
+	CAKey = "ca.crt"
 )
 
-// Keys are all of them.
+// Keys are those of the credentials.
 func Keys() []string { return []string{UsernameKey, PasswordKey, IdentityKey, KnownHostsKey} }
 
 // maxCredential bounds each of them.
