@@ -75,6 +75,7 @@ func (t *target) named(err error) error {
 // of them. What does not vet, and tests that do not compile, are only noted:
 // they are the repository's, and the cache is as warm as it can be.
 func (w *warming) build(ctx context.Context, t *target, b warmup.Build, r *result) error {
+	b.Flags = slices.DeleteFunc(slices.Clone(b.Flags), func(f string) bool { return strings.HasPrefix(f, stamping) })
 	g := w.goCmd.in(t, b)
 	packages := b.Packages
 	if len(packages) == 0 {
@@ -158,9 +159,15 @@ func (g *goCommand) build(ctx context.Context, look, flags, packages []string) e
 	return g.run(ctx, slices.Concat(args, []string{"-o", os.DevNull}, module)...)
 }
 
-// in is the go command in a directory, with the environment of a build.
+// stamping is the flag for what version control has of a repository. With it the go
+// command runs programs, which run what the directory of a repository names.
+const stamping = "-buildvcs"
+
+// in is the go command in a directory, with the environment of a build, and without
+// version control, which changes nothing of what is cached.
 func (g goCommand) in(t *target, b warmup.Build) *goCommand {
 	g.dir, g.env = t.dir, slices.Concat(g.env, t.env, b.Environ())
+	g.env = append(g.env, "GOFLAGS="+strings.TrimSpace(lookup(g.env, "GOFLAGS")+" "+stamping+"=false"))
 	return &g
 }
 

@@ -98,6 +98,41 @@ func TestRepositoryOfBrokenCode(t *testing.T) {
 	}
 }
 
+// TestRepositoryRunsNoVersionControl holds that a warm-up runs no program of version
+// control, whatever directories a repository has: Mercurial, for one, runs what the
+// settings in its directory name, and git keeps that directory like any other.
+func TestRepositoryRunsNoVersionControl(t *testing.T) {
+	tree := cachetree.NewWithStd(t)
+	dir, _ := program(t, tree, nil)
+	bin, ran := t.TempDir(), filepath.Join(t.TempDir(), "ran")
+	for _, name := range []string{"hg", "git"} {
+		if err := os.WriteFile(filepath.Join(bin, name), []byte("#!/bin/sh\necho \"$0 $*\" >>"+ran+"\n"), 0o700); err != nil { //nolint:gosec // a program
+			t.Fatal(err)
+		}
+	}
+	for _, folder := range []string{".hg", ".git"} {
+		at := filepath.Join(dir, folder)
+		if err := os.Mkdir(at, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		o := options(t, tree, "")
+		o.Sources = repository(dir, ".")
+		o.Sources[0].Builds = []warmup.Build{{Name: "plain", Flags: []string{"-buildvcs=auto"}, Vet: true, Tests: true}}
+		o.Env = append(o.Env, "PATH="+bin+string(filepath.ListSeparator)+os.Getenv("PATH"))
+		if r := run(t, o); r.Outcome != warmup.Succeeded {
+			t.Errorf("%s: %s: %s", folder, r.Outcome, r.Summary())
+		}
+		if text, err := os.ReadFile(ran); err == nil {
+			t.Errorf("a repository with %s had these programs run:\n%s", folder, text)
+		}
+		for _, left := range []string{at, ran} {
+			if err := os.RemoveAll(left); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
 // A repository cannot have the go command write elsewhere.
 func TestRepositoryWithLinks(t *testing.T) {
 	for _, name := range []string{"go.mod", "go.sum"} {

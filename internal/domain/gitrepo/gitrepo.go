@@ -84,6 +84,9 @@ func (r Remote) Checkout(ctx context.Context, dir string) (string, error) {
 		// whose it is.
 		err = os.RemoveAll(filepath.Join(dir, git.GitDirName))
 	}
+	if err == nil {
+		err = removeLinksOut(dir)
+	}
 	if err != nil {
 		return "", fmt.Errorf("writing the files of commit %s: %w", commit, err)
 	}

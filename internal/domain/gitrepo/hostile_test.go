@@ -7,11 +7,14 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
 
 	"gocache.dev/operator/internal/domain/gitrepo"
+	"gocache.dev/operator/internal/testing/gitserver"
 )
 
 // inside is text that only the server has.
@@ -156,5 +159,38 @@ func TestManyRefs(t *testing.T) {
 	// The test's own server is part of what is measured.
 	if total > 32<<20 || held > 1<<20 {
 		t.Errorf("%d KiB allocated and %d KiB held", total>>10, held>>10)
+	}
+}
+
+// TestLinksStayInside holds that no link of a repository leads out of it: a file of
+// a source that is one would be read, and compiled, where the warm-up runs, and an
+// error would quote it.
+func TestLinksStayInside(t *testing.T) {
+	t.Parallel()
+	top, work := t.TempDir(), t.TempDir()
+	r, err := gitserver.New(t.Context(), top)
+	must(t, err)
+	secret := filepath.Join(work, "password")
+	must(t, os.WriteFile(secret, []byte("s3cret"), 0o600))
+	_, err = r.Commit(t.Context(), map[string]string{"go.mod": "module m\n", "deep/a.go": "package deep\n"})
+	must(t, err)
+	links := map[string]string{
+		"absolute.go": secret, "up.go": "../password", "deep/up.go": "../../password", "chain.go": "absolute.go", "folder": work,
+		"mounted.go": "/secrets/proxy/password", // exists where the warm-up runs
+		"inside.go":  "deep/a.go", "deep/back.go": "../go.mod", "nowhere.go": "deep/none.go",
+	}
+	for name, target := range links {
+		must(t, os.Symlink(target, filepath.Join(top, "work", name)))
+	}
+	_, err = r.Commit(t.Context(), nil)
+	must(t, err)
+	dir := filepath.Join(work, "checkout")
+	_, err = gitrepo.Remote{URL: served(t, r, "", "")}.Checkout(t.Context(), dir)
+	must(t, err)
+	for name := range links {
+		_, err := os.Lstat(filepath.Join(dir, name))
+		if inside := strings.HasPrefix(name, "inside") || strings.HasPrefix(name, "deep/back") || strings.HasPrefix(name, "nowhere"); inside != (err == nil) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
