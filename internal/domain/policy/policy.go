@@ -60,7 +60,9 @@ type Rule struct {
 	Reason string `json:"reason,omitempty"`
 
 	patterns string
-	ranges   []versions
+	// folded: paths match in any case of letters.
+	folded bool
+	ranges []versions
 }
 
 // Decision is whether a version is served. The zero value is that it is.
@@ -98,6 +100,11 @@ func (p *Policy) prepare() error {
 	if p.Mode != Enforce && p.Mode != DryRun {
 		return fmt.Errorf("mode %q is neither %s nor %s", p.Mode, Enforce, DryRun)
 	}
+	// Hosts of repositories ignore the case of letters, so that a module has a path for
+	// each way of writing it. A deny rule is for all of them.
+	for i := range p.Deny {
+		p.Deny[i].folded = true
+	}
 	for list, rules := range map[string][]Rule{"deny": p.Deny, "allow": p.Allow} {
 		for i := range rules {
 			if err := rules[i].prepare(); err != nil {
@@ -134,7 +141,7 @@ func (r *Rule) prepare() error {
 			return fmt.Errorf("modules[%d]: %w", i, err)
 		}
 	}
-	r.patterns = strings.Join(r.Modules, ",")
+	r.patterns = r.fold(strings.Join(r.Modules, ","))
 	for i, text := range r.Versions {
 		v, err := parseVersions(text)
 		if err != nil {
@@ -217,8 +224,16 @@ func short(d time.Duration) string {
 	return strings.TrimSuffix(strings.TrimSuffix(d.String(), "0s"), "0m")
 }
 
+// fold is a text in the case of letters in which paths and patterns are compared.
+func (r Rule) fold(text string) string {
+	if r.folded {
+		return strings.ToLower(text)
+	}
+	return text
+}
+
 func (r Rule) matches(m module.Version) bool {
-	if !module.MatchPrefixPatterns(r.patterns, m.Path) {
+	if !module.MatchPrefixPatterns(r.patterns, r.fold(m.Path)) {
 		return false
 	}
 	for _, v := range r.ranges {

@@ -21,8 +21,8 @@ func parse(t *testing.T, text string) *policy.Policy {
 
 func TestDecide(t *testing.T) {
 	p := parse(t, `{"mode":"Enforce",
-		"deny":[{"name":"cve","modules":["example.com/bad"],"versions":["<v1.4.2","v1.5.0"],"reason":"CVE-2026-1"},{"name":"all","modules":["*.example.org/x"]}],
-		"allow":[{"name":"ours","modules":["corp.example.com","example.com"]},{"name":"some","modules":["example.net/*"],"versions":[">=v1.2.0 <v1.4.0"]}]}`)
+		"deny":[{"name":"cve","modules":["example.com/bad"],"versions":["<v1.4.2","v1.5.0"],"reason":"CVE-2026-1"},{"name":"all","modules":["*.example.org/x"]},{"name":"mixed","modules":["example.com/Mixed/*"]}],
+		"allow":[{"name":"ours","modules":["corp.example.com","example.com"]},{"name":"some","modules":["example.net/*"],"versions":[">=v1.2.0 <v1.4.0"]},{"name":"one","modules":["example.edu/good"]}]}`)
 	for _, tt := range []struct{ module, rule, reason string }{
 		{"example.com/bad@v1.4.1", "deny/cve", "CVE-2026-1"},
 		{"example.com/bad/sub@v1.0.0", "deny/cve", "CVE-2026-1"},
@@ -32,6 +32,16 @@ func TestDecide(t *testing.T) {
 		{"example.com/bad@v1.5.1", "", ""},
 		{"example.com/badly@v1.0.0", "", ""},
 		{"a.example.org/x/y@v1.0.0", "deny/all", "it is denied"},
+		{"example.com/Bad@v1.4.1", "deny/cve", "CVE-2026-1"}, // the same repository at many hosts
+		{"example.com/bad/Sub@v1.5.0", "deny/cve", "CVE-2026-1"},
+		{"example.com/Bad@v1.4.2", "", ""},
+		{"example.com/mixed/m@v1.0.0", "deny/mixed", "it is denied"},
+		{"example.com/mIXED/m@v1.0.0", "deny/mixed", "it is denied"},
+		{"a.example.org/X@v1.0.0", "deny/all", "it is denied"},
+		{"example.net/M@v1.2.0", "", ""},
+		{"corp.example.com/Lib@v1.0.0", "", ""},
+		{"example.edu/Good@v1.0.0", "allow", "no allow rule"}, // another module, as far as is known
+		{"example.edu/good@v1.0.0", "", ""},
 		{"a.example.org/y@v1.0.0", "allow", "no allow rule"},
 		{"corp.example.com/a/b@v0.0.0-20260101000000-0123456789ab", "", ""},
 		{"example.net/m@v1.2.0", "", ""},
