@@ -82,7 +82,7 @@ func TestCoverageReachesTheAgent(t *testing.T) {
 			var pod *corev1.PodSpec
 			w.cluster.Job = func(job *batchv1.Job) *cluster.Ending {
 				pod = job.Spec.Template.Spec.DeepCopy()
-				return &cluster.Ending{Message: strings.Replace(intactReport, `"modules":`, `"content":3,"proven":2,"modules":`, 1)}
+				return &cluster.Ending{Message: strings.Replace(intactReport, `"modules":`, `"content":3,"proven":2,"sealed":6,"modules":`, 1)}
 			}
 			w.cache()
 			cache := &v1alpha1.GoCache{}
@@ -95,7 +95,7 @@ func TestCoverageReachesTheAgent(t *testing.T) {
 			}))
 			w.snapshot(func(s *v1alpha1.CacheSnapshotSpec) { s.Verification.Trust = tt.trust })
 			w.settle()
-			if v := w.get().Status.Verification; v.Verdict != v1alpha1.VerdictIntact || v.TotalModules != 3 || v.ProvenModules != 2 {
+			if v := w.get().Status.Verification; v.Verdict != v1alpha1.VerdictIntact || v.TotalModules != 3 || v.ProvenModules != 2 || v.ProvenBuildEntries != 6 {
 				t.Fatalf("verification %+v", v)
 			}
 			command := strings.Join(pod.Containers[0].Command, " ")

@@ -128,8 +128,9 @@ func (s *seal) change(c manifest.Change) error {
 // is complete and has a digest.
 func (r *run) endSeal(s *seal, digest string) {
 	s.end()
-	if digest == r.Sealed {
-		return // what the writer left, to the byte
+	if digest == r.Sealed { // what the writer left, to the byte
+		r.counts.Sealed = r.counts.BuildEntries
+		return
 	}
 	if s.err == nil && s.sealed.Digest() != r.Sealed {
 		s.err = fmt.Errorf("its digest is %s", s.sealed.Digest())
@@ -149,12 +150,29 @@ func (r *run) endSeal(s *seal, digest string) {
 			r.found.add(f)
 		}
 	}
+	if s.surplus == 0 {
+		r.counts.Sealed = max(r.counts.BuildEntries-s.otherEntries(), 0)
+	}
 	if s.surplus > 0 {
 		r.found.add(Finding{
 			Class: Unsealed, Severity: SeverityUnreadable, Cache: Volume, Path: ".",
 			Detail: fmt.Sprintf("%d more entries differ from what the last writer left", s.surplus),
 		})
 	}
+}
+
+// otherEntries counts the present entries of the build cache that are not as the
+// last writer left them.
+func (s *seal) otherEntries() (n int) {
+	for _, c := range s.changes {
+		if of := c.Key[0]; of != byte(manifest.Action) && of != byte(manifest.Output) {
+			continue
+		}
+		if c.Kind == manifest.Added || c.Kind == manifest.Changed || c.Kind == manifest.Rebuilt {
+			n++
+		}
+	}
+	return n
 }
 
 // unsealed judges one difference from what the last writer left.

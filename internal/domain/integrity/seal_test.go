@@ -193,12 +193,19 @@ func TestUnsealed(t *testing.T) {
 			c.change(t, tree, &o)
 			alone := o
 			alone.Sealed = ""
-			if v := within(t, checkLimit, alone); v.Verdict != integrity.Intact {
+			if v := within(t, checkLimit, alone); v.Verdict != integrity.Intact || v.Counts.Sealed != 0 {
 				t.Fatalf("the entries are not intact by themselves: %s: %+v", v.Verdict, v.Examples)
 			}
 			v := within(t, checkLimit, o)
 			if v.Verdict != c.want || (v.Findings[integrity.Unsealed] > 0) != (c.want != integrity.Intact) {
 				t.Errorf("%s, want %s: %s: %+v", v.Verdict, c.want, v.Message, v.Examples)
+			}
+			unproven, known := map[string]int{
+				"action entry of another output": 1, "action entry that was added": 1, "an orphaned output": 1,
+				"added, without the manifest": v.Counts.BuildEntries, "re-pointed, with a new manifest": v.Counts.BuildEntries,
+			}[name]
+			if (known || c.want == integrity.Intact) && v.Counts.BuildEntries-v.Counts.Sealed != unproven {
+				t.Errorf("%d of %d build entries are as the writer left them, want all but %d", v.Counts.Sealed, v.Counts.BuildEntries, unproven)
 			}
 		})
 	}

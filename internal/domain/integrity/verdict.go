@@ -80,6 +80,9 @@ type Counts struct {
 	// Proven those of them whose content trust data name.
 	Content int `json:"content,omitempty"`
 	Proven  int `json:"proven,omitempty"`
+	// Sealed counts the entries of the build cache that are as the last writer left
+	// them.
+	Sealed int `json:"sealed,omitempty"`
 	// Raw counts the zips that were only compared with an earlier manifest.
 	Raw int `json:"raw,omitempty"`
 }

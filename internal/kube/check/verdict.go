@@ -76,6 +76,7 @@ func Status(v integrity.Verdict, run string, now time.Time) v1alpha1.Verificatio
 		},
 	}
 	status.TotalModules, status.ProvenModules = int64(v.Counts.Content), int64(v.Counts.Proven)
+	status.ProvenBuildEntries = int64(v.Counts.Sealed)
 	if v.Verdict != integrity.Intact {
 		status.Message = bounded.Text(v.Message, maxMessage)
 	}
