@@ -2,8 +2,21 @@
 // a message that is a byte too long would lose the whole status.
 package bounded
 
-// Text is a text in at most n bytes of whole characters.
+import (
+	"strings"
+	"unicode"
+)
+
+// Text is a text in at most n bytes of whole characters, without control characters
+// but line breaks and tabs: outputs of programs and names of files hold those of
+// terminals, and a status is shown in one.
 func Text(text string, n int) string {
+	text = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) && r != '\n' && r != '\t' {
+			return -1
+		}
+		return r
+	}, text)
 	if len(text) <= n {
 		return text
 	}
