@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"gocache.dev/operator/internal/domain/buildcache"
 	"gocache.dev/operator/internal/domain/integrity/tree"
@@ -19,6 +20,9 @@ var (
 	errMiss    = errors.New("miss")
 	errDamaged = errors.New("damaged entry")
 )
+
+// temporary is how the names of files begin that are being written.
+const temporary = ".put-"
 
 // layer is a build cache on disk.
 type layer struct {
@@ -93,6 +97,12 @@ func (l *layer) get(action buildcache.ID) (hit, error) {
 	}
 	path, err := l.output(e)
 	return hit{e, path}, err
+}
+
+// used records that an entry was used, for what is evicted first. A layer that is
+// not writable has no need of it.
+func (l *layer) used(action buildcache.ID, now time.Time) {
+	_ = os.Chtimes(filepath.Join(l.dir, filepath.FromSlash(action.ActionPath())), now, now)
 }
 
 // output is the path of an entry's output, if the hash of its content is its
@@ -173,7 +183,7 @@ type incoming struct {
 // written is still read to its end.
 func (l *layer) receive(size int64, in *requests) (*incoming, error) {
 	i := &incoming{layer: l, sum: sha256.New()}
-	temp, err := os.CreateTemp(l.dir, ".put-*")
+	temp, err := os.CreateTemp(l.dir, temporary+"*")
 	if err != nil {
 		return i, in.body(size, io.Discard)
 	}
@@ -252,7 +262,7 @@ func (l *layer) place(from, to string) error {
 }
 
 func (l *layer) entry(e buildcache.Entry) error {
-	temp, err := os.CreateTemp(l.dir, ".put-*")
+	temp, err := os.CreateTemp(l.dir, temporary+"*")
 	if err != nil {
 		return err
 	}

@@ -20,7 +20,13 @@ import (
 type Options struct {
 	Lower string // a build cache that is only read; may be empty
 	Upper string // a build cache for what is not in the lower one
-	Stats bool   // write one line of counts to Stderr at the end
+	// UpperOf names what the upper layer is of, such as a branch of a repository: a
+	// layer of something else is refused. Empty: it is not checked.
+	UpperOf string
+	// UpperBytes is the size of the upper layer after each go command that uses it
+	// alone; 0 is no limit. What was used last stays.
+	UpperBytes int64
+	Stats      bool // write one line of counts to Stderr at the end
 
 	Clock  func() time.Time
 	Stdin  io.Reader
@@ -51,8 +57,15 @@ func Run(o Options) (*Stats, error) {
 	if err != nil {
 		return nil, err
 	}
+	own, err := openPrivate(o)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("prog: upper layer %s: %w", o.Upper, err), lower.close(), upper.close())
+	}
+	if err := own.begin(); err != nil {
+		return nil, errors.Join(fmt.Errorf("prog: upper layer %s: %w", o.Upper, err), lower.close(), upper.close(), own.close())
+	}
 	s := &server{
-		Options: o, lower: lower, upper: upper,
+		Options: o, own: own, lower: lower, upper: upper,
 		in:  &requests{bufio.NewReaderSize(o.Stdin, maxRequest)},
 		out: &responses{enc: json.NewEncoder(o.Stdout)},
 	}
@@ -63,11 +76,12 @@ func Run(o Options) (*Stats, error) {
 	if o.Stats {
 		_, _ = fmt.Fprintln(o.Stderr, "gocache-agent prog:", s.stats.String())
 	}
-	return &s.stats, errors.Join(err, lower.close(), upper.close())
+	return &s.stats, errors.Join(err, lower.close(), upper.close(), own.close())
 }
 
 type server struct {
 	Options
+	own          *private
 	lower, upper *layer
 	in           *requests
 	out          *responses
@@ -96,6 +110,7 @@ func (s *server) serve() error {
 			if err := group.Wait(); err != nil {
 				return err
 			}
+			s.evict()
 			return s.out.send(response{ID: req.ID})
 		case cmdPut:
 			resp, err := s.put(req)
@@ -115,6 +130,18 @@ func (s *server) serve() error {
 	}
 }
 
+// evict removes what is above the limit of the upper layer before the go command
+// ends. That it fails is no reason for a build to fail.
+func (s *server) evict() {
+	removed, err := s.own.end()
+	switch {
+	case err != nil:
+		_, _ = fmt.Fprintln(s.Stderr, "gocache-agent prog: the upper layer is not kept within its limit:", err)
+	case s.Options.Stats && removed.Ran:
+		_, _ = fmt.Fprintf(s.Stderr, "gocache-agent prog: the upper layer has %d entries, %d MiB; %d evicted\n", removed.Entries, removed.Bytes>>20, removed.Evicted)
+	}
+}
+
 // get looks into the upper layer, then into the lower one. Everything that is
 // not an intact hit is a miss.
 func (s *server) get(req request) response {
@@ -128,6 +155,8 @@ func (s *server) get(req request) response {
 			s.stats.Hits.Add(1)
 			if l == s.lower {
 				s.stats.Lower.Add(1)
+			} else {
+				l.used(id, s.Clock())
 			}
 			return response{ID: req.ID, OutputID: hit.entry.Output[:], Size: hit.entry.Size, Time: &hit.entry.Time, DiskPath: hit.path}
 		}

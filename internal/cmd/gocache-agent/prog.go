@@ -23,6 +23,8 @@ func newProg() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&o.Lower, "lower", "", "build cache that is only read; the content of each hit is hashed")
 	cmd.Flags().StringVar(&o.Upper, "upper", "", "build cache for everything else")
+	cmd.Flags().StringVar(&o.UpperOf, "upper-of", "", "what the upper cache is of, such as a repository and branch; one of something else is refused")
+	cmd.Flags().Int64Var(&o.UpperBytes, "upper-bytes", 0, "size of the upper cache at the end of a go command, in bytes: the entries that were used least recently are removed (default: no limit)")
 	cmd.Flags().BoolVar(&o.Stats, "stats", false, "write one line with the counts of hits and misses to standard error at the end")
 	return cmd
 }
