@@ -645,15 +645,15 @@ func TestToolchainDefaultsWithoutAGoCommand(t *testing.T) {
 func TestStoreThatCannotBeOpened(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	must(t, os.WriteFile(file, nil, 0o600))
-	empty := t.TempDir()
-	must(t, os.WriteFile(filepath.Join(empty, proxy.MarkerFile), []byte("\n"), 0o600))
+	unreadable := t.TempDir()
+	must(t, os.Mkdir(filepath.Join(unreadable, proxy.MarkerFile), 0o700))
 	for name, tt := range map[string]struct {
 		dir  string
-		want error // nil: any
+		want error
 	}{
-		"a file": {file, syscall.ENOTDIR}, "below a file": {filepath.Join(file, "store"), syscall.ENOTDIR}, "an empty marker": {empty, nil},
+		"a file": {file, syscall.ENOTDIR}, "below a file": {filepath.Join(file, "store"), syscall.ENOTDIR}, "a directory for a marker": {unreadable, syscall.EISDIR},
 	} {
-		if s, err := proxy.OpenStore(tt.dir, time.Now, testr.New(t), nil); s != nil || err == nil || tt.want != nil && !errors.Is(err, tt.want) {
+		if s, err := proxy.OpenStore(tt.dir, time.Now, testr.New(t), nil); s != nil || !errors.Is(err, tt.want) {
 			t.Errorf("%s: %v, %v; want %v", name, s, err, tt.want)
 		}
 	}
@@ -666,6 +666,27 @@ func TestStoreThatCannotBeOpened(t *testing.T) {
 	must(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit))
 	if s != nil || !errors.Is(err, syscall.EMFILE) {
 		t.Errorf("without file descriptors: %v, %v; want EMFILE", s, err)
+	}
+}
+
+// TestInterruptedMarker holds that a store opens although a process died between the
+// creation of its marker and the content.
+func TestInterruptedMarker(t *testing.T) {
+	u := startUpstream(t)
+	dir := filepath.Join(t.TempDir(), "store")
+	must(t, os.Mkdir(dir, 0o750))
+	marker := filepath.Join(dir, proxy.MarkerFile)
+	must(t, os.WriteFile(marker, nil, 0o600))
+	var ids []string
+	for range 2 {
+		server, _ := instance(t, u, func(o *proxy.Options) { o.Store = dir })
+		mustServe(t, server, modPath, modText)
+		text, err := os.ReadFile(marker)
+		must(t, err)
+		ids = append(ids, string(text))
+	}
+	if len(ids[0]) < 16 || ids[0] != ids[1] {
+		t.Errorf("the marker holds %q", ids)
 	}
 }
 

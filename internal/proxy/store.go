@@ -76,7 +76,7 @@ func OpenStore(dir string, now func() time.Time, log logr.Logger, m *metrics) (*
 		return nil, fmt.Errorf("open the store: %w", err)
 	}
 	id, err := readMarker(root)
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errEmptyMarker) {
 		id, err = createMarker(root)
 	}
 	if err != nil {
@@ -89,6 +89,9 @@ func OpenStore(dir string, now func() time.Time, log logr.Logger, m *metrics) (*
 	return s, nil
 }
 
+// errEmptyMarker is what a process leaves that dies before it has written an id.
+var errEmptyMarker = errors.New("the marker " + MarkerFile + " is empty")
+
 func readMarker(root *os.Root) (string, error) {
 	text, err := root.ReadFile(MarkerFile)
 	if err != nil {
@@ -96,7 +99,7 @@ func readMarker(root *os.Root) (string, error) {
 	}
 	id := strings.TrimSpace(string(text))
 	if id == "" {
-		return "", fmt.Errorf("the marker %s is empty", MarkerFile)
+		return "", errEmptyMarker
 	}
 	return id, nil
 }
@@ -110,7 +113,10 @@ func createMarker(root *os.Root) (string, error) {
 	// Two processes may start on one store: the first one's marker counts.
 	f, err := root.OpenFile(MarkerFile, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if errors.Is(err, fs.ErrExist) {
-		return readMarker(root)
+		if other, err := readMarker(root); !errors.Is(err, errEmptyMarker) {
+			return other, err
+		}
+		f, err = root.OpenFile(MarkerFile, os.O_WRONLY, 0) // all ids have the same length
 	}
 	if err != nil {
 		return "", fmt.Errorf("create the marker: %w", err)

@@ -55,7 +55,12 @@ func prepare(dir string) error {
 	}
 	f, err := os.OpenFile(markerOf(dir), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o664) //nolint:gosec // shared by the volume's group
 	if errors.Is(err, fs.ErrExist) {
-		return nil
+		if id, err := readMarker(dir); err != nil || id != "" {
+			return err
+		}
+		// A process died before it had written an id: without one, the volume could
+		// not be distinguished from the directory under its mount point.
+		f, err = os.OpenFile(markerOf(dir), os.O_WRONLY, 0) //nolint:gosec // as above
 	}
 	if err != nil {
 		return fmt.Errorf("mark the volume: %w", err)

@@ -160,6 +160,29 @@ func TestStrangersStartNoChecks(t *testing.T) {
 	}
 }
 
+// TestInterruptedPreparation holds that a volume gets its marker although a process died
+// between the creation of the file and its content, and that a marker stays.
+func TestInterruptedPreparation(t *testing.T) {
+	dir := t.TempDir()
+	marker := filepath.Join(dir, store.Marker)
+	must(t, os.WriteFile(marker, nil, 0o600))
+	prepared := func() string {
+		t.Helper()
+		_, err := store.New(store.Options{Flags: caches.Flags{Store: filepath.Join(dir, "modules")}, Prepare: true, Clock: time.Now, Stderr: io.Discard})
+		must(t, err)
+		text, err := os.ReadFile(marker)
+		must(t, err)
+		return strings.TrimSpace(string(text))
+	}
+	first := prepared()
+	if len(first) < 16 {
+		t.Errorf("the marker holds %q", first)
+	}
+	if again := prepared(); again != first {
+		t.Errorf("the marker is %q, and was %q", again, first)
+	}
+}
+
 // TestGuard holds what makes a store unusable although its server reports that it
 // is ready.
 func TestGuard(t *testing.T) {
