@@ -7,7 +7,7 @@
 //	install.yaml, crds.yaml                      config/default with the image by digest; the CRDs alone
 //	gocache-operator-VERSION.tgz                 the Helm chart, and the same as an OCI layout: …_chart.tar
 //	gocache.yaml                                 the plugin's manifest for krew
-//	PROGRAM.cdx.json                             the modules in each program for linux/amd64 (CycloneDX)
+//	PROGRAM_VERSION_OS_ARCH.cdx.json             the modules in each program (CycloneDX)
 //	provenance.intoto.json                       what all this was built from (SLSA); in an envelope with a signature when a key is given
 //	RELEASE_NOTES.md                             the section of CHANGELOG.md
 //	SHA256SUMS, SHA256SUMS.sig, release.pub      sums of all other files, their signature, and the key to check it

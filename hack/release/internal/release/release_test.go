@@ -182,18 +182,33 @@ func TestContent(t *testing.T) {
 		}
 	}
 
-	var bom cdx.BOM
-	if err := cdx.NewBOMDecoder(bytes.NewReader(o.read(t, "manager.cdx.json")), cdx.BOMFileFormatJSON).Decode(&bom); err != nil {
-		t.Fatal(err)
-	}
-	if bom.Metadata == nil || bom.Metadata.Component.Name != "manager" || bom.Components == nil || (*bom.Components)[0].Name != "std" {
-		t.Errorf("SBOM %+v", bom)
-	}
+	materials(t, o)
 	modules(t, o)
 	if notes := string(o.read(t, "RELEASE_NOTES.md")); !strings.Contains(notes, "v0.1.0") || !strings.Contains(notes, "### ") {
 		t.Errorf("notes:\n%s", notes)
 	}
 	signatures(t, o, public, digest)
+}
+
+// materials looks for the SBOM of every program for every platform.
+func materials(t *testing.T, o Options) {
+	t.Helper()
+	platforms := map[string][]string{plugin: pluginPlatforms}
+	for _, p := range operatorPrograms {
+		platforms[p.name] = operatorPlatforms
+	}
+	for name, all := range platforms {
+		for _, p := range all {
+			goos, arch, _ := strings.Cut(p, "/")
+			var bom cdx.BOM
+			if err := cdx.NewBOMDecoder(bytes.NewReader(o.read(t, fmt.Sprintf("%s_v0.1.0_%s_%s.cdx.json", name, goos, arch))), cdx.BOMFileFormatJSON).Decode(&bom); err != nil {
+				t.Fatal(err)
+			}
+			if bom.Metadata == nil || bom.Metadata.Component.Name != name || bom.Components == nil || (*bom.Components)[0].Name != "std" {
+				t.Errorf("SBOM of %s for %s: %+v", name, p, bom)
+			}
+		}
+	}
 }
 
 // modules looks for a module of a program, and for the one that replaces

@@ -14,12 +14,9 @@ import (
 )
 
 // writeSBOMs writes for each program which modules are linked into it, as the
-// linker recorded it in the program itself.
+// linker recorded it in the program itself. They differ by platform.
 func writeSBOMs(o Options, programs []program) error {
 	for _, p := range programs {
-		if p.os+"/"+p.arch != o.only(operatorPlatforms)[0] {
-			continue
-		}
 		info, err := buildinfo.ReadFile(p.file)
 		if err != nil {
 			return fmt.Errorf("%s: %w", p.name, err)
@@ -28,7 +25,7 @@ func writeSBOMs(o Options, programs []program) error {
 		if err := cdx.NewBOMEncoder(&b, cdx.BOMFileFormatJSON).SetPretty(true).Encode(bom(o, p.name, info)); err != nil {
 			return fmt.Errorf("%s: %w", p.name, err)
 		}
-		if err := o.write(p.name+".cdx.json", b.Bytes()); err != nil {
+		if err := o.write(fmt.Sprintf("%s_%s_%s_%s.cdx.json", p.name, o.Version, p.os, p.arch), b.Bytes()); err != nil {
 			return err
 		}
 	}
