@@ -1,11 +1,11 @@
 // Package upgrade installs a release on a real cluster as a user does, upgrades it
-// to the next one, and removes it.
+// to the next one, and removes it: first by the chart, then by install.yaml.
 //
-// Two releases are built from one tree by make release, in a clone with tags of
-// its own, as [docs/design/releasing.md] describes it: the chart, and the image of
-// the OCI layout by its digest. What the second must not disturb is compared
-// before and after: volumes, snapshots, verdicts and warm-ups of a cache, and
-// the go commands of clients of a proxy.
+// The releases are built from one tree by make release, in a clone with tags of
+// its own, as [docs/design/releasing.md] describes it, with the image of the OCI
+// layout by its digest. What the next release must not disturb is compared before
+// and after: volumes, snapshots, verdicts and warm-ups of a cache, and the go
+// commands of clients of a proxy.
 //
 // It is slow, and runs on the local cluster only: make test-upgrade.
 package upgrade

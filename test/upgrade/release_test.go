@@ -121,3 +121,39 @@ func (r release) digest(t *testing.T) string {
 	}
 	return string(found[1])
 }
+
+// overlay is a kustomization of install.yaml with the images of the local cluster,
+// which has no way out, as docs/install.md describes it for a mirror.
+func (r release) overlay(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	install, err := os.ReadFile(filepath.Join(r.dir, "install.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, data := range map[string][]byte{
+		"install.yaml": install,
+		"kustomization.yaml": []byte(`apiVersion: kustomize.config.k8s.io/v1beta1
+kind: Kustomization
+resources: [install.yaml]
+patches:
+- patch: |-
+    apiVersion: apps/v1
+    kind: Deployment
+    metadata: {name: ` + scenario.ManagerDeployment + `, namespace: ` + scenario.SystemNamespace + `}
+    spec:
+      template:
+        spec:
+          containers:
+          - name: manager
+            env:
+            - {name: TOOLCHAIN_IMAGE, value: "gocache.dev/golang:{version}"}
+            - {name: HAPROXY_IMAGE, value: "gocache.dev/haproxy:2.6"}
+`),
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}

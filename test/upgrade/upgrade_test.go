@@ -16,6 +16,7 @@ import (
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -27,8 +28,8 @@ const (
 	// clusterName of the local cluster, if CLUSTER_NAME is not set.
 	clusterName = "gocache-upgrade"
 	namespace   = "releases"
-	// first and second are the releases.
-	first, second = "v0.1.0", "v0.2.0"
+	// first, second and third are the releases.
+	first, second, third = "v0.1.0", "v0.2.0", "v0.3.0"
 	// helmRelease is the name that docs/install.md gives it.
 	helmRelease = "gocache"
 	// cleanUpTime is kept from the time that go test gives.
@@ -45,7 +46,8 @@ type site struct {
 
 // TestReleases installs a release by its chart, applies the samples, changes a
 // value, upgrades to the next release under go commands of clients, uninstalls and
-// installs again.
+// installs again. Then it goes on without the chart, with install.yaml of the same
+// release and of the next one, and removes everything.
 func TestReleases(t *testing.T) {
 	helm := os.Getenv("HELM")
 	if testing.Short() || helm == "" {
@@ -58,7 +60,7 @@ func TestReleases(t *testing.T) {
 		ctx, cancel = context.WithDeadline(ctx, deadline.Add(-cleanUpTime))
 		defer cancel()
 	}
-	releases := build(ctx, t, first, second)
+	releases := build(ctx, t, first, second, third)
 
 	n := scenario.NewNarrator(os.Stdout)
 	options := scenario.Options{Kind: scenario.Local, Name: clusterName}
@@ -118,10 +120,7 @@ func TestReleases(t *testing.T) {
 	s.same("the next release", before.withoutProxyPods(), after.withoutProxyPods())
 
 	n.Chapter("Uninstall, and install again")
-	s.run("uninstall", helmRelease, "--namespace", scenario.SystemNamespace, "--wait", "--timeout", "3m")
-	if err := s.Client.Get(ctx, client.ObjectKey{Namespace: scenario.SystemNamespace, Name: scenario.ManagerDeployment}, &appsv1.Deployment{}); client.IgnoreNotFound(err) != nil || err == nil {
-		t.Errorf("the manager is there after it was uninstalled: %v", err)
-	}
+	s.uninstall()
 	s.same("uninstalling", after, s.observe())
 	s.under(samples, func(context.Context) error { return nil }, func() bool { return true })
 	s.install(releases[1])
@@ -129,6 +128,28 @@ func TestReleases(t *testing.T) {
 	_, err = samples.ProxyReady(ctx)
 	s.must(err)
 	s.same("installing again", after, s.observe())
+
+	n.Chapter("install.yaml of %s in the place of its chart", second)
+	s.uninstall()
+	s.apply(releases[1])
+	s.runs(releases[1])
+	_, err = samples.ProxyReady(ctx)
+	s.must(err)
+	s.same("install.yaml in the place of the chart", after, s.observe())
+
+	n.Chapter("install.yaml of %s under downloads", third)
+	began = time.Now()
+	s.under(samples, func(context.Context) error { s.apply(releases[2]); return nil }, func() bool { return s.replaced(releases[2]) })
+	s.runs(releases[2])
+	t.Logf("every pod runs %s after %s", third, time.Since(began).Round(time.Second))
+	_, err = samples.ProxyReady(ctx)
+	s.must(err)
+	last := s.observe()
+	s.same("install.yaml of the next release", after.withoutProxyPods(), last.withoutProxyPods())
+
+	n.Chapter("Remove everything but the data")
+	s.remove(releases[2])
+	s.same("removing the operator", last.only("pvc "), s.observePVCs())
 }
 
 func (s *site) must(err error) {
@@ -152,6 +173,15 @@ func (s *site) install(r release, args ...string) {
 		"upgrade", "--install", helmRelease, r.chart(), "--namespace", scenario.SystemNamespace, "--create-namespace", "--wait", "--timeout", "3m",
 		"--set", "images.toolchain=gocache.dev/golang:{version}", "--set", "images.haproxy=gocache.dev/haproxy:2.6",
 	}, args...)...)
+}
+
+// uninstall removes the chart's release.
+func (s *site) uninstall() {
+	s.Helper()
+	s.run("uninstall", helmRelease, "--namespace", scenario.SystemNamespace, "--wait", "--timeout", "3m")
+	if err := s.Client.Get(s.ctx, client.ObjectKey{Namespace: scenario.SystemNamespace, Name: scenario.ManagerDeployment}, &appsv1.Deployment{}); !apierrors.IsNotFound(err) {
+		s.Errorf("the manager after it was uninstalled: %v", err)
+	}
 }
 
 // runs checks that the manager runs the image of a release, by its digest.
@@ -221,6 +251,34 @@ func (s *site) replaced(r release) bool {
 	return len(pods.Items) > 0
 }
 
+// kubectl runs kubectl.
+func (s *site) kubectl(args ...string) string {
+	s.Helper()
+	out, err := s.KubectlOutput(s.ctx, args...)
+	s.must(err)
+	return out
+}
+
+// apply applies install.yaml of a release as docs/install.md does where the chart
+// was before, in an overlay with the images of this cluster.
+func (s *site) apply(r release) {
+	s.Helper()
+	s.kubectl("apply", "--server-side", "--force-conflicts", "-k", r.overlay(s.T))
+	s.kubectl("--namespace", scenario.SystemNamespace, "rollout", "status", "deployment/"+scenario.ManagerDeployment, "--timeout=3m")
+}
+
+// remove deletes all objects and then the operator, as docs/install.md does, and
+// checks that nothing of install.yaml is left.
+func (s *site) remove(r release) {
+	s.Helper()
+	s.kubectl("delete", "gocaches,modproxies,cachesnapshots,cacherequests", "--all", "--all-namespaces", "--timeout=3m")
+	overlay := r.overlay(s.T)
+	s.kubectl("delete", "-k", overlay, "--timeout=3m")
+	if left := s.kubectl("get", "-k", overlay, "--ignore-not-found", "-o", "name"); left != "" {
+		s.Errorf("these objects of install.yaml are left:\n%s", left)
+	}
+}
+
 // state is what must stay as it is, by name: uids, volumes, verdicts, runs.
 type state map[string]string
 
@@ -230,6 +288,13 @@ func (o state) withoutProxyPods() state {
 	left := maps.Clone(o)
 	maps.DeleteFunc(left, func(name, _ string) bool { return strings.HasPrefix(name, "proxy pod ") })
 	return left
+}
+
+// only keeps what has a prefix.
+func (o state) only(prefix string) state {
+	kept := maps.Clone(o)
+	maps.DeleteFunc(kept, func(name, _ string) bool { return !strings.HasPrefix(name, prefix) })
+	return kept
 }
 
 // same compares two states.
@@ -255,11 +320,10 @@ func (s *site) observe() state {
 	var caches v1alpha1.GoCacheList
 	var snapshots v1alpha1.CacheSnapshotList
 	var proxies v1alpha1.ModProxyList
-	var claims corev1.PersistentVolumeClaimList
 	var csi snapshotv1.VolumeSnapshotList
 	var pods corev1.PodList
 	var errs []error
-	for _, list := range []client.ObjectList{&caches, &snapshots, &proxies, &claims, &csi, &pods} {
+	for _, list := range []client.ObjectList{&caches, &snapshots, &proxies, &csi, &pods} {
 		errs = append(errs, s.Client.List(s.ctx, list, client.InNamespace(namespace)))
 	}
 	s.must(errors.Join(errs...))
@@ -276,10 +340,7 @@ func (s *site) observe() state {
 		p := &proxies.Items[i]
 		o["modproxy "+p.Name] = fmt.Sprintf("%s, %s", p.UID, p.Status.URL)
 	}
-	for i := range claims.Items {
-		c := &claims.Items[i]
-		o["pvc "+c.Name] = fmt.Sprintf("%s on %s, %s", c.UID, c.Spec.VolumeName, c.Status.Phase)
-	}
+	maps.Copy(o, s.observePVCs())
 	for i := range csi.Items {
 		o["volumesnapshot "+csi.Items[i].Name] = string(csi.Items[i].UID)
 	}
@@ -297,6 +358,19 @@ func (s *site) observe() state {
 			name = "proxy " + name
 		}
 		o[name] = fmt.Sprintf("%s, %d restarts", p.UID, restarts)
+	}
+	return o
+}
+
+// observePVCs reads the PVCs, and the volumes that they are bound to.
+func (s *site) observePVCs() state {
+	s.Helper()
+	o := state{}
+	var claims corev1.PersistentVolumeClaimList
+	s.must(s.Client.List(s.ctx, &claims, client.InNamespace(namespace)))
+	for i := range claims.Items {
+		c := &claims.Items[i]
+		o["pvc "+c.Name] = fmt.Sprintf("%s on %s, %s", c.UID, c.Spec.VolumeName, c.Status.Phase)
 	}
 	return o
 }
