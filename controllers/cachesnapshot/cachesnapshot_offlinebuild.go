@@ -3,7 +3,6 @@ package cachesnapshot
 import (
 	"context"
 	"fmt"
-	"path"
 	"slices"
 	"time"
 
@@ -12,6 +11,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/domain/agentcommand"
 	"gocache.dev/operator/internal/domain/goenv"
 	"gocache.dev/operator/internal/domain/offlinebuild"
 	"gocache.dev/operator/internal/kube/bounded"
@@ -69,15 +69,11 @@ func (r *Reconciler) offlineBuildJob(ctx context.Context, s *scope) (job jobrun.
 		buildCache = "/tmp/build"
 	}
 	job.Image, job.Work = source.ToolchainImage, podspec.Compiling
-	job.Command = []string{
-		path.Join(toolsDir, "gocache-agent"), "offline-build", "--termination-log", "/dev/termination-log",
-		"--program", programDir, "--modcache", job.Env["GOMODCACHE"], "--buildcache", buildCache,
-	}
-	if desired.Vendor {
-		job.Command = append(job.Command, "--vendor")
-	}
+	job.Command = agentcommand.In(toolsDir, agentcommand.OfflineBuild{
+		Program: programDir, ModCache: job.Env["GOMODCACHE"], BuildCache: buildCache, Vendor: desired.Vendor,
+	})
 	job.Init = []corev1.Container{{
-		Name: "install", Image: r.Images.Operator, Command: []string{"/gocache-agent", "install", toolsDir},
+		Name: "install", Image: r.Images.Operator, Command: agentcommand.InImage(agentcommand.Install{Dir: toolsDir}),
 		VolumeMounts: []corev1.VolumeMount{{Name: "tools", MountPath: toolsDir}},
 	}}
 	job.Mounts = []corev1.VolumeMount{

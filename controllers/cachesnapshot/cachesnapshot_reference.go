@@ -10,6 +10,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/domain/agentcommand"
 	"gocache.dev/operator/internal/kube/apply"
 	"gocache.dev/operator/internal/kube/jobrun"
 	"gocache.dev/operator/internal/kube/podspec"
@@ -29,7 +30,7 @@ const (
 // compare makes a check compare checksums with the first verified snapshot of the
 // source, of which it creates a clone and mounts it. It returns false while it is
 // not decided which snapshot that is.
-func (r *Reconciler) compare(ctx context.Context, s *scope, job *jobrun.Spec) (bool, error) {
+func (r *Reconciler) compare(ctx context.Context, s *scope, job *jobrun.Spec, verify *agentcommand.Verify) (bool, error) {
 	if t := s.snapshot.Spec.Verification.Trust; t == nil || !t.FirstSeen {
 		return true, nil
 	}
@@ -55,7 +56,7 @@ func (r *Reconciler) compare(ctx context.Context, s *scope, job *jobrun.Spec) (b
 		return false, s.refusedByQuota(err)
 	}
 	job.Annotations = map[string]string{v1alpha1.ReferenceAnnotation: first.Name}
-	job.Command = append(job.Command, "--reference", referenceDir, "--reference-digest", first.Status.Verification.Digest)
+	verify.Reference = agentcommand.Reference{Dir: referenceDir, Digest: first.Status.Verification.Digest}
 	job.Volumes = append(job.Volumes, podspec.Claim("reference", pvc.Name))
 	job.Mounts = append(job.Mounts, corev1.VolumeMount{Name: "reference", MountPath: referenceDir, ReadOnly: true})
 	return true, nil

@@ -9,9 +9,11 @@ import (
 	"k8s.io/utils/ptr"
 
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/domain/agentcommand"
 	"gocache.dev/operator/internal/domain/exitcode"
 	"gocache.dev/operator/internal/domain/integrity"
 	"gocache.dev/operator/internal/kube/bounded"
+	"gocache.dev/operator/internal/kube/check"
 	"gocache.dev/operator/internal/kube/jobrun"
 	"gocache.dev/operator/internal/kube/volume"
 	"gocache.dev/operator/internal/plan/naming"
@@ -51,8 +53,7 @@ func (r *Reconciler) repairJob(ctx context.Context, s *scope) (jobrun.Spec, bool
 	}
 	source := s.snapshot.Status.Source
 	job.Image = r.Images.Operator
-	job.Command = append([]string{"/gocache-agent", "repair", "--json", "--termination-log", "/dev/termination-log", "--spare-mismatches"}, volumeFlags(source, cacheDir)...)
-	job.Command = append(job.Command, trust.Flags...)
+	job.Command = agentcommand.InImage(agentcommand.Repair{Content: check.Content(source, cacheDir), SpareMismatches: true, Trust: trust.Trust})
 	job.Resources = s.snapshot.Spec.Verification.Resources
 	job.Mounts = append([]corev1.VolumeMount{{Name: cloneVolume, MountPath: cacheDir}}, trust.Mounts...)
 	job.Volumes = append(job.Volumes, trust.Volumes...)

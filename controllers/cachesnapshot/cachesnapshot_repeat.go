@@ -86,7 +86,7 @@ func (r *Reconciler) repeat(ctx context.Context, s *scope) error {
 // repeatJob returns the integrity Job of a repetition. It is not compared with the
 // first verified snapshot again: the first verification has done so.
 func (r *Reconciler) repeatJob(ctx context.Context, s *scope) (jobrun.Spec, bool, error) {
-	job, err := r.integrityJob(ctx, s, s.facts.repeat.name)
+	job, _, err := r.integrityJob(ctx, s, s.facts.repeat.name)
 	return job, true, err
 }
 

@@ -76,7 +76,7 @@ func TestSealReachesTheCheck(t *testing.T) {
 			if never := strings.Contains(command, "--never-sealed"); never != (tt.after == "") {
 				t.Errorf("the check runs %s", command)
 			}
-			want := ""
+			want := " --never-sealed"
 			if tt.after != "" {
 				want = " --sealed-digest " + tt.after
 			}

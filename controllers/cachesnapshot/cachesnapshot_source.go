@@ -160,15 +160,6 @@ func (s *scope) sourceName() string {
 	return ref.Kind + " " + ref.Name
 }
 
-// verifyCommand is the agent's command that checks the complete volume.
-func verifyCommand(of *v1alpha1.SourceRecord) []string { return check.Command(of, cacheDir) }
-
-// volumeFlags are the agent's flags for the directories of a volume that is mounted
-// at root.
-func volumeFlags(of *v1alpha1.SourceRecord, root string) []string {
-	return check.VolumeFlags(of, root)
-}
-
 // bySource maps a source of a kind to its CacheSnapshots without a CSI snapshot.
 func (r *Reconciler) bySource(kind string) handler.MapFunc {
 	return func(ctx context.Context, o client.Object) []reconcile.Request {

@@ -13,6 +13,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/domain/agentcommand"
 	"gocache.dev/operator/internal/kube/apply"
 	"gocache.dev/operator/internal/kube/bounded"
 	"gocache.dev/operator/internal/kube/check"
@@ -254,35 +255,38 @@ func (r *Reconciler) check(ctx context.Context, s *scope) error {
 // checkJob returns the integrity Job; false while it is not decided which
 // snapshot it compares with.
 func (r *Reconciler) checkJob(ctx context.Context, s *scope) (jobrun.Spec, bool, error) {
-	job, err := r.integrityJob(ctx, s, s.facts.check.name)
+	job, verify, err := r.integrityJob(ctx, s, s.facts.check.name)
 	if err != nil {
 		return job, false, err
 	}
-	known, err := r.compare(ctx, s, &job)
+	known, err := r.compare(ctx, s, &job, &verify)
+	job.Command = agentcommand.InImage(verify)
 	return job, known, err
 }
 
 // integrityJob returns a Job that checks the clone against its own records and
-// declared trust data.
-func (r *Reconciler) integrityJob(ctx context.Context, s *scope, name string) (jobrun.Spec, error) {
+// declared trust data, and its command.
+func (r *Reconciler) integrityJob(ctx context.Context, s *scope, name string) (jobrun.Spec, agentcommand.Verify, error) {
+	source := s.snapshot.Status.Source
+	verify := agentcommand.Verify{Content: check.Content(source, cacheDir)}
 	job, err := r.job(ctx, s, name, "verification")
 	if err != nil {
-		return job, err
+		return job, verify, err
 	}
 	trust, err := r.trust(ctx, s)
 	if err != nil {
-		return job, err
+		return job, verify, err
 	}
+	verify.Trust = trust.Trust
+	// Or what a killed writer and others left would be offered.
+	verify.NeverSealed = s.snapshot.Spec.SourceRef.Kind == v1alpha1.GoCacheKind && source.SealedDigest == ""
 	job.Image = r.Images.Operator
-	job.Command = append(verifyCommand(s.snapshot.Status.Source), trust.Flags...)
-	if s.snapshot.Spec.SourceRef.Kind == v1alpha1.GoCacheKind && s.snapshot.Status.Source.SealedDigest == "" {
-		job.Command = slices.Insert(job.Command, 2, "--never-sealed") // or what a killed writer and others left would be offered
-	}
+	job.Command = agentcommand.InImage(verify)
 	job.Resources = s.snapshot.Spec.Verification.Resources
 	// Read-only, so that the check cannot change what it verifies.
 	job.Mounts = append([]corev1.VolumeMount{{Name: cloneVolume, MountPath: cacheDir, ReadOnly: true}}, trust.Mounts...)
 	job.Volumes = append(job.Volumes, trust.Volumes...)
-	return job, nil
+	return job, verify, nil
 }
 
 // authenticate makes the outcome of each Job inconclusive that is not the one
@@ -339,7 +343,7 @@ func (r *Reconciler) trust(ctx context.Context, s *scope) (check.Trusted, error)
 	if err != nil || s.snapshot.Spec.SourceRef.Kind != v1alpha1.GoCacheKind {
 		return trusted, err
 	}
-	trusted.Flags = append(trusted.Flags, check.CoverageFlags(declared)...)
+	trusted.FullCoverage = check.FullCoverage(declared)
 	if s.facts.source != nil {
 		trusted.TrustSources(s.facts.source.sums)
 	}

@@ -154,7 +154,7 @@ func TestScheduledCleanup(t *testing.T) {
 	w.wait(61 * time.Minute)
 	job := get[batchv1.Job](w, "ci-writer")
 	container := job.Spec.Template.Spec.Containers[0]
-	const command = "/tools/gocache-agent cleanup --json --root /gocache --termination-log /dev/termination-log" +
+	const command = "/tools/gocache-agent cleanup --json --termination-log /dev/termination-log --root /gocache" +
 		" --modcache /gocache/mod --buildcache /gocache/build --max-size 10737418240 --max-age 48h0m0s"
 	if got := strings.Join(container.Command, " "); got != command || container.Image != "go:1.26.8" || container.VolumeMounts[0].ReadOnly {
 		t.Errorf("command %s\nin %s, claim mounted %+v", got, container.Image, container.VolumeMounts[0])

@@ -53,7 +53,7 @@ func TestScheduledCheck(t *testing.T) {
 		t.Errorf("the PVC is mounted %+v, want read-only", m)
 	}
 	// The warm-ups of this test report no digest.
-	if got := strings.Join(container.Command, " "); !strings.HasSuffix(got, "--volume /cache --live --root /cache --modcache /cache/mod --buildcache /cache/build --never-sealed") {
+	if got := strings.Join(container.Command, " "); !strings.HasSuffix(got, "--modcache /cache/mod --buildcache /cache/build --volume /cache --live --never-sealed --root /cache") {
 		t.Errorf("command %s", got)
 	}
 	w.request("warm-up-1", v1alpha1.RequestWarmUp) // never beside a check

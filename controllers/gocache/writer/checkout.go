@@ -11,6 +11,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"gocache.dev/operator/controllers/gocache/pass"
+	"gocache.dev/operator/internal/domain/agentcommand"
 	"gocache.dev/operator/internal/domain/gitrepo"
 	"gocache.dev/operator/internal/kube/podspec"
 )
@@ -87,21 +88,18 @@ func (t *turn) checkout(git *pass.GitSource, i int, dir string) (corev1.Containe
 	files := podspec.EmptyDir(fmt.Sprintf("source-%d", i))
 	files.EmptyDir.SizeLimit = ptr.To(resource.MustParse(checkoutLimit))
 	mount := corev1.VolumeMount{Name: files.Name, MountPath: dir}
+	command := agentcommand.Fetch{URL: git.URL, Commit: git.Commit, Dir: dir, ReportInDir: true, Ref: git.Ref}
 	fetch := corev1.Container{
 		Name: files.Name, Image: t.Images.Operator,
-		Command:                  []string{"/gocache-agent", "fetch", "--url", git.URL, "--commit", git.Commit, "--dir", dir, "--report-in-dir"},
 		VolumeMounts:             []corev1.VolumeMount{mount, {Name: "tmp", MountPath: "/tmp"}},
 		TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
-	}
-	if git.Ref != "" {
-		fetch.Command = append(fetch.Command, "--ref", git.Ref)
 	}
 	volumes := []corev1.Volume{files}
 	if git.Secret != "" {
 		secret := credentials(fmt.Sprintf("secret-%d", i), git.Secret)
 		volumes = append(volumes, secret)
 		at := path.Join(secretsDir, fmt.Sprint(i))
-		fetch.Command = append(fetch.Command, "--secret", at)
+		command.Secret = at
 		fetch.VolumeMounts = append(fetch.VolumeMounts, corev1.VolumeMount{Name: secret.Name, MountPath: at, ReadOnly: true})
 	}
 	if git.CA != "" {
@@ -110,8 +108,9 @@ func (t *turn) checkout(git *pass.GitSource, i int, dir string) (corev1.Containe
 		volumes = append(volumes, corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{
 			LocalObjectReference: corev1.LocalObjectReference{Name: git.CA}, Items: []corev1.KeyToPath{{Key: pass.CAKey, Path: pass.CAKey}},
 		}}})
-		fetch.Command = append(fetch.Command, "--ca-file", path.Join(at, pass.CAKey))
+		command.CAFile = path.Join(at, pass.CAKey)
 		fetch.VolumeMounts = append(fetch.VolumeMounts, corev1.VolumeMount{Name: name, MountPath: at, ReadOnly: true})
 	}
+	fetch.Command = agentcommand.InImage(command)
 	return fetch, volumes, mount
 }

@@ -5,8 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"path"
-	"strconv"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -16,9 +14,10 @@ import (
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/controllers/gocache/pass"
+	"gocache.dev/operator/internal/domain/agentcommand"
 	report "gocache.dev/operator/internal/domain/cleanup"
-	"gocache.dev/operator/internal/domain/goenv"
 	"gocache.dev/operator/internal/kube/bounded"
+	"gocache.dev/operator/internal/kube/check"
 	"gocache.dev/operator/internal/kube/jobrun"
 	"gocache.dev/operator/internal/plan/cleanup"
 	"gocache.dev/operator/internal/plan/growth"
@@ -112,29 +111,23 @@ func (cleanUp) waitsFor(t *turn) string {
 // agent in the toolchain's image, since it repeats builds.
 func (cleanUp) job(_ context.Context, t *turn, due plan.DueAction) (*batchv1.Job, error) {
 	spec, mount := t.cache.Spec.Cleanup, t.cache.Spec.Environment.MountPath
-	command := []string{path.Join(toolsDir, "gocache-agent"), "cleanup", "--json", "--root", mount, "--termination-log", "/dev/termination-log"}
-	if pass.Has(t.cache, v1alpha1.LayerModules) {
-		command = append(command, "--modcache", goenv.ModuleCache(mount))
-	}
-	if pass.Has(t.cache, v1alpha1.LayerBuild) {
-		command = append(command, "--buildcache", goenv.BuildCache(mount))
-	}
+	caches := check.Layers(t.cache.Spec.Layers, mount)
+	command := agentcommand.Cleanup{Root: mount, ModCache: caches.ModCache, BuildCache: caches.BuildCache}
 	if spec.MaxSize != nil {
-		command = append(command, "--max-size", strconv.FormatInt(spec.MaxSize.Value(), 10))
+		command.MaxSize = spec.MaxSize.Value()
 	}
 	if spec.MaxAge != nil {
-		command = append(command, "--max-age", spec.MaxAge.Duration.String())
+		command.MaxAge = spec.MaxAge.Duration
 	}
 	job := t.jobSpec(cleanUp{}, due)
 	job.Annotations[v1alpha1.InputsAnnotation] = t.bounds()
 	if cleanup.Decide(t.cleanupFacts()).Step == cleanup.Apply {
 		p := t.cache.Status.Cleanup.LastPlan
 		job.Annotations[v1alpha1.PlanAnnotation] = p.Digest
-		command = append(command, t.sealedFlag()...)
-		command = append(command, "--apply", p.Digest, "--as-of", p.Time.UTC().Format(time.RFC3339))
+		command.Seal, command.Apply, command.AsOf = t.seal(), p.Digest, p.Time.Time
 	}
 	t.inToolchain(&job)
-	job.Command = command
+	job.Command = agentcommand.In(toolsDir, command)
 	return job.Object(), nil
 }
 

@@ -3,7 +3,6 @@ package writer
 import (
 	"context"
 	"fmt"
-	"path"
 	"slices"
 	"strings"
 	"time"
@@ -15,7 +14,7 @@ import (
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/controllers/gocache/pass"
-	"gocache.dev/operator/internal/domain/goenv"
+	"gocache.dev/operator/internal/domain/agentcommand"
 	"gocache.dev/operator/internal/domain/integrity"
 	"gocache.dev/operator/internal/kube/bounded"
 	"gocache.dev/operator/internal/kube/check"
@@ -111,13 +110,13 @@ func (integrityCheck) job(ctx context.Context, t *turn, due plan.DueAction) (*ba
 	if err != nil {
 		return nil, err
 	}
-	trust.Flags = append(trust.Flags, check.CoverageFlags(declared)...)
+	trust.FullCoverage = check.FullCoverage(declared)
 	trust.TrustSources(check.Sources(t.cache.Spec.WarmUp))
 	job := t.jobSpec(integrityCheck{}, due)
 	job.Image = t.Images.Operator
-	job.Command = append(append([]string{
-		"/gocache-agent", "verify", "--json", "--termination-log", "/dev/termination-log", "--volume", checkedDir, "--live", "--root", checkedDir,
-	}, layerFlags(t.checkedLayers())...), append(t.sealedFlag(), trust.Flags...)...)
+	content := check.Layers(t.checkedLayers(), checkedDir)
+	content.Volume, content.Live, content.Seal = checkedDir, true, t.seal()
+	job.Command = agentcommand.InImage(agentcommand.Verify{Content: content, Root: checkedDir, Trust: trust.Trust})
 	job.Volumes = append([]corev1.Volume{podspec.Claim(cacheVolume, t.cache.Name)}, trust.Volumes...)
 	job.Mounts = append([]corev1.VolumeMount{{Name: cacheVolume, MountPath: checkedDir, ReadOnly: true}}, trust.Mounts...)
 	job.Deadline = t.checkDeadline()
@@ -259,19 +258,6 @@ func verdictAtCreation(c *v1alpha1.CacheSnapshot) v1alpha1.Verdict {
 		return v1alpha1.VerdictIntact
 	}
 	return c.Status.Verification.Verdict
-}
-
-func layerFlags(layers []v1alpha1.CacheLayer) []string {
-	var flags []string
-	for _, layer := range layers {
-		switch layer {
-		case v1alpha1.LayerModules:
-			flags = append(flags, "--modcache", path.Join(checkedDir, goenv.ModulesDir))
-		case v1alpha1.LayerBuild:
-			flags = append(flags, "--buildcache", path.Join(checkedDir, goenv.BuildDir))
-		}
-	}
-	return flags
 }
 
 // settled reports whether no further check is made for the same cause.

@@ -1,14 +1,16 @@
 package writer
 
-// sealedFlag gives the agent the digest of what the last run left on the cache
+import "gocache.dev/operator/internal/domain/agentcommand"
+
+// seal gives the agent the digest of what the last run left on the cache
 // PVC and reported. It stays while a run changes the content, and if that run is
 // killed: what the killed run left is then compared with it, since another
 // process may have changed that. Without a digest nothing vouches for any of it.
-func (t *turn) sealedFlag() []string {
+func (t *turn) seal() agentcommand.Seal {
 	if t.cache.Status.ManifestDigest == "" || t.NeverWarmed(t.cache) {
-		return []string{"--never-sealed"}
+		return agentcommand.Seal{NeverSealed: true}
 	}
-	return []string{"--sealed-digest", t.cache.Status.ManifestDigest}
+	return agentcommand.Seal{SealedDigest: t.cache.Status.ManifestDigest}
 }
 
 // recordSeal records what a run left on the cache PVC, if it reported that.

@@ -18,6 +18,7 @@ import (
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/controllers/gocache/pass"
+	"gocache.dev/operator/internal/domain/agentcommand"
 	"gocache.dev/operator/internal/domain/goenv"
 	warmreport "gocache.dev/operator/internal/domain/warmup"
 	"gocache.dev/operator/internal/kube/bounded"
@@ -138,10 +139,11 @@ func (warmUp) waitsFor(t *turn) string {
 func (warmUp) job(_ context.Context, t *turn, due plan.DueAction) (*batchv1.Job, error) {
 	cache := t.cache
 	mount := cache.Spec.Environment.MountPath
-	command := []string{path.Join(toolsDir, "gocache-agent"), "warm", "--root", mount, "--termination-log", "/dev/termination-log", "--expect-go", cache.Spec.Toolchain.Version}
-	command = append(command, "--modcache", t.layerDir(v1alpha1.LayerModules, goenv.ModuleCache(mount)))
-	command = append(command, "--buildcache", t.layerDir(v1alpha1.LayerBuild, goenv.BuildCache(mount)))
-	command = append(command, t.sealedFlag()...)
+	command := agentcommand.Warm{
+		Root: mount, ExpectGo: cache.Spec.Toolchain.Version, Seal: t.seal(),
+		ModCache:   t.layerDir(v1alpha1.LayerModules, goenv.ModuleCache(mount)),
+		BuildCache: t.layerDir(v1alpha1.LayerBuild, goenv.BuildCache(mount)),
+	}
 	job := t.jobSpec(warmUp{}, due)
 	job.Annotations[v1alpha1.InputsAnnotation] = t.inputs()
 	if built := commits(t.Sources); built != "" {
@@ -157,14 +159,14 @@ func (warmUp) job(_ context.Context, t *turn, due plan.DueAction) (*batchv1.Job,
 	if t.ProxySecret != "" {
 		volume, mount := proxyCredentials(t.ProxySecret)
 		job.Volumes, job.Mounts = append(job.Volumes, volume), append(job.Mounts, mount)
-		command = append(command, "--proxy-url", t.ProxyURL, "--proxy-credentials", mount.MountPath)
+		command.ProxyURL, command.ProxyCredentials = t.ProxyURL, mount.MountPath
 	}
-	command = append(command, stopAfter(job.Deadline)...)
+	command.StopAfter = stopAfter(job.Deadline)
 	for i, src := range t.Sources {
 		name := fmt.Sprintf("source-%d", i)
 		dir := path.Join(sourcesDir, fmt.Sprint(i))
 		if src.Missing != "" {
-			command = append(command, "--source", agentSource(src, "").Flag())
+			command.Sources = append(command.Sources, agentSource(src, "").Flag())
 			continue
 		}
 		if src.Git != nil {
@@ -174,20 +176,20 @@ func (warmUp) job(_ context.Context, t *turn, due plan.DueAction) (*batchv1.Job,
 			job.Volumes = append(job.Volumes, sourceVolume(name, src))
 			job.Mounts = append(job.Mounts, corev1.VolumeMount{Name: name, MountPath: dir, ReadOnly: true})
 		}
-		command = append(command, "--source", agentSource(src, dir).Flag())
+		command.Sources = append(command.Sources, agentSource(src, dir).Flag())
 	}
-	job.Command = command
+	job.Command = agentcommand.In(toolsDir, command)
 	return job.Object(), nil
 }
 
 // stopAfter lets the agent record what it has done before the pod is ended: the
-// next warm-up removes what is not recorded.
-func stopAfter(deadline time.Duration) []string {
+// next warm-up removes what is not recorded. 0: the deadline is too short for that.
+func stopAfter(deadline time.Duration) time.Duration {
 	margin := max(deadline/10, 30*time.Second)
 	if deadline < 4*margin {
-		return nil
+		return 0
 	}
-	return []string{"--stop-after", (deadline - margin).String()}
+	return deadline - margin
 }
 
 // recordContent copies what the writer left on the PVC.
@@ -225,7 +227,7 @@ func (t *turn) inToolchain(job *jobrun.Spec) {
 	job.Image, job.Env = t.toolchainImage(), goenv.Online(t.Environment(t.cache))
 	job.Env["HOME"], job.Work = "/tmp", podspec.Compiling
 	job.Init = []corev1.Container{{
-		Name: "install", Image: t.Images.Operator, Command: []string{"/gocache-agent", "install", toolsDir},
+		Name: "install", Image: t.Images.Operator, Command: agentcommand.InImage(agentcommand.Install{Dir: toolsDir}),
 		VolumeMounts: []corev1.VolumeMount{{Name: "tools", MountPath: toolsDir}},
 	}}
 	job.Volumes = []corev1.Volume{podspec.Claim(cacheVolume, t.cache.Name), podspec.EmptyDir("tmp"), podspec.EmptyDir("tools")}

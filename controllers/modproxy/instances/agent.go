@@ -11,6 +11,7 @@ import (
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/controllers/modproxy/pass"
+	"gocache.dev/operator/internal/domain/agentcommand"
 	"gocache.dev/operator/internal/domain/probe"
 	"gocache.dev/operator/internal/kube/check"
 	"gocache.dev/operator/internal/kube/podspec"
@@ -34,21 +35,15 @@ var bytesPerSecond = resource.MustParse("16Mi")
 // agent monitors the store from beside the server. It starts first, creates the
 // store's root, and ends last.
 func (r Reconciler) agent(p *v1alpha1.ModProxy, instance *v1alpha1.ProxyInstance, run program, trusted check.Trusted) corev1.Container {
-	command := []string{
-		"/gocache-agent", "store", "--store", storeDir, "--prepare", "--listen", net.JoinHostPort("", strconv.Itoa(pass.AgentPort)),
-		"--min-free", minFree, "--volume-size", strconv.FormatInt(instance.Storage.Size.Value(), 10),
-	}
-	if run.page != "" {
-		command = append(command, "--server", run.page)
+	command := agentcommand.Store{
+		Store: storeDir, Prepare: true, Listen: net.JoinHostPort("", strconv.Itoa(pass.AgentPort)), MinFree: minFree,
+		VolumeSize: instance.Storage.Size.Value(), Server: run.page,
 	}
 	if run.layout != "" {
 		interval, rate := checks(p)
-		command = append(command, "--layout", string(run.layout), "--state", seenFile,
-			"--token-file", tokenFile, "--interval", interval.String(), "--bytes-per-second", strconv.FormatInt(rate.Value(), 10))
-		if withdraws(p) {
-			command = append(command, "--withdraw")
-		}
-		command = append(command, trusted.Flags...)
+		command.Layout, command.State, command.TokenFile = string(run.layout), seenFile, tokenFile
+		command.Interval, command.BytesPerSecond = &interval, rate.Value()
+		command.Withdraw, command.Trust = withdraws(p), trusted.Trust
 	}
 	mounts := append([]corev1.VolumeMount{{Name: "store", MountPath: storeMount}, {Name: "tmp", MountPath: "/tmp"}}, trusted.Mounts...)
 	if run.layout != "" {
@@ -56,7 +51,7 @@ func (r Reconciler) agent(p *v1alpha1.ModProxy, instance *v1alpha1.ProxyInstance
 	}
 	started := ask(httpGet("/healthz", pass.AgentPort), 1, 60)
 	return corev1.Container{
-		Name: agentName, Image: r.Images.Operator, Command: command,
+		Name: agentName, Image: r.Images.Operator, Command: agentcommand.InImage(command),
 		RestartPolicy: ptr.To(corev1.ContainerRestartPolicyAlways),
 		Ports:         []corev1.ContainerPort{{Name: agentName, ContainerPort: pass.AgentPort}},
 		StartupProbe:  started, ReadinessProbe: ask(httpGet(probe.ReadyPath, pass.AgentPort), 2, 2), LivenessProbe: ask(httpGet("/healthz", pass.AgentPort), 10, 6),

@@ -16,6 +16,7 @@ import (
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/controllers/modproxy/pass"
+	"gocache.dev/operator/internal/domain/agentcommand"
 	"gocache.dev/operator/internal/domain/gitrepo"
 	"gocache.dev/operator/internal/kube/conditions"
 	"gocache.dev/operator/internal/kube/consent"
@@ -165,17 +166,16 @@ func (f fetching) addTo(pod *corev1.PodSpec, operator string, p *v1alpha1.ModPro
 		return
 	}
 	size := ptr.Deref(f.spec.CacheSize, vcsCacheSize)
-	command := []string{
-		toolsDir + "/gocache-agent", "vcs", "--listen", vcsAddress, "--modules", patterns(p), "--dir", vcsCacheDir + "/vcs",
-		// The kubelet evicts a pod whose emptyDir is larger than its limit.
-		"--max-bytes", fmt.Sprint(size.Value() / 5 * 4),
+	command := agentcommand.VCS{
+		Listen: vcsAddress, Modules: patterns(p), Dir: vcsCacheDir + "/vcs",
+		MaxBytes: size.Value() / 5 * 4, // the kubelet evicts a pod whose emptyDir is larger than its limit
 	}
 	mounts := []corev1.VolumeMount{{Name: toolsName, MountPath: toolsDir, ReadOnly: true}, {Name: vcsCache, MountPath: vcsCacheDir}}
 	repositories := podspec.EmptyDir(vcsCache)
 	repositories.EmptyDir.SizeLimit = &size
 	pod.Volumes = append(pod.Volumes, podspec.EmptyDir(toolsName), repositories)
 	if f.secret != "" {
-		command = append(command, "--secret", vcsKeysDir, "--hosts", f.hosts)
+		command.Secret, command.Hosts = vcsKeysDir, f.hosts
 		keys := credentials{secret: f.secret, keys: append(gitrepo.Keys(), netrcKey, gitrepo.CAKey)}
 		volume := keys.volume()
 		volume.Name = vcsSecret
@@ -183,7 +183,7 @@ func (f fetching) addTo(pod *corev1.PodSpec, operator string, p *v1alpha1.ModPro
 		mounts = append(mounts, corev1.VolumeMount{Name: vcsSecret, MountPath: vcsKeysDir, ReadOnly: true})
 	}
 	if f.trusts() {
-		command = append(command, "--ca-file", path.Join(vcsCADir, caKey))
+		command.CAFile = path.Join(vcsCADir, caKey)
 		pod.Volumes = append(pod.Volumes, corev1.Volume{Name: vcsCA, VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{
 			LocalObjectReference: corev1.LocalObjectReference{Name: f.spec.TrustedCA.ConfigMapRef.Name},
 			Items:                []corev1.KeyToPath{{Key: caKey, Path: caKey}}, Optional: ptr.To(true),
@@ -202,11 +202,11 @@ func (f fetching) addTo(pod *corev1.PodSpec, operator string, p *v1alpha1.ModPro
 		resources = podspec.Resources(podspec.Compiling, f.spec.Resources, nil)
 	}
 	pod.InitContainers = append(pod.InitContainers, corev1.Container{
-		Name: "install", Image: operator, Command: []string{"/gocache-agent", "install", toolsDir},
+		Name: "install", Image: operator, Command: agentcommand.InImage(agentcommand.Install{Dir: toolsDir}),
 		SecurityContext: podspec.Restricted(), VolumeMounts: []corev1.VolumeMount{{Name: toolsName, MountPath: toolsDir}},
 	})
 	pod.Containers = append(pod.Containers, corev1.Container{
-		Name: vcsName, Image: f.image, Command: command, Env: podspec.Env(proxies), Resources: resources,
+		Name: vcsName, Image: f.image, Command: agentcommand.In(toolsDir, command), Env: podspec.Env(proxies), Resources: resources,
 		SecurityContext: podspec.Restricted(), VolumeMounts: mounts,
 	})
 }

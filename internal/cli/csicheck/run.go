@@ -19,6 +19,7 @@ import (
 
 	"gocache.dev/operator/internal/cli/status"
 	"gocache.dev/operator/internal/cli/temporary"
+	"gocache.dev/operator/internal/domain/agentcommand"
 	"gocache.dev/operator/internal/kube/podspec"
 	"gocache.dev/operator/internal/kube/volume"
 )
@@ -207,9 +208,9 @@ func (r *run) snapshotClass(ctx context.Context) (name, reason, fix string, err 
 // provision creates a volume, writes to it, and keeps it mounted: a driver may
 // need a mounted volume to expand it.
 func (r *run) provision(ctx context.Context) (string, error) {
-	spec := r.pod(r.set.Name, "check", mount, "--hold")
+	spec := r.pod(r.set.Name, agentcommand.VolumeTestCheck{Dir: mount, Hold: true})
 	write := spec.Containers[0].DeepCopy()
-	write.Name, write.Command = "write", []string{"/gocache-agent", "volume-test", "write", mount}
+	write.Name, write.Command = "write", agentcommand.InImage(agentcommand.VolumeTestWrite{Dir: mount})
 	spec.InitContainers = []corev1.Container{*write}
 	if err := r.set.Begin(ctx, spec, stages*r.Timeout+time.Minute); err != nil {
 		return "", err
@@ -265,7 +266,7 @@ func (r *run) clone(ctx context.Context, name string, size resource.Quantity) (s
 	if err := r.set.Create(ctx, claim); err != nil {
 		return "", err
 	}
-	pod, err := r.set.Pod(ctx, name, r.pod(name, "check", mount, "--termination-log", corev1.TerminationMessagePathDefault))
+	pod, err := r.set.Pod(ctx, name, r.pod(name, agentcommand.VolumeTestCheck{Dir: mount}))
 	if err != nil {
 		return "", err
 	}
@@ -317,7 +318,7 @@ func (r *run) expand(ctx context.Context) (string, error) {
 }
 
 // pod runs the agent's volume test on a PVC.
-func (r *run) pod(claim string, command ...string) corev1.PodSpec {
+func (r *run) pod(claim string, command agentcommand.VolumeTestCheck) corev1.PodSpec {
 	return corev1.PodSpec{
 		SecurityContext: &corev1.PodSecurityContext{
 			RunAsNonRoot: ptr.To(true), RunAsUser: ptr.To[int64](user), RunAsGroup: ptr.To[int64](user), FSGroup: ptr.To[int64](user),
@@ -326,7 +327,7 @@ func (r *run) pod(claim string, command ...string) corev1.PodSpec {
 		},
 		Volumes: []corev1.Volume{podspec.Claim("volume", claim)},
 		Containers: []corev1.Container{{
-			Name: "check", Image: r.Image, Command: append([]string{"/gocache-agent", "volume-test"}, command...),
+			Name: "check", Image: r.Image, Command: agentcommand.InImage(command),
 			VolumeMounts: []corev1.VolumeMount{{Name: "volume", MountPath: mount}},
 		}},
 	}

@@ -16,6 +16,7 @@ import (
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/cli/temporary"
+	"gocache.dev/operator/internal/domain/agentcommand"
 	"gocache.dev/operator/internal/domain/integrity"
 	"gocache.dev/operator/internal/domain/manifest"
 	"gocache.dev/operator/internal/kube/podspec"
@@ -129,16 +130,19 @@ func same(from, to *v1alpha1.CacheSnapshot) string {
 func start(ctx context.Context, set *temporary.Set, o Options, image string, from, to *v1alpha1.CacheSnapshot) (*corev1.Pod, error) {
 	spec := corev1.PodSpec{SecurityContext: podspec.Security(from.Status.Source.Ownership)}
 	podspec.Place(&spec, from.Spec.PodTemplate, "", nil)
-	c := corev1.Container{Name: container, Image: image, Command: []string{"/gocache-agent", "diff", "--json", "--termination-log", corev1.TerminationMessagePathDefault}}
+	c := corev1.Container{Name: container, Image: image}
 	// The last line of its log has the reason why it could not compare.
 	c.TerminationMessagePolicy = corev1.TerminationMessageFallbackToLogsOnError
+	manifest := func(side string) string {
+		return path.Join("/", side, integrity.RecordsDir, integrity.ManifestName)
+	}
+	c.Command = agentcommand.InImage(agentcommand.Diff{From: manifest("from"), To: manifest("to")})
 	sides := []struct {
 		name string
 		of   *v1alpha1.CacheSnapshot
 	}{{"from", from}, {"to", to}}
 	for _, side := range sides {
 		dir := "/" + side.name
-		c.Command = append(c.Command, path.Join(dir, integrity.RecordsDir, integrity.ManifestName))
 		c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: side.name, MountPath: dir, ReadOnly: true})
 		spec.Volumes = append(spec.Volumes, podspec.Claim(side.name, set.Name+"-"+side.name))
 	}

@@ -5,12 +5,13 @@ import (
 	"testing"
 
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/domain/agentcommand"
 	"gocache.dev/operator/internal/kube/check"
 )
 
 // A Job checks the whole volume of a cache; the store of a proxy has entries of
 // its server at its root.
-func TestCommandChecksTheFullVolume(t *testing.T) {
+func TestContentIsTheFullVolume(t *testing.T) {
 	for name, tt := range map[string]struct {
 		of   v1alpha1.SourceRecord
 		want string
@@ -22,7 +23,7 @@ func TestCommandChecksTheFullVolume(t *testing.T) {
 		},
 		"store": {v1alpha1.SourceRecord{Layout: "goproxy"}, " --store /cache/modules --layout goproxy"},
 	} {
-		if got := strings.Join(check.Command(&tt.of, "/cache"), " "); !strings.HasSuffix(got, tt.want) {
+		if got := strings.Join(agentcommand.Verify{Content: check.Content(&tt.of, "/cache")}.Args(), " "); !strings.HasSuffix(got, tt.want) {
 			t.Errorf("%s: %s, want it to end with %s", name, got, tt.want)
 		}
 	}

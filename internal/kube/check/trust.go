@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/domain/agentcommand"
 	"gocache.dev/operator/internal/kube/conditions"
 	"gocache.dev/operator/internal/kube/read"
 )
@@ -22,15 +23,15 @@ const (
 )
 
 // Trusted is what the agent needs to compare checksums with data from outside
-// the cache: flags of its command, and volumes of its pod.
+// the cache: what its command names, and volumes of its pod.
 type Trusted struct {
-	Flags   []string
+	agentcommand.Trust
 	Volumes []corev1.Volume
 	Mounts  []corev1.VolumeMount
 }
 
-// Trust turns the trust that is declared at a field of a spec into flags and
-// files. The ConfigMaps are read first: a pod that waits for a missing one does
+// Trust turns the trust that is declared at a field of a spec into what a command
+// names, and files. The ConfigMaps are read first: a pod that waits for a missing one does
 // not report it in its status.
 func Trust(ctx context.Context, live client.Reader, namespace, field string, spec *v1alpha1.Trust) (Trusted, error) {
 	var t Trusted
@@ -49,27 +50,22 @@ func Trust(ctx context.Context, live client.Reader, namespace, field string, spe
 			}
 		}
 		name, dir := fmt.Sprintf("trust-%d", i), path.Join(trustDir, fmt.Sprint(i))
-		t.Flags = append(t.Flags, "--gosum", path.Join(dir, goSumKey))
+		t.GoSum = append(t.GoSum, path.Join(dir, goSumKey))
 		t.Mounts = append(t.Mounts, corev1.VolumeMount{Name: name, MountPath: dir, ReadOnly: true})
 		t.Volumes = append(t.Volumes, corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{
 			LocalObjectReference: corev1.LocalObjectReference{Name: ref.Name},
 			Items:                []corev1.KeyToPath{{Key: goSumKey, Path: goSumKey}},
 		}}})
 	}
-	if spec.ChecksumDatabase != "" {
-		t.Flags = append(t.Flags, "--sumdb", spec.ChecksumDatabase)
-	}
+	t.SumDB = spec.ChecksumDatabase
 	return t, nil
 }
 
-// CoverageFlags make the check of a cache inconclusive if trust that is declared
-// does not name what it holds. What was seen first cannot name later versions, so it
-// alone asks for nothing.
-func CoverageFlags(spec *v1alpha1.Trust) []string {
-	if spec == nil || len(spec.GoSumRefs) == 0 && spec.ChecksumDatabase == "" || spec.Coverage == v1alpha1.CoveragePartial {
-		return nil
-	}
-	return []string{"--full-coverage"}
+// FullCoverage reports whether the check of a cache is inconclusive if trust that
+// is declared does not name what it holds. What was seen first cannot name later
+// versions, so it alone asks for nothing.
+func FullCoverage(spec *v1alpha1.Trust) bool {
+	return spec != nil && (len(spec.GoSumRefs) > 0 || spec.ChecksumDatabase != "") && spec.Coverage != v1alpha1.CoveragePartial
 }
 
 // Sources are the ConfigMaps that a cache is warmed with.
@@ -92,7 +88,7 @@ func Sources(spec *v1alpha1.WarmUp) []string {
 func (t *Trusted) TrustSources(configMaps []string) {
 	for i, name := range configMaps {
 		volume, dir := fmt.Sprintf("source-%d", i), path.Join(trustDir, "sources", fmt.Sprint(i))
-		t.Flags = append(t.Flags, "--gosum-if-present", path.Join(dir, goSumKey))
+		t.OptionalGoSum = append(t.OptionalGoSum, path.Join(dir, goSumKey))
 		t.Mounts = append(t.Mounts, corev1.VolumeMount{Name: volume, MountPath: dir, ReadOnly: true})
 		t.Volumes = append(t.Volumes, corev1.Volume{Name: volume, VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{
 			LocalObjectReference: corev1.LocalObjectReference{Name: name}, Optional: ptr.To(true),

@@ -8,6 +8,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/domain/agentcommand"
 	"gocache.dev/operator/internal/domain/goenv"
 	"gocache.dev/operator/internal/domain/store"
 	"gocache.dev/operator/internal/kube/apply"
@@ -107,7 +108,7 @@ func (r Run) job(ctx context.Context, c Content) (jobrun.Spec, error) {
 	}
 	spec := jobrun.Spec{
 		Namespace: r.Owner.GetNamespace(), Name: r.NextName(), Labels: labels,
-		Image: c.Image, Command: append(check.Command(created, contentDir), c.Trusted.Flags...),
+		Image: c.Image, Command: agentcommand.InImage(agentcommand.Verify{Content: check.Content(created, contentDir), Trust: c.Trusted.Trust}),
 		Volumes:  append([]corev1.Volume{podspec.Claim("next", r.NextName())}, c.Trusted.Volumes...),
 		Mounts:   append([]corev1.VolumeMount{{Name: "next", MountPath: contentDir, ReadOnly: true}}, c.Trusted.Mounts...),
 		Template: c.Template, Resources: c.Resources,
@@ -119,7 +120,7 @@ func (r Run) job(ctx context.Context, c Content) (jobrun.Spec, error) {
 	if r.Intent.Snapshot == "" {
 		spec.Init = []corev1.Container{{
 			Name: "prepare", Image: c.Image, Resources: podspec.Resources(podspec.Checking, c.Resources, c.Template),
-			Command:      []string{"/gocache-agent", "store", "--store", path.Join(contentDir, store.Dir), "--prepare", "--once"},
+			Command:      agentcommand.InImage(agentcommand.Store{Store: path.Join(contentDir, store.Dir), Prepare: true, Once: true}),
 			VolumeMounts: []corev1.VolumeMount{{Name: "next", MountPath: contentDir}},
 		}}
 		return spec, nil
@@ -128,10 +129,9 @@ func (r Run) job(ctx context.Context, c Content) (jobrun.Spec, error) {
 		spec.Volumes = append(spec.Volumes, podspec.Claim("source", r.SourceName()))
 		spec.Init = []corev1.Container{{
 			Name: "copy", Image: c.Image, Resources: podspec.Resources(podspec.Checking, c.Resources, c.Template),
-			Command: []string{
-				"/gocache-agent", "restore", "--from", sourceDir, "--to", contentDir, "--no-verify",
-				"--mod-dir", goenv.ModulesDir, "--build-dir", goenv.BuildDir,
-			},
+			Command: agentcommand.InImage(agentcommand.Restore{
+				From: sourceDir, To: contentDir, NoVerify: true, ModDir: goenv.ModulesDir, BuildDir: goenv.BuildDir,
+			}),
 			VolumeMounts: []corev1.VolumeMount{{Name: "source", MountPath: sourceDir, ReadOnly: true}, {Name: "next", MountPath: contentDir}},
 		}}
 	}

@@ -14,6 +14,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/domain/agentcommand"
 	"gocache.dev/operator/internal/kube/check"
 )
 
@@ -173,7 +174,7 @@ func TestJob(t *testing.T) {
 	c := w.run.Content
 	c.Snapshot.Status.Source.Ownership = &v1alpha1.Ownership{RunAsUser: ptr.To[int64](7)}
 	c.Trusted = check.Trusted{
-		Flags: []string{"--sumdb", "db"}, Volumes: []corev1.Volume{{Name: "trust-0"}}, Mounts: []corev1.VolumeMount{{Name: "trust-0", MountPath: "/trust/0", ReadOnly: true}},
+		Trust: agentcommand.Trust{SumDB: "db"}, Volumes: []corev1.Volume{{Name: "trust-0"}}, Mounts: []corev1.VolumeMount{{Name: "trust-0", MountPath: "/trust/0", ReadOnly: true}},
 	}
 	c.Template = &v1alpha1.PodTemplate{PriorityClassName: "low"}
 	c.Resources = &v1alpha1.Resources{Limits: map[string]resource.Quantity{"memory": resource.MustParse("1Gi")}}
