@@ -359,8 +359,10 @@ type WarmUpSource struct {
 	// git names a repository, whose packages and tests are built.
 	// +optional
 	Git *GitSource `json:"git,omitempty"`
-	// packages to build, as arguments of go build. Unset: std for a configMapRef,
-	// all packages for git.
+	// packages to build, as arguments of go build. Unset: for git all packages; for a
+	// configMapRef the standard library and all packages of the modules that the
+	// go.mod requires directly, and its tools, as far as the go.sum has what they
+	// import.
 	// +kubebuilder:validation:MaxItems=64
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=256

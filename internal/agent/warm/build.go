@@ -19,7 +19,7 @@ type target struct {
 	dir  string
 	// env beside that of the warm-up, and flags before those of a build.
 	env, flags []string
-	// packages to build unless a build has its own.
+	// packages to build unless a build has its own. None: those of [required].
 	packages []string
 	// own: the packages are of the main modules, so that they are vetted and tested
 	// themselves. Otherwise a package that imports them is.
@@ -82,6 +82,12 @@ func (w *warming) build(ctx context.Context, t *target, b warmup.Build, r *resul
 		packages = t.packages
 	}
 	flags := slices.Concat(t.flags, b.Flags)
+	if len(packages) == 0 {
+		var err error
+		if packages, err = required(ctx, g, flags); err != nil {
+			return err
+		}
+	}
 	if !w.keepsBuilds() {
 		return w.download(ctx, g, t, b, flags, packages, r)
 	}

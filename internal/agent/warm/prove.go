@@ -85,6 +85,9 @@ func (r *rebuild) source(ctx context.Context, source record.Source, dir string) 
 	if err != nil {
 		return err
 	}
+	if len(list) == 0 {
+		return errors.New("the record of the last warm-up names no packages")
+	}
 	if _, ok := source[record.GoMod]; ok {
 		if _, err := dropLocal(dir); err != nil {
 			return err

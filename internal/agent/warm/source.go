@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/mod/modfile"
@@ -133,13 +134,53 @@ func dropLocal(dir string) (dropped []string, err error) {
 	return dropped, os.WriteFile(name, data, 0o600)
 }
 
+// required are the packages that are built of module files which come with no list:
+// the standard library, and what can be built of the modules that the go.mod
+// requires directly, or names as tools. Its go.sum may not have all that their other
+// packages import.
+func required(ctx context.Context, g *goCommand, flags []string) ([]string, error) {
+	data, err := readSmall(filepath.Join(g.dir, record.GoMod))
+	if err != nil {
+		return nil, err
+	}
+	f, err := modfile.Parse(record.GoMod, data, nil)
+	if err != nil {
+		return nil, err
+	}
+	packages := []string{"std"}
+	var patterns []string
+	for _, r := range f.Require {
+		if !r.Indirect {
+			patterns = append(patterns, r.Mod.Path+"/...")
+		}
+	}
+	tools := map[string]bool{}
+	for _, tool := range f.Tool {
+		patterns, tools[tool.Path] = append(patterns, tool.Path), true
+	}
+	if len(patterns) == 0 {
+		return packages, nil
+	}
+	format := "{{if not (or .Error .DepsErrors)}}{{.Name}} {{.ImportPath}}{{end}}"
+	list, err := g.output(ctx, slices.Concat([]string{"list", "-e", "-f", format}, uncovered(flags), patterns)...)
+	if err != nil {
+		return nil, err
+	}
+	for line := range strings.Lines(list) {
+		name, p, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if tools[p] || p != "" && name != "main" && importable(p) {
+			packages = append(packages, p)
+		}
+	}
+	return packages, nil
+}
+
 // packages reads the list of packages: separated by white space, # begins a
-// comment. Without the file it is std: module files have no packages of their
-// own.
+// comment. It is empty without the file.
 func packages(name string) ([]string, error) {
 	data, err := readSmall(name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return []string{"std"}, nil
+		return nil, nil
 	}
 	if err != nil {
 		return nil, err
@@ -153,9 +194,6 @@ func packages(name string) ([]string, error) {
 			}
 			list = append(list, p)
 		}
-	}
-	if len(list) == 0 {
-		list = []string{"std"}
 	}
 	return list, nil
 }

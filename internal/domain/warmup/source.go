@@ -23,8 +23,9 @@ type Source struct {
 	// Repository means that Dir holds whole modules, whose own packages are built,
 	// and that the go command may write there.
 	Repository bool `json:"repository,omitempty"`
-	// Packages to build, as arguments of go build. None: those in the file
-	// "packages" of Dir, or the standard library; of a repository all.
+	// Packages to build, as arguments of go build. None: of a repository all; of
+	// module files those in the file "packages" of Dir, or the standard library and
+	// all packages of the modules that the go.mod requires directly.
 	Packages []string `json:"packages,omitempty"`
 	// Directories of a repository that hold a go.mod or a go.work, relative to Dir.
 	// None: Dir.
