@@ -203,6 +203,12 @@ const (
 	// ReasonQueued: the maximum number of snapshots are in progress; this one starts
 	// when another one has ended.
 	ReasonQueued = "Queued"
+	// ReasonExpansionNotAllowed: the StorageClass does not allow the expansion of a PVC
+	// to the size of the spec; allow it, move to another class, or set the size back.
+	ReasonExpansionNotAllowed = "ExpansionNotAllowed"
+	// ReasonSnapshotAPIMissing: the cluster does not serve the API of CSI snapshots;
+	// install its CRDs and the snapshot controller.
+	ReasonSnapshotAPIMissing = "SnapshotAPIMissing"
 	// ReasonSnapshotClassMissing: no VolumeSnapshotClass fits the driver of the
 	// source's volume; create one.
 	ReasonSnapshotClassMissing = "SnapshotClassMissing"

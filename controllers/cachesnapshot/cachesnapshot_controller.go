@@ -8,14 +8,19 @@ import (
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	ctrlsource "sigs.k8s.io/controller-runtime/pkg/source"
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/kube/conditions"
+	"gocache.dev/operator/internal/kube/csisnapshot"
 	"gocache.dev/operator/internal/kube/event"
 	"gocache.dev/operator/internal/kube/images"
 	"gocache.dev/operator/internal/kube/patch"
@@ -61,17 +66,42 @@ type scope struct {
 // SetupWithManager registers the controller.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	r.lines = lines{creations: queue.New(r.MaxSnapshots), verifications: queue.New(r.MaxVerifications)}
-	return ctrl.NewControllerManagedBy(mgr).
+	c, err := ctrl.NewControllerManagedBy(mgr).
 		Named("cachesnapshot").
 		For(&v1alpha1.CacheSnapshot{}).
 		Owns(&batchv1.Job{}).
 		Owns(&corev1.PersistentVolumeClaim{}).
-		Watches(&snapshotv1.VolumeSnapshot{}, handler.EnqueueRequestsFromMapFunc(byLabel)).
-		Watches(&snapshotv1.VolumeSnapshotClass{}, handler.EnqueueRequestsFromMapFunc(r.withoutCSISnapshot)).
 		Watches(&v1alpha1.GoCache{}, handler.EnqueueRequestsFromMapFunc(r.bySource(v1alpha1.GoCacheKind))).
 		Watches(&v1alpha1.ModProxy{}, handler.EnqueueRequestsFromMapFunc(r.bySource(v1alpha1.ModProxyKind))).
 		WithOptions(controller.Options{MaxConcurrentReconciles: 4}).
-		Complete(r)
+		Build(r)
+	if err != nil {
+		return err
+	}
+	watch := func() error {
+		return errors.Join(
+			c.Watch(ctrlsource.Kind[client.Object](mgr.GetCache(), &snapshotv1.VolumeSnapshot{}, handler.EnqueueRequestsFromMapFunc(byLabel))),
+			c.Watch(ctrlsource.Kind[client.Object](mgr.GetCache(), &snapshotv1.VolumeSnapshotClass{}, handler.EnqueueRequestsFromMapFunc(r.withoutCSISnapshot))),
+		)
+	}
+	if conditions.Stalled(csisnapshot.Served(mgr.GetRESTMapper())) == nil {
+		return watch()
+	}
+	return mgr.Add(manager.RunnableFunc(func(ctx context.Context) error {
+		return watchOnceServed(ctx, mgr.GetRESTMapper(), watch)
+	}))
+}
+
+// watchOnceServed begins to watch CSI snapshots when the cluster serves them. A watch
+// of a kind that is not served ends the manager after two minutes, with all controllers.
+func watchOnceServed(ctx context.Context, mapper meta.RESTMapper, watch func() error) error {
+	err := wait.PollUntilContextCancel(ctx, csisnapshot.ServedInterval, true, func(context.Context) (bool, error) {
+		return csisnapshot.Served(mapper) == nil, nil
+	})
+	if err != nil {
+		return nil //nolint:nilerr // the manager ends
+	}
+	return watch()
 }
 
 // +kubebuilder:rbac:groups=cache.gocache.dev,resources=cachesnapshots,verbs=get;list;watch
@@ -95,6 +125,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 }
 
 func (r *Reconciler) pass(ctx context.Context, s *scope) (err error) {
+	if err := csisnapshot.Served(r.Client.RESTMapper()); err != nil {
+		return err
+	}
 	if s.facts, err = r.observe(ctx, s); err != nil {
 		return err
 	}

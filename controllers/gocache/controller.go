@@ -69,6 +69,7 @@ type progress struct {
 	cache       *v1alpha1.GoCache // the object, with the status that is reported
 	result      pass.Result       // of all parts
 	replacement replacement.Result
+	provision   provision.Result
 	writer      writer.Result
 	snapshots   snapshots.Result
 	// shared is set in place of them for a GoCache with spec.source.
@@ -207,6 +208,7 @@ func (p *progress) replaced(out replacement.Result) {
 // provide lets the part provision have its turn.
 func (r *Reconciler) provide(ctx context.Context, p *progress) error {
 	out, err := provision.Reconciler{Client: r.Client, Live: r.Live, FieldOwner: fieldOwner}.Reconcile(ctx, p.cache, p.Observed)
+	p.provision = out
 	p.result.Add(out.Result)
 	return err
 }

@@ -3,12 +3,16 @@ package gocache
 import (
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"gocache.dev/operator/api/v1alpha1"
 )
@@ -60,21 +64,59 @@ func TestPVCThatGrewByHand(t *testing.T) {
 	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "")
 }
 
-// TestRefusedGrowthCanBeReverted holds that a size which the API server rejects
-// is reported, and that the cache is Ready again after the size was reverted.
-func TestRefusedGrowthCanBeReverted(t *testing.T) {
+// TestExpansionNotAllowed holds that a size to which the StorageClass lets no PVC grow
+// is reported once, with what to do, that the cache stays as usable as it was, and that
+// it grows as soon as the class allows it, or recovers when the size is set back.
+func TestExpansionNotAllowed(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	w.cache() // without a class that could expand
-	w.settle()
-	w.edit(func(c *v1alpha1.GoCache) { c.Spec.Storage.Size = resource.MustParse("2Gi") })
-	if err := w.pass(); err == nil {
-		t.Fatal("the PVC grew without a class that allows it")
+	rigid := func(w *world) *string {
+		name := w.class()
+		class := &storagev1.StorageClass{ObjectMeta: metav1.ObjectMeta{Name: *name}}
+		w.must(server.Client.Get(t.Context(), client.ObjectKeyFromObject(class), class))
+		class.AllowVolumeExpansion = nil
+		w.must(server.Client.Update(t.Context(), class))
+		return name
 	}
-	w.condition(v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonError, "only dynamically provisioned pvc can be resized")
-	w.edit(func(c *v1alpha1.GoCache) { c.Spec.Storage.Size = resource.MustParse("1Gi") })
-	w.settle()
-	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "")
+	for name, tt := range map[string]struct {
+		class   func(*world) *string
+		message string
+	}{
+		"a class that does not allow it": {rigid, "spec.storage.size: PVC ci cannot grow from 1Gi to 2Gi: its StorageClass "},
+		"no class":                       {func(*world) *string { return nil }, "spec.storage.size: PVC ci cannot grow from 1Gi to 2Gi: it has no StorageClass"},
+		"a class that is gone":           {func(*world) *string { return ptr.To("gone") }, "its StorageClass gone does not exist"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			class := tt.class(w)
+			w.cache(func(s *v1alpha1.GoCacheSpec) { s.Storage.StorageClassName = class })
+			w.settle()
+			w.edit(func(c *v1alpha1.GoCache) { c.Spec.Storage.Size = resource.MustParse("2Gi") })
+			w.settle()
+			w.asksFor("1Gi")
+			w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonExpansionNotAllowed, tt.message)
+			w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "")
+			before := len(w.mortal.Writes)
+			w.wait(10 * time.Minute)
+			if wrote := w.mortal.Writes[before:]; len(wrote) > 0 {
+				t.Errorf("it wrote %q", wrote)
+			}
+			size := "1Gi"
+			if class != nil && *class != "gone" {
+				size = "2Gi"
+				patched := &storagev1.StorageClass{ObjectMeta: metav1.ObjectMeta{Name: *class}}
+				w.must(server.Client.Patch(t.Context(), patched, client.RawPatch(types.StrategicMergePatchType, []byte(`{"allowVolumeExpansion": true}`)))) // the command of the message
+			} else {
+				w.edit(func(c *v1alpha1.GoCache) { c.Spec.Storage.Size = resource.MustParse(size) })
+			}
+			w.wait(2 * time.Minute)
+			w.asksFor(size)
+			w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "")
+			if meta.FindStatusCondition(w.get().Status.Conditions, v1alpha1.StalledCondition) != nil {
+				t.Errorf("still stalled: %+v", w.get().Status.Conditions)
+			}
+		})
+	}
 }
 
 // TestPVCThatNeverHadAVolume holds that a PVC whose class or size cannot be

@@ -17,6 +17,7 @@ import (
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/controllers/gocache/pass"
 	"gocache.dev/operator/internal/kube/apply"
+	"gocache.dev/operator/internal/kube/conditions"
 	"gocache.dev/operator/internal/kube/consent"
 	"gocache.dev/operator/internal/kube/csisnapshot"
 	"gocache.dev/operator/internal/kube/jobrun"
@@ -56,6 +57,11 @@ func (r *Reconciler) observe(ctx context.Context, o pass.Observed) (pass.Observe
 		return o, err
 	}
 	if o.Snapshots, err = csisnapshot.Of(ctx, r.Client, r.Indexed, cache.Namespace, v1alpha1.GoCacheKind, cache.Name); err != nil {
+		return o, err
+	}
+	if err := csisnapshot.Served(r.Client.RESTMapper()); conditions.Stalled(err) != nil {
+		o.SnapshotAPIMissing = err.Error()
+	} else if err != nil {
 		return o, err
 	}
 	if err := r.observeProxy(ctx, &o); err != nil {

@@ -15,6 +15,7 @@ import (
 	"gocache.dev/operator/controllers/gocache/pass"
 	"gocache.dev/operator/controllers/gocache/provision"
 	"gocache.dev/operator/internal/kube/conditions"
+	"gocache.dev/operator/internal/kube/csisnapshot"
 	"gocache.dev/operator/internal/kube/event"
 	"gocache.dev/operator/internal/kube/read"
 	"gocache.dev/operator/internal/kube/sharing"
@@ -43,7 +44,10 @@ type shared struct {
 func (r *Reconciler) reconcileShared(ctx context.Context, p *progress) error {
 	p.result.WakeIn(pass.Interval) // the labels of namespaces are not watched
 	p.shared = &shared{}
-	var err error
+	err := csisnapshot.Served(r.Client.RESTMapper())
+	if err != nil {
+		return err
+	}
 	if p.shared.consent, p.shared.source, err = sharing.Consent(ctx, r.Live, p.cache); err != nil {
 		return err
 	}

@@ -89,6 +89,8 @@ func (p *progress) setReady(set conditions.Set, w writer.Status, available *pass
 		set.Suspend(usable, "spec.suspend is set: nothing is started. %s", available.Message)
 	case pvc != nil && pvc.Status.Phase == corev1.ClaimLost:
 		set.Stall(v1alpha1.ReasonPVCLost, "The volume of PersistentVolumeClaim %s is gone; delete the PersistentVolumeClaim to begin again", pvc.Name)
+	case available.Reason == v1alpha1.ReasonSnapshotAPIMissing:
+		set.Stall(available.Reason, "%s", available.Message)
 	case p.NeverWarmed(p.cache) && p.SecretRefused != "":
 		set.Stall(v1alpha1.ReasonSecretRefused, "Not warmed yet: %s", p.secretRefused())
 	case p.NeverWarmed(p.cache) && p.SourceMissing != "":
@@ -120,8 +122,14 @@ func (p *progress) setReady(set conditions.Set, w writer.Status, available *pass
 	default:
 		set.Progress(available.Reason, "%s; %s", available.Message, p.summary(w))
 	}
-	if p.SecretRefused != "" && !p.cache.Spec.Suspend { // also of a cache that is usable
-		set.True(v1alpha1.StalledCondition, v1alpha1.ReasonSecretRefused, "%s", p.secretRefused())
+	// The cache is as usable as it was.
+	was := p.Stored.Status.Conditions
+	if p.SecretRefused != "" && !p.cache.Spec.Suspend {
+		set.StallBeside(was, v1alpha1.ReasonSecretRefused, "%s", p.secretRefused())
+	}
+	if why := p.provision.NotExpandable; why != "" {
+		set.StallBeside(was, v1alpha1.ReasonExpansionNotAllowed,
+			"spec.storage.size: %s; otherwise set storageClassName to a class that does, which moves the content to another volume, or set the size back. It is read again every %s", why, pass.Interval)
 	}
 }
 

@@ -23,6 +23,7 @@ import (
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/cmd/manager"
+	"gocache.dev/operator/internal/testing/env"
 )
 
 // TestManager starts the operator as its Deployment does: it becomes ready,
@@ -184,6 +185,11 @@ func freeAddress(t *testing.T) string {
 
 // kubeconfig writes what a person would have.
 func kubeconfig(t *testing.T) string {
+	t.Helper()
+	return kubeconfigOf(t, server)
+}
+
+func kubeconfigOf(t *testing.T, server *env.Env) string {
 	t.Helper()
 	config := clientcmdapi.Config{
 		Clusters: map[string]*clientcmdapi.Cluster{"c": {

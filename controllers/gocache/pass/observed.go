@@ -61,6 +61,9 @@ type Observed struct {
 	Hindrance string
 	// Snapshots of the cache.
 	Snapshots []v1alpha1.CacheSnapshot
+	// SnapshotAPIMissing is why no snapshot can be created in this cluster; empty: one
+	// can.
+	SnapshotAPIMissing string
 	// Proxy is the value of GOPROXY; empty: the default.
 	Proxy string
 	// ProxyURL is the address of the proxy that is referred to, and ProxySecret the

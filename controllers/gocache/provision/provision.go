@@ -30,6 +30,9 @@ type Reconciler struct {
 // Result is what a pass did about the PVC and the environment.
 type Result struct {
 	pass.Result
+	// NotExpandable is why the PVC cannot become as large as the spec asks for; empty:
+	// it can.
+	NotExpandable string
 }
 
 // Reconcile publishes the environment, then creates the PVC or lets it grow. A

@@ -44,6 +44,7 @@ func Record(cache *v1alpha1.GoCache, o pass.Observed) {
 }
 
 // +kubebuilder:rbac:groups="",resources=persistentvolumeclaims,verbs=create;patch
+// +kubebuilder:rbac:groups=storage.k8s.io,resources=storageclasses,verbs=get
 
 // applyPVC creates the PVC and lets it grow with the spec. A PVC never shrinks:
 // the API server forbids it.
@@ -62,6 +63,14 @@ func (r Reconciler) applyPVC(ctx context.Context, cache *v1alpha1.GoCache, o pas
 			return r.deleteOutdated(ctx, pvc, out)
 		}
 		have := pvc.Spec.Resources.Requests[corev1.ResourceStorage]
+		why, err := volume.NotExpandable(ctx, r.Live, pvc, size)
+		if err != nil {
+			return err
+		}
+		if why != "" { // the rest is applied all the same
+			out.NotExpandable, size = why, have
+			out.WakeIn(pass.Interval)
+		}
 		size = volume.Larger(&size, &have)
 		size = volume.Larger(&size, grownSize(cache, o))
 		if volume.Bound(pvc) && size.Cmp(have) > 0 {

@@ -47,6 +47,9 @@ func Record(cache *v1alpha1.GoCache, o pass.Observed) {
 // existing ones. A step that fails does not keep the others from theirs.
 func (r Reconciler) Reconcile(ctx context.Context, cache *v1alpha1.GoCache, o pass.Observed) (Result, error) {
 	var out Result
+	if o.SnapshotAPIMissing != "" {
+		out.WakeIn(csisnapshot.ServedInterval)
+	}
 	err := errors.Join(
 		r.createDue(ctx, cache, o, &out),
 		policy(cache).Own(ctx, r.Client, o.Snapshots),

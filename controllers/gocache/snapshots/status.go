@@ -18,6 +18,10 @@ const maxReason = 4096
 // names the cache is populated now, and if not, what it waits for.
 func Available(cache *v1alpha1.GoCache, o pass.Observed) *pass.Fact {
 	policy, latest := pass.SnapshotPolicy(cache), cache.Status.LatestVerifiedSnapshot
+	disabled := !pass.AfterWarmUp(cache) && policy.Schedule.Schedule == ""
+	if o.SnapshotAPIMissing != "" && (latest != "" || !disabled) {
+		return pass.False(v1alpha1.ReasonSnapshotAPIMissing, "No snapshots: %s", o.SnapshotAPIMissing)
+	}
 	if latest != "" && o.OfferedOfPrevious(cache) {
 		return pass.True(v1alpha1.ReasonSnapshotAvailable, "New PVCs are populated from CacheSnapshot %s, which is of the previous volume; PVC %s is kept until a snapshot of the present volume is verified, but not after %s",
 			latest, o.Previous.Name, o.PreviousEnd(cache).UTC().Format(time.RFC3339))
@@ -31,7 +35,7 @@ func Available(cache *v1alpha1.GoCache, o pass.Observed) *pass.Fact {
 	switch {
 	case all.Pending != "":
 		return pass.False(v1alpha1.ReasonSnapshotPending, "CacheSnapshot %s is not verified yet%s", all.Pending, reason(o, all.Pending))
-	case !pass.AfterWarmUp(cache) && policy.Schedule.Schedule == "":
+	case disabled:
 		return pass.False(v1alpha1.ReasonSnapshotsDisabled, "No snapshot is created: spec.snapshots.afterWarmUp is false, and there is no schedule. PVCs that name this cache wait until one is requested")
 	case all.Corrupt && f.Content == nil:
 		return pass.False(v1alpha1.ReasonNoVerifiedSnapshot, "CacheSnapshot %s is Corrupt; another one is created when a check has found the cache PVC Intact", all.Failed)

@@ -11,11 +11,13 @@ import (
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/controllers/modproxy/pass"
 	"gocache.dev/operator/internal/kube/apply"
+	"gocache.dev/operator/internal/kube/conditions"
 	"gocache.dev/operator/internal/kube/read"
 	"gocache.dev/operator/internal/kube/volume"
 )
 
 // +kubebuilder:rbac:groups="",resources=persistentvolumeclaims,verbs=get;list;watch;create;patch
+// +kubebuilder:rbac:groups=storage.k8s.io,resources=storageclasses,verbs=get
 
 // ensureStore creates the PVC of a store, or brings it up to date. A PVC never
 // shrinks.
@@ -33,6 +35,15 @@ func (r Reconciler) ensureStore(ctx context.Context, p *v1alpha1.ModProxy, insta
 	if pvc != nil {
 		cannot = storeCannotFollow(instance, pvc)
 		size := pvc.Spec.Resources.Requests[corev1.ResourceStorage]
+		why, err := volume.NotExpandable(ctx, r.Live, pvc, desired.Size)
+		if err != nil {
+			return err
+		}
+		if why != "" { // the rest is applied all the same
+			desired.Size = size
+			cannot = errors.Join(cannot, &conditions.StalledError{Reason: v1alpha1.ReasonExpansionNotAllowed, Message: fmt.Sprintf(
+				"spec.instances[%s].storage.size: %s; otherwise set it back, or add an instance of another name and remove this one", instance.Name, why)})
+		}
 		desired.Size, desired.Class = volume.Larger(&desired.Size, &size), pvc.Spec.StorageClassName
 	}
 	owner := apply.DetachedFrom(p)

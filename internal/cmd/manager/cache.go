@@ -11,8 +11,11 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/rest"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -46,6 +49,25 @@ func onlyOurs() map[client.Object]cache.ByObject {
 
 		&corev1.PersistentVolumeClaim{}: {Transform: trimForeign},
 	}
+}
+
+// newCache makes a cache also on a cluster that does not serve CSI snapshots, which a
+// cache with a restriction on them refuses. Nothing reads them before they are served.
+func newCache(config *rest.Config, o cache.Options) (cache.Cache, error) {
+	o.Mapper = withSnapshots{o.Mapper}
+	return cache.New(config, o)
+}
+
+// withSnapshots has VolumeSnapshots even where they are not served.
+type withSnapshots struct{ meta.RESTMapper }
+
+// RESTMapping of a kind.
+func (m withSnapshots) RESTMapping(kind schema.GroupKind, versions ...string) (*meta.RESTMapping, error) {
+	mapping, err := m.RESTMapper.RESTMapping(kind, versions...)
+	if snapshots := snapshotv1.SchemeGroupVersion.WithKind("VolumeSnapshot"); meta.IsNoMatchError(err) && kind == snapshots.GroupKind() {
+		return &meta.RESTMapping{Resource: snapshotv1.SchemeGroupVersion.WithResource("volumesnapshots"), GroupVersionKind: snapshots, Scope: meta.RESTScopeNamespace}, nil
+	}
+	return mapping, err
 }
 
 // trimForeign reduces a PersistentVolumeClaim that is not the operator's concern

@@ -85,7 +85,7 @@ func (o *options) bind(f *pflag.FlagSet) {
 // manager returns the controller-runtime options that the flags ask for.
 func (o *options) manager() ctrl.Options {
 	return ctrl.Options{
-		Scheme: newScheme(),
+		Scheme: newScheme(), NewCache: newCache,
 		Cache: cache.Options{
 			DefaultNamespaces: namespaces(o.watchNamespaces),
 			ByObject:          onlyOurs(),

@@ -67,6 +67,24 @@ func TestKstatus(t *testing.T) {
 	}
 }
 
+// TestStallBeside holds that Stalled beside Ready keeps the time since when it is
+// true, or each pass would change the object.
+func TestStallBeside(t *testing.T) {
+	var list []metav1.Condition
+	for pass := range 3 {
+		before := append([]metav1.Condition(nil), list...)
+		set := conditions.Set{Conditions: &list, Generation: 7, Now: now.Add(time.Duration(pass) * time.Hour)}
+		set.Ready("R", "")
+		set.StallBeside(before, "S", "")
+	}
+	if got := state(list); got != "Ready=True/R Stalled=True/S" {
+		t.Error(got)
+	}
+	if since := meta.FindStatusCondition(list, v1alpha1.StalledCondition).LastTransitionTime; !since.Time.Equal(now.Truncate(time.Second)) {
+		t.Errorf("stalled since %s, want %s", since, now)
+	}
+}
+
 func TestFailWithoutError(t *testing.T) {
 	var list []metav1.Condition
 	if (conditions.Set{Conditions: &list}).Fail(nil) || len(list) > 0 {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"gocache.dev/operator/api/v1alpha1"
@@ -78,6 +80,16 @@ func (s Set) Stall(reason, format string, args ...any) {
 	s.False(v1alpha1.ReadyCondition, reason, format, args...)
 	s.True(v1alpha1.StalledCondition, reason, format, args...)
 	s.Clear(v1alpha1.ReconcilingCondition)
+}
+
+// StallBeside means that only a person can help with something that Ready, which is
+// set already, does not depend on. The time of the transition is that of the
+// conditions before: to set Ready removes Stalled.
+func (s Set) StallBeside(before []metav1.Condition, reason, format string, args ...any) {
+	s.True(v1alpha1.StalledCondition, reason, format, args...)
+	if was := meta.FindStatusCondition(before, v1alpha1.StalledCondition); was != nil && was.Status == metav1.ConditionTrue {
+		meta.FindStatusCondition(*s.Conditions, v1alpha1.StalledCondition).LastTransitionTime = was.LastTransitionTime
+	}
 }
 
 // Progress means that the operator is on its way.

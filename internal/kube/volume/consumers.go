@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
@@ -80,7 +81,11 @@ func PendingSnapshot(ctx context.Context, live client.Reader, namespace, claim s
 // since a time.
 func PendingSnapshotSince(ctx context.Context, live client.Reader, namespace, claim string, since time.Time) (string, error) {
 	var all snapshotv1.VolumeSnapshotList
-	if err := live.List(ctx, &all, client.InNamespace(namespace)); err != nil {
+	err := live.List(ctx, &all, client.InNamespace(namespace))
+	if meta.IsNoMatchError(err) { // a cluster without CSI snapshots
+		return "", nil
+	}
+	if err != nil {
 		return "", fmt.Errorf("list the CSI snapshots of PVC %s: %w", claim, err)
 	}
 	for i := range all.Items {

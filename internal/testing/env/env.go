@@ -78,6 +78,39 @@ func (e *Env) Namespace(t *testing.T) string {
 	return ns.Name
 }
 
+// WithoutSnapshots is an API server that does not serve CSI snapshots, until
+// [Env.ServeSnapshots].
+func WithoutSnapshots(e *envtest.Environment) {
+	e.CRDDirectoryPaths = e.CRDDirectoryPaths[:1]
+}
+
+// Start starts an API server for one test.
+func Start(t *testing.T, options ...Option) *Env {
+	t.Helper()
+	e, stop, err := start(options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := stop(); err != nil {
+			t.Errorf("stop the API server: %v", err)
+		}
+	})
+	return e
+}
+
+// ServeSnapshots installs the CRDs of CSI snapshots.
+func (e *Env) ServeSnapshots(t *testing.T) {
+	t.Helper()
+	dir, err := snapshotCRDDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := envtest.InstallCRDs(e.Config, envtest.CRDInstallOptions{Paths: []string{dir}, ErrorIfPathMissing: true}); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func start(options []Option) (*Env, func() error, error) {
 	if os.Getenv("KUBEBUILDER_ASSETS") == "" {
 		return nil, nil, fmt.Errorf("KUBEBUILDER_ASSETS is not set: run these tests with 'make test-integration', or set it to what 'make kubebuilder-assets' prints")
@@ -125,6 +158,9 @@ func start(options []Option) (*Env, func() error, error) {
 	class := &snapshotv1.VolumeSnapshotClass{
 		ObjectMeta: metav1.ObjectMeta{Name: "test", Annotations: map[string]string{"snapshot.storage.kubernetes.io/is-default-class": "true"}},
 		Driver:     Driver, DeletionPolicy: snapshotv1.VolumeSnapshotContentDelete,
+	}
+	if len(server.CRDDirectoryPaths) == 1 {
+		return &Env{Config: cfg, Client: c, Scheme: scheme}, server.Stop, nil
 	}
 	if err := c.Create(context.Background(), class); err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("make the VolumeSnapshotClass: %w", err), server.Stop())
