@@ -23,6 +23,9 @@ const Marker = ".gocache-volume"
 const (
 	// guardInterval is how often the store is looked at.
 	guardInterval = 500 * time.Millisecond
+	// serverInterval is how often the server is asked while it answers: it may log each
+	// request. While it does not, it is asked at each look.
+	serverInterval = 2 * time.Second
 	// serverTimeout is how long the server may take to answer anything at all.
 	serverTimeout = time.Second
 	// stale is when a look has not ended for so long that the store hangs.
@@ -38,6 +41,7 @@ type guard struct {
 	clock         func() time.Time
 	http          *http.Client
 	id            string
+	answered      time.Time // when the server was asked last, and answered
 	usage         *usage
 	last          atomic.Pointer[look]
 }
@@ -140,7 +144,8 @@ const minInodes = 64
 
 // alive asks the server for anything: every answer but a failure is one.
 func (g *guard) alive(ctx context.Context) error {
-	if g.server == "" {
+	now := g.clock()
+	if since := now.Sub(g.answered); g.server == "" || since >= 0 && since < serverInterval {
 		return nil
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, g.server, nil)
@@ -158,6 +163,7 @@ func (g *guard) alive(ctx context.Context) error {
 	if resp.StatusCode >= http.StatusInternalServerError {
 		return fmt.Errorf("the server answers %s", resp.Status)
 	}
+	g.answered = now
 	return nil
 }
 

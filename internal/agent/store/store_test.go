@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -268,6 +269,46 @@ func TestGuardOfInodes(t *testing.T) {
 	eventually(t, "an answer that names the inodes", func() bool {
 		return strings.Contains(readyPage(t, "http://"+o.Listen), "of 100 inodes left")
 	})
+	cancel()
+	must(t, <-ended)
+}
+
+// TestGuardAsksTheServerSeldom holds that a server which answers is not asked at each
+// look: some log every request. One that fails is, until it answers again.
+func TestGuardAsksTheServerSeldom(t *testing.T) {
+	var asked atomic.Int64
+	var failing atomic.Bool
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked.Add(1)
+		if failing.Load() {
+			http.Error(w, "oh", http.StatusInternalServerError)
+		}
+	}))
+	t.Cleanup(server.Close)
+	var clock atomic.Int64 // in milliseconds
+	o := store.Options{
+		Flags: caches.Flags{Store: filepath.Join(t.TempDir(), "modules")}, Prepare: true, Server: server.URL,
+		Listen: free(t), Clock: func() time.Time { return time.UnixMilli(1e12 + clock.Load()) }, Stderr: io.Discard,
+	}
+	w, err := store.New(o)
+	must(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- w.Run(ctx) }()
+	ready := func() bool {
+		return (probe.Target{Agent: "http://" + o.Listen}).Ready(t.Context(), probe.AgentPage).Outcome == probe.Passed
+	}
+	eventually(t, "ready", ready)
+	if n := asked.Load(); n != 1 {
+		t.Errorf("%d requests, and no time has passed", n)
+	}
+	failing.Store(true)
+	clock.Store(2500)
+	eventually(t, "not ready", func() bool { return !ready() })
+	before := asked.Load()
+	eventually(t, "that it is asked at each look", func() bool { return asked.Load() >= before+2 })
+	failing.Store(false)
+	eventually(t, "ready again", ready)
 	cancel()
 	must(t, <-ended)
 }
