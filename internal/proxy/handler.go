@@ -278,15 +278,15 @@ func (s *Server) refusedLookup(w http.ResponseWriter, r *http.Request) bool {
 }
 
 // immutableSumDBPage answers from the store what can never change in a
-// checksum database: records and whole tiles. The library would ask the
-// upstream each time.
+// checksum database: records and tiles, also those of which a part is filled, since
+// their name has how much. The library would ask the upstream each time.
 func (s *Server) immutableSumDBPage(w http.ResponseWriter, r *http.Request) bool {
 	name := strings.TrimPrefix(r.URL.Path, "/")
 	if !strings.HasPrefix(name, "sumdb/") || path.Clean(r.URL.Path) != r.URL.Path ||
 		(r.Method != http.MethodGet && r.Method != http.MethodHead) {
 		return false
 	}
-	if !strings.Contains(name, "/lookup/") && (!strings.Contains(name, "/tile/") || strings.Contains(name, ".p/")) {
+	if !strings.Contains(name, "/lookup/") && !strings.Contains(name, "/tile/") {
 		return false
 	}
 	e, err := s.store.open(name)

@@ -281,3 +281,24 @@ func rezipped(t *testing.T, archive string) string {
 	}
 	return out.String()
 }
+
+// TestPagesOfADatabaseAreServedWhileTheUpstreamHangs holds that a go command which
+// looks up a stored version needs no upstream: neither for the record, nor for the tiles
+// that prove it, whether they are filled or not.
+func TestPagesOfADatabaseAreServedWhileTheUpstreamHangs(t *testing.T) {
+	u := startUpstream(t)
+	u.fail(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, r.URL.Path) })
+	server, _ := instance(t, u, func(o *proxy.Options) { o.Environment.GOSUMDB = databaseKey(t) })
+	pages := []string{"/sumdb/db.test/lookup/example.com/m@v1.0.0", "/sumdb/db.test/tile/8/0/000", "/sumdb/db.test/tile/8/0/001.p/4"}
+	for _, page := range pages {
+		mustServe(t, server, page, page)
+	}
+	u.fail(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+	began := time.Now()
+	for _, page := range pages {
+		mustServe(t, server, page, page)
+	}
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("three stored pages took %s", took)
+	}
+}
