@@ -50,6 +50,7 @@ type site struct {
 	tmp       string
 	http      *http.Client
 	reading   chan error // gets how the slow archive arrived
+	began     time.Time  // when the check of both stores was requested
 	// goproxy values of the client groups.
 	published, single, plain, list string
 }

@@ -39,7 +39,7 @@ func upstreamDoesNot(_ context.Context, s *site) error {
 // graph reads the module graph of modules that no store holds: no archive is
 // needed for it.
 func (w *workspace) graph(int) job {
-	return job{map[string]string{"go.mod": w.goMod(w.upstream.cold...)}, []string{"list", "-m", "all"}}
+	return job{map[string]string{"go.mod": w.goMod(w.upstream.cold...)}, []string{"list", "-mod=mod", "-m", "all"}}
 }
 
 // query asks for a version as people write it.
@@ -192,6 +192,7 @@ func readSteadily(ctx context.Context, s *site) error {
 
 // checkBoth has both stores checked, with the answers to queries in them.
 func checkBoth(ctx context.Context, s *site, _ *victim) error {
+	s.began = time.Now()
 	for _, name := range []string{bad, good} {
 		address, err := s.instance(ctx, name)
 		if err != nil {
@@ -250,7 +251,11 @@ func noneQuarantined(ctx context.Context, s *site) error {
 		return err
 	}
 	for _, e := range events.Items {
-		if e.Reason == "InstanceQuarantined" && time.Since(e.LastTimestamp.Time) < 2*time.Minute {
+		at := e.LastTimestamp.Time
+		if at.IsZero() {
+			at = e.EventTime.Time
+		}
+		if e.Reason == "InstanceQuarantined" && at.After(s.began) {
 			return fmt.Errorf("%s: %s", e.Reason, e.Message)
 		}
 	}
