@@ -97,6 +97,18 @@ func (c *Client) Deployment(ctx context.Context, namespace, name string) error {
 	return ready(d.Status.Conditions, "Available", "deployment "+name)
 }
 
+// DaemonSet returns why a DaemonSet is not ready on so many nodes, or nil.
+func (c *Client) DaemonSet(ctx context.Context, namespace, name string, nodes int) error {
+	var d struct{ Status struct{ NumberReady int } }
+	if err := c.Get(ctx, "/apis/apps/v1/namespaces/"+namespace+"/daemonsets/"+name, &d); err != nil {
+		return err
+	}
+	if d.Status.NumberReady < nodes {
+		return fmt.Errorf("daemonset %s is ready on %d of %d nodes", name, d.Status.NumberReady, nodes)
+	}
+	return nil
+}
+
 // Driver returns why a CSI driver is not registered on a node, or nil.
 func (c *Client) Driver(ctx context.Context, node, driver string) error {
 	var n struct {

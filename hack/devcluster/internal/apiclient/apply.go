@@ -27,6 +27,7 @@ var resources = map[string]struct {
 	"ConfigMap":                {"configmaps", true},
 	"Service":                  {"services", true},
 	"Deployment":               {"deployments", true},
+	"DaemonSet":                {"daemonsets", true},
 	"ClusterRole":              {"clusterroles", false},
 	"ClusterRoleBinding":       {"clusterrolebindings", false},
 	"CSIDriver":                {"csidrivers", false},

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -29,7 +30,8 @@ func Unified() (bool, error) {
 	return st.Type == unix.CGROUP2_SUPER_MAGIC, nil
 }
 
-// Create makes the cgroup; that it exists is no error.
+// Create makes the cgroup; that it exists is no error. If it is below another one, that
+// one must exist.
 func Create(name string) error {
 	unified, err := Unified()
 	if err != nil {
@@ -47,11 +49,103 @@ func Create(name string) error {
 		if err := mkdir(dir); err != nil {
 			return err
 		}
-		if err := fillCpuset(h, dir); err != nil {
+		if err := fillCpuset(filepath.Dir(dir), dir); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// Add puts a process where Freeze finds it, and with it all that it starts.
+func Add(name string, pid int) error {
+	dir, err := freezer(name)
+	if err != nil {
+		return err
+	}
+	unified, err := Unified()
+	if err != nil {
+		return err
+	}
+	if unified {
+		// A cgroup with children that have controllers takes no processes itself.
+		dir = filepath.Join(dir, "system")
+		if err := mkdir(dir); err != nil {
+			return err
+		}
+	}
+	return os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte(strconv.Itoa(pid)), 0o600)
+}
+
+// freezer is where a cgroup can be frozen.
+func freezer(name string) (string, error) {
+	unified, err := Unified()
+	if unified || err != nil {
+		return filepath.Join(root, name), err
+	}
+	return filepath.Join(root, "freezer", name), nil
+}
+
+// freezeTimeout is how long processes may take to come to a halt: one that waits
+// for a disk does so first.
+const freezeTimeout = 10 * time.Second
+
+// Freeze stops every process of a cgroup and of those below it, and Thaw lets
+// them go on. A cgroup that does not exist has none.
+func Freeze(name string) error { return setFrozen(name, true) }
+
+// Thaw undoes Freeze.
+func Thaw(name string) error { return setFrozen(name, false) }
+
+func setFrozen(name string, frozen bool) error {
+	dir, err := freezer(name)
+	if err != nil {
+		return err
+	}
+	file, value, done := stateFile(dir, frozen)
+	err = os.WriteFile(file, []byte(value), 0o600)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for deadline := time.Now().Add(freezeTimeout); ; time.Sleep(10 * time.Millisecond) {
+		now, err := Frozen(name)
+		if err != nil || now == frozen {
+			return err
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("cgroup %s is not %s after %s", name, done, freezeTimeout)
+		}
+	}
+}
+
+// stateFile returns the file that freezes a cgroup, in either version, and what to
+// write to it.
+func stateFile(dir string, frozen bool) (file, value, done string) {
+	done = map[bool]string{true: "FROZEN", false: "THAWED"}[frozen]
+	file, value = filepath.Join(dir, "freezer.state"), done
+	if unified, err := Unified(); err == nil && unified {
+		file, value = filepath.Join(dir, "cgroup.freeze"), map[bool]string{true: "1", false: "0"}[frozen]
+	}
+	return file, value, done
+}
+
+// Frozen reports whether a cgroup has come to a halt.
+func Frozen(name string) (bool, error) {
+	dir, err := freezer(name)
+	if err != nil {
+		return false, err
+	}
+	b, err := os.ReadFile(filepath.Join(dir, "freezer.state"))
+	if err == nil {
+		return strings.TrimSpace(string(b)) == "FROZEN", nil
+	}
+	b, err = os.ReadFile(filepath.Join(dir, "cgroup.events"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return strings.Contains(string(b), "frozen 1"), err
 }
 
 // createUnified delegates the controllers down to the cgroup's children.
@@ -60,7 +154,7 @@ func createUnified(name string) error {
 	if err := mkdir(dir); err != nil {
 		return err
 	}
-	for _, parent := range []string{root, dir} {
+	for _, parent := range []string{filepath.Dir(dir), dir} {
 		for _, c := range controllers {
 			err := os.WriteFile(filepath.Join(parent, "cgroup.subtree_control"), []byte("+"+c), 0o600)
 			// ENOENT: the kernel has no such controller, and the kubelet does without.

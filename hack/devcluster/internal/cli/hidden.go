@@ -11,24 +11,30 @@ import (
 	"gocache.dev/operator/hack/devcluster/internal/reflinkcsi"
 )
 
-// newNode is process 1 of the node.
-func newNode() *cobra.Command {
-	return &cobra.Command{
-		Use: "node", Hidden: true, Args: cobra.NoArgs,
+// newInit is process 1 of a node.
+func newInit() *cobra.Command {
+	var number int
+	cmd := &cobra.Command{
+		Use: "init", Hidden: true, Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return node.Init(cmd.Flag("state-dir").Value.String())
+			return node.Init(cmd.Flag("state-dir").Value.String(), number)
 		},
 	}
+	cmd.Flags().IntVar(&number, "node", 1, "number of the node")
+	return cmd
 }
 
 // newSupervise starts the components inside the node.
 func newSupervise() *cobra.Command {
-	return &cobra.Command{
+	var number int
+	cmd := &cobra.Command{
 		Use: "supervise", Hidden: true, Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return node.Supervise(cmd.Context(), cmd.Flag("state-dir").Value.String())
+			return node.Supervise(cmd.Context(), cmd.Flag("state-dir").Value.String(), number)
 		},
 	}
+	cmd.Flags().IntVar(&number, "node", 1, "number of the node")
+	return cmd
 }
 
 // newDriver is the CSI driver.
@@ -50,6 +56,7 @@ func newDriver() *cobra.Command {
 	flags := cmd.Flags()
 	flags.StringVar(&o.Name, "driver-name", "", "name of the driver")
 	flags.StringVar(&o.Node, "node-name", "", "name of the node")
+	flags.StringVar(&o.Zone, "zone", "", "zone of the node; set if there are several nodes")
 	flags.StringVar(&o.Pool, "pool", "", "folder for images")
 	flags.StringVar(&o.Devices, "devices", "", "folder for loop device nodes")
 	flags.StringVar(&o.Socket, "socket", "", "CSI socket")

@@ -57,7 +57,7 @@ func newRoot() *cobra.Command {
 	o := &options{}
 	root := &cobra.Command{
 		Use:   "devcluster",
-		Short: "A real single-node Kubernetes cluster on this machine, built from Go modules",
+		Short: "A real Kubernetes cluster on this machine, built from Go modules",
 		Long: "devcluster builds etcd, Kubernetes, containerd, CoreDNS and the CSI sidecars from Go modules and runs them\n" +
 			"in namespaces of their own. It needs root on Linux, and no container registry, daemon or systemd.",
 		SilenceUsage:     true,
@@ -74,8 +74,8 @@ func newRoot() *cobra.Command {
 		"folder of the module that programs are built from (default hack/devcluster/binaries of this repository)")
 	root.AddCommand(
 		newUp(o), newDown(o), newStatus(o), newLoad(o), newLogs(o), newKubectl(o), newKubeconfig(o),
-		newBuild(o), newAssets(o), newImage(o), newFault(o), newComponent(o), newSelftest(o),
-		newNode(), newSupervise(), newDriver(),
+		newBuild(o), newAssets(o), newImage(o), newFault(o), newComponent(o), newNode(o), newSelftest(o),
+		newInit(), newSupervise(), newDriver(),
 	)
 	return root
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"fmt"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -11,17 +12,25 @@ import (
 )
 
 func newSelftest(o *options) *cobra.Command {
-	return &cobra.Command{
+	var part string
+	cmd := &cobra.Command{
 		Use:   "selftest",
-		Short: "Prove what the local cluster promises, with two clusters of its own",
+		Short: "Prove what the local cluster promises, with clusters of its own",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			reporter := progress.New(os.Stderr)
-			return selftest.Run(cmd.Context(), func(name string) (*lifecycle.Manager, error) {
+			switch selftest.Part(part) {
+			case selftest.AllParts, selftest.OneNode, selftest.SeveralNodes:
+			default:
+				return fmt.Errorf("part %q: want one or nodes", part)
+			}
+			return selftest.Run(cmd.Context(), selftest.Part(part), func(name string) (*lifecycle.Manager, error) {
 				own := *o
 				own.spec.Name, own.spec.StateDir = name, ""
 				return own.manager(reporter.For(name))
 			}, reporter)
 		},
 	}
+	cmd.Flags().StringVar(&part, "part", "", "one: only clusters of one node; nodes: only the one of several (default: all)")
+	return cmd
 }

@@ -69,8 +69,25 @@ func printStatus(out io.Writer, s lifecycle.Status) error {
 			fmt.Fprintf(w, "%s\t%s\n", row[0], row[1])
 		}
 	}
+	for _, n := range s.Nodes {
+		if len(s.Nodes) > 1 {
+			fmt.Fprintf(w, "node %s\t%s\t%s\tpods %s\n", n.Name, nodeState(n), n.IP, n.PodCIDR)
+		}
+	}
 	for _, c := range s.Components {
 		fmt.Fprintf(w, "  %s\t%s\tpid %d, %d restarts\t%s\n", c.Name, c.State, c.PID, c.Restarts, c.Detail)
 	}
 	return w.Flush()
+}
+
+func nodeState(n lifecycle.NodeStatus) string {
+	switch {
+	case !n.Running:
+		return "has ended"
+	case n.Frozen:
+		return "is frozen"
+	case n.Partitioned:
+		return "is disconnected"
+	}
+	return "runs"
 }

@@ -40,6 +40,7 @@ func newUp(o *options) *cobra.Command {
 	flags.Var(prefixFlag{&o.spec.PodCIDR}, "pod-cidr", "network of pods")
 	flags.Var(prefixFlag{&o.spec.ServiceCIDR}, "service-cidr", "network of Services")
 	flags.Var(&size, "pool-size", "size of the sparse file that backs all volumes")
+	flags.IntVar(&o.spec.Nodes, "nodes", 0, fmt.Sprintf("number of nodes, 1 to %d; the first runs the control plane too (default 1)", cluster.MaxNodes))
 	flags.StringArrayVar(&o.spec.APIServerArgs, "apiserver-arg", nil, "further argument of kube-apiserver (repeatable)")
 	return cmd
 }

@@ -16,7 +16,34 @@ type Record struct {
 	BinDir string `json:"binDir"`
 	// Init is the process that every other process, mount, and link of the
 	// cluster dies with.
+	// With several nodes it is that of the first one.
 	Init Process `json:"init"`
+	// Others are the same processes of the other nodes, from the second one on. One of
+	// a node that was never started, or was killed, is zero or not alive.
+	Others []Process `json:"others,omitempty"`
+}
+
+// NodeInit is the process that a node hangs on.
+func (r Record) NodeInit(n Node) Process {
+	switch i := n.Number - 2; {
+	case n.First():
+		return r.Init
+	case i < len(r.Others):
+		return r.Others[i]
+	}
+	return Process{}
+}
+
+// SetNodeInit records the process that a node hangs on.
+func (r *Record) SetNodeInit(n Node, p Process) {
+	if n.First() {
+		r.Init = p
+		return
+	}
+	for len(r.Others) < n.Number-1 {
+		r.Others = append(r.Others, Process{})
+	}
+	r.Others[n.Number-2] = p
 }
 
 // Load reads the record of the cluster in a state directory. It returns an

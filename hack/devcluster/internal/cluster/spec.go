@@ -21,6 +21,8 @@ const (
 	DriverName = "reflink.csi.gocache.dev"
 	// Domain is the cluster's DNS domain.
 	Domain = "cluster.local"
+	// MaxNodes is how many nodes a cluster may have.
+	MaxNodes = 5
 	// MaxIndex is the largest index whose default networks do not overlap another's.
 	MaxIndex = 15
 
@@ -39,7 +41,7 @@ type Spec struct {
 	StateDir string `json:"stateDir"`
 	// Index chooses the default networks and the name of the network link.
 	Index int `json:"index"`
-	// NodeCIDR joins the machine (first address) and the node (second address).
+	// NodeCIDR joins the machine (first address) and the nodes (from the second address on).
 	NodeCIDR netip.Prefix `json:"nodeCIDR"`
 	// PodCIDR is what pods get their addresses from.
 	PodCIDR netip.Prefix `json:"podCIDR"`
@@ -47,6 +49,8 @@ type Spec struct {
 	ServiceCIDR netip.Prefix `json:"serviceCIDR"`
 	// PoolSize is the size in bytes of the sparse file behind all CSI volumes.
 	PoolSize int64 `json:"poolSize"`
+	// Nodes is how many nodes there are. The first runs the control plane too.
+	Nodes int `json:"nodes,omitempty"`
 	// APIServerArgs are further arguments of kube-apiserver.
 	APIServerArgs []string `json:"apiServerArgs,omitempty"`
 }
@@ -64,6 +68,12 @@ func (s Spec) WithDefaults() Spec {
 	i := byte(s.Index) //nolint:gosec // Validate bounds it
 	if !s.NodeCIDR.IsValid() {
 		s.NodeCIDR = netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 222, i, 0}), 24)
+	}
+	if s.Nodes == 0 {
+		s.Nodes = 1
+	}
+	if !s.PodCIDR.IsValid() && s.Nodes > 1 {
+		s.PodCIDR = netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 225, 16 * i, 0}), 20)
 	}
 	if !s.PodCIDR.IsValid() {
 		s.PodCIDR = netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 223, i, 0}), 24)
@@ -99,6 +109,9 @@ func (s Spec) Validate() error {
 			bad("state directory %q: %s is replaced inside the node; choose another place", s.StateDir, hidden)
 		}
 	}
+	if s.Nodes < 1 || s.Nodes > MaxNodes {
+		bad("%d nodes: want 1 to %d", s.Nodes, MaxNodes)
+	}
 	errs = append(errs, s.validateNetworks()...)
 	if s.PoolSize < minPoolSize {
 		bad("pool size %d: want at least %d bytes, the smallest XFS file system", s.PoolSize, int64(minPoolSize))
@@ -120,7 +133,7 @@ func (s Spec) validateNetworks() []error {
 		maxBits int
 	}{
 		{"node CIDR", s.NodeCIDR, 30},
-		{"pod CIDR", s.PodCIDR, 26},
+		{"pod CIDR", s.PodCIDR, s.maxPodBits()},
 		{"service CIDR", s.ServiceCIDR, 24},
 	}
 	for i, n := range networks {
@@ -145,8 +158,8 @@ func (s Spec) Networks() []netip.Prefix {
 // HostIP is the machine's address as pods and the API server see it.
 func (s Spec) HostIP() netip.Addr { return nth(s.NodeCIDR, 1) }
 
-// NodeIP is the node's address; the API server listens there on port 6443.
-func (s Spec) NodeIP() netip.Addr { return nth(s.NodeCIDR, 2) }
+// NodeIP is the first node's address; the API server listens there on port 6443.
+func (s Spec) NodeIP() netip.Addr { return s.Node(1).IP() }
 
 // APIServiceIP is the ClusterIP of the kubernetes Service.
 func (s Spec) APIServiceIP() netip.Addr { return nth(s.ServiceCIDR, 1) }
@@ -157,10 +170,11 @@ func (s Spec) DNSIP() netip.Addr { return nth(s.ServiceCIDR, 10) }
 // Server is the URL of the API server.
 func (s Spec) Server() string { return fmt.Sprintf("https://%s:6443", s.NodeIP()) }
 
-// NodeName is the name of the one Node object.
-func (s Spec) NodeName() string { return s.Name + "-node" }
+// NodeName is the name of the first Node object.
+func (s Spec) NodeName() string { return s.Node(1).Name() }
 
-// Link is the machine's end of the network link to the node.
+// Link is the machine's end of the network link to the node; with several nodes it
+// is the bridge that joins their links.
 func (s Spec) Link() string { return fmt.Sprintf("gcdev%d", s.Index) }
 
 // Cgroup is the name of the cluster's cgroup in every hierarchy.

@@ -21,6 +21,7 @@ var templates = template.Must(template.ParseFS(files, "templates/*"))
 // values are what the templates may use.
 type values struct {
 	cluster.Spec
+	Node    cluster.Node
 	Paths   cluster.Paths
 	Driver  string
 	Domain  string
@@ -34,29 +35,38 @@ type values struct {
 // RunDir is the folder on the node's own /run for what need not outlive it.
 const RunDir = "/run/gocache-devcluster"
 
-func valuesOf(spec cluster.Spec) (values, error) {
+func valuesOf(n cluster.Node) (values, error) {
 	runc, err := exec.LookPath("runc")
 	if err != nil {
 		runc = "/usr/sbin/runc"
 	}
 	runc, err = filepath.Abs(runc)
 	return values{
-		Spec: spec, Paths: spec.Paths(), Driver: cluster.DriverName, Domain: cluster.Domain,
+		Spec: n.Spec, Node: n, Paths: n.Paths(), Driver: cluster.DriverName, Domain: cluster.Domain,
 		Runc: runc, CNIDir: prereq.CNIDir, RunDir: RunDir,
 		Pause: image.PauseRef, CoreDNS: image.CoreDNSRef,
 	}, err
 }
 
-// Write writes the files that the components read.
+// Write writes the files that the components of all nodes read.
 func Write(spec cluster.Spec) error {
-	paths := spec.Paths()
+	for _, n := range spec.AllNodes() {
+		if err := writeNode(n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func writeNode(n cluster.Node) error {
+	paths := n.Paths()
 	for name, file := range map[string]string{
 		"containerd.toml":    Containerd(paths),
 		"kubelet.yaml":       Kubelet(paths),
 		"kube-proxy.yaml":    KubeProxy(paths),
 		"10-bridge.conflist": filepath.Join(paths.CNI(), "10-bridge.conflist"),
 	} {
-		b, err := render(spec, name)
+		b, err := render(n, name)
 		if err != nil {
 			return err
 		}
@@ -81,7 +91,7 @@ func KubeProxy(p cluster.Paths) string { return filepath.Join(p.Config(), "kube-
 func Manifests(spec cluster.Spec) ([]byte, error) {
 	var all bytes.Buffer
 	for _, name := range []string{"coredns.yaml", "storage.yaml"} {
-		b, err := render(spec, name)
+		b, err := render(spec.Node(1), name)
 		if err != nil {
 			return nil, err
 		}
@@ -90,8 +100,8 @@ func Manifests(spec cluster.Spec) ([]byte, error) {
 	return all.Bytes(), nil
 }
 
-func render(spec cluster.Spec, name string) ([]byte, error) {
-	v, err := valuesOf(spec)
+func render(n cluster.Node, name string) ([]byte, error) {
+	v, err := valuesOf(n)
 	if err != nil {
 		return nil, err
 	}

@@ -34,10 +34,13 @@ const (
 	DeleteSnapshot Operation = "delete-snapshot"
 	// Mount makes a volume usable on the node.
 	Mount Operation = "mount"
+	// Attach and Detach give a node a volume, and take it away, if there are several.
+	Attach Operation = "attach"
+	Detach Operation = "detach"
 )
 
 // Operations are all of them, in the order in which a person meets them.
-var Operations = []Operation{Create, Restore, Clone, Snapshot, Expand, Delete, DeleteSnapshot, Mount}
+var Operations = []Operation{Create, Restore, Clone, Snapshot, Expand, Delete, DeleteSnapshot, Mount, Attach, Detach}
 
 // Rule is one fault.
 type Rule struct {

@@ -9,16 +9,19 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
 
 	"gocache.dev/operator/hack/devcluster/internal/cluster"
 	"gocache.dev/operator/hack/devcluster/internal/image"
 )
 
-// containerd is the image store of a running cluster.
+// containerd is the image store of a running node.
 type containerd struct{ ctr, socket string }
 
-func newContainerd(record cluster.Record) containerd {
-	return containerd{ctr: filepath.Join(record.BinDir, "ctr"), socket: record.Paths().ContainerdSocket()}
+func newContainerd(record cluster.Record, n cluster.Node) containerd {
+	return containerd{ctr: filepath.Join(record.BinDir, "ctr"), socket: n.Paths().ContainerdSocket()}
 }
 
 func (c containerd) run(ctx context.Context, args ...string) ([]byte, error) {
@@ -97,19 +100,38 @@ type Loaded struct {
 	Skipped bool
 }
 
-// Load imports image archives into the cluster.
+// Load imports image archives into all nodes of the cluster.
 func (m *Manager) Load(ctx context.Context, archives []string, done func(Loaded)) error {
 	record, err := m.running()
 	if err != nil {
 		return err
 	}
-	store := newContainerd(record)
 	for _, a := range archives {
-		skipped, err := store.load(ctx, a)
+		skipped, err := loadEverywhere(ctx, record, a)
 		if err != nil {
 			return err
 		}
 		done(Loaded{Archive: a, Skipped: skipped})
 	}
 	return nil
+}
+
+// loadEverywhere imports an archive into all nodes that run.
+func loadEverywhere(ctx context.Context, record cluster.Record, archive string) (skipped bool, err error) {
+	var loaded atomic.Bool
+	group, ctx := errgroup.WithContext(ctx)
+	for _, n := range record.AllNodes() {
+		if !record.NodeInit(n).Alive() {
+			continue
+		}
+		group.Go(func() error {
+			skipped, err := newContainerd(record, n).load(ctx, archive)
+			if !skipped {
+				loaded.Store(true)
+			}
+			return err
+		})
+	}
+	err = group.Wait()
+	return !loaded.Load(), err
 }

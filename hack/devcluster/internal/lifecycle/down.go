@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"net/netip"
 	"os"
 	"strings"
@@ -58,8 +57,10 @@ func (m *Manager) remove() error {
 		// no record names its processes either.
 		return fmt.Errorf("%w\nremove %s by hand when no process of it runs", err, m.stateDir())
 	}
-	if err := record.Init.Kill(killTimeout); err != nil {
-		return err
+	for _, n := range record.AllNodes() {
+		if err := end(record, n); err != nil {
+			return err
+		}
 	}
 	if record.BinDir != "" { // the link's name is known only from a record
 		if err := disconnect(record.Spec); err != nil {
@@ -73,6 +74,16 @@ func (m *Manager) remove() error {
 		return err
 	}
 	return os.RemoveAll(record.StateDir)
+}
+
+// end ends a node. SIGKILL does not reach processes that are frozen.
+func end(record cluster.Record, n cluster.Node) error {
+	if n.Spec.Shared() {
+		if err := cgroup.Thaw(n.Cgroup()); err != nil {
+			return err
+		}
+	}
+	return record.NodeInit(n).Kill(killTimeout)
 }
 
 // foreign refuses to remove a folder that has no record but has content.
@@ -91,7 +102,7 @@ func foreign(dir string) error {
 }
 
 // disconnect removes the link, which went with the node unless it never got so
-// far, and with it the routes.
+// far, or joins several, and with it the routes.
 func disconnect(spec cluster.Spec) error {
 	link, err := netlink.LinkByName(spec.Link())
 	if errors.As(err, new(netlink.LinkNotFoundError)) {
@@ -104,8 +115,31 @@ func disconnect(spec cluster.Spec) error {
 	if err != nil || !owned {
 		return err // another cluster's by now
 	}
+	if spec.Shared() {
+		for _, n := range spec.AllNodes() {
+			if err := removeLink(n.Link()); err != nil {
+				return err
+			}
+		}
+	}
 	if err := netlink.LinkDel(link); err != nil && !errors.Is(err, unix.ENODEV) {
 		return fmt.Errorf("remove interface %s: %w", spec.Link(), err)
+	}
+	return nil
+}
+
+// removeLink removes the link to a node that has ended: the kernel does it, and takes its
+// time. That there is none is no error.
+func removeLink(name string) error {
+	link, err := netlink.LinkByName(name)
+	if err == nil {
+		err = netlink.LinkDel(link)
+	}
+	if errors.As(err, new(netlink.LinkNotFoundError)) || errors.Is(err, unix.ENODEV) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("remove interface %s: %w", name, err)
 	}
 	return nil
 }
@@ -142,5 +176,3 @@ func unmountBelow(dir string) error {
 	}
 	return errors.Join(errs...)
 }
-
-func parseCIDR(p netip.Prefix) (net.IP, *net.IPNet, error) { return net.ParseCIDR(p.String()) }

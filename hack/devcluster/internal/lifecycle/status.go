@@ -42,6 +42,22 @@ type Status struct {
 	// InitPID is the process that everything else dies with.
 	InitPID    int           `json:"initPID"`
 	Components []node.Status `json:"components"`
+	Nodes      []NodeStatus  `json:"nodes"`
+}
+
+// NodeStatus is the state of one node.
+type NodeStatus struct {
+	// Name is that of the Node object.
+	Name    string `json:"name"`
+	IP      string `json:"ip"`
+	PodCIDR string `json:"podCIDR"`
+	Zone    string `json:"zone,omitempty"`
+	// InitPID is the process that the node dies with; Running is set if it lives.
+	InitPID int  `json:"initPID"`
+	Running bool `json:"running"`
+	// Frozen and Partitioned are what devcluster node has done to it.
+	Frozen      bool `json:"frozen,omitempty"`
+	Partitioned bool `json:"partitioned,omitempty"`
 }
 
 // Status describes the cluster; fs.ErrNotExist means that there is none.
@@ -68,6 +84,11 @@ func problemOf(ctx context.Context, record cluster.Record, s *Status) (err error
 	if s.Components, err = components(ctx, record); err != nil {
 		return err
 	}
+	for _, n := range s.Nodes {
+		if !n.Running || n.Frozen || n.Partitioned {
+			return fmt.Errorf("node %s: running %t, frozen %t, partitioned %t", n.Name, n.Running, n.Frozen, n.Partitioned)
+		}
+	}
 	client, err := apiclient.New(record.Spec)
 	if err != nil {
 		return err
@@ -77,6 +98,10 @@ func problemOf(ctx context.Context, record cluster.Record, s *Status) (err error
 
 func describe(record cluster.Record) Status {
 	paths := record.Paths()
+	var nodes []NodeStatus
+	for _, n := range record.AllNodes() {
+		nodes = append(nodes, describeNode(record, n))
+	}
 	return Status{
 		Name: record.Name, Running: record.Init.Alive(),
 		Kubeconfig: paths.Kubeconfig("admin"), KubeCache: paths.KubeCache(), Server: record.Server(), StateDir: record.StateDir, Logs: paths.Logs(),
@@ -84,16 +109,45 @@ func describe(record cluster.Record) Status {
 		PodCIDR: record.PodCIDR.String(), ServiceCIDR: record.ServiceCIDR.String(),
 		Assets: binaries.EntryOf(record.BinDir).Envtest(),
 		Driver: cluster.DriverName, Faults: paths.Faults(), InitPID: record.Init.PID,
+		Nodes: nodes,
 	}
 }
 
-// components asks the supervisor, and translates process numbers to the machine's.
-func components(ctx context.Context, record cluster.Record) ([]node.Status, error) {
-	all, err := node.NewControl(record.Paths().Control()).Components(ctx)
+func describeNode(record cluster.Record, n cluster.Node) NodeStatus {
+	init := record.NodeInit(n)
+	s := NodeStatus{
+		Name: n.Name(), IP: n.IP().String(), PodCIDR: n.PodCIDR().String(), InitPID: init.PID, Running: init.Alive(),
+	}
+	if n.Spec.Shared() {
+		s.Zone = n.Zone()
+		s.Frozen = isFrozen(n)
+		s.Partitioned = s.Running && isPartitioned(init.PID)
+	}
+	return s
+}
+
+// components asks the supervisors, and translates process numbers to the machine's.
+// A node that is lost has none that could be asked.
+func components(ctx context.Context, record cluster.Record) (all []node.Status, err error) {
+	for _, n := range record.AllNodes() {
+		if !record.NodeInit(n).Alive() || isFrozen(n) {
+			continue
+		}
+		own, err := componentsOf(ctx, record, n)
+		if err != nil {
+			return all, err
+		}
+		all = append(all, own...)
+	}
+	return all, nil
+}
+
+func componentsOf(ctx context.Context, record cluster.Record, n cluster.Node) ([]node.Status, error) {
+	all, err := node.NewControl(n.Paths().Control()).Components(ctx)
 	if err != nil {
 		return nil, err
 	}
-	pids, err := pidsInside(record.Init.PID)
+	pids, err := pidsInside(record.NodeInit(n).PID)
 	if err != nil {
 		return nil, err
 	}
@@ -109,7 +163,14 @@ func (m *Manager) Control(ctx context.Context, component string, action node.Act
 	if err != nil {
 		return err
 	}
-	return node.NewControl(record.Paths().Control()).Act(ctx, component, action)
+	n := record.Node(1)
+	// Components of other nodes have the node's number at their end.
+	if i := strings.LastIndexByte(component, '-'); i >= 0 {
+		if number, err := strconv.Atoi(component[i+1:]); err == nil && number > 1 && number <= record.Nodes {
+			n = record.Node(number)
+		}
+	}
+	return node.NewControl(n.Paths().Control()).Act(ctx, component, action)
 }
 
 // pidsInside maps process numbers in the namespace of a process to the machine's.

@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -74,7 +76,13 @@ func (m *Manager) Up(ctx context.Context) (record cluster.Record, err error) {
 func (m *Manager) reuse(ctx context.Context) (cluster.Record, bool, error) {
 	record, err := m.Record()
 	if err == nil && record.Init.Alive() {
-		err := errors.Join(startStopped(ctx, record), m.usable(ctx, record))
+		if m.Spec.Nodes > 0 && m.Spec.Nodes != max(record.Nodes, 1) {
+			return record, false, fmt.Errorf("cluster %s runs with another number of nodes (%d): run devcluster down first", record.Name, max(record.Nodes, 1))
+		}
+		err := m.repairNodes(ctx, &record)
+		if err == nil {
+			err = errors.Join(startStopped(ctx, record), m.usable(ctx, record))
+		}
 		if err == nil {
 			m.Reporter.Print("cluster %s is already running", record.Name)
 			return record, true, nil
@@ -93,13 +101,17 @@ func (m *Manager) reuse(ctx context.Context) (cluster.Record, bool, error) {
 
 // startStopped starts the components that were stopped: all components of a cluster that is up run.
 func startStopped(ctx context.Context, record cluster.Record) error {
-	control := node.NewControl(record.Paths().Control())
-	components, err := control.Components(ctx)
-	for _, c := range components {
-		// Also one that still runs: it may be on its way to being stopped.
-		err = errors.Join(err, control.Act(ctx, c.Name, node.Start))
+	var errs []error
+	for _, n := range record.AllNodes() {
+		control := node.NewControl(n.Paths().Control())
+		components, err := control.Components(ctx)
+		errs = append(errs, err)
+		for _, c := range components {
+			// Also one that still runs: it may be on its way to being stopped.
+			errs = append(errs, control.Act(ctx, c.Name, node.Start))
+		}
 	}
-	return err
+	return errors.Join(errs...)
 }
 
 // usable waits for a running cluster to work, and returns what does not.
@@ -123,12 +135,33 @@ func usableNow(ctx context.Context, client *apiclient.Client, record cluster.Rec
 	if err := client.Ready(ctx); err != nil {
 		return err // and with it all the rest
 	}
-	return errors.Join(
-		client.Node(ctx, record.NodeName()),
-		client.Driver(ctx, record.NodeName(), cluster.DriverName),
-		client.Deployment(ctx, "kube-system", "coredns"),
-		allRunning(ctx, record),
-	)
+	return errors.Join(nodesReady(ctx, client, record), registered(ctx, client, record), namesFound(ctx, client, record), allRunning(ctx, record))
+}
+
+// nodesReady returns which nodes are not Ready, or nil.
+func nodesReady(ctx context.Context, client *apiclient.Client, record cluster.Record) error {
+	var errs []error
+	for _, n := range record.AllNodes() {
+		errs = append(errs, client.Node(ctx, n.Name()))
+	}
+	return errors.Join(errs...)
+}
+
+// registered returns on which nodes the CSI driver is not registered, or nil.
+func registered(ctx context.Context, client *apiclient.Client, record cluster.Record) error {
+	var errs []error
+	for _, n := range record.AllNodes() {
+		errs = append(errs, client.Driver(ctx, n.Name(), cluster.DriverName))
+	}
+	return errors.Join(errs...)
+}
+
+// namesFound returns why CoreDNS does not answer everywhere, or nil.
+func namesFound(ctx context.Context, client *apiclient.Client, record cluster.Record) error {
+	if record.Shared() {
+		return client.DaemonSet(ctx, "kube-system", "coredns", record.Nodes)
+	}
+	return client.Deployment(ctx, "kube-system", "coredns")
 }
 
 // systemImages makes the images that the cluster itself needs.
@@ -148,7 +181,7 @@ func (m *Manager) systemImages(ctx context.Context, entry binaries.Entry) ([]str
 	return files, nil
 }
 
-// start writes the state directory and starts the node's first process.
+// start writes the state directory and starts the first process of each node.
 func (m *Manager) start(ctx context.Context, entry binaries.Entry) (record cluster.Record, err error) {
 	spec, networks, err := m.claimNetworks(ctx)
 	if err != nil {
@@ -167,18 +200,50 @@ func (m *Manager) start(ctx context.Context, entry binaries.Entry) (record clust
 	if err := cgroup.Create(spec.Cgroup()); err != nil {
 		return record, err
 	}
-	if record.Init, err = startInit(record); err != nil {
-		return record, err
+	if spec.Shared() {
+		if err := createBridge(spec); err != nil {
+			return record, err
+		}
 	}
+	for _, n := range spec.AllNodes() {
+		if err := startNode(&record, n); err != nil {
+			return record, err
+		}
+	}
+	return record, nil
+}
+
+// startNode starts the first process of a node, records it, and connects it.
+func startNode(record *cluster.Record, n cluster.Node) error {
+	if n.Spec.Shared() {
+		if err := cgroup.Create(n.Cgroup()); err != nil {
+			return err
+		}
+	}
+	process, err := startInit(*record, n)
+	if err != nil {
+		return err
+	}
+	record.SetNodeInit(n, process)
 	if err := record.Save(); err != nil {
-		return record, err
+		return err
 	}
-	return record, connect(spec, record.Init.PID)
+	if n.Spec.Shared() {
+		// Before the link: the node waits for that, and starts nothing until then.
+		if err := cgroup.Add(n.Cgroup(), process.PID); err != nil {
+			return err
+		}
+	}
+	return connect(n, process.PID)
 }
 
 func writeState(spec cluster.Spec) error {
 	paths := spec.Paths()
-	for _, dir := range []string{paths.Logs(), paths.Etcd(), paths.PodLogs()} {
+	dirs := []string{paths.Logs(), paths.Etcd()}
+	for _, n := range spec.AllNodes() {
+		dirs = append(dirs, n.Paths().PodLogs())
+	}
+	for _, dir := range dirs {
 		if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // for the machine's users to look at
 			return err
 		}
@@ -198,16 +263,16 @@ func copyExecutable(to string) error {
 	return cluster.WriteFile(to, b, 0o755)
 }
 
-// startInit starts process 1 of the node in namespaces of its own and in a
-// session of its own, so that it outlives this command.
-func startInit(record cluster.Record) (process cluster.Process, err error) {
-	paths := record.Paths()
+// startInit starts process 1 of a node in namespaces of its own and in a session of
+// its own, so that it outlives this command.
+func startInit(record cluster.Record, n cluster.Node) (process cluster.Process, err error) {
+	paths := n.Paths()
 	log, err := os.Create(paths.Log("node"))
 	if err != nil {
 		return process, err
 	}
 	defer func() { err = errors.Join(err, log.Close()) }()
-	cmd := exec.Command(paths.Executable(), "node", "--state-dir", record.StateDir)
+	cmd := exec.Command(paths.Executable(), "init", "--state-dir", record.StateDir, "--node", strconv.Itoa(n.Number))
 	cmd.Env = append(os.Environ(), "KUBECONFIG=")
 	cmd.Dir = "/"
 	cmd.Stdout, cmd.Stderr = log, log
@@ -226,28 +291,59 @@ func startInit(record cluster.Record) (process cluster.Process, err error) {
 	return process, nil
 }
 
-// connect joins the machine and the node with a pair of interfaces, and routes
-// pods and Services to the node.
-func connect(spec cluster.Spec, pid int) error {
+// connect joins the machine and a node with a pair of interfaces, and routes its pods
+// to it; Services are routed to the first node.
+func connect(n cluster.Node, pid int) error {
+	spec := n.Spec
 	attributes := netlink.NewLinkAttrs()
-	attributes.Name = spec.Link()
+	attributes.Name = n.Link()
 	pair := &netlink.Veth{LinkAttrs: attributes, PeerName: node.Interface, PeerNamespace: netlink.NsPid(pid)}
-	if err := netlink.LinkAdd(pair); err != nil {
-		return fmt.Errorf("interface %s: %w", spec.Link(), err)
-	}
-	if err := node.AddAddress(spec.Link(), netip.PrefixFrom(spec.HostIP(), spec.NodeCIDR.Bits())); err != nil {
-		return err
-	}
-	for _, network := range []netip.Prefix{spec.PodCIDR, spec.ServiceCIDR} {
-		_, dst, err := parseCIDR(network)
-		if err != nil {
+	if spec.Shared() {
+		if err := removeLink(n.Link()); err != nil {
 			return err
 		}
-		if err := netlink.RouteReplace(&netlink.Route{Dst: dst, Gw: spec.NodeIP().AsSlice()}); err != nil {
-			return fmt.Errorf("route to %s: %w", network, err)
+		bridge, err := netlink.LinkByName(spec.Link())
+		if err != nil {
+			return fmt.Errorf("interface %s: %w", spec.Link(), err)
 		}
+		// The same each time that the node is started: others remember it.
+		pair.MasterIndex, pair.PeerHardwareAddr = bridge.Attrs().Index, hardwareAddress(n.IP())
 	}
-	return nil
+	if err := netlink.LinkAdd(pair); err != nil {
+		return fmt.Errorf("interface %s: %w", n.Link(), err)
+	}
+	if spec.Shared() {
+		if err := netlink.LinkSetUp(pair); err != nil {
+			return fmt.Errorf("interface %s up: %w", n.Link(), err)
+		}
+	} else if err := addHostAddress(spec); err != nil {
+		return err
+	}
+	if err := node.RouteTo(n.PodCIDR(), n.IP()); err != nil || !n.First() {
+		return err
+	}
+	return node.RouteTo(spec.ServiceCIDR, n.IP())
+}
+
+func addHostAddress(spec cluster.Spec) error {
+	return node.AddAddress(spec.Link(), netip.PrefixFrom(spec.HostIP(), spec.NodeCIDR.Bits()))
+}
+
+// createBridge makes what several nodes and the machine are joined by.
+func createBridge(spec cluster.Spec) error {
+	attributes := netlink.NewLinkAttrs()
+	attributes.Name = spec.Link()
+	// Otherwise it would be that of one of the nodes, and change with them.
+	attributes.HardwareAddr = hardwareAddress(spec.HostIP())
+	if err := netlink.LinkAdd(&netlink.Bridge{LinkAttrs: attributes}); err != nil {
+		return fmt.Errorf("bridge %s: %w", spec.Link(), err)
+	}
+	return addHostAddress(spec)
+}
+
+// hardwareAddress is a locally administered one, derived from an address.
+func hardwareAddress(ip netip.Addr) net.HardwareAddr {
+	return append(net.HardwareAddr{0x0a, 0x58}, ip.AsSlice()...)
 }
 
 // bootstrap waits for the components and gives them their first objects.
@@ -258,8 +354,10 @@ func (m *Manager) bootstrap(ctx context.Context, record cluster.Record, entry bi
 	}
 	wait := func(what string, check func(context.Context) error) error {
 		err := apiclient.Wait(ctx, stageTimeout, func(ctx context.Context) error {
-			if !record.Init.Alive() {
-				return apiclient.Final(nodeEnded(record))
+			for _, n := range record.AllNodes() {
+				if !record.NodeInit(n).Alive() {
+					return apiclient.Final(nodeEnded(n))
+				}
 			}
 			return check(ctx)
 		})
@@ -270,7 +368,9 @@ func (m *Manager) bootstrap(ctx context.Context, record cluster.Record, entry bi
 		return nil
 	}
 	var group errgroup.Group
-	group.Go(func() error { return m.importImages(ctx, record, archives, wait) })
+	for _, n := range record.AllNodes() {
+		group.Go(func() error { return m.importImages(ctx, record, n, archives, wait) })
+	}
 	group.Go(func() error {
 		if err := wait("API server is ready", client.Ready); err != nil {
 			return err
@@ -284,13 +384,9 @@ func (m *Manager) bootstrap(ctx context.Context, record cluster.Record, entry bi
 		what  string
 		check func(context.Context) error
 	}{
-		{"node is Ready", func(ctx context.Context) error { return client.Node(ctx, record.NodeName()) }},
-		{"CSI driver is registered", func(ctx context.Context) error {
-			return client.Driver(ctx, record.NodeName(), cluster.DriverName)
-		}},
-		{"CoreDNS is available", func(ctx context.Context) error {
-			return client.Deployment(ctx, "kube-system", "coredns")
-		}},
+		{"node is Ready", func(ctx context.Context) error { return nodesReady(ctx, client, record) }},
+		{"CSI driver is registered", func(ctx context.Context) error { return registered(ctx, client, record) }},
+		{"CoreDNS is available", func(ctx context.Context) error { return namesFound(ctx, client, record) }},
 		{"all components run", func(ctx context.Context) error { return allRunning(ctx, record) }},
 	} {
 		if err := wait(stage.what, stage.check); err != nil {
@@ -301,20 +397,22 @@ func (m *Manager) bootstrap(ctx context.Context, record cluster.Record, entry bi
 }
 
 // nodeEnded shows the node's log, which is what a person needs.
-func nodeEnded(record cluster.Record) error {
-	log, err := os.ReadFile(record.Paths().Log("node"))
+func nodeEnded(n cluster.Node) error {
+	log, err := os.ReadFile(n.Paths().Log("node"))
 	if err != nil {
 		return err
 	}
-	return fmt.Errorf("the node has ended: %s", bytes.TrimSpace(log))
+	return fmt.Errorf("node %s has ended: %s", n.Name(), bytes.TrimSpace(log))
 }
 
 func allRunning(ctx context.Context, record cluster.Record) error {
-	components, err := node.NewControl(record.Paths().Control()).Components(ctx)
-	if err != nil {
-		return err
-	}
 	var errs []error
+	var components []node.Status
+	for _, n := range record.AllNodes() {
+		own, err := node.NewControl(n.Paths().Control()).Components(ctx)
+		errs = append(errs, err)
+		components = append(components, own...)
+	}
 	for _, c := range components {
 		if c.State != node.Running {
 			errs = append(errs, fmt.Errorf("%s is %s: %s", c.Name, c.State, c.Detail))
@@ -323,9 +421,9 @@ func allRunning(ctx context.Context, record cluster.Record) error {
 	return errors.Join(errs...)
 }
 
-func (m *Manager) importImages(ctx context.Context, record cluster.Record, archives []string, wait func(string, func(context.Context) error) error) error {
-	store := newContainerd(record)
-	if err := wait("containerd is ready", store.ready); err != nil {
+func (m *Manager) importImages(ctx context.Context, record cluster.Record, n cluster.Node, archives []string, wait func(string, func(context.Context) error) error) error {
+	store := newContainerd(record, n)
+	if err := wait(n.Named("containerd")+" is ready", store.ready); err != nil {
 		return err
 	}
 	group, ctx := errgroup.WithContext(ctx)
@@ -338,7 +436,7 @@ func (m *Manager) importImages(ctx context.Context, record cluster.Record, archi
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	m.Reporter.Stage("system images are loaded")
+	m.Reporter.Stage("system images are loaded on %s", n.Name())
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"path/filepath"
+	"slices"
 
 	"gocache.dev/operator/hack/devcluster/internal/apiclient"
 	"gocache.dev/operator/hack/devcluster/internal/cluster"
@@ -19,13 +20,56 @@ type Component struct {
 	Program string
 	// Args are its arguments.
 	Args []string
+	// kind is the name on the first node, if it runs on every node.
+	kind string
 	// Gate returns why it is too early to start it; nil means never.
 	Gate func(context.Context) error
 }
 
-// Components are the programs of a cluster, in the order in which people think
-// of them.
-func Components(record cluster.Record, client *apiclient.Client) []Component {
+// log is the name of the component's log before the node's is added.
+func (c Component) log() string {
+	if c.kind != "" {
+		return c.kind
+	}
+	return c.Name
+}
+
+// Components are the programs of a node, in the order in which people think of
+// them.
+func Components(record cluster.Record, n cluster.Node, client *apiclient.Client) []Component {
+	if !n.First() {
+		return agents(record, n, client)
+	}
+	control, node := controlPlane(record, client), agents(record, n, client)
+	return slices.Concat(control.before, node, control.after)
+}
+
+// agents are what runs on every node.
+func agents(record cluster.Record, n cluster.Node, client *apiclient.Client) []Component {
+	paths, k8s := n.Paths(), filepath.Join(record.BinDir, "k8s")
+	all := []Component{
+		{
+			Name: "containerd", Program: filepath.Join(record.BinDir, "containerd"),
+			Args: []string{"--config", config.Containerd(paths)},
+		},
+		{
+			Name: "kubelet", Program: k8s, Args: kubeletArgs(n),
+			Gate: all(listens("unix", paths.ContainerdSocket()), client.Ready),
+		},
+		{
+			Name: "kube-proxy", Program: k8s, Gate: client.Ready,
+			Args: []string{"kube-proxy", "--config=" + config.KubeProxy(paths), "--hostname-override=" + n.Name()},
+		},
+		{Name: "csi-driver", Program: paths.Executable(), Args: driverArgs(n)},
+	}
+	for i := range all {
+		all[i].kind, all[i].Name = all[i].Name, n.Named(all[i].Name)
+	}
+	return all
+}
+
+// controlPlane is what runs on the first node alone, before and after its agents.
+func controlPlane(record cluster.Record, client *apiclient.Client) (c struct{ before, after []Component }) {
 	spec, paths := record.Spec, record.Paths()
 	k8s := filepath.Join(record.BinDir, "k8s")
 	sidecar := func(name string, gate func(context.Context) error, args ...string) Component {
@@ -37,25 +81,14 @@ func Components(record cluster.Record, client *apiclient.Client) []Component {
 	driver := "--csi-address=" + paths.CSISocket()
 	snapshotAPI := client.Snapshots
 
-	return []Component{
+	c.before = []Component{
 		{Name: "etcd", Program: k8s, Args: etcdArgs(spec)},
 		{Name: "kube-apiserver", Program: k8s, Args: apiserverArgs(spec), Gate: listens("tcp", etcdAddress)},
 		// It ends when RBAC's own roles are not there yet, so it waits for readiness.
 		{Name: "kube-controller-manager", Program: k8s, Args: controllerManagerArgs(spec), Gate: client.Ready},
 		{Name: "kube-scheduler", Program: k8s, Args: schedulerArgs(spec), Gate: client.Ready},
-		{
-			Name: "containerd", Program: filepath.Join(record.BinDir, "containerd"),
-			Args: []string{"--config", config.Containerd(paths)},
-		},
-		{
-			Name: "kubelet", Program: k8s, Args: kubeletArgs(spec),
-			Gate: all(listens("unix", paths.ContainerdSocket()), client.Ready),
-		},
-		{
-			Name: "kube-proxy", Program: k8s, Gate: client.Ready,
-			Args: []string{"kube-proxy", "--config=" + config.KubeProxy(paths), "--hostname-override=" + spec.NodeName()},
-		},
-		{Name: "csi-driver", Program: paths.Executable(), Args: driverArgs(spec)},
+	}
+	c.after = []Component{
 		// It looks once, at its start, whether there are VolumeSnapshots: without
 		// them it would never take its finalizer from one whose clone was given up.
 		sidecar("csi-provisioner", all(client.Ready, snapshotAPI), driver,
@@ -65,6 +98,10 @@ func Components(record cluster.Record, client *apiclient.Client) []Component {
 		sidecar("csi-resizer", client.Ready, driver, "--retry-interval-start=250ms"),
 		sidecar("snapshot-controller", snapshotAPI, "--retry-interval-start=250ms"),
 	}
+	if spec.Shared() {
+		c.after = append(c.after, sidecar("csi-attacher", client.Ready, driver, "--retry-interval-start=250ms"))
+	}
+	return c
 }
 
 // all passes when every gate does.
@@ -130,6 +167,10 @@ func apiserverArgs(spec cluster.Spec) []string {
 		"--proxy-client-cert-file=" + p.Certificate("front-proxy-client"), "--proxy-client-key-file=" + p.Key("front-proxy-client"),
 		"--allow-privileged=true",
 	}
+	if spec.Shared() {
+		// A lost node's pods go after this, instead of five minutes.
+		args = append(args, "--default-not-ready-toleration-seconds=30", "--default-unreachable-toleration-seconds=30")
+	}
 	return append(args, spec.APIServerArgs...)
 }
 
@@ -141,7 +182,7 @@ func kubeconfigs(spec cluster.Spec, user string) []string {
 
 func controllerManagerArgs(spec cluster.Spec) []string {
 	p := spec.Paths()
-	return append([]string{
+	args := []string{
 		"kube-controller-manager", "--leader-elect=false",
 		// Starting its controllers takes 4 s at the default rate.
 		"--kube-api-qps=500", "--kube-api-burst=1000",
@@ -149,29 +190,41 @@ func controllerManagerArgs(spec cluster.Spec) []string {
 		"--use-service-account-credentials",
 		"--cluster-signing-cert-file=" + p.Certificate("ca"), "--cluster-signing-key-file=" + p.Key("ca"),
 		"--service-cluster-ip-range=" + spec.ServiceCIDR.String(), "--cluster-cidr=" + spec.PodCIDR.String(),
-	}, kubeconfigs(spec, "kube-controller-manager")...)
+	}
+	if spec.Shared() {
+		args = append(args, "--node-monitor-period=2s", "--node-monitor-grace-period=20s")
+	}
+	return append(args, kubeconfigs(spec, "kube-controller-manager")...)
 }
 
 func schedulerArgs(spec cluster.Spec) []string {
 	return append([]string{"kube-scheduler", "--leader-elect=false"}, kubeconfigs(spec, "kube-scheduler")...)
 }
 
-func kubeletArgs(spec cluster.Spec) []string {
-	p := spec.Paths()
-	return []string{
-		"kubelet", "--config=" + config.Kubelet(p), "--kubeconfig=" + p.Kubeconfig("kubelet"),
-		"--hostname-override=" + spec.NodeName(), "--node-ip=" + spec.NodeIP().String(),
+func kubeletArgs(n cluster.Node) []string {
+	p := n.Paths()
+	args := []string{
+		"kubelet", "--config=" + config.Kubelet(p), "--kubeconfig=" + p.Kubeconfig(n.Named("kubelet")),
+		"--hostname-override=" + n.Name(), "--node-ip=" + n.IP().String(),
 		"--root-dir=" + p.Kubelet(), "--cert-dir=" + filepath.Join(p.Kubelet(), "pki"), "-v=2",
 	}
+	if n.Spec.Shared() {
+		args = append(args, "--node-labels=topology.kubernetes.io/zone="+n.Zone())
+	}
+	return args
 }
 
-func driverArgs(spec cluster.Spec) []string {
-	p := spec.Paths()
-	return []string{
-		"csi-driver", "--driver-name=" + cluster.DriverName, "--node-name=" + spec.NodeName(),
-		"--pool=" + p.Pool(), "--devices=" + filepath.Join(config.RunDir, "loop"),
+func driverArgs(n cluster.Node) []string {
+	p := n.Paths()
+	args := []string{
+		"csi-driver", "--driver-name=" + cluster.DriverName, "--node-name=" + n.Name(),
+		"--pool=" + p.Pool(), "--devices=" + loopDir,
 		"--socket=" + p.CSISocket(), "--registration=" + p.CSIRegistration(), "--faults=" + p.Faults(),
 	}
+	if n.Spec.Shared() {
+		args = append(args, "--zone="+n.Zone())
+	}
+	return args
 }
 
 // environment is what components run in, whatever the caller's was.

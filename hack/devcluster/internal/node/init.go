@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -12,11 +13,11 @@ import (
 	"gocache.dev/operator/hack/devcluster/internal/cluster"
 )
 
-// Init is process 1 of the node. It returns only on failure: its end is the
+// Init is process 1 of a node. It returns only on failure: its end is the
 // node's end.
-func Init(stateDir string) error {
+func Init(stateDir string, number int) error {
 	if os.Getpid() != 1 {
-		return errors.New("the node command is run by devcluster up, as process 1 of new namespaces")
+		return errors.New("the init command is run by devcluster up, as process 1 of new namespaces")
 	}
 	record, err := cluster.Load(stateDir)
 	if err != nil {
@@ -25,17 +26,18 @@ func Init(stateDir string) error {
 	if err := binaries.EntryOf(record.BinDir).Use(); err != nil {
 		return err
 	}
-	if err := unix.Sethostname([]byte(record.NodeName())); err != nil {
+	n := record.Node(number)
+	if err := unix.Sethostname([]byte(n.Name())); err != nil {
 		return fmt.Errorf("set the host name: %w", err)
 	}
-	if err := mountAll(record.Spec); err != nil {
+	if err := mountAll(n); err != nil {
 		return err
 	}
-	if err := configureNetwork(record.Spec); err != nil {
+	if err := configureNetwork(n); err != nil {
 		return err
 	}
 	supervisor, err := os.StartProcess("/proc/self/exe",
-		[]string{record.Paths().Executable(), "supervise", "--state-dir", stateDir},
+		[]string{record.Paths().Executable(), "supervise", "--state-dir", stateDir, "--node", strconv.Itoa(number)},
 		&os.ProcAttr{Env: os.Environ(), Files: []*os.File{os.Stdin, os.Stdout, os.Stderr}})
 	if err != nil {
 		return fmt.Errorf("start the supervisor: %w", err)

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -8,16 +9,19 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
+	"gocache.dev/operator/hack/devcluster/internal/apiclient"
 	"gocache.dev/operator/hack/devcluster/internal/cluster"
 	"gocache.dev/operator/hack/devcluster/internal/config"
+	"gocache.dev/operator/hack/devcluster/internal/reflinkcsi"
 )
 
 // mountAll gives the node its own view of the machine. The order matters: the
 // machine must not see any of it, and the kubelet needs to see its children's.
-func mountAll(spec cluster.Spec) error {
+func mountAll(n cluster.Node) error {
 	steps := []struct {
 		what string
 		do   func() error
@@ -28,10 +32,10 @@ func mountAll(spec cluster.Spec) error {
 		{"mount /proc of the new process namespace", func() error {
 			return unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "")
 		}},
-		{"mount /sys of the new network namespace", func() error { return mountSys(spec) }},
+		{"mount /sys of the new network namespace", func() error { return mountSys(n.Paths()) }},
 		{"replace folders whose paths are fixed", hideFolders},
 		{"keep the kubelet's sysctls off the machine", shadowSysctls},
-		{"mount the pool of volumes", func() error { return mountPool(spec) }},
+		{"mount the pool of volumes", func() error { return mountPool(n) }},
 		{"share mounts with containers", func() error {
 			return unix.Mount("", "/", "", unix.MS_REC|unix.MS_SHARED, "")
 		}},
@@ -46,8 +50,8 @@ func mountAll(spec cluster.Spec) error {
 
 // mountSys mounts a sysfs that shows this network namespace, and carries the
 // cgroup mounts over to it.
-func mountSys(spec cluster.Spec) error {
-	aside := filepath.Join(spec.StateDir, "cgroup")
+func mountSys(paths cluster.Paths) error {
+	aside := filepath.Join(paths.Dir(), "cgroup")
 	if err := os.MkdirAll(aside, 0o700); err != nil {
 		return err
 	}
@@ -111,8 +115,41 @@ func shadowSysctls() error {
 	return nil
 }
 
-// mountPool makes the sparse file and mounts a file system that can reflink.
-func mountPool(spec cluster.Spec) error {
+// poolTimeout is how long the first node may take to make the pool.
+const poolTimeout = 20 * time.Second
+
+// mountPool mounts the pool, which the first node makes. All nodes mount the same
+// device: to the kernel it is one file system, as an array of disks would be.
+func mountPool(n cluster.Node) error {
+	paths := n.Paths()
+	if n.First() {
+		if _, err := os.Stat(paths.PoolImage()); errors.Is(err, fs.ErrNotExist) {
+			return makePool(n.Spec)
+		}
+	}
+	if err := os.MkdirAll(paths.Pool(), 0o700); err != nil {
+		return err
+	}
+	return apiclient.Wait(context.Background(), poolTimeout, func(context.Context) error {
+		device, err := reflinkcsi.Device(loopDir, paths.PoolImage())
+		if err != nil {
+			return err
+		}
+		if device != "" {
+			return unix.Mount(device, paths.Pool(), "xfs", unix.MS_NOATIME, "")
+		}
+		if n.First() { // no other node lives
+			return mountLoop(paths)
+		}
+		return errors.New("the first node has not mounted the pool yet")
+	})
+}
+
+// loopDir has nodes of loop devices.
+var loopDir = filepath.Join(config.RunDir, "loop")
+
+// makePool makes the sparse file and mounts a file system that can reflink.
+func makePool(spec cluster.Spec) error {
 	paths := spec.Paths()
 	f, err := os.OpenFile(paths.PoolImage(), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
@@ -124,7 +161,12 @@ func mountPool(spec cluster.Spec) error {
 	if err := run("mkfs.xfs", "-q", "-K", "-m", "reflink=1", paths.PoolImage()); err != nil {
 		return err
 	}
-	// mount(8) finds a free loop device, and gives it back with the mount.
+	return mountLoop(paths)
+}
+
+// mountLoop uses mount(8), which finds a free loop device, and gives it back with the
+// mount.
+func mountLoop(paths cluster.Paths) error {
 	return run("mount", "-t", "xfs", "-o", "loop,noatime", paths.PoolImage(), paths.Pool())
 }
 

@@ -26,7 +26,7 @@ const Interface = "eth0"
 const linkTimeout = 20 * time.Second
 
 // configureNetwork gives the node its address and makes it a router for pods.
-func configureNetwork(spec cluster.Spec) error {
+func configureNetwork(n cluster.Node) error {
 	if err := up("lo"); err != nil {
 		return err
 	}
@@ -37,13 +37,41 @@ func configureNetwork(spec cluster.Spec) error {
 	if err != nil {
 		return fmt.Errorf("interface %s, which the machine moves here: %w", Interface, err)
 	}
-	if err := AddAddress(Interface, netip.PrefixFrom(spec.NodeIP(), spec.NodeCIDR.Bits())); err != nil {
+	if err := AddAddress(Interface, netip.PrefixFrom(n.IP(), n.Spec.NodeCIDR.Bits())); err != nil {
+		return err
+	}
+	if err := routeToOthers(n); err != nil {
 		return err
 	}
 	if err := refuseOutside(); err != nil {
 		return err
 	}
 	return setNetworkSysctls()
+}
+
+// routeToOthers sends packets for pods of other nodes to these.
+func routeToOthers(n cluster.Node) error {
+	for _, other := range n.Spec.AllNodes() {
+		if other.Number == n.Number {
+			continue
+		}
+		if err := RouteTo(other.PodCIDR(), other.IP()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// RouteTo sends packets for a network to a node.
+func RouteTo(network netip.Prefix, gateway netip.Addr) error {
+	_, dst, err := net.ParseCIDR(network.String())
+	if err != nil {
+		return err
+	}
+	if err := netlink.RouteReplace(&netlink.Route{Dst: dst, Gw: gateway.AsSlice()}); err != nil {
+		return fmt.Errorf("route to %s: %w", network, err)
+	}
+	return nil
 }
 
 // refuseOutside answers at once that there is no way to anywhere but the machine.

@@ -53,8 +53,8 @@ const (
 	stopGrace = 2 * time.Second
 )
 
-// Supervise runs the components until the context is done.
-func Supervise(ctx context.Context, stateDir string) error {
+// Supervise runs the components of a node until the context is done.
+func Supervise(ctx context.Context, stateDir string, number int) error {
 	record, err := cluster.Load(stateDir)
 	if err != nil {
 		return err
@@ -65,13 +65,14 @@ func Supervise(ctx context.Context, stateDir string) error {
 	}
 	workers := map[string]*worker{}
 	var order []*worker
-	for _, c := range Components(record, client) {
-		w := newWorker(c, record)
+	n := record.Node(number)
+	for _, c := range Components(record, n, client) {
+		w := newWorker(c, record, n)
 		workers[c.Name] = w
 		order = append(order, w)
 		go w.run(ctx)
 	}
-	return serveControl(ctx, record.Paths().Control(), workers, order)
+	return serveControl(ctx, n.Paths().Control(), workers, order)
 }
 
 // worker keeps one component running.
@@ -89,9 +90,9 @@ type worker struct {
 	kill    context.CancelFunc // ends the running process; nil when none runs
 }
 
-func newWorker(c Component, record cluster.Record) *worker {
+func newWorker(c Component, record cluster.Record, n cluster.Node) *worker {
 	return &worker{
-		component: c, log: record.Paths().Log(c.Name), env: environment(record), desired: true,
+		component: c, log: n.Paths().Log(c.log()), env: environment(record), desired: true,
 		wake: make(chan struct{}, 1), status: Status{Name: c.Name, State: Waiting},
 	}
 }

@@ -34,15 +34,20 @@ type User struct {
 
 // Users are all identities of a cluster.
 func Users(spec cluster.Spec) []User {
-	return []User{
+	users := []User{
 		{File: "admin", CommonName: "admin", Groups: []string{"system:masters"}},
 		{File: "kube-controller-manager", CommonName: "system:kube-controller-manager"},
 		{File: "kube-scheduler", CommonName: "system:kube-scheduler"},
-		{File: "kubelet", CommonName: "system:node:" + spec.NodeName(), Groups: []string{"system:nodes"}},
 		{File: "kube-proxy", CommonName: "system:kube-proxy"},
 		// The sidecars' RBAC differs from release to release and is not what is tested here.
 		{File: "csi", CommonName: "csi-sidecars", Groups: []string{"system:masters"}},
 	}
+	for _, n := range spec.AllNodes() {
+		users = append(users, User{
+			File: n.Named("kubelet"), CommonName: "system:node:" + n.Name(), Groups: []string{"system:nodes"},
+		})
+	}
+	return users
 }
 
 // Write fills the cluster's PKI folder.
@@ -101,19 +106,22 @@ type subject struct {
 func servers(spec cluster.Spec) []subject {
 	local := netip.AddrFrom4([4]byte{127, 0, 0, 1})
 	service := "kubernetes.default.svc"
-	return []subject{
+	all := []subject{
 		{
 			file: "kube-apiserver", commonName: "kube-apiserver",
 			dnsNames:  []string{"localhost", "kubernetes", "kubernetes.default", service, service + "." + cluster.Domain},
 			addresses: []netip.Addr{local, spec.NodeIP(), spec.APIServiceIP()},
 		},
-		{
-			file: "kubelet-server", commonName: "system:node:" + spec.NodeName(), groups: []string{"system:nodes"},
-			dnsNames: []string{spec.NodeName()}, addresses: []netip.Addr{local, spec.NodeIP()},
-		},
 		{file: "kubelet-client", commonName: "kube-apiserver-kubelet-client", groups: []string{"system:masters"}},
 		{file: "front-proxy-client", commonName: "front-proxy-client"},
 	}
+	for _, n := range spec.AllNodes() {
+		all = append(all, subject{
+			file: n.Named("kubelet-server"), commonName: "system:node:" + n.Name(), groups: []string{"system:nodes"},
+			dnsNames: []string{n.Name()}, addresses: []netip.Addr{local, n.IP()},
+		})
+	}
+	return all
 }
 
 // pair is a certificate and its key.

@@ -24,14 +24,18 @@ const (
 // ControllerGetCapabilities returns the operations on volumes.
 func (d *Driver) ControllerGetCapabilities(context.Context, *csi.ControllerGetCapabilitiesRequest) (*csi.ControllerGetCapabilitiesResponse, error) {
 	resp := &csi.ControllerGetCapabilitiesResponse{}
-	for _, t := range []csi.ControllerServiceCapability_RPC_Type{
+	types := []csi.ControllerServiceCapability_RPC_Type{
 		csi.ControllerServiceCapability_RPC_CREATE_DELETE_VOLUME,
 		csi.ControllerServiceCapability_RPC_CREATE_DELETE_SNAPSHOT,
 		csi.ControllerServiceCapability_RPC_LIST_SNAPSHOTS,
 		csi.ControllerServiceCapability_RPC_CLONE_VOLUME,
 		csi.ControllerServiceCapability_RPC_EXPAND_VOLUME,
 		csi.ControllerServiceCapability_RPC_GET_CAPACITY,
-	} {
+	}
+	if d.shared() {
+		types = append(types, csi.ControllerServiceCapability_RPC_PUBLISH_UNPUBLISH_VOLUME)
+	}
+	for _, t := range types {
 		resp.Capabilities = append(resp.Capabilities, &csi.ControllerServiceCapability{
 			Type: &csi.ControllerServiceCapability_Rpc{Rpc: &csi.ControllerServiceCapability_RPC{Type: t}},
 		})
@@ -68,7 +72,7 @@ func (d *Driver) CreateVolume(ctx context.Context, req *csi.CreateVolumeRequest)
 		VolumeId:           existing.ID,
 		CapacityBytes:      existing.Bytes,
 		ContentSource:      req.GetVolumeContentSource(),
-		AccessibleTopology: []*csi.Topology{d.topology()},
+		AccessibleTopology: d.accessible(existing),
 	}}, nil
 }
 
@@ -131,6 +135,9 @@ func (d *Driver) create(ctx context.Context, req *csi.CreateVolumeRequest) error
 	}
 	start := time.Now()
 	r := record{ID: req.GetName(), Source: source, Bytes: size, Formatted: size}
+	if r.Topology, err = d.place(req, from, id); err != nil {
+		return err
+	}
 	if from == "" {
 		err = d.format(ctx, d.pool.image(volumes, r.ID), size)
 	} else {
@@ -164,20 +171,29 @@ func (d *Driver) copySource(from kind, id string, r *record) error {
 func (d *Driver) copyInUse(volume, to string, size int64, unsynced bool) error {
 	image := d.pool.image(volumes, volume)
 	copyImage := func() error { return reflink(image, to, size) }
+	if unsynced {
+		return copyImage()
+	}
 	dir, err := d.loops.mountOf(image)
 	if err != nil {
 		return err
 	}
-	if dir == "" || unsynced {
+	if dir != "" {
+		return whileFrozen(dir, copyImage)
+	}
+	if !d.shared() {
 		return copyImage()
 	}
-	return whileFrozen(dir, copyImage)
+	return d.loops.whileMounted(image, copyImage, func(dir string) error { return whileFrozen(dir, copyImage) })
 }
 
 // DeleteVolume removes a volume. A mount of it lives on until it is unmounted.
 func (d *Driver) DeleteVolume(ctx context.Context, req *csi.DeleteVolumeRequest) (*csi.DeleteVolumeResponse, error) {
 	if req.GetVolumeId() == "" {
 		return nil, invalid("no volume id")
+	}
+	if nodes, err := d.pool.attached(req.GetVolumeId()); err != nil || len(nodes) > 0 {
+		return nil, errors.Join(err, status.Errorf(codes.FailedPrecondition, "volume %q is attached to %v", req.GetVolumeId(), nodes))
 	}
 	return &csi.DeleteVolumeResponse{}, d.delete(ctx, faults.Delete, volumes, req.GetVolumeId())
 }

@@ -25,6 +25,9 @@ type Options struct {
 	Name string
 	// Node is the name of the node it runs on.
 	Node string
+	// Zone is the zone of the node, if the pool serves several nodes: then volumes are
+	// attached to one before it mounts them.
+	Zone string
 	// Pool is the folder for images, on a file system that can share extents.
 	Pool string
 	// Devices is a folder for loop device nodes, which may be lost at any time.
@@ -132,9 +135,20 @@ func asStatus(err error) error {
 	return status.Error(codes.Internal, err.Error())
 }
 
-// topology is the one place where this driver's volumes are.
+// shared reports whether the pool serves several nodes.
+func (d *Driver) shared() bool { return d.options.Zone != "" }
+
+// nodeKey and zoneKey are the topology keys.
+func (d *Driver) nodeKey() string { return d.options.Name + "/node" }
+func (d *Driver) zoneKey() string { return d.options.Name + "/zone" }
+
+// topology is where this node is, which without others is where all volumes are.
 func (d *Driver) topology() *csi.Topology {
-	return &csi.Topology{Segments: map[string]string{d.options.Name + "/node": d.options.Node}}
+	segments := map[string]string{d.nodeKey(): d.options.Node}
+	if d.shared() {
+		segments[d.zoneKey()] = d.options.Zone
+	}
+	return &csi.Topology{Segments: segments}
 }
 
 func invalid(format string, args ...any) error {

@@ -35,13 +35,74 @@ func (l loops) mount(image, dir, data string) (err error) {
 	}
 	// Until it is mounted this descriptor keeps the device; afterwards the mount does.
 	defer func() { err = errors.Join(err, device.Close()) }()
+	return mountDevice(device, dir, data)
+}
+
+func mountDevice(device *os.File, dir, data string) error {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return err
 	}
 	if err := unix.Mount(device.Name(), dir, fsType, 0, data); err != nil {
-		return fmt.Errorf("mount %s on %s (%s): %w", image, dir, data, err)
+		return fmt.Errorf("mount %s on %s (%s): %w", device.Name(), dir, data, err)
 	}
 	return nil
+}
+
+// device returns the loop device that an image is attached to, on whichever node; nil
+// means none.
+func (l loops) device(image string) (*os.File, error) {
+	attached, err := filepath.Glob("/sys/block/loop*/loop")
+	if err != nil {
+		return nil, err
+	}
+	for _, dir := range attached {
+		number, err := strconv.Atoi(strings.TrimPrefix(filepath.Base(filepath.Dir(dir)), "loop"))
+		if err != nil {
+			continue
+		}
+		same, err := l.backedBy(number, image)
+		if err != nil {
+			return nil, err
+		}
+		if same {
+			return l.open(number)
+		}
+	}
+	return nil, nil
+}
+
+// Device returns a node of the loop device that an image is attached to, made in a
+// folder; empty means that there is none.
+func Device(dir, image string) (string, error) {
+	device, err := loops{dir: dir}.device(image)
+	if device == nil || err != nil {
+		return "", err
+	}
+	return device.Name(), device.Close()
+}
+
+// whileMounted calls do with a folder where the file system of an image is mounted, if
+// another node has mounted it, and otherwise idle.
+func (l loops) whileMounted(image string, idle func() error, do func(dir string) error) (err error) {
+	device, err := l.device(image)
+	if err != nil {
+		return err
+	}
+	if device == nil {
+		return idle()
+	}
+	// It keeps the device, as the mount does.
+	defer func() { err = errors.Join(err, device.Close()) }()
+	dir, err := os.MkdirTemp(l.dir, "mount-*")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.Remove(dir)) }()
+	if err := mountDevice(device, dir, mountData); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, unmount(dir)) }()
+	return do(dir)
 }
 
 func (l loops) attach(backing *os.File) (*os.File, error) {

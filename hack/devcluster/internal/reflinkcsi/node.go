@@ -50,6 +50,11 @@ func (d *Driver) NodeStageVolume(ctx context.Context, req *csi.NodeStageVolumeRe
 	if _, err := d.faults.inject(ctx, call{op: faults.Mount, id: r.ID}); err != nil {
 		return nil, err
 	}
+	if d.shared() {
+		if err := d.pool.stage(r.ID, d.options.Node); err != nil {
+			return nil, err
+		}
+	}
 	d.changing.Lock()
 	defer d.changing.Unlock()
 	dir := req.GetStagingTargetPath()
@@ -62,7 +67,7 @@ func (d *Driver) NodeStageVolume(ctx context.Context, req *csi.NodeStageVolumeRe
 		return nil, err
 	}
 	data := strings.Join(append([]string{mountData}, req.GetVolumeCapability().GetMount().GetMountFlags()...), ",")
-	if err := d.loops.mount(d.pool.image(volumes, r.ID), dir, data); err != nil {
+	if err := d.mount(d.pool.image(volumes, r.ID), dir, data); err != nil {
 		return nil, err
 	}
 	return &csi.NodeStageVolumeResponse{}, d.grow(ctx, r, dir)
@@ -77,13 +82,35 @@ func (d *Driver) grow(ctx context.Context, r record, dir string) error {
 	if err := d.loops.growFileSystem(ctx, dir); err != nil {
 		return err
 	}
+	if d.shared() {
+		return nil // the record is the controller's, on another node
+	}
 	r.Formatted = r.Bytes
 	return d.pool.save(volumes, r)
 }
 
+// mount mounts an image. Nodes that may use a volume at the same time mount the same
+// device, which to the kernel is one file system.
+func (d *Driver) mount(image, dir, data string) error {
+	if !d.shared() {
+		return d.loops.mount(image, dir, data)
+	}
+	device, err := d.loops.device(image)
+	if err != nil {
+		return err
+	}
+	if device == nil {
+		return d.loops.mount(image, dir, data)
+	}
+	return errors.Join(mountDevice(device, dir, data), device.Close())
+}
+
 // NodeUnstageVolume undoes NodeStageVolume; the loop device goes with the mount.
 func (d *Driver) NodeUnstageVolume(_ context.Context, req *csi.NodeUnstageVolumeRequest) (*csi.NodeUnstageVolumeResponse, error) {
-	return &csi.NodeUnstageVolumeResponse{}, unmount(req.GetStagingTargetPath())
+	if err := unmount(req.GetStagingTargetPath()); err != nil || !d.shared() {
+		return &csi.NodeUnstageVolumeResponse{}, err
+	}
+	return &csi.NodeUnstageVolumeResponse{}, d.pool.unstage(req.GetVolumeId(), d.options.Node)
 }
 
 // NodePublishVolume shows the volume to one pod.

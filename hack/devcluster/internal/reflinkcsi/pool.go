@@ -23,6 +23,8 @@ type kind string
 const (
 	volumes   kind = "volumes"
 	snapshots kind = "snapshots"
+	// attachments are not images: see pool.attached.
+	attachments kind = "attachments"
 )
 
 // record is what is known about an image; it lies beside it and is written
@@ -36,8 +38,10 @@ type record struct {
 	Bytes int64 `json:"bytes"`
 	// Formatted is the size of the file system in it, which grows to Bytes when the
 	// volume is mounted.
-	Formatted int64     `json:"formatted"`
-	Created   time.Time `json:"created"`
+	Formatted int64 `json:"formatted"`
+	// Topology are the segments where it can be used; none means everywhere.
+	Topology map[string]string `json:"topology,omitempty"`
+	Created  time.Time         `json:"created"`
 	// NeverReady and ReadyAt are the faults that a snapshot was made under.
 	NeverReady bool      `json:"neverReady,omitempty"`
 	ReadyAt    time.Time `json:"readyAt,omitzero"`
@@ -53,7 +57,7 @@ var errNotFound = errors.New("not found")
 var idRE = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9._-]{0,127}$`)
 
 func newPool(dir string) (pool, error) {
-	for _, k := range []kind{volumes, snapshots} {
+	for _, k := range []kind{volumes, snapshots, attachments} {
 		if err := os.MkdirAll(filepath.Join(dir, string(k)), 0o700); err != nil {
 			return pool{}, err
 		}

@@ -65,7 +65,7 @@ func (d *Driver) snapshot(ctx context.Context, req *csi.CreateSnapshotRequest) e
 	if err := d.copyInUse(volume.ID, d.pool.image(snapshots, req.GetName()), volume.Bytes, rule.Unsynced); err != nil {
 		return err
 	}
-	r := record{ID: req.GetName(), Source: volume.ID, Bytes: volume.Bytes, Formatted: volume.Formatted, Created: time.Now()}
+	r := record{ID: req.GetName(), Source: volume.ID, Bytes: volume.Bytes, Formatted: volume.Formatted, Topology: volume.Topology, Created: time.Now()}
 	if rule.ReadyAfter > 0 {
 		r.ReadyAt = r.Created.Add(time.Duration(rule.ReadyAfter))
 	}

@@ -27,13 +27,23 @@ import (
 type NewManager func(name string) (*lifecycle.Manager, error)
 
 // names are of the test alone, so that it does not touch a cluster in use.
-var names = []string{"selftest-a", "selftest-b"}
+var names = []string{"selftest-a", "selftest-b", "selftest-c"}
 
 // timeout bounds each wait.
 const timeout = 90 * time.Second
 
-// Run runs the whole test and removes its clusters, however it ends.
-func Run(ctx context.Context, create NewManager, reporter *progress.Reporter) (err error) {
+// Part is a part of the test.
+type Part string
+
+// The parts.
+const (
+	AllParts     Part = ""
+	OneNode      Part = "one"
+	SeveralNodes Part = "nodes"
+)
+
+// Run runs the test, or a part of it, and removes its clusters, however it ends.
+func Run(ctx context.Context, part Part, create NewManager, reporter *progress.Reporter) (err error) {
 	var managers []*lifecycle.Manager
 	for _, name := range names {
 		m, err := create(name)
@@ -57,7 +67,17 @@ func Run(ctx context.Context, create NewManager, reporter *progress.Reporter) (e
 	if err != nil {
 		return err
 	}
-	err = test(ctx, managers, reporter)
+	if part != SeveralNodes {
+		err = test(ctx, managers[:2], reporter)
+		for _, m := range managers[:2] { // their processors are needed
+			if err == nil {
+				_, err = m.Down(ctx)
+			}
+		}
+	}
+	if err == nil && part != OneNode {
+		err = testNodes(ctx, managers[2], reporter)
+	}
 	if err = errors.Join(err, down(), down()); err != nil {
 		return err
 	}
