@@ -5,6 +5,8 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/utils/ptr"
 
 	"gocache.dev/operator/api/v1alpha1"
@@ -41,6 +43,48 @@ func TestInstanceTemplate(t *testing.T) {
 	}
 	if pod := router.Spec.Template.Spec; pod.PriorityClassName != "low" || pod.NodeSelector["pool"] != "edge" {
 		t.Errorf("the router has the priority class %q and the node selector %v", pod.PriorityClassName, pod.NodeSelector)
+	}
+}
+
+// TestInstancesAvoidOneNode holds that the instances of a proxy prefer nodes, and then
+// zones, where no other instance of it runs, and that an affinity of the template
+// replaces that.
+func TestInstancesAvoidOneNode(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.proxy(func(*v1alpha1.ModProxySpec) {})
+	w.settle()
+	of := func() *corev1.Affinity {
+		var instance appsv1.StatefulSet
+		if !w.exists(&instance, "goproxy-blue") {
+			t.Fatal("there is no instance")
+		}
+		return instance.Spec.Template.Spec.Affinity
+	}
+	a := of()
+	if a == nil || a.PodAntiAffinity == nil || len(a.PodAntiAffinity.RequiredDuringSchedulingIgnoredDuringExecution) > 0 {
+		t.Fatalf("an instance has the affinity %v", a)
+	}
+	for i, key := range []string{corev1.LabelHostname, corev1.LabelTopologyZone} {
+		terms := a.PodAntiAffinity.PreferredDuringSchedulingIgnoredDuringExecution
+		if len(terms) != 2 || terms[i].PodAffinityTerm.TopologyKey != key || terms[0].Weight <= terms[1].Weight {
+			t.Fatalf("an instance prefers %v", terms)
+		}
+		selector, err := metav1.LabelSelectorAsSelector(terms[i].PodAffinityTerm.LabelSelector)
+		if err != nil {
+			t.Fatal(err)
+		}
+		other := labels.Set{v1alpha1.ProxyLabel: "goproxy", v1alpha1.InstanceLabel: "green"}
+		if !selector.Matches(other) || selector.Matches(labels.Set{v1alpha1.ProxyLabel: "other", v1alpha1.InstanceLabel: "green"}) {
+			t.Errorf("an instance avoids %s", selector)
+		}
+	}
+	w.edit(func(p *v1alpha1.ModProxy) {
+		p.Spec.InstanceTemplate = &v1alpha1.PodTemplate{Affinity: &v1alpha1.Affinity{NodeAffinity: &v1alpha1.NodeAffinity{}}}
+	})
+	w.settle()
+	if a := of(); a == nil || a.PodAntiAffinity != nil {
+		t.Errorf("with an affinity of its own an instance has %v", a)
 	}
 }
 

@@ -92,6 +92,10 @@ func (r Reconciler) instancePod(p *v1alpha1.ModProxy, instance *v1alpha1.ProxyIn
 	}
 	given.versionControl.addTo(&pod, r.Images.Operator, p, given.server)
 	podspec.Place(&pod, template(p), "", peersOf(p))
+	if pod.Affinity == nil {
+		// A node that is lost takes one instance with it, and not the proxy.
+		pod.Affinity = podspec.Apart(peersOf(p))
+	}
 	podspec.Bound(&pod, template(p))
 	return pod
 }

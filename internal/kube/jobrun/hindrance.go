@@ -3,6 +3,7 @@ package jobrun
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -53,7 +54,7 @@ func Hindrance(ctx context.Context, live client.Reader, job *batchv1.Job, o Outc
 		case early:
 			return "", nil
 		default:
-			return PodHindrance(&pods[i], now), nil
+			return explained(ctx, live, &pods[i], PodHindrance(&pods[i], now))
 		}
 	}
 	warning, err := refusal.Newest(ctx, live, job.Namespace, job.UID)
@@ -66,6 +67,23 @@ func Hindrance(ctx context.Context, live client.Reader, job *batchv1.Job, o Outc
 		return "", nil
 	}
 	return fmt.Sprintf("it has no pod: the events of Job %s contain the cause, such as a quota that is used up", job.Name), nil
+}
+
+// seeEvents ends what is reported of a pod whose status does not contain what it waits for.
+const seeEvents = ": see the events of the pod"
+
+// explained replaces seeEvents by what the events contain, such as that the volume is still
+// attached to another node.
+func explained(ctx context.Context, live client.Reader, pod *corev1.Pod, why string) (string, error) {
+	waits, ok := strings.CutSuffix(why, seeEvents)
+	if !ok {
+		return why, nil
+	}
+	warning, err := refusal.Newest(ctx, live, pod.Namespace, pod.UID)
+	if err != nil || warning == "" {
+		return why, err
+	}
+	return waits + ": " + warning, nil
 }
 
 // PodHindrance is why the containers of a pod do not run; empty: nothing is known
@@ -85,7 +103,7 @@ func PodHindrance(pod *corev1.Pod, now time.Time) string {
 			switch {
 			case w == nil || w.Reason == "PodInitializing": // waits for an init container, which has its own state
 			case w.Message == "":
-				return fmt.Sprintf("container %s of pod %s waits (%s): see the events of the pod", s.Name, pod.Name, w.Reason)
+				return fmt.Sprintf("container %s of pod %s waits (%s)%s", s.Name, pod.Name, w.Reason, seeEvents)
 			default:
 				return fmt.Sprintf("container %s of pod %s waits (%s): %s", s.Name, pod.Name, w.Reason, w.Message)
 			}

@@ -24,7 +24,7 @@ func TestHindrance(t *testing.T) {
 	for name, tt := range map[string]struct {
 		age   time.Duration
 		ready bool
-		event string // of the Job
+		event string // of the Job, or of the pod if there is one
 		pod   *corev1.PodStatus
 		gone  time.Duration // since the pod was to end; 0: it was not
 		want  string        // a part; empty: nothing is reported
@@ -41,7 +41,10 @@ func TestHindrance(t *testing.T) {
 		"no node":                    {age: time.Minute, pod: &corev1.PodStatus{Conditions: []corev1.PodCondition{{Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: "Unschedulable", Message: "0/3 nodes"}}}, want: "no node (Unschedulable): 0/3 nodes"},
 		"no image":                   {age: time.Minute, pod: &corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{waits("agent", "ImagePullBackOff", "Back-off pulling image \"x\"")}}, want: "container agent of pod p waits (ImagePullBackOff): Back-off pulling"},
 		"no volume":                  {age: time.Minute, pod: &corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{waits("agent", "ContainerCreating", "")}}, want: "waits (ContainerCreating): see the events of the pod"},
-		"no init's image":            {age: time.Minute, pod: &corev1.PodStatus{InitContainerStatuses: []corev1.ContainerStatus{waits("install", "ErrImagePull", "no such image")}, ContainerStatuses: []corev1.ContainerStatus{waits("agent", "PodInitializing", "")}}, want: "container install of pod p waits (ErrImagePull): no such image"},
+		"attached to another node": {age: time.Minute, event: `Multi-Attach error for volume "pvc-1" Volume is already exclusively attached to one node and can't be attached to another`,
+			pod:  &corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{waits("agent", "ContainerCreating", "")}},
+			want: `container agent of pod p waits (ContainerCreating): Multi-Attach error for volume "pvc-1" Volume is already`},
+		"no init's image": {age: time.Minute, pod: &corev1.PodStatus{InitContainerStatuses: []corev1.ContainerStatus{waits("install", "ErrImagePull", "no such image")}, ContainerStatuses: []corev1.ContainerStatus{waits("agent", "PodInitializing", "")}}, want: "container install of pod p waits (ErrImagePull): no such image"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			started := metav1.NewTime(now.Add(-tt.age))
@@ -53,11 +56,15 @@ func TestHindrance(t *testing.T) {
 			live.WithIndex(&corev1.Event{}, "involvedObject.uid", func(o client.Object) []string { return []string{string(o.(*corev1.Event).InvolvedObject.UID)} }).
 				WithIndex(&corev1.Event{}, "type", func(o client.Object) []string { return []string{o.(*corev1.Event).Type} })
 			if tt.event != "" {
-				live.WithObjects(&corev1.Event{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "e"}, InvolvedObject: corev1.ObjectReference{UID: "1"}, Type: corev1.EventTypeWarning, Message: tt.event})
+				of := job.UID
+				if tt.pod != nil {
+					of = "2"
+				}
+				live.WithObjects(&corev1.Event{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "e"}, InvolvedObject: corev1.ObjectReference{UID: of}, Type: corev1.EventTypeWarning, Message: tt.event})
 			}
 			if tt.pod != nil {
 				pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{
-					Namespace: "a", Name: "p", Labels: map[string]string{batchv1.JobNameLabel: "ci-writer"},
+					Namespace: "a", Name: "p", UID: "2", Labels: map[string]string{batchv1.JobNameLabel: "ci-writer"},
 					OwnerReferences: []metav1.OwnerReference{{Kind: "Job", Name: "ci-writer", UID: "1"}},
 				}, Spec: corev1.PodSpec{NodeName: "n1"}, Status: *tt.pod}
 				if tt.gone > 0 {

@@ -92,6 +92,20 @@ func Affinity(a *v1alpha1.Affinity) *corev1.Affinity {
 	return out
 }
 
+// Apart prefers nodes, then zones, where none of the peers runs: two pods on the only
+// node are better than one.
+func Apart(peers *metav1.LabelSelector) *corev1.Affinity {
+	term := func(key string, weight int32) corev1.WeightedPodAffinityTerm {
+		return corev1.WeightedPodAffinityTerm{Weight: weight, PodAffinityTerm: corev1.PodAffinityTerm{
+			TopologyKey: key, LabelSelector: peers.DeepCopy()}}
+	}
+	return &corev1.Affinity{PodAntiAffinity: &corev1.PodAntiAffinity{
+		PreferredDuringSchedulingIgnoredDuringExecution: []corev1.WeightedPodAffinityTerm{
+			term(corev1.LabelHostname, 100), term(corev1.LabelTopologyZone, 50),
+		},
+	}}
+}
+
 // Spread turns our bounded type into the core one. A constraint without a selector
 // counts peers: the core type's default counts no pod at all.
 func Spread(constraints []v1alpha1.TopologySpreadConstraint, peers *metav1.LabelSelector) []corev1.TopologySpreadConstraint {

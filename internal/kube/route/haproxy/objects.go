@@ -319,7 +319,7 @@ func (p Params) podSpec() corev1.PodSpec {
 	config.setDefaults()
 	affinity := p.Affinity
 	if affinity == nil {
-		affinity = p.spread()
+		affinity = podspec.Apart(&metav1.LabelSelector{MatchLabels: Selector(p.Name)})
 	}
 	pod := corev1.PodSpec{
 		ServiceAccountName:           RouterName(p.Name),
@@ -471,20 +471,6 @@ func tokenProjection() *corev1.ProjectedVolumeSource {
 			Items:                []corev1.KeyToPath{{Key: "ca.crt", Path: "ca.crt"}}}},
 		{DownwardAPI: &corev1.DownwardAPIProjection{Items: []corev1.DownwardAPIVolumeFile{{
 			Path: "namespace", FieldRef: &corev1.ObjectFieldSelector{APIVersion: "v1", FieldPath: "metadata.namespace"}}}}},
-	}}
-}
-
-// spread prefers other nodes, then other zones: two routers on the only node
-// are better than one.
-func (p Params) spread() *corev1.Affinity {
-	term := func(key string, weight int32) corev1.WeightedPodAffinityTerm {
-		return corev1.WeightedPodAffinityTerm{Weight: weight, PodAffinityTerm: corev1.PodAffinityTerm{
-			TopologyKey: key, LabelSelector: &metav1.LabelSelector{MatchLabels: Selector(p.Name)}}}
-	}
-	return &corev1.Affinity{PodAntiAffinity: &corev1.PodAntiAffinity{
-		PreferredDuringSchedulingIgnoredDuringExecution: []corev1.WeightedPodAffinityTerm{
-			term(corev1.LabelHostname, 100), term(corev1.LabelTopologyZone, 50),
-		},
 	}}
 }
 
