@@ -230,13 +230,15 @@ func TestClientRefusesAnswersAboutSomethingElse(t *testing.T) {
 		base + "v1.2.0.info": body(`{"Version":"v1.3.0"}`),
 		base + "v1.2.0.mod":  body("module example.com/other\n"),
 	})
+	text := serve(t, map[string]http.HandlerFunc{base + "v1.2.0.info": body("<html>")})
+	_, textErr := text.Info(t.Context(), upper)
 	_, listErr := client.Versions(t.Context(), upper.Path)
 	_, infoErr := client.Info(t.Context(), upper)
 	_, modErr := client.Mod(t.Context(), upper)
 	_, pathErr := client.Versions(t.Context(), "not a path")
 	_, supportedErr := client.SumDBSupported(t.Context(), "")
 	_, _, latestErr := client.SumDBLatest(t.Context(), "")
-	for name, err := range map[string]error{"list": listErr, "info": infoErr, "mod": modErr, "path": pathErr, "supported by no name": supportedErr, "latest of no name": latestErr} {
+	for name, err := range map[string]error{"list": listErr, "info": infoErr, "no info": textErr, "mod": modErr, "path": pathErr, "supported by no name": supportedErr, "latest of no name": latestErr} {
 		if !errors.Is(err, goproxy.ErrMalformed) {
 			t.Errorf("%s: %v, want ErrMalformed", name, err)
 		}
