@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,6 +22,7 @@ var present = map[string]string{
 	"sh":             "essential",
 	"env":            "coreutils, essential",
 	"chmod":          "coreutils, essential",
+	"du":             "coreutils, essential",
 	"false":          "coreutils, essential",
 	"sleep":          "coreutils, essential",
 	"flock":          "util-linux, essential",
@@ -200,6 +202,8 @@ func TestNetworkPluginsAreInTheList(t *testing.T) {
 			IPAM struct{ Type string }
 		}
 	}
+	// The file is a template: what it inserts stands for any value.
+	text = regexp.MustCompile(`\{\{[^}]*\}\}`).ReplaceAll(text, []byte("0"))
 	if err := json.Unmarshal(text, &config); err != nil {
 		t.Fatal(err)
 	}
