@@ -67,9 +67,20 @@ func TestVolumeOfItsOwn(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, size := range map[string]int64{"not known": 0, "rounded up by the driver": int64(all.capacity) / 105 * 100, "smaller than asked for": int64(all.capacity) * 2} { //nolint:gosec // a size of a device
-		if s, err := (&usage{dir: dir, now: time.Now, size: size}).space(); err != nil || s.capacity != all.capacity {
-			t.Errorf("%s: %+v, %v", name, s, err)
+		u := &usage{dir: dir, now: time.Now, size: size}
+		if s, err := u.space(); err != nil || s.capacity != all.capacity || u.walking || !u.measured.IsZero() {
+			t.Errorf("%s: %+v, %v, walks: %v", name, s, err, u.walking)
 		}
+	}
+	server, err := New(Options{Store: dir + "/store", Now: time.Now, Log: logr.Discard(), Environment: Environment{GOPROXY: "off", GOSUMDB: "off"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	u := server.store.usage
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.walking || !u.measured.IsZero() {
+		t.Error("a server whose volume has no size walks over what lies beside its store")
 	}
 	if Bytes("12") != 12 || Bytes("-1") != 0 || Bytes("12Gi") != 0 || Bytes(strings.Repeat("9", 30)) != 0 {
 		t.Error("bytes are read wrongly")
