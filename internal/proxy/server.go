@@ -125,7 +125,7 @@ func New(o Options) (*Server, error) {
 		return nil, err
 	}
 	store.usage.size = o.VolumeSize
-	_, _, _ = store.space() // begins to count, where that is needed
+	_, _ = store.usage.space() // begins to count, where that is needed
 	up, err := newUpstream(env, o.Credentials, o.CredentialsHosts, o.FetchTimeout, m, o.Now)
 	if err != nil {
 		return nil, err

@@ -370,7 +370,7 @@ func (s *Store) supersede(one store.Superseded, names []string) error {
 		s.log.Error(err, "It cannot be recorded that a version was replaced") // a full disk keeps no version
 	}
 	for _, name := range names {
-		if err := root.Remove(local(name)); err != nil && !os.IsNotExist(err) {
+		if err := root.Remove(local(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}

@@ -63,8 +63,8 @@ func (u *usage) space() (space, error) {
 	if !known {
 		files = 0 // the first walk has not ended
 	}
-	size := uint64(u.size) //nolint:gosec // it is positive
-	s.capacity, s.used = size, uint64(max(files, 0))
+	size := uint64(u.size)                           //nolint:gosec // it is positive
+	s.capacity, s.used = size, uint64(max(files, 0)) //nolint:gosec // it is not negative
 	s.free = min(s.free, size-min(s.used, size))
 	s.inodes = 0 // they are not the volume's to use up
 	return s, nil
@@ -94,11 +94,11 @@ func (u *usage) measure() {
 	linked := map[uint64]bool{}
 	_ = filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error { // what cannot be read is not counted
 		if err != nil {
-			return nil // it is gone, or cannot be read
+			return nil //nolint:nilerr // it is gone, or cannot be read
 		}
 		info, err := d.Info()
 		if err != nil {
-			return nil // it is gone
+			return nil //nolint:nilerr // it is gone
 		}
 		st, ok := info.Sys().(*syscall.Stat_t)
 		if !ok {

@@ -62,13 +62,13 @@ func deleteBoth(ctx context.Context, s *site, _ *victim) error {
 	return nil
 }
 
-// everywhere asks the faulty servers of instances for something.
-func (s *site) everywhere(ctx context.Context, page string, values url.Values, names ...string) error {
+// stores has something done to the stores of instances.
+func (s *site) stores(ctx context.Context, kind string, names ...string) error {
 	var errs []error
 	for _, name := range names {
 		pod, err := s.pod(ctx, name)
 		if err == nil {
-			err = s.command(ctx, pod.Status.PodIP, page, values, nil)
+			err = s.command(ctx, pod.Status.PodIP, "/store", url.Values{"kind": {kind}}, nil)
 		}
 		errs = append(errs, err)
 	}
@@ -76,11 +76,11 @@ func (s *site) everywhere(ctx context.Context, page string, values url.Values, n
 }
 
 func fillBoth(ctx context.Context, s *site, _ *victim) error {
-	return s.everywhere(ctx, "/store", url.Values{"kind": {"full"}}, bad, good)
+	return s.stores(ctx, "full", bad, good)
 }
 
 func emptyBoth(ctx context.Context, s *site) error {
-	return s.everywhere(ctx, "/store", url.Values{"kind": {"empty"}}, bad, good)
+	return s.stores(ctx, "empty", bad, good)
 }
 
 // addThird gives the proxy a third instance, and waits until it serves.
@@ -116,7 +116,7 @@ func forgetThere(ctx context.Context, s *site, v *victim) error {
 	if err := upstreamDoes(forgets)(ctx, s, v); err != nil {
 		return err
 	}
-	return s.everywhere(ctx, "/store", url.Values{"kind": {"empty"}}, good, third)
+	return s.stores(ctx, "empty", good, third)
 }
 
 func removeThird(ctx context.Context, s *site) error {
