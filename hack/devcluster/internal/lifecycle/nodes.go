@@ -58,19 +58,17 @@ func (m *Manager) ActOnNode(ctx context.Context, name string, action NodeAction)
 		return err
 	}
 	init := record.NodeInit(n)
-	if action == Start {
+	if !init.Alive() && action != Start && action != Kill {
+		return fmt.Errorf("node %s does not run: run devcluster node %s start", n.Name(), name)
+	}
+	switch action {
+	case Start:
 		if init.Alive() {
 			return nil
 		}
 		return m.boot(ctx, &record, n)
-	}
-	if action == Kill {
+	case Kill:
 		return m.failPower(record, n)
-	}
-	if !init.Alive() {
-		return fmt.Errorf("node %s does not run: run devcluster node %s start", n.Name(), name)
-	}
-	switch action {
 	case Freeze:
 		return cgroup.Freeze(n.Cgroup())
 	case Thaw:
