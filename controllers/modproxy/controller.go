@@ -73,6 +73,8 @@ type progress struct {
 	result pass.Result        // of all parts
 
 	instances instances.Result
+	// instancesMade: all that belongs to the instances was created or was there.
+	instancesMade bool
 	ensured   route.Ensured // what the router's objects wait for
 	decision  failover.Decision
 	routing   routing
@@ -175,7 +177,7 @@ func (r *Reconciler) reconcileParts(ctx context.Context, p *progress) error {
 // runInstances lets the part instances have its turn.
 func (r *Reconciler) runInstances(ctx context.Context, p *progress) error {
 	out, err := r.instancesPart().Reconcile(ctx, p.proxy, p.Observed)
-	p.instances = out
+	p.instances, p.instancesMade = out, err == nil
 	p.result.Add(out.Result)
 	return err
 }

@@ -25,6 +25,10 @@ func (r *Reconciler) failOver(ctx context.Context, p *progress) error {
 	if len(p.Addresses) == 0 {
 		return nil // there is no instance to choose yet
 	}
+	if awaitsAddresses(p) {
+		p.result.WakeIn(pass.ConfirmInterval) // if the event of a Service is late
+		return nil
+	}
 	p.decision = failover.Decide(observation(p.proxy, p.Observed, p.router.Limits()), p.Now)
 	recordDecision(p.proxy, p.Observed, p.decision)
 	p.result.WakeAt(p.Now, p.decision.Wake)
@@ -36,6 +40,14 @@ func (r *Reconciler) failOver(ctx context.Context, p *progress) error {
 	err := r.route(ctx, p)
 	recordRouting(p)
 	return err
+}
+
+// awaitsAddresses reports whether the first decision waits for the next pass, in
+// which the Services of this one have addresses. Without it a manager that was
+// killed after the first of them would take the other instances for ones that
+// left, and count weight changes.
+func awaitsAddresses(p *progress) bool {
+	return p.instancesMade && len(p.Stored.Status.Instances) == 0 && len(p.Addresses) < len(p.proxy.Spec.Instances)
 }
 
 // observation is what the weights are decided on: spec, status, probes, and what
