@@ -75,10 +75,10 @@ type progress struct {
 	instances instances.Result
 	// instancesMade: all that belongs to the instances was created or was there.
 	instancesMade bool
-	ensured   route.Ensured // what the router's objects wait for
-	decision  failover.Decision
-	routing   routing
-	stores    storerollback.Result
+	ensured       route.Ensured // what the router's objects wait for
+	decision      failover.Decision
+	routing       routing
+	stores        storerollback.Result
 }
 
 // SetupWithManager registers the controller and its prober.

@@ -25,7 +25,7 @@ func (r *Reconciler) failOver(ctx context.Context, p *progress) error {
 	if len(p.Addresses) == 0 {
 		return nil // there is no instance to choose yet
 	}
-	if awaitsAddresses(p) {
+	if addressesPending(p) {
 		p.result.WakeIn(pass.ConfirmInterval) // if the event of a Service is late
 		return nil
 	}
@@ -42,11 +42,11 @@ func (r *Reconciler) failOver(ctx context.Context, p *progress) error {
 	return err
 }
 
-// awaitsAddresses reports whether the first decision waits for the next pass, in
+// addressesPending reports whether the first decision waits for the next pass, in
 // which the Services of this one have addresses. Without it a manager that was
 // killed after the first of them would take the other instances for ones that
 // left, and count weight changes.
-func awaitsAddresses(p *progress) bool {
+func addressesPending(p *progress) bool {
 	return p.instancesMade && len(p.Stored.Status.Instances) == 0 && len(p.Addresses) < len(p.proxy.Spec.Instances)
 }
 
