@@ -11,10 +11,14 @@ import (
 // object is one object of a kustomization, as decoded YAML.
 type object map[string]any
 
-// Kustomize builds a folder of config and returns its objects.
+// Kustomize builds a folder of config and returns its objects, in the order in
+// which kubectl apply -k creates them: each namespace and kind before what needs
+// it.
 func Kustomize(root, folder string) ([]object, error) {
 	dir := filepath.Join(root, "config", folder)
-	built, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), dir)
+	options := krusty.MakeDefaultOptions()
+	options.Reorder = krusty.ReorderOptionLegacy
+	built, err := krusty.MakeKustomizer(options).Run(filesys.MakeFsOnDisk(), dir)
 	if err != nil {
 		return nil, fmt.Errorf("kustomize %s: %w", dir, err)
 	}

@@ -157,6 +157,8 @@ func TestContent(t *testing.T) {
 		t.Error("crds.yaml does not hold the CRDs alone")
 	}
 
+	inOrder(t, install)
+
 	c, err := loader.LoadArchive(bytes.NewReader(o.read(t, "gocache-operator-0.1.0.tgz")))
 	if err != nil {
 		t.Fatal(err)
@@ -188,6 +190,31 @@ func TestContent(t *testing.T) {
 		t.Errorf("notes:\n%s", notes)
 	}
 	signatures(t, o, public, digest)
+}
+
+// inOrder checks that kubectl, which creates the objects of a file one after the
+// other, finds each namespace there when it needs it, and each kind.
+func inOrder(t *testing.T, manifest string) {
+	t.Helper()
+	exist := map[string]bool{}
+	kinds := 0
+	for _, text := range strings.Split(manifest, "---\n")[1:] {
+		var o struct {
+			Kind     string
+			Metadata struct{ Name, Namespace string }
+		}
+		if err := yaml.Unmarshal([]byte(text), &o); err != nil {
+			t.Fatal(err)
+		}
+		if o.Metadata.Namespace != "" && !exist["Namespace/"+o.Metadata.Namespace] {
+			t.Errorf("%s %s comes before the namespace %s", o.Kind, o.Metadata.Name, o.Metadata.Namespace)
+		}
+		exist[o.Kind+"/"+o.Metadata.Name] = true
+		kinds++
+	}
+	if kinds < 20 || !exist["Namespace/gocache-system"] {
+		t.Errorf("%d objects, among them %v", kinds, exist)
+	}
 }
 
 // materials looks for the SBOM of every program for every platform.
