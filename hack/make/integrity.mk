@@ -25,6 +25,10 @@ fuzz: ## Run every fuzz target for FUZZTIME
 bench: ## Measure checks against go mod verify (BENCH=full, incremental, gocache, workers, growth or memory picks one)
 	@BENCH=$(BENCH) go run ./test/perf/integrity
 
+.PHONY: bench-branch
+bench-branch: ## Measure the second push of a branch: a clone alone against a clone and what the branch has built
+	@go run ./test/perf/branch
+
 .PHONY: go-campaign
 go-campaign: ## Run ROUNDS random go commands and as many changes of what they leave: no false alarm, no miss
 	go test -count=1 -timeout 0 -v -run TestCampaign ./test/perf/campaign -args -rounds $(ROUNDS) -seed $(SEED) -for $(CAMPAIGN_FOR) \
