@@ -11,7 +11,7 @@ import (
 )
 
 // tokenHeader has the token itself: GitLab.
-const tokenHeader = "X-Gitlab-Token"
+const tokenHeader = "X-Gitlab-Token" //nolint:gosec // the name of a header
 
 // signatureHeaders have the HMAC-SHA256 of the body with the token as its key, in
 // hexadecimal digits, with or without "sha256=" before it.
