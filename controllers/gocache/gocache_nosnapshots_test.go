@@ -22,7 +22,9 @@ func TestNoSnapshotAPI(t *testing.T) {
 	w.cache()
 	served := w.reconciler.Client
 	w.reconciler.Client = noSnapshots{served}
-	w.pass()
+	if err := w.pass(); err != nil {
+		t.Fatal(err)
+	}
 	const message = "No snapshots: the cluster does not serve VolumeSnapshot of snapshot.storage.k8s.io/v1"
 	w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonSnapshotAPIMissing, message)
 	w.condition(v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonSnapshotAPIMissing, message)
@@ -33,10 +35,14 @@ func TestNoSnapshotAPI(t *testing.T) {
 	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonSnapshotsDisabled, "")
 
 	w.edit(func(c *v1alpha1.GoCache) { c.Spec.Snapshots = &v1alpha1.SnapshotPolicy{AfterWarmUp: new(true)} })
-	w.pass()
+	if err := w.pass(); err != nil {
+		t.Fatal(err)
+	}
 	w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonSnapshotAPIMissing, message)
 	w.reconciler.Client = served
-	w.pass()
+	if err := w.pass(); err != nil {
+		t.Fatal(err)
+	}
 	if got := w.get(); meta.FindStatusCondition(got.Status.Conditions, v1alpha1.StalledCondition) != nil {
 		t.Errorf("still stalled: %+v", got.Status.Conditions)
 	}

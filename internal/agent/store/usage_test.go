@@ -40,7 +40,11 @@ func TestSharedFileSystem(t *testing.T) {
 			must(t, os.WriteFile(filepath.Join(dir, "list"), []byte(strings.Repeat("x", int(tt.used))), 0o600))
 			ended := make(chan error, 1)
 			go func() { ended <- w.Run(t.Context()) }()
-			t.Cleanup(func() { <-ended })
+			t.Cleanup(func() {
+				if err := <-ended; err != nil {
+					t.Error(err)
+				}
+			})
 			server := httptest.NewServer(w.Handler())
 			defer server.Close()
 			var percent, status int
