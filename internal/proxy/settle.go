@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -244,12 +245,13 @@ func (f *fetcher) settle(ctx context.Context, t target) {
 func (f *fetcher) askHoldings(ctx context.Context, m module.Version, st *settlement) {
 	ctx, cancel := context.WithTimeout(ctx, peerTimeout)
 	defer cancel()
+	open := slices.DeleteFunc(slices.Clone(f.peers.list), func(other *peer) bool {
+		_, known := st.known[other]
+		return known || !f.peers.asks(other)
+	})
 	var mu sync.Mutex
 	var asked sync.WaitGroup
-	for _, other := range f.peers.list {
-		if _, known := st.known[other]; known || !f.peers.asks(other) {
-			continue
-		}
+	for _, other := range open {
 		asked.Go(func() {
 			h, err := f.peers.holdings(ctx, other, m)
 			if err != nil {

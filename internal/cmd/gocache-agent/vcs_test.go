@@ -71,7 +71,7 @@ func TestPrivateModulesByGo(t *testing.T) {
 	tunnel := httptest.NewServer(gitserver.Tunnel(map[string]string{"git.test:443": git.Listener.Addr().String()}))
 	t.Cleanup(tunnel.Close)
 
-	address := runVCS(t, tunnel.URL, "--modules", "git.test", "--dir", filepath.Join(t.TempDir(), "vcs"), "--hosts", "git.test", "--ca-file", ca, "--secret", credentialsDir(t))
+	address := runVCS(t, tunnel.URL, "--modules", "git.test", "--dir", filepath.Join(t.TempDir(), "vcs"), "--hosts", "git.test", "--secret", credentialsDir(t, ca))
 	var mu sync.Mutex
 	var asked []string
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -176,9 +176,14 @@ func serveGit(t *testing.T, r *gitserver.Repository) (server *httptest.Server, c
 	return server, ca
 }
 
-func credentialsDir(t *testing.T) string {
+// credentialsDir is a Secret as it is mounted: credentials, and the authorities of
+// the servers that get them.
+func credentialsDir(t *testing.T, ca string) string {
 	t.Helper()
 	dir := t.TempDir()
+	authorities, err := os.ReadFile(ca) //nolint:gosec // of this test
+	must(t, err)
+	must(t, os.WriteFile(filepath.Join(dir, "ca.crt"), authorities, 0o600))
 	must(t, os.WriteFile(filepath.Join(dir, "netrc"), []byte("machine git.test login ci password s3cret\n"), 0o600))
 	return dir
 }
