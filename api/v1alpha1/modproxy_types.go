@@ -1050,11 +1050,6 @@ type InstanceStatus struct {
 	// Servers of type Goproxy report it.
 	// +optional
 	StoreFullSince *metav1.Time `json:"storeFullSince,omitempty"`
-	// supersededVersion is the version of a module that the instance replaced last by
-	// the content that another instance had first: it was published twice. Servers of
-	// type Goproxy compare what no checksum database has.
-	// +optional
-	SupersededVersion *SupersededVersion `json:"supersededVersion,omitempty"`
 	// latestVerifiedSnapshot of the store, by name.
 	// +kubebuilder:validation:MaxLength=253
 	// +optional
@@ -1145,25 +1140,6 @@ type StoreCheckStatus struct {
 	// +kubebuilder:validation:MaxLength=1024
 	// +optional
 	Message string `json:"message,omitempty"`
-}
-
-// SupersededVersion is a version of a module that was published twice.
-type SupersededVersion struct {
-	// module is its path.
-	// +kubebuilder:validation:MaxLength=256
-	// +required
-	Module string `json:"module"`
-	// version of the module.
-	// +kubebuilder:validation:MaxLength=128
-	// +required
-	Version string `json:"version"`
-	// instance that had the content which counts.
-	// +kubebuilder:validation:MaxLength=253
-	// +optional
-	Instance string `json:"instance,omitempty"`
-	// time of the replacement, by the clock of the instance.
-	// +required
-	Time metav1.Time `json:"time"`
 }
 
 // Quarantine is why and since when an instance must not serve.

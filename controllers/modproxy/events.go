@@ -59,9 +59,6 @@ func instanceEvents(was, is v1alpha1.InstanceStatus) []event.Event {
 	case is.StoreFullSince == nil && was.StoreFullSince != nil:
 		events = append(events, event.Normal("StoreHasRoom", "Probe", "The store of instance %s has room for what it fetches again", is.Name))
 	}
-	if s := is.SupersededVersion; s != nil && (was.SupersededVersion == nil || !was.SupersededVersion.Time.Equal(&s.Time)) {
-		events = append(events, event.Warning("VersionSuperseded", "Compare", "%s@%s was published twice: instance %s had other content than instance %s, and now serves what that one had first. Publish the new content as a new version", s.Module, s.Version, is.Name, s.Instance))
-	}
 	if is.Healthy && !was.Healthy {
 		events = append(events, event.Normal("InstanceHealthy", "Probe", "Instance %s passed its probes", is.Name))
 	}

@@ -164,7 +164,6 @@ func recordDecision(p *v1alpha1.ModProxy, o pass.Observed, d failover.Decision) 
 		if found.DiskUsedPercent != nil {
 			instance.DiskUsedPercent = found.DiskUsedPercent
 		}
-		instance.SupersededVersion = superseded(p, instance.SupersededVersion, found.Store)
 		instance.StoreFullSince = fullSince(instance.StoreFullSince, found.Full, thresholds(p.Spec.Probes), o.Now)
 		if desired.Healthy && desired.Fault == nil {
 			healthy++

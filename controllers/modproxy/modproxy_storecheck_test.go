@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/mod/module"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -15,7 +14,6 @@ import (
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/controllers/modproxy/pass"
-	"gocache.dev/operator/internal/domain/store"
 	"gocache.dev/operator/internal/testing/faults"
 )
 
@@ -164,27 +162,6 @@ func TestWithdrawnEntries(t *testing.T) {
 	w.tick(2)
 	if c := pass.Instance(w.get(), "blue").StoreCheck; c.Withdrawn != 0 || c.Message != "" {
 		t.Errorf("the next check is %+v", c)
-	}
-}
-
-// TestSupersededVersion holds that a version which was published twice is reported
-// once, with the instance whose content counts.
-func TestSupersededVersion(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	w.serving()
-	moved := store.Superseded{Version: module.Version{Path: "corp.example/m", Version: "v1.0.0"}, By: "http://goproxy-green." + w.namespace + ".svc:8080/", Time: w.now}
-	w.blue.superseded = &moved
-	w.tick(2)
-	w.restart(faults.Point{})
-	w.tick(2)
-	w.weights(100, 100)
-	is := pass.Instance(w.get(), "blue").SupersededVersion
-	if is == nil || is.Module != moved.Path || is.Version != "v1.0.0" || is.Instance != "green" {
-		t.Errorf("recorded %+v", is)
-	}
-	if recorded := w.recorded(); strings.Count(recorded, "Warning VersionSuperseded") != 1 || !strings.Contains(recorded, "corp.example/m@v1.0.0 was published twice: instance blue had other content than instance green") {
-		t.Errorf("events: %s", recorded)
 	}
 }
 

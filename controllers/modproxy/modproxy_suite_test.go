@@ -33,7 +33,6 @@ import (
 	"gocache.dev/operator/internal/domain/goproxy"
 	"gocache.dev/operator/internal/domain/integrity"
 	"gocache.dev/operator/internal/domain/probe"
-	"gocache.dev/operator/internal/domain/store"
 	"gocache.dev/operator/internal/kube/images"
 	"gocache.dev/operator/internal/kube/route"
 	"gocache.dev/operator/internal/kube/route/backend"
@@ -90,8 +89,6 @@ type instance struct {
 	token func() string
 	// withdrawn: the next check removes something.
 	withdrawn bool
-	// superseded is a version that the server has replaced.
-	superseded *store.Superseded
 	// contained: what is rotten is not served.
 	contained bool
 }
@@ -123,7 +120,7 @@ func (i *instance) serveAgent(w http.ResponseWriter, req *http.Request, now time
 			http.Error(w, "the disk is full", http.StatusServiceUnavailable)
 		}
 	case "GET /report":
-		_ = json.NewEncoder(w).Encode(probe.StoreReport{Verdict: i.verdict, Began: now.Sub(i.began), Ended: now.Sub(i.began), Sample: i.sample, Superseded: i.superseded})
+		_ = json.NewEncoder(w).Encode(probe.StoreReport{Verdict: i.verdict, Began: now.Sub(i.began), Ended: now.Sub(i.began), Sample: i.sample})
 	case "POST /check":
 		if token := i.token(); token == "" || req.Header.Get("Authorization") != "Bearer "+token {
 			http.Error(w, "who are you?", http.StatusUnauthorized)

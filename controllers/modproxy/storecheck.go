@@ -8,7 +8,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"gocache.dev/operator/api/v1alpha1"
-	"gocache.dev/operator/controllers/modproxy/instances"
 	"gocache.dev/operator/controllers/modproxy/pass"
 	"gocache.dev/operator/controllers/modproxy/storerollback"
 	"gocache.dev/operator/internal/domain/integrity"
@@ -73,23 +72,6 @@ func storeCheckStatus(old *v1alpha1.StoreCheckStatus, r *prober.StoreReport) *v1
 		is.Message = bounded.Text(pass.Evidence(r.Verdict), pass.MaxText)
 	}
 	return is
-}
-
-// superseded is the version that an instance replaced last: the one that is
-// recorded, or the one that its agent has reported since.
-func superseded(p *v1alpha1.ModProxy, old *v1alpha1.SupersededVersion, r *prober.StoreReport) *v1alpha1.SupersededVersion {
-	if r == nil || r.Superseded == nil {
-		return old
-	}
-	s := r.Superseded
-	if old != nil && old.Module == s.Path && old.Version == s.Version.Version && old.Time.Time.Equal(s.Time) || len(s.Path) > 256 || len(s.Version.Version) > 128 {
-		return old
-	}
-	by := instances.InstanceAt(p, s.By)
-	if by == "" {
-		by = bounded.Text(s.By, 253)
-	}
-	return &v1alpha1.SupersededVersion{Module: s.Path, Version: s.Version.Version, Instance: by, Time: metav1.NewTime(s.Time)}
 }
 
 func later(a, b time.Time) time.Time {

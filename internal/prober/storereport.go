@@ -5,12 +5,10 @@ import (
 	"slices"
 	"time"
 
-	"golang.org/x/mod/module"
 	"k8s.io/apimachinery/pkg/types"
 
 	"gocache.dev/operator/internal/domain/integrity"
 	"gocache.dev/operator/internal/domain/probe"
-	"gocache.dev/operator/internal/domain/store"
 	"gocache.dev/operator/internal/domain/untrusted"
 )
 
@@ -25,8 +23,6 @@ type StoreReport struct {
 	Running time.Time
 	// Sample are modules that the store has.
 	Sample []probe.Sampled
-	// Superseded is the version that the server replaced last; nil: none.
-	Superseded *store.Superseded
 }
 
 // Jitter is how much times of one check may differ between two reports: they are
@@ -36,9 +32,6 @@ const Jitter = 5 * time.Second
 // equals reports whether two reports lead to the same decisions.
 func (r *StoreReport) equals(other *StoreReport) bool {
 	if other == nil || (r.Verdict == nil) != (other.Verdict == nil) {
-		return false
-	}
-	if (r.Superseded == nil) != (other.Superseded == nil) || r.Superseded != nil && *r.Superseded != *other.Superseded {
 		return false
 	}
 	return r.Verdict == nil || r.Verdict.Verdict == other.Verdict.Verdict && r.Ended.Sub(other.Ended).Abs() < Jitter
@@ -71,9 +64,6 @@ func (t Target) report(ctx context.Context, via connection, clock func() time.Ti
 	r := &StoreReport{Verdict: brief(report.Verdict), Sample: report.Sample[:min(len(report.Sample), probe.Samples)]}
 	if report.Verdict != nil {
 		r.Began, r.Ended = asked.Add(-report.Began), asked.Add(-report.Ended)
-	}
-	if s := report.Superseded; s != nil && module.Check(s.Path, s.Version.Version) == nil {
-		r.Superseded = &store.Superseded{Version: s.Version, By: untrusted.Bound(s.By), Time: s.Time.UTC().Truncate(time.Second)}
 	}
 	if report.Running != nil {
 		r.Running = asked.Add(-*report.Running)

@@ -89,17 +89,17 @@ func checkMod(text []byte) error {
 }
 
 // checkArchive reads an archive as the check of a store does, so that nothing is
-// stored which that would find wrong. It returns the archive's h1.
-func (f *fetcher) checkArchive(ctx context.Context, t target, s *spool) (h1 string, err error) {
+// stored which that would find wrong.
+func (f *fetcher) checkArchive(ctx context.Context, t target, s *spool) error {
 	source := &archive{ReadSeeker: io.NewSectionReader(s.file, 0, s.written), size: s.written}
 	sum, err := modcache.NewHasher(0).Zip(source, t.module)
 	if err != nil {
-		return "", &badAnswer{fmt.Errorf("%s: %w", t.name, err)}
+		return &badAnswer{fmt.Errorf("%s: %w", t.name, err)}
 	}
 	if f.database != nil && f.vouched(t.module.Path) {
-		return sum.H1.String(), f.database.vouch(ctx, t.module, sum.H1)
+		return f.database.vouch(ctx, t.module, sum.H1)
 	}
-	return sum.H1.String(), f.unmixed(t, nil, &sum)
+	return f.unmixed(t, nil, &sum)
 }
 
 // archive is a fetched file, for one reader at a time.

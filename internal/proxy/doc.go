@@ -21,8 +21,6 @@
 //   - The other instances of the proxy are asked for what they have stored, before
 //     the upstream and when the upstream does not have a file or fails. What they
 //     answer is checked like all else, and they ask no further.
-//   - A version that no checksum database has is compared among the instances before
-//     it is served: all serve the content that one of them had first (settle.go).
 //   - A store that cannot be written or read costs speed, not answers: the
 //     instance passes through what its upstream gives.
 //   - With a limit for its volume it removes the archives that were not served for

@@ -43,7 +43,6 @@ type fetcher struct {
 	// there is none.
 	versionControl *versionControl
 	peers          *peers
-	settlements    settlements
 	database       *database // nil: none vouches for anything
 	vouched        func(modulePath string) bool
 	tempDir        string
@@ -159,7 +158,7 @@ func (f *fetcher) fetch(ctx, turn context.Context, fl *flight, client string) (e
 		if fl.mutable {
 			text = f.advance(fl.target, text)
 		} else {
-			f.store.stored(fl.name, f.store.writeSeen(fl.name, bytes.NewReader(text), resp.Header.Get(seenHeader)))
+			f.store.stored(fl.name, f.store.write(fl.name, bytes.NewReader(text)))
 		}
 		fl.text, fl.sum = text, sumOf(text)
 		return nil
@@ -266,10 +265,8 @@ func (f *fetcher) receive(ctx context.Context, fl *flight, resp *http.Response, 
 	err = f.copy(fl, resp, large)
 	if err == nil {
 		stop := s.trickling()
-		var h1 string
-		h1, err = f.checkArchive(ctx, fl.target, s)
+		err = f.checkArchive(ctx, fl.target, s)
 		if err == nil && s.pending != nil {
-			s.pending.h1, s.pending.seen = h1, resp.Header.Get(seenHeader)
 			f.store.stored(fl.name, s.pending.commit(s.sum()))
 		}
 		stop()

@@ -117,23 +117,9 @@ func (s *Server) modules(w http.ResponseWriter, r *http.Request) {
 
 // serve answers with a file.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request, t target, storeOnly bool) {
-	if !t.mutable && !storeOnly {
-		s.fetcher.settle(r.Context(), t)
-	}
 	switch {
-	case storeOnly && !t.mutable && r.Method == http.MethodHead:
-		h := s.store.holding(t.name)
-		if h == nil {
-			notFound(w, t.maxAge(), "not found: temporarily unavailable")
-			return
-		}
-		h.describe(w.Header())
 	case storeOnly:
-		if h := s.store.holding(t.name); h != nil && !t.mutable {
-			w.Header().Set(seenHeader, strconv.FormatInt(h.seen.UnixNano(), 10))
-		}
 		if !s.fromStore(w, r, t) {
-			w.Header().Del(seenHeader)
 			notFound(w, t.maxAge(), "not found: temporarily unavailable")
 		}
 	case t.mutable:

@@ -29,7 +29,6 @@ type metrics struct {
 	upstreamBytes    prometheus.Counter
 	peerRequests     *prometheus.CounterVec
 	peerBytes        prometheus.Counter
-	superseded       prometheus.Counter
 	storeReads       *prometheus.CounterVec
 	storeWrites      *prometheus.CounterVec
 	policyDecisions  *prometheus.CounterVec
@@ -62,8 +61,6 @@ func newMetrics() *metrics {
 			Name: "gocache_proxy_peer_requests_total", Help: "Requests to other instances of the proxy for what they have stored, by result: hit, miss, failed."}, []string{"result"}),
 		peerBytes: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "gocache_proxy_peer_received_bytes_total", Help: "Bytes of files received from other instances of the proxy, in place of the upstream."}),
-		superseded: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "gocache_proxy_superseded_versions_total", Help: "Versions of modules that were replaced by the content that another instance of the proxy had first: they were published twice."}),
 		storeReads: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "gocache_proxy_store_reads_total", Help: "Files looked for in the store, by what was found."}, []string{"result"}),
 		policyDecisions: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -77,7 +74,7 @@ func newMetrics() *metrics {
 		storeWrites: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "gocache_proxy_store_writes_total", Help: "Files written to the store, by result."}, []string{"result"}),
 	}
-	m.registry.MustRegister(m.requests, m.durations, m.inFlight, m.upstreamRequests, m.upstreamDuration, m.upstreamBytes, m.peerRequests, m.peerBytes, m.superseded, m.storeReads,
+	m.registry.MustRegister(m.requests, m.durations, m.inFlight, m.upstreamRequests, m.upstreamDuration, m.upstreamBytes, m.peerRequests, m.peerBytes, m.storeReads,
 		m.storeWrites, m.policyDecisions, m.policyHash, m.evictions, m.evictedBytes, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -73,7 +72,6 @@ type peer struct {
 	address string // as it was given
 	base    *url.URL
 	pause   atomic.Int64 // until when, in nanoseconds since 1970
-	silent  atomic.Int64 // the same for what it has stored
 }
 
 // newPeers reads the addresses of the other instances.
@@ -108,22 +106,15 @@ func (p *peers) ask(ctx context.Context, from *peer, name string, take func(*htt
 		p.metrics.peer("failed")
 		if _, wrong := errors.AsType[*badAnswer](err); !wrong && !isFinal(err) && ctx.Err() == nil {
 			from.pause.Store(p.now().Add(peerPause).UnixNano())
-			if isTimeout(err) {
-				from.silent.Store(p.now().Add(silentPause).UnixNano())
-			}
 		}
 	}
 	return err
 }
 
-// first asks those that answered lately, one after the other and the preferred one
-// first, until take accepts an answer. unasked are the others. An error is final.
-func (p *peers) first(ctx context.Context, name string, preferred *peer, take func(*http.Response) error) (found bool, unasked []*peer, err error) {
-	list := p.list
-	if preferred != nil {
-		list = append([]*peer{preferred}, slices.DeleteFunc(slices.Clone(list), func(other *peer) bool { return other == preferred })...)
-	}
-	for _, other := range list {
+// first asks those that answered lately, one after the other, until take accepts
+// an answer. unasked are the others. An error is final.
+func (p *peers) first(ctx context.Context, name string, take func(*http.Response) error) (found bool, unasked []*peer, err error) {
+	for _, other := range p.list {
 		if p.isQuarantined(other) {
 			continue
 		}
@@ -184,14 +175,11 @@ func (f *fetcher) walk(ctx context.Context, fl *flight, take func(*http.Response
 	if fl.mutable {
 		return f.source(ctx, fl.target, take)
 	}
-	found, unasked, err := f.peers.first(ctx, fl.name, f.chosen(fl.module), take)
+	found, unasked, err := f.peers.first(ctx, fl.name, take)
 	if found || err != nil {
 		return err
 	}
-	err = f.source(ctx, fl.target, func(resp *http.Response) error {
-		resp.Header.Del(seenHeader) // of instances alone
-		return take(resp)
-	})
+	err = f.source(ctx, fl.target, take)
 	if refused, ok := errors.AsType[*statusError](err); err == nil || isFinal(err) || ok && refused.final() {
 		return err
 	}

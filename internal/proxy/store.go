@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"archive/zip"
-	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -14,15 +13,12 @@ import (
 	"net/url"
 	"os"
 	"path"
-	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/go-logr/logr"
-	"golang.org/x/sys/unix"
 )
 
 // MarkerFile lies in the root of every store and holds the store's id. It
@@ -60,8 +56,6 @@ type Store struct {
 	// lackedRoom is when a file could not be stored for that, in nanoseconds since
 	// 1970.
 	lackedRoom atomic.Int64
-	// superseding is held by the one that adds to the record of it.
-	superseding sync.Mutex
 }
 
 // OpenStore opens the store in dir. A directory that is new or empty gets a
@@ -294,16 +288,11 @@ func (s *Store) stored(name string, err error) {
 }
 
 // write stores content.
-func (s *Store) write(name string, content io.Reader) error { return s.writeSeen(name, content, "") }
-
-// writeSeen stores content that an instance of the proxy had first at a time, as in
-// seenAttribute; empty: now.
-func (s *Store) writeSeen(name string, content io.Reader, seen string) error {
+func (s *Store) write(name string, content io.Reader) error {
 	p, err := s.create(name)
 	if err != nil {
 		return err
 	}
-	p.seen = seen
 	sum, err := copyAndHash(p.file, content)
 	if err == nil {
 		err = p.commit(sum)
@@ -322,9 +311,6 @@ type pending struct {
 	root       *os.Root
 	file       *os.File
 	name, temp string
-	// seen is when an instance of the proxy had it first, as in seenAttribute; empty:
-	// now. h1 is that of an archive.
-	seen, h1 string
 }
 
 // create begins a file of the store.
@@ -379,13 +365,6 @@ func (p *pending) sync(sum string) error {
 	if p.store.sums {
 		if err := writeSum(p.file, sum); err != nil {
 			return fmt.Errorf("record its sum: %w", err)
-		}
-		seen := cmp.Or(p.seen, strconv.FormatInt(p.store.now().UnixNano(), 10)) // the time of the file is less exact, and copies change it
-		for name, value := range map[string]string{seenAttribute: seen, zipSumAttribute: p.h1} {
-			if value == "" || len(value) > maxAttribute {
-				continue
-			}
-			_ = onDescriptor(p.file, func(fd int) error { return unix.Fsetxattr(fd, name, []byte(value), 0) }) // then its own time and bytes count
 		}
 	}
 	if err := p.file.Sync(); err != nil {

@@ -89,13 +89,3 @@ func (r Reconciler) NameQuarantined(ctx context.Context, p *v1alpha1.ModProxy) e
 	}
 	return nil
 }
-
-// InstanceAt is the name of the instance with a URL; empty: none has it.
-func InstanceAt(p *v1alpha1.ModProxy, address string) string {
-	for i := range p.Spec.Instances {
-		if instance := &p.Spec.Instances[i]; asks(p, instance) && addressOf(p, instance) == strings.TrimSuffix(address, "/") {
-			return instance.Name
-		}
-	}
-	return ""
-}

@@ -70,7 +70,7 @@ func (w *Watch) keepSampling(ctx context.Context) error {
 func (w *Watch) sample() []probe.Sampled {
 	w.sampling.Lock()
 	defer w.sampling.Unlock()
-	sample, err := w.sampler.look(w.superseded())
+	sample, err := w.sampler.look()
 	if err != nil {
 		_, _ = fmt.Fprintf(w.Stderr, "store %s: no sample: %v\n", w.Store, err)
 		return nil // what was found before still holds
@@ -79,7 +79,7 @@ func (w *Watch) sample() []probe.Sampled {
 	return sample
 }
 
-func (s *sampler) look(superseded []store.Superseded) (sample []probe.Sampled, err error) {
+func (s *sampler) look() (sample []probe.Sampled, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	root, err := tree.Open(s.dir)
@@ -105,12 +105,9 @@ func (s *sampler) look(superseded []store.Superseded) (sample []probe.Sampled, e
 		}
 		v := byRank[rank]
 		sampled, known := s.seen[v.Version]
-		if !known || isSuperseded(superseded, sampled) {
+		if !known {
 			if sampled, err = s.sums(root, &v); err != nil {
 				continue // the check of the store reports it
-			}
-			if isSuperseded(superseded, sampled) {
-				continue // it is being replaced
 			}
 		}
 		sample, seen[v.Version] = append(sample, sampled), sampled

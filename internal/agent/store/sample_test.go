@@ -62,21 +62,14 @@ func (s *shelf) put(m module.Version, change ...func(files map[string][]byte)) (
 func (s *shelf) sample() []probe.Sampled {
 	s.t.Helper()
 	s.watch.Check(s.t.Context())
-	report := s.report()
-	if report.Verdict == nil {
-		s.t.Fatal("no check has ended")
-	}
-	return report.Sample
-}
-
-// report is the agent's.
-func (s *shelf) report() probe.StoreReport {
-	s.t.Helper()
 	server := httptest.NewServer(s.watch.Handler())
 	defer server.Close()
 	report, err := probe.Target{Agent: server.URL}.Store(s.t.Context())
 	must(s.t, err)
-	return report
+	if report.Verdict == nil {
+		s.t.Fatal("no check has ended")
+	}
+	return report.Sample
 }
 
 func numbered(n int) module.Version {

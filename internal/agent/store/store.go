@@ -176,7 +176,6 @@ func (w *Watch) check(ctx context.Context, now time.Time, unhurried bool) (integ
 	if err != nil {
 		return integrity.Verdict{}, err
 	}
-	withoutSuperseded(o.Baseline, w.superseded())
 	if unhurried {
 		o.Pace = pace(w.BytesPerSecond)
 	}
@@ -222,7 +221,7 @@ func (w *Watch) Handler() http.Handler {
 	mux.HandleFunc("GET "+probe.ReadyPath, w.guard.ready)
 	mux.HandleFunc("GET "+probe.ReportPath, func(rw http.ResponseWriter, _ *http.Request) {
 		rw.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(rw).Encode(w.report()) // the client is gone
+		_ = json.NewEncoder(rw).Encode(w.history.report(w.Clock())) // the client is gone
 	})
 	mux.HandleFunc("POST "+probe.CheckPath, func(rw http.ResponseWriter, r *http.Request) {
 		if !w.authorized(r) {

@@ -14,7 +14,6 @@ import (
 	"golang.org/x/mod/module"
 
 	"gocache.dev/operator/internal/domain/integrity"
-	"gocache.dev/operator/internal/domain/store"
 )
 
 // Paths of the agent beside a store.
@@ -41,11 +40,6 @@ type StoreReport struct {
 	// Sample are at most Samples small modules that the store holds, none only if
 	// it has none. It is set when Verdict is.
 	Sample []Sampled `json:"sample,omitempty"`
-	// Superseded is the version that the server replaced last by the content that
-	// another instance had first, of SupersededTotal, which counts no more than a store
-	// remembers; nil: none.
-	Superseded      *store.Superseded `json:"superseded,omitempty"`
-	SupersededTotal int               `json:"supersededTotal,omitempty"`
 }
 
 // Samples is how many modules a report names.

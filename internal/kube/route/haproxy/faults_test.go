@@ -69,7 +69,7 @@ func serveInstance(arguments []string) error {
 	}
 	server, err := proxy.New(proxy.Options{
 		Store: store, Name: filepath.Base(store), Environment: proxy.Environment{GOPROXY: upstream, GOSUMDB: "off"},
-		Peers: arguments[3:], MinFree: 1, Now: time.Now, Log: logr.FromSlogHandler(slog.NewJSONHandler(logged, nil)),
+		MinFree: 1, Now: time.Now, Log: logr.FromSlogHandler(slog.NewJSONHandler(logged, nil)),
 	})
 	if err != nil {
 		return err
@@ -242,18 +242,13 @@ func (s *site) publishModules(t *testing.T) string {
 
 func startInstance(t *testing.T, name, upstream string) *process {
 	t.Helper()
-	return startInstanceAt(t, freeAddress(t), filepath.Join(t.TempDir(), name), upstream)
-}
-
-// startInstanceAt starts one with the URLs of the others.
-func startInstanceAt(t *testing.T, address, store, upstream string, peers ...string) *process {
-	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
+	address, store := freeAddress(t), filepath.Join(t.TempDir(), name)
 	cmd := exec.Command(self)
-	cmd.Env = append(os.Environ(), instanceVariable+"="+strings.Join(append([]string{address, store, upstream}, peers...), " "))
+	cmd.Env = append(os.Environ(), instanceVariable+"="+strings.Join([]string{address, store, upstream}, " "))
 	cmd.Stderr = os.Stderr
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
