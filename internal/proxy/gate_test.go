@@ -14,6 +14,7 @@ import (
 func TestSharesOfClients(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate(16)
+		var mu sync.Mutex // when all is released, several that waited go on at once
 		counts := map[string]int{}
 		ctx, cancel := context.WithCancel(t.Context())
 		ask := func(client string, weight int64) {
@@ -22,7 +23,9 @@ func TestSharesOfClients(t *testing.T) {
 				if err != nil {
 					return
 				}
+				mu.Lock()
 				counts[client] += int(weight)
+				mu.Unlock()
 				<-ctx.Done()
 				release()
 			}()

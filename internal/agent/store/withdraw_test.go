@@ -52,6 +52,7 @@ func TestWithdrawBesideAthens(t *testing.T) {
 			if err != nil || again != right {
 				t.Errorf("the server serves %+v, %v, and served %+v", again, err, right)
 			}
+			b.fetch(cachetree.Lib) // until all of it is stored
 			if v := b.verdict(); v.Verdict != integrity.Intact || v.Withdrawn != 0 || v.Counts.Zips != 1 {
 				t.Errorf("fetched anew: %s, %+v: %+v", v.Verdict, v.Counts, v.Examples)
 			}
