@@ -290,6 +290,7 @@ func (r *Reconciler) report(ctx context.Context, p *progress, failed error) erro
 	stored.SetFinalizers(p.cache.GetFinalizers())
 	stored.SetResourceVersion(p.cache.GetResourceVersion())
 	if _, err := patch.Status(ctx, r.Client, stored, p.cache); err != nil {
+		event.Record(r.Events, p.cache, p.result.Events) // what was done is not done once more
 		return err
 	}
 	p.logDecision(ctx)

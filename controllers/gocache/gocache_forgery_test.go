@@ -1,13 +1,18 @@
 package gocache
 
 import (
+	"context"
+	"errors"
 	"strings"
 	"testing"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/controllers/gocache/pass"
@@ -89,6 +94,42 @@ func TestForgedWriter(t *testing.T) {
 				t.Errorf("events:\n%s", events)
 			}
 		})
+	}
+}
+
+// statusRefused refuses all writes of a status, as when another client was first.
+type statusRefused struct{ client.Client }
+
+func (c statusRefused) Status() client.SubResourceWriter { return refusing{c.Client.Status()} }
+
+type refusing struct{ client.SubResourceWriter }
+
+func (refusing) Patch(_ context.Context, o client.Object, _ client.Patch, _ ...client.SubResourcePatchOption) error {
+	return apierrors.NewConflict(schema.GroupResource{Group: v1alpha1.GroupName, Resource: "gocaches"}, o.GetName(), errors.New("changed meanwhile"))
+}
+
+// TestForgedWriterIsReportedOnce holds that the deletion of a forged Job is reported
+// also if the status of that pass could not be written: the next one finds no Job.
+func TestForgedWriterIsReportedOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.cache()
+	w.forge(plan.WarmUp)
+	w.step()
+	own := w.reconciler.Client
+	w.reconciler.Client = statusRefused{own}
+	for range 5 {
+		if err := w.pass(); err != nil && !apierrors.IsConflict(err) {
+			t.Fatal(err)
+		}
+	}
+	if exists[batchv1.Job](w, "ci-writer") {
+		t.Fatal("the forged Job was not deleted")
+	}
+	w.reconciler.Client = own
+	w.settle()
+	if events := w.newEvents(); strings.Count(events, "UntrustedJob") != 1 {
+		t.Errorf("events:\n%s", events)
 	}
 }
 

@@ -231,6 +231,7 @@ func (r *Reconciler) load(ctx context.Context, req ctrl.Request) (*progress, err
 func (r *Reconciler) report(ctx context.Context, p *progress, failed error) error {
 	setConditions(p, failed)
 	if err := r.writeStatus(ctx, p); err != nil {
+		event.Record(r.Events, p.proxy, p.result.Events) // what was done is not done once more
 		return err
 	}
 	logDecision(ctx, p)
