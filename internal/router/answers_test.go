@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"gocache.dev/operator/internal/router"
+	"gocache.dev/operator/internal/testing/loopback"
 )
 
 // TestComplete holds that a client gets an answer that arrived completely, from
@@ -65,9 +66,9 @@ func TestComplete(t *testing.T) {
 				attempts = append(attempts, server.URL+"/~2")
 			}
 			if attempts == nil {
-				attempts = []string{"http://" + freeAddress(t)} // and no path
+				attempts = []string{"http://" + loopback.Address(t)} // and no path
 			}
-			listen := freeAddress(t)
+			listen := loopback.Address(t)
 			start(t, func(o *router.Options) {
 				o.Answers = router.AnswersOptions{Now: time.Now, Listen: listen, Attempts: attempts}
 			})

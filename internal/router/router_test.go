@@ -21,6 +21,7 @@ import (
 
 	"gocache.dev/operator/internal/router"
 	"gocache.dev/operator/internal/router/weights"
+	"gocache.dev/operator/internal/testing/loopback"
 )
 
 // sidecar is a running one.
@@ -30,7 +31,7 @@ type sidecar struct {
 
 func start(t *testing.T, change func(*router.Options)) *sidecar {
 	t.Helper()
-	s := &sidecar{agent: freeAddress(t), pages: freeAddress(t), file: filepath.Join(t.TempDir(), weights.File)}
+	s := &sidecar{agent: loopback.Address(t), pages: loopback.Address(t), file: filepath.Join(t.TempDir(), weights.File)}
 	options := router.Options{Agent: s.agent, Pages: s.pages, File: s.file, Interval: 5 * time.Millisecond, Now: time.Now,
 		Log: testr.NewWithOptions(t, testr.Options{Verbosity: -1})}
 	if change != nil {
@@ -46,17 +47,6 @@ func start(t *testing.T, change func(*router.Options)) *sidecar {
 		}
 	})
 	return s
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	var lc net.ListenConfig
-	l, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
 }
 
 func (s *sidecar) publish(t *testing.T, text string) {

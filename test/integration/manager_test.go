@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
-	"net"
 	"net/http"
 	"path/filepath"
 	"testing"
@@ -24,13 +23,14 @@ import (
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/cmd/manager"
 	"gocache.dev/operator/internal/testing/env"
+	"gocache.dev/operator/internal/testing/loopback"
 )
 
 // TestManager starts the operator as its Deployment does: it becomes ready,
 // shows its metrics to authenticated clients only, and gives back the lease when it ends.
 func TestManager(t *testing.T) {
 	ns := server.Namespace(t)
-	metrics, probes := freeAddress(t), freeAddress(t)
+	metrics, probes := loopback.Address(t), loopback.Address(t)
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	cmd := manager.Command()
@@ -171,16 +171,6 @@ func eventually(t *testing.T, what string, holds func() error) {
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close() //nolint:errcheck // the port is taken in a moment
-	return l.Addr().String()
 }
 
 // kubeconfig writes what a person would have.

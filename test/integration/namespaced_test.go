@@ -29,6 +29,7 @@ import (
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/testing/env"
+	"gocache.dev/operator/internal/testing/loopback"
 )
 
 func accessReview(namespace string, rule rbacv1.PolicyRule) *authorizationv1.SelfSubjectAccessReview {
@@ -252,7 +253,7 @@ func runManager(t *testing.T, kubeconfig string, args ...string) *journal {
 	}
 	logs := &journal{}
 	cmd := exec.Command(self, append(args, "--kubeconfig", kubeconfig, "--metrics-bind-address", "0",
-		"--health-probe-bind-address", freeAddress(t), "--operator-image", "gocache.dev/operator:dev")...)
+		"--health-probe-bind-address", loopback.Address(t), "--operator-image", "gocache.dev/operator:dev")...)
 	cmd.Env, cmd.Stdout, cmd.Stderr = append(os.Environ(), asManager+"=1"), logs, logs
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)

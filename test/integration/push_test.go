@@ -23,6 +23,7 @@ import (
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/testing/gitserver"
+	"gocache.dev/operator/internal/testing/loopback"
 )
 
 // asHook is set in the environment of a process that is to be the hook of a git
@@ -84,7 +85,7 @@ func TestPushWebhook(t *testing.T) {
 			},
 		}))
 	}
-	receiver := freeAddress(t)
+	receiver := loopback.Address(t)
 	runManager(t, kubeconfig(t), "--watch-namespace", ns+","+others, "--push-bind-address", receiver, "--allow-loopback-addresses")
 	revision := func(namespace string) (r v1alpha1.GitRevision, err error) {
 		var cache v1alpha1.GoCache

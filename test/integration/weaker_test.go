@@ -23,6 +23,7 @@ import (
 	"gocache.dev/operator/internal/kube/volume"
 	"gocache.dev/operator/internal/testing/cluster"
 	"gocache.dev/operator/internal/testing/env"
+	"gocache.dev/operator/internal/testing/loopback"
 )
 
 // TestWeakerVerificationIsNoSource plays a user who may edit CacheSnapshots and
@@ -145,7 +146,7 @@ func TestWeakerVerificationIsNoSource(t *testing.T) {
 // own, until the test ends.
 func startManager(t *testing.T, ns string) {
 	t.Helper()
-	probes := freeAddress(t)
+	probes := loopback.Address(t)
 	program, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)

@@ -20,6 +20,7 @@ import (
 	"gocache.dev/operator/internal/domain/probe"
 	"gocache.dev/operator/internal/testing/athens"
 	"gocache.dev/operator/internal/testing/cachetree"
+	"gocache.dev/operator/internal/testing/loopback"
 )
 
 // beside is a server like Athens, and the agent beside its store.
@@ -41,7 +42,7 @@ func besideAthens(t *testing.T, change ...func(*store.Options)) *beside {
 	}
 	o := store.Options{
 		Flags:  caches.Flags{Store: root, Layout: "athens", GoSum: []string{tree.GoSum()}, Workers: 1},
-		Listen: free(t), TokenFile: token(t), Prepare: true, Clock: time.Now, Stderr: io.Discard,
+		Listen: loopback.Address(t), TokenFile: token(t), Prepare: true, Clock: time.Now, Stderr: io.Discard,
 	}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { b.server.ServeHTTP(w, r) }))
 	t.Cleanup(server.Close)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -22,6 +21,7 @@ import (
 	"gocache.dev/operator/internal/domain/integrity"
 	"gocache.dev/operator/internal/domain/probe"
 	"gocache.dev/operator/internal/testing/cachetree"
+	"gocache.dev/operator/internal/testing/loopback"
 )
 
 func TestWatch(t *testing.T) {
@@ -76,7 +76,7 @@ func TestRun(t *testing.T) {
 	tree := cachetree.New(t)
 	w, err := store.New(store.Options{
 		Flags: caches.Flags{Store: tree.Proxy, Layout: "goproxy", Workers: 1}, Prepare: true,
-		Listen: free(t), TokenFile: token(t), BytesPerSecond: 1 << 30, Clock: time.Now, Stderr: io.Discard,
+		Listen: loopback.Address(t), TokenFile: token(t), BytesPerSecond: 1 << 30, Clock: time.Now, Stderr: io.Discard,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -217,7 +217,7 @@ func TestGuard(t *testing.T) {
 			dir := t.TempDir()
 			o := store.Options{
 				Flags: caches.Flags{Store: filepath.Join(dir, "modules")}, Prepare: true, Server: server.URL,
-				Listen: free(t), Clock: time.Now, Stderr: io.Discard,
+				Listen: loopback.Address(t), Clock: time.Now, Stderr: io.Discard,
 			}
 			if name == "no room" || strings.HasPrefix(name, "the server") {
 				tt.spoil(t, dir, &o, &handler)
@@ -257,7 +257,7 @@ func TestGuardOfInodes(t *testing.T) {
 	}
 	must(t, err)
 	t.Cleanup(func() { must(t, unix.Unmount(dir, unix.MNT_DETACH)) })
-	o := store.Options{Flags: caches.Flags{Store: filepath.Join(dir, "modules")}, Prepare: true, Listen: free(t), Clock: time.Now, Stderr: io.Discard}
+	o := store.Options{Flags: caches.Flags{Store: filepath.Join(dir, "modules")}, Prepare: true, Listen: loopback.Address(t), Clock: time.Now, Stderr: io.Discard}
 	w, err := store.New(o)
 	must(t, err)
 	for i := range 50 {
@@ -288,7 +288,7 @@ func TestGuardAsksTheServerSeldom(t *testing.T) {
 	var clock atomic.Int64 // in milliseconds
 	o := store.Options{
 		Flags: caches.Flags{Store: filepath.Join(t.TempDir(), "modules")}, Prepare: true, Server: server.URL,
-		Listen: free(t), Clock: func() time.Time { return time.UnixMilli(1e12 + clock.Load()) }, Stderr: io.Discard,
+		Listen: loopback.Address(t), Clock: func() time.Time { return time.UnixMilli(1e12 + clock.Load()) }, Stderr: io.Discard,
 	}
 	w, err := store.New(o)
 	must(t, err)
@@ -333,15 +333,6 @@ func must(t *testing.T, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-}
-
-func free(t *testing.T) string {
-	t.Helper()
-	var lc net.ListenConfig
-	l, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
-	must(t, err)
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
 }
 
 func eventually(t *testing.T, what string, holds func() bool) {

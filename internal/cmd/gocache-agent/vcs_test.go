@@ -6,7 +6,6 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -22,6 +21,7 @@ import (
 	"gocache.dev/operator/internal/agent/vcs"
 	"gocache.dev/operator/internal/proxy"
 	"gocache.dev/operator/internal/testing/gitserver"
+	"gocache.dev/operator/internal/testing/loopback"
 )
 
 // TestMain lets this program be the agent, for itself and for git.
@@ -191,10 +191,7 @@ func credentialsDir(t *testing.T, ca string) string {
 // runVCS runs the agent as the container does, and returns its address.
 func runVCS(t *testing.T, httpsProxy string, args ...string) string {
 	t.Helper()
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	address := free.Addr().String()
-	must(t, free.Close())
+	address := loopback.Address(t)
 	self, err := os.Executable()
 	must(t, err)
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))

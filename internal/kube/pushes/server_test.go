@@ -17,18 +17,8 @@ import (
 
 	"gocache.dev/operator/internal/kube/pushes"
 	"gocache.dev/operator/internal/testing/gitserver"
+	"gocache.dev/operator/internal/testing/loopback"
 )
-
-// free is an address that nothing listens at.
-func free(t *testing.T) string {
-	t.Helper()
-	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
-}
 
 // TestServer holds that pushes are received over https, with headers of a bounded
 // size, and that the server ends with its context.
@@ -49,7 +39,7 @@ func TestServer(t *testing.T) {
 		}
 	}
 	w := newWorld()
-	server := &pushes.Server{Address: free(t), CertDir: dir, Receiver: w}
+	server := &pushes.Server{Address: loopback.Address(t), CertDir: dir, Receiver: w}
 	if !server.NeedLeaderElection() {
 		t.Error("replicas that do not lead, and know no hooks, would receive pushes")
 	}

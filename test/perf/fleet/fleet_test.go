@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -41,6 +40,7 @@ import (
 	"gocache.dev/operator/internal/plan/naming"
 	"gocache.dev/operator/internal/testing/cluster"
 	"gocache.dev/operator/internal/testing/env"
+	"gocache.dev/operator/internal/testing/loopback"
 )
 
 const (
@@ -304,9 +304,9 @@ type manager struct {
 // start starts a manager with an empty cache, and with more flags.
 func (f *fleet) start(flags ...string) *manager {
 	f.Helper()
-	m := &manager{fleet: f, metrics: freeAddress(f.T), log: &bytes.Buffer{}}
+	m := &manager{fleet: f, metrics: loopback.Address(f.T), log: &bytes.Buffer{}}
 	flags = append(flags, "--kubeconfig", filepath.Join(f.dir, "kubeconfig"), "--operator-image", "operator:test", "--metrics-secure=false",
-		"--metrics-bind-address", m.metrics, "--health-probe-bind-address", freeAddress(f.T))
+		"--metrics-bind-address", m.metrics, "--health-probe-bind-address", loopback.Address(f.T))
 	m.cmd = exec.CommandContext(context.WithoutCancel(f.Context()), filepath.Join(f.dir, "manager"), flags...) //nolint:gosec // the program under test
 	m.cmd.Env = append(os.Environ(), "GOMEMLIMIT=200MiB")                                                      // as in config/manager
 	m.cmd.Stdout, m.cmd.Stderr = m.log, m.log
@@ -331,16 +331,6 @@ func (m *manager) stop() {
 	m.Helper()
 	m.must(m.cmd.Process.Signal(syscall.SIGTERM))
 	m.must(m.cmd.Wait())
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
 }
 
 // settled waits until what the start took is given back: Go looks for that

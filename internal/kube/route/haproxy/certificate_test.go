@@ -21,6 +21,7 @@ import (
 	"gocache.dev/operator/internal/kube/route/haproxy"
 	"gocache.dev/operator/internal/kube/route/routetest"
 	"gocache.dev/operator/internal/router/certificate"
+	"gocache.dev/operator/internal/testing/loopback"
 )
 
 // secret plays the Secret that is mounted into the sidecar.
@@ -252,7 +253,7 @@ func (*site) pass(w http.ResponseWriter, r *http.Request, url string) {
 func TestOldTLS(t *testing.T) {
 	t.Parallel()
 	certificate, _ := selfSigned(t, "localhost")
-	b := startConfigured(t, haproxy.Config{Instances: []haproxy.Instance{{Name: "blue", Address: freeAddress(t)}}}, newSecret(t, certificate).dir)
+	b := startConfigured(t, haproxy.Config{Instances: []haproxy.Instance{{Name: "blue", Address: loopback.Address(t)}}}, newSecret(t, certificate).dir)
 	for version, accepted := range map[uint16]bool{tls.VersionTLS10: false, tls.VersionTLS11: false, tls.VersionTLS12: true, tls.VersionTLS13: true} {
 		dialer := &tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true, MinVersion: version, MaxVersion: version}} //nolint:gosec // it is what is tested
 		conn, err := dialer.DialContext(t.Context(), "tcp", strings.TrimPrefix(b.URL, "https://"))

@@ -12,6 +12,7 @@ import (
 
 	"gocache.dev/operator/internal/kube/route"
 	"gocache.dev/operator/internal/kube/route/haproxy"
+	"gocache.dev/operator/internal/testing/loopback"
 )
 
 // instanceAt serves every path at an address until it is stopped, as a pod behind
@@ -40,7 +41,7 @@ func TestInstancesThatComeBack(t *testing.T) {
 	for name, pass := range map[string]bool{"modules verified": false, "modules passed": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			blue, green := freeAddress(t), freeAddress(t)
+			blue, green := loopback.Address(t), loopback.Address(t)
 			stopBlue, stopGreen := instanceAt(t, blue), instanceAt(t, green)
 			b := startConfigured(t, haproxy.Config{PassModules: pass, Instances: []haproxy.Instance{{Name: "blue", Address: blue}, {Name: "green", Address: green}}})
 			want := []route.Server{{Name: "blue", State: route.Ready, Weight: 100}, {Name: "green", State: route.Ready, Weight: 100}}

@@ -32,6 +32,7 @@ import (
 	"gocache.dev/operator/internal/kube/route/haproxy"
 	"gocache.dev/operator/internal/kube/route/routetest"
 	"gocache.dev/operator/internal/proxy"
+	"gocache.dev/operator/internal/testing/loopback"
 )
 
 // The defaults keep this within a usual test run. To measure:
@@ -246,7 +247,7 @@ func startInstance(t *testing.T, name, upstream string) *process {
 	if err != nil {
 		t.Fatal(err)
 	}
-	address, store := freeAddress(t), filepath.Join(t.TempDir(), name)
+	address, store := loopback.Address(t), filepath.Join(t.TempDir(), name)
 	cmd := exec.Command(self)
 	cmd.Env = append(os.Environ(), instanceVariable+"="+strings.Join([]string{address, store, upstream}, " "))
 	cmd.Stderr = os.Stderr

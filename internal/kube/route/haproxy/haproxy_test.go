@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -21,6 +20,7 @@ import (
 	"gocache.dev/operator/internal/router"
 	"gocache.dev/operator/internal/router/certificate"
 	"gocache.dev/operator/internal/router/weights"
+	"gocache.dev/operator/internal/testing/loopback"
 )
 
 func TestConformance(t *testing.T) {
@@ -81,8 +81,8 @@ func startConfigured(t *testing.T, config haproxy.Config, secret ...string) back
 	t.Helper()
 	program := requireHAProxy(t)
 	dir := shortDir(t)
-	client, pages, agent, sidecar := freeAddress(t), freeAddress(t), freeAddress(t), freeAddress(t)
-	config.Answers, config.Attempts = freeAddress(t), freeAddress(t)
+	client, pages, agent, sidecar := loopback.Address(t), loopback.Address(t), loopback.Address(t), loopback.Address(t)
+	config.Answers, config.Attempts = loopback.Address(t), loopback.Address(t)
 	config.Name, config.Bind, config.PagesBind, config.Agent, config.RunDir = "goproxy", client, pages, agent, dir
 	scheme := "http"
 	options := router.Options{Agent: agent, Pages: sidecar, File: filepath.Join(dir, weights.File)}
@@ -196,17 +196,6 @@ func requireHAProxy(t *testing.T) string {
 		}
 	}
 	return program
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	var lc net.ListenConfig
-	listener, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = listener.Close() }()
-	return listener.Addr().String()
 }
 
 func waitFor(t *testing.T, url string) {
