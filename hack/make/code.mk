@@ -50,10 +50,12 @@ words: ## Check that pages, comments, messages and names use one word for one th
 	go run ./hack/words $(ARGS)
 
 .PHONY: verify
-verify: generate fmt ## Regenerate and format everything, then fail if the work tree differs from the last commit
+verify: generate fmt ## Regenerate and format everything, fail if the work tree differs from the last commit, and check the lists of pages and commands
 	@changed=$$(git status --porcelain); \
 	if [ -n "$$changed" ]; then \
 	  echo "verify: the work tree differs from the last commit; commit what is yours, and what was regenerated:"; \
 	  echo "$$changed"; git --no-pager diff --stat; exit 1; \
 	fi
 	@echo "verify: the work tree is clean after regenerating"
+	@# Tables of the docs, prerequisites, imports: each has to follow a change elsewhere.
+	go test ./hack/...

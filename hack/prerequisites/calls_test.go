@@ -22,6 +22,7 @@ var present = map[string]string{
 	"sh":             "essential",
 	"env":            "coreutils, essential",
 	"chmod":          "coreutils, essential",
+	"cp":             "coreutils, essential",
 	"du":             "coreutils, essential",
 	"false":          "coreutils, essential",
 	"sleep":          "coreutils, essential",
