@@ -87,7 +87,7 @@ func Decide(f Observation) Decision {
 	}
 	d := f.decide()
 	if d.Step != None {
-		d.Since, d.Wake = later(d.Since, f.LastEnd), time.Time{}
+		d.Since, d.Wake = schedule.Later(d.Since, f.LastEnd), time.Time{}
 	}
 	return d
 }
@@ -117,10 +117,10 @@ func (f Observation) decide() Decision {
 	case f.Paused && f.Warmed.After(f.LastEnd):
 		return Decision{Step: Make, Cause: "a warm-up ran since a check had paused the cleanup", Since: f.Warmed}
 	}
-	if f.Full && f.Open == nil && f.Warmed.After(later(f.LastPlan, f.LastEnd)) {
+	if f.Full && f.Open == nil && f.Warmed.After(schedule.Later(f.LastPlan, f.LastEnd)) {
 		return Decision{Step: Make, Cause: "the volume is almost full", Since: f.Warmed}
 	}
-	due, at := f.Schedule.Due(later(f.Created, f.LastPlan), f.Now)
+	due, at := f.Schedule.Due(schedule.Later(f.Created, f.LastPlan), f.Now)
 	if due {
 		return Decision{Step: Make, Cause: "scheduled for " + at.UTC().Format(time.RFC3339), Since: at}
 	}
@@ -129,16 +129,5 @@ func (f Observation) decide() Decision {
 
 // Pause after so many failures in a row.
 func Pause(failures int32) time.Duration {
-	pause := FirstPause
-	for ; failures > 1 && pause < LongestPause; failures-- {
-		pause *= 2
-	}
-	return min(pause, LongestPause)
-}
-
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
+	return schedule.Backoff{First: FirstPause, Longest: LongestPause}.Pause(failures)
 }

@@ -112,7 +112,7 @@ func Decide(f Observation) Decision {
 func (f Observation) attempt(cause string, since time.Time) Decision {
 	last := f.Last
 	if last.Cause != cause || last.Volume != f.Volume {
-		return Decision{Due: true, Cause: cause, Since: later(since, last.End)}
+		return Decision{Due: true, Cause: cause, Since: schedule.Later(since, last.End)}
 	}
 	if last.InconclusiveAttempts == 0 || last.InconclusiveAttempts >= MaxAttempts {
 		return Decision{}
@@ -133,9 +133,9 @@ func (f Observation) scheduled() Decision {
 	if again.Due {
 		return again
 	}
-	due, next := f.Schedule.Due(later(f.Created, f.Last.Start), f.Now)
+	due, next := f.Schedule.Due(schedule.Later(f.Created, f.Last.Start), f.Now)
 	if due {
-		return Decision{Due: true, Cause: Scheduled + next.UTC().Format(time.RFC3339), Since: later(next, f.Last.End)}
+		return Decision{Due: true, Cause: Scheduled + next.UTC().Format(time.RFC3339), Since: schedule.Later(next, f.Last.End)}
 	}
 	return Decision{Wake: sooner(again.Wake, next)}
 }
@@ -200,18 +200,7 @@ func Urgent(cause string) bool {
 
 // Pause after this many inconclusive checks in a row.
 func Pause(unsettled int32) time.Duration {
-	pause := FirstPause
-	for ; unsettled > 1 && pause < time.Hour; unsettled-- {
-		pause *= 2
-	}
-	return pause
-}
-
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
+	return schedule.Backoff{First: FirstPause, Longest: time.Hour}.Pause(unsettled)
 }
 
 // sooner is the earlier of two times; zero is never.

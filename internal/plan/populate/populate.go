@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"time"
 
+	"gocache.dev/operator/internal/plan/schedule"
 	"gocache.dev/operator/internal/plan/snapshot"
 )
 
@@ -275,11 +276,7 @@ func rejectionPause(rejections int) time.Duration {
 	if rejections < 2 {
 		return 0
 	}
-	pause := firstPause
-	for ; rejections > 2 && pause < longestPause; rejections-- {
-		pause *= 2
-	}
-	return min(pause, longestPause)
+	return schedule.Backoff{First: firstPause, Longest: longestPause}.Pause(int32(rejections - 1)) //nolint:gosec // a few
 }
 
 // moved means that the scheduler's choice is no longer what the intermediate

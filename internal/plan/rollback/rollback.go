@@ -20,6 +20,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/plan/schedule"
 )
 
 // Pauses between the beginnings of two rollbacks of a store that turns bad
@@ -128,11 +129,7 @@ func (f Observation) postponed(now time.Time) Decision {
 
 // pause after the beginning of a rollback, before that of the nth relapse.
 func pause(n int32) time.Duration {
-	p := FirstPause
-	for ; n > 1 && p < MaxPause; n-- {
-		p *= 2
-	}
-	return min(p, MaxPause)
+	return schedule.Backoff{First: FirstPause, Longest: MaxPause}.Pause(n)
 }
 
 // attempt takes the next of the ways that are left.

@@ -5,4 +5,6 @@
 // that a thousand objects with @daily spread evenly and each keeps its time),
 // and a starting deadline. A start that was missed is caught up once, not once
 // for each missed time.
+//
+// It also has the pauses after failures ([Backoff]), which all plans share.
 package schedule

@@ -142,11 +142,7 @@ func (f Observation) Base() time.Time {
 
 // Pause after so many snapshots in a row that failed.
 func Pause(failures int32) time.Duration {
-	pause := FirstPause
-	for ; failures > 1 && pause < LongestPause; failures-- {
-		pause *= 2
-	}
-	return min(pause, LongestPause)
+	return schedule.Backoff{First: FirstPause, Longest: LongestPause}.Pause(failures)
 }
 
 func retry(cache string, base time.Time, n int32) string {

@@ -63,7 +63,7 @@ type Decision struct {
 func Decide(f Observation) Decision {
 	d := decide(f)
 	if d.Due && d.Since.IsZero() { // the time of the change is unknown
-		d.Since = later(f.Created, f.LastEnd)
+		d.Since = schedule.Later(f.Created, f.LastEnd)
 	}
 	return d
 }
@@ -87,25 +87,14 @@ func decide(f Observation) Decision {
 	case f.Unproven:
 		return Decision{Due: true, Cause: "a cleanup found the cache not warm"}
 	}
-	due, next := f.Schedule.Due(later(f.Created, f.LastStart), f.Now)
+	due, next := f.Schedule.Due(schedule.Later(f.Created, f.LastStart), f.Now)
 	if due {
-		return Decision{Due: true, Cause: "scheduled", Since: later(next, f.LastEnd)}
+		return Decision{Due: true, Cause: "scheduled", Since: schedule.Later(next, f.LastEnd)}
 	}
 	return Decision{Wake: next}
 }
 
 // Pause after so many failures in a row.
 func Pause(failures int32) time.Duration {
-	pause := FirstPause
-	for ; failures > 1 && pause < LongestPause; failures-- {
-		pause *= 2
-	}
-	return min(pause, LongestPause)
-}
-
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
+	return schedule.Backoff{First: FirstPause, Longest: LongestPause}.Pause(failures)
 }
