@@ -309,13 +309,17 @@ func (s *site) restore(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
 	_ = s.signal(syscall.SIGCONT, "/gocache-proxy", "--name\x00"+bad+"\x00") // gone, perhaps
-	err := scenario.Until(ctx, 2*time.Minute, "the API server", func(ctx context.Context) (bool, string, error) {
+	err := scenario.Until(ctx, 2*time.Minute, "the fault to end", func(ctx context.Context) (bool, string, error) {
 		pod, err := s.pod(ctx, bad)
 		if err != nil {
 			return false, err.Error(), nil //nolint:nilerr // it comes back
 		}
-		_ = s.command(ctx, pod.Status.PodIP, "/set", url.Values{"kind": {""}}, nil)
-		_ = s.command(ctx, pod.Status.PodIP, "/store", url.Values{"kind": {"empty"}}, nil)
+		// A store that stays damaged is what the next pod begins with.
+		for _, do := range []struct{ page, kind string }{{"/set", ""}, {"/store", "empty"}} {
+			if err := s.command(ctx, pod.Status.PodIP, do.page, url.Values{"kind": {do.kind}}, nil); err != nil {
+				return false, err.Error(), nil //nolint:nilerr // it starts again, perhaps
+			}
+		}
 		err = client.IgnoreNotFound(s.Client.Delete(ctx, pod, client.GracePeriodSeconds(1)))
 		return err == nil, fmt.Sprint(err), nil
 	})
