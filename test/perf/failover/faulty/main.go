@@ -283,21 +283,10 @@ func (f *faulty) damageFiles(kind string) error {
 	case "full":
 		return fill()
 	case "gone":
-		for range 100 { // the server writes into it meanwhile
-			if err := os.RemoveAll(f.store); err == nil {
-				return nil
-			}
-		}
-		return os.RemoveAll(f.store)
+		return persistently(func() error { return os.RemoveAll(f.store) })
 	case "empty":
 		_ = os.Remove(filler)
-		entries, err := os.ReadDir(f.store)
-		for _, e := range entries {
-			if !strings.HasPrefix(e.Name(), ".") {
-				err = errors.Join(err, os.RemoveAll(filepath.Join(f.store, e.Name())))
-			}
-		}
-		return err
+		return persistently(f.empty)
 	}
 	return filepath.WalkDir(f.store, func(name string, _ fs.DirEntry, err error) error {
 		file := map[string]string{"invert": ".zip", "truncate": ".zip", "mod": ".mod"}[kind]
@@ -318,6 +307,27 @@ func (f *faulty) damageFiles(kind string) error {
 		}
 		return os.WriteFile(name, text, 0o600) //nolint:gosec // in place, as a disk does it
 	})
+}
+
+// persistently repeats what fails while the server writes into its store.
+func persistently(remove func() error) (err error) {
+	for range 100 {
+		if err = remove(); err == nil {
+			return nil
+		}
+	}
+	return err
+}
+
+// empty removes all that the store holds, but not what marks it as one.
+func (f *faulty) empty() error {
+	entries, err := os.ReadDir(f.store)
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), ".") {
+			err = errors.Join(err, os.RemoveAll(filepath.Join(f.store, e.Name())))
+		}
+	}
+	return err
 }
 
 // fill leaves no room on the store's volume.
