@@ -1,6 +1,8 @@
 // Command router measures what the router costs: requests per second, the 99th
 // percentile and processor time per request for a small .mod and a large .zip,
-// through the router against the instance directly, in the same run. With
+// through the router against the instance directly, in the same run, and what a
+// build notices: go mod download of a program's modules. The way "plain" is a
+// reverse proxy that checks nothing, for comparison. With
 // -answers=Checked the sidecar has the h1 of both from a checksum database.
 //
 // Load generator, HAProxy, sidecar and instance share the machine's processors,
@@ -21,6 +23,8 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -50,11 +54,14 @@ import (
 const (
 	instanceVariable = "BENCH_ROUTER_STORE"
 	sidecarVariable  = "BENCH_ROUTER_SIDECAR"
+	plainVariable    = "BENCH_ROUTER_PLAIN"
 	database         = "sum.example.com"
 	small            = "/example.com/small/@v/v1.0.0.mod"
 	large            = "/example.com/large/@v/v1.0.0.zip"
 	largeSize        = 6 << 20
 	lookup           = "/sumdb/" + database + "/lookup/example.com/"
+	// A program needs so many modules, of so many bytes.
+	needed, neededSize = 200, 32 << 10
 )
 
 func main() {
@@ -74,6 +81,9 @@ func run(ctx context.Context) error {
 	if dir := os.Getenv(sidecarVariable); dir != "" {
 		return look(ctx, dir, os.Args[1:])
 	}
+	if target := os.Getenv(plainVariable); target != "" {
+		return pass(ctx, target, os.Args[1])
+	}
 	var rounds, parallel int
 	var each time.Duration
 	flag.IntVar(&rounds, "rounds", 5, "rounds, in turn directly and through the router")
@@ -87,27 +97,73 @@ func run(ctx context.Context) error {
 	}
 	defer s.stop()
 	fmt.Printf("%s, %s, %d processors, %d connections that are kept, %d rounds of %s, answers %s\n\n", time.Now().UTC().Format("2006-01-02"), runtime.Version(), runtime.NumCPU(), parallel, rounds, each, *answers)
-	fmt.Println("| | way | requests/s | p50 | p99 | CPU per request: instance | HAProxy | sidecar |\n|---|---|---|---|---|---|---|---|")
+	fmt.Println("| | way | requests/s | p50 | p99 | CPU per request: instance | HAProxy | sidecar | plain |\n|---|---|---|---|---|---|---|---|---|")
 	for _, what := range []struct{ name, path string }{{".mod, 40 B", small}, {".zip, 6 MiB", large}} {
-		var direct, routed []measurement
+		var direct, routed, passed []measurement
 		for range rounds {
 			direct = append(direct, s.measure(ctx, s.direct+what.path, parallel, each))
 			routed = append(routed, s.measure(ctx, s.routed+what.path, parallel, each))
+			passed = append(passed, s.measure(ctx, s.passed+what.path, parallel, each))
 		}
 		d, r := median(direct), median(routed)
 		d.print(what.name, "directly")
 		r.print(what.name, "router")
-		fmt.Printf("| %s | router / directly | %.2f | %.2f | %.2f | %.2f | | |\n", what.name, r.rate/d.rate, ratio(r.p50, d.p50), ratio(r.p99, d.p99), ratio(r.instance, d.instance))
+		median(passed).print(what.name, "plain")
+		fmt.Printf("| %s | router / directly | %.2f | %.2f | %.2f | %.2f | | | |\n", what.name, r.rate/d.rate, ratio(r.p50, d.p50), ratio(r.p99, d.p99), ratio(r.instance, d.instance))
 	}
+	return s.downloads(ctx, rounds)
+}
+
+// downloads measures what a build notices: go mod download of all modules of a
+// program into an empty cache, with a go.sum.
+func (s *setup) downloads(ctx context.Context, rounds int) error {
+	ways := []struct{ name, proxy string }{{"directly", s.direct}, {"router", haproxy.GOPROXY(s.routed)}}
+	took := make([][]time.Duration, len(ways))
+	for range rounds + 1 { // the first one fills the store
+		for i, way := range ways {
+			d, err := s.download(ctx, way.proxy)
+			if err != nil {
+				return err
+			}
+			took[i] = append(took[i], d)
+		}
+	}
+	fmt.Printf("\n| go mod download of %d modules | median | fastest | slowest |\n|---|---|---|---|\n", needed)
+	medians := make([]time.Duration, len(ways))
+	for i, way := range ways {
+		all := took[i][1:]
+		slices.Sort(all)
+		medians[i] = all[len(all)/2]
+		fmt.Printf("| %s | %s | %s | %s |\n", way.name, medians[i].Round(time.Millisecond), all[0].Round(time.Millisecond), all[len(all)-1].Round(time.Millisecond))
+	}
+	fmt.Printf("| router / directly | %.2f | | |\n", ratio(medians[1], medians[0]))
 	return ctx.Err()
+}
+
+// download runs go mod download with an empty module cache.
+func (s *setup) download(ctx context.Context, goproxy string) (took time.Duration, err error) {
+	dir, err := os.MkdirTemp(s.dir, "client")
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	cmd := exec.CommandContext(ctx, "go", "mod", "download")
+	cmd.Dir = filepath.Join(s.dir, "program")
+	cmd.Env = append(os.Environ(), "GOPROXY="+goproxy, "GOMODCACHE="+dir, "GOFLAGS=-modcacherw", "GOSUMDB="+s.key, "GONOSUMDB=", "GONOPROXY=", "GOPRIVATE=", "GOWORK=off", "GOTOOLCHAIN=local")
+	began := time.Now()
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return 0, fmt.Errorf("go mod download through %s: %w: %s", goproxy, err, out)
+	}
+	return time.Since(began), nil
 }
 
 // setup is an instance and a router before it.
 type setup struct {
-	direct, routed             string
-	instance, haproxy, sidecar *exec.Cmd
-	key                        string // value of GOSUMDB
-	stops                      []func()
+	direct, routed, passed            string
+	instance, haproxy, sidecar, plain *exec.Cmd
+	dir                               string // of all files
+	key                               string // value of GOSUMDB
+	stops                             []func()
 }
 
 func (s *setup) stop() {
@@ -133,6 +189,26 @@ func serve(ctx context.Context, store, upstream string) error {
 	return server.Serve(ctx, listener, nil, time.Second)
 }
 
+// pass is a reverse proxy of the standard library that checks nothing, in a
+// process of its own: the least that one Go program in place of HAProxy and
+// sidecar would cost.
+func pass(ctx context.Context, target, address string) error {
+	u, err := url.Parse(target)
+	if err != nil {
+		return err
+	}
+	proxy := &httputil.ReverseProxy{
+		Rewrite:   func(r *httputil.ProxyRequest) { r.SetURL(u) },
+		Transport: &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 256},
+	}
+	var lc net.ListenConfig
+	listener, err := lc.Listen(ctx, "tcp", address)
+	if err != nil {
+		return err
+	}
+	return (&http.Server{Handler: proxy, ReadHeaderTimeout: time.Minute}).Serve(listener)
+}
+
 // look is the sidecar, in a process of its own.
 func look(ctx context.Context, dir string, addresses []string) error {
 	return router.Run(ctx, router.Options{
@@ -152,19 +228,20 @@ func start(ctx context.Context, pass bool) (_ *setup, err error) {
 	if err != nil {
 		return nil, err
 	}
+	s.dir = dir
 	s.stops = append(s.stops, func() { _ = os.RemoveAll(dir) })
 	upstream, err := s.modules(ctx, dir)
 	if err != nil {
 		return nil, err
 	}
-	var addresses [7]string
+	var addresses [8]string
 	for i := range addresses {
 		if addresses[i], err = free(ctx); err != nil {
 			return nil, err
 		}
 	}
 	client, pages, agent, sidecar, instance, answers, attempts := addresses[0], addresses[1], addresses[2], addresses[3], addresses[4], addresses[5], addresses[6]
-	s.direct, s.routed = "http://"+instance, "http://"+client
+	s.direct, s.routed, s.passed = "http://"+instance, "http://"+client, "http://"+addresses[7]
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -172,6 +249,11 @@ func start(ctx context.Context, pass bool) (_ *setup, err error) {
 	s.instance = exec.CommandContext(ctx, self, instance) //nolint:gosec // itself
 	s.instance.Env = append(os.Environ(), instanceVariable+"="+filepath.Join(dir, "store")+" "+upstream, "GOSUMDB="+s.key)
 	if err := s.begin(s.instance); err != nil {
+		return nil, err
+	}
+	s.plain = exec.CommandContext(ctx, self, addresses[7]) //nolint:gosec // itself
+	s.plain.Env = append(os.Environ(), plainVariable+"="+s.direct)
+	if err := s.begin(s.plain); err != nil {
 		return nil, err
 	}
 	config, err := haproxy.Render(haproxy.Config{Name: "bench", Bind: client, PagesBind: pages, Agent: agent, Answers: answers, Attempts: attempts, PassModules: pass, Instances: []haproxy.Instance{{Name: "blue", Address: instance}}})
@@ -229,7 +311,11 @@ func (s *setup) modules(ctx context.Context, dir string) (upstream string, err e
 	root := filepath.Join(dir, "upstream")
 	lines := map[module.Version]string{}
 	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // content, no secret
-	for path, size := range map[string]int{"example.com/small": 1 << 10, "example.com/large": largeSize} {
+	sizes := map[string]int{"example.com/small": 1 << 10, "example.com/large": largeSize}
+	for n := range needed {
+		sizes[fmt.Sprintf("example.com/needed%03d", n)] = neededSize
+	}
+	for path, size := range sizes {
 		m := module.Version{Path: path, Version: "v1.0.0"}
 		tree, at := filepath.Join(dir, "src", path), filepath.Join(root, path, "@v")
 		content := make([]byte, size) // it does not compress
@@ -253,6 +339,9 @@ func (s *setup) modules(ctx context.Context, dir string) (upstream string, err e
 		}
 		lines[m] = fmt.Sprintf("%s %s %s\n%s %s/go.mod %s\n", m.Path, m.Version, zipSum, m.Path, m.Version, modSum)
 	}
+	if err := program(filepath.Join(dir, "program"), lines); err != nil {
+		return "", err
+	}
 	signer, verifier, err := note.GenerateKey(crand.Reader, database)
 	if err != nil {
 		return "", err
@@ -273,6 +362,17 @@ func (s *setup) modules(ctx context.Context, dir string) (upstream string, err e
 	s.stops = append(s.stops, func() { _ = server.Close() })
 	go func() { _ = server.Serve(listener) }()
 	return "http://" + listener.Addr().String(), nil
+}
+
+// program is a module that needs all others.
+func program(dir string, lines map[module.Version]string) error {
+	mod, sum := "module example.com/program\n\ngo 1.26\n\nrequire (\n", ""
+	for m, text := range lines {
+		mod += "\t" + m.String() + "\n"
+		sum += text
+	}
+	mod = strings.ReplaceAll(mod, "@", " ") + ")\n"
+	return errors.Join(os.MkdirAll(dir, 0o750), os.WriteFile(filepath.Join(dir, "go.mod"), []byte(mod), 0o600), os.WriteFile(filepath.Join(dir, "go.sum"), []byte(sum), 0o600))
 }
 
 func (s *setup) begin(cmd *exec.Cmd) error {
@@ -297,22 +397,22 @@ func free(ctx context.Context) (string, error) {
 
 // measurement of one way.
 type measurement struct {
-	rate                       float64
-	p50, p99                   time.Duration
-	instance, haproxy, sidecar time.Duration // processor time per request
+	rate                              float64
+	p50, p99                          time.Duration
+	instance, haproxy, sidecar, plain time.Duration // processor time per request
 }
 
 func (m measurement) print(what, way string) {
-	fmt.Printf("| %s | %s | %.0f | %s | %s | %s | %s | %s |\n", what, way, m.rate, m.p50.Round(10*time.Microsecond), m.p99.Round(10*time.Microsecond),
-		m.instance.Round(time.Microsecond), m.haproxy.Round(time.Microsecond), m.sidecar.Round(time.Microsecond))
+	fmt.Printf("| %s | %s | %.0f | %s | %s | %s | %s | %s | %s |\n", what, way, m.rate, m.p50.Round(10*time.Microsecond), m.p99.Round(10*time.Microsecond),
+		m.instance.Round(time.Microsecond), m.haproxy.Round(time.Microsecond), m.sidecar.Round(time.Microsecond), m.plain.Round(time.Microsecond))
 }
 
-func (s *setup) measure(ctx context.Context, url string, parallel int, each time.Duration) measurement {
+func (s *setup) measure(ctx context.Context, address string, parallel int, each time.Duration) measurement {
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: parallel, DisableCompression: true}}
 	defer client.CloseIdleConnections()
 	ctx, cancel := context.WithTimeout(ctx, each)
 	defer cancel()
-	instance, router, sidecar := used(s.instance), used(s.haproxy), used(s.sidecar)
+	instance, router, sidecar, plain := used(s.instance), used(s.haproxy), used(s.sidecar), used(s.plain)
 	began := time.Now()
 	var mu sync.Mutex
 	var took []time.Duration
@@ -322,7 +422,7 @@ func (s *setup) measure(ctx context.Context, url string, parallel int, each time
 			var own []time.Duration
 			for ctx.Err() == nil {
 				at := time.Now()
-				if get(ctx, client, url) {
+				if get(ctx, client, address) {
 					own = append(own, time.Since(at))
 				}
 			}
@@ -338,12 +438,12 @@ func (s *setup) measure(ctx context.Context, url string, parallel int, each time
 	return measurement{
 		rate: float64(n) / time.Since(began).Seconds(), p50: took[n/2], p99: took[n*99/100],
 		instance: (used(s.instance) - instance) / time.Duration(n), haproxy: (used(s.haproxy) - router) / time.Duration(n),
-		sidecar: (used(s.sidecar) - sidecar) / time.Duration(n),
+		sidecar: (used(s.sidecar) - sidecar) / time.Duration(n), plain: (used(s.plain) - plain) / time.Duration(n),
 	}
 }
 
-func get(ctx context.Context, client *http.Client, url string) bool {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+func get(ctx context.Context, client *http.Client, address string) bool {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, http.NoBody)
 	if err != nil {
 		return false
 	}
