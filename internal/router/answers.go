@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"golang.org/x/mod/module"
 )
 
 // InstanceHeader of an answer names the instance that gave it. HAProxy sets it
@@ -44,6 +45,12 @@ type AnswersOptions struct {
 	// to be asked one after the other. A client that comes with the path of one
 	// begins there.
 	Attempts []string
+	// DatabaseUpstreams are URLs of GOPROXY servers that are asked for what is of
+	// a checksum database, before the instances are.
+	DatabaseUpstreams []string
+	// Private are modules in the syntax of GOPRIVATE whose names
+	// DatabaseUpstreams do not get.
+	Private string
 	// Now is the clock.
 	Now func() time.Time
 	// Spool is a directory for archives while they are checked; empty: only those
@@ -61,34 +68,49 @@ type AnswersOptions struct {
 // next entry of GOPROXY. For the checksum database the go command chooses one
 // entry, and fails when one answer of that entry fails.
 type answers struct {
-	bases    []*url.URL
-	next     http.RoundTripper
-	known    *learned
-	archives *archives
-	outage   *outage
-	metrics  *metrics
-	log      logr.Logger
+	bases     []*url.URL
+	upstreams []*url.URL
+	private   string
+	next      http.RoundTripper
+	known     *learned
+	archives  *archives
+	outage    *outage
+	metrics   *metrics
+	log       logr.Logger
 }
 
 func newAnswers(o AnswersOptions, m *metrics, log logr.Logger) (*answers, error) {
 	a := &answers{
 		next:  &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 256, IdleConnTimeout: 30 * time.Second},
 		known: newLearned(), archives: newArchives(o.Spool, log), outage: &outage{now: o.Now}, metrics: m, log: log,
+		private: o.Private,
 	}
-	for _, text := range o.Attempts {
-		u, err := url.Parse(text)
-		if err != nil || u.Host == "" {
-			return nil, fmt.Errorf("attempt %q is no URL", text)
-		}
-		if u.Path == "" {
-			u.Path = "/" // what is joined to nothing would be relative
-		}
-		a.bases = append(a.bases, u)
+	var err error
+	if a.bases, err = parseURLs(o.Attempts); err != nil {
+		return nil, err
 	}
 	if len(a.bases) == 0 {
 		return nil, errors.New("no attempts are given")
 	}
+	if a.upstreams, err = parseURLs(o.DatabaseUpstreams); err != nil {
+		return nil, err
+	}
 	return a, nil
+}
+
+func parseURLs(texts []string) ([]*url.URL, error) {
+	var urls []*url.URL
+	for _, text := range texts {
+		u, err := url.Parse(text)
+		if err != nil || u.Host == "" {
+			return nil, fmt.Errorf("%q is no URL", text)
+		}
+		if u.Path == "" {
+			u.Path = "/" // what is joined to nothing would be relative
+		}
+		urls = append(urls, u)
+	}
+	return urls, nil
 }
 
 // handler serves HAProxy.
@@ -153,15 +175,13 @@ func (a *answers) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // ask makes the attempts once. An answer that no instance gave has absentHeader.
 func (a *answers) ask(r *http.Request) (*http.Response, error) {
-	entry, path := a.entry(r.URL)
-	ask := readPath(path)
-	last := len(a.bases) - 1
+	attempts := a.attempts(r)
+	ask := attempts[0].asked
 	var spare *http.Response // whole, and not what is remembered
 	var errs []error
-	for n := range a.bases {
-		one := attempt{answers: a, request: r, asked: ask, base: a.bases[(entry+n)%len(a.bases)], path: path, final: entry == last, last: n == last}
+	for n, one := range attempts {
 		resp, err := one.send(r.Context())
-		if err == nil && (spare != nil && resp.StatusCode != http.StatusOK || ask.database && resp.StatusCode >= http.StatusInternalServerError && n < last) {
+		if err == nil && (spare != nil && resp.StatusCode != http.StatusOK || ask.database && resp.StatusCode >= one.refusal() && !one.last) {
 			err = errors.Join(errors.New(resp.Status), resp.Body.Close())
 		}
 		switch {
@@ -179,6 +199,22 @@ func (a *answers) ask(r *http.Request) (*http.Response, error) {
 		return spare, nil
 	}
 	return nil, errors.Join(errs...)
+}
+
+// attempts are the requests to make, in this order.
+func (a *answers) attempts(r *http.Request) (all []*attempt) {
+	entry, path := a.entry(r.URL)
+	ask := readPath(path)
+	if ask.database && !module.MatchPrefixPatterns(a.private, ask.line.Path) {
+		for _, base := range a.upstreams {
+			all = append(all, &attempt{answers: a, request: r, asked: ask, base: base, path: path, instance: upstream})
+		}
+	}
+	last := len(a.bases) - 1
+	for n := range a.bases {
+		all = append(all, &attempt{answers: a, request: r, asked: ask, base: a.bases[(entry+n)%len(a.bases)], path: path, final: entry == last, last: n == last})
+	}
+	return all
 }
 
 // entry is where a client begins, and what it asks for.
@@ -199,20 +235,41 @@ type attempt struct {
 	request  *http.Request
 	base     *url.URL
 	path     string
-	instance string // that answered
+	instance string // that answered; upstream: none is asked
 	// final: the client will not come again; last: this will not be tried again.
 	final, last bool
+}
+
+// upstream stands in logs and metrics where others have the name of an instance.
+const upstream = "(upstream)"
+
+// refusal is the lowest status after which another attempt for something of a
+// checksum database is made. What an upstream redirects is not followed.
+func (a *attempt) refusal() int {
+	if a.instance == upstream {
+		return http.StatusMultipleChoices
+	}
+	return http.StatusInternalServerError
+}
+
+// out is the request to send.
+func (a *attempt) out(ctx context.Context) *http.Request {
+	out := a.request.Clone(ctx)
+	out.URL = a.base.JoinPath(a.path)
+	out.URL.RawQuery, out.Host = a.request.URL.RawQuery, a.base.Host
+	out.Header.Del("Accept-Encoding") // what is compressed cannot be compared
+	if a.instance == upstream {       // what identifies a client is not for others
+		out.Header = http.Header{"User-Agent": a.request.Header["User-Agent"]}
+	}
+	return out
 }
 
 // send returns an answer that is complete, or of which so much has arrived that
 // it has to be passed on. With errOther the answer is complete as well.
 func (a *attempt) send(ctx context.Context) (*http.Response, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	out := a.request.Clone(ctx)
-	out.URL = a.base.JoinPath(a.path)
-	out.URL.RawQuery, out.Host = a.request.URL.RawQuery, a.base.Host
+	out := a.out(ctx)
 	part := out.Header.Get("Range") != ""
-	out.Header.Del("Accept-Encoding") // what is compressed cannot be compared
 	begin := time.AfterFunc(databaseBegin, func() {
 		if a.database {
 			cancel(fmt.Errorf("no answer began within %s", databaseBegin))
@@ -225,7 +282,9 @@ func (a *attempt) send(ctx context.Context) (*http.Response, error) {
 		cancel(nil)
 		return nil, err
 	}
-	a.instance = resp.Header.Get(InstanceHeader)
+	if a.instance != upstream {
+		a.instance = resp.Header.Get(InstanceHeader)
+	}
 	resp.Header.Del(InstanceHeader)
 	resp.Header.Del(absentHeader)
 	if a.instance == "" && (resp.StatusCode == http.StatusBadGateway || resp.StatusCode == http.StatusServiceUnavailable) {

@@ -31,6 +31,9 @@
 // is held back until all of it has arrived (body.go) and, if its h1 is recorded
 // from a lookup in a checksum database (learned.go, archive.go), matches that.
 //
+// What is of a checksum database it can request from other servers than the
+// instances, for those that have no way to it.
+//
 // HAProxy answers at once when it reaches no instance. The sidecar then waits some
 // seconds for one that comes back (outage.go).
 //

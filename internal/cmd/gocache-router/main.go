@@ -65,6 +65,8 @@ Pages: /healthz, /readyz (HAProxy has polled every server), /certificate, /metri
 	fs.StringVar(&o.Namespace, "namespace", os.Getenv("POD_NAMESPACE"), "namespace of the ConfigMap")
 	fs.StringVar(&o.Answers.Listen, "answers-listen", "", "address to which HAProxy forwards requests whose answers must arrive complete and unaltered (default: it does not)")
 	fs.StringSliceVar(&o.Answers.Attempts, "answers-attempt", nil, "URL under which HAProxy gives an instance's answer; repeated, in the order of the attempts")
+	fs.StringSliceVar(&o.Answers.DatabaseUpstreams, "answers-database", nil, "URL of a GOPROXY server that is asked for what is of a checksum database, before the instances are; repeated (default: none)")
+	fs.StringVar(&o.Answers.Private, "answers-private", "", "modules, in the syntax of GOPRIVATE, whose names the servers of --answers-database do not get")
 	fs.StringVar(&o.Answers.Spool, "answers-spool", "", "directory for archives while they are checked (default: only those that fit into memory are)")
 	fs.StringVar(&o.Certificate.Directory, "certificate-dir", "", "directory with tls.crt and tls.key, mounted from a Secret (default: plain HTTP)")
 	fs.StringVar(&o.Certificate.File, "certificate-file", "/run/gocache/tls.pem", "where HAProxy finds chain and key in one")

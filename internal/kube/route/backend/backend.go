@@ -1,9 +1,13 @@
 package backend
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
+	"net/url"
+	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -164,6 +168,12 @@ func (m Maker) params(p *v1alpha1.ModProxy, instances []route.Instance) haproxy.
 		HAProxyImage: m.Images.HAProxy, RouterImage: m.Images.Operator,
 		HAProxyResources: podspec.Resources(podspec.Routing, nil, template), SidecarResources: podspec.Helper(template, "2", "512Mi"),
 	}
+	if athens(p) {
+		params.DatabaseUpstreams = databaseUpstreams(p)
+		if spec.PrivateModules != nil {
+			params.Private = strings.Join(spec.PrivateModules.Patterns, ",")
+		}
+	}
 	owner := ownership(spec.Instances)
 	params.RunAsUser, params.RunAsGroup, params.FSGroup = owner.RunAsUser, owner.RunAsGroup, owner.FSGroup
 	for _, i := range instances {
@@ -189,6 +199,30 @@ func (m Maker) params(p *v1alpha1.ModProxy, instances []route.Instance) haproxy.
 		params.PriorityClassName, params.ImagePullSecrets = pod.PriorityClassName, pod.ImagePullSecrets
 	}
 	return params
+}
+
+// athens reports whether an instance runs Athens, which connects to the checksum
+// database itself, whatever its upstream is.
+func athens(p *v1alpha1.ModProxy) bool {
+	return slices.ContainsFunc(p.Spec.Instances, func(i v1alpha1.ProxyInstance) bool {
+		server := cmp.Or(i.Server, p.Spec.Server)
+		return i.External == nil && server != nil && server.Type == v1alpha1.ServerAthens
+	})
+}
+
+// databaseUpstreams are the servers of the upstream through which a checksum
+// database is reached. A spec that names the database's URL decides it.
+func databaseUpstreams(p *v1alpha1.ModProxy) []string {
+	if p.Spec.Upstream == nil || len(strings.Fields(p.Spec.ChecksumDatabase)) > 1 || p.Spec.ChecksumDatabase == "off" {
+		return nil
+	}
+	var all []string
+	for _, entry := range strings.FieldsFunc(p.Spec.Upstream.Proxy, func(r rune) bool { return r == ',' || r == '|' }) {
+		if u, err := url.Parse(strings.TrimSpace(entry)); err == nil && u.Host != "" && (u.Scheme == "https" || u.Scheme == "http") {
+			all = append(all, u.String())
+		}
+	}
+	return all
 }
 
 // serviceOf is what the spec chooses of the router's Service.

@@ -87,6 +87,11 @@ type Params struct {
 	Service route.Service
 	// PassModules lets modules pass without the sidecar looking at them.
 	PassModules bool
+	// DatabaseUpstreams are the URLs of GOPROXY servers that are asked for the
+	// checksum database before the instances are, but not with the names of
+	// Private modules, in the syntax of GOPRIVATE.
+	DatabaseUpstreams []string
+	Private           string
 	// TLSSecret, a kubernetes.io/tls Secret, makes the router serve HTTPS. Its
 	// content may change at any time; that rolls nothing.
 	TLSSecret string
@@ -374,6 +379,9 @@ func (p Params) sidecar() corev1.Container {
 			{Name: "spool", MountPath: spoolDir},
 			{Name: "token", MountPath: "/var/run/secrets/kubernetes.io/serviceaccount", ReadOnly: true},
 		},
+	}
+	if len(p.DatabaseUpstreams) > 0 {
+		c.Args = append(c.Args, "--answers-database="+strings.Join(p.DatabaseUpstreams, ","), "--answers-private="+p.Private)
 	}
 	if p.TLSSecret != "" {
 		c.Args = append(c.Args, "--certificate-dir="+certificateDir, "--certificate-host="+p.Host())
