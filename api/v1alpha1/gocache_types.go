@@ -363,6 +363,7 @@ type WarmUpSource struct {
 	// configMapRef the standard library and all packages of the modules that the
 	// go.mod requires directly, and its tools, as far as the go.sum has what they
 	// import.
+	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=64
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=256
@@ -377,6 +378,7 @@ type WarmUpSource struct {
 	// builds to make of the source: the go command caches results for each
 	// combination of flags and environment. Unset: one build without flags, with
 	// vet and tests. If set, only these are made: name each build that CI makes.
+	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=8
 	// +listType=map
 	// +listMapKey=name
@@ -416,6 +418,7 @@ type SourceBuild struct {
 	// +required
 	Name string `json:"name"`
 	// packages in place of the source's.
+	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=16
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=256
@@ -506,6 +509,7 @@ type GitSource struct {
 	Webhook *GitWebhook `json:"webhook,omitempty"`
 	// directories of the repository that hold a go.mod or a go.work, such as
 	// services/billing. Unset: the top.
+	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=16
 	// +kubebuilder:validation:items:MaxLength=256
 	// +kubebuilder:validation:items:Pattern=`^[A-Za-z0-9_.-][A-Za-z0-9_./@+ -]*$`
@@ -540,6 +544,7 @@ const (
 type CacheIntegrity struct {
 	Schedule `json:",inline"`
 	// checks to run. Unset: all layers.
+	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=2
 	// +listType=set
 	// +optional

@@ -117,8 +117,8 @@ type ModProxySpec struct {
 	// snapshots and rollbacks.
 	// +optional
 	PodTemplate *PodTemplate `json:"podTemplate,omitempty"`
-	// instanceTemplate of the pods of the instances. Each field that is set is used
-	// in place of the same field of podTemplate, as a whole.
+	// instanceTemplate of the pods of the instances. Each field that is set, also to
+	// an empty list, is used in place of the same field of podTemplate, as a whole.
 	// +optional
 	InstanceTemplate *PodTemplate `json:"instanceTemplate,omitempty"`
 }
@@ -427,6 +427,7 @@ type ProxyPolicy struct {
 	Deny []PolicyRule `json:"deny,omitempty"`
 	// allow are rules for the only versions that are served. None: all are, save
 	// the denied ones.
+	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=32
 	// +listType=map
 	// +listMapKey=name
@@ -473,6 +474,7 @@ type PolicyRule struct {
 	// versions that the rule matches, each one version, such as v1.2.3, or
 	// comparisons that must all hold, such as ">=v1.2.0 <v1.4.0", in the order of
 	// semantic versions. None: all.
+	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=32
 	// +kubebuilder:validation:items:MinLength=2
 	// +kubebuilder:validation:items:MaxLength=128
@@ -539,8 +541,9 @@ type ProxyRouter struct {
 	// +kubebuilder:default={}
 	// +optional
 	Service RouterServiceTemplate `json:"service,omitzero"`
-	// podTemplate of the router's pods, with type HAProxy. Each field that is set is
-	// used in place of the same field of spec.podTemplate, as a whole.
+	// podTemplate of the router's pods, with type HAProxy. Each field that is set,
+	// also to an empty list, is used in place of the same field of spec.podTemplate,
+	// as a whole.
 	// serviceAccountName of neither is used: the router runs under an account of its
 	// own, which may read its weights and nothing else.
 	// +kubebuilder:validation:XValidation:rule="!has(self.serviceAccountName)",message="serviceAccountName must not be set for the router: it runs under an account of its own, which may read its weights and nothing else"
@@ -648,6 +651,7 @@ type RouterServiceTemplate struct {
 	LoadBalancerClass *string `json:"loadBalancerClass,omitempty"`
 	// loadBalancerSourceRanges are the addresses that may connect through the load
 	// balancer, such as 10.0.0.0/8, where the provider supports that.
+	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=64
 	// +kubebuilder:validation:items:Pattern=`^([0-9]{1,3}(\.[0-9]{1,3}){3}/([0-9]|[12][0-9]|3[0-2])|[0-9a-fA-F:]*:[0-9a-fA-F:.]*/([0-9]|[1-9][0-9]|1[01][0-9]|12[0-8]))$`
 	// +kubebuilder:validation:items:MaxLength=64
@@ -768,6 +772,7 @@ type ProxyProbes struct {
 	// referenceModules are the module versions that probes Protocol, Checksum and
 	// Consistency request. None: a few small ones that the instance's store holds,
 	// never one that it would have to fetch.
+	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=16
 	// +listType=atomic
 	// +optional

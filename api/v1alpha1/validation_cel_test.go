@@ -219,6 +219,18 @@ func TestCreate(t *testing.T) {
 
 		{"the smallest proxy", proxy + blue + "}", ""},
 		{"no instance", proxy + "instances: []}", "spec.instances"},
+		// An empty list of what is selected, allowed or built could be read as none or
+		// as all: a template that renders no entry must not choose either.
+		{"nothing allowed", proxy + blue + ", policy: {allow: []}}", "spec.policy.allow"},
+		{"a rule of no version", proxy + blue + ", policy: {deny: [{name: a, modules: [a.example], versions: []}]}}", "versions"},
+		{"no range of a load balancer", proxy + blue + ", router: {service: {type: LoadBalancer, loadBalancerSourceRanges: []}}}", "loadBalancerSourceRanges"},
+		{"no reference module", proxy + blue + ", probes: {referenceModules: []}}", "spec.probes.referenceModules"},
+		{"no layer to check", cache + ", integrity: {checks: []}}", "spec.integrity.checks"},
+		{"no package of a source", cache + ", warmUp: {sources: [{git: {url: 'https://g.example.com/a'}, packages: []}]}}", "packages"},
+		{"no build of a source", cache + ", warmUp: {sources: [{git: {url: 'https://g.example.com/a'}, builds: []}]}}", "builds"},
+		{"no package of a build", cache + ", warmUp: {sources: [{git: {url: 'https://g.example.com/a'}, builds: [{name: a, packages: []}]}]}}", "packages"},
+		{"no directory of a repository", cache + ", warmUp: {sources: [{git: {url: 'https://g.example.com/a', directories: []}}]}}", "directories"},
+		{"nothing denied, nothing exempt", proxy + blue + ", policy: {deny: [], minimumAgeExempt: []}}", ""},
 		{"two instances of one name", proxy + "instances: [{name: a, storage: {size: 1Gi}}, {name: a, storage: {size: 1Gi}}]}", "Duplicate value"},
 		{"an instance name of 16 characters", proxy + "instances: [{name: aaaaaaaaaaaaaaaa, storage: {size: 1Gi}}]}", "name"},
 		{"an instance of the router's name", proxy + "instances: [{name: router, storage: {size: 1Gi}}]}", "router's own objects"},

@@ -1,6 +1,7 @@
 package podspec_test
 
 import (
+	"encoding/json"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -28,6 +29,19 @@ func TestForRole(t *testing.T) {
 	}
 	if podspec.ForRole(nil, role) != role || podspec.ForRole(all, nil) != all || podspec.ForRole(nil, nil) != nil {
 		t.Error("one template alone is not the result")
+	}
+}
+
+// TestForRoleWithout holds that a role can do without what all pods have: an empty
+// list of it is set.
+func TestForRoleWithout(t *testing.T) {
+	all := &v1alpha1.PodTemplate{Tolerations: []v1alpha1.Toleration{{Key: "ci"}}, ImagePullSecrets: []v1alpha1.LocalReference{{Name: "pull"}}}
+	role := &v1alpha1.PodTemplate{}
+	if err := json.Unmarshal([]byte(`{"tolerations": []}`), role); err != nil {
+		t.Fatal(err)
+	}
+	if got := podspec.ForRole(all, role); len(got.Tolerations) != 0 || len(got.ImagePullSecrets) != 1 {
+		t.Errorf("%+v, want no toleration and the pull Secret of all", got)
 	}
 }
 
