@@ -113,9 +113,6 @@ func CheckInfo(m module.Version, data []byte) error {
 	return nil
 }
 
-// FormatInfo writes an .info file as the go command does.
-func FormatInfo(m Meta) ([]byte, error) { return json.Marshal(m) }
-
 // ParseList reads a list file: one semantic version a line.
 func ParseList(data []byte) ([]string, error) {
 	if len(data) == 0 {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/base64"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -435,6 +434,3 @@ func Missing(path string) bool {
 	_, err := os.Lstat(path)
 	return errors.Is(err, fs.ErrNotExist)
 }
-
-// String names the fault in test output.
-func (f Fault) String() string { return fmt.Sprintf("%s (%s, %s)", f.Name, f.Class, f.Severity) }
