@@ -52,4 +52,10 @@ release-check: release ## Build the release VERSION once more in another clone, 
 test-upgrade: ## Install a release by its chart, upgrade it to the next under go commands, and remove it (local cluster)
 	$(PREREQUISITES) demo
 	@$(MAKE) $(HELM)
-	HELM=$(HELM) go test -v -count=1 -timeout 60m ./test/upgrade
+	HELM=$(HELM) go test -v -count=1 -timeout 60m -run '^TestReleases$$' ./test/upgrade
+
+.PHONY: test-release
+test-release: ## Install the release VERSION that make release has built, by its chart, with the samples, and uninstall it (local cluster)
+	$(PREREQUISITES) demo
+	@$(MAKE) $(HELM)
+	HELM=$(HELM) RELEASE='$(CURDIR)/dist/$(VERSION)' go test -v -count=1 -timeout 30m -run '^TestRelease$$' ./test/upgrade

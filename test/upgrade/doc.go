@@ -7,5 +7,6 @@
 // and after: volumes, snapshots, verdicts and warm-ups of a cache, and the go
 // commands of clients of a proxy.
 //
-// It is slow, and runs on the local cluster only: make test-upgrade.
+// It is slow, and runs on the local cluster only: make test-upgrade. make test-release
+// does the first part of it with a release that was built before, for all platforms.
 package upgrade

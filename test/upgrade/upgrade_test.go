@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -30,6 +31,8 @@ const (
 	namespace   = "releases"
 	// first, second and third are the releases.
 	first, second, third = "v0.1.0", "v0.2.0", "v0.3.0"
+	// helmVariable names the program helm, releaseVariable the folder of a release.
+	helmVariable, releaseVariable = "HELM", "RELEASE"
 	// helmRelease is the name that docs/install.md gives it.
 	helmRelease = "gocache"
 	// cleanUpTime is kept from the time that go test gives.
@@ -49,59 +52,13 @@ type site struct {
 // installs again. Then it goes on without the chart, with install.yaml of the same
 // release and of the next one, and removes everything.
 func TestReleases(t *testing.T) {
-	helm := os.Getenv("HELM")
-	if testing.Short() || helm == "" {
+	if testing.Short() || os.Getenv(helmVariable) == "" {
 		t.Skip("needs a real cluster, and helm: make test-upgrade")
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if deadline, ok := t.Deadline(); ok {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithDeadline(ctx, deadline.Add(-cleanUpTime))
-		defer cancel()
-	}
+	ctx := interruptible(t)
 	releases := build(ctx, t, first, second, third)
-
-	n := scenario.NewNarrator(os.Stdout)
-	options := scenario.Options{Kind: scenario.Local, Name: clusterName}
-	if name := os.Getenv("CLUSTER_NAME"); name != "" {
-		options.Name = name
-	}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), cleanUpTime)
-		defer cancel()
-		if err := scenario.Remove(ctx, options, n, namespace); err != nil {
-			t.Error(err)
-		}
-	})
-	cluster, err := scenario.Start(ctx, options, n)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, r := range releases {
-		if err := cluster.Load(ctx, r.image()); err != nil {
-			t.Fatal(err)
-		}
-	}
-	s := &site{T: t, Cluster: cluster, ctx: ctx, helm: helm}
-
-	n.Chapter("Install %s by its chart", first)
-	s.install(releases[0])
-	s.runs(releases[0])
-	s.must(cluster.RefreshDiscovery(ctx))
-	s.plugin(releases[0])
-
-	n.Chapter("The samples")
-	samples, err := cluster.Begin(ctx, namespace, n)
-	s.must(err)
-	_, err = samples.ProxyReady(ctx)
-	s.must(err)
-	_, err = samples.Warmed(ctx)
-	s.must(err)
-	_, err = samples.Offered(ctx, "")
-	s.must(err)
-	_, err = samples.OfflineBuilds(ctx)
-	s.must(err)
+	s, n := begin(ctx, t, releases...)
+	samples := s.samples(n, releases[0])
 
 	n.Chapter("Another value")
 	before := s.observe()
@@ -114,7 +71,7 @@ func TestReleases(t *testing.T) {
 	s.under(samples, func(context.Context) error { s.install(releases[1]); return nil }, func() bool { return s.replaced(releases[1]) })
 	s.runs(releases[1])
 	t.Logf("every pod runs %s after %s", second, time.Since(began).Round(time.Second))
-	_, err = samples.ProxyReady(ctx)
+	_, err := samples.ProxyReady(ctx)
 	s.must(err)
 	after := s.observe()
 	s.same("the next release", before.withoutProxyPods(), after.withoutProxyPods())
@@ -150,6 +107,88 @@ func TestReleases(t *testing.T) {
 	n.Chapter("Remove everything but the data")
 	s.remove(releases[2])
 	s.same("removing the operator", last.only("pvc "), s.observePVCs())
+}
+
+// TestRelease runs what make release has built: the image for this machine of the
+// layout for all platforms, the chart and the plugin, with the samples.
+func TestRelease(t *testing.T) {
+	dir := os.Getenv(releaseVariable)
+	if testing.Short() || os.Getenv(helmVariable) == "" || dir == "" {
+		t.Skip("needs a real cluster, helm and a release: make test-release VERSION=v0.1.0")
+	}
+	ctx := interruptible(t)
+	r := release{filepath.Base(dir), dir}
+	s, n := begin(ctx, t, r)
+	samples := s.samples(n, r)
+	before := s.observe()
+
+	n.Chapter("Uninstall")
+	s.uninstall()
+	s.same("uninstalling", before, s.observe())
+	s.under(samples, func(context.Context) error { return nil }, func() bool { return true })
+}
+
+// interruptible ends in time to clean up, and when the process is asked to.
+func interruptible(t *testing.T) context.Context {
+	t.Helper()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	t.Cleanup(stop)
+	if deadline, ok := t.Deadline(); ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, deadline.Add(-cleanUpTime))
+		t.Cleanup(cancel)
+	}
+	return ctx
+}
+
+// begin starts the cluster and loads the images of releases.
+func begin(ctx context.Context, t *testing.T, releases ...release) (*site, *scenario.Narrator) {
+	t.Helper()
+	n := scenario.NewNarrator(os.Stdout)
+	options := scenario.Options{Kind: scenario.Local, Name: clusterName}
+	if name := os.Getenv("CLUSTER_NAME"); name != "" {
+		options.Name = name
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), cleanUpTime)
+		defer cancel()
+		if err := scenario.Remove(ctx, options, n, namespace); err != nil {
+			t.Error(err)
+		}
+	})
+	cluster, err := scenario.Start(ctx, options, n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range releases {
+		if err := cluster.Load(ctx, r.image()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return &site{T: t, Cluster: cluster, ctx: ctx, helm: os.Getenv(helmVariable)}, n
+}
+
+// samples installs a release by its chart and applies the samples.
+func (s *site) samples(n *scenario.Narrator, r release) *scenario.Scenario {
+	s.Helper()
+	n.Chapter("Install %s by its chart", r.version)
+	s.install(r)
+	s.runs(r)
+	s.must(s.RefreshDiscovery(s.ctx))
+	s.plugin(r)
+
+	n.Chapter("The samples")
+	samples, err := s.Begin(s.ctx, namespace, n)
+	s.must(err)
+	_, err = samples.ProxyReady(s.ctx)
+	s.must(err)
+	_, err = samples.Warmed(s.ctx)
+	s.must(err)
+	_, err = samples.Offered(s.ctx, "")
+	s.must(err)
+	_, err = samples.OfflineBuilds(s.ctx)
+	s.must(err)
+	return samples
 }
 
 func (s *site) must(err error) {
