@@ -21,6 +21,7 @@ import (
 	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/controllers/cacherequest"
@@ -257,5 +258,85 @@ func TestRegisterAgain(t *testing.T) {
 	}
 	if len(families) == 0 {
 		t.Error("nothing is exported by the second manager")
+	}
+}
+
+// enum returns the values that the API allows for a type of strings.
+func enum(t *testing.T, name string) []string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join("..", "api", "v1alpha1", "*_types.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	marker := regexp.MustCompile(`\+kubebuilder:validation:Enum=(\S+)\n(?:\s*//.*\n)*type ` + name + ` string`)
+	for _, file := range files {
+		text, err := os.ReadFile(file) //nolint:gosec // of this repository
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m := marker.FindSubmatch(text); m != nil {
+			return strings.Split(string(m[1]), ";")
+		}
+	}
+	t.Fatalf("the API has no enumeration %s", name)
+	return nil
+}
+
+// TestCountersBeginAtZero holds that each counter of the manager whose labels have
+// a fixed set of values is exported before its first event. increase() and rate()
+// of Prometheus miss the first event of a series that it begins.
+func TestCountersBeginAtZero(t *testing.T) {
+	t.Parallel()
+	sources := []string{v1alpha1.GoCacheKind, v1alpha1.ModProxyKind}
+	verdicts, outcomes := enum(t, "Verdict"), enum(t, "RunOutcome")
+	want := map[string][][]string{ // by metric, the values of each of its labels, which are sorted by name
+		"gocache_warm_up_duration_seconds":            {outcomes},
+		"gocache_check_duration_seconds":              {verdicts},
+		"gocache_cleanup_runs_total":                  {outcomes},
+		"gocache_verifications_total":                 {sources, verdicts},
+		"gocache_verification_duration_seconds":       {sources},
+		"gocache_verification_read_bytes_total":       {sources},
+		"gocache_repeated_verifications_total":        {sources, verdicts},
+		"gocache_repairs_total":                       {enum(t, "WorkOutcome")},
+		"gocache_offline_builds_total":                {enum(t, "WorkOutcome")},
+		"gocache_snapshot_stage_duration_seconds":     {{"Snapshot", "Verify", "Repair", "SnapshotRepaired", "VerifyRepaired", "OfflineBuild"}},
+		"gocache_clone_duration_seconds":              {{v1alpha1.CacheSnapshotKind, v1alpha1.GoCacheKind}},
+		"gocache_modproxy_quarantines_total":          {{"ChecksumMismatch", v1alpha1.ReasonStoreCorrupt}},
+		"gocache_modproxy_probe_failures_total":       {enum(t, "ProbeKind")},
+		"gocache_modproxy_store_checks_total":         {verdicts},
+		"gocache_requests_total":                      {enum(t, "RequestAction"), {"Succeeded", "Failed", "Refused"}},
+		"gocache_volume_replacement_duration_seconds": {sources, enum(t, "VolumeReplacementReason"), {"Succeeded", "Failed"}},
+		"gocache_push_webhook_requests_total":         {{"Accepted", "Unproven", "UnknownPath", "NotPost", "RateLimited", "TooLarge", "Incomplete", "NotReady"}},
+	}
+	families, err := metrics.Registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]bool{}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			series := f.GetName()
+			for _, l := range m.GetLabel() {
+				series += " " + l.GetValue()
+			}
+			got[series] = true
+		}
+	}
+	for name, labels := range want {
+		series := []string{name}
+		for _, values := range labels {
+			var more []string
+			for _, s := range series {
+				for _, v := range values {
+					more = append(more, s+" "+v)
+				}
+			}
+			series = more
+		}
+		for _, s := range series {
+			if !got[s] {
+				t.Errorf("not exported before the first event: %s", s)
+			}
+		}
 	}
 }

@@ -22,7 +22,13 @@ var finished = prometheus.NewCounterVec(prometheus.CounterOpts{
 	Name: "gocache_requests_total", Help: "CacheRequests that were finished, by action and outcome.",
 }, []string{"action", "outcome"})
 
-func init() { metrics.Registry.MustRegister(finished) }
+func init() {
+	metrics.Registry.MustRegister(finished)
+	gauges.Zero(finished.MetricVec, []string{
+		string(v1alpha1.RequestWarmUp), string(v1alpha1.RequestCheckIntegrity), string(v1alpha1.RequestCleanup), string(v1alpha1.RequestApproveCleanup), string(v1alpha1.RequestSnapshot),
+		string(v1alpha1.RequestRollback), string(v1alpha1.RequestReportFailure), string(v1alpha1.RequestFailover), string(v1alpha1.RequestFailback), string(v1alpha1.RequestReinstate),
+	}, []string{string(v1alpha1.RequestSucceeded), string(v1alpha1.RequestFailed), string(v1alpha1.RequestRefused)})
+}
 
 // Gauges of all CacheRequests.
 func Gauges() gauges.Part {

@@ -64,6 +64,13 @@ var (
 
 func init() {
 	metrics.Registry.MustRegister(verdicts, verificationDuration, verifiedBytes, stageDuration, repairs, repetitions, offlineBuilds)
+	gauges.Zero(verdicts.MetricVec, gauges.SnapshotSources, gauges.Verdicts)
+	gauges.Zero(verificationDuration.MetricVec, gauges.SnapshotSources)
+	gauges.Zero(verifiedBytes.MetricVec, gauges.SnapshotSources)
+	gauges.Zero(stageDuration.MetricVec, []string{stageSnapshot, stageVerify, stageRepair, stageSnapshotRepaired, stageReverify, stageOfflineBuild})
+	gauges.Zero(repairs.MetricVec, gauges.WorkOutcomes)
+	gauges.Zero(repetitions.MetricVec, gauges.SnapshotSources, gauges.Verdicts)
+	gauges.Zero(offlineBuilds.MetricVec, gauges.WorkOutcomes)
 }
 
 // Gauges of all CacheSnapshots.

@@ -3,6 +3,7 @@ package gocache
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -74,6 +75,9 @@ var (
 
 func init() {
 	metrics.Registry.MustRegister(warmUpDuration, checkDuration, cleanups, freed)
+	gauges.Zero(warmUpDuration.MetricVec, gauges.RunOutcomes)
+	gauges.Zero(checkDuration.MetricVec, gauges.Verdicts)
+	gauges.Zero(cleanups.MetricVec, gauges.RunOutcomes)
 }
 
 // Gauges of all GoCaches.
@@ -148,7 +152,7 @@ func emitSnapshots(emit gauges.Emit, c *v1alpha1.GoCache, all []*v1alpha1.CacheS
 			}
 		}
 	}
-	for _, verdict := range []string{string(v1alpha1.VerdictIntact), string(v1alpha1.VerdictCorrupt), string(v1alpha1.VerdictInconclusive), "None"} {
+	for _, verdict := range slices.Concat(gauges.Verdicts, []string{"None"}) {
 		emit(snapshotCount, float64(counts[verdict]), c.Namespace, c.Name, verdict)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"gocache.dev/operator/controllers/modproxy/pass"
 	"gocache.dev/operator/internal/kube/gauges"
 	"gocache.dev/operator/internal/kube/replacement"
+	"gocache.dev/operator/internal/plan/failover"
 )
 
 // The gauges of each ModProxy and of its instances.
@@ -79,6 +80,12 @@ var (
 
 func init() {
 	metrics.Registry.MustRegister(weightChanges, weightChangeDuration, quarantines, reinstatements, probeFailures, storeChecks, withdrawnEntries)
+	gauges.Zero(quarantines.MetricVec, []string{failover.ChecksumMismatch, v1alpha1.ReasonStoreCorrupt})
+	gauges.Zero(probeFailures.MetricVec, []string{
+		string(v1alpha1.ProbeReady), string(v1alpha1.ProbeProtocol), string(v1alpha1.ProbeChecksum),
+		string(v1alpha1.ProbeConsistency), string(v1alpha1.ProbeChecksumDatabase), string(v1alpha1.ProbeDisk),
+	})
+	gauges.Zero(storeChecks.MetricVec, gauges.Verdicts)
 }
 
 // states of an instance, of which it has one.

@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
+	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/kube/gauges"
 	"gocache.dev/operator/internal/plan/populate"
 )
@@ -40,6 +41,7 @@ var (
 
 func init() {
 	metrics.Registry.MustRegister(unpopulatedPVCs, clones)
+	gauges.Zero(clones.MetricVec, []string{v1alpha1.GoCacheKind, v1alpha1.CacheSnapshotKind})
 }
 
 // Gauges of all PVCs that wait for a clone. They are those that the populator has

@@ -33,6 +33,12 @@ const (
 	selected = `namespace=~"$namespace"`
 )
 
+// sinceFirst is the increase of counters that begin with their first event, which
+// increase() misses.
+func sinceFirst(counter, window string) string {
+	return fmt.Sprintf("(increase(%[1]s[%[2]s]) > 0 or %[1]s unless %[1]s offset %[2]s)", counter, window)
+}
+
 // rows of the dashboard, from what is looked at first.
 var rows = []struct {
 	title  string
@@ -43,7 +49,7 @@ var rows = []struct {
 		{"Objects that need manual action", short, []query{{`count(gocache_object_condition{` + selected + `,type="Stalled",status="True"}) or vector(0)`, ""}}, true},
 		{"PVCs that wait for a clone", short, []query{{`sum(gocache_consumer_pvcs_waiting{` + selected + `}) or vector(0)`, ""}}, true},
 		{"Quarantined instances", short, []query{{`sum(gocache_modproxy_instances{` + selected + `,state="Quarantined"}) or vector(0)`, ""}}, true},
-		{"Warnings per hour", short, []query{{`sum by (kind, reason) (increase(gocache_warnings_total[1h]))`, "{{kind}} {{reason}}"}}, false},
+		{"Warnings per hour", short, []query{{`sum by (kind, reason) (` + sinceFirst("gocache_warnings_total", "1h") + `)`, "{{kind}} {{reason}}"}}, false},
 		{"Errors of controllers", short, []query{{`sum by (controller) (rate(controller_runtime_reconcile_errors_total[5m]))`, "{{controller}}"}}, false},
 	}},
 	{"Caches", []panel{
@@ -87,7 +93,7 @@ var rows = []struct {
 			{`histogram_quantile(0.5, sum by (le) (rate(gocache_proxy_request_duration_seconds_bucket{` + selected + `}[5m])))`, "median"},
 			{`histogram_quantile(0.99, sum by (le) (rate(gocache_proxy_request_duration_seconds_bucket{` + selected + `}[5m])))`, "99th percentile"},
 		}, false},
-		{"Spoiled responses per hour", short, []query{{`sum by (namespace, proxy, instance, reason) (increase(gocache_router_spoiled_answers_total{` + selected + `}[1h]))`, "{{namespace}}/{{proxy}} {{instance}} {{reason}}"}}, false},
+		{"Spoiled responses per hour", short, []query{{`sum by (namespace, proxy, instance, reason) (` + sinceFirst("gocache_router_spoiled_answers_total{"+selected+"}", "1h") + `)`, "{{namespace}}/{{proxy}} {{instance}} {{reason}}"}}, false},
 	}},
 }
 

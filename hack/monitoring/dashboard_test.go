@@ -2,12 +2,14 @@ package monitoring
 
 import (
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/prometheus/prometheus/promql/parser"
+	"github.com/prometheus/prometheus/promql/promqltest"
 )
 
 var update = flag.Bool("update", false, "write config/prometheus/dashboard.json")
@@ -46,4 +48,25 @@ func TestQueries(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestFirstEvent holds that a panel shows also the first event of a counter that was
+// not there before, as long as its window reaches back to it.
+func TestFirstEvent(t *testing.T) {
+	t.Parallel()
+	expr := "sum by (reason) (" + sinceFirst("gocache_warnings_total", "1h") + ")"
+	promqltest.RunTest(t, fmt.Sprintf(`
+load 1m
+	gocache_warnings_total{kind="GoCache",reason="First"} _x5 1x200
+	gocache_warnings_total{kind="GoCache",reason="Old"} 1x200
+
+eval instant at 10m %[1]s
+	{reason="First"} 1
+	{reason="Old"} 1
+
+eval instant at 64m %[1]s
+	{reason="First"} 1
+
+eval instant at 120m %[1]s
+`, expr), promqltest.NewTestEngine(t, false, 0, 10_000))
 }

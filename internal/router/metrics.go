@@ -7,6 +7,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
+// How a request ends that has waited for an instance.
+const waitServed, waitFailed = "served", "failed"
+
 type metrics struct {
 	registry   *prometheus.Registry
 	generation prometheus.Gauge
@@ -34,14 +37,17 @@ func newMetrics() *metrics {
 			Name: "gocache_router_waits_total", Help: "Requests that waited because no instance accepted them, by outcome: served (an instance came back) or failed."}, []string{"outcome"}),
 	}
 	m.registry.MustRegister(m.generation, m.errors, m.answers, m.spoiled, m.waits, m.certificateExpiry)
+	for _, outcome := range []string{waitServed, waitFailed} {
+		m.waits.WithLabelValues(outcome) // increase() of Prometheus misses the first event of a series that it begins
+	}
 	return m
 }
 
 // waited counts how a request ended that has waited for an instance.
 func (m *metrics) waited(resp *http.Response, err error) {
-	outcome := "served"
+	outcome := waitServed
 	if err != nil || resp.Header.Get(absentHeader) != "" {
-		outcome = "failed"
+		outcome = waitFailed
 	}
 	m.waits.WithLabelValues(outcome).Inc()
 }

@@ -69,8 +69,8 @@ func (e Emit) Verdict(metric *prometheus.Desc, verdict v1alpha1.Verdict, labels 
 	if verdict == "" {
 		return
 	}
-	for _, v := range []v1alpha1.Verdict{v1alpha1.VerdictIntact, v1alpha1.VerdictCorrupt, v1alpha1.VerdictInconclusive} {
-		e(metric, Bool(v == verdict), append(append([]string(nil), labels...), string(v))...)
+	for _, v := range Verdicts {
+		e(metric, Bool(v == string(verdict)), append(append([]string(nil), labels...), v)...)
 	}
 }
 

@@ -130,7 +130,7 @@ func (d *decider) judge(instance Instance) *candidate {
 			if !since.After(instance.Reinstated) {
 				since = streak.Last // it goes on after the reinstatement
 			}
-			d.quarantine(c, Fault{Reason: "ChecksumMismatch", Evidence: streak.Message, Time: since})
+			d.quarantine(c, Fault{Reason: ChecksumMismatch, Evidence: streak.Message, Time: since})
 		case failing:
 			c.state.Failing = append(c.state.Failing, Failing{Kind: kind, Since: since, Message: d.message(kind, streak, previous)})
 		case streak.Outcome == Passed:

@@ -117,6 +117,9 @@ type Instance struct {
 	OutOfService string
 }
 
+// ChecksumMismatch is the reason of the faults that probes find.
+const ChecksumMismatch = "ChecksumMismatch"
+
 // Fault is an integrity fault.
 type Fault struct {
 	Reason, Evidence string
