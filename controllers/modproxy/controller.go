@@ -155,6 +155,8 @@ func (r *Reconciler) reconcileParts(ctx context.Context, p *progress) error {
 		{r.failOver, true},
 		// After the decision, which quarantines instances.
 		{r.nameQuarantined, true},
+		// After the decision, which records since when an instance is not ready.
+		{r.limitEvictions, false},
 		// After the router was read back: clients may use what the spec no longer
 		// names until then.
 		{r.removeFormer, false},
@@ -185,6 +187,11 @@ func (r *Reconciler) runInstances(ctx context.Context, p *progress) error {
 // nameQuarantined names to the instances which of them are quarantined.
 func (r *Reconciler) nameQuarantined(ctx context.Context, p *progress) error {
 	return r.instancesPart().NameQuarantined(ctx, p.proxy)
+}
+
+// limitEvictions lets one instance at a time be evicted.
+func (r *Reconciler) limitEvictions(ctx context.Context, p *progress) error {
+	return r.instancesPart().LimitEvictions(ctx, p.proxy, p.Now)
 }
 
 // keepStores lets the part storerollback have its turn.

@@ -2,11 +2,14 @@ package modproxy
 
 import (
 	"testing"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/utils/ptr"
 
 	"gocache.dev/operator/api/v1alpha1"
@@ -85,6 +88,92 @@ func TestInstancesAvoidOneNode(t *testing.T) {
 	w.settle()
 	if a := of(); a == nil || a.PodAntiAffinity != nil {
 		t.Errorf("with an affinity of its own an instance has %v", a)
+	}
+}
+
+// budget is the disruption budget of the instances, which stay pods of are to stay.
+func (w *world) budget(stay int32) policyv1.PodDisruptionBudget {
+	w.t.Helper()
+	var budget policyv1.PodDisruptionBudget
+	if !w.exists(&budget, "goproxy-instances") {
+		w.t.Fatal("there is no disruption budget")
+	}
+	if ptr.Deref(budget.Spec.MinAvailable, intstr.FromInt32(-1)) != intstr.FromInt32(stay) || budget.Spec.MaxUnavailable != nil ||
+		ptr.Deref(budget.Spec.UnhealthyPodEvictionPolicy, "") != policyv1.AlwaysAllow {
+		w.t.Errorf("the budget is %+v, want %d to stay", budget.Spec, stay)
+	}
+	return budget
+}
+
+// TestInstancesAreEvictedOneByOne holds that a disruption budget lets one instance at a
+// time be evicted, and that the only one may be.
+func TestInstancesAreEvictedOneByOne(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.serving()
+	budget := w.budget(1)
+	selector, err := metav1.LabelSelectorAsSelector(budget.Spec.Selector)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"blue", "green"} {
+		if own := w.podOf(name).Labels; !selector.Matches(labels.Set(own)) {
+			t.Errorf("the budget for %s does not count the pod of %s, with labels %v", selector, name, own)
+		}
+	}
+	if router := w.routerPeer().Labels; selector.Matches(labels.Set(router)) {
+		t.Errorf("the budget for %s counts a router, with labels %v", selector, router)
+	}
+	// Any change of it is undone, without an event that would wake a pass.
+	budget.Spec.MinAvailable = ptr.To(intstr.FromInt32(2))
+	w.must(server.Client.Update(t.Context(), &budget))
+	w.settle()
+	w.budget(1)
+	w.edit(func(p *v1alpha1.ModProxy) { p.Spec.Instances = p.Spec.Instances[:1] })
+	w.settle()
+	if w.exists(&budget, "goproxy-instances") {
+		t.Errorf("the only instance has the budget %+v", budget.Spec)
+	}
+}
+
+// TestEvictionsDoNotWaitForever holds that an instance which does not become ready again
+// keeps the other one from being evicted for a limited time.
+func TestEvictionsDoNotWaitForever(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.serving()
+	w.green.down = true
+	w.tick(4)
+	w.budget(1)
+	w.now = w.now.Add(14 * time.Minute)
+	w.tick(1)
+	w.budget(1)
+	w.now = w.now.Add(time.Minute)
+	w.tick(1)
+	w.budget(0)
+	w.green.down = false
+	w.tick(4)
+	w.budget(1)
+}
+
+// TestForeignBudget holds that a disruption budget of another owner is reported, not
+// changed, and does not keep the instances from serving.
+func TestForeignBudget(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	foreign := &policyv1.PodDisruptionBudget{
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "goproxy-instances"},
+		Spec:       policyv1.PodDisruptionBudgetSpec{MaxUnavailable: ptr.To(intstr.FromInt32(1)), Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": "mine"}}},
+	}
+	w.must(server.Client.Create(t.Context(), foreign))
+	w.proxy()
+	w.settle()
+	w.tick(2)
+	w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonConflict, "PodDisruptionBudget "+w.namespace+"/"+foreign.Name)
+	w.weights(100, 100)
+	var kept policyv1.PodDisruptionBudget
+	if !w.exists(&kept, foreign.Name) || kept.ResourceVersion != foreign.ResourceVersion {
+		t.Errorf("the foreign budget is %+v", kept)
 	}
 }
 
