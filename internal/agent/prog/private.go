@@ -1,6 +1,7 @@
 package prog
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -22,6 +23,9 @@ const (
 	lockFile = ".lock"
 	// block is what a file takes of the disk in multiples of, in bytes.
 	block = 4096
+	// maxOwnAttempts to record what a layer is of, of which more than one fails only
+	// if other go commands begin at the same time.
+	maxOwnAttempts = 10
 )
 
 // Removed is what was removed from an upper layer, and what stays.
@@ -63,34 +67,52 @@ func openPrivate(o Options) (*private, error) {
 	return p, nil
 }
 
-// own reads what the layer is of, or records it in a layer that is empty.
+// own reads what the layer is of, or records it in a layer that is empty. Go
+// commands that begin at once may all find it empty: the record appears complete
+// or not at all, and each compares what is recorded in the end.
 func (p *private) own(name string) error {
-	had, err := p.root.ReadFile(ownerFile)
-	if err == nil {
-		if string(had) != name {
-			return fmt.Errorf("it is of %q, and this build is of %q: nothing that one builds is given to another, so each needs a volume of its own", had, name)
+	for range maxOwnAttempts {
+		// Before the record is read: entries that another go command stores meanwhile
+		// came after its record.
+		shards, err := p.shards()
+		if err != nil {
+			return err
 		}
-		return nil
+		had, err := p.root.ReadFile(ownerFile)
+		switch {
+		case err == nil && string(had) == name:
+			return nil
+		case err == nil:
+			return fmt.Errorf("it is of %q, and this build is of %q: nothing that one builds is given to another, so each needs a volume of its own", had, name)
+		case !errors.Is(err, fs.ErrNotExist):
+			return err
+		case len(shards) > 0:
+			return fmt.Errorf("it has entries, and no file %s that names their branch: use an empty directory", ownerFile)
+		}
+		// Either error is due to another go command: it recorded its name first, or
+		// removed the temporary file as one that was left over.
+		if err := p.record(name); err != nil && !errors.Is(err, fs.ErrExist) && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("record what it is of: %w", err)
+		}
 	}
-	if !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	shards, err := p.shards()
-	if err != nil {
-		return err
-	}
-	if len(shards) > 0 {
-		return fmt.Errorf("it has entries, and no file %s that names their branch: use an empty directory", ownerFile)
-	}
-	f, err := p.root.OpenFile(ownerFile, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
-	if errors.Is(err, fs.ErrExist) { // another go command of this build began at the same time
-		return nil
-	}
+	return fmt.Errorf("file %s cannot be written: other go commands keep removing it", ownerFile)
+}
+
+// record writes what the layer is of into a complete file, unless there is one.
+func (p *private) record(name string) error {
+	temp := temporary + rand.Text()
+	f, err := p.root.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
 	if err != nil {
 		return err
 	}
 	_, err = f.WriteString(name)
-	return errors.Join(err, f.Close())
+	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
+		err = p.root.Link(temp, ownerFile)
+	}
+	if removeErr := p.root.Remove(temp); !errors.Is(removeErr, fs.ErrNotExist) {
+		err = errors.Join(err, removeErr)
+	}
+	return err
 }
 
 // begin removes what is above the limit, unless another go command uses the
@@ -162,7 +184,9 @@ func (p *private) removeUnfinished() error {
 		return err
 	}
 	for _, name := range left {
-		if err := p.root.Remove(name); err != nil {
+		// The record of what the layer is of is written without the lock, and its
+		// temporary file may be gone by now.
+		if err := p.root.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}

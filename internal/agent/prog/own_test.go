@@ -1,0 +1,63 @@
+package prog
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// TestUpperAtOnce holds that go commands which begin to use an empty upper layer
+// at once agree on what it is of: those of one name are all served, and of two
+// names one alone. No part of the record is left beside it.
+func TestUpperAtOnce(t *testing.T) {
+	t.Parallel()
+	for range 50 {
+		for _, names := range [][]string{{"one"}, {"one", "two"}} {
+			dir := t.TempDir()
+			var all sync.WaitGroup
+			start := make(chan struct{})
+			errs := make([]error, 8)
+			for i := range errs {
+				all.Go(func() {
+					<-start
+					// A limit: others remove what is left over meanwhile.
+					p, err := openPrivate(Options{Upper: dir, UpperOf: names[i%len(names)], UpperBytes: 1 << 30})
+					if err == nil {
+						_, err = p.evict()
+						_ = p.close()
+					}
+					errs[i] = err
+				})
+			}
+			close(start)
+			all.Wait()
+			served := map[string]int{}
+			for i, err := range errs {
+				name := names[i%len(names)]
+				switch {
+				case err == nil:
+					served[name]++
+				case len(names) == 1 || !strings.Contains(err.Error(), "each needs a volume of its own"):
+					t.Fatalf("of %s: %v", name, err)
+				}
+			}
+			if len(served) != 1 {
+				t.Fatalf("names %v: %v are served", names, served)
+			}
+			for name, n := range served {
+				if n != len(errs)/len(names) {
+					t.Fatalf("names %v: %d of %s are served", names, n, name)
+				}
+				if had, err := os.ReadFile(filepath.Join(dir, ownerFile)); err != nil || string(had) != name {
+					t.Fatalf("the layer is of %q: %v", had, err)
+				}
+			}
+			left, err := os.ReadDir(dir)
+			if err != nil || len(left) != 2 {
+				t.Fatalf("left: %v, %v", left, err)
+			}
+		}
+	}
+}
