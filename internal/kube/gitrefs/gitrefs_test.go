@@ -334,6 +334,115 @@ func TestPushesOfOthers(t *testing.T) {
 	}
 }
 
+// TestPushesOfStaleRefs holds that a flood of pushes wakes an object once in an
+// interval whatever is known of its repository: refs that it does not ask for any
+// more, as after new credentials or another branch, refs of other objects, and a
+// suspended object that asks for nothing. A ref that no pass of it has asked for
+// wakes nothing.
+func TestPushesOfStaleRefs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var s servers
+		s.set("u", prompt)
+		p := gitrefs.New(gitrefs.Options{Resolve: s.resolve})
+		woken := queued(t, p)
+		object, ref := at("n", "u")
+		ask := func(object types.NamespacedName, ref gitrefs.Ref) {
+			_, _ = p.Lookup(time.Now(), object, ref)
+			synctest.Wait()
+		}
+		for i := range 20 { // of past versions of its Secret, and of past branches
+			old := ref
+			old.CredentialsVersion, old.Remote.Ref = fmt.Sprint(i), fmt.Sprint(i)
+			ask(object, old)
+			time.Sleep(250 * time.Millisecond)
+		}
+		deleted := types.NamespacedName{Namespace: "n", Name: "deleted"}
+		ofDeleted := ref
+		ofDeleted.Remote.Ref = "of another object"
+		ask(deleted, ofDeleted)
+		ask(object, ref)
+		time.Sleep(2 * gitrefs.PushInterval)
+		woken()
+		// flood has a push received ten times in a second, for a minute, and returns how
+		// often the object was woken.
+		flood := func(suspended bool) (n int) {
+			for range 600 {
+				p.Pushed(time.Now(), object, "u")
+				synctest.Wait()
+				for range woken() {
+					n++
+					if !suspended {
+						ask(object, ref)
+					}
+				}
+				time.Sleep(100 * time.Millisecond)
+			}
+			time.Sleep(2 * gitrefs.PushInterval)
+			woken()
+			return n
+		}
+		before := s.count("u")
+		if n := flood(false); n < 11 || n > 13 {
+			t.Errorf("the object was woken %d times in a minute", n)
+		}
+		if n := s.count("u") - before; n < 11 || n > 13 {
+			t.Errorf("%d look-ups in a minute", n)
+		}
+		if n := flood(true); n < 11 || n > 13 {
+			t.Errorf("the suspended object was woken %d times in a minute", n)
+		}
+		stranger := types.NamespacedName{Namespace: "n", Name: "stranger"}
+		for range 100 {
+			p.Pushed(time.Now(), stranger, "u")
+		}
+		time.Sleep(2 * gitrefs.PushInterval)
+		if all := woken(); len(all) > 0 {
+			t.Errorf("woken for refs of others: %v", all)
+		}
+		time.Sleep(2 * time.Hour)
+		p.Pushed(time.Now(), object, "u")
+		if n := p.Known(); n != 0 {
+			t.Errorf("%d refs are known that no pass has asked for since two hours", n)
+		}
+	})
+}
+
+// TestPushWakesForAllRefs holds that one wake-up finds all refs of the repository
+// due that the object asks for, whenever each was looked up.
+func TestPushWakesForAllRefs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var s servers
+		s.set("u", prompt)
+		p := gitrefs.New(gitrefs.Options{Resolve: s.resolve})
+		woken := queued(t, p)
+		object, main := at("n", "u")
+		release := main
+		release.Remote.Ref = "release"
+		pass := func() {
+			_, _ = p.Lookup(time.Now(), object, main)
+			_, _ = p.Lookup(time.Now(), object, release)
+			synctest.Wait()
+		}
+		_, _ = p.Lookup(time.Now(), object, main) // before the second one is declared
+		synctest.Wait()
+		time.Sleep(4 * time.Second)
+		pass()
+		woken()
+		time.Sleep(500 * time.Millisecond)
+		before := s.count("u")
+		p.Pushed(time.Now(), object, "u")
+		for range 80 {
+			time.Sleep(100 * time.Millisecond)
+			for range woken() {
+				pass()
+			}
+		}
+		if n := s.count("u") - before; n != 2 {
+			t.Errorf("%d look-ups of the two refs within eight seconds of a push", n)
+		}
+	})
+}
+
 // TestFailuresSlowDown holds that a ref that fails is looked up less and less
 // often, and as often as before once it is read.
 func TestFailuresSlowDown(t *testing.T) {

@@ -61,8 +61,10 @@ type Poller struct {
 	options Options
 	turns   turns
 
-	mu   sync.Mutex
-	refs map[key]*refState
+	mu      sync.Mutex
+	refs    map[key]*refState
+	objects map[types.NamespacedName]*objectState
+	forgot  time.Time // last
 	// wake wakes an object after a time; nil: the source has not started.
 	wake func(types.NamespacedName, time.Duration)
 }
@@ -92,8 +94,17 @@ type refState struct {
 	// one was running, which may have read what was there before; zero: none was.
 	pushed time.Time
 	asked  time.Time // last
+	// askedBy is when each object asked last.
+	askedBy map[types.NamespacedName]time.Time
 	// waiting are the objects that asked since the last answer.
 	waiting map[types.NamespacedName]bool
+}
+
+// objectState is what is known of an object that asks for refs.
+type objectState struct {
+	asked time.Time // last: its last pass
+	// woken is the time of its last wake-up for a push, which may be to come.
+	woken time.Time
 }
 
 // New returns a Poller.
@@ -110,7 +121,7 @@ func New(o Options) *Poller {
 	if o.Timeout == 0 {
 		o.Timeout = Timeout
 	}
-	return &Poller{options: o, refs: map[key]*refState{}}
+	return &Poller{options: o, refs: map[key]*refState{}, objects: map[types.NamespacedName]*objectState{}}
 }
 
 // Source wakes the objects for which an answer has changed what is known.
@@ -129,16 +140,21 @@ func (p *Poller) Source() source.Source {
 // look-up's error: [ErrPending] before the first answer, [ErrNoAnswer] after a
 // timeout, else one of package gitrepo. It starts another look-up if one is due
 // at the time now, and never waits for one. The object is woken when what is
-// known changes.
+// known changes. All look-ups of one pass of an object have the same now: a ref
+// that its last pass did not ask for is none of its refs any more.
 func (p *Poller) Lookup(now time.Time, object types.NamespacedName, ref Ref) (commit string, err error) {
 	p.mu.Lock()
 	p.forget(now)
 	s := p.refs[ref.key()]
 	if s == nil {
-		s = &refState{err: ErrPending, waiting: map[types.NamespacedName]bool{}}
+		s = &refState{err: ErrPending, waiting: map[types.NamespacedName]bool{}, askedBy: map[types.NamespacedName]time.Time{}}
 		p.refs[ref.key()] = s
 	}
-	s.asked = now
+	s.asked, s.askedBy[object] = now, now
+	if p.objects[object] == nil {
+		p.objects[object] = &objectState{}
+	}
+	p.objects[object].asked = now
 	due := !s.running && !now.Before(s.next)
 	if due {
 		s.running, s.began = true, now
@@ -157,12 +173,16 @@ func (p *Poller) Lookup(now time.Time, object types.NamespacedName, ref Ref) (co
 }
 
 // Pushed makes the look-ups of all refs of a repository due, as the namespace of
-// an object reads it, and wakes the object for them: at once, or as soon as
-// [PushInterval] has passed since the last look-up. The push
-// itself has no other effect: the commit is looked up.
+// an object reads it: at once, or as soon as [PushInterval] has passed since the
+// last look-up. The object is woken once for all of them that its last pass asked
+// for, and once in a [PushInterval] at most, whether or not its passes look
+// anything up. The push itself has no other effect: the commit is looked up.
 func (p *Poller) Pushed(now time.Time, object types.NamespacedName, url string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.forget(now)
+	o := p.objects[object]
+	var wakeAt time.Time
 	for k, s := range p.refs {
 		if k.namespace != object.Namespace || k.url != url {
 			continue
@@ -171,24 +191,57 @@ func (p *Poller) Pushed(now time.Time, object types.NamespacedName, url string) 
 		if earliest := s.began.Add(PushInterval); earliest.After(due) {
 			due = earliest
 		}
+		asks := o != nil && s.askedBy[object].Equal(o.asked)
 		switch {
 		case s.running:
 			s.pushed = due
-			s.waiting[object] = true
+			s.waiting[object] = s.waiting[object] || asks
 		case due.Before(s.next):
 			s.next = due
 		}
-		if p.wake != nil {
-			p.wake(object, due.Sub(now))
+		if asks && due.After(wakeAt) {
+			wakeAt = due
 		}
+	}
+	if !wakeAt.IsZero() {
+		p.wakeForPush(now, object, wakeAt)
 	}
 }
 
-// forget drops the refs that no pass asks for; the lock is held.
+// wakeForPush wakes an object at a time, or later if it was woken for another
+// push, unless it is going to be woken by then; the lock is held.
+func (p *Poller) wakeForPush(now time.Time, object types.NamespacedName, at time.Time) {
+	o := p.objects[object]
+	if o.woken.After(now) && !o.woken.Before(at) || p.wake == nil {
+		return
+	}
+	if earliest := o.woken.Add(PushInterval); !o.woken.After(now) && earliest.After(at) {
+		at = earliest
+	}
+	o.woken = at
+	p.wake(object, at.Sub(now))
+}
+
+// forget drops the refs that no pass asks for, and objects that have none, once
+// in an [Interval]: there may be thousands; the lock is held.
 func (p *Poller) forget(now time.Time) {
+	if now.Sub(p.forgot) < Interval {
+		return
+	}
+	p.forgot = now
 	for k, s := range p.refs {
+		for object, asked := range s.askedBy {
+			if now.Sub(asked) > forgetAfter {
+				delete(s.askedBy, object)
+			}
+		}
 		if !s.running && now.Sub(s.asked) > forgetAfter {
 			delete(p.refs, k)
+		}
+	}
+	for object, o := range p.objects {
+		if now.Sub(o.asked) > forgetAfter {
+			delete(p.objects, object)
 		}
 	}
 }
@@ -222,8 +275,10 @@ func (p *Poller) look(now time.Time, s *refState, remote gitrepo.Remote) {
 	}
 	s.pushed = time.Time{}
 	if (changed || again) && p.wake != nil {
-		for object := range s.waiting {
-			p.wake(object, 0)
+		for object, waits := range s.waiting {
+			if waits {
+				p.wake(object, 0)
+			}
 		}
 	}
 	clear(s.waiting)
