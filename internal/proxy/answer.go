@@ -93,6 +93,9 @@ func checkMod(text []byte) error {
 func (f *fetcher) checkArchive(ctx context.Context, t target, s *spool) error {
 	source := &archive{ReadSeeker: io.NewSectionReader(s.file, 0, s.written), size: s.written}
 	sum, err := modcache.NewHasher(0).Zip(source, t.module)
+	if err == nil {
+		err = sum.Refused
+	}
 	if err != nil {
 		return &badAnswer{fmt.Errorf("%s: %w", t.name, err)}
 	}

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	crand "crypto/rand"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -195,6 +196,13 @@ func TestWrongArchivesAreTerminated(t *testing.T) {
 		},
 		"of another version": func(w http.ResponseWriter, _ *http.Request) {
 			_, _ = w.Write(bigZip(t, module.Version{Path: theModule.Path, Version: "v1.0.1"}, 1<<20))
+		},
+		"with a file that is not extracted": func(w http.ResponseWriter, _ *http.Request) {
+			var odd bytes.Buffer
+			z := zip.NewWriter(&odd)
+			_, err := z.Create(theModule.String() + "/sub/go.mod")
+			must(t, errors.Join(err, z.Close()))
+			_, _ = w.Write(odd.Bytes())
 		},
 		"too much": func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", strconv.Itoa(501<<20))

@@ -218,6 +218,23 @@ type zeros0 struct{}
 // Read reads zeros.
 func (zeros0) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
+// unextractable are files that the go command does not extract, by what is wrong
+// with them.
+var unextractable = map[string][]zipFile{
+	"same name twice":         {{"x", nil}, {"x", []byte("y")}},
+	"case collision":          {{"README", nil}, {"readme", nil}},
+	"collision by folding":    {{"longs.txt", nil}, {"long\u017f.txt", nil}},
+	"directories collide":     {{"Sub/x", nil}, {"sub/y", nil}},
+	"a file and a directory":  {{"x", nil}, {"x/y", nil}},
+	"a directory and a file":  {{"x/", nil}, {"x", nil}},
+	"backslash":               {{`a\b`, nil}},
+	"reserved name":           {{"aux.txt", nil}},
+	"leads out":               {{"../../x", nil}},
+	"the go.mod of another":   {{"sub/go.mod", nil}},
+	"a go.mod spelled wrong":  {{"sub/GO.MOD", nil}},
+	"a license without limit": {{"LICENSE", make([]byte, 16<<20+1)}},
+}
+
 // Zips that no module has: names that lead out, twice the same name, names that
 // collide on other file systems, sizes that lie.
 func TestHostileZips(t *testing.T) {
@@ -226,24 +243,28 @@ func TestHostileZips(t *testing.T) {
 	for i := range 70_000 { // more than a plain zip can count
 		many = append(many, zipFile{fmt.Sprintf("%sf%d", at, i), nil})
 	}
-	for name, c := range map[string]struct {
+	type hostile struct {
 		data []byte
 		want integrity.Outcome
-	}{
-		"sound":           {rawZip(t, zipFile{at + "x.go", []byte("package x")}), integrity.Intact},
-		"many files":      {rawZip(t, many...), integrity.Intact},
-		"absolute name":   {rawZip(t, zipFile{"/etc/passwd", nil}), integrity.OutcomeCorrupt},
-		"leads out":       {rawZip(t, zipFile{at + "../../x", nil}), integrity.OutcomeCorrupt},
-		"other module":    {rawZip(t, zipFile{"example.com/other@v1.0.0/x", nil}), integrity.OutcomeCorrupt},
-		"same name twice": {rawZip(t, zipFile{at + "x", nil}, zipFile{at + "x", []byte("y")}), integrity.OutcomeCorrupt},
-		"case collision":  {rawZip(t, zipFile{at + "README", nil}, zipFile{at + "readme", nil}), integrity.OutcomeCorrupt},
-		"backslash":       {rawZip(t, zipFile{at + `a\b`, nil}), integrity.OutcomeCorrupt},
-		"control":         {rawZip(t, zipFile{at + "a\nb", nil}), integrity.OutcomeCorrupt},
-		"reserved name":   {rawZip(t, zipFile{at + "aux.txt", nil}), integrity.OutcomeCorrupt},
-		"small bomb":      {bomb(t, 10), integrity.OutcomeCorrupt},
-		"large bomb":      {bomb(t, 1<<40), integrity.OutcomeCorrupt},
-		"garbage":         {bytes.Repeat([]byte("PK\x05\x06"), 50_000), integrity.OutcomeCorrupt},
-	} {
+	}
+	cases := map[string]hostile{
+		"sound":         {rawZip(t, zipFile{at + "x.go", []byte("package x")}), integrity.Intact},
+		"many files":    {rawZip(t, many...), integrity.Intact},
+		"absolute name": {rawZip(t, zipFile{"/etc/passwd", nil}), integrity.OutcomeCorrupt},
+		"other module":  {rawZip(t, zipFile{"example.com/other@v1.0.0/x", nil}), integrity.OutcomeCorrupt},
+		"control":       {rawZip(t, zipFile{at + "a\nb", nil}), integrity.OutcomeCorrupt},
+		"small bomb":    {bomb(t, 10), integrity.OutcomeCorrupt},
+		"large bomb":    {bomb(t, 1<<40), integrity.OutcomeCorrupt},
+		"garbage":       {bytes.Repeat([]byte("PK\x05\x06"), 50_000), integrity.OutcomeCorrupt},
+	}
+	for name, files := range unextractable {
+		var named []zipFile
+		for _, f := range files {
+			named = append(named, zipFile{at + f.name, f.data})
+		}
+		cases[name] = hostile{rawZip(t, named...), integrity.OutcomeCorrupt}
+	}
+	for name, c := range cases {
 		root := t.TempDir()
 		put(t, filepath.Join(root, "cache/download/example.com/m/@v/v1.0.0.zip"), c.data)
 		var before, after runtime.MemStats

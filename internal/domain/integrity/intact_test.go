@@ -21,6 +21,15 @@ import (
 // real go command, which must accept it.
 func publish(t *testing.T, tree *cachetree.Tree, m module.Version, goMod string, zip []byte) {
 	t.Helper()
+	lay(t, tree, m, goMod, zip)
+	if out, err := tree.Go("mod", "download", m.String()); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+}
+
+// lay adds a module version to the tree's proxy.
+func lay(t *testing.T, tree *cachetree.Tree, m module.Version, goMod string, zip []byte) {
+	t.Helper()
 	at := filepath.Join(tree.Proxy, m.Path, "@v")
 	if err := os.MkdirAll(at, 0o700); err != nil {
 		t.Fatal(err)
@@ -31,9 +40,6 @@ func publish(t *testing.T, tree *cachetree.Tree, m module.Version, goMod string,
 	}
 	for suffix, content := range map[string][]byte{".info": info, ".mod": []byte(goMod), ".zip": zip} {
 		put(t, filepath.Join(at, m.Version+suffix), content)
-	}
-	if out, err := tree.Go("mod", "download", m.String()); err != nil {
-		t.Fatalf("%v\n%s", err, out)
 	}
 }
 
@@ -67,11 +73,15 @@ func TestSameBytesSameVerdict(t *testing.T) {
 	crlf := []byte(strings.ReplaceAll(goMod, "\n", "\r\n"))
 	source := zipFile{at + "odd.go", []byte("package odd\n")}
 	for name, zip := range map[string][]byte{
-		"directory entries":  rawZip(t, zipFile{at, nil}, zipFile{at + "go.mod", []byte(goMod)}, source, zipFile{at + "sub/", nil}, zipFile{at + "sub/x.go", []byte("package sub\n")}),
-		"an empty directory": rawZip(t, zipFile{at + "go.mod", []byte(goMod)}, source, zipFile{at + "empty/", nil}),
-		"CRLF in the zip":    rawZip(t, zipFile{at + "go.mod", crlf}, source),
-		"mixed line ends":    rawZip(t, zipFile{at + "go.mod", append([]byte("module example.com/odd\r\n"), "\ngo 1.21\n"...)}, source),
-		"no go.mod":          rawZip(t, source),
+		"directory entries":   rawZip(t, zipFile{at, nil}, zipFile{at + "go.mod", []byte(goMod)}, source, zipFile{at + "sub/", nil}, zipFile{at + "sub/x.go", []byte("package sub\n")}),
+		"an empty directory":  rawZip(t, zipFile{at + "go.mod", []byte(goMod)}, source, zipFile{at + "empty/", nil}),
+		"CRLF in the zip":     rawZip(t, zipFile{at + "go.mod", crlf}, source),
+		"mixed line ends":     rawZip(t, zipFile{at + "go.mod", append([]byte("module example.com/odd\r\n"), "\ngo 1.21\n"...)}, source),
+		"no go.mod":           rawZip(t, source),
+		"no last line end":    rawZip(t, zipFile{at + "go.mod", []byte(strings.TrimSuffix(goMod, "\n"))}, source),
+		"a directory twice":   rawZip(t, zipFile{at, nil}, zipFile{at, nil}, zipFile{at + "go.mod", []byte(goMod)}, source, zipFile{at + "sub/", nil}, zipFile{at + "sub/", nil}),
+		"dotted capital I":    rawZip(t, zipFile{at + "go.mod", []byte(goMod)}, source, zipFile{at + "i.txt", nil}, zipFile{at + "\u0130.txt", nil}),
+		"marked as encrypted": flagged(t, rawZip(t, zipFile{at + "go.mod", []byte(goMod)}, source)),
 	} {
 		t.Run(name, func(t *testing.T) {
 			tree := cachetree.New(t)
@@ -87,6 +97,55 @@ func TestSameBytesSameVerdict(t *testing.T) {
 				if full.Verdict != integrity.Intact || incremental.Verdict != integrity.Intact || full.Digest != incremental.Digest || len(full.Findings)+len(incremental.Findings) > 0 {
 					t.Errorf("%s: full %s %v, incremental %s %v", where, full.Verdict, full.Examples, incremental.Verdict, incremental.Examples)
 				}
+			}
+		})
+	}
+}
+
+// flagged marks each file in a zip's directory as encrypted, as some programs do. The go command does not look there.
+func flagged(t *testing.T, data []byte) []byte {
+	t.Helper()
+	for at := 0; ; {
+		next := bytes.Index(data[at:], []byte("PK\x01\x02"))
+		if next < 0 {
+			return data
+		}
+		at += next + 8
+		data[at] |= 1
+	}
+}
+
+// TestKeptAndNotExtracted holds that a zip is not damaged for names that the go
+// command does not extract, if something vouches for it: the go command keeps such
+// a zip as well, and no other download differs. A zip that nothing vouches for is in
+// TestHostileZips.
+func TestKeptAndNotExtracted(t *testing.T) {
+	m := module.Version{Path: "example.com/odd", Version: "v1.0.0"}
+	at := m.String() + "/"
+	const goMod = "module example.com/odd\n"
+	for name, file := range unextractable {
+		t.Run(name, func(t *testing.T) {
+			tree := cachetree.New(t)
+			entries := []zipFile{{at + "go.mod", []byte(goMod)}, {at + "odd.go", []byte("package odd\n")}}
+			for _, f := range file {
+				entries = append(entries, zipFile{at + f.name, f.data})
+			}
+			lay(t, tree, m, goMod, rawZip(t, entries...))
+			if out, err := tree.Go("mod", "download", m.String()); err == nil || !strings.Contains(string(out), "unzip") {
+				t.Fatalf("%v\n%s", err, out)
+			}
+			full, incremental := verdicts(t, integrity.Options{ModCache: tree.ModCache}, manifest.Module)
+			for _, v := range []integrity.Verdict{full, incremental} {
+				if v.Verdict != integrity.Intact || v.Findings[integrity.Malformed] != 1 || v.Recoverable != 1 {
+					t.Errorf("%s %v", v.Verdict, v.Examples)
+				}
+			}
+			if full.Digest != incremental.Digest {
+				t.Errorf("digests %s and %s", full.Digest, incremental.Digest)
+			}
+			v, err := integrity.Check(t.Context(), integrity.Options{Store: tree.Proxy, Layout: "goproxy", Now: time.Now(), Settle: time.Millisecond})
+			if err != nil || v.Verdict != integrity.OutcomeCorrupt {
+				t.Errorf("in a store that nothing vouches for: %s %v, %v", v.Verdict, v.Examples, err)
 			}
 		})
 	}

@@ -28,6 +28,7 @@ type evidence struct {
 	zip, hash, dir part
 	trust          trusted
 	trailing       int64 // bytes after the end of the zip
+	refused        error // why the go command does not extract the zip
 	// snapshot: the go command extracts it from its own GOROOT, and has no zip.
 	snapshot bool
 }
@@ -149,6 +150,11 @@ func (j *judgement) expected() (modcache.Sum, bool) {
 	return modcache.Sum{}, false
 }
 
+// vouched reports whether something else than the zip has its checksum.
+func (j *judgement) vouched() bool {
+	return len(j.trust) > 0 && j.trust.agrees(j.zip.sum) || j.hash.is(j.zip.sum)
+}
+
 func (j *judgement) judgeZip(want modcache.Sum, known bool) {
 	remove := []string{j.zipPath(), j.hashPath()}
 	if !j.dir.is(want) && j.dir.present {
@@ -171,6 +177,10 @@ func (j *judgement) judgeZip(want modcache.Sum, known bool) {
 		j.add(class, SeverityCorrupt, j.zipPath(), j.zip.err.Error(), remove...)
 	case known && j.zip.sum != want:
 		j.add(Corrupt, SeverityCorrupt, j.zipPath(), fmt.Sprintf("contents are %s instead of %s", j.zip.sum, want), remove...)
+	case j.refused != nil && !j.vouched():
+		j.add(Corrupt, SeverityCorrupt, j.zipPath(), j.refused.Error(), remove...)
+	case j.refused != nil: // so it is at its origin: no other download differs
+		j.add(Malformed, Recoverable, j.zipPath(), "has the recorded checksum, but the go command does not extract it: "+j.refused.Error(), remove...)
 	case j.trailing > 0:
 		j.add(Malformed, Recoverable, j.zipPath(), fmt.Sprintf("%d bytes follow the end of the archive", j.trailing), remove...)
 	}

@@ -347,7 +347,7 @@ func (c *versionCheck) zip(d, dir *tree.Dir) {
 	if c.ev.zip.err = err; err == nil {
 		c.ev.zip.sum, c.record.Zip = sum.H1, sum.H1
 		c.goMod, c.goModLF = sum.GoMod, sum.GoModText
-		c.ev.trailing = sum.Trailing
+		c.ev.trailing, c.ev.refused = sum.Trailing, sum.Refused
 	}
 }
 
@@ -364,7 +364,7 @@ func (c *versionCheck) unchanged(f *tree.File) bool {
 	}
 	c.bytes += sum.Read
 	c.raw = 1
-	c.ev.zip.sum, c.ev.trailing = base.H1, sum.Trailing
+	c.ev.zip.sum, c.ev.trailing, c.ev.refused = base.H1, sum.Trailing, sum.Refused
 	c.goMod, c.goModLF = sum.GoMod, sum.GoModText
 	c.record.Zip, c.record.Raw, c.record.Size = base.H1, base.Raw, base.Size
 	return true
@@ -447,6 +447,10 @@ func (c *versionCheck) modFile(d *tree.Dir) {
 		c.add(ChecksumMismatch, SeverityCorrupt, path, fmt.Sprintf("is %s but trust data requires %s", sum, trust), path)
 	default:
 		if _, err := modfile.ParseLax(path, data, nil); err != nil {
+			if c.goMod != [sha256.Size]byte{} {
+				c.add(Malformed, Note, path, "as in the zip: "+err.Error())
+				return
+			}
 			c.add(Corrupt, SeverityCorrupt, path, err.Error(), path)
 			return
 		}

@@ -245,6 +245,8 @@ func (c *storedVersion) judgeZip(sum modcache.ZipSum, base BaselineZip, known bo
 	}
 	switch {
 	case severity != Note: // no content could satisfy them
+	case sum.Refused != nil && len(trust) == 0 && !known:
+		c.add(Corrupt, SeverityCorrupt, p, sum.Refused.Error())
 	case len(trust) > 0 && !trust.agrees(sum.H1):
 		c.add(ChecksumMismatch, SeverityCorrupt, p, fmt.Sprintf("contents are %s but trust data requires %s", sum.H1, trust))
 	case len(trust) > 0:
@@ -255,6 +257,9 @@ func (c *storedVersion) judgeZip(sum modcache.ZipSum, base BaselineZip, known bo
 		c.zipOK = true
 	default:
 		c.add(Unverifiable, Note, p, "no trust data names this version")
+	}
+	if sum.Refused != nil && c.zipOK {
+		c.add(Malformed, Recoverable, p, "has the expected checksum, but the go command does not extract it: "+sum.Refused.Error())
 	}
 	if sum.Trailing > 0 { // the contents are right, and clients take it
 		c.add(Malformed, Recoverable, p, fmt.Sprintf("%d bytes follow the end of the archive, and are served", sum.Trailing))

@@ -55,6 +55,9 @@ type ZipSum struct {
 	// GoModText is the sum of the same go.mod with each line ending in LF alone.
 	GoModText [sha256.Size]byte
 	Trailing  int64 // bytes after the end of the archive
+	// Refused is why the go command keeps this zip and does not extract it, such as
+	// for the name of a file; nil: it does.
+	Refused error
 }
 
 // DirSum is the result of hashing an extracted module.
@@ -76,6 +79,7 @@ type Hasher struct {
 	line    []byte
 	entries []entry
 	index   map[string]int
+	names   names
 	sha     hash.Hash
 	inflate inflate.Decoder
 }
@@ -90,7 +94,7 @@ type entry struct {
 // NewHasher makes a hasher that reads files up to limit bytes whole and
 // streams larger ones.
 func NewHasher(limit int64) *Hasher {
-	return &Hasher{limit: max(limit, 64<<10), sha: sha256.New(), index: map[string]int{}}
+	return &Hasher{limit: max(limit, 64<<10), sha: sha256.New(), index: map[string]int{}, names: names{}}
 }
 
 // Source is a file to be hashed, such as a [tree.File]. ReadAll fails for more
@@ -332,7 +336,7 @@ func (h *Hasher) compareFile(z *archive, e *entry, f *tree.File, sum *ZipSum) (b
 	if f.Size() != size {
 		return false, nil
 	}
-	if size > h.limit {
+	if !h.isSmall(e.zip) {
 		if err := h.entry(z, e, sum); err != nil {
 			return false, zipError{err}
 		}
@@ -377,7 +381,7 @@ func (h *Hasher) rest(z *archive, m module.Version, sum *ZipSum) error {
 // goModText hashes the go.mod with the line ends that version control may have
 // changed in an archive.
 func (h *Hasher) goModText(z *archive, f *zip.File, sum *ZipSum) error {
-	if f.UncompressedSize64 > uint64(h.limit) { //nolint:gosec // positive
+	if !h.isSmall(f) {
 		return nil
 	}
 	data, err := h.content(z, f)
@@ -387,9 +391,10 @@ func (h *Hasher) goModText(z *archive, f *zip.File, sum *ZipSum) error {
 	return err
 }
 
-// TextSum is the sum of a text with each line ending in LF alone.
+// TextSum is the sum of a text with each line ending in LF alone, the last one
+// too.
 func TextSum(text []byte) [sha256.Size]byte {
-	return sha256.Sum256(bytes.ReplaceAll(text, []byte("\r\n"), []byte("\n")))
+	return sha256.Sum256(bytes.TrimSuffix(bytes.ReplaceAll(text, []byte("\r\n"), []byte("\n")), []byte("\n")))
 }
 
 // Unread hashes a zip's raw bytes, and of its contents only the go.mod: H1 is
@@ -413,7 +418,7 @@ func (h *Hasher) Unread(f Source, m module.Version) (ZipSum, error) {
 
 func (h *Hasher) entry(z *archive, e *entry, sum *ZipSum) error {
 	size := int64(e.zip.UncompressedSize64) //nolint:gosec // bounded when the directory was read
-	if size <= h.limit {
+	if h.isSmall(e.zip) {
 		data, err := h.content(z, e.zip)
 		if err != nil {
 			return err

@@ -60,7 +60,10 @@ func (z *archive) section(h *Hasher, off, n int64) ([]byte, error) {
 // Names reads a module's zip as far as its directory: its files have the names
 // and sizes that a module's may have. What they hold is not looked at.
 func (h *Hasher) Names(f Source, m module.Version) error {
-	_, _, err := h.open(f, m)
+	_, sum, err := h.open(f, m)
+	if err == nil {
+		err = sum.Refused
+	}
 	return err
 }
 
@@ -96,67 +99,63 @@ func (h *Hasher) open(f Source, m module.Version) (*archive, ZipSum, error) {
 	if err != nil {
 		return nil, sum, contentError{err}
 	}
-	return z, sum, h.list(r, m)
+	sum.Refused, err = h.list(r, m)
+	return z, sum, err
 }
 
-// list checks the names as golang.org/x/mod/zip does before it extracts, and
-// that the contents stay within its limits.
-func (h *Hasher) list(r *zip.Reader, m module.Version) error {
+// list reads the names. An error means that the zip has no sum: the go command
+// does not keep it. refused is why it does not extract a zip that it keeps.
+func (h *Hasher) list(r *zip.Reader, m module.Version) (refused, err error) {
 	h.entries = h.entries[:0]
+	clear(h.index)
+	clear(h.names)
 	prefix := m.Path + "@" + m.Version + "/"
 	total := uint64(0)
 	for _, f := range r.File {
 		name, ok := strings.CutPrefix(f.Name, prefix)
 		if !ok {
-			return badContent("%.200q does not begin with %q", f.Name, prefix)
+			return nil, badContent("%.200q does not begin with %q", f.Name, prefix)
+		}
+		if strings.Contains(name, "\n") {
+			return nil, badContent("%.200q has a line end, which no checksum can have", f.Name)
 		}
 		if total += f.UncompressedSize64; f.UncompressedSize64 > modzip.MaxZipFile || total > modzip.MaxZipFile {
-			return badContent("extracts to more than %d bytes", int64(modzip.MaxZipFile))
+			return nil, badContent("extracts to more than %d bytes", int64(modzip.MaxZipFile))
+		}
+		if refused == nil {
+			refused = h.names.add(name, f.UncompressedSize64)
 		}
 		// A directory has no contents and is not extracted, but it is hashed.
-		file, isDir := strings.CutSuffix(name, "/")
-		if name != "" {
-			if err := module.CheckFilePath(file); err != nil {
-				return contentError{err}
-			}
-		}
 		e := entry{name: name, zip: f}
-		if isDir || name == "" {
+		if name == "" || strings.HasSuffix(name, "/") {
 			if f.UncompressedSize64 != 0 {
-				return badContent("%.200q is a directory with contents", f.Name)
+				return nil, badContent("%.200q is a directory with contents", f.Name)
 			}
 			e.sum, e.seen = sha256.Sum256(nil), true
 		}
+		h.index[name] = len(h.entries)
 		h.entries = append(h.entries, e)
 	}
-	return h.collisions()
-}
-
-// collisions finds names that are equal, or equal but for case: a file system
-// that folds case could not hold both.
-func (h *Hasher) collisions() error {
-	clear(h.index)
-	for i := range h.entries {
-		name := h.entries[i].name
-		folded := strings.ToLower(name)
-		if j, ok := h.index[folded]; ok {
-			return badContent("%.200q and %.200q collide", h.entries[j].name, name)
+	if len(h.index) < len(h.entries) { // a sum has the last of equal names, twice
+		for i := range h.entries {
+			h.entries[i].zip = h.entries[h.index[h.entries[i].name]].zip
 		}
-		h.index[folded] = i
 	}
-	return nil
+	return refused, nil
 }
 
-// content inflates one file of the zip, valid until the next call. It checks
+// isSmall reports whether a file of the zip is read whole.
+func (h *Hasher) isSmall(f *zip.File) bool {
+	return f.UncompressedSize64 <= uint64(h.limit) && f.CompressedSize64 <= 2*uint64(h.limit) //nolint:gosec // positive
+}
+
+// content inflates one small file of the zip, valid until the next call. It checks
 // what archive/zip would: sizes, the sum in the directory and the one after
 // the data.
 func (h *Hasher) content(z *archive, f *zip.File) ([]byte, error) {
 	off, err := f.DataOffset()
 	if err != nil {
 		return nil, zipContent(f, err)
-	}
-	if f.CompressedSize64 > uint64(h.limit)*2 || f.Flags&1 != 0 {
-		return nil, badContent("%.200s: has impossible sizes or is encrypted", f.Name)
 	}
 	packed, size := int64(f.CompressedSize64), int(f.UncompressedSize64) //nolint:gosec // bounded above and by the caller
 	src, err := z.section(h, off, packed)
