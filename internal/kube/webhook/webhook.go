@@ -9,23 +9,28 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/semaphore"
 	"k8s.io/apimachinery/pkg/types"
 
 	"gocache.dev/operator/internal/domain/untrusted"
 )
 
 const (
-	// maxCalls at once; further ones wait.
-	maxCalls = 8
+	// maxCalls at once, and of one namespace; further ones wait, so that receivers of
+	// one namespace that hang keep no other one waiting.
+	maxCalls, maxPerNamespace = 32, 4
 	// dialTimeout bounds the making of a connection.
 	dialTimeout = 10 * time.Second
+	// maxHeader bounds the headers of an answer, in bytes. Nothing else of it is read.
+	maxHeader = 64 << 10
 	// maxEnded calls are remembered until they are asked for.
 	maxEnded = 1000
 )
 
 // Call is one notification.
 type Call struct {
-	// Object that it is about, which is woken at the end.
+	// Object that it is about, which is woken at the end. An object has one call at a
+	// time.
 	Object types.NamespacedName
 	// Key of it: two calls of one object and key are the same, and the receiver
 	// gets the key.
@@ -37,29 +42,38 @@ type Call struct {
 	Timeout time.Duration
 }
 
-func (c Call) id() string { return c.Object.String() + " " + c.Key + " " + c.URL }
+func (c Call) id() string { return c.Key + " " + c.URL }
 
 // Caller makes calls in the background. The zero value is not ready; use [New].
 type Caller struct {
 	http *http.Client
 	wake func(types.NamespacedName)
 
-	slots chan struct{}
+	slots *semaphore.Weighted
 	mu    sync.Mutex
-	ended map[string]result // false while it goes on
+	calls map[types.NamespacedName]*state
+	turns map[string]*turns // by namespace
 }
 
-type result struct {
-	done bool
-	err  error
+// state is of the last call of an object.
+type state struct {
+	id     string
+	cancel context.CancelFunc
+	done   bool
+	err    error
+}
+
+// turns are the places of a namespace.
+type turns struct {
+	slots *semaphore.Weighted
+	users int
 }
 
 // New is a caller that calls wake after the end of each call.
 func New(wake func(types.NamespacedName)) *Caller {
-	return &Caller{
-		wake: wake, slots: make(chan struct{}, maxCalls), ended: map[string]result{},
-		http: &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
-	}
+	return (&Caller{
+		wake: wake, slots: semaphore.NewWeighted(maxCalls), calls: map[types.NamespacedName]*state{}, turns: map[string]*turns{},
+	}).Restrict(nil)
 }
 
 // Restrict makes the caller connect only where a filter allows, and returns it.
@@ -67,54 +81,111 @@ func New(wake func(types.NamespacedName)) *Caller {
 func (c *Caller) Restrict(f *untrusted.Filter) *Caller {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.DialContext = f.Dialer(dialTimeout).DialContext
-	c.http.Transport = transport
+	transport.MaxResponseHeaderBytes = maxHeader
+	c.http = &http.Client{Transport: answerOnly{transport}}
 	return c
 }
 
+// answerOnly ends a request at its first answer: a redirect is not followed, and its
+// address is not even parsed.
+type answerOnly struct{ next http.RoundTripper }
+
+// RoundTrip implements http.RoundTripper.
+func (a answerOnly) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := a.next.RoundTrip(r)
+	if resp != nil {
+		resp.Header.Del("Location")
+	}
+	return resp, err
+}
+
 // Notify begins a call unless it goes on already. It is done when the call has
-// ended; the error is why it was not received. Asked again after that, it
-// calls again.
+// ended; the error is why it was not received, with nothing that the receiver
+// sent. Asked again after that, it calls again. Another call of the same object
+// that goes on is ended first.
 func (c *Caller) Notify(call Call) (done bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	switch r, begun := c.ended[call.id()]; {
-	case begun && r.done:
-		delete(c.ended, call.id())
-		return true, r.err
-	case begun:
+	last := c.calls[call.Object]
+	switch {
+	case last == nil:
+	case !last.done:
+		if last.id != call.id() {
+			last.cancel() // its end wakes the object
+		}
 		return false, nil
+	default:
+		delete(c.calls, call.Object)
+		if last.id == call.id() {
+			return true, last.err
+		}
 	}
-	c.ended[call.id()] = result{}
-	go c.make(call)
+	ctx, cancel := context.WithCancel(context.Background()) // the pass that begins it will be over
+	begun := &state{id: call.id(), cancel: cancel}
+	c.calls[call.Object] = begun
+	go c.make(ctx, call, begun)
 	return false, nil
 }
 
-func (c *Caller) make(call Call) {
-	c.slots <- struct{}{}
-	err := c.post(call)
-	<-c.slots
+func (c *Caller) make(ctx context.Context, call Call, s *state) {
+	defer s.cancel()
+	err := c.inTurn(ctx, call)
 	c.mu.Lock()
 	c.forget()
-	c.ended[call.id()] = result{done: true, err: err}
+	s.done, s.err = true, err
 	c.mu.Unlock()
 	c.wake(call.Object)
+}
+
+// inTurn makes a call when its namespace has its turn.
+func (c *Caller) inTurn(ctx context.Context, call Call) error {
+	own, leave := c.turnsOf(call.Object.Namespace)
+	defer leave()
+	if err := own.Acquire(ctx, 1); err != nil {
+		return err
+	}
+	defer own.Release(1)
+	if err := c.slots.Acquire(ctx, 1); err != nil {
+		return err
+	}
+	defer c.slots.Release(1)
+	return c.post(ctx, call)
+}
+
+// turnsOf returns the places of a namespace, which are kept until all have left.
+func (c *Caller) turnsOf(namespace string) (slots *semaphore.Weighted, leave func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t := c.turns[namespace]
+	if t == nil {
+		t = &turns{slots: semaphore.NewWeighted(maxPerNamespace)}
+		c.turns[namespace] = t
+	}
+	t.users++
+	return t.slots, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if t.users--; t.users == 0 {
+			delete(c.turns, namespace)
+		}
+	}
 }
 
 // forget drops results that were not read, such as of objects that are gone,
 // when there are many. A dropped call is made again.
 func (c *Caller) forget() {
-	if len(c.ended) < maxEnded {
+	if len(c.calls) < maxEnded {
 		return
 	}
-	for id, r := range c.ended {
-		if r.done {
-			delete(c.ended, id)
+	for object, s := range c.calls {
+		if s.done {
+			delete(c.calls, object)
 		}
 	}
 }
 
-func (c *Caller) post(call Call) (err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), call.Timeout) // the pass that began it is over
+func (c *Caller) post(ctx context.Context, call Call) error {
+	ctx, cancel := context.WithTimeout(ctx, call.Timeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, call.URL, bytes.NewReader(call.Body))
 	if err != nil {
@@ -128,11 +199,11 @@ func (c *Caller) post(call Call) (err error) {
 		return fmt.Errorf("no answer within %s", call.Timeout)
 	}
 	if err != nil {
-		return err
+		return errors.New(untrusted.Cause(err))
 	}
-	defer func() { err = errors.Join(err, resp.Body.Close()) }()
+	_ = resp.Body.Close() // it is not read
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
-		return fmt.Errorf("the answer is %s", resp.Status)
+		return fmt.Errorf("the answer has status %d", resp.StatusCode)
 	}
 	return nil
 }

@@ -92,6 +92,102 @@ func TestNotify(t *testing.T) {
 	}
 }
 
+// TestNothingIsRepeated holds that no error has anything that the receiver sent: a
+// user chooses the address, and reads the error in a status.
+func TestNothingIsRepeated(t *testing.T) {
+	for name, answer := range map[string]string{
+		"no HTTP":      "SECRET-2.0-server\r\n",
+		"a reason":     "HTTP/1.1 503 SECRET of the server\r\nContent-Length: 0\r\n\r\n",
+		"a header":     "HTTP/1.1 200 OK\r\nSECRET\r\n\r\n",
+		"a status":     "HTTP/1.1 SECRET OK\r\n\r\n",
+		"a redirect":   "HTTP/1.1 307 SECRET\r\nLocation: %SECRET\r\nContent-Length: 0\r\n\r\n",
+		"large header": "HTTP/1.1 200 OK\r\nSECRET: " + strings.Repeat("x", 1<<20) + "\r\n\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				conn, _, err := http.NewResponseController(w).Hijack()
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				_, _ = io.WriteString(conn, answer) // the caller may have left
+				_ = conn.Close()
+			}))
+			defer server.Close()
+			woken := make(chan types.NamespacedName, 8)
+			c := webhook.New(func(o types.NamespacedName) { woken <- o }).Restrict(&untrusted.Filter{AllowLoopback: true})
+			err := notified(t, c, woken, webhook.Call{Object: object, Key: "k", URL: server.URL, Timeout: time.Minute})
+			if err == nil || strings.Contains(err.Error(), "SECRET") {
+				t.Errorf("%v", err)
+			}
+		})
+	}
+}
+
+// TestReceiversThatHang holds that receivers of one namespace that never answer do
+// not keep the notifications of another one waiting.
+func TestReceiversThatHang(t *testing.T) {
+	hang := make(chan struct{})
+	mux := http.NewServeMux()
+	mux.HandleFunc("/hang", func(http.ResponseWriter, *http.Request) { <-hang })
+	mux.HandleFunc("/ok", func(http.ResponseWriter, *http.Request) {})
+	server := httptest.NewServer(mux)
+	defer server.Close()
+	defer close(hang)
+	woken := make(chan types.NamespacedName, 100)
+	c := webhook.New(func(o types.NamespacedName) { woken <- o })
+	for i := range 50 {
+		o := types.NamespacedName{Namespace: "hostile", Name: strings.Repeat("x", i+1)}
+		if done, err := c.Notify(webhook.Call{Object: o, Key: "k", URL: server.URL + "/hang", Timeout: 5 * time.Minute}); done || err != nil {
+			t.Fatal(done, err)
+		}
+	}
+	if err := notified(t, c, woken, webhook.Call{Object: object, Key: "k", URL: server.URL + "/ok", Timeout: time.Minute}); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestOneCallForEachObject holds that a call for an object takes the place of the
+// one before it, such as of another address: an object has one at a time.
+func TestOneCallForEachObject(t *testing.T) {
+	var calls, running, most atomic.Int32
+	hang := make(chan struct{})
+	began := make(chan struct{}, 100)
+	mux := http.NewServeMux()
+	mux.HandleFunc("/hang/", func(_ http.ResponseWriter, r *http.Request) {
+		most.Store(max(most.Load(), running.Add(1)))
+		defer running.Add(-1)
+		began <- struct{}{}
+		_, _ = io.Copy(io.Discard, r.Body) // the server then notices that the client leaves
+		select {
+		case <-hang:
+		case <-r.Context().Done():
+		}
+	})
+	mux.HandleFunc("/ok", func(http.ResponseWriter, *http.Request) { calls.Add(1) })
+	server := httptest.NewServer(mux)
+	defer server.Close()
+	defer close(hang)
+	woken := make(chan types.NamespacedName, 100)
+	c := webhook.New(func(o types.NamespacedName) { woken <- o })
+	call := func(path string) webhook.Call {
+		return webhook.Call{Object: object, Key: "k", URL: server.URL + path, Timeout: 5 * time.Minute}
+	}
+	if done, err := c.Notify(call("/hang/0")); done || err != nil {
+		t.Fatal(done, err)
+	}
+	<-began
+	for range 50 {
+		if done, err := c.Notify(call("/ok")); done || err != nil {
+			t.Fatal(done, err)
+		}
+	}
+	<-woken // the first one has ended, without a result for the second
+	if err := notified(t, c, woken, call("/ok")); err != nil || calls.Load() != 1 || most.Load() != 1 {
+		t.Errorf("%v; %d calls, %d at once", err, calls.Load(), most.Load())
+	}
+}
+
 // TestRefusedAddress holds that a filter is applied to calls.
 func TestRefusedAddress(t *testing.T) {
 	var calls atomic.Int32
