@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"archive/zip"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -19,6 +18,8 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+
+	"gocache.dev/operator/internal/domain/modcache"
 )
 
 // MarkerFile lies in the root of every store and holds the store's id. It
@@ -237,7 +238,7 @@ func examineFile(f *os.File, name string) (*entry, readVerdict, error) {
 func plausible(f *os.File, name string, size int64) error {
 	switch path.Ext(name) {
 	case ".zip":
-		if _, err := zip.NewReader(f, size); err != nil {
+		if _, err := modcache.OpenZip(f, size, modcache.MaxDirectory); err != nil {
 			return fmt.Errorf("it is no complete archive: %w", err)
 		}
 	case ".mod", ".info":

@@ -7,9 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 
 	"golang.org/x/mod/module"
 	"golang.org/x/mod/sumdb/dirhash"
+
+	"gocache.dev/operator/internal/domain/modcache"
 )
 
 // Sums are the two hashes that go.sum holds for a version.
@@ -47,12 +50,22 @@ func (c *Client) ZipSum(ctx context.Context, m module.Version) (string, error) {
 	if _, err := c.Zip(ctx, m, &archive); err != nil {
 		return "", err
 	}
+	hashing.Lock()
+	defer hashing.Unlock()
 	sum, err := SumZip(&archive, archive.size, c.maxZip())
 	if err != nil {
 		return "", fmt.Errorf("%w: archive of %s cannot be read as one", ErrMalformed, m)
 	}
 	return sum, nil
 }
+
+// hashing makes archives in memory be hashed one at a time: who limits the bytes that
+// are held does not count what the names of files take beside them.
+var hashing sync.Mutex
+
+// directoryShare is the part of what an archive may unpack to that its directory may
+// have at most, as a divisor. In memory a directory takes up to eight times its size.
+const directoryShare = 8
 
 // SumMod returns the h1 hash of a go.mod file, as go.sum has it in its
 // "/go.mod" lines.
@@ -70,7 +83,7 @@ func SumMod(mod []byte) (string, error) {
 // unpacked in all, so that a small archive cannot keep the caller busy
 // without end.
 func SumZip(r io.ReaderAt, size, limit int64) (string, error) {
-	archive, err := zip.NewReader(r, size)
+	archive, err := modcache.OpenZip(r, size, min(modcache.MaxDirectory, limit/directoryShare))
 	if err != nil {
 		return "", fmt.Errorf("open the archive: %w", err)
 	}

@@ -20,10 +20,10 @@ import (
 )
 
 const (
-	// maxDirectory bounds the central directory of a zip that is read into
+	// MaxDirectory bounds the central directory of a zip that is read into
 	// memory: about 200,000 files, far more than any module within the size
 	// limit of golang.org/x/mod/zip has.
-	maxDirectory = 16 << 20
+	MaxDirectory = 16 << 20
 	// maxFiles bounds the files of one extracted module.
 	maxFiles = 400_000
 	chunk    = 256 << 10

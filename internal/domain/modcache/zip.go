@@ -95,7 +95,7 @@ func (h *Hasher) open(f Source, m module.Version) (*archive, ZipSum, error) {
 		return nil, sum, err
 	}
 	sum.Trailing = sum.Size - end
-	r, err := zip.NewReader(z, sum.Size)
+	r, err := OpenZip(z, sum.Size, MaxDirectory)
 	if err != nil {
 		return nil, sum, contentError{err}
 	}
@@ -213,8 +213,7 @@ func (h *Hasher) checkCRC(z *archive, f *zip.File, end int64, crc uint32) error 
 	return nil
 }
 
-// directoryEnd finds the end-of-directory record, refuses a directory that is
-// too large to be read into memory, and returns where the archive ends.
+// directoryEnd finds the end-of-directory record, and returns where the archive ends.
 func directoryEnd(z *archive, size int64) (int64, error) {
 	const record, comment = 22, 1<<16 - 1
 	n := min(size, record+comment)
@@ -226,13 +225,6 @@ func directoryEnd(z *archive, size int64) (int64, error) {
 		for i := len(buf) - record; i >= 0; i-- {
 			if !bytes.HasPrefix(buf[i:], []byte("PK\x05\x06")) {
 				continue
-			}
-			dir := uint64(binary.LittleEndian.Uint32(buf[i+12:]))
-			if dir == 1<<32-1 {
-				dir = directory64(z, size-int64(len(buf))+int64(i))
-			}
-			if dir > maxDirectory {
-				return 0, badContent("the zip's directory is too large: %d bytes", dir)
 			}
 			length := int64(binary.LittleEndian.Uint16(buf[i+20:]))
 			if end := size - int64(len(buf)) + int64(i) + record + length; end <= size {
@@ -246,20 +238,29 @@ func directoryEnd(z *archive, size int64) (int64, error) {
 	}
 }
 
-// directory64 is the size of the directory of a zip with more files than the
-// plain record can count. end is where the plain record begins.
-func directory64(z *archive, end int64) uint64 {
-	const locator, record = 20, 56
-	var buf [record]byte
-	if _, err := z.ReadAt(buf[:locator], end-locator); err != nil || !bytes.HasPrefix(buf[:], []byte("PK\x06\x07")) {
-		return 0 // archive/zip reports the error
+// OpenZip reads the directory of a zip, of at most limit bytes. A file of it takes
+// about eight times its shortest entry in memory. What is read counts, since
+// archive/zip goes on beyond the size that the end record announces.
+func OpenZip(r io.ReaderAt, size, limit int64) (*zip.Reader, error) {
+	const ends = 128 << 10 // read to find the directory
+	d := &directoryReader{ReaderAt: r, limit: limit, left: limit + ends}
+	opened, err := zip.NewReader(d, size)
+	d.limit = 0
+	return opened, err
+}
+
+// directoryReader bounds what is read while limit is set.
+type directoryReader struct {
+	io.ReaderAt
+	limit, left int64
+}
+
+// ReadAt implements io.ReaderAt.
+func (d *directoryReader) ReadAt(p []byte, off int64) (int, error) {
+	if d.limit > 0 {
+		if d.left -= int64(len(p)); d.left < 0 {
+			return 0, badContent("the zip's directory is larger than %d bytes", d.limit)
+		}
 	}
-	at := binary.LittleEndian.Uint64(buf[8:])
-	if at > uint64(end) { //nolint:gosec // a position in the file
-		return 0
-	}
-	if _, err := z.ReadAt(buf[:], int64(at)); err != nil { //nolint:gosec // checked above
-		return 0
-	}
-	return binary.LittleEndian.Uint64(buf[40:])
+	return d.ReaderAt.ReadAt(p, off)
 }
