@@ -59,8 +59,8 @@ func (c *Client) ZipSum(ctx context.Context, m module.Version) (string, error) {
 	return sum, nil
 }
 
-// hashing makes archives in memory be hashed one at a time: who limits the bytes that
-// are held does not count what the names of files take beside them.
+// hashing makes archives in memory be hashed one at a time: a limit of the bytes that
+// are read does not count what the names of files take beside them.
 var hashing sync.Mutex
 
 // directoryShare is the part of what an archive may unpack to that its directory may

@@ -139,8 +139,8 @@ func (c *Caller) make(ctx context.Context, call Call, s *state) {
 
 // inTurn makes a call when its namespace has its turn.
 func (c *Caller) inTurn(ctx context.Context, call Call) error {
-	own, leave := c.turnsOf(call.Object.Namespace)
-	defer leave()
+	own, done := c.turnsOf(call.Object.Namespace)
+	defer done()
 	if err := own.Acquire(ctx, 1); err != nil {
 		return err
 	}
@@ -152,8 +152,8 @@ func (c *Caller) inTurn(ctx context.Context, call Call) error {
 	return c.post(ctx, call)
 }
 
-// turnsOf returns the places of a namespace, which are kept until all have left.
-func (c *Caller) turnsOf(namespace string) (slots *semaphore.Weighted, leave func()) {
+// turnsOf returns the places of a namespace, which are kept until all are done.
+func (c *Caller) turnsOf(namespace string) (slots *semaphore.Weighted, done func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	t := c.turns[namespace]
