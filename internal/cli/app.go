@@ -10,8 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/jedib0t/go-pretty/v6/table"
-	"github.com/jedib0t/go-pretty/v6/text"
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -26,7 +24,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"gocache.dev/operator/api/v1alpha1"
-	"gocache.dev/operator/internal/cli/status"
 )
 
 // ErrReported is returned by a command whose output has the reason already: the
@@ -171,28 +168,4 @@ var aliases = map[string][]string{
 func terminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd())) //nolint:gosec // a file descriptor is small
-}
-
-// paint colors text by urgency, where a terminal shows it.
-func (a *app) paint(level status.Level, s string) string {
-	colors := map[status.Level]text.Colors{
-		status.LevelOK: {text.FgGreen}, status.LevelProgress: {text.FgCyan}, status.LevelWarning: {text.FgYellow}, status.LevelFailure: {text.FgRed, text.Bold},
-	}
-	if !a.color {
-		return s
-	}
-	return colors[level].Sprint(s)
-}
-
-// newTable is a table in the style of kubectl.
-func newTable(headers ...any) table.Writer {
-	t := table.NewWriter()
-	style := table.StyleDefault
-	style.Options = table.OptionsNoBordersAndSeparators
-	style.Box.PaddingLeft, style.Box.PaddingRight = "", "   "
-	style.Format.Header = text.FormatDefault
-	t.SetStyle(style)
-	t.SuppressTrailingSpaces()
-	t.AppendHeader(headers)
-	return t
 }

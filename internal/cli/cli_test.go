@@ -116,6 +116,7 @@ func world() []client.Object {
 		PersistentVolumeClaimName: "ci", VolumeName: "pv-ci", Capacity: ptr.To(resource.MustParse("50Gi")), UsedPercent: ptr.To[int32](41), AppliedClass: "fast",
 	}
 	intact := snapshotOf("ci-2", 2*time.Hour, v1alpha1.VerdictIntact, condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonIntact, "Intact"))
+	intact.Status.Verification.Counts.BuildEntries, intact.Status.Verification.ProvenBuildEntries = 5120, 5100
 	intact.Status.Verification.Counts.Modules, intact.Status.Verification.ProvenModules, intact.Status.Verification.TotalModules = 812, 800, 812
 	proxy := &v1alpha1.ModProxy{ObjectMeta: meta("goproxy", 72*time.Hour)}
 	proxy.Spec.Instances = []v1alpha1.ProxyInstance{{Name: "blue"}, {Name: "green"}}

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -11,15 +10,10 @@ import (
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/api/resource"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/yaml"
 
 	"gocache.dev/operator/internal/cli/csicheck"
-	"gocache.dev/operator/internal/cli/status"
 	"gocache.dev/operator/internal/cli/temporary"
 )
-
-// signs of levels in a table.
-var signs = map[status.Level]string{status.LevelOK: "✓", status.LevelWarning: "⚠", status.LevelFailure: "✗"}
 
 // workFlags are those of commands that start pods.
 type workFlags struct {
@@ -135,22 +129,9 @@ func end(cmd *cobra.Command, shown *activity, set *temporary.Set, failed error) 
 	return fmt.Errorf("%w; %w", failed, err)
 }
 
-func knownFormat(output string) error {
-	switch output {
-	case "", "json", "yaml":
-		return nil
-	}
-	return fmt.Errorf("--output %q: want json or yaml", output)
-}
-
 func (a *app) renderCSICheck(r csicheck.Report, output string) (string, error) {
-	switch output {
-	case "json":
-		data, err := json.MarshalIndent(r, "", "  ")
-		return string(data) + "\n", err
-	case "yaml":
-		data, err := yaml.Marshal(r)
-		return string(data), err
+	if shown, ok, err := encoded(output, r); ok {
+		return shown, err
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "StorageClass %s, driver %s", r.StorageClass, r.Driver)
@@ -164,7 +145,7 @@ func (a *app) renderCSICheck(r csicheck.Report, output string) (string, error) {
 		if c.Seconds > 0 {
 			took = fmt.Sprintf("%.1fs", c.Seconds)
 		}
-		t.AppendRow([]any{a.paint(c.Level, signs[c.Level]), c.Name, took, c.Message})
+		t.AppendRow([]any{a.sign(c.Level), c.Name, took, c.Message})
 		if c.Fix != "" {
 			t.AppendRow([]any{"", "", "", "  " + c.Fix})
 		}

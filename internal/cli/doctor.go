@@ -1,13 +1,10 @@
 package cli
 
 import (
-	"encoding/json"
-	"fmt"
 	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
-	"sigs.k8s.io/yaml"
 
 	"gocache.dev/operator/internal/cli/doctor"
 )
@@ -23,6 +20,9 @@ network policies and objects of the namespace. Each finding has a command that
 corrects it, or shows more. Exits with 1 if a check failed.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := knownFormat(output); err != nil {
+				return err
+			}
 			c, namespace, err := a.connect()
 			if err != nil {
 				return err
@@ -61,16 +61,8 @@ corrects it, or shows more. Exits with 1 if a check failed.`,
 }
 
 func (a *app) renderDoctor(r doctor.Report, output string) (string, error) {
-	switch output {
-	case "json":
-		data, err := json.MarshalIndent(r, "", "  ")
-		return string(data) + "\n", err
-	case "yaml":
-		data, err := yaml.Marshal(r)
-		return string(data), err
-	case "":
-	default:
-		return "", fmt.Errorf("--output %q: want json or yaml", output)
+	if shown, ok, err := encoded(output, r); ok {
+		return shown, err
 	}
 	var b strings.Builder
 	for i, section := range r.Sections {
@@ -79,10 +71,11 @@ func (a *app) renderDoctor(r doctor.Report, output string) (string, error) {
 		}
 		b.WriteString(section.Name + "\n")
 		for _, f := range section.Findings {
-			fmt.Fprintf(&b, "  %s %s\n", a.paint(f.Level, signs[f.Level]), strings.Join(strings.Fields(f.Message), " "))
+			var fix []string
 			if f.Fix != "" {
-				fmt.Fprintf(&b, "      %s\n", f.Fix)
+				fix = []string{f.Fix}
 			}
+			a.finding(&b, "  ", f.Level, f.Message, fix...)
 		}
 	}
 	return b.String(), nil

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -12,7 +11,6 @@ import (
 	"github.com/jedib0t/go-pretty/v6/text"
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/util/duration"
-	"sigs.k8s.io/yaml"
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/cli/status"
@@ -41,6 +39,9 @@ TARGET is the name of a GoCache, or KIND/NAME. Without it, all are shown.`,
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: a.complete(v1alpha1.GoCacheKind, v1alpha1.ModProxyKind),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := knownFormat(output, formatWide); err != nil {
+				return err
+			}
 			c, namespace, err := a.connect()
 			if err != nil {
 				return err
@@ -117,22 +118,14 @@ func (a *app) watch(ctx context.Context, show func(context.Context) (string, err
 
 // render is the report in one of the formats.
 func (a *app) render(r status.Report, output string, namespaces bool) (string, error) {
-	switch output {
-	case "json":
-		data, err := json.MarshalIndent(r, "", "  ")
-		return string(data) + "\n", err
-	case "yaml":
-		data, err := yaml.Marshal(r)
-		return string(data), err
-	case "", "wide":
-	default:
-		return "", fmt.Errorf("--output %q: want json, yaml or wide", output)
+	if shown, ok, err := encoded(output, r); ok {
+		return shown, err
 	}
 	var b strings.Builder
 	if len(r.Items) == 0 {
 		b.WriteString("No GoCaches or ModProxies found.\n")
 	} else {
-		b.WriteString(a.tree(r, output == "wide", namespaces) + "\n")
+		b.WriteString(a.tree(r, output == formatWide, namespaces) + "\n")
 	}
 	for _, note := range r.Notes {
 		b.WriteString("\nNote: " + note + ".\n")
@@ -152,7 +145,7 @@ func (a *app) tree(r status.Report, wide, namespaces bool) string {
 		if n.Since != nil {
 			age = duration.HumanDuration(a.now().Sub(n.Since.Time))
 		}
-		message := strings.Join(strings.Fields(n.Message), " ")
+		message := oneLine(n.Message)
 		if !wide {
 			message = text.Snip(message, messageWidth, "…")
 		}

@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/cli/status"
 	"gocache.dev/operator/internal/domain/buildinputs"
 	"gocache.dev/operator/internal/domain/goenv"
 )
@@ -204,18 +205,18 @@ func (a *app) compare(b buildinputs.Build, w warmth) error {
 	fmt.Fprintf(&out, "%s, warmed by %s for %s/%s\n", what, w.base.Release, w.base.Inputs["GOOS"], w.base.Inputs["GOARCH"])
 	warm := false
 	for _, v := range w.builds {
-		differences := buildinputs.Differences(b, v.Build)
+		var differences []string
+		for _, d := range buildinputs.Differences(b, v.Build) {
+			differences = append(differences, fmt.Sprintf("%s is %s, and was %s: %s", d.Input, d.Is, d.Was, d.Effect))
+		}
 		switch {
 		case len(differences) > 0:
-			fmt.Fprintf(&out, "✗ build %s\n", v.name)
+			a.finding(&out, "", status.LevelFailure, "build "+v.name, differences...)
 		case v.failed:
-			fmt.Fprintf(&out, "⚠ build %s: the same, but the last warm-up could not make it\n", v.name)
+			a.finding(&out, "", status.LevelWarning, "build "+v.name+": the same, but the last warm-up could not make it")
 		default:
 			warm = true
-			fmt.Fprintf(&out, "✓ build %s: the same\n", v.name)
-		}
-		for _, d := range differences {
-			fmt.Fprintf(&out, "    %s is %s, and was %s: %s\n", d.Input, d.Is, d.Was, d.Effect)
+			a.finding(&out, "", status.LevelOK, "build "+v.name+": the same")
 		}
 	}
 	if b.Inputs["CGO_ENABLED"] == "1" {

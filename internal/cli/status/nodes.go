@@ -163,8 +163,8 @@ func (all *objects) snapshot(s *v1alpha1.CacheSnapshot, source bool) Node {
 	if s.Spec.Pinned {
 		parts = append(parts, "pinned")
 	}
-	if v := s.Status.Verification; v.Counts.Modules > 0 {
-		parts = append(parts, fmt.Sprintf("%d modules, %d of %d proven", v.Counts.Modules, v.ProvenModules, v.TotalModules))
+	if proven := provenOf(s.Status.Verification); proven != "" {
+		parts = append(parts, proven)
 	}
 	switch v := s.Status.Verification.Verdict; v {
 	case v1alpha1.VerdictIntact:
@@ -188,6 +188,22 @@ func (all *objects) snapshot(s *v1alpha1.CacheSnapshot, source bool) Node {
 	}
 	n.Message = joined(n.Message, parts...)
 	return n
+}
+
+// provenOf is how much of the content of a snapshot is as its writer or trust data
+// name it; empty: nothing was counted.
+func provenOf(v v1alpha1.VerificationStatus) string {
+	var parts []string
+	if v.TotalModules > 0 {
+		parts = append(parts, fmt.Sprintf("%d of %d modules", v.ProvenModules, v.TotalModules))
+	}
+	if v.Counts.BuildEntries > 0 {
+		parts = append(parts, fmt.Sprintf("%d of %d build entries", v.ProvenBuildEntries, v.Counts.BuildEntries))
+	}
+	if parts == nil {
+		return ""
+	}
+	return "proven: " + strings.Join(parts, ", ")
 }
 
 func (all *objects) proxy(p *v1alpha1.ModProxy) Node {
