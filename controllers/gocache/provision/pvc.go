@@ -4,6 +4,7 @@ import (
 	"context"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/utils/ptr"
 
 	"gocache.dev/operator/api/v1alpha1"
@@ -62,26 +63,9 @@ func (r Reconciler) applyPVC(ctx context.Context, cache *v1alpha1.GoCache, o pas
 		if outdated(cache, pvc) {
 			return r.deleteOutdated(ctx, pvc, out)
 		}
-		have := pvc.Spec.Resources.Requests[corev1.ResourceStorage]
-		why, err := volume.NotExpandable(ctx, r.Live, pvc, size)
-		if err != nil {
+		var err error
+		if size, err = r.sizeOf(ctx, cache, o, out); err != nil {
 			return err
-		}
-		if why != "" { // the rest is applied all the same
-			out.NotExpandable, size = why, have
-			out.WakeIn(pass.Interval)
-		}
-		size = volume.Larger(&size, &have)
-		size = volume.Larger(&size, grownSize(cache, o))
-		if volume.Bound(pvc) && size.Cmp(have) > 0 {
-			pending, err := r.snapshotPending(ctx, cache, o)
-			if err != nil {
-				return err
-			}
-			if pending {
-				size = have
-				out.WakeIn(againAfter)
-			}
 		}
 		class = pvc.Spec.StorageClassName // immutable, and defaulted once
 	}
@@ -97,6 +81,34 @@ func (r Reconciler) applyPVC(ctx context.Context, cache *v1alpha1.GoCache, o pas
 		return nil
 	}
 	return err
+}
+
+// sizeOf is the size that the cache PVC is to have, which exists: not less than it
+// has, and not more while a snapshot of it is created or its class forbids it.
+func (r Reconciler) sizeOf(ctx context.Context, cache *v1alpha1.GoCache, o pass.Observed, out *Result) (resource.Quantity, error) {
+	size, have := cache.Spec.Storage.Size, o.PVC.Spec.Resources.Requests[corev1.ResourceStorage]
+	why, err := volume.NotExpandable(ctx, r.Live, o.PVC, size)
+	if err != nil {
+		return size, err
+	}
+	if why != "" { // the rest is applied all the same
+		out.NotExpandable, size = why, have
+		out.WakeIn(pass.Interval)
+	}
+	size = volume.Larger(&size, &have)
+	size = volume.Larger(&size, grownSize(cache, o))
+	if !volume.Bound(o.PVC) || size.Cmp(have) <= 0 {
+		return size, nil
+	}
+	pending, err := r.snapshotPending(ctx, cache, o)
+	if err != nil {
+		return size, err
+	}
+	if pending {
+		size = have
+		out.WakeIn(againAfter)
+	}
+	return size, nil
 }
 
 // deleteOutdated deletes a PVC that has to be created again. The watch reports

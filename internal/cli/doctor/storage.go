@@ -40,43 +40,7 @@ func (e examination) storage(ctx context.Context) ([]Finding, error) {
 	if err := e.client.List(ctx, &caches, client.InNamespace(e.Namespace)); err != nil && !apierrors.IsForbidden(err) {
 		return nil, err
 	}
-	var findings []Finding
-	defaults := sets.New[string]()
-	for i := range classes.Items {
-		if classes.Items[i].Annotations[defaultClass] == "true" {
-			defaults.Insert(classes.Items[i].Name)
-		}
-	}
-	used := map[string]string{} // a class, and a cache that needs it to expand, or ""
-	if len(caches.Items) == 0 { // a cache would use it, unless it names another
-		for name := range defaults {
-			used[name] = ""
-		}
-	}
-	for i := range caches.Items {
-		c := &caches.Items[i]
-		if c.Spec.Source != nil {
-			continue // it has no PVC
-		}
-		class := c.Spec.Storage.StorageClassName
-		switch {
-		case class != nil && *class != "":
-			used[*class] = max(used[*class], grows(c))
-		case len(defaults) == 0:
-			findings = append(findings, failure(fmt.Sprintf("GoCache %s names no StorageClass, and the cluster has no default one", c.Name),
-				fmt.Sprintf(`kubectl patch storageclass CLASS -p '{"metadata":{"annotations":{"%s":"true"}}}'`, defaultClass)))
-		default:
-			for name := range defaults {
-				used[name] = max(used[name], grows(c))
-			}
-		}
-	}
-	if len(defaults) == 0 && len(caches.Items) == 0 {
-		findings = append(findings, warning("the cluster has no default StorageClass: every GoCache has to name one", "kubectl get storageclass"))
-	}
-	if len(defaults) > 1 {
-		findings = append(findings, warning(fmt.Sprintf("the cluster has %d default StorageClasses: the newest is used", len(defaults)), "kubectl get storageclass"))
-	}
+	used, findings := usedClasses(caches.Items, classes.Items)
 	for _, name := range sets.List(sets.KeySet(used)) {
 		i := slices.IndexFunc(classes.Items, func(c storagev1.StorageClass) bool { return c.Name == name })
 		if i < 0 {
@@ -91,6 +55,49 @@ func (e examination) storage(ctx context.Context) ([]Finding, error) {
 		}
 	}
 	return findings, nil
+}
+
+// usedClasses are the StorageClasses that caches use, or would use, each with a
+// cache that needs it to expand, or "", and what is wrong with the default ones.
+func usedClasses(caches []v1alpha1.GoCache, classes []storagev1.StorageClass) (used map[string]string, findings []Finding) {
+	used = map[string]string{}
+	var defaults []string
+	for i := range classes {
+		if classes[i].Annotations[defaultClass] == "true" {
+			defaults = append(defaults, classes[i].Name)
+		}
+	}
+	use := func(growing string, names ...string) {
+		for _, name := range names {
+			used[name] = max(used[name], growing)
+		}
+	}
+	if len(caches) == 0 { // a cache would use it, unless it names another
+		use("", defaults...)
+	}
+	for i := range caches {
+		c := &caches[i]
+		if c.Spec.Source != nil {
+			continue // it has no PVC
+		}
+		class := c.Spec.Storage.StorageClassName
+		switch {
+		case class != nil && *class != "":
+			use(grows(c), *class)
+		case len(defaults) == 0:
+			findings = append(findings, failure(fmt.Sprintf("GoCache %s names no StorageClass, and the cluster has no default one", c.Name),
+				fmt.Sprintf(`kubectl patch storageclass CLASS -p '{"metadata":{"annotations":{"%s":"true"}}}'`, defaultClass)))
+		default:
+			use(grows(c), defaults...)
+		}
+	}
+	switch {
+	case len(defaults) == 0 && len(caches) == 0:
+		findings = append(findings, warning("the cluster has no default StorageClass: every GoCache has to name one", "kubectl get storageclass"))
+	case len(defaults) > 1:
+		findings = append(findings, warning(fmt.Sprintf("the cluster has %d default StorageClasses: the newest is used", len(defaults)), "kubectl get storageclass"))
+	}
+	return used, findings
 }
 
 // grows is the name of a cache that expands its PVC, or empty.
@@ -144,25 +151,7 @@ func (e examination) network(ctx context.Context) ([]Finding, error) {
 	if err != nil {
 		return nil, err
 	}
-	denies := map[networkingv1.PolicyType]string{}
-	allows := map[networkingv1.PolicyType]bool{}
-	for i := range policies.Items {
-		p := &policies.Items[i]
-		everywhere := len(p.Spec.PodSelector.MatchLabels)+len(p.Spec.PodSelector.MatchExpressions) == 0
-		for _, kind := range []networkingv1.PolicyType{networkingv1.PolicyTypeIngress, networkingv1.PolicyTypeEgress} {
-			rules := len(p.Spec.Ingress)
-			if kind == networkingv1.PolicyTypeEgress {
-				rules = len(p.Spec.Egress)
-			}
-			switch {
-			case !slices.Contains(p.Spec.PolicyTypes, kind):
-			case rules > 0:
-				allows[kind] = true
-			case everywhere:
-				denies[kind] = p.Name
-			}
-		}
-	}
+	denies, allows := effects(policies.Items)
 	var findings []Finding
 	for kind, effect := range map[networkingv1.PolicyType]string{
 		networkingv1.PolicyTypeEgress:  "warm-ups cannot reach a proxy or a git server, nor instances their upstream",
@@ -182,4 +171,24 @@ func (e examination) network(ctx context.Context) ([]Finding, error) {
 		findings = append(findings, ok("none denies all traffic"))
 	}
 	return findings, nil
+}
+
+// effects are, for each direction, a policy that selects all pods and allows
+// nothing, and whether any policy allows something.
+func effects(policies []networkingv1.NetworkPolicy) (denies map[networkingv1.PolicyType]string, allows map[networkingv1.PolicyType]bool) {
+	denies, allows = map[networkingv1.PolicyType]string{}, map[networkingv1.PolicyType]bool{}
+	for i := range policies {
+		p := &policies[i].Spec
+		everywhere := len(p.PodSelector.MatchLabels)+len(p.PodSelector.MatchExpressions) == 0
+		for kind, rules := range map[networkingv1.PolicyType]int{networkingv1.PolicyTypeIngress: len(p.Ingress), networkingv1.PolicyTypeEgress: len(p.Egress)} {
+			switch {
+			case !slices.Contains(p.PolicyTypes, kind):
+			case rules > 0:
+				allows[kind] = true
+			case everywhere:
+				denies[kind] = policies[i].Name
+			}
+		}
+	}
+	return denies, allows
 }

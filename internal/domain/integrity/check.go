@@ -86,18 +86,7 @@ const (
 // Check checks the caches and returns the verdict, without its duration. An
 // error means that nothing was checked: a directory that is not there, or ctx.
 func Check(ctx context.Context, o Options) (Verdict, error) {
-	if o.Workers <= 0 {
-		o.Workers = 2 * runtime.GOMAXPROCS(0)
-	}
-	if o.Settle <= 0 {
-		o.Settle = defaultSettle
-	}
-	if o.FailOn != Recoverable {
-		o.FailOn = SeverityCorrupt
-	}
-	if o.Progress == nil {
-		o.Progress = &Progress{}
-	}
+	o.setDefaults()
 	r := &run{Options: o, found: newCollector(o.Observe)}
 	var sealed *seal
 	if o.Sealed != "" {
@@ -110,25 +99,8 @@ func Check(ctx context.Context, o Options) (Verdict, error) {
 	for range o.Workers {
 		r.workers = append(r.workers, newWorker(memory/int64(o.Workers)/4))
 	}
-	if o.Volume != "" {
-		if err := r.checkVolume(); err != nil {
-			return Verdict{}, fmt.Errorf("volume: %w", err)
-		}
-	}
-	if o.ModCache != "" {
-		if err := r.checkModules(ctx); err != nil {
-			return Verdict{}, fmt.Errorf("module cache: %w", err)
-		}
-	}
-	if o.Store != "" {
-		if err := r.checkStore(ctx); err != nil {
-			return Verdict{}, fmt.Errorf("store: %w", err)
-		}
-	}
-	if o.BuildCache != "" {
-		if err := r.checkBuild(ctx); err != nil {
-			return Verdict{}, fmt.Errorf("build cache: %w", err)
-		}
+	if err := r.checkAll(ctx); err != nil {
+		return Verdict{}, err
 	}
 	digest, err := r.manifest.Close()
 	if err != nil {
@@ -150,6 +122,42 @@ func Check(ctx context.Context, o Options) (Verdict, error) {
 		v.Message += "; " + r.spared
 	}
 	return v, nil
+}
+
+func (o *Options) setDefaults() {
+	if o.Workers <= 0 {
+		o.Workers = 2 * runtime.GOMAXPROCS(0)
+	}
+	if o.Settle <= 0 {
+		o.Settle = defaultSettle
+	}
+	if o.FailOn != Recoverable {
+		o.FailOn = SeverityCorrupt
+	}
+	if o.Progress == nil {
+		o.Progress = &Progress{}
+	}
+}
+
+// checkAll checks what the options name, in the order of the manifest.
+func (r *run) checkAll(ctx context.Context) error {
+	for _, part := range []struct {
+		name, dir string
+		check     func() error
+	}{
+		{"volume", r.Volume, r.checkVolume},
+		{"module cache", r.ModCache, func() error { return r.checkModules(ctx) }},
+		{"store", r.Store, func() error { return r.checkStore(ctx) }},
+		{"build cache", r.BuildCache, func() error { return r.checkBuild(ctx) }},
+	} {
+		if part.dir == "" {
+			continue
+		}
+		if err := part.check(); err != nil {
+			return fmt.Errorf("%s: %w", part.name, err)
+		}
+	}
+	return nil
 }
 
 // run is one check.

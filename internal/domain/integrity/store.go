@@ -50,13 +50,7 @@ func (r *run) checkStore(ctx context.Context) error {
 		return nil
 	}
 	all := contents.Versions
-	order := make([]int32, len(all))
-	total := int64(0)
-	for i := range order {
-		total += effort(all[i].ZipSize)
-		order[i] = int32(i) //nolint:gosec // a store of 2³¹ versions does not fit in memory
-	}
-	slices.SortStableFunc(order, func(a, b int32) int { return compareInt(all[b].ZipSize, all[a].ZipSize) })
+	order, total := largestFirst(all)
 	r.Progress.begin(Store, total)
 	records := make([]manifest.Record, len(all))
 	check := func(w *worker, i int32) outcome {
@@ -90,6 +84,24 @@ func (r *run) checkStore(ctx context.Context) error {
 	if err := held.finish(ctx); err != nil {
 		return err
 	}
+	return r.writeRecords(records)
+}
+
+// largestFirst is the order in which versions are checked, so that no worker begins
+// a large one last, and the effort for all.
+func largestFirst(all []store.Version) (order []int32, total int64) {
+	order = make([]int32, len(all))
+	for i := range order {
+		total += effort(all[i].ZipSize)
+		order[i] = int32(i) //nolint:gosec // a store of 2³¹ versions does not fit in memory
+	}
+	slices.SortStableFunc(order, func(a, b int32) int { return compareInt(all[b].ZipSize, all[a].ZipSize) })
+	return order, total
+}
+
+// writeRecords writes the records of versions into the manifest, without those that
+// were withdrawn as a whole.
+func (r *run) writeRecords(records []manifest.Record) error {
 	for i := range records {
 		if records[i].Path == "" {
 			continue
