@@ -29,6 +29,10 @@ bench: ## Measure checks against go mod verify (BENCH=full, incremental, gocache
 bench-branch: ## Measure the second push of a branch: a clone alone against a clone and what the branch has built
 	@go run ./test/perf/branch
 
+.PHONY: bench-rivals
+bench-rivals: ## Measure the time to the first test result with the caches that a CI job can begin with (needs root and mkfs.xfs)
+	@CGO_ENABLED=0 go run ./test/perf/rivals
+
 .PHONY: go-campaign
 go-campaign: ## Run ROUNDS random go commands and as many changes of what they leave: no false alarm, no miss
 	go test -count=1 -timeout 0 -v -run TestCampaign ./test/perf/campaign -args -rounds $(ROUNDS) -seed $(SEED) -for $(CAMPAIGN_FOR) \

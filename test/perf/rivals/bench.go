@@ -1,0 +1,361 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// The ways by which a job gets its caches, in the order of the table.
+const (
+	wayNothing = "nothing"
+	wayArchive = "archive from an object store"
+	wayHTTP0   = "GOCACHEPROG over HTTP"
+	wayHTTP5   = "GOCACHEPROG over HTTP, 5 ms"
+	wayHTTP50  = "GOCACHEPROG over HTTP, 50 ms"
+	wayShared  = "shared directory"
+	wayProg    = "gocache-agent prog over a shared snapshot"
+	wayClone   = "clone of the snapshot"
+	wayAgain   = "the same clone, the next push"
+)
+
+var order = []string{wayNothing, wayArchive, wayHTTP0, wayHTTP5, wayHTTP50, wayShared, wayProg, wayClone, wayAgain}
+
+// way is one of them.
+type way struct {
+	name string
+	// ready makes the caches usable and returns the environment of the job.
+	ready func(context.Context) (env []string, err error)
+	// again: another push is measured on the same caches, which are in memory then.
+	again string
+}
+
+// bench is where everything is.
+type bench struct {
+	dir, source string
+	keep        bool
+	volumes
+	agent, self string
+
+	archives, entries objects
+	proxied           traffic
+	archiveURL        string
+	entriesURL        string
+	proxyURL          string
+	stop              []func()
+
+	// left is the most that was still in memory of what was dropped, in bytes.
+	left   int64
+	report strings.Builder // what the preparation has measured
+}
+
+func (b *bench) path(names ...string) string {
+	return filepath.Join(append([]string{b.dir}, names...)...)
+}
+
+// newBench makes the places and servers.
+func newBench(ctx context.Context) (*bench, error) {
+	if os.Geteuid() != 0 {
+		return nil, errors.New("needs root, to mount volumes")
+	}
+	for _, name := range []string{"mkfs.xfs", "tar", "git"} {
+		if _, err := exec.LookPath(name); err != nil {
+			return nil, err
+		}
+	}
+	b := &bench{dir: os.Getenv("BENCH_DIR"), keep: os.Getenv("BENCH_DIR") != ""}
+	var err error
+	if !b.keep {
+		if b.dir, err = os.MkdirTemp("", "rivals-"); err != nil {
+			return nil, err
+		}
+	}
+	if b.dir, err = filepath.Abs(b.dir); err != nil {
+		return nil, err
+	}
+	b.source = b.path("source")
+	b.volumes = volumes{image: b.path("pool.img"), pool: b.path("pool"), mount: b.path("gocache")}
+	b.archives.dir, b.entries.dir = b.path("archives"), b.path("entries")
+	for _, dir := range []string{b.archives.dir, b.entries.dir, b.path("home")} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, err
+		}
+	}
+	if err := b.volumes.close(ctx); err != nil { // of an interrupted run
+		return nil, err
+	}
+	if err := b.open(ctx); err != nil {
+		return nil, err
+	}
+	if err := b.serve(ctx); err != nil {
+		b.close(ctx)
+		return nil, err
+	}
+	return b, nil
+}
+
+// serve starts the servers and builds the programs.
+func (b *bench) serve(ctx context.Context) error {
+	out, err := exec.CommandContext(ctx, "go", "env", "GOMODCACHE").Output()
+	if err != nil {
+		return err
+	}
+	downloads := filepath.Join(strings.TrimSpace(string(out)), "cache", "download")
+	var stop func()
+	if b.archiveURL, stop, err = listen(&b.archives); err != nil {
+		return err
+	}
+	b.stop = append(b.stop, stop)
+	if b.entriesURL, stop, err = listen(&b.entries); err != nil {
+		return err
+	}
+	b.stop = append(b.stop, stop)
+	if b.proxyURL, stop, err = listen(modules(downloads, &b.proxied)); err != nil {
+		return err
+	}
+	b.stop = append(b.stop, stop)
+	if b.self, err = os.Executable(); err != nil {
+		return err
+	}
+	b.agent, err = b.program(ctx, "./internal/cmd/gocache-agent")
+	return err
+}
+
+// close ends and removes what was started, also when ctx has been cancelled.
+func (b *bench) close(ctx context.Context) {
+	ctx = context.WithoutCancel(ctx)
+	for _, stop := range b.stop {
+		stop()
+	}
+	err := b.volumes.close(ctx)
+	if err == nil && !b.keep {
+		err = os.RemoveAll(b.dir)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "rivals:", err)
+	}
+}
+
+// prepare warms the caches and puts them where each way looks for them. What an
+// earlier run with the same BENCH_DIR has finished is kept.
+func (b *bench) prepare(ctx context.Context) error {
+	done := b.path("prepared")
+	if report, err := os.ReadFile(done); err == nil {
+		b.report.Write(report)
+		return nil
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := b.checkOut(ctx); err != nil {
+		return err
+	}
+	if err := b.warm(ctx); err != nil {
+		return err
+	}
+	return os.WriteFile(done, []byte(b.report.String()), 0o600)
+}
+
+// checkOut copies the files of the last commit.
+func (b *bench) checkOut(ctx context.Context) error {
+	if err := os.RemoveAll(b.source); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(b.source, 0o700); err != nil {
+		return err
+	}
+	archive := b.path("source.tar")
+	if err := command(ctx, "git", "archive", "-o", archive, "HEAD"); err != nil {
+		return err
+	}
+	if err := command(ctx, "tar", "-C", b.source, "-xf", archive); err != nil {
+		return err
+	}
+	return b.push("before the first push")
+}
+
+// warm fills the snapshot's volume, has the agent check it, and copies it to the
+// archive and to the shared directory.
+func (b *bench) warm(ctx context.Context) error {
+	image := b.in("snapshot.img")
+	if err := format(ctx, image, volumeBytes); err != nil {
+		return err
+	}
+	if err := b.attach(ctx, image, "rw"); err != nil {
+		return err
+	}
+	for _, args := range warmUp() {
+		began := time.Now()
+		cmd := b.command(ctx, []string{"GOPROXY=" + b.proxyURL}, args...)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("%s: %w: %.2000s", cmd, err, out)
+		}
+		fmt.Fprintf(os.Stderr, "go %s: %.1f s\n", strings.Join(args, " "), time.Since(began).Seconds())
+	}
+	verify := []string{"verify", "--modcache", filepath.Join(b.mount, "mod"), "--buildcache", filepath.Join(b.mount, "build"), "--gosum", filepath.Join(b.source, "go.sum")}
+	began := time.Now()
+	if err := command(ctx, b.agent, verify...); err != nil {
+		return err
+	}
+	fmt.Fprintf(&b.report, "verified in %.1f s: Intact\n", time.Since(began).Seconds())
+	for _, cache := range []string{"mod", "build"} {
+		files, bytes, err := size(filepath.Join(b.mount, cache))
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(&b.report, "%s: %d files, %s\n", cache, files, mebibytes(bytes))
+	}
+	began = time.Now()
+	if err := save(ctx, b.archiveURL, b.mount); err != nil {
+		return err
+	}
+	fmt.Fprintf(&b.report, "archive saved in %.1f s, %s\n", time.Since(began).Seconds(), mebibytes(b.archives.traffic.sent.Load()))
+	entries, bytes, err := fill(b.entries.dir, filepath.Join(b.mount, "build"))
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(&b.report, "object store of GOCACHEPROG: %d entries, %s\n", entries, mebibytes(bytes))
+	if err := os.RemoveAll(b.in("shared")); err != nil {
+		return err
+	}
+	if err := command(ctx, "cp", "-a", b.mount, b.in("shared")); err != nil {
+		return err
+	}
+	return b.detach(ctx)
+}
+
+func (b *bench) remoteCache() []string {
+	return []string{"GOPROXY=" + b.proxyURL, fmt.Sprintf("GOCACHEPROG=%s %s -url %s -dir %s", b.self, childCommand, b.entriesURL, b.in("private", "outputs"))}
+}
+
+// size counts the files below a directory and their bytes.
+func size(dir string) (files int, bytes int64, err error) {
+	err = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		info, err := d.Info()
+		if err == nil {
+			files, bytes = files+1, bytes+info.Size()
+		}
+		return err
+	})
+	return files, bytes, err
+}
+
+// ways are all ways to have caches.
+func (b *bench) ways() []way {
+	online := []string{"GOPROXY=" + b.proxyURL}
+	overHTTP := func(latency time.Duration) func(context.Context) ([]string, error) {
+		return func(ctx context.Context) ([]string, error) {
+			b.entries.latency.Store(int64(latency))
+			return b.remoteCache(), b.private(ctx)
+		}
+	}
+	return []way{
+		{name: wayNothing, ready: func(ctx context.Context) ([]string, error) { return online, b.private(ctx) }},
+		{name: wayArchive, ready: func(ctx context.Context) ([]string, error) {
+			if err := b.private(ctx); err != nil {
+				return nil, err
+			}
+			return nil, restore(ctx, b.archiveURL, b.mount)
+		}},
+		{name: wayHTTP0, ready: overHTTP(0)},
+		{name: wayHTTP5, ready: overHTTP(5 * time.Millisecond)},
+		{name: wayHTTP50, ready: overHTTP(50 * time.Millisecond)},
+		{name: wayShared, ready: func(ctx context.Context) ([]string, error) { return nil, b.bind(ctx, b.in("shared")) }},
+		{name: wayProg, ready: func(ctx context.Context) ([]string, error) {
+			prog := fmt.Sprintf("GOCACHEPROG=%s prog --lower %s --upper %s", b.agent, filepath.Join(b.mount, "build"), b.in("private", "upper"))
+			return []string{prog, "GOCACHE=" + b.in("private", "unused")}, b.attach(ctx, b.in("snapshot.img"), "ro")
+		}},
+		{name: wayClone, again: wayAgain, ready: func(ctx context.Context) ([]string, error) {
+			image := b.in("private", "clone.img")
+			if err := b.clone(ctx, b.in("snapshot.img"), image); err != nil {
+				return nil, err
+			}
+			return nil, b.attach(ctx, image, "rw")
+		}},
+	}
+}
+
+// measure runs the job once, cold, and once more if the way has another push.
+func (b *bench) measure(ctx context.Context, round int, w way) ([]result, error) {
+	left, err := b.cold(ctx)
+	if err != nil {
+		return nil, err
+	}
+	b.left = max(b.left, left)
+	var all []result
+	for _, name := range []string{w.name, w.again} {
+		if name == "" {
+			continue
+		}
+		ready := w.ready
+		if name == w.again {
+			ready = func(context.Context) ([]string, error) { return nil, nil }
+		}
+		r, err := b.once(ctx, round, name, ready)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, r)
+	}
+	return all, b.detach(ctx)
+}
+
+func (b *bench) once(ctx context.Context, round int, name string, ready func(context.Context) ([]string, error)) (result, error) {
+	r := result{Round: round, Way: name}
+	if err := b.push(fmt.Sprintf("round %d, %s", round, name)); err != nil {
+		return r, err
+	}
+	var err error
+	if r.Load, err = loadAverage(); err != nil {
+		return r, err
+	}
+	received, sent := b.moved()
+	readBefore, err := b.read()
+	if err != nil {
+		return r, err
+	}
+	began := time.Now()
+	env, err := ready(ctx)
+	if err != nil {
+		return r, err
+	}
+	r.Ready = time.Since(began)
+	if err := b.test(ctx, env, began, &r); err != nil {
+		return r, err
+	}
+	readAfter, err := b.read()
+	receivedAfter, sentAfter := b.moved()
+	r.Received, r.Sent, r.Read = receivedAfter-received, sentAfter-sent, readAfter-readBefore
+	return r, err
+}
+
+// moved is what all servers have sent and received, as their clients see it.
+func (b *bench) moved() (received, sent int64) {
+	for _, t := range []*traffic{&b.archives.traffic, &b.entries.traffic, &b.proxied} {
+		received, sent = received+t.received.Load(), sent+t.sent.Load()
+	}
+	return received, sent
+}
+
+func loadAverage() (float64, error) {
+	data, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return 0, err
+	}
+	first, _, _ := strings.Cut(string(data), " ")
+	return strconv.ParseFloat(first, 64)
+}
+
+// describe is what the preparation has measured.
+func (b *bench) describe() string {
+	return b.report.String() + fmt.Sprintf("at most %s of the dropped image were still in memory\n\n", mebibytes(b.left))
+}

@@ -1,0 +1,95 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	var err error
+	if len(os.Args) > 1 && os.Args[1] == childCommand {
+		err = child(ctx, os.Args[2:])
+	} else {
+		err = run(ctx)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "rivals:", err)
+		os.Exit(1)
+	}
+}
+
+// childCommand makes this program a GOCACHEPROG child.
+const childCommand = "prog"
+
+func child(ctx context.Context, args []string) error {
+	flags := flag.NewFlagSet(childCommand, flag.ContinueOnError)
+	url, dir := flags.String("url", "", "address of the object store"), flags.String("dir", "", "directory for the outputs of this go command")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	return serveCache(ctx, os.Stdin, os.Stdout, *url, *dir)
+}
+
+func run(ctx context.Context) error {
+	rounds := 5
+	if n, err := strconv.Atoi(os.Getenv("BENCH_ROUNDS")); err == nil && n > 0 {
+		rounds = n
+	}
+	b, err := newBench(ctx)
+	if err != nil {
+		return err
+	}
+	defer b.close(ctx)
+	if err := b.prepare(ctx); err != nil {
+		return err
+	}
+	var results []result
+	if results, err = readResults(b.path("results.jsonl")); err != nil {
+		return err
+	}
+	ways, only := b.ways(), strings.FieldsFunc(os.Getenv("BENCH_ONLY"), func(r rune) bool { return r == ',' })
+	if len(only) > 0 {
+		ways = slices.DeleteFunc(ways, func(w way) bool { return !slices.Contains(only, w.name) })
+	}
+	for round := range rounds {
+		for i := range ways {
+			w := ways[(i+round)%len(ways)]
+			if slices.ContainsFunc(results, func(r result) bool { return r.Round == round && r.Way == w.name }) {
+				continue // an interrupted run has measured it
+			}
+			r, err := b.measure(ctx, round, w)
+			if err != nil {
+				return fmt.Errorf("round %d, %s: %w", round, w.name, err)
+			}
+			if results = append(results, r...); appendResults(b.path("results.jsonl"), r) != nil {
+				return fmt.Errorf("keep the results of round %d, %s", round, w.name)
+			}
+			fmt.Fprintf(os.Stderr, "round %d, %s: first result after %.2f s (load %.1f)\n", round, w.name, r[0].First.Seconds(), r[0].Load)
+		}
+	}
+	fmt.Print(b.describe())
+	fmt.Print(table(results))
+	return nil
+}
+
+// program builds one of this repository's programs.
+func (b *bench) program(ctx context.Context, pkg string) (string, error) {
+	to := b.path(filepath.Base(pkg))
+	cmd := exec.CommandContext(ctx, "go", "build", "-o", to, pkg)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build %s: %w: %s", pkg, err, out)
+	}
+	return to, nil
+}
