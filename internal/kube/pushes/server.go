@@ -19,6 +19,8 @@ import (
 const (
 	// maxConnections at once; further ones wait.
 	maxConnections = 256
+	// maxPerAddress of them from one address; further ones are closed.
+	maxPerAddress = 64
 	// maxHeader is the size of the headers of a request, in bytes.
 	maxHeader = 16 << 10
 	// readTimeout of a whole request, and of its headers.
@@ -68,7 +70,7 @@ func (s *Server) Start(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("receive push webhooks: %w", err)
 	}
-	listener = netutil.LimitListener(listener, maxConnections)
+	listener = netutil.LimitListener(newSenders(listener), maxConnections)
 	if s.CertDir != "" {
 		watcher, err := certwatcher.New(filepath.Join(s.CertDir, "tls.crt"), filepath.Join(s.CertDir, "tls.key"))
 		if err != nil {

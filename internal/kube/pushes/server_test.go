@@ -98,3 +98,65 @@ func TestServer(t *testing.T) {
 		t.Error("it does not end")
 	}
 }
+
+// TestConnectionsOfOneAddress holds that connections of one address which send
+// nothing, however many, leave others their place; and that the address is served
+// again as soon as it has closed one.
+func TestConnectionsOfOneAddress(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	server := &pushes.Server{Address: loopback.Address(t), Receiver: w}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- server.Start(ctx) }()
+	defer func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}()
+
+	// dial connects from an address of the loopback network.
+	dial := func(from string) (net.Conn, error) {
+		d := net.Dialer{Timeout: 10 * time.Second, LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
+		return d.DialContext(t.Context(), "tcp", server.Address)
+	}
+	// push sends one, and returns the first line of the answer.
+	push := func(from string) (string, error) {
+		conn, err := dial(from)
+		if err != nil {
+			return "", err
+		}
+		defer func() { _ = conn.Close() }()
+		_ = conn.SetDeadline(time.Now().Add(3 * time.Second)) // before idle connections end
+		_, _ = fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: x\r\nX-Gitlab-Token: %s\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", path(first), token)
+		return bufio.NewReader(conn).ReadString('\n')
+	}
+	eventually := func(from string) (line string, err error) {
+		for end := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+			if line, err = push(from); strings.Contains(line, "202") || time.Now().After(end) {
+				return line, err
+			}
+		}
+	}
+	if line, err := eventually("127.0.0.3"); !strings.Contains(line, "202") {
+		t.Fatalf("%q, %v", line, err)
+	}
+	var idle []net.Conn
+	for range 400 {
+		conn, err := dial("127.0.0.2")
+		if err != nil {
+			t.Fatal(err)
+		}
+		idle = append(idle, conn)
+	}
+	if line, err := push("127.0.0.3"); !strings.Contains(line, "202") {
+		t.Errorf("beside 400 connections of another address: %q, %v", line, err)
+	}
+	for _, conn := range idle {
+		_ = conn.Close()
+	}
+	if line, err := eventually("127.0.0.2"); !strings.Contains(line, "202") {
+		t.Errorf("after they were closed: %q, %v", line, err)
+	}
+}
