@@ -503,3 +503,95 @@ func TestNothingIsShared(t *testing.T) {
 		t.Errorf("%d refs are known after two hours, want 1", got)
 	}
 }
+
+// TestLargeCredentials holds that look-ups which wait for servers that hang hold no
+// more memory than a namespace may, and that all are made in the end. Each source of
+// a GoCache may name certificates of a megabyte.
+func TestLargeCredentials(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var s servers
+		p := gitrefs.New(gitrefs.Options{Resolve: s.resolve})
+		woken := queued(t, p)
+		large := make([]byte, 1<<20)
+		ask := func(i int) error {
+			object, ref := at("hostile", fmt.Sprint("hangs/", i))
+			object.Name = fmt.Sprint(i)
+			ref.Remote.CA = large
+			_, err := p.Lookup(time.Now(), object, ref)
+			return err
+		}
+		const all = 64
+		for i := range all {
+			if err := ask(i); !errors.Is(err, gitrefs.ErrPending) {
+				t.Fatal(err)
+			}
+		}
+		object, ref := at("other", "good")
+		s.set("good", prompt)
+		for began := time.Now(); time.Since(began) < 20*gitrefs.Timeout; time.Sleep(time.Second) {
+			if held := p.Held("hostile"); held > gitrefs.MaxHeld {
+				t.Fatalf("%d MiB are held", held>>20)
+			}
+			for _, o := range woken() {
+				var i int
+				if _, err := fmt.Sscan(o.Name, &i); err == nil && o.Namespace == "hostile" {
+					_ = ask(i)
+				}
+			}
+			_, _ = p.Lookup(time.Now(), object, ref)
+			synctest.Wait()
+		}
+		if got, err := p.Lookup(time.Now(), object, ref); got != commit || err != nil {
+			t.Errorf("another namespace: %s, %v", got, err)
+		}
+		for i := range all {
+			if s.count(fmt.Sprint("hangs/", i)) == 0 {
+				t.Errorf("look-up %d was never made", i)
+			}
+		}
+		time.Sleep(time.Duration(all) * gitrefs.Timeout)
+		synctest.Wait()
+		if held := p.Held("hostile"); held != 0 {
+			t.Errorf("%d bytes are held after the end", held)
+		}
+	})
+}
+
+// TestChangingURLs holds that a namespace cannot have any number of refs remembered by
+// naming another repository again and again.
+func TestChangingURLs(t *testing.T) {
+	t.Parallel()
+	p := gitrefs.New(gitrefs.Options{Go: func(f func()) { f() }, Resolve: func(context.Context, gitrepo.Remote) (string, error) { return commit, nil }})
+	now := time.Now()
+	other, ref := at("other", "u")
+	if _, err := p.Lookup(now, other, ref); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 5 * gitrefs.MaxKnown {
+		object, ref := at("hostile", fmt.Sprint("u/", i))
+		if got, err := p.Lookup(now, object, ref); got != commit || err != nil {
+			t.Fatal(got, err)
+		}
+	}
+	if known := p.Known(); known > gitrefs.MaxKnown+1 {
+		t.Errorf("%d refs are known", known)
+	}
+}
+
+// TestPanic holds that a server whose answer makes the reader panic does not end the
+// process, and that the next look-up is made.
+func TestPanic(t *testing.T) {
+	t.Parallel()
+	var s servers
+	s.set("u", func(context.Context) (string, error) { panic("index out of range") })
+	p := gitrefs.New(gitrefs.Options{Resolve: s.resolve, Go: func(f func()) { f() }})
+	object, ref := at("n", "u")
+	now := time.Now()
+	if _, err := p.Lookup(now, object, ref); err == nil || !strings.Contains(err.Error(), "defect") || strings.Contains(err.Error(), "index") {
+		t.Error(err)
+	}
+	s.set("u", prompt)
+	if got, err := p.Lookup(now.Add(time.Hour), object, ref); got != commit || err != nil {
+		t.Error(got, err)
+	}
+}

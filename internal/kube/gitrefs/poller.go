@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
@@ -29,6 +31,15 @@ const (
 
 	// forgetAfter is when a ref that no pass asks for is forgotten.
 	forgetAfter = time.Hour
+
+	// maxHeld is how many bytes of credentials and certificates the look-ups of one
+	// namespace hold that run or wait for their turn. Each may be as large as a Secret
+	// and a ConfigMap.
+	maxHeld = 8 << 20
+	// lookupBytes of memory are counted for a look-up beside them.
+	lookupBytes = 1 << 10
+	// maxKnown refs of a namespace are remembered: each change of a URL makes another.
+	maxKnown = 1024
 )
 
 var (
@@ -64,7 +75,8 @@ type Poller struct {
 	mu      sync.Mutex
 	refs    map[key]*refState
 	objects map[types.NamespacedName]*objectState
-	forgot  time.Time // last
+	forgot  time.Time        // last
+	held    map[string]int64 // bytes, by namespace
 	// wake wakes an object after a time; nil: the source has not started.
 	wake func(types.NamespacedName, time.Duration)
 }
@@ -121,7 +133,7 @@ func New(o Options) *Poller {
 	if o.Timeout == 0 {
 		o.Timeout = Timeout
 	}
-	return &Poller{options: o, refs: map[key]*refState{}, objects: map[types.NamespacedName]*objectState{}}
+	return &Poller{options: o, refs: map[key]*refState{}, objects: map[types.NamespacedName]*objectState{}, held: map[string]int64{}}
 }
 
 // Source wakes the objects for which an answer has changed what is known.
@@ -139,14 +151,16 @@ func (p *Poller) Source() source.Source {
 // Lookup returns the commit that a ref named at the last look-up, or that
 // look-up's error: [ErrPending] before the first answer, [ErrNoAnswer] after a
 // timeout, else one of package gitrepo. It starts another look-up if one is due
-// at the time now, and never waits for one. The object is woken when what is
-// known changes. All look-ups of one pass of an object have the same now: a ref
-// that its last pass did not ask for is none of its refs any more.
+// at the time now and its namespace has room for it, and never waits for one. The
+// object is woken when what is known changes, or to ask again for room. All
+// look-ups of one pass of an object have the same now: a ref that its last pass did
+// not ask for is none of its refs any more.
 func (p *Poller) Lookup(now time.Time, object types.NamespacedName, ref Ref) (commit string, err error) {
 	p.mu.Lock()
 	p.forget(now)
 	s := p.refs[ref.key()]
 	if s == nil {
+		p.makeRoom(ref.Namespace)
 		s = &refState{err: ErrPending, waiting: map[types.NamespacedName]bool{}, askedBy: map[types.NamespacedName]time.Time{}}
 		p.refs[ref.key()] = s
 	}
@@ -156,6 +170,12 @@ func (p *Poller) Lookup(now time.Time, object types.NamespacedName, ref Ref) (co
 	}
 	p.objects[object].asked = now
 	due := !s.running && !now.Before(s.next)
+	if due && !p.hold(ref) {
+		due = false
+		if p.wake != nil {
+			p.wake(object, Timeout)
+		}
+	}
 	if due {
 		s.running, s.began = true, now
 	}
@@ -165,7 +185,7 @@ func (p *Poller) Lookup(now time.Time, object types.NamespacedName, ref Ref) (co
 	p.mu.Unlock()
 
 	if due {
-		p.turns.run(ref.Namespace, p.options.Go, func() { p.look(now, s, ref.Remote) })
+		p.turns.run(ref.Namespace, p.options.Go, func() { p.look(now, s, ref) })
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -246,12 +266,73 @@ func (p *Poller) forget(now time.Time) {
 	}
 }
 
-// look looks up a ref, and wakes the objects that wait if the answer is new.
-func (p *Poller) look(now time.Time, s *refState, remote gitrepo.Remote) {
+// makeRoom drops the refs of a namespace that has too many; the lock is held.
+func (p *Poller) makeRoom(namespace string) {
+	own := 0
+	for k := range p.refs {
+		if k.namespace == namespace {
+			own++
+		}
+	}
+	if own < maxKnown {
+		return
+	}
+	for k, s := range p.refs {
+		if k.namespace == namespace && !s.running {
+			delete(p.refs, k)
+		}
+	}
+}
+
+// hold takes the memory of a look-up from its namespace's, until it has ended; the
+// lock is held. A single one has room, whatever its size.
+func (p *Poller) hold(ref Ref) bool {
+	had, more := p.held[ref.Namespace], ref.bytes()
+	if had > 0 && had+more > maxHeld {
+		return false
+	}
+	p.held[ref.Namespace] = had + more
+	return true
+}
+
+// drop gives the memory of a look-up back; the lock is held.
+func (p *Poller) drop(ref Ref) {
+	if p.held[ref.Namespace] -= ref.bytes(); p.held[ref.Namespace] <= 0 {
+		delete(p.held, ref.Namespace)
+	}
+}
+
+// bytes that a look-up holds.
+func (r Ref) bytes() int64 {
+	n := lookupBytes + len(r.Remote.URL) + len(r.Remote.Ref) + len(r.Remote.CA)
+	for _, value := range r.Remote.Credentials {
+		n += len(value)
+	}
+	return int64(n)
+}
+
+// resolve reads a repository. What a server sends must not end the process: a panic
+// in a goroutine would, for the objects of all namespaces.
+func (p *Poller) resolve(remote gitrepo.Remote) (commit string, err error) {
 	// No pass' context: another pass takes the answer.
 	ctx, cancel := context.WithTimeout(context.Background(), p.options.Timeout)
-	commit, err := p.options.Resolve(ctx, remote)
-	cancel()
+	defer cancel()
+	defer func() {
+		if cause := recover(); cause != nil {
+			log.Log.WithName("gitrefs").Error(fmt.Errorf("panic: %v", cause), "Reading a repository failed", "url", remote.URL, "stack", string(debug.Stack()))
+			commit, err = "", errDefect
+		}
+	}()
+	return p.options.Resolve(ctx, remote)
+}
+
+// errDefect is the error of a repository on which the operator fails. What it has sent
+// is in the log.
+var errDefect = errors.New("the operator cannot read what the repository's server sends; see its log, and report it as a defect")
+
+// look looks up a ref, and wakes the objects that wait if the answer is new.
+func (p *Poller) look(now time.Time, s *refState, ref Ref) {
+	commit, err := p.resolve(ref.Remote)
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
 		err = ErrNoAnswer
@@ -261,6 +342,7 @@ func (p *Poller) look(now time.Time, s *refState, remote gitrepo.Remote) {
 
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.drop(ref)
 	changed := commit != s.commit || text(err) != text(s.err)
 	s.commit, s.err, s.running = commit, err, false
 	if err != nil {
