@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"golang.org/x/mod/module"
+	"golang.org/x/mod/sumdb/dirhash"
 
 	"gocache.dev/operator/internal/domain/integrity"
 	"gocache.dev/operator/internal/domain/manifest"
@@ -146,6 +147,61 @@ func TestKeptAndNotExtracted(t *testing.T) {
 			v, err := integrity.Check(t.Context(), integrity.Options{Store: tree.Proxy, Layout: "goproxy", Now: time.Now(), Settle: time.Millisecond})
 			if err != nil || v.Verdict != integrity.OutcomeCorrupt {
 				t.Errorf("in a store that nothing vouches for: %s %v, %v", v.Verdict, v.Examples, err)
+			}
+		})
+	}
+}
+
+// TestDirectoryEntriesWithoutZip holds that an extracted module is intact if it lacks
+// nothing but what only the zip had: entries for directories, which its sum
+// counts and which are not extracted as files. An interrupted go clean -modcache
+// leaves such a directory.
+func TestDirectoryEntriesWithoutZip(t *testing.T) {
+	const goMod = "module example.com/odd\n\ngo 1.21\n"
+	m := module.Version{Path: "example.com/odd", Version: "v1.0.0"}
+	at := m.String() + "/"
+	files := []zipFile{{at + "go.mod", []byte(goMod)}, {at + "odd.go", []byte("package odd\n")}, {at + "sub/x.go", []byte("package sub\n")}, {at + "sub/deep/y.go", []byte("package deep\n")}}
+	for name, dirs := range map[string][]zipFile{
+		"none": nil, "all": {{at, nil}, {at + "sub/", nil}, {at + "sub/deep/", nil}}, "all below the root": {{at + "sub/", nil}, {at + "sub/deep/", nil}}, "one": {{at + "sub/deep/", nil}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tree := cachetree.New(t)
+			zip := rawZip(t, append(dirs, files...)...)
+			publish(t, tree, m, goMod, zip)
+			file := filepath.Join(t.TempDir(), "zip")
+			put(t, file, zip)
+			sum, err := dirhash.HashZip(file, dirhash.Hash1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			trust := integrity.NewTrust()
+			if err := trust.AddGoSum("go.sum", strings.NewReader(m.Path+" "+m.Version+" "+sum+"\n")); err != nil {
+				t.Fatal(err)
+			}
+			record := filepath.Join(tree.ModCache, "cache", "download", m.Path, "@v", m.Version)
+			check := func() integrity.Verdict {
+				t.Helper()
+				v, err := integrity.Check(t.Context(), integrity.Options{ModCache: tree.ModCache, Trust: trust, Now: time.Now(), Settle: time.Millisecond})
+				if err != nil {
+					t.Fatal(err)
+				}
+				return v
+			}
+			for _, gone := range []string{".zip", ".ziphash"} {
+				if err := os.Remove(record + gone); err != nil {
+					t.Fatal(err)
+				}
+				if v := check(); v.Verdict != integrity.Intact || v.Counts.Proven == 0 {
+					t.Errorf("without %s: %s, %d proven, %+v", gone, v.Verdict, v.Counts.Proven, v.Examples)
+				}
+			}
+			source := filepath.Join(tree.ModCache, m.String(), "sub", "x.go")
+			if err := os.Chmod(source, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			put(t, source, []byte("package sub // other\n"))
+			if v := check(); v.Verdict != integrity.OutcomeCorrupt {
+				t.Errorf("with another source: %s", v.Verdict)
 			}
 		})
 	}

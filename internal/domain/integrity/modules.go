@@ -270,7 +270,7 @@ func (c *versionCheck) contents(d *tree.Dir) {
 		c.zip(d, dir)
 	}
 	if dir != nil && c.ev.dir.sum.IsZero() {
-		sum, err := c.w.hasher.Dir(dir, c.Version.Version)
+		sum, err := c.hashDir(dir)
 		c.ev.dir.sum, c.ev.dir.err = sum.H1, err
 		c.bytes += sum.Read
 	}
@@ -278,6 +278,17 @@ func (c *versionCheck) contents(d *tree.Dir) {
 		c.record.Dir = c.ev.dir.sum
 		c.dirs = 1
 	}
+}
+
+// hashDir hashes the extracted module, whose zip is not there or another one.
+func (c *versionCheck) hashDir(dir *tree.Dir) (modcache.DirSum, error) {
+	switch {
+	case len(c.ev.trust) > 0:
+		return c.w.hasher.DirWithoutZip(dir, c.Version.Version, c.ev.trust.agrees)
+	case c.ev.hash.ok():
+		return c.w.hasher.DirWithoutZip(dir, c.Version.Version, c.ev.hash.is)
+	}
+	return c.w.hasher.Dir(dir, c.Version.Version)
 }
 
 // openDir opens the extracted module, unless it is still being extracted.

@@ -155,6 +155,66 @@ func (h *Hasher) Dir(d *tree.Dir, m module.Version) (DirSum, error) {
 	return out, nil
 }
 
+// maxGuessed bounds how many lines are hashed to find out which directories a zip
+// had entries for.
+const maxGuessed = 1 << 18
+
+// DirWithoutZip is [Hasher.Dir] where no zip can be compared with. Some zips have
+// entries for directories. The go command counts them in the sum and extracts
+// files alone, so that the sum of an intact directory is another one. If it is not
+// required, entries for all directories, for all but the root, and, as long as
+// they are few, for each choice of them are added, and the sum that is required is
+// returned. Files are never left out or added, so whatever has that sum is intact.
+func (h *Hasher) DirWithoutZip(d *tree.Dir, m module.Version, required func(Sum) bool) (DirSum, error) {
+	out, err := h.Dir(d, m)
+	if err != nil || required(out.H1) {
+		return out, err
+	}
+	files := slices.Clone(h.entries)
+	dirs := directories(files)
+	try := func(chosen func(int) bool) bool {
+		h.entries = append(h.entries[:0], files...)
+		for i, name := range dirs {
+			if chosen(i) {
+				h.entries = append(h.entries, entry{name: name, sum: sha256.Sum256(nil)})
+			}
+		}
+		sum := h.hash1(m)
+		if required(sum) {
+			out.H1 = sum
+			return true
+		}
+		return false
+	}
+	if try(func(int) bool { return true }) || try(func(i int) bool { return dirs[i] != "" }) {
+		return out, nil
+	}
+	if len(dirs) > 16 || len(files)<<len(dirs) > maxGuessed {
+		return out, nil
+	}
+	for choice := range 1 << len(dirs) {
+		if try(func(i int) bool { return choice>>i&1 == 1 }) {
+			break
+		}
+	}
+	return out, nil
+}
+
+// directories are those that files are in, with a slash at the end, and the root,
+// which has no name.
+func directories(files []entry) []string {
+	all := []string{""}
+	for _, f := range files {
+		for i, c := range f.name {
+			if c == '/' {
+				all = append(all, f.name[:i+1])
+			}
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
 // Toolchain is the module whose versions are Go releases. A module cannot hold
 // other modules, so their go.mod files are named _go.mod in it, and the go
 // command copies each to go.mod when it first runs the release
