@@ -92,7 +92,7 @@ func (p *private) own(name string) error {
 		// Either error is due to another go command: it recorded its name first, or
 		// removed the temporary file as one that was left over.
 		if err := p.record(name); err != nil && !errors.Is(err, fs.ErrExist) && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("record what it is of: %w", err)
+			return fmt.Errorf("record the name of the branch: %w", err)
 		}
 	}
 	return fmt.Errorf("file %s cannot be written: other go commands keep removing it", ownerFile)
