@@ -28,6 +28,8 @@ var present = map[string]string{
 	"sleep":          "coreutils, essential",
 	"flock":          "util-linux, essential",
 	"tail":           "coreutils, essential",
+	"tar":            "essential",
+	"umount":         "comes with mount",
 	"ldd":            "libc-bin, essential",
 	"modprobe":       "comes with every kernel that has modules",
 	"/proc/self/exe": "the program itself",
