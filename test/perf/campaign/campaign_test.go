@@ -33,12 +33,14 @@ type tally struct {
 	Episodes uint64 `json:"episodes"`
 	// Commands of the go command that were followed by a check; some of them were
 	// killed, met a failing proxy, or a full file system.
-	Commands    int            `json:"commands"`
-	Failed      int            `json:"failed"`
-	Killed      int            `json:"killed"`
-	FailingNet  int            `json:"failingProxy"`
-	FullDisk    int            `json:"fullFileSystem"`
-	Recoverable int            `json:"recoverable"`
+	Commands    int `json:"commands"`
+	Failed      int `json:"failed"`
+	Killed      int `json:"killed"`
+	FailingNet  int `json:"failingProxy"`
+	FullDisk    int `json:"fullFileSystem"`
+	Recoverable int `json:"recoverable"`
+	// HalfCleaned: an interrupted clean left a module in part, and it was Corrupt.
+	HalfCleaned int            `json:"halfCleaned"`
 	ByCommand   map[string]int `json:"byCommand"`
 	Changes     map[string]int `json:"changes"`
 	False       []string       `json:"falseAlarms"`

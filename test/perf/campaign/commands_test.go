@@ -153,6 +153,10 @@ func (p *play) command() {
 	if v.Recoverable > 0 {
 		p.done.Recoverable++
 	}
+	if failed && strings.Join(c.args, " ") == goClean {
+		p.interrupted(v)
+		return
+	}
 	if v.Verdict != integrity.Intact {
 		what := fmt.Sprintf("seed %d, episode %d: go %s %v%s: %s: %s", *seed, p.number, strings.Join(c.args, " "), c.env, how, v.Verdict, worst(v))
 		p.done.False = append(p.done.False, what)
