@@ -13,8 +13,8 @@
 //
 // The job is `go test` of one package of this repository, after a push that has
 // changed it: the package is compiled, linked and run each time. The caches hold
-// what the commands of the parent commit left: all packages of this repository
-// built and vetted, or, with BENCH_WARM=job, this job alone.
+// what the tests of this package and of a larger one left, about a gibibyte: a cache
+// in use has more than one job needs.
 //
 // Each run begins cold: the file system of all caches is unmounted, its image is
 // dropped from the page cache, and what the run gets for itself is empty. The

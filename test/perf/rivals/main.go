@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -18,15 +19,39 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	var err error
-	if len(os.Args) > 1 && os.Args[1] == childCommand {
+	switch {
+	case len(os.Args) > 1 && os.Args[1] == childCommand:
 		err = child(ctx, os.Args[2:])
-	} else {
+	case len(os.Args) > 1 && os.Args[1] == apartCommand:
 		err = run(ctx)
+	default:
+		err = apart(ctx)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "rivals:", err)
 		os.Exit(1)
 	}
+}
+
+// apartCommand makes this program the process that measures.
+const apartCommand = "apart"
+
+// apart runs this program again in a mount namespace of its own: another process
+// that makes one, such as that of a container, would otherwise keep a copy of each
+// mount, and the pool could not be unmounted.
+func apart(ctx context.Context) error {
+	if os.Geteuid() != 0 {
+		return errors.New("needs root, to mount volumes")
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, self, apartCommand)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) } // it unmounts
+	return cmd.Run()
 }
 
 // childCommand makes this program a GOCACHEPROG child.

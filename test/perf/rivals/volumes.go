@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -101,7 +102,19 @@ func unmount(ctx context.Context, dir string) error {
 	if err != nil || !mounted {
 		return err
 	}
-	return command(ctx, "umount", dir)
+	// The kernel releases the loop device of a file, and so the file, a moment after
+	// the file system on it was unmounted.
+	for range 100 {
+		if err = command(ctx, "umount", dir); err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+	return err
 }
 
 func isMounted(dir string) (bool, error) {
