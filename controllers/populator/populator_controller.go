@@ -83,6 +83,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, fmt.Errorf("read PVC: %w", err)
 	}
 	if !named(s.claim) {
+		if concerns(s.claim) {
+			r.warnOfDroppedSource(s)
+		}
 		return ctrl.Result{}, nil
 	}
 
@@ -109,6 +112,26 @@ func named(claim *corev1.PersistentVolumeClaim) bool {
 		(ref.Kind == v1alpha1.GoCacheKind || ref.Kind == v1alpha1.CacheSnapshotKind)
 }
 
+// concerns reports whether a PVC names one of our kinds as its source, or was to
+// name one: it has the annotations of a consumer, and no source at all.
+func concerns(claim *corev1.PersistentVolumeClaim) bool {
+	if named(claim) {
+		return true
+	}
+	return claim.Spec.DataSourceRef == nil && claim.Spec.DataSource == nil && claim.DeletionTimestamp.IsZero() && annotationOfConsumer(claim) != ""
+}
+
+// annotationOfConsumer is the first annotation by which a PVC states how its
+// consumer builds; empty: there is none.
+func annotationOfConsumer(claim *corev1.PersistentVolumeClaim) string {
+	for _, name := range []string{v1alpha1.ToolchainAnnotation, v1alpha1.PlatformAnnotation, v1alpha1.MountPathAnnotation} {
+		if claim.Annotations[name] != "" {
+			return name
+		}
+	}
+	return ""
+}
+
 // SetupWithManager has the manager call Reconcile when a PVC, its intermediate PVC or
 // its source changes.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
@@ -124,7 +147,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	}
 	ours := predicate.NewPredicateFuncs(func(o client.Object) bool {
 		claim, ok := o.(*corev1.PersistentVolumeClaim)
-		return ok && named(claim)
+		return ok && concerns(claim)
 	})
 	intermediates := predicate.NewPredicateFuncs(func(o client.Object) bool {
 		return o.GetLabels()[volume.IntermediateLabel] != ""

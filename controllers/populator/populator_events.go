@@ -76,6 +76,19 @@ func (r *Reconciler) warnOfCold(s *scope, f populate.Observation, d populate.Dec
 	}
 }
 
+// warnOfDroppedSource warns once that a PVC is not filled although its annotations
+// are those of a consumer: nothing else shows it, since it is bound to an empty
+// volume at once and its builds succeed.
+func (r *Reconciler) warnOfDroppedSource(s *scope) {
+	n := warning(populate.Unpopulated, "the PVC has the annotation %s of a consumer of a cache, and no dataSourceRef, so its volume is empty: create it again with a dataSourceRef that names a GoCache of this namespace. "+
+		"The API server removes the whole reference if dataSourceRef.namespace is set and the feature CrossNamespaceVolumeDataSource is off", annotationOfConsumer(s.claim))
+	n.once = true
+	if r.reported.first(s.claim, n, s.now) {
+		r.record(s.claim, n)
+		unpopulatedPVCs.WithLabelValues(s.claim.Namespace).Inc()
+	}
+}
+
 func (r *Reconciler) record(claim *corev1.PersistentVolumeClaim, n *notice) {
 	r.Events.Eventf(claim, nil, n.kind, n.reason, "Populate", "%s", n.text)
 	event.Count(claim, n.kind, n.reason)

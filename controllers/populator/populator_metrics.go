@@ -31,7 +31,7 @@ var (
 	// volume that holds none. Each PVC is counted once in a process's life.
 	unpopulatedPVCs = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "gocache_unpopulated_pvcs_total",
-		Help: "PVCs that name a cache as their source and were bound to a volume that was not cloned from it.",
+		Help: "PVCs that name a cache as their source and were bound to a volume that was not cloned from it, or whose annotations are those of a consumer and that name no source.",
 	}, []string{"namespace"})
 	clones = prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name: "gocache_clone_duration_seconds", Help: "Time from the request for a clone to the CSI driver until its volume was given to the consumer's PVC, by kind of the source.",

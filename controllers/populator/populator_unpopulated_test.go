@@ -2,10 +2,12 @@ package populator
 
 import (
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"gocache.dev/operator/api/v1alpha1"
@@ -42,6 +44,46 @@ func TestPVCBoundToAnotherVolumeIsReportedAndCounted(t *testing.T) {
 	}
 	if w.intermediateOf(claim) != nil {
 		t.Error("an intermediate PVC was made for a PVC that has its volume")
+	}
+}
+
+// TestDroppedSourceIsReported holds that a PVC whose annotations are those of a
+// consumer, and whose source the API server has removed, since it names a namespace,
+// is reported and counted once; and that a PVC without these annotations, one that
+// names another source, and one that is being deleted are left alone.
+func TestDroppedSourceIsReported(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	ofConsumer := func(c *corev1.PersistentVolumeClaim) {
+		c.Annotations = map[string]string{v1alpha1.MountPathAnnotation: "/gocache"}
+	}
+	elsewhere := func(c *corev1.PersistentVolumeClaim) { c.Spec.DataSourceRef.Namespace = ptr.To("other") }
+	dropped := w.claim("dropped", v1alpha1.GoCacheKind, "ci", ofConsumer, elsewhere)
+	if dropped.Spec.DataSourceRef != nil {
+		t.Fatalf("the API server keeps %+v", dropped.Spec.DataSourceRef)
+	}
+	w.claim("own", v1alpha1.GoCacheKind, "ci", elsewhere)
+	w.claim("cloned", v1alpha1.GoCacheKind, "ci", ofConsumer, func(c *corev1.PersistentVolumeClaim) {
+		c.Spec.DataSourceRef = &corev1.TypedObjectReference{Kind: "PersistentVolumeClaim", Name: "own"}
+	})
+	deleted := w.claim("deleted", v1alpha1.GoCacheKind, "ci", ofConsumer, elsewhere, func(c *corev1.PersistentVolumeClaim) {
+		c.Finalizers = []string{"example.com/wait"}
+	})
+	w.must(server.Client.Delete(t.Context(), deleted))
+	for range 3 {
+		for _, name := range []string{"dropped", "own", "cloned", "deleted"} {
+			w.pass(name)
+		}
+		w.now = w.now.Add(2 * time.Hour)
+	}
+	w.once("Warning Unpopulated", "dataSourceRef.namespace", v1alpha1.MountPathAnnotation)
+	if got := w.counted(); got != 1 {
+		t.Errorf("counted %v times, want once", got)
+	}
+	for name, want := range map[string]bool{"dropped": true, "own": false, "cloned": false} {
+		if got := concerns(w.get(name)); got != want {
+			t.Errorf("%s wakes the controller: %v", name, got)
+		}
 	}
 }
 
