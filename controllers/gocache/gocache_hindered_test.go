@@ -84,6 +84,30 @@ func TestCorrectedSpec(t *testing.T) {
 	}
 }
 
+// TestCorrectedImage holds that a warm-up whose image cannot be pulled is replaced as
+// soon as another one is named, and that its condition has the error until then.
+func TestCorrectedImage(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	ending := w.ending
+	w.ending = nil
+	w.cluster.Stuck = &corev1.PodStatus{Phase: corev1.PodPending, ContainerStatuses: []corev1.ContainerStatus{{
+		Name: "agent", Image: "i", State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ImagePullBackOff", Message: "golang:1.26.88: not found"}},
+	}}}
+	w.cache(func(s *v1alpha1.GoCacheSpec) { s.Toolchain.Image = "registry.example.com/golang:1.26.88" })
+	w.settle()
+	stuck := get[batchv1.Job](w, "ci-writer")
+	w.wait(time.Minute)
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonWarmUpPending, "golang:1.26.88: not found")
+	w.cluster.Stuck, w.ending = nil, ending
+	w.edit(func(c *v1alpha1.GoCache) { c.Spec.Toolchain.Image = "registry.example.com/golang:1.26.8" })
+	w.settle()
+	w.condition(v1alpha1.WarmCondition, metav1.ConditionTrue, v1alpha1.ReasonWarmedUp, "")
+	if exists[batchv1.Job](w, "ci-writer") && get[batchv1.Job](w, "ci-writer").UID == stuck.UID {
+		t.Error("the Job is not replaced")
+	}
+}
+
 // TestInjectedContainer holds that the report of the agent ends a run although a
 // container that admission has added runs on.
 func TestInjectedContainer(t *testing.T) {

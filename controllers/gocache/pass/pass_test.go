@@ -1,6 +1,7 @@
 package pass
 
 import (
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -104,6 +105,23 @@ func TestPreviousEnd(t *testing.T) {
 		cache.Status.LatestVerifiedSnapshot = tt.offered
 		if got := o.PreviousEnd(cache).Sub(made); got != tt.want {
 			t.Errorf("%s: kept for %s, want %s", name, got, tt.want)
+		}
+	}
+}
+
+// TestPlatform holds that a cache is built for the platform of the manager where its
+// spec names none, as in a cluster of one architecture, and stays what it is when the
+// manager moves to a node of another one.
+func TestPlatform(t *testing.T) {
+	own := "linux/" + runtime.GOARCH
+	for name, tt := range map[string]struct{ spec, status, want string }{
+		"that of the manager": {"", "", own},
+		"that of the spec":    {"linux/riscv64", own, "linux/riscv64"},
+		"what it was":         {"", "linux/s390x", "linux/s390x"},
+	} {
+		cache := &v1alpha1.GoCache{Spec: v1alpha1.GoCacheSpec{Platform: tt.spec}, Status: v1alpha1.GoCacheStatus{Platform: tt.status}}
+		if got := Platform(cache); got != tt.want {
+			t.Errorf("%s: %s, want %s", name, got, tt.want)
 		}
 	}
 }
