@@ -3,6 +3,7 @@ package cachesnapshot
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -57,13 +58,21 @@ func TestNoSnapshotClass(t *testing.T) {
 			if tt.named != nil {
 				return
 			}
-			w.must(server.Client.Create(t.Context(), &snapshotv1.VolumeSnapshotClass{
+			class := &snapshotv1.VolumeSnapshotClass{
 				ObjectMeta: metav1.ObjectMeta{Name: strings.ReplaceAll(tt.driver, ".", "-"), Annotations: map[string]string{defaultClass: "true"}},
 				Driver:     tt.driver, DeletionPolicy: snapshotv1.VolumeSnapshotContentDelete,
-			}))
+			}
+			w.must(server.Client.Create(t.Context(), class))
+			own := ctrl.Request{NamespacedName: client.ObjectKeyFromObject(w.get())}
+			if !slices.Contains(w.reconciler.withoutCSISnapshot(t.Context(), class), own) {
+				t.Error("the class does not wake the snapshot that waits for it")
+			}
 			w.passes(1)
 			w.settle()
 			w.ready(v1alpha1.ReasonIntact, "intact")
+			if slices.Contains(w.reconciler.withoutCSISnapshot(t.Context(), class), own) {
+				t.Error("a class wakes a snapshot that has its own")
+			}
 		})
 	}
 }
