@@ -58,8 +58,10 @@ type scope struct {
 	volume       *corev1.PersistentVolume
 	// origin is the CacheSnapshot that was chosen.
 	origin *v1alpha1.CacheSnapshot
-	// snapshot is the VolumeSnapshot of the CacheSnapshot that was chosen.
-	snapshot string
+	// snapshot is the VolumeSnapshot of the CacheSnapshot that was chosen, and
+	// snapshotMade when it was created.
+	snapshot     string
+	snapshotMade metav1.Time
 	// verified is the content of that VolumeSnapshot, and pair what carries it into the
 	// namespace of the PVC, if that is another one.
 	verified *snapshotv1.VolumeSnapshotContent

@@ -2,6 +2,7 @@ package populator
 
 import (
 	"testing"
+	"time"
 
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -94,6 +95,30 @@ func TestForgedIntermediateIsNotHandedOver(t *testing.T) {
 	if w.get("data").Spec.VolumeName == clone {
 		t.Error("the volume of the forged one was handed over")
 	}
+}
+
+// TestOlderIntermediateIsNotHandedOver plays a user who makes the intermediate
+// PersistentVolumeClaim from a VolumeSnapshot that had the name before the
+// operator's own has it: its volume is a clone of other content.
+func TestOlderIntermediateIsNotHandedOver(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	claim := w.claim("data", v1alpha1.CacheSnapshotKind, "ci-1")
+	w.schedule("data", "n1")
+	forged := volume.IntermediatePVC{For: w.get("data"), From: "ci-1", Snapshot: "ci-1-csi", Node: "n1"}
+	w.must(forged.Create(t.Context(), server.Client, "mallory"))
+	w.must(w.cluster(t.Context()))
+	made := w.intermediateOf(claim)
+	if made.Spec.VolumeName == "" {
+		t.Fatal("the forged one has no volume")
+	}
+	time.Sleep(time.Until(made.CreationTimestamp.Add(1100 * time.Millisecond))) // timestamps have whole seconds
+	w.snapshot("ci-1", "ci", metav1.ConditionTrue)
+	w.settle("data")
+	if w.get("data").Spec.VolumeName == made.Spec.VolumeName {
+		t.Error("the volume of the forged one was handed over")
+	}
+	w.populated("data", "ci-1")
 }
 
 // neverHandedOver holds that a PVC got no volume.

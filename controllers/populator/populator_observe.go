@@ -8,6 +8,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
 	"gocache.dev/operator/api/v1alpha1"
@@ -164,7 +165,7 @@ func (r *Reconciler) observeSource(ctx context.Context, s *scope, share *populat
 		source.Snapshot = ref.Name
 	}
 	err := r.observeSnapshot(ctx, s, s.claim.Namespace, source.Snapshot, of, &source)
-	source.Same = source.Same && clonedFrom(s.intermediate, s.snapshot)
+	source.Same = source.Same && clonedFrom(s.intermediate, s.snapshot, s.snapshotMade)
 	return source, err
 }
 
@@ -206,7 +207,10 @@ func (r *Reconciler) observeShared(ctx context.Context, s *scope, cache *v1alpha
 	share.Complete = known && s.pair.Complete(x)
 	share.Ready = known && s.pair.Ready(x)
 	s.snapshot = sharing.SnapshotName(s.claim.UID)
-	source.Same = source.Same && share.Complete && clonedFrom(s.intermediate, s.snapshot)
+	if s.pair.Snapshot != nil {
+		s.snapshotMade = s.pair.Snapshot.CreationTimestamp
+	}
+	source.Same = source.Same && share.Complete && clonedFrom(s.intermediate, s.snapshot, s.snapshotMade)
 	return source, nil
 }
 
@@ -276,7 +280,7 @@ func (r *Reconciler) observeCSISnapshot(ctx context.Context, s *scope, c *v1alph
 	}
 	csi := volume.State(c, csiSnapshot, content)
 	if source.Same = volume.Pinned(c.Status, csiSnapshot, content); source.Same {
-		s.verified = content
+		s.verified, s.snapshotMade = content, csiSnapshot.CreationTimestamp
 	}
 	if csi != snapshot.CSIReady {
 		return csi, nil
@@ -293,9 +297,11 @@ func (r *Reconciler) observeCSISnapshot(ctx context.Context, s *scope, c *v1alph
 }
 
 // clonedFrom reports whether an intermediate PVC, if there is one, is made from a VolumeSnapshot.
-// An intermediate PVC of another owner may name another one.
-func clonedFrom(intermediate *corev1.PersistentVolumeClaim, snapshot string) bool {
-	return intermediate == nil || intermediate.Spec.DataSource != nil && intermediate.Spec.DataSource.Name == snapshot
+// One of another client may name another one, or be older: then it is a clone of an
+// earlier VolumeSnapshot of the name.
+func clonedFrom(intermediate *corev1.PersistentVolumeClaim, snapshot string, made metav1.Time) bool {
+	return intermediate == nil ||
+		intermediate.Spec.DataSource != nil && intermediate.Spec.DataSource.Name == snapshot && !intermediate.CreationTimestamp.Before(&made)
 }
 
 // +kubebuilder:rbac:groups=storage.k8s.io,resources=storageclasses,verbs=get
