@@ -79,6 +79,16 @@ crash-random: ## Kill the manager CRASH_ROUNDS times at random moments of every 
 	$(PREREQUISITES) e2e
 	CRASH_ROUNDS=$(CRASH_ROUNDS) CRASH_SEED=$(CRASH_SEED) go test -v -count=1 -timeout 60m -run '^TestRandomKills$$' ./test/e2e
 
+# How many nodes test-nodes starts, 3 to 5.
+NODES ?= 3
+# For how long it stops the API server.
+OUTAGE ?= 10m
+
+.PHONY: test-nodes
+test-nodes: ## Drain, freeze, disconnect and remove nodes of a cluster of NODES (real cluster, not a part of test)
+	$(PREREQUISITES) e2e
+	NODES=$(NODES) OUTAGE=$(OUTAGE) CLUSTER_NAME=gocache-nodes go test -v -count=1 -timeout 90m -run '^TestNodes$$' ./test/e2e
+
 # How long perf watches the operator at rest.
 PERF_REST ?= 10m
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strconv"
 	"sync"
 	"syscall"
 	"testing"
@@ -58,6 +59,14 @@ func run(m *testing.M) (code int) {
 	options := scenario.Options{Kind: os.Getenv("CLUSTER"), Name: clusterName}
 	if name := os.Getenv("CLUSTER_NAME"); name != "" {
 		options.Name = name
+	}
+	if text := os.Getenv(nodesVariable); text != "" {
+		nodes, err := strconv.Atoi(text)
+		if err != nil {
+			fmt.Fprintf(os.Stderr, "e2e: %s=%s: %v\n", nodesVariable, text, err)
+			return 1
+		}
+		options.Nodes = nodes
 	}
 	suite.ctx, suite.narrator = ctx, scenario.NewNarrator(os.Stdout)
 	defer func() {

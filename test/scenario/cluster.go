@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -48,6 +49,8 @@ type Options struct {
 	Kind string
 	// Name of a Local cluster, so that two live side by side.
 	Name string
+	// Nodes of a Local cluster; 0 is one.
+	Nodes int
 }
 
 // Cluster is a real cluster with the operator on it.
@@ -230,7 +233,11 @@ func (c *Cluster) startLocal(ctx context.Context) error {
 	if err := c.make(ctx, "devcluster"); err != nil {
 		return err
 	}
-	if err := c.run(ctx, nil, c.devcluster(), "--name", c.Name, "up"); err != nil {
+	up := []string{"--name", c.Name, "up"}
+	if c.Nodes > 0 {
+		up = append(up, "--nodes", strconv.Itoa(c.Nodes))
+	}
+	if err := c.run(ctx, nil, c.devcluster(), up...); err != nil {
 		return err
 	}
 	return c.readStatus(ctx)
@@ -420,6 +427,17 @@ func (c *Cluster) Fault(ctx context.Context, args ...string) error {
 
 func (c *Cluster) make(ctx context.Context, target string, variables ...string) error {
 	return c.run(ctx, nil, "make", append([]string{"-s", "-C", Root(), target}, variables...)...)
+}
+
+// Node lets something happen to a node of a Local cluster with several, such as a power
+// failure: the actions are those of devcluster node.
+func (c *Cluster) Node(ctx context.Context, node, action string) error {
+	return c.run(ctx, nil, c.devcluster(), "--name", c.Name, "node", node, action)
+}
+
+// Component stops, starts or restarts a component of a Local cluster.
+func (c *Cluster) Component(ctx context.Context, action, name string) error {
+	return c.run(ctx, nil, c.devcluster(), "--name", c.Name, "component", action, name)
 }
 
 // run runs a tool. Its output goes to the given buffer, or is shown when it

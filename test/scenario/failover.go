@@ -13,12 +13,13 @@ import (
 )
 
 // downloads runs real go commands with an empty module cache each, several at
-// once, a bounded number of times.
+// once: ROUNDS times, and for PERIOD seconds.
 const downloads = `
 set -u
+end=$(($(date +%s) + PERIOD))
 worker() {
   i=0
-  while [ $i -lt "$ROUNDS" ]; do
+  while [ $i -lt "$ROUNDS" ] || [ "$(date +%s)" -lt "$end" ]; do
     i=$((i+1)); d=$(mktemp -d)
     if out=$(GOMODCACHE=$d GOFLAGS=-modcacherw go mod download 2>&1); then echo "ok $1.$i"; else echo "FAILED $1.$i: $out"; fi
     rm -rf "$d"
@@ -46,20 +47,68 @@ func (s *Scenario) KillInstance(ctx context.Context, instance string) (Failover,
 	})
 }
 
+// downloadsName is the name of the Job that downloads.
+const downloadsName = "downloads"
+
+// workers is how many downloads run at once.
+const workers = 4
+
+// startDownloads starts the loop, and waits until its pod has begun.
+func (s *Scenario) startDownloads(ctx context.Context, rounds int, period time.Duration) (pod *corev1.Pod, err error) {
+	err = s.start(ctx, task{name: downloadsName, script: downloads, env: Cache + "-env", vars: map[string]string{
+		"ROUNDS": fmt.Sprint(rounds), "WORKERS": fmt.Sprint(workers), "PERIOD": fmt.Sprint(int(period.Seconds())),
+	}})
+	if err != nil {
+		return nil, err
+	}
+	return pod, Until(ctx, 2*time.Minute, "the downloads to begin", func(ctx context.Context) (_ bool, _ string, err error) {
+		pod, err = s.pod(ctx, downloadsName)
+		return pod != nil && pod.Status.Phase != corev1.PodPending, "the pod is pending", err
+	})
+}
+
+// add counts a line of the loop's output, and reports whether it is the last.
+func (f *Failover) add(line string) (done bool) {
+	switch {
+	case strings.HasPrefix(line, "ok "):
+		f.Commands++
+	case strings.HasPrefix(line, "FAILED "):
+		f.Commands++
+		f.Failed = append(f.Failed, line)
+	}
+	return line == "done"
+}
+
+// StartDownloads starts a loop of real go mod download that goes on for a period,
+// whether it can be watched or not. See [Scenario.FinishDownloads].
+func (s *Scenario) StartDownloads(ctx context.Context, period time.Duration) error {
+	_, err := s.startDownloads(ctx, 1, period)
+	return err
+}
+
+// FinishDownloads waits for the end of the loop, and returns what its commands saw.
+func (s *Scenario) FinishDownloads(ctx context.Context, limit time.Duration) (Failover, error) {
+	var result Failover
+	out, err := s.finish(ctx, downloadsName, limit)
+	if err != nil {
+		return result, err
+	}
+	done := false
+	for line := range strings.Lines(out) {
+		done = result.add(strings.TrimSpace(line)) || done
+	}
+	if !done {
+		return result, fmt.Errorf("the loop ended early: %d commands", result.Commands)
+	}
+	return result, nil
+}
+
 // UnderDownloads runs a loop of real go mod download, and lets something happen
 // once some have succeeded.
 func (s *Scenario) UnderDownloads(ctx context.Context, happen func(context.Context) error) (Failover, error) {
-	const workers, rounds = 4, 12
+	const rounds = 12
 	var result Failover
-	t := task{name: "downloads", script: downloads, env: Cache + "-env", vars: map[string]string{"ROUNDS": fmt.Sprint(rounds), "WORKERS": fmt.Sprint(workers)}}
-	if err := s.start(ctx, t); err != nil {
-		return result, err
-	}
-	var pod *corev1.Pod
-	err := Until(ctx, 2*time.Minute, "the downloads to begin", func(ctx context.Context) (_ bool, _ string, err error) {
-		pod, err = s.pod(ctx, t.name)
-		return pod != nil && pod.Status.Phase != corev1.PodPending, "the pod is pending", err
-	})
+	pod, err := s.startDownloads(ctx, rounds, 0)
 	if err != nil {
 		return result, err
 	}
@@ -73,16 +122,7 @@ func (s *Scenario) UnderDownloads(ctx context.Context, happen func(context.Conte
 	happened, done := false, false
 	lines := bufio.NewScanner(stream)
 	for lines.Scan() {
-		line := lines.Text()
-		switch {
-		case strings.HasPrefix(line, "ok "):
-			result.Commands++
-		case strings.HasPrefix(line, "FAILED "):
-			result.Commands++
-			result.Failed = append(result.Failed, line)
-		case line == "done":
-			done = true
-		}
+		done = result.add(lines.Text()) || done
 		if !happened && result.Commands == workers*2 {
 			happened, result.Before = true, result.Commands
 			if err := happen(ctx); err != nil {

@@ -33,7 +33,9 @@ type Scenario struct {
 	Namespace string
 	// Image of the samples' builders.
 	Image string
-	n     *Narrator
+	// TaskNode is where tasks run, such as go commands; empty: on any node.
+	TaskNode string
+	n        *Narrator
 }
 
 // get reads an object of the scenario.
@@ -171,6 +173,9 @@ func (s *Scenario) start(ctx context.Context, t task) error {
 				{Name: "tmp", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}},
 			},
 		}}},
+	}
+	if s.TaskNode != "" {
+		job.Spec.Template.Spec.NodeSelector = map[string]string{corev1.LabelHostname: s.TaskNode}
 	}
 	if err := s.Client.Create(ctx, job); err != nil {
 		return fmt.Errorf("start Job %s: %w", t.name, err)
