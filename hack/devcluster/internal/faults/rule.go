@@ -66,6 +66,17 @@ type Rule struct {
 	// Unsynced creates a snapshot without freezing the file system: what is not
 	// yet on disk is not in it, as when the power fails.
 	Unsynced bool `json:"unsynced,omitempty"`
+	// SizeUnknown makes a snapshot whose size is 0: the driver does not report one.
+	SizeUnknown bool `json:"sizeUnknown,omitempty"`
+	// SameSize refuses a copy that is to have another size than its source, as thin
+	// LVM does.
+	SameSize bool `json:"sameSize,omitempty"`
+	// Every limits the rate, as clouds do: of one source, one snapshot or copy is made
+	// in such a time. Others fail meanwhile.
+	Every Duration `json:"every,omitzero"`
+	// WhileCopied refuses to delete a snapshot as long as a volume that was made from
+	// it exists.
+	WhileCopied bool `json:"whileCopied,omitempty"`
 }
 
 // Set is the content of the file.
@@ -97,14 +108,23 @@ func (r Rule) Validate() error {
 	if r.Code != "" && r.Error == "" {
 		bad("code %s without an error message", r.Code)
 	}
-	if r.Delay < 0 || r.ReadyAfter < 0 || r.Times < 0 {
-		bad("delay, readyAfter and times must not be negative")
+	if r.Delay < 0 || r.ReadyAfter < 0 || r.Times < 0 || r.Every < 0 {
+		bad("delay, readyAfter, every and times must not be negative")
 	}
-	if r.Operation != Snapshot && (r.NotReady || r.ReadyAfter != 0 || r.Unsynced) {
-		bad("notReady, readyAfter and unsynced are for operation %s only", Snapshot)
+	if r.Operation != Snapshot && (r.NotReady || r.ReadyAfter != 0 || r.Unsynced || r.SizeUnknown) {
+		bad("notReady, readyAfter, unsynced and sizeUnknown are for operation %s only", Snapshot)
 	}
-	if r.Delay == 0 && r.Error == "" && !r.NotReady && r.ReadyAfter == 0 && !r.Unsynced {
-		bad("the rule for %q does nothing: want a delay, an error, notReady, readyAfter or unsynced", r.Operation)
+	if r.SameSize && r.Operation != Restore && r.Operation != Clone {
+		bad("sameSize is for the operations %s and %s only", Restore, Clone)
+	}
+	if r.Every != 0 && r.Operation != Restore && r.Operation != Clone && r.Operation != Snapshot {
+		bad("every is for the operations %s, %s and %s only", Restore, Clone, Snapshot)
+	}
+	if r.WhileCopied && r.Operation != DeleteSnapshot {
+		bad("whileCopied is for operation %s only", DeleteSnapshot)
+	}
+	if r == (Rule{Operation: r.Operation, Namespace: r.Namespace, Name: r.Name, Code: r.Code, Times: r.Times}) {
+		bad("the rule for %q does nothing: want a delay, an error, or another fault", r.Operation)
 	}
 	return errors.Join(errs...)
 }
@@ -190,6 +210,12 @@ func (r *Rule) setParameter(field, value string) (err error) {
 		err = r.ReadyAfter.UnmarshalText([]byte(value))
 	case "unsynced":
 		r.Unsynced, err = strconv.ParseBool(value)
+	case "sizeUnknown":
+		r.SizeUnknown, err = strconv.ParseBool(value)
+	case "sameSize":
+		r.SameSize, err = strconv.ParseBool(value)
+	case "every":
+		err = r.Every.UnmarshalText([]byte(value))
 	default:
 		err = errors.New("no such fault")
 	}

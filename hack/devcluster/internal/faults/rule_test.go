@@ -17,7 +17,11 @@ func TestParse(t *testing.T) {
 		want string
 	}{
 		"nothing":              {`{}`, ""},
-		"all that can be said": {`{"rules":[{"operation":"snapshot","namespace":"a*","name":"b","delay":"1s","error":"e","code":"Aborted","times":2,"notReady":true,"readyAfter":"1m","unsynced":true}]}`, ""},
+		"all that can be said": {`{"rules":[{"operation":"snapshot","namespace":"a*","name":"b","delay":"1s","error":"e","code":"Aborted","times":2,"notReady":true,"readyAfter":"1m","unsynced":true,"sizeUnknown":true,"every":"1s"}]}`, ""},
+		"of copies":            {`{"rules":[{"operation":"restore","sameSize":true},{"operation":"delete-snapshot","whileCopied":true}]}`, ""},
+		"no copy":              {`{"rules":[{"operation":"create","sameSize":true}]}`, "restore and clone only"},
+		"no source":            {`{"rules":[{"operation":"create","every":"1s"}]}`, "clone and snapshot only"},
+		"no snapshot":          {`{"rules":[{"operation":"delete","whileCopied":true}]}`, "delete-snapshot only"},
 		"unknown operation":    {`{"rules":[{"operation":"explode","delay":"1s"}]}`, `operation "explode": want one of create,`},
 		"misspelt field":       {`{"rules":[{"operation":"create","dealy":"1s"}]}`, "dealy"},
 		"no effect":            {`{"rules":[{"operation":"create"}]}`, "does nothing"},

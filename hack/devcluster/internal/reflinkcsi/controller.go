@@ -119,8 +119,8 @@ func supported(capabilities []*csi.VolumeCapability) error {
 func (d *Driver) create(ctx context.Context, req *csi.CreateVolumeRequest) error {
 	source, from, id := contentSource(req)
 	op := map[kind]faults.Operation{"": faults.Create, snapshots: faults.Restore, volumes: faults.Clone}[from]
-	_, err := d.faults.inject(ctx, call{
-		op: op, id: req.GetName(), parameters: req.GetParameters(),
+	rule, err := d.faults.inject(ctx, call{
+		op: op, id: req.GetName(), parameters: req.GetParameters(), source: source,
 		namespace: req.GetParameters()[claimNamespaceKey], name: req.GetParameters()[claimNameKey],
 	})
 	if err != nil {
@@ -141,7 +141,7 @@ func (d *Driver) create(ctx context.Context, req *csi.CreateVolumeRequest) error
 	if from == "" {
 		err = d.format(ctx, d.pool.image(volumes, r.ID), size)
 	} else {
-		err = d.copySource(from, id, &r)
+		err = d.copySource(from, id, &r, rule.SameSize)
 	}
 	if err != nil {
 		return err
@@ -155,10 +155,13 @@ func (d *Driver) create(ctx context.Context, req *csi.CreateVolumeRequest) error
 }
 
 // copySource copies a snapshot or a volume. The copy is never smaller.
-func (d *Driver) copySource(from kind, id string, r *record) error {
+func (d *Driver) copySource(from kind, id string, r *record, sameSize bool) error {
 	src, err := d.pool.load(from, id)
 	if err != nil {
 		return err
+	}
+	if sameSize && r.Bytes != src.Bytes {
+		return status.Errorf(codes.OutOfRange, "requested size %d does not match the size %d of the source", r.Bytes, src.Bytes)
 	}
 	r.Bytes, r.Formatted = max(r.Bytes, src.Bytes), src.Formatted
 	if from == snapshots {
@@ -200,17 +203,34 @@ func (d *Driver) DeleteVolume(ctx context.Context, req *csi.DeleteVolumeRequest)
 
 func (d *Driver) delete(ctx context.Context, op faults.Operation, k kind, id string) error {
 	return d.operations.do(ctx, path.Join(string(k), id), func(ctx context.Context) error {
-		if _, err := d.faults.inject(ctx, call{op: op, id: id}); err != nil {
+		rule, err := d.faults.inject(ctx, call{op: op, id: id})
+		if err != nil {
 			return err
 		}
 		d.changing.Lock()
 		defer d.changing.Unlock()
+		if rule.WhileCopied {
+			if err := d.uncopied(k, id); err != nil {
+				return err
+			}
+		}
 		if err := d.pool.remove(k, id); err != nil {
 			return err
 		}
 		d.log.Info("deleted", "kind", k, "id", id)
 		return nil
 	})
+}
+
+// uncopied returns an error while a volume that was made from an image exists.
+func (d *Driver) uncopied(k kind, id string) error {
+	all, err := d.pool.list(volumes)
+	for _, r := range all {
+		if r.Source == path.Join(string(k), id) {
+			return status.Errorf(codes.FailedPrecondition, "%s %q has dependent volume %q", k, id, r.ID)
+		}
+	}
+	return err
 }
 
 // ValidateVolumeCapabilities confirms what CreateVolume would have accepted.

@@ -301,6 +301,34 @@ func TestFaultsAreCountedAndClearedAtRunTime(t *testing.T) {
 	wantCode(t, take("s3"), codes.Internal)
 }
 
+// TestCopiesAsInClouds holds what clouds and thin LVM refuse: copies of another size, or too
+// many in a time, and the deletion of a snapshot that has copies.
+func TestCopiesAsInClouds(t *testing.T) {
+	t.Parallel()
+	d := newDriver(t)
+	create(t, d, volumeRequest("v", 32<<20, nil))
+	setFaults(t, d, `{"rules":[{"operation":"snapshot","sizeUnknown":true},{"operation":"restore","sameSize":true,"every":"1h"},{"operation":"delete-snapshot","whileCopied":true}]}`)
+	for _, name := range []string{"s", "other"} {
+		made, err := d.CreateSnapshot(t.Context(), &csi.CreateSnapshotRequest{Name: name, SourceVolumeId: "v"})
+		if err != nil || made.GetSnapshot().GetSizeBytes() != 0 {
+			t.Fatalf("got the size %d, %v", made.GetSnapshot().GetSizeBytes(), err)
+		}
+	}
+	create(t, d, volumeRequest("first", 32<<20, fromSnapshot("s")))
+	_, err := d.CreateVolume(t.Context(), volumeRequest("second", 32<<20, fromSnapshot("s")))
+	wantCode(t, err, codes.ResourceExhausted)
+	_, err = d.CreateVolume(t.Context(), volumeRequest("larger", 64<<20, fromSnapshot("other")))
+	wantCode(t, err, codes.OutOfRange)
+	_, err = d.DeleteSnapshot(t.Context(), &csi.DeleteSnapshotRequest{SnapshotId: "s"})
+	wantCode(t, err, codes.FailedPrecondition)
+	if _, err := d.DeleteVolume(t.Context(), &csi.DeleteVolumeRequest{VolumeId: "first"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err = d.DeleteSnapshot(t.Context(), &csi.DeleteSnapshotRequest{SnapshotId: "s"}); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestASnapshotIsHeldBackAsLongAsTheFaultStands(t *testing.T) {
 	t.Parallel()
 	d := newDriver(t)

@@ -26,6 +26,8 @@ type call struct {
 	op faults.Operation
 	// id is the volume or snapshot; namespace and name the object, where known.
 	id, namespace, name string
+	// source is what is copied, if anything is.
+	source string
 	// parameters are those of the class.
 	parameters map[string]string
 }
@@ -38,10 +40,12 @@ type injector struct {
 	// last is the set that used counts for: changing the file resets it.
 	last faults.Set
 	used map[string]int
+	// copied is when each source was copied last under a rule that limits the rate.
+	copied map[string]time.Time
 }
 
 func newInjector(file string) *injector {
-	return &injector{file: file, used: map[string]int{}}
+	return &injector{file: file, used: map[string]int{}, copied: map[string]time.Time{}}
 }
 
 // inject waits, and fails, according to the first matching rule, and returns the rule
@@ -61,7 +65,24 @@ func (i *injector) inject(ctx context.Context, c call) (faults.Rule, error) {
 	if rule.Error != "" {
 		return faults.Rule{}, status.Error(codeOf(rule.Code), rule.Error)
 	}
+	if wait := i.limited(c, time.Duration(rule.Every), time.Now()); wait > 0 {
+		return faults.Rule{}, status.Errorf(codes.ResourceExhausted, "operation rate exceeded for %s: the next one is possible in %s", c.source, wait)
+	}
 	return rule, nil
+}
+
+// limited is how long a source is not to be copied again; 0: it is copied now.
+func (i *injector) limited(c call, every time.Duration, now time.Time) time.Duration {
+	if every == 0 || c.source == "" {
+		return 0
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if last, ok := i.copied[c.source]; ok && now.Sub(last) < every {
+		return every - now.Sub(last)
+	}
+	i.copied[c.source] = now
+	return 0
 }
 
 // next finds the rule and counts its use.

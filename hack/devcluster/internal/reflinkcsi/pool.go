@@ -42,9 +42,10 @@ type record struct {
 	// Topology are the segments where it can be used; none means everywhere.
 	Topology map[string]string `json:"topology,omitempty"`
 	Created  time.Time         `json:"created"`
-	// NeverReady and ReadyAt are the faults that a snapshot was made under.
-	NeverReady bool      `json:"neverReady,omitempty"`
-	ReadyAt    time.Time `json:"readyAt,omitzero"`
+	// NeverReady, ReadyAt and SizeUnknown are the faults that a snapshot was made under.
+	NeverReady  bool      `json:"neverReady,omitempty"`
+	ReadyAt     time.Time `json:"readyAt,omitzero"`
+	SizeUnknown bool      `json:"sizeUnknown,omitempty"`
 }
 
 // pool is the folder that holds all images.

@@ -45,7 +45,7 @@ func (d *Driver) CreateSnapshot(ctx context.Context, req *csi.CreateSnapshotRequ
 func callOf(req *csi.CreateSnapshotRequest) call {
 	p := req.GetParameters()
 	return call{
-		op: faults.Snapshot, id: req.GetName(), parameters: p,
+		op: faults.Snapshot, id: req.GetName(), parameters: p, source: path.Join(string(volumes), req.GetSourceVolumeId()),
 		namespace: p[snapshotNamespaceKey], name: p[snapshotNameKey],
 	}
 }
@@ -65,7 +65,7 @@ func (d *Driver) snapshot(ctx context.Context, req *csi.CreateSnapshotRequest) e
 	if err := d.copyInUse(volume.ID, d.pool.image(snapshots, req.GetName()), volume.Bytes, rule.Unsynced); err != nil {
 		return err
 	}
-	r := record{ID: req.GetName(), Source: volume.ID, Bytes: volume.Bytes, Formatted: volume.Formatted, Topology: volume.Topology, Created: time.Now()}
+	r := record{ID: req.GetName(), Source: volume.ID, Bytes: volume.Bytes, Formatted: volume.Formatted, Topology: volume.Topology, Created: time.Now(), SizeUnknown: rule.SizeUnknown}
 	if rule.ReadyAfter > 0 {
 		r.ReadyAt = r.Created.Add(time.Duration(rule.ReadyAfter))
 	}
@@ -88,10 +88,14 @@ func (d *Driver) describe(r record, c call) (*csi.Snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
+	size := r.Bytes
+	if r.SizeUnknown {
+		size = 0
+	}
 	return &csi.Snapshot{
 		SnapshotId:     r.ID,
 		SourceVolumeId: r.Source,
-		SizeBytes:      r.Bytes,
+		SizeBytes:      size,
 		CreationTime:   timestamppb.New(r.Created),
 		ReadyToUse:     !held && !r.NeverReady && !time.Now().Before(r.ReadyAt),
 	}, nil
