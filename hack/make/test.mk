@@ -89,6 +89,11 @@ test-nodes: ## Drain, freeze, disconnect and remove nodes of a cluster of NODES 
 	$(PREREQUISITES) e2e
 	NODES=$(NODES) OUTAGE=$(OUTAGE) CLUSTER_NAME=gocache-nodes go test -v -count=1 -timeout 90m -run '^TestNodes$$' ./test/e2e
 
+.PHONY: test-storage
+test-storage: ## Let the storage limit sizes and rates as clouds and thin LVM do (real cluster, not a part of test)
+	$(PREREQUISITES) e2e
+	STORAGE=1 CLUSTER_NAME=gocache-storage go test -v -count=1 -timeout 40m -run '^TestStorage$$' ./test/e2e
+
 # How long perf watches the operator at rest.
 PERF_REST ?= 10m
 

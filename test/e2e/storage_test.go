@@ -1,0 +1,161 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"gocache.dev/operator/api/v1alpha1"
+)
+
+// storageVariable runs the tests with a storage that behaves as clouds and thin LVM do.
+// They take minutes, most of which are waits.
+const storageVariable = "STORAGE"
+
+// TestStorage has the driver restrict what clouds and thin LVM restrict: snapshots and PVCs
+// come into being all the same, later.
+func TestStorage(t *testing.T) {
+	if os.Getenv(storageVariable) == "" {
+		t.Skipf("%s is not set: this is run by 'make test-storage'", storageVariable)
+	}
+	s := onOwn(t, "storage")
+	_, err := s.Offered(s.ctx, "")
+	s.must(err)
+	for _, part := range []struct {
+		name string
+		run  func(*fixture)
+	}{
+		{"a snapshot is ready after minutes, of unknown size, and copied in its own size only", (*fixture).slowSnapshot},
+		{"a snapshot is copied once in 20 seconds", (*fixture).ratedCopies},
+		{"a volume is snapshotted once in 30 seconds", (*fixture).ratedSnapshots},
+		{"a snapshot with a copy is not deleted", (*fixture).copiedSnapshot},
+	} {
+		s.sub(part.name, part.run)
+	}
+}
+
+// fault adds a fault of the driver until the test ends.
+func (s *fixture) fault(operation string, flags ...string) {
+	s.Helper()
+	s.must(s.Fault(s.ctx, append([]string{"set", operation}, flags...)...))
+	s.Cleanup(func() { s.must(s.Fault(context.WithoutCancel(s.ctx), "clear", operation)) })
+}
+
+// slowSnapshot holds that a snapshot which the storage has not finished is waited for, and
+// that its copies are as large as the volume where the driver reports no size of it.
+func (s *fixture) slowSnapshot() {
+	s.fault("snapshot", "--ready-after", "100s", "--size-unknown")
+	s.fault("restore", "--same-size")
+	snap := s.snapshotObject("slow")
+	began := time.Now()
+	s.must(s.Client.Create(s.ctx, snap))
+	s.until(time.Minute, "the snapshot to be reported as not ready", func(ctx context.Context) (bool, string, error) {
+		err := s.Client.Get(ctx, client.ObjectKeyFromObject(snap), snap)
+		got := condition(snap.Status.Conditions, v1alpha1.SnapshotReadyCondition)
+		return snap.Status.VolumeSnapshotName != "" && got != "absent" && !strings.HasPrefix(got, "True"), got, err
+	})
+	s.Logf("meanwhile it is SnapshotReady=%s", condition(snap.Status.Conditions, v1alpha1.SnapshotReadyCondition))
+	s.until(5*time.Minute, "the snapshot to be Intact", func(ctx context.Context) (bool, string, error) {
+		err := s.Client.Get(ctx, client.ObjectKeyFromObject(snap), snap)
+		v := snap.Status.Verification
+		return v.Verdict == v1alpha1.VerdictIntact, fmt.Sprintf("%s after %d attempts, %s", v.Verdict, v.Attempts, v.Message), err
+	})
+	s.Logf("Intact after %s, attempt %d, restoreSize %s", since(began), snap.Status.Verification.Attempts, snap.Status.RestoreSize)
+	if n := snap.Status.Verification.Attempts; n != 1 {
+		s.Errorf("%d attempts, want one: nothing failed", n)
+	}
+	name := s.unique("sized")
+	s.must(s.ClaimFrom(s.ctx, name, v1alpha1.CacheSnapshotKind, snap.Name))
+	s.consume(name, name)
+	s.consumed(name, 2*time.Minute)
+	s.filled(name)
+	s.discard(name, name)
+}
+
+// ratedCopies holds that more PVCs than the storage copies at once are all populated.
+func (s *fixture) ratedCopies() {
+	const claims = 4
+	s.fault("restore", "--every", "20s", "--namespace", s.Namespace)
+	prefix := s.unique("rated")
+	began := time.Now()
+	var names []string
+	for i := range claims {
+		names = append(names, fmt.Sprintf("%s-%d", prefix, i))
+		s.must(s.Claim(s.ctx, names[i]))
+		s.consume(names[i], names[i])
+	}
+	for _, name := range names {
+		s.consumed(name, 6*time.Minute)
+	}
+	s.Logf("%d PVCs were populated %s after they were created", claims, since(began))
+	s.filled(names...)
+	for _, name := range names {
+		s.discard(name, name)
+	}
+}
+
+// ratedSnapshots holds that two snapshots which are due at once are both created.
+func (s *fixture) ratedSnapshots() {
+	s.fault("snapshot", "--every", "30s", "--namespace", s.Namespace)
+	began := time.Now()
+	var both []*v1alpha1.CacheSnapshot
+	for range 2 {
+		snap := s.snapshotObject("rated")
+		s.must(s.Client.Create(s.ctx, snap))
+		both = append(both, snap)
+	}
+	for _, snap := range both {
+		got := s.verdict(snap.Name, v1alpha1.VerdictIntact)
+		if n := got.Status.Verification.Attempts; n != 1 {
+			s.Errorf("%s has %d attempts, want one", snap.Name, n)
+		}
+		s.Logf("Intact %s after both were created", since(began))
+	}
+}
+
+// copiedSnapshot holds that a CacheSnapshot whose volumes the storage still needs is
+// deleted, and that its VolumeSnapshot goes once they are gone.
+func (s *fixture) copiedSnapshot() {
+	snap := s.snapshotObject("copied")
+	s.must(s.Client.Create(s.ctx, snap))
+	s.verdict(snap.Name, v1alpha1.VerdictIntact)
+	s.cleanedUp(snap.Name)
+	name := s.unique("copy")
+	s.must(s.ClaimFrom(s.ctx, name, v1alpha1.CacheSnapshotKind, snap.Name))
+	s.consume(name, name)
+	s.consumed(name, 2*time.Minute)
+	s.filled(name)
+	s.fault("delete-snapshot", "--while-copied")
+	s.get(snap.Name, snap)
+	s.must(s.Client.Delete(s.ctx, snap))
+	set := &snapshotv1.VolumeSnapshot{ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: snap.Status.VolumeSnapshotName}}
+	s.until(time.Minute, "the VolumeSnapshot to be deleted", func(ctx context.Context) (bool, string, error) {
+		err := s.Client.Get(ctx, client.ObjectKeyFromObject(set), set)
+		return apierrors.IsNotFound(err) || err == nil && set.DeletionTimestamp != nil, "it is not", client.IgnoreNotFound(err)
+	})
+	s.discard(name, name)
+	s.until(6*time.Minute, "the VolumeSnapshot and the CacheSnapshot to be gone", func(ctx context.Context) (bool, string, error) {
+		for _, o := range []client.Object{set, snap} {
+			if err := s.Client.Get(ctx, client.ObjectKeyFromObject(o), o); !apierrors.IsNotFound(err) {
+				return false, fmt.Sprintf("%T is there", o), err
+			}
+		}
+		return true, "", nil
+	})
+	// The cache goes on: its newest verified snapshot is another one.
+	_, err := s.Offered(s.ctx, "")
+	s.must(err)
+	other := s.unique("other")
+	s.must(s.Claim(s.ctx, other))
+	s.consume(other, other)
+	s.consumed(other, 2*time.Minute)
+	s.discard(other, other)
+}
