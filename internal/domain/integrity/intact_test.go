@@ -207,6 +207,67 @@ func TestDirectoryEntriesWithoutZip(t *testing.T) {
 	}
 }
 
+// TestOldTemporaryDirectory holds that a directory into which a go command before
+// 1.16 extracted a module when it was killed is no module: none reads it.
+func TestOldTemporaryDirectory(t *testing.T) {
+	tree := cachetree.New(t)
+	put(t, filepath.Join(tree.ModCache, "example.com/left@v1.0.0.tmp-123456789/left.go"), []byte("package left\n"))
+	v, err := integrity.Check(t.Context(), integrity.Options{ModCache: tree.ModCache, Now: time.Now(), Settle: time.Millisecond})
+	if err != nil || v.Verdict != integrity.Intact || v.Notes[integrity.Stray] != 1 {
+		t.Errorf("%s %v %v, %v", v.Verdict, v.Notes, v.Examples, err)
+	}
+}
+
+// TestMadeUpGoMod holds that the .mod of a version whose zip has no go.mod was
+// made up, and requires nothing.
+func TestMadeUpGoMod(t *testing.T) {
+	m := module.Version{Path: "example.com/odd", Version: "v1.0.0"}
+	const goMod = "module example.com/odd\n"
+	for altered, want := range map[string]integrity.Outcome{
+		"module example.com/odd // made up":            integrity.Intact,
+		goMod + "\ngo 1.21\n":                          integrity.Intact,
+		goMod + "\nrequire example.com/other v1.0.0\n": integrity.OutcomeCorrupt,
+		goMod + "\nrequire (\n":                        integrity.OutcomeCorrupt,
+	} {
+		tree := cachetree.New(t)
+		publish(t, tree, m, goMod, rawZip(t, zipFile{m.String() + "/odd.go", []byte("package odd\n")}))
+		put(t, filepath.Join(tree.ModCache, "cache/download/example.com/odd/@v/v1.0.0.mod"), []byte(altered))
+		put(t, filepath.Join(tree.Proxy, "example.com/odd/@v/v1.0.0.mod"), []byte(altered))
+		for where, o := range map[string]integrity.Options{"modules": {ModCache: tree.ModCache}, "store": {Store: tree.Proxy, Layout: "goproxy"}} {
+			o.Now, o.Settle = time.Now(), time.Millisecond
+			v, err := integrity.Check(t.Context(), o)
+			if err != nil || v.Verdict != want {
+				t.Errorf("%q, %s: %s %v, %v", altered, where, v.Verdict, v.Examples, err)
+			}
+		}
+	}
+}
+
+// TestModesOfExtractedFiles holds that root, which may read everything, finds what
+// no other user may read.
+func TestModesOfExtractedFiles(t *testing.T) {
+	m := module.Version{Path: "example.com/odd", Version: "v1.0.0"}
+	for path, mode := range map[string]os.FileMode{"odd.go": 0, "sub/sub.go": 0o200, "sub": 0o600} {
+		tree := cachetree.New(t)
+		at := m.String() + "/"
+		publish(t, tree, m, "module example.com/odd\n", rawZip(t, zipFile{at + "go.mod", []byte("module example.com/odd\n")},
+			zipFile{at + "odd.go", []byte("package odd\n")}, zipFile{at + "sub/sub.go", []byte("package sub\n")}))
+		file := filepath.Join(tree.ModCache, m.String(), path)
+		if err := os.Chmod(file, mode); err != nil {
+			t.Fatal(err)
+		}
+		full, incremental := verdicts(t, integrity.Options{ModCache: tree.ModCache}, manifest.Module)
+		for _, v := range []integrity.Verdict{full, incremental} {
+			if v.Verdict != integrity.OutcomeCorrupt || v.Findings[integrity.BadMode] != 1 {
+				t.Errorf("%s %04o: %s %v", path, mode, v.Verdict, v.Examples)
+			}
+		}
+		if err := os.Chmod(file, 0o755); err != nil { //nolint:gosec // to remove it
+			t.Fatal(err)
+		}
+	}
+}
+
 // TestEmptyGoModSum holds that a sum which an old go command recorded for the
 // go.mod of a module without its own is skipped, as the go command does
 // (emptyGoModHash in cmd/go/internal/modfetch).

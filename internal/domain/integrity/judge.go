@@ -218,6 +218,8 @@ func (j *judgement) judgeDir(want modcache.Sum, known bool) {
 	remove := j.at.Dir()
 	switch {
 	case !j.dir.present || isMachine(j.dir.err) || errors.Is(j.dir.err, fs.ErrNotExist):
+	case errors.Is(j.dir.err, tree.ErrBadMode):
+		j.add(BadMode, SeverityCorrupt, j.at.Dir(), j.dir.err.Error(), remove)
 	case j.dir.err != nil:
 		j.add(Corrupt, SeverityCorrupt, j.at.Dir(), j.dir.err.Error(), remove)
 	case !known && j.snapshot:

@@ -448,6 +448,8 @@ func (c *versionCheck) modFile(d *tree.Dir) {
 		c.add(Truncated, SeverityCorrupt, path, "contains NUL bytes", path)
 	case otherThanZip && modcache.TextSum(data) != c.goModLF:
 		c.add(Corrupt, SeverityCorrupt, path, "is not the go.mod of the zip", path)
+	case c.ev.zip.ok() && c.goMod == [sha256.Size]byte{} && !modcache.RequiresNothing(data):
+		c.add(Corrupt, SeverityCorrupt, path, "requires modules, and the zip has no go.mod", path)
 	case c.baselineMod(sum):
 		c.add(Corrupt, SeverityCorrupt, path, "differs from the manifest", path)
 	case len(trust) > 0:

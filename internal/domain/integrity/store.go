@@ -124,6 +124,7 @@ type storedVersion struct {
 	have    modcache.Files
 	goMod   [sha256.Size]byte // of the go.mod in the zip
 	goModLF [sha256.Size]byte // the same with LF line ends
+	zipRead bool
 	zipOK   bool
 }
 
@@ -233,7 +234,7 @@ func (c *storedVersion) zip() {
 		}
 	}
 	c.record.Zip, c.record.Raw, c.record.Size = sum.H1, sum.Raw, sum.Size
-	c.goMod, c.goModLF = sum.GoMod, sum.GoModText
+	c.goMod, c.goModLF, c.zipRead = sum.GoMod, sum.GoModText, true
 	c.judgeZip(sum, base, known)
 }
 
@@ -348,6 +349,8 @@ func (c *storedVersion) mod() {
 		c.add(Corrupt, SeverityCorrupt, p, "differs from the first version seen")
 	case otherThanZip && base.IsZero() && known == "" && modcache.TextSum(data) != c.goModLF:
 		c.add(Inconsistent, SeverityCorrupt, p, "is not the go.mod of the zip")
+	case c.zipRead && c.goMod == [sha256.Size]byte{} && base.IsZero() && known == "" && !modcache.RequiresNothing(data):
+		c.add(Inconsistent, SeverityCorrupt, p, "requires modules, and the zip has no go.mod")
 	default:
 		if _, err := modfile.ParseLax(p, data, nil); err != nil {
 			c.add(Malformed, SeverityCorrupt, p, err.Error())

@@ -137,7 +137,7 @@ func (h *Hasher) Dir(d *tree.Dir, m module.Version) (DirSum, error) {
 			return specialIsContent(err)
 		}
 		sum, n, err := h.File(&f)
-		if err = errors.Join(err, f.Close()); err != nil {
+		if err = errors.Join(err, legible(f.Path(), f.Info(), 0o444), f.Close()); err != nil {
 			return err
 		}
 		out.Read += n
@@ -249,6 +249,15 @@ func (h *Hasher) dropCopies() {
 	})
 }
 
+// legible is an error for a file or directory whose mode gives no user a right:
+// root uses it all the same.
+func legible(path string, info tree.Info, right uint32) error {
+	if uint32(info.Mode)&right == 0 {
+		return &fs.PathError{Op: "open", Path: path, Err: tree.ErrBadMode}
+	}
+	return nil
+}
+
 func specialIsContent(err error) error {
 	if errors.Is(err, tree.ErrNotRegular) {
 		return contentError{err}
@@ -287,7 +296,14 @@ func (h *Hasher) walkIn(d *tree.Dir, prefix string, files *int, fn func(d *tree.
 			if err != nil {
 				return err
 			}
-			return errors.Join(h.walkIn(sub, rel+"/", files, fn), sub.Close())
+			info, err := sub.Stat(".")
+			if err == nil {
+				err = legible(sub.Path(), info, 0o111)
+			}
+			if err == nil {
+				err = h.walkIn(sub, rel+"/", files, fn)
+			}
+			return errors.Join(err, sub.Close())
 		case tree.Regular:
 			if *files++; *files > maxFiles {
 				return badContent("holds more than %d files", maxFiles)
@@ -371,7 +387,7 @@ func (h *Hasher) compare(z *archive, d *tree.Dir, m module.Version, sum *ZipSum)
 		if err = errors.Join(err, f.Close()); err != nil {
 			return err
 		}
-		if !same {
+		if !same || legible(f.Path(), f.Info(), 0o444) != nil {
 			return errDeviates
 		}
 		return nil

@@ -322,6 +322,10 @@ func (s *scan) extracted(d *tree.Dir, prefix string) error {
 				s.remark(rel, RemarkStray, err.Error())
 				return nil
 			}
+			if m.Version != module.CanonicalVersion(m.Version) { // such as the temporary ones before Go 1.16
+				s.remark(rel, RemarkStray, "no module is extracted under this name")
+				return nil
+			}
 			s.Versions = append(s.Versions, Version{Version: m, Extracted: true})
 		default:
 			s.sub(d, e.Name, func(sub *tree.Dir) error { return s.extracted(sub, rel) })
