@@ -69,7 +69,7 @@ func SumGoMod(data []byte) Sum { return sumOne(sha256.Sum256(data)) }
 // RequiresNothing reports whether a go.mod can be one that was made up for a module
 // whose zip has none: the go command's (LegacyGoMod in
 // cmd/go/internal/modfetch/coderepo.go) has the module's path alone, that of
-// another server may have more, and none knows what to require.
+// another server may have more, and neither requires anything.
 func RequiresNothing(goMod []byte) bool {
 	file, err := modfile.ParseLax("go.mod", goMod, nil)
 	return err == nil && len(file.Require) == 0
