@@ -2,6 +2,7 @@ package volume
 
 import (
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -131,5 +132,14 @@ func TestCreateOn(t *testing.T) {
 	}
 	if err := CreateOn(t.Context(), broken(t, errBroken), nil, claim, "v", "test"); !errors.Is(err, errBroken) {
 		t.Errorf("the write fails: %v", err)
+	}
+	// An owner in another namespace would have the PVC collected at once.
+	elsewhere := &v1alpha1.GoCache{ObjectMeta: metav1.ObjectMeta{Namespace: "m", Name: "ci", UID: types.UID("owner-uid")}}
+	c := builder(t).Build()
+	if err := CreateOn(t.Context(), c, elsewhere, claim, "v", "test"); err == nil || !strings.Contains(err.Error(), "PVC n/ci") {
+		t.Errorf("an owner in another namespace: %v", err)
+	}
+	if err := c.Get(t.Context(), client.ObjectKey{Namespace: "n", Name: "ci"}, &corev1.PersistentVolumeClaim{}); !apierrors.IsNotFound(err) {
+		t.Errorf("it was created for an owner in another namespace: %v", err)
 	}
 }
