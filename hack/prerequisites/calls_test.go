@@ -29,7 +29,6 @@ var present = map[string]string{
 	"flock":          "util-linux, essential",
 	"tail":           "coreutils, essential",
 	"tar":            "essential",
-	"umount":         "comes with mount",
 	"ldd":            "libc-bin, essential",
 	"modprobe":       "comes with every kernel that has modules",
 	"/proc/self/exe": "the program itself",

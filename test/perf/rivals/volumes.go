@@ -105,16 +105,19 @@ func unmount(ctx context.Context, dir string) error {
 	// The kernel releases the loop device of a file, and so the file, a moment after
 	// the file system on it was unmounted.
 	for range 100 {
-		if err = command(ctx, "umount", dir); err == nil {
-			return nil
+		if err = unix.Unmount(dir, 0); !errors.Is(err, unix.EBUSY) {
+			break
 		}
 		select {
 		case <-ctx.Done():
-			return err
+			return ctx.Err()
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
-	return err
+	if err != nil {
+		return fmt.Errorf("unmount %s: %w", dir, err)
+	}
+	return nil
 }
 
 func isMounted(dir string) (bool, error) {
