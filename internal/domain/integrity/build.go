@@ -477,6 +477,9 @@ func (b *build) executable(w *worker, s *sight, dir *tree.Dir, id buildcache.ID)
 		}
 		s.entry.size = f.Size()
 		b.content(w, s, &f, id, dir.Path())
+		if info, err := dir.Stat("."); s.finding == nil && (f.Info().Mode&0o111 == 0 || err == nil && info.Mode&0o111 == 0) {
+			s.found(BadMode, SeverityCorrupt, dir.Path(), fmt.Sprintf("executable output of mode %04o in a directory of mode %04o: it cannot be run", f.Info().Mode, info.Mode))
+		}
 		return f.Close()
 	})
 	switch {

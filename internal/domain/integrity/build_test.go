@@ -1,6 +1,8 @@
 package integrity_test
 
 import (
+	"crypto/sha256"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -70,5 +72,43 @@ func TestBuildCacheRoot(t *testing.T) {
 		case want.class != "" && !want.note && (v.Findings[want.class] != 1 || noted > 0):
 			t.Errorf("%s: %s, findings %v, notes %v; want one finding %s", name, v.Verdict, v.Findings, v.Notes, want.class)
 		}
+	}
+}
+
+// TestModesOfExecutables holds that an executable output which no user can run is
+// found: the go command fails on it every time.
+func TestModesOfExecutables(t *testing.T) {
+	const content = "#!/bin/sh\n"
+	id := fmt.Sprintf("%x", sha256.Sum256([]byte(content)))
+	for name, c := range map[string]struct {
+		dir, file os.FileMode
+		want      integrity.Outcome
+	}{
+		"as made":                {0o755, 0o755, integrity.Intact},
+		"of another umask":       {0o700, 0o700, integrity.Intact},
+		"a file that is not run": {0o755, 0o644, integrity.OutcomeCorrupt},
+		"a closed output":        {0o644, 0o755, integrity.OutcomeCorrupt},
+	} {
+		t.Run(name, func(t *testing.T) {
+			root := t.TempDir()
+			dir := filepath.Join(root, id[:2], id+"-d")
+			put(t, filepath.Join(dir, "tool"), []byte(content))
+			for _, path := range []struct {
+				at   string
+				mode os.FileMode
+			}{{filepath.Join(dir, "tool"), c.file}, {dir, c.dir}} {
+				if err := os.Chmod(path.at, path.mode); err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() { _ = os.Chmod(path.at, 0o700) }) //nolint:gosec // to remove it
+			}
+			v, err := integrity.Check(t.Context(), integrity.Options{BuildCache: root, Now: time.Now(), Settle: time.Millisecond})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := v.Verdict; got != c.want && (os.Geteuid() == 0 || got == integrity.Intact) { // others cannot read it
+				t.Errorf("%s %v", got, v.Examples)
+			}
+		})
 	}
 }
