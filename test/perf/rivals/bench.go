@@ -287,7 +287,6 @@ func (b *bench) measure(ctx context.Context, round int, w way) ([]result, error)
 	if err != nil {
 		return nil, err
 	}
-	b.left = max(b.left, left)
 	var all []result
 	for _, name := range []string{w.name, w.again} {
 		if name == "" {
@@ -301,6 +300,7 @@ func (b *bench) measure(ctx context.Context, round int, w way) ([]result, error)
 		if err != nil {
 			return nil, err
 		}
+		r.Left = left
 		all = append(all, r)
 	}
 	return all, b.detach(ctx)
@@ -350,9 +350,4 @@ func loadAverage() (float64, error) {
 	}
 	first, _, _ := strings.Cut(string(data), " ")
 	return strconv.ParseFloat(first, 64)
-}
-
-// describe is what the preparation has measured.
-func (b *bench) describe() string {
-	return b.report.String() + fmt.Sprintf("at most %s of the dropped image were still in memory\n\n", mebibytes(b.left))
 }

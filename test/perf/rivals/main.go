@@ -103,8 +103,7 @@ func run(ctx context.Context) error {
 			fmt.Fprintf(os.Stderr, "round %d, %s: first result after %.2f s (load %.1f)\n", round, w.name, r[0].First.Seconds(), r[0].Load)
 		}
 	}
-	fmt.Print(b.describe())
-	fmt.Print(table(results))
+	fmt.Printf("%s\n%s", b.report.String(), table(results))
 	return nil
 }
 

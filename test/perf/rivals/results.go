@@ -29,6 +29,8 @@ type result struct {
 	Received int64 `json:"received"`
 	Sent     int64 `json:"sent"`
 	Read     int64 `json:"read"`
+	// Left is how much of the image was in memory after it was dropped, in bytes.
+	Left int64 `json:"left"`
 	// Load is the load average of a minute when the run began.
 	Load float64 `json:"load"`
 }
@@ -110,8 +112,8 @@ func table(results []result) string {
 			size(func(r result) int64 { return r.Received }), size(func(r result) int64 { return r.Sent }), size(func(r result) int64 { return r.Read }),
 			ratio(first(wayNothing), first(way)), ratio(first(wayArchive), first(way)))
 	}
-	lowest, highest := loads(results)
-	fmt.Fprintf(&text, "\nload average when a run began: %.1f to %.1f\n", lowest, highest)
+	lowest, highest, left := loads(results)
+	fmt.Fprintf(&text, "\nload average when a run began: %.1f to %.1f; of the image in memory after it was dropped: at most %s\n", lowest, highest, mebibytes(left))
 	return text.String()
 }
 
@@ -124,14 +126,15 @@ func spread(all []result) string {
 	return fmt.Sprintf("%.2f to %.2f", slices.Min(values).Seconds(), slices.Max(values).Seconds())
 }
 
-func loads(all []result) (lowest, highest float64) {
+// loads are the lowest and the highest load, and the most that was still in memory.
+func loads(all []result) (lowest, highest float64, left int64) {
 	for i, r := range all {
 		if i == 0 {
 			lowest = r.Load
 		}
-		lowest, highest = min(lowest, r.Load), max(highest, r.Load)
+		lowest, highest, left = min(lowest, r.Load), max(highest, r.Load), max(left, r.Left)
 	}
-	return lowest, highest
+	return lowest, highest, left
 }
 
 func ratio(a, b float64) string {

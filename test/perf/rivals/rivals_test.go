@@ -63,7 +63,7 @@ func TestTable(t *testing.T) {
 	var all []result
 	for i := range 3 {
 		all = append(all,
-			result{Round: i, Way: wayClone, First: time.Duration(i+1) * time.Second, Read: 3 << 20, Load: float64(i)},
+			result{Round: i, Way: wayClone, First: time.Duration(i+1) * time.Second, Read: 3 << 20, Load: float64(i), Left: int64(i) << 20},
 			result{Round: i, Way: wayNothing, First: 40 * time.Second, Received: 1 << 20},
 			result{Round: i, Way: wayArchive, First: 8 * time.Second},
 		)
@@ -79,7 +79,7 @@ func TestTable(t *testing.T) {
 			t.Errorf("row %d of\n%s\nwant %s", i, text, want)
 		}
 	}
-	if !strings.Contains(text, "load average when a run began: 0.0 to 2.0") {
+	if !strings.Contains(text, "load average when a run began: 0.0 to 2.0; of the image in memory after it was dropped: at most 2.0 MiB\n") {
 		t.Error(text)
 	}
 	if without := table(all[:1]); strings.Contains(without, "nothing |") || !strings.Contains(without, "| – | – |") {
