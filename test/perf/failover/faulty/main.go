@@ -322,6 +322,9 @@ func persistently(remove func() error) (err error) {
 // empty removes all that the store holds, but not what marks it as one.
 func (f *faulty) empty() error {
 	entries, err := os.ReadDir(f.store)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // the server makes it when it starts
+	}
 	for _, e := range entries {
 		if !strings.HasPrefix(e.Name(), ".") {
 			err = errors.Join(err, os.RemoveAll(filepath.Join(f.store, e.Name())))
