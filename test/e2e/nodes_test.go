@@ -279,8 +279,7 @@ func (s *fixture) drainedAtOnce() {
 	s.whileCordoned(nodes[0], func() { // an instance on each of the others
 		for _, name := range []string{"blue", "green"} {
 			if s.instanceNode(name) == nodes[0] {
-				s.must(s.Client.Delete(s.ctx, &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: scenario.Proxy + "-" + name + "-0"}}))
-				s.proxyUntil(time.Minute, name+" to be noticed as away", func(p *v1alpha1.ModProxy) bool { return !instance(p, name).Healthy })
+				s.moveInstance(name)
 			}
 		}
 		s.balanced(4 * time.Minute)
@@ -312,6 +311,24 @@ func (s *fixture) drainedAtOnce() {
 	}
 	s.balanced(4 * time.Minute)
 	s.nothingCorrupt()
+}
+
+// moveInstance deletes the pod of an instance, and waits for the next one to be ready.
+func (s *fixture) moveInstance(name string) {
+	s.Helper()
+	var old, pod corev1.Pod
+	s.get(scenario.Proxy+"-"+name+"-0", &old)
+	s.must(s.Client.Delete(s.ctx, &old))
+	s.until(2*time.Minute, "another pod of "+name, func(ctx context.Context) (bool, string, error) {
+		err := s.Client.Get(ctx, client.ObjectKeyFromObject(&old), &pod)
+		return err == nil && pod.UID != old.UID && isReady(&pod), string(pod.Status.Phase), client.IgnoreNotFound(err)
+	})
+}
+
+func isReady(p *corev1.Pod) bool {
+	return slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool {
+		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
+	})
 }
 
 func (s *fixture) nothingCorrupt() {
@@ -549,10 +566,7 @@ func (s *fixture) manager(other string) *corev1.Pod {
 		err := s.Client.List(ctx, &pods, client.InNamespace(d.Namespace), client.MatchingLabels(d.Spec.Selector.MatchLabels))
 		for i := range pods.Items {
 			p := &pods.Items[i]
-			ready := slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool {
-				return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
-			})
-			if p.Name != other && ready && p.DeletionTimestamp == nil {
+			if p.Name != other && isReady(p) && p.DeletionTimestamp == nil {
 				found = *p
 				return true, "", err
 			}
