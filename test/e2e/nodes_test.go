@@ -501,7 +501,7 @@ func (s *fixture) managerDisconnected() {
 // compared with what the API server has.
 func (s *fixture) unchanged() {
 	s.Helper()
-	last, since := "", time.Now()
+	last, began := "", time.Now()
 	s.until(5*time.Minute, "nothing to change any more", func(ctx context.Context) (bool, string, error) {
 		now := ""
 		for _, list := range []client.ObjectList{
@@ -520,9 +520,9 @@ func (s *fixture) unchanged() {
 			}
 		}
 		if now != last {
-			last, since = now, time.Now()
+			last, began = now, time.Now()
 		}
-		return time.Since(since) > 5*time.Second, last, nil
+		return time.Since(began) > 5*time.Second, last, nil
 	})
 }
 
@@ -553,9 +553,9 @@ func (s *fixture) controlPlaneGone() {
 	}
 	s.must(s.Component(s.ctx, "start", server))
 	back := time.Now()
-	s.until(2*time.Minute, "the API server", func(ctx context.Context) (bool, string, error) {
+	s.until(2*time.Minute, "the API server", func(context.Context) (bool, string, error) {
 		_, err := s.Set.Discovery().ServerVersion()
-		return err == nil, fmt.Sprint(err), nil //nolint:nilerr // it is away
+		return err == nil, fmt.Sprint(err), nil
 	})
 	for _, node := range s.nodes() {
 		s.nodeReady(node, corev1.ConditionTrue)
