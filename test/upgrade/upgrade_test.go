@@ -150,7 +150,7 @@ func begin(ctx context.Context, t *testing.T, releases ...release) (*site, *scen
 		options.Name = name
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), cleanUpTime)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTime)
 		defer cancel()
 		if err := scenario.Remove(ctx, options, n, namespace); err != nil {
 			t.Error(err)
