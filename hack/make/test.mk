@@ -111,10 +111,31 @@ bench-operator: ## Measure a manager with 1,000 caches at rest, and one among ho
 	@assets=$${KUBEBUILDER_ASSETS:-$$($(MAKE) -s kubebuilder-assets)}; \
 	KUBEBUILDER_ASSETS=$$assets go test -v -count=1 -timeout 60m ./test/perf/fleet
 
+# The image of the Prometheus that end-to-end tests run in the local cluster.
+PROMETHEUS_IMAGE ?= gocache.dev/prometheus:test
+
+.PHONY: prometheus-image
+prometheus-image: $(PROMETHEUS) devcluster
+	@mkdir -p dist
+	@$(DEVCLUSTER) image binaries --ref $(PROMETHEUS_IMAGE) --entrypoint /prometheus -o $(CURDIR)/dist/prometheus.tar $(PROMETHEUS)=/prometheus >/dev/null
+
 .PHONY: test-e2e
 test-e2e: ## Run the stories on a real cluster (CLUSTER=local, kind or current)
 	$(PREREQUISITES) e2e
 	go test -v -count=1 -parallel $(E2E_PARALLEL) -timeout $(E2E_TIMEOUT) ./test/e2e/...
+
+# The tests of what a person sees, and those that provoke an alert.
+OBSERVED_TESTS := TestMetrics|TestPlugin|TestPluginRequests|TestMaintenance|TestPoisonedStore|TestKilledInstance
+
+.PHONY: test-observed
+test-observed: ## Let alerts fire in a real Prometheus, built the first time, and run each command of the plugin (real cluster)
+	$(PREREQUISITES) e2e
+	OBSERVED=1 go test -v -count=1 -parallel $(E2E_PARALLEL) -timeout $(E2E_TIMEOUT) -run '^($(OBSERVED_TESTS))$$' ./test/e2e
+
+# What the end-to-end tests configure Prometheus with: it takes minutes to compile.
+.PHONY: test-monitors
+test-monitors: ## Compare hack/monitoring/testdata with what the Prometheus operator makes of config/prometheus
+	cd hack/monitoring/operator && go vet ./... && go test -count=1 -timeout $(TEST_TIMEOUT) ./...
 
 ##@ Demo
 
@@ -122,6 +143,12 @@ test-e2e: ## Run the stories on a real cluster (CLUSTER=local, kind or current)
 demo: ## Start a real cluster here and show the operator on it, after installing what is missing (CLUSTER=local, kind or current)
 	$(PREREQUISITES) demo
 	go run ./hack/demo up
+
+# What the pictures show is what the commands print there and then.
+.PHONY: recordings
+recordings: $(FREEZE) ## Play the demo under Prometheus, and draw what the plugin prints and the dashboard shows into docs/recordings
+	$(PREREQUISITES) demo
+	go run ./hack/demo record $(FREEZE)
 
 .PHONY: demo-down
 demo-down: ## Remove everything that demo has made

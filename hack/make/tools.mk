@@ -7,11 +7,17 @@ CONTROLLER_GEN_VERSION := v0.23.0
 GOLANGCI_LINT_VERSION := v2.15.0
 D2_VERSION := v0.7.1
 HELM_VERSION := v3.22.0
+FREEZE_VERSION := v0.2.2
+
+# Prometheus is the one whose engine tests the alerts; hack/monitoring/go.mod names it.
+PROMETHEUS_VERSION := $(shell sed -n 's|.*github.com/prometheus/prometheus \(v[0-9.]*\).*|\1|p' $(CURDIR)/hack/monitoring/go.mod)
 
 CONTROLLER_GEN := $(BIN)/controller-gen-$(CONTROLLER_GEN_VERSION)
 GOLANGCI_LINT := $(BIN)/golangci-lint-$(GOLANGCI_LINT_VERSION)
 D2 := $(BIN)/d2-$(D2_VERSION)
 HELM := $(BIN)/helm-$(HELM_VERSION)
+FREEZE := $(BIN)/freeze-$(FREEZE_VERSION)
+PROMETHEUS := $(BIN)/prometheus-$(PROMETHEUS_VERSION)
 
 # install PACKAGE VERSION FILE: go install into a directory of its own, then
 # one rename, so that an interrupted build leaves no half-written tool.
@@ -33,3 +39,13 @@ $(D2):
 
 $(HELM):
 	$(call install,helm.sh/helm/v3/cmd/helm,$(HELM_VERSION),$@)
+
+$(FREEZE):
+	$(call install,github.com/charmbracelet/freeze,$(FREEZE_VERSION),$@)
+
+# Of all that Prometheus can find targets by, Kubernetes alone, and no user interface.
+$(PROMETHEUS):
+	@echo "Building $(notdir $@) once; this takes a while."
+	@mkdir -p $(BIN)
+	@cd hack/monitoring && CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -tags remove_all_sd,enable_kubernetes_sd -o $@.new \
+	  github.com/prometheus/prometheus/cmd/prometheus && mv $@.new $@

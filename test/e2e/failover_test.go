@@ -29,6 +29,7 @@ func TestKilledInstance(t *testing.T) {
 	s := onFull(t)
 	s.patchProxy(briskProbes)
 	s.balanced(2 * time.Minute)
+	alerts := s.monitored()
 
 	clients, err := s.UnderDownloads(s.ctx, func(ctx context.Context) error {
 		if err := s.forbidPods(ctx); err != nil {
@@ -60,6 +61,7 @@ func TestKilledInstance(t *testing.T) {
 		s.Errorf("the dead instance fails probes %v, convicted %v", blue.FailingProbes, blue.Quarantined)
 	}
 
+	s.alerted(alerts, "GocacheInstanceUnhealthy", map[string]string{"name": scenario.Proxy, "instance": "blue"})
 	s.must(s.allowPods(s.ctx))
 	began := time.Now()
 	s.balanced(4 * time.Minute)

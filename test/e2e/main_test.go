@@ -35,6 +35,8 @@ var suite struct {
 	cluster  *scenario.Cluster
 	// full and small are begun once.
 	full, small func() (*scenario.Scenario, error)
+	// prometheus is started by the first test that asks it.
+	prometheus func() (*scenario.Prometheus, error)
 }
 
 func TestMain(m *testing.M) {
@@ -94,6 +96,9 @@ func prepare(options scenario.Options) (err error) {
 	suite.small = sync.OnceValues(func() (*scenario.Scenario, error) {
 		return suite.cluster.BeginSmall(suite.ctx, smallNamespace, suite.narrator)
 	})
+	suite.prometheus = sync.OnceValues(func() (*scenario.Prometheus, error) {
+		return suite.cluster.StartPrometheus(suite.ctx)
+	})
 	if os.Getenv(roundsVariable) != "" {
 		return nil // that test has a cache of its own
 	}
@@ -111,7 +116,7 @@ func remove(options scenario.Options) error {
 	suite.narrator.Print("Removing what was made")
 	ctx, cancel := context.WithTimeout(context.Background(), cleanUpTime)
 	defer cancel()
-	return scenario.Remove(ctx, options, suite.narrator, fullNamespace, smallNamespace)
+	return scenario.Remove(ctx, options, suite.narrator, fullNamespace, smallNamespace, scenario.MonitoringNamespace)
 }
 
 // timeLimit is the -timeout of go test.

@@ -81,11 +81,13 @@ func growth(s *fixture) {
 // and a snapshot, so that no hash is wrong: the snapshot is Corrupt, and the next
 // warm-up removes what the pod left.
 func forgery(s *fixture) {
+	alerts := s.monitored()
 	file, err := s.Forge(s.ctx)
 	s.must(err)
 	s.must(s.Client.Delete(s.ctx, &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: "forge"}}, client.PropagationPolicy(metav1.DeletePropagationBackground)))
 	forged, err := s.Snapshot(s.ctx, "forged")
 	s.must(err)
+	s.alerted(alerts, "GocacheSnapshotCorrupt", map[string]string{"name": forged.Name})
 	v := forged.Status.Verification
 	for _, path := range []string{file, "cache/vcs"} {
 		if !slices.ContainsFunc(v.Examples, func(e v1alpha1.FindingExample) bool { return strings.Contains(e.Path, path) }) {
@@ -114,6 +116,7 @@ func rot(s *fixture) {
 	}
 	s.Logf("failure report on a rotten cache answered after %s: %s", since(began), answer.Message)
 	cache := s.intact("False " + v1alpha1.ReasonCorrupt)
+	s.alerted(s.monitored(), "GocacheCacheCorrupt", map[string]string{"name": cache.Name})
 	name := strings.TrimPrefix(file, "build/")
 	for _, kind := range []string{v1alpha1.IntactCondition, v1alpha1.ReadyCondition, v1alpha1.StalledCondition} {
 		if c := meta.FindStatusCondition(cache.Status.Conditions, kind); c == nil || !strings.Contains(c.Message, name) {

@@ -42,6 +42,7 @@ func TestPoisonedStore(t *testing.T) {
 	proxy := s.proxyUntil(3*time.Minute, "blue to serve and green to stand by", func(p *v1alpha1.ModProxy) bool {
 		return p.Status.Healthy == "2/2" && p.Status.Serving == "blue" && settled(p)
 	})
+	alerts := s.monitored()
 	clients, err := s.Clients(s.ctx, 2, proxy.Status.GOPROXY)
 	s.must(err)
 	s.until(time.Minute, "downloads to fill the store", func(context.Context) (bool, string, error) {
@@ -49,7 +50,10 @@ func TestPoisonedStore(t *testing.T) {
 		return n >= 4, fmt.Sprintf("%d commands", n), nil
 	})
 
-	s.sub("standby, without a snapshot", func(s *fixture) { poisoned(s, clients, "green", "") })
+	s.sub("standby, without a snapshot", func(s *fixture) {
+		poisoned(s, clients, "green", "")
+		s.alerted(alerts, "GocacheInstanceQuarantined", map[string]string{"name": scenario.Proxy, "instance": "green"})
+	})
 	s.sub("primary, with a snapshot", func(s *fixture) {
 		s.request(v1alpha1.RequestSnapshot)
 		proxy := s.proxyUntil(2*time.Minute, "a verified snapshot of blue", func(p *v1alpha1.ModProxy) bool {
