@@ -2,6 +2,7 @@
 //
 //	demo up     start the cluster, deploy the operator, walk through the scenario
 //	demo down   remove everything that up has made
+//	demo record FREEZE   up, and draw what the commands of the documentation print then
 //
 // CLUSTER is local (the default: a cluster is started on this machine), kind or
 // current.
@@ -42,10 +43,12 @@ func run(ctx context.Context, args []string) error {
 	n := scenario.NewNarrator(os.Stdout)
 	switch {
 	case len(args) == 1 && args[0] == "up":
-		return present(ctx, o, n)
+		return present(ctx, o, n, func(*scenario.Cluster) error { return nil })
 	case len(args) == 1 && args[0] == "down":
-		return scenario.Remove(ctx, o, n, namespace)
+		return scenario.Remove(ctx, o, n, namespace, scenario.MonitoringNamespace)
+	case len(args) == 2 && args[0] == "record":
+		return record(ctx, o, n, args[1])
 	default:
-		return errors.New("usage: demo up | demo down")
+		return errors.New("usage: demo up | demo down | demo record FREEZE")
 	}
 }

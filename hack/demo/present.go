@@ -23,11 +23,14 @@ func (t *presenter) row(what, saw, format string, args ...any) {
 	t.rows = append(t.rows, [3]string{what, saw, fmt.Sprintf(format, args...)})
 }
 
-// present prepares the cluster and runs all chapters.
-func present(ctx context.Context, o scenario.Options, n *scenario.Narrator) error {
+// present prepares the cluster and runs all chapters. Before the first it calls prepared.
+func present(ctx context.Context, o scenario.Options, n *scenario.Narrator, prepared func(*scenario.Cluster) error) error {
 	n.Chapter("1. A cluster with the operator on it")
 	cluster, err := scenario.Prepare(ctx, o, n)
 	if err != nil {
+		return err
+	}
+	if err := prepared(cluster); err != nil {
 		return err
 	}
 	s, err := cluster.Begin(ctx, namespace, n)

@@ -146,8 +146,9 @@ demo: ## Start a real cluster here and show the operator on it, after installing
 
 # What the pictures show is what the commands print there and then.
 .PHONY: recordings
-recordings: $(FREEZE) ## Play the demo under Prometheus, and draw what the plugin prints and the dashboard shows into docs/recordings
+recordings: ## Play the demo under Prometheus, and draw what the plugin prints and the dashboard shows into docs/recordings
 	$(PREREQUISITES) demo
+	@$(MAKE) $(FREEZE)
 	go run ./hack/demo record $(FREEZE)
 
 .PHONY: demo-down

@@ -27,6 +27,7 @@ var present = map[string]string{
 	"false":          "coreutils, essential",
 	"sleep":          "coreutils, essential",
 	"flock":          "util-linux, essential",
+	"script":         "bsdutils, essential",
 	"tail":           "coreutils, essential",
 	"tar":            "essential",
 	"ldd":            "libc-bin, essential",

@@ -294,7 +294,7 @@ func TestTargetsCheckBeforeTheyCompile(t *testing.T) {
 		"kubebuilder-assets": integrationPackages, "crash-points": integrationPackages, "bench-operator": integrationPackages,
 		"crash-random": demoPackages, "perf": demoPackages, "failover-table": demoPackages, "bench-router": unitPackages,
 		"release": "ca-certificates git make", "release-check": "ca-certificates git make", "test-upgrade": demoPackages, "test-release": demoPackages,
-		"test-observed": demoPackages,
+		"test-observed": demoPackages, "recordings": demoPackages,
 	} {
 		for _, flags := range []string{"-j4", "--keep-going"} {
 			t.Run(target+" "+flags, func(t *testing.T) {
