@@ -51,8 +51,6 @@ type bench struct {
 	proxyURL          string
 	stop              []func()
 
-	// left is the most that was still in memory of what was dropped, in bytes.
-	left   int64
 	report strings.Builder // what the preparation has measured
 }
 
