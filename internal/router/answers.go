@@ -75,6 +75,7 @@ type answers struct {
 	known     *learned
 	archives  *archives
 	outage    *outage
+	refusals  *refusals
 	metrics   *metrics
 	log       logr.Logger
 }
@@ -82,8 +83,8 @@ type answers struct {
 func newAnswers(o AnswersOptions, m *metrics, log logr.Logger) (*answers, error) {
 	a := &answers{
 		next:  &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 256, IdleConnTimeout: 30 * time.Second},
-		known: newLearned(), archives: newArchives(o.Spool, log), outage: &outage{now: o.Now}, metrics: m, log: log,
-		private: o.Private,
+		known: newLearned(), archives: newArchives(o.Spool, log), outage: &outage{now: o.Now}, refusals: newRefusals(o.Now),
+		metrics: m, log: log, private: o.Private,
 	}
 	var err error
 	if a.bases, err = parseURLs(o.Attempts); err != nil {
@@ -177,6 +178,11 @@ func (a *answers) RoundTrip(r *http.Request) (*http.Response, error) {
 func (a *answers) ask(r *http.Request) (*http.Response, error) {
 	attempts := a.attempts(r)
 	ask := attempts[0].asked
+	if entry, path := a.entry(r.URL); entry > 0 && !ask.database {
+		if resp, ok := a.refusals.of(path, r); ok {
+			return resp, nil
+		}
+	}
 	var spare *http.Response // whole, and not what is remembered
 	var errs []error
 	for n, one := range attempts {
@@ -292,6 +298,9 @@ func (a *attempt) send(ctx context.Context) (*http.Response, error) {
 	}
 	b := newBody(ctx, cancel, resp)
 	resp.Body = b
+	if !a.database {
+		resp = a.refusals.record(a.path, a.instance, resp)
+	}
 	if !a.database && (resp.StatusCode != http.StatusOK || part || resp.Header.Get("Content-Encoding") != "") {
 		return resp, nil
 	}

@@ -31,6 +31,9 @@
 // is held back until all of it has arrived (body.go) and, if its h1 is recorded
 // from a lookup in a checksum database (learned.go, archive.go), matches that.
 //
+// A refusal of an instance ends the further attempts of a client (refusals.go):
+// another instance is not asked to give what the first one refuses.
+//
 // What is of a checksum database it can request from other servers than the
 // instances, for those that have no way to it.
 //

@@ -72,3 +72,10 @@ func (i *Intent) mayServe() bool {
 	}
 	return !known
 }
+
+// serves reports whether a server is to get requests. Before there are weights,
+// each one is.
+func (i *Intent) serves(server string) bool {
+	current, known := i.Current()
+	return !known || current.Servers[server].State == weights.Ready
+}

@@ -37,10 +37,11 @@ func (i *instance) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // way is the sidecar between a client and three attempts.
 type way struct {
-	url     string
-	metrics *metrics
-	spool   *archives
-	known   *learned
+	url      string
+	metrics  *metrics
+	spool    *archives
+	known    *learned
+	refusals *refusals
 }
 
 func newWay(t *testing.T, attempts ...*instance) *way {
@@ -58,7 +59,7 @@ func newWay(t *testing.T, attempts ...*instance) *way {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &way{url: quiet(t, a.handler()), metrics: m, spool: a.archives, known: a.known}
+	return &way{url: quiet(t, a.handler()), metrics: m, spool: a.archives, known: a.known, refusals: a.refusals}
 }
 
 // quiet serves, and does not report when it breaks off.
@@ -491,5 +492,49 @@ func TestLearnsOnlyWhatWasAskedFor(t *testing.T) {
 	l.learn(version, []byte(answer(t, "h1:x")))
 	if !l.has(version) || !l.has(goMod(version)) {
 		t.Error("learned nothing of what was asked for")
+	}
+}
+
+// TestRefusalIsFinal holds that what one instance refuses is not given by
+// another one in a further attempt, as long as that instance serves.
+func TestRefusalIsFinal(t *testing.T) {
+	for _, status := range []int{http.StatusForbidden, http.StatusUnavailableForLegalReasons} {
+		strict := &instance{name: "strict", serve: func(w http.ResponseWriter, r *http.Request) {
+			if strings.HasPrefix(r.URL.Path, "/example.com/bad/") {
+				http.Error(w, "refused by policy 7", status)
+				return
+			}
+			http.NotFound(w, r)
+		}}
+		lax := &instance{name: "lax", serve: func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "content") }}
+		w := newWay(t, strict, lax, lax)
+		const bad = "/example.com/bad/@v/v1.0.0.zip"
+		for _, path := range []string{bad, "/~2" + bad, "/~3" + bad} {
+			if code, body, err := w.get(t, path); err != nil || code != status || !strings.Contains(body, "refused by policy 7") {
+				t.Errorf("%s: %d %q, %v", path, code, body, err)
+			}
+		}
+		if n := lax.asked.Load(); n > 0 {
+			t.Errorf("the other instance was asked %d times for what one refuses", n)
+		}
+		// Not another file, nor what is merely not found.
+		for path, expected := range map[string]int{"/example.com/m/@v/list": http.StatusNotFound, "/~2/example.com/m/@v/list": http.StatusOK} {
+			if code, _, err := w.get(t, path); err != nil || code != expected {
+				t.Errorf("%s: %d, %v; want %d", path, code, err, expected)
+			}
+		}
+		// One that no longer serves may refuse because it is broken.
+		w.refusals.serves = func(string) bool { return false }
+		w.expect(t, "/~2"+bad, "content")
+		w.refusals.serves = nil
+		w.expect(t, "/~2"+bad, "content")
+		// It stands for a while only.
+		clock := time.Now()
+		w.refusals.now = func() time.Time { return clock }
+		if code, _, _ := w.get(t, bad); code != status {
+			t.Fatalf("%d", code)
+		}
+		clock = clock.Add(refusalStands)
+		w.expect(t, "/~3"+bad, "content")
 	}
 }

@@ -76,6 +76,7 @@ func Run(ctx context.Context, o Options) error {
 			return err
 		}
 		answers.outage.coming = intent.mayServe
+		answers.refusals.serves = intent.serves
 		// A download takes as long as its client likes: HAProxy ends it.
 		group.Go(func() error { return serve(ctx, o.Answers.Listen, answers.handler(), 0) })
 	}

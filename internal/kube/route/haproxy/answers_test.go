@@ -257,6 +257,42 @@ func TestModulesComeUnaltered(t *testing.T) {
 	}
 }
 
+// TestRefusalEndsTheRequest holds that a client whose request one of two instances
+// refuses is refused in each of its attempts, with the text of that instance.
+func TestRefusalEndsTheRequest(t *testing.T) {
+	t.Parallel()
+	l := newLibrary(t)
+	refuse := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == l.zip {
+			http.Error(w, "refused by policy 7", http.StatusForbidden)
+			return
+		}
+		send(w, l.files[r.URL.Path])
+	})
+	l.spoil.Store(&refuse)
+	refused := 0
+	for range 20 {
+		asked := l.asked.Load()
+		body, err := l.fetch(l.zip)
+		switch isRefused := err != nil && strings.Contains(err.Error(), "403 Forbidden: refused by policy 7"); {
+		case l.asked.Load() == asked:
+			if err != nil || !bytes.Equal(body, l.files[l.zip]) {
+				t.Errorf("the other instance alone was asked: %d bytes, %v", len(body), err)
+			}
+		case !isRefused:
+			t.Errorf("one instance refused, and the client got %d bytes, %v", len(body), err)
+		default:
+			refused++
+		}
+		if got, err := l.fetch(l.mod); err != nil || !bytes.Equal(got, l.files[l.mod]) {
+			t.Errorf("what is not refused: %d bytes, %v", len(got), err)
+		}
+	}
+	if refused == 0 {
+		t.Error("no request met the instance that refuses")
+	}
+}
+
 // TestGivingUpReachesTheInstance holds that a request which the sidecar has given
 // up does not stay with HAProxy and the instance until a timeout.
 func TestGivingUpReachesTheInstance(t *testing.T) {
