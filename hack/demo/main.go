@@ -20,7 +20,8 @@ import (
 )
 
 const (
-	// clusterName of the local cluster, if CLUSTER_NAME is not set.
+	// clusterName of the local cluster, if CLUSTER_NAME is not set. A kind cluster
+	// has the default name of kind then.
 	clusterName = "gocache-demo"
 	namespace   = "gocache-demo"
 )
@@ -36,9 +37,9 @@ func main() {
 }
 
 func run(ctx context.Context, args []string) error {
-	o := scenario.Options{Kind: os.Getenv("CLUSTER"), Name: clusterName}
-	if name := os.Getenv("CLUSTER_NAME"); name != "" {
-		o.Name = name
+	o := scenario.Options{Kind: os.Getenv("CLUSTER"), Name: os.Getenv("CLUSTER_NAME")}
+	if o.Name == "" && o.Kind != scenario.Kind { // kind has a default of its own
+		o.Name = clusterName
 	}
 	n := scenario.NewNarrator(os.Stdout)
 	switch {
