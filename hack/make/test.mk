@@ -79,6 +79,18 @@ crash-random: ## Kill the manager CRASH_ROUNDS times at random moments of every 
 	$(PREREQUISITES) e2e
 	CRASH_ROUNDS=$(CRASH_ROUNDS) CRASH_SEED=$(CRASH_SEED) go test -v -count=1 -timeout 60m -run '^TestRandomKills$$' ./test/e2e
 
+# The release of Athens that test-athens builds from its module.
+ATHENS_VERSION ?= v0.18.0
+ATHENS_DIR := $(CURDIR)/bin/athens-$(ATHENS_VERSION)
+
+.PHONY: test-athens
+test-athens: ## Run the tests of the agent beside Athens with Athens itself (ATHENS_VERSION; downloads and builds it)
+	$(PREREQUISITES) build
+	@rm -rf $(ATHENS_DIR)/source && mkdir -p $(ATHENS_DIR)
+	@cp -r "$$(go mod download -json github.com/gomods/athens@$(ATHENS_VERSION) | sed -n 's/^\t"Dir": "\(.*\)",$$/\1/p')" $(ATHENS_DIR)/source
+	@chmod -R u+w $(ATHENS_DIR)/source && cd $(ATHENS_DIR)/source && CGO_ENABLED=0 go build -o ../proxy ./cmd/proxy
+	go test -v -count=1 -run 'BesideAthens$$' ./internal/agent/store -args -athens $(ATHENS_DIR)/proxy
+
 # How many nodes test-nodes starts, 3 to 5.
 NODES ?= 3
 # For how long it stops the API server.

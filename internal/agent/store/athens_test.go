@@ -1,13 +1,17 @@
 package store_test
 
 import (
+	"bytes"
 	"context"
+	"flag"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -23,10 +27,13 @@ import (
 	"gocache.dev/operator/internal/testing/loopback"
 )
 
+// program is Athens itself: make test-athens builds it from its module.
+var program = flag.String("athens", "", "program of github.com/gomods/athens that takes the place of the stand-in")
+
 // beside is a server like Athens, and the agent beside its store.
 type beside struct {
 	*testing.T
-	server *athens.Server
+	server *athens.Server // nil: Athens itself runs
 	url    string
 	agent  probe.Target
 	dir    string // of the volume
@@ -44,16 +51,26 @@ func besideAthens(t *testing.T, change ...func(*store.Options)) *beside {
 		Flags:  caches.Flags{Store: root, Layout: "athens", GoSum: []string{tree.GoSum()}, Workers: 1},
 		Listen: loopback.Address(t), TokenFile: token(t), Prepare: true, Clock: time.Now, Stderr: io.Discard,
 	}
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { b.server.ServeHTTP(w, r) }))
-	t.Cleanup(server.Close)
+	address := loopback.Address(t)
+	if *program == "" {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { b.server.ServeHTTP(w, r) }))
+		t.Cleanup(server.Close)
+		address = server.Listener.Addr().String()
+	}
 	for _, f := range change {
 		f(&o)
 	}
-	b.url, o.Server = server.URL, server.URL+"/healthz"
+	b.url = "http://" + address
+	o.Server = b.url + "/healthz"
 	w, err := store.New(o)
 	must(t, err)
-	b.server, err = athens.New(root, tree.Proxy) // the agent has made the root
-	must(t, err)
+	// The agent has made the root.
+	if *program == "" {
+		b.server, err = athens.New(root, tree.Proxy)
+		must(t, err)
+	} else {
+		run(t, address, root, tree.Proxy)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- w.Run(ctx) }()
@@ -61,6 +78,34 @@ func besideAthens(t *testing.T, change ...func(*store.Options)) *beside {
 	b.agent = probe.Target{Base: b.url, Agent: "http://" + o.Listen, Token: secret}
 	eventually(t, "an agent that is ready", func() bool { return b.agent.Ready(t.Context(), probe.AgentPage).Outcome == probe.Passed })
 	return b
+}
+
+// run starts Athens with the settings that its instances get from the operator.
+func run(t *testing.T, address, root, upstream string) {
+	t.Helper()
+	home := t.TempDir()
+	var log bytes.Buffer
+	cmd := exec.Command(*program) //nolint:gosec,noctx // named by who runs the test; it is ended below
+	cmd.Dir, cmd.Stdout, cmd.Stderr = home, &log, &log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	cmd.Env = append(os.Environ(), "HOME="+home, "ATHENS_STORAGE_TYPE=disk", "ATHENS_DISK_STORAGE_ROOT="+root, "ATHENS_NETWORK_MODE=fallback",
+		"ATHENS_DOWNLOAD_MODE=sync", "ATHENS_PORT="+address, "ATHENS_GO_BINARY_ENV_VARS=GOPROXY=file://"+filepath.ToSlash(upstream)+";GONOPROXY=none;GONOSUMDB=*;GOFLAGS=-modcacherw")
+	must(t, cmd.Start())
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		if t.Failed() {
+			t.Logf("Athens:\n%s", log.String())
+		}
+	})
+	eventually(t, "Athens to answer", func() bool {
+		resp, err := http.Get("http://" + address + "/healthz")
+		if err != nil {
+			return false
+		}
+		_ = resp.Body.Close()
+		return resp.StatusCode == http.StatusOK
+	})
 }
 
 func (b *beside) fetch(m module.Version) {
@@ -96,7 +141,7 @@ func (b *beside) verdict() integrity.Verdict {
 func (b *beside) trusts() {
 	b.Helper()
 	if r := b.agent.Ready(b.Context(), probe.OwnPage); r.Outcome != probe.Passed {
-		b.Errorf("the stand-in tells the truth: %+v", r)
+		b.Errorf("the server reports the fault itself: %+v", r)
 	}
 }
 
@@ -150,10 +195,13 @@ func TestBesideAthens(t *testing.T) {
 			// A request makes the root again, on what lies under the mount point.
 			_, _ = (&goproxy.Client{Base: b.url}).Info(b.Context(), cachetree.Lib)
 			if _, err := os.Stat(source(b)); err != nil {
-				b.Errorf("the stand-in noticed: %v", err)
+				b.Errorf("the server noticed: %v", err)
 			}
 		}, integrity.Intact, "", "not mounted"},
 	} {
+		if name == "a full disk" && *program != "" {
+			continue // only the stand-in has a disk that can be filled
+		}
 		t.Run(name, func(t *testing.T) {
 			b := besideAthens(t)
 			b.fetch(cachetree.Lib)

@@ -1,6 +1,7 @@
 // Package athens is a stand-in for github.com/gomods/athens with its disk
-// storage, for tests on machines where neither its image nor its module can be
-// had. It behaves as Athens was observed to, and above all misbehaves so:
+// storage, so that tests neither download nor compile it, and can fill its disk.
+// The same tests run with Athens itself by make test-athens. It behaves as Athens
+// was observed to, and above all misbehaves so:
 //
 //   - it keeps <module path>/<version>/{go.mod, source.zip, <version>.info},
 //     unescaped, written in place in this order, without a rename;
@@ -10,9 +11,6 @@
 //   - a root that is gone is made again in silence;
 //   - /healthz and /readyz are 200 all the while;
 //   - /sumdb/<name>/supported is 200 whether or not the database can be reached.
-//
-// It is not Athens: what is tested with it is what the operator makes of such a
-// server.
 package athens
 
 import (
