@@ -22,7 +22,7 @@ endif
 # starts one; so nobody has to keep a list.
 SERVER_PACKAGE := gocache.dev/operator/internal/testing/env
 LIST_TESTS = go list -f '{{.ImportPath}}{{range .TestImports}} {{.}}{{end}}{{range .XTestImports}} {{.}}{{end}} ' ./... \
-  | grep -vE '^[^ ]+/test/(e2e|perf|upgrade)[ /]'
+  | grep -vE '^[^ ]+/test/(e2e|perf|upgrade|walkthrough)[ /]'
 
 # Tests beside an API server wait for it more than they compute.
 SERVER_PARALLEL ?= 8
@@ -148,6 +148,11 @@ test-observed: ## Let alerts fire in a real Prometheus, built the first time, an
 .PHONY: test-monitors
 test-monitors: ## Compare hack/monitoring/testdata with what the Prometheus operator makes of config/prometheus
 	cd hack/monitoring/operator && go vet ./... && go test -count=1 -timeout $(TEST_TIMEOUT) ./...
+
+.PHONY: test-walkthrough
+test-walkthrough: ## Run the commands of docs/ci/walkthrough.md, and the runner's pod, on the local cluster
+	$(PREREQUISITES) e2e
+	WALKTHROUGH=1 go test -v -count=1 -timeout 75m ./test/walkthrough
 
 ##@ Demo
 
