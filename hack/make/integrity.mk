@@ -33,6 +33,10 @@ bench-branch: ## Measure the second push of a branch: a clone alone against a cl
 bench-rivals: ## Measure the time to the first test result with the caches that a CI job can begin with (needs root and mkfs.xfs)
 	@CGO_ENABLED=0 go run ./test/perf/rivals
 
+.PHONY: bench-builds
+bench-builds: ## Measure a real program cold, on a clone in each declared build, and at the second push of a branch: a clone compiles nothing
+	@go run ./test/perf/builds
+
 .PHONY: go-campaign
 go-campaign: ## Run ROUNDS random go commands and as many changes of what they leave: no false alarm, no miss
 	go test -count=1 -timeout 0 -v -run TestCampaign ./test/perf/campaign -args -rounds $(ROUNDS) -seed $(SEED) -for $(CAMPAIGN_FOR) \
