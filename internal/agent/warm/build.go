@@ -170,7 +170,8 @@ func (g *goCommand) build(ctx context.Context, look, flags, packages []string) e
 const stamping = "-buildvcs"
 
 // in is the go command in a directory, with the environment of a build, and without
-// version control, which changes nothing of what is cached.
+// version control. Of what is cached it changes only the packages main, whose programs
+// have the commit in them; they would be compiled again for the next one.
 func (g goCommand) in(t *target, b warmup.Build) *goCommand {
 	g.dir, g.env = t.dir, slices.Concat(g.env, t.env, b.Environ())
 	g.env = append(g.env, "GOFLAGS="+strings.TrimSpace(lookup(g.env, "GOFLAGS")+" "+stamping+"=false"))
