@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -64,6 +65,15 @@ func TestPluginRequests(t *testing.T) {
 			s.Errorf("%v is answered %q, want %q in it", c.args, message, c.want)
 		}
 	}
+	s.approves()
+	if out, err := s.plugin("logs", scenario.Cache); err != nil && !strings.Contains(err.Error(), "has no Job now") {
+		s.Errorf("logs: %v\n%s", err, out)
+	}
+}
+
+// approves has the plugin show a cleanup plan, and approve it and no other.
+func (s *fixture) approves() {
+	s.Helper()
 	s.edit(func(c *v1alpha1.GoCache) {
 		c.Spec.Cleanup = &v1alpha1.Cleanup{MaxAge: &metav1.Duration{Duration: 240 * time.Hour}, Approval: v1alpha1.ApprovalRequired}
 	})
@@ -71,11 +81,37 @@ func TestPluginRequests(t *testing.T) {
 	if _, err := s.plugin("approve", scenario.Cache); err == nil || !strings.Contains(err.Error(), "no cleanup plan that waits") {
 		s.Errorf("approve without a plan: %v", err)
 	}
+
+	// As in TestCleanup: what a warm-up of more packages wrote becomes old.
+	more := time.Now()
+	var packages []string
+	s.edit(func(c *v1alpha1.GoCache) {
+		source := &c.Spec.WarmUp.Sources[0]
+		packages = source.Packages
+		source.Packages = append(slices.Clone(packages), "encoding/csv", "text/tabwriter")
+	})
+	s.succeeds("warm-up", scenario.Cache)
+	less := time.Now()
+	s.edit(func(c *v1alpha1.GoCache) { c.Spec.WarmUp.Sources[0].Packages = packages })
+	s.succeeds("warm-up", scenario.Cache)
+	_, err := s.Age(s.ctx, more, less)
+	s.must(err)
+	if message := s.succeeds("cleanup", scenario.Cache); !strings.Contains(message, "waits for approval") {
+		s.Fatalf("the cleanup is answered %q", message)
+	}
+	_, shown := s.plugin("approve", scenario.Cache)
+	digest := regexp.MustCompile(`sha256:[0-9a-f]{64}`).FindString(fmt.Sprint(shown))
+	if digest == "" {
+		s.Fatalf("approve shows no plan: %v", shown)
+	}
 	if answer := s.command("approve", scenario.Cache, "sha256:other"); answer.Outcome != v1alpha1.RequestRefused {
 		s.Errorf("the approval of another plan is answered %s %q", answer.Outcome, answer.Message)
 	}
-	if out, err := s.plugin("logs", scenario.Cache); err != nil && !strings.Contains(err.Error(), "has no Job now") {
-		s.Errorf("logs: %v\n%s", err, out)
+	s.succeeds("approve", scenario.Cache, digest)
+	var cache v1alpha1.GoCache
+	s.get(scenario.Cache, &cache)
+	if status := cache.Status.Cleanup; status == nil || status.Removed == 0 || status.LastPlan.Open {
+		s.Errorf("after the approval the cleanup is %+v", status)
 	}
 }
 
