@@ -18,6 +18,9 @@ type presenter struct {
 	rows [][3]string
 }
 
+// shown states what a chapter has shown.
+func (t *presenter) shown(format string, args ...any) { t.n.Print("Shown: "+format, args...) }
+
 // row adds a line to the table at the end.
 func (t *presenter) row(what, saw, format string, args ...any) {
 	t.rows = append(t.rows, [3]string{what, saw, fmt.Sprintf(format, args...)})
@@ -63,6 +66,7 @@ func (t *presenter) warm(ctx context.Context) error {
 	took := cache.Status.WarmUp.CompletionTime.Sub(cache.Status.WarmUp.StartTime.Time)
 	t.n.Print("Warm after %s: %d module versions, %d build entries, %s", took, cache.Status.Counts.Modules, cache.Status.Counts.BuildEntries, cache.Status.Storage.Used)
 	t.row("cache warmed through the proxy", took.String(), "%d modules, %d build entries", cache.Status.Counts.Modules, cache.Status.Counts.BuildEntries)
+	t.shown("a cache is filled from a go.sum, before any build")
 	return nil
 }
 
@@ -77,6 +81,7 @@ func (t *presenter) verify(ctx context.Context) error {
 	t.n.Print("CacheSnapshot %s: a Job read %d MiB of a clone in %s: %s", snap.Name, v.Bytes>>20, v.Duration.Duration, v.Verdict)
 	t.n.Print("Its digest names every module and every build entry: %s", v.Digest)
 	t.row("snapshot created and verified", total.String(), "%s, %d MiB read in %s", v.Verdict, v.Bytes>>20, v.Duration.Duration)
+	t.shown("builds get a state of the cache only after all of it was read, on a clone of it")
 	return nil
 }
 
@@ -103,6 +108,7 @@ func (t *presenter) build(ctx context.Context) error {
 	t.n.Print("On a fresh clone, offline:     %s (%.0f times faster)", round(warm), cold.Seconds()/warm.Seconds())
 	t.row("build without a cache", round(cold).String(), "")
 	t.row("the same build on a clone", round(warm).String(), "%.0f times faster", cold.Seconds()/warm.Seconds())
+	t.shown("builds on a clone need no network, and do not compile what the cache has")
 	return nil
 }
 
@@ -139,6 +145,7 @@ func (t *presenter) corrupt(ctx context.Context) error {
 	}
 	t.n.Print("It is never offered: consumers still get %s", after.Name)
 	t.row("damaged cache snapshotted", round(time.Since(start)).String(), "%s; consumers still get %s", v.Verdict, after.Name)
+	t.shown("content that changed on the volume does not reach builds")
 	return nil
 }
 
@@ -156,6 +163,7 @@ func (t *presenter) failover(ctx context.Context) error {
 	if len(f.Failed) > 0 {
 		return fmt.Errorf("%d client commands failed", len(f.Failed))
 	}
+	t.shown("the go command goes on with the other instance")
 	return nil
 }
 
