@@ -13,10 +13,13 @@ chart: ## Generate the Helm chart into dist/chart, with the values and templates
 	@cd $(RELEASE_DIR) && go run . chart --version '$(or $(VERSION),dev)' --repository '$(IMAGE_REPOSITORY)' --out $(CHART)
 	@echo "$(CHART)"
 
+# A helm that go install has built takes a cluster that it does not see for v1.20.
+OLDEST_KUBERNETES = $(shell sed -n 's|^kubeVersion: ">=\([0-9.]*\).*|\1|p' $(CURDIR)/config/chart/Chart.yaml)
+
 .PHONY: chart-lint
 chart-lint: $(HELM) chart ## Lint the chart with helm, built once into bin, and render it as helm does
 	$(HELM) lint --strict $(CHART)
-	$(HELM) template gocache $(CHART) --namespace gocache-system >/dev/null
+	$(HELM) template gocache $(CHART) --namespace gocache-system --kube-version $(OLDEST_KUBERNETES) >/dev/null
 
 .PHONY: deploy-chart
 deploy-chart: $(HELM) chart ## Install or upgrade the chart with image IMG, into the cluster that kubectl speaks to (ARGS adds flags of helm)
