@@ -160,7 +160,7 @@ func TestUnreadableRepository(t *testing.T) {
 	r.down.Store(true)
 	w.wait(pass.Interval)
 	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "repository "+r.url+" cannot be read")
-	if got := w.get().Status.WarmUp.Revisions[0]; got.Commit != commit || !strings.Contains(got.Message, "503") {
+	if got := w.get().Status.WarmUp.Revisions[0]; got.Commit != commit || !strings.Contains(got.Message, "503") || !strings.Contains(got.Message, "it is read again within 15 minutes") {
 		t.Errorf("revision %+v, want commit %s to stand", got, commit)
 	}
 	asked, wrote := r.asked.Load(), len(w.mortal.Writes)

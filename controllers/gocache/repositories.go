@@ -49,6 +49,10 @@ func (r *Reconciler) changedRefs() ctrlsource.Source {
 
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=get
 
+// readAgain is when a repository that did not answer is read again, without a time: a
+// status that has one would be written at each attempt.
+var readAgain = fmt.Sprintf("; it is read again within %d minutes", int(gitrefs.MaxInterval.Minutes()))
+
 // observeGit asks a repository which commit is to be built. One that does not
 // answer stays at the commit that is known, and a warm-up waits for it.
 func (r *Reconciler) observeGit(ctx context.Context, o *pass.Observed, src v1alpha1.WarmUpSource) (found pass.Source, why string, err error) {
@@ -78,7 +82,7 @@ func (r *Reconciler) observeGit(ctx context.Context, o *pass.Observed, src v1alp
 			now = known
 			o.SourceMissing = "repository " + git.URL + " to be read"
 		case err != nil:
-			now.Message = bounded.Text(err.Error(), 512)
+			now.Message = bounded.Text(err.Error(), 512-len(readAgain)) + readAgain
 		default:
 			now.Commit, git.Commit = commit, commit
 		}

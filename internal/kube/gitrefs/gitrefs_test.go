@@ -221,6 +221,42 @@ func TestNoPassWaits(t *testing.T) {
 	})
 }
 
+// TestFirstFailures holds that a repository which does not answer at first, as right
+// after the network was set up, is read again within seconds, and that one which stays
+// away is read a few times in an hour.
+func TestFirstFailures(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var s servers
+		s.set("u", func(context.Context) (string, error) { return "", errors.New("no route to host") })
+		p := gitrefs.New(gitrefs.Options{Resolve: s.resolve})
+		woken := queued(t, p)
+		object, ref := at("n", "u")
+		var is string
+		// passes plays the controller for a time: it is woken, and asks once in an interval.
+		passes := func(long time.Duration) {
+			for began := time.Now(); time.Since(began) < long; time.Sleep(time.Second) {
+				if len(woken()) > 0 || time.Since(began)%gitrefs.Interval == 0 {
+					is, _ = p.Lookup(time.Now(), object, ref)
+					synctest.Wait()
+				}
+			}
+		}
+		passes(time.Hour)
+		if n := s.count("u"); n < 6 || n > 12 {
+			t.Errorf("%d look-ups in an hour", n)
+		}
+		object, ref = at("n", "v")
+		s.set("v", func(context.Context) (string, error) {
+			s.set("v", prompt)
+			return "", errors.New("no route to host")
+		})
+		passes(20 * time.Second)
+		if is != commit {
+			t.Errorf("%q was read within 20 s, want the commit", is)
+		}
+	})
+}
+
 // TestPushes holds that a push has its repository's refs looked up at once, that
 // many have them looked up once in an interval, the last one not forgotten, and
 // that a push during a look-up, which may have read what was there before, leads

@@ -24,6 +24,9 @@ const (
 	// PushInterval between look-ups of a ref at least, however many pushes are
 	// reported.
 	PushInterval = 5 * time.Second
+	// RetryInterval after the first look-up that failed, unless it had no answer in time;
+	// four times as long after each further one.
+	RetryInterval = 15 * time.Second
 	// MaxInterval between look-ups of a ref whose repository does not answer.
 	MaxInterval = 15 * time.Minute
 	// Timeout of a look-up.
@@ -345,22 +348,32 @@ func (p *Poller) look(now time.Time, s *refState, ref Ref) {
 	p.drop(ref)
 	changed := commit != s.commit || text(err) != text(s.err)
 	s.commit, s.err, s.running = commit, err, false
-	if err != nil {
-		s.failures++
-	} else {
+	pause := Interval
+	switch {
+	case err == nil:
 		s.failures = 0
+	case errors.Is(err, ErrNoAnswer): // each attempt takes the time and the memory of others
+		s.failures++
+		pause = min(Interval<<min(s.failures, 8), MaxInterval)
+	default:
+		pause = min(RetryInterval<<min(2*s.failures, 8), MaxInterval)
+		s.failures++
 	}
-	s.next = now.Add(min(Interval<<min(s.failures, 8), MaxInterval))
+	s.next = now.Add(pause)
 	again := !s.pushed.IsZero()
 	if again && s.pushed.Before(s.next) {
 		s.next = s.pushed
 	}
 	s.pushed = time.Time{}
-	if (changed || again) && p.wake != nil {
-		for object, waits := range s.waiting {
-			if waits {
-				p.wake(object, 0)
-			}
+	for object, waits := range s.waiting {
+		if !waits || p.wake == nil {
+			continue
+		}
+		if changed || again {
+			p.wake(object, 0)
+		}
+		if pause < Interval { // no pass comes as soon as that
+			p.wake(object, pause)
 		}
 	}
 	clear(s.waiting)
