@@ -21,6 +21,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/kube/cached"
 )
 
 // onlyOurs restricts the cache to what the operator made, of every kind that
@@ -47,7 +48,7 @@ func onlyOurs() map[client.Object]cache.ByObject {
 		&rbacv1.RoleBinding{}:           ours,
 		&snapshotv1.VolumeSnapshot{}:    ours,
 
-		&corev1.PersistentVolumeClaim{}: {Transform: trimForeign},
+		&corev1.PersistentVolumeClaim{}: {Transform: trimPVC},
 	}
 }
 
@@ -68,6 +69,15 @@ func (m withSnapshots) RESTMapping(kind schema.GroupKind, versions ...string) (*
 		return &meta.RESTMapping{Resource: snapshotv1.SchemeGroupVersion.WithResource("volumesnapshots"), GroupVersionKind: snapshots, Scope: meta.RESTScopeNamespace}, nil
 	}
 	return mapping, err
+}
+
+// trimPVC reduces foreign PVCs, and others if they are large.
+func trimPVC(object any) (any, error) {
+	object, err := trimForeign(object)
+	if err != nil {
+		return nil, err
+	}
+	return cached.Trim(object)
 }
 
 // trimForeign reduces a PersistentVolumeClaim that is not the operator's concern

@@ -12,8 +12,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/kube/cached"
 )
 
 // foreign is a PVC of a CI runner, as a cluster has many: applied by a client
@@ -88,6 +90,30 @@ func TestForeignClaimsAreTrimmed(t *testing.T) {
 		}
 	}
 	t.Error("the cache does not trim claims")
+}
+
+// TestLargeObjectsAreReduced holds that the cache of the manager reduces large objects of every
+// kind, and that its client reads all of one.
+func TestLargeObjectsAreReduced(t *testing.T) {
+	o := (&options{}).manager()
+	large := metav1.ObjectMeta{Labels: map[string]string{v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue}, Annotations: map[string]string{"x": strings.Repeat("x", 64<<10)}}
+	for object, by := range o.Cache.ByObject {
+		transform := by.Transform
+		if transform == nil {
+			transform = o.Cache.DefaultTransform
+		}
+		object = object.DeepCopyObject().(client.Object)
+		object.SetLabels(large.Labels)
+		object.SetAnnotations(large.Annotations)
+		got, err := transform(object)
+		if err != nil || !cached.Reduced(got.(client.Object)) {
+			t.Errorf("a large %T is cached, %v", object, err)
+		}
+	}
+	got, err := o.Cache.DefaultTransform(&v1alpha1.GoCache{ObjectMeta: large})
+	if err != nil || !cached.Reduced(got.(client.Object)) || o.NewClient == nil {
+		t.Errorf("a large GoCache is cached, %v; a client that reads all of it: %v", err, o.NewClient != nil)
+	}
 }
 
 // TestMemoryOfForeignClaims holds that 20,000 foreign PVCs cost the manager a

@@ -20,6 +20,7 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/kube/cached"
 	"gocache.dev/operator/internal/kube/images"
 	"gocache.dev/operator/internal/kube/pushes"
 )
@@ -85,12 +86,11 @@ func (o *options) bind(f *pflag.FlagSet) {
 // manager returns the controller-runtime options that the flags ask for.
 func (o *options) manager() ctrl.Options {
 	return ctrl.Options{
-		Scheme: newScheme(), NewCache: newCache,
+		Scheme: newScheme(), NewCache: newCache, NewClient: cached.New,
 		Cache: cache.Options{
 			DefaultNamespaces: namespaces(o.watchNamespaces),
 			ByObject:          onlyOurs(),
-			// No decision depends on the managers of fields.
-			DefaultTransform: cache.TransformStripManagedFields(),
+			DefaultTransform:  cached.Trim,
 		},
 		Client: client.Options{Cache: &client.CacheOptions{
 			DisableFor: []client.Object{&corev1.ConfigMap{}, &corev1.Secret{}},
