@@ -201,13 +201,12 @@ func (r *Reconciler) sourceIdle(ctx context.Context, s *scope) (bool, error) {
 	if unrecorded, err := r.unrecorded(ctx, s, writer, run); err != nil || unrecorded {
 		return false, err
 	}
-	pods, err := jobrun.Pods(ctx, r.Live, ns, name)
-	if err != nil {
-		return false, err
+	for pod, err := range jobrun.Pods(ctx, r.Live, ns, name) {
+		if err != nil || pod.Status.Phase != corev1.PodSucceeded && pod.Status.Phase != corev1.PodFailed {
+			return false, err
+		}
 	}
-	return !slices.ContainsFunc(pods, func(p corev1.Pod) bool {
-		return p.Status.Phase != corev1.PodSucceeded && p.Status.Phase != corev1.PodFailed
-	}), nil
+	return true, nil
 }
 
 // maxMountedBy is how many of the pods that have the PVC mounted are recorded.
@@ -217,19 +216,20 @@ const maxMountedBy = 8
 // source's PVC mounted. The snapshot does not wait for them; their names help a user
 // to find the cause when the snapshot is Corrupt.
 func (r *Reconciler) mountedBy(ctx context.Context, s *scope) ([]string, error) {
-	var list corev1.PodList
-	if err := r.Live.List(ctx, &list, client.InNamespace(s.snapshot.Namespace)); err != nil {
-		return nil, fmt.Errorf("list the pods that have PVC %s mounted: %w", s.snapshot.Status.Source.PersistentVolumeClaimName, err)
-	}
 	var names []string
-	for i := range list.Items {
-		pod := &list.Items[i]
+	for pod, err := range read.All[corev1.Pod](ctx, r.Live, &corev1.PodList{}, client.InNamespace(s.snapshot.Namespace)) {
+		if err != nil {
+			return nil, fmt.Errorf("list the pods that have PVC %s mounted: %w", s.snapshot.Status.Source.PersistentVolumeClaimName, err)
+		}
 		ended := pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
 		uses := slices.ContainsFunc(pod.Spec.Volumes, func(v corev1.Volume) bool {
 			return v.PersistentVolumeClaim != nil && v.PersistentVolumeClaim.ClaimName == s.snapshot.Status.Source.PersistentVolumeClaimName
 		})
-		if uses && !ended && len(names) < maxMountedBy {
+		if uses && !ended {
 			names = append(names, pod.Name)
+		}
+		if len(names) == maxMountedBy {
+			break
 		}
 	}
 	return names, nil

@@ -89,12 +89,11 @@ func (r *Reconciler) refusedRouter(ctx context.Context, router *appsv1.Deploymen
 	if router.Status.ReadyReplicas > 0 || router.Spec.Selector == nil {
 		return "", nil
 	}
-	var pods corev1.PodList
-	if err := r.Live.List(ctx, &pods, client.InNamespace(router.Namespace), client.MatchingLabels(router.Spec.Selector.MatchLabels)); err != nil {
-		return "", fmt.Errorf("list the pods of the router: %w", err)
-	}
-	for i := range pods.Items {
-		if why := r.hindered(&pods.Items[i]); why != "" {
+	for pod, err := range read.All[corev1.Pod](ctx, r.Live, &corev1.PodList{}, client.InNamespace(router.Namespace), client.MatchingLabels(router.Spec.Selector.MatchLabels)) {
+		if err != nil {
+			return "", fmt.Errorf("list the pods of the router: %w", err)
+		}
+		if why := r.hindered(pod); why != "" {
 			return why, nil
 		}
 	}

@@ -2,10 +2,6 @@ package snapshots
 
 import (
 	"context"
-	"fmt"
-
-	corev1 "k8s.io/api/core/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/controllers/gocache/pass"
@@ -56,13 +52,8 @@ func (r Reconciler) observeUse(ctx context.Context, cache *v1alpha1.GoCache, o p
 	if o.Snapshots, err = csisnapshot.Of(ctx, r.Live, false, cache.Namespace, v1alpha1.GoCacheKind, cache.Name); err != nil {
 		return o, nil, err
 	}
-	var intermediates corev1.PersistentVolumeClaimList
-	if err := r.Live.List(ctx, &intermediates, client.InNamespace(cache.Namespace), client.HasLabels{volume.IntermediateLabel}); err != nil {
-		return o, nil, fmt.Errorf("list PVCs that are being populated: %w", err)
-	}
-	cloned = map[string]bool{}
-	for i := range intermediates.Items {
-		cloned[intermediates.Items[i].Annotations[v1alpha1.PopulatedFromAnnotation]] = true
+	if cloned, err = volume.BeingCloned(ctx, r.Live, cache.Namespace); err != nil {
+		return o, nil, err
 	}
 	if cache.Spec.Consumers == nil {
 		return o, cloned, nil

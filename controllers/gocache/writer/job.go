@@ -12,6 +12,7 @@ import (
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/controllers/gocache/pass"
 	"gocache.dev/operator/internal/kube/jobrun"
+	"gocache.dev/operator/internal/kube/read"
 	"gocache.dev/operator/internal/plan/naming"
 	plan "gocache.dev/operator/internal/plan/writer"
 )
@@ -45,12 +46,11 @@ func (t *turn) nearConsumers(ctx context.Context) (*corev1.NodeSelector, error) 
 	if slices.Contains(t.cache.Spec.Storage.AccessModes, corev1.ReadWriteMany) {
 		return nil, nil
 	}
-	var pods corev1.PodList
-	if err := t.Live.List(ctx, &pods, client.InNamespace(t.cache.Namespace)); err != nil {
-		return nil, fmt.Errorf("list the pods that have mounted the PVC: %w", err)
-	}
-	for i := range pods.Items {
-		if p := &pods.Items[i]; p.Spec.NodeName != "" && !podFinished(p) && mounts(p, t.cache.Name) {
+	for p, err := range read.All[corev1.Pod](ctx, t.Live, &corev1.PodList{}, client.InNamespace(t.cache.Namespace)) {
+		if err != nil {
+			return nil, fmt.Errorf("list the pods that have mounted the PVC: %w", err)
+		}
+		if p.Spec.NodeName != "" && !podFinished(p) && mounts(p, t.cache.Name) {
 			return &corev1.NodeSelector{NodeSelectorTerms: []corev1.NodeSelectorTerm{{MatchFields: []corev1.NodeSelectorRequirement{{
 				Key: metav1.ObjectNameField, Operator: corev1.NodeSelectorOpIn, Values: []string{p.Spec.NodeName},
 			}}}}}, nil

@@ -219,17 +219,14 @@ func (t *turn) start(ctx context.Context, action action, due plan.DueAction) err
 	if begun, err := t.startedMeanwhile(ctx); err != nil || begun || t.mustWait(action) {
 		return err
 	}
-	pods, err := jobrun.Pods(ctx, t.Live, t.cache.Namespace, naming.Child(t.cache.Name, naming.Writer))
+	pods, lost, err := t.podsLeft(ctx)
 	if err != nil {
 		return err
 	}
-	if t.PredecessorWriter || len(pods) > 0 && !t.ForeignWriter { // two writers must never meet
+	if t.PredecessorWriter || pods && !t.ForeignWriter { // two writers must never meet
 		why := "the pod of the last run to be gone"
-		for i := range pods {
-			if lost := jobrun.Lost(&pods[i], t.Now); lost != "" {
-				why += ": " + lost
-				break
-			}
+		if lost != "" {
+			why += ": " + lost
 		}
 		t.wait(action.name(), why)
 		t.out.WakeIn(time.Second)
@@ -258,6 +255,20 @@ func (t *turn) start(ctx context.Context, action action, due plan.DueAction) err
 	t.out.Started, t.out.Cause = action.name(), due.Cause
 	t.out.Events = append(t.out.Events, started(action.name(), due.Cause))
 	return nil
+}
+
+// podsLeft reports whether a writer has a pod, and why one of them is not seen gone.
+func (t *turn) podsLeft(ctx context.Context) (are bool, lost string, err error) {
+	for pod, err := range jobrun.Pods(ctx, t.Live, t.cache.Namespace, naming.Child(t.cache.Name, naming.Writer)) {
+		if err != nil {
+			return false, "", err
+		}
+		are, lost = true, jobrun.Lost(pod, t.Now)
+		if lost != "" {
+			break
+		}
+	}
+	return are, lost, nil
 }
 
 // waitForPerson records what only a person can repair: it keeps no other action

@@ -3,14 +3,12 @@ package storerollback
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/controllers/modproxy/pass"
@@ -132,13 +130,9 @@ func superfluous(p *v1alpha1.ModProxy, snapshots []v1alpha1.CacheSnapshot, used 
 
 // used are the snapshots that a volume is being made of.
 func (r Reconciler) used(ctx context.Context, p *v1alpha1.ModProxy) (map[string]bool, error) {
-	var intermediate corev1.PersistentVolumeClaimList
-	if err := r.Live.List(ctx, &intermediate, client.InNamespace(p.Namespace), client.HasLabels{volume.IntermediateLabel}); err != nil {
-		return nil, fmt.Errorf("list the PersistentVolumeClaims that are being populated: %w", err)
-	}
-	used := map[string]bool{}
-	for i := range intermediate.Items {
-		used[intermediate.Items[i].Annotations[v1alpha1.PopulatedFromAnnotation]] = true
+	used, err := volume.BeingCloned(ctx, r.Live, p.Namespace)
+	if err != nil {
+		return nil, err
 	}
 	for _, i := range p.Status.Instances {
 		if i.VolumeReplacement != nil {

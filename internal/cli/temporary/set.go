@@ -137,11 +137,11 @@ func (s *Set) JobPod(ctx context.Context, limit time.Duration, holds func(*corev
 	var pod *corev1.Pod
 	saw := "the Job has no pod"
 	err := wait.PollUntilContextTimeout(ctx, s.Interval, limit, true, func(ctx context.Context) (bool, error) {
-		pods, err := jobrun.Pods(ctx, s.Client, s.Namespace, s.Name)
-		if err != nil || len(pods) == 0 {
+		found, err := s.pod(ctx)
+		if err != nil || found == nil {
 			return false, err
 		}
-		pod = &pods[0]
+		pod = found
 		saw = Seen(pod)
 		return holds(pod)
 	})
@@ -155,6 +155,14 @@ func (s *Set) JobPod(ctx context.Context, limit time.Duration, holds func(*corev
 		return nil, s.Explain(ctx, s.job, err)
 	}
 	return pod, s.Explain(ctx, pod, err)
+}
+
+// pod is the first pod of the Job; nil: there is none.
+func (s *Set) pod(ctx context.Context) (*corev1.Pod, error) {
+	for pod, err := range jobrun.Pods(ctx, s.Client, s.Namespace, s.Name) {
+		return pod.DeepCopy(), err
+	}
+	return nil, nil
 }
 
 // Seen describes a pod by what keeps it, or else by its phase.

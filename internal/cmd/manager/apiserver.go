@@ -11,6 +11,8 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"gocache.dev/operator/internal/kube/read"
 )
 
 // +kubebuilder:rbac:groups=discovery.k8s.io,resources=endpointslices,verbs=list
@@ -34,12 +36,14 @@ func addressesOf(ctx context.Context, host string, live client.Reader) ([]netip.
 			all = append(all, netip.AddrPortFrom(a.Unmap(), 0))
 		}
 	}
-	var slices discoveryv1.EndpointSliceList
-	err := live.List(ctx, &slices, client.InNamespace("default"), client.MatchingLabels{discoveryv1.LabelServiceName: "kubernetes"})
-	if err != nil && !apierrors.IsForbidden(err) {
-		return nil, fmt.Errorf("list the EndpointSlices of the API server: %w", err)
-	}
-	for _, slice := range slices.Items {
+	of := client.MatchingLabels{discoveryv1.LabelServiceName: "kubernetes"}
+	for slice, err := range read.All[discoveryv1.EndpointSlice](ctx, live, &discoveryv1.EndpointSliceList{}, client.InNamespace("default"), of) {
+		if apierrors.IsForbidden(err) {
+			break
+		}
+		if err != nil {
+			return nil, fmt.Errorf("list the EndpointSlices of the API server: %w", err)
+		}
 		for _, endpoint := range slice.Endpoints {
 			for _, text := range endpoint.Addresses {
 				if a, err := netip.ParseAddr(text); err == nil {

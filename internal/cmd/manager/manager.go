@@ -20,6 +20,7 @@ import (
 	"gocache.dev/operator/controllers"
 	"gocache.dev/operator/internal/domain/untrusted"
 	"gocache.dev/operator/internal/domain/version"
+	"gocache.dev/operator/internal/kube/read"
 )
 
 // Command returns the manager's command line.
@@ -61,6 +62,7 @@ func run(ctx context.Context, o *options) error {
 	if err != nil {
 		return fmt.Errorf("find a cluster: run in one, or set --kubeconfig or KUBECONFIG: %w", err)
 	}
+	cfg.Wrap(read.Bound)
 	mgr, err := ctrl.NewManager(cfg, o.manager())
 	if err != nil {
 		return fmt.Errorf("make the manager: %w", err)

@@ -3,11 +3,12 @@ package csisnapshot
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/kube/cached"
+	"gocache.dev/operator/internal/kube/read"
 )
 
 // sourceIndex finds the snapshots of a source in the manager's cache: a pass of
@@ -26,18 +27,31 @@ func Index(ctx context.Context, indexer client.FieldIndexer) error {
 	return nil
 }
 
-// Of are the snapshots of one source. Only a cache with Index is indexed; of
-// others the whole namespace is asked for.
+// Of are the snapshots of one source, and of a large one what the cache would hold: read
+// it by its name for more. Only a cache with Index is indexed; of others the whole
+// namespace is asked for.
 func Of(ctx context.Context, c client.Reader, indexed bool, namespace, kind, name string) ([]v1alpha1.CacheSnapshot, error) {
-	options := []client.ListOption{client.InNamespace(namespace)}
+	var of []v1alpha1.CacheSnapshot
+	keep := func(s *v1alpha1.CacheSnapshot) {
+		if s.Spec.SourceRef.Kind == kind && s.Spec.SourceRef.Name == name {
+			of = append(of, *s)
+		}
+	}
 	if indexed {
-		options = append(options, client.MatchingFields{sourceIndex: kind + "/" + name})
+		var list v1alpha1.CacheSnapshotList
+		if err := c.List(ctx, &list, client.InNamespace(namespace), client.MatchingFields{sourceIndex: kind + "/" + name}); err != nil {
+			return nil, fmt.Errorf("list CacheSnapshots of %s %s: %w", kind, name, err)
+		}
+		for i := range list.Items {
+			keep(&list.Items[i])
+		}
+		return of, nil
 	}
-	var list v1alpha1.CacheSnapshotList
-	if err := c.List(ctx, &list, options...); err != nil {
-		return nil, fmt.Errorf("list CacheSnapshots of %s %s: %w", kind, name, err)
+	for s, err := range read.All[v1alpha1.CacheSnapshot](ctx, c, &v1alpha1.CacheSnapshotList{}, client.InNamespace(namespace)) {
+		if err != nil {
+			return nil, fmt.Errorf("list CacheSnapshots of %s %s: %w", kind, name, err)
+		}
+		keep(cached.Trimmed(s.DeepCopy()))
 	}
-	return slices.DeleteFunc(list.Items, func(s v1alpha1.CacheSnapshot) bool {
-		return s.Spec.SourceRef.Kind != kind || s.Spec.SourceRef.Name != name
-	}), nil
+	return of, nil
 }

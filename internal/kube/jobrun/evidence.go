@@ -20,21 +20,26 @@ import (
 func evidence(job *batchv1.Job, pods []corev1.Pod) (pod *corev1.Pod, doubt string) {
 	var controlled []*corev1.Pod
 	for i := range pods {
-		if p := &pods[i]; metav1.IsControlledBy(p, job) && p.Labels[batchv1.ControllerUidLabel] == string(job.UID) {
-			controlled = append(controlled, p)
+		if controls(job, &pods[i]) {
+			controlled = append(controlled, &pods[i])
 		}
 	}
 	switch {
 	case len(controlled) == 0:
 		return nil, ""
 	case len(controlled) > 1:
-		return nil, fmt.Sprintf("%d pods name Job %s as their controller, such as %s and %s, and the operator starts one: no report is trusted",
-			len(controlled), job.Name, controlled[0].Name, controlled[1].Name)
+		return nil, fmt.Sprintf("several pods name Job %s as their controller, such as %s and %s, and the operator starts one: no report is trusted",
+			job.Name, controlled[0].Name, controlled[1].Name)
 	}
 	if why := differs(&job.Spec.Template, controlled[0].Annotations, controlled[0].Spec); why != "" {
 		return nil, fmt.Sprintf("pod %s is not what Job %s describes (%s): its report is not trusted", controlled[0].Name, job.Name, why)
 	}
 	return controlled[0], ""
+}
+
+// controls reports whether a pod has the marks of one that a Job has created.
+func controls(job *batchv1.Job, pod *corev1.Pod) bool {
+	return metav1.IsControlledBy(pod, job) && pod.Labels[batchv1.ControllerUidLabel] == string(job.UID)
 }
 
 // differs returns in which respect a pod runs something else than a template

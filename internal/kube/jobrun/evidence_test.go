@@ -71,7 +71,7 @@ func TestEvidence(t *testing.T) {
 		"a container that was added while it ran": {change: func(p *corev1.Pod) {
 			p.Spec.EphemeralContainers = []corev1.EphemeralContainer{{EphemeralContainerCommon: corev1.EphemeralContainerCommon{Name: "debug"}}}
 		}, cause: "container debug was added to it"},
-		"two of them":           {change: func(*corev1.Pod) {}, second: true, cause: "2 pods name Job j as their controller"},
+		"two of them":           {change: func(*corev1.Pod) {}, second: true, cause: "several pods name Job j as their controller"},
 		"an owner, not its Job": {change: func(p *corev1.Pod) { p.OwnerReferences[0].Controller = ptr.To(false) }, cause: "the pod is gone"},
 		"without the Job's uid": {change: func(p *corev1.Pod) { delete(p.Labels, batchv1.ControllerUidLabel) }, cause: "the pod is gone"},
 		"of another Job's uid":  {change: func(p *corev1.Pod) { p.Labels[batchv1.ControllerUidLabel] = "2" }, cause: "the pod is gone"},

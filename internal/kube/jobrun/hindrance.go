@@ -44,18 +44,14 @@ func Hindrance(ctx context.Context, live client.Reader, job *batchv1.Job, o Outc
 	if o.Phase != Running || o.Ready || early && o.hasPod {
 		return "", nil
 	}
-	pods, err := Pods(ctx, live, job.Namespace, job.Name)
-	if err != nil {
+	pod, err := owned(ctx, live, job)
+	switch {
+	case err != nil:
 		return "", err
-	}
-	for i := range pods {
-		switch {
-		case !ownedBy(&pods[i], job):
-		case early:
-			return "", nil
-		default:
-			return explained(ctx, live, &pods[i], PodHindrance(&pods[i], now))
-		}
+	case pod != nil && early:
+		return "", nil
+	case pod != nil:
+		return explained(ctx, live, pod, PodHindrance(pod, now))
 	}
 	warning, err := refusal.Newest(ctx, live, job.Namespace, job.UID)
 	switch {
@@ -67,6 +63,19 @@ func Hindrance(ctx context.Context, live client.Reader, job *batchv1.Job, o Outc
 		return "", nil
 	}
 	return fmt.Sprintf("it has no pod: the events of Job %s contain the cause, such as a quota that is used up", job.Name), nil
+}
+
+// owned is a pod of a Job; nil: there is none.
+func owned(ctx context.Context, live client.Reader, job *batchv1.Job) (*corev1.Pod, error) {
+	for pod, err := range Pods(ctx, live, job.Namespace, job.Name) {
+		if err != nil {
+			return nil, err
+		}
+		if ownedBy(pod, job) {
+			return pod.DeepCopy(), nil
+		}
+	}
+	return nil, nil
 }
 
 // seeEvents ends what is reported of a pod whose status does not contain what it waits for.

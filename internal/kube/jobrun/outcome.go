@@ -3,6 +3,7 @@ package jobrun
 import (
 	"context"
 	"fmt"
+	"iter"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -11,6 +12,8 @@ import (
 	"k8s.io/apimachinery/pkg/selection"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"gocache.dev/operator/internal/kube/read"
 )
 
 // Phase of a Job.
@@ -89,7 +92,7 @@ func Observe(ctx context.Context, live client.Reader, job *batchv1.Job) (Outcome
 	if ended != nil {
 		o.Phase, o.Ended = Ended, ended.LastTransitionTime.Time
 	}
-	pods, err := Pods(ctx, live, job.Namespace, job.Name)
+	pods, err := controlled(ctx, live, job)
 	if err != nil {
 		return o, err
 	}
@@ -133,13 +136,37 @@ func (o *Outcome) lookInto(pod *corev1.Pod) {
 	}
 }
 
-// Pods are the pods of all Jobs of a name, read live.
-func Pods(ctx context.Context, live client.Reader, namespace, job string) ([]corev1.Pod, error) {
-	var list corev1.PodList
-	if err := live.List(ctx, &list, client.InNamespace(namespace), client.MatchingLabels{batchv1.JobNameLabel: job}); err != nil {
-		return nil, fmt.Errorf("list the pods of Job %s: %w", job, err)
+// Pods are the pods of all Jobs of a name, read live. Any client that may create pods
+// can add any number of them: copy what is kept, and see [read.All].
+func Pods(ctx context.Context, live client.Reader, namespace, job string) iter.Seq2[*corev1.Pod, error] {
+	return func(yield func(*corev1.Pod, error) bool) {
+		for pod, err := range read.All[corev1.Pod](ctx, live, &corev1.PodList{}, client.InNamespace(namespace), client.MatchingLabels{batchv1.JobNameLabel: job}) {
+			if err != nil {
+				err = fmt.Errorf("list the pods of Job %s: %w", job, err)
+			}
+			if !yield(pod, err) {
+				return
+			}
+		}
 	}
-	return list.Items, nil
+}
+
+// controlled are the pods that name a Job as their controller, and two at most: none
+// of several is trusted.
+func controlled(ctx context.Context, live client.Reader, job *batchv1.Job) ([]corev1.Pod, error) {
+	var pods []corev1.Pod
+	for pod, err := range Pods(ctx, live, job.Namespace, job.Name) {
+		if err != nil {
+			return nil, err
+		}
+		if controls(job, pod) {
+			pods = append(pods, *pod.DeepCopy())
+		}
+		if len(pods) == 2 {
+			break
+		}
+	}
+	return pods, nil
 }
 
 // AnyPods reports whether pods of any of the Jobs exist that bear the labels,

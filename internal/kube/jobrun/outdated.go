@@ -41,20 +41,22 @@ func Outdated(ctx context.Context, live client.Reader, job *batchv1.Job, o Outco
 	if was == "" || was == now.Annotations[TemplateAnnotation] {
 		return false, nil
 	}
-	pods, err := Pods(ctx, live, job.Namespace, job.Name)
-	return err == nil && !anyHasRun(pods), err
+	for pod, err := range Pods(ctx, live, job.Namespace, job.Name) {
+		if err != nil || hasRun(pod) {
+			return false, err
+		}
+	}
+	return true, nil
 }
 
-// anyHasRun reports whether the main container of any of the pods has run.
-func anyHasRun(pods []corev1.Pod) bool {
-	for i := range pods {
-		if p := &pods[i]; p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed || !p.DeletionTimestamp.IsZero() {
+// hasRun reports whether the main container of a pod has run.
+func hasRun(pod *corev1.Pod) bool {
+	if pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed || !pod.DeletionTimestamp.IsZero() {
+		return true
+	}
+	for _, s := range pod.Status.ContainerStatuses {
+		if s.Name == Container && (s.State.Running != nil || s.State.Terminated != nil || s.LastTerminationState.Terminated != nil) {
 			return true
-		}
-		for _, s := range pods[i].Status.ContainerStatuses {
-			if s.Name == Container && (s.State.Running != nil || s.State.Terminated != nil || s.LastTerminationState.Terminated != nil) {
-				return true
-			}
 		}
 	}
 	return false

@@ -39,9 +39,14 @@ func TestPods(t *testing.T) {
 		podOf("n", "j-1", "j", nil), podOf("n", "j-2", "j", nil), podOf("n", "k-1", "k", nil), podOf("other", "j-3", "j", nil),
 	).Build()
 	for job, want := range map[string]int{"j": 2, "k": 1, "l": 0} {
-		pods, err := jobrun.Pods(t.Context(), live, "n", job)
-		if err != nil || len(pods) != want {
-			t.Errorf("Job %s: %d pods, %v; want %d", job, len(pods), err, want)
+		is := 0
+		for pod, err := range jobrun.Pods(t.Context(), live, "n", job) {
+			if is++; err != nil || pod.Labels[batchv1.JobNameLabel] != job {
+				t.Errorf("Job %s: %v, %v", job, pod, err)
+			}
+		}
+		if is != want {
+			t.Errorf("Job %s: %d pods, want %d", job, is, want)
 		}
 	}
 }
@@ -75,8 +80,14 @@ func TestAnyPods(t *testing.T) {
 // outcome would count as lost, or a volume as free.
 func TestListFails(t *testing.T) {
 	live := unlistable()
-	if pods, err := jobrun.Pods(t.Context(), live, "n", "j"); !errors.Is(err, errList) {
-		t.Errorf("Pods: %v, %v", pods, err)
+	failed := false
+	for pod, err := range jobrun.Pods(t.Context(), live, "n", "j") {
+		if failed = true; pod != nil || !errors.Is(err, errList) {
+			t.Errorf("Pods: %v, %v", pod, err)
+		}
+	}
+	if !failed {
+		t.Error("Pods: none, and no error")
 	}
 	if got, err := jobrun.AnyPods(t.Context(), live, "n", nil, "j"); !errors.Is(err, errList) {
 		t.Errorf("AnyPods: %v, %v", got, err)

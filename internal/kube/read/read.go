@@ -1,5 +1,3 @@
-// Package read reads single objects, for which not to exist is a fact and no
-// error.
 package read
 
 import (

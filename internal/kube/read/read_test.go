@@ -1,14 +1,26 @@
 package read_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"slices"
+	"strconv"
+	"sync/atomic"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
@@ -58,5 +70,169 @@ func TestObject(t *testing.T) {
 				t.Errorf("got %+v", got)
 			}
 		})
+	}
+}
+
+// pods are so many that a list has several pages.
+func pods(n int) *corev1.PodList {
+	list := &corev1.PodList{}
+	for i := range n {
+		list.Items = append(list.Items, corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprint(i)}})
+	}
+	return list
+}
+
+// paged answers lists as an API server does, in pages, and refuses those that have more than
+// fits objects.
+type paged struct {
+	client.Reader
+	all      *corev1.PodList
+	fits     int
+	requests []int64
+	fails    error
+}
+
+// List answers with a page.
+func (p *paged) List(_ context.Context, list client.ObjectList, options ...client.ListOption) error {
+	of := client.ListOptions{}
+	of.ApplyOptions(options)
+	p.requests = append(p.requests, of.Limit)
+	from, _ := strconv.Atoi(of.Continue)
+	if p.fails != nil && from > 0 {
+		return p.fails
+	}
+	to := min(from+int(of.Limit), len(p.all.Items))
+	if to-from > p.fits {
+		return fmt.Errorf("get the pods: %w", read.ErrTooLarge)
+	}
+	list.(*corev1.PodList).Items = slices.Clone(p.all.Items[from:to])
+	if to < len(p.all.Items) {
+		list.SetContinue(strconv.Itoa(to))
+	}
+	return nil
+}
+
+// TestAll holds that a list has each object once, in order, however many fit into a page, and
+// that a list which fails does not look like one that has ended.
+func TestAll(t *testing.T) {
+	broken := errors.New("the server is down")
+	for _, tt := range []struct {
+		name     string
+		is       paged
+		want     int
+		requests []int64
+		fails    error
+	}{
+		{"none", paged{fits: 9}, 0, []int64{64}, nil},
+		{"one page", paged{all: pods(64), fits: 256}, 64, []int64{64}, nil},
+		{"several", paged{all: pods(600), fits: 256}, 600, []int64{64, 128, 256, 256}, nil},
+		{"large ones", paged{all: pods(12), fits: 4}, 12, []int64{64, 8, 1, 2, 4, 8, 1, 2, 4}, nil},
+		{"each fills a page", paged{all: pods(3), fits: 1}, 3, []int64{64, 8, 1, 2, 1, 2}, nil},
+		{"one is too large", paged{all: pods(1)}, 0, []int64{64, 8, 1}, read.ErrTooLarge},
+		{"the second page fails", paged{all: pods(300), fits: 256, fails: broken}, 64, []int64{64, 128}, broken},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if tt.is.all == nil {
+				tt.is.all = pods(0)
+			}
+			seen := 0
+			var failed error
+			for pod, err := range read.All[corev1.Pod](t.Context(), &tt.is, &corev1.PodList{}) {
+				if failed = err; err != nil {
+					continue // it ends
+				}
+				if pod.Name != strconv.Itoa(seen) {
+					t.Fatalf("%s comes after %d others", pod.Name, seen)
+				}
+				seen++
+			}
+			if seen != tt.want || !errors.Is(failed, tt.fails) || (failed == nil) != (tt.fails == nil) {
+				t.Errorf("%d objects, %v; want %d, %v", seen, failed, tt.want, tt.fails)
+			}
+			if diff := cmp.Diff(tt.requests, tt.is.requests); diff != "" {
+				t.Errorf("limits of the requests (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestAllIsBounded holds that a list ends, whatever the server answers.
+func TestAllIsBounded(t *testing.T) {
+	endless := &paged{all: pods(5000), fits: 1}
+	var failed error
+	for _, err := range read.All[corev1.Pod](t.Context(), endless, &corev1.PodList{}) {
+		failed = err
+	}
+	if failed == nil || len(endless.requests) != 1000 {
+		t.Errorf("%d requests, %v", len(endless.requests), failed)
+	}
+}
+
+// TestAllIsLeft holds that a loop may be left, and that the next list is not kept from its turn.
+func TestAllIsLeft(t *testing.T) {
+	for range 5 {
+		p := &paged{all: pods(600), fits: 256}
+		for range read.All[corev1.Pod](t.Context(), p, &corev1.PodList{}) {
+			break
+		}
+		if len(p.requests) != 1 {
+			t.Errorf("%d requests for one object", len(p.requests))
+		}
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, err := range read.All[corev1.Pod](ended, &paged{all: pods(1), fits: 1}, &corev1.PodList{}) {
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("error %v", err)
+		}
+	}
+}
+
+// TestBound holds that a page that is too large is not read to its end, and that other requests
+// are left alone.
+func TestBound(t *testing.T) {
+	var sent atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, `{"kind":"PodList","apiVersion":"v1","items":[{"metadata":{"name":"`)
+		block := bytes.Repeat([]byte("x"), 1<<20)
+		for range sent.Load() {
+			if _, err := w.Write(block); err != nil {
+				return
+			}
+		}
+		_, _ = io.WriteString(w, `"}}]}`)
+	}))
+	defer server.Close()
+	config := &rest.Config{Host: server.URL}
+	config.Wrap(read.Bound)
+	mapper := meta.NewDefaultRESTMapper(nil)
+	mapper.Add(corev1.SchemeGroupVersion.WithKind("Pod"), meta.RESTScopeNamespace)
+	c, err := client.New(config, client.Options{Mapper: mapper})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		megabytes int64
+		want      error
+	}{{1, nil}, {5, read.ErrTooLarge}, {512, read.ErrTooLarge}} {
+		sent.Store(tt.megabytes)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		var failed error
+		for _, err := range read.All[corev1.Pod](t.Context(), c, &corev1.PodList{}, client.InNamespace("n")) {
+			failed = err
+		}
+		runtime.ReadMemStats(&after)
+		if !errors.Is(failed, tt.want) || (failed == nil) != (tt.want == nil) {
+			t.Errorf("%d MiB: %v, want %v", tt.megabytes, failed, tt.want)
+		}
+		if allocated := (after.TotalAlloc - before.TotalAlloc) >> 20; allocated > 64 {
+			t.Errorf("%d MiB: %d MiB were allocated", tt.megabytes, allocated)
+		}
+	}
+	sent.Store(5)
+	if err := c.List(t.Context(), &corev1.PodList{}, client.InNamespace("n")); err != nil {
+		t.Errorf("a request of others: %v", err)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"gocache.dev/operator/internal/kube/bounded"
+	"gocache.dev/operator/internal/kube/read"
 )
 
 // MaxText is the longest text that is passed on, in bytes: an event has room for
@@ -20,24 +21,17 @@ const MaxText = 600
 // Newest is the text of the newest warning about an object, read live. It is empty
 // when there is none.
 func Newest(ctx context.Context, live client.Reader, namespace string, uid types.UID) (string, error) {
-	var list corev1.EventList
-	err := live.List(ctx, &list, client.InNamespace(namespace), client.MatchingFields{
-		"involvedObject.uid": string(uid),
-		"type":               corev1.EventTypeWarning,
-	})
-	if err != nil {
-		return "", fmt.Errorf("read the events of object %s in namespace %s: %w", uid, namespace, err)
-	}
-	var newest *corev1.Event
-	for i := range list.Items {
-		if e := &list.Items[i]; newest == nil || lastSeen(e).After(lastSeen(newest)) {
-			newest = e
+	of := client.MatchingFields{"involvedObject.uid": string(uid), "type": corev1.EventTypeWarning}
+	text, newest, found := "", time.Time{}, false
+	for e, err := range read.All[corev1.Event](ctx, live, &corev1.EventList{}, client.InNamespace(namespace), of) {
+		if err != nil {
+			return "", fmt.Errorf("read the events of object %s in namespace %s: %w", uid, namespace, err)
+		}
+		if at := lastSeen(e); !found || at.After(newest) {
+			text, newest, found = strings.Clone(bounded.Text(strings.TrimSpace(e.Message), MaxText)), at, true
 		}
 	}
-	if newest == nil {
-		return "", nil
-	}
-	return bounded.Text(strings.TrimSpace(newest.Message), MaxText), nil
+	return text, nil
 }
 
 // lastSeen is when an event happened last. Events of the older API carry

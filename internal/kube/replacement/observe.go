@@ -142,8 +142,7 @@ func (r Run) observeCheck(ctx context.Context, ns string, o *Observed) (err erro
 	if o.Check, err = r.authenticate(ctx, o); err != nil {
 		return err
 	}
-	pods, err := jobrun.Pods(ctx, r.Live, ns, r.NextName())
-	o.pods = len(pods) > 0
+	o.pods, err = jobrun.AnyPods(ctx, r.Live, ns, nil, r.NextName())
 	return err
 }
 

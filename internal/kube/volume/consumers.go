@@ -13,16 +13,25 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/kube/read"
 )
 
 // Consumers are the pods that name a PVC, read live and sorted by name. Those
-// that have ended count too: they keep a PVC from going until they are gone.
+// that have ended count too: they keep a PVC from going until they are gone. Each has
+// its identity, its controller and the operator's labels, and nothing else: there may
+// be any number of them, of any size.
 func Consumers(ctx context.Context, live client.Reader, namespace, claim string) ([]corev1.Pod, error) {
-	var pods corev1.PodList
-	if err := live.List(ctx, &pods, client.InNamespace(namespace)); err != nil {
-		return nil, fmt.Errorf("list the pods that use PVC %s: %w", claim, err)
+	var found []corev1.Pod
+	for pod, err := range read.All[corev1.Pod](ctx, live, &corev1.PodList{}, client.InNamespace(namespace)) {
+		if err != nil {
+			return nil, fmt.Errorf("list the pods that use PVC %s: %w", claim, err)
+		}
+		if consumes(pod, claim) {
+			found = append(found, identity(pod))
+		}
 	}
-	found := slices.DeleteFunc(pods.Items, func(p corev1.Pod) bool { return !consumes(&p, claim) })
 	slices.SortFunc(found, func(a, b corev1.Pod) int {
 		if a.Name < b.Name {
 			return -1
@@ -30,6 +39,22 @@ func Consumers(ctx context.Context, live client.Reader, namespace, claim string)
 		return 1
 	})
 	return found, nil
+}
+
+// identity of a pod, copied.
+func identity(pod *corev1.Pod) corev1.Pod {
+	is := corev1.Pod{ObjectMeta: metav1.ObjectMeta{
+		Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID, DeletionTimestamp: pod.DeletionTimestamp.DeepCopy(),
+	}}
+	if controller := metav1.GetControllerOf(pod); controller != nil {
+		is.OwnerReferences = []metav1.OwnerReference{*controller}
+	}
+	for _, label := range []string{v1alpha1.ManagedByLabel, v1alpha1.CacheLabel} {
+		if value, ok := pod.Labels[label]; ok {
+			metav1.SetMetaDataLabel(&is.ObjectMeta, label, value)
+		}
+	}
+	return is
 }
 
 func consumes(pod *corev1.Pod, claim string) bool {
@@ -80,16 +105,13 @@ func PendingSnapshot(ctx context.Context, live client.Reader, namespace, claim s
 // PendingSnapshotSince is PendingSnapshot of those CSI snapshots that were requested
 // since a time.
 func PendingSnapshotSince(ctx context.Context, live client.Reader, namespace, claim string, since time.Time) (string, error) {
-	var all snapshotv1.VolumeSnapshotList
-	err := live.List(ctx, &all, client.InNamespace(namespace))
-	if meta.IsNoMatchError(err) { // a cluster without CSI snapshots
-		return "", nil
-	}
-	if err != nil {
-		return "", fmt.Errorf("list the CSI snapshots of PVC %s: %w", claim, err)
-	}
-	for i := range all.Items {
-		s := &all.Items[i]
+	for s, err := range read.All[snapshotv1.VolumeSnapshot](ctx, live, &snapshotv1.VolumeSnapshotList{}, client.InNamespace(namespace)) {
+		if meta.IsNoMatchError(err) { // a cluster without CSI snapshots
+			return "", nil
+		}
+		if err != nil {
+			return "", fmt.Errorf("list the CSI snapshots of PVC %s: %w", claim, err)
+		}
 		from := s.Spec.Source.PersistentVolumeClaimName
 		if from != nil && *from == claim && !s.CreationTimestamp.Time.Before(since) && s.DeletionTimestamp.IsZero() && (s.Status == nil || s.Status.CreationTime == nil && !ReadyToUse(s)) {
 			return s.Name, nil
@@ -97,3 +119,21 @@ func PendingSnapshotSince(ctx context.Context, live client.Reader, namespace, cl
 	}
 	return "", nil
 }
+
+// BeingCloned names the sources of the PVCs of a namespace that are being populated,
+// read live.
+func BeingCloned(ctx context.Context, live client.Reader, namespace string) (map[string]bool, error) {
+	names := map[string]bool{}
+	for pvc, err := range read.All[corev1.PersistentVolumeClaim](ctx, live, &corev1.PersistentVolumeClaimList{}, client.InNamespace(namespace), client.HasLabels{IntermediateLabel}) {
+		if err != nil {
+			return nil, fmt.Errorf("list the PVCs that are being populated: %w", err)
+		}
+		if from := pvc.Annotations[v1alpha1.PopulatedFromAnnotation]; len(from) <= maxSource {
+			names[from] = true
+		}
+	}
+	return names, nil
+}
+
+// maxSource is the longest name of a source: NAMESPACE/NAME.
+const maxSource = 64 + 253

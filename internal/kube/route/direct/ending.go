@@ -9,11 +9,13 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/kube/read"
 	"gocache.dev/operator/internal/kube/route"
 	"gocache.dev/operator/internal/router/weights"
 )
@@ -36,17 +38,20 @@ type Pods struct {
 	Server string
 }
 
-// Of are a server's pods.
+// Of are a server's pods, with their identity alone.
 func (p Pods) Of(ctx context.Context, server string) ([]corev1.Pod, error) {
-	var list corev1.PodList
+	var pods []corev1.Pod
 	labels := client.MatchingLabels{p.Server: server}
 	for key, value := range p.Labels {
 		labels[key] = value
 	}
-	if err := p.Reader.List(ctx, &list, client.InNamespace(p.Namespace), labels); err != nil {
-		return nil, fmt.Errorf("list the pods of %s: %w", server, err)
+	for pod, err := range read.All[corev1.Pod](ctx, p.Reader, &corev1.PodList{}, client.InNamespace(p.Namespace), labels) {
+		if err != nil {
+			return nil, fmt.Errorf("list the pods of %s: %w", server, err)
+		}
+		pods = append(pods, corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID}})
 	}
-	return list.Items, nil
+	return pods, nil
 }
 
 // NoteEnding writes into the desired state which pods must end: those that live named

@@ -186,11 +186,10 @@ func (r *Router) endpoints(ctx context.Context, selected string) (ready bool, st
 			own[pod.Name] = true
 		}
 	}
-	var slices discoveryv1.EndpointSliceList
-	if err := r.Pods.Reader.List(ctx, &slices, client.InNamespace(r.Pods.Namespace), client.MatchingLabels{discoveryv1.LabelServiceName: r.Name}); err != nil {
-		return false, nil, fmt.Errorf("list the EndpointSlices of %s: %w", r.Name, err)
-	}
-	for _, slice := range slices.Items {
+	for slice, err := range read.All[discoveryv1.EndpointSlice](ctx, r.Pods.Reader, &discoveryv1.EndpointSliceList{}, client.InNamespace(r.Pods.Namespace), client.MatchingLabels{discoveryv1.LabelServiceName: r.Name}) {
+		if err != nil {
+			return false, nil, fmt.Errorf("list the EndpointSlices of %s: %w", r.Name, err)
+		}
 		for _, e := range slice.Endpoints {
 			isReady := e.Conditions.Ready == nil || *e.Conditions.Ready
 			switch {

@@ -1,0 +1,3 @@
+// Package read reads single objects, for which not to exist is a fact and no
+// error, and lists past every cache, in bounded memory.
+package read
