@@ -1,6 +1,8 @@
 package haproxy
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -17,6 +19,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"gocache.dev/operator/internal/kube/read"
 	"gocache.dev/operator/internal/kube/route"
 	"gocache.dev/operator/internal/router/certificate"
 )
@@ -24,6 +27,14 @@ import (
 const (
 	observeTimeout    = 2 * time.Second
 	maxExporterAnswer = 8 << 20
+	// maxMetrics is the size of those metrics of an exporter that are read, at most: the
+	// eight instances that a proxy may have need a tenth of it.
+	maxMetrics = 128 << 10
+	// maxReplicas is how many pods a router may have: twice the 16 of the schema, while it
+	// is updated. Any client that may create pods can add more.
+	maxReplicas = 32
+	// atOnce is how many replicas are asked at the same time.
+	atOnce = 4
 )
 
 // Names in haproxy.cfg and of the exporter's metrics.
@@ -56,18 +67,20 @@ func (p Pods) Replicas(ctx context.Context) ([]Replica, error) { return p.list(c
 
 // All lists the pods that run, also those that take no clients yet.
 func (p Pods) All(ctx context.Context) ([]Replica, error) {
-	return p.list(ctx, func(pod corev1.Pod) bool { return pod.DeletionTimestamp == nil })
+	return p.list(ctx, func(pod *corev1.Pod) bool { return pod.DeletionTimestamp == nil })
 }
 
-func (p Pods) list(ctx context.Context, desired func(corev1.Pod) bool) ([]Replica, error) {
-	var pods corev1.PodList
-	if err := p.Reader.List(ctx, &pods, client.InNamespace(p.Namespace), client.MatchingLabels(p.Labels)); err != nil {
-		return nil, fmt.Errorf("list the router's pods: %w", err)
-	}
+func (p Pods) list(ctx context.Context, desired func(*corev1.Pod) bool) ([]Replica, error) {
 	var replicas []Replica
-	for _, pod := range pods.Items {
+	for pod, err := range read.All[corev1.Pod](ctx, p.Reader, &corev1.PodList{}, client.InNamespace(p.Namespace), client.MatchingLabels(p.Labels)) {
+		if err != nil {
+			return nil, fmt.Errorf("list the router's pods: %w", err)
+		}
 		if pod.Status.PodIP == "" || !desired(pod) {
 			continue
+		}
+		if len(replicas) == maxReplicas {
+			return nil, fmt.Errorf("more than %d pods have the labels of the router: delete those that are not its own", maxReplicas)
 		}
 		address := func(port int) string { return "http://" + net.JoinHostPort(pod.Status.PodIP, strconv.Itoa(port)) }
 		replicas = append(replicas, Replica{
@@ -79,7 +92,7 @@ func (p Pods) list(ctx context.Context, desired func(corev1.Pod) bool) ([]Replic
 
 // ready reports whether clients may reach the pod: a terminating one still
 // finishes what it began, but gets nothing new.
-func ready(pod corev1.Pod) bool {
+func ready(pod *corev1.Pod) bool {
 	if pod.DeletionTimestamp != nil {
 		return false
 	}
@@ -95,6 +108,7 @@ func ready(pod corev1.Pod) bool {
 func observe(ctx context.Context, client *http.Client, replicas []Replica) route.Observation {
 	result := make([]route.Replica, len(replicas))
 	var group errgroup.Group
+	group.SetLimit(atOnce)
 	for i, replica := range replicas {
 		group.Go(func() error {
 			servers, err := scrape(ctx, client, replica.Metrics)
@@ -135,6 +149,10 @@ type server struct {
 
 // parseExporter reads the text of HAProxy's Prometheus exporter.
 func parseExporter(text io.Reader) (map[string]route.Observed, error) {
+	text, err := selected(text)
+	if err != nil {
+		return nil, err
+	}
 	parser := expfmt.NewTextParser(model.UTF8Validation)
 	families, err := parser.TextToMetricFamilies(text)
 	if err != nil {
@@ -160,6 +178,30 @@ func parseExporter(text io.Reader) (map[string]route.Observed, error) {
 		observed[name] = conclude(*s, *last)
 	}
 	return observed, nil
+}
+
+// selected are the metrics that are needed of an exporter's: a pod with the labels of a router
+// may answer anything, and parsed, metrics need many times their size.
+func selected(text io.Reader) (io.Reader, error) {
+	var left bytes.Buffer
+	for lines := bufio.NewScanner(text); ; {
+		if !lines.Scan() {
+			if err := lines.Err(); err != nil {
+				return nil, fmt.Errorf("read HAProxy's metrics: %w", err)
+			}
+			return &left, nil
+		}
+		line := lines.Bytes()
+		of := bytes.TrimPrefix(bytes.TrimPrefix(line, []byte("# TYPE ")), []byte("# HELP "))
+		if !bytes.HasPrefix(of, []byte(statusMetric)) && !bytes.HasPrefix(of, []byte(weightMetric)) {
+			continue
+		}
+		if left.Len()+len(line) >= maxMetrics {
+			return nil, fmt.Errorf("read HAProxy's metrics: more than %d KiB are about servers", maxMetrics>>10)
+		}
+		left.Write(line)
+		left.WriteByte('\n')
+	}
 }
 
 // conclude derives what HAProxy does with a server. In the first backend DOWN
