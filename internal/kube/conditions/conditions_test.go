@@ -113,6 +113,14 @@ func TestMessageIsBounded(t *testing.T) {
 	}
 }
 
+// TestLoggedError holds that an error is not logged at any length.
+func TestLoggedError(t *testing.T) {
+	long := errors.New(strings.Repeat("x", 1<<20))
+	if _, err := conditions.Result(long, 0); !errors.Is(err, long) || len(err.Error()) > 4<<10 {
+		t.Errorf("an error of %d bytes", len(err.Error()))
+	}
+}
+
 func TestResult(t *testing.T) {
 	oh := errors.New("oh")
 	for _, tt := range []struct {

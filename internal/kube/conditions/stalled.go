@@ -11,6 +11,7 @@ import (
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/kube/apply"
+	"gocache.dev/operator/internal/kube/bounded"
 )
 
 // StalledError means that only a person can help.
@@ -52,10 +53,23 @@ func Result(err error, wake time.Duration) (ctrl.Result, error) {
 		return ctrl.Result{RequeueAfter: cmp.Or(stalled.RetryAfter, stalledInterval)}, nil //nolint:nilerr // it is in the conditions
 	}
 	if err != nil {
-		return ctrl.Result{}, err
+		return ctrl.Result{}, shortened{err}
 	}
 	return ctrl.Result{RequeueAfter: wake}, nil
 }
+
+// maxLogged is the longest text of an error that is logged, in bytes.
+const maxLogged = 4 << 10
+
+// shortened is an error for the log: API servers repeat refused values, which may be as
+// large as an object, in their errors.
+type shortened struct{ error }
+
+// Error is the beginning of the text.
+func (s shortened) Error() string { return bounded.Text(s.error.Error(), maxLogged) }
+
+// Unwrap returns the error itself.
+func (s shortened) Unwrap() error { return s.error }
 
 // Fail sets Ready, Reconciling and Stalled by the error of a pass, and reports
 // whether there was one.
