@@ -223,6 +223,7 @@ type ProxyServer struct {
 	Args []string `json:"args,omitempty"`
 	// port that the program listens on, if its type is not Goproxy. Athens: 3000.
 	// +kubebuilder:validation:XValidation:rule="self != 9103",message="9103 is the port of the agent in the same pod: choose another"
+	// +kubebuilder:validation:XValidation:rule="self != 9104",message="9104 is the port for metrics, which scrapers reach: choose another"
 	// +kubebuilder:validation:Minimum=1024
 	// +kubebuilder:validation:Maximum=65535
 	// +optional

@@ -250,6 +250,7 @@ func TestCreate(t *testing.T) {
 		{"a custom server", proxy + "instances: [{name: a, storage: {size: 1Gi}, server: {type: Custom, image: i, port: 8080}}]}", ""},
 		{"a custom server without its port", proxy + "instances: [{name: a, storage: {size: 1Gi}, server: {type: Custom, image: i}}]}", "type Custom requires image and port"},
 		{"a custom server on the agent's port", proxy + "instances: [{name: a, storage: {size: 1Gi}, server: {type: Custom, image: i, port: 9103}}]}", "the port of the agent"},
+		{"a custom server on the port for metrics", proxy + "instances: [{name: a, storage: {size: 1Gi}, server: {type: Custom, image: i, port: 9104}}]}", "the port for metrics"},
 		{"Athens", proxy + "instances: [{name: a, storage: {size: 1Gi}, server: {type: Athens}}]}", ""},
 		{"a port of a server that has its own", proxy + "instances: [{name: a, storage: {size: 1Gi}, server: {type: Goproxy, port: 8080}}]}", "port must not be set with type Goproxy"},
 		{"snapshots of stores", proxy + blue + ", snapshots: {schedule: '@daily'}, integrity: {onCorrupt: Rollback}}", ""},

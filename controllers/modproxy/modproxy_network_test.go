@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -79,10 +80,13 @@ func TestNetworkPolicies(t *testing.T) {
 		"neighbour": {Namespace: w.namespace, Labels: map[string]string{"app": "ci"}}, "job": {Namespace: w.namespace, Labels: map[string]string{v1alpha1.CacheLabel: "ci"}},
 		"tenant": {Namespace: "tenant", Labels: router.Labels}, "instance": blue, "stranger": {Namespace: "tenant", Labels: blue.Labels}, "outside": {Address: "203.0.113.7"},
 	}
-	instancePorts, routerPorts := []int32{8080, 4000, 9103, 22}, []int32{8080, 8404, 9778, 9777}
+	instancePorts, routerPorts := []int32{8080, 4000, 9103, 9104, 22}, []int32{8080, 8404, 9778, 9777}
 	closed := []string{
 		"instance:4000", "instance:8080",
-		"manager:4000", "manager:8080", "manager:9103", "router:4000", "router:8080", "router:9103", "scraper:4000", "scraper:8080", "scraper:9103",
+		"manager:4000", "manager:8080", "manager:9103", "router:4000", "router:8080", "router:9103",
+		// A scraper does not reach what the servers serve: it would pass by the
+		// credentials that the router checks.
+		"scraper:9103", "scraper:9104",
 	}
 	pages := []string{"manager:8404", "manager:9778", "scraper:8404", "scraper:9778"}
 	all := []string{"router:8080", "manager:8080", "scraper:8080", "neighbour:8080", "job:8080", "tenant:8080", "instance:8080", "stranger:8080", "outside:8080"}
@@ -115,6 +119,17 @@ func TestNetworkPolicies(t *testing.T) {
 		w.settle()
 		w.connections(tt.name+": the router", router, peers, routerPorts, slices.Concat(pages, tt.want)...)
 		w.connections(tt.name+": blue", blue, peers, instancePorts, closed...)
+	}
+
+	// The port that the policy admits scrapers to is the one that serves metrics.
+	var set appsv1.StatefulSet
+	if !w.exists(&set, "goproxy-blue") {
+		t.Fatal("there is no StatefulSet of blue")
+	}
+	container := set.Spec.Template.Spec.Containers[0]
+	if !slices.Contains(container.Ports, corev1.ContainerPort{Name: "metrics", ContainerPort: 9104, Protocol: corev1.ProtocolTCP}) ||
+		!slices.Contains(container.Env, corev1.EnvVar{Name: "GOCACHE_PROXY_METRICS_LISTEN", Value: ":9104"}) {
+		t.Errorf("the server does not serve metrics on port 9104: %v, %v", container.Ports, container.Env)
 	}
 
 	w.edit(func(p *v1alpha1.ModProxy) { p.Spec.NetworkPolicy = v1alpha1.NetworkPolicyNone })

@@ -13,7 +13,7 @@ var metricName = regexp.MustCompile(`^gocache_[a-z_]+[a-z]$`)
 
 // servers name the program that serves the metrics of a folder, and where.
 var servers = []struct{ dir, what string }{
-	{"internal/proxy", "`gocache-proxy`, port 8080"},
+	{"internal/proxy", "`gocache-proxy`, port 9104"},
 	{"internal/agent", "`gocache-agent` beside a store, port 9103"},
 	{"internal/router", "`gocache-router` beside HAProxy, port 9778"},
 	{"controllers", "the manager, port 8443"},

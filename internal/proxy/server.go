@@ -209,17 +209,38 @@ func proxiedSumDBs(env Environment) []string {
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
 
-// Serve answers requests until ctx ends, then lets those under way finish for
-// at most the given time. It closes the listener.
-func (s *Server) Serve(ctx context.Context, listener net.Listener, tlsConfig *tls.Config, shutdownTimeout time.Duration) error {
-	server := &http.Server{
-		Handler:           s,
+// server for a handler, with the bounds on what clients send.
+func (s *Server) server(handler http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           handler,
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
-		TLSConfig:         tlsConfig,
 		ErrorLog:          slog.NewLogLogger(logr.ToSlogHandler(s.log.WithName("http")), slog.LevelInfo),
 	}
+}
+
+// ServeMetrics serves the page /metrics alone until ctx ends: a scraper that reaches
+// this listener and not that of [Server.Serve] can get no module. It closes the
+// listener.
+func (s *Server) ServeMetrics(ctx context.Context, listener net.Listener) error {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", s.metrics.handler())
+	server := s.server(mux)
+	server.WriteTimeout = time.Minute
+	stopped := context.AfterFunc(ctx, func() { _ = server.Close() }) // a scrape is not waited for
+	defer stopped()
+	if err := server.Serve(listener); ctx.Err() == nil {
+		return fmt.Errorf("serve metrics: %w", err)
+	}
+	return nil
+}
+
+// Serve answers requests until ctx ends, then lets those under way finish for
+// at most the given time. It closes the listener.
+func (s *Server) Serve(ctx context.Context, listener net.Listener, tlsConfig *tls.Config, shutdownTimeout time.Duration) error {
+	server := s.server(s)
+	server.TLSConfig = tlsConfig
 	served := make(chan error, 1)
 	go func() {
 		if tlsConfig != nil {

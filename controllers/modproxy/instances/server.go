@@ -78,6 +78,7 @@ func (r Reconciler) goproxy(p *v1alpha1.ModProxy, instance *v1alpha1.ProxyInstan
 	if others := peers(p, instance); others != "" {
 		env[peersVariable], env[quarantinedVariable] = others, peersDir+"/"+quarantinedKey
 	}
+	env[metricsVariable] = fmt.Sprintf(":%d", pass.MetricsPort)
 	env[sizeVariable] = fmt.Sprint(instance.Storage.Size.Value())
 	if most := pass.Storage(p, instance.Name).MaxUsedPercent; most != nil {
 		env[maxUsedVariable] = fmt.Sprint(*most)
@@ -86,12 +87,16 @@ func (r Reconciler) goproxy(p *v1alpha1.ModProxy, instance *v1alpha1.ProxyInstan
 		port: pass.InstancePort, layout: store.Goproxy,
 		container: corev1.Container{
 			Name: "proxy", Image: image, Command: append(command, server.Args...), Env: environment(env, server),
-			Ports:          []corev1.ContainerPort{{Name: "http", ContainerPort: pass.InstancePort}},
+			Ports:          []corev1.ContainerPort{{Name: "http", ContainerPort: pass.InstancePort}, {Name: "metrics", ContainerPort: pass.MetricsPort}},
 			ReadinessProbe: ask(httpGet(probe.ReadyPath, pass.InstancePort), 2, 2),
 			LivenessProbe:  ask(httpGet("/healthz", pass.InstancePort), 10, 6),
 		},
 	}
 }
+
+// metricsVariable is the address of a server's metrics. It is no flag, so that a
+// server.image of an earlier version starts.
+const metricsVariable = "GOCACHE_PROXY_METRICS_LISTEN"
 
 // sizeVariable is the size of a store's volume in bytes. It is no flag, so that a
 // server.image of an earlier version starts.

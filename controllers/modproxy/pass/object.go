@@ -19,6 +19,10 @@ const (
 	InstancePort = 8080
 	// AgentPort of the agent beside the store, in the same pod as the server's own.
 	AgentPort = 9103
+	// MetricsPort of a server of type Goproxy has its metrics and no module. Its
+	// scrapers do not reach the port that serves modules, where nothing checks the
+	// credentials of clients.
+	MetricsPort = 9104
 	// MaxText is the bound of the schema for a message, in bytes.
 	MaxText = 1024
 )

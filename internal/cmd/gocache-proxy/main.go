@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
 
 	"gocache.dev/operator/internal/domain/version"
 	"gocache.dev/operator/internal/proxy"
@@ -23,6 +25,7 @@ import (
 type flags struct {
 	options         proxy.Options
 	listen          string
+	metricsListen   string
 	upstream        string
 	defaults        string
 	peers           string
@@ -55,13 +58,15 @@ Their defaults are asked from a go command in PATH, or else read from
 the server that --version-control names.
 
 Pages: /healthz (the process lives), /readyz (the store is there, is readable
-and has room), /metrics (Prometheus).`,
+and has room), /metrics (Prometheus; on an address of its own with
+--metrics-listen, too).`,
 		Args: cobra.NoArgs, SilenceUsage: true, SilenceErrors: true,
 		RunE: func(cmd *cobra.Command, _ []string) error { return run(cmd.Context(), f) },
 	}
 	fs := cmd.Flags()
 	fs.StringVar(&f.options.Store, "store", "", "directory of the modules (required)")
 	fs.StringVar(&f.listen, "listen", ":8080", "address to serve on")
+	fs.StringVar(&f.metricsListen, "metrics-listen", os.Getenv("GOCACHE_PROXY_METRICS_LISTEN"), "address that serves /metrics and no module, for scrapers that may not get modules; empty: none (default: GOCACHE_PROXY_METRICS_LISTEN)")
 	fs.StringVar(&f.upstream, "upstream", "", "GOPROXY list to fetch from; \"off\" serves the store alone (default: the toolchain's GOPROXY)")
 	fs.StringVar(&f.options.Credentials, "credentials", "", "directory with netrc, or with username and password for the upstreams; read again for each request, sent over https only")
 	fs.StringVar(&f.options.CredentialsHosts, "credentials-hosts", "", "hosts that credentials may be sent to, such as proxy.example.com,*.corp.example (default: all that they are for)")
@@ -109,13 +114,36 @@ func run(ctx context.Context, f flags) error {
 	if err != nil {
 		return err
 	}
-	var lc net.ListenConfig
-	listener, err := lc.Listen(ctx, "tcp", f.listen)
+	listener, err := listen(ctx, f.listen)
 	if err != nil {
-		return fmt.Errorf("listen on %s: %w", f.listen, err)
+		return err
 	}
-	log.Info("Serving", "address", listener.Addr().String(), "tls", tlsConfig != nil)
-	return server.Serve(ctx, listener, tlsConfig, f.shutdownTimeout)
+	// Metrics are served until the last request has been answered.
+	metrics, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	group, ctx := errgroup.WithContext(ctx)
+	if f.metricsListen != "" {
+		page, err := listen(ctx, f.metricsListen)
+		if err != nil {
+			return errors.Join(err, listener.Close())
+		}
+		group.Go(func() error { return server.ServeMetrics(metrics, page) })
+	}
+	log.Info("Serving", "address", listener.Addr().String(), "tls", tlsConfig != nil, "metrics", f.metricsListen)
+	group.Go(func() error {
+		defer stop()
+		return server.Serve(ctx, listener, tlsConfig, f.shutdownTimeout)
+	})
+	return group.Wait()
+}
+
+func listen(ctx context.Context, address string) (net.Listener, error) {
+	var lc net.ListenConfig
+	listener, err := lc.Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", address, err)
+	}
+	return listener, nil
 }
 
 // goroot is where a Go distribution would lie, without asking one.
