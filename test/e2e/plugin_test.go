@@ -48,6 +48,7 @@ func (s *fixture) succeeds(args ...string) string {
 // TestPluginRequests requests every action on a cache by the kubectl plugin.
 func TestPluginRequests(t *testing.T) {
 	observed(t)
+	t.Parallel()
 	s := onOwn(t, "plugin")
 	good, err := s.Offered(s.ctx, "")
 	s.must(err)
