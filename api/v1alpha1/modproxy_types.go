@@ -665,8 +665,10 @@ type RouterServiceTemplate struct {
 type ClientAuth struct {
 	// secretRef names a Secret of type kubernetes.io/basic-auth in the proxy's
 	// namespace, with the keys username and password, without white space. The
-	// go command takes them from a netrc file. Warm-ups of GoCaches that use the
-	// proxy by environment.proxyRef use the same Secret. When it changes, the router
+	// annotation cache.gocache.dev/hosts of the Secret must name the host of the
+	// router, PROXY-router.NAMESPACE.svc; otherwise no client is served. The go
+	// command takes them from a netrc file. Warm-ups of GoCaches that use the proxy
+	// by environment.proxyRef use the same Secret. When it changes, the router
 	// accepts only the new credentials within about two minutes, without a restart.
 	// +required
 	SecretRef LocalReference `json:"secretRef"`

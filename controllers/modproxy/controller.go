@@ -58,7 +58,7 @@ type Reconciler struct {
 	// HTTP asks instances and routers; nil is a client with bounded times.
 	HTTP *http.Client
 	// Router distributes the requests of a proxy; nil: by spec.router.type.
-	Router func(*v1alpha1.ModProxy, []route.Instance) *backend.Router
+	Router func(p *v1alpha1.ModProxy, instances []route.Instance, withheld bool) *backend.Router
 
 	prober *prober.Prober
 }
@@ -70,7 +70,9 @@ type progress struct {
 	proxy  *v1alpha1.ModProxy // the object, with the status that is reported
 	first  *v1alpha1.ModProxy // as it was when the pass began
 	router *backend.Router    // of the proxy; nil: it was not observed
-	result pass.Result        // of all parts
+	// clients is what is known of the Secret of router.clientAuth.
+	clients clientsSecret
+	result  pass.Result // of all parts
 
 	instances instances.Result
 	// instancesMade: all that belongs to the instances was created or was there.

@@ -201,8 +201,8 @@ func (w *world) restart(point faults.Point) {
 		ManagerNamespace: managerNamespace,
 		Images:           images.Images{Operator: "operator:test", Toolchain: "go:{version}", HAProxy: "haproxy:test"},
 	}
-	w.reconciler.Router = func(p *v1alpha1.ModProxy, instances []route.Instance) *backend.Router {
-		b := w.reconciler.backend(p, instances)
+	w.reconciler.Router = func(p *v1alpha1.ModProxy, instances []route.Instance, withheld bool) *backend.Router {
+		b := w.reconciler.backend(p, instances, withheld)
 		if real, ok := b.Router.(*haproxy.Router); ok {
 			b.Router = played{real, w}
 		}
@@ -488,7 +488,7 @@ func (w *world) published(instance string) string {
 		intent, _ := direct.Intent(w.routerService())
 		return string(intent.Servers[instance].State)
 	}
-	router := w.reconciler.backend(w.get(), nil).Router.(*haproxy.Router)
+	router := w.reconciler.backend(w.get(), nil, false).Router.(*haproxy.Router)
 	all, ok, err := router.Publisher.Current(w.t.Context())
 	w.must(err)
 	if !ok {

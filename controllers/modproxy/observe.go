@@ -38,7 +38,8 @@ func (r *Reconciler) observe(ctx context.Context, p *progress) (err error) {
 	if p.Snapshots, err = r.snapshots(ctx, p.proxy); err != nil {
 		return err
 	}
-	router := r.router(p.proxy, routed(p.proxy, p.Addresses))
+	p.clients = r.observeClients(ctx, p.proxy)
+	router := r.router(p.proxy, routed(p.proxy, p.Addresses), p.clients.withheld)
 	if p.proxy.Spec.Router.TLS != nil {
 		// The router's replicas alone read the Secret: the operator needs no keys.
 		if p.Certificates, err = router.Certificates(ctx); err != nil {

@@ -3,17 +3,13 @@ package modproxy
 import (
 	"context"
 	"errors"
-	"strings"
 	"time"
-	"unicode"
 
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/controllers/modproxy/pass"
-	"gocache.dev/operator/internal/kube/read"
 	"gocache.dev/operator/internal/kube/route"
 	"gocache.dev/operator/internal/kube/route/backend"
 	"gocache.dev/operator/internal/plan/failover"
@@ -51,16 +47,21 @@ func (r routing) ready() bool { return len(r.observed.Replicas) > 0 }
 // +kubebuilder:rbac:groups=gateway.networking.k8s.io,resources=httproutes,verbs=get;create;patch;delete
 // +kubebuilder:rbac:groups=gateway.networking.k8s.io,resources=gateways,verbs=get
 
-// router of a proxy for one pass.
-func (r *Reconciler) router(p *v1alpha1.ModProxy, instances []route.Instance) *backend.Router {
+// router of a proxy for one pass. Withheld: the Secret of its clients may not be
+// used.
+func (r *Reconciler) router(p *v1alpha1.ModProxy, instances []route.Instance, withheld bool) *backend.Router {
 	if r.Router != nil {
-		return r.Router(p, instances)
+		return r.Router(p, instances, withheld)
 	}
-	return r.backend(p, instances)
+	return r.backend(p, instances, withheld)
 }
 
-func (r *Reconciler) backend(p *v1alpha1.ModProxy, instances []route.Instance) *backend.Router {
-	return backend.Maker{Applier: r.applier(), Images: r.Images, HTTP: r.HTTP, ManagerNamespace: r.ManagerNamespace}.Router(p, instances)
+func (r *Reconciler) backend(p *v1alpha1.ModProxy, instances []route.Instance, withheld bool) *backend.Router {
+	return r.maker(withheld).Router(p, instances)
+}
+
+func (r *Reconciler) maker(withheld bool) backend.Maker {
+	return backend.Maker{Applier: r.applier(), Images: r.Images, HTTP: r.HTTP, ManagerNamespace: r.ManagerNamespace, ClientsWithheld: withheld}
 }
 
 // routed are the instances as a router reaches them, by their addresses.
@@ -93,40 +94,13 @@ func (r *Reconciler) ensureRouter(ctx context.Context, p *progress) error {
 	if address.URL != "" {
 		p.proxy.Status.URL, p.proxy.Status.GOPROXY = address.URL, address.GOPROXY
 	}
+	if p.clients.unknown {
+		return p.clients.problem // the router stays as it is
+	}
 	if p.ensured, err = p.router.Ensure(ctx); p.ensured.Waits != "" {
 		p.result.WakeIn(pass.ConfirmInterval)
 	}
-	return errors.Join(err, r.checkClientAuth(ctx, p.proxy))
-}
-
-// +kubebuilder:rbac:groups="",resources=secrets,verbs=get
-
-// checkClientAuth reports a Secret with which no client could authenticate. The
-// router refuses all clients then.
-func (r *Reconciler) checkClientAuth(ctx context.Context, p *v1alpha1.ModProxy) error {
-	if p.Spec.Router.ClientAuth == nil {
-		return nil
-	}
-	name := p.Spec.Router.ClientAuth.SecretRef.Name
-	secret, err := read.Object[corev1.Secret](ctx, r.Live, p.Namespace, name)
-	switch {
-	case err != nil:
-		return err
-	case secret == nil:
-		return pass.Invalid("spec.router.clientAuth: Secret %s does not exist: create it with the keys username and password; until then the router serves no client", name)
-	}
-	for _, key := range []string{corev1.BasicAuthUsernameKey, corev1.BasicAuthPasswordKey} {
-		value := string(secret.Data[key])
-		switch {
-		case value == "":
-			return pass.Invalid("spec.router.clientAuth: Secret %s has no key %s, or an empty one: set it; until then the router serves no client", name, key)
-		case strings.ContainsFunc(value, func(c rune) bool { return unicode.IsSpace(c) || unicode.IsControl(c) }):
-			return pass.Invalid("spec.router.clientAuth: the key %s of Secret %s contains white space, such as a line break at its end: a netrc file cannot express it; remove it", key, name)
-		case key == corev1.BasicAuthUsernameKey && strings.Contains(value, ":"):
-			return pass.Invalid("spec.router.clientAuth: the key username of Secret %s contains a colon: choose another user name", name)
-		}
-	}
-	return nil
+	return errors.Join(err, p.clients.problem)
 }
 
 // route publishes the weights that were decided, and reads back what every

@@ -102,7 +102,7 @@ func Digest(directory string) (string, error) {
 	for i, key := range []string{"username", "password"} {
 		text, err := os.ReadFile(filepath.Join(directory, key)) //nolint:gosec // mounted from the Secret
 		if errors.Is(err, fs.ErrNotExist) {
-			return "", fmt.Errorf("the Secret does not exist, or has no key %s", key)
+			return "", fmt.Errorf("the Secret does not exist, may not be used, or has no key %s: see condition Stalled of the ModProxy", key)
 		}
 		if err != nil {
 			return "", errors.New("the mounted Secret cannot be read")

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -39,6 +40,19 @@ type Maker struct {
 	HTTP *http.Client
 	// ManagerNamespace is where the manager runs; empty: outside of the cluster.
 	ManagerNamespace string
+	// ClientsWithheld: the Secret of spec.router.clientAuth may not be used, so that a
+	// router of type HAProxy serves no client.
+	ClientsWithheld bool
+}
+
+// Host is where clients of a router of type HAProxy connect to, with its port unless
+// that is the default one.
+func (m Maker) Host(p *v1alpha1.ModProxy) (string, error) {
+	u, err := url.Parse(m.haproxy(p, nil).Params.URL())
+	if err != nil {
+		return "", fmt.Errorf("the address of the router: %w", err)
+	}
+	return u.Host, nil
 }
 
 // Router is the router of a ModProxy for one pass. It implements route.Router
@@ -188,7 +202,7 @@ func (m Maker) params(p *v1alpha1.ModProxy, instances []route.Instance) haproxy.
 		params.TLSSecret = spec.Router.TLS.SecretRef.Name
 	}
 	if spec.Router.ClientAuth != nil {
-		params.ClientsSecret = spec.Router.ClientAuth.SecretRef.Name
+		params.ClientsSecret, params.ClientsWithheld = spec.Router.ClientAuth.SecretRef.Name, m.ClientsWithheld
 	}
 	if template != nil {
 		var pod corev1.PodSpec

@@ -99,6 +99,9 @@ type Params struct {
 	// only clients that send them. Its content may change at any time; that rolls
 	// nothing.
 	ClientsSecret string
+	// ClientsWithheld: ClientsSecret may not be used. The router does not mount it, and
+	// serves no client.
+	ClientsWithheld bool
 	// RunAsUser, RunAsGroup and FSGroup; nil where the platform assigns them.
 	RunAsUser, RunAsGroup, FSGroup *int64
 	HAProxyResources               corev1.ResourceRequirements
@@ -454,7 +457,12 @@ func (p Params) volumes() []corev1.Volume {
 			Items: []corev1.KeyToPath{{Key: corev1.TLSCertKey, Path: corev1.TLSCertKey}, {Key: corev1.TLSPrivateKeyKey, Path: corev1.TLSPrivateKeyKey}},
 		}}})
 	}
-	if p.ClientsSecret != "" {
+	switch {
+	case p.ClientsSecret == "":
+	case p.ClientsWithheld:
+		volumes = append(volumes, corev1.Volume{Name: "clients", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{
+			SizeLimit: ptr.To(resource.MustParse("1Mi"))}}})
+	default:
 		// Optional: a pod starts without, serves no client, and is not ready.
 		volumes = append(volumes, corev1.Volume{Name: "clients", VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{
 			SecretName: p.ClientsSecret, DefaultMode: ptr.To(int32(0o440)), Optional: ptr.To(true),
