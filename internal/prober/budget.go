@@ -10,8 +10,10 @@ import (
 
 	"golang.org/x/sync/semaphore"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"gocache.dev/operator/internal/domain/probe"
+	"gocache.dev/operator/internal/domain/untrusted"
 )
 
 // Instances are servers of users, and may answer with as many bytes as a probe
@@ -147,6 +149,17 @@ func (c connection) within(ctx context.Context, timeout time.Duration) (context.
 		cancel()
 		account.close()
 	}
+}
+
+// read runs what reads the answer of an instance, and logs and returns the panic that
+// ended it.
+func (c connection) read(instance, what string, read func()) error {
+	panicked := untrusted.Read(read)
+	if panicked == nil {
+		return nil
+	}
+	log.Log.WithName("prober").Error(panicked.Cause, "Reading the answer of an instance failed", "namespace", c.namespace, "instance", instance, "probe", what, "stack", panicked.Stack)
+	return panicked
 }
 
 // guarded is a client that follows no redirect, which could lead to an address

@@ -68,7 +68,10 @@ func (p *Prober) beginDatabase(proxy types.NamespacedName, s *proxyState) {
 		return
 	}
 	s.database.cancel = p.spawn(func(ctx context.Context) {
-		wait.JitterUntilWithContext(ctx, func(ctx context.Context) { p.databaseRound(ctx, proxy) }, s.database.target.Interval, 0.1, true)
+		round := func(ctx context.Context) {
+			_ = p.connection(proxy).read("", "checksum database", func() { p.databaseRound(ctx, proxy) }) // it is in the log
+		}
+		wait.JitterUntilWithContext(ctx, round, s.database.target.Interval, 0.1, true)
 	})
 }
 
@@ -98,8 +101,16 @@ func (p *Prober) databaseRound(ctx context.Context, proxy types.NamespacedName) 
 	if ctx.Err() != nil {
 		return // a round that was stopped has no outcome
 	}
+	if p.takeDatabase(s, db.Name, asked, outcomes, trouble) {
+		p.notify(proxy)
+	}
+}
+
+// takeDatabase records a round, and reports whether it may change a decision.
+func (p *Prober) takeDatabase(s *proxyState, name string, asked []*instanceState, outcomes map[string]failover.Reach, trouble string) (changed bool) {
 	p.mu.Lock()
-	changed := s.database.record(db.Name, outcomes, trouble, p.clock())
+	defer p.mu.Unlock()
+	changed = s.database.record(name, outcomes, trouble, p.clock())
 	for _, i := range asked {
 		o := outcomes[i.target.Name]
 		was := i.observed.Streaks[failover.ChecksumDatabase]
@@ -107,10 +118,7 @@ func (p *Prober) databaseRound(ctx context.Context, proxy types.NamespacedName) 
 		i.observed.Streaks[failover.ChecksumDatabase] = is
 		changed = changed || matters(was, is, i.target.Thresholds)
 	}
-	p.mu.Unlock()
-	if changed {
-		p.notify(proxy)
-	}
+	return changed
 }
 
 // of is the database that is asked for: the one that the proxy was given, or
@@ -123,14 +131,25 @@ func (t DatabaseTarget) of(ctx context.Context, via connection, asked []*instanc
 		if i.target.Ready != probe.OwnPage {
 			continue
 		}
-		ctx, cancel := via.within(ctx, t.Timeout)
-		name, err := probe.Target{Base: i.target.URL, HTTP: via.http}.DatabaseName(ctx)
-		cancel()
-		if err == nil {
+		if name := t.named(ctx, via, i); name != "" {
 			return probe.Database{Name: name}
 		}
 	}
 	return probe.Database{}
+}
+
+// named is the database that an instance names; empty: none, or it does not answer.
+func (t DatabaseTarget) named(ctx context.Context, via connection, i *instanceState) (name string) {
+	ctx, cancel := via.within(ctx, t.Timeout)
+	defer cancel()
+	var err error
+	defect := via.read(i.target.Name, "name of the checksum database", func() {
+		name, err = probe.Target{Base: i.target.URL, HTTP: via.http}.DatabaseName(ctx)
+	})
+	if defect != nil || err != nil {
+		return ""
+	}
+	return name
 }
 
 // ask asks all instances, each within the timeout.
@@ -141,7 +160,14 @@ func (t DatabaseTarget) ask(ctx context.Context, via connection, db probe.Databa
 	var all sync.WaitGroup
 	for n, i := range asked {
 		all.Go(func() {
-			result, absent := probe.Target{Base: i.target.URL, HTTP: via.http}.Database(i.target.restricted(ctx), db)
+			var result probe.Result
+			var absent bool
+			defect := via.read(i.target.Name, "checksum database", func() {
+				result, absent = probe.Target{Base: i.target.URL, HTTP: via.http}.Database(i.target.restricted(ctx), db)
+			})
+			if defect != nil {
+				result = probe.Result{Outcome: probe.Unknown, Message: defect.Error()}
+			}
 			answers[n] = failover.Reach{Outcome: outcome(result.Outcome), Absent: absent, Message: result.Message}
 		})
 	}

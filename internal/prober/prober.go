@@ -305,7 +305,10 @@ func (p *Prober) begin(proxy types.NamespacedName, i *instanceState) {
 		return
 	}
 	i.cancel = p.spawn(func(ctx context.Context) {
-		wait.JitterUntilWithContext(ctx, func(ctx context.Context) { p.round(ctx, proxy, i) }, i.target.Interval, 0.1, true)
+		round := func(ctx context.Context) {
+			_ = p.connection(proxy).read(i.target.Name, "round", func() { p.round(ctx, proxy, i) }) // it is in the log
+		}
+		wait.JitterUntilWithContext(ctx, round, i.target.Interval, 0.1, true)
 	})
 }
 
@@ -320,20 +323,25 @@ func (p *Prober) round(ctx context.Context, proxy types.NamespacedName, i *insta
 	if ctx.Err() != nil {
 		return // a round that was stopped has no outcome
 	}
-	p.mu.Lock()
-	check := i.check
-	changed := p.record(i, report, a)
-	i.forgetUnasked(references)
-	if s := p.proxies[proxy]; s != nil && i.target.has(failover.Consistency) {
-		changed = s.compare(i, p.clock()) || changed
-	}
-	p.mu.Unlock()
+	changed, check := p.take(proxy, i, report, a, references)
 	if report != nil && check.missedBy(report) {
 		i.target.startCheck(ctx, via, check)
 	}
 	if changed {
 		p.notify(proxy)
 	}
+}
+
+// take records a round, and returns the check that is due.
+func (p *Prober) take(proxy types.NamespacedName, i *instanceState, report *StoreReport, a answers, references []probe.ReferenceModule) (changed bool, due Check) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	changed = p.record(i, report, a)
+	i.forgetUnasked(references)
+	if s := p.proxies[proxy]; s != nil && i.target.has(failover.Consistency) {
+		changed = s.compare(i, p.clock()) || changed
+	}
+	return changed, i.check
 }
 
 // record takes the answers of a round into account, and reports whether they may
@@ -384,25 +392,31 @@ type answers struct {
 	full     probe.Result
 }
 
-// probe makes the probes of all kinds, each within the timeout.
+// probe makes the probes of all kinds, each within the timeout. One that panics has
+// failed, except for that of checksums, which has no outcome: a defect of the operator
+// must not quarantine an instance.
 func (t Target) probe(ctx context.Context, via connection, references []probe.ReferenceModule) answers {
 	a := answers{results: map[failover.Kind]probe.Result{}, served: map[module.Version]failover.Sums{}}
 	ctx = t.restricted(ctx)
 	to := probe.Target{Base: t.URL, Agent: t.Agent, HTTP: via.http}
 	if t.has(failover.Ready) {
-		ctx, cancel := via.within(ctx, t.Timeout)
-		a.results[failover.Ready] = to.Ready(ctx, t.Ready)
-		cancel()
+		defect := t.read(ctx, via, "ready", func(ctx context.Context) { a.results[failover.Ready] = to.Ready(ctx, t.Ready) })
+		if defect != nil {
+			a.results[failover.Ready] = probe.Result{Outcome: probe.Failed, Message: defect.Error()}
+		}
 	}
 	if len(references) > 0 {
-		ctx, cancel := via.within(ctx, t.Timeout)
-		t.sort(a, to.ReferenceModules(ctx, references))
-		cancel()
+		defect := t.read(ctx, via, "reference modules", func(ctx context.Context) { t.sort(a, to.ReferenceModules(ctx, references)) })
+		if defect != nil {
+			t.unsorted(a, defect.Error())
+		}
 	}
 	if t.has(failover.Disk) {
-		ctx, cancel := via.within(ctx, t.Timeout)
-		used, result := to.Disk(ctx, t.DiskLimit)
-		cancel()
+		var used int
+		var result probe.Result
+		if defect := t.read(ctx, via, "disk", func(ctx context.Context) { used, result = to.Disk(ctx, t.DiskLimit) }); defect != nil {
+			result = probe.Result{Outcome: probe.Unknown, Message: defect.Error()}
+		}
 		a.results[failover.Disk] = result
 		if result.Outcome != probe.Unknown {
 			step := int32(used / 5 * 5) //nolint:gosec // 0 to 100
@@ -410,11 +424,19 @@ func (t Target) probe(ctx context.Context, via connection, references []probe.Re
 		}
 	}
 	if t.SupportsStoredOnly { // our own server
-		ctx, cancel := via.within(ctx, t.Timeout)
-		a.full = to.StoreFull(ctx)
-		cancel()
+		if defect := t.read(ctx, via, "full store", func(ctx context.Context) { a.full = to.StoreFull(ctx) }); defect != nil {
+			a.full = probe.Result{Outcome: probe.Unknown, Message: defect.Error()}
+		}
 	}
 	return a
+}
+
+// read makes one probe within the timeout. What an instance sends must not end the
+// process; the error is that it would have.
+func (t Target) read(ctx context.Context, via connection, what string, probe func(context.Context)) error {
+	ctx, cancel := via.within(ctx, t.Timeout)
+	defer cancel()
+	return via.read(t.Name, what, func() { probe(ctx) })
 }
 
 // unknown is what is known of an instance before its first round: which kinds

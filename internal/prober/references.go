@@ -93,6 +93,17 @@ func (t Target) withdraw(a answers, asked []probe.ReferenceModule, after *StoreR
 	}
 }
 
+// unsorted is what is known of the probes whose answers could not be read.
+func (t Target) unsorted(a answers, defect string) {
+	clear(a.served)
+	if t.has(failover.Protocol) {
+		a.results[failover.Protocol] = probe.Result{Outcome: probe.Failed, Message: defect}
+	}
+	if t.has(failover.Checksum) {
+		a.results[failover.Checksum] = probe.Result{Outcome: probe.Unknown, Message: defect}
+	}
+}
+
 // sort sorts what was answered for the reference modules by kind.
 func (t Target) sort(a answers, all []probe.Answer) {
 	if t.has(failover.Protocol) {

@@ -57,8 +57,9 @@ func (t Target) report(ctx context.Context, via connection, clock func() time.Ti
 	ctx, cancel := via.within(ctx, t.Timeout)
 	defer cancel()
 	asked := clock()
-	report, err := probe.Target{Agent: t.Agent, HTTP: via.http}.Store(ctx)
-	if err != nil {
+	var report probe.StoreReport
+	var err error
+	if defect := via.read(t.Name, "store", func() { report, err = probe.Target{Agent: t.Agent, HTTP: via.http}.Store(ctx) }); defect != nil || err != nil {
 		return nil
 	}
 	r := &StoreReport{Verdict: brief(report.Verdict), Sample: report.Sample[:min(len(report.Sample), probe.Samples)]}
@@ -123,5 +124,5 @@ func (p *Prober) RequestChecks(proxy types.NamespacedName, checks map[string]Che
 func (t Target) startCheck(ctx context.Context, via connection, c Check) {
 	ctx, cancel := via.within(ctx, t.Timeout)
 	defer cancel()
-	_ = probe.Target{Agent: t.Agent, Token: t.Token, HTTP: via.http}.CheckStore(ctx, c.Unhurried)
+	_ = via.read(t.Name, "start of a check", func() { _ = probe.Target{Agent: t.Agent, Token: t.Token, HTTP: via.http}.CheckStore(ctx, c.Unhurried) })
 }

@@ -27,7 +27,8 @@ func (r *Router) Certificates(ctx context.Context) ([]route.Certificate, error) 
 	for i, replica := range replicas {
 		group.Go(func() error {
 			all[i].Replica = replica.Name
-			if err := report(ctx, r.http(), replica.Certificate, &all[i].Report); err != nil {
+			err := readAnswer(ctx, replica, func() error { return report(ctx, r.http(), replica.Certificate, &all[i].Report) })
+			if err != nil {
 				all[i].Unreachable = err.Error()
 			}
 			return nil

@@ -18,7 +18,9 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
+	"gocache.dev/operator/internal/domain/untrusted"
 	"gocache.dev/operator/internal/kube/read"
 	"gocache.dev/operator/internal/kube/route"
 	"gocache.dev/operator/internal/router/certificate"
@@ -111,7 +113,11 @@ func observe(ctx context.Context, client *http.Client, replicas []Replica) route
 	group.SetLimit(atOnce)
 	for i, replica := range replicas {
 		group.Go(func() error {
-			servers, err := scrape(ctx, client, replica.Metrics)
+			var servers map[string]route.Observed
+			err := readAnswer(ctx, replica, func() (err error) {
+				servers, err = scrape(ctx, client, replica.Metrics)
+				return err
+			})
 			result[i] = route.Replica{Name: replica.Name, Servers: servers}
 			if err != nil {
 				result[i].Problem = err.Error()
@@ -121,6 +127,17 @@ func observe(ctx context.Context, client *http.Client, replicas []Replica) route
 	}
 	_ = group.Wait() // none returns an error
 	return route.Observation{Replicas: result}
+}
+
+// readAnswer runs what reads the answer of a replica. Labels make a pod a
+// replica, and another one may have them: what it sends must not end the process.
+func readAnswer(ctx context.Context, replica Replica, answer func() error) (err error) {
+	panicked := untrusted.Read(func() { err = answer() })
+	if panicked == nil {
+		return err
+	}
+	log.FromContext(ctx).Error(panicked.Cause, "Reading the answer of a router failed", "pod", replica.Name, "stack", panicked.Stack)
+	return panicked
 }
 
 func scrape(ctx context.Context, client *http.Client, url string) (map[string]route.Observed, error) {
