@@ -33,6 +33,7 @@ func TestMain(m *testing.M) {
 		cmd := manager.Command()
 		cmd.SetArgs(os.Args[1:])
 		if err := cmd.ExecuteContext(ctx); err != nil {
+			_, _ = fmt.Fprintln(os.Stderr, "manager:", err)
 			os.Exit(1)
 		}
 		return

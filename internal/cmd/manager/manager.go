@@ -63,19 +63,18 @@ func run(ctx context.Context, o *options) error {
 		return fmt.Errorf("find a cluster: run in one, or set --kubeconfig or KUBECONFIG: %w", err)
 	}
 	cfg.Wrap(read.Bound)
-	mgr, err := ctrl.NewManager(cfg, o.manager())
+	mgr, apiServer, err := o.connect(ctx, cfg)
+	if ctx.Err() != nil {
+		return nil //nolint:nilerr // the process is to end, and waited
+	}
 	if err != nil {
-		return fmt.Errorf("make the manager: %w", err)
+		return err
 	}
 	if err := addChecks(mgr); err != nil {
 		return err
 	}
 	if err := metrics.Registry.Register(buildInfo(version.Get())); err != nil {
 		return fmt.Errorf("register the metric of the build: %w", err)
-	}
-	apiServer, err := addressesOf(ctx, cfg.Host, mgr.GetAPIReader())
-	if err != nil {
-		return err
 	}
 	if o.namespace == "" {
 		ctrl.Log.Info("No NetworkPolicies are created for ModProxies: they would exclude this process, whose namespace is unknown. Run it in the cluster, or set --manager-namespace")
