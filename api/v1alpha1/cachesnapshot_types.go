@@ -13,7 +13,7 @@ import (
 // +kubebuilder:resource:scope=Namespaced,shortName=csnap,categories=gocaching
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Source",type=string,JSONPath=`.spec.sourceRef.name`
-// +kubebuilder:printcolumn:name="Verdict",type=string,JSONPath=`.status.verification.verdict`
+// +kubebuilder:printcolumn:name="Verdict",type=string,JSONPath=`.status.conditions[?(@.type=="Verified")].reason`
 // +kubebuilder:printcolumn:name="Modules",type=integer,JSONPath=`.status.verification.counts.modules`
 // +kubebuilder:printcolumn:name="Proven",type=integer,priority=1,JSONPath=`.status.verification.provenModules`
 // +kubebuilder:printcolumn:name="Total",type=integer,priority=1,JSONPath=`.status.verification.totalModules`

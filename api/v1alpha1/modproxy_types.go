@@ -953,7 +953,9 @@ type ModProxyStatus struct {
 	// +kubebuilder:validation:MaxLength=16
 	// +optional
 	Healthy string `json:"healthy,omitempty"`
-	// serving names the instances that have weight.
+	// serving names the instances that clients are sent to. One that is marked
+	// (unhealthy) serves in spite of what condition Healthy states. An instance is
+	// not named before a probe has passed. The value none: there is no such one.
 	// +kubebuilder:validation:MaxLength=256
 	// +optional
 	Serving string `json:"serving,omitempty"`

@@ -89,6 +89,10 @@ func TestTheCauseOutlivesTheDeadline(t *testing.T) {
 	})
 	w.settle()
 	w.stalled(v1alpha1.ReasonDeadlineExceeded, "no node has that label")
+	columns := server.Columns(t, "cachesnapshots", w.namespace, "s")
+	if got := columns["Verdict"]; got != v1alpha1.ReasonDeadlineExceeded || !strings.Contains(columns["Status"], "No verdict within") {
+		t.Errorf("kubectl get shows the verdict %q: %v", got, columns)
+	}
 	var again v1alpha1.CacheSnapshot
 	w.passes(2)
 	w.must(server.Client.Get(t.Context(), client.ObjectKey{Namespace: w.namespace, Name: "s"}, &again))

@@ -165,11 +165,16 @@ func recordDecision(p *v1alpha1.ModProxy, o pass.Observed, d failover.Decision) 
 			instance.DiskUsedPercent = found.DiskUsedPercent
 		}
 		instance.StoreFullSince = fullSince(instance.StoreFullSince, found.Full, thresholds(p.Spec.Probes), o.Now)
-		if desired.Healthy && desired.Fault == nil {
+		fit := desired.Healthy && desired.Fault == nil
+		if fit {
 			healthy++
 		}
-		if desired.Serving {
+		switch {
+		case !desired.Serving || !fit && len(instance.FailingProbes) == 0 && desired.Fault == nil: // no probe has passed yet
+		case fit:
 			serving = append(serving, desired.Name)
+		default:
+			serving = append(serving, desired.Name+" (unhealthy)")
 		}
 		instances = append(instances, instance)
 	}
@@ -180,7 +185,9 @@ func recordDecision(p *v1alpha1.ModProxy, o pass.Observed, d failover.Decision) 
 	}
 	status.Instances = instances
 	status.Healthy = fmt.Sprintf("%d/%d", healthy, len(d.Desired))
-	status.Serving = strings.Join(serving, ",")
+	if status.Serving = strings.Join(serving, ","); len(serving) == 0 {
+		status.Serving = "none"
+	}
 	status.PinnedInstance = d.State.Pinned
 	status.RecentFailbacks = metaTimes(d.State.RecentFailbacks)
 	status.RecentWeightChanges = metaTimes(d.State.RecentWeightChanges)

@@ -21,7 +21,9 @@ func TestServes(t *testing.T) {
 	w.settle()
 	w.condition(v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonProgressing, "No probe has passed yet")
 	w.condition(v1alpha1.HealthyCondition, metav1.ConditionUnknown, v1alpha1.ReasonProgressing, "")
+	w.columns("0/2", "none")
 	w.tick(1)
+	w.columns("2/2", "blue,green")
 	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonServing, "blue,green serves; 2/2 instances are healthy")
 	w.condition(v1alpha1.RoutedCondition, metav1.ConditionTrue, v1alpha1.ReasonRouterConfigured, "All 2 replicas")
 	w.condition(v1alpha1.HealthyCondition, metav1.ConditionTrue, v1alpha1.ReasonInstancesHealthy, "")
@@ -168,6 +170,15 @@ func TestAllQuarantined(t *testing.T) {
 	w.condition(v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonAllInstancesQuarantined, "")
 }
 
+// columns checks what kubectl get shows: HEALTHY and SERVING agree.
+func (w *world) columns(healthy, serving string) {
+	w.t.Helper()
+	columns := server.Columns(w.t, "modproxies", w.namespace, "goproxy")
+	if columns["Healthy"] != healthy || columns["Serving"] != serving {
+		w.t.Errorf("kubectl get shows HEALTHY %q, SERVING %q; want %q, %q", columns["Healthy"], columns["Serving"], healthy, serving)
+	}
+}
+
 // TestNoneHealthy holds that weights stay where they are when no instance is
 // better.
 func TestNoneHealthy(t *testing.T) {
@@ -178,10 +189,12 @@ func TestNoneHealthy(t *testing.T) {
 	w.tick(3)
 	w.weights(100, 100)
 	w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonNoHealthyInstance, "weights stay")
+	w.columns("0/2", "blue (unhealthy),green (unhealthy)")
 	w.green.unready = false
 	w.tick(2)
 	w.condition(v1alpha1.StalledCondition, "", "", "")
 	w.weights(0, 100)
+	w.columns("1/2", "green")
 }
 
 // TestUnconfirmedChange holds that a change of weights counts only once every replica of the

@@ -89,7 +89,8 @@ func TestReportedStore(t *testing.T) {
 	w.blue.check(w.now)
 	w.tick(2)
 	w.weights(100, 100)
-	w.condition(v1alpha1.HealthyCondition, metav1.ConditionFalse, v1alpha1.ReasonInstanceUnhealthy, "blue")
+	w.condition(v1alpha1.HealthyCondition, metav1.ConditionFalse, v1alpha1.ReasonInstanceUnhealthy, "blue: StoreCorrupt: ")
+	w.columns("1/2", "blue (unhealthy),green")
 }
 
 // TestScheduledChecks holds that the stores are checked when they are due, as

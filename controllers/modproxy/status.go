@@ -8,6 +8,7 @@ import (
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/controllers/modproxy/pass"
+	"gocache.dev/operator/internal/kube/bounded"
 	"gocache.dev/operator/internal/kube/conditions"
 	"gocache.dev/operator/internal/plan/failover"
 )
@@ -73,6 +74,9 @@ func healthyFact(p *v1alpha1.ModProxy, d failover.Decision, refused []string) *p
 	for _, i := range d.Desired {
 		if !i.Healthy || i.Fault != nil {
 			text := i.Name + ": " + i.Reason
+			if i.Fault != nil && i.Use != failover.UseDown { // reported only, or contained
+				text = fmt.Sprintf("%s: %s: %s; it is not quarantined", i.Name, i.Fault.Reason, bounded.Text(i.Fault.Evidence, pass.MaxText))
+			}
 			if rb := pass.Instance(p, i.Name).Rollback; rb != nil && rb.Message != "" && i.Fault != nil {
 				text += "; rollback: " + rb.Message
 			}
