@@ -12,8 +12,11 @@ import (
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
@@ -84,6 +87,70 @@ func TestRemoveReportsRetained(t *testing.T) {
 		}})
 		if err := set.Remove(t.Context()); err == nil || !strings.Contains(err.Error(), "for a moment") {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestRemoveReportsUnreadable holds that a volume or the content of a snapshot that
+// cannot be read is reported, since it may stay on the storage: unless it is gone,
+// or its class deletes it.
+func TestRemoveReportsUnreadable(t *testing.T) {
+	forbidden := apierrors.NewForbidden(schema.GroupResource{}, "x", errors.New("no right"))
+	for _, c := range []struct {
+		name    string
+		err     error
+		retains bool
+		class   bool
+		want    string
+	}{
+		{name: "it is gone", err: apierrors.NewNotFound(schema.GroupResource{}, "x")},
+		{name: "the API server fails", err: apierrors.NewInternalError(errors.New("etcd is away")), class: true, want: "etcd is away"},
+		{name: "the API server does not answer in time", err: context.DeadlineExceeded, class: true, want: "deadline"},
+		{name: "no right, and the class deletes", err: forbidden, class: true},
+		{name: "no right, and the class retains", err: forbidden, class: true, retains: true, want: "no right"},
+		{name: "no right for the class either", err: forbidden, want: "no right"},
+	} {
+		for _, kind := range []string{"pv pv-x", "volumesnapshotcontent content-x"} {
+			t.Run(c.name+"/"+kind, func(t *testing.T) {
+				set := begun(t, interceptor.Funcs{Get: func(ctx context.Context, real client.WithWatch, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
+					switch o := o.(type) {
+					case *corev1.PersistentVolume, *snapshotv1.VolumeSnapshotContent:
+						return c.err
+					case *storagev1.StorageClass:
+						if !c.class || key.Name != "fast" {
+							return forbidden
+						}
+						o.ReclaimPolicy = ptr.To(corev1.PersistentVolumeReclaimDelete)
+						if c.retains {
+							o.ReclaimPolicy = ptr.To(corev1.PersistentVolumeReclaimRetain)
+						}
+						return nil
+					case *snapshotv1.VolumeSnapshotClass:
+						if !c.class || key.Name != "fast" {
+							return forbidden
+						}
+						o.DeletionPolicy = snapshotv1.VolumeSnapshotContentDelete
+						if c.retains {
+							o.DeletionPolicy = snapshotv1.VolumeSnapshotContentRetain
+						}
+						return nil
+					}
+					return real.Get(ctx, key, o, opts...)
+				}})
+				var o client.Object = &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Name: "gocache-x"}, Spec: corev1.PersistentVolumeClaimSpec{
+					VolumeName: "pv-x", StorageClassName: ptr.To("fast")}}
+				if kind != "pv pv-x" {
+					o = &snapshotv1.VolumeSnapshot{ObjectMeta: metav1.ObjectMeta{Name: "gocache-x"}, Spec: snapshotv1.VolumeSnapshotSpec{VolumeSnapshotClassName: ptr.To("fast")},
+						Status: &snapshotv1.VolumeSnapshotStatus{BoundVolumeSnapshotContentName: ptr.To("content-x")}}
+				}
+				if err := set.Create(t.Context(), o); err != nil {
+					t.Fatal(err)
+				}
+				err := set.Remove(t.Context())
+				if (err == nil) != (c.want == "") || err != nil && (!strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "kubectl get "+kind)) {
+					t.Errorf("%v", err)
+				}
+			})
 		}
 	}
 }

@@ -7,6 +7,8 @@ import (
 
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
 	corev1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -39,7 +41,13 @@ func (s *Set) reclaimVolume(ctx context.Context, claim *corev1.PersistentVolumeC
 	}
 	var pv corev1.PersistentVolume
 	if err := s.Client.Get(ctx, client.ObjectKey{Name: claim.Spec.VolumeName}, &pv); err != nil {
-		return nil //nolint:nilerr // those who may not read volumes may check classes that delete them
+		var class storagev1.StorageClass
+		name := client.ObjectKey{Name: ptr.Deref(claim.Spec.StorageClassName, "")}
+		if apierrors.IsNotFound(err) || apierrors.IsForbidden(err) && s.Client.Get(ctx, name, &class) == nil &&
+			ptr.Deref(class.ReclaimPolicy, corev1.PersistentVolumeReclaimDelete) == corev1.PersistentVolumeReclaimDelete {
+			return nil // it is gone, or is deleted with its PVC
+		}
+		return unknown("PersistentVolume", "pv", claim.Spec.VolumeName, err)
 	}
 	if pv.Spec.PersistentVolumeReclaimPolicy != corev1.PersistentVolumeReclaimRetain || pv.Spec.ClaimRef == nil || pv.Spec.ClaimRef.UID != claim.UID {
 		return nil
@@ -58,7 +66,12 @@ func (s *Set) reclaimContent(ctx context.Context, snapshot *snapshotv1.VolumeSna
 	}
 	var content snapshotv1.VolumeSnapshotContent
 	if err := s.Client.Get(ctx, client.ObjectKey{Name: *snapshot.Status.BoundVolumeSnapshotContentName}, &content); err != nil {
-		return nil //nolint:nilerr // as for volumes
+		var class snapshotv1.VolumeSnapshotClass
+		name := client.ObjectKey{Name: ptr.Deref(snapshot.Spec.VolumeSnapshotClassName, "")}
+		if apierrors.IsNotFound(err) || apierrors.IsForbidden(err) && s.Client.Get(ctx, name, &class) == nil && class.DeletionPolicy == snapshotv1.VolumeSnapshotContentDelete {
+			return nil // as for volumes
+		}
+		return unknown("VolumeSnapshotContent", "volumesnapshotcontent", *snapshot.Status.BoundVolumeSnapshotContentName, err)
 	}
 	if content.Spec.DeletionPolicy != snapshotv1.VolumeSnapshotContentRetain || content.Spec.VolumeSnapshotRef.UID != snapshot.UID {
 		return nil
@@ -69,4 +82,11 @@ func (s *Set) reclaimContent(ctx context.Context, snapshot *snapshotv1.VolumeSna
 		return fmt.Errorf("VolumeSnapshotContent %s stays on the storage, since its VolumeSnapshotClass retains snapshots: %w; delete it with: kubectl delete volumesnapshotcontent %s, and its data on the storage", content.Name, err, content.Name)
 	}
 	return nil
+}
+
+// unknown is the error about an object that could not be read: its data may stay
+// on the storage. Those who may not read such objects, but their classes, get none
+// where the class deletes the data.
+func unknown(kind, resource, name string, err error) error {
+	return fmt.Errorf("it is not known whether %s %s stays on the storage: %w; look for it with: kubectl get %s %s, and delete it if it is there a minute later", kind, name, err, resource, name)
 }
