@@ -163,7 +163,7 @@ func (t DatabaseTarget) ask(ctx context.Context, via connection, db probe.Databa
 			var result probe.Result
 			var absent bool
 			defect := via.read(i.target.Name, "checksum database", func() {
-				result, absent = probe.Target{Base: i.target.URL, HTTP: via.http}.Database(i.target.restricted(ctx), db)
+				result, absent = probe.Target{Base: i.target.URL, Own: i.target.SupportsStoredOnly, HTTP: via.http}.Database(i.target.restricted(ctx), db)
 			})
 			if defect != nil {
 				result = probe.Result{Outcome: probe.Unknown, Message: defect.Error()}

@@ -398,7 +398,7 @@ type answers struct {
 func (t Target) probe(ctx context.Context, via connection, references []probe.ReferenceModule) answers {
 	a := answers{results: map[failover.Kind]probe.Result{}, served: map[module.Version]failover.Sums{}}
 	ctx = t.restricted(ctx)
-	to := probe.Target{Base: t.URL, Agent: t.Agent, HTTP: via.http}
+	to := probe.Target{Base: t.URL, Agent: t.Agent, Own: t.SupportsStoredOnly, HTTP: via.http}
 	if t.has(failover.Ready) {
 		defect := t.read(ctx, via, "ready", func(ctx context.Context) { a.results[failover.Ready] = to.Ready(ctx, t.Ready) })
 		if defect != nil {

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"testing"
 )
@@ -27,6 +29,8 @@ func TestFailedFetchesAreExplained(t *testing.T) {
 		"not logged in":         {&statusError{code: http.StatusUnauthorized}, http.StatusForbidden},
 		"in trouble":            {&statusError{code: http.StatusServiceUnavailable}, http.StatusBadGateway},
 		"leads elsewhere":       {&statusError{code: http.StatusNotModified}, http.StatusBadGateway},
+		"unknown name":          {&url.Error{Err: &unanswered{"a", &net.DNSError{}}}, http.StatusBadGateway},
+		"unanswered in time":    {&url.Error{Err: &unanswered{"a", slow{}}}, http.StatusGatewayTimeout},
 		"timeout":               {slow{}, http.StatusGatewayTimeout},
 		"silence":               {errSilent, http.StatusGatewayTimeout},
 		"no temporary files":    {&fs.PathError{Op: "open", Path: "/tmp/x", Err: os.ErrPermission}, http.StatusInternalServerError},

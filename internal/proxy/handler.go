@@ -312,6 +312,7 @@ func (a *answerWriter) WriteHeader(status int) {
 	if status < http.StatusBadRequest {
 		if a.outcome.upstreamFailed() { // what is stored is better than nothing
 			a.Header().Set(probe.StaleHeader, probe.StaleValue)
+			a.outcome.report(a.Header())
 		}
 		a.ResponseWriter.WriteHeader(status)
 	}
@@ -348,6 +349,7 @@ func (a *answerWriter) finish(instance string) {
 	text := strings.TrimSpace(a.text.String())
 	if status, sentence := a.outcome.trouble(); status != 0 {
 		a.status, text = status, sentence
+		a.outcome.report(a.Header())
 		if status != http.StatusNotFound && status != http.StatusGone {
 			a.Header().Set("Cache-Control", "no-store")
 		}

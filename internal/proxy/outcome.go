@@ -151,7 +151,17 @@ func explain(err error) (status int, text string) {
 	case isTimeout(err):
 		return http.StatusGatewayTimeout, "the upstream proxy did not answer in time"
 	}
+	if silent, ok := errors.AsType[*unanswered](err); ok && silent.cause() != "" {
+		return http.StatusBadGateway, silent.cause().Sentence(silent.host)
+	}
 	return http.StatusBadGateway, "the upstream proxy could not be reached, or its answer broke off"
+}
+
+// report writes why the upstream gave no answer into the header of the answer.
+func (o *outcome) report(header http.Header) {
+	if silent, ok := errors.AsType[*unanswered](o.cause()); ok {
+		silent.cause().Report(header, silent.host)
+	}
 }
 
 // lastCause is the innermost error: the path of a file is of no use to a client.

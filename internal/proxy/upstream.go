@@ -2,14 +2,21 @@ package proxy
 
 import (
 	"context"
+	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/url"
+	"path"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
+
+	"gocache.dev/operator/internal/domain/goproxy"
+	"gocache.dev/operator/internal/domain/untrusted"
 )
 
 // requestIDHeader carries one id from the router to the upstream.
@@ -47,9 +54,9 @@ func newUpstream(env Environment, secrets, secretHosts string, timeout time.Dura
 		if entry.url == "off" {
 			continue
 		}
-		parsed, err := url.Parse(entry.url)
-		if err != nil || parsed.Scheme == "" {
-			return nil, fmt.Errorf("GOPROXY=%q: %q is not the URL of a proxy", redactList(env.GOPROXY), redactList(entry.url))
+		parsed, err := parseUpstream(entry.url)
+		if err != nil {
+			return nil, fmt.Errorf("GOPROXY=%q: %q %w", redactList(env.GOPROXY), redactList(entry.url), err)
 		}
 		u.list[i].base = parsed.JoinPath("/") // an absolute path even if it had none
 		u.proxies = append(u.proxies, u.list[i].base)
@@ -70,6 +77,30 @@ func newUpstream(env Environment, secrets, secretHosts string, timeout time.Dura
 		return nil, err
 	}
 	u.base = authorized{transport, known}
+	return u, nil
+}
+
+// parseUpstream reads one entry of GOPROXY. The errors complete a sentence about
+// it, and do not quote it: it may hold credentials.
+func parseUpstream(entry string) (*url.URL, error) {
+	u, err := url.Parse(entry)
+	if err != nil {
+		return nil, errors.New("is not a URL")
+	}
+	switch u.Scheme {
+	case "http", "https":
+		if u.Hostname() == "" {
+			return nil, fmt.Errorf("is not the URL of a proxy: it names no host, such as %s://proxy.example.com", u.Scheme)
+		}
+	case "file":
+		if u.Host != "" && u.Host != "localhost" || !path.IsAbs(u.Path) {
+			return nil, errors.New("is not the URL of a directory: it needs an absolute path and no host, such as file:///modules")
+		}
+	case "":
+		return nil, errors.New("is not the URL of a proxy: it has no scheme, such as https://")
+	default:
+		return nil, fmt.Errorf("is not the URL of a proxy: scheme %q is none of https, http and file", u.Scheme)
+	}
 	return u, nil
 }
 
@@ -109,7 +140,7 @@ func (u *upstream) bounded(req *http.Request, o *outcome) (*http.Response, error
 	if o != nil && o.requestID != "" {
 		out.Header.Set(requestIDHeader, o.requestID)
 	}
-	send := u.base.RoundTrip
+	send := u.send
 	if out.URL.Scheme == sumdbScheme {
 		send = u.sumdb
 	}
@@ -166,11 +197,56 @@ func (u *upstream) route(req *http.Request) (base *url.URL, refusal *http.Respon
 func (u *upstream) get(req *http.Request, target *url.URL) (*http.Response, error) {
 	out := req.Clone(req.Context())
 	out.URL, out.Host = target, ""
-	resp, err := u.base.RoundTrip(out)
+	resp, err := u.send(out)
 	if err != nil {
 		return nil, fmt.Errorf("ask %s: %w", redactList(strings.TrimSuffix(target.String(), "/")), err)
 	}
 	return resp, nil
+}
+
+// send sends a request. Its error names the server that gave no answer.
+func (u *upstream) send(req *http.Request) (*http.Response, error) {
+	resp, err := u.base.RoundTrip(req)
+	if err != nil {
+		return nil, &unanswered{host: req.URL.Host, err: err}
+	}
+	return resp, nil
+}
+
+// unanswered is the error of a request that no upstream answered.
+type unanswered struct {
+	host string
+	err  error
+}
+
+func (e *unanswered) Error() string { return e.err.Error() }
+func (e *unanswered) Unwrap() error { return e.err }
+
+// Timeout is asked for by the URL errors that wrap it.
+func (e *unanswered) Timeout() bool { return isTimeout(e.err) }
+
+// Temporary makes it an error of the network.
+func (e *unanswered) Temporary() bool { return false }
+
+// cause is why there was no answer, as operators and clients get it: one of the
+// sentences of package goproxy, or empty.
+func (e *unanswered) cause() goproxy.Cause {
+	switch {
+	case is[*tls.CertificateVerificationError](e.err):
+		return goproxy.CertificateCause(untrusted.Cause(e.err))
+	case is[*net.DNSError](e.err):
+		return goproxy.UnknownHost
+	case errors.Is(e.err, syscall.ECONNREFUSED):
+		return goproxy.Refused
+	case e.Timeout():
+		return goproxy.TimedOut
+	}
+	return ""
+}
+
+func is[E error](err error) bool {
+	_, ok := errors.AsType[E](err)
+	return ok
 }
 
 func drain(resp *http.Response) {

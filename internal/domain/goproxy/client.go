@@ -45,6 +45,9 @@ type Client struct {
 	// CacheOnly asks the server to answer from its store alone. Servers that
 	// do not support the request fetch as usual.
 	CacheOnly bool
+	// Own means that the server is gocache-proxy: the errors then contain why its
+	// upstream gave no answer (see [UpstreamCause]).
+	Own bool
 }
 
 // Info is a server's information about a version.
@@ -226,7 +229,11 @@ func (c *Client) open(ctx context.Context, elements ...string) (*url.URL, *http.
 	case resp.StatusCode/100 == 3:
 		kind = ErrRedirected
 	}
-	return nil, nil, &Error{Kind: kind, URL: redact(u), Status: resp.StatusCode}
+	failed := &Error{Kind: kind, URL: redact(u), Status: resp.StatusCode}
+	if c.Own && kind == ErrServer {
+		failed.Detail = UpstreamCause(resp.Header)
+	}
+	return nil, nil, failed
 }
 
 func (c *Client) maxZip() int64 {

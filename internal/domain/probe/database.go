@@ -73,7 +73,7 @@ func (t Target) DatabaseName(ctx context.Context) (string, error) {
 // absent: that is no failure by itself, since clients then ask the database
 // directly.
 func (t Target) Database(ctx context.Context, db Database) (result Result, absent bool) {
-	client := &goproxy.Client{Base: t.Base, HTTP: t.http(), MaxText: maxTree}
+	client := &goproxy.Client{Base: t.Base, HTTP: t.http(), MaxText: maxTree, Own: t.Own}
 	supported, err := client.SumDBSupported(ctx, db.Name)
 	switch {
 	case err != nil:
@@ -86,7 +86,11 @@ func (t Target) Database(ctx context.Context, db Database) (result Result, absen
 		return reached(err), false
 	}
 	if header.Get(StaleHeader) == StaleValue {
-		return Result{Failed, "it cannot reach " + db.Name + ", and answers from its store"}, false
+		message := "it cannot reach " + db.Name + ", and answers from its store"
+		if cause := goproxy.UpstreamCause(header); t.Own && cause != "" {
+			message += ": " + cause
+		}
+		return Result{Failed, message}, false
 	}
 	if err := db.check(text); err != nil {
 		return Result{Failed, fmt.Sprintf("the newest tree of %s that it serves is malformed, or has no valid signature", db.Name)}, false

@@ -76,7 +76,7 @@ func Checksum(answers []Answer) (all Result) {
 
 func (t Target) module(ctx context.Context, c ReferenceModule) Answer {
 	answer := Answer{Module: c.Module}
-	client := &goproxy.Client{Base: t.Base, HTTP: t.http(), MaxZip: maxReferenceModule, MaxText: maxText, CacheOnly: true}
+	client := &goproxy.Client{Base: t.Base, HTTP: t.http(), MaxZip: maxReferenceModule, MaxText: maxText, CacheOnly: true, Own: t.Own}
 	_, err := client.Info(ctx, c.Module)
 	if errors.Is(err, goproxy.ErrNotFound) {
 		if c.OnlyStored {

@@ -38,6 +38,9 @@ type Target struct {
 	Agent string
 	// Token makes the agent take orders; empty: it takes none.
 	Token string
+	// Own means that its server is our own: why its upstream gave no answer becomes
+	// a part of the messages.
+	Own bool
 	// HTTP asks it; nil is http.DefaultClient.
 	HTTP *http.Client
 }
