@@ -411,10 +411,11 @@ const (
 )
 
 // ProxyPolicy is which versions of which modules are served. A version is refused
-// if a deny rule matches it; else, if there are allow rules and none matches it;
-// else if it is younger than minimumAge. A refused file is a 403 with the reason,
-// which the go command prints. Lists, @latest and the answers to queries have only
-// versions that are served, so that the go command chooses another one.
+// if a deny rule matches it or an advisory is about it; else, if there are allow
+// rules and none matches it; else if it is younger than minimumAge. A refused file
+// is a 403 with the reason, which the go command prints. Lists, @latest and the
+// answers to queries have only versions that are served, so that the go command
+// chooses another one.
 type ProxyPolicy struct {
 	// mode DryRun logs and counts what would be refused, and serves it.
 	// +kubebuilder:default=Enforce
@@ -426,6 +427,12 @@ type ProxyPolicy struct {
 	// +listMapKey=name
 	// +optional
 	Deny []PolicyRule `json:"deny,omitempty"`
+	// advisories deny the versions that security advisories are about, also those of
+	// private modules. A change of them takes effect within about two minutes.
+	// +kubebuilder:validation:MaxItems=8
+	// +listType=atomic
+	// +optional
+	Advisories []AdvisorySource `json:"advisories,omitempty"`
 	// allow are rules for the only versions that are served. None: all are, save
 	// the denied ones.
 	// +kubebuilder:validation:MinItems=1
@@ -452,6 +459,18 @@ type ProxyPolicy struct {
 	// +listType=set
 	// +optional
 	MinimumAgeExempt []string `json:"minimumAgeExempt,omitempty"`
+}
+
+// AdvisorySource is where advisories are read from.
+type AdvisorySource struct {
+	// configMapRef holds advisories in the OSV format: the value of each key is one
+	// document, or a JSON array of documents. A document denies the versions of its
+	// affected packages of the ecosystem Go, each the module of exactly that path. Left
+	// out are documents that are withdrawn, and the packages stdlib and toolchain.
+	// While the ConfigMap does not exist or cannot be read as such, the ModProxy is
+	// Stalled, and the instances keep the last policy.
+	// +required
+	ConfigMapRef LocalReference `json:"configMapRef"`
 }
 
 // PolicyRule matches versions of modules.

@@ -60,7 +60,8 @@ type Reconciler struct {
 	// Router distributes the requests of a proxy; nil: by spec.router.type.
 	Router func(p *v1alpha1.ModProxy, instances []route.Instance, withheld bool) *backend.Router
 
-	prober *prober.Prober
+	prober     *prober.Prober
+	advisories instances.Advisories
 }
 
 // progress is one pass: what was observed, as the parts hand it on, and what
@@ -205,7 +206,10 @@ func (r *Reconciler) keepStores(ctx context.Context, p *progress) error {
 }
 
 func (r *Reconciler) instancesPart() instances.Reconciler {
-	return instances.Reconciler{Client: r.Client, Live: r.Live, FieldOwner: fieldOwner, Images: r.Images, ManagerNamespace: r.ManagerNamespace}
+	return instances.Reconciler{
+		Client: r.Client, Live: r.Live, FieldOwner: fieldOwner, Images: r.Images, ManagerNamespace: r.ManagerNamespace,
+		Advisories: &r.advisories,
+	}
 }
 
 func (r *Reconciler) storesPart() storerollback.Reconciler {

@@ -71,3 +71,90 @@ func TestPolicy(t *testing.T) {
 		t.Errorf("what cannot be parsed is in force: %+v", p)
 	}
 }
+
+// TestAdvisoriesOfAPolicy holds that the advisories of ConfigMaps reach the servers,
+// that a change of a ConfigMap does without one of the ModProxy, and that one which
+// cannot be read is reported and changes nothing.
+func TestAdvisoriesOfAPolicy(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	advisory := func(id, fixed string) string {
+		return `{"id":"` + id + `","summary":"Flaw","affected":[{"package":{"ecosystem":"Go","name":"example.com/m"},"ranges":[{"type":"SEMVER","events":[{"introduced":"0"},{"fixed":"` + fixed + `"}]}]}]}`
+	}
+	first := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "reviewed"}, Data: map[string]string{"GO-2026-0001.json": advisory("GO-2026-0001", "1.4.2")}}
+	second := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "malicious"}, Data: map[string]string{"all.json": "[" + advisory("MAL-2026-1", "0.1.0") + "," + advisory("MAL-2026-2", "0.2.0") + "]"}}
+	w.must(server.Client.Create(t.Context(), first))
+	w.must(server.Client.Create(t.Context(), second))
+	change := func(o *corev1.ConfigMap, key, text string) {
+		t.Helper()
+		o.Data = map[string]string{key: text}
+		w.must(server.Client.Update(t.Context(), o))
+		w.settle()
+	}
+	w.serving(func(s *v1alpha1.ModProxySpec) {
+		s.Policy = &v1alpha1.ProxyPolicy{Advisories: []v1alpha1.AdvisorySource{
+			{ConfigMapRef: v1alpha1.LocalReference{Name: "reviewed"}}, {ConfigMapRef: v1alpha1.LocalReference{Name: "malicious"}},
+		}}
+	})
+	generation := w.get().Generation
+	inForce := func(want ...string) {
+		t.Helper()
+		var stored corev1.ConfigMap
+		if !w.exists(&stored, "goproxy-policy") {
+			t.Fatal("there is no ConfigMap of the policy")
+		}
+		p, err := rules.Parse([]byte(stored.Data["policy.json"]))
+		w.must(err)
+		var got []string
+		for _, a := range p.Advisories {
+			got = append(got, a.ID+" "+a.Affected[0].Module+"@"+a.Affected[0].Versions[0])
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("the advisories are %q, want %q", got, want)
+		}
+	}
+	malicious := []string{"MAL-2026-1 example.com/m@<v0.1.0", "MAL-2026-2 example.com/m@<v0.2.0"}
+	inForce(append([]string{"GO-2026-0001 example.com/m@<v1.4.2"}, malicious...)...)
+
+	change(first, "GO-2026-0001.json", advisory("GO-2026-0001", "1.4.3"))
+	inForce(append([]string{"GO-2026-0001 example.com/m@<v1.4.3"}, malicious...)...)
+	w.condition(v1alpha1.StalledCondition, "", "", "")
+
+	const last = ". Correct it; until then the instances do not change"
+	change(second, "all.json", "["+advisory("MAL-2026-1", "0.3.0")+","+advisory("MAL-2026-2", "c0nfidential")+"]")
+	w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonInvalidSpec,
+		"spec.policy.advisories[1]: ConfigMap malicious, key all.json: [1] MAL-2026-2: affected[0].ranges[0].events[1] has no version such as 1.2.3"+last)
+	inForce(append([]string{"GO-2026-0001 example.com/m@<v1.4.3"}, malicious...)...)
+	change(second, "README", "")
+	w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonInvalidSpec, "ConfigMap malicious, key README: it is not valid JSON at byte 0"+last)
+	second.Data, second.BinaryData = nil, map[string][]byte{"all.json.gz": {1}}
+	w.must(server.Client.Update(t.Context(), second))
+	w.settle()
+	w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonInvalidSpec, "ConfigMap malicious has binaryData")
+	second.BinaryData = nil
+	w.must(server.Client.Update(t.Context(), second))
+	w.settle()
+	w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonInvalidSpec, "ConfigMap malicious has no key: without advisories, set one to []"+last)
+	change(second, "none.json", "[]")
+	w.condition(v1alpha1.StalledCondition, "", "", "")
+	inForce("GO-2026-0001 example.com/m@<v1.4.3")
+
+	w.must(server.Client.Delete(t.Context(), first))
+	w.settle()
+	w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonInvalidSpec, "spec.policy.advisories[0]: ConfigMap reviewed does not exist"+last)
+	inForce("GO-2026-0001 example.com/m@<v1.4.3")
+	if w.get().Generation != generation {
+		t.Error("the spec has changed")
+	}
+
+	w.edit(func(p *v1alpha1.ModProxy) { p.Spec.Policy.Advisories = p.Spec.Policy.Advisories[1:] })
+	w.settle()
+	w.condition(v1alpha1.StalledCondition, "", "", "")
+	inForce()
+
+	// No advisory may make the probes fail.
+	module := testModule.ReferenceModule
+	change(second, "all.json", `{"id":"GO-2026-0002","affected":[{"package":{"ecosystem":"Go","name":"`+module.Module+`"}}]}`)
+	w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonInvalidSpec, "spec.policy refuses "+module.Module+"@"+module.Version+" of spec.probes.referenceModules (advisory/GO-2026-0002)")
+	inForce()
+}

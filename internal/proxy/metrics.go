@@ -64,7 +64,7 @@ func newMetrics() *metrics {
 		storeReads: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "gocache_proxy_store_reads_total", Help: "Files looked for in the store, by what was found."}, []string{"result"}),
 		policyDecisions: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "gocache_proxy_policy_decisions_total", Help: "Requests that the policy decided on, by rule (deny/NAME, allow, minimumAge) and result: refused, left_out (an answer without such versions) or dry_run (served all the same)."}, []string{"rule", "result"}),
+			Name: "gocache_proxy_policy_decisions_total", Help: "Requests that the policy decided on, by rule (deny/NAME, advisory/ID, allow, minimumAge) and result: refused, left_out (an answer without such versions) or dry_run (served all the same)."}, []string{"rule", "result"}),
 		policyHash: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "gocache_proxy_policy_info", Help: "1 for the policy in force, by the beginning of its SHA-256 and its mode."}, []string{"hash", "mode"}),
 		evictions: prometheus.NewCounter(prometheus.CounterOpts{

@@ -95,7 +95,7 @@ func (r *rules) read() {
 		}
 		return
 	}
-	r.log.Info("The policy is in force", "hash", hash, "mode", p.Mode, "before", r.hash)
+	r.log.Info("The policy is in force", "hash", hash, "mode", p.Mode, "advisories", len(p.Advisories), "before", r.hash)
 	r.metrics.policyInForce(hash, p)
 	r.policy, r.hash, r.problem = p, hash, ""
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/go-logr/logr/funcr"
 	"golang.org/x/mod/module"
 
+	"gocache.dev/operator/internal/domain/policy"
 	"gocache.dev/operator/internal/proxy"
 )
 
@@ -276,6 +277,34 @@ func TestAllowAndDeny(t *testing.T) {
 	g.list("example.com/m", "v1.0.0 v1.1.0")
 	if page := get(t, g.server, "/metrics").Body.String(); strings.Contains(page, "deny/cve") {
 		t.Error("a rule that is gone keeps its series")
+	}
+}
+
+// TestAdvisories holds that the go command gets the newest version that no advisory
+// is about, and for another one the advisory.
+func TestAdvisories(t *testing.T) {
+	t.Parallel()
+	advisories, err := policy.ParseOSV([]byte(`{"id":"GO-2026-0001","aliases":["CVE-2026-1"],"summary":"Denial of service in example.com/m",
+		"affected":[{"package":{"ecosystem":"Go","name":"example.com/m"},"ranges":[{"type":"SEMVER","events":[{"introduced":"1.1.0"}]}]}]}`))
+	must(t, err)
+	text, err := (&policy.Policy{Mode: policy.Enforce, Advisories: advisories}).Format()
+	must(t, err)
+	g := newGuarded(t, string(text))
+	g.publish("example.com/m", "v1.0.0", 9*day, "")
+	g.publish("example.com/m", "v1.1.0", 8*day, "")
+	g.publish("example.com/m/v2", "v2.0.0", 8*day, "")
+	g.list("example.com/m", "v1.0.0")
+	g.expect("/example.com/m/@v/v1.1.0.zip", 403, "example.com/m@v1.1.0 is refused by the policy of this proxy (advisory/GO-2026-0001): CVE-2026-1: Denial of service in example.com/m")
+	g.expect("/example.com/m/v2/@v/v2.0.0.mod", 200)
+	g.metric(`gocache_proxy_policy_decisions_total{result="refused",rule="advisory/GO-2026-0001"} 1`)
+
+	out, err := g.golang("get", "example.com/m@v1.1.0")
+	if err == nil || !strings.Contains(out, "403") || !strings.Contains(out, "advisory/GO-2026-0001") {
+		t.Errorf("go get of an affected version: %v\n%s", err, out)
+	}
+	out, err = g.golang("get", "example.com/m@latest")
+	if err != nil || !strings.Contains(out, "example.com/m v1.0.0") {
+		t.Errorf("go get m@latest: %v\n%s", err, out)
 	}
 }
 

@@ -30,6 +30,8 @@ type Reconciler struct {
 	Images images.Images
 	// ManagerNamespace is where the manager runs; empty: outside of the cluster.
 	ManagerNamespace string
+	// Advisories of policies, which are remembered from one pass to the next.
+	Advisories *Advisories
 }
 
 // Result is what a pass did about the instances.

@@ -167,7 +167,7 @@ func TestRules(t *testing.T) {
 	}
 	p.Spec.PrivateModules = &v1alpha1.ProxyPrivateModules{PrivateModules: v1alpha1.PrivateModules{Patterns: []string{"git.test/*"}}}
 	p.Spec.Probes.ReferenceModules = []v1alpha1.ReferenceModule{{Module: "example.com/c", Version: "v1.0.0"}}
-	rules, err := rulesOf(p)
+	rules, err := rulesOf(p, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -176,15 +176,15 @@ func TestRules(t *testing.T) {
 		t.Errorf("%+v", rules)
 	}
 	p.Spec.Probes.ReferenceModules[0].Module = "example.com/bad"
-	if _, err := rulesOf(p); err == nil || !strings.Contains(err.Error(), "example.com/bad@v1.0.0") {
+	if _, err := rulesOf(p, nil); err == nil || !strings.Contains(err.Error(), "example.com/bad@v1.0.0") {
 		t.Errorf("a reference module that is denied: %v", err)
 	}
 	p.Spec.Policy.Mode = v1alpha1.PolicyMode(policy.DryRun)
-	if _, err := rulesOf(p); err != nil {
+	if _, err := rulesOf(p, nil); err != nil {
 		t.Errorf("a dry run refuses nothing: %v", err)
 	}
 	p.Spec.Policy.Deny[0].Modules = []string{"["}
-	if _, err := rulesOf(p); err == nil || !strings.Contains(err.Error(), "Correct it") {
+	if _, err := rulesOf(p, nil); err == nil || !strings.Contains(err.Error(), "Correct it") {
 		t.Errorf("a pattern that cannot be read: %v", err)
 	}
 }

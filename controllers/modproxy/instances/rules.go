@@ -24,11 +24,11 @@ const (
 	rulesFile = rulesDir + "/" + rulesKey
 )
 
-// rulesOf is spec.policy as the instances read it. The error names what is wrong
-// with it.
-func rulesOf(p *v1alpha1.ModProxy) (*policy.Policy, error) {
+// rulesOf is spec.policy, with the advisories that it names, as the instances read
+// it. The error names what is wrong with it.
+func rulesOf(p *v1alpha1.ModProxy, advisories []policy.Advisory) (*policy.Policy, error) {
 	spec := p.Spec.Policy
-	rules := &policy.Policy{Mode: policy.Mode(spec.Mode), Deny: listOf(spec.Deny), Allow: listOf(spec.Allow), MinimumAgeExempt: spec.MinimumAgeExempt}
+	rules := &policy.Policy{Mode: policy.Mode(spec.Mode), Deny: listOf(spec.Deny), Advisories: advisories, Allow: listOf(spec.Allow), MinimumAgeExempt: spec.MinimumAgeExempt}
 	if rules.Mode == "" {
 		rules.Mode = policy.Enforce
 	}
@@ -70,7 +70,11 @@ func (r Reconciler) ensureRules(ctx context.Context, p *v1alpha1.ModProxy) error
 	if p.Spec.Policy == nil {
 		return nil
 	}
-	rules, err := rulesOf(p)
+	advisories, err := r.Advisories.of(ctx, r.Live, p)
+	if err != nil {
+		return err
+	}
+	rules, err := rulesOf(p, advisories)
 	if err != nil {
 		return err
 	}

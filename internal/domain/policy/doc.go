@@ -8,6 +8,7 @@
 //	{
 //	  "mode": "Enforce",
 //	  "deny": [{"name": "cve-2026-1", "modules": ["example.com/m"], "versions": ["<v1.4.2"], "reason": "…"}],
+//	  "advisories": [{"id": "GO-2026-0001", "affected": [{"module": "example.com/m", "versions": ["<v1.4.2"]}], "reason": "…"}],
 //	  "allow": [{"name": "ours", "modules": ["corp.example.com", "*.example.org/lib"]}],
 //	  "minimumAge": "168h",
 //	  "minimumAgeExempt": ["corp.example.com"],
@@ -21,6 +22,10 @@
 // the go command: v1.4.0-rc.1 is before v1.4.0, and build metadata, such as
 // +incompatible, does not count.
 //
-// Deny rules come first; then, if there are allow rules, one of them must match;
+// An advisory names modules by their whole paths: example.com/m/v2 and
+// example.com/m/sub are other modules than example.com/m. [ParseOSV] makes them from
+// documents in the OSV format.
+//
+// Deny rules come first; then the advisories; then, if there are allow rules, one of them must match;
 // then the version must be old enough. A version without a known time is not.
 package policy

@@ -36,9 +36,11 @@ const MaxSize = 900 << 10
 
 // Policy is what a proxy serves.
 type Policy struct {
-	Mode  Mode   `json:"mode"`
-	Deny  []Rule `json:"deny,omitempty"`
-	Allow []Rule `json:"allow,omitempty"`
+	Mode Mode   `json:"mode"`
+	Deny []Rule `json:"deny,omitempty"`
+	// Advisories deny the versions that they are about.
+	Advisories []Advisory `json:"advisories,omitempty"`
+	Allow      []Rule     `json:"allow,omitempty"`
 	// MinimumAge of a version; empty: any. In the syntax of time.ParseDuration.
 	MinimumAge string `json:"minimumAge,omitempty"`
 	// MinimumAgeExempt are patterns of modules that may be younger.
@@ -49,6 +51,9 @@ type Policy struct {
 	minimumAge time.Duration
 	exempt     string
 	vetted     map[string]bool
+	// advised is what the advisories are about, by the path in lower case: there
+	// may be thousands, and a list asks for each of its versions.
+	advised map[string][]advised
 }
 
 // Rule matches versions of modules.
@@ -67,7 +72,7 @@ type Rule struct {
 
 // Decision is whether a version is served. The zero value is that it is.
 type Decision struct {
-	// Rule that refuses it: deny/NAME, [AllowRule] or [MinimumAgeRule].
+	// Rule that refuses it: deny/NAME, advisory/ID, [AllowRule] or [MinimumAgeRule].
 	Rule string
 	// Reason is a sentence for people.
 	Reason string
@@ -79,7 +84,7 @@ func (d Decision) Refused() bool { return d.Rule != "" }
 // Parse reads a policy. The error names the field that is wrong.
 func Parse(text []byte) (*Policy, error) {
 	if len(text) > MaxSize {
-		return nil, fmt.Errorf("the policy has %d bytes, of %d that are allowed: use patterns in place of single modules", len(text), MaxSize)
+		return nil, fmt.Errorf("the policy has %d bytes, of %d that are allowed: use patterns in place of single modules, and only advisories on modules that clients use", len(text), MaxSize)
 	}
 	decoder := json.NewDecoder(bytes.NewReader(text))
 	decoder.DisallowUnknownFields()
@@ -111,6 +116,9 @@ func (p *Policy) prepare() error {
 				return fmt.Errorf("%s[%s].%w", list, rules[i].Name, err)
 			}
 		}
+	}
+	if err := p.prepareAdvisories(); err != nil {
+		return err
 	}
 	if p.MinimumAge != "" {
 		age, err := time.ParseDuration(p.MinimumAge)
@@ -167,6 +175,9 @@ func (p *Policy) Rules() map[string]bool {
 	for _, r := range p.Deny {
 		names[denyRule(r)] = true
 	}
+	for i := range p.Advisories {
+		names[p.Advisories[i].rule()] = true
+	}
 	return names
 }
 
@@ -182,6 +193,9 @@ func (p *Policy) Decide(m module.Version) Decision {
 			}
 			return Decision{denyRule(r), reason}
 		}
+	}
+	if d := p.advise(m); d.Refused() {
+		return d
 	}
 	for _, r := range p.Allow {
 		if r.matches(m) {
