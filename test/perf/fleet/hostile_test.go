@@ -13,17 +13,25 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/plan/naming"
+	"gocache.dev/operator/internal/testing/cluster"
 )
 
 const (
 	hostileSources = 64
 	hostileProxies = 8 // of eight instances each
 	foreignPVCs    = 20_000
+	largeObjects   = 60 // of each kind
+	largeCaches    = 16
 
 	// memoryLimit of the manager in config/manager.
 	memoryLimit = 256 << 20
@@ -54,6 +62,79 @@ func TestHostileLoad(t *testing.T) {
 	if is.peak > memoryLimit {
 		t.Errorf("it held %d MiB, limit %d", is.peak>>20, memoryLimit>>20)
 	}
+}
+
+// TestLargeObjects holds that the manager stays below the memory limit of its pod while an editor
+// of one namespace, who may create pods, has filled it with objects of a megabyte: those that the
+// operator lists, and those that its cache holds, in the name of caches of their own.
+func TestLargeObjects(t *testing.T) {
+	f := &fleet{T: t, dir: t.TempDir(), namespaces: []string{server.Namespace(t)}}
+	f.build()
+	tenant := server.Tenant(t, f.namespaces[0],
+		rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"*"}},
+		rbacv1.PolicyRule{APIGroups: []string{"batch"}, Resources: []string{"jobs"}, Verbs: []string{"*"}})
+	f.large(tenant)
+	f.clusters = []*cluster.Cluster{{Client: server.Client, Namespace: f.namespaces[0], Now: time.Now, Job: ending}}
+	var is, again figures
+	for _, figures := range []*figures{&is, &again} { // the second one starts with all of them
+		m := f.start()
+		f.until("the caches to be worked on", func() bool { return m.figures().passes > largeObjects*4 })
+		passes := m.figures().passes
+		f.until("the caches to be worked on again", func() bool { return m.figures().passes > passes+2*largeCaches })
+		*figures = m.figures()
+		m.stop()
+	}
+	line(fmt.Sprintf("%d objects of 1 MiB in one namespace", 5*largeObjects), fmt.Sprintf("%d MiB", max(is.peak, again.peak)>>20),
+		fmt.Sprintf("most resident memory; limit %d MiB; %d MiB after a restart", memoryLimit>>20, again.peak>>20))
+	if peak := max(is.peak, again.peak); peak > memoryLimit {
+		t.Errorf("it held %d MiB, limit %d", peak>>20, memoryLimit>>20)
+	}
+}
+
+// large creates pods that use the PVC of a cache and have the label of its writer's, others of each
+// kind with the labels and the owner of those of the operator, and caches.
+func (f *fleet) large(tenant client.Client) {
+	f.Helper()
+	ns, big := f.namespaces[0], strings.Repeat("x", 1<<20)
+	f.must(tenant.Create(f.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "modules"}, Data: map[string]string{"go.mod": "module m\n", "go.sum": ""}}))
+	var owner *v1alpha1.GoCache
+	for i := range largeCaches {
+		owner = f.cache(0)
+		owner.Namespace, owner.Name = ns, cacheName(i)
+		owner.Spec.WarmUp = &v1alpha1.WarmUp{Sources: []v1alpha1.WarmUpSource{{ConfigMapRef: &v1alpha1.LocalReference{Name: "modules"}}}}
+		owner.Annotations = map[string]string{"example.com/x": big[:250<<10]}
+		owner.Spec.PodTemplate = &v1alpha1.PodTemplate{Annotations: map[string]string{"example.com/x": big[:200<<10]}}
+		f.must(tenant.Create(f.Context(), owner))
+	}
+	meta := func(name string) metav1.ObjectMeta {
+		return metav1.ObjectMeta{Namespace: ns, Name: name, Labels: map[string]string{v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue, v1alpha1.CacheLabel: owner.Name},
+			OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(owner, v1alpha1.GroupVersion.WithKind(v1alpha1.GoCacheKind))}}
+	}
+	pod := corev1.PodSpec{
+		RestartPolicy: corev1.RestartPolicyNever,
+		Containers:    []corev1.Container{{Name: "c", Image: "none.example.com/x", Env: []corev1.EnvVar{{Name: "X", Value: big}}}},
+		Volumes:       []corev1.Volume{{Name: "v", VolumeSource: corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: cacheName(0)}}}},
+	}
+	always := *pod.DeepCopy()
+	always.RestartPolicy = corev1.RestartPolicyAlways
+	var group errgroup.Group
+	group.SetLimit(4)
+	for i := range largeObjects {
+		name := fmt.Sprint("large-", i)
+		selector := map[string]string{"app": name}
+		template := corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: selector}, Spec: always}
+		writers := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: name, Labels: map[string]string{batchv1.JobNameLabel: naming.Child(cacheName(0), naming.Writer)}}, Spec: pod}
+		for _, o := range []client.Object{
+			writers,
+			&appsv1.Deployment{ObjectMeta: meta(name), Spec: appsv1.DeploymentSpec{Replicas: new(int32), Selector: &metav1.LabelSelector{MatchLabels: selector}, Template: template}},
+			&appsv1.StatefulSet{ObjectMeta: meta(name), Spec: appsv1.StatefulSetSpec{Replicas: new(int32), Selector: &metav1.LabelSelector{MatchLabels: selector}, Template: template}},
+			&batchv1.Job{ObjectMeta: meta(name), Spec: batchv1.JobSpec{Parallelism: new(int32), Template: corev1.PodTemplateSpec{Spec: pod}}},
+			&corev1.ConfigMap{ObjectMeta: meta(name), Data: map[string]string{"x": big[:1000<<10]}},
+		} {
+			group.Go(func() error { return tenant.Create(f.Context(), o) })
+		}
+	}
+	f.must(group.Wait())
 }
 
 // foreign creates PVCs as other programs do, with the annotations they have.
