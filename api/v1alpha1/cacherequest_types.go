@@ -66,7 +66,8 @@ const (
 	// in the argument, or of the newest verified one. Verb: rollback.
 	RequestRollback RequestAction = "Rollback"
 	// RequestReportFailure reports that a build failed which used a GoCache: the
-	// PVC is checked, and rolled back only if it is corrupt. Verb: report-failure.
+	// PVC is checked, and rolled back only if it is corrupt. One check answers all
+	// reports that were created before it began. Verb: report-failure.
 	RequestReportFailure RequestAction = "ReportFailure"
 	// RequestFailover moves all clients of a ModProxy to the instance in the
 	// argument until a Failback is requested. Verb: failover.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
@@ -20,6 +21,7 @@ import (
 	record "gocache.dev/operator/internal/kube/event"
 	"gocache.dev/operator/internal/kube/patch"
 	"gocache.dev/operator/internal/kube/read"
+	"gocache.dev/operator/internal/plan/livecheck"
 	"gocache.dev/operator/internal/plan/request"
 )
 
@@ -121,7 +123,8 @@ func (r *Reconciler) target(ctx context.Context, q *v1alpha1.CacheRequest) (requ
 	if err != nil || cache == nil {
 		return request.Target{}, err
 	}
-	return request.Target{UID: string(cache.UID), Suspended: cache.Spec.Suspend, Request: cache.Status.Request}, nil
+	answer := livecheck.Answer(q, cache.Status.Integrity, cache.Status.Storage.VolumeName)
+	return request.Target{UID: string(cache.UID), Suspended: cache.Spec.Suspend, Request: cache.Status.Request, Answer: answer}, nil
 }
 
 // byTarget maps an object to the CacheRequests for it.
@@ -147,20 +150,30 @@ func (r *Reconciler) byTarget(kind string) handler.MapFunc {
 // request.
 func changed() predicate.Predicate {
 	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
-		requestBefore, suspendedBefore := relevant(e.ObjectOld)
-		requestNow, suspendedNow := relevant(e.ObjectNew)
-		return suspendedBefore != suspendedNow || !equality.Semantic.DeepEqual(requestBefore, requestNow)
+		return !equality.Semantic.DeepEqual(relevant(e.ObjectOld), relevant(e.ObjectNew))
 	}}
 }
 
-func relevant(o client.Object) (*v1alpha1.RequestStatus, bool) {
+// relevance is what of a target decides on the progress of a request.
+type relevance struct {
+	Request   *v1alpha1.RequestStatus
+	Suspended bool
+	// Check is the end of the last check, which answers reports of failed builds.
+	Check *metav1.Time
+}
+
+func relevant(o client.Object) relevance {
 	switch o := o.(type) {
 	case *v1alpha1.GoCache:
-		return o.Status.Request, o.Spec.Suspend
+		r := relevance{Request: o.Status.Request, Suspended: o.Spec.Suspend}
+		if o.Status.Integrity != nil {
+			r.Check = o.Status.Integrity.CompletionTime
+		}
+		return r
 	case *v1alpha1.ModProxy:
-		return o.Status.Request, o.Spec.Suspend
+		return relevance{Request: o.Status.Request, Suspended: o.Spec.Suspend}
 	}
-	return nil, false
+	return relevance{}
 }
 
 func key(ref v1alpha1.RequestTarget) string { return ref.Kind + "/" + ref.Name }

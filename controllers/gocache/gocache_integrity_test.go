@@ -1,6 +1,7 @@
 package gocache
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -207,6 +208,67 @@ func TestFailureReport(t *testing.T) {
 			w.answered("failure-report-job-17", tt.outcome, tt.message)
 			if len(w.checks) != tt.checks {
 				t.Errorf("%d checks, want %d", len(w.checks), tt.checks)
+			}
+		})
+	}
+}
+
+// TestManyReportsOfFailures holds that reports which wait together are answered by one
+// check, whatever it finds, also if the report that it is made for is deleted.
+func TestManyReportsOfFailures(t *testing.T) {
+	t.Parallel()
+	const reports = 50
+	for name, tt := range map[string]struct {
+		ending  *cluster.Ending
+		change  func(*v1alpha1.GoCacheSpec)
+		deleted bool
+		outcome v1alpha1.RequestOutcome
+		message string
+		checks  int
+	}{
+		"intact":             {ending: intact, outcome: v1alpha1.RequestSucceeded, message: "Intact, by the check", checks: 1},
+		"corrupt":            {ending: corrupt, change: checkedBy(v1alpha1.CacheIntegrity{OnCorrupt: v1alpha1.CacheRollback}), outcome: v1alpha1.RequestSucceeded, message: "Corrupt, by the check", checks: 1},
+		"inconclusive":       {ending: evicted, outcome: v1alpha1.RequestFailed, message: "inconclusive after 3 attempts, the last by the check", checks: livecheck.MaxAttempts},
+		"the first is taken": {ending: intact, deleted: true, outcome: v1alpha1.RequestSucceeded, message: "Intact, by the check", checks: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.cache(afterWarmUp, func(s *v1alpha1.GoCacheSpec) {
+				if tt.change != nil {
+					tt.change(s)
+				}
+			})
+			w.settle()
+			w.checked = nil
+			for n := range reports {
+				w.request(fmt.Sprintf("report-%02d", n), v1alpha1.RequestReportFailure)
+			}
+			w.wait(5 * time.Minute) // the API server has its own clock: the check begins after they were created
+			first := w.get().Status.Request
+			if len(w.checks) != 1 || first == nil {
+				t.Fatalf("%d checks run for %+v, want one", len(w.checks), first)
+			}
+			if tt.deleted {
+				w.must(server.Client.Delete(t.Context(), w.requests.Get(t, first.Name)))
+				w.settle()
+			}
+			w.checked = tt.ending
+			w.settle()
+			for range 10 {
+				w.wait(time.Minute)
+			}
+			if len(w.checks) != tt.checks {
+				t.Errorf("%d checks for %d reports, want %d", len(w.checks), reports, tt.checks)
+			}
+			for n := range reports {
+				switch name := fmt.Sprintf("report-%02d", n); {
+				case name != first.Name:
+					w.answered(name, tt.outcome, tt.message)
+					w.answered(name, tt.outcome, "for ReportFailure "+first.Name+"/"+first.UID)
+				case !tt.deleted:
+					w.answered(name, tt.outcome, "")
+				}
 			}
 		})
 	}

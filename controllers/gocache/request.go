@@ -8,6 +8,7 @@ import (
 	"gocache.dev/operator/controllers/gocache/pass"
 	"gocache.dev/operator/controllers/gocache/writer"
 	"gocache.dev/operator/internal/kube/requests"
+	"gocache.dev/operator/internal/plan/livecheck"
 	"gocache.dev/operator/internal/plan/request"
 )
 
@@ -59,7 +60,9 @@ func verbOf(req request.Request) verb {
 // takeRequest takes up the next CacheRequest. Of what it asks for only the first
 // and the last answer are given here: that it is refused, or waited too long.
 func (r *Reconciler) takeRequest(ctx context.Context, p *progress) error {
-	queue := requests.Queue{Client: r.Client, Live: r.Live, Kind: known(), Target: p.cache}
+	queue := requests.Queue{Client: r.Client, Live: r.Live, Kind: known(), Target: p.cache, Answered: func(q *v1alpha1.CacheRequest) bool {
+		return livecheck.Answer(q, p.cache.Status.Integrity, p.cache.Status.Storage.VolumeName) != nil
+	}}
 	next, err := queue.Take(ctx, p.cache.Status.Request, p.Now, func(req request.Request) string {
 		if s := p.cache.Spec.Source; s != nil {
 			return "GoCache " + p.cache.Name + " has no content of its own: request it of its source, GoCache " + s.Namespace + "/" + s.Name

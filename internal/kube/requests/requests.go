@@ -27,6 +27,9 @@ type Queue struct {
 	Kind request.Kind
 	// Target is the object.
 	Target client.Object
+	// Answered reports whether a request is answered by what the object has found out
+	// already, so that it is not taken up; nil: none is.
+	Answered func(*v1alpha1.CacheRequest) bool
 }
 
 // Take returns the status.request of the object: current, while the object
@@ -40,7 +43,8 @@ func (q Queue) Take(ctx context.Context, current *v1alpha1.RequestStatus, now ti
 		if err != nil {
 			return current, err
 		}
-		open = own != nil && string(own.UID) == current.UID && !request.Finished(own)
+		open = own != nil && string(own.UID) == current.UID && !request.Finished(own) &&
+			(current.Outcome != v1alpha1.RequestAccepted || !q.answered(own))
 	}
 	waiting, err := q.waiting(ctx)
 	if err != nil {
@@ -60,7 +64,7 @@ func (q Queue) Take(ctx context.Context, current *v1alpha1.RequestStatus, now ti
 		if err != nil {
 			return current, err
 		}
-		if own != nil && own.UID == next.UID && own.DeletionTimestamp.IsZero() && !request.Finished(own) {
+		if own != nil && own.UID == next.UID && own.DeletionTimestamp.IsZero() && !request.Finished(own) && !q.answered(own) {
 			accepted := q.Kind.Accept(request.Of(own), now, refuses)
 			accepted.Message = bounded.Text(accepted.Message, MaxMessage)
 			return accepted, nil
@@ -68,6 +72,8 @@ func (q Queue) Take(ctx context.Context, current *v1alpha1.RequestStatus, now ti
 		waiting = without(waiting, next)
 	}
 }
+
+func (q Queue) answered(r *v1alpha1.CacheRequest) bool { return q.Answered != nil && q.Answered(r) }
 
 // waiting are the requests that are for the object and not finished, by the
 // client's cache.

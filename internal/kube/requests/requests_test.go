@@ -70,6 +70,7 @@ func TestTake(t *testing.T) {
 		cached, live all // live: nil is as cached
 		current      *v1alpha1.RequestStatus
 		begun        bool
+		answered     string
 		want         *v1alpha1.RequestStatus
 	}{
 		"none":                      {},
@@ -91,6 +92,10 @@ func TestTake(t *testing.T) {
 		"being deleted, not seen yet": {cached: all{requested("a", 1)}, live: all{requested("a", 1, func(r *v1alpha1.CacheRequest) {
 			r.Finalizers, r.DeletionTimestamp = []string{"x"}, ptr.To(metav1.NewTime(now))
 		})}},
+		"answered already":                {cached: all{requested("a", 1), requested("b", 2)}, answered: "a", want: status("b", accepted)},
+		"the accepted one is answered":    {cached: all{requested("a", 1), requested("b", 2)}, current: status("a", accepted), answered: "a", want: status("b", accepted)},
+		"all are answered":                {cached: all{requested("a", 1)}, current: status("a", accepted), answered: "a"},
+		"its own outcome is copied first": {cached: all{requested("a", 1), requested("b", 2)}, current: status("a", refused), answered: "a", want: status("a", refused)},
 		"not supported": {cached: all{requested("a", 1, func(r *v1alpha1.CacheRequest) { r.Spec.Action = v1alpha1.RequestRollback })}, want: &v1alpha1.RequestStatus{
 			Name: "a", UID: "uid-of-a", Action: v1alpha1.RequestRollback, Outcome: refused, Time: metav1.NewTime(now),
 			Message: "this release does not support the action Rollback for a GoCache: it supports WarmUp",
@@ -100,6 +105,7 @@ func TestTake(t *testing.T) {
 			tt.live = tt.cached
 		}
 		q := queue(t, builder(t, tt.cached...).Build(), builder(t, tt.live...).Build())
+		q.Answered = func(r *v1alpha1.CacheRequest) bool { return r.Name == tt.answered }
 		got, err := q.Take(t.Context(), tt.current, now, func(request.Request) string { return "" }, func() bool { return tt.begun })
 		if diff := cmp.Diff(tt.want, got); err != nil || diff != "" {
 			t.Errorf("%s: %v (-want +got)\n%s", name, err, diff)

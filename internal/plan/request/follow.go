@@ -18,6 +18,9 @@ type Target struct {
 	Suspended bool
 	// Request is its status.request.
 	Request *v1alpha1.RequestStatus
+	// Answer is what the object has found out since, and answers the request, although
+	// it was not done for it; nil: nothing.
+	Answer *Answer
 }
 
 // Progress of a request that has no final outcome yet.
@@ -50,8 +53,10 @@ func Follow(r *v1alpha1.CacheRequest, target Target) Progress {
 	}
 	current := target.Request
 	switch {
-	case current != nil && current.UID == string(r.UID):
+	case current != nil && current.UID == string(r.UID) && (current.Outcome != v1alpha1.RequestAccepted || target.Answer == nil):
 		return Progress{Reason: reasons[current.Outcome], Outcome: current.Outcome, Message: current.Message}
+	case target.Answer != nil:
+		return Progress{Reason: reasons[target.Answer.Outcome], Outcome: target.Answer.Outcome, Message: target.Answer.Message}
 	case target.Suspended:
 		return Progress{Reason: v1alpha1.ReasonSuspended, Message: fmt.Sprintf("waits until %s is not suspended any more", name)}
 	case current != nil:

@@ -74,17 +74,21 @@ func TestFollow(t *testing.T) {
 		outcome v1alpha1.RequestOutcome
 		message string
 	}{
-		"no target":                    {"", request.Target{}, v1alpha1.ReasonTargetNotFound, v1alpha1.RequestFailed, "GoCache ci does not exist in namespace n"},
-		"a target that was deleted":    {"u", request.Target{}, v1alpha1.ReasonTargetNotFound, v1alpha1.RequestFailed, "was deleted"},
-		"another target of its name":   {"u", request.Target{UID: "v"}, v1alpha1.ReasonTargetNotFound, v1alpha1.RequestFailed, "created again"},
-		"not looked at yet":            {"", request.Target{UID: "u"}, v1alpha1.ReasonRequestWaiting, "", "to accept it"},
-		"suspended":                    {"u", request.Target{UID: "u", Suspended: true}, v1alpha1.ReasonSuspended, "", "suspended"},
-		"another before it":            {"u", request.Target{UID: "u", Request: works("x", v1alpha1.RequestAccepted, "")}, v1alpha1.ReasonRequestWaiting, "", "CacheRequest other (WarmUp)"},
-		"accepted":                     {"u", request.Target{UID: "u", Request: works("uid-of-r", v1alpha1.RequestAccepted, "attempt 1")}, v1alpha1.ReasonRequestAccepted, v1alpha1.RequestAccepted, "attempt 1"},
-		"accepted, and then suspended": {"u", request.Target{UID: "u", Suspended: true, Request: works("uid-of-r", v1alpha1.RequestAccepted, "")}, v1alpha1.ReasonRequestAccepted, v1alpha1.RequestAccepted, ""},
-		"succeeded":                    {"u", request.Target{UID: "u", Request: works("uid-of-r", v1alpha1.RequestSucceeded, "Intact")}, v1alpha1.ReasonRequestSucceeded, v1alpha1.RequestSucceeded, "Intact"},
-		"failed":                       {"u", request.Target{UID: "u", Request: works("uid-of-r", v1alpha1.RequestFailed, "no")}, v1alpha1.ReasonRequestFailed, v1alpha1.RequestFailed, "no"},
-		"refused":                      {"", request.Target{UID: "u", Request: works("uid-of-r", v1alpha1.RequestRefused, "no")}, v1alpha1.ReasonRequestRefused, v1alpha1.RequestRefused, "no"},
+		"no target":                               {"", request.Target{}, v1alpha1.ReasonTargetNotFound, v1alpha1.RequestFailed, "GoCache ci does not exist in namespace n"},
+		"a target that was deleted":               {"u", request.Target{}, v1alpha1.ReasonTargetNotFound, v1alpha1.RequestFailed, "was deleted"},
+		"another target of its name":              {"u", request.Target{UID: "v"}, v1alpha1.ReasonTargetNotFound, v1alpha1.RequestFailed, "created again"},
+		"not looked at yet":                       {"", request.Target{UID: "u"}, v1alpha1.ReasonRequestWaiting, "", "to accept it"},
+		"suspended":                               {"u", request.Target{UID: "u", Suspended: true}, v1alpha1.ReasonSuspended, "", "suspended"},
+		"another before it":                       {"u", request.Target{UID: "u", Request: works("x", v1alpha1.RequestAccepted, "")}, v1alpha1.ReasonRequestWaiting, "", "CacheRequest other (WarmUp)"},
+		"accepted":                                {"u", request.Target{UID: "u", Request: works("uid-of-r", v1alpha1.RequestAccepted, "attempt 1")}, v1alpha1.ReasonRequestAccepted, v1alpha1.RequestAccepted, "attempt 1"},
+		"accepted, and then suspended":            {"u", request.Target{UID: "u", Suspended: true, Request: works("uid-of-r", v1alpha1.RequestAccepted, "")}, v1alpha1.ReasonRequestAccepted, v1alpha1.RequestAccepted, ""},
+		"succeeded":                               {"u", request.Target{UID: "u", Request: works("uid-of-r", v1alpha1.RequestSucceeded, "Intact")}, v1alpha1.ReasonRequestSucceeded, v1alpha1.RequestSucceeded, "Intact"},
+		"failed":                                  {"u", request.Target{UID: "u", Request: works("uid-of-r", v1alpha1.RequestFailed, "no")}, v1alpha1.ReasonRequestFailed, v1alpha1.RequestFailed, "no"},
+		"answered by another check":               {"u", request.Target{UID: "u", Request: works("x", v1alpha1.RequestAccepted, ""), Answer: &request.Answer{Outcome: v1alpha1.RequestSucceeded, Message: "Intact"}}, v1alpha1.ReasonRequestSucceeded, v1alpha1.RequestSucceeded, "Intact"},
+		"answered, and suspended":                 {"u", request.Target{UID: "u", Suspended: true, Answer: &request.Answer{Outcome: v1alpha1.RequestFailed, Message: "doubt"}}, v1alpha1.ReasonRequestFailed, v1alpha1.RequestFailed, "doubt"},
+		"accepted, and answered by another check": {"u", request.Target{UID: "u", Request: works("uid-of-r", v1alpha1.RequestAccepted, ""), Answer: &request.Answer{Outcome: v1alpha1.RequestSucceeded, Message: "Intact"}}, v1alpha1.ReasonRequestSucceeded, v1alpha1.RequestSucceeded, "Intact"},
+		"finished by the object first":            {"u", request.Target{UID: "u", Request: works("uid-of-r", v1alpha1.RequestFailed, "no"), Answer: &request.Answer{Outcome: v1alpha1.RequestSucceeded, Message: "Intact"}}, v1alpha1.ReasonRequestFailed, v1alpha1.RequestFailed, "no"},
+		"refused":                                 {"", request.Target{UID: "u", Request: works("uid-of-r", v1alpha1.RequestRefused, "no")}, v1alpha1.ReasonRequestRefused, v1alpha1.RequestRefused, "no"},
 	} {
 		r := made("r", 0, v1alpha1.RequestWarmUp)
 		r.Status.TargetUID = tt.seen
