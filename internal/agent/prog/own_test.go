@@ -1,10 +1,12 @@
 package prog
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 )
 
@@ -59,5 +61,34 @@ func TestUpperAtOnce(t *testing.T) {
 				t.Fatalf("left: %v, %v", left, err)
 			}
 		}
+	}
+}
+
+// TestUpperWithoutHardLinks holds that a file system without hard links is named
+// as the cause, and that nothing is left on it.
+func TestUpperWithoutHardLinks(t *testing.T) {
+	t.Parallel()
+	for _, unsupported := range []syscall.Errno{syscall.EPERM, syscall.ENOTSUP, syscall.ENOSYS} {
+		dir := t.TempDir()
+		root, err := os.OpenRoot(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := &private{root: root, link: func(oldName, newName string) error {
+			return &os.LinkError{Op: "linkat", Old: oldName, New: newName, Err: unsupported}
+		}}
+		if err := p.own("program/feature"); !errors.Is(err, unsupported) || !strings.Contains(err.Error(), "--upper-of needs a file system with hard links") {
+			t.Errorf("%s: %v", unsupported.Error(), err)
+		}
+		if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+			t.Errorf("left: %v, %v", left, err)
+		}
+		if err := root.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	other := errors.New("no space")
+	if err := withoutLinks(other); !errors.Is(err, other) || strings.Contains(err.Error(), "hard links") {
+		t.Errorf("another error: %v", err)
 	}
 }

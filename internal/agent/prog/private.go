@@ -44,6 +44,7 @@ type private struct {
 	root  *os.Root
 	lock  *os.File // nil: without a bound
 	limit int64
+	link  func(oldName, newName string) error
 }
 
 // openPrivate opens an upper layer, and refuses one that is of something else, or
@@ -53,7 +54,7 @@ func openPrivate(o Options) (*private, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &private{root: root, limit: o.UpperBytes}
+	p := &private{root: root, limit: o.UpperBytes, link: root.Link}
 	if o.UpperOf != "" {
 		if err := p.own(o.UpperOf); err != nil {
 			return nil, errors.Join(err, root.Close())
@@ -107,10 +108,22 @@ func (p *private) record(name string) error {
 	}
 	_, err = f.WriteString(name)
 	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
-		err = p.root.Link(temp, ownerFile)
+		err = withoutLinks(p.link(temp, ownerFile))
 	}
 	if removeErr := p.root.Remove(temp); !errors.Is(removeErr, fs.ErrNotExist) {
 		err = errors.Join(err, removeErr)
+	}
+	return err
+}
+
+// withoutLinks explains the error of link(2) on a file system without hard links:
+// those of FAT and of some network shares report that it is not permitted, others
+// that it is not supported.
+func withoutLinks(err error) error {
+	for _, unsupported := range []error{unix.EPERM, unix.ENOTSUP, unix.ENOSYS} {
+		if errors.Is(err, unsupported) {
+			return fmt.Errorf("--upper-of needs a file system with hard links, use a volume of another StorageClass, such as one of a block device: %w", err)
+		}
 	}
 	return err
 }
