@@ -19,7 +19,7 @@ type presenter struct {
 }
 
 // shown states what a chapter has shown.
-func (t *presenter) shown(format string, args ...any) { t.n.Print("Shown: "+format, args...) }
+func (t *presenter) shown(what string) { t.n.Print("Shown: %s", what) }
 
 // row adds a line to the table at the end.
 func (t *presenter) row(what, saw, format string, args ...any) {
