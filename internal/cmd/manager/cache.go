@@ -73,25 +73,21 @@ func (m withSnapshots) RESTMapping(kind schema.GroupKind, versions ...string) (*
 
 // trimPVC reduces foreign PVCs, and others if they are large.
 func trimPVC(object any) (any, error) {
-	object, err := trimForeign(object)
-	if err != nil {
-		return nil, err
-	}
-	return cached.Trim(object)
+	return cached.Trim(trimForeign(object))
 }
 
 // trimForeign reduces a PersistentVolumeClaim that is not the operator's concern
 // to its identity, its volume and its phase: that an object of a name exists, and
 // whose it is, is all that is ever read of it. Clusters of CI runners have tens of
 // thousands of them, with annotations of any size.
-func trimForeign(object any) (any, error) {
+func trimForeign(object any) any {
 	claim, ok := object.(*corev1.PersistentVolumeClaim)
 	if !ok {
-		return object, nil // the last known state of a deleted object
+		return object // the last known state of a deleted object
 	}
 	claim.ManagedFields = nil
 	if concerns(claim) {
-		return claim, nil
+		return claim
 	}
 	return &corev1.PersistentVolumeClaim{
 		ObjectMeta: metav1.ObjectMeta{
@@ -100,7 +96,7 @@ func trimForeign(object any) (any, error) {
 		},
 		Spec:   corev1.PersistentVolumeClaimSpec{VolumeName: claim.Spec.VolumeName},
 		Status: corev1.PersistentVolumeClaimStatus{Phase: claim.Status.Phase},
-	}, nil
+	}
 }
 
 // concerns reports whether the operator made a PVC, fills it, or has marked it.

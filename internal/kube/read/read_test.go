@@ -172,7 +172,10 @@ func TestAllIsBounded(t *testing.T) {
 func TestAllIsLeft(t *testing.T) {
 	for range 5 {
 		p := &paged{all: pods(600), fits: 256}
-		for range read.All[corev1.Pod](t.Context(), p, &corev1.PodList{}) {
+		for _, err := range read.All[corev1.Pod](t.Context(), p, &corev1.PodList{}) {
+			if err != nil {
+				t.Error(err)
+			}
 			break
 		}
 		if len(p.requests) != 1 {
