@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/domain/untrusted"
 )
 
 // scrapeTimeout is how long a scrape waits for the cache, which answers at once
@@ -120,7 +121,8 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 }
 
 // Collect implements prometheus.Collector. A part that cannot be read is left out,
-// and does not keep the scraper from the others.
+// and does not keep the scraper from the others. The registry runs it in a goroutine of
+// its own, so that a panic over what an object contains would end the process.
 func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	select {
 	case <-c.elected:
@@ -133,7 +135,12 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(metric, prometheus.GaugeValue, value, labels...)
 	}
 	for _, p := range c.parts {
-		if err := p.Collect(ctx, c.reader, emit); err != nil {
+		var err error
+		if panicked := untrusted.Read(func() { err = p.Collect(ctx, c.reader, emit) }); panicked != nil {
+			ctrl.Log.WithName("metrics").Error(panicked.Cause, "Gauges are missing in this scrape", "stack", panicked.Stack)
+			continue
+		}
+		if err != nil {
 			ctrl.Log.WithName("metrics").Error(err, "Gauges are missing in this scrape")
 		}
 	}

@@ -25,7 +25,7 @@ var (
 )
 
 // TestCollect holds what is exported, that nothing is while another replica leads, and
-// that a kind that cannot be read does not take the others with it.
+// that a kind that cannot be read, or panics, does not take the others with it.
 func TestCollect(t *testing.T) {
 	cache := &v1alpha1.GoCache{ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: "ci"}}
 	good := gauges.Part{Metrics: []*prometheus.Desc{verdict, when, size}, Collect: func(ctx context.Context, _ client.Reader, emit gauges.Emit) error {
@@ -43,8 +43,9 @@ func TestCollect(t *testing.T) {
 		return nil
 	}}
 	broken := gauges.Part{Collect: func(context.Context, client.Reader, gauges.Emit) error { return errors.New("no cache") }}
+	defect := gauges.Part{Collect: func(context.Context, client.Reader, gauges.Emit) error { panic("what an object contains") }}
 	elected := make(chan struct{})
-	c := gauges.New(nil, elected, broken, good)
+	c := gauges.New(nil, elected, broken, defect, good)
 	if n := testutil.CollectAndCount(c); n != 0 {
 		t.Errorf("%d series before the election", n)
 	}
