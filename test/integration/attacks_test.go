@@ -52,6 +52,8 @@ func TestAttacks(t *testing.T) {
 		"a runner plants a repository":                    plantsARepository,
 		"an editor verifies less than the policy":         verifiesLess,
 		"an editor runs a router without instances":       runsOnlyARouter,
+		"an editor has a router compare guesses":          guessesAPassword,
+		"a runner reports failed builds without end":      floodsWithReports,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
