@@ -62,7 +62,7 @@ func TestNoSnapshotClass(t *testing.T) {
 				ObjectMeta: metav1.ObjectMeta{Name: strings.ReplaceAll(tt.driver, ".", "-"), Annotations: map[string]string{defaultClass: "true"}},
 				Driver:     tt.driver, DeletionPolicy: snapshotv1.VolumeSnapshotContentDelete,
 			}
-			w.must(server.Client.Create(t.Context(), class))
+			w.createClass(class)
 			own := ctrl.Request{NamespacedName: client.ObjectKeyFromObject(w.get())}
 			if !slices.Contains(w.reconciler.withoutCSISnapshot(t.Context(), class), own) {
 				t.Error("the class does not wake the snapshot that waits for it")
@@ -80,9 +80,17 @@ func TestNoSnapshotClass(t *testing.T) {
 // snapshotClass creates a VolumeSnapshotClass that is not marked as default.
 func (w *world) snapshotClass(name, driver string) {
 	w.t.Helper()
-	w.must(server.Client.Create(w.t.Context(), &snapshotv1.VolumeSnapshotClass{
+	w.createClass(&snapshotv1.VolumeSnapshotClass{
 		ObjectMeta: metav1.ObjectMeta{Name: name}, Driver: driver, DeletionPolicy: snapshotv1.VolumeSnapshotContentDelete,
-	}))
+	})
+}
+
+// createClass creates a class and deletes it with the test: it belongs to no
+// namespace, and the next run of the test begins without it.
+func (w *world) createClass(class *snapshotv1.VolumeSnapshotClass) {
+	w.t.Helper()
+	w.must(server.Client.Create(w.t.Context(), class))
+	w.t.Cleanup(func() { w.must(server.Client.Delete(context.WithoutCancel(w.t.Context()), class)) })
 }
 
 // TestOnlySnapshotClass checks that the only class of the driver is used even if it

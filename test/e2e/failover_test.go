@@ -8,9 +8,13 @@ import (
 	"testing"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"gocache.dev/operator/api/v1alpha1"
@@ -172,6 +176,38 @@ func (s *fixture) forbidPods(ctx context.Context) error {
 	})
 }
 
+// allowPods ends what forbidPods began, and has each StatefulSet try at once. Its
+// controller pauses after creations that failed in a row, for minutes in the end,
+// and looks at the StatefulSet again when that changes. For a moment after the
+// quota is deleted the API server still enforces it, so this is repeated.
 func (s *fixture) allowPods(ctx context.Context) error {
-	return client.IgnoreNotFound(s.Client.Delete(ctx, s.noMorePods()))
+	if err := client.IgnoreNotFound(s.Client.Delete(ctx, s.noMorePods())); err != nil {
+		return err
+	}
+	return scenario.Until(ctx, time.Minute, "all StatefulSets to have their pods", func(ctx context.Context) (bool, string, error) {
+		var sets appsv1.StatefulSetList
+		if err := s.Client.List(ctx, &sets, client.InNamespace(s.Namespace)); err != nil {
+			return false, "", err
+		}
+		var without []string
+		for i := range sets.Items {
+			set := &sets.Items[i]
+			for n := range ptr.Deref(set.Spec.Replicas, 1) {
+				name := fmt.Sprintf("%s-%d", set.Name, n)
+				err := s.Client.Get(ctx, client.ObjectKey{Namespace: set.Namespace, Name: name}, &corev1.Pod{})
+				if err == nil {
+					continue
+				}
+				if !apierrors.IsNotFound(err) {
+					return false, "", err
+				}
+				without = append(without, name)
+				touch := fmt.Sprintf(`{"metadata":{"annotations":{"example.com/touched":%q}}}`, time.Now().Format(time.RFC3339Nano))
+				if err := s.Client.Patch(ctx, set, client.RawPatch(types.MergePatchType, []byte(touch))); err != nil {
+					return false, "", err
+				}
+			}
+		}
+		return len(without) == 0, "without " + strings.Join(without, ", "), nil
+	})
 }
