@@ -145,19 +145,3 @@ func listen(ctx context.Context, address string) (net.Listener, error) {
 	}
 	return listener, nil
 }
-
-// goroot is where a Go distribution would lie, without asking one.
-func goroot() string {
-	if root := os.Getenv("GOROOT"); root != "" {
-		return root
-	}
-	return "/usr/local/go"
-}
-
-func hostname() string {
-	name, err := os.Hostname()
-	if err != nil {
-		return "gocache-proxy"
-	}
-	return name
-}
