@@ -204,13 +204,15 @@ func eventsOf(r eventRange) (events []event, err error) {
 		events = slices.DeleteFunc(events, func(e event) bool { return e.kind == limit })
 	}
 	slices.SortStableFunc(events, func(a, b event) int {
-		if order := semver.Compare(a.version, b.version); order != 0 || a.kind == b.kind {
+		if order := semver.Compare(a.version, b.version); order != 0 {
 			return order
 		}
-		switch lastAffected { // it holds after its version, and so after others of that version
-		case a.kind:
+		switch { // last_affected holds after its version, and so after others of that version
+		case a.kind == b.kind:
+			return 0
+		case a.kind == lastAffected:
 			return 1
-		case b.kind:
+		case b.kind == lastAffected:
 			return -1
 		}
 		return 0
