@@ -19,6 +19,7 @@ var references = map[string]string{
 	"ClientAuth.secretRef":          "router.clientAuth.secretRef",
 	"RouterTLS.secretRef":           "router.tls.secretRef",
 	"PodTemplate.imagePullSecrets":  "podTemplate.imagePullSecrets",
+	"AdvisorySource.configMapRef":   "policy.advisories[].configMapRef",
 	"WarmUpSource.configMapRef":     "warmUp.sources[].configMapRef",
 	"OfflineBuild.configMapRef":     "verification.offlineBuild.configMapRef",
 	"Trust.goSumRefs":               "verification.trust.goSumRefs",
