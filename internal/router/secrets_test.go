@@ -279,9 +279,9 @@ func TestClients(t *testing.T) {
 	}
 	_, last := bring()
 	for name, keys := range map[string]map[string][]byte{
-		"the Secret does not exist, or has no key password": {"password": nil},
-		"the key password of the Secret is empty":           {"password": {}},
-		"the key username of the Secret contains a colon":   {"username": []byte("c:i"), "password": []byte("x")},
+		"the Secret does not exist, may not be used, or has no key password: see condition Stalled of the ModProxy": {"password": nil},
+		"the key password of the Secret is empty":         {"password": {}},
+		"the key username of the Secret contains a colon": {"username": []byte("c:i"), "password": []byte("x")},
 	} {
 		mount(t, secret, keys)
 		if problem, stored := bring(); problem != "" || stored != last || c.noted != name {
