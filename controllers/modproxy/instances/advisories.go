@@ -18,8 +18,14 @@ import (
 	"gocache.dev/operator/internal/kube/read"
 )
 
-// maxRemembered bounds how many ConfigMaps with advisories are remembered.
-const maxRemembered = 64
+const (
+	// maxRules bounds the rules of the advisories of a policy, in bytes: more do not fit
+	// into the ConfigMap that the instances mount.
+	maxRules = 1 << 20
+	// maxRemembered bounds the rules that are remembered of all ConfigMaps, in bytes. In
+	// memory they need about three times as much.
+	maxRemembered = 4 << 20
+)
 
 // Advisories remembers what ConfigMaps contain: to parse one of a megabyte takes
 // longer than the rest of a pass, and the passes of a failover must be short. The
@@ -27,24 +33,30 @@ const maxRemembered = 64
 type Advisories struct {
 	mu    sync.Mutex
 	known map[types.UID]remembered
+	size  int // of all that are known
 }
 
 // remembered are the advisories of a ConfigMap at one of its versions.
 type remembered struct {
 	resourceVersion string
 	all             []policy.Advisory
+	size            int
 }
 
 // of are the advisories that spec.policy names. The ConfigMaps are read in each
 // pass, past the caches, which do not hold those of users.
 func (a *Advisories) of(ctx context.Context, live client.Reader, p *v1alpha1.ModProxy) (all []policy.Advisory, err error) {
+	size := 0
 	for i, source := range p.Spec.Policy.Advisories {
 		name := source.ConfigMapRef.Name
 		config, err := read.Object[corev1.ConfigMap](ctx, live, p.Namespace, name)
 		if err != nil {
 			return nil, err
 		}
-		found, err := a.in(config)
+		found, n, err := a.in(config)
+		if size += n; err == nil && size > maxRules {
+			err = fmt.Errorf(" and those before it have more than %d KiB of rules", maxRules>>10)
+		}
 		if err != nil {
 			return nil, pass.Invalid("spec.policy.advisories[%d]: ConfigMap %s%v. Correct it; until then the instances do not change", i, name, err)
 		}
@@ -53,33 +65,54 @@ func (a *Advisories) of(ctx context.Context, live client.Reader, p *v1alpha1.Mod
 	return all, nil
 }
 
-// in are the advisories of one ConfigMap. One without any key is refused: an
+// in are the advisories of one ConfigMap, and the size of their rules. One without any key is refused: an
 // export that failed leaves that, and then what was denied would be served. The
 // error continues a sentence that begins with the ConfigMap.
-func (a *Advisories) in(config *corev1.ConfigMap) (all []policy.Advisory, err error) {
+func (a *Advisories) in(config *corev1.ConfigMap) (all []policy.Advisory, size int, err error) {
 	switch {
 	case config == nil:
-		return nil, errors.New(" does not exist")
+		return nil, 0, errors.New(" does not exist")
 	case len(config.BinaryData) > 0:
-		return nil, errors.New(" has binaryData: advisories are text in the OSV format, under keys of data")
+		return nil, 0, errors.New(" has binaryData: advisories are text in the OSV format, under keys of data")
 	case len(config.Data) == 0:
-		return nil, errors.New(" has no key: without advisories, set one to []")
+		return nil, 0, errors.New(" has no key: without advisories, set one to []")
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if found, ok := a.known[config.UID]; ok && found.resourceVersion == config.ResourceVersion {
-		return found.all, nil
+		return found.all, found.size, nil
 	}
 	for _, key := range slices.Sorted(maps.Keys(config.Data)) {
 		found, err := policy.ParseOSV([]byte(config.Data[key]))
 		if err != nil {
-			return nil, fmt.Errorf(", key %s: %w", key, err)
+			return nil, 0, fmt.Errorf(", key %s: %w", key, err)
 		}
 		all = append(all, found...)
 	}
-	if a.known == nil || len(a.known) >= maxRemembered {
-		a.known = map[types.UID]remembered{}
+	for i := range all {
+		size += sizeOf(&all[i])
 	}
-	a.known[config.UID] = remembered{config.ResourceVersion, all}
-	return all, nil
+	if size > maxRules {
+		return all, size, nil // and refused
+	}
+	a.size += size - a.known[config.UID].size
+	if a.known == nil || a.size > maxRemembered {
+		a.known, a.size = map[types.UID]remembered{}, size
+	}
+	a.known[config.UID] = remembered{config.ResourceVersion, all, size}
+	return all, size, nil
+}
+
+// sizeOf the rules of an advisory: a lower bound of what they need in the ConfigMap that
+// the instances mount.
+func sizeOf(a *policy.Advisory) int {
+	const quotes = len(`"",`)
+	n := len(`{"id":"","affected":[]},`) + len(a.ID) + len(a.Reason)
+	for _, affected := range a.Affected {
+		n += len(`{"module":""},`) + len(affected.Module)
+		for _, v := range affected.Versions {
+			n += len(v) + quotes
+		}
+	}
+	return n
 }
