@@ -2,7 +2,6 @@ package instances
 
 import (
 	"fmt"
-	"runtime"
 	"strings"
 	"testing"
 
@@ -27,20 +26,21 @@ func advisoriesOf(i int) *corev1.ConfigMap {
 // the number of ConfigMaps, and that those of one policy are.
 func TestMemoryOfAdvisories(t *testing.T) {
 	var a Advisories
-	var before, after runtime.MemStats
-	runtime.GC()
-	runtime.ReadMemStats(&before)
-	for i := range 64 {
+	for i := range 9 {
 		if all, size, err := a.in(advisoriesOf(i)); err != nil || len(all) != 9_001 || size > maxRules {
 			t.Fatalf("%d advisories of %d bytes, %v", len(all), size, err)
 		}
 	}
-	runtime.GC()
-	runtime.ReadMemStats(&after)
-	if held := int64(after.HeapAlloc) - int64(before.HeapAlloc); held > 24<<20 || len(a.known) == 0 {
-		t.Errorf("%d MiB are held of %d ConfigMaps", held>>20, len(a.known))
+	held := 0
+	for _, r := range a.known {
+		held += r.size
 	}
-	runtime.KeepAlive(&a)
+	if held == 0 || held > maxRemembered || held != a.size {
+		t.Errorf("%d bytes are held of %d ConfigMaps, counted as %d", held, len(a.known), a.size)
+	}
+	if _, _, err := a.in(advisoriesOf(8)); err != nil || held != a.size {
+		t.Errorf("a ConfigMap that is remembered is counted again: %d bytes, %v", a.size, err)
+	}
 
 	live := fake.NewClientBuilder()
 	p := &v1alpha1.ModProxy{ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: "p"}, Spec: v1alpha1.ModProxySpec{Policy: &v1alpha1.ProxyPolicy{}}}
