@@ -230,7 +230,7 @@ func (c *Client) open(ctx context.Context, elements ...string) (*url.URL, *http.
 		kind = ErrRedirected
 	}
 	failed := &Error{Kind: kind, URL: redact(u), Status: resp.StatusCode}
-	if c.Own && kind == ErrServer {
+	if c.Own && errors.Is(kind, ErrServer) {
 		failed.Detail = UpstreamCause(resp.Header)
 	}
 	return nil, nil, failed
