@@ -1,6 +1,7 @@
 package modproxy
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -47,7 +48,7 @@ func TestVersionControl(t *testing.T) {
 	stalled(v1alpha1.ReasonSourceNotFound, "Private modules are fetched without spec.privateModules.versionControl.secretRef: Secret git does not exist")
 	server1, agent, pod := w.pod("goproxy-blue")
 	command := strings.Join(server1.Command, " ")
-	if !strings.Contains(command, "--version-control http://127.0.0.1:9104 --private-modules git.corp.example.com/team,*.internal.example.com") {
+	if !strings.Contains(command, "--version-control http://127.0.0.1:9105 --private-modules git.corp.example.com/team,*.internal.example.com") {
 		t.Errorf("without the Secret private modules go elsewhere: %s", command)
 	}
 	if c := versionControl(pod); c == nil || slices.Contains(c.Command, "--secret") {
@@ -76,9 +77,16 @@ func TestVersionControl(t *testing.T) {
 
 	server1, agent, pod = w.pod("goproxy-blue")
 	c := versionControl(pod)
-	if want := "/tools/gocache-agent vcs --listen 127.0.0.1:9104 --modules git.corp.example.com/team,*.internal.example.com --dir /var/cache/repositories/vcs --max-bytes 858993456" +
+	if want := "/tools/gocache-agent vcs --listen 127.0.0.1:9105 --modules git.corp.example.com/team,*.internal.example.com --dir /var/cache/repositories/vcs --max-bytes 858993456" +
 		" --secret /etc/gocache-vcs/secret --hosts git.corp.example.com"; strings.Join(c.Command, " ") != want {
 		t.Errorf("the container runs %q\nwant %q", c.Command, want)
+	}
+	for _, container := range pod.Containers {
+		for _, port := range container.Ports {
+			if listens := fmt.Sprintf("127.0.0.1:%d", port.ContainerPort); slices.Contains(c.Command, listens) {
+				t.Errorf("the container and %s of %s listen at %s", port.Name, container.Name, listens)
+			}
+		}
 	}
 	if variable(*c, "HTTPS_PROXY") != "http://out.example.com:3128" || len(c.Env) != 1 || !strings.HasPrefix(c.Image, "go:1.") {
 		t.Errorf("the container has %+v in image %s", c.Env, c.Image)

@@ -28,8 +28,8 @@ const (
 	// vcsName of the container that fetches from version control, and of its volumes.
 	vcsName = "version-control"
 	// vcsAddress of its server: the loopback interface of the pod, so that it serves
-	// the instance alone.
-	vcsAddress = "127.0.0.1:9104"
+	// the instance alone. The other containers of the pod listen at other ports.
+	vcsAddress = "127.0.0.1:9105"
 	vcsField   = "spec.privateModules.versionControl"
 
 	toolsName   = "tools"
