@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -22,12 +23,16 @@ import (
 	"golang.org/x/mod/sumdb/dirhash"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
+	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/testing/gitserver"
+	"gocache.dev/operator/internal/testing/runners"
 	"gocache.dev/operator/test/scenario"
 )
 
@@ -50,6 +55,8 @@ type walk struct {
 	ctx context.Context
 	dir string // where the reader saves files
 	env []string
+	// ssh is the Secret with which the git server is read over ssh.
+	ssh map[string]string
 }
 
 // TestWalkthrough follows the page from an empty cluster with the operator on it.
@@ -63,25 +70,48 @@ func TestWalkthrough(t *testing.T) {
 	page := w.page("walkthrough.md")
 	commands := blocks(page, "sh")
 	files := blocks(page, "yaml")
-	if len(commands) != 4 || len(files) != 2 {
-		t.Fatalf("%d blocks of commands and %d files: the page has changed", len(commands), len(files))
+	// The chart of the runners, their workflow, and how to count.
+	others := blocks(page, "")
+	if len(commands) != 4 || len(files) != 2 || len(others) != 3 {
+		t.Fatalf("%d blocks of commands, %d files and %d others: the page has changed", len(commands), len(files), len(others))
 	}
+	script := w.script(others[1], others[2])
 
 	w.shell("namespace and credentials", commands[0])
-	commit := w.git()
+	mono := w.git()
+	commit := w.push(mono, 3)
 	w.save("modproxy.yaml", files[0])
 	w.save("cache.yaml", files[1])
 	w.shell("wait for the first snapshot", commands[1])
 
-	log := w.runner()
-	if !strings.Contains(log, "compiled 0\n") {
-		t.Errorf("packages were compiled on the clone:\n%s", log)
-	}
+	w.builds("go-runners-1", script)
 	if out := w.shell("see that it works", commands[2]); !strings.Contains(out, "filled with a clone of CacheSnapshot ci-") {
 		t.Errorf("no event names a snapshot:\n%s", out)
 	}
-	if out := w.shell("after a push", commands[3]); strings.TrimSpace(out) != commit {
-		t.Errorf("the commit that was warmed: %q, want %q", out, commit)
+	before := strings.Fields(w.shell("after a push", commands[3]))
+	if len(before) != 2 || before[0] != commit {
+		t.Fatalf("the commit that was warmed, and its snapshot: %q, want %q", before, commit)
+	}
+	pods := w.otherSystems(mono)
+	commit = w.push(mono, 4)
+	w.must(scenario.Until(w.ctx, 10*time.Minute, "the pushed commit", func(context.Context) (bool, string, error) {
+		out, err := w.command(commands[3]).Output()
+		now := strings.Fields(string(out))
+		return len(now) == 2 && now[0] == commit && now[1] != before[1], string(out), err
+	}))
+	w.builds("go-runners-2", script)
+	w.finish(pods)
+}
+
+// builds makes a runner's pod, which must find all that the main branch has, and
+// compile what a change reaches, or the count would be of nothing.
+func (w *walk) builds(name, script string) {
+	w.Helper()
+	log := w.runner(name, script)
+	for _, want := range []string{"count: 0\n", "compiled by the steps: 0\n", "count after a change: 2\n"} {
+		if !strings.Contains(log, want) {
+			w.Errorf("%s did not print %q:\n%s", name, want, log)
+		}
 	}
 }
 
@@ -138,10 +168,12 @@ func (w *walk) page(name string) string {
 		"--from-literal=username=ci", "--from-literal=username=ci --from-file=ca.crt").Replace(string(text))
 }
 
-// blocks are those of one language, in their order.
+// blocks are those of one language, in their order; empty: those of none.
 func blocks(page, language string) (all []string) {
-	for _, found := range regexp.MustCompile("(?ms)^```"+language+"\n(.*?)^```$").FindAllStringSubmatch(page, -1) {
-		all = append(all, found[1])
+	for _, found := range regexp.MustCompile("(?ms)^```([a-z]*)\n(.*?)^```$").FindAllStringSubmatch(page, -1) {
+		if found[1] == language {
+			all = append(all, found[2])
+		}
 	}
 	return all
 }
@@ -190,9 +222,9 @@ var library = map[string]string{
 	"lib.go": "// Package lib is private.\npackage lib\n\n// Text of it.\nconst Text = \"private\"\n",
 }
 
-// git serves the monorepo and the module from this machine at a name in the cluster.
-// It returns the commit of the monorepo.
-func (w *walk) git() string {
+// git serves the monorepo, which is empty, and the module from this machine at a name
+// in the cluster.
+func (w *walk) git() (mono *gitserver.Repository) {
 	w.Helper()
 	lib, err := gitserver.New(w.ctx, w.TempDir())
 	w.must(err)
@@ -202,17 +234,7 @@ func (w *walk) git() string {
 		_, err = lib.InWork(w.ctx, args...)
 		w.must(err)
 	}
-	mono, err := gitserver.New(w.ctx, w.TempDir())
-	w.must(err)
-	commit, err := mono.Commit(w.ctx, map[string]string{
-		"services/billing/go.mod":              "module " + host + "/group/monorepo/services/billing\n\ngo 1.21\n\nrequire " + host + "/group/lib v1.0.0\n",
-		"services/billing/go.sum":              w.sums(),
-		"services/billing/cmd/bill/main.go":    "package main\n\nimport (\n\t\"fmt\"\n\n\t\"" + host + "/group/lib\"\n\t\"" + host + "/group/monorepo/services/billing/price\"\n)\n\nfunc main() { fmt.Println(lib.Text, price.Of(2)) }\n",
-		"services/billing/price/price.go":      "// Package price is of the monorepo.\npackage price\n\n// Of some.\nfunc Of(n int) int { return 3 * n }\n",
-		"services/billing/price/price_test.go": "package price\n\nimport \"testing\"\n\nfunc TestOf(t *testing.T) {\n\tif Of(2) != 6 {\n\t\tt.Fail()\n\t}\n}\n",
-		"tools/go.mod":                         "module " + host + "/group/monorepo/tools\n\ngo 1.21\n",
-		"tools/lint/main.go":                   "package main\n\nimport \"os\"\n\nfunc main() { os.Exit(0) }\n",
-	})
+	mono, err = gitserver.New(w.ctx, w.TempDir())
 	w.must(err)
 	handlers := map[string]http.Handler{}
 	for path, r := range map[string]*gitserver.Repository{"/group/lib": lib, "/group/monorepo": mono} {
@@ -234,6 +256,23 @@ func (w *walk) git() string {
 		}
 		http.NotFound(rw, req)
 	}))
+	return mono
+}
+
+// push commits a monorepo whose price is so many times a number. It returns the commit.
+func (w *walk) push(mono *gitserver.Repository, times int) string {
+	w.Helper()
+	group := host + "/group"
+	commit, err := mono.Commit(w.ctx, map[string]string{
+		"services/billing/go.mod":              "module " + group + "/monorepo/services/billing\n\ngo 1.21\n\nrequire " + group + "/lib v1.0.0\n",
+		"services/billing/go.sum":              w.sums(),
+		"services/billing/cmd/bill/main.go":    "package main\n\nimport (\n\t\"fmt\"\n\t\"net\"\n\n\t\"" + group + "/lib\"\n\t\"" + group + "/monorepo/services/billing/price\"\n)\n\nfunc main() { fmt.Println(lib.Text, price.Of(2), net.IPv4zero) }\n",
+		"services/billing/price/price.go":      fmt.Sprintf("// Package price is of the monorepo.\npackage price\n\n// Of some.\nfunc Of(n int) int { return %d * n }\n", times),
+		"services/billing/price/price_test.go": fmt.Sprintf("package price\n\nimport \"testing\"\n\nfunc TestOf(t *testing.T) {\n\tif Of(2) != 2*%d {\n\t\tt.Fail()\n\t}\n}\n", times),
+		"tools/go.mod":                         "module " + group + "/monorepo/tools\n\ngo 1.21\n",
+		"tools/lint/main.go":                   "package main\n\nimport \"os\"\n\nfunc main() { os.Exit(0) }\n",
+	})
+	w.must(err)
 	return commit
 }
 
@@ -255,77 +294,212 @@ func (w *walk) sums() string {
 	return fmt.Sprintf("%s v1.0.0 %s\n%s v1.0.0/go.mod %s\n", module, at(module+"@v1.0.0/", "go.mod", "lib.go"), module, at("", "go.mod"))
 }
 
-// serve answers https at the host in the cluster.
+// serve answers https, and ssh to one user with one key, at the host in the cluster.
 func (w *walk) serve(handler http.Handler) {
 	w.Helper()
-	listener, err := (&net.ListenConfig{}).Listen(w.ctx, "tcp", net.JoinHostPort(w.HostIP, "0"))
-	w.must(err)
 	server := &http.Server{
 		Handler: handler, ReadHeaderTimeout: 10 * time.Second,
 		TLSConfig: &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12},
 	}
-	go func() { _ = server.ServeTLS(listener, "", "") }()
+	web, webPort := w.listen()
+	go func() { _ = server.ServeTLS(web, "", "") }()
 	w.Cleanup(func() { _ = server.Close() })
-	port := int32(listener.Addr().(*net.TCPAddr).Port) //nolint:gosec // a port
+
+	key, _, err := gitserver.Key()
+	w.must(err)
+	user, identity, err := gitserver.Key()
+	w.must(err)
+	shell, shellPort := w.listen()
+	go gitserver.ServeSSH(w.ctx, shell, key, "git", user.PublicKey())
+	w.Cleanup(func() { _ = shell.Close() })
+	w.ssh = map[string]string{"identity": string(identity), "known_hosts": string(gitserver.KnownHost(host+":22", key.PublicKey(), false))}
+
 	w.must(w.Client.Create(w.ctx, &corev1.Service{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "git"},
-		Spec:       corev1.ServiceSpec{Ports: []corev1.ServicePort{{Name: "https", Port: 443}}},
+		Spec:       corev1.ServiceSpec{Ports: []corev1.ServicePort{{Name: "https", Port: 443}, {Name: "ssh", Port: 22}}},
 	}))
 	w.must(w.Client.Create(w.ctx, &discoveryv1.EndpointSlice{
 		ObjectMeta:  metav1.ObjectMeta{Namespace: namespace, Name: "git", Labels: map[string]string{discoveryv1.LabelServiceName: "git"}},
 		AddressType: discoveryv1.AddressTypeIPv4,
 		Endpoints:   []discoveryv1.Endpoint{{Addresses: []string{w.HostIP}, Conditions: discoveryv1.EndpointConditions{Ready: ptr.To(true)}}},
-		Ports:       []discoveryv1.EndpointPort{{Name: ptr.To("https"), Port: ptr.To(port), Protocol: ptr.To(corev1.ProtocolTCP)}},
+		Ports: []discoveryv1.EndpointPort{
+			{Name: ptr.To("https"), Port: ptr.To(webPort), Protocol: ptr.To(corev1.ProtocolTCP)},
+			{Name: ptr.To("ssh"), Port: ptr.To(shellPort), Protocol: ptr.To(corev1.ProtocolTCP)},
+		},
 	}))
 }
 
-// checkout and the steps of the workflow, as a runner makes them.
-const steps = `
-set -e
+// listen takes a port of this machine that pods reach.
+func (w *walk) listen() (net.Listener, int32) {
+	w.Helper()
+	listener, err := (&net.ListenConfig{}).Listen(w.ctx, "tcp", net.JoinHostPort(w.HostIP, "0"))
+	w.must(err)
+	return listener, int32(listener.Addr().(*net.TCPAddr).Port) //nolint:gosec // a port
+}
+
+// The checkout of the workflow, the command of the page that counts, and the steps.
+// Both count again after a change that two packages notice.
+const steps = `set -e
 cd /tmp
 printf '%%s' "$CA" >ca.crt
-GIT_SSL_CAINFO=/tmp/ca.crt git clone -q https://ci:correct%%20horse@%s/group/monorepo.git
-cd monorepo/services/billing
-export GOFLAGS=-trimpath
-{ go build -x -o /dev/null ./... && go vet ./... && go test -x -count=1 ./...; } >/tmp/log 2>&1 || { cat /tmp/log; exit 1; }
+GIT_SSL_CAINFO=/tmp/ca.crt git clone -q https://ci:correct%%20horse@%[1]s/group/monorepo.git
+cd monorepo/%[2]s
+echo "count: $(%[3]s)"
+steps="$GOFLAGS -x"
+(export GOFLAGS="$steps"; %[4]s) >/tmp/log 2>&1 || { cat /tmp/log; exit 1; }
+echo "compiled by the steps: $(grep -c '/compile .* -p ' /tmp/log || true)"
+echo 'func More() int { return 1 }' >>price/price.go
+echo "count after a change: $(%[3]s)"
 go run ./cmd/bill
-echo "compiled $(grep -c '/compile .* -p ' /tmp/log || true)"
 `
 
-// runner makes the pod of the runner scale set, waits for its end, and returns what
-// it printed.
-func (w *walk) runner() string {
+// script is what the runner does for a workflow, and the command that counts.
+func (w *walk) script(workflow, count string) string {
 	w.Helper()
-	var values struct{ Template corev1.PodTemplateSpec }
-	for _, text := range blocks(w.page("runners/arc.md"), "yaml") {
-		if strings.HasPrefix(text, "# values\n") {
-			w.must(yaml.Unmarshal([]byte(text), &values))
+	var of struct {
+		Jobs map[string]struct {
+			Env   map[string]string
+			Steps []struct {
+				Run              string
+				WorkingDirectory string `json:"working-directory"`
+			}
 		}
 	}
-	spec := values.Template.Spec
-	i := slices.IndexFunc(spec.Containers, func(c corev1.Container) bool { return c.Name == "runner" })
-	if i < 0 {
-		w.Fatal("no container runner in the values")
+	w.must(yaml.Unmarshal([]byte(workflow), &of))
+	job := of.Jobs["billing"]
+	last := len(job.Steps) - 1
+	if last < 0 || job.Steps[last].Run == "" || len(job.Env) == 0 {
+		w.Fatalf("a workflow without steps or variables: %+v", of)
 	}
+	var exports string
+	for name, value := range job.Env {
+		exports += fmt.Sprintf("export %s='%s'\n", name, value)
+	}
+	count, _, _ = strings.Cut(strings.TrimSpace(count), "#")
+	return exports + fmt.Sprintf(steps, host, job.Steps[last].WorkingDirectory, count, job.Steps[last].Run)
+}
+
+// runner makes a pod of the runner scale set that runs a script, waits for its end, and
+// returns what it printed.
+func (w *walk) runner(name, script string) string {
+	w.Helper()
 	ca, err := os.ReadFile(filepath.Join(w.dir, "ca.crt"))
 	w.must(err)
-	c := &spec.Containers[i]
-	c.Image, c.Command = toolchain, []string{"sh", "-c", fmt.Sprintf(steps, host)}
-	c.Env = append(c.Env, corev1.EnvVar{Name: "CA", Value: string(ca)}, corev1.EnvVar{Name: "HOME", Value: "/tmp"})
-	spec.RestartPolicy = corev1.RestartPolicyNever // as the controller sets it
-	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "go-runners-1"}, Spec: spec}
-	began := time.Now()
+	made := runners.Systems["arc.md"](w.T, w.page("runners/arc.md"))
+	pod := w.start(namespace, name, made, script, corev1.EnvVar{Name: "CA", Value: string(ca)}, corev1.EnvVar{Name: "HOME", Value: "/tmp"})
+	return w.end(pod)
+}
+
+// start creates the pod of a page, and its PVCs, with a script in place of what the
+// CI system runs in it.
+func (w *walk) start(ns, name string, made runners.Consumer, script string, vars ...corev1.EnvVar) *corev1.Pod {
+	w.Helper()
+	spec := made.Pod
+	i := slices.IndexFunc(spec.Containers, func(c corev1.Container) bool { return len(c.VolumeMounts) > 0 })
+	if i < 0 {
+		w.Fatalf("%s: no container has the cache", name)
+	}
+	for _, template := range made.PVCs {
+		pvc := &corev1.PersistentVolumeClaim{ObjectMeta: *template.ObjectMeta.DeepCopy(), Spec: template.Spec}
+		pvc.Namespace, pvc.Name = ns, name+"-"+template.Name
+		w.must(w.Client.Create(w.ctx, pvc))
+		spec.Volumes = append(spec.Volumes, corev1.Volume{Name: template.Name, VolumeSource: corev1.VolumeSource{
+			PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: pvc.Name},
+		}})
+	}
+	c := spec.Containers[i]
+	c.Image, c.Command = toolchain, []string{"sh", "-c", script}
+	c.Env = append(c.Env, vars...)
+	spec.Containers = []corev1.Container{c} // others are of the CI system
+	spec.RestartPolicy = corev1.RestartPolicyNever
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: name}, Spec: spec}
 	w.must(w.Client.Create(w.ctx, pod))
-	w.must(scenario.Until(w.ctx, 20*time.Minute, "the runner", func(ctx context.Context) (bool, string, error) {
+	return pod
+}
+
+// end waits for the end of a pod, which must succeed, and returns what it printed.
+func (w *walk) end(pod *corev1.Pod) string {
+	w.Helper()
+	w.must(scenario.Until(w.ctx, 10*time.Minute, pod.Name, func(ctx context.Context) (bool, string, error) {
 		err := w.Client.Get(ctx, client.ObjectKeyFromObject(pod), pod)
 		state, _ := json.Marshal(pod.Status.ContainerStatuses)
 		return pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed, string(state), err
 	}))
-	out, err := w.command("kubectl logs go-runners-1").CombinedOutput()
+	out, err := w.command("kubectl logs -n " + pod.Namespace + " " + pod.Name).CombinedOutput()
 	w.must(err)
-	w.Logf("the runner, %s:\n%s", time.Since(began).Round(time.Second), out)
+	w.Logf("%s:\n%s", pod.Name, out)
 	if pod.Status.Phase != corev1.PodSucceeded {
-		w.Fatal("the runner failed")
+		w.Fatalf("%s failed", pod.Name)
 	}
 	return string(out)
+}
+
+// build is run in the pod of each other CI system.
+const build = `set -e
+echo "user $(id -u)"
+touch /gocache/build/written
+go build -x os >/tmp/log 2>&1 || { cat /tmp/log; exit 1; }
+echo "compiled $(grep -c '/compile .* -p ' /tmp/log || true)"
+go build -x container/ring >/tmp/log 2>&1 || { cat /tmp/log; exit 1; }
+echo "not warmed $(grep -c '/compile .* -p ' /tmp/log || true)"
+`
+
+// otherSystems creates the pods of all other pages, in a namespace for each owner of
+// files, with a cache that has package os. They wait for its first snapshot. One of the
+// caches is warmed from the monorepo over ssh.
+func (w *walk) otherSystems(mono *gitserver.Repository) (pods []*corev1.Pod) {
+	w.Helper()
+	jenkins := w.page("runners/jenkins.md")
+	for _, page := range slices.Sorted(maps.Keys(runners.Systems)) {
+		if page == "arc.md" {
+			continue
+		}
+		system := strings.TrimSuffix(page, ".md")
+		ns := "others"
+		if system == "jenkins" {
+			ns = system
+		}
+		if err := w.Client.Get(w.ctx, client.ObjectKey{Name: ns}, &corev1.Namespace{}); apierrors.IsNotFound(err) {
+			w.must(w.Client.Create(w.ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: ns}}))
+			w.must(w.Client.Create(w.ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "ci-modules"}, Data: map[string]string{"go.mod": "module example.com/m\n\ngo 1.21\n"}}))
+			proxy := &v1alpha1.ModProxy{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "goproxy"}}
+			proxy.Spec.Instances = []v1alpha1.ProxyInstance{{Name: "blue", Storage: &v1alpha1.InstanceStorage{Size: resource.MustParse("512Mi")}}}
+			w.must(w.Client.Create(w.ctx, proxy))
+			cache := &v1alpha1.GoCache{}
+			w.must(yaml.Unmarshal([]byte(blocks(jenkins, "yaml")[0]), cache))
+			cache.Namespace = ns
+			source := &cache.Spec.WarmUp.Sources[0]
+			source.Packages = []string{"os"}
+			if ns != "jenkins" {
+				cache.Spec.Storage.Ownership = nil // the default
+				w.must(w.Client.Create(w.ctx, &corev1.Secret{
+					ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "ssh", Annotations: map[string]string{v1alpha1.HostsAnnotation: host}},
+					StringData: w.ssh,
+				}))
+				*source = v1alpha1.WarmUpSource{Git: &v1alpha1.GitSource{
+					URL: "ssh://git@" + host + mono.Dir, SecretRef: &v1alpha1.LocalReference{Name: "ssh"}, Directories: []string{"tools"},
+				}}
+			}
+			w.must(w.Client.Create(w.ctx, cache))
+		} else {
+			w.must(err)
+		}
+		pods = append(pods, w.start(ns, system, runners.Systems[page](w.T, w.page("runners/"+page)), build))
+	}
+	return pods
+}
+
+// finish waits for the pods, each of which must have found package os.
+func (w *walk) finish(pods []*corev1.Pod) {
+	w.Helper()
+	for _, pod := range pods {
+		log := w.end(pod)
+		user := fmt.Sprintf("user %d\n", *pod.Spec.SecurityContext.RunAsUser)
+		if !strings.Contains(log, user) || !strings.Contains(log, "\ncompiled 0\n") || strings.Contains(log, "not warmed 0\n") {
+			w.Errorf("%s printed:\n%s", pod.Name, log)
+		}
+	}
+	if len(pods) != len(runners.Systems)-1 {
+		w.Errorf("%d pods of %d pages", len(pods), len(runners.Systems)-1)
+	}
 }
