@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -68,6 +69,12 @@ func locate(ctx context.Context, cfg *rest.Config) ([]netip.AddrPort, error) {
 	c, err := client.New(bounded, client.Options{Scheme: newScheme()})
 	if err != nil {
 		return nil, fmt.Errorf("make a client: %w", err)
+	}
+	// An API server that starts refuses everything until it has read the roles. What
+	// every account may read shows that it has: a list of EndpointSlices that is
+	// refused then is one that this installation may not read.
+	if _, err := c.RESTMapper().RESTMapping(discoveryv1.SchemeGroupVersion.WithKind("EndpointSlice").GroupKind()); err != nil {
+		return nil, fmt.Errorf("read which kinds the API server has: %w", err)
 	}
 	return addressesOf(ctx, cfg.Host, c)
 }
