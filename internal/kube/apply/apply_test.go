@@ -19,6 +19,7 @@ import (
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/kube/apply"
+	"gocache.dev/operator/internal/kube/cached"
 	"gocache.dev/operator/internal/testing/env"
 	"gocache.dev/operator/internal/testing/faults"
 )
@@ -198,8 +199,25 @@ func TestOwn(t *testing.T) {
 			t.Errorf("step %d: wrote %v, now %+v", i, wrote, live)
 		}
 	}
-	gone := w.live()
+	// Of a large object the cache holds the controller alone.
+	other := w.live()
+	other.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Secret", Name: "other", UID: "1"}}
+	other.Data["large"] = strings.Repeat("x", cached.MaxBytes)
+	w.must(server.Client.Update(t.Context(), other))
+	reduced := cached.Trimmed(w.live())
+	if !cached.Reduced(reduced) {
+		t.Fatal("it is not large enough")
+	}
+	wrote, err := apply.Own(t.Context(), server.Client, apply.ControlledBy(w.owner), reduced)
+	w.must(err)
+	if live := w.live(); !wrote || len(live.OwnerReferences) != 2 || !metav1.IsControlledBy(live, w.owner) {
+		t.Errorf("a large object with another owner: wrote %v, now %+v", wrote, live.OwnerReferences)
+	}
+	gone := cached.Trimmed(w.live())
 	w.must(server.Client.Delete(t.Context(), w.live()))
+	if wrote, err := apply.Own(t.Context(), server.Client, apply.DetachedFrom(w.owner), gone); wrote || err != nil {
+		t.Errorf("a large object that is gone: %v, %v", wrote, err)
+	}
 	if wrote, err := apply.Own(t.Context(), server.Client, apply.ControlledBy(w.owner), gone); wrote || err != nil {
 		t.Errorf("an object that is gone: %v, %v", wrote, err)
 	}

@@ -8,6 +8,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+
+	"gocache.dev/operator/internal/kube/cached"
 )
 
 // Check refuses an object that was observed with a ConflictError, unless it was
@@ -39,6 +41,15 @@ func Ours[T any, P interface {
 func Own(ctx context.Context, c client.Client, owner Owner, o client.Object) (wrote bool, err error) {
 	if metav1.IsControlledBy(o, owner.object) != owner.detached {
 		return false, nil
+	}
+	if cached.Reduced(o) { // it may have owners that the cache does not keep
+		err := c.Get(ctx, client.ObjectKeyFromObject(o), o)
+		switch {
+		case apierrors.IsNotFound(err):
+			return false, nil
+		case err != nil:
+			return false, fmt.Errorf("read %s/%s: %w", o.GetNamespace(), o.GetName(), err)
+		}
 	}
 	before := o.DeepCopyObject().(client.Object)
 	if owner.detached {
