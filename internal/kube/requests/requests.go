@@ -3,6 +3,7 @@ package requests
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -50,6 +51,9 @@ func (q Queue) Take(ctx context.Context, current *v1alpha1.RequestStatus, now ti
 	if err != nil {
 		return current, err
 	}
+	// What an answer depends on does not change, so that the caches are enough: many
+	// that one check has answered cost no reads past them.
+	waiting = slices.DeleteFunc(waiting, q.answered)
 	for {
 		next, free := q.Kind.Next(waiting, current, open, begun())
 		if !free {

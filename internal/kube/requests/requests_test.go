@@ -3,6 +3,7 @@ package requests_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -118,6 +119,30 @@ func queue(t *testing.T, cached, live client.Client) requests.Queue {
 	return requests.Queue{
 		Client: cached, Live: live, Kind: request.Kind{Name: "GoCache", Supports: []v1alpha1.RequestAction{v1alpha1.RequestWarmUp}},
 		Target: &v1alpha1.GoCache{ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: "ci", UID: "cache"}},
+	}
+}
+
+// TestManyThatAreAnswered holds that requests which are answered already cost no reads
+// past the caches: users decide how many there are.
+func TestManyThatAreAnswered(t *testing.T) {
+	t.Parallel()
+	var all []*v1alpha1.CacheRequest
+	for i := range 50 {
+		all = append(all, requested(fmt.Sprintf("answered-%d", i), i))
+	}
+	all = append(all, requested("next", 60))
+	reads := 0
+	live := builder(t, all...).WithInterceptorFuncs(interceptor.Funcs{
+		Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object, options ...client.GetOption) error {
+			reads++
+			return c.Get(ctx, key, o, options...)
+		},
+	}).Build()
+	q := queue(t, builder(t, all...).Build(), live)
+	q.Answered = func(r *v1alpha1.CacheRequest) bool { return strings.HasPrefix(r.Name, "answered") }
+	got, err := q.Take(t.Context(), nil, now, func(request.Request) string { return "" }, func() bool { return false })
+	if err != nil || got == nil || got.Name != "next" || reads != 1 {
+		t.Errorf("%+v after %d reads, %v", got, reads, err)
 	}
 }
 
