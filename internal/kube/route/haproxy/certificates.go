@@ -24,6 +24,7 @@ func (r *Router) Certificates(ctx context.Context) ([]route.Certificate, error) 
 	}
 	all := make([]route.Certificate, len(replicas))
 	var group errgroup.Group
+	group.SetLimit(atOnce)
 	for i, replica := range replicas {
 		group.Go(func() error {
 			all[i].Replica = replica.Name

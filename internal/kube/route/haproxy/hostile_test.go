@@ -56,4 +56,12 @@ func TestHostileExporter(t *testing.T) {
 	if replicas, err := all.All(t.Context()); err == nil {
 		t.Errorf("%d replicas, and no error", len(replicas))
 	}
+	// Pods that were evicted are none of the router any more.
+	for i := range pods.Items[1:] {
+		pods.Items[1+i].Status.Phase = corev1.PodFailed
+	}
+	all.Reader = fake.NewClientBuilder().WithLists(pods).Build()
+	if replicas, err := all.All(t.Context()); err != nil || len(replicas) != 1 {
+		t.Errorf("%d replicas beside failed pods, %v", len(replicas), err)
+	}
 }

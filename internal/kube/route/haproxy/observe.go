@@ -67,9 +67,12 @@ type Pods struct {
 // Replicas lists the pods that take clients.
 func (p Pods) Replicas(ctx context.Context) ([]Replica, error) { return p.list(ctx, ready) }
 
-// All lists the pods that run, also those that take no clients yet.
+// All lists the pods that run, also those that take no clients yet. Evicted ones stay
+// until they are collected, and may still have an address.
 func (p Pods) All(ctx context.Context) ([]Replica, error) {
-	return p.list(ctx, func(pod *corev1.Pod) bool { return pod.DeletionTimestamp == nil })
+	return p.list(ctx, func(pod *corev1.Pod) bool {
+		return pod.DeletionTimestamp == nil && pod.Status.Phase != corev1.PodFailed && pod.Status.Phase != corev1.PodSucceeded
+	})
 }
 
 func (p Pods) list(ctx context.Context, desired func(*corev1.Pod) bool) ([]Replica, error) {
