@@ -65,6 +65,9 @@ func remainder(object client.Object) client.Object {
 		left := &v1alpha1.GoCache{Status: o.Status}
 		left.Spec.Suspend, left.Spec.Source, left.Spec.Environment.ProxyRef = o.Spec.Suspend, o.Spec.Source, o.Spec.Environment.ProxyRef
 		left.Status.WarmUp.Sources = nil
+		if s := o.Spec.Snapshots; s != nil { // metrics show when a repetition is due
+			left.Spec.Snapshots = &v1alpha1.SnapshotPolicy{Verification: v1alpha1.Verification{Repeat: s.Verification.Repeat}}
+		}
 		return left
 	case *v1alpha1.CacheSnapshot:
 		left := &v1alpha1.CacheSnapshot{Spec: o.Spec, Status: o.Status}

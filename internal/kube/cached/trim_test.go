@@ -55,6 +55,8 @@ func TestTrim(t *testing.T) {
 	for _, tt := range []struct{ object, want client.Object }{
 		{&v1alpha1.GoCache{ObjectMeta: meta(large), Spec: v1alpha1.GoCacheSpec{Suspend: true, PodTemplate: template}, Status: v1alpha1.GoCacheStatus{ObservedGeneration: 2}},
 			&v1alpha1.GoCache{ObjectMeta: left(), Spec: v1alpha1.GoCacheSpec{Suspend: true}, Status: v1alpha1.GoCacheStatus{ObservedGeneration: 2}}},
+		{&v1alpha1.GoCache{ObjectMeta: meta(large), Spec: v1alpha1.GoCacheSpec{Snapshots: &v1alpha1.SnapshotPolicy{VolumeSnapshotClassName: ptr.To("fast"), Verification: v1alpha1.Verification{Repeat: &v1alpha1.RepeatPolicy{Snapshots: "Newest"}}}}},
+			&v1alpha1.GoCache{ObjectMeta: left(), Spec: v1alpha1.GoCacheSpec{Snapshots: &v1alpha1.SnapshotPolicy{Verification: v1alpha1.Verification{Repeat: &v1alpha1.RepeatPolicy{Snapshots: "Newest"}}}}}},
 		{&v1alpha1.CacheSnapshot{ObjectMeta: meta(large), Spec: v1alpha1.CacheSnapshotSpec{Pinned: true, PodTemplate: template}},
 			&v1alpha1.CacheSnapshot{ObjectMeta: left(), Spec: v1alpha1.CacheSnapshotSpec{Pinned: true}}},
 		{&v1alpha1.ModProxy{ObjectMeta: meta(large), Spec: v1alpha1.ModProxySpec{Suspend: true, PodTemplate: template}, Status: v1alpha1.ModProxyStatus{URL: "u"}},

@@ -7,6 +7,7 @@ import (
 	"io"
 	"iter"
 	"net/http"
+	"time"
 
 	"github.com/go-logr/logr"
 	"golang.org/x/sync/semaphore"
@@ -23,9 +24,11 @@ const (
 	// MaxPageBytes is the size of a page, at most: more than the largest object that
 	// an API server stores. Half of it is what is requested, by the size of the last page.
 	MaxPageBytes = 2 << 20
-	// maxRequests is how many requests one list makes, at most: what has more pages than
-	// this is more than a cluster stores.
+	// maxRequests is how many requests one list makes, at most. A list of more ends with
+	// an error, in the namespace whose objects are that many and that large.
 	maxRequests = 1000
+	// pageTimeout bounds a request, which has one of the places of the process.
+	pageTimeout = 30 * time.Second
 )
 
 // pages are how many pages are in memory at once in this process. Decoded, a page may
@@ -89,6 +92,8 @@ func (l *lister) page(ctx context.Context, do func(runtime.Object)) (more bool, 
 	page := l.list.DeepCopyObject().(client.ObjectList)
 	options := append(l.options[:len(l.options):len(l.options)], client.Limit(l.limit), client.Continue(l.next))
 	size := &body{limit: MaxPageBytes}
+	ctx, cancel := context.WithTimeout(ctx, pageTimeout)
+	defer cancel()
 	// The client logs bodies that it cannot read, and here that is no error.
 	quiet := klog.NewContext(context.WithValue(ctx, bodyKey{}, size), logr.Discard())
 	err = l.live.List(quiet, page, options...)
