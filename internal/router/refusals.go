@@ -14,9 +14,12 @@ const (
 	// refusalStands is how long a refusal of an instance ends the further attempts
 	// of clients. The go command makes them at once.
 	refusalStands = 30 * time.Second
-	// maxRefusals and maxRefusalText bound what is remembered: some 4 MiB.
+	// maxRefusals, maxRefusalText and maxRefusalPath bound what is remembered: some 5 MiB.
 	maxRefusals    = 1 << 10
 	maxRefusalText = 4 << 10
+	maxRefusalPath = 1 << 10
+	// maxContentType is the length of a Content-Type that is remembered.
+	maxContentType = 128
 )
 
 // refusals remembers which files instances have refused, by 403 or 451. The go
@@ -50,9 +53,13 @@ func (f *refusals) record(path, instance string, resp *http.Response) *http.Resp
 	if instance == "" || resp.StatusCode != http.StatusForbidden && resp.StatusCode != http.StatusUnavailableForLegalReasons {
 		return resp
 	}
+	contentType := resp.Header.Get("Content-Type")
+	if len(contentType) > maxContentType {
+		contentType = ""
+	}
 	text, err := io.ReadAll(io.LimitReader(resp.Body, maxRefusalText))
-	if err == nil {
-		f.last.Add(path, refusal{instance, resp.StatusCode, resp.Header.Get("Content-Type"), text, f.now()})
+	if err == nil && len(path) <= maxRefusalPath {
+		f.last.Add(path, refusal{instance, resp.StatusCode, contentType, text, f.now()})
 	}
 	// What was read, and the error or the rest of it, is for the client.
 	resp.Body = &resumed{Reader: io.MultiReader(bytes.NewReader(text), resp.Body), Closer: resp.Body}
