@@ -33,7 +33,7 @@ func newVersionControl(address, patterns string, u *upstream) (*versionControl, 
 	}
 	parsed, err := url.Parse(address)
 	if err != nil || parsed.Host == "" || patterns == "" {
-		return nil, fmt.Errorf("modules %q from version control at %q: both the patterns and the URL of a server are needed, such as http://127.0.0.1:9104", patterns, redactList(address))
+		return nil, fmt.Errorf("modules %q from version control at %q: both the patterns and the URL of a server are needed, such as http://127.0.0.1:9105", patterns, redactList(address))
 	}
 	for pattern := range strings.SplitSeq(patterns, ",") {
 		if _, err := path.Match(pattern, ""); err != nil { // what it is meant for would be asked of the upstream

@@ -48,7 +48,7 @@ loopback address beside gocache-proxy, which checks and stores what comes.`,
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&listen, "listen", "127.0.0.1:9104", "address to serve on")
+	f.StringVar(&listen, "listen", "127.0.0.1:9105", "address to serve on")
 	f.StringVar(&o.Dir, "dir", "", "directory for repositories, which is emptied first")
 	f.StringVar(&o.Patterns, "modules", "", "patterns of module paths, in the syntax of GOPRIVATE")
 	f.StringVar(&o.Access.Secret, "secret", "", "directory with the files netrc, username and password, or identity and known_hosts; read for each use")
