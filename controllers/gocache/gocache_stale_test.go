@@ -23,6 +23,7 @@ import (
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/controllers/gocache/pass"
+	"gocache.dev/operator/internal/kube/csisnapshot"
 	"gocache.dev/operator/internal/kube/jobrun"
 	"gocache.dev/operator/internal/kube/volume"
 )
@@ -238,7 +239,8 @@ func (w *world) manage(r *Reconciler) {
 		Client:     client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.ConfigMap{}}}},
 	})
 	w.must(err)
-	r.Client, r.Live = mgr.GetClient(), mgr.GetAPIReader()
+	w.must(csisnapshot.Index(w.t.Context(), mgr.GetFieldIndexer()))
+	r.Client, r.Live, r.Indexed = mgr.GetClient(), mgr.GetAPIReader(), true
 	w.must(r.SetupWithManager(mgr))
 	ctx, stop := context.WithCancel(w.t.Context())
 	ended := make(chan error)

@@ -28,8 +28,8 @@ func Index(ctx context.Context, indexer client.FieldIndexer) error {
 }
 
 // Of are the snapshots of one source, and of a large one what the cache would hold: read
-// it by its name for more. Only a cache with Index is indexed; of others the whole
-// namespace is asked for.
+// it by its name for more. Only a cache with Index is indexed; of the API server, which
+// alone has pages, the whole namespace is asked for.
 func Of(ctx context.Context, c client.Reader, indexed bool, namespace, kind, name string) ([]v1alpha1.CacheSnapshot, error) {
 	var of []v1alpha1.CacheSnapshot
 	keep := func(s *v1alpha1.CacheSnapshot) {
