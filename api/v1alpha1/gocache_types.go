@@ -883,6 +883,10 @@ type WarmUpStatus struct {
 	// failures in a row, counting runs in which some source failed.
 	// +optional
 	Failures int32 `json:"failures,omitempty"`
+	// capacity of the volume when that run was recorded. A warm-up that failed is
+	// repeated at once when the volume is larger.
+	// +optional
+	Capacity *resource.Quantity `json:"capacity,omitempty"`
 	// lastSuccessTime is when a warm-up last succeeded.
 	// +optional
 	LastSuccessTime *metav1.Time `json:"lastSuccessTime,omitempty"`

@@ -127,12 +127,12 @@ func expansion(pvc *corev1.PersistentVolumeClaim) (report string, infeasible boo
 	stage := pvc.Status.AllocatedResourceStatuses[corev1.ResourceStorage]
 	infeasible = stage == corev1.PersistentVolumeClaimControllerResizeInfeasible || stage == corev1.PersistentVolumeClaimNodeResizeInfeasible
 	var all []string
+	if volume.ExpandedByNextPod(pvc) {
+		all = append(all, "the next run on it finishes that")
+	}
 	for _, c := range pvc.Status.Conditions {
 		if c.Status != corev1.ConditionTrue {
 			continue
-		}
-		if c.Type == corev1.PersistentVolumeClaimFileSystemResizePending {
-			all = append(all, "the next run on it finishes that")
 		}
 		if c.Type == corev1.PersistentVolumeClaimControllerResizeError || c.Type == corev1.PersistentVolumeClaimNodeResizeError {
 			all = append(all, "error of the driver: "+c.Message)

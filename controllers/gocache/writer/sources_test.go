@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
@@ -124,6 +126,41 @@ func TestToolchainTooOld(t *testing.T) {
 	turn.cache.Spec.Toolchain.Version = "1.27.0"
 	if due, ok := (warmUp{}).due(turn); !ok {
 		t.Errorf("it is not tried with another version: %+v", due)
+	}
+}
+
+// TestExpandedVolume holds that a warm-up that failed is repeated at once, and once,
+// when its volume was expanded, also where the next pod finishes the expansion.
+func TestExpandedVolume(t *testing.T) {
+	size := func(s string) *resource.Quantity { return ptr.To(resource.MustParse(s)) }
+	pending := []corev1.PersistentVolumeClaimCondition{{Type: corev1.PersistentVolumeClaimFileSystemResizePending, Status: corev1.ConditionTrue}}
+	due := func(turn *turn, capacity, requested string, conditions []corev1.PersistentVolumeClaimCondition) bool {
+		turn.cache.Status.Storage.Capacity = size(capacity)
+		turn.PVC.Spec.Resources.Requests = corev1.ResourceList{corev1.ResourceStorage: *size(requested)}
+		turn.PVC.Status.Conditions = conditions
+		_, ok := (warmUp{}).due(turn)
+		return ok
+	}
+	report := partly("app", "tools")
+	report.Outcome = warmreport.Failed
+	turn := fresh()
+	turn.cache.Status.Storage.Capacity = size("10Gi")
+	recorded(turn, "r1", "the cache is new", report)
+	if due(turn, "10Gi", "10Gi", nil) {
+		t.Error("it is repeated without a reason")
+	}
+	if due(turn, "10Gi", "20Gi", nil) {
+		t.Error("it is repeated before the driver has expanded the volume")
+	}
+	if !due(turn, "20Gi", "20Gi", nil) {
+		t.Error("it is not repeated after the volume was expanded")
+	}
+	if !due(turn, "10Gi", "20Gi", pending) {
+		t.Error("it is not repeated for a driver that needs a pod to finish the expansion")
+	}
+	recorded(turn, "r2", "its volume was expanded", report)
+	if due(turn, "20Gi", "20Gi", nil) || due(turn, "10Gi", "20Gi", pending) {
+		t.Error("it is repeated again for the same expansion")
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
@@ -24,6 +25,7 @@ import (
 	"gocache.dev/operator/internal/kube/bounded"
 	"gocache.dev/operator/internal/kube/jobrun"
 	"gocache.dev/operator/internal/kube/podspec"
+	"gocache.dev/operator/internal/kube/volume"
 	"gocache.dev/operator/internal/plan/growth"
 	"gocache.dev/operator/internal/plan/warmup"
 	plan "gocache.dev/operator/internal/plan/writer"
@@ -55,6 +57,7 @@ func (warmUp) record(t *turn) {
 		Used: report.UsedBytes, Available: report.AvailableBytes, Capacity: report.CapacityBytes, Tree: report.TreeBytes, Inodes: report.Inodes, InodesUsed: report.InodesUsed,
 	})
 	status.Run, status.Outcome, status.Message = run.Run, outcome, bounded.Text(message, 4096)
+	status.Capacity = t.usableCapacity()
 	status.StartTime, status.CompletionTime = ptr.To(metav1.NewTime(run.Started)), ptr.To(metav1.NewTime(run.Ended))
 	again := run.Annotations[v1alpha1.CauseAnnotation] == warmup.Retry && status.Inputs == run.Annotations[v1alpha1.InputsAnnotation] &&
 		status.LastSuccessRun != "" && slices.Equal(failedSources(status.Sources), report.FailedSources())
@@ -104,7 +107,7 @@ func (warmUp) due(t *turn) (plan.DueAction, bool) {
 		Schedule:  t.Schedules.WarmUp,
 		NewVolume: t.NewVolume(t.cache),
 		Ran:       status.Run != "", LastInputs: status.Inputs, Failures: status.Failures, Unproven: t.unproven(),
-		Hopeless: tooOld(status),
+		Hopeless: tooOld(status), Expanded: t.expandedSince(status),
 	}
 	if status.StartTime != nil && status.CompletionTime != nil {
 		facts.LastStart, facts.LastEnd = status.StartTime.Time, status.CompletionTime.Time
@@ -118,6 +121,21 @@ func (warmUp) due(t *turn) (plan.DueAction, bool) {
 	decision := warmup.Decide(facts)
 	t.out.WakeAt(t.Now, decision.Wake)
 	return plan.DueAction{Cause: decision.Cause, Since: decision.Since, LastStart: facts.LastStart}, decision.Due
+}
+
+// usableCapacity is the capacity that the next run on the PVC finds: some drivers
+// finish an expansion only when a pod mounts the volume. nil: it is not known yet.
+func (t *turn) usableCapacity() *resource.Quantity {
+	if t.PVC != nil && volume.ExpandedByNextPod(t.PVC) {
+		return ptr.To(t.PVC.Spec.Resources.Requests[corev1.ResourceStorage])
+	}
+	return t.cache.Status.Storage.Capacity
+}
+
+// expandedSince reports whether the volume is larger than for the last warm-up.
+func (t *turn) expandedSince(last v1alpha1.WarmUpStatus) bool {
+	now := t.usableCapacity()
+	return now != nil && last.Capacity != nil && now.Cmp(*last.Capacity) > 0
 }
 
 // waitsFor is what keeps a warm-up that is due from starting.

@@ -3,6 +3,7 @@ package volume
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
@@ -34,4 +35,12 @@ func NotExpandable(ctx context.Context, live client.Reader, pvc *corev1.Persiste
 		return fmt.Sprintf("%s: its StorageClass %s does not allow it. If the driver can expand volumes: kubectl patch storageclass %s -p '{\"allowVolumeExpansion\": true}'", what, name, name), nil
 	}
 	return "", nil
+}
+
+// ExpandedByNextPod reports whether the driver has expanded the volume of a PVC, and
+// the file system grows when the next pod mounts it.
+func ExpandedByNextPod(pvc *corev1.PersistentVolumeClaim) bool {
+	return slices.ContainsFunc(pvc.Status.Conditions, func(c corev1.PersistentVolumeClaimCondition) bool {
+		return c.Type == corev1.PersistentVolumeClaimFileSystemResizePending && c.Status == corev1.ConditionTrue
+	})
 }

@@ -3,7 +3,7 @@
 // A warm-up is due before the first success, when the volume is another one or
 // what it is made from has changed, when a cleanup found the cache not warm,
 // by schedule, and on request. One that failed is repeated with
-// growing pauses; a change of its sources repeats it at once.
+// growing pauses; a change of its sources, or a larger volume, repeats it at once.
 package warmup
 
 import (
@@ -43,6 +43,8 @@ type Observation struct {
 	Failures int32
 	// Hopeless: the last one would fail again with the same inputs.
 	Hopeless bool
+	// Expanded: since the last one, its volume was, or the next pod finishes that.
+	Expanded bool
 	// Unproven: since the last one, a cleanup found that the cache is not warm.
 	Unproven bool
 }
@@ -78,6 +80,8 @@ func decide(f Observation) Decision {
 		return Decision{Due: true, Cause: "its volume is new"}
 	case f.Inputs != f.LastInputs:
 		return Decision{Due: true, Cause: "its sources or its toolchain changed"}
+	case f.Failures > 0 && !f.Hopeless && f.Expanded:
+		return Decision{Due: true, Cause: "its volume was expanded"}
 	case f.Failures > 0 && !f.Hopeless:
 		again := f.LastEnd.Add(Pause(f.Failures))
 		if !again.After(f.Now) {

@@ -41,6 +41,9 @@ func TestDecide(t *testing.T) {
 		{"failed just now, and the sources changed since", with(func(f *warmup.Observation) { f.Failures = 1; f.LastEnd = now; f.Inputs = "b" }), true, time.Time{}},
 		{"failed, and would fail again", with(func(f *warmup.Observation) { f.Failures = 1; f.Hopeless = true }), false, time.Time{}},
 		{"failed, would fail again, and the toolchain changed", with(func(f *warmup.Observation) { f.Failures = 1; f.Hopeless = true; f.Inputs = "b" }), true, time.Time{}},
+		{"failed just now, and its volume was expanded since", with(func(f *warmup.Observation) { f.Failures = 1; f.LastEnd = now; f.Expanded = true }), true, time.Time{}},
+		{"succeeded, and its volume was expanded since", with(func(f *warmup.Observation) { f.Expanded = true }), false, time.Time{}},
+		{"failed, would fail again, and its volume was expanded", with(func(f *warmup.Observation) { f.Failures = 1; f.Hopeless = true; f.Expanded = true }), false, time.Time{}},
 		{"failed often", with(func(f *warmup.Observation) { f.Failures = 1000; f.LastEnd = now }), false, now.Add(warmup.LongestPause)},
 	}
 	for _, tt := range tests {
