@@ -166,22 +166,21 @@ func (all *objects) snapshot(s *v1alpha1.CacheSnapshot, source bool) Node {
 	if proven := provenOf(s.Status.Verification); proven != "" {
 		parts = append(parts, proven)
 	}
-	switch v := s.Status.Verification.Verdict; v {
-	case v1alpha1.VerdictIntact:
-		if n.Level == LevelOK {
-			n.State = string(v)
-		}
-	case v1alpha1.VerdictCorrupt:
+	ready := apimeta.FindStatusCondition(s.Status.Conditions, v1alpha1.ReadyCondition)
+	verified := apimeta.FindStatusCondition(s.Status.Conditions, v1alpha1.VerifiedCondition)
+	settled := verified == nil || verified.Status != metav1.ConditionUnknown
+	switch v := s.Status.Verification.Verdict; {
+	case s.DeletionTimestamp != nil:
+	case v == v1alpha1.VerdictCorrupt && settled:
 		n.State, n.Level = string(v), LevelFailure
-	case v1alpha1.VerdictInconclusive:
-		if n.Level != LevelProgress {
-			n.State, n.Level = string(v), LevelWarning
-		}
-	default:
-		// No verdict yet: the reason has the stage, such as Verifying or Queued.
-		if ready := apimeta.FindStatusCondition(s.Status.Conditions, v1alpha1.ReadyCondition); ready != nil && s.DeletionTimestamp == nil {
-			n.State = ready.Reason
-		}
+	case v == v1alpha1.VerdictIntact && n.Level == LevelOK:
+		n.State = string(v)
+	case v == v1alpha1.VerdictInconclusive && n.Level != LevelProgress:
+		n.State, n.Level = string(v), LevelWarning
+	case ready != nil && (v == "" || n.Level == LevelProgress):
+		// The verdict, if there is one, may change: the reason has the stage, such as
+		// Verifying, Queued or Repairing.
+		n.State = ready.Reason
 	}
 	if n.Level == LevelOK {
 		n.Message = ""
@@ -292,6 +291,7 @@ func requested(r *v1alpha1.CacheRequest) Node {
 		n.Message += ": " + r.Status.Message
 	}
 	switch r.Status.Outcome {
+	case v1alpha1.RequestWaiting:
 	case v1alpha1.RequestAccepted:
 		n.State = string(r.Status.Outcome)
 	case v1alpha1.RequestSucceeded:
