@@ -136,7 +136,7 @@ type CacheRequestStatus struct {
 	// observedGeneration of the spec that this status is about.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
-	// outcome so far; unset while the request waits for others.
+	// outcome so far: Waiting until the target accepts the request.
 	// +optional
 	Outcome RequestOutcome `json:"outcome,omitempty"`
 	// message explains the outcome, or what the request waits for.

@@ -341,12 +341,15 @@ type Resources struct {
 	Limits map[string]resource.Quantity `json:"limits,omitempty"`
 }
 
-// RequestOutcome is how a request ended.
-// +kubebuilder:validation:Enum=Accepted;Succeeded;Failed;Refused
+// RequestOutcome is how far a request is, and how it ended.
+// +kubebuilder:validation:Enum=Waiting;Accepted;Succeeded;Failed;Refused
 type RequestOutcome string
 
 // The outcomes of a request.
 const (
+	// RequestWaiting: the target works on another request, or has not accepted this one yet.
+	RequestWaiting RequestOutcome = "Waiting"
+	// RequestAccepted: the target works on it.
 	RequestAccepted  RequestOutcome = "Accepted"
 	RequestSucceeded RequestOutcome = "Succeeded"
 	RequestFailed    RequestOutcome = "Failed"

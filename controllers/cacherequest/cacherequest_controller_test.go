@@ -24,6 +24,14 @@ func (w *world) reports(name, reason, message string, health kstatus.Status) {
 	kstatus.Want(w.t, server.Client, q, health, name)
 }
 
+// column checks the column OUTCOME of kubectl get.
+func (w *world) column(name, want string) {
+	w.t.Helper()
+	if got := server.Columns(w.t, "cacherequests", w.namespace, name)["Outcome"]; got != want {
+		w.t.Errorf("kubectl get shows request %s with OUTCOME %q, want %q", name, got, want)
+	}
+}
+
 // TestOrder asserts that requests are worked on one at a time, in the order of
 // their creation, each once, and that the others report what they wait for.
 func TestOrder(t *testing.T) {
@@ -34,8 +42,11 @@ func TestOrder(t *testing.T) {
 	w.request("b")
 	w.pass()
 	w.reports("a", v1alpha1.ReasonRequestWaiting, "to accept it", kstatus.InProgress)
+	w.column("a", "Waiting")
 	w.work()
 	w.pass()
+	w.column("a", "Accepted")
+	w.column("b", "Waiting")
 	w.reports("a", v1alpha1.ReasonRequestAccepted, "works on it", kstatus.InProgress)
 	w.reports("b", v1alpha1.ReasonRequestWaiting, "waits for CacheRequest a (WarmUp)", kstatus.InProgress)
 	if q := w.get("a"); q.Status.StartTime == nil || q.Status.CompletionTime != nil {
@@ -47,6 +58,7 @@ func TestOrder(t *testing.T) {
 	}
 	w.reports("a", v1alpha1.ReasonRequestSucceeded, "done", kstatus.Current)
 	w.reports("b", v1alpha1.ReasonRequestSucceeded, "done", kstatus.Current)
+	w.column("b", "Succeeded")
 	if w.acts["a"] != 1 || w.acts["b"] != 1 {
 		t.Errorf("acted on requests %v, want once on each", w.acts)
 	}

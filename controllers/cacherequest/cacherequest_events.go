@@ -18,7 +18,7 @@ func happened(q *v1alpha1.CacheRequest, p request.Progress) []event.Event {
 		return []event.Event{event.Warning("RequestFailed", "Request", "%s failed: %s", what, p.Message)}
 	case v1alpha1.RequestRefused:
 		return []event.Event{event.Warning("RequestRefused", "Request", "%s was refused: %s", what, p.Message)}
-	case v1alpha1.RequestAccepted:
+	case v1alpha1.RequestWaiting, v1alpha1.RequestAccepted:
 	}
 	return nil
 }

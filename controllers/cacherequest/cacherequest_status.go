@@ -23,7 +23,7 @@ func setStatus(q *v1alpha1.CacheRequest, target request.Target, p request.Progre
 	}
 	mine := target.Request != nil && target.Request.UID == string(q.UID)
 	switch {
-	case p.Outcome == "": // it waits, again if it was put off
+	case p.Outcome == v1alpha1.RequestWaiting: // it waits, again if it was put off
 		status.StartTime = nil
 	case status.StartTime == nil && mine && p.Outcome != v1alpha1.RequestRefused:
 		status.StartTime = target.Request.Time.DeepCopy()

@@ -27,14 +27,16 @@ type Target struct {
 type Progress struct {
 	// Reason is one of those of a CacheRequest's conditions.
 	Reason string
-	// Outcome so far; empty: the request waits.
+	// Outcome so far.
 	Outcome v1alpha1.RequestOutcome
 	// Message for the user.
 	Message string
 }
 
 // Final reports whether the outcome does not change any more.
-func (p Progress) Final() bool { return p.Outcome != "" && p.Outcome != v1alpha1.RequestAccepted }
+func (p Progress) Final() bool {
+	return p.Outcome != v1alpha1.RequestWaiting && p.Outcome != v1alpha1.RequestAccepted
+}
 
 // Follow is the progress of a request, by its target as it is now.
 func Follow(r *v1alpha1.CacheRequest, target Target) Progress {
@@ -58,11 +60,11 @@ func Follow(r *v1alpha1.CacheRequest, target Target) Progress {
 	case target.Answer != nil:
 		return Progress{Reason: reasons[target.Answer.Outcome], Outcome: target.Answer.Outcome, Message: target.Answer.Message}
 	case target.Suspended:
-		return Progress{Reason: v1alpha1.ReasonSuspended, Message: fmt.Sprintf("waits until %s is not suspended any more", name)}
+		return Progress{Reason: v1alpha1.ReasonSuspended, Outcome: v1alpha1.RequestWaiting, Message: fmt.Sprintf("waits until %s is not suspended any more", name)}
 	case current != nil:
-		return Progress{Reason: v1alpha1.ReasonRequestWaiting, Message: fmt.Sprintf("waits for CacheRequest %s (%s), which %s works on", current.Name, current.Action, name)}
+		return Progress{Reason: v1alpha1.ReasonRequestWaiting, Outcome: v1alpha1.RequestWaiting, Message: fmt.Sprintf("waits for CacheRequest %s (%s), which %s works on", current.Name, current.Action, name)}
 	}
-	return Progress{Reason: v1alpha1.ReasonRequestWaiting, Message: fmt.Sprintf("waits for %s to accept it", name)}
+	return Progress{Reason: v1alpha1.ReasonRequestWaiting, Outcome: v1alpha1.RequestWaiting, Message: fmt.Sprintf("waits for %s to accept it", name)}
 }
 
 var reasons = map[v1alpha1.RequestOutcome]string{

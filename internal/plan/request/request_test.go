@@ -77,9 +77,9 @@ func TestFollow(t *testing.T) {
 		"no target":                               {"", request.Target{}, v1alpha1.ReasonTargetNotFound, v1alpha1.RequestFailed, "GoCache ci does not exist in namespace n"},
 		"a target that was deleted":               {"u", request.Target{}, v1alpha1.ReasonTargetNotFound, v1alpha1.RequestFailed, "was deleted"},
 		"another target of its name":              {"u", request.Target{UID: "v"}, v1alpha1.ReasonTargetNotFound, v1alpha1.RequestFailed, "created again"},
-		"not looked at yet":                       {"", request.Target{UID: "u"}, v1alpha1.ReasonRequestWaiting, "", "to accept it"},
-		"suspended":                               {"u", request.Target{UID: "u", Suspended: true}, v1alpha1.ReasonSuspended, "", "suspended"},
-		"another before it":                       {"u", request.Target{UID: "u", Request: works("x", v1alpha1.RequestAccepted, "")}, v1alpha1.ReasonRequestWaiting, "", "CacheRequest other (WarmUp)"},
+		"not looked at yet":                       {"", request.Target{UID: "u"}, v1alpha1.ReasonRequestWaiting, v1alpha1.RequestWaiting, "to accept it"},
+		"suspended":                               {"u", request.Target{UID: "u", Suspended: true}, v1alpha1.ReasonSuspended, v1alpha1.RequestWaiting, "suspended"},
+		"another before it":                       {"u", request.Target{UID: "u", Request: works("x", v1alpha1.RequestAccepted, "")}, v1alpha1.ReasonRequestWaiting, v1alpha1.RequestWaiting, "CacheRequest other (WarmUp)"},
 		"accepted":                                {"u", request.Target{UID: "u", Request: works("uid-of-r", v1alpha1.RequestAccepted, "attempt 1")}, v1alpha1.ReasonRequestAccepted, v1alpha1.RequestAccepted, "attempt 1"},
 		"accepted, and then suspended":            {"u", request.Target{UID: "u", Suspended: true, Request: works("uid-of-r", v1alpha1.RequestAccepted, "")}, v1alpha1.ReasonRequestAccepted, v1alpha1.RequestAccepted, ""},
 		"succeeded":                               {"u", request.Target{UID: "u", Request: works("uid-of-r", v1alpha1.RequestSucceeded, "Intact")}, v1alpha1.ReasonRequestSucceeded, v1alpha1.RequestSucceeded, "Intact"},
@@ -96,7 +96,7 @@ func TestFollow(t *testing.T) {
 		if p.Reason != tt.reason || p.Outcome != tt.outcome || !strings.Contains(p.Message, tt.message) {
 			t.Errorf("%s: %+v, want %s, %q, %q", name, p, tt.reason, tt.outcome, tt.message)
 		}
-		if final := tt.outcome != "" && tt.outcome != v1alpha1.RequestAccepted; p.Final() != final {
+		if final := tt.outcome != v1alpha1.RequestWaiting && tt.outcome != v1alpha1.RequestAccepted; p.Final() != final {
 			t.Errorf("%s: final is %v", name, p.Final())
 		}
 	}

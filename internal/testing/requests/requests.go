@@ -70,7 +70,7 @@ func (r *Requests) Answered(t *testing.T, name string, outcome v1alpha1.RequestO
 	if q.Status.Outcome != outcome || !strings.Contains(q.Status.Message, message) {
 		t.Errorf("CacheRequest %s: %q, %q; want %q, %q", name, q.Status.Outcome, q.Status.Message, outcome, message)
 	}
-	finished := outcome != "" && outcome != v1alpha1.RequestAccepted
+	finished := outcome != v1alpha1.RequestWaiting && outcome != v1alpha1.RequestAccepted
 	for kind, want := range map[string]bool{
 		v1alpha1.ReadyCondition:       outcome == v1alpha1.RequestSucceeded,
 		v1alpha1.StalledCondition:     finished && outcome != v1alpha1.RequestSucceeded,
