@@ -52,6 +52,7 @@ func TestInstanceDies(t *testing.T) {
 	w.weights(0, 100)
 	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonServing, "green serves; 1/2")
 	w.condition(v1alpha1.HealthyCondition, metav1.ConditionFalse, v1alpha1.ReasonInstanceUnhealthy, "blue: probe ")
+	w.condition(v1alpha1.HealthyCondition, metav1.ConditionFalse, v1alpha1.ReasonInstanceUnhealthy, w.failure("blue"))
 	change := w.get().Status.LastWeightChange
 	if change == nil || change.From != "blue,green" || change.To != "green" || change.ConfirmedTime == nil {
 		t.Fatalf("last change %+v", change)
@@ -179,6 +180,18 @@ func (w *world) columns(healthy, serving string) {
 	}
 }
 
+// failure is what the first failing probe of an instance has found.
+func (w *world) failure(name string) string {
+	w.t.Helper()
+	for _, i := range w.get().Status.Instances {
+		if i.Name == name && len(i.FailingProbes) > 0 && i.FailingProbes[0].Message != "" {
+			return i.FailingProbes[0].Message
+		}
+	}
+	w.t.Fatalf("no probe of instance %s has failed with a message", name)
+	return ""
+}
+
 // TestNoneHealthy holds that weights stay where they are when no instance is
 // better.
 func TestNoneHealthy(t *testing.T) {
@@ -189,6 +202,7 @@ func TestNoneHealthy(t *testing.T) {
 	w.tick(3)
 	w.weights(100, 100)
 	w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonNoHealthyInstance, "weights stay")
+	w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonNoHealthyInstance, w.failure("green"))
 	w.columns("0/2", "blue (unhealthy),green (unhealthy)")
 	w.green.unready = false
 	w.tick(2)

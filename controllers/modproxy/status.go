@@ -73,7 +73,7 @@ func healthyFact(p *v1alpha1.ModProxy, d failover.Decision, refused []string) *p
 	var unhealthy []string
 	for _, i := range d.Desired {
 		if !i.Healthy || i.Fault != nil {
-			text := i.Name + ": " + i.Reason
+			text := i.Name + ": " + i.Reason + failures(p, i.Name)
 			if i.Fault != nil && i.Use != failover.UseDown { // reported only, or contained
 				text = fmt.Sprintf("%s: %s: %s; it is not quarantined", i.Name, i.Fault.Reason, bounded.Text(i.Fault.Evidence, pass.MaxText))
 			}
@@ -100,7 +100,7 @@ func setReady(set conditions.Set, p *progress) {
 	case d.NoHealthy && d.Unproven:
 		set.Progress(v1alpha1.ReasonProgressing, "No probe has passed yet%s", because(p.Refused))
 	case d.NoHealthy:
-		set.Stall(v1alpha1.ReasonNoHealthyInstance, "No instance passes its probes; weights stay where they are. %s", strings.Join(append([]string{reasons(d)}, p.Refused...), "; "))
+		set.Stall(v1alpha1.ReasonNoHealthyInstance, "No instance passes its probes; weights stay where they are. %s", strings.Join(append([]string{reasons(p.proxy, d)}, p.Refused...), "; "))
 	case !p.routing.ready() && withoutCertificate(p.proxy, p.Observed) != "":
 		set.Stall(v1alpha1.ReasonCertificateRefused, "No replica of the router can serve. %s", withoutCertificate(p.proxy, p.Observed))
 	case !p.routing.ready():
@@ -140,11 +140,26 @@ func unchecked(p *v1alpha1.ModProxy, o pass.Observed) []string {
 	return names
 }
 
+// failures are what the failing probes of an instance have found, as the second part of a
+// message whose first names the first of these probes.
+func failures(p *v1alpha1.ModProxy, name string) string {
+	var text strings.Builder
+	for n, probe := range pass.Instance(p, name).FailingProbes {
+		if n > 0 {
+			fmt.Fprintf(&text, ", probe %s fails", probe.Kind)
+		}
+		if probe.Message != "" {
+			text.WriteString(": " + probe.Message)
+		}
+	}
+	return text.String()
+}
+
 // reasons of the weights, by instance.
-func reasons(d failover.Decision) string {
+func reasons(p *v1alpha1.ModProxy, d failover.Decision) string {
 	var all []string
 	for _, i := range d.Desired {
-		all = append(all, i.Name+": "+i.Reason)
+		all = append(all, i.Name+": "+i.Reason+failures(p, i.Name))
 	}
 	return strings.Join(all, "; ")
 }
