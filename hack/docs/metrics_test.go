@@ -2,6 +2,7 @@ package main
 
 import (
 	"regexp"
+	"strings"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
@@ -29,5 +30,19 @@ func TestMetricsLint(t *testing.T) {
 	}
 	for _, p := range problems {
 		t.Errorf("%s: %s", p.Metric, p.Text)
+	}
+}
+
+// TestMetricsToSee holds that the table of what to see names metrics that exist.
+func TestMetricsToSee(t *testing.T) {
+	guide, reference, found := strings.Cut(read(t, "docs/reference/metrics.md"), "<!-- generated: metrics -->")
+	names := regexp.MustCompile(`gocache_[a-z_]+`).FindAllString(guide, -1)
+	if !found || len(names) < 30 {
+		t.Fatalf("found %d names of metrics", len(names))
+	}
+	for _, name := range names {
+		if !strings.Contains(reference, "| `"+strings.TrimSuffix(name, "_count")+"` |") {
+			t.Errorf("there is no metric %s", name)
+		}
 	}
 }
