@@ -137,7 +137,7 @@ test-e2e: ## Run the stories on a real cluster (CLUSTER=local, kind or current)
 	go test -v -count=1 -parallel $(E2E_PARALLEL) -timeout $(E2E_TIMEOUT) ./test/e2e/...
 
 # The tests of what a person sees, and those that provoke an alert.
-OBSERVED_TESTS := TestMetrics|TestPlugin|TestPluginRequests|TestMaintenance|TestPoisonedStore|TestKilledInstance
+OBSERVED_TESTS := TestMetrics|TestPlugin|TestPluginOnVolumes|TestPluginRequests|TestMaintenance|TestPoisonedStore|TestKilledInstance
 
 .PHONY: test-observed
 test-observed: ## Let alerts fire in a real Prometheus, built the first time, and run each command of the plugin (real cluster)

@@ -3,8 +3,10 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"os"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -91,15 +93,25 @@ func (s *fixture) described(object string, events []string) {
 func (s *fixture) plugin(args ...string) (string, error) {
 	s.Helper()
 	streams, _, out, errOut := genericiooptions.NewTestIOStreams()
-	cmd := cli.New(streams, cli.Options{Version: "e2e", Now: time.Now})
-	args = append(args, "--namespace", s.Namespace)
-	if s.Kubeconfig != "" {
-		args = append(args, "--kubeconfig", s.Kubeconfig)
-	}
-	cmd.SetArgs(args)
-	err := cmd.ExecuteContext(s.ctx)
+	err := s.execute(s.ctx, streams, args...)
 	s.Logf("kubectl gocache %s\n%s%s", strings.Join(args, " "), errOut, out)
 	return out.String(), err
+}
+
+// execute runs a command of the kubectl plugin with its output to the streams.
+func (s *fixture) execute(ctx context.Context, streams genericiooptions.IOStreams, args ...string) error {
+	cmd := cli.New(streams, cli.Options{Version: "e2e", Now: time.Now})
+	cmd.SetArgs(append(slices.Clone(args), s.ofCluster()...))
+	return cmd.ExecuteContext(ctx)
+}
+
+// ofCluster are the flags that choose the cluster and the namespace of the fixture.
+func (s *fixture) ofCluster() []string {
+	flags := []string{"--namespace", s.Namespace}
+	if s.Kubeconfig != "" {
+		flags = append(flags, "--kubeconfig", s.Kubeconfig)
+	}
+	return flags
 }
 
 // TestPluginOnVolumes checks the StorageClass of the caches, and compares two
@@ -112,6 +124,7 @@ func TestPluginOnVolumes(t *testing.T) {
 	if err != nil || strings.Count(out, "✓") != 5 {
 		s.Errorf("csicheck: %v\n%s", err, out)
 	}
+	s.showsProgress("csicheck", cache.Status.Storage.AppliedClass)
 
 	offered, err := s.Offered(s.ctx, "")
 	s.must(err)
@@ -127,6 +140,29 @@ func TestPluginOnVolumes(t *testing.T) {
 	if out, err = s.plugin("diff", offered.Name, again.Name, "--timeout", "3m"); err != nil || !strings.HasPrefix(out, "Their manifests list the same content: sha256:") {
 		s.Errorf("diff: %v\n%s", err, out)
 	}
+	s.leftNothing()
+}
+
+// showsProgress runs a command of the plugin on a terminal, where a bar shows each step until
+// the result takes its place.
+func (s *fixture) showsProgress(args ...string) {
+	s.Helper()
+	line := strings.Join(append(append([]string{s.pluginProgram()}, args...), s.ofCluster()...), " ")
+	out, err := exec.CommandContext(s.ctx, "script", "--quiet", "--return", "--echo", "never", "--command", line, os.DevNull).CombinedOutput() //nolint:gosec // of this tree
+	before, result, found := strings.Cut(string(out), "StorageClass ")
+	if err != nil || !found || !strings.Contains(before, "█") || strings.Contains(result, "█") || strings.Count(result, "✓") != 5 {
+		s.Errorf("%v on a terminal: %v\n%q", args, err, out)
+	}
+	for _, step := range []string{"provision", "larger clone", "expand"} { // a snapshot may take less than a frame
+		if !strings.Contains(before, step+" ...") {
+			s.Errorf("%v on a terminal shows no step %s", args, step)
+		}
+	}
+}
+
+// leftNothing checks that no object of the plugin is in the namespace of the fixture.
+func (s *fixture) leftNothing() {
+	s.Helper()
 	if left, err := s.KubectlOutput(s.ctx, "-n", s.Namespace, "get", "jobs,pods,pvc,volumesnapshots", "-l", "app.kubernetes.io/created-by=kubectl-gocache", "-o", "name"); err != nil || left != "" {
 		s.Errorf("left behind: %v\n%s", err, left)
 	}

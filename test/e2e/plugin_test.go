@@ -1,21 +1,27 @@
 package e2e
 
 import (
+	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/cli"
+	"gocache.dev/operator/internal/cli/status"
 	"gocache.dev/operator/test/scenario"
 )
 
@@ -66,10 +72,21 @@ func TestPluginRequests(t *testing.T) {
 			s.Errorf("%v is answered %q, want %q in it", c.args, message, c.want)
 		}
 	}
+	s.logs()
 	s.approves()
-	if out, err := s.plugin("logs", scenario.Cache); err != nil && !strings.Contains(err.Error(), "has no Job now") {
-		s.Errorf("logs: %v\n%s", err, out)
+}
+
+// logs has the plugin print what a warm-up writes, while its Job exists.
+func (s *fixture) logs() {
+	s.Helper()
+	if out, err := s.plugin("warm-up", scenario.Cache); err != nil {
+		s.Fatalf("warm-up: %v\n%s", err, out)
 	}
+	s.until(2*time.Minute, "logs of the warm-up", func(context.Context) (bool, string, error) {
+		out, err := s.plugin("logs", scenario.Cache)
+		return err == nil && out != "", fmt.Sprintf("%q, error %v", out, err), nil
+	})
+	s.succeeds("warm-up", scenario.Cache) // behind it: nothing runs any more
 }
 
 // approves has the plugin show a cleanup plan, and approve it and no other.
@@ -138,9 +155,16 @@ func TestPlugin(t *testing.T) {
 		}
 	}
 	shows([]string{"status"},
-		`GoCache/ci +Ready `, `├─ PVC/ci +Bound +\S+ +\S+, \d+% used, class `, `[├└]─ CacheSnapshot/`+snap.Name+` +Intact +\S+ +source of new PVCs; \d+ modules`,
+		`GoCache/ci +Ready `, `├─ PVC/ci +Bound +\S+ +\S+, \d+% used, (\d+ of \d+ inodes used, )?class `,
+		`[├└]─ CacheSnapshot/`+snap.Name+` +Intact +\S+ +source of new PVCs; proven: \d+ of \d+ modules`,
 		`ModProxy/goproxy +Ready `, `├─ Instance/blue +Serving +\S+ +weight 100`, `[├└]─ Instance/green +Serving `)
 	shows([]string{"status", "modproxy/goproxy", "-o", "yaml"}, `  kind: ModProxy$`)
+	var report status.Report
+	shown, err := s.plugin("status", scenario.Cache, "-o", "json")
+	s.must(errors.Join(err, json.Unmarshal([]byte(shown), &report)))
+	if len(report.Items) != 1 || report.Items[0].Name != scenario.Cache || report.Items[0].State != "Ready" || len(report.Items[0].Children) < 2 {
+		s.Errorf("the status as JSON is %+v", report)
+	}
 	shows([]string{"logs", "modproxy/goproxy", "blue", "--tail", "5"}, `.`)
 	shows([]string{"env", scenario.Cache}, `export GOMODCACHE='/`, `export GOPROXY='http`)
 	shows([]string{"env", scenario.Cache, "--offline", "--shell", "dotenv"}, `GOPROXY=off`)
@@ -161,22 +185,65 @@ func TestPlugin(t *testing.T) {
 	}
 
 	s.succeeds("verify", "modproxy/"+scenario.Proxy)
+	watched := s.watchPlugin("status", "modproxy/"+scenario.Proxy, "--watch")
 	s.succeeds("failover", scenario.Proxy, "green")
 	s.proxyUntil(time.Minute, "green alone to serve", func(p *v1alpha1.ModProxy) bool { return p.Status.Serving == "green" && settled(p) })
+	watched(`Instance/blue +Serving .*weight 100(?s:.*)Instance/blue +Standby .*weight 0`)
 	s.succeeds("failback", scenario.Proxy)
 	s.balanced(time.Minute)
 	s.succeeds("reinstate", scenario.Proxy, "blue") // it is not quarantined
 
-	dir := s.TempDir()
-	program := filepath.Join(dir, "kubectl-gocache")
-	build := exec.CommandContext(s.ctx, "go", "build", "-C", scenario.Root(), "-o", program, "./internal/cmd/kubectl-gocache") //nolint:gosec // of this tree
-	if out, err := build.CombinedOutput(); err != nil {
-		s.Fatalf("build the plugin: %v\n%s", err, out)
-	}
+	program := s.pluginProgram()
+	dir := filepath.Dir(program)
 	s.must(os.Symlink(program, filepath.Join(dir, "kubectl_complete-gocache")))
 	s.completed(dir, "status ", scenario.Cache, "modproxy/"+scenario.Proxy)
 	s.completed(dir, "failover "+scenario.Proxy+" ", "blue", "green")
 }
+
+// pluginProgram builds the plugin.
+func (s *fixture) pluginProgram() string {
+	s.Helper()
+	file := filepath.Join(s.TempDir(), "kubectl-gocache")
+	build := exec.CommandContext(s.ctx, "go", "build", "-C", scenario.Root(), "-o", file, "./internal/cmd/kubectl-gocache") //nolint:gosec // of this tree
+	if out, err := build.CombinedOutput(); err != nil {
+		s.Fatalf("build the plugin: %v\n%s", err, out)
+	}
+	return file
+}
+
+// watchPlugin starts a command of the plugin that shows changes until it is interrupted. The
+// function that it returns waits until the output matches an expression, and interrupts it.
+func (s *fixture) watchPlugin(args ...string) (shows func(expression string)) {
+	s.Helper()
+	ctx, interrupt := context.WithCancel(s.ctx)
+	var mutex sync.Mutex
+	var out strings.Builder
+	shown := func() string { mutex.Lock(); defer mutex.Unlock(); return out.String() }
+	streams := genericiooptions.IOStreams{In: strings.NewReader(""), ErrOut: io.Discard, Out: writer(func(p []byte) (int, error) {
+		mutex.Lock()
+		defer mutex.Unlock()
+		return out.Write(p)
+	})}
+	ended := make(chan error, 1)
+	go func() { ended <- s.execute(ctx, streams, args...) }()
+	s.Cleanup(interrupt)
+	s.until(time.Minute, fmt.Sprintf("%v to show something", args), func(context.Context) (bool, string, error) { return shown() != "", "", nil })
+	return func(expression string) {
+		s.Helper()
+		s.until(time.Minute, fmt.Sprintf("%v to show %s", args, expression), func(context.Context) (bool, string, error) {
+			return regexp.MustCompile(expression).MatchString(shown()), shown(), nil
+		})
+		interrupt()
+		if err := <-ended; err != nil {
+			s.Errorf("%v, interrupted, ended with %v", args, err)
+		}
+	}
+}
+
+// writer is a function that writes.
+type writer func(p []byte) (int, error)
+
+func (w writer) Write(p []byte) (int, error) { return w(p) }
 
 // completed has kubectl complete a command line of the plugin in dir, as its scripts for
 // all shells do.
