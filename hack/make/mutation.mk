@@ -1,7 +1,6 @@
 ##@ Mutation
 
-# What is changed: patterns of packages. Those whose tests need an API server
-# are left out, and the others' own tests are all that is run.
+# What is changed: patterns of packages. Their own tests are all that is run.
 MUTATION_PACKAGES ?= ./internal/domain/... ./internal/plan/...
 # How many changes, and the seed that repeats a run.
 MUTATION_CHANGES ?= 100
@@ -11,9 +10,12 @@ MUTATION_SEED ?= 1
 MUTATION_EACH ?= 0
 # No change is begun after this time.
 MUTATION_BUDGET ?= 1h
+# Anything but empty: packages whose tests start an API server are changed, too. Their
+# tests take minutes for each change; KUBEBUILDER_ASSETS must be set.
+MUTATION_SERVERS ?=
 # How many changes are tried at once.
 MUTATION_PARALLEL ?= 2
 
 .PHONY: mutation
 mutation: ## Make single changes to the code at random, and print how many of them the packages' own tests notice
-	@go run ./hack/mutation -seed $(MUTATION_SEED) -n $(MUTATION_CHANGES) -each $(MUTATION_EACH) -budget $(MUTATION_BUDGET) -parallel $(MUTATION_PARALLEL) -packages '$(MUTATION_PACKAGES)'
+	@go run ./hack/mutation -seed $(MUTATION_SEED) -n $(MUTATION_CHANGES) -each $(MUTATION_EACH) -budget $(MUTATION_BUDGET) -parallel $(MUTATION_PARALLEL) $(if $(MUTATION_SERVERS),-servers) -packages '$(MUTATION_PACKAGES)'

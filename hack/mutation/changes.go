@@ -35,12 +35,12 @@ type pkg struct {
 }
 
 // server is the package that starts an API server for tests. Such tests take
-// too long to run for each change.
+// minutes for each change.
 const server = "gocache.dev/operator/internal/testing/env"
 
 // list asks the go command for packages. Those whose tests need an API server
-// are left out.
-func list(ctx context.Context, dir string, patterns []string) ([]*pkg, error) {
+// are left out unless servers is set.
+func list(ctx context.Context, dir string, patterns []string, servers bool) ([]*pkg, error) {
 	cmd := exec.CommandContext(ctx, "go", append([]string{"list", "-json=Dir,ImportPath,GoFiles,TestGoFiles,XTestGoFiles,TestImports,XTestImports"}, patterns...)...)
 	cmd.Dir, cmd.Stderr = dir, os.Stderr
 	text, err := cmd.Output()
@@ -56,7 +56,7 @@ func list(ctx context.Context, dir string, patterns []string) ([]*pkg, error) {
 		} else if err != nil {
 			return nil, fmt.Errorf("go list: %w", err)
 		}
-		if !slices.Contains(p.TestImports, server) && !slices.Contains(p.XTestImports, server) {
+		if servers || !slices.Contains(p.TestImports, server) && !slices.Contains(p.XTestImports, server) {
 			packages = append(packages, p)
 		}
 	}

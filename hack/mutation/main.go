@@ -3,7 +3,7 @@
 // of the changes made a test fail. For a package without tests, those of the
 // nearest package above it are run.
 //
-//	go run ./hack/mutation [-seed 1] [-n 100] [-each 0] [-packages ./internal/plan/...]
+//	go run ./hack/mutation [-seed 1] [-n 100] [-each 0] [-servers] [-packages ./internal/plan/...]
 //
 // The changes are those of changes.go, sampled with a seed: the same seed and
 // the same code give the same changes. No file of the work tree is written: the
@@ -39,6 +39,7 @@ type options struct {
 	budget   time.Duration // 0: none
 	timeout  time.Duration
 	parallel int
+	servers  bool // packages whose tests start an API server, too
 }
 
 func main() {
@@ -50,6 +51,7 @@ func main() {
 	flag.DurationVar(&o.budget, "budget", 0, "begin no change after this time; 0: no limit")
 	flag.DurationVar(&o.timeout, "timeout", 2*time.Minute, "how long the tests of a changed package may take, or five times as long as without a change if that is more")
 	flag.IntVar(&o.parallel, "parallel", 2, "how many changes to try at once")
+	flag.BoolVar(&o.servers, "servers", false, "change the packages whose tests start an API server, too; KUBEBUILDER_ASSETS must be set")
 	flag.Parse()
 	o.patterns = strings.Fields(*packages)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -63,7 +65,7 @@ func main() {
 
 // run samples, tries and prints.
 func run(ctx context.Context, out io.Writer, o options) error {
-	packages, err := list(ctx, o.dir, o.patterns)
+	packages, err := list(ctx, o.dir, o.patterns, o.servers)
 	if err != nil {
 		return err
 	}

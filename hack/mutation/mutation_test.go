@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -124,7 +125,9 @@ func TestAdd(t *testing.T) {
 func writeModule(t *testing.T, files map[string]string) string {
 	t.Helper()
 	dir := t.TempDir()
-	files["go.mod"] = "module example.com/m\n\ngo 1.26\n"
+	if files["go.mod"] == "" {
+		files["go.mod"] = "module example.com/m\n\ngo 1.26\n"
+	}
 	for name, text := range files {
 		name = filepath.Join(dir, name)
 		if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
@@ -182,6 +185,72 @@ func TestRunEach(t *testing.T) {
 	for _, want := range []string{"1  100.0 %  example.com/m/small\n", "      1  100.0 %  example.com/m/large\n", "      2  100.0 %  all\n", "of 8 changes; 1 more do not compile"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("there is no %q in\n%s", want, out.String())
+		}
+	}
+}
+
+// Packages whose tests start an API server are changed on request only, and no
+// process that their tests leave goes on.
+func TestRunServers(t *testing.T) {
+	module, _, _ := strings.Cut(server, "/internal")
+	process := filepath.Join(t.TempDir(), "process")
+	dir := writeModule(t, map[string]string{
+		"go.mod":                      "module " + module + "\n\ngo 1.26\n",
+		"internal/testing/env/env.go": "package env\n\nfunc Start() {}\n",
+		"p/p.go":                      "package p\n\nconst N = 1\n",
+		"p/p_test.go": `package p
+
+import (
+	"os"
+	"os/exec"
+	"strconv"
+	"syscall"
+	"testing"
+
+	"` + server + `"
+)
+
+func TestN(t *testing.T) {
+	env.Start()
+	cmd := exec.Command("sleep", "1000")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(` + strconv.Quote(process) + `, []byte(strconv.Itoa(cmd.Process.Pid)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if N != 1 {
+		t.Error(N)
+	}
+}
+`,
+	})
+	for _, servers := range []bool{false, true} {
+		var out strings.Builder
+		err := run(t.Context(), &out, options{dir: dir, patterns: []string{"./p"}, timeout: time.Minute, parallel: 1, servers: servers})
+		if !servers {
+			if err == nil || !strings.Contains(err.Error(), "nothing to change") {
+				t.Errorf("without servers: %v\n%s", err, out.String())
+			}
+			continue
+		}
+		if err != nil || !strings.Contains(out.String(), "1      1  100.0 %  "+module+"/p\n") {
+			t.Errorf("%v\n%s", err, out.String())
+		}
+	}
+	text, err := os.ReadFile(process)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for began := time.Now(); ; time.Sleep(10 * time.Millisecond) {
+		// It may be a zombie of a process that does not wait for it.
+		if status, err := os.ReadFile(filepath.Join("/proc", string(text), "status")); err != nil || strings.Contains(string(status), "State:\tZ") {
+			break
+		}
+		if time.Since(began) > 10*time.Second {
+			t.Errorf("process %s goes on", text)
+			break
 		}
 	}
 }

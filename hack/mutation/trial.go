@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -61,15 +62,18 @@ func (t *trial) begin() (err error) {
 	return err
 }
 
-func (t *trial) close() {
-	// Tests make directories that are not writable.
-	_ = filepath.WalkDir(t.temp, func(name string, d fs.DirEntry, err error) error {
+func (t *trial) close() { remove(t.temp) }
+
+// remove removes a directory in which tests have made directories that are not
+// writable.
+func remove(dir string) {
+	_ = filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
 		if err == nil && d.IsDir() {
 			_ = os.Chmod(name, 0o700) //nolint:gosec // to be removed
 		}
 		return nil // what cannot be removed stays
 	})
-	_ = os.RemoveAll(t.temp)
+	_ = os.RemoveAll(dir)
 }
 
 // all tries changes in their order until n of them compiled, the number for
@@ -218,12 +222,35 @@ func (t *trial) test(ctx context.Context, p *pkg, timeout time.Duration, flags .
 	args := append([]string{"test", "-vet=off", "-failfast", "-timeout", timeout.String()}, flags...)
 	cmd := exec.CommandContext(ctx, "go", append(args, p.ImportPath)...)
 	cmd.Dir = t.dir
-	cmd.Env = append(os.Environ(), "TMPDIR="+t.temp)
+	temp, err := os.MkdirTemp(t.temp, "run-")
+	if err != nil {
+		t.fail(err)
+		return false, nil
+	}
+	defer remove(temp)
+	mark := "TMPDIR=" + temp
+	defer end(mark)
+	cmd.Env = append(os.Environ(), mark)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = 5 * time.Second // a process that the tests left may keep the output open
-	output, err := cmd.CombinedOutput()
+	output, err = cmd.CombinedOutput()
 	return err == nil, output
+}
+
+// end kills the processes that have a variable with a value in their environment:
+// tests that are killed leave an API server, in a group of its own.
+func end(variable string) {
+	processes, _ := filepath.Glob("/proc/[0-9]*/environ") // the pattern is correct
+	for _, file := range processes {
+		environ, err := os.ReadFile(file) //nolint:gosec // of a process
+		if err != nil || !bytes.Contains(append([]byte{0}, environ...), []byte("\x00"+variable+"\x00")) {
+			continue // it has ended, or belongs to another user
+		}
+		if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(file))); err == nil {
+			_ = syscall.Kill(pid, syscall.SIGKILL) // it may have ended
+		}
+	}
 }
 
 // score counts the outcomes of a package, or of all.
