@@ -29,9 +29,9 @@ type pkg struct {
 	TestImports  []string
 	XTestImports []string
 
-	// judge is the package whose tests are run, if it has none of its own; nil: none
-	// are.
-	judge *pkg
+	// judges are the packages whose tests are run, one after the other until one
+	// notices.
+	judges []*pkg
 }
 
 // server is the package that starts an API server for tests. Such tests take
@@ -51,20 +51,22 @@ func list(ctx context.Context, dir string, patterns []string, servers bool) ([]*
 	for d := json.NewDecoder(strings.NewReader(string(text))); ; {
 		p := &pkg{}
 		if err := d.Decode(p); errors.Is(err, io.EOF) {
-			appoint(packages)
+			appoint(packages, servers)
 			return packages, nil
 		} else if err != nil {
 			return nil, fmt.Errorf("go list: %w", err)
 		}
-		if servers || !slices.Contains(p.TestImports, server) && !slices.Contains(p.XTestImports, server) {
+		if servers || !p.startsServer() {
 			packages = append(packages, p)
 		}
 	}
 }
 
-// appoint finds the judge of each package: itself, or for a part without tests the
-// nearest package above it that has some.
-func appoint(packages []*pkg) {
+// appoint finds the judges of each package: itself, or for a part without tests the
+// nearest package above it that has some. With servers, the nearest package above it
+// whose tests start an API server is another one: they test a controller with its
+// parts.
+func appoint(packages []*pkg, servers bool) {
 	byPath := map[string]*pkg{}
 	for _, p := range packages {
 		if p.tested() {
@@ -72,13 +74,22 @@ func appoint(packages []*pkg) {
 		}
 	}
 	for _, p := range packages {
-		for above := p.ImportPath; above != "." && p.judge == nil; above = path.Dir(above) {
-			p.judge = byPath[above]
+		for above := p.ImportPath; above != "."; above = path.Dir(above) {
+			if judge := byPath[above]; judge != nil && (len(p.judges) == 0 || judge.startsServer()) {
+				p.judges = append(p.judges, judge)
+				if !servers || judge.startsServer() {
+					break
+				}
+			}
 		}
 	}
 }
 
 func (p *pkg) tested() bool { return len(p.TestGoFiles)+len(p.XTestGoFiles) > 0 }
+
+func (p *pkg) startsServer() bool {
+	return slices.Contains(p.TestImports, server) || slices.Contains(p.XTestImports, server)
+}
 
 // change is one change to one file.
 type change struct {

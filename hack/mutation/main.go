@@ -1,7 +1,9 @@
 // Command mutation measures what the tests notice: it makes single changes to
 // the code, runs the changed package's own tests for each, and prints how many
 // of the changes made a test fail. For a package without tests, those of the
-// nearest package above it are run.
+// nearest package above it are run. With -servers, what a part's own tests do not
+// notice is tried with the tests of the nearest package above it that start an API
+// server: those of its controller.
 //
 //	go run ./hack/mutation [-seed 1] [-n 100] [-each 0] [-servers] [-packages ./internal/plan/...]
 //

@@ -198,6 +198,8 @@ func TestRunServers(t *testing.T) {
 		"go.mod":                      "module " + module + "\n\ngo 1.26\n",
 		"internal/testing/env/env.go": "package env\n\nfunc Start() {}\n",
 		"p/p.go":                      "package p\n\nconst N = 1\n",
+		"p/part/part.go":              "package part\n\nfunc Two() int { return 2 }\n\nfunc Three() int { return 3 }\n\nfunc Four() int { return 4 }\n",
+		"p/part/part_test.go":         "package part\n\nimport \"testing\"\n\nfunc TestTwo(t *testing.T) {\n\tif Two() != 2 {\n\t\tt.Error(\"wrong\")\n\t}\n}\n",
 		"p/p_test.go": `package p
 
 import (
@@ -208,6 +210,7 @@ import (
 	"testing"
 
 	"` + server + `"
+	"` + module + `/p/part"
 )
 
 func TestN(t *testing.T) {
@@ -220,23 +223,24 @@ func TestN(t *testing.T) {
 	if err := os.WriteFile(` + strconv.Quote(process) + `, []byte(strconv.Itoa(cmd.Process.Pid)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if N != 1 {
-		t.Error(N)
+	if N != 1 || part.Three() != 3 {
+		t.Error(N, part.Three())
 	}
 }
 `,
 	})
-	for _, servers := range []bool{false, true} {
+	for servers, want := range map[bool][]string{
+		false: {"1      3  33.3 %  " + module + "/p/part\n", "1      3  33.3 %  all\n"},
+		true:  {"1      1  100.0 %  " + module + "/p\n", "2      3   66.7 %  " + module + "/p/part\n"},
+	} {
 		var out strings.Builder
-		err := run(t.Context(), &out, options{dir: dir, patterns: []string{"./p"}, timeout: time.Minute, parallel: 1, servers: servers})
-		if !servers {
-			if err == nil || !strings.Contains(err.Error(), "nothing to change") {
-				t.Errorf("without servers: %v\n%s", err, out.String())
-			}
-			continue
+		if err := run(t.Context(), &out, options{dir: dir, patterns: []string{"./p/..."}, timeout: time.Minute, parallel: 1, servers: servers}); err != nil {
+			t.Error(err)
 		}
-		if err != nil || !strings.Contains(out.String(), "1      1  100.0 %  "+module+"/p\n") {
-			t.Errorf("%v\n%s", err, out.String())
+		for _, line := range want {
+			if !strings.Contains(out.String(), line) {
+				t.Errorf("servers %t: there is no %q in\n%s", servers, line, out.String())
+			}
 		}
 	}
 	text, err := os.ReadFile(process)

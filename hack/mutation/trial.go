@@ -149,15 +149,21 @@ func describe(c *change) string {
 	return fmt.Sprintf("%s/%s:%d %s: %s: %s", c.pkg.ImportPath, filepath.Base(c.file), c.line, c.in, c.kind, text)
 }
 
+// one tries a change with the tests of each judge, until one notices it.
 func (t *trial) one(ctx context.Context, c *change) outcome {
-	judge := c.pkg.judge
-	if judge == nil {
-		return unnoticed
+	for _, judge := range c.pkg.judges {
+		base := t.baseline(ctx, judge)
+		if !base.passes {
+			return brokenTest
+		}
+		if o := t.judged(ctx, c, judge, base.timeout); o != unnoticed {
+			return o
+		}
 	}
-	base := t.baseline(ctx, judge)
-	if !base.passes {
-		return brokenTest
-	}
+	return unnoticed
+}
+
+func (t *trial) judged(ctx context.Context, c *change, judge *pkg, timeout time.Duration) outcome {
 	text, err := os.ReadFile(c.file)
 	if err != nil {
 		t.fail(err)
@@ -168,7 +174,7 @@ func (t *trial) one(ctx context.Context, c *change) outcome {
 		t.fail(err)
 		return untried
 	}
-	passed, output := t.test(ctx, judge, base.timeout, "-overlay", overlay)
+	passed, output := t.test(ctx, judge, timeout, "-overlay", overlay)
 	switch {
 	case ctx.Err() != nil:
 		return untried
