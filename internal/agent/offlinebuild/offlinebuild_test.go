@@ -2,6 +2,8 @@ package offlinebuild_test
 
 import (
 	"bytes"
+	"context"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -115,5 +117,58 @@ func TestBuildsFromTheCachesAlone(t *testing.T) {
 				t.Errorf("%+v\n%s", r, out)
 			}
 		})
+	}
+}
+
+// TestOutcomeOfTheGoCommand holds that only a go command that ended by itself is held
+// against the caches: one that was killed, had no room or is none proves nothing.
+func TestOutcomeOfTheGoCommand(t *testing.T) {
+	const limit = 4 << 20
+	for name, tt := range map[string]struct {
+		script        string // of the go command; empty: there is none
+		size          int64  // of a file of the program
+		outcome       string
+		step, message string
+	}{
+		"it fails":          {"echo 'dir has been modified' >&2; exit 1", 1, offlinebuild.Failed, "go mod verify", "dir has been modified"},
+		"it has no room":    {"echo 'write: no space left on device'; exit 1", 1, offlinebuild.Inconclusive, "", "no space left on device"},
+		"it is killed":      {"kill -9 $$", 1, offlinebuild.Inconclusive, "", "killed"},
+		"there is none":     {"", 1, offlinebuild.Inconclusive, "", "no such file"},
+		"a large file":      {"exit 7", limit, offlinebuild.Failed, "go mod verify", ""},
+		"a file too large":  {"exit 7", limit + 1, offlinebuild.Inconclusive, "", "has more than 4194304 bytes"},
+		"it builds nothing": {"exit 0", 1, offlinebuild.Failed, "go version -m", "the result is no Go program"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			program, command := t.TempDir(), filepath.Join(t.TempDir(), "go")
+			file := filepath.Join(program, "main.go")
+			if err := os.WriteFile(file, nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Truncate(file, tt.size); err != nil {
+				t.Fatal(err)
+			}
+			if tt.script != "" {
+				// The result exists, so that what it is decides.
+				script := "#!/bin/sh\nfor last; do if [ \"$out\" = -o ]; then : >\"$last\"; fi; out=$last; done\n" + tt.script + "\n"
+				if err := os.WriteFile(command, []byte(script), 0o700); err != nil { //nolint:gosec // is run
+					t.Fatal(err)
+				}
+			}
+			var out bytes.Buffer
+			r, err := agent.Run(t.Context(), agent.Options{Program: program, Go: command, Clock: time.Now, Env: os.Environ(), Stdout: &out})
+			if err != nil || r.Outcome != tt.outcome || r.Step != tt.step || !strings.Contains(r.Message, tt.message) {
+				t.Errorf("%+v, %v; want %s at %q: %q\n%s", r, err, tt.outcome, tt.step, tt.message, &out)
+			}
+			ran := strings.HasPrefix(out.String(), "+ go mod verify\n")
+			if ran != (tt.size <= limit) || !strings.Contains(out.String(), tt.outcome+": 0 modules, in ") {
+				t.Errorf("printed %q", &out)
+			}
+		})
+	}
+	// A test that is ended proves nothing either.
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if r, err := agent.Run(ctx, agent.Options{Program: t.TempDir(), Go: "/bin/false", Clock: time.Now, Stdout: io.Discard}); err != nil || r.Outcome != offlinebuild.Inconclusive {
+		t.Errorf("%+v, %v", r, err)
 	}
 }
