@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"go/version"
 	"io"
 	"io/fs"
 	"os"
@@ -130,21 +131,18 @@ func newestToolchain(versions []sized) module.Version {
 		if v.Path != modcache.Toolchain || !versions[i].hasContents() {
 			continue
 		}
-		if newest.Path == "" || semver.Compare(goVersion(v.Version), goVersion(newest.Version)) > 0 {
+		if newest.Path == "" || version.Compare(release(v.Version), release(newest.Version)) > 0 {
 			newest = v
 		}
 	}
 	return newest
 }
 
-// goVersion is v0.0.1-go1.26.8.linux-amd64 as a version that can be compared.
-func goVersion(v string) string {
-	_, v, _ = strings.Cut(v, "-go")
-	parts := strings.SplitN(v, ".", 4)
-	if len(parts) < 3 {
-		return "v" + v
-	}
-	return "v" + strings.Join(parts[:3], ".")
+// release is the Go release of a toolchain's version: go1.26.8 of
+// v0.0.1-go1.26.8.linux-amd64.
+func release(v string) string {
+	_, v, _ = strings.Cut(v, "-")
+	return v[:max(0, strings.LastIndexByte(v, '.'))]
 }
 
 // sizeOf is the size of a version's files in bytes.

@@ -183,6 +183,36 @@ func TestMaxModSize(t *testing.T) {
 	}
 }
 
+// The newest toolchain stays, as the go command orders releases: a release candidate
+// is newer than all releases of the version before, and older than its own.
+func TestNewestToolchain(t *testing.T) {
+	const download = "cache/download/golang.org/toolchain/@v/v0.0.1-go"
+	keep := filepath.Join(t.TempDir(), "go.sum")
+	if err := os.WriteFile(keep, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for stays, others := range map[string][]string{
+		"1.26.10.linux-amd64":  {"1.26.9.linux-amd64", "1.25.12.linux-amd64"},
+		"1.27rc1.linux-amd64":  {"1.26.9.linux-amd64"},
+		"1.27rc2.linux-amd64":  {"1.27rc1.linux-amd64"},
+		"1.27.0.windows-arm64": {"1.27rc1.linux-amd64", "1.26.9.linux-amd64"},
+	} {
+		root := t.TempDir()
+		lay(t, root, map[string]int{download + stays + ".zip": 10})
+		for _, other := range others {
+			lay(t, root, map[string]int{download + other + ".zip": 10})
+		}
+		r, err := trim.Run(t.Context(), trim.Options{ModCache: root, KeepGoSum: []string{keep}, Exclusive: true, Clock: time.Now})
+		if err != nil {
+			t.Fatal(err)
+		}
+		left, err := filepath.Glob(filepath.Join(root, download+"*.zip"))
+		if err != nil || len(left) != 1 || left[0] != filepath.Join(root, download+stays+".zip") {
+			t.Errorf("beside %s: left %v, removed %v; %v", stays, left, r.Modules.Versions, err)
+		}
+	}
+}
+
 // An output may be a directory with one file in it: its size is the file's.
 func TestOutputDirectory(t *testing.T) {
 	root := t.TempDir()
