@@ -17,6 +17,8 @@ import (
 const (
 	versionPackage = "gocache.dev/operator/internal/domain/version"
 	plugin         = "kubectl-gocache"
+	// topProgram is the last element of the module's path.
+	topProgram = "operator"
 	// dirty marks the hash of a commit whose work tree was changed.
 	dirty = "-dirty"
 )
@@ -100,43 +102,71 @@ func readToolchain(ctx context.Context, o Options) (toolchain, error) {
 	return toolchain{version, root}, nil
 }
 
-// build builds every program for its platforms, below dir.
+// build builds every program for its platforms, below dir. The programs of a
+// platform are built by one go command, which compiles and links what does not
+// depend on each other at the same time.
 func build(ctx context.Context, o Options, dir string) ([]program, error) {
-	var programs []program
-	add := func(name, folder, platform string) error {
+	folders := map[string][]program{}
+	var platforms []string
+	add := func(name, folder, platform string) {
 		goos, arch, _ := strings.Cut(platform, "/")
-		p := program{name: name, os: goos, arch: arch, file: filepath.Join(dir, goos+"-"+arch, name)}
+		p := program{name: name, folder: folder, os: goos, arch: arch, file: filepath.Join(dir, goos+"-"+arch, name)}
 		if goos == "windows" {
 			p.file += ".exe"
 		}
-		programs = append(programs, p)
-		return goBuild(ctx, o, p, folder)
+		if folders[platform] == nil {
+			platforms = append(platforms, platform)
+		}
+		folders[platform] = append(folders[platform], p)
 	}
 	for _, platform := range o.only(operatorPlatforms) {
 		for _, p := range operatorPrograms {
-			if err := add(p.name, p.folder, platform); err != nil {
-				return nil, err
-			}
+			add(p.name, p.folder, platform)
 		}
 	}
 	for _, platform := range o.only(pluginPlatforms) {
-		if err := add(plugin, "internal/cmd/"+plugin, platform); err != nil {
+		add(plugin, "internal/cmd/"+plugin, platform)
+	}
+	var programs []program
+	for _, platform := range platforms {
+		if err := goBuild(ctx, o, folders[platform], filepath.Join(dir, strings.ReplaceAll(platform, "/", "-"))); err != nil {
 			return nil, err
 		}
+		programs = append(programs, folders[platform]...)
 	}
 	return programs, nil
 }
 
-// goBuild builds one program so that nothing of this machine is in it. Nothing
-// is downloaded: a release does not depend on what a network answers.
-func goBuild(ctx context.Context, o Options, p program, folder string) error {
+// goBuild builds the programs of one platform so that nothing of this machine is
+// in them. Nothing is downloaded: a release does not depend on what a network
+// answers.
+func goBuild(ctx context.Context, o Options, programs []program, dir string) error {
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return err
+	}
+	began := time.Now()
+	goos, arch := programs[0].os, programs[0].arch
 	flags := fmt.Sprintf("-s -w -buildid= -X %[1]s.version=%[2]s -X %[1]s.commit=%[3]s", versionPackage, o.Version, o.commit.hash)
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", flags, "-o", p.file, "./"+folder) //nolint:gosec // fixed arguments
+	args := []string{"build", "-trimpath", "-buildvcs=false", "-ldflags", flags, "-o", dir + string(filepath.Separator)}
+	for _, p := range programs {
+		args = append(args, "./"+p.folder)
+	}
+	cmd := exec.CommandContext(ctx, "go", args...) //nolint:gosec // fixed arguments
 	cmd.Dir = o.Root
-	cmd.Env = append(os.Environ(), "GOOS="+p.os, "GOARCH="+p.arch, "CGO_ENABLED=0", "GOFLAGS=-mod=readonly", "GOPROXY=off", "GOWORK=off",
+	cmd.Env = append(os.Environ(), "GOOS="+goos, "GOARCH="+arch, "CGO_ENABLED=0", "GOFLAGS=-mod=readonly", "GOPROXY=off", "GOWORK=off",
 		"GOAMD64=v1", "GOARM64=v8.0", "GOEXPERIMENT=", "GOFIPS140=off")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("build %s for %s/%s (modules that are missing: run go mod download): %w\n%s", p.name, p.os, p.arch, err, out)
+		return fmt.Errorf("build for %s/%s (modules that are missing: run go mod download): %w\n%s", goos, arch, err, out)
 	}
+	for _, p := range programs {
+		if p.folder != "." {
+			continue
+		}
+		// The go command names the program at the top after the module.
+		if err := os.Rename(filepath.Join(dir, topProgram), p.file); err != nil {
+			return err
+		}
+	}
+	fmt.Fprintf(os.Stderr, "%s/%s: %d programs built in %s\n", goos, arch, len(programs), time.Since(began).Round(time.Second))
 	return nil
 }

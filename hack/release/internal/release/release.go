@@ -55,6 +55,8 @@ type toolchain struct{ version, root string }
 type program struct {
 	name, file string
 	os, arch   string
+	// folder is that of its main package, from the top of the repository.
+	folder string
 }
 
 // Make builds the programs and writes all files.

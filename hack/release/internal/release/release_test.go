@@ -82,11 +82,11 @@ func sample(t *testing.T, private ed25519.PrivateKey) Options {
 	}
 	var programs []program
 	for _, name := range []string{"manager", "gocache-agent", "gocache-proxy", "gocache-router"} {
-		programs = append(programs, program{name, self, "linux", "amd64"}, program{name, self, "linux", "arm64"})
+		programs = append(programs, program{name: name, file: self, os: "linux", arch: "amd64"}, program{name: name, file: self, os: "linux", arch: "arm64"})
 	}
 	for _, p := range pluginPlatforms {
 		goos, arch, _ := strings.Cut(p, "/")
-		programs = append(programs, program{plugin, self, goos, arch})
+		programs = append(programs, program{name: plugin, file: self, os: goos, arch: arch})
 	}
 	if err := pack(t.Context(), o, programs, t.TempDir()); err != nil {
 		t.Fatal(err)
