@@ -27,6 +27,9 @@ gcc                                 gcc                         unit,integration
 /usr/include/stdlib.h               libc6-dev                   unit,integration                     the race detector (unless RACE=0)
 haproxy                             haproxy                     unit,demo                            tests of the router; the HAProxy image
 mkfs.ext4                           e2fsprogs                   unit                                 a test of a failing disk
+/usr/share/bash-completion/bash_completion bash-completion      unit                                 a test of the plugin's completion, in each shell that Debian has
+zsh                                 zsh                         unit                                 the same
+fish                                fish                        unit                                 the same
 mount                               mount                       unit,cluster,demo                    the kubelet's mounts; a test of a failing disk
 runc                                runc                        cluster,demo                         containers
 /usr/lib/cni/bridge                 containernetworking-plugins cluster,demo                         the network of pods

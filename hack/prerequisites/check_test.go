@@ -12,11 +12,11 @@ import (
 
 // Packages that each step needs, in the order in which they are installed.
 const (
-	unitPackages        = "ca-certificates e2fsprogs gcc git haproxy libc6-dev make mount"
+	unitPackages        = "bash-completion ca-certificates e2fsprogs fish gcc git haproxy libc6-dev make mount zsh"
 	integrationPackages = "ca-certificates gcc git libc6-dev make"
 	clusterPackages     = "busybox-static ca-certificates conntrack containernetworking-plugins git iproute2 iptables make mount nftables procps runc xfsprogs"
 	demoPackages        = "busybox-static ca-certificates conntrack containernetworking-plugins git haproxy iproute2 iptables make mount nftables procps runc xfsprogs"
-	allPackages         = "busybox-static ca-certificates conntrack containernetworking-plugins e2fsprogs gcc git haproxy iproute2 iptables libc6-dev make mount nftables procps runc xfsprogs"
+	allPackages         = "bash-completion busybox-static ca-certificates conntrack containernetworking-plugins e2fsprogs fish gcc git haproxy iproute2 iptables libc6-dev make mount nftables procps runc xfsprogs zsh"
 )
 
 const installation = "-q -y -o DPkg::Lock::Timeout=300 install --no-install-recommends "

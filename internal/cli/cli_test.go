@@ -491,13 +491,7 @@ func TestLogs(t *testing.T) {
 // TestCompletion completes as kubectl has the plugin do it, whichever shell asks, and
 // as the scripts for the four shells have the program do it.
 func TestCompletion(t *testing.T) {
-	objects := append(world(), storageClass()[0])
-	for _, o := range objects {
-		if cache, ok := o.(*v1alpha1.GoCache); ok {
-			cache.Status.Cleanup = &v1alpha1.CleanupStatus{LastPlan: &v1alpha1.CleanupPlan{Digest: "sha256:1234", Open: true}}
-		}
-	}
-	c := clientOf(objects...)
+	c := clientOf(completed()...)
 	complete := func(name string, line ...string) string {
 		t.Helper()
 		a, out, _ := fakeApp(t, c, nil)
