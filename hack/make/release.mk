@@ -44,10 +44,15 @@ release: ## Build all files of the release VERSION into dist/VERSION, without a 
 	@$(RELEASE) --root $(CURDIR) --out '$(CURDIR)/dist/$(VERSION)'
 	@ls -l 'dist/$(VERSION)'
 
+# The build cache of the second build; empty: a new one, so that everything is
+# compiled again, because the go command does not hash what it takes from a cache.
+RELEASE_CHECK_CACHE ?=
+
 .PHONY: release-check
-release-check: release ## Build the release VERSION once more in another clone, and compare every file
+release-check: release ## Build the release VERSION once more in another clone, with an empty build cache, and compare every file
 	@temp=$$(mktemp -d) && trap 'rm -rf "$$temp"' EXIT && git clone -q . "$$temp/clone" && \
 	  git -C "$$temp/clone" checkout -q "$$(git rev-parse HEAD)" && \
+	  go mod verify && (cd $(RELEASE_DIR) && go mod verify) && export GOCACHE="$(or $(RELEASE_CHECK_CACHE),$$temp/cache)" && \
 	  ($(RELEASE) --root "$$temp/clone" --out "$$temp/out") && diff -r 'dist/$(VERSION)' "$$temp/out" && \
 	  echo "release-check: $$(ls "$$temp/out" | wc -l) files are identical"
 
