@@ -12,18 +12,16 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"slices"
-	"strconv"
 	"strings"
 	"syscall"
-	"time"
+
+	"gocache.dev/operator/test/perf/gocost"
 )
 
 const (
@@ -46,22 +44,12 @@ func main() {
 // bench is where the program and its caches are.
 type bench struct{ dir, agent, program, lower string }
 
-// cost of a push.
-type cost struct {
-	compiled        int
-	wall, processor time.Duration
-}
-
 func run(ctx context.Context) error {
 	dir, err := os.MkdirTemp("", "branch-")
 	if err != nil {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	rounds := 5
-	if n, err := strconv.Atoi(os.Getenv("BENCH_ROUNDS")); err == nil && n > 0 {
-		rounds = n
-	}
 	b := &bench{dir: dir, agent: filepath.Join(dir, "gocache-agent"), program: filepath.Join(dir, "program"), lower: filepath.Join(dir, "lower")}
 	if out, err := exec.CommandContext(ctx, "go", "build", "-o", b.agent, "./internal/cmd/gocache-agent").CombinedOutput(); err != nil { //nolint:gosec // our own program
 		return fmt.Errorf("build the agent: %w: %s", err, out)
@@ -73,22 +61,21 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("main, cold: %d packages compiled, %.2f s wall, %.2f s processor\n", cold.compiled, cold.wall.Seconds(), cold.processor.Seconds())
-	costs := map[string][]cost{}
-	for round := range rounds {
+	gocost.Print("main, cold", cold)
+	costs := map[string][]gocost.Cost{}
+	for round := range gocost.Rounds(5) {
 		if err := b.round(ctx, round, costs); err != nil {
 			return err
 		}
 	}
 	for _, name := range []string{"first push, clone alone", "first push, clone and branch", "second push, clone alone", "second push, clone and branch"} {
-		m := median(costs[name])
-		fmt.Printf("%s: %d packages compiled, %.2f s wall, %.2f s processor (medians of %d)\n", name, m.compiled, m.wall.Seconds(), m.processor.Seconds(), rounds)
+		gocost.Print(name, costs[name]...)
 	}
 	return nil
 }
 
 // round makes both pushes with and without a private layer.
-func (b *bench) round(ctx context.Context, round int, costs map[string][]cost) error {
+func (b *bench) round(ctx context.Context, round int, costs map[string][]gocost.Cost) error {
 	own := filepath.Join(b.dir, fmt.Sprint("branch-", round))
 	for i, change := range []int{deep, high} {
 		if err := b.write(change, fmt.Sprint("round ", round)); err != nil {
@@ -123,42 +110,15 @@ func (b *bench) round(ctx context.Context, round int, costs map[string][]cost) e
 }
 
 // push builds and vets the program as a CI job does.
-func (b *bench) push(ctx context.Context, env ...string) (cost, error) {
-	var c cost
+func (b *bench) push(ctx context.Context, env ...string) (c gocost.Cost, err error) {
 	for _, args := range [][]string{{"build", "-x", "./..."}, {"vet", "./..."}} {
 		cmd := exec.CommandContext(ctx, "go", args...) //nolint:gosec // of this program
 		cmd.Dir, cmd.Env = b.program, append(os.Environ(), append(env, "GOFLAGS=-mod=mod", "GOPROXY=off", "CGO_ENABLED=0")...)
-		var text bytes.Buffer
-		cmd.Stdout, cmd.Stderr = &text, &text
-		began := time.Now()
-		if err := cmd.Run(); err != nil {
-			return c, fmt.Errorf("go %s: %w: %s", args[0], err, text.String())
-		}
-		c.wall += time.Since(began)
-		c.processor += cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
-		for line := range strings.Lines(text.String()) {
-			if strings.Contains(line, "/compile ") && strings.Contains(line, " -p ") {
-				c.compiled++
-			}
+		if err := c.Add(cmd); err != nil {
+			return c, err
 		}
 	}
 	return c, nil
-}
-
-func median(all []cost) cost {
-	pick := func(of func(cost) int64) int64 {
-		var values []int64
-		for _, c := range all {
-			values = append(values, of(c))
-		}
-		slices.Sort(values)
-		return values[len(values)/2]
-	}
-	return cost{
-		compiled:  int(pick(func(c cost) int64 { return int64(c.compiled) })),
-		wall:      time.Duration(pick(func(c cost) int64 { return int64(c.wall) })),
-		processor: time.Duration(pick(func(c cost) int64 { return int64(c.processor) })),
-	}
 }
 
 // generate writes the program: package n imports some packages below it.

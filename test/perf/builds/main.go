@@ -26,12 +26,11 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
-	"time"
 
 	"gocache.dev/operator/internal/domain/warmup"
+	"gocache.dev/operator/test/perf/gocost"
 )
 
 // packages of the program, the command first.
@@ -82,12 +81,6 @@ type bench struct {
 	rounds              int
 }
 
-// cost of a build.
-type cost struct {
-	compiled        int
-	wall, processor time.Duration
-}
-
 func run(ctx context.Context) error {
 	dir, err := os.MkdirTemp("", "builds-")
 	if err != nil {
@@ -96,10 +89,7 @@ func run(ctx context.Context) error {
 	defer func() { _ = remove(context.WithoutCancel(ctx), dir) }()
 	b := &bench{
 		agent: filepath.Join(dir, "gocache-agent"), cache: filepath.Join(dir, "gocache"), snapshot: filepath.Join(dir, "snapshot"),
-		checkout: filepath.Join(dir, "sources", "0"), elsewhere: filepath.Join(dir, "src"), rounds: 3,
-	}
-	if n, err := strconv.Atoi(os.Getenv("BENCH_ROUNDS")); err == nil && n > 0 {
-		b.rounds = n
+		checkout: filepath.Join(dir, "sources", "0"), elsewhere: filepath.Join(dir, "src"), rounds: gocost.Rounds(3),
 	}
 	if err := b.prepare(ctx); err != nil {
 		return err
@@ -183,8 +173,8 @@ func (b *bench) withoutClone(ctx context.Context, v warmup.Build) error {
 	if err != nil {
 		return err
 	}
-	report("cold", cold)
-	var warm []cost
+	gocost.Print("cold", cold)
+	var warm []gocost.Cost
 	for range b.rounds {
 		c, err := b.build(ctx, b.checkout, v)
 		if err != nil {
@@ -192,7 +182,7 @@ func (b *bench) withoutClone(ctx context.Context, v warmup.Build) error {
 		}
 		warm = append(warm, c)
 	}
-	report("again, with the cache of the cold build", warm...)
+	gocost.Print("again, with the cache of the cold build", warm...)
 	return b.reset(ctx, "")
 }
 
@@ -231,7 +221,7 @@ func (b *bench) onClone(ctx context.Context, v warmup.Build) error {
 		if !ok {
 			continue
 		}
-		var all []cost
+		var all []gocost.Cost
 		for range b.rounds {
 			if err := b.reset(ctx, b.snapshot); err != nil {
 				return err
@@ -242,8 +232,8 @@ func (b *bench) onClone(ctx context.Context, v warmup.Build) error {
 			}
 			all = append(all, c)
 		}
-		report("clone: "+v.Name+place, all...)
-		if n := median(all).compiled; n > 0 && (place == "" || slices.Contains(v.Flags, "-trimpath")) {
+		gocost.Print("clone: "+v.Name+place, all...)
+		if n := gocost.Median(all).Compiled; n > 0 && (place == "" || slices.Contains(v.Flags, "-trimpath")) {
 			return fmt.Errorf("%d packages were compiled on a clone that was warmed with %s", n, v.Name)
 		}
 	}
@@ -252,7 +242,7 @@ func (b *bench) onClone(ctx context.Context, v warmup.Build) error {
 
 // branch pushes twice to a branch, whose private layer has what it has built.
 func (b *bench) branch(ctx context.Context, v warmup.Build) error {
-	costs := map[string][]cost{}
+	costs := map[string][]gocost.Cost{}
 	names := []string{}
 	for round := range b.rounds {
 		own := fmt.Sprintf("%s-branch-%d", b.snapshot, round)
@@ -291,13 +281,13 @@ func (b *bench) branch(ctx context.Context, v warmup.Build) error {
 		}
 	}
 	for _, name := range names {
-		report(name, costs[name]...)
+		gocost.Print(name, costs[name]...)
 	}
 	return nil
 }
 
 // build makes a declared build, its vet and its tests, as CI does.
-func (b *bench) build(ctx context.Context, dir string, v warmup.Build, env ...string) (c cost, err error) {
+func (b *bench) build(ctx context.Context, dir string, v warmup.Build, env ...string) (c gocost.Cost, err error) {
 	commands := [][]string{{"build", "-x", "-o", os.DevNull, packages[0]}}
 	if v.Vet {
 		commands = append(commands, []string{"vet", "-x"})
@@ -316,42 +306,11 @@ func (b *bench) build(ctx context.Context, dir string, v warmup.Build, env ...st
 		}
 		cmd := exec.CommandContext(ctx, "go", args...) //nolint:gosec // of this program
 		cmd.Dir, cmd.Env = dir, slices.Concat(b.env, v.Environ(), env)
-		var text bytes.Buffer
-		cmd.Stdout, cmd.Stderr = &text, &text
-		began := time.Now()
-		if err := cmd.Run(); err != nil {
-			return c, fmt.Errorf("go %v: %w: %.3000s", args, err, text.String())
-		}
-		c.wall += time.Since(began)
-		c.processor += cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
-		for line := range strings.Lines(text.String()) {
-			if strings.Contains(line, "/compile ") && strings.Contains(line, " -p ") {
-				c.compiled++
-			}
+		if err := c.Add(cmd); err != nil {
+			return c, err
 		}
 	}
 	return c, nil
-}
-
-func report(name string, all ...cost) {
-	m := median(all)
-	fmt.Printf("%s: %d packages compiled, %.2f s wall, %.2f s processor (median of %d)\n", name, m.compiled, m.wall.Seconds(), m.processor.Seconds(), len(all))
-}
-
-func median(all []cost) cost {
-	pick := func(of func(cost) int64) int64 {
-		var values []int64
-		for _, c := range all {
-			values = append(values, of(c))
-		}
-		slices.Sort(values)
-		return values[len(values)/2]
-	}
-	return cost{
-		compiled:  int(pick(func(c cost) int64 { return int64(c.compiled) })),
-		wall:      time.Duration(pick(func(c cost) int64 { return int64(c.wall) })),
-		processor: time.Duration(pick(func(c cost) int64 { return int64(c.processor) })),
-	}
 }
 
 // output runs a command; env is nil for that of this process.
