@@ -9,41 +9,63 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/testing/env"
 	"gocache.dev/operator/internal/testing/runners"
 )
 
-// TestRunners creates the pods and PVCs of each page as its CI system does: the
-// API server accepts them, and they are what the cache expects of a consumer.
+// TestRunners creates what each page has the user create, against a schema of its CI
+// system, and then the pods and PVCs as the system does: the API server accepts them in
+// a namespace with the level of Pod Security that the page promises, and they are what
+// the cache expects of a consumer.
 func TestRunners(t *testing.T) {
-	pages, err := filepath.Glob(filepath.Join(env.Root(), "docs", "ci", "runners", "*.md"))
-	if err != nil || len(pages) != len(runners.Systems)+1 {
-		t.Fatalf("%d pages, %d of them known: %v", len(pages)-1, len(runners.Systems), err)
+	if _, err := envtest.InstallCRDs(server.Config, envtest.CRDInstallOptions{CRDs: runners.CRDs(t)}); err != nil {
+		t.Fatal(err)
 	}
-	for _, path := range pages {
-		name := filepath.Base(path)
-		if name == "README.md" {
-			continue
-		}
-		t.Run(name, func(t *testing.T) {
-			text, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
+	known := map[string]bool{}
+	for _, s := range runners.Systems {
+		known[s.Page] = true
+		t.Run(s.Name, func(t *testing.T) {
+			page := docs(t, s.Page)
+			c := s.Make(t, page)
+			ns := enforcing(t, c.Level)
+			for _, o := range c.Objects {
+				o.SetNamespace(ns)
 			}
-			makes, known := runners.Systems[name]
-			if !known {
-				t.Fatal("the test does not know how this CI system makes a pod")
+			if s.Name != "jenkins" { // the plugin makes the pod: see below
+				applyAgain(t, c.Objects)
 			}
-			c := makes(t, string(text))
-			namespace := restricted
-			if c.Baseline {
-				namespace = server.Namespace
-			}
-			isConsumer(t, namespace(t), string(text), c)
+			isConsumer(t, ns, page, c)
 		})
 	}
+	pages, err := filepath.Glob(filepath.Join(env.Root(), "docs", "ci", "runners", "*.md"))
+	if err != nil || len(pages) < 2 {
+		t.Fatalf("%d pages: %v", len(pages), err)
+	}
+	for _, path := range pages {
+		if name := "runners/" + filepath.Base(path); !known[name] && name != "runners/README.md" {
+			t.Errorf("no test makes the pods of %s", name)
+		}
+	}
+	for name := range known {
+		for _, row := range []string{"| uid and fsGroup | ", "| size and cost | ", "| turn off | ", "| see that it works | "} {
+			if !strings.Contains(docs(t, name), "\n"+row) {
+				t.Errorf("%s has no row %q", name, row)
+			}
+		}
+	}
+}
+
+// docs is a page below docs/ci.
+func docs(t *testing.T, page string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(env.Root(), "docs", "ci", filepath.FromSlash(page)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
 
 // isConsumer holds that a pod uses its clone as the cache expects.
@@ -60,9 +82,11 @@ func isConsumer(t *testing.T, ns, page string, c runners.Consumer) {
 		want = *cache.Spec.Storage.Ownership.RunAsUser
 	}
 	s := c.Pod.SecurityContext
-	if s == nil || s.RunAsUser == nil || *s.RunAsUser != want || s.FSGroup == nil || *s.FSGroup != want ||
-		s.FSGroupChangePolicy == nil || *s.FSGroupChangePolicy != corev1.FSGroupChangeOnRootMismatch {
-		t.Errorf("the pod does not run as %d, the owner of the cache: %+v", want, s)
+	if s == nil || s.FSGroup == nil || *s.FSGroup != want || s.FSGroupChangePolicy == nil || *s.FSGroupChangePolicy != corev1.FSGroupChangeOnRootMismatch {
+		t.Errorf("the pod does not have the group %d of the cache: %+v", want, s)
+	}
+	if user := c.User(); user != want && (user != 0 || c.Level != runners.Privileged) {
+		t.Errorf("the steps run as %d, want %d, the owner of the cache", user, want)
 	}
 	for _, v := range c.Pod.Volumes {
 		if v.Ephemeral != nil {
@@ -88,16 +112,19 @@ func isConsumer(t *testing.T, ns, page string, c runners.Consumer) {
 			PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: clone.Name},
 		}})
 	}
-	builds := false
-	for _, container := range c.Pod.Containers {
-		mounted := slices.ContainsFunc(container.VolumeMounts, func(m corev1.VolumeMount) bool {
-			return m.Name == clone.Name && m.MountPath == "/gocache" && !m.ReadOnly
-		})
-		informed := slices.ContainsFunc(container.EnvFrom, func(e corev1.EnvFromSource) bool { return e.ConfigMapRef != nil && e.ConfigMapRef.Name == "ci-env" })
-		builds = builds || mounted && informed
+	if !slices.ContainsFunc(c.Steps.VolumeMounts, func(m corev1.VolumeMount) bool {
+		return m.Name == clone.Name && m.MountPath == "/gocache" && !m.ReadOnly
+	}) {
+		t.Errorf("the steps do not have the clone at /gocache: %+v", c.Steps.VolumeMounts)
 	}
-	if !builds {
-		t.Error("no container mounts the clone at /gocache and has the environment of the cache")
+	ofCache := func(from corev1.EnvFromSource) bool {
+		return from.ConfigMapRef != nil && from.ConfigMapRef.Name == "ci-env"
+	}
+	one := func(v corev1.EnvVar) bool {
+		return v.Name == "GOMODCACHE" && v.ValueFrom != nil && v.ValueFrom.ConfigMapKeyRef != nil && v.ValueFrom.ConfigMapKeyRef.Name == "ci-env"
+	}
+	if !slices.ContainsFunc(c.Steps.EnvFrom, ofCache) && !slices.ContainsFunc(c.Steps.Env, one) {
+		t.Errorf("the steps do not have the environment of the cache: %+v %+v", c.Steps.EnvFrom, c.Steps.Env)
 	}
 	// No controller makes service accounts here; admission would wait for them.
 	c.Pod.AutomountServiceAccountToken = new(bool)

@@ -152,11 +152,17 @@ func applyAgain(t *testing.T, objects []*unstructured.Unstructured) {
 // restricted makes a namespace that enforces Pod Security "restricted".
 func restricted(t *testing.T) string {
 	t.Helper()
+	return enforcing(t, "restricted")
+}
+
+// enforcing makes a namespace that enforces a level of Pod Security.
+func enforcing(t *testing.T, level string) string {
+	t.Helper()
 	var ns corev1.Namespace
 	if err := server.Client.Get(t.Context(), client.ObjectKey{Name: server.Namespace(t)}, &ns); err != nil {
 		t.Fatal(err)
 	}
-	ns.Labels["pod-security.kubernetes.io/enforce"] = "restricted"
+	ns.Labels["pod-security.kubernetes.io/enforce"] = level
 	if err := server.Client.Update(t.Context(), &ns); err != nil {
 		t.Fatal(err)
 	}

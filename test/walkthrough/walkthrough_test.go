@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -44,6 +43,8 @@ const (
 	// host of the git server in place of git.example.com: a Service in the namespace.
 	host     = "git." + namespace + ".svc"
 	password = "correct horse"
+	// patience is how long a step may take on a busy machine.
+	patience = 20 * time.Minute
 	// toolchain is the image of the runner: the one of the local cluster.
 	toolchain = "gocache.dev/golang:1.26.8"
 )
@@ -84,7 +85,9 @@ func TestWalkthrough(t *testing.T) {
 	w.save("cache.yaml", files[1])
 	w.shell("wait for the first snapshot", commands[1])
 
-	w.builds("go-runners-1", script)
+	for _, system := range ofScaleSet {
+		w.builds(system, system, script)
+	}
 	if out := w.shell("see that it works", commands[2]); !strings.Contains(out, "filled with a clone of CacheSnapshot ci-") {
 		t.Errorf("no event names a snapshot:\n%s", out)
 	}
@@ -94,20 +97,23 @@ func TestWalkthrough(t *testing.T) {
 	}
 	pods := w.otherSystems(mono)
 	commit = w.push(mono, 4)
-	w.must(scenario.Until(w.ctx, 10*time.Minute, "the pushed commit", func(context.Context) (bool, string, error) {
+	w.must(scenario.Until(w.ctx, patience, "the pushed commit", func(context.Context) (bool, string, error) {
 		out, err := w.command(commands[3]).Output()
 		now := strings.Fields(string(out))
 		return len(now) == 2 && now[0] == commit && now[1] != before[1], string(out), err
 	}))
-	w.builds("go-runners-2", script)
+	w.builds("arc", "after-a-push", script)
 	w.finish(pods)
 }
 
-// builds makes a runner's pod, which must find all that the main branch has, and
+// ofScaleSet are the systems of the page that the walk follows; they use its cache.
+var ofScaleSet = []string{"arc", "arc-job", "arc-docker"}
+
+// builds makes a pod of a scale set, which must find all that the main branch has, and
 // compile what a change reaches, or the count would be of nothing.
-func (w *walk) builds(name, script string) {
+func (w *walk) builds(system, name, script string) {
 	w.Helper()
-	log := w.runner(name, script)
+	log := w.runner(system, name, script)
 	for _, want := range []string{"count: 0\n", "compiled by the steps: 0\n", "count after a change: 2\n"} {
 		if !strings.Contains(log, want) {
 			w.Errorf("%s did not print %q:\n%s", name, want, log)
@@ -379,13 +385,14 @@ func (w *walk) script(workflow, count string) string {
 	return exports + fmt.Sprintf(steps, host, job.Steps[last].WorkingDirectory, count, job.Steps[last].Run)
 }
 
-// runner makes a pod of the runner scale set that runs a script, waits for its end, and
+// runner makes a pod of a runner scale set that runs a script, waits for its end, and
 // returns what it printed.
-func (w *walk) runner(name, script string) string {
+func (w *walk) runner(system, name, script string) string {
 	w.Helper()
 	ca, err := os.ReadFile(filepath.Join(w.dir, "ca.crt"))
 	w.must(err)
-	made := runners.Systems["arc.md"](w.T, w.page("runners/arc.md"))
+	i := slices.IndexFunc(runners.Systems, func(s runners.System) bool { return s.Name == system })
+	made := runners.Systems[i].Make(w.T, w.page(runners.Systems[i].Page))
 	pod := w.start(namespace, name, made, script, corev1.EnvVar{Name: "CA", Value: string(ca)}, corev1.EnvVar{Name: "HOME", Value: "/tmp"})
 	return w.end(pod)
 }
@@ -395,10 +402,6 @@ func (w *walk) runner(name, script string) string {
 func (w *walk) start(ns, name string, made runners.Consumer, script string, vars ...corev1.EnvVar) *corev1.Pod {
 	w.Helper()
 	spec := made.Pod
-	i := slices.IndexFunc(spec.Containers, func(c corev1.Container) bool { return len(c.VolumeMounts) > 0 })
-	if i < 0 {
-		w.Fatalf("%s: no container has the cache", name)
-	}
 	for _, template := range made.PVCs {
 		pvc := &corev1.PersistentVolumeClaim{ObjectMeta: *template.ObjectMeta.DeepCopy(), Spec: template.Spec}
 		pvc.Namespace, pvc.Name = ns, name+"-"+template.Name
@@ -407,10 +410,10 @@ func (w *walk) start(ns, name string, made runners.Consumer, script string, vars
 			PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: pvc.Name},
 		}})
 	}
-	c := spec.Containers[i]
-	c.Image, c.Command = toolchain, []string{"sh", "-c", script}
+	c := made.Steps
+	c.Image, c.Command, c.Args, c.WorkingDir = toolchain, []string{"sh", "-c", script}, nil, ""
 	c.Env = append(c.Env, vars...)
-	spec.Containers = []corev1.Container{c} // others are of the CI system
+	spec.Containers, spec.InitContainers = []corev1.Container{c}, nil // others are of the CI system
 	spec.RestartPolicy = corev1.RestartPolicyNever
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: name}, Spec: spec}
 	w.must(w.Client.Create(w.ctx, pod))
@@ -420,7 +423,7 @@ func (w *walk) start(ns, name string, made runners.Consumer, script string, vars
 // end waits for the end of a pod, which must succeed, and returns what it printed.
 func (w *walk) end(pod *corev1.Pod) string {
 	w.Helper()
-	w.must(scenario.Until(w.ctx, 10*time.Minute, pod.Name, func(ctx context.Context) (bool, string, error) {
+	w.must(scenario.Until(w.ctx, patience, pod.Name, func(ctx context.Context) (bool, string, error) {
 		err := w.Client.Get(ctx, client.ObjectKeyFromObject(pod), pod)
 		state, _ := json.Marshal(pod.Status.ContainerStatuses)
 		return pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed, string(state), err
@@ -450,18 +453,19 @@ echo "not warmed $(grep -c '/compile .* -p ' /tmp/log || true)"
 func (w *walk) otherSystems(mono *gitserver.Repository) (pods []*corev1.Pod) {
 	w.Helper()
 	jenkins := w.page("runners/jenkins.md")
-	for _, page := range slices.Sorted(maps.Keys(runners.Systems)) {
-		if page == "arc.md" {
+	for _, system := range runners.Systems {
+		if slices.Contains(ofScaleSet, system.Name) {
 			continue
 		}
-		system := strings.TrimSuffix(page, ".md")
 		ns := "others"
-		if system == "jenkins" {
-			ns = system
+		if system.Name == "jenkins" {
+			ns = system.Name
 		}
 		if err := w.Client.Get(w.ctx, client.ObjectKey{Name: ns}, &corev1.Namespace{}); apierrors.IsNotFound(err) {
 			w.must(w.Client.Create(w.ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: ns}}))
-			w.must(w.Client.Create(w.ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "ci-modules"}, Data: map[string]string{"go.mod": "module example.com/m\n\ngo 1.21\n"}}))
+			for _, name := range []string{"ci-modules", "ci-program"} { // the latter is the checkout of the Job
+				w.must(w.Client.Create(w.ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: name}, Data: map[string]string{"go.mod": "module example.com/m\n\ngo 1.21\n"}}))
+			}
 			proxy := &v1alpha1.ModProxy{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "goproxy"}}
 			proxy.Spec.Instances = []v1alpha1.ProxyInstance{{Name: "blue", Storage: &v1alpha1.InstanceStorage{Size: resource.MustParse("512Mi")}}}
 			w.must(w.Client.Create(w.ctx, proxy))
@@ -484,7 +488,7 @@ func (w *walk) otherSystems(mono *gitserver.Repository) (pods []*corev1.Pod) {
 		} else {
 			w.must(err)
 		}
-		pods = append(pods, w.start(ns, system, runners.Systems[page](w.T, w.page("runners/"+page)), build))
+		pods = append(pods, w.start(ns, system.Name, system.Make(w.T, w.page(system.Page)), build))
 	}
 	return pods
 }
@@ -499,7 +503,7 @@ func (w *walk) finish(pods []*corev1.Pod) {
 			w.Errorf("%s printed:\n%s", pod.Name, log)
 		}
 	}
-	if len(pods) != len(runners.Systems)-1 {
-		w.Errorf("%d pods of %d pages", len(pods), len(runners.Systems)-1)
+	if want := len(runners.Systems) - len(ofScaleSet); len(pods) != want {
+		w.Errorf("%d pods, want %d", len(pods), want)
 	}
 }

@@ -15,101 +15,160 @@ import (
 
 var yamlBlock = regexp.MustCompile("(?ms)^```yaml\n(.*?)^```$")
 
-// Consumer is a pod as a CI system makes it from a page, and the PVCs
-// that the system makes beside it.
-type Consumer struct {
-	Pod  corev1.PodSpec
-	PVCs []corev1.PersistentVolumeClaimTemplate
-	// Baseline: the page does not promise Pod Security "restricted".
-	Baseline bool
+// System is a way in which a CI system makes pods from a page.
+type System struct {
+	Name string
+	// Page below docs/ci.
+	Page string
+	// Make makes the pod of a job from the text of the page.
+	Make func(*testing.T, string) Consumer
 }
 
-// Systems are how the CI system of each page makes a pod: from the name of the page to
-// a function of its text.
-var Systems = map[string]func(*testing.T, string) Consumer{
-	"arc.md": func(t *testing.T, page string) (c Consumer) {
-		into(t, Block(t, page, "# values\n"), &c.Pod, "template", "spec")
+// Consumer is a pod as a CI system makes it, and what the system makes it from.
+type Consumer struct {
+	// Objects that the user creates, or a chart of the system does from the user's values.
+	Objects []*unstructured.Unstructured
+	Pod     corev1.PodSpec
+	// PVCs that the system makes beside the pod.
+	PVCs []corev1.PersistentVolumeClaimTemplate
+	// Steps is the container in which the steps of a job run: one of the pod, or one
+	// that a daemon in the pod makes.
+	Steps corev1.Container
+	// Level is the strictest level of Pod Security that the page promises.
+	Level string
+}
+
+// Levels of Pod Security.
+const (
+	Restricted = "restricted"
+	Baseline   = "baseline"
+	Privileged = "privileged"
+)
+
+// User is the uid of the steps.
+func (c Consumer) User() int64 {
+	if s := c.Steps.SecurityContext; s != nil && s.RunAsUser != nil {
+		return *s.RunAsUser
+	}
+	if s := c.Pod.SecurityContext; s != nil && s.RunAsUser != nil {
+		return *s.RunAsUser
+	}
+	return 0
+}
+
+// Systems are those of all pages.
+var Systems = []System{
+	{"arc", arcPage, scaleSet},
+	{"arc-job", arcPage, jobOfScaleSet},
+	{"arc-docker", arcPage, dockerOfScaleSet},
+	{"gitlab", "runners/gitlab.md", gitlab},
+	{"tekton", "runners/tekton.md", tekton},
+	{"jenkins", "runners/jenkins.md", func(t *testing.T, page string) Consumer {
+		return fromTemplate(t, Block(t, page, "apiVersion: v1\nkind: Pod\n"), "spec")
+	}},
+	{"argo-workflows", "runners/argo-workflows.md", argo},
+	{"buildkite", "runners/buildkite.md", func(t *testing.T, page string) Consumer {
+		return fromTemplate(t, Block(t, page, "apiVersion: v1\nkind: PodTemplate\n"), "template", "spec")
+	}},
+	{"job", "job.md", func(t *testing.T, page string) Consumer {
+		return fromTemplate(t, Block(t, page, "apiVersion: batch/v1\nkind: Job\n"), "spec", "template", "spec")
+	}},
+	{"statefulset", "statefulset.md", func(t *testing.T, page string) Consumer {
+		object := Block(t, page, "apiVersion: apps/v1\nkind: StatefulSet\n")
+		c := fromTemplate(t, object, "spec", "template", "spec")
+		into(t, object, &c.PVCs, "spec", "volumeClaimTemplates")
 		return c
-	},
-	"gitlab.md": func(t *testing.T, page string) (c Consumer) {
-		patch := regexp.MustCompile(`(?s)patch = '''\n(.*?)\n'''`).FindStringSubmatch(page)
-		if patch == nil {
-			t.Fatal("no patch")
+	}},
+}
+
+// fromTemplate is an object with a pod of one container.
+func fromTemplate(t *testing.T, object map[string]any, path ...string) Consumer {
+	t.Helper()
+	c := Consumer{Objects: []*unstructured.Unstructured{{Object: object}}, Level: Restricted}
+	into(t, object, &c.Pod, path...)
+	c.Steps = c.Pod.Containers[0]
+	return c
+}
+
+func gitlab(t *testing.T, page string) (c Consumer) {
+	t.Helper()
+	patch := regexp.MustCompile(`(?s)patch = '''\n(.*?)\n'''`).FindStringSubmatch(page)
+	if patch == nil {
+		t.Fatal("no patch")
+	}
+	text, err := yaml.YAMLToJSONStrict([]byte(patch[1]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	made, err := json.Marshal(corev1.PodSpec{Containers: []corev1.Container{{Name: "build", Image: "golang"}, {Name: "helper", Image: "helper"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	merged, err := strategicpatch.StrategicMergePatch(made, text, corev1.PodSpec{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := yaml.UnmarshalStrict(merged, &c.Pod); err != nil {
+		t.Fatal(err)
+	}
+	c.Steps, c.Level = c.Pod.Containers[0], Baseline
+	return c
+}
+
+func tekton(t *testing.T, page string) Consumer {
+	t.Helper()
+	run := Block(t, page, "apiVersion: tekton.dev/v1\n")
+	c := Consumer{Objects: []*unstructured.Unstructured{{Object: run}}, Level: Restricted}
+	into(t, run, &c.Pod, "spec", "podTemplate")
+	into(t, run, &c.Pod.Containers, "spec", "taskSpec", "steps")
+	var template corev1.Container
+	into(t, run, &template, "spec", "taskSpec", "stepTemplate")
+	var bound []struct {
+		Name     string
+		Template *corev1.PersistentVolumeClaimTemplate `json:"volumeClaimTemplate"`
+		EmptyDir *corev1.EmptyDirVolumeSource
+	}
+	into(t, run, &bound, "spec", "workspaces")
+	var declared []struct{ Name, MountPath string }
+	into(t, run, &declared, "spec", "taskSpec", "workspaces")
+	for _, w := range bound {
+		if w.Template != nil {
+			w.Template.Name = w.Name
+			c.PVCs = append(c.PVCs, *w.Template)
 		}
-		text, err := yaml.YAMLToJSONStrict([]byte(patch[1]))
-		if err != nil {
-			t.Fatal(err)
-		}
-		made, err := json.Marshal(corev1.PodSpec{Containers: []corev1.Container{{Name: "build", Image: "golang"}, {Name: "helper", Image: "helper"}}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		merged, err := strategicpatch.StrategicMergePatch(made, text, corev1.PodSpec{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := yaml.UnmarshalStrict(merged, &c.Pod); err != nil {
-			t.Fatal(err)
-		}
-		c.Baseline = true
-		return c
-	},
-	"tekton.md": func(t *testing.T, page string) (c Consumer) {
-		run := Block(t, page, "apiVersion: tekton.dev/v1\n")
-		into(t, run, &c.Pod, "spec", "podTemplate")
-		into(t, run, &c.Pod.Containers, "spec", "taskSpec", "steps")
-		var template corev1.Container
-		into(t, run, &template, "spec", "taskSpec", "stepTemplate")
-		var bound []struct {
-			Name     string
-			Template *corev1.PersistentVolumeClaimTemplate `json:"volumeClaimTemplate"`
-			EmptyDir *corev1.EmptyDirVolumeSource
-		}
-		into(t, run, &bound, "spec", "workspaces")
-		var declared []struct{ Name, MountPath string }
-		into(t, run, &declared, "spec", "taskSpec", "workspaces")
-		for _, w := range bound {
-			if w.Template != nil {
-				w.Template.Name = w.Name
-				c.PVCs = append(c.PVCs, *w.Template)
+	}
+	for i := range c.Pod.Containers {
+		step := &c.Pod.Containers[i]
+		step.EnvFrom, step.SecurityContext = template.EnvFrom, template.SecurityContext
+		step.WorkingDir = "/workspace/source"
+		for _, w := range declared {
+			if slices.ContainsFunc(c.PVCs, func(p corev1.PersistentVolumeClaimTemplate) bool { return p.Name == w.Name }) {
+				step.VolumeMounts = append(step.VolumeMounts, corev1.VolumeMount{Name: w.Name, MountPath: w.MountPath})
 			}
 		}
-		for i := range c.Pod.Containers {
-			step := &c.Pod.Containers[i]
-			step.EnvFrom, step.SecurityContext = template.EnvFrom, template.SecurityContext
-			step.WorkingDir = "/workspace/source"
-			for _, w := range declared {
-				if slices.ContainsFunc(c.PVCs, func(p corev1.PersistentVolumeClaimTemplate) bool { return p.Name == w.Name }) {
-					step.VolumeMounts = append(step.VolumeMounts, corev1.VolumeMount{Name: w.Name, MountPath: w.MountPath})
-				}
-			}
-		}
-		return c
-	},
-	"jenkins.md": func(t *testing.T, page string) (c Consumer) {
-		into(t, Block(t, page, "apiVersion: v1\n"), &c.Pod, "spec")
-		return c
-	},
-	"argo-workflows.md": func(t *testing.T, page string) (c Consumer) {
-		workflow := Block(t, page, "apiVersion: argoproj.io/v1alpha1\n")
-		c.Pod.SecurityContext = &corev1.PodSecurityContext{}
-		into(t, workflow, c.Pod.SecurityContext, "spec", "securityContext")
-		into(t, workflow, &c.PVCs, "spec", "volumeClaimTemplates")
-		var templates []struct {
-			Name      string
-			Container corev1.Container
-		}
-		into(t, workflow, &templates, "spec", "templates")
-		for _, template := range templates {
-			template.Container.Name = "main"
-			c.Pod.Containers = append(c.Pod.Containers, template.Container)
-		}
-		return c
-	},
-	"buildkite.md": func(t *testing.T, page string) (c Consumer) {
-		into(t, Block(t, page, "apiVersion: v1\n"), &c.Pod, "template", "spec")
-		return c
-	},
+	}
+	c.Steps = c.Pod.Containers[0]
+	return c
+}
+
+func argo(t *testing.T, page string) Consumer {
+	t.Helper()
+	workflow := Block(t, page, "apiVersion: argoproj.io/v1alpha1\n")
+	c := Consumer{Objects: []*unstructured.Unstructured{{Object: workflow}}, Level: Restricted}
+	c.Pod.SecurityContext = &corev1.PodSecurityContext{}
+	into(t, workflow, c.Pod.SecurityContext, "spec", "securityContext")
+	into(t, workflow, &c.PVCs, "spec", "volumeClaimTemplates")
+	var templates []struct {
+		Name      string
+		Container corev1.Container
+	}
+	into(t, workflow, &templates, "spec", "templates")
+	for _, template := range templates {
+		template.Container.Name = "main"
+		c.Pod.Containers = append(c.Pod.Containers, template.Container)
+	}
+	c.Steps = c.Pod.Containers[0]
+	return c
 }
 
 // Block is the only YAML block of a page that begins so.
