@@ -18,7 +18,7 @@ type State struct {
 	RecentWeightChanges []time.Time
 }
 
-// maxWeightChanges bounds RecentFlips.
+// maxWeightChanges bounds RecentWeightChanges.
 const maxWeightChanges = 120
 
 // InstanceState is what must be remembered of one instance.
