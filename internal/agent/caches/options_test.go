@@ -136,6 +136,21 @@ func TestBaseline(t *testing.T) {
 			t.Errorf("expected %q: %+v, %v: no zip was as in the baseline", expected, v, err)
 		}
 	}
+	// That of a store names what a store holds.
+	if err := record.WriteManifest(name, func(w io.Writer) error {
+		_, err := integrity.Check(t.Context(), integrity.Options{Store: tree.Proxy, Layout: "goproxy", Now: time.Now(), Manifest: w})
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	f := caches.Flags{Store: tree.Proxy, Layout: "goproxy", Baseline: name}
+	o, err := f.Options(t.Context(), time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v, err := integrity.Check(t.Context(), o); err != nil || v.Counts.Raw == 0 {
+		t.Errorf("a store: %+v, %v: no zip was as in the baseline", v, err)
+	}
 	for _, bad := range []string{filepath.Join(t.TempDir(), "none"), tree.GoSum()} {
 		f := caches.Flags{ModCache: tree.ModCache, Baseline: bad}
 		if _, err := f.Options(t.Context(), time.Now()); err == nil || !strings.HasPrefix(err.Error(), "--baseline: ") {

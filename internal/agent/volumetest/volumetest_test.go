@@ -1,10 +1,13 @@
 package volumetest_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"gocache.dev/operator/internal/agent/volumetest"
 )
@@ -46,5 +49,26 @@ func TestCheckFindsWhatWasWritten(t *testing.T) {
 	}
 	if err := volumetest.Write(last); err == nil {
 		t.Error("a file is no volume")
+	}
+}
+
+// TestWriteOnAFullVolume holds that files which could not be written are reported: a
+// snapshot of them would prove nothing.
+func TestWriteOnAFullVolume(t *testing.T) {
+	dir := t.TempDir()
+	err := unix.Mount("tmpfs", dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "size=1m")
+	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) {
+		t.Skip("may not mount a file system of its own")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := volumetest.Write(dir); !errors.Is(err, unix.ENOSPC) {
+		t.Errorf("written: %v", err)
 	}
 }
