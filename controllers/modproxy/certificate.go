@@ -17,6 +17,8 @@ func certificateFact(p *v1alpha1.ModProxy, o pass.Observed) *pass.Fact {
 	}
 	refused, unknown, mismatch := certificateFaults(p, o)
 	switch {
+	case o.CertificatesUnknown != nil:
+		return pass.Unknown(v1alpha1.ReasonError, "It is not known which certificate the router serves; it is tried again: %s", o.CertificatesUnknown)
 	case len(refused) > 0:
 		return pass.False(v1alpha1.ReasonCertificateRefused, "%s", strings.Join(refused, "; "))
 	case len(unknown) > 0 || len(o.Certificates) == 0:

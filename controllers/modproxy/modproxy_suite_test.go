@@ -156,6 +156,8 @@ type world struct {
 	observed map[string]route.Observed
 	// certificates are what the router's replicas report of theirs.
 	certificates []route.Certificate
+	// unasked is why the replicas cannot be asked for them; nil: they can.
+	unasked error
 	// cluster plays volumes, Jobs and StatefulSets; nil: they are not played.
 	cluster *cluster.Cluster
 	// onDeath is what happens when the process dies.
@@ -315,6 +317,9 @@ type played struct {
 
 // Certificates of the two replicas.
 func (p played) Certificates(context.Context) ([]route.Certificate, error) {
+	if p.w.unasked != nil {
+		return nil, p.w.unasked
+	}
 	return p.w.certificates, nil
 }
 

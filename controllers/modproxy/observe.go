@@ -2,6 +2,7 @@ package modproxy
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"strconv"
 
@@ -21,13 +22,15 @@ import (
 
 // observe makes all reads of a pass but one: what the router does is read back
 // after its weights were set. An object that could not be read does not count as
-// absent: nothing is decided then.
+// absent: nothing is decided then. What is read for messages alone keeps nothing from
+// being decided.
 func (r *Reconciler) observe(ctx context.Context, p *progress) (err error) {
 	if p.Addresses, err = r.addresses(ctx, p.proxy); err != nil {
 		return err
 	}
-	if p.Refused, err = r.refused(ctx, p.proxy); err != nil {
-		return err
+	p.Refused, err = r.refused(ctx, p.proxy)
+	if err != nil {
+		p.Refused = append(p.Refused, fmt.Sprintf("it could not be read why pods do not run: %s", err))
 	}
 	if len(p.Refused) > 0 {
 		p.result.WakeIn(refusedInterval)
@@ -42,8 +45,8 @@ func (r *Reconciler) observe(ctx context.Context, p *progress) (err error) {
 	router := r.router(p.proxy, routed(p.proxy, p.Addresses), p.clients.withheld)
 	if p.proxy.Spec.Router.TLS != nil {
 		// The router's replicas alone read the Secret: the operator needs no keys.
-		if p.Certificates, err = router.Certificates(ctx); err != nil {
-			return err
+		if p.Certificates, p.CertificatesUnknown = router.Certificates(ctx); p.CertificatesUnknown != nil {
+			p.result.WakeIn(refusedInterval)
 		}
 	}
 	p.router = router

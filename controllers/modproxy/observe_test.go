@@ -7,11 +7,14 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/controllers/modproxy/pass"
+	"gocache.dev/operator/internal/kube/route"
 	"gocache.dev/operator/internal/plan/failover"
+	"gocache.dev/operator/internal/router/certificate"
 )
 
 var errUnreadable = errors.New("the API server is overloaded")
@@ -103,5 +106,53 @@ func TestUnreadableSnapshots(t *testing.T) {
 	w.settle()
 	if rb := pass.Instance(w.get(), "blue").Rollback; rb == nil || rb.Snapshot == "" {
 		t.Errorf("blue has a verified snapshot, and its rollback is %+v", rb)
+	}
+}
+
+// TestFailoverWithoutReports holds that what is read for messages alone, and cannot
+// be read, keeps no client on an instance that is down.
+func TestFailoverWithoutReports(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		fail func(*world)
+		// kind and the rest are the condition that reports it.
+		kind            string
+		status          metav1.ConditionStatus
+		reason, message string
+	}{
+		"certificates of the router": {
+			func(w *world) { w.unasked = errUnreadable },
+			v1alpha1.CertificateReadyCondition, metav1.ConditionUnknown, v1alpha1.ReasonError,
+			"It is not known which certificate the router serves; it is tried again: " + errUnreadable.Error(),
+		},
+		"pod of an instance": {
+			func(w *world) {
+				u := unreadable{Client: w.reconciler.Client, get: func(_ string, o client.Object) bool {
+					_, pod := o.(*corev1.Pod)
+					return pod
+				}}
+				w.reconciler.Client, w.reconciler.Live = u, u
+			},
+			v1alpha1.HealthyCondition, metav1.ConditionFalse, v1alpha1.ReasonInstanceUnhealthy,
+			"it could not be read why pods do not run: read *v1.Pod goproxy-blue-0: " + errUnreadable.Error(),
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.certificates = []route.Certificate{{Replica: "router-0", Report: certificate.Report{Fingerprint: "AB"}}}
+			w.serving(func(s *v1alpha1.ModProxySpec) {
+				s.Router.TLS = &v1alpha1.RouterTLS{SecretRef: v1alpha1.LocalReference{Name: "goproxy-tls"}}
+			})
+			tt.fail(w)
+			w.blue.down = true
+			w.tick(3)
+			w.weights(0, 100)
+			w.condition(tt.kind, tt.status, tt.reason, tt.message)
+			w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonServing, "green serves")
+			if after := w.last.RequeueAfter; after > refusedInterval {
+				t.Errorf("the next pass is after %s", after)
+			}
+		})
 	}
 }

@@ -28,6 +28,9 @@ type Observed struct {
 	Token string
 	// Certificates that the router's replicas report to serve.
 	Certificates []route.Certificate
+	// CertificatesUnknown is why the replicas could not be asked for them; nil: they
+	// were, or serve none.
+	CertificatesUnknown error
 	// Found by the probes, by instance.
 	Found map[string]prober.Observation
 	// Agreed are the checksums that all instances agree on; nil: none were compared
