@@ -8,6 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/controllers/modproxy/pass"
 	"gocache.dev/operator/internal/domain/goproxy"
 	"gocache.dev/operator/internal/domain/probe"
 	"gocache.dev/operator/internal/testing/faults"
@@ -35,7 +36,7 @@ func TestReferenceModulesOfTheStore(t *testing.T) {
 	w.proxy(noReferenceModules)
 	w.settle()
 	w.tick(2)
-	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonServing, "the content that blue, green serves is not checked")
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonServing, "the content that blue, green serves is not checked, and nothing shows whether the upstream serves modules: spec.probes.referenceModules has no sum, and no module of its store is known")
 	w.green.sample = stored(t)
 	w.tick(2)
 	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonServing, "the content that blue serves is not checked")
@@ -51,6 +52,43 @@ func TestReferenceModulesOfTheStore(t *testing.T) {
 	}
 	if n := w.blue.fetches + w.green.fetches; n != 0 {
 		t.Errorf("%d requests would have made an instance fetch", n)
+	}
+}
+
+// TestUpstreamNotRequested holds when Ready states that no probe requests a module of
+// the upstream.
+func TestUpstreamNotRequested(t *testing.T) {
+	const unchecked, upstream = "serves is not checked", "nothing shows whether the upstream serves modules"
+	for name, tt := range map[string]struct {
+		change  func(*v1alpha1.ModProxySpec)
+		stated  []string
+		without []string
+	}{
+		"no reference module":             {noReferenceModules, []string{unchecked, upstream}, nil},
+		"a reference module without sums": {comparing, []string{unchecked}, []string{upstream}},
+		"no upstream": {func(p *v1alpha1.ModProxySpec) {
+			noReferenceModules(p)
+			p.Upstream = &v1alpha1.ProxyUpstream{Proxy: "off"}
+		}, []string{unchecked}, []string{upstream}},
+		"no probe of checksums": {func(p *v1alpha1.ModProxySpec) {
+			noReferenceModules(p)
+			p.Probes.Kinds = []v1alpha1.ProbeKind{v1alpha1.ProbeReady}
+		}, nil, []string{unchecked, upstream}},
+	} {
+		p := &v1alpha1.ModProxy{Spec: v1alpha1.ModProxySpec{Instances: []v1alpha1.ProxyInstance{{Name: "blue"}}}}
+		p.Spec.Probes.Kinds = []v1alpha1.ProbeKind{v1alpha1.ProbeReady, v1alpha1.ProbeChecksum}
+		tt.change(&p.Spec)
+		message := serving(p, pass.Observed{})
+		for _, want := range tt.stated {
+			if !strings.Contains(message, want) {
+				t.Errorf("%s: %q lacks %q", name, message, want)
+			}
+		}
+		for _, not := range tt.without {
+			if strings.Contains(message, not) {
+				t.Errorf("%s: %q states %q", name, message, not)
+			}
+		}
 	}
 }
 

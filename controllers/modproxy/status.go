@@ -118,7 +118,11 @@ func setReady(set conditions.Set, p *progress) {
 func serving(p *v1alpha1.ModProxy, o pass.Observed) string {
 	message := fmt.Sprintf("%s serves; %s instances are healthy", p.Status.Serving, p.Status.Healthy)
 	if names := unchecked(p, o); len(names) > 0 {
-		message += fmt.Sprintf("; the content that %s serves is not checked: spec.probes.referenceModules has no sum, and no module of its store is known", strings.Join(names, ", "))
+		message += fmt.Sprintf("; the content that %s serves is not checked", strings.Join(names, ", "))
+		if len(p.Spec.Probes.ReferenceModules) == 0 && !pass.Offline(p) {
+			message += ", and nothing shows whether the upstream serves modules"
+		}
+		message += ": spec.probes.referenceModules has no sum, and no module of its store is known"
 	}
 	if p.Spec.Suspend {
 		message += "; spec.suspend is set: instances and router are not changed"
