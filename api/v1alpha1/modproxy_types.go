@@ -48,6 +48,7 @@ type ModProxyList struct {
 // +kubebuilder:validation:XValidation:rule="!has(self.snapshots) || !has(self.snapshots.afterWarmUp) || !self.snapshots.afterWarmUp",message="snapshots.afterWarmUp must not be set for a proxy: it has no warm-up"
 // +kubebuilder:validation:XValidation:rule="!has(self.policy) || self.instances.all(i, !has(i.external) && (has(i.server) ? !has(i.server.type) || i.server.type == 'Goproxy' : !has(self.server) || !has(self.server.type) || self.server.type == 'Goproxy'))",message="policy requires that all instances are of server.type Goproxy: it is enforced by the instances, and an external one, Athens or a Custom server would serve what it refuses"
 // +kubebuilder:validation:XValidation:rule="!has(self.privateModules) || !has(self.privateModules.versionControl) || self.instances.all(i, !has(i.external) && (has(i.server) ? !has(i.server.type) || i.server.type == 'Goproxy' : !has(self.server) || !has(self.server.type) || self.server.type == 'Goproxy'))",message="privateModules.versionControl requires that all instances are of server.type Goproxy: an external one, Athens or a Custom server would look for private modules elsewhere"
+// +kubebuilder:validation:XValidation:rule="!has(self.upstream) || !has(self.upstream.proxy) || !self.upstream.proxy.matches('^[ ,|]*direct *([,|]|$)') || self.instances.all(i, has(i.external) || (has(i.server) ? has(i.server.type) && i.server.type != 'Goproxy' : has(self.server) && has(self.server.type) && self.server.type != 'Goproxy'))",message="upstream.proxy must name a proxy before direct: instances of server.type Goproxy fetch nothing directly; set privateModules.versionControl for modules that no proxy has"
 type ModProxySpec struct {
 	// suspend stops all changes to instances, stores and router. Probes and
 	// failover continue: a suspended proxy must not serve corrupt content either.
@@ -321,7 +322,11 @@ type ExternalInstance struct {
 
 // ProxyUpstream is where the instances fetch modules that they do not have.
 type ProxyUpstream struct {
-	// proxy is a value of GOPROXY. Unset: the default of the go command.
+	// proxy is a value of GOPROXY: URLs, each https://HOST, http://HOST or
+	// file:///DIRECTORY, after which direct or off may follow, or off alone. Instances
+	// of server.type Goproxy fetch nothing directly. Unset: the default of the go
+	// command.
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[ ,|]*(off|direct|https?://[^ /?#:,|][^ ,|]*|file:(//(localhost)?)?/([^/,|][^,|]*)?)( *[,|][ ,|]*(off|direct|https?://[^ /?#:,|][^ ,|]*|file:(//(localhost)?)?/([^/,|][^,|]*)?))*[ ,|]*$')",message="proxy must list URLs, https://HOST, http://HOST or file:///DIRECTORY, separated by , or |; direct or off may follow them"
 	// +kubebuilder:validation:XValidation:rule="!self.matches('(^|://|[|, ])[^/|, ]*@')",message="proxy must not contain credentials: put them into the Secret that privateModules.secretRef names"
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=2048
@@ -653,6 +658,7 @@ type RouterServiceTemplate struct {
 	// cache.gocache.dev/, and of app.kubernetes.io/ name, instance, component and
 	// managed-by.
 	// +kubebuilder:validation:XValidation:rule="self.all(k, !k.startsWith('cache.gocache.dev/') && !(k in ['app.kubernetes.io/name', 'app.kubernetes.io/instance', 'app.kubernetes.io/component', 'app.kubernetes.io/managed-by']))",message="the prefix cache.gocache.dev/, and app.kubernetes.io/name, instance, component and managed-by, are reserved for the operator"
+	// +kubebuilder:validation:XValidation:rule="self.all(k,k.size()<=317&&self[k].size()<=63)",message="keys of up to 317 characters, values of up to 63"
 	// +kubebuilder:validation:MaxProperties=32
 	// +optional
 	Labels map[string]string `json:"labels,omitempty"`
@@ -660,6 +666,7 @@ type RouterServiceTemplate struct {
 	// provider configures load balancers. The prefix cache.gocache.dev/ is reserved
 	// for the operator.
 	// +kubebuilder:validation:XValidation:rule="self.all(k, !k.startsWith('cache.gocache.dev/'))",message="the prefix cache.gocache.dev/ is reserved for the operator"
+	// +kubebuilder:validation:XValidation:rule="self.all(k,k.size()<=317&&self[k].size()<=8192)",message="keys of up to 317 characters, values of up to 8192"
 	// +kubebuilder:validation:MaxProperties=32
 	// +optional
 	Annotations map[string]string `json:"annotations,omitempty"`
@@ -792,8 +799,9 @@ type ProxyProbes struct {
 	// +optional
 	Kinds []ProbeKind `json:"kinds,omitempty"`
 	// referenceModules are the module versions that probes Protocol, Checksum and
-	// Consistency request. None: a few small ones that the instance's store holds,
-	// never one that it would have to fetch.
+	// Consistency request. An instance fetches those that its store lacks. None: a few
+	// small ones that the store holds, so that no probe requests a module of the
+	// upstream: a client is the first to notice that it fails.
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=16
 	// +listType=atomic

@@ -14,16 +14,19 @@ type PodTemplate struct {
 	// instance, component and managed-by.
 	// +kubebuilder:validation:XValidation:rule="self.all(k, !k.startsWith('cache.gocache.dev/'))",message="the prefix cache.gocache.dev/ is reserved for the operator"
 	// +kubebuilder:validation:XValidation:rule="self.all(k, !(k in ['app.kubernetes.io/name', 'app.kubernetes.io/instance', 'app.kubernetes.io/component', 'app.kubernetes.io/managed-by']))",message="app.kubernetes.io/name, instance, component and managed-by are set by the operator"
+	// +kubebuilder:validation:XValidation:rule="self.all(k,k.size()<=317&&self[k].size()<=63)",message="keys of up to 317 characters, values of up to 63"
 	// +kubebuilder:validation:MaxProperties=32
 	// +optional
 	Labels map[string]string `json:"labels,omitempty"`
 	// annotations that are added to the pods. The prefix cache.gocache.dev/ is
 	// reserved for the operator.
 	// +kubebuilder:validation:XValidation:rule="self.all(k, !k.startsWith('cache.gocache.dev/'))",message="the prefix cache.gocache.dev/ is reserved for the operator"
+	// +kubebuilder:validation:XValidation:rule="self.all(k,k.size()<=317&&self[k].size()<=8192)",message="keys of up to 317 characters, values of up to 8192"
 	// +kubebuilder:validation:MaxProperties=32
 	// +optional
 	Annotations map[string]string `json:"annotations,omitempty"`
 	// nodeSelector of the pods, in addition to the platform's.
+	// +kubebuilder:validation:XValidation:rule="self.all(k,k.size()<=317&&self[k].size()<=63)",message="keys of up to 317 characters, values of up to 63"
 	// +kubebuilder:validation:MaxProperties=16
 	// +optional
 	NodeSelector map[string]string `json:"nodeSelector,omitempty"`
@@ -273,6 +276,7 @@ type PodAffinityTerm struct {
 // LabelSelector as in the core API, bounded.
 type LabelSelector struct {
 	// matchLabels that must all be equal.
+	// +kubebuilder:validation:XValidation:rule="self.all(k,k.size()<=317&&self[k].size()<=63)",message="keys of up to 317 characters, values of up to 63"
 	// +kubebuilder:validation:MaxProperties=16
 	// +optional
 	MatchLabels map[string]string `json:"matchLabels,omitempty"`

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -53,14 +54,56 @@ func TestFieldsExist(t *testing.T) {
 	}
 }
 
+// TestFieldsAreBounded asserts that a user who may create an object cannot make it as
+// large as the API server allows: each list, map and string of a spec is bounded.
+func TestFieldsAreBounded(t *testing.T) {
+	var unbounded func(path string, s schema)
+	unbounded = func(path string, s schema) {
+		switch {
+		case s.Type == "string" && s.MaxLength == nil && len(s.Enum) == 0 && s.Format == "":
+			t.Errorf("%s has no maxLength", path)
+		case s.Type == "array" && s.MaxItems == nil:
+			t.Errorf("%s has no maxItems", path)
+		case s.AdditionalProperties != nil && s.MaxProperties == nil:
+			t.Errorf("%s has no maxProperties", path)
+		}
+		byRule := slices.ContainsFunc(s.XValidations, func(r apiextensionsv1.ValidationRule) bool {
+			return strings.Contains(r.Rule, "k.size()<=") && strings.Contains(r.Rule, "self[k].size()<=")
+		})
+		if s.AdditionalProperties != nil && s.AdditionalProperties.Schema != nil && !byRule {
+			unbounded(path+"{}", *s.AdditionalProperties.Schema)
+		}
+		if s.Items != nil && s.Items.Schema != nil {
+			unbounded(path+"[]", *s.Items.Schema)
+		}
+		for name, field := range s.Properties {
+			unbounded(path+"."+name, field)
+		}
+	}
+	for _, crd := range crds(t) {
+		unbounded(crd.Spec.Names.Plural+".spec", crd.Spec.Versions[0].Schema.OpenAPIV3Schema.Properties["spec"])
+	}
+}
+
 // fieldsOfAPI are the paths of all fields of all kinds.
 func fieldsOfAPI(t *testing.T) map[string]bool {
+	t.Helper()
+	known := map[string]bool{}
+	for _, crd := range crds(t) {
+		walk(*crd.Spec.Versions[0].Schema.OpenAPIV3Schema, "", func(path string, _ schema, _ bool) {
+			known[strings.ReplaceAll(path, "[]", "")] = true
+		})
+	}
+	return known
+}
+
+// crds of all kinds.
+func crds(t *testing.T) (all []apiextensionsv1.CustomResourceDefinition) {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(root, "config", "crd", "bases", "*.yaml"))
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no CRDs: %v", err)
 	}
-	known := map[string]bool{}
 	for _, file := range files {
 		data, err := os.ReadFile(file)
 		if err != nil {
@@ -70,11 +113,9 @@ func fieldsOfAPI(t *testing.T) map[string]bool {
 		if err := yaml.UnmarshalStrict(data, &crd); err != nil {
 			t.Fatal(err)
 		}
-		walk(*crd.Spec.Versions[0].Schema.OpenAPIV3Schema, "", func(path string, _ schema, _ bool) {
-			known[strings.ReplaceAll(path, "[]", "")] = true
-		})
+		all = append(all, crd)
 	}
-	return known
+	return all
 }
 
 // TestYAMLParses asserts that every YAML block of every page is YAML.
