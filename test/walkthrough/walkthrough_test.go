@@ -43,8 +43,8 @@ const (
 	// host of the git server in place of git.example.com: a Service in the namespace.
 	host     = "git." + namespace + ".svc"
 	password = "correct horse"
-	// patience is how long a step may take on a busy machine.
-	patience = 20 * time.Minute
+	// timeout is how long a step may take on a busy machine.
+	timeout = 20 * time.Minute
 	// toolchain is the image of the runner: the one of the local cluster.
 	toolchain = "gocache.dev/golang:1.26.8"
 )
@@ -97,7 +97,7 @@ func TestWalkthrough(t *testing.T) {
 	}
 	pods := w.otherSystems(mono)
 	commit = w.push(mono, 4)
-	w.must(scenario.Until(w.ctx, patience, "the pushed commit", func(context.Context) (bool, string, error) {
+	w.must(scenario.Until(w.ctx, timeout, "the pushed commit", func(context.Context) (bool, string, error) {
 		out, err := w.command(commands[3]).Output()
 		now := strings.Fields(string(out))
 		return len(now) == 2 && now[0] == commit && now[1] != before[1], string(out), err
@@ -423,7 +423,7 @@ func (w *walk) start(ns, name string, made runners.Consumer, script string, vars
 // end waits for the end of a pod, which must succeed, and returns what it printed.
 func (w *walk) end(pod *corev1.Pod) string {
 	w.Helper()
-	w.must(scenario.Until(w.ctx, patience, pod.Name, func(ctx context.Context) (bool, string, error) {
+	w.must(scenario.Until(w.ctx, timeout, pod.Name, func(ctx context.Context) (bool, string, error) {
 		err := w.Client.Get(ctx, client.ObjectKeyFromObject(pod), pod)
 		state, _ := json.Marshal(pod.Status.ContainerStatuses)
 		return pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed, string(state), err
