@@ -19,9 +19,9 @@ import (
 )
 
 // TestMain is the program itself, on the objects of the tests, where a shell calls
-// this binary by the name of the program.
+// this binary by a name of the program.
 func TestMain(m *testing.M) {
-	if filepath.Base(os.Args[0]) != "kubectl-gocache" {
+	if !strings.HasSuffix(filepath.Base(os.Args[0]), "-gocache") {
 		os.Exit(m.Run())
 	}
 	a := &app{
@@ -78,7 +78,7 @@ func TestShells(t *testing.T) {
 	}
 	run := func(t *testing.T, name string, args ...string) []string {
 		t.Helper()
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 		defer cancel()
 		cmd := exec.CommandContext(ctx, name, args...)
 		home := t.TempDir()
