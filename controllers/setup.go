@@ -14,6 +14,7 @@ import (
 	"gocache.dev/operator/controllers/gocache"
 	"gocache.dev/operator/controllers/modproxy"
 	"gocache.dev/operator/controllers/populator"
+	"gocache.dev/operator/internal/domain/egress"
 	"gocache.dev/operator/internal/domain/untrusted"
 	"gocache.dev/operator/internal/kube/csisnapshot"
 	"gocache.dev/operator/internal/kube/gauges"
@@ -32,6 +33,9 @@ type Deps struct {
 	// Filter of the addresses that users choose: git servers, webhooks and
 	// external instances.
 	Filter *untrusted.Filter
+	// Proxies that this process and the Jobs of GoCaches reach git servers and the
+	// sources of modules through.
+	Proxies egress.Proxies
 	// MaxSnapshots and MaxVerifications bound how many snapshots are created,
 	// and verified, at once in the whole cluster; 0 is no bound.
 	MaxSnapshots, MaxVerifications int
@@ -49,6 +53,7 @@ func Setup(mgr ctrl.Manager, d Deps) error {
 	}
 	caches := &gocache.Reconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Indexed: true, Events: mgr.GetEventRecorder("gocache-controller"), Clock: d.Clock, Images: d.Images, Filter: d.Filter,
+		Proxies: d.Proxies,
 	}
 	if d.Pushes != nil { // an interface with a nil pointer is not nil
 		caches.Pushes = d.Pushes

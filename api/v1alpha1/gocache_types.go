@@ -469,8 +469,9 @@ type BuildEnvVar struct {
 	Value string `json:"value"`
 }
 
-// GitSource is a repository at a ref. Submodules are not followed.
+// GitSource is a repository at a ref.
 //
+// +kubebuilder:validation:XValidation:rule="!has(self.sparseCheckout) || !has(self.directories) || self.directories.all(d, self.sparseCheckout.exists(s, s == d || d.startsWith(s + '/') || s.startsWith(d + '/')))",message="each of directories must be one of sparseCheckout, or below or above one of them"
 // +kubebuilder:validation:XValidation:rule="!self.url.matches('^https?://[^/]*@') && !self.url.matches('^ssh://[^/]*:[^/]*@')",message="url must not contain credentials: use secretRef"
 // +kubebuilder:validation:XValidation:rule="!self.url.startsWith('ssh://') || has(self.secretRef)",message="an ssh url requires a secretRef with identity and known_hosts"
 // +kubebuilder:validation:XValidation:rule="!self.url.startsWith('http://') || !has(self.secretRef)",message="credentials are not sent over http: use an https or ssh url, or remove secretRef"
@@ -517,6 +518,24 @@ type GitSource struct {
 	// +listType=set
 	// +optional
 	Directories []string `json:"directories,omitempty"`
+	// sparseCheckout are the directories of a large repository that are checked out,
+	// with all below them and the files of the directories on the way there. List all
+	// that the builds need, such as directories that a go.mod replaces modules by. A
+	// server that supports partial clones sends no other files. Unset: the whole
+	// repository.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:items:MaxLength=256
+	// +kubebuilder:validation:items:Pattern=`^[A-Za-z0-9_.-][A-Za-z0-9_./@+ -]*$`
+	// +kubebuilder:validation:items:XValidation:rule="!self.split('/').exists(e, e == '.' || e == '..' || e == '')",message="a directory is relative to the top of the repository, without '.' and '..', and without a '/' at its end"
+	// +listType=set
+	// +optional
+	SparseCheckout []string `json:"sparseCheckout,omitempty"`
+	// submodules are checked out as well, at the commits that the repository names: 64
+	// at most, nested 4 deep at most. The secretRef is used for those on the host of
+	// the url alone; others are read without credentials, by https or http.
+	// +optional
+	Submodules bool `json:"submodules,omitempty"`
 }
 
 // GitWebhook accepts the push webhooks of a repository at the path that

@@ -22,6 +22,7 @@ import (
 	"gocache.dev/operator/controllers/gocache/replacement"
 	"gocache.dev/operator/controllers/gocache/snapshots"
 	"gocache.dev/operator/controllers/gocache/writer"
+	"gocache.dev/operator/internal/domain/egress"
 	"gocache.dev/operator/internal/domain/untrusted"
 	"gocache.dev/operator/internal/kube/conditions"
 	"gocache.dev/operator/internal/kube/event"
@@ -54,6 +55,9 @@ type Reconciler struct {
 	Images images.Images
 	// Filter of the addresses of git servers and webhooks.
 	Filter *untrusted.Filter
+	// Proxies that this process and the Jobs reach git servers and the sources of
+	// modules through.
+	Proxies egress.Proxies
 	// Webhooks are notified of plans that wait; nil: SetupWithManager makes a caller.
 	Webhooks writer.Notifier
 	// Refs looks up git refs; SetupWithManager makes a poller.
@@ -250,7 +254,7 @@ func (r *Reconciler) replacement() replacement.Reconciler {
 }
 
 func (r *Reconciler) writer() writer.Reconciler {
-	return writer.Reconciler{Client: r.Client, Live: r.Live, FieldOwner: fieldOwner, Images: r.Images, Webhooks: r.Webhooks}
+	return writer.Reconciler{Client: r.Client, Live: r.Live, FieldOwner: fieldOwner, Images: r.Images, Webhooks: r.Webhooks, Proxies: r.Proxies}
 }
 
 // reconcileDelete releases an object that is being deleted. What goes with it is

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -22,6 +23,7 @@ import (
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/controllers/gocache/pass"
+	"gocache.dev/operator/internal/domain/egress"
 	"gocache.dev/operator/internal/domain/gitrepo"
 	warmreport "gocache.dev/operator/internal/domain/warmup"
 	"gocache.dev/operator/internal/kube/gitrefs"
@@ -224,6 +226,74 @@ func TestGitAuthority(t *testing.T) {
 	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "")
 	if command := (*jobs)[0].Spec.Template.Spec.InitContainers[1].Command; !slices.Contains(command, "/trusted-ca/0/ca.crt") {
 		t.Errorf("the fetching container runs %q", command)
+	}
+}
+
+// TestPartsOfARepository holds that the container that fetches is given the directories of
+// a sparse checkout and whether submodules are requested, and that a change of either warms
+// again.
+func TestPartsOfARepository(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	r := w.repo("", "")
+	w.push(r, "module one\n")
+	jobs := w.jobs()
+	w.cache(fromGit(v1alpha1.GitSource{URL: r.url}))
+	w.settle()
+	w.edit(func(c *v1alpha1.GoCache) {
+		c.Spec.WarmUp.Sources[0].Git.SparseCheckout = []string{"services/billing", "libs"}
+	})
+	w.settle()
+	w.edit(func(c *v1alpha1.GoCache) { c.Spec.WarmUp.Sources[0].Git.Submodules = true })
+	w.settle()
+	w.settle()
+	if len(*jobs) != 3 {
+		t.Fatalf("%d warm-ups, want 3", len(*jobs))
+	}
+	for i, want := range []string{"", " --sparse services/billing --sparse libs", " --sparse services/billing --sparse libs --submodules"} {
+		line := strings.Join((*jobs)[i].Spec.Template.Spec.InitContainers[1].Command, " ")
+		if _, parts, _ := strings.Cut(line, "--report-in-dir"); parts != want {
+			t.Errorf("warm-up %d: %q, want %q", i+1, parts, want)
+		}
+	}
+}
+
+// TestProxiesOfJobs holds that the container that fetches and the go command of a warm-up
+// use the proxies of the manager, without their credentials, which users could read in
+// the pod, and that a ModProxy is reached directly.
+func TestProxiesOfJobs(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.reconciler.Proxies = egress.Proxies{HTTP: "http://out.example.com:3128", HTTPS: "http://ci:s3cret@out.example.com:3128", NoProxy: ".svc"}
+	r := w.repo("", "")
+	w.push(r, "module one\n")
+	jobs := w.jobs()
+	w.cache(fromGit(v1alpha1.GitSource{URL: r.url}), func(c *v1alpha1.GoCache) {
+		c.Spec.Environment.ProxyRef = &v1alpha1.LocalReference{Name: "goproxy"}
+	})
+	w.proxy("http://goproxy."+w.namespace+".svc:8080|http://goproxy."+w.namespace+".svc:8080/2", true)
+	w.settle()
+	pod := (*jobs)[0].Spec.Template.Spec
+	for name, tt := range map[string]struct {
+		env  []corev1.EnvVar
+		want map[string]string
+	}{
+		"fetch":   {pod.InitContainers[1].Env, map[string]string{"HTTPS_PROXY": "http://out.example.com:3128", "HTTP_PROXY": "http://out.example.com:3128", "NO_PROXY": ".svc"}},
+		"warm-up": {pod.Containers[0].Env, map[string]string{"HTTPS_PROXY": "http://out.example.com:3128", "NO_PROXY": ".svc,goproxy." + w.namespace + ".svc"}},
+		"install": {pod.InitContainers[0].Env, map[string]string{}},
+	} {
+		got := map[string]string{}
+		for _, e := range tt.env {
+			if strings.HasSuffix(e.Name, "_PROXY") {
+				got[e.Name] = e.Value
+			}
+		}
+		if !maps.Equal(got, tt.want) {
+			t.Errorf("%s: %v, want %v", name, got, tt.want)
+		}
+	}
+	if text, err := json.Marshal(pod); err != nil || strings.Contains(string(text), "s3cret") {
+		t.Errorf("the pod has the credentials of the proxy, or %v", err)
 	}
 }
 

@@ -39,7 +39,7 @@ type receiver interface {
 // commit, whose repositories cannot be read any more, or whose repositories
 // report a push.
 func (r *Reconciler) changedRefs() ctrlsource.Source {
-	poller := gitrefs.New(gitrefs.Options{Filter: r.Filter})
+	poller := gitrefs.New(gitrefs.Options{Filter: r.Filter, Proxies: r.Proxies})
 	r.Refs = poller
 	if r.Pushes != nil {
 		r.Pushes.OnPush(poller.Pushed)
@@ -57,7 +57,7 @@ var readAgain = fmt.Sprintf("; it is read again within %d minutes", int(gitrefs.
 // answer stays at the commit that is known, and a warm-up waits for it.
 func (r *Reconciler) observeGit(ctx context.Context, o *pass.Observed, src v1alpha1.WarmUpSource) (found pass.Source, why string, err error) {
 	cache := o.Stored
-	git := &pass.GitSource{URL: src.Git.URL, Ref: src.Git.Ref}
+	git := &pass.GitSource{URL: src.Git.URL, Ref: src.Git.Ref, Sparse: src.Git.SparseCheckout, Submodules: src.Git.Submodules}
 	known := knownRevision(cache, git)
 	git.Commit = known.Commit
 	if known.Webhook, err = r.observeWebhook(ctx, o, src.Git); err != nil {

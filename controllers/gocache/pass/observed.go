@@ -120,6 +120,10 @@ type GitSource struct {
 	URL, Ref, Commit, Secret string
 	// CA is the ConfigMap with the trusted authority; empty: none.
 	CA string
+	// Sparse are the directories that are checked out; empty: all. Submodules: those
+	// are checked out as well.
+	Sparse     []string
+	Submodules bool
 }
 
 // Replacing reports whether the volume of the cache PVC is being replaced, by

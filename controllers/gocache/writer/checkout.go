@@ -88,9 +88,9 @@ func (t *turn) checkout(git *pass.GitSource, i int, dir string) (corev1.Containe
 	files := podspec.EmptyDir(fmt.Sprintf("source-%d", i))
 	files.EmptyDir.SizeLimit = ptr.To(resource.MustParse(checkoutLimit))
 	mount := corev1.VolumeMount{Name: files.Name, MountPath: dir}
-	command := agentcommand.Fetch{URL: git.URL, Commit: git.Commit, Dir: dir, ReportInDir: true, Ref: git.Ref}
+	command := agentcommand.Fetch{URL: git.URL, Commit: git.Commit, Dir: dir, ReportInDir: true, Ref: git.Ref, Sparse: git.Sparse, Submodules: git.Submodules}
 	fetch := corev1.Container{
-		Name: files.Name, Image: t.Images.Operator,
+		Name: files.Name, Image: t.Images.Operator, Env: podspec.Env(t.Proxies.Env()),
 		VolumeMounts:             []corev1.VolumeMount{mount, {Name: "tmp", MountPath: "/tmp"}},
 		TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
 	}

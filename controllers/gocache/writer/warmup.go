@@ -6,6 +6,8 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"net/url"
 	"path"
 	"slices"
 	"strings"
@@ -168,6 +170,7 @@ func (warmUp) job(_ context.Context, t *turn, due plan.DueAction) (*batchv1.Job,
 		job.Annotations[v1alpha1.CommitsAnnotation] = built
 	}
 	t.inToolchain(&job)
+	maps.Copy(job.Env, t.modulesThrough())
 	if w := cache.Spec.WarmUp; w != nil {
 		job.Resources = w.Resources
 		if w.Deadline != nil {
@@ -198,6 +201,18 @@ func (warmUp) job(_ context.Context, t *turn, due plan.DueAction) (*batchv1.Job,
 	}
 	job.Command = agentcommand.In(toolsDir, command)
 	return job.Object(), nil
+}
+
+// modulesThrough is the proxy for https that the go command reaches the sources of
+// modules through, but for the ModProxy, which is in the cluster.
+func (t *turn) modulesThrough() map[string]string {
+	var direct []string
+	if u, err := url.Parse(t.ProxyURL); err == nil && u.Hostname() != "" {
+		direct = append(direct, u.Hostname())
+	}
+	env := t.Proxies.Env(direct...)
+	delete(env, "HTTP_PROXY") // a GOPROXY by http is one of the cluster
+	return env
 }
 
 // stopAfter lets the agent record what it has done before the pod is ended: the
@@ -304,6 +319,12 @@ func sourceData(sources []pass.Source) []any {
 	for _, s := range sources {
 		if s.Git != nil {
 			s.Data = map[string]string{"git": s.Git.URL, "commit": s.Git.Commit}
+			if len(s.Git.Sparse) > 0 { // another key only where it is set: an upgrade warms nothing again
+				s.Data["sparse"] = strings.Join(s.Git.Sparse, "\n")
+			}
+			if s.Git.Submodules {
+				s.Data["submodules"] = "true"
+			}
 		}
 		agent := agentSource(s, "")
 		agent.Name, agent.Missing = "", "" // another name builds nothing else, nor does another error

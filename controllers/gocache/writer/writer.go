@@ -12,6 +12,7 @@ import (
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/controllers/gocache/pass"
+	"gocache.dev/operator/internal/domain/egress"
 	"gocache.dev/operator/internal/kube/apply"
 	"gocache.dev/operator/internal/kube/conditions"
 	"gocache.dev/operator/internal/kube/csisnapshot"
@@ -51,6 +52,8 @@ type Reconciler struct {
 	Images images.Images
 	// Webhooks are notified of plans that wait for approval.
 	Webhooks Notifier
+	// Proxies that Jobs reach git servers and the sources of modules through.
+	Proxies egress.Proxies
 }
 
 // Result is what a pass did about the writer.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"gocache.dev/operator/internal/domain/egress"
 	"gocache.dev/operator/internal/domain/gitrepo"
 	"gocache.dev/operator/internal/domain/warmup"
 )
@@ -23,6 +24,13 @@ type Options struct {
 	// ReportInDir means that a failure is written to a file in Dir, for the warm-up
 	// that follows: it costs this repository only.
 	ReportInDir bool
+
+	// Sparse are the directories to write, with the files of those on the way there;
+	// empty: all. Submodules are written as well.
+	Sparse     []string
+	Submodules bool
+	// Proxies that the server is reached through.
+	Proxies egress.Proxies
 
 	Stdout io.Writer
 }
@@ -41,7 +49,7 @@ func Run(ctx context.Context, o Options) error {
 }
 
 func run(ctx context.Context, o Options) error {
-	remote := gitrepo.Remote{URL: o.URL, Ref: o.Ref}
+	remote := gitrepo.Remote{URL: o.URL, Ref: o.Ref, Proxies: o.Proxies, Sparse: o.Sparse, Submodules: o.Submodules}
 	if o.Secret != "" {
 		credentials, err := gitrepo.ReadCredentials(o.Secret)
 		if err != nil {

@@ -2,10 +2,12 @@ package main
 
 import (
 	"errors"
+	"os"
 
 	"github.com/spf13/cobra"
 
 	"gocache.dev/operator/internal/agent/fetch"
+	"gocache.dev/operator/internal/domain/egress"
 )
 
 func newFetch() *cobra.Command {
@@ -13,10 +15,15 @@ func newFetch() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "fetch",
 		Short: "Write the files of a git repository's newest commit to a directory",
+		Long:  "Write the files of a git repository's newest commit to a directory. HTTPS_PROXY,\nHTTP_PROXY and NO_PROXY name the proxies that the server is reached through.",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if o.URL == "" || o.Dir == "" {
 				return usage(errors.New("fetch needs --url and --dir"))
+			}
+			var err error
+			if o.Proxies, err = egress.FromEnvironment(os.Getenv); err != nil {
+				return usage(err)
 			}
 			o.Stdout = cmd.OutOrStdout()
 			return fetch.Run(cmd.Context(), o)
@@ -27,6 +34,8 @@ func newFetch() *cobra.Command {
 	f.StringVar(&o.Ref, "ref", "", "branch, tag or commit (default: the default branch)")
 	f.StringVar(&o.Commit, "commit", "", "commit that the ref is expected to name; another commit is fetched and reported")
 	f.StringVar(&o.Dir, "dir", "", "empty directory to write to")
+	f.StringArrayVar(&o.Sparse, "sparse", nil, "directory of the repository to write, with the files of those on the way there; may be repeated (default: all)")
+	f.BoolVar(&o.Submodules, "submodules", false, "write submodules as well; credentials are sent to the host of --url alone")
 	f.BoolVar(&o.ReportInDir, "report-in-dir", false, "on failure write the reason to a file in the directory, for the warm-up that follows, and succeed")
 	f.StringVar(&o.Secret, "secret", "", "directory with the files username and password, or identity and known_hosts")
 	f.StringVar(&o.CAFile, "ca-file", "", "certificates in PEM format that are trusted beside the public authorities")

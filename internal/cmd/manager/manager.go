@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"net/http"
+	"os"
 	"time"
 	_ "time/tzdata" // the image has no time zones, and schedules name them
 
@@ -18,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"gocache.dev/operator/controllers"
+	"gocache.dev/operator/internal/domain/egress"
 	"gocache.dev/operator/internal/domain/untrusted"
 	"gocache.dev/operator/internal/domain/version"
 	"gocache.dev/operator/internal/kube/read"
@@ -58,6 +60,10 @@ func run(ctx context.Context, o *options) error {
 	if err := o.images.Validate(); err != nil {
 		return err
 	}
+	proxies, err := egress.FromEnvironment(os.Getenv)
+	if err != nil {
+		return err
+	}
 	cfg, err := ctrl.GetConfig()
 	if err != nil {
 		return fmt.Errorf("find a cluster: run in one, or set --kubeconfig or KUBECONFIG: %w", err)
@@ -86,7 +92,7 @@ func run(ctx context.Context, o *options) error {
 	}
 	if err := controllers.Setup(mgr, controllers.Deps{
 		Clock: time.Now, Images: o.images, Filter: filter, ManagerNamespace: o.namespace, MaxSnapshots: o.maxSnapshots, MaxVerifications: o.maxVerifications,
-		Pushes: receiver,
+		Pushes: receiver, Proxies: proxies,
 	}); err != nil {
 		return fmt.Errorf("set up the controllers: %w", err)
 	}

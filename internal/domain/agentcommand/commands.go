@@ -133,6 +133,10 @@ type Fetch struct {
 	Secret string `flag:"secret"`
 	// CAFile has certificates in PEM format.
 	CAFile string `flag:"ca-file"`
+	// Sparse are the directories to write; none: all.
+	Sparse []string `flag:"sparse"`
+	// Submodules are written as well.
+	Submodules bool `flag:"submodules"`
 }
 
 // Args of the command.

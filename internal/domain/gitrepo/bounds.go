@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"strconv"
 	"time"
 
@@ -21,6 +22,7 @@ import (
 	"golang.org/x/net/proxy"
 	"golang.org/x/sync/semaphore"
 
+	"gocache.dev/operator/internal/domain/egress"
 	"gocache.dev/operator/internal/domain/untrusted"
 )
 
@@ -38,20 +40,32 @@ var errTooManyRefs = fmt.Errorf("the server sends more than %d MiB of refs", max
 // proxy is the one way to have the library dial with it.
 const boundedScheme = "gocache-bounded"
 
-// plain is the transport of all requests.
-var plain = http.DefaultTransport.(*http.Transport).Clone()
+// plain is the transport of requests that go to the server itself, and proxied of
+// those that go through the proxy in their context: what it connects to, users do
+// not choose.
+var plain, proxied = http.DefaultTransport.(*http.Transport).Clone(), http.DefaultTransport.(*http.Transport).Clone()
 
 func init() {
 	direct := plain.DialContext
+	plain.Proxy = nil
 	plain.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
 		if f, ok := ctx.Value(filterKey{}).(*untrusted.Filter); ok {
 			return f.Dialer(dialTimeout).DialContext(ctx, network, address)
 		}
 		return direct(ctx, network, address)
 	}
-	plain.DisableCompression = true // a bound on what is sent must be one on what is read
-	plain.MaxResponseHeaderBytes = 64 << 10
-	bounded := githttp.NewClient(&http.Client{Transport: boundedTransport{plain}})
+	proxied.Proxy = func(r *http.Request) (*url.URL, error) { return proxiesOf(r.Context()).For(r.URL) }
+	proxied.OnProxyConnectResponse = func(_ context.Context, _ *url.URL, _ *http.Request, answer *http.Response) error {
+		if answer.StatusCode != http.StatusOK {
+			return &proxyError{answer.StatusCode} // the library's would repeat the text of the proxy
+		}
+		return nil
+	}
+	for _, t := range []*http.Transport{plain, proxied} {
+		t.DisableCompression = true // a bound on what is sent must be one on what is read
+		t.MaxResponseHeaderBytes = 64 << 10
+	}
+	bounded := githttp.NewClient(&http.Client{Transport: boundedTransport{}})
 	client.InstallProtocol("http", bounded)
 	client.InstallProtocol("https", bounded)
 	proxy.RegisterDialerType(boundedScheme, newBoundedDialer)
@@ -71,7 +85,29 @@ func filtered(ctx context.Context, f *untrusted.Filter) context.Context {
 	return context.WithValue(ctx, filterKey{}, f)
 }
 
+type proxiesKey struct{}
+
+// through carries proxies to the connections over HTTP.
+func through(ctx context.Context, p egress.Proxies) context.Context {
+	return context.WithValue(ctx, proxiesKey{}, p)
+}
+
+func proxiesOf(ctx context.Context) egress.Proxies {
+	p, _ := ctx.Value(proxiesKey{}).(egress.Proxies)
+	return p
+}
+
+// proxyError is the refusal of a proxy.
+type proxyError struct{ status int }
+
+func (e *proxyError) Error() string {
+	return fmt.Sprintf("the proxy of HTTPS_PROXY answered with status %d", e.status)
+}
+
 type trustedKey struct{}
+
+// transports are a pair as plain and proxied.
+type transports struct{ direct, proxied *http.Transport }
 
 // trusting carries certificates to the connections over HTTPS. The returned
 // function closes those that are idle.
@@ -86,9 +122,14 @@ func trusting(ctx context.Context, ca []byte) (context.Context, func(), error) {
 	if !roots.AppendCertsFromPEM(ca) {
 		return nil, nil, errors.New("the trusted CA holds no certificate in PEM format")
 	}
-	t := plain.Clone()
-	t.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
-	return context.WithValue(ctx, trustedKey{}, t), t.CloseIdleConnections, nil
+	t := transports{plain.Clone(), proxied.Clone()}
+	for _, one := range []*http.Transport{t.direct, t.proxied} {
+		one.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
+	}
+	return context.WithValue(ctx, trustedKey{}, t), func() {
+		t.direct.CloseIdleConnections()
+		t.proxied.CloseIdleConnections()
+	}, nil
 }
 
 type listingKey struct{}
@@ -101,18 +142,14 @@ func listing(ctx context.Context, ref string) context.Context {
 
 // boundedTransport bounds the bodies of answers, and removes those of errors:
 // the library would keep them in its error, whatever their size.
-type boundedTransport struct{ http.RoundTripper }
+type boundedTransport struct{}
 
 // RoundTrip bounds the answer to a request for a list of refs.
 func (t boundedTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.URL.Scheme != "https" && r.Header.Get("Authorization") != "" {
 		return nil, errPlain // where a redirect leads
 	}
-	through := t.RoundTripper
-	if trusted, ok := r.Context().Value(trustedKey{}).(*http.Transport); ok {
-		through = trusted
-	}
-	resp, err := through.RoundTrip(r)
+	resp, err := t.send(r)
 	if err != nil {
 		return nil, err
 	}
@@ -128,6 +165,37 @@ func (t boundedTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 		}{newRefFilter(&boundedReader{ReadCloser: resp.Body, left: maxRefs}, ref), resp.Body}
 	}
 	return resp, nil
+}
+
+// send sends a request to its server, or to the proxy that leads there.
+func (boundedTransport) send(r *http.Request) (*http.Response, error) {
+	by, ok := r.Context().Value(trustedKey{}).(transports)
+	if !ok {
+		by = transports{plain, proxied}
+	}
+	proxy, err := proxiesOf(r.Context()).For(r.URL)
+	switch {
+	case err != nil:
+		return nil, err
+	case proxy == nil:
+		return by.direct.RoundTrip(r)
+	}
+	f, _ := r.Context().Value(filterKey{}).(*untrusted.Filter)
+	if err := f.CheckHost(r.Context(), r.URL.Hostname(), port(r.URL)); err != nil {
+		return nil, err
+	}
+	return by.proxied.RoundTrip(r)
+}
+
+// port of a URL of http or https.
+func port(u *url.URL) uint16 {
+	if n, err := strconv.ParseUint(u.Port(), 10, 16); err == nil {
+		return uint16(n)
+	}
+	if u.Scheme == "http" {
+		return 80
+	}
+	return 443
 }
 
 // boundedReader fails where too much is sent.
@@ -213,6 +281,16 @@ func (d boundedDialer) DialContext(ctx context.Context, network, address string)
 		defer cancel()
 	}
 	var conn net.Conn
+	if os.Getenv("ALL_PROXY")+os.Getenv("all_proxy") != "" {
+		host, text, err := net.SplitHostPort(address)
+		if err != nil {
+			return nil, err
+		}
+		number, _ := strconv.ParseUint(text, 10, 16) // 0 is no port that is refused
+		if err := d.filter.CheckHost(ctx, host, uint16(number)); err != nil {
+			return nil, err
+		}
+	}
 	var err error
 	if through, ok := proxy.FromEnvironmentUsing(d.filter.Dialer(dialTimeout)).(proxy.ContextDialer); ok {
 		conn, err = through.DialContext(ctx, network, address)

@@ -70,6 +70,12 @@ func cause(err error) string {
 	if e, ok := errors.AsType[*plumbing.PermanentError](err); ok {
 		return cause(e.Err)
 	}
+	if e, ok := errors.AsType[*proxyError](err); ok {
+		return e.Error()
+	}
+	if e, ok := errors.AsType[*untrusted.RefusedError](err); ok {
+		return e.Error()
+	}
 	if e, ok := errors.AsType[*githttp.Err](err); ok {
 		return fmt.Sprintf("the server answered with status %d", e.StatusCode())
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/storage/memory"
 
+	"gocache.dev/operator/internal/domain/egress"
 	"gocache.dev/operator/internal/domain/untrusted"
 )
 
@@ -28,8 +29,18 @@ type Remote struct {
 	// CA are certificates in PEM format of authorities that are trusted beside the
 	// public ones; empty: none.
 	CA []byte
-	// Filter of the addresses that may be connected to; nil refuses none.
+	// Filter of the addresses that may be connected to; nil refuses none. Of what a
+	// proxy connects to, it refuses what [untrusted.Filter.CheckHost] can decide.
 	Filter *untrusted.Filter
+	// Proxies for https and http.
+	Proxies egress.Proxies
+	// Sparse are directories, relative to the top. If there are any, a checkout has
+	// these alone, with the files of the directories on the way there, and a server
+	// that can is asked for nothing else.
+	Sparse []string
+	// Submodules are checked out as well, as far as their URLs are https, http, or ssh
+	// to the same host. Credentials are sent to the host of URL alone.
+	Submodules bool
 }
 
 const (
@@ -60,6 +71,19 @@ func (r Remote) Resolve(ctx context.Context) (string, error) {
 // Checkout writes the files of the ref's newest commit to an empty directory,
 // without the history, and returns that commit.
 func (r Remote) Checkout(ctx context.Context, dir string) (string, error) {
+	commit, err := r.checkout(ctx, &superproject{r, maxSubmodules}, dir, 0)
+	if err == nil {
+		// Last: a link of a submodule may lead into the repository around it.
+		err = removeLinksOut(dir)
+	}
+	if err != nil {
+		return "", err
+	}
+	return commit, nil
+}
+
+// checkout is Checkout of a repository, or of a submodule in it.
+func (r Remote) checkout(ctx context.Context, of *superproject, dir string, nesting int) (string, error) {
 	refs, err := r.list(ctx)
 	if err != nil {
 		return "", err
@@ -72,25 +96,45 @@ func (r Remote) Checkout(ctx context.Context, dir string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("preparing %s: %w", dir, err)
 	}
-	if err := r.fetch(ctx, repository, name, commit); err != nil {
+	written, err := r.fetchFiles(ctx, repository, name, commit)
+	if err != nil {
 		return "", err
 	}
 	tree, err := repository.Worktree()
 	if err == nil {
-		err = tree.Checkout(&git.CheckoutOptions{Hash: commit, Force: true})
+		err = tree.Checkout(&git.CheckoutOptions{Hash: written, Force: true})
+	}
+	if err == nil && r.Submodules {
+		if err := of.checkoutSubmodules(ctx, r, repository, written, dir, nesting); err != nil {
+			return "", err
+		}
 	}
 	if err == nil {
 		// A build would ask git about it, which may not be there, or not trust
 		// whose it is.
 		err = os.RemoveAll(filepath.Join(dir, git.GitDirName))
 	}
-	if err == nil {
-		err = removeLinksOut(dir)
-	}
 	if err != nil {
 		return "", fmt.Errorf("writing the files of commit %s: %w", commit, err)
 	}
 	return commit.String(), nil
+}
+
+// fetchFiles reads what of a commit is to be checked out, and returns a commit that
+// has that alone.
+func (r Remote) fetchFiles(ctx context.Context, repository *git.Repository, name plumbing.ReferenceName, commit plumbing.Hash) (plumbing.Hash, error) {
+	if len(r.Sparse) == 0 {
+		return commit, r.fetch(ctx, repository, name, commit)
+	}
+	done, err := r.fetchSparse(ctx, repository, commit)
+	if err == nil && !done {
+		err = r.fetch(ctx, repository, name, commit)
+	}
+	if err != nil {
+		return plumbing.ZeroHash, err
+	}
+	reduced, _, err := reduce(repository.Storer, commit, newCone(r.Sparse))
+	return reduced, err
 }
 
 // list reads the refs of the repository.
@@ -100,7 +144,7 @@ func (r Remote) list(ctx context.Context) ([]*plumbing.Reference, error) {
 		return nil, err
 	}
 	defer done()
-	ctx, closed, err := trusting(filtered(ctx, r.Filter), r.CA)
+	ctx, closed, err := trusting(through(filtered(ctx, r.Filter), r.Proxies), r.CA)
 	if err != nil {
 		return nil, err
 	}
@@ -189,7 +233,7 @@ func (r Remote) fetch(ctx context.Context, repository *git.Repository, name plum
 	if name == "" {
 		options.RefSpecs[0] = options.RefSpecs[0][1:] // a commit is what it is
 	}
-	ctx, closed, err := trusting(filtered(ctx, r.Filter), r.CA)
+	ctx, closed, err := trusting(through(filtered(ctx, r.Filter), r.Proxies), r.CA)
 	if err != nil {
 		return err
 	}

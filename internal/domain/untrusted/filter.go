@@ -1,6 +1,7 @@
 package untrusted
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/netip"
@@ -47,14 +48,19 @@ var (
 
 // RefusedError is the error of an address that a Filter refuses.
 type RefusedError struct {
-	// Addr that was refused, and Kind of it.
+	// Addr that was refused, or Host, and Kind of it.
 	Addr netip.Addr
+	Host string
 	Kind string
 }
 
 // Error names the address, which the user who wrote the URL can look up too.
 func (e *RefusedError) Error() string {
-	return fmt.Sprintf("the operator does not connect to %s (%s)", e.Addr, e.Kind)
+	host := e.Host
+	if host == "" {
+		host = e.Addr.String()
+	}
+	return fmt.Sprintf("the operator does not connect to %s (%s)", host, e.Kind)
 }
 
 // Dialer returns a dialer that connects only where the filter allows.
@@ -87,6 +93,42 @@ func (f *Filter) Check(to netip.AddrPort) error {
 	for _, a := range append([]netip.Addr{addr}, carried(addr)...) {
 		if kind := f.refuses(a, to.Port()); kind != "" {
 			return &RefusedError{Addr: addr, Kind: kind}
+		}
+	}
+	return nil
+}
+
+// lookupTimeout bounds the resolution of a name that is connected to elsewhere.
+const lookupTimeout = 2 * time.Second
+
+// metadataNames resolve where a cloud's own name server is asked, which is not
+// necessarily here.
+var metadataNames = []string{"metadata", "metadata.google.internal", "metadata.goog", "instance-data"}
+
+// CheckHost returns a [RefusedError] for a host that a proxy is asked to connect to, as
+// far as this can be decided here: the host is an address, the name of a metadata
+// service, or a name one of whose addresses is refused. A name that does not resolve
+// here is allowed, and the proxy may resolve any name to another address: what a proxy
+// connects to, it has to refuse itself.
+func (f *Filter) CheckHost(ctx context.Context, host string, port uint16) error {
+	if f == nil {
+		return nil
+	}
+	if addr, err := netip.ParseAddr(host); err == nil {
+		return f.Check(netip.AddrPortFrom(addr, port))
+	}
+	if slices.Contains(metadataNames, strings.ToLower(strings.TrimSuffix(host, "."))) {
+		return &RefusedError{Host: host, Kind: "cloud metadata"}
+	}
+	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
+	defer cancel()
+	addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	if err != nil {
+		return nil //nolint:nilerr // not resolvable here: see above
+	}
+	for _, addr := range addrs {
+		if err := f.Check(netip.AddrPortFrom(addr, port)); err != nil {
+			return err
 		}
 	}
 	return nil

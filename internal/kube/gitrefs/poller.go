@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
+	"gocache.dev/operator/internal/domain/egress"
 	"gocache.dev/operator/internal/domain/gitrepo"
 	"gocache.dev/operator/internal/domain/untrusted"
 )
@@ -90,6 +91,8 @@ type Options struct {
 	Resolve func(context.Context, gitrepo.Remote) (string, error)
 	// Filter of the addresses of git servers; nil refuses none.
 	Filter *untrusted.Filter
+	// Proxies that git servers are reached through.
+	Proxies egress.Proxies
 	// Go runs a look-up; nil is a goroutine. A test that runs it at once, in the
 	// same goroutine, gets the answer from the first call of Lookup.
 	Go func(lookup func())
@@ -126,7 +129,7 @@ type objectState struct {
 func New(o Options) *Poller {
 	if o.Resolve == nil {
 		o.Resolve = func(ctx context.Context, r gitrepo.Remote) (string, error) {
-			r.Filter = o.Filter
+			r.Filter, r.Proxies = o.Filter, o.Proxies
 			return r.Resolve(ctx)
 		}
 	}

@@ -1,0 +1,113 @@
+package gitrepo_test
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"io/fs"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"gocache.dev/operator/internal/domain/gitrepo"
+	"gocache.dev/operator/internal/testing/gitserver"
+)
+
+// files of a directory, by their names.
+func files(t *testing.T, dir string) []string {
+	t.Helper()
+	var names []string
+	must(t, filepath.WalkDir(dir, func(name string, e fs.DirEntry, err error) error {
+		if err == nil && !e.IsDir() {
+			name, err = filepath.Rel(dir, name)
+			names = append(names, filepath.ToSlash(name))
+		}
+		return err
+	}))
+	slices.Sort(names)
+	return names
+}
+
+// bytesOf serves a handler, and counts what it sends.
+func bytesOf(t *testing.T, h http.Handler) (url string, sent *atomic.Int64) {
+	t.Helper()
+	sent = &atomic.Int64{}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h.ServeHTTP(counter{w, sent}, r)
+	}))
+	t.Cleanup(server.Close)
+	return server.URL, sent
+}
+
+type counter struct {
+	http.ResponseWriter
+	sent *atomic.Int64
+}
+
+func (c counter) Write(p []byte) (int, error) {
+	c.sent.Add(int64(len(p)))
+	return c.ResponseWriter.Write(p)
+}
+
+// TestSparse holds that only the directories of a sparse checkout are written, and that a
+// server that can filter sends no other files, while another one sends all; over ssh as
+// well.
+func TestSparse(t *testing.T) {
+	t.Parallel()
+	r, err := gitserver.New(t.Context(), t.TempDir())
+	must(t, err)
+	random := make([]byte, 2<<20)
+	_, err = rand.Read(random)
+	must(t, err)
+	commit, err := r.Commit(t.Context(), map[string]string{
+		"go.work": "go 1.26\n", "services/Makefile": "all:\n", "services/billing/go.mod": "module b\n", "services/billing/cmd/main.go": "package main\n",
+		"services/other/go.mod": "module o\n", "libs/log/log.go": "package log\n", "libs/README": "x\n", "assets/large.bin": hex.EncodeToString(random),
+		"billing/x": "1",
+	})
+	must(t, err)
+	handler, err := r.Handler(t.Context(), "", "")
+	must(t, err)
+	url, sent := bytesOf(t, handler)
+	host, _ := newKey(t)
+	user, identity := newKey(t)
+	address := serveSSH(t, host, "git", user.PublicKey())
+	overSSH := gitrepo.Remote{URL: "ssh://" + address + r.Dir, Credentials: gitrepo.Credentials{"identity": identity, "known_hosts": gitserver.KnownHost(address, host.PublicKey(), false)}}
+	want := []string{"go.work", "libs/README", "libs/log/log.go", "services/Makefile", "services/billing/cmd/main.go", "services/billing/go.mod"}
+	for _, filters := range []string{"false", "true"} {
+		_, err := gitserver.Git(t.Context(), "--git-dir", r.Dir, "config", "uploadpack.allowFilter", filters)
+		must(t, err)
+		_, err = gitserver.Git(t.Context(), "--git-dir", r.Dir, "config", "uploadpack.allowAnySHA1InWant", filters)
+		must(t, err)
+		for name, remote := range map[string]gitrepo.Remote{
+			"main": {URL: url + "/program.git", Ref: "main"}, "a commit": {URL: url + "/program.git", Ref: commit}, "ssh": overSSH,
+		} {
+			sent.Store(0)
+			remote.Sparse = []string{"services/billing/", "libs/log"}
+			dir := filepath.Join(t.TempDir(), "here")
+			got, err := remote.Checkout(t.Context(), dir)
+			if err != nil || got != commit {
+				t.Errorf("filters %s, %s: %s, %v", filters, name, got, err)
+				continue
+			}
+			if found := files(t, dir); !slices.Equal(found, want) {
+				t.Errorf("filters %s, %s: %q", filters, name, found)
+			}
+			if text, err := os.ReadFile(filepath.Join(dir, "services/billing/go.mod")); err != nil || string(text) != "module b\n" {
+				t.Errorf("filters %s, %s: %q, %v", filters, name, text, err)
+			}
+			if n := sent.Load(); name != "ssh" && (n < 64<<10) != (filters == "true") {
+				t.Errorf("filters %s, %s: the server has sent %d bytes", filters, name, n)
+			}
+		}
+	}
+	for _, sparse := range []string{"services/none", "go.work", "../x"} {
+		_, err := gitrepo.Remote{URL: url + "/program.git", Sparse: []string{sparse}}.Checkout(t.Context(), filepath.Join(t.TempDir(), "here"))
+		if err == nil || !strings.Contains(err.Error(), "has no directory "+sparse) {
+			t.Errorf("%s: %v", sparse, err)
+		}
+	}
+}
