@@ -85,8 +85,23 @@ func some() objects {
 				},
 			},
 		}}},
-		&v1alpha1.CacheRequestList{Items: []v1alpha1.CacheRequest{{ObjectMeta: meta("q"), Spec: v1alpha1.CacheRequestSpec{Action: v1alpha1.RequestWarmUp}}}},
+		&v1alpha1.CacheRequestList{Items: []v1alpha1.CacheRequest{
+			{ObjectMeta: meta("q"), Spec: v1alpha1.CacheRequestSpec{Action: v1alpha1.RequestWarmUp}},
+			report("default", 10, 2), report("default", 20, 0), report("made up", 1, 0), report("another", 0, 5),
+		}},
 	}}
+}
+
+// report is what a consumer reports of a build.
+func report(build string, hits, misses int64) v1alpha1.CacheRequest {
+	return v1alpha1.CacheRequest{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "team", Name: fmt.Sprint("report-", build, hits)},
+		Spec: v1alpha1.CacheRequestSpec{
+			TargetRef: v1alpha1.RequestTarget{Kind: v1alpha1.GoCacheKind, Name: "ci"}, Action: v1alpha1.RequestReportBuild,
+			Build: &v1alpha1.BuildReport{Name: build, Hits: hits, Misses: misses},
+		},
+		Status: v1alpha1.CacheRequestStatus{Outcome: v1alpha1.RequestSucceeded, CompletionTime: &at},
+	}
 }
 
 func elected() <-chan struct{} {
@@ -166,6 +181,11 @@ func TestGauges(t *testing.T) {
 		`gocache_modproxy_instances_disagree_since_timestamp_seconds{name="goproxy",namespace="team"} 1.7e+09`,
 		`gocache_modproxy_checksum_database_unreachable_since_timestamp_seconds{name="goproxy",namespace="team"} 1.7e+09`,
 		`gocache_requests_unfinished{action="WarmUp",namespace="team"} 1`,
+		`gocache_cache_reported_builds{build="default",name="ci",namespace="team"} 2`,
+		`gocache_cache_reported_hits{build="default",name="ci",namespace="team"} 30`,
+		`gocache_cache_reported_misses{build="default",name="ci",namespace="team"} 2`,
+		`gocache_cache_reported_builds{build="",name="ci",namespace="team"} 2`,
+		`gocache_cache_reported_misses{build="",name="ci",namespace="team"} 5`,
 	} {
 		if !strings.Contains(got, want+"\n") {
 			t.Errorf("not exported: %s", want)

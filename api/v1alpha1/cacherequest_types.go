@@ -43,7 +43,7 @@ type CacheRequestList struct {
 // RequestAction is what a CacheRequest asks for. Who may create a request is
 // decided for each action: the admission policy gocache-requests requires the
 // verb of the action on the target.
-// +kubebuilder:validation:Enum=WarmUp;CheckIntegrity;Cleanup;ApproveCleanup;Snapshot;Rollback;ReportFailure;Failover;Failback;Reinstate
+// +kubebuilder:validation:Enum=WarmUp;CheckIntegrity;Cleanup;ApproveCleanup;Snapshot;Rollback;ReportFailure;ReportBuild;Failover;Failback;Reinstate
 type RequestAction string
 
 // The actions, each with the verb that RBAC must grant on the target.
@@ -69,6 +69,11 @@ const (
 	// PVC is checked, and rolled back only if it is corrupt. One check answers all
 	// reports that were created before it began. Verb: report-failure.
 	RequestReportFailure RequestAction = "ReportFailure"
+	// RequestReportBuild reports how much of a build came from the clone of a GoCache
+	// that it used, as build has it. The numbers are those of their reporter:
+	// they are shown and exported as metrics, and decide nothing. They count for as
+	// long as the request is kept. Verb: report-build.
+	RequestReportBuild RequestAction = "ReportBuild"
 	// RequestFailover moves all clients of a ModProxy to the instance in the
 	// argument until a Failback is requested. Verb: failover.
 	RequestFailover RequestAction = "Failover"
@@ -83,9 +88,10 @@ const (
 // CacheRequestSpec is what is requested.
 //
 // +kubebuilder:validation:XValidation:rule="self == oldSelf",message="spec is immutable: create another CacheRequest"
-// +kubebuilder:validation:XValidation:rule="self.targetRef.kind != 'GoCache' || !(self.action in ['Failover', 'Failback', 'Reinstate'])",message="action must be WarmUp, CheckIntegrity, Cleanup, ApproveCleanup, Snapshot, Rollback or ReportFailure with a targetRef of kind GoCache"
+// +kubebuilder:validation:XValidation:rule="self.targetRef.kind != 'GoCache' || !(self.action in ['Failover', 'Failback', 'Reinstate'])",message="action must be WarmUp, CheckIntegrity, Cleanup, ApproveCleanup, Snapshot, Rollback, ReportFailure or ReportBuild with a targetRef of kind GoCache"
 // +kubebuilder:validation:XValidation:rule="self.targetRef.kind != 'ModProxy' || self.action in ['CheckIntegrity', 'Snapshot', 'Failover', 'Failback', 'Reinstate']",message="action must be CheckIntegrity, Snapshot, Failover, Failback or Reinstate with a targetRef of kind ModProxy"
 // +kubebuilder:validation:XValidation:rule="!(self.action in ['ApproveCleanup', 'Failover', 'Reinstate']) || has(self.argument)",message="argument is required: the digest of the plan with ApproveCleanup, the name of the instance with Failover and Reinstate"
+// +kubebuilder:validation:XValidation:rule="(self.action == 'ReportBuild') == has(self.build)",message="build is required with ReportBuild, and must not be set with another action"
 // +kubebuilder:validation:XValidation:rule="self.action in ['ApproveCleanup', 'Failover', 'Reinstate', 'Rollback'] || !has(self.argument)",message="argument must not be set with this action"
 type CacheRequestSpec struct {
 	// targetRef names the object, in the same namespace, that the action is for.
@@ -102,6 +108,9 @@ type CacheRequestSpec struct {
 	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9][A-Za-z0-9.:_-]*$`
 	// +optional
 	Argument string `json:"argument,omitempty"`
+	// build is what ReportBuild reports.
+	// +optional
+	Build *BuildReport `json:"build,omitempty"`
 	// ttlAfterFinished is how long the request is kept after it was finished.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
@@ -109,6 +118,28 @@ type CacheRequestSpec struct {
 	// +kubebuilder:default="24h"
 	// +optional
 	TTLAfterFinished *metav1.Duration `json:"ttlAfterFinished,omitempty"`
+}
+
+// BuildReport is how much of a build came from a cache, as its reporter counted it.
+type BuildReport struct {
+	// name of the build as the warm-ups of the cache have it, such as billing/test:
+	// the name of a source in status.warmUp.sources, with that of one of its builds
+	// if it declares any. Unset: another build, or one without a name.
+	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9._-]+(/[a-z0-9-]+)?$`
+	// +kubebuilder:validation:MaxLength=96
+	// +optional
+	Name string `json:"name,omitempty"`
+	// hits are the packages that came from the cache, or the lookups that a
+	// GOCACHEPROG child has counted as hits.
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=1000000000
+	// +required
+	Hits int64 `json:"hits"`
+	// misses are the packages that were compiled, or the lookups that were misses.
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=1000000000
+	// +required
+	Misses int64 `json:"misses"`
 }
 
 // RequestTarget names the object that a request is for.

@@ -776,6 +776,13 @@ type CacheSourceStatus struct {
 	// toolchain that wrote the content.
 	// +optional
 	Toolchain *ToolchainRecord `json:"toolchain,omitempty"`
+	// builds that the warm-ups of the source make, by the names that a ReportBuild
+	// may have.
+	// +kubebuilder:validation:MaxItems=144
+	// +kubebuilder:validation:items:MaxLength=96
+	// +listType=atomic
+	// +optional
+	Builds []string `json:"builds,omitempty"`
 }
 
 // SnapshotRetryStatus is the state of snapshots that replace a lost or failed one.

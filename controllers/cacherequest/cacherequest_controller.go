@@ -21,6 +21,7 @@ import (
 	record "gocache.dev/operator/internal/kube/event"
 	"gocache.dev/operator/internal/kube/patch"
 	"gocache.dev/operator/internal/kube/read"
+	"gocache.dev/operator/internal/plan/buildreport"
 	"gocache.dev/operator/internal/plan/livecheck"
 	"gocache.dev/operator/internal/plan/request"
 )
@@ -124,6 +125,9 @@ func (r *Reconciler) target(ctx context.Context, q *v1alpha1.CacheRequest) (requ
 		return request.Target{}, err
 	}
 	answer := livecheck.Answer(q, cache.Status.Integrity, cache.Status.Storage.VolumeName)
+	if buildreport.Is(q) {
+		answer = buildreport.Answer(q, cache)
+	}
 	return request.Target{UID: string(cache.UID), Suspended: cache.Spec.Suspend, Request: cache.Status.Request, Answer: answer}, nil
 }
 

@@ -7,6 +7,8 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/testing/kstatus"
@@ -141,5 +143,34 @@ func TestWithdrawn(t *testing.T) {
 	w.reports("b", v1alpha1.ReasonRequestSucceeded, "done", kstatus.Current)
 	if w.acts["a"] != 0 {
 		t.Errorf("acted on a request that was withdrawn: %v", w.acts)
+	}
+}
+
+// TestReports asserts that reports of builds are answered at once, also while the cache
+// is suspended and works on another request, and that one with a build that the cache
+// does not make is refused with those that it makes.
+func TestReports(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	cache := w.cache()
+	w.request("a")
+	w.work()
+	w.pass()
+	cache.Spec.Suspend = true
+	w.must(server.Client.Patch(t.Context(), cache, client.RawPatch(types.MergePatchType, []byte(`{"spec":{"suspend":true}}`))))
+	report := func(build string) func(*v1alpha1.CacheRequestSpec) {
+		return func(s *v1alpha1.CacheRequestSpec) {
+			s.Action, s.Build = v1alpha1.RequestReportBuild, &v1alpha1.BuildReport{Name: build, Hits: 41, Misses: 1}
+		}
+	}
+	w.request("build", report("default"))
+	w.request("unnamed", report(""))
+	w.request("unknown", report("tset"))
+	w.pass()
+	w.reports("build", v1alpha1.ReasonRequestSucceeded, "41 of 42 from the cache", kstatus.Current)
+	w.reports("unnamed", v1alpha1.ReasonRequestSucceeded, "41 of 42 from the cache", kstatus.Current)
+	w.reports("unknown", v1alpha1.ReasonRequestRefused, "has no build tset: report one of default", kstatus.Failed)
+	if q := w.get("build"); q.Status.TargetUID != string(cache.UID) {
+		t.Errorf("the report is for the object %q, want %q", q.Status.TargetUID, cache.UID)
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/kube/gauges"
+	"gocache.dev/operator/internal/plan/buildreport"
 	"gocache.dev/operator/internal/plan/request"
 )
 
@@ -17,6 +18,20 @@ import (
 var unfinished = prometheus.NewDesc("gocache_requests_unfinished",
 	"CacheRequests that are not finished, by action.",
 	[]string{"namespace", "action"}, nil)
+
+// What consumers report of their builds. The label build has the builds of the spec
+// alone.
+var (
+	reportedBuilds = prometheus.NewDesc("gocache_cache_reported_builds",
+		"Builds with a clone of a GoCache that their consumers reported, while the reports are kept (a day by default).",
+		[]string{"namespace", "name", "build"}, nil)
+	reportedHits = prometheus.NewDesc("gocache_cache_reported_hits",
+		"Packages, or lookups, that came from the cache in the builds that consumers reported.",
+		[]string{"namespace", "name", "build"}, nil)
+	reportedMisses = prometheus.NewDesc("gocache_cache_reported_misses",
+		"Packages that were compiled, or lookups that were misses, in the builds that consumers reported.",
+		[]string{"namespace", "name", "build"}, nil)
+)
 
 var finished = prometheus.NewCounterVec(prometheus.CounterOpts{
 	Name: "gocache_requests_total", Help: "CacheRequests that were finished, by action and outcome.",
@@ -26,13 +41,13 @@ func init() {
 	metrics.Registry.MustRegister(finished)
 	gauges.Zero(finished.MetricVec, []string{
 		string(v1alpha1.RequestWarmUp), string(v1alpha1.RequestCheckIntegrity), string(v1alpha1.RequestCleanup), string(v1alpha1.RequestApproveCleanup), string(v1alpha1.RequestSnapshot),
-		string(v1alpha1.RequestRollback), string(v1alpha1.RequestReportFailure), string(v1alpha1.RequestFailover), string(v1alpha1.RequestFailback), string(v1alpha1.RequestReinstate),
+		string(v1alpha1.RequestRollback), string(v1alpha1.RequestReportFailure), string(v1alpha1.RequestReportBuild), string(v1alpha1.RequestFailover), string(v1alpha1.RequestFailback), string(v1alpha1.RequestReinstate),
 	}, []string{string(v1alpha1.RequestSucceeded), string(v1alpha1.RequestFailed), string(v1alpha1.RequestRefused)})
 }
 
 // Gauges of all CacheRequests.
 func Gauges() gauges.Part {
-	return gauges.Part{Metrics: []*prometheus.Desc{unfinished}, Collect: collect}
+	return gauges.Part{Metrics: []*prometheus.Desc{unfinished, reportedBuilds, reportedHits, reportedMisses}, Collect: collect}
 }
 
 func collect(ctx context.Context, r client.Reader, emit gauges.Emit) error {
@@ -49,6 +64,32 @@ func collect(ctx context.Context, r client.Reader, emit gauges.Emit) error {
 	}
 	for g, n := range counts {
 		emit(unfinished, float64(n), g.namespace, g.action)
+	}
+	return collectReports(ctx, r, emit, all.Items)
+}
+
+func collectReports(ctx context.Context, r client.Reader, emit gauges.Emit, all []v1alpha1.CacheRequest) error {
+	reports := map[client.ObjectKey][]v1alpha1.CacheRequest{}
+	for i := range all {
+		if q := &all[i]; buildreport.Is(q) {
+			cache := client.ObjectKey{Namespace: q.Namespace, Name: q.Spec.TargetRef.Name}
+			reports[cache] = append(reports[cache], *q)
+		}
+	}
+	if len(reports) == 0 {
+		return nil
+	}
+	var caches v1alpha1.GoCacheList
+	if err := r.List(ctx, &caches, client.UnsafeDisableDeepCopy); err != nil {
+		return fmt.Errorf("list GoCaches for the gauges of reported builds: %w", err)
+	}
+	for i := range caches.Items {
+		c := &caches.Items[i]
+		for _, t := range buildreport.Sum(reports[client.ObjectKeyFromObject(c)], c) {
+			emit(reportedBuilds, float64(t.Builds), c.Namespace, c.Name, t.Build)
+			emit(reportedHits, float64(t.Hits), c.Namespace, c.Name, t.Build)
+			emit(reportedMisses, float64(t.Misses), c.Namespace, c.Name, t.Build)
+		}
 	}
 	return nil
 }

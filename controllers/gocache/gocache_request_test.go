@@ -35,6 +35,29 @@ func TestRequestWarmUp(t *testing.T) {
 	}
 }
 
+// TestReportOfABuild holds that a report of a build is answered while the cache works on
+// another request, and that the cache never takes it up.
+func TestReportOfABuild(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.cache()
+	w.settle()
+	report := &v1alpha1.CacheRequest{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "a-report"}, Spec: v1alpha1.CacheRequestSpec{
+		TargetRef: v1alpha1.RequestTarget{Kind: v1alpha1.GoCacheKind, Name: "ci"}, Action: v1alpha1.RequestReportBuild,
+		Build: &v1alpha1.BuildReport{Hits: 9, Misses: 1},
+	}}
+	w.must(server.Client.Create(t.Context(), report))
+	w.must(w.pass()) // before the controller of CacheRequests has seen it
+	if got := w.get().Status.Request; got != nil {
+		t.Errorf("the cache has taken up the report: %+v", got)
+	}
+	w.ending = nil
+	w.request("warm-up", v1alpha1.RequestWarmUp)
+	w.settle()
+	w.answered("warm-up", v1alpha1.RequestAccepted, "")
+	w.answered("a-report", v1alpha1.RequestSucceeded, "9 of 10 from the cache")
+}
+
 // TestRequestSnapshot holds that a snapshot is made once per request, also
 // without a policy.
 func TestRequestSnapshot(t *testing.T) {

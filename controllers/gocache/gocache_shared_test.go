@@ -1,6 +1,7 @@
 package gocache
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -104,7 +105,7 @@ func TestSharedCache(t *testing.T) {
 	w.must(w.pass())
 	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "CacheSnapshot "+o.ns+"/go-1, which is Intact and was created at 2026-11-28T12:00:00Z")
 	w.condition(v1alpha1.StalledCondition, "", "", "")
-	if s := w.get().Status.Source; s.Snapshot != "go-1" || s.Verdict != v1alpha1.VerdictIntact || s.Digest != "sha256:go-1" || !s.CreationTime.Time.Equal(created) || s.ProvenModules != 8 || s.Toolchain.Version != "go1.26.8" {
+	if s := w.get().Status.Source; s.Snapshot != "go-1" || s.Verdict != v1alpha1.VerdictIntact || s.Digest != "sha256:go-1" || !s.CreationTime.Time.Equal(created) || s.ProvenModules != 8 || s.Toolchain.Version != "go1.26.8" || !slices.Equal(s.Builds, []string{"default"}) {
 		t.Errorf("the status shows %+v", s)
 	}
 	env := get[corev1.ConfigMap](w, "ci-env").Data

@@ -143,7 +143,7 @@ func (r *Reconciler) observeSources(ctx context.Context, o *pass.Observed) error
 	if o.Stored.Spec.WarmUp == nil {
 		return nil
 	}
-	labels := pass.SourceLabels(o.Stored.Spec.WarmUp.Sources)
+	labels := naming.SourceLabels(o.Stored.Spec.WarmUp.Sources)
 	var missing string
 	readable := 0
 	for i, src := range o.Stored.Spec.WarmUp.Sources {

@@ -8,6 +8,7 @@ import (
 	"gocache.dev/operator/controllers/gocache/pass"
 	"gocache.dev/operator/controllers/gocache/writer"
 	"gocache.dev/operator/internal/kube/requests"
+	"gocache.dev/operator/internal/plan/buildreport"
 	"gocache.dev/operator/internal/plan/livecheck"
 	"gocache.dev/operator/internal/plan/request"
 )
@@ -61,7 +62,8 @@ func verbOf(req request.Request) verb {
 // and the last answer are given here: that it is refused, or waited too long.
 func (r *Reconciler) takeRequest(ctx context.Context, p *progress) error {
 	queue := requests.Queue{Client: r.Client, Live: r.Live, Kind: known(), Target: p.cache, Answered: func(q *v1alpha1.CacheRequest) bool {
-		return livecheck.Answer(q, p.cache.Status.Integrity, p.cache.Status.Storage.VolumeName) != nil
+		// Reports of builds are answered by the spec alone, and wait for nothing.
+		return buildreport.Is(q) || livecheck.Answer(q, p.cache.Status.Integrity, p.cache.Status.Storage.VolumeName) != nil
 	}}
 	next, err := queue.Take(ctx, p.cache.Status.Request, p.Now, func(req request.Request) string {
 		if s := p.cache.Spec.Source; s != nil {

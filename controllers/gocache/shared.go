@@ -20,6 +20,7 @@ import (
 	"gocache.dev/operator/internal/kube/read"
 	"gocache.dev/operator/internal/kube/sharing"
 	"gocache.dev/operator/internal/kube/volume"
+	"gocache.dev/operator/internal/plan/buildreport"
 	plan "gocache.dev/operator/internal/plan/sharing"
 	"gocache.dev/operator/internal/plan/snapshot"
 )
@@ -73,7 +74,7 @@ func (r *Reconciler) observeOffer(ctx context.Context, p *progress) error {
 	if source == nil {
 		return nil
 	}
-	offer := &v1alpha1.CacheSourceStatus{Namespace: source.Namespace, Name: source.Name}
+	offer := &v1alpha1.CacheSourceStatus{Namespace: source.Namespace, Name: source.Name, Builds: buildreport.Names(source)}
 	p.cache.Status.Source = offer
 	name := source.Status.LatestVerifiedSnapshot
 	c, err := read.Object[v1alpha1.CacheSnapshot](ctx, r.Live, source.Namespace, name)

@@ -138,6 +138,11 @@ func world() []client.Object {
 		}
 		return r
 	}
+	report := func(name string, age time.Duration, hits, misses int64) *v1alpha1.CacheRequest {
+		r := request(name, age, v1alpha1.RequestTarget{Kind: "GoCache", Name: "ci"}, v1alpha1.RequestReportBuild, "", v1alpha1.RequestSucceeded, "")
+		r.Spec.Build = &v1alpha1.BuildReport{Name: "default", Hits: hits, Misses: misses}
+		return r
+	}
 	ci, goproxy := v1alpha1.RequestTarget{Kind: "GoCache", Name: "ci"}, v1alpha1.RequestTarget{Kind: "ModProxy", Name: "goproxy"}
 	return []client.Object{
 		cache, proxy, volume, intact,
@@ -151,6 +156,7 @@ func world() []client.Object {
 		claim("other", "GoCache", "another", "", corev1.ClaimPending),
 		request("ci-warm-up-a", time.Minute, ci, v1alpha1.RequestWarmUp, "", v1alpha1.RequestAccepted, ""),
 		request("ci-verify-b", 2*time.Hour, ci, v1alpha1.RequestCheckIntegrity, "", v1alpha1.RequestSucceeded, "Intact"),
+		report("ci-report-build-d", 3*time.Hour, 200, 13), report("ci-report-build-e", 20*time.Minute, 213, 0),
 		request("goproxy-failover-c", time.Hour, goproxy, v1alpha1.RequestFailover, "green", v1alpha1.RequestRefused, "instance green is not healthy"),
 	}
 }
@@ -313,9 +319,11 @@ func TestRequests(t *testing.T) {
 		"cleanup ci":              {TargetRef: v1alpha1.RequestTarget{Kind: "GoCache", Name: "ci"}, Action: v1alpha1.RequestCleanup},
 		"approve ci sha256:1":     {TargetRef: v1alpha1.RequestTarget{Kind: "GoCache", Name: "ci"}, Action: v1alpha1.RequestApproveCleanup, Argument: "sha256:1"},
 		"report-failure ci":       {TargetRef: v1alpha1.RequestTarget{Kind: "GoCache", Name: "ci"}, Action: v1alpha1.RequestReportFailure},
-		"failover goproxy green":  {TargetRef: v1alpha1.RequestTarget{Kind: "ModProxy", Name: "goproxy"}, Action: v1alpha1.RequestFailover, Argument: "green"},
-		"failback mproxy/goproxy": {TargetRef: v1alpha1.RequestTarget{Kind: "ModProxy", Name: "goproxy"}, Action: v1alpha1.RequestFailback},
-		"reinstate goproxy blue":  {TargetRef: v1alpha1.RequestTarget{Kind: "ModProxy", Name: "goproxy"}, Action: v1alpha1.RequestReinstate, Argument: "blue"},
+		"report-build ci --build billing/test --hits 213 --misses 4": {TargetRef: v1alpha1.RequestTarget{Kind: "GoCache", Name: "ci"}, Action: v1alpha1.RequestReportBuild, Build: &v1alpha1.BuildReport{Name: "billing/test", Hits: 213, Misses: 4}},
+		"report-build ci --hits 0 --misses 0":                        {TargetRef: v1alpha1.RequestTarget{Kind: "GoCache", Name: "ci"}, Action: v1alpha1.RequestReportBuild, Build: &v1alpha1.BuildReport{}},
+		"failover goproxy green":                                     {TargetRef: v1alpha1.RequestTarget{Kind: "ModProxy", Name: "goproxy"}, Action: v1alpha1.RequestFailover, Argument: "green"},
+		"failback mproxy/goproxy":                                    {TargetRef: v1alpha1.RequestTarget{Kind: "ModProxy", Name: "goproxy"}, Action: v1alpha1.RequestFailback},
+		"reinstate goproxy blue":                                     {TargetRef: v1alpha1.RequestTarget{Kind: "ModProxy", Name: "goproxy"}, Action: v1alpha1.RequestReinstate, Argument: "blue"},
 	} {
 		c := clientOf()
 		a, out, _ := fakeApp(t, c, nil)
@@ -346,7 +354,7 @@ func TestEveryActionHasACommand(t *testing.T) {
 	}
 	for _, action := range []v1alpha1.RequestAction{
 		v1alpha1.RequestWarmUp, v1alpha1.RequestCheckIntegrity, v1alpha1.RequestCleanup, v1alpha1.RequestApproveCleanup, v1alpha1.RequestSnapshot,
-		v1alpha1.RequestRollback, v1alpha1.RequestReportFailure, v1alpha1.RequestFailover, v1alpha1.RequestFailback, v1alpha1.RequestReinstate,
+		v1alpha1.RequestRollback, v1alpha1.RequestReportFailure, v1alpha1.RequestReportBuild, v1alpha1.RequestFailover, v1alpha1.RequestFailback, v1alpha1.RequestReinstate,
 	} {
 		if !commands[action] {
 			t.Errorf("no command requests %s", action)

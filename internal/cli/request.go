@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -28,6 +29,9 @@ type verb struct {
 	argument presence
 	// second proposes the argument.
 	second following
+	// flags of its own that fill the spec, and those of them that are required.
+	flags    func(*pflag.FlagSet, *v1alpha1.CacheRequestSpec)
+	required []string
 }
 
 type presence int
@@ -65,9 +69,23 @@ var requestCommands = []verb{
 		long:   "Report that a build failed which used a cache: the cache is checked, and rolled back only if it is corrupt.",
 		action: v1alpha1.RequestReportFailure, kinds: caches,
 	},
+	{
+		use: "report-build CACHE", short: "Report how much of a build came from a cache",
+		long: `Report how much of a build came from the clone of a cache that it used. The numbers are
+yours: they are shown by kubectl gocache status, exported as metrics, and decide nothing.`,
+		action: v1alpha1.RequestReportBuild, kinds: caches, flags: buildFlags, required: []string{"hits", "misses"},
+	},
 	{use: "failover PROXY INSTANCE", short: "Move all clients of a proxy to one instance, until a failback", action: v1alpha1.RequestFailover, kinds: proxies, argument: required, second: instancesOf},
 	{use: "failback PROXY", short: "End a failover, and skip the hold-down of recovered instances", action: v1alpha1.RequestFailback, kinds: proxies},
 	{use: "reinstate PROXY INSTANCE", short: "Let a quarantined instance serve again, once it is proven intact", action: v1alpha1.RequestReinstate, kinds: proxies, argument: required, second: instancesOf},
+}
+
+// buildFlags fill the report of a build.
+func buildFlags(f *pflag.FlagSet, spec *v1alpha1.CacheRequestSpec) {
+	spec.Build = &v1alpha1.BuildReport{}
+	f.StringVar(&spec.Build.Name, "build", "", "build of the warm-ups that it corresponds to, as why-cold names them, such as billing/test")
+	f.Int64Var(&spec.Build.Hits, "hits", 0, "packages that came from the cache, or lookups that were hits")
+	f.Int64Var(&spec.Build.Misses, "misses", 0, "packages that were compiled, or lookups that were misses")
 }
 
 // options of one request.
@@ -85,6 +103,7 @@ func (a *app) requestCommand(v verb) *cobra.Command {
 	if v.argument != absent {
 		most = 2
 	}
+	spec := v1alpha1.CacheRequestSpec{Action: v.action}
 	cmd := &cobra.Command{
 		Use: v.use, Short: v.short, Args: cobra.RangeArgs(1, most),
 		Long:              strings.TrimSpace(v.long + "\n\nCreates a CacheRequest with action " + string(v.action) + "."),
@@ -94,11 +113,11 @@ func (a *app) requestCommand(v verb) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			argument := ""
+			spec.TargetRef = target
 			if len(args) > 1 {
-				argument = args[1]
+				spec.Argument = args[1]
 			}
-			return a.request(cmd.Context(), name, v, target, argument, o)
+			return a.request(cmd.Context(), name, v, spec, o)
 		},
 	}
 	f := cmd.Flags()
@@ -106,21 +125,28 @@ func (a *app) requestCommand(v verb) *cobra.Command {
 	f.DurationVar(&o.timeout, "timeout", time.Hour, "how long to wait")
 	f.StringVar(&o.dryRun, "dry-run", "none", `"none", "client" to print the object only, or "server" to have it validated`)
 	o.print.AddFlags(cmd)
+	if v.flags != nil {
+		v.flags(f, &spec)
+	}
+	for _, flag := range v.required {
+		_ = cmd.MarkFlagRequired(flag)
+	}
 	return cmd
 }
 
-func (a *app) request(ctx context.Context, name string, v verb, target v1alpha1.RequestTarget, argument string, o requestOptions) error {
+func (a *app) request(ctx context.Context, name string, v verb, spec v1alpha1.CacheRequestSpec, o requestOptions) error {
 	c, namespace, err := a.connect()
 	if err != nil {
 		return err
 	}
-	if argument == "" && v.argument == required {
+	target := spec.TargetRef
+	if spec.Argument == "" && v.argument == required {
 		return missing(ctx, c, namespace, v, target)
 	}
 	r := &v1alpha1.CacheRequest{
 		// The API server shortens a prefix that is too long.
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, GenerateName: target.Name + "-" + name + "-"},
-		Spec:       v1alpha1.CacheRequestSpec{TargetRef: target, Action: v.action, Argument: argument},
+		Spec:       spec,
 	}
 	switch o.dryRun {
 	case "none":

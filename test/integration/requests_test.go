@@ -25,6 +25,7 @@ var actions = []v1alpha1.CacheRequestSpec{
 	{TargetRef: v1alpha1.RequestTarget{Kind: v1alpha1.GoCacheKind, Name: "ci"}, Action: v1alpha1.RequestSnapshot},
 	{TargetRef: v1alpha1.RequestTarget{Kind: v1alpha1.GoCacheKind, Name: "ci"}, Action: v1alpha1.RequestRollback},
 	{TargetRef: v1alpha1.RequestTarget{Kind: v1alpha1.GoCacheKind, Name: "ci"}, Action: v1alpha1.RequestReportFailure},
+	{TargetRef: v1alpha1.RequestTarget{Kind: v1alpha1.GoCacheKind, Name: "ci"}, Action: v1alpha1.RequestReportBuild, Build: &v1alpha1.BuildReport{Hits: 1}},
 	{TargetRef: v1alpha1.RequestTarget{Kind: v1alpha1.ModProxyKind, Name: "p"}, Action: v1alpha1.RequestCheckIntegrity},
 	{TargetRef: v1alpha1.RequestTarget{Kind: v1alpha1.ModProxyKind, Name: "p"}, Action: v1alpha1.RequestSnapshot},
 	{TargetRef: v1alpha1.RequestTarget{Kind: v1alpha1.ModProxyKind, Name: "p"}, Action: v1alpha1.RequestFailover, Argument: "blue"},
@@ -42,10 +43,10 @@ func TestRequestsNeedTheirVerb(t *testing.T) {
 	installPolicies(t)
 	ns := server.Namespace(t)
 	roles := map[string][]string{ // and what they may request
-		"gocache-ci-reporter": {"ReportFailure GoCache"},
+		"gocache-ci-reporter": {"ReportFailure GoCache", "ReportBuild GoCache"},
 		"gocache-approver":    {"ApproveCleanup GoCache", "Reinstate ModProxy"},
 		"gocache-operate": {
-			"WarmUp GoCache", "CheckIntegrity GoCache", "Cleanup GoCache", "Snapshot GoCache", "Rollback GoCache", "ReportFailure GoCache",
+			"WarmUp GoCache", "CheckIntegrity GoCache", "Cleanup GoCache", "Snapshot GoCache", "Rollback GoCache", "ReportFailure GoCache", "ReportBuild GoCache",
 			"CheckIntegrity ModProxy", "Snapshot ModProxy", "Failover ModProxy", "Failback ModProxy",
 		},
 		"gocache-edit": nil, // it may not create any

@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/plan/buildreport"
 	"gocache.dev/operator/internal/plan/request"
 	"gocache.dev/operator/internal/plan/snapshot"
 )
@@ -60,8 +61,25 @@ func (all *objects) cache(c *v1alpha1.GoCache) Node {
 			n.Children = append(n.Children, consumer(claim))
 		}
 	}
+	n.Children = append(n.Children, all.reportedFor(c)...)
 	n.Children = append(n.Children, all.requestsFor(c.Namespace, v1alpha1.GoCacheKind, c.Name)...)
 	return n
+}
+
+// reportedFor is what consumers have reported of their builds, as far as the reports
+// are kept.
+func (all *objects) reportedFor(c *v1alpha1.GoCache) []Node {
+	var nodes []Node
+	for _, t := range buildreport.Sum(all.requests, c) {
+		n := Node{Kind: "Build", Name: t.Build, State: "Reported", Level: LevelOK, Since: since(t.Time)}
+		if n.Name == "" {
+			n.Name = "unnamed"
+		}
+		n.Message = fmt.Sprintf("consumers report %d%% from the cache in %d builds, %d of %d in the last one",
+			buildreport.Percent(t.Hits, t.Misses), t.Builds, t.Last.Hits, t.Last.Hits+t.Last.Misses)
+		nodes = append(nodes, n)
+	}
+	return nodes
 }
 
 // sourceOf is the GoCache of another namespace that a GoCache is shared from.
@@ -262,6 +280,9 @@ func (all *objects) requestsFor(namespace, kind, name string) []Node {
 	for _, r := range all.requests {
 		if r.Namespace != namespace || r.Spec.TargetRef.Kind != kind || r.Spec.TargetRef.Name != name {
 			continue
+		}
+		if buildreport.Is(&r) && r.Status.Outcome == v1alpha1.RequestSucceeded {
+			continue // shown by its build
 		}
 		if request.Finished(&r) {
 			finished = append(finished, r)

@@ -12,6 +12,7 @@ import (
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/kube/bounded"
 	"gocache.dev/operator/internal/kube/read"
+	"gocache.dev/operator/internal/plan/buildreport"
 	"gocache.dev/operator/internal/plan/request"
 )
 
@@ -100,11 +101,12 @@ func without(all []*v1alpha1.CacheRequest, one *v1alpha1.CacheRequest) []*v1alph
 	return rest
 }
 
-// ByRequest maps a CacheRequest to the object of a kind that it is for.
+// ByRequest maps a CacheRequest to the object of a kind that it is for. A report of a
+// build needs no pass of that object: consumers decide how many there are.
 func ByRequest(kind string) func(context.Context, client.Object) []reconcile.Request {
 	return func(_ context.Context, o client.Object) []reconcile.Request {
 		r, ok := o.(*v1alpha1.CacheRequest)
-		if !ok || r.Spec.TargetRef.Kind != kind {
+		if !ok || r.Spec.TargetRef.Kind != kind || buildreport.Is(r) {
 			return nil
 		}
 		return []reconcile.Request{{NamespacedName: client.ObjectKey{Namespace: r.Namespace, Name: r.Spec.TargetRef.Name}}}

@@ -194,6 +194,12 @@ func TestByRequest(t *testing.T) {
 	if got := requests.ByRequest("ModProxy")(t.Context(), requested("a", 1)); len(got) != 0 {
 		t.Errorf("of another kind: %v", got)
 	}
+	report := requested("a", 1, func(r *v1alpha1.CacheRequest) {
+		r.Spec.Action, r.Spec.Build = v1alpha1.RequestReportBuild, &v1alpha1.BuildReport{Hits: 1}
+	})
+	if got := of(t.Context(), report); len(got) != 0 {
+		t.Errorf("a report of a build: %v", got)
+	}
 	if got := of(t.Context(), &corev1.Pod{}); len(got) != 0 {
 		t.Errorf("of something else: %v", got)
 	}

@@ -1,4 +1,5 @@
-// Package naming derives the names of children from their parent's.
+// Package naming derives the names of children from their parent's, and those of the
+// sources of a warm-up.
 package naming
 
 import (

@@ -1,4 +1,4 @@
-package pass
+package naming
 
 import (
 	"fmt"
@@ -7,9 +7,6 @@ import (
 
 	"gocache.dev/operator/api/v1alpha1"
 )
-
-// maxLabel is the longest name of a source.
-const maxLabel = 63
 
 // SourceLabels are the names of sources in the status, in their order: those of
 // the spec, else those of what they are read from, with a number where two

@@ -1,4 +1,4 @@
-package pass
+package naming_test
 
 import (
 	"slices"
@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/plan/naming"
 )
 
 // TestSourceLabels holds that each source has a name of its own that a person
@@ -20,7 +21,7 @@ func TestSourceLabels(t *testing.T) {
 	named := config("m")
 	named.Name = "app"
 	long := strings.Repeat("a", 100)
-	got := SourceLabels([]v1alpha1.WarmUpSource{
+	got := naming.SourceLabels([]v1alpha1.WarmUpSource{
 		config("ci-modules"), git("https://git.example.com/group/app.git"), git("ssh://git@git.example.com/app/"), named, config("ci-modules"), config(long), config(long),
 		git("https://git.example.com/%20"), {},
 	})
