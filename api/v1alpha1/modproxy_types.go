@@ -952,6 +952,29 @@ const (
 	StoreReport StoreCorruptPolicy = "Report"
 )
 
+// MovedVersion is a version whose tag was moved.
+type MovedVersion struct {
+	// module that the tag is of.
+	// +kubebuilder:validation:MaxLength=512
+	// +required
+	Module string `json:"module"`
+	// version that the tag names.
+	// +kubebuilder:validation:MaxLength=128
+	// +required
+	Version string `json:"version"`
+	// storedCommit is what is served: it was seen first.
+	// +kubebuilder:validation:MaxLength=64
+	// +required
+	StoredCommit string `json:"storedCommit"`
+	// movedCommit is the commit that the tag named when it was last compared.
+	// +kubebuilder:validation:MaxLength=64
+	// +required
+	MovedCommit string `json:"movedCommit"`
+	// time when it was noticed.
+	// +required
+	Time metav1.Time `json:"time"`
+}
+
 // ModProxyStatus is the observed state of a ModProxy.
 type ModProxyStatus struct {
 	// observedGeneration is the generation of the spec that this status is about.
@@ -1020,6 +1043,14 @@ type ModProxyStatus struct {
 	// +listMapKey=version
 	// +optional
 	AgreedReferenceModules []ReferenceModule `json:"agreedReferenceModules,omitempty"`
+	// movedVersions are versions of private modules whose tag was moved to another
+	// commit after an instance had stored them: the newest last, 16 at most. The
+	// instances serve what was stored. It shows only what was noticed while clients
+	// asked for versions of the module.
+	// +kubebuilder:validation:MaxItems=16
+	// +listType=atomic
+	// +optional
+	MovedVersions []MovedVersion `json:"movedVersions,omitempty"`
 	// weightsPendingSince is since when a replica of the router does not follow the
 	// desired weights; unset while all of them do.
 	// +optional

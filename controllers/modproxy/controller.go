@@ -141,6 +141,7 @@ func (r *Reconciler) reconcileParts(ctx context.Context, p *progress) error {
 	}
 	recordConsistency(p.proxy, p.Observed)
 	recordDatabase(p.proxy, p.Observed)
+	recordMoved(p.proxy, p.Observed)
 	var errs []error
 	for _, part := range []struct {
 		turn func(context.Context, *progress) error

@@ -23,6 +23,7 @@ func changes(before, after *v1alpha1.ModProxy) []event.Event {
 	was, is := before.Status, after.Status
 	events = append(events, certificateEvents(was.Conditions, is.Conditions)...)
 	events = append(events, consistencyEvents(was.Conditions, is.Conditions)...)
+	events = append(events, movedEvents(was.MovedVersions, is.MovedVersions)...)
 	events = append(events, databaseEvents(was.Conditions, is.Conditions)...)
 	events = append(events, weightEvents(was.LastWeightChange, is.LastWeightChange)...)
 	return append(events, event.Stalled(was.Conditions, is.Conditions)...)

@@ -1,6 +1,7 @@
 package modproxy
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -10,6 +11,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/domain/probe"
 )
 
 // TestStoreCannotFollow holds that storage that the PVC cannot get is
@@ -43,6 +45,48 @@ func TestStoreCannotFollow(t *testing.T) {
 			w.settle()
 			w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonServing, "blue,green serves")
 		})
+	}
+}
+
+// TestMovedVersion holds that a tag that was moved is an event and stays in the status with
+// both commits, once for all instances and restarts of them, and again when it is moved
+// again; that it takes no instance out; and that only the newest are kept.
+func TestMovedVersion(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.serving()
+	w.tick(3)
+	w.recorded()
+	a, b, c := strings.Repeat("a", 40), strings.Repeat("b", 40), strings.Repeat("c", 40)
+	moved := func(version, to string) []probe.MovedVersion {
+		return []probe.MovedVersion{{Module: "corp.test/m", Version: version, Stored: a, Moved: to}}
+	}
+	w.blue.moved = moved("v1.0.0", b)
+	w.tick(3)
+	want := "Warning VersionMoved Version v1.0.0 of corp.test/m was moved to commit " + b + "; commit " + a + ", which was seen first, is served"
+	if events := w.recorded(); strings.Count(events, want) != 1 {
+		t.Errorf("the events are %s", events)
+	}
+	if got := w.get().Status.MovedVersions; len(got) != 1 || got[0].StoredCommit != a || got[0].MovedCommit != b || got[0].Time.IsZero() {
+		t.Errorf("the status has %+v", got)
+	}
+	w.green.moved, w.blue.moved = moved("v1.0.0", b), nil // restarted
+	w.tick(3)
+	if events := w.recorded(); strings.Contains(events, "VersionMoved") {
+		t.Errorf("the same again: %s", events)
+	}
+	w.green.moved = moved("v1.0.0", c)
+	w.tick(3)
+	if events := w.recorded(); strings.Count(events, "was moved to commit "+c) != 1 || len(w.get().Status.MovedVersions) != 1 {
+		t.Errorf("moved again: %s", events)
+	}
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonServing, "blue,green serves")
+	for i := range 17 {
+		w.green.moved = moved(fmt.Sprintf("v1.1.%d", i), b)
+		w.tick(2)
+	}
+	if got := w.get().Status.MovedVersions; len(got) != 16 || got[15].Version != "v1.1.16" {
+		t.Errorf("%d versions are kept: %+v", len(got), got)
 	}
 }
 

@@ -60,6 +60,8 @@ type instance struct {
 	down, unready, wrong bool
 	// full: its store has no room.
 	full bool
+	// moved are the versions that it has found moved.
+	moved []probe.MovedVersion
 	// broken: it answers 500 to every module.
 	broken bool
 	// noDatabase: the checksum database is not reached through it; ownWay: it
@@ -286,7 +288,10 @@ func (i *instance) serve(w http.ResponseWriter, req *http.Request) {
 		answer([]byte("ok"))
 	case path == "/metrics":
 		answer([]byte("# TYPE gocache_proxy_checksum_database gauge\ngocache_proxy_checksum_database{name=\"db.test\"} 1\n" +
-			fmt.Sprintf("# TYPE gocache_proxy_store_full gauge\ngocache_proxy_store_full %d\n", map[bool]int{true: 1}[i.full])))
+			fmt.Sprintf("# TYPE gocache_proxy_store_full gauge\ngocache_proxy_store_full %d\n", map[bool]int{true: 1}[i.full]) +
+			fmt.Sprintf("# TYPE gocache_proxy_moved_versions gauge\ngocache_proxy_moved_versions %d\n", len(i.moved))))
+	case path == "/moved":
+		_ = json.NewEncoder(w).Encode(i.moved)
 	case path == "/sumdb/db.test/supported" && !i.ownWay:
 	case path == "/sumdb/db.test/latest" && i.noDatabase:
 		i.databaseAsked++

@@ -75,6 +75,8 @@ type Observation struct {
 	DiskUsedPercent *int32
 	// Full fails while the instance's store has no room for what it fetches.
 	Full failover.Streak
+	// Moved are the versions that the instance has found moved to another commit.
+	Moved []probe.MovedVersion
 	// Store is the last report of the agent beside the store; nil: none yet.
 	Store *StoreReport
 	// Served are the checksums of the reference modules that the instance served
@@ -354,6 +356,9 @@ func (p *Prober) record(i *instanceState, report *StoreReport, a answers) (chang
 		i.observed.Store = report
 	}
 	i.observed.Served = a.served
+	if a.moved != nil && !slices.Equal(a.moved, i.observed.Moved) { // no answer takes nothing back
+		i.observed.Moved, changed = a.moved, true
+	}
 	was := i.observed.Full
 	i.observed.Full = was.Add(outcome(a.full.Outcome), untrusted.Bound(a.full.Message), p.clock())
 	changed = changed || matters(was, i.observed.Full, i.target.Thresholds)
@@ -390,6 +395,8 @@ type answers struct {
 	// diskUsed is as in Observation.
 	diskUsed *int32
 	full     probe.Result
+	// moved are the versions that it has found moved; nil: none, or no answer.
+	moved []probe.MovedVersion
 }
 
 // probe makes the probes of all kinds, each within the timeout. One that panics has
@@ -427,6 +434,8 @@ func (t Target) probe(ctx context.Context, via connection, references []probe.Re
 		if defect := t.read(ctx, via, "full store", func(ctx context.Context) { a.full = to.StoreFull(ctx) }); defect != nil {
 			a.full = probe.Result{Outcome: probe.Unknown, Message: defect.Error()}
 		}
+		// An error is that of the probe above, or of the next round.
+		_ = t.read(ctx, via, "moved versions", func(ctx context.Context) { a.moved, _ = to.Moved(ctx) })
 	}
 	return a
 }

@@ -31,12 +31,13 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { plain(w, http.StatusOK, "ok") })
 	mux.HandleFunc("/readyz", s.readyz)
 	mux.Handle("/metrics", s.metrics.handler())
+	mux.HandleFunc(probe.MovedPath, s.moved.serveMoved)
 	modules := s.limited(http.HandlerFunc(s.modules))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// The deadline of this connection's previous answer may have passed.
 		_ = http.NewResponseController(w).SetWriteDeadline(time.Time{})
 		switch r.URL.Path {
-		case "/healthz", "/readyz", "/metrics":
+		case "/healthz", "/readyz", "/metrics", probe.MovedPath:
 			mux.ServeHTTP(w, r)
 		default: // the mux would redirect "//", and module paths are not to be cleaned
 			s.observed(w, r, modules)
@@ -117,6 +118,7 @@ func (s *Server) modules(w http.ResponseWriter, r *http.Request) {
 
 // serve answers with a file.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request, t target, storeOnly bool) {
+	s.moved.consider(t)
 	switch {
 	case storeOnly:
 		if !s.fromStore(w, r, t) {

@@ -107,6 +107,13 @@ func (m *metrics) watchStore(latest func() Report, full func() bool) {
 		}))
 }
 
+// watchMoved publishes how many versions were moved.
+func (m *metrics) watchMoved(count func() int) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: probe.MovedMetric,
+		Help: "Versions of private modules whose tag was moved to another commit after they were stored, since the start of the instance, 16 at most. The stored version is served."},
+		func() float64 { return float64(count()) }))
+}
+
 // proxies is the checksum database that clients reach through this instance;
 // "": none.
 func (m *metrics) proxies(database string) {

@@ -99,3 +99,79 @@ func TestClientsOfAMovedTag(t *testing.T) {
 		})
 	}
 }
+
+// TestMovedTagsAreReported holds that the commits of tags are compared while clients ask
+// for versions, once in ten minutes; that a version whose tag was moved is reported with
+// both commits, again when it is moved again, and is served as it was stored; and that no
+// other version is.
+func TestMovedTagsAreReported(t *testing.T) {
+	t.Parallel()
+	first, second, third := strings.Repeat("1", 40), strings.Repeat("2", 40), strings.Repeat("3", 40)
+	info := func(version, commit string) string {
+		return fmt.Sprintf(`{"Version":%q,"Origin":{"VCS":"git","URL":"https://corp.test/Team/m","Ref":"refs/tags/%s","Hash":%q}}`, version, version, commit)
+	}
+	files := privateFiles(t)
+	files[privatePath+"/@v/list"] = "v1.0.0\nv1.1.0\nv1.2.0\nv1.3.0\n"
+	files[privatePath+"/@v/v1.0.0.info"], files[privatePath+"/@v/v1.1.0.info"] = info("v1.0.0", first), info("v1.1.0", first)
+	files[privatePath+"/@v/v1.2.0.info"] = `{"Version":"v1.2.0"}` // of an earlier release
+	files[privatePath+"/@tags"] = first + " refs/tags/v1.0.0\n" + first + " refs/tags/v1.1.0\n" + third + " refs/tags/v1.2.0\n" + third + " refs/tags/v1.3.0\n"
+	git := startRepositories(t, files)
+	var minutes atomic.Int64
+	began := time.Now()
+	server, _ := instance(t, startUpstream(t), func(o *proxy.Options) {
+		o.VersionControl, o.PrivateModules = git.URL, "corp.test/Team"
+		o.Now = func() time.Time { return began.Add(time.Duration(minutes.Load()) * time.Minute) }
+	})
+	page := func() string { return strings.TrimSpace(get(t, server, "/moved").Body.String()) }
+	compared := func() int {
+		git.mu.Lock()
+		defer git.mu.Unlock()
+		n := 0
+		for _, path := range git.asked {
+			if strings.HasSuffix(path, "/@tags") {
+				n++
+			}
+		}
+		return n
+	}
+	for _, name := range []string{"/@v/list", "/@v/v1.0.0.info", "/@v/v1.1.0.info", "/@v/v1.2.0.info"} {
+		mustServe(t, server, privatePath+name, files[privatePath+name])
+	}
+	next := func() {
+		t.Helper()
+		n := compared()
+		minutes.Add(11)
+		eventually(t, "a comparison", func() bool {
+			get(t, server, privatePath+"/@v/v1.0.0.info") // one that has just begun may be the one before
+			return compared() > n
+		})
+	}
+	next()
+	if got := page(); got != "null" {
+		t.Errorf("without a move: %s", got)
+	}
+	git.set(privatePath+"/@tags", second+" refs/tags/v1.0.0\n"+first+" refs/tags/v1.1.0\n")
+	for range 3 {
+		mustServe(t, server, privatePath+"/@v/v1.0.0.info", info("v1.0.0", first)) // not compared before ten minutes
+	}
+	if got := page(); got != "null" {
+		t.Errorf("within ten minutes: %s", got)
+	}
+	entry := func(commit string) string {
+		return `[{"module":"corp.test/Team/m","version":"v1.0.0","stored":"` + first + `","moved":"` + commit + `"}]`
+	}
+	for _, commit := range []string{second, third, third} {
+		git.set(privatePath+"/@tags", commit+" refs/tags/v1.0.0\n"+first+" refs/tags/v1.1.0\n")
+		next()
+		eventually(t, "a report of "+commit, func() bool { return page() == entry(commit) })
+	}
+	git.fail(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "down", http.StatusBadGateway) })
+	next()
+	if got := page(); got != entry(third) {
+		t.Errorf("while the repository cannot be read: %s", got)
+	}
+	mustServe(t, server, privatePath+"/@v/v1.0.0.info", info("v1.0.0", first))
+	if text := get(t, server, "/metrics").Body.String(); !strings.Contains(text, "\ngocache_proxy_moved_versions 1\n") {
+		t.Error("the metric does not count the version")
+	}
+}

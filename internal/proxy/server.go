@@ -99,6 +99,7 @@ type Server struct {
 	name         string
 	library      *goproxy.Goproxy // for the pages of a checksum database
 	fetcher      *fetcher
+	moved        *movedTags
 	direct       string // GONOPROXY patterns; what matches is not fetched here
 	store        *Store
 	rules        *rules
@@ -148,6 +149,8 @@ func New(o Options) (*Server, error) {
 	if s.fetcher, err = newFetcher(o, env, store, up, vcs); err != nil {
 		return nil, err
 	}
+	s.moved = &movedTags{fetcher: s.fetcher, timeout: o.FetchTimeout, now: o.Now, log: o.Log.WithName("moved")}
+	m.watchMoved(func() int { return len(s.moved.versions()) })
 	s.library = &goproxy.Goproxy{
 		ProxiedSumDBs: proxiedSumDBs(env),
 		Cacher:        store,

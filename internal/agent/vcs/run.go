@@ -31,6 +31,11 @@ var errOutput = errors.New("the repository has more versions than can be listed"
 
 // run runs the go command and returns what it prints.
 func (s *Server) run(ctx context.Context, args ...string) ([]byte, error) {
+	return s.execute(ctx, s.GoCommand, args...)
+}
+
+// execute runs a program of the image and returns what it prints.
+func (s *Server) execute(ctx context.Context, program string, args ...string) ([]byte, error) {
 	ctx, stop := context.WithTimeout(ctx, s.Timeout)
 	defer stop()
 	if err := s.slots.Acquire(ctx, 1); err != nil {
@@ -50,7 +55,7 @@ func (s *Server) run(ctx context.Context, args ...string) ([]byte, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	out, text := &limited{max: maxOutput, full: func() { cancel(errOutput) }}, &limited{max: maxErrors, full: func() {}}
-	cmd := exec.CommandContext(ctx, s.GoCommand, args...) //nolint:gosec // the go command of the image; paths and versions are checked, and no argument begins with '-'
+	cmd := exec.CommandContext(ctx, program, args...) //nolint:gosec // the go command and git of the image; paths and versions are checked, and no argument begins with '-'
 	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = home, s.environment(home), out, text
 	// Its children too: git, and what git runs.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -76,7 +81,7 @@ func (s *Server) run(ctx context.Context, args ...string) ([]byte, error) {
 		return nil, cause // the client has left
 	}
 	if _, isExit := errors.AsType[*exec.ExitError](err); !isExit {
-		return nil, fmt.Errorf("run the go command of the image: %w; choose an image with go and git (spec.privateModules.versionControl.image)", err)
+		return nil, fmt.Errorf("run the program %s of the image: %w; choose an image with go and git (spec.privateModules.versionControl.image)", program, err)
 	}
 	return nil, explain(out.Bytes(), text.Bytes(), home, s.Dir)
 }

@@ -121,6 +121,9 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) (status int, err 
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		return 0, &failure{http.StatusMethodNotAllowed, "only GET is allowed"}
 	}
+	if escaped, ok := strings.CutSuffix(strings.TrimPrefix(r.URL.Path, "/"), tagsSuffix); ok {
+		return s.serveTags(r.Context(), w, escaped)
+	}
 	m, kind, err := parsePath(r.URL.Path)
 	if err != nil {
 		return 0, &failure{http.StatusNotFound, "not found: " + err.Error()}

@@ -271,6 +271,34 @@ func TestModules(t *testing.T) {
 	}
 }
 
+// TestTags holds that the commits of tags are those of now, also of annotated tags and of
+// tags that were moved, and that only modules of the patterns are answered for.
+func TestTags(t *testing.T) {
+	t.Parallel()
+	git := newSite(t, "git.test")
+	r := git.repository(t, "/repo", "git.test/m", "ci", "s3cret")
+	first := commit(t, r, map[string]string{"go.mod": "module git.test/m\n", "m.go": "package m\n"}, "v1.0.0", "v1.1.0")
+	_, err := r.InWork(t.Context(), "tag", "--annotate", "--message", "m", "v1.2.0")
+	must(t, err)
+	_, err = r.InWork(t.Context(), "push", "--quiet", "origin", "refs/tags/v1.2.0")
+	must(t, err)
+	s := start(t, vcs.Access{Secret: secret(t, map[string]string{"username": "ci", "password": "s3cret"}), Hosts: "git.test"}, nil, git)
+	want := func(old string) string {
+		return old + " refs/tags/v1.0.0\n" + first + " refs/tags/v1.1.0\n" + first + " refs/tags/v1.2.0\n"
+	}
+	if text := answers(t, s, "/git.test/m/@tags", 200, ""); text != want(first) {
+		t.Errorf("%q", text)
+	}
+	answers(t, s, "/git.test/m/@v/v1.0.0.info", 200, `"Hash":"`+first+`","Ref":"refs/tags/v1.0.0"`)
+	second := commit(t, r, map[string]string{"m.go": "package m // moved\n"}, "v1.0.0")
+	if text := answers(t, s, "/git.test/m/@tags", 200, ""); text != want(second) {
+		t.Errorf("after a move: %q", text)
+	}
+	for _, path := range []string{"/other.test/m/@tags", "/git.test/none/@tags", "/git.test/M/@tags", "/@tags"} {
+		answers(t, s, path, 404, "not found: ")
+	}
+}
+
 // TestCredentials holds where credentials go: to hosts that the Secret lists, over
 // https, and nowhere else. What is refused is 403, with the reason.
 func TestCredentials(t *testing.T) {

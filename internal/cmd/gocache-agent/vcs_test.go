@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -52,9 +54,9 @@ func TestPrivateModulesByGo(t *testing.T) {
 	}
 	repository, err := gitserver.New(t.Context(), t.TempDir())
 	must(t, err)
-	push := func(text string, tags ...string) {
+	push := func(text string, tags ...string) (commit string) {
 		t.Helper()
-		_, err := repository.Commit(t.Context(), map[string]string{
+		commit, err := repository.Commit(t.Context(), map[string]string{
 			"go.mod": "module git.test/Team/m\n\ngo 1.21\n", "m.go": "package m\n\n// Text of it.\nconst Text = \"" + text + "\"\n",
 			"sub/go.mod": "module git.test/Team/m/sub\n\ngo 1.21\n", "sub/s.go": "package sub\n\n// Text of it.\nconst Text = \"" + text + "\"\n",
 		})
@@ -65,8 +67,9 @@ func TestPrivateModulesByGo(t *testing.T) {
 			_, err = repository.InWork(t.Context(), "push", "--quiet", "--force", "origin", "refs/tags/"+tag)
 			must(t, err)
 		}
+		return commit
 	}
-	push("first", "v1.0.0", "sub/v0.1.0")
+	first := push("first", "v1.0.0", "sub/v0.1.0")
 	git, ca := serveGit(t, repository)
 	tunnel := httptest.NewServer(gitserver.Tunnel(map[string]string{"git.test:443": git.Listener.Addr().String()}))
 	t.Cleanup(tunnel.Close)
@@ -81,9 +84,11 @@ func TestPrivateModulesByGo(t *testing.T) {
 		http.NotFound(w, r)
 	}))
 	t.Cleanup(upstream.Close)
+	var later atomic.Int64 // minutes
 	instance := func() *httptest.Server {
 		server, err := proxy.New(proxy.Options{
-			Store: filepath.Join(t.TempDir(), "store"), Name: "blue", Now: time.Now, MinFree: 1, Log: logr.Discard(),
+			Store: filepath.Join(t.TempDir(), "store"), Name: "blue", MinFree: 1, Log: logr.Discard(),
+			Now:            func() time.Time { return time.Now().Add(time.Duration(later.Load()) * time.Minute) },
 			Environment:    proxy.Environment{GOPROXY: upstream.URL, GOSUMDB: "off", GONOPROXY: "none"},
 			VersionControl: "http://" + address, PrivateModules: "git.test",
 		})
@@ -123,9 +128,24 @@ func TestPrivateModulesByGo(t *testing.T) {
 		t.Errorf("go.mod: %s, %v", text, err)
 	}
 
-	push("moved", "v1.0.0")
+	second := push("moved", "v1.0.0")
 	mustRun("first first", blue.URL, "run", ".")
 	mustRun("v1.0.0 v1.1.0", blue.URL, "list", "-m", "-versions", "git.test/Team/m@"+pushed(t, push))
+	reported := fmt.Sprintf(`[{"module":"git.test/Team/m","version":"v1.0.0","stored":%q,"moved":%q}]`, first, second)
+	later.Store(11)
+	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(100 * time.Millisecond) {
+		mustRun("v1.1.0", blue.URL, "list", "-m", "-versions", "git.test/Team/m")
+		resp, err := http.Get(blue.URL + "/moved")
+		must(t, err)
+		text, err := io.ReadAll(resp.Body)
+		must(t, errors.Join(err, resp.Body.Close()))
+		if strings.TrimSpace(string(text)) == reported {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("the tag that was moved is reported as %s, want %s", text, reported)
+		}
+	}
 	git.Close()
 	mustRun("first first", blue.URL, "run", ".")
 	mustRun("git.test/Team/m v1.0.0 v1.1.0", blue.URL, "list", "-m", "-versions", "git.test/Team/m")
@@ -142,7 +162,7 @@ func TestPrivateModulesByGo(t *testing.T) {
 }
 
 // pushed tags another version, and returns it.
-func pushed(t *testing.T, push func(string, ...string)) string {
+func pushed(t *testing.T, push func(string, ...string) string) string {
 	t.Helper()
 	push("second", "v1.1.0")
 	return "v1.1.0"

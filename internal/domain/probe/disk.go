@@ -105,7 +105,7 @@ func (t Target) metrics(ctx context.Context, base string) (page metricsPage, err
 	if resp.StatusCode != http.StatusOK {
 		return page, fmt.Errorf("GET %s: status %d", redact(page.url), resp.StatusCode)
 	}
-	text, err := linesOf(http.MaxBytesReader(nil, resp.Body, maxMetrics), usedMetric, availableMetric, StoreUsedMetric, StoreAvailableMetric, StoreFullMetric, DatabaseMetric)
+	text, err := linesOf(http.MaxBytesReader(nil, resp.Body, maxMetrics), usedMetric, availableMetric, StoreUsedMetric, StoreAvailableMetric, StoreFullMetric, MovedMetric, DatabaseMetric)
 	if err != nil {
 		return page, fmt.Errorf("GET %s: the page cannot be read as metrics", redact(page.url))
 	}

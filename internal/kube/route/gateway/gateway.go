@@ -136,7 +136,7 @@ func (r *Router) httpRoute(servers []route.Server) *gatewayv1.HTTPRoute {
 		BackendRefs: r.backendRefs(servers),
 	}, {
 		// No backend: a Gateway answers with an error of its own.
-		Matches: []gatewayv1.HTTPRouteMatch{matching(gatewayv1.PathMatchExact, "/metrics"), matching(gatewayv1.PathMatchExact, "/readyz")},
+		Matches: []gatewayv1.HTTPRouteMatch{matching(gatewayv1.PathMatchExact, "/metrics"), matching(gatewayv1.PathMatchExact, "/readyz"), matching(gatewayv1.PathMatchExact, "/moved")},
 	}}
 	return o
 }

@@ -37,7 +37,7 @@ func TestOwnPagesAreNotForClients(t *testing.T) {
 	address := strings.TrimPrefix(b.URL, "http://")
 	eventuallyOK(t, address)
 	for _, spelt := range []string{
-		"/metrics", "//metrics", "/%2Fmetrics", "/metrics/", haproxy.ThirdAttempt + "//metrics", haproxy.SecondAttempt + "///readyz", "/%6detrics", "/%6D%65trics", "/metric%73", "/readyz", "/read%79z", "/sumdb/../metrics", "/sumdb/%2e%2e/metrics",
+		"/metrics", "//metrics", "/%2Fmetrics", "/metrics/", haproxy.ThirdAttempt + "//metrics", haproxy.SecondAttempt + "///readyz", "/%6detrics", "/%6D%65trics", "/metric%73", "/readyz", "/read%79z", "/moved", "/mo%76ed", "/sumdb/../metrics", "/sumdb/%2e%2e/metrics",
 		"/sumdb/.%2E/metrics", "/./metrics", "/%2e/metrics", "/a/@v/../../metrics", "/sumdb/..%2fmetrics", "/..", "/sumdb/..", "/metrics?x=1",
 		haproxy.SecondAttempt + "/metrics", haproxy.SecondAttempt + "/%6detrics",
 	} {

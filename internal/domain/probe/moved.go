@@ -1,0 +1,74 @@
+package probe
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"regexp"
+	"strings"
+
+	"golang.org/x/mod/module"
+
+	"gocache.dev/operator/internal/domain/untrusted"
+)
+
+const (
+	// MovedMetric of gocache-proxy is how many versions [MovedPath] has.
+	MovedMetric = "gocache_proxy_moved_versions"
+	// MovedPath is the page of gocache-proxy with the versions that were moved.
+	MovedPath = "/moved"
+	// MaxMoved is how many versions it has at most.
+	MaxMoved = 16
+	// maxMovedPage bounds the page, in bytes.
+	maxMovedPage = 64 << 10
+)
+
+// MovedVersion is a version whose tag names another commit than when it was stored.
+type MovedVersion struct {
+	Module  string `json:"module"`
+	Version string `json:"version"`
+	// Stored is the commit that is served, which was seen first, and Moved the one
+	// that the tag named last.
+	Stored string `json:"stored"`
+	Moved  string `json:"moved"`
+}
+
+var isCommit = regexp.MustCompile(`^[0-9a-f]{40}([0-9a-f]{24})?$`)
+
+// Moved asks our own server which versions of private modules were moved after they
+// were stored. An earlier version of it, or one without private modules, has none.
+func (t Target) Moved(ctx context.Context) (found []MovedVersion, err error) {
+	page, err := t.metrics(ctx, t.Base)
+	if err != nil {
+		return nil, err
+	}
+	if count, err := page.named(MovedMetric); err != nil || count[0].GetGauge().GetValue() <= 0 {
+		return nil, nil //nolint:nilerr // a server without this metric
+	}
+	url := strings.TrimSuffix(t.Base, "/") + MovedPath
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := t.http().Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("GET %s: %s", redact(url), untrusted.Cause(err))
+	}
+	defer func() { err = errors.Join(err, resp.Body.Close()) }()
+	if resp.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("GET %s: status %d", redact(url), resp.StatusCode)
+	}
+	var all []MovedVersion
+	if err := json.NewDecoder(io.LimitReader(resp.Body, maxMovedPage)).Decode(&all); err != nil {
+		return nil, fmt.Errorf("GET %s: the page is not a list of versions", redact(url))
+	}
+	for _, v := range all[max(len(all)-MaxMoved, 0):] {
+		if module.Check(v.Module, v.Version) == nil && v.Version == module.CanonicalVersion(v.Version) && isCommit.MatchString(v.Stored) && isCommit.MatchString(v.Moved) && v.Stored != v.Moved {
+			found = append(found, v)
+		}
+	}
+	return found, nil
+}
