@@ -32,6 +32,7 @@ require (
 	github.com/jedib0t/go-pretty/v6 v6.9.1
 	github.com/yuin/gopher-lua v1.1.1
 	k8s.io/cli-runtime v0.37.0
+	k8s.io/component-helpers v0.37.0
 )
 
 require (
@@ -63,7 +64,6 @@ require (
 	github.com/xanzy/ssh-agent v0.3.3 // indirect
 	github.com/xlab/treeprint v1.2.0 // indirect
 	gopkg.in/warnings.v0 v0.1.2 // indirect
-	k8s.io/component-helpers v0.37.0 // indirect
 	sigs.k8s.io/kustomize/api v0.21.1 // indirect
 	sigs.k8s.io/kustomize/kyaml v0.21.1 // indirect
 )

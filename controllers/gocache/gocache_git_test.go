@@ -268,8 +268,8 @@ func TestProxiesOfJobs(t *testing.T) {
 	r := w.repo("", "")
 	w.push(r, "module one\n")
 	jobs := w.jobs()
-	w.cache(fromGit(v1alpha1.GitSource{URL: r.url}), func(c *v1alpha1.GoCache) {
-		c.Spec.Environment.ProxyRef = &v1alpha1.LocalReference{Name: "goproxy"}
+	w.cache(fromGit(v1alpha1.GitSource{URL: r.url}), func(s *v1alpha1.GoCacheSpec) {
+		s.Environment.ProxyRef = &v1alpha1.LocalReference{Name: "goproxy"}
 	})
 	w.proxy("http://goproxy."+w.namespace+".svc:8080|http://goproxy."+w.namespace+".svc:8080/2", true)
 	w.settle()
