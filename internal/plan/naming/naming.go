@@ -1,5 +1,3 @@
-// Package naming derives the names of children from their parent's, and those of the
-// sources of a warm-up.
 package naming
 
 import (
