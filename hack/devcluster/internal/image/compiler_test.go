@@ -69,7 +69,7 @@ import "C"
 func main() { println(C.twice(21)) }
 `, 0o644)
 	for _, args := range [][]string{{"env", "CGO_ENABLED"}, {"build", "-buildvcs=false", "-o", "/tmp/m/plain", "."}, {"build", "-buildvcs=false", "-race", "-o", "/tmp/m/race", "."}} {
-		if out, err := inRoot(root, r.Config.Env, "/usr/local/go/bin/go", args...); err != nil || args[0] == "env" && strings.TrimSpace(out) != "1" {
+		if out, err := inRoot(root, r.Config.Env, filepath.Join("/usr/local/go/bin", "go"), args...); err != nil || args[0] == "env" && strings.TrimSpace(out) != "1" {
 			t.Fatalf("go %v: %v\n%s", args, err, out)
 		}
 	}
