@@ -65,6 +65,7 @@ func TestPluginRequests(t *testing.T) {
 		{[]string{"warm-up", scenario.Cache}, ""},
 		{[]string{"verify", scenario.Cache}, "Intact: "},
 		{[]string{"report-failure", scenario.Cache}, "Intact: "},
+		{[]string{"report-build", scenario.Cache, "--hits", "213", "--misses", "0"}, ""},
 		{[]string{"snapshot", scenario.Cache}, scenario.Cache + "-"},
 		{[]string{"rollback", scenario.Cache, good.Name}, good.Name},
 	} {
