@@ -122,7 +122,7 @@ func TestRequestThatCannotBegin(t *testing.T) {
 	w.request("snapshot-2", v1alpha1.RequestSnapshot)
 	w.settle()
 	w.answered("warm-up-1", v1alpha1.RequestAccepted, "")
-	w.answered("snapshot-2", "", "waits for CacheRequest warm-up-1 (WarmUp)")
+	w.answered("snapshot-2", v1alpha1.RequestWaiting, "waits for CacheRequest warm-up-1 (WarmUp)")
 	w.wait(2 * time.Minute)
 	w.answered("snapshot-2", v1alpha1.RequestSucceeded, "")
 	if len(w.warmUps) != 1 {
