@@ -9,13 +9,11 @@ import (
 	"time"
 
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"gocache.dev/operator/api/v1alpha1"
-	"gocache.dev/operator/test/scenario"
 )
 
 // storageVariable runs the tests with a storage that behaves as clouds and thin LVM do.
@@ -37,7 +35,6 @@ func TestStorage(t *testing.T) {
 	}{
 		{"a snapshot is ready after minutes, of unknown size, and copied in its own size only", (*fixture).slowSnapshot},
 		{"a snapshot is copied once in 20 seconds", (*fixture).ratedCopies},
-		{"a copy takes half a minute, and a volume of the pool is there at once", (*fixture).pooled},
 		{"a volume is snapshotted once in 30 seconds", (*fixture).ratedSnapshots},
 		{"a snapshot with a copy is not deleted", (*fixture).copiedSnapshot},
 	} {
@@ -103,46 +100,6 @@ func (s *fixture) ratedCopies() {
 	for _, name := range names {
 		s.discard(name, name)
 	}
-}
-
-// pooled holds that a build gets a volume of the pool without waiting for the storage,
-// that the next one gets a clone, and that the pool is filled again, and goes.
-func (s *fixture) pooled() {
-	filled := func() {
-		s.Helper()
-		s.until(5*time.Minute, "the pool to be filled", func(ctx context.Context) (bool, string, error) {
-			var cache v1alpha1.GoCache
-			err := s.Client.Get(ctx, client.ObjectKey{Namespace: s.Namespace, Name: scenario.Cache}, &cache)
-			got := condition(cache.Status.Conditions, v1alpha1.PoolFilledCondition)
-			return got == "True "+v1alpha1.ReasonPoolFilled, got, err
-		})
-	}
-	s.edit(func(c *v1alpha1.GoCache) { c.Spec.Pool = &v1alpha1.CachePool{Size: 1} })
-	filled()
-	s.fault("restore", "--delay", "30s", "--namespace", s.Namespace)
-	var took []time.Duration
-	for i, reason := range []string{"Pooled", "Cloning"} {
-		name := s.unique(strings.ToLower(reason))
-		began := time.Now()
-		s.must(s.Claim(s.ctx, name))
-		s.consume(name, name)
-		s.consumed(name, 3*time.Minute)
-		took = append(took, time.Since(began))
-		s.filled(name)
-		s.recorded("PersistentVolumeClaim", name, reason)
-		s.Logf("%s: a pod had read from its volume %s after its PVC was created", reason, took[i].Round(100*time.Millisecond))
-		s.discard(name, name)
-	}
-	if took[0] >= took[1] || took[0] > 25*time.Second {
-		s.Errorf("%s with the pool, %s with a clone", took[0], took[1])
-	}
-	filled()
-	s.edit(func(c *v1alpha1.GoCache) { c.Spec.Pool = nil })
-	s.until(time.Minute, "the pool to be gone", func(ctx context.Context) (bool, string, error) {
-		var left corev1.PersistentVolumeClaimList
-		err := s.Client.List(ctx, &left, client.InNamespace(s.Namespace), client.HasLabels{v1alpha1.PoolLabel})
-		return len(left.Items) == 0, fmt.Sprintf("%d PVCs", len(left.Items)), err
-	})
 }
 
 // ratedSnapshots holds that two snapshots which are due at once are both created.

@@ -3,9 +3,7 @@ package volume
 import (
 	"context"
 	"fmt"
-	"iter"
 	"slices"
-	"strings"
 	"time"
 
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
@@ -41,35 +39,6 @@ func Consumers(ctx context.Context, live client.Reader, namespace, claim string)
 		return 1
 	})
 	return found, nil
-}
-
-// Mount is a pod that names a PVC.
-type Mount struct {
-	// Claim is the name of the PVC, and Pod that of the pod.
-	Claim, Pod string
-	// Controller of the pod; nil: it has none.
-	Controller *metav1.OwnerReference
-}
-
-// Mounts are the pods that name any of some PVCs, read live; without PVCs, nothing is
-// read. Those that have ended count too.
-func Mounts(ctx context.Context, live client.Reader, namespace string, claims []string) iter.Seq2[Mount, error] {
-	return func(yield func(Mount, error) bool) {
-		if len(claims) == 0 {
-			return
-		}
-		for pod, err := range read.All[corev1.Pod](ctx, live, &corev1.PodList{}, client.InNamespace(namespace)) {
-			if err != nil {
-				yield(Mount{}, fmt.Errorf("list the pods that use PVCs %s: %w", strings.Join(claims, ", "), err))
-				return
-			}
-			for _, claim := range claims {
-				if consumes(pod, claim) && !yield(Mount{Claim: claim, Pod: pod.Name, Controller: metav1.GetControllerOf(pod)}, nil) {
-					return
-				}
-			}
-		}
-	}
 }
 
 // identity of a pod, copied.
