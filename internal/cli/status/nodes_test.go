@@ -39,14 +39,14 @@ func TestSnapshotState(t *testing.T) {
 		state      string
 		level      Level
 	}{
-		"corrupt":                      {v1alpha1.VerdictCorrupt, stalled(v1alpha1.ReasonCorrupt), false, "Corrupt", LevelFailure},
-		"corrupt, a repair failed":     {v1alpha1.VerdictCorrupt, stalled(v1alpha1.ReasonRepairFailed), false, "Corrupt", LevelFailure},
-		"corrupt, and repaired":        {v1alpha1.VerdictCorrupt, progress(v1alpha1.ReasonRepairing), false, "Repairing", LevelProgress},
-		"corrupt, a pass failed":       {v1alpha1.VerdictCorrupt, failing, false, "Corrupt", LevelFailure},
-		"corrupt, and deleted":         {v1alpha1.VerdictCorrupt, stalled(v1alpha1.ReasonCorrupt), true, "Terminating", LevelProgress},
-		"the offline build runs":       {v1alpha1.VerdictIntact, progress(v1alpha1.ReasonOfflineBuildRunning), false, "OfflineBuildRunning", LevelProgress},
+		"corrupt":                       {v1alpha1.VerdictCorrupt, stalled(v1alpha1.ReasonCorrupt), false, "Corrupt", LevelFailure},
+		"corrupt, a repair failed":      {v1alpha1.VerdictCorrupt, stalled(v1alpha1.ReasonRepairFailed), false, "Corrupt", LevelFailure},
+		"corrupt, and repaired":         {v1alpha1.VerdictCorrupt, progress(v1alpha1.ReasonRepairing), false, "Repairing", LevelProgress},
+		"corrupt, a pass failed":        {v1alpha1.VerdictCorrupt, failing, false, "Corrupt", LevelFailure},
+		"corrupt, and deleted":          {v1alpha1.VerdictCorrupt, stalled(v1alpha1.ReasonCorrupt), true, "Terminating", LevelProgress},
+		"the offline build runs":        {v1alpha1.VerdictIntact, progress(v1alpha1.ReasonOfflineBuildRunning), false, "OfflineBuildRunning", LevelProgress},
 		"inconclusive, and tried again": {v1alpha1.VerdictInconclusive, progress(v1alpha1.ReasonVerifying), false, "Verifying", LevelProgress},
-		"no verdict":                   {"", progress(v1alpha1.ReasonVerifying), false, "Verifying", LevelProgress},
+		"no verdict":                    {"", progress(v1alpha1.ReasonVerifying), false, "Verifying", LevelProgress},
 	} {
 		s := &v1alpha1.CacheSnapshot{ObjectMeta: metav1.ObjectMeta{Name: "ci-1"}}
 		s.Status.Verification.Verdict, s.Status.Conditions = tt.verdict, tt.conditions
