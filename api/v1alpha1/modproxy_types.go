@@ -970,7 +970,7 @@ type MovedVersion struct {
 	// +kubebuilder:validation:MaxLength=64
 	// +required
 	MovedCommit string `json:"movedCommit"`
-	// time when it was noticed.
+	// time when an instance saw the tag name movedCommit first.
 	// +required
 	Time metav1.Time `json:"time"`
 }

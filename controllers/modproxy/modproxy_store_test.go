@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -59,7 +60,7 @@ func TestMovedVersion(t *testing.T) {
 	w.recorded()
 	a, b, c := strings.Repeat("a", 40), strings.Repeat("b", 40), strings.Repeat("c", 40)
 	moved := func(version, to string) []probe.MovedVersion {
-		return []probe.MovedVersion{{Module: "corp.test/m", Version: version, Stored: a, Moved: to}}
+		return []probe.MovedVersion{{Module: "corp.test/m", Version: version, Stored: a, Moved: to, Noticed: w.now}}
 	}
 	w.blue.moved = moved("v1.0.0", b)
 	w.tick(3)
@@ -75,18 +76,35 @@ func TestMovedVersion(t *testing.T) {
 	if events := w.recorded(); strings.Contains(events, "VersionMoved") {
 		t.Errorf("the same again: %s", events)
 	}
-	w.green.moved = moved("v1.0.0", c)
+	w.green.moved = moved("v1.0.0", c) // blue, which did not look again, still has b
 	w.tick(3)
 	if events := w.recorded(); strings.Count(events, "was moved to commit "+c) != 1 || len(w.get().Status.MovedVersions) != 1 {
 		t.Errorf("moved again: %s", events)
 	}
 	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonServing, "blue,green serves")
+	w.blue.moved = moved("v1.0.0", b) // looked before green, on a clock that is ahead
+	w.blue.moved[0].Noticed = w.now.Add(time.Hour)
+	w.tick(3)
+	if got := w.get().Status.MovedVersions; len(got) != 1 || got[0].MovedCommit != c {
+		t.Errorf("noticed in the future: %+v", got)
+	}
+	w.blue.moved = nil
+	for i := range 20 { // more than are kept, of which the instances have different ones
+		w.blue.moved = append(w.blue.moved, moved(fmt.Sprintf("v0.1.%d", i), b)...)
+		w.now = w.now.Add(time.Second)
+	}
+	w.blue.moved = w.blue.moved[4:]
+	w.tick(3)
+	w.recorded()
 	for i := range 17 {
 		w.green.moved = moved(fmt.Sprintf("v1.1.%d", i), b)
 		w.tick(2)
 	}
 	if got := w.get().Status.MovedVersions; len(got) != 16 || got[15].Version != "v1.1.16" {
 		t.Errorf("%d versions are kept: %+v", len(got), got)
+	}
+	if n := strings.Count(w.recorded(), "VersionMoved"); n != 17 {
+		t.Errorf("%d events of 17 versions", n)
 	}
 }
 

@@ -230,6 +230,9 @@ func TestProvisionersComplaintIsPassedOn(t *testing.T) {
 // complain is an event as the provisioner writes it.
 func (w *world) complain(intermediate *corev1.PersistentVolumeClaim, name, text string) {
 	w.t.Helper()
+	if made := intermediate.CreationTimestamp.Time; made.After(w.now) { // the API server's clock goes on meanwhile
+		w.now = made
+	}
 	w.now = w.now.Add(time.Second)
 	w.create(&corev1.Event{
 		ObjectMeta:     metav1.ObjectMeta{Namespace: w.namespace, Name: name},

@@ -105,7 +105,7 @@ func (m *movedTags) compare(modulePath string) {
 	}
 	for version, o := range stored {
 		if commit := now[o.Origin.Ref]; commit != "" && commit != o.Origin.Hash {
-			m.report(probe.MovedVersion{Module: modulePath, Version: version, Stored: o.Origin.Hash, Moved: commit})
+			m.report(probe.MovedVersion{Module: modulePath, Version: version, Stored: o.Origin.Hash, Moved: commit, Noticed: m.now().UTC().Truncate(time.Second)})
 		}
 	}
 }
@@ -116,7 +116,7 @@ func (m *movedTags) report(v probe.MovedVersion) {
 	defer m.mu.Unlock()
 	i := slices.IndexFunc(m.found, func(f probe.MovedVersion) bool { return f.Module == v.Module && f.Version == v.Version })
 	if i >= 0 {
-		if m.found[i] == v {
+		if f := m.found[i]; f.Stored == v.Stored && f.Moved == v.Moved {
 			return
 		}
 		m.found = slices.Delete(m.found, i, i+1)

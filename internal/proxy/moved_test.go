@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -157,17 +158,23 @@ func TestMovedTagsAreReported(t *testing.T) {
 	if got := page(); got != "null" {
 		t.Errorf("within ten minutes: %s", got)
 	}
+	noticed := regexp.MustCompile(`,"noticed":"20[0-9-]*T[0-9:]*Z"`)
 	entry := func(commit string) string {
 		return `[{"module":"corp.test/Team/m","version":"v1.0.0","stored":"` + first + `","moved":"` + commit + `"}]`
 	}
+	times := map[string]bool{}
 	for _, commit := range []string{second, third, third} {
 		git.set(privatePath+"/@tags", commit+" refs/tags/v1.0.0\n"+first+" refs/tags/v1.1.0\n")
 		next()
-		eventually(t, "a report of "+commit, func() bool { return page() == entry(commit) })
+		eventually(t, "a report of "+commit, func() bool { return noticed.ReplaceAllString(page(), "") == entry(commit) })
+		times[noticed.FindString(page())] = true
+	}
+	if len(times) != 2 || times[""] {
+		t.Errorf("two moves were noticed at %v", times)
 	}
 	git.fail(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "down", http.StatusBadGateway) })
 	next()
-	if got := page(); got != entry(third) {
+	if got := noticed.ReplaceAllString(page(), ""); got != entry(third) {
 		t.Errorf("while the repository cannot be read: %s", got)
 	}
 	mustServe(t, server, privatePath+"/@v/v1.0.0.info", info("v1.0.0", first))

@@ -458,9 +458,14 @@ func (c *Cluster) run(ctx context.Context, out *bytes.Buffer, name string, args 
 	return nil
 }
 
+// busy is how many times longer than an idle machine one may take that does other work.
+const busy = 4
+
 // Until polls until something holds, and returns the last observation if it never
-// does.
+// does. limit is what an idle machine needs at most: it ends a test that would wait for
+// ever, and measures nothing.
 func Until(ctx context.Context, limit time.Duration, what string, holds func(context.Context) (ok bool, saw string, err error)) error {
+	limit *= busy
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	last := "nothing"

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"regexp"
 	"strings"
+	"time"
 
 	"golang.org/x/mod/module"
 
@@ -34,6 +35,8 @@ type MovedVersion struct {
 	// that the tag named last.
 	Stored string `json:"stored"`
 	Moved  string `json:"moved"`
+	// Noticed is when the server saw the tag name that commit first, in whole seconds.
+	Noticed time.Time `json:"noticed"`
 }
 
 var isCommit = regexp.MustCompile(`^[0-9a-f]{40}([0-9a-f]{24})?$`)
@@ -66,9 +69,15 @@ func (t Target) Moved(ctx context.Context) (found []MovedVersion, err error) {
 		return nil, fmt.Errorf("GET %s: the page is not a list of versions", redact(url))
 	}
 	for _, v := range all[max(len(all)-MaxMoved, 0):] {
-		if module.Check(v.Module, v.Version) == nil && v.Version == module.CanonicalVersion(v.Version) && isCommit.MatchString(v.Stored) && isCommit.MatchString(v.Moved) && v.Stored != v.Moved {
+		if v.valid() {
 			found = append(found, v)
 		}
 	}
 	return found, nil
+}
+
+// valid reports whether these are a version, two commits and a time.
+func (v MovedVersion) valid() bool {
+	return module.Check(v.Module, v.Version) == nil && v.Version == module.CanonicalVersion(v.Version) &&
+		isCommit.MatchString(v.Stored) && isCommit.MatchString(v.Moved) && v.Stored != v.Moved && !v.Noticed.IsZero()
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"gocache.dev/operator/internal/domain/probe"
 )
@@ -17,9 +18,9 @@ func TestMoved(t *testing.T) {
 	t.Parallel()
 	a, b := strings.Repeat("a", 40), strings.Repeat("b", 64)
 	entry := func(module, version, stored, moved string) string {
-		return fmt.Sprintf(`{"module":%q,"version":%q,"stored":%q,"moved":%q}`, module, version, stored, moved)
+		return fmt.Sprintf(`{"module":%q,"version":%q,"stored":%q,"moved":%q,"noticed":"2026-11-29T14:00:00Z"}`, module, version, stored, moved)
 	}
-	good := probe.MovedVersion{Module: "corp.test/m", Version: "v1.0.0", Stored: a, Moved: b}
+	good := probe.MovedVersion{Module: "corp.test/m", Version: "v1.0.0", Stored: a, Moved: b, Noticed: time.Date(2026, 11, 29, 14, 0, 0, 0, time.UTC)}
 	many := make([]string, 20)
 	for i := range many {
 		many[i] = entry("corp.test/m", fmt.Sprintf("v1.0.%d", i), a, b)
@@ -33,7 +34,7 @@ func TestMoved(t *testing.T) {
 		"one":             {"1", "[" + entry("corp.test/m", "v1.0.0", a, b) + "]", 200, []string{"v1.0.0"}, ""},
 		"none":            {"0", "[" + entry("corp.test/m", "v1.0.0", a, b) + "]", 200, nil, ""},
 		"no metric":       {"", "[" + entry("corp.test/m", "v1.0.0", a, b) + "]", 200, nil, ""},
-		"what is neither": {"1", "[" + strings.Join([]string{entry("../x", "v1.0.0", a, b), entry("corp.test/m", "v1", a, b), entry("corp.test/m", "v1.0.0", "x", b), entry("corp.test/m", "v1.0.0", a, a), entry("corp.test/m", "v1.0.1", a, b)}, ",") + "]", 200, []string{"v1.0.1"}, ""},
+		"what is neither": {"1", "[" + strings.Join([]string{entry("../x", "v1.0.0", a, b), entry("corp.test/m", "v1", a, b), entry("corp.test/m", "v1.0.0", "x", b), entry("corp.test/m", "v1.0.0", a, a), strings.Replace(entry("corp.test/m", "v1.0.0", a, b), "2026-11-29T14:00:00Z", "0001-01-01T00:00:00Z", 1), entry("corp.test/m", "v1.0.1", a, b)}, ",") + "]", 200, []string{"v1.0.1"}, ""},
 		"many":            {"20", "[" + strings.Join(many, ",") + "]", 200, []string{"v1.0.4", "v1.0.19"}, ""},
 		"no list":         {"1", "inside", 200, nil, "not a list of versions"},
 		"an endless list": {"1", "[" + strings.Repeat(" ", 1<<20) + "]", 200, nil, "not a list of versions"},
