@@ -118,7 +118,7 @@ func (s *Server) modules(w http.ResponseWriter, r *http.Request) {
 
 // serve answers with a file.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request, t target, storeOnly bool) {
-	s.moved.consider(t)
+	s.moved.consider(r.Context(), t)
 	switch {
 	case storeOnly:
 		if !s.fromStore(w, r, t) {

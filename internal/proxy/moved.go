@@ -45,7 +45,7 @@ type movedTags struct {
 
 // consider compares the tags of a module in the background, if it is private and was
 // not compared for a while.
-func (m *movedTags) consider(t target) {
+func (m *movedTags) consider(ctx context.Context, t target) {
 	if !t.mutable && t.kind != modcache.Info || !m.fetcher.versionControl.serves(t.module.Path) {
 		return
 	}
@@ -59,7 +59,7 @@ func (m *movedTags) consider(t target) {
 		m.compared = map[string]time.Time{}
 	}
 	m.looking, m.compared[t.module.Path] = true, now
-	go m.compare(t.module.Path)
+	go m.compare(context.WithoutCancel(ctx), t.module.Path) // the client is not waited for
 }
 
 // versions that were moved, the newest last.
@@ -75,7 +75,7 @@ type origin struct {
 }
 
 // compare looks at the tags of one module.
-func (m *movedTags) compare(modulePath string) {
+func (m *movedTags) compare(ctx context.Context, modulePath string) {
 	defer func() {
 		m.mu.Lock()
 		m.looking = false
@@ -85,7 +85,7 @@ func (m *movedTags) compare(modulePath string) {
 	if len(stored) == 0 {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), m.timeout)
+	ctx, cancel := context.WithTimeout(ctx, m.timeout)
 	defer cancel()
 	now := map[string]string{} // commits by the refs of stored versions
 	refs := map[string]bool{}

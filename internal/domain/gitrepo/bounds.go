@@ -11,7 +11,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"strconv"
 	"time"
 
@@ -281,7 +280,9 @@ func (d boundedDialer) DialContext(ctx context.Context, network, address string)
 		defer cancel()
 	}
 	var conn net.Conn
-	if os.Getenv("ALL_PROXY")+os.Getenv("all_proxy") != "" {
+	direct := d.filter.Dialer(dialTimeout)
+	dialer := proxy.FromEnvironmentUsing(direct)
+	if dialer != proxy.Dialer(direct) { // the proxy connects to the host: what the filter refuses is refused before
 		host, text, err := net.SplitHostPort(address)
 		if err != nil {
 			return nil, err
@@ -292,7 +293,7 @@ func (d boundedDialer) DialContext(ctx context.Context, network, address string)
 		}
 	}
 	var err error
-	if through, ok := proxy.FromEnvironmentUsing(d.filter.Dialer(dialTimeout)).(proxy.ContextDialer); ok {
+	if through, ok := dialer.(proxy.ContextDialer); ok {
 		conn, err = through.DialContext(ctx, network, address)
 	} else {
 		err = errors.New("the proxy that ALL_PROXY names cannot be bounded in time")

@@ -49,7 +49,7 @@ func (t Target) Moved(ctx context.Context) (found []MovedVersion, err error) {
 		return nil, err
 	}
 	if count, err := page.named(MovedMetric); err != nil || count[0].GetGauge().GetValue() <= 0 {
-		return nil, nil //nolint:nilerr // a server without this metric
+		return nil, nil // a server without this metric
 	}
 	url := strings.TrimSuffix(t.Base, "/") + MovedPath
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
