@@ -22,7 +22,7 @@ func became(before, after *v1alpha1.CacheSnapshot) []event.Event {
 			"Created VolumeSnapshot %s of PVC %s", after.Status.VolumeSnapshotName, after.Status.Source.PersistentVolumeClaimName))
 	}
 	events = append(events, snapshotFailed(before, after)...)
-	events = append(events, hindered(before, after)...)
+	events = append(events, blockedEvents(before, after)...)
 	if run := after.Status.Verification.Run; run != "" && run != before.Status.Verification.Run {
 		events = append(events, verdictEvent(after))
 	} else {
@@ -91,8 +91,9 @@ func offlineBuildEvent(d *v1alpha1.OfflineBuildStatus) event.Event {
 	return event.Warning("Inconclusive", "OfflineBuild", "Offline build test attempt %d was inconclusive: %s", d.Attempts, d.Message)
 }
 
-// hindered is the event that a quota or the CSI driver keeps the check from running.
-func hindered(before, after *v1alpha1.CacheSnapshot) []event.Event {
+// blockedEvents report that a quota or the CSI driver keeps the check from running: of
+// the reasons of Ready that mean this, only those listed here make an event.
+func blockedEvents(before, after *v1alpha1.CacheSnapshot) []event.Event {
 	is := meta.FindStatusCondition(after.Status.Conditions, v1alpha1.ReadyCondition)
 	was := meta.FindStatusCondition(before.Status.Conditions, v1alpha1.ReadyCondition)
 	if is == nil || was != nil && was.Reason == is.Reason {
