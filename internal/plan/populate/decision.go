@@ -22,8 +22,10 @@ const (
 	SourceElsewhere State = "SourceElsewhere"
 	// SourceNotFound: what the PVC names does not exist.
 	SourceNotFound State = "SourceNotFound"
-	// NotShared: the PVC names a cache that is shared from another namespace, and
-	// the source does not allow it, or not any more.
+	// NotShared: the PVC names a cache with a source in another namespace, and that
+	// source may not be used, or not any more, for any of the reasons of package
+	// internal/plan/sharing: it does not select the namespace, has a source itself, or
+	// cannot be read. Its condition has a reason for each; the event has one for all.
 	NotShared State = "NotShared"
 	// NothingVerified: the cache has no verified snapshot to offer now.
 	NothingVerified State = "NothingVerified"

@@ -10,10 +10,12 @@ import (
 
 const (
 	// ComplainAfter is the age of an intermediate PVC at which a provisioner's
-	// complaint is passed on: most first complaints cure themselves.
+	// complaint is passed on, and that of the VolumeSnapshot of a shared cache at
+	// which the snapshot controller's is: most first complaints cure themselves.
 	ComplainAfter = 10 * time.Second
-	// silentAfter is the age of an intermediate PVC at which a silent
-	// provisioner is reported.
+	// silentAfter is the age of an intermediate PVC at which a silent provisioner is
+	// reported, and that of the VolumeSnapshot of a shared cache at which it is
+	// reported that it does not become ready.
 	silentAfter = 2 * time.Minute
 
 	// firstPause and longestPause are the pauses between clones for which the
@@ -317,7 +319,7 @@ func drop(state State, f Observation) Decision {
 	return Decision{State: state, Action: DeleteIntermediate, Snapshot: f.Source.Snapshot}
 }
 
-// refused drops the clone of a shared cache whose source does not allow it any more.
+// refused drops the clone of a shared cache whose source may not be used any more.
 func refused(f Observation) Decision {
 	d := drop(NotShared, f)
 	d.Detail = f.Source.Refused
