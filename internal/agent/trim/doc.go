@@ -6,7 +6,10 @@
 // entry up before it was removed and still be about to read the output.
 //
 // A module cache may not: builds read extracted modules without any lock. It
-// also has no marks of use, so go.sum files determine what is kept.
+// has no marks of use either. Where warm-ups have recorded what they used
+// ([Options.Used]), as on the volumes of the operator, that decides, for both
+// caches together; else go.sum files do. Of the Go toolchains in a module
+// cache, which no go.sum file names, the newest is kept in both cases.
 //
 // What would be removed is a plan with a digest, so that a person can approve
 // exactly that.

@@ -123,7 +123,9 @@ func compareBool(a, b bool) int {
 }
 
 // newestToolchain is kept: a go.mod file may require it, and no go.sum file
-// names it.
+// names it. It is one module version, which is one release for one platform:
+// of a cache that is used on several platforms the others go, and are fetched
+// again.
 func newestToolchain(versions []sized) module.Version {
 	var newest module.Version
 	for i := range versions {

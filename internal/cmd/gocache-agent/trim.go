@@ -25,8 +25,9 @@ func newTrim() *cobra.Command {
 the build cache fits into --max-size. Builds may be running: action entries go
 first, outputs only after --grace.
 
-A module cache is trimmed to what --keep-gosum names, old toolchains first, and
-only with --exclusive: no build may be using it.
+A module cache is trimmed to what --keep-gosum names and the newest Go toolchain in
+it, of one platform. Other toolchains go first, then the largest modules. That needs
+--exclusive: no build may be using it.
 
 With --plan nothing is removed and the plan's digest is printed; --approved and
 --as-of apply exactly that plan or nothing.`,
