@@ -85,7 +85,7 @@ func (c *run) all(ctx context.Context) error {
 		c.made.Outcome, c.made.Message = cleanup.Paused, failing.Name+": "+failing.Message
 		return nil
 	}
-	options := c.trim()
+	options := c.bounds()
 	plan, err := trim.Run(ctx, options)
 	if err != nil {
 		return err
@@ -106,7 +106,8 @@ func (c *run) all(ctx context.Context) error {
 	return nil
 }
 
-func (c *run) trim() trim.Options {
+// bounds are the options of the trim that a cleanup consists of.
+func (c *run) bounds() trim.Options {
 	asOf := c.AsOf
 	if asOf.IsZero() {
 		asOf = c.now.UTC().Truncate(time.Second)
