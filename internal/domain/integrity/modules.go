@@ -253,7 +253,8 @@ func (c *versionCheck) read(d *tree.Dir, kind modcache.Kind, limit int64) (data 
 	return data, true, nil
 }
 
-// mode reports a file that only root could read.
+// mode reports a file of the version, or the extracted module's own directory, that
+// only root could read. What is in that directory is judged by the hasher's walk.
 func (c *versionCheck) mode(path string, info tree.Info) {
 	if info.Mode&0o444 == 0 {
 		c.add(BadMode, SeverityCorrupt, path, fmt.Sprintf("mode %04o: it is not readable", info.Mode), path)

@@ -281,7 +281,11 @@ func (h *Hasher) File(f *tree.File) ([sha256.Size]byte, int64, error) {
 	return sha256.Sum256(data), int64(len(data)), nil
 }
 
-// walk calls fn for each regular file below d, in no particular order.
+// walk calls fn for each regular file below d, in no particular order. An error of fn,
+// of a directory's mode or of anything that is no file ends it, and the caller takes it
+// for the reason why the module has no sum: Corrupt or Unreadable. So walk cannot report
+// anything harmless about a file or directory. That needs a field of [DirSum], and of
+// [ZipSum] for modules that [Hasher.Pair] compares, as ZipSum.Refused is one for a zip.
 func (h *Hasher) walk(d *tree.Dir, prefix string, fn func(d *tree.Dir, e tree.Entry, rel string) error) error {
 	files := 0
 	return h.walkIn(d, prefix, &files, fn)
