@@ -4,6 +4,10 @@
 // repository's refs due, and nothing else: what the request contains is
 // authenticated, and is not read. Which commit a ref names is always looked up.
 //
+// GitHub, Gitea, Forgejo, Gogs and Bitbucket sign the body with the token, GitLab
+// sends the token itself, and others can sign as GitHub does, in the header
+// X-Signature. docs/ci/git.md has what users enter for each.
+//
 // The passes of a GoCache register a [Hook] for each repository that has one, so
 // that a request costs no access to the API server: its path is found in memory,
 // or the answer is 404. Paths cannot be guessed, and are not derived from the
