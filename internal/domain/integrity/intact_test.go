@@ -244,10 +244,18 @@ func TestMadeUpGoMod(t *testing.T) {
 }
 
 // TestModesOfExtractedFiles holds that root, which may read everything, finds what
-// no other user may read.
+// no other user may read: files that cannot be read, and directories that cannot be
+// listed or not be searched, the module's own among them.
 func TestModesOfExtractedFiles(t *testing.T) {
 	m := module.Version{Path: "example.com/odd", Version: "v1.0.0"}
-	for path, mode := range map[string]os.FileMode{"odd.go": 0, "sub/sub.go": 0o200, "sub": 0o600} {
+	for _, tt := range []struct {
+		path string
+		mode os.FileMode
+	}{
+		{"odd.go", 0}, {"sub/sub.go", 0o200},
+		{"sub", 0o600}, {"sub", 0o300}, {".", 0o600}, {".", 0o300},
+	} {
+		path, mode := tt.path, tt.mode
 		tree := cachetree.New(t)
 		at := m.String() + "/"
 		publish(t, tree, m, "module example.com/odd\n", rawZip(t, zipFile{at + "go.mod", []byte("module example.com/odd\n")},

@@ -256,7 +256,7 @@ func (c *versionCheck) read(d *tree.Dir, kind modcache.Kind, limit int64) (data 
 // mode reports a file of the version, or the extracted module's own directory, that
 // only root could read. What is in that directory is judged by the hasher's walk.
 func (c *versionCheck) mode(path string, info tree.Info) {
-	if info.Mode&0o444 == 0 {
+	if !info.Legible() {
 		c.add(BadMode, SeverityCorrupt, path, fmt.Sprintf("mode %04o: it is not readable", info.Mode), path)
 	}
 }

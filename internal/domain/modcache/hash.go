@@ -137,7 +137,7 @@ func (h *Hasher) Dir(d *tree.Dir, m module.Version) (DirSum, error) {
 			return specialIsContent(err)
 		}
 		sum, n, err := h.File(&f)
-		if err = errors.Join(err, legible(f.Path(), f.Info(), 0o444), f.Close()); err != nil {
+		if err = errors.Join(err, legible(f.Path(), f.Info()), f.Close()); err != nil {
 			return err
 		}
 		out.Read += n
@@ -249,10 +249,9 @@ func (h *Hasher) dropCopies() {
 	})
 }
 
-// legible is an error for a file or directory whose mode gives no user a right:
-// root uses it all the same.
-func legible(path string, info tree.Info, right uint32) error {
-	if uint32(info.Mode)&right == 0 {
+// legible is an error for a file or directory whose mode lets no user read it.
+func legible(path string, info tree.Info) error {
+	if !info.Legible() {
 		return &fs.PathError{Op: "open", Path: path, Err: tree.ErrBadMode}
 	}
 	return nil
@@ -302,7 +301,7 @@ func (h *Hasher) walkIn(d *tree.Dir, prefix string, files *int, fn func(d *tree.
 			}
 			info, err := sub.Stat(".")
 			if err == nil {
-				err = legible(sub.Path(), info, 0o111)
+				err = legible(sub.Path(), info)
 			}
 			if err == nil {
 				err = h.walkIn(sub, rel+"/", files, fn)
@@ -391,7 +390,7 @@ func (h *Hasher) compare(z *archive, d *tree.Dir, m module.Version, sum *ZipSum)
 		if err = errors.Join(err, f.Close()); err != nil {
 			return err
 		}
-		if !same || legible(f.Path(), f.Info(), 0o444) != nil {
+		if !same || legible(f.Path(), f.Info()) != nil {
 			return errDeviates
 		}
 		return nil

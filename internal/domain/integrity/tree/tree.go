@@ -79,6 +79,12 @@ func (i Info) Same(o Info) bool {
 		i.Mtime.Equal(o.Mtime) && i.Ctime.Equal(o.Ctime)
 }
 
+// Legible reports whether the mode gives some user the right to read a file, or to
+// list and search a directory. Root does so all the same.
+func (i Info) Legible() bool {
+	return i.Mode&0o444 != 0 && (i.Type != Directory || i.Mode&0o111 != 0)
+}
+
 // Dir is an open directory of the tree.
 type Dir struct {
 	fd    int
