@@ -10,23 +10,12 @@ import (
 	"golang.org/x/sys/unix"
 
 	report "gocache.dev/operator/internal/domain/cleanup"
+	"gocache.dev/operator/internal/testing/tmpfs"
 )
 
 // A volume without any room left is cleaned: that is when it is needed most.
 func TestFullVolume(t *testing.T) {
-	dir := t.TempDir()
-	err := unix.Mount("tmpfs", dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "size=512m")
-	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) {
-		t.Skip("may not mount a file system of its own")
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
-			t.Error(err)
-		}
-	})
+	dir := tmpfs.Mount(t, "size=512m")
 	temp := os.Getenv("TMPDIR")
 	t.Setenv("TMPDIR", dir)
 	v := newVolume(t)

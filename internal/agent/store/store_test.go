@@ -2,7 +2,6 @@ package store_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -14,14 +13,13 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"gocache.dev/operator/internal/agent/caches"
 	"gocache.dev/operator/internal/agent/store"
 	"gocache.dev/operator/internal/domain/integrity"
 	"gocache.dev/operator/internal/domain/probe"
 	"gocache.dev/operator/internal/testing/cachetree"
 	"gocache.dev/operator/internal/testing/loopback"
+	"gocache.dev/operator/internal/testing/tmpfs"
 )
 
 func TestWatch(t *testing.T) {
@@ -250,13 +248,7 @@ func TestGuard(t *testing.T) {
 // TestGuardOfInodes holds that a store whose volume has bytes left, and no inodes, is
 // not ready.
 func TestGuardOfInodes(t *testing.T) {
-	dir := t.TempDir()
-	err := unix.Mount("tmpfs", dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "size=64m,nr_inodes=100")
-	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) {
-		t.Skip("may not mount a file system of its own")
-	}
-	must(t, err)
-	t.Cleanup(func() { must(t, unix.Unmount(dir, unix.MNT_DETACH)) })
+	dir := tmpfs.Mount(t, "size=64m,nr_inodes=100")
 	o := store.Options{Flags: caches.Flags{Store: filepath.Join(dir, "modules")}, Prepare: true, Listen: loopback.Address(t), Clock: time.Now, Stderr: io.Discard}
 	w, err := store.New(o)
 	must(t, err)

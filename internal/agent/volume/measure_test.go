@@ -10,26 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"gocache.dev/operator/internal/agent/volume"
+	"gocache.dev/operator/internal/testing/tmpfs"
 )
-
-// mount mounts a file system of its own, with few inodes.
-func mount(t *testing.T, options string) string {
-	t.Helper()
-	dir := t.TempDir()
-	err := unix.Mount("tmpfs", dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, options)
-	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) {
-		t.Skip("may not mount a file system of its own")
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
-			t.Error(err)
-		}
-	})
-	return dir
-}
 
 func write(t *testing.T, path string, size int) {
 	t.Helper()
@@ -41,7 +23,7 @@ func write(t *testing.T, path string, size int) {
 // TestMeasureInodes fills a volume with small files: it has no room for another one,
 // and most of its bytes left.
 func TestMeasureInodes(t *testing.T) {
-	dir := mount(t, "size=64m,nr_inodes=500")
+	dir := tmpfs.Mount(t, "size=64m,nr_inodes=500")
 	var err error
 	for i := 0; err == nil; i++ {
 		err = os.WriteFile(filepath.Join(dir, fmt.Sprint(i)), []byte("x"), 0o600)
@@ -61,7 +43,7 @@ func TestMeasureInodes(t *testing.T) {
 // TestMeasureSharedFileSystem holds that only the files of the volume count, each once,
 // on a file system that another volume has almost filled.
 func TestMeasureSharedFileSystem(t *testing.T) {
-	dir := mount(t, "size=64m")
+	dir := tmpfs.Mount(t, "size=64m")
 	own := filepath.Join(dir, "own")
 	write(t, filepath.Join(dir, "other", "file"), 40<<20)
 	write(t, filepath.Join(own, "mod", "a"), 1<<20)

@@ -15,6 +15,7 @@ import (
 	"gocache.dev/operator/internal/agent/volume"
 	"gocache.dev/operator/internal/domain/buildcache"
 	"gocache.dev/operator/internal/testing/cachetree"
+	"gocache.dev/operator/internal/testing/tmpfs"
 )
 
 func modified(t *testing.T, name string) time.Time {
@@ -91,7 +92,7 @@ func TestTimesOfEntries(t *testing.T) {
 // TestMarkOnAFullVolume holds that a full volume stays unmarked where room is about
 // to be made, that this is an error elsewhere, and that nothing half-written is left.
 func TestMarkOnAFullVolume(t *testing.T) {
-	dir := mount(t, "size=1m")
+	dir := tmpfs.Mount(t, "size=1m")
 	if err := os.WriteFile(filepath.Join(dir, "ballast"), make([]byte, 2<<20), 0o600); !errors.Is(err, unix.ENOSPC) {
 		t.Fatal(err)
 	}
@@ -116,20 +117,13 @@ func TestMarkOnAFullVolume(t *testing.T) {
 // TestMeasureWithoutMounts holds that what is mounted below a volume is not part of
 // it.
 func TestMeasureWithoutMounts(t *testing.T) {
-	dir := mount(t, "size=64m")
+	dir := tmpfs.Mount(t, "size=64m")
 	write(t, filepath.Join(dir, "own"), 1<<20)
 	inner := filepath.Join(dir, "inner")
 	if err := os.Mkdir(inner, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := unix.Mount("tmpfs", inner, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "size=64m"); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := unix.Unmount(inner, unix.MNT_DETACH); err != nil {
-			t.Error(err)
-		}
-	})
+	tmpfs.MountAt(t, inner, "size=64m")
 	write(t, filepath.Join(inner, "other"), 8<<20)
 	space, err := volume.Measure(dir)
 	if err != nil || space.Tree < 1<<20 || space.Tree >= 2<<20 {

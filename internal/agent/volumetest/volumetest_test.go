@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"gocache.dev/operator/internal/agent/volumetest"
+	"gocache.dev/operator/internal/testing/tmpfs"
 )
 
 func TestCheckFindsWhatWasWritten(t *testing.T) {
@@ -55,19 +56,7 @@ func TestCheckFindsWhatWasWritten(t *testing.T) {
 // TestWriteOnAFullVolume holds that files which could not be written are reported: a
 // snapshot of them would prove nothing.
 func TestWriteOnAFullVolume(t *testing.T) {
-	dir := t.TempDir()
-	err := unix.Mount("tmpfs", dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "size=1m")
-	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) {
-		t.Skip("may not mount a file system of its own")
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
-			t.Error(err)
-		}
-	})
+	dir := tmpfs.Mount(t, "size=1m")
 	if err := volumetest.Write(dir); !errors.Is(err, unix.ENOSPC) {
 		t.Errorf("written: %v", err)
 	}
