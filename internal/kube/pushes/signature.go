@@ -14,9 +14,9 @@ import (
 const tokenHeader = "X-Gitlab-Token" //nolint:gosec // the name of a header
 
 // signatureHeaders have the HMAC-SHA256 of the body with the token as its key, in
-// hexadecimal digits, with or without "sha256=" before it. What has another length is no
-// proof. For another algorithm the body is summed in digest, and claims holds what was
-// signed with it. Servers are listed in docs/ci/git.md and the package comment.
+// hexadecimal digits, with or without "sha256=" before it. One of another length proves
+// nothing: another algorithm needs a sum of its own in digest, and a field beside
+// signatures. Servers are listed in docs/ci/git.md and the package comment.
 var signatureHeaders = []string{
 	"X-Hub-Signature-256", // GitHub, Gitea, Forgejo
 	"X-Hub-Signature",     // Bitbucket; that of others is a SHA-1
