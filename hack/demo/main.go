@@ -1,7 +1,7 @@
 // Command demo runs the scenario of the end-to-end tests on a real cluster and explains each step.
 //
 //	demo up     start the cluster, deploy the operator, walk through the scenario
-//	demo down   remove everything that up has made
+//	demo down   remove the local cluster, or from another one what up has made there
 //	demo record FREEZE   up, and draw what the commands of the documentation print then
 //
 // CLUSTER is local (the default: a cluster is started on this machine), kind or

@@ -2,6 +2,7 @@ package scenario
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -60,7 +61,8 @@ type Cluster struct {
 	Config *rest.Config
 	Client client.Client
 	Set    kubernetes.Interface
-	// Kubeconfig and Kubectl are what a person would use.
+	// Kubeconfig and Kubectl are what a person would use; an empty Kubeconfig is kubectl's
+	// default.
 	Kubeconfig, Kubectl string
 	// KubeCache is kubectl's cache of a Local cluster, which is removed with it:
 	// the next cluster may have the same address. Empty is kubectl's default.
@@ -115,7 +117,7 @@ func Start(ctx context.Context, o Options, n *Narrator) (*Cluster, error) {
 	case Local:
 		steps = []func(context.Context) error{c.prerequisites, c.startLocal, c.loadImages, c.startUpstream, c.connect}
 	case Kind:
-		steps = []func(context.Context) error{c.publicKubectl, c.loadKind, c.connect}
+		steps = []func(context.Context) error{c.publicKubectl, c.loadKind, c.findKind, c.connect}
 	case Current:
 		steps = []func(context.Context) error{c.pullableImage, c.publicKubectl, c.connect}
 	default:
@@ -141,8 +143,14 @@ func Remove(ctx context.Context, o Options, n *Narrator, namespaces ...string) e
 		_ = c.readStatus(ctx) // one that came up half is removed too
 		return errors.Join(c.stopUpstream(ctx), c.run(ctx, nil, c.devcluster(), "--name", c.Name, "down"))
 	}
-	if err := errors.Join(c.publicKubectl(ctx), c.connect(ctx)); err != nil {
-		return err
+	steps := []func(context.Context) error{c.publicKubectl, c.connect}
+	if c.Kind == Kind {
+		steps = slices.Insert(steps, 1, c.findKind)
+	}
+	for _, step := range steps {
+		if err := step(ctx); err != nil {
+			return err
+		}
 	}
 	if err := c.kubectl(ctx, nil, append([]string{"delete", "namespace", "--ignore-not-found", "--wait"}, namespaces...)...); err != nil {
 		return err
@@ -291,11 +299,20 @@ func (c *Cluster) loadKind(ctx context.Context) error {
 	if err := c.make(ctx, "docker-build", "IMG="+image()); err != nil {
 		return err
 	}
-	args := []string{"load", "docker-image", image()}
-	if c.Name != "" {
-		args = append(args, "--name", c.Name)
+	return c.run(ctx, nil, "kind", "load", "docker-image", image(), "--name", c.kindName())
+}
+
+// kindName is the name of a kind cluster; its default is that of kind.
+func (c *Cluster) kindName() string { return cmp.Or(c.Name, os.Getenv("KIND_CLUSTER_NAME"), "kind") }
+
+// findKind has all that follows work on the kind cluster: the current context of the
+// user may be of another one.
+func (c *Cluster) findKind(ctx context.Context) error {
+	c.Kubeconfig = filepath.Join(Root(), "dist", "kind-"+c.kindName()+".kubeconfig")
+	if err := os.MkdirAll(filepath.Dir(c.Kubeconfig), 0o750); err != nil {
+		return fmt.Errorf("make the directory of the kubeconfig: %w", err)
 	}
-	return c.run(ctx, nil, "kind", args...)
+	return c.run(ctx, nil, "kind", "export", "kubeconfig", "--name", c.kindName(), "--kubeconfig", c.Kubeconfig)
 }
 
 // pullableImage requires an image to be given: this machine's own is in no registry
@@ -367,7 +384,11 @@ func (c *Cluster) Install(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := c.make(ctx, "deploy", "IMG="+image(), "KUBECTL="+c.Kubectl); err != nil {
+	variables := []string{"IMG=" + image(), "KUBECTL=" + c.Kubectl}
+	if c.Kubeconfig != "" {
+		variables = append(variables, "KUBECONFIG="+c.Kubeconfig) // make exports it
+	}
+	if err := c.make(ctx, "deploy", variables...); err != nil {
 		return err
 	}
 	if before == nil {

@@ -11,7 +11,10 @@ const category = "gocaching"
 // LookAround is command lines for a person to paste into a shell.
 func (s *Scenario) LookAround() string {
 	text, plugin := "", ""
-	if s.Kubeconfig != "" {
+	switch s.Kind {
+	case Kind:
+		text = fmt.Sprintf("  export KUBECONFIG=%s\n", s.Kubeconfig)
+	case Local:
 		// The plugin was built together with the image.
 		text += fmt.Sprintf("  export KUBECONFIG=%s KUBECACHEDIR=%s PATH=%s:%s:$PATH\n", s.Kubeconfig, s.KubeCache, filepath.Dir(s.Kubectl), filepath.Join(Root(), "bin"))
 		plugin = fmt.Sprintf("  kubectl gocache status -n %s\n", s.Namespace)
