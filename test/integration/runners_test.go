@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
@@ -33,9 +35,13 @@ func TestRunners(t *testing.T) {
 			ns := enforcing(t, c.Level)
 			for _, o := range c.Objects {
 				o.SetNamespace(ns)
-			}
-			if s.Name != "jenkins" { // the plugin makes the pod: see below
-				applyAgain(t, c.Objects)
+				switch {
+				case s.Name == "jenkins": // the plugin makes the pod: see below
+				case o.GetName() == "":
+					create(t, o)
+				default:
+					applyAgain(t, []*unstructured.Unstructured{o})
+				}
 			}
 			isConsumer(t, ns, page, c)
 		})
@@ -54,6 +60,17 @@ func TestRunners(t *testing.T) {
 			if !strings.Contains(docs(t, name), "\n"+row) {
 				t.Errorf("%s has no row %q", name, row)
 			}
+		}
+	}
+}
+
+// create creates an object with a generated name twice, as for two runs.
+func create(t *testing.T, o *unstructured.Unstructured) {
+	t.Helper()
+	c := client.WithFieldValidation(server.Client, metav1.FieldValidationStrict)
+	for range 2 {
+		if err := c.Create(t.Context(), o.DeepCopy()); err != nil {
+			t.Fatalf("create a %s: %v", o.GetKind(), err)
 		}
 	}
 }
@@ -116,6 +133,11 @@ func isConsumer(t *testing.T, ns, page string, c runners.Consumer) {
 		return m.Name == clone.Name && m.MountPath == "/gocache" && !m.ReadOnly
 	}) {
 		t.Errorf("the steps do not have the clone at /gocache: %+v", c.Steps.VolumeMounts)
+	}
+	if dir := c.Steps.WorkingDir; dir != "" && !slices.ContainsFunc(c.Steps.VolumeMounts, func(m corev1.VolumeMount) bool {
+		return m.MountPath == dir && m.Name != clone.Name
+	}) {
+		t.Errorf("the steps run in %s, where no checkout is mounted: %+v", dir, c.Steps.VolumeMounts)
 	}
 	ofCache := func(from corev1.EnvFromSource) bool {
 		return from.ConfigMapRef != nil && from.ConfigMapRef.Name == "ci-env"

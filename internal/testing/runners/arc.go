@@ -11,6 +11,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
+
+	"gocache.dev/operator/internal/domain/goenv"
 )
 
 const arcPage = "runners/arc.md"
@@ -189,6 +191,12 @@ func dockerOfScaleSet(t *testing.T, page string) Consumer {
 	if volume == nil || options == nil || daemon < 0 {
 		t.Fatalf("volume %q, options %q, container dind %d", volume, options, daemon)
 	}
+	names := strings.Fields(strings.ReplaceAll(options[1], "-e ", ""))
+	for _, name := range variables() {
+		if !slices.Contains(names, name) {
+			t.Errorf("the container of a job does not get %s, which ci-env may have", name)
+		}
+	}
 	runner := c.Steps
 	c.Steps = corev1.Container{Name: "job", Image: "golang", SecurityContext: &corev1.SecurityContext{RunAsUser: new(int64(0))}}
 	for _, m := range c.Pod.InitContainers[daemon].VolumeMounts {
@@ -198,11 +206,26 @@ func dockerOfScaleSet(t *testing.T, page string) Consumer {
 		}
 	}
 	for _, from := range runner.EnvFrom {
-		for name := range strings.FieldsSeq(strings.ReplaceAll(options[1], "-e ", "")) {
+		for _, name := range names {
 			c.Steps.Env = append(c.Steps.Env, corev1.EnvVar{Name: name, ValueFrom: &corev1.EnvVarSource{ConfigMapKeyRef: &corev1.ConfigMapKeySelector{
 				LocalObjectReference: from.ConfigMapRef.LocalObjectReference, Key: name, Optional: new(true),
 			}}})
 		}
 	}
 	return c
+}
+
+// variables are all that the ConfigMap ci-env may have.
+func variables() (names []string) {
+	all := goenv.Settings{
+		MountPath: "/gocache", Modules: true, Build: true, Proxy: "http://proxy.invalid", PrivatePatterns: []string{"corp.invalid"},
+		ChecksumDatabase: "off", Strict: true,
+	}
+	managed := all
+	managed.ManagedProxy = true
+	for _, s := range []goenv.Settings{all, managed} {
+		names = slices.AppendSeq(names, maps.Keys(goenv.Online(s)))
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }

@@ -1,6 +1,7 @@
 package runners
 
 import (
+	"cmp"
 	"encoding/json"
 	"regexp"
 	"slices"
@@ -132,22 +133,28 @@ func tekton(t *testing.T, page string) Consumer {
 	var declared []struct{ Name, MountPath string }
 	into(t, run, &declared, "spec", "taskSpec", "workspaces")
 	for _, w := range bound {
-		if w.Template != nil {
+		switch {
+		case w.Template != nil:
 			w.Template.Name = w.Name
 			c.PVCs = append(c.PVCs, *w.Template)
+		case w.EmptyDir != nil:
+			c.Pod.Volumes = append(c.Pod.Volumes, corev1.Volume{Name: w.Name, VolumeSource: corev1.VolumeSource{EmptyDir: w.EmptyDir}})
 		}
 	}
 	for i := range c.Pod.Containers {
 		step := &c.Pod.Containers[i]
 		step.EnvFrom, step.SecurityContext = template.EnvFrom, template.SecurityContext
-		step.WorkingDir = "/workspace/source"
 		for _, w := range declared {
-			if slices.ContainsFunc(c.PVCs, func(p corev1.PersistentVolumeClaimTemplate) bool { return p.Name == w.Name }) {
-				step.VolumeMounts = append(step.VolumeMounts, corev1.VolumeMount{Name: w.Name, MountPath: w.MountPath})
-			}
+			path := cmp.Or(w.MountPath, "/workspace/"+w.Name)
+			step.WorkingDir = strings.ReplaceAll(step.WorkingDir, "$(workspaces."+w.Name+".path)", path)
+			step.VolumeMounts = append(step.VolumeMounts, corev1.VolumeMount{Name: w.Name, MountPath: path})
 		}
 	}
-	c.Steps = c.Pod.Containers[0]
+	// The steps run one after the other: the first makes the checkout.
+	c.Steps = c.Pod.Containers[len(c.Pod.Containers)-1]
+	if first := c.Pod.Containers[0]; len(first.Command) < 2 || first.Command[1] != "clone" || first.WorkingDir != c.Steps.WorkingDir {
+		t.Errorf("no step before the test clones a repository into %s", c.Steps.WorkingDir)
+	}
 	return c
 }
 
@@ -159,13 +166,24 @@ func argo(t *testing.T, page string) Consumer {
 	into(t, workflow, c.Pod.SecurityContext, "spec", "securityContext")
 	into(t, workflow, &c.PVCs, "spec", "volumeClaimTemplates")
 	var templates []struct {
-		Name      string
+		Name   string
+		Inputs struct {
+			Artifacts []struct {
+				Name, Path string
+				Git        struct{ Repo, Revision string }
+			}
+		}
 		Container corev1.Container
 	}
 	into(t, workflow, &templates, "spec", "templates")
 	for _, template := range templates {
-		template.Container.Name = "main"
-		c.Pod.Containers = append(c.Pod.Containers, template.Container)
+		made := template.Container
+		made.Name = "main"
+		for _, a := range template.Inputs.Artifacts { // fetched by an init container of Argo's
+			c.Pod.Volumes = append(c.Pod.Volumes, corev1.Volume{Name: a.Name, VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}})
+			made.VolumeMounts = append(made.VolumeMounts, corev1.VolumeMount{Name: a.Name, MountPath: a.Path})
+		}
+		c.Pod.Containers = append(c.Pod.Containers, made)
 	}
 	c.Steps = c.Pod.Containers[0]
 	return c
