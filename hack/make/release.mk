@@ -23,7 +23,7 @@ chart-lint: $(HELM) chart ## Lint the chart with helm, built once into bin, and 
 
 .PHONY: deploy-chart
 deploy-chart: $(HELM) chart ## Install or upgrade the chart with image IMG, into the cluster that kubectl speaks to (ARGS adds flags of helm)
-	$(HELM) upgrade --install gocache $(CHART) --namespace gocache-system --create-namespace --set image.tag=$(IMAGE_TAG) --wait --timeout 3m $(ARGS)
+	$(HELM) upgrade --install gocache $(CHART) --namespace gocache-system --create-namespace --set-string image.tag=$(IMAGE_TAG) --wait --timeout 3m $(ARGS)
 
 # Where the files of a release are published, for the manifest of krew.
 RELEASE_URL ?= https://gocache.dev/operator/releases/$(VERSION)
