@@ -248,8 +248,12 @@ func TestRunbooks(t *testing.T) {
 		if !strings.Contains(text, "`"+rule.Alert+"`") {
 			t.Errorf("%s: docs/%s does not name the alert: its reader has nothing else to search by", rule.Alert, file)
 		}
-		if !strings.Contains(page, "| `"+rule.Alert+"` |") {
-			t.Errorf("docs/operate/alerts.md has no row of %s", rule.Alert)
+		after := rule.For.String()
+		if rule.For == 0 {
+			after = "at once"
+		}
+		if row := regexp.MustCompile("(?m)^\\| `" + rule.Alert + "` \\|.*$").FindString(page); !strings.Contains(row, "| "+after+" |") {
+			t.Errorf("docs/operate/alerts.md has no row of %s that fires after %s: %q", rule.Alert, after, row)
 		}
 	}
 }
