@@ -169,5 +169,5 @@ recordings: ## Play the demo under Prometheus, and draw what the plugin prints a
 	go run ./hack/demo record $(FREEZE)
 
 .PHONY: demo-down
-demo-down: ## Remove everything that demo has made
+demo-down: ## Remove the cluster of demo, or from another cluster its namespace and what demo installed
 	go run ./hack/demo down
