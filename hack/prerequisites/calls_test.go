@@ -30,6 +30,7 @@ var present = map[string]string{
 	"script":         "bsdutils, essential",
 	"tail":           "coreutils, essential",
 	"tar":            "essential",
+	"dpkg-query":     "dpkg, essential",
 	"ldd":            "libc-bin, essential",
 	"modprobe":       "comes with every kernel that has modules",
 	"/proc/self/exe": "the program itself",

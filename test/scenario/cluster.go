@@ -279,6 +279,16 @@ func (c *Cluster) loadImages(ctx context.Context) error {
 	return c.Load(ctx, archives...)
 }
 
+// LoadCompiler puts a Go toolchain with a C compiler on a Local cluster, made from the
+// packages of this machine, and returns the image.
+func (c *Cluster) LoadCompiler(ctx context.Context, version string) (image string, err error) {
+	var out bytes.Buffer
+	if err := c.run(ctx, &out, c.devcluster(), "image", "golang-c"); err != nil {
+		return "", err
+	}
+	return "gocache.dev/golang-c:" + version, c.Load(ctx, strings.TrimSpace(out.String()))
+}
+
 // Load puts image archives on a Local cluster.
 func (c *Cluster) Load(ctx context.Context, archives ...string) error {
 	return c.run(ctx, nil, c.devcluster(), append([]string{"--name", c.Name, "load"}, archives...)...)

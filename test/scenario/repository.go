@@ -62,6 +62,16 @@ func (s *Scenario) WarmedAt(ctx context.Context, commit string) (v1alpha1.GoCach
 // where a warm-up has its first repository, and returns how many packages had to be
 // compiled.
 func (s *Scenario) CompilesOnClone(ctx context.Context, name string, files map[string]string) (int, error) {
+	return s.compiles(ctx, task{name: name}, files)
+}
+
+// CompilesWith is CompilesOnClone in an image, with flags of the go command and cgo.
+func (s *Scenario) CompilesWith(ctx context.Context, name, image string, files map[string]string, flags string) (int, error) {
+	return s.compiles(ctx, task{name: name, image: image, vars: map[string]string{"GOFLAGS": flags, "CGO_ENABLED": "1"}}, files)
+}
+
+func (s *Scenario) compiles(ctx context.Context, t task, files map[string]string) (int, error) {
+	name := t.name
 	cm := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: name}, Data: files}
 	if err := s.Client.Create(ctx, cm); err != nil {
 		return 0, fmt.Errorf("make ConfigMap %s: %w", name, err)
@@ -69,7 +79,7 @@ func (s *Scenario) CompilesOnClone(ctx context.Context, name string, files map[s
 	if err := s.Claim(ctx, name); err != nil {
 		return 0, err
 	}
-	t := task{name: name, claim: name, env: Cache + "-env-offline", src: name, dir: "/sources/0", script: countCompiles}
+	t.claim, t.env, t.src, t.dir, t.script = name, Cache+"-env-offline", name, "/sources/0", countCompiles
 	if err := s.start(ctx, t); err != nil {
 		return 0, err
 	}

@@ -1,6 +1,7 @@
 package scenario
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -121,6 +122,7 @@ type task struct {
 	env          string // ConfigMap of the environment
 	src, dir     string // ConfigMap with what is built, and where it lies; empty: the samples' program, at /src
 	vars         map[string]string
+	image        string // empty: that of the samples' builders
 }
 
 // start makes a task's Job again.
@@ -144,7 +146,7 @@ func (s *Scenario) start(ctx context.Context, t task) error {
 		cache = corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: t.claim}}
 	}
 	container := corev1.Container{
-		Name: "task", Image: s.Image, Command: []string{"sh", "-c", t.script}, WorkingDir: t.dir,
+		Name: "task", Image: cmp.Or(t.image, s.Image), Command: []string{"sh", "-c", t.script}, WorkingDir: t.dir,
 		Env: []corev1.EnvVar{{Name: "HOME", Value: "/tmp"}, {Name: "GOTMPDIR", Value: "/tmp"}},
 		SecurityContext: &corev1.SecurityContext{
 			AllowPrivilegeEscalation: ptr.To(false), Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},

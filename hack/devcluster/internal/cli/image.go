@@ -46,6 +46,8 @@ func newImage(o *options) *cobra.Command {
 			func(ctx context.Context, _ []string) (image.Recipe, error) { return image.HAProxy(ctx) }),
 		o.imageCommand(&output, "golang", "The machine's Go toolchain, with a shell and git", []prereq.Tool{prereq.Go, prereq.Busybox},
 			func(ctx context.Context, _ []string) (image.Recipe, error) { return image.Golang(ctx) }),
+		o.imageCommand(&output, "golang-c", "The same with the machine's C compiler, for cgo and -race, from its Debian packages", []prereq.Tool{prereq.Go, prereq.Busybox, prereq.Compiler, prereq.Headers},
+			func(ctx context.Context, _ []string) (image.Recipe, error) { return image.GolangC(ctx) }),
 		o.imageCommand(&output, "busybox", "A shell and tools for debugging (up loads it)", []prereq.Tool{prereq.Busybox},
 			func(ctx context.Context, _ []string) (image.Recipe, error) {
 				entry, err := o.ensure(fromFiles, binaries.All...)

@@ -48,6 +48,12 @@ var Go = Tool{"go", "golang", "builds the programs of the cluster; see https://g
 // HAProxy is the tool that the HAProxy image is made from.
 var HAProxy = Tool{"haproxy", "haproxy", "the HAProxy image"}
 
+// Compiler and Headers are what the image with a C compiler is made from.
+var (
+	Compiler = Tool{"gcc", "gcc", "the image with a C compiler"}
+	Headers  = Tool{"/usr/include/stdlib.h", "libc6-dev", "the image with a C compiler"}
+)
+
 // Busybox is the tool that the debugging image is made from.
 var Busybox = Tool{"busybox", "busybox-static", "the debugging image"}
 
