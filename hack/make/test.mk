@@ -106,6 +106,11 @@ test-storage: ## Let the storage limit sizes and rates as clouds and thin LVM do
 	$(PREREQUISITES) e2e
 	STORAGE=1 CLUSTER_NAME=gocache-storage go test -v -count=1 -timeout 40m -run '^TestStorage$$' ./test/e2e
 
+.PHONY: test-cgo
+test-cgo: ## Warm builds with cgo and -race, in an image made from Debian's packages: builds on a clone compile nothing (real cluster, not a part of test)
+	$(PREREQUISITES) e2e integration
+	COMPILER=1 CLUSTER_NAME=$${CLUSTER_NAME:-gocache-cgo} go test -v -count=1 -timeout 40m -run '^TestCompiler$$' ./test/e2e
+
 # How long perf watches the operator at rest.
 PERF_REST ?= 10m
 

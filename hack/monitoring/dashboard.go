@@ -39,6 +39,13 @@ func sinceFirst(counter, window string) string {
 	return fmt.Sprintf("(increase(%[1]s[%[2]s]) > 0 or %[1]s unless %[1]s offset %[2]s)", counter, window)
 }
 
+// reportedShare is how much came from the cache in the builds that consumers have
+// reported.
+func reportedShare(selector string) string {
+	const hits, misses = "gocache_cache_reported_hits", "gocache_cache_reported_misses"
+	return fmt.Sprintf("%[1]s{%[3]s} / (%[1]s{%[3]s} + %[2]s{%[3]s})", hits, misses, selector)
+}
+
 // rows of the dashboard, from what is looked at first.
 var rows = []struct {
 	title  string
@@ -79,6 +86,9 @@ var rows = []struct {
 			{`histogram_quantile(0.5, sum by (le) (increase(gocache_clone_duration_seconds_bucket[1h])))`, "median"},
 			{`histogram_quantile(0.99, sum by (le) (increase(gocache_clone_duration_seconds_bucket[1h])))`, "99th percentile"},
 		}, false},
+		{"Reported builds: share from the cache", perCent, []query{{reportedShare(selected), "{{namespace}}/{{name}} {{build}}"}}, false},
+		{"Reported builds: compiled packages or misses", short, []query{{`gocache_cache_reported_misses{` + selected + `}`, "{{namespace}}/{{name}} {{build}}"}}, false},
+		{"Reported builds", short, []query{{`gocache_cache_reported_builds{` + selected + `}`, "{{namespace}}/{{name}} {{build}}"}}, false},
 	}},
 	{"Proxies", []panel{
 		{"Instances by state", short, []query{{`sum by (namespace, name, state) (gocache_modproxy_instances{` + selected + `}) > 0`, "{{namespace}}/{{name}} {{state}}"}}, false},

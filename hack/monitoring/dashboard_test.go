@@ -70,3 +70,22 @@ eval instant at 64m %[1]s
 eval instant at 120m %[1]s
 `, expr), promqltest.NewTestEngine(t, false, 0, 10_000))
 }
+
+// TestReportedShare holds that each build has a share of its own, of its hits and misses,
+// and that a cache for which nothing was reported has none.
+func TestReportedShare(t *testing.T) {
+	t.Parallel()
+	promqltest.RunTest(t, fmt.Sprintf(`
+load 1m
+	gocache_cache_reported_hits{namespace="ci",name="ci",build="billing/test"} 300x5
+	gocache_cache_reported_misses{namespace="ci",name="ci",build="billing/test"} 100x5
+	gocache_cache_reported_hits{namespace="ci",name="ci",build=""} 0x5
+	gocache_cache_reported_misses{namespace="ci",name="ci",build=""} 7x5
+	gocache_cache_reported_hits{namespace="other",name="ci",build=""} 5x5
+	gocache_cache_reported_misses{namespace="other",name="ci",build=""} 0x5
+
+eval instant at 1m %s
+	{namespace="ci",name="ci",build="billing/test"} 0.75
+	{namespace="ci",name="ci",build=""} 0
+`, reportedShare(`namespace=~"ci"`)), promqltest.NewTestEngine(t, false, 0, 10_000))
+}

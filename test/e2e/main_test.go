@@ -99,8 +99,8 @@ func prepare(options scenario.Options) (err error) {
 	suite.prometheus = sync.OnceValues(func() (*scenario.Prometheus, error) {
 		return suite.cluster.StartPrometheus(suite.ctx)
 	})
-	if os.Getenv(roundsVariable) != "" {
-		return nil // that test has a cache of its own
+	if os.Getenv(roundsVariable) != "" || os.Getenv(compilerVariable) != "" {
+		return nil // these tests have a cache of their own
 	}
 	_, full := suite.full()
 	_, small := suite.small()

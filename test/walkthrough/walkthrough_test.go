@@ -1,6 +1,7 @@
 package walkthrough
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -45,6 +46,8 @@ const (
 	password = "correct horse"
 	// timeout is how long a step may take on a busy machine.
 	timeout = 20 * time.Minute
+	// cleanUpTime is kept from the time that go test gives, to leave nothing behind.
+	cleanUpTime = 3 * time.Minute
 	// toolchain is the image of the runner: the one of the local cluster.
 	toolchain = "gocache.dev/golang:1.26.8"
 )
@@ -67,6 +70,11 @@ func TestWalkthrough(t *testing.T) {
 	}
 	ctx, stop := signal.NotifyContext(t.Context(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	if end, ok := t.Deadline(); ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, end.Add(-cleanUpTime))
+		defer cancel()
+	}
 	w := begin(ctx, t)
 	page := w.page("walkthrough.md")
 	commands := blocks(page, "sh")
@@ -113,6 +121,9 @@ var ofScaleSet = []string{"arc", "arc-job", "arc-docker"}
 // compile what a change reaches, or the count would be of nothing.
 func (w *walk) builds(system, name, script string) {
 	w.Helper()
+	if system == "arc" {
+		script = setUpGo + script
+	}
 	log := w.runner(system, name, script)
 	for _, want := range []string{"count: 0\n", "compiled by the steps: 0\n", "count after a change: 2\n"} {
 		if !strings.Contains(log, want) {
@@ -151,7 +162,8 @@ func begin(ctx context.Context, t *testing.T) *walk {
 			late, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 			defer cancel()
 			w.ctx = late
-			out, _ := w.command("kubectl get gocaching,pods,jobs,pvc -A -o wide; kubectl get gocaching -n ci -o yaml; kubectl get events -n ci --sort-by=.lastTimestamp").CombinedOutput()
+			out, _ := w.command("kubectl get gocaching,pods,jobs,pvc -A -o wide; kubectl get gocaching -A -o yaml; kubectl get events -A --sort-by=.metadata.creationTimestamp; " +
+				"kubectl logs -n " + scenario.SystemNamespace + " deployment/" + scenario.ManagerDeployment + " --tail=60").CombinedOutput()
 			t.Logf("%s", out)
 		}
 	})
@@ -193,18 +205,22 @@ func (w *walk) save(name, text string) {
 func (w *walk) command(script string) *exec.Cmd {
 	cmd := exec.CommandContext(w.ctx, "bash", "-euo", "pipefail", "-c", script) //nolint:gosec // what is tested
 	cmd.Dir, cmd.Env = w.dir, w.env
+	cmd.WaitDelay = 5 * time.Second // a command that the shell has left may keep the output open
 	return cmd
 }
 
-// shell pastes a block of commands, and returns its output.
+// shell pastes a block of commands, and returns its output without that for errors.
 func (w *walk) shell(step, script string) string {
 	w.Helper()
 	if strings.Contains(script, "ca.crt") {
 		w.certificate()
 	}
 	began := time.Now()
-	out, err := w.command(script).CombinedOutput()
-	w.Logf("%s, %s:\n%s%s", step, time.Since(began).Round(time.Second), script, out)
+	var errs bytes.Buffer
+	cmd := w.command(script)
+	cmd.Stderr = &errs
+	out, err := cmd.Output()
+	w.Logf("%s, %s:\n%s%s%s", step, time.Since(began).Round(time.Second), script, out, errs.Bytes())
 	if err != nil {
 		w.Fatalf("%s: %v", step, err)
 	}
@@ -357,6 +373,14 @@ echo "compiled by the steps: $(grep -c '/compile .* -p ' /tmp/log || true)"
 echo 'func More() int { return 1 }' >>price/price.go
 echo "count after a change: $(%[3]s)"
 go run ./cmd/bill
+`
+
+// setUpGo is what actions/setup-go leaves in the runner's container: the toolchain is at
+// another path than in the image that warms the cache.
+const setUpGo = `mkdir -p /tmp/hostedtoolcache
+cp -r /usr/local/go /tmp/hostedtoolcache/go
+export PATH=/tmp/hostedtoolcache/go/bin:$PATH
+test "$(go env GOROOT)" = /tmp/hostedtoolcache/go
 `
 
 // script is what the runner does for a workflow, and the command that counts.

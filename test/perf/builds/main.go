@@ -28,6 +28,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"gocache.dev/operator/internal/domain/warmup"
 	"gocache.dev/operator/test/perf/gocost"
@@ -304,19 +305,24 @@ func (b *bench) build(ctx context.Context, dir string, v warmup.Build, env ...st
 		if args[0] != "build" {
 			args = append(args, packages...)
 		}
-		cmd := exec.CommandContext(ctx, "go", args...) //nolint:gosec // of this program
-		cmd.Dir, cmd.Env = dir, slices.Concat(b.env, v.Environ(), env)
-		if err := c.Add(cmd); err != nil {
+		if err := c.Add(command(ctx, dir, slices.Concat(b.env, v.Environ(), env), "go", args...)); err != nil {
 			return c, err
 		}
 	}
 	return c, nil
 }
 
-// output runs a command; env is nil for that of this process.
-func output(ctx context.Context, dir string, env []string, name string, args ...string) (string, error) {
+// command is a command that ends with the context; env is nil for that of this process.
+func command(ctx context.Context, dir string, env []string, name string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, name, args...) //nolint:gosec // of this program
 	cmd.Dir, cmd.Env = dir, env
+	cmd.WaitDelay = 5 * time.Second // a compiler that the go command has left may keep the output open
+	return cmd
+}
+
+// output runs a command, and returns its output.
+func output(ctx context.Context, dir string, env []string, name string, args ...string) (string, error) {
+	cmd := command(ctx, dir, env, name, args...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()

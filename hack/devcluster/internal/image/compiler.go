@@ -22,11 +22,7 @@ func GolangC(ctx context.Context) (Recipe, error) {
 	if err != nil {
 		return Recipe{}, err
 	}
-	packages, err := dependencies(ctx, compilerPackages...)
-	if err != nil {
-		return Recipe{}, err
-	}
-	files, err := packageFiles(ctx, packages)
+	files, err := compilerFiles(ctx)
 	if err != nil {
 		return Recipe{}, err
 	}
@@ -41,14 +37,31 @@ func GolangC(ctx context.Context) (Recipe, error) {
 	}
 	r.Fill = func(l *Layer) error {
 		// First: of a program that is in both, the compiler's stays.
-		for _, f := range files {
-			if err := l.copied(ctx, f); err != nil {
-				return err
-			}
+		if err := l.copyAll(ctx, files); err != nil {
+			return err
 		}
 		return fill(l)
 	}
 	return r, nil
+}
+
+// compilerFiles are the files of the compiler, and of all that it needs.
+func compilerFiles(ctx context.Context) ([]string, error) {
+	packages, err := dependencies(ctx, compilerPackages...)
+	if err != nil {
+		return nil, err
+	}
+	return packageFiles(ctx, packages)
+}
+
+// copyAll adds files of the machine at their own paths.
+func (l *Layer) copyAll(ctx context.Context, files []string) error {
+	for _, f := range files {
+		if err := l.copied(ctx, f); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // copied adds a file of the machine at its own path: a link as a link, and a program
