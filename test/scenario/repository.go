@@ -39,7 +39,7 @@ func (s *Scenario) WarmFrom(ctx context.Context, source v1alpha1.GitSource) erro
 // get a snapshot of that.
 func (s *Scenario) WarmedAt(ctx context.Context, commit string) (v1alpha1.GoCache, error) {
 	var c v1alpha1.GoCache
-	err := Until(ctx, 10*time.Minute, "GoCache "+Cache+" to be warm at commit "+commit, func(ctx context.Context) (bool, string, error) {
+	err := Until(ctx, 20*time.Minute, "GoCache "+Cache+" to be warm at commit "+commit, func(ctx context.Context) (bool, string, error) {
 		if err := s.get(ctx, Cache, &c); err != nil {
 			return false, "", err
 		}
