@@ -53,6 +53,10 @@ const downloadsName = "downloads"
 // workers is how many downloads run at once.
 const workers = 4
 
+// patience is how long the loop is waited for while none of its commands ends. How long
+// all of them take depends on the machine.
+const patience = 5 * time.Minute
+
 // startDownloads starts the loop, and waits until its pod has begun.
 func (s *Scenario) startDownloads(ctx context.Context, rounds int, period time.Duration) (pod *corev1.Pod, err error) {
 	err = s.start(ctx, task{name: downloadsName, script: downloads, env: Cache + "-env", vars: map[string]string{
@@ -112,8 +116,10 @@ func (s *Scenario) UnderDownloads(ctx context.Context, happen func(context.Conte
 	if err != nil {
 		return result, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	stalled := time.AfterFunc(patience, func() { cancel(fmt.Errorf("none ended within %s", patience)) })
+	defer stalled.Stop()
 	stream, err := s.Set.CoreV1().Pods(s.Namespace).GetLogs(pod.Name, &corev1.PodLogOptions{Follow: true}).Stream(ctx)
 	if err != nil {
 		return result, fmt.Errorf("follow the downloads: %w", err)
@@ -122,6 +128,7 @@ func (s *Scenario) UnderDownloads(ctx context.Context, happen func(context.Conte
 	happened, done := false, false
 	lines := bufio.NewScanner(stream)
 	for lines.Scan() {
+		stalled.Reset(patience)
 		done = result.add(lines.Text()) || done
 		if !happened && result.Commands == workers*2 {
 			happened, result.Before = true, result.Commands
@@ -131,7 +138,10 @@ func (s *Scenario) UnderDownloads(ctx context.Context, happen func(context.Conte
 		}
 	}
 	if err := lines.Err(); err != nil {
-		return result, fmt.Errorf("follow the downloads: %w", err)
+		if cause := context.Cause(ctx); cause != nil {
+			err = cause
+		}
+		return result, fmt.Errorf("follow the downloads, of which %d of %d have ended: %w", result.Commands, workers*rounds, err)
 	}
 	if !happened || !done || result.Commands != workers*rounds {
 		return result, fmt.Errorf("the loop ended early: %d of %d commands", result.Commands, workers*rounds)
