@@ -33,7 +33,8 @@ RELEASE_KEY ?=
 ALLOW_DIRTY ?=
 # With ALLOW_DIRTY: the only platform to build for, such as linux/amd64.
 RELEASE_PLATFORM ?=
-RELEASE = cd $(RELEASE_DIR) && go run . build --version '$(VERSION)' --repository '$(IMAGE_REPOSITORY)' --url '$(RELEASE_URL)' \
+# -trimpath: what the tool has in common with the programs is compiled once.
+RELEASE = cd $(RELEASE_DIR) && go run -trimpath . build --version '$(VERSION)' --repository '$(IMAGE_REPOSITORY)' --url '$(RELEASE_URL)' \
   $(if $(RELEASE_KEY),--key '$(abspath $(RELEASE_KEY))') $(if $(ALLOW_DIRTY),--allow-dirty) $(if $(RELEASE_PLATFORM),--platform '$(RELEASE_PLATFORM)')
 
 .PHONY: release

@@ -21,6 +21,8 @@ const (
 	topProgram = "operator"
 	// dirty marks the hash of a commit whose work tree was changed.
 	dirty = "-dirty"
+	// buildGrace is how long a go command has to end once it is interrupted.
+	buildGrace = 30 * time.Second
 )
 
 // platforms of the operator's programs and of the plugin.
@@ -155,8 +157,18 @@ func goBuild(ctx context.Context, o Options, programs []program, dir string) err
 	cmd.Dir = o.Root
 	cmd.Env = append(os.Environ(), "GOOS="+goos, "GOARCH="+arch, "CGO_ENABLED=0", "GOFLAGS=-mod=readonly", "GOPROXY=off", "GOWORK=off",
 		"GOAMD64=v1", "GOARM64=v8.0", "GOEXPERIMENT=", "GOFIPS140=off")
+	// Interrupted, the go command removes its temporary files.
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = buildGrace
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("build for %s/%s (modules that are missing: run go mod download): %w\n%s", goos, arch, err, out)
+		hint := ""
+		switch {
+		case ctx.Err() != nil:
+			err = context.Cause(ctx)
+		case bytes.Contains(out, []byte("GOPROXY=off")):
+			hint = " (modules that are missing: run go mod download)"
+		}
+		return fmt.Errorf("build for %s/%s%s: %w\n%s", goos, arch, hint, err, out)
 	}
 	for _, p := range programs {
 		if p.folder != "." {
