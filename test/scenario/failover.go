@@ -53,9 +53,9 @@ const downloadsName = "downloads"
 // workers is how many downloads run at once.
 const workers = 4
 
-// patience is how long the loop is waited for while none of its commands ends. How long
+// stallAfter is how long the loop is waited for while none of its commands ends. How long
 // all of them take depends on the machine.
-const patience = 5 * time.Minute
+const stallAfter = 5 * time.Minute
 
 // startDownloads starts the loop, and waits until its pod has begun.
 func (s *Scenario) startDownloads(ctx context.Context, rounds int, period time.Duration) (pod *corev1.Pod, err error) {
@@ -118,7 +118,7 @@ func (s *Scenario) UnderDownloads(ctx context.Context, happen func(context.Conte
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	stalled := time.AfterFunc(patience, func() { cancel(fmt.Errorf("none ended within %s", patience)) })
+	stalled := time.AfterFunc(stallAfter, func() { cancel(fmt.Errorf("none ended within %s", stallAfter)) })
 	defer stalled.Stop()
 	stream, err := s.Set.CoreV1().Pods(s.Namespace).GetLogs(pod.Name, &corev1.PodLogOptions{Follow: true}).Stream(ctx)
 	if err != nil {
@@ -128,7 +128,7 @@ func (s *Scenario) UnderDownloads(ctx context.Context, happen func(context.Conte
 	happened, done := false, false
 	lines := bufio.NewScanner(stream)
 	for lines.Scan() {
-		stalled.Reset(patience)
+		stalled.Reset(stallAfter)
 		done = result.add(lines.Text()) || done
 		if !happened && result.Commands == workers*2 {
 			happened, result.Before = true, result.Commands
