@@ -131,7 +131,7 @@ func TestPrivateModulesByGo(t *testing.T) {
 	second := push("moved", "v1.0.0")
 	mustRun("first first", blue.URL, "run", ".")
 	mustRun("v1.0.0 v1.1.0", blue.URL, "list", "-m", "-versions", "git.test/Team/m@"+pushed(t, push))
-	reported := fmt.Sprintf(`[{"module":"git.test/Team/m","version":"v1.0.0","stored":%q,"moved":%q}]`, first, second)
+	reported := fmt.Sprintf(`[{"module":"git.test/Team/m","version":"v1.0.0","stored":%q,"moved":%q,"noticed":"`, first, second)
 	later.Store(11)
 	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(100 * time.Millisecond) {
 		mustRun("v1.1.0", blue.URL, "list", "-m", "-versions", "git.test/Team/m")
@@ -139,7 +139,7 @@ func TestPrivateModulesByGo(t *testing.T) {
 		must(t, err)
 		text, err := io.ReadAll(resp.Body)
 		must(t, errors.Join(err, resp.Body.Close()))
-		if strings.TrimSpace(string(text)) == reported {
+		if strings.HasPrefix(string(text), reported) && strings.Count(string(text), "module") == 1 {
 			break
 		}
 		if time.Now().After(end) {

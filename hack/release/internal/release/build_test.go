@@ -18,13 +18,13 @@ func TestFailedBuild(t *testing.T) {
 	for name, c := range map[string]struct {
 		script    string // of the go command
 		interrupt bool
-		wants     string
+		want      string
 		hinted    bool
 	}{
-		"a module is missing": {script: "echo 'm@v1.0.0: module lookup disabled by GOPROXY=off'; exit 1", wants: "m@v1.0.0", hinted: true},
-		"does not compile":    {script: "echo './main.go:1:1: syntax error'; exit 1", wants: "syntax error"},
-		"killed":              {script: "kill -TERM $$", wants: "terminated"},
-		"interrupted":         {script: "sleep 60 >/dev/null 2>&1 &\ntrap 'kill $!; echo cleaned; exit 1' INT\necho >started\nwait", interrupt: true, wants: "cleaned"},
+		"a module is missing": {script: "echo 'm@v1.0.0: module lookup disabled by GOPROXY=off'; exit 1", want: "m@v1.0.0", hinted: true},
+		"does not compile":    {script: "echo './main.go:1:1: syntax error'; exit 1", want: "syntax error"},
+		"killed":              {script: "kill -TERM $$", want: "terminated"},
+		"interrupted":         {script: "sleep 60 >/dev/null 2>&1 &\ntrap 'kill $!; echo cleaned; exit 1' INT\necho >started\nwait", interrupt: true, want: "cleaned"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -42,8 +42,8 @@ func TestFailedBuild(t *testing.T) {
 				onceStarted(t, filepath.Join(dir, "started"), cancel)
 			}
 			err := goBuild(ctx, Options{Root: dir, Version: "v0.1.0"}, []program{{os: "linux", arch: "amd64", folder: "p"}}, filepath.Join(dir, "out"))
-			if err == nil || !strings.Contains(err.Error(), c.wants) || strings.Contains(err.Error(), hint) != c.hinted || errors.Is(err, context.Canceled) != c.interrupt {
-				t.Errorf("the build ended with %v; want %q, the hint on modules %t, interrupted %t", err, c.wants, c.hinted, c.interrupt)
+			if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), hint) != c.hinted || errors.Is(err, context.Canceled) != c.interrupt {
+				t.Errorf("the build ended with %v; want %q, the hint on modules %t, interrupted %t", err, c.want, c.hinted, c.interrupt)
 			}
 		})
 	}
