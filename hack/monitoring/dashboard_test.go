@@ -86,6 +86,6 @@ load 1m
 
 eval instant at 1m %s
 	{namespace="ci",name="ci",build="billing/test"} 0.75
-	{namespace="ci",name="ci",build=""} 0
+	{namespace="ci",name="ci"} 0
 `, reportedShare(`namespace=~"ci"`)), promqltest.NewTestEngine(t, false, 0, 10_000))
 }

@@ -107,12 +107,12 @@ func TestCgoInTheImage(t *testing.T) {
 	}
 }
 
-// inRoot runs a program in a directory as its root, as the user of the image, and
-// returns its standard output.
-func inRoot(t *testing.T, root, program string, args ...string) (string, error) {
+// inRoot runs a program and its arguments in a directory as its root, as the user of the
+// image, and returns its standard output.
+func inRoot(t *testing.T, root string, command ...string) (string, error) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), program, args...) //nolint:gosec // of the test
-	cmd.Path, cmd.Err = program, nil                          // which is below the root
+	cmd := exec.CommandContext(t.Context(), command[0], command[1:]...) //nolint:gosec // of the test
+	cmd.Path, cmd.Err = command[0], nil                                 // which is below the root
 	cmd.Dir, cmd.Env = "/tmp/m", []string{"PATH=/usr/bin:/bin", "HOME=/tmp"}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: root, Credential: &syscall.Credential{Uid: NonRoot, Gid: NonRoot, NoSetGroups: true}}
 	out, err := cmd.Output()
