@@ -127,43 +127,6 @@ func TestBuildsOfRepository(t *testing.T) {
 	}
 }
 
-// Builds with cgo and with the race detector, of a program that calls C, are warm in a
-// checkout elsewhere on a machine with the same C compiler.
-func TestBuildsWithCgo(t *testing.T) {
-	if _, err := exec.LookPath("gcc"); err != nil {
-		t.Skip(err)
-	}
-	tree := cachetree.NewWithStd(t)
-	env := served(t, tree)
-	files := map[string]string{
-		"main.go":        "package main\n\nimport \"example.com/main/more\"\n\nfunc main() { println(more.Twice(21)) }\n",
-		"more/c.go":      "package more\n\n// static int twice(int n) { return 2 * n; }\nimport \"C\"\n\n// Twice n.\nfunc Twice(n int) int { return int(C.twice(C.int(n))) }\n",
-		"more/c_test.go": "package more\n\nimport \"testing\"\n\nfunc TestIt(t *testing.T) {\n\tif Twice(1) != 2 {\n\t\tt.Fail()\n\t}\n}\n",
-	}
-	dir, _ := program(t, tree, files)
-	elsewhere, _ := program(t, tree, files)
-	o := options(t, tree, "")
-	o.Env = env
-	o.Sources = repository(dir)
-	cgo := map[string]string{"CGO_ENABLED": "1"}
-	o.Sources[0].Builds = []warmup.Build{
-		{Name: "cgo", Flags: []string{"-trimpath"}, Env: cgo, Vet: true, Tests: true}, {Name: "race", Flags: []string{"-trimpath", "-race"}, Env: cgo, Tests: true},
-	}
-	if r := run(t, o); r.Outcome != warmup.Succeeded || r.Summary() != "" {
-		t.Fatalf("%+v", r)
-	}
-	for _, b := range o.Sources[0].Builds {
-		for _, command := range [][]string{{"build", "-o", os.DevNull, "./..."}, {"test", "-count=1", "./..."}} {
-			if compiled, _ := cold(t, elsewhere, env, true, b, command...); len(compiled) > 0 {
-				t.Errorf("%s: go %v: compiles %v", b.Name, command, compiled)
-			}
-		}
-	}
-	if compiled, _ := cold(t, elsewhere, append(slices.Clip(env), "CGO_CFLAGS=-O0"), true, o.Sources[0].Builds[0], "build", "-o", os.DevNull, "./..."); len(compiled) == 0 {
-		t.Error("other flags of the C compiler compile nothing: the test does not count what is cold")
-	}
-}
-
 // Each declared build of module files is warm for a program that imports what
 // they name: all but its own packages is found, by vet and tests as well.
 func TestBuildsOfModuleFiles(t *testing.T) {
