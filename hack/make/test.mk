@@ -2,7 +2,7 @@
 
 # How long one go test may take before it is killed with a stack trace.
 TEST_TIMEOUT ?= 25m
-E2E_TIMEOUT ?= 30m
+E2E_TIMEOUT ?= 40m
 # The unit tests of what has goroutines run under the race detector, which needs
 # gcc. The others are left out, because nothing can race in them and they would
 # cost minutes: the simulations of internal/plan compute for a minute without it,
