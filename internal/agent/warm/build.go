@@ -2,12 +2,15 @@ package warm
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
 	"os"
 	"path"
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"gocache.dev/operator/internal/domain/warmup"
 )
@@ -215,11 +218,23 @@ func importer(ctx context.Context, g *goCommand, flags, packages []string) (patt
 		"imports.go":      "package main\n\n" + text.String() + "\nfunc main() { println() }\n",
 		"imports_test.go": "package main\n\nimport \"testing\"\n\nfunc TestNothing(*testing.T) {}\n",
 	} {
-		if err := os.WriteFile(filepath.Join(dir, file), []byte(content), 0o600); err != nil {
+		if err := writeDated(filepath.Join(dir, file), content); err != nil {
 			return "", err
 		}
 	}
 	return "./" + importerDir, nil
+}
+
+// writeDated writes a file of a program that each warm-up makes again, with a time that
+// depends on its content alone: what the go command reads of files that are older than
+// two seconds it caches by their names, sizes and times, and each warm-up would add others.
+func writeDated(file, content string) error {
+	if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+		return err
+	}
+	sum := sha256.Sum256([]byte(content))
+	date := time.Unix(int64(binary.BigEndian.Uint32(sum[:])&(1<<30-1)), int64(binary.BigEndian.Uint32(sum[4:])%1e9)) // before 2005
+	return os.Chtimes(file, date, date)
 }
 
 // importable reports whether packages of other modules can import a package,

@@ -135,6 +135,7 @@ func TestBuildsOfModuleFiles(t *testing.T) {
 	o := options(t, tree, good(t, tree, map[string]string{"packages": "example.com/lib example.com/lib/sub errors"}))
 	o.Env = env
 	o.Sources[0].Builds = declared(false)
+	o.Go = slowVet(t)
 	r := run(t, o)
 	if r.Outcome != warmup.Succeeded || r.Summary() != "" {
 		t.Fatalf("%+v", r)
@@ -167,6 +168,22 @@ func TestBuildsOfModuleFiles(t *testing.T) {
 	if n := rebuild(t, o, false); n != 0 {
 		t.Errorf("the proof compiles %d packages", n)
 	}
+}
+
+// slowVet is a go command whose vet begins late: what the go command reads of files that
+// are older than two seconds it caches by their times.
+func slowVet(t *testing.T) string {
+	t.Helper()
+	command, err := exec.LookPath("go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	slow := filepath.Join(t.TempDir(), "go")
+	script := "#!/bin/sh\n[ \"$1\" != vet ] || sleep 2.1\nexec " + command + " \"$@\"\n"
+	if err := os.WriteFile(slow, []byte(script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return slow
 }
 
 // A build that fails costs itself only, and is named.
