@@ -100,6 +100,9 @@ func (r Remote) checkout(ctx context.Context, of *superproject, dir string, nest
 	if err != nil {
 		return "", err
 	}
+	if err := checkTrees(repository.Storer, written); err != nil {
+		return "", fmt.Errorf("commit %s: %w", commit, err)
+	}
 	tree, err := repository.Worktree()
 	if err == nil {
 		err = tree.Checkout(&git.CheckoutOptions{Hash: written, Force: true})

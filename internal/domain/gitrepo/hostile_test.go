@@ -2,6 +2,7 @@ package gitrepo_test
 
 import (
 	"compress/gzip"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"net"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -191,6 +193,91 @@ func TestLinksStayInside(t *testing.T) {
 		_, err := os.Lstat(filepath.Join(dir, name))
 		if inside := strings.HasPrefix(name, "inside") || strings.HasPrefix(name, "deep/back") || strings.HasPrefix(name, "nowhere"); inside != (err == nil) {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// raw commits a tree as it is, with entries that no git command would write: "mode name
+// hash" each. The files of the commit before it can be named by their hashes.
+func raw(t *testing.T, r *gitserver.Repository, entries ...[3]string) (commit string) {
+	t.Helper()
+	commit, err := gitserver.Git(t.Context(), "--git-dir", r.Dir, "commit-tree", "-m", "Change", rawTree(t, r, entries...))
+	must(t, err)
+	_, err = gitserver.Git(t.Context(), "--git-dir", r.Dir, "update-ref", "refs/heads/main", commit)
+	must(t, err)
+	return commit
+}
+
+func rawTree(t *testing.T, r *gitserver.Repository, entries ...[3]string) (hash string) {
+	t.Helper()
+	var tree []byte
+	for _, e := range entries {
+		tree = append(tree, e[0]+" "+e[1]+"\x00"...)
+		h, err := hex.DecodeString(e[2])
+		must(t, err)
+		tree = append(tree, h...)
+	}
+	return object(t, r, "tree", tree)
+}
+
+func object(t *testing.T, r *gitserver.Repository, kind string, content []byte) (hash string) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "object")
+	must(t, os.WriteFile(file, content, 0o600))
+	hash, err := gitserver.Git(t.Context(), "--git-dir", r.Dir, "hash-object", "-t", kind, "-w", "--literally", file)
+	must(t, err)
+	return hash
+}
+
+// TestHostileTrees holds that no tree has a repository or its submodules written elsewhere
+// than to their directories, nor files deleted elsewhere, and that such a tree is refused.
+func TestHostileTrees(t *testing.T) {
+	t.Parallel()
+	program, _, _ := repository(t)
+	lib, _, tip := repository(t)
+	beside(t, lib, "lib.git", program)
+	url := served(t, program, "", "")
+	out := [3]string{"120000", "a", object(t, program, "blob", []byte("../../outside"))}
+	deeper := [3]string{"120000", "a", object(t, program, "blob", []byte("../../../outside"))}
+	linked, file := [3]string{"160000", "a", tip}, [3]string{"100644", "a", object(t, program, "blob", []byte("x"))}
+	modules := func(dir string) [3]string {
+		text := fmt.Sprintf("[submodule \"x\"]\n\tpath = %s\n\turl = ../lib.git\n", dir)
+		return [3]string{"100644", ".gitmodules", object(t, program, "blob", []byte(text))}
+	}
+	named := func(e [3]string, name string) [3]string { return [3]string{e[0], name, e[2]} }
+	folder := func(name string, entries ...[3]string) [3]string {
+		return [3]string{"40000", name, rawTree(t, program, entries...)}
+	}
+	for name, tt := range map[string]struct {
+		entries [][3]string
+		want    string
+	}{
+		"a link, then a submodule":    {[][3]string{modules("a"), out, linked}, `two entries named "a"`},
+		"a submodule, then a link":    {[][3]string{modules("a"), linked, out}, `two entries named "a"`},
+		"a link far from a submodule": {[][3]string{modules("a"), out, named(file, "a.x"), named(file, "b"), linked}, `two entries named "a"`},
+		"a link and a directory":      {[][3]string{modules("a/b"), out, folder("a", named(linked, "b"))}, `two entries named "a"`},
+		"two directories":             {[][3]string{modules("a/a"), folder("a", out), folder("a", linked)}, `two entries named "a"`},
+		"below a directory":           {[][3]string{modules("d/a"), folder("d", deeper, linked)}, `two entries named "d/a"`},
+		"two files":                   {[][3]string{file, file}, `two entries named "a"`},
+		"a name with a slash":         {[][3]string{modules("a/b"), out, named(linked, "a/b")}, `"a/b"`},
+		"the directory above":         {[][3]string{modules("../outside"), named(linked, ".."), file}, `".."`},
+		"the directory itself":        {[][3]string{modules("."), named(linked, "."), file}, `"."`},
+		"git's directory":             {[][3]string{modules(".git"), named(linked, ".git")}, `".git"`},
+		"git's directory in capitals": {[][3]string{modules(".GIT"), named(linked, ".GIT")}, `".GIT"`},
+		"git's directory on Windows":  {[][3]string{modules("GIT~1"), named(linked, "GIT~1")}, `GIT~1`},
+		"git's directory, deeper":     {[][3]string{modules("d/.git"), folder("d", named(linked, ".git"))}, `.git"`},
+	} {
+		raw(t, program, tt.entries...)
+		top := t.TempDir()
+		outside := filepath.Join(top, "x", "outside")
+		must(t, os.MkdirAll(outside, 0o700))
+		must(t, os.WriteFile(filepath.Join(outside, "precious"), []byte("1"), 0o600))
+		_, err := gitrepo.Remote{URL: url, Submodules: true}.Checkout(t.Context(), filepath.Join(top, "x", "y", "here"))
+		if err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: %v, want %q", name, err, tt.want)
+		}
+		if found := files(t, outside); !slices.Equal(found, []string{"precious"}) {
+			t.Errorf("%s: outside are %q", name, found)
 		}
 	}
 }

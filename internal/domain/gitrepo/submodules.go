@@ -65,6 +65,9 @@ func (s *superproject) checkoutSubmodules(ctx context.Context, of Remote, reposi
 		}
 		child, err := s.submodule(of, urls[name], commits[name])
 		if err == nil {
+			err = checkEmpty(dir, name)
+		}
+		if err == nil {
 			_, err = child.checkout(ctx, s, filepath.Join(dir, filepath.FromSlash(name)), nesting+1)
 		}
 		if err != nil {
@@ -86,7 +89,7 @@ func linked(tree *object.Tree) (map[string]plumbing.Hash, error) {
 			return commits, nil
 		case err != nil:
 			return nil, err
-		case entry.Mode == filemode.Submodule && filepath.IsLocal(name):
+		case entry.Mode == filemode.Submodule:
 			commits[name] = entry.Hash
 		}
 	}
