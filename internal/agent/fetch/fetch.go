@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 
 	"gocache.dev/operator/internal/domain/egress"
 	"gocache.dev/operator/internal/domain/gitrepo"
+	"gocache.dev/operator/internal/domain/untrusted"
 	"gocache.dev/operator/internal/domain/warmup"
 )
 
@@ -21,8 +23,8 @@ type Options struct {
 	Dir    string // to write to; empty or absent
 	Secret string // directory of a mounted Secret; empty: anonymous
 	CAFile string // certificates in PEM format, trusted beside the public ones; empty: none. With a Secret those are its key ca.crt
-	// ReportInDir means that a failure is written to a file in Dir, for the warm-up
-	// that follows: it costs this repository only.
+	// ReportInDir means that a failure is written to a file in Dir, which holds nothing
+	// else then, for the warm-up that follows: it costs this repository only.
 	ReportInDir bool
 
 	// Sparse are the directories to write, with the files of those on the way there;
@@ -41,11 +43,50 @@ func Run(ctx context.Context, o Options) error {
 	if err == nil || !o.ReportInDir {
 		return err
 	}
-	_, _ = fmt.Fprintf(o.Stdout, "fetching %s: %v\n", o.URL, err)
-	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+	reason := untrusted.Bound(fmt.Sprintf("fetching %s: %v", o.URL, err)) + "\n"
+	_, _ = io.WriteString(o.Stdout, reason)
+	return report(o.Dir, reason)
+}
+
+// report leaves one file in a directory, with the reason of a failure. What a repository
+// has there is removed, and not followed.
+func report(dir, reason string) (err error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(o.Dir, warmup.FetchFailed), []byte("fetching "+o.URL+": "+err.Error()+"\n"), 0o600)
+	if err := removeAll(dir); err != nil {
+		return err
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, root.Close()) }()
+	f, err := root.OpenFile(warmup.FetchFailed, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = io.WriteString(f, reason)
+	return errors.Join(err, f.Close())
+}
+
+// removeAll removes all that is in a directory, and follows no link.
+func removeAll(dir string) (err error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, root.Close()) }()
+	entries, err := fs.ReadDir(root.FS(), ".")
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if err := root.RemoveAll(e.Name()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func run(ctx context.Context, o Options) error {
@@ -74,7 +115,7 @@ func run(ctx context.Context, o Options) error {
 	if err := empty(o.Dir); err != nil {
 		return err
 	}
-	commit, err := remote.Checkout(ctx, o.Dir)
+	commit, err := checkout(ctx, remote, o)
 	if err != nil {
 		return err
 	}
@@ -84,6 +125,23 @@ func run(ctx context.Context, o Options) error {
 		_, err = fmt.Fprintf(o.Stdout, "it has moved on: commit %s was expected\n", o.Commit)
 	}
 	return err
+}
+
+// checkout leaves nothing of a repository that could not be checked out as a whole.
+func checkout(ctx context.Context, remote gitrepo.Remote, o Options) (string, error) {
+	commit, err := remote.Checkout(ctx, o.Dir)
+	if err == nil && o.ReportInDir {
+		if _, exists := os.Lstat(filepath.Join(o.Dir, warmup.FetchFailed)); !errors.Is(exists, fs.ErrNotExist) {
+			err = fmt.Errorf("the repository has an entry %s at its top, a name that is kept for the report of a fetch that failed: rename it", warmup.FetchFailed)
+		}
+	}
+	if err == nil {
+		return commit, nil
+	}
+	if left := removeAll(o.Dir); left != nil && !errors.Is(left, fs.ErrNotExist) {
+		err = errors.Join(err, left)
+	}
+	return "", err
 }
 
 // empty refuses a directory that holds something: it would be built too.

@@ -51,10 +51,16 @@ func (w *warming) repository(ctx context.Context, s warmup.Source, _ string, r *
 
 // fetched reports why a repository could not be fetched.
 func fetched(top string) error {
-	text, err := readSmall(filepath.Join(top, warmup.FetchFailed))
-	if errors.Is(err, os.ErrNotExist) {
+	report := filepath.Join(top, warmup.FetchFailed)
+	switch info, err := os.Lstat(report); {
+	case errors.Is(err, os.ErrNotExist):
 		return nil
+	case err != nil:
+		return err
+	case !info.Mode().IsRegular():
+		return fmt.Errorf("%s is not a file, so that it is not known whether the repository was fetched", warmup.FetchFailed)
 	}
+	text, err := readSmall(report)
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package warm_test
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -203,11 +204,13 @@ func TestWorkspace(t *testing.T) {
 }
 
 // A repository that could not be fetched fails by its reason, and so does a
-// source that could not be read.
+// source that could not be read. What is no report of a fetch is not taken for a
+// success, nor followed.
 func TestNotFetched(t *testing.T) {
 	tree := cachetree.New(t)
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, warmup.FetchFailed), []byte("no route to host\n"), 0o600); err != nil {
+	report := filepath.Join(dir, warmup.FetchFailed)
+	if err := os.WriteFile(report, []byte("no route to host\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	o := options(t, tree, good(t, tree, nil))
@@ -215,5 +218,20 @@ func TestNotFetched(t *testing.T) {
 	o.Sources = append(o.Sources, warmup.Source{Name: "gone", Missing: "ConfigMap gone does not exist"})
 	if r := run(t, o); r.Outcome != warmup.Succeeded || r.Summary() != "2 of 3 sources failed: app: no route to host; gone: ConfigMap gone does not exist" {
 		t.Errorf("%+v", r)
+	}
+	secret := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(secret, []byte("s3cret"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "go.mod"), []byte("module m\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, target := range []string{secret, "nowhere"} {
+		if err := errors.Join(os.Remove(report), os.Symlink(target, report)); err != nil {
+			t.Fatal(err)
+		}
+		if r := run(t, o); !strings.HasPrefix(r.Summary(), "2 of 3 sources failed: app: "+warmup.FetchFailed+" is not a file") {
+			t.Errorf("a link to %s: %q", target, r.Summary())
+		}
 	}
 }

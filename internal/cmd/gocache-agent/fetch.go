@@ -36,7 +36,7 @@ func newFetch() *cobra.Command {
 	f.StringVar(&o.Dir, "dir", "", "empty directory to write to")
 	f.StringArrayVar(&o.Sparse, "sparse", nil, "directory of the repository to write, with the files of those on the way there; may be repeated (default: all)")
 	f.BoolVar(&o.Submodules, "submodules", false, "write submodules as well; credentials are sent to the host of --url alone")
-	f.BoolVar(&o.ReportInDir, "report-in-dir", false, "on failure write the reason to a file in the directory, for the warm-up that follows, and succeed")
+	f.BoolVar(&o.ReportInDir, "report-in-dir", false, "on failure empty the directory, write the reason to a file in it, for the warm-up that follows, and succeed")
 	f.StringVar(&o.Secret, "secret", "", "directory with the files username and password, or identity and known_hosts")
 	f.StringVar(&o.CAFile, "ca-file", "", "certificates in PEM format that are trusted beside the public authorities")
 	return cmd
