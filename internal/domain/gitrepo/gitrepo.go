@@ -92,11 +92,7 @@ func (r Remote) checkout(ctx context.Context, of *superproject, dir string, nest
 	if err != nil {
 		return "", err
 	}
-	repository, err := git.PlainInit(dir, false)
-	if err != nil {
-		return "", fmt.Errorf("preparing %s: %w", dir, err)
-	}
-	written, err := r.fetchFiles(ctx, repository, name, commit)
+	repository, written, err := r.fetchFiles(ctx, dir, name, commit)
 	if err != nil {
 		return "", err
 	}
@@ -123,21 +119,41 @@ func (r Remote) checkout(ctx context.Context, of *superproject, dir string, nest
 	return commit.String(), nil
 }
 
-// fetchFiles reads what of a commit is to be checked out, and returns a commit that
-// has that alone.
-func (r Remote) fetchFiles(ctx context.Context, repository *git.Repository, name plumbing.ReferenceName, commit plumbing.Hash) (plumbing.Hash, error) {
-	if len(r.Sparse) == 0 {
-		return commit, r.fetch(ctx, repository, name, commit)
+// fetchFiles reads what of a commit is to be checked out into a repository in a directory,
+// and returns a commit that has that alone.
+func (r Remote) fetchFiles(ctx context.Context, dir string, name plumbing.ReferenceName, commit plumbing.Hash) (*git.Repository, plumbing.Hash, error) {
+	repository, err := initialize(dir)
+	if err != nil {
+		return nil, plumbing.ZeroHash, err
 	}
-	done, err := r.fetchSparse(ctx, repository, commit)
-	if err == nil && !done {
-		err = r.fetch(ctx, repository, name, commit)
+	if len(r.Sparse) == 0 {
+		return repository, commit, r.fetch(ctx, repository, name, commit)
+	}
+	err = r.fetchSparse(ctx, repository, commit)
+	if errors.Is(err, errNoParts) {
+		// The library fetches nothing of a commit that is stored, with or without its
+		// files.
+		if err = os.RemoveAll(filepath.Join(dir, git.GitDirName)); err == nil {
+			repository, err = initialize(dir)
+		}
+		if err == nil {
+			err = r.fetch(ctx, repository, name, commit)
+		}
 	}
 	if err != nil {
-		return plumbing.ZeroHash, err
+		return nil, plumbing.ZeroHash, err
 	}
 	reduced, _, err := reduce(repository.Storer, commit, newCone(r.Sparse))
-	return reduced, err
+	return repository, reduced, err
+}
+
+// initialize makes an empty repository in a directory.
+func initialize(dir string) (*git.Repository, error) {
+	repository, err := git.PlainInit(dir, false)
+	if err != nil {
+		return nil, fmt.Errorf("preparing %s: %w", dir, err)
+	}
+	return repository, nil
 }
 
 // list reads the refs of the repository.

@@ -12,6 +12,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 	"github.com/go-git/go-git/v5/plumbing/format/packfile"
+	"github.com/go-git/go-git/v5/plumbing/format/pktline"
 	"github.com/go-git/go-git/v5/plumbing/object"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp/capability"
@@ -46,45 +47,54 @@ func (c cone) holds(dir string) (full, leads bool) {
 	return full, leads
 }
 
-// fetchSparse reads the directories of one commit and the files of a cone. It returns
-// false where the server does not support that: then the commit is to be fetched as a
-// whole.
-func (r Remote) fetchSparse(ctx context.Context, repository *git.Repository, commit plumbing.Hash) (bool, error) {
+// errNoParts is the error of a server that does not send parts of a commit: it is to be
+// fetched as a whole, into a repository that has none of it.
+var errNoParts = errors.New("the server sends no parts of commits")
+
+// fetchSparse reads the directories of one commit and the files of a cone.
+func (r Remote) fetchSparse(ctx context.Context, repository *git.Repository, commit plumbing.Hash) error {
 	auth, done, err := r.Credentials.auth(r.URL)
 	if err != nil {
-		return false, err
+		return err
 	}
 	defer done()
 	ctx, closed, err := trusting(through(filtered(ctx, r.Filter), r.Proxies), r.CA)
 	if err != nil {
-		return false, err
+		return err
 	}
 	defer closed()
 	err = r.request(ctx, auth, repository.Storer, packp.FilterBlobNone(), commit)
 	if err != nil {
-		return false, unsupported(ctx, err)
+		return refused(ctx, "fetching the directories of commit "+commit.String(), err)
 	}
 	_, files, err := reduce(repository.Storer, commit, newCone(r.Sparse))
 	if err != nil {
-		return false, err
+		return err
 	}
 	for len(files) > 0 {
 		some := files[:min(len(files), maxRequested)]
 		files = files[len(some):]
 		if err := r.request(ctx, auth, repository.Storer, "", some...); err != nil {
-			return false, unsupported(ctx, err)
+			return refused(ctx, "fetching the directories of commit "+commit.String(), err)
 		}
 	}
-	return true, nil
+	return nil
 }
 
-// unsupported is nil for the error of a server that does not give parts of a commit: it
-// is asked for the whole.
-func unsupported(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return explain("fetching", err)
+// unread begins the text of the library's error for an answer that is no pack: mostly it
+// is the server's own error. That is all that is left of what it was.
+const unread = "error decoding upload-pack response: "
+
+// refused is errNoParts where the server has refused a request, and else what failed.
+func refused(ctx context.Context, doing string, err error) error {
+	text, answered := strings.CutPrefix(err.Error(), unread)
+	for _, broken := range []error{io.ErrUnexpectedEOF, pktline.ErrInvalidPktLen} {
+		answered = answered && !strings.HasPrefix(text, broken.Error())
 	}
-	return nil
+	if ctx.Err() == nil && (answered || errors.Is(err, errNoParts) || errors.Is(err, transport.ErrEmptyUploadPackRequest)) {
+		return errNoParts
+	}
+	return explain(doing, err)
 }
 
 // request stores objects that the server sends: commits as they are now, without their
@@ -113,7 +123,7 @@ func (r Remote) request(ctx context.Context, auth transport.AuthMethod, to store
 	request.Wants = objects
 	if filter != "" {
 		if !advertised.Capabilities.Supports(capability.Filter) || !advertised.Capabilities.Supports(capability.Shallow) {
-			return errors.New("the server sends no parts of commits")
+			return errNoParts
 		}
 		request.Filter, request.Depth = filter, packp.DepthCommits(1)
 		for _, c := range []capability.Capability{capability.Filter, capability.Shallow} {
