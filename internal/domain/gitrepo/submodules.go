@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode"
 
 	git "github.com/go-git/go-git/v5"
 	"github.com/go-git/go-git/v5/config"
@@ -140,9 +141,22 @@ func (s *superproject) submodule(of Remote, text string, commit plumbing.Hash) (
 // scp is the short form of a URL of ssh.
 var scp = regexp.MustCompile(`^(?:([A-Za-z0-9._-]+)@)?([A-Za-z0-9._-]+):([^/].*|/[^/].*)$`)
 
-// submoduleURL reads the URL of a submodule, which may be relative to that of its
-// repository. Credentials in it are left out: they are those of its author.
+// submoduleURL reads the URL of a submodule, and refuses one that decides about more of a
+// request than which repository is read. The library does not escape the path.
 func submoduleURL(of, text string) (*url.URL, error) {
+	u, err := parseSubmodule(of, text)
+	if err != nil {
+		return nil, err
+	}
+	if strings.ContainsAny(text, "?#") || strings.ContainsFunc(u.Path, func(c rune) bool { return c == '?' || c == '#' || unicode.IsControl(c) }) {
+		return nil, errors.New("its URL has a query, a fragment or control characters: use https://HOST/PATH, or ../NAME beside the repository")
+	}
+	return u, nil
+}
+
+// parseSubmodule reads a URL, which may be relative to that of the repository. Credentials
+// in it are left out: they are those of its author.
+func parseSubmodule(of, text string) (*url.URL, error) {
 	if strings.HasPrefix(text, "./") || strings.HasPrefix(text, "../") {
 		base, err := url.Parse(of)
 		if err != nil {

@@ -116,14 +116,22 @@ func TestUnusableSubmodules(t *testing.T) {
 	for name, tt := range map[string]struct {
 		url, want string
 	}{
-		"file":           {"file:///etc", `not "file"`},
-		"a path":         {"/etc/passwd", "cannot be parsed"},
-		"an option":      {"--upload-pack=x", "cannot be parsed"},
-		"short ssh":      {"git@git.example.com:group/lib.git", "use an https URL"},
-		"ssh":            {"ssh://git@git.example.com/lib.git", "use an https URL"},
-		"no URL":         {"", "has no URL in .gitmodules"},
-		"not there":      {"../none.git", "repository not found"},
-		"another commit": {"../program.git", "submodule libs/log: "},
+		"file":                 {"file:///etc", `not "file"`},
+		"a path":               {"/etc/passwd", "cannot be parsed"},
+		"an option":            {"--upload-pack=x", "cannot be parsed"},
+		"short ssh":            {"git@git.example.com:group/lib.git", "use an https URL"},
+		"ssh":                  {"ssh://git@git.example.com/lib.git", "use an https URL"},
+		"no URL":               {"", "has no URL in .gitmodules"},
+		"not there":            {"../none.git", "repository not found"},
+		"a query":              {"https://git.example.com/lib.git?x=", "has a query"},
+		"an empty query":       {"https://git.example.com/lib.git?", "has a query"},
+		"a relative query":     {"../lib.git?x=", "has a query"},
+		"an escaped query":     {"https://git.example.com/lib.git%3Fx=", "has a query"},
+		"a fragment":           {`"../lib.git#x"`, "has a query"},
+		"an escaped fragment":  {"https://git.example.com/lib.git%23x", "has a query"},
+		"a query of short ssh": {"git@git.example.com:group/lib.git?x", "has a query"},
+		"control characters":   {"https://git.example.com/lib.git%0d%0aX", "has a query"},
+		"another commit":       {"../program.git", "submodule libs/log: "},
 	} {
 		link(t, program, map[string][2]string{"libs/log": {tt.url, commit}})
 		_, err := gitrepo.Remote{URL: served(t, program, "", ""), Submodules: true}.Checkout(t.Context(), filepath.Join(t.TempDir(), "here"))
@@ -140,6 +148,36 @@ func TestUnusableSubmodules(t *testing.T) {
 	link(t, program, many)
 	if _, err := (gitrepo.Remote{URL: served(t, program, "", ""), Submodules: true}).Checkout(t.Context(), filepath.Join(t.TempDir(), "here")); err == nil || !strings.Contains(err.Error(), "more than 64 submodules") {
 		t.Errorf("65 submodules: %v", err)
+	}
+}
+
+// TestSubmoduleRequests holds that a file of a repository decides about no more of a request
+// than which repository is read: its query is git's.
+func TestSubmoduleRequests(t *testing.T) {
+	t.Parallel()
+	program, _, tip := repository(t)
+	handler, err := program.Handler(t.Context(), "", "")
+	must(t, err)
+	var mu sync.Mutex
+	var asked []string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		asked = append(asked, r.URL.RequestURI())
+		mu.Unlock()
+		handler.ServeHTTP(w, r)
+	}))
+	t.Cleanup(server.Close)
+	for _, url := range []string{"../api?x=", `"../api#x"`, server.URL + "/api?x=", server.URL + "/api%3Fx=", "../api%3Fx=", server.URL + "/api%253Fx="} {
+		link(t, program, map[string][2]string{"libs/log": {url, tip}})
+		if _, err := (gitrepo.Remote{URL: server.URL + "/program.git", Submodules: true}).Checkout(t.Context(), filepath.Join(t.TempDir(), "here")); err == nil {
+			t.Errorf("%s: no error", url)
+		}
+	}
+	for _, uri := range asked {
+		path, query, _ := strings.Cut(uri, "?")
+		if query != "" && query != "service=git-upload-pack" || !strings.HasSuffix(path, "/info/refs") && !strings.HasSuffix(path, "/git-upload-pack") {
+			t.Errorf("asked for %s", uri)
+		}
 	}
 }
 
