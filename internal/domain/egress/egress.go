@@ -22,7 +22,8 @@ var schemes = []string{"http", "https", "socks5", "socks5h"}
 
 // FromEnvironment reads the variables, each in upper case or else in lower case. The
 // error names the variable that has no valid URL, and not its value, which may hold
-// a password.
+// a password. In a password the characters /, ?, # and % are written as %2F, %3F, %23
+// and %25.
 func FromEnvironment(getenv func(string) string) (Proxies, error) {
 	value := func(name string) string {
 		if v := getenv(name); v != "" {
@@ -32,7 +33,7 @@ func FromEnvironment(getenv func(string) string) (Proxies, error) {
 	}
 	p := Proxies{HTTP: value("HTTP_PROXY"), HTTPS: value("HTTPS_PROXY"), NoProxy: value("NO_PROXY")}
 	for name, text := range map[string]string{"HTTP_PROXY": p.HTTP, "HTTPS_PROXY": p.HTTPS} {
-		if u := parse(text); text != "" && (u == nil || u.Hostname() == "" || !slices.Contains(schemes, u.Scheme)) {
+		if text != "" && parse(text) == nil {
 			return Proxies{}, fmt.Errorf("%s is not the URL of a proxy: write http://HOST:PORT, https://HOST:PORT or socks5://HOST:PORT", name)
 		}
 	}
@@ -40,13 +41,17 @@ func FromEnvironment(getenv func(string) string) (Proxies, error) {
 }
 
 // parse reads a URL without a scheme as one of http, as the variables are read
-// elsewhere.
+// elsewhere. It is nil for what is not the URL of a proxy. One with more than a scheme,
+// credentials and a host is none either: a password with one of the characters /, ? and
+// # ends the host early, and the rest of it would be read as something that is no secret.
 func parse(text string) *url.URL {
 	if !strings.Contains(text, "://") {
 		text = "http://" + text
 	}
 	u, err := url.Parse(text)
-	if err != nil {
+	switch {
+	case err != nil, u.Opaque != "", u.Hostname() == "", !slices.Contains(schemes, u.Scheme),
+		u.Path != "" && u.Path != "/", strings.ContainsAny(text, "?#"):
 		return nil
 	}
 	return u
@@ -71,8 +76,7 @@ func (p Proxies) Env(direct ...string) map[string]string {
 	env := map[string]string{}
 	for name, text := range map[string]string{"HTTP_PROXY": p.HTTP, "HTTPS_PROXY": p.HTTPS} {
 		if u := parse(text); text != "" && u != nil {
-			u.User = nil
-			env[name] = u.String()
+			env[name] = (&url.URL{Scheme: u.Scheme, Host: u.Host}).String() // nothing else, whatever it is
 		}
 	}
 	hosts := direct

@@ -54,7 +54,10 @@ func TestEnv(t *testing.T) {
 
 // TestInvalid holds that an error names the variable, and none of its value.
 func TestInvalid(t *testing.T) {
-	for _, value := range []string{"ftp://s3cret@host:1", "http://", "http://a b:s3cret@", "http://[s3cret"} {
+	for _, value := range []string{"ftp://s3cret@host:1", "http://", "http://a b:s3cret@", "http://[s3cret",
+		// Characters of a password that end the host, so that the rest is no password.
+		"http://ci:12#s3cret@host:3128", "ci:12#s3cret@host:3128", "http://ci:?s3cret@host", "http://ci:1/s3cret@host", "http://ci:1/?@s3cret",
+		"http://host:3128/s3cret", "http:s3cret://host", "http://:s3cret@:3128"} {
 		_, err := egress.FromEnvironment(func(name string) string {
 			if name == "HTTPS_PROXY" {
 				return value
@@ -63,6 +66,17 @@ func TestInvalid(t *testing.T) {
 		})
 		if err == nil || !strings.Contains(err.Error(), "HTTPS_PROXY is not the URL of a proxy") || strings.Contains(err.Error(), "s3cret") {
 			t.Errorf("%q: %v", value, err)
+		}
+		for name, text := range (egress.Proxies{HTTP: value, HTTPS: value}).Env() {
+			if strings.Contains(text, "s3cret") {
+				t.Errorf("%q: pods get %s=%s", value, name, text)
+			}
+		}
+	}
+	for _, value := range []string{"http://ci:pass@host:3128/", "host", "socks5://host:1080"} {
+		p, err := egress.FromEnvironment(func(name string) string { return map[string]string{"HTTPS_PROXY": value}[name] })
+		if env := p.Env(); err != nil || env["HTTPS_PROXY"] == "" || strings.Contains(env["HTTPS_PROXY"], "pass") {
+			t.Errorf("%q: %v, %v", value, err, env)
 		}
 	}
 }

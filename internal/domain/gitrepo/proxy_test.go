@@ -126,6 +126,10 @@ func TestRefusedAddressesBehindProxies(t *testing.T) {
 		"https://169.254.169.254/a", "https://[::ffff:169.254.169.254]/a", "http://10.96.0.1:443/a", "https://10.1.2.3/a",
 		"https://metadata.google.internal/a", "http://METADATA.google.internal./a", "https://" + name + "/a",
 		"http://git.example.com/a",
+		// The same addresses and names, as others write them.
+		"https://１０．９６．０．１/", "https://169。254。169。254/", "https://①⑥⑨.254.169.254/", "https://metadata。google。internal/", "https://ＭＥＴＡＤＡＴＡ.google.internal/",
+		"http://2852039166/", "http://0xa9fea9fe/", "http://0XA9FEA9FE/", "http://0251.0376.0251.0376/", "http://169.254.43518/", "http://169.254.0xa9.0xfe/",
+		"http://169.254.169.254./", "https://169.254.169.254../", "https://10.96.0.1。/", "http://0x/", "http://169.254.169,254/",
 	} {
 		filter := &untrusted.Filter{RefusePrivate: true}
 		_, err := gitrepo.Remote{URL: url, Ref: "main", Proxies: proxies, Filter: filter}.Resolve(t.Context())
