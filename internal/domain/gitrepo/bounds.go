@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/go-git/go-git/v5/plumbing/transport"
@@ -180,10 +181,35 @@ func (boundedTransport) send(r *http.Request) (*http.Response, error) {
 		return by.direct.RoundTrip(r)
 	}
 	f, _ := r.Context().Value(filterKey{}).(*untrusted.Filter)
-	if err := f.CheckHost(r.Context(), r.URL.Hostname(), port(r.URL)); err != nil {
+	host, err := f.CheckHost(r.Context(), r.URL.Hostname(), port(r.URL))
+	if err != nil {
 		return nil, err
 	}
-	return by.proxied.RoundTrip(r)
+	resp, err := by.proxied.RoundTrip(withHost(r, host))
+	if err != nil {
+		return nil, err
+	}
+	resp.Request = r // as it was asked for: another host would be a redirect, which gets no credentials
+	return resp, nil
+}
+
+// withHost is a request to a host as it was checked, where it is written otherwise.
+func withHost(r *http.Request, host string) *http.Request {
+	if host == r.URL.Hostname() {
+		return r
+	}
+	number := r.URL.Port()
+	r = r.Clone(r.Context())
+	switch {
+	case number != "":
+		r.URL.Host = net.JoinHostPort(host, number)
+	case strings.Contains(host, ":"):
+		r.URL.Host = "[" + host + "]"
+	default:
+		r.URL.Host = host
+	}
+	r.Host = r.URL.Host
+	return r
 }
 
 // port of a URL of http or https.
@@ -288,9 +314,10 @@ func (d boundedDialer) DialContext(ctx context.Context, network, address string)
 			return nil, err
 		}
 		number, _ := strconv.ParseUint(text, 10, 16) // 0 is no port that is refused
-		if err := d.filter.CheckHost(ctx, host, uint16(number)); err != nil {
+		if host, err = d.filter.CheckHost(ctx, host, uint16(number)); err != nil {
 			return nil, err
 		}
+		address = net.JoinHostPort(host, text)
 	}
 	var err error
 	if through, ok := dialer.(proxy.ContextDialer); ok {

@@ -1,12 +1,15 @@
 package gitrepo_test
 
 import (
+	"context"
 	"crypto/tls"
+	"errors"
 	"io"
 	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -84,6 +87,7 @@ func TestProxies(t *testing.T) {
 	plain := served(t, r, "", "")
 	f := newForward(t, map[string]string{
 		"git.example.com:443": secure.Listener.Addr().String(),
+		"git.example.com:80":  strings.TrimSuffix(strings.TrimPrefix(plain, "http://"), "/program.git"),
 		"git.example.com":     strings.TrimSuffix(strings.TrimPrefix(plain, "http://"), "/program.git"),
 	})
 	proxies := egress.Proxies{HTTP: f.URL, HTTPS: f.URL}
@@ -92,6 +96,9 @@ func TestProxies(t *testing.T) {
 	for name, remote := range map[string]gitrepo.Remote{
 		"https": {URL: "https://git.example.com/program.git", Credentials: keys, CA: ca, Proxies: proxies, Filter: strict},
 		"http":  {URL: "http://git.example.com/program.git", Proxies: proxies, Filter: strict},
+		// The proxy is asked for the host as it was checked.
+		"another spelling":       {URL: "https://ＧＩＴ.example。com./program.git", Credentials: keys, CA: ca, Proxies: proxies, Filter: strict},
+		"another spelling, http": {URL: "http://ＧＩＴ.example.com.:80/program.git", Proxies: proxies, Filter: strict},
 	} {
 		if got, err := remote.Resolve(t.Context()); err != nil || got != second {
 			t.Errorf("%s: %s, %v", name, got, err)
@@ -116,24 +123,32 @@ func TestProxies(t *testing.T) {
 func TestRefusedAddressesBehindProxies(t *testing.T) {
 	t.Parallel()
 	redirects := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		http.Redirect(w, r, "http://169.254.169.254"+r.URL.RequestURI(), http.StatusFound)
+		to := "http://169.254.169.254"
+		if strings.HasPrefix(r.URL.Path, "/number") {
+			to = "http://" + inside + ".0x7f"
+		}
+		http.Redirect(w, r, to+r.URL.RequestURI(), http.StatusFound)
 	}))
 	t.Cleanup(redirects.Close)
 	f := newForward(t, map[string]string{"git.example.com": redirects.Listener.Addr().String()})
 	proxies := egress.Proxies{HTTP: f.URL, HTTPS: f.URL}
-	name := ownName(t)
+	filter := &untrusted.Filter{RefusePrivate: true, Lookup: func(_ context.Context, _, host string) ([]netip.Addr, error) {
+		if host != "own.example.com" {
+			return nil, errors.New("no such host")
+		}
+		return []netip.Addr{netip.MustParseAddr("198.51.100.1"), netip.MustParseAddr("10.1.2.3")}, nil
+	}}
 	for _, url := range []string{
 		"https://169.254.169.254/a", "https://[::ffff:169.254.169.254]/a", "http://10.96.0.1:443/a", "https://10.1.2.3/a",
-		"https://metadata.google.internal/a", "http://METADATA.google.internal./a", "https://" + name + "/a",
-		"http://git.example.com/a",
+		"https://metadata.google.internal/a", "http://METADATA.google.internal./a", "https://own.example.com/a", "https://ｏｗｎ。example.com./a",
+		"http://git.example.com/a", "http://git.example.com/number",
 		// The same addresses and names, as others write them.
 		"https://１０．９６．０．１/", "https://169。254。169。254/", "https://①⑥⑨.254.169.254/", "https://metadata。google。internal/", "https://ＭＥＴＡＤＡＴＡ.google.internal/",
 		"http://2852039166/", "http://0xa9fea9fe/", "http://0XA9FEA9FE/", "http://0251.0376.0251.0376/", "http://169.254.43518/", "http://169.254.0xa9.0xfe/",
 		"http://169.254.169.254./", "https://169.254.169.254../", "https://10.96.0.1。/", "http://0x/", "http://169.254.169,254/",
 	} {
-		filter := &untrusted.Filter{RefusePrivate: true}
 		_, err := gitrepo.Remote{URL: url, Ref: "main", Proxies: proxies, Filter: filter}.Resolve(t.Context())
-		if err == nil || !strings.Contains(err.Error(), "the operator does not connect to") {
+		if err == nil || !strings.Contains(err.Error(), "the operator does not connect to") || strings.Contains(err.Error(), inside) {
 			t.Errorf("%s: %v", url, err)
 		}
 	}
@@ -142,19 +157,6 @@ func TestRefusedAddressesBehindProxies(t *testing.T) {
 			t.Errorf("the proxy was asked: %s", asked)
 		}
 	}
-}
-
-// ownName is a name that resolves to a private or loopback address here, and that is no
-// name that proxies are never used for.
-func ownName(t *testing.T) string {
-	t.Helper()
-	for _, name := range []string{"ip6-localhost", "ip6-loopback"} {
-		if addrs, err := net.DefaultResolver.LookupHost(t.Context(), name); err == nil && len(addrs) > 0 {
-			return name
-		}
-	}
-	t.Log("no name of this machine resolves to a refused address: that of a metadata service is tried in its place")
-	return "metadata"
 }
 
 // TestProxyThatRefuses holds that the refusal of a proxy is reported by its status, and

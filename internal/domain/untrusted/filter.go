@@ -9,6 +9,9 @@ import (
 	"strings"
 	"syscall"
 	"time"
+	"unicode/utf8"
+
+	"golang.org/x/net/idna"
 )
 
 // Filter decides which addresses may be connected to at the request of a user.
@@ -24,6 +27,9 @@ type Filter struct {
 	RefusePrivate bool
 	// Refused addresses, such as those of the API server. Port 0 is every port.
 	Refused []netip.AddrPort
+	// Lookup resolves names for CheckHost, as LookupNetIP of a net.Resolver does, the
+	// default.
+	Lookup func(ctx context.Context, network, host string) ([]netip.Addr, error) `json:"-"`
 }
 
 // metadata are services of clouds outside the link-local range: Amazon's by IPv6,
@@ -103,36 +109,82 @@ const lookupTimeout = 2 * time.Second
 
 // metadataNames resolve where a cloud's own name server is asked, which is not
 // necessarily here.
-var metadataNames = []string{"metadata", "metadata.google.internal", "metadata.goog", "instance-data"}
+var metadataNames = []string{"metadata", "metadata.google.internal", "metadata.goog", "instance-data", "instance-data.ec2.internal"}
 
-// CheckHost returns a [RefusedError] for a host that a proxy is asked to connect to, as
-// far as this can be decided here: the host is an address, the name of a metadata
-// service, or a name one of whose addresses is refused. A name that does not resolve
-// here is allowed, and the proxy may resolve any name to another address: what a proxy
-// connects to, it has to refuse itself.
-func (f *Filter) CheckHost(ctx context.Context, host string, port uint16) error {
+// CheckHost returns the host that a proxy may be asked to connect to, or a
+// [RefusedError], as far as this can be decided here: the host is an address, the name
+// of a metadata service, or a name one of whose addresses is refused. A name that does
+// not resolve here is allowed, and the proxy may resolve any name to another address:
+// what a proxy connects to, it has to refuse itself. The proxy is to be asked for the
+// host as it is returned: this is the spelling that was checked.
+func (f *Filter) CheckHost(ctx context.Context, host string, port uint16) (string, error) {
 	if f == nil {
-		return nil
+		return host, nil
 	}
-	if addr, err := netip.ParseAddr(host); err == nil {
-		return f.Check(netip.AddrPortFrom(addr, port))
+	name, ok := spelled(host)
+	if !ok {
+		return "", &RefusedError{Host: "this host", Kind: "neither a name nor an address in its usual spelling"} // a server that redirects may have sent it
 	}
-	if slices.Contains(metadataNames, strings.ToLower(strings.TrimSuffix(host, "."))) {
-		return &RefusedError{Host: host, Kind: "cloud metadata"}
+	if addr, err := netip.ParseAddr(name); err == nil {
+		return name, f.Check(netip.AddrPortFrom(addr, port))
+	}
+	if slices.Contains(metadataNames, name) {
+		return "", &RefusedError{Host: name, Kind: "cloud metadata"}
+	}
+	lookup := f.Lookup
+	if lookup == nil {
+		lookup = net.DefaultResolver.LookupNetIP
 	}
 	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
-	addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	addrs, err := lookup(ctx, "ip", name)
 	if err != nil {
-		return nil // not resolvable here: see above
+		return name, nil //nolint:nilerr // not resolvable here: see above
 	}
 	for _, addr := range addrs {
 		if err := f.Check(netip.AddrPortFrom(addr, port)); err != nil {
-			return err
+			return "", err
 		}
 	}
-	return nil
+	return name, nil
 }
+
+// spelled is a host in the one spelling that all programs read alike: an address as
+// package netip has it, or a name in ASCII, in lower case and without a dot at its end.
+// It is false for what some programs take for an address and others do not, such as
+// 2852039166, 0xa9fea9fe and 169.254.43518, which are 169.254.169.254 to many: the last
+// label of a name is no number.
+func spelled(host string) (name string, ok bool) {
+	if addr, err := netip.ParseAddr(host); err == nil {
+		return addr.String(), true
+	}
+	if !utf8.ValidString(host) {
+		return "", false
+	}
+	name = host
+	if strings.ContainsFunc(name, func(r rune) bool { return r >= utf8.RuneSelf }) {
+		var err error
+		if name, err = idna.Lookup.ToASCII(name); err != nil {
+			return "", false
+		}
+	}
+	name = strings.TrimRight(strings.ToLower(name), ".")
+	if addr, err := netip.ParseAddr(name); err == nil {
+		return addr.String(), true
+	}
+	if name == "" || strings.Trim(name, hostCharacters) != "" {
+		return "", false
+	}
+	last := name[strings.LastIndexByte(name, '.')+1:]
+	if digits, hex := strings.CutPrefix(last, "0x"); hex {
+		return name, strings.Trim(digits, "0123456789abcdef") != ""
+	}
+	return name, strings.Trim(last, "0123456789") != ""
+}
+
+// hostCharacters are those of names in lower case. The underscore is none in the rules,
+// and in use.
+const hostCharacters = "abcdefghijklmnopqrstuvwxyz0123456789-_."
 
 // refuses returns the kind of an address that is refused; empty: it is allowed.
 func (f *Filter) refuses(a netip.Addr, port uint16) string {

@@ -108,3 +108,58 @@ func TestRebinding(t *testing.T) {
 		t.Errorf("%v, and %d requests arrived", err, asked.Load())
 	}
 }
+
+// TestCheckHost holds how hosts are asked of a proxy: in one spelling, and only if none of
+// the addresses is refused that a name has here; a name without any is for the proxy.
+func TestCheckHost(t *testing.T) {
+	t.Parallel()
+	lookup := func(_ context.Context, network, host string) ([]netip.Addr, error) {
+		known := map[string][]string{
+			"one.example.com": {"198.51.100.1"}, "none.example.com": {},
+			"second.example.com": {"198.51.100.1", "10.96.0.1"}, "first.example.com": {"::ffff:10.96.0.1", "198.51.100.1"},
+		}
+		if _, ok := known[host]; !ok || network != "ip" {
+			return nil, errors.New("no such host")
+		}
+		var all []netip.Addr
+		for _, text := range known[host] {
+			all = append(all, netip.MustParseAddr(text))
+		}
+		return all, nil
+	}
+	f := &untrusted.Filter{Refused: []netip.AddrPort{netip.MustParseAddrPort("10.96.0.1:443")}, Lookup: lookup}
+	for host, want := range map[string]string{ // empty: refused
+		"one.example.com": "one.example.com", "ONE.Example.com..": "one.example.com", "ｏｎｅ。example．com": "one.example.com", "none.example.com": "none.example.com",
+		"first.example.com": "", "second.example.com": "", "SECOND.example.com.": "",
+		"unknown.example.com": "unknown.example.com", "git_server.corp": "git_server.corp", "bücher.example.com": "xn--bcher-kva.example.com", "xn--bcher-kva.example.com": "xn--bcher-kva.example.com",
+		"198.51.100.1": "198.51.100.1", "198.51.100.1.": "198.51.100.1", "2001:DB8:0::1": "2001:db8::1", "10.96.0.1": "", "::ffff:10.96.0.1": "", "64:ff9b::a60:1": "",
+		"１０．９６．０．１": "", "10。96。0。1": "", "10.96.0.1...": "", "173015041": "", "0x0a600001": "", "0XA600001": "", "10.96.1": "", "012.0140.0.1": "", "10.96.0.0x1": "", "0x": "", "1.2.3.4.5": "", "a.1": "", "08": "",
+		"4.example.com": "4.example.com", "0x1.example.com": "0x1.example.com", "0xy": "0xy", "1a": "1a", "a.0xfg": "a.0xfg",
+		"metadata": "", "METADATA.": "", "metadata。google。internal": "", "Metadata.Google.Internal": "", "instance-data.ec2.internal": "",
+		"": "", ".": "", "。": "", "a b": "", "a,b": "", "a%b": "", "a\x00.example.com": "", "a/b": "", "[::1]": "", "１：１": "", "\xff.example.com": "", "xn--0.example。com": "",
+	} {
+		got, err := f.CheckHost(t.Context(), host, 443)
+		refused, ok := errors.AsType[*untrusted.RefusedError](err)
+		if got != want && (want != "" || err == nil) || (err != nil) != (want == "") || ok != (want == "") {
+			t.Errorf("%q: %q, %v, want %q", host, got, err, want)
+		}
+		if ok && host != "" && strings.Contains(refused.Error(), host) && strings.ContainsAny(host, " ,%/[") {
+			t.Errorf("%q is repeated: %v", host, err)
+		}
+	}
+	if got, err := f.CheckHost(t.Context(), "second.example.com", 8443); got != "second.example.com" || err != nil {
+		t.Errorf("another port: %q, %v", got, err)
+	}
+	if got, err := (*untrusted.Filter)(nil).CheckHost(t.Context(), "２.", 1); got != "２." || err != nil {
+		t.Errorf("without a filter: %q, %v", got, err)
+	}
+	hangs := &untrusted.Filter{Lookup: func(ctx context.Context, _, _ string) ([]netip.Addr, error) {
+		if _, bounded := ctx.Deadline(); !bounded {
+			t.Error("a lookup is not bounded in time")
+		}
+		return nil, context.DeadlineExceeded
+	}}
+	if got, err := hangs.CheckHost(t.Context(), "slow.example.com", 443); got != "slow.example.com" || err != nil {
+		t.Errorf("a name server that does not answer: %q, %v", got, err)
+	}
+}
