@@ -70,6 +70,7 @@ func (t Target) Moved(ctx context.Context) (found []MovedVersion, err error) {
 	}
 	for _, v := range all[max(len(all)-MaxMoved, 0):] {
 		if v.valid() {
+			v.Noticed = v.Noticed.UTC().Truncate(time.Second) // equal to that of the next answer, whatever the offset
 			found = append(found, v)
 		}
 	}

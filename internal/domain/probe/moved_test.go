@@ -72,3 +72,31 @@ func TestMoved(t *testing.T) {
 		}
 	}
 }
+
+// TestMovedInAnotherTimeZone holds that two answers with one page are equal, whatever the
+// offset and the fractions of its times.
+func TestMovedInAnotherTimeZone(t *testing.T) {
+	t.Parallel()
+	a, b := strings.Repeat("a", 40), strings.Repeat("b", 40)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/moved" {
+			_, _ = fmt.Fprintf(w, `[{"module":"corp.test/m","version":"v1.0.0","stored":%q,"moved":%q,"noticed":"2026-11-29T19:45:00.25+05:45"}]`, a, b)
+			return
+		}
+		_, _ = fmt.Fprintf(w, "# TYPE %s gauge\n%s 1\n", probe.MovedMetric, probe.MovedMetric)
+	}))
+	t.Cleanup(server.Close)
+	var rounds [2][]probe.MovedVersion
+	for i := range rounds {
+		var err error
+		if rounds[i], err = (probe.Target{Base: server.URL}).Moved(t.Context()); err != nil || len(rounds[i]) != 1 {
+			t.Fatalf("%v, %v", rounds[i], err)
+		}
+	}
+	if !slices.Equal(rounds[0], rounds[1]) {
+		t.Errorf("%v is not %v", rounds[0], rounds[1])
+	}
+	if got, want := rounds[0][0].Noticed, time.Date(2026, 11, 29, 14, 0, 0, 0, time.UTC); got != want {
+		t.Errorf("noticed at %v, want %v", got, want)
+	}
+}
