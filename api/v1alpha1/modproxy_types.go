@@ -966,7 +966,8 @@ type MovedVersion struct {
 	// +kubebuilder:validation:MaxLength=64
 	// +required
 	StoredCommit string `json:"storedCommit"`
-	// movedCommit is the commit that the tag named when it was last compared.
+	// movedCommit is the commit other than storedCommit that the tag was seen to name
+	// last. It stays here when the tag is moved back.
 	// +kubebuilder:validation:MaxLength=64
 	// +required
 	MovedCommit string `json:"movedCommit"`

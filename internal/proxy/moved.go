@@ -26,11 +26,17 @@ const (
 	maxCompared, maxFollowed = 2000, 4096
 	// maxTags bounds the tags of a repository, in bytes: some 200,000.
 	maxTags = 16 << 20
+	// maxComparisons are made at once, each of another host, so that one that does not
+	// answer delays its own modules alone. Version control runs twice as many commands.
+	maxComparisons = 4
+	// comparisonTimeout bounds one: a host that does not answer has its place no longer.
+	comparisonTimeout = time.Minute
 )
 
 // movedTags finds private versions whose tag names another commit than the one that
-// the store has. The store keeps what was seen first; this reports it. A module is
-// looked at while clients ask for its versions, and never delays them.
+// the store has. The store keeps what was seen first; this reports it, until the tag
+// names that commit again. A module is looked at while clients ask for its versions, and
+// never delays them.
 type movedTags struct {
 	fetcher *fetcher
 	timeout time.Duration
@@ -38,7 +44,7 @@ type movedTags struct {
 	log     logr.Logger
 
 	mu       sync.Mutex
-	looking  bool
+	looking  map[string]bool      // the hosts whose tags are being compared
 	compared map[string]time.Time // by module path
 	found    []probe.MovedVersion // the newest last
 }
@@ -51,15 +57,24 @@ func (m *movedTags) consider(ctx context.Context, t target) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	now := m.now()
-	if m.looking || now.Sub(m.compared[t.module.Path]) < movedInterval {
+	now, host := m.now(), hostOf(t.module.Path)
+	if m.looking[host] || len(m.looking) >= maxComparisons || now.Sub(m.compared[t.module.Path]) < movedInterval {
 		return
 	}
 	if m.compared == nil || len(m.compared) >= maxFollowed {
 		m.compared = map[string]time.Time{}
 	}
-	m.looking, m.compared[t.module.Path] = true, now
+	if m.looking == nil {
+		m.looking = map[string]bool{}
+	}
+	m.looking[host], m.compared[t.module.Path] = true, now
 	go m.compare(context.WithoutCancel(ctx), t.module.Path) // the client is not waited for
+}
+
+// hostOf is the host that a module's path names. Its repository may be on another one.
+func hostOf(modulePath string) string {
+	host, _, _ := strings.Cut(modulePath, "/")
+	return host
 }
 
 // versions that were moved, the newest last.
@@ -78,7 +93,7 @@ type origin struct {
 func (m *movedTags) compare(ctx context.Context, modulePath string) {
 	defer func() {
 		m.mu.Lock()
-		m.looking = false
+		delete(m.looking, hostOf(modulePath))
 		m.mu.Unlock()
 	}()
 	stored := m.stored(modulePath)
@@ -104,7 +119,11 @@ func (m *movedTags) compare(ctx context.Context, modulePath string) {
 		return
 	}
 	for version, o := range stored {
-		if commit := now[o.Origin.Ref]; commit != "" && commit != o.Origin.Hash {
+		switch commit := now[o.Origin.Ref]; commit {
+		case "": // removed: the last that is known of it stays
+		case o.Origin.Hash:
+			m.forget(modulePath, version)
+		default:
 			m.report(probe.MovedVersion{Module: modulePath, Version: version, Stored: o.Origin.Hash, Moved: commit, Noticed: m.now().UTC().Truncate(time.Second)})
 		}
 	}
@@ -124,6 +143,17 @@ func (m *movedTags) report(v probe.MovedVersion) {
 	m.found = append(m.found, v)
 	m.found = m.found[max(len(m.found)-probe.MaxMoved, 0):]
 	m.log.Info("A tag was moved; the version that was seen first is served", "module", v.Module, "version", v.Version, "stored", v.Stored, "moved", v.Moved)
+}
+
+// forget drops a version whose tag names the commit again that is stored.
+func (m *movedTags) forget(modulePath, version string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n := len(m.found)
+	m.found = slices.DeleteFunc(m.found, func(f probe.MovedVersion) bool { return f.Module == modulePath && f.Version == version })
+	if len(m.found) < n {
+		m.log.Info("A tag was moved back to the commit that is served", "module", modulePath, "version", version)
+	}
 }
 
 // stored are the origins of the versions of a module that are tags, as the store has

@@ -103,8 +103,8 @@ func TestClientsOfAMovedTag(t *testing.T) {
 
 // TestMovedTagsAreReported holds that the commits of tags are compared while clients ask
 // for versions, once in ten minutes; that a version whose tag was moved is reported with
-// both commits, again when it is moved again, and is served as it was stored; and that no
-// other version is.
+// both commits, again when it is moved again, and no longer once it is moved back, and is
+// served as it was stored; and that no other version is.
 func TestMovedTagsAreReported(t *testing.T) {
 	t.Parallel()
 	first, second, third := strings.Repeat("1", 40), strings.Repeat("2", 40), strings.Repeat("3", 40)
@@ -124,17 +124,11 @@ func TestMovedTagsAreReported(t *testing.T) {
 		o.Now = func() time.Time { return began.Add(time.Duration(minutes.Load()) * time.Minute) }
 	})
 	page := func() string { return strings.TrimSpace(get(t, server, "/moved").Body.String()) }
-	compared := func() int {
-		git.mu.Lock()
-		defer git.mu.Unlock()
-		n := 0
-		for _, path := range git.asked {
-			if strings.HasSuffix(path, "/@tags") {
-				n++
-			}
-		}
-		return n
-	}
+	const other = "/corp.test/!team/other"
+	files[other+"/@v/list"], files[other+"/@tags"] = "v1.0.0\n", first+" refs/tags/v1.0.0\n"
+	files[other+"/@v/v1.0.0.info"] = info("v1.0.0", first)
+	asked := func(module string) int { return git.count(module + "/@tags") }
+	compared := func() int { return asked(privatePath) }
 	for _, name := range []string{"/@v/list", "/@v/v1.0.0.info", "/@v/v1.1.0.info", "/@v/v1.2.0.info"} {
 		mustServe(t, server, privatePath+name, files[privatePath+name])
 	}
@@ -147,16 +141,26 @@ func TestMovedTagsAreReported(t *testing.T) {
 			return compared() > n
 		})
 	}
+	mustServe(t, server, other+"/@v/list", files[other+"/@v/list"])
+	mustServe(t, server, other+"/@v/v1.0.0.info", files[other+"/@v/v1.0.0.info"])
 	next()
 	if got := page(); got != "null" {
 		t.Errorf("without a move: %s", got)
 	}
 	git.set(privatePath+"/@tags", second+" refs/tags/v1.0.0\n"+first+" refs/tags/v1.1.0\n")
-	for range 3 {
-		mustServe(t, server, privatePath+"/@v/v1.0.0.info", info("v1.0.0", first)) // not compared before ten minutes
-	}
-	if got := page(); got != "null" {
-		t.Errorf("within ten minutes: %s", got)
+	// Another module that is compared after these requests shows that none was begun:
+	// those of one host are compared one by one, in the order of the requests.
+	n, others := compared(), asked(other)
+	minutes.Add(9)
+	eventually(t, "a comparison of another module", func() bool {
+		for range 50 { // one of them after the comparison before has ended
+			mustServe(t, server, privatePath+"/@v/v1.0.0.info", info("v1.0.0", first))
+		}
+		get(t, server, other+"/@v/list")
+		return asked(other) > others
+	})
+	if got := page(); got != "null" || compared() != n {
+		t.Errorf("within ten minutes: %s, after %d comparisons", got, compared()-n)
 	}
 	noticed := regexp.MustCompile(`,"noticed":"20[0-9-]*T[0-9:]*Z"`)
 	entry := func(commit string) string {
@@ -172,6 +176,21 @@ func TestMovedTagsAreReported(t *testing.T) {
 	if len(times) != 2 || times[""] {
 		t.Errorf("two moves were noticed at %v", times)
 	}
+	git.set(privatePath+"/@tags", first+" refs/tags/v1.1.0\n") // removed
+	next()
+	next()
+	if got := noticed.ReplaceAllString(page(), ""); got != entry(third) {
+		t.Errorf("once the tag is removed: %s", got)
+	}
+	git.set(privatePath+"/@tags", first+" refs/tags/v1.0.0\n"+first+" refs/tags/v1.1.0\n")
+	next()
+	eventually(t, "nothing to report of a tag that was moved back", func() bool { return page() == "null" || page() == "[]" })
+	if text := get(t, server, "/metrics").Body.String(); !strings.Contains(text, "\ngocache_proxy_moved_versions 0\n") {
+		t.Error("the metric counts a version that was moved back")
+	}
+	git.set(privatePath+"/@tags", third+" refs/tags/v1.0.0\n")
+	next()
+	eventually(t, "a report of the move after that", func() bool { return noticed.ReplaceAllString(page(), "") == entry(third) })
 	git.fail(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "down", http.StatusBadGateway) })
 	next()
 	if got := noticed.ReplaceAllString(page(), ""); got != entry(third) {
@@ -180,5 +199,68 @@ func TestMovedTagsAreReported(t *testing.T) {
 	mustServe(t, server, privatePath+"/@v/v1.0.0.info", info("v1.0.0", first))
 	if text := get(t, server, "/metrics").Body.String(); !strings.Contains(text, "\ngocache_proxy_moved_versions 1\n") {
 		t.Error("the metric does not count the version")
+	}
+}
+
+// TestServerThatHangsDelaysNoOther holds that while the tags of some hosts are not
+// answered, those of another are compared; and that no more than four wait at once.
+func TestServerThatHangsDelaysNoOther(t *testing.T) {
+	t.Parallel()
+	first, second := strings.Repeat("1", 40), strings.Repeat("2", 40)
+	info := fmt.Sprintf(`{"Version":"v1.0.0","Origin":{"VCS":"git","URL":"https://git.test/m","Ref":"refs/tags/v1.0.0","Hash":%q}}`, first)
+	files := map[string]string{}
+	slow := []string{"/slow0.test/m", "/slow1.test/m", "/slow2.test/m", "/slow3.test/m", "/slow4.test/m", "/slow5.test/m"}
+	all := append([]string{"/fast.test/m"}, slow...)
+	for _, module := range all {
+		files[module+"/@v/list"], files[module+"/@v/v1.0.0.info"], files[module+"/@tags"] = "v1.0.0\n", info, first+" refs/tags/v1.0.0\n"
+	}
+	git := startRepositories(t, files)
+	var minutes atomic.Int64
+	began := time.Now()
+	server, _ := instance(t, startUpstream(t), func(o *proxy.Options) {
+		o.VersionControl, o.PrivateModules = git.URL, "*.test"
+		o.Now = func() time.Time { return began.Add(time.Duration(minutes.Load()) * time.Minute) }
+	})
+	for _, module := range all {
+		mustServe(t, server, module+"/@v/list", "v1.0.0\n")
+		mustServe(t, server, module+"/@v/v1.0.0.info", info)
+	}
+	var waiting atomic.Int64
+	ended := make(chan struct{})
+	t.Cleanup(func() { close(ended) })
+	git.fail(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case !strings.HasSuffix(r.URL.Path, "/@tags"):
+			_, _ = w.Write([]byte("v1.0.0\n"))
+		case strings.HasPrefix(r.URL.Path, "/fast"):
+			_, _ = w.Write([]byte(second + " refs/tags/v1.0.0\n"))
+		default:
+			waiting.Add(1)
+			defer waiting.Add(-1)
+			select {
+			case <-ended:
+			case <-r.Context().Done():
+			}
+		}
+	})
+	minutes.Add(11)
+	for n, module := range slow[:3] {
+		eventually(t, "a comparison of "+module, func() bool {
+			get(t, server, module+"/@v/list")
+			return waiting.Load() == int64(n+1)
+		})
+	}
+	eventually(t, "a report of the host that answers", func() bool {
+		get(t, server, "/fast.test/m/@v/list")
+		return strings.Contains(get(t, server, "/moved").Body.String(), `"module":"fast.test/m"`)
+	})
+	for range 20 {
+		for _, module := range slow {
+			get(t, server, module+"/@v/list")
+		}
+	}
+	eventually(t, "a fourth comparison that waits", func() bool { return waiting.Load() >= 4 })
+	if n := waiting.Load(); n != 4 {
+		t.Errorf("%d comparisons wait at once", n)
 	}
 }

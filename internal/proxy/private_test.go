@@ -56,6 +56,18 @@ func (p *repositories) set(name, text string) {
 	p.files[name] = text
 }
 
+// count is how often a path was asked for.
+func (p *repositories) count(path string) (n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, asked := range p.asked {
+		if asked == path {
+			n++
+		}
+	}
+	return n
+}
+
 func (p *repositories) fail(h http.HandlerFunc) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

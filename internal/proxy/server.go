@@ -149,7 +149,7 @@ func New(o Options) (*Server, error) {
 	if s.fetcher, err = newFetcher(o, env, store, up, vcs); err != nil {
 		return nil, err
 	}
-	s.moved = &movedTags{fetcher: s.fetcher, timeout: o.FetchTimeout, now: o.Now, log: o.Log.WithName("moved")}
+	s.moved = &movedTags{fetcher: s.fetcher, timeout: min(o.FetchTimeout, comparisonTimeout), now: o.Now, log: o.Log.WithName("moved")}
 	m.watchMoved(func() int { return len(s.moved.versions()) })
 	s.library = &goproxy.Goproxy{
 		ProxiedSumDBs: proxiedSumDBs(env),
