@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -62,6 +63,7 @@ type Reconciler struct {
 
 	prober     *prober.Prober
 	advisories instances.Advisories
+	moved      movedTimes
 }
 
 // progress is one pass: what was observed, as the parts hand it on, and what
@@ -120,6 +122,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	}
 	if p == nil || !p.proxy.DeletionTimestamp.IsZero() {
 		r.prober.Forget(req.NamespacedName)
+		r.moved.forget(req.NamespacedName)
 		if p == nil {
 			return ctrl.Result{}, nil
 		}
@@ -141,7 +144,7 @@ func (r *Reconciler) reconcileParts(ctx context.Context, p *progress) error {
 	}
 	recordConsistency(p.proxy, p.Observed)
 	recordDatabase(p.proxy, p.Observed)
-	recordMoved(p.proxy, p.Observed)
+	r.recordMoved(p)
 	var errs []error
 	for _, part := range []struct {
 		turn func(context.Context, *progress) error
@@ -262,6 +265,9 @@ func (r *Reconciler) writeStatus(ctx context.Context, p *progress) error {
 	stored.SetResourceVersion(p.proxy.GetResourceVersion())
 	if _, err := patch.Status(ctx, r.Client, stored, p.proxy); err != nil {
 		return err
+	}
+	if !slices.Equal(p.Stored.Status.MovedVersions, p.proxy.Status.MovedVersions) {
+		r.moved.written(client.ObjectKeyFromObject(p.proxy), p.Now)
 	}
 	p.Stored = p.proxy.DeepCopy()
 	return nil

@@ -13,6 +13,7 @@ import (
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/domain/probe"
+	"gocache.dev/operator/internal/testing/faults"
 )
 
 // TestStoreCannotFollow holds that storage that the PVC cannot get is
@@ -76,6 +77,7 @@ func TestMovedVersion(t *testing.T) {
 	if events := w.recorded(); strings.Contains(events, "VersionMoved") {
 		t.Errorf("the same again: %s", events)
 	}
+	w.now = w.now.Add(time.Minute)
 	w.green.moved = moved("v1.0.0", c) // blue, which did not look again, still has b
 	w.tick(3)
 	if events := w.recorded(); strings.Count(events, "was moved to commit "+c) != 1 || len(w.get().Status.MovedVersions) != 1 {
@@ -94,9 +96,13 @@ func TestMovedVersion(t *testing.T) {
 		w.now = w.now.Add(time.Second)
 	}
 	w.blue.moved = w.blue.moved[4:]
+	w.now = w.now.Add(time.Minute)
 	w.tick(3)
-	w.recorded()
+	if events := w.recorded(); strings.Count(events, "VersionMoved") != 1 || !strings.Contains(events, "Version v0.1.19 of corp.test/m") || !strings.Contains(events, "; so were 15 other versions (status.movedVersions)") {
+		t.Errorf("many at once: %s", events)
+	}
 	for i := range 17 {
+		w.now = w.now.Add(time.Minute)
 		w.green.moved = moved(fmt.Sprintf("v1.1.%d", i), b)
 		w.tick(2)
 	}
@@ -105,6 +111,57 @@ func TestMovedVersion(t *testing.T) {
 	}
 	if n := strings.Count(w.recorded(), "VersionMoved"); n != 17 {
 		t.Errorf("%d events of 17 versions", n)
+	}
+}
+
+// TestMovedVersionsThatChangeAtEachProbe holds that an instance which names other versions,
+// commits and times at each probe changes the status once a minute at most, with an event
+// each time; that another process begins anew; and that what it names last is recorded
+// within a minute, whether a probe finds a change then or not.
+func TestMovedVersionsThatChangeAtEachProbe(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.serving()
+	w.tick(3)
+	w.recorded()
+	answer := func(n int) {
+		w.blue.moved = nil
+		for i := range probe.MaxMoved {
+			w.blue.moved = append(w.blue.moved, probe.MovedVersion{Module: "corp.test/m", Version: fmt.Sprintf("v%d.0.%d", n%2, i),
+				Stored: fmt.Sprintf("%040x", n%3), Moved: fmt.Sprintf("%040x", 1000+n), Noticed: w.now})
+		}
+	}
+	changed, was := 0, ""
+	count := func() {
+		if is := fmt.Sprint(w.get().Status.MovedVersions); is != was {
+			changed, was = changed+1, is
+		}
+	}
+	count()
+	changed = 0
+	for n := range 30 { // of ten seconds each
+		answer(n)
+		w.tick(1)
+		count()
+	}
+	if events := strings.Count(w.recorded(), "VersionMoved"); changed != 5 || events != 5 {
+		t.Errorf("%d changes and %d events in 5 minutes", changed, events)
+	}
+	if after := w.last.RequeueAfter; after <= 0 || after > time.Minute {
+		t.Errorf("the next pass is after %v", after)
+	}
+	for range 2 {
+		w.now = w.now.Add(interval)
+		w.settle()
+	}
+	if got := w.get().Status.MovedVersions; len(got) != 16 || got[15].MovedCommit != fmt.Sprintf("%040x", 1029) {
+		t.Errorf("at last the status has %+v", got)
+	}
+	answer(31)
+	w.restart(faults.Point{})
+	w.tick(2)
+	if got := w.get().Status.MovedVersions; len(got) != 16 || got[15].MovedCommit != fmt.Sprintf("%040x", 1031) {
+		t.Errorf("after a restart the status has %+v", got)
 	}
 }
 
