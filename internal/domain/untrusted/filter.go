@@ -139,7 +139,7 @@ func (f *Filter) CheckHost(ctx context.Context, host string, port uint16) (strin
 	defer cancel()
 	addrs, err := lookup(ctx, "ip", name)
 	if err != nil {
-		return name, nil //nolint:nilerr // not resolvable here: see above
+		return name, nil // not resolvable here: see above
 	}
 	for _, addr := range addrs {
 		if err := f.Check(netip.AddrPortFrom(addr, port)); err != nil {
