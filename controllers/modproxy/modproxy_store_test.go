@@ -116,7 +116,7 @@ func TestMovedVersion(t *testing.T) {
 
 // TestMovedVersionsThatChangeAtEachProbe holds that an instance which names other versions,
 // commits and times at each probe changes the status once a minute at most, with an event
-// each time; that another process begins anew; and that what it names last is recorded
+// each time; that another process does not wait for the minute; and that what it names last is recorded
 // within a minute, whether a probe finds a change then or not.
 func TestMovedVersionsThatChangeAtEachProbe(t *testing.T) {
 	t.Parallel()
