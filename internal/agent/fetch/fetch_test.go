@@ -135,9 +135,9 @@ func TestFailureOfAHostileRepository(t *testing.T) {
 	}
 }
 
-// TestFailureLeavesNothing holds that a directory can be fetched to again after a failure
+// TestFetchAgain holds that a directory can be fetched to again after a failure
 // that is not reported in it, and that what was there before is left.
-func TestFailureLeavesNothing(t *testing.T) {
+func TestFetchAgain(t *testing.T) {
 	t.Parallel()
 	url, dir := hostile(t, "[submodule \"s\"]\n\tpath = s\n\turl = file:///x\n", nil), t.TempDir()
 	o := fetch.Options{URL: url, Dir: dir, Submodules: true, Stdout: io.Discard}
