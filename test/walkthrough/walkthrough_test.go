@@ -81,7 +81,7 @@ func TestWalkthrough(t *testing.T) {
 	files := blocks(page, "yaml")
 	// The chart of the runners, their workflow, and how to count.
 	others := blocks(page, "")
-	if len(commands) != 4 || len(files) != 2 || len(others) != 3 {
+	if len(commands) != 5 || len(files) != 2 || len(others) != 3 {
 		t.Fatalf("%d blocks of commands, %d files and %d others: the page has changed", len(commands), len(files), len(others))
 	}
 	script := w.script(others[1], others[2])
@@ -112,6 +112,20 @@ func TestWalkthrough(t *testing.T) {
 	}))
 	w.builds("arc", "after-a-push", script)
 	w.finish(pods)
+	w.shell("remove it again", commands[4])
+	w.removed()
+}
+
+// removed waits until nothing of the page's namespace is left: the namespace itself
+// went with the command, and the storage driver deletes volumes and snapshots behind it.
+func (w *walk) removed() {
+	w.Helper()
+	w.must(scenario.Until(w.ctx, timeout, "the end of the volumes", func(context.Context) (bool, string, error) {
+		out, err := w.command(`kubectl get namespaces -o name
+			kubectl get pv -o jsonpath='{range .items[*]}{.metadata.name}{" of "}{.spec.claimRef.namespace}{"\n"}{end}'
+			kubectl get volumesnapshotcontents -o jsonpath='{range .items[*]}{.metadata.name}{" of "}{.spec.volumeSnapshotRef.namespace}{"\n"}{end}'`).Output()
+		return !regexp.MustCompile(`(?m)^namespace/` + namespace + `$| of ` + namespace + `$`).Match(out), string(out), err
+	}))
 }
 
 // ofScaleSet are the systems of the page that the walk follows; they use its cache.
