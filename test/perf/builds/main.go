@@ -203,7 +203,7 @@ func (b *bench) warm(ctx context.Context, declared []warmup.Build) error {
 	if r.Outcome != warmup.Succeeded || len(r.FailedSources()) > 0 {
 		return fmt.Errorf("the warm-up: %s %s", r.Outcome, r.Summary())
 	}
-	fmt.Printf("warm-up: %.1f s, %d modules, %d entries, %d MiB\n", r.DurationSeconds, r.Modules, r.BuildEntries, r.UsedBytes>>20)
+	fmt.Printf("warm-up: %.1f s, %d modules, %d entries, %d MiB\n", r.DurationSeconds, r.Modules, r.BuildEntries, r.TreeBytes>>20)
 	for _, one := range r.Sources[0].Builds {
 		fmt.Printf("warm-up of %s: %.1f s, %d entries\n", one.Name, one.Seconds, one.Entries)
 	}
