@@ -66,8 +66,8 @@ func Run(ctx context.Context, set *temporary.Set, o Options, each func(manifest.
 			return result, err
 		}
 	}
-	if o.From == o.To {
-		to = from
+	if o.From == o.To { // it was read into the last of the two
+		from = to
 	}
 	if digest := same(from, to); digest != "" {
 		result.From, result.To, result.Checked = digest, digest, true
