@@ -35,7 +35,12 @@ func clientOf(t *testing.T, objects ...client.Object) client.Client {
 			t.Fatal(err)
 		}
 	}
-	return fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).Build()
+	index := func(field func(*corev1.Event) string) client.IndexerFunc {
+		return func(o client.Object) []string { return []string{field(o.(*corev1.Event))} }
+	}
+	return fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).
+		WithIndex(&corev1.Event{}, "involvedObject.uid", index(func(e *corev1.Event) string { return string(e.InvolvedObject.UID) })).
+		WithIndex(&corev1.Event{}, "type", index(func(e *corev1.Event) string { return e.Type })).Build()
 }
 
 // TestEvents holds which event each change of a replacement records, if any.

@@ -222,3 +222,16 @@ func TestAllowedFlags(t *testing.T) {
 		}
 	}
 }
+
+// manySources are reports of sources with texts that are too long.
+func manySources(n, builds int) []warmreport.SourceReport {
+	var all []warmreport.SourceReport
+	for range n {
+		s := warmreport.SourceReport{Name: strings.Repeat("n", 100), Reason: strings.Repeat("r", 100), Message: strings.Repeat("m", 3000)}
+		for range builds {
+			s.Builds = append(s.Builds, warmreport.BuildReport{Name: strings.Repeat("b", 100), Message: strings.Repeat("m", 3000), Failed: true, Entries: 4, Seconds: 1.26})
+		}
+		all = append(all, s)
+	}
+	return all
+}
