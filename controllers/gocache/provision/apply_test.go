@@ -167,7 +167,7 @@ func TestApplyPVCFails(t *testing.T) {
 }
 
 // TestPublishEnvironment holds that builds get their environment, and none that the
-// operator does not know yet or that leads around a policy.
+// operator does not have yet or that leads around a policy.
 func TestPublishEnvironment(t *testing.T) {
 	cache, o := bound()
 	cache.Namespace, cache.UID = "n", "cache-uid"

@@ -94,7 +94,7 @@ func TestRecordStep(t *testing.T) {
 }
 
 // TestRecordCheckOfNewVolume holds that the verdict on the new volume is recorded, and that
-// one that holds something else than the snapshot is not taken.
+// one that holds something else than the snapshot is refused.
 func TestRecordCheckOfNewVolume(t *testing.T) {
 	bound := func(volume string) *corev1.PersistentVolumeClaim {
 		p := &corev1.PersistentVolumeClaim{Spec: corev1.PersistentVolumeClaimSpec{VolumeName: volume}}

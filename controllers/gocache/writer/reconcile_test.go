@@ -498,9 +498,9 @@ func TestWarmUpWaitsFor(t *testing.T) {
 // TestAlmostFull holds when a volume counts as full: by its bytes or by its inodes.
 func TestAlmostFull(t *testing.T) {
 	for name, tt := range map[string]struct {
-		percent       *int32
-		inodes, taken *int64
-		want          bool
+		percent      *int32
+		inodes, used *int64
+		want         bool
 	}{
 		"not measured":       {nil, nil, nil, false},
 		"bytes":              {ptr.To[int32](90), nil, nil, true},
@@ -510,7 +510,7 @@ func TestAlmostFull(t *testing.T) {
 		"almost by inodes":   {ptr.To[int32](10), ptr.To[int64](100), ptr.To[int64](89), false},
 		"no limit of inodes": {ptr.To[int32](10), nil, ptr.To[int64](90), false},
 	} {
-		if got := almostFull(v1alpha1.CacheStorageStatus{UsedPercent: tt.percent, Inodes: tt.inodes, InodesUsed: tt.taken}); got != tt.want {
+		if got := almostFull(v1alpha1.CacheStorageStatus{UsedPercent: tt.percent, Inodes: tt.inodes, InodesUsed: tt.used}); got != tt.want {
 			t.Errorf("%s: %t", name, got)
 		}
 	}

@@ -248,7 +248,7 @@ func TestRecordUsage(t *testing.T) {
 		used     string // empty: not recorded
 		percent  int32
 		inodes   *int64
-		taken    *int64
+		holds    *int64
 	}{
 		"nothing measured":      {report.Report{CapacityBytes: 8 * mib}, "8Mi", "", 0, nil, nil},
 		"an empty one":          {report.Report{AvailableBytes: 8 * mib, CapacityBytes: 8 * mib}, "8Mi", "0", 0, nil, nil},
@@ -276,7 +276,7 @@ func TestRecordUsage(t *testing.T) {
 		}
 		want := v1alpha1.CacheStorageStatus{
 			VolumeName: "v1", Capacity: status.Capacity, MeasuredCapacity: status.Capacity, Used: ptr.To(resource.MustParse(tt.used)), UsedPercent: &tt.percent,
-			Inodes: tt.inodes, InodesUsed: tt.taken,
+			Inodes: tt.inodes, InodesUsed: tt.holds,
 		}
 		if diff := cmp.Diff(want, *status); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)

@@ -374,7 +374,7 @@ func TestNameQuarantined(t *testing.T) {
 	}
 }
 
-// TestPolicy holds who reaches the pods of the instances.
+// TestPolicy holds which peers reach the pods of the instances.
 func TestPolicy(t *testing.T) {
 	admitted := func(p *v1alpha1.ModProxy, servers ...int32) (all []string) {
 		for _, rule := range (Reconciler{ManagerNamespace: "gocache-system"}).policy(p, "p", servers).Spec.Ingress {
@@ -507,7 +507,7 @@ func TestRemoveFormerFails(t *testing.T) {
 }
 
 // TestEnsureStore holds what becomes of the PVC of a store when its spec changes, and what
-// the user is told that it cannot become.
+// is reported that it cannot become.
 func TestEnsureStore(t *testing.T) {
 	for name, tt := range map[string]struct {
 		spec  string // size

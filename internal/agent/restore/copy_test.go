@@ -70,11 +70,11 @@ func asItIs(*restore.Options) {}
 func TestCopy(t *testing.T) {
 	from := t.TempDir()
 	const download = "mod/cache/download/example.com/"
-	whole := []string{
+	all := []string{
 		download + "a/@v/v1.0.0.zip", download + "a/@v/v1.0.0.ziphash", download + "a/@v/v1.0.0.mod", "mod/example.com/a@v1.0.0/dir/a.go", download + "b/@v/v1.0.0.zip", download + "c/@v/v1.0.0.ziphash",
 		download + "d/@v/v1.0.0.zip", download + "d/@v/v1.0.0.ziphash", download + "d/@v/v1.0.0.partial", "build/01/entry", "other/x@v1.0.0/y", "mod/plain/file", "mod/not-a-module@x/y",
 	}
-	lay(t, from, whole...)
+	lay(t, from, all...)
 	left := []string{
 		download + "a/@v/v1.0.0.zip123.tmp", // a download that did not end
 		"mod/example.com/b@v1.0.0/b.go",     // without its .ziphash
@@ -96,20 +96,20 @@ func TestCopy(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	slices.Sort(whole)
+	slices.Sort(all)
 	got := slices.DeleteFunc(files(t, to), func(name string) bool { return name == "build/trim.txt" })
-	if !slices.Equal(got, whole) {
-		t.Errorf("copied:\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(whole, "\n"))
+	if !slices.Equal(got, all) {
+		t.Errorf("copied:\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(all, "\n"))
 	}
 	bytes := 0
-	for _, name := range whole {
+	for _, name := range all {
 		bytes += len(name)
 		if content, err := os.ReadFile(filepath.Join(to, name)); err != nil || string(content) != name {
 			t.Errorf("%s: %q, %v", name, content, err)
 		}
 	}
-	if r.Files != len(whole) || r.Bytes != int64(bytes) || r.Skipped != 6 || r.Verdict != nil || r.Cloned > r.Files || r.DurationSeconds < 0 {
-		t.Errorf("%+v, want %d files, %d bytes", r, len(whole), bytes)
+	if r.Files != len(all) || r.Bytes != int64(bytes) || r.Skipped != 6 || r.Verdict != nil || r.Cloned > r.Files || r.DurationSeconds < 0 {
+		t.Errorf("%+v, want %d files, %d bytes", r, len(all), bytes)
 	}
 	for name, mode := range map[string]fs.FileMode{"mod/example.com/a@v1.0.0": 0o555, "mod/example.com/a@v1.0.0/dir": 0o555, "mod/example.com/a@v1.0.0/dir/a.go": 0o444, download + "a/@v/v1.0.0.zip": 0o640, "build": 0o755} {
 		if info, err := os.Stat(filepath.Join(to, name)); err != nil || info.Mode().Perm() != mode {

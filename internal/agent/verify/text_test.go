@@ -150,7 +150,7 @@ Harmless, nothing to do:
 	}
 }
 
-// What was found says what to do; what is intact asks for nothing.
+// What was found gives what to do; what is intact asks for nothing.
 func TestSteps(t *testing.T) {
 	const forged, repair, offline, disk, again = "ChecksumMismatch:", "gocache-agent repair", "Let no build use", "For what could not", "Fix the cause"
 	mod, build := caches.Flags{ModCache: "/m"}, caches.Flags{BuildCache: "/b"}
@@ -264,7 +264,7 @@ func ran(t *testing.T, o Options) (v integrity.Verdict, left string, out string,
 	return v, string(data), b.String(), err
 }
 
-// A wrong use of flags is an error, and the kubelet is told what is wrong.
+// A wrong use of flags is an error, and the kubelet gets what is wrong.
 func TestWrongUse(t *testing.T) {
 	_, left, out, err := ran(t, Options{})
 	var usage *caches.UsageError
@@ -277,7 +277,7 @@ func TestWrongUse(t *testing.T) {
 	}
 }
 
-// A check measures the volume whose root it was given, and says how long it took.
+// A check measures the volume whose root it was given, and reports how long it took.
 func TestRunOnce(t *testing.T) {
 	tree := cachetree.New(t)
 	root := filepath.Dir(tree.ModCache)
@@ -293,7 +293,7 @@ func TestRunOnce(t *testing.T) {
 	if err := json.Unmarshal([]byte(out), &printed); err != nil || printed.Digest != v.Digest || printed.TreeBytes != v.TreeBytes {
 		t.Errorf("%v: %s", err, out)
 	}
-	if told, err := integrity.ParseVerdict([]byte(left)); err != nil || told.Digest != v.Digest {
+	if read, err := integrity.ParseVerdict([]byte(left)); err != nil || read.Digest != v.Digest {
 		t.Errorf("left %q (%v)", left, err)
 	}
 
