@@ -66,6 +66,7 @@ func TestAuthenticate(t *testing.T) {
 		}, "variable GOPROXY"},
 		"any variable":           {func(j *batchv1.Job) { agent(j).Env = append(agent(j).Env, corev1.EnvVar{Name: "A", Value: "b"}) }, "something was added"},
 		"a container":            {func(j *batchv1.Job) { j.Spec.Template.Spec.InitContainers = []corev1.Container{{Name: "x"}} }, "something was added"},
+		"several that complete":  {func(j *batchv1.Job) { j.Spec.Completions = ptr.To[int32](2) }, "the number of its pods"},
 		"several pods":           {func(j *batchv1.Job) { j.Spec.Parallelism = ptr.To[int32](2) }, "the number of its pods"},
 		"a pod that is repeated": {func(j *batchv1.Job) { j.Spec.BackoffLimit = ptr.To[int32](6) }, "the number of its pods"},
 		"addresses of hosts":     {func(j *batchv1.Job) { j.Spec.Template.Spec.HostAliases = []corev1.HostAlias{{IP: "10.0.0.1"}} }, "something was added"},
@@ -139,6 +140,16 @@ func TestStart(t *testing.T) {
 	}
 	if err := c.Get(t.Context(), client.ObjectKey{Namespace: "n", Name: "j"}, &batchv1.Job{}); client.IgnoreNotFound(err) != nil || err == nil {
 		t.Errorf("it was not deleted: %v", err)
+	}
+	s, c, err = start(t.Context())
+	var created batchv1.Job
+	if getErr := c.Get(t.Context(), client.ObjectKey{Namespace: "n", Name: "j"}, &created); err != nil || getErr != nil || s.UID != string(created.UID) || s.Untrusted != "" ||
+		len(created.OwnerReferences) != 1 || created.OwnerReferences[0].UID != "owner" {
+		t.Errorf("none before: %+v, %v; created %+v, %v", s, err, created.ObjectMeta, getErr)
+	}
+	going := owned(func(j *batchv1.Job) { j.DeletionTimestamp, j.Finalizers = ptr.To(metav1.Now()), []string{"a.test/b"} })
+	if s, _, err := start(t.Context(), going); err != nil || s != (jobrun.Started{}) {
+		t.Errorf("one that is being deleted: %+v, %v", s, err)
 	}
 	if s, _, err := start(t.Context(), onServer(func(j *batchv1.Job) { j.UID = "2" })); conditions.Stalled(err) == nil {
 		t.Errorf("of another owner: %+v, %v", s, err)

@@ -65,9 +65,20 @@ func TestEvidence(t *testing.T) {
 		"a variable twice": {change: func(p *corev1.Pod) {
 			mainOf(p).Env = append(mainOf(p).Env, corev1.EnvVar{Name: "A", Value: "2"})
 		}, cause: "variable A"},
+		"no variable": {change: func(p *corev1.Pod) { mainOf(p).Env = nil }, cause: "variable A"},
 		"variables of a ConfigMap": {change: func(p *corev1.Pod) {
 			mainOf(p).EnvFrom = []corev1.EnvFromSource{{ConfigMapRef: &corev1.ConfigMapEnvSource{}}}
 		}, cause: "variable source 0"},
+		"the CPUs and the memory of the node": {change: func(p *corev1.Pod) {
+			mainOf(p).Env = append(mainOf(p).Env, corev1.EnvVar{Name: "GOMAXPROCS", Value: "2"}, corev1.EnvVar{Name: "GOMEMLIMIT", Value: "1"})
+		}},
+		"the path of programs": {change: func(p *corev1.Pod) {
+			mainOf(p).Env = append(mainOf(p).Env, corev1.EnvVar{Name: "PATH", Value: "/cache"})
+		}, cause: "variable PATH"},
+		"a library of the linker": {change: func(p *corev1.Pod) {
+			mainOf(p).Env = append(mainOf(p).Env, corev1.EnvVar{Name: "LD_PRELOAD", Value: "/cache/x"})
+		}, cause: "variable LD_PRELOAD"},
+		"the processes of the node": {change: func(p *corev1.Pod) { p.Spec.HostPID = true }, cause: "shares its processes"},
 		"a container that was added while it ran": {change: func(p *corev1.Pod) {
 			p.Spec.EphemeralContainers = []corev1.EphemeralContainer{{EphemeralContainerCommon: corev1.EphemeralContainerCommon{Name: "debug"}}}
 		}, cause: "container debug was added to it"},
@@ -85,10 +96,26 @@ func TestEvidence(t *testing.T) {
 		"a mount in between": {change: func(p *corev1.Pod) {
 			mainOf(p).VolumeMounts = append(mainOf(p).VolumeMounts, corev1.VolumeMount{Name: "other", MountPath: "/cache/mod"})
 		}, cause: "the mount at /cache/mod"},
+		"a mount over it": {change: func(p *corev1.Pod) {
+			mainOf(p).VolumeMounts = append(mainOf(p).VolumeMounts, corev1.VolumeMount{Name: "other", MountPath: "/"})
+		}, cause: "the mount at /"},
+		"a mount beside it": {change: func(p *corev1.Pod) {
+			mainOf(p).VolumeMounts = append(mainOf(p).VolumeMounts, corev1.VolumeMount{Name: "other", MountPath: "/cache2"})
+		}},
+		"its mount twice": {change: func(p *corev1.Pod) {
+			mainOf(p).VolumeMounts = append(mainOf(p).VolumeMounts, corev1.VolumeMount{Name: "other", MountPath: "/cache"})
+		}, cause: "the mount at /cache"},
+		"no mount": {change: func(p *corev1.Pod) { mainOf(p).VolumeMounts = nil }, cause: "the mount at /cache"},
+		"a sidecar at another volume": {change: func(p *corev1.Pod) {
+			p.Spec.Containers = append(p.Spec.Containers, corev1.Container{Name: "mesh", VolumeMounts: []corev1.VolumeMount{{Name: "certificates", MountPath: "/x"}}})
+		}},
 		"a sidecar at the volume": {change: func(p *corev1.Pod) {
 			p.Spec.InitContainers = append(p.Spec.InitContainers, corev1.Container{Name: "fix", VolumeMounts: []corev1.VolumeMount{{Name: "clone", MountPath: "/x"}}})
 		}, cause: "container fix, which was added to it, mounts volume clone"},
 		"another message file": {change: func(p *corev1.Pod) { mainOf(p).TerminationMessagePath = "/cache/message" }, cause: "the termination message"},
+		"a readiness probe":    {change: func(p *corev1.Pod) { mainOf(p).ReadinessProbe = &corev1.Probe{} }, cause: "a hook or probe"},
+		"a startup probe":      {change: func(p *corev1.Pod) { mainOf(p).StartupProbe = &corev1.Probe{} }, cause: "a hook or probe"},
+		"a liveness probe":     {change: func(p *corev1.Pod) { mainOf(p).LivenessProbe = &corev1.Probe{} }, cause: "a hook or probe"},
 		"a hook":               {change: func(p *corev1.Pod) { mainOf(p).Lifecycle = &corev1.Lifecycle{PostStart: &corev1.LifecycleHandler{}} }, cause: "a hook or probe"},
 		"shared processes":     {change: func(p *corev1.Pod) { p.Spec.ShareProcessNamespace = ptr.To(true) }, cause: "shares its processes"},
 		"no container":         {change: func(p *corev1.Pod) { mainOf(p).Name = "other" }, cause: "no container agent"},
