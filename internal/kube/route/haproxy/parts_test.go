@@ -1,0 +1,223 @@
+package haproxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+
+	"gocache.dev/operator/internal/kube/route"
+	"gocache.dev/operator/internal/router/certificate"
+)
+
+// TestParseExternal holds what is asked of an external instance.
+func TestParseExternal(t *testing.T) {
+	for text, want := range map[string]external{
+		"http://example.com":               {Host: "example.com", HostHeader: "example.com", HostPort: "example.com:80"},
+		"http://10.0.0.1:8080/":            {Host: "10.0.0.1", HostHeader: "10.0.0.1:8080", HostPort: "10.0.0.1:8080"},
+		"https://example.com/go//":         {Host: "example.com", HostHeader: "example.com", HostPort: "example.com:443", Prefix: "/go", TLS: true},
+		"https://example.com:8443/a/b_c~d": {Host: "example.com", HostHeader: "example.com:8443", HostPort: "example.com:8443", Prefix: "/a/b_c~d", TLS: true},
+	} {
+		if got, err := parseExternal(text); err != nil || got != want {
+			t.Errorf("%s: %+v, %v; want %+v", text, got, err, want)
+		}
+	}
+	for text, reason := range map[string]string{
+		"http://[":                 "external URL: ",
+		"example.com":              "neither http nor https",
+		"http://example.com?a=b":   "with credentials, a query or a fragment",
+		"http://example.com#a":     "with credentials, a query or a fragment",
+		"http://me@example.com":    "with credentials, a query or a fragment",
+		"http://-a":                "is no host name",
+		"http://":                  "is no host name",
+		"https://10.0.0.1":         "needs a host name to verify",
+		"http://example.com/a%20b": "is no plain URL path",
+		"http://example.com:70000": "70000",
+	} {
+		if got, err := parseExternal(text); err == nil || !strings.Contains(err.Error(), reason) {
+			t.Errorf("%s: %+v, %v; want %q", text, got, err, reason)
+		}
+	}
+}
+
+// TestCheckURI holds that one path is asked for as it is, and several by the names of
+// the servers; that of an external instance is asked for elsewhere.
+func TestCheckURI(t *testing.T) {
+	for name, tt := range map[string]struct {
+		instances []Instance
+		want      string
+	}{
+		"one for all": {[]Instance{{Name: "blue"}, {Name: "green", CheckPath: "/readyz"}, {Name: "red", External: "http://a", CheckPath: "/x"}}, "uri /readyz"},
+		"one each":    {[]Instance{{Name: "blue", CheckPath: "/own"}, {Name: "green", CheckPath: "/other"}}, "uri-lf '%[srv_name,regsub(^blue$,/own),regsub(^green$,/other)]'"},
+		"one of its own": {
+			[]Instance{{Name: "blue"}, {Name: "green", CheckPath: "/own"}, {Name: "red", External: "http://a", CheckPath: "/x"}, {Name: "white", CheckPath: "/readyz"}},
+			"uri-lf '%[srv_name,regsub(^green$,/own),regsub(^blue$,/readyz),regsub(^red$,/readyz),regsub(^white$,/readyz)]'",
+		},
+	} {
+		c := Config{CheckPath: "/readyz", Instances: tt.instances}
+		if got := c.checkURI(); got != tt.want {
+			t.Errorf("%s: %s, want %s", name, got, tt.want)
+		}
+	}
+}
+
+// TestExternals holds that an external instance is reached over a socket of the pod, and
+// the others as they are.
+func TestExternals(t *testing.T) {
+	c := Config{RunDir: "/run", CheckPath: "/readyz", Instances: []Instance{{Name: "blue", Address: "10.0.0.1:80"}, {Name: "green", External: "http://a/b"}}}
+	got, err := c.externals()
+	want := []external{{Name: "green", Socket: "unix@/run/external-green.sock", CheckPath: "/readyz", Host: "a", HostPort: "a:80", HostHeader: "a", Prefix: "/b"}}
+	if diff := cmp.Diff(want, got); err != nil || diff != "" || c.Instances[0].Address != "10.0.0.1:80" || c.Instances[1].Address != want[0].Socket {
+		t.Errorf("%v, %+v (-want +got):\n%s", err, c.Instances, diff)
+	}
+	c.Instances[1].External = "ftp://a"
+	if _, err := c.externals(); err == nil || !strings.HasPrefix(err.Error(), `instance "green": `) {
+		t.Errorf("an URL that is none: %v", err)
+	}
+}
+
+// TestConclude holds what a server does by what both backends report of it, also where
+// they have different names for it.
+func TestConclude(t *testing.T) {
+	for _, tt := range []struct {
+		instances, last string
+		weight          int // in the last resort
+		want            route.Observed
+	}{
+		{"NOLB", "UP", 100, route.Observed{State: route.Ready, Weight: 7, Healthy: true}},
+		{"DOWN", "NOLB", 100, route.Observed{State: route.Ready, Weight: 7}},
+		{"DOWN", "UP", 2, route.Observed{State: route.Ready, Weight: 7}},
+		{"DOWN", "UP", 1, route.Observed{State: route.Drain}},
+		{"DOWN", "UP", 0, route.Observed{State: route.Drain}},
+		{"DOWN", "MAINT", 100, route.Observed{State: route.Down}},
+		{"DRAIN", "DOWN", 1, route.Observed{State: route.Drain, Healthy: true}},
+	} {
+		if got := conclude(server{tt.instances, 7}, server{tt.last, tt.weight}); got != tt.want {
+			t.Errorf("%s, %s with weight %d: %+v, want %+v", tt.instances, tt.last, tt.weight, got, tt.want)
+		}
+	}
+}
+
+// TestMetricsOfServers holds that only what is about servers is read, and how much of it.
+func TestMetricsOfServers(t *testing.T) {
+	const of = `{proxy="instances",server="blue"`
+	text := "# HELP haproxy_process_x y\n# TYPE haproxy_server_status gauge\n" +
+		statusMetric + of + `,state="UP"} 1` + "\n" + statusMetric + of + `,state="DOWN"} 0` + "\n" +
+		statusMetric + strings.Replace(of, "instances", "last-resort", 1) + `,state="UP"} 1` + "\n" +
+		statusMetric + strings.Replace(of, "instances", "other", 1) + `,state="UP"} 1` + "\n" +
+		"# TYPE haproxy_server_weight gauge\n" + weightMetric + of + "} 7\n" + weightMetric + strings.Replace(of, "instances", "last-resort", 1) + "} 100\n" + "no metric at all\n"
+	got, err := parseExporter(strings.NewReader(text))
+	if diff := cmp.Diff(map[string]route.Observed{"blue": {State: route.Ready, Weight: 7, Healthy: true}}, got); err != nil || diff != "" {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
+	}
+	lacking := strings.Replace(text, `"last-resort",server="blue",state`, `"last-resort",server="green",state`, 1)
+	if _, err := parseExporter(strings.NewReader(lacking)); err == nil || !strings.Contains(err.Error(), "lack the status of server blue") {
+		t.Errorf("no status in the last resort: %v", err)
+	}
+	line := statusMetric + of + `,state="UP"} 1` + "\n"
+	fits := (maxMetrics - 1) / len(line)
+	if _, err := selected(strings.NewReader(strings.Repeat(line, fits))); err != nil {
+		t.Errorf("%d lines: %v", fits, err)
+	}
+	if _, err := selected(strings.NewReader(strings.Repeat(line, fits+1))); err == nil || !strings.Contains(err.Error(), "more than 128 KiB") {
+		t.Errorf("%d lines: %v", fits+1, err)
+	}
+	if _, err := selected(strings.NewReader(strings.Repeat("x", 1<<20))); err == nil {
+		t.Error("a line without an end")
+	}
+}
+
+// TestCertificates holds that all replicas are asked, that one without a certificate
+// answers as well, and that what cannot be read is reported of its replica only.
+func TestCertificates(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/none":
+			w.WriteHeader(http.StatusServiceUnavailable)
+			_, _ = fmt.Fprint(w, `{"problem":"no Secret"}`)
+		case "/error":
+			w.WriteHeader(http.StatusInternalServerError)
+			_, _ = fmt.Fprint(w, `{"fingerprint":"AA"}`)
+		case "/nonsense":
+			_, _ = fmt.Fprint(w, "<html>")
+		case "/large":
+			_, _ = fmt.Fprintf(w, `{"problem":"%s"}`, strings.Repeat("x", maxReport))
+		default:
+			_, _ = fmt.Fprint(w, `{"fingerprint":"AA"}`)
+		}
+	}))
+	defer s.Close()
+	var replicas []Replica
+	for _, path := range []string{"good", "none", "error", "nonsense", "large"} {
+		replicas = append(replicas, Replica{Name: path, Certificate: s.URL + "/" + path})
+	}
+	replicas = append(replicas, Replica{Name: "silent", Certificate: "http://127.0.0.1:1/"}, Replica{Name: "no URL", Certificate: "http://["})
+	r := &Router{Starting: func(context.Context) ([]Replica, error) { return replicas, nil }}
+	got, err := r.Certificates(t.Context())
+	if err != nil || len(got) != len(replicas) {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	for i, want := range []route.Certificate{
+		{Report: certificate.Report{Fingerprint: "AA"}}, {Report: certificate.Report{Problem: "no Secret"}},
+		{Unreachable: "500 Internal Server Error"}, {Unreachable: "invalid character"}, {Unreachable: "unexpected EOF"}, {Unreachable: "refused"}, {Unreachable: "missing ']'"},
+	} {
+		if got[i].Replica != replicas[i].Name || got[i].Report != want.Report || !strings.Contains(got[i].Unreachable, want.Unreachable) || (got[i].Unreachable == "") != (want.Unreachable == "") {
+			t.Errorf("%+v, want %+v", got[i], want)
+		}
+	}
+	errBroken := errors.New("the API server is down")
+	r.Starting = func(context.Context) ([]Replica, error) { return nil, errBroken }
+	if _, err := r.Certificates(t.Context()); !errors.Is(err, errBroken) {
+		t.Errorf("the replicas cannot be listed: %v", err)
+	}
+	r.Replicas = r.Starting
+	if _, err := r.Observe(t.Context()); !errors.Is(err, errBroken) {
+		t.Errorf("the replicas cannot be listed: %v", err)
+	}
+}
+
+// TestAllPods holds that pods which start are among all, that those which have ended are
+// not, and that there is a limit.
+func TestAllPods(t *testing.T) {
+	pod := func(name string, phase corev1.PodPhase) *corev1.Pod {
+		return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: name, Labels: Selector("p")}, Status: corev1.PodStatus{Phase: phase, PodIP: "10.0.0.1"}}
+	}
+	leaving := pod("leaving", corev1.PodRunning)
+	leaving.DeletionTimestamp, leaving.Finalizers = &metav1.Time{Time: metav1.Now().Time}, []string{"a.test/b"}
+	c := fake.NewClientBuilder().WithObjects(pod("a", corev1.PodPending), pod("evicted", corev1.PodFailed), pod("ended", corev1.PodSucceeded), leaving).Build()
+	all := func() ([]Replica, error) {
+		return Pods{Reader: c, Namespace: "n", Labels: Selector("p")}.All(t.Context())
+	}
+	add := func(name string) {
+		if err := c.Create(t.Context(), pod(name, corev1.PodRunning)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := all()
+	if err != nil || len(got) != 1 || got[0].Name != "a" {
+		t.Errorf("%+v, %v", got, err)
+	}
+	for i := range maxReplicas - 1 {
+		add(fmt.Sprint("b", i))
+	}
+	if got, err := all(); err != nil || len(got) != maxReplicas {
+		t.Errorf("%d replicas, %v", len(got), err)
+	}
+	add("c")
+	if got, err := all(); err == nil || !strings.Contains(err.Error(), "more than 32 pods") {
+		t.Errorf("%d replicas, %v", len(got), err)
+	}
+	without := pod("d", corev1.PodRunning)
+	without.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodScheduled, Status: corev1.ConditionTrue}}
+	if ready(without) {
+		t.Error("a pod is ready that nothing is known of")
+	}
+}
