@@ -190,9 +190,9 @@ func TestAllPods(t *testing.T) {
 	pod := func(name string, phase corev1.PodPhase) *corev1.Pod {
 		return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: name, Labels: Selector("p")}, Status: corev1.PodStatus{Phase: phase, PodIP: "10.0.0.1"}}
 	}
-	leaving := pod("leaving", corev1.PodRunning)
-	leaving.DeletionTimestamp, leaving.Finalizers = &metav1.Time{Time: metav1.Now().Time}, []string{"a.test/b"}
-	c := fake.NewClientBuilder().WithObjects(pod("a", corev1.PodPending), pod("evicted", corev1.PodFailed), pod("ended", corev1.PodSucceeded), leaving).Build()
+	deleting := pod("deleting", corev1.PodRunning)
+	deleting.DeletionTimestamp, deleting.Finalizers = &metav1.Time{Time: metav1.Now().Time}, []string{"a.test/b"}
+	c := fake.NewClientBuilder().WithObjects(pod("a", corev1.PodPending), pod("evicted", corev1.PodFailed), pod("ended", corev1.PodSucceeded), deleting).Build()
 	all := func() ([]Replica, error) {
 		return Pods{Reader: c, Namespace: "n", Labels: Selector("p")}.All(t.Context())
 	}
