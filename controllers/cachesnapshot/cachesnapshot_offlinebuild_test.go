@@ -1,6 +1,7 @@
 package cachesnapshot
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -12,6 +13,7 @@ import (
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/plan/verification"
 	"gocache.dev/operator/internal/testing/cluster"
+	"gocache.dev/operator/internal/testing/mounts"
 )
 
 // offlineBuildReport is the agent's report of a build that succeeded.
@@ -112,6 +114,9 @@ func TestOfflineBuildWaitsForItsProgram(t *testing.T) {
 	mount := w.get().Status.Source.MountPath
 	if c.Image != "go:1.26.8" || c.VolumeMounts[0].MountPath != mount || mount == "" || c.VolumeMounts[0].ReadOnly {
 		t.Errorf("image %s, mounts %+v", c.Image, c.VolumeMounts)
+	}
+	if got, want := mounts.Shared(*pod), []string{"tools: agent install"}; !slices.Equal(got, want) {
+		t.Errorf("the containers share %q, want %q", got, want)
 	}
 	if !strings.Contains(command, "offline-build") || !strings.Contains(command, "--vendor") || !strings.Contains(command, "--modcache "+mount+"/mod --buildcache "+mount+"/build") || env["GOPROXY"] != "off" {
 		t.Errorf("command %s, environment %v", command, env)

@@ -29,6 +29,7 @@ import (
 	"gocache.dev/operator/internal/kube/gitrefs"
 	"gocache.dev/operator/internal/testing/cluster"
 	"gocache.dev/operator/internal/testing/gitserver"
+	"gocache.dev/operator/internal/testing/mounts"
 )
 
 // repo is a repository that a test serves, and may keep from answering.
@@ -362,6 +363,39 @@ func TestGitSecret(t *testing.T) {
 	for _, c := range []corev1.Container{pod.InitContainers[0], pod.Containers[0]} {
 		if slices.ContainsFunc(c.VolumeMounts, func(m corev1.VolumeMount) bool { return strings.HasPrefix(m.Name, "secret") }) {
 			t.Errorf("container %s sees the Secret", c.Name)
+		}
+	}
+}
+
+// TestContainersOfAWarmUp holds that what fetches a repository with credentials, what fetches
+// another one, and what compiles have no directory in common but the files that the one is to
+// hand to the other.
+func TestContainersOfAWarmUp(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	one, two := w.repo("ci", "s3cret"), w.repo("", "")
+	w.push(one, "module one\n")
+	w.push(two, "module two\n")
+	w.must(server.Client.Create(t.Context(), &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "git", Annotations: map[string]string{v1alpha1.HostsAnnotation: "127.0.0.1"}},
+		StringData: map[string]string{"username": "ci", "password": "s3cret", "ca.crt": string(one.ca)},
+	}))
+	jobs := w.jobs()
+	w.cache(func(s *v1alpha1.GoCacheSpec) {
+		s.WarmUp = &v1alpha1.WarmUp{Sources: []v1alpha1.WarmUpSource{
+			{Name: "one", Git: &v1alpha1.GitSource{URL: one.url, SecretRef: &v1alpha1.LocalReference{Name: "git"}}},
+			{Name: "two", Git: &v1alpha1.GitSource{URL: two.url}},
+		}}
+	})
+	w.settle()
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "")
+	pod := (*jobs)[0].Spec.Template.Spec
+	if got, want := mounts.Shared(pod), []string{"source-0: agent source-0", "source-1: agent source-1", "tools: agent install"}; !slices.Equal(got, want) {
+		t.Errorf("the containers share %q, want %q", got, want)
+	}
+	for _, c := range slices.Concat(pod.InitContainers, pod.Containers) {
+		if c.Name != "install" && !slices.ContainsFunc(c.VolumeMounts, func(m corev1.VolumeMount) bool { return m.MountPath == "/tmp" && !m.ReadOnly }) {
+			t.Errorf("container %s has no directory for temporary files: %+v", c.Name, c.VolumeMounts)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package modproxy
 
 import (
+	"slices"
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -10,6 +11,7 @@ import (
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/testing/cluster"
+	"gocache.dev/operator/internal/testing/mounts"
 )
 
 // TestEveryContainerHasLimits holds, for each type of server and for the router,
@@ -34,6 +36,10 @@ func TestEveryContainerHasLimits(t *testing.T) {
 				t.Fatal("there is no instance, or no router")
 			}
 			for name, pod := range map[string]corev1.PodSpec{"instance": instance.Spec.Template.Spec, "router": router.Spec.Template.Spec} {
+				// The image of a server may be any, and its agent vouches for the store.
+				if got, want := mounts.Shared(pod), map[string][]string{"instance": {"store: agent proxy"}}[name]; !slices.Equal(got, want) {
+					t.Errorf("%s: the containers share %q, want %q", name, got, want)
+				}
 				for _, c := range append(pod.InitContainers, pod.Containers...) {
 					for _, kind := range []corev1.ResourceName{corev1.ResourceCPU, corev1.ResourceMemory, corev1.ResourceEphemeralStorage} {
 						_, requests := c.Resources.Requests[kind]

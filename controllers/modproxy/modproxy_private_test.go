@@ -14,6 +14,7 @@ import (
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/testing/gitserver"
+	"gocache.dev/operator/internal/testing/mounts"
 )
 
 // versionControl returns the container that fetches; nil: there is none.
@@ -113,6 +114,9 @@ func TestVersionControl(t *testing.T) {
 		if users != 1 || *v.Secret.DefaultMode&0o007 != 0 || slices.ContainsFunc(v.Secret.Items, func(k corev1.KeyToPath) bool { return k.Key == "other" }) {
 			t.Errorf("%d containers have %+v", users, v.Secret)
 		}
+	}
+	if got, want := mounts.Shared(pod), []string{"store: agent proxy", "tools: install version-control"}; !slices.Equal(got, want) {
+		t.Errorf("the containers share %q, want %q", got, want)
 	}
 	if agent.Name != "agent" || variable(server1, "GONOSUMDB") != "git.corp.example.com/team,*.internal.example.com" || slices.Contains(server1.Command, "--credentials") {
 		t.Errorf("the server has %+v %q", server1.Env, server1.Command)

@@ -22,6 +22,8 @@ const (
 	// checkoutLimit is how much of a node's disk the files of a repository take
 	// at most, with what is sent of its history.
 	checkoutLimit = "10Gi"
+	// temporaryLimit is the same for temporary files, such as the keys of ssh servers.
+	temporaryLimit = "16Mi"
 )
 
 // commits of the git sources, as a Job carries them.
@@ -83,18 +85,21 @@ func (t *turn) recordCommits(built []string) {
 
 // checkout adds to a pod what brings a repository's files to a directory. It is
 // done by a container of its own, so that the one that compiles them has no
-// credentials.
+// credentials. The containers have nothing in common but these files: what one
+// repository has its container write must not reach another one's, nor what compiles.
 func (t *turn) checkout(git *pass.GitSource, i int, dir string) (corev1.Container, []corev1.Volume, corev1.VolumeMount) {
 	files := podspec.EmptyDir(fmt.Sprintf("source-%d", i))
 	files.EmptyDir.SizeLimit = ptr.To(resource.MustParse(checkoutLimit))
 	mount := corev1.VolumeMount{Name: files.Name, MountPath: dir}
+	temporary := podspec.EmptyDir(fmt.Sprintf("tmp-%d", i))
+	temporary.EmptyDir.SizeLimit = ptr.To(resource.MustParse(temporaryLimit))
 	command := agentcommand.Fetch{URL: git.URL, Commit: git.Commit, Dir: dir, ReportInDir: true, Ref: git.Ref, Sparse: git.Sparse, Submodules: git.Submodules}
 	fetch := corev1.Container{
 		Name: files.Name, Image: t.Images.Operator, Env: podspec.Env(t.Proxies.Env()),
-		VolumeMounts:             []corev1.VolumeMount{mount, {Name: "tmp", MountPath: "/tmp"}},
+		VolumeMounts:             []corev1.VolumeMount{mount, {Name: temporary.Name, MountPath: "/tmp"}},
 		TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
 	}
-	volumes := []corev1.Volume{files}
+	volumes := []corev1.Volume{files, temporary}
 	if git.Secret != "" {
 		secret := credentials(fmt.Sprintf("secret-%d", i), git.Secret)
 		volumes = append(volumes, secret)

@@ -45,7 +45,9 @@ func (r Reconciler) agent(p *v1alpha1.ModProxy, instance *v1alpha1.ProxyInstance
 		command.Interval, command.BytesPerSecond = &interval, rate.Value()
 		command.Withdraw, command.Trust = withdraws(p), trusted.Trust
 	}
-	mounts := append([]corev1.VolumeMount{{Name: "store", MountPath: storeMount}, {Name: "tmp", MountPath: "/tmp"}}, trusted.Mounts...)
+	// The store alone is shared with the server, whose image may be any: the agent
+	// writes its temporary files there, too.
+	mounts := append([]corev1.VolumeMount{{Name: "store", MountPath: storeMount}}, trusted.Mounts...)
 	if run.layout != "" {
 		mounts = append(mounts, corev1.VolumeMount{Name: tokenKey, MountPath: tokenDir, ReadOnly: true})
 	}
