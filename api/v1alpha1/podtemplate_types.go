@@ -71,7 +71,8 @@ type PodTemplate struct {
 	// beside a store, the sidecar of the router, or those that fetch sources. They
 	// replace the defaults as a whole. Unset: requests of 10m and 64Mi, and limits of
 	// 1 CPU and 256Mi; 1 CPU and 2Gi for the agent beside a store, which decompresses
-	// files in memory; 2 CPUs and 512Mi for the sidecar of the router.
+	// files in memory; 2 CPUs and 512Mi for the sidecar of the router; 1 CPU and 512Mi
+	// for each git source, where a repository that needs more memory fails alone.
 	// +optional
 	HelperResources *Resources `json:"helperResources,omitempty"`
 }

@@ -23,6 +23,7 @@ import (
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/controllers/gocache/pass"
+	"gocache.dev/operator/internal/domain/agentcommand"
 	"gocache.dev/operator/internal/domain/egress"
 	"gocache.dev/operator/internal/domain/gitrepo"
 	warmreport "gocache.dev/operator/internal/domain/warmup"
@@ -117,7 +118,7 @@ func TestGitSource(t *testing.T) {
 	}
 	pod := (*jobs)[0].Spec.Template.Spec
 	fetch := pod.InitContainers[1]
-	if got, want := strings.Join(fetch.Command, " "), "/gocache-agent fetch --url "+r.url+" --commit "+first+" --dir /sources/0 --report-in-dir --ref main"; got != want {
+	if got, want := strings.Join(fetch.Command, " "), "/gocache-agent fetch --url "+r.url+" --commit "+first+" --dir /sources/0 --report-in-dir --ref main --max-bytes 8589934592 --timeout 30m0s"; got != want {
 		t.Errorf("it is fetched by %q, want %q", got, want)
 	}
 	source := warmreport.Source{Name: "program", Dir: "/sources/0", Repository: true, Packages: []string{"./cmd/...", "."}}
@@ -253,7 +254,7 @@ func TestPartsOfARepository(t *testing.T) {
 	}
 	for i, want := range []string{"", " --sparse services/billing --sparse libs", " --sparse services/billing --sparse libs --submodules"} {
 		line := strings.Join((*jobs)[i].Spec.Template.Spec.InitContainers[1].Command, " ")
-		if _, parts, _ := strings.Cut(line, "--report-in-dir"); parts != want {
+		if _, parts, _ := strings.Cut(line, "--report-in-dir"); parts != want+" --max-bytes 8589934592 --timeout 30m0s" {
 			t.Errorf("warm-up %d: %q, want %q", i+1, parts, want)
 		}
 	}
@@ -392,6 +393,16 @@ func TestContainersOfAWarmUp(t *testing.T) {
 	pod := (*jobs)[0].Spec.Template.Spec
 	if got, want := mounts.Shared(pod), []string{"source-0: agent source-0", "source-1: agent source-1", "tools: agent install"}; !slices.Equal(got, want) {
 		t.Errorf("the containers share %q, want %q", got, want)
+	}
+	for _, c := range pod.InitContainers[1:] {
+		// Less than the volume, and both repositories together half of the hour of the run.
+		if line := strings.Join(c.Command, " "); !strings.Contains(line, "--max-bytes 8589934592 --timeout 15m0s") {
+			t.Errorf("container %s is not bounded below what ends the pod: %s", c.Name, line)
+		}
+		i := slices.IndexFunc(c.Env, func(e corev1.EnvVar) bool { return e.Name == agentcommand.FetchMemoryVariable })
+		if i < 0 || c.Env[i].ValueFrom == nil || c.Env[i].ValueFrom.ResourceFieldRef == nil || c.Env[i].ValueFrom.ResourceFieldRef.Resource != "limits.memory" || c.Resources.Limits.Memory().IsZero() {
+			t.Errorf("container %s does not know its memory: %+v, of %+v", c.Name, c.Env, c.Resources.Limits)
+		}
 	}
 	for _, c := range slices.Concat(pod.InitContainers, pod.Containers) {
 		if c.Name != "install" && !slices.ContainsFunc(c.VolumeMounts, func(m corev1.VolumeMount) bool { return m.MountPath == "/tmp" && !m.ReadOnly }) {

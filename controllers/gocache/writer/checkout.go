@@ -5,6 +5,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -24,6 +25,8 @@ const (
 	checkoutLimit = "10Gi"
 	// temporaryLimit is the same for temporary files, such as the keys of ssh servers.
 	temporaryLimit = "16Mi"
+	// fetchMemory is the limit of memory of a container that fetches.
+	fetchMemory = "512Mi"
 )
 
 // commits of the git sources, as a Job carries them.
@@ -83,23 +86,57 @@ func (t *turn) recordCommits(built []string) {
 	}
 }
 
+// memoryOf is the limit of memory of the container that has the variable.
+func memoryOf() corev1.EnvVar {
+	return corev1.EnvVar{Name: agentcommand.FetchMemoryVariable, ValueFrom: &corev1.EnvVarSource{
+		ResourceFieldRef: &corev1.ResourceFieldSelector{Resource: "limits.memory"},
+	}}
+}
+
+// fetchTimeout is how long each of the repositories may take: all of them together half
+// of the time of the Job, so that one that hangs leaves time for the others.
+func fetchTimeout(deadline time.Duration, sources []pass.Source) time.Duration {
+	repositories := 0
+	for _, s := range sources {
+		if s.Git != nil && s.Missing == "" {
+			repositories++
+		}
+	}
+	return max(deadline/time.Duration(2*max(repositories, 1)), time.Second).Truncate(time.Second)
+}
+
 // checkout adds to a pod what brings a repository's files to a directory. It is
 // done by a container of its own, so that the one that compiles them has no
 // credentials. The containers have nothing in common but these files: what one
 // repository has its container write must not reach another one's, nor what compiles.
-func (t *turn) checkout(git *pass.GitSource, i int, dir string) (corev1.Container, []corev1.Volume, corev1.VolumeMount) {
+//
+// A repository that is too large, or whose server hangs, fails alone: the command is
+// bounded below what would end the pod.
+func (t *turn) checkout(git *pass.GitSource, i int, dir string, timeout time.Duration) (corev1.Container, []corev1.Volume, corev1.VolumeMount) {
 	files := podspec.EmptyDir(fmt.Sprintf("source-%d", i))
-	files.EmptyDir.SizeLimit = ptr.To(resource.MustParse(checkoutLimit))
+	limit := resource.MustParse(checkoutLimit)
+	files.EmptyDir.SizeLimit = &limit
 	mount := corev1.VolumeMount{Name: files.Name, MountPath: dir}
 	temporary := podspec.EmptyDir(fmt.Sprintf("tmp-%d", i))
 	temporary.EmptyDir.SizeLimit = ptr.To(resource.MustParse(temporaryLimit))
-	command := agentcommand.Fetch{URL: git.URL, Commit: git.Commit, Dir: dir, ReportInDir: true, Ref: git.Ref, Sparse: git.Sparse, Submodules: git.Submodules}
+	command := agentcommand.Fetch{
+		URL: git.URL, Commit: git.Commit, Dir: dir, ReportInDir: true, Ref: git.Ref, Sparse: git.Sparse, Submodules: git.Submodules,
+		MaxBytes: limit.Value() / 5 * 4, Timeout: timeout,
+	}
 	fetch := corev1.Container{
-		Name: files.Name, Image: t.Images.Operator, Env: podspec.Env(t.Proxies.Env()),
+		Name: files.Name, Image: t.Images.Operator, Env: append(podspec.Env(t.Proxies.Env()), memoryOf()),
+		Resources:                podspec.Helper(t.cache.Spec.PodTemplate, "1", fetchMemory),
 		VolumeMounts:             []corev1.VolumeMount{mount, {Name: temporary.Name, MountPath: "/tmp"}},
 		TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
 	}
-	volumes := []corev1.Volume{files, temporary}
+	volumes := append([]corev1.Volume{files, temporary}, access(git, i, &fetch, &command)...)
+	fetch.Command = agentcommand.InImage(command)
+	return fetch, volumes, mount
+}
+
+// access gives a container and its command what a git server asks for, and what it is
+// known by, from the volumes that are returned.
+func access(git *pass.GitSource, i int, fetch *corev1.Container, command *agentcommand.Fetch) (volumes []corev1.Volume) {
 	if git.Secret != "" {
 		secret := credentials(fmt.Sprintf("secret-%d", i), git.Secret)
 		volumes = append(volumes, secret)
@@ -116,6 +153,5 @@ func (t *turn) checkout(git *pass.GitSource, i int, dir string) (corev1.Containe
 		command.CAFile = path.Join(at, pass.CAKey)
 		fetch.VolumeMounts = append(fetch.VolumeMounts, corev1.VolumeMount{Name: name, MountPath: at, ReadOnly: true})
 	}
-	fetch.Command = agentcommand.InImage(command)
-	return fetch, volumes, mount
+	return volumes
 }

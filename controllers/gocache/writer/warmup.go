@@ -183,6 +183,7 @@ func (warmUp) job(_ context.Context, t *turn, due plan.DueAction) (*batchv1.Job,
 		command.ProxyURL, command.ProxyCredentials = t.ProxyURL, mount.MountPath
 	}
 	command.StopAfter = stopAfter(job.Deadline)
+	timeout := fetchTimeout(job.Deadline, t.Sources)
 	for i, src := range t.Sources {
 		name := fmt.Sprintf("source-%d", i)
 		dir := path.Join(sourcesDir, fmt.Sprint(i))
@@ -191,7 +192,7 @@ func (warmUp) job(_ context.Context, t *turn, due plan.DueAction) (*batchv1.Job,
 			continue
 		}
 		if src.Git != nil {
-			fetch, files, mount := t.checkout(src.Git, i, dir)
+			fetch, files, mount := t.checkout(src.Git, i, dir, timeout)
 			job.Init, job.Volumes, job.Mounts = append(job.Init, fetch), append(job.Volumes, files...), append(job.Mounts, mount)
 		} else {
 			job.Volumes = append(job.Volumes, sourceVolume(name, src))

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"gocache.dev/operator/internal/domain/egress"
 	"gocache.dev/operator/internal/domain/gitrepo"
@@ -26,6 +27,16 @@ type Options struct {
 	// ReportInDir means that a failure is written to a file in Dir, which holds nothing
 	// else then, for the warm-up that follows: it costs this repository only.
 	ReportInDir bool
+	// Self is the file of this program. With ReportInDir it is started again, to fetch in
+	// a process that may die; empty: this process fetches.
+	Self string
+	// MaxMemory is how many bytes of memory the fetch may take; with ReportInDir those of
+	// its container. 0: any.
+	MaxMemory int64
+	// MaxBytes of disk that the files may take, with what is sent of the history; 0: any.
+	MaxBytes int64
+	// Timeout of a fetch with ReportInDir; 0: none.
+	Timeout time.Duration
 
 	// Sparse are the directories to write, with the files of those on the way there;
 	// empty: all. Submodules are written as well.
@@ -39,13 +50,43 @@ type Options struct {
 
 // Run writes the files of the ref's newest commit.
 func Run(ctx context.Context, o Options) error {
-	err := run(ctx, o)
-	if err == nil || !o.ReportInDir {
-		return err
+	if !o.ReportInDir {
+		return limited(ctx, o)
+	}
+	fetch := apart
+	if o.Self == "" {
+		fetch = limited
+	}
+	err := fetch(ctx, o)
+	if err == nil {
+		if err = unreserved(o.Dir); err == nil {
+			return nil
+		}
 	}
 	reason := untrusted.Bound(fmt.Sprintf("fetching %s: %v", o.URL, err)) + "\n"
 	_, _ = io.WriteString(o.Stdout, reason)
 	return report(o.Dir, reason)
+}
+
+// limited fetches in this process.
+func limited(ctx context.Context, o Options) error {
+	if o.MaxMemory > 0 {
+		if err := limitMemory(o.MaxMemory); err != nil {
+			return err
+		}
+	}
+	if o.MaxBytes == 0 {
+		return run(ctx, o)
+	}
+	return within(ctx, o.Dir, o.MaxBytes, func(ctx context.Context) error { return run(ctx, o) })
+}
+
+// unreserved refuses a repository that has an entry in the place of the report.
+func unreserved(dir string) error {
+	if _, err := os.Lstat(filepath.Join(dir, warmup.FetchFailed)); !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("the repository has an entry %s at its top, a name that is kept for the report of a fetch that failed: rename it", warmup.FetchFailed)
+	}
+	return nil
 }
 
 // report leaves one file in a directory, with the reason of a failure. What a repository
@@ -70,23 +111,39 @@ func report(dir, reason string) (err error) {
 	return errors.Join(err, f.Close())
 }
 
-// removeAll removes all that is in a directory, and follows no link.
+// removeAll removes all that is in a directory, and follows no link. It needs little
+// memory, however much that is: what fills the directory is the repository's choice.
 func removeAll(dir string) (err error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, root.Close()) }()
-	entries, err := fs.ReadDir(root.FS(), ".")
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		if err := root.RemoveAll(e.Name()); err != nil {
+	for {
+		names, err := some(root)
+		if err != nil || len(names) == 0 {
 			return err
 		}
+		for _, name := range names {
+			if err := root.RemoveAll(name); err != nil {
+				return err
+			}
+		}
 	}
-	return nil
+}
+
+// some are the names of a part of the entries of a directory; none: it is empty.
+func some(root *os.Root) (names []string, err error) {
+	dir, err := root.Open(".")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, dir.Close()) }()
+	names, err = dir.Readdirnames(1024)
+	if errors.Is(err, io.EOF) {
+		return nil, nil
+	}
+	return names, err
 }
 
 func run(ctx context.Context, o Options) error {
@@ -130,11 +187,6 @@ func run(ctx context.Context, o Options) error {
 // checkout leaves nothing of a repository that could not be checked out as a whole.
 func checkout(ctx context.Context, remote gitrepo.Remote, o Options) (string, error) {
 	commit, err := remote.Checkout(ctx, o.Dir)
-	if err == nil && o.ReportInDir {
-		if _, exists := os.Lstat(filepath.Join(o.Dir, warmup.FetchFailed)); !errors.Is(exists, fs.ErrNotExist) {
-			err = fmt.Errorf("the repository has an entry %s at its top, a name that is kept for the report of a fetch that failed: rename it", warmup.FetchFailed)
-		}
-	}
 	if err == nil {
 		return commit, nil
 	}

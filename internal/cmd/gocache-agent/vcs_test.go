@@ -26,9 +26,10 @@ import (
 	"gocache.dev/operator/internal/testing/loopback"
 )
 
-// TestMain lets this program be the agent, for itself and for git.
+// TestMain lets this program be the agent, for itself, for git, and for fetches that may
+// die.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && (os.Args[1] == "vcs" || os.Args[1] == vcs.HelpCommand) {
+	if len(os.Args) > 1 && (os.Args[1] == "vcs" || os.Args[1] == "fetch" || os.Args[1] == vcs.HelpCommand) {
 		main()
 	}
 	os.Exit(m.Run())

@@ -137,7 +137,18 @@ type Fetch struct {
 	Sparse []string `flag:"sparse"`
 	// Submodules are written as well.
 	Submodules bool `flag:"submodules"`
+	// MaxBytes of disk that the files may take; 0: any.
+	MaxBytes int64 `flag:"max-bytes"`
+	// MaxMemory in bytes that the command may take; 0: that of the variable
+	// [FetchMemoryVariable].
+	MaxMemory int64 `flag:"max-memory"`
+	// Timeout of a fetch with ReportInDir; 0: none.
+	Timeout time.Duration `flag:"timeout"`
 }
+
+// FetchMemoryVariable is how much memory the container of a [Fetch] has, in bytes. It is
+// set by the kubelet, since the limit may be that of a LimitRange.
+const FetchMemoryVariable = "GOCACHE_FETCH_MAX_MEMORY"
 
 // Args of the command.
 func (c Fetch) Args() []string { return arguments(c, "fetch") }
