@@ -7,6 +7,7 @@ import (
 	"gocache.dev/operator/controllers/gocache/provision"
 	"gocache.dev/operator/controllers/gocache/replacement"
 	"gocache.dev/operator/controllers/gocache/writer"
+	"gocache.dev/operator/internal/domain/redact"
 	"gocache.dev/operator/internal/kube/event"
 )
 
@@ -54,7 +55,7 @@ func repositoryEvents(before, after *v1alpha1.GoCache) []event.Event {
 		case r.Message != "" && was == "":
 			events = append(events, event.Warning("SourceUnreadable", "WarmUp", "The %s", unread(r)))
 		case r.Message == "" && was != "":
-			events = append(events, event.Normal("SourceReadable", "WarmUp", "The repository %s is read again, at commit %s", r.URL, short(r.Commit)))
+			events = append(events, event.Normal("SourceReadable", "WarmUp", "The repository %s is read again, at commit %s", redact.URL(r.URL), short(r.Commit)))
 		}
 	}
 	return events

@@ -16,6 +16,7 @@ import (
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/controllers/gocache/pass"
 	"gocache.dev/operator/internal/domain/gitrepo"
+	"gocache.dev/operator/internal/domain/redact"
 	"gocache.dev/operator/internal/kube/bounded"
 	"gocache.dev/operator/internal/kube/consent"
 	"gocache.dev/operator/internal/kube/gitrefs"
@@ -80,7 +81,7 @@ func (r *Reconciler) observeGit(ctx context.Context, o *pass.Observed, src v1alp
 		switch {
 		case errors.Is(err, gitrefs.ErrPending): // its answer wakes a pass
 			now = known
-			o.SourceMissing = "repository " + git.URL + " to be read"
+			o.SourceMissing = "repository " + redact.URL(git.URL) + " to be read"
 		case err != nil:
 			now.Message = bounded.Text(err.Error(), 512-len(readAgain)) + readAgain
 		default:
@@ -94,7 +95,7 @@ func (r *Reconciler) observeGit(ctx context.Context, o *pass.Observed, src v1alp
 		found.Missing = why
 	}
 	if refused != "" {
-		o.SecretRefused = "repository " + git.URL + " cannot be read: " + refused
+		o.SecretRefused = "repository " + redact.URL(git.URL) + " cannot be read: " + refused
 	}
 	o.Revisions = append(o.Revisions, now)
 	return found, why, nil
@@ -202,7 +203,7 @@ func knownRevision(cache *v1alpha1.GoCache, git *pass.GitSource) v1alpha1.GitRev
 
 // unread describes which repository could not be read, and why.
 func unread(r v1alpha1.GitRevision) string {
-	text := "repository " + r.URL + " cannot be read: " + r.Message
+	text := "repository " + redact.URL(r.URL) + " cannot be read: " + r.Message
 	if r.Commit != "" {
 		text += "; commit " + short(r.Commit) + " stands"
 	}

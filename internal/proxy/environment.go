@@ -15,6 +15,7 @@ import (
 	"golang.org/x/mod/module"
 
 	"gocache.dev/operator/internal/domain/probe"
+	"gocache.dev/operator/internal/domain/redact"
 )
 
 // Environment holds the settings of the go command that decide where modules
@@ -134,7 +135,7 @@ func (e Environment) WithoutDirect() (Environment, error) {
 	}
 	if len(e.proxies()) == 0 {
 		return Environment{}, fmt.Errorf("GOPROXY=%q names no proxy, and this instance does not fetch directly: "+
-			"name an upstream proxy", redactList(e.GOPROXY))
+			"name an upstream proxy", redact.List(e.GOPROXY))
 	}
 	if i := strings.Index(","+strings.ReplaceAll(e.GOPROXY, "|", ",")+",", ",direct,"); i >= 0 {
 		e.GOPROXY = strings.TrimRight(e.GOPROXY[:i], ",|")
@@ -187,22 +188,4 @@ func (e Environment) list() []upstreamEntry {
 		}
 	}
 	return entries
-}
-
-// redactList removes user info from a GOPROXY value, for logs.
-func redactList(list string) string {
-	var out strings.Builder
-	for list != "" {
-		entry, separator := list, ""
-		if i := strings.IndexAny(list, ",|"); i >= 0 {
-			entry, separator = list[:i], list[i:i+1]
-		}
-		list = list[len(entry)+len(separator):]
-		if u, err := url.Parse(entry); err == nil && u.User != nil {
-			u.User = nil
-			entry = u.String()
-		}
-		out.WriteString(entry + separator)
-	}
-	return out.String()
 }

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"gocache.dev/operator/internal/domain/modcache"
+	"gocache.dev/operator/internal/domain/redact"
 )
 
 const (
@@ -86,7 +87,7 @@ func newPeers(addresses []string, quarantined string, m *metrics, now func() tim
 	for _, address := range addresses {
 		u, err := url.Parse(address)
 		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-			return nil, fmt.Errorf("%q is not the URL of another instance, such as http://NAME:8080", address)
+			return nil, fmt.Errorf("%q is not the URL of another instance, such as http://NAME:8080", redact.URL(address))
 		}
 		p.list = append(p.list, &peer{address: strings.TrimSuffix(address, "/"), base: u.JoinPath("/")})
 	}

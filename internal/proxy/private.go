@@ -16,6 +16,7 @@ import (
 	"golang.org/x/mod/module"
 
 	"gocache.dev/operator/internal/domain/modcache"
+	"gocache.dev/operator/internal/domain/redact"
 )
 
 // versionControl is the server beside this one that fetches private modules from
@@ -33,7 +34,7 @@ func newVersionControl(address, patterns string, u *upstream) (*versionControl, 
 	}
 	parsed, err := url.Parse(address)
 	if err != nil || parsed.Host == "" || patterns == "" {
-		return nil, fmt.Errorf("modules %q from version control at %q: both the patterns and the URL of a server are needed, such as http://127.0.0.1:9105", patterns, redactList(address))
+		return nil, fmt.Errorf("modules %q from version control at %q: both the patterns and the URL of a server are needed, such as http://127.0.0.1:9105", patterns, redact.URL(address))
 	}
 	for pattern := range strings.SplitSeq(patterns, ",") {
 		if _, err := path.Match(pattern, ""); err != nil { // what it is meant for would be asked of the upstream

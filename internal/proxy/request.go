@@ -11,6 +11,8 @@ import (
 	"os"
 	"strings"
 	"time"
+
+	"gocache.dev/operator/internal/domain/redact"
 )
 
 // statusError is an answer of an upstream other than a file.
@@ -150,12 +152,15 @@ func (a asker) ask(ctx context.Context, target *url.URL, header http.Header, tim
 	defer timer.Stop()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target.String(), http.NoBody)
 	if err != nil {
-		return err
+		return fmt.Errorf("GET %s: the address cannot be requested", redact.Of(target)) // the error quotes it
 	}
 	for name, values := range header {
 		req.Header[name] = values
 	}
 	resp, err := a.client.Do(req)
+	if quoting, ok := errors.AsType[*url.Error](err); ok {
+		err = fmt.Errorf("GET %s: %w", redact.Of(target), quoting.Err)
+	}
 	if err != nil {
 		return silence(ctx, err)
 	}

@@ -14,6 +14,8 @@ import (
 	"github.com/go-logr/logr"
 	"github.com/goproxy/goproxy"
 	"golang.org/x/sync/semaphore"
+
+	"gocache.dev/operator/internal/domain/redact"
 )
 
 // Options configure a Server. Zero values of numbers and durations mean the
@@ -168,9 +170,9 @@ func New(o Options) (*Server, error) {
 		store.evict.makeRoom(0)
 	}()
 	if vcs != nil {
-		o.Log.Info("Fetching from version control", "modules", vcs.patterns, "by", vcs.base.Redacted())
+		o.Log.Info("Fetching from version control", "modules", vcs.patterns, "by", redact.Of(vcs.base))
 	}
-	o.Log.Info("Fetching from", "upstream", redactList(env.GOPROXY), "checksumDatabase", env.SumDBName())
+	o.Log.Info("Fetching from", "upstream", redact.List(env.GOPROXY), "checksumDatabase", env.SumDBName())
 	return s, nil
 }
 

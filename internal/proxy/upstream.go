@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"gocache.dev/operator/internal/domain/goproxy"
+	"gocache.dev/operator/internal/domain/redact"
 	"gocache.dev/operator/internal/domain/untrusted"
 )
 
@@ -56,7 +57,7 @@ func newUpstream(env Environment, secrets, secretHosts string, timeout time.Dura
 		}
 		parsed, err := parseUpstream(entry.url)
 		if err != nil {
-			return nil, fmt.Errorf("GOPROXY=%q: %q %w", redactList(env.GOPROXY), redactList(entry.url), err)
+			return nil, fmt.Errorf("GOPROXY=%q: %q %w", redact.List(env.GOPROXY), redact.URL(entry.url), err)
 		}
 		u.list[i].base = parsed.JoinPath("/") // an absolute path even if it had none
 		u.proxies = append(u.proxies, u.list[i].base)
@@ -115,7 +116,7 @@ func (errGiveUp) Is(target error) bool { return target == context.DeadlineExceed
 // RoundTrip implements http.RoundTripper.
 func (u *upstream) RoundTrip(req *http.Request) (*http.Response, error) {
 	o := outcomeOf(req.Context())
-	if clean := req.URL.Redacted(); o.attempt(clean) > maxAttempts {
+	if clean := redact.Of(req.URL); o.attempt(clean) > maxAttempts {
 		return nil, errGiveUp{clean} // the library's own
 	}
 	start := u.now()
@@ -199,7 +200,7 @@ func (u *upstream) get(req *http.Request, target *url.URL) (*http.Response, erro
 	out.URL, out.Host = target, ""
 	resp, err := u.send(out)
 	if err != nil {
-		return nil, fmt.Errorf("ask %s: %w", redactList(strings.TrimSuffix(target.String(), "/")), err)
+		return nil, fmt.Errorf("ask %s: %w", strings.TrimSuffix(redact.Of(target), "/"), err)
 	}
 	return resp, nil
 }

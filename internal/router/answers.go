@@ -14,6 +14,8 @@ import (
 
 	"github.com/go-logr/logr"
 	"golang.org/x/mod/module"
+
+	"gocache.dev/operator/internal/domain/redact"
 )
 
 // InstanceHeader of an answer names the instance that gave it. HAProxy sets it
@@ -104,7 +106,7 @@ func parseURLs(texts []string) ([]*url.URL, error) {
 	for _, text := range texts {
 		u, err := url.Parse(text)
 		if err != nil || u.Host == "" {
-			return nil, fmt.Errorf("%q is no URL", text)
+			return nil, fmt.Errorf("%q is no URL", redact.URL(text))
 		}
 		if u.Path == "" {
 			u.Path = "/" // what is joined to nothing would be relative

@@ -15,7 +15,9 @@ import (
 	"gocache.dev/operator/internal/agent/record"
 	"gocache.dev/operator/internal/domain/integrity"
 	"gocache.dev/operator/internal/domain/manifest"
+	"gocache.dev/operator/internal/domain/redact"
 	"gocache.dev/operator/internal/domain/store"
+	"gocache.dev/operator/internal/domain/untrusted"
 )
 
 // Flags name what to check and what to trust.
@@ -217,15 +219,15 @@ func fetch(ctx context.Context, url string) (data []byte, err error) {
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("GET %s: the address cannot be requested", redact.URL(url)) // the error quotes it
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("GET %s: %s", redact.URL(url), untrusted.Cause(err))
 	}
 	defer func() { err = errors.Join(err, resp.Body.Close()) }()
 	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("%s: %s", url, resp.Status)
+		return nil, fmt.Errorf("GET %s: status %d", redact.URL(url), resp.StatusCode)
 	}
 	return io.ReadAll(io.LimitReader(resp.Body, maxFetch))
 }

@@ -12,6 +12,7 @@ import (
 
 	"gocache.dev/operator/internal/domain/egress"
 	"gocache.dev/operator/internal/domain/gitrepo"
+	"gocache.dev/operator/internal/domain/redact"
 	"gocache.dev/operator/internal/domain/untrusted"
 	"gocache.dev/operator/internal/domain/warmup"
 )
@@ -63,7 +64,7 @@ func Run(ctx context.Context, o Options) error {
 			return nil
 		}
 	}
-	reason := untrusted.Bound(fmt.Sprintf("fetching %s: %v", o.URL, err)) + "\n"
+	reason := untrusted.Bound(fmt.Sprintf("fetching %s: %v", redact.URL(o.URL), err)) + "\n"
 	_, _ = io.WriteString(o.Stdout, reason)
 	return report(o.Dir, reason)
 }

@@ -188,3 +188,16 @@ func must(t *testing.T, err error) {
 		t.Fatal(err)
 	}
 }
+
+// TestSecretsInTheAddress holds that the report of a failure, which becomes a condition, has
+// no secret of the repository's address.
+func TestSecretsInTheAddress(t *testing.T) {
+	t.Parallel()
+	for _, address := range []string{"http://user:s3cret@127.0.0.1:1/x.git?token=s3cret#s3cret", "http://s3cret@%zz", "ftp://s3cret@git.test/x"} {
+		dir := t.TempDir()
+		must(t, fetch.Run(t.Context(), fetch.Options{URL: address, Dir: dir, ReportInDir: true, Stdout: io.Discard}))
+		if report, err := os.ReadFile(filepath.Join(dir, warmup.FetchFailed)); err != nil || len(report) == 0 || strings.Contains(string(report), "s3cret") {
+			t.Errorf("%s: %q, %v", address, report, err)
+		}
+	}
+}

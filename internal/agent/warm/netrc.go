@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"gocache.dev/operator/internal/domain/redact"
 )
 
 // writeNetrc writes the credentials of a module proxy for the go command into a
@@ -15,7 +17,7 @@ import (
 func writeNetrc(dir, proxy, credentials string) (string, error) {
 	u, err := url.Parse(proxy)
 	if err != nil || u.Scheme != "https" || u.Hostname() == "" {
-		return "", fmt.Errorf("the proxy %q is no https URL: the go command sends credentials over https only", proxy)
+		return "", fmt.Errorf("the proxy %q is no https URL: the go command sends credentials over https only", redact.URL(proxy))
 	}
 	var values [2]string
 	for i, key := range []string{"username", "password"} {

@@ -74,6 +74,7 @@ func TestFetchesThatFailAlone(t *testing.T) {
 			"the repository takes more than 2 MiB of disk",
 		},
 		"hangs":  {hanging.URL + "/program.git", agentcommand.Fetch{Timeout: time.Second}, "it took longer than 1s"},
+		"no URL": {"http://s3cret@%zz", agentcommand.Fetch{}, "fetching an address that is not a URL: the URL of the repository cannot be parsed"},
 		"small":  {repository(t, small), agentcommand.Fetch{MaxBytes: 2 << 20, Timeout: time.Minute}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -19,6 +19,8 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 	"github.com/go-git/go-git/v5/plumbing/object"
+
+	"gocache.dev/operator/internal/domain/redact"
 )
 
 const (
@@ -133,7 +135,7 @@ func (s *superproject) submodule(of Remote, text string, commit plumbing.Hash) (
 		child.Credentials = s.Credentials
 	}
 	if u.Scheme == "ssh" && child.Credentials == nil {
-		return Remote{}, fmt.Errorf("%s is read over ssh, and credentials are sent to the host of the repository alone: use an https URL in %s", u.Redacted(), modulesFile)
+		return Remote{}, fmt.Errorf("%s is read over ssh, and credentials are sent to the host of the repository alone: use an https URL in %s", redact.Of(u), modulesFile)
 	}
 	return child, nil
 }

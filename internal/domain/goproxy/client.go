@@ -15,6 +15,8 @@ import (
 	"golang.org/x/mod/modfile"
 	"golang.org/x/mod/module"
 	"golang.org/x/mod/semver"
+
+	"gocache.dev/operator/internal/domain/redact"
 )
 
 // Limits of a Client whose own are zero. The archive limits are those of the
@@ -202,7 +204,7 @@ func (c *Client) open(ctx context.Context, elements ...string) (*url.URL, *http.
 	u := base.JoinPath(elements...)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), http.NoBody)
 	if err != nil {
-		return nil, nil, argumentError(err)
+		return nil, nil, argumentError(errors.New("the proxy's address cannot be requested")) // the error quotes it
 	}
 	for name, values := range c.Header {
 		req.Header[name] = values
@@ -229,7 +231,7 @@ func (c *Client) open(ctx context.Context, elements ...string) (*url.URL, *http.
 	case resp.StatusCode/100 == 3:
 		kind = ErrRedirected
 	}
-	failed := &Error{Kind: kind, URL: redact(u), Status: resp.StatusCode}
+	failed := &Error{Kind: kind, URL: redact.Of(u), Status: resp.StatusCode}
 	if c.Own && errors.Is(kind, ErrServer) {
 		failed.Detail = UpstreamCause(resp.Header)
 	}
@@ -252,7 +254,7 @@ func copyBody(u *url.URL, w io.Writer, body io.Reader, limit int64) (int64, erro
 	case source.err != nil:
 		return n, transportError(u, http.StatusOK, fmt.Errorf("after %d bytes: %w", n, source.err))
 	case err != nil:
-		return n, fmt.Errorf("store the answer of %s: %w", redact(u), err)
+		return n, fmt.Errorf("store the answer of %s: %w", redact.Of(u), err)
 	case n > limit:
 		return n, malformed(u, "the body exceeds the limit of %d bytes", limit)
 	}

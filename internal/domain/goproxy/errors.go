@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 
+	"gocache.dev/operator/internal/domain/redact"
 	"gocache.dev/operator/internal/domain/untrusted"
 )
 
@@ -38,7 +39,7 @@ var (
 type Error struct {
 	// Kind is one of the Err… values above.
 	Kind error
-	// URL was asked; without user info.
+	// URL was asked, as package redact has it.
 	URL string
 	// Status is the HTTP status, 0 when none was received.
 	Status int
@@ -83,17 +84,9 @@ func transportError(u *url.URL, status int, err error) *Error {
 		(errors.As(err, &timeout) && timeout.Timeout()) {
 		kind = ErrTimeout
 	}
-	return &Error{Kind: kind, URL: redact(u), Status: status, Err: err}
+	return &Error{Kind: kind, URL: redact.Of(u), Status: status, Err: err}
 }
 
 func malformed(u *url.URL, format string, args ...any) *Error {
-	return &Error{Kind: ErrMalformed, URL: redact(u), Status: 200, Detail: fmt.Sprintf(format, args...)}
-}
-
-// redact removes user info: a token often stands in the user's place, where
-// url.URL.Redacted would leave it.
-func redact(u *url.URL) string {
-	clean := *u
-	clean.User = nil
-	return clean.String()
+	return &Error{Kind: ErrMalformed, URL: redact.Of(u), Status: 200, Detail: fmt.Sprintf(format, args...)}
 }

@@ -64,7 +64,7 @@ func (t Target) DatabaseName(ctx context.Context) (string, error) {
 			return label.GetValue(), nil
 		}
 	}
-	return "", fmt.Errorf("GET %s: %s has no label %s", page.url, DatabaseMetric, DatabaseLabel)
+	return "", fmt.Errorf("GET %s: %s has no label %s", page.name(), DatabaseMetric, DatabaseLabel)
 }
 
 // Database asks for a checksum database through the instance, as the go command

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 
+	"gocache.dev/operator/internal/domain/redact"
 	"gocache.dev/operator/internal/domain/untrusted"
 )
 
@@ -91,28 +92,31 @@ type metricsPage struct {
 	families map[string]*dto.MetricFamily
 }
 
+// name of the page in errors.
+func (p metricsPage) name() string { return redact.URL(p.url) }
+
 func (t Target) metrics(ctx context.Context, base string) (page metricsPage, err error) {
 	page.url = strings.TrimSuffix(base, "/") + "/metrics"
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, page.url, nil)
 	if err != nil {
-		return page, err
+		return page, unusable(page.url)
 	}
 	resp, err := t.http().Do(req)
 	if err != nil {
-		return page, fmt.Errorf("GET %s: %s", redact(page.url), untrusted.Cause(err))
+		return page, fmt.Errorf("GET %s: %s", page.name(), untrusted.Cause(err))
 	}
 	defer func() { err = errors.Join(err, resp.Body.Close()) }()
 	if resp.StatusCode != http.StatusOK {
-		return page, fmt.Errorf("GET %s: status %d", redact(page.url), resp.StatusCode)
+		return page, fmt.Errorf("GET %s: status %d", page.name(), resp.StatusCode)
 	}
 	text, err := linesOf(http.MaxBytesReader(nil, resp.Body, maxMetrics), usedMetric, availableMetric, StoreUsedMetric, StoreAvailableMetric, StoreFullMetric, MovedMetric, DatabaseMetric)
 	if err != nil {
-		return page, fmt.Errorf("GET %s: the page cannot be read as metrics", redact(page.url))
+		return page, fmt.Errorf("GET %s: the page cannot be read as metrics", page.name())
 	}
 	parser := expfmt.NewTextParser(model.UTF8Validation)
 	page.families, err = parser.TextToMetricFamilies(bytes.NewReader(text))
 	if err != nil {
-		return page, fmt.Errorf("GET %s: the page cannot be read as metrics", redact(page.url))
+		return page, fmt.Errorf("GET %s: the page cannot be read as metrics", page.name())
 	}
 	return page, nil
 }
@@ -138,7 +142,7 @@ func linesOf(page io.Reader, names ...string) ([]byte, error) {
 func (p metricsPage) named(name string) ([]*dto.Metric, error) {
 	family := p.families[name]
 	if family == nil || len(family.GetMetric()) == 0 {
-		return nil, fmt.Errorf("GET %s: no %s", p.url, name)
+		return nil, fmt.Errorf("GET %s: no %s", p.name(), name)
 	}
 	return family.GetMetric(), nil
 }

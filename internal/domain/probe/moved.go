@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/mod/module"
 
+	"gocache.dev/operator/internal/domain/redact"
 	"gocache.dev/operator/internal/domain/untrusted"
 )
 
@@ -54,19 +55,19 @@ func (t Target) Moved(ctx context.Context) (found []MovedVersion, err error) {
 	url := strings.TrimSuffix(t.Base, "/") + MovedPath
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
-		return nil, err
+		return nil, unusable(url)
 	}
 	resp, err := t.http().Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("GET %s: %s", redact(url), untrusted.Cause(err))
+		return nil, fmt.Errorf("GET %s: %s", redact.URL(url), untrusted.Cause(err))
 	}
 	defer func() { err = errors.Join(err, resp.Body.Close()) }()
 	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("GET %s: status %d", redact(url), resp.StatusCode)
+		return nil, fmt.Errorf("GET %s: status %d", redact.URL(url), resp.StatusCode)
 	}
 	var all []MovedVersion
 	if err := json.NewDecoder(io.LimitReader(resp.Body, maxMovedPage)).Decode(&all); err != nil {
-		return nil, fmt.Errorf("GET %s: the page is not a list of versions", redact(url))
+		return nil, fmt.Errorf("GET %s: the page is not a list of versions", redact.URL(url))
 	}
 	for _, v := range all[max(len(all)-MaxMoved, 0):] {
 		if v.valid() {

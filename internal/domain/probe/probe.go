@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"strings"
 
+	"gocache.dev/operator/internal/domain/redact"
 	"gocache.dev/operator/internal/domain/untrusted"
 )
 
@@ -71,7 +71,7 @@ func (t Target) Ready(ctx context.Context, page Page) Result {
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
-		return fail(err)
+		return fail(unusable(url))
 	}
 	resp, err := t.http().Do(req)
 	if err != nil {
@@ -83,7 +83,7 @@ func (t Target) Ready(ctx context.Context, page Page) Result {
 	}
 	alive := page == AnyPage && resp.StatusCode < http.StatusInternalServerError
 	if !alive && resp.StatusCode/100 != 2 {
-		return Result{Failed, fmt.Sprintf("GET %s: status %d", redact(url), resp.StatusCode)}
+		return Result{Failed, fmt.Sprintf("GET %s: status %d", redact.URL(url), resp.StatusCode)}
 	}
 	return Result{Outcome: Passed}
 }
@@ -106,17 +106,13 @@ func failed(url string, err error) Result {
 	if errors.Is(err, ErrLocal) {
 		return Result{Unknown, ErrLocal.Error()}
 	}
-	return Result{Failed, untrusted.Bound("GET " + redact(url) + ": " + untrusted.Cause(err))}
+	return Result{Failed, untrusted.Bound("GET " + redact.URL(url) + ": " + untrusted.Cause(err))}
 }
 
-// redact removes user info.
-func redact(address string) string {
-	u, err := url.Parse(address)
-	if err != nil {
-		return "the instance"
-	}
-	u.User = nil
-	return u.String()
+// unusable is the error of an address that no request can be made for. That of the
+// library quotes it.
+func unusable(url string) error {
+	return fmt.Errorf("GET %s: the address cannot be requested", redact.URL(url))
 }
 
 func (t Target) http() *http.Client {

@@ -16,6 +16,7 @@ import (
 
 	"gocache.dev/operator/internal/domain/egress"
 	"gocache.dev/operator/internal/domain/gitrepo"
+	"gocache.dev/operator/internal/domain/redact"
 	"gocache.dev/operator/internal/domain/untrusted"
 )
 
@@ -325,7 +326,7 @@ func (p *Poller) resolve(remote gitrepo.Remote) (commit string, err error) {
 	defer cancel()
 	defer func() {
 		if cause := recover(); cause != nil {
-			log.Log.WithName("gitrefs").Error(fmt.Errorf("panic: %v", cause), "Reading a repository failed", "url", remote.URL, "stack", string(debug.Stack()))
+			log.Log.WithName("gitrefs").Error(fmt.Errorf("panic: %v", cause), "Reading a repository failed", "url", redact.URL(remote.URL), "stack", string(debug.Stack()))
 			commit, err = "", errDefect
 		}
 	}()

@@ -189,7 +189,7 @@ func (c *Caller) post(ctx context.Context, call Call) error {
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, call.URL, bytes.NewReader(call.Body))
 	if err != nil {
-		return err
+		return errors.New("the URL cannot be requested") // the error quotes it, and a token may be in it
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("User-Agent", "gocache-operator")

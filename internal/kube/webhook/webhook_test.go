@@ -90,6 +90,12 @@ func TestNotify(t *testing.T) {
 	if err := notified(t, c, woken, closed); err == nil {
 		t.Error("nobody listens, and it was received")
 	}
+	for _, url := range []string{"http://user:s3cret@%zz/", "http://user:s3cret@127.0.0.1:1/s3cret?s3cret"} {
+		closed.URL = url
+		if err := notified(t, c, woken, closed); err == nil || strings.Contains(err.Error(), "s3cret") {
+			t.Errorf("an address with a secret: %v", err)
+		}
+	}
 }
 
 // TestNothingIsRepeated holds that no error has anything that the receiver sent: a

@@ -163,6 +163,8 @@ func TestRenderRefuses(t *testing.T) {
 		"external address":   {external("https://10.0.0.1"), "host name to verify"},
 		"words in a URL":     {external("http://a;b/"), "host name"},
 		"odd external path":  {external("http://example.com/a%20b"), "URL path"},
+		"external secrets":   {external("ftp://user:s3cret@example.com/?s3cret#s3cret"), `"ftp://example.com/"`},
+		"external unread":    {external("http://user:s3cret@%zz"), "cannot be parsed"},
 		"external and not":   {func(c *haproxy.Config) { c.RunDir, c.Instances[0].External = "/run", "http://example.com" }, "an address and is external"},
 		"own odd check path": {func(c *haproxy.Config) { c.Instances[0].CheckPath = "/)" }, "check path"},
 		"port out of bounds": {func(c *haproxy.Config) { c.Bind = ":70000" }, "bind"},
@@ -172,7 +174,7 @@ func TestRenderRefuses(t *testing.T) {
 			config := sampleConfig()
 			test.change(&config)
 			text, err := haproxy.Render(config)
-			if err == nil || !strings.Contains(err.Error(), test.reason) || text != "" {
+			if err == nil || !strings.Contains(err.Error(), test.reason) || strings.Contains(err.Error(), "s3cret") || text != "" {
 				t.Errorf("Render = %q, %v; want an error that says %q", text, err, test.reason)
 			}
 		})

@@ -7,6 +7,8 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+
+	"gocache.dev/operator/internal/domain/redact"
 )
 
 // external is an instance's URL, taken apart for haproxy.cfg.
@@ -53,13 +55,13 @@ var dnsName = regexp.MustCompile(`^[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?$`)
 func parseExternal(text string) (external, error) {
 	u, err := url.Parse(text)
 	if err != nil {
-		return external{}, fmt.Errorf("external URL: %w", err)
+		return external{}, errors.New("external URL: it cannot be parsed") // it may have a password
 	}
 	e := external{Host: u.Hostname(), HostHeader: u.Host, Prefix: strings.TrimRight(u.Path, "/"), TLS: u.Scheme == "https"}
 	port := u.Port()
 	switch {
 	case u.Scheme != "http" && u.Scheme != "https":
-		return external{}, fmt.Errorf("external URL %q: the scheme is neither http nor https", text)
+		return external{}, fmt.Errorf("external URL %q: the scheme is neither http nor https", redact.URL(text))
 	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
 		return external{}, errors.New("an external URL with credentials, a query or a fragment is not supported")
 	case !dnsName.MatchString(e.Host):
