@@ -72,7 +72,7 @@ const (
 	// RequestReportBuild reports how much of a build came from the clone of a GoCache
 	// that it used, as build has it. The numbers are those of their reporter:
 	// they are shown and exported as metrics, and decide nothing. They count for as
-	// long as the request is kept. Verb: report-build.
+	// long as the request is kept: the newest 1000 of a GoCache are. Verb: report-build.
 	RequestReportBuild RequestAction = "ReportBuild"
 	// RequestFailover moves all clients of a ModProxy to the instance in the
 	// argument until a Failback is requested. Verb: failover.
@@ -93,6 +93,7 @@ const (
 // +kubebuilder:validation:XValidation:rule="!(self.action in ['ApproveCleanup', 'Failover', 'Reinstate']) || has(self.argument)",message="argument is required: the digest of the plan with ApproveCleanup, the name of the instance with Failover and Reinstate"
 // +kubebuilder:validation:XValidation:rule="(self.action == 'ReportBuild') == has(self.build)",message="build is required with ReportBuild, and must not be set with another action"
 // +kubebuilder:validation:XValidation:rule="self.action in ['ApproveCleanup', 'Failover', 'Reinstate', 'Rollback'] || !has(self.argument)",message="argument must not be set with this action"
+// +kubebuilder:validation:XValidation:rule="!(self.action in ['ReportBuild', 'ReportFailure']) || !has(self.ttlAfterFinished) || duration(self.ttlAfterFinished) <= duration('24h')",message="ttlAfterFinished must be at most 24h with ReportBuild and ReportFailure"
 type CacheRequestSpec struct {
 	// targetRef names the object, in the same namespace, that the action is for.
 	// +required
@@ -111,7 +112,8 @@ type CacheRequestSpec struct {
 	// build is what ReportBuild reports.
 	// +optional
 	Build *BuildReport `json:"build,omitempty"`
-	// ttlAfterFinished is how long the request is kept after it was finished.
+	// ttlAfterFinished is how long the request is kept after it was finished, with
+	// ReportBuild and ReportFailure at most 24h.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
 	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ns|us|ms|s|m|h))+$') && duration(self) >= duration('0s') && duration(self) <= duration('8760h')",message="must be a duration such as 90s or 1h30m, from 0s to 8760h"

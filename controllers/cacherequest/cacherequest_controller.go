@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -98,16 +99,46 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	return ctrl.Result{}, nil // the watches report what changes
 }
 
-// expire deletes a finished request when its time to live has passed.
+// expire deletes a finished request when its time to live has passed, and with each report
+// those of which enough newer ones are kept.
 func (r *Reconciler) expire(ctx context.Context, q *v1alpha1.CacheRequest, now time.Time) (ctrl.Result, error) {
+	if request.IsReport(q.Spec.Action) {
+		if err := r.deleteSurplus(ctx, q.Namespace); err != nil {
+			return ctrl.Result{}, err
+		}
+	}
 	if wait := request.Expires(q).Sub(now); wait > 0 {
 		return ctrl.Result{RequeueAfter: wait}, nil
 	}
-	err := r.Client.Delete(ctx, q, client.Preconditions{UID: &q.UID})
-	if client.IgnoreNotFound(err) != nil {
-		return ctrl.Result{}, fmt.Errorf("delete the finished CacheRequest %s: %w", q.Name, err)
+	return ctrl.Result{}, r.delete(ctx, q)
+}
+
+// deleteSurplus deletes the reports of a namespace that are too many. The list may be behind:
+// each report that is finished has it read again.
+func (r *Reconciler) deleteSurplus(ctx context.Context, namespace string) error {
+	var all v1alpha1.CacheRequestList
+	if err := r.Client.List(ctx, &all, client.InNamespace(namespace), client.UnsafeDisableDeepCopy); err != nil {
+		return fmt.Errorf("list the CacheRequests of namespace %s: %w", namespace, err)
 	}
-	return ctrl.Result{}, nil
+	surplus := request.Surplus(all.Items)
+	if len(surplus) > 0 {
+		log.FromContext(ctx).Info("Deleting reports, of which enough newer ones are kept", "count", len(surplus))
+	}
+	for _, q := range surplus {
+		if err := r.delete(ctx, q.DeepCopy()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// delete deletes a finished request, and no other one of its name.
+func (r *Reconciler) delete(ctx context.Context, q *v1alpha1.CacheRequest) error {
+	err := r.Client.Delete(ctx, q, client.Preconditions{UID: &q.UID})
+	if client.IgnoreNotFound(err) != nil && !apierrors.IsConflict(err) { // another one has its name
+		return fmt.Errorf("delete the finished CacheRequest %s: %w", q.Name, err)
+	}
+	return nil
 }
 
 // target reads the object that a request is for.

@@ -1,6 +1,7 @@
 package cacherequest
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -8,9 +9,12 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/plan/request"
+	"gocache.dev/operator/internal/testing/faults"
 	"gocache.dev/operator/internal/testing/kstatus"
 )
 
@@ -172,5 +176,46 @@ func TestReports(t *testing.T) {
 	w.reports("unknown", v1alpha1.ReasonRequestRefused, "has no build tset: report one of default", kstatus.Failed)
 	if q := w.get("build"); q.Status.TargetUID != string(cache.UID) {
 		t.Errorf("the report is for the object %q, want %q", q.Status.TargetUID, cache.UID)
+	}
+}
+
+// TestManyReports asserts that those who may only report do not fill the API server: the
+// newest reports are kept, a day at most, and requests of other actions beside them.
+func TestManyReports(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.events = events.NewFakeRecorder(1000) // one is recorded for each
+	w.restart(faults.Point{})
+	w.cache()
+	w.request("warm-up")
+	w.work()
+	w.work()
+	w.pass()
+	report := func(build string) func(*v1alpha1.CacheRequestSpec) {
+		return func(s *v1alpha1.CacheRequestSpec) {
+			s.Action, s.Build = v1alpha1.RequestReportBuild, &v1alpha1.BuildReport{Name: build, Hits: 41, Misses: 1}
+		}
+	}
+	w.request("accepted", report(""))
+	for i := range request.MaxUnacceptedReports + 3 {
+		w.request(fmt.Sprintf("refused-%03d", i), report("tset"))
+	}
+	w.pass()
+	var all v1alpha1.CacheRequestList
+	w.must(server.Client.List(t.Context(), &all, client.InNamespace(w.namespace)))
+	if len(all.Items) != request.MaxUnacceptedReports+2 {
+		t.Errorf("%d requests are left, want %d", len(all.Items), request.MaxUnacceptedReports+2)
+	}
+	newest := fmt.Sprintf("refused-%03d", request.MaxUnacceptedReports+2)
+	for name, kept := range map[string]bool{"warm-up": true, "accepted": true, newest: true, "refused-003": true, "refused-002": false, "refused-000": false} {
+		if got := w.get(name) != nil; got != kept {
+			t.Errorf("%s is kept: %t", name, got)
+		}
+	}
+	w.now = w.now.Add(request.MaxReportTTL)
+	w.pass()
+	w.must(server.Client.List(t.Context(), &all, client.InNamespace(w.namespace)))
+	if len(all.Items) != 0 {
+		t.Errorf("%d requests are left after a day", len(all.Items))
 	}
 }

@@ -23,7 +23,7 @@ var unfinished = prometheus.NewDesc("gocache_requests_unfinished",
 // alone.
 var (
 	reportedBuilds = prometheus.NewDesc("gocache_cache_reported_builds",
-		"Builds with a clone of a GoCache that their consumers reported, while the reports are kept (a day by default).",
+		"Builds with a clone of a GoCache that their consumers reported, while the reports are kept: a day at most, and the newest 1000.",
 		[]string{"namespace", "name", "build"}, nil)
 	reportedHits = prometheus.NewDesc("gocache_cache_reported_hits",
 		"Packages, or lookups, that came from the cache in the builds that consumers reported.",

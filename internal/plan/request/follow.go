@@ -80,5 +80,8 @@ func Expires(r *v1alpha1.CacheRequest) time.Time {
 	if r.Spec.TTLAfterFinished != nil {
 		ttl = r.Spec.TTLAfterFinished.Duration
 	}
+	if IsReport(r.Spec.Action) {
+		ttl = min(ttl, MaxReportTTL)
+	}
 	return r.Status.CompletionTime.Add(ttl)
 }
