@@ -8,6 +8,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -83,7 +84,7 @@ func TestNetworkPolicies(t *testing.T) {
 	instancePorts, routerPorts := []int32{8080, 4000, 9103, 9104, 22}, []int32{8080, 8404, 9778, 9777}
 	closed := []string{
 		"instance:4000", "instance:8080",
-		"manager:4000", "manager:8080", "manager:9103", "router:4000", "router:8080", "router:9103",
+		"manager:4000", "manager:8080", "manager:9103", "manager:9104", "router:4000", "router:8080", "router:9103",
 		// A scraper does not reach what the servers serve: it would pass by the
 		// credentials that the router checks.
 		"scraper:9103", "scraper:9104",
@@ -145,6 +146,19 @@ func TestNetworkPolicies(t *testing.T) {
 	w.settle()
 	w.connections("behind a Service blue", blue, peers, instancePorts,
 		append(closed, "neighbour:4000", "neighbour:8080", "job:4000", "job:8080")...)
+	// The Service has the port of modules alone: no port of it leads to what instances
+	// report to the operator and to scrapers.
+	var service corev1.Service
+	if !w.exists(&service, "goproxy-router") || len(service.Spec.Ports) != 1 || service.Spec.Ports[0].TargetPort != intstr.FromString("http") {
+		t.Errorf("the Service of the router has the ports %+v", service.Spec.Ports)
+	}
+	for _, c := range set.Spec.Template.Spec.Containers {
+		for _, port := range c.Ports {
+			if port.Name == "http" && port.ContainerPort != 8080 {
+				t.Errorf("port http of container %s is %d", c.Name, port.ContainerPort)
+			}
+		}
+	}
 }
 
 // TestNoPolicyWithoutTheManagersNamespace holds that a manager that runs outside

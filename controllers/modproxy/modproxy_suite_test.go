@@ -221,9 +221,12 @@ func (w *world) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, errors.New("connection refused")
 	}
 	answer := httptest.NewRecorder()
-	if req.URL.Port() == strconv.Itoa(pass.AgentPort) {
+	switch req.URL.Port() {
+	case strconv.Itoa(pass.AgentPort):
 		i.serveAgent(answer, req, w.now)
-	} else {
+	case strconv.Itoa(pass.MetricsPort):
+		i.servePages(answer, req)
+	default:
 		i.serve(answer, req)
 	}
 	return answer.Result(), nil
@@ -276,6 +279,20 @@ var testModule = func() (c struct {
 	return c
 }()
 
+// servePages is the port that clients do not reach.
+func (i *instance) servePages(w http.ResponseWriter, req *http.Request) {
+	switch req.URL.Path {
+	case "/metrics":
+		_, _ = fmt.Fprintf(w, "# TYPE gocache_proxy_checksum_database gauge\ngocache_proxy_checksum_database{name=\"db.test\"} 1\n"+
+			"# TYPE gocache_proxy_store_full gauge\ngocache_proxy_store_full %d\n"+
+			"# TYPE gocache_proxy_moved_versions gauge\ngocache_proxy_moved_versions %d\n", map[bool]int{true: 1}[i.full], len(i.moved))
+	case "/moved":
+		_ = json.NewEncoder(w).Encode(i.moved)
+	default:
+		http.NotFound(w, req)
+	}
+}
+
 func (i *instance) serve(w http.ResponseWriter, req *http.Request) {
 	answer := func(b []byte) { _, _ = w.Write(b) }
 	if strings.HasPrefix(req.URL.Path, "/example.com/") && req.Header.Get("Disable-Module-Fetch") == "" {
@@ -286,12 +303,6 @@ func (i *instance) serve(w http.ResponseWriter, req *http.Request) {
 		http.Error(w, "the disk is full", http.StatusServiceUnavailable)
 	case path == "/readyz":
 		answer([]byte("ok"))
-	case path == "/metrics":
-		answer([]byte("# TYPE gocache_proxy_checksum_database gauge\ngocache_proxy_checksum_database{name=\"db.test\"} 1\n" +
-			fmt.Sprintf("# TYPE gocache_proxy_store_full gauge\ngocache_proxy_store_full %d\n", map[bool]int{true: 1}[i.full]) +
-			fmt.Sprintf("# TYPE gocache_proxy_moved_versions gauge\ngocache_proxy_moved_versions %d\n", len(i.moved))))
-	case path == "/moved":
-		_ = json.NewEncoder(w).Encode(i.moved)
 	case path == "/sumdb/db.test/supported" && !i.ownWay:
 	case path == "/sumdb/db.test/latest" && i.noDatabase:
 		i.databaseAsked++

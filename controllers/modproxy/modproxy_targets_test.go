@@ -28,14 +28,14 @@ func TestTargets(t *testing.T) {
 		t.Fatalf("%+v", got)
 	}
 	own, external := got.Instances[0], got.Instances[1]
-	if own.URL != "http://10.0.0.1:8080" || own.Agent != "http://10.0.0.1:9103" || own.Ready != probe.OwnPage || own.Layout != store.Goproxy ||
+	if own.URL != "http://10.0.0.1:8080" || own.Agent != "http://10.0.0.1:9103" || own.Pages != "http://10.0.0.1:9104" || own.Ready != probe.OwnPage || own.Layout != store.Goproxy ||
 		!own.SupportsStoredOnly || !slices.Contains(own.Kinds, failover.Disk) {
 		t.Errorf("an own instance: %+v", own)
 	}
 	if own.Token != "BQ7J" || external.Token != "" {
 		t.Errorf("tokens %q and %q: no order goes to an instance of others", own.Token, external.Token)
 	}
-	if external.URL != "https://proxy.example.com" || external.Agent != "" || external.Ready != probe.AnyPage || external.Layout != "" ||
+	if external.URL != "https://proxy.example.com" || external.Agent != "" || external.Pages != "" || external.Ready != probe.AnyPage || external.Layout != "" ||
 		external.SupportsStoredOnly || slices.Contains(external.Kinds, failover.Disk) || !slices.Contains(external.Kinds, failover.Consistency) {
 		t.Errorf("an external instance: %+v", external)
 	}

@@ -67,7 +67,7 @@ func target(p *v1alpha1.ModProxy, instance *v1alpha1.ProxyInstance, address, tok
 	t.URL, t.Agent, t.Token = "http://"+address, pass.AgentURL(address), token
 	t.Ready, t.Layout = probe.AgentPage, pass.LayoutOf(p, instance)
 	if pass.ServerOf(p, instance).Type == v1alpha1.ServerGoproxy {
-		t.Ready, t.SupportsStoredOnly = probe.OwnPage, true
+		t.Ready, t.SupportsStoredOnly, t.Pages = probe.OwnPage, true, pass.PagesURL(address)
 	}
 	return t
 }

@@ -144,7 +144,7 @@ func (t DatabaseTarget) named(ctx context.Context, via connection, i *instanceSt
 	defer cancel()
 	var err error
 	defect := via.read(i.target.Name, "name of the checksum database", func() {
-		name, err = probe.Target{Base: i.target.URL, HTTP: via.http}.DatabaseName(ctx)
+		name, err = probe.Target{Pages: i.target.Pages, HTTP: via.http}.DatabaseName(ctx)
 	})
 	if defect != nil || err != nil {
 		return ""

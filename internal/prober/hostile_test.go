@@ -26,7 +26,7 @@ var reference = probe.ReferenceModule{Module: module.Version{Path: "example.com/
 func instances(url string, n int, timeout time.Duration) (all prober.Targets) {
 	for i := range n {
 		all.Instances = append(all.Instances, prober.Target{
-			Name: fmt.Sprint("i", i), URL: url, Interval: time.Hour, Timeout: timeout, References: []probe.ReferenceModule{reference},
+			Name: fmt.Sprint("i", i), URL: url, Pages: url, Interval: time.Hour, Timeout: timeout, References: []probe.ReferenceModule{reference},
 			Thresholds: failover.Thresholds{Failure: 3, Success: 2}, Kinds: []failover.Kind{failover.Protocol, failover.Checksum},
 		})
 	}

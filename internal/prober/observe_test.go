@@ -89,7 +89,7 @@ func drained(queue workqueue.TypedRateLimitingInterface[reconcile.Request]) (wok
 
 func target(name string, kinds ...failover.Kind) prober.Target {
 	return prober.Target{
-		Name: name, URL: "http://" + name, Interval: time.Hour, Timeout: 10 * time.Second, DiskLimit: 90,
+		Name: name, URL: "http://" + name, Pages: "http://" + name, Interval: time.Hour, Timeout: 10 * time.Second, DiskLimit: 90,
 		Thresholds: failover.Thresholds{Failure: 1, Success: 1}, Kinds: kinds,
 	}
 }

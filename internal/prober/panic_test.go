@@ -92,7 +92,7 @@ func TestPanicInTheBackground(t *testing.T) {
 func hostile() prober.Targets {
 	return prober.Targets{
 		Instances: []prober.Target{{
-			Name: "i0", URL: "http://i0.test", Agent: "http://i0.test:9103", Layout: "goproxy", Ready: probe.OwnPage, Interval: time.Hour, Timeout: 10 * time.Second,
+			Name: "i0", URL: "http://i0.test", Pages: "http://i0.test:9104", Agent: "http://i0.test:9103", Layout: "goproxy", Ready: probe.OwnPage, Interval: time.Hour, Timeout: 10 * time.Second,
 			References: []probe.ReferenceModule{{Module: module.Version{Path: "example.com/c", Version: "v1.0.0"}, Zip: "h1:x"}},
 			Thresholds: failover.Thresholds{Failure: 3, Success: 2}, SupportsStoredOnly: true, DiskLimit: 90,
 			Kinds: []failover.Kind{failover.Ready, failover.Protocol, failover.Checksum, failover.Disk, failover.Consistency},

@@ -37,6 +37,9 @@ type Target struct {
 	Name string
 	// URL of the instance.
 	URL string
+	// Pages is the URL of what our own server reports to the operator alone; empty: there
+	// is none.
+	Pages string
 	// Agent is the URL of the agent beside its store; empty: there is none.
 	Agent string
 	// Token makes the agent start a check; empty: none is started on request.
@@ -405,7 +408,7 @@ type answers struct {
 func (t Target) probe(ctx context.Context, via connection, references []probe.ReferenceModule) answers {
 	a := answers{results: map[failover.Kind]probe.Result{}, served: map[module.Version]failover.Sums{}}
 	ctx = t.restricted(ctx)
-	to := probe.Target{Base: t.URL, Agent: t.Agent, Own: t.SupportsStoredOnly, HTTP: via.http}
+	to := probe.Target{Base: t.URL, Pages: t.Pages, Agent: t.Agent, Own: t.SupportsStoredOnly, HTTP: via.http}
 	if t.has(failover.Ready) {
 		defect := t.read(ctx, via, "ready", func(ctx context.Context) { a.results[failover.Ready] = to.Ready(ctx, t.Ready) })
 		if defect != nil {

@@ -24,20 +24,19 @@ import (
 // stallTimeout ends a connection whose client takes nothing for so long.
 const stallTimeout = time.Minute
 
-// routes puts the instance's own pages beside the proxy. None of their paths
-// can be a module's: those hold "/@" or begin with "sumdb/".
+// routes puts what a router and the kubelet ask beside the proxy. None of these paths
+// can be a module's: those hold "/@" or begin with "sumdb/". All else that the instance
+// reports of itself is for the operator and scrapers: see [Server.Pages].
 func (s *Server) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { plain(w, http.StatusOK, "ok") })
 	mux.HandleFunc("/readyz", s.readyz)
-	mux.Handle("/metrics", s.metrics.handler())
-	mux.HandleFunc(probe.MovedPath, s.moved.serveMoved)
 	modules := s.limited(http.HandlerFunc(s.modules))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// The deadline of this connection's previous answer may have passed.
 		_ = http.NewResponseController(w).SetWriteDeadline(time.Time{})
 		switch r.URL.Path {
-		case "/healthz", "/readyz", "/metrics", probe.MovedPath:
+		case "/healthz", "/readyz":
 			mux.ServeHTTP(w, r)
 		default: // the mux would redirect "//", and module paths are not to be cleaned
 			s.observed(w, r, modules)

@@ -123,7 +123,7 @@ func TestMovedTagsAreReported(t *testing.T) {
 		o.VersionControl, o.PrivateModules = git.URL, "corp.test/Team"
 		o.Now = func() time.Time { return began.Add(time.Duration(minutes.Load()) * time.Minute) }
 	})
-	page := func() string { return strings.TrimSpace(get(t, server, "/moved").Body.String()) }
+	page := func() string { return strings.TrimSpace(get(t, server.Pages(), "/moved").Body.String()) }
 	const other = "/corp.test/!team/other"
 	files[other+"/@v/list"], files[other+"/@tags"] = "v1.0.0\n", first+" refs/tags/v1.0.0\n"
 	files[other+"/@v/v1.0.0.info"] = info("v1.0.0", first)
@@ -185,7 +185,7 @@ func TestMovedTagsAreReported(t *testing.T) {
 	git.set(privatePath+"/@tags", first+" refs/tags/v1.0.0\n"+first+" refs/tags/v1.1.0\n")
 	next()
 	eventually(t, "nothing to report of a tag that was moved back", func() bool { return page() == "null" || page() == "[]" })
-	if text := get(t, server, "/metrics").Body.String(); !strings.Contains(text, "\ngocache_proxy_moved_versions 0\n") {
+	if text := get(t, server.Pages(), "/metrics").Body.String(); !strings.Contains(text, "\ngocache_proxy_moved_versions 0\n") {
 		t.Error("the metric counts a version that was moved back")
 	}
 	git.set(privatePath+"/@tags", third+" refs/tags/v1.0.0\n")
@@ -197,7 +197,7 @@ func TestMovedTagsAreReported(t *testing.T) {
 		t.Errorf("while the repository cannot be read: %s", got)
 	}
 	mustServe(t, server, privatePath+"/@v/v1.0.0.info", info("v1.0.0", first))
-	if text := get(t, server, "/metrics").Body.String(); !strings.Contains(text, "\ngocache_proxy_moved_versions 1\n") {
+	if text := get(t, server.Pages(), "/metrics").Body.String(); !strings.Contains(text, "\ngocache_proxy_moved_versions 1\n") {
 		t.Error("the metric does not count the version")
 	}
 }
@@ -252,7 +252,7 @@ func TestServerThatHangsDelaysNoOther(t *testing.T) {
 	}
 	eventually(t, "a report of the host that answers", func() bool {
 		get(t, server, "/fast.test/m/@v/list")
-		return strings.Contains(get(t, server, "/moved").Body.String(), `"module":"fast.test/m"`)
+		return strings.Contains(get(t, server.Pages(), "/moved").Body.String(), `"module":"fast.test/m"`)
 	})
 	for range 20 {
 		for _, module := range slow {

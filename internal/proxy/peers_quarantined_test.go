@@ -73,7 +73,9 @@ func TestBytesOfPeersAreCounted(t *testing.T) {
 	archive := string(moduleZip(t, theModule))
 	mustServe(t, members[0].handler, zipPath, archive)
 	mustServe(t, members[1].handler, zipPath, archive)
-	metrics := func(m *member) []string { return strings.Split(get(t, m.handler, "/metrics").Body.String(), "\n") }
+	metrics := func(m *member) []string {
+		return strings.Split(get(t, m.handler.(*proxy.Server).Pages(), "/metrics").Body.String(), "\n")
+	}
 	size := len(archive)
 	for i, want := range [][2]int{{size, 0}, {0, size}} {
 		for name, n := range map[string]int{"gocache_proxy_upstream_received_bytes_total": want[0], "gocache_proxy_peer_received_bytes_total": want[1]} {

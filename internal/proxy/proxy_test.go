@@ -253,7 +253,7 @@ func TestDamageIsKeptAsEvidenceAndCounted(t *testing.T) {
 	if !strings.Contains(string(content), "evil") {
 		t.Errorf("the evidence holds %q", content)
 	}
-	if metrics := get(t, server, "/metrics").Body.String(); !strings.Contains(metrics, `gocache_proxy_store_reads_total{result="damaged"} 1`) {
+	if metrics := get(t, server.Pages(), "/metrics").Body.String(); !strings.Contains(metrics, `gocache_proxy_store_reads_total{result="damaged"} 1`) {
 		t.Errorf("the damage is not counted:\n%s", grep(metrics, "store_reads"))
 	}
 }
@@ -325,7 +325,7 @@ func TestRequestsInFlight(t *testing.T) {
 	u.gate = make(chan struct{})
 	server, _ := instance(t, u, nil)
 	inFlight := func(n int) bool {
-		return strings.Contains(get(t, server, "/metrics").Body.String(), fmt.Sprintf("gocache_proxy_requests_in_flight %d\n", n))
+		return strings.Contains(get(t, server.Pages(), "/metrics").Body.String(), fmt.Sprintf("gocache_proxy_requests_in_flight %d\n", n))
 	}
 	var clients sync.WaitGroup
 	for range 3 {
@@ -335,7 +335,7 @@ func TestRequestsInFlight(t *testing.T) {
 	close(u.gate)
 	clients.Wait()
 	if !inFlight(0) {
-		t.Errorf("after the answers: %s", grep(get(t, server, "/metrics").Body.String(), "in_flight"))
+		t.Errorf("after the answers: %s", grep(get(t, server.Pages(), "/metrics").Body.String(), "in_flight"))
 	}
 }
 
@@ -503,7 +503,7 @@ func TestChecksumDatabaseIsProxied(t *testing.T) {
 	if w := get(t, server, "/sumdb/db.test/latest"); w.Code != http.StatusBadGateway {
 		t.Errorf("latest: %d %s, want 502", w.Code, w.Body)
 	}
-	if page := get(t, server, "/metrics").Body.String(); !strings.Contains(page, `gocache_proxy_checksum_database{name="db.test"} 1`) {
+	if page := get(t, server.Pages(), "/metrics").Body.String(); !strings.Contains(page, `gocache_proxy_checksum_database{name="db.test"} 1`) {
 		t.Error("the metrics do not name the database")
 	}
 }

@@ -104,7 +104,7 @@ func (g *guarded) list(path, want string) {
 // metric is the line of one series.
 func (g *guarded) metric(want string) {
 	g.t.Helper()
-	if page := get(g.t, g.server, "/metrics").Body.String(); !strings.Contains(page, want+"\n") {
+	if page := get(g.t, g.server.Pages(), "/metrics").Body.String(); !strings.Contains(page, want+"\n") {
 		g.t.Errorf("the metrics lack %s", want)
 	}
 }
@@ -275,7 +275,7 @@ func TestAllowAndDeny(t *testing.T) {
 	g.later(2 * time.Second)
 	g.expect("/example.com/m/@v/v1.1.0.zip", 200)
 	g.list("example.com/m", "v1.0.0 v1.1.0")
-	if page := get(t, g.server, "/metrics").Body.String(); strings.Contains(page, "deny/cve") {
+	if page := get(t, g.server.Pages(), "/metrics").Body.String(); strings.Contains(page, "deny/cve") {
 		t.Error("a rule that is gone keeps its series")
 	}
 }

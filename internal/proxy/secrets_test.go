@@ -68,7 +68,7 @@ func reportedWith(t *testing.T, address string) string {
 	for _, path := range []string{infoPath, modPath, zipPath, "/example.com/m/@v/list", "/example.com/m/@latest", "/corp.test/m/@v/v1.0.0.info", "/corp.test/m/@v/list", "/sumdb/db.test/latest", "/sumdb/db.test/supported"} {
 		write("", get(t, server, path).Body.String())
 	}
-	write("", get(t, server, "/metrics").Body.String())
+	write("", get(t, server.Pages(), "/metrics").Body.String())
 	mu.Lock()
 	defer mu.Unlock()
 	return all.String()

@@ -15,6 +15,7 @@ import (
 	"github.com/goproxy/goproxy"
 	"golang.org/x/sync/semaphore"
 
+	"gocache.dev/operator/internal/domain/probe"
 	"gocache.dev/operator/internal/domain/redact"
 )
 
@@ -225,18 +226,25 @@ func (s *Server) server(handler http.Handler) *http.Server {
 	}
 }
 
-// ServeMetrics serves the page /metrics alone until ctx ends: a scraper that reaches
-// this listener and not that of [Server.Serve] can get no module. It closes the
-// listener.
-func (s *Server) ServeMetrics(ctx context.Context, listener net.Listener) error {
+// Pages are what the instance reports to the operator and to scrapers. They are not for
+// clients: they name private modules, and count what others request.
+func (s *Server) Pages() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", s.metrics.handler())
-	server := s.server(mux)
+	mux.HandleFunc("GET "+probe.MovedPath, s.moved.serveMoved)
+	return mux
+}
+
+// ServePages serves [Server.Pages] alone until ctx ends: a scraper that reaches this
+// listener and not that of [Server.Serve] can get no module, and clients that reach that
+// one get none of the pages. It closes the listener.
+func (s *Server) ServePages(ctx context.Context, listener net.Listener) error {
+	server := s.server(s.Pages())
 	server.WriteTimeout = time.Minute
 	stopped := context.AfterFunc(ctx, func() { _ = server.Close() }) // a scrape is not waited for
 	defer stopped()
 	if err := server.Serve(listener); ctx.Err() == nil {
-		return fmt.Errorf("serve metrics: %w", err)
+		return fmt.Errorf("serve the pages: %w", err)
 	}
 	return nil
 }

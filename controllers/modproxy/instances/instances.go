@@ -114,6 +114,11 @@ func (r Reconciler) ensure(ctx context.Context, p *v1alpha1.ModProxy, o pass.Obs
 	service.Spec.Ports = append(service.Spec.Ports, corev1.ServicePort{
 		Name: agentName, Port: pass.AgentPort, TargetPort: intstr.FromInt32(pass.AgentPort), Protocol: corev1.ProtocolTCP,
 	})
+	if run.pages != 0 {
+		service.Spec.Ports = append(service.Spec.Ports, corev1.ServicePort{
+			Name: metricsName, Port: pass.MetricsPort, TargetPort: intstr.FromInt32(run.pages), Protocol: corev1.ProtocolTCP,
+		})
+	}
 	_, serviceErr := r.applier().Apply(ctx, apply.ControlledBy(p), service)
 	return errors.Join(storeErr, serviceErr, r.ensureSet(ctx, p, o, instance, r.statefulSet(p, o, instance, run, given), out))
 }

@@ -39,11 +39,12 @@ func (r Reconciler) policy(p *v1alpha1.ModProxy, name string, servers []int32) *
 	// its store.
 	rules := netpolicy.Admit(append(slices.Clone(servers), pass.AgentPort),
 		netpolicy.Pods(haproxy.Selector(p.Name)), netpolicy.Manager(r.ManagerNamespace))
-	// Scrapers do not reach the servers: nothing there checks credentials, and they
-	// would pass by those of router.clientAuth. The policy is for all instances, so
-	// that a port of metrics can be the port of another one's server.
+	// Metrics are for the manager and scrapers, and no client. Scrapers do not reach the
+	// servers: nothing there checks credentials, and they would pass by those of
+	// router.clientAuth. The policy is for all instances, so that a port of metrics can
+	// be the port of another one's server.
 	metrics := slices.DeleteFunc([]int32{pass.AgentPort, pass.MetricsPort}, func(port int32) bool { return slices.Contains(servers, port) })
-	rules = append(rules, netpolicy.Admit(metrics, netpolicy.Scrapers())...)
+	rules = append(rules, netpolicy.Admit(metrics, netpolicy.Scrapers(), netpolicy.Manager(r.ManagerNamespace))...)
 	if p.Spec.Router.Type == v1alpha1.RouterGateway || p.Spec.Router.Type == v1alpha1.RouterService {
 		rules = append(rules, netpolicy.AdmitClients(p, servers)...)
 	}

@@ -24,6 +24,9 @@ const (
 type program struct {
 	container corev1.Container
 	port      int32
+	// pages is the port of what the server reports to the operator and to scrapers; 0: it
+	// reports nothing.
+	pages int32
 	// layout of its store; empty: unknown, so that it cannot be checked.
 	layout store.Layout
 	// page that the agent requests to see whether the server is alive; empty: the
@@ -84,15 +87,18 @@ func (r Reconciler) goproxy(p *v1alpha1.ModProxy, instance *v1alpha1.ProxyInstan
 		env[maxUsedVariable] = fmt.Sprint(*most)
 	}
 	return program{
-		port: pass.InstancePort, layout: store.Goproxy,
+		port: pass.InstancePort, pages: pass.MetricsPort, layout: store.Goproxy,
 		container: corev1.Container{
 			Name: "proxy", Image: image, Command: append(command, server.Args...), Env: environment(env, server),
-			Ports:          []corev1.ContainerPort{{Name: "http", ContainerPort: pass.InstancePort}, {Name: "metrics", ContainerPort: pass.MetricsPort}},
+			Ports:          []corev1.ContainerPort{{Name: "http", ContainerPort: pass.InstancePort}, {Name: metricsName, ContainerPort: pass.MetricsPort}},
 			ReadinessProbe: ask(httpGet(probe.ReadyPath, pass.InstancePort), 2, 2),
 			LivenessProbe:  ask(httpGet("/healthz", pass.InstancePort), 10, 6),
 		},
 	}
 }
+
+// metricsName is the name of the port of a server's metrics.
+const metricsName = "metrics"
 
 // metricsVariable is the address of a server's metrics. It is no flag, so that a
 // server.image of an earlier version starts.

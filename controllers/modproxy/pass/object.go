@@ -127,12 +127,18 @@ func Layout(p *v1alpha1.ModProxy, instance string) store.Layout {
 func Checked(p *v1alpha1.ModProxy, instance string) bool { return Layout(p, instance) != "" }
 
 // AgentURL is where the agent beside an instance's store is asked.
-func AgentURL(address string) string {
+func AgentURL(address string) string { return at(address, AgentPort) }
+
+// PagesURL is where a server of type Goproxy is asked for its metrics.
+func PagesURL(address string) string { return at(address, MetricsPort) }
+
+// at is the URL of another port of an address.
+func at(address string, port int) string {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
 		return ""
 	}
-	return "http://" + net.JoinHostPort(host, strconv.Itoa(AgentPort))
+	return "http://" + net.JoinHostPort(host, strconv.Itoa(port))
 }
 
 // Accepted is the request that waits to be carried out.

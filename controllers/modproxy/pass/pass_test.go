@@ -134,6 +134,9 @@ func TestAgentURL(t *testing.T) {
 			t.Errorf("%q: %q, want %q", address, got, want)
 		}
 	}
+	if got := pass.PagesURL("10.0.0.1:8080"); got != "http://10.0.0.1:9104" {
+		t.Errorf("the pages of the server are at %q", got)
+	}
 }
 
 // TestRequestedTime holds that a probe of the second in which a request was accepted

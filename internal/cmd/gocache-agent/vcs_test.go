@@ -86,7 +86,7 @@ func TestPrivateModulesByGo(t *testing.T) {
 	}))
 	t.Cleanup(upstream.Close)
 	var later atomic.Int64 // minutes
-	instance := func() *httptest.Server {
+	instance := func() (modules, pages *httptest.Server) {
 		server, err := proxy.New(proxy.Options{
 			Store: filepath.Join(t.TempDir(), "store"), Name: "blue", MinFree: 1, Log: logr.Discard(),
 			Now:            func() time.Time { return time.Now().Add(time.Duration(later.Load()) * time.Minute) },
@@ -94,11 +94,12 @@ func TestPrivateModulesByGo(t *testing.T) {
 			VersionControl: "http://" + address, PrivateModules: "git.test",
 		})
 		must(t, err)
-		h := httptest.NewServer(server)
-		t.Cleanup(h.Close)
-		return h
+		modules, pages = httptest.NewServer(server), httptest.NewServer(server.Pages())
+		t.Cleanup(modules.Close)
+		t.Cleanup(pages.Close)
+		return modules, pages
 	}
-	blue := instance()
+	blue, pages := instance()
 	dir := t.TempDir()
 	for name, text := range map[string]string{
 		"go.mod":  "module main.test\n\ngo 1.21\n",
@@ -136,7 +137,7 @@ func TestPrivateModulesByGo(t *testing.T) {
 	later.Store(11)
 	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(100 * time.Millisecond) {
 		mustRun("v1.1.0", blue.URL, "list", "-m", "-versions", "git.test/Team/m")
-		resp, err := http.Get(blue.URL + "/moved")
+		resp, err := http.Get(pages.URL + "/moved")
 		must(t, err)
 		text, err := io.ReadAll(resp.Body)
 		must(t, errors.Join(err, resp.Body.Close()))

@@ -58,15 +58,15 @@ Their defaults are asked from a go command in PATH, or else read from
 the server that --version-control names.
 
 Pages: /healthz (the process lives), /readyz (the store is there, is readable
-and has room), /metrics (Prometheus; on an address of its own with
---metrics-listen, too).`,
+and has room). Only at the address of --metrics-listen, which clients should not
+reach: /metrics (Prometheus), /moved (private versions whose tag was moved).`,
 		Args: cobra.NoArgs, SilenceUsage: true, SilenceErrors: true,
 		RunE: func(cmd *cobra.Command, _ []string) error { return run(cmd.Context(), f) },
 	}
 	fs := cmd.Flags()
 	fs.StringVar(&f.options.Store, "store", "", "directory of the modules (required)")
 	fs.StringVar(&f.listen, "listen", ":8080", "address to serve on")
-	fs.StringVar(&f.metricsListen, "metrics-listen", os.Getenv("GOCACHE_PROXY_METRICS_LISTEN"), "address that serves /metrics and no module, for scrapers that may not get modules; empty: none (default: GOCACHE_PROXY_METRICS_LISTEN)")
+	fs.StringVar(&f.metricsListen, "metrics-listen", os.Getenv("GOCACHE_PROXY_METRICS_LISTEN"), "address that serves /metrics and /moved, and no module; empty: they are not served (default: GOCACHE_PROXY_METRICS_LISTEN)")
 	fs.StringVar(&f.upstream, "upstream", "", "GOPROXY list to fetch from; \"off\" serves the store alone (default: the toolchain's GOPROXY)")
 	fs.StringVar(&f.options.Credentials, "credentials", "", "directory with netrc, or with username and password for the upstreams; read again for each request, sent over https only")
 	fs.StringVar(&f.options.CredentialsHosts, "credentials-hosts", "", "hosts that credentials may be sent to, such as proxy.example.com,*.corp.example (default: all that they are for)")
@@ -127,7 +127,7 @@ func run(ctx context.Context, f flags) error {
 		if err != nil {
 			return errors.Join(err, listener.Close())
 		}
-		group.Go(func() error { return server.ServeMetrics(metrics, page) })
+		group.Go(func() error { return server.ServePages(metrics, page) })
 	}
 	log.Info("Serving", "address", listener.Addr().String(), "tls", tlsConfig != nil, "metrics", f.metricsListen)
 	group.Go(func() error {

@@ -51,7 +51,7 @@ func ParseDatabase(gosumdb string) Database {
 
 // DatabaseName asks our own server which checksum database it proxies.
 func (t Target) DatabaseName(ctx context.Context) (string, error) {
-	page, err := t.metrics(ctx, t.Base)
+	page, err := t.metrics(ctx, t.Pages)
 	if err != nil {
 		return "", err
 	}

@@ -115,7 +115,7 @@ func TestDatabaseName(t *testing.T) {
 		}
 	}
 	// No answer is not the same as an answer without the metric.
-	if got, err := (probe.Target{Base: "http://127.0.0.1:1"}).DatabaseName(t.Context()); got != "" || err == nil || !strings.Contains(err.Error(), "connection refused") {
+	if got, err := (probe.Target{Pages: "http://127.0.0.1:1"}).DatabaseName(t.Context()); got != "" || err == nil || !strings.Contains(err.Error(), "connection refused") {
 		t.Errorf("unreachable: %q, %v; want a refused connection", got, err)
 	}
 }

@@ -35,7 +35,7 @@ const StoreFullMetric = "gocache_proxy_store_full"
 // StoreFull asks our own server whether its store has room for what it fetches,
 // which the share of the volume does not show. An earlier version has no result.
 func (t Target) StoreFull(ctx context.Context) Result {
-	page, err := t.metrics(ctx, t.Base)
+	page, err := t.metrics(ctx, t.Pages)
 	if err != nil {
 		return Result{Unknown, err.Error()}
 	}
@@ -68,7 +68,7 @@ func (t Target) Disk(ctx context.Context, limit int) (usedPercent int, result Re
 }
 
 func (t Target) volume(ctx context.Context) (used, available float64, err error) {
-	base, usedMetric, availableMetric := t.Base, usedMetric, availableMetric
+	base, usedMetric, availableMetric := t.Pages, usedMetric, availableMetric
 	if t.Agent != "" {
 		base, usedMetric, availableMetric = t.Agent, StoreUsedMetric, StoreAvailableMetric
 	}
@@ -96,6 +96,9 @@ type metricsPage struct {
 func (p metricsPage) name() string { return redact.URL(p.url) }
 
 func (t Target) metrics(ctx context.Context, base string) (page metricsPage, err error) {
+	if base == "" {
+		return page, errors.New("the instance has no page of metrics")
+	}
 	page.url = strings.TrimSuffix(base, "/") + "/metrics"
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, page.url, nil)
 	if err != nil {

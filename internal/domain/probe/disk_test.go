@@ -37,13 +37,13 @@ func TestDisk(t *testing.T) {
 				_, _ = fmt.Fprint(w, tt.page)
 			}))
 			defer server.Close()
-			percent, result := probe.Target{Base: server.URL}.Disk(t.Context(), 95)
+			percent, result := probe.Target{Pages: server.URL}.Disk(t.Context(), 95)
 			if percent != tt.percent || result.Outcome != tt.outcome {
 				t.Errorf("%d %%, %+v; want %d %%, outcome %d", percent, result, tt.percent, tt.outcome)
 			}
 		})
 	}
-	percent, result := probe.Target{Base: "http://127.0.0.1:1"}.Disk(t.Context(), 95)
+	percent, result := probe.Target{Pages: "http://127.0.0.1:1"}.Disk(t.Context(), 95)
 	if percent != 0 || result.Outcome != probe.Unknown || !strings.Contains(result.Message, "connection refused") {
 		t.Errorf("unreachable: %d %%, %+v", percent, result)
 	}

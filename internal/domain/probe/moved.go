@@ -45,14 +45,14 @@ var isCommit = regexp.MustCompile(`^[0-9a-f]{40}([0-9a-f]{24})?$`)
 // Moved asks our own server which versions of private modules were moved after they
 // were stored. An earlier version of it, or one without private modules, has none.
 func (t Target) Moved(ctx context.Context) (found []MovedVersion, err error) {
-	page, err := t.metrics(ctx, t.Base)
+	page, err := t.metrics(ctx, t.Pages)
 	if err != nil {
 		return nil, err
 	}
 	if count, err := page.named(MovedMetric); err != nil || count[0].GetGauge().GetValue() <= 0 {
 		return nil, nil // a server without this metric
 	}
-	url := strings.TrimSuffix(t.Base, "/") + MovedPath
+	url := strings.TrimSuffix(t.Pages, "/") + MovedPath
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return nil, unusable(url)

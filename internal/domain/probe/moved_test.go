@@ -49,7 +49,7 @@ func TestMoved(t *testing.T) {
 				_, _ = fmt.Fprintf(w, "# TYPE %s gauge\n%s %s\n", probe.MovedMetric, probe.MovedMetric, tt.count)
 			}
 		}))
-		got, err := probe.Target{Base: server.URL}.Moved(t.Context())
+		got, err := probe.Target{Pages: server.URL}.Moved(t.Context())
 		server.Close()
 		if tt.err != "" {
 			if err == nil || !strings.Contains(err.Error(), tt.err) || strings.Contains(err.Error(), "inside") {
@@ -89,7 +89,7 @@ func TestMovedInAnotherTimeZone(t *testing.T) {
 	var rounds [2][]probe.MovedVersion
 	for i := range rounds {
 		var err error
-		if rounds[i], err = (probe.Target{Base: server.URL}).Moved(t.Context()); err != nil || len(rounds[i]) != 1 {
+		if rounds[i], err = (probe.Target{Pages: server.URL}).Moved(t.Context()); err != nil || len(rounds[i]) != 1 {
 			t.Fatalf("%v, %v", rounds[i], err)
 		}
 	}

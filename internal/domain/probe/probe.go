@@ -34,6 +34,9 @@ type Result struct {
 type Target struct {
 	// Base is its URL.
 	Base string
+	// Pages is the URL of what our own server reports to the operator; empty: it reports
+	// nothing.
+	Pages string
 	// Agent is the URL of the agent beside its store; empty: there is none.
 	Agent string
 	// Token makes the agent take orders; empty: it takes none.

@@ -45,7 +45,7 @@ func serve(t *testing.T, handler http.HandlerFunc) probe.Target {
 	t.Helper()
 	server := httptest.NewServer(handler)
 	t.Cleanup(server.Close)
-	return probe.Target{Base: server.URL, HTTP: server.Client()}
+	return probe.Target{Base: server.URL, Pages: server.URL, HTTP: server.Client()}
 }
 
 func TestReady(t *testing.T) {

@@ -28,7 +28,7 @@ func TestSecretsInAddresses(t *testing.T) {
 		"leads to another": func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/elsewhere", http.StatusFound) },
 	}
 	ask := func(ctx context.Context, address string) string {
-		to := probe.Target{Base: address, Own: true, HTTP: &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
+		to := probe.Target{Base: address, Pages: address, Own: true, HTTP: &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
 		_, disk := to.Disk(ctx, 90)
 		_, moved := to.Moved(ctx)
 		_, name := to.DatabaseName(ctx)

@@ -41,7 +41,7 @@ func TestEmptyListsAdmitNone(t *testing.T) {
 // TestSamplesOfEgress holds that the samples are policies of egress alone, so that
 // applying them closes no port, and have the ports that the operator uses.
 func TestSamplesOfEgress(t *testing.T) {
-	for file, ports := range map[string][]int32{"manager.yaml": {53, 443, 6443, 8080, 9103, 8404, 9778, 22}, "namespace.yaml": {53, 443, 6443, 8080, 9103, 22}} {
+	for file, ports := range map[string][]int32{"manager.yaml": {53, 443, 6443, 8080, 9103, 9104, 8404, 9778, 22}, "namespace.yaml": {53, 443, 6443, 8080, 9103, 22}} {
 		text, err := os.ReadFile(filepath.Join("..", "..", "..", "config", "network-policy", "egress", file))
 		if err != nil {
 			t.Fatal(err)
