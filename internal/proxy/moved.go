@@ -21,6 +21,9 @@ import (
 const (
 	// movedInterval is how often the tags of a module are compared at most.
 	movedInterval = 10 * time.Minute
+	// emptyInterval is the same for a module of which the store had no tag then, as at its
+	// first request: nothing was asked of its host.
+	emptyInterval = time.Minute
 	// maxCompared versions of a module are compared, the newest of its list, and
 	// maxFollowed modules are remembered.
 	maxCompared, maxFollowed = 2000, 4096
@@ -98,6 +101,7 @@ func (m *movedTags) compare(ctx context.Context, modulePath string) {
 	}()
 	stored := m.stored(modulePath)
 	if len(stored) == 0 {
+		m.again(modulePath)
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, m.timeout)
@@ -127,6 +131,13 @@ func (m *movedTags) compare(ctx context.Context, modulePath string) {
 			m.report(probe.MovedVersion{Module: modulePath, Version: version, Stored: o.Origin.Hash, Moved: commit, Noticed: m.now().UTC().Truncate(time.Second)})
 		}
 	}
+}
+
+// again has a module compared sooner that was not compared.
+func (m *movedTags) again(modulePath string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.compared[modulePath] = m.compared[modulePath].Add(emptyInterval - movedInterval)
 }
 
 // report records a version, once for each commit that it was moved to.

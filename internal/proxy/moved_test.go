@@ -264,3 +264,96 @@ func TestServerThatHangsDelaysNoOther(t *testing.T) {
 		t.Errorf("%d comparisons wait at once", n)
 	}
 }
+
+// TestFirstComparison holds that a module of which the store has nothing at its first request
+// is compared a minute later, and not ten.
+func TestFirstComparison(t *testing.T) {
+	t.Parallel()
+	first, second := strings.Repeat("1", 40), strings.Repeat("2", 40)
+	files := privateFiles(t)
+	files[privatePath+"/@v/list"] = "v1.0.0\n"
+	files[privatePath+"/@v/v1.0.0.info"] = fmt.Sprintf(`{"Version":"v1.0.0","Origin":{"VCS":"git","URL":"https://corp.test/m","Ref":"refs/tags/v1.0.0","Hash":%q}}`, first)
+	files[privatePath+"/@tags"] = second + " refs/tags/v1.0.0\n"
+	git := startRepositories(t, files)
+	var seconds atomic.Int64
+	began := time.Now()
+	server, _ := instance(t, startUpstream(t), func(o *proxy.Options) {
+		o.VersionControl, o.PrivateModules = git.URL, "corp.test/Team"
+		o.Now = func() time.Time { return began.Add(time.Duration(seconds.Load()) * time.Second) }
+	})
+	mustServe(t, server, privatePath+"/@v/v1.0.0.info", files[privatePath+"/@v/v1.0.0.info"])
+	eventually(t, "the end of a look at an empty store", func() bool { return server.Comparing() == 0 })
+	mustServe(t, server, privatePath+"/@v/list", files[privatePath+"/@v/list"])
+	seconds.Store(59)
+	for range 20 {
+		get(t, server, privatePath+"/@v/v1.0.0.info")
+	}
+	eventually(t, "the end of all comparisons", func() bool { return server.Comparing() == 0 })
+	if n := git.count(privatePath + "/@tags"); n != 0 {
+		t.Errorf("within a minute its tags were asked for %d times", n)
+	}
+	seconds.Store(61)
+	eventually(t, "a report", func() bool {
+		get(t, server, privatePath+"/@v/v1.0.0.info")
+		return strings.Contains(get(t, server.Pages(), "/moved").Body.String(), second)
+	})
+	if n := git.count(privatePath + "/@tags"); n != 1 {
+		t.Errorf("its tags were asked for %d times", n)
+	}
+}
+
+// TestEndlessTags holds that a host which sends tags without end, and never pauses for long,
+// has its place for no longer than the time of one comparison: a minute, or that of a fetch.
+func TestEndlessTags(t *testing.T) {
+	t.Parallel()
+	info := fmt.Sprintf(`{"Version":"v1.0.0","Origin":{"VCS":"git","URL":"https://git.test/m","Ref":"refs/tags/v1.0.0","Hash":%q}}`, strings.Repeat("1", 40))
+	files := map[string]string{}
+	for _, module := range []string{"/git.test/endless", "/git.test/short"} {
+		files[module+"/@v/list"], files[module+"/@v/v1.0.0.info"] = "v1.0.0\n", info
+	}
+	git := startRepositories(t, files)
+	var minutes atomic.Int64
+	began := time.Now()
+	server, _ := instance(t, startUpstream(t), func(o *proxy.Options) {
+		o.VersionControl, o.PrivateModules, o.FetchTimeout = git.URL, "*.test", 2*time.Second
+		o.Now = func() time.Time { return began.Add(time.Duration(minutes.Load()) * time.Minute) }
+	})
+	for _, module := range []string{"/git.test/endless", "/git.test/short"} {
+		mustServe(t, server, module+"/@v/v1.0.0.info", info)
+		eventually(t, "the end of a look at an empty store", func() bool { return server.Comparing() == 0 })
+		mustServe(t, server, module+"/@v/list", "v1.0.0\n")
+	}
+	ended, over := make(chan struct{}, 1), make(chan struct{})
+	t.Cleanup(func() { close(over) })
+	git.fail(func(w http.ResponseWriter, r *http.Request) {
+		for strings.HasPrefix(r.URL.Path, "/git.test/endless/@tags") {
+			if _, err := w.Write([]byte("2222 refs/tags/other\n")); err != nil || http.NewResponseController(w).Flush() != nil {
+				ended <- struct{}{}
+				return
+			}
+			select {
+			case <-over:
+				return
+			case <-time.After(20 * time.Millisecond):
+			}
+		}
+		_, _ = w.Write([]byte(strings.Repeat("2", 40) + " refs/tags/v1.0.0\n"))
+	})
+	minutes.Add(11)
+	eventually(t, "the comparison of the module with endless tags", func() bool {
+		get(t, server, "/git.test/endless/@v/v1.0.0.info")
+		return git.count("/git.test/endless/@tags") > 0
+	})
+	eventually(t, "its end", func() bool { return len(ended) > 0 })
+	eventually(t, "a report of another module of the host", func() bool {
+		get(t, server, "/git.test/short/@v/v1.0.0.info")
+		return strings.Contains(get(t, server.Pages(), "/moved").Body.String(), `"module":"git.test/short"`)
+	})
+	if n := git.count("/git.test/endless/@tags"); n != 1 {
+		t.Errorf("the endless tags were asked for %d times within ten minutes", n)
+	}
+	usual, _ := instance(t, startUpstream(t), func(o *proxy.Options) { o.FetchTimeout = 10 * time.Minute })
+	if got := usual.ComparisonTimeout(); got != time.Minute {
+		t.Errorf("a comparison may take %s", got)
+	}
+}
