@@ -330,8 +330,10 @@ func TestOfAsksTheIndex(t *testing.T) {
 
 func TestOfFails(t *testing.T) {
 	c := builder(t).WithInterceptorFuncs(failing()).Build()
-	if all, err := csisnapshot.Of(t.Context(), c, false, "n", v1alpha1.GoCacheKind, "ci"); !errors.Is(err, errBroken) {
-		t.Errorf("%v, %v", all, err)
+	for _, indexed := range []bool{false, true} {
+		if all, err := csisnapshot.Of(t.Context(), c, indexed, "n", v1alpha1.GoCacheKind, "ci"); !errors.Is(err, errBroken) {
+			t.Errorf("indexed %t: %v, %v", indexed, all, err)
+		}
 	}
 	if err := csisnapshot.Index(t.Context(), &indexer{err: errBroken}); !errors.Is(err, errBroken) {
 		t.Errorf("Index: %v", err)

@@ -53,6 +53,9 @@ func TestAuthenticate(t *testing.T) {
 		"the same":                  {func(*batchv1.Job) {}, ""},
 		"another cause":             {func(j *batchv1.Job) { j.Annotations[v1alpha1.CauseAnnotation] = "other" }, ""},
 		"another place":             {func(j *batchv1.Job) { j.Spec.Template.Spec.NodeSelector = map[string]string{"a": "b"} }, ""},
+		"a volume that nothing mounts": {func(j *batchv1.Job) {
+			j.Spec.Template.Spec.Volumes = append(j.Spec.Template.Spec.Volumes, corev1.Volume{Name: "token"})
+		}, ""},
 		"another PVC by annotation": {func(j *batchv1.Job) { j.Annotations[v1alpha1.PVCUIDAnnotation] = "v" }, "annotation"},
 		"other packages":            {func(j *batchv1.Job) { j.Spec.Template.Annotations[v1alpha1.GroupName+"/packages-0"] = "x" }, "annotation"},
 		"another image":             {func(j *batchv1.Job) { agent(j).Image = "evil" }, "the image of container agent"},
