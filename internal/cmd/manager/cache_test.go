@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	toolscache "k8s.io/client-go/tools/cache"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -77,6 +78,10 @@ func TestForeignClaimsAreTrimmed(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("a foreign claim (-want +got):\n%s", diff)
+	}
+	gone := toolscache.DeletedFinalStateUnknown{Key: "ci/runner-work-1"}
+	if got, err := trimPVC(gone); err != nil || got != gone {
+		t.Errorf("the last state of a deleted claim: %v, %v", got, err)
 	}
 	for object, by := range (&options{}).manager().Cache.ByObject {
 		if _, is := object.(*corev1.PersistentVolumeClaim); is && by.Transform != nil {
