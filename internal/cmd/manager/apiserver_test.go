@@ -30,7 +30,7 @@ type emptyServer struct {
 	*httptest.Server
 	mu    sync.Mutex
 	away  bool // it answers nothing
-	lists  map[schema.GroupVersion]*metav1.APIResourceList
+	lists map[schema.GroupVersion]*metav1.APIResourceList
 }
 
 // newEmptyServer starts one.
