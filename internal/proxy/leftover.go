@@ -7,6 +7,10 @@ import (
 	"time"
 )
 
+// fileLag is how much older than the clock the time of a new file may be: by a tick of
+// the kernel, or as the clock of a file server differs.
+const fileLag = time.Second
+
 // removeLeftovers removes what a process that was killed left of files that it
 // was about to store: those that are older than this one, which is alone on the
 // store.

@@ -165,7 +165,7 @@ func New(o Options) (*Server, error) {
 	if env.GOPROXY != "off" {
 		store.evict = newEviction(store, o.MaxUsedPercent, o.MinFree, o.Now)
 	}
-	started := o.Now()
+	started := o.Now().Add(-fileLag)
 	go func() { // a large store takes a while
 		store.removeLeftovers(started)
 		store.evict.makeRoom(0)
