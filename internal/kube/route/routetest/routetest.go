@@ -243,12 +243,14 @@ func testShares(t *testing.T, f *fixture) {
 	f.set(t, "blue=100 green=25")
 	f.Prefixes = nil // what they lead to need not be weighted
 	counts := map[string]int{}
-	for range 100 {
+	// A router may choose at random: then fewer than 130 are one run of four million, and
+	// so many with equal shares one of seventy thousand.
+	for range 200 {
 		_, body := f.get(t, "/m/@v/list")
 		counts[body]++
 	}
-	if counts["blue"] < 70 || counts["green"] < 10 {
-		t.Errorf("of 100 requests with shares 100:25: %v", counts)
+	if counts["blue"] < 130 || counts["green"] < 10 {
+		t.Errorf("of 200 requests with shares 100:25: %v", counts)
 	}
 }
 
