@@ -61,7 +61,7 @@ func TestSparse(t *testing.T) {
 	t.Parallel()
 	r, err := gitserver.New(t.Context(), t.TempDir())
 	must(t, err)
-	random := make([]byte, 2<<20)
+	random := make([]byte, 256<<10)
 	_, err = rand.Read(random)
 	must(t, err)
 	commit, err := r.Commit(t.Context(), map[string]string{

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -184,27 +185,43 @@ func rawZip(t *testing.T, files ...zipFile) []byte {
 	return buf.Bytes()
 }
 
-// bomb is a zip whose only file is small according to its header, and is 256 MiB.
-func bomb(t *testing.T, claim uint64) []byte {
-	t.Helper()
+// bombSize is more than a check may allocate.
+const bombSize = 128 << 20
+
+// compressedZeros are bombSize zeros, compressed: a part that needs no other, many times over.
+// The race detector would take minutes to compress all of them.
+var compressedZeros = sync.OnceValues(func() ([]byte, error) {
+	const part = 1 << 20
 	var packed bytes.Buffer
 	d, err := flate.NewWriter(&packed, flate.BestCompression)
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
-	if _, err := io.CopyN(d, zeros0{}, 256<<20); err != nil {
-		t.Fatal(err)
+	if _, err := d.Write(make([]byte, part)); err != nil {
+		return nil, err
 	}
-	if err := d.Close(); err != nil {
+	if err := d.Flush(); err != nil { // up to a whole byte
+		return nil, err
+	}
+	const end = "\x01\x00\x00\xff\xff" // a last block without content
+	return append(bytes.Repeat(packed.Bytes(), bombSize/part), end...), nil
+})
+
+// bomb is a zip whose only file has a size of its own according to its header, and
+// is bombSize zeros.
+func bomb(t *testing.T, claim uint64) []byte {
+	t.Helper()
+	packed, err := compressedZeros()
+	if err != nil {
 		t.Fatal(err)
 	}
 	var buf bytes.Buffer
 	w := zip.NewWriter(&buf)
-	out, err := w.CreateRaw(&zip.FileHeader{Name: "example.com/m@v1.0.0/x", Method: zip.Deflate, CompressedSize64: uint64(packed.Len()), UncompressedSize64: claim})
+	out, err := w.CreateRaw(&zip.FileHeader{Name: "example.com/m@v1.0.0/x", Method: zip.Deflate, CompressedSize64: uint64(len(packed)), UncompressedSize64: claim})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := out.Write(packed.Bytes()); err != nil {
+	if _, err := out.Write(packed); err != nil {
 		t.Fatal(err)
 	}
 	if err := w.Close(); err != nil {
@@ -213,10 +230,18 @@ func bomb(t *testing.T, claim uint64) []byte {
 	return buf.Bytes()
 }
 
-type zeros0 struct{}
-
-// Read reads zeros.
-func (zeros0) Read(p []byte) (int, error) { clear(p); return len(p), nil }
+// TestBomb holds that what TestHostileZips takes for a bomb is one: it has all of its
+// zeros, and more than the test lets a check allocate.
+func TestBomb(t *testing.T) {
+	packed, err := compressedZeros()
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := io.Copy(io.Discard, flate.NewReader(bytes.NewReader(packed)))
+	if err != nil || n != bombSize || n <= allocatedLimit || len(packed) > 1<<20 {
+		t.Errorf("%d bytes hold %d, %v", len(packed), n, err)
+	}
+}
 
 // unextractable are files that the go command does not extract, by what is wrong
 // with them.
@@ -234,6 +259,9 @@ var unextractable = map[string][]zipFile{
 	"a go.mod spelled wrong":  {{"sub/GO.MOD", nil}},
 	"a license without limit": {{"LICENSE", make([]byte, 16<<20+1)}},
 }
+
+// allocatedLimit is how many bytes a check of one of these zips may allocate.
+const allocatedLimit = 100 << 20
 
 // Zips that no module has: names that lead out, twice the same name, names that
 // collide on other file systems, sizes that lie.
@@ -274,7 +302,7 @@ func TestHostileZips(t *testing.T) {
 		if v.Verdict != c.want {
 			t.Errorf("%s: %s: %+v", name, v.Verdict, v.Examples)
 		}
-		if used := after.TotalAlloc - before.TotalAlloc; used > 100<<20 {
+		if used := after.TotalAlloc - before.TotalAlloc; used > allocatedLimit {
 			t.Errorf("%s: %d MB allocated", name, used>>20)
 		}
 	}
