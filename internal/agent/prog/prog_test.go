@@ -2,21 +2,53 @@ package prog_test
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"gocache.dev/operator/internal/testing/cachetree"
 )
 
-// agent builds the agent once for all tests.
+// built is the agent, or why there is none.
+var built = sync.OnceValues(func() (string, error) {
+	name := filepath.Join(programs, "gocache-agent")
+	cmd := exec.Command("go", "build", "-o", name, "../../cmd/gocache-agent")
+	// As make builds it: what is compiled for other programs is compiled already.
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%w\n%s", err, out)
+	}
+	return name, nil
+})
+
+// programs is a directory that stays for all tests.
+var programs string
+
+func TestMain(m *testing.M) {
+	os.Exit(withPrograms(m))
+}
+
+// withPrograms runs the tests and removes what they have built.
+func withPrograms(m *testing.M) int {
+	var err error
+	if programs, err = os.MkdirTemp("", "prog-"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer func() { _ = os.RemoveAll(programs) }()
+	return m.Run()
+}
+
+// agent is the program, built once for all tests.
 func agent(t *testing.T) string {
 	t.Helper()
-	name := filepath.Join(t.TempDir(), "gocache-agent")
-	if out, err := exec.Command("go", "build", "-o", name, "../../cmd/gocache-agent").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+	name, err := built()
+	if err != nil {
+		t.Fatal(err)
 	}
 	return name
 }

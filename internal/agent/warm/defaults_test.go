@@ -48,8 +48,7 @@ func TestDefaultPackages(t *testing.T) {
 		"it requires nothing": {"", nil, "std"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			tree := cachetree.New(t)
-			cachetree.RemoveAll(t, tree.BuildCache)
+			tree := cachetree.NewWithStdAlone(t)
 			var sums strings.Builder
 			for line := range strings.Lines(read(t, tree.GoSum())) {
 				if tt.sum == nil || !tt.sum(line) {

@@ -40,15 +40,23 @@ func program(t *testing.T, tree *cachetree.Tree, files map[string]string) (dir, 
 func quoted(s string) string { return `"` + s + `"` }
 
 // After a repository was warmed, builds, vets and tests of it compile nothing
-// more. Nothing of it was run, and it is as it was.
+// more. Nothing of it was run, and it is as it was. Of the standard library it needs
+// packages that the tree does not have, for builds and for tests.
 func TestRepository(t *testing.T) {
-	tree := cachetree.New(t)
+	tree := cachetree.NewWithStd(t)
 	cachetree.RemoveAll(t, tree.ModCache)
-	dir, ran := program(t, tree, nil)
+	dir, ran := program(t, tree, map[string]string{
+		"more/csv.go": "package more\n\nimport _ \"encoding/csv\"\n", "more/ring_test.go": "package more_test\n\nimport _ \"container/ring\"\n",
+	})
 	o := options(t, tree, "")
 	o.Sources = repository(dir)
 	var log bytes.Buffer
 	o.Stdout = &log
+	for _, p := range []string{"encoding/csv", "container/ring"} {
+		if out, err := tree.Go("build", "-n", p); err != nil || !strings.Contains(out, "/compile ") {
+			t.Fatalf("the tree has %s already: %v\n%s", p, err, out)
+		}
+	}
 	if r := run(t, o); r.Outcome != warmup.Succeeded || r.Modules != 2 || r.Summary() != "" {
 		t.Fatalf("%+v\n%s", r, log.String())
 	}

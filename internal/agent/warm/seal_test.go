@@ -15,13 +15,17 @@ import (
 	"gocache.dev/operator/internal/testing/cachetree"
 )
 
+// unlinked is a package of the standard library that no program of a module can import:
+// of empty caches it is compiled in no time, without all that a program is linked from.
+const unlinked = "internal/goarch"
+
 // A warm-up never vouches for what another process left on the volume: what the
 // last writer did not leave is removed before the go command can use it, also
 // when the manifest to compare with is gone. A warm-up that fails records
 // what it leaves.
 func TestWarmOfUnsealed(t *testing.T) {
 	tree := cachetree.New(t)
-	source := configMap(t, map[string]string{"go.mod": read(t, filepath.Join(tree.Main, "go.mod")), "go.sum": read(t, tree.GoSum()), "packages": "unsafe"})
+	source := configMap(t, map[string]string{"go.mod": read(t, filepath.Join(tree.Main, "go.mod")), "go.sum": read(t, tree.GoSum()), "packages": unlinked})
 	o := options(t, tree, source)
 	first := run(t, o)
 	if first.Outcome != warmup.Succeeded || first.ManifestDigest == "" {
@@ -76,7 +80,7 @@ func TestWarmOfUnsealed(t *testing.T) {
 // never vouches for what another process may have put there.
 func TestWarmOfUnvouched(t *testing.T) {
 	tree := cachetree.New(t)
-	source := configMap(t, map[string]string{"go.mod": "module example.com/main\n\ngo 1.21\n", "packages": "unsafe"})
+	source := configMap(t, map[string]string{"go.mod": "module example.com/main\n\ngo 1.21\n", "packages": unlinked})
 	o := options(t, tree, source)
 	o.NeverSealed = true
 	before := cachetree.ActionOf(t, tree) // of a process that recorded nothing

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"testing"
 )
 
@@ -27,6 +28,22 @@ var stdFiles = map[string]string{
 func NewWithStd(tb testing.TB) *Tree {
 	tb.Helper()
 	t := New(tb)
+	addStd(tb, t)
+	return t
+}
+
+// NewWithStdAlone is [NewWithStd] with a build cache that holds nothing else: all of
+// the modules is yet to be compiled.
+func NewWithStdAlone(tb testing.TB) *Tree {
+	tb.Helper()
+	t := New(tb)
+	RemoveAll(tb, t.BuildCache)
+	addStd(tb, t)
+	return t
+}
+
+func addStd(tb testing.TB, t *Tree) {
+	tb.Helper()
 	std, err := std(t)
 	if err != nil {
 		tb.Fatalf("building the standard library: %v", err)
@@ -34,7 +51,6 @@ func NewWithStd(tb testing.TB) *Tree {
 	if err := Copy(std, t.BuildCache); err != nil {
 		tb.Fatalf("copying the standard library: %v", err)
 	}
-	return t
 }
 
 // std is where the build cache with the standard library of the tree's release
@@ -71,7 +87,8 @@ func std(of *Tree) (string, error) {
 }
 
 // once makes a directory of the user's cache of this name if it is not there.
-// Of several processes that make it, one wins.
+// Of several processes that need it, one makes it and the others wait: it takes
+// seconds of all processors.
 func once(name string, fill func(root string) error) (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
@@ -85,17 +102,33 @@ func once(name string, fill func(root string) error) (string, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", err
 	}
-	root, err := os.MkdirTemp(dir, "new-")
+	lock, err := os.OpenFile(final+".lock", os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // a name of this package
 	if err != nil {
 		return "", err
 	}
+	defer func() { _ = lock.Close() }() // unlocks it
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
+		return "", fmt.Errorf("lock %s: %w", lock.Name(), err)
+	}
+	if _, err := os.Stat(final); err == nil { // another process has made it
+		return final, nil
+	}
+	return final, makeIn(dir, final, fill)
+}
+
+// makeIn makes a directory aside and gives it its name when it is complete.
+func makeIn(dir, final string, fill func(root string) error) error {
+	root, err := os.MkdirTemp(dir, "new-")
+	if err != nil {
+		return err
+	}
 	if err := fill(root); err != nil {
-		return "", err
+		return err
 	}
 	if err := os.Rename(root, final); err != nil && !errors.Is(err, fs.ErrExist) {
 		if _, statErr := os.Stat(final); statErr != nil {
-			return "", err
+			return err
 		}
 	}
-	return final, nil
+	return nil
 }
