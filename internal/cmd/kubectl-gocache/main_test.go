@@ -1,0 +1,51 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"gocache.dev/operator/internal/domain/version"
+)
+
+// TestMain runs the program itself where a test starts it.
+func TestMain(m *testing.M) {
+	if os.Getenv("TEST_PLUGIN") != "" {
+		main()
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// plugin runs the program.
+func plugin(t *testing.T, args ...string) (stdout, stderr string, code int) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), os.Args[0], args...)
+	cmd.Env = append(os.Environ(), "TEST_PLUGIN=1", "KUBECONFIG="+t.TempDir()+"/none")
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
+}
+
+// TestPlugin holds that an error is printed once, under the name that users type, and
+// that the program then ends with 1.
+func TestPlugin(t *testing.T) {
+	if out, errs, code := plugin(t, "--version"); code != 0 || !strings.Contains(out, version.Get().String()) || errs != "" {
+		t.Errorf("--version: exit %d, %q, %q", code, out, errs)
+	}
+	out, errs, code := plugin(t, "no-such-command")
+	if code != 1 || out != "" || strings.Count(errs, "kubectl gocache: ") != 1 || !strings.HasSuffix(errs, "\n") {
+		t.Errorf("an unknown command: exit %d, %q, %q", code, out, errs)
+	}
+	if _, errs, code := plugin(t, "status", "--request-timeout=1s"); code != 1 || errs == "" {
+		t.Errorf("without a cluster: exit %d, %q", code, errs)
+	}
+}
