@@ -50,9 +50,9 @@ func TestAuthenticate(t *testing.T) {
 		change func(*batchv1.Job)
 		why    string // empty: it counts
 	}{
-		"the same":                  {func(*batchv1.Job) {}, ""},
-		"another cause":             {func(j *batchv1.Job) { j.Annotations[v1alpha1.CauseAnnotation] = "other" }, ""},
-		"another place":             {func(j *batchv1.Job) { j.Spec.Template.Spec.NodeSelector = map[string]string{"a": "b"} }, ""},
+		"the same":      {func(*batchv1.Job) {}, ""},
+		"another cause": {func(j *batchv1.Job) { j.Annotations[v1alpha1.CauseAnnotation] = "other" }, ""},
+		"another place": {func(j *batchv1.Job) { j.Spec.Template.Spec.NodeSelector = map[string]string{"a": "b"} }, ""},
 		"a volume that nothing mounts": {func(j *batchv1.Job) {
 			j.Spec.Template.Spec.Volumes = append(j.Spec.Template.Spec.Volumes, corev1.Volume{Name: "token"})
 		}, ""},
