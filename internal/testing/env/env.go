@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -68,9 +69,28 @@ func Main(m *testing.M, ready func(*Env), options ...Option) int {
 	return code
 }
 
+// lookAtCRDs looks at the files of the CRDs once. They are read before the tests
+// begin, and what is read then is unknown to the cache of test results, which would
+// repeat an old answer.
+var lookAtCRDs = sync.OnceValue(func() error {
+	dir := filepath.Join(Root(), crdDir)
+	files, err := os.ReadDir(dir)
+	for _, f := range files {
+		_, statErr := os.Stat(filepath.Join(dir, f.Name()))
+		err = errors.Join(err, statErr)
+	}
+	return err
+})
+
+// crdDir has the CRDs of this repository.
+const crdDir = "config/crd/bases"
+
 // Namespace makes a namespace of its own for a test and removes it with the test.
 func (e *Env) Namespace(t *testing.T) string {
 	t.Helper()
+	if err := lookAtCRDs(); err != nil {
+		t.Fatal(err)
+	}
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "t-"}}
 	if err := e.Client.Create(t.Context(), ns); err != nil {
 		t.Fatalf("create a namespace: %v", err)
@@ -126,7 +146,7 @@ func start(options []Option) (*Env, func() error, error) {
 		}
 	}
 	server := &envtest.Environment{
-		CRDDirectoryPaths:     []string{filepath.Join(Root(), "config", "crd", "bases"), snapshotCRDs},
+		CRDDirectoryPaths:     []string{filepath.Join(Root(), crdDir), snapshotCRDs},
 		ErrorIfCRDPathMissing: true,
 		// A machine that has much else to do starts them all the same.
 		ControlPlaneStartTimeout: 2 * time.Minute,
