@@ -22,6 +22,7 @@ import (
 // the verdict is Inconclusive and never Corrupt, and a
 // later attempt proves the snapshot.
 func TestEvictedCheck(t *testing.T) {
+	t.Parallel()
 	s := onSmall(t)
 	_, err := s.Warmed(s.ctx)
 	s.must(err)

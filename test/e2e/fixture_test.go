@@ -30,6 +30,11 @@ type fixture struct {
 	diagnosed bool
 }
 
+// A test is parallel if nothing that it does disturbs another one: it touches no
+// manager, no node, no proxy of others, and of the shared caches it changes nothing
+// that another parallel test looks at. It begins when all others are through, and
+// waits beside its like.
+
 // onFull runs in the namespace with all samples.
 func onFull(t *testing.T) *fixture {
 	t.Helper()
@@ -43,9 +48,6 @@ func onSmall(t *testing.T) *fixture {
 }
 
 // onOwn runs on a small cache of its own, whose namespace goes with the test.
-// A test that touches nothing else (no manager, no node, no fault of other
-// namespaces) is parallel: it begins when all others are through, and waits beside
-// its like.
 func onOwn(t *testing.T, name string) *fixture {
 	t.Helper()
 	namespace := fmt.Sprintf("%s-%x", name, time.Now().Unix()&0xfffff)

@@ -117,6 +117,7 @@ func (s *fixture) ofCluster() []string {
 // TestPluginOnVolumes checks the StorageClass of the caches, and compares two
 // snapshots of one state of a cache. Nothing of both stays.
 func TestPluginOnVolumes(t *testing.T) {
+	t.Parallel()
 	s := onSmall(t)
 	var cache v1alpha1.GoCache
 	s.get(scenario.Cache, &cache)

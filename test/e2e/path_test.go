@@ -18,6 +18,7 @@ import (
 // cache warmed through it, a snapshot that is proven, and pods that build from
 // clones of exactly that snapshot.
 func TestFullPath(t *testing.T) {
+	t.Parallel()
 	s := onFull(t)
 	proxy, err := s.ProxyReady(s.ctx)
 	s.must(err)

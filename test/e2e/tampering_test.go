@@ -16,6 +16,7 @@ import (
 // TestTamperedCache inverts one bit of a compiled archive: a fresh snapshot is
 // Corrupt, reports it, and is not used; consumers go on with the old one.
 func TestTamperedCache(t *testing.T) {
+	t.Parallel()
 	s := onFull(t)
 	before, err := s.Offered(s.ctx, "")
 	s.must(err)
