@@ -178,7 +178,7 @@ func TestRecordFinishedInPart(t *testing.T) {
 	if s := finished(nothing, v1alpha1.ReplacementRestore, live, &v1alpha1.CacheSnapshot{}); s.ManifestDigest != "" || s.Toolchain == nil {
 		t.Errorf("restored from a snapshot without a record: %+v", s)
 	}
-	larger := func(c *v1alpha1.GoCache, i *v1alpha1.VolumeReplacementStatus) {
+	larger := func(_ *v1alpha1.GoCache, i *v1alpha1.VolumeReplacementStatus) {
 		i.Size = ptr.To(resource.MustParse("2Gi"))
 	}
 	if s := finished(larger, v1alpha1.ReplacementRestore, live, nil); s.Storage.AppliedSize.String() != "1Gi" {

@@ -199,12 +199,12 @@ func TestRecordOfEachCause(t *testing.T) {
 		scheduled bool
 		retries   int32
 	}{
-		"a warm-up": {func(c *v1alpha1.GoCache, _ *pass.Observed) {}, "r1", false, 0},
+		"a warm-up": {func(_ *v1alpha1.GoCache, _ *pass.Observed) {}, "r1", false, 0},
 		"a schedule": {func(c *v1alpha1.GoCache, o *pass.Observed) {
 			c.Spec.Snapshots.AfterWarmUp, c.Spec.Snapshots.Schedule = new(false), v1alpha1.Schedule{Schedule: "* * * * *"}
 			o.Schedules = pass.ParseSchedules(c)
 		}, "", true, 0},
-		"a failed snapshot": {func(c *v1alpha1.GoCache, o *pass.Observed) {
+		"a failed snapshot": {func(c *v1alpha1.GoCache, _ *pass.Observed) {
 			c.Status.SnapshottedRun, c.Status.WarmUp.LastSuccessTime = "r1", ptr.To(metav1.NewTime(now.Add(-48*time.Hour)))
 		}, "r1", false, 3},
 		"a request": {func(c *v1alpha1.GoCache, _ *pass.Observed) {

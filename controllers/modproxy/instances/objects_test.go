@@ -188,7 +188,7 @@ func TestReconcileGoesOn(t *testing.T) {
 		sets   []string
 		want   string
 	}{
-		"no image of Athens": {"", func(p *v1alpha1.ModProxy) {}, []string{"p-blue", "p-green", "p-custom"}, "spec.instances[athens]: server.type Athens needs server.image"},
+		"no image of Athens": {"", func(*v1alpha1.ModProxy) {}, []string{"p-blue", "p-green", "p-custom"}, "spec.instances[athens]: server.type Athens needs server.image"},
 		"no Secret":          {"login", func(p *v1alpha1.ModProxy) { p.Spec.Instances[2].Server.Image = "athens:1" }, []string{"p-blue", "p-green", "p-athens", "p-custom"}, "Secret login does not exist"},
 		"no keys":            {"keys", func(p *v1alpha1.ModProxy) { p.Spec.Instances[2].Server.Image = "athens:1" }, []string{"p-blue", "p-green", "p-athens", "p-custom"}, "Secret keys does not exist"},
 	} {

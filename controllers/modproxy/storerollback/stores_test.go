@@ -185,7 +185,7 @@ func TestDropSnapshots(t *testing.T) {
 			t.Errorf("%s: left %q, want %q", name, left, tt.left)
 		}
 	}
-	fails := interceptor.NewClient(clientOf(t), interceptor.Funcs{List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, options ...client.ListOption) error {
+	fails := interceptor.NewClient(clientOf(t), interceptor.Funcs{List: func(_ context.Context, _ client.WithWatch, _ client.ObjectList, _ ...client.ListOption) error {
 		return errBroken
 	}})
 	if err := (Reconciler{Client: fails, Live: fails}).dropSnapshots(t.Context(), serving(), pass.Observed{Now: noon, Snapshots: snapshotsOf("blue", 1, 2)}); !errors.Is(err, errBroken) {

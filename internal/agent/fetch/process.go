@@ -80,7 +80,7 @@ func ended(err error, words string, maxMemory int64) error {
 		return errors.New(strings.TrimSpace(strings.TrimPrefix(words, program)))
 	}
 	first, _, _ := strings.Cut(strings.TrimSpace(words), "\n")
-	return fmt.Errorf("the process that fetches ended with %s: %s", exit, untrusted.Bound(first))
+	return fmt.Errorf("the process that fetches ended with %w: %s", exit, untrusted.Bound(first))
 }
 
 // killed reports whether a process was ended by a signal: by this one it was not.
