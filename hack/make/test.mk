@@ -14,7 +14,7 @@ GO_TEST := go test -vet=off
 # hack/imports holds that no package of the agent, the domain, the proxy and the
 # router is left out that has some.
 # RACE=0 turns it off; RACE=1 turns it on for all unit and integration tests.
-RACED := /internal/(agent|domain/(exitcode|gitrepo|goenv|goproxy|integrity|probe|untrusted)|proxy|router|kube/webhook|plan/queue)(/|$$)
+RACED := /internal/(agent|domain/(exitcode|gitrepo|goenv|goproxy|integrity|probe|redact|untrusted)|proxy|router|kube/webhook|plan/queue)(/|$$)
 RACE_TEST = CGO_ENABLED=1 $(GO_TEST) -race
 ifeq ($(RACE),0)
 RACED := ^$$

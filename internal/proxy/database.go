@@ -17,7 +17,7 @@ import (
 	"golang.org/x/mod/sumdb"
 	"golang.org/x/mod/sumdb/note"
 
-	"gocache.dev/operator/internal/domain/modcache"
+	"gocache.dev/operator/internal/domain/modsum"
 )
 
 // renewAfter is how old a client of the checksum database is when a failure makes
@@ -86,7 +86,7 @@ func (p *pages) mirroredKey() (string, error) {
 
 // vouch is why the database does not have a sum for a version: an error that is
 // badAnswer if it has another.
-func (d *database) vouch(ctx context.Context, m module.Version, sum modcache.Sum) error {
+func (d *database) vouch(ctx context.Context, m module.Version, sum modsum.Sum) error {
 	client := d.current()
 	err := d.compare(ctx, client, m, sum)
 	if err != nil && ctx.Err() == nil && d.renew(client) {
@@ -95,7 +95,7 @@ func (d *database) vouch(ctx context.Context, m module.Version, sum modcache.Sum
 	return err
 }
 
-func (d *database) compare(ctx context.Context, client *sumdb.Client, m module.Version, sum modcache.Sum) error {
+func (d *database) compare(ctx context.Context, client *sumdb.Client, m module.Version, sum modsum.Sum) error {
 	type result struct {
 		lines []string
 		err   error

@@ -13,10 +13,10 @@ import (
 )
 
 // Dir is the directory at the root of a volume.
-const Dir = integrity.RecordsDir
+const Dir = manifest.RecordsDir
 
 const (
-	manifestName  = integrity.ManifestName
+	manifestName  = manifest.Name
 	toolchainName = "toolchain.json"
 	maxToolchain  = 64 << 10
 )

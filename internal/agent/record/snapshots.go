@@ -13,7 +13,7 @@ import (
 	"golang.org/x/mod/module"
 
 	"gocache.dev/operator/internal/domain/integrity"
-	"gocache.dev/operator/internal/domain/modcache"
+	"gocache.dev/operator/internal/domain/modsum"
 )
 
 const (
@@ -27,7 +27,7 @@ func SnapshotsPath(root string) string { return filepath.Join(root, Dir, snapsho
 
 // WriteSnapshots adds checksums to those that are recorded. A version that is
 // recorded already gets the new one: its zip in a GOROOT was just checked.
-func WriteSnapshots(root string, sums map[module.Version]modcache.Sum) error {
+func WriteSnapshots(root string, sums map[module.Version]modsum.Sum) error {
 	if len(sums) == 0 {
 		return nil
 	}

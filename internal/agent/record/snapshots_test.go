@@ -9,7 +9,7 @@ import (
 	"golang.org/x/mod/module"
 
 	"gocache.dev/operator/internal/agent/record"
-	"gocache.dev/operator/internal/domain/modcache"
+	"gocache.dev/operator/internal/domain/modsum"
 )
 
 // TestSnapshots holds that checksums are added to those that are recorded, and
@@ -17,7 +17,7 @@ import (
 func TestSnapshots(t *testing.T) {
 	root := t.TempDir()
 	a, b := module.Version{Path: "golang.org/fips140", Version: "v1.0.0"}, module.Version{Path: "golang.org/fips140", Version: "v1.1.0"}
-	sum := func(text string) modcache.Sum { return modcache.Sum(sha256.Sum256([]byte(text))) }
+	sum := func(text string) modsum.Sum { return modsum.Sum(sha256.Sum256([]byte(text))) }
 	names := func(when string, want ...module.Version) {
 		t.Helper()
 		trust := record.ReadSnapshots(root)
@@ -35,11 +35,11 @@ func TestSnapshots(t *testing.T) {
 	if _, err := os.Stat(record.SnapshotsPath(root)); err == nil {
 		t.Error("a record of nothing was written")
 	}
-	must(t, record.WriteSnapshots(root, map[module.Version]modcache.Sum{a: sum("a")}))
+	must(t, record.WriteSnapshots(root, map[module.Version]modsum.Sum{a: sum("a")}))
 	names("the first", a)
-	must(t, record.WriteSnapshots(root, map[module.Version]modcache.Sum{b: sum("b")}))
+	must(t, record.WriteSnapshots(root, map[module.Version]modsum.Sum{b: sum("b")}))
 	names("another one", a, b)
-	must(t, record.WriteSnapshots(root, map[module.Version]modcache.Sum{a: sum("a of another release")}))
+	must(t, record.WriteSnapshots(root, map[module.Version]modsum.Sum{a: sum("a of another release")}))
 	names("one again", a, b)
 	text, err := os.ReadFile(record.SnapshotsPath(root))
 	want := a.Path + " " + a.Version + " " + sum("a of another release").String() + "\n" + b.Path + " " + b.Version + " " + sum("b").String() + "\n"
@@ -58,7 +58,7 @@ func TestSnapshots(t *testing.T) {
 	} {
 		prepare()
 		names(what)
-		must(t, record.WriteSnapshots(root, map[module.Version]modcache.Sum{b: sum("b")}))
+		must(t, record.WriteSnapshots(root, map[module.Version]modsum.Sum{b: sum("b")}))
 		names(what+", replaced", b)
 	}
 	put(t, root, name, want+strings.Repeat("\n", 64<<10-len(want)))

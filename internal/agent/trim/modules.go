@@ -21,6 +21,7 @@ import (
 	"gocache.dev/operator/internal/domain/integrity"
 	"gocache.dev/operator/internal/domain/integrity/tree"
 	"gocache.dev/operator/internal/domain/modcache"
+	"gocache.dev/operator/internal/domain/modsum"
 )
 
 // moduleTrim is a plan for a module cache.
@@ -69,7 +70,7 @@ func planModules(o Options) (*moduleTrim, error) {
 	}
 	// Toolchains are the largest and the quickest to go out of use.
 	slices.SortStableFunc(candidates, func(a, b victim) int {
-		return cmp.Or(-compareBool(a.version.Path == modcache.Toolchain, b.version.Path == modcache.Toolchain), cmp.Compare(b.bytes, a.bytes), modcache.Compare(a.version, b.version))
+		return cmp.Or(-compareBool(a.version.Path == modcache.Toolchain, b.version.Path == modcache.Toolchain), cmp.Compare(b.bytes, a.bytes), modsum.Compare(a.version, b.version))
 	})
 	for _, c := range candidates {
 		if o.MaxModSize > 0 && t.before-t.bytes <= o.MaxModSize {
@@ -201,7 +202,7 @@ func (t *moduleTrim) share() *Share {
 
 func (t *moduleTrim) digest() string {
 	h := sha256.New()
-	for _, v := range slices.SortedFunc(slices.Values(t.victims), func(a, b victim) int { return modcache.Compare(a.version, b.version) }) {
+	for _, v := range slices.SortedFunc(slices.Values(t.victims), func(a, b victim) int { return modsum.Compare(a.version, b.version) }) {
 		_, _ = fmt.Fprintf(h, "%s %t\n", v.version, v.keepMod)
 	}
 	return hex.EncodeToString(h.Sum(nil))

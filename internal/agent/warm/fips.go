@@ -15,6 +15,7 @@ import (
 	"gocache.dev/operator/internal/agent/record"
 	"gocache.dev/operator/internal/domain/integrity/tree"
 	"gocache.dev/operator/internal/domain/modcache"
+	"gocache.dev/operator/internal/domain/modsum"
 )
 
 // snapshots records the checksums of the versions of golang.org/fips140 that the
@@ -30,7 +31,7 @@ func (w *warming) snapshots() error {
 	if err != nil {
 		return err
 	}
-	sums := map[module.Version]modcache.Sum{}
+	sums := map[module.Version]modsum.Sum{}
 	for _, root := range append(roots, w.goroot) {
 		if err := snapshotsOf(filepath.Join(root, "lib", "fips140"), extracted, sums); err != nil {
 			return err
@@ -44,7 +45,7 @@ func (w *warming) snapshots() error {
 
 // snapshotsOf adds the sums of those zips in a GOROOT that were extracted and
 // whose checksum the release itself lists.
-func snapshotsOf(dir string, extracted []string, sums map[module.Version]modcache.Sum) error {
+func snapshotsOf(dir string, extracted []string, sums map[module.Version]modsum.Sum) error {
 	list, err := os.Open(filepath.Join(dir, "fips140.sum")) //nolint:gosec // of a toolchain
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // a release before 1.24

@@ -17,7 +17,6 @@ import (
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/cli/temporary"
 	"gocache.dev/operator/internal/domain/agentcommand"
-	"gocache.dev/operator/internal/domain/integrity"
 	"gocache.dev/operator/internal/domain/manifest"
 	"gocache.dev/operator/internal/kube/podspec"
 	"gocache.dev/operator/internal/kube/volume"
@@ -134,7 +133,7 @@ func start(ctx context.Context, set *temporary.Set, o Options, image string, fro
 	// The last line of its log has the reason why it could not compare.
 	c.TerminationMessagePolicy = corev1.TerminationMessageFallbackToLogsOnError
 	manifest := func(side string) string {
-		return path.Join("/", side, integrity.RecordsDir, integrity.ManifestName)
+		return path.Join("/", side, manifest.RecordsDir, manifest.Name)
 	}
 	c.Command = agentcommand.InImage(agentcommand.Diff{From: manifest("from"), To: manifest("to")})
 	sides := []struct {

@@ -111,7 +111,7 @@ func Check(ctx context.Context, o Options) (Verdict, error) {
 	}
 	if o.NeverSealed {
 		r.found.add(Finding{
-			Class: Unsealed, Severity: SeverityUnreadable, Cache: Volume, Path: RecordsDir + "/" + ManifestName,
+			Class: Unsealed, Severity: SeverityUnreadable, Cache: Volume, Path: manifest.RecordsDir + "/" + manifest.Name,
 			Detail: "no writer has reported what it left on the volume, so that nothing vouches for the content: request a warm-up",
 		})
 	}

@@ -8,19 +8,20 @@ import (
 
 	"gocache.dev/operator/internal/domain/integrity/tree"
 	"gocache.dev/operator/internal/domain/modcache"
+	"gocache.dev/operator/internal/domain/modsum"
 )
 
 // part is one of the three places that hold or name a module's contents: the
 // zip, the .ziphash and the extracted directory.
 type part struct {
 	present bool
-	sum     modcache.Sum
+	sum     modsum.Sum
 	err     error // why there is no sum
 }
 
-func (p part) ok() bool                    { return p.present && p.err == nil }
-func (p part) is(sum modcache.Sum) bool    { return p.ok() && p.sum == sum }
-func (p part) differs(s modcache.Sum) bool { return p.ok() && p.sum != s }
+func (p part) ok() bool                  { return p.present && p.err == nil }
+func (p part) is(sum modsum.Sum) bool    { return p.ok() && p.sum == sum }
+func (p part) differs(s modsum.Sum) bool { return p.ok() && p.sum != s }
 
 // evidence is the sums of all parts of one module version.
 type evidence struct {
@@ -89,7 +90,7 @@ func isMachine(err error) bool {
 
 // contradictsTrust finds parts that agree with each other but not with trust.
 func (j *judgement) contradictsTrust() bool {
-	agreed := modcache.Sum{}
+	agreed := modsum.Sum{}
 	for _, p := range []part{j.zip, j.hash, j.dir} {
 		if !p.ok() {
 			continue
@@ -131,7 +132,7 @@ func (j *judgement) conflicts() {
 	}
 }
 
-func (j *judgement) expected() (modcache.Sum, bool) {
+func (j *judgement) expected() (modsum.Sum, bool) {
 	for _, p := range []part{j.zip, j.dir, j.hash} {
 		if len(j.trust) > 0 && p.ok() && j.trust.agrees(p.sum) {
 			return p.sum, true
@@ -147,7 +148,7 @@ func (j *judgement) expected() (modcache.Sum, bool) {
 	case j.zip.ok():
 		return j.zip.sum, true
 	}
-	return modcache.Sum{}, false
+	return modsum.Sum{}, false
 }
 
 // vouched reports whether something else than the zip has its checksum.
@@ -155,7 +156,7 @@ func (j *judgement) vouched() bool {
 	return len(j.trust) > 0 && j.trust.agrees(j.zip.sum) || j.hash.is(j.zip.sum)
 }
 
-func (j *judgement) judgeZip(want modcache.Sum, known bool) {
+func (j *judgement) judgeZip(want modsum.Sum, known bool) {
 	remove := []string{j.zipPath(), j.hashPath()}
 	if !j.dir.is(want) && j.dir.present {
 		remove = append([]string{j.at.Dir()}, remove...)
@@ -186,7 +187,7 @@ func (j *judgement) judgeZip(want modcache.Sum, known bool) {
 	}
 }
 
-func (j *judgement) judgeHash(want modcache.Sum, known bool) {
+func (j *judgement) judgeHash(want modsum.Sum, known bool) {
 	remove := []string{j.hashPath()}
 	if !j.zip.is(want) {
 		remove = []string{j.zipPath(), j.hashPath()}
@@ -199,7 +200,7 @@ func (j *judgement) judgeHash(want modcache.Sum, known bool) {
 	case !j.hash.present && known && j.dir.is(want):
 		j.add(Missing, Recoverable, j.zipPath(), "the extracted module has neither zip nor .ziphash")
 	case !j.hash.present:
-	case errors.Is(j.hash.err, modcache.ErrHealing):
+	case errors.Is(j.hash.err, modsum.ErrHealing):
 		j.add(Truncated, Recoverable, j.hashPath(), j.hash.err.Error(), remove...)
 	case errors.Is(j.hash.err, tree.ErrNotRegular):
 		j.add(Malformed, SeverityCorrupt, j.hashPath(), j.hash.err.Error(), remove...)
@@ -214,7 +215,7 @@ func (j *judgement) judgeHash(want modcache.Sum, known bool) {
 	}
 }
 
-func (j *judgement) judgeDir(want modcache.Sum, known bool) {
+func (j *judgement) judgeDir(want modsum.Sum, known bool) {
 	remove := j.at.Dir()
 	switch {
 	case !j.dir.present || isMachine(j.dir.err) || errors.Is(j.dir.err, fs.ErrNotExist):

@@ -20,6 +20,7 @@ import (
 	"gocache.dev/operator/internal/domain/integrity/tree"
 	"gocache.dev/operator/internal/domain/manifest"
 	"gocache.dev/operator/internal/domain/modcache"
+	"gocache.dev/operator/internal/domain/modsum"
 )
 
 const (
@@ -37,10 +38,10 @@ type Baseline map[module.Version]BaselineZip
 
 // BaselineZip is a zip whose contents were hashed once.
 type BaselineZip struct {
-	H1    modcache.Sum
+	H1    modsum.Sum
 	Raw   [sha256.Size]byte
 	Size  int64
-	GoMod modcache.Sum
+	GoMod modsum.Sum
 }
 
 // NewBaseline keeps the records of a manifest about zips of kind.
@@ -225,7 +226,7 @@ func (c *versionCheck) download(d *tree.Dir) {
 	if ok {
 		c.ev.hash.err = err
 		if err == nil {
-			c.ev.hash.sum, c.ev.hash.err = modcache.ParseSum(data)
+			c.ev.hash.sum, c.ev.hash.err = modsum.Parse(data)
 		}
 	}
 }
@@ -476,7 +477,7 @@ func (c *versionCheck) modFile(d *tree.Dir) {
 
 // baselineMod reports whether an earlier manifest has another .mod for the same
 // zip.
-func (c *versionCheck) baselineMod(sum modcache.Sum) bool {
+func (c *versionCheck) baselineMod(sum modsum.Sum) bool {
 	base := c.Baseline[c.Version.Version]
 	return !base.GoMod.IsZero() && base.GoMod != sum && base.H1 == c.ev.zip.sum
 }

@@ -8,6 +8,7 @@ import (
 
 	"gocache.dev/operator/internal/domain/manifest"
 	"gocache.dev/operator/internal/domain/modcache"
+	"gocache.dev/operator/internal/domain/modsum"
 )
 
 // TestUnsealedParts holds which files of a module version are removed when it
@@ -27,7 +28,7 @@ func TestUnsealedParts(t *testing.T) {
 		}
 		return all
 	}
-	sum := func(b byte) (s modcache.Sum) { s[0] = b; return s }
+	sum := func(b byte) (s modsum.Sum) { s[0] = b; return s }
 	type record = manifest.Record
 	for name, tt := range map[string]struct {
 		was, is  record

@@ -10,11 +10,8 @@ import (
 	"gocache.dev/operator/internal/domain/integrity/tree"
 	"gocache.dev/operator/internal/domain/manifest"
 	"gocache.dev/operator/internal/domain/modcache"
+	"gocache.dev/operator/internal/domain/modsum"
 )
-
-// ManifestName is the file in RecordsDir that holds the manifest of what the
-// last writer left.
-const ManifestName = "manifest.zst"
 
 // maxUnsealed bounds the changes that are kept until the digest of the manifest
 // is known. With more, the content as a whole is not what the writer left.
@@ -99,12 +96,12 @@ func (r *run) openSealed() (*tree.File, error) {
 		return nil, err
 	}
 	defer func() { _ = root.Close() }()
-	records, err := root.Sub(RecordsDir)
+	records, err := root.Sub(manifest.RecordsDir)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = records.Close() }()
-	f, err := records.Open(ManifestName)
+	f, err := records.Open(manifest.Name)
 	if err != nil {
 		return nil, err
 	}
@@ -140,7 +137,7 @@ func (r *run) endSeal(s *seal, digest string) {
 			s.err = fs.ErrNotExist
 		}
 		r.found.add(Finding{
-			Class: Unsealed, Severity: SeverityUnreadable, Cache: Volume, Path: RecordsDir + "/" + ManifestName,
+			Class: Unsealed, Severity: SeverityUnreadable, Cache: Volume, Path: manifest.RecordsDir + "/" + manifest.Name,
 			Detail: fmt.Sprintf("is not the manifest %s that the last writer left, and the content is not what it left: %v", r.Sealed, s.err),
 		})
 		return
@@ -244,8 +241,8 @@ func unsealedParts(f Finding, c *manifest.Change, at modcache.Escaped) (Finding,
 	if content.IsZero() {
 		content = was.Dir
 	}
-	changed := func(sum modcache.Sum) bool { return !sum.IsZero() && !content.IsZero() && sum != content }
-	added := func(sum modcache.Sum) bool { return !sum.IsZero() && content.IsZero() }
+	changed := func(sum modsum.Sum) bool { return !sum.IsZero() && !content.IsZero() && sum != content }
+	added := func(sum modsum.Sum) bool { return !sum.IsZero() && content.IsZero() }
 	if changed(is.Dir) || added(is.Dir) {
 		f.Remove = append(f.Remove, at.Dir())
 	}

@@ -18,6 +18,7 @@ import (
 	"gocache.dev/operator/internal/domain/integrity/tree"
 	"gocache.dev/operator/internal/domain/manifest"
 	"gocache.dev/operator/internal/domain/modcache"
+	"gocache.dev/operator/internal/domain/modsum"
 	"gocache.dev/operator/internal/domain/store"
 )
 
@@ -244,7 +245,7 @@ func (c *storedVersion) badZip(err error) {
 		c.add(Unreadable, SeverityUnreadable, c.path(modcache.Zip), err.Error())
 	default:
 		j := judgement{evidence: evidence{zip: p}}
-		j.judgeZip(modcache.Sum{}, false)
+		j.judgeZip(modsum.Sum{}, false)
 		c.add(j.found[0].Class, SeverityCorrupt, c.path(modcache.Zip), err.Error())
 	}
 }

@@ -8,7 +8,7 @@ import (
 
 	"golang.org/x/mod/module"
 
-	"gocache.dev/operator/internal/domain/modcache"
+	"gocache.dev/operator/internal/domain/modsum"
 )
 
 // Trust is what is known from outside the cache about the contents of module
@@ -24,7 +24,7 @@ type trusted []required
 
 // required is a sum and what requires it.
 type required struct {
-	sum modcache.Sum
+	sum modsum.Sum
 	by  string
 	// proven: by a checksum database or an earlier state of the cache. file: by a
 	// go.sum file.
@@ -34,7 +34,7 @@ type required struct {
 // agrees reports whether a sum is what trust data require: all that was proven,
 // and one of the go.sum files. Those may disagree, because each is of another
 // build.
-func (t trusted) agrees(sum modcache.Sum) bool {
+func (t trusted) agrees(sum modsum.Sum) bool {
 	files, named := false, false
 	for _, r := range t {
 		if r.proven && r.sum != sum {
@@ -49,7 +49,7 @@ func (t trusted) agrees(sum modcache.Sum) bool {
 // which the cache holds sum; empty: they do not. Content that is accepted by one
 // of the go.sum files is noted. Where no content could satisfy all of them, none
 // of the contents that they require is right or wrong.
-func (t trusted) conflict(sum modcache.Sum) (detail string, severity Severity) {
+func (t trusted) conflict(sum modsum.Sum) (detail string, severity Severity) {
 	if len(t) < 2 {
 		return "", Note
 	}
@@ -130,7 +130,7 @@ func (t *Trust) addLines(name string, proven bool, r io.Reader) error {
 		if !strings.HasPrefix(f[2], "h1:") || f[2] == emptyGoModSum {
 			continue
 		}
-		sum, err := modcache.ParseSum([]byte(f[2]))
+		sum, err := modsum.Parse([]byte(f[2]))
 		if err != nil {
 			return fmt.Errorf("%s:%d: %w", name, n, err)
 		}
@@ -148,7 +148,7 @@ func (t *Trust) addLines(name string, proven bool, r io.Reader) error {
 }
 
 // AddZip adds a sum that was proven elsewhere.
-func (t *Trust) AddZip(m module.Version, sum modcache.Sum) {
+func (t *Trust) AddZip(m module.Version, sum modsum.Sum) {
 	t.zips[m] = t.zips[m].add(required{sum, "a record", true, false})
 }
 

@@ -9,11 +9,8 @@ import (
 
 	"gocache.dev/operator/internal/domain/goenv"
 	"gocache.dev/operator/internal/domain/integrity/tree"
+	"gocache.dev/operator/internal/domain/manifest"
 )
-
-// RecordsDir is the directory at the root of a volume that holds the records of
-// its writer.
-const RecordsDir = ".gocache"
 
 // open opens the root of a cache. On a volume that is checked as a whole, no
 // element of the path below the root of the volume may be a link: it would lead
@@ -66,7 +63,7 @@ func (r *run) checkVolume() error {
 // deleted files there.
 func ofVolume(e tree.Entry) bool {
 	switch e.Name {
-	case goenv.ModulesDir, goenv.BuildDir, RecordsDir, "lost+found", ".snapshot", ".snapshots", ".zfs", ".trashcan":
+	case goenv.ModulesDir, goenv.BuildDir, manifest.RecordsDir, "lost+found", ".snapshot", ".snapshots", ".zfs", ".trashcan":
 		return e.Type == tree.Directory
 	case "aquota.user", "aquota.group":
 		return e.Type == tree.Regular

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"io"
 
-	"gocache.dev/operator/internal/domain/modcache"
+	"gocache.dev/operator/internal/domain/modsum"
 )
 
 // ChangeKind is how two manifests differ about one entry.
@@ -142,9 +142,9 @@ func (r *Record) text() string {
 }
 
 func compareModules(a, b *Record) ChangeKind {
-	differ := func(x, y modcache.Sum) bool { return !x.IsZero() && !y.IsZero() && x != y }
+	differ := func(x, y modsum.Sum) bool { return !x.IsZero() && !y.IsZero() && x != y }
 	// A zip and an extracted directory of the same version have one sum.
-	for _, pair := range [][2]modcache.Sum{{a.Zip, b.Zip}, {a.Dir, b.Dir}, {a.Zip, b.Dir}, {a.Dir, b.Zip}, {a.GoMod, b.GoMod}} {
+	for _, pair := range [][2]modsum.Sum{{a.Zip, b.Zip}, {a.Dir, b.Dir}, {a.Zip, b.Dir}, {a.Dir, b.Zip}, {a.GoMod, b.GoMod}} {
 		if differ(pair[0], pair[1]) {
 			return Changed
 		}

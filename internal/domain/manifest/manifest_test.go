@@ -17,10 +17,10 @@ import (
 
 	"gocache.dev/operator/internal/domain/buildcache"
 	"gocache.dev/operator/internal/domain/manifest"
-	"gocache.dev/operator/internal/domain/modcache"
+	"gocache.dev/operator/internal/domain/modsum"
 )
 
-func sum(b byte) (s modcache.Sum)    { s[0] = b; return s }
+func sum(b byte) (s modsum.Sum)      { s[0] = b; return s }
 func id(b ...byte) (i buildcache.ID) { copy(i[:], b); return i }
 
 func records() []manifest.Record {
@@ -151,12 +151,12 @@ func TestWriterRefusesDisorder(t *testing.T) {
 func TestDiff(t *testing.T) {
 	from := records()
 	to := append([]manifest.Record{}, records()...)
-	to[0].Zip, to[0].Dir = sum(99), modcache.Sum{} // other contents
-	to[1].Zip, to[1].Raw = sum(5), id(6)           // one side has the zip
-	to[2].Raw = id(55)                             // repacked
-	to[3].Output = id(33)                          // other output
-	to[5].Size = 12                                // impossible for one content
-	to = append(to[:4], to[5:]...)                 // one entry less
+	to[0].Zip, to[0].Dir = sum(99), modsum.Sum{} // other contents
+	to[1].Zip, to[1].Raw = sum(5), id(6)         // one side has the zip
+	to[2].Raw = id(55)                           // repacked
+	to[3].Output = id(33)                        // other output
+	to[5].Size = 12                              // impossible for one content
+	to = append(to[:4], to[5:]...)               // one entry less
 	to = append(to, manifest.Record{Kind: manifest.Output, Output: id(1), Size: 1})
 	a, _ := text(t, from)
 	b, _ := text(t, to)

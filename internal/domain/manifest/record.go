@@ -12,7 +12,7 @@ import (
 	"golang.org/x/mod/module"
 
 	"gocache.dev/operator/internal/domain/buildcache"
-	"gocache.dev/operator/internal/domain/modcache"
+	"gocache.dev/operator/internal/domain/modsum"
 )
 
 const header = "gocache-manifest 1"
@@ -35,10 +35,10 @@ type Record struct {
 
 	// Of a module version. A zero sum or size means that there is none.
 	module.Version
-	Zip   modcache.Sum
+	Zip   modsum.Sum
 	Raw   [sha256.Size]byte
-	GoMod modcache.Sum
-	Dir   modcache.Sum
+	GoMod modsum.Sum
+	Dir   modsum.Sum
 
 	// Of a build cache.
 	Action buildcache.ID
@@ -66,7 +66,7 @@ func order(a, b *Record) int {
 	}
 	switch a.Kind {
 	case Module, Stored:
-		return modcache.Compare(a.Version, b.Version)
+		return modsum.Compare(a.Version, b.Version)
 	case Action, Output, Executable:
 	}
 	ida, idb := a.id(), b.id()
@@ -135,7 +135,7 @@ func (r *Record) append(b []byte) []byte {
 	return append(b, '\n')
 }
 
-func appendSum(b []byte, s modcache.Sum) []byte {
+func appendSum(b []byte, s modsum.Sum) []byte {
 	b = append(b, ' ')
 	if s.IsZero() {
 		return append(b, '-')
@@ -170,7 +170,7 @@ func parseRecord(line string) (Record, error) {
 
 func (r *Record) parseModule(f []string) error {
 	r.Path, r.Version.Version = f[1], f[2]
-	if _, err := modcache.Escape(r.Version); err != nil {
+	if err := spelled(r.Version); err != nil {
 		return err
 	}
 	var raw buildcache.ID
@@ -195,11 +195,11 @@ func parseID(id *buildcache.ID, text string) error {
 	return nil
 }
 
-func parseSum(s *modcache.Sum, text string) error {
+func parseSum(s *modsum.Sum, text string) error {
 	if text == "-" {
 		return nil
 	}
-	sum, err := modcache.ParseSum([]byte(text))
+	sum, err := modsum.Parse([]byte(text))
 	if err != nil {
 		return fmt.Errorf("%.80q: %w", text, err)
 	}
@@ -217,4 +217,13 @@ func parseSize(n *int64, text string) error {
 	}
 	*n = v
 	return nil
+}
+
+// spelled is why a module version has no spelling for file names.
+func spelled(m module.Version) error {
+	if _, err := module.EscapePath(m.Path); err != nil {
+		return err
+	}
+	_, err := module.EscapeVersion(m.Version)
+	return err
 }

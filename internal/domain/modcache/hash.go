@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"gocache.dev/operator/internal/domain/modsum"
 	"hash"
 	"io"
 	"io/fs"
@@ -46,7 +47,7 @@ func badContent(format string, args ...any) error {
 
 // ZipSum is the result of hashing a zip.
 type ZipSum struct {
-	H1    Sum               // of names and contents
+	H1    modsum.Sum        // of names and contents
 	Raw   [sha256.Size]byte // of the zip file itself
 	Size  int64             // of the zip file itself, in bytes
 	Read  int64             // bytes hashed, zip and contents
@@ -62,7 +63,7 @@ type ZipSum struct {
 
 // DirSum is the result of hashing an extracted module.
 type DirSum struct {
-	H1    Sum
+	H1    modsum.Sum
 	Read  int64
 	Files int
 }
@@ -165,7 +166,7 @@ const maxGuessed = 1 << 18
 // required, entries for all directories, for all but the root, and, as long as
 // they are few, for each choice of them are added, and the sum that is required is
 // returned. Files are never left out or added, so whatever has that sum is intact.
-func (h *Hasher) DirWithoutZip(d *tree.Dir, m module.Version, required func(Sum) bool) (DirSum, error) {
+func (h *Hasher) DirWithoutZip(d *tree.Dir, m module.Version, required func(modsum.Sum) bool) (DirSum, error) {
 	out, err := h.Dir(d, m)
 	if err != nil || required(out.H1) {
 		return out, err
@@ -319,7 +320,7 @@ func (h *Hasher) walkIn(d *tree.Dir, prefix string, files *int, fn func(d *tree.
 }
 
 // hash1 is dirhash.Hash1 over contents that are hashed already.
-func (h *Hasher) hash1(m module.Version) Sum {
+func (h *Hasher) hash1(m module.Version) modsum.Sum {
 	slices.SortFunc(h.entries, func(a, b entry) int { return strings.Compare(a.name, b.name) })
 	h.sha.Reset()
 	for i := range h.entries {

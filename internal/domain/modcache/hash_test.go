@@ -14,6 +14,7 @@ import (
 
 	"gocache.dev/operator/internal/domain/integrity/tree"
 	"gocache.dev/operator/internal/domain/modcache"
+	"gocache.dev/operator/internal/domain/modsum"
 )
 
 var someModule = module.Version{Path: "example.com/m", Version: "v1.0.0"}
@@ -85,7 +86,7 @@ func TestSumsAgreeWithDirhash(t *testing.T) {
 		if err != nil || !same || zipSum.H1.String() != want {
 			t.Errorf("limit %d: Pair = %v, same %t, %v; want %s", limit, zipSum.H1, same, err, want)
 		}
-		if modcache.SumGoMod([]byte(files["go.mod"])) == (modcache.Sum{}) || zipSum.GoMod == [32]byte{} {
+		if modcache.SumGoMod([]byte(files["go.mod"])) == (modsum.Sum{}) || zipSum.GoMod == [32]byte{} {
 			t.Errorf("limit %d: go.mod was not seen", limit)
 		}
 		alone, err := h.Zip(&f2, someModule)

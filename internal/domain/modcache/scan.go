@@ -2,6 +2,7 @@ package modcache
 
 import (
 	"errors"
+	"gocache.dev/operator/internal/domain/modsum"
 	"io/fs"
 	"path"
 	"slices"
@@ -96,16 +97,7 @@ func ScanProxy(root *tree.Dir) (Contents, error) {
 
 type scan struct{ Contents }
 
-// Compare orders versions as a manifest lists them: by path, then version, both
-// as bytes.
-func Compare(a, b module.Version) int {
-	if c := strings.Compare(a.Path, b.Path); c != 0 {
-		return c
-	}
-	return strings.Compare(a.Version, b.Version)
-}
-
-func compare(a, b Version) int { return Compare(a.Version, b.Version) }
+func compare(a, b Version) int { return modsum.Compare(a.Version, b.Version) }
 
 // merge joins the files in the download directory and the extracted directory
 // of the same version.

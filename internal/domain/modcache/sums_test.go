@@ -3,7 +3,6 @@ package modcache_test
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -12,33 +11,8 @@ import (
 	"golang.org/x/mod/sumdb/dirhash"
 
 	"gocache.dev/operator/internal/domain/modcache"
+	"gocache.dev/operator/internal/domain/modsum"
 )
-
-const someSum = "h1:g52VgphPSaK+9iVTWqTHH74atAmNv+jZls74eXeSSog="
-
-func TestParseSum(t *testing.T) {
-	s, err := modcache.ParseSum([]byte(someSum))
-	if err != nil || s.String() != someSum {
-		t.Fatalf("%v, %v", s, err)
-	}
-	for text, heals := range map[string]bool{
-		"": true, someSum[:46]: true, someSum + "\n": true, strings.Repeat("\x00", 47): true, someSum[:20] + "\x00" + someSum[21:]: true,
-		"h2" + someSum[2:]: false, someSum[:20] + "!" + someSum[21:]: false, someSum[:45] + "h=": false,
-	} {
-		if _, err := modcache.ParseSum([]byte(text)); err == nil || errors.Is(err, modcache.ErrHealing) != heals {
-			t.Errorf("%q: %v, heals by itself: want %t", text, err, heals)
-		}
-	}
-}
-
-func FuzzParseSum(f *testing.F) {
-	f.Add([]byte(someSum))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		if s, err := modcache.ParseSum(data); err == nil && s.String() != string(data) {
-			t.Fatalf("%q is read as %s", data, s)
-		}
-	})
-}
 
 func FuzzParseInfo(f *testing.F) {
 	f.Add([]byte(`{"Version":"v1.0.0","Time":"2024-01-02T03:04:05Z","Origin":{"VCS":"git"}}`))
@@ -103,7 +77,7 @@ func TestSumGoMod(t *testing.T) {
 
 func TestCompareIsTotal(t *testing.T) {
 	all := []module.Version{{Path: "b", Version: "v1"}, {Path: "a", Version: "v2"}, {Path: "a", Version: "v1"}}
-	slices.SortFunc(all, modcache.Compare)
+	slices.SortFunc(all, modsum.Compare)
 	if all[0].Version != "v1" || all[2].Path != "b" {
 		t.Error(all)
 	}

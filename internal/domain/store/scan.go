@@ -12,6 +12,7 @@ import (
 
 	"gocache.dev/operator/internal/domain/integrity/tree"
 	"gocache.dev/operator/internal/domain/modcache"
+	"gocache.dev/operator/internal/domain/modsum"
 )
 
 // Layout is how a store is laid out.
@@ -113,7 +114,7 @@ func (c *Contents) query(v *Version) {
 func scanAthens(root *tree.Dir) (Contents, error) {
 	a := &athens{}
 	err := a.walk(root, "")
-	slices.SortFunc(a.Versions, func(x, y Version) int { return modcache.Compare(x.Version, y.Version) })
+	slices.SortFunc(a.Versions, func(x, y Version) int { return modsum.Compare(x.Version, y.Version) })
 	return a.Contents, err
 }
 

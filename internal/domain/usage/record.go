@@ -14,6 +14,7 @@ import (
 	"golang.org/x/mod/module"
 
 	"gocache.dev/operator/internal/domain/modcache"
+	"gocache.dev/operator/internal/domain/modsum"
 )
 
 const (
@@ -56,7 +57,7 @@ func (r *Record) Write(to io.Writer) error {
 	for v := range r.Modules {
 		versions = append(versions, v)
 	}
-	slices.SortFunc(versions, modcache.Compare)
+	slices.SortFunc(versions, modsum.Compare)
 	for _, v := range versions {
 		u := r.Modules[v]
 		_, _ = fmt.Fprintf(w, "m %s %s %s %s\n", v.Path, v.Version, format(u.Contents), format(u.GoMod))
@@ -163,7 +164,7 @@ func (p *parser) version(f []string) error {
 	if _, err := modcache.Escape(v); err != nil {
 		return err
 	}
-	if p.last.Path != "" && modcache.Compare(p.last, v) >= 0 {
+	if p.last.Path != "" && modsum.Compare(p.last, v) >= 0 {
 		return fmt.Errorf("%s is not in order", v)
 	}
 	var u Use
