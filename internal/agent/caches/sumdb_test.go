@@ -66,7 +66,7 @@ func TestSumDBOnline(t *testing.T) {
 	if text, err := remote("/large"); err != nil || len(text) != most {
 		t.Errorf("%d bytes, %v", len(text), err)
 	}
-	if text, err := remote("/other"); err == nil || !strings.Contains(err.Error(), s.URL+"/db/other: 204") {
+	if text, err := remote("/other"); err == nil || !strings.Contains(err.Error(), s.URL+"/db/other: status 204") {
 		t.Errorf("%q, %v", text, err)
 	}
 	s.Close()
