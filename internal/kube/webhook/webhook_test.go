@@ -20,10 +20,19 @@ var object = types.NamespacedName{Namespace: "n", Name: "ci"}
 // notified waits for the end of a call, as a controller does: by being woken.
 func notified(t *testing.T, c *webhook.Caller, woken <-chan types.NamespacedName, call webhook.Call) error {
 	t.Helper()
-	for range 3 { // the same call, begun once
+	for range 2 { // the same call, begun once
 		if done, err := c.Notify(call); done {
 			t.Fatalf("done before it was woken: %v", err)
 		}
+	}
+	return ended(t, c, woken, call)
+}
+
+// ended begins a call, unless it goes on, and returns its result.
+func ended(t *testing.T, c *webhook.Caller, woken <-chan types.NamespacedName, call webhook.Call) error {
+	t.Helper()
+	if done, err := c.Notify(call); done {
+		t.Fatalf("done before it was woken: %v", err)
 	}
 	select {
 	case o := <-woken:
@@ -92,7 +101,8 @@ func TestNotify(t *testing.T) {
 	}
 	for _, url := range []string{"http://user:s3cret@%zz/", "http://user:s3cret@127.0.0.1:1/s3cret?s3cret"} {
 		closed.URL = url
-		if err := notified(t, c, woken, closed); err == nil || strings.Contains(err.Error(), "s3cret") {
+		// It may end at once, before it is asked for again.
+		if err := ended(t, c, woken, closed); err == nil || strings.Contains(err.Error(), "s3cret") {
 			t.Errorf("an address with a secret: %v", err)
 		}
 	}
@@ -206,7 +216,7 @@ func TestRefusedAddress(t *testing.T) {
 		calls.Store(0)
 		woken := make(chan types.NamespacedName, 8)
 		c := webhook.New(func(o types.NamespacedName) { woken <- o }).Restrict(tt.filter)
-		err := notified(t, c, woken, webhook.Call{Object: object, Key: "k", URL: server.URL, Timeout: time.Minute})
+		err := ended(t, c, woken, webhook.Call{Object: object, Key: "k", URL: server.URL, Timeout: time.Minute})
 		if (err != nil) != (tt.calls == 0) || calls.Load() != tt.calls {
 			t.Errorf("%s: %v, and %d calls arrived", name, err, calls.Load())
 		}
