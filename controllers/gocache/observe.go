@@ -224,13 +224,9 @@ func bySnapshot(_ context.Context, o client.Object) []reconcile.Request {
 	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: o.GetNamespace(), Name: ref.Name}}}
 }
 
-// byClaim wakes the cache whose PVC this is: the cache PVC, one of a replacement, or
-// one of the pool.
+// byClaim wakes the cache whose PVC this is, the cache PVC or one of a replacement.
 func byClaim(_ context.Context, o client.Object) []reconcile.Request {
 	cache := o.GetLabels()[v1alpha1.CacheLabel]
-	if pool := o.GetLabels()[v1alpha1.PoolLabel]; pool != "" {
-		return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: o.GetNamespace(), Name: pool}}}
-	}
 	switch o.GetName() {
 	case cache, naming.Child(cache, naming.Next), naming.Child(cache, naming.Previous):
 		return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: o.GetNamespace(), Name: cache}}}

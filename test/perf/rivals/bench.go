@@ -23,18 +23,14 @@ const (
 	wayShared  = "shared directory"
 	wayProg    = "gocache-agent prog over a shared snapshot"
 	wayClone   = "clone of the snapshot"
-	wayCopy    = "copy of the snapshot"
-	wayPool    = "that copy from a pool"
 	wayAgain   = "the same clone, the next push"
 )
 
-var order = []string{wayNothing, wayArchive, wayHTTP0, wayHTTP5, wayHTTP50, wayShared, wayProg, wayClone, wayAgain, wayCopy, wayPool}
+var order = []string{wayNothing, wayArchive, wayHTTP0, wayHTTP5, wayHTTP50, wayShared, wayProg, wayClone, wayAgain}
 
 // way is one of them.
 type way struct {
 	name string
-	// before is done in advance, and not measured; nil: nothing is.
-	before func(context.Context) error
 	// ready makes the caches usable and returns the environment of the job.
 	ready func(context.Context) (env []string, err error)
 	// again: another push is measured on the same caches, which are in memory then.
@@ -197,8 +193,9 @@ func (b *bench) warm(ctx context.Context) error {
 		}
 		fmt.Fprintf(os.Stderr, "go %s: %.1f s\n", strings.Join(args, " "), time.Since(began).Seconds())
 	}
+	verify := []string{"verify", "--modcache", filepath.Join(b.mount, "mod"), "--buildcache", filepath.Join(b.mount, "build"), "--gosum", filepath.Join(b.source, "go.sum")}
 	began := time.Now()
-	if err := b.verify(ctx); err != nil {
+	if err := command(ctx, b.agent, verify...); err != nil {
 		return err
 	}
 	fmt.Fprintf(&b.report, "verified in %.1f s: Intact\n", time.Since(began).Seconds())
@@ -226,27 +223,6 @@ func (b *bench) warm(ctx context.Context) error {
 		return err
 	}
 	return b.detach(ctx)
-}
-
-// verify has the agent check the caches that are mounted, which reads all of them.
-func (b *bench) verify(ctx context.Context) error {
-	return command(ctx, b.agent, "verify", "--modcache", filepath.Join(b.mount, "mod"), "--buildcache", filepath.Join(b.mount, "build"),
-		"--gosum", filepath.Join(b.source, "go.sum"))
-}
-
-// pooled makes a copy of the snapshot and reads it, as the operator does for a pool.
-func (b *bench) pooled(ctx context.Context) error {
-	image := b.in("pooled.img")
-	if err := os.RemoveAll(image); err != nil {
-		return err
-	}
-	if err := b.copy(ctx, b.in("snapshot.img"), image); err != nil {
-		return err
-	}
-	if err := b.attach(ctx, image, "rw"); err != nil {
-		return err
-	}
-	return errors.Join(b.verify(ctx), b.detach(ctx))
 }
 
 func (b *bench) remoteCache() []string {
@@ -277,7 +253,7 @@ func (b *bench) ways() []way {
 			return b.remoteCache(), b.private(ctx)
 		}
 	}
-	return append([]way{
+	return []way{
 		{name: wayNothing, ready: func(ctx context.Context) ([]string, error) { return online, b.private(ctx) }},
 		{name: wayArchive, ready: func(ctx context.Context) ([]string, error) {
 			if err := b.private(ctx); err != nil {
@@ -300,32 +276,11 @@ func (b *bench) ways() []way {
 			}
 			return nil, b.attach(ctx, image, "rw")
 		}},
-	}, b.copies()...)
-}
-
-// copies are the ways to have a copy of the snapshot that shares nothing with it.
-func (b *bench) copies() []way {
-	return []way{
-		{name: wayCopy, ready: func(ctx context.Context) ([]string, error) {
-			image := b.in("private", "copy.img")
-			if err := b.copy(ctx, b.in("snapshot.img"), image); err != nil {
-				return nil, err
-			}
-			return nil, b.attach(ctx, image, "rw")
-		}},
-		{name: wayPool, before: b.pooled, ready: func(ctx context.Context) ([]string, error) {
-			return nil, b.attach(ctx, b.in("pooled.img"), "rw")
-		}},
 	}
 }
 
 // measure runs the job once, cold, and once more if the way has another push.
 func (b *bench) measure(ctx context.Context, round int, w way) ([]result, error) {
-	if w.before != nil {
-		if err := w.before(ctx); err != nil {
-			return nil, err
-		}
-	}
 	left, err := b.cold(ctx)
 	if err != nil {
 		return nil, err

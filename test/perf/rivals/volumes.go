@@ -94,12 +94,6 @@ func (v *volumes) clone(ctx context.Context, from, to string) error {
 	return command(ctx, "cp", "--reflink=always", "--sparse=auto", from, to)
 }
 
-// copy makes an image that shares nothing with another one, as a driver does that copies a
-// snapshot before it provides the volume.
-func (v *volumes) copy(ctx context.Context, from, to string) error {
-	return command(ctx, "cp", "--reflink=never", "--sparse=always", from, to)
-}
-
 // detach ends the job's mount, if there is one.
 func (v *volumes) detach(ctx context.Context) error { return unmount(ctx, v.mount) }
 

@@ -98,11 +98,7 @@ func (i *injector) next(c call) (faults.Rule, error) {
 		clear(i.used)
 	}
 	for n, rule := range set.Rules {
-		key := fmt.Sprint("rule ", n)
-		if rule.Each {
-			key += " object " + c.id
-		}
-		if rule.Matches(c.op, c.namespace, c.objectName()) && i.take(key, rule) {
+		if rule.Matches(c.op, c.namespace, c.objectName()) && i.take(fmt.Sprint("rule ", n), rule) {
 			return rule, nil
 		}
 	}
