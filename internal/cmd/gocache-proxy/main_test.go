@@ -39,25 +39,6 @@ func started(t *testing.T, args ...string) (stop func() error) {
 	}
 }
 
-// answer is what a client gets at an address, once there is one.
-func answer(t *testing.T, client *http.Client, url string) (int, string) {
-	t.Helper()
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		resp, err := client.Get(url)
-		if err != nil {
-			if time.Now().After(end) {
-				t.Fatal(err)
-			}
-			continue
-		}
-		text, err := io.ReadAll(resp.Body)
-		if err = errors.Join(err, resp.Body.Close()); err != nil {
-			t.Fatal(err)
-		}
-		return resp.StatusCode, string(text)
-	}
-}
-
 // stored is a store with the list of the versions of one module.
 func stored(t *testing.T) string {
 	t.Helper()
@@ -101,16 +82,16 @@ func TestServes(t *testing.T) {
 		address, metrics := loopback.Address(t), loopback.Address(t)
 		args := []string{"--store", stored(t), "--upstream", "off", "--listen", address, "--metrics-listen", metrics, "--name", "blue", "--temp-dir", t.TempDir(), "--shutdown-timeout", "10s"}
 		stop := started(t, append(args, with...)...)
-		if code, text := answer(t, client, scheme+address+"/example.com/m/@v/v1.0.0.mod"); code != http.StatusOK || text != "module example.com/m\n" {
+		if code, text := loopback.Page(t, client, scheme+address+"/example.com/m/@v/v1.0.0.mod", loopback.Any); code != http.StatusOK || text != "module example.com/m\n" {
 			t.Errorf("%s: %d, %q", scheme, code, text)
 		}
-		if code, _ := answer(t, client, scheme+address+"/healthz"); code != http.StatusOK {
+		if code, _ := loopback.Page(t, client, scheme+address+"/healthz", loopback.Any); code != http.StatusOK {
 			t.Errorf("%s: /healthz: %d", scheme, code)
 		}
-		if code, text := answer(t, client, "http://"+metrics+"/metrics"); code != http.StatusOK || !strings.Contains(text, "gocache_proxy_") {
+		if code, text := loopback.Page(t, client, "http://"+metrics+"/metrics", loopback.Any); code != http.StatusOK || !strings.Contains(text, "gocache_proxy_") {
 			t.Errorf("%s: metrics: %d, %.200s", scheme, code, text)
 		}
-		if code, _ := answer(t, client, "http://"+metrics+"/example.com/m/@v/v1.0.0.mod"); code == http.StatusOK {
+		if code, _ := loopback.Page(t, client, "http://"+metrics+"/example.com/m/@v/v1.0.0.mod", loopback.Any); code == http.StatusOK {
 			t.Errorf("%s: the address of the metrics serves modules", scheme)
 		}
 		if err := stop(); err != nil {

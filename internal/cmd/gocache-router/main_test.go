@@ -89,17 +89,9 @@ func TestServes(t *testing.T) {
 	cmd.SetArgs([]string{"--listen", loopback.Address(t), "--pages-listen", pages, "--weights-file", file, "--configmap", "weights"})
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.ExecuteContext(ctx) }()
-	metrics := ""
-	for end := time.Now().Add(20 * time.Second); !strings.Contains(metrics, "gocache_router_weights_generation 7\n") && time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-		if resp, err := http.Get("http://" + pages + "/metrics"); err == nil {
-			all, _ := io.ReadAll(resp.Body)
-			metrics = string(all)
-			_ = resp.Body.Close()
-		}
-	}
-	if !strings.Contains(metrics, "gocache_router_weights_generation 7\n") {
-		t.Errorf("the weights are not in force:\n%s", metrics)
-	}
+	loopback.Page(t, http.DefaultClient, "http://"+pages+"/metrics", func(_ int, text string) bool {
+		return strings.Contains(text, "gocache_router_weights_generation 7\n")
+	})
 	stop()
 	select {
 	case err := <-ended:

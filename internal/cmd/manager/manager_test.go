@@ -88,26 +88,10 @@ func TestManagerOptions(t *testing.T) {
 	}
 }
 
-// page is what an address answers, once it answers at all, or with a code.
-func page(t *testing.T, url string, want int) string {
+// page waits until an address answers with a code.
+func page(t *testing.T, url string, want int) {
 	t.Helper()
-	last := ""
-	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
-		resp, err := http.Get(url)
-		if err != nil {
-			last = err.Error()
-			continue
-		}
-		text, err := io.ReadAll(resp.Body)
-		if err = errors.Join(err, resp.Body.Close()); err != nil {
-			t.Fatal(err)
-		}
-		if last = string(text); resp.StatusCode == want {
-			return last
-		}
-	}
-	t.Fatalf("%s never answers %d: %s", url, want, last)
-	return ""
+	loopback.Page(t, http.DefaultClient, url, func(code int, _ string) bool { return code == want })
 }
 
 // kubeconfig is one for an API server.
