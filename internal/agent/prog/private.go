@@ -176,18 +176,33 @@ func (p *private) evict() (r Removed, err error) {
 		return r, err
 	}
 	// No entry is too young, whatever the clock of the file system is: none is in use.
-	plan := buildcache.PlanTrim(actions, outputs, buildcache.Bounds{MaxSize: p.limit, MinAge: math.MinInt64}, time.Time{})
-	for _, id := range plan.Actions { // before their outputs
-		if err := p.root.Remove(id.ActionPath()); err != nil {
-			return r, err
+	plan := buildcache.NewPlan(buildcache.Bounds{MaxSize: p.limit, MinAge: math.MinInt64}, time.Time{})
+	for _, o := range outputs {
+		plan.AddOutput(o.id, o.size, time.Time{})
+	}
+	for _, a := range actions {
+		plan.AddAction(a.id, a.output, a.used)
+	}
+	plan.Decide()
+	r = Removed{Ran: true, Entries: len(actions), Bytes: plan.Before() - plan.Bytes()}
+	for _, a := range actions { // before their outputs
+		if !plan.RemovesAction(a.id, a.used) {
+			continue
+		}
+		if err := p.root.Remove(a.id.ActionPath()); err != nil {
+			return Removed{}, err
+		}
+		r.Entries, r.Evicted = r.Entries-1, r.Evicted+1
+	}
+	for _, o := range outputs {
+		if !plan.RemovesOutput(o.id, time.Time{}) {
+			continue
+		}
+		if err := p.root.Remove(o.id.OutputPath()); err != nil {
+			return Removed{}, err
 		}
 	}
-	for _, id := range plan.Outputs {
-		if err := p.root.Remove(id.OutputPath()); err != nil {
-			return r, err
-		}
-	}
-	return Removed{Ran: true, Entries: len(actions) - len(plan.Actions), Evicted: len(plan.Actions), Bytes: plan.Before - plan.Bytes}, nil
+	return r, nil
 }
 
 // removeUnfinished removes files that a go command which was killed was writing.
@@ -220,20 +235,31 @@ func (p *private) shards() (all []string, err error) {
 	return all, nil
 }
 
+// An entry of the layer, and an output.
+type (
+	action struct {
+		id, output buildcache.ID
+		used       time.Time
+	}
+	output struct {
+		id   buildcache.ID
+		size int64
+	}
+)
+
 // read returns all entries and outputs.
-func (p *private) read() (actions []buildcache.Aged, outputs map[buildcache.ID]buildcache.Aged, err error) {
+func (p *private) read() (actions []action, outputs []output, err error) {
 	shards, err := p.shards()
 	if err != nil {
 		return nil, nil, err
 	}
-	outputs = map[buildcache.ID]buildcache.Aged{}
 	for _, shard := range shards {
 		files, err := fs.ReadDir(p.root.FS(), shard)
 		if err != nil {
 			return nil, nil, err
 		}
 		for _, f := range files {
-			if err := p.add(path.Join(shard, f.Name()), &actions, outputs); err != nil {
+			if err := p.add(path.Join(shard, f.Name()), &actions, &outputs); err != nil {
 				return nil, nil, err
 			}
 		}
@@ -243,7 +269,7 @@ func (p *private) read() (actions []buildcache.Aged, outputs map[buildcache.ID]b
 
 // add reads one file. An entry that cannot be read counts as one that was never
 // used and has no output, so that it is removed first.
-func (p *private) add(name string, actions *[]buildcache.Aged, outputs map[buildcache.ID]buildcache.Aged) error {
+func (p *private) add(name string, actions *[]action, outputs *[]output) error {
 	id, kind := buildcache.ParseName(path.Base(name))
 	info, err := p.root.Lstat(name)
 	if err != nil || !info.Mode().IsRegular() {
@@ -252,15 +278,15 @@ func (p *private) add(name string, actions *[]buildcache.Aged, outputs map[build
 	switch kind {
 	case buildcache.Output:
 		// A file uses blocks as units, and its entry is in one more.
-		outputs[id] = buildcache.Aged{Entry: buildcache.Entry{Output: id, Size: (info.Size() + 2*block - 1) / block * block}}
+		*outputs = append(*outputs, output{id, (info.Size() + 2*block - 1) / block * block})
 	case buildcache.Action:
-		aged := buildcache.Aged{Entry: buildcache.Entry{Action: id}}
+		a := action{id: id}
 		if data, err := p.root.ReadFile(name); err == nil && info.Size() < block {
 			if e, err := buildcache.ParseEntry(data); err == nil && e.Action == id {
-				aged.Output, aged.Used = e.Output, info.ModTime()
+				a.output, a.used = e.Output, info.ModTime()
 			}
 		}
-		*actions = append(*actions, aged)
+		*actions = append(*actions, a)
 	case buildcache.Other:
 	}
 	return nil

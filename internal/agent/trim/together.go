@@ -3,6 +3,7 @@ package trim
 import (
 	"crypto/sha256"
 	"fmt"
+	"slices"
 	"time"
 
 	"golang.org/x/mod/module"
@@ -14,15 +15,10 @@ import (
 // recently goes first, from whichever of them. over is by how many bytes what
 // has to stay exceeds the bound.
 func planTogether(o Options) (build *buildTrim, modules *moduleTrim, over int64, err error) {
-	t := together{Options: o, outputs: map[buildcache.ID]buildcache.Aged{}, versions: map[buildcache.ID]victim{}}
+	t := together{Options: o}
 	build, modules = &buildTrim{Options: o}, &moduleTrim{Options: o}
-	if o.BuildCache != "" {
-		if t.actions, err = build.scan(t.outputs); err != nil {
-			return nil, nil, 0, fmt.Errorf("build cache: %w", err)
-		}
-	}
 	if o.ModCache != "" {
-		if err := t.addModules(modules); err != nil {
+		if err := t.findModules(modules); err != nil {
 			return nil, nil, 0, fmt.Errorf("module cache: %w", err)
 		}
 	}
@@ -30,25 +26,37 @@ func planTogether(o Options) (build *buildTrim, modules *moduleTrim, over int64,
 	if o.MaxSize > 0 {
 		bounds.MaxSize = max(1, o.MaxSize-t.staying) // what is kept uses space too
 	}
-	plan := buildcache.PlanTrim(t.actions, t.outputs, bounds, o.AsOf)
-	if o.MaxSize > 0 {
-		over = max(0, plan.Before-plan.Bytes+t.staying-o.MaxSize)
+	build.plan = buildcache.NewPlan(bounds, o.AsOf)
+	if err := t.decide(build); err != nil {
+		return nil, nil, 0, fmt.Errorf("build cache: %w", err)
 	}
-	t.split(plan, build, modules)
-	return build, modules, over, nil
+	if o.MaxSize > 0 {
+		over = max(0, build.plan.Before()-build.plan.Bytes()+t.staying-o.MaxSize)
+	}
+	t.split(build, modules)
+	if o.BuildCache != "" {
+		err = build.survey()
+	}
+	return build, modules, over, err
 }
 
-// together is both caches as one: a module version is an action of its own
-// with an output of its own.
+// together is both caches as one: a module version is an entry of its own with an
+// output of its own.
 type together struct {
 	Options
-	actions  []buildcache.Aged
-	outputs  map[buildcache.ID]buildcache.Aged
-	versions map[buildcache.ID]victim
+	versions []versionUse
+	known    int64 // bytes of the versions
 	staying  int64 // bytes of versions that stay whatever the bounds
 }
 
-func (t *together) addModules(modules *moduleTrim) error {
+// versionUse is a module version that may go, and its last use.
+type versionUse struct {
+	victim
+	id   buildcache.ID
+	used time.Time
+}
+
+func (t *together) findModules(modules *moduleTrim) error {
 	versions, err := scanModules(t.ModCache)
 	if err != nil {
 		return err
@@ -68,10 +76,11 @@ func (t *together) addModules(modules *moduleTrim) error {
 		if !v.hasContents() {
 			used = use.GoMod
 		}
-		id := versionID(v.Version.Version)
-		entry := buildcache.Aged{Entry: buildcache.Entry{Action: id, Output: id, Size: v.bytes}, Used: used}
-		t.actions, t.outputs[id] = append(t.actions, entry), entry
-		t.versions[id] = victim{v.Escaped(), v.Version.Version, v.hasContents() && use.GoMod.After(use.Contents), v.bytes}
+		t.known += v.bytes
+		t.versions = append(t.versions, versionUse{
+			victim: victim{v.Escaped(), v.Version.Version, v.hasContents() && use.GoMod.After(use.Contents), v.bytes},
+			id:     versionID(v.Version.Version), used: used,
+		})
 	}
 	return nil
 }
@@ -80,31 +89,47 @@ func versionID(v module.Version) buildcache.ID {
 	return sha256.Sum256([]byte("module " + v.String()))
 }
 
-// split gives each cache its part of the plan.
-func (t *together) split(plan buildcache.Plan, build *buildTrim, modules *moduleTrim) {
-	for i, id := range plan.Actions { // the first of the actions, in the same order
-		used := t.actions[i].Used
-		if v, ok := t.versions[id]; ok {
-			modules.victims = append(modules.victims, v)
-			modules.bytes += v.bytes
-			extend(&modules.oldest, &modules.newest, used)
-			continue
-		}
-		build.plan.Actions = append(build.plan.Actions, id)
-		extend(&build.oldest, &build.newest, used)
-	}
-	for _, id := range plan.Outputs {
-		if _, ok := t.versions[id]; !ok {
-			build.plan.Outputs = append(build.plan.Outputs, id)
-			build.plan.Bytes += t.outputs[id].Size
+// decide lets the plan of the build cache decide on the versions, too.
+func (t *together) decide(build *buildTrim) error {
+	if t.BuildCache != "" {
+		if err := build.addOutputs(); err != nil {
+			return err
 		}
 	}
-	build.plan.Before = plan.Before + t.staying - modules.before
+	for _, v := range t.versions {
+		build.plan.AddOutput(v.id, v.bytes, v.used)
+	}
+	if t.BuildCache != "" {
+		if err := build.addActions(); err != nil {
+			return err
+		}
+	}
+	for _, v := range t.versions {
+		build.plan.AddAction(v.id, v.id, v.used)
+	}
+	build.plan.Decide()
+	return nil
 }
 
+// split gives each cache its part of the plan.
+func (t *together) split(build *buildTrim, modules *moduleTrim) {
+	slices.SortStableFunc(t.versions, func(a, b versionUse) int { return a.used.Compare(b.used) })
+	for i := range t.versions {
+		if v := &t.versions[i]; build.plan.RemovesAction(v.id, v.used) {
+			modules.victims = append(modules.victims, v.victim)
+			modules.bytes += v.bytes
+			extend(&modules.oldest, &modules.newest, v.used)
+		}
+	}
+	build.before, build.bytes = build.plan.Before()-t.known, build.plan.Bytes()-modules.bytes
+}
+
+// extend widens a span of times by one.
 func extend(oldest, newest **time.Time, used time.Time) {
-	if *oldest == nil {
+	if *oldest == nil || used.Before(**oldest) {
 		*oldest = &used
 	}
-	*newest = &used
+	if *newest == nil || used.After(**newest) {
+		*newest = &used
+	}
 }

@@ -118,10 +118,10 @@ func plan(o Options, r *Result) (build *buildTrim, modules *moduleTrim, err erro
 			if build, err = planBuild(o); err != nil {
 				return nil, nil, fmt.Errorf("build cache: %w", err)
 			}
-			r.OverBytes = build.plan.Over
+			r.OverBytes = build.plan.Over()
 		}
 		r.Build = build.share()
-		_, _ = h.Write([]byte(build.plan.Digest())) // a hash never fails
+		_, _ = h.Write([]byte(build.digest)) // a hash never fails
 	}
 	if o.ModCache != "" {
 		if modules == nil {
