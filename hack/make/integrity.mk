@@ -33,6 +33,10 @@ bench-branch: ## Measure the second push of a branch: a clone alone against a cl
 bench-rivals: ## Measure the time to the first test result with the caches that a CI job can begin with (needs root and mkfs.xfs)
 	@CGO_ENABLED=0 go run ./test/perf/rivals
 
+.PHONY: perf-big
+perf-big: ## Measure warm-up, clone, checks, first build and trim of caches with a million entries and more (needs root, mkfs.xfs and 60 GiB of disk)
+	@CGO_ENABLED=0 go run ./test/perf/big
+
 .PHONY: bench-builds
 bench-builds: ## Measure a real program cold, on a clone in each declared build, and at the second push of a branch: a clone compiles nothing
 	@go run ./test/perf/builds

@@ -40,7 +40,7 @@ type Verdict struct {
 	Bytes           int64   `json:"bytes"`
 	DurationSeconds float64 `json:"durationSeconds"`
 	Counts          Counts  `json:"counts"`
-	// Recoverable, Wrong and Unknown are the numbers of findings of these severities.
+	// Recoverable, Corrupt and Unreadable are the numbers of findings of these severities.
 	Recoverable int `json:"recoverable"`
 	Corrupt     int `json:"corrupt"`
 	Unreadable  int `json:"unreadable"`

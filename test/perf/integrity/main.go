@@ -25,6 +25,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"gocache.dev/operator/internal/testing/measure"
 )
 
 type bench struct {
@@ -85,37 +87,22 @@ func (b *bench) remove() {
 	_ = os.RemoveAll(b.dir)
 }
 
-// cost is what one run of a program took.
-type cost struct {
-	wall, cpu time.Duration
-	rss       int64 // bytes, at most; measured by peak alone
-}
-
-func (b *bench) run(cmd *exec.Cmd) (cost, error) {
-	start := time.Now()
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		return cost{}, fmt.Errorf("%s: %w\n%.2000s", strings.Join(cmd.Args, " "), err, out)
-	}
-	return cost{wall: time.Since(start), cpu: cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()}, nil
-}
-
 // versus runs two programs in turn and prints the medians.
 func (b *bench) versus(name string, ours, baseline func() *exec.Cmd) error {
-	var mine, theirs []cost
+	var mine, theirs []measure.Cost
 	for range b.rounds {
-		m, err := b.run(ours())
+		m, err := measure.Run(ours())
 		if err != nil {
 			return err
 		}
-		t, err := b.run(baseline())
+		t, err := measure.Run(baseline())
 		if err != nil {
 			return err
 		}
 		mine, theirs = append(mine, m), append(theirs, t)
 	}
-	wall := func(c cost) time.Duration { return c.wall }
-	cpu := func(c cost) time.Duration { return c.cpu }
+	wall := func(c measure.Cost) time.Duration { return c.Wall }
+	cpu := func(c measure.Cost) time.Duration { return c.CPU }
 	line(name+"/wall", median(mine, wall), median(theirs, wall))
 	line(name+"/cpu", median(mine, cpu), median(theirs, cpu))
 	return nil
@@ -125,7 +112,7 @@ func line(name string, ours, baseline time.Duration) {
 	fmt.Printf("%-24s %8.3fs %8.3fs %6.2f\n", name, ours.Seconds(), baseline.Seconds(), baseline.Seconds()/ours.Seconds())
 }
 
-func median(costs []cost, of func(cost) time.Duration) time.Duration {
+func median(costs []measure.Cost, of func(measure.Cost) time.Duration) time.Duration {
 	var values []time.Duration
 	for _, c := range costs {
 		values = append(values, of(c))
@@ -161,7 +148,7 @@ func (b *bench) modules() (modcache, main string, err error) {
 	}
 	have, proxy, _ := strings.Cut(strings.TrimSpace(string(own)), "\n")
 	cmd.Env = append(cmd.Env, "GOPROXY=file://"+filepath.ToSlash(have)+"/cache/download,"+proxy)
-	_, err = b.run(cmd)
+	_, err = measure.Run(cmd)
 	return modcache, main, err
 }
 
@@ -194,7 +181,7 @@ func (b *bench) incremental() error {
 		return err
 	}
 	manifest := filepath.Join(b.dir, "manifest.zst")
-	if _, err := b.run(b.verify("--modcache", modcache, "--manifest", manifest)); err != nil {
+	if _, err := measure.Run(b.verify("--modcache", modcache, "--manifest", manifest)); err != nil {
 		return err
 	}
 	return b.versus("incremental", func() *exec.Cmd { return b.verify("--modcache", modcache, "--baseline", manifest) },
@@ -211,18 +198,18 @@ func (b *bench) gocache() error {
 	if err != nil {
 		return err
 	}
-	var costs []cost
+	var costs []measure.Cost
 	for range b.rounds {
 		cmd := b.verify("--buildcache", dir, "--workers", "1")
 		cmd.Env = append(os.Environ(), "GOMAXPROCS=1")
-		c, err := b.run(cmd)
+		c, err := measure.Run(cmd)
 		if err != nil {
 			return err
 		}
 		costs = append(costs, c)
 	}
 	bare := hashRate()
-	rate := float64(size) / median(costs, func(c cost) time.Duration { return c.cpu }).Seconds()
+	rate := float64(size) / median(costs, func(c measure.Cost) time.Duration { return c.CPU }).Seconds()
 	fmt.Printf("%-24s %6.2fGB/s %6.2fGB/s %6.2f  (of %.1f GB, per core; the baseline is SHA-256 of memory)\n", "gocache/rate", rate/1e9, bare/1e9, rate/bare, float64(size)/1e9)
 	return nil
 }

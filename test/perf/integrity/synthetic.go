@@ -1,11 +1,9 @@
 package main
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -13,10 +11,10 @@ import (
 	"time"
 
 	"golang.org/x/mod/module"
-	"golang.org/x/mod/sumdb/dirhash"
 
 	"gocache.dev/operator/internal/domain/buildcache"
 	"gocache.dev/operator/internal/testing/cachetree"
+	"gocache.dev/operator/internal/testing/measure"
 )
 
 // sample copies intact entries of a build cache, up to a size: the machine's own
@@ -35,7 +33,7 @@ func (b *bench) sample(from string, limit int64) (dir string, size int64, err er
 			return ignoreGone(err)
 		}
 		size += int64(len(data))
-		return entry(dir, data, uint64(size)) //nolint:gosec // a counter
+		return cachetree.BuildEntry(dir, data, uint64(size)) //nolint:gosec // a counter
 	})
 	return dir, size, err
 }
@@ -47,25 +45,6 @@ func ignoreGone(err error) error {
 	return err
 }
 
-// entry writes an output and an entry for it.
-func entry(dir string, data []byte, n uint64) error {
-	e := buildcache.Entry{Output: sha256.Sum256(data), Size: int64(len(data)), Time: time.Unix(1_700_000_000, 0)}
-	e.Action = sha256.Sum256(binary.LittleEndian.AppendUint64(nil, n))
-	for path, content := range map[string][]byte{e.Output.OutputPath(): data, e.Action.ActionPath(): e.Format()} {
-		name := filepath.Join(dir, path)
-		err := os.WriteFile(name, content, 0o600)
-		if os.IsNotExist(err) {
-			if err = os.MkdirAll(filepath.Dir(name), 0o700); err == nil {
-				err = os.WriteFile(name, content, 0o600)
-			}
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // buildCache makes a build cache with entries files, half of them outputs.
 func (b *bench) buildCache(entries int) (string, error) {
 	dir := filepath.Join(b.dir, fmt.Sprintf("build-%d", entries))
@@ -74,8 +53,8 @@ func (b *bench) buildCache(entries int) (string, error) {
 	}
 	data := make([]byte, 700)
 	for i := range entries / 2 {
-		binary.LittleEndian.PutUint64(data, uint64(i))      //nolint:gosec // a counter
-		if err := entry(dir, data, uint64(i)); err != nil { //nolint:gosec // likewise
+		binary.LittleEndian.PutUint64(data, uint64(i))                     //nolint:gosec // a counter
+		if err := cachetree.BuildEntry(dir, data, uint64(i)); err != nil { //nolint:gosec // likewise
 			return "", err
 		}
 	}
@@ -91,53 +70,11 @@ func (b *bench) moduleCache(entries int) (string, error) {
 	}
 	for n := range entries / 50 {
 		m := module.Version{Path: fmt.Sprintf("example.com/g%03d/m", n/100), Version: fmt.Sprintf("v1.%d.0", n%100)}
-		if err := version(dir, m, files); err != nil {
+		if _, err := cachetree.Version(dir, m, files); err != nil {
 			return "", err
 		}
 	}
 	return dir, nil
-}
-
-func version(dir string, m module.Version, files map[string]string) error {
-	data, err := cachetree.Zip(m, files)
-	if err != nil {
-		return err
-	}
-	names := make([]string, 0, len(files))
-	prefix := m.Path + "@" + m.Version + "/"
-	for name := range files {
-		names = append(names, prefix+name)
-	}
-	sum, err := dirhash.Hash1(names, func(name string) (io.ReadCloser, error) {
-		return io.NopCloser(bytes.NewReader([]byte(files[name[len(prefix):]]))), nil
-	})
-	if err != nil {
-		return err
-	}
-	at := filepath.Join(dir, "cache", "download", filepath.FromSlash(m.Path), "@v")
-	for suffix, content := range map[string][]byte{
-		".zip": data, ".ziphash": []byte(sum), ".mod": []byte(files["go.mod"]), ".info": []byte(`{"Version":"` + m.Version + `"}`),
-	} {
-		if err := put(filepath.Join(at, m.Version+suffix), content); err != nil {
-			return err
-		}
-	}
-	for name, content := range files {
-		if err := put(filepath.Join(dir, filepath.FromSlash(prefix+name)), []byte(content)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func put(name string, data []byte) error {
-	err := os.WriteFile(name, data, 0o600)
-	if os.IsNotExist(err) {
-		if err = os.MkdirAll(filepath.Dir(name), 0o700); err == nil {
-			err = os.WriteFile(name, data, 0o600)
-		}
-	}
-	return err
 }
 
 // hashRate is how fast one core hashes memory, in bytes a second.
@@ -160,15 +97,15 @@ func (b *bench) growth() error {
 		if err != nil {
 			return err
 		}
-		var costs []cost
+		var costs []measure.Cost
 		for range b.rounds {
-			c, err := b.run(b.verify("--buildcache", dir))
+			c, err := measure.Run(b.verify("--buildcache", dir))
 			if err != nil {
 				return err
 			}
 			costs = append(costs, c)
 		}
-		cpu := median(costs, func(c cost) time.Duration { return c.cpu })
+		cpu := median(costs, func(c measure.Cost) time.Duration { return c.CPU })
 		times := "-"
 		if last > 0 {
 			times = fmt.Sprintf("%.2f", cpu.Seconds()/last.Seconds())
@@ -196,11 +133,11 @@ func (b *bench) memory() error {
 		return err
 	}
 	for name, args := range map[string][]string{"memory/buildcache": {"--buildcache", build}, "memory/modcache": {"--modcache", mod}} {
-		c, err := b.peak(b.verify(args...))
+		c, err := measure.Peak(b.verify(args...))
 		if err != nil {
 			return err
 		}
-		fmt.Printf("%-24s %6dMiB %6dMiB %6.2f  (at most, of %d entries, in %.1fs)\n", name, c.rss>>20, int64(limit)>>20, float64(limit)/float64(c.rss), entries, c.wall.Seconds())
+		fmt.Printf("%-24s %6dMiB %6dMiB %6.2f  (at most, of %d entries, in %.1fs)\n", name, c.Resident>>20, int64(limit)>>20, float64(limit)/float64(c.Resident), entries, c.Wall.Seconds())
 	}
 	return nil
 }

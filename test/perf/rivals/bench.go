@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"gocache.dev/operator/internal/testing/imagepool"
 )
 
 // The ways by which a job gets its caches, in the order of the table.
@@ -37,11 +39,17 @@ type way struct {
 	again string
 }
 
+// Sizes of the sparse files.
+const (
+	poolBytes   = 64 << 30
+	volumeBytes = 16 << 30
+)
+
 // bench is where everything is.
 type bench struct {
 	dir, source string
 	keep        bool
-	volumes
+	*imagepool.Pool
 	agent, self string
 
 	archives, entries objects
@@ -76,17 +84,17 @@ func newBench(ctx context.Context) (*bench, error) {
 		return nil, err
 	}
 	b.source = b.path("source")
-	b.volumes = volumes{image: b.path("pool.img"), pool: b.path("pool"), mount: b.path("gocache")}
+	b.Pool = &imagepool.Pool{Image: b.path("pool.img"), Bytes: poolBytes, Dir: b.path("pool"), Mount: b.path("gocache")}
 	b.archives.dir, b.entries.dir = b.path("archives"), b.path("entries")
 	for _, dir := range []string{b.archives.dir, b.entries.dir, b.path("home")} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, err
 		}
 	}
-	if err := b.volumes.close(ctx); err != nil { // of an interrupted run
+	if err := b.Pool.Close(ctx); err != nil { // of an interrupted run
 		return nil, err
 	}
-	if err := b.open(ctx); err != nil {
+	if err := b.Open(ctx); err != nil {
 		return nil, err
 	}
 	if err := b.serve(ctx); err != nil {
@@ -129,7 +137,7 @@ func (b *bench) close(ctx context.Context) {
 	for _, stop := range b.stop {
 		stop()
 	}
-	err := b.volumes.close(ctx)
+	err := b.Pool.Close(ctx)
 	if err == nil && !b.keep {
 		err = os.RemoveAll(b.dir)
 	}
@@ -166,10 +174,10 @@ func (b *bench) checkOut(ctx context.Context) error {
 		return err
 	}
 	archive := b.path("source.tar")
-	if err := command(ctx, "git", "archive", "-o", archive, "HEAD"); err != nil {
+	if err := imagepool.Command(ctx, "git", "archive", "-o", archive, "HEAD"); err != nil {
 		return err
 	}
-	if err := command(ctx, "tar", "-C", b.source, "-xf", archive); err != nil {
+	if err := imagepool.Command(ctx, "tar", "-C", b.source, "-xf", archive); err != nil {
 		return err
 	}
 	return b.push("before the first push")
@@ -178,11 +186,11 @@ func (b *bench) checkOut(ctx context.Context) error {
 // warm fills the snapshot's volume, has the agent check it, and copies it to the
 // archive and to the shared directory.
 func (b *bench) warm(ctx context.Context) error {
-	image := b.in("snapshot.img")
-	if err := format(ctx, image, volumeBytes); err != nil {
+	image := b.In("snapshot.img")
+	if err := imagepool.Format(ctx, image, volumeBytes); err != nil {
 		return err
 	}
-	if err := b.attach(ctx, image, "rw"); err != nil {
+	if err := b.Attach(ctx, image, "rw"); err != nil {
 		return err
 	}
 	for _, args := range warmUp {
@@ -193,40 +201,43 @@ func (b *bench) warm(ctx context.Context) error {
 		}
 		fmt.Fprintf(os.Stderr, "go %s: %.1f s\n", strings.Join(args, " "), time.Since(began).Seconds())
 	}
-	verify := []string{"verify", "--modcache", filepath.Join(b.mount, "mod"), "--buildcache", filepath.Join(b.mount, "build"), "--gosum", filepath.Join(b.source, "go.sum")}
+	verify := []string{"verify", "--modcache", filepath.Join(b.Mount, "mod"), "--buildcache", filepath.Join(b.Mount, "build"), "--gosum", filepath.Join(b.source, "go.sum")}
 	began := time.Now()
-	if err := command(ctx, b.agent, verify...); err != nil {
+	if err := imagepool.Command(ctx, b.agent, verify...); err != nil {
 		return err
 	}
 	fmt.Fprintf(&b.report, "verified in %.1f s: Intact\n", time.Since(began).Seconds())
 	for _, cache := range []string{"mod", "build"} {
-		files, bytes, err := size(filepath.Join(b.mount, cache))
+		files, bytes, err := size(filepath.Join(b.Mount, cache))
 		if err != nil {
 			return err
 		}
 		fmt.Fprintf(&b.report, "%s: %d files, %s\n", cache, files, mebibytes(bytes))
 	}
 	began = time.Now()
-	if err := save(ctx, b.archiveURL, b.mount); err != nil {
+	if err := save(ctx, b.archiveURL, b.Mount); err != nil {
 		return err
 	}
 	fmt.Fprintf(&b.report, "archive saved in %.1f s, %s\n", time.Since(began).Seconds(), mebibytes(b.archives.traffic.sent.Load()))
-	entries, bytes, err := fill(b.entries.dir, filepath.Join(b.mount, "build"))
+	entries, bytes, err := fill(b.entries.dir, filepath.Join(b.Mount, "build"))
 	if err != nil {
 		return err
 	}
 	fmt.Fprintf(&b.report, "object store of GOCACHEPROG: %d entries, %s\n", entries, mebibytes(bytes))
-	if err := os.RemoveAll(b.in("shared")); err != nil {
+	if err := os.RemoveAll(b.In("shared")); err != nil {
 		return err
 	}
-	if err := command(ctx, "cp", "-a", b.mount, b.in("shared")); err != nil {
+	if err := imagepool.Command(ctx, "cp", "-a", b.Mount, b.In("shared")); err != nil {
 		return err
 	}
-	return b.detach(ctx)
+	return b.Detach(ctx)
 }
 
+// private mounts a new empty directory for the job.
+func (b *bench) private(ctx context.Context) error { return b.Bind(ctx, b.In("private", "caches")) }
+
 func (b *bench) remoteCache() []string {
-	return []string{"GOPROXY=" + b.proxyURL, fmt.Sprintf("GOCACHEPROG=%s %s -url %s -dir %s", b.self, childCommand, b.entriesURL, b.in("private", "outputs"))}
+	return []string{"GOPROXY=" + b.proxyURL, fmt.Sprintf("GOCACHEPROG=%s %s -url %s -dir %s", b.self, childCommand, b.entriesURL, b.In("private", "outputs"))}
 }
 
 // size counts the files below a directory and their bytes.
@@ -259,29 +270,29 @@ func (b *bench) ways() []way {
 			if err := b.private(ctx); err != nil {
 				return nil, err
 			}
-			return nil, restore(ctx, b.archiveURL, b.mount)
+			return nil, restore(ctx, b.archiveURL, b.Mount)
 		}},
 		{name: wayHTTP0, ready: overHTTP(0)},
 		{name: wayHTTP5, ready: overHTTP(5 * time.Millisecond)},
 		{name: wayHTTP50, ready: overHTTP(50 * time.Millisecond)},
-		{name: wayShared, ready: func(ctx context.Context) ([]string, error) { return nil, b.bind(ctx, b.in("shared")) }},
+		{name: wayShared, ready: func(ctx context.Context) ([]string, error) { return nil, b.Bind(ctx, b.In("shared")) }},
 		{name: wayProg, ready: func(ctx context.Context) ([]string, error) {
-			prog := fmt.Sprintf("GOCACHEPROG=%s prog --lower %s --upper %s", b.agent, filepath.Join(b.mount, "build"), b.in("private", "upper"))
-			return []string{prog, "GOCACHE=" + b.in("private", "unused")}, b.attach(ctx, b.in("snapshot.img"), "ro")
+			prog := fmt.Sprintf("GOCACHEPROG=%s prog --lower %s --upper %s", b.agent, filepath.Join(b.Mount, "build"), b.In("private", "upper"))
+			return []string{prog, "GOCACHE=" + b.In("private", "unused")}, b.Attach(ctx, b.In("snapshot.img"), "ro")
 		}},
 		{name: wayClone, again: wayAgain, ready: func(ctx context.Context) ([]string, error) {
-			image := b.in("private", "clone.img")
-			if err := b.clone(ctx, b.in("snapshot.img"), image); err != nil {
+			image := b.In("private", "clone.img")
+			if err := b.Clone(ctx, b.In("snapshot.img"), image); err != nil {
 				return nil, err
 			}
-			return nil, b.attach(ctx, image, "rw")
+			return nil, b.Attach(ctx, image, "rw")
 		}},
 	}
 }
 
 // measure runs the job once, cold, and once more if the way has another push.
 func (b *bench) measure(ctx context.Context, round int, w way) ([]result, error) {
-	left, err := b.cold(ctx)
+	left, err := b.Cold(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -301,7 +312,7 @@ func (b *bench) measure(ctx context.Context, round int, w way) ([]result, error)
 		r.Left = left
 		all = append(all, r)
 	}
-	return all, b.detach(ctx)
+	return all, b.Detach(ctx)
 }
 
 func (b *bench) once(ctx context.Context, round int, name string, ready func(context.Context) ([]string, error)) (result, error) {
@@ -314,7 +325,7 @@ func (b *bench) once(ctx context.Context, round int, name string, ready func(con
 		return r, err
 	}
 	received, sent := b.moved()
-	readBefore, err := b.read()
+	readBefore, err := b.Read()
 	if err != nil {
 		return r, err
 	}
@@ -327,7 +338,7 @@ func (b *bench) once(ctx context.Context, round int, name string, ready func(con
 	if err := b.test(ctx, env, began, &r); err != nil {
 		return r, err
 	}
-	readAfter, err := b.read()
+	readAfter, err := b.Read()
 	receivedAfter, sentAfter := b.moved()
 	r.Received, r.Sent, r.Read = receivedAfter-received, sentAfter-sent, readAfter-readBefore
 	return r, err

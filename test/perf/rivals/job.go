@@ -34,7 +34,7 @@ func (b *bench) command(ctx context.Context, env []string, args ...string) *exec
 	cmd.Env = append([]string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + b.path("home"), "GOENV=off", "GOTOOLCHAIN=local", "GOSUMDB=off", "GOWORK=off", "CGO_ENABLED=0",
 		"GOFLAGS=-mod=readonly", "GOPROXY=off",
-		"GOMODCACHE=" + filepath.Join(b.mount, "mod"), "GOCACHE=" + filepath.Join(b.mount, "build"),
+		"GOMODCACHE=" + filepath.Join(b.Mount, "mod"), "GOCACHE=" + filepath.Join(b.Mount, "build"),
 	}, env...)
 	return cmd
 }

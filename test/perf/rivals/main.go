@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -13,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"gocache.dev/operator/internal/testing/imagepool"
 )
 
 func main() {
@@ -22,36 +23,15 @@ func main() {
 	switch {
 	case len(os.Args) > 1 && os.Args[1] == childCommand:
 		err = child(ctx, os.Args[2:])
-	case len(os.Args) > 1 && os.Args[1] == apartCommand:
+	case len(os.Args) > 1 && os.Args[1] == imagepool.ApartCommand:
 		err = run(ctx)
 	default:
-		err = apart(ctx)
+		err = imagepool.Apart(ctx)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "rivals:", err)
 		os.Exit(1)
 	}
-}
-
-// apartCommand makes this program the process that measures.
-const apartCommand = "apart"
-
-// apart runs this program again in a mount namespace of its own: another process
-// that makes one, such as that of a container, would otherwise keep a copy of each
-// mount, and the pool could not be unmounted.
-func apart(ctx context.Context) error {
-	if os.Geteuid() != 0 {
-		return errors.New("needs root, to mount volumes")
-	}
-	self, err := os.Executable()
-	if err != nil {
-		return err
-	}
-	cmd := exec.CommandContext(ctx, self, apartCommand)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) } // it unmounts
-	return cmd.Run()
 }
 
 // childCommand makes this program a GOCACHEPROG child.

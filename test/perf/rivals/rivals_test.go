@@ -104,15 +104,6 @@ func TestResultsAreKept(t *testing.T) {
 	}
 }
 
-func TestReadBytes(t *testing.T) {
-	if n, err := readBytes("    119        0     2048       59        8 0 9\n"); err != nil || n != 1<<20 {
-		t.Errorf("%d, %v", n, err)
-	}
-	if _, err := readBytes("1 2"); err == nil {
-		t.Error("no error")
-	}
-}
-
 // served is an object store in a new directory.
 func served(t *testing.T) (*objects, string) {
 	t.Helper()

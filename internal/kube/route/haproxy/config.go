@@ -264,7 +264,7 @@ func checkAddress(address string) error {
 	if err != nil {
 		return fmt.Errorf("address %q: %w", address, err)
 	}
-	if _, err := strconv.ParseUint(port, 10, 16); err != nil || !host.MatchString(h) {
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 || !host.MatchString(h) {
 		return fmt.Errorf("address %q is no host:port", address)
 	}
 	return nil

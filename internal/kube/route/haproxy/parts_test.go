@@ -41,6 +41,7 @@ func TestParseExternal(t *testing.T) {
 		"https://10.0.0.1":         "needs a host name to verify",
 		"http://example.com/a%20b": "is no plain URL path",
 		"http://example.com:70000": "70000",
+		"http://example.com:0":     "is no host:port",
 	} {
 		if got, err := parseExternal(text); err == nil || !strings.Contains(err.Error(), reason) {
 			t.Errorf("%s: %+v, %v; want %q", text, got, err, reason)

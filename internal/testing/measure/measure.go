@@ -1,4 +1,5 @@
-package main
+// Package measure measures what a program takes: time, processor time, and memory.
+package measure
 
 import (
 	"errors"
@@ -14,34 +15,50 @@ import (
 // interval before its end may be missed.
 const peakInterval = time.Millisecond
 
-// peak runs a program and returns the most memory that it had resident by itself, in
+// Cost is what one run of a program took.
+type Cost struct {
+	Wall, CPU time.Duration
+	Resident  int64 // bytes, at most; measured by Peak alone
+}
+
+// Run runs a program to its end.
+func Run(cmd *exec.Cmd) (Cost, error) {
+	start := time.Now()
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return Cost{}, fmt.Errorf("%s: %w\n%.2000s", strings.Join(cmd.Args, " "), err, out)
+	}
+	return Cost{Wall: time.Since(start), CPU: cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()}, nil
+}
+
+// Peak runs a program and returns the most memory that it had resident by itself, in
 // bytes: VmHWM of its /proc/PID/status while it runs. The ru_maxrss of the exited child
 // would be that of this process, too: a fork has the memory of its parent until it
 // executes the program, and Linux counts that.
-func (b *bench) peak(cmd *exec.Cmd) (cost, error) {
+func Peak(cmd *exec.Cmd) (Cost, error) {
 	var output strings.Builder
 	cmd.Stdout, cmd.Stderr = &output, &output
 	start := time.Now()
 	if err := cmd.Start(); err != nil { // returns when the program was executed
-		return cost{}, err
+		return Cost{}, err
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
-	var c cost
+	var c Cost
 	tick := time.NewTicker(peakInterval)
 	defer tick.Stop()
 	for {
 		if n, err := residentPeak(cmd.Process.Pid); err == nil {
-			c.rss = max(c.rss, n)
+			c.Resident = max(c.Resident, n)
 		}
 		select {
 		case <-tick.C:
 		case err := <-ended:
-			c.wall, c.cpu = time.Since(start), cmd.ProcessState.UserTime()+cmd.ProcessState.SystemTime()
+			c.Wall, c.CPU = time.Since(start), cmd.ProcessState.UserTime()+cmd.ProcessState.SystemTime()
 			if err != nil {
 				return c, fmt.Errorf("%s: %w\n%.2000s", strings.Join(cmd.Args, " "), err, output.String())
 			}
-			if c.rss == 0 {
+			if c.Resident == 0 {
 				return c, fmt.Errorf("%s: it ended before its memory was read", strings.Join(cmd.Args, " "))
 			}
 			return c, nil

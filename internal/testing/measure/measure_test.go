@@ -1,4 +1,4 @@
-package main
+package measure
 
 import (
 	"os/exec"
@@ -17,15 +17,15 @@ func TestPeak(t *testing.T) {
 	for i := 0; i < len(mine); i += 4096 {
 		mine[i] = 1
 	}
-	c, err := (&bench{}).peak(exec.Command("sleep", "0.2"))
+	c, err := Peak(exec.Command("sleep", "0.2"))
 	runtime.KeepAlive(mine)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.rss <= 0 || c.rss > held/4 {
-		t.Errorf("sleep took %d MiB", c.rss>>20)
+	if c.Resident <= 0 || c.Resident > held/4 {
+		t.Errorf("sleep took %d MiB", c.Resident>>20)
 	}
-	if _, err := (&bench{}).peak(exec.Command("false")); err == nil {
+	if _, err := Peak(exec.Command("false")); err == nil {
 		t.Error("a program that fails was measured")
 	}
 }
