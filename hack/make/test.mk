@@ -79,11 +79,15 @@ crash-points: ## Kill the controllers before and after each API write of every f
 # How often crash-random kills the manager, and the seed that repeats a run.
 CRASH_ROUNDS ?= 50
 CRASH_SEED ?=
+# Empty: one node. 3 to 5: a cluster of so many, of which some are drained or lose their
+# power in the midst of a flow.
+CRASH_NODES ?=
 
 .PHONY: crash-random
-crash-random: ## Kill the manager CRASH_ROUNDS times at random moments of every flow (real cluster)
+crash-random: ## Kill the manager CRASH_ROUNDS times at random moments of every flow (real cluster; CRASH_NODES=3: nodes are drained and lost, too)
 	$(PREREQUISITES) e2e
-	CRASH_ROUNDS=$(CRASH_ROUNDS) CRASH_SEED=$(CRASH_SEED) go test -v -count=1 -timeout 60m -run '^TestRandomKills$$' ./test/e2e
+	CRASH_ROUNDS=$(CRASH_ROUNDS) CRASH_SEED=$(CRASH_SEED) $(if $(CRASH_NODES),NODES=$(CRASH_NODES) CLUSTER_NAME=gocache-nodes) \
+	  go test -v -count=1 -timeout 3h -run '^TestRandomKills$$' ./test/e2e
 
 # The release of Athens that test-athens builds from its module.
 ATHENS_VERSION ?= v0.18.0
@@ -131,11 +135,15 @@ E2E_PARALLEL ?= 6
 # minutes; the tests of the populator ask the API server alone for as many.
 CLAIMS ?= 18
 
+# How many times larger the fleet of bench-operator is, and which of its tests run.
+FLEET_SCALE ?= 1
+FLEET_TESTS ?= .
+
 .PHONY: bench-operator
-bench-operator: ## Measure a manager with 1,000 caches at rest, and one among hostile servers (real API server)
+bench-operator: ## Measure a manager with 1,000 caches at rest, and one among hostile servers (real API server; FLEET_SCALE=10: 10,000 caches)
 	$(PREREQUISITES) integration
 	@assets=$${KUBEBUILDER_ASSETS:-$$($(MAKE) -s kubebuilder-assets)}; \
-	KUBEBUILDER_ASSETS=$$assets go test -v -count=1 -timeout 60m ./test/perf/fleet
+	KUBEBUILDER_ASSETS=$$assets FLEET_SCALE=$(FLEET_SCALE) go test -v -count=1 -timeout 2h -run '$(FLEET_TESTS)' ./test/perf/fleet
 
 # The image of the Prometheus that end-to-end tests run in the local cluster.
 PROMETHEUS_IMAGE ?= gocache.dev/prometheus:test

@@ -12,6 +12,7 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -34,7 +35,9 @@ const keptSnapshots = 2
 
 // TestRandomKills asks for work on one cache, kills the manager with SIGKILL at
 // a random moment of it, and starts another: the work is done as if nothing had
-// happened, and no invariant is broken at any revision on the way.
+// happened, and no invariant is broken at any revision on the way. With several nodes
+// (NODES), one of them is drained or loses its power at that moment, in some rounds:
+// what it ended is done again.
 func TestRandomKills(t *testing.T) {
 	rounds, err := strconv.Atoi(os.Getenv(roundsVariable))
 	if err != nil || rounds < 1 {
@@ -61,7 +64,10 @@ func TestRandomKills(t *testing.T) {
 		c.Spec.Cleanup = &v1alpha1.Cleanup{MaxAge: &metav1.Duration{Duration: 240 * time.Hour}}
 		c.Spec.Integrity = &v1alpha1.CacheIntegrity{}
 	})
-	r := &kills{fixture: s, managers: s.takeOver(), random: rand.New(rand.NewPCG(seed, 0)), done: map[string]int{}}
+	r := &kills{fixture: s, managers: s.takeOver(), random: rand.New(rand.NewPCG(seed, 0)), done: map[string]int{}, troubles: map[string]int{}}
+	if os.Getenv(nodesVariable) != "" {
+		r.workers = s.nodes()[1:]
+	}
 	r.manager = s.start(r.managers)
 	began := time.Now()
 	for round := range rounds {
@@ -73,7 +79,7 @@ func TestRandomKills(t *testing.T) {
 			break
 		}
 	}
-	fmt.Printf("random kills: %d rounds, seed %d, %s, by flow %v, failed: %v\n", r.rounds, seed, time.Since(began).Round(time.Second), r.done, t.Failed())
+	fmt.Printf("random kills: %d rounds, seed %d, %s, by flow %v, nodes %v, failed: %v\n", r.rounds, seed, time.Since(began).Round(time.Second), r.done, r.troubles, t.Failed())
 }
 
 // kills is a run of the test.
@@ -84,6 +90,56 @@ type kills struct {
 	random   *rand.Rand
 	rounds   int
 	done     map[string]int
+	workers  []string       // nodes that may be drained and lost
+	troubles map[string]int // how often that has happened
+	// disturbed: a node was drained or lost in this round, so a request may fail and
+	// a pod may be gone; it is made once more then.
+	disturbed bool
+}
+
+// trouble is what may happen to a node beside the end of the manager.
+type trouble struct {
+	name  string
+	begin func(r *kills, node string)
+	end   func(r *kills, node string)
+}
+
+var (
+	drained = trouble{"drained",
+		func(r *kills, node string) { r.must(r.drainNode(r.ctx, node)) },
+		func(r *kills, node string) { r.must(r.cordonNode(context.WithoutCancel(r.ctx), node, false)) },
+	}
+	// lost is a power failure, and a person who declares the node lost.
+	lost = trouble{"lost",
+		func(r *kills, node string) {
+			r.must(r.Node(r.ctx, node, "kill"))
+			_, err := r.KubectlOutput(r.ctx, "taint", "nodes", node, outOfService+"=nodeshutdown:NoExecute")
+			r.must(err)
+		},
+		func(r *kills, node string) {
+			ctx := context.WithoutCancel(r.ctx)
+			r.must(r.Node(ctx, node, "start"))
+			r.nodeReady(node, corev1.ConditionTrue)
+			_, err := r.KubectlOutput(ctx, "taint", "nodes", node, outOfService+"-")
+			r.must(err)
+		},
+	}
+)
+
+// trouble returns what is to happen in a round, and to which node; nil: nothing.
+func (r *kills) trouble(round int) (*trouble, string) {
+	if len(r.workers) == 0 {
+		return nil, ""
+	}
+	node := r.workers[r.random.IntN(len(r.workers))]
+	switch n := r.random.IntN(12); {
+	case round == 0 || n < 3:
+		return &drained, node
+	case round == 1 || n < 5:
+		return &lost, node
+	default:
+		return nil, ""
+	}
 }
 
 // flows that are asked for, each with how long it takes at most until the
@@ -104,7 +160,7 @@ var flows = []struct {
 		r.must(r.Claim(r.ctx, name))
 		r.consume(name, name)
 		return func() {
-			r.consumed(name, 3*time.Minute)
+			r.consumedAgain(name)
 			r.filled(name)
 			r.discard(name, name)
 		}
@@ -129,12 +185,22 @@ func (r *kills) round(round int) bool {
 		flow = flows[round]
 	}
 	life := time.Duration(r.random.Int64N(int64(flow.life)))
-	r.sub(fmt.Sprintf("round %d, %s, killed after %s", round+1, flow.name, life.Round(time.Millisecond)), func(s *fixture) {
+	t, node := r.trouble(round)
+	name := fmt.Sprintf("round %d, %s, killed after %s", round+1, flow.name, life.Round(time.Millisecond))
+	if t != nil {
+		name += fmt.Sprintf(", %s %s", node, t.name)
+		r.troubles[t.name]++
+	}
+	r.sub(name, func(s *fixture) {
 		part := *r
-		part.fixture = s
+		part.fixture, part.disturbed = s, t != nil
 		done := flow.ask(&part, round)
-		time.Sleep(life)
+		time.Sleep(life) // the moment is what is random here
 		r.manager.kill()
+		if t != nil {
+			defer t.end(&part, node)
+			t.begin(&part, node)
+		}
 		r.manager = r.fixture.start(r.managers)
 		done()
 		part.atRest()
@@ -144,18 +210,48 @@ func (r *kills) round(round int) bool {
 	return !r.Failed()
 }
 
-// request creates a CacheRequest; it is done when that has succeeded.
+// request creates a CacheRequest; it is done when that has succeeded. One that failed
+// because its node was drained or lost is made once more.
 func (r *kills) request(round int, action v1alpha1.RequestAction, argument ...string) (done func()) {
 	q := r.demand(v1alpha1.GoCacheKind, scenario.Cache, fmt.Sprintf("round-%d", round), action, argument...)
 	return func() {
-		r.until(4*time.Minute, q.Name+" to be finished", func(ctx context.Context) (bool, string, error) {
+		r.until(6*time.Minute, q.Name+" to be finished", func(ctx context.Context) (bool, string, error) {
 			err := r.Client.Get(ctx, client.ObjectKeyFromObject(q), q)
-			if o := q.Status.Outcome; o == v1alpha1.RequestFailed || o == v1alpha1.RequestRefused {
+			switch o := q.Status.Outcome; {
+			case o == v1alpha1.RequestFailed && r.disturbed:
+				r.disturbed = false
+				r.Logf("%s of %s: %s: %s", q.Name, action, o, q.Status.Message)
+				q = r.demand(v1alpha1.GoCacheKind, scenario.Cache, fmt.Sprintf("round-%d-again", round), action, argument...)
+				return false, "it failed once", err
+			case o == v1alpha1.RequestFailed || o == v1alpha1.RequestRefused:
 				return false, "", fmt.Errorf("%s of %s: %s: %s", q.Name, action, o, q.Status.Message)
+			default:
+				return o == v1alpha1.RequestSucceeded, fmt.Sprintf("%s: %s", o, q.Status.Message), err
 			}
-			return q.Status.Outcome == v1alpha1.RequestSucceeded, fmt.Sprintf("%s: %s", q.Status.Outcome, q.Status.Message), err
 		})
 	}
+}
+
+// consumedAgain waits until a pod of consume has seen its volume. One that its node has
+// ended is created once more.
+func (r *kills) consumedAgain(name string) {
+	r.Helper()
+	var pod corev1.Pod
+	r.until(6*time.Minute, "pod "+name+" to succeed", func(ctx context.Context) (bool, string, error) {
+		err := r.Client.Get(ctx, client.ObjectKey{Namespace: r.Namespace, Name: name}, &pod)
+		switch {
+		case apierrors.IsNotFound(err) && r.disturbed:
+			r.disturbed = false
+			r.consume(name, name)
+			return false, "it is created once more", nil
+		case err != nil:
+			return false, "", err
+		case pod.Status.Phase == corev1.PodFailed && pod.DeletionTimestamp == nil && !r.disturbed:
+			return false, "", fmt.Errorf("pod %s failed: a volume holds no cache", name)
+		default:
+			return pod.Status.Phase == corev1.PodSucceeded, string(pod.Status.Phase), nil
+		}
+	})
 }
 
 // atRest waits until nothing is under way any more: every snapshot has its

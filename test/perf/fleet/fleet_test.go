@@ -25,6 +25,7 @@ import (
 	"github.com/prometheus/common/model"
 	"golang.org/x/sync/errgroup"
 	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -44,20 +45,53 @@ import (
 )
 
 const (
-	namespaces = 50
-	caches     = 1000
-	snapshots  = 5 // of each cache
+	snapshots = 5 // of each cache
 
 	// quietTime without a pass means that there is nothing to do.
 	quietTime = 20 * time.Second
 
-	maxMemory = 150 << 20
 	minPasses = 50 // a second of processor time
+	maxStart  = 2 * time.Minute
 )
+
+// scaleVariable is how many times larger than by default the fleet is.
+const scaleVariable = "FLEET_SCALE"
+
+// How large the fleet is, and the memory it may take. A manager with more than the
+// default one gets more memory than by default, too.
+var (
+	scale       = 1
+	namespaces  = 50
+	caches      = 1000
+	maxMemory   = int64(150 << 20)
+	memoryLimit = int64(256 << 20) // of the manager's pod
+	goMemory    = "200MiB"
+)
+
+// grow sets them after the environment.
+func grow() error {
+	text := os.Getenv(scaleVariable)
+	if text == "" {
+		return nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 || n > 10 {
+		return fmt.Errorf("%s=%s: must be a number from 1 to 10", scaleVariable, text)
+	}
+	scale, namespaces, caches = n, n*namespaces, n*caches
+	if scale > 1 {
+		maxMemory, memoryLimit, goMemory = 512<<20, 512<<20, "440MiB"
+	}
+	return nil
+}
 
 var server *env.Env
 
 func TestMain(m *testing.M) {
+	if err := grow(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(2)
+	}
 	os.Exit(env.Main(m, func(e *env.Env) { server = e }, env.WatchCache))
 }
 
@@ -81,17 +115,22 @@ func TestFleet(t *testing.T) {
 	f.quiet(m)
 	m.stop()
 	f.copies()
+	if scale > 1 {
+		f.foreign()
+	}
 
 	m = f.start()
-	f.until("all to be seen", func() bool { return m.figures().passes > caches*(snapshots+1) })
+	f.until("all to be seen", func() bool { return m.figures().passes > float64(caches*(snapshots+1)) })
 	f.quiet(m)
 	m.stop()
 	f.rested()
 
 	f.clusters = nil // there is nothing left to do, and it would ask the API server for all
 	before := f.written()
+	began := time.Now()
 	m = f.start()
-	f.until("all to be seen again", func() bool { return m.figures().passes >= caches*(snapshots+1) })
+	f.until("all to be seen again", func() bool { return m.figures().passes >= float64(caches*(snapshots+1)) })
+	started := time.Since(began)
 	f.quiet(m)
 	is, after := m.settled()
 	perSecond := is.passes / is.processor.Seconds()
@@ -100,6 +139,12 @@ func TestFleet(t *testing.T) {
 	line("passes that found nothing to do", fmt.Sprintf("%.0f/s", perSecond), fmt.Sprintf("per second of processor time, start included; limit %d; %.0f in %s", minPasses, is.passes, is.processor.Round(10*time.Millisecond)))
 	line("API writes of a manager that found nothing to do", fmt.Sprint(is.writes), "limit 0")
 	m.stop()
+	line("from the start of the manager until all objects were seen", started.Round(time.Second).String(), fmt.Sprintf("limit %s", maxStart))
+	newcomer := f.newcomer()
+	line("PVC of a new cache, in a namespace of its own, as a manager starts", newcomer.Round(time.Second).String(), fmt.Sprintf("limit %s", maxStart))
+	if started > maxStart || newcomer > maxStart {
+		t.Errorf("all were seen after %s, and a new cache had its PVC after %s; limit %s", started, newcomer, maxStart)
+	}
 	if is.resident > maxMemory {
 		t.Errorf("it holds %d MiB, limit %d", is.resident>>20, maxMemory>>20)
 	}
@@ -115,6 +160,24 @@ func TestFleet(t *testing.T) {
 	if perSecond < minPasses {
 		t.Errorf("%.1f passes per second of processor time, limit %d", perSecond, minPasses)
 	}
+}
+
+// newcomer starts a manager, and creates a cache in a namespace of its own meanwhile. It
+// returns how long that waited for its PVC: the others do not make it wait for its turn.
+func (f *fleet) newcomer() time.Duration {
+	f.Helper()
+	m := f.start()
+	defer m.stop()
+	c := f.cache(0)
+	c.Namespace, c.Name = server.Namespace(f.T), "newcomer"
+	f.must(server.Client.Create(f.Context(), c))
+	began := time.Now()
+	f.until("the PVC of the new cache", func() bool {
+		err := server.Client.Get(f.Context(), client.ObjectKeyFromObject(c), &corev1.PersistentVolumeClaim{})
+		f.must(client.IgnoreNotFound(err))
+		return err == nil
+	})
+	return time.Since(began)
 }
 
 func line(name, value, against string) { fmt.Printf("perf: %-52s %14s   %s\n", name, value, against) }
@@ -150,9 +213,9 @@ func (f *fleet) must(err error) {
 // until lets the cluster act until something holds.
 func (f *fleet) until(what string, holds func() bool) {
 	f.Helper()
-	for deadline := time.Now().Add(15 * time.Minute); !holds(); {
+	for deadline := time.Now().Add(time.Duration(scale) * 15 * time.Minute); !holds(); {
 		if time.Now().After(deadline) {
-			f.Fatalf("waited 15 minutes for %s", what)
+			f.Fatalf("waited too long for %s", what)
 		}
 		acted := false
 		for _, c := range f.clusters {
@@ -178,7 +241,7 @@ func (f *fleet) quiet(m *manager) {
 	})
 }
 
-func cacheName(i int) string { return fmt.Sprintf("cache-%04d", i) }
+func cacheName(i int) string { return fmt.Sprintf("cache-%05d", i) }
 
 func (f *fleet) cache(i int) *v1alpha1.GoCache {
 	c := &v1alpha1.GoCache{
@@ -308,7 +371,7 @@ func (f *fleet) start(flags ...string) *manager {
 	flags = append(flags, "--kubeconfig", filepath.Join(f.dir, "kubeconfig"), "--operator-image", "operator:test", "--metrics-secure=false",
 		"--metrics-bind-address", m.metrics, "--health-probe-bind-address", loopback.Address(f.T))
 	m.cmd = exec.CommandContext(context.WithoutCancel(f.Context()), filepath.Join(f.dir, "manager"), flags...) //nolint:gosec // the program under test
-	m.cmd.Env = append(os.Environ(), "GOMEMLIMIT=200MiB")                                                      // as in config/manager
+	m.cmd.Env = append(os.Environ(), "GOMEMLIMIT="+goMemory)
 	m.cmd.Stdout, m.cmd.Stderr = m.log, m.log
 	f.must(m.cmd.Start())
 	f.Cleanup(func() {

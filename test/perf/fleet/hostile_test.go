@@ -32,9 +32,6 @@ const (
 	foreignPVCs    = 20_000
 	largeObjects   = 60 // of each kind
 	largeCaches    = 16
-
-	// memoryLimit of the manager in config/manager.
-	memoryLimit = 256 << 20
 )
 
 // TestHostileLoad holds that the manager stays below the memory limit of its pod
