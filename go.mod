@@ -32,6 +32,7 @@ require (
 	github.com/jedib0t/go-pretty/v6 v6.9.1
 	github.com/yuin/gopher-lua v1.1.1
 	k8s.io/cli-runtime v0.37.0
+	k8s.io/component-helpers v0.37.0
 )
 
 require (

@@ -29,6 +29,9 @@ const (
 	// SnapshotAvailableCondition is whether a GoCache has a verified snapshot that
 	// new PVCs are populated from.
 	SnapshotAvailableCondition = "SnapshotAvailable"
+	// PoolFilledCondition is whether the pool of a GoCache has as many volumes ready as
+	// spec.pool.size. It is present while there is a pool.
+	PoolFilledCondition = "PoolFilled"
 	// WarmCondition is whether the last warm-up of a GoCache succeeded.
 	WarmCondition = "Warm"
 	// IntactCondition is the verdict of the last check of a GoCache's PVC: True when
@@ -97,6 +100,17 @@ const (
 	// schedule, and no verified snapshot exists: the cache PVC is warm, but no PVC
 	// can be populated from it. Set one of them, or request a snapshot.
 	ReasonSnapshotsDisabled = "SnapshotsDisabled"
+	// ReasonPoolFilled: all volumes of the pool are ready.
+	ReasonPoolFilled = "PoolFilled"
+	// ReasonPoolFilling: volumes of the pool are being made or read, or deleted since
+	// another snapshot is offered; the message has what is waited for.
+	ReasonPoolFilling = "PoolFilling"
+	// ReasonPoolRefused: the cluster refuses a PVC or a Job of the pool, as a quota
+	// does, or an object of the name exists. Raise the quota, or lower spec.pool.size.
+	ReasonPoolRefused = "PoolRefused"
+	// ReasonPoolFailing: volumes of the pool could not be made, or were not Intact when
+	// they were read. It is tried again, after pauses of up to an hour.
+	ReasonPoolFailing = "PoolFailing"
 	// ReasonNotShared: spec.source names a GoCache that does not exist or is not
 	// shared with this namespace; its spec.consumers.namespaceSelector must match the
 	// labels of this namespace.

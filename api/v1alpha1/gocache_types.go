@@ -18,6 +18,8 @@ import (
 // +kubebuilder:printcolumn:name="Capacity",type=string,JSONPath=`.status.storage.capacity`
 // +kubebuilder:printcolumn:name="Warmed",type=date,JSONPath=`.status.warmUp.lastSuccessTime`
 // +kubebuilder:printcolumn:name="Snapshot",type=string,JSONPath=`.status.latestVerifiedSnapshot`
+// +kubebuilder:printcolumn:name="PoolReady",type=integer,priority=1,JSONPath=`.status.pool.ready`
+// +kubebuilder:printcolumn:name="PoolSize",type=integer,priority=1,JSONPath=`.status.pool.size`
 // +kubebuilder:printcolumn:name="Proven",type=integer,priority=1,JSONPath=`.status.integrity.provenModules`
 // +kubebuilder:printcolumn:name="Total",type=integer,priority=1,JSONPath=`.status.integrity.totalModules`
 // +kubebuilder:printcolumn:name="ProvenBuild",type=integer,priority=1,JSONPath=`.status.integrity.provenBuildEntries`
@@ -65,7 +67,7 @@ const (
 // +kubebuilder:validation:XValidation:rule="!has(self.storage) || !has(oldSelf.storage) || self.storage.accessModes == oldSelf.storage.accessModes",message="storage.accessModes is immutable: create another GoCache"
 // +kubebuilder:validation:XValidation:rule="has(self.source) == has(oldSelf.source)",message="a GoCache does not begin or cease to be shared from another one: create another GoCache"
 // +kubebuilder:validation:XValidation:rule="has(self.source) || has(self.toolchain) && has(self.storage)",message="set toolchain and storage, or source alone"
-// +kubebuilder:validation:XValidation:rule="!has(self.source) || !(has(self.toolchain) || has(self.storage) || has(self.platform) || has(self.warmUp) || has(self.integrity) || has(self.cleanup) || has(self.restore) || has(self.podTemplate) || has(self.consumers))",message="source takes the place of toolchain, platform, storage, warmUp, integrity, cleanup, restore, podTemplate and consumers: set these on the source"
+// +kubebuilder:validation:XValidation:rule="!has(self.source) || !(has(self.toolchain) || has(self.storage) || has(self.platform) || has(self.warmUp) || has(self.integrity) || has(self.cleanup) || has(self.restore) || has(self.podTemplate) || has(self.consumers) || has(self.pool))",message="source takes the place of toolchain, platform, storage, warmUp, integrity, cleanup, restore, podTemplate, consumers and pool: set these on the source"
 // +kubebuilder:validation:XValidation:rule="!has(self.source) || self.layers.size() == 2 && (!has(self.environment.mountPath) || self.environment.mountPath == '/gocache')",message="layers and environment.mountPath are those of the source: leave them out"
 // +kubebuilder:validation:XValidation:rule="!has(self.source) || !has(self.snapshots) || (!has(self.snapshots.afterWarmUp) || self.snapshots.afterWarmUp) && !has(self.snapshots.schedule) && !has(self.snapshots.volumeSnapshotClassName) && !has(self.snapshots.verification.trust) && !has(self.snapshots.verification.offlineBuild)",message="snapshots are those of the source: leave snapshots out"
 // +kubebuilder:validation:XValidation:rule="'Modules' in self.layers || !has(self.warmUp) || !has(self.warmUp.sources) || self.warmUp.sources.size() == 0",message="warmUp.sources requires layer Modules"
@@ -83,6 +85,11 @@ type GoCacheSpec struct {
 	// consumers are the other namespaces that this cache is shared with. Unset: none.
 	// +optional
 	Consumers *CacheConsumers `json:"consumers,omitempty"`
+	// pool keeps volumes ready for the PVCs of this namespace that name this cache:
+	// clones of the newest verified snapshot, read and checked in advance. Unset: each
+	// clone is made when its PVC asks for it.
+	// +optional
+	Pool *CachePool `json:"pool,omitempty"`
 	// toolchain that the build cache is for. Required without source.
 	// +optional
 	Toolchain Toolchain `json:"toolchain,omitzero"`
@@ -154,6 +161,57 @@ type CacheConsumers struct {
 	// +kubebuilder:validation:XValidation:rule="!has(self.matchExpressions) || self.matchExpressions.all(e, e.operator in ['Exists', 'DoesNotExist'] ? !has(e.values) || e.values.size() == 0 : e.operator in ['In', 'NotIn'] && has(e.values) && e.values.size() > 0)",message="matchExpressions need an operator of In and NotIn, with values, or of Exists and DoesNotExist, without"
 	// +required
 	NamespaceSelector LabelSelector `json:"namespaceSelector"`
+}
+
+// CachePool is how many volumes are kept ready, and for which PVCs they are.
+type CachePool struct {
+	// size is how many volumes are kept ready. Each takes as much storage, and as much
+	// of the quotas of the namespace, as the PVC of a consumer. They are made one after
+	// the other.
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=16
+	// +required
+	Size int32 `json:"size"`
+	// maxAge of a volume that no PVC has taken: it is then deleted, and made and
+	// checked again.
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ns|us|ms|s|m|h))+$') && duration(self) >= duration('1h') && duration(self) <= duration('8760h')",message="must be a duration such as 90m or 24h, from 1h to 8760h"
+	// +kubebuilder:default="168h"
+	// +optional
+	MaxAge *metav1.Duration `json:"maxAge,omitempty"`
+	// storage of the volumes. A PVC gets one of them only if it asks for the same class
+	// and access modes, and for no larger size; otherwise a clone is made for it.
+	// +kubebuilder:default={}
+	// +optional
+	Storage PoolStorage `json:"storage,omitzero"`
+}
+
+// PoolStorage is the storage of the volumes of a pool.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.size) || !isQuantity(string(self.size)) || quantity(string(self.size)).isGreaterThan(quantity('0'))",message="size must be greater than 0"
+type PoolStorage struct {
+	// storageClassName of the PVCs that the volumes are for. Unset: that of the cache
+	// PVC.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +optional
+	StorageClassName *string `json:"storageClassName,omitempty"`
+	// size of the volumes. Unset, or less than a clone has: that of the cache PVC when
+	// the snapshot was created.
+	// +kubebuilder:validation:XValidation:rule="type(self) == int || isQuantity(self)",message="must be a quantity such as 20Gi or 500Mi"
+	// +kubebuilder:validation:Schemaless
+	// +kubebuilder:validation:XIntOrString
+	// +optional
+	Size *resource.Quantity `json:"size,omitempty"`
+	// accessModes of the PVCs that the volumes are for.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=3
+	// +kubebuilder:validation:items:Enum=ReadWriteOnce;ReadWriteOncePod;ReadWriteMany
+	// +kubebuilder:default={ReadWriteOnce}
+	// +listType=set
+	// +optional
+	AccessModes []corev1.PersistentVolumeAccessMode `json:"accessModes,omitempty"`
 }
 
 // Toolchain is a Go release.
@@ -717,6 +775,10 @@ type GoCacheStatus struct {
 	// +kubebuilder:validation:MaxLength=253
 	// +optional
 	LatestVerifiedSnapshot string `json:"latestVerifiedSnapshot,omitempty"`
+	// pool is the state of the volumes that are kept ready, if spec.pool is set or one
+	// is left.
+	// +optional
+	Pool *PoolStatus `json:"pool,omitempty"`
 	// content of the volume since it was last replaced.
 	// +optional
 	Content *ContentStatus `json:"content,omitempty"`
@@ -783,6 +845,100 @@ type CacheSourceStatus struct {
 	// +listType=atomic
 	// +optional
 	Builds []string `json:"builds,omitempty"`
+}
+
+// PoolStatus is the state of the volumes that are kept ready for PVCs.
+type PoolStatus struct {
+	// size is spec.pool.size.
+	// +optional
+	Size int32 `json:"size,omitempty"`
+	// ready is how many volumes a PVC can get now.
+	// +optional
+	Ready int32 `json:"ready"`
+	// capacity is the size of all volumes of the pool: what it costs. Those that a PVC
+	// has taken are not counted.
+	// +optional
+	Capacity *resource.Quantity `json:"capacity,omitempty"`
+	// members are the PVCs that hold the volumes.
+	// +kubebuilder:validation:MaxItems=16
+	// +listType=map
+	// +listMapKey=name
+	// +optional
+	Members []PoolMember `json:"members,omitempty"`
+	// failures in a row: volumes that could not be made, or whose check did not find
+	// them Intact.
+	// +optional
+	Failures int32 `json:"failures,omitempty"`
+	// failureTime is when the last of them failed.
+	// +optional
+	FailureTime *metav1.Time `json:"failureTime,omitempty"`
+	// refusedTime is when the cluster last refused an object of the pool, as a quota does.
+	// Unset: it was created since, or never refused.
+	// +optional
+	RefusedTime *metav1.Time `json:"refusedTime,omitempty"`
+	// message explains that failure or refusal, or what the pool waits for.
+	// +kubebuilder:validation:MaxLength=1024
+	// +optional
+	Message string `json:"message,omitempty"`
+}
+
+// PoolMemberState is the state of a volume of a pool.
+// +kubebuilder:validation:Enum=Reading;Clearing;Ready;Assigned;Deleting
+type PoolMemberState string
+
+// The states of a volume of a pool.
+const (
+	// PoolMemberReading: the volume is being made, read and checked.
+	PoolMemberReading PoolMemberState = "Reading"
+	// PoolMemberClearing: the check found it Intact, and its pod is being deleted.
+	PoolMemberClearing PoolMemberState = "Clearing"
+	// PoolMemberReady: a PVC can get it.
+	PoolMemberReady PoolMemberState = "Ready"
+	// PoolMemberAssigned: it belongs to the PVC of a consumer.
+	PoolMemberAssigned PoolMemberState = "Assigned"
+	// PoolMemberDeleting: it is being deleted.
+	PoolMemberDeleting PoolMemberState = "Deleting"
+)
+
+// PoolMember is a PVC of the operator that holds a volume of a pool.
+type PoolMember struct {
+	// name of the PVC, and of the Job that reads it.
+	// +kubebuilder:validation:MaxLength=63
+	// +required
+	Name string `json:"name"`
+	// uid of the PVC that the operator created: no other PVC of the name is a member.
+	// +kubebuilder:validation:MaxLength=64
+	// +required
+	UID string `json:"uid"`
+	// state of the volume.
+	// +required
+	State PoolMemberState `json:"state"`
+	// snapshot that it was made from.
+	// +kubebuilder:validation:MaxLength=253
+	// +required
+	Snapshot string `json:"snapshot"`
+	// volumeName of the volume, once it has one.
+	// +kubebuilder:validation:MaxLength=253
+	// +optional
+	VolumeName string `json:"volumeName,omitempty"`
+	// jobUID is the uid of the Job that the operator created to read it. The report of
+	// another Job counts only if that Job runs the same.
+	// +kubebuilder:validation:MaxLength=64
+	// +optional
+	JobUID string `json:"jobUID,omitempty"`
+	// readyTime is when its check was recorded as Intact.
+	// +optional
+	ReadyTime *metav1.Time `json:"readyTime,omitempty"`
+	// bytes that were read.
+	// +optional
+	Bytes int64 `json:"bytes,omitempty"`
+	// duration of reading them.
+	// +optional
+	Duration *metav1.Duration `json:"duration,omitempty"`
+	// message explains what it waits for, or why it is deleted.
+	// +kubebuilder:validation:MaxLength=512
+	// +optional
+	Message string `json:"message,omitempty"`
 }
 
 // SnapshotRetryStatus is the state of snapshots that replace a lost or failed one.

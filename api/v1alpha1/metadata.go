@@ -14,7 +14,10 @@ const (
 	ProxyLabel = GroupName + "/proxy"
 	// InstanceLabel names the instance of a ModProxy that an object belongs to.
 	InstanceLabel = GroupName + "/instance"
-	// ActionLabel names what a Job does: warm-up, integrity, cleanup or verification.
+	// PoolLabel on a PVC names the GoCache whose pool it belongs to.
+	PoolLabel = GroupName + "/pool"
+	// ActionLabel names what a Job does: warm-up, integrity, cleanup, verification,
+	// replacement or pool.
 	ActionLabel = GroupName + "/action"
 
 	// CacheRequestAnnotation on a Job is the CacheRequest that it answers: action,

@@ -18,6 +18,7 @@ import (
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/controllers/gocache/pass"
+	"gocache.dev/operator/controllers/gocache/pool"
 	"gocache.dev/operator/controllers/gocache/provision"
 	"gocache.dev/operator/controllers/gocache/replacement"
 	"gocache.dev/operator/controllers/gocache/snapshots"
@@ -76,6 +77,7 @@ type progress struct {
 	provision   provision.Result
 	writer      writer.Result
 	snapshots   snapshots.Result
+	pool        pool.Result
 	// shared is set in place of them for a GoCache with spec.source.
 	shared *shared
 }
@@ -168,6 +170,8 @@ func (r *Reconciler) reconcileParts(ctx context.Context, p *progress) (err error
 		// it reads them past the client's cache, and hands them on.
 		r.write,
 		r.createSnapshots,
+		// After the snapshots: volumes are made of the one that is offered.
+		r.fillPool,
 		// Last: only now it is certain that no part began what was requested.
 		r.answerOverdue,
 	} {
@@ -239,6 +243,14 @@ func (r *Reconciler) write(ctx context.Context, p *progress) error {
 func (r *Reconciler) createSnapshots(ctx context.Context, p *progress) error {
 	out, err := r.snapshots().Reconcile(ctx, p.cache, p.Observed)
 	p.snapshots = out
+	p.result.Add(out.Result)
+	return err
+}
+
+// fillPool lets the part pool have its turn.
+func (r *Reconciler) fillPool(ctx context.Context, p *progress) error {
+	out, err := pool.Reconciler{Client: r.Client, Live: r.Live, FieldOwner: fieldOwner, Image: r.Images.Operator}.Reconcile(ctx, p.cache, p.Observed)
+	p.pool = out
 	p.result.Add(out.Result)
 	return err
 }

@@ -21,11 +21,28 @@ func (p *progress) events() []event.Event {
 	if latest := after.Status.LatestVerifiedSnapshot; latest != "" && latest != before.Status.LatestVerifiedSnapshot {
 		events = append(events, event.Normal("SnapshotOffered", "Publish", "Offered CacheSnapshot %s: consumers get clones of it from now on", latest))
 	}
+	events = append(events, poolEvents(before, after)...)
 	events = append(events, sharedEvents(before, after)...)
 	events = append(events, repositoryEvents(before, after)...)
 	events = append(events, replacement.Events(before, after)...)
 	events = append(events, event.Stalled(before.Status.Conditions, after.Status.Conditions)...)
 	return append(events, p.result.Events...)
+}
+
+// poolEvents report that the pool is filled, or that the cluster refuses to fill it.
+func poolEvents(before, after *v1alpha1.GoCache) []event.Event {
+	was := meta.FindStatusCondition(before.Status.Conditions, v1alpha1.PoolFilledCondition)
+	is := meta.FindStatusCondition(after.Status.Conditions, v1alpha1.PoolFilledCondition)
+	switch {
+	case is == nil || was != nil && was.Reason == is.Reason:
+		return nil
+	case is.Reason == v1alpha1.ReasonPoolFilled:
+		return []event.Event{event.Normal(v1alpha1.ReasonPoolFilled, "Pool", "%s", is.Message)}
+	case is.Reason == v1alpha1.ReasonPoolRefused:
+		return []event.Event{event.Warning(v1alpha1.ReasonPoolRefused, "Pool", "%s", is.Message)}
+	default:
+		return nil
+	}
 }
 
 // growthEvents report that the PVC cannot grow.

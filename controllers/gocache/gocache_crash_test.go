@@ -28,6 +28,7 @@ type end struct {
 	Slot                         bool
 	Writer                       bool
 	Replacement                  replacementEnd
+	Pool                         poolEnd
 }
 
 // TestCrashPoints kills the manager before and after each API write of a flow,
@@ -111,8 +112,15 @@ func TestCrashPoints(t *testing.T) {
 	}
 	table := map[string]crash.Flow[end]{}
 	maps.Copy(flows, replacementFlows())
+	maps.Copy(flows, poolFlows())
 	for name, flow := range flows {
-		table[name] = func(t *testing.T, life *crash.Life) end { return dying(t, flow, life) }
+		table[name] = func(t *testing.T, life *crash.Life) end {
+			e := dying(t, flow, life)
+			if _, ok := poolFlows()[name]; ok { // a member whose uid is lost with the process is made again
+				e.Replacement.Reclaimed = 0
+			}
+			return e
+		}
 	}
 	crash.Run(t, server.Client, "gocache", table)
 }
@@ -134,6 +142,7 @@ func dying(t *testing.T, flow func(*world, func()), life *crash.Life) end {
 	c = *w.get()
 	e := end{
 		Replacement: w.replacementEnd(),
+		Pool:        w.poolEnd(),
 		Ready:       meta.IsStatusConditionTrue(c.Status.Conditions, v1alpha1.ReadyCondition),
 		WarmUps:     len(w.warmUps), Snapshots: len(w.snapshots()),
 		Offered: c.Status.LatestVerifiedSnapshot != "", Writer: exists[batchv1.Job](w, "ci-writer"),

@@ -40,7 +40,11 @@ func (w *world) replacementEnd() replacementEnd {
 	var pvcs corev1.PersistentVolumeClaimList
 	w.must(server.Client.List(w.t.Context(), &pvcs, inNamespace(w)...))
 	for _, c := range pvcs.Items {
-		e.PVCs = append(e.PVCs, c.Name+" "+string(c.Status.Phase))
+		name := c.Name
+		if owner := metav1.GetControllerOf(&c); owner != nil { // the names of a pool have its uid
+			name = strings.ReplaceAll(name, string(owner.UID), "UID")
+		}
+		e.PVCs = append(e.PVCs, name+" "+string(c.Status.Phase))
 		if c.Name == "ci" {
 			e.Restored, e.Class = w.volumes[c.Spec.VolumeName] != "", strings.TrimPrefix(ptr.Deref(c.Spec.StorageClassName, ""), w.namespace)
 		}

@@ -56,6 +56,8 @@ type world struct {
 	ending, checked *cluster.Ending
 	// renewed is the ending of each check of a new volume; nil: it goes on.
 	renewed *cluster.Ending
+	// pooled is the ending of each check of a volume of the pool; nil: it goes on.
+	pooled *cluster.Ending
 	// corrupt gives each snapshot the verdict Corrupt; slow leaves it without a
 	// verdict, and pendingCSI without a CSI snapshot.
 	corrupt, slow, pendingCSI bool
@@ -82,13 +84,16 @@ func newWorld(t *testing.T) *world {
 		now:    time.Now().Truncate(time.Second).Add(123456789), // what is stored has whole seconds only
 		events: events.NewFakeRecorder(1000), ending: ended(warmreport.Report{Outcome: warmreport.Succeeded, Modules: 3, BuildEntries: 7}),
 		checked: intact,
-		renewed: intactWith(contentDigest),
+		renewed: intactWith(contentDigest), pooled: intactWith(contentDigest),
 	}
 	w.cluster = &cluster.Cluster{
 		Client: server.Client, Namespace: w.namespace, Now: func() time.Time { return w.now },
 		Job: func(job *batchv1.Job) *cluster.Ending {
 			if job.Name == "ci-next" {
 				return w.renewed
+			}
+			if job.Labels[v1alpha1.PoolLabel] != "" {
+				return w.pooled
 			}
 			switch plan.Action(job.Labels[v1alpha1.ActionLabel]) {
 			case plan.Integrity:

@@ -50,6 +50,15 @@ var (
 	cacheInodes = prometheus.NewDesc("gocache_cache_inodes",
 		"Inodes of the volume of a GoCache: how many files and directories it can hold.",
 		[]string{"namespace", "name"}, nil)
+	poolReady = prometheus.NewDesc("gocache_cache_pool_ready",
+		"Volumes in the pool of a GoCache that a PVC can get now; absent without a pool.",
+		[]string{"namespace", "name"}, nil)
+	poolSize = prometheus.NewDesc("gocache_cache_pool_size",
+		"Volumes that the pool of a GoCache is to have ready; absent without a pool.",
+		[]string{"namespace", "name"}, nil)
+	poolCapacity = prometheus.NewDesc("gocache_cache_pool_capacity_bytes",
+		"Size of all volumes in the pool of a GoCache, ready or not; absent without a pool.",
+		[]string{"namespace", "name"}, nil)
 	replacing = prometheus.NewDesc("gocache_cache_volume_replacement_start_timestamp_seconds",
 		"When the volume replacement in progress of a GoCache was started; absent without one.",
 		[]string{"namespace", "name", "reason"}, nil)
@@ -83,7 +92,7 @@ func init() {
 // Gauges of all GoCaches.
 func Gauges() gauges.Part {
 	return gauges.Part{
-		Metrics: []*prometheus.Desc{snapshotTime, repeatDue, snapshotCount, warmTime, warmFailures, cacheVerdict, cacheEntries, cacheUsed, cacheCapacity, cacheInodesUsed, cacheInodes, replacing},
+		Metrics: []*prometheus.Desc{snapshotTime, repeatDue, snapshotCount, warmTime, warmFailures, cacheVerdict, cacheEntries, cacheUsed, cacheCapacity, cacheInodesUsed, cacheInodes, poolReady, poolSize, poolCapacity, replacing},
 		Collect: collect,
 	}
 }
@@ -130,6 +139,11 @@ func emitCache(emit gauges.Emit, c *v1alpha1.GoCache) {
 	if s := status.Storage; s.Inodes != nil && s.InodesUsed != nil {
 		emit(cacheInodesUsed, float64(*s.InodesUsed), c.Namespace, c.Name)
 		emit(cacheInodes, float64(*s.Inodes), c.Namespace, c.Name)
+	}
+	if pool := status.Pool; pool != nil {
+		emit(poolReady, float64(pool.Ready), c.Namespace, c.Name)
+		emit(poolSize, float64(pool.Size), c.Namespace, c.Name)
+		emit.Bytes(poolCapacity, pool.Capacity, c.Namespace, c.Name)
 	}
 	if in := status.VolumeReplacement; in != nil {
 		emit.Time(replacing, &in.StartTime, c.Namespace, c.Name, string(in.Reason))

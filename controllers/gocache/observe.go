@@ -224,9 +224,13 @@ func bySnapshot(_ context.Context, o client.Object) []reconcile.Request {
 	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: o.GetNamespace(), Name: ref.Name}}}
 }
 
-// byClaim wakes the cache whose PVC this is, the cache PVC or one of a replacement.
+// byClaim wakes the cache whose PVC this is: the cache PVC, one of a replacement, or
+// one of the pool.
 func byClaim(_ context.Context, o client.Object) []reconcile.Request {
 	cache := o.GetLabels()[v1alpha1.CacheLabel]
+	if pool := o.GetLabels()[v1alpha1.PoolLabel]; pool != "" {
+		return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: o.GetNamespace(), Name: pool}}}
+	}
 	switch o.GetName() {
 	case cache, naming.Child(cache, naming.Next), naming.Child(cache, naming.Previous):
 		return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: o.GetNamespace(), Name: cache}}}

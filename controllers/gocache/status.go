@@ -8,6 +8,7 @@ import (
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/controllers/gocache/pass"
+	"gocache.dev/operator/controllers/gocache/pool"
 	"gocache.dev/operator/controllers/gocache/provision"
 	"gocache.dev/operator/controllers/gocache/replacement"
 	"gocache.dev/operator/controllers/gocache/snapshots"
@@ -41,6 +42,7 @@ func (p *progress) setConditions(failed error) {
 		{v1alpha1.IntactCondition, w.Intact},
 		{v1alpha1.StorageSufficientCondition, provision.Sufficient(p.cache, p.Observed)},
 		{v1alpha1.CleanCondition, w.Clean},
+		{v1alpha1.PoolFilledCondition, pool.Filled(p.cache, p.pool)},
 	} {
 		setFact(set, c.kind, c.fact)
 	}

@@ -66,6 +66,12 @@ type scope struct {
 	// namespace of the PVC, if that is another one.
 	verified *snapshotv1.VolumeSnapshotContent
 	pair     sharing.Pair
+	// cache that the PVC names; nil: it names none, or one of another namespace.
+	cache *v1alpha1.GoCache
+	// member is the PVC of the operator that holds the volume of the pool to hand over;
+	// nil: there is none, and unpooled is why, if the cache has a pool.
+	member   *corev1.PersistentVolumeClaim
+	unpooled string
 	// available is the condition SnapshotAvailable of the GoCache that the PVC names.
 	available *metav1.Condition
 }

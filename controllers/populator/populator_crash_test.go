@@ -55,6 +55,11 @@ func TestCrashPoints(t *testing.T) {
 			w.schedule("data", "n1")
 			return func(int) {}
 		}},
+		"pool": {"ci-1", false, func(w *world, _ *crash.Life) func(int) {
+			w.poolOf("ci-1", 1)
+			w.schedule("data", "n1")
+			return func(int) {}
+		}},
 		"node rejected": {"ci-1", false, func(w *world, _ *crash.Life) func(int) {
 			w.rejectNode = "full"
 			w.schedule("data", "full")

@@ -60,7 +60,7 @@ func (r *Reconciler) report(s *scope, d populate.Decision) time.Duration {
 // consumer. It gets it in any case: modules are of use to all releases.
 func (r *Reconciler) warnOfCold(s *scope, f populate.Observation, d populate.Decision) {
 	switch d.State { //nolint:exhaustive // in the other states nothing is being given, or it was reported
-	case populate.Ready, populate.Cloning, populate.Cloned, populate.Binding:
+	case populate.Pooled, populate.Ready, populate.Cloning, populate.Cloned, populate.Binding:
 	default:
 		return
 	}
@@ -190,7 +190,16 @@ func noticeOfIntermediate(s *scope, d populate.Decision) *notice {
 	switch d.State { //nolint:exhaustive // the other states speak of the source or of the PVC, or say nothing
 	case populate.Forbidden:
 		return warning(d.State, "the PVC %s, through which the clone is made, was refused (for a moment the namespace's quota needs room for a second PVC of this size); it is tried again: %s", intermediate, d.Detail)
+	case populate.Pooled:
+		if d.Action == populate.Wait {
+			return nil // another PVC took it
+		}
+		return normal(d.State, "filled with volume %s from the pool of GoCache %s, a clone of CacheSnapshot %s that was read and checked in advance", s.volume.Name, s.claim.Spec.DataSourceRef.Name, d.Snapshot)
 	case populate.Ready:
+		if s.unpooled != "" {
+			return normal(populate.Cloning, "cloning CacheSnapshot %s through PVC %s: the pool of GoCache %s has no volume for it: %s",
+				d.Snapshot, intermediate, s.claim.Spec.DataSourceRef.Name, s.unpooled)
+		}
 		return normal(populate.Cloning, "cloning CacheSnapshot %s through PVC %s", d.Snapshot, intermediate)
 	case populate.Cloning:
 		if d.Detail == "" {

@@ -33,6 +33,11 @@ var (
 		Name: "gocache_unpopulated_pvcs_total",
 		Help: "PVCs that name a cache as their source and were bound to a volume that was not cloned from it, or whose annotations are those of a consumer and that name no source.",
 	}, []string{"namespace"})
+	// pooledPVCs counts PVCs that name a cache with a pool.
+	pooledPVCs = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "gocache_pool_requests_total",
+		Help: "PVCs that name a GoCache with a pool, by result: Hit, a volume of the pool was given to them; Miss, a clone was begun for them, since no volume of the pool was ready and suited them.",
+	}, []string{"namespace", "name", "result"})
 	clones = prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name: "gocache_clone_duration_seconds", Help: "Time from the request for a clone to the CSI driver until its volume was given to the consumer's PVC, by kind of the source.",
 		Buckets: prometheus.ExponentialBuckets(0.5, 2, 11),
@@ -40,7 +45,7 @@ var (
 )
 
 func init() {
-	metrics.Registry.MustRegister(unpopulatedPVCs, clones)
+	metrics.Registry.MustRegister(unpopulatedPVCs, pooledPVCs, clones)
 	gauges.Zero(clones.MetricVec, []string{v1alpha1.GoCacheKind, v1alpha1.CacheSnapshotKind})
 }
 
@@ -59,6 +64,19 @@ func (r *Reconciler) Gauges() gauges.Part {
 // handedOver records a clone whose volume was given to a consumer's PVC.
 func handedOver(s *scope) {
 	clones.WithLabelValues(s.claim.Spec.DataSourceRef.Kind).Observe(s.now.Sub(s.intermediate.CreationTimestamp.Time).Seconds())
+}
+
+// The results of a PVC that names a GoCache with a pool.
+const (
+	hit  = "Hit"
+	miss = "Miss"
+)
+
+// countPool counts what a PVC got of the pool of its cache, if that has one.
+func countPool(s *scope, result string) {
+	if s.cache != nil && s.cache.Spec.Pool != nil {
+		pooledPVCs.WithLabelValues(s.cache.Namespace, s.cache.Name, result).Inc()
+	}
 }
 
 // waits remembers the PVCs that wait for a clone. It is lost with the process, and

@@ -13,6 +13,7 @@ import (
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/kube/bounded"
+	"gocache.dev/operator/internal/kube/pool"
 	"gocache.dev/operator/internal/kube/read"
 	"gocache.dev/operator/internal/kube/sharing"
 	"gocache.dev/operator/internal/kube/volume"
@@ -46,10 +47,35 @@ func (r *Reconciler) observe(ctx context.Context, s *scope) (populate.Observatio
 	if f.Source, err = r.observeSource(ctx, s, &f.Share); err != nil {
 		return f, err
 	}
-	if f.Intermediate == nil {
-		f.Class, err = r.observeClass(ctx, s.claim)
+	if f.Intermediate != nil {
+		return f, nil
 	}
+	if f.Class, err = r.observeClass(ctx, s.claim); err != nil {
+		return f, err
+	}
+	f.Pool, err = r.observePool(ctx, s, f)
 	return f, err
+}
+
+// +kubebuilder:rbac:groups="",resources=nodes,verbs=get
+// +kubebuilder:rbac:groups="",resources=pods,verbs=list
+
+// observePool reads whether the pool of the cache has a volume for the PVC. Before the
+// scheduler has chosen a node there is none that is sure to be reachable.
+func (r *Reconciler) observePool(ctx context.Context, s *scope, f populate.Observation) (populate.Pool, error) {
+	if s.cache == nil || s.cache.Status.Pool == nil || s.claim.Spec.VolumeName != "" || f.Class.WaitsForNode && f.Claim.Node == "" {
+		return populate.Pool{}, nil
+	}
+	offer, err := pool.Find(ctx, r.Live, s.cache, pool.Request{
+		Claim: s.claim, Node: f.Claim.Node, Snapshot: f.Source.Snapshot,
+		Cloned: func(member *corev1.PersistentVolumeClaim) bool { return clonedFrom(member, s.snapshot, s.snapshotMade) },
+	})
+	if err != nil || offer.Member == nil {
+		s.unpooled = offer.Why
+		return populate.Pool{Given: offer.Given}, err
+	}
+	s.member, s.volume = offer.Member, offer.Volume
+	return populate.Pool{Member: offer.Member.Name}, nil
 }
 
 func claimFacts(claim *corev1.PersistentVolumeClaim) populate.Claim {
@@ -159,6 +185,7 @@ func (r *Reconciler) observeSource(ctx context.Context, s *scope, share *populat
 			return source, nil
 		}
 		source.Found = true
+		s.cache = cache
 		source.Snapshot = cache.Status.LatestVerifiedSnapshot
 		s.available = meta.FindStatusCondition(cache.Status.Conditions, v1alpha1.SnapshotAvailableCondition)
 	default:

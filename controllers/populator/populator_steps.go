@@ -23,6 +23,8 @@ func (r *Reconciler) act(ctx context.Context, s *scope, d populate.Decision) (po
 		return d, r.deleteShare(ctx, s)
 	case populate.CreateIntermediate:
 		return r.makeIntermediate(ctx, s, d)
+	case populate.TakeFromPool:
+		return r.takeFromPool(ctx, s, d)
 	case populate.HandOver:
 		return d, r.handOver(ctx, s, d)
 	case populate.FreeNode:
@@ -61,6 +63,26 @@ func (r *Reconciler) makeIntermediate(ctx context.Context, s *scope, d populate.
 	err := intermediate.Create(ctx, r.Client, fieldOwner)
 	if apierrors.IsForbidden(err) {
 		return populate.Refused(d, err.Error()), nil
+	}
+	if err == nil {
+		countPool(s, miss)
+	}
+	return d, err
+}
+
+// takeFromPool is handOver of a volume that was made and read before. The write is on top
+// of what was read, so that one PVC alone gets the volume. The PVC that held it is
+// deleted by the controller of the cache, once the user's PVC is bound.
+func (r *Reconciler) takeFromPool(ctx context.Context, s *scope, d populate.Decision) (populate.Decision, error) {
+	if err := volume.NoteClone(ctx, r.Client, s.origin, s.now, fieldOwner); err != nil {
+		return d, err
+	}
+	err := volume.HandOver(ctx, r.Client, s.volume, s.member, s.claim, d.Snapshot, fieldOwner)
+	if apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
+		return populate.AssignedElsewhere(d), nil
+	}
+	if err == nil {
+		countPool(s, hit)
 	}
 	return d, err
 }

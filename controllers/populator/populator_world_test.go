@@ -45,6 +45,8 @@ type world struct {
 	// stuckSnapshots makes the snapshot controller do nothing.
 	stuckSnapshots bool
 	now            time.Time
+	// affinity of the volumes that are provisioned; nil: they are everywhere.
+	affinity *corev1.VolumeNodeAffinity
 
 	// seen is what the last round of the cluster found.
 	seen string
@@ -280,7 +282,7 @@ func (w *world) cluster(ctx context.Context) error {
 	for i := range claims.Items {
 		c := &claims.Items[i]
 		var err error
-		if owner := metav1.GetControllerOf(c); owner != nil && !uids[owner.UID] && c.DeletionTimestamp.IsZero() {
+		if owner := metav1.GetControllerOf(c); owner != nil && owner.Kind == "PersistentVolumeClaim" && !uids[owner.UID] && c.DeletionTimestamp.IsZero() {
 			err = server.Client.Delete(ctx, c)
 		} else if !c.DeletionTimestamp.IsZero() {
 			c.Finalizers = nil
@@ -378,8 +380,8 @@ func (w *world) provision(ctx context.Context, c *corev1.PersistentVolumeClaim) 
 		ObjectMeta: metav1.ObjectMeta{Name: "pvc-" + string(c.UID), Annotations: map[string]string{"pv.kubernetes.io/provisioned-by": driver}},
 		Spec: corev1.PersistentVolumeSpec{
 			AccessModes: c.Spec.AccessModes, Capacity: c.Spec.Resources.Requests, StorageClassName: *c.Spec.StorageClassName,
-			PersistentVolumeReclaimPolicy: corev1.PersistentVolumeReclaimDelete,
-			PersistentVolumeSource:        corev1.PersistentVolumeSource{CSI: &corev1.CSIPersistentVolumeSource{Driver: driver, VolumeHandle: string(c.UID)}},
+			PersistentVolumeReclaimPolicy: corev1.PersistentVolumeReclaimDelete, NodeAffinity: w.affinity,
+			PersistentVolumeSource: corev1.PersistentVolumeSource{CSI: &corev1.CSIPersistentVolumeSource{Driver: driver, VolumeHandle: string(c.UID)}},
 			ClaimRef: &corev1.ObjectReference{
 				APIVersion: "v1", Kind: "PersistentVolumeClaim", Namespace: c.Namespace, Name: c.Name, UID: c.UID, ResourceVersion: c.ResourceVersion,
 			},

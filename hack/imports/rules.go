@@ -77,6 +77,7 @@ var rules = []rule{
 		why: "what the parts of a controller share depends on none of them"},
 	{dir: "controllers/gocache/snapshots", may: partOfGoCache, why: partsAreSeparate},
 	{dir: "controllers/gocache/provision", may: partOfGoCache, why: partsAreSeparate},
+	{dir: "controllers/gocache/pool", may: partOfGoCache, why: partsAreSeparate},
 	{dir: "controllers/gocache/replacement", may: partOfGoCache, why: partsAreSeparate},
 	{dir: "controllers/gocache/writer", may: partOfGoCache, why: partsAreSeparate},
 	{dir: "controllers/modproxy/pass", may: []string{"api", "internal/plan", "internal/kube", "internal/prober", "internal/domain"},

@@ -541,3 +541,15 @@ func TestCompletion(t *testing.T) {
 		}
 	}
 }
+
+// TestStatusOfAPool shows how many volumes are ready, and why not all are.
+func TestStatusOfAPool(t *testing.T) {
+	cache := &v1alpha1.GoCache{ObjectMeta: meta("ci", time.Hour)}
+	cache.Status.Pool = &v1alpha1.PoolStatus{Size: 4, Ready: 1}
+	cache.Status.Conditions = []metav1.Condition{
+		condition(v1alpha1.PoolFilledCondition, metav1.ConditionFalse, v1alpha1.ReasonPoolRefused, "1 of 4 volumes are ready. It is tried again: exceeded quota")}
+	a, out, _ := fakeApp(t, clientOf(cache), nil)
+	if err := run(t, a, "status"); err != nil || !strings.Contains(out.String(), "Pool/ci") || !strings.Contains(out.String(), "1/4") || !strings.Contains(out.String(), "exceeded quota") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}

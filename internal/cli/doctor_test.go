@@ -49,6 +49,10 @@ func clusterOf(t *testing.T, version string, groups ...string) *clientsetfake.Cl
 
 var served = []string{"cache.gocache.dev/v1alpha1", "snapshot.storage.k8s.io/v1", "admissionregistration.k8s.io/v1"}
 
+func policy(name string) *admissionv1.ValidatingAdmissionPolicyBinding {
+	return &admissionv1.ValidatingAdmissionPolicyBinding{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: admissionv1.ValidatingAdmissionPolicyBindingSpec{PolicyName: name}}
+}
+
 // healthy are the objects of a cluster in which nothing is wrong.
 func healthy() []client.Object {
 	return []client.Object{
@@ -56,7 +60,7 @@ func healthy() []client.Object {
 			ObjectMeta: metav1.ObjectMeta{Namespace: "gocache-system", Name: "gocache-manager", Labels: map[string]string{"app.kubernetes.io/name": "gocache-operator", "app.kubernetes.io/version": "v0.1.0"}},
 			Status:     appsv1.DeploymentStatus{AvailableReplicas: 1},
 		},
-		&admissionv1.ValidatingAdmissionPolicyBinding{ObjectMeta: metav1.ObjectMeta{Name: "gocache-requests"}, Spec: admissionv1.ValidatingAdmissionPolicyBindingSpec{PolicyName: "gocache-requests"}},
+		policy("gocache-requests"), policy("gocache-unassigned-volumes"), policy("gocache-unassigned-volumes-of-jobs"),
 		&storagev1.StorageClass{ObjectMeta: metav1.ObjectMeta{Name: "fast", Annotations: map[string]string{"storageclass.kubernetes.io/is-default-class": "true"}}, Provisioner: "csi.example.com", AllowVolumeExpansion: ptr.To(true)},
 		&storagev1.CSIDriver{ObjectMeta: metav1.ObjectMeta{Name: "csi.example.com"}},
 		&snapshotv1.VolumeSnapshotClass{ObjectMeta: metav1.ObjectMeta{Name: "fast"}, Driver: "csi.example.com"},

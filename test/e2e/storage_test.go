@@ -9,11 +9,13 @@ import (
 	"time"
 
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/test/scenario"
 )
 
 // storageVariable runs the tests with a storage that behaves as clouds and thin LVM do.
@@ -35,6 +37,7 @@ func TestStorage(t *testing.T) {
 	}{
 		{"a snapshot is ready after minutes, of unknown size, and copied in its own size only", (*fixture).slowSnapshot},
 		{"a snapshot is copied once in 20 seconds", (*fixture).ratedCopies},
+		{"a copy and its first mount take a while, and a volume of the pool is there at once", (*fixture).pooled},
 		{"a volume is snapshotted once in 30 seconds", (*fixture).ratedSnapshots},
 		{"a snapshot with a copy is not deleted", (*fixture).copiedSnapshot},
 	} {
@@ -100,6 +103,85 @@ func (s *fixture) ratedCopies() {
 	for _, name := range names {
 		s.discard(name, name)
 	}
+}
+
+// pooled has each copy take a while to be made, and once more when it is mounted for the
+// first time, as one that is loaded in the background. It holds that a build on a
+// volume of the pool waits for neither, and the next one, on a clone, for both; that
+// no other pod may mount what the pool holds; and that the pool is filled again, and goes.
+func (s *fixture) pooled() {
+	const slow = 40 * time.Second
+	s.fault("restore", "--delay", slow.String(), "--namespace", s.Namespace)
+	s.fault("mount", "--delay", slow.String(), "--times", "1", "--each")
+	s.edit(func(c *v1alpha1.GoCache) { c.Spec.Pool = &v1alpha1.CachePool{Size: 1} })
+	s.poolFilled("")
+	member := s.notMounted()
+	bound, built := s.buildOn("pooled", "Pooled")
+	if bound >= slow || built >= slow {
+		s.Errorf("with the pool the PVC was bound after %s, and the build done after %s: a copy alone takes %s", bound, built, slow)
+	}
+	if bound, built = s.buildOn("cloned", "Cloning"); bound < slow || built < 2*slow {
+		s.Errorf("without the pool the PVC was bound after %s, and the build done after %s: the copy and its first mount take %s each", bound, built, slow)
+	}
+	s.poolFilled(member)
+	s.edit(func(c *v1alpha1.GoCache) { c.Spec.Pool = nil })
+	s.until(time.Minute, "the pool to be gone", func(ctx context.Context) (bool, string, error) {
+		var left corev1.PersistentVolumeClaimList
+		err := s.Client.List(ctx, &left, client.InNamespace(s.Namespace), client.HasLabels{v1alpha1.PoolLabel})
+		return len(left.Items) == 0, fmt.Sprintf("%d PVCs", len(left.Items)), err
+	})
+}
+
+// poolFilled waits until the pool of the cache is filled, and not with the PVC of this uid.
+func (s *fixture) poolFilled(former string) {
+	s.Helper()
+	s.until(6*time.Minute, "the pool to be filled", func(ctx context.Context) (bool, string, error) {
+		var cache v1alpha1.GoCache
+		if err := s.Client.Get(ctx, client.ObjectKey{Namespace: s.Namespace, Name: scenario.Cache}, &cache); err != nil {
+			return false, "", err
+		}
+		got := condition(cache.Status.Conditions, v1alpha1.PoolFilledCondition)
+		return got == "True "+v1alpha1.ReasonPoolFilled && cache.Status.Pool.Members[0].UID != former, got, nil
+	})
+}
+
+// notMounted holds that a pod which names a PVC of the pool is refused, and returns
+// the uid of that PVC.
+func (s *fixture) notMounted() string {
+	s.Helper()
+	cache := &v1alpha1.GoCache{}
+	s.get(scenario.Cache, cache)
+	member := cache.Status.Pool.Members[0]
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: s.unique("nosy")}}
+	pod.Spec.Containers = []corev1.Container{{Name: "c", Image: s.Image}}
+	pod.Spec.Volumes = []corev1.Volume{{Name: "v", VolumeSource: corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: member.Name}}}}
+	if err := s.Client.Create(s.ctx, pod); !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), "about to be given") {
+		s.Errorf("a pod that mounts PVC %s of the pool: %v, want a refusal by the admission policy", member.Name, err)
+	}
+	return member.UID
+}
+
+// buildOn has a new PVC populated, with an event of a reason, reads it and builds on it. It
+// returns how long after its creation the PVC was bound, and the build done.
+func (s *fixture) buildOn(prefix, reason string) (bound, built time.Duration) {
+	s.Helper()
+	name := s.unique(prefix)
+	began := time.Now()
+	s.must(s.Claim(s.ctx, name))
+	s.consume(name, name)
+	bound = s.boundAfter(began, []string{name})[0]
+	s.consumed(name, 4*time.Minute)
+	compiled, err := s.CompiledOn(s.ctx, name)
+	built = time.Since(began)
+	s.must(err)
+	if compiled != 0 {
+		s.Errorf("the build on PVC %s compiled %d packages", name, compiled)
+	}
+	s.filled(name)
+	s.recorded("PersistentVolumeClaim", name, reason)
+	s.Logf("%s: bound %s after its creation, the build done after %s", reason, bound.Round(100*time.Millisecond), built.Round(100*time.Millisecond))
+	s.discard(name, name)
+	return bound, built
 }
 
 // ratedSnapshots holds that two snapshots which are due at once are both created.

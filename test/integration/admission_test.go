@@ -2,21 +2,27 @@ package integration
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
 
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/uuid"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/kube/pool"
+	"gocache.dev/operator/internal/kube/volume"
 	"gocache.dev/operator/internal/testing/cluster"
 )
 
@@ -149,6 +155,66 @@ func TestContentsOfTheOperator(t *testing.T) {
 	}
 	if err := other.Delete(t.Context(), foreign); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestUnassignedVolumes asserts that the API server refuses a runner, and the workloads
+// that a runner can create, each pod that mounts a volume of a pool or an intermediate
+// PVC, and allows the operator the Job that reads a volume of a pool.
+func TestUnassignedVolumes(t *testing.T) {
+	installPolicies(t)
+	ns := server.Namespace(t)
+	rights := rbacv1.PolicyRule{APIGroups: []string{"", "batch"}, Resources: []string{"pods", "jobs"}, Verbs: []string{"create"}}
+	runner := serviceAccount(t, ns, "runner", rights)
+	manager := serviceAccount(t, "gocache-system", "gocache-manager", rights)
+	jobs := serviceAccount(t, "kube-system", "job-controller", rights)
+	sets := serviceAccount(t, "kube-system", "replicaset-controller", rights)
+	cronJobs := serviceAccount(t, "kube-system", "cronjob-controller", rights)
+	template := func(claim string) corev1.PodSpec {
+		return corev1.PodSpec{
+			RestartPolicy: corev1.RestartPolicyNever, Containers: []corev1.Container{{Name: "c", Image: "i"}},
+			Volumes: []corev1.Volume{{Name: "other"}, {Name: "v", VolumeSource: corev1.VolumeSource{
+				PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: claim}}}},
+		}
+	}
+	pod := func(as client.Client, claim string) error {
+		return as.Create(t.Context(), &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "p"}, Spec: template(claim)}, client.DryRunAll)
+	}
+	job := func(as client.Client, claim string) error {
+		return as.Create(t.Context(), &batchv1.Job{
+			ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "j"}, Spec: batchv1.JobSpec{Template: corev1.PodTemplateSpec{Spec: template(claim)}}}, client.DryRunAll)
+	}
+	pvc := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{UID: uuid.NewUUID()}}
+	cache := &v1alpha1.GoCache{ObjectMeta: metav1.ObjectMeta{UID: uuid.NewUUID()}}
+	unassigned := []string{pool.Name(cache, 0), pool.Name(cache, 15), volume.IntermediateName(pvc.UID)}
+	// The API server compiles a new policy in the background.
+	eventually(t, "the policies apply", func() error {
+		for _, err := range []error{pod(runner, unassigned[0]), job(runner, unassigned[0])} {
+			if !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), "about to be given") {
+				return fmt.Errorf("a pod or a Job of a runner: %w", orNone(err))
+			}
+		}
+		return nil
+	})
+	for _, claim := range unassigned {
+		for what, err := range map[string]error{
+			"a pod of a runner": pod(runner, claim), "a pod of a ReplicaSet": pod(sets, claim), "a pod of the operator": pod(manager, claim),
+			"a Job of a runner": job(runner, claim), "a Job of a CronJob": job(cronJobs, claim),
+		} {
+			if !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), "is about to be given to the PVC of a build") {
+				t.Errorf("%s with PVC %s: %v, want a refusal that says why", what, claim, err)
+			}
+		}
+	}
+	for what, err := range map[string]error{
+		"the Job of the operator": job(manager, unassigned[0]), "its pod": pod(jobs, unassigned[0]),
+		"a pod of a StatefulSet": pod(runner, "data-pool-0"), "the pod of a build": pod(runner, "pool-party"), "the Job of a build": job(runner, "intermediate-0"),
+		"a pod without volumes": runner.Create(t.Context(), &corev1.Pod{
+			ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "p"}, Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "c", Image: "i"}}}}, client.DryRunAll),
+	} {
+		if err != nil {
+			t.Errorf("%s: %v, want it allowed", what, err)
+		}
 	}
 }
 

@@ -46,30 +46,9 @@ func accessReview(namespace string, rule rbacv1.PolicyRule) *authorizationv1.Sel
 // rights of its service account and no others: it does its work in its
 // namespace without being refused anything, and none in another.
 func TestOneNamespace(t *testing.T) {
-	rendered := kustomize(t, "namespaced")
 	const watched = "go-caches"
 	other := server.Namespace(t)
-	for _, name := range []string{watched, "gocache-system"} {
-		err := server.Client.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}})
-		if err != nil && !apierrors.IsAlreadyExists(err) {
-			t.Fatal(err)
-		}
-	}
-	var args []string
-	for _, o := range rendered {
-		switch o.GetKind() {
-		case "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding":
-			if err := server.Client.Create(t.Context(), o); err != nil && !apierrors.IsAlreadyExists(err) {
-				t.Fatalf("create %s %s: %v", o.GetKind(), o.GetName(), err)
-			}
-		case "Deployment":
-			args = deployment(t, o).Spec.Template.Spec.Containers[0].Args
-		}
-	}
-	if !slices.Contains(args, "--watch-namespace="+watched) {
-		t.Fatalf("the Deployment has arguments %q, want --watch-namespace=%s", args, watched)
-	}
-	logs := managerOf(t, append(args, "--leader-election-namespace", "gocache-system"))
+	logs := managerOf(t, installNamespaced(t, watched))
 
 	for _, ns := range []string{watched, other} {
 		cache := &v1alpha1.GoCache{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "ci"}}
@@ -126,6 +105,38 @@ func TestOneNamespace(t *testing.T) {
 	}
 }
 
+// installNamespaced creates the roles of config/namespaced for a namespace, and returns
+// the arguments of its manager.
+func installNamespaced(t *testing.T, watched string) (args []string) {
+	t.Helper()
+	const ofTheOverlay = "go-caches"
+	for _, name := range []string{watched, "gocache-system"} {
+		err := server.Client.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}})
+		if err != nil && !apierrors.IsAlreadyExists(err) {
+			t.Fatal(err)
+		}
+	}
+	for _, o := range kustomize(t, "namespaced") {
+		switch o.GetKind() {
+		case "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding":
+			if o.GetNamespace() == ofTheOverlay {
+				o.SetNamespace(watched)
+			}
+			if err := server.Client.Create(t.Context(), o); err != nil && !apierrors.IsAlreadyExists(err) {
+				t.Fatalf("create %s %s: %v", o.GetKind(), o.GetName(), err)
+			}
+		case "Deployment":
+			args = deployment(t, o).Spec.Template.Spec.Containers[0].Args
+		}
+	}
+	at := slices.Index(args, "--watch-namespace="+ofTheOverlay)
+	if at < 0 {
+		t.Fatalf("the Deployment has arguments %q, want --watch-namespace=%s", args, ofTheOverlay)
+	}
+	args[at] = "--watch-namespace=" + watched
+	return append(args, "--leader-election-namespace", "gocache-system")
+}
+
 // TestRulesOfTheNamespacedInstall asserts that config/namespaced grants what the
 // code needs of objects without a namespace: no more, and no less. What sharing
 // between namespaces needs is granted by a file that the overlay leaves out.
@@ -159,7 +170,7 @@ func TestRulesOfTheNamespacedInstall(t *testing.T) {
 	clusterScoped := map[string]bool{
 		"/persistentvolumes": true, "storage.k8s.io/storageclasses": true, "snapshot.storage.k8s.io/volumesnapshotclasses": true,
 		"snapshot.storage.k8s.io/volumesnapshotcontents": true, "populator.storage.k8s.io/volumepopulators": true,
-		"/namespaces": true,
+		"/namespaces": true, "/nodes": true,
 	}
 	needed, granted := read("rbac/role.yaml", "manager"), read("namespaced/cluster.yaml", "gocache-manager-cluster")
 	sharing := read("namespaced/sharing.yaml", "gocache-manager-sharing")
@@ -227,6 +238,11 @@ func (j *journal) end() string {
 	return text[max(0, len(text)-2000):]
 }
 
+// managerAccount is the user that the manager of config/default is.
+const managerAccount = "system:serviceaccount:gocache-system:gocache-manager"
+
+var groupsOfManager = []string{"system:serviceaccounts", "system:serviceaccounts:gocache-system", "system:authenticated"}
+
 // managerOf runs the manager in a process of its own, as its service account.
 func managerOf(t *testing.T, args []string) *journal {
 	t.Helper()
@@ -235,8 +251,7 @@ func managerOf(t *testing.T, args []string) *journal {
 		t.Fatal(err)
 	}
 	user := config.AuthInfos["u"]
-	user.Impersonate = "system:serviceaccount:gocache-system:gocache-manager"
-	user.ImpersonateGroups = []string{"system:serviceaccounts", "system:serviceaccounts:gocache-system", "system:authenticated"}
+	user.Impersonate, user.ImpersonateGroups = managerAccount, groupsOfManager
 	file := filepath.Join(t.TempDir(), "kubeconfig")
 	if err := clientcmd.WriteToFile(*config, file); err != nil {
 		t.Fatal(err)

@@ -154,20 +154,27 @@ func TestOperator(t *testing.T) {
 		return d
 	}
 	binding := func(policy string) *admissionv1.ValidatingAdmissionPolicyBinding {
-		return &admissionv1.ValidatingAdmissionPolicyBinding{ObjectMeta: metav1.ObjectMeta{Name: "b"}, Spec: admissionv1.ValidatingAdmissionPolicyBindingSpec{PolicyName: policy}}
+		return &admissionv1.ValidatingAdmissionPolicyBinding{ObjectMeta: metav1.ObjectMeta{Name: "of-" + policy}, Spec: admissionv1.ValidatingAdmissionPolicyBindingSpec{PolicyName: policy}}
 	}
-	const runs, policy = "OK Deployment manager has 2 available replicas, version v1", "OK admission policy gocache-requests is in force"
+	bound := func(objects ...client.Object) []client.Object {
+		return append(objects, binding("gocache-requests"), binding("gocache-unassigned-volumes"), binding("gocache-unassigned-volumes-of-jobs"))
+	}
+	const runs = "OK Deployment manager has 2 available replicas, version v1"
+	const policies = "OK admission policy gocache-requests is in force\nOK admission policy gocache-unassigned-volumes is in force\n" +
+		"OK admission policy gocache-unassigned-volumes-of-jobs is in force"
 	const missing = "Failure the operator is not installed in namespace system (--operator-namespace names another) | kubectl apply --server-side -f install.yaml"
-	const unbound = "Warning admission policy gocache-requests is not in force: the right to create CacheRequests includes every action | kubectl apply --server-side -f install.yaml"
+	const unbound = "Warning admission policy gocache-requests is not in force: the right to create CacheRequests includes every action | kubectl apply --server-side -f install.yaml\n" +
+		"Warning admission policy gocache-unassigned-volumes is not in force: a pod can write to a volume that was checked and is about to be given to the PVC of a build | kubectl apply --server-side -f install.yaml\n" +
+		"OK admission policy gocache-unassigned-volumes-of-jobs is in force"
 	for name, tt := range map[string]struct {
 		funcs   interceptor.Funcs
 		objects []client.Object
 		want    string
 	}{
-		"it runs":                    {interceptor.Funcs{}, []client.Object{deployment("system", 2), binding("gocache-requests")}, runs + "\n" + policy},
-		"it is elsewhere":            {interceptor.Funcs{}, []client.Object{deployment("other", 2), binding("gocache-requests")}, missing + "\n" + policy},
-		"it does not run":            {interceptor.Funcs{}, []client.Object{deployment("system", 0), binding("another")}, "Failure Deployment manager has no available replica: nothing is reconciled | kubectl describe deployment manager -n system\n" + unbound},
-		"it may not be read":         {listing[*appsv1.DeploymentList](forbidden), []client.Object{binding("gocache-requests")}, "Warning Deployments in namespace system cannot be examined: you may not read them | kubectl auth can-i --list\n" + policy},
+		"it runs":                    {interceptor.Funcs{}, bound(deployment("system", 2)), runs + "\n" + policies},
+		"it is elsewhere":            {interceptor.Funcs{}, bound(deployment("other", 2)), missing + "\n" + policies},
+		"it does not run":            {interceptor.Funcs{}, []client.Object{deployment("system", 0), binding("another"), binding("gocache-unassigned-volumes-of-jobs")}, "Failure Deployment manager has no available replica: nothing is reconciled | kubectl describe deployment manager -n system\n" + unbound},
+		"it may not be read":         {listing[*appsv1.DeploymentList](forbidden), bound(), "Warning Deployments in namespace system cannot be examined: you may not read them | kubectl auth can-i --list\n" + policies},
 		"its policy may not be read": {listing[*admissionv1.ValidatingAdmissionPolicyBindingList](forbidden), []client.Object{deployment("system", 2)}, runs + "\nWarning admission policies cannot be examined: you may not read them | kubectl auth can-i --list"},
 	} {
 		findings, err := examined(t, tt.funcs, nil, tt.objects...).operator(t.Context())

@@ -125,8 +125,12 @@ func notAllowed(what string) Finding {
 	return warning(what+" cannot be examined: you may not read them", "kubectl auth can-i --list")
 }
 
-// requestPolicy requires the verb of the action for each CacheRequest.
-const requestPolicy = "gocache-requests"
+// policies are the admission policies that are looked for, and what holds without them.
+var policies = []struct{ name, without string }{
+	{"gocache-requests", "the right to create CacheRequests includes every action"},
+	{"gocache-unassigned-volumes", "a pod can write to a volume that was checked and is about to be given to the PVC of a build"},
+	{"gocache-unassigned-volumes-of-jobs", "a Job can write to a volume that was checked and is about to be given to the PVC of a build"},
+}
 
 // operator checks that the operator runs and that its admission policies are in force.
 func (e examination) operator(ctx context.Context) ([]Finding, error) {
@@ -150,23 +154,33 @@ func (e examination) operator(ctx context.Context) ([]Finding, error) {
 		}
 		findings = append(findings, ok(fmt.Sprintf("%s has %d available replicas, version %s", name, d.Status.AvailableReplicas, d.Labels["app.kubernetes.io/version"])))
 	}
-	var policies admissionv1.ValidatingAdmissionPolicyBindingList
-	err = e.client.List(ctx, &policies)
+	ofPolicies, err := e.policies(ctx)
+	return append(findings, ofPolicies...), err
+}
+
+// policies checks that the admission policies are in force.
+func (e examination) policies(ctx context.Context) ([]Finding, error) {
+	var bindings admissionv1.ValidatingAdmissionPolicyBindingList
+	err := e.client.List(ctx, &bindings)
 	if apierrors.IsForbidden(err) {
-		return append(findings, notAllowed("admission policies")), nil
+		return []Finding{notAllowed("admission policies")}, nil
 	}
 	if err != nil {
 		return nil, err
 	}
 	bound := map[string]bool{}
-	for i := range policies.Items {
-		bound[policies.Items[i].Spec.PolicyName] = true
+	for i := range bindings.Items {
+		bound[bindings.Items[i].Spec.PolicyName] = true
 	}
-	if bound[requestPolicy] {
-		return append(findings, ok("admission policy "+requestPolicy+" is in force")), nil
+	var findings []Finding
+	for _, p := range policies {
+		if bound[p.name] {
+			findings = append(findings, ok("admission policy "+p.name+" is in force"))
+			continue
+		}
+		findings = append(findings, warning("admission policy "+p.name+" is not in force: "+p.without, "kubectl apply --server-side -f install.yaml"))
 	}
-	return append(findings, warning("admission policy "+requestPolicy+" is not in force: the right to create CacheRequests includes every action",
-		"kubectl apply --server-side -f install.yaml")), nil
+	return findings, nil
 }
 
 // rights asks the API server what the user may do.

@@ -32,6 +32,9 @@ func (all *objects) cache(c *v1alpha1.GoCache) Node {
 	} else {
 		n.Children = append(n.Children, all.cachePVC(c))
 	}
+	if c.Status.Pool != nil {
+		n.Children = append(n.Children, poolOf(c))
+	}
 	own := snapshotsOf(all.snapshots, c.Namespace, v1alpha1.SnapshotSource{Kind: v1alpha1.GoCacheKind, Name: c.Name})
 	shown := map[string]bool{}
 	for i := range own {
@@ -92,6 +95,23 @@ func sourceOf(c *v1alpha1.GoCache) Node {
 		}
 		if s.CreationTime != nil {
 			n.Since = since(s.CreationTime.Time)
+		}
+	}
+	return n
+}
+
+// poolOf is the pool of a cache: how many volumes are ready, and what it waits for.
+func poolOf(c *v1alpha1.GoCache) Node {
+	p := c.Status.Pool
+	n := Node{Kind: "Pool", Name: c.Name, State: fmt.Sprintf("%d/%d", p.Ready, p.Size), Level: LevelOK}
+	if is := apimeta.FindStatusCondition(c.Status.Conditions, v1alpha1.PoolFilledCondition); is != nil {
+		n.Message = is.Message
+		switch {
+		case is.Status == metav1.ConditionTrue:
+		case is.Reason == v1alpha1.ReasonPoolFilling:
+			n.Level = LevelProgress
+		default: // builds get clones all the same
+			n.Level = LevelWarning
 		}
 	}
 	return n

@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
 )
 
@@ -38,8 +39,13 @@ func evidence(job *batchv1.Job, pods []corev1.Pod) (pod *corev1.Pod, doubt strin
 }
 
 // controls reports whether a pod has the marks of one that a Job has created.
-func controls(job *batchv1.Job, pod *corev1.Pod) bool {
-	return metav1.IsControlledBy(pod, job) && pod.Labels[batchv1.ControllerUidLabel] == string(job.UID)
+func controls(job *batchv1.Job, pod *corev1.Pod) bool { return IsPodOf(pod, job.UID) }
+
+// IsPodOf reports whether a pod has the marks of one that the Job with this uid has
+// created. Any client that may create pods can set them.
+func IsPodOf(pod *corev1.Pod, job types.UID) bool {
+	controller := metav1.GetControllerOf(pod)
+	return controller != nil && controller.UID == job && pod.Labels[batchv1.ControllerUidLabel] == string(job)
 }
 
 // differs returns in which respect a pod runs something else than a template

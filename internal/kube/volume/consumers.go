@@ -3,7 +3,9 @@ package volume
 import (
 	"context"
 	"fmt"
+	"iter"
 	"slices"
+	"strings"
 	"time"
 
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
@@ -24,13 +26,11 @@ import (
 // be any number of them, of any size.
 func Consumers(ctx context.Context, live client.Reader, namespace, claim string) ([]corev1.Pod, error) {
 	var found []corev1.Pod
-	for pod, err := range read.All[corev1.Pod](ctx, live, &corev1.PodList{}, client.InNamespace(namespace)) {
+	for mount, err := range Mounts(ctx, live, namespace, claim) {
 		if err != nil {
-			return nil, fmt.Errorf("list the pods that use PVC %s: %w", claim, err)
+			return nil, err
 		}
-		if consumes(pod, claim) {
-			found = append(found, identity(pod))
-		}
+		found = append(found, identity(mount.Pod))
 	}
 	slices.SortFunc(found, func(a, b corev1.Pod) int {
 		if a.Name < b.Name {
@@ -39,6 +39,35 @@ func Consumers(ctx context.Context, live client.Reader, namespace, claim string)
 		return 1
 	})
 	return found, nil
+}
+
+// Mount is a pod that names a PVC.
+type Mount struct {
+	// Claim is the name of the PVC.
+	Claim string
+	// Pod that names it: copy what is kept.
+	Pod *corev1.Pod
+}
+
+// Mounts are the pods that name any of some PVCs, read live in one list; without PVCs
+// nothing is read. Those that have ended count too.
+func Mounts(ctx context.Context, live client.Reader, namespace string, claims ...string) iter.Seq2[Mount, error] {
+	return func(yield func(Mount, error) bool) {
+		if len(claims) == 0 {
+			return
+		}
+		for pod, err := range read.All[corev1.Pod](ctx, live, &corev1.PodList{}, client.InNamespace(namespace)) {
+			if err != nil {
+				yield(Mount{}, fmt.Errorf("list the pods that use PVC %s: %w", strings.Join(claims, ", "), err))
+				return
+			}
+			for _, claim := range claims {
+				if consumes(pod, claim) && !yield(Mount{Claim: claim, Pod: pod}, nil) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // identity of a pod, copied.

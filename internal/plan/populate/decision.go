@@ -66,6 +66,8 @@ const (
 	SharingRefused State = "SharingRefused"
 	// SharingObstructed: an object of the pair's names exists and is not ours.
 	SharingObstructed State = "SharingObstructed"
+	// Pooled: a volume of the pool is to be handed over.
+	Pooled State = "Pooled"
 	// Ready: the intermediate PVC is to be made.
 	Ready State = "Ready"
 	// Cloning: the provisioner makes the intermediate PVC's volume.
@@ -113,6 +115,8 @@ const (
 	DeleteShare Action = "DeleteShare"
 	// CreateIntermediate makes the intermediate PVC from the chosen snapshot.
 	CreateIntermediate Action = "CreateIntermediate"
+	// TakeFromPool gives the volume of a member of the pool to the user's PVC.
+	TakeFromPool Action = "TakeFromPool"
 	// HandOver gives the intermediate PVC's volume to the user's PVC.
 	HandOver Action = "HandOver"
 	// FreeNode takes the node from the user's PVC, so that the scheduler
@@ -130,6 +134,8 @@ type Decision struct {
 	Action Action
 	// Snapshot that it is about, if any.
 	Snapshot string
+	// Member of the pool whose volume is handed over. It is set with TakeFromPool.
+	Member string
 	// Node that an intermediate PVC is to be made for; empty: any.
 	Node string
 	// Bytes that a clone of the snapshot has at least.

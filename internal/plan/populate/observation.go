@@ -21,6 +21,17 @@ type Observation struct {
 	Share Share
 	// Class of the storage. Looked at while there is no intermediate PVC.
 	Class Class
+	// Pool of the cache that the PVC names. Looked at while there is no intermediate PVC.
+	Pool Pool
+}
+
+// Pool is what the pool of the cache has for the PVC.
+type Pool struct {
+	// Given: a volume of it is reserved for the PVC, which is not bound to it yet.
+	Given bool
+	// Member is the PVC of the operator whose volume the PVC can get; empty: none has one
+	// that fits.
+	Member string
 }
 
 // Claim is the user's PVC.

@@ -25,10 +25,11 @@ const (
 	longestPause = 5 * time.Minute
 	forgetAfter  = time.Hour
 
-	// often, soon, later are the pauses before what no watch reports is looked at again.
-	often = 2 * time.Second
-	soon  = 15 * time.Second
-	later = time.Minute
+	// moment, often, soon, later are the pauses before what no watch reports is looked at again.
+	moment = 200 * time.Millisecond
+	often  = 2 * time.Second
+	soon   = 15 * time.Second
+	later  = time.Minute
 )
 
 // Decide returns the next step for one PVC.
@@ -91,6 +92,9 @@ func withoutIntermediate(f Observation) Decision {
 	if f.Claim.VolumeName != "" {
 		return wait(Preset, f, 0)
 	}
+	if f.Pool.Given {
+		return wait(Binding, f, soon)
+	}
 	if d := unusable(f); d != nil {
 		return withoutShare(f, *d)
 	}
@@ -99,6 +103,9 @@ func withoutIntermediate(f Observation) Decision {
 	}
 	if f.Class.WaitsForNode && f.Claim.Node == "" {
 		return wait(WaitingForNode, f, 0)
+	}
+	if f.Pool.Member != "" && f.Source.Same && f.Source.Candidate.Proven {
+		return Decision{State: Pooled, Action: TakeFromPool, Snapshot: f.Source.Snapshot, Member: f.Pool.Member}
 	}
 	if pause := rejectionPause(rejections(f.Claim)) - f.Claim.SinceRejected; f.Class.WaitsForNode && pause > 0 {
 		return wait(NodeRejected, f, pause)
@@ -324,6 +331,12 @@ func refused(f Observation) Decision {
 	d := drop(NotShared, f)
 	d.Detail = f.Source.Refused
 	return d
+}
+
+// AssignedElsewhere is what becomes of a decision when another PVC took the volume of the
+// pool first: what there is now is looked at in a moment.
+func AssignedElsewhere(d Decision) Decision {
+	return Decision{State: d.State, Action: Wait, Snapshot: d.Snapshot, After: moment}
 }
 
 // Refused is what becomes of a decision when the API server forbids the

@@ -20,6 +20,13 @@ func ready() populate.Observation {
 	}
 }
 
+// pooled are the facts of a PVC that can get a volume of the pool.
+func pooled() populate.Observation {
+	f := ready()
+	f.Pool.Member = "ci-pool-0"
+	return f
+}
+
 func is(standing snapshot.Standing, proven bool) snapshot.Candidacy {
 	return snapshot.Candidacy{Standing: standing, Proven: proven}
 }
@@ -55,6 +62,17 @@ func TestDecide(t *testing.T) {
 		state  populate.State
 		action populate.Action
 	}{
+		"pool":                   {pooled, nil, populate.Pooled, populate.TakeFromPool},
+		"pool, no node":          {pooled, func(f *populate.Observation) { f.Claim.Node = "" }, populate.WaitingForNode, populate.Wait},
+		"pool, node rejected":    {pooled, func(f *populate.Observation) { f.Claim.Rejections = 5 }, populate.Pooled, populate.TakeFromPool},
+		"pool, corrupt":          {pooled, func(f *populate.Observation) { f.Source.Candidate = is(snapshot.Corrupt, false) }, populate.SnapshotCorrupt, populate.Wait},
+		"pool, another snapshot": {pooled, func(f *populate.Observation) { f.Source.Same = false }, populate.Ready, populate.CreateIntermediate},
+		"pool, too small":        {pooled, func(f *populate.Observation) { f.Claim.Bytes = 1 }, populate.TooSmall, populate.Wait},
+		"pool, a volume by name": {pooled, func(f *populate.Observation) { f.Claim.VolumeName = "pv" }, populate.Preset, populate.Wait},
+		"pool, cloning already":  {cloning, func(f *populate.Observation) { f.Pool.Member = "ci-pool-0" }, populate.Cloning, populate.Wait},
+		"pool, given":            {ready, func(f *populate.Observation) { f.Pool.Given = true }, populate.Binding, populate.Wait},
+		"pool, given, no source": {ready, func(f *populate.Observation) { f.Pool.Given, f.Source = true, populate.Source{} }, populate.Binding, populate.Wait},
+		"pool, given, deleted":   {ready, func(f *populate.Observation) { f.Pool.Given, f.Claim.Deleting = true, true }, populate.Deleting, populate.Wait},
 		"source elsewhere":       {ready, func(f *populate.Observation) { f.Source.Elsewhere = "other" }, populate.SourceElsewhere, populate.Wait},
 		"source not found":       {ready, func(f *populate.Observation) { f.Source = populate.Source{} }, populate.SourceNotFound, populate.Wait},
 		"nothing verified":       {ready, func(f *populate.Observation) { f.Source.Snapshot = "" }, populate.NothingVerified, populate.Wait},

@@ -38,6 +38,8 @@ type Ending struct {
 type Cluster struct {
 	// Client reaches the API server.
 	Client client.Client
+	// JobController creates the pods of Jobs; nil: Client.
+	JobController client.Client
 	// Namespace that is played in.
 	Namespace string
 	// Now is the time of what happens.
@@ -63,6 +65,8 @@ type Cluster struct {
 	Contents bool
 	// SnapshotError is the error of the CSI driver in place of a snapshot.
 	SnapshotError string
+	// Affinity of the volumes that are provisioned; nil: every node can reach them.
+	Affinity *corev1.VolumeNodeAffinity
 	// ReclaimPolicy of the volumes that are provisioned; empty: Delete.
 	ReclaimPolicy corev1.PersistentVolumeReclaimPolicy
 	// Reclaimed are the volumes whose data was deleted by their policy.
@@ -402,7 +406,11 @@ func (c *Cluster) pod(ctx context.Context, job *batchv1.Job) (pod *corev1.Pod, b
 	default:
 		pod.Spec.Containers = append(pod.Spec.Containers, added)
 	}
-	err = c.Client.Create(ctx, pod)
+	creator := c.JobController
+	if creator == nil {
+		creator = c.Client
+	}
+	err = creator.Create(ctx, pod)
 	if apierrors.IsAlreadyExists(err) {
 		if err := c.Client.Get(ctx, client.ObjectKeyFromObject(pod), pod); err != nil {
 			return nil, false, fmt.Errorf("read the pod of Job %s: %w", job.Name, err)

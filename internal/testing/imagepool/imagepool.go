@@ -90,6 +90,12 @@ func (v *Pool) Clone(ctx context.Context, from, to string) error {
 	return Command(ctx, "cp", "--reflink=always", "--sparse=auto", from, to)
 }
 
+// Copy makes an image that shares nothing with another one, as a driver does that copies a
+// snapshot before it provides the volume.
+func (v *Pool) Copy(ctx context.Context, from, to string) error {
+	return Command(ctx, "cp", "--reflink=never", "--sparse=always", from, to)
+}
+
 // Detach ends the job's mount, if there is one.
 func (v *Pool) Detach(ctx context.Context) error { return unmount(ctx, v.Mount) }
 

@@ -25,14 +25,18 @@ const (
 	wayShared  = "shared directory"
 	wayProg    = "gocache-agent prog over a shared snapshot"
 	wayClone   = "clone of the snapshot"
+	wayCopy    = "copy of the snapshot"
+	wayPool    = "that copy from a pool"
 	wayAgain   = "the same clone, the next push"
 )
 
-var order = []string{wayNothing, wayArchive, wayHTTP0, wayHTTP5, wayHTTP50, wayShared, wayProg, wayClone, wayAgain}
+var order = []string{wayNothing, wayArchive, wayHTTP0, wayHTTP5, wayHTTP50, wayShared, wayProg, wayClone, wayAgain, wayCopy, wayPool}
 
 // way is one of them.
 type way struct {
 	name string
+	// before is done in advance, and not measured; nil: nothing is.
+	before func(context.Context) error
 	// ready makes the caches usable and returns the environment of the job.
 	ready func(context.Context) (env []string, err error)
 	// again: another push is measured on the same caches, which are in memory then.
@@ -201,9 +205,8 @@ func (b *bench) warm(ctx context.Context) error {
 		}
 		fmt.Fprintf(os.Stderr, "go %s: %.1f s\n", strings.Join(args, " "), time.Since(began).Seconds())
 	}
-	verify := []string{"verify", "--modcache", filepath.Join(b.Mount, "mod"), "--buildcache", filepath.Join(b.Mount, "build"), "--gosum", filepath.Join(b.source, "go.sum")}
 	began := time.Now()
-	if err := imagepool.Command(ctx, b.agent, verify...); err != nil {
+	if err := b.verify(ctx); err != nil {
 		return err
 	}
 	fmt.Fprintf(&b.report, "verified in %.1f s: Intact\n", time.Since(began).Seconds())
@@ -236,6 +239,27 @@ func (b *bench) warm(ctx context.Context) error {
 // private mounts a new empty directory for the job.
 func (b *bench) private(ctx context.Context) error { return b.Bind(ctx, b.In("private", "caches")) }
 
+// verify has the agent check the caches that are mounted, which reads all of them.
+func (b *bench) verify(ctx context.Context) error {
+	return imagepool.Command(ctx, b.agent, "verify", "--modcache", filepath.Join(b.Mount, "mod"), "--buildcache", filepath.Join(b.Mount, "build"),
+		"--gosum", filepath.Join(b.source, "go.sum"))
+}
+
+// pooled makes a copy of the snapshot and reads it, as the operator does for a pool.
+func (b *bench) pooled(ctx context.Context) error {
+	image := b.In("pooled.img")
+	if err := os.RemoveAll(image); err != nil {
+		return err
+	}
+	if err := b.Copy(ctx, b.In("snapshot.img"), image); err != nil {
+		return err
+	}
+	if err := b.Attach(ctx, image, "rw"); err != nil {
+		return err
+	}
+	return errors.Join(b.verify(ctx), b.Detach(ctx))
+}
+
 func (b *bench) remoteCache() []string {
 	return []string{"GOPROXY=" + b.proxyURL, fmt.Sprintf("GOCACHEPROG=%s %s -url %s -dir %s", b.self, childCommand, b.entriesURL, b.In("private", "outputs"))}
 }
@@ -264,7 +288,7 @@ func (b *bench) ways() []way {
 			return b.remoteCache(), b.private(ctx)
 		}
 	}
-	return []way{
+	return append([]way{
 		{name: wayNothing, ready: func(ctx context.Context) ([]string, error) { return online, b.private(ctx) }},
 		{name: wayArchive, ready: func(ctx context.Context) ([]string, error) {
 			if err := b.private(ctx); err != nil {
@@ -287,11 +311,32 @@ func (b *bench) ways() []way {
 			}
 			return nil, b.Attach(ctx, image, "rw")
 		}},
+	}, b.copies()...)
+}
+
+// copies are the ways to have a copy of the snapshot that shares nothing with it.
+func (b *bench) copies() []way {
+	return []way{
+		{name: wayCopy, ready: func(ctx context.Context) ([]string, error) {
+			image := b.In("private", "copy.img")
+			if err := b.Copy(ctx, b.In("snapshot.img"), image); err != nil {
+				return nil, err
+			}
+			return nil, b.Attach(ctx, image, "rw")
+		}},
+		{name: wayPool, before: b.pooled, ready: func(ctx context.Context) ([]string, error) {
+			return nil, b.Attach(ctx, b.In("pooled.img"), "rw")
+		}},
 	}
 }
 
 // measure runs the job once, cold, and once more if the way has another push.
 func (b *bench) measure(ctx context.Context, round int, w way) ([]result, error) {
+	if w.before != nil {
+		if err := w.before(ctx); err != nil {
+			return nil, err
+		}
+	}
 	left, err := b.Cold(ctx)
 	if err != nil {
 		return nil, err

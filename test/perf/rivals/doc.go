@@ -9,7 +9,9 @@
 //   - a directory that all jobs share and write to, as on a ReadWriteMany volume;
 //   - a clone of a verified snapshot: the image of a volume is cloned by reference
 //     and mounted, as the CSI driver of the local cluster does it;
-//   - that snapshot, mounted read-only, with `gocache-agent prog` above it.
+//   - that snapshot, mounted read-only, with `gocache-agent prog` above it;
+//   - a copy of the snapshot that shares nothing with it, made for the job, and one that was
+//     made, read and checked in advance, as a volume of a pool is.
 //
 // The job is `go test` of one package of this repository, after a push that has
 // changed it: the package is compiled, linked and run each time. The caches hold

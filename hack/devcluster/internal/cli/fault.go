@@ -53,6 +53,7 @@ func newFaultSet(o *options) *cobra.Command {
 	flags.StringVar(&rule.Error, "error", "", "fail with this message")
 	flags.StringVar(&rule.Code, "code", "", "gRPC code of the failure (default Internal)")
 	flags.IntVar(&rule.Times, "times", 0, "only for so many calls (default: all)")
+	flags.BoolVar(&rule.Each, "each", false, "so many calls for each volume or snapshot, and not in all")
 	flags.StringVar(&rule.Namespace, "namespace", "", "only for objects in a namespace (pattern)")
 	flags.StringVar(&rule.Name, "object", "", "only for a PVC or VolumeSnapshot of this name (pattern)")
 	flags.BoolVar(&rule.NotReady, "not-ready", false, "snapshot: readyToUse stays false")

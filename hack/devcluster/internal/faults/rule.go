@@ -59,6 +59,8 @@ type Rule struct {
 	Code string `json:"code,omitempty"`
 	// Times is how many calls it applies to; 0 means all.
 	Times int `json:"times,omitempty"`
+	// Each counts Times for each volume or snapshot, and not in all.
+	Each bool `json:"each,omitempty"`
 	// NotReady makes a snapshot whose readyToUse stays false as long as the rule stands.
 	NotReady bool `json:"notReady,omitempty"`
 	// ReadyAfter makes a snapshot whose readyToUse is false until it is this old.
@@ -123,7 +125,10 @@ func (r Rule) Validate() error {
 	if r.WhileCopied && r.Operation != DeleteSnapshot {
 		bad("whileCopied is for operation %s only", DeleteSnapshot)
 	}
-	if r == (Rule{Operation: r.Operation, Namespace: r.Namespace, Name: r.Name, Code: r.Code, Times: r.Times}) {
+	if r.Each && r.Times == 0 {
+		bad("each is for a rule with times")
+	}
+	if r == (Rule{Operation: r.Operation, Namespace: r.Namespace, Name: r.Name, Code: r.Code, Times: r.Times, Each: r.Each}) {
 		bad("the rule for %q does nothing: want a delay, an error, or another fault", r.Operation)
 	}
 	return errors.Join(errs...)

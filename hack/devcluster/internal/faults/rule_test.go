@@ -29,6 +29,8 @@ func TestParse(t *testing.T) {
 		"bad pattern":          {`{"rules":[{"operation":"create","delay":"1s","name":"["}]}`, "pattern"},
 		"code without error":   {`{"rules":[{"operation":"create","delay":"1s","code":"Aborted"}]}`, "without an error"},
 		"unknown code":         {`{"rules":[{"operation":"create","error":"x","code":"Bad"}]}`, "code"},
+		"of each volume":       {`{"rules":[{"operation":"mount","delay":"1s","times":1,"each":true}]}`, ""},
+		"each of all":          {`{"rules":[{"operation":"mount","delay":"1s","each":true}]}`, "rule with times"},
 		"negative":             {`{"rules":[{"operation":"create","error":"x","times":-1}]}`, "negative"},
 		"not for that":         {`{"rules":[{"operation":"create","notReady":true}]}`, "for operation snapshot only"},
 		"the second is wrong":  {`{"rules":[{"operation":"create","delay":"1s"},{}]}`, "rule 1"},

@@ -297,6 +297,11 @@ func TestFaultsAreCountedAndClearedAtRunTime(t *testing.T) {
 	wantCode(t, take("s2"), codes.OK)
 	setFaults(t, d, twice)
 	wantCode(t, take("s3"), codes.Unavailable)
+	setFaults(t, d, `{"rules":[{"operation":"snapshot","error":"busy","code":"Unavailable","times":1,"each":true}]}`)
+	for _, name := range []string{"s4", "s5"} {
+		wantCode(t, take(name), codes.Unavailable)
+		wantCode(t, take(name), codes.OK)
+	}
 	setFaults(t, d, `{`)
 	wantCode(t, take("s3"), codes.Internal)
 }

@@ -98,7 +98,11 @@ func (i *injector) next(c call) (faults.Rule, error) {
 		clear(i.used)
 	}
 	for n, rule := range set.Rules {
-		if rule.Matches(c.op, c.namespace, c.objectName()) && i.take(fmt.Sprint("rule ", n), rule) {
+		key := fmt.Sprint("rule ", n)
+		if rule.Each {
+			key += " object " + c.id
+		}
+		if rule.Matches(c.op, c.namespace, c.objectName()) && i.take(key, rule) {
 			return rule, nil
 		}
 	}

@@ -1,0 +1,472 @@
+package gocache
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/kube/pool"
+	"gocache.dev/operator/internal/kube/volume"
+	"gocache.dev/operator/internal/testing/cluster"
+)
+
+// pools is a cache with a pool.
+func pools(size int32) func(*v1alpha1.GoCacheSpec) {
+	return func(s *v1alpha1.GoCacheSpec) {
+		afterWarmUp(s)
+		s.Pool = &v1alpha1.CachePool{Size: size}
+	}
+}
+
+// poolEnd is what must be the same of a pool however often the manager is killed.
+type poolEnd struct {
+	Declared                     bool
+	Ready, Members, PVCs, Jobs   int
+	Snapshot, Capacity, Consumer string
+}
+
+func (w *world) poolEnd() poolEnd {
+	w.t.Helper()
+	var e poolEnd
+	for _, pvc := range w.poolPVCs() {
+		if pvc.DeletionTimestamp.IsZero() {
+			e.PVCs++
+		}
+	}
+	var jobs batchv1.JobList
+	w.must(server.Client.List(w.t.Context(), &jobs, client.InNamespace(w.namespace), client.HasLabels{v1alpha1.PoolLabel}))
+	e.Jobs = len(jobs.Items)
+	if exists[corev1.PersistentVolumeClaim](w, "consumer") {
+		e.Consumer = string(get[corev1.PersistentVolumeClaim](w, "consumer").Status.Phase)
+	}
+	status := w.get().Status.Pool
+	if status == nil {
+		return e
+	}
+	e.Declared, e.Ready, e.Members, e.Capacity = true, int(status.Ready), len(status.Members), status.Capacity.String()
+	for _, m := range status.Members {
+		if !strings.Contains(e.Snapshot, m.Snapshot) {
+			e.Snapshot += m.Snapshot
+		}
+	}
+	if e.Snapshot == w.get().Status.LatestVerifiedSnapshot {
+		e.Snapshot = "offered" // its name depends on the time
+	}
+	return e
+}
+
+func (w *world) poolPVCs() []corev1.PersistentVolumeClaim {
+	w.t.Helper()
+	var list corev1.PersistentVolumeClaimList
+	w.must(server.Client.List(w.t.Context(), &list, client.InNamespace(w.namespace), client.HasLabels{v1alpha1.PoolLabel}))
+	return list.Items
+}
+
+// slot is the name of a member of the pool.
+func (w *world) slot(n int) string { return pool.Name(w.get(), n) }
+
+// consume plays the populator that gives the volume of a member to a consumer.
+func (w *world) consume(member string) {
+	w.t.Helper()
+	pvc := get[corev1.PersistentVolumeClaim](w, member)
+	pv := &corev1.PersistentVolume{}
+	w.must(server.Client.Get(w.t.Context(), client.ObjectKey{Name: pvc.Spec.VolumeName}, pv))
+	consumer := &corev1.PersistentVolumeClaim{
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "consumer"},
+		Spec:       corev1.PersistentVolumeClaimSpec{AccessModes: pvc.Spec.AccessModes, StorageClassName: pvc.Spec.StorageClassName, Resources: pvc.Spec.Resources},
+	}
+	consumer.Spec.DataSourceRef = &corev1.TypedObjectReference{APIGroup: ptr.To(v1alpha1.GroupName), Kind: v1alpha1.GoCacheKind, Name: "ci"}
+	w.must(server.Client.Create(w.t.Context(), consumer))
+	w.must(volume.HandOver(w.t.Context(), server.Client, pv, pvc, consumer, w.get().Status.LatestVerifiedSnapshot, "test"))
+}
+
+// poolFlows are the flows of a pool in the crash suite.
+func poolFlows() map[string]func(w *world, die func()) {
+	return map[string]func(w *world, die func()){
+		// from the first snapshot until the pool is filled
+		"pool": func(w *world, die func()) {
+			w.cache(afterWarmUp)
+			w.settle()
+			die()
+			w.edit(func(c *v1alpha1.GoCache) { c.Spec.Pool = &v1alpha1.CachePool{Size: 2} })
+			w.settle()
+		},
+		// a volume is taken, and made again
+		"pool taken": func(w *world, die func()) {
+			w.cache(pools(2))
+			w.settle()
+			die()
+			w.consume(w.slot(0))
+			w.settle()
+		},
+		// another snapshot is offered
+		"pool superseded": func(w *world, die func()) {
+			w.cache(pools(1))
+			w.settle()
+			w.now = w.now.Add(time.Minute)
+			die()
+			w.request("snapshot-1", v1alpha1.RequestSnapshot)
+			w.settle()
+		},
+		// the pool is given up while a volume is being read
+		"pool removed": func(w *world, die func()) {
+			w.cache(pools(2))
+			w.settle()
+			w.pooled = nil
+			w.consume(w.slot(1))
+			w.settle()
+			die()
+			w.edit(func(c *v1alpha1.GoCache) { c.Spec.Pool = nil })
+			w.settle()
+		},
+	}
+}
+
+// TestPool holds that a pool is filled with volumes that were read, that nothing is left
+// of how they were made, and that a filled pool costs no write.
+func TestPool(t *testing.T) {
+	w := newWorld(t)
+	w.cache(pools(2))
+	w.settle()
+	if got, want := w.poolEnd(), (poolEnd{Declared: true, Ready: 2, Members: 2, PVCs: 2, Snapshot: "offered", Capacity: "2Gi"}); got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	w.condition(v1alpha1.PoolFilledCondition, metav1.ConditionTrue, v1alpha1.ReasonPoolFilled, "2 of 2 volumes are ready; they have 2Gi")
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "")
+	if all := w.newEvents(); strings.Count(all, v1alpha1.ReasonPoolFilled) != 1 {
+		t.Errorf("events:\n%s", all)
+	}
+	for _, m := range w.get().Status.Pool.Members {
+		pvc := get[corev1.PersistentVolumeClaim](w, m.Name)
+		if m.State != v1alpha1.PoolMemberReady || m.UID != string(pvc.UID) || m.VolumeName != pvc.Spec.VolumeName || m.ReadyTime == nil || pvc.Spec.DataSource == nil {
+			t.Errorf("%+v of %+v", m, pvc.Spec)
+		}
+	}
+	wrote := len(w.mortal.Writes)
+	w.must(w.pass())
+	if rest := w.mortal.Writes[wrote:]; len(rest) > 0 {
+		t.Errorf("a filled pool writes %q", rest)
+	}
+	if due := w.last.RequeueAfter; due <= time.Hour && due != 0 && due < time.Minute {
+		t.Errorf("looks again after %s", due)
+	}
+}
+
+// TestPoolReadsOneAfterAnother holds that a restore at a time is asked of the storage,
+// and that no volume counts before it was read.
+func TestPoolReadsOneAfterAnother(t *testing.T) {
+	w := newWorld(t)
+	w.pooled = nil
+	w.cache(pools(3))
+	w.settle()
+	if got := w.poolEnd(); got.PVCs != 1 || got.Jobs != 1 || got.Ready != 0 {
+		t.Errorf("%+v", got)
+	}
+	w.condition(v1alpha1.PoolFilledCondition, metav1.ConditionFalse, v1alpha1.ReasonPoolFilling, "0 of 3")
+	job := get[batchv1.Job](w, w.slot(0))
+	mount := job.Spec.Template.Spec.Containers[0].VolumeMounts[0]
+	if command := strings.Join(job.Spec.Template.Spec.Containers[0].Command, " "); !mount.ReadOnly || !strings.Contains(command, "verify") {
+		t.Errorf("%s with %+v", command, mount)
+	}
+}
+
+// TestPoolDiscards holds what makes a volume useless, and that another takes its place.
+func TestPoolDiscards(t *testing.T) {
+	for name, tt := range map[string]struct {
+		change func(w *world)
+		want   string // of an event
+		ready  int
+	}{
+		"another snapshot is offered": {func(w *world) {
+			w.now = w.now.Add(time.Minute)
+			w.request("snapshot-1", v1alpha1.RequestSnapshot)
+		}, "consumers get CacheSnapshot", 1},
+		"the snapshot is Corrupt": {func(w *world) {
+			for _, s := range w.snapshots() {
+				s.Status.Verification.Verdict = v1alpha1.VerdictCorrupt
+				meta.SetStatusCondition(&s.Status.Conditions, metav1.Condition{Type: v1alpha1.VerifiedCondition, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonCorrupt})
+				w.must(server.Client.Status().Update(w.t.Context(), &s))
+			}
+			w.slow = true // none takes its place
+		}, "is not a verified one any more", 0},
+		"it is old": {func(w *world) { w.now = w.now.Add(168 * time.Hour) }, "spec.pool.maxAge", 1},
+		"larger ones are asked for": {func(w *world) {
+			w.edit(func(c *v1alpha1.GoCache) { c.Spec.Pool.Storage.Size = ptr.To(resource.MustParse("2Gi")) })
+		}, "the volumes of the pool have 2Gi now", 1},
+		"other access modes are asked for": {func(w *world) {
+			w.edit(func(c *v1alpha1.GoCache) {
+				c.Spec.Pool.Storage.AccessModes = []corev1.PersistentVolumeAccessMode{corev1.ReadWriteMany}
+			})
+		}, "other access modes", 1},
+		"another pod mounts it": {func(w *world) {
+			pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "nosy"}}
+			pod.Spec.Containers = []corev1.Container{{Name: "c", Image: "i"}}
+			pod.Spec.Volumes = []corev1.Volume{{Name: "v", VolumeSource: corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: w.slot(0)}}}}
+			w.must(server.Client.Create(w.t.Context(), pod))
+		}, "pod nosy mounts it", 0},
+		"another client created it": {func(w *world) {
+			pvc := get[corev1.PersistentVolumeClaim](w, w.slot(0))
+			forged := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{
+				Namespace: pvc.Namespace, Name: w.slot(1), Labels: pvc.Labels, Annotations: pvc.Annotations, OwnerReferences: pvc.OwnerReferences,
+			}, Spec: pvc.Spec}
+			forged.Spec.VolumeName = ""
+			w.must(server.Client.Create(w.t.Context(), forged))
+		}, "has no record", 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.cache(pools(1))
+			w.settle()
+			was := get[corev1.PersistentVolumeClaim](w, w.slot(0)).UID
+			w.newEvents()
+			tt.change(w)
+			w.settle()
+			if all := w.newEvents(); !strings.Contains(all, tt.want) {
+				t.Errorf("no event with %q:\n%s", tt.want, all)
+			}
+			if got := w.poolEnd(); got.Ready != tt.ready || got.PVCs > 1 {
+				t.Errorf("%+v", got)
+			}
+			if tt.want != "has no record" && exists[corev1.PersistentVolumeClaim](w, w.slot(0)) {
+				if pvc := get[corev1.PersistentVolumeClaim](w, w.slot(0)); pvc.UID == was && pvc.DeletionTimestamp.IsZero() {
+					t.Error("it is still there")
+				}
+			}
+		})
+	}
+}
+
+// TestPoolFails holds that a volume which does not hold what was verified is discarded,
+// that it is tried again after a pause, and that the cache can be used meanwhile.
+func TestPoolFails(t *testing.T) {
+	for name, ending := range map[string]*cluster.Ending{
+		"corrupt": {Exit: 3, Message: `{"verdict":"Corrupt","message":"1 corrupt: FlippedZip 1","corrupt":1,"findings":{"FlippedZip":1}}`},
+		"other":   intactWith("sha256:bb"),
+		"evicted": {Evicted: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.pooled = ending
+			w.cache(pools(1))
+			w.settle()
+			if got := w.poolEnd(); got.Ready != 0 || got.PVCs != 0 || got.Jobs != 0 {
+				t.Errorf("%+v", got)
+			}
+			w.condition(v1alpha1.PoolFilledCondition, metav1.ConditionFalse, v1alpha1.ReasonPoolFailing, "1 in a row")
+			w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "")
+			if due := w.last.RequeueAfter; due <= 0 || due > time.Minute {
+				t.Errorf("tried again after %s", due)
+			}
+			w.pooled = intactWith(contentDigest)
+			w.wait(time.Minute)
+			w.condition(v1alpha1.PoolFilledCondition, metav1.ConditionTrue, v1alpha1.ReasonPoolFilled, "")
+			if is := w.get().Status.Pool; is.Failures != 0 || is.Message != "" {
+				t.Errorf("%+v", is)
+			}
+		})
+	}
+}
+
+// TestPoolAssigned holds that a taken volume stays with its consumer, and is made again,
+// and that the member stays as long as the PVC of the consumer is not bound.
+func TestPoolAssigned(t *testing.T) {
+	w := newWorld(t)
+	w.cache(pools(1))
+	w.settle()
+	given := get[corev1.PersistentVolumeClaim](w, w.slot(0))
+	w.consume(w.slot(0))
+	w.must(w.pass())
+	if now := get[corev1.PersistentVolumeClaim](w, w.slot(0)); now.UID != given.UID || !now.DeletionTimestamp.IsZero() {
+		t.Error("the member is gone before its consumer is bound")
+	}
+	if is := w.get().Status.Pool; is.Ready != 0 || is.Members[0].State != v1alpha1.PoolMemberAssigned || !is.Capacity.IsZero() {
+		t.Errorf("%+v", is)
+	}
+	w.settle()
+	consumer := get[corev1.PersistentVolumeClaim](w, "consumer")
+	if consumer.Status.Phase != corev1.ClaimBound || consumer.Spec.VolumeName != given.Spec.VolumeName {
+		t.Errorf("the consumer is %s with %s, want volume %s", consumer.Status.Phase, consumer.Spec.VolumeName, given.Spec.VolumeName)
+	}
+	if now := get[corev1.PersistentVolumeClaim](w, w.slot(0)); now.UID == given.UID {
+		t.Error("the member is not made again")
+	}
+	if got := w.poolEnd(); got.Ready != 1 {
+		t.Errorf("%+v", got)
+	}
+}
+
+// TestPoolEnds holds that a pool that is not declared any more leaves nothing, that a
+// smaller one keeps what it may, and that a suspended cache makes no volume.
+func TestPoolEnds(t *testing.T) {
+	w := newWorld(t)
+	w.cache(pools(2))
+	w.settle()
+	w.edit(func(c *v1alpha1.GoCache) { c.Spec.Pool.Size = 1 })
+	w.settle()
+	if got := w.poolEnd(); got.Ready != 1 || got.PVCs != 1 || got.Members != 1 {
+		t.Errorf("smaller: %+v", got)
+	}
+	w.edit(func(c *v1alpha1.GoCache) { c.Spec.Suspend, c.Spec.Pool.Size = true, 2 })
+	w.settle()
+	if got := w.poolEnd(); got.PVCs != 1 {
+		t.Errorf("suspended: %+v", got)
+	}
+	w.edit(func(c *v1alpha1.GoCache) { c.Spec.Suspend, c.Spec.Pool = false, nil })
+	w.settle()
+	if got := w.poolEnd(); got != (poolEnd{}) {
+		t.Errorf("removed: %+v", got)
+	}
+	w.condition(v1alpha1.PoolFilledCondition, "", "", "")
+}
+
+// TestPoolGoesWithItsCache holds that nothing is left of the pool of a cache that is
+// deleted, also while no operator runs.
+func TestPoolGoesWithItsCache(t *testing.T) {
+	w := newWorld(t)
+	w.cache(pools(2))
+	w.settle()
+	w.must(server.Client.Delete(t.Context(), w.get()))
+	for range 10 {
+		if !w.step() {
+			break
+		}
+	}
+	if left := w.poolPVCs(); len(left) > 0 {
+		t.Errorf("%d PVCs are left", len(left))
+	}
+}
+
+// TestPoolIsRefused holds that a quota is reported on the GoCache, which is as usable as
+// it was.
+func TestPoolIsRefused(t *testing.T) {
+	w := newWorld(t)
+	w.cache(afterWarmUp)
+	w.settle()
+	quota := &corev1.ResourceQuota{
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "claims"},
+		Spec:       corev1.ResourceQuotaSpec{Hard: corev1.ResourceList{corev1.ResourcePersistentVolumeClaims: resource.MustParse("1")}},
+	}
+	w.must(server.Client.Create(t.Context(), quota))
+	quota.Status = corev1.ResourceQuotaStatus{Hard: quota.Spec.Hard, Used: corev1.ResourceList{corev1.ResourcePersistentVolumeClaims: resource.MustParse("1")}}
+	w.must(server.Client.Status().Update(t.Context(), quota))
+	w.newEvents()
+	w.edit(func(c *v1alpha1.GoCache) { c.Spec.Pool = &v1alpha1.CachePool{Size: 1} })
+	w.settle()
+	w.condition(v1alpha1.PoolFilledCondition, metav1.ConditionFalse, v1alpha1.ReasonPoolRefused, "exceeded quota")
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "")
+	if all := w.newEvents(); !strings.Contains(all, v1alpha1.ReasonPoolRefused) {
+		t.Errorf("events:\n%s", all)
+	}
+	w.must(server.Client.Delete(t.Context(), quota))
+	w.wait(time.Minute)
+	w.condition(v1alpha1.PoolFilledCondition, metav1.ConditionTrue, v1alpha1.ReasonPoolFilled, "")
+}
+
+// TestPoolMountedMeanwhile holds that a pod which passes for that of the check, by all
+// that a client can write but the labels, makes a volume useless while it is read, and
+// that one with all the marks does when it is ready.
+func TestPoolMountedMeanwhile(t *testing.T) {
+	for name, ready := range map[string]bool{"while it is read": false, "when it is ready": true} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			if !ready {
+				w.pooled = nil
+			}
+			w.cache(pools(1))
+			w.settle()
+			member := w.get().Status.Pool.Members[0]
+			pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "nosy", OwnerReferences: []metav1.OwnerReference{{
+				APIVersion: "batch/v1", Kind: "Job", Name: member.Name, UID: types.UID(member.JobUID), Controller: ptr.To(true)}}}}
+			if ready {
+				pod.Labels = map[string]string{batchv1.ControllerUidLabel: member.JobUID}
+			}
+			pod.Spec.Containers = []corev1.Container{{Name: "c", Image: "i"}}
+			pod.Spec.Volumes = []corev1.Volume{{Name: "v", VolumeSource: corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: member.Name}}}}
+			w.must(server.Client.Create(t.Context(), pod))
+			w.must(w.pass())
+			if all := w.newEvents(); !strings.Contains(all, "pod nosy mounts it") {
+				t.Errorf("events:\n%s", all)
+			}
+			if is := w.get().Status.Pool; is.Ready != 0 || is.Members[0].State != v1alpha1.PoolMemberDeleting {
+				t.Errorf("%+v", is)
+			}
+		})
+	}
+}
+
+// TestPoolObstructed holds that an object of the name of a volume which another owner
+// has is neither used nor touched, and is reported.
+func TestPoolObstructed(t *testing.T) {
+	w := newWorld(t)
+	w.cache(afterWarmUp)
+	w.settle()
+	foreign := &corev1.PersistentVolumeClaim{
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: w.slot(0), Labels: pool.Labels("ci")},
+		Spec: corev1.PersistentVolumeClaimSpec{
+			AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce},
+			Resources:   corev1.VolumeResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("1Gi")}},
+		},
+	}
+	w.must(server.Client.Create(t.Context(), foreign))
+	w.edit(func(c *v1alpha1.GoCache) { c.Spec.Pool = &v1alpha1.CachePool{Size: 1} })
+	w.settle()
+	w.condition(v1alpha1.PoolFilledCondition, metav1.ConditionFalse, v1alpha1.ReasonPoolRefused, "PersistentVolumeClaim "+foreign.Name+" exists and was not made for this GoCache")
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "")
+	if is := get[corev1.PersistentVolumeClaim](w, foreign.Name); is.UID != foreign.UID || !is.DeletionTimestamp.IsZero() {
+		t.Error("it was deleted")
+	}
+	w.must(server.Client.Delete(t.Context(), foreign))
+	w.wait(time.Minute)
+	w.condition(v1alpha1.PoolFilledCondition, metav1.ConditionTrue, v1alpha1.ReasonPoolFilled, "")
+}
+
+// TestPoolWithoutSnapshot holds that a pool waits for a verified snapshot.
+func TestPoolWithoutSnapshot(t *testing.T) {
+	w := newWorld(t)
+	w.slow = true
+	w.cache(pools(1))
+	w.settle()
+	w.condition(v1alpha1.PoolFilledCondition, metav1.ConditionFalse, v1alpha1.ReasonNoVerifiedSnapshot, "There is no verified snapshot")
+	if got := w.poolEnd(); got.PVCs != 0 || got.Jobs != 0 {
+		t.Errorf("%+v", got)
+	}
+}
+
+// TestPoolForgedJob holds that the report of a Job that another client created makes no
+// volume ready.
+func TestPoolForgedJob(t *testing.T) {
+	w := newWorld(t)
+	w.pooled = nil
+	w.cache(pools(1))
+	w.settle()
+	job := get[batchv1.Job](w, w.slot(0))
+	w.must(server.Client.Delete(t.Context(), job, client.PropagationPolicy(metav1.DeletePropagationBackground)))
+	for range 5 {
+		w.step()
+	}
+	forged := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: job.Name, Labels: job.Labels, OwnerReferences: job.OwnerReferences}}
+	forged.Spec.Template.Labels = job.Labels
+	forged.Spec.Template.Spec = corev1.PodSpec{RestartPolicy: corev1.RestartPolicyNever, Containers: []corev1.Container{{Name: "agent", Image: "i"}}}
+	w.must(server.Client.Create(t.Context(), forged))
+	w.pooled = intactWith(contentDigest)
+	for range 5 {
+		w.step()
+	}
+	w.must(w.pass())
+	if is := w.get().Status.Pool; is.Ready != 0 || is.Members[0].ReadyTime != nil {
+		t.Errorf("%+v", is)
+	}
+	if all := w.newEvents(); !strings.Contains(all, "is not the one that the operator created") {
+		t.Errorf("events:\n%s", all)
+	}
+}
