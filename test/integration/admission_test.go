@@ -12,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/uuid"
@@ -164,12 +165,14 @@ func TestContentsOfTheOperator(t *testing.T) {
 func TestUnassignedVolumes(t *testing.T) {
 	installPolicies(t)
 	ns := server.Namespace(t)
-	rights := rbacv1.PolicyRule{APIGroups: []string{"", "batch"}, Resources: []string{"pods", "jobs"}, Verbs: []string{"create"}}
+	rights := rbacv1.PolicyRule{
+		APIGroups: []string{"", "batch"}, Resources: []string{"pods", "jobs", "pods/ephemeralcontainers"}, Verbs: []string{"create", "get", "update"}}
 	runner := serviceAccount(t, ns, "runner", rights)
 	manager := serviceAccount(t, "gocache-system", "gocache-manager", rights)
 	jobs := serviceAccount(t, "kube-system", "job-controller", rights)
 	sets := serviceAccount(t, "kube-system", "replicaset-controller", rights)
 	cronJobs := serviceAccount(t, "kube-system", "cronjob-controller", rights)
+	all := userWith(t, "system:kube-controller-manager", rights) // of a cluster whose controllers are one user
 	template := func(claim string) corev1.PodSpec {
 		return corev1.PodSpec{
 			RestartPolicy: corev1.RestartPolicyNever, Containers: []corev1.Container{{Name: "c", Image: "i"}},
@@ -177,8 +180,22 @@ func TestUnassignedVolumes(t *testing.T) {
 				PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: claim}}}},
 		}
 	}
-	pod := func(as client.Client, claim string) error {
-		return as.Create(t.Context(), &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "p"}, Spec: template(claim)}, client.DryRunAll)
+	pod := func(as client.Client, claim string, owner ...metav1.OwnerReference) error {
+		return as.Create(t.Context(), &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "p", OwnerReferences: owner}, Spec: template(claim)}, client.DryRunAll)
+	}
+	controlledBy := func(group, kind string) metav1.OwnerReference {
+		return metav1.OwnerReference{APIVersion: group + "/v1", Kind: kind, Name: "o", UID: "u", Controller: ptr.To(true)}
+	}
+	// A pod mounts the PVC whose name is that of the pod and that of the volume.
+	ephemeral := func(as client.Client, claim string) error {
+		name, suffix, _ := strings.Cut(claim, "-")
+		p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: name}, Spec: template("")}
+		p.Spec.Volumes = []corev1.Volume{{Name: suffix, VolumeSource: corev1.VolumeSource{Ephemeral: &corev1.EphemeralVolumeSource{
+			VolumeClaimTemplate: &corev1.PersistentVolumeClaimTemplate{Spec: corev1.PersistentVolumeClaimSpec{
+				AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce},
+				Resources:   corev1.VolumeResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("1Gi")}},
+			}}}}}}
+		return as.Create(t.Context(), p, client.DryRunAll)
 	}
 	job := func(as client.Client, claim string) error {
 		return as.Create(t.Context(), &batchv1.Job{
@@ -200,14 +217,26 @@ func TestUnassignedVolumes(t *testing.T) {
 		for what, err := range map[string]error{
 			"a pod of a runner": pod(runner, claim), "a pod of a ReplicaSet": pod(sets, claim), "a pod of the operator": pod(manager, claim),
 			"a Job of a runner": job(runner, claim), "a Job of a CronJob": job(cronJobs, claim),
+			"a pod of a StatefulSet, of one user": pod(all, claim, controlledBy("apps", "StatefulSet")), "a pod of one user": pod(all, claim),
+			"a volume of a pod of a runner": ephemeral(runner, claim),
 		} {
 			if !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), "is about to be given to the PVC of a build") {
 				t.Errorf("%s with PVC %s: %v, want a refusal that says why", what, claim, err)
 			}
 		}
 	}
+	reader := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "reader"}, Spec: template(unassigned[0])}
+	if err := jobs.Create(t.Context(), reader); err != nil {
+		t.Fatal(err)
+	}
+	reader.Spec.EphemeralContainers = []corev1.EphemeralContainer{{EphemeralContainerCommon: corev1.EphemeralContainerCommon{
+		Name: "d", Image: "i", VolumeMounts: []corev1.VolumeMount{{Name: "v", MountPath: "/v"}}}}}
+	if err := runner.SubResource("ephemeralcontainers").Update(t.Context(), reader); !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), "about to be given") {
+		t.Errorf("a container more in the pod that reads: %v, want a refusal that says why", err)
+	}
 	for what, err := range map[string]error{
 		"the Job of the operator": job(manager, unassigned[0]), "its pod": pod(jobs, unassigned[0]),
+		"its pod, of one user": pod(all, unassigned[0], controlledBy("batch", "Job")), "a volume of a build": ephemeral(runner, "pool-party"),
 		"a pod of a StatefulSet": pod(runner, "data-pool-0"), "the pod of a build": pod(runner, "pool-party"), "the Job of a build": job(runner, "intermediate-0"),
 		"a pod without volumes": runner.Create(t.Context(), &corev1.Pod{
 			ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "p"}, Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "c", Image: "i"}}}}, client.DryRunAll),
@@ -225,7 +254,12 @@ func volumes(verbs ...string) rbacv1.PolicyRule {
 // serviceAccount is a client with a right to objects that have no namespace.
 func serviceAccount(t *testing.T, namespace, name string, rule rbacv1.PolicyRule) client.Client {
 	t.Helper()
-	user := "system:serviceaccount:" + namespace + ":" + name
+	return userWith(t, "system:serviceaccount:"+namespace+":"+name, rule)
+}
+
+// userWith is a client of a user with a right.
+func userWith(t *testing.T, user string, rule rbacv1.PolicyRule) client.Client {
+	t.Helper()
 	role := &rbacv1.ClusterRole{
 		ObjectMeta: metav1.ObjectMeta{GenerateName: "test-"},
 		Rules:      []rbacv1.PolicyRule{rule},
