@@ -33,11 +33,12 @@ var (
 		Name: "gocache_unpopulated_pvcs_total",
 		Help: "PVCs that name a cache as their source and were bound to a volume that was not cloned from it, or whose annotations are those of a consumer and that name no source.",
 	}, []string{"namespace"})
-	// pooledPVCs counts PVCs that name a cache with a pool.
+	// pooledPVCs counts PVCs that name a cache with a pool. Without the name of the cache:
+	// a series stays for ever, and caches come and go.
 	pooledPVCs = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "gocache_pool_requests_total",
 		Help: "PVCs that name a GoCache with a pool, by result: Hit, a volume of the pool was given to them; Miss, a clone was begun for them, since no volume of the pool was ready and suited them.",
-	}, []string{"namespace", "name", "result"})
+	}, []string{"namespace", "result"})
 	clones = prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name: "gocache_clone_duration_seconds", Help: "Time from the request for a clone to the CSI driver until its volume was given to the consumer's PVC, by kind of the source.",
 		Buckets: prometheus.ExponentialBuckets(0.5, 2, 11),
@@ -75,7 +76,7 @@ const (
 // countPool counts what a PVC got of the pool of its cache, if that has one.
 func countPool(s *scope, result string) {
 	if s.cache != nil && s.cache.Spec.Pool != nil {
-		pooledPVCs.WithLabelValues(s.cache.Namespace, s.cache.Name, result).Inc()
+		pooledPVCs.WithLabelValues(s.cache.Namespace, result).Inc()
 	}
 }
 
