@@ -67,7 +67,7 @@ func (r *Reconciler) observePool(ctx context.Context, s *scope, f populate.Obser
 		return populate.Pool{}, nil
 	}
 	offer, err := pool.Find(ctx, r.Live, s.cache, pool.Request{
-		Claim: s.claim, Node: f.Claim.Node, Snapshot: f.Source.Snapshot,
+		Claim: s.claim, Node: f.Claim.Node, Snapshot: f.Source.Snapshot, Now: s.now,
 		Cloned: func(member *corev1.PersistentVolumeClaim) bool { return clonedFrom(member, s.snapshot, s.snapshotMade) },
 	})
 	if err != nil || offer.Member == nil {

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -112,6 +114,11 @@ func TestPool(t *testing.T) {
 	w.settle("next")
 	w.populated("next", "ci-1")
 	w.once("next: Normal Cloning")
+	for result, want := range map[string]float64{hit: 1, miss: 1} {
+		if got := testutil.ToFloat64(pooledPVCs.WithLabelValues(w.namespace, result)); got != want {
+			t.Errorf("%s: counted %v, want %v", result, got, want)
+		}
+	}
 }
 
 // TestPoolIsNotForAll holds which volumes of a pool a PVC does not get: it gets a clone
@@ -129,8 +136,21 @@ func TestPoolIsNotForAll(t *testing.T) {
 		claim  func(*corev1.PersistentVolumeClaim)
 		why    string // other than that none is ready
 	}{
-		"it is being read":            {change: record(func(m *v1alpha1.PoolMember) { m.State = v1alpha1.PoolMemberReading })},
-		"its pod is being deleted":    {change: record(func(m *v1alpha1.PoolMember) { m.State = v1alpha1.PoolMemberClearing })},
+		"it is being read":         {change: record(func(m *v1alpha1.PoolMember) { m.State = v1alpha1.PoolMemberReading })},
+		"its pod is being deleted": {change: record(func(m *v1alpha1.PoolMember) { m.State = v1alpha1.PoolMemberClearing })},
+		"it is too old":            {change: func(w *world) { w.now = w.now.Add(7 * 24 * time.Hour) }},
+		"older than the pool allows": {change: func(w *world) {
+			cache := w.gocache()
+			cache.Spec.Pool.MaxAge = &metav1.Duration{Duration: time.Hour}
+			w.must(server.Client.Update(w.t.Context(), cache))
+			w.now = w.now.Add(time.Hour)
+		}},
+		"its check is not recorded": {change: record(func(m *v1alpha1.PoolMember) { m.ReadyTime = nil })},
+		"the pool was removed": {change: func(w *world) {
+			cache := w.gocache()
+			cache.Spec.Pool = nil
+			w.must(server.Client.Update(w.t.Context(), cache))
+		}},
 		"of another snapshot":         {change: record(func(m *v1alpha1.PoolMember) { m.Snapshot = "ci-0" })},
 		"another PVC of the name":     {change: record(func(m *v1alpha1.PoolMember) { m.UID = "another" })},
 		"not recorded":                {change: func(w *world) { w.changePool(func(p *v1alpha1.PoolStatus) { p.Members = nil }) }},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"hash/fnv"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -25,6 +26,8 @@ type Request struct {
 	Node string
 	// Snapshot that the consumer gets now.
 	Snapshot string
+	// Now is the time of the pass.
+	Now time.Time
 	// Cloned reports whether a PVC was cloned from the VolumeSnapshot that was verified.
 	Cloned func(*corev1.PersistentVolumeClaim) bool
 }
@@ -69,7 +72,7 @@ func Find(ctx context.Context, live client.Reader, cache *v1alpha1.GoCache, want
 		if pv != nil && volume.HeldBy(pv, want.Claim) {
 			return Offer{Given: true}, nil
 		}
-		if pv == nil || s.offer.Member != nil || m.State != v1alpha1.PoolMemberReady || m.Snapshot != want.Snapshot {
+		if pv == nil || s.offer.Member != nil || !s.offered(m) {
 			continue
 		}
 		if err := s.consider(ctx, m, pv); err != nil {
@@ -84,6 +87,13 @@ func first(claim *corev1.PersistentVolumeClaim, members int) int {
 	hash := fnv.New32a()
 	hash.Write([]byte(claim.UID))              //nolint:errcheck // never fails
 	return int(hash.Sum32() % uint32(members)) //nolint:gosec // at most 16
+}
+
+// offered reports whether the pool offers a member now: the controller of the cache
+// discards the others, when it looks.
+func (s *search) offered(m *v1alpha1.PoolMember) bool {
+	return s.cache.Spec.Pool != nil && m.State == v1alpha1.PoolMemberReady && m.Snapshot == s.want.Snapshot &&
+		m.ReadyTime != nil && s.want.Now.Sub(m.ReadyTime.Time) < MaxAge(s.cache)
 }
 
 // consider makes a member the offer if the PVC can get its volume.

@@ -57,6 +57,8 @@ func refused(v integrity.Verdict, of *v1alpha1.CacheSnapshot) string {
 	switch {
 	case v.Verdict != integrity.Intact:
 		return fmt.Sprintf("the check of the volume is %s: %s", v.Verdict, v.Message)
+	case of.Status.Verification.Digest == "":
+		return fmt.Sprintf("CacheSnapshot %s was verified without a digest: nothing shows that the volume holds the same", of.Name)
 	case v.Digest != of.Status.Verification.Digest:
 		return fmt.Sprintf("the volume does not hold what CacheSnapshot %s held when it was verified: its digest is %s", of.Name, v.Digest)
 	}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -14,8 +15,20 @@ import (
 	"gocache.dev/operator/internal/kube/volume"
 )
 
-// maxSize is the largest spec.pool.size.
-const maxSize = 16
+const (
+	// maxSize is the largest spec.pool.size.
+	maxSize = 16
+	// maxAge is the default of spec.pool.maxAge.
+	maxAge = 168 * time.Hour
+)
+
+// MaxAge is how long a volume of the pool of a cache is given to a PVC after its check.
+func MaxAge(cache *v1alpha1.GoCache) time.Duration {
+	if spec := cache.Spec.Pool; spec != nil && spec.MaxAge != nil {
+		return spec.MaxAge.Duration
+	}
+	return maxAge
+}
 
 // Name is the name of the member in a slot: of its PVC, and of its Job. It has the uid
 // of the cache, so that the admission policy "unassigned-volumes" finds it in a pod, and
@@ -76,7 +89,7 @@ func (s Storage) misfit(pvc *corev1.PersistentVolumeClaim) string {
 	case !sameModes(is.AccessModes, s.Modes):
 		return "spec.pool.storage asks for other access modes now"
 	case is.Resources.Requests.Storage().Cmp(s.Size) != 0:
-		return fmt.Sprintf("the volumes of the pool have %s now", &s.Size)
+		return fmt.Sprintf("it asks for %s, and the volumes of the pool have %s now", is.Resources.Requests.Storage(), &s.Size)
 	}
 	return ""
 }

@@ -48,10 +48,14 @@ func (r Run) slots(ctx context.Context) ([]int, error) {
 			add(r.Cache.Status.Pool.Members[i].Name)
 		}
 	}
+	reader := client.Reader(r.Client)
+	if r.Cache.Spec.Pool == nil { // nothing looks again once the status is gone: a cache that is behind would leave a PVC for ever
+		reader = r.Live
+	}
 	var pvcs corev1.PersistentVolumeClaimList
 	var jobs batchv1.JobList
 	for _, list := range []client.ObjectList{&pvcs, &jobs} {
-		if err := r.Client.List(ctx, list, client.InNamespace(r.Cache.Namespace), client.MatchingLabels(Labels(r.Cache.Name))); err != nil {
+		if err := reader.List(ctx, list, client.InNamespace(r.Cache.Namespace), client.MatchingLabels(Labels(r.Cache.Name))); err != nil {
 			return nil, fmt.Errorf("list the pool of GoCache %s: %w", r.Cache.Name, err)
 		}
 	}
@@ -87,7 +91,10 @@ func (r Run) observe(ctx context.Context, slot int) (Member, error) {
 	if err != nil {
 		return m, err
 	}
+	record := r.record(m.Name)
+	own := record != nil && pvc != nil && record.UID == string(pvc.UID)
 	switch {
+	case own: // whatever is written to it since
 	case pvc != nil && !r.made(pvc):
 		m.Foreign = fmt.Sprintf("PersistentVolumeClaim %s exists and was not made for this GoCache: remove it", m.Name)
 		return m, nil
@@ -95,7 +102,12 @@ func (r Run) observe(ctx context.Context, slot int) (Member, error) {
 		m.Foreign = fmt.Sprintf("Job %s exists and was not made for this GoCache: remove it", m.Name)
 		return m, nil
 	}
-	record := r.record(m.Name)
+	if job != nil && !r.made(job) {
+		job = nil // it is refused when that of the check is to be started
+	}
+	if own && !r.made(pvc) {
+		m.Tampered = fmt.Sprintf("another client changed the label or the owner of PersistentVolumeClaim %s", m.Name)
+	}
 	if pvc != nil {
 		if err := r.observePVC(ctx, &m, pvc, record); err != nil {
 			return m, err
@@ -224,11 +236,12 @@ func (r Run) observeMounts(ctx context.Context, members []Member) error {
 	return nil
 }
 
-// reads reports whether a pod is that of the check of a member. Of one that is ready
-// there is none any more, whatever the marks of a pod.
+// reads reports whether a pod is that of the check of a member, and has nothing else in
+// it: a container that was added while it runs can mount the volume writable. Of one that
+// is ready there is none any more, whatever the marks of a pod.
 func (r Run) reads(pod *corev1.Pod, m *Member) bool {
 	record := r.record(m.Name)
-	if record == nil || record.State == v1alpha1.PoolMemberReady {
+	if record == nil || record.State == v1alpha1.PoolMemberReady || len(pod.Spec.EphemeralContainers) > 0 {
 		return false
 	}
 	return jobrun.IsPodOf(pod, types.UID(record.JobUID)) || m.Job != nil && jobrun.IsPodOf(pod, m.Job.UID)

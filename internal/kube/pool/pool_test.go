@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -73,7 +74,7 @@ func TestStorageOf(t *testing.T) {
 	for want, is := range map[string]v1alpha1.PoolStorage{
 		"class slow":         {StorageClassName: ptr.To("slow")},
 		"other access modes": {AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOncePod}},
-		"have 5Gi now":       {Size: ptr.To(resource.MustParse("5Gi"))},
+		"it asks for 4Gi, and the volumes of the pool have 5Gi now": {Size: ptr.To(resource.MustParse("5Gi"))},
 	} {
 		if why := StorageOf(spec(is), from).misfit(pvc); !strings.Contains(why, want) {
 			t.Errorf("%q, want %q", why, want)
@@ -96,7 +97,37 @@ func TestRefused(t *testing.T) {
 		}
 	}
 	of.Status.Verification.Digest = ""
-	if why := refused(integrity.Verdict{Verdict: integrity.Intact, Digest: "sha256:aa"}, of); why == "" {
-		t.Error("a volume of a snapshot without a digest counts: nothing shows that it holds the same")
+	for _, digest := range []string{"sha256:aa", ""} {
+		if why := refused(integrity.Verdict{Verdict: integrity.Intact, Digest: digest}, of); why == "" {
+			t.Errorf("digest %q: a volume of a snapshot without a digest counts: nothing shows that it holds the same", digest)
+		}
+	}
+}
+
+// TestReads holds that a pod counts as that of the check only with all marks of the Job,
+// with nothing added to it, and only until the volume is ready.
+func TestReads(t *testing.T) {
+	r := Run{Cache: cacheOf()}
+	r.Cache.Status.Pool = &v1alpha1.PoolStatus{Members: []v1alpha1.PoolMember{{Name: Name(r.Cache, 0), State: v1alpha1.PoolMemberReading, JobUID: "j"}}}
+	m := &Member{Name: Name(r.Cache, 0)}
+	for name, tt := range map[string]struct {
+		change func(*corev1.Pod)
+		want   bool
+	}{
+		"it is":                    {func(*corev1.Pod) {}, true},
+		"of another Job":           {func(p *corev1.Pod) { p.OwnerReferences[0].UID = "k" }, false},
+		"without the label":        {func(p *corev1.Pod) { p.Labels = nil }, false},
+		"with a container more":    {func(p *corev1.Pod) { p.Spec.EphemeralContainers = make([]corev1.EphemeralContainer, 1) }, false},
+		"when the member is ready": {func(*corev1.Pod) { r.Cache.Status.Pool.Members[0].State = v1alpha1.PoolMemberReady }, false},
+	} {
+		r.Cache.Status.Pool.Members[0].State = v1alpha1.PoolMemberClearing
+		pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{
+			Labels:          map[string]string{batchv1.ControllerUidLabel: "j"},
+			OwnerReferences: []metav1.OwnerReference{{Kind: "Job", UID: "j", Controller: ptr.To(true)}},
+		}}
+		tt.change(pod)
+		if got := r.reads(pod, m); got != tt.want {
+			t.Errorf("%s: %v", name, got)
+		}
 	}
 }

@@ -16,6 +16,7 @@
 //
 // A member is discarded, at any of these points, if a consumer would get other
 // content now, if it does not fit the spec any more, if it is too old, if the
-// operator has no record that it created it, or if another pod has mounted it. A slot
-// is free again when its PVC and its Job are gone.
+// operator has no record that it created it, if another client took its marks, or if
+// another pod has mounted it. A slot is free again when its PVC and its Job are gone.
+// What fails before it is ready is made again after a pause.
 package pool

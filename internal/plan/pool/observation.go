@@ -8,6 +8,8 @@ type Observation struct {
 	Now time.Time
 	// Size that is declared; 0: no pool.
 	Size int
+	// Suspended: nothing is started. What has begun is brought to its end.
+	Suspended bool
 	// MaxAge of a volume that is not taken.
 	MaxAge time.Duration
 	// Snapshot that a consumer gets now; empty: none.
@@ -35,6 +37,8 @@ type Member struct {
 	Withdrawn string
 	// Misfit is in which respect it is not what the spec asks for; empty: in none.
 	Misfit string
+	// Tampered is which mark of the operator another client took from it; empty: none.
+	Tampered string
 	// Volume of it.
 	Volume Volume
 	// MountedBy is a pod that names the PVC and is not that of its check.

@@ -1,7 +1,6 @@
 package pool
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -82,7 +81,7 @@ func Decide(o Observation) Decision {
 		d.wake(lookAgain(o, m, a.Step))
 	}
 	slot, ok := free(o)
-	if !ok || o.Snapshot == "" || d.has(StartCheck, WaitForCheck, Accept, Clear, Fail) || volumes(o) >= o.Size {
+	if !ok || o.Suspended || o.Snapshot == "" || d.has(StartCheck, WaitForCheck, Accept, Fail) || volumes(o) >= o.Size {
 		return d
 	}
 	if pause := retryPause(o); pause > 0 {
@@ -93,8 +92,11 @@ func Decide(o Observation) Decision {
 	return d
 }
 
+// Asks reports whether the cluster is asked for an object.
+func (d Decision) Asks() bool { return d.has(Create, StartCheck) }
+
 // has reports whether one of some steps is to be taken.
-func (d *Decision) has(steps ...Step) bool {
+func (d Decision) has(steps ...Step) bool {
 	return slices.ContainsFunc(d.Acts, func(a Act) bool { return slices.Contains(steps, a.Step) })
 }
 
@@ -177,9 +179,17 @@ func decide(o Observation, m Member) Act {
 		return act(Fail, "its volume was deleted")
 	case m.Volume == Preexisting:
 		return act(Fail, "it was bound to a volume that existed before and is no clone: remove available volumes of its class that match")
+	case m.Tampered != "":
+		return act(Fail, m.Tampered+": what may have been written to is given to no build")
 	}
 	if why := outdated(o, m); why != "" {
 		return act(Discard, why)
+	}
+	if m.Misfit != "" && m.Ready.IsZero() { // the cluster makes it so, perhaps each time: not without a pause
+		return act(Fail, m.Misfit)
+	}
+	if m.Misfit != "" {
+		return act(Discard, m.Misfit)
 	}
 	if m.MountedBy != "" {
 		return act(Fail, fmt.Sprintf("pod %s mounts it, or is about to: what a build may have written to is given to no other", m.MountedBy))
@@ -197,7 +207,7 @@ func outdated(o Observation, m Member) string {
 	case o.Snapshot != "" && m.Snapshot != o.Snapshot:
 		return fmt.Sprintf("consumers get CacheSnapshot %s now, not %s", o.Snapshot, m.Snapshot)
 	default:
-		return cmp.Or(m.Withdrawn, m.Misfit)
+		return m.Withdrawn
 	}
 }
 
@@ -208,7 +218,7 @@ func usable(o Observation, m Member, act func(Step, string) Act) Act {
 		return act(Fail, m.Check.Refused)
 	case m.Ready.IsZero() && m.Check.Ended:
 		return act(Accept, "")
-	case m.Ready.IsZero() && m.Check.Exists:
+	case m.Ready.IsZero() && (m.Check.Exists || o.Suspended):
 		return act(WaitForCheck, "")
 	case m.Ready.IsZero():
 		return act(StartCheck, "")

@@ -2,6 +2,7 @@ package pool_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -56,15 +57,24 @@ func TestDecide(t *testing.T) {
 		"checked": {of(reading(0, func(m *pool.Member) { m.Check.Ended = true })), "0 Accept", time.Second},
 		"refused": {of(reading(0, func(m *pool.Member) { m.Check.Ended, m.Check.Refused = true, "Corrupt" })),
 			"0 Fail Corrupt", time.Minute},
-		"recorded": {of(ready(0, func(m *pool.Member) { m.Check.Exists = true })), "0 Clear", 5 * time.Second},
+		"recorded": {of(ready(0, func(m *pool.Member) { m.Check.Exists = true })), "0 Clear, 1 Create", 5 * time.Second},
 		"its pod is left": {of(ready(0, func(m *pool.Member) { m.Check.Pods = true })),
-			"0 Clear", 5 * time.Second},
+			"0 Clear, 1 Create", 5 * time.Second},
+		"suspended": {with(of(ready(0)), func(i *o) { i.Suspended = true }), "0 Keep", 23 * time.Hour},
+		"suspended, created": {with(of(reading(0, func(m *pool.Member) { m.Check = pool.Check{} })), func(i *o) { i.Suspended = true }),
+			"0 WaitForCheck", 0},
+		"suspended, checked": {with(of(reading(0, func(m *pool.Member) { m.Check.Ended = true })), func(i *o) { i.Suspended = true }), "0 Accept", time.Second},
+		"suspended, taken":   {with(of(ready(0, func(m *pool.Member) { m.Volume = pool.Assigned })), func(i *o) { i.Suspended = true }), "0 Release", time.Minute},
 		"old": {of(ready(0, func(m *pool.Member) { m.Ready = now.Add(-24 * time.Hour) }), ready(1)),
 			"0 Discard no PVC has taken it for 24h0m0s (spec.pool.maxAge), 1 Keep", time.Minute},
 		"another snapshot is offered": {with(of(ready(0), reading(1)), func(i *o) { i.Snapshot = "s2" }),
 			"0 Discard consumers get CacheSnapshot s2 now, not s1, 1 Discard consumers get CacheSnapshot s2 now, not s1", time.Minute},
-		"none is offered for a while":   {with(of(ready(0)), func(i *o) { i.Snapshot = "" }), "0 Keep", 23 * time.Hour},
-		"its snapshot is withdrawn":     {of(ready(0, func(m *pool.Member) { m.Withdrawn = "Corrupt" }), ready(1)), "0 Discard Corrupt, 1 Keep", time.Minute},
+		"none is offered for a while": {with(of(ready(0)), func(i *o) { i.Snapshot = "" }), "0 Keep", 23 * time.Hour},
+		"its snapshot is withdrawn":   {of(ready(0, func(m *pool.Member) { m.Withdrawn = "Corrupt" }), ready(1)), "0 Discard Corrupt, 1 Keep", time.Minute},
+		"made in another size":        {of(reading(0, func(m *pool.Member) { m.Misfit = "size" }), ready(1)), "0 Fail size, 1 Keep", time.Minute},
+		"its marks are gone": {of(ready(0, func(m *pool.Member) { m.Tampered = "owner" }), ready(1)),
+			"0 Fail owner: what may have been written to is given to no build, 1 Keep", time.Minute},
+		"its marks are gone, given":     {of(ready(0, func(m *pool.Member) { m.Tampered, m.Volume = "owner", pool.Given }), ready(1)), "0 WaitForConsumer, 1 Keep", time.Second},
 		"another class is asked for":    {of(ready(0, func(m *pool.Member) { m.Misfit = "class" }), ready(1)), "0 Discard class, 1 Keep", time.Minute},
 		"smaller":                       {with(of(ready(0), ready(1)), func(i *o) { i.Size = 1 }), "0 Keep, 1 Discard spec.pool.size was lowered", time.Minute},
 		"removed":                       {with(of(ready(0), reading(1)), func(i *o) { i.Size = 0 }), "0 Discard spec.pool was removed, 1 Discard spec.pool was removed", time.Minute},
@@ -116,7 +126,11 @@ func TestBounded(t *testing.T) {
 						volumes++
 					}
 				}
-				for _, act := range pool.Decide(o).Acts {
+				d := pool.Decide(o)
+				if asks := slices.ContainsFunc(d.Acts, func(a pool.Act) bool { return a.Step == pool.Create || a.Step == pool.StartCheck }); asks != d.Asks() {
+					t.Errorf("%+v asks: %v", d.Acts, d.Asks())
+				}
+				for _, act := range d.Acts {
 					if act.Step == pool.Create && volumes >= o.Size {
 						t.Errorf("%d %d %d: a volume is made while there are %d of %d", a, b, c, volumes, o.Size)
 					}
