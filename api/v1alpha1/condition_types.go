@@ -106,7 +106,8 @@ const (
 	// another snapshot is offered; the message has what is waited for.
 	ReasonPoolFilling = "PoolFilling"
 	// ReasonPoolRefused: the cluster refuses a PVC or a Job of the pool, as a quota
-	// does, or an object of the name exists. Raise the quota, or lower spec.pool.size.
+	// does, an object of the name exists, or the class keeps volumes that are deleted.
+	// Raise the quota, lower spec.pool.size, or name another class.
 	ReasonPoolRefused = "PoolRefused"
 	// ReasonPoolFailing: volumes of the pool could not be made, or were not Intact when
 	// they were read. It is tried again, after pauses of up to an hour.

@@ -873,10 +873,14 @@ type PoolStatus struct {
 	// +optional
 	FailureTime *metav1.Time `json:"failureTime,omitempty"`
 	// refusedTime is when the cluster last refused an object of the pool, as a quota does.
-	// Unset: it was created since, or never refused.
+	// Unset: the cluster accepts what is asked for, or nothing is asked for.
 	// +optional
 	RefusedTime *metav1.Time `json:"refusedTime,omitempty"`
-	// message explains that failure or refusal, or what the pool waits for.
+	// refusedMessage is why it was refused.
+	// +kubebuilder:validation:MaxLength=1024
+	// +optional
+	RefusedMessage string `json:"refusedMessage,omitempty"`
+	// message explains the last failure or, without failures, what the pool waits for.
 	// +kubebuilder:validation:MaxLength=1024
 	// +optional
 	Message string `json:"message,omitempty"`

@@ -155,7 +155,8 @@ func (r *Reconciler) reconcileParts(ctx context.Context, p *progress) (err error
 	}
 	r.writer().Record(p.cache, p.Observed)
 	if p.cache.Spec.Suspend {
-		return r.resumeReplacement(ctx, p)
+		// The pool starts nothing either, but PVCs go on taking its volumes.
+		return errors.Join(r.resumeReplacement(ctx, p), r.fillPool(ctx, p))
 	}
 	var errs []error
 	for _, part := range []func(context.Context, *progress) error{

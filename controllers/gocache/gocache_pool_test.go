@@ -1,23 +1,28 @@
 package gocache
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/kube/pool"
 	"gocache.dev/operator/internal/kube/volume"
 	"gocache.dev/operator/internal/testing/cluster"
+	"gocache.dev/operator/internal/testing/env"
 )
 
 // pools is a cache with a pool.
@@ -352,13 +357,7 @@ func TestPoolIsRefused(t *testing.T) {
 	w := newWorld(t)
 	w.cache(afterWarmUp)
 	w.settle()
-	quota := &corev1.ResourceQuota{
-		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "claims"},
-		Spec:       corev1.ResourceQuotaSpec{Hard: corev1.ResourceList{corev1.ResourcePersistentVolumeClaims: resource.MustParse("1")}},
-	}
-	w.must(server.Client.Create(t.Context(), quota))
-	quota.Status = corev1.ResourceQuotaStatus{Hard: quota.Spec.Hard, Used: corev1.ResourceList{corev1.ResourcePersistentVolumeClaims: resource.MustParse("1")}}
-	w.must(server.Client.Status().Update(t.Context(), quota))
+	quota := w.quota("1")
 	w.newEvents()
 	w.edit(func(c *v1alpha1.GoCache) { c.Spec.Pool = &v1alpha1.CachePool{Size: 1} })
 	w.settle()
@@ -404,20 +403,45 @@ func TestPoolMountedMeanwhile(t *testing.T) {
 	}
 }
 
-// TestPoolObstructed holds that an object of the name of a volume which another owner
-// has is neither used nor touched, and is reported.
-func TestPoolObstructed(t *testing.T) {
-	w := newWorld(t)
-	w.cache(afterWarmUp)
-	w.settle()
-	foreign := &corev1.PersistentVolumeClaim{
+// foreignMember is a PVC of the name of a volume, made by another client.
+func (w *world) foreignMember() *corev1.PersistentVolumeClaim {
+	w.t.Helper()
+	pvc := &corev1.PersistentVolumeClaim{
 		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: w.slot(0), Labels: pool.Labels("ci")},
 		Spec: corev1.PersistentVolumeClaimSpec{
 			AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce},
 			Resources:   corev1.VolumeResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("1Gi")}},
 		},
 	}
-	w.must(server.Client.Create(t.Context(), foreign))
+	w.must(server.Client.Create(w.t.Context(), pvc))
+	return pvc
+}
+
+// TestPoolReplaced holds that a volume which is gone counts no more, whatever has taken
+// its name.
+func TestPoolReplaced(t *testing.T) {
+	w := newWorld(t)
+	w.cache(pools(1))
+	w.settle()
+	w.must(server.Client.Delete(t.Context(), get[corev1.PersistentVolumeClaim](w, w.slot(0))))
+	for exists[corev1.PersistentVolumeClaim](w, w.slot(0)) && w.step() {
+		continue
+	}
+	w.foreignMember()
+	w.must(w.pass())
+	if is := w.get().Status.Pool; is.Ready != 0 || len(is.Members) != 0 {
+		t.Errorf("%+v", is)
+	}
+	w.condition(v1alpha1.PoolFilledCondition, metav1.ConditionFalse, v1alpha1.ReasonPoolRefused, "was not made for this GoCache")
+}
+
+// TestPoolObstructed holds that an object of the name of a volume which another owner
+// has is neither used nor touched, and is reported.
+func TestPoolObstructed(t *testing.T) {
+	w := newWorld(t)
+	w.cache(afterWarmUp)
+	w.settle()
+	foreign := w.foreignMember()
 	w.edit(func(c *v1alpha1.GoCache) { c.Spec.Pool = &v1alpha1.CachePool{Size: 1} })
 	w.settle()
 	w.condition(v1alpha1.PoolFilledCondition, metav1.ConditionFalse, v1alpha1.ReasonPoolRefused, "PersistentVolumeClaim "+foreign.Name+" exists and was not made for this GoCache")
@@ -469,4 +493,199 @@ func TestPoolForgedJob(t *testing.T) {
 	if all := w.newEvents(); !strings.Contains(all, "is not the one that the operator created") {
 		t.Errorf("events:\n%s", all)
 	}
+}
+
+// quota has the cluster refuse more PVCs than so many.
+func (w *world) quota(pvcs string) *corev1.ResourceQuota {
+	w.t.Helper()
+	quota := &corev1.ResourceQuota{
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "claims"},
+		Spec:       corev1.ResourceQuotaSpec{Hard: corev1.ResourceList{corev1.ResourcePersistentVolumeClaims: resource.MustParse(pvcs)}},
+	}
+	w.must(server.Client.Create(w.t.Context(), quota))
+	quota.Status = corev1.ResourceQuotaStatus{Hard: quota.Spec.Hard, Used: quota.Spec.Hard}
+	w.must(server.Client.Status().Update(w.t.Context(), quota))
+	return quota
+}
+
+// TestPoolRefusalEnds holds that a refusal is reported only while the pool asks for what
+// was refused.
+func TestPoolRefusalEnds(t *testing.T) {
+	for name, end := range map[string]func(w *world){
+		"a smaller pool": func(w *world) { w.edit(func(c *v1alpha1.GoCache) { c.Spec.Pool.Size = 1 }) },
+		"suspended":      func(w *world) { w.edit(func(c *v1alpha1.GoCache) { c.Spec.Suspend = true }) },
+		"no snapshot": func(w *world) {
+			w.slow = true // none takes its place
+			for _, s := range w.snapshots() {
+				w.must(server.Client.Delete(w.t.Context(), &s))
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.cache(pools(1))
+			w.settle()
+			w.quota("2")
+			w.edit(func(c *v1alpha1.GoCache) { c.Spec.Pool.Size = 2 })
+			w.settle()
+			w.condition(v1alpha1.PoolFilledCondition, metav1.ConditionFalse, v1alpha1.ReasonPoolRefused, "exceeded quota")
+			end(w)
+			w.settle()
+			if is := w.get().Status.Pool; is.RefusedTime != nil || is.Message != "" {
+				t.Errorf("refused at %s: %q", is.RefusedTime, is.Message)
+			}
+			if is := meta.FindStatusCondition(w.get().Status.Conditions, v1alpha1.PoolFilledCondition); is == nil || is.Reason == v1alpha1.ReasonPoolRefused {
+				t.Errorf("%+v", is)
+			}
+		})
+	}
+}
+
+// TestPoolSuspended holds that a suspended cache makes no volume, while those that are
+// ready are given, and what held them goes and is not counted.
+func TestPoolSuspended(t *testing.T) {
+	w := newWorld(t)
+	w.cache(pools(1))
+	w.settle()
+	w.edit(func(c *v1alpha1.GoCache) { c.Spec.Suspend = true })
+	w.settle()
+	w.condition(v1alpha1.PoolFilledCondition, metav1.ConditionTrue, v1alpha1.ReasonPoolFilled, "")
+	w.consume(w.slot(0))
+	w.settle()
+	if got := w.poolEnd(); got != (poolEnd{Declared: true, Capacity: "0", Consumer: "Bound"}) {
+		t.Errorf("%+v", got)
+	}
+	w.condition(v1alpha1.PoolFilledCondition, metav1.ConditionFalse, v1alpha1.ReasonPoolFilling, "spec.suspend is set")
+	wrote := len(w.mortal.Writes)
+	w.must(w.pass())
+	if due := w.last.RequeueAfter; len(w.mortal.Writes) > wrote || due != 0 {
+		t.Errorf("a suspended cache writes %q and looks again after %s", w.mortal.Writes[wrote:], due)
+	}
+}
+
+// TestPoolTampered holds that a volume is given to no build once another client has
+// changed the owner of its PVC: with that, a pod can mount the PVC as a volume of its own.
+func TestPoolTampered(t *testing.T) {
+	for name, change := range map[string]func(*corev1.PersistentVolumeClaim){
+		"owner": func(c *corev1.PersistentVolumeClaim) {
+			c.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Pod", Name: "pool", UID: "another", Controller: ptr.To(true)}}
+		},
+		"label": func(c *corev1.PersistentVolumeClaim) { delete(c.Labels, v1alpha1.PoolLabel) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.cache(pools(1))
+			w.settle()
+			pvc := get[corev1.PersistentVolumeClaim](w, w.slot(0))
+			change(pvc)
+			w.must(server.Client.Update(t.Context(), pvc))
+			w.must(w.pass())
+			if all := w.newEvents(); !strings.Contains(all, "another client changed the label or the owner") {
+				t.Errorf("events:\n%s", all)
+			}
+			if is := w.get().Status.Pool; is.Ready != 0 || is.Failures != 1 {
+				t.Errorf("%+v", is)
+			}
+			w.settle()
+			w.wait(time.Minute)
+			if now := get[corev1.PersistentVolumeClaim](w, w.slot(0)); now.UID == pvc.UID {
+				t.Error("it is still there")
+			}
+			w.condition(v1alpha1.PoolFilledCondition, metav1.ConditionTrue, v1alpha1.ReasonPoolFilled, "")
+		})
+	}
+}
+
+// TestPoolOfOtherSizes holds that volumes which the cluster makes in another size than
+// was asked for are not made again and again without a pause.
+func TestPoolOfOtherSizes(t *testing.T) {
+	w := newWorld(t)
+	w.cache(afterWarmUp)
+	w.settle()
+	made := 0
+	w.reconciler.Client = interceptor.NewClient(server.Client, interceptor.Funcs{
+		Create: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.CreateOption) error {
+			if u, ok := o.(*unstructured.Unstructured); ok && u.GetKind() == "PersistentVolumeClaim" {
+				made++
+				w.must(unstructured.SetNestedField(u.Object, "3Gi", "spec", "resources", "requests", "storage"))
+			}
+			return c.Create(ctx, o, opts...)
+		},
+	})
+	w.edit(func(c *v1alpha1.GoCache) { c.Spec.Pool = &v1alpha1.CachePool{Size: 1} })
+	for range 20 {
+		w.must(w.pass())
+		w.step()
+		w.now = w.now.Add(time.Second)
+	}
+	if made != 1 {
+		t.Errorf("%d PVCs were made", made)
+	}
+	w.condition(v1alpha1.PoolFilledCondition, metav1.ConditionFalse, v1alpha1.ReasonPoolFailing, "it asks for 3Gi")
+}
+
+// TestPoolOfRetainedVolumes holds that no volume is made of a class that keeps what is
+// deleted: what the pool discards would cost without end.
+func TestPoolOfRetainedVolumes(t *testing.T) {
+	w := newWorld(t)
+	class := &storagev1.StorageClass{
+		ObjectMeta: metav1.ObjectMeta{Name: w.namespace + "-kept"}, Provisioner: env.Driver, ReclaimPolicy: ptr.To(corev1.PersistentVolumeReclaimRetain)}
+	w.must(server.Client.Create(t.Context(), class))
+	w.cache(pools(1), func(s *v1alpha1.GoCacheSpec) { s.Pool.Storage.StorageClassName = &class.Name })
+	w.settle()
+	w.condition(v1alpha1.PoolFilledCondition, metav1.ConditionFalse, v1alpha1.ReasonPoolRefused, "reclaimPolicy Retain")
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "")
+	if got := w.poolEnd(); got.PVCs != 0 {
+		t.Errorf("%+v", got)
+	}
+}
+
+// TestPoolWithoutRecord holds that a volume whose record was lost goes with the pool,
+// also if the client's cache does not have it yet when the pool is given up.
+func TestPoolWithoutRecord(t *testing.T) {
+	w := newWorld(t)
+	w.cache(pools(1))
+	w.settle()
+	lost := w.get()
+	lost.Status.Pool.Members = nil
+	w.must(server.Client.Status().Update(t.Context(), lost))
+	w.edit(func(c *v1alpha1.GoCache) { c.Spec.Pool = nil })
+	c := w.reconciler.Client
+	w.reconciler.Client = interceptor.NewClient(server.Client, interceptor.Funcs{
+		List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, opts ...client.ListOption) error {
+			if _, ok := list.(*corev1.PersistentVolumeClaimList); ok {
+				return nil // it is behind
+			}
+			return c.List(ctx, list, opts...)
+		},
+	})
+	w.must(w.pass())
+	w.must(w.pass())
+	w.reconciler.Client = c
+	w.settle()
+	if got := w.poolEnd(); got != (poolEnd{}) {
+		t.Errorf("%+v", got)
+	}
+}
+
+// TestPoolLingers holds that it is reported when a volume cannot be deleted.
+func TestPoolLingers(t *testing.T) {
+	w := newWorld(t)
+	w.cache(pools(1))
+	w.settle()
+	pvc := get[corev1.PersistentVolumeClaim](w, w.slot(0))
+	pvc.Finalizers = append(pvc.Finalizers, "test.gocache.dev/hold")
+	w.must(server.Client.Update(t.Context(), pvc))
+	w.edit(func(c *v1alpha1.GoCache) { c.Spec.Pool.Storage.Size = ptr.To(resource.MustParse("2Gi")) })
+	w.must(w.pass())
+	w.must(w.pass())
+	w.condition(v1alpha1.PoolFilledCondition, metav1.ConditionFalse, v1alpha1.ReasonPoolFilling, "0 of 1")
+	w.now = time.Now().Add(2 * time.Minute) // the deletion has the clock of the API server
+	w.must(w.pass())
+	w.condition(v1alpha1.PoolFilledCondition, metav1.ConditionFalse, v1alpha1.ReasonPoolFilling, "it is being deleted and is still there")
+	pvc = get[corev1.PersistentVolumeClaim](w, pvc.Name)
+	pvc.Finalizers = nil
+	w.must(server.Client.Update(t.Context(), pvc))
+	w.settle()
+	w.condition(v1alpha1.PoolFilledCondition, metav1.ConditionTrue, v1alpha1.ReasonPoolFilled, "")
 }

@@ -23,12 +23,12 @@ import (
 )
 
 const (
-	// maxAge is the default of spec.pool.maxAge.
-	maxAge = 168 * time.Hour
 	// retryRefused is when what the cluster refused is tried again.
 	retryRefused = time.Minute
 	// lookAgain is when it is read again what keeps a volume from being ready.
 	lookAgain = 30 * time.Second
+	// slowDeletion is after how long it is reported that a PVC or a pod is still there.
+	slowDeletion = time.Minute
 
 	// Bounds of the schema.
 	maxMessage       = 1024
@@ -69,6 +69,7 @@ type turn struct {
 // +kubebuilder:rbac:groups=batch,resources=jobs,verbs=create;delete
 // +kubebuilder:rbac:groups="",resources=pods,verbs=list
 // +kubebuilder:rbac:groups="",resources=events,verbs=list
+// +kubebuilder:rbac:groups=storage.k8s.io,resources=storageclasses,verbs=get
 
 // Reconcile takes each volume of the pool a step further.
 func (r Reconciler) Reconcile(ctx context.Context, cache *v1alpha1.GoCache, o pass.Observed) (Result, error) {
@@ -87,6 +88,9 @@ func (r Reconciler) Reconcile(ctx context.Context, cache *v1alpha1.GoCache, o pa
 		return out, err
 	}
 	decision := pool.Decide(t.observation(members))
+	if !decision.Asks() { // a refusal stands only while it is asked again
+		t.cleared()
+	}
 	var errs []error
 	for _, a := range decision.Acts {
 		errs = append(errs, t.act(ctx, a, t.in(a.Slot, members)))
@@ -103,8 +107,8 @@ func (r Reconciler) Reconcile(ctx context.Context, cache *v1alpha1.GoCache, o pa
 
 func (r Reconciler) run(cache *v1alpha1.GoCache, o pass.Observed) run.Run {
 	offered := snapshotOf(o, cache.Status.LatestVerifiedSnapshot)
-	if offered != nil && (offered.Status.Source == nil || offered.Status.VolumeSnapshotName == "") {
-		offered = nil
+	if offered != nil && (offered.Status.Source == nil || offered.Status.VolumeSnapshotName == "" || withdrawn(offered, offered.Name) != "") {
+		offered = nil // the snapshots were read again after it was chosen
 	}
 	verification := pass.SnapshotPolicy(cache).Verification
 	made := run.Run{
@@ -137,12 +141,9 @@ func withdrawn(s *v1alpha1.CacheSnapshot, name string) string {
 
 // observation is what the decision is made from.
 func (t *turn) observation(members []run.Member) pool.Observation {
-	o := pool.Observation{Now: t.now, MaxAge: maxAge, Failures: t.cache.Status.Pool.Failures}
+	o := pool.Observation{Now: t.now, Suspended: t.cache.Spec.Suspend, MaxAge: run.MaxAge(t.cache), Failures: t.cache.Status.Pool.Failures}
 	if spec := t.cache.Spec.Pool; spec != nil {
 		o.Size = int(spec.Size)
-		if spec.MaxAge != nil {
-			o.MaxAge = spec.MaxAge.Duration
-		}
 	}
 	if at := t.cache.Status.Pool.FailureTime; at != nil {
 		o.LastFailure = at.Time
@@ -168,7 +169,7 @@ func (t *turn) act(ctx context.Context, a pool.Act, m run.Member) error {
 	case pool.Accept:
 		t.accept(m)
 	case pool.Clear:
-		t.state(m.Name, v1alpha1.PoolMemberClearing, "")
+		t.lingers(m, m.Ready, v1alpha1.PoolMemberClearing, "it was read, and the pod that read it is still there: is its node lost?")
 		return t.Delete(ctx, m, true)
 	case pool.Keep:
 		t.state(m.Name, v1alpha1.PoolMemberReady, "")
@@ -182,11 +183,12 @@ func (t *turn) act(ctx context.Context, a pool.Act, m run.Member) error {
 	case pool.Fail:
 		return t.fail(ctx, m, a.Why)
 	case pool.WaitForDeletion:
-		t.state(m.Name, v1alpha1.PoolMemberDeleting, "")
+		t.lingers(m, m.PVC.DeletionTimestamp.Time, v1alpha1.PoolMemberDeleting, "it is being deleted and is still there: a pod uses it, or a finalizer holds it")
 	case pool.Forget:
 		t.forget(m.Name)
 	case pool.Obstructed:
 		t.out.Obstructed = a.Why
+		t.forget(m.Name) // what is recorded is gone
 	}
 	return nil
 }
@@ -229,6 +231,7 @@ func (t *turn) startCheck(ctx context.Context, m run.Member) error {
 	if refused := t.refused(err); refused != nil || err != nil {
 		return refused
 	}
+	t.out.WakeIn(lookAgain)
 	if made.Untrusted != "" {
 		t.out.Events = append(t.out.Events, event.Warning("UntrustedJob", "Pool", "%s", made.Untrusted))
 	}
@@ -243,15 +246,20 @@ func (t *turn) startCheck(ctx context.Context, m run.Member) error {
 // cache can be used all the same.
 func (t *turn) refused(err error) error {
 	var refused *run.RefusedError
-	status := t.cache.Status.Pool
 	if !errors.As(err, &refused) {
-		status.RefusedTime = nil
+		t.cleared()
 		return err
 	}
+	status := t.cache.Status.Pool
 	status.RefusedTime = ptr.To(metav1.NewTime(t.now))
-	status.Message = bounded.Text(refused.Message, maxMessage)
+	status.RefusedMessage = bounded.Text(refused.Message, maxMessage)
 	t.out.WakeIn(retryRefused)
 	return nil
+}
+
+// cleared records that the cluster refuses nothing.
+func (t *turn) cleared() {
+	t.cache.Status.Pool.RefusedTime, t.cache.Status.Pool.RefusedMessage = nil, ""
 }
 
 // refusedLately reports whether it is too early to ask again for what was refused.
@@ -266,11 +274,27 @@ func (t *turn) refusedLately() bool {
 
 // wait records what a volume that is being read waits for.
 func (t *turn) wait(m run.Member) {
-	t.state(m.Name, v1alpha1.PoolMemberReading, m.Waits)
-	if t.waits == "" {
-		t.waits = m.Waits
+	t.waitsFor(m, v1alpha1.PoolMemberReading, m.Waits)
+	if m.Check.Exists { // its end wakes us, and what it waits for does not
+		t.out.WakeIn(lookAgain)
 	}
-	t.out.WakeIn(lookAgain)
+}
+
+// lingers records what a member waits for that is to be gone since some time.
+func (t *turn) lingers(m run.Member, since time.Time, state v1alpha1.PoolMemberState, why string) {
+	if since.IsZero() || t.now.Sub(since) < slowDeletion {
+		why = ""
+	} else {
+		why = fmt.Sprintf("PVC %s: %s", m.Name, why)
+	}
+	t.waitsFor(m, state, why)
+}
+
+func (t *turn) waitsFor(m run.Member, state v1alpha1.PoolMemberState, why string) {
+	t.state(m.Name, state, why)
+	if t.waits == "" {
+		t.waits = why
+	}
 }
 
 func (t *turn) accept(m run.Member) {
@@ -350,7 +374,7 @@ func (t *turn) record(members []run.Member) {
 		}
 	}
 	status.Capacity = &capacity
-	if status.Failures == 0 && status.RefusedTime == nil {
+	if status.Failures == 0 {
 		status.Message = bounded.Text(t.waits, maxMessage)
 	}
 }

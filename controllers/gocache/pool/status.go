@@ -20,7 +20,7 @@ func Filled(cache *v1alpha1.GoCache, out Result) *pass.Fact {
 	case status.Size > 0 && status.Ready >= status.Size:
 		return pass.True(v1alpha1.ReasonPoolFilled, "%s, of CacheSnapshot %s", is, cache.Status.LatestVerifiedSnapshot)
 	case status.RefusedTime != nil:
-		return pass.False(v1alpha1.ReasonPoolRefused, "%s. It is tried again every %s: %s", is, retryRefused, status.Message)
+		return pass.False(v1alpha1.ReasonPoolRefused, "%s. It is tried again every %s: %s", is, retryRefused, status.RefusedMessage)
 	case out.Obstructed != "":
 		return pass.False(v1alpha1.ReasonPoolRefused, "%s. %s", is, out.Obstructed)
 	case status.Failures > 0:

@@ -3,18 +3,22 @@ package pool
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/domain/integrity"
 	"gocache.dev/operator/internal/kube/apply"
 	"gocache.dev/operator/internal/kube/jobrun"
+	"gocache.dev/operator/internal/kube/read"
 	"gocache.dev/operator/internal/plan/pool"
 )
 
@@ -80,8 +84,22 @@ func (r Run) applier() apply.Applier {
 // Create makes the PVC of a free slot, and returns its uid. Empty: one of the name
 // came first, which the next pass reads.
 func (r Run) Create(ctx context.Context, slot int) (uid string, err error) {
+	if err := r.discardable(ctx); err != nil {
+		return "", err
+	}
 	made, err := r.applier().Create(ctx, apply.ControlledBy(r.Cache), r.claim(slot))
 	return string(made), refusal(err)
+}
+
+// discardable refuses a class whose volumes stay when their PVC is deleted: each volume
+// that is discarded would be paid for without end.
+func (r Run) discardable(ctx context.Context) error {
+	name := ptr.Deref(StorageOf(r.Cache, r.Snapshot).Class, "")
+	class, err := read.Object[storagev1.StorageClass](ctx, r.Live, "", name)
+	if err != nil || class == nil || ptr.Deref(class.ReclaimPolicy, corev1.PersistentVolumeReclaimDelete) == corev1.PersistentVolumeReclaimDelete {
+		return err
+	}
+	return &RefusedError{Message: fmt.Sprintf("StorageClass %s has reclaimPolicy %s, so each volume that the pool discards would stay and cost: set spec.pool.storage.storageClassName to a class with Delete", name, *class.ReclaimPolicy)}
 }
 
 // StartCheck starts the Job that reads a member, and returns its uid.
