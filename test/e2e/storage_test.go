@@ -38,6 +38,7 @@ func TestStorage(t *testing.T) {
 		{"a snapshot is ready after minutes, of unknown size, and copied in its own size only", (*fixture).slowSnapshot},
 		{"a snapshot is copied once in 20 seconds", (*fixture).ratedCopies},
 		{"a copy and its first mount take a while, and a volume of the pool is there at once", (*fixture).pooled},
+		{"a snapshot is copied once in 30 seconds, and volumes of the pool are there at once", (*fixture).ratedPool},
 		{"a volume is snapshotted once in 30 seconds", (*fixture).ratedSnapshots},
 		{"a snapshot with a copy is not deleted", (*fixture).copiedSnapshot},
 	} {
@@ -124,6 +125,43 @@ func (s *fixture) pooled() {
 		s.Errorf("without the pool the PVC was bound after %s, and the build done after %s: the copy and its first mount take %s each", bound, built, slow)
 	}
 	s.poolFilled(member)
+	s.poolRemoved()
+}
+
+// ratedPool has the storage copy a snapshot once in 30 seconds. It holds that builds
+// which begin at once wait for no copy while the pool has a volume for each.
+func (s *fixture) ratedPool() {
+	const size, every = 2, 30 * time.Second
+	s.fault("restore", "--every", every.String(), "--namespace", s.Namespace)
+	s.edit(func(c *v1alpha1.GoCache) { c.Spec.Pool = &v1alpha1.CachePool{Size: size} })
+	s.poolFilled("")
+	prefix := s.unique("ready")
+	began := time.Now()
+	var names []string
+	for i := range size {
+		names = append(names, fmt.Sprintf("%s-%d", prefix, i))
+		s.must(s.Claim(s.ctx, names[i]))
+		s.consume(names[i], names[i])
+	}
+	bound := s.boundAfter(began, names)
+	s.Logf("the PVCs were bound %s after the builds began", bound)
+	if last := bound[size-1]; last >= every {
+		s.Errorf("a PVC was bound after %s: it waited for a copy", last)
+	}
+	for _, name := range names {
+		s.recorded("PersistentVolumeClaim", name, "Pooled")
+		s.consumed(name, 2*time.Minute)
+	}
+	s.filled(names...)
+	for _, name := range names {
+		s.discard(name, name)
+	}
+	s.poolRemoved()
+}
+
+// poolRemoved takes the pool from the cache, and waits until nothing is left of it.
+func (s *fixture) poolRemoved() {
+	s.Helper()
 	s.edit(func(c *v1alpha1.GoCache) { c.Spec.Pool = nil })
 	s.until(time.Minute, "the pool to be gone", func(ctx context.Context) (bool, string, error) {
 		var left corev1.PersistentVolumeClaimList
