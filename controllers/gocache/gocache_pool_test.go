@@ -123,6 +123,17 @@ func poolFlows() map[string]func(w *world, die func()) {
 			w.request("snapshot-1", v1alpha1.RequestSnapshot)
 			w.settle()
 		},
+		// a volume does not hold what was verified, and the next one does
+		"pool fails": func(w *world, die func()) {
+			w.cache(afterWarmUp)
+			w.settle()
+			w.pooled = intactWith("sha256:bb")
+			die()
+			w.edit(func(c *v1alpha1.GoCache) { c.Spec.Pool = &v1alpha1.CachePool{Size: 1} })
+			w.settle()
+			w.pooled = intactWith(contentDigest)
+			w.wait(time.Minute)
+		},
 		// the pool is given up while a volume is being read
 		"pool removed": func(w *world, die func()) {
 			w.cache(pools(2))
