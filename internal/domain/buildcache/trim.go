@@ -41,7 +41,7 @@ type Plan struct {
 	staged []output
 	shard  byte
 	sorted bool
-	cut    mark // entries that were used then or before go
+	goes   mark // entries that were used then or before go
 	before int64
 	bytes  int64
 }
@@ -158,12 +158,12 @@ func (p *Plan) Decide() {
 	// Whatever is old enough, is so for all earlier times as well.
 	newest := latest(p.old)
 	if p.bounds.MaxAge > 0 {
-		p.cut = latest(func(used time.Time) bool { return p.old(used) && p.now.Sub(used) > p.bounds.MaxAge })
+		p.goes = latest(func(used time.Time) bool { return p.old(used) && p.now.Sub(used) > p.bounds.MaxAge })
 	}
-	if p.bounds.MaxSize > 0 && p.before-p.removed(p.cut) > p.bounds.MaxSize {
-		p.cut = least(newest, func(m mark) bool { return m.compare(p.cut) >= 0 && p.before-p.removed(m) <= p.bounds.MaxSize })
+	if p.bounds.MaxSize > 0 && p.before-p.removed(p.goes) > p.bounds.MaxSize {
+		p.goes = least(newest, func(m mark) bool { return m.compare(p.goes) >= 0 && p.before-p.removed(m) <= p.bounds.MaxSize })
 	}
-	p.bytes = p.removed(p.cut)
+	p.bytes = p.removed(p.goes)
 }
 
 // latest is the last mark of the times for which a predicate holds; those for which it
@@ -203,10 +203,10 @@ func least(last mark, holds func(mark) bool) mark {
 }
 
 // removed is the size of the outputs that go when entries up to a mark do.
-func (p *Plan) removed(cut mark) (size int64) {
+func (p *Plan) removed(until mark) (size int64) {
 	for _, shard := range p.outputs {
 		for i := range shard {
-			if o := &shard[i]; o.state&unused != 0 && o.last.compare(cut) <= 0 {
+			if o := &shard[i]; o.state&unused != 0 && o.last.compare(until) <= 0 {
 				size += o.size
 			}
 		}
@@ -230,14 +230,14 @@ func (p *Plan) Over() int64 {
 
 // RemovesAction reports whether an entry goes, after its last use as of now.
 func (p *Plan) RemovesAction(action ID, used time.Time) bool {
-	return markOf(used, action).compare(p.cut) <= 0
+	return markOf(used, action).compare(p.goes) <= 0
 }
 
 // RemovesOutput reports whether an output goes, after its last use as of now. One that
 // was not added stays.
 func (p *Plan) RemovesOutput(id ID, used time.Time) bool {
 	o := p.find(id)
-	return o != nil && o.state == unused && o.last.compare(p.cut) <= 0 && p.old(used)
+	return o != nil && o.state == unused && o.last.compare(p.goes) <= 0 && p.old(used)
 }
 
 // Keep keeps an output that an entry names after all.

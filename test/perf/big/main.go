@@ -7,7 +7,7 @@
 // The content is synthetic, but the go command accepts it: the first build of a
 // program that requires one of the modules, on a clone of the volume, compiles
 // nothing. The volume is an XFS image that is cloned by reference and mounted, as the
-// CSI driver of the local cluster does it; before each operation it is mounted anew,
+// CSI driver of the local cluster does it; before each operation it is mounted again,
 // so that nothing of its file system is in memory.
 //
 // It needs root, for mounts, mkfs.xfs, and free disk space of twice the modules, and
