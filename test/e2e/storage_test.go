@@ -64,7 +64,7 @@ func (s *fixture) slowSnapshot() {
 	s.until(time.Minute, "the snapshot to be reported as not ready", func(ctx context.Context) (bool, string, error) {
 		err := s.Client.Get(ctx, client.ObjectKeyFromObject(snap), snap)
 		got := condition(snap.Status.Conditions, v1alpha1.SnapshotReadyCondition)
-		return snap.Status.VolumeSnapshotName != "" && got != "absent" && !strings.HasPrefix(got, "True"), got, err
+		return got == "False "+v1alpha1.ReasonCreatingSnapshot, got, err
 	})
 	s.Logf("meanwhile it is SnapshotReady=%s", condition(snap.Status.Conditions, v1alpha1.SnapshotReadyCondition))
 	s.until(5*time.Minute, "the snapshot to be Intact", func(ctx context.Context) (bool, string, error) {
