@@ -6,6 +6,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/utils/ptr"
 
 	"gocache.dev/operator/internal/kube/podspec"
 )
@@ -18,9 +19,9 @@ func TestBound(t *testing.T) {
 	pod := corev1.PodSpec{
 		Volumes: []corev1.Volume{
 			podspec.EmptyDir("tmp"), {Name: "run", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{Medium: corev1.StorageMediumMemory}}},
-			podspec.Claim("cache", "ci"),
+			podspec.Claim("cache", "ci"), {Name: "sized", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{SizeLimit: ptr.To(resource.MustParse("2Gi"))}}},
 		},
-		InitContainers: []corev1.Container{{Name: "install", VolumeMounts: []corev1.VolumeMount{{Name: "tmp"}, {Name: "run"}}}},
+		InitContainers: []corev1.Container{{Name: "install", VolumeMounts: []corev1.VolumeMount{{Name: "tmp"}, {Name: "run"}, {Name: "sized"}, {Name: "cache"}}}},
 		Containers:     []corev1.Container{{Name: "user", Resources: users, VolumeMounts: []corev1.VolumeMount{{Name: "tmp"}}}},
 	}
 	before := users.DeepCopy()
@@ -31,8 +32,11 @@ func TestBound(t *testing.T) {
 			t.Errorf("volume %s has no sizeLimit", v.Name)
 		}
 	}
+	if claim := pod.Volumes[2].PersistentVolumeClaim; claim == nil || claim.ClaimName != "ci" || pod.Volumes[2].Name != "cache" {
+		t.Errorf("the PVC is %+v", pod.Volumes[2])
+	}
 	install := podspec.Helper(nil, "1", "256Mi")
-	install.Limits[corev1.ResourceEphemeralStorage] = resource.MustParse("11Gi")
+	install.Limits[corev1.ResourceEphemeralStorage] = resource.MustParse("13Gi")
 	install.Requests[corev1.ResourceEphemeralStorage] = resource.MustParse("16Mi")
 	if diff := cmp.Diff(install, pod.InitContainers[0].Resources); diff != "" {
 		t.Errorf("the helper (-want +got):\n%s", diff)

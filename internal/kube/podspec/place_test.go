@@ -6,6 +6,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
 	"gocache.dev/operator/api/v1alpha1"
@@ -143,6 +144,31 @@ func TestResources(t *testing.T) {
 	helpers := &v1alpha1.PodTemplate{HelperResources: action}
 	if diff := cmp.Diff(ofAction, podspec.Helper(helpers, "1", "1Gi")); diff != "" {
 		t.Errorf("the helper's: %s", diff)
+	}
+}
+
+// TestApart holds that another node is preferred to another zone, and that neither is required.
+func TestApart(t *testing.T) {
+	peers := &metav1.LabelSelector{MatchLabels: map[string]string{"role": "router"}}
+	term := func(key string, weight int32) corev1.WeightedPodAffinityTerm {
+		return corev1.WeightedPodAffinityTerm{Weight: weight, PodAffinityTerm: corev1.PodAffinityTerm{TopologyKey: key, LabelSelector: peers}}
+	}
+	want := &corev1.Affinity{PodAntiAffinity: &corev1.PodAntiAffinity{
+		PreferredDuringSchedulingIgnoredDuringExecution: []corev1.WeightedPodAffinityTerm{term("kubernetes.io/hostname", 100), term("topology.kubernetes.io/zone", 50)},
+	}}
+	if diff := cmp.Diff(want, podspec.Apart(peers)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestPlaceSpreads holds that pods are spread as the template says, among those of their role.
+func TestPlaceSpreads(t *testing.T) {
+	peers := &metav1.LabelSelector{MatchLabels: map[string]string{"role": "router"}}
+	var got corev1.PodSpec
+	podspec.Place(&got, &v1alpha1.PodTemplate{TopologySpreadConstraints: []v1alpha1.TopologySpreadConstraint{{MaxSkew: 1, TopologyKey: "zone", WhenUnsatisfiable: "DoNotSchedule"}}}, "", peers)
+	want := corev1.PodSpec{TopologySpreadConstraints: []corev1.TopologySpreadConstraint{{MaxSkew: 1, TopologyKey: "zone", WhenUnsatisfiable: corev1.DoNotSchedule, LabelSelector: peers}}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
 	}
 }
 

@@ -72,6 +72,28 @@ func TestNear(t *testing.T) {
 	}
 }
 
+// TestNearBesideOthers holds that what else a pod's affinity holds stays, and that one
+// without alternatives restricts nothing.
+func TestNearBesideOthers(t *testing.T) {
+	apart, preferred := &corev1.PodAntiAffinity{}, []corev1.PreferredSchedulingTerm{{Weight: 1}}
+	near := &corev1.NodeSelector{NodeSelectorTerms: []corev1.NodeSelectorTerm{{MatchFields: []corev1.NodeSelectorRequirement{{Key: "metadata.name"}}}}}
+	for name, had := range map[string]*corev1.NodeAffinity{
+		"none":            nil,
+		"preferred alone": {PreferredDuringSchedulingIgnoredDuringExecution: preferred},
+		"no alternatives": {RequiredDuringSchedulingIgnoredDuringExecution: &corev1.NodeSelector{}, PreferredDuringSchedulingIgnoredDuringExecution: preferred},
+	} {
+		pod := &corev1.PodSpec{Affinity: &corev1.Affinity{PodAntiAffinity: apart, NodeAffinity: had}}
+		want := &corev1.Affinity{PodAntiAffinity: apart, NodeAffinity: &corev1.NodeAffinity{RequiredDuringSchedulingIgnoredDuringExecution: near}}
+		if had != nil {
+			want.NodeAffinity.PreferredDuringSchedulingIgnoredDuringExecution = preferred
+		}
+		podspec.Near(pod, near)
+		if diff := cmp.Diff(want, pod.Affinity); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+	}
+}
+
 // TestOwnershipLeftToThePlatform holds that no id is set where the platform
 // assigns them.
 func TestOwnershipLeftToThePlatform(t *testing.T) {

@@ -11,8 +11,10 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
@@ -20,7 +22,9 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/transport"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
@@ -163,8 +167,65 @@ func TestAllIsBounded(t *testing.T) {
 	for _, err := range read.All[corev1.Pod](t.Context(), endless, &corev1.PodList{}) {
 		failed = err
 	}
-	if failed == nil || len(endless.requests) != 1000 {
+	if failed == nil || len(endless.requests) != 1000 || !strings.Contains(failed.Error(), "more than 1000 pages of 2 MiB") {
 		t.Errorf("%d requests, %v", len(endless.requests), failed)
+	}
+}
+
+// slow records how long a request may take.
+type slow struct {
+	client.Reader
+	may time.Duration
+}
+
+// List answers with an empty page.
+func (s *slow) List(ctx context.Context, _ client.ObjectList, _ ...client.ListOption) error {
+	if deadline, ok := ctx.Deadline(); ok {
+		s.may = time.Until(deadline)
+	}
+	return nil
+}
+
+// TestRequestsEnd holds that no request keeps its place for longer than half a minute.
+func TestRequestsEnd(t *testing.T) {
+	s := &slow{}
+	for _, err := range read.All[corev1.Pod](t.Context(), s, &corev1.PodList{}) {
+		t.Error(err)
+	}
+	if s.may <= 0 || s.may > 30*time.Second {
+		t.Errorf("a request may take %s", s.may)
+	}
+}
+
+// TestPagesAtOnce holds that two lists have a page in memory at once, that a third one waits for
+// them, and that it gives up with its context.
+func TestPagesAtOnce(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	list := func(ctx context.Context, within func()) (failed error) {
+		for _, err := range read.All[corev1.Pod](ctx, &paged{all: pods(1), fits: 1}, &corev1.PodList{}) {
+			if failed = err; err == nil {
+				within()
+			}
+		}
+		return failed
+	}
+	ran := 0
+	outer := list(ctx, func() {
+		inner := list(ctx, func() {
+			ran++
+			short, cancel := context.WithTimeout(ctx, 10*time.Millisecond)
+			defer cancel()
+			if err := list(short, func() { t.Error("a third page is in memory") }); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("the third list: %v", err)
+			}
+		})
+		if inner != nil {
+			t.Errorf("the second list: %v", inner)
+		}
+	})
+	if outer != nil || ran != 1 {
+		t.Errorf("the first list: %v; the second had %d pages", outer, ran)
 	}
 }
 
@@ -191,6 +252,20 @@ func TestAllIsLeft(t *testing.T) {
 	}
 }
 
+// bounded is a client of a server whose transport is bounded, around others.
+func bounded(t *testing.T, url string, others ...transport.WrapperFunc) client.Client {
+	t.Helper()
+	config := &rest.Config{Host: url, WrapTransport: transport.Wrappers(others...)}
+	config.Wrap(read.Bound)
+	mapper := meta.NewDefaultRESTMapper(nil)
+	mapper.Add(corev1.SchemeGroupVersion.WithKind("Pod"), meta.RESTScopeNamespace)
+	c, err := client.New(config, client.Options{Mapper: mapper})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
 // TestBound holds that a page that is too large is not read to its end, and that other requests
 // are left alone.
 func TestBound(t *testing.T) {
@@ -207,14 +282,7 @@ func TestBound(t *testing.T) {
 		_, _ = io.WriteString(w, `"}}]}`)
 	}))
 	defer server.Close()
-	config := &rest.Config{Host: server.URL}
-	config.Wrap(read.Bound)
-	mapper := meta.NewDefaultRESTMapper(nil)
-	mapper.Add(corev1.SchemeGroupVersion.WithKind("Pod"), meta.RESTScopeNamespace)
-	c, err := client.New(config, client.Options{Mapper: mapper})
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := bounded(t, server.URL)
 	for _, tt := range []struct {
 		megabytes int64
 		want      error
@@ -237,5 +305,77 @@ func TestBound(t *testing.T) {
 	sent.Store(5)
 	if err := c.List(t.Context(), &corev1.PodList{}, client.InNamespace("n")); err != nil {
 		t.Errorf("a request of others: %v", err)
+	}
+}
+
+// TestPageSizes holds how many objects are requested after a page of a size: as many as fill half
+// of the largest page, at most twice as many as before and never none; and that a page of just
+// that size is read.
+func TestPageSizes(t *testing.T) {
+	const head, tail = `{"kind":"PodList","apiVersion":"v1","metadata":{"continue":"more"},"items":[{"metadata":{"name":"p","labels":{"a":"`, `"}}}]}`
+	const last = `{"kind":"PodList","apiVersion":"v1","items":[]}`
+	const largest = 2097152
+	for name, tt := range map[string]struct {
+		sizes  []int // of the pages, in bytes; one without objects comes after them
+		limits []string
+		fails  error
+	}{
+		"small ones":         {[]int{1000, 1000, 1000}, []string{"64", "128", "256", "256"}, nil},
+		"the largest":        {[]int{largest, largest, largest, largest, largest, largest, largest, largest}, []string{"64", "32", "16", "8", "4", "2", "1", "1", "1"}, nil},
+		"half of it":         {[]int{largest / 2, largest / 2}, []string{"64", "64", "64"}, nil},
+		"a quarter":          {[]int{largest / 4, largest / 4}, []string{"64", "128", "256"}, nil},
+		"three eighths":      {[]int{largest * 3 / 8}, []string{"64", "85"}, nil},
+		"one byte too large": {[]int{largest, largest + 1, largest}, []string{"64", "32", "4", "2"}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var limits []string
+			sizes := tt.sizes
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				limits = append(limits, r.URL.Query().Get("limit"))
+				w.Header().Set("Content-Type", "application/json")
+				if len(sizes) == 0 {
+					_, _ = io.WriteString(w, last)
+					return
+				}
+				_, _ = io.WriteString(w, head+strings.Repeat("x", sizes[0]-len(head)-len(tail))+tail)
+				sizes = sizes[1:]
+			}))
+			defer server.Close()
+			c := bounded(t, server.URL)
+			var failed error
+			for _, err := range read.All[corev1.Pod](t.Context(), c, &corev1.PodList{}, client.InNamespace("n")) {
+				failed = err
+			}
+			if !errors.Is(failed, tt.fails) || (failed == nil) != (tt.fails == nil) {
+				t.Errorf("%v, want %v", failed, tt.fails)
+			}
+			if diff := cmp.Diff(tt.limits, limits); diff != "" {
+				t.Errorf("limits of the requests (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// failingTransport has no response.
+type failingTransport struct{ err error }
+
+// RoundTrip fails.
+func (f failingTransport) RoundTrip(*http.Request) (*http.Response, error) { return nil, f.err }
+
+// TestBoundTransport holds that a request which fails has its own error, and that client
+// libraries find the transport below.
+func TestBoundTransport(t *testing.T) {
+	broken := errors.New("no connection")
+	c := bounded(t, "http://127.0.0.1:1", func(http.RoundTripper) http.RoundTripper { return failingTransport{broken} })
+	var failed error
+	for _, err := range read.All[corev1.Pod](t.Context(), c, &corev1.PodList{}) {
+		failed = err
+	}
+	if !errors.Is(failed, broken) {
+		t.Errorf("%v, want %v", failed, broken)
+	}
+	wrapper, ok := read.Bound(failingTransport{broken}).(utilnet.RoundTripperWrapper)
+	if !ok || wrapper.WrappedRoundTripper() != http.RoundTripper(failingTransport{broken}) {
+		t.Error("the transport below is not found")
 	}
 }

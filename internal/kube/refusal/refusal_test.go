@@ -47,7 +47,8 @@ func TestNewest(t *testing.T) {
 		event("before-the-series-ended", "series", last(5)),
 		event("normal", "normal", func(e *corev1.Event) { e.Type = corev1.EventTypeNormal }),
 		event("elsewhere", "elsewhere", func(e *corev1.Event) { e.Namespace = "other" }),
-		event("long", "long", func(e *corev1.Event) { e.Message = strings.Repeat("x", refusal.MaxText+1) }),
+		event("long", "long", func(e *corev1.Event) { e.Message = strings.Repeat("x", 601) }),
+		event("no-time", "no-time", func(e *corev1.Event) { e.CreationTimestamp = metav1.Time{} }),
 	}
 	index := func(field func(*corev1.Event) string) client.IndexerFunc {
 		return func(o client.Object) []string { return []string{field(o.(*corev1.Event))} }
@@ -59,7 +60,7 @@ func TestNewest(t *testing.T) {
 	}
 	for uid, want := range map[types.UID]string{
 		"created": "created", "old": "old-api", "new": "new-api", "series": "series", "normal": "", "elsewhere": "", "none": "",
-		"long": strings.Repeat("x", refusal.MaxText),
+		"long": strings.Repeat("x", 600), "no-time": "no-time",
 	} {
 		if got, err := refusal.Newest(t.Context(), builder().Build(), "n", uid); err != nil || got != want {
 			t.Errorf("%s: %q, %v; want %q", uid, got, err, want)
@@ -87,6 +88,7 @@ func TestPod(t *testing.T) {
 		},
 		{`Error creating: admission webhook "x.example.com" denied the request: no label team`, `admission webhook "x.example.com" denied the request: no label team`},
 		{"", ""},
+		{"is forbidden: " + strings.Repeat("x", 601), strings.Repeat("x", 600)},
 	} {
 		if got := refusal.Pod(tt.text); got != tt.want {
 			t.Errorf("%q: %q, want %q", tt.text, got, tt.want)

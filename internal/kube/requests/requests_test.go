@@ -146,13 +146,26 @@ func TestManyThatAreAnswered(t *testing.T) {
 	}
 }
 
+// TestAnsweredMeanwhile holds that a request which the caches show as open, and which is
+// answered by now, is not taken up.
+func TestAnsweredMeanwhile(t *testing.T) {
+	t.Parallel()
+	was, is := requested("a", 1), requested("a", 1, func(r *v1alpha1.CacheRequest) { r.Annotations = map[string]string{"answered": "yes"} })
+	q := queue(t, builder(t, was, requested("b", 2)).Build(), builder(t, is, requested("b", 2)).Build())
+	q.Answered = func(r *v1alpha1.CacheRequest) bool { return r.Annotations["answered"] != "" }
+	got, err := q.Take(t.Context(), nil, now, func(request.Request) string { return "" }, func() bool { return false })
+	if err != nil || got == nil || got.Name != "b" {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
 // TestLongMessage holds that a message is stored as far as the schema accepts it: one
 // that is longer would lose the whole status.
 func TestLongMessage(t *testing.T) {
 	t.Parallel()
 	c := builder(t, requested("a", 1)).Build()
-	got, err := queue(t, c, c).Take(t.Context(), nil, now, func(request.Request) string { return strings.Repeat("é", requests.MaxMessage) }, func() bool { return false })
-	if err != nil || got == nil || got.Outcome != v1alpha1.RequestRefused || got.Message != strings.Repeat("é", requests.MaxMessage/2) {
+	got, err := queue(t, c, c).Take(t.Context(), nil, now, func(request.Request) string { return strings.Repeat("é", 1024) }, func() bool { return false })
+	if err != nil || got == nil || got.Outcome != v1alpha1.RequestRefused || got.Message != strings.Repeat("é", 512) {
 		t.Errorf("%v, %+v", err, got)
 	}
 }

@@ -23,6 +23,7 @@ import (
 	"gocache.dev/operator/internal/kube/sharing"
 	"gocache.dev/operator/internal/kube/volume"
 	plan "gocache.dev/operator/internal/plan/sharing"
+	failingcalls "gocache.dev/operator/internal/testing/failing"
 )
 
 var (
@@ -414,5 +415,97 @@ func TestNames(t *testing.T) {
 		if !strings.HasSuffix(name, "-u") {
 			t.Errorf("%q", name)
 		}
+	}
+}
+
+// TestEachFailure holds that no failure of a call is taken for success.
+func TestEachFailure(t *testing.T) {
+	t.Parallel()
+	complete := func() client.WithWatch {
+		c, _ := created(t)
+		return c.(client.WithWatch)
+	}
+	empty := func() client.WithWatch { return builder(t).Build() }
+	_, p := created(t)
+	for name, tt := range map[string]struct {
+		fresh     func() client.WithWatch
+		operation func(client.Client) error
+		calls     int
+	}{
+		"read": {complete, func(c client.Client) error { _, err := sharing.Read(t.Context(), c, claim()); return err }, 2},
+		"create": {empty, func(c client.Client) error {
+			return crossing().Create(t.Context(), c, sharing.Pair{}, "test")
+		}, 2},
+		"complete": {empty, func(c client.Client) error {
+			return crossing().Create(t.Context(), c, sharing.Pair{Snapshot: p.Snapshot}, "test")
+		}, 1},
+		"delete": {complete, func(c client.Client) error { return p.Delete(t.Context(), c) }, 2},
+		"being cloned": {complete, func(c client.Client) error {
+			_, err := sharing.BeingCloned(t.Context(), c, "platform")
+			return err
+		}, 1},
+	} {
+		if calls := failingcalls.Each(t, tt.fresh, tt.operation); len(calls) != tt.calls {
+			t.Errorf("%s: calls %v, want %d", name, calls, tt.calls)
+		}
+	}
+}
+
+// TestSweepGoesOn holds that a content which cannot be examined keeps no other one.
+func TestSweepGoesOn(t *testing.T) {
+	t.Parallel()
+	c, p := created(t)
+	other := p.Content.DeepCopy()
+	other.Name, other.ResourceVersion, other.Spec.VolumeSnapshotRef.Name = "a-first", "", "unreadable"
+	if err := errors.Join(c.Create(t.Context(), other), c.Delete(t.Context(), p.Snapshot)); err != nil {
+		t.Fatal(err)
+	}
+	live := interceptor.NewClient(c.(client.WithWatch), interceptor.Funcs{
+		Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
+			if key.Name == "unreadable" {
+				return errBroken
+			}
+			return c.Get(ctx, key, o, opts...)
+		},
+	})
+	if err := sharing.Sweep(t.Context(), c, live); !errors.Is(err, errBroken) || read(t, c).Content != nil {
+		t.Errorf("%v; left: %+v", err, read(t, c).Content)
+	}
+}
+
+// TestExists holds that what is being deleted needs no second deletion.
+func TestExists(t *testing.T) {
+	t.Parallel()
+	now := ptr.To(metav1.Now())
+	for name, tt := range map[string]struct {
+		change func(*sharing.Pair)
+		want   bool
+	}{
+		"both":                     {func(*sharing.Pair) {}, true},
+		"the VolumeSnapshot":       {func(p *sharing.Pair) { p.Content = nil }, true},
+		"the content":              {func(p *sharing.Pair) { p.Snapshot = nil }, true},
+		"the content is left":      {func(p *sharing.Pair) { p.Snapshot.DeletionTimestamp = now }, true},
+		"the snapshot is left":     {func(p *sharing.Pair) { p.Content.DeletionTimestamp = now }, true},
+		"both are being deleted":   {func(p *sharing.Pair) { p.Content.DeletionTimestamp, p.Snapshot.DeletionTimestamp = now, now }, false},
+		"one, being deleted":       {func(p *sharing.Pair) { p.Content, p.Snapshot.DeletionTimestamp = nil, now }, false},
+		"the other, being deleted": {func(p *sharing.Pair) { p.Snapshot, p.Content.DeletionTimestamp = nil, now }, false},
+	} {
+		_, p := created(t)
+		if tt.change(&p); p.Exists() != tt.want {
+			t.Errorf("%s: %v", name, !tt.want)
+		}
+	}
+}
+
+// TestWithoutOwner holds that no VolumeSnapshot is created which would outlive its PVC.
+func TestWithoutOwner(t *testing.T) {
+	t.Parallel()
+	scheme := runtime.NewScheme()
+	if err := snapshotv1.AddToScheme(scheme); err != nil {
+		t.Fatal(err)
+	}
+	c := fake.NewClientBuilder().WithScheme(scheme).Build()
+	if err := crossing().Create(t.Context(), c, sharing.Pair{}, "test"); err == nil || !strings.Contains(err.Error(), "VolumeSnapshot for PVC team/build: ") || read(t, c).Exists() {
+		t.Errorf("%v", err)
 	}
 }

@@ -1,6 +1,7 @@
 package webhook_test
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -56,7 +57,7 @@ func TestNotify(t *testing.T) {
 	mux.HandleFunc("POST /ok", func(w http.ResponseWriter, r *http.Request) {
 		calls.Add(1)
 		body, err := io.ReadAll(r.Body)
-		if err != nil || string(body) != `{"a":1}` || r.Header.Get("Idempotency-Key") != "sha256:d" || r.Header.Get("Content-Type") != "application/json" {
+		if err != nil || string(body) != `{"a":1}` || r.Header.Get("Idempotency-Key") != "sha256:d" || r.Header.Get("Content-Type") != "application/json" || r.Header.Get("User-Agent") != "gocache-operator" {
 			t.Errorf("%s, %v, %v", body, r.Header, err)
 		}
 		w.WriteHeader(http.StatusAccepted)
@@ -220,5 +221,109 @@ func TestRefusedAddress(t *testing.T) {
 		if (err != nil) != (tt.calls == 0) || calls.Load() != tt.calls {
 			t.Errorf("%s: %v, and %d calls arrived", name, err, calls.Load())
 		}
+	}
+}
+
+// TestAnswers holds which answers say that a notification was received, and that the headers
+// of one are bounded.
+func TestAnswers(t *testing.T) {
+	for name, tt := range map[string]struct {
+		code   int
+		header int // its size
+		want   string
+	}{
+		"the first of success": {200, 0, ""},
+		"the last of success":  {299, 0, ""},
+		"the first after it":   {300, 0, "the answer has status 300"},
+		"large headers":        {200, 60 << 10, ""},
+		"too large headers":    {200, 64<<10 + 100, "headers"},
+	} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("X-Large", strings.Repeat("x", tt.header))
+			w.WriteHeader(tt.code)
+		}))
+		woken := make(chan types.NamespacedName, 8)
+		c := webhook.New(func(o types.NamespacedName) { woken <- o })
+		err := ended(t, c, woken, webhook.Call{Object: object, Key: "k", URL: server.URL, Timeout: time.Minute})
+		if (err == nil) != (tt.want == "") || err != nil && tt.want != "headers" && err.Error() != tt.want {
+			t.Errorf("%s: %v, want %q", name, err, tt.want)
+		}
+		server.Close()
+	}
+}
+
+// TestCallsAtOnce holds how many calls of a namespace, and of all, are made at once, that
+// one which is given up while it waits for its turn was not received, and that nothing is
+// left of namespaces without calls.
+func TestCallsAtOnce(t *testing.T) {
+	for name, tt := range map[string]struct{ namespaces, of, most int }{"of a namespace": {1, 20, 4}, "of all": {12, 4, 32}} {
+		t.Run(name, func(t *testing.T) {
+			var running, most atomic.Int32
+			began, more, hang := make(chan struct{}, 100), make(chan struct{}, 100), make(chan struct{})
+			server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+				now := running.Add(1)
+				defer running.Add(-1)
+				for was := most.Load(); now > was && !most.CompareAndSwap(was, now); was = most.Load() {
+				}
+				if int(now) > tt.most {
+					more <- struct{}{}
+				}
+				began <- struct{}{}
+				<-hang
+			}))
+			defer server.Close()
+			woken := make(chan types.NamespacedName, 100)
+			c := webhook.New(func(o types.NamespacedName) { woken <- o })
+			call := func(i int, path string) webhook.Call {
+				o := types.NamespacedName{Namespace: fmt.Sprint("n-", i%tt.namespaces), Name: fmt.Sprint(i)}
+				return webhook.Call{Object: o, Key: "k", URL: server.URL + path, Timeout: 5 * time.Minute}
+			}
+			for i := range tt.most {
+				if done, err := c.Notify(call(i, "/")); done || err != nil {
+					t.Fatal(done, err)
+				}
+			}
+			for range tt.most {
+				<-began
+			}
+			waiting := call(tt.most, "/")
+			if tt.namespaces > 1 {
+				waiting.Object.Namespace = "another"
+			}
+			if done, err := c.Notify(waiting); done || err != nil {
+				t.Fatal(done, err)
+			}
+			select {
+			case <-more:
+				t.Errorf("more than %d at once", tt.most)
+			case <-time.After(50 * time.Millisecond): // nothing shows that a call does not come
+			}
+			other := waiting
+			other.URL += "other"
+			if done, err := c.Notify(other); done || err != nil { // ends the one that waits
+				t.Fatal(done, err)
+			}
+			if o := <-woken; o != waiting.Object {
+				t.Fatalf("woken: %s", o)
+			}
+			if done, err := c.Notify(waiting); !done || err == nil {
+				t.Errorf("given up while it waited: done %v, %v", done, err)
+			}
+			for i := tt.most + 1; i < tt.namespaces*tt.of; i++ {
+				if done, err := c.Notify(call(i, "/")); done || err != nil {
+					t.Fatal(done, err)
+				}
+			}
+			close(hang)
+			for range tt.namespaces*tt.of - 1 {
+				<-woken
+			}
+			if got := int(most.Load()); got != tt.most {
+				t.Errorf("%d at once, want %d", got, tt.most)
+			}
+			if n := c.Namespaces(); n != 0 {
+				t.Errorf("%d namespaces without calls are remembered", n)
+			}
+		})
 	}
 }
