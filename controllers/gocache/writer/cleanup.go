@@ -25,6 +25,10 @@ import (
 	plan "gocache.dev/operator/internal/plan/writer"
 )
 
+// maxCheck and maxResult are the bounds of the schema for the name of a check and for a
+// result, in bytes.
+const maxCheck, maxResult = 32, 16
+
 // cleanUp makes plans of what is to be removed, and applies them.
 type cleanUp struct{}
 
@@ -72,7 +76,7 @@ func (cleanUp) record(t *turn) {
 	case report.Applied:
 		t.recordApplied(r)
 	case report.Paused:
-		c.Paused, c.Failures = r.Failing().Name, 0
+		c.Paused, c.Failures = bounded.Text(r.Failing().Name, maxCheck), 0
 		closePlan(c)
 		t.answerRun(v1alpha1.RequestFailed, t.pausedMessage())
 	case report.Corrupt:
@@ -210,7 +214,7 @@ func (t *turn) recordApplied(r report.Report) {
 	closePlan(c)
 	c.LastCleanTime, c.Removed = c.CompletionTime, r.RemovedEntries
 	c.Freed = resource.NewQuantity(r.FreedBytes, resource.BinarySI)
-	c.Proof = &v1alpha1.CleanupProof{Result: string(r.Proof.Result), Compiled: r.Proof.Compiled, Message: bounded.Text(r.Proof.Message, 1024)}
+	c.Proof = &v1alpha1.CleanupProof{Result: bounded.Text(string(r.Proof.Result), maxResult), Compiled: r.Proof.Compiled, Message: bounded.Text(r.Proof.Message, 1024)}
 	t.recordContentOf(r)
 	message := fmt.Sprintf("freed %s", mebibytes(r.FreedBytes))
 	if r.Proof.Result != report.Pass {
@@ -347,7 +351,7 @@ func preflight(r report.Report) []v1alpha1.CleanupCheck {
 	var checks []v1alpha1.CleanupCheck
 	for _, c := range r.Preflight[:min(len(r.Preflight), 8)] {
 		checks = append(checks, v1alpha1.CleanupCheck{
-			Name: bounded.Text(c.Name, 32), Result: bounded.Text(string(c.Result), 16), Message: bounded.Text(c.Message, 1024),
+			Name: bounded.Text(c.Name, maxCheck), Result: bounded.Text(string(c.Result), maxResult), Message: bounded.Text(c.Message, 1024),
 		})
 	}
 	return checks

@@ -231,8 +231,8 @@ func (t *turn) recordContent(report warmreport.Report) {
 	version, platform, _ := strings.Cut(report.GoVersion, " ")
 	t.cache.Status.Counts = v1alpha1.CacheCounts{Modules: report.Modules, BuildEntries: report.BuildEntries}
 	t.cache.Status.Toolchain = &v1alpha1.ToolchainRecord{
-		Version: version, Platform: platform,
-		GoSHA256: report.GoSHA256, CompilerSHA256: report.CompileSHA256,
+		Version: bounded.Text(version, 128), Platform: bounded.Text(platform, 64),
+		GoSHA256: bounded.Text(report.GoSHA256, 64), CompilerSHA256: bounded.Text(report.CompileSHA256, 64),
 		GoFlags: bounded.Text(report.GoFlags, 1024), CGOEnabled: bounded.Text(report.CGOEnabled, 1),
 		MountPath: t.cache.Spec.Environment.MountPath,
 	}

@@ -145,6 +145,12 @@ func Parse(data []byte) (Report, error) {
 }
 
 func (r *Report) validate() error {
+	if n := len(r.ManifestDigest); n > report.MaxDigest {
+		return fmt.Errorf("a manifest digest of %d bytes", n)
+	}
+	if r.Plan != nil && len(r.Plan.Digest) > report.MaxDigest {
+		return fmt.Errorf("a plan with a digest of %d bytes", len(r.Plan.Digest))
+	}
 	switch r.Outcome {
 	case Planned, Changed:
 		if r.Plan == nil || r.Plan.Digest == "" || r.Plan.AsOf.IsZero() {

@@ -47,10 +47,16 @@ func TestParseRefuses(t *testing.T) {
 		`{"outcome":"Planned"}`, `{"outcome":"Changed","plan":{"digest":""}}`, `{"outcome":"Planned","plan":{"digest":"sha256:dd"}}`,
 		`{"outcome":"Applied","manifestDigest":"sha256:cc"}`, `{"outcome":"Applied","proof":{"result":"Passed"}}`,
 		`{"outcome":"Paused","preflight":[{"name":"index","result":"Passed"}]}`,
+		`{"outcome":"Failed","manifestDigest":"` + strings.Repeat("d", 129) + `"}`,
+		`{"outcome":"Planned","plan":{"digest":"` + strings.Repeat("d", 129) + `","asOf":"2026-11-30T12:00:00Z"}}`,
 	} {
 		if got, err := cleanup.Parse([]byte(text)); err == nil {
 			t.Errorf("%q passes for %+v", text, got)
 		}
+	}
+	longest := strings.Repeat("d", 128)
+	if got, err := cleanup.Parse([]byte(`{"outcome":"Planned","manifestDigest":"` + longest + `","plan":{"digest":"` + longest + `","asOf":"2026-11-30T12:00:00Z"}}`)); err != nil || got.Plan.Digest != longest {
+		t.Errorf("the longest digests: %v", err)
 	}
 }
 

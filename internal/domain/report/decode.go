@@ -11,6 +11,10 @@ import (
 // most; the verdict on a store, which is read by HTTP, may have more.
 const MaxSize = 1 << 20
 
+// MaxDigest is the most bytes of a digest in a report: it is stored as it is, and the
+// status has room for as many.
+const MaxDigest = 128
+
 // maxNumber is the largest number in a report: JSON numbers are exact up to it, and it
 // fits into each type that the operator computes with.
 const maxNumber = 1 << 53

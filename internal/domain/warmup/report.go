@@ -127,6 +127,9 @@ func Parse(data []byte) (Report, error) {
 	if err := report.Decode(data, &r); err != nil {
 		return Report{}, fmt.Errorf("no report of a warm-up: %w", err)
 	}
+	if n := len(r.ManifestDigest); n > report.MaxDigest {
+		return Report{}, fmt.Errorf("no report of a warm-up: a digest of %d bytes", n)
+	}
 	switch r.Outcome {
 	case Succeeded, Failed, Corrupt:
 		return r, nil

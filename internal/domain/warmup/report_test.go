@@ -32,6 +32,17 @@ func TestFormat(t *testing.T) {
 	}
 }
 
+// TestLongDigest holds that a report is refused whose digest cannot be stored: cut short, it
+// would be of something else.
+func TestLongDigest(t *testing.T) {
+	for n, fits := range map[int]bool{128: true, 129: false} {
+		text := `{"outcome":"Succeeded","manifestDigest":"` + strings.Repeat("d", n) + `"}`
+		if got, err := warmup.Parse([]byte(text)); (err == nil) != fits || len(got.ManifestDigest) != map[bool]int{true: n}[fits] {
+			t.Errorf("%d bytes: %v", n, err)
+		}
+	}
+}
+
 // Whatever the go command printed, the report fits, parses, and keeps the end.
 func TestFit(t *testing.T) {
 	for name, message := range map[string]string{
