@@ -137,6 +137,9 @@ func TestUnproven(t *testing.T) {
 		if out.Code != tt.want || len(w.pushed) > 0 {
 			t.Errorf("%s: %d, want %d; led to %v", name, out.Code, tt.want, w.pushed)
 		}
+		if out.Header().Get("Connection") != "close" || out.Header().Get("Retry-After") != "" || out.Body.Len() == 0 {
+			t.Errorf("%s: the rest of the body is read, or the answer says nothing: %v, %q", name, out.Header(), out.Body)
+		}
 		if text := out.Body.String() + fmt.Sprint(out.Header()); strings.Contains(text, "refs/heads") || strings.Contains(text, token[:20]) || strings.Contains(text, tt.path) && tt.path != "/" {
 			t.Errorf("%s is answered with a part of the request: %s", name, text)
 		}
@@ -169,7 +172,7 @@ func TestPath(t *testing.T) {
 	for _, uid := range []types.UID{"1", "2"} {
 		for _, url := range []string{repository, repository + "2"} {
 			p := pushes.Path(uid, url)
-			if len(p) < len("/push/")+32 || seen[p] || p != pushes.Path(uid, url) {
+			if len(p) != len("/push/")+32 || !strings.HasPrefix(p, "/push/") || seen[p] || p != pushes.Path(uid, url) {
 				t.Errorf("%s of %s and %s", p, uid, url)
 			}
 			seen[p] = true
@@ -191,8 +194,18 @@ func TestRateOfANamespace(t *testing.T) {
 				t.Fatalf("%s: no Retry-After", name)
 			}
 		}
-		if n := 1000 - codes[http.StatusTooManyRequests]; n > 60 || n == 0 {
-			t.Errorf("%s: %d of 1000 were read at once: %v", name, n, codes)
+		if n := 1000 - codes[http.StatusTooManyRequests]; n != 50 {
+			t.Errorf("%s: %d of 1000 were read at once, want 50: %v", name, n, codes)
+		}
+		w.now = w.now.Add(2 * time.Second)
+		again := 0
+		for range 20 {
+			if w.send("POST", path(first), header, strings.NewReader(body)).Code != http.StatusTooManyRequests {
+				again++
+			}
+		}
+		if again != 10 {
+			t.Errorf("%s: %d more in two seconds, want 10", name, again)
 		}
 		if out := w.send("POST", path(second), signed(other, body), strings.NewReader(body)); out.Code != http.StatusAccepted {
 			t.Errorf("%s: the other namespace got %d", name, out.Code)
@@ -272,8 +285,66 @@ func TestLargeBodies(t *testing.T) {
 	if took := after.TotalAlloc - before.TotalAlloc; took > 2<<20 {
 		t.Errorf("%d MiB were allocated", took>>20)
 	}
-	out := w.send("POST", path(first), header, bytes.NewReader(make([]byte, pushes.MaxBody+1)))
+	if out := newWorld().send("POST", path(first), header, bytes.NewReader(make([]byte, 25<<20))); out.Code != http.StatusAccepted {
+		t.Errorf("25 MiB with their length: %d", out.Code)
+	}
+	out := w.send("POST", path(first), header, bytes.NewReader(make([]byte, 25<<20+1)))
 	if out.Code != http.StatusRequestEntityTooLarge || len(w.pushed) != 1 {
 		t.Errorf("with its length: %d; %d pushes", out.Code, len(w.pushed))
+	}
+}
+
+// broken is a body that ends before its end.
+type broken struct{}
+
+func (broken) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
+
+// TestBrokenBodies holds that a signature proves nothing without the whole body, and that the
+// token proves a push whatever the body is: it is not read.
+func TestBrokenBodies(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	if out := w.send("POST", path(first), signed(token, body), broken{}); out.Code != http.StatusBadRequest || len(w.pushed) > 0 {
+		t.Errorf("signed: %d, %v", out.Code, w.pushed)
+	}
+	if out := w.send("POST", path(first), http.Header{"X-Gitlab-Token": {token}}, broken{}); out.Code != http.StatusAccepted || len(w.pushed) != 1 {
+		t.Errorf("with the token: %d, %v", out.Code, w.pushed)
+	}
+}
+
+// TestNotReady holds that a push which would have no effect is refused.
+func TestNotReady(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	w.OnPush(nil)
+	if out := w.send("POST", path(first), signed(token, body), strings.NewReader(body)); out.Code != http.StatusServiceUnavailable {
+		t.Errorf("%d", out.Code)
+	}
+}
+
+// TestSeveralSecrets holds that each Secret of a path proves pushes of what it is for, and
+// that an empty one proves none.
+func TestSeveralSecrets(t *testing.T) {
+	t.Parallel()
+	hooks := []pushes.Hook{
+		{Path: path(first), URL: "one", Token: []byte(token)}, {Path: path(first), URL: "two", Token: []byte(other)},
+		{Path: path(first), URL: "three", Token: []byte(token)}, {Path: path(first), URL: "four"},
+	}
+	for name, tt := range map[string]struct {
+		header http.Header
+		want   string
+	}{
+		"the first, signed":  {signed(token, body), "[first/ci one first/ci three]"},
+		"the second, signed": {signed(other, body), "[first/ci two]"},
+		"the first itself":   {http.Header{"X-Gitlab-Token": {token}}, "[first/ci one first/ci three]"},
+		"both":               {http.Header{"X-Gitlab-Token": {token}, "X-Signature": {sign(sha256.New, other, body)}}, "[first/ci one first/ci two first/ci three]"},
+		"none":               {http.Header{"X-Gitlab-Token": {""}}, "[]"},
+	} {
+		w := newWorld()
+		w.Set(first, hooks)
+		out := w.send("POST", path(first), tt.header, strings.NewReader(body))
+		if got := fmt.Sprint(w.pushed); got != tt.want || (out.Code == http.StatusAccepted) != (tt.want != "[]") {
+			t.Errorf("%s: %d, led to %s, want %s", name, out.Code, got, tt.want)
+		}
 	}
 }

@@ -3,6 +3,7 @@ package pushes
 import (
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"strings"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 )
 
 // TestSenderOf holds which connections count as one sender: an address with IPv4, however it is
@@ -40,7 +42,7 @@ func TestSenderOf(t *testing.T) {
 func TestShareOfASender(t *testing.T) {
 	s := newSenders(nil)
 	one, other := netip.MustParsePrefix("10.0.0.1/32"), netip.MustParsePrefix("10.0.0.2/32")
-	for i := range maxPerAddress {
+	for i := range 64 {
 		if !s.begin(one) {
 			t.Fatalf("connection %d is refused", i+1)
 		}
@@ -183,5 +185,26 @@ func TestRefusedConnection(t *testing.T) {
 	_, _ = c.Close(), c.Close()
 	if s.open[from] != maxPerAddress-1 || next.closed != 2 {
 		t.Errorf("%d open, closed %d times", s.open[from], next.closed)
+	}
+}
+
+// TestOutcomesAreCounted holds that each answer is counted by its outcome, and that all
+// outcomes have a series before the first request.
+func TestOutcomesAreCounted(t *testing.T) {
+	families, err := metrics.Registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	series := map[string]int{}
+	for _, f := range families {
+		series[f.GetName()] = len(f.GetMetric())
+	}
+	if series["gocache_push_webhook_requests_total"] != 8 || series["gocache_push_webhook_refused_connections_total"] != 1 {
+		t.Errorf("series: %v", series)
+	}
+	before := testutil.ToFloat64(requests.WithLabelValues("UnknownPath"))
+	New(time.Now).ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/push/none", nil))
+	if got := testutil.ToFloat64(requests.WithLabelValues("UnknownPath")); got != before+1 {
+		t.Errorf("%v requests of unknown paths, want %v", got, before+1)
 	}
 }

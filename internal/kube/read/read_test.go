@@ -150,6 +150,9 @@ func TestAll(t *testing.T) {
 				}
 				seen++
 			}
+			if tt.fails == read.ErrTooLarge && (failed == nil || !strings.Contains(failed.Error(), "an object is larger than 2 MiB: ")) {
+				t.Errorf("error %v", failed)
+			}
 			if seen != tt.want || !errors.Is(failed, tt.fails) || (failed == nil) != (tt.fails == nil) {
 				t.Errorf("%d objects, %v; want %d, %v", seen, failed, tt.want, tt.fails)
 			}

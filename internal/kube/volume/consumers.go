@@ -32,12 +32,7 @@ func Consumers(ctx context.Context, live client.Reader, namespace, claim string)
 		}
 		found = append(found, identity(mount.Pod))
 	}
-	slices.SortFunc(found, func(a, b corev1.Pod) int {
-		if a.Name < b.Name {
-			return -1
-		}
-		return 1
-	})
+	slices.SortFunc(found, func(a, b corev1.Pod) int { return strings.Compare(a.Name, b.Name) })
 	return found, nil
 }
 

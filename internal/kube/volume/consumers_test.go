@@ -129,9 +129,10 @@ func TestEvictIsBounded(t *testing.T) {
 		},
 	}).Build()
 	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
 		objection, err := Evict(t.Context(), silent, consumer("n", "p"))
-		if err != nil || !strings.Contains(objection, "PodDisruptionBudget") {
-			t.Errorf("objection %q, %v", objection, err)
+		if err != nil || !strings.Contains(objection, "PodDisruptionBudget") || time.Since(began) != 5*time.Second {
+			t.Errorf("objection %q after %s, %v", objection, time.Since(began), err)
 		}
 		ended, cancel := context.WithCancel(t.Context())
 		cancel()

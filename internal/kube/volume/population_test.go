@@ -2,6 +2,7 @@ package volume
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -10,7 +11,9 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
 	"gocache.dev/operator/api/v1alpha1"
 )
@@ -71,6 +74,9 @@ func TestIntermediateCreate(t *testing.T) {
 	}
 	if err := p.Create(t.Context(), broken(t, errBroken), "test"); !errors.Is(err, errBroken) {
 		t.Errorf("the write fails: %v", err)
+	}
+	if err := p.Create(t.Context(), fake.NewClientBuilder().WithScheme(runtime.NewScheme()).Build(), "test"); err == nil || !strings.HasPrefix(err.Error(), "intermediate PVC of n/build: ") {
+		t.Errorf("it cannot have an owner: %v", err)
 	}
 }
 
@@ -199,6 +205,12 @@ func TestFreeNode(t *testing.T) {
 	if read.Annotations[SelectedNodeAnnotation] != "node-a" {
 		t.Error("what was read was changed")
 	}
+	if err := FreeNode(t.Context(), c, got.DeepCopy(), 5000, at, "test"); err != nil {
+		t.Fatal(err)
+	}
+	if many := get[corev1.PersistentVolumeClaim](t, c, "n", "c"); many.Annotations[RejectionsAnnotation] != "1000" {
+		t.Errorf("5000 are written as %q", many.Annotations[RejectionsAnnotation])
+	}
 	if err := FreeNode(t.Context(), c, read, 1, time.Now(), "test"); !apierrors.IsConflict(err) {
 		t.Errorf("on what has changed since: %v", err)
 	}
@@ -223,14 +235,14 @@ func TestForgedRejections(t *testing.T) {
 		"negative":      {"-1", "2026-11-28T11:59:00Z", 0},
 		"no time":       {"3", "", 0},
 		"of the future": {"3", "2999-01-01T00:00:00Z", 0},
-		"huge":          {"999999", "2026-11-28T11:59:00Z", maxRejections},
+		"huge":          {"999999", "2026-11-28T11:59:00Z", 1000},
 		"as written":    {"3", "2026-11-28T11:59:00Z", 3},
 	} {
 		claim := pvc("c", func(c *corev1.PersistentVolumeClaim) {
 			c.Annotations = map[string]string{RejectionsAnnotation: tt.count, RejectedAtAnnotation: tt.at}
 		})
-		if got, _ := Rejections(claim, now); got != tt.want {
-			t.Errorf("%s: %d, want %d", name, got, tt.want)
+		if got, since := Rejections(claim, now); got != tt.want || since != 0 && since != time.Minute || (since != 0) != (tt.want > 0) {
+			t.Errorf("%s: %d, the last one %s ago, want %d", name, got, since, tt.want)
 		}
 	}
 }

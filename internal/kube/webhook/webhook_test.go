@@ -97,8 +97,8 @@ func TestNotify(t *testing.T) {
 	}
 	closed := call("/ok")
 	closed.URL = "http://127.0.0.1:1/"
-	if err := notified(t, c, woken, closed); err == nil {
-		t.Error("nobody listens, and it was received")
+	if err := notified(t, c, woken, closed); err == nil || !strings.Contains(err.Error(), "connection refused") {
+		t.Errorf("nobody listens: %v", err)
 	}
 	for _, url := range []string{"http://user:s3cret@%zz/", "http://user:s3cret@127.0.0.1:1/s3cret?s3cret"} {
 		closed.URL = url

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
@@ -209,5 +210,47 @@ func TestHTTPRoute(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got.Spec); diff != "" || got.Labels["app"] != "x" {
 		t.Errorf("labels %v, (-want +got):\n%s", got.Labels, diff)
+	}
+}
+
+// TestLimits holds what the caller has to do for a Gateway: to leave instances that fail, and to
+// wait until its data plane has followed.
+func TestLimits(t *testing.T) {
+	want := route.Limits{CallerHeals: true, Spread: 10 * time.Second}
+	if got := over(nil).Limits(); got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	if got, err := over(nil).Ensure(t.Context()); err != nil || got != (route.Ensured{Settled: true}) {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+// TestURLOf holds where the address of clients comes from: the first host that is no pattern, at
+// the first listener of http of the Gateway that the spec names.
+func TestURLOf(t *testing.T) {
+	infra := &gatewayv1.Gateway{ObjectMeta: metav1.ObjectMeta{Namespace: "infra", Name: "edge"}}
+	infra.Spec.Listeners = []gatewayv1.Listener{{Name: "secure", Port: 443, Protocol: gatewayv1.HTTPSProtocolType}, {Name: "web", Port: 80, Protocol: gatewayv1.HTTPProtocolType}}
+	tcp := &gatewayv1.Gateway{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "tcp"}}
+	tcp.Spec.Listeners = []gatewayv1.Listener{{Name: "tcp", Port: 9, Protocol: gatewayv1.TCPProtocolType}}
+	for name, tt := range map[string]struct {
+		parent v1alpha1.GatewayReference
+		hosts  []string
+		want   string
+		fails  bool
+	}{
+		"of its own namespace":       {v1alpha1.GatewayReference{Name: "edge"}, []string{"*.a.test", "b.test", "c.test"}, "http://b.test", false},
+		"of another namespace":       {v1alpha1.GatewayReference{Name: "edge", Namespace: "infra"}, []string{"b.test"}, "https://b.test", false},
+		"one of its listeners":       {v1alpha1.GatewayReference{Name: "edge", Namespace: "infra", SectionName: "web"}, []string{"b.test"}, "http://b.test", false},
+		"none of its listeners":      {v1alpha1.GatewayReference{Name: "edge", Namespace: "infra", SectionName: "other"}, []string{"b.test"}, "", false},
+		"without one of http":        {v1alpha1.GatewayReference{Name: "tcp"}, []string{"b.test"}, "", false},
+		"a Gateway that is gone":     {v1alpha1.GatewayReference{Name: "gone"}, []string{"b.test"}, "", false},
+		"patterns, and no host":      {v1alpha1.GatewayReference{Name: "edge"}, []string{"*.a.test"}, "", true},
+		"neither patterns nor hosts": {v1alpha1.GatewayReference{Name: "edge"}, nil, "", true},
+	} {
+		r := over(builder(t).WithObjects(infra.DeepCopy(), tcp.DeepCopy()).Build())
+		r.Spec = v1alpha1.GatewayRouter{ParentRef: tt.parent, Hostnames: tt.hosts}
+		if got, err := r.URL(t.Context()); got.URL != tt.want || (err != nil) != tt.fails || (got.GOPROXY == "") != (tt.want == "") {
+			t.Errorf("%s: %+v, %v; want %q", name, got, err, tt.want)
+		}
 	}
 }

@@ -6,8 +6,11 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
@@ -150,14 +153,16 @@ func TestCertificates(t *testing.T) {
 		case "/nonsense":
 			_, _ = fmt.Fprint(w, "<html>")
 		case "/large":
-			_, _ = fmt.Fprintf(w, `{"problem":"%s"}`, strings.Repeat("x", maxReport))
+			_, _ = fmt.Fprintf(w, `{"problem":"%s"}`, strings.Repeat("x", 64<<10))
+		case "/long":
+			_, _ = fmt.Fprintf(w, `{"fingerprint":"AA"%s}`, strings.Repeat(" ", 63<<10))
 		default:
 			_, _ = fmt.Fprint(w, `{"fingerprint":"AA"}`)
 		}
 	}))
 	defer s.Close()
 	var replicas []Replica
-	for _, path := range []string{"good", "none", "error", "nonsense", "large"} {
+	for _, path := range []string{"good", "long", "none", "error", "nonsense", "large"} {
 		replicas = append(replicas, Replica{Name: path, Certificate: s.URL + "/" + path})
 	}
 	replicas = append(replicas, Replica{Name: "silent", Certificate: "http://127.0.0.1:1/"}, Replica{Name: "no URL", Certificate: "http://["})
@@ -167,7 +172,7 @@ func TestCertificates(t *testing.T) {
 		t.Fatalf("%+v, %v", got, err)
 	}
 	for i, want := range []route.Certificate{
-		{Report: certificate.Report{Fingerprint: "AA"}}, {Report: certificate.Report{Problem: "no Secret"}},
+		{Report: certificate.Report{Fingerprint: "AA"}}, {Report: certificate.Report{Fingerprint: "AA"}}, {Report: certificate.Report{Problem: "no Secret"}},
 		{Unreachable: "500 Internal Server Error"}, {Unreachable: "invalid character"}, {Unreachable: "unexpected EOF"}, {Unreachable: "refused"}, {Unreachable: "missing ']'"},
 	} {
 		if got[i].Replica != replicas[i].Name || got[i].Report != want.Report || !strings.Contains(got[i].Unreachable, want.Unreachable) || (got[i].Unreachable == "") != (want.Unreachable == "") {
@@ -220,5 +225,73 @@ func TestAllPods(t *testing.T) {
 	without.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodScheduled, Status: corev1.ConditionTrue}}
 	if ready(without) {
 		t.Error("a pod is ready that nothing is known of")
+	}
+}
+
+// deadlines records how long each request may take.
+type deadlines struct{ may []time.Duration }
+
+// RoundTrip fails.
+func (d *deadlines) RoundTrip(r *http.Request) (*http.Response, error) {
+	if at, ok := r.Context().Deadline(); ok {
+		d.may = append(d.may, time.Until(at))
+	}
+	return nil, errors.New("no connection")
+}
+
+// TestBoundsOfReplicas holds what a replica may cost, which may be a pod of another client: the
+// time of an answer, its size, and how many are read at the same time.
+func TestBoundsOfReplicas(t *testing.T) {
+	d := &deadlines{}
+	all := func(context.Context) ([]Replica, error) {
+		return []Replica{{Name: "a", Metrics: "http://a.test/", Certificate: "http://a.test/"}}, nil
+	}
+	r := &Router{HTTP: &http.Client{Transport: d}, Replicas: all, Starting: all}
+	_, observed := r.Observe(t.Context())
+	_, certified := r.Certificates(t.Context())
+	if err := errors.Join(observed, certified); err != nil || len(d.may) != 2 {
+		t.Fatalf("%v, %v", err, d.may)
+	}
+	for _, may := range d.may {
+		if may <= 0 || may > 2*time.Second {
+			t.Errorf("an answer may take %s", may)
+		}
+	}
+
+	usual := "# TYPE " + statusMetric + " gauge\n" + statusMetric + `{proxy="instances",server="blue",state="UP"} 1` + "\n" + statusMetric + `{proxy="last-resort",server="blue",state="UP"} 1` + "\n" +
+		"# TYPE " + weightMetric + " gauge\n" + weightMetric + `{proxy="instances",server="blue"} 7` + "\n" + weightMetric + `{proxy="last-resort",server="blue"} 100` + "\n"
+	var before, running, most atomic.Int32 // before: MiB of other metrics
+	fifth := make(chan struct{})
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/slow" {
+			defer running.Add(-1)
+			if now := running.Add(1); now > 4 && most.CompareAndSwap(0, now) {
+				close(fifth)
+			}
+			select {
+			case <-fifth:
+			case <-time.After(20 * time.Millisecond): // nothing shows that a request does not come
+			}
+		}
+		line := []byte("haproxy_process_uptime_seconds 111111111111111111111111111111111\n")
+		for range int(before.Load()) << 20 / len(line) {
+			_, _ = w.Write(line)
+		}
+		_, _ = fmt.Fprint(w, usual)
+	}))
+	defer s.Close()
+	for mib, read := range map[int32]bool{0: true, 7: true, 8: false} {
+		before.Store(mib)
+		got, err := scrape(t.Context(), &http.Client{}, s.URL)
+		if _, found := got["blue"]; err == nil && found != read || err != nil && read {
+			t.Errorf("behind %d MiB of other metrics: %v, %v", mib, got, err)
+		}
+	}
+	before.Store(0)
+	r = &Router{Replicas: func(context.Context) ([]Replica, error) {
+		return slices.Repeat([]Replica{{Name: "a", Metrics: s.URL + "/slow"}}, 10), nil
+	}}
+	if o, err := r.Observe(t.Context()); err != nil || len(o.Replicas) != 10 || o.Replicas[9].Servers["blue"].Weight != 7 || most.Load() > 0 {
+		t.Errorf("%+v, %v; more than 4 at once: %t", o, err, most.Load() > 0)
 	}
 }

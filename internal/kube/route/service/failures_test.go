@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -145,8 +146,20 @@ func TestSelector(t *testing.T) {
 		if err != nil || len(s.Spec.Selector) != 2 || s.Spec.Selector["proxy"] != "goproxy" || s.Spec.Selector[tt.key] != tt.value {
 			t.Errorf("%s: %v, %v", name, s, err)
 		}
-		if s.Spec.Ports[0].Port != service.Port || s.Spec.Ports[0].TargetPort.String() != "http" || !slices.ContainsFunc(s.OwnerReferences, func(o metav1.OwnerReference) bool { return o.UID == "owner" }) {
+		if s.Spec.Ports[0].Port != 80 || s.Spec.Ports[0].TargetPort.String() != "http" || !slices.ContainsFunc(s.OwnerReferences, func(o metav1.OwnerReference) bool { return o.UID == "owner" }) {
 			t.Errorf("%s: %+v", name, s)
 		}
+	}
+}
+
+// TestLimits holds what the caller has to do for a Service: to choose one instance, to leave
+// those that fail, and to wait until kube-proxy has followed.
+func TestLimits(t *testing.T) {
+	want := route.Limits{OneAtATime: true, CallerHeals: true, Spread: 2 * time.Second}
+	if got := over(nil).Limits(); got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	if got, err := over(nil).Ensure(t.Context()); err != nil || got != (route.Ensured{Settled: true}) {
+		t.Errorf("%+v, %v", got, err)
 	}
 }
