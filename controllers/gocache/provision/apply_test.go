@@ -26,6 +26,7 @@ import (
 	"gocache.dev/operator/controllers/gocache/pass"
 	"gocache.dev/operator/internal/kube/conditions"
 	"gocache.dev/operator/internal/kube/read"
+	"gocache.dev/operator/internal/testing/failing"
 )
 
 var errBroken = errors.New("the server is down")
@@ -369,5 +370,35 @@ func TestSnapshotPending(t *testing.T) {
 	}})
 	if _, err := broken.snapshotPending(t.Context(), cache, o); !errors.Is(err, errBroken) {
 		t.Errorf("snapshots that cannot be read: %v", err)
+	}
+}
+
+// TestEachFailure holds that no call that fails is taken for one that succeeded.
+func TestEachFailure(t *testing.T) {
+	for name, change := range map[string]func(*v1alpha1.GoCache, *pass.Observed){
+		"there is no PVC": func(_ *v1alpha1.GoCache, o *pass.Observed) { o.PVC = nil },
+		"it has to grow":  func(c *v1alpha1.GoCache, _ *pass.Observed) { c.Spec.Storage.Size = resource.MustParse("2Gi") },
+		"it never had a volume": func(c *v1alpha1.GoCache, o *pass.Observed) {
+			c.Spec.Storage.Size = resource.MustParse("2Gi")
+			o.PVC.Spec.VolumeName, o.PVC.Status.Phase = "", corev1.ClaimPending
+		},
+	} {
+		calls := failing.Each(t, func() client.WithWatch {
+			_, o := bound()
+			o.PVC.Namespace, o.PVC.Labels = "n", map[string]string{v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue, v1alpha1.CacheLabel: "ci"}
+			return reconciler(t, interceptor.Funcs{}, o.PVC).Client.(client.WithWatch)
+		}, func(c client.Client) error {
+			cache, o := bound()
+			cache.Namespace, cache.UID, cache.Spec.Storage.Growth = "n", "cache-uid", nil
+			cache.Spec.Environment.MountPath, cache.Spec.Layers = "/gocache", []v1alpha1.CacheLayer{v1alpha1.LayerModules}
+			cache.Spec.Storage.AccessModes = []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce}
+			o.PVC.Namespace, o.Stored = "n", cache.DeepCopy()
+			change(cache, &o)
+			_, err := (Reconciler{Client: c, Live: c, FieldOwner: "test"}).Reconcile(t.Context(), cache, o)
+			return err
+		})
+		if len(calls) < 3 {
+			t.Errorf("%s: calls %v", name, calls)
+		}
 	}
 }

@@ -41,22 +41,22 @@ func TestSizeOf(t *testing.T) {
 		rigid  bool // the class does not expand
 		also   client.Object
 		want   string
-		wakes  bool
+		wakes  time.Duration
 	}{
-		"as it is":             {func(*v1alpha1.GoCache, *pass.Observed) {}, false, nil, "1Gi", false},
-		"less":                 {func(c *v1alpha1.GoCache, _ *pass.Observed) { c.Spec.Storage.Size = resource.MustParse("512Mi") }, false, nil, "1Gi", false},
-		"more":                 {larger, false, nil, "2Gi", false},
-		"more, and no class":   {larger, true, nil, "1Gi", true},
-		"less, and no class":   {func(c *v1alpha1.GoCache, _ *pass.Observed) { c.Spec.Storage.Size = resource.MustParse("512Mi") }, true, nil, "1Gi", false},
-		"grown":                {grown, false, nil, "3Gi", false},
-		"more with a snapshot": {larger, false, pending, "1Gi", true},
+		"as it is":             {func(*v1alpha1.GoCache, *pass.Observed) {}, false, nil, "1Gi", 0},
+		"less":                 {func(c *v1alpha1.GoCache, _ *pass.Observed) { c.Spec.Storage.Size = resource.MustParse("512Mi") }, false, nil, "1Gi", 0},
+		"more":                 {larger, false, nil, "2Gi", 0},
+		"more, and no class":   {larger, true, nil, "1Gi", time.Minute},
+		"less, and no class":   {func(c *v1alpha1.GoCache, _ *pass.Observed) { c.Spec.Storage.Size = resource.MustParse("512Mi") }, true, nil, "1Gi", 0},
+		"grown":                {grown, false, nil, "3Gi", 0},
+		"more with a snapshot": {larger, false, pending, "1Gi", 15 * time.Second},
 		"grown, and not stored": {func(c *v1alpha1.GoCache, _ *pass.Observed) {
 			c.Status.Storage.Growth = &v1alpha1.GrowthStatus{Size: resource.MustParse("3Gi")}
-		}, false, nil, "1Gi", false},
+		}, false, nil, "1Gi", 0},
 		"more, of one that has no volume": {func(c *v1alpha1.GoCache, o *pass.Observed) {
 			larger(c, o)
 			o.PVC.Spec.VolumeName, o.PVC.Status.Phase = "", corev1.ClaimPending
-		}, true, pending, "2Gi", false},
+		}, true, pending, "2Gi", 0},
 	} {
 		cache, o := bound()
 		cache.Namespace, cache.Status.Storage.Growth = "n", nil
@@ -68,7 +68,7 @@ func TestSizeOf(t *testing.T) {
 		}
 		var out Result
 		got, err := Reconciler{Live: fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).Build()}.sizeOf(t.Context(), cache, o, &out)
-		if err != nil || got.String() != tt.want || (out.Wake > 0) != tt.wakes || (out.NotExpandable != "") != (tt.rigid && tt.wakes) {
+		if err != nil || got.String() != tt.want || out.Wake != tt.wakes || (out.NotExpandable != "") != (tt.rigid && tt.wakes > 0) {
 			t.Errorf("%s: %s, %v, %+v", name, got.String(), err, out)
 		}
 	}
@@ -90,7 +90,7 @@ func TestBeingCreated(t *testing.T) {
 		age     time.Duration
 		created bool
 		want    string
-	}{"young": {time.Minute, false, "s"}, "created": {time.Minute, true, ""}, "at the limit": {snapshotFirst, false, ""}} {
+	}{"young": {time.Minute, false, "s"}, "created": {time.Minute, true, ""}, "at the limit": {10 * time.Minute, false, ""}, "before the limit": {10*time.Minute - time.Second, false, "s"}} {
 		s := v1alpha1.CacheSnapshot{ObjectMeta: metav1.ObjectMeta{Name: "s", CreationTimestamp: metav1.NewTime(now.Add(-tt.age))}}
 		if tt.created {
 			s.Status.CreationTime = ptr.To(metav1.NewTime(now))

@@ -74,7 +74,7 @@ func TestRecordStep(t *testing.T) {
 		"it waits for consumers":   {replacementrun.Outcome{Observed: replacementrun.Observed{Consumers: pod}, Decision: replacement.Decision{Step: replacement.WaitForConsumers}}, "waits for pod (build) to be gone", []string{"build"}, "", "v1", 0},
 		"it has evicted consumers": {replacementrun.Outcome{Observed: replacementrun.Observed{Consumers: pod}, Decision: replacement.Decision{Step: replacement.Evict}}, "evicted pod (build) and waits for them to be gone", []string{"build"}, "", "v1", time.Second},
 		"an eviction was refused": {replacementrun.Outcome{Observed: replacementrun.Observed{Consumers: pod}, Objection: "a budget", Decision: replacement.Decision{Step: replacement.Evict, After: time.Minute}},
-			"an eviction was refused: a budget", []string{"build"}, "", "v1", retryEviction},
+			"an eviction was refused: a budget", []string{"build"}, "", "v1", 10 * time.Second},
 		"the old volume is recorded": {replacementrun.Outcome{Decision: replacement.Decision{Step: replacement.RecordOld, Volume: "v9"}}, "", nil, "", "v9", 0},
 		"it is given up":             {replacementrun.Outcome{Decision: replacement.Decision{Step: replacement.GiveUp, Detail: "no volume"}}, "", nil, "no volume", "v1", 0},
 		"there is more to do":        {replacementrun.Outcome{Decision: replacement.Decision{Step: replacement.MakeNext}}, "", nil, "", "v1", time.Second},
@@ -222,7 +222,7 @@ func TestCopyInstead(t *testing.T) {
 		"no word of the driver": {func(*replacementrun.Outcome, *v1alpha1.VolumeReplacementStatus) {}, "", false, false, true},
 		"another error":         {func(*replacementrun.Outcome, *v1alpha1.VolumeReplacementStatus) {}, "no room", false, false, true},
 		"it is young": {func(o *replacementrun.Outcome, _ *v1alpha1.VolumeReplacementStatus) {
-			o.Next.CreationTimestamp.Time = now.Add(-complainAfter + time.Second)
+			o.Next.CreationTimestamp.Time = now.Add(-9 * time.Second)
 		}, refusal, false, false, true},
 		"it is bound":     {func(o *replacementrun.Outcome, _ *v1alpha1.VolumeReplacementStatus) { o.Next.Spec.VolumeName = "v2" }, refusal, false, false, false},
 		"there is no PVC": {func(o *replacementrun.Outcome, _ *v1alpha1.VolumeReplacementStatus) { o.Next = nil }, refusal, false, false, false},
@@ -237,7 +237,7 @@ func TestCopyInstead(t *testing.T) {
 		}, refusal, false, false, false},
 		"the snapshot is gone": {func(*replacementrun.Outcome, *v1alpha1.VolumeReplacementStatus) {}, refusal, true, false, false},
 	} {
-		next := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: "ci-next", UID: "next", CreationTimestamp: metav1.NewTime(now.Add(-complainAfter))}}
+		next := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: "ci-next", UID: "next", CreationTimestamp: metav1.NewTime(now.Add(-10 * time.Second))}}
 		var objects []client.Object
 		if tt.event != "" {
 			objects = append(objects, &corev1.Event{ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: "e"}, Type: corev1.EventTypeWarning, Message: tt.event, InvolvedObject: corev1.ObjectReference{UID: "next", Kind: "PersistentVolumeClaim", Name: "ci-next", Namespace: "n"}})
@@ -255,7 +255,7 @@ func TestCopyInstead(t *testing.T) {
 		if err := a.copyInstead(t.Context(), out, snapshot); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		if intent.Copied != tt.copied || (a.out.Wake == complainAfter) != tt.wakes {
+		if intent.Copied != tt.copied || (a.out.Wake == 10*time.Second) != tt.wakes {
 			t.Errorf("%s: %+v, wakes in %s", name, intent, a.out.Wake)
 		}
 		if recorded := intent.Check.Verdict == v1alpha1.VerdictInconclusive && intent.Check.Run == "j1" && intent.Check.Attempts == 1 && strings.HasSuffix(intent.Message, refusal); recorded != (name == "the driver refuses") {

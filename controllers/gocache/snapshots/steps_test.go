@@ -21,6 +21,7 @@ import (
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/controllers/gocache/pass"
 	"gocache.dev/operator/internal/kube/csisnapshot"
+	"gocache.dev/operator/internal/testing/failing"
 )
 
 var errBroken = errors.New("the server is down")
@@ -405,5 +406,35 @@ func TestRestoredContent(t *testing.T) {
 	o.Snapshots = nil
 	if due, _ := due(cache, o); due == nil || !due.Replaces || !strings.HasSuffix(due.Name, "-1") {
 		t.Errorf("its snapshot is gone: due %+v", due)
+	}
+}
+
+// TestEachFailure holds that no call that fails is taken for one that succeeded: what was
+// not created is not recorded, and what was not deleted is not reported.
+func TestEachFailure(t *testing.T) {
+	given := func() (*v1alpha1.GoCache, pass.Observed) {
+		cache, o := warmed()
+		cache.Namespace, cache.UID, cache.Spec.Snapshots.Retention.KeepLast = "n", "u", 1
+		for i := range 2 {
+			s := usable(of(fmt.Sprintf("ci-%d", i), "v1", metav1.ConditionTrue))
+			s.Namespace, s.UID, s.Status.CreationTime = "n", "u", ptr.To(metav1.NewTime(now.Add(-time.Duration(i+1)*240*time.Hour)))
+			s.Spec.SourceRef = v1alpha1.SnapshotSource{Kind: v1alpha1.GoCacheKind, Name: "ci"}
+			o.Snapshots = append(o.Snapshots, s)
+		}
+		return cache, o
+	}
+	calls := failing.Each(t, func() client.WithWatch {
+		_, o := given()
+		return reconciler(t, interceptor.Funcs{}, o.Snapshots[0].DeepCopy(), o.Snapshots[1].DeepCopy()).Client.(client.WithWatch)
+	}, func(c client.Client) error {
+		cache, o := given()
+		out, err := (Reconciler{Client: c, Live: c, FieldOwner: "test"}).Reconcile(t.Context(), cache, o)
+		if (out.Created != "") != (cache.Status.SnapshottedRun != "") || len(out.Events) != len(out.Deleted)+min(len(out.Created), 1) {
+			t.Errorf("%v: created %q, deleted %v, recorded %q, events %v", err, out.Created, out.Deleted, cache.Status.SnapshottedRun, out.Events)
+		}
+		return err
+	})
+	if len(calls) < 5 {
+		t.Errorf("calls %v", calls)
 	}
 }

@@ -3,6 +3,7 @@ package writer
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -21,6 +22,7 @@ import (
 	"gocache.dev/operator/internal/kube/jobrun"
 	"gocache.dev/operator/internal/kube/read"
 	plan "gocache.dev/operator/internal/plan/writer"
+	"gocache.dev/operator/internal/testing/failing"
 )
 
 var errBroken = errors.New("the server is down")
@@ -600,8 +602,8 @@ func TestWarmUpWakes(t *testing.T) {
 		"sources":                        {func(*turn) {}, pass.Interval},
 		"no sources":                     {func(t *turn) { t.cache.Spec.WarmUp.Sources = nil }, 0},
 		"no warm-up":                     {func(t *turn) { t.cache.Spec.WarmUp = nil }, 0},
-		"a Secret that may not be used":  {func(t *turn) { t.SecretRefused = "no" }, pass.SecretInterval},
-		"a Secret that is not there yet": {func(t *turn) { t.WaitsForSecret = true }, pass.SecretInterval},
+		"a Secret that may not be used":  {func(t *turn) { t.SecretRefused = "no" }, 15 * time.Second},
+		"a Secret that is not there yet": {func(t *turn) { t.WaitsForSecret = true }, 15 * time.Second},
 		"a retry":                        {func(t *turn) { t.cache.Status.WarmUp.Failures, t.cache.Spec.WarmUp.Sources = 4, nil }, 2 * time.Minute},
 	} {
 		turn := declared(t)
@@ -707,5 +709,54 @@ func TestApprovalOfRun(t *testing.T) {
 	}
 	if got := RefusesCleanup(w.cache) + "|" + RefusesCleanup(&v1alpha1.GoCache{}); got != "|spec.cleanup sets no bounds" {
 		t.Errorf("refused: %q", got)
+	}
+}
+
+// TestEachFailure holds that no call that fails is taken for one that succeeded, whatever
+// the writer does: nothing is started, replaced or removed then.
+func TestEachFailure(t *testing.T) {
+	sums := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: "sums"}, Data: map[string]string{"go.sum": "a"}}
+	outdated := jobOf(t, warmUp{}, "j1")
+	outdated.Annotations[jobrun.TemplateAnnotation] = "another"
+	for name, tt := range map[string]struct {
+		job    *batchv1.Job
+		change func(*turn)
+		calls  []string // some of them
+	}{
+		"a warm-up is due": {nil, func(*turn) {}, []string{"create *unstructured.Unstructured", "get *v1.Job", "list *v1alpha1.CacheSnapshotList", "list *v1.PodList"}},
+		"a check is due": {nil, func(turn *turn) {
+			turn.cache.Status.WarmUp = warmedOnce().cache.Status.WarmUp
+			turn.Stored = turn.cache.DeepCopy()
+			accept(turn, v1alpha1.RequestReportFailure)
+		}, []string{"create *unstructured.Unstructured", "get *v1.ConfigMap"}},
+		"it has not run, and is outdated": {outdated, func(t *turn) { t.Run = jobrun.Outcome{Phase: jobrun.Running, Run: "j1"} }, []string{"delete *v1.Job"}},
+		"it has ended": {outdated, func(t *turn) {
+			t.Run = jobrun.Outcome{Phase: jobrun.Ended, Run: "j1"}
+			t.Stored.Status.WarmUp.Run = "j1"
+		}, []string{"delete *v1.Job"}},
+	} {
+		objects := []client.Object{sums}
+		if tt.job != nil {
+			objects = append(objects, tt.job.DeepCopy())
+		}
+		fresh := func() client.WithWatch { return clusterOf(t, interceptor.Funcs{}, objects...).(client.WithWatch) }
+		calls := failing.Each(t, fresh, func(c client.Client) error {
+			turn := due(t)
+			turn.Client, turn.Live = c, c
+			if tt.job != nil {
+				turn.Writer = tt.job.DeepCopy()
+			}
+			tt.change(turn)
+			out, err := turn.Reconcile(t.Context(), turn.cache, turn.Observed)
+			if err != nil && (out.Started != "" || len(out.Events) > 0) {
+				t.Errorf("%s: %v, and started %q, events %s", name, err, out.Started, notes(out.Events))
+			}
+			return err
+		})
+		for _, want := range tt.calls {
+			if !slices.Contains(calls, want) {
+				t.Errorf("%s: no call %q in %v", name, want, calls)
+			}
+		}
 	}
 }

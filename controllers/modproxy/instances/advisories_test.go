@@ -27,7 +27,7 @@ func advisoriesOf(i int) *corev1.ConfigMap {
 func TestMemoryOfAdvisories(t *testing.T) {
 	var a Advisories
 	for i := range 9 {
-		if all, size, err := a.in(advisoriesOf(i)); err != nil || len(all) != 9_001 || size > maxRules {
+		if all, size, err := a.in(advisoriesOf(i)); err != nil || len(all) != 9_001 || size > 1<<20 {
 			t.Fatalf("%d advisories of %d bytes, %v", len(all), size, err)
 		}
 	}
@@ -35,7 +35,7 @@ func TestMemoryOfAdvisories(t *testing.T) {
 	for _, r := range a.known {
 		held += r.size
 	}
-	if held == 0 || held > maxRemembered || held != a.size {
+	if held == 0 || held > 4<<20 || held != a.size {
 		t.Errorf("%d bytes are held of %d ConfigMaps, counted as %d", held, len(a.known), a.size)
 	}
 	if _, _, err := a.in(advisoriesOf(8)); err != nil || held != a.size {

@@ -31,6 +31,7 @@ import (
 	"gocache.dev/operator/internal/kube/conditions"
 	"gocache.dev/operator/internal/kube/images"
 	"gocache.dev/operator/internal/kube/read"
+	"gocache.dev/operator/internal/testing/failing"
 )
 
 var (
@@ -266,20 +267,20 @@ func TestLimitEvictions(t *testing.T) {
 	}{
 		"two serve": {func(*v1alpha1.ModProxy) {}, 1},
 		"one is lost": {func(p *v1alpha1.ModProxy) {
-			p.Status.Instances[0].FailingProbes = down(v1alpha1.ProbeReady, recoveryTimeout)
+			p.Status.Instances[0].FailingProbes = down(v1alpha1.ProbeReady, 15*time.Minute)
 		}, 0},
 		"one is lost by another probe": {func(p *v1alpha1.ModProxy) {
-			p.Status.Instances[0].FailingProbes = down(v1alpha1.ProbeProtocol, recoveryTimeout)
+			p.Status.Instances[0].FailingProbes = down(v1alpha1.ProbeProtocol, 15*time.Minute)
 		}, 0},
 		"one is gone for a moment": {func(p *v1alpha1.ModProxy) {
-			p.Status.Instances[0].FailingProbes = down(v1alpha1.ProbeReady, recoveryTimeout-time.Second)
+			p.Status.Instances[0].FailingProbes = down(v1alpha1.ProbeReady, 15*time.Minute-time.Second)
 		}, 1},
 		"one is reported by another probe": {func(p *v1alpha1.ModProxy) {
-			p.Status.Instances[0].FailingProbes = down(v1alpha1.ProbeChecksum, recoveryTimeout)
+			p.Status.Instances[0].FailingProbes = down(v1alpha1.ProbeChecksum, 15*time.Minute)
 		}, 1},
 		"both are lost": {func(p *v1alpha1.ModProxy) {
 			for i := range p.Status.Instances {
-				p.Status.Instances[i].FailingProbes = down(v1alpha1.ProbeReady, recoveryTimeout)
+				p.Status.Instances[i].FailingProbes = down(v1alpha1.ProbeReady, 15*time.Minute)
 			}
 		}, 0},
 		"there is one":          {func(p *v1alpha1.ModProxy) { p.Spec.Instances = p.Spec.Instances[:1] }, -1},
@@ -636,7 +637,7 @@ func TestPermitted(t *testing.T) {
 			continue
 		}
 		if tt.reason != "" {
-			if stalled := conditions.Stalled(refused[0]); stalled == nil || stalled.Reason != tt.reason || stalled.RetryAfter != secretInterval || !strings.HasPrefix(stalled.Message, "Instance blue runs without server.env A: ") {
+			if stalled := conditions.Stalled(refused[0]); stalled == nil || stalled.Reason != tt.reason || stalled.RetryAfter != 15*time.Second || !strings.HasPrefix(stalled.Message, "Instance blue runs without server.env A: ") {
 				t.Errorf("%s: %v", name, refused)
 			}
 		}
@@ -834,5 +835,26 @@ func TestEnsureRules(t *testing.T) {
 	p.Spec.Policy.Advisories = []v1alpha1.AdvisorySource{{ConfigMapRef: v1alpha1.LocalReference{Name: "osv"}}}
 	if err := r.ensureRules(t.Context(), p); err == nil || !strings.Contains(err.Error(), "ConfigMap osv does not exist") || rules() != before {
 		t.Errorf("advisories that are missing: %v", err)
+	}
+}
+
+// TestEachFailure holds that no call that fails is taken for one that succeeded.
+func TestEachFailure(t *testing.T) {
+	// What is written is held by the golden file. Without it, one client is enough.
+	cluster := interceptor.NewClient(reconciler(t, interceptor.Funcs{}, inputs()...).Client.(client.WithWatch), interceptor.Funcs{
+		Apply: func(context.Context, client.WithWatch, runtime.ApplyConfiguration, ...client.ApplyOption) error {
+			return nil
+		},
+		Create: func(context.Context, client.WithWatch, client.Object, ...client.CreateOption) error { return nil },
+	})
+	calls := failing.Each(t, func() client.WithWatch { return cluster }, func(c client.Client) error {
+		r := Reconciler{Client: c, Live: c, FieldOwner: "test", Advisories: &Advisories{}}
+		r.Images = images.Images{Operator: "operator:1", Toolchain: "golang:1", Athens: "athens:1"}
+		p := everything()
+		_, err := r.Reconcile(t.Context(), p, pass.Observed{Stored: p, Now: now})
+		return errors.Join(err, r.NameQuarantined(t.Context(), p), r.LimitEvictions(t.Context(), p, now))
+	})
+	if len(calls) < 20 {
+		t.Errorf("calls %v", calls)
 	}
 }

@@ -25,7 +25,7 @@ func TestWake(t *testing.T) {
 		"none":                     {func(*pass.Result) {}, 0},
 		"at a time":                {func(r *pass.Result) { r.WakeAt(now, now.Add(time.Hour)) }, time.Hour},
 		"at no time":               {func(r *pass.Result) { r.WakeAt(now, time.Time{}) }, 0},
-		"at a time before":         {func(r *pass.Result) { r.WakeAt(now, now.Add(-time.Hour)) }, pass.ConfirmInterval},
+		"at a time before":         {func(r *pass.Result) { r.WakeAt(now, now.Add(-time.Hour)) }, 500 * time.Millisecond},
 		"the earlier":              {func(r *pass.Result) { r.WakeIn(time.Hour); r.WakeIn(time.Minute) }, time.Minute},
 		"not the later":            {func(r *pass.Result) { r.WakeIn(time.Minute); r.WakeIn(time.Hour) }, time.Minute},
 		"of another part":          {func(r *pass.Result) { r.WakeIn(time.Hour); r.Add(pass.Result{Wake: time.Minute}) }, time.Minute},

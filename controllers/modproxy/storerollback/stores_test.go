@@ -30,6 +30,7 @@ import (
 	replacementrun "gocache.dev/operator/internal/kube/replacement"
 	"gocache.dev/operator/internal/plan/replacement"
 	"gocache.dev/operator/internal/prober"
+	"gocache.dev/operator/internal/testing/failing"
 )
 
 var errBroken = errors.New("the server is down")
@@ -550,5 +551,52 @@ func TestPendingSnapshotOfStore(t *testing.T) {
 	p := replacing()
 	if _, err := (Reconciler{Live: fails}).busy(t.Context(), p, &p.Status.Instances[0], replacementrun.Observed{}); !errors.Is(err, errBroken) {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestEachFailure holds that no call that fails is taken for one that succeeded: no
+// snapshot counts as created, and no step of a rollback as taken.
+func TestEachFailure(t *testing.T) {
+	sums := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: "sums"}, Data: map[string]string{"go.sum": "a"}}
+	for name, tt := range map[string]struct {
+		objects []client.Object
+		proxy   func() *v1alpha1.ModProxy
+		calls   []string // some of them
+	}{
+		"a snapshot is due, and one is superfluous": {[]client.Object{storePVC(corev1.ClaimBound), &snapshotsOf("blue", 1)[0], &snapshotsOf("blue", 2)[0]}, serving,
+			[]string{"get *v1.PersistentVolumeClaim", "list *v1alpha1.CacheSnapshotList", "list *v1.PersistentVolumeClaimList", "delete *v1alpha1.CacheSnapshot"}},
+		"a store is replaced": {[]client.Object{sums, stopped()}, func() *v1alpha1.ModProxy {
+			p := replacing()
+			p.Spec.Integrity.Trust = &v1alpha1.Trust{GoSumRefs: []v1alpha1.LocalReference{{Name: "sums"}}}
+			p.Status.Instances[0].VolumeReplacement.Size = ptr.To(resource.MustParse("1Gi"))
+			return p
+		}, []string{"get *v1.ConfigMap", "get *v1alpha1.CacheSnapshot", "get *v1.StatefulSet"}},
+		"none is replaced any more": {nil, func() *v1alpha1.ModProxy {
+			p := serving()
+			p.Finalizers, p.Spec.Snapshots = []string{v1alpha1.VolumeReplacementFinalizer}, nil
+			return p
+		}, []string{"patch *v1alpha1.ModProxy"}},
+	} {
+		calls := failing.Each(t, func() client.WithWatch {
+			objects := []client.Object{tt.proxy()}
+			for _, o := range tt.objects {
+				objects = append(objects, o.DeepCopyObject().(client.Object))
+			}
+			return clientOf(t, objects...)
+		}, func(c client.Client) error {
+			p := tt.proxy()
+			p.ResourceVersion = "999" // as the client has it
+			o := pass.Observed{Now: noon, Stored: p.DeepCopy(), Snapshots: snapshotsOf("blue", 1, 2)}
+			out, err := (Reconciler{Client: c, Live: c, FieldOwner: "test", Images: images.Images{Operator: "operator:1"}}).Reconcile(t.Context(), p, o)
+			if recorded := p.Status.Instances[0].LastScheduledSnapshot != nil; recorded != (len(out.Created) > 0) {
+				t.Errorf("%s: created %v, and recorded %t", name, out.Created, recorded)
+			}
+			return err
+		})
+		for _, want := range tt.calls {
+			if !slices.Contains(calls, want) {
+				t.Errorf("%s: no call %q in %v", name, want, calls)
+			}
+		}
 	}
 }
