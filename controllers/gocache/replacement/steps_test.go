@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -24,6 +25,7 @@ import (
 	"gocache.dev/operator/internal/kube/jobrun"
 	replacementrun "gocache.dev/operator/internal/kube/replacement"
 	"gocache.dev/operator/internal/plan/replacement"
+	"gocache.dev/operator/internal/testing/failing"
 )
 
 var errBroken = errors.New("the server is down")
@@ -625,5 +627,63 @@ func TestRun(t *testing.T) {
 	}
 	if r.OwnPod(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue, v1alpha1.CacheLabel: "cd"}}}) {
 		t.Error("a pod of another cache counts as its own")
+	}
+}
+
+// TestEachFailure holds that no call that fails is taken for one that succeeded: no step of a
+// replacement counts as taken, and none is begun.
+func TestEachFailure(t *testing.T) {
+	intent := func(c *v1alpha1.GoCache, o *pass.Observed) {
+		c.Status.VolumeReplacement = &v1alpha1.VolumeReplacementStatus{
+			Reason: v1alpha1.ReplacementRestore, Snapshot: "s", StorageClassName: "none", Size: ptr.To(resource.MustParse("1Gi")), Restore: &v1alpha1.Restore{RequestID: "1"},
+		}
+		c.Spec.Restore = c.Status.VolumeReplacement.Restore.DeepCopy()
+		o.Stored = c.DeepCopy()
+	}
+	for name, tt := range map[string]struct {
+		change func(*v1alpha1.GoCache, *pass.Observed)
+		calls  []string // some of them
+	}{
+		"it waits for its class": {intent, []string{"get *v1alpha1.CacheSnapshot", "get *v1.VolumeSnapshot", "get *v1.StorageClass", "get *v1.Job", "list *v1.PodList", "list *v1.VolumeSnapshotList"}},
+		"a restore is due": {func(c *v1alpha1.GoCache, _ *pass.Observed) {
+			c.Spec.Storage.StorageClassName = ptr.To("other")
+			c.Spec.Restore = &v1alpha1.Restore{SnapshotRef: v1alpha1.LocalReference{Name: "s"}, RequestID: "1"}
+		}, []string{"get *v1alpha1.CacheSnapshot", "get *v1.StorageClass", "get *v1.VolumeSnapshotContent"}},
+		"it is over": {func(c *v1alpha1.GoCache, o *pass.Observed) {
+			c.Finalizers = []string{v1alpha1.VolumeReplacementFinalizer}
+			o.Previous = &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: "ci-previous", CreationTimestamp: metav1.NewTime(now.Add(-1000 * time.Hour))}}
+		}, []string{"patch *v1alpha1.GoCache", "delete *v1.PersistentVolumeClaim"}},
+	} {
+		given := func() (*v1alpha1.GoCache, pass.Observed) {
+			cache, o := onFast()
+			cache.Namespace, cache.UID = "n", "c"
+			tt.change(cache, &o)
+			return cache, o
+		}
+		fresh := func() client.WithWatch {
+			cache, o := given()
+			s, csi := verified("s")
+			class := &storagev1.StorageClass{ObjectMeta: metav1.ObjectMeta{Name: "other"}, Provisioner: "other"}
+			content := &snapshotv1.VolumeSnapshotContent{ObjectMeta: metav1.ObjectMeta{Name: "s"}, Spec: snapshotv1.VolumeSnapshotContentSpec{Driver: "driver"}}
+			objects := []client.Object{cache, s, csi, class, content}
+			if o.Previous != nil {
+				objects = append(objects, o.Previous)
+			}
+			return clientOf(t, objects...).(client.WithWatch)
+		}
+		calls := failing.Each(t, fresh, func(c client.Client) error {
+			cache, o := given()
+			cache.ResourceVersion = "999" // as the client has it
+			_, err := (Reconciler{Client: c, Live: c, FieldOwner: "test", Image: "operator:1"}).Reconcile(t.Context(), cache, o)
+			if err != nil && cache.Status.VolumeReplacement != nil && o.Stored.Status.VolumeReplacement == nil {
+				t.Errorf("%s: %v, and begun", name, err)
+			}
+			return err
+		})
+		for _, want := range tt.calls {
+			if !slices.Contains(calls, want) {
+				t.Errorf("%s: no call %q in %v", name, want, calls)
+			}
+		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -288,5 +289,38 @@ func TestAddTo(t *testing.T) {
 	without := &corev1.PodSpec{}
 	if fetching.addTo(fetching{}, without, "operator", p, v1alpha1.ProxyServer{}); len(without.Containers) > 0 {
 		t.Error("a container without version control in the spec")
+	}
+}
+
+// TestAddToWithAuthority holds that the container which fetches, and no other, gets the trusted
+// authority and the resources of the spec, and that the repositories do not fill their volume.
+func TestAddToWithAuthority(t *testing.T) {
+	p := fetcher()
+	spec := p.Spec.PrivateModules.VersionControl
+	spec.SecretRef, spec.CacheSize = nil, ptr.To(resource.MustParse("1000"))
+	spec.TrustedCA = &v1alpha1.TrustedCA{ConfigMapRef: v1alpha1.LocalReference{Name: "authority"}}
+	spec.Resources = &v1alpha1.Resources{Limits: map[string]resource.Quantity{"cpu": resource.MustParse("3")}}
+	pod := &corev1.PodSpec{Containers: []corev1.Container{{Name: "server"}}}
+	fetching{spec: spec, image: "go"}.addTo(pod, "operator", p, v1alpha1.ProxyServer{})
+	i := slices.IndexFunc(pod.Volumes, func(v corev1.Volume) bool { return v.Name == vcsCA })
+	if i < 0 {
+		t.Fatalf("no volume of the authority: %+v", pod.Volumes)
+	}
+	want := &corev1.ConfigMapVolumeSource{LocalObjectReference: corev1.LocalObjectReference{Name: "authority"}, Items: []corev1.KeyToPath{{Key: "ca.crt", Path: "ca.crt"}}, Optional: ptr.To(true)}
+	if diff := cmp.Diff(want, pod.Volumes[i].ConfigMap); diff != "" {
+		t.Errorf("the authority (-want +got):\n%s", diff)
+	}
+	c := pod.Containers[1]
+	if command := strings.Join(c.Command, " "); !strings.Contains(command, vcsCADir+"/ca.crt") || !strings.Contains(command, "800") || strings.Contains(command, vcsKeysDir) {
+		t.Errorf("%s", command)
+	}
+	if !slices.ContainsFunc(c.VolumeMounts, func(m corev1.VolumeMount) bool { return m.Name == vcsCA && m.MountPath == vcsCADir && m.ReadOnly }) || len(pod.Containers[0].VolumeMounts) > 0 {
+		t.Errorf("mounts %+v", c.VolumeMounts)
+	}
+	if cpu := c.Resources.Limits[corev1.ResourceCPU]; cpu.Value() != 3 {
+		t.Errorf("resources %+v", c.Resources)
+	}
+	if len(pod.InitContainers) != 1 || pod.InitContainers[0].Image != "operator" || len(pod.InitContainers[0].VolumeMounts) != 1 {
+		t.Errorf("init containers %+v", pod.InitContainers)
 	}
 }

@@ -32,7 +32,7 @@ func TestFormat(t *testing.T) {
 	}
 }
 
-// TestLongDigest holds that a report is refused whose digest cannot be stored: cut short, it
+// TestLongDigest holds that a report is refused whose digest cannot be stored: truncated, it
 // would be of something else.
 func TestLongDigest(t *testing.T) {
 	for n, fits := range map[int]bool{128: true, 129: false} {

@@ -161,7 +161,7 @@ func TestApart(t *testing.T) {
 	}
 }
 
-// TestPlaceSpreads holds that pods are spread as the template says, among those of their role.
+// TestPlaceSpreads holds that pods are spread as the template declares, among those of their role.
 func TestPlaceSpreads(t *testing.T) {
 	peers := &metav1.LabelSelector{MatchLabels: map[string]string{"role": "router"}}
 	var got corev1.PodSpec

@@ -155,3 +155,23 @@ func TestForgedCheck(t *testing.T) {
 		t.Errorf("forged: %+v", out.Check)
 	}
 }
+
+// TestCheckWithoutSnapshot holds that no outcome of a Job counts whose uid was lost, while what
+// it would be compared with cannot be known: the CacheSnapshot is gone, or was not created from
+// anything that is recorded.
+func TestCheckWithoutSnapshot(t *testing.T) {
+	for name, change := range map[string]func(*world){
+		"it is gone":       func(w *world) { w.run.Content.Snapshot = nil },
+		"without a record": func(w *world) { w.run.Content.Snapshot.Status.Source = nil },
+	} {
+		w := newWorld(t)
+		w.at(replacement.WaitForCheck, "apply PersistentVolumeClaim ci-next", "create Job ci-next")
+		w.run.Intent.JobUID = "" // lost in a crash
+		w.controllers(0)
+		change(w)
+		o, err := w.run.Observe(t.Context())
+		if err != nil || o.Check.Conclusive() || !strings.Contains(o.Check.Cause, "its CacheSnapshot is gone") {
+			t.Errorf("%s: %+v, %v", name, o.Check, err)
+		}
+	}
+}

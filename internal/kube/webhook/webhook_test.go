@@ -224,7 +224,7 @@ func TestRefusedAddress(t *testing.T) {
 	}
 }
 
-// TestAnswers holds which answers say that a notification was received, and that the headers
+// TestAnswers holds with which answers a notification counts as received, and that the headers
 // of one are bounded.
 func TestAnswers(t *testing.T) {
 	for name, tt := range map[string]struct {
