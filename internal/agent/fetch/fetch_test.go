@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"log"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -17,26 +18,7 @@ import (
 )
 
 func TestRun(t *testing.T) {
-	r, err := gitserver.New(t.Context(), t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	commit, err := r.Commit(t.Context(), map[string]string{"go.mod": "module m\n"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	handler, err := r.Handler(t.Context(), "ci", "s3cret")
-	if err != nil {
-		t.Fatal(err)
-	}
-	certificate, ca, err := gitserver.Certificate("127.0.0.1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := httptest.NewUnstartedServer(handler)
-	server.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}
-	server.StartTLS()
-	defer server.Close()
+	url, commit, ca := secure(t, "ci", "s3cret")
 	secret := t.TempDir()
 	for name, text := range map[string]string{"username": "ci", "password": "s3cret", "ca.crt": string(ca)} {
 		if err := os.WriteFile(filepath.Join(secret, name), []byte(text), 0o600); err != nil {
@@ -44,7 +26,7 @@ func TestRun(t *testing.T) {
 		}
 	}
 	var out bytes.Buffer
-	o := fetch.Options{URL: server.URL + "/program.git", Commit: commit, Dir: t.TempDir(), Secret: secret, Stdout: &out}
+	o := fetch.Options{URL: url, Commit: commit, Dir: t.TempDir(), Secret: secret, Stdout: &out}
 	if err := fetch.Run(t.Context(), o); err != nil || strings.TrimSpace(out.String()) != "checked out commit "+commit {
 		t.Errorf("%v, said %q", err, out.String())
 	}
@@ -66,6 +48,25 @@ func TestRun(t *testing.T) {
 	if err := fetch.Run(t.Context(), o); err == nil || !strings.Contains(err.Error(), "credentials") {
 		t.Errorf("without the Secret: %v", err)
 	}
+}
+
+// secure serves a repository over https, by an authority of its own, to one user or to all.
+func secure(t *testing.T, user, password string) (url, commit string, ca []byte) {
+	t.Helper()
+	r, err := gitserver.New(t.Context(), t.TempDir())
+	must(t, err)
+	commit, err = r.Commit(t.Context(), map[string]string{"go.mod": "module m\n"})
+	must(t, err)
+	handler, err := r.Handler(t.Context(), user, password)
+	must(t, err)
+	certificate, ca, err := gitserver.Certificate("127.0.0.1")
+	must(t, err)
+	server := httptest.NewUnstartedServer(handler)
+	server.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}
+	server.Config.ErrorLog = log.New(io.Discard, "", 0) // of clients that do not trust it
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	return server.URL + "/program.git", commit, ca
 }
 
 // TestFailureOfAHostileRepository holds that the report of a failure is all that is left in

@@ -55,7 +55,7 @@ func apart(ctx context.Context, o Options) error {
 	if cause := context.Cause(ctx); err != nil && cause != nil {
 		return cause
 	}
-	return ended(err, words.String(), command.MaxMemory)
+	return ended(err, words.kept.String(), command.MaxMemory)
 }
 
 // process is the command that fetches alone.
@@ -97,11 +97,12 @@ func outOfMemory(exit *exec.ExitError, words string) bool {
 	return exit.ExitCode() == crash && !strings.HasPrefix(words, "panic: ") && !strings.HasPrefix(words, program)
 }
 
-// beginning keeps the beginning of what is written.
-type beginning struct{ bytes.Buffer }
+// beginning keeps the beginning of what is written. Its buffer is not embedded: the words of
+// a process would go to the ReadFrom of that, which has no limit.
+type beginning struct{ kept bytes.Buffer }
 
 // Write implements io.Writer.
 func (b *beginning) Write(p []byte) (int, error) {
-	b.Buffer.Write(p[:min(len(p), max(maxWords-b.Len(), 0))])
+	b.kept.Write(p[:min(len(p), max(maxWords-b.kept.Len(), 0))])
 	return len(p), nil
 }

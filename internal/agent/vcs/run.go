@@ -72,7 +72,7 @@ func (s *Server) execute(ctx context.Context, program string, args ...string) ([
 	}
 	switch cause := context.Cause(ctx); {
 	case err == nil:
-		return out.Bytes(), nil
+		return out.kept.Bytes(), nil
 	case errors.Is(cause, errOutput), errors.As(cause, &errFull{}):
 		return nil, &failure{http.StatusBadGateway, cause.Error()}
 	case errors.Is(cause, context.DeadlineExceeded):
@@ -83,23 +83,24 @@ func (s *Server) execute(ctx context.Context, program string, args ...string) ([
 	if _, isExit := errors.AsType[*exec.ExitError](err); !isExit {
 		return nil, fmt.Errorf("run the program %s of the image: %w; choose an image with go and git (spec.privateModules.versionControl.image)", program, err)
 	}
-	return nil, explain(out.Bytes(), text.Bytes(), home, s.Dir)
+	return nil, explain(out.kept.Bytes(), text.kept.Bytes(), home, s.Dir)
 }
 
-// limited keeps the beginning of what is written.
+// limited keeps the beginning of what is written. Its buffer is not embedded: the output of
+// a command would go to the ReadFrom of that, which has no limit.
 type limited struct {
-	bytes.Buffer
+	kept bytes.Buffer
 	max  int
 	full func()
 }
 
 // Write implements io.Writer.
 func (l *limited) Write(p []byte) (int, error) {
-	room := l.max - l.Len()
+	room := l.max - l.kept.Len()
 	if len(p) > room {
 		l.full()
 	}
-	l.Buffer.Write(p[:min(len(p), max(room, 0))])
+	l.kept.Write(p[:min(len(p), max(room, 0))])
 	return len(p), nil
 }
 
