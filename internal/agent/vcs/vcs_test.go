@@ -278,13 +278,15 @@ func TestTags(t *testing.T) {
 	git := newSite(t, "git.test")
 	r := git.repository(t, "/repo", "git.test/m", "ci", "s3cret")
 	first := commit(t, r, map[string]string{"go.mod": "module git.test/m\n", "m.go": "package m\n"}, "v1.0.0", "v1.1.0")
-	_, err := r.InWork(t.Context(), "tag", "--annotate", "--message", "m", "v1.2.0")
-	must(t, err)
-	_, err = r.InWork(t.Context(), "push", "--quiet", "origin", "refs/tags/v1.2.0")
-	must(t, err)
+	for _, tag := range []string{"v0.9.0", "v1.2.0"} { // the first of all, and the last
+		_, err := r.InWork(t.Context(), "tag", "--annotate", "--message", "m", tag)
+		must(t, err)
+		_, err = r.InWork(t.Context(), "push", "--quiet", "origin", "refs/tags/"+tag)
+		must(t, err)
+	}
 	s := start(t, vcs.Access{Secret: secret(t, map[string]string{"username": "ci", "password": "s3cret"}), Hosts: "git.test"}, nil, git)
 	want := func(old string) string {
-		return old + " refs/tags/v1.0.0\n" + first + " refs/tags/v1.1.0\n" + first + " refs/tags/v1.2.0\n"
+		return first + " refs/tags/v0.9.0\n" + old + " refs/tags/v1.0.0\n" + first + " refs/tags/v1.1.0\n" + first + " refs/tags/v1.2.0\n"
 	}
 	if text := answers(t, s, "/git.test/m/@tags", 200, ""); text != want(first) {
 		t.Errorf("%q", text)
