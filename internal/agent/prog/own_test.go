@@ -8,6 +8,8 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // TestUpperAtOnce holds that go commands which begin to use an empty upper layer
@@ -90,5 +92,16 @@ func TestUpperWithoutHardLinks(t *testing.T) {
 	other := errors.New("no space")
 	if err := withoutLinks(other); !errors.Is(err, other) || strings.Contains(err.Error(), "hard links") {
 		t.Errorf("another error: %v", err)
+	}
+}
+
+// TestUmask holds that the umask is read and stays.
+func TestUmask(t *testing.T) {
+	before := unix.Umask(0o027)
+	defer unix.Umask(before)
+	for range 2 {
+		if got := readUmask(); got != 0o027 {
+			t.Errorf("the umask is %o", got)
+		}
 	}
 }

@@ -220,4 +220,15 @@ func TestEnds(t *testing.T) {
 	if _, err := copied(t, filepath.Join(from, "none"), filepath.Join(t.TempDir(), "x"), asItIs); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("no volume: %v", err)
 	}
+	lay(t, from, "build/file")
+	to = filepath.Join(t.TempDir(), "to")
+	_, err = copied(t, from, to, func(o *restore.Options) {
+		o.Clock = func() time.Time { // the mark of a copy that is not complete yet is removed by another one
+			_ = os.Remove(filepath.Join(to, ".gocache-restore-unfinished"))
+			return time.Now()
+		}
+	})
+	if !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a mark that is gone: %v", err)
+	}
 }

@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"bytes"
+	"crypto/rand"
 	"fmt"
 	"io"
 	"net/http/httptest"
@@ -95,6 +96,32 @@ func TestSample(t *testing.T) {
 	s.put(numbered(0), func(files map[string][]byte) { files["mod"] = append(files["mod"], "// altered\n"...) })
 	if diff := cmp.Diff([]probe.Sampled{want}, s.sample()); diff != "" {
 		t.Errorf("after its go.mod was altered, -want +got:\n%s", diff)
+	}
+}
+
+// TestLargestSample holds how large the archive of a sampled module may be.
+func TestLargestSample(t *testing.T) {
+	const most = 256 << 10
+	of := func(size int) []byte {
+		t.Helper()
+		for content := size; ; {
+			random := make([]byte, content)
+			_, err := rand.Read(random)
+			must(t, err)
+			archive, err := cachetree.Zip(numbered(0), map[string]string{"go.mod": "module example.com/m0\n", "x": string(random)})
+			must(t, err)
+			if len(archive) == size {
+				return archive
+			}
+			content += size - len(archive)
+		}
+	}
+	for size, samples := range map[int]int{most: 1, most + 1: 0} {
+		s := newShelf(t)
+		s.put(numbered(0), func(files map[string][]byte) { files["zip"] = of(size) })
+		if got := s.sample(); len(got) != samples {
+			t.Errorf("of %d bytes: %v", size, got)
+		}
 	}
 }
 
