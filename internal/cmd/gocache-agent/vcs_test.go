@@ -20,7 +20,6 @@ import (
 
 	"github.com/go-logr/logr"
 
-	"gocache.dev/operator/internal/agent/vcs"
 	"gocache.dev/operator/internal/proxy"
 	"gocache.dev/operator/internal/testing/gitserver"
 	"gocache.dev/operator/internal/testing/loopback"
@@ -29,7 +28,7 @@ import (
 // TestMain lets this program be the agent, for itself, for git, and for fetches that may
 // die.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && (os.Args[1] == "vcs" || os.Args[1] == "fetch" || os.Args[1] == vcs.HelpCommand) {
+	if len(os.Args) > 1 && !strings.HasPrefix(os.Args[1], "-") {
 		main()
 	}
 	os.Exit(m.Run())

@@ -10,9 +10,12 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -207,5 +210,54 @@ func TestRenewedCertificate(t *testing.T) {
 	}
 	if _, err := c.GetCertificate(nil); err == nil {
 		t.Error("a handshake without a key")
+	}
+}
+
+// TestWhereModulesComeFrom holds that what is not stored comes from the upstream of the flag, or
+// that of the go command, and first from the other instances.
+func TestWhereModulesComeFrom(t *testing.T) {
+	var mu sync.Mutex
+	var asked []string
+	of := func(name string) *httptest.Server {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			mu.Lock()
+			defer mu.Unlock()
+			if strings.Contains(r.URL.Path, "example.com") {
+				asked = append(asked, name)
+			}
+			http.NotFound(w, r)
+		}))
+		t.Cleanup(s.Close)
+		return s
+	}
+	upstream, byDefault, peer := of("upstream"), of("default"), of("peer")
+	t.Setenv("GOPROXY", byDefault.URL)
+	t.Setenv("GOSUMDB", "off")
+	for name, tt := range map[string]struct {
+		flags []string
+		want  string
+	}{
+		"of the flag":        {[]string{"--upstream", upstream.URL}, "upstream"},
+		"of the go command":  {nil, "default"},
+		"none":               {[]string{"--upstream", "off"}, ""},
+		"of other instances": {[]string{"--upstream", upstream.URL, "--peers", peer.URL}, "peer upstream"},
+	} {
+		mu.Lock()
+		asked = nil
+		mu.Unlock()
+		address := loopback.Address(t)
+		stop := started(t, append([]string{"--store", stored(t), "--listen", address, "--temp-dir", t.TempDir()}, tt.flags...)...)
+		loopback.Page(t, http.DefaultClient, "http://"+address+"/healthz", loopback.Any)
+		if code, text := loopback.Page(t, http.DefaultClient, "http://"+address+"/example.com/none/@v/v1.0.0.mod", loopback.Any); code != http.StatusNotFound {
+			t.Errorf("%s: %d %s", name, code, text)
+		}
+		mu.Lock()
+		if got := strings.Join(slices.Compact(asked), " "); got != tt.want {
+			t.Errorf("%s: asked %q, want %q", name, got, tt.want)
+		}
+		mu.Unlock()
+		if err := stop(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
