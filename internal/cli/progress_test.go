@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -60,6 +61,9 @@ func TestProgress(t *testing.T) {
 	}
 	golden(t, "csicheck.txt", out.String())
 	shown := terminal.String()
+	if step := regexp.MustCompile(`clone \.\.\.[^\r\n]*█`); !step.MatchString(shown) {
+		t.Errorf("no bar after the step: %q", shown[max(0, len(shown)-200):])
+	}
 	if !strings.Contains(shown, "█") || !strings.HasSuffix(shown, "\x1b[K") {
 		t.Errorf("no bar, or the bar remains: %q", shown[max(0, len(shown)-200):])
 	}

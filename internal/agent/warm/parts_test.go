@@ -15,7 +15,10 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/mod/module"
+
 	"gocache.dev/operator/internal/agent/record"
+	"gocache.dev/operator/internal/domain/usage"
 	"gocache.dev/operator/internal/domain/warmup"
 )
 
@@ -524,5 +527,55 @@ func TestPlaces(t *testing.T) {
 	in := g.in(&target{dir: "/b", env: []string{"A=2"}}, warmup.Build{Env: map[string]string{"B": "3"}})
 	if in.dir != "/b" || g.dir != "/a" || lookup(in.env, "A") != "2" || lookup(in.env, "B") != "3" || lookup(in.env, "GOFLAGS") != "-x -buildvcs=false" || lookup(g.in(&target{}, warmup.Build{}).env, "A") != "1" {
 		t.Errorf("%+v", in)
+	}
+}
+
+// TestUses holds when a version counts as used: with this warm-up if its go.sum files name it,
+// else as recorded before, or when it was downloaded.
+func TestUses(t *testing.T) {
+	const sum = " h1:wD1iMyu54b00i1n3tD5IapKBSchONdG5ElqMgdlKRxI=\n"
+	began := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
+	version := func(name string) module.Version {
+		return module.Version{Path: "example.com/" + name, Version: "v1.0.0"}
+	}
+	content := map[string]string{}
+	for _, name := range []string{"old", "future", "undated", "recorded", "named", "gomod"} {
+		for _, kind := range []string{"zip", "mod"} {
+			content["cache/download/example.com/"+name+"/@v/v1.0.0."+kind] = ""
+		}
+	}
+	content["cache/download/example.com/bare/@v/v1.0.0.mod"] = ""
+	dir := files(t, content)
+	for name, made := range map[string]time.Time{"old": began.Add(-time.Hour), "future": began.Add(time.Hour), "undated": time.Unix(0, 0), "recorded": began.Add(-time.Hour), "named": began.Add(-time.Hour), "gomod": began.Add(-time.Hour), "bare": began.Add(-time.Hour)} {
+		for _, kind := range []string{"zip", "mod"} {
+			name := filepath.Join(dir, "cache", "download", "example.com", name, "@v", "v1.0.0."+kind)
+			if err := os.Chtimes(name, made, made); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				t.Fatal(err)
+			}
+		}
+	}
+	u := newUse(began.Add(123))
+	sums := files(t, map[string]string{"go.sum": "example.com/named v1.0.0" + sum + "example.com/gomod v1.0.0/go.mod" + sum})
+	must(t, u.modules(filepath.Join(sums, "go.sum"), filepath.Join(sums, "none")))
+	if err := u.modules(sums); err == nil {
+		t.Error("a go.sum that is a directory")
+	}
+	before := usage.Use{Contents: began.Add(-48 * time.Hour), GoMod: began.Add(-24 * time.Hour)}
+	got, err := u.versions(dir, &usage.Record{Modules: map[module.Version]usage.Use{version("recorded"): before}})
+	must(t, err)
+	earlier, just := began.Add(-time.Hour), began.Add(-time.Second)
+	for name, want := range map[string]usage.Use{
+		"old": {Contents: earlier, GoMod: earlier}, "future": {Contents: just, GoMod: just}, "undated": {Contents: just, GoMod: just}, "recorded": before,
+		"named": {Contents: began, GoMod: began}, "gomod": {Contents: earlier, GoMod: began}, "bare": {GoMod: earlier},
+	} {
+		if use := got[version(name)]; !use.Contents.Equal(want.Contents) || !use.GoMod.Equal(want.GoMod) {
+			t.Errorf("%s: %+v, want %+v", name, use, want)
+		}
+	}
+	if len(got) != 7 {
+		t.Errorf("%d versions", len(got))
+	}
+	if _, err := u.versions(filepath.Join(dir, "none"), &usage.Record{}); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("no module cache: %v", err)
 	}
 }

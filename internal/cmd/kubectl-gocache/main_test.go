@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -23,7 +24,13 @@ func TestMain(m *testing.M) {
 // plugin runs the program.
 func plugin(t *testing.T, args ...string) (stdout, stderr string, code int) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), os.Args[0], args...)
+	return named(t, os.Args[0], args...)
+}
+
+// named runs the program by another name of its file.
+func named(t *testing.T, name string, args ...string) (stdout, stderr string, code int) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), name, args...)
 	cmd.Env = append(os.Environ(), "TEST_PLUGIN=1", "KUBECONFIG="+t.TempDir()+"/none")
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
@@ -47,5 +54,21 @@ func TestPlugin(t *testing.T) {
 	}
 	if _, errs, code := plugin(t, "status", "--request-timeout=1s"); code != 1 || errs == "" {
 		t.Errorf("without a cluster: exit %d, %q", code, errs)
+	}
+}
+
+// TestCompletesForKubectl holds that the program completes command lines where kubectl calls
+// it by the name for that.
+func TestCompletesForKubectl(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	link := filepath.Join(t.TempDir(), "kubectl_complete-gocache")
+	if err := os.Symlink(self, link); err != nil {
+		t.Fatal(err)
+	}
+	if out, errs, code := named(t, link, "csich"); code != 0 || !strings.HasPrefix(out, "csicheck\t") || !strings.HasSuffix(out, ":4\n") {
+		t.Errorf("exit %d, %q, %q", code, out, errs)
 	}
 }
