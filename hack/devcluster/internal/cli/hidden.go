@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"gocache.dev/operator/hack/devcluster/internal/lazyfile"
 	"gocache.dev/operator/hack/devcluster/internal/node"
 	"gocache.dev/operator/hack/devcluster/internal/reflinkcsi"
 )
@@ -35,6 +36,16 @@ func newSupervise() *cobra.Command {
 	}
 	cmd.Flags().IntVar(&number, "node", 1, "number of the node")
 	return cmd
+}
+
+// newLazyFile serves the image of a volume that is loaded when it is first read.
+func newLazyFile() *cobra.Command {
+	return &cobra.Command{
+		Use: lazyfile.Command, Hidden: true, DisableFlagParsing: true,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return lazyfile.Run(cmd.Context(), args, os.Stdin, os.Stdout)
+		},
+	}
 }
 
 // newDriver is the CSI driver.

@@ -75,7 +75,7 @@ func newRoot() *cobra.Command {
 	root.AddCommand(
 		newUp(o), newDown(o), newStatus(o), newLoad(o), newLogs(o), newKubectl(o), newKubeconfig(o),
 		newBuild(o), newAssets(o), newImage(o), newFault(o), newComponent(o), newNode(o), newSelftest(o),
-		newInit(), newSupervise(), newDriver(),
+		newInit(), newSupervise(), newDriver(), newLazyFile(),
 	)
 	return root
 }
