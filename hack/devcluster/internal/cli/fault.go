@@ -26,7 +26,7 @@ func newFault(o *options) *cobra.Command {
 
 func newFaultSet(o *options) *cobra.Command {
 	var rule faults.Rule
-	var delay, readyAfter, every time.Duration
+	var delay, readyAfter, every, lazy time.Duration
 	names := make([]string, len(faults.Operations))
 	for i, op := range faults.Operations {
 		names[i] = string(op)
@@ -41,7 +41,8 @@ func newFaultSet(o *options) *cobra.Command {
 			"  devcluster fault set restore --delay 30s",
 		RunE: func(_ *cobra.Command, args []string) error {
 			rule.Operation = faults.Operation(args[0])
-			rule.Delay, rule.ReadyAfter, rule.Every = faults.Duration(delay), faults.Duration(readyAfter), faults.Duration(every)
+			rule.Delay, rule.ReadyAfter = faults.Duration(delay), faults.Duration(readyAfter)
+			rule.Every, rule.Lazy = faults.Duration(every), faults.Duration(lazy)
 			if err := rule.Validate(); err != nil {
 				return err
 			}
@@ -62,6 +63,7 @@ func newFaultSet(o *options) *cobra.Command {
 	flags.BoolVar(&rule.SizeUnknown, "size-unknown", false, "snapshot: its size is 0")
 	flags.BoolVar(&rule.SameSize, "same-size", false, "restore, clone: refuse another size than the source's")
 	flags.DurationVar(&every, "every", 0, "restore, clone, snapshot: one for each source in such a time, others fail")
+	flags.DurationVar(&lazy, "lazy", 0, "restore: each 512 KiB are loaded when they are first read, in such a time")
 	flags.BoolVar(&rule.WhileCopied, "while-copied", false, "delete-snapshot: refused while a volume that was made from it exists")
 	return cmd
 }

@@ -11,5 +11,5 @@
 // The first rule that matches a call and is not used up decides about it. The
 // same effects can be had for one class alone, as parameters of a StorageClass
 // or VolumeSnapshotClass: fault/delay, fault/error, fault/code, fault/times,
-// fault/notReady, fault/unsynced, and fault/operation (default: all).
+// fault/notReady, fault/unsynced, fault/lazy, and fault/operation (default: all).
 package faults

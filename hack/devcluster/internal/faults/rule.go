@@ -76,6 +76,9 @@ type Rule struct {
 	// Every limits the rate, as clouds do: of one source, one snapshot or copy is made
 	// in such a time. Others fail meanwhile.
 	Every Duration `json:"every,omitzero"`
+	// Lazy makes a volume whose content is loaded when it is first read, each 512 KiB in this
+	// time, as clouds restore snapshots.
+	Lazy Duration `json:"lazy,omitzero"`
 	// WhileCopied refuses to delete a snapshot as long as a volume that was made from
 	// it exists.
 	WhileCopied bool `json:"whileCopied,omitempty"`
@@ -110,8 +113,8 @@ func (r Rule) Validate() error {
 	if r.Code != "" && r.Error == "" {
 		bad("code %s without an error message", r.Code)
 	}
-	if r.Delay < 0 || r.ReadyAfter < 0 || r.Times < 0 || r.Every < 0 {
-		bad("delay, readyAfter, every and times must not be negative")
+	if r.Delay < 0 || r.ReadyAfter < 0 || r.Times < 0 || r.Every < 0 || r.Lazy < 0 {
+		bad("delay, readyAfter, every, lazy and times must not be negative")
 	}
 	if r.Operation != Snapshot && (r.NotReady || r.ReadyAfter != 0 || r.Unsynced || r.SizeUnknown) {
 		bad("notReady, readyAfter, unsynced and sizeUnknown are for operation %s only", Snapshot)
@@ -121,6 +124,9 @@ func (r Rule) Validate() error {
 	}
 	if r.Every != 0 && r.Operation != Restore && r.Operation != Clone && r.Operation != Snapshot {
 		bad("every is for the operations %s, %s and %s only", Restore, Clone, Snapshot)
+	}
+	if r.Lazy != 0 && r.Operation != Restore {
+		bad("lazy is for operation %s only", Restore)
 	}
 	if r.WhileCopied && r.Operation != DeleteSnapshot {
 		bad("whileCopied is for operation %s only", DeleteSnapshot)
@@ -221,6 +227,8 @@ func (r *Rule) setParameter(field, value string) (err error) {
 		r.SameSize, err = strconv.ParseBool(value)
 	case "every":
 		err = r.Every.UnmarshalText([]byte(value))
+	case "lazy":
+		err = r.Lazy.UnmarshalText([]byte(value))
 	default:
 		err = errors.New("no such fault")
 	}

@@ -19,6 +19,9 @@ func TestParse(t *testing.T) {
 		"nothing":              {`{}`, ""},
 		"all that can be said": {`{"rules":[{"operation":"snapshot","namespace":"a*","name":"b","delay":"1s","error":"e","code":"Aborted","times":2,"notReady":true,"readyAfter":"1m","unsynced":true,"sizeUnknown":true,"every":"1s"}]}`, ""},
 		"of copies":            {`{"rules":[{"operation":"restore","sameSize":true},{"operation":"delete-snapshot","whileCopied":true}]}`, ""},
+		"loaded later":         {`{"rules":[{"operation":"restore","lazy":"20ms"}]}`, ""},
+		"nothing to load":      {`{"rules":[{"operation":"clone","lazy":"20ms"}]}`, "restore only"},
+		"loaded before":        {`{"rules":[{"operation":"restore","lazy":"-1ms"}]}`, "negative"},
 		"no copy":              {`{"rules":[{"operation":"create","sameSize":true}]}`, "restore and clone only"},
 		"no source":            {`{"rules":[{"operation":"create","every":"1s"}]}`, "clone and snapshot only"},
 		"no snapshot":          {`{"rules":[{"operation":"delete","whileCopied":true}]}`, "delete-snapshot only"},
@@ -85,10 +88,10 @@ func TestMatches(t *testing.T) {
 func TestFromParameters(t *testing.T) {
 	t.Parallel()
 	parameters := map[string]string{
-		"fault/operation": "restore", "fault/delay": "2s", "fault/error": "no", "fault/times": "3", "other": "x",
+		"fault/operation": "restore", "fault/delay": "2s", "fault/error": "no", "fault/times": "3", "fault/lazy": "20ms", "other": "x",
 	}
 	got, found, err := FromParameters(Restore, parameters)
-	want := Rule{Operation: Restore, Delay: Duration(2 * time.Second), Error: "no", Times: 3}
+	want := Rule{Operation: Restore, Delay: Duration(2 * time.Second), Error: "no", Times: 3, Lazy: Duration(20 * time.Millisecond)}
 	if diff := cmp.Diff(want, got); diff != "" || !found || err != nil {
 		t.Error(diff, found, err)
 	}

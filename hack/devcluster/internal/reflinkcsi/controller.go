@@ -135,7 +135,12 @@ func (d *Driver) create(ctx context.Context, req *csi.CreateVolumeRequest) error
 	}
 	start := time.Now()
 	r := record{ID: req.GetName(), Source: source, Bytes: size, Formatted: size}
+	r.Lazy = rule.Lazy
 	if r.Topology, err = d.place(req, from, id); err != nil {
+		return err
+	}
+	// An interrupted creation or deletion may have left something.
+	if err := d.pool.remove(volumes, r.ID); err != nil {
 		return err
 	}
 	if from == "" {

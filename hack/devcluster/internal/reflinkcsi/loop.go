@@ -22,16 +22,25 @@ type loops struct{ dir string }
 // as a second cluster, before we have it.
 const attempts = 64
 
-// mount mounts an image. The device releases itself with the last mount of it.
-func (l loops) mount(image, dir, data string) (err error) {
-	backing, err := os.OpenFile(image, os.O_RDWR, 0)
+// backing is what a loop device reads and writes: an image, or a file that stands for it.
+type backing struct {
+	*os.File
+	// name is the name that the device shows, and flags are LO_FLAGS beside the usual ones.
+	name  string
+	flags uint32
+}
+
+// openImage opens an image itself.
+func openImage(image string) (backing, error) {
+	f, err := os.OpenFile(image, os.O_RDWR, 0)
+	return backing{File: f, name: image}, err
+}
+
+// mount mounts what an image holds. The device releases itself with the last mount of it.
+func (l loops) mount(b backing, dir, data string) (err error) {
+	device, err := l.attach(b)
 	if err != nil {
-		return err
-	}
-	defer backing.Close() //nolint:errcheck // the device holds its own reference
-	device, err := l.attach(backing)
-	if err != nil {
-		return fmt.Errorf("loop device for %s: %w", image, err)
+		return fmt.Errorf("loop device for %s: %w", b.Name(), err)
 	}
 	// Until it is mounted this descriptor keeps the device; afterwards the mount does.
 	defer func() { err = errors.Join(err, device.Close()) }()
@@ -105,7 +114,7 @@ func (l loops) whileMounted(image string, idle func() error, do func(dir string)
 	return do(dir)
 }
 
-func (l loops) attach(backing *os.File) (*os.File, error) {
+func (l loops) attach(b backing) (*os.File, error) {
 	control, err := os.OpenFile("/dev/loop-control", os.O_RDWR, 0)
 	if err != nil {
 		return nil, err
@@ -120,9 +129,9 @@ func (l loops) attach(backing *os.File) (*os.File, error) {
 		if err != nil {
 			return nil, err
 		}
-		config := unix.LoopConfig{Fd: uint32(backing.Fd())} //nolint:gosec // a descriptor is small
-		config.Info.Flags = unix.LO_FLAGS_AUTOCLEAR
-		copy(config.Info.File_name[:len(config.Info.File_name)-1], backing.Name())
+		config := unix.LoopConfig{Fd: uint32(b.Fd())} //nolint:gosec // a descriptor is small
+		config.Info.Flags = unix.LO_FLAGS_AUTOCLEAR | b.flags
+		copy(config.Info.File_name[:len(config.Info.File_name)-1], b.name)
 		err = unix.IoctlLoopConfigure(int(device.Fd()), &config)
 		if err == nil {
 			return device, nil
@@ -178,7 +187,8 @@ func (l loops) mountOf(image string) (string, error) {
 }
 
 // backedBy asks the device itself: the name that sysfs shows is truncated, and is of
-// whichever mount namespace it was opened in.
+// whichever mount namespace it was opened in. A device of a lazily loaded file has the image
+// in its name.
 func (l loops) backedBy(number int, image string) (bool, error) {
 	var want unix.Stat_t
 	if err := unix.Stat(image, &want); err != nil {
@@ -199,7 +209,7 @@ func (l loops) backedBy(number int, image string) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("status of loop%d: %w", number, err)
 	}
-	return info.Inode == want.Ino && info.Device == want.Dev, nil
+	return info.Inode == want.Ino && info.Device == want.Dev || unix.ByteSliceToString(info.File_name[:]) == lazyName(want), nil
 }
 
 // growFileSystem lets the device mounted at dir see its file's size, and grows

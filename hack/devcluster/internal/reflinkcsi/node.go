@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
 	"golang.org/x/sys/unix"
@@ -67,7 +68,7 @@ func (d *Driver) NodeStageVolume(ctx context.Context, req *csi.NodeStageVolumeRe
 		return nil, err
 	}
 	data := strings.Join(append([]string{mountData}, req.GetVolumeCapability().GetMount().GetMountFlags()...), ",")
-	if err := d.mount(d.pool.image(volumes, r.ID), dir, data); err != nil {
+	if err := d.mount(ctx, r, dir, data); err != nil {
 		return nil, err
 	}
 	return &csi.NodeStageVolumeResponse{}, d.grow(ctx, r, dir)
@@ -89,20 +90,29 @@ func (d *Driver) grow(ctx context.Context, r record, dir string) error {
 	return d.pool.save(volumes, r)
 }
 
-// mount mounts an image. Nodes that may use a volume at the same time mount the same
-// device, which to the kernel is one file system.
-func (d *Driver) mount(image, dir, data string) error {
-	if !d.shared() {
-		return d.loops.mount(image, dir, data)
+// mount mounts a volume. Nodes that may use it at the same time mount the same device,
+// which to the kernel is one file system.
+func (d *Driver) mount(ctx context.Context, r record, dir, data string) error {
+	image := d.pool.image(volumes, r.ID)
+	if d.shared() {
+		device, err := d.loops.device(image)
+		if err != nil {
+			return err
+		}
+		if device != nil {
+			return errors.Join(mountDevice(device, dir, data), device.Close())
+		}
 	}
-	device, err := d.loops.device(image)
+	open := openImage
+	if r.Lazy > 0 {
+		open = func(image string) (backing, error) { return d.openLazily(ctx, image, time.Duration(r.Lazy)) }
+	}
+	b, err := open(image)
 	if err != nil {
 		return err
 	}
-	if device == nil {
-		return d.loops.mount(image, dir, data)
-	}
-	return errors.Join(mountDevice(device, dir, data), device.Close())
+	defer b.Close() //nolint:errcheck // the device holds its own reference
+	return d.loops.mount(b, dir, data)
 }
 
 // NodeUnstageVolume undoes NodeStageVolume; the loop device goes with the mount.

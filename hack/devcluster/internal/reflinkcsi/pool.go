@@ -15,6 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"gocache.dev/operator/hack/devcluster/internal/cluster"
+	"gocache.dev/operator/hack/devcluster/internal/faults"
+	"gocache.dev/operator/hack/devcluster/internal/lazyfile"
 )
 
 // kind is what an image is.
@@ -42,6 +44,9 @@ type record struct {
 	// Topology are the segments where it can be used; none means everywhere.
 	Topology map[string]string `json:"topology,omitempty"`
 	Created  time.Time         `json:"created"`
+	// Lazy is the fault that a volume was restored under: each chunk of it is loaded when it is
+	// first read, which takes so long.
+	Lazy faults.Duration `json:"lazy,omitzero"`
 	// NeverReady, ReadyAt and SizeUnknown are the faults that a snapshot was made under.
 	NeverReady  bool      `json:"neverReady,omitempty"`
 	ReadyAt     time.Time `json:"readyAt,omitzero"`
@@ -102,7 +107,7 @@ func (p pool) remove(k kind, id string) error {
 	if !idRE.MatchString(id) {
 		return nil
 	}
-	for _, file := range []string{p.record(k, id), p.image(k, id)} {
+	for _, file := range []string{p.record(k, id), p.image(k, id), lazyfile.StateOf(p.image(k, id))} {
 		if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
