@@ -30,7 +30,7 @@ bench-branch: ## Measure the second push of a branch: a clone alone against a cl
 	@go run ./test/perf/branch
 
 .PHONY: bench-rivals
-bench-rivals: ## Measure the time to the first test result with the caches that a CI job can begin with (needs root and mkfs.xfs)
+bench-rivals: ## Measure the time to the first test result with the caches that a CI job can begin with (needs root, mkfs.xfs and /dev/fuse)
 	@CGO_ENABLED=0 go run ./test/perf/rivals
 
 .PHONY: perf-big

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -17,26 +18,34 @@ import (
 
 // The ways by which a job gets its caches, in the order of the table.
 const (
-	wayNothing = "nothing"
-	wayArchive = "archive from an object store"
-	wayHTTP0   = "GOCACHEPROG over HTTP"
-	wayHTTP5   = "GOCACHEPROG over HTTP, 5 ms"
-	wayHTTP50  = "GOCACHEPROG over HTTP, 50 ms"
-	wayShared  = "shared directory"
-	wayProg    = "gocache-agent prog over a shared snapshot"
-	wayClone   = "clone of the snapshot"
-	wayCopy    = "copy of the snapshot"
-	wayPool    = "that copy from a pool"
-	wayAgain   = "the same clone, the next push"
+	wayNothing  = "nothing"
+	wayArchive  = "archive from an object store"
+	wayHTTP0    = "GOCACHEPROG over HTTP"
+	wayHTTP5    = "GOCACHEPROG over HTTP, 5 ms"
+	wayHTTP50   = "GOCACHEPROG over HTTP, 50 ms"
+	wayShared   = "shared directory"
+	wayProg     = "gocache-agent prog over a shared snapshot"
+	wayClone    = "clone of the snapshot"
+	wayCopy     = "copy of the snapshot"
+	wayPool     = "that copy from a pool"
+	wayAgain    = "the same clone, the next push"
+	wayLazyProg = "gocache-agent prog over a shared snapshot, loaded when it is first read"
+	wayLazy     = "clone, loaded when it is first read"
+	wayLazyPool = "clone from a pool, read before"
 )
 
-var order = []string{wayNothing, wayArchive, wayHTTP0, wayHTTP5, wayHTTP50, wayShared, wayProg, wayClone, wayAgain, wayCopy, wayPool}
+var order = []string{
+	wayNothing, wayArchive, wayHTTP0, wayHTTP5, wayHTTP50, wayShared, wayProg, wayClone, wayAgain, wayCopy, wayPool,
+	wayLazyProg, wayLazy, wayLazyPool,
+}
 
 // way is one of them.
 type way struct {
 	name string
 	// before is done in advance, and not measured; nil: nothing is.
 	before func(context.Context) error
+	// lazy: a volume of it is loaded when it is first read.
+	lazy bool
 	// ready makes the caches usable and returns the environment of the job.
 	ready func(context.Context) (env []string, err error)
 	// again: another push is measured on the same caches, which are in memory then.
@@ -55,6 +64,9 @@ type bench struct {
 	keep        bool
 	*imagepool.Pool
 	agent, self string
+	devcluster  string        // if a way is lazy
+	latency     time.Duration // of a chunk that is loaded
+	served      *lazyFile     // what the volume of the job is loaded by
 
 	archives, entries objects
 	proxied           traffic
@@ -79,6 +91,9 @@ func newBench(ctx context.Context) (*bench, error) {
 	}
 	b := &bench{dir: os.Getenv("BENCH_DIR"), keep: os.Getenv("BENCH_DIR") != ""}
 	var err error
+	if b.latency, err = latencyOf(os.Getenv("BENCH_LAZY")); err != nil {
+		return nil, fmt.Errorf("BENCH_LAZY: %w", err)
+	}
 	if !b.keep {
 		if b.dir, err = os.MkdirTemp("", "rivals-"); err != nil {
 			return nil, err
@@ -131,7 +146,7 @@ func (b *bench) serve(ctx context.Context) error {
 	if b.self, err = os.Executable(); err != nil {
 		return err
 	}
-	b.agent, err = b.program(ctx, "./internal/cmd/gocache-agent")
+	b.agent, err = b.program(ctx, ".", "./internal/cmd/gocache-agent")
 	return err
 }
 
@@ -141,7 +156,7 @@ func (b *bench) close(ctx context.Context) {
 	for _, stop := range b.stop {
 		stop()
 	}
-	err := b.Pool.Close(ctx)
+	err := errors.Join(b.release(ctx), b.Pool.Close(ctx))
 	if err == nil && !b.keep {
 		err = os.RemoveAll(b.dir)
 	}
@@ -288,7 +303,7 @@ func (b *bench) ways() []way {
 			return b.remoteCache(), b.private(ctx)
 		}
 	}
-	return append([]way{
+	return slices.Concat([]way{
 		{name: wayNothing, ready: func(ctx context.Context) ([]string, error) { return online, b.private(ctx) }},
 		{name: wayArchive, ready: func(ctx context.Context) ([]string, error) {
 			if err := b.private(ctx); err != nil {
@@ -301,8 +316,7 @@ func (b *bench) ways() []way {
 		{name: wayHTTP50, ready: overHTTP(50 * time.Millisecond)},
 		{name: wayShared, ready: func(ctx context.Context) ([]string, error) { return nil, b.Bind(ctx, b.In("shared")) }},
 		{name: wayProg, ready: func(ctx context.Context) ([]string, error) {
-			prog := fmt.Sprintf("GOCACHEPROG=%s prog --lower %s --upper %s", b.agent, filepath.Join(b.Mount, "build"), b.In("private", "upper"))
-			return []string{prog, "GOCACHE=" + b.In("private", "unused")}, b.Attach(ctx, b.In("snapshot.img"), "ro")
+			return b.prog(), b.Attach(ctx, b.In("snapshot.img"), "ro")
 		}},
 		{name: wayClone, again: wayAgain, ready: func(ctx context.Context) ([]string, error) {
 			image := b.In("private", "clone.img")
@@ -311,7 +325,15 @@ func (b *bench) ways() []way {
 			}
 			return nil, b.Attach(ctx, image, "rw")
 		}},
-	}, b.copies()...)
+	}, b.copies(), b.lazyWays())
+}
+
+// prog is the environment of a job with the agent above a snapshot.
+func (b *bench) prog() []string {
+	return []string{
+		fmt.Sprintf("GOCACHEPROG=%s prog --lower %s --upper %s", b.agent, filepath.Join(b.Mount, "build"), b.In("private", "upper")),
+		"GOCACHE=" + b.In("private", "unused"),
+	}
 }
 
 // copies are the ways to have a copy of the snapshot that shares nothing with it.
@@ -357,7 +379,7 @@ func (b *bench) measure(ctx context.Context, round int, w way) ([]result, error)
 		r.Left = left
 		all = append(all, r)
 	}
-	return all, b.Detach(ctx)
+	return all, b.release(ctx)
 }
 
 func (b *bench) once(ctx context.Context, round int, name string, ready func(context.Context) ([]string, error)) (result, error) {

@@ -11,7 +11,11 @@
 //     and mounted, as the CSI driver of the local cluster does it;
 //   - that snapshot, mounted read-only, with `gocache-agent prog` above it;
 //   - a copy of the snapshot that shares nothing with it, made for the job, and one that was
-//     made, read and checked in advance, as a volume of a pool is.
+//     made, read and checked in advance, as a volume of a pool is;
+//   - a clone, or the snapshot with `gocache-agent prog` above it, whose content is loaded
+//     when it is first read, as clouds restore volumes: 20 ms for each 512 KiB, eight at
+//     once, through the file that the CSI driver of the local cluster has for it;
+//   - such a clone that was read in advance, as a volume of a pool is.
 //
 // The job is `go test` of one package of this repository, after a push that has
 // changed it: the package is compiled, linked and run each time. The caches hold
@@ -24,7 +28,8 @@
 // memory. The ways take turns, in another order each round.
 //
 // It needs root, for mounts, and mkfs.xfs. BENCH_ROUNDS sets the rounds of which
-// medians are printed, BENCH_ONLY picks ways by their names, apart by commas.
+// medians are printed, BENCH_ONLY picks ways by their names, apart by semicolons.
+// BENCH_LAZY sets how long 512 KiB take to be loaded; these ways need /dev/fuse, too.
 // BENCH_DIR keeps the caches and the results of each run there, so that another
 // run goes on where an interrupted one was.
 package main

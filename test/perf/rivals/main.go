@@ -63,9 +63,14 @@ func run(ctx context.Context) error {
 	if results, err = readResults(b.path("results.jsonl")); err != nil {
 		return err
 	}
-	ways, only := b.ways(), strings.FieldsFunc(os.Getenv("BENCH_ONLY"), func(r rune) bool { return r == ',' })
-	if len(only) > 0 {
-		ways = slices.DeleteFunc(ways, func(w way) bool { return !slices.Contains(only, w.name) })
+	ways, err := chosen(b.ways(), os.Getenv("BENCH_ONLY"))
+	if err != nil {
+		return err
+	}
+	if slices.ContainsFunc(ways, func(w way) bool { return w.lazy }) {
+		if b.devcluster, err = b.program(ctx, filepath.Join("hack", "devcluster"), "."); err != nil {
+			return err
+		}
 	}
 	for round := range rounds {
 		for i := range ways {
@@ -87,10 +92,22 @@ func run(ctx context.Context) error {
 	return nil
 }
 
-// program builds one of this repository's programs.
-func (b *bench) program(ctx context.Context, pkg string) (string, error) {
-	to := b.path(filepath.Base(pkg))
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", to, pkg)
+// chosen are the ways of the given names, or all of them. Names have commas, so
+// semicolons are between them.
+func chosen(ways []way, only string) ([]way, error) {
+	names := strings.FieldsFunc(only, func(r rune) bool { return r == ';' })
+	for _, name := range names {
+		if !slices.ContainsFunc(ways, func(w way) bool { return w.name == name }) {
+			return nil, fmt.Errorf("BENCH_ONLY: no way has the name %q", name)
+		}
+	}
+	return slices.DeleteFunc(ways, func(w way) bool { return len(names) > 0 && !slices.Contains(names, w.name) }), nil
+}
+
+// program builds one of this repository's programs, of the module in a directory.
+func (b *bench) program(ctx context.Context, module, pkg string) (string, error) {
+	to := b.path(filepath.Base(filepath.Join(module, pkg)))
+	cmd := exec.CommandContext(ctx, "go", "build", "-C", module, "-o", to, pkg)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build %s: %w: %s", pkg, err, out)

@@ -3,15 +3,20 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	"gocache.dev/operator/internal/testing/imagepool"
 )
 
 // TestMain is the GOCACHEPROG child of a go command, if it is run as that.
@@ -65,7 +70,9 @@ func TestTable(t *testing.T) {
 		all = append(all,
 			result{Round: i, Way: wayClone, First: time.Duration(i+1) * time.Second, Read: 3 << 20, Load: float64(i), Left: int64(i) << 20},
 			result{Round: i, Way: wayNothing, First: 40 * time.Second, Received: 1 << 20},
+			result{Round: i, Way: wayLazyPool, First: 4 * time.Second},
 			result{Round: i, Way: wayArchive, First: 8 * time.Second},
+			result{Round: i, Way: wayLazy, First: 16 * time.Second},
 		)
 	}
 	text := table(all)
@@ -74,6 +81,8 @@ func TestTable(t *testing.T) {
 		"| nothing | 3 | 0.00 s | 40.00 s (40.00 to 40.00) | 0.00 s | 0.00 s | 1.0 MiB | 0 | 0 | 1.0 × | 0.2 × |",
 		"| archive from an object store | 3 | 0.00 s | 8.00 s (8.00 to 8.00) | 0.00 s | 0.00 s | 0 | 0 | 0 | 5.0 × | 1.0 × |",
 		"| clone of the snapshot | 3 | 0.00 s | 2.00 s (1.00 to 3.00) | 0.00 s | 0.00 s | 0 | 0 | 3.0 MiB | 20.0 × | 4.0 × |",
+		"| clone, loaded when it is first read | 3 | 0.00 s | 16.00 s (16.00 to 16.00) | 0.00 s | 0.00 s | 0 | 0 | 0 | 2.5 × | 0.5 × |",
+		"| clone from a pool, read before | 3 | 0.00 s | 4.00 s (4.00 to 4.00) | 0.00 s | 0.00 s | 0 | 0 | 0 | 10.0 × | 2.0 × |",
 	} {
 		if len(lines) < i+3 || lines[i+2] != want {
 			t.Errorf("row %d of\n%s\nwant %s", i, text, want)
@@ -84,6 +93,93 @@ func TestTable(t *testing.T) {
 	}
 	if without := table(all[:1]); strings.Contains(without, "nothing |") || !strings.Contains(without, "| – | – |") {
 		t.Errorf("a table of one way compares it with others:\n%s", without)
+	}
+}
+
+// TestOrder holds that the table has a row for each way.
+func TestOrder(t *testing.T) {
+	b := &bench{Pool: &imagepool.Pool{}}
+	for _, w := range b.ways() {
+		for _, name := range []string{w.name, w.again} {
+			if name != "" && !slices.Contains(order, name) {
+				t.Errorf("%q has no row", name)
+			}
+		}
+	}
+}
+
+// TestChosen holds that ways are picked by names, which have commas, and that a name of none
+// measures nothing silently.
+func TestChosen(t *testing.T) {
+	for only, want := range map[string]string{
+		"": "[nothing clone, loaded when it is first read]", wayLazy: "[clone, loaded when it is first read]",
+		wayLazy + ";" + wayNothing: "[nothing clone, loaded when it is first read]", "clone": "no way",
+	} {
+		ways, err := chosen([]way{{name: wayNothing}, {name: wayLazy, lazy: true}}, only)
+		var names []string
+		for _, w := range ways {
+			names = append(names, w.name)
+		}
+		if got := fmt.Sprint(names); err == nil && got != want || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %s, %v", only, got, err)
+		}
+	}
+}
+
+func TestLatency(t *testing.T) {
+	for text, want := range map[string]time.Duration{"": 20 * time.Millisecond, "0": 0, "5ms": 5 * time.Millisecond, "5": -1, "-1ms": -1} {
+		if got, err := latencyOf(text); (err != nil) != (want < 0) || err == nil && got != want {
+			t.Errorf("%q: %s, %v", text, got, err)
+		}
+	}
+}
+
+// readRanges records what is read of a file.
+type readRanges struct {
+	*os.File
+	mu   sync.Mutex
+	seen map[int64]bool
+}
+
+func (r *readRanges) ReadAt(p []byte, off int64) (int, error) {
+	n, err := r.File.ReadAt(p, off)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i := range int64(n) {
+		if (off+i)%chunkBytes == 0 {
+			r.seen[(off+i)/chunkBytes] = true
+		}
+	}
+	return n, err
+}
+
+// What an image has blocks for is read, and no hole.
+func TestReadAll(t *testing.T) {
+	image := filepath.Join(t.TempDir(), "image")
+	f, err := os.OpenFile(image, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := f.Truncate(8 * chunkBytes); err != nil {
+		t.Fatal(err)
+	}
+	for _, off := range []int64{chunkBytes, 3*chunkBytes - 1, 6*chunkBytes + chunkBytes/2} {
+		if _, err := f.WriteAt([]byte{1}, off); err != nil {
+			t.Fatal(err)
+		}
+	}
+	through := &readRanges{File: f, seen: map[int64]bool{}}
+	if err := readAll(t.Context(), image, through); err != nil {
+		t.Fatal(err)
+	}
+	if got := slices.Sorted(maps.Keys(through.seen)); fmt.Sprint(got) != "[1 2 6]" {
+		t.Errorf("read the chunks %v", got)
+	}
+	cancelled, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := readAll(cancelled, image, through); err == nil {
+		t.Error("it goes on when it was cancelled")
 	}
 }
 
