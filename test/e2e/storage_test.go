@@ -41,6 +41,7 @@ func TestStorage(t *testing.T) {
 		{"a snapshot is copied once in 30 seconds, and volumes of the pool are there at once", (*fixture).ratedPool},
 		{"a volume is snapshotted once in 30 seconds", (*fixture).ratedSnapshots},
 		{"a snapshot with a copy is not deleted", (*fixture).copiedSnapshot},
+		{"a copy is loaded when it is first read", (*fixture).lazyCopies},
 	} {
 		s.sub(part.name, part.run)
 	}
@@ -278,4 +279,33 @@ func (s *fixture) copiedSnapshot() {
 	s.consume(other, other)
 	s.consumed(other, 2*time.Minute)
 	s.discard(other, other)
+}
+
+// lazyCopies has the storage load volumes when they are first read: a tenth of a second for
+// each 512 KiB, so that it is more than the machine's other work costs. It holds that a
+// snapshot is verified on such a clone, and that the first build on a volume of the pool, which
+// was read before, takes less time than on a clone.
+func (s *fixture) lazyCopies() {
+	s.fault("restore", "--lazy", "100ms", "--namespace", s.Namespace)
+	snap := s.snapshotObject("lazy")
+	s.must(s.Client.Create(s.ctx, snap))
+	if n := s.verdict(snap.Name, v1alpha1.VerdictIntact).Status.Verification.Attempts; n != 1 {
+		s.Errorf("%d attempts, want one: a slow clone is no failed one", n)
+	}
+	clone, err := s.Consumers(s.ctx, 1)
+	s.must(err)
+	s.edit(func(c *v1alpha1.GoCache) { c.Spec.Pool = &v1alpha1.CachePool{Size: 1} })
+	s.poolFilled("")
+	pooled, err := s.Consumers(s.ctx, 1)
+	s.must(err)
+	for _, c := range []struct {
+		what string
+		scenario.Consumer
+	}{{"a clone", clone[0]}, {"a volume of the pool", pooled[0]}} {
+		s.Logf("%s: bound after %s, pod started after %s, first build %s, the same again %s", c.what, c.Bound, c.Started, c.First, c.Again)
+	}
+	if pooled[0].First >= clone[0].First {
+		s.Errorf("the first build takes %s on a volume of the pool, and %s on a clone", pooled[0].First, clone[0].First)
+	}
+	s.poolRemoved()
 }
