@@ -192,7 +192,10 @@ func (s *fixture) notMounted() string {
 	s.get(scenario.Cache, cache)
 	member := cache.Status.Pool.Members[0]
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: s.unique("nosy")}}
-	pod.Spec.Containers = []corev1.Container{{Name: "c", Image: s.Image}}
+	pod.Spec.SecurityContext = &corev1.PodSecurityContext{RunAsNonRoot: new(true), SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault}}
+	pod.Spec.Containers = []corev1.Container{{Name: "c", Image: s.Image, SecurityContext: &corev1.SecurityContext{
+		AllowPrivilegeEscalation: new(false), Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+	}}}
 	pod.Spec.Volumes = []corev1.Volume{{Name: "v", VolumeSource: corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: member.Name}}}}
 	if err := s.Client.Create(s.ctx, pod); !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), "about to be given") {
 		s.Errorf("a pod that mounts PVC %s of the pool: %v, want a refusal by the admission policy", member.Name, err)

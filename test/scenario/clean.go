@@ -42,7 +42,12 @@ grep -c '/compile ' /tmp/log || true
 // CompiledOn counts what a build of the small cache's packages compiles on a
 // PVC, offline.
 func (s *Scenario) CompiledOn(ctx context.Context, claim string) (int, error) {
-	return s.count(ctx, task{name: "compiled", script: compiled, claim: claim, env: Cache + "-env-offline"})
+	const name = "compiled"
+	n, err := s.count(ctx, task{name: name, script: compiled, claim: claim, env: Cache + "-env-offline"})
+	if err != nil {
+		return 0, err
+	}
+	return n, s.remove(ctx, name)
 }
 
 // count runs a task whose last word is a number.

@@ -127,16 +127,8 @@ type task struct {
 
 // start makes a task's Job again.
 func (s *Scenario) start(ctx context.Context, t task) error {
-	old := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: t.name}}
-	err := s.Client.Delete(ctx, old, client.PropagationPolicy(metav1.DeletePropagationForeground))
-	if err == nil {
-		err = Until(ctx, time.Minute, "the old Job "+t.name+" to be gone", func(ctx context.Context) (bool, string, error) {
-			err := s.get(ctx, t.name, old)
-			return apierrors.IsNotFound(err), "it exists", client.IgnoreNotFound(err)
-		})
-	}
-	if client.IgnoreNotFound(err) != nil {
-		return fmt.Errorf("remove the old Job %s: %w", t.name, err)
+	if err := s.remove(ctx, t.name); err != nil {
+		return err
 	}
 	if t.src == "" {
 		t.src, t.dir = module, "/src"
@@ -209,6 +201,23 @@ func (s *Scenario) finish(ctx context.Context, name string, limit time.Duration)
 		err = fmt.Errorf("job %s failed:\n%s", name, out)
 	}
 	return out, err
+}
+
+// remove removes the Job of a task, if there is one, and waits until its pod is gone,
+// which keeps the PVC that it has used.
+func (s *Scenario) remove(ctx context.Context, name string) error {
+	job := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: name}}
+	err := s.Client.Delete(ctx, job, client.PropagationPolicy(metav1.DeletePropagationForeground))
+	if err == nil {
+		err = Until(ctx, time.Minute, "Job "+name+" to be gone", func(ctx context.Context) (bool, string, error) {
+			err := s.get(ctx, name, job)
+			return apierrors.IsNotFound(err), "it exists", client.IgnoreNotFound(err)
+		})
+	}
+	if client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("remove Job %s: %w", name, err)
+	}
+	return nil
 }
 
 // pod is the pod of a Job.
