@@ -180,7 +180,17 @@ func (s *fixture) poolFilled(former string) {
 			return false, "", err
 		}
 		got := condition(cache.Status.Conditions, v1alpha1.PoolFilledCondition)
-		return got == "True "+v1alpha1.ReasonPoolFilled && cache.Status.Pool.Members[0].UID != former, got, nil
+		if got != "True "+v1alpha1.ReasonPoolFilled || cache.Spec.Pool == nil {
+			return false, got, nil
+		}
+		// The condition may be that of another spec.
+		ready := 0
+		for _, m := range cache.Status.Pool.Members {
+			if m.State == v1alpha1.PoolMemberReady && m.UID != former {
+				ready++
+			}
+		}
+		return ready == int(cache.Spec.Pool.Size), fmt.Sprintf("%s, %d volumes are ready", got, ready), nil
 	})
 }
 

@@ -39,7 +39,7 @@ func small(t *testing.T) *run {
 // that cannot be recorded.
 func TestSeal(t *testing.T) {
 	c := small(t)
-	if err := c.seal(t.Context()); err != nil || c.made.Outcome != cleanup.Applied || c.made.BuildEntries != 1 || c.made.Modules != 0 || !strings.HasPrefix(c.made.ManifestDigest, "sha256:") {
+	if err := c.seal(t.Context()); err != nil || c.made.Outcome != cleanup.Applied || c.made.BuildEntries != 2 || c.made.Modules != 0 || !strings.HasPrefix(c.made.ManifestDigest, "sha256:") {
 		t.Errorf("%+v, %v", c.made, err)
 	}
 	if _, err := os.Stat(record.ManifestPath(c.Root)); err != nil {
