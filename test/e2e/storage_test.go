@@ -294,12 +294,12 @@ func (s *fixture) copiedSnapshot() {
 	s.discard(other, other)
 }
 
-// lazyCopies has the storage load volumes when they are first read: a tenth of a second for
-// each 512 KiB, so that it is more than the machine's other work costs. It holds that a
+// lazyCopies has the storage load volumes when they are first read: a second for each
+// 512 KiB, so that it is more than the machine's other work costs. It holds that a
 // snapshot is verified on such a clone, and that the first build on a volume of the pool, which
 // was read before, takes less time than on a clone.
 func (s *fixture) lazyCopies() {
-	s.fault("restore", "--lazy", "100ms", "--namespace", s.Namespace)
+	s.fault("restore", "--lazy", "1s", "--namespace", s.Namespace)
 	snap := s.snapshotObject("lazy")
 	s.must(s.Client.Create(s.ctx, snap))
 	if n := s.verdict(snap.Name, v1alpha1.VerdictIntact).Status.Verification.Attempts; n != 1 {

@@ -467,7 +467,7 @@ func TestResults(t *testing.T) {
 	if got := seconds(1249 * time.Millisecond); got != 1.2 {
 		t.Errorf("%f", got)
 	}
-	if err := (&target{}).named(errOne); err != errOne { //nolint:errorlint // the same
+	if err := (&target{}).named(errOne); err != errOne {
 		t.Errorf("%v", err)
 	}
 	if err := (&target{name: "d"}).named(errOne); err.Error() != "d: one\nline" || !errors.Is(err, errOne) {

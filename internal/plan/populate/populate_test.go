@@ -339,8 +339,10 @@ func TestNoObservationLeadsToHarm(t *testing.T) {
 			for _, source := range sources {
 				for _, intermediate := range intermediates {
 					for _, volume := range volumes {
-						check(populate.Observation{Claim: claim, Source: source, Intermediate: intermediate, Volume: volume,
-							Class: populate.Class{Name: "c", Found: true, WaitsForNode: true}})
+						for _, pool := range []populate.Pool{{}, {Member: "m"}, {Given: true}} {
+							check(populate.Observation{Claim: claim, Source: source, Intermediate: intermediate, Volume: volume, Pool: pool,
+								Class: populate.Class{Name: "c", Found: true, WaitsForNode: true}})
+						}
 					}
 				}
 			}
@@ -366,6 +368,16 @@ func harm(f populate.Observation, d populate.Decision) string {
 		}
 		if f.Claim.Node == "" || f.Claim.Bytes < f.Source.Bytes {
 			return "a prime without a node, or too small"
+		}
+	case populate.TakeFromPool:
+		if !open || f.Intermediate != nil || f.Claim.VolumeName != "" || f.Pool.Given {
+			return "a volume of the pool beside another, or for a claim that needs none"
+		}
+		if f.Pool.Member == "" || d.Member != f.Pool.Member || !f.Source.Candidate.Usable() {
+			return "no volume of the pool, or one from a snapshot that is not offered"
+		}
+		if f.Claim.Node == "" {
+			return "a volume of the pool before a node was chosen"
 		}
 	case populate.HandOver:
 		if !open || f.Intermediate == nil || f.Intermediate.Foreign || f.Intermediate.Deleting || !f.Intermediate.Bound {

@@ -29,7 +29,7 @@ type Pool struct {
 
 // Command runs a program, and returns what it printed when it failed.
 func Command(ctx context.Context, name string, args ...string) error {
-	if out, err := exec.CommandContext(ctx, name, args...).CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(ctx, name, args...).CombinedOutput(); err != nil { //nolint:gosec // programs of the benchmark
 		return fmt.Errorf("%s %s: %w: %.2000s", name, strings.Join(args, " "), err, out)
 	}
 	return nil
@@ -37,7 +37,7 @@ func Command(ctx context.Context, name string, args ...string) error {
 
 // Format makes a sparse file with an empty file system, unless there is one.
 func Format(ctx context.Context, image string, size int64) error {
-	f, err := os.OpenFile(image, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	f, err := os.OpenFile(image, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600) //nolint:gosec // the caller names it
 	if errors.Is(err, fs.ErrExist) {
 		return nil
 	}
@@ -67,6 +67,7 @@ func (v *Pool) Open(ctx context.Context) error {
 	return os.MkdirAll(v.In("private"), 0o700)
 }
 
+// In is a path in the pool.
 func (v *Pool) In(names ...string) string {
 	return filepath.Join(append([]string{v.Dir}, names...)...)
 }
@@ -205,7 +206,7 @@ func (v *Pool) Cold(ctx context.Context) (left int64, err error) {
 
 // forget writes a file to the disk and drops it from the page cache.
 func forget(file string) (left int64, err error) {
-	f, err := os.Open(file)
+	f, err := os.Open(file) //nolint:gosec // an image of the pool
 	if err != nil {
 		return 0, err
 	}
@@ -264,7 +265,7 @@ func Apart(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	cmd := exec.CommandContext(ctx, self, ApartCommand)
+	cmd := exec.CommandContext(ctx, self, ApartCommand) //nolint:gosec // this program
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) } // it unmounts

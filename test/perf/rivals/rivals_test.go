@@ -160,7 +160,7 @@ func TestReadAll(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
+	t.Cleanup(func() { _ = f.Close() })
 	if err := f.Truncate(8 * chunkBytes); err != nil {
 		t.Fatal(err)
 	}
