@@ -11,12 +11,14 @@ import (
 
 // invert changes one bit in the middle of an archive that the compiler has
 // built and the cache keeps. The size stays: the go command would not notice.
+// One whose bit an earlier run has changed is left: it would be intact again.
 const invert = `
 set -eu
 cd ` + mount + `/build
 find . -name '*-d' -size +60k | sort > /tmp/list
 while read -r f; do
-  if [ "$(head -c 7 "$f")" = '!<arch>' ]; then
+  name=${f##*/}
+  if [ "$(head -c 7 "$f")" = '!<arch>' ] && [ "$(sha256sum < "$f" | head -c 64)" = "${name%-d}" ]; then
     b=$(dd if="$f" bs=1 skip=40000 count=1 2>/dev/null | od -An -tu1 | tr -d ' ')
     printf "\\$(printf %o $((b ^ 1)))" | dd of="$f" bs=1 seek=40000 conv=notrunc 2>/dev/null
     echo "inverted $f"
