@@ -13,6 +13,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/utils/ptr"
@@ -73,7 +74,7 @@ func (c *Cluster) StartPrometheus(ctx context.Context) (*Prometheus, error) {
 	}
 	// The label that NetworkPolicies of the operator admit.
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: MonitoringNamespace, Labels: map[string]string{"metrics": "enabled"}}}
-	if err := c.Client.Create(ctx, namespace); err != nil {
+	if err := c.replace(ctx, namespace); err != nil {
 		return nil, fmt.Errorf("start Prometheus: %w", err)
 	}
 	owner := []metav1.OwnerReference{{APIVersion: "v1", Kind: "Namespace", Name: namespace.Name, UID: namespace.UID}}
@@ -88,7 +89,7 @@ func (c *Cluster) StartPrometheus(ctx context.Context) (*Prometheus, error) {
 		&corev1.ConfigMap{ObjectMeta: meta, Data: configuration},
 		prometheusPod(meta, image),
 	} {
-		if err := c.Client.Create(ctx, o); err != nil {
+		if err := c.replace(ctx, o); err != nil {
 			return nil, fmt.Errorf("start Prometheus: %w", err)
 		}
 	}
@@ -97,6 +98,26 @@ func (c *Cluster) StartPrometheus(ctx context.Context) (*Prometheus, error) {
 		_, err := p.get(ctx, "/-/ready", nil)
 		return err == nil, fmt.Sprint(err), nil
 	})
+}
+
+// replace creates an object, in the place of one that an earlier run has left.
+func (c *Cluster) replace(ctx context.Context, o client.Object) error {
+	err := c.Client.Create(ctx, o)
+	if !apierrors.IsAlreadyExists(err) {
+		return err
+	}
+	old := o.DeepCopyObject().(client.Object)
+	if err := c.Client.Delete(ctx, old); client.IgnoreNotFound(err) != nil {
+		return err
+	}
+	err = Until(ctx, 3*time.Minute, fmt.Sprintf("%T %s to be gone", o, o.GetName()), func(ctx context.Context) (bool, string, error) {
+		err := c.Client.Get(ctx, client.ObjectKeyFromObject(o), old)
+		return apierrors.IsNotFound(err), "it exists", client.IgnoreNotFound(err)
+	})
+	if err != nil {
+		return err
+	}
+	return c.Client.Create(ctx, o)
 }
 
 // binding gives a role to the server's account. It goes with the namespace.
