@@ -60,7 +60,7 @@ func (b *bench) volume(ctx context.Context, s size) error {
 		return err
 	}
 	began := time.Now()
-	if err := b.fill(s); err != nil {
+	if err := b.fill(ctx, s); err != nil {
 		return err
 	}
 	b.record(s, "fill, by this program", measure.Cost{Wall: time.Since(began)}, "")
@@ -86,10 +86,13 @@ const (
 var used = module.Version{Path: "example.com/g000/m", Version: "v1.0.0"}
 
 // fill makes the caches, and the program that is built with them.
-func (b *bench) fill(s size) error {
+func (b *bench) fill(ctx context.Context, s size) error {
 	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // content that is the same each time
 	var sum string
 	for n := range int(s.modules / (2 * filesEach * fileBytes)) {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		m := module.Version{Path: fmt.Sprintf("example.com/g%03d/m", n/100), Version: fmt.Sprintf("v1.%d.0", n%100)}
 		h1, err := cachetree.Version(b.mod(), m, files(m, random))
 		if err != nil {
@@ -101,6 +104,9 @@ func (b *bench) fill(s size) error {
 	}
 	data := make([]byte, 700)
 	for i := range s.entries / 2 {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		binary.LittleEndian.PutUint64(data, uint64(i))
 		if err := cachetree.BuildEntry(b.build(), data, uint64(i)); err != nil {
 			return err

@@ -36,7 +36,7 @@ func Run(ctx context.Context, args []string, in io.Reader, out io.WriteCloser) e
 // returns, the file is mounted nowhere: the process outlives this one, and ends with the last
 // user of the file, such as a loop device. If this process is killed before, it ends too.
 func Start(ctx context.Context, program string, o Options) (_ *os.File, err error) {
-	cmd := exec.Command(program, Command, "--image", o.Image, "--at", o.At,
+	cmd := exec.Command(program, Command, "--image", o.Image, "--at", o.At, //nolint:gosec // this program
 		"--latency", o.Latency.String(), "--parallel", strconv.Itoa(o.Parallel))
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
