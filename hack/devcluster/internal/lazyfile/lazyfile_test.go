@@ -302,7 +302,7 @@ func TestVolume(t *testing.T) {
 	}
 	unmounted(t, direct)
 
-	const latency = 300 * time.Millisecond
+	const latency = time.Second // one after the other, the chunks take 16
 	f := started(t, Options{Image: image, At: at, Latency: latency, Parallel: 16})
 	through := mounted(t, f)
 	if err := f.Close(); err != nil { // the loop device has it
