@@ -223,6 +223,8 @@ func (p *painter) diagram(curves []chart.TimeSeries, unit string, width, height 
 			Style: axis, AxisType: chart.YAxisSecondary, Range: &chart.ContinuousRange{Min: low, Max: high * 1.05},
 			ValueFormatter: func(v any) string { f, _ := v.(float64); return write(f) },
 		},
+		// No series is on it: its marks would be at positions without a limit.
+		YAxisSecondary: chart.YAxis{Style: chart.Hidden()},
 	}
 	for _, curve := range curves {
 		c.Series = append(c.Series, curve)
