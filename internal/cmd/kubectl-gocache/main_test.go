@@ -1,25 +1,17 @@
 package main
 
 import (
-	"bytes"
-	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"gocache.dev/operator/internal/domain/version"
+	"gocache.dev/operator/internal/testing/program"
 )
 
 // TestMain runs the program itself where a test starts it.
-func TestMain(m *testing.M) {
-	if os.Getenv("TEST_PLUGIN") != "" {
-		main()
-		os.Exit(0)
-	}
-	os.Exit(m.Run())
-}
+func TestMain(m *testing.M) { program.Main(m, main) }
 
 // plugin runs the program.
 func plugin(t *testing.T, args ...string) (stdout, stderr string, code int) {
@@ -27,19 +19,11 @@ func plugin(t *testing.T, args ...string) (stdout, stderr string, code int) {
 	return named(t, os.Args[0], args...)
 }
 
-// named runs the program by another name of its file.
+// named runs the program by another name of its file, without a cluster.
 func named(t *testing.T, name string, args ...string) (stdout, stderr string, code int) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), name, args...)
-	cmd.Env = append(os.Environ(), "TEST_PLUGIN=1", "KUBECONFIG="+t.TempDir()+"/none")
-	var out, errs bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &errs
-	err := cmd.Run()
-	var exit *exec.ExitError
-	if err != nil && !errors.As(err, &exit) {
-		t.Fatal(err)
-	}
-	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
+	r := program.Run(t, name, []string{"KUBECONFIG=" + t.TempDir() + "/none"}, args...)
+	return r.Stdout, r.Stderr, r.Code
 }
 
 // TestPlugin holds that an error is printed once, under the name that users type, and
