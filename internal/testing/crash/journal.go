@@ -18,6 +18,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	apiwatch "k8s.io/apimachinery/pkg/watch"
+	clientcache "k8s.io/client-go/tools/cache"
+	watchtools "k8s.io/client-go/tools/watch"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"gocache.dev/operator/api/v1alpha1"
@@ -74,7 +76,12 @@ func Watch(t *testing.T, server client.WithWatch) *Journal {
 		}); err != nil {
 			t.Fatalf("journal: %v", err)
 		}
-		events, err := server.Watch(ctx, list, &client.ListOptions{Raw: &metav1.ListOptions{ResourceVersion: list.GetResourceVersion()}})
+		// The API server ends each watch after half an hour and more; this goes on after it.
+		events, err := watchtools.NewRetryWatcherWithContext(ctx, list.GetResourceVersion(), &clientcache.ListWatch{
+			WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (apiwatch.Interface, error) {
+				return server.Watch(ctx, list, &client.ListOptions{Raw: &o})
+			},
+		})
 		if err != nil {
 			t.Fatalf("journal: watch %T: %v", list, err)
 		}
