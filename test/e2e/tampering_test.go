@@ -23,11 +23,7 @@ func TestTamperedCache(t *testing.T) {
 
 	file, err := s.CorruptArchive(s.ctx)
 	s.must(err)
-	s.Cleanup(func() { // the same bit once more: the cache is intact again
-		if again, err := s.CorruptArchive(s.ctx); err != nil || again != file {
-			s.Errorf("mend %s: %s, %v", file, again, err)
-		}
-	})
+	s.Cleanup(func() { s.must(s.MendArchive(s.ctx, file)) })
 	began := time.Now()
 	corrupt, err := s.Snapshot(s.ctx, fmt.Sprint("tampered-", began.UnixMilli()))
 	s.must(err)

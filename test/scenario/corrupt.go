@@ -9,8 +9,15 @@ import (
 	"gocache.dev/operator/api/v1alpha1"
 )
 
-// invert changes one bit in the middle of an archive that the compiler has
-// built and the cache keeps. The size stays: the go command would not notice.
+// invertBit changes one bit in the middle of the file "$f". The size stays: the go
+// command would not notice.
+const invertBit = `
+    b=$(dd if="$f" bs=1 skip=40000 count=1 2>/dev/null | od -An -tu1 | tr -d ' ')
+    printf "\\$(printf %o $((b ^ 1)))" | dd of="$f" bs=1 seek=40000 conv=notrunc 2>/dev/null
+    echo "inverted $f"
+`
+
+// invert changes a bit of an archive that the compiler has built and the cache keeps.
 // One whose bit an earlier run has changed is left: it would be intact again.
 const invert = `
 set -eu
@@ -18,15 +25,17 @@ cd ` + mount + `/build
 find . -name '*-d' -size +60k | sort > /tmp/list
 while read -r f; do
   name=${f##*/}
-  if [ "$(head -c 7 "$f")" = '!<arch>' ] && [ "$(sha256sum < "$f" | head -c 64)" = "${name%-d}" ]; then
-    b=$(dd if="$f" bs=1 skip=40000 count=1 2>/dev/null | od -An -tu1 | tr -d ' ')
-    printf "\\$(printf %o $((b ^ 1)))" | dd of="$f" bs=1 seek=40000 conv=notrunc 2>/dev/null
-    echo "inverted $f"
-    exit 0
+  if [ "$(head -c 7 "$f")" = '!<arch>' ] && [ "$(sha256sum < "$f" | head -c 64)" = "${name%-d}" ]; then` + invertBit + `    exit 0
   fi
 done < /tmp/list
 echo "no archive found"; exit 1
 `
+
+// mend changes the bit of a file back.
+const mend = `
+set -eu
+cd ` + mount + `
+f=$FILE` + invertBit
 
 // forge points an action entry at the output of another one, and plants a
 // repository whose configuration runs a command: no hash is wrong.
@@ -81,6 +90,18 @@ func (s *Scenario) CorruptArchive(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("the task printed no file: %s", out)
 	}
 	return "build/" + strings.TrimPrefix(file, "./"), nil
+}
+
+// MendArchive makes an archive intact again that CorruptArchive has damaged.
+func (s *Scenario) MendArchive(ctx context.Context, file string) error {
+	const name = "mend"
+	if err := s.start(ctx, task{name: name, script: mend, claim: Cache, vars: map[string]string{"FILE": file}}); err != nil {
+		return err
+	}
+	if _, err := s.finish(ctx, name, 2*time.Minute); err != nil {
+		return err
+	}
+	return s.remove(ctx, name)
 }
 
 // Snapshot requests a snapshot of the cache and waits until its fate is known,
