@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -324,8 +325,8 @@ func TestEviction(t *testing.T) {
 
 	// What a session stores is removed at its end, but for what it used last.
 	dir := fill(t, 4096, 4096)
-	now := clock
-	tick := func() time.Time { now = now.Add(24 * time.Hour); return now }
+	var days atomic.Int64 // requests are answered beside each other
+	tick := func() time.Time { return clock.Add(time.Duration(days.Add(1)) * 24 * time.Hour) }
 	_, text, err := served(t, prog.Options{Upper: dir, UpperBytes: 16384, Stats: true, Clock: tick}, get(1, id{1}), put(3, id{3}, "new"), closing)
 	if err != nil || !strings.HasPrefix(text, fmt.Sprintf(line, 2, 0, 1)) {
 		t.Errorf("at the end: %q, %v", text, err)
