@@ -125,7 +125,7 @@ func rot(s *fixture) {
 	}
 	s.recorded(v1alpha1.GoCacheKind, cache.Name, v1alpha1.ReasonCorrupt)
 
-	s.must(s.MendArchive(s.ctx, file))
+	s.must(s.UndoCorruption(s.ctx, file))
 	s.ask("integrity-corrected", v1alpha1.RequestCheckIntegrity)
 	cache = s.intact("True " + v1alpha1.ReasonIntact)
 	s.until(time.Minute, "the cache to be ready again", func(ctx context.Context) (bool, string, error) {

@@ -23,7 +23,7 @@ func TestTamperedCache(t *testing.T) {
 
 	file, err := s.CorruptArchive(s.ctx)
 	s.must(err)
-	s.Cleanup(func() { s.must(s.MendArchive(s.ctx, file)) })
+	s.Cleanup(func() { s.must(s.UndoCorruption(s.ctx, file)) })
 	began := time.Now()
 	corrupt, err := s.Snapshot(s.ctx, fmt.Sprint("tampered-", began.UnixMilli()))
 	s.must(err)

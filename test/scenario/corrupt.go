@@ -31,8 +31,8 @@ done < /tmp/list
 echo "no archive found"; exit 1
 `
 
-// mend changes the bit of a file back.
-const mend = `
+// invertBack changes the bit of a file back.
+const invertBack = `
 set -eu
 cd ` + mount + `
 f=$FILE` + invertBit
@@ -92,10 +92,10 @@ func (s *Scenario) CorruptArchive(ctx context.Context) (string, error) {
 	return "build/" + strings.TrimPrefix(file, "./"), nil
 }
 
-// MendArchive makes an archive intact again that CorruptArchive has damaged.
-func (s *Scenario) MendArchive(ctx context.Context, file string) error {
-	const name = "mend"
-	if err := s.start(ctx, task{name: name, script: mend, claim: Cache, vars: map[string]string{"FILE": file}}); err != nil {
+// UndoCorruption inverts the bit of an archive back that CorruptArchive has inverted.
+func (s *Scenario) UndoCorruption(ctx context.Context, file string) error {
+	const name = "invert-back"
+	if err := s.start(ctx, task{name: name, script: invertBack, claim: Cache, vars: map[string]string{"FILE": file}}); err != nil {
 		return err
 	}
 	if _, err := s.finish(ctx, name, 2*time.Minute); err != nil {

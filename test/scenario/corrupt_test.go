@@ -40,15 +40,15 @@ func TestInvertTwice(t *testing.T) {
 			t.Errorf("%s is intact, %v", file, err)
 		}
 	}
-	for file := range damaged { // and mended
-		cmd := exec.Command("sh", "-c", strings.ReplaceAll(mend, mount, dir)) //nolint:gosec // our own script
+	for file := range damaged { // and back
+		cmd := exec.Command("sh", "-c", strings.ReplaceAll(invertBack, mount, dir)) //nolint:gosec // our own script
 		cmd.Env = append(os.Environ(), "FILE="+file)
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}
 		data, err := os.ReadFile(filepath.Join(dir, file)) //nolint:gosec // of this test
 		if err != nil || fmt.Sprintf("%x-d", sha256.Sum256(data)) != file {
-			t.Errorf("%s is not mended, %v", file, err)
+			t.Errorf("%s is not intact again, %v", file, err)
 		}
 	}
 	for file := range damaged {
