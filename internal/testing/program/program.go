@@ -32,7 +32,7 @@ type Result struct {
 // Run runs the program, by the name of its file, with variables beside those of the test.
 func Run(t *testing.T, file string, env []string, args ...string) Result {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), file, args...)
+	cmd := exec.CommandContext(t.Context(), file, args...) //nolint:gosec // a program of this test, or a link to it
 	cmd.Env = append(append(os.Environ(), variable+"=1"), env...)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
