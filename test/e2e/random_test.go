@@ -18,6 +18,7 @@ import (
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/plan/naming"
+	"gocache.dev/operator/internal/plan/snapshot"
 	"gocache.dev/operator/internal/testing/crash"
 	"gocache.dev/operator/test/scenario"
 )
@@ -79,7 +80,7 @@ func TestRandomKills(t *testing.T) {
 			break
 		}
 	}
-	fmt.Printf("random kills: %d rounds, seed %d, %s, by flow %v, nodes %v, failed: %v\n", r.rounds, seed, time.Since(began).Round(time.Second), r.done, r.troubles, t.Failed())
+	fmt.Printf("random kills: %d rounds, seed %d, %s, by flow %v, nodes %v, %d of which ran a pod of it, failed: %v\n", r.rounds, seed, time.Since(began).Round(time.Second), r.done, r.troubles, r.busy, t.Failed())
 }
 
 // kills is a run of the test.
@@ -92,6 +93,7 @@ type kills struct {
 	done     map[string]int
 	workers  []string       // nodes that may be drained and lost
 	troubles map[string]int // how often that has happened
+	busy     int            // how often to one that ran a pod of the namespace
 	// disturbed: a node was drained or lost in this round, so a request may fail and
 	// a pod may be gone; it is made once more then.
 	disturbed bool
@@ -126,20 +128,38 @@ var (
 	}
 )
 
-// trouble returns what is to happen in a round, and to which node; nil: nothing.
-func (r *kills) trouble(round int) (*trouble, string) {
+// trouble returns what is to happen to a node in a round; nil: nothing.
+func (r *kills) trouble(round int) *trouble {
 	if len(r.workers) == 0 {
-		return nil, ""
+		return nil
 	}
-	node := r.workers[r.random.IntN(len(r.workers))]
 	switch n := r.random.IntN(12); {
-	case round == 0 || n < 3:
-		return &drained, node
+	case round == 0 || round != 1 && n < 3:
+		return &drained
 	case round == 1 || n < 5:
-		return &lost, node
+		return &lost
 	default:
-		return nil, ""
+		return nil
 	}
+}
+
+// busyNode is a worker that runs a pod of the namespace now, or any if there is none.
+func (r *kills) busyNode() (node string, busy bool) {
+	var pods corev1.PodList
+	r.must(r.Client.List(r.ctx, &pods, client.InNamespace(r.Namespace)))
+	var nodes []string
+	for i := range pods.Items {
+		p := &pods.Items[i]
+		if slices.Contains(r.workers, p.Spec.NodeName) && (p.Status.Phase == corev1.PodPending || p.Status.Phase == corev1.PodRunning) {
+			nodes = append(nodes, p.Spec.NodeName)
+		}
+	}
+	if busy = len(nodes) > 0; !busy {
+		nodes = r.workers
+	}
+	node = nodes[r.random.IntN(len(nodes))]
+	r.Logf("node %s, which runs a pod: %t", node, busy)
+	return node, busy
 }
 
 // flows that are asked for, each with how long it takes at most until the
@@ -185,10 +205,10 @@ func (r *kills) round(round int) bool {
 		flow = flows[round]
 	}
 	life := time.Duration(r.random.Int64N(int64(flow.life)))
-	t, node := r.trouble(round)
+	t := r.trouble(round)
 	name := fmt.Sprintf("round %d, %s, killed after %s", round+1, flow.name, life.Round(time.Millisecond))
 	if t != nil {
-		name += fmt.Sprintf(", %s %s", node, t.name)
+		name += ", a node " + t.name
 		r.troubles[t.name]++
 	}
 	r.sub(name, func(s *fixture) {
@@ -198,6 +218,10 @@ func (r *kills) round(round int) bool {
 		time.Sleep(life) // the moment is what is random here
 		r.manager.kill()
 		if t != nil {
+			node, busy := part.busyNode()
+			if busy {
+				r.busy++
+			}
 			defer t.end(&part, node)
 			t.begin(&part, node)
 		}
@@ -275,7 +299,9 @@ func (r *kills) atRest() {
 		for i := range snapshots.Items {
 			switch snap := &snapshots.Items[i]; condition(snap.Status.Conditions, v1alpha1.VerifiedCondition) {
 			case "True " + v1alpha1.ReasonIntact:
-				verified++
+				if snapshot.InUseUntil(snap, time.Now()).IsZero() { // those are kept beside
+					verified++
+				}
 			default:
 				return false, fmt.Sprintf("snapshot %s is not verified", snap.Name), nil
 			}
