@@ -114,6 +114,9 @@ func ParseVerdict(data []byte) (Verdict, error) {
 	if err := report.Decode(data, &v); err != nil {
 		return Verdict{}, fmt.Errorf("no verdict: %w", err)
 	}
+	if n := len(v.Digest); n > report.MaxDigest {
+		return Verdict{}, fmt.Errorf("no verdict: a digest of %d bytes", n)
+	}
 	switch v.Verdict {
 	case Intact:
 		if v.Corrupt != 0 || v.Unreadable != 0 {

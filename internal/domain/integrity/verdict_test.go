@@ -35,10 +35,15 @@ func TestParseVerdictRefuses(t *testing.T) {
 	for _, text := range []string{
 		"", "{}", `{"verdict":"intact","digest":"x"}`, `{"verdict":"Intact"}`, `{"verdict":"Intact","digest":"x","corrupt":1}`,
 		`{"verdict":"Intact","digest":"x","unreadable":1}`, `{"verdict":"Corrupt"}`, `{"verdict":"Intact","digest":"x"`, `{"verdict":"Intact","digest":"x"}x`,
+		`{"verdict":"Intact","digest":"` + strings.Repeat("d", 129) + `"}`, `{"verdict":"Inconclusive","digest":"` + strings.Repeat("d", 129) + `"}`,
 	} {
 		if v, err := integrity.ParseVerdict([]byte(text)); err == nil {
 			t.Errorf("%s: accepted as %+v", text, v)
 		}
+	}
+	longest := strings.Repeat("d", 128)
+	if v, err := integrity.ParseVerdict([]byte(`{"verdict":"Intact","digest":"` + longest + `"}`)); err != nil || v.Digest != longest {
+		t.Errorf("the longest digest: %v", err)
 	}
 }
 
