@@ -71,7 +71,7 @@ func TestDatabaseOut(t *testing.T) {
 	out := func() {
 		t.Helper()
 		w.condition(databaseServed, metav1.ConditionFalse, v1alpha1.ReasonChecksumDatabaseUnreachable, "No instance reaches db.test, so weights stay")
-		w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonServing, "blue,green serves; 2/2")
+		w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonServing, "blue and green serve; 2/2")
 		w.weights(100, 100)
 	}
 	out()

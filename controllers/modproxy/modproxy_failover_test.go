@@ -24,7 +24,7 @@ func TestServes(t *testing.T) {
 	w.columns("0/2", "none")
 	w.tick(1)
 	w.columns("2/2", "blue,green")
-	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonServing, "blue,green serves; 2/2 instances are healthy")
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonServing, "blue and green serve; 2/2 instances are healthy")
 	w.condition(v1alpha1.RoutedCondition, metav1.ConditionTrue, v1alpha1.ReasonRouterConfigured, "All 2 replicas")
 	w.condition(v1alpha1.HealthyCondition, metav1.ConditionTrue, v1alpha1.ReasonInstancesHealthy, "")
 	w.condition(v1alpha1.ReconcilingCondition, "", "", "")

@@ -36,7 +36,7 @@ func TestReferenceModulesOfTheStore(t *testing.T) {
 	w.proxy(noReferenceModules)
 	w.settle()
 	w.tick(2)
-	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonServing, "the content that blue, green serves is not checked, and nothing shows whether the upstream serves modules: spec.probes.referenceModules has no sum, and no module of its store is known")
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonServing, "the content that blue and green serve is not checked, and nothing shows whether the upstream serves modules: spec.probes.referenceModules has no sum, and no module of its store is known")
 	w.green.sample = stored(t)
 	w.tick(2)
 	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonServing, "the content that blue serves is not checked")

@@ -87,7 +87,7 @@ func TestOneAfterTheOther(t *testing.T) {
 	w.versions("operator:2", "operator:2")
 	w.stand("green")
 	w.condition(v1alpha1.ReconcilingCondition, "", "", "")
-	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonServing, "serves")
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonServing, "serve")
 }
 
 // TestBrokenOneFirst holds that an instance that does not run is changed at

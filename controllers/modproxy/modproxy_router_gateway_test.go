@@ -90,7 +90,7 @@ func TestGatewayRouter(t *testing.T) {
 	}))
 	w.accept()
 	w.tick(1)
-	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonServing, "blue,green serves")
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonServing, "blue and green serve")
 	w.weights(100, 100)
 	if s := w.get().Status; s.URL != "http://go.example.com" || s.GOPROXY != s.URL+"|"+s.URL+"|"+s.URL {
 		t.Errorf("published %q and %q", s.URL, s.GOPROXY)

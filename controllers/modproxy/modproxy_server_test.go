@@ -362,7 +362,7 @@ func TestExternal(t *testing.T) {
 	w.mu.Unlock()
 	w.settle()
 	w.tick(2)
-	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonServing, "blue,green serves")
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonServing, "blue and green serve")
 	if w.exists(&appsv1.StatefulSet{}, "goproxy-blue") || w.exists(&corev1.Service{}, "goproxy-blue") || w.exists(&corev1.PersistentVolumeClaim{}, "goproxy-blue") {
 		t.Error("something was made for it")
 	}

@@ -45,7 +45,7 @@ func TestStoreCannotFollow(t *testing.T) {
 
 			w.edit(func(p *v1alpha1.ModProxy) { p.Spec.Instances[0].Storage = before })
 			w.settle()
-			w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonServing, "blue,green serves")
+			w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonServing, "blue and green serve")
 		})
 	}
 }
@@ -83,7 +83,7 @@ func TestMovedVersion(t *testing.T) {
 	if events := w.recorded(); strings.Count(events, "was moved to commit "+c) != 1 || len(w.get().Status.MovedVersions) != 1 {
 		t.Errorf("moved again: %s", events)
 	}
-	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonServing, "blue,green serves")
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonServing, "blue and green serve")
 	w.blue.moved = moved("v1.0.0", b) // looked before green, on a clock that is ahead
 	w.blue.moved[0].Noticed = w.now.Add(time.Hour)
 	w.tick(3)
@@ -177,7 +177,7 @@ func TestStoreFull(t *testing.T) {
 	w.tick(5)
 	w.condition(v1alpha1.StorageSufficientCondition, metav1.ConditionFalse, v1alpha1.ReasonStoreFull, "blue: the store is full")
 	w.condition(v1alpha1.StorageSufficientCondition, metav1.ConditionFalse, v1alpha1.ReasonStoreFull, "Set storage.maxUsedPercent")
-	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonServing, "blue,green serves")
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonServing, "blue and green serve")
 	w.weights(100, 100)
 	if events := w.recorded(); !strings.Contains(events, "StoreFull") || !strings.Contains(events, "The store of instance blue is full") {
 		t.Errorf("the events are %s", events)

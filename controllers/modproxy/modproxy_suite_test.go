@@ -380,7 +380,7 @@ func (w *world) serving(change ...func(*v1alpha1.ModProxySpec)) {
 	w.proxy(change...)
 	w.settle()
 	w.tick(2)
-	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonServing, "blue,green serves")
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonServing, "blue and green serve")
 	w.recorded()
 }
 

@@ -114,11 +114,20 @@ func setReady(set conditions.Set, p *progress) {
 	}
 }
 
+// serve is the sentence "blue serves", or "blue and green serve".
+func serve(names []string) string {
+	last := len(names) - 1
+	if last < 1 {
+		return strings.Join(names, "") + " serves"
+	}
+	return strings.Join(names[:last], ", ") + " and " + names[last] + " serve"
+}
+
 // serving is the message of a proxy that serves.
 func serving(p *v1alpha1.ModProxy, o pass.Observed) string {
-	message := fmt.Sprintf("%s serves; %s instances are healthy", p.Status.Serving, p.Status.Healthy)
+	message := fmt.Sprintf("%s; %s instances are healthy", serve(strings.Split(p.Status.Serving, ",")), p.Status.Healthy)
 	if names := unchecked(p, o); len(names) > 0 {
-		message += fmt.Sprintf("; the content that %s serves is not checked", strings.Join(names, ", "))
+		message += fmt.Sprintf("; the content that %s is not checked", serve(names))
 		if len(p.Spec.Probes.ReferenceModules) == 0 && !pass.Offline(p) {
 			message += ", and nothing shows whether the upstream serves modules"
 		}

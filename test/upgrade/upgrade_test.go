@@ -243,7 +243,7 @@ func (s *site) plugin(r release) {
 	}
 	out := command(s.ctx, s.T, "", program, "doctor", "--kubeconfig", s.Kubeconfig)
 	s.Logf("kubectl gocache doctor\n%s", out)
-	if !strings.Contains(out, "✓ Deployment gocache-manager has 1 available replicas, version "+r.version) {
+	if !strings.Contains(out, "✓ Deployment gocache-manager has 1/1 replicas available, version "+r.version) {
 		s.Errorf("doctor does not see release %s", r.version)
 	}
 	// The default class of the cluster, with the agent of the release.

@@ -150,6 +150,7 @@ func TestExamine(t *testing.T) {
 func TestOperator(t *testing.T) {
 	deployment := func(namespace string, available int32) *appsv1.Deployment {
 		d := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "manager", Labels: map[string]string{"app.kubernetes.io/name": "gocache-operator", "app.kubernetes.io/version": "v1"}}}
+		d.Spec.Replicas = new(int32(3))
 		d.Status.AvailableReplicas = available
 		return d
 	}
@@ -159,7 +160,7 @@ func TestOperator(t *testing.T) {
 	bound := func(objects ...client.Object) []client.Object {
 		return append(objects, binding("gocache-requests"), binding("gocache-unassigned-volumes"), binding("gocache-unassigned-volumes-of-jobs"))
 	}
-	const runs = "OK Deployment manager has 2 available replicas, version v1"
+	const runs = "OK Deployment manager has 2/3 replicas available, version v1"
 	const policies = "OK admission policy gocache-requests is in force\nOK admission policy gocache-unassigned-volumes is in force\n" +
 		"OK admission policy gocache-unassigned-volumes-of-jobs is in force"
 	const missing = "Failure the operator is not installed in namespace system (--operator-namespace names another) | kubectl apply --server-side -f install.yaml"

@@ -10,6 +10,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/util/version"
 	"k8s.io/client-go/discovery"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"gocache.dev/operator/api/v1alpha1"
@@ -152,7 +153,7 @@ func (e examination) operator(ctx context.Context) ([]Finding, error) {
 			findings = append(findings, failure(name+" has no available replica: nothing is reconciled", fmt.Sprintf("kubectl describe deployment %s -n %s", d.Name, d.Namespace)))
 			continue
 		}
-		findings = append(findings, ok(fmt.Sprintf("%s has %d available replicas, version %s", name, d.Status.AvailableReplicas, d.Labels["app.kubernetes.io/version"])))
+		findings = append(findings, ok(fmt.Sprintf("%s has %d/%d replicas available, version %s", name, d.Status.AvailableReplicas, ptr.Deref(d.Spec.Replicas, 1), d.Labels["app.kubernetes.io/version"])))
 	}
 	ofPolicies, err := e.policies(ctx)
 	return append(findings, ofPolicies...), err
