@@ -67,7 +67,10 @@ func TestRandomKills(t *testing.T) {
 	})
 	r := &kills{fixture: s, managers: s.takeOver(), random: rand.New(rand.NewPCG(seed, 0)), done: map[string]int{}, troubles: map[string]int{}}
 	if os.Getenv(nodesVariable) != "" {
-		r.workers = s.nodes()[1:]
+		nodes := s.nodes()
+		r.workers = nodes[1:]
+		s.must(s.cordonNode(s.ctx, nodes[0], true)) // so that the workers have all pods
+		s.Cleanup(func() { s.must(s.cordonNode(context.WithoutCancel(s.ctx), nodes[0], false)) })
 	}
 	r.manager = s.start(r.managers)
 	began := time.Now()

@@ -175,10 +175,14 @@ func (j *Journal) check(t *testing.T, namespace string, byHand map[string]bool) 
 	}
 }
 
+// listAgain is after how long the API server is asked once more for what it holds, which
+// a process may have changed in between.
+const listAgain = time.Second
+
 // history is all that happened in a namespace, in order, up to now.
 func (j *Journal) history(t *testing.T, namespace string) []change {
 	t.Helper()
-	want := j.present(t, namespace)
+	want, listed := j.present(t, namespace), time.Now()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	for {
@@ -192,10 +196,13 @@ func (j *Journal) history(t *testing.T, namespace string) []change {
 		if maps.Equal(want, latest(all)) {
 			return all
 		}
+		if time.Since(listed) > listAgain {
+			want, listed = j.present(t, namespace), time.Now()
+		}
 		select {
 		case <-time.After(10 * time.Millisecond):
 		case <-ctx.Done():
-			t.Fatalf("journal: the watches differ from what the API server holds; has another process written to %s?\nwatched %v\nstored %v", namespace, latest(all), want)
+			t.Fatalf("journal: the watches differ from what the API server holds in %s\nwatched %v\nstored %v", namespace, latest(all), want)
 		}
 	}
 }
