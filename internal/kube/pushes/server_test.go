@@ -6,7 +6,9 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -161,5 +163,55 @@ func TestConnectionsOfOneAddress(t *testing.T) {
 	}
 	if line, err := eventually("127.0.0.2"); !strings.Contains(line, "202") {
 		t.Errorf("after they were closed: %q, %v", line, err)
+	}
+}
+
+// TestSlowSenders holds that a connection which does not send the rest of its request ends
+// after the time for it: five seconds for headers, fifteen for all.
+func TestSlowSenders(t *testing.T) {
+	t.Parallel()
+	server := &pushes.Server{Address: loopback.Address(t), Receiver: newWorld()}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- server.Start(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	dial := func() (conn net.Conn, err error) {
+		for end := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+			if conn, err = (&net.Dialer{}).DialContext(t.Context(), "tcp", server.Address); err == nil || time.Now().After(end) {
+				return conn, err
+			}
+		}
+	}
+	for name, tt := range map[string]struct {
+		sends      string
+		from, upTo time.Duration
+	}{
+		"nothing":            {"", 5 * time.Second, 12 * time.Second},
+		"a part of a header": {"POST " + path(first) + " HTTP/1.1\r\nHost: x\r\nX-Gitlab", 5 * time.Second, 12 * time.Second},
+		"a part of its body": {"POST " + path(first) + " HTTP/1.1\r\nHost: x\r\nX-Gitlab-Token: " + token + "\r\nContent-Length: 9\r\n\r\n{", 15 * time.Second, 40 * time.Second},
+		"no further request": {"POST " + path(first) + " HTTP/1.1\r\nHost: x\r\nX-Gitlab-Token: " + token + "\r\nContent-Length: 0\r\n\r\n", 15 * time.Second, 40 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			conn, err := dial()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = conn.Close() }()
+			began := time.Now()
+			if _, err := conn.Write([]byte(tt.sends)); err != nil {
+				t.Fatal(err)
+			}
+			_ = conn.SetReadDeadline(began.Add(time.Minute))
+			_, err = io.Copy(io.Discard, conn)
+			if took := time.Since(began); errors.Is(err, os.ErrDeadlineExceeded) || took < tt.from-time.Second || took > tt.upTo {
+				t.Errorf("it was closed after %s (%v), want %s to %s", took, err, tt.from, tt.upTo)
+			}
+		})
 	}
 }
