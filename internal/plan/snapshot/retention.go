@@ -82,7 +82,7 @@ func Drop(all []Kept, r Retention, now time.Time) []string {
 	keep := r.keep(verified, now)
 
 	var unproven, old []string
-	failed := 0
+	failed, last := 0, max(r.Last, 1) // the newest verified one always stays
 	for _, s := range sorted {
 		switch {
 		case s.Pending:
@@ -90,8 +90,8 @@ func Drop(all []Kept, r Retention, now time.Time) []string {
 			// Evidence is kept while it is recent: a failed snapshot goes when
 			// as many newer verified ones exist as are kept, or newer failed ones.
 			failed++
-			superseded := len(verified) >= r.Last && s.Created.Before(verified[r.Last-1].Created)
-			if !s.Protected && (superseded || failed > r.Last) {
+			superseded := len(verified) >= last && s.Created.Before(verified[last-1].Created)
+			if !s.Protected && (superseded || failed > last) {
 				unproven = append(unproven, s.Name)
 			}
 		case !s.Protected && !keep[s.Name]:

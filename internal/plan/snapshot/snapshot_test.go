@@ -102,6 +102,7 @@ func TestDrop(t *testing.T) {
 		{"two months", []snapshot.Kept{verified("a", 22*24), verified("b", 21*24), verified("c", 24)}, snapshot.Retention{Last: 1, Monthly: 2}, []string{"a"}},
 		{"as old as may be", []snapshot.Kept{verified("a", 50), verified("b", 1)}, snapshot.Retention{Last: 5, MaxAge: 50 * time.Hour}, nil},
 		{"as many newer verified ones as are kept", []snapshot.Kept{failed("a", 3), verified("b", 2), verified("c", 1)}, snapshot.Retention{Last: 2}, []string{"a"}},
+		{"no number of the last, and the newest one stays", []snapshot.Kept{failed("a", 3), verified("b", 2), verified("c", 1)}, snapshot.Retention{}, []string{"a", "b"}},
 		{"failed, made by a user", []snapshot.Kept{{Name: "a", Created: ago(3), Protected: true}, verified("b", 1)}, snapshot.Retention{Last: 1}, nil},
 	}
 	for _, tt := range tests {
@@ -127,7 +128,7 @@ func TestDropKeepsThePromise(t *testing.T) {
 			all[i].Pending = !all[i].Verified && r.IntN(4) == 0
 		}
 		rule := snapshot.Retention{
-			Last: 1 + r.IntN(5), MaxAge: time.Duration(r.IntN(3)) * 500 * time.Hour,
+			Last: r.IntN(6), MaxAge: time.Duration(r.IntN(3)) * 500 * time.Hour,
 			Hourly: r.IntN(4), Daily: r.IntN(4), Weekly: r.IntN(4), Monthly: r.IntN(4),
 		}
 		drop := snapshot.Drop(all, rule, now)
