@@ -131,8 +131,9 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), scrapeTimeout)
 	defer cancel()
+	all := pairs{}
 	emit := func(metric *prometheus.Desc, value float64, labels ...string) {
-		ch <- prometheus.MustNewConstMetric(metric, prometheus.GaugeValue, value, labels...)
+		ch <- all.share(prometheus.MustNewConstMetric(metric, prometheus.GaugeValue, value, labels...))
 	}
 	for _, p := range c.parts {
 		var err error
