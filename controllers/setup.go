@@ -7,7 +7,6 @@ import (
 	"time"
 
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"gocache.dev/operator/controllers/cacherequest"
 	"gocache.dev/operator/controllers/cachesnapshot"
@@ -39,6 +38,8 @@ type Deps struct {
 	// MaxSnapshots and MaxVerifications bound how many snapshots are created,
 	// and verified, at once in the whole cluster; 0 is no bound.
 	MaxSnapshots, MaxVerifications int
+	// Metrics exports the gauges of objects.
+	Metrics *gauges.Exporter
 	// Pushes receives push webhooks; nil: none are received.
 	Pushes *pushes.Receiver
 }
@@ -80,5 +81,6 @@ func Setup(mgr ctrl.Manager, d Deps) error {
 			return fmt.Errorf("set up controller %s: %w", c.name, err)
 		}
 	}
-	return gauges.Register(metrics.Registry, mgr, gocache.Gauges(), cachesnapshot.Gauges(), modproxy.Gauges(), cacherequest.Gauges(), filler.Gauges())
+	d.Metrics.ExportManager(mgr, gocache.Gauges(), cachesnapshot.Gauges(), modproxy.Gauges(), cacherequest.Gauges(), filler.Gauges())
+	return nil
 }

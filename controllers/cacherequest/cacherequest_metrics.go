@@ -2,7 +2,6 @@ package cacherequest
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -15,22 +14,22 @@ import (
 )
 
 // unfinished is not exported for each CacheRequest: their names are used once.
-var unfinished = prometheus.NewDesc("gocache_requests_unfinished",
+var unfinished = gauges.NewMetric("gocache_requests_unfinished",
 	"CacheRequests that are not finished, by action.",
-	[]string{"namespace", "action"}, nil)
+	[]string{"namespace", "action"})
 
 // What consumers report of their builds. The label build has the builds of the spec
 // alone.
 var (
-	reportedBuilds = prometheus.NewDesc("gocache_cache_reported_builds",
+	reportedBuilds = gauges.NewMetric("gocache_cache_reported_builds",
 		"Builds with a clone of a GoCache that their consumers reported, while the reports are kept: a day at most, and the newest 1000.",
-		[]string{"namespace", "name", "build"}, nil)
-	reportedHits = prometheus.NewDesc("gocache_cache_reported_hits",
+		[]string{"namespace", "name", "build"})
+	reportedHits = gauges.NewMetric("gocache_cache_reported_hits",
 		"Packages, or lookups, that came from the cache in the builds that consumers reported.",
-		[]string{"namespace", "name", "build"}, nil)
-	reportedMisses = prometheus.NewDesc("gocache_cache_reported_misses",
+		[]string{"namespace", "name", "build"})
+	reportedMisses = gauges.NewMetric("gocache_cache_reported_misses",
 		"Packages that were compiled, or lookups that were misses, in the builds that consumers reported.",
-		[]string{"namespace", "name", "build"}, nil)
+		[]string{"namespace", "name", "build"})
 )
 
 var finished = prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -47,51 +46,37 @@ func init() {
 
 // Gauges of all CacheRequests.
 func Gauges() gauges.Part {
-	return gauges.Part{Metrics: []*prometheus.Desc{unfinished, reportedBuilds, reportedHits, reportedMisses}, Collect: collect}
+	return gauges.Part{Metrics: []*gauges.Metric{unfinished, reportedBuilds, reportedHits, reportedMisses}, Collect: collect}
 }
 
-func collect(ctx context.Context, r client.Reader, emit gauges.Emit) error {
-	var all v1alpha1.CacheRequestList
-	if err := r.List(ctx, &all, client.UnsafeDisableDeepCopy); err != nil {
-		return fmt.Errorf("list CacheRequests for their gauges: %w", err)
-	}
+func collect(ctx context.Context, objects gauges.Objects, emit gauges.Emit) error {
 	type group struct{ namespace, action string }
 	counts := map[group]int{}
-	for i := range all.Items {
-		if q := &all.Items[i]; !request.Finished(q) {
+	reports := map[client.ObjectKey][]v1alpha1.CacheRequest{}
+	if err := gauges.Each(ctx, objects, func(q *v1alpha1.CacheRequest) {
+		if !request.Finished(q) {
 			counts[group{q.Namespace, string(q.Spec.Action)}]++
 		}
+		if buildreport.Is(q) {
+			cache := client.ObjectKey{Namespace: q.Namespace, Name: q.Spec.TargetRef.Name}
+			reports[cache] = append(reports[cache], *q)
+		}
+	}); err != nil {
+		return err
 	}
 	for g, n := range counts {
 		emit(unfinished, float64(n), g.namespace, g.action)
 	}
-	return collectReports(ctx, r, emit, all.Items)
-}
-
-func collectReports(ctx context.Context, r client.Reader, emit gauges.Emit, all []v1alpha1.CacheRequest) error {
-	reports := map[client.ObjectKey][]v1alpha1.CacheRequest{}
-	for i := range all {
-		if q := &all[i]; buildreport.Is(q) {
-			cache := client.ObjectKey{Namespace: q.Namespace, Name: q.Spec.TargetRef.Name}
-			reports[cache] = append(reports[cache], *q)
-		}
-	}
 	if len(reports) == 0 {
 		return nil
 	}
-	var caches v1alpha1.GoCacheList
-	if err := r.List(ctx, &caches, client.UnsafeDisableDeepCopy); err != nil {
-		return fmt.Errorf("list GoCaches for the gauges of reported builds: %w", err)
-	}
-	for i := range caches.Items {
-		c := &caches.Items[i]
+	return gauges.Each(ctx, objects, func(c *v1alpha1.GoCache) {
 		for _, t := range buildreport.Sum(reports[client.ObjectKeyFromObject(c)], c) {
 			emit(reportedBuilds, float64(t.Builds), c.Namespace, c.Name, t.Build)
 			emit(reportedHits, float64(t.Hits), c.Namespace, c.Name, t.Build)
 			emit(reportedMisses, float64(t.Misses), c.Namespace, c.Name, t.Build)
 		}
-	}
-	return nil
+	})
 }
 
 // count records a request that was finished in this pass.

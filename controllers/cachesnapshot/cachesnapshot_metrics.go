@@ -2,10 +2,8 @@ package cachesnapshot
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"gocache.dev/operator/api/v1alpha1"
@@ -15,24 +13,24 @@ import (
 
 // The gauges of each CacheSnapshot.
 var (
-	snapshotInfo = prometheus.NewDesc("gocache_snapshot_info",
+	snapshotInfo = gauges.NewMetric("gocache_snapshot_info",
 		"1 for each CacheSnapshot, with its source.",
-		[]string{"namespace", "name", "source_kind", "source", "instance"}, nil)
-	snapshotVerdict = prometheus.NewDesc("gocache_snapshot_verdict",
+		[]string{"namespace", "name", "source_kind", "source", "instance"})
+	snapshotVerdict = gauges.NewMetric("gocache_snapshot_verdict",
 		"1 for the verdict of the last verification of a CacheSnapshot, 0 for the others; absent before the first.",
-		[]string{"namespace", "name", "verdict"}, nil)
-	snapshotTime = prometheus.NewDesc("gocache_snapshot_creation_timestamp_seconds",
+		[]string{"namespace", "name", "verdict"})
+	snapshotTime = gauges.NewMetric("gocache_snapshot_creation_timestamp_seconds",
 		"When the CSI driver created the snapshot.",
-		[]string{"namespace", "name"}, nil)
-	snapshotProven = prometheus.NewDesc("gocache_snapshot_last_intact_timestamp_seconds",
+		[]string{"namespace", "name"})
+	snapshotProven = gauges.NewMetric("gocache_snapshot_last_intact_timestamp_seconds",
 		"When a verification, or a repetition of it, last found a CacheSnapshot Intact.",
-		[]string{"namespace", "name"}, nil)
-	snapshotBytes = prometheus.NewDesc("gocache_snapshot_verified_bytes",
+		[]string{"namespace", "name"})
+	snapshotBytes = gauges.NewMetric("gocache_snapshot_verified_bytes",
 		"Bytes that the last verification of a CacheSnapshot has read.",
-		[]string{"namespace", "name"}, nil)
-	snapshotEntries = prometheus.NewDesc("gocache_snapshot_verified_entries",
+		[]string{"namespace", "name"})
+	snapshotEntries = gauges.NewMetric("gocache_snapshot_verified_entries",
 		"Module versions and build entries that the last verification of a CacheSnapshot has read, by layer.",
-		[]string{"namespace", "name", "layer"}, nil)
+		[]string{"namespace", "name", "layer"})
 )
 
 // The work on all CacheSnapshots.
@@ -76,18 +74,13 @@ func init() {
 // Gauges of all CacheSnapshots.
 func Gauges() gauges.Part {
 	return gauges.Part{
-		Metrics: []*prometheus.Desc{snapshotInfo, snapshotVerdict, snapshotTime, snapshotProven, snapshotBytes, snapshotEntries},
+		Metrics: []*gauges.Metric{snapshotInfo, snapshotVerdict, snapshotTime, snapshotProven, snapshotBytes, snapshotEntries},
 		Collect: collect,
 	}
 }
 
-func collect(ctx context.Context, r client.Reader, emit gauges.Emit) error {
-	var all v1alpha1.CacheSnapshotList
-	if err := r.List(ctx, &all, client.UnsafeDisableDeepCopy); err != nil {
-		return fmt.Errorf("list CacheSnapshots for their gauges: %w", err)
-	}
-	for i := range all.Items {
-		s := &all.Items[i]
+func collect(ctx context.Context, objects gauges.Objects, emit gauges.Emit) error {
+	return gauges.Each(ctx, objects, func(s *v1alpha1.CacheSnapshot) {
 		source, v := s.Spec.SourceRef, &s.Status.Verification
 		emit.Object(v1alpha1.CacheSnapshotKind, s, s.Spec.Suspend, s.Status.Conditions)
 		emit(snapshotInfo, 1, s.Namespace, s.Name, source.Kind, source.Name, source.Instance)
@@ -101,8 +94,7 @@ func collect(ctx context.Context, r client.Reader, emit gauges.Emit) error {
 			emit(snapshotEntries, float64(v.Counts.Modules), s.Namespace, s.Name, string(v1alpha1.LayerModules))
 			emit(snapshotEntries, float64(v.Counts.BuildEntries), s.Namespace, s.Name, string(v1alpha1.LayerBuild))
 		}
-	}
-	return nil
+	})
 }
 
 // count records what a pass has written into the status: each attempt once.

@@ -2,7 +2,6 @@ package gocache
 
 import (
 	"context"
-	"fmt"
 	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -17,51 +16,51 @@ import (
 
 // The gauges of each GoCache.
 var (
-	snapshotTime = prometheus.NewDesc("gocache_cache_latest_verified_snapshot_timestamp_seconds",
+	snapshotTime = gauges.NewMetric("gocache_cache_latest_verified_snapshot_timestamp_seconds",
 		"When the newest verified snapshot of a GoCache was created; absent without one.",
-		[]string{"namespace", "name"}, nil)
-	repeatDue = prometheus.NewDesc("gocache_cache_latest_verified_snapshot_repeat_timestamp_seconds",
+		[]string{"namespace", "name"})
+	repeatDue = gauges.NewMetric("gocache_cache_latest_verified_snapshot_repeat_timestamp_seconds",
 		"When the newest verified snapshot of a GoCache is to be verified again; absent if it is not.",
-		[]string{"namespace", "name"}, nil)
-	snapshotCount = prometheus.NewDesc("gocache_cache_snapshots",
+		[]string{"namespace", "name"})
+	snapshotCount = gauges.NewMetric("gocache_cache_snapshots",
 		"CacheSnapshots of a GoCache, by verdict; verdict None: there is no verdict yet.",
-		[]string{"namespace", "name", "verdict"}, nil)
-	warmTime = prometheus.NewDesc("gocache_cache_last_warm_up_timestamp_seconds",
+		[]string{"namespace", "name", "verdict"})
+	warmTime = gauges.NewMetric("gocache_cache_last_warm_up_timestamp_seconds",
 		"When a warm-up of a GoCache last succeeded; absent before the first.",
-		[]string{"namespace", "name"}, nil)
-	warmFailures = prometheus.NewDesc("gocache_cache_warm_up_failures",
+		[]string{"namespace", "name"})
+	warmFailures = gauges.NewMetric("gocache_cache_warm_up_failures",
 		"Warm-ups of a GoCache that failed in a row.",
-		[]string{"namespace", "name"}, nil)
-	cacheVerdict = prometheus.NewDesc("gocache_cache_verdict",
+		[]string{"namespace", "name"})
+	cacheVerdict = gauges.NewMetric("gocache_cache_verdict",
 		"1 for the verdict of the last check of the PVC of a GoCache, 0 for the others.",
-		[]string{"namespace", "name", "verdict"}, nil)
-	cacheEntries = prometheus.NewDesc("gocache_cache_entries",
+		[]string{"namespace", "name", "verdict"})
+	cacheEntries = gauges.NewMetric("gocache_cache_entries",
 		"Module versions and build entries in a GoCache after the last run, by layer.",
-		[]string{"namespace", "name", "layer"}, nil)
-	cacheUsed = prometheus.NewDesc("gocache_cache_used_bytes",
+		[]string{"namespace", "name", "layer"})
+	cacheUsed = gauges.NewMetric("gocache_cache_used_bytes",
 		"Bytes used on the volume of a GoCache after the last run.",
-		[]string{"namespace", "name"}, nil)
-	cacheCapacity = prometheus.NewDesc("gocache_cache_capacity_bytes",
+		[]string{"namespace", "name"})
+	cacheCapacity = gauges.NewMetric("gocache_cache_capacity_bytes",
 		"Size of the volume of a GoCache.",
-		[]string{"namespace", "name"}, nil)
-	cacheInodesUsed = prometheus.NewDesc("gocache_cache_inodes_used",
+		[]string{"namespace", "name"})
+	cacheInodesUsed = gauges.NewMetric("gocache_cache_inodes_used",
 		"Inodes used on the volume of a GoCache after the last run; absent where the file system has no fixed number.",
-		[]string{"namespace", "name"}, nil)
-	cacheInodes = prometheus.NewDesc("gocache_cache_inodes",
+		[]string{"namespace", "name"})
+	cacheInodes = gauges.NewMetric("gocache_cache_inodes",
 		"Inodes of the volume of a GoCache: how many files and directories it can hold.",
-		[]string{"namespace", "name"}, nil)
-	poolReady = prometheus.NewDesc("gocache_cache_pool_ready",
+		[]string{"namespace", "name"})
+	poolReady = gauges.NewMetric("gocache_cache_pool_ready",
 		"Volumes in the pool of a GoCache that a PVC can get now; absent without a pool.",
-		[]string{"namespace", "name"}, nil)
-	poolSize = prometheus.NewDesc("gocache_cache_pool_size",
+		[]string{"namespace", "name"})
+	poolSize = gauges.NewMetric("gocache_cache_pool_size",
 		"Volumes that the pool of a GoCache is to have ready; absent without a pool.",
-		[]string{"namespace", "name"}, nil)
-	poolCapacity = prometheus.NewDesc("gocache_cache_pool_capacity_bytes",
+		[]string{"namespace", "name"})
+	poolCapacity = gauges.NewMetric("gocache_cache_pool_capacity_bytes",
 		"Size of all volumes in the pool of a GoCache, ready or not; absent without a pool.",
-		[]string{"namespace", "name"}, nil)
-	replacing = prometheus.NewDesc("gocache_cache_volume_replacement_start_timestamp_seconds",
+		[]string{"namespace", "name"})
+	replacing = gauges.NewMetric("gocache_cache_volume_replacement_start_timestamp_seconds",
 		"When the volume replacement in progress of a GoCache was started; absent without one.",
-		[]string{"namespace", "name", "reason"}, nil)
+		[]string{"namespace", "name", "reason"})
 )
 
 // The runs on the PVCs of all GoCaches.
@@ -92,33 +91,25 @@ func init() {
 // Gauges of all GoCaches.
 func Gauges() gauges.Part {
 	return gauges.Part{
-		Metrics: []*prometheus.Desc{snapshotTime, repeatDue, snapshotCount, warmTime, warmFailures, cacheVerdict, cacheEntries, cacheUsed, cacheCapacity, cacheInodesUsed, cacheInodes, poolReady, poolSize, poolCapacity, replacing},
+		Metrics: []*gauges.Metric{snapshotTime, repeatDue, snapshotCount, warmTime, warmFailures, cacheVerdict, cacheEntries, cacheUsed, cacheCapacity, cacheInodesUsed, cacheInodes, poolReady, poolSize, poolCapacity, replacing},
 		Collect: collect,
 	}
 }
 
-func collect(ctx context.Context, r client.Reader, emit gauges.Emit) error {
-	var caches v1alpha1.GoCacheList
-	if err := r.List(ctx, &caches, client.UnsafeDisableDeepCopy); err != nil {
-		return fmt.Errorf("list GoCaches for their gauges: %w", err)
-	}
-	var snapshots v1alpha1.CacheSnapshotList
-	if err := r.List(ctx, &snapshots, client.UnsafeDisableDeepCopy); err != nil {
-		return fmt.Errorf("list CacheSnapshots for the gauges of GoCaches: %w", err)
-	}
+func collect(ctx context.Context, objects gauges.Objects, emit gauges.Emit) error {
 	bySource := map[client.ObjectKey][]*v1alpha1.CacheSnapshot{}
-	for i := range snapshots.Items {
-		if s := &snapshots.Items[i]; s.Spec.SourceRef.Kind == v1alpha1.GoCacheKind {
+	if err := gauges.Each(ctx, objects, func(s *v1alpha1.CacheSnapshot) {
+		if s.Spec.SourceRef.Kind == v1alpha1.GoCacheKind {
 			source := client.ObjectKey{Namespace: s.Namespace, Name: s.Spec.SourceRef.Name}
 			bySource[source] = append(bySource[source], s)
 		}
+	}); err != nil {
+		return err
 	}
-	for i := range caches.Items {
-		c := &caches.Items[i]
+	return gauges.Each(ctx, objects, func(c *v1alpha1.GoCache) {
 		emitCache(emit, c)
 		emitSnapshots(emit, c, bySource[client.ObjectKeyFromObject(c)])
-	}
-	return nil
+	})
 }
 
 func emitCache(emit gauges.Emit, c *v1alpha1.GoCache) {

@@ -2,7 +2,6 @@ package modproxy
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -17,39 +16,39 @@ import (
 
 // The gauges of each ModProxy and of its instances.
 var (
-	instanceCount = prometheus.NewDesc("gocache_modproxy_instances",
+	instanceCount = gauges.NewMetric("gocache_modproxy_instances",
 		"Instances of a ModProxy, by state: Serving, Ready (healthy, without weight), Unhealthy, OutOfService or Quarantined.",
-		[]string{"namespace", "name", "state"}, nil)
-	instanceState = prometheus.NewDesc("gocache_modproxy_instance_state",
+		[]string{"namespace", "name", "state"})
+	instanceState = gauges.NewMetric("gocache_modproxy_instance_state",
 		"1 for the state of an instance: Serving, Ready (healthy, without weight), Unhealthy, OutOfService or Quarantined; 0 for the others.",
-		[]string{"namespace", "name", "instance", "state"}, nil)
-	desiredWeight = prometheus.NewDesc("gocache_modproxy_instance_desired_weight",
+		[]string{"namespace", "name", "instance", "state"})
+	desiredWeight = gauges.NewMetric("gocache_modproxy_instance_desired_weight",
 		"Weight that an instance is to have in the router.",
-		[]string{"namespace", "name", "instance"}, nil)
-	observedWeight = prometheus.NewDesc("gocache_modproxy_instance_observed_weight",
+		[]string{"namespace", "name", "instance"})
+	observedWeight = gauges.NewMetric("gocache_modproxy_instance_observed_weight",
 		"Weight that an instance has in the router.",
-		[]string{"namespace", "name", "instance"}, nil)
-	diskUsed = prometheus.NewDesc("gocache_modproxy_instance_disk_used_ratio",
+		[]string{"namespace", "name", "instance"})
+	diskUsed = gauges.NewMetric("gocache_modproxy_instance_disk_used_ratio",
 		"Used share of the volume of an instance's store, from 0 to 1, in steps of 0.05.",
-		[]string{"namespace", "name", "instance"}, nil)
-	storeVerdict = prometheus.NewDesc("gocache_modproxy_store_verdict",
+		[]string{"namespace", "name", "instance"})
+	storeVerdict = gauges.NewMetric("gocache_modproxy_store_verdict",
 		"1 for the verdict of the last check of an instance's store, 0 for the others; absent before the first.",
-		[]string{"namespace", "name", "instance", "verdict"}, nil)
-	storeModules = prometheus.NewDesc("gocache_modproxy_store_modules",
+		[]string{"namespace", "name", "instance", "verdict"})
+	storeModules = gauges.NewMetric("gocache_modproxy_store_modules",
 		"Module versions in an instance's store at the last check.",
-		[]string{"namespace", "name", "instance"}, nil)
-	storeSnapshotTime = prometheus.NewDesc("gocache_modproxy_latest_verified_snapshot_timestamp_seconds",
+		[]string{"namespace", "name", "instance"})
+	storeSnapshotTime = gauges.NewMetric("gocache_modproxy_latest_verified_snapshot_timestamp_seconds",
 		"When the newest verified snapshot of an instance's store was created; absent without one.",
-		[]string{"namespace", "name", "instance"}, nil)
-	weightsPending = prometheus.NewDesc("gocache_modproxy_weights_pending_since_timestamp_seconds",
+		[]string{"namespace", "name", "instance"})
+	weightsPending = gauges.NewMetric("gocache_modproxy_weights_pending_since_timestamp_seconds",
 		"Since when a replica of the router has other weights than desired; absent while none has.",
-		[]string{"namespace", "name"}, nil)
-	instancesDisagree = prometheus.NewDesc("gocache_modproxy_instances_disagree_since_timestamp_seconds",
+		[]string{"namespace", "name"})
+	instancesDisagree = gauges.NewMetric("gocache_modproxy_instances_disagree_since_timestamp_seconds",
 		"Since when instances serve different content under one module version; absent while none do.",
-		[]string{"namespace", "name"}, nil)
-	databaseUnreachable = prometheus.NewDesc("gocache_modproxy_checksum_database_unreachable_since_timestamp_seconds",
+		[]string{"namespace", "name"})
+	databaseUnreachable = gauges.NewMetric("gocache_modproxy_checksum_database_unreachable_since_timestamp_seconds",
 		"Since when the checksum database is reached through no instance; absent while it is reached.",
-		[]string{"namespace", "name"}, nil)
+		[]string{"namespace", "name"})
 )
 
 // What happened to all ModProxies.
@@ -109,7 +108,7 @@ func stateOf(i *v1alpha1.InstanceStatus) string {
 // Gauges of all ModProxies.
 func Gauges() gauges.Part {
 	return gauges.Part{
-		Metrics: []*prometheus.Desc{
+		Metrics: []*gauges.Metric{
 			instanceCount, instanceState, desiredWeight, observedWeight, diskUsed, storeVerdict, storeModules, storeSnapshotTime,
 			weightsPending, instancesDisagree, databaseUnreachable,
 		},
@@ -117,21 +116,16 @@ func Gauges() gauges.Part {
 	}
 }
 
-func collect(ctx context.Context, r client.Reader, emit gauges.Emit) error {
-	var proxies v1alpha1.ModProxyList
-	if err := r.List(ctx, &proxies, client.UnsafeDisableDeepCopy); err != nil {
-		return fmt.Errorf("list ModProxies for their gauges: %w", err)
-	}
-	var snapshots v1alpha1.CacheSnapshotList
-	if err := r.List(ctx, &snapshots, client.UnsafeDisableDeepCopy); err != nil {
-		return fmt.Errorf("list CacheSnapshots for the gauges of ModProxies: %w", err)
-	}
+func collect(ctx context.Context, objects gauges.Objects, emit gauges.Emit) error {
 	byName := map[client.ObjectKey]*v1alpha1.CacheSnapshot{}
-	for i := range snapshots.Items {
-		byName[client.ObjectKeyFromObject(&snapshots.Items[i])] = &snapshots.Items[i]
+	if err := gauges.Each(ctx, objects, func(s *v1alpha1.CacheSnapshot) {
+		if s.Spec.SourceRef.Kind == v1alpha1.ModProxyKind {
+			byName[client.ObjectKeyFromObject(s)] = s
+		}
+	}); err != nil {
+		return err
 	}
-	for i := range proxies.Items {
-		p := &proxies.Items[i]
+	return gauges.Each(ctx, objects, func(p *v1alpha1.ModProxy) {
 		emitProxy(emit, p)
 		for j := range p.Status.Instances {
 			instance := &p.Status.Instances[j]
@@ -140,8 +134,7 @@ func collect(ctx context.Context, r client.Reader, emit gauges.Emit) error {
 				emit.Time(storeSnapshotTime, s.Status.CreationTime, p.Namespace, p.Name, instance.Name)
 			}
 		}
-	}
-	return nil
+	})
 }
 
 func emitProxy(emit gauges.Emit, p *v1alpha1.ModProxy) {

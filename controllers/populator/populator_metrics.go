@@ -18,12 +18,12 @@ import (
 
 // The PVCs that wait for a clone.
 var (
-	waitingPVCs = prometheus.NewDesc("gocache_consumer_pvcs_waiting",
+	waitingPVCs = gauges.NewMetric("gocache_consumer_pvcs_waiting",
 		"PVCs that wait for a clone, by the source that they name and the state that the last event on them explains.",
-		[]string{"namespace", "source_kind", "source", "state"}, nil)
-	waitingSince = prometheus.NewDesc("gocache_consumer_pvcs_waiting_since_timestamp_seconds",
+		[]string{"namespace", "source_kind", "source", "state"})
+	waitingSince = gauges.NewMetric("gocache_consumer_pvcs_waiting_since_timestamp_seconds",
 		"When the oldest of the PVCs that wait for a clone was created.",
-		[]string{"namespace", "source_kind", "source", "state"}, nil)
+		[]string{"namespace", "source_kind", "source", "state"})
 )
 
 var (
@@ -54,8 +54,8 @@ func init() {
 // seen since it was started: it sees all of them once it leads.
 func (r *Reconciler) Gauges() gauges.Part {
 	return gauges.Part{
-		Metrics: []*prometheus.Desc{waitingPVCs, waitingSince},
-		Collect: func(_ context.Context, _ client.Reader, emit gauges.Emit) error {
+		Metrics: []*gauges.Metric{waitingPVCs, waitingSince},
+		Collect: func(_ context.Context, _ gauges.Objects, emit gauges.Emit) error {
 			r.waits.emit(emit)
 			return nil
 		},

@@ -7,12 +7,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/kube/gauges"
 	"gocache.dev/operator/internal/plan/populate"
 )
 
@@ -29,7 +29,7 @@ func TestWaits(t *testing.T) {
 	}
 	exported := func() string {
 		var all []string
-		w.emit(func(metric *prometheus.Desc, value float64, labels ...string) {
+		w.emit(func(metric *gauges.Metric, value float64, labels ...string) {
 			name := "count"
 			if metric == waitingSince {
 				name = "since"

@@ -92,7 +92,7 @@ func run(ctx context.Context, o *options) error {
 	}
 	if err := controllers.Setup(mgr, controllers.Deps{
 		Clock: time.Now, Images: o.images, Filter: filter, ManagerNamespace: o.namespace, MaxSnapshots: o.maxSnapshots, MaxVerifications: o.maxVerifications,
-		Pushes: receiver, Proxies: proxies,
+		Pushes: receiver, Proxies: proxies, Metrics: &o.exporter,
 	}); err != nil {
 		return fmt.Errorf("set up the controllers: %w", err)
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr/testr"
 	"github.com/spf13/pflag"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/rest"
@@ -80,11 +82,34 @@ func TestManagerOptions(t *testing.T) {
 		t.Errorf("metrics from TLS %x on", config.MinVersion)
 	}
 	m = parsed(t, "--watch-namespace", "a,b", "--leader-elect", "--leader-election-namespace", "l", "--metrics-secure=false", "--metrics-cert-dir", "/certs", "--health-probe-bind-address", "0").manager()
-	if len(m.Cache.DefaultNamespaces) != 2 || !m.LeaderElection || m.LeaderElectionNamespace != "l" || m.Metrics.SecureServing || m.Metrics.FilterProvider != nil || m.Metrics.CertDir != "/certs" || m.HealthProbeBindAddress != "0" {
+	if len(m.Cache.DefaultNamespaces) != 2 || !m.LeaderElection || m.LeaderElectionNamespace != "l" || m.Metrics.SecureServing || m.Metrics.CertDir != "/certs" || m.HealthProbeBindAddress != "0" {
 		t.Errorf("%+v", m)
 	}
 	if _, is := m.Cache.DefaultNamespaces["a"]; !is {
 		t.Errorf("namespaces: %v", m.Cache.DefaultNamespaces)
+	}
+}
+
+// TestServedMetrics holds that metrics over TLS need a token that the API server
+// authenticates, and others none.
+func TestServedMetrics(t *testing.T) {
+	for flag, want := range map[string]int{"--metrics-secure=false": http.StatusOK, "--metrics-secure": http.StatusUnauthorized} {
+		filter, err := parsed(t, flag).manager().Metrics.FilterProvider(&rest.Config{Host: "http://127.0.0.1:1"}, http.DefaultClient)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h, err := filter(testr.New(t), http.NotFoundHandler())
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", nil))
+		if has := strings.Contains(w.Body.String(), "\ncontroller_runtime_"); w.Code != want || has != (want == http.StatusOK) {
+			t.Errorf("%s: %d, with metrics: %t; want %d", flag, w.Code, has, want)
+		}
+	}
+	if _, err := parsed(t, "--metrics-secure").manager().Metrics.FilterProvider(&rest.Config{Host: "http://[bad"}, http.DefaultClient); err == nil {
+		t.Error("metrics with an authorization by an API server without an address")
 	}
 }
 

@@ -2,16 +2,21 @@ package manager
 
 import (
 	"crypto/tls"
+	"fmt"
+	"net/http"
 	"os"
 
+	"github.com/go-logr/logr"
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
@@ -21,6 +26,7 @@ import (
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/kube/cached"
+	"gocache.dev/operator/internal/kube/gauges"
 	"gocache.dev/operator/internal/kube/images"
 	"gocache.dev/operator/internal/kube/pushes"
 )
@@ -29,8 +35,10 @@ import (
 // cluster, watching the same namespaces, must agree on it.
 const leaderElectionID = "manager.cache.gocache.dev"
 
-// options are the flags of the manager.
+// options are the flags of the manager, and what serves its metrics.
 type options struct {
+	exporter gauges.Exporter
+
 	images                         images.Images
 	namespace                      string
 	watchNamespaces                []string
@@ -111,8 +119,16 @@ func (o *options) metrics() metricsserver.Options {
 		CertDir:       o.metricsCertDir,
 		TLSOpts:       []func(*tls.Config){func(c *tls.Config) { c.MinVersion = tls.VersionTLS12 }},
 	}
-	if o.metricsSecure {
-		m.FilterProvider = filters.WithAuthenticationAndAuthorization
+	m.FilterProvider = func(c *rest.Config, client *http.Client) (metricsserver.Filter, error) {
+		serve := o.exporter.Handler(metrics.Registry)
+		if !o.metricsSecure {
+			return func(logr.Logger, http.Handler) (http.Handler, error) { return serve, nil }, nil
+		}
+		authorize, err := filters.WithAuthenticationAndAuthorization(c, client)
+		if err != nil {
+			return nil, fmt.Errorf("make the authorization of metrics: %w", err)
+		}
+		return func(log logr.Logger, _ http.Handler) (http.Handler, error) { return authorize(log, serve) }, nil
 	}
 	return m
 }

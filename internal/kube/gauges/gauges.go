@@ -2,11 +2,8 @@ package gauges
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -21,24 +18,35 @@ import (
 const scrapeTimeout = 3 * time.Second
 
 // condition is exported for the objects of all kinds.
-var condition = prometheus.NewDesc("gocache_object_condition",
+var condition = NewMetric("gocache_object_condition",
 	"1 for each condition of an object, with its present status and reason.",
-	[]string{"kind", "namespace", "name", "type", "status", "reason"}, nil)
+	[]string{"kind", "namespace", "name", "type", "status", "reason"})
 
 // suspended is exported for the objects of all kinds that have spec.suspend.
-var suspended = prometheus.NewDesc("gocache_object_suspended",
+var suspended = NewMetric("gocache_object_suspended",
 	"1 for an object with spec.suspend, 0 for others.",
-	[]string{"kind", "namespace", "name"}, nil)
+	[]string{"kind", "namespace", "name"})
+
+// Metric is a gauge of objects.
+type Metric struct {
+	Name, Help string
+	Labels     []string
+}
+
+// NewMetric describes a gauge.
+func NewMetric(name, help string, labels []string) *Metric {
+	return &Metric{name, help, labels}
+}
 
 // Emit exports one value. The labels are in the order of the description.
-type Emit func(metric *prometheus.Desc, value float64, labels ...string)
+type Emit func(metric *Metric, value float64, labels ...string)
 
 // Part is the gauges of one kind.
 type Part struct {
 	// Metrics that Collect may emit, except those of [Emit.Object].
-	Metrics []*prometheus.Desc
+	Metrics []*Metric
 	// Collect emits the gauges of all objects. It must not change what it reads.
-	Collect func(ctx context.Context, r client.Reader, emit Emit) error
+	Collect func(ctx context.Context, objects Objects, emit Emit) error
 }
 
 // Object emits what objects of all kinds have: their conditions, and whether they
@@ -52,21 +60,21 @@ func (e Emit) Object(kind string, o client.Object, suspend bool, conditions []me
 }
 
 // Time emits the seconds since 1970 of a time, if there is one.
-func (e Emit) Time(metric *prometheus.Desc, t *metav1.Time, labels ...string) {
+func (e Emit) Time(metric *Metric, t *metav1.Time, labels ...string) {
 	if !t.IsZero() {
 		e(metric, float64(t.UnixMilli())/1000, labels...)
 	}
 }
 
 // Bytes emits a quantity, if there is one.
-func (e Emit) Bytes(metric *prometheus.Desc, q *resource.Quantity, labels ...string) {
+func (e Emit) Bytes(metric *Metric, q *resource.Quantity, labels ...string) {
 	if q != nil {
 		e(metric, q.AsApproximateFloat64(), labels...)
 	}
 }
 
 // Verdict emits 1 for the verdict and 0 for the others, once there is one.
-func (e Emit) Verdict(metric *prometheus.Desc, verdict v1alpha1.Verdict, labels ...string) {
+func (e Emit) Verdict(metric *Metric, verdict v1alpha1.Verdict, labels ...string) {
 	if verdict == "" {
 		return
 	}
@@ -83,61 +91,16 @@ func Bool(b bool) float64 {
 	return 0
 }
 
-// Register exports the parts from a manager, in place of those that another
-// manager of this process has registered.
-func Register(registry prometheus.Registerer, mgr ctrl.Manager, parts ...Part) error {
-	c := New(mgr.GetClient(), mgr.Elected(), parts...)
-	err := registry.Register(c)
-	if earlier, ok := errors.AsType[prometheus.AlreadyRegisteredError](err); ok {
-		registry.Unregister(earlier.ExistingCollector)
-		err = registry.Register(c)
-	}
-	if err != nil {
-		return fmt.Errorf("register the gauges of objects: %w", err)
-	}
-	return nil
-}
-
-// New returns a collector of the parts. It emits nothing before elected is closed.
-func New(r client.Reader, elected <-chan struct{}, parts ...Part) prometheus.Collector {
-	return &collector{reader: r, elected: elected, parts: parts}
-}
-
-type collector struct {
-	reader  client.Reader
-	elected <-chan struct{}
-	parts   []Part
-}
-
-// Describe implements prometheus.Collector.
-func (c *collector) Describe(ch chan<- *prometheus.Desc) {
-	ch <- condition
-	ch <- suspended
-	for _, p := range c.parts {
-		for _, m := range p.Metrics {
-			ch <- m
-		}
-	}
-}
-
-// Collect implements prometheus.Collector. A part that cannot be read is left out,
-// and does not keep the scraper from the others. The registry runs it in a goroutine of
-// its own, so that a panic over what an object contains would end the process.
-func (c *collector) Collect(ch chan<- prometheus.Metric) {
-	select {
-	case <-c.elected:
-	default:
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), scrapeTimeout)
+// collect returns the series of all parts. A part that cannot be read is left out, and
+// does not keep the scraper from the others, also if it panics over what an object
+// contains.
+func collect(ctx context.Context, objects Objects, parts []Part) *table {
+	ctx, cancel := context.WithTimeout(ctx, scrapeTimeout)
 	defer cancel()
-	all := pairs{}
-	emit := func(metric *prometheus.Desc, value float64, labels ...string) {
-		ch <- all.share(prometheus.MustNewConstMetric(metric, prometheus.GaugeValue, value, labels...))
-	}
-	for _, p := range c.parts {
+	all := newTable()
+	for _, p := range parts {
 		var err error
-		if panicked := untrusted.Read(func() { err = p.Collect(ctx, c.reader, emit) }); panicked != nil {
+		if panicked := untrusted.Read(func() { err = p.Collect(ctx, objects, all.add) }); panicked != nil {
 			ctrl.Log.WithName("metrics").Error(panicked.Cause, "Gauges are missing in this scrape", "stack", panicked.Stack)
 			continue
 		}
@@ -145,4 +108,5 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 			ctrl.Log.WithName("metrics").Error(err, "Gauges are missing in this scrape")
 		}
 	}
+	return all
 }

@@ -3,32 +3,64 @@ package gauges_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/testutil"
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/kube/gauges"
 )
 
 var (
-	verdict = prometheus.NewDesc("test_verdict", "x", []string{"name", "verdict"}, nil)
-	when    = prometheus.NewDesc("test_time_seconds", "x", []string{"name"}, nil)
-	size    = prometheus.NewDesc("test_bytes", "x", []string{"name"}, nil)
+	verdict = gauges.NewMetric("test_verdict", "x", []string{"name", "verdict"})
+	when    = gauges.NewMetric("test_time_seconds", "x", []string{"name"})
+	size    = gauges.NewMetric("test_bytes", "x", []string{"name"})
 )
 
-// TestCollect holds what is exported, that nothing is while another replica leads, and
+// scrape is what a handler answers.
+func scrape(t *testing.T, h http.Handler, accept string) *http.Response {
+	t.Helper()
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", nil)
+	r.Header.Set("Accept", accept)
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	res := w.Result()
+	t.Cleanup(func() { _ = res.Body.Close() })
+	return res
+}
+
+func text(t *testing.T, h http.Handler) string {
+	t.Helper()
+	b, err := io.ReadAll(scrape(t, h, "").Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+func closed() <-chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}
+
+// TestExport holds what is exported, that nothing is while another replica leads, and
 // that a kind that cannot be read, or panics, does not take the others with it.
-func TestCollect(t *testing.T) {
+func TestExport(t *testing.T) {
 	cache := &v1alpha1.GoCache{ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: "ci"}}
-	good := gauges.Part{Metrics: []*prometheus.Desc{verdict, when, size}, Collect: func(ctx context.Context, _ client.Reader, emit gauges.Emit) error {
+	good := gauges.Part{Metrics: []*gauges.Metric{verdict, when, size}, Collect: func(ctx context.Context, _ gauges.Objects, emit gauges.Emit) error {
 		if _, bounded := ctx.Deadline(); !bounded {
 			t.Error("a scrape is not bounded")
 		}
@@ -42,16 +74,27 @@ func TestCollect(t *testing.T) {
 		emit.Bytes(size, nil, "none")
 		return nil
 	}}
-	broken := gauges.Part{Collect: func(context.Context, client.Reader, gauges.Emit) error { return errors.New("no cache") }}
-	defect := gauges.Part{Collect: func(context.Context, client.Reader, gauges.Emit) error { panic("what an object contains") }}
-	elected := make(chan struct{})
-	c := gauges.New(nil, elected, broken, defect, good)
-	if n := testutil.CollectAndCount(c); n != 0 {
-		t.Errorf("%d series before the election", n)
+	broken := gauges.Part{Collect: func(context.Context, gauges.Objects, gauges.Emit) error { return errors.New("no cache") }}
+	defect := gauges.Part{Collect: func(context.Context, gauges.Objects, gauges.Emit) error { panic("what an object contains") }}
+	wrong := gauges.Part{Collect: func(_ context.Context, _ gauges.Objects, emit gauges.Emit) error {
+		emit(when, 1, "ci", "one too many")
+		return nil
+	}}
+	registry, elected := prometheus.NewPedanticRegistry(), make(chan struct{})
+	other := prometheus.NewCounter(prometheus.CounterOpts{Name: "test_total", Help: "x"})
+	registry.MustRegister(other)
+	e := &gauges.Exporter{}
+	h := e.Handler(registry)
+	const always = "# HELP test_total x\n# TYPE test_total counter\ntest_total 0\n"
+	if diff := cmp.Diff(always, text(t, h)); diff != "" {
+		t.Errorf("before the manager is there (-want +got):\n%s", diff)
+	}
+	e.Export(nil, elected, broken, defect, wrong, good)
+	if diff := cmp.Diff(always, text(t, h)); diff != "" {
+		t.Errorf("before the election (-want +got):\n%s", diff)
 	}
 	close(elected)
-	want := `
-# HELP gocache_object_condition 1 for each condition of an object, with its present status and reason.
+	want := always + `# HELP gocache_object_condition 1 for each condition of an object, with its present status and reason.
 # TYPE gocache_object_condition gauge
 gocache_object_condition{kind="GoCache",name="ci",namespace="n",reason="Error",status="False",type="Ready"} 1
 # HELP gocache_object_suspended 1 for an object with spec.suspend, 0 for others.
@@ -65,15 +108,93 @@ test_bytes{name="ci"} 1024
 test_time_seconds{name="ci"} 1.5
 # HELP test_verdict x
 # TYPE test_verdict gauge
+test_verdict{name="ci",verdict="Intact"} 0
 test_verdict{name="ci",verdict="Corrupt"} 1
 test_verdict{name="ci",verdict="Inconclusive"} 0
-test_verdict{name="ci",verdict="Intact"} 0
 `
-	if err := testutil.CollectAndCompare(c, strings.NewReader(want)); err != nil {
-		t.Error(err)
+	if diff := cmp.Diff(want, text(t, h)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
-	described := make(chan *prometheus.Desc, 10)
-	if c.Describe(described); len(described) != 5 {
-		t.Errorf("%d metrics are described, want 5", len(described))
+}
+
+// TestFormats holds that each format has all series of a metric, of which there are more
+// than are encoded at once, under one head.
+func TestFormats(t *testing.T) {
+	const n = 2500
+	part := gauges.Part{Collect: func(_ context.Context, _ gauges.Objects, emit gauges.Emit) error {
+		for i := range n {
+			emit(verdict, float64(i), fmt.Sprintf("\"%d\"\n", i), fmt.Sprint(i%3))
+		}
+		return nil
+	}}
+	e := &gauges.Exporter{}
+	e.Export(nil, closed(), part)
+	want := &dto.MetricFamily{Name: ptr.To("test_verdict"), Help: ptr.To("x"), Type: dto.MetricType_GAUGE.Enum()}
+	for i := range n {
+		want.Metric = append(want.Metric, &dto.Metric{Gauge: &dto.Gauge{Value: ptr.To(float64(i))}, Label: []*dto.LabelPair{
+			{Name: ptr.To("name"), Value: ptr.To(fmt.Sprintf("\"%d\"\n", i))}, {Name: ptr.To("verdict"), Value: ptr.To(fmt.Sprint(i % 3))},
+		}})
+	}
+	for _, accept := range []string{"", "text/plain;version=0.0.4", "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"} {
+		res := scrape(t, e.Handler(prometheus.NewPedanticRegistry()), accept)
+		decoder, got := expfmt.NewDecoder(res.Body, expfmt.ResponseFormat(res.Header)), &dto.MetricFamily{}
+		if err := decoder.Decode(got); err != nil {
+			t.Fatal(accept, err)
+		}
+		if diff := cmp.Diff(want.String(), got.String()); diff != "" {
+			t.Errorf("%q (-want +got):\n%s", accept, diff)
+		}
+		if err := decoder.Decode(got); !errors.Is(err, io.EOF) {
+			t.Errorf("%q: after the metric: %v", accept, err)
+		}
+	}
+	if n := strings.Count(text(t, e.Handler(prometheus.NewPedanticRegistry())), "#"); n != 2 {
+		t.Errorf("%d comments, want 2", n)
+	}
+}
+
+// refused is a collector that fails.
+type refused struct{}
+
+func (refused) Describe(ch chan<- *prometheus.Desc) {
+	ch <- prometheus.NewDesc("test_total", "x", nil, nil)
+}
+
+func (refused) Collect(ch chan<- prometheus.Metric) {
+	ch <- prometheus.NewInvalidMetric(prometheus.NewDesc("test_total", "x", nil, nil), errors.New("unknown"))
+}
+
+// TestUnreadableRegistry holds that a scraper gets an error and not a part of all.
+func TestUnreadableRegistry(t *testing.T) {
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(refused{})
+	res := scrape(t, (&gauges.Exporter{}).Handler(registry), "")
+	if body, _ := io.ReadAll(res.Body); res.StatusCode != http.StatusInternalServerError || !strings.Contains(string(body), "unknown") {
+		t.Errorf("%d %s", res.StatusCode, body)
+	}
+}
+
+// unnamed is a registry with a metric that no format can express.
+type unnamed struct{}
+
+func (unnamed) Gather() ([]*dto.MetricFamily, error) {
+	complete := &dto.MetricFamily{Name: ptr.To("test_bytes"), Type: dto.MetricType_GAUGE.Enum(), Metric: []*dto.Metric{{Gauge: &dto.Gauge{Value: ptr.To(1.0)}}}}
+	return []*dto.MetricFamily{complete, {Type: dto.MetricType_GAUGE.Enum(), Metric: complete.GetMetric()}}, nil
+}
+
+// TestBrokenOff holds that what was sent before an error is not taken for all.
+func TestBrokenOff(t *testing.T) {
+	s := httptest.NewServer((&gauges.Exporter{}).Handler(unnamed{}))
+	defer s.Close()
+	for _, compressed := range []bool{true, false} {
+		c := &http.Client{Transport: &http.Transport{DisableCompression: !compressed}}
+		res, err := c.Get(s.URL) //nolint:noctx // on this machine
+		if err == nil {
+			_, err = new(expfmt.TextParser).TextToMetricFamilies(res.Body)
+			_ = res.Body.Close()
+		}
+		if err == nil {
+			t.Errorf("compressed %t: a part is taken for all", compressed)
+		}
 	}
 }
