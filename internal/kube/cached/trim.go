@@ -30,13 +30,16 @@ const (
 )
 
 // Trim is a transform of a cache. It removes the managers of fields, on which no decision
-// depends, and reduces an object that needs more than [MaxBytes].
+// depends, reduces an object that needs more than [MaxBytes], and has it share its strings
+// with the others.
 func Trim(object any) (any, error) {
 	o, ok := object.(client.Object)
 	if !ok {
 		return object, nil // the last known state of a deleted object
 	}
-	return Trimmed(o), nil
+	left := Trimmed(o)
+	shared.share(left)
+	return left, nil
 }
 
 // Trimmed is what Trim leaves of an object, which it may change.
