@@ -28,17 +28,17 @@ var indexMagic = []byte("go index v")
 
 // build checks a build cache.
 //
-// A cache may hold millions of entries, so nothing is kept per entry but eight
-// bytes of each hash, to find outputs that nothing refers to. Shards are
-// checked in parallel and written to the manifest in order.
+// A cache may hold millions of entries, so nothing is kept per entry but what
+// [outputs] needs. Shards are checked in parallel and written to the manifest in
+// order.
 type build struct {
 	*run
 	shard    [shards]*tree.Dir // nil if there is none
 	closed   [shards]bool      // it may be there, but cannot be opened
 	mu       sync.Mutex
 	suspects []suspect
-	refs     []uint64 // the outputs that entries name
-	outs     []uint64 // the outputs that are there
+	largest  int // entries of a shard
+	outputs  outputs
 	claims   map[buildcache.ID][]int64
 }
 
@@ -74,7 +74,7 @@ func (r *run) checkBuild(ctx context.Context) error {
 	if err := b.allShards(ctx); err != nil {
 		return err
 	}
-	b.orphans()
+	b.outputs.orphans(b.found.add)
 	return b.recheck(ctx)
 }
 
@@ -165,7 +165,7 @@ func (b *build) allShards(ctx context.Context) error {
 	for i := range results {
 		results[i] = make(chan []built, 1)
 	}
-	window := make(chan struct{}, len(b.workers)+8)
+	window := make(chan struct{}, len(b.workers)+2)
 	next := make(chan int)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
@@ -233,12 +233,14 @@ func (b *build) oneShard(w *worker, n int) []built {
 		return nil
 	}
 	var (
-		intact   []built
 		suspects []suspect
-		refs     []uint64
-		outs     []uint64
+		named    []key
+		there    []key
 		read     int64
 	)
+	b.mu.Lock()
+	intact := make([]built, 0, b.largest)
+	b.mu.Unlock()
 	err := dir.Each(func(e tree.Entry) error {
 		look := b.look(w, n, e)
 		read += look.bytes
@@ -255,10 +257,10 @@ func (b *build) oneShard(w *worker, n int) []built {
 			intact = append(intact, look.entry)
 		}
 		if look.ref != (buildcache.ID{}) {
-			refs = append(refs, prefix(look.ref))
+			named = append(named, keyOf(look.ref))
 		}
 		if look.out != (buildcache.ID{}) {
-			outs = append(outs, prefix(look.out))
+			there = append(there, keyOf(look.out))
 		}
 		return nil
 	})
@@ -272,7 +274,8 @@ func (b *build) oneShard(w *worker, n int) []built {
 	b.count(func(c *Counts) { c.BuildEntries += len(intact) + len(suspects) })
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.refs, b.outs = append(b.refs, refs...), append(b.outs, outs...)
+	b.largest = max(b.largest, len(intact)+len(intact)/16)
+	b.outputs.add(named, there)
 	if room := maxSuspects - len(b.suspects); len(suspects) > room {
 		for _, s := range suspects[room:] {
 			if look := b.look(w, int(s.shard), tree.Entry{Name: s.name}); look.finding != nil {
@@ -290,14 +293,6 @@ func rank(k manifest.Kind) int {
 		return 0
 	}
 	return 1
-}
-
-func prefix(id buildcache.ID) uint64 {
-	n := uint64(0)
-	for _, c := range id[:8] {
-		n = n<<8 | uint64(c)
-	}
-	return n
 }
 
 // sight is the result of one look at one entry.
@@ -489,16 +484,6 @@ func (b *build) executable(w *worker, s *sight, dir *tree.Dir, id buildcache.ID)
 		s.found(Truncated, Recoverable, dir.Path(), "executable output without its file: it counts as absent")
 	case files > 1:
 		s.found(Malformed, SeverityCorrupt, dir.Path(), fmt.Sprintf("executable output with %d files instead of one", files))
-	}
-}
-
-// orphans notes outputs that no entry names: harmless, and of no use.
-func (b *build) orphans() {
-	slices.Sort(b.refs)
-	for _, out := range b.outs {
-		if _, ok := slices.BinarySearch(b.refs, out); !ok {
-			b.found.add(Finding{Class: Orphan, Severity: Note, Cache: Build, Path: fmt.Sprintf("%02x/%016x...-d", out>>56, out), Detail: "no action entry names this output"})
-		}
 	}
 }
 
