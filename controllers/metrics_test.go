@@ -139,6 +139,24 @@ func exported(t *testing.T, o objects, elected <-chan struct{}) string {
 	for _, p := range problems {
 		t.Errorf("%s: %s", p.Metric, p.Text)
 	}
+	described := map[string]bool{"gocache_object_condition": true, "gocache_object_suspended": true}
+	for _, p := range parts() {
+		for _, m := range p.Metrics {
+			described[m.Name] = true
+		}
+	}
+	once := map[string]bool{}
+	for series := range strings.Lines(w.Body.String()) {
+		id, _, _ := strings.Cut(series, "} ")
+		name, _, _ := strings.Cut(id, "{")
+		if strings.HasPrefix(series, "#") {
+			continue
+		}
+		if once[id] || !described[name] {
+			t.Errorf("twice, or of a metric that no part describes: %s", series)
+		}
+		once[id] = true
+	}
 	return w.Body.String()
 }
 

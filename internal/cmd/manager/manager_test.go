@@ -107,6 +107,12 @@ func TestServedMetrics(t *testing.T) {
 		if has := strings.Contains(w.Body.String(), "\ncontroller_runtime_"); w.Code != want || has != (want == http.StatusOK) {
 			t.Errorf("%s: %d, with metrics: %t; want %d", flag, w.Code, has, want)
 		}
+		if want == http.StatusOK {
+			w := httptest.NewRecorder()
+			if h.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/other", nil)); w.Code != http.StatusNotFound {
+				t.Errorf("%s: another path has metrics: %d", flag, w.Code)
+			}
+		}
 	}
 	if _, err := parsed(t, "--metrics-secure").manager().Metrics.FilterProvider(&rest.Config{Host: "http://[bad"}, http.DefaultClient); err == nil {
 		t.Error("metrics with an authorization by an API server without an address")

@@ -120,17 +120,32 @@ func (o *options) metrics() metricsserver.Options {
 		TLSOpts:       []func(*tls.Config){func(c *tls.Config) { c.MinVersion = tls.VersionTLS12 }},
 	}
 	m.FilterProvider = func(c *rest.Config, client *http.Client) (metricsserver.Filter, error) {
-		serve := o.exporter.Handler(metrics.Registry)
 		if !o.metricsSecure {
-			return func(logr.Logger, http.Handler) (http.Handler, error) { return serve, nil }, nil
+			return func(_ logr.Logger, served http.Handler) (http.Handler, error) { return o.withObjects(served), nil }, nil
 		}
 		authorize, err := filters.WithAuthenticationAndAuthorization(c, client)
 		if err != nil {
 			return nil, fmt.Errorf("make the authorization of metrics: %w", err)
 		}
-		return func(log logr.Logger, _ http.Handler) (http.Handler, error) { return authorize(log, serve) }, nil
+		return func(log logr.Logger, served http.Handler) (http.Handler, error) {
+			return authorize(log, o.withObjects(served))
+		}, nil
 	}
 	return m
+}
+
+// withObjects serves the metrics itself, with those of objects, and leaves all other paths to
+// what is served there. The server takes no handler of metrics but in a filter; its
+// HandlerOpts are those of the handler that this one replaces.
+func (o *options) withObjects(served http.Handler) http.Handler {
+	all := o.exporter.Handler(metrics.Registry)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/metrics" {
+			all.ServeHTTP(w, r)
+			return
+		}
+		served.ServeHTTP(w, r)
+	})
 }
 
 // namespaces converts the flag into the option of the cache; nil is all

@@ -22,6 +22,8 @@ const (
 	// maxSuspects bounds what is looked at twice; with more, the cache as a
 	// whole is damaged.
 	maxSuspects = 50_000
+	// maxRoom bounds the entries that there is room for in a shard before it is read.
+	maxRoom = 1 << 14
 )
 
 var indexMagic = []byte("go index v")
@@ -239,7 +241,7 @@ func (b *build) oneShard(w *worker, n int) []built {
 		read     int64
 	)
 	b.mu.Lock()
-	intact := make([]built, 0, b.largest)
+	intact := make([]built, 0, min(b.largest, maxRoom))
 	b.mu.Unlock()
 	err := dir.Each(func(e tree.Entry) error {
 		look := b.look(w, n, e)
@@ -266,6 +268,9 @@ func (b *build) oneShard(w *worker, n int) []built {
 	})
 	if err != nil {
 		b.unreadable(Build, dir.Path(), err)
+	}
+	if cap(intact) > 2*len(intact) {
+		intact = slices.Clone(intact)
 	}
 	slices.SortFunc(intact, func(a, b built) int {
 		return cmp.Or(cmp.Compare(rank(a.kind), rank(b.kind)), bytes.Compare(a.id[:], b.id[:]))

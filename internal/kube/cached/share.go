@@ -69,9 +69,9 @@ func (t *texts) in(v reflect.Value) {
 			t.in(v.Index(i))
 		}
 	case reflect.Map:
-		if all, ok := v.Interface().(map[string]string); ok && v.CanSet() && len(all) > 0 {
-			same := make(map[string]string, len(all))
-			for key, value := range all {
+		if v.CanSet() && v.Len() > 0 && v.Type() == reflect.TypeFor[map[string]string]() {
+			same := make(map[string]string, v.Len())
+			for key, value := range v.Interface().(map[string]string) {
 				same[t.one(key)] = t.one(value)
 			}
 			v.Set(reflect.ValueOf(same))

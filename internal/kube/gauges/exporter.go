@@ -2,11 +2,10 @@ package gauges
 
 import (
 	"bufio"
-	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"sync/atomic"
 
 	"github.com/klauspost/compress/gzhttp"
@@ -40,7 +39,11 @@ func (e *Exporter) ExportManager(mgr ctrl.Manager, parts ...Part) {
 	e.Export(cached{mgr.GetCache(), mgr.GetScheme()}, mgr.Elected(), parts...)
 }
 
-// Handler serves the metrics.
+// format is the only one that is served: of another, all series of a metric would be one
+// message.
+var format = expfmt.NewFormat(expfmt.TypeTextPlain)
+
+// Handler serves the metrics, or those with the names in the parameter "name[]" alone.
 func (e *Exporter) Handler(registry prometheus.Gatherer) http.Handler {
 	return gzhttp.GzipHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		families, err := registry.Gather()
@@ -48,32 +51,39 @@ func (e *Exporter) Handler(registry prometheus.Gatherer) http.Handler {
 			http.Error(w, "gather the metrics: "+err.Error(), http.StatusInternalServerError)
 			return
 		}
-		format := expfmt.Negotiate(r.Header)
 		w.Header().Set("Content-Type", string(format))
-		to := bufio.NewWriterSize(w, 64<<10)
-		if err := errors.Join(encodeAll(to, format, families), e.encode(r.Context(), to, format), to.Flush()); err != nil {
+		if err := e.write(r, w, families); err != nil {
+			if r.Context().Err() == nil {
+				ctrl.Log.WithName("metrics").Error(err, "A scrape was broken off")
+			}
 			panic(http.ErrAbortHandler) // or what was sent would be taken for all
 		}
 	}))
 }
 
-func encodeAll(w io.Writer, format expfmt.Format, families []*dto.MetricFamily) error {
-	encoder := expfmt.NewEncoder(w, format)
+// write sends what the request is for, of some families and of the gauges of objects.
+func (e *Exporter) write(r *http.Request, w io.Writer, families []*dto.MetricFamily) error {
+	names := r.URL.Query()["name[]"]
+	selected := func(name string) bool { return len(names) == 0 || slices.Contains(names, name) }
+	to := bufio.NewWriterSize(w, 64<<10)
+	encoder := expfmt.NewEncoder(to, format)
 	for _, family := range families {
+		if !selected(family.GetName()) {
+			continue
+		}
 		if err := encoder.Encode(family); err != nil {
 			return fmt.Errorf("encode %s: %w", family.GetName(), err)
 		}
 	}
-	return nil
-}
-
-// encode writes the gauges of objects.
-func (e *Exporter) encode(ctx context.Context, w io.Writer, format expfmt.Format) error {
-	of := e.of.Load()
-	if of == nil || !of.leads() {
-		return nil
+	if of := e.of.Load(); of != nil && of.leads() {
+		if err := collect(r.Context(), of.objects, of.parts).encode(to, selected); err != nil {
+			return err
+		}
 	}
-	return collect(ctx, of.objects, of.parts).encode(w, format)
+	if err := to.Flush(); err != nil {
+		return fmt.Errorf("send the metrics: %w", err)
+	}
+	return nil
 }
 
 func (s *source) leads() bool {

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
@@ -117,13 +118,13 @@ test_verdict{name="ci",verdict="Inconclusive"} 0
 	}
 }
 
-// TestFormats holds that each format has all series of a metric, of which there are more
-// than are encoded at once, under one head.
-func TestFormats(t *testing.T) {
+// TestMany holds that all series of a metric, of which there are more than are encoded at
+// once, stand under one head, whatever format is asked for, compressed and not.
+func TestMany(t *testing.T) {
 	const n = 2500
 	part := gauges.Part{Collect: func(_ context.Context, _ gauges.Objects, emit gauges.Emit) error {
 		for i := range n {
-			emit(verdict, float64(i), fmt.Sprintf("\"%d\"\n", i), fmt.Sprint(i%3))
+			emit(verdict, float64(i), fmt.Sprintf("\"%d\"\n\\", i), fmt.Sprint(i%3))
 		}
 		return nil
 	}}
@@ -132,24 +133,76 @@ func TestFormats(t *testing.T) {
 	want := &dto.MetricFamily{Name: ptr.To("test_verdict"), Help: ptr.To("x"), Type: dto.MetricType_GAUGE.Enum()}
 	for i := range n {
 		want.Metric = append(want.Metric, &dto.Metric{Gauge: &dto.Gauge{Value: ptr.To(float64(i))}, Label: []*dto.LabelPair{
-			{Name: ptr.To("name"), Value: ptr.To(fmt.Sprintf("\"%d\"\n", i))}, {Name: ptr.To("verdict"), Value: ptr.To(fmt.Sprint(i % 3))},
+			{Name: ptr.To("name"), Value: ptr.To(fmt.Sprintf("\"%d\"\n\\", i))}, {Name: ptr.To("verdict"), Value: ptr.To(fmt.Sprint(i % 3))},
 		}})
 	}
-	for _, accept := range []string{"", "text/plain;version=0.0.4", "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"} {
-		res := scrape(t, e.Handler(prometheus.NewPedanticRegistry()), accept)
-		decoder, got := expfmt.NewDecoder(res.Body, expfmt.ResponseFormat(res.Header)), &dto.MetricFamily{}
-		if err := decoder.Decode(got); err != nil {
-			t.Fatal(accept, err)
+	h := e.Handler(prometheus.NewPedanticRegistry())
+	s := httptest.NewServer(h)
+	defer s.Close()
+	for _, compressed := range []bool{true, false} {
+		c := &http.Client{Transport: &http.Transport{DisableCompression: !compressed}}
+		res, err := c.Get(s.URL) //nolint:noctx // on this machine
+		if err != nil {
+			t.Fatal(err)
 		}
-		if diff := cmp.Diff(want.String(), got.String()); diff != "" {
-			t.Errorf("%q (-want +got):\n%s", accept, diff)
+		parser := expfmt.NewTextParser(model.LegacyValidation)
+		got, err := parser.TextToMetricFamilies(res.Body)
+		_ = res.Body.Close()
+		if err != nil || res.Uncompressed != compressed || len(got) != 1 {
+			t.Fatal(compressed, res.Uncompressed, len(got), err)
 		}
-		if err := decoder.Decode(got); !errors.Is(err, io.EOF) {
-			t.Errorf("%q: after the metric: %v", accept, err)
+		if diff := cmp.Diff(want.String(), got["test_verdict"].String()); diff != "" {
+			t.Errorf("compressed %t (-want +got):\n%s", compressed, diff)
 		}
 	}
-	if n := strings.Count(text(t, e.Handler(prometheus.NewPedanticRegistry())), "#"); n != 2 {
+	if n := strings.Count(text(t, h), "#"); n != 2 {
 		t.Errorf("%d comments, want 2", n)
+	}
+	if kind := scrape(t, h, "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited").Header.Get("Content-Type"); !strings.HasPrefix(kind, "text/plain; version=0.0.4") {
+		t.Errorf("of protobuf: %s", kind)
+	}
+}
+
+// TestHostileLabels holds that a label with what no scraper accepts, or a long one, does not
+// take the others with it: names of objects that do not exist are not checked by the API
+// server.
+func TestHostileLabels(t *testing.T) {
+	part := gauges.Part{Collect: func(_ context.Context, _ gauges.Objects, emit gauges.Emit) error {
+		emit(when, 1, "a\xffb")
+		emit(when, 2, strings.Repeat("x", 1<<20))
+		emit(when, 3, strings.Repeat("x", 1023)+"é")
+		return nil
+	}}
+	e := &gauges.Exporter{}
+	e.Export(nil, closed(), part)
+	got := text(t, e.Handler(prometheus.NewPedanticRegistry()))
+	parser := expfmt.NewTextParser(model.LegacyValidation)
+	if _, err := parser.TextToMetricFamilies(strings.NewReader(got)); err != nil {
+		t.Error(err)
+	}
+	if !strings.Contains(got, "{name=\"a\uFFFDb\"} 1\n") || len(got) > 4<<10 {
+		t.Errorf("%d bytes: %.200s", len(got), got)
+	}
+}
+
+// TestNamed holds that a request for some metrics gets no others.
+func TestNamed(t *testing.T) {
+	registry := prometheus.NewPedanticRegistry()
+	for _, name := range []string{"test_a", "test_b"} {
+		registry.MustRegister(prometheus.NewGauge(prometheus.GaugeOpts{Name: name}))
+	}
+	e := &gauges.Exporter{}
+	e.Export(nil, closed(), gauges.Part{Collect: func(_ context.Context, _ gauges.Objects, emit gauges.Emit) error {
+		emit(when, 1, "x")
+		emit(size, 2, "x")
+		return nil
+	}})
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics?name[]=test_b&name[]=test_bytes", nil)
+	w := httptest.NewRecorder()
+	e.Handler(registry).ServeHTTP(w, r)
+	const want = "# HELP test_b \n# TYPE test_b gauge\ntest_b 0\n# HELP test_bytes x\n# TYPE test_bytes gauge\ntest_bytes{name=\"x\"} 2\n"
+	if diff := cmp.Diff(want, w.Body.String()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 
@@ -174,11 +227,14 @@ func TestUnreadableRegistry(t *testing.T) {
 	}
 }
 
-// unnamed is a registry with a metric that no format can express.
+// unnamed is a registry with a metric that no format can express, after many that all can.
 type unnamed struct{}
 
 func (unnamed) Gather() ([]*dto.MetricFamily, error) {
-	complete := &dto.MetricFamily{Name: ptr.To("test_bytes"), Type: dto.MetricType_GAUGE.Enum(), Metric: []*dto.Metric{{Gauge: &dto.Gauge{Value: ptr.To(1.0)}}}}
+	complete := &dto.MetricFamily{Name: ptr.To("test_bytes"), Type: dto.MetricType_GAUGE.Enum()}
+	for i := range 20_000 {
+		complete.Metric = append(complete.Metric, &dto.Metric{Gauge: &dto.Gauge{Value: ptr.To(float64(i))}})
+	}
 	return []*dto.MetricFamily{complete, {Type: dto.MetricType_GAUGE.Enum(), Metric: complete.GetMetric()}}, nil
 }
 
@@ -189,9 +245,13 @@ func TestBrokenOff(t *testing.T) {
 	for _, compressed := range []bool{true, false} {
 		c := &http.Client{Transport: &http.Transport{DisableCompression: !compressed}}
 		res, err := c.Get(s.URL) //nolint:noctx // on this machine
-		if err == nil {
-			_, err = new(expfmt.TextParser).TextToMetricFamilies(res.Body)
-			_ = res.Body.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		sent, err := io.ReadAll(res.Body)
+		_ = res.Body.Close()
+		if res.StatusCode != http.StatusOK || res.Uncompressed != compressed || len(sent) < 64<<10 {
+			t.Errorf("compressed %t: %d, %t, %d bytes; it ended before the error", compressed, res.StatusCode, res.Uncompressed, len(sent))
 		}
 		if err == nil {
 			t.Errorf("compressed %t: a part is taken for all", compressed)

@@ -49,7 +49,7 @@ func (c cached) Each(ctx context.Context, of client.Object, do func(client.Objec
 		}
 		return nil
 	}
-	return c.list(ctx, of, do) // a cache of chosen namespaces
+	return c.list(ctx, of, do) // a cache of chosen namespaces, which has less to copy
 }
 
 func (c cached) list(ctx context.Context, of client.Object, do func(client.Object)) error {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strings"
 
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
@@ -47,42 +48,47 @@ func (t *table) add(metric *Metric, value float64, labels ...string) {
 		if !ok {
 			number = uint32(len(t.texts)) //nolint:gosec // there is no memory for as many
 			t.numbers[text] = number
-			t.texts = append(t.texts, text)
+			t.texts = append(t.texts, presentable(text))
 		}
 		of.labels = append(of.labels, number)
 	}
 }
 
-// chunk is how many series are encoded at once.
-const chunk = 1000
+// maxText is how long the value of a label is at most. Names of objects have 253 bytes; what
+// names another object is not checked by the API server.
+const maxText = 1024
 
-// encode writes all series, metric by metric.
-func (t *table) encode(w io.Writer, format expfmt.Format) error {
-	size := chunk
-	if format.FormatType() != expfmt.TypeTextPlain {
-		size = 0 // all of a metric is one message
-	}
+// presentable is a text as a scraper accepts it: with one that is not UTF-8, it refuses all.
+func presentable(text string) string {
+	return strings.ToValidUTF8(text[:min(len(text), maxText)], "\uFFFD")
+}
+
+// encode writes all series of the selected metrics, metric by metric.
+func (t *table) encode(w io.Writer, selected func(name string) bool) error {
 	byName := func(a, b *Metric) int { return cmp.Compare(a.Name, b.Name) }
 	for _, metric := range slices.SortedFunc(maps.Keys(t.families), byName) {
-		if err := t.encodeFamily(w, format, metric, size); err != nil {
+		if !selected(metric.Name) {
+			continue
+		}
+		if err := t.encodeFamily(w, metric); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (t *table) encodeFamily(w io.Writer, format expfmt.Format, metric *Metric, size int) error {
+// chunk is how many series are encoded at once.
+const chunk = 1000
+
+func (t *table) encodeFamily(w io.Writer, metric *Metric) error {
 	of := t.families[metric]
-	if size == 0 {
-		size = len(of.values)
-	}
 	places := metric.places()
 	var text bytes.Buffer
 	encoder := expfmt.NewEncoder(&text, format)
 	message := &dto.MetricFamily{Name: &metric.Name, Help: &metric.Help, Type: dto.MetricType_GAUGE.Enum()}
-	series := newSeries(metric, min(size, len(of.values)))
-	for first := 0; first < len(of.values); first += size {
-		message.Metric = series[:min(size, len(of.values)-first)]
+	series := newSeries(metric, min(chunk, len(of.values)))
+	for first := 0; first < len(of.values); first += chunk {
+		message.Metric = series[:min(chunk, len(of.values)-first)]
 		for i, one := range message.Metric {
 			*one.Gauge.Value = of.values[first+i]
 			labels := of.labels[(first+i)*len(metric.Labels):]
