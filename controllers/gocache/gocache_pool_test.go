@@ -157,7 +157,7 @@ func TestPool(t *testing.T) {
 	if got, want := w.poolEnd(), (poolEnd{Declared: true, Ready: 2, Members: 2, PVCs: 2, Snapshot: "offered", Capacity: "2Gi"}); got != want {
 		t.Errorf("%+v, want %+v", got, want)
 	}
-	w.condition(v1alpha1.PoolFilledCondition, metav1.ConditionTrue, v1alpha1.ReasonPoolFilled, "2 of 2 volumes are ready; they have 2Gi")
+	w.condition(v1alpha1.PoolFilledCondition, metav1.ConditionTrue, v1alpha1.ReasonPoolFilled, "2 of 2 volumes are ready; all volumes of the pool have 2Gi")
 	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "")
 	if all := w.newEvents(); strings.Count(all, v1alpha1.ReasonPoolFilled) != 1 {
 		t.Errorf("events:\n%s", all)
@@ -699,4 +699,144 @@ func TestPoolLingers(t *testing.T) {
 	w.must(server.Client.Update(t.Context(), pvc))
 	w.settle()
 	w.condition(v1alpha1.PoolFilledCondition, metav1.ConditionTrue, v1alpha1.ReasonPoolFilled, "")
+}
+
+// TestPoolWithoutOffer holds that ready volumes stay while no snapshot is offered, that it
+// is not reported that PVCs can get them, and that a volume which was not read yet is not
+// compared with nothing.
+func TestPoolWithoutOffer(t *testing.T) {
+	for name, reading := range map[string]bool{"ready": false, "not read yet": true} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			if reading {
+				w.pooled = nil
+			}
+			w.cache(pools(1))
+			w.settle()
+			if reading {
+				job := get[batchv1.Job](w, w.slot(0))
+				w.must(server.Client.Delete(t.Context(), job, client.PropagationPolicy(metav1.DeletePropagationBackground)))
+				for exists[batchv1.Job](w, w.slot(0)) && w.step() {
+					continue
+				}
+			}
+			member := get[corev1.PersistentVolumeClaim](w, w.slot(0))
+			w.slow = true // no other snapshot takes its place
+			readiness := func(ready bool) {
+				for _, s := range w.snapshots() {
+					status := metav1.ConditionFalse
+					if ready {
+						status = metav1.ConditionTrue
+					}
+					meta.SetStatusCondition(&s.Status.Conditions, metav1.Condition{Type: v1alpha1.SnapshotReadyCondition, Status: status, Reason: v1alpha1.ReasonSnapshotFailed})
+					w.must(server.Client.Status().Update(t.Context(), &s))
+				}
+			}
+			readiness(false)
+			w.must(w.pass())
+			if offered := w.get().Status.LatestVerifiedSnapshot; offered != "" {
+				t.Fatalf("%s is offered", offered)
+			}
+			w.must(w.pass())
+			w.condition(v1alpha1.PoolFilledCondition, metav1.ConditionFalse, v1alpha1.ReasonNoVerifiedSnapshot, "")
+			if is := get[corev1.PersistentVolumeClaim](w, w.slot(0)); is.UID != member.UID || !is.DeletionTimestamp.IsZero() {
+				t.Error("the volume was discarded")
+			}
+			readiness(true)
+			w.pooled = intactWith(contentDigest)
+			w.settle()
+			w.condition(v1alpha1.PoolFilledCondition, metav1.ConditionTrue, v1alpha1.ReasonPoolFilled, "")
+		})
+	}
+}
+
+// TestPoolVolumeDeleted holds that a volume which is being deleted is replaced: the cluster
+// would bind no PVC to it. It is no failure: a consumer may have had it.
+func TestPoolVolumeDeleted(t *testing.T) {
+	w := newWorld(t)
+	w.cache(pools(1))
+	w.settle()
+	was := get[corev1.PersistentVolumeClaim](w, w.slot(0))
+	pv := &corev1.PersistentVolume{}
+	w.must(server.Client.Get(t.Context(), client.ObjectKey{Name: was.Spec.VolumeName}, pv))
+	pv.Finalizers = append(pv.Finalizers, "test.gocache.dev/hold") // as kubernetes.io/pv-protection does while it is bound
+	w.must(server.Client.Update(t.Context(), pv))
+	w.must(server.Client.Delete(t.Context(), pv))
+	w.newEvents()
+	w.must(w.pass())
+	if all := w.newEvents(); !strings.Contains(all, "its volume was deleted") {
+		t.Errorf("events:\n%s", all)
+	}
+	if is := w.get().Status.Pool; is.Ready != 0 || is.Failures != 0 {
+		t.Errorf("%+v", is)
+	}
+	w.must(server.Client.Get(t.Context(), client.ObjectKeyFromObject(pv), pv))
+	pv.Finalizers = nil
+	w.must(server.Client.Update(t.Context(), pv))
+	w.settle()
+	if got := w.poolEnd(); got.Ready != 1 || get[corev1.PersistentVolumeClaim](w, w.slot(0)).UID == was.UID {
+		t.Errorf("%+v", got)
+	}
+}
+
+// TestPoolCorrected holds that a Job which has not run is replaced when the cache is
+// corrected.
+func TestPoolCorrected(t *testing.T) {
+	w := newWorld(t)
+	w.cache(afterWarmUp)
+	w.settle()
+	w.pooled, w.cluster.Stuck = nil, &corev1.PodStatus{Phase: corev1.PodPending}
+	w.edit(func(c *v1alpha1.GoCache) { c.Spec.Pool = &v1alpha1.CachePool{Size: 1} })
+	w.settle()
+	was := get[batchv1.Job](w, w.slot(0))
+	w.edit(func(c *v1alpha1.GoCache) {
+		c.Spec.PodTemplate = &v1alpha1.PodTemplate{NodeSelector: map[string]string{"disk": "fast"}}
+	})
+	w.settle()
+	if all := w.newEvents(); !strings.Contains(all, "JobReplaced") {
+		t.Errorf("events:\n%s", all)
+	}
+	is := get[batchv1.Job](w, w.slot(0))
+	if is.UID == was.UID || is.Spec.Template.Spec.NodeSelector["disk"] != "fast" {
+		t.Errorf("Job %s with %v", is.UID, is.Spec.Template.Spec.NodeSelector)
+	}
+	w.pooled, w.cluster.Stuck = intactWith(contentDigest), nil
+	w.settle()
+	w.condition(v1alpha1.PoolFilledCondition, metav1.ConditionTrue, v1alpha1.ReasonPoolFilled, "")
+}
+
+// TestPoolOfLostNode holds that a pod on a lost node keeps the pool from no other volume,
+// and that it is reported what to do about it, also once its volume is being deleted.
+func TestPoolOfLostNode(t *testing.T) {
+	w := newWorld(t)
+	w.pooled = nil
+	w.cache(pools(2))
+	w.settle()
+	member := w.get().Status.Pool.Members[0]
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "reads", Finalizers: []string{"test.gocache.dev/hold"},
+		Labels:          map[string]string{batchv1.ControllerUidLabel: member.JobUID},
+		OwnerReferences: []metav1.OwnerReference{{APIVersion: "batch/v1", Kind: "Job", Name: member.Name, UID: types.UID(member.JobUID), Controller: ptr.To(true)}}}}
+	pod.Spec.NodeName = "gone"
+	pod.Spec.Containers = []corev1.Container{{Name: "c", Image: "i"}}
+	pod.Spec.Volumes = []corev1.Volume{{Name: "v", VolumeSource: corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: member.Name}}}}
+	w.must(server.Client.Create(t.Context(), pod))
+	w.must(server.Client.Delete(t.Context(), pod))
+	w.must(w.pass())
+	if n := len(w.poolPVCs()); n != 1 {
+		t.Fatalf("%d volumes while the node may answer yet, want 1", n)
+	}
+	w.now = time.Now().Add(30 * time.Minute) // the deletion has the clock of the API server
+	w.pooled = intactWith(contentDigest)
+	w.must(w.pass())
+	if n := len(w.poolPVCs()); n != 2 {
+		t.Errorf("%d volumes beside one whose node is lost, want 2", n)
+	}
+	pvc := get[corev1.PersistentVolumeClaim](w, member.Name)
+	pvc.Finalizers = append(pvc.Finalizers, "test.gocache.dev/hold")
+	w.must(server.Client.Update(t.Context(), pvc))
+	w.must(server.Client.Delete(t.Context(), pvc))
+	w.must(w.pass())
+	w.now = w.now.Add(5 * time.Minute)
+	w.must(w.pass())
+	w.condition(v1alpha1.PoolFilledCondition, metav1.ConditionFalse, v1alpha1.ReasonPoolFilling, "kubectl taint nodes gone")
 }

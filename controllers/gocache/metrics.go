@@ -132,7 +132,11 @@ func emitCache(emit gauges.Emit, c *v1alpha1.GoCache) {
 		emit(cacheInodes, float64(*s.Inodes), c.Namespace, c.Name)
 	}
 	if pool := status.Pool; pool != nil {
-		emit(poolReady, float64(pool.Ready), c.Namespace, c.Name)
+		ready := pool.Ready
+		if status.LatestVerifiedSnapshot == "" {
+			ready = 0
+		}
+		emit(poolReady, float64(ready), c.Namespace, c.Name)
 		emit(poolSize, float64(pool.Size), c.Namespace, c.Name)
 		emit.Bytes(poolCapacity, pool.Capacity, c.Namespace, c.Name)
 	}

@@ -137,6 +137,9 @@ func (r *Reconciler) observeVolume(ctx context.Context, s *scope) (*populate.Vol
 	if err != nil || pv == nil {
 		return nil, err
 	}
+	if !pv.DeletionTimestamp.IsZero() && s.claim.Status.Phase != corev1.ClaimBound { // the cluster would not bind it
+		return nil, nil
+	}
 	s.volume = pv
 	facts := &populate.Volume{PopulatedFrom: pv.Annotations[v1alpha1.PopulatedFromAnnotation]}
 	switch {

@@ -173,7 +173,7 @@ func TestPoolIsNotForAll(t *testing.T) {
 			pod.Spec.Containers = []corev1.Container{{Name: "c", Image: "i"}}
 			pod.Spec.Volumes = []corev1.Volume{{Name: "v", VolumeSource: corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: w.slot(0)}}}}
 			w.create(pod)
-		}, why: "pod nosy has mounted a volume of it"},
+		}, why: "pod nosy has mounted a volume of the pool"},
 		"it is being deleted": {change: func(w *world) {
 			w.changeClaim(w.slot(0), func(c *corev1.PersistentVolumeClaim) { c.Finalizers = append(c.Finalizers, "test.gocache.dev/hold") })
 			w.must(server.Client.Delete(w.t.Context(), w.get(w.slot(0))))
@@ -312,4 +312,62 @@ func TestPoolGivesEachVolumeOnce(t *testing.T) {
 			seen[of] = true
 		}
 	}
+}
+
+// deleteVolume deletes a volume that stays for a while, as one does that is bound.
+func (w *world) deleteVolume(name string) {
+	w.t.Helper()
+	pv := &corev1.PersistentVolume{}
+	w.must(server.Client.Get(w.t.Context(), client.ObjectKey{Name: name}, pv))
+	pv.Finalizers = append(pv.Finalizers, "test.gocache.dev/hold")
+	w.must(server.Client.Update(w.t.Context(), pv))
+	w.must(server.Client.Delete(w.t.Context(), pv))
+	w.t.Cleanup(func() {
+		if server.Client.Get(context.Background(), client.ObjectKeyFromObject(pv), pv) == nil {
+			pv.Finalizers = nil
+			_ = server.Client.Update(context.Background(), pv)
+		}
+	})
+}
+
+// TestPoolVolumeDeleted holds that a volume which is being deleted is given to no PVC, and
+// that a PVC which it was given to is filled otherwise: the cluster binds none to it.
+func TestPoolVolumeDeleted(t *testing.T) {
+	for name, given := range map[string]bool{"before it is given": false, "after it was given": true} {
+		t.Run(name, func(t *testing.T) {
+			w := withPool(t)
+			of := w.get(w.slot(0)).Spec.VolumeName
+			w.claim("data", v1alpha1.GoCacheKind, "ci")
+			w.schedule("data", "n1")
+			if given {
+				w.pass("data")
+			}
+			w.deleteVolume(of)
+			w.settle("data")
+			if is := w.get("data"); is.Status.Phase != corev1.ClaimBound || is.Spec.VolumeName == of {
+				t.Errorf("it is %s with volume %q; %s is being deleted", is.Status.Phase, is.Spec.VolumeName, of)
+			}
+		})
+	}
+}
+
+// TestCloneDeleted holds that a clone which is being deleted before the PVC has it is made
+// again.
+func TestCloneDeleted(t *testing.T) {
+	w := newWorld(t)
+	w.snapshot("ci-1", "ci", metav1.ConditionTrue)
+	claim := w.claim("data", v1alpha1.CacheSnapshotKind, "ci-1")
+	w.schedule("data", "n1")
+	w.pass("data")
+	for range 3 {
+		w.must(w.cluster(t.Context()))
+	}
+	of := w.intermediateOf(claim).Spec.VolumeName
+	if of == "" {
+		t.Fatal("there is no clone yet")
+	}
+	w.deleteVolume(of)
+	w.settle("data")
+	w.once("Warning VolumeLost", of)
+	w.populated("data", "ci-1")
 }

@@ -1,14 +1,20 @@
 package populator
 
 import (
+	"context"
 	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/kube/volume"
@@ -163,6 +169,41 @@ func TestQuotaIsReportedAndTriedAgain(t *testing.T) {
 		}
 	}
 	w.populated("data", "ci-1")
+}
+
+// TestRefusalByAdmission holds that an owner sees each answer of admission by which the
+// cluster refuses the intermediate PVC: policies answer with other codes than quotas, and
+// webhooks with any.
+func TestRefusalByAdmission(t *testing.T) {
+	t.Parallel()
+	for name, refusal := range map[string]error{
+		"a policy":  apierrors.NewInvalid(schema.GroupKind{Kind: "PersistentVolumeClaim"}, "x", field.ErrorList{field.Required(field.NewPath("metadata", "labels"), "team is missing")}),
+		"a webhook": apierrors.NewBadRequest("team is missing"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.snapshot("ci-1", "ci", metav1.ConditionTrue)
+			w.claim("data", v1alpha1.CacheSnapshotKind, "ci-1")
+			w.schedule("data", "n1")
+			w.reconciler.Client = interceptor.NewClient(server.Client, interceptor.Funcs{
+				Create: func(context.Context, client.WithWatch, client.Object, ...client.CreateOption) error { return refusal },
+				Apply: func(context.Context, client.WithWatch, runtime.ApplyConfiguration, ...client.ApplyOption) error {
+					return refusal
+				},
+				Patch: func(context.Context, client.WithWatch, client.Object, client.Patch, ...client.PatchOption) error {
+					return refusal
+				},
+			})
+			if after := w.pass("data").RequeueAfter; after == 0 || after > time.Minute {
+				t.Errorf("tried again after %s", after)
+			}
+			w.once("Warning Forbidden", "team is missing")
+			w.reconciler.Client = server.Client
+			w.settle("data")
+			w.populated("data", "ci-1")
+		})
+	}
 }
 
 // untilRefused asks the API server for a PVC until its quota refuses it.

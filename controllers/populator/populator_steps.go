@@ -41,7 +41,7 @@ func (r *Reconciler) act(ctx context.Context, s *scope, d populate.Decision) (po
 // share carries the chosen snapshot into the namespace of the PVC.
 func (r *Reconciler) share(ctx context.Context, s *scope, d populate.Decision) (populate.Decision, error) {
 	err := s.crossing(d.Snapshot).Create(ctx, r.Client, s.pair, fieldOwner)
-	if apierrors.IsForbidden(err) {
+	if apply.Refused(err) {
 		return populate.Refused(d, err.Error()), nil
 	}
 	return d, err
@@ -61,7 +61,7 @@ func (r *Reconciler) deleteShare(ctx context.Context, s *scope) error {
 func (r *Reconciler) makeIntermediate(ctx context.Context, s *scope, d populate.Decision) (populate.Decision, error) {
 	intermediate := volume.IntermediatePVC{For: s.claim, From: d.Snapshot, Snapshot: s.snapshot, Node: d.Node}
 	err := intermediate.Create(ctx, r.Client, fieldOwner)
-	if apierrors.IsForbidden(err) {
+	if apply.Refused(err) {
 		return populate.Refused(d, err.Error()), nil
 	}
 	if err == nil {

@@ -347,7 +347,7 @@ func (w *world) bindSnapshot(ctx context.Context, s *snapshotv1.VolumeSnapshot, 
 func (w *world) bind(ctx context.Context, c *corev1.PersistentVolumeClaim, pvs []corev1.PersistentVolume) error {
 	var mine *corev1.PersistentVolume
 	for i := range pvs {
-		if volume.HeldBy(&pvs[i], c) {
+		if volume.HeldBy(&pvs[i], c) && (pvs[i].DeletionTimestamp.IsZero() || c.Status.Phase == corev1.ClaimBound) {
 			mine = pvs[i].DeepCopy()
 		}
 	}

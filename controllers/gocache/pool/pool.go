@@ -168,6 +168,10 @@ func (t *turn) act(ctx context.Context, a pool.Act, m run.Member) error {
 		t.wait(m)
 	case pool.Accept:
 		t.accept(m)
+	case pool.StartAgain:
+		t.out.Events = append(t.out.Events, event.Normal("JobReplaced", "Replace", "Deleted Job %s, whose container has not run: its pod template has changed", m.Name))
+		t.state(m.Name, v1alpha1.PoolMemberReading, "")
+		return t.Delete(ctx, m, true)
 	case pool.Clear:
 		t.lingers(m, m.Ready, v1alpha1.PoolMemberClearing, "it was read, and the pod that read it is still there: is its node lost?")
 		return t.Delete(ctx, m, true)
@@ -285,7 +289,7 @@ func (t *turn) lingers(m run.Member, since time.Time, state v1alpha1.PoolMemberS
 	if since.IsZero() || t.now.Sub(since) < slowDeletion {
 		why = ""
 	} else {
-		why = fmt.Sprintf("PVC %s: %s", m.Name, why)
+		why = fmt.Sprintf("PVC %s: %s", m.Name, cmp.Or(m.Lost, why))
 	}
 	t.waitsFor(m, state, why)
 }

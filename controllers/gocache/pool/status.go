@@ -13,10 +13,12 @@ func Filled(cache *v1alpha1.GoCache, out Result) *pass.Fact {
 	if status == nil {
 		return nil
 	}
-	is := fmt.Sprintf("%d of %d volumes are ready; they have %s", status.Ready, status.Size, status.Capacity)
+	is := fmt.Sprintf("%d of %d volumes are ready; all volumes of the pool have %s", status.Ready, status.Size, status.Capacity)
 	switch {
 	case cache.Spec.Suspend && status.Ready < status.Size:
 		return pass.False(v1alpha1.ReasonPoolFilling, "%s. spec.suspend is set: none is made", is)
+	case status.Ready > 0 && cache.Status.LatestVerifiedSnapshot == "":
+		return pass.False(v1alpha1.ReasonNoVerifiedSnapshot, "%s. None is given to a PVC, and no more are made, until there is a verified snapshot", is)
 	case status.Size > 0 && status.Ready >= status.Size:
 		return pass.True(v1alpha1.ReasonPoolFilled, "%s, of CacheSnapshot %s", is, cache.Status.LatestVerifiedSnapshot)
 	case status.RefusedTime != nil:

@@ -69,6 +69,9 @@ func Find(ctx context.Context, live client.Reader, cache *v1alpha1.GoCache, want
 		if err != nil {
 			return Offer{}, err
 		}
+		if pv != nil && !pv.DeletionTimestamp.IsZero() {
+			pv = nil // no PVC would be bound to it
+		}
 		if pv != nil && volume.HeldBy(pv, want.Claim) {
 			return Offer{Given: true}, nil
 		}
@@ -133,9 +136,9 @@ func unsuited(member *corev1.PersistentVolumeClaim, pv *corev1.PersistentVolume,
 	class, capacity, size := ptr.Deref(want.StorageClassName, ""), pv.Spec.Capacity[corev1.ResourceStorage], want.Resources.Requests.Storage()
 	switch {
 	case ptr.Deref(is.StorageClassName, "") != class || pv.Spec.StorageClassName != class:
-		return fmt.Sprintf("its volumes are of class %q", pv.Spec.StorageClassName)
+		return fmt.Sprintf("its volumes are of class %q, and the PVC is of class %q", pv.Spec.StorageClassName, class)
 	case !sameModes(is.AccessModes, want.AccessModes):
-		return fmt.Sprintf("its volumes have access modes %v", is.AccessModes)
+		return fmt.Sprintf("its volumes have access modes %v, and the PVC %v", is.AccessModes, want.AccessModes)
 	case ptr.Deref(is.VolumeMode, corev1.PersistentVolumeFilesystem) != ptr.Deref(want.VolumeMode, corev1.PersistentVolumeFilesystem):
 		return "its volumes have another volume mode"
 	case ptr.Deref(is.VolumeAttributesClassName, "") != ptr.Deref(want.VolumeAttributesClassName, ""):
@@ -143,7 +146,7 @@ func unsuited(member *corev1.PersistentVolumeClaim, pv *corev1.PersistentVolume,
 	case want.Selector != nil:
 		return "the PVC selects volumes by their labels"
 	case capacity.Cmp(*size) < 0:
-		return fmt.Sprintf("its volumes have %s", &capacity)
+		return fmt.Sprintf("its volumes have %s, and the PVC requests %s: raise spec.pool.storage.size", &capacity, size)
 	}
 	return ""
 }
@@ -154,7 +157,7 @@ func (s *search) mounted(ctx context.Context, pvc *corev1.PersistentVolumeClaim)
 		if err != nil {
 			return "", err
 		}
-		return fmt.Sprintf("pod %s has mounted a volume of it", mount.Pod.Name), nil
+		return fmt.Sprintf("pod %s has mounted a volume of the pool", mount.Pod.Name), nil
 	}
 	return "", nil
 }

@@ -23,8 +23,8 @@ const (
 	memberVolume = "member"
 	// Action is the label of the Jobs.
 	Action = "pool"
-	// defaultDeadline of a Job: a lazy restore may be slow.
-	defaultDeadline = 6 * time.Hour
+	// noDeadline is the deadline of a Job whose cache has none: the schema has a default.
+	noDeadline = 6 * time.Hour
 )
 
 // job reads the volume of a member, which it mounts read-only. It is the first
@@ -39,7 +39,7 @@ func (r Run) job(ctx context.Context, name string) (jobrun.Spec, error) {
 		Volumes:  []corev1.Volume{podspec.Claim(memberVolume, name)},
 		Mounts:   []corev1.VolumeMount{{Name: memberVolume, MountPath: contentDir, ReadOnly: true}},
 		Template: r.Template, Resources: r.Resources,
-		Ownership: source.Ownership, Platform: source.Platform, Deadline: defaultDeadline,
+		Ownership: source.Ownership, Platform: source.Platform, Deadline: noDeadline,
 	}
 	if r.Deadline != nil {
 		spec.Deadline = *r.Deadline
@@ -55,6 +55,8 @@ func (r Run) job(ctx context.Context, name string) (jobrun.Spec, error) {
 // holds what the snapshot held when it was verified.
 func refused(v integrity.Verdict, of *v1alpha1.CacheSnapshot) string {
 	switch {
+	case v.Verdict == integrity.Inconclusive:
+		return fmt.Sprintf("the check of the volume is %s: %s (it may take spec.snapshots.verification.deadline, from its creation on)", v.Verdict, v.Message)
 	case v.Verdict != integrity.Intact:
 		return fmt.Sprintf("the check of the volume is %s: %s", v.Verdict, v.Message)
 	case of.Status.Verification.Digest == "":

@@ -142,7 +142,7 @@ func (r Run) observePVC(ctx context.Context, m *Member, pvc *corev1.PersistentVo
 	switch {
 	case err != nil:
 		return err
-	case pv == nil:
+	case pv == nil, volume.HeldBy(pv, pvc) && !pv.DeletionTimestamp.IsZero(): // no other PVC would be bound to it
 		m.Volume = pool.Lost
 	case !volume.HeldBy(pv, pvc):
 		m.Volume, err = r.taker(ctx, pv)
@@ -173,7 +173,7 @@ func (r Run) observePending(ctx context.Context, m *Member, pvc *corev1.Persiste
 // taker is whether the PVC that a volume was given to has it, or had it, by now.
 func (r Run) taker(ctx context.Context, pv *corev1.PersistentVolume) (pool.Volume, error) {
 	ref := pv.Spec.ClaimRef
-	if ref == nil {
+	if ref == nil || !pv.DeletionTimestamp.IsZero() {
 		return pool.Assigned, nil
 	}
 	taker, err := read.Object[corev1.PersistentVolumeClaim](ctx, r.Live, ref.Namespace, ref.Name)
@@ -195,11 +195,15 @@ func (r Run) observeJob(ctx context.Context, m *Member, job *batchv1.Job, record
 	if err != nil {
 		return err
 	}
-	run, err = jobrun.Authenticate(ctx, r.Live, job, run, record.JobUID, func() (*batchv1.Job, error) {
-		spec, err := r.job(ctx, m.Name)
-		return spec.Object(), err
-	})
+	now, err := r.job(ctx, m.Name)
 	if err != nil {
+		return err
+	}
+	run, err = jobrun.Authenticate(ctx, r.Live, job, run, record.JobUID, func() (*batchv1.Job, error) { return now.Object(), nil })
+	if err != nil {
+		return err
+	}
+	if m.Check.Outdated, err = jobrun.Outdated(ctx, r.Live, job, run, now.Object()); err != nil {
 		return err
 	}
 	if run.Phase == jobrun.Ended {
@@ -227,8 +231,13 @@ func (r Run) observeMounts(ctx context.Context, members []Member) error {
 		if err != nil {
 			return err
 		}
-		if m := held[mount.Claim]; r.reads(mount.Pod, m) {
+		m := held[mount.Claim]
+		if lost := jobrun.Lost(mount.Pod, r.Now); lost != "" {
+			m.Lost = lost
+		}
+		if r.reads(mount.Pod, m) {
 			m.Check.Pods = true
+			m.Stuck = m.Stuck || m.Lost != ""
 		} else {
 			m.MountedBy = mount.Pod.Name
 		}

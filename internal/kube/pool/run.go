@@ -9,7 +9,6 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -58,6 +57,9 @@ type Member struct {
 	Verdict integrity.Verdict
 	// Waits is what keeps the Job, or the PVC, from going on; empty: nothing is known.
 	Waits string
+	// Lost is what to do about a pod that mounts it and whose node does not answer; empty:
+	// there is none.
+	Lost string
 	// Capacity of its volume; nil: it has none.
 	Capacity *resource.Quantity
 }
@@ -71,7 +73,7 @@ func (e *RefusedError) Error() string { return e.Message }
 // refusal turns what a person has to change into a RefusedError.
 func refusal(err error) error {
 	var conflict *apply.ConflictError
-	if apierrors.IsForbidden(err) || apierrors.IsInvalid(err) || errors.As(err, &conflict) {
+	if apply.Refused(err) || errors.As(err, &conflict) {
 		return &RefusedError{Message: err.Error()}
 	}
 	return err

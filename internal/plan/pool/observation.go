@@ -43,6 +43,8 @@ type Member struct {
 	Volume Volume
 	// MountedBy is a pod that names the PVC and is not that of its check.
 	MountedBy string
+	// Stuck: a pod of its check is on a node that is lost.
+	Stuck bool
 	// Ready is when its check was recorded as Intact; zero: it was not.
 	Ready time.Time
 	// Check of it.
@@ -78,4 +80,6 @@ type Check struct {
 	Refused string
 	// Pods: a pod of it exists.
 	Pods bool
+	// Outdated: its container has not run, and it would be another one now.
+	Outdated bool
 }

@@ -34,6 +34,8 @@ const (
 	WaitForCheck Step = "WaitForCheck"
 	// Accept records that the check found the volume Intact.
 	Accept Step = "Accept"
+	// StartAgain deletes the Job, which would be another one now. The next pass starts it.
+	StartAgain Step = "StartAgain"
 	// Clear deletes the Job, and waits for its pod to be gone.
 	Clear Step = "Clear"
 	// Keep changes nothing: the volume is ready.
@@ -75,13 +77,15 @@ type Decision struct {
 // Decide returns what to do with each slot.
 func Decide(o Observation) Decision {
 	var d Decision
+	busy := false
 	for _, m := range o.Members {
 		a := decide(o, m)
 		d.Acts = append(d.Acts, a)
 		d.wake(lookAgain(o, m, a.Step))
+		busy = busy || beforeOthers(m, a.Step)
 	}
 	slot, ok := free(o)
-	if !ok || o.Suspended || o.Snapshot == "" || d.has(StartCheck, WaitForCheck, Accept, Fail) || volumes(o) >= o.Size {
+	if !ok || o.Suspended || o.Snapshot == "" || busy || volumes(o) >= o.Size {
 		return d
 	}
 	if pause := retryPause(o); pause > 0 {
@@ -90,6 +94,19 @@ func Decide(o Observation) Decision {
 	}
 	d.Acts = append(d.Acts, Act{Slot: slot, Step: Create})
 	return d
+}
+
+// beforeOthers reports whether the next volume waits for a step: one is read after another.
+// One whose pod is on a lost node may be read for ever.
+func beforeOthers(m Member, step Step) bool {
+	switch step {
+	case StartCheck, StartAgain, Accept, Fail:
+		return true
+	case WaitForCheck:
+		return !m.Stuck
+	default:
+		return false
+	}
 }
 
 // Asks reports whether the cluster is asked for an object.
@@ -112,7 +129,7 @@ func lookAgain(o Observation, m Member, after Step) time.Duration {
 	switch after {
 	case Keep:
 		return max(soon, m.Ready.Add(o.MaxAge).Sub(o.Now))
-	case Create, Accept, WaitForConsumer, Forget:
+	case Create, Accept, StartAgain, WaitForConsumer, Forget:
 		return soon
 	case Clear:
 		return clearing
@@ -175,6 +192,8 @@ func decide(o Observation, m Member) Act {
 		return act(WaitForConsumer, "")
 	case m.Volume == Assigned:
 		return act(Release, "")
+	case m.Volume == Lost && !m.Ready.IsZero(): // perhaps a consumer had it, and has deleted it
+		return act(Discard, "its volume was deleted")
 	case m.Volume == Lost:
 		return act(Fail, "its volume was deleted")
 	case m.Volume == Preexisting:
@@ -218,7 +237,9 @@ func usable(o Observation, m Member, act func(Step, string) Act) Act {
 		return act(Fail, m.Check.Refused)
 	case m.Ready.IsZero() && m.Check.Ended:
 		return act(Accept, "")
-	case m.Ready.IsZero() && (m.Check.Exists || o.Suspended):
+	case m.Ready.IsZero() && m.Check.Outdated:
+		return act(StartAgain, "")
+	case m.Ready.IsZero() && (m.Check.Exists || o.Suspended || o.Snapshot == ""): // without one there is nothing to compare with
 		return act(WaitForCheck, "")
 	case m.Ready.IsZero():
 		return act(StartCheck, "")
