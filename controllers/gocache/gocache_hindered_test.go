@@ -8,8 +8,10 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/kube/podspec"
 	"gocache.dev/operator/internal/testing/cluster"
 )
 
@@ -58,9 +60,7 @@ func TestCorrectedSpec(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.ending = nil
-	w.cluster.Stuck = &corev1.PodStatus{Phase: corev1.PodPending, Conditions: []corev1.PodCondition{{
-		Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: corev1.PodReasonUnschedulable, Message: "no node matches",
-	}}}
+	w.cluster.Stuck = unschedulable()
 	w.cache(func(s *v1alpha1.GoCacheSpec) {
 		s.PodTemplate = &v1alpha1.PodTemplate{NodeSelector: map[string]string{"disk": "sdd"}}
 	})
@@ -146,6 +146,81 @@ func TestLostNode(t *testing.T) {
 	w.cluster.HoldPods = true
 	w.wait(5 * time.Minute)
 	w.condition(v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonWarmUpPending, "kubectl taint nodes lost-node node.kubernetes.io/out-of-service=nodeshutdown:NoExecute")
+}
+
+// unschedulable is the status of pods that find no node.
+func unschedulable() *corev1.PodStatus {
+	return &corev1.PodStatus{Phase: corev1.PodPending, Conditions: []corev1.PodCondition{{
+		Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: corev1.PodReasonUnschedulable, Message: "no node matches",
+	}}}
+}
+
+// consumerOn is a pod of a user that mounts the cache PVC on a node.
+func (w *world) consumerOn(node string) *corev1.Pod {
+	w.t.Helper()
+	pod := w.consumer("build")
+	w.must(server.Client.SubResource("binding").Create(w.t.Context(), pod, &corev1.Binding{Target: corev1.ObjectReference{Kind: "Node", Name: node}}))
+	return pod
+}
+
+// boundTo is the node that the writer has to run on; empty: any.
+func boundTo(job *batchv1.Job) string { return podspec.NodeOf(&job.Spec.Template.Spec) }
+
+// TestConsumerGone holds that a Job that waits for room on the node of a pod that uses
+// the PVC is replaced by one that may run anywhere when that pod is gone, and not before.
+func TestConsumerGone(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.ending, w.cluster.Stuck = nil, unschedulable()
+	build := w.consumerOn("full-node")
+	w.cache()
+	w.settle()
+	stuck := get[batchv1.Job](w, "ci-writer")
+	if node := boundTo(stuck); node != "full-node" {
+		t.Fatalf("the Job is bound to node %q", node)
+	}
+	w.wait(time.Minute)
+	if again := get[batchv1.Job](w, "ci-writer"); again.UID != stuck.UID {
+		t.Fatal("the Job was replaced although the pod is there")
+	}
+	w.must(server.Client.Delete(t.Context(), build, client.GracePeriodSeconds(0)))
+	w.wait(w.last.RequeueAfter)
+	if free := get[batchv1.Job](w, "ci-writer"); free.UID == stuck.UID || boundTo(free) != "" {
+		t.Errorf("replaced: %t, bound to node %q", free.UID != stuck.UID, boundTo(free))
+	}
+	if got := w.get().Status.WarmUp; got.Run != "" {
+		t.Errorf("a run is recorded: %+v", got)
+	}
+}
+
+// TestLostConsumer holds that no writer is to run on a node that does not report the end
+// of a pod that uses the PVC: the conditions name the pod, the node and what to do, and
+// the writer runs once that pod is gone.
+func TestLostConsumer(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.ending, w.cluster.Stuck = nil, unschedulable()
+	build := w.consumerOn("lost-node")
+	w.cache()
+	w.settle()
+	if node := boundTo(get[batchv1.Job](w, "ci-writer")); node != "lost-node" {
+		t.Fatalf("the Job is bound to node %q", node)
+	}
+	w.must(server.Client.Delete(t.Context(), build)) // which the node does not report
+	w.wait(5 * time.Minute)
+	if exists[batchv1.Job](w, "ci-writer") {
+		t.Fatalf("there is a Job, bound to node %q", boundTo(get[batchv1.Job](w, "ci-writer")))
+	}
+	for _, kind := range []string{v1alpha1.ReadyCondition, v1alpha1.WarmCondition} {
+		for _, want := range []string{"pod build", "node lost-node does not report", "kubectl taint nodes lost-node node.kubernetes.io/out-of-service=nodeshutdown:NoExecute"} {
+			w.condition(kind, metav1.ConditionFalse, v1alpha1.ReasonWaiting, want)
+		}
+	}
+	w.must(server.Client.Delete(t.Context(), build, client.GracePeriodSeconds(0))) // as the taint has it done
+	w.wait(w.last.RequeueAfter)
+	if node := boundTo(get[batchv1.Job](w, "ci-writer")); node != "" {
+		t.Errorf("the Job is bound to node %q", node)
+	}
 }
 
 // TestNamespaceWithQuota holds that a cache without a podTemplate becomes Ready in a

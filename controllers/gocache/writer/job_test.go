@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -311,13 +312,13 @@ func TestNearConsumers(t *testing.T) {
 		if tt.many {
 			turn.cache.Spec.Storage.AccessModes[0] = corev1.ReadWriteMany
 		}
-		near, err := turn.nearConsumers(t.Context())
-		if err != nil {
-			t.Fatal(err)
+		job := &batchv1.Job{}
+		if can, err := turn.bind(t.Context(), plan.WarmUp, job); err != nil || !can {
+			t.Fatal(can, err)
 		}
 		got := ""
-		if near != nil {
-			expression := near.NodeSelectorTerms[0].MatchFields[0]
+		if affinity := job.Spec.Template.Spec.Affinity; affinity != nil {
+			expression := affinity.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution.NodeSelectorTerms[0].MatchFields[0]
 			got = expression.Values[0]
 			if expression.Key != "metadata.name" || expression.Operator != corev1.NodeSelectorOpIn {
 				t.Errorf("%s: %+v", name, expression)
@@ -330,7 +331,7 @@ func TestNearConsumers(t *testing.T) {
 	turn := declared(t)
 	broken := errors.New("the server is down")
 	turn.Live = clusterOf(t, interceptor.Funcs{List: func(context.Context, client.WithWatch, client.ObjectList, ...client.ListOption) error { return broken }})
-	if _, err := turn.nearConsumers(t.Context()); !errors.Is(err, broken) {
+	if can, err := turn.bind(t.Context(), plan.WarmUp, &batchv1.Job{}); can || !errors.Is(err, broken) {
 		t.Errorf("pods that cannot be read: %v", err)
 	}
 }

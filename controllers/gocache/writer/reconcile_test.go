@@ -20,6 +20,7 @@ import (
 	"gocache.dev/operator/controllers/gocache/pass"
 	report "gocache.dev/operator/internal/domain/cleanup"
 	"gocache.dev/operator/internal/kube/jobrun"
+	"gocache.dev/operator/internal/kube/podspec"
 	"gocache.dev/operator/internal/kube/read"
 	plan "gocache.dev/operator/internal/plan/writer"
 	"gocache.dev/operator/internal/testing/failing"
@@ -142,6 +143,135 @@ func TestStartNear(t *testing.T) {
 	affinity := writerJob(t, turn.Client).Spec.Template.Spec.Affinity
 	if affinity == nil || affinity.NodeAffinity == nil || len(affinity.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution.NodeSelectorTerms) == 0 {
 		t.Errorf("affinity %+v", affinity)
+	}
+}
+
+// consumerOn is a pod that uses the cache PVC on a node.
+func consumerOn(node string, change ...func(*corev1.Pod)) *corev1.Pod {
+	p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: "on-" + node}, Spec: corev1.PodSpec{NodeName: node, Volumes: []corev1.Volume{
+		{Name: "c", VolumeSource: corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: "ci"}}},
+	}}}
+	p.Status.Phase = corev1.PodRunning
+	for _, f := range change {
+		f(p)
+	}
+	return p
+}
+
+// The states of a consumer other than that it runs.
+func waiting(p *corev1.Pod) { p.Status.Phase = corev1.PodPending }
+func second(p *corev1.Pod)  { p.Name += "-2" }
+func lost(p *corev1.Pod)    { endsAt(now.Add(-time.Hour))(p) }
+func endsAt(end time.Time) func(*corev1.Pod) {
+	return func(p *corev1.Pod) {
+		p.Finalizers, p.DeletionTimestamp = []string{"test/hold"}, &metav1.Time{Time: end}
+	}
+}
+
+// TestStartLost holds that no writer is started where a node does not report the end of a
+// pod that uses the PVC, nor elsewhere, unless a pod runs there that uses it.
+func TestStartLost(t *testing.T) {
+	for name, tt := range map[string]struct {
+		pods []client.Object
+		many bool
+		node string // that the writer has to run on
+		lost string // the node that is waited for
+	}{
+		"none":                              {nil, false, "", ""},
+		"it is lost":                        {[]client.Object{consumerOn("a", lost)}, false, "", "a"},
+		"it is lost, and many may have it":  {[]client.Object{consumerOn("a", lost)}, true, "", ""},
+		"it is about to end":                {[]client.Object{consumerOn("a", endsAt(now))}, false, "a", ""},
+		"it has ended":                      {[]client.Object{consumerOn("a", lost, func(p *corev1.Pod) { p.Status.Phase = corev1.PodFailed })}, false, "", ""},
+		"another runs elsewhere":            {[]client.Object{consumerOn("a", lost), consumerOn("b")}, false, "b", ""},
+		"another runs there":                {[]client.Object{consumerOn("a", lost), consumerOn("a", second)}, false, "", "a"},
+		"another that runs there is first":  {[]client.Object{consumerOn("a"), consumerOn("a", lost, second)}, false, "", "a"},
+		"another waits elsewhere":           {[]client.Object{consumerOn("a", waiting), consumerOn("b", lost)}, false, "", "b"},
+		"one waits, and another runs":       {[]client.Object{consumerOn("a", waiting), consumerOn("b")}, false, "b", ""},
+		"two run":                           {[]client.Object{consumerOn("a"), consumerOn("b")}, false, "a", ""},
+		"two wait":                          {[]client.Object{consumerOn("a", waiting), consumerOn("b", waiting)}, false, "a", ""},
+		"two are lost, and one runs beside": {[]client.Object{consumerOn("a", lost), consumerOn("b", lost), consumerOn("b", second)}, false, "", "a"},
+	} {
+		turn := due(t, tt.pods...)
+		if tt.many {
+			turn.cache.Spec.Storage.AccessModes = []corev1.PersistentVolumeAccessMode{corev1.ReadWriteMany}
+		}
+		out, err := turn.Reconcile(t.Context(), turn.cache, turn.Observed)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		job := writerJob(t, turn.Client)
+		if (job == nil) != (tt.lost != "") || job != nil && podspec.NodeOf(&job.Spec.Template.Spec) != tt.node {
+			t.Errorf("%s: Job %+v, want one on node %q", name, job, tt.node)
+		}
+		if waits := out.Waits[plan.WarmUp]; (waits == "") != (tt.lost == "") || waits != "" && !strings.HasPrefix(waits, "node "+tt.lost+" does not report") {
+			t.Errorf("%s: waits for %q", name, waits)
+		}
+		if out.Wake != pass.Interval {
+			t.Errorf("%s: wakes in %s", name, out.Wake)
+		}
+	}
+}
+
+// TestRunningElsewhere holds that a writer that has to run on a node is replaced if it
+// would not have to any more, unless its pod goes on there: it has a node, and nothing
+// shows that the volume is on another one.
+func TestRunningElsewhere(t *testing.T) {
+	own := func(node string, change ...func(*corev1.Pod)) *corev1.Pod { // the pod of the writer
+		return consumerOn(node, append([]func(*corev1.Pod){waiting, func(p *corev1.Pod) {
+			p.Name, p.Labels = "own", map[string]string{batchv1.JobNameLabel: "ci-writer"}
+		}}, change...)...)
+	}
+	fetched := func(p *corev1.Pod) {
+		p.Status.InitContainerStatuses = []corev1.ContainerStatus{{Name: "install", State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{}}}}
+	}
+	nothing := func(*turn) {}
+	for name, tt := range map[string]struct {
+		bound  string
+		pods   []client.Object
+		change func(*turn)
+		gone   bool
+	}{
+		"the consumer runs":                           {"a", []client.Object{consumerOn("a")}, nothing, false},
+		"the consumer waits":                          {"a", []client.Object{consumerOn("a", waiting)}, nothing, false},
+		"the consumer is about to end":                {"a", []client.Object{consumerOn("a", endsAt(now))}, nothing, false},
+		"the consumer is gone":                        {"a", nil, nothing, true},
+		"it is gone, and the pod has no node":         {"a", []client.Object{own("")}, nothing, true},
+		"it is gone, and the pod has the node":        {"a", []client.Object{own("a")}, nothing, false},
+		"it has ended":                                {"a", []client.Object{consumerOn("a", func(p *corev1.Pod) { p.Status.Phase = corev1.PodSucceeded })}, nothing, true},
+		"it is lost":                                  {"a", []client.Object{consumerOn("a", lost)}, nothing, true},
+		"it is lost, and the pod has the node":        {"a", []client.Object{consumerOn("a", lost), own("a")}, nothing, false},
+		"another runs elsewhere":                      {"a", []client.Object{consumerOn("b"), own("")}, nothing, true},
+		"another runs elsewhere, and the pod waits":   {"a", []client.Object{consumerOn("b"), own("a")}, nothing, true},
+		"another runs elsewhere, and the pod fetches": {"a", []client.Object{consumerOn("b"), own("a", fetched)}, nothing, false},
+		"another waits elsewhere, and the pod waits":  {"a", []client.Object{consumerOn("b", waiting), own("a")}, nothing, false},
+		"another waits elsewhere":                     {"a", []client.Object{consumerOn("b", waiting), own("")}, nothing, true},
+		"one runs, and the first runs elsewhere":      {"b", []client.Object{consumerOn("a"), consumerOn("b")}, nothing, false},
+		"one waits, and the first waits elsewhere":    {"b", []client.Object{consumerOn("a", waiting), consumerOn("b", waiting)}, nothing, false},
+		"one waits, and another runs elsewhere":       {"a", []client.Object{consumerOn("a", waiting), consumerOn("b")}, nothing, true},
+		"it is free to run anywhere":                  {"", []client.Object{consumerOn("b")}, nothing, false},
+		"many nodes can have the volume now": {"a", []client.Object{consumerOn("a")}, func(t *turn) {
+			t.cache.Spec.Storage.AccessModes = []corev1.PersistentVolumeAccessMode{corev1.ReadWriteMany}
+		}, true},
+		"it is gone, and a source is missing":          {"a", nil, func(t *turn) { t.SourceMissing = "read" }, false},
+		"it is gone, and what would run is not known":  {"a", nil, func(t *turn) { t.PVC = nil }, false},
+		"it is gone, and the container runs":           {"a", nil, func(t *turn) { t.Run.Ready = true }, false},
+		"it is gone, and the Job is of a past release": {"a", nil, func(t *turn) { delete(t.Writer.Annotations, jobrun.TemplateAnnotation) }, true},
+	} {
+		job := jobOf(t, warmUp{}, "j1")
+		podspec.Near(&job.Spec.Template.Spec, podspec.OnNode(tt.bound))
+		turn := due(t, append(tt.pods, job)...)
+		turn.Writer, turn.Run = job, jobrun.Outcome{Phase: jobrun.Running, Run: "j1"}
+		tt.change(turn)
+		out, err := turn.Reconcile(t.Context(), turn.cache, turn.Observed)
+		if err != nil || out.Started != "" || len(out.Waits) > 0 {
+			t.Errorf("%s: %+v, %v", name, out, err)
+		}
+		if gone := writerJob(t, turn.Client) == nil; gone != tt.gone || gone != (out.Wake == time.Second) {
+			t.Errorf("%s: the Job is gone: %t; wakes in %s", name, gone, out.Wake)
+		}
+		if got := notes(out.Events); tt.gone != strings.Contains(got, "JobReplaced") || tt.gone && !strings.Contains(got, "node "+tt.bound) {
+			t.Errorf("%s: events %s", name, got)
+		}
 	}
 }
 
@@ -272,9 +402,30 @@ func TestRunningFails(t *testing.T) {
 		},
 		Delete: func(context.Context, client.WithWatch, client.Object, ...client.DeleteOption) error { return errBroken },
 	}
+	failsFor := func(is func(client.ListOptions) bool) interceptor.Funcs {
+		return interceptor.Funcs{List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, options ...client.ListOption) error {
+			of := client.ListOptions{}
+			if of.ApplyOptions(options); is(of) {
+				return errBroken
+			}
+			return c.List(ctx, list, options...)
+		}}
+	}
+	bind := func(job *batchv1.Job) {
+		podspec.Near(&job.Spec.Template.Spec, podspec.OnNode("a"))
+		job.Annotations[jobrun.TemplateAnnotation] = jobOf(t, warmUp{}, "j1").Annotations[jobrun.TemplateAnnotation]
+	}
 	for name, change := range map[string]func(*turn){
 		"its pods":     func(turn *turn) { turn.Live = clusterOf(t, fails) },
 		"its deletion": func(turn *turn) { turn.Client = clusterOf(t, fails) },
+		"the pods that use the PVC": func(turn *turn) {
+			bind(turn.Writer)
+			turn.Live = clusterOf(t, failsFor(func(of client.ListOptions) bool { return of.LabelSelector == nil }))
+		},
+		"its pods, though the template is the same": func(turn *turn) {
+			bind(turn.Writer)
+			turn.Live = clusterOf(t, failsFor(func(of client.ListOptions) bool { return of.LabelSelector != nil }))
+		},
 		"what it is to be": func(turn *turn) {
 			turn.Writer.Labels[v1alpha1.ActionLabel] = string(plan.Integrity)
 			turn.Live = clusterOf(t, fails)

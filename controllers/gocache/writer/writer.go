@@ -3,6 +3,7 @@ package writer
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -205,16 +206,36 @@ func (t *turn) deleteOutdated(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	outdated, err := jobrun.Outdated(ctx, t.Live, t.Writer, t.Run, now)
-	if err != nil || !outdated {
+	why, err := t.outdated(ctx, now)
+	if err != nil || why == "" {
 		return err
 	}
 	if err := apply.Delete(ctx, t.Client, t.Writer); err != nil {
 		return err
 	}
-	t.out.Events = append(t.out.Events, event.Normal("JobReplaced", "Replace", "Deleted Job %s, whose container has not run: its pod template has changed", t.Writer.Name))
+	t.out.Events = append(t.out.Events, event.Normal("JobReplaced", "Replace", "Deleted Job %s, whose container has not run: %s", t.Writer.Name, why))
 	t.out.WakeIn(time.Second)
 	return nil
+}
+
+// outdated is why the writer would be created otherwise now; empty: it would not, or
+// what would be created is not known.
+func (t *turn) outdated(ctx context.Context, now *batchv1.Job) (string, error) {
+	if now == nil {
+		return "", nil
+	}
+	changed, err := jobrun.Outdated(ctx, t.Live, t.Writer, t.Run, now)
+	if err != nil {
+		return "", err
+	}
+	if changed {
+		return "its pod template has changed", nil
+	}
+	misplaced, err := t.misplaced(ctx)
+	if err != nil || !misplaced {
+		return "", err
+	}
+	return fmt.Sprintf("it would not be bound to node %s any more", podspec.NodeOf(&t.Writer.Spec.Template.Spec)), nil
 }
 
 // start starts a writer for an action, unless it turns out that it has to wait.
@@ -239,11 +260,9 @@ func (t *turn) start(ctx context.Context, action action, due plan.DueAction) err
 	if err != nil {
 		return t.waitForPerson(action.name(), err)
 	}
-	near, err := t.nearConsumers(ctx)
-	if err != nil {
+	if can, err := t.bind(ctx, action.name(), job); err != nil || !can {
 		return err
 	}
-	podspec.Near(&job.Spec.Template.Spec, near)
 	made, err := jobrun.Start(ctx, t.applier(), t.cache, job)
 	if err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"slices"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -49,15 +50,24 @@ func Outdated(ctx context.Context, live client.Reader, job *batchv1.Job, o Outco
 	return true, nil
 }
 
+// Begun reports whether any container of a pod has run: its node has the volumes then.
+func Begun(pod *corev1.Pod) bool {
+	return hasRun(pod) || slices.ContainsFunc(slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses), ran)
+}
+
 // hasRun reports whether the main container of a pod has run.
 func hasRun(pod *corev1.Pod) bool {
 	if pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed || !pod.DeletionTimestamp.IsZero() {
 		return true
 	}
 	for _, s := range pod.Status.ContainerStatuses {
-		if s.Name == Container && (s.State.Running != nil || s.State.Terminated != nil || s.LastTerminationState.Terminated != nil) {
+		if s.Name == Container && ran(s) {
 			return true
 		}
 	}
 	return false
+}
+
+func ran(s corev1.ContainerStatus) bool {
+	return s.State.Running != nil || s.State.Terminated != nil || s.LastTerminationState.Terminated != nil
 }

@@ -82,3 +82,32 @@ func TestOutdated(t *testing.T) {
 		t.Errorf("pods that cannot be listed: %t, %v", got, err)
 	}
 }
+
+// TestBegun holds that a pod has begun if any of its containers has run.
+func TestBegun(t *testing.T) {
+	runs := corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}
+	ended := corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{}}
+	waits := corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "PodInitializing"}}
+	of := func(statuses ...corev1.ContainerStatus) corev1.PodStatus {
+		return corev1.PodStatus{Phase: corev1.PodPending, InitContainerStatuses: statuses[:1], ContainerStatuses: statuses[1:]}
+	}
+	for name, tt := range map[string]struct {
+		status corev1.PodStatus
+		want   bool
+	}{
+		"nothing is known":              {corev1.PodStatus{}, false},
+		"all wait":                      {of(corev1.ContainerStatus{State: waits}, corev1.ContainerStatus{State: waits}), false},
+		"an init container runs":        {of(corev1.ContainerStatus{State: runs}, corev1.ContainerStatus{State: waits}), true},
+		"an init container has run":     {of(corev1.ContainerStatus{State: ended}, corev1.ContainerStatus{State: waits}), true},
+		"one is to be started again":    {of(corev1.ContainerStatus{State: waits, LastTerminationState: ended}), true},
+		"one that was added to it runs": {of(corev1.ContainerStatus{State: waits}, corev1.ContainerStatus{Name: "mesh", State: runs}), true},
+		"it failed":                     {corev1.PodStatus{Phase: corev1.PodFailed}, true},
+	} {
+		if got := jobrun.Begun(&corev1.Pod{Status: tt.status}); got != tt.want {
+			t.Errorf("%s: %t", name, got)
+		}
+	}
+	if !jobrun.Begun(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{DeletionTimestamp: ptr.To(metav1.Now())}}) {
+		t.Error("one that is being deleted may still begin")
+	}
+}

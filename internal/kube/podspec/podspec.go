@@ -163,6 +163,42 @@ func Near(pod *corev1.PodSpec, near *corev1.NodeSelector) {
 	node.RequiredDuringSchedulingIgnoredDuringExecution = both
 }
 
+// OnNode selects the node of a name, for [Near]; nil if the name is empty.
+func OnNode(name string) *corev1.NodeSelector {
+	if name == "" {
+		return nil
+	}
+	return &corev1.NodeSelector{NodeSelectorTerms: []corev1.NodeSelectorTerm{{MatchFields: []corev1.NodeSelectorRequirement{{
+		Key: metav1.ObjectNameField, Operator: corev1.NodeSelectorOpIn, Values: []string{name},
+	}}}}}
+}
+
+// NodeOf is the node that [OnNode] binds a pod to; empty: it binds it to none. A user's
+// template cannot: its terms have no fields.
+func NodeOf(pod *corev1.PodSpec) string {
+	if pod.Affinity == nil || pod.Affinity.NodeAffinity == nil || pod.Affinity.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution == nil {
+		return ""
+	}
+	name := ""
+	for i, term := range pod.Affinity.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution.NodeSelectorTerms {
+		of := nodeOf(term)
+		if of == "" || i > 0 && of != name { // an alternative that is another node, or any
+			return ""
+		}
+		name = of
+	}
+	return name
+}
+
+func nodeOf(term corev1.NodeSelectorTerm) string {
+	for _, f := range term.MatchFields {
+		if f.Key == metav1.ObjectNameField && f.Operator == corev1.NodeSelectorOpIn && len(f.Values) == 1 {
+			return f.Values[0]
+		}
+	}
+	return ""
+}
+
 // Env are environment variables in the order of their names.
 func Env(env map[string]string) []corev1.EnvVar {
 	vars := make([]corev1.EnvVar, 0, len(env))

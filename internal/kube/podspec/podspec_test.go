@@ -94,6 +94,49 @@ func TestNearBesideOthers(t *testing.T) {
 	}
 }
 
+// TestNodeOf holds that the node that a pod was bound to is read back, beside what the
+// user's template demands, and that what does not bind it to one node is none.
+func TestNodeOf(t *testing.T) {
+	zones := &corev1.NodeSelector{NodeSelectorTerms: []corev1.NodeSelectorTerm{
+		{MatchExpressions: []corev1.NodeSelectorRequirement{{Key: "zone", Operator: corev1.NodeSelectorOpIn, Values: []string{"x"}}}},
+		{MatchExpressions: []corev1.NodeSelectorRequirement{{Key: "zone", Operator: corev1.NodeSelectorOpIn, Values: []string{"y"}}}},
+	}}
+	field := func(key string, operator corev1.NodeSelectorOperator, values ...string) *corev1.NodeSelector {
+		return &corev1.NodeSelector{NodeSelectorTerms: []corev1.NodeSelectorTerm{{MatchFields: []corev1.NodeSelectorRequirement{{Key: key, Operator: operator, Values: values}}}}}
+	}
+	either := &corev1.NodeSelector{NodeSelectorTerms: append(podspec.OnNode("a").NodeSelectorTerms, podspec.OnNode("b").NodeSelectorTerms...)}
+	anyway := &corev1.NodeSelector{NodeSelectorTerms: append(podspec.OnNode("a").NodeSelectorTerms, zones.NodeSelectorTerms...)}
+	for name, tt := range map[string]struct {
+		near []*corev1.NodeSelector
+		want string
+	}{
+		"nothing":               {nil, ""},
+		"no node":               {[]*corev1.NodeSelector{podspec.OnNode("")}, ""},
+		"a node":                {[]*corev1.NodeSelector{podspec.OnNode("a")}, "a"},
+		"zones":                 {[]*corev1.NodeSelector{zones}, ""},
+		"a node in zones":       {[]*corev1.NodeSelector{zones, podspec.OnNode("a")}, "a"},
+		"either node":           {[]*corev1.NodeSelector{either}, ""},
+		"a node, or zones":      {[]*corev1.NodeSelector{anyway}, ""},
+		"two nodes":             {[]*corev1.NodeSelector{field("metadata.name", corev1.NodeSelectorOpIn, "a", "b")}, ""},
+		"all nodes but one":     {[]*corev1.NodeSelector{field("metadata.name", corev1.NodeSelectorOpNotIn, "a")}, ""},
+		"another field":         {[]*corev1.NodeSelector{field("metadata.namespace", corev1.NodeSelectorOpIn, "a")}, ""},
+		"no alternative at all": {[]*corev1.NodeSelector{{}}, ""},
+	} {
+		pod := &corev1.PodSpec{}
+		for _, near := range tt.near {
+			podspec.Near(pod, near)
+		}
+		if got := podspec.NodeOf(pod); got != tt.want {
+			t.Errorf("%s: %q, want %q", name, got, tt.want)
+		}
+	}
+	for name, affinity := range map[string]*corev1.Affinity{"no affinity to nodes": {}, "none that is required": {NodeAffinity: &corev1.NodeAffinity{}}} {
+		if got := podspec.NodeOf(&corev1.PodSpec{Affinity: affinity}); got != "" {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+}
+
 // TestOwnershipLeftToThePlatform holds that no id is set where the platform
 // assigns them.
 func TestOwnershipLeftToThePlatform(t *testing.T) {
