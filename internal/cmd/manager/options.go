@@ -1,24 +1,16 @@
 package manager
 
 import (
-	"crypto/tls"
-	"fmt"
-	"net/http"
 	"os"
 
-	"github.com/go-logr/logr"
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
-	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/metrics"
-	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
-	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/spf13/pflag"
 
@@ -110,42 +102,6 @@ func (o *options) manager() ctrl.Options {
 		LeaderElectionNamespace:       o.leaderElectionNamespace,
 		LeaderElectionReleaseOnCancel: true,
 	}
-}
-
-func (o *options) metrics() metricsserver.Options {
-	m := metricsserver.Options{
-		BindAddress:   o.metricsAddress,
-		SecureServing: o.metricsSecure,
-		CertDir:       o.metricsCertDir,
-		TLSOpts:       []func(*tls.Config){func(c *tls.Config) { c.MinVersion = tls.VersionTLS12 }},
-	}
-	m.FilterProvider = func(c *rest.Config, client *http.Client) (metricsserver.Filter, error) {
-		if !o.metricsSecure {
-			return func(_ logr.Logger, served http.Handler) (http.Handler, error) { return o.withObjects(served), nil }, nil
-		}
-		authorize, err := filters.WithAuthenticationAndAuthorization(c, client)
-		if err != nil {
-			return nil, fmt.Errorf("make the authorization of metrics: %w", err)
-		}
-		return func(log logr.Logger, served http.Handler) (http.Handler, error) {
-			return authorize(log, o.withObjects(served))
-		}, nil
-	}
-	return m
-}
-
-// withObjects serves the metrics itself, with those of objects, and leaves all other paths to
-// what is served there. The server takes no handler of metrics but in a filter; its
-// HandlerOpts are those of the handler that this one replaces.
-func (o *options) withObjects(served http.Handler) http.Handler {
-	all := o.exporter.Handler(metrics.Registry)
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/metrics" {
-			all.ServeHTTP(w, r)
-			return
-		}
-		served.ServeHTTP(w, r)
-	})
 }
 
 // namespaces converts the flag into the option of the cache; nil is all
