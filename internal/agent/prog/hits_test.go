@@ -42,8 +42,8 @@ func TestStatsOfABuild(t *testing.T) {
 	}
 }
 
-// TestCountsOnAClone runs the commands of docs/ci/hits.md with the real go command:
-// nothing is compiled on a warm cache, and exactly what is damaged on another.
+// TestCountsOnAClone runs the commands of docs/ci/hits.md with the real go command, in
+// a shell that ends at the first error, as the steps of many CI systems do: nothing is compiled on a warm cache, and exactly what is damaged on another.
 func TestCountsOnAClone(t *testing.T) {
 	page, err := os.ReadFile("../../../docs/ci/hits.md")
 	if err != nil {
@@ -59,7 +59,7 @@ func TestCountsOnAClone(t *testing.T) {
 	}
 	run := func(script string) string {
 		t.Helper()
-		cmd := exec.Command("sh", "-c", script) //nolint:gosec // of the page
+		cmd := exec.Command("sh", "-ec", script) //nolint:gosec // of the page
 		cmd.Dir, cmd.Env = tree.Main, tree.Env()
 		out, err := cmd.CombinedOutput()
 		if err != nil {
