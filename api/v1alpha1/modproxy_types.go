@@ -107,10 +107,10 @@ type ModProxySpec struct {
 	Snapshots *SnapshotPolicy `json:"snapshots,omitempty"`
 	// networkPolicy is whether the operator creates NetworkPolicies for the pods of
 	// this proxy. Managed: the router accepts the clients of router.from, and the
-	// instances accept only the router, the manager's namespace and namespaces with
-	// the label metrics: enabled. With router types Gateway and Service the
-	// instances accept the clients too. None: no NetworkPolicy is created, and those
-	// that were created are removed.
+	// instances accept only the router, the other instances of the proxy, the
+	// manager's namespace and namespaces with the label metrics: enabled. With router
+	// types Gateway and Service the instances accept the clients too. None: no
+	// NetworkPolicy is created, and those that were created are removed.
 	// +kubebuilder:default=Managed
 	// +optional
 	NetworkPolicy NetworkPolicyMode `json:"networkPolicy,omitempty"`

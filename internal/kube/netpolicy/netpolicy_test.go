@@ -39,14 +39,20 @@ func TestEmptyListsAdmitNone(t *testing.T) {
 }
 
 // TestSamplesOfEgress holds that the samples are policies of egress alone, so that
-// applying them closes no port, and have the ports that the operator uses.
+// applying them closes no port, and that each has the ports that its pods connect to.
 func TestSamplesOfEgress(t *testing.T) {
-	for file, ports := range map[string][]int32{"manager.yaml": {53, 443, 6443, 8080, 9103, 9104, 8404, 9778, 22}, "namespace.yaml": {53, 443, 6443, 8080, 9103, 22}} {
+	want := map[string][]int32{
+		"gocache-manager-egress": {53, 443, 6443, 8080, 9103, 9104, 8404, 9778, 22},
+		"gocache-dns":            {53},
+		"gocache-warm-up":        {443, 8080, 22},
+		"gocache-router":         {443, 6443, 8080, 9103},
+		"gocache-instances":      {443, 8080, 22}, // 8080: of the other instances of the proxy
+	}
+	for _, file := range []string{"manager.yaml", "namespace.yaml"} {
 		text, err := os.ReadFile(filepath.Join("..", "..", "..", "config", "network-policy", "egress", file))
 		if err != nil {
 			t.Fatal(err)
 		}
-		has := map[int32]bool{}
 		for _, document := range bytes.Split(text, []byte("\n---\n")) {
 			var policy networkingv1.NetworkPolicy
 			if err := yaml.UnmarshalStrict(document, &policy); err != nil {
@@ -55,6 +61,7 @@ func TestSamplesOfEgress(t *testing.T) {
 			if len(policy.Spec.PolicyTypes) != 1 || policy.Spec.PolicyTypes[0] != networkingv1.PolicyTypeEgress {
 				t.Errorf("%s: %s is of types %v", file, policy.Name, policy.Spec.PolicyTypes)
 			}
+			has := map[int32]bool{}
 			for _, rule := range policy.Spec.Egress {
 				if len(rule.To) == 0 || len(rule.Ports) == 0 {
 					t.Errorf("%s: %s has a rule that admits everything", file, policy.Name)
@@ -63,11 +70,19 @@ func TestSamplesOfEgress(t *testing.T) {
 					has[port.Port.IntVal] = true
 				}
 			}
-		}
-		for _, port := range ports {
-			if !has[port] {
-				t.Errorf("%s has no rule for port %d", file, port)
+			ports, known := want[policy.Name]
+			if !known {
+				t.Errorf("%s: it is not known which ports %s needs", file, policy.Name)
 			}
+			for _, port := range ports {
+				if !has[port] {
+					t.Errorf("%s: %s has no rule for port %d", file, policy.Name, port)
+				}
+			}
+			delete(want, policy.Name)
 		}
+	}
+	for name := range want {
+		t.Errorf("no sample has the policy %s", name)
 	}
 }
