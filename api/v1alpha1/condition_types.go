@@ -84,6 +84,22 @@ const (
 	ReasonConflict = "Conflict"
 )
 
+// Reasons of conditions, for several kinds.
+const (
+	// ReasonSourceNotFound: a ConfigMap or Secret that a GoCache, a CacheSnapshot or a
+	// ModProxy names, such as a warm-up source or the credentials for private modules,
+	// does not exist or lacks a key; the message names it.
+	ReasonSourceNotFound = "SourceNotFound"
+	// ReasonSecretRefused: a Secret that a GoCache or a ModProxy names does not allow the
+	// host or the image that it would be used for; annotate the Secret as the message
+	// explains.
+	ReasonSecretRefused = "SecretRefused"
+	// ReasonExpansionNotAllowed: the StorageClass does not allow the expansion of the PVC
+	// of a GoCache, or of an instance of a ModProxy, to the size of the spec; allow it,
+	// or set the size back. A GoCache can also move to another class.
+	ReasonExpansionNotAllowed = "ExpansionNotAllowed"
+)
+
 // Reasons of a GoCache's conditions.
 const (
 	// ReasonCacheReady: the cache is usable.
@@ -137,11 +153,6 @@ const (
 	ReasonPVCLost = "PVCLost"
 	// ReasonProxyNotReady: environment.proxyRef has no address yet.
 	ReasonProxyNotReady = "ProxyNotReady"
-	// ReasonSourceNotFound: a warm-up source does not exist or lacks a key.
-	ReasonSourceNotFound = "SourceNotFound"
-	// ReasonSecretRefused: a Secret that the object names does not allow the host or
-	// the image that it would be used for; annotate the Secret as the message explains.
-	ReasonSecretRefused = "SecretRefused"
 	// ReasonWarming: a warm-up is running.
 	ReasonWarming = "Warming"
 	// ReasonWarmUpPending: the pod of a warm-up does not run yet; the message explains
@@ -218,9 +229,6 @@ const (
 	// ReasonQueued: the maximum number of snapshots are in progress; this one starts
 	// when another one has ended.
 	ReasonQueued = "Queued"
-	// ReasonExpansionNotAllowed: the StorageClass does not allow the expansion of a PVC
-	// to the size of the spec; allow it, move to another class, or set the size back.
-	ReasonExpansionNotAllowed = "ExpansionNotAllowed"
 	// ReasonSnapshotAPIMissing: the cluster does not serve the API of CSI snapshots;
 	// install its CRDs and the snapshot controller.
 	ReasonSnapshotAPIMissing = "SnapshotAPIMissing"
