@@ -840,3 +840,33 @@ func TestPoolOfLostNode(t *testing.T) {
 	w.must(w.pass())
 	w.condition(v1alpha1.PoolFilledCondition, metav1.ConditionFalse, v1alpha1.ReasonPoolFilling, "kubectl taint nodes gone")
 }
+
+// TestPoolVolumeLeft holds that no volume takes the place of one that the driver has not
+// deleted yet: it costs as much, and a driver may never delete it.
+func TestPoolVolumeLeft(t *testing.T) {
+	w := newWorld(t)
+	w.cache(pools(1))
+	w.settle()
+	was := get[corev1.PersistentVolumeClaim](w, w.slot(0))
+	pv := &corev1.PersistentVolume{}
+	w.must(server.Client.Get(t.Context(), client.ObjectKey{Name: was.Spec.VolumeName}, pv))
+	pv.Finalizers = append(pv.Finalizers, v1alpha1.GroupName+"/hold")
+	w.must(server.Client.Update(t.Context(), pv))
+	w.now = w.now.Add(168 * time.Hour)
+	w.settle()
+	if exists[corev1.PersistentVolumeClaim](w, w.slot(0)) {
+		t.Error("another volume is made")
+	}
+	w.condition(v1alpha1.PoolFilledCondition, metav1.ConditionFalse, v1alpha1.ReasonPoolFilling, "its volume "+pv.Name+" is not deleted yet")
+	if due := w.last.RequeueAfter; due <= 0 || due > time.Minute {
+		t.Errorf("looks again after %s", due)
+	}
+	if got := w.poolEnd(); got.Capacity != "1Gi" {
+		t.Errorf("it costs %s, want 1Gi", got.Capacity)
+	}
+	w.must(server.Client.Get(t.Context(), client.ObjectKeyFromObject(pv), pv))
+	pv.Finalizers = nil
+	w.must(server.Client.Update(t.Context(), pv))
+	w.settle()
+	w.condition(v1alpha1.PoolFilledCondition, metav1.ConditionTrue, v1alpha1.ReasonPoolFilled, "")
+}

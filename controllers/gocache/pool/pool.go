@@ -187,7 +187,7 @@ func (t *turn) act(ctx context.Context, a pool.Act, m run.Member) error {
 	case pool.Fail:
 		return t.fail(ctx, m, a.Why)
 	case pool.WaitForDeletion:
-		t.lingers(m, m.PVC.DeletionTimestamp.Time, v1alpha1.PoolMemberDeleting, "it is being deleted and is still there: a pod uses it, or a finalizer holds it")
+		t.waitForDeletion(m)
 	case pool.Forget:
 		t.forget(m.Name)
 	case pool.Obstructed:
@@ -292,6 +292,14 @@ func (t *turn) lingers(m run.Member, since time.Time, state v1alpha1.PoolMemberS
 		why = fmt.Sprintf("PVC %s: %s", m.Name, cmp.Or(m.Lost, why))
 	}
 	t.waitsFor(m, state, why)
+}
+
+func (t *turn) waitForDeletion(m run.Member) {
+	if m.PVC == nil {
+		t.waitsFor(m, v1alpha1.PoolMemberDeleting, fmt.Sprintf("PVC %s is gone, and its volume %s is not deleted yet: see the events of the PersistentVolume", m.Name, t.member(m.Name).VolumeName))
+		return
+	}
+	t.lingers(m, m.PVC.DeletionTimestamp.Time, v1alpha1.PoolMemberDeleting, "it is being deleted and is still there: a pod uses it, or a finalizer holds it")
 }
 
 func (t *turn) waitsFor(m run.Member, state v1alpha1.PoolMemberState, why string) {

@@ -108,10 +108,14 @@ func (r Run) observe(ctx context.Context, slot int) (Member, error) {
 	if own && !r.made(pvc) {
 		m.Tampered = fmt.Sprintf("another client changed the label or the owner of PersistentVolumeClaim %s", m.Name)
 	}
-	if pvc != nil {
-		if err := r.observePVC(ctx, &m, pvc, record); err != nil {
-			return m, err
-		}
+	switch {
+	case pvc != nil:
+		err = r.observePVC(ctx, &m, pvc, record)
+	case record != nil:
+		err = r.observeLeft(ctx, &m, record)
+	}
+	if err != nil {
+		return m, err
 	}
 	return m, r.observeJob(ctx, &m, job, record)
 }
@@ -119,6 +123,17 @@ func (r Run) observe(ctx context.Context, slot int) (Member, error) {
 // made reports whether an object has the marks of one that was made for the cache.
 func (r Run) made(o client.Object) bool {
 	return metav1.IsControlledBy(o, r.Cache) && o.GetLabels()[v1alpha1.PoolLabel] == r.Cache.Name
+}
+
+// observeLeft reads whether the volume of a member is there whose PVC is gone.
+func (r Run) observeLeft(ctx context.Context, m *Member, record *v1alpha1.PoolMember) error {
+	pv, err := read.Object[corev1.PersistentVolume](ctx, r.Live, "", record.VolumeName)
+	if err != nil || pv == nil || pv.Spec.ClaimRef == nil || string(pv.Spec.ClaimRef.UID) != record.UID {
+		return err
+	}
+	capacity := pv.Spec.Capacity[corev1.ResourceStorage]
+	m.Left, m.Capacity = true, &capacity
+	return nil
 }
 
 func (r Run) observePVC(ctx context.Context, m *Member, pvc *corev1.PersistentVolumeClaim, record *v1alpha1.PoolMember) error {

@@ -31,6 +31,8 @@ type Member struct {
 	Recorded bool
 	// Exists: the PVC exists, and Deleting: it is being deleted.
 	Exists, Deleting bool
+	// Left: the PVC is gone, and its volume was not deleted yet.
+	Left bool
 	// Snapshot that it was made from.
 	Snapshot string
 	// Withdrawn is why that snapshot may not be used any more; empty: it may.

@@ -126,6 +126,9 @@ func (d *Decision) wake(after time.Duration) {
 
 // lookAgain is when a slot is looked at again after a step; 0: when something wakes us.
 func lookAgain(o Observation, m Member, after Step) time.Duration {
+	if m.Left { // no watch reports that its volume is gone
+		return clearing
+	}
 	switch after {
 	case Keep:
 		return max(soon, m.Ready.Add(o.MaxAge).Sub(o.Now))
@@ -153,7 +156,7 @@ func free(o Observation) (int, bool) {
 // volumes is how many volumes the pool has, those that are being deleted included.
 func volumes(o Observation) (n int) {
 	for _, m := range o.Members {
-		if m.Exists && m.Volume != Given && m.Volume != Assigned {
+		if m.Left || m.Exists && m.Volume != Given && m.Volume != Assigned {
 			n++
 		}
 	}
@@ -184,6 +187,8 @@ func decide(o Observation, m Member) Act {
 		return act(WaitForDeletion, "")
 	case !m.Exists && m.Check.Exists:
 		return act(Clear, "")
+	case m.Left:
+		return act(WaitForDeletion, "")
 	case !m.Exists:
 		return act(Forget, "")
 	case !m.Recorded: // a crash has lost its uid, or another client made it

@@ -87,6 +87,8 @@ func TestDecide(t *testing.T) {
 		"being deleted":                 {of(ready(0, func(m *pool.Member) { m.Deleting = true }), ready(1)), "0 WaitForDeletion, 1 Keep", time.Minute},
 		"gone, with a Job":              {of(ready(0, func(m *pool.Member) { m.Exists, m.Check.Exists = false, true }), ready(1)), "0 Clear, 1 Keep", 5 * time.Second},
 		"gone":                          {of(ready(0, func(m *pool.Member) { m.Exists = false }), ready(1)), "0 Forget, 1 Keep", time.Second},
+		"gone, but its volume is not":   {of(ready(0, func(m *pool.Member) { m.Exists, m.Left = false, true })), "0 WaitForDeletion, 1 Create", 5 * time.Second},
+		"one too many would be left":    {with(of(ready(0, func(m *pool.Member) { m.Exists, m.Left = false, true }), ready(2, func(m *pool.Member) { m.Exists, m.Left = false, true })), func(i *o) { i.Size = 2 }), "0 WaitForDeletion, 2 WaitForDeletion", 5 * time.Second},
 		"given":                         {of(ready(0, func(m *pool.Member) { m.Volume = pool.Given }), ready(1)), "0 WaitForConsumer, 1 Keep", time.Second},
 		"given, and superseded":         {with(of(ready(0, func(m *pool.Member) { m.Volume = pool.Given }), ready(1)), func(i *o) { i.Size = 0 }), "0 WaitForConsumer, 1 Discard spec.pool was removed", time.Second},
 		"taken":                         {of(ready(0, func(m *pool.Member) { m.Volume = pool.Assigned }), ready(1)), "0 Release, 1 Keep", time.Minute},

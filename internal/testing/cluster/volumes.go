@@ -75,8 +75,8 @@ func (c *Cluster) bindVolume(ctx context.Context, pv *corev1.PersistentVolume, c
 		}
 	}
 	switch {
-	case !pv.DeletionTimestamp.IsZero() && phase != corev1.VolumeBound && len(pv.Finalizers) > 0:
-		pv.Finalizers = nil
+	case !pv.DeletionTimestamp.IsZero() && phase != corev1.VolumeBound && slices.ContainsFunc(pv.Finalizers, clusterOwn):
+		pv.Finalizers = slices.DeleteFunc(pv.Finalizers, clusterOwn)
 		return true, c.Client.Update(ctx, pv)
 	case pv.Status.Phase != phase:
 		pv.Status.Phase = phase
