@@ -87,6 +87,9 @@ var table = map[string]struct {
 	"GocacheVolumeReplacementSlow": {
 		`gocache_cache_volume_replacement_start_timestamp_seconds{namespace="ci",name="x",reason="Migration"} -21600x30`, 6, "(Migration) of GoCache ci/x",
 		`gocache_cache_volume_replacement_start_timestamp_seconds{namespace="ci",name="x",reason="Migration"} 0x30`},
+	"GocachePoolNotFilled": {
+		`gocache_object_condition{kind="GoCache",namespace="ci",name="x",type="PoolFilled",status="False",reason="PoolFailing"} 1x90`, 60, "reason PoolFailing",
+		`gocache_object_condition{kind="GoCache",namespace="ci",name="x",type="PoolFilled",status="False",reason="PoolFilling"} 1x90`},
 	"GocacheConsumersWaiting": {
 		`gocache_consumer_pvcs_waiting{namespace="ci",source_kind="GoCache",source="x",state="NothingVerified"} 2x20 _x40
 		 gocache_consumer_pvcs_waiting{namespace="ci",source_kind="GoCache",source="x",state="Cloning"} _x21 2x40`, 30, "2 PVCs that name GoCache ci/x",
