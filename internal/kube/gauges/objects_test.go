@@ -67,7 +67,7 @@ func TestExportManager(t *testing.T) {
 	one := gauges.Part{Collect: func(ctx context.Context, objects gauges.Objects, emit gauges.Emit) error {
 		return gauges.Each(ctx, objects, func(c *v1alpha1.GoCache) { emit(size, 1, c.Name) })
 	}}
-	foreign := gauges.Part{Collect: func(ctx context.Context, objects gauges.Objects, emit gauges.Emit) error {
+	foreign := gauges.Part{Collect: func(ctx context.Context, objects gauges.Objects, _ gauges.Emit) error {
 		err := gauges.Each(ctx, objects, func(*corev1.Pod) {})
 		if err == nil {
 			t.Error("a kind that the scheme does not have is read")

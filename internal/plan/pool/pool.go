@@ -99,14 +99,7 @@ func Decide(o Observation) Decision {
 // beforeOthers reports whether the next volume waits for a step: one is read after another.
 // One whose pod is on a lost node may be read for ever.
 func beforeOthers(m Member, step Step) bool {
-	switch step {
-	case StartCheck, StartAgain, Accept, Fail:
-		return true
-	case WaitForCheck:
-		return !m.Stuck
-	default:
-		return false
-	}
+	return slices.Contains([]Step{StartCheck, StartAgain, Accept, Fail}, step) || step == WaitForCheck && !m.Stuck
 }
 
 // Asks reports whether the cluster is asked for an object.
