@@ -750,17 +750,34 @@ func TestPoolWithoutOffer(t *testing.T) {
 	}
 }
 
+// heldVolume is the volume of the first member of a pool of one, which stays for a while
+// when it is deleted, as one does that is bound.
+func (w *world) heldVolume() *corev1.PersistentVolume {
+	w.t.Helper()
+	w.cache(pools(1))
+	w.settle()
+	pv := &corev1.PersistentVolume{}
+	w.must(server.Client.Get(w.t.Context(), client.ObjectKey{Name: get[corev1.PersistentVolumeClaim](w, w.slot(0)).Spec.VolumeName}, pv))
+	pv.Finalizers = append(pv.Finalizers, v1alpha1.GroupName+"/hold")
+	w.must(server.Client.Update(w.t.Context(), pv))
+	return pv
+}
+
+// letGo ends that.
+func (w *world) letGo(pv *corev1.PersistentVolume) {
+	w.t.Helper()
+	w.must(server.Client.Get(w.t.Context(), client.ObjectKeyFromObject(pv), pv))
+	pv.Finalizers = nil
+	w.must(server.Client.Update(w.t.Context(), pv))
+	w.settle()
+}
+
 // TestPoolVolumeDeleted holds that a volume which is being deleted is replaced: the cluster
 // would bind no PVC to it. It is no failure: a consumer may have had it.
 func TestPoolVolumeDeleted(t *testing.T) {
 	w := newWorld(t)
-	w.cache(pools(1))
-	w.settle()
+	pv := w.heldVolume()
 	was := get[corev1.PersistentVolumeClaim](w, w.slot(0))
-	pv := &corev1.PersistentVolume{}
-	w.must(server.Client.Get(t.Context(), client.ObjectKey{Name: was.Spec.VolumeName}, pv))
-	pv.Finalizers = append(pv.Finalizers, "test.gocache.dev/hold") // as kubernetes.io/pv-protection does while it is bound
-	w.must(server.Client.Update(t.Context(), pv))
 	w.must(server.Client.Delete(t.Context(), pv))
 	w.newEvents()
 	w.must(w.pass())
@@ -770,10 +787,7 @@ func TestPoolVolumeDeleted(t *testing.T) {
 	if is := w.get().Status.Pool; is.Ready != 0 || is.Failures != 0 {
 		t.Errorf("%+v", is)
 	}
-	w.must(server.Client.Get(t.Context(), client.ObjectKeyFromObject(pv), pv))
-	pv.Finalizers = nil
-	w.must(server.Client.Update(t.Context(), pv))
-	w.settle()
+	w.letGo(pv)
 	if got := w.poolEnd(); got.Ready != 1 || get[corev1.PersistentVolumeClaim](w, w.slot(0)).UID == was.UID {
 		t.Errorf("%+v", got)
 	}
@@ -845,13 +859,7 @@ func TestPoolOfLostNode(t *testing.T) {
 // deleted yet: it costs as much, and a driver may never delete it.
 func TestPoolVolumeLeft(t *testing.T) {
 	w := newWorld(t)
-	w.cache(pools(1))
-	w.settle()
-	was := get[corev1.PersistentVolumeClaim](w, w.slot(0))
-	pv := &corev1.PersistentVolume{}
-	w.must(server.Client.Get(t.Context(), client.ObjectKey{Name: was.Spec.VolumeName}, pv))
-	pv.Finalizers = append(pv.Finalizers, v1alpha1.GroupName+"/hold")
-	w.must(server.Client.Update(t.Context(), pv))
+	pv := w.heldVolume()
 	w.now = w.now.Add(168 * time.Hour)
 	w.settle()
 	if exists[corev1.PersistentVolumeClaim](w, w.slot(0)) {
@@ -864,9 +872,6 @@ func TestPoolVolumeLeft(t *testing.T) {
 	if got := w.poolEnd(); got.Capacity != "1Gi" {
 		t.Errorf("it costs %s, want 1Gi", got.Capacity)
 	}
-	w.must(server.Client.Get(t.Context(), client.ObjectKeyFromObject(pv), pv))
-	pv.Finalizers = nil
-	w.must(server.Client.Update(t.Context(), pv))
-	w.settle()
+	w.letGo(pv)
 	w.condition(v1alpha1.PoolFilledCondition, metav1.ConditionTrue, v1alpha1.ReasonPoolFilled, "")
 }

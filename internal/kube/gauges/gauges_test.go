@@ -42,6 +42,19 @@ func scrape(t *testing.T, h http.Handler, accept string) *http.Response {
 	return res
 }
 
+// served is what a handler answers over a connection.
+func served(t *testing.T, h http.Handler, compressed bool) *http.Response {
+	t.Helper()
+	s := httptest.NewServer(h)
+	t.Cleanup(s.Close)
+	c := &http.Client{Transport: &http.Transport{DisableCompression: !compressed}}
+	res, err := c.Get(s.URL) //nolint:noctx // on this machine
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res
+}
+
 func text(t *testing.T, h http.Handler) string {
 	t.Helper()
 	b, err := io.ReadAll(scrape(t, h, "").Body)
@@ -137,14 +150,8 @@ func TestMany(t *testing.T) {
 		}})
 	}
 	h := e.Handler(prometheus.NewPedanticRegistry())
-	s := httptest.NewServer(h)
-	defer s.Close()
 	for _, compressed := range []bool{true, false} {
-		c := &http.Client{Transport: &http.Transport{DisableCompression: !compressed}}
-		res, err := c.Get(s.URL) //nolint:noctx // on this machine
-		if err != nil {
-			t.Fatal(err)
-		}
+		res := served(t, h, compressed)
 		parser := expfmt.NewTextParser(model.LegacyValidation)
 		got, err := parser.TextToMetricFamilies(res.Body)
 		_ = res.Body.Close()
@@ -240,14 +247,8 @@ func (unnamed) Gather() ([]*dto.MetricFamily, error) {
 
 // TestBrokenOff holds that what was sent before an error is not taken for all.
 func TestBrokenOff(t *testing.T) {
-	s := httptest.NewServer((&gauges.Exporter{}).Handler(unnamed{}))
-	defer s.Close()
 	for _, compressed := range []bool{true, false} {
-		c := &http.Client{Transport: &http.Transport{DisableCompression: !compressed}}
-		res, err := c.Get(s.URL) //nolint:noctx // on this machine
-		if err != nil {
-			t.Fatal(err)
-		}
+		res := served(t, (&gauges.Exporter{}).Handler(unnamed{}), compressed)
 		sent, err := io.ReadAll(res.Body)
 		_ = res.Body.Close()
 		if res.StatusCode != http.StatusOK || res.Uncompressed != compressed || len(sent) < 64<<10 {
