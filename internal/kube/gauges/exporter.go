@@ -17,7 +17,7 @@ import (
 
 // Exporter serves the metrics of a manager: those of a registry, and the gauges of
 // objects. These are not in a registry, which holds all of its series until the last one is
-// written: of 50,000 snapshots more than all else that the manager holds.
+// written: of 50,000 snapshots more than 100 MiB.
 type Exporter struct {
 	of atomic.Pointer[source]
 }
