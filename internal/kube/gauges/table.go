@@ -86,7 +86,7 @@ func (t *table) encodeFamily(w io.Writer, metric *Metric) error {
 	var text bytes.Buffer
 	encoder := expfmt.NewEncoder(&text, format)
 	message := &dto.MetricFamily{Name: &metric.Name, Help: &metric.Help, Type: dto.MetricType_GAUGE.Enum()}
-	series := newSeries(metric, min(chunk, len(of.values)))
+	series := newSeries(metric, places, min(chunk, len(of.values)))
 	for first := 0; first < len(of.values); first += chunk {
 		message.Metric = series[:min(chunk, len(of.values)-first)]
 		for i, one := range message.Metric {
@@ -108,11 +108,11 @@ func (t *table) encodeFamily(w io.Writer, metric *Metric) error {
 }
 
 // newSeries makes so many series, which are filled again and again.
-func newSeries(metric *Metric, n int) []*dto.Metric {
+func newSeries(metric *Metric, places []int, n int) []*dto.Metric {
 	all := make([]*dto.Metric, n)
 	for i := range all {
 		all[i] = &dto.Metric{Gauge: &dto.Gauge{Value: new(float64)}, Label: make([]*dto.LabelPair, len(metric.Labels))}
-		for j, place := range metric.places() {
+		for j, place := range places {
 			all[i].Label[place] = &dto.LabelPair{Name: ptr.To(metric.Labels[j]), Value: new(string)}
 		}
 	}
