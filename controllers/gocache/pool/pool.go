@@ -169,7 +169,7 @@ func (t *turn) act(ctx context.Context, a pool.Act, m run.Member) error {
 	case pool.Accept:
 		t.accept(m)
 	case pool.StartAgain:
-		t.out.Events = append(t.out.Events, event.Normal("JobReplaced", "Replace", "Deleted Job %s, whose container has not run: its pod template has changed", m.Name))
+		t.out.Events = append(t.out.Events, event.Normal("JobReplaced", "Replace", "Deleted Job %s, whose container has not run: %s", m.Name, "its pod template has changed"))
 		t.state(m.Name, v1alpha1.PoolMemberReading, "")
 		return t.Delete(ctx, m, true)
 	case pool.Clear:
