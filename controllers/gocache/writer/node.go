@@ -3,17 +3,15 @@ package writer
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"slices"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"gocache.dev/operator/controllers/gocache/pass"
 	"gocache.dev/operator/internal/kube/jobrun"
 	"gocache.dev/operator/internal/kube/podspec"
-	"gocache.dev/operator/internal/kube/read"
+	"gocache.dev/operator/internal/kube/volume"
 	plan "gocache.dev/operator/internal/plan/writer"
 )
 
@@ -33,11 +31,11 @@ func (t *turn) consumers(ctx context.Context) ([]consumer, error) {
 		return nil, nil
 	}
 	var found []consumer
-	for p, err := range read.All[corev1.Pod](ctx, t.Live, &corev1.PodList{}, client.InNamespace(t.cache.Namespace)) {
+	for mount, err := range volume.Mounts(ctx, t.Live, t.cache.Namespace, t.cache.Name) {
 		if err != nil {
-			return nil, fmt.Errorf("list the pods that have mounted the PVC: %w", err)
+			return nil, err
 		}
-		if p.Spec.NodeName != "" && !podFinished(p) && mounts(p, t.cache.Name) {
+		if p := mount.Pod; p.Spec.NodeName != "" && !podFinished(p) {
 			lost := jobrun.Lost(p, t.Now)
 			found = append(found, consumer{node: p.Spec.NodeName, runs: lost == "" && p.Status.Phase == corev1.PodRunning, lost: lost})
 		}
@@ -47,12 +45,6 @@ func (t *turn) consumers(ctx context.Context) ([]consumer, error) {
 
 func podFinished(p *corev1.Pod) bool {
 	return p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed
-}
-
-func mounts(p *corev1.Pod, pvc string) bool {
-	return slices.ContainsFunc(p.Spec.Volumes, func(v corev1.Volume) bool {
-		return v.PersistentVolumeClaim != nil && v.PersistentVolumeClaim.ClaimName == pvc
-	})
 }
 
 // near is the consumer on whose node a writer is to run: the scheduler does not see
