@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"net/http"
 	"os"
 	"os/exec"
@@ -19,11 +18,9 @@ import (
 	"testing"
 	"time"
 
-	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
-	"golang.org/x/sync/errgroup"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -86,7 +83,7 @@ func grow() error {
 		maxMemory, memoryLimit, goMemory = 512<<20, 512<<20, "440MiB"
 		scrapeEvery = 10 * time.Second
 		// Of kube-apiserver, which would take 20 GiB with what is set for small tests.
-		return os.Setenv("GOGC", "50")
+		return errors.Join(os.Setenv("GOGC", "200"), os.Setenv("GOMEMLIMIT", "8GiB"))
 	}
 	return nil
 }
@@ -121,6 +118,7 @@ func TestFleet(t *testing.T) {
 	f.quiet(m)
 	m.stop()
 	f.copies()
+	f.clusters = nil // there is nothing left to do, and it would ask the API server for all
 	if scale > 1 {
 		f.foreign()
 	}
@@ -131,7 +129,6 @@ func TestFleet(t *testing.T) {
 	m.stop()
 	f.rested()
 
-	f.clusters = nil // there is nothing left to do, and it would ask the API server for all
 	before := f.written()
 	began := time.Now()
 	m = f.start()
@@ -264,119 +261,6 @@ func (f *fleet) snapshot(cache, i int) *v1alpha1.CacheSnapshot {
 		ObjectMeta: metav1.ObjectMeta{Namespace: f.namespaces[cache%namespaces], Name: fmt.Sprintf("%s-%d", cacheName(cache), i)},
 		Spec:       v1alpha1.CacheSnapshotSpec{SourceRef: v1alpha1.SnapshotSource{Kind: v1alpha1.GoCacheKind, Name: cacheName(cache)}},
 	}
-}
-
-// patterns are the first cache with its PVC and one snapshot, as a manager and a cluster
-// have left them.
-type patterns struct {
-	cache          *v1alpha1.GoCache
-	claim          *corev1.PersistentVolumeClaim
-	volume         *corev1.PersistentVolume
-	snapshot       *v1alpha1.CacheSnapshot
-	volumeSnapshot *snapshotv1.VolumeSnapshot
-}
-
-// copies makes all the others after the pattern of the first.
-func (f *fleet) copies() {
-	f.Helper()
-	of := patterns{f.cache(0), &corev1.PersistentVolumeClaim{}, &corev1.PersistentVolume{}, f.snapshot(0, 0), &snapshotv1.VolumeSnapshot{}}
-	f.must(server.Client.Get(f.Context(), client.ObjectKeyFromObject(of.cache), of.cache))
-	f.must(server.Client.Get(f.Context(), client.ObjectKeyFromObject(of.cache), of.claim))
-	f.must(server.Client.Get(f.Context(), client.ObjectKey{Name: of.claim.Spec.VolumeName}, of.volume))
-	f.must(server.Client.Get(f.Context(), client.ObjectKeyFromObject(of.snapshot), of.snapshot))
-	f.must(server.Client.Get(f.Context(), client.ObjectKeyFromObject(of.snapshot), of.volumeSnapshot))
-	var group errgroup.Group
-	group.SetLimit(32)
-	for c := range caches {
-		group.Go(func() error { return f.copy(c, of) })
-	}
-	f.must(group.Wait())
-}
-
-// copy makes one cache, warm on a PVC of its own, and its snapshots.
-func (f *fleet) copy(c int, of patterns) error {
-	first := 1 // the pattern is there
-	made := of.cache
-	if c > 0 {
-		first, made = 0, f.cache(c)
-		if err := server.Client.Create(f.Context(), made); err != nil {
-			return err
-		}
-		if err := f.copyClaim(made, of); err != nil {
-			return err
-		}
-	}
-	for i := first; i < snapshots; i++ {
-		if err := f.copySnapshot(f.snapshot(c, i), string(made.UID), of); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// copyClaim makes the PVC of a cache and its volume, and gives the cache its status.
-func (f *fleet) copyClaim(cache *v1alpha1.GoCache, of patterns) error {
-	volumeName := cache.Namespace + "-" + cache.Name
-	claim := &corev1.PersistentVolumeClaim{
-		ObjectMeta: metav1.ObjectMeta{Namespace: cache.Namespace, Name: cache.Name, Labels: maps.Clone(of.claim.Labels), Annotations: maps.Clone(of.claim.Annotations), Finalizers: of.claim.Finalizers},
-		Spec:       *of.claim.Spec.DeepCopy(),
-	}
-	for key, value := range claim.Labels {
-		claim.Labels[key] = strings.ReplaceAll(value, of.cache.Name, cache.Name)
-	}
-	for _, owner := range of.claim.OwnerReferences {
-		owner.Name, owner.UID = cache.Name, cache.UID
-		claim.OwnerReferences = append(claim.OwnerReferences, owner)
-	}
-	claim.Spec.VolumeName = volumeName
-	if err := server.Client.Create(f.Context(), claim); err != nil {
-		return err
-	}
-	volume := &corev1.PersistentVolume{
-		ObjectMeta: metav1.ObjectMeta{Name: volumeName, Labels: map[string]string{cluster.NamespaceLabel: cache.Namespace}, Annotations: maps.Clone(of.volume.Annotations), Finalizers: of.volume.Finalizers},
-		Spec:       *of.volume.Spec.DeepCopy(),
-	}
-	volume.Spec.CSI.VolumeHandle = volumeName
-	volume.Spec.ClaimRef.Namespace, volume.Spec.ClaimRef.Name, volume.Spec.ClaimRef.UID = claim.Namespace, claim.Name, claim.UID
-	volume.Spec.ClaimRef.ResourceVersion = ""
-	if err := server.Client.Create(f.Context(), volume); err != nil {
-		return err
-	}
-	volume.Status = *of.volume.Status.DeepCopy()
-	if err := server.Client.Status().Update(f.Context(), volume); err != nil {
-		return err
-	}
-	claim.Status = *of.claim.Status.DeepCopy()
-	if err := server.Client.Status().Update(f.Context(), claim); err != nil {
-		return err
-	}
-	of.cache.Status.DeepCopyInto(&cache.Status)
-	cache.Status.Storage.PersistentVolumeClaimName, cache.Status.Storage.VolumeName = claim.Name, volumeName
-	cache.Status.WarmUp.PersistentVolumeClaimUID = string(claim.UID)
-	cache.Status.LatestSnapshot, cache.Status.LatestVerifiedSnapshot = cache.Name+"-0", cache.Name+"-0"
-	return server.Client.Status().Update(f.Context(), cache)
-}
-
-func (f *fleet) copySnapshot(s *v1alpha1.CacheSnapshot, source string, of patterns) error {
-	csi := of.volumeSnapshot
-	if err := server.Client.Create(f.Context(), s); err != nil {
-		return err
-	}
-	v := &snapshotv1.VolumeSnapshot{ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: s.Name, Labels: maps.Clone(csi.Labels)}, Spec: *csi.Spec.DeepCopy()}
-	claim := s.Spec.SourceRef.Name
-	v.Labels[v1alpha1.SnapshotLabel], v.Labels[v1alpha1.CacheLabel], v.Labels[v1alpha1.SnapshotUIDLabel] = s.Name, claim, string(s.UID)
-	v.Spec.Source.PersistentVolumeClaimName = &claim
-	if err := server.Client.Create(f.Context(), v); err != nil {
-		return err
-	}
-	v.Status = csi.Status.DeepCopy()
-	if err := server.Client.Status().Update(f.Context(), v); err != nil {
-		return err
-	}
-	of.snapshot.Status.DeepCopyInto(&s.Status)
-	s.Status.VolumeSnapshotName, s.Status.VolumeSnapshotUID = v.Name, string(v.UID)
-	s.Status.Source.PersistentVolumeClaimName, s.Status.Source.UID = claim, source
-	return server.Client.Status().Update(f.Context(), s)
 }
 
 // rested holds that what is measured is what was meant: caches with PVCs, and
