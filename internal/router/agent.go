@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -30,6 +32,7 @@ const (
 // agent answers HAProxy's agent-check.
 type agent struct {
 	intent  *Intent
+	servers []string // that HAProxy must ask for; none: those of the intent
 	metrics *metrics
 	now     func() time.Time
 	log     logr.Logger
@@ -39,8 +42,8 @@ type agent struct {
 	unknown map[string]bool      // logged already
 }
 
-func newAgent(intent *Intent, m *metrics, now func() time.Time, log logr.Logger) *agent {
-	return &agent{intent: intent, metrics: m, now: now, log: log, asked: map[string]time.Time{}, unknown: map[string]bool{}}
+func newAgent(intent *Intent, servers []string, m *metrics, now func() time.Time, log logr.Logger) *agent {
+	return &agent{intent: intent, servers: servers, metrics: m, now: now, log: log, asked: map[string]time.Time{}, unknown: map[string]bool{}}
 }
 
 // serve answers on the listener until ctx ends.
@@ -88,7 +91,14 @@ func (a *agent) answer(question string) string {
 		a.reportUnknown(name)
 		server.State = weights.Down
 	}
-	a.note(name, server.State, known && !lastResort)
+	if known && !lastResort {
+		a.metrics.answers.WithLabelValues(name, string(server.State)).Inc()
+	}
+	if !lastResort && (known || slices.Contains(a.servers, name)) {
+		a.mu.Lock()
+		a.asked[name] = a.now()
+		a.mu.Unlock()
+	}
 	switch {
 	case server.State == weights.Down:
 		return "down"
@@ -103,16 +113,6 @@ func (a *agent) answer(question string) string {
 	}
 }
 
-func (a *agent) note(name string, state weights.State, asked bool) {
-	if !asked {
-		return
-	}
-	a.metrics.answers.WithLabelValues(name, string(state)).Inc()
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.asked[name] = a.now()
-}
-
 func (a *agent) reportUnknown(name string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -124,7 +124,9 @@ func (a *agent) reportUnknown(name string) {
 }
 
 // problem is why the router is not ready, or empty: HAProxy must have polled
-// every server recently. Before that it answers 503 to everything.
+// every server that it is configured with recently. Before that it answers 503 to
+// everything. A server that is in the weights alone says nothing of this HAProxy: it
+// is for the next one.
 func (a *agent) problem() string {
 	current, known := a.intent.Current()
 	if !known {
@@ -132,7 +134,11 @@ func (a *agent) problem() string {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for name := range current.Servers {
+	servers := a.servers
+	if len(servers) == 0 {
+		servers = slices.Sorted(maps.Keys(current.Servers))
+	}
+	for _, name := range servers {
 		if at, ok := a.asked[name]; !ok || a.now().Sub(at) > askedWithin {
 			return fmt.Sprintf("HAProxy has not asked for server %s within %s", name, askedWithin)
 		}

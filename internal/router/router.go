@@ -23,6 +23,9 @@ type Options struct {
 	Agent string
 	// Pages is the address of /healthz, /readyz and /metrics.
 	Pages string
+	// Servers that HAProxy is configured with: the router is ready when it has asked for
+	// all of them. None are those of the weights.
+	Servers []string
 	// File holds the intent at the start, and is read again every Interval.
 	File     string
 	Interval time.Duration
@@ -46,7 +49,7 @@ type Options struct {
 func Run(ctx context.Context, o Options) error {
 	m := newMetrics()
 	intent := newIntent(o.Log, m)
-	a := newAgent(intent, m, o.Now, o.Log)
+	a := newAgent(intent, o.Servers, m, o.Now, o.Log)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
 		followFile(ctx, intent, o.File, o.Interval)

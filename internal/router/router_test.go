@@ -181,6 +181,21 @@ func TestReadyOnlyWhenHAProxyAsksForAll(t *testing.T) {
 	}
 }
 
+// An instance that is added is in the weights before this HAProxy is replaced by one that
+// is configured with it. All routers would leave the Service until then, or without end.
+func TestReadyWhileWeightsNameAServerOfTheNextHAProxy(t *testing.T) {
+	s := start(t, func(o *router.Options) { o.Servers = []string{"blue", "green"} })
+	s.publish(t, document(1, `"blue":{"state":"ready","weight":1},"red":{"state":"down"}`))
+	s.eventually(t, "blue", "ready up 1%")
+	if ok, text := s.ready(t); ok || !strings.Contains(text, "green") {
+		t.Errorf("ready = %v %q, green was never asked for", ok, text)
+	}
+	s.ask("green") // which the weights do not name any more: it is answered down
+	if ok, text := s.ready(t); !ok {
+		t.Errorf("not ready: %s", text)
+	}
+}
+
 func TestWatch(t *testing.T) {
 	cm := func(text string) *corev1.ConfigMap {
 		return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "w"}, Data: map[string]string{weights.Key: text}}

@@ -59,6 +59,7 @@ Pages: /healthz, /readyz (HAProxy has polled every server), /certificate, /metri
 	fs := cmd.Flags()
 	fs.StringVar(&o.Agent, "listen", "127.0.0.1:9777", "address that HAProxy asks")
 	fs.StringVar(&o.Pages, "pages-listen", ":9778", "address of /healthz, /readyz and /metrics")
+	fs.StringSliceVar(&o.Servers, "servers", nil, "server that HAProxy must have polled before the router is ready; repeated (default: all that the weights name)")
 	fs.StringVar(&o.File, "weights-file", "/etc/gocache/weights/weights.json", "file that holds the weights, mounted from the ConfigMap")
 	fs.DurationVar(&o.Interval, "weights-interval", 5*time.Second, "how often the file is read again")
 	fs.StringVar(&o.Name, "configmap", "", "ConfigMap to watch (default: the file alone)")

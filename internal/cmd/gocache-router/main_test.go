@@ -24,7 +24,7 @@ func TestDefaults(t *testing.T) {
 	fs := command().Flags()
 	for name, want := range map[string]string{
 		"listen": "127.0.0.1:9777", "pages-listen": ":9778", "weights-file": "/etc/gocache/weights/weights.json", "weights-interval": "5s",
-		"configmap": "", "namespace": "ci", "answers-listen": "", "answers-attempt": "[]", "answers-database": "[]", "answers-private": "", "answers-spool": "",
+		"configmap": "", "servers": "[]", "namespace": "ci", "answers-listen": "", "answers-attempt": "[]", "answers-database": "[]", "answers-private": "", "answers-spool": "",
 		"certificate-dir": "", "certificate-file": "/run/gocache/tls.pem", "haproxy-socket": "/run/gocache/admin.sock", "certificate-host": "",
 		"clients-dir": "", "clients-file": "/run/gocache/clients", "kubeconfig": "",
 	} {

@@ -33,6 +33,27 @@ func instanceAt(t *testing.T, address string) (stop func()) {
 	return stop
 }
 
+// TestReadyWhileAnInstanceIsAdded holds that a router stays ready while the weights name an
+// instance that its HAProxy is not configured with yet.
+func TestReadyWhileAnInstanceIsAdded(t *testing.T) {
+	t.Parallel()
+	blue := loopback.Address(t)
+	instanceAt(t, blue)
+	b := startConfigured(t, haproxy.Config{Instances: []haproxy.Instance{{Name: "blue", Address: blue}}})
+	want := []route.Server{{Name: "blue", State: route.Ready, Weight: 100}, {Name: "red", State: route.Down}}
+	if err := b.Router.Set(t.Context(), want); err != nil {
+		t.Fatal(err)
+	}
+	status := func() int {
+		code, err := tryGet(t.Context(), b.sidecar, "/readyz")
+		if err != nil {
+			return 0
+		}
+		return code
+	}
+	eventually(t, "the router to be ready", func() bool { return status() == http.StatusOK })
+}
+
 // TestInstancesThatComeBack holds that no command fails while all instances are
 // away for some seconds, as when their pods are deleted at once: whether its
 // requests go through the sidecar or not, and whenever they come.

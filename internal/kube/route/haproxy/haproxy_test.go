@@ -86,6 +86,9 @@ func startConfigured(t *testing.T, config haproxy.Config, secret ...string) back
 	config.Name, config.Bind, config.PagesBind, config.Agent, config.RunDir = "goproxy", client, pages, agent, dir
 	scheme := "http"
 	options := router.Options{Agent: agent, Pages: sidecar, File: filepath.Join(dir, weights.File)}
+	for _, i := range config.Instances {
+		options.Servers = append(options.Servers, i.Name)
+	}
 	options.Answers = router.AnswersOptions{Now: time.Now, Listen: config.Answers, Attempts: haproxy.Attempts(config.Attempts), Spool: dir}
 	if len(secret) > 1 {
 		config.ClientsFile = filepath.Join(dir, "clients")

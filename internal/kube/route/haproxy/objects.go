@@ -364,6 +364,7 @@ func (p Params) sidecar() corev1.Container {
 		Command:       []string{"/gocache-router"},
 		Args: []string{
 			"--listen=" + agentAddress,
+			"--servers=" + strings.Join(p.servers(), ","),
 			"--answers-listen=" + answersAddress,
 			"--answers-attempt=" + strings.Join(Attempts(attemptsAddress), ","),
 			"--answers-spool=" + spoolDir,
@@ -403,6 +404,15 @@ func (p Params) sidecar() corev1.Container {
 		c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: "clients", MountPath: clientsDir, ReadOnly: true})
 	}
 	return c
+}
+
+// servers that HAProxy is configured with.
+func (p Params) servers() []string {
+	names := make([]string, len(p.Instances))
+	for i := range p.Instances {
+		names[i] = p.Instances[i].Name
+	}
+	return names
 }
 
 func (p Params) haproxy() corev1.Container {
