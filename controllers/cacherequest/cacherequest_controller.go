@@ -22,6 +22,7 @@ import (
 	record "gocache.dev/operator/internal/kube/event"
 	"gocache.dev/operator/internal/kube/patch"
 	"gocache.dev/operator/internal/kube/read"
+	"gocache.dev/operator/internal/kube/retry"
 	"gocache.dev/operator/internal/plan/buildreport"
 	"gocache.dev/operator/internal/plan/livecheck"
 	"gocache.dev/operator/internal/plan/request"
@@ -58,7 +59,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		For(&v1alpha1.CacheRequest{}).
 		Watches(&v1alpha1.GoCache{}, handler.EnqueueRequestsFromMapFunc(r.byTarget(v1alpha1.GoCacheKind)), builder.WithPredicates(changed())).
 		Watches(&v1alpha1.ModProxy{}, handler.EnqueueRequestsFromMapFunc(r.byTarget(v1alpha1.ModProxyKind)), builder.WithPredicates(changed())).
-		WithOptions(controller.Options{MaxConcurrentReconciles: 4}).
+		WithOptions(controller.Options{MaxConcurrentReconciles: 4, RateLimiter: new(retry.Pacer)}).
 		Complete(r)
 }
 

@@ -25,6 +25,7 @@ import (
 	"gocache.dev/operator/internal/kube/images"
 	"gocache.dev/operator/internal/kube/patch"
 	"gocache.dev/operator/internal/kube/read"
+	"gocache.dev/operator/internal/kube/retry"
 	"gocache.dev/operator/internal/plan/queue"
 	"gocache.dev/operator/internal/plan/verification"
 )
@@ -48,6 +49,7 @@ type Reconciler struct {
 	MaxSnapshots, MaxVerifications int
 
 	lines lines
+	pacer retry.Pacer
 }
 
 // scope is one pass over one object.
@@ -73,7 +75,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Owns(&corev1.PersistentVolumeClaim{}).
 		Watches(&v1alpha1.GoCache{}, handler.EnqueueRequestsFromMapFunc(r.bySource(v1alpha1.GoCacheKind))).
 		Watches(&v1alpha1.ModProxy{}, handler.EnqueueRequestsFromMapFunc(r.bySource(v1alpha1.ModProxyKind))).
-		WithOptions(controller.Options{MaxConcurrentReconciles: 4}).
+		WithOptions(controller.Options{MaxConcurrentReconciles: 4, RateLimiter: &r.pacer}).
 		Build(r)
 	if err != nil {
 		return err
@@ -121,7 +123,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if reportErr := r.report(ctx, s, err); reportErr != nil {
 		return ctrl.Result{}, errors.Join(err, reportErr)
 	}
-	return conditions.Result(err, s.decision.Wake)
+	return r.pacer.Result(req, err, s.decision.Wake)
 }
 
 func (r *Reconciler) pass(ctx context.Context, s *scope) (err error) {

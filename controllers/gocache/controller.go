@@ -25,13 +25,13 @@ import (
 	"gocache.dev/operator/controllers/gocache/writer"
 	"gocache.dev/operator/internal/domain/egress"
 	"gocache.dev/operator/internal/domain/untrusted"
-	"gocache.dev/operator/internal/kube/conditions"
 	"gocache.dev/operator/internal/kube/event"
 	"gocache.dev/operator/internal/kube/images"
 	"gocache.dev/operator/internal/kube/patch"
 	"gocache.dev/operator/internal/kube/pushes"
 	"gocache.dev/operator/internal/kube/read"
 	"gocache.dev/operator/internal/kube/requests"
+	"gocache.dev/operator/internal/kube/retry"
 )
 
 const (
@@ -65,6 +65,8 @@ type Reconciler struct {
 	Refs refs
 	// Pushes receives push webhooks; nil: none are received.
 	Pushes receiver
+
+	pacer retry.Pacer
 }
 
 // progress is one pass: what was observed, as the parts hand it on, and what
@@ -102,7 +104,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Watches(&v1alpha1.ModProxy{}, handler.EnqueueRequestsFromMapFunc(r.byProxy)).
 		WatchesRawSource(r.webhookCalls()).
 		WatchesRawSource(r.changedRefs()).
-		WithOptions(controller.Options{MaxConcurrentReconciles: 4}).
+		WithOptions(controller.Options{MaxConcurrentReconciles: 4, RateLimiter: &r.pacer}).
 		Complete(r)
 }
 
@@ -122,7 +124,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	}
 	if !p.cache.DeletionTimestamp.IsZero() {
 		r.receive(req.NamespacedName, nil)
-		return r.reconcileDelete(ctx, p)
+		return r.reconcileDelete(ctx, req, p)
 	}
 	if p.cache.Spec.Source != nil {
 		r.receive(req.NamespacedName, nil)
@@ -133,7 +135,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if reportErr := r.report(ctx, p, err); reportErr != nil {
 		return ctrl.Result{}, errors.Join(err, reportErr)
 	}
-	return conditions.Result(err, p.result.Wake)
+	return r.pacer.Result(req, err, p.result.Wake)
 }
 
 // reconcileParts records what was observed in the status, then lets each part
@@ -272,7 +274,7 @@ func (r *Reconciler) writer() writer.Reconciler {
 
 // reconcileDelete releases an object that is being deleted. What goes with it is
 // owned by it; only a replacement in progress is brought to an end first.
-func (r *Reconciler) reconcileDelete(ctx context.Context, p *progress) (ctrl.Result, error) {
+func (r *Reconciler) reconcileDelete(ctx context.Context, req ctrl.Request, p *progress) (ctrl.Result, error) {
 	if !replacement.Held(p.cache) {
 		return ctrl.Result{}, nil
 	}
@@ -286,7 +288,7 @@ func (r *Reconciler) reconcileDelete(ctx context.Context, p *progress) (ctrl.Res
 	if reportErr := r.report(ctx, p, err); reportErr != nil {
 		return ctrl.Result{}, reportErr
 	}
-	return conditions.Result(err, p.result.Wake)
+	return r.pacer.Result(req, err, p.result.Wake)
 }
 
 // load reads the object past the client's cache: a decision is never made on a

@@ -24,12 +24,12 @@ import (
 	"gocache.dev/operator/controllers/modproxy/storerollback"
 	"gocache.dev/operator/internal/domain/untrusted"
 	"gocache.dev/operator/internal/kube/apply"
-	"gocache.dev/operator/internal/kube/conditions"
 	"gocache.dev/operator/internal/kube/event"
 	"gocache.dev/operator/internal/kube/images"
 	"gocache.dev/operator/internal/kube/patch"
 	"gocache.dev/operator/internal/kube/read"
 	"gocache.dev/operator/internal/kube/requests"
+	"gocache.dev/operator/internal/kube/retry"
 	"gocache.dev/operator/internal/kube/route"
 	"gocache.dev/operator/internal/kube/route/backend"
 	"gocache.dev/operator/internal/plan/failover"
@@ -64,6 +64,7 @@ type Reconciler struct {
 	prober     *prober.Prober
 	advisories instances.Advisories
 	moved      movedTimes
+	pacer      retry.Pacer
 }
 
 // progress is one pass: what was observed, as the parts hand it on, and what
@@ -106,7 +107,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Watches(&v1alpha1.CacheSnapshot{}, handler.EnqueueRequestsFromMapFunc(bySnapshot)).
 		Watches(&v1alpha1.CacheRequest{}, handler.EnqueueRequestsFromMapFunc(requests.ByRequest(v1alpha1.ModProxyKind))).
 		WatchesRawSource(r.prober.Source()).
-		WithOptions(controller.Options{MaxConcurrentReconciles: 4}).
+		WithOptions(controller.Options{MaxConcurrentReconciles: 4, RateLimiter: &r.pacer}).
 		Complete(r)
 }
 
@@ -126,13 +127,13 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		if p == nil {
 			return ctrl.Result{}, nil
 		}
-		return r.reconcileDelete(ctx, p)
+		return r.reconcileDelete(ctx, req, p)
 	}
 	err = r.reconcileParts(ctx, p)
 	if reportErr := r.report(ctx, p, err); reportErr != nil {
 		return ctrl.Result{}, errors.Join(err, reportErr)
 	}
-	return conditions.Result(err, p.result.Wake)
+	return r.pacer.Result(req, err, p.result.Wake)
 }
 
 // reconcileParts records what was observed in the status, then lets each part
@@ -222,13 +223,13 @@ func (r *Reconciler) storesPart() storerollback.Reconciler {
 
 // reconcileDelete releases a proxy that is being deleted. All that was created
 // for it is owned by it; only replacements of stores are brought to an end first.
-func (r *Reconciler) reconcileDelete(ctx context.Context, p *progress) (ctrl.Result, error) {
+func (r *Reconciler) reconcileDelete(ctx context.Context, req ctrl.Request, p *progress) (ctrl.Result, error) {
 	if !storerollback.Held(p.proxy) {
 		return ctrl.Result{}, nil
 	}
 	out, err := r.storesPart().ReconcileDelete(ctx, p.proxy, p.Observed)
 	p.result.Add(out.Result)
-	return conditions.Result(errors.Join(err, r.writeStatus(ctx, p)), p.result.Wake)
+	return r.pacer.Result(req, errors.Join(err, r.writeStatus(ctx, p)), p.result.Wake)
 }
 
 // load reads the object past the client's cache: a decision is never made on a

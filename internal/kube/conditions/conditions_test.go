@@ -112,29 +112,3 @@ func TestMessageIsBounded(t *testing.T) {
 		t.Errorf("a message of %d bytes", len(got))
 	}
 }
-
-// TestLoggedError holds that an error is not logged at any length.
-func TestLoggedError(t *testing.T) {
-	long := errors.New(strings.Repeat("x", 1<<20))
-	if _, err := conditions.Result(long, 0); !errors.Is(err, long) || len(err.Error()) > 4<<10 {
-		t.Errorf("an error of %d bytes", len(err.Error()))
-	}
-}
-
-func TestResult(t *testing.T) {
-	oh := errors.New("oh")
-	for _, tt := range []struct {
-		err, want error
-		after     time.Duration
-	}{
-		{nil, nil, time.Hour},
-		{oh, oh, 0},
-		{invalid, nil, time.Minute},
-		{errors.Join(oh, &apply.ConflictError{}), nil, time.Minute},
-	} {
-		got, err := conditions.Result(tt.err, time.Hour)
-		if !errors.Is(err, tt.want) || (err == nil) != (tt.want == nil) || got.RequeueAfter != tt.after {
-			t.Errorf("%v: %v after %v, want %v after %v", tt.err, err, got.RequeueAfter, tt.want, tt.after)
-		}
-	}
-}

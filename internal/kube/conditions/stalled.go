@@ -1,17 +1,14 @@
 package conditions
 
 import (
-	"cmp"
 	"errors"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	ctrl "sigs.k8s.io/controller-runtime"
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/kube/apply"
-	"gocache.dev/operator/internal/kube/bounded"
 )
 
 // StalledError means that only a person can help.
@@ -39,37 +36,6 @@ func Stalled(err error) *StalledError {
 	}
 	return nil
 }
-
-// stalledInterval is when a stalled object is reconciled again: the obstacle
-// may be gone without an event of a watch.
-const stalledInterval = time.Minute
-
-// Result is how a pass ends that had an error, or nil: there is no use in
-// an early retry where only a user can help; any other error is tried again
-// with growing pauses; and a pass that went well is followed by another after
-// wake, or only when something happens if that is 0.
-func Result(err error, wake time.Duration) (ctrl.Result, error) {
-	if stalled := Stalled(err); stalled != nil {
-		return ctrl.Result{RequeueAfter: cmp.Or(stalled.RetryAfter, stalledInterval)}, nil //nolint:nilerr // it is in the conditions
-	}
-	if err != nil {
-		return ctrl.Result{}, shortened{err}
-	}
-	return ctrl.Result{RequeueAfter: wake}, nil
-}
-
-// maxLogged is the longest text of an error that is logged, in bytes.
-const maxLogged = 4 << 10
-
-// shortened is an error for the log: API servers repeat refused values, which may be as
-// large as an object, in their errors.
-type shortened struct{ error }
-
-// Error is the beginning of the text.
-func (s shortened) Error() string { return bounded.Text(s.error.Error(), maxLogged) }
-
-// Unwrap returns the error itself.
-func (s shortened) Unwrap() error { return s.error }
 
 // Fail sets Ready, Reconciling and Stalled by the error of a pass, and reports
 // whether there was one.
