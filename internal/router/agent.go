@@ -125,8 +125,8 @@ func (a *agent) reportUnknown(name string) {
 
 // problem is why the router is not ready, or empty: HAProxy must have polled
 // every server that it is configured with recently. Before that it answers 503 to
-// everything. A server that is in the weights alone says nothing of this HAProxy: it
-// is for the next one.
+// everything. A server that is in the weights alone does not count: it is for the next
+// HAProxy.
 func (a *agent) problem() string {
 	current, known := a.intent.Current()
 	if !known {

@@ -68,7 +68,7 @@ func (p *Pacer) When(req reconcile.Request) time.Duration {
 	return sooner(pause, wake)
 }
 
-// Forget begins anew with short pauses.
+// Forget begins with short pauses again.
 func (p *Pacer) Forget(req reconcile.Request) { p.limiter().Forget(req) }
 
 // NumRequeues is how many passes had an error since the last Forget.
