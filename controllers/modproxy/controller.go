@@ -65,6 +65,7 @@ type Reconciler struct {
 	advisories instances.Advisories
 	moved      movedTimes
 	pacer      retry.Pacer
+	turns      turns
 }
 
 // progress is one pass: what was observed, as the parts hand it on, and what
@@ -107,7 +108,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Watches(&v1alpha1.CacheSnapshot{}, handler.EnqueueRequestsFromMapFunc(bySnapshot)).
 		Watches(&v1alpha1.CacheRequest{}, handler.EnqueueRequestsFromMapFunc(requests.ByRequest(v1alpha1.ModProxyKind))).
 		WatchesRawSource(r.prober.Source()).
-		WithOptions(controller.Options{MaxConcurrentReconciles: 4, RateLimiter: &r.pacer}).
+		WithOptions(controller.Options{MaxConcurrentReconciles: workers, RateLimiter: &r.pacer}).
 		Complete(r)
 }
 
@@ -117,6 +118,10 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 
 // Reconcile makes one pass: load, observe, decide, act, report.
 func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	if !r.turns.begin(req.Namespace) {
+		return ctrl.Result{RequeueAfter: turnPause}, nil
+	}
+	defer r.turns.end(req.Namespace)
 	p, err := r.load(ctx, req)
 	if err != nil {
 		return ctrl.Result{}, err

@@ -6,8 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-
-	"golang.org/x/sync/errgroup"
+	"sync"
 
 	"gocache.dev/operator/internal/kube/route"
 	"gocache.dev/operator/internal/router/certificate"
@@ -22,39 +21,30 @@ func (r *Router) Certificates(ctx context.Context) ([]route.Certificate, error) 
 	if err != nil {
 		return nil, err
 	}
+	ctx, cancel := context.WithTimeout(ctx, observeTimeout)
+	defer cancel()
 	all := make([]route.Certificate, len(replicas))
-	var group errgroup.Group
-	group.SetLimit(atOnce)
+	var group sync.WaitGroup
 	for i, replica := range replicas {
-		group.Go(func() error {
+		group.Go(func() {
 			all[i].Replica = replica.Name
 			err := readAnswer(ctx, replica, func() error { return report(ctx, r.http(), replica.Certificate, &all[i].Report) })
 			if err != nil {
 				all[i].Unreachable = err.Error()
 			}
-			return nil
 		})
 	}
-	_ = group.Wait() // none returns an error
+	group.Wait()
 	return all, nil
 }
 
 // report reads a page that answers 503 as long as there is no certificate.
 func report(ctx context.Context, client *http.Client, url string, into *certificate.Report) error {
-	ctx, cancel := context.WithTimeout(ctx, observeTimeout)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
-	if err != nil {
-		return fmt.Errorf("ask for the certificate: %w", err)
-	}
-	resp, err := client.Do(req)
+	resp, err := get(ctx, client, url, http.StatusOK, http.StatusServiceUnavailable)
 	if err != nil {
 		return fmt.Errorf("ask for the certificate: %w", err)
 	}
 	defer func() { _ = resp.Body.Close() }() // read only
-	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusServiceUnavailable {
-		return fmt.Errorf("ask for the certificate: GET %s: %s", url, resp.Status)
-	}
 	if err := json.NewDecoder(io.LimitReader(resp.Body, maxReport)).Decode(into); err != nil {
 		return fmt.Errorf("ask for the certificate: GET %s: %w", url, err)
 	}

@@ -8,14 +8,14 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
-	"golang.org/x/sync/errgroup"
-
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
@@ -27,6 +27,7 @@ import (
 )
 
 const (
+	// observeTimeout bounds the reading of all replicas together: others wait meanwhile.
 	observeTimeout    = 2 * time.Second
 	maxExporterAnswer = 8 << 20
 	// maxMetrics is the size of those metrics of an exporter that are read, at most: the
@@ -35,8 +36,6 @@ const (
 	// maxReplicas is how many pods a router may have: twice the 16 of the schema, while it
 	// is updated. Any client that may create pods can add more.
 	maxReplicas = 32
-	// atOnce is how many replicas are asked at the same time.
-	atOnce = 4
 )
 
 // Names in haproxy.cfg and of the exporter's metrics.
@@ -109,26 +108,34 @@ func ready(pod *corev1.Pod) bool {
 	return false
 }
 
-// observe asks all replicas at once.
+// observe asks all replicas at once. What they answer is parsed one after the other, which
+// needs many times its size.
 func observe(ctx context.Context, client *http.Client, replicas []Replica) route.Observation {
+	ctx, cancel := context.WithTimeout(ctx, observeTimeout)
+	defer cancel()
 	result := make([]route.Replica, len(replicas))
-	var group errgroup.Group
-	group.SetLimit(atOnce)
+	var parsing sync.Mutex
+	var group sync.WaitGroup
 	for i, replica := range replicas {
-		group.Go(func() error {
+		group.Go(func() {
 			var servers map[string]route.Observed
-			err := readAnswer(ctx, replica, func() (err error) {
-				servers, err = scrape(ctx, client, replica.Metrics)
+			err := readAnswer(ctx, replica, func() error {
+				text, err := scrape(ctx, client, replica.Metrics)
+				if err != nil {
+					return err
+				}
+				parsing.Lock()
+				defer parsing.Unlock()
+				servers, err = parse(text)
 				return err
 			})
 			result[i] = route.Replica{Name: replica.Name, Servers: servers}
 			if err != nil {
 				result[i].Problem = err.Error()
 			}
-			return nil
 		})
 	}
-	_ = group.Wait() // none returns an error
+	group.Wait()
 	return route.Observation{Replicas: result}
 }
 
@@ -143,22 +150,32 @@ func readAnswer(ctx context.Context, replica Replica, answer func() error) (err 
 	return panicked
 }
 
-func scrape(ctx context.Context, client *http.Client, url string) (map[string]route.Observed, error) {
-	ctx, cancel := context.WithTimeout(ctx, observeTimeout)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
-	if err != nil {
-		return nil, fmt.Errorf("ask HAProxy: %w", err)
-	}
-	resp, err := client.Do(req)
+// scrape reads those of a replica's metrics that are needed.
+func scrape(ctx context.Context, client *http.Client, url string) (io.Reader, error) {
+	resp, err := get(ctx, client, url, http.StatusOK)
 	if err != nil {
 		return nil, fmt.Errorf("ask HAProxy: %w", err)
 	}
 	defer func() { _ = resp.Body.Close() }() // read only
-	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("ask HAProxy: GET %s: %s", url, resp.Status)
+	return selected(io.LimitReader(resp.Body, maxExporterAnswer))
+}
+
+// get asks a replica. Labels make a pod a replica, and any client that may create pods can
+// set them: the error holds nothing that was sent, as users read it in a status.
+func get(ctx context.Context, client *http.Client, url string, expected ...int) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	if err != nil {
+		return nil, err
 	}
-	return parseExporter(io.LimitReader(resp.Body, maxExporterAnswer))
+	resp, err := client.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("GET %s: %s", url, untrusted.Cause(err))
+	}
+	if !slices.Contains(expected, resp.StatusCode) {
+		_ = resp.Body.Close()
+		return nil, fmt.Errorf("GET %s: status %d", url, resp.StatusCode)
+	}
+	return resp, nil
 }
 
 // server is the exporter's metrics of a server in one backend.
@@ -167,12 +184,8 @@ type server struct {
 	weight int
 }
 
-// parseExporter reads the text of HAProxy's Prometheus exporter.
-func parseExporter(text io.Reader) (map[string]route.Observed, error) {
-	text, err := selected(text)
-	if err != nil {
-		return nil, err
-	}
+// parse reads the selected metrics of HAProxy's Prometheus exporter.
+func parse(text io.Reader) (map[string]route.Observed, error) {
 	parser := expfmt.NewTextParser(model.UTF8Validation)
 	families, err := parser.TextToMetricFamilies(text)
 	if err != nil {

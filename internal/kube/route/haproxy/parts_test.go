@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -173,7 +175,7 @@ func TestCertificates(t *testing.T) {
 	}
 	for i, want := range []route.Certificate{
 		{Report: certificate.Report{Fingerprint: "AA"}}, {Report: certificate.Report{Fingerprint: "AA"}}, {Report: certificate.Report{Problem: "no Secret"}},
-		{Unreachable: "500 Internal Server Error"}, {Unreachable: "invalid character"}, {Unreachable: "unexpected EOF"}, {Unreachable: "refused"}, {Unreachable: "missing ']'"},
+		{Unreachable: "status 500"}, {Unreachable: "invalid character"}, {Unreachable: "unexpected EOF"}, {Unreachable: "refused"}, {Unreachable: "missing ']'"},
 	} {
 		if got[i].Replica != replicas[i].Name || got[i].Report != want.Report || !strings.Contains(got[i].Unreachable, want.Unreachable) || (got[i].Unreachable == "") != (want.Unreachable == "") {
 			t.Errorf("%+v, want %+v", got[i], want)
@@ -260,19 +262,8 @@ func TestBoundsOfReplicas(t *testing.T) {
 
 	usual := "# TYPE " + statusMetric + " gauge\n" + statusMetric + `{proxy="instances",server="blue",state="UP"} 1` + "\n" + statusMetric + `{proxy="last-resort",server="blue",state="UP"} 1` + "\n" +
 		"# TYPE " + weightMetric + " gauge\n" + weightMetric + `{proxy="instances",server="blue"} 7` + "\n" + weightMetric + `{proxy="last-resort",server="blue"} 100` + "\n"
-	var before, running, most atomic.Int32 // before: MiB of other metrics
-	fifth := make(chan struct{})
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/slow" {
-			defer running.Add(-1)
-			if now := running.Add(1); now > 4 && most.CompareAndSwap(0, now) {
-				close(fifth)
-			}
-			select {
-			case <-fifth:
-			case <-time.After(20 * time.Millisecond): // nothing shows that a request does not come
-			}
-		}
+	var before atomic.Int32 // MiB of other metrics
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		line := []byte("haproxy_process_uptime_seconds 111111111111111111111111111111111\n")
 		for range int(before.Load()) << 20 / len(line) {
 			_, _ = w.Write(line)
@@ -282,16 +273,92 @@ func TestBoundsOfReplicas(t *testing.T) {
 	defer s.Close()
 	for mib, read := range map[int32]bool{0: true, 7: true, 8: false} {
 		before.Store(mib)
-		got, err := scrape(t.Context(), &http.Client{}, s.URL)
+		var got map[string]route.Observed
+		text, err := scrape(t.Context(), &http.Client{}, s.URL)
+		if err == nil {
+			got, err = parse(text)
+		}
 		if _, found := got["blue"]; err == nil && found != read || err != nil && read {
 			t.Errorf("behind %d MiB of other metrics: %v, %v", mib, got, err)
 		}
 	}
 	before.Store(0)
 	r = &Router{Replicas: func(context.Context) ([]Replica, error) {
-		return slices.Repeat([]Replica{{Name: "a", Metrics: s.URL + "/slow"}}, 10), nil
+		return slices.Repeat([]Replica{{Name: "a", Metrics: s.URL}}, maxReplicas), nil
 	}}
-	if o, err := r.Observe(t.Context()); err != nil || len(o.Replicas) != 10 || o.Replicas[9].Servers["blue"].Weight != 7 || most.Load() > 0 {
-		t.Errorf("%+v, %v; more than 4 at once: %t", o, err, most.Load() > 0)
+	if o, err := r.Observe(t.Context()); err != nil || len(o.Replicas) != maxReplicas || o.Replicas[maxReplicas-1].Servers["blue"].Weight != 7 {
+		t.Errorf("%+v, %v", o, err)
 	}
+}
+
+// TestReplicasThatHang holds that they take no longer together than one of them: other proxies
+// wait for their turn meanwhile.
+func TestReplicasThatHang(t *testing.T) {
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0") // which accepts nothing
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = listener.Close() }()
+	url := "http://" + listener.Addr().String()
+	all := func(context.Context) ([]Replica, error) {
+		return slices.Repeat([]Replica{{Name: "a", Metrics: url, Certificate: url}}, maxReplicas), nil
+	}
+	r := &Router{Replicas: all, Starting: all}
+	began := time.Now()
+	o, observed := r.Observe(t.Context())
+	certificates, certified := r.Certificates(t.Context())
+	if took := time.Since(began); took > 2*observeTimeout+2*time.Second {
+		t.Errorf("%d replicas took %s", maxReplicas, took)
+	}
+	if err := errors.Join(observed, certified); err != nil || o.Replicas[maxReplicas-1].Problem == "" || certificates[maxReplicas-1].Unreachable == "" {
+		t.Errorf("%+v, %+v, %v", o, certificates, err)
+	}
+}
+
+// TestReplicaThatIsAnotherPod holds that one which sends the manager elsewhere gains nothing:
+// no redirect is followed, and nothing that was sent is in what users read.
+func TestReplicaThatIsAnotherPod(t *testing.T) {
+	var asked atomic.Int32
+	internal := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked.Add(1) }))
+	defer internal.Close()
+	pod := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/banner" {
+			conn, _, err := http.NewResponseController(w).Hijack()
+			if err == nil {
+				_, _ = io.WriteString(conn, "SSH-2.0-secret\r\n\r\n")
+				_ = conn.Close()
+			}
+			return
+		}
+		http.Redirect(w, r, internal.URL, http.StatusFound)
+	}))
+	defer pod.Close()
+	for _, path := range []string{"/", "/banner"} {
+		all := func(context.Context) ([]Replica, error) {
+			return []Replica{{Name: "a", Metrics: pod.URL + path, Certificate: pod.URL + path}}, nil
+		}
+		r := &Router{Replicas: all, Starting: all}
+		o, observed := r.Observe(t.Context())
+		certificates, certified := r.Certificates(t.Context())
+		if err := errors.Join(observed, certified); err != nil {
+			t.Fatal(err)
+		}
+		for _, problem := range []string{o.Replicas[0].Problem, certificates[0].Unreachable} {
+			if problem == "" || strings.Contains(problem, "secret") {
+				t.Errorf("%s: reported as %q", path, problem)
+			}
+		}
+	}
+	if n := asked.Load(); n > 0 {
+		t.Errorf("another server was asked %d times", n)
+	}
+}
+
+// parseExporter reads the text of an exporter.
+func parseExporter(text io.Reader) (map[string]route.Observed, error) {
+	text, err := selected(text)
+	if err != nil {
+		return nil, err
+	}
+	return parse(text)
 }

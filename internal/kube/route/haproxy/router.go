@@ -48,9 +48,13 @@ func (r *Router) Observe(ctx context.Context) (route.Observation, error) {
 	return observe(ctx, r.http(), replicas), nil
 }
 
+// http follows no redirect, which could lead to an address that the operator alone can
+// reach.
 func (r *Router) http() *http.Client {
-	if r.HTTP == nil {
-		return http.DefaultClient
+	c := http.Client{}
+	if r.HTTP != nil {
+		c = *r.HTTP
 	}
-	return r.HTTP
+	c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return &c
 }
