@@ -72,7 +72,22 @@ func TestPostponed(t *testing.T) {
 		"it is replaced": {func(p *v1alpha1.ModProxy, _, _ *appsv1.StatefulSet) {
 			p.Status.Instances[0].VolumeReplacement = &v1alpha1.VolumeReplacementStatus{}
 		}, true, false},
-		"the other is sick":  {func(p *v1alpha1.ModProxy, _, _ *appsv1.StatefulSet) { p.Status.Instances[1].Healthy = false }, false, true},
+		"the other is sick": {func(p *v1alpha1.ModProxy, _, _ *appsv1.StatefulSet) { p.Status.Instances[1].Healthy = false }, false, true},
+		"none is healthy": {func(p *v1alpha1.ModProxy, _, _ *appsv1.StatefulSet) {
+			p.Status.Instances[0].Healthy, p.Status.Instances[1].Healthy = false, false
+		}, false, false},
+		"none is healthy, and one has begun": {func(p *v1alpha1.ModProxy, _, _ *appsv1.StatefulSet) {
+			p.Status.Instances[0].Healthy, p.Status.Instances[1].Healthy = false, false
+		}, true, true},
+		"none is healthy, and the other rolls": {func(p *v1alpha1.ModProxy, _, green *appsv1.StatefulSet) {
+			p.Status.Instances[0].Healthy, p.Status.Instances[1].Healthy = false, false
+			green.Status.ReadyReplicas = 0
+		}, false, true},
+		"all are quarantined": {func(p *v1alpha1.ModProxy, _, _ *appsv1.StatefulSet) {
+			for i := range p.Status.Instances {
+				p.Status.Instances[i] = v1alpha1.InstanceStatus{Name: p.Status.Instances[i].Name, Quarantined: &v1alpha1.Quarantine{}}
+			}
+		}, false, false},
 		"the other drains":   {func(p *v1alpha1.ModProxy, _, _ *appsv1.StatefulSet) { p.Status.Instances[1].ObservedWeight = 0 }, false, true},
 		"the other rolls":    {func(_ *v1alpha1.ModProxy, _, green *appsv1.StatefulSet) { green.Status.ObservedGeneration = 1 }, false, true},
 		"the other is old":   {func(_ *v1alpha1.ModProxy, _, green *appsv1.StatefulSet) { green.Status.UpdatedReplicas = 0 }, false, true},

@@ -2,6 +2,7 @@ package instances
 
 import (
 	"context"
+	"slices"
 
 	appsv1 "k8s.io/api/apps/v1"
 
@@ -46,8 +47,10 @@ func (r Reconciler) postponed(ctx context.Context, p *v1alpha1.ModProxy, o pass.
 }
 
 // anotherServes reports whether an instance other than the excluded one serves,
-// or there is no other.
+// or there is no other. While none is healthy, any that runs will do: the change may be
+// what makes them healthy.
 func (r Reconciler) anotherServes(ctx context.Context, p *v1alpha1.ModProxy, exclude string) (bool, error) {
+	healthy := slices.ContainsFunc(p.Spec.Instances, func(i v1alpha1.ProxyInstance) bool { return pass.Instance(p, i.Name).Healthy })
 	alone := true
 	for i := range p.Spec.Instances {
 		other := &p.Spec.Instances[i]
@@ -55,7 +58,7 @@ func (r Reconciler) anotherServes(ctx context.Context, p *v1alpha1.ModProxy, exc
 			continue
 		}
 		alone = false
-		if status := pass.Instance(p, other.Name); !status.Healthy || status.ObservedWeight == 0 {
+		if status := pass.Instance(p, other.Name); healthy && (!status.Healthy || status.ObservedWeight == 0) {
 			continue
 		}
 		if ready, err := r.rolledOut(ctx, p, other); err != nil || ready {
