@@ -86,6 +86,7 @@ type progress struct {
 	decision      failover.Decision
 	routing       routing
 	stores        storerollback.Result
+	storesErr     error // of the part that made them
 }
 
 // SetupWithManager registers the controller and its prober.
@@ -210,7 +211,7 @@ func (r *Reconciler) limitEvictions(ctx context.Context, p *progress) error {
 // keepStores lets the part storerollback have its turn.
 func (r *Reconciler) keepStores(ctx context.Context, p *progress) error {
 	out, err := r.storesPart().Reconcile(ctx, p.proxy, p.Observed)
-	p.stores = out
+	p.stores, p.storesErr = out, err
 	p.result.Add(out.Result)
 	return err
 }

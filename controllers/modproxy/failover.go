@@ -53,7 +53,7 @@ func addressesPending(p *progress) bool {
 // observation is what the weights are decided on: spec, status, probes, and what
 // the router cannot do.
 func observation(p *v1alpha1.ModProxy, o pass.Observed, limits route.Limits) failover.Observation {
-	f := failover.Observation{Policy: policy(p, limits), Previous: remembered(o.Stored.Status), Request: requestedMove(p)}
+	f := failover.Observation{Policy: policy(p, limits), Previous: remembered(o.Stored), Request: requestedMove(p)}
 	for _, i := range p.Spec.Instances {
 		instance := failover.Instance{
 			Name: i.Name, Role: failover.Role(i.Role), Weight: int(i.Weight), Probes: o.Found[i.Name].Streaks,
@@ -112,13 +112,17 @@ func duration(d *metav1.Duration) time.Duration {
 }
 
 // remembered is the state of the last decision, as the status keeps it.
-func remembered(status v1alpha1.ModProxyStatus) failover.State {
+func remembered(p *v1alpha1.ModProxy) failover.State {
+	status := p.Status
 	state := failover.State{
 		Pinned:              status.PinnedInstance,
 		RecentFailbacks:     times(status.RecentFailbacks),
 		RecentWeightChanges: times(status.RecentWeightChanges),
 	}
 	for _, i := range status.Instances {
+		if becameExternal(p, i) {
+			continue // the other server is a new one
+		}
 		known := failover.InstanceState{Name: i.Name, Out: i.OutOfService, State: use(i), Weight: int(i.DesiredWeight), Serving: i.Serving}
 		if i.Quarantined != nil {
 			known.Quarantined = &failover.Fault{Reason: i.Quarantined.Reason, Evidence: i.Quarantined.Message, Time: i.Quarantined.Time.Time}
@@ -155,7 +159,11 @@ func recordDecision(p *v1alpha1.ModProxy, o pass.Observed, d failover.Decision) 
 	healthy := 0
 	var serving []string
 	for i, desired := range d.Desired {
-		instance := instanceStatus(pass.Instance(p, desired.Name), desired, d.State.Instances[i])
+		before := pass.Instance(p, desired.Name)
+		if becameExternal(p, before) {
+			before = v1alpha1.InstanceStatus{}
+		}
+		instance := instanceStatus(before, desired, d.State.Instances[i])
 		if at := reinstated(p, o, desired.Name); !at.IsZero() {
 			instance.ReinstatedTime = ptr.To(metav1.NewTime(at))
 		}
@@ -178,12 +186,7 @@ func recordDecision(p *v1alpha1.ModProxy, o pass.Observed, d failover.Decision) 
 		}
 		instances = append(instances, instance)
 	}
-	for _, old := range status.Instances { // removed from the spec while its store is being replaced
-		if old.VolumeReplacement != nil && !slices.ContainsFunc(instances, func(i v1alpha1.InstanceStatus) bool { return i.Name == old.Name }) {
-			instances = append(instances, old)
-		}
-	}
-	status.Instances = instances
+	status.Instances = append(instances, formers(p)...)
 	status.Healthy = fmt.Sprintf("%d/%d", healthy, len(d.Desired))
 	if status.Serving = strings.Join(serving, ","); len(serving) == 0 {
 		status.Serving = "none"
@@ -195,6 +198,32 @@ func recordDecision(p *v1alpha1.ModProxy, o pass.Observed, d failover.Decision) 
 		status.LastWeightChange = weightChange(*d.WeightChange, o.Now)
 	}
 }
+
+// becameExternal reports whether an instance is external whose status is that of a store.
+func becameExternal(p *v1alpha1.ModProxy, i v1alpha1.InstanceStatus) bool {
+	external := slices.ContainsFunc(p.Spec.Instances, func(named v1alpha1.ProxyInstance) bool { return named.Name == i.Name && named.External != nil })
+	return external && i.VolumeReplacement == nil && (i.StoreCheck != nil || i.DiskUsedPercent != nil || i.LastVolumeReplacement != nil)
+}
+
+// formers are the instances that the spec names no longer, but clients may still use.
+func formers(p *v1alpha1.ModProxy) []v1alpha1.InstanceStatus {
+	var all []v1alpha1.InstanceStatus
+	for _, i := range p.Status.Instances {
+		if !named(p, i.Name) {
+			i.Serving, i.DesiredWeight, i.ObservedWeight = false, 0, 0
+			all = append(all, i)
+		}
+	}
+	// The newest, if there are many: a router that never rolls out holds them all.
+	for excess := len(p.Spec.Instances) + len(all) - maxStatuses; excess > 0; excess-- {
+		oldest := max(0, slices.IndexFunc(all, func(i v1alpha1.InstanceStatus) bool { return i.VolumeReplacement == nil }))
+		all = slices.Delete(all, oldest, oldest+1)
+	}
+	return all
+}
+
+// maxStatuses is how many instances the schema allows in a status.
+const maxStatuses = 16
 
 // instanceStatus writes a decision over the status of an instance. The fields of
 // other parts stay as they are.

@@ -311,3 +311,22 @@ func TestRequests(t *testing.T) {
 	}
 	w.weights(0, 100)
 }
+
+// TestRequestInModeManual holds that a request which mode Manual ignores is refused with what
+// decides there, and that a chosen instance which is quarantined is reported as such.
+func TestRequestInModeManual(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.serving()
+	w.edit(func(p *v1alpha1.ModProxy) {
+		p.Spec.Failover.Mode, p.Spec.Failover.ActiveInstance = v1alpha1.FailoverManual, "blue"
+	})
+	w.settle()
+	w.request("failover-1", v1alpha1.RequestFailover, "green")
+	w.answered("failover-1", v1alpha1.RequestRefused, "spec.failover.activeInstance")
+	w.weights(100, 0)
+	w.blue.wrong = true
+	w.tick(1)
+	w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonNoHealthyInstance, "Instance blue, which spec.failover.activeInstance names")
+	w.condition(v1alpha1.HealthyCondition, metav1.ConditionFalse, v1alpha1.ReasonInstanceUnhealthy, "blue: quarantined")
+}

@@ -13,6 +13,8 @@ import (
 	"k8s.io/utils/ptr"
 
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/controllers/modproxy/pass"
+	"gocache.dev/operator/internal/kube/route"
 	"gocache.dev/operator/internal/testing/faults"
 )
 
@@ -174,6 +176,68 @@ func TestRemovedInstanceServesUntilTheRouterHasRolledOut(t *testing.T) {
 	w.settle()
 	if w.exists(&appsv1.StatefulSet{}, "goproxy-blue") || w.exists(&corev1.Service{}, "goproxy-blue") {
 		t.Error("the instance still runs after the router has rolled out")
+	}
+}
+
+// TestRenamedInstance holds that clients use the only instance, under whatever name, until
+// the router has rolled out: its downloads are not cut, and it is used while the new one has
+// no volume yet. One that is quarantined stays out.
+func TestRenamedInstance(t *testing.T) {
+	t.Parallel()
+	for name, wrong := range map[string]bool{"it serves": false, "it is quarantined": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.serving()
+			w.edit(func(p *v1alpha1.ModProxy) { p.Spec.Instances = p.Spec.Instances[:1] })
+			w.tick(1)
+			w.blue.wrong = wrong
+			w.tick(1)
+			w.unready = true // the replicas with the new configuration do not become ready
+			w.edit(func(p *v1alpha1.ModProxy) { p.Spec.Instances[0].Name = "teal" })
+			w.settle()
+			want := route.Drain
+			if wrong {
+				want = route.Down
+			}
+			if got := w.published("blue"); got != string(want) {
+				t.Errorf("the routers have blue as %s, want %s", got, want)
+			}
+			if !w.exists(&appsv1.StatefulSet{}, "goproxy-blue") {
+				t.Error("blue was removed")
+			}
+			w.unready = false
+			w.settle()
+			w.tick(1)
+			if got := w.published("blue"); got != "" || w.exists(&appsv1.StatefulSet{}, "goproxy-blue") {
+				t.Errorf("blue stays after the router has rolled out: %s", got)
+			}
+		})
+	}
+}
+
+// TestInstanceThatBecomesExternal holds that nothing of an instance stays that became
+// external under its name: no pod, and no verdict on a store that the other server has not.
+func TestInstanceThatBecomesExternal(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.serving()
+	w.blue.rotten = true
+	w.blue.check(w.now)
+	w.tick(1)
+	if !w.quarantined("blue") {
+		t.Fatalf("instances %+v", w.get().Status.Instances)
+	}
+	w.edit(func(p *v1alpha1.ModProxy) {
+		p.Spec.Instances[0].Storage, p.Spec.Instances[0].External = nil, &v1alpha1.ExternalInstance{URL: "https://blue.example.com"}
+	})
+	w.settle()
+	w.tick(1)
+	if w.quarantined("blue") || pass.Instance(w.get(), "blue").StoreCheck != nil {
+		t.Errorf("instances %+v", w.get().Status.Instances)
+	}
+	if w.exists(&appsv1.StatefulSet{}, "goproxy-blue") || w.exists(&corev1.Service{}, "goproxy-blue") {
+		t.Error("the pod of before still runs")
 	}
 }
 

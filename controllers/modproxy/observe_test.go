@@ -109,6 +109,27 @@ func TestUnreadableSnapshots(t *testing.T) {
 	}
 }
 
+// TestSnapshotRequest holds that an error is no answer to a request for snapshots, and that a
+// suspended proxy refuses it.
+func TestSnapshotRequest(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.guarded()
+	w.requests.Create(t, "snapshot-1", v1alpha1.RequestSnapshot)
+	w.passWith(unreadable{get: func(_ string, o client.Object) bool {
+		_, snapshot := o.(*v1alpha1.CacheSnapshot)
+		return snapshot
+	}})
+	if r := w.get().Status.Request; r == nil || r.Outcome != v1alpha1.RequestAccepted || r.Message == "" {
+		t.Errorf("the request is %+v after an error", r)
+	}
+	w.settle()
+	w.answered("snapshot-1", v1alpha1.RequestSucceeded, "created CacheSnapshots")
+	w.edit(func(p *v1alpha1.ModProxy) { p.Spec.Suspend = true })
+	w.request("snapshot-2", v1alpha1.RequestSnapshot)
+	w.answered("snapshot-2", v1alpha1.RequestRefused, "spec.suspend is set")
+}
+
 // TestFailoverWithoutReports holds that what is read for messages alone, and cannot
 // be read, keeps no client on an instance that is down.
 func TestFailoverWithoutReports(t *testing.T) {

@@ -1,9 +1,9 @@
 package modproxy
 
 import (
+	"cmp"
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -53,11 +53,14 @@ func (r *Reconciler) takeRequest(ctx context.Context, p *progress) error {
 
 // refuses is why a request is not accepted; empty: it is.
 func refuses(p *v1alpha1.ModProxy, req request.Request) string {
-	exists := slices.ContainsFunc(p.Spec.Instances, func(i v1alpha1.ProxyInstance) bool { return i.Name == req.Argument })
 	switch {
+	case req.Action == v1alpha1.RequestFailover && manual(p):
+		return "spec.failover.mode is Manual: set spec.failover.activeInstance, which alone decides"
+	case req.Action == v1alpha1.RequestSnapshot && p.Spec.Suspend:
+		return "spec.suspend is set: no snapshot is created until it is not"
 	case req.Argument == "":
 		return ""
-	case !exists:
+	case !named(p, req.Argument):
 		return fmt.Sprintf("there is no instance %q", req.Argument)
 	case req.Action == v1alpha1.RequestFailover:
 		return unfit(p, req.Argument)
@@ -79,6 +82,9 @@ func (r *Reconciler) answerOverdue(_ context.Context, p *progress) error {
 	overdue, wake := known().Overdue(p.proxy.Status.Request, p.Now, func(req request.Request) request.Timeout {
 		if req.Action == v1alpha1.RequestCheckIntegrity || req.Action == v1alpha1.RequestReinstate {
 			return request.Timeout{Within: checkTimeout, Answer: true}
+		}
+		if req.Action == v1alpha1.RequestSnapshot {
+			return request.Timeout{Within: requestTimeout, Answer: true}
 		}
 		return request.Timeout{Within: requestTimeout, WaitsFor: ": the weights could not be given to the router"}
 	})
@@ -156,6 +162,12 @@ func (r *Reconciler) answerRequest(_ context.Context, p *progress) error {
 	switch {
 	case req.Action == v1alpha1.RequestCheckIntegrity:
 		outcome, message = answerIntegrity(p.proxy, p.Observed)
+	case req.Action == v1alpha1.RequestFailover && p.proxy.Status.PinnedInstance != req.Argument:
+		outcome, message = v1alpha1.RequestFailed, cmp.Or(unfit(p.proxy, req.Argument), "spec.failover chooses another instance")
+	case req.Action == v1alpha1.RequestSnapshot && p.proxy.Spec.Suspend:
+		outcome, message = v1alpha1.RequestAccepted, "no snapshot is created while spec.suspend is set"
+	case req.Action == v1alpha1.RequestSnapshot && p.storesErr != nil:
+		outcome, message = v1alpha1.RequestAccepted, "tried again: "+p.storesErr.Error()
 	case req.Action == v1alpha1.RequestSnapshot:
 		outcome, message = answerSnapshot(p.stores)
 	case req.Action == v1alpha1.RequestReinstate:

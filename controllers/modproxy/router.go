@@ -3,6 +3,7 @@ package modproxy
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -110,12 +111,19 @@ func (r *Reconciler) route(ctx context.Context, p *progress) error {
 	for _, d := range p.decision.Desired {
 		desired = append(desired, route.Server{Name: d.Name, State: route.State(d.Use), Weight: d.Weight})
 	}
+	intended := desired
+	if p.router.Limits() == (route.Limits{}) {
+		// Replicas that run with the configuration of before have no other instance, maybe.
+		for _, former := range formers(p.proxy) {
+			intended = append(intended, route.Server{Name: former.Name, State: route.State(use(former))})
+		}
+	}
 	if p.router.Record(&p.proxy.Status) {
 		if err := r.writeStatus(ctx, p); err != nil {
 			return err
 		}
 	}
-	if err := p.router.Set(ctx, desired); err != nil {
+	if err := p.router.Set(ctx, intended); err != nil {
 		return err
 	}
 	p.routing.published = true
@@ -186,5 +194,20 @@ func (r *Reconciler) removeFormer(ctx context.Context, p *progress) error {
 	if !settled {
 		return err // its progress wakes a pass
 	}
+	if status := &p.proxy.Status; len(formers(p.proxy)) > 0 {
+		// The next pass takes them out of the weights, and then removes them.
+		status.Instances = slices.DeleteFunc(status.Instances, func(i v1alpha1.InstanceStatus) bool {
+			return i.VolumeReplacement == nil && !named(p.proxy, i.Name)
+		})
+		if len(formers(p.proxy)) == 0 {
+			p.result.WakeIn(pass.ConfirmInterval)
+			return err
+		}
+	}
 	return errors.Join(err, r.instancesPart().RemoveFormer(ctx, p.proxy, p.Observed))
+}
+
+// named reports whether the spec has an instance of a name.
+func named(p *v1alpha1.ModProxy, name string) bool {
+	return slices.ContainsFunc(p.Spec.Instances, func(i v1alpha1.ProxyInstance) bool { return i.Name == name })
 }

@@ -96,11 +96,13 @@ func healthyFact(p *v1alpha1.ModProxy, d failover.Decision, refused []string) *p
 func setReady(set conditions.Set, p *progress) {
 	switch d := p.decision; {
 	case d.AllQuarantined:
-		set.Stall(v1alpha1.ReasonAllInstancesQuarantined, "Every instance is quarantined for corrupt content, so none serves and clients get 503. Repair or replace the stores, then reinstate an instance with a CacheRequest of action Reinstate")
+		set.Stall(v1alpha1.ReasonAllInstancesQuarantined, "Every instance is quarantined for corrupt content, so none serves and clients get 503. Repair or replace the stores, then reinstate an instance with a CacheRequest of action Reinstate%s", waiting(p))
 	case d.NoHealthy && d.Unproven:
 		set.Progress(v1alpha1.ReasonProgressing, "No probe has passed yet%s", because(p.Refused))
+	case d.NoHealthy && manual(p.proxy):
+		set.Stall(v1alpha1.ReasonNoHealthyInstance, "Instance %s, which spec.failover.activeInstance names, is not fit to serve: name another one, or repair it. %s%s", p.proxy.Spec.Failover.ActiveInstance, strings.Join(append([]string{reasons(p.proxy, d)}, p.Refused...), "; "), waiting(p))
 	case d.NoHealthy:
-		set.Stall(v1alpha1.ReasonNoHealthyInstance, "No instance passes its probes; weights stay where they are. %s", strings.Join(append([]string{reasons(p.proxy, d)}, p.Refused...), "; "))
+		set.Stall(v1alpha1.ReasonNoHealthyInstance, "No instance passes its probes; weights stay where they are. %s%s", strings.Join(append([]string{reasons(p.proxy, d)}, p.Refused...), "; "), waiting(p))
 	case !p.routing.ready() && withoutCertificate(p.proxy, p.Observed) != "":
 		set.Stall(v1alpha1.ReasonCertificateRefused, "No replica of the router can serve. %s", withoutCertificate(p.proxy, p.Observed))
 	case !p.routing.ready():
@@ -108,10 +110,23 @@ func setReady(set conditions.Set, p *progress) {
 	case !p.Arrived:
 		set.Progress(v1alpha1.ReasonWeightsPending, "The router does not follow the desired weights yet: %s", p.routing.pending)
 	case len(p.instances.Waits) > 0:
-		set.Updating(v1alpha1.ReasonServing, "%s; pods are replaced one after the other, and wait until another instance serves: %s", serving(p.proxy, p.Observed), strings.Join(p.instances.Waits, ", "))
+		set.Updating(v1alpha1.ReasonServing, "%s%s", serving(p.proxy, p.Observed), waiting(p))
 	default:
 		set.Ready(v1alpha1.ReasonServing, "%s", serving(p.proxy, p.Observed))
 	}
+}
+
+// manual reports whether a person has chosen the instance that serves.
+func manual(p *v1alpha1.ModProxy) bool {
+	return p.Spec.Failover.Mode == v1alpha1.FailoverManual && p.Spec.Failover.ActiveInstance != ""
+}
+
+// waiting names the instances whose pods are not replaced yet, as the end of a message.
+func waiting(p *progress) string {
+	if len(p.instances.Waits) == 0 {
+		return ""
+	}
+	return "; pods are replaced one after the other, and wait until another instance serves: " + strings.Join(p.instances.Waits, ", ")
 }
 
 // serve is the sentence "blue serves", or "blue and green serve".

@@ -29,7 +29,7 @@ func (r Reconciler) RemoveFormer(ctx context.Context, p *v1alpha1.ModProxy, o pa
 	}
 	named := map[string]bool{}
 	for _, i := range p.Spec.Instances {
-		named[i.Name] = true
+		named[i.Name] = i.External == nil // one that has become external leaves what ran here
 	}
 	var errs []error
 	for i := range sets.Items {

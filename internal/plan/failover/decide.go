@@ -33,8 +33,8 @@ type Decision struct {
 	NoHealthy bool
 	// AllQuarantined: no instance may serve.
 	AllQuarantined bool
-	// Unproven: no instance is known to be healthy, but none is known to fail
-	// either: the proxy has only just started.
+	// Unproven: no instance that may serve is known to be healthy, but none is known to
+	// fail either: the proxy has only just started.
 	Unproven bool
 	// Wake is when time alone may change the decision; zero if it cannot.
 	Wake time.Time
@@ -408,12 +408,15 @@ var groups = []struct {
 
 // conclude writes the decision down.
 func (d *decider) conclude() Decision {
-	eligible, failing := 0, 0
+	eligible, failing, unproven := 0, 0, 0
 	for _, c := range d.candidates {
 		if c.eligible() {
 			eligible++
 		}
 		failing += len(c.state.Failing)
+		if c.eligible() && !c.healthy && (d.pinned == "" || d.pinned == c.Name) {
+			unproven++
+		}
 		w := d.want(c)
 		c.state.State, c.state.Weight, c.state.Serving = w.Use, w.Weight, w.Serving
 		d.decision.Desired = append(d.decision.Desired, w)
@@ -424,7 +427,7 @@ func (d *decider) conclude() Decision {
 	}
 	d.decision.AllQuarantined = len(d.candidates) > 0 && !slices.ContainsFunc(d.candidates, func(c *candidate) bool { return c.state.Quarantined == nil })
 	d.decision.NoHealthy = d.decision.NoHealthy || eligible == 0
-	d.decision.Unproven = d.decision.NoHealthy && failing == 0 && eligible > 0
+	d.decision.Unproven = d.decision.NoHealthy && failing == 0 && unproven > 0
 	d.changeWeights()
 	d.decision.State = d.state
 	return d.decision

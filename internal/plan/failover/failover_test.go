@@ -456,6 +456,21 @@ func TestManual(t *testing.T) {
 	s.sees("blue=100 green=down") // blue never left: no hold-down
 }
 
+// TestManualOfAQuarantined holds that a chosen instance which is quarantined is not taken for
+// one that has only just started.
+func TestManualOfAQuarantined(t *testing.T) {
+	s := newScenario(t, "blue", "green")
+	s.policy.Manual, s.policy.ActiveInstance = true, "green"
+	s.rounds(1)
+	s.sees("blue=drain green=100")
+	s.instance("green").StoreFault = &failover.Fault{Reason: "StoreCorrupt", Time: s.now}
+	s.rounds(1)
+	s.sees("blue=drain green=down nobody-healthy")
+	if s.last.Unproven {
+		t.Error("no probe is said to have passed yet")
+	}
+}
+
 func TestRequests(t *testing.T) {
 	s := newScenario(t, "blue", "green")
 	s.request.Failover = "green"
