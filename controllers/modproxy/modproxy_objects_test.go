@@ -180,7 +180,7 @@ func TestRemovedInstanceServesUntilTheRouterHasRolledOut(t *testing.T) {
 }
 
 // TestRenamedInstance holds that clients use the only instance, under whatever name, until
-// the router has rolled out: its downloads are not cut, and it is used while the new one has
+// the router has rolled out: its downloads are not ended, and it is used while the new one has
 // no volume yet. One that is quarantined stays out.
 func TestRenamedInstance(t *testing.T) {
 	t.Parallel()

@@ -19,27 +19,27 @@ const (
 // turns counts the passes under way, by namespace. The zero value is ready for use.
 type turns struct {
 	mu    sync.Mutex
-	taken map[string]int
+	begun map[string]int
 }
 
 // begin reports whether a proxy of the namespace has its turn. Call end after it.
 func (t *turns) begin(namespace string) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.taken[namespace] >= namespaceShare {
+	if t.begun[namespace] >= namespaceShare {
 		return false
 	}
-	if t.taken == nil {
-		t.taken = map[string]int{}
+	if t.begun == nil {
+		t.begun = map[string]int{}
 	}
-	t.taken[namespace]++
+	t.begun[namespace]++
 	return true
 }
 
 func (t *turns) end(namespace string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.taken[namespace]--; t.taken[namespace] == 0 {
-		delete(t.taken, namespace)
+	if t.begun[namespace]--; t.begun[namespace] == 0 {
+		delete(t.begun, namespace)
 	}
 }

@@ -51,7 +51,7 @@ func TestNamespacesTakeTurns(t *testing.T) {
 	}
 	close(release)
 	hostile.Wait()
-	if result, err := pass("hostile", 0); err == nil || len(r.turns.taken) > 0 {
-		t.Errorf("afterwards: %+v, %v, %v", result, err, r.turns.taken)
+	if result, err := pass("hostile", 0); err == nil || len(r.turns.begun) > 0 {
+		t.Errorf("afterwards: %+v, %v, %v", result, err, r.turns.begun)
 	}
 }

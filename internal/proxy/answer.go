@@ -12,6 +12,7 @@ import (
 	"golang.org/x/mod/modfile"
 	"golang.org/x/mod/module"
 	"golang.org/x/mod/semver"
+	"golang.org/x/mod/sumdb/tlog"
 
 	"gocache.dev/operator/internal/domain/modcache"
 )
@@ -73,6 +74,23 @@ func ended(list []byte) []byte {
 		return list
 	}
 	return append(slices.Clip(list), '\n')
+}
+
+// checkPage is why a page cannot be the right answer of a checksum database. That it is the
+// right one is for clients to verify.
+func checkPage(path string, page []byte) error {
+	if strings.HasPrefix(path, "/lookup/") {
+		_, _, _, err := tlog.ParseRecord(page)
+		return err
+	}
+	tile, err := tlog.ParseTilePath(strings.TrimPrefix(path, "/"))
+	if err != nil || tile.L < 0 { // a tile of records has no fixed size
+		return nil //nolint:nilerr // it is for the database to refuse
+	}
+	if size := tile.W * tlog.HashSize; len(page) != size {
+		return fmt.Errorf("has %d bytes, not the %d of a tile", len(page), size)
+	}
+	return nil
 }
 
 func checkMod(text []byte) error {

@@ -92,16 +92,20 @@ func TestBytesOfPeersAreCounted(t *testing.T) {
 
 func TestPagesOfADatabaseAreServedWhileTheUpstreamHangs(t *testing.T) {
 	u := startUpstream(t)
-	u.fail(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, r.URL.Path) })
+	pages := map[string]string{
+		"/sumdb/db.test/lookup/example.com/m@v1.0.0": record,
+		"/sumdb/db.test/tile/8/0/000":                strings.Repeat("x", 256*32),
+		"/sumdb/db.test/tile/8/0/001.p/4":            strings.Repeat("y", 4*32),
+	}
+	u.fail(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, pages[r.URL.Path]) })
 	server, _ := instance(t, u, func(o *proxy.Options) { o.Environment.GOSUMDB = databaseKey(t) })
-	pages := []string{"/sumdb/db.test/lookup/example.com/m@v1.0.0", "/sumdb/db.test/tile/8/0/000", "/sumdb/db.test/tile/8/0/001.p/4"}
-	for _, page := range pages {
-		mustServe(t, server, page, page)
+	for page, text := range pages {
+		mustServe(t, server, page, text)
 	}
 	u.fail(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
 	began := time.Now()
-	for _, page := range pages {
-		mustServe(t, server, page, page)
+	for page, text := range pages {
+		mustServe(t, server, page, text)
 	}
 	if took := time.Since(began); took > 5*time.Second {
 		t.Errorf("three stored pages took %s", took)

@@ -71,7 +71,9 @@ func startUpstream(t *testing.T) *upstream {
 		case "/sumdb/db.test/latest":
 			fmt.Fprint(w, "the tree")
 		case "/sumdb/db.test/lookup/example.com/m@v1.0.0":
-			fmt.Fprint(w, "the record")
+			fmt.Fprint(w, record)
+		case "/sumdb/db.test/tile/8/0/000.p/2":
+			fmt.Fprint(w, strings.Repeat("x", 64))
 		default:
 			http.Error(w, "not found: no such module", http.StatusNotFound)
 		}
@@ -490,10 +492,10 @@ func TestChecksumDatabaseIsProxied(t *testing.T) {
 		t.Errorf("another database: %d", w.Code)
 	}
 	const lookup = "/sumdb/db.test/lookup/example.com/m@v1.0.0"
-	mustServe(t, server, lookup, "the record")
+	mustServe(t, server, lookup, record)
 	before := u.requests.Load()
 	u.fail(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) })
-	mustServe(t, server, lookup, "the record")
+	mustServe(t, server, lookup, record)
 	if u.requests.Load() != before {
 		t.Error("a record, which never changes, was asked for again")
 	}
@@ -506,6 +508,59 @@ func TestChecksumDatabaseIsProxied(t *testing.T) {
 	if page := get(t, server.Pages(), "/metrics").Body.String(); !strings.Contains(page, `gocache_proxy_checksum_database{name="db.test"} 1`) {
 		t.Error("the metrics do not name the database")
 	}
+}
+
+// record of a checksum database, without a tree that a client could verify it in.
+const record = "7\nexample.com/m v1.0.0 h1:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n\na tree\n"
+
+// TestChecksumDatabaseBehindAnErrorPage holds that what cannot be a page of a checksum
+// database is not stored: the record comes once the upstream has it.
+func TestChecksumDatabaseBehindAnErrorPage(t *testing.T) {
+	_, key, err := note.GenerateKey(rand.Reader, "db.test")
+	must(t, err)
+	for path, want := range map[string]string{
+		"/sumdb/db.test/lookup/example.com/m@v1.0.0": record,
+		"/sumdb/db.test/tile/8/0/000.p/2":            strings.Repeat("x", 64),
+	} {
+		u := startUpstream(t)
+		server, _ := instance(t, u, func(o *proxy.Options) { o.Environment.GOSUMDB = key })
+		mustServe(t, server, "/sumdb/db.test/supported", "")
+		u.fail(func(w http.ResponseWriter, r *http.Request) {
+			if !strings.HasSuffix(r.URL.Path, "/supported") {
+				fmt.Fprint(w, "<html>Please log in</html>")
+			}
+		})
+		if w := get(t, server, path); w.Code != http.StatusBadGateway || !strings.Contains(w.Body.String(), "cannot be right") {
+			t.Errorf("%s behind an error page: %d %s", path, w.Code, w.Body)
+		}
+		u.fail(nil)
+		mustServe(t, server, path, want)
+	}
+}
+
+// TestChecksumDatabaseIsProxiedLater holds that an upstream which does not proxy the database
+// at first is asked again.
+func TestChecksumDatabaseIsProxiedLater(t *testing.T) {
+	_, key, err := note.GenerateKey(rand.Reader, "127.0.0.1:1") // where nothing answers
+	must(t, err)
+	u := startUpstream(t)
+	now := time.Now()
+	server, _ := instance(t, u, func(o *proxy.Options) {
+		o.Environment.GOSUMDB = key
+		o.Now = func() time.Time { return now }
+	})
+	u.fail(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotFound) })
+	const lookup = "/sumdb/127.0.0.1:1/lookup/example.com/m@v1.0.0"
+	if w := get(t, server, lookup); w.Code == http.StatusOK {
+		t.Fatalf("lookup: %d %s", w.Code, w.Body)
+	}
+	u.fail(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == lookup {
+			fmt.Fprint(w, record)
+		}
+	})
+	now = now.Add(2 * time.Minute)
+	mustServe(t, server, lookup, record)
 }
 
 // TestPrivateNamesStayInside plays a client without the setting of which modules are
@@ -543,7 +598,7 @@ func TestPrivateNamesStayInside(t *testing.T) {
 			if asked := u.requests.Load() - before; asked != 0 {
 				t.Errorf("the upstream got %d requests", asked)
 			}
-			mustServe(t, server, "/sumdb/db.test/lookup/example.com/m@v1.0.0", "the record")
+			mustServe(t, server, "/sumdb/db.test/lookup/example.com/m@v1.0.0", record)
 		})
 	}
 }

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -42,7 +43,7 @@ type upstream struct {
 	proxies []*url.URL
 	list    []upstreamEntry
 	asker   asker
-	routes  sync.Map // checksum database name → *url.URL, its base
+	routes  sync.Map // checksum database name → route
 	timeout time.Duration
 	metrics *metrics
 	now     func() time.Time
@@ -160,7 +161,38 @@ func (u *upstream) sumdb(req *http.Request) (*http.Response, error) {
 	if err != nil || refusal != nil {
 		return refusal, err
 	}
-	return u.get(req, base.JoinPath(req.URL.Path))
+	resp, err := u.get(req, base.JoinPath(req.URL.Path))
+	if err != nil || resp.StatusCode != http.StatusOK || req.Method != http.MethodGet {
+		return resp, err
+	}
+	return checkedPage(req.URL.Path, resp)
+}
+
+// checkedPage reads a page of a checksum database that is stored for ever, if it can be right.
+func checkedPage(path string, resp *http.Response) (*http.Response, error) {
+	if !strings.HasPrefix(path, "/lookup/") && !strings.HasPrefix(path, "/tile/") {
+		return resp, nil
+	}
+	defer func() { _ = resp.Body.Close() }() // read only
+	page, err := io.ReadAll(io.LimitReader(resp.Body, maxText))
+	if err != nil {
+		return nil, broken(err)
+	}
+	if err := checkPage(path, page); err != nil {
+		return nil, &badAnswer{fmt.Errorf("%s: %w", strings.TrimPrefix(path, "/"), err)}
+	}
+	resp.Body = io.NopCloser(bytes.NewReader(page))
+	return resp, nil
+}
+
+// retryRoute is how long a database is asked for at its own address before the upstream
+// proxies are asked again whether they proxy it: that may have been switched on since.
+const retryRoute = time.Minute
+
+// route is where the pages of a checksum database are.
+type route struct {
+	base  *url.URL
+	until time.Time // zero: for good
 }
 
 // route finds the address of a checksum database, as the go command does: the
@@ -170,8 +202,11 @@ func (u *upstream) sumdb(req *http.Request) (*http.Response, error) {
 func (u *upstream) route(req *http.Request) (base *url.URL, refusal *http.Response, err error) {
 	name := req.URL.Host
 	if known, ok := u.routes.Load(name); ok {
-		return known.(*url.URL), nil, nil
+		if r := known.(route); r.until.IsZero() || u.now().Before(r.until) {
+			return r.base, nil, nil
+		}
 	}
+	until := u.now().Add(retryRoute)
 	base = &url.URL{Scheme: "https", Host: name, Path: "/"}
 	for _, proxy := range u.proxies {
 		candidate := proxy.JoinPath("sumdb", name)
@@ -188,10 +223,11 @@ func (u *upstream) route(req *http.Request) (base *url.URL, refusal *http.Respon
 		}
 		drain(supported)
 		if base == candidate {
+			until = time.Time{}
 			break
 		}
 	}
-	u.routes.Store(name, base)
+	u.routes.Store(name, route{base, until})
 	return base, nil, nil
 }
 
