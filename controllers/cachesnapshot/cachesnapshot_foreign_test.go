@@ -24,9 +24,8 @@ func TestForeignObjectsAreNotTrusted(t *testing.T) {
 	t.Parallel()
 	size := corev1.VolumeResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("1Gi")}}
 	for name, foreign := range map[string]client.Object{
-		"s-verify, a PVC": &corev1.PersistentVolumeClaim{
-			ObjectMeta: metav1.ObjectMeta{Name: "s-verify"},
-			Spec:       corev1.PersistentVolumeClaimSpec{AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce}, Resources: size},
+		"clone-UID-verify, a PVC": &corev1.PersistentVolumeClaim{
+			Spec: corev1.PersistentVolumeClaimSpec{AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce}, Resources: size},
 		},
 		"s-verify, a Job that reports Intact": &batchv1.Job{
 			ObjectMeta: metav1.ObjectMeta{Name: "s-verify", Labels: map[string]string{v1alpha1.ManagedByLabel: "somebody"}},
@@ -45,17 +44,24 @@ func TestForeignObjectsAreNotTrusted(t *testing.T) {
 			w.cache()
 			foreign := foreign.DeepCopyObject().(client.Object)
 			foreign.SetNamespace(w.namespace)
+			byUID := foreign.GetName() == ""
+			if byUID {
+				w.snapshot()
+				foreign.SetName(w.clone())
+			}
 			w.must(server.Client.Create(t.Context(), foreign))
 			for range 3 { // it becomes ready to use, bound or complete
 				_, err := w.cluster.Step(t.Context())
 				w.must(err)
 			}
-			w.snapshot()
+			if !byUID {
+				w.snapshot()
+			}
 			w.settle()
 
 			s := w.get()
 			stalled := meta.FindStatusCondition(s.Status.Conditions, v1alpha1.StalledCondition)
-			want := "/" + strings.Split(name, ",")[0] + " exists and is not ours"
+			want := "/" + foreign.GetName() + " exists and is not ours"
 			if stalled == nil || stalled.Reason != v1alpha1.ReasonConflict || !strings.Contains(stalled.Message, want) {
 				t.Errorf("Stalled is %+v, want %q", stalled, want)
 			}

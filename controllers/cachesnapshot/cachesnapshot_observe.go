@@ -57,13 +57,23 @@ type work struct {
 	expected func(context.Context, *scope) (jobrun.Spec, bool, error)
 }
 
-// checkName is the name of the clone that is verified, and of the integrity Job
-// on it. The clone is of the source, or of the repaired clone after a repair.
-func (s *scope) checkName() string {
+// checkName is the name of the integrity Job on the clone.
+func (s *scope) checkName() string { return naming.Child(s.snapshot.Name, s.checkSuffix()) }
+
+// cloneName is the name of the clone that is verified. It is of the source, or of the
+// repaired clone after a repair.
+func (s *scope) cloneName() string { return naming.Clone(string(s.snapshot.UID), s.checkSuffix()) }
+
+// sourceCloneName is the name of the clone of the source, which a repair changes.
+func (s *scope) sourceCloneName() string {
+	return naming.Clone(string(s.snapshot.UID), naming.Verify)
+}
+
+func (s *scope) checkSuffix() string {
 	if s.repaired() {
-		return naming.Child(s.snapshot.Name, naming.Reverify)
+		return naming.Reverify
 	}
-	return naming.Child(s.snapshot.Name, naming.Verify)
+	return naming.Verify
 }
 
 // repaired reports whether the CSI snapshot of the repaired clone is the one that
@@ -276,17 +286,17 @@ func (f *facts) running() work {
 // observeClones reads the clones, and whether pods still use them after their Jobs
 // were deleted: a pod keeps its PVC from being deleted.
 func (r *Reconciler) observeClones(ctx context.Context, s *scope, f *facts) (err error) {
-	if f.clone, err = r.ownPVC(ctx, r.Client, s, f.check.name); err != nil {
+	if f.clone, err = r.ownPVC(ctx, r.Client, s, s.cloneName()); err != nil {
 		return err
 	}
 	jobs := slices.ContainsFunc(f.works(), func(w *work) bool { return w.job != nil })
 	if f.clone == nil && jobs { // deleted, or not in the cache yet
-		if f.clone, err = r.ownPVC(ctx, r.Live, s, f.check.name); err != nil {
+		if f.clone, err = r.ownPVC(ctx, r.Live, s, s.cloneName()); err != nil {
 			return err
 		}
 	}
 	if s.repaired() {
-		if f.spent, err = r.ownPVC(ctx, r.Client, s, naming.Child(s.snapshot.Name, naming.Verify)); err != nil {
+		if f.spent, err = r.ownPVC(ctx, r.Client, s, s.sourceCloneName()); err != nil {
 			return err
 		}
 	}

@@ -186,7 +186,7 @@ func TestDriverThatCannotRestore(t *testing.T) {
 	w := newWorld(t)
 	w.ending = nil
 	w.cluster.Stuck = &corev1.PodStatus{Phase: corev1.PodPending}
-	w.cluster.Unbound = func(c *corev1.PersistentVolumeClaim) bool { return c.Name == "s-verify" }
+	w.cluster.Unbound = func(c *corev1.PersistentVolumeClaim) bool { return strings.HasPrefix(c.Name, "clone-") }
 	w.cache()
 	w.snapshot(func(s *v1alpha1.CacheSnapshotSpec) {
 		s.Verification.Deadline = &metav1.Duration{Duration: 10 * time.Minute}
@@ -197,7 +197,7 @@ func TestDriverThatCannotRestore(t *testing.T) {
 		w.must(err)
 	}
 	var clone corev1.PersistentVolumeClaim
-	w.must(server.Client.Get(t.Context(), client.ObjectKey{Namespace: w.namespace, Name: "s-verify"}, &clone))
+	w.must(server.Client.Get(t.Context(), client.ObjectKey{Namespace: w.namespace, Name: w.clone()}, &clone))
 	w.must(server.Client.Create(t.Context(), &corev1.Event{
 		ObjectMeta:     metav1.ObjectMeta{Namespace: w.namespace, Name: "e"},
 		InvolvedObject: corev1.ObjectReference{Kind: "PersistentVolumeClaim", Namespace: w.namespace, Name: clone.Name, UID: clone.UID},
@@ -205,7 +205,7 @@ func TestDriverThatCannotRestore(t *testing.T) {
 	}))
 	w.now = w.now.Add(jobrun.StartTimeout + time.Second)
 	w.passes(1)
-	w.ready(v1alpha1.ReasonCloneFailed, "for PVC s-verify: this driver cannot restore")
+	w.ready(v1alpha1.ReasonCloneFailed, "for PVC "+clone.Name+": this driver cannot restore")
 	w.must(server.Client.Create(t.Context(), &corev1.Event{
 		ObjectMeta:     metav1.ObjectMeta{Namespace: w.namespace, Name: "progress"},
 		InvolvedObject: corev1.ObjectReference{Kind: "PersistentVolumeClaim", Namespace: w.namespace, Name: clone.Name, UID: clone.UID},
@@ -213,7 +213,7 @@ func TestDriverThatCannotRestore(t *testing.T) {
 		Message: "rpc error: code = Aborted desc = clone from snapshot is pending",
 	}))
 	w.passes(1)
-	w.ready(v1alpha1.ReasonCloning, "still creating the volume for PVC s-verify")
+	w.ready(v1alpha1.ReasonCloning, "still creating the volume for PVC "+clone.Name)
 	if reported := w.reported(); !strings.Contains(reported, "this driver cannot restore") {
 		t.Errorf("events: %s", reported)
 	}
@@ -268,7 +268,7 @@ func TestRemovedByHand(t *testing.T) {
 			w.must(server.Client.Delete(w.t.Context(), &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "s-verify"}}, background))
 		},
 		"the clone": func(w *world) {
-			w.must(server.Client.Delete(w.t.Context(), &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "s-verify"}}))
+			w.must(server.Client.Delete(w.t.Context(), &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: w.clone()}}))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

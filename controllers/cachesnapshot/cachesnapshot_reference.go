@@ -62,7 +62,7 @@ func (r *Reconciler) compare(ctx context.Context, s *scope, job *jobrun.Spec, ve
 	return true, nil
 }
 
-func (s *scope) referenceName() string { return naming.Child(s.snapshot.Name, naming.Reference) }
+func (s *scope) referenceName() string { return naming.Clone(string(s.snapshot.UID), naming.Reference) }
 
 // firstSeen returns the snapshot to compare with, or the name of one that may
 // become it and whose verdict has to be waited for. With neither, this snapshot is

@@ -14,6 +14,7 @@ import (
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/kube/volume"
+	"gocache.dev/operator/internal/plan/naming"
 	"gocache.dev/operator/internal/testing/cluster"
 )
 
@@ -85,7 +86,7 @@ func TestComparedWithFirstSeen(t *testing.T) {
 			w.cluster.Job = func(j *batchv1.Job) *cluster.Ending {
 				job = j.DeepCopy()
 				if tt.want != "" {
-					w.must(server.Client.Get(t.Context(), client.ObjectKey{Namespace: w.namespace, Name: "s-reference"}, &clone))
+					w.must(server.Client.Get(t.Context(), client.ObjectKey{Namespace: w.namespace, Name: naming.Clone(string(w.get().UID), naming.Reference)}, &clone))
 				}
 				return w.ending
 			}

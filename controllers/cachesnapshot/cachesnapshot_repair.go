@@ -16,7 +16,6 @@ import (
 	"gocache.dev/operator/internal/kube/check"
 	"gocache.dev/operator/internal/kube/jobrun"
 	"gocache.dev/operator/internal/kube/volume"
-	"gocache.dev/operator/internal/plan/naming"
 )
 
 // requestRepair records that a Corrupt snapshot is to be repaired. Content that
@@ -104,7 +103,7 @@ func repairResult(run jobrun.Outcome) (integrity.Repaired, v1alpha1.WorkOutcome,
 // restartRepair starts the repair again if the repaired clone was deleted before
 // a snapshot of it was created.
 func (r *Reconciler) restartRepair(ctx context.Context, s *scope) error {
-	there, err := r.ownPVC(ctx, r.Live, s, s.checkName())
+	there, err := r.ownPVC(ctx, r.Live, s, s.cloneName())
 	if err != nil || there != nil {
 		return err
 	}
@@ -122,7 +121,7 @@ func (r *Reconciler) snapshotRepairedClone(ctx context.Context, s *scope) error 
 
 func (s *scope) repairedSnapshot() volume.Snapshot {
 	snapshot := s.csiSnapshot()
-	snapshot.Name, snapshot.Claim = s.repairedName(), naming.Child(s.snapshot.Name, naming.Verify)
+	snapshot.Name, snapshot.Claim = s.repairedName(), s.sourceCloneName()
 	return snapshot
 }
 

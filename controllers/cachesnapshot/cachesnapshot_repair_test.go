@@ -70,8 +70,8 @@ func TestRepairPublishesWhatWasVerified(t *testing.T) {
 	}
 	w.settle()
 
-	want := "s-verify on s-verify from s, read-only; s-repair on s-verify from s; s-reverify on s-reverify from s-repaired, read-only"
-	if got := strings.Join(seen, "; "); got != want {
+	want := "s-verify on clone-UID-verify from s, read-only; s-repair on clone-UID-verify from s; s-reverify on clone-UID-reverify from s-repaired, read-only"
+	if got := strings.ReplaceAll(strings.Join(seen, "; "), string(w.get().UID), "UID"); got != want {
 		t.Errorf("Jobs:\n%s\nwant:\n%s", got, want)
 	}
 	s := w.get()
@@ -190,7 +190,7 @@ func TestRepairedCloneDeletedByHand(t *testing.T) {
 		w.must(err)
 	}
 	w.must(server.Client.DeleteAllOf(t.Context(), &batchv1.Job{}, client.InNamespace(w.namespace), client.PropagationPolicy(metav1.DeletePropagationBackground)))
-	w.must(server.Client.Delete(t.Context(), &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "s-verify"}}))
+	w.must(server.Client.Delete(t.Context(), &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: w.clone()}}))
 	for range 4 {
 		_, err := w.cluster.Step(t.Context())
 		w.must(err)

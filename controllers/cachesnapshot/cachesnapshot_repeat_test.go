@@ -108,7 +108,7 @@ func TestReadableAgain(t *testing.T) {
 		}
 	}
 	var clone corev1.PersistentVolumeClaim
-	w.must(server.Client.Get(t.Context(), client.ObjectKey{Namespace: w.namespace, Name: "s-verify"}, &clone))
+	w.must(server.Client.Get(t.Context(), client.ObjectKey{Namespace: w.namespace, Name: w.clone()}, &clone))
 	clone.Status.Phase = corev1.ClaimPending
 	w.must(server.Client.Status().Update(t.Context(), &clone))
 	w.must(server.Client.Create(t.Context(), &corev1.Event{

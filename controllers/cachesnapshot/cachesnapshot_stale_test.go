@@ -128,7 +128,7 @@ func TestCloneOfARetryStays(t *testing.T) {
 	w.staleCache()
 	w.passes(2)
 	var clone corev1.PersistentVolumeClaim
-	w.must(server.Client.Get(t.Context(), key, &clone))
+	w.must(server.Client.Get(t.Context(), client.ObjectKey{Namespace: w.namespace, Name: w.clone()}, &clone))
 	if !clone.DeletionTimestamp.IsZero() {
 		t.Error("the clone was deleted under its Job")
 	}

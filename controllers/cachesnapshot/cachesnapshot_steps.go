@@ -371,7 +371,7 @@ func (r *Reconciler) start(ctx context.Context, s *scope, job jobrun.Spec) error
 func (s *scope) clone() volume.Claim {
 	source := s.snapshot.Status.Source
 	pvc := volume.Claim{
-		Namespace: s.snapshot.Namespace, Name: s.checkName(), Labels: s.labels(),
+		Namespace: s.snapshot.Namespace, Name: s.cloneName(), Labels: s.labels(),
 		Size:     volume.Larger(s.snapshot.Status.RestoreSize, source.Capacity),
 		Snapshot: s.snapshot.Status.VolumeSnapshotName,
 	}
@@ -400,7 +400,7 @@ func (r *Reconciler) job(ctx context.Context, s *scope, name, action string) (jo
 	}
 	return jobrun.Spec{
 		Namespace: s.snapshot.Namespace, Name: name, Labels: labels,
-		Volumes:   []corev1.Volume{podspec.Claim(cloneVolume, s.checkName())},
+		Volumes:   []corev1.Volume{podspec.Claim(cloneVolume, s.cloneName())},
 		Template:  template,
 		Ownership: source.Ownership,
 		Platform:  source.Platform,

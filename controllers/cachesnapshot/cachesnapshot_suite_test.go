@@ -21,6 +21,7 @@ import (
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/kube/images"
+	"gocache.dev/operator/internal/plan/naming"
 	"gocache.dev/operator/internal/testing/cluster"
 	"gocache.dev/operator/internal/testing/env"
 	"gocache.dev/operator/internal/testing/faults"
@@ -116,6 +117,9 @@ func (w *world) get() *v1alpha1.CacheSnapshot {
 	w.must(server.Client.Get(w.t.Context(), client.ObjectKey{Namespace: w.namespace, Name: "s"}, &s))
 	return &s
 }
+
+// clone is the name of the clone that the snapshot s is verified on first.
+func (w *world) clone() string { return naming.Clone(string(w.get().UID), naming.Verify) }
 
 func (w *world) pass(ctx context.Context) (ctrl.Result, error) {
 	return w.reconciler.Reconcile(ctx, ctrl.Request{NamespacedName: types.NamespacedName{Namespace: w.namespace, Name: "s"}})

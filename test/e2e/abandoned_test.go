@@ -76,7 +76,9 @@ func TestDeletedWithoutManager(t *testing.T) {
 	s.remove(&batchv1.Job{}, naming.Child("half-top", naming.Verify))
 	s.remove(&corev1.Pod{}, "filled-top")
 	s.remove(&corev1.PersistentVolumeClaim{}, "filled-top")
-	s.remove(&corev1.PersistentVolumeClaim{}, naming.Child("half-bottom", naming.Verify))
+	var half v1alpha1.CacheSnapshot
+	s.get("half-bottom", &half)
+	s.remove(&corev1.PersistentVolumeClaim{}, naming.Clone(string(half.UID), naming.Verify))
 	s.remove(&batchv1.Job{}, naming.Child("half-bottom", naming.Verify))
 	s.remove(&corev1.PersistentVolumeClaim{}, "bottom")
 	s.remove(&snapshotv1.VolumeSnapshot{}, "half-bottom")

@@ -317,7 +317,7 @@ func (r *kills) atRest() {
 			return false, fmt.Sprintf("%d Jobs", len(jobs.Items)), err
 		}
 		for i := range snapshots.Items {
-			clone := client.ObjectKey{Namespace: r.Namespace, Name: naming.Child(snapshots.Items[i].Name, naming.Verify)}
+			clone := client.ObjectKey{Namespace: r.Namespace, Name: naming.Clone(string(snapshots.Items[i].UID), naming.Verify)}
 			if err := r.Client.Get(ctx, clone, &corev1.PersistentVolumeClaim{}); client.IgnoreNotFound(err) != nil || err == nil {
 				return false, "clone " + clone.Name + " is left", err
 			}

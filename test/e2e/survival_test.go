@@ -65,13 +65,13 @@ func TestKilledManager(t *testing.T) {
 		name  string
 		point point
 	}{
-		{"the clone was made", point{method: "PATCH", path: `/persistentvolumeclaims/SNAPSHOT-verify$`, after: true}},
+		{"the clone was made", point{method: "PATCH", path: `/persistentvolumeclaims/clone-UID-verify$`, after: true}},
 		{"the Job was made", point{method: "POST", path: `/jobs$`, body: `SNAPSHOT-verify`, after: true}},
 		{"the verdict was about to be booked", point{method: "PATCH", path: snapshotStatus, body: verdictInBody}},
 		{"the verdict was booked", point{method: "PATCH", path: snapshotStatus, body: verdictInBody, after: true}},
 		{"the Job was about to be deleted", point{method: "DELETE", path: `/jobs/SNAPSHOT-verify$`}},
 		{"the Job was deleted", point{method: "DELETE", path: `/jobs/SNAPSHOT-verify$`, after: true}},
-		{"the clone was about to be deleted", point{method: "DELETE", path: `/persistentvolumeclaims/SNAPSHOT-verify$`}},
+		{"the clone was about to be deleted", point{method: "DELETE", path: `/persistentvolumeclaims/clone-UID-verify$`}},
 	} {
 		s.sub("verifying, "+c.name, func(s *fixture) { s.verificationSurvives(m, c.point) })
 	}
@@ -210,7 +210,8 @@ func (s *fixture) verificationSurvives(m *managers, p point) {
 	s.Helper()
 	snap := s.snapshotObject("killed")
 	s.must(s.Client.Create(s.ctx, snap))
-	p.path, p.body = strings.ReplaceAll(p.path, "SNAPSHOT", snap.Name), strings.ReplaceAll(p.body, "SNAPSHOT", snap.Name)
+	named := strings.NewReplacer("SNAPSHOT", snap.Name, "UID", string(snap.UID))
+	p.path, p.body = named.Replace(p.path), named.Replace(p.body)
 	s.killAt(m, p)
 	s.start(m)
 	snap = s.verdict(snap.Name, v1alpha1.VerdictIntact)
@@ -226,7 +227,7 @@ func (s *fixture) verificationSurvives(m *managers, p point) {
 	})
 }
 
-// cleanedUp waits until Job, pods and clone of a check are gone.
+// cleanedUp waits until Job, pods and clones of a check are gone.
 func (s *fixture) cleanedUp(snapshot string) {
 	s.Helper()
 	child := client.ObjectKey{Namespace: s.Namespace, Name: naming.Child(snapshot, naming.Verify)}
@@ -238,13 +239,19 @@ func (s *fixture) cleanedUp(snapshot string) {
 		if len(pods.Items) > 0 {
 			return false, "a pod is left", nil
 		}
-		for _, o := range []client.Object{&batchv1.Job{}, &corev1.PersistentVolumeClaim{}} {
-			if err := s.Client.Get(ctx, child, o); client.IgnoreNotFound(err) != nil || err == nil {
-				return false, fmt.Sprintf("%T is left", o), err
-			}
+		if err := s.Client.Get(ctx, child, &batchv1.Job{}); client.IgnoreNotFound(err) != nil || err == nil {
+			return false, "the Job is left", err
 		}
-		return true, "", nil
+		left, err := s.clones(ctx, snapshot)
+		return left == 0, fmt.Sprintf("%d clones are left", left), err
 	})
+}
+
+// clones counts those that a snapshot is verified on.
+func (s *fixture) clones(ctx context.Context, snapshot string) (int, error) {
+	var clones corev1.PersistentVolumeClaimList
+	err := s.Client.List(ctx, &clones, client.InNamespace(s.Namespace), client.MatchingLabels{v1alpha1.SnapshotLabel: snapshot})
+	return len(clones.Items), err
 }
 
 // weightChangeSurvives asks for another instance, of a manager that is killed at a

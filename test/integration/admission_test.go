@@ -24,6 +24,7 @@ import (
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/kube/pool"
 	"gocache.dev/operator/internal/kube/volume"
+	"gocache.dev/operator/internal/plan/naming"
 	"gocache.dev/operator/internal/testing/cluster"
 )
 
@@ -160,8 +161,8 @@ func TestContentsOfTheOperator(t *testing.T) {
 }
 
 // TestUnassignedVolumes asserts that the API server refuses a runner, and the workloads
-// that a runner can create, each pod that mounts a volume of a pool or an intermediate
-// PVC, and allows the operator the Job that reads a volume of a pool.
+// that a runner can create, each pod that mounts a volume of a pool, an intermediate PVC
+// or a clone that is verified, and allows the operator the Job that reads one.
 func TestUnassignedVolumes(t *testing.T) {
 	installPolicies(t)
 	ns := server.Namespace(t)
@@ -204,6 +205,9 @@ func TestUnassignedVolumes(t *testing.T) {
 	pvc := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{UID: uuid.NewUUID()}}
 	cache := &v1alpha1.GoCache{ObjectMeta: metav1.ObjectMeta{UID: uuid.NewUUID()}}
 	unassigned := []string{pool.Name(cache, 0), pool.Name(cache, 15), volume.IntermediateName(pvc.UID)}
+	for _, suffix := range []string{naming.Verify, naming.Reverify, naming.Reference} {
+		unassigned = append(unassigned, naming.Clone(string(uuid.NewUUID()), suffix))
+	}
 	// The API server compiles a new policy in the background.
 	eventually(t, "the policies apply", func() error {
 		for _, err := range []error{pod(runner, unassigned[0]), job(runner, unassigned[0])} {

@@ -21,7 +21,6 @@ func TestGoldenNames(t *testing.T) {
 		{"ci", naming.Repair, "ci-repair"},
 		{"ci", naming.Repaired, "ci-repaired"},
 		{"ci", naming.OfflineBuild, "ci-offline-build"},
-		{"ci", naming.Reference, "ci-reference"},
 		{"ci", naming.Next, "ci-next"},
 		{"ci", naming.ReplacementSource, "ci-next-source"},
 		{"ci", naming.Previous, "ci-previous"},
@@ -43,6 +42,11 @@ func TestGoldenNames(t *testing.T) {
 	} {
 		if got := naming.Child(tt.parent, tt.suffix); got != tt.want {
 			t.Errorf("Child(%q, %q) = %q, want %q", tt.parent, tt.suffix, got, tt.want)
+		}
+	}
+	for suffix, want := range map[string]string{naming.Verify: "clone-U-verify", naming.Reverify: "clone-U-reverify", naming.Reference: "clone-U-reference"} {
+		if got := naming.Clone("U", suffix); got != want {
+			t.Errorf("Clone(%q) = %q, want %q", suffix, got, want)
 		}
 	}
 	if got := naming.Hash(text); got != "5ab573d6" {

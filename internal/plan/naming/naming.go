@@ -10,7 +10,7 @@ import (
 const (
 	// Writer is the Job that writes to a cache's PVC. The name is the lock.
 	Writer = "writer"
-	// Verify is the integrity Job of a snapshot, and the clone that it runs on.
+	// Verify is the integrity Job of a snapshot, and [Clone] the clone that it runs on.
 	Verify = "verify"
 	// Reverify is the same for a repaired snapshot, Repair the Job that
 	// repairs, Repaired the CSI snapshot of the repaired clone, OfflineBuild
@@ -52,6 +52,11 @@ func Child(parent, suffix string) string {
 	}
 	return strings.TrimRight(parent[:keep], "-.") + "-" + hash + "-" + suffix
 }
+
+// Clone is the name of a clone that a CacheSnapshot is verified on, by the uid of the
+// CacheSnapshot. The admission policy "unassigned-volumes" finds it in a pod by that uid,
+// and finds no PVC of others.
+func Clone(uid, suffix string) string { return "clone-" + uid + "-" + suffix }
 
 // Hash is eight hex digits that distinguish texts.
 func Hash(text string) string {
