@@ -143,6 +143,17 @@ type CacheSnapshotStatus struct {
 	// +kubebuilder:validation:MaxLength=64
 	// +optional
 	VerificationJobUID string `json:"verificationJobUID,omitempty"`
+	// verificationCloneUID is the uid of the clone that the operator created last to
+	// verify this snapshot on. The report of a Job counts only if the PVC that it has
+	// read still has this uid. Unset: the next attempt creates a clone.
+	// +kubebuilder:validation:MaxLength=64
+	// +optional
+	VerificationCloneUID string `json:"verificationCloneUID,omitempty"`
+	// referenceCloneUID is the same for the clone of the snapshot that checksums are
+	// compared with, by trust.firstSeen.
+	// +kubebuilder:validation:MaxLength=64
+	// +optional
+	ReferenceCloneUID string `json:"referenceCloneUID,omitempty"`
 	// snapshotHandle is the CSI driver's name for the content that is verified.
 	// +kubebuilder:validation:MaxLength=512
 	// +optional

@@ -348,6 +348,7 @@ func (f facts) plan(s *scope) verification.Observation {
 	f.repeat.observed(&p.Repeat.Try)
 	p.RepairedAsked, p.Original = f.repairedCSI != nil, f.csi != nil
 	p.Clone, p.Spent, p.Reference, p.Pods = f.clone != nil, f.spent != nil, f.reference != nil, f.pods
+	p.Fresh = recorded(f.clone, s.snapshot.Status.VerificationCloneUID) && recorded(f.reference, s.snapshot.Status.ReferenceCloneUID)
 	return p
 }
 

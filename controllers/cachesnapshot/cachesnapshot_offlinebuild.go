@@ -89,8 +89,17 @@ func (r *Reconciler) offlineBuildJob(ctx context.Context, s *scope) (job jobrun.
 }
 
 // recordOfflineBuild writes the outcome of the offline build test into the status.
-func (s *scope) recordOfflineBuild() {
+func (r *Reconciler) recordOfflineBuild(ctx context.Context, s *scope) error {
 	report, outcome, message := offlineBuildResult(s.facts.offlineBuild.run)
+	if outcome != v1alpha1.WorkInconclusive {
+		why, err := r.unproven(ctx, s, s.facts.offlineBuild)
+		if err != nil {
+			return err
+		}
+		if why != "" {
+			report, outcome, message = offlinebuild.Report{}, v1alpha1.WorkInconclusive, why
+		}
+	}
 	attempts := int32(1)
 	if before := s.snapshot.Status.OfflineBuild; before != nil {
 		attempts += before.Attempts
@@ -103,7 +112,11 @@ func (s *scope) recordOfflineBuild() {
 		Duration: &metav1.Duration{Duration: time.Duration(report.DurationSeconds * float64(time.Second)).Truncate(time.Millisecond)},
 		Modules:  report.Modules,
 	}
+	if outcome == v1alpha1.WorkInconclusive {
+		s.discardClones()
+	}
 	s.end(stageOfflineBuild)
+	return nil
 }
 
 // offlineBuildResult returns the outcome of an offline build test. It is conclusive

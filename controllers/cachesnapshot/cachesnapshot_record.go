@@ -11,6 +11,7 @@ import (
 	"gocache.dev/operator/internal/domain/integrity"
 	"gocache.dev/operator/internal/kube/check"
 	"gocache.dev/operator/internal/kube/read"
+	"gocache.dev/operator/internal/kube/volume"
 	"gocache.dev/operator/internal/plan/verification"
 )
 
@@ -44,26 +45,43 @@ const (
 // if the VolumeSnapshot is no longer the one that the status pins, since the
 // verdict would not be about what is offered.
 func (r *Reconciler) recordVerdict(ctx context.Context, s *scope) error {
-	csi, err := read.Object[snapshotv1.VolumeSnapshot](ctx, r.Live, s.snapshot.Namespace, s.snapshot.Status.VolumeSnapshotName)
-	if err != nil {
+	verdict, pinned, err := r.verdict(ctx, s, s.facts.check)
+	if err != nil || !pinned {
 		return err
 	}
-	if csi == nil || string(csi.UID) != s.snapshot.Status.VolumeSnapshotUID {
-		return nil // its deletion starts another pass, which reports it as lost
-	}
-	s.recordCheck()
+	s.recordCheck(verdict)
 	return nil
+}
+
+// verdict is the verdict of a check that has ended; false: the VolumeSnapshot is no
+// longer the one that the status pins. Its deletion starts another pass, which reports
+// it as lost.
+func (r *Reconciler) verdict(ctx context.Context, s *scope, w work) (v integrity.Verdict, pinned bool, err error) {
+	csi, err := read.Object[snapshotv1.VolumeSnapshot](ctx, r.Live, s.snapshot.Namespace, s.snapshot.Status.VolumeSnapshotName)
+	if err != nil || !volume.Pinned(s.snapshot.Status, csi, nil) {
+		return v, false, err
+	}
+	if v = s.doubt(check.Verdict(w.run)); v.Verdict == integrity.Inconclusive {
+		return v, true, nil
+	}
+	why, err := r.unproven(ctx, s, w)
+	if why != "" {
+		v = integrity.Verdict{Verdict: integrity.Inconclusive, Message: why}
+	}
+	return v, true, err
 }
 
 // recordCheck writes the verdict of the check that has ended into the status, and
 // requests a repair if the verdict calls for one.
-func (s *scope) recordCheck() {
-	v := s.doubt(check.Verdict(s.facts.check.run))
+func (s *scope) recordCheck(v integrity.Verdict) {
 	attempts := s.snapshot.Status.Verification.Attempts
 	s.snapshot.Status.Verification = check.Status(v, s.facts.check.run.Run, s.now)
 	s.snapshot.Status.Verification.Attempts = attempts + 1
 	s.snapshot.Status.Verification.Reference = s.facts.check.run.Annotations[v1alpha1.ReferenceAnnotation]
 	s.end(s.stageVerify())
+	if v.Verdict == integrity.Inconclusive {
+		s.discardClones()
+	}
 	s.requestRepair(s.snapshot.Status.Verification)
 }
 

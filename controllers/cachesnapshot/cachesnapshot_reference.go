@@ -11,7 +11,6 @@ import (
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/domain/agentcommand"
-	"gocache.dev/operator/internal/kube/apply"
 	"gocache.dev/operator/internal/kube/jobrun"
 	"gocache.dev/operator/internal/kube/podspec"
 	"gocache.dev/operator/internal/kube/read"
@@ -28,38 +27,35 @@ const (
 )
 
 // compare makes a check compare checksums with the first verified snapshot of the
-// source, of which it creates a clone and mounts it. It returns false while it is
-// not decided which snapshot that is.
-func (r *Reconciler) compare(ctx context.Context, s *scope, job *jobrun.Spec, verify *agentcommand.Verify) (bool, error) {
+// source, of which it mounts a clone. It returns that clone; nil: there is none to
+// compare with. It returns false while it is not decided which snapshot that is.
+func (r *Reconciler) compare(ctx context.Context, s *scope, job *jobrun.Spec, verify *agentcommand.Verify) (*volume.Claim, bool, error) {
 	if t := s.snapshot.Spec.Verification.Trust; t == nil || !t.FirstSeen {
-		return true, nil
+		return nil, true, nil
 	}
 	first, waitFor, err := r.firstSeen(ctx, s)
 	if err != nil {
-		return false, err
+		return nil, false, err
 	}
 	if waitFor != "" {
 		s.decision.Wake = retryReference
 		s.facts.obstacle = obstacle{v1alpha1.ReasonWaiting, fmt.Sprintf(
 			"Verified once CacheSnapshot %s has its verdict, which is older: the first verified one is what others are compared with", waitFor)}
-		return false, nil
+		return nil, false, nil
 	}
 	if first == nil {
-		return true, nil
+		return nil, true, nil
 	}
 	pvc := s.clone()
 	pvc.Name, pvc.Snapshot = s.referenceName(), first.Status.VolumeSnapshotName
 	if own := volume.CloneSize(first); !own.IsZero() { // the source may have grown, and some drivers make no larger clone
 		pvc.Size = own
 	}
-	if _, err := r.applier().Apply(ctx, apply.ControlledBy(s.snapshot), pvc.Object()); err != nil {
-		return false, s.refusedByQuota(err)
-	}
 	job.Annotations = map[string]string{v1alpha1.ReferenceAnnotation: first.Name}
 	verify.Reference = agentcommand.Reference{Dir: referenceDir, Digest: first.Status.Verification.Digest}
 	job.Volumes = append(job.Volumes, podspec.Claim("reference", pvc.Name))
 	job.Mounts = append(job.Mounts, corev1.VolumeMount{Name: "reference", MountPath: referenceDir, ReadOnly: true})
-	return true, nil
+	return &pvc, true, nil
 }
 
 func (s *scope) referenceName() string { return naming.Clone(string(s.snapshot.UID), naming.Reference) }

@@ -60,9 +60,18 @@ func (r *Reconciler) repairJob(ctx context.Context, s *scope) (jobrun.Spec, bool
 }
 
 // recordRepair writes the outcome of an attempt to repair into the status.
-func (s *scope) recordRepair() {
+func (r *Reconciler) recordRepair(ctx context.Context, s *scope) error {
 	status := s.snapshot.Status.Repair
 	result, outcome, message := repairResult(s.facts.repair.run)
+	if outcome != v1alpha1.WorkInconclusive {
+		why, err := r.unproven(ctx, s, s.facts.repair)
+		if err != nil {
+			return err
+		}
+		if why != "" {
+			result, outcome, message = integrity.Repaired{}, v1alpha1.WorkInconclusive, why
+		}
+	}
 	status.WorkStatus = v1alpha1.WorkStatus{
 		Run: s.facts.repair.run.Run, Attempts: status.Attempts + 1, Outcome: outcome,
 		Message: bounded.Text(message, maxMessage), CompletionTime: ptr.To(metav1.NewTime(s.now)),
@@ -71,7 +80,11 @@ func (s *scope) recordRepair() {
 	if outcome == v1alpha1.WorkSucceeded {
 		status.Digest = result.After.Digest
 	}
+	if outcome == v1alpha1.WorkInconclusive {
+		s.discardClones()
+	}
 	s.end(stageRepair)
+	return nil
 }
 
 // repairResult returns the outcome of a repair. It is conclusive only if the
@@ -112,10 +125,21 @@ func (r *Reconciler) restartRepair(ctx context.Context, s *scope) error {
 }
 
 // snapshotRepairedClone creates the CSI snapshot of the repaired clone, once no pod
-// has it mounted.
+// has it mounted. What a pod writes to the clone after this is found when the snapshot is
+// verified, on a clone of itself.
 func (r *Reconciler) snapshotRepairedClone(ctx context.Context, s *scope) error {
+	why, err := r.unproven(ctx, s, work{})
+	if err != nil {
+		return err
+	}
+	if why != "" {
+		status := s.snapshot.Status.Repair
+		status.Outcome, status.Digest, status.Message = v1alpha1.WorkInconclusive, "", bounded.Text(why, maxMessage)
+		s.discardClones()
+		return nil
+	}
 	s.begin(stageSnapshotRepaired)
-	_, err := r.applier().Apply(ctx, s.csiOwner(), s.repairedSnapshot().Object())
+	_, err = r.applier().Apply(ctx, s.csiOwner(), s.repairedSnapshot().Object())
 	return err
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 
-	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
@@ -16,7 +15,6 @@ import (
 	"gocache.dev/operator/internal/kube/check"
 	"gocache.dev/operator/internal/kube/conditions"
 	"gocache.dev/operator/internal/kube/jobrun"
-	"gocache.dev/operator/internal/kube/read"
 	"gocache.dev/operator/internal/kube/volume"
 	"gocache.dev/operator/internal/plan/naming"
 	"gocache.dev/operator/internal/plan/snapshot"
@@ -103,15 +101,11 @@ func (s *scope) explainRepeat(cause string) {
 // repetition. It records nothing if the VolumeSnapshot is no longer the one that the
 // status pins.
 func (r *Reconciler) recordRepeat(ctx context.Context, s *scope) error {
-	csi, err := read.Object[snapshotv1.VolumeSnapshot](ctx, r.Live, s.snapshot.Namespace, s.snapshot.Status.VolumeSnapshotName)
-	if err != nil {
+	verdict, pinned, err := r.verdict(ctx, s, s.facts.repeat)
+	if err != nil || !pinned {
 		return err
 	}
-	if csi == nil || string(csi.UID) != s.snapshot.Status.VolumeSnapshotUID {
-		return nil // its deletion starts another pass, which reports it as lost
-	}
 	run, status := s.facts.repeat.run, s.snapshot.Status.Repeat
-	verdict := s.doubt(check.Verdict(run))
 	found := check.Status(verdict, run.Run, s.now)
 	status.Run, status.Attempts, status.CompletionTime = run.Run, status.Attempts+1, found.CompletionTime
 	status.Verdict, status.Message = found.Verdict, found.Message
@@ -122,6 +116,7 @@ func (r *Reconciler) recordRepeat(ctx context.Context, s *scope) error {
 		found.Attempts, found.Reference = 1, s.snapshot.Status.Verification.Reference
 		status.EndTime, status.Unreadable, s.snapshot.Status.Verification = found.CompletionTime, false, found
 	case v1alpha1.VerdictInconclusive:
+		s.discardClones()
 		last := status.Attempts >= verification.MaxAttempts
 		status.Unreadable = status.Unreadable || last && verdict.Findings[integrity.Unreadable] > 0
 	}

@@ -59,7 +59,7 @@ func (r *Reconciler) act(ctx context.Context, s *scope) error {
 	case verification.Repair:
 		return r.repair(ctx, s)
 	case verification.RecordRepair:
-		s.recordRepair()
+		return r.recordRepair(ctx, s)
 	case verification.RestartRepair:
 		return r.restartRepair(ctx, s)
 	case verification.SnapshotRepaired:
@@ -69,7 +69,7 @@ func (r *Reconciler) act(ctx context.Context, s *scope) error {
 	case verification.OfflineBuild:
 		return r.offlineBuild(ctx, s)
 	case verification.RecordOfflineBuild:
-		s.recordOfflineBuild()
+		return r.recordOfflineBuild(ctx, s)
 	case verification.BeginRepeat:
 		s.beginRepeat()
 	case verification.Repeat:
@@ -241,27 +241,40 @@ func (r *Reconciler) pin(ctx context.Context, s *scope) error {
 // +kubebuilder:rbac:groups=batch,resources=jobs,verbs=create;delete
 // +kubebuilder:rbac:groups="",resources=configmaps,verbs=get
 
-// check creates the clone and the integrity Job on it. It does not wait for the
-// clone to be bound, since with WaitForFirstConsumer the Job's pod causes that.
+// check creates the clones and the integrity Job on them. It does not wait for the
+// clones to be bound, since with WaitForFirstConsumer the Job's pod causes that.
 func (r *Reconciler) check(ctx context.Context, s *scope) error {
-	job, known, err := r.checkJob(ctx, s)
+	job, reference, known, err := r.comparingJob(ctx, s)
 	if err != nil || !known {
 		return err
 	}
 	s.begin(s.stageVerify())
+	if reference == nil {
+		s.snapshot.Status.ReferenceCloneUID = ""
+		return r.start(ctx, s, job)
+	}
+	if created, err := r.createClone(ctx, s, *reference, &s.snapshot.Status.ReferenceCloneUID); err != nil || !created {
+		return s.refusedByQuota(err)
+	}
 	return r.start(ctx, s, job)
 }
 
 // checkJob returns the integrity Job; false while it is not decided which
 // snapshot it compares with.
 func (r *Reconciler) checkJob(ctx context.Context, s *scope) (jobrun.Spec, bool, error) {
+	job, _, known, err := r.comparingJob(ctx, s)
+	return job, known, err
+}
+
+// comparingJob returns the integrity Job and the clone that it compares with; nil: none.
+func (r *Reconciler) comparingJob(ctx context.Context, s *scope) (job jobrun.Spec, reference *volume.Claim, known bool, err error) {
 	job, verify, err := r.integrityJob(ctx, s, s.facts.check.name)
 	if err != nil {
-		return job, false, err
+		return job, nil, false, err
 	}
-	known, err := r.compare(ctx, s, &job, &verify)
+	reference, known, err = r.compare(ctx, s, &job, &verify)
 	job.Command = agentcommand.InImage(verify)
-	return job, known, err
+	return job, reference, known, err
 }
 
 // integrityJob returns a Job that checks the clone against its own records and
@@ -350,9 +363,9 @@ func (r *Reconciler) trust(ctx context.Context, s *scope) (check.Trusted, error)
 	return trusted, nil
 }
 
-// start creates the clone and a Job on it.
+// start creates the clone and, in a later pass, a Job on it.
 func (r *Reconciler) start(ctx context.Context, s *scope, job jobrun.Spec) error {
-	if _, err := r.applier().Apply(ctx, apply.ControlledBy(s.snapshot), s.clone().Object()); err != nil {
+	if created, err := r.createClone(ctx, s, s.clone(), &s.snapshot.Status.VerificationCloneUID); err != nil || !created {
 		return s.refusedByQuota(err)
 	}
 	made, err := jobrun.Start(ctx, r.applier(), s.snapshot, job.Object())
@@ -366,19 +379,6 @@ func (r *Reconciler) start(ctx context.Context, s *scope, job jobrun.Spec) error
 	s.untrusted = made.Untrusted
 	s.decision.Wake = retryStart
 	return nil
-}
-
-func (s *scope) clone() volume.Claim {
-	source := s.snapshot.Status.Source
-	pvc := volume.Claim{
-		Namespace: s.snapshot.Namespace, Name: s.cloneName(), Labels: s.labels(),
-		Size:     volume.Larger(s.snapshot.Status.RestoreSize, source.Capacity),
-		Snapshot: s.snapshot.Status.VolumeSnapshotName,
-	}
-	if source.StorageClassName != "" {
-		pvc.Class = &source.StorageClassName
-	}
-	return pvc
 }
 
 // job returns what all Jobs on a clone have in common.

@@ -65,7 +65,7 @@ func TestKilledManager(t *testing.T) {
 		name  string
 		point point
 	}{
-		{"the clone was made", point{method: "PATCH", path: `/persistentvolumeclaims/clone-UID-verify$`, after: true}},
+		{"the clone was made", point{method: "POST", path: claimsPath, body: `clone-UID-verify`, after: true}},
 		{"the Job was made", point{method: "POST", path: `/jobs$`, body: `SNAPSHOT-verify`, after: true}},
 		{"the verdict was about to be booked", point{method: "PATCH", path: snapshotStatus, body: verdictInBody}},
 		{"the verdict was booked", point{method: "PATCH", path: snapshotStatus, body: verdictInBody, after: true}},

@@ -5,7 +5,7 @@
 //	Admit            the source is ready: record its state
 //	CreateSnapshot   create the CSI snapshot
 //	WaitForSnapshot  the CSI snapshot is not ready to use yet
-//	Check            create the clone and the verification Job on it
+//	Check            create the clone, record it, and create the verification Job on it
 //	WaitForJob       the Job runs
 //	RecordVerdict    the Job ended: write its outcome into the status
 //	CleanUp          the outcome is in the status: delete Job, pods and clone

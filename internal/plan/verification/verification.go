@@ -139,6 +139,8 @@ type Observation struct {
 	Clone, Spent bool
 	// Reference: the clone that a check compares with exists.
 	Reference bool
+	// Fresh: the clones that exist were created for the attempt that is to begin.
+	Fresh bool
 	// Pods of the Jobs above exist, though none of the Jobs does.
 	Pods bool
 }
@@ -281,7 +283,7 @@ func (f Observation) run(t Try, start, wait Stage, remaining time.Duration) Deci
 		return Decision{Stage: CleanUp, Wake: retryCleanUp}
 	case t.Job:
 		return Decision{Stage: wait, Wake: remaining}
-	case t.Attempts > 0 && (f.jobs() || f.Pods || f.Clone || f.Reference):
+	case t.Attempts > 0 && (f.jobs() || f.Pods || (f.Clone || f.Reference) && !f.Fresh):
 		return Decision{Stage: CleanUp, Wake: retryCleanUp}
 	case f.jobs() || f.Pods:
 		return Decision{Stage: ClearJobs, Wake: retryCleanUp}
