@@ -1,6 +1,7 @@
 package cachesnapshot
 
 import (
+	"context"
 	"strings"
 	"testing"
 
@@ -11,9 +12,11 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"gocache.dev/operator/api/v1alpha1"
+	"gocache.dev/operator/internal/testing/env"
 )
 
 // TestForeignObjectsAreNotTrusted checks that an object that has a name the
@@ -136,6 +139,46 @@ func TestReplacedSnapshot(t *testing.T) {
 	}
 	if now.Status.VolumeSnapshotUID != string(first.UID) {
 		t.Errorf("the verdict moved to another object: pinned is %q", now.Status.VolumeSnapshotUID)
+	}
+}
+
+// TestBorrowedContent checks that a VolumeSnapshot that names the content of another
+// tenant is neither verified nor pinned, which a user can make it do who may write its
+// status, and that the operator creates another one once it is deleted.
+func TestBorrowedContent(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	theirs := &snapshotv1.VolumeSnapshotContent{
+		ObjectMeta: metav1.ObjectMeta{Name: "theirs-" + w.namespace},
+		Spec: snapshotv1.VolumeSnapshotContentSpec{
+			Driver: env.Driver, DeletionPolicy: snapshotv1.VolumeSnapshotContentDelete,
+			Source:            snapshotv1.VolumeSnapshotContentSource{VolumeHandle: ptr.To("theirs")},
+			VolumeSnapshotRef: corev1.ObjectReference{Namespace: "another-tenant", Name: "secret", UID: "u"},
+		},
+	}
+	w.must(server.Client.Create(t.Context(), theirs))
+	t.Cleanup(func() { w.must(server.Client.Delete(context.WithoutCancel(t.Context()), theirs)) })
+	w.cache()
+	w.snapshot()
+	for range 10 {
+		if w.asked() {
+			break
+		}
+		w.passes(1)
+	}
+	var csi snapshotv1.VolumeSnapshot
+	w.must(server.Client.Get(t.Context(), client.ObjectKey{Namespace: w.namespace, Name: "s"}, &csi))
+	csi.Status = &snapshotv1.VolumeSnapshotStatus{ReadyToUse: ptr.To(true), BoundVolumeSnapshotContentName: &theirs.Name}
+	w.must(server.Client.Status().Update(t.Context(), &csi))
+	w.settle()
+	w.stalled(v1alpha1.ReasonConflict, "does not name it")
+	if s := w.get().Status; s.VolumeSnapshotUID != "" || s.Verification.Verdict != "" || len(w.left()) > 0 {
+		t.Errorf("status %+v, left %v", s, w.left())
+	}
+	w.must(server.Client.Delete(t.Context(), &csi))
+	w.settle()
+	if v := w.get().Status.Verification.Verdict; v != v1alpha1.VerdictIntact {
+		t.Errorf("verdict %q of another VolumeSnapshot", v)
 	}
 }
 

@@ -157,7 +157,7 @@ func (r *Reconciler) pinRepaired(ctx context.Context, s *scope) (changed bool, e
 	if status.Repair == nil || status.Repair.Outcome != v1alpha1.WorkSucceeded || s.repaired() || !volume.ReadyToUse(s.facts.repairedCSI) {
 		return false, nil
 	}
-	content, err := volume.Content(ctx, r.Live, s.facts.repairedCSI)
+	content, err := r.content(ctx, s.facts.repairedCSI)
 	if err != nil {
 		return false, err
 	}

@@ -3,6 +3,7 @@ package cachesnapshot
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -222,7 +223,7 @@ func (r *Reconciler) pin(ctx context.Context, s *scope) error {
 	if !volume.ReadyToUse(csi) || status.VolumeSnapshotUID != "" {
 		return nil
 	}
-	content, err := volume.Content(ctx, r.Live, csi)
+	content, err := r.content(ctx, csi)
 	if err != nil {
 		return err
 	}
@@ -235,6 +236,17 @@ func (r *Reconciler) pin(ctx context.Context, s *scope) error {
 		s.end(stageSnapshot)
 	}
 	return nil
+}
+
+// content reads the content of a VolumeSnapshot; nil: there is none. It is an error if the
+// VolumeSnapshot names that of another one.
+func (r *Reconciler) content(ctx context.Context, csi *snapshotv1.VolumeSnapshot) (*snapshotv1.VolumeSnapshotContent, error) {
+	content, err := volume.Content(ctx, r.Live, csi)
+	if err == nil && content != nil && !volume.Names(content, csi) {
+		return nil, &conditions.StalledError{Reason: v1alpha1.ReasonConflict, Message: fmt.Sprintf(
+			"VolumeSnapshot %s names VolumeSnapshotContent %s, which does not name it: another client has changed its status. Delete the VolumeSnapshot, and another one is created", csi.Name, content.Name)}
+	}
+	return content, err
 }
 
 // +kubebuilder:rbac:groups="",resources=persistentvolumeclaims,verbs=create;patch;delete

@@ -121,6 +121,44 @@ func TestOlderIntermediateIsNotHandedOver(t *testing.T) {
 	w.populated("data", "ci-1")
 }
 
+// TestBorrowedContent plays a user who may write the status of VolumeSnapshots, and names
+// the content of another tenant there: it is neither cloned nor shared.
+func TestBorrowedContent(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []string{v1alpha1.CacheSnapshotKind, v1alpha1.GoCacheKind} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			victim, w := newWorld(t), newWorld(t)
+			victim.snapshot("theirs", "ci", metav1.ConditionTrue)
+			source, from := w, "ci-1"
+			if kind == v1alpha1.GoCacheKind {
+				source, from = w.sharedFrom(newWorld(t)), "ci"
+			} else {
+				w.snapshot("ci-1", "ci", metav1.ConditionTrue)
+			}
+			source.borrow("ci-1", victim.namespace+"-theirs")
+			claim := w.claim("data", kind, from)
+			w.schedule("data", "n1")
+			w.stuck = true
+			w.settle("data")
+			if n := len(w.contents()); n > 0 || w.intermediateOf(claim) != nil {
+				t.Errorf("%d contents carry the content of another tenant, and the intermediate PVC is %v", n, w.intermediateOf(claim))
+			}
+		})
+	}
+}
+
+// borrow binds the VolumeSnapshot of a CacheSnapshot to a content of others, and pins it.
+func (w *world) borrow(of, name string) {
+	w.t.Helper()
+	csi, content := &snapshotv1.VolumeSnapshot{}, &snapshotv1.VolumeSnapshotContent{}
+	w.must(server.Client.Get(w.t.Context(), client.ObjectKey{Namespace: w.namespace, Name: of + "-csi"}, csi))
+	w.must(server.Client.Get(w.t.Context(), client.ObjectKey{Name: name}, content))
+	csi.Status.BoundVolumeSnapshotContentName = &name
+	w.must(server.Client.Status().Update(w.t.Context(), csi))
+	w.changeSnapshot(of, func(s *v1alpha1.CacheSnapshot) { volume.Pin(&s.Status, csi, content) })
+}
+
 // neverHandedOver holds that a PVC got no volume.
 func (w *world) neverHandedOver(claim *corev1.PersistentVolumeClaim) {
 	w.t.Helper()

@@ -36,10 +36,15 @@ func csi(changes ...func(*snapshotv1.VolumeSnapshot)) *snapshotv1.VolumeSnapshot
 	return s
 }
 
-func content(handle string) *snapshotv1.VolumeSnapshotContent {
-	return &snapshotv1.VolumeSnapshotContent{
+func content(handle string, changes ...func(*corev1.ObjectReference)) *snapshotv1.VolumeSnapshotContent {
+	c := &snapshotv1.VolumeSnapshotContent{
 		ObjectMeta: metav1.ObjectMeta{Name: "content"}, Status: &snapshotv1.VolumeSnapshotContentStatus{SnapshotHandle: &handle},
+		Spec: snapshotv1.VolumeSnapshotContentSpec{VolumeSnapshotRef: corev1.ObjectReference{Namespace: "n", Name: "s", UID: "s-uid"}},
 	}
+	for _, change := range changes {
+		change(&c.Spec.VolumeSnapshotRef)
+	}
+	return c
 }
 
 // pinned is a CacheSnapshot that was verified as csi with a content.
@@ -77,9 +82,15 @@ func TestState(t *testing.T) {
 		"no content":                  {verified, csi(func(s *snapshotv1.VolumeSnapshot) { s.Status.BoundVolumeSnapshotContentName = nil }), nil, snapshot.CSIReplaced},
 		"no status":                   {verified, csi(func(s *snapshotv1.VolumeSnapshot) { s.Status = nil }), nil, snapshot.CSIReplaced},
 		"content of another snapshot": {verified, csi(), content("t"), snapshot.CSIReplaced},
-		"content without a handle":    {verified, csi(), &snapshotv1.VolumeSnapshotContent{}, snapshot.CSIReplaced},
-		"pinned without a handle":     {pinned(nil), csi(), content("h"), snapshot.CSIReplaced},
-		"not ready":                   {verified, csi(func(s *snapshotv1.VolumeSnapshot) { s.Status.ReadyToUse = ptr.To(false) }), nil, snapshot.CSINotReady},
+		"content of another namespace": {
+			verified, csi(), content("h", func(r *corev1.ObjectReference) { r.Namespace = "other" }), snapshot.CSIReplaced,
+		},
+		"content of another name":   {verified, csi(), content("h", func(r *corev1.ObjectReference) { r.Name = "t" }), snapshot.CSIReplaced},
+		"content of another object": {verified, csi(), content("h", func(r *corev1.ObjectReference) { r.UID = "t" }), snapshot.CSIReplaced},
+		"content for the name":      {verified, csi(), content("h", func(r *corev1.ObjectReference) { r.UID = "" }), snapshot.CSIReady},
+		"content without a handle":  {verified, csi(), &snapshotv1.VolumeSnapshotContent{}, snapshot.CSIReplaced},
+		"pinned without a handle":   {pinned(nil), csi(), content("h"), snapshot.CSIReplaced},
+		"not ready":                 {verified, csi(func(s *snapshotv1.VolumeSnapshot) { s.Status.ReadyToUse = ptr.To(false) }), nil, snapshot.CSINotReady},
 	} {
 		if got := State(tt.of, tt.s, tt.content); got != tt.want {
 			t.Errorf("%s: %q, want %q", name, got, tt.want)

@@ -90,7 +90,7 @@ func Pin(status *v1alpha1.CacheSnapshotStatus, s *snapshotv1.VolumeSnapshot, con
 }
 
 // Pinned reports whether a VolumeSnapshot, and its content if that could be
-// read, are those that a CacheSnapshot has pinned.
+// read, are those that a CacheSnapshot has pinned, and are of each other.
 func Pinned(status v1alpha1.CacheSnapshotStatus, s *snapshotv1.VolumeSnapshot, content *snapshotv1.VolumeSnapshotContent) bool {
 	if s == nil || s.Name != status.VolumeSnapshotName || string(s.UID) != status.VolumeSnapshotUID {
 		return false
@@ -98,7 +98,16 @@ func Pinned(status v1alpha1.CacheSnapshotStatus, s *snapshotv1.VolumeSnapshot, c
 	if s.Status == nil || ptr.Deref(s.Status.BoundVolumeSnapshotContentName, "") != status.VolumeSnapshotContentName {
 		return false
 	}
-	return content == nil || Handle(content) == status.SnapshotHandle
+	return content == nil || Names(content, s) && Handle(content) == status.SnapshotHandle
+}
+
+// Names reports whether a content names a VolumeSnapshot, as that of the VolumeSnapshot does:
+// any client that may write the status of a VolumeSnapshot can name there the content of
+// another one, in another namespace, too. A content that was made by hand may name it
+// without its uid.
+func Names(content *snapshotv1.VolumeSnapshotContent, s *snapshotv1.VolumeSnapshot) bool {
+	ref := content.Spec.VolumeSnapshotRef
+	return ref.Namespace == s.Namespace && ref.Name == s.Name && (ref.UID == "" || ref.UID == s.UID)
 }
 
 // Handle is the CSI driver's name for the snapshot of a content; empty: it has none
@@ -110,8 +119,8 @@ func Handle(content *snapshotv1.VolumeSnapshotContent) string {
 	return ptr.Deref(content.Status.SnapshotHandle, "")
 }
 
-// Content reads the content that a VolumeSnapshot is bound to; nil: there is
-// none.
+// Content reads the content that a VolumeSnapshot names; nil: there is none. It is that of
+// the VolumeSnapshot only if [Names] finds so.
 func Content(ctx context.Context, live client.Reader, s *snapshotv1.VolumeSnapshot) (*snapshotv1.VolumeSnapshotContent, error) {
 	if s == nil || s.Status == nil {
 		return nil, nil
