@@ -133,14 +133,15 @@ func (r *Reconciler) pass(ctx context.Context, s *scope) (err error) {
 	if s.facts, err = r.observe(ctx, s); err != nil {
 		return err
 	}
+	adopted := r.adopt(ctx, s)
 	if err := r.authenticate(ctx, s); err != nil {
-		return err
+		return errors.Join(adopted, err)
 	}
 	s.decision = verification.Decide(s.facts.plan(s))
 	if wake, recheck := s.decision.Wake, s.facts.running().run.Recheck(); recheck > 0 && (wake == 0 || wake > recheck) {
 		s.decision.Wake = recheck // Pods are not watched, so the cause is read again
 	}
-	return errors.Join(r.act(ctx, s), r.deleteOutdated(ctx, s))
+	return errors.Join(adopted, r.act(ctx, s), r.deleteOutdated(ctx, s))
 }
 
 // load reads the object from the API server: a decision must not be based on a

@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 	"testing"
+	"time"
 
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
 	batchv1 "k8s.io/api/batch/v1"
@@ -179,6 +180,67 @@ func TestBorrowedContent(t *testing.T) {
 	w.settle()
 	if v := w.get().Status.Verification.Verdict; v != v1alpha1.VerdictIntact {
 		t.Errorf("verdict %q of another VolumeSnapshot", v)
+	}
+}
+
+// TestRetainedLater checks that the deletion policy applies in each stage in which a
+// snapshot may be for long when it is changed.
+func TestRetainedLater(t *testing.T) {
+	t.Parallel()
+	verifying := func(w *world) {
+		w.ending = nil
+		w.cache()
+		w.snapshot(func(s *v1alpha1.CacheSnapshotSpec) {
+			s.Verification.Deadline = &metav1.Duration{Duration: 10 * time.Minute}
+		})
+		w.until("s-verify", &batchv1.Job{})
+	}
+	for name, prepare := range map[string]func(*world){
+		"while the Job runs": func(w *world) { verifying(w) },
+		"after the deadline": func(w *world) {
+			verifying(w)
+			w.now = w.now.Add(time.Hour)
+			w.settle()
+			w.stalled(v1alpha1.ReasonDeadlineExceeded, "")
+		},
+		"while it is suspended": func(w *world) {
+			w.ending = nil
+			w.cache()
+			w.snapshot()
+			w.attempted("the VolumeSnapshot", func(s v1alpha1.CacheSnapshotStatus) bool { return s.CreationTime != nil })
+			s := w.get()
+			s.Spec.Suspend = true
+			w.must(server.Client.Update(w.t.Context(), s))
+			w.passes(1)
+			w.condition(v1alpha1.SuspendedCondition, v1alpha1.ReasonSuspended, "")
+		},
+		"while the verification is repeated": func(w *world) {
+			w.published()
+			w.endings(nil)
+			w.aWeek()
+			w.until("s-repeat", &batchv1.Job{})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			prepare(w)
+			s := w.get()
+			s.Spec.DeletionPolicy = v1alpha1.DeletionRetain
+			w.must(server.Client.Update(t.Context(), s))
+			w.passes(1)
+			if s = w.get(); s.Status.ObservedGeneration != s.Generation {
+				t.Fatalf("generation %d was not observed: %d", s.Generation, s.Status.ObservedGeneration)
+			}
+			w.must(server.Client.Delete(t.Context(), s))
+			for range 4 {
+				_, err := w.cluster.Step(t.Context())
+				w.must(err)
+			}
+			if got := w.snapshots(); got != "s" {
+				t.Errorf("VolumeSnapshots %q", got)
+			}
+		})
 	}
 }
 

@@ -116,6 +116,29 @@ func TestOnlySnapshotClass(t *testing.T) {
 	}
 }
 
+// TestRepairedSnapshotKeepsItsClass checks that the VolumeSnapshot of the repaired clone
+// keeps the class that the operator chose, after the original one is gone: without it the
+// snapshot controller could not delete it.
+func TestRepairedSnapshotKeepsItsClass(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.cluster.Driver = "repaired.example.com"
+	w.snapshotClass("repaired", "repaired.example.com")
+	w.endings(map[string]cluster.Ending{"verify": {Exit: 3, Message: corruptReport}, "repair": {Message: repairedReport}, "reverify": {Message: intactReport}})
+	w.cache()
+	w.snapshot(repairable)
+	w.settle()
+	w.passes(2)
+	if got := w.snapshots(); got != "s-repaired" {
+		t.Fatalf("VolumeSnapshots %q", got)
+	}
+	csi := &snapshotv1.VolumeSnapshot{}
+	w.must(server.Client.Get(t.Context(), client.ObjectKey{Namespace: w.namespace, Name: "s-repaired"}, csi))
+	if got := ptr.Deref(csi.Spec.VolumeSnapshotClassName, ""); got != "repaired" {
+		t.Errorf("class %q, want the one that was chosen", got)
+	}
+}
+
 // TestQuota checks that a quota that refuses the clone is reported, and that the
 // check starts when the quota admits the clone.
 func TestQuota(t *testing.T) {

@@ -87,9 +87,8 @@ func (r *Reconciler) act(ctx context.Context, s *scope) error {
 		return r.cleanUp(ctx, s)
 	case verification.DeleteOriginalSnapshot:
 		return apply.Delete(ctx, r.Client, s.facts.csi)
-	case verification.WaitForSnapshot, verification.WaitForRepairedSnapshot, verification.Done:
-		return r.adopt(ctx, s)
-	case verification.Suspended, verification.WaitForSource, verification.WaitForWriter, verification.WaitForJob, verification.WaitForRepair,
+	case verification.WaitForSnapshot, verification.WaitForRepairedSnapshot, verification.Done,
+		verification.Suspended, verification.WaitForSource, verification.WaitForWriter, verification.WaitForJob, verification.WaitForRepair,
 		verification.WaitForOfflineBuild, verification.WaitForRetry, verification.SnapshotLost, verification.Expired:
 	}
 	return nil
@@ -149,16 +148,15 @@ func (r *Reconciler) createSnapshot(ctx context.Context, s *scope) error {
 	return err
 }
 
-// adopt applies the deletion policy to the owner references of the CSI snapshots.
+// adopt applies the deletion policy to the owner references of the CSI snapshots. It is
+// called in each pass, since the snapshot may be deleted in any stage.
 func (r *Reconciler) adopt(ctx context.Context, s *scope) error {
 	var errs []error
-	if s.facts.csi != nil {
-		_, err := r.applier().Apply(ctx, s.csiOwner(), s.csiSnapshot().Object())
-		errs = append(errs, err)
-	}
-	if s.facts.repairedCSI != nil {
-		_, err := r.applier().Apply(ctx, s.csiOwner(), s.repairedSnapshot().Object())
-		errs = append(errs, err)
+	for _, csi := range []*snapshotv1.VolumeSnapshot{s.facts.csi, s.facts.repairedCSI} {
+		if csi != nil {
+			_, err := apply.Own(ctx, r.Client, s.csiOwner(), csi)
+			errs = append(errs, err)
+		}
 	}
 	return errors.Join(errs...)
 }
