@@ -124,8 +124,8 @@ func (r *Reconciler) recordRepeat(ctx context.Context, s *scope) error {
 }
 
 // endRepeat ends a repetition that has no conclusive verdict. The snapshot stays what
-// it is, unless the CSI driver has created no volume from it: consumers would get none
-// either.
+// it is, unless the CSI driver cannot create a volume from it: consumers would get none
+// either. One that still creates it shows nothing.
 func (r *Reconciler) endRepeat(ctx context.Context, s *scope, cause string) error {
 	status := s.snapshot.Status.Repeat
 	if clone := s.facts.clone; clone != nil && clone.Status.Phase == corev1.ClaimPending {
@@ -133,7 +133,10 @@ func (r *Reconciler) endRepeat(ctx context.Context, s *scope, cause string) erro
 		if err != nil {
 			return err
 		}
-		if complaint != "" {
+		switch {
+		case volume.InProgress(complaint):
+			cause = fmt.Sprintf("the CSI driver was still creating the volume for PVC %s at the deadline; raise it if that takes longer. It reported: %s", clone.Name, complaint)
+		case complaint != "":
 			status.Unreadable, cause = true, fmt.Sprintf("the CSI driver creates no volume from the VolumeSnapshot: %s", complaint)
 		}
 	}

@@ -90,35 +90,36 @@ func TestRepeated(t *testing.T) {
 	}
 }
 
+// notCloned has a repetition reach its deadline, while the driver reports of its clone.
+func (w *world) notCloned(complaint string) {
+	w.t.Helper()
+	w.endings(nil)
+	w.cluster.Stuck = &corev1.PodStatus{Phase: corev1.PodPending}
+	w.aWeek()
+	w.until("s-repeat", &batchv1.Job{})
+	_, err := w.cluster.Step(w.t.Context())
+	w.must(err)
+	var clone corev1.PersistentVolumeClaim
+	w.must(server.Client.Get(w.t.Context(), client.ObjectKey{Namespace: w.namespace, Name: w.clone()}, &clone))
+	clone.Status.Phase = corev1.ClaimPending
+	w.must(server.Client.Status().Update(w.t.Context(), &clone))
+	w.must(server.Client.Create(w.t.Context(), &corev1.Event{
+		ObjectMeta:     metav1.ObjectMeta{Namespace: w.namespace, Name: "complaint"},
+		InvolvedObject: corev1.ObjectReference{Kind: "PersistentVolumeClaim", Namespace: w.namespace, Name: clone.Name, UID: clone.UID},
+		Type:           corev1.EventTypeWarning, Reason: "ProvisioningFailed", Message: complaint,
+		FirstTimestamp: metav1.NewTime(w.now), LastTimestamp: metav1.NewTime(w.now),
+	}))
+	w.now = w.now.Add(time.Hour)
+	w.passes(1)
+}
+
 // TestReadableAgain holds that a snapshot that could not be read is offered again when
 // a later repetition finds it Intact.
 func TestReadableAgain(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.published()
-	w.endings(nil)
-	w.cluster.Stuck = &corev1.PodStatus{Phase: corev1.PodPending}
-	w.aWeek()
-	for range 20 { // until the clone is there
-		w.passes(1)
-		_, err := w.cluster.Step(t.Context())
-		w.must(err)
-		if len(w.left()) > 1 {
-			break
-		}
-	}
-	var clone corev1.PersistentVolumeClaim
-	w.must(server.Client.Get(t.Context(), client.ObjectKey{Namespace: w.namespace, Name: w.clone()}, &clone))
-	clone.Status.Phase = corev1.ClaimPending
-	w.must(server.Client.Status().Update(t.Context(), &clone))
-	w.must(server.Client.Create(t.Context(), &corev1.Event{
-		ObjectMeta:     metav1.ObjectMeta{Namespace: w.namespace, Name: "complaint"},
-		InvolvedObject: corev1.ObjectReference{Kind: "PersistentVolumeClaim", Namespace: w.namespace, Name: clone.Name, UID: clone.UID},
-		Type:           corev1.EventTypeWarning, Reason: "ProvisioningFailed", Message: "dataset does not exist",
-		FirstTimestamp: metav1.NewTime(w.now), LastTimestamp: metav1.NewTime(w.now),
-	}))
-	w.now = w.now.Add(time.Hour)
-	w.passes(1)
+	w.notCloned("dataset does not exist")
 	w.ready(v1alpha1.ReasonSnapshotFailed, "dataset does not exist")
 	if got := w.standing(); got != snapshot.NotReady {
 		t.Errorf("standing %s, want %s", got, snapshot.NotReady)
@@ -131,6 +132,19 @@ func TestReadableAgain(t *testing.T) {
 	w.ready(v1alpha1.ReasonIntact, "verified again at")
 	if got := w.standing(); got != snapshot.Usable {
 		t.Errorf("standing %s, want %s", got, snapshot.Usable)
+	}
+}
+
+// TestRepeatOfASlowClone holds that a snapshot stays what it is if its driver is still
+// creating the clone at the deadline of a repetition.
+func TestRepeatOfASlowClone(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.published()
+	w.notCloned("rpc error: code = Aborted desc = clone in progress")
+	w.ready(v1alpha1.ReasonIntact, "clone in progress")
+	if r, got := w.get().Status.Repeat, w.standing(); r.EndTime == nil || r.Unreadable || got != snapshot.Usable {
+		t.Errorf("repetition %+v, standing %s, want %s", r, got, snapshot.Usable)
 	}
 }
 
