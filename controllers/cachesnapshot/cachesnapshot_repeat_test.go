@@ -7,6 +7,7 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -146,6 +147,36 @@ func TestRepeatOfASlowClone(t *testing.T) {
 	if r, got := w.get().Status.Repeat, w.standing(); r.EndTime == nil || r.Unreadable || got != snapshot.Usable {
 		t.Errorf("repetition %+v, standing %s, want %s", r, got, snapshot.Usable)
 	}
+}
+
+// TestSuspendedWhenVerified holds that condition Suspended is True while spec.suspend is
+// set of a snapshot that is offered, and that it stays offered.
+func TestSuspendedWhenVerified(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.published()
+	suspend := func(on bool) *v1alpha1.CacheSnapshot {
+		s := w.get()
+		s.Spec.Suspend = on
+		w.must(server.Client.Update(t.Context(), s))
+		w.passes(1)
+		return w.get()
+	}
+	s := suspend(true)
+	w.condition(v1alpha1.SuspendedCondition, v1alpha1.ReasonSuspended, "spec.suspend is set")
+	w.ready(v1alpha1.ReasonSuspended, "3 module versions and 7 build entries are intact")
+	if got := w.standing(); got != snapshot.Usable || !meta.IsStatusConditionTrue(s.Status.Conditions, v1alpha1.ReadyCondition) {
+		t.Errorf("standing %s, conditions %+v", got, s.Status.Conditions)
+	}
+	w.now = w.now.Add(time.Minute)
+	w.passes(1)
+	if again := w.get(); again.ResourceVersion != s.ResourceVersion {
+		t.Errorf("each pass writes the status: %+v", again.Status.Conditions)
+	}
+	if s := suspend(false); meta.FindStatusCondition(s.Status.Conditions, v1alpha1.SuspendedCondition) != nil {
+		t.Errorf("conditions %+v", s.Status.Conditions)
+	}
+	w.ready(v1alpha1.ReasonIntact, "intact")
 }
 
 // TestNotRepeated holds what keeps a repetition from starting.

@@ -153,7 +153,7 @@ func (s *scope) setReady(set conditions.Set) {
 	case settled && v.Verdict == v1alpha1.VerdictIntact:
 		s.setIntact(set)
 	case stage == verification.Done && skip:
-		set.Ready(v1alpha1.ReasonSkipped, "The snapshot is ready; verification is skipped (spec.verification.mode: Skip), so it is never offered to consumers")
+		s.setUsable(set, v1alpha1.ReasonSkipped, "The snapshot is ready; verification is skipped (spec.verification.mode: Skip), so it is never offered to consumers")
 	case stage == verification.Done:
 		set.Stall(v1alpha1.ReasonInconclusive, "Verification was inconclusive after %d attempts (last: %s). The snapshot is never offered: fix the cause and create a new CacheSnapshot", v.Attempts, v.Message)
 	case stage == verification.Expired:
@@ -187,7 +187,7 @@ func (s *scope) setIntact(set conditions.Set) {
 	d := s.snapshot.Status.OfflineBuild
 	switch {
 	case s.snapshot.Spec.Verification.OfflineBuild == nil || d.Outcome == v1alpha1.WorkSucceeded:
-		set.Ready(v1alpha1.ReasonIntact, "%s", s.intact())
+		s.setUsable(set, v1alpha1.ReasonIntact, s.intact())
 	case d.Outcome == v1alpha1.WorkFailed:
 		set.Stall(v1alpha1.ReasonOfflineBuildFailed, "Intact, but the offline build test failed: %s. The snapshot is never offered: correct ConfigMap %s or warm what is missing, and create a new CacheSnapshot",
 			d.Message, s.snapshot.Spec.Verification.OfflineBuild.ConfigMapRef.Name)
@@ -195,6 +195,15 @@ func (s *scope) setIntact(set conditions.Set) {
 		set.Stall(v1alpha1.ReasonInconclusive, "Intact, but the offline build test was inconclusive after %d attempts (last: %s). The snapshot is never offered: fix the cause and create a new CacheSnapshot",
 			d.Attempts, d.Message)
 	}
+}
+
+// setUsable sets Ready of a snapshot that needs nothing more, suspended or not.
+func (s *scope) setUsable(set conditions.Set, reason, message string) {
+	if s.snapshot.Spec.Suspend {
+		set.Suspend(true, "spec.suspend is set: nothing is started. %s", message)
+		return
+	}
+	set.Ready(reason, "%s", message)
 }
 
 // but is the part of a message with the cause that keeps a Job from running.
