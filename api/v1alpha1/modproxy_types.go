@@ -1010,8 +1010,8 @@ type ModProxyStatus struct {
 	// +kubebuilder:validation:MaxLength=256
 	// +optional
 	Serving string `json:"serving,omitempty"`
-	// instances, one by one; including removed ones while their store is being
-	// replaced.
+	// instances, one by one. One that was removed from the spec is among them until no
+	// replica of the router has it any more, and its store is not being replaced.
 	// +kubebuilder:validation:MaxItems=16
 	// +listType=map
 	// +listMapKey=name
