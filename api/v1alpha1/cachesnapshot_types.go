@@ -59,6 +59,7 @@ type CacheSnapshotSpec struct {
 	SourceRef SnapshotSource `json:"sourceRef"`
 	// volumeSnapshotClassName of the CSI snapshot. Unset: the default class of
 	// the volume's driver.
+	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	// +optional
 	VolumeSnapshotClassName *string `json:"volumeSnapshotClassName,omitempty"`

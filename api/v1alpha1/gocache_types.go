@@ -237,6 +237,7 @@ type Toolchain struct {
 type CacheStorage struct {
 	// storageClassName of the PVC. Unset: the cluster's default class. A change
 	// moves the content to a new volume.
+	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	// +optional
 	StorageClassName *string `json:"storageClassName,omitempty"`

@@ -277,6 +277,7 @@ type SecretKeyReference struct {
 // InstanceStorage is the PVC of an instance's store.
 type InstanceStorage struct {
 	// storageClassName of the PVC. Unset: the cluster's default class.
+	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	// +optional
 	StorageClassName *string `json:"storageClassName,omitempty"`

@@ -170,6 +170,7 @@ type SnapshotPolicy struct {
 	AfterWarmUp *bool `json:"afterWarmUp,omitempty"`
 	// volumeSnapshotClassName is the class of the CSI snapshots. Unset: the
 	// default class of the volume's driver.
+	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	// +optional
 	VolumeSnapshotClassName *string `json:"volumeSnapshotClassName,omitempty"`

@@ -46,6 +46,7 @@ func TestDueMigration(t *testing.T) {
 	}{
 		"as applied":      {func(*v1alpha1.GoCache) {}, false, ""},
 		"another class":   {toSlow, true, ""},
+		"nameless class":  {func(c *v1alpha1.GoCache) { c.Spec.Storage.StorageClassName = ptr.To("") }, false, ""},
 		"less":            {func(c *v1alpha1.GoCache) { c.Spec.Storage.Size = resource.MustParse("512Mi") }, true, ""},
 		"more":            {func(c *v1alpha1.GoCache) { c.Spec.Storage.Size = resource.MustParse("2Gi") }, false, ""},
 		"never warmed":    {func(c *v1alpha1.GoCache) { toSlow(c); c.Status.WarmUp = v1alpha1.WarmUpStatus{} }, false, "the first warm-up"},

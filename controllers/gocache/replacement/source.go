@@ -1,12 +1,12 @@
 package replacement
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
 	storagev1 "k8s.io/api/storage/v1"
-	"k8s.io/utils/ptr"
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/controllers/gocache/pass"
@@ -35,10 +35,7 @@ func (a *attempt) intentToRestore(ctx context.Context, reason v1alpha1.VolumeRep
 	}
 	size := newSize(a.cache, a.PVC)
 	intent := &v1alpha1.VolumeReplacementStatus{Reason: reason, Snapshot: name, Size: &size}
-	intent.StorageClassName = ptr.Deref(a.cache.Spec.Storage.StorageClassName, a.cache.Status.Storage.AppliedClass)
-	if intent.StorageClassName == "" {
-		intent.StorageClassName = c.Status.Source.StorageClassName
-	}
+	intent.StorageClassName = cmp.Or(newClass(a.cache), c.Status.Source.StorageClassName)
 	intent.Copied, err = a.mustCopy(ctx, intent, c)
 	return intent, err
 }

@@ -1,6 +1,7 @@
 package replacement
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -105,10 +106,16 @@ func (a *attempt) dueMigration(context.Context) (*v1alpha1.VolumeReplacementStat
 // not what the PVC became.
 func migration(cache *v1alpha1.GoCache, pvc *corev1.PersistentVolumeClaim) (class string, size resource.Quantity, asked bool) {
 	spec, status := cache.Spec.Storage, cache.Status.Storage
-	class = ptr.Deref(spec.StorageClassName, status.AppliedClass)
+	class = newClass(cache)
 	size = newSize(cache, pvc)
 	asked = status.AppliedClass != "" && class != status.AppliedClass || replacement.Lowered(spec.Size, status.AppliedSize)
 	return class, size, asked
+}
+
+// newClass is the class of a new volume; empty: the default one. An empty name in the
+// spec, which earlier versions of the API accepted, is none: no volume ever has it.
+func newClass(cache *v1alpha1.GoCache) string {
+	return cmp.Or(ptr.Deref(cache.Spec.Storage.StorageClassName, ""), cache.Status.Storage.AppliedClass)
 }
 
 // newSize is the size of a new volume.

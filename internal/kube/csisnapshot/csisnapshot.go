@@ -34,6 +34,9 @@ func (p Policy) owner() apply.Owner {
 // Take makes a snapshot of one of the object's volumes.
 func (p Policy) Take(ctx context.Context, a apply.Applier, name string, source v1alpha1.SnapshotSource, labels map[string]string) error {
 	spec := ptr.Deref(p.Spec, v1alpha1.SnapshotPolicy{})
+	if ptr.Deref(spec.VolumeSnapshotClassName, "") == "" {
+		spec.VolumeSnapshotClassName = nil // a policy of an earlier version may have an empty name
+	}
 	_, err := a.Apply(ctx, p.owner(), &v1alpha1.CacheSnapshot{
 		ObjectMeta: metav1.ObjectMeta{Namespace: p.Of.GetNamespace(), Name: name, Labels: labels},
 		Spec: v1alpha1.CacheSnapshotSpec{

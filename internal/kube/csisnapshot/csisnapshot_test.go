@@ -94,6 +94,10 @@ func TestTake(t *testing.T) {
 			&v1alpha1.SnapshotPolicy{VolumeSnapshotClassName: ptr.To("csi"), Verification: verification, DeletionPolicy: v1alpha1.DeletionRetain}, false,
 			v1alpha1.CacheSnapshotSpec{SourceRef: source, PodTemplate: template, VolumeSnapshotClassName: ptr.To("csi"), Verification: verification},
 		},
+		"a class of no name, which no snapshot may have": {
+			&v1alpha1.SnapshotPolicy{VolumeSnapshotClassName: ptr.To("")}, false,
+			v1alpha1.CacheSnapshotSpec{SourceRef: source, PodTemplate: template},
+		},
 		"goes with the object": {
 			&v1alpha1.SnapshotPolicy{DeletionPolicy: v1alpha1.DeletionDelete}, true,
 			v1alpha1.CacheSnapshotSpec{SourceRef: source, PodTemplate: template},
