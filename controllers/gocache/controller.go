@@ -158,12 +158,14 @@ func (r *Reconciler) reconcileParts(ctx context.Context, p *progress) (err error
 	r.writer().Record(p.cache, p.Observed)
 	if p.cache.Spec.Suspend {
 		// The pool starts nothing either, but PVCs go on taking its volumes.
-		return errors.Join(r.resumeReplacement(ctx, p), r.fillPool(ctx, p))
+		return errors.Join(r.own(ctx, p), r.resumeReplacement(ctx, p), r.fillPool(ctx, p))
 	}
 	var errs []error
 	for _, part := range []func(context.Context, *progress) error{
 		// First: the other parts do what is requested, and answer it.
 		r.takeRequest,
+		// Whatever else waits or fails: what is retained must outlive the cache.
+		r.own,
 		// Before all that uses the PVC: its intent keeps them from a volume that is
 		// about to be replaced, and it may hand on another PVC.
 		r.replace,
@@ -181,6 +183,12 @@ func (r *Reconciler) reconcileParts(ctx context.Context, p *progress) (err error
 		errs = append(errs, part(ctx, p))
 	}
 	return errors.Join(errs...)
+}
+
+// own applies the deletion policies to what exists. It is done in each pass: a user
+// relies on a policy as soon as the status has its generation.
+func (r *Reconciler) own(ctx context.Context, p *progress) error {
+	return errors.Join(r.provision().Own(ctx, p.cache, p.Observed), r.snapshots().Own(ctx, p.cache, p.Observed))
 }
 
 // receive has the pushes of the repositories of an object accepted by these
@@ -218,7 +226,7 @@ func (p *progress) replaced(out replacement.Result) {
 
 // provide lets the part provision have its turn.
 func (r *Reconciler) provide(ctx context.Context, p *progress) error {
-	out, err := provision.Reconciler{Client: r.Client, Live: r.Live, FieldOwner: fieldOwner}.Reconcile(ctx, p.cache, p.Observed)
+	out, err := r.provision().Reconcile(ctx, p.cache, p.Observed)
 	p.provision = out
 	p.result.Add(out.Result)
 	return err
@@ -256,6 +264,10 @@ func (r *Reconciler) fillPool(ctx context.Context, p *progress) error {
 	p.pool = out
 	p.result.Add(out.Result)
 	return err
+}
+
+func (r *Reconciler) provision() provision.Reconciler {
+	return provision.Reconciler{Client: r.Client, Live: r.Live, FieldOwner: fieldOwner}
 }
 
 func (r *Reconciler) snapshots() snapshots.Reconciler {

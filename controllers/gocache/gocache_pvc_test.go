@@ -217,18 +217,29 @@ func TestPVCLost(t *testing.T) {
 }
 
 // TestWhenDeleted holds which objects are deleted with a cache and which are
-// retained, also when the deletion policy was changed before.
+// retained, also when the deletion policy was changed before, whatever the cache
+// was doing.
 func TestWhenDeleted(t *testing.T) {
 	t.Parallel()
+	suspended := func(w *world) { w.edit(func(c *v1alpha1.GoCache) { c.Spec.Suspend = true }) }
+	restored := func(w *world) { w.edit(func(c *v1alpha1.GoCache) { c.Spec.Restore = restoreOf(w.names()[0], "") }) }
+	replacing := func(w *world) { w.renewed = nil; restored(w) }
 	for _, tt := range []struct {
 		name          string
 		atFirst, then v1alpha1.DeletionPolicy
 		pvcStays      bool
+		before        func(*world) // the policy is changed; may be nil
 	}{
 		{name: "retain", atFirst: v1alpha1.DeletionRetain, then: v1alpha1.DeletionRetain, pvcStays: true},
 		{name: "delete", atFirst: v1alpha1.DeletionDelete, then: v1alpha1.DeletionDelete},
 		{name: "retain, then delete", atFirst: v1alpha1.DeletionRetain, then: v1alpha1.DeletionDelete},
 		{name: "delete, then retain", atFirst: v1alpha1.DeletionDelete, then: v1alpha1.DeletionRetain, pvcStays: true},
+		{name: "delete, then retain, suspended", atFirst: v1alpha1.DeletionDelete, then: v1alpha1.DeletionRetain, pvcStays: true, before: suspended},
+		{name: "retain, then delete, suspended", atFirst: v1alpha1.DeletionRetain, then: v1alpha1.DeletionDelete, before: suspended},
+		{name: "delete, then retain, replacing", atFirst: v1alpha1.DeletionDelete, then: v1alpha1.DeletionRetain, pvcStays: true, before: replacing},
+		{name: "retain, then delete, replacing", atFirst: v1alpha1.DeletionRetain, then: v1alpha1.DeletionDelete, before: replacing},
+		{name: "delete, then retain, replaced", atFirst: v1alpha1.DeletionDelete, then: v1alpha1.DeletionRetain, pvcStays: true, before: restored},
+		{name: "retain, then delete, replaced", atFirst: v1alpha1.DeletionRetain, then: v1alpha1.DeletionDelete, before: restored},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -241,12 +252,20 @@ func TestWhenDeleted(t *testing.T) {
 			}
 			w.cache(policy(tt.atFirst))
 			w.settle()
+			if tt.before != nil {
+				tt.before(w)
+				w.settle()
+			}
+			previous := exists[corev1.PersistentVolumeClaim](w, "ci-previous")
 			w.edit(func(c *v1alpha1.GoCache) { policy(tt.then)(&c.Spec) })
 			w.settle()
 			w.must(server.Client.Delete(t.Context(), w.get()))
 			w.end()
 			if got := exists[corev1.PersistentVolumeClaim](w, "ci"); got != tt.pvcStays {
 				t.Errorf("claim exists: %v, want %v", got, tt.pvcStays)
+			}
+			if got := exists[corev1.PersistentVolumeClaim](w, "ci-previous"); previous && got != tt.pvcStays {
+				t.Errorf("the PVC with the previous volume exists: %v, want %v", got, tt.pvcStays)
 			}
 			if got := len(w.snapshots()) > 0; got != tt.pvcStays {
 				t.Errorf("snapshot exists: %v, want %v", got, tt.pvcStays)

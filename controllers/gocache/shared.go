@@ -13,7 +13,6 @@ import (
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/controllers/gocache/pass"
-	"gocache.dev/operator/controllers/gocache/provision"
 	"gocache.dev/operator/internal/kube/conditions"
 	"gocache.dev/operator/internal/kube/csisnapshot"
 	"gocache.dev/operator/internal/kube/event"
@@ -62,8 +61,7 @@ func (r *Reconciler) reconcileShared(ctx context.Context, p *progress) error {
 	if proxyErr := r.observeProxy(ctx, &p.Observed); proxyErr != nil {
 		return errors.Join(err, proxyErr)
 	}
-	publisher := provision.Reconciler{Client: r.Client, Live: r.Live, FieldOwner: fieldOwner}
-	return errors.Join(err, publisher.PublishEnvironment(ctx, p.withPathsOfSource(), p.Observed))
+	return errors.Join(err, r.provision().PublishEnvironment(ctx, p.withPathsOfSource(), p.Observed))
 }
 
 // observeOffer records in the status which snapshot the source offers. It is left

@@ -2,6 +2,7 @@ package provision
 
 import (
 	"context"
+	"errors"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -47,6 +48,29 @@ func Record(cache *v1alpha1.GoCache, o pass.Observed) {
 // +kubebuilder:rbac:groups="",resources=persistentvolumeclaims,verbs=create;patch
 // +kubebuilder:rbac:groups=storage.k8s.io,resources=storageclasses,verbs=get
 
+// Own applies the deletion policy to the cache PVC, and to the one that keeps the volume
+// that was replaced last. An owner reference that a replacement or an earlier pass has set
+// under another field owner is not taken back by what applyPVC applies.
+func (r Reconciler) Own(ctx context.Context, cache *v1alpha1.GoCache, o pass.Observed) error {
+	var errs []error
+	for _, pvc := range []*corev1.PersistentVolumeClaim{o.PVC, o.Previous} {
+		if pvc == nil || !pvc.DeletionTimestamp.IsZero() {
+			continue
+		}
+		_, err := apply.Own(ctx, r.Client, owner(cache), pvc)
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// owner of the cache PVC: it goes with the cache, or outlives it.
+func owner(cache *v1alpha1.GoCache) apply.Owner {
+	if cache.Spec.Storage.DeletionPolicy == v1alpha1.DeletionDelete {
+		return apply.ControlledBy(cache)
+	}
+	return apply.DetachedFrom(cache)
+}
+
 // applyPVC creates the PVC and lets it grow with the spec. A PVC never shrinks:
 // the API server forbids it.
 func (r Reconciler) applyPVC(ctx context.Context, cache *v1alpha1.GoCache, o pass.Observed, out *Result) error {
@@ -69,11 +93,7 @@ func (r Reconciler) applyPVC(ctx context.Context, cache *v1alpha1.GoCache, o pas
 		}
 		class = pvc.Spec.StorageClassName // immutable, and defaulted once
 	}
-	owner := apply.DetachedFrom(cache)
-	if storage.DeletionPolicy == v1alpha1.DeletionDelete {
-		owner = apply.ControlledBy(cache)
-	}
-	_, err := r.applier().Apply(ctx, owner, volume.Claim{
+	_, err := r.applier().Apply(ctx, owner(cache), volume.Claim{
 		Namespace: cache.Namespace, Name: cache.Name, Labels: pass.Labels(cache),
 		Class: class, AccessModes: storage.AccessModes, Size: size,
 	}.Object())

@@ -43,7 +43,7 @@ func Record(cache *v1alpha1.GoCache, o pass.Observed) {
 	cache.Status.LatestSnapshot = snapshot.Latest(o.Snapshots)
 }
 
-// Reconcile creates a snapshot if one is due, and applies the policy to the
+// Reconcile creates a snapshot if one is due, and applies the retention to the
 // existing ones. A step that fails does not keep the others from theirs.
 func (r Reconciler) Reconcile(ctx context.Context, cache *v1alpha1.GoCache, o pass.Observed) (Result, error) {
 	var out Result
@@ -52,10 +52,14 @@ func (r Reconciler) Reconcile(ctx context.Context, cache *v1alpha1.GoCache, o pa
 	}
 	err := errors.Join(
 		r.createDue(ctx, cache, o, &out),
-		policy(cache).Own(ctx, r.Client, o.Snapshots),
 		r.deleteExpired(ctx, cache, o, &out),
 	)
 	return out, err
+}
+
+// Own applies the deletion policy to the existing snapshots.
+func (r Reconciler) Own(ctx context.Context, cache *v1alpha1.GoCache, o pass.Observed) error {
+	return policy(cache).Own(ctx, r.Client, o.Snapshots)
 }
 
 // +kubebuilder:rbac:groups=cache.gocache.dev,resources=cachesnapshots,verbs=create;patch;delete

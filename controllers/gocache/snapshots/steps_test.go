@@ -434,7 +434,7 @@ func TestEachFailure(t *testing.T) {
 		}
 		return err
 	})
-	if len(calls) < 5 {
+	if len(calls) < 4 {
 		t.Errorf("calls %v", calls)
 	}
 }
