@@ -59,9 +59,11 @@ type Result struct {
 // Unfulfilled is a replacement that is asked for and cannot be begun.
 type Unfulfilled struct {
 	Reason v1alpha1.VolumeReplacementReason
-	// WaitsFor is what it waits for; or else Refused is why it never can be.
+	// WaitsFor is what it waits for; or else Refused is why it never can be, or Conflict
+	// is which object of another owner has a name that it needs.
 	WaitsFor string
 	Refused  string
+	Conflict string
 }
 
 // attempt is the work of one pass.
@@ -148,14 +150,45 @@ func (a *attempt) begin(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if intent != nil {
-			intent.StartTime = metav1.NewTime(a.Now)
-			intent.PreviousVolume = volume.BoundTo(a.PVC)
-			a.cache.Status.VolumeReplacement = intent
-			return nil
+		if intent == nil {
+			continue
 		}
+		why, err := a.conflict(ctx)
+		if err != nil {
+			return err
+		}
+		if why != "" {
+			a.refuse(intent.Reason, why)
+			continue
+		}
+		intent.StartTime = metav1.NewTime(a.Now)
+		intent.PreviousVolume = volume.BoundTo(a.PVC)
+		a.cache.Status.VolumeReplacement = intent
+		return nil
 	}
 	return nil
+}
+
+// conflict is which object of another owner has a name that a replacement needs, and what
+// to do; empty: none.
+func (a *attempt) conflict(ctx context.Context) (string, error) {
+	err := a.run(nil).CheckNames(ctx)
+	var conflict *apply.ConflictError
+	if errors.As(err, &conflict) {
+		return conflict.Error(), nil
+	}
+	return "", err
+}
+
+// refuse reports that a replacement cannot be begun before a person has acted. A request
+// is answered, so that the next one has its turn.
+func (a *attempt) refuse(reason v1alpha1.VolumeReplacementReason, why string) {
+	if reason == v1alpha1.ReplacementRequestedRollback {
+		pass.Answer(a.cache, a.Now, v1alpha1.RequestRefused, why)
+		return
+	}
+	a.out.Unfulfilled = &Unfulfilled{Reason: reason, Conflict: why}
+	a.out.WakeIn(pass.Interval)
 }
 
 // +kubebuilder:rbac:groups="",resources=persistentvolumeclaims,verbs=get;list;watch;create;patch;delete

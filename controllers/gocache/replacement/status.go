@@ -32,6 +32,8 @@ func Status(cache *v1alpha1.GoCache, o pass.Observed, u *Unfulfilled) *Fact {
 		return &Fact{Reason: reason, Message: replacing(cache)}
 	case u != nil && u.Refused != "":
 		return &Fact{Reason: v1alpha1.ReasonNotRestorable, Stalled: true, Message: fmt.Sprintf("The volume of PVC %s is not replaced (%s): %s", cache.Name, u.Reason, u.Refused)}
+	case u != nil && u.Conflict != "":
+		return &Fact{Reason: v1alpha1.ReasonConflict, Stalled: true, Message: fmt.Sprintf("The volume of PVC %s is not replaced (%s): %s", cache.Name, u.Reason, u.Conflict)}
 	case u != nil && u.Reason != v1alpha1.ReplacementMigration:
 		return &Fact{Reason: v1alpha1.ReasonWaiting, Message: fmt.Sprintf("The replacement of the volume of PVC %s (%s) waits for %s", cache.Name, u.Reason, u.WaitsFor)}
 	}

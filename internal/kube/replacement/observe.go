@@ -127,14 +127,31 @@ func (r Run) claim(ctx context.Context, ns, name string) (*corev1.PersistentVolu
 	return pvc, apply.Check(r.Owner, r.Labels, pvc, "PersistentVolumeClaim")
 }
 
-func (r Run) observeCheck(ctx context.Context, ns string, o *Observed) (err error) {
-	if o.Job, err = read.Object[batchv1.Job](ctx, r.Live, ns, r.NextName()); err != nil {
-		return err
-	}
-	if o.Job != nil {
-		if err := apply.Check(r.Owner, r.Labels, o.Job, "Job"); err != nil {
+// CheckNames returns a ConflictError for a PVC or Job of a name that the replacement needs
+// and that is not the owner's. It is called before the intent is written: with the intent
+// nothing else goes on, and Observe does not get past a foreign object.
+func (r Run) CheckNames(ctx context.Context) error {
+	ns := r.Owner.GetNamespace()
+	for _, name := range []string{r.Claim, r.NextName(), r.SourceName(), r.PreviousName()} {
+		if _, err := r.claim(ctx, ns, name); err != nil {
 			return err
 		}
+	}
+	_, err := r.integrityJob(ctx, ns)
+	return err
+}
+
+func (r Run) integrityJob(ctx context.Context, ns string) (*batchv1.Job, error) {
+	job, err := read.Object[batchv1.Job](ctx, r.Live, ns, r.NextName())
+	if err != nil || job == nil {
+		return nil, err
+	}
+	return job, apply.Check(r.Owner, r.Labels, job, "Job")
+}
+
+func (r Run) observeCheck(ctx context.Context, ns string, o *Observed) (err error) {
+	if o.Job, err = r.integrityJob(ctx, ns); err != nil {
+		return err
 	}
 	if o.Check, err = jobrun.Observe(ctx, r.Live, o.Job); err != nil {
 		return err

@@ -164,6 +164,10 @@ func TestConflict(t *testing.T) {
 			owned(live)
 			w.must(w.client.Update(t.Context(), live))
 		}
+		var named *apply.ConflictError
+		if err := w.run.CheckNames(t.Context()); !errors.As(err, &named) || named.Kind != tt.kind {
+			t.Errorf("%s: the names are free: %v", name, err)
+		}
 		_, writes, err := w.tryAdvance()
 		var conflict *apply.ConflictError
 		if !errors.As(err, &conflict) || conflict.Kind != tt.kind || conflict.Namespace != "n" {
@@ -181,7 +185,7 @@ func owned[T client.Object](o T) T {
 	return o
 }
 
-// TestReadFails holds that what cannot be read is never taken for absent: any
+// TestReadFails holds that what cannot be read is never named for absent: any
 // read that fails ends the pass, with nothing written.
 func TestReadFails(t *testing.T) {
 	w := newWorld(t, claimOnly("ci-next"), claimOnly("ci-previous"), claimOnly("ci-next-source"), checkJob(ours(), true))
