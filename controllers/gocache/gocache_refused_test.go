@@ -3,7 +3,9 @@ package gocache
 import (
 	"strings"
 	"testing"
+	"time"
 
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -12,6 +14,29 @@ import (
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/controllers/gocache/pass"
 )
+
+// disks creates a ResourceQuota with the name disks, which has room for the cache PVC
+// and for no other.
+func (w *world) disks() *corev1.ResourceQuota {
+	w.t.Helper()
+	quota := &corev1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "disks"}}
+	quota.Spec.Hard = corev1.ResourceList{corev1.ResourceRequestsStorage: resource.MustParse("1536Mi")}
+	w.must(server.Client.Create(w.t.Context(), quota))
+	quota.Status = corev1.ResourceQuotaStatus{Hard: quota.Spec.Hard, Used: corev1.ResourceList{corev1.ResourceRequestsStorage: resource.MustParse("1Gi")}}
+	w.must(server.Client.Status().Update(w.t.Context(), quota)) // envtest runs no controller for it
+	return quota
+}
+
+// passes makes some passes: what is refused is asked for in each, so that settle would
+// not end.
+func (w *world) passes() {
+	w.t.Helper()
+	for range 6 {
+		w.must(w.pass())
+		w.step()
+		w.invariants()
+	}
+}
 
 // warmsUp holds that a request for a warm-up is fulfilled.
 func (w *world) warmsUp(request string) {
@@ -66,4 +91,52 @@ func TestReplacementWithAConflict(t *testing.T) {
 			w.noReplacementLeft()
 		})
 	}
+}
+
+// TestQuotaRefusesReplacement holds that a replacement that a quota refuses is reported
+// with the name of the quota, goes on when there is room, and ends when there is none for
+// too long or it is not asked for any more. The cache goes on then.
+func TestQuotaRefusesReplacement(t *testing.T) {
+	t.Parallel()
+	const refused = "exceeded quota: disks"
+	begun := func(t *testing.T) (*world, *corev1.ResourceQuota) {
+		t.Parallel()
+		w := newWorld(t)
+		w.cacheWithSnapshot()
+		quota := w.disks()
+		w.request("back", v1alpha1.RequestRollback)
+		w.passes()
+		w.condition(v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonReplacingVolume, refused)
+		return w, quota
+	}
+	ended := func(w *world, failure string) {
+		w.t.Helper()
+		if last := w.get().Status.LastVolumeReplacement; last == nil || last.Failure == "" && failure != "" {
+			w.t.Fatalf("last replacement %+v, want failure %q", last, failure)
+		}
+		if exists[corev1.PersistentVolumeClaim](w, "ci-next") || exists[batchv1.Job](w, "ci-next") {
+			w.t.Error("something of the replacement is left")
+		}
+		w.warmsUp("warm")
+	}
+	t.Run("until the deadline", func(t *testing.T) {
+		w, _ := begun(t)
+		w.now = w.now.Add(time.Hour)
+		w.passes()
+		w.answered("back", v1alpha1.RequestFailed, refused)
+		ended(w, refused)
+	})
+	t.Run("until there is room", func(t *testing.T) {
+		w, quota := begun(t)
+		w.must(server.Client.Delete(t.Context(), quota))
+		w.wait(time.Minute)
+		w.answered("back", v1alpha1.RequestSucceeded, "")
+		ended(w, "")
+	})
+	t.Run("until the request is deleted", func(t *testing.T) {
+		w, _ := begun(t)
+		w.must(server.Client.Delete(t.Context(), w.requests.Get(t, "back")))
+		w.passes()
+		ended(w, "CacheRequest back was deleted")
+	})
 }

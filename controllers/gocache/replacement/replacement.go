@@ -201,9 +201,12 @@ func (a *attempt) refuse(reason v1alpha1.VolumeReplacementReason, why string) {
 // advance takes as many steps as it can.
 func (a *attempt) advance(ctx context.Context) error {
 	intent := a.cache.Status.VolumeReplacement
-	if why := a.revoked(intent); why != "" && intent.Failure == "" {
-		intent.Failure = why
-		return nil // the write of it causes the next pass
+	if intent.Failure == "" {
+		why, err := a.withdrawn(ctx, intent)
+		if err != nil || why != "" {
+			intent.Failure = why
+			return err // the write of it causes the next pass
+		}
 	}
 	snapshot, err := read.Object[v1alpha1.CacheSnapshot](ctx, a.Live, a.cache.Namespace, intent.Snapshot)
 	if err != nil {

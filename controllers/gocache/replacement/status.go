@@ -76,7 +76,7 @@ func failure(cache *v1alpha1.GoCache, o pass.Observed) string {
 func message(out replacementrun.Outcome) string {
 	d := out.Decision
 	switch step := d.Step; {
-	case step == replacement.WaitForSource || step == replacement.WaitForIdle:
+	case step == replacement.WaitForSource || step == replacement.WaitForAdmission || step == replacement.WaitForIdle:
 		return "waits for " + d.Detail
 	case step == replacement.WaitForCheck:
 		return "the new volume is being created and verified"

@@ -12,6 +12,7 @@ import (
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/controllers/gocache/pass"
+	"gocache.dev/operator/internal/kube/read"
 	"gocache.dev/operator/internal/kube/volume"
 	"gocache.dev/operator/internal/plan/naming"
 	"gocache.dev/operator/internal/plan/replacement"
@@ -143,11 +144,33 @@ func (a *attempt) pausing(last *v1alpha1.VolumeReplacementResult) bool {
 	return a.Now.Before(again)
 }
 
+// noWayBack reports whether the cache PVC has lost the volume that is replaced.
+func (a *attempt) noWayBack(intent *v1alpha1.VolumeReplacementStatus) bool {
+	return intent.PreviousVolume != "" && (a.PVC == nil || a.PVC.Spec.VolumeName != intent.PreviousVolume)
+}
+
+// withdrawn is why a replacement that was begun is not asked for any more, by the spec or
+// because its CacheRequest was deleted; empty: it is.
+func (a *attempt) withdrawn(ctx context.Context, intent *v1alpha1.VolumeReplacementStatus) (string, error) {
+	if why := a.revoked(intent); why != "" || a.noWayBack(intent) {
+		return why, nil
+	}
+	req, ok := pass.Requested(a.cache, v1alpha1.RequestRollback)
+	if intent.Reason != v1alpha1.ReplacementRequestedRollback || !ok {
+		return "", nil
+	}
+	stands, err := read.Object[v1alpha1.CacheRequest](ctx, a.Live, a.cache.Namespace, req.Name)
+	if err != nil || stands != nil && string(stands.UID) == req.UID && stands.DeletionTimestamp.IsZero() {
+		return "", err
+	}
+	return "CacheRequest " + req.Name + " was deleted", nil
+}
+
 // revoked is why a replacement that was begun is not asked for any more; empty:
 // it is.
 func (a *attempt) revoked(intent *v1alpha1.VolumeReplacementStatus) string {
-	if intent.PreviousVolume != "" && (a.PVC == nil || a.PVC.Spec.VolumeName != intent.PreviousVolume) {
-		return "" // there is no way back
+	if a.noWayBack(intent) {
+		return ""
 	}
 	switch spec := a.cache.Spec; intent.Reason {
 	case v1alpha1.ReplacementRestore:

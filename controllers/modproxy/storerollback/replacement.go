@@ -144,7 +144,7 @@ func record(status *v1alpha1.InstanceStatus, out replacementrun.Outcome, snapsho
 	intent, d := status.VolumeReplacement, out.Decision
 	intent.Step, intent.Message = string(d.Step), ""
 	switch d.Step { //nolint:exhaustive // the others leave nothing to remember
-	case replacement.WaitForSource, replacement.WaitForIdle:
+	case replacement.WaitForSource, replacement.WaitForAdmission, replacement.WaitForIdle:
 		intent.Message = bounded.Text("waits for "+d.Detail, pass.MaxText)
 	case replacement.WaitForConsumers:
 		intent.Consumers = out.ConsumerNames()

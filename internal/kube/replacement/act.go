@@ -57,7 +57,7 @@ func (r Run) Act(ctx context.Context, o Observed, d replacement.Decision) (objec
 		return "", o.claims.Reserve(ctx, r.Client, o.Old, r.PreviousName(), r.FieldOwner)
 	case replacement.MakePrevious:
 		return "", r.createOn(ctx, r.PreviousName(), o.Old, nil)
-	case replacement.WaitForSource, replacement.WaitForCheck, replacement.WaitForRetry, replacement.WaitForIdle, replacement.WaitForConsumers, replacement.WaitForNextDeleted, replacement.WaitForLiveDeleted,
+	case replacement.WaitForSource, replacement.WaitForAdmission, replacement.WaitForCheck, replacement.WaitForRetry, replacement.WaitForIdle, replacement.WaitForConsumers, replacement.WaitForNextDeleted, replacement.WaitForLiveDeleted,
 		replacement.WaitForLive, replacement.WaitForPreviousDeleted, replacement.WaitForPrevious, replacement.RecordCheck, replacement.RecordOld, replacement.GiveUp, replacement.Finish, replacement.Abandon:
 	}
 	return "", nil

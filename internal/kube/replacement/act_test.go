@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -239,7 +240,8 @@ func TestWaitingChangesNothing(t *testing.T) {
 }
 
 // TestNamespaceTerminates holds that a replacement in a namespace that goes is
-// given up: nothing can be created in it any more, and no error ends that.
+// given up: nothing can be created in it any more, and no error ends that. What is
+// forbidden for another reason is waited for.
 func TestNamespaceTerminates(t *testing.T) {
 	terminating := apierrors.NewForbidden(schema.GroupResource{Resource: "persistentvolumeclaims"}, "ci-next", errBroken)
 	terminating.ErrStatus.Details.Causes = []metav1.StatusCause{{Type: corev1.NamespaceTerminatingCause}}
@@ -260,8 +262,9 @@ func TestNamespaceTerminates(t *testing.T) {
 		}
 		return nil
 	}
-	if _, _, err := w.tryAdvance(); !apierrors.IsForbidden(err) {
-		t.Errorf("forbidden for another reason: %v", err)
+	w.run.Intent.StartTime = metav1.NewTime(w.facts.Now)
+	if out, _, err := w.tryAdvance(); err != nil || out.Decision.Step != replacement.WaitForAdmission || !strings.Contains(out.Decision.Detail, errBroken.Error()) {
+		t.Errorf("forbidden for another reason: %+v, %v", out.Decision, err)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
+	"gocache.dev/operator/internal/kube/apply"
 	"gocache.dev/operator/internal/plan/replacement"
 )
 
@@ -24,7 +25,7 @@ type Outcome struct {
 
 // Advance takes steps, each on what it reads again, until one waits or changes
 // the intent. complete adds to the observation the state that only the caller
-// has.
+// has. A new volume that the cluster refuses is waited for, and is no error.
 func (r Run) Advance(ctx context.Context, complete func(context.Context, Observed, *replacement.Observation) error) (out Outcome, err error) {
 	discard := false
 	for range maxSteps {
@@ -35,7 +36,7 @@ func (r Run) Advance(ctx context.Context, complete func(context.Context, Observe
 		if err := complete(ctx, out.Observed, &facts); err != nil {
 			return out, err
 		}
-		facts.Discard = facts.Discard || discard
+		facts.Discard, facts.Deadline = facts.Discard || discard, r.Content.deadline()
 		last := out.Decision
 		out.Decision = replacement.Decide(facts)
 		if out.Decision.Waits() || out.Decision.ChangesIntent() || out.Decision == last {
@@ -44,6 +45,11 @@ func (r Run) Advance(ctx context.Context, complete func(context.Context, Observe
 		out.Objection, err = r.Act(ctx, out.Observed, out.Decision)
 		if namespaceGoes(err) { // nothing can be made in it any more
 			discard, err = true, nil
+		}
+		if out.Decision.Step == replacement.MakeNext && apply.Refused(err) {
+			facts.Refused = err.Error()
+			out.Decision = replacement.Decide(facts)
+			return out, nil
 		}
 		if err != nil {
 			return out, err

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/utils/ptr"
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/domain/agentcommand"
@@ -24,7 +25,7 @@ const (
 	// copied from.
 	contentDir = "/cache"
 	sourceDir  = "/source"
-	// defaultDeadline of the Job.
+	// defaultDeadline of the Job, and of a new volume that the cluster refuses.
 	defaultDeadline = time.Hour
 )
 
@@ -43,9 +44,13 @@ type Content struct {
 	// Template and Resources of the Job's pod; may be nil.
 	Template  *v1alpha1.PodTemplate
 	Resources *v1alpha1.Resources
-	// Deadline of the Job; nil: one hour.
+	// Deadline of the Job, and how long a replacement may be refused by the cluster; nil:
+	// one hour.
 	Deadline *time.Duration
 }
+
+// deadline of the Job.
+func (c Content) deadline() time.Duration { return ptr.Deref(c.Deadline, defaultDeadline) }
 
 // MakeNext makes the next PVC, and the Job that checks it. The Job is the PVC's
 // first consumer: nothing is waited for in between. Content that a driver
@@ -112,10 +117,7 @@ func (r Run) job(ctx context.Context, c Content) (jobrun.Spec, error) {
 		Volumes:  append([]corev1.Volume{podspec.Claim("next", r.NextName())}, c.Trusted.Volumes...),
 		Mounts:   append([]corev1.VolumeMount{{Name: "next", MountPath: contentDir, ReadOnly: true}}, c.Trusted.Mounts...),
 		Template: c.Template, Resources: c.Resources,
-		Ownership: created.Ownership, Platform: created.Platform, Deadline: defaultDeadline,
-	}
-	if c.Deadline != nil {
-		spec.Deadline = *c.Deadline
+		Ownership: created.Ownership, Platform: created.Platform, Deadline: c.deadline(),
 	}
 	if r.Intent.Snapshot == "" {
 		spec.Init = []corev1.Container{{

@@ -14,6 +14,8 @@ const (
 	WaitForSource Step = "WaitForSource"
 	// MakeNext makes the next PVC and the integrity Job on it.
 	MakeNext Step = "MakeNext"
+	// WaitForAdmission waits until the cluster no longer refuses the next PVC or its Job.
+	WaitForAdmission Step = "WaitForAdmission"
 	// WaitForCheck waits for the Job.
 	WaitForCheck Step = "WaitForCheck"
 	// RecordCheck writes the verdict into the intent: Intact names both
@@ -95,7 +97,7 @@ type Decision struct {
 // of the status.
 var (
 	waiting = []Step{
-		WaitForSource, WaitForCheck, WaitForRetry, WaitForIdle, WaitForConsumers, WaitForNextDeleted, WaitForLiveDeleted, WaitForLive, WaitForPreviousDeleted, WaitForPrevious,
+		WaitForSource, WaitForAdmission, WaitForCheck, WaitForRetry, WaitForIdle, WaitForConsumers, WaitForNextDeleted, WaitForLiveDeleted, WaitForLive, WaitForPreviousDeleted, WaitForPrevious,
 	}
 	intents = []Step{RecordCheck, RecordOld, GiveUp, Finish, Abandon}
 )

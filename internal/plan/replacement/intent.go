@@ -13,7 +13,7 @@ import (
 // IntentOf returns the intent in a status. No status is no intent: there is
 // nothing to decide on.
 func IntentOf(s *v1alpha1.VolumeReplacementStatus) Intent {
-	i := Intent{Old: s.PreviousVolume, New: s.NextVolume, GivenUp: s.Failure != "", Attempts: s.Check.Attempts, Recorded: s.Check.Run}
+	i := Intent{Started: s.StartTime.Time, Old: s.PreviousVolume, New: s.NextVolume, GivenUp: s.Failure != "", Attempts: s.Check.Attempts, Recorded: s.Check.Run}
 	if s.Check.CompletionTime != nil {
 		i.RecordedAt = s.Check.CompletionTime.Time
 	}

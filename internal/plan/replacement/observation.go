@@ -8,6 +8,11 @@ type Observation struct {
 	Now time.Time
 	// Intent as it stands in the status.
 	Intent Intent
+	// Refused is why the cluster refuses the next PVC or its Job now, such as a quota;
+	// empty: it was not asked, or does not. Deadline is how long after the start of the
+	// replacement that is waited for.
+	Refused  string
+	Deadline time.Duration
 	// Source of the new content. Not looked at once it is verified.
 	Source Source
 	// Live, Next and Previous are the PVCs.
@@ -41,6 +46,8 @@ type Observation struct {
 
 // Intent is what is to be done, as far as it decides on the next step.
 type Intent struct {
+	// Started is when it was written.
+	Started time.Time
 	// Old and New volume by name. New is named once its content was verified; an
 	// empty Old is a live PVC that has no volume.
 	Old, New string

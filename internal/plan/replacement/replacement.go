@@ -9,6 +9,8 @@ const (
 	// soon, later are the pauses before what no watch reports is looked at again.
 	soon  = time.Second
 	later = 10 * time.Second
+	// refusedPause is the pause before what the cluster refused is asked for again.
+	refusedPause = time.Minute
 	// retryAfter times the attempts made is the pause before the next.
 	retryAfter = 10 * time.Second
 )
@@ -66,7 +68,19 @@ func (f Observation) prepare() Decision {
 	if wait := f.Intent.RecordedAt.Add(time.Duration(f.Intent.Attempts) * retryAfter).Sub(f.Now); f.Intent.Attempts > 0 && wait > 0 {
 		return Decision{Step: WaitForRetry, After: wait}
 	}
+	if f.Refused != "" {
+		return f.refused()
+	}
 	return Decision{Step: MakeNext}
+}
+
+// refused waits for the cluster to admit the new volume, but not for ever: all that uses
+// the live PVC waits for the end.
+func (f Observation) refused() Decision {
+	if f.Now.Sub(f.Intent.Started) < f.Deadline {
+		return Decision{Step: WaitForAdmission, Detail: "the cluster to admit the new volume: " + f.Refused, After: refusedPause}
+	}
+	return Decision{Step: GiveUp, Detail: "the cluster did not admit the new volume in time: " + f.Refused}
 }
 
 // replace puts the verified volume in the place of the old one.

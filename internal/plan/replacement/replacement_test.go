@@ -90,6 +90,12 @@ func TestDecide(t *testing.T) {
 		"a pause": {preparing(func(f *replacement.Observation) {
 			f.Intent.Recorded, f.Intent.Attempts, f.Intent.RecordedAt = "1", 1, noon
 		}), replacement.WaitForRetry},
+		"the cluster refuses it": {preparing(func(f *replacement.Observation) {
+			f.Refused, f.Deadline, f.Intent.Started = "a quota", time.Hour, noon.Add(-time.Hour+time.Second)
+		}), replacement.WaitForAdmission},
+		"the cluster refuses it for too long": {preparing(func(f *replacement.Observation) {
+			f.Refused, f.Deadline, f.Intent.Started, f.Next.Exists = "a quota", time.Hour, noon.Add(-time.Hour), true
+		}), replacement.GiveUp},
 		"again": {preparing(func(f *replacement.Observation) {
 			f.Intent.Recorded, f.Intent.Attempts, f.Intent.RecordedAt = "1", 1, noon.Add(-time.Minute)
 		}), replacement.MakeNext},
