@@ -94,9 +94,9 @@ const (
 	// host or the image that it would be used for; annotate the Secret as the message
 	// explains.
 	ReasonSecretRefused = "SecretRefused"
-	// ReasonExpansionNotAllowed: the StorageClass does not allow the expansion of the PVC
-	// of a GoCache, or of an instance of a ModProxy, to the size of the spec; allow it,
-	// or set the size back. A GoCache can also move to another class.
+	// ReasonExpansionNotAllowed: the StorageClass, or a quota, does not allow the expansion
+	// of the PVC of a GoCache, or of an instance of a ModProxy, to the size of the spec;
+	// allow it, or set the size back. A GoCache can also move to another class.
 	ReasonExpansionNotAllowed = "ExpansionNotAllowed"
 )
 

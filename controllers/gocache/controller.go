@@ -80,6 +80,9 @@ type progress struct {
 	writer      writer.Result
 	snapshots   snapshots.Result
 	pool        pool.Result
+	// observed: all reads of the pass have succeeded, so that the status is about what
+	// there is, whatever the parts returned.
+	observed bool
 	// shared is set in place of them for a GoCache with spec.source.
 	shared *shared
 }
@@ -145,6 +148,7 @@ func (r *Reconciler) reconcileParts(ctx context.Context, p *progress) (err error
 		return err
 	}
 	r.receive(client.ObjectKeyFromObject(p.cache), p.Hooks)
+	p.observed = true
 	p.Schedules = pass.ParseSchedules(p.cache)
 	p.cache.Status.Platform = pass.Platform(p.cache)
 	provision.Record(p.cache, p.Observed)
@@ -295,6 +299,7 @@ func (r *Reconciler) reconcileDelete(ctx context.Context, req ctrl.Request, p *p
 	}
 	var err error
 	if p.Observed, err = r.observe(ctx, p.Observed); err == nil {
+		p.observed = true
 		err = r.resumeReplacement(ctx, p)
 	}
 	if reportErr := r.report(ctx, p, err); reportErr != nil {

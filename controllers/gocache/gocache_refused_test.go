@@ -140,3 +140,68 @@ func TestQuotaRefusesReplacement(t *testing.T) {
 		ended(w, "CacheRequest back was deleted")
 	})
 }
+
+// TestQuotaRefusesTheSize holds that a size that a quota refuses is reported with the name
+// of the quota, that the cache stays as usable as it was, and that the PVC grows when
+// there is room.
+func TestQuotaRefusesTheSize(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	class := w.class()
+	w.cache(func(s *v1alpha1.GoCacheSpec) { s.Storage.StorageClassName = class })
+	w.settle()
+	quota := w.disks()
+	w.edit(func(c *v1alpha1.GoCache) {
+		c.Spec.Storage.Size, c.Spec.Storage.DeletionPolicy = resource.MustParse("2Gi"), v1alpha1.DeletionDelete
+	})
+	w.passes()
+	w.asksFor("1Gi")
+	w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonExpansionNotAllowed, "exceeded quota: disks")
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "")
+	if pvc := get[corev1.PersistentVolumeClaim](w, "ci"); !metav1.IsControlledBy(pvc, w.get()) {
+		t.Error("what is not refused is not applied")
+	}
+	w.must(server.Client.Delete(t.Context(), quota))
+	w.wait(pass.Interval)
+	w.asksFor("2Gi")
+	w.condition(v1alpha1.StalledCondition, "", "", "")
+}
+
+// TestFactsBesideAnError holds that an error of one part leaves no condition as it was.
+func TestFactsBesideAnError(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.cache(checkedBy(everyHour), afterWarmUp)
+	w.settle()
+	w.request("check-1", v1alpha1.RequestCheckIntegrity)
+	w.settle()
+	w.condition(v1alpha1.IntactCondition, metav1.ConditionTrue, v1alpha1.ReasonIntact, "")
+	w.edit(func(c *v1alpha1.GoCache) {
+		c.Spec.Snapshots.Schedule = v1alpha1.Schedule{Schedule: "@daily", TimeZone: "Mars/Base"}
+	})
+	w.checked = corrupt
+	w.request("check-2", v1alpha1.RequestCheckIntegrity)
+	w.settle()
+	if i := w.get().Status.Integrity; i == nil || i.Verdict != v1alpha1.VerdictCorrupt {
+		t.Fatalf("no check was made: %+v", i)
+	}
+	w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonInvalidSpec, "Mars/Base")
+	w.condition(v1alpha1.IntactCondition, metav1.ConditionFalse, v1alpha1.ReasonCorrupt, "")
+}
+
+// TestAccessModesOfARetainedPVC holds that a PVC that is taken up again with other access
+// modes is used with those that it has, and that this is reported.
+func TestAccessModesOfARetainedPVC(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.cache(func(s *v1alpha1.GoCacheSpec) {
+		s.Storage.AccessModes = []corev1.PersistentVolumeAccessMode{corev1.ReadWriteMany}
+	})
+	w.settle()
+	w.must(server.Client.Delete(t.Context(), w.get()))
+	w.end()
+	w.cache()
+	w.settle()
+	w.condition(v1alpha1.ReadyCondition, metav1.ConditionTrue, v1alpha1.ReasonCacheReady, "")
+	w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonInvalidSpec, "spec.storage.accessModes: ")
+}

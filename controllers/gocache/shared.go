@@ -51,7 +51,9 @@ func (r *Reconciler) reconcileShared(ctx context.Context, p *progress) error {
 	if p.shared.consent, p.shared.source, err = sharing.Consent(ctx, r.Live, p.cache); err != nil {
 		return err
 	}
-	if err := r.observeOffer(ctx, p); err != nil || p.cache.Spec.Suspend {
+	err = r.observeOffer(ctx, p)
+	p.observed = err == nil
+	if err != nil || p.cache.Spec.Suspend {
 		return err
 	}
 	err = r.takeRequest(ctx, p)
@@ -122,10 +124,9 @@ func (p *progress) withPathsOfSource() *v1alpha1.GoCache {
 	return cache
 }
 
-// setShared sets the conditions of a GoCache that is shared from another one.
+// setShared sets Ready of a GoCache that is shared from another one.
 func (p *progress) setShared(set conditions.Set) {
 	available := p.sharedAvailable()
-	setFact(set, v1alpha1.SnapshotAvailableCondition, available)
 	usable := available.Status == metav1.ConditionTrue
 	switch {
 	case p.cache.Spec.Suspend:

@@ -25,14 +25,35 @@ func (p *progress) setConditions(failed error) {
 	if failed == nil {
 		failed = p.invalid()
 	}
+	// What was observed is reported beside an error of some part: that may last.
+	if p.shared != nil {
+		if p.observed {
+			setFact(set, v1alpha1.SnapshotAvailableCondition, p.sharedAvailable())
+		}
+		if !set.Fail(failed) {
+			p.setShared(set)
+		}
+		return
+	}
+	w, available := p.writer.Status(p.cache, p.Observed), snapshots.Available(p.cache, p.Observed)
+	if p.observed {
+		p.setFacts(set, w, available)
+	}
 	if set.Fail(failed) {
 		return
 	}
-	if p.shared != nil {
-		p.setShared(set)
-		return
+	switch fact := replacement.Status(p.cache, p.Observed, p.replacement.Unfulfilled); {
+	case fact == nil, fact.Stalled && p.cache.Spec.Suspend:
+		p.setReady(set, w, available)
+	case fact.Stalled:
+		set.Stall(fact.Reason, "%s", fact.Message)
+	default:
+		set.Progress(fact.Reason, "%s", fact.Message)
 	}
-	w := p.writer.Status(p.cache, p.Observed)
+}
+
+// setFacts sets the conditions that depend on no error of the pass.
+func (p *progress) setFacts(set conditions.Set, w writer.Status, available *pass.Fact) {
 	for _, c := range []struct {
 		kind string
 		fact *pass.Fact
@@ -43,18 +64,9 @@ func (p *progress) setConditions(failed error) {
 		{v1alpha1.StorageSufficientCondition, provision.Sufficient(p.cache, p.Observed)},
 		{v1alpha1.CleanCondition, w.Clean},
 		{v1alpha1.PoolFilledCondition, pool.Filled(p.cache, p.pool)},
+		{v1alpha1.SnapshotAvailableCondition, available},
 	} {
 		setFact(set, c.kind, c.fact)
-	}
-	available := snapshots.Available(p.cache, p.Observed)
-	setFact(set, v1alpha1.SnapshotAvailableCondition, available)
-	switch fact := replacement.Status(p.cache, p.Observed, p.replacement.Unfulfilled); {
-	case fact == nil, fact.Stalled && p.cache.Spec.Suspend:
-		p.setReady(set, w, available)
-	case fact.Stalled:
-		set.Stall(fact.Reason, "%s", fact.Message)
-	default:
-		set.Progress(fact.Reason, "%s", fact.Message)
 	}
 }
 
@@ -126,12 +138,15 @@ func (p *progress) setReady(set conditions.Set, w writer.Status, available *pass
 	}
 	// The cache is as usable as it was.
 	was := p.Stored.Status.Conditions
+	if why := p.provision.OtherAccessModes; why != "" {
+		set.StallBeside(was, v1alpha1.ReasonInvalidSpec, "spec.storage.accessModes: %s", why)
+	}
 	if p.SecretRefused != "" && !p.cache.Spec.Suspend {
 		set.StallBeside(was, v1alpha1.ReasonSecretRefused, "%s", p.secretRefused())
 	}
 	if why := p.provision.NotExpandable; why != "" {
 		set.StallBeside(was, v1alpha1.ReasonExpansionNotAllowed,
-			"spec.storage.size: %s; otherwise set storageClassName to a class that does, which moves the content to another volume, or set the size back. It is read again every %s", why, pass.Interval)
+			"spec.storage.size: %s, or set the size back. It is tried again every %s", why, pass.Interval)
 	}
 }
 

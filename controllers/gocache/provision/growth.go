@@ -6,13 +6,13 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/controllers/gocache/pass"
+	"gocache.dev/operator/internal/kube/apply"
 	"gocache.dev/operator/internal/kube/bounded"
 	"gocache.dev/operator/internal/kube/volume"
 	"gocache.dev/operator/internal/plan/growth"
@@ -82,7 +82,7 @@ func grownSize(cache *v1alpha1.GoCache, o pass.Observed) *resource.Quantity {
 // the size that the rule asks for, and reports whether it was that.
 func recordRefusedGrowth(cache *v1alpha1.GoCache, o pass.Observed, asked resource.Quantity, err error) bool {
 	g := cache.Status.Storage.Growth
-	if !apierrors.IsForbidden(err) && !apierrors.IsInvalid(err) || g == nil || grownSize(cache, o) == nil || asked.Cmp(g.Size) != 0 || asked.Cmp(cache.Spec.Storage.Size) <= 0 {
+	if !apply.Refused(err) || g == nil || grownSize(cache, o) == nil || asked.Cmp(g.Size) != 0 || asked.Cmp(cache.Spec.Storage.Size) <= 0 {
 		return false
 	}
 	g.Refused, g.Time = bounded.Text(err.Error(), 1024), metav1.NewTime(o.Now)

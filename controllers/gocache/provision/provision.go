@@ -30,9 +30,12 @@ type Reconciler struct {
 // Result is what a pass did about the PVC and the environment.
 type Result struct {
 	pass.Result
-	// NotExpandable is why the PVC cannot become as large as the spec asks for; empty:
-	// it can.
+	// NotExpandable is why the PVC cannot become as large as the spec asks for, and what
+	// to do in place of setting the size back; empty: it can.
 	NotExpandable string
+	// OtherAccessModes is which access modes the PVC has that are not those of the spec,
+	// and what to do; empty: it has those of the spec.
+	OtherAccessModes string
 }
 
 // Reconcile publishes the environment, then creates the PVC or lets it grow. A

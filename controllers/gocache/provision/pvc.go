@@ -3,14 +3,17 @@ package provision
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/utils/ptr"
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/controllers/gocache/pass"
 	"gocache.dev/operator/internal/kube/apply"
+	"gocache.dev/operator/internal/kube/bounded"
 	"gocache.dev/operator/internal/kube/event"
 	"gocache.dev/operator/internal/kube/volume"
 )
@@ -79,7 +82,7 @@ func (r Reconciler) applyPVC(ctx context.Context, cache *v1alpha1.GoCache, o pas
 	}
 	storage := cache.Spec.Storage
 	size := storage.Size
-	class := storage.StorageClassName
+	class, modes := storage.StorageClassName, storage.AccessModes
 	if pvc := o.PVC; pvc != nil {
 		if !pvc.DeletionTimestamp.IsZero() {
 			return nil // the watch reports when it is gone
@@ -92,15 +95,55 @@ func (r Reconciler) applyPVC(ctx context.Context, cache *v1alpha1.GoCache, o pas
 			return err
 		}
 		class = pvc.Spec.StorageClassName // immutable, and defaulted once
+		modes = modesOf(cache, pvc, out)
 	}
-	_, err := r.applier().Apply(ctx, owner(cache), volume.Claim{
+	claim := volume.Claim{
 		Namespace: cache.Namespace, Name: cache.Name, Labels: pass.Labels(cache),
-		Class: class, AccessModes: storage.AccessModes, Size: size,
-	}.Object())
+		Class: class, AccessModes: modes, Size: size,
+	}
+	_, err := r.applier().Apply(ctx, owner(cache), claim.Object())
 	if recordRefusedGrowth(cache, o, size, err) {
 		return nil
 	}
+	if have := requested(o.PVC); apply.Refused(err) && o.PVC != nil && size.Cmp(have) > 0 {
+		return r.applyRefused(ctx, cache, claim, have, err, out)
+	}
 	return err
+}
+
+// applyRefused applies the rest when the cluster, such as a quota, refuses the size.
+func (r Reconciler) applyRefused(ctx context.Context, cache *v1alpha1.GoCache, claim volume.Claim, have resource.Quantity, refused error, out *Result) error {
+	size := claim.Size
+	claim.Size = have
+	if _, err := r.applier().Apply(ctx, owner(cache), claim.Object()); err != nil {
+		return err
+	}
+	out.NotExpandable = fmt.Sprintf("the cluster does not let PVC %s grow from %s to %s: %s; change what refuses it, such as a ResourceQuota",
+		claim.Name, have.String(), size.String(), bounded.Text(refused.Error(), maxRefusal))
+	out.WakeIn(pass.Interval)
+	return nil
+}
+
+// maxRefusal is how much of a refusal is repeated, in bytes.
+const maxRefusal = 1024
+
+// requested is the size that a PVC requests, which may be nil.
+func requested(pvc *corev1.PersistentVolumeClaim) resource.Quantity {
+	if pvc == nil {
+		return resource.Quantity{}
+	}
+	return pvc.Spec.Resources.Requests[corev1.ResourceStorage]
+}
+
+// modesOf are the access modes of a PVC that exists: they cannot be changed. A retained
+// one may have others than the spec of the GoCache that takes it up again.
+func modesOf(cache *v1alpha1.GoCache, pvc *corev1.PersistentVolumeClaim, out *Result) []corev1.PersistentVolumeAccessMode {
+	have, asked := pvc.Spec.AccessModes, cache.Spec.Storage.AccessModes
+	if len(asked) > 0 && !sets.New(have...).Equal(sets.New(asked...)) {
+		out.OtherAccessModes = fmt.Sprintf("PVC %s was made with %v, and is used with these; create the GoCache again with accessModes %v, or delete the PVC to begin again with an empty volume",
+			pvc.Name, have, have)
+	}
+	return have
 }
 
 // sizeOf is the size that the cache PVC is to have, which exists: not less than it
@@ -112,7 +155,7 @@ func (r Reconciler) sizeOf(ctx context.Context, cache *v1alpha1.GoCache, o pass.
 		return size, err
 	}
 	if why != "" { // the rest is applied all the same
-		out.NotExpandable, size = why, have
+		out.NotExpandable, size = why+"; otherwise set storageClassName to a class that does, which moves the content to another volume", have
 		out.WakeIn(pass.Interval)
 	}
 	size = volume.Larger(&size, &have)
