@@ -146,7 +146,7 @@ func TestReconcileFails(t *testing.T) {
 	for i := range o.Snapshots {
 		objects = append(objects, o.Snapshots[i].DeepCopy())
 	}
-	r := reconciler(t, interceptor.Funcs{Apply: func(context.Context, client.WithWatch, runtime.ApplyConfiguration, ...client.ApplyOption) error {
+	r := reconciler(t, interceptor.Funcs{Create: func(context.Context, client.WithWatch, client.Object, ...client.CreateOption) error {
 		return errBroken
 	}}, objects...)
 	out, err := r.Reconcile(t.Context(), cache, o)

@@ -31,13 +31,15 @@ func (p Policy) owner() apply.Owner {
 	return apply.DetachedFrom(p.Of)
 }
 
-// Take makes a snapshot of one of the object's volumes.
+// Take makes a snapshot of one of the object's volumes. One that exists already is left as
+// it is: a pass made it and could not record that, and most of its spec is immutable,
+// while the policy may have been edited since. [Policy.Own] keeps its ownership in step.
 func (p Policy) Take(ctx context.Context, a apply.Applier, name string, source v1alpha1.SnapshotSource, labels map[string]string) error {
 	spec := ptr.Deref(p.Spec, v1alpha1.SnapshotPolicy{})
 	if ptr.Deref(spec.VolumeSnapshotClassName, "") == "" {
 		spec.VolumeSnapshotClassName = nil // a policy of an earlier version may have an empty name
 	}
-	_, err := a.Apply(ctx, p.owner(), &v1alpha1.CacheSnapshot{
+	_, err := a.Create(ctx, p.owner(), &v1alpha1.CacheSnapshot{
 		ObjectMeta: metav1.ObjectMeta{Namespace: p.Of.GetNamespace(), Name: name, Labels: labels},
 		Spec: v1alpha1.CacheSnapshotSpec{
 			SourceRef:               source,

@@ -62,6 +62,9 @@ func failing() interceptor.Funcs {
 		List: func(context.Context, client.WithWatch, client.ObjectList, ...client.ListOption) error {
 			return errBroken
 		},
+		Create: func(context.Context, client.WithWatch, client.Object, ...client.CreateOption) error {
+			return errBroken
+		},
 		Patch: func(context.Context, client.WithWatch, client.Object, client.Patch, ...client.PatchOption) error {
 			return errBroken
 		},
@@ -139,6 +142,22 @@ func TestTakeRefusesAnotherOwnersName(t *testing.T) {
 	}
 	var got v1alpha1.CacheSnapshot
 	if err := c.Get(t.Context(), client.ObjectKey{Namespace: "n", Name: "ci-1"}, &got); err != nil || !got.Spec.Pinned {
+		t.Errorf("it was changed: %+v, %v", got.Spec, err)
+	}
+}
+
+// TestTakeOfWhatExists holds that a snapshot that a pass has created before it could
+// record that stays as it is, though the policy was edited: most of a snapshot's spec
+// cannot be changed.
+func TestTakeOfWhatExists(t *testing.T) {
+	before := snapshot("ci-1")
+	c := builder(t, before).Build()
+	policy := csisnapshot.Policy{Of: cache(), Spec: &v1alpha1.SnapshotPolicy{Verification: v1alpha1.Verification{Trust: &v1alpha1.Trust{FirstSeen: true}}}}
+	if err := policy.Take(t.Context(), apply.Applier{Client: c, Live: c, FieldOwner: "test"}, "ci-1", v1alpha1.SnapshotSource{Kind: v1alpha1.GoCacheKind, Name: "ci"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	var got v1alpha1.CacheSnapshot
+	if err := c.Get(t.Context(), client.ObjectKey{Namespace: "n", Name: "ci-1"}, &got); err != nil || !cmp.Equal(got.Spec, before.Spec) {
 		t.Errorf("it was changed: %+v, %v", got.Spec, err)
 	}
 }
