@@ -89,17 +89,43 @@ func TestInjectedContainer(t *testing.T) {
 }
 
 // TestCorrectedTemplate checks that the integrity Job whose pod cannot be scheduled
-// is replaced as soon as the pod template is corrected.
+// is replaced as soon as the pod template is corrected: that of the snapshot, or for a
+// snapshot of the policy that of the cache.
 func TestCorrectedTemplate(t *testing.T) {
 	t.Parallel()
+	t.Run("of the snapshot", func(t *testing.T) {
+		t.Parallel()
+		correctedTemplate(t, func(w *world, template *v1alpha1.PodTemplate) {
+			o := w.get()
+			o.Spec.PodTemplate = template
+			w.must(server.Client.Update(t.Context(), o))
+		})
+	})
+	t.Run("of the cache", func(t *testing.T) {
+		t.Parallel()
+		correctedTemplate(t, func(w *world, template *v1alpha1.PodTemplate) {
+			o, c := w.get(), &v1alpha1.GoCache{}
+			o.Labels = map[string]string{v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue}
+			w.must(server.Client.Update(t.Context(), o))
+			w.must(server.Client.Get(t.Context(), client.ObjectKey{Namespace: w.namespace, Name: "ci"}, c))
+			c.Spec.PodTemplate = template
+			w.must(server.Client.Update(t.Context(), c))
+		})
+	})
+}
+
+// correctedTemplate corrects a pod template that the pod cannot be scheduled with.
+func correctedTemplate(t *testing.T, set func(*world, *v1alpha1.PodTemplate)) {
+	t.Helper()
 	w := newWorld(t)
 	w.cluster.Stuck = &corev1.PodStatus{Phase: corev1.PodPending}
 	ending := w.ending
 	w.ending = nil
 	w.cache()
 	w.snapshot(func(s *v1alpha1.CacheSnapshotSpec) {
-		s.PodTemplate = &v1alpha1.PodTemplate{NodeSelector: map[string]string{"disk": "sdd"}}
+		s.PodTemplate = &v1alpha1.PodTemplate{NodeSelector: map[string]string{"disk": "sdd"}} // as the policy copies it
 	})
+	set(w, w.get().Spec.PodTemplate)
 	for range 8 {
 		w.passes(1)
 		_, err := w.cluster.Step(t.Context())
@@ -107,9 +133,7 @@ func TestCorrectedTemplate(t *testing.T) {
 	}
 	w.condition(v1alpha1.ReadyCondition, v1alpha1.ReasonVerifying, "")
 	w.cluster.Stuck, w.ending = nil, ending
-	o := w.get()
-	o.Spec.PodTemplate.NodeSelector = nil
-	w.must(server.Client.Update(t.Context(), o))
+	set(w, &v1alpha1.PodTemplate{})
 	w.passes(1)
 	var jobs batchv1.JobList
 	w.must(server.Client.List(t.Context(), &jobs, client.InNamespace(w.namespace)))

@@ -405,7 +405,9 @@ func (r *Reconciler) job(ctx context.Context, s *scope, name, action string) (jo
 		deadline = noDeadline
 	}
 	template := s.snapshot.Spec.PodTemplate
-	if template == nil && s.facts.source != nil {
+	// The policy has copied the template of the source, which may have been corrected since.
+	copied := s.snapshot.Labels[v1alpha1.ManagedByLabel] == v1alpha1.ManagedByValue
+	if s.facts.source != nil && (template == nil || copied) {
 		template = s.facts.source.template
 	}
 	return jobrun.Spec{
