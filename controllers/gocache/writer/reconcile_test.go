@@ -22,6 +22,7 @@ import (
 	"gocache.dev/operator/internal/kube/jobrun"
 	"gocache.dev/operator/internal/kube/podspec"
 	"gocache.dev/operator/internal/kube/read"
+	"gocache.dev/operator/internal/plan/verification"
 	plan "gocache.dev/operator/internal/plan/writer"
 	"gocache.dev/operator/internal/testing/failing"
 )
@@ -592,6 +593,11 @@ func TestCreatingSnapshot(t *testing.T) {
 		"stalled": {func(c *v1alpha1.CacheSnapshot) {
 			c.Status.Conditions = []metav1.Condition{{Type: v1alpha1.StalledCondition, Status: metav1.ConditionTrue}}
 		}, false},
+		"suspended": {func(c *v1alpha1.CacheSnapshot) { c.Spec.Suspend = true }, false},
+		"suspended, and the driver was asked": {func(c *v1alpha1.CacheSnapshot) {
+			c.Spec.Suspend = true
+			c.Status.Stages = []v1alpha1.StageStatus{{Name: verification.RecordedSnapshot}}
+		}, true},
 	} {
 		c := &v1alpha1.CacheSnapshot{Status: v1alpha1.CacheSnapshotStatus{StartTime: &metav1.Time{Time: now}}}
 		tt.change(c)

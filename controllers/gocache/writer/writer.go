@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -26,6 +27,7 @@ import (
 	"gocache.dev/operator/internal/plan/growth"
 	"gocache.dev/operator/internal/plan/naming"
 	"gocache.dev/operator/internal/plan/request"
+	"gocache.dev/operator/internal/plan/verification"
 	plan "gocache.dev/operator/internal/plan/writer"
 )
 
@@ -399,10 +401,20 @@ func (t *turn) quietWaitsFor() string {
 	return ""
 }
 
-// CreatingSnapshot reports whether a driver may be creating the CSI snapshot now.
+// CreatingSnapshot reports whether a driver may be creating the CSI snapshot now, or is
+// about to be asked for it. A suspended one is not asked for before a user resumes it, and
+// then no sooner than the writer has ended.
 func CreatingSnapshot(c *v1alpha1.CacheSnapshot) bool {
+	if c.Spec.Suspend && !asked(c) {
+		return false
+	}
 	return c.Status.StartTime != nil && c.Status.CreationTime == nil && c.DeletionTimestamp.IsZero() &&
 		!meta.IsStatusConditionTrue(c.Status.Conditions, v1alpha1.StalledCondition)
+}
+
+// asked reports whether the driver was asked for the CSI snapshot.
+func asked(c *v1alpha1.CacheSnapshot) bool {
+	return slices.ContainsFunc(c.Status.Stages, func(s v1alpha1.StageStatus) bool { return s.Name == verification.RecordedSnapshot })
 }
 
 // recordUsage records how full a run found the file system of the PVC. A run that
