@@ -695,7 +695,8 @@ type ClientAuth struct {
 	// annotation cache.gocache.dev/hosts of the Secret must name the host of the
 	// router, PROXY-router.NAMESPACE.svc; otherwise no client is served. The go
 	// command takes them from a netrc file. Warm-ups of GoCaches that use the proxy
-	// by environment.proxyRef use the same Secret. When it changes, the router
+	// by environment.proxyRef use the same Secret; with toolchain.image the annotation
+	// cache.gocache.dev/images must list that image. When the Secret changes, the router
 	// accepts only the new credentials within about two minutes, without a restart.
 	// +required
 	SecretRef LocalReference `json:"secretRef"`

@@ -160,6 +160,39 @@ func TestProxyThatRequiresCredentials(t *testing.T) {
 	}
 }
 
+// TestProxyCredentialsAndImages holds that an image that a user has chosen gets the
+// credentials of the ModProxy only if their Secret lists it.
+func TestProxyCredentialsAndImages(t *testing.T) {
+	t.Parallel()
+	const image = "registry.example.com/golang:1.26.8"
+	w := newWorld(t)
+	w.ending = nil
+	w.cache(func(s *v1alpha1.GoCacheSpec) {
+		s.Environment.ProxyRef, s.Toolchain.Image = &v1alpha1.LocalReference{Name: "goproxy"}, image
+	})
+	w.proxy("https://r", true)
+	p := get[v1alpha1.ModProxy](w, "goproxy")
+	p.Spec.Router.TLS = &v1alpha1.RouterTLS{SecretRef: v1alpha1.LocalReference{Name: "tls"}}
+	p.Spec.Router.ClientAuth = &v1alpha1.ClientAuth{SecretRef: v1alpha1.LocalReference{Name: "clients"}}
+	w.must(server.Client.Update(t.Context(), p))
+	secret := &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "clients", Annotations: map[string]string{v1alpha1.HostsAnnotation: "r"}},
+		StringData: map[string]string{"username": "ci", "password": "s3cret"},
+	}
+	w.must(server.Client.Create(t.Context(), secret))
+	w.settle()
+	w.condition(v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonSecretRefused, "ModProxy goproxy requires credentials: Secret clients may not be mounted into image "+image+" (spec.toolchain.image is set)")
+	if exists[batchv1.Job](w, "ci-writer") {
+		t.Fatal("a Job mounts a Secret into an image that the Secret does not list")
+	}
+	secret.Annotations[v1alpha1.ImagesAnnotation] = image
+	w.must(server.Client.Update(t.Context(), secret))
+	w.wait(pass.SecretInterval)
+	if pod := get[batchv1.Job](w, "ci-writer").Spec.Template.Spec; !slices.ContainsFunc(pod.Volumes, func(v corev1.Volume) bool { return v.Secret != nil && v.Secret.SecretName == "clients" }) {
+		t.Errorf("the Secret is not mounted: %+v", pod.Volumes)
+	}
+}
+
 // writerSees holds that the writer works in the environment of the builds: else
 // they would not hit what it wrote.
 func (w *world) writerSees(env map[string]string) {

@@ -112,8 +112,8 @@ func (r *Reconciler) observeProxy(ctx context.Context, o *pass.Observed) error {
 }
 
 // observeProxySecret reads whether the Secret for the clients of a proxy may be
-// sent to its router. A warm-up mounts it into an image of the user's choice, so
-// not every Secret that a ModProxy names may get there.
+// sent to its router, and mounted into the image of the warm-up if the user chose that:
+// what runs there may send it anywhere.
 func (r *Reconciler) observeProxySecret(ctx context.Context, o *pass.Observed, name string) error {
 	secret, err := read.Object[corev1.Secret](ctx, r.Live, o.Stored.Namespace, name)
 	if err != nil {
@@ -127,6 +127,9 @@ func (r *Reconciler) observeProxySecret(ctx context.Context, o *pass.Observed, n
 	u, err := url.Parse(o.ProxyURL)
 	if err == nil {
 		err = consent.ToHost(secret, u.Host)
+	}
+	if image := o.Stored.Spec.Toolchain.Image; err == nil && image != "" {
+		err = consent.ToImage(secret, image, "spec.toolchain.image is set")
 	}
 	if err != nil {
 		o.ProxyUnready = fmt.Sprintf("ModProxy %s requires credentials: %s", proxy, err)
