@@ -122,7 +122,8 @@ type CacheSnapshotStatus struct {
 	// +optional
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 	// startTime is when work on this snapshot began. The deadline counts from the
-	// start of stage Snapshot, when no Job writes to the source.
+	// start of stage Snapshot, when no Job writes to the source, without the time from
+	// the end of that stage to the start of stage Verify.
 	// +optional
 	StartTime *metav1.Time `json:"startTime,omitempty"`
 	// volumeSnapshotName of the CSI snapshot that consumers are cloned from.

@@ -235,7 +235,9 @@ type Verification struct {
 	// +kubebuilder:default={}
 	// +optional
 	Repeat *RepeatPolicy `json:"repeat,omitempty"`
-	// deadline of creation and verification together, and of each repetition.
+	// deadline of creation and verification together, and of each repetition. The time
+	// that a snapshot waits for its turn to be verified does not count, unless the
+	// policy of its source has created a newer one meanwhile.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
 	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ns|us|ms|s|m|h))+$') && duration(self) >= duration('1s') && duration(self) <= duration('168h')",message="must be a duration such as 90s or 1h30m, from 1s to 168h"

@@ -152,6 +152,32 @@ func (r *Reconciler) jobs(ctx context.Context) (map[client.ObjectKey]jobState, e
 	return states, nil
 }
 
+// superseded reports whether a snapshot waits for its first check while there is a
+// newer one of the same source, both by a policy: one that a user created is verified
+// in its turn, however long that takes.
+func (r *Reconciler) superseded(ctx context.Context, s *scope) (bool, error) {
+	if !ofPolicy(s.snapshot) || began(s.snapshot, stageVerify) {
+		return false, nil
+	}
+	all, err := r.everywhere(ctx, client.InNamespace(s.snapshot.Namespace), client.MatchingLabels{v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue})
+	if err != nil {
+		return false, err
+	}
+	for i := range all {
+		o := &all[i]
+		if o.Spec.SourceRef == s.snapshot.Spec.SourceRef && s.snapshot.CreationTimestamp.Before(&o.CreationTimestamp) && ofPolicy(o) && underWay(o) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// ofPolicy reports whether a CSI snapshot was created that a policy asked for, and
+// that is to be verified.
+func ofPolicy(o *v1alpha1.CacheSnapshot) bool {
+	return o.Labels[v1alpha1.ManagedByLabel] == v1alpha1.ManagedByValue && o.Spec.Verification.Mode != v1alpha1.VerificationSkip && o.Status.CreationTime != nil
+}
+
 // underWay reports whether a snapshot is still reconciled: it is not deleted,
 // suspended or stalled.
 func underWay(o *v1alpha1.CacheSnapshot) bool {

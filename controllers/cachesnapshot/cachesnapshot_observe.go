@@ -41,6 +41,7 @@ type facts struct {
 	check, repair, offlineBuild, repeat work
 	selected                            bool // by the policy of repetitions
 	pods                                bool // pods of deleted Jobs still exist
+	superseded                          bool // it waits, and there is a newer one of the source
 	// hindered is why the container of the Job does not run; empty if it does, or
 	// may still start.
 	hindered string
@@ -115,6 +116,9 @@ func (r *Reconciler) observe(ctx context.Context, s *scope) (f facts, err error)
 		return f, err
 	}
 	if err := r.observeClones(ctx, s, &f); err != nil {
+		return f, err
+	}
+	if f.superseded, err = r.superseded(ctx, s); err != nil {
 		return f, err
 	}
 	return f, r.observeCloning(ctx, s, &f)
@@ -338,6 +342,7 @@ func (f facts) plan(s *scope) verification.Observation {
 	p.Now = s.now
 	p.SourceReady = f.source != nil && volume.Bound(f.pvc) && !f.unwarmed()
 	p.SourceBusy = f.busy
+	p.Superseded = f.superseded
 	p.Asked = offered != nil && offered.DeletionTimestamp.IsZero()
 	p.SnapshotReady = volume.ReadyToUse(offered)
 	f.check.observed(&p.Check)

@@ -316,10 +316,70 @@ func TestRemovedByHand(t *testing.T) {
 
 // TestOneAfterTheOther checks that no more snapshots than configured are verified
 // at the same time, and that a snapshot that waits reports it, also after a restart.
+// The time that it waits for its turn does not count against its deadline.
 func TestOneAfterTheOther(t *testing.T) {
 	t.Parallel()
+	for name, tt := range map[string]struct {
+		deadline *metav1.Duration
+		step     time.Duration
+	}{
+		"without a deadline":                 {nil, time.Second},
+		"the last waits beyond the deadline": {&metav1.Duration{Duration: 100 * time.Second}, 20 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			oneAfterTheOther(t, tt.deadline, tt.step)
+		})
+	}
+}
+
+// TestSupersededInTheQueue checks that a snapshot of a policy that waits for its first
+// check beyond its deadline expires if there is a newer one, and waits if there is not.
+func TestSupersededInTheQueue(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
-	const n = 4
+	w.reconciler.lines.verifications = queue.New(1)
+	w.cache()
+	create := func(name string) {
+		w.must(server.Client.Create(t.Context(), &v1alpha1.CacheSnapshot{
+			ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: name, Labels: map[string]string{v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue}},
+			Spec: v1alpha1.CacheSnapshotSpec{
+				SourceRef:    v1alpha1.SnapshotSource{Kind: v1alpha1.GoCacheKind, Name: "ci"},
+				Verification: v1alpha1.Verification{Deadline: &metav1.Duration{Duration: time.Minute}},
+			},
+		}))
+	}
+	create("first")
+	var first v1alpha1.CacheSnapshot
+	w.must(server.Client.Get(t.Context(), client.ObjectKey{Namespace: w.namespace, Name: "first"}, &first))
+	wait := func(names ...string) {
+		for range 6 {
+			first.Status.Stages = []v1alpha1.StageStatus{{Name: stageVerify, StartTime: metav1.NewTime(w.now)}} // has the only place
+			w.must(server.Client.Status().Update(t.Context(), &first))
+			for _, name := range names {
+				_, err := w.reconciler.Reconcile(t.Context(), ctrl.Request{NamespacedName: types.NamespacedName{Namespace: w.namespace, Name: name}})
+				w.must(err)
+			}
+			_, err := w.cluster.Step(t.Context())
+			w.must(err)
+			w.now = w.now.Add(20 * time.Second)
+		}
+	}
+	create("s")
+	wait("s")
+	if got := w.reason(); got != v1alpha1.ReasonQueued {
+		t.Fatalf("the only snapshot: Ready is %s, want %s", got, v1alpha1.ReasonQueued)
+	}
+	time.Sleep(time.Second) // creation timestamps have seconds
+	create("t")
+	wait("t", "s")
+	w.stalled(v1alpha1.ReasonDeadlineExceeded, "there is a newer one of this source")
+}
+
+func oneAfterTheOther(t *testing.T, deadline *metav1.Duration, step time.Duration) {
+	t.Helper()
+	w := newWorld(t)
+	const n = 6
 	running, most := map[string]bool{}, 0
 	w.cluster.Job = func(job *batchv1.Job) *cluster.Ending {
 		if running[job.Name] { // it ends at the second step
@@ -344,7 +404,10 @@ func TestOneAfterTheOther(t *testing.T) {
 	for i := range n {
 		w.must(server.Client.Create(t.Context(), &v1alpha1.CacheSnapshot{
 			ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: fmt.Sprint("s", i)},
-			Spec:       v1alpha1.CacheSnapshotSpec{SourceRef: v1alpha1.SnapshotSource{Kind: v1alpha1.GoCacheKind, Name: "ci"}},
+			Spec: v1alpha1.CacheSnapshotSpec{
+				SourceRef:    v1alpha1.SnapshotSource{Kind: v1alpha1.GoCacheKind, Name: "ci"},
+				Verification: v1alpha1.Verification{Deadline: deadline},
+			},
 		}))
 	}
 	queued := false
@@ -357,6 +420,9 @@ func TestOneAfterTheOther(t *testing.T) {
 			var s v1alpha1.CacheSnapshot
 			w.must(server.Client.Get(t.Context(), key, &s))
 			for _, c := range s.Status.Conditions {
+				if c.Reason == v1alpha1.ReasonDeadlineExceeded {
+					t.Fatalf("%s: %s", s.Name, c.Message)
+				}
 				queued = queued || c.Reason == v1alpha1.ReasonQueued && strings.Contains(c.Message, "Waits for its turn: ")
 			}
 			if s.Status.Verification.Verdict == v1alpha1.VerdictIntact {
@@ -374,7 +440,7 @@ func TestOneAfterTheOther(t *testing.T) {
 		if round%7 == 6 {
 			restart()
 		}
-		w.now = w.now.Add(time.Second)
+		w.now = w.now.Add(step)
 	}
 	if most != 1 || !queued {
 		t.Errorf("%d were verified at once, want 1; one that waits said so: %v", most, queued)

@@ -18,7 +18,7 @@ import (
 // Names of the stages in status.stages.
 const (
 	stageSnapshot         = verification.RecordedSnapshot
-	stageVerify           = "Verify"
+	stageVerify           = verification.RecordedVerify
 	stageRepair           = "Repair"
 	stageSnapshotRepaired = "SnapshotRepaired"
 	stageReverify         = "VerifyRepaired"

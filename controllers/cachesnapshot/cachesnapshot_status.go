@@ -216,6 +216,9 @@ func (s *scope) but() string {
 
 func (s *scope) expired() string {
 	message := fmt.Sprintf("No verdict within %s", s.snapshot.Spec.Verification.Deadline.Duration)
+	if s.facts.superseded {
+		return message + ": other snapshots were verified first, and there is a newer one of this source. The snapshot is never offered: raise --max-concurrent-verifications of the operator, or create fewer snapshots"
+	}
 	if failure := volume.SnapshotError(s.facts.csi); failure != "" {
 		message += "; error of the CSI driver: " + failure
 	} else if last := s.snapshot.Status.Verification.Message; last != "" {

@@ -8,9 +8,13 @@ import (
 	"gocache.dev/operator/internal/plan/naming"
 )
 
-// RecordedSnapshot is the name of the stage in the status whose start is when the
-// CSI snapshot was first asked for: the deadline counts from there.
-const RecordedSnapshot = "Snapshot"
+// Names of the stages in the status that the deadline depends on. It counts from the
+// start of RecordedSnapshot, when the CSI snapshot was first asked for, without the
+// time from the end of that stage to the start of RecordedVerify.
+const (
+	RecordedSnapshot = "Snapshot"
+	RecordedVerify   = "Verify"
+)
 
 // Recorded is the observation that the spec and the status of a CacheSnapshot
 // contain. The caller adds the state of the cluster: the other fields are zero.
@@ -38,8 +42,14 @@ func Recorded(c *v1alpha1.CacheSnapshot) Observation {
 		f.Started = status.StartTime.Time
 	}
 	for _, stage := range status.Stages {
-		if stage.Name == RecordedSnapshot {
+		switch {
+		case stage.Name == RecordedVerify:
+			f.Checked = stage.StartTime.Time
+		case stage.Name == RecordedSnapshot:
 			f.Began = stage.StartTime.Time
+			if stage.Duration != nil {
+				f.Created = f.Began.Add(stage.Duration.Duration)
+			}
 		}
 	}
 	return f

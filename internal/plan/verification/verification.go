@@ -106,6 +106,14 @@ type Observation struct {
 	// was first asked for; zero: not yet. The deadline counts from Began: how
 	// long a source is written to is no fault of the snapshot.
 	Started, Began time.Time
+	// Created is when the CSI snapshot was first seen ready to use, and Checked when
+	// its first check began; zero: not yet. The time from one to the other, in which
+	// other snapshots have the places, does not count against the deadline.
+	Created, Checked time.Time
+	// Superseded: a newer snapshot of the same source exists. The time in the queue
+	// counts then, so that a queue that never becomes empty does not keep ever more
+	// snapshots of a source.
+	Superseded bool
 	// SourceReady: the source exists and its PVC is bound.
 	SourceReady bool
 	// SourceBusy: a Job writes to the source's PVC.
@@ -319,9 +327,22 @@ func (f Observation) remaining() (time.Duration, bool) {
 	if f.Deadline <= 0 || f.Began.IsZero() {
 		return 0, false
 	}
-	left := f.Began.Add(f.Deadline).Sub(f.Now)
+	left := f.Began.Add(f.Deadline + f.queued()).Sub(f.Now)
 	done := f.Mode == v1alpha1.VerificationSkip && f.SnapshotReady
 	return left, left <= 0 && !done
+}
+
+// queued is for how long the snapshot has waited for its first check, of the time
+// that does not count against the deadline.
+func (f Observation) queued() time.Duration {
+	until := f.Checked
+	if until.IsZero() && f.SnapshotReady && !f.Superseded {
+		until = f.Now
+	}
+	if f.Created.IsZero() || until.Before(f.Created) {
+		return 0
+	}
+	return until.Sub(f.Created)
 }
 
 func soonest(a, b time.Duration) time.Duration {

@@ -190,6 +190,26 @@ func TestDeadline(t *testing.T) {
 			observation{Started: hourAgo, Began: hourAgo, Deadline: time.Hour, Asked: true, SnapshotReady: true},
 			verification.Decision{Stage: verification.Expired},
 		},
+		"waits for its first check for longer than the deadline": {
+			observation{Started: hourAgo, Began: hourAgo, Created: hourAgo.Add(time.Minute), Deadline: 30 * time.Minute, Asked: true, SnapshotReady: true},
+			verification.Decision{Stage: verification.Check, Wake: 29 * time.Minute, Remaining: 29 * time.Minute},
+		},
+		"waits, and there is a newer one": {
+			observation{Started: hourAgo, Began: hourAgo, Created: hourAgo.Add(time.Minute), Deadline: 30 * time.Minute, Superseded: true, Asked: true, SnapshotReady: true},
+			verification.Decision{Stage: verification.Expired},
+		},
+		"waits, and is not ready to use any more": {
+			observation{Started: hourAgo, Began: hourAgo, Created: hourAgo.Add(time.Minute), Deadline: 30 * time.Minute, Asked: true, WasReady: true},
+			verification.Decision{Stage: verification.Expired},
+		},
+		"waited, and its first check began": {
+			observation{Started: hourAgo, Began: hourAgo, Created: hourAgo.Add(time.Minute), Checked: hourAgo.Add(50 * time.Minute), Deadline: 30 * time.Minute, Superseded: true, Asked: true, SnapshotReady: true},
+			verification.Decision{Stage: verification.Check, Wake: 19 * time.Minute, Remaining: 19 * time.Minute},
+		},
+		"waited, and its first check began long ago": {
+			observation{Started: hourAgo, Began: hourAgo, Created: hourAgo.Add(time.Minute), Checked: hourAgo.Add(20 * time.Minute), Deadline: 30 * time.Minute, Asked: true, SnapshotReady: true},
+			verification.Decision{Stage: verification.Expired},
+		},
 		"nothing left, exempt from verification, captured": {
 			observation{Started: hourAgo, Began: hourAgo, Deadline: time.Hour, Asked: true, SnapshotReady: true, Mode: v1alpha1.VerificationSkip},
 			verification.Decision{Stage: verification.Done},
