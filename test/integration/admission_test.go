@@ -251,6 +251,85 @@ func TestUnassignedVolumes(t *testing.T) {
 	}
 }
 
+// TestImagesOfJobs holds that the API server refuses to change the image of a pod of the
+// operator's Jobs, also in steps: its report would be that of another program, and the
+// pod would show nothing of that once the image is changed back.
+func TestImagesOfJobs(t *testing.T) {
+	for _, o := range kustomize(t, "default") {
+		if strings.HasPrefix(o.GetKind(), "ValidatingAdmissionPolicy") {
+			if err := server.Client.Create(t.Context(), o); err != nil && !apierrors.IsAlreadyExists(err) {
+				t.Fatalf("create %s %s: %v", o.GetKind(), o.GetName(), err)
+			}
+		}
+	}
+	ns := server.Namespace(t)
+	runner := server.Tenant(t, ns, rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"*"}})
+	labels := map[string]string{v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue, v1alpha1.ActionLabel: "verification"}
+	pod := func(name string, labels map[string]string) *corev1.Pod {
+		t.Helper()
+		p := &corev1.Pod{
+			ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: name, Labels: labels},
+			Spec: corev1.PodSpec{
+				InitContainers: []corev1.Container{{Name: "fetch", Image: "operator"}}, Containers: []corev1.Container{{Name: "agent", Image: "operator"}},
+			},
+		}
+		if err := server.Client.Create(t.Context(), p); err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	patch := func(p *corev1.Pod, text string) error {
+		return runner.Patch(t.Context(), p.DeepCopy(), client.RawPatch(types.StrategicMergePatchType, []byte(text)), client.DryRunAll)
+	}
+	const image, initImage = `{"spec":{"containers":[{"name":"agent","image":"evil"}]}}`, `{"spec":{"initContainers":[{"name":"fetch","image":"evil"}]}}`
+	ours, other := pod("ours", labels), pod("other", nil)
+	eventually(t, "the policy applies", func() error {
+		if err := patch(ours, image); !apierrors.IsForbidden(err) {
+			return fmt.Errorf("the image is changed: %w", orNone(err))
+		}
+		return nil
+	})
+	for what, refused := range map[string]struct {
+		pod  *corev1.Pod
+		text string
+	}{
+		"the image":                 {ours, image},
+		"that of an init container": {ours, initImage},
+		"no label any more":         {ours, `{"metadata":{"labels":null}}`},
+		"another operator's":        {ours, `{"metadata":{"labels":{"app.kubernetes.io/managed-by":"me"}}}`},
+		"another action":            {ours, `{"metadata":{"labels":{"cache.gocache.dev/action":"none"}}}`},
+		"labels that come later": {other,
+			`{"metadata":{"labels":{"app.kubernetes.io/managed-by":"gocache-operator","cache.gocache.dev/action":"verification"}},"spec":{"containers":[{"name":"agent","image":"evil"}]}}`},
+		"labels alone that come later": {other, `{"metadata":{"labels":{"app.kubernetes.io/managed-by":"gocache-operator","cache.gocache.dev/action":"verification"}}}`},
+	} {
+		if err := patch(refused.pod, refused.text); !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), "of a Job of the operator") {
+			t.Errorf("%s: %v, want a refusal that says why", what, err)
+		}
+	}
+	for what, allowed := range map[string]error{
+		"a label, a finalizer and a deadline": patch(ours, `{"metadata":{"labels":{"a":"b"},"finalizers":["a.b/c"]},"spec":{"activeDeadlineSeconds":5}}`),
+		"the image of a pod of others":        patch(other, image),
+		"a status":                            server.Client.Status().Update(t.Context(), ours),
+		"the end":                             runner.Delete(t.Context(), ours),
+	} {
+		if allowed != nil {
+			t.Errorf("%s: %v, want it allowed", what, allowed)
+		}
+	}
+	// The signs that the operator looks for where the policy is not installed.
+	if ours.Generation != 1 {
+		t.Errorf("a new pod has the generation %d", ours.Generation)
+	}
+	for i, change := range []string{`"image":"evil"`, `"image":"operator"`} {
+		if err := runner.Patch(t.Context(), other, client.RawPatch(types.StrategicMergePatchType, []byte(`{"spec":{"containers":[{"name":"agent",`+change+`}]}}`))); err != nil {
+			t.Fatal(err)
+		}
+		if other.Generation != int64(i+2) {
+			t.Errorf("after %d changes the pod has the generation %d", i+1, other.Generation)
+		}
+	}
+}
+
 func volumes(verbs ...string) rbacv1.PolicyRule {
 	return rbacv1.PolicyRule{APIGroups: []string{corev1.GroupName}, Resources: []string{"persistentvolumes"}, Verbs: verbs}
 }

@@ -11,12 +11,14 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
+
+	"gocache.dev/operator/api/v1alpha1"
 )
 
 // evidence is the pod whose report counts for a Job. Any client that may create
 // pods can create one with the Job's labels and owner reference, so a pod is
-// trusted only if it is the only one that the Job controls and runs what the
-// Job's template describes. Otherwise doubt is why none is trusted; no pod and
+// trusted only if it is the only one that the Job controls, and runs, and has run
+// from the start, what the Job's template describes. Otherwise doubt is why none is trusted; no pod and
 // no doubt: there is none any more.
 func evidence(job *batchv1.Job, pods []corev1.Pod) (pod *corev1.Pod, doubt string) {
 	var controlled []*corev1.Pod
@@ -32,10 +34,47 @@ func evidence(job *batchv1.Job, pods []corev1.Pod) (pod *corev1.Pod, doubt strin
 		return nil, fmt.Sprintf("several pods name Job %s as their controller, such as %s and %s, and the operator starts one: no report is trusted",
 			job.Name, controlled[0].Name, controlled[1].Name)
 	}
-	if why := differs(&job.Spec.Template, controlled[0].Annotations, controlled[0].Spec); why != "" {
+	why := differs(&job.Spec.Template, controlled[0].Annotations, controlled[0].Spec)
+	if why == "" {
+		why = changed(&job.Spec.Template, controlled[0])
+	}
+	if why != "" {
 		return nil, fmt.Sprintf("pod %s is not what Job %s describes (%s): its report is not trusted", controlled[0].Name, job.Name, why)
 	}
 	return controlled[0], ""
+}
+
+// changed returns a sign that a pod ran something else before than it shows now: the
+// image of a container can be changed, and changed back. The admission policy
+// images-of-jobs refuses that for pods with labels that no pod gets later.
+func changed(of *corev1.PodTemplateSpec, pod *corev1.Pod) string {
+	for _, key := range []string{v1alpha1.ManagedByLabel, v1alpha1.ActionLabel} {
+		if pod.Labels[key] != of.Labels[key] {
+			return "label " + key
+		}
+	}
+	// A container that ran is started again if its image changes, and else never.
+	for _, part := range []struct {
+		containers []corev1.Container
+		statuses   []corev1.ContainerStatus
+	}{{of.Spec.InitContainers, pod.Status.InitContainerStatuses}, {of.Spec.Containers, pod.Status.ContainerStatuses}} {
+		for i := range part.statuses {
+			s := &part.statuses[i]
+			if s.RestartCount > 0 && slices.ContainsFunc(part.containers, func(c corev1.Container) bool { return c.Name == s.Name }) {
+				return "container " + s.Name + " was restarted"
+			}
+		}
+	}
+	// From Kubernetes 1.34 the API server counts the changes of a pod's spec. Its
+	// deletion counts, its binding to a node does not.
+	generation := int64(1)
+	if pod.DeletionTimestamp != nil {
+		generation++
+	}
+	if pod.Generation > generation {
+		return "its spec was changed after it was created"
+	}
+	return ""
 }
 
 // controls reports whether a pod has the marks of one that a Job has created.

@@ -1,6 +1,7 @@
 package jobrun_test
 
 import (
+	"maps"
 	"strings"
 	"testing"
 
@@ -9,6 +10,7 @@ import (
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
+	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/kube/jobrun"
 )
 
@@ -16,6 +18,7 @@ import (
 func verifier() *batchv1.Job {
 	j := job(batchv1.JobComplete, "", "")
 	j.Spec.Template.Spec = corev1.PodSpec{
+		InitContainers: []corev1.Container{{Name: "fetch", Image: "operator:1"}},
 		Containers: []corev1.Container{{
 			Name: jobrun.Container, Image: "operator:1", Command: []string{"/gocache-agent", "verify"},
 			Env:          []corev1.EnvVar{{Name: "A", Value: "1"}},
@@ -25,6 +28,7 @@ func verifier() *batchv1.Job {
 			PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: "j"},
 		}}},
 	}
+	j.Spec.Template.Labels = map[string]string{v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue, v1alpha1.ActionLabel: "verification"}
 	return j
 }
 
@@ -32,6 +36,8 @@ func verifier() *batchv1.Job {
 func reporting(change func(*corev1.Pod)) *corev1.Pod {
 	p := agent(0, "", "intact")
 	p.Spec = *verifier().Spec.Template.Spec.DeepCopy()
+	maps.Copy(p.Labels, verifier().Spec.Template.Labels)
+	p.Generation = 1
 	change(p)
 	return p
 }
@@ -78,7 +84,18 @@ func TestEvidence(t *testing.T) {
 		"a library of the linker": {change: func(p *corev1.Pod) {
 			mainOf(p).Env = append(mainOf(p).Env, corev1.EnvVar{Name: "LD_PRELOAD", Value: "/cache/x"})
 		}, cause: "variable LD_PRELOAD"},
-		"the processes of the node": {change: func(p *corev1.Pod) { p.Spec.HostPID = true }, cause: "shares its processes"},
+		"its image was changed and back, while it ran": {change: func(p *corev1.Pod) { p.Status.ContainerStatuses[1].RestartCount = 1 }, cause: "container agent was restarted"},
+		"the image of an init container was changed and back": {change: func(p *corev1.Pod) {
+			p.Status.InitContainerStatuses = []corev1.ContainerStatus{{Name: "fetch", RestartCount: 1}}
+		}, cause: "container fetch was restarted"},
+		"a container that was added to it is restarted": {change: func(p *corev1.Pod) {
+			p.Status.InitContainerStatuses = []corev1.ContainerStatus{{Name: "mesh", RestartCount: 1}}
+		}},
+		"its image was changed and back, before it ran":        {change: func(p *corev1.Pod) { p.Generation = 3 }, cause: "its spec was changed"},
+		"a server that counts no changes":                      {change: func(p *corev1.Pod) { p.Generation = 0 }},
+		"without a label that admission goes by":               {change: func(p *corev1.Pod) { delete(p.Labels, v1alpha1.ActionLabel) }, cause: "label cache.gocache.dev/action"},
+		"with another value of a label that admission goes by": {change: func(p *corev1.Pod) { p.Labels[v1alpha1.ManagedByLabel] = "me" }, cause: "label app.kubernetes.io/managed-by"},
+		"the processes of the node":                            {change: func(p *corev1.Pod) { p.Spec.HostPID = true }, cause: "shares its processes"},
 		"a container that was added while it ran": {change: func(p *corev1.Pod) {
 			p.Spec.EphemeralContainers = []corev1.EphemeralContainer{{EphemeralContainerCommon: corev1.EphemeralContainerCommon{Name: "debug"}}}
 		}, cause: "container debug was added to it"},

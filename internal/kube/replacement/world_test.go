@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -269,9 +270,10 @@ func (w *world) controllers(exit int32) {
 			continue
 		}
 		pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{
-			Namespace: "n", Name: j.Name + "-pod", Labels: map[string]string{batchv1.JobNameLabel: j.Name, batchv1.ControllerUidLabel: string(j.UID)},
+			Namespace: "n", Name: j.Name + "-pod", Labels: maps.Clone(j.Spec.Template.Labels),
 			OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(j, batchv1.SchemeGroupVersion.WithKind("Job"))},
 		}, Spec: j.Spec.Template.Spec}
+		pod.Labels[batchv1.JobNameLabel], pod.Labels[batchv1.ControllerUidLabel] = j.Name, string(j.UID)
 		pod.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "agent", State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: exit}}}}
 		w.must(w.client.Create(ctx, pod))
 		j.Status.Conditions = []batchv1.JobCondition{{Type: batchv1.JobComplete, Status: corev1.ConditionTrue}}
