@@ -78,6 +78,9 @@ const (
 	// repeatHandicap is how much longer than a first verification a repetition waits:
 	// builds wait for the first one.
 	repeatHandicap = time.Hour
+	// holdTimeout is how long a snapshot takes a place of other namespaces while its
+	// Jobs run. Its deadline may be a week, and a few namespaces could have all places.
+	holdTimeout = time.Hour
 )
 
 // creating returns the place of a snapshot in the line of creations. A CSI driver
@@ -95,12 +98,16 @@ func creating(o *v1alpha1.CacheSnapshot, now time.Time) queue.State {
 }
 
 // verifying returns the place of a snapshot in the line of verifications: inside
-// while one of its Jobs runs or may still start, idle if none does. A snapshot that
+// while one of its Jobs runs or may still start, idle if none does, or if it has had
+// the place for longer than holdTimeout. A snapshot that
 // was verified may ask for a place again, for a repetition.
 func verifying(o *v1alpha1.CacheSnapshot, job jobState, now time.Time) queue.State {
-	last := job.created
-	if r := o.Status.Repeat; r != nil && r.StartTime.After(last) {
-		last = r.StartTime.Time
+	last, since := job.created, entered(o, stageVerify)
+	if r := o.Status.Repeat; r != nil {
+		since = r.StartTime.Time
+		if since.After(last) {
+			last = since
+		}
 	}
 	settled := (facts{}).plan(&scope{snapshot: o}).Settled()
 	switch repeats := o.Status.Repeat != nil && o.Status.Repeat.EndTime == nil; {
@@ -110,6 +117,8 @@ func verifying(o *v1alpha1.CacheSnapshot, job jobState, now time.Time) queue.Sta
 		return queue.Outside
 	case settled && !repeats:
 		return queue.Through
+	case now.Sub(since) > holdTimeout:
+		return queue.Idle
 	case job.runs:
 		return queue.Inside
 	}

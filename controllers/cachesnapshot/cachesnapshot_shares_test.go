@@ -74,6 +74,56 @@ func TestUnschedulableVerificationsDelayNoOtherNamespace(t *testing.T) {
 	}
 }
 
+// TestLongVerificationsDelayNoOtherNamespace checks that two namespaces whose
+// verifications have had all places for long delay no other one, and begin no more than
+// their share themselves.
+func TestLongVerificationsDelayNoOtherNamespace(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	snapshot := func(namespace string, i int, start time.Time, repeats bool) *v1alpha1.CacheSnapshot {
+		s := &v1alpha1.CacheSnapshot{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, UID: types.UID(fmt.Sprint(namespace, i))}}
+		if start.IsZero() {
+			return s
+		}
+		s.Status.Stages = []v1alpha1.StageStatus{{Name: stageVerify, StartTime: metav1.NewTime(start)}}
+		if repeats { // it was verified long ago
+			s.Status.Stages[0].StartTime = metav1.NewTime(now.Add(-100 * time.Hour))
+			s.Status.Verification.Verdict = v1alpha1.VerdictIntact
+			s.Status.Repeat = &v1alpha1.RepeatStatus{StartTime: metav1.NewTime(start)}
+		}
+		return s
+	}
+	for name, tt := range map[string]struct {
+		held    time.Duration
+		repeats bool
+		others  bool // those of another namespace begin
+	}{
+		"half an hour":               {30 * time.Minute, false, false},
+		"two hours":                  {2 * time.Hour, false, true},
+		"a repetition, half an hour": {30 * time.Minute, true, false},
+		"a repetition, two hours":    {2 * time.Hour, true, true},
+	} {
+		known := map[string]queue.Work{}
+		ask := func(line *queue.Line, namespace string) bool {
+			waits := snapshot(namespace, 9, time.Time{}, false)
+			known[string(waits.UID)] = queue.Work{Share: namespace}
+			begin, _, _ := line.Ask(queue.Ticket{ID: string(waits.UID), Share: namespace, Since: now}, known, now)
+			return begin
+		}
+		for i := range 4 {
+			s := snapshot([]string{"a", "a", "a", "b"}[i], i, now.Add(-tt.held), tt.repeats)
+			known[string(s.UID)] = queue.Work{Share: s.Namespace, State: verifying(s, jobState{runs: true, created: now.Add(-tt.held)}, now)}
+		}
+		line := queue.New(4)
+		if ask(line, "a") {
+			t.Errorf("%s: a namespace begins more than its share", name)
+		}
+		if got := ask(line, "c"); got != tt.others {
+			t.Errorf("%s: another namespace begins: %v, want %v", name, got, tt.others)
+		}
+	}
+}
+
 // TestTheCauseOutlivesTheDeadline checks that a verification whose pod never ran
 // still reports the cause after the deadline, when the pod is deleted.
 func TestTheCauseOutlivesTheDeadline(t *testing.T) {

@@ -44,7 +44,8 @@ const (
 	// Inside is at it.
 	Inside
 	// Idle was admitted and does not run: it waits for a node, an image or a
-	// quota. It takes a place of its own share, and none of other shares.
+	// quota. Or it has had its place for long. It takes a place of its own share,
+	// and none of other shares.
 	Idle
 	// Through has been at it, and is no more.
 	Through
