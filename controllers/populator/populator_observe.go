@@ -255,9 +255,12 @@ func (r *Reconciler) observePair(ctx context.Context, s *scope) (populate.Share,
 	if s.pair, err = sharing.Read(ctx, r.Live, s.claim); err != nil {
 		return populate.Share{}, err
 	}
-	share := populate.Share{Exists: s.pair.Exists(), Foreign: s.pair.Foreign(s.claim)}
-	if made := s.pair.Snapshot; made != nil {
+	share := populate.Share{Exists: s.pair.Own(s.claim).Exists(), Foreign: s.pair.Foreign(s.claim)}
+	switch made := s.pair.Snapshot; {
+	case made != nil:
 		share.Age, share.Complaint = s.now.Sub(made.CreationTimestamp.Time), volume.SnapshotError(made)
+	case s.pair.Content != nil:
+		share.Age = s.now.Sub(s.pair.Content.CreationTimestamp.Time)
 	}
 	return share, nil
 }

@@ -99,7 +99,7 @@ func TestShared(t *testing.T) {
 	if from := w.intermediateOf(claim).Spec.DataSource; from.Name != snapshot.Name {
 		t.Errorf("the intermediate PVC is cloned from %s", from.Name)
 	}
-	if cloned, err := sharing.BeingCloned(t.Context(), server.Client, source.namespace); err != nil || len(cloned) != 1 || cloned[0] != "ci-1" {
+	if cloned, err := sharing.BeingCloned(t.Context(), server.Client, source.namespace, time.Now()); err != nil || len(cloned) != 1 || cloned[0] != "ci-1" {
 		t.Errorf("retention of the source sees %q in use (%v), want ci-1", cloned, err)
 	}
 	w.stuck = false
@@ -278,6 +278,98 @@ func TestSweep(t *testing.T) {
 	if len(left) != 1 || left[0].Name != sharing.ContentName(w.get("other").UID) {
 		t.Errorf("%d contents are left, want that of the other PVC", len(left))
 	}
+}
+
+// TestSharedLabelIsRemoved asserts that a user who removes the labels or the owner of a
+// VolumeSnapshot keeps neither it nor its content: whose it is is in the content.
+func TestSharedLabelIsRemoved(t *testing.T) {
+	for name, tt := range map[string]struct{ populated bool }{"while it is cloned": {}, "and the PVC is populated": {true}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			source := w.sharedFrom(newWorld(t))
+			w.stuck = true
+			claim := w.claim("data", v1alpha1.GoCacheKind, "ci")
+			w.schedule("data", "n1")
+			w.settle("data")
+			s, _ := w.pair(claim)
+			s.Labels, s.OwnerReferences = nil, nil
+			w.must(server.Client.Update(t.Context(), s))
+			if tt.populated {
+				w.stuck = false
+			} else {
+				source.consent("")
+			}
+			w.settle("data")
+			if n := len(w.contents()); n > 0 {
+				t.Errorf("%d contents are left", n)
+			}
+			if err := server.Client.Get(t.Context(), client.ObjectKeyFromObject(s), s); err == nil {
+				t.Error("the VolumeSnapshot is left")
+			}
+		})
+	}
+}
+
+// TestSweepOfBound asserts that a pair is deleted whose PVC needs it no more, though a
+// user has removed what shows whose it is.
+func TestSweepOfBound(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.sharedFrom(newWorld(t))
+	w.stuck = true
+	claim := w.claim("data", v1alpha1.GoCacheKind, "ci")
+	w.schedule("data", "n1")
+	w.settle("data")
+	s, _ := w.pair(claim)
+	s.Labels, s.OwnerReferences = nil, nil
+	w.must(server.Client.Update(t.Context(), s))
+	w.must(sharing.Sweep(t.Context(), server.Client, server.Client))
+	if n := len(w.contents()); n != 1 {
+		t.Fatalf("%d contents, want that of the PVC that is populated", n)
+	}
+	w.must(server.Client.Delete(t.Context(), w.get("data")))
+	for range 3 {
+		w.must(w.cluster(t.Context()))
+	}
+	w.must(sharing.Sweep(t.Context(), server.Client, server.Client))
+	if n := len(w.contents()); n > 0 {
+		t.Errorf("%d contents are left", n)
+	}
+}
+
+// TestUnusedPair asserts that a pair keeps its snapshot from retention for an hour at
+// most, and is deleted then if the PVC waits for a node.
+func TestUnusedPair(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	source := w.sharedFrom(newWorld(t))
+	w.stuckSnapshots = true
+	w.claim("data", v1alpha1.GoCacheKind, "ci")
+	w.schedule("data", "n1")
+	w.settle("data")
+	w.changeClaim("data", func(c *corev1.PersistentVolumeClaim) { delete(c.Annotations, volume.SelectedNodeAnnotation) })
+	w.settle("data")
+	if again := w.pass("data").RequeueAfter; w.pairs() != 2 || again == 0 || again > time.Hour {
+		t.Fatalf("%d objects carry the snapshot, looks again after %s", w.pairs(), again)
+	}
+	for _, tt := range []struct {
+		after time.Duration
+		names int
+	}{{59 * time.Minute, 1}, {61 * time.Minute, 0}} {
+		if names, err := sharing.BeingCloned(t.Context(), server.Client, source.namespace, time.Now().Add(tt.after)); err != nil || len(names) != tt.names {
+			t.Errorf("after %s retention of the source sees %q in use (%v), want %d", tt.after, names, err, tt.names)
+		}
+	}
+	w.now = w.now.Add(61 * time.Minute)
+	w.settle("data")
+	if n := w.pairs(); n > 0 {
+		t.Errorf("%d objects are left that nothing is cloned from", n)
+	}
+	w.stuckSnapshots = false
+	w.schedule("data", "n1")
+	w.settle("data")
+	w.populated("data", source.namespace+"/ci-1")
 }
 
 // TestSharingIsReported asserts that a pair which does not become ready is reported.

@@ -52,7 +52,7 @@ func (r *Reconciler) share(ctx context.Context, s *scope, d populate.Decision) (
 // deleteShare deletes what carried the snapshot into the namespace. The CSI snapshot
 // stays.
 func (r *Reconciler) deleteShare(ctx context.Context, s *scope) error {
-	return s.pair.Delete(ctx, r.Client)
+	return s.pair.Own(s.claim).Delete(ctx, r.Client)
 }
 
 // +kubebuilder:rbac:groups="",resources=persistentvolumeclaims,verbs=create

@@ -58,7 +58,7 @@ func (r Reconciler) observeUse(ctx context.Context, cache *v1alpha1.GoCache, o p
 	if cache.Spec.Consumers == nil {
 		return o, cloned, nil
 	}
-	shared, err := sharing.BeingCloned(ctx, r.Live, cache.Namespace)
+	shared, err := sharing.BeingCloned(ctx, r.Live, cache.Namespace, o.Now)
 	for _, name := range shared {
 		cloned[name] = true
 	}

@@ -74,6 +74,20 @@ func (p Pair) Foreign(claim *corev1.PersistentVolumeClaim) bool {
 		p.Content != nil && !marked(p.Content, claim.UID)
 }
 
+// Own is what of a pair the operator has created for a PVC. A VolumeSnapshot is its own
+// too if the content names it by its uid, whatever marks it has: a user may change
+// those, and cannot write contents.
+func (p Pair) Own(claim *corev1.PersistentVolumeClaim) (own Pair) {
+	if p.Content != nil && marked(p.Content, claim.UID) {
+		own.Content = p.Content
+	}
+	named := own.Content != nil && p.Snapshot != nil && own.Content.Spec.VolumeSnapshotRef.UID == p.Snapshot.UID
+	if p.Snapshot != nil && (named || metav1.IsControlledBy(p.Snapshot, claim) && marked(p.Snapshot, claim.UID)) {
+		own.Snapshot = p.Snapshot
+	}
+	return own
+}
+
 // Exists reports whether there is anything to delete.
 func (p Pair) Exists() bool {
 	return p.Snapshot != nil && p.Snapshot.DeletionTimestamp.IsZero() || p.Content != nil && p.Content.DeletionTimestamp.IsZero()

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
@@ -308,9 +309,19 @@ func TestForeign(t *testing.T) {
 		if !p.Foreign(claim()) {
 			t.Errorf("%s: it is taken for the operator's", name)
 		}
+		// What the operator's content names is deleted with it, and nothing else is.
+		own, content := p.Own(claim()), !strings.HasPrefix(name, "content")
+		if (own.Content != nil) != content || own.Snapshot != p.Snapshot {
+			t.Errorf("%s: the operator's own are %+v", name, own)
+		}
 	}
 	if (sharing.Pair{}).Foreign(claim()) {
 		t.Error("nothing is no one's")
+	}
+	_, p := created(t)
+	p.Snapshot.Labels, p.Snapshot.UID = nil, "other"
+	if own := p.Own(claim()); own.Snapshot != nil || own.Content == nil {
+		t.Errorf("beside a VolumeSnapshot of a user, the operator's own are %+v", own)
 	}
 }
 
@@ -338,11 +349,11 @@ func TestDelete(t *testing.T) {
 	}
 }
 
-// TestSweep holds that contents are deleted when their VolumeSnapshot is gone, and no
-// others.
+// TestSweep holds that contents are deleted when their VolumeSnapshot is gone, or their
+// PVC needs them no more, and no others.
 func TestSweep(t *testing.T) {
 	t.Parallel()
-	c, p := created(t)
+	c, p := created(t, claim())
 	sweep := func(c client.Client) {
 		t.Helper()
 		if err := sharing.Sweep(t.Context(), c, c); err != nil {
@@ -353,7 +364,7 @@ func TestSweep(t *testing.T) {
 		t.Error("the content of a VolumeSnapshot that exists was deleted")
 	}
 	for _, at := range []string{"platform", "team", ""} {
-		names, err := sharing.BeingCloned(t.Context(), c, at)
+		names, err := sharing.BeingCloned(t.Context(), c, at, time.Time{})
 		if want := at == "platform"; err != nil || slices.Contains(names, "ci-1") != want || len(names) > 0 != want {
 			t.Errorf("being cloned in %q: %v, %v", at, names, err)
 		}
@@ -368,6 +379,18 @@ func TestSweep(t *testing.T) {
 	}
 	if err := c.Get(t.Context(), client.ObjectKeyFromObject(others), &snapshotv1.VolumeSnapshotContent{}); err != nil {
 		t.Errorf("a content that is not shared: %v", err)
+	}
+	for name, pvc := range map[string]func(*corev1.PersistentVolumeClaim){
+		"has its volume":     func(c *corev1.PersistentVolumeClaim) { c.Status.Phase = corev1.ClaimBound },
+		"is another one":     func(c *corev1.PersistentVolumeClaim) { c.UID = "another" },
+		"is in another team": func(c *corev1.PersistentVolumeClaim) { c.Namespace = "other" },
+	} {
+		of := claim()
+		pvc(of)
+		c, _ := created(t, of)
+		if sweep(c); read(t, c).Exists() {
+			t.Errorf("the PVC %s, and something is left: %+v", name, read(t, c))
+		}
 	}
 	c, p = created(t)
 	p.Content.Spec.VolumeSnapshotRef.UID = "earlier"
@@ -385,7 +408,7 @@ func TestListFails(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct{ err, want error }{{forbidden, nil}, {apierrors.NewNotFound(schema.GroupResource{}, ""), nil}, {errBroken, errBroken}, {context.DeadlineExceeded, context.DeadlineExceeded}} {
 		c := failing(t, nil, tt.err)
-		_, cloned := sharing.BeingCloned(t.Context(), c, "platform")
+		_, cloned := sharing.BeingCloned(t.Context(), c, "platform", time.Time{})
 		if swept := sharing.Sweep(t.Context(), c, c); !errors.Is(swept, tt.want) || !errors.Is(cloned, tt.want) {
 			t.Errorf("%v: %v, %v", tt.err, swept, cloned)
 		}
@@ -441,7 +464,7 @@ func TestEachFailure(t *testing.T) {
 		}, 1},
 		"delete": {complete, func(c client.Client) error { return p.Delete(t.Context(), c) }, 2},
 		"being cloned": {complete, func(c client.Client) error {
-			_, err := sharing.BeingCloned(t.Context(), c, "platform")
+			_, err := sharing.BeingCloned(t.Context(), c, "platform", time.Time{})
 			return err
 		}, 1},
 	} {

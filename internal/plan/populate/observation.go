@@ -82,7 +82,7 @@ type IntermediatePVC struct {
 type Share struct {
 	// Needed: the chosen snapshot is in another namespace.
 	Needed bool
-	// Exists: there is something of the pair to delete.
+	// Exists: there is something of the pair to delete, and it is the operator's.
 	Exists bool
 	// Foreign: an object of its names was not made for the user's PVC.
 	Foreign bool
@@ -92,7 +92,7 @@ type Share struct {
 	Complete bool
 	// Ready: it can be cloned.
 	Ready bool
-	// Age since the VolumeSnapshot was made.
+	// Age since the VolumeSnapshot was made, or the content if that is alone.
 	Age time.Duration
 	// Complaint is the last word of the snapshot controller about it.
 	Complaint string

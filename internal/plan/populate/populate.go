@@ -25,6 +25,10 @@ const (
 	longestPause = 5 * time.Minute
 	forgetAfter  = time.Hour
 
+	// unusedAfter is the age at which the pair of a PVC that waits for a node or another
+	// class is deleted: its objects would stay in the cluster without end.
+	unusedAfter = time.Hour
+
 	// moment, often, soon, later are the pauses before what no watch reports is looked at again.
 	moment = 200 * time.Millisecond
 	often  = 2 * time.Second
@@ -81,8 +85,21 @@ func dropping(f Observation, d Decision) Decision {
 
 // withoutShare deletes the pair of a PVC that needs none now.
 func withoutShare(f Observation, d Decision) Decision {
-	if f.Share.Exists && !f.Share.Foreign {
+	if f.Share.Exists {
 		d.Action = DeleteShare
+	}
+	return d
+}
+
+// withoutUnused deletes the pair of a PVC that waits for something else, after a while.
+func withoutUnused(f Observation, d Decision) Decision {
+	left := unusedAfter - f.Share.Age
+	switch {
+	case !f.Share.Exists:
+	case left <= 0:
+		d.Action = DeleteShare
+	case d.After == 0 || left < d.After:
+		d.After = left
 	}
 	return d
 }
@@ -99,10 +116,10 @@ func withoutIntermediate(f Observation) Decision {
 		return withoutShare(f, *d)
 	}
 	if d := unfit(f); d != nil {
-		return *d
+		return withoutUnused(f, *d)
 	}
 	if f.Class.WaitsForNode && f.Claim.Node == "" {
-		return wait(WaitingForNode, f, 0)
+		return withoutUnused(f, wait(WaitingForNode, f, 0))
 	}
 	if f.Pool.Member != "" && f.Source.Same && f.Source.Candidate.Proven {
 		return Decision{State: Pooled, Action: TakeFromPool, Snapshot: f.Source.Snapshot, Member: f.Pool.Member}
@@ -125,7 +142,7 @@ func share(f Observation) Decision {
 	s := f.Share
 	switch {
 	case s.Foreign:
-		return wait(SharingObstructed, f, later)
+		return withoutShare(f, wait(SharingObstructed, f, later))
 	case s.Stale:
 		return Decision{State: Sharing, Action: DeleteShare, Snapshot: f.Source.Snapshot, After: often}
 	case !s.Complete:
