@@ -123,7 +123,11 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if reportErr := r.report(ctx, s, err); reportErr != nil {
 		return ctrl.Result{}, errors.Join(err, reportErr)
 	}
-	return r.pacer.Result(req, err, s.decision.Wake)
+	wake := s.decision.Wake
+	if err != nil {
+		wake = 0 // the stage is the only one, and has to be tried again
+	}
+	return r.pacer.Result(req, err, wake)
 }
 
 func (r *Reconciler) pass(ctx context.Context, s *scope) (err error) {

@@ -10,6 +10,7 @@ import (
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
@@ -155,6 +156,9 @@ func (r *Reconciler) adopt(ctx context.Context, s *scope) error {
 	for _, csi := range []*snapshotv1.VolumeSnapshot{s.facts.csi, s.facts.repairedCSI} {
 		if csi != nil {
 			_, err := apply.Own(ctx, r.Client, s.csiOwner(), csi)
+			if apierrors.IsConflict(err) { // the snapshot controller writes to it, too: its event causes the next pass
+				err = nil
+			}
 			errs = append(errs, err)
 		}
 	}

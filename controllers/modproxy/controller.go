@@ -120,7 +120,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 // Reconcile makes one pass: load, observe, decide, act, report.
 func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	if !r.turns.begin(req.Namespace) {
-		return ctrl.Result{RequeueAfter: turnPause}, nil
+		return r.pacer.Later(req, turnPause), nil
 	}
 	defer r.turns.end(req.Namespace)
 	p, err := r.load(ctx, req)

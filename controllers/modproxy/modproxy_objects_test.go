@@ -3,7 +3,6 @@ package modproxy
 import (
 	"strings"
 	"testing"
-	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -122,7 +121,7 @@ func TestForeignObjectsAreLeftAlone(t *testing.T) {
 	if !w.exists(&after, "goproxy-blue") || after.ResourceVersion != foreign.ResourceVersion {
 		t.Error("it was changed")
 	}
-	if w.last.RequeueAfter <= 0 || w.last.RequeueAfter > time.Minute {
+	if w.last.RequeueAfter < pass.Interval {
 		t.Errorf("looks again after %v", w.last.RequeueAfter)
 	}
 }

@@ -98,8 +98,8 @@ func (r *Reconciler) ensureRouter(ctx context.Context, p *progress) error {
 	if p.clients.unknown {
 		return p.clients.problem // the router stays as it is
 	}
-	if p.ensured, err = p.router.Ensure(ctx); p.ensured.Waits != "" {
-		p.result.WakeIn(pass.ConfirmInterval)
+	if p.ensured, err = p.router.Ensure(ctx); p.ensured.Waits != "" && p.instancesMade {
+		p.result.WakeIn(pass.ConfirmInterval) // otherwise the error of the instances is to be corrected first
 	}
 	return errors.Join(err, p.clients.problem)
 }

@@ -554,6 +554,12 @@ func TestChecksumDatabaseIsProxiedLater(t *testing.T) {
 	if w := get(t, server, lookup); w.Code == http.StatusOK {
 		t.Fatalf("lookup: %d %s", w.Code, w.Body)
 	}
+	// While the upstream is away the database is where it was.
+	u.fail(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) })
+	now = now.Add(2 * time.Minute)
+	if w := get(t, server, lookup); !strings.Contains(w.Body.String(), "127.0.0.1:1") || strings.Contains(w.Body.String(), "503") {
+		t.Errorf("lookup while the upstream is away: %d %s", w.Code, w.Body)
+	}
 	u.fail(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == lookup {
 			fmt.Fprint(w, record)

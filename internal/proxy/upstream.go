@@ -201,12 +201,19 @@ type route struct {
 // the refusal.
 func (u *upstream) route(req *http.Request) (base *url.URL, refusal *http.Response, err error) {
 	name := req.URL.Host
-	if known, ok := u.routes.Load(name); ok {
-		if r := known.(route); r.until.IsZero() || u.now().Before(r.until) {
+	before, known := u.routes.Load(name)
+	if known {
+		if r := before.(route); r.until.IsZero() || u.now().Before(r.until) {
 			return r.base, nil, nil
 		}
 	}
 	until := u.now().Add(retryRoute)
+	defer func() {
+		if known && base == nil { // the upstream is away: the database is where it was
+			u.routes.Store(name, route{before.(route).base, until})
+			base, refusal, err = before.(route).base, drained(refusal), nil
+		}
+	}()
 	base = &url.URL{Scheme: "https", Host: name, Path: "/"}
 	for _, proxy := range u.proxies {
 		candidate := proxy.JoinPath("sumdb", name)
@@ -229,6 +236,14 @@ func (u *upstream) route(req *http.Request) (base *url.URL, refusal *http.Respon
 	}
 	u.routes.Store(name, route{base, until})
 	return base, nil, nil
+}
+
+// drained is no answer in place of one that is not used.
+func drained(resp *http.Response) *http.Response {
+	if resp != nil {
+		drain(resp)
+	}
+	return nil
 }
 
 func (u *upstream) get(req *http.Request, target *url.URL) (*http.Response, error) {

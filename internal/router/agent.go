@@ -137,6 +137,8 @@ func (a *agent) problem() string {
 	servers := a.servers
 	if len(servers) == 0 {
 		servers = slices.Sorted(maps.Keys(current.Servers))
+	} else if !slices.ContainsFunc(servers, func(name string) bool { _, named := current.Servers[name]; return named }) {
+		return "the weights name no server of this HAProxy yet"
 	}
 	for _, name := range servers {
 		if at, ok := a.asked[name]; !ok || a.now().Sub(at) > askedWithin {

@@ -194,6 +194,14 @@ func TestReadyWhileWeightsNameAServerOfTheNextHAProxy(t *testing.T) {
 	if ok, text := s.ready(t); !ok {
 		t.Errorf("not ready: %s", text)
 	}
+	// Weights of before, with none of its servers: it would refuse every client.
+	s.publish(t, document(2, `"teal":{"state":"ready","weight":1}`))
+	s.eventually(t, "teal", "ready up 1%")
+	s.ask("blue")
+	s.ask("green")
+	if ok, text := s.ready(t); ok || !strings.Contains(text, "no server of this HAProxy") {
+		t.Errorf("ready = %v %q, with weights for another HAProxy", ok, text)
+	}
 }
 
 func TestWatch(t *testing.T) {

@@ -83,6 +83,10 @@ func TestPostponed(t *testing.T) {
 			p.Status.Instances[0].Healthy, p.Status.Instances[1].Healthy = false, false
 			green.Status.ReadyReplicas = 0
 		}, false, true},
+		"it serves though it is sick, and the other is quarantined": {func(p *v1alpha1.ModProxy, _, _ *appsv1.StatefulSet) {
+			p.Status.Instances[0].Healthy, p.Status.Instances[1].Healthy = false, false
+			p.Status.Instances[1].Quarantined = &v1alpha1.Quarantine{}
+		}, false, true},
 		"all are quarantined": {func(p *v1alpha1.ModProxy, _, _ *appsv1.StatefulSet) {
 			for i := range p.Status.Instances {
 				p.Status.Instances[i] = v1alpha1.InstanceStatus{Name: p.Status.Instances[i].Name, Quarantined: &v1alpha1.Quarantine{}}

@@ -51,6 +51,7 @@ func (r Reconciler) postponed(ctx context.Context, p *v1alpha1.ModProxy, o pass.
 // what makes them healthy.
 func (r Reconciler) anotherServes(ctx context.Context, p *v1alpha1.ModProxy, exclude string) (bool, error) {
 	healthy := slices.ContainsFunc(p.Spec.Instances, func(i v1alpha1.ProxyInstance) bool { return pass.Instance(p, i.Name).Healthy })
+	used := pass.Instance(p, exclude).ObservedWeight > 0
 	alone := true
 	for i := range p.Spec.Instances {
 		other := &p.Spec.Instances[i]
@@ -58,7 +59,8 @@ func (r Reconciler) anotherServes(ctx context.Context, p *v1alpha1.ModProxy, exc
 			continue
 		}
 		alone = false
-		if status := pass.Instance(p, other.Name); healthy && (!status.Healthy || status.ObservedWeight == 0) {
+		status := pass.Instance(p, other.Name)
+		if healthy && (!status.Healthy || status.ObservedWeight == 0) || used && (status.Quarantined != nil || status.OutOfService) {
 			continue
 		}
 		if ready, err := r.rolledOut(ctx, p, other); err != nil || ready {

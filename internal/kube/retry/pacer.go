@@ -14,6 +14,7 @@ import (
 )
 
 const (
+	minPause = 5 * time.Millisecond
 	// maxPause is the longest time until an object with an error is reconciled again:
 	// the obstacle may be gone without an event of a watch.
 	maxPause = time.Minute
@@ -28,6 +29,20 @@ type Pacer struct {
 
 	mu  sync.Mutex
 	due map[reconcile.Request]time.Duration
+	// kept are objects whose next Forget is that of a pass which was not made.
+	kept map[reconcile.Request]bool
+}
+
+// Later is how a pass ends that was not made: it is, after a while, and the errors of the
+// object still count.
+func (p *Pacer) Later(req reconcile.Request, after time.Duration) ctrl.Result {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.kept == nil {
+		p.kept = map[reconcile.Request]bool{}
+	}
+	p.kept[req] = true
+	return ctrl.Result{RequeueAfter: after}
 }
 
 // Result is how a pass ends that had an error, or nil. After a pass that went well
@@ -60,7 +75,7 @@ func sooner(pause, wake time.Duration) time.Duration {
 
 // When is the pause after a pass with an error.
 func (p *Pacer) When(req reconcile.Request) time.Duration {
-	pause := min(p.limiter().When(req), maxPause)
+	pause := p.limiter().When(req)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	wake := p.due[req]
@@ -69,13 +84,23 @@ func (p *Pacer) When(req reconcile.Request) time.Duration {
 }
 
 // Forget begins with short pauses again.
-func (p *Pacer) Forget(req reconcile.Request) { p.limiter().Forget(req) }
+func (p *Pacer) Forget(req reconcile.Request) {
+	p.mu.Lock()
+	kept := p.kept[req]
+	delete(p.kept, req)
+	p.mu.Unlock()
+	if !kept {
+		p.limiter().Forget(req)
+	}
+}
 
 // NumRequeues is how many passes had an error since the last Forget.
 func (p *Pacer) NumRequeues(req reconcile.Request) int { return p.limiter().NumRequeues(req) }
 
 func (p *Pacer) limiter() workqueue.TypedRateLimiter[reconcile.Request] {
-	p.once.Do(func() { p.all = workqueue.DefaultTypedControllerRateLimiter[reconcile.Request]() })
+	p.once.Do(func() {
+		p.all = workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](minPause, maxPause)
+	})
 	return p.all
 }
 

@@ -70,6 +70,13 @@ func TestPauses(t *testing.T) {
 	if got := p.When(request); got != time.Minute {
 		t.Errorf("an error of which no part reported what is due: a pause of %v", got)
 	}
+	if got := p.Later(request, time.Second).RequeueAfter; got != time.Second {
+		t.Errorf("a pass that was not made is made after %v", got)
+	}
+	p.Forget(request) // as the controller does then
+	if got := fail(0); got != time.Minute {
+		t.Errorf("after a pass that was not made: a pause of %v", got)
+	}
 	p.Forget(request)
 	if got, n := fail(0), p.NumRequeues(request); got > 10*time.Millisecond || n != 1 {
 		t.Errorf("begun anew: a pause of %v, %d errors", got, n)
