@@ -88,20 +88,26 @@ func routed(p *v1alpha1.ModProxy, addresses map[string]string) []route.Instance 
 // ensureRouter publishes the address of the proxy, and creates what of the router
 // does not depend on the weights.
 func (r *Reconciler) ensureRouter(ctx context.Context, p *progress) error {
-	address, err := p.router.URL(ctx)
-	if err != nil {
+	if err := publishAddress(ctx, p); err != nil {
 		return err
-	}
-	if address.URL != "" {
-		p.proxy.Status.URL, p.proxy.Status.GOPROXY = address.URL, address.GOPROXY
 	}
 	if p.clients.unknown {
 		return p.clients.problem // the router stays as it is
 	}
+	var err error
 	if p.ensured, err = p.router.Ensure(ctx); p.ensured.Waits != "" && p.instancesMade {
 		p.result.WakeIn(pass.ConfirmInterval) // otherwise the error of the instances is to be corrected first
 	}
 	return errors.Join(err, p.clients.problem)
+}
+
+// publishAddress records the address that clients are to use, once it is known.
+func publishAddress(ctx context.Context, p *progress) error {
+	address, err := p.router.URL(ctx)
+	if err == nil && address.URL != "" {
+		p.proxy.Status.URL, p.proxy.Status.GOPROXY = address.URL, address.GOPROXY
+	}
+	return err
 }
 
 // route publishes the weights that were decided, and reads back what every
@@ -133,6 +139,9 @@ func (r *Reconciler) route(ctx context.Context, p *progress) error {
 	}
 	if p.Arrived, p.routing.pending = p.routing.observed.Confirms(desired); !p.Arrived && p.routing.ready() {
 		p.result.WakeIn(confirmPause(p.proxy, p.Now))
+	}
+	if p.Arrived && p.proxy.Status.URL == "" { // accepted since this pass began: no other one may follow soon
+		return publishAddress(ctx, p)
 	}
 	return nil
 }

@@ -247,8 +247,15 @@ func TestURLOf(t *testing.T) {
 		"patterns, and no host":      {v1alpha1.GatewayReference{Name: "edge"}, []string{"*.a.test"}, "", true},
 		"neither patterns nor hosts": {v1alpha1.GatewayReference{Name: "edge"}, nil, "", true},
 	} {
-		r := over(builder(t).WithObjects(infra.DeepCopy(), tcp.DeepCopy()).Build())
+		c := builder(t).WithObjects(infra.DeepCopy(), tcp.DeepCopy()).Build()
+		r := over(c)
 		r.Spec = v1alpha1.GatewayRouter{ParentRef: tt.parent, Hostnames: tt.hosts}
+		if err := r.Set(t.Context(), both); err != nil {
+			t.Fatal(err)
+		}
+		change(t, c, func(o *gatewayv1.HTTPRoute) {
+			o.Status.Parents = []gatewayv1.RouteParentStatus{{ParentRef: o.Spec.ParentRefs[0], Conditions: accepting("").Conditions}}
+		})
 		if got, err := r.URL(t.Context()); got.URL != tt.want || (err != nil) != tt.fails || (got.GOPROXY == "") != (tt.want == "") {
 			t.Errorf("%s: %+v, %v; want %q", name, got, err, tt.want)
 		}

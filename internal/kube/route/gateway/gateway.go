@@ -1,8 +1,8 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"net"
@@ -236,14 +236,12 @@ func (r *Router) difference(o *gatewayv1.HTTPRoute, intent weights.Weights) stri
 // refusal is why the parent does not act on this generation; empty: it does.
 func (r *Router) refusal(o *gatewayv1.HTTPRoute) string {
 	gateway := "Gateway " + r.Spec.ParentRef.Name
-	i := slices.IndexFunc(o.Status.Parents, func(p gatewayv1.RouteParentStatus) bool {
-		return string(p.ParentRef.Name) == r.Spec.ParentRef.Name && string(ptr.Deref(p.ParentRef.SectionName, "")) == r.Spec.ParentRef.SectionName
-	})
-	if i < 0 {
+	reported := r.reported(o)
+	if reported == nil {
 		return "no Gateway has accepted it: is there a " + gateway + ", and does its implementation run?"
 	}
 	for _, kind := range []gatewayv1.RouteConditionType{gatewayv1.RouteConditionAccepted, gatewayv1.RouteConditionResolvedRefs} {
-		c := meta.FindStatusCondition(o.Status.Parents[i].Conditions, string(kind))
+		c := meta.FindStatusCondition(reported, string(kind))
 		switch {
 		case c == nil || c.ObservedGeneration != o.Generation:
 			return fmt.Sprintf("%s has not reported %s for its present generation yet", gateway, kind)
@@ -254,8 +252,25 @@ func (r *Router) refusal(o *gatewayv1.HTTPRoute) string {
 	return ""
 }
 
+// reported are the conditions that the parent has reported of the HTTPRoute; nil: none.
+func (r *Router) reported(o *gatewayv1.HTTPRoute) []metav1.Condition {
+	i := slices.IndexFunc(o.Status.Parents, func(p gatewayv1.RouteParentStatus) bool {
+		return string(p.ParentRef.Name) == r.Spec.ParentRef.Name && string(ptr.Deref(p.ParentRef.SectionName, "")) == r.Spec.ParentRef.SectionName &&
+			string(ptr.Deref(p.ParentRef.Namespace, gatewayv1.Namespace(r.Pods.Namespace))) == r.gatewayNamespace()
+	})
+	if i < 0 {
+		return nil
+	}
+	return o.Status.Parents[i].Conditions
+}
+
+func (r *Router) gatewayNamespace() string {
+	return cmp.Or(r.Spec.ParentRef.Namespace, r.Pods.Namespace)
+}
+
 // URL implements route.Router: the first host name that is no pattern, at the
-// Gateway's listener.
+// Gateway's listener. It is empty until the Gateway has accepted the HTTPRoute: the
+// Gateway may be in a namespace that the user may not read.
 func (r *Router) URL(ctx context.Context) (route.Address, error) {
 	url, err := r.url(ctx)
 	return direct.Address(url), err
@@ -264,13 +279,19 @@ func (r *Router) URL(ctx context.Context) (route.Address, error) {
 func (r *Router) url(ctx context.Context) (string, error) {
 	i := slices.IndexFunc(r.Spec.Hostnames, func(h string) bool { return !strings.HasPrefix(h, "*.") })
 	if i < 0 {
-		return "", errors.New("router.gateway.hostnames has patterns only: name at least one host that clients are to use")
+		return "", &conditions.StalledError{
+			Reason:  v1alpha1.ReasonInvalidSpec,
+			Message: "router.gateway.hostnames has patterns only: name at least one host that clients are to use",
+		}
 	}
-	namespace := r.Spec.ParentRef.Namespace
-	if namespace == "" {
-		namespace = r.Pods.Namespace
+	o, err := r.live(ctx)
+	if err != nil {
+		return "", err
 	}
-	g, err := read.Object[gatewayv1.Gateway](ctx, r.Applier.Live, namespace, r.Spec.ParentRef.Name)
+	if o == nil || !metav1.IsControlledBy(o, r.Owner) || !meta.IsStatusConditionTrue(r.reported(o), string(gatewayv1.RouteConditionAccepted)) {
+		return "", nil
+	}
+	g, err := read.Object[gatewayv1.Gateway](ctx, r.Applier.Live, r.gatewayNamespace(), r.Spec.ParentRef.Name)
 	if err != nil {
 		return "", known(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -17,12 +18,14 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/kube/apply"
+	"gocache.dev/operator/internal/kube/conditions"
 	"gocache.dev/operator/internal/kube/route"
 	"gocache.dev/operator/internal/kube/route/direct"
 	"gocache.dev/operator/internal/kube/route/gateway"
@@ -112,7 +115,18 @@ func TestObjects(t *testing.T) {
 			t.Fatal(err)
 		}
 		url := "http://go.example.com"
-		return routetest.Objects{Address: route.Address{URL: url, GOPROXY: url + "|" + url + "|" + url}, Router: &gateway.Router{
+		accept := func(t *testing.T) {
+			t.Helper()
+			var o gatewayv1.HTTPRoute
+			if err := c.Get(t.Context(), client.ObjectKey{Namespace: routetest.Namespace, Name: "goproxy-router"}, &o); err != nil {
+				t.Fatal(err)
+			}
+			o.Status.Parents = []gatewayv1.RouteParentStatus{accepting("edge")}
+			if err := c.Update(t.Context(), &o); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return routetest.Objects{Address: route.Address{URL: url, GOPROXY: url + "|" + url + "|" + url}, Accept: accept, Router: &gateway.Router{
 			Applier: apply.Applier{Client: c, Live: c, FieldOwner: "test"}, Owner: owner, Name: "goproxy-router",
 			Spec:     v1alpha1.GatewayRouter{ParentRef: v1alpha1.GatewayReference{Name: "edge"}, Hostnames: []string{"go.example.com"}},
 			Pods:     direct.Pods{Client: c, Reader: c, Namespace: routetest.Namespace, Labels: map[string]string{"proxy": "goproxy"}, Server: "instance"},
@@ -135,11 +149,67 @@ func TestURL(t *testing.T) {
 		if err := p.client.Create(t.Context(), &gatewayv1.Gateway{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "edge"}, Spec: gatewayv1.GatewaySpec{Listeners: listeners}}); err != nil {
 			t.Fatal(err)
 		}
+		p.stop() // only the test writes for the Gateway now
 		r := p.router()
 		r.Spec = spec
-		if got, err := r.URL(t.Context()); got.URL != want || err != nil {
-			t.Errorf("URL = %q, %v, want %q", got, err, want)
+		address := func() string {
+			t.Helper()
+			got, err := r.URL(t.Context())
+			if err != nil {
+				t.Error(err)
+			}
+			return got.URL
 		}
+		if got := address(); got != "" {
+			t.Errorf("URL = %q before there is an HTTPRoute", got)
+		}
+		if err := r.Set(t.Context(), []route.Server{{Name: "blue", State: route.Ready, Weight: 1}}); err != nil {
+			t.Fatal(err)
+		}
+		elsewhere, refusal := gatewayv1.ParentReference{Name: gatewayv1.ObjectName(spec.ParentRef.Name), Namespace: ptr.To(gatewayv1.Namespace("another"))}, accepting("edge")
+		refusal.Conditions[0].Status = metav1.ConditionFalse
+		for what, parents := range map[string][]gatewayv1.RouteParentStatus{
+			"no Gateway has accepted it": nil, "another one has": {accepting("other")}, "one in another namespace has": {{ParentRef: elsewhere, Conditions: accepting("edge").Conditions}},
+			"it was refused": {refusal},
+		} {
+			if p.report(t, parents); address() != "" {
+				t.Errorf("%s: URL = %q", what, address())
+			}
+		}
+		parent := accepting(spec.ParentRef.Name)
+		if spec.ParentRef.SectionName != "" {
+			parent.ParentRef.SectionName = ptr.To(gatewayv1.SectionName(spec.ParentRef.SectionName))
+		}
+		if p.report(t, []gatewayv1.RouteParentStatus{accepting("other"), parent}); address() != want {
+			t.Errorf("URL = %q, want %q", address(), want)
+		}
+	}
+	r := newPlane(t, []routetest.Instance{{Name: "blue"}}).router()
+	r.Spec.Hostnames = []string{"*.example.com"}
+	_, err := r.URL(t.Context())
+	if stalled := conditions.Stalled(err); stalled == nil || stalled.Reason != v1alpha1.ReasonInvalidSpec || !strings.Contains(stalled.Message, "router.gateway.hostnames") {
+		t.Errorf("patterns only: %v", err)
+	}
+}
+
+// accepting is what a Gateway reports of an HTTPRoute that it has accepted.
+func accepting(name string) gatewayv1.RouteParentStatus {
+	return gatewayv1.RouteParentStatus{
+		ParentRef:  gatewayv1.ParentReference{Name: gatewayv1.ObjectName(name)},
+		Conditions: []metav1.Condition{{Type: string(gatewayv1.RouteConditionAccepted), Status: metav1.ConditionTrue}},
+	}
+}
+
+// report writes what Gateways report of the HTTPRoute.
+func (p *plane) report(t *testing.T, parents []gatewayv1.RouteParentStatus) {
+	t.Helper()
+	var o gatewayv1.HTTPRoute
+	if err := p.client.Get(t.Context(), client.ObjectKey{Namespace: "ns", Name: "goproxy-router"}, &o); err != nil {
+		t.Fatal(err)
+	}
+	o.Status.Parents = parents
+	if err := p.client.Update(t.Context(), &o); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -29,6 +29,9 @@ type Objects struct {
 	Router route.Router
 	// Address that clients are to use.
 	Address route.Address
+	// Accept plays what has to accept the objects before the address is known; nil:
+	// nothing has to.
+	Accept func(t *testing.T)
 }
 
 // RunObjects examines what a backend makes, changes and removes. start makes the
@@ -125,6 +128,10 @@ func (o *objects) roll(t *testing.T) {
 }
 
 func testAddress(t *testing.T, o *objects) {
+	if o.Accept != nil {
+		o.make(t)
+		o.Accept(t)
+	}
 	got, err := o.Router.URL(t.Context())
 	if err != nil || got != o.Address || got.URL == "" {
 		t.Errorf("URL = %+v, %v, want %+v", got, err, o.Address)
