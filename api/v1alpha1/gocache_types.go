@@ -1055,6 +1055,11 @@ type WarmUpStatus struct {
 	// +kubebuilder:validation:MaxLength=4096
 	// +optional
 	Message string `json:"message,omitempty"`
+	// corruptRemoved is how many corrupt files and directories that run found on the
+	// cache PVC and removed before the go command could use them.
+	// +kubebuilder:validation:Minimum=0
+	// +optional
+	CorruptRemoved int64 `json:"corruptRemoved,omitempty"`
 	// startTime of that run.
 	// +optional
 	StartTime *metav1.Time `json:"startTime,omitempty"`

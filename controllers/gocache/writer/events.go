@@ -14,6 +14,9 @@ func Events(before, after *v1alpha1.GoCache) []event.Event {
 	var events []event.Event
 	if after.Status.WarmUp.Run != before.Status.WarmUp.Run {
 		events = append(events, warmUpEvent(after))
+		if n := after.Status.WarmUp.CorruptRemoved; n > 0 {
+			events = append(events, event.Warning("CorruptEntriesRemoved", "WarmUp", "Removed %d corrupt files and directories from the cache PVC before the go command could use them: %s", n, after.Status.WarmUp.Message))
+		}
 	}
 	if i := after.Status.Integrity; i != nil && (before.Status.Integrity == nil || i.Run != before.Status.Integrity.Run) {
 		events = append(events, checkEvent(i))

@@ -477,7 +477,7 @@ func TestRecordWarmUp(t *testing.T) {
 		"a report of another result": {ended(1, map[string]any{"outcome": "Succeeded", "message": "odd"}, nil), v1alpha1.RunFailed, "odd", v1alpha1.RequestFailed, "sha256:warm", 1, "w1"},
 		"failed":                     {ended(0, map[string]any{"outcome": "Failed", "message": "no", "manifestDigest": "sha256:left"}, nil), v1alpha1.RunFailed, "no", v1alpha1.RequestFailed, "sha256:left", 1, "w1"},
 		"disrupted":                  {jobrun.Outcome{Phase: jobrun.Ended, Run: "c1", Cause: "evicted", Annotations: map[string]string{}}, v1alpha1.RunInconclusive, "evicted", v1alpha1.RequestFailed, "sha256:warm", 1, "w1"},
-		"succeeded":                  {ended(0, map[string]any{"outcome": "Succeeded", "message": "a note", "manifestDigest": "sha256:left"}, nil), v1alpha1.RunSucceeded, "a note", v1alpha1.RequestSucceeded, "sha256:left", 0, "c1"},
+		"succeeded":                  {ended(0, map[string]any{"outcome": "Succeeded", "message": "a note", "manifestDigest": "sha256:left", "corruptRemoved": 2}, nil), v1alpha1.RunSucceeded, "a note", v1alpha1.RequestSucceeded, "sha256:left", 0, "c1"},
 		"on another PVC":             {ended(1, map[string]any{"outcome": "Failed", "message": "no"}, map[string]string{v1alpha1.PVCUIDAnnotation: "u2"}), v1alpha1.RunFailed, "no", v1alpha1.RequestFailed, "", 1, ""},
 	} {
 		turn := warmedOnce()
@@ -489,6 +489,9 @@ func TestRecordWarmUp(t *testing.T) {
 		status := turn.cache.Status
 		if w := status.WarmUp; w.Run != "c1" || w.Outcome != tt.outcome || w.Message != tt.message || w.Failures != tt.failures || w.LastSuccessRun != tt.success || (w.LastSuccessTime == nil) != (tt.success == "") {
 			t.Errorf("%s: %+v", name, w)
+		}
+		if w := status.WarmUp; (w.CorruptRemoved == 2) != (name == "succeeded") {
+			t.Errorf("%s: %d corrupt entries were removed", name, w.CorruptRemoved)
 		}
 		if status.ManifestDigest != tt.digest || status.Request.Outcome != tt.answer || status.Request.Message != tt.message {
 			t.Errorf("%s: digest %q, request %+v", name, status.ManifestDigest, status.Request)

@@ -304,6 +304,8 @@ func TestEvents(t *testing.T) {
 			warmed(v1alpha1.RunSucceeded)(c)
 			c.Status.WarmUp.Sources = []v1alpha1.SourceStatus{{Name: "a", Outcome: v1alpha1.RunFailed}, {Name: "b", Outcome: v1alpha1.RunSucceeded}, {Name: "c", Outcome: v1alpha1.RunSucceeded}}
 		}, "{Warning WarmedInPart WarmUp Warmed 2 of 3 sources in 1m0s: why <nil>}"},
+		"warmed after corruption": {nil, func(c *v1alpha1.GoCache) { warmed(v1alpha1.RunSucceeded)(c); c.Status.WarmUp.CorruptRemoved = 2 },
+			"{Normal Warmed WarmUp Warmed in 1m0s: 3 module versions, 5 build entries <nil>} {Warning CorruptEntriesRemoved WarmUp Removed 2 corrupt files and directories from the cache PVC before the go command could use them: why <nil>}"},
 		"disrupted":         {nil, warmed(v1alpha1.RunInconclusive), "{Warning WarmUpDisrupted WarmUp The warm-up was disrupted: why <nil>}"},
 		"a warm-up failed":  {nil, warmed(v1alpha1.RunFailed), "{Warning WarmUpFailed WarmUp The warm-up failed: why <nil>}"},
 		"intact":            {nil, found(v1alpha1.VerdictIntact, 0), "{Normal Checked Check Found the cache PVC intact: 3 module versions and 5 build entries <nil>}"},

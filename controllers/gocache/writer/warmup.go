@@ -59,6 +59,7 @@ func (warmUp) record(t *turn) {
 		Used: report.UsedBytes, Available: report.AvailableBytes, Capacity: report.CapacityBytes, Tree: report.TreeBytes, Inodes: report.Inodes, InodesUsed: report.InodesUsed,
 	})
 	status.Run, status.Outcome, status.Message = run.Run, outcome, bounded.Text(message, 4096)
+	status.CorruptRemoved = max(report.CorruptRemoved, 0)
 	status.Capacity = t.usableCapacity()
 	status.StartTime, status.CompletionTime = ptr.To(metav1.NewTime(run.Started)), ptr.To(metav1.NewTime(run.Ended))
 	again := run.Annotations[v1alpha1.CauseAnnotation] == warmup.Retry && status.Inputs == run.Annotations[v1alpha1.InputsAnnotation] &&

@@ -179,8 +179,9 @@ func (c *run) prove(ctx context.Context) {
 	c.made.Proof = p
 }
 
-// sealed refuses caches that are not what the last writer left: the manifest
-// of this run would vouch for the difference.
+// sealed refuses caches that are corrupt or not what the last writer left: the manifest
+// of this run would vouch for the difference, and for what the go command derives from
+// it in the proof.
 func (c *run) sealed(ctx context.Context) error {
 	if c.NeverSealed {
 		return errors.New("nothing was removed: no writer has recorded what it left in the caches: request a warm-up")
@@ -188,11 +189,20 @@ func (c *run) sealed(ctx context.Context) error {
 	if c.Sealed == "" {
 		return nil
 	}
+	corrupt, first := 0, ""
 	v, err := integrity.Check(ctx, integrity.Options{
 		ModCache: c.ModCache, BuildCache: c.BuildCache, Volume: c.Root, Live: true, Sealed: c.Sealed, Now: c.now,
+		Observe: func(f integrity.Finding) {
+			if f.Severity == integrity.SeverityCorrupt && f.Class != integrity.Unsealed && f.Class != integrity.Unexpected {
+				corrupt, first = corrupt+1, f.Path+": "+f.Detail
+			}
+		},
 	})
 	if err != nil {
 		return err
+	}
+	if corrupt > 0 {
+		return fmt.Errorf("nothing was removed: %d entries are corrupt, such as %s: request a warm-up, which removes them", corrupt, first)
 	}
 	if n := v.Findings[integrity.Unsealed]; n > 0 {
 		return fmt.Errorf("nothing was removed: %d entries are not what the last writer left: request a warm-up, which removes them", n)
@@ -216,11 +226,7 @@ func (c *run) seal(ctx context.Context) error {
 	if err := volume.RemoveRepositories(c.ModCache); err != nil {
 		return err
 	}
-	var v integrity.Verdict
-	err := record.WriteManifest(record.ManifestPath(c.Root), func(out io.Writer) (err error) {
-		v, err = integrity.Check(ctx, integrity.Options{ModCache: c.ModCache, BuildCache: c.BuildCache, Snapshots: record.ReadSnapshots(c.Root), Now: c.now, Manifest: out})
-		return err
-	})
+	v, err := record.Seal(ctx, c.Root, integrity.Options{ModCache: c.ModCache, BuildCache: c.BuildCache, Now: c.now})
 	if err != nil {
 		return fmt.Errorf("checking what is left: %w", err)
 	}

@@ -53,7 +53,7 @@ func TestSeal(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(c.BuildCache, buildcache.ID(sha256.Sum256([]byte("content"))).OutputPath()), []byte("CONTENT"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.seal(t.Context()); err != nil || c.made.Outcome != cleanup.Corrupt || c.made.Message == "" {
+	if err := c.seal(t.Context()); err != nil || c.made.Outcome != cleanup.Corrupt || c.made.Message == "" || c.made.ManifestDigest != "" {
 		t.Errorf("corrupt: %+v, %v", c.made, err)
 	}
 	file := filepath.Join(t.TempDir(), "file")

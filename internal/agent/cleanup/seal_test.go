@@ -56,6 +56,16 @@ func TestSealOfCleanups(t *testing.T) {
 	if err := os.Remove(added); err != nil {
 		t.Fatal(err)
 	}
+	// The proof would compile on top of it, and the seal vouch for what comes out.
+	invert := func() {
+		t.Helper()
+		cachetree.Edit(t, cachetree.Archive(t, v.Tree), func(b []byte) []byte { b[len(b)/2] ^= 1; return b })
+	}
+	invert()
+	if r := v.run(o); r.Outcome != report.Failed || r.RemovedEntries != 0 || r.ManifestDigest != sealed || !strings.Contains(r.Message, "corrupt") {
+		t.Errorf("content that is corrupt: %+v", r)
+	}
+	invert()
 	r := v.run(o)
 	if r.Outcome != report.Applied || r.ManifestDigest != v.digest() || r.ManifestDigest == sealed {
 		t.Errorf("%+v", r)

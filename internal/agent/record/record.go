@@ -1,6 +1,7 @@
 package record
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -34,6 +35,30 @@ func WriteManifest(name string, write func(io.Writer) error) (err error) {
 		}
 		return errors.Join(write(z), z.Close())
 	})
+}
+
+// errCorrupt keeps the manifest of a check that found something corrupt from taking the
+// place of the last writer's.
+var errCorrupt = errors.New("corrupt")
+
+// Seal checks what a writer leaves in the caches of a volume and records the manifest.
+// Corrupt content is not recorded, and the verdict has no digest then: it would vouch
+// for what the go command derived from that content. The manifest of the last writer
+// stays, so that the next one removes only what this one added.
+func Seal(ctx context.Context, root string, o integrity.Options) (integrity.Verdict, error) {
+	var v integrity.Verdict
+	o.Snapshots = ReadSnapshots(root)
+	err := WriteManifest(ManifestPath(root), func(out io.Writer) (err error) {
+		o.Manifest = out
+		if v, err = integrity.Check(ctx, o); err == nil && v.Verdict == integrity.OutcomeCorrupt {
+			return errCorrupt
+		}
+		return err
+	})
+	if errors.Is(err, errCorrupt) {
+		v.Digest, err = "", nil
+	}
+	return v, err
 }
 
 // replace writes a file beside name and renames it into place.

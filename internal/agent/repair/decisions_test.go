@@ -33,13 +33,18 @@ func TestDecisions(t *testing.T) {
 		removed       bool // something is, or would be
 		before, after integrity.Outcome
 	}{
-		"nothing":              {func(*testing.T, *cachetree.Tree) {}, repair.Policy{}, nil, false, integrity.Intact, integrity.Intact},
-		"damage":               {damaged, repair.Policy{}, nil, true, integrity.OutcomeCorrupt, integrity.Intact},
-		"damage, dry":          {damaged, repair.Policy{DryRun: true}, nil, true, integrity.OutcomeCorrupt, integrity.OutcomeCorrupt},
-		"damage, not unsealed": {damaged, repair.Policy{UnsealedOnly: true}, nil, false, integrity.OutcomeCorrupt, integrity.OutcomeCorrupt},
-		"damage, spares more":  {damaged, repair.Policy{SpareMismatches: true}, nil, true, integrity.OutcomeCorrupt, integrity.Intact},
-		"a forgery":            {forged, repair.Policy{}, nil, true, integrity.OutcomeCorrupt, integrity.Intact},
-		"a forgery, spared":    {forged, repair.Policy{SpareMismatches: true}, repair.ErrMismatch, false, integrity.OutcomeCorrupt, integrity.OutcomeCorrupt},
+		"nothing":     {func(*testing.T, *cachetree.Tree) {}, repair.Policy{}, nil, false, integrity.Intact, integrity.Intact},
+		"damage":      {damaged, repair.Policy{}, nil, true, integrity.OutcomeCorrupt, integrity.Intact},
+		"damage, dry": {damaged, repair.Policy{DryRun: true}, nil, true, integrity.OutcomeCorrupt, integrity.OutcomeCorrupt},
+		// Before a writer: the go command would compile on top of what is corrupt.
+		"damage, for a writer": {damaged, repair.Policy{ForWriter: true}, nil, true, integrity.OutcomeCorrupt, integrity.Intact},
+		"truncated, for a writer": {func(t *testing.T, tree *cachetree.Tree) {
+			t.Helper()
+			cachetree.Edit(t, cachetree.ActionOf(t, tree), func(b []byte) []byte { return b[:len(b)/2] })
+		}, repair.Policy{ForWriter: true}, nil, false, integrity.Intact, integrity.Intact},
+		"damage, spares more": {damaged, repair.Policy{SpareMismatches: true}, nil, true, integrity.OutcomeCorrupt, integrity.Intact},
+		"a forgery":           {forged, repair.Policy{}, nil, true, integrity.OutcomeCorrupt, integrity.Intact},
+		"a forgery, spared":   {forged, repair.Policy{SpareMismatches: true}, repair.ErrMismatch, false, integrity.OutcomeCorrupt, integrity.OutcomeCorrupt},
 		"both, spared": {func(t *testing.T, tree *cachetree.Tree) {
 			t.Helper()
 			damaged(t, tree)

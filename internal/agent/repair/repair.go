@@ -24,6 +24,8 @@ type Result struct {
 	Removed []Removal         `json:"removed"`
 	Before  integrity.Verdict `json:"before"`
 	After   integrity.Verdict `json:"after"`
+	// Remaining counts the findings of the last check that the policy is to remove.
+	Remaining int `json:"-"`
 }
 
 const (
@@ -49,8 +51,22 @@ type Policy struct {
 	// SpareMismatches removes nothing at all once anything contradicts trust
 	// data: it may be evidence of a forgery.
 	SpareMismatches bool
-	// UnsealedOnly removes nothing but what the last writer did not leave.
-	UnsealedOnly bool
+	// ForWriter removes nothing but what a writer must not build on: what the last
+	// writer did not leave, and the corrupt entries of the caches, which the go command
+	// uses and derives others from. What the go command takes for missing stays, and
+	// so does what lies beside the caches.
+	ForWriter bool
+}
+
+// covers reports whether the policy is to remove what a finding is about.
+func (p Policy) covers(f *integrity.Finding) bool {
+	if f.Class == integrity.Unsealed { // not proven: a repair leaves nothing that is proven by nothing but itself
+		return true
+	}
+	if p.ForWriter {
+		return f.Severity == integrity.SeverityCorrupt && f.Class != integrity.Unexpected
+	}
+	return f.Severity == integrity.Recoverable || f.Severity == integrity.SeverityCorrupt
 }
 
 // Run repairs the caches that options name.
@@ -59,9 +75,11 @@ func Run(ctx context.Context, o integrity.Options, may Policy) (Result, error) {
 	for round := range rounds {
 		var plan []Removal
 		mismatch := false
+		r.Remaining = 0
 		o.Observe = func(f integrity.Finding) {
-			if !may.UnsealedOnly || f.Class == integrity.Unsealed {
-				plan = append(plan, removals(f)...)
+			if may.covers(&f) {
+				r.Remaining++
+				plan = append(plan, removals(&f)...)
 			}
 			mismatch = mismatch || f.Class == integrity.ChecksumMismatch
 		}
@@ -109,12 +127,7 @@ func Remove(dir string, paths ...string) error {
 }
 
 // removals is what a finding asks to be removed.
-func removals(f integrity.Finding) []Removal {
-	// What the writer did not leave is not proven, and goes too: a repair leaves
-	// nothing that is proven by nothing but itself.
-	if f.Severity != integrity.Recoverable && f.Severity != integrity.SeverityCorrupt && f.Class != integrity.Unsealed {
-		return nil
-	}
+func removals(f *integrity.Finding) []Removal {
 	list := make([]Removal, 0, len(f.Remove))
 	for _, path := range f.Remove {
 		list = append(list, Removal{f.Cache, path, f.Class})

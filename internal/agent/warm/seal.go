@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
+	"gocache.dev/operator/internal/agent/record"
 	"gocache.dev/operator/internal/agent/repair"
 	"gocache.dev/operator/internal/domain/integrity"
 )
@@ -15,8 +17,9 @@ import (
 // settle is short: nothing else writes while a warm-up runs.
 const settle = 10 * time.Millisecond
 
-// unsealed removes what the last writer of the volume did not leave there: the
-// go command would use it, and the manifest of this run would vouch for it.
+// unsealed removes what the go command must not start on. What the last writer of the
+// volume did not leave there, it would use, and the manifest of this run would vouch
+// for it. From what is corrupt it would derive entries that no check finds wrong.
 // Without the manifest of the last writer nothing is known of any entry, and the
 // caches are filled again.
 func (w *warming) unsealed(ctx context.Context) error {
@@ -40,17 +43,39 @@ func (w *warming) unsealed(ctx context.Context) error {
 	if w.Sealed == "" {
 		return w.empty(layers, "no writer has recorded what it left in them")
 	}
-	r, err := repair.Run(ctx, o, repair.Policy{UnsealedOnly: true})
+	r, err := repair.Run(ctx, o, repair.Policy{ForWriter: true})
+	w.noteRemoved(&r)
 	if err != nil && !errors.Is(err, repair.ErrHopeless) {
 		return fmt.Errorf("comparing the caches with what the last writer left: %w", err)
 	}
-	if err == nil && r.After.Findings[integrity.Unsealed] == 0 {
-		if n := len(r.Removed); n > 0 {
-			w.notes = append(w.notes, fmt.Sprintf("removed %d files and directories that the last writer did not leave, such as %s", n, r.Removed[0].Path))
-		}
+	switch {
+	case err == nil && r.Remaining == 0:
 		return nil
+	case r.Before.Corrupt == 0:
+		return w.empty(layers, "they were not what the last writer left, and its manifest was not there to compare them with")
 	}
-	return w.empty(layers, "they were not what the last writer left, and its manifest was not there to compare them with")
+	return w.empty(layers, "they were corrupt or not what the last writer left, and could not be repaired entry by entry: "+r.Before.Message)
+}
+
+// noteRemoved notes what was removed before the go command started. Corrupt entries
+// are counted as well: a volume that damages files is to be replaced, and nothing else
+// shows it once the entries are made again.
+func (w *warming) noteRemoved(r *repair.Result) {
+	var corrupt, foreign []string
+	for _, gone := range r.Removed {
+		if gone.Why == integrity.Unsealed {
+			foreign = append(foreign, gone.Path)
+		} else {
+			corrupt = append(corrupt, fmt.Sprintf("%s (%s)", gone.Path, gone.Why))
+		}
+	}
+	w.made.CorruptRemoved = int64(len(corrupt))
+	if len(corrupt) > 0 {
+		w.notes = append(w.notes, fmt.Sprintf("removed %d corrupt files and directories, such as %s, before the go command could use them: check the volume and its storage", len(corrupt), corrupt[0]))
+	}
+	if len(foreign) > 0 {
+		w.notes = append(w.notes, fmt.Sprintf("removed %d files and directories that the last writer did not leave, such as %s", len(foreign), foreign[0]))
+	}
 }
 
 // empty removes all that caches hold. A note reports why, if they held anything.
@@ -85,5 +110,26 @@ func (w *warming) sealFailed(ctx context.Context) {
 	if err := w.seal(ctx); err != nil {
 		w.made.ManifestDigest = ""
 	}
-	w.made.Outcome, w.made.Message = "", ""
+	w.made.Outcome = ""
+	if w.corrupt != "" {
+		w.notes = append(w.notes, w.corrupt)
+	}
+	w.made.Message = strings.Join(w.notes, "; ")
+}
+
+// check checks what the caches hold and records its manifest, unless something is
+// corrupt.
+func (w *warming) check(ctx context.Context, now time.Time) error {
+	v, err := record.Seal(ctx, w.Root, integrity.Options{ModCache: w.ModCache, BuildCache: w.BuildCache, Now: now})
+	if err != nil {
+		return fmt.Errorf("checking what was written: %w", err)
+	}
+	w.made.Modules, w.made.BuildEntries, w.made.ManifestDigest = int64(v.Counts.Modules), int64(v.Counts.BuildEntries), v.Digest
+	if v.Verdict == integrity.OutcomeCorrupt {
+		w.corrupt = v.Message
+		if len(v.Examples) > 0 {
+			w.corrupt += ": " + v.Examples[0].Path + ": " + v.Examples[0].Detail
+		}
+	}
+	return nil
 }

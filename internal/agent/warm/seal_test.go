@@ -126,3 +126,79 @@ func TestStop(t *testing.T) {
 		t.Errorf("the next one: %+v", next)
 	}
 }
+
+// scriptedGo is a go command that runs a shell script before the real one.
+func scriptedGo(t *testing.T, script string) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "go")
+	if err := os.WriteFile(name, []byte("#!/bin/sh\n"+script+"\nexec go \"$@\"\n"), 0o700); err != nil { //nolint:gosec // a program
+		t.Fatal(err)
+	}
+	return name
+}
+
+// TestWarmOfCorruptEntry holds that the go command never starts on an entry that the
+// check before it found corrupt, and that the report counts what was removed.
+func TestWarmOfCorruptEntry(t *testing.T) {
+	tree := cachetree.New(t)
+	files := map[string]string{"go.mod": read(t, filepath.Join(tree.Main, "go.mod")), "go.sum": read(t, tree.GoSum()), "packages": "example.com/lib"}
+	o := options(t, tree, configMap(t, files))
+	first := run(t, o)
+	archive := cachetree.Archive(t, tree)
+	intact := read(t, archive)
+	spoil := func() {
+		t.Helper()
+		cachetree.Edit(t, archive, func(b []byte) []byte { b[len(b)/2] ^= 1; return b })
+	}
+	spoil()
+	o.Sealed = first.ManifestDigest
+	started, rotten := filepath.Join(t.TempDir(), "started"), filepath.Join(t.TempDir(), "rotten")
+	if err := os.WriteFile(rotten, []byte(read(t, archive)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o.Go = scriptedGo(t, `[ "$1" != build ] || ! cmp -s `+rotten+` `+archive+` || touch `+started)
+	second := run(t, o)
+	if second.Outcome != warmup.Succeeded || second.CorruptRemoved != 1 || !strings.Contains(second.Message, "corrupt") || second.ManifestDigest != first.ManifestDigest || read(t, archive) != intact {
+		t.Errorf("%+v, want the digest %s", second, first.ManifestDigest)
+	}
+	if _, err := os.Stat(started); !os.IsNotExist(err) {
+		t.Errorf("the go command was started on the corrupt entry: %v", err)
+	}
+
+	spoil()
+	files["packages"] = "example.com/lib/none"
+	o.Sources = moduleFiles(configMap(t, files))
+	if r := run(t, o); r.Outcome != warmup.Failed || r.CorruptRemoved != 1 || !strings.Contains(r.Summary(), "corrupt") {
+		t.Errorf("a warm-up that fails: %+v", r)
+	}
+}
+
+// TestNoDigestOfCorrupt holds that a warm-up that leaves a corrupt entry vouches for
+// nothing: it reports no digest, and the manifest of the last writer stays, so that the
+// next warm-up removes what this one may have derived from the entry.
+func TestNoDigestOfCorrupt(t *testing.T) {
+	tree := cachetree.New(t)
+	files := map[string]string{"go.mod": read(t, filepath.Join(tree.Main, "go.mod")), "go.sum": read(t, tree.GoSum()), "packages": "example.com/lib"}
+	o := options(t, tree, configMap(t, files))
+	first := run(t, o)
+	archive := cachetree.Archive(t, tree)
+	rotten := filepath.Join(t.TempDir(), "rotten")
+	data := []byte(read(t, archive))
+	data[len(data)/2] ^= 1
+	if err := os.WriteFile(rotten, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o.Sealed = first.ManifestDigest
+	o.Go = scriptedGo(t, `[ "$1" != build ] || cat `+rotten+` >`+archive)
+	for packages, want := range map[string]string{"example.com/lib": warmup.Corrupt, "example.com/lib/none": warmup.Failed} {
+		files["packages"] = packages
+		o.Sources = moduleFiles(configMap(t, files))
+		if r := run(t, o); r.Outcome != want || r.ManifestDigest != "" || !strings.Contains(r.Summary(), "corrupt") {
+			t.Errorf("%s: %+v", packages, r)
+		}
+	}
+	o.Go = "go"
+	if r := run(t, o); strings.Contains(r.Summary(), "emptied the caches") || r.CorruptRemoved != 1 {
+		t.Errorf("the next one: %+v", r)
+	}
+}

@@ -73,13 +73,14 @@ func Run(ctx context.Context, o Options) (warmup.Report, error) {
 	}
 	if err != nil && !w.written {
 		w.made.ManifestDigest = w.Sealed // nothing was added
+		w.made.Message = strings.Join(w.notes, "; ")
 	}
 	r := w.made
 	switch {
 	case errors.Is(err, errSources) && r.Outcome == "":
 		r.Outcome = warmup.Failed
 	case err != nil && r.Outcome == "":
-		r.Outcome, r.Message = warmup.Failed, warmup.OneLine(err.Error())
+		r.Outcome, r.Message = warmup.Failed, strings.TrimSuffix(warmup.OneLine(err.Error())+"; "+r.Message, "; ")
 	case r.Outcome == "":
 		r.Outcome = warmup.Succeeded
 	}
@@ -117,6 +118,8 @@ type warming struct {
 	use    use
 	// written: the go command may have changed the caches.
 	written bool
+	// corrupt is what the check of what was written found corrupt; empty: nothing.
+	corrupt string
 }
 
 // all does the work until it is stopped, and seals it.
@@ -251,23 +254,12 @@ func (w *warming) seal(ctx context.Context) error {
 	if err := w.use.record(w.Root, w.ModCache, now); err != nil {
 		return fmt.Errorf("recording what was used: %w", err)
 	}
-	var v integrity.Verdict
-	err := record.WriteManifest(record.ManifestPath(w.Root), func(out io.Writer) error {
-		var err error
-		v, err = integrity.Check(ctx, integrity.Options{ModCache: w.ModCache, BuildCache: w.BuildCache, Snapshots: record.ReadSnapshots(w.Root), Now: now, Manifest: out})
+	if err := w.check(ctx, now); err != nil {
 		return err
-	})
-	if err != nil {
-		return fmt.Errorf("checking what was written: %w", err)
 	}
-	w.made.Modules, w.made.BuildEntries, w.made.ManifestDigest = int64(v.Counts.Modules), int64(v.Counts.BuildEntries), v.Digest
 	w.made.Message = strings.Join(w.notes, "; ")
-	if v.Verdict == integrity.OutcomeCorrupt {
-		w.made.Outcome = warmup.Corrupt
-		w.made.Message = v.Message
-		if len(v.Examples) > 0 {
-			w.made.Message += ": " + v.Examples[0].Path + ": " + v.Examples[0].Detail
-		}
+	if w.corrupt != "" {
+		w.made.Outcome, w.made.Message = warmup.Corrupt, strings.Join(append([]string{w.corrupt}, w.notes...), "; ")
 	}
 	return volume.Sync(w.Root)
 }

@@ -57,6 +57,9 @@ type Report struct {
 	DurationSeconds float64 `json:"durationSeconds"`
 	// ManifestDigest is the digest of the manifest that was left on the volume.
 	ManifestDigest string `json:"manifestDigest,omitempty"`
+	// CorruptRemoved counts the files and directories that the check before the go
+	// command found corrupt, and that were removed for it.
+	CorruptRemoved int64 `json:"corruptRemoved,omitempty"`
 }
 
 // SourceReport is what became of one source.
