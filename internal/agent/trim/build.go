@@ -44,6 +44,17 @@ func planBuild(o Options) (*buildTrim, error) {
 	return t, t.survey()
 }
 
+// lastUse is when an entry with this modification time was used last. With a record of
+// what warm-ups used, the times were moved by the last of them. Without one the cache
+// is a clone, where builds may have used any entry with a moved time since: the go
+// command did not mark it. Such an entry counts as used at the time of the run.
+func (t *buildTrim) lastUse(mtime time.Time) time.Time {
+	if t.Used == nil && buildcache.IsKept(mtime, t.AsOf) {
+		return t.AsOf
+	}
+	return buildcache.LastUsed(mtime, t.AsOf)
+}
+
 func (t *buildTrim) share() *Share {
 	return &Share{Entries: t.actions, Outputs: t.outputs, Bytes: t.bytes, BeforeBytes: t.before, Oldest: t.oldest, Newest: t.newest}
 }
@@ -114,7 +125,7 @@ func (t *buildTrim) addOutputs() error {
 				}
 				continue
 			}
-			t.plan.AddOutput(id, size, buildcache.LastUsed(info.Mtime, t.AsOf))
+			t.plan.AddOutput(id, size, t.lastUse(info.Mtime))
 		}
 		return nil
 	})
@@ -142,7 +153,7 @@ func (t *buildTrim) named(visit func(action, output buildcache.ID, used time.Tim
 			if err != nil {
 				entry = buildcache.Entry{}
 			}
-			visit(id, entry.Output, buildcache.LastUsed(info.Mtime, t.AsOf))
+			visit(id, entry.Output, t.lastUse(info.Mtime))
 		}
 		return nil
 	})
@@ -182,7 +193,7 @@ func (t *buildTrim) surveyFiles(d *tree.Dir, ids []buildcache.ID, of func(buildc
 			}
 			continue
 		}
-		visit(id, buildcache.LastUsed(info.Mtime, t.AsOf))
+		visit(id, t.lastUse(info.Mtime))
 	}
 	return nil
 }
@@ -225,6 +236,11 @@ func ignoreGone(err error) error {
 func (t *buildTrim) apply(ctx context.Context) (removed, spared int, err error) {
 	if err := volume.MarkTrimmedIfSpace(t.BuildCache, t.Clock()); err != nil {
 		return 0, 0, err
+	}
+	if t.Used == nil { // or no use would ever be known
+		if err := volume.BeginMarks(t.BuildCache, t.AsOf); err != nil {
+			return 0, 0, fmt.Errorf("setting times: %w", err)
+		}
 	}
 	root, err := os.OpenRoot(t.BuildCache)
 	if err != nil {
@@ -281,7 +297,7 @@ func (t *buildTrim) remove(root *os.Root, path string, goes func(used time.Time)
 	if err != nil {
 		return 0, ignoreGone(err)
 	}
-	if !goes(buildcache.LastUsed(info.ModTime(), t.AsOf)) {
+	if !goes(t.lastUse(info.ModTime())) {
 		return 0, nil
 	}
 	if err := root.RemoveAll(name); err != nil {

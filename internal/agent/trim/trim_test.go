@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"gocache.dev/operator/internal/agent/trim"
+	"gocache.dev/operator/internal/agent/volume"
 	"gocache.dev/operator/internal/domain/buildcache"
 	"gocache.dev/operator/internal/domain/integrity"
 	"gocache.dev/operator/internal/testing/cachetree"
@@ -236,4 +237,73 @@ func TestOutputDirectory(t *testing.T) {
 	if left, err := filepath.Glob(filepath.Join(root, "02", "*")); err != nil || len(left) != 0 {
 		t.Errorf("left: %v, %v", left, err)
 	}
+}
+
+// TestClone holds that what builds use on a clone of a sealed cache stays: the go command
+// marks no use of an entry whose time is ahead of the clock, so that the last use is not
+// known before a trim has moved the times back.
+func TestClone(t *testing.T) {
+	for name, bounds := range map[string]trim.Options{
+		"size": {MaxSize: 1, MinAge: 2 * time.Hour},
+		"age":  {MaxAge: 12 * time.Hour, MinAge: 2 * time.Hour},
+	} {
+		tree := cachetree.New(t)
+		now := time.Now()
+		warmed := now.Add(-24 * time.Hour)
+		entries, err := filepath.Glob(filepath.Join(tree.BuildCache, "??", "*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range entries {
+			if err := os.Chtimes(path, warmed, warmed); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := volume.Keep(tree.BuildCache, warmed); err != nil {
+			t.Fatal(err)
+		}
+		if _, out, err := tree.Build(); err != nil { // a pure hit
+			t.Fatalf("%v\n%s", err, out)
+		}
+		used, unused := []string{cachetree.ActionOf(t, tree), cachetree.Archive(t, tree)}, cachetree.IndexOf(t, tree)
+		o := bounds
+		o.BuildCache, o.PlanOnly, o.Clock = tree.BuildCache, true, func() time.Time { return now }
+		plan, err := trim.Run(t.Context(), o)
+		if err != nil || plan.Build.Entries > 0 || !mtime(t, used[0]).After(now) {
+			t.Errorf("%s: a plan: %+v, %v, time %s", name, plan.Build, err, mtime(t, used[0]))
+		}
+		o.PlanOnly, o.Approved, o.AsOf = false, plan.Digest, plan.AsOf
+		if _, err := trim.Run(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range append(used, unused) {
+			if cachetree.Missing(path) {
+				t.Errorf("%s: %s is gone, which a build may have used", name, path)
+			} else if got := mtime(t, path); !got.Equal(plan.AsOf) {
+				t.Errorf("%s: no use of %s is marked: its time is %s", name, path, got)
+			}
+		}
+		later := now.Add(24 * time.Hour)
+		for _, path := range used { // as the go command does
+			if err := os.Chtimes(path, later, later); err != nil {
+				t.Fatal(err)
+			}
+		}
+		o.Approved, o.AsOf, o.Clock = "", later, func() time.Time { return later }
+		if _, err := trim.Run(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+		if cachetree.Missing(used[0]) || cachetree.Missing(used[1]) || !cachetree.Missing(unused) {
+			t.Errorf("%s: the next run did not remove just what was not used", name)
+		}
+	}
+}
+
+func mtime(t *testing.T, path string) time.Time {
+	t.Helper()
+	info, err := os.Lstat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info.ModTime()
 }

@@ -105,6 +105,17 @@ func BeginUse(buildCache string, now time.Time) error {
 	return each(buildCache, func(mtime time.Time) time.Time { return buildcache.LastUsed(mtime, now) })
 }
 
+// BeginMarks makes the go command mark what it uses in a build cache whose entries were
+// used at unknown times since it was sealed by [Keep]: they count as used now.
+func BeginMarks(buildCache string, now time.Time) error {
+	return each(buildCache, func(mtime time.Time) time.Time {
+		if buildcache.IsKept(mtime, now) {
+			return now
+		}
+		return mtime
+	})
+}
+
 // Keep seals a build cache against being trimmed by the go command, however
 // late a snapshot of it is used.
 func Keep(buildCache string, now time.Time) error {

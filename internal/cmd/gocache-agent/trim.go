@@ -23,7 +23,9 @@ func newTrim() *cobra.Command {
 		Short: "Bound the size and age of caches, safely beside builds for a build cache",
 		Long: `Trim removes what was not used for --max-age, then the least recently used until
 the build cache fits into --max-size. Builds may be running: action entries go
-first, outputs only after --grace.
+first, outputs only after --grace. On a clone or a restored cache the first run removes
+nothing that came with it: the go command has not marked what builds used of that. The
+run makes it do so from then on.
 
 A module cache is trimmed to what --keep-gosum names and the newest Go toolchain in
 it, of one platform. Other toolchains go first, then the largest modules. That needs

@@ -40,10 +40,14 @@ const keep = 10 * 365 * 24 * time.Hour
 // the move.
 func Kept(used time.Time) time.Time { return used.Add(keep) }
 
-// LastUsed is when an entry with this modification time was last used. now
-// distinguishes a moved time from one that the go command wrote.
+// IsKept reports whether a modification time was moved. The go command did not write
+// it, and has marked no use of the entry since.
+func IsKept(mtime, now time.Time) bool { return mtime.After(now.Add(keep / 2)) }
+
+// LastUsed is when an entry with this modification time was last used, or for one that
+// was moved, when it was used before that. now distinguishes the two.
 func LastUsed(mtime, now time.Time) time.Time {
-	if mtime.After(now.Add(keep / 2)) {
+	if IsKept(mtime, now) {
 		return mtime.Add(-keep)
 	}
 	return mtime
