@@ -18,6 +18,7 @@ import (
 
 	"gocache.dev/operator/internal/domain/integrity"
 	"gocache.dev/operator/internal/testing/cachetree"
+	"gocache.dev/operator/internal/testing/hostilezip"
 )
 
 // within fails a check that hangs.
@@ -258,6 +259,21 @@ var unextractable = map[string][]zipFile{
 	"the go.mod of another":   {{"sub/go.mod", nil}},
 	"a go.mod spelled wrong":  {{"sub/GO.MOD", nil}},
 	"a license without limit": {{"LICENSE", make([]byte, 16<<20+1)}},
+	"too large in all":        {{"1", empty64}, {"2", empty64}, {"3", empty64}, {"4", empty64}, {"5", empty64}, {"6", empty64}, {"7", empty64}, {"8", empty64}},
+}
+
+var empty64 = make([]byte, 64<<20)
+
+// TestLimitIsNoFault holds that a zip which exceeds a limit of checks, and none of the
+// go command, is not damaged: nothing is known of it.
+func TestLimitIsNoFault(t *testing.T) {
+	root := t.TempDir()
+	put(t, filepath.Join(root, "cache/download/example.com/m/@v/v1.0.0.zip"), hostilezip.Directory(20<<20, 20<<20))
+	put(t, filepath.Join(root, "cache/download/example.com/m/@v/v1.0.0.ziphash"), []byte("h1:wD1iMyu54b00i1n3tD5IapKBSchONdG5ElqMgdlKRxI="))
+	v := within(t, time.Minute, integrity.Options{ModCache: root, Workers: 1})
+	if v.Verdict != integrity.Inconclusive || v.Findings[integrity.Unreadable] != 1 || len(v.Findings) != 1 {
+		t.Errorf("%s: %+v", v.Verdict, v.Examples)
+	}
 }
 
 // allocatedLimit is how many bytes a check of one of these zips may allocate.

@@ -79,13 +79,14 @@ func (j *judgement) unreadable() {
 	}
 }
 
-// isMachine distinguishes errors of reading from errors in the content.
+// isMachine distinguishes errors of reading, and limits of checks, from errors in the
+// content.
 func isMachine(err error) bool {
 	if err == nil || errors.Is(err, modcache.ErrContent) || errors.Is(err, tree.ErrNotRegular) || errors.Is(err, tree.ErrBadMode) || errors.Is(err, fs.ErrNotExist) {
 		return false
 	}
 	var pathErr *fs.PathError
-	return errors.As(err, &pathErr)
+	return errors.Is(err, modcache.ErrLimit) || errors.As(err, &pathErr)
 }
 
 // contradictsTrust finds parts that agree with each other but not with trust.
@@ -164,6 +165,8 @@ func (j *judgement) judgeZip(want modsum.Sum, known bool) {
 	switch {
 	case !j.zip.present || isMachine(j.zip.err):
 	case errors.Is(j.zip.err, fs.ErrNotExist): // vanished meanwhile
+	case errors.Is(j.zip.err, modcache.ErrTooLarge) && j.hash.ok(): // the go command kept it, and extracts nothing of it
+		j.add(Malformed, Recoverable, j.zipPath(), "the go command does not extract it: "+j.zip.err.Error(), remove...)
 	case j.zip.err != nil:
 		class := Corrupt
 		if errors.Is(j.zip.err, zip.ErrFormat) {

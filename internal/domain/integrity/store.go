@@ -226,11 +226,11 @@ func (c *storedVersion) zip() {
 		_ = f.Rewind() // an error shows when it is read
 		sum, err = c.w.hasher.Zip(&f, c.Version.Version)
 		c.bytes += sum.Read
-		if !isMachine(err) && c.differs(modcache.Zip, sum.Raw, c.recorded(f.FD())) {
+		if (!isMachine(err) || errors.Is(err, modcache.ErrLimit)) && c.differs(modcache.Zip, sum.Raw, c.recorded(f.FD())) {
 			return
 		}
 		if err != nil {
-			c.badZip(err)
+			c.badZip(err, c.recorded(f.FD()) != "")
 			return
 		}
 	}
@@ -239,8 +239,11 @@ func (c *storedVersion) zip() {
 	c.judgeZip(sum, base, known)
 }
 
-func (c *storedVersion) badZip(err error) {
+// badZip reports a zip that has no sum. known: it is what its server had stored.
+func (c *storedVersion) badZip(err error, known bool) {
 	switch p := (part{present: true, err: err}); {
+	case known && errors.Is(err, modcache.ErrTooLarge): // so it is at its origin: no client extracts it
+		c.add(Malformed, Recoverable, c.path(modcache.Zip), "the go command does not extract it: "+err.Error())
 	case isMachine(p.err):
 		c.add(Unreadable, SeverityUnreadable, c.path(modcache.Zip), err.Error())
 	default:

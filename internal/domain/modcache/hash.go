@@ -34,12 +34,31 @@ const (
 // error of the machine while reading it.
 var ErrContent = errors.New("bad content")
 
+// ErrLimit means that content exceeds a limit of checks, and none of the go command:
+// nothing is known of it.
+var ErrLimit = errors.New("beyond a limit of checks")
+
+// ErrTooLarge means that a zip extracts to more than the go command extracts. It keeps
+// such a zip, which has no sum here: its contents are of no use, and would take long.
+// Such an error is [ErrContent] as well.
+var ErrTooLarge = errors.New("more than a module may have")
+
 // contentError marks an error as being about the bytes.
 type contentError struct{ err error }
 
 func (e contentError) Error() string        { return e.err.Error() }
 func (e contentError) Unwrap() error        { return e.err }
 func (e contentError) Is(target error) bool { return target == ErrContent }
+
+// limitError marks an error as being about a limit of checks.
+type limitError struct{ error }
+
+func (e limitError) Unwrap() error      { return e.error }
+func (limitError) Is(target error) bool { return target == ErrLimit }
+
+func beyondLimit(format string, args ...any) error {
+	return limitError{fmt.Errorf(format, args...)}
+}
 
 func badContent(format string, args ...any) error {
 	return contentError{fmt.Errorf(format, args...)}
@@ -310,7 +329,7 @@ func (h *Hasher) walkIn(d *tree.Dir, prefix string, files *int, fn func(d *tree.
 			return errors.Join(err, sub.Close())
 		case tree.Regular:
 			if *files++; *files > maxFiles {
-				return badContent("holds more than %d files", maxFiles)
+				return beyondLimit("holds more than %d files, which is not checked", maxFiles)
 			}
 			return fn(d, e, rel)
 		case tree.Symlink, tree.Special, tree.Unknown:
@@ -524,9 +543,14 @@ func (h *Hasher) entry(z *archive, e *entry, sum *ZipSum) error {
 // zipContent adds to an error the file of the zip that it is about. Errors of
 // reading the zip's file itself are unchanged.
 func zipContent(f *zip.File, err error) error {
-	var pathErr *fs.PathError
-	if errors.As(err, &pathErr) {
+	if isReading(err) {
 		return err
 	}
 	return badContent("%.200s: %w", f.Name, err)
+}
+
+// isReading reports whether an error is one of reading a file.
+func isReading(err error) bool {
+	var pathErr *fs.PathError
+	return errors.As(err, &pathErr)
 }

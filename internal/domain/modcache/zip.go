@@ -96,6 +96,9 @@ func (h *Hasher) open(f Source, m module.Version) (*archive, ZipSum, error) {
 	}
 	sum.Trailing = sum.Size - end
 	r, err := OpenZip(z, sum.Size, MaxDirectory)
+	if errors.Is(err, ErrLimit) || isReading(err) {
+		return nil, sum, err
+	}
 	if err != nil {
 		return nil, sum, contentError{err}
 	}
@@ -104,7 +107,7 @@ func (h *Hasher) open(f Source, m module.Version) (*archive, ZipSum, error) {
 }
 
 // list reads the names. An error means that the zip has no sum: the go command
-// does not keep it. refused is why it does not extract a zip that it keeps.
+// does not keep it, or it is [ErrTooLarge]. refused is why it does not extract a zip that it keeps.
 func (h *Hasher) list(r *zip.Reader, m module.Version) (refused, err error) {
 	h.entries = h.entries[:0]
 	clear(h.index)
@@ -120,7 +123,7 @@ func (h *Hasher) list(r *zip.Reader, m module.Version) (refused, err error) {
 			return nil, badContent("%.200q has a line end, which no checksum can have", f.Name)
 		}
 		if total += f.UncompressedSize64; f.UncompressedSize64 > modzip.MaxZipFile || total > modzip.MaxZipFile {
-			return nil, badContent("extracts to more than %d bytes", int64(modzip.MaxZipFile))
+			return nil, badContent("%w: it extracts to more than %d bytes", ErrTooLarge, int64(modzip.MaxZipFile))
 		}
 		if refused == nil {
 			refused = h.names.add(name, f.UncompressedSize64)
@@ -259,7 +262,7 @@ type directoryReader struct {
 func (d *directoryReader) ReadAt(p []byte, off int64) (int, error) {
 	if d.limit > 0 {
 		if d.left -= int64(len(p)); d.left < 0 {
-			return 0, badContent("the zip's directory is larger than %d bytes", d.limit)
+			return 0, beyondLimit("the zip's directory is larger than %d bytes, and is not read", d.limit)
 		}
 	}
 	return d.ReaderAt.ReadAt(p, off)
