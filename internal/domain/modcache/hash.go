@@ -108,7 +108,9 @@ type entry struct {
 	name string // below the module's root
 	sum  [sha256.Size]byte
 	zip  *zip.File
-	seen bool
+	seen bool // hashed
+	// found: the extracted module has it, or need not.
+	found bool
 }
 
 // NewHasher makes a hasher that reads files up to limit bytes whole and
@@ -380,7 +382,7 @@ func (h *Hasher) Pair(f *tree.File, d *tree.Dir, m module.Version) (sum ZipSum, 
 		return sum, false, err
 	}
 	for i := range h.entries {
-		same = same && h.entries[i].seen
+		same = same && h.entries[i].found
 	}
 	return sum, same, h.rest(z, m, &sum)
 }
@@ -397,7 +399,9 @@ func (h *Hasher) compare(z *archive, d *tree.Dir, m module.Version, sum *ZipSum)
 	err := h.walk(d, "", func(d *tree.Dir, file tree.Entry, rel string) error {
 		i, ok := h.index[rel]
 		if from, copied := original(rel); !ok && copied && m.Path == Toolchain {
-			i, ok = h.index[from]
+			i, ok = h.index[from] // which must be there as well
+		} else if ok {
+			h.entries[i].found = true
 		}
 		if !ok {
 			return errDeviates

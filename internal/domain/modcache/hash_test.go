@@ -147,19 +147,22 @@ func TestToolchainCopies(t *testing.T) {
 	for name, c := range map[string]struct {
 		extra map[string]string
 		same  bool
+		gone  string
 	}{
-		"none":        {nil, true},
-		"copies":      {map[string]string{"src/go.mod": "module src/_go.mod\n", "src/cmd/go.mod": "module src/cmd/_go.mod\n"}, true},
-		"being made":  {map[string]string{"src/cmd/go.mod": ""}, true},
-		"altered":     {map[string]string{"src/go.mod": "module src/_go.moe\n"}, false},
-		"no original": {map[string]string{"src/other/go.mod": "module src/_go.mod\n"}, false},
-		"other file":  {map[string]string{"src/y.go": "module src/_go.mod\n"}, false},
+		"none":               {same: true},
+		"originals are gone": {extra: map[string]string{"src/go.mod": "module src/_go.mod\n", "src/cmd/go.mod": "module src/cmd/_go.mod\n"}, gone: "src/_go.mod"},
+		"copies":             {extra: map[string]string{"src/go.mod": "module src/_go.mod\n", "src/cmd/go.mod": "module src/cmd/_go.mod\n"}, same: true},
+		"being made":         {extra: map[string]string{"src/cmd/go.mod": ""}, same: true},
+		"altered":            {extra: map[string]string{"src/go.mod": "module src/_go.moe\n"}, same: false},
+		"no original":        {extra: map[string]string{"src/other/go.mod": "module src/_go.mod\n"}, same: false},
+		"other file":         {extra: map[string]string{"src/y.go": "module src/_go.mod\n"}, same: false},
 	} {
 		root := t.TempDir()
 		files := map[string]string{"dir/src/_go.mod": "module src/_go.mod\n", "dir/src/cmd/_go.mod": "module src/cmd/_go.mod\n", "dir/src/x.go": "module src/x.go\n", "m.zip": buf.String()}
 		for extra, content := range c.extra {
 			files["dir/"+extra] = content
 		}
+		delete(files, "dir/"+c.gone)
 		for file, content := range files {
 			path := filepath.Join(root, file)
 			if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {

@@ -134,7 +134,7 @@ func (h *Hasher) list(r *zip.Reader, m module.Version) (refused, err error) {
 			if f.UncompressedSize64 != 0 {
 				return nil, badContent("%.200q is a directory with contents", f.Name)
 			}
-			e.sum, e.seen = sha256.Sum256(nil), true
+			e.sum, e.seen, e.found = sha256.Sum256(nil), true, true
 		}
 		h.index[name] = len(h.entries)
 		h.entries = append(h.entries, e)
