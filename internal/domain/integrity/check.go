@@ -230,11 +230,17 @@ func (o *outcome) suspicious() bool {
 	return false
 }
 
-// excuse turns findings into notes about work under way.
-func (o *outcome) excuse(why string) {
+// excuse turns findings into notes about work under way. On a volume that only the
+// operator writes to, no writer runs beside a check: another process works there, and
+// what was not verified is not intact.
+func (r *run) excuse(o *outcome, why string) {
+	severity := Note
+	if r.Volume != "" {
+		severity = SeverityUnreadable
+	}
 	for i := range o.findings {
-		if f := &o.findings[i]; f.Severity != Note {
-			f.Class, f.Severity, f.Detail, f.Remove = InFlight, Note, why+": "+f.Detail, nil
+		if f := &o.findings[i]; f.Severity != Note && f.Class != InFlight {
+			f.Class, f.Severity, f.Detail, f.Remove = InFlight, severity, why+": "+f.Detail, nil
 		}
 	}
 }
@@ -305,7 +311,7 @@ func (r *run) settle(ctx context.Context, items []int32, check func(*worker, int
 			switch {
 			case !o.suspicious() || o.still(&before):
 			case look >= maxRechecks:
-				o.excuse("it kept changing")
+				r.excuse(&o, "it kept changing")
 			default:
 				mu.Lock()
 				suspects[i] = o

@@ -396,7 +396,7 @@ func (c *versionCheck) judge(d *tree.Dir) {
 	}
 	c.prove()
 	if c.suspicious() && d != nil && locked(d, c.at.Version+modcache.Lock.Suffix()) {
-		c.excuse("the go command holds its lock")
+		c.excuse(&c.outcome, "the go command holds its lock")
 	}
 }
 

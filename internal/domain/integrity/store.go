@@ -460,7 +460,7 @@ func (c *storedVersion) complete() {
 		return
 	}
 	if c.Now.Sub(c.newest) < stashing {
-		c.excuse("being stored")
+		c.excuse(&c.outcome, "being stored")
 		c.add(InFlight, Note, c.path(missing[0]), "is not there yet: the version is being stored")
 		return
 	}

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"gocache.dev/operator/internal/domain/integrity"
 	"gocache.dev/operator/internal/testing/cachetree"
 )
@@ -187,5 +189,32 @@ func symlink(t *testing.T, to, name string) {
 	mkdir(t, filepath.Dir(name))
 	if err := os.Symlink(to, name); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestWorkUnderWayOnVolume holds that a lock of the go command, or a file that keeps
+// changing, excuses nothing on a volume that only the operator writes to: no writer runs
+// while it is checked, and content that was not verified is never intact.
+func TestWorkUnderWayOnVolume(t *testing.T) {
+	tree := cachetree.New(t)
+	cachetree.Edit(t, filepath.Join(tree.Extracted(cachetree.Lib), "lib.go"), func(b []byte) []byte { return append(b, "// edited\n"...) })
+	lock, err := os.OpenFile(filepath.Join(tree.ModCache, "cache", "download", "example.com", "lib", "@v", "v1.2.0.lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = lock.Close() }()
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil { //nolint:gosec // a descriptor
+		t.Fatal(err)
+	}
+	root := t.TempDir() // with nothing but the caches
+	mod := filepath.Join(root, "mod")
+	if err := os.Rename(tree.ModCache, mod); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cachetree.RemoveAll(t, mod) })
+	for volume, want := range map[string]integrity.Outcome{"": integrity.Intact, root: integrity.Inconclusive} {
+		if v := within(t, checkLimit, integrity.Options{Volume: volume, ModCache: mod}); v.Verdict != want {
+			t.Errorf("volume %q: %s, want %s: %+v", volume, v.Verdict, want, v.Examples)
+		}
 	}
 }
