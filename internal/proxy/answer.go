@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 
-	"golang.org/x/mod/modfile"
 	"golang.org/x/mod/module"
 	"golang.org/x/mod/semver"
 	"golang.org/x/mod/sumdb/tlog"
@@ -94,7 +93,7 @@ func checkPage(path string, page []byte) error {
 }
 
 func checkMod(text []byte) error {
-	file, err := modfile.ParseLax("go.mod", text, nil)
+	file, err := modcache.ParseGoMod("go.mod", text)
 	switch {
 	case err != nil:
 		return err

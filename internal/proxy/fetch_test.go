@@ -8,7 +8,10 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strings"
 	"testing"
+
+	"gocache.dev/operator/internal/domain/modcache"
 )
 
 // slow is an error as of a TLS handshake that takes too long.
@@ -50,5 +53,13 @@ func TestFailedFetchesAreExplained(t *testing.T) {
 		if got, _ := o.trouble(); got != tt.want || o.cause() == nil {
 			t.Errorf("%s: %d, for the log: %v", name, got, o.cause())
 		}
+	}
+}
+
+// TestGoModOfManyLines holds that an upstream cannot make the server parse a go.mod file
+// that takes several GiB of memory.
+func TestGoModOfManyLines(t *testing.T) {
+	if err := checkMod([]byte("module example.com/m\n" + strings.Repeat("a\n", 1<<18))); !errors.Is(err, modcache.ErrLimit) {
+		t.Error(err)
 	}
 }

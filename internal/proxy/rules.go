@@ -443,7 +443,7 @@ func (g guard) retracted(ctx context.Context, by module.Version, versions []stri
 			return nil // then the go command does not see it either
 		}
 	}
-	file, err := modfile.ParseLax("go.mod", text, nil)
+	file, err := modcache.ParseGoMod("go.mod", text)
 	if err != nil {
 		return nil
 	}

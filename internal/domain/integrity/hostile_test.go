@@ -373,3 +373,29 @@ func TestChangingFiles(t *testing.T) {
 		t.Errorf("%s: %+v", v.Verdict, v.Examples)
 	}
 }
+
+// TestHostileGoMod holds that a go.mod file takes not much more memory than it has bytes,
+// and that one which is not parsed for that is not corrupt.
+func TestHostileGoMod(t *testing.T) {
+	const size = 16 << 20
+	for name, piece := range map[string]string{"lines": "a\n", "blocks": "a (\n)\n", "tokens": "a ", "brackets": "[,", "strings": `""`} {
+		mod := append([]byte("module example.com/m\n"), bytes.Repeat([]byte(piece), (size-100)/len(piece))...)
+		root := t.TempDir()
+		put(t, filepath.Join(root, "cache/download/example.com/m/@v/v1.0.0.mod"), mod)
+		store := t.TempDir()
+		put(t, filepath.Join(store, "example.com/m/@v/v1.0.0.mod"), mod)
+		for where, o := range map[string]integrity.Options{"modules": {ModCache: root}, "store": {Store: store, Layout: "goproxy"}} {
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			o.Workers = 1
+			v := within(t, time.Minute, o)
+			runtime.ReadMemStats(&after)
+			if v.Verdict != integrity.Inconclusive || v.Findings[integrity.Unreadable] != 1 {
+				t.Errorf("%s, %s: %s: %.200s", name, where, v.Verdict, fmt.Sprint(v.Examples))
+			}
+			if used := after.TotalAlloc - before.TotalAlloc; used > allocatedLimit {
+				t.Errorf("%s, %s: %d MB allocated", name, where, used>>20)
+			}
+		}
+	}
+}

@@ -12,7 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/mod/modfile"
 	"golang.org/x/mod/module"
 	"golang.org/x/mod/semver"
 	"golang.org/x/sys/unix"
@@ -450,7 +449,7 @@ func (c *versionCheck) modFile(d *tree.Dir) {
 		c.add(Truncated, SeverityCorrupt, path, "contains NUL bytes", path)
 	case otherThanZip && modcache.TextSum(data) != c.goModLF:
 		c.add(Corrupt, SeverityCorrupt, path, "is not the go.mod of the zip", path)
-	case c.ev.zip.ok() && c.goMod == [sha256.Size]byte{} && !modcache.RequiresNothing(data):
+	case c.ev.zip.ok() && c.goMod == [sha256.Size]byte{} && requires(data):
 		c.add(Corrupt, SeverityCorrupt, path, "requires modules, and the zip has no go.mod", path)
 	case c.baselineMod(sum):
 		c.add(Corrupt, SeverityCorrupt, path, "differs from the manifest", path)
@@ -461,9 +460,13 @@ func (c *versionCheck) modFile(d *tree.Dir) {
 		}
 		c.add(ChecksumMismatch, SeverityCorrupt, path, fmt.Sprintf("is %s but trust data requires %s", sum, trust), path)
 	default:
-		if _, err := modfile.ParseLax(path, data, nil); err != nil {
+		if _, err := modcache.ParseGoMod(path, data); err != nil {
 			if c.goMod != [sha256.Size]byte{} {
 				c.add(Malformed, Note, path, "as in the zip: "+err.Error())
+				return
+			}
+			if isMachine(err) {
+				c.unreadable(path, err)
 				return
 			}
 			c.add(Corrupt, SeverityCorrupt, path, err.Error(), path)
@@ -473,6 +476,13 @@ func (c *versionCheck) modFile(d *tree.Dir) {
 			c.add(Inconsistent, Note, path, "has other line ends than the go.mod of the zip")
 		}
 	}
+}
+
+// requires reports whether a go.mod requires modules. One that is not parsed for its
+// size does not count.
+func requires(goMod []byte) bool {
+	nothing, err := modcache.RequiresNothing(goMod)
+	return err == nil && !nothing
 }
 
 // baselineMod reports whether an earlier manifest has another .mod for the same

@@ -12,7 +12,6 @@ import (
 	"slices"
 	"time"
 
-	"golang.org/x/mod/modfile"
 	"golang.org/x/mod/module"
 
 	"gocache.dev/operator/internal/domain/integrity/tree"
@@ -353,10 +352,14 @@ func (c *storedVersion) mod() {
 		c.add(Corrupt, SeverityCorrupt, p, "differs from the first version seen")
 	case otherThanZip && base.IsZero() && known == "" && modcache.TextSum(data) != c.goModLF:
 		c.add(Inconsistent, SeverityCorrupt, p, "is not the go.mod of the zip")
-	case c.zipRead && c.goMod == [sha256.Size]byte{} && base.IsZero() && known == "" && !modcache.RequiresNothing(data):
+	case c.zipRead && c.goMod == [sha256.Size]byte{} && base.IsZero() && known == "" && requires(data):
 		c.add(Inconsistent, SeverityCorrupt, p, "requires modules, and the zip has no go.mod")
 	default:
-		if _, err := modfile.ParseLax(p, data, nil); err != nil {
+		if _, err := modcache.ParseGoMod(p, data); err != nil {
+			if isMachine(err) {
+				c.add(Unreadable, SeverityUnreadable, p, err.Error())
+				return
+			}
 			c.add(Malformed, SeverityCorrupt, p, err.Error())
 			return
 		}

@@ -10,22 +10,12 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/mod/modfile"
 	"golang.org/x/mod/module"
 	"golang.org/x/mod/semver"
 )
 
 // SumGoMod is the sum that go.sum records for a go.mod file.
 func SumGoMod(data []byte) modsum.Sum { return sumOne(sha256.Sum256(data)) }
-
-// RequiresNothing reports whether a go.mod can be one that was made up for a module
-// whose zip has none: the go command's (LegacyGoMod in
-// cmd/go/internal/modfetch/coderepo.go) has the module's path alone, that of
-// another server may have more, and neither requires anything.
-func RequiresNothing(goMod []byte) bool {
-	file, err := modfile.ParseLax("go.mod", goMod, nil)
-	return err == nil && len(file.Require) == 0
-}
 
 func sumOne(content [sha256.Size]byte) modsum.Sum {
 	return sha256.Sum256(fmt.Appendf(nil, "%x  go.mod\n", content))
