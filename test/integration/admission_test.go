@@ -330,6 +330,14 @@ func TestImagesOfJobs(t *testing.T) {
 	}
 }
 
+// jobController creates the pods of Jobs: of no other are they accepted that mount a volume
+// that is checked.
+func jobController(t *testing.T) client.Client {
+	t.Helper()
+	return serviceAccount(t, "kube-system", "job-controller", rbacv1.PolicyRule{
+		APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"create"}})
+}
+
 func volumes(verbs ...string) rbacv1.PolicyRule {
 	return rbacv1.PolicyRule{APIGroups: []string{corev1.GroupName}, Resources: []string{"persistentvolumes"}, Verbs: verbs}
 }

@@ -57,7 +57,7 @@ func newStage(t *testing.T, rights ...rbacv1.PolicyRule) *stage {
 	ns := server.Namespace(t)
 	s := &stage{T: t, ns: ns, attacker: server.Tenant(t, ns, rights...), job: ends(reportIntact)}
 	s.cluster = &cluster.Cluster{
-		Client: server.Client, Namespace: ns, Now: time.Now,
+		Client: server.Client, JobController: jobController(t), Namespace: ns, Now: time.Now,
 		Job: func(j *batchv1.Job) *cluster.Ending {
 			s.mu.Lock()
 			defer s.mu.Unlock()

@@ -179,7 +179,16 @@ func kubeconfig(t *testing.T) string {
 	return kubeconfigOf(t, server)
 }
 
-func kubeconfigOf(t *testing.T, server *env.Env) string {
+// kubeconfigOfManager is that of the manager's service account, which the admission
+// policies name, with all rights.
+func kubeconfigOfManager(t *testing.T) string {
+	t.Helper()
+	return kubeconfigOf(t, server, func(user *clientcmdapi.AuthInfo) {
+		user.Impersonate, user.ImpersonateGroups = "system:serviceaccount:gocache-system:gocache-manager", []string{"system:masters"}
+	})
+}
+
+func kubeconfigOf(t *testing.T, server *env.Env, change ...func(*clientcmdapi.AuthInfo)) string {
 	t.Helper()
 	config := clientcmdapi.Config{
 		Clusters: map[string]*clientcmdapi.Cluster{"c": {
@@ -190,6 +199,9 @@ func kubeconfigOf(t *testing.T, server *env.Env) string {
 		}},
 		Contexts:       map[string]*clientcmdapi.Context{"x": {Cluster: "c", AuthInfo: "u"}},
 		CurrentContext: "x",
+	}
+	for _, f := range change {
+		f(config.AuthInfos["u"])
 	}
 	file := filepath.Join(t.TempDir(), "kubeconfig")
 	if err := clientcmd.WriteToFile(config, file); err != nil {

@@ -38,8 +38,6 @@ func TestPoolInOneNamespace(t *testing.T) {
 	late, node := s.lateClass(), s.node("near")
 	s.cluster.Affinity = &corev1.VolumeNodeAffinity{Required: &corev1.NodeSelector{NodeSelectorTerms: []corev1.NodeSelectorTerm{{
 		MatchExpressions: []corev1.NodeSelectorRequirement{{Key: zoneLabel, Operator: corev1.NodeSelectorOpIn, Values: []string{s.ns}}}}}}}
-	s.cluster.JobController = serviceAccount(t, "kube-system", "job-controller", rbacv1.PolicyRule{
-		APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"create"}})
 	logs := managerOf(t, installNamespaced(t, s.ns))
 
 	c := s.cache(func(c *v1alpha1.GoCache) {

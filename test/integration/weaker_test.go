@@ -34,7 +34,7 @@ func TestWeakerVerificationIsNoSource(t *testing.T) {
 	ns := server.Namespace(t)
 	startManager(t, ns)
 	w := &cluster.Cluster{
-		Client: server.Client, Namespace: ns, Now: time.Now,
+		Client: server.Client, JobController: jobController(t), Namespace: ns, Now: time.Now,
 		Job: func(*batchv1.Job) *cluster.Ending {
 			return &cluster.Ending{Message: `{"verdict":"Intact","digest":"sha256:aa","counts":{"modules":3,"zips":3,"dirs":3,"buildEntries":7},"findings":{},"examples":[]}`}
 		},
@@ -152,7 +152,7 @@ func startManager(t *testing.T, ns string) {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(program,
-		"--kubeconfig", kubeconfig(t), "--leader-elect", "--leader-election-namespace", ns,
+		"--kubeconfig", kubeconfigOfManager(t), "--leader-elect", "--leader-election-namespace", ns,
 		"--metrics-bind-address", "0", "--health-probe-bind-address", probes, "--operator-image", "gocache.dev/operator:dev")
 	cmd.Env = append(os.Environ(), asManager+"=yes")
 	var log bytes.Buffer
