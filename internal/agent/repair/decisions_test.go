@@ -112,3 +112,19 @@ func TestRemove(t *testing.T) {
 		t.Errorf("a cache that is not there: %v", err)
 	}
 }
+
+// TestRemoveAnyName holds that read-only directories are removed whatever bytes their
+// names have.
+func TestRemoveAnyName(t *testing.T) {
+	dir := t.TempDir()
+	locked := filepath.Join(dir, "a", "\xff")
+	if err := errors.Join(os.MkdirAll(filepath.Join(locked, "b"), 0o700), os.WriteFile(filepath.Join(locked, "b", "file"), nil, 0o600), os.Chmod(locked, 0o500)); err != nil {
+		t.Fatal(err)
+	}
+	if err := repair.Remove(dir, "a"); err != nil {
+		t.Error(err)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("left %v, %v", left, err)
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"gocache.dev/operator/internal/domain/integrity"
+	"gocache.dev/operator/internal/domain/integrity/tree"
 )
 
 // Removal is a path that is to go, or is gone.
@@ -190,9 +191,9 @@ func removeIn(root *os.Root, path string) (bool, error) {
 // writable gives the owner write permission to directories: the go command
 // makes those of modules read-only, and only root can empty them then.
 func writable(root *os.Root, path string) error {
-	return fs.WalkDir(root.FS(), path, func(name string, d fs.DirEntry, err error) error {
-		if err != nil || !d.IsDir() {
-			return err
+	return tree.Walk(root, path, func(name string, info fs.FileInfo) error {
+		if !info.IsDir() {
+			return nil
 		}
 		return root.Chmod(name, 0o775)
 	})

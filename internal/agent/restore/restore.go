@@ -151,11 +151,11 @@ func (r *restoring) clear(entries []fs.DirEntry) error {
 		if e.Name() == "lost+found" || e.Name() == unfinished {
 			continue
 		}
-		err := fs.WalkDir(to.FS(), e.Name(), func(name string, d fs.DirEntry, err error) error {
-			if err == nil && d.IsDir() {
-				err = to.Chmod(name, 0o775)
+		err := tree.Walk(to, e.Name(), func(name string, info fs.FileInfo) error {
+			if !info.IsDir() {
+				return nil
 			}
-			return err
+			return to.Chmod(name, 0o775)
 		})
 		if err := errors.Join(err, to.RemoveAll(e.Name())); err != nil {
 			return err

@@ -106,7 +106,7 @@ func TestRestoreAfterKill(t *testing.T) {
 	if !errors.As(err, &exit) || !exit.Sys().(syscall.WaitStatus).Signaled() || !holds(to, "mod") {
 		t.Fatalf("not killed with a copy there: %v\n%s", err, out)
 	}
-	if err := os.WriteFile(filepath.Join(to, "mod", "half"), []byte("of an earlier run"), 0o600); err != nil {
+	if err := errors.Join(os.WriteFile(filepath.Join(to, "mod", "half"), []byte("of an earlier run"), 0o600), os.Mkdir(filepath.Join(to, "mod", "\xff"), 0o500)); err != nil {
 		t.Fatal(err)
 	}
 	r, err := restore.Run(context.Background(), options(tree, to))

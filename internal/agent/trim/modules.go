@@ -262,9 +262,9 @@ func (t *moduleTrim) removeVersion(root *os.Root, v victim, trash string) error 
 
 // emptyTrash removes what was renamed away, in this run or in one that died.
 func emptyTrash(root *os.Root, trash string) error {
-	err := fs.WalkDir(root.FS(), trash, func(name string, d fs.DirEntry, err error) error {
-		if err != nil || !d.IsDir() {
-			return err
+	err := tree.Walk(root, trash, func(name string, info fs.FileInfo) error {
+		if !info.IsDir() {
+			return nil
 		}
 		return root.Chmod(name, 0o775)
 	})

@@ -160,6 +160,7 @@ func TestRemovals(t *testing.T) {
 	write(t, temporary, 10)
 	write(t, partial, 0)
 	write(t, filepath.Join(repository, "config"), 10)
+	write(t, filepath.Join(tree.Extracted(lib), "\xff", "file"), 10) // a name that is not UTF-8
 	kept := []string{download + ".zip", download + ".mod"}
 	if err := volume.RemoveUnfinished(tree.ModCache); err != nil {
 		t.Fatal(err)

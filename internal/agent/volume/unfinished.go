@@ -52,9 +52,9 @@ func RemoveUnfinished(modCache string) error {
 // removeTree removes a directory, if it is there. The go command takes the write
 // permission from those of modules, and only root can empty them then.
 func removeTree(root *os.Root, dir string) error {
-	err := fs.WalkDir(root.FS(), dir, func(name string, d fs.DirEntry, err error) error {
-		if err != nil || !d.IsDir() {
-			return err
+	err := tree.Walk(root, dir, func(name string, info fs.FileInfo) error {
+		if !info.IsDir() {
+			return nil
 		}
 		return root.Chmod(name, 0o775)
 	})

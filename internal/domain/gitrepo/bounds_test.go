@@ -4,6 +4,8 @@ import (
 	"errors"
 	"net"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strconv"
 	"testing"
 	"time"
@@ -97,5 +99,21 @@ func TestLongLists(t *testing.T) {
 	last := dial(later)
 	if n, err := read(last, 2*maxRefs); !errors.Is(err, errTooManyRefs) {
 		t.Errorf("an endless list: %v after %d bytes", err, n)
+	}
+}
+
+// TestLinksBelowAnyName holds that links which lead out of a repository are removed
+// whatever bytes the names of its directories have.
+func TestLinksBelowAnyName(t *testing.T) {
+	dir := t.TempDir()
+	at := filepath.Join(dir, "d\xe9")
+	if err := errors.Join(os.Mkdir(at, 0o700), os.Symlink("/etc", filepath.Join(at, "out")), os.Symlink("missing", filepath.Join(at, "in"))); err != nil {
+		t.Fatal(err)
+	}
+	if err := removeLinksOut(dir); err != nil {
+		t.Error(err)
+	}
+	if left, err := os.ReadDir(at); err != nil || len(left) != 1 || left[0].Name() != "in" {
+		t.Errorf("left %v, %v", left, err)
 	}
 }

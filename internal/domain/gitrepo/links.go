@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+
+	"gocache.dev/operator/internal/domain/integrity/tree"
 )
 
 // removeLinksOut removes the symbolic links below a directory that lead out of it,
@@ -17,9 +19,9 @@ func removeLinksOut(dir string) error {
 	}
 	defer func() { _ = root.Close() }() // read only
 	var out []string
-	err = fs.WalkDir(root.FS(), ".", func(name string, e fs.DirEntry, err error) error {
-		if err != nil || e.Type()&fs.ModeSymlink == 0 {
-			return err
+	err = tree.Walk(root, ".", func(name string, info fs.FileInfo) error {
+		if info.Mode()&fs.ModeSymlink == 0 {
+			return nil
 		}
 		// A root follows no link out of it. What is inside and missing stays missing.
 		if _, err := root.Stat(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
