@@ -211,7 +211,10 @@ func (u *upstream) route(req *http.Request) (base *url.URL, refusal *http.Respon
 	defer func() {
 		if known && base == nil { // the upstream is away: the database is where it was
 			u.routes.Store(name, route{before.(route).base, until})
-			base, refusal, err = before.(route).base, drained(refusal), nil
+			if refusal != nil {
+				drain(refusal)
+			}
+			base, refusal, err = before.(route).base, nil, nil
 		}
 	}()
 	base = &url.URL{Scheme: "https", Host: name, Path: "/"}
@@ -236,14 +239,6 @@ func (u *upstream) route(req *http.Request) (base *url.URL, refusal *http.Respon
 	}
 	u.routes.Store(name, route{base, until})
 	return base, nil, nil
-}
-
-// drained is no answer in place of one that is not used.
-func drained(resp *http.Response) *http.Response {
-	if resp != nil {
-		drain(resp)
-	}
-	return nil
 }
 
 func (u *upstream) get(req *http.Request, target *url.URL) (*http.Response, error) {

@@ -197,7 +197,7 @@ func (m *model) step() {
 		m.intent.GivenUp = true
 	case replacement.Finish, replacement.Abandon:
 		m.ended, m.finished = true, d.Step == replacement.Finish
-	case replacement.WaitForSource, replacement.WaitForRetry, replacement.WaitForIdle, replacement.WaitForConsumers, replacement.WaitForNextDeleted, replacement.WaitForLiveDeleted, replacement.WaitForLive,
+	case replacement.WaitForSource, replacement.WaitForAdmission, replacement.WaitForRetry, replacement.WaitForIdle, replacement.WaitForConsumers, replacement.WaitForNextDeleted, replacement.WaitForLiveDeleted, replacement.WaitForLive,
 		replacement.WaitForPreviousDeleted, replacement.WaitForPrevious:
 	}
 }
