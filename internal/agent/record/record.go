@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"gocache.dev/operator/internal/domain/integrity"
 	"gocache.dev/operator/internal/domain/manifest"
@@ -61,12 +63,42 @@ func Seal(ctx context.Context, root string, o integrity.Options) (integrity.Verd
 	return v, err
 }
 
-// replace writes a file beside name and renames it into place.
-func replace(name string, write func(*os.File) error) error {
-	if err := os.MkdirAll(filepath.Dir(name), 0o775); err != nil { //nolint:gosec // shared by the volume's group
+// newPrefix begins the name of a file that is to replace another one.
+const newPrefix = ".new-"
+
+// removeLeftovers removes what writers that were killed left of the file with a name,
+// which has one writer at a time. Those of earlier releases do not name their file.
+func removeLeftovers(dir, name string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(name), ".new-*")
+	for _, e := range entries {
+		number, isNew := strings.CutPrefix(e.Name(), newPrefix)
+		if filepath.Base(dir) != Dir || strings.Contains(number, "-") {
+			number, isNew = strings.CutPrefix(e.Name(), newPrefix+name+"-")
+		}
+		if !isNew || number == "" || strings.Trim(number, "0123456789") != "" {
+			continue
+		}
+		if err := os.Remove(filepath.Join(dir, e.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// replace writes a file beside name and renames it into place.
+func replace(name string, write func(*os.File) error) error {
+	dir, base := filepath.Split(name)
+	dir = filepath.Clean(dir)
+	if err := os.MkdirAll(dir, 0o775); err != nil { //nolint:gosec // shared by the volume's group
+		return err
+	}
+	if err := removeLeftovers(dir, base); err != nil {
+		return fmt.Errorf("removing what a writer that was killed left of %s: %w", name, err)
+	}
+	f, err := os.CreateTemp(dir, newPrefix+base+"-*")
 	if err != nil {
 		return err
 	}

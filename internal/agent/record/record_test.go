@@ -266,3 +266,31 @@ func TestWriteFails(t *testing.T) {
 		t.Errorf("damaged: %v", err)
 	}
 }
+
+// TestLeftovers holds that what a writer that was killed left of a record is removed when
+// the record is written again, and that the file of another record that is being written
+// stays.
+func TestLeftovers(t *testing.T) {
+	root := t.TempDir()
+	dir := filepath.Join(root, record.Dir)
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	left := map[string]bool{".new-1": false, ".new-manifest.zst-12": false, ".new-usage.json-12": true}
+	for name := range left {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("half"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := record.Seal(t.Context(), root, integrity.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	for name, stays := range left {
+		if _, err := os.Lstat(filepath.Join(dir, name)); (err == nil) != stays {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := os.Lstat(record.ManifestPath(root)); err != nil {
+		t.Error(err)
+	}
+}
