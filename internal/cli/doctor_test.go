@@ -60,7 +60,7 @@ func healthy() []client.Object {
 			ObjectMeta: metav1.ObjectMeta{Namespace: "gocache-system", Name: "gocache-manager", Labels: map[string]string{"app.kubernetes.io/name": "gocache-operator", "app.kubernetes.io/version": "v0.1.0"}},
 			Status:     appsv1.DeploymentStatus{AvailableReplicas: 1},
 		},
-		policy("gocache-requests"), policy("gocache-unassigned-volumes"), policy("gocache-unassigned-volumes-of-jobs"),
+		policy("gocache-requests"), policy("gocache-unassigned-volumes"), policy("gocache-unassigned-volumes-of-jobs"), policy("gocache-images-of-jobs"),
 		&storagev1.StorageClass{ObjectMeta: metav1.ObjectMeta{Name: "fast", Annotations: map[string]string{"storageclass.kubernetes.io/is-default-class": "true"}}, Provisioner: "csi.example.com", AllowVolumeExpansion: ptr.To(true)},
 		&storagev1.CSIDriver{ObjectMeta: metav1.ObjectMeta{Name: "csi.example.com"}},
 		&snapshotv1.VolumeSnapshotClass{ObjectMeta: metav1.ObjectMeta{Name: "fast"}, Driver: "csi.example.com"},

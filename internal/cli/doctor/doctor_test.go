@@ -158,15 +158,16 @@ func TestOperator(t *testing.T) {
 		return &admissionv1.ValidatingAdmissionPolicyBinding{ObjectMeta: metav1.ObjectMeta{Name: "of-" + policy}, Spec: admissionv1.ValidatingAdmissionPolicyBindingSpec{PolicyName: policy}}
 	}
 	bound := func(objects ...client.Object) []client.Object {
-		return append(objects, binding("gocache-requests"), binding("gocache-unassigned-volumes"), binding("gocache-unassigned-volumes-of-jobs"))
+		return append(objects, binding("gocache-requests"), binding("gocache-unassigned-volumes"), binding("gocache-unassigned-volumes-of-jobs"), binding("gocache-images-of-jobs"))
 	}
 	const runs = "OK Deployment manager has 2/3 replicas available, version v1"
 	const policies = "OK admission policy gocache-requests is in force\nOK admission policy gocache-unassigned-volumes is in force\n" +
-		"OK admission policy gocache-unassigned-volumes-of-jobs is in force"
+		"OK admission policy gocache-unassigned-volumes-of-jobs is in force\nOK admission policy gocache-images-of-jobs is in force"
 	const missing = "Failure the operator is not installed in namespace system (--operator-namespace names another) | kubectl apply --server-side -f install.yaml"
 	const unbound = "Warning admission policy gocache-requests is not in force: the right to create CacheRequests includes every action | kubectl apply --server-side -f install.yaml\n" +
 		"Warning admission policy gocache-unassigned-volumes is not in force: a pod can write to a volume that was checked and is about to be given to the PVC of a build | kubectl apply --server-side -f install.yaml\n" +
-		"OK admission policy gocache-unassigned-volumes-of-jobs is in force"
+		"OK admission policy gocache-unassigned-volumes-of-jobs is in force\n" +
+		"Warning admission policy gocache-images-of-jobs is not in force: a user who may change pods can have another program write the report of a check | kubectl apply --server-side -f install.yaml"
 	for name, tt := range map[string]struct {
 		funcs   interceptor.Funcs
 		objects []client.Object

@@ -131,6 +131,7 @@ var policies = []struct{ name, without string }{
 	{"gocache-requests", "the right to create CacheRequests includes every action"},
 	{"gocache-unassigned-volumes", "a pod can write to a volume that was checked and is about to be given to the PVC of a build"},
 	{"gocache-unassigned-volumes-of-jobs", "a Job can write to a volume that was checked and is about to be given to the PVC of a build"},
+	{"gocache-images-of-jobs", "a user who may change pods can have another program write the report of a check"},
 }
 
 // operator checks that the operator runs and that its admission policies are in force.
