@@ -38,6 +38,7 @@ type Flags struct {
 	FullCoverage   bool     // content that no trust data name makes the verdict Inconclusive
 	SumDBLatest    string   // the signed tree head, from GOPATH/pkg/sumdb/<name>/latest
 	SumDBOnline    bool     // ask the database for what the cache does not prove
+	GoNoSumDB      string   // modules that it is not asked for
 	Baseline       string   // an earlier manifest
 	BaselineDigest string
 
@@ -202,6 +203,7 @@ func (f *Flags) sumDBs(ctx context.Context, o *integrity.Options) error {
 			if _, rest, ok := strings.Cut(text, " "); ok {
 				url = strings.TrimSpace(rest)
 			}
+			db.Private = f.GoNoSumDB
 			db.Remote = func(path string) ([]byte, error) { return fetch(ctx, url+path) }
 		}
 		o.SumDBs = append(o.SumDBs, db)
@@ -229,5 +231,8 @@ func fetch(ctx context.Context, url string) (data []byte, err error) {
 	if resp.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("GET %s: status %d", redact.URL(url), resp.StatusCode)
 	}
-	return io.ReadAll(io.LimitReader(resp.Body, maxFetch))
+	if data, err = io.ReadAll(io.LimitReader(resp.Body, maxFetch+1)); err == nil && len(data) > maxFetch {
+		return nil, fmt.Errorf("GET %s: the answer is longer than %d MiB", redact.URL(url), maxFetch>>20)
+	}
+	return data, err
 }

@@ -63,6 +63,7 @@ func cacheFlags(f *pflag.FlagSet, c *caches.Flags) {
 	f.StringArrayVar(&c.SumDB, "sumdb", nil, "checksum database to trust, in the syntax of GOSUMDB, with its key; may be given several times")
 	f.StringVar(&c.SumDBLatest, "sumdb-latest", "", "signed tree head of the checksum database (GOPATH/pkg/sumdb/<name>/latest)")
 	f.BoolVar(&c.SumDBOnline, "sumdb-online", false, "ask the checksum database for what cached records do not prove")
+	f.StringVar(&c.GoNoSumDB, "gonosumdb", "", "with --sumdb-online: modules that the checksum database is not asked for, in the syntax of GONOSUMDB")
 	f.StringVar(&c.Baseline, "baseline", "", "manifest of an earlier full check: zips with the same raw sha256 are not inflated again")
 	f.StringVar(&c.BaselineDigest, "baseline-digest", "", "digest that the baseline must have")
 	f.StringVar(&c.Reference, "reference", "", "root of a volume that was verified earlier: the same module versions must have the same content")

@@ -2,6 +2,7 @@ package integrity
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -28,6 +29,8 @@ type SumDB struct {
 	// Remote fetches what the cache does not have, by a path such as
 	// /lookup/M@V. Nil: only what is cached counts.
 	Remote func(path string) ([]byte, error)
+	// Private are the modules that Remote gets no names of, in the syntax of GONOSUMDB.
+	Private string
 }
 
 // Name is the database's name.
@@ -83,11 +86,14 @@ type database struct {
 	latest   []byte
 	security string
 	damaged  bool // reported already: the whole of it has to go
+	private  bool // the version that is looked up
+	fetched  bool // something of the version came from Remote
+	wrong    bool // an answer of Remote was: the client does not forget it
 }
 
 // prove looks a version up and adds its lines in the database to trust.
 func (d *database) prove(m module.Version) {
-	d.security = ""
+	d.security, d.fetched, d.private = "", false, module.MatchPrefixPatterns(d.Private, m.Path)
 	record := d.record(m)
 	for _, version := range []string{m.Version, m.Version + "/go.mod"} {
 		lines, err := d.client.Lookup(m.Path, version)
@@ -115,6 +121,10 @@ func (d *database) record(m module.Version) string {
 // affects many records, so it is reported once.
 func (d *database) failed(record string, err error) {
 	switch {
+	case (d.fetched || d.wrong) && (d.security != "" || !strings.Contains(err.Error(), notHad)):
+		d.wrong = true
+		// The cache is not to blame for what the network answers, as a portal does that asks for a login.
+		d.found.add(Finding{Class: Unreadable, Severity: SeverityUnreadable, Cache: Modules, Path: record, Detail: "the answer for it from the checksum database is wrong: " + cmp.Or(d.security, err.Error())})
 	case d.security != "":
 		d.found.add(Finding{Class: ChecksumMismatch, Severity: SeverityCorrupt, Cache: Modules, Path: record, Detail: d.security, Remove: []string{d.dir}})
 	case strings.Contains(err.Error(), notHad):
@@ -127,13 +137,16 @@ func (d *database) failed(record string, err error) {
 
 // ReadRemote fetches a record, if that is allowed.
 func (d *database) ReadRemote(p string) ([]byte, error) {
-	if d.Remote == nil {
+	if d.Remote == nil || d.private {
 		return nil, fmt.Errorf("%s %s", p, notHad)
 	}
 	data, err := d.Remote(p)
 	if err != nil {
 		return nil, fmt.Errorf("%s %s: %w", p, notHad, err)
 	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.fetched = true
 	return data, nil
 }
 

@@ -140,6 +140,30 @@ func TestSumDBAbsent(t *testing.T) {
 	}
 }
 
+// TestSumDBOfANetwork holds that an intact cache is not Corrupt for what a network answers in
+// place of a checksum database, and that no name of a private module leaves.
+func TestSumDBOfANetwork(t *testing.T) {
+	tree, db, records := sumdbTree(t)
+	if err := os.RemoveAll(records); err != nil {
+		t.Fatal(err)
+	}
+	var asked []string
+	db.Remote = func(path string) ([]byte, error) {
+		asked = append(asked, path)
+		return []byte("<html>Please log in</html>"), nil
+	}
+	if v := checkWith(t, tree, db); v.Verdict != integrity.Inconclusive || v.Corrupt > 0 || v.Findings[integrity.Unreadable] == 0 {
+		t.Errorf("%s, findings %v: %+v", v.Verdict, v.Findings, v.Examples)
+	}
+	if len(asked) == 0 {
+		t.Error("nothing was asked")
+	}
+	asked, db.Private = nil, "example.com"
+	if v := checkWith(t, tree, db); v.Verdict != integrity.Intact || len(asked) > 0 {
+		t.Errorf("%s; asked for %q", v.Verdict, asked)
+	}
+}
+
 // A go command that is killed while it writes a record leaves it empty, and the
 // next one looks it up again.
 func TestSumDBEmptyRecord(t *testing.T) {
