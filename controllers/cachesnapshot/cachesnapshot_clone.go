@@ -6,7 +6,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/utils/ptr"
 
 	"gocache.dev/operator/internal/kube/apply"
 	"gocache.dev/operator/internal/kube/jobrun"
@@ -48,18 +47,11 @@ func (r *Reconciler) createClone(ctx context.Context, s *scope, clone volume.Cla
 	if err := apply.Check(s.snapshot, s.labels(), there, "PersistentVolumeClaim"); err != nil {
 		return false, err
 	}
-	if there.DeletionTimestamp.IsZero() && string(there.UID) == *uid && madeFrom(there, clone.Snapshot) {
+	if there.DeletionTimestamp.IsZero() && string(there.UID) == *uid && volume.MadeFrom(there, clone.Snapshot) {
 		return true, nil
 	}
 	s.decision.Wake = retryStart
 	return false, apply.Delete(ctx, r.Client, there)
-}
-
-// madeFrom reports whether a PVC asks for a clone of a VolumeSnapshot.
-func madeFrom(pvc *corev1.PersistentVolumeClaim, name string) bool {
-	want := volume.Claim{Snapshot: name}.Object().Spec.DataSource
-	from := pvc.Spec.DataSource
-	return from != nil && from.Name == want.Name && from.Kind == want.Kind && ptr.Deref(from.APIGroup, "") == *want.APIGroup
 }
 
 // recorded reports whether a PVC, if there is one, is the clone with a uid that was

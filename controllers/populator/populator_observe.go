@@ -334,7 +334,7 @@ func (r *Reconciler) observeCSISnapshot(ctx context.Context, s *scope, c *v1alph
 // earlier VolumeSnapshot of the name.
 func clonedFrom(intermediate *corev1.PersistentVolumeClaim, snapshot string, made metav1.Time) bool {
 	return intermediate == nil ||
-		intermediate.Spec.DataSource != nil && intermediate.Spec.DataSource.Name == snapshot && !intermediate.CreationTimestamp.Before(&made)
+		volume.MadeFrom(intermediate, snapshot) && !intermediate.CreationTimestamp.Before(&made)
 }
 
 // +kubebuilder:rbac:groups=storage.k8s.io,resources=storageclasses,verbs=get

@@ -44,6 +44,13 @@ func (c Claim) Object() *corev1.PersistentVolumeClaim {
 	return pvc
 }
 
+// MadeFrom reports whether a PVC asks for a clone of a VolumeSnapshot. A PVC of that name
+// may be what it asks for, too.
+func MadeFrom(pvc *corev1.PersistentVolumeClaim, snapshot string) bool {
+	from := pvc.Spec.DataSource
+	return from != nil && from.Name == snapshot && from.Kind == snapshotKind && ptr.Deref(from.APIGroup, "") == snapshotGroup
+}
+
 // Bound reports whether a PVC has its volume.
 func Bound(pvc *corev1.PersistentVolumeClaim) bool {
 	return pvc != nil && pvc.Status.Phase == corev1.ClaimBound && pvc.DeletionTimestamp.IsZero()

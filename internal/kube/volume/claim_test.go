@@ -73,3 +73,26 @@ func TestClaimFromASnapshot(t *testing.T) {
 		t.Errorf("spec %+v", c.Spec)
 	}
 }
+
+// TestMadeFrom holds that a PVC which is cloned from another PVC, or from an object of another
+// group, of the name of a VolumeSnapshot is not a clone of that.
+func TestMadeFrom(t *testing.T) {
+	for name, tt := range map[string]struct {
+		change func(*corev1.TypedLocalObjectReference)
+		want   bool
+	}{
+		"a clone":          {func(*corev1.TypedLocalObjectReference) {}, true},
+		"of another name":  {func(from *corev1.TypedLocalObjectReference) { from.Name = "other" }, false},
+		"of a PVC":         {func(from *corev1.TypedLocalObjectReference) { from.APIGroup, from.Kind = nil, "PersistentVolumeClaim" }, false},
+		"of another group": {func(from *corev1.TypedLocalObjectReference) { from.APIGroup = ptr.To("example.com") }, false},
+	} {
+		pvc := Claim{Snapshot: "s"}.Object()
+		tt.change(pvc.Spec.DataSource)
+		if got := MadeFrom(pvc, "s"); got != tt.want {
+			t.Errorf("%s: %t", name, got)
+		}
+	}
+	if MadeFrom(Claim{}.Object(), "s") {
+		t.Error("an empty one counts as a clone")
+	}
+}
