@@ -19,11 +19,19 @@ import (
 
 var errUnreadable = errors.New("the API server is overloaded")
 
-// unreadable is a client for which the reads of some objects fail.
+// unreadable is a client for which the reads, or the creation, of some objects fail.
 type unreadable struct {
 	client.Client
-	get  func(name string, o client.Object) bool
-	list func(client.ObjectList) bool
+	get    func(name string, o client.Object) bool
+	list   func(client.ObjectList) bool
+	create func(client.Object) bool
+}
+
+func (u unreadable) Create(ctx context.Context, o client.Object, opts ...client.CreateOption) error {
+	if u.create != nil && u.create(o) {
+		return errUnreadable
+	}
+	return u.Client.Create(ctx, o, opts...)
 }
 
 func (u unreadable) Get(ctx context.Context, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
@@ -116,10 +124,7 @@ func TestSnapshotRequest(t *testing.T) {
 	w := newWorld(t)
 	w.guarded()
 	w.requests.Create(t, "snapshot-1", v1alpha1.RequestSnapshot)
-	w.passWith(unreadable{get: func(_ string, o client.Object) bool {
-		_, snapshot := o.(*v1alpha1.CacheSnapshot)
-		return snapshot
-	}})
+	w.passWith(unreadable{create: func(o client.Object) bool { return o.GetObjectKind().GroupVersionKind().Kind == "CacheSnapshot" }})
 	if r := w.get().Status.Request; r == nil || r.Outcome != v1alpha1.RequestAccepted || r.Message == "" {
 		t.Errorf("the request is %+v after an error", r)
 	}
