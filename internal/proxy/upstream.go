@@ -195,11 +195,9 @@ type route struct {
 	until time.Time // zero: for good
 }
 
-// route finds the address of a checksum database, as the go command does: the
-// first upstream proxy that reports that it proxies it, or its own address if
-// all of them report that they do not. An answer that is neither is returned as
-// the refusal.
-func (u *upstream) route(req *http.Request) (base *url.URL, refusal *http.Response, err error) {
+// route is where the pages of a checksum database are, or the answer of an upstream that
+// refuses to report it. While that is not known again, it is where it was.
+func (u *upstream) route(req *http.Request) (*url.URL, *http.Response, error) {
 	name := req.URL.Host
 	before, known := u.routes.Load(name)
 	if known {
@@ -207,38 +205,42 @@ func (u *upstream) route(req *http.Request) (base *url.URL, refusal *http.Respon
 			return r.base, nil, nil
 		}
 	}
-	until := u.now().Add(retryRoute)
-	defer func() {
-		if known && base == nil { // the upstream is away: the database is where it was
-			u.routes.Store(name, route{before.(route).base, until})
-			if refusal != nil {
-				drain(refusal)
-			}
-			base, refusal, err = before.(route).base, nil, nil
+	found, refusal, err := u.find(req)
+	if found.base == nil {
+		if !known {
+			return nil, refusal, err
 		}
-	}()
-	base = &url.URL{Scheme: "https", Host: name, Path: "/"}
+		if refusal != nil {
+			drain(refusal)
+		}
+		found = route{before.(route).base, u.now().Add(retryRoute)}
+	}
+	u.routes.Store(name, found)
+	return found.base, nil, nil
+}
+
+// find finds the address of a checksum database, as the go command does: the
+// first upstream proxy that reports that it proxies it, or its own address if
+// all of them report that they do not. An answer that is neither is returned as
+// the refusal.
+func (u *upstream) find(req *http.Request) (found route, refusal *http.Response, err error) {
 	for _, proxy := range u.proxies {
-		candidate := proxy.JoinPath("sumdb", name)
+		candidate := proxy.JoinPath("sumdb", req.URL.Host)
 		supported, err := u.get(req, candidate.JoinPath("supported"))
 		if err != nil {
-			return nil, nil, err
+			return route{}, nil, err
 		}
 		switch supported.StatusCode {
 		case http.StatusOK:
-			base = candidate
+			drain(supported)
+			return route{base: candidate}, nil, nil
 		case http.StatusNotFound, http.StatusGone:
+			drain(supported)
 		default:
-			return nil, supported, nil
-		}
-		drain(supported)
-		if base == candidate {
-			until = time.Time{}
-			break
+			return route{}, supported, nil
 		}
 	}
-	u.routes.Store(name, route{base, until})
-	return base, nil, nil
+	return route{&url.URL{Scheme: "https", Host: req.URL.Host, Path: "/"}, u.now().Add(retryRoute)}, nil, nil
 }
 
 func (u *upstream) get(req *http.Request, target *url.URL) (*http.Response, error) {
