@@ -255,9 +255,9 @@ func TestForgedPair(t *testing.T) {
 }
 
 // TestSweep asserts that a content is deleted whose PVC was deleted while it was
-// being populated, and none that is still needed.
+// being populated, and none that is still needed. A sweep covers all namespaces, and
+// so those of other tests: it does not run beside them.
 func TestSweep(t *testing.T) {
-	t.Parallel()
 	w := newWorld(t)
 	w.sharedFrom(newWorld(t))
 	w.stuck = true
@@ -312,9 +312,9 @@ func TestSharedLabelIsRemoved(t *testing.T) {
 }
 
 // TestSweepOfBound asserts that a pair is deleted whose PVC needs it no more, though a
-// user has removed what shows whose it is.
+// user has removed what shows whose it is. It does not run beside other tests, as
+// TestSweep.
 func TestSweepOfBound(t *testing.T) {
-	t.Parallel()
 	w := newWorld(t)
 	w.sharedFrom(newWorld(t))
 	w.stuck = true
