@@ -76,7 +76,7 @@ func (e *Exporter) write(r *http.Request, w io.Writer, families []*dto.MetricFam
 		}
 	}
 	if of := e.of.Load(); of != nil && of.leads() {
-		if err := collect(r.Context(), of.objects, of.parts).encode(to, selected); err != nil {
+		if err := collect(r.Context(), of.objects, of.parts, selected).encode(to); err != nil {
 			return err
 		}
 	}

@@ -2,6 +2,7 @@ package gauges
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -49,6 +50,12 @@ type Part struct {
 	Collect func(ctx context.Context, objects Objects, emit Emit) error
 }
 
+// has reports whether Collect may emit a selected metric.
+func (p Part) has(selected func(name string) bool) bool {
+	is := func(m *Metric) bool { return selected(m.Name) }
+	return is(condition) || is(suspended) || slices.ContainsFunc(p.Metrics, is)
+}
+
 // Object emits what objects of all kinds have: their conditions, and whether they
 // are suspended.
 func (e Emit) Object(kind string, o client.Object, suspend bool, conditions []metav1.Condition) {
@@ -91,14 +98,17 @@ func Bool(b bool) float64 {
 	return 0
 }
 
-// collect returns the series of all parts. A part that cannot be read is left out, and
-// does not keep the scraper from the others, also if it panics over what an object
-// contains.
-func collect(ctx context.Context, objects Objects, parts []Part) *table {
+// collect returns the series of the selected metrics of all parts. A part that cannot be
+// read is left out, and does not keep the scraper from the others, also if it panics over
+// what an object contains.
+func collect(ctx context.Context, objects Objects, parts []Part, selected func(name string) bool) *table {
 	ctx, cancel := context.WithTimeout(ctx, scrapeTimeout)
 	defer cancel()
-	all := newTable()
+	all := newTable(selected)
 	for _, p := range parts {
+		if !p.has(selected) {
+			continue
+		}
 		var err error
 		if panicked := untrusted.Read(func() { err = p.Collect(ctx, objects, all.add) }); panicked != nil {
 			ctrl.Log.WithName("metrics").Error(panicked.Cause, "Gauges are missing in this scrape", "stack", panicked.Stack)

@@ -199,9 +199,12 @@ func TestNamed(t *testing.T) {
 		registry.MustRegister(prometheus.NewGauge(prometheus.GaugeOpts{Name: name}))
 	}
 	e := &gauges.Exporter{}
-	e.Export(nil, closed(), gauges.Part{Collect: func(_ context.Context, _ gauges.Objects, emit gauges.Emit) error {
+	e.Export(nil, closed(), gauges.Part{Metrics: []*gauges.Metric{when, size}, Collect: func(_ context.Context, _ gauges.Objects, emit gauges.Emit) error {
 		emit(when, 1, "x")
 		emit(size, 2, "x")
+		return nil
+	}}, gauges.Part{Metrics: []*gauges.Metric{verdict}, Collect: func(context.Context, gauges.Objects, gauges.Emit) error {
+		t.Error("objects are read of which no metric is named")
 		return nil
 	}})
 	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics?name[]=test_b&name[]=test_bytes", nil)

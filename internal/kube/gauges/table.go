@@ -17,6 +17,7 @@ import (
 // table holds the series of a scrape, each as numbers: a manager of a large cluster has
 // a million, and most of the values of their labels are the same.
 type table struct {
+	selected func(name string) bool
 	texts    []string
 	numbers  map[string]uint32 // of the texts
 	families map[*Metric]*family
@@ -28,8 +29,8 @@ type family struct {
 	labels []uint32
 }
 
-func newTable() *table {
-	return &table{numbers: map[string]uint32{}, families: map[*Metric]*family{}}
+func newTable(selected func(name string) bool) *table {
+	return &table{selected: selected, numbers: map[string]uint32{}, families: map[*Metric]*family{}}
 }
 
 // add implements [Emit].
@@ -39,6 +40,9 @@ func (t *table) add(metric *Metric, value float64, labels ...string) {
 	}
 	of := t.families[metric]
 	if of == nil {
+		if !t.selected(metric.Name) {
+			return
+		}
 		of = &family{}
 		t.families[metric] = of
 	}
@@ -63,13 +67,10 @@ func presentable(text string) string {
 	return strings.ToValidUTF8(text[:min(len(text), maxText)], "\uFFFD")
 }
 
-// encode writes all series of the selected metrics, metric by metric.
-func (t *table) encode(w io.Writer, selected func(name string) bool) error {
+// encode writes all series, metric by metric.
+func (t *table) encode(w io.Writer) error {
 	byName := func(a, b *Metric) int { return cmp.Compare(a.Name, b.Name) }
 	for _, metric := range slices.SortedFunc(maps.Keys(t.families), byName) {
-		if !selected(metric.Name) {
-			continue
-		}
 		if err := t.encodeFamily(w, metric); err != nil {
 			return err
 		}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -49,6 +50,9 @@ const (
 
 	minPasses = 50 // a second of processor time
 	maxStart  = 2 * time.Minute
+
+	// scrapeInterval is how often a manager is scraped while it works, as by a Prometheus.
+	scrapeInterval = 30 * time.Second
 )
 
 // scaleVariable is how many times larger than by default the fleet is.
@@ -63,9 +67,6 @@ var (
 	maxMemory   = int64(150 << 20)
 	memoryLimit = int64(256 << 20) // of the manager's pod
 	goMemory    = "200MiB"
-	// scrapeEvery is how often the metrics of a manager are read at most: those of a large
-	// fleet take seconds of its processor time.
-	scrapeEvery = 100 * time.Millisecond
 )
 
 // grow sets them after the environment.
@@ -81,9 +82,8 @@ func grow() error {
 	scale, namespaces, caches = n, n*namespaces, n*caches
 	if scale > 1 {
 		maxMemory, memoryLimit, goMemory = 512<<20, 512<<20, "440MiB"
-		scrapeEvery = 10 * time.Second
 		// Of kube-apiserver, which would take 20 GiB with what is set for small tests.
-		return errors.Join(os.Setenv("GOGC", "200"), os.Setenv("GOMEMLIMIT", "8GiB"))
+		return errors.Join(os.Setenv("GOGC", "200"), os.Setenv("GOMEMLIMIT", "12GiB"))
 	}
 	return nil
 }
@@ -314,7 +314,6 @@ type manager struct {
 	cmd     *exec.Cmd
 	metrics string
 	log     *bytes.Buffer
-	last    figures
 	scraped time.Time
 }
 
@@ -338,7 +337,7 @@ func (f *fleet) start(flags ...string) *manager {
 		}
 	})
 	f.until("the manager to answer", func() bool {
-		_, err := m.scrape()
+		_, err := m.read()
 		return err == nil
 	})
 	return m
@@ -366,13 +365,15 @@ func (m *manager) scrapeAlone() int64 {
 	m.Helper()
 	const resetPeak = "5"
 	m.must(os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", m.cmd.Process.Pid), []byte(resetPeak), 0))
-	before, err := m.scrape()
+	before, err := m.read()
 	m.must(err)
 	began := time.Now()
-	after, err := m.scrape()
+	series, size := m.scrape()
+	took := time.Since(began)
+	after, err := m.read()
 	m.must(err)
 	line("a scrape", fmt.Sprintf("%d MiB", after.peak>>20), fmt.Sprintf("resident at most, limit %d MiB; %d series, %.1f MB of text, %s, %s of processor time",
-		memoryLimit>>20, after.series, float64(after.bytes)/1e6, time.Since(began).Round(10*time.Millisecond), (after.processor-before.processor).Round(10*time.Millisecond)))
+		memoryLimit>>20, series, float64(size)/1e6, took.Round(10*time.Millisecond), (after.processor-before.processor).Round(10*time.Millisecond)))
 	return after.peak
 }
 
@@ -381,18 +382,17 @@ type figures struct {
 	passes, writes float64
 	resident, peak int64
 	processor      time.Duration
-	series, bytes  int // of the scrape
 }
 
-// figures returns those of the last scrape, which is scrapeEvery old at most.
+// figures returns those of now. It also scrapes the manager when that is due.
 func (m *manager) figures() figures {
 	m.Helper()
-	if time.Since(m.scraped) < scrapeEvery {
-		return m.last
+	if time.Since(m.scraped) > scrapeInterval {
+		m.scrape()
+		m.scraped = time.Now()
 	}
-	f, err := m.scrape()
+	f, err := m.read()
 	m.must(err)
-	m.last, m.scraped = f, time.Now()
 	return f
 }
 
@@ -420,49 +420,62 @@ func (f *fleet) written() map[string]float64 {
 	return n
 }
 
-// counter counts the bytes that are read.
-type counter struct {
-	io.Reader
-	n int
-}
-
-func (c *counter) Read(b []byte) (int, error) {
-	n, err := c.Reader.Read(b)
-	c.n += n
-	return n, err
-}
-
 func parse(metrics io.Reader) (map[string]*dto.MetricFamily, error) {
 	parser := expfmt.NewTextParser(model.UTF8Validation)
 	return parser.TextToMetricFamilies(metrics)
 }
 
-func (m *manager) scrape() (f figures, err error) {
-	res, err := http.Get("http://" + m.metrics + "/metrics") //nolint:noctx // on this machine
+// get requests the metrics with some names, or all.
+func (m *manager) get(names ...string) (*http.Response, error) {
+	return http.Get("http://" + m.metrics + "/metrics?" + url.Values{"name[]": names}.Encode()) //nolint:noctx // on this machine
+}
+
+// scrape reads all metrics, and counts their series and bytes.
+func (m *manager) scrape() (series, size int) {
+	m.Helper()
+	res, err := m.get()
+	m.must(err)
+	defer func() { _ = res.Body.Close() }()
+	lines := bufio.NewScanner(res.Body)
+	for lines.Scan() {
+		size += len(lines.Bytes()) + len("\n")
+		if !bytes.HasPrefix(lines.Bytes(), []byte("#")) {
+			series++
+		}
+	}
+	m.must(lines.Err())
+	return series, size
+}
+
+// Of what a manager exports, figures reads these alone: the series of all objects would take
+// seconds of a large fleet's processor time.
+const (
+	passesTotal   = "controller_runtime_reconcile_total"
+	requestsTotal = "rest_client_requests_total"
+	processorTime = "process_cpu_seconds_total"
+)
+
+func (m *manager) read() (f figures, err error) {
+	res, err := m.get(passesTotal, requestsTotal, processorTime)
 	if err != nil {
 		return f, err
 	}
 	defer func() { _ = res.Body.Close() }()
-	body := &counter{Reader: res.Body}
-	families, err := parse(body)
+	families, err := parse(res.Body)
 	if err != nil {
 		return f, err
 	}
-	f.bytes = body.n
-	for _, family := range families {
-		f.series += len(family.GetMetric())
-	}
-	for _, pass := range families["controller_runtime_reconcile_total"].GetMetric() {
+	for _, pass := range families[passesTotal].GetMetric() {
 		f.passes += pass.GetCounter().GetValue()
 	}
-	for _, request := range families["rest_client_requests_total"].GetMetric() {
+	for _, request := range families[requestsTotal].GetMetric() {
 		for _, label := range request.GetLabel() {
 			if label.GetName() == "method" && label.GetValue() != http.MethodGet {
 				f.writes += request.GetCounter().GetValue()
 			}
 		}
 	}
-	for _, cpu := range families["process_cpu_seconds_total"].GetMetric() {
+	for _, cpu := range families[processorTime].GetMetric() {
 		f.processor += time.Duration(cpu.GetCounter().GetValue() * float64(time.Second))
 	}
 	f.resident, f.peak, err = memory(m.cmd.Process.Pid)
