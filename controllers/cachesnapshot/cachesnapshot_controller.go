@@ -8,6 +8,7 @@ import (
 	snapshotv1 "github.com/kubernetes-csi/external-snapshotter/client/v6/apis/volumesnapshot/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/tools/events"
@@ -22,6 +23,7 @@ import (
 	"gocache.dev/operator/internal/kube/conditions"
 	"gocache.dev/operator/internal/kube/csisnapshot"
 	"gocache.dev/operator/internal/kube/event"
+	"gocache.dev/operator/internal/kube/firstpass"
 	"gocache.dev/operator/internal/kube/images"
 	"gocache.dev/operator/internal/kube/patch"
 	"gocache.dev/operator/internal/kube/read"
@@ -50,6 +52,8 @@ type Reconciler struct {
 
 	lines lines
 	pacer retry.Pacer
+	// loaded are those that were loaded from the API server.
+	loaded firstpass.Objects
 }
 
 // scope is one pass over one object.
@@ -112,8 +116,17 @@ func watchOnceServed(ctx context.Context, mapper meta.RESTMapper, watch func() e
 
 // Reconcile makes one pass: load, observe, decide, act, report.
 func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
-	s, err := r.load(ctx, req)
+	if !r.loaded.Read(req) {
+		if wake, rests := r.atRest(ctx, req); rests {
+			return r.pacer.Result(req, nil, wake)
+		}
+		r.loaded.Add(req)
+	}
+	s, err := r.load(ctx, r.Live, req)
 	if err != nil || s == nil {
+		if err == nil {
+			r.loaded.Remove(req)
+		}
 		return ctrl.Result{}, err
 	}
 	if !s.snapshot.DeletionTimestamp.IsZero() {
@@ -148,10 +161,26 @@ func (r *Reconciler) pass(ctx context.Context, s *scope) (err error) {
 	return errors.Join(adopted, r.act(ctx, s), r.deleteOutdated(ctx, s))
 }
 
-// load reads the object from the API server: a decision must not be based on a
-// status that this controller has replaced since.
-func (r *Reconciler) load(ctx context.Context, req ctrl.Request) (*scope, error) {
-	o, err := read.Object[v1alpha1.CacheSnapshot](ctx, r.Live, req.Namespace, req.Name)
+// atRest makes a pass on the object in the cache that writes nothing, and reports
+// whether there is nothing to do until wake, or until something changes.
+func (r *Reconciler) atRest(ctx context.Context, req ctrl.Request) (wake time.Duration, rests bool) {
+	c := &firstpass.Client{Client: r.Client}
+	reading := &Reconciler{Client: c, Live: r.Live, Clock: r.Clock, Images: r.Images, lines: r.lines}
+	s, err := reading.load(ctx, c, req)
+	if err != nil || s == nil || !s.snapshot.DeletionTimestamp.IsZero() {
+		return 0, false
+	}
+	if err := reading.pass(ctx, s); err != nil || c.Refused() {
+		return 0, false
+	}
+	s.setConditions(nil)
+	return s.decision.Wake, equality.Semantic.DeepEqual(s.before, s.snapshot)
+}
+
+// load reads the object, from the API server if anything is to be done: a decision must
+// not be based on a status that this controller has replaced since.
+func (r *Reconciler) load(ctx context.Context, from client.Reader, req ctrl.Request) (*scope, error) {
+	o, err := read.Object[v1alpha1.CacheSnapshot](ctx, from, req.Namespace, req.Name)
 	if err != nil || o == nil {
 		return nil, err
 	}

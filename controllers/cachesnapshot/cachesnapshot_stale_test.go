@@ -12,11 +12,13 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/testing/cluster"
+	"gocache.dev/operator/internal/testing/faults"
 )
 
 // staleCache makes the reconciler read from a cache that contains no Jobs yet.
@@ -139,4 +141,72 @@ func TestCloneOfARetryStays(t *testing.T) {
 func (w *world) ready(reason, message string) {
 	w.t.Helper()
 	w.condition(v1alpha1.ReadyCondition, reason, message)
+}
+
+// counted is a client that counts how often a kind is read, and plays a cache that may be
+// behind.
+type counted struct {
+	client.Client
+	reads  int
+	behind *v1alpha1.CacheSnapshot // in place of what there is
+}
+
+// Get counts.
+func (c *counted) Get(ctx context.Context, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
+	s, ok := o.(*v1alpha1.CacheSnapshot)
+	if !ok {
+		return c.Client.Get(ctx, key, o, opts...)
+	}
+	c.reads++
+	if c.behind != nil {
+		c.behind.DeepCopyInto(s)
+		return nil
+	}
+	return c.Client.Get(ctx, key, o, opts...)
+}
+
+// TestFirstPass asserts that a manager which starts reads a snapshot from the API server
+// only if there is something to do, and does it on what the API server has: its cache may
+// be behind.
+func TestFirstPass(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.cache()
+	w.snapshot()
+	created := w.get()
+	w.settle()
+	verified := w.get()
+	mortal := &faults.Mortal{}
+	start := func(behind *v1alpha1.CacheSnapshot) (live *counted) {
+		w.reconciler = w.fresh(&counted{Client: mortal.Client(server.Client), behind: behind})
+		live = &counted{Client: server.Client}
+		w.reconciler.Live = live
+		return live
+	}
+
+	live := start(nil)
+	w.passes(3)
+	if live.reads > 0 {
+		t.Errorf("a snapshot at rest was read %d times from the API server", live.reads)
+	}
+
+	live = start(created)
+	w.passes(3)
+	if live.reads != 3 || len(mortal.Writes) > 0 {
+		t.Errorf("by a cache that is behind there is something to do: read %d times from the API server, want each time; wrote %q", live.reads, mortal.Writes)
+	}
+
+	w.must(server.Client.Delete(t.Context(), &snapshotv1.VolumeSnapshot{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "s"}}))
+	live = start(verified)
+	w.passes(1)
+	if live.reads != 1 || len(mortal.Writes) != 1 {
+		t.Errorf("the VolumeSnapshot is gone: read %d times from the API server, wrote %q", live.reads, mortal.Writes)
+	}
+	w.condition(v1alpha1.SnapshotReadyCondition, v1alpha1.ReasonSnapshotLost, "no longer exists")
+
+	w.must(server.Client.Delete(t.Context(), verified))
+	w.passes(1)
+	if key := (ctrl.Request{NamespacedName: client.ObjectKeyFromObject(verified)}); w.reconciler.loaded.Read(key) {
+		t.Error("a snapshot that is gone is remembered")
+	}
 }
