@@ -143,6 +143,11 @@ func TestTarget(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, ""},
+		"from the root of a file system": {func(t *testing.T, from, _ string) {
+			if err := os.MkdirAll(filepath.Join(from, "lost+found"), 0); err != nil {
+				t.Fatal(err)
+			}
+		}, ""},
 		"an unfinished copy":             {func(t *testing.T, _, to string) { lay(t, to, unfinished, "mod/half", "lost+found/x") }, ""},
 		"something else":                 {func(t *testing.T, _, to string) { lay(t, to, "mine") }, "is not empty: it holds mine"},
 		"a directory of the mark's name": {func(t *testing.T, _, to string) { lay(t, to, unfinished+"/x") }, "is not empty"},
@@ -173,10 +178,37 @@ func TestTarget(t *testing.T) {
 			}
 			continue
 		}
+		if _, err := os.Stat(filepath.Join(to, "lost+found")); name == "from the root of a file system" && err == nil {
+			t.Errorf("%s: lost+found was copied", name)
+		}
 		got := slices.DeleteFunc(files(t, to), func(name string) bool { return strings.HasPrefix(name, "lost+found") })
 		if !slices.Equal(got, []string{"mod/file"}) {
 			t.Errorf("%s: it holds %v", name, got)
 		}
+	}
+}
+
+// TestApart holds that nothing is copied between directories of which one is in the other,
+// by whatever name.
+func TestApart(t *testing.T) {
+	dir := t.TempDir()
+	lay(t, dir, "from/mod/file", "beside/.gocache-restore-unfinished", "beside/from/mod/file")
+	if err := os.Symlink(filepath.Join(dir, "from"), filepath.Join(dir, "link")); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct{ from, to string }{
+		{"from", "from"}, {"from", "from/below"}, {"from", "link/below"}, {"link", "from"}, {"from/mod", "from/mod/a/b"},
+		{"beside/from", "beside"}, // what is left of a copy there would be removed
+	} {
+		if _, err := copied(t, filepath.Join(dir, tt.from), filepath.Join(dir, tt.to), asItIs); err == nil || !strings.Contains(err.Error(), "one is in the other") {
+			t.Errorf("from %s to %s: %v", tt.from, tt.to, err)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(dir, "beside", "from", "mod", "file")); err != nil {
+		t.Error(err)
+	}
+	if _, err := copied(t, filepath.Join(dir, "from"), filepath.Join(dir, "from2"), asItIs); err != nil {
+		t.Errorf("a name that only begins the same: %v", err)
 	}
 }
 

@@ -104,6 +104,9 @@ func (r *restoring) fill(ctx context.Context) error {
 // yet, in the directory that is filled.
 const unfinished = ".gocache-restore-unfinished"
 
+// lostAndFound is a directory that some file systems have at their root.
+const lostAndFound = "lost+found"
+
 // target prepares the directory to fill and returns its mark, locked. It
 // refuses a directory that holds anything but an unfinished copy of an earlier
 // run, which it removes: merged caches would be neither the one nor the other.
@@ -114,13 +117,16 @@ func (r *restoring) target() (*os.File, error) {
 	if err := os.MkdirAll(r.To, 0o775); err != nil { //nolint:gosec // shared by the volume's group
 		return nil, err
 	}
+	if err := apart(r.From, r.To); err != nil {
+		return nil, err
+	}
 	entries, err := os.ReadDir(r.To)
 	if err != nil {
 		return nil, err
 	}
 	resumes := slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() == unfinished && e.Type().IsRegular() })
 	for _, e := range entries {
-		if e.Name() != "lost+found" && !resumes {
+		if e.Name() != lostAndFound && !resumes {
 			return nil, fmt.Errorf("restore: %s is not empty: it holds %s", r.To, e.Name())
 		}
 	}
@@ -139,6 +145,27 @@ func (r *restoring) target() (*os.File, error) {
 	return mark, nil
 }
 
+// apart refuses two directories of which one is in the other: the copy would be copied, or
+// removed with what it was to replace.
+func apart(from, to string) error {
+	var real [2]string
+	for i, dir := range []string{from, to} {
+		absolute, err := filepath.Abs(dir)
+		if err == nil {
+			real[i], err = filepath.EvalSymlinks(absolute)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	for _, pair := range [][2]string{{real[0], real[1]}, {real[1], real[0]}} {
+		if rel, err := filepath.Rel(pair[0], pair[1]); err == nil && filepath.IsLocal(rel) {
+			return fmt.Errorf("restore: of %s and %s, one is in the other: choose a directory outside of both", from, to)
+		}
+	}
+	return nil
+}
+
 // clear removes what an earlier run copied. The directories of extracted modules
 // may be read-only already.
 func (r *restoring) clear(entries []fs.DirEntry) error {
@@ -148,7 +175,7 @@ func (r *restoring) clear(entries []fs.DirEntry) error {
 	}
 	defer func() { _ = to.Close() }()
 	for _, e := range entries {
-		if e.Name() == "lost+found" || e.Name() == unfinished {
+		if e.Name() == lostAndFound || e.Name() == unfinished {
 			continue
 		}
 		err := tree.Walk(to, e.Name(), func(name string, info fs.FileInfo) error {
@@ -251,6 +278,8 @@ func (r *restoring) list(ctx context.Context, d *tree.Dir, to *os.Root, rel stri
 		switch {
 		case r.halfWritten(p, e):
 			r.result.Skipped++
+		case p == lostAndFound && e.Type == tree.Directory:
+			// of the file system, and root's: no part of a cache
 		case e.Type == tree.Directory:
 			subs = append(subs, e.Name)
 		case e.Type == tree.Regular:
