@@ -14,8 +14,6 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"gocache.dev/operator/internal/domain/gitrepo"
 )
 
@@ -63,8 +61,7 @@ func (s *Server) execute(ctx context.Context, program string, args ...string) ([
 	cmd.WaitDelay = 5 * time.Second
 	if err = cmd.Start(); err == nil {
 		// Its children have the same limit: git reads lists of refs into memory.
-		bytes := uint64(s.MaxMemory) //nolint:gosec // positive
-		if limitErr := unix.Prlimit(cmd.Process.Pid, unix.RLIMIT_DATA, &unix.Rlimit{Cur: bytes, Max: bytes}, nil); limitErr != nil && !errors.Is(limitErr, unix.ESRCH) {
+		if limitErr := limit(cmd.Process.Pid, s.MaxMemory); limitErr != nil {
 			cancel(fmt.Errorf("limit the memory of a command: %w", limitErr))
 		}
 		err = cmd.Wait()
