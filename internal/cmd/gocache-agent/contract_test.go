@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"gocache.dev/operator/internal/agent/repair"
 	"gocache.dev/operator/internal/agent/restore"
 	"gocache.dev/operator/internal/domain/agentcommand"
 	"gocache.dev/operator/internal/domain/cleanup"
@@ -308,6 +309,15 @@ func TestRepairContract(t *testing.T) {
 		if out, _, err := ended(t, append([]string{"repair", "--buildcache", tree.BuildCache}, args...)...); exitcode.Of(err) != exitcode.Failed || out != "" {
 			t.Errorf("a log in no directory: %q, %v", out, err)
 		}
+	}
+}
+
+// TestRepairNames holds that the name of a file on a volume does not reach a terminal as it is.
+func TestRepairNames(t *testing.T) {
+	var out bytes.Buffer
+	must(t, printRepair(&out, repair.Result{Removed: []repair.Removal{{Cache: "build", Path: "ab/\x1b[2J\nall is well"}}}, false))
+	if !strings.Contains(out.String(), "removed from build: ab/?[2J?all is well (") {
+		t.Errorf("%q", out.String())
 	}
 }
 

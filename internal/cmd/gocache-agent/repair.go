@@ -90,6 +90,9 @@ func reportRepair(name string, r repair.Result, failed error) error {
 	return os.WriteFile(name, m.Fit(integrity.TerminationLimit), 0o644) //nolint:gosec // the kubelet reads it
 }
 
+// maxPrinted is how much of a path is printed, in bytes: all of one that exists.
+const maxPrinted = 4096
+
 func printRepair(w io.Writer, r repair.Result, asJSON bool) error {
 	if asJSON {
 		return json.NewEncoder(w).Encode(r)
@@ -99,7 +102,7 @@ func printRepair(w io.Writer, r repair.Result, asJSON bool) error {
 		verb = "would remove"
 	}
 	for _, p := range r.Removed {
-		if _, err := fmt.Fprintf(w, "%s from %s: %s (%s: %s)\n", verb, p.Cache, p.Path, p.Why, p.Why.Meaning()); err != nil {
+		if _, err := fmt.Fprintf(w, "%s from %s: %s (%s: %s)\n", verb, p.Cache, integrity.Printable(p.Path, maxPrinted), p.Why, p.Why.Meaning()); err != nil {
 			return err
 		}
 	}

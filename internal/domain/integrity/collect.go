@@ -139,12 +139,12 @@ func (c *collector) verdict(failOn Severity) Verdict {
 }
 
 func (f *Finding) example() Example {
-	return Example{f.Class, f.Severity.String(), f.Cache, printable(f.Path, maxPath), printable(f.Detail, maxDetail)}
+	return Example{f.Class, f.Severity.String(), f.Cache, Printable(f.Path, maxPath), Printable(f.Detail, maxDetail)}
 }
 
-// printable keeps what a hostile name could do to a terminal or a log out of
+// Printable keeps what a hostile name could do to a terminal or a log out of
 // it, and its length bounded.
-func printable(s string, n int) string {
+func Printable(s string, n int) string {
 	s = strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f || (r >= 0x80 && r < 0xa0) {
 			return '?'
