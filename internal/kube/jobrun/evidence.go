@@ -121,7 +121,21 @@ func differs(of *corev1.PodTemplateSpec, annotations map[string]string, pod core
 			return "volume " + want.Name
 		}
 	}
+	for i := range pod.Volumes { // no second way to a PVC of the template
+		have := &pod.Volumes[i]
+		same := func(v corev1.Volume) bool {
+			return v.Name != have.Name && claimOf(&v) != "" && claimOf(&v) == claimOf(have)
+		}
+		if !slices.ContainsFunc(template.Volumes, func(v corev1.Volume) bool { return v.Name == have.Name }) && slices.ContainsFunc(template.Volumes, same) {
+			return "volume " + have.Name + ", which was added to it"
+		}
+	}
 	return trespasser(template, pod)
+}
+
+// claimOf is the PVC of a volume; empty: it has none.
+func claimOf(v *corev1.Volume) string {
+	return ptr.Deref(v.PersistentVolumeClaim, corev1.PersistentVolumeClaimVolumeSource{}).ClaimName
 }
 
 func containerDiffers(want, have *corev1.Container) string {

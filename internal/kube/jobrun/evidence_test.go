@@ -57,6 +57,10 @@ func TestEvidence(t *testing.T) {
 		"a sidecar that is injected": {change: func(p *corev1.Pod) {
 			p.Spec.Containers = append(p.Spec.Containers, corev1.Container{Name: "mesh", Image: "mesh"})
 		}},
+		"a second volume of the same PVC": {change: func(p *corev1.Pod) {
+			p.Spec.Volumes = append(p.Spec.Volumes, corev1.Volume{Name: "x", VolumeSource: *p.Spec.Volumes[0].VolumeSource.DeepCopy()})
+			p.Spec.InitContainers = append(p.Spec.InitContainers, corev1.Container{Name: "x", Image: "evil", VolumeMounts: []corev1.VolumeMount{{Name: "x", MountPath: "/x"}}})
+		}, cause: "volume x"},
 		"a volume that is injected": {change: func(p *corev1.Pod) {
 			p.Spec.Volumes = append(p.Spec.Volumes, corev1.Volume{Name: "token"})
 			mainOf(p).VolumeMounts = append(mainOf(p).VolumeMounts, corev1.VolumeMount{Name: "token", MountPath: "/var/run/token"})
