@@ -92,7 +92,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, fmt.Errorf("read PVC: %w", err)
 	}
 	if !named(s.claim) {
-		if concerns(s.claim) {
+		if concerns(s.claim) && s.claim.DeletionTimestamp.IsZero() {
 			r.warnOfDroppedSource(s)
 		}
 		return ctrl.Result{}, nil
@@ -122,12 +122,13 @@ func named(claim *corev1.PersistentVolumeClaim) bool {
 }
 
 // concerns reports whether a PVC names one of our kinds as its source, or was to
-// name one: it has the annotations of a consumer, and no source at all.
+// name one: it has the annotations of a consumer, and no source at all. It does so to its
+// end: what is remembered of it is forgotten then.
 func concerns(claim *corev1.PersistentVolumeClaim) bool {
 	if named(claim) {
 		return true
 	}
-	return claim.Spec.DataSourceRef == nil && claim.Spec.DataSource == nil && claim.DeletionTimestamp.IsZero() && annotationOfConsumer(claim) != ""
+	return claim.Spec.DataSourceRef == nil && claim.Spec.DataSource == nil && annotationOfConsumer(claim) != ""
 }
 
 // annotationOfConsumer is the first annotation by which a PVC states how its

@@ -80,7 +80,7 @@ func TestDroppedSourceIsReported(t *testing.T) {
 	if got := w.counted(); got != 1 {
 		t.Errorf("counted %v times, want once", got)
 	}
-	for name, want := range map[string]bool{"dropped": true, "own": false, "cloned": false} {
+	for name, want := range map[string]bool{"dropped": true, "own": false, "cloned": false, "deleted": true} {
 		if got := concerns(w.get(name)); got != want {
 			t.Errorf("%s wakes the controller: %v", name, got)
 		}
