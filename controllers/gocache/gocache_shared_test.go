@@ -1,6 +1,8 @@
 package gocache
 
 import (
+	"context"
+	"errors"
 	"slices"
 	"testing"
 	"time"
@@ -11,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"gocache.dev/operator/api/v1alpha1"
 )
@@ -132,6 +135,23 @@ func TestSharedCache(t *testing.T) {
 	if s := w.get().Status.Source; s.Snapshot != "go-2" {
 		t.Errorf("the status shows %+v, want the newer snapshot", s)
 	}
+
+	live := w.reconciler.Live
+	w.reconciler.Live = interceptor.NewClient(server.Client, interceptor.Funcs{
+		Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, of client.Object, opts ...client.GetOption) error {
+			if _, is := of.(*v1alpha1.CacheSnapshot); is {
+				return errors.New("timeout")
+			}
+			return c.Get(ctx, key, of, opts...)
+		},
+	})
+	if err := w.pass(); err == nil {
+		t.Error("a snapshot that cannot be read is no error")
+	}
+	if s := w.get().Status.Source; s.Snapshot != "go-2" || s.Digest == "" {
+		t.Errorf("after a read that failed the status shows %+v, want what it offered before", s)
+	}
+	w.reconciler.Live = live
 
 	o.change(func(c *v1alpha1.GoCache) { c.Spec.Consumers = nil })
 	w.must(w.pass())

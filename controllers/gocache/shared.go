@@ -78,11 +78,14 @@ func (r *Reconciler) observeOffer(ctx context.Context, p *progress) error {
 	p.cache.Status.Source = offer
 	name := source.Status.LatestVerifiedSnapshot
 	c, err := read.Object[v1alpha1.CacheSnapshot](ctx, r.Live, source.Namespace, name)
-	if err != nil {
-		return err
+	var csi snapshot.CSI
+	if err == nil {
+		csi, err = volume.StateOf(ctx, r.Live, c)
 	}
-	csi, err := volume.StateOf(ctx, r.Live, c)
 	if err != nil {
+		if is := p.Stored.Status.Source; is != nil && is.Namespace == source.Namespace && is.Name == source.Name {
+			p.cache.Status.Source = is.DeepCopy() // what it offers is not known, and need not have changed
+		}
 		return err
 	}
 	use := snapshot.Use{Of: v1alpha1.SnapshotSource{Kind: v1alpha1.GoCacheKind, Name: source.Name}, BySource: true, CSI: csi}
