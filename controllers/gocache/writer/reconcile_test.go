@@ -322,8 +322,13 @@ func TestStartFails(t *testing.T) {
 	} {
 		turn := due(t)
 		turn.Live = clusterOf(t, failsFor(is))
-		if out, err := turn.Reconcile(t.Context(), turn.cache, turn.Observed); !errors.Is(err, errBroken) || out.Started != "" {
+		turn.Snapshots = []v1alpha1.CacheSnapshot{{ObjectMeta: metav1.ObjectMeta{Name: "ci-1"}}}
+		out, err := turn.Reconcile(t.Context(), turn.cache, turn.Observed)
+		if !errors.Is(err, errBroken) || out.Started != "" {
 			t.Errorf("%s cannot be read: %v, started %q", name, err, out.Started)
+		}
+		if name == "the snapshots" && len(out.Snapshots) != 1 {
+			t.Errorf("%s cannot be read, and the parts after this one see %d, want the one that was observed", name, len(out.Snapshots))
 		}
 	}
 	turn := due(t)
@@ -481,10 +486,10 @@ func TestAuthenticate(t *testing.T) {
 		deleted bool
 		fails   bool
 	}{
-		"its uid is recorded":                     {jobOf(t, warmUp{}, "j1"), jobrun.Running, func(t *turn) { t.cache.Status.WriterJobUID = "j1"; t.Live = broken }, "j1", true, false, false},
-		"its outcome is recorded":                 {jobOf(t, warmUp{}, "j1"), jobrun.Ended, func(t *turn) { t.cache.Status.WarmUp.Run = "j1"; t.Live = broken }, "", true, false, false},
-		"its uid was lost":                        {jobOf(t, warmUp{}, "j1"), jobrun.Running, func(*turn) {}, "j1", true, false, false},
-		"it has ended, its uid lost":              {jobOf(t, warmUp{}, "j1"), jobrun.Ended, func(*turn) {}, "j1", true, false, false},
+		"its uid is recorded":        {jobOf(t, warmUp{}, "j1"), jobrun.Running, func(t *turn) { t.cache.Status.WriterJobUID = "j1"; t.Live = broken }, "j1", true, false, false},
+		"its outcome is recorded":    {jobOf(t, warmUp{}, "j1"), jobrun.Ended, func(t *turn) { t.cache.Status.WarmUp.Run = "j1"; t.Live = broken }, "", true, false, false},
+		"its uid was lost":           {jobOf(t, warmUp{}, "j1"), jobrun.Running, func(*turn) {}, "j1", true, false, false},
+		"it has ended, its uid lost": {jobOf(t, warmUp{}, "j1"), jobrun.Ended, func(*turn) {}, "j1", true, false, false},
 		"it is being deleted":                     {jobOf(t, warmUp{}, "j1"), jobrun.Deleting, func(*turn) {}, "", false, false, false},
 		"another client's":                        {another(jobOf(t, warmUp{}, "j1")), jobrun.Ended, func(*turn) {}, "", false, true, false},
 		"another client's, beside a recorded one": {another(jobOf(t, warmUp{}, "j1")), jobrun.Running, func(t *turn) { t.cache.Status.WriterJobUID = "j0" }, "j0", false, true, false},

@@ -370,8 +370,12 @@ func (t *turn) startedMeanwhile(ctx context.Context) (bool, error) {
 		t.out.WakeIn(time.Second)
 		return true, nil
 	}
-	t.Snapshots, err = csisnapshot.Of(ctx, t.Live, false, t.cache.Namespace, v1alpha1.GoCacheKind, t.cache.Name)
-	return false, err
+	all, err := csisnapshot.Of(ctx, t.Live, false, t.cache.Namespace, v1alpha1.GoCacheKind, t.cache.Name)
+	if err != nil {
+		return false, err // with those that were observed: to other parts, none would mean that all are gone
+	}
+	t.Snapshots = all
+	return false, nil
 }
 
 // working reports whether a writer does this now.
