@@ -49,7 +49,7 @@ type CleanupStatus struct {
 	// lastPlan is the plan that was made last.
 	// +optional
 	LastPlan *CleanupPlan `json:"lastPlan,omitempty"`
-	// approvedPlan is the digest of the plan that was approved last.
+	// approvedPlan is the digest of the open plan, once it is approved.
 	// +kubebuilder:validation:MaxLength=128
 	// +optional
 	ApprovedPlan string `json:"approvedPlan,omitempty"`

@@ -200,6 +200,7 @@ func (t *turn) recordPlan(r report.Report) {
 	}
 	switch spec := t.cache.Spec.Cleanup; {
 	case !c.LastPlan.Open:
+		closePlan(c)
 		c.LastCleanTime = c.CompletionTime
 		t.answerRun(v1alpha1.RequestSucceeded, "nothing to remove: the caches are within their bounds")
 	case r.Outcome == report.Planned && spec != nil && spec.Approval == v1alpha1.ApprovalRequired:
@@ -340,11 +341,14 @@ func layerPlan(l *report.Layer) *v1alpha1.CleanupLayer {
 	return out
 }
 
-// closePlan ends a plan, however it went: it is not applied any more.
+// closePlan ends a plan, however it went: it is not applied any more. Nor is a later one
+// of the same entries, which has the same digest, before it was approved itself, and the
+// webhook called for it.
 func closePlan(c *v1alpha1.CleanupStatus) {
 	if c.LastPlan != nil {
 		c.LastPlan.Open = false
 	}
+	c.ApprovedPlan, c.Webhook = "", nil
 }
 
 func preflight(r report.Report) []v1alpha1.CleanupCheck {

@@ -142,7 +142,7 @@ func TestRecordCleanup(t *testing.T) {
 				Proof: &report.Proof{Result: report.Pass, Message: "as before"},
 			}, nil),
 			want: v1alpha1.CleanupStatus{
-				Outcome: v1alpha1.RunSucceeded, LastPlan: recordedPlan("sha256:1", 2, false), ApprovedPlan: "sha256:1", LastCleanTime: over, Preflight: recordedChecks,
+				Outcome: v1alpha1.RunSucceeded, LastPlan: recordedPlan("sha256:1", 2, false), LastCleanTime: over, Preflight: recordedChecks,
 				Removed: 2, Freed: resource.NewQuantity(3*mib, resource.BinarySI), Proof: &v1alpha1.CleanupProof{Result: "Passed", Message: "as before"},
 			},
 			answer: v1alpha1.RequestSucceeded, message: "freed 3.0 MiB",
@@ -154,7 +154,7 @@ func TestRecordCleanup(t *testing.T) {
 				Proof: &report.Proof{Result: report.Fail, Compiled: 6, Message: "6 packages were compiled"},
 			}, nil),
 			want: v1alpha1.CleanupStatus{
-				Outcome: v1alpha1.RunSucceeded, LastPlan: recordedPlan("sha256:1", 2, false), ApprovedPlan: "sha256:1", LastCleanTime: over, Preflight: recordedChecks,
+				Outcome: v1alpha1.RunSucceeded, LastPlan: recordedPlan("sha256:1", 2, false), LastCleanTime: over, Preflight: recordedChecks,
 				Removed: 2, Freed: resource.NewQuantity(3*mib, resource.BinarySI), Proof: &v1alpha1.CleanupProof{Result: "Failed", Compiled: 6, Message: "6 packages were compiled"},
 			},
 			answer: v1alpha1.RequestSucceeded, message: "freed 3.0 MiB; not proven warm, so a warm-up is due: 6 packages were compiled",
@@ -162,7 +162,7 @@ func TestRecordCleanup(t *testing.T) {
 		"paused": {
 			run: ended(0, report.Report{Outcome: report.Paused, Message: "reuse: 2 packages", Preflight: append(passed, report.Check{Name: report.Reuse, Result: report.Fail, Message: "2 packages"})}, nil),
 			want: v1alpha1.CleanupStatus{
-				Outcome: v1alpha1.RunSucceeded, Message: "reuse: 2 packages", LastPlanTime: began, LastPlan: recordedPlan("sha256:1", 2, false), ApprovedPlan: "sha256:1", Paused: "reuse",
+				Outcome: v1alpha1.RunSucceeded, Message: "reuse: 2 packages", LastPlanTime: began, LastPlan: recordedPlan("sha256:1", 2, false), Paused: "reuse",
 				Preflight: append(recordedChecks, v1alpha1.CleanupCheck{Name: "reuse", Result: "Failed", Message: "2 packages"}),
 			},
 			answer: v1alpha1.RequestFailed, message: "cleanup is paused: the check reuse did not pass: 2 packages",
@@ -170,7 +170,7 @@ func TestRecordCleanup(t *testing.T) {
 		"left corrupt": {
 			applies: "sha256:1",
 			run:     ended(1, report.Report{Outcome: report.Corrupt, Message: "1 corrupt", Preflight: passed, Modules: 2, BuildEntries: 4, ManifestDigest: "sha256:left"}, nil),
-			want:    v1alpha1.CleanupStatus{Outcome: v1alpha1.RunFailed, Message: "1 corrupt", Failures: 5, LastPlan: recordedPlan("sha256:1", 2, false), ApprovedPlan: "sha256:1", Preflight: recordedChecks},
+			want:    v1alpha1.CleanupStatus{Outcome: v1alpha1.RunFailed, Message: "1 corrupt", Failures: 5, LastPlan: recordedPlan("sha256:1", 2, false), Preflight: recordedChecks},
 			answer:  v1alpha1.RequestFailed, message: "1 corrupt",
 		},
 		"failed": {
@@ -185,7 +185,9 @@ func TestRecordCleanup(t *testing.T) {
 		if tt.automatic {
 			turn.cache.Spec.Cleanup.Approval = v1alpha1.ApprovalAutomatic
 		}
-		turn.cache.Status.Cleanup = &v1alpha1.CleanupStatus{Failures: 4, Paused: "reuse", ApprovedPlan: "sha256:1", LastPlan: recordedPlan("sha256:1", 2, true)}
+		turn.cache.Status.Cleanup = &v1alpha1.CleanupStatus{
+			Failures: 4, Paused: "reuse", ApprovedPlan: "sha256:1", LastPlan: recordedPlan("sha256:1", 2, true), Webhook: &v1alpha1.WebhookStatus{PlanDigest: "sha256:1"},
+		}
 		accept(turn, v1alpha1.RequestCleanup)
 		turn.Run = tt.run
 		turn.Run.Annotations[v1alpha1.CauseAnnotation] = strings.Repeat("c", 300)
@@ -196,6 +198,9 @@ func TestRecordCleanup(t *testing.T) {
 		}
 		cleanUp{}.record(turn)
 		want := tt.want
+		if want.LastPlan.Open {
+			want.Webhook = &v1alpha1.WebhookStatus{PlanDigest: "sha256:1"} // the next pass has another plan delivered
+		}
 		want.Run, want.Cause, want.StartTime, want.CompletionTime = "c1", strings.Repeat("c", 256), began, over
 		if diff := cmp.Diff(want, *turn.cache.Status.Cleanup); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
