@@ -81,6 +81,7 @@ func (r *Reconciler) observeGit(ctx context.Context, o *pass.Observed, src v1alp
 		switch {
 		case errors.Is(err, gitrefs.ErrPending): // its answer wakes a pass
 			now = known
+			o.SourcePending = true
 			o.SourceMissing = "repository " + redact.URL(git.URL) + " to be read"
 		case err != nil:
 			now.Message = bounded.Text(err.Error(), 512-len(readAgain)) + readAgain

@@ -83,6 +83,9 @@ type Observed struct {
 	// read, or one of all if none can be read. Otherwise a source that cannot be
 	// read is reported by the warm-up of the others.
 	SourceMissing string
+	// SourcePending: a repository has not answered since this process started, so that what a
+	// warm-up is of is not known.
+	SourcePending bool
 	// SecretRefused is which Secret of a source may not be used, and why: only a
 	// user can change that.
 	SecretRefused string

@@ -490,6 +490,7 @@ func TestAuthenticate(t *testing.T) {
 		"its outcome is recorded":    {jobOf(t, warmUp{}, "j1"), jobrun.Ended, func(t *turn) { t.cache.Status.WarmUp.Run = "j1"; t.Live = broken }, "", true, false, false},
 		"its uid was lost":           {jobOf(t, warmUp{}, "j1"), jobrun.Running, func(*turn) {}, "j1", true, false, false},
 		"it has ended, its uid lost": {jobOf(t, warmUp{}, "j1"), jobrun.Ended, func(*turn) {}, "j1", true, false, false},
+		"its uid was lost, and a repository has not answered yet": {another(jobOf(t, warmUp{}, "j1")), jobrun.Ended, func(t *turn) { t.SourcePending = true }, "", false, false, false},
 		"it is being deleted":                     {jobOf(t, warmUp{}, "j1"), jobrun.Deleting, func(*turn) {}, "", false, false, false},
 		"another client's":                        {another(jobOf(t, warmUp{}, "j1")), jobrun.Ended, func(*turn) {}, "", false, true, false},
 		"another client's, beside a recorded one": {another(jobOf(t, warmUp{}, "j1")), jobrun.Running, func(t *turn) { t.cache.Status.WriterJobUID = "j0" }, "j0", false, true, false},

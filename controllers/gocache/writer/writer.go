@@ -111,13 +111,17 @@ func (r Reconciler) Authenticate(ctx context.Context, cache *v1alpha1.GoCache, o
 	if known && o.Run.Run == action.recorded(cache) {
 		return o, t.out.Result, nil
 	}
+	undecided := false
 	run, err := jobrun.Authenticate(ctx, r.Live, o.Writer, o.Run, cache.Status.WriterJobUID, func() (*batchv1.Job, error) {
-		return t.expected(ctx, action)
+		job, err := t.expected(ctx, action)
+		undecided = job == nil && err == nil
+		return job, err
 	})
 	if err != nil {
 		return o, t.out.Result, err
 	}
 	switch {
+	case undecided: // neither vouched for nor deleted: what is pending starts another pass
 	case run.Untrusted != "":
 		t.reportUntrusted(run.Untrusted)
 		err = apply.Delete(ctx, r.Client, o.Writer)
@@ -132,7 +136,8 @@ func (r Reconciler) Authenticate(ctx context.Context, cache *v1alpha1.GoCache, o
 	return o, t.out.Result, err
 }
 
-// expected is the Job that the operator would create for an action; nil: unknown.
+// expected is the Job that the operator would create for an action; nil: it is not decided
+// yet.
 func (t *turn) expected(ctx context.Context, action action) (*batchv1.Job, error) {
 	not := ""
 	switch {
@@ -142,6 +147,8 @@ func (t *turn) expected(ctx context.Context, action action) (*batchv1.Job, error
 		not = "there is no PersistentVolumeClaim " + t.cache.Name
 	case action.name() == plan.Cleanup:
 		not = t.refusesCleanup()
+	case action.name() == plan.WarmUp && t.SourcePending:
+		return nil, nil
 	}
 	if not != "" {
 		return nil, &conditions.StalledError{Reason: v1alpha1.ReasonConflict, Message: not}

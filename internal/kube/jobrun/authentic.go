@@ -102,10 +102,18 @@ func untrusted(job *batchv1.Job, why string) string {
 // Jobs, a run is repeated whose uid was lost.
 func differsFrom(created, found *batchv1.Job) string {
 	for key, value := range created.Annotations {
-		// The request and the cause of the run change nothing that the Job does, and
-		// what the digest is of is compared below.
-		if key != TemplateAnnotation && key != v1alpha1.CauseAnnotation && key != v1alpha1.CacheRequestAnnotation && found.Annotations[key] != value {
-			return "annotation " + key
+		switch key {
+		case TemplateAnnotation: // what the digest is of is compared below
+		case v1alpha1.CauseAnnotation, v1alpha1.CacheRequestAnnotation: // they change nothing that the Job does
+		case v1alpha1.VolumeAnnotation:
+			// The PVC, of which the uid is compared, may be bound since: by the pod of the Job.
+			if is := found.Annotations[key]; is != "" && is != value {
+				return "annotation " + key
+			}
+		default:
+			if found.Annotations[key] != value {
+				return "annotation " + key
+			}
 		}
 	}
 	if ptr.Deref(found.Spec.Parallelism, 1) != 1 || ptr.Deref(found.Spec.Completions, 1) != 1 ||

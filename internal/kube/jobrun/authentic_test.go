@@ -23,7 +23,7 @@ import (
 func warmer() *batchv1.Job {
 	j := jobrun.Spec{
 		Namespace: "n", Name: "j", Image: "go:1", Command: []string{"/gocache-agent", "warm"}, Env: map[string]string{"GOPROXY": "https://p"},
-		Annotations: map[string]string{v1alpha1.CauseAnnotation: "new", v1alpha1.PVCUIDAnnotation: "u"},
+		Annotations: map[string]string{v1alpha1.CauseAnnotation: "new", v1alpha1.PVCUIDAnnotation: "u", v1alpha1.VolumeAnnotation: "pv"},
 		Volumes:     []corev1.Volume{{Name: "cache", VolumeSource: corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: "ci"}}}},
 		Mounts:      []corev1.VolumeMount{{Name: "cache", MountPath: "/cache"}},
 	}.Object()
@@ -56,11 +56,13 @@ func TestAuthenticate(t *testing.T) {
 		"a volume that nothing mounts": {func(j *batchv1.Job) {
 			j.Spec.Template.Spec.Volumes = append(j.Spec.Template.Spec.Volumes, corev1.Volume{Name: "token"})
 		}, ""},
-		"another PVC by annotation": {func(j *batchv1.Job) { j.Annotations[v1alpha1.PVCUIDAnnotation] = "v" }, "annotation"},
-		"other packages":            {func(j *batchv1.Job) { j.Spec.Template.Annotations[v1alpha1.GroupName+"/packages-0"] = "x" }, "annotation"},
-		"another image":             {func(j *batchv1.Job) { agent(j).Image = "evil" }, "the image of container agent"},
-		"another command":           {func(j *batchv1.Job) { agent(j).Command = []string{"echo"} }, "the command of container agent"},
-		"another volume":            {func(j *batchv1.Job) { j.Spec.Template.Spec.Volumes[0].PersistentVolumeClaim.ClaimName = "x" }, "volume cache"},
+		"before the PVC was bound":     {func(j *batchv1.Job) { j.Annotations[v1alpha1.VolumeAnnotation] = "" }, ""},
+		"another volume by annotation": {func(j *batchv1.Job) { j.Annotations[v1alpha1.VolumeAnnotation] = "other" }, "annotation"},
+		"another PVC by annotation":    {func(j *batchv1.Job) { j.Annotations[v1alpha1.PVCUIDAnnotation] = "v" }, "annotation"},
+		"other packages":               {func(j *batchv1.Job) { j.Spec.Template.Annotations[v1alpha1.GroupName+"/packages-0"] = "x" }, "annotation"},
+		"another image":                {func(j *batchv1.Job) { agent(j).Image = "evil" }, "the image of container agent"},
+		"another command":              {func(j *batchv1.Job) { agent(j).Command = []string{"echo"} }, "the command of container agent"},
+		"another volume":               {func(j *batchv1.Job) { j.Spec.Template.Spec.Volumes[0].PersistentVolumeClaim.ClaimName = "x" }, "volume cache"},
 		"a variable of the go command": {func(j *batchv1.Job) {
 			agent(j).Env = append(agent(j).Env, corev1.EnvVar{Name: "GOFLAGS", Value: "-toolexec=x"})
 		}, "variable GOFLAGS"},
