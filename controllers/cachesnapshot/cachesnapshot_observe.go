@@ -403,13 +403,13 @@ func (r *Reconciler) classes(ctx context.Context) ([]snapshotv1.VolumeSnapshotCl
 
 // withoutCSISnapshot maps a VolumeSnapshotClass to the snapshots that may wait for it.
 func (r *Reconciler) withoutCSISnapshot(ctx context.Context, _ client.Object) []reconcile.Request {
-	var list v1alpha1.CacheSnapshotList
-	if err := r.Client.List(ctx, &list); err != nil {
+	all, err := r.everywhere(ctx)
+	if err != nil {
 		return nil // they are reconciled again after their wake-up time
 	}
 	var requests []reconcile.Request
-	for i := range list.Items {
-		if c := &list.Items[i]; c.Status.Source != nil && c.Status.CreationTime == nil {
+	for i := range all {
+		if c := &all[i]; c.Status.Source != nil && c.Status.CreationTime == nil {
 			requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(c)})
 		}
 	}

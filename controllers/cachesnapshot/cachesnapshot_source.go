@@ -163,7 +163,7 @@ func (s *scope) sourceName() string {
 // bySource maps a source of a kind to its CacheSnapshots without a CSI snapshot.
 func (r *Reconciler) bySource(kind string) handler.MapFunc {
 	return func(ctx context.Context, o client.Object) []reconcile.Request {
-		list, err := csisnapshot.Of(ctx, r.Client, true, o.GetNamespace(), kind, o.GetName())
+		list, err := csisnapshot.Of(ctx, r.Client, true, o.GetNamespace(), kind, o.GetName(), client.UnsafeDisableDeepCopy)
 		if err != nil {
 			return nil // they are reconciled again after their wake-up time
 		}

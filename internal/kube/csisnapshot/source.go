@@ -30,7 +30,9 @@ func Index(ctx context.Context, indexer client.FieldIndexer) error {
 // Of are the snapshots of one source, and of a large one what the cache would hold: read
 // it by its name for more. Only a cache with Index is indexed; of the API server, which
 // alone has pages, the whole namespace is asked for.
-func Of(ctx context.Context, c client.Reader, indexed bool, namespace, kind, name string) ([]v1alpha1.CacheSnapshot, error) {
+//
+// The options are those of the list of an indexed cache.
+func Of(ctx context.Context, c client.Reader, indexed bool, namespace, kind, name string, options ...client.ListOption) ([]v1alpha1.CacheSnapshot, error) {
 	var of []v1alpha1.CacheSnapshot
 	keep := func(s *v1alpha1.CacheSnapshot) {
 		if s.Spec.SourceRef.Kind == kind && s.Spec.SourceRef.Name == name {
@@ -39,7 +41,7 @@ func Of(ctx context.Context, c client.Reader, indexed bool, namespace, kind, nam
 	}
 	if indexed {
 		var list v1alpha1.CacheSnapshotList
-		if err := c.List(ctx, &list, client.InNamespace(namespace), client.MatchingFields{sourceIndex: kind + "/" + name}); err != nil {
+		if err := c.List(ctx, &list, append(options, client.InNamespace(namespace), client.MatchingFields{sourceIndex: kind + "/" + name})...); err != nil {
 			return nil, fmt.Errorf("list CacheSnapshots of %s %s: %w", kind, name, err)
 		}
 		for i := range list.Items {
