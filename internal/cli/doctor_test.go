@@ -18,6 +18,7 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	storagev1 "k8s.io/api/storage/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	apiversion "k8s.io/apimachinery/pkg/version"
@@ -68,7 +69,7 @@ func healthy() []client.Object {
 }
 
 // answering is a client whose API server answers reviews of rights.
-func answering(denied []string, objects ...client.Object) client.Client {
+func answering(denied []string, objects ...client.Object) client.WithWatch {
 	return interceptor.NewClient(clientOf(objects...), interceptor.Funcs{
 		Create: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.CreateOption) error {
 			if review, ok := o.(*authorizationv1.SelfSubjectAccessReview); ok {
@@ -132,6 +133,30 @@ func TestDoctorWithoutRights(t *testing.T) {
 	a, out, _ := fakeApp(t, c, clusterOf(t, "v1.36.0", served...))
 	if err := run(t, a, "doctor"); err != nil || strings.Count(out.String(), "you may not read them") != 5 || strings.Contains(out.String(), "✗") {
 		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// TestDoctorBeforeInstallation reports what a cluster has without the operator, also one
+// that is too old to serve its admission policies.
+func TestDoctorBeforeInstallation(t *testing.T) {
+	c := interceptor.NewClient(answering(nil, storageClass()[0]), interceptor.Funcs{
+		List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, opts ...client.ListOption) error {
+			switch list.(type) {
+			case *v1alpha1.GoCacheList, *admissionv1.ValidatingAdmissionPolicyList, *admissionv1.ValidatingAdmissionPolicyBindingList:
+				return &apimeta.NoKindMatchError{GroupKind: schema.GroupKind{Kind: "All"}}
+			}
+			return c.List(ctx, list, opts...)
+		},
+	})
+	a, out, _ := fakeApp(t, c, clusterOf(t, "v1.29.3", served[1:]...))
+	err := run(t, a, "doctor")
+	if !errors.Is(err, ErrReported) || strings.Contains(out.String(), "can be examined") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	for _, want := range []string{"✗ Kubernetes v1.29.3 is too old", "✗ cache.gocache.dev/v1alpha1 is not served", "⚠ the cluster has no default StorageClass", "✓ none denies all traffic"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("lacks %q:\n%s", want, out)
+		}
 	}
 }
 

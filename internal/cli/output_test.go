@@ -222,16 +222,17 @@ func TestCSICheckCommand(t *testing.T) {
 	}
 }
 
-// TestDoctorErrors holds that what cannot be examined or written is an error.
+// TestDoctorErrors holds that what cannot be examined is a finding, and that without a
+// cluster or an output there is an error.
 func TestDoctorErrors(t *testing.T) {
 	a, _, _ := fakeApp(t, answering(nil, healthy()...), clusterOf(t, "v1.36.0", served...))
 	a.Out = full{}
 	if err := run(t, a, "doctor"); !errors.Is(err, errFull) {
 		t.Errorf("an output that takes nothing: %v", err)
 	}
-	a, _, errOut := fakeApp(t, listing[*storagev1.StorageClassList](answering(nil, healthy()...).(client.WithWatch)), clusterOf(t, "v1.36.0", served...))
-	if err := run(t, a, "doctor"); !errors.Is(err, errBroken) || errOut.Len() > 0 {
-		t.Errorf("classes that cannot be read: %v, printed %q", err, errOut)
+	a, out, errOut := fakeApp(t, listing[*storagev1.StorageClassList](answering(nil, healthy()...)), clusterOf(t, "v1.36.0", served...))
+	if err := run(t, a, "doctor"); !errors.Is(err, ErrReported) || errOut.Len() > 0 || !strings.Contains(out.String(), "\nStorage\n  ✗ not all of this can be examined: the server is down\n") || !strings.Contains(out.String(), "✓ there are none") {
+		t.Errorf("classes that cannot be read: %v, printed %q\n%s", err, errOut, out)
 	}
 	a.clientset = func() (kubernetes.Interface, error) { return nil, errBroken }
 	if err := run(t, a, "doctor"); !errors.Is(err, errBroken) {

@@ -15,6 +15,7 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	storagev1 "k8s.io/api/storage/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -34,6 +35,8 @@ import (
 var (
 	errBroken = errors.New("the server is down")
 	forbidden = apierrors.NewForbidden(schema.GroupResource{Resource: "all"}, "", nil)
+	// unserved is the error for a kind that the API server does not serve.
+	unserved = fmt.Errorf("no list: %w", &apimeta.NoKindMatchError{GroupKind: schema.GroupKind{Kind: "All"}})
 )
 
 const driver = "csi.test"
@@ -115,8 +118,8 @@ func TestCluster(t *testing.T) {
 	}
 }
 
-// TestExamine holds which subjects are examined of a cluster, in their order, and that what
-// cannot be examined is an error.
+// TestExamine holds which subjects are examined of a cluster, in their order, and that one
+// that cannot be examined keeps no other from it.
 func TestExamine(t *testing.T) {
 	all := []string{"cache.gocache.dev/v1alpha1", "snapshot.storage.k8s.io/v1", "admissionregistration.k8s.io/v1"}
 	for want, groups := range map[string][]string{
@@ -139,10 +142,26 @@ func TestExamine(t *testing.T) {
 			t.Errorf("%q, began %q, %v, want %s", names, began, err, want)
 		}
 	}
-	e := examined(t, listing[*networkingv1.NetworkPolicyList](errBroken), nil)
+	e := examined(t, listing[*admissionv1.ValidatingAdmissionPolicyBindingList](errBroken), nil)
 	report, err := Examine(t.Context(), e.client, discovered(t, "v1.36.1", all...), e.Options)
-	if !errors.Is(err, errBroken) || !strings.HasPrefix(err.Error(), "Network policies in namespace ci: ") || len(report.Sections) != 4 {
-		t.Errorf("%v, %d sections", err, len(report.Sections))
+	if err != nil || len(report.Sections) != Subjects || !report.Failed() {
+		t.Fatalf("%v, %d sections", err, len(report.Sections))
+	}
+	want := "Failure the operator is not installed in namespace system (--operator-namespace names another) | kubectl apply --server-side -f install.yaml\n" +
+		"Failure not all of this can be examined: the server is down | kubectl get --raw '/readyz?verbose'"
+	if got := found(report.Sections[1].Findings); got != want {
+		t.Errorf("a subject that cannot be examined:\n got %s\nwant %s", got, want)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := Examine(ended, e.client, discovered(t, "v1.36.1", all...), e.Options); !errors.Is(err, context.Canceled) {
+		t.Errorf("an interruption: %v", err)
+	}
+	// Neither the operator nor its kinds are there before the installation.
+	e = examined(t, listing[*v1alpha1.GoCacheList](unserved), nil)
+	report, err = Examine(t.Context(), e.client, discovered(t, "v1.36.1", all[1:]...), e.Options)
+	if err != nil || len(report.Sections) != 5 || strings.Contains(found(report.Sections[2].Findings), "Failure") {
+		t.Errorf("before the installation: %v, %+v", err, report)
 	}
 }
 
@@ -168,6 +187,8 @@ func TestOperator(t *testing.T) {
 		"Warning admission policy gocache-unassigned-volumes is not in force: a pod can write to a volume that was checked and is about to be given to the PVC of a build | kubectl apply --server-side -f install.yaml\n" +
 		"OK admission policy gocache-unassigned-volumes-of-jobs is in force\n" +
 		"Warning admission policy gocache-images-of-jobs is not in force: a user who may change pods can have another program write the report of a check | kubectl apply --server-side -f install.yaml"
+	none := strings.Replace(unbound, "OK admission policy gocache-unassigned-volumes-of-jobs is in force",
+		"Warning admission policy gocache-unassigned-volumes-of-jobs is not in force: a Job can write to a volume that was checked and is about to be given to the PVC of a build | kubectl apply --server-side -f install.yaml", 1)
 	for name, tt := range map[string]struct {
 		funcs   interceptor.Funcs
 		objects []client.Object
@@ -177,6 +198,7 @@ func TestOperator(t *testing.T) {
 		"it is elsewhere":            {interceptor.Funcs{}, bound(deployment("other", 2)), missing + "\n" + policies},
 		"it does not run":            {interceptor.Funcs{}, []client.Object{deployment("system", 0), binding("another"), binding("gocache-unassigned-volumes-of-jobs")}, "Failure Deployment manager has no available replica: nothing is reconciled | kubectl describe deployment manager -n system\n" + unbound},
 		"it may not be read":         {listing[*appsv1.DeploymentList](forbidden), bound(), "Warning Deployments in namespace system cannot be examined: you may not read them | kubectl auth can-i --list\n" + policies},
+		"its policy is not served":   {listing[*admissionv1.ValidatingAdmissionPolicyBindingList](unserved), bound(deployment("system", 2)), runs + "\n" + none},
 		"its policy may not be read": {listing[*admissionv1.ValidatingAdmissionPolicyBindingList](forbidden), []client.Object{deployment("system", 2)}, runs + "\nWarning admission policies cannot be examined: you may not read them | kubectl auth can-i --list"},
 	} {
 		findings, err := examined(t, tt.funcs, nil, tt.objects...).operator(t.Context())
@@ -380,6 +402,7 @@ func TestStorage(t *testing.T) {
 		"classes that cannot be read":  {listing[*storagev1.StorageClassList](errBroken), "", errBroken},
 		"snapshot classes not read":    {listing[*snapshotv1.VolumeSnapshotClassList](errBroken), "", errBroken},
 		"caches that may not be read":  {listing[*v1alpha1.GoCacheList](forbidden), "Warning the cluster has no default StorageClass: every GoCache has to name one | kubectl get storageclass", nil},
+		"caches that are not served":   {listing[*v1alpha1.GoCacheList](unserved), "Warning the cluster has no default StorageClass: every GoCache has to name one | kubectl get storageclass", nil},
 		"caches that cannot be read":   {listing[*v1alpha1.GoCacheList](errBroken), "", errBroken},
 	} {
 		findings, err := examined(t, tt.funcs, nil).storage(t.Context())

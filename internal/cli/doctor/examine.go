@@ -3,11 +3,13 @@ package doctor
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/util/version"
 	"k8s.io/client-go/discovery"
 	"k8s.io/utils/ptr"
@@ -41,7 +43,8 @@ type examination struct {
 }
 
 // Examine checks all subjects. It creates nothing but reviews of the user's own
-// rights, which the API server does not store. An error is a failure to examine.
+// rights, which the API server does not store. A subject that cannot be examined is a
+// finding. An error is a cluster that cannot be reached, or an interruption.
 func Examine(ctx context.Context, c client.Client, d discovery.DiscoveryInterface, o Options) (Report, error) {
 	e := examination{Options: o, client: c, discovery: d}
 	var report Report
@@ -67,8 +70,12 @@ func Examine(ctx context.Context, c client.Client, d discovery.DiscoveryInterfac
 		}
 		o.Progress(subject.name)
 		findings, err := subject.examine(ctx)
+		if ctx.Err() != nil {
+			return report, ctx.Err()
+		}
 		if err != nil {
-			return report, fmt.Errorf("%s: %w", subject.name, err)
+			message := strings.Join(strings.Fields(err.Error()), " ")
+			findings = append(findings, failure("not all of this can be examined: "+message, "kubectl get --raw '/readyz?verbose'"))
 		}
 		report.Sections = append(report.Sections, Section{subject.name, findings})
 	}
@@ -167,7 +174,7 @@ func (e examination) policies(ctx context.Context) ([]Finding, error) {
 	if apierrors.IsForbidden(err) {
 		return []Finding{notAllowed("admission policies")}, nil
 	}
-	if err != nil {
+	if err != nil && !meta.IsNoMatchError(err) { // releases that are too old do not serve them
 		return nil, err
 	}
 	bound := map[string]bool{}

@@ -9,6 +9,7 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	storagev1 "k8s.io/api/storage/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -37,7 +38,8 @@ func (e examination) storage(ctx context.Context) ([]Finding, error) {
 		}
 	}
 	var caches v1alpha1.GoCacheList
-	if err := e.client.List(ctx, &caches, client.InNamespace(e.Namespace)); err != nil && !apierrors.IsForbidden(err) {
+	err := e.client.List(ctx, &caches, client.InNamespace(e.Namespace))
+	if err != nil && !apierrors.IsForbidden(err) && !meta.IsNoMatchError(err) { // there are none before the installation
 		return nil, err
 	}
 	used, findings := usedClasses(caches.Items, classes.Items)
