@@ -211,6 +211,8 @@ func (r *run) provision(ctx context.Context) (string, error) {
 	spec := r.pod(r.set.Name, agentcommand.VolumeTestCheck{Dir: mount, Hold: true})
 	write := spec.Containers[0].DeepCopy()
 	write.Name, write.Command = "write", agentcommand.InImage(agentcommand.VolumeTestWrite{Dir: mount})
+	// The last line of its log has the reason why it could not write.
+	write.TerminationMessagePolicy = corev1.TerminationMessageFallbackToLogsOnError
 	spec.InitContainers = []corev1.Container{*write}
 	if err := r.set.Begin(ctx, spec, stages*r.Timeout+time.Minute); err != nil {
 		return "", err

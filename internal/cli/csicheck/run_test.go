@@ -197,6 +197,9 @@ func TestRun(t *testing.T) {
 	}
 	pod := job.Spec.Template.Spec
 	write, hold := pod.InitContainers[0], pod.Containers[0]
+	if write.TerminationMessagePolicy != corev1.TerminationMessageFallbackToLogsOnError {
+		t.Errorf("the error of a write stays in its log: %+v", write)
+	}
 	if write.Name != "write" || strings.Join(write.Command, " ") == strings.Join(hold.Command, " ") || hold.Image != "operator:1" || hold.VolumeMounts[0].MountPath != "/volume" || pod.Volumes[0].PersistentVolumeClaim.ClaimName != "check" || *job.Spec.ActiveDeadlineSeconds != 61 {
 		t.Errorf("%+v", pod)
 	}
@@ -224,6 +227,18 @@ func TestFailures(t *testing.T) {
 			}
 		}
 	}
+	// cannotWrite is a pod whose init container has failed, as the kubelet reports it.
+	cannotWrite := func(o client.Object) {
+		if pod, is := o.(*corev1.Pod); is && pod.Name == "writer" {
+			pod.Status = corev1.PodStatus{
+				Phase: corev1.PodFailed,
+				InitContainerStatuses: []corev1.ContainerStatus{{Name: "write", State: corev1.ContainerState{
+					Terminated: &corev1.ContainerStateTerminated{ExitCode: 1, Reason: "Error", Message: "read-only file system\n"},
+				}}},
+				ContainerStatuses: []corev1.ContainerStatus{{Name: "check", State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "PodInitializing"}}}},
+			}
+		}
+	}
 	terminated := func(code int32, message string) corev1.ContainerState {
 		return corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: code, Message: message}}
 	}
@@ -234,7 +249,7 @@ func TestFailures(t *testing.T) {
 	}{
 		"it does not expand":      {storage{}, rigid, provisioned + snapshotted + cloned + larger + "Failure expand: the StorageClass does not allow it, so that spec.storage.growth and a larger size have no effect"},
 		"it has no snapshots":     {storage{}, classes()[:1], provisioned + "Failure snapshot: there is no VolumeSnapshotClass for driver csi.test\n" + skipped(noSnapshot, "clone", "larger clone") + expanded},
-		"the writer ends":         {storage{change: ends("writer", terminated(1, "read-only file system"))}, classes(), "Failure provision: pod writer ended: read-only file system\n" + strings.TrimSuffix(skipped(noVolume, "snapshot", "clone", "larger clone", "expand"), "\n")},
+		"the writer ends":         {storage{change: cannotWrite}, classes(), "Failure provision: pod writer ended: read-only file system\n" + strings.TrimSuffix(skipped(noVolume, "snapshot", "clone", "larger clone", "expand"), "\n")},
 		"the writer does not run": {storage{change: ends("writer", corev1.ContainerState{})}, classes(), "Failure provision: not within 200ms: pod writer is\n" + strings.TrimSuffix(skipped(noVolume, "snapshot", "clone", "larger clone", "expand"), "\n")},
 		"no snapshot is ready": {storage{change: func(o client.Object) {
 			if s, is := o.(*snapshotv1.VolumeSnapshot); is {

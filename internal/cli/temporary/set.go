@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -173,9 +174,14 @@ func Seen(pod *corev1.Pod) string {
 	return fmt.Sprintf("pod %s is %s", pod.Name, pod.Status.Phase)
 }
 
-// Result is what the only container of a pod has left when it has ended: the
-// message, and whether it succeeded.
+// Result is what the main container of a pod has left when it has ended, or an init
+// container that has failed: the message, and whether it succeeded.
 func Result(pod *corev1.Pod) (message string, ok, ended bool) {
+	for _, c := range pod.Status.InitContainerStatuses {
+		if t := c.State.Terminated; t != nil && t.ExitCode != 0 && !sidecar(pod, c.Name) {
+			return strings.TrimSpace(t.Message), false, true
+		}
+	}
 	for _, c := range pod.Status.ContainerStatuses {
 		if t := c.State.Terminated; t != nil {
 			return strings.TrimSpace(t.Message), t.ExitCode == 0, true
@@ -185,6 +191,13 @@ func Result(pod *corev1.Pod) (message string, ok, ended bool) {
 		return strings.TrimSpace(pod.Status.Reason + " " + pod.Status.Message), false, true
 	}
 	return "", pod.Status.Phase == corev1.PodSucceeded, pod.Status.Phase == corev1.PodSucceeded
+}
+
+// sidecar reports whether an init container runs beside the main one, and ends after it.
+func sidecar(pod *corev1.Pod, name string) bool {
+	return slices.ContainsFunc(pod.Spec.InitContainers, func(c corev1.Container) bool {
+		return c.Name == name && ptr.Deref(c.RestartPolicy, "") == corev1.ContainerRestartPolicyAlways
+	})
 }
 
 // Remove deletes all objects of the Set and waits until they are gone, for a

@@ -173,18 +173,32 @@ func TestResult(t *testing.T) {
 	terminated := func(code int32) corev1.PodStatus {
 		return corev1.PodStatus{Phase: corev1.PodRunning, ContainerStatuses: []corev1.ContainerStatus{{}, {State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: code, Message: " m\n"}}}}}
 	}
+	ended := func(name string, code int32, message string) corev1.ContainerStatus {
+		return corev1.ContainerStatus{Name: name, State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: code, Message: message}}}
+	}
+	// initialized is the status of a pod whose init container has ended, as the kubelet reports it.
+	initialized := func(phase corev1.PodPhase, init, main corev1.ContainerStatus) corev1.PodStatus {
+		return corev1.PodStatus{Phase: phase, InitContainerStatuses: []corev1.ContainerStatus{init}, ContainerStatuses: []corev1.ContainerStatus{main}}
+	}
+	waits := corev1.ContainerStatus{Name: "main", State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "PodInitializing"}}}
+	runs := corev1.ContainerStatus{Name: "main", State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}}
 	for name, tt := range map[string]struct {
 		status    corev1.PodStatus
 		message   string
 		ok, ended bool
 	}{
-		"its container succeeded": {terminated(0), "m", true, true},
-		"its container failed":    {terminated(3), "m", false, true},
-		"it runs":                 {corev1.PodStatus{Phase: corev1.PodRunning}, "", false, false},
-		"it succeeded":            {corev1.PodStatus{Phase: corev1.PodSucceeded}, "", true, true},
-		"it was evicted":          {corev1.PodStatus{Phase: corev1.PodFailed, Reason: "Evicted", Message: "no memory"}, "Evicted no memory", false, true},
+		"its init container failed":    {initialized(corev1.PodFailed, ended("write", 1, "no space\n"), waits), "no space", false, true},
+		"its init container succeeded": {initialized(corev1.PodRunning, ended("write", 0, "x"), runs), "", false, false},
+		"its sidecar failed after it":  {initialized(corev1.PodSucceeded, ended("agent", 143, "x"), ended("main", 0, "m")), "m", true, true},
+		"its container succeeded":      {terminated(0), "m", true, true},
+		"its container failed":         {terminated(3), "m", false, true},
+		"it runs":                      {corev1.PodStatus{Phase: corev1.PodRunning}, "", false, false},
+		"it succeeded":                 {corev1.PodStatus{Phase: corev1.PodSucceeded}, "", true, true},
+		"it was evicted":               {corev1.PodStatus{Phase: corev1.PodFailed, Reason: "Evicted", Message: "no memory"}, "Evicted no memory", false, true},
 	} {
-		message, ok, ended := Result(&corev1.Pod{Status: tt.status})
+		pod := &corev1.Pod{Status: tt.status}
+		pod.Spec.InitContainers = []corev1.Container{{Name: "write"}, {Name: "agent", RestartPolicy: ptr.To(corev1.ContainerRestartPolicyAlways)}}
+		message, ok, ended := Result(pod)
 		if message != tt.message || ok != tt.ok || ended != tt.ended {
 			t.Errorf("%s: %q, %t, %t", name, message, ok, ended)
 		}
