@@ -50,22 +50,28 @@ func clusterOf(t *testing.T, version string, groups ...string) *clientsetfake.Cl
 
 var served = []string{"cache.gocache.dev/v1alpha1", "snapshot.storage.k8s.io/v1", "admissionregistration.k8s.io/v1"}
 
-func policy(name string) *admissionv1.ValidatingAdmissionPolicyBinding {
-	return &admissionv1.ValidatingAdmissionPolicyBinding{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: admissionv1.ValidatingAdmissionPolicyBindingSpec{PolicyName: name}}
+// admission are the admission policies of the operator, with their bindings.
+func admission() (all []client.Object) {
+	for _, name := range []string{"requests", "approvals", "unassigned-volumes", "unassigned-volumes-of-jobs", "images-of-jobs", "manager-volumes", "manager-snapshots"} {
+		m := metav1.ObjectMeta{Name: "gocache-" + name}
+		all = append(all, &admissionv1.ValidatingAdmissionPolicy{ObjectMeta: m}, &admissionv1.ValidatingAdmissionPolicyBinding{
+			ObjectMeta: m, Spec: admissionv1.ValidatingAdmissionPolicyBindingSpec{PolicyName: m.Name, ValidationActions: []admissionv1.ValidationAction{admissionv1.Deny}},
+		})
+	}
+	return all
 }
 
 // healthy are the objects of a cluster in which nothing is wrong.
 func healthy() []client.Object {
-	return []client.Object{
+	return append(admission(),
 		&appsv1.Deployment{
 			ObjectMeta: metav1.ObjectMeta{Namespace: "gocache-system", Name: "gocache-manager", Labels: map[string]string{"app.kubernetes.io/name": "gocache-operator", "app.kubernetes.io/version": "v0.1.0"}},
 			Status:     appsv1.DeploymentStatus{AvailableReplicas: 1},
 		},
-		policy("gocache-requests"), policy("gocache-unassigned-volumes"), policy("gocache-unassigned-volumes-of-jobs"), policy("gocache-images-of-jobs"),
 		&storagev1.StorageClass{ObjectMeta: metav1.ObjectMeta{Name: "fast", Annotations: map[string]string{"storageclass.kubernetes.io/is-default-class": "true"}}, Provisioner: "csi.example.com", AllowVolumeExpansion: ptr.To(true)},
 		&storagev1.CSIDriver{ObjectMeta: metav1.ObjectMeta{Name: "csi.example.com"}},
 		&snapshotv1.VolumeSnapshotClass{ObjectMeta: metav1.ObjectMeta{Name: "fast"}, Driver: "csi.example.com"},
-	}
+	)
 }
 
 // answering is a client whose API server answers reviews of rights.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -27,6 +29,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+	"sigs.k8s.io/yaml"
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/cli/status"
@@ -173,33 +176,28 @@ func TestOperator(t *testing.T) {
 		d.Status.AvailableReplicas = available
 		return d
 	}
-	binding := func(policy string) *admissionv1.ValidatingAdmissionPolicyBinding {
-		return &admissionv1.ValidatingAdmissionPolicyBinding{ObjectMeta: metav1.ObjectMeta{Name: "of-" + policy}, Spec: admissionv1.ValidatingAdmissionPolicyBindingSpec{PolicyName: policy}}
-	}
-	bound := func(objects ...client.Object) []client.Object {
-		return append(objects, binding("gocache-requests"), binding("gocache-unassigned-volumes"), binding("gocache-unassigned-volumes-of-jobs"), binding("gocache-images-of-jobs"))
-	}
+	// deployed are these objects, and the admission policies as they are installed.
+	deployed := func(objects ...client.Object) []client.Object { return append(objects, admission(t)...) }
 	const runs = "OK Deployment manager has 2/3 replicas available, version v1"
-	const policies = "OK admission policy gocache-requests is in force\nOK admission policy gocache-unassigned-volumes is in force\n" +
-		"OK admission policy gocache-unassigned-volumes-of-jobs is in force\nOK admission policy gocache-images-of-jobs is in force"
+	var inForce, none []string
+	for _, p := range policies {
+		inForce = append(inForce, "OK admission policy "+p.name+" is in force")
+		none = append(none, "Warning admission policy "+p.name+" is not in force (it does not exist): "+p.without+" | kubectl apply --server-side -f install.yaml")
+	}
+	policies, absent := strings.Join(inForce, "\n"), strings.Join(none, "\n")
 	const missing = "Failure the operator is not installed in namespace system (--operator-namespace names another) | kubectl apply --server-side -f install.yaml"
-	const unbound = "Warning admission policy gocache-requests is not in force: the right to create CacheRequests includes every action | kubectl apply --server-side -f install.yaml\n" +
-		"Warning admission policy gocache-unassigned-volumes is not in force: a pod can write to a volume that was checked and is about to be given to the PVC of a build | kubectl apply --server-side -f install.yaml\n" +
-		"OK admission policy gocache-unassigned-volumes-of-jobs is in force\n" +
-		"Warning admission policy gocache-images-of-jobs is not in force: a user who may change pods can have another program write the report of a check | kubectl apply --server-side -f install.yaml"
-	none := strings.Replace(unbound, "OK admission policy gocache-unassigned-volumes-of-jobs is in force",
-		"Warning admission policy gocache-unassigned-volumes-of-jobs is not in force: a Job can write to a volume that was checked and is about to be given to the PVC of a build | kubectl apply --server-side -f install.yaml", 1)
 	for name, tt := range map[string]struct {
 		funcs   interceptor.Funcs
 		objects []client.Object
 		want    string
 	}{
-		"it runs":                    {interceptor.Funcs{}, bound(deployment("system", 2)), runs + "\n" + policies},
-		"it is elsewhere":            {interceptor.Funcs{}, bound(deployment("other", 2)), missing + "\n" + policies},
-		"it does not run":            {interceptor.Funcs{}, []client.Object{deployment("system", 0), binding("another"), binding("gocache-unassigned-volumes-of-jobs")}, "Failure Deployment manager has no available replica: nothing is reconciled | kubectl describe deployment manager -n system\n" + unbound},
-		"it may not be read":         {listing[*appsv1.DeploymentList](forbidden), bound(), "Warning Deployments in namespace system cannot be examined: you may not read them | kubectl auth can-i --list\n" + policies},
-		"its policy is not served":   {listing[*admissionv1.ValidatingAdmissionPolicyBindingList](unserved), bound(deployment("system", 2)), runs + "\n" + none},
-		"its policy may not be read": {listing[*admissionv1.ValidatingAdmissionPolicyBindingList](forbidden), []client.Object{deployment("system", 2)}, runs + "\nWarning admission policies cannot be examined: you may not read them | kubectl auth can-i --list"},
+		"it runs":                    {interceptor.Funcs{}, deployed(deployment("system", 2)), runs + "\n" + policies},
+		"it is elsewhere":            {interceptor.Funcs{}, deployed(deployment("other", 2)), missing + "\n" + policies},
+		"it does not run":            {interceptor.Funcs{}, []client.Object{deployment("system", 0)}, "Failure Deployment manager has no available replica: nothing is reconciled | kubectl describe deployment manager -n system\n" + absent},
+		"it may not be read":         {listing[*appsv1.DeploymentList](forbidden), deployed(), "Warning Deployments in namespace system cannot be examined: you may not read them | kubectl auth can-i --list\n" + policies},
+		"its policy is not served":   {listing[*admissionv1.ValidatingAdmissionPolicyList](unserved), deployed(deployment("system", 2)), runs + "\n" + absent},
+		"its policy may not be read": {listing[*admissionv1.ValidatingAdmissionPolicyList](forbidden), deployed(deployment("system", 2)), runs + "\nWarning admission policies cannot be examined: you may not read them | kubectl auth can-i --list"},
+		"nor their bindings":         {listing[*admissionv1.ValidatingAdmissionPolicyBindingList](forbidden), deployed(deployment("system", 2)), runs + "\nWarning admission policies cannot be examined: you may not read them | kubectl auth can-i --list"},
 	} {
 		findings, err := examined(t, tt.funcs, nil, tt.objects...).operator(t.Context())
 		if got := found(findings); err != nil || got != tt.want {
@@ -209,6 +207,125 @@ func TestOperator(t *testing.T) {
 	for name, funcs := range map[string]interceptor.Funcs{"Deployments": listing[*appsv1.DeploymentList](errBroken), "bindings": listing[*admissionv1.ValidatingAdmissionPolicyBindingList](errBroken)} {
 		if _, err := examined(t, funcs, nil).operator(t.Context()); !errors.Is(err, errBroken) {
 			t.Errorf("%s that cannot be read: %v", name, err)
+		}
+	}
+}
+
+// admission are the admission policies and bindings of config/admission, with the prefix
+// that config/default gives their names.
+func admission(t *testing.T) (all []client.Object) {
+	t.Helper()
+	files, err := filepath.Glob("../../../config/admission/*.yaml")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%q, %v", files, err)
+	}
+	for _, file := range files {
+		data, err := os.ReadFile(file) //nolint:gosec // a file of the repository
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, document := range strings.Split(string(data), "\n---\n") {
+			var kind metav1.TypeMeta
+			policy, binding := &admissionv1.ValidatingAdmissionPolicy{}, &admissionv1.ValidatingAdmissionPolicyBinding{}
+			if err := yaml.Unmarshal([]byte(document), &kind); err != nil {
+				t.Fatal(err)
+			}
+			switch kind.Kind {
+			case "ValidatingAdmissionPolicy":
+				err = yaml.UnmarshalStrict([]byte(document), policy)
+				policy.Name = "gocache-" + policy.Name
+				all = append(all, policy)
+			case "ValidatingAdmissionPolicyBinding":
+				err = yaml.UnmarshalStrict([]byte(document), binding)
+				binding.Name, binding.Spec.PolicyName = "gocache-"+binding.Name, "gocache-"+binding.Spec.PolicyName
+				all = append(all, binding)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	return all
+}
+
+// TestPolicies holds that each admission policy of the operator is looked for, and which
+// ones are not in force.
+func TestPolicies(t *testing.T) {
+	installed := map[string]bool{}
+	for _, o := range admission(t) {
+		if _, is := o.(*admissionv1.ValidatingAdmissionPolicy); is {
+			installed[o.GetName()] = true
+		}
+	}
+	for _, p := range policies {
+		if !installed[p.name] {
+			t.Errorf("config/admission has no policy %s", p.name)
+		}
+	}
+	if len(installed) != len(policies) {
+		t.Errorf("%d policies are looked for, of %d", len(policies), len(installed))
+	}
+	const name = "gocache-requests"
+	const shown = " | kubectl get validatingadmissionpolicybinding gocache-requests -o yaml"
+	const without = ": the right to create CacheRequests includes every action"
+	bound := func(change func(*admissionv1.ValidatingAdmissionPolicyBindingSpec)) func([]client.Object) []client.Object {
+		return func(all []client.Object) []client.Object {
+			for _, o := range all {
+				if b, is := o.(*admissionv1.ValidatingAdmissionPolicyBinding); is && b.Name == name {
+					change(&b.Spec)
+				}
+			}
+			return all
+		}
+	}
+	matching := func(m admissionv1.MatchResources) func([]client.Object) []client.Object {
+		return bound(func(s *admissionv1.ValidatingAdmissionPolicyBindingSpec) { s.MatchResources = &m })
+	}
+	lacking := func(kind string) func([]client.Object) []client.Object {
+		return func(all []client.Object) []client.Object {
+			return slices.DeleteFunc(all, func(o client.Object) bool { return fmt.Sprintf("%T", o) == kind && o.GetName() == name })
+		}
+	}
+	some := &metav1.LabelSelector{MatchLabels: map[string]string{"checked": "yes"}}
+	in := &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "checked", Operator: metav1.LabelSelectorOpExists}}}
+	rules := make([]admissionv1.NamedRuleWithOperations, 1)
+	const partial = "Warning admission policy gocache-requests is not in force (its binding gocache-requests is for some objects only)" + without + shown
+	for title, tt := range map[string]struct {
+		change func([]client.Object) []client.Object
+		want   string
+	}{
+		"as installed": {func(all []client.Object) []client.Object { return all }, "OK admission policy gocache-requests is in force"},
+		"no policy":    {lacking("*v1.ValidatingAdmissionPolicy"), "Warning admission policy gocache-requests is not in force (it does not exist)" + without + " | kubectl apply --server-side -f install.yaml"},
+		"no binding":   {lacking("*v1.ValidatingAdmissionPolicyBinding"), "Warning admission policy gocache-requests is not in force (it has no binding)" + without + " | kubectl apply --server-side -f install.yaml"},
+		"no action":    {bound(func(s *admissionv1.ValidatingAdmissionPolicyBindingSpec) { s.ValidationActions = nil }), "Warning admission policy gocache-requests is not in force (its binding gocache-requests does not deny)" + without + shown},
+		"audit": {bound(func(s *admissionv1.ValidatingAdmissionPolicyBindingSpec) {
+			s.ValidationActions = []admissionv1.ValidationAction{admissionv1.Audit, admissionv1.Warn}
+		}), "Warning admission policy gocache-requests is not in force (its binding gocache-requests does not deny)" + without + shown},
+		"audit and deny": {bound(func(s *admissionv1.ValidatingAdmissionPolicyBindingSpec) {
+			s.ValidationActions = []admissionv1.ValidationAction{admissionv1.Audit, admissionv1.Deny}
+		}), "OK admission policy gocache-requests is in force"},
+		"everything":         {matching(admissionv1.MatchResources{NamespaceSelector: &metav1.LabelSelector{}, ObjectSelector: &metav1.LabelSelector{}, MatchPolicy: ptr.To(admissionv1.Equivalent)}), "OK admission policy gocache-requests is in force"},
+		"some namespaces":    {matching(admissionv1.MatchResources{NamespaceSelector: in}), partial},
+		"some objects":       {matching(admissionv1.MatchResources{ObjectSelector: some}), partial},
+		"some kinds":         {matching(admissionv1.MatchResources{ResourceRules: rules}), partial},
+		"all but some kinds": {matching(admissionv1.MatchResources{ExcludeResourceRules: rules}), partial},
+		"another binding": {func(all []client.Object) []client.Object {
+			own := &admissionv1.ValidatingAdmissionPolicyBinding{ObjectMeta: metav1.ObjectMeta{Name: "own"}}
+			own.Spec.PolicyName, own.Spec.ValidationActions = name, []admissionv1.ValidationAction{admissionv1.Deny}
+			return append(matching(admissionv1.MatchResources{ObjectSelector: some})(all), own)
+		}, "OK admission policy gocache-requests is in force"},
+	} {
+		findings, err := examined(t, interceptor.Funcs{}, nil, tt.change(admission(t))...).policies(t.Context())
+		if err != nil || len(findings) != len(policies) {
+			t.Fatalf("%s: %v, %+v", title, err, findings)
+		}
+		for _, f := range findings {
+			if strings.HasPrefix(f.Message, "admission policy "+name+" ") && found([]Finding{f}) != tt.want {
+				t.Errorf("%s:\n got %s\nwant %s", title, found([]Finding{f}), tt.want)
+			}
+			if !strings.HasPrefix(f.Message, "admission policy "+name+" ") && f.Level != status.LevelOK {
+				t.Errorf("%s: %s", title, found([]Finding{f}))
+			}
 		}
 	}
 }

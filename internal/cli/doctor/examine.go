@@ -3,6 +3,7 @@ package doctor
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
@@ -10,6 +11,7 @@ import (
 	authorizationv1 "k8s.io/api/authorization/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/version"
 	"k8s.io/client-go/discovery"
 	"k8s.io/utils/ptr"
@@ -86,7 +88,7 @@ const snapshotGroup = "snapshot.storage.k8s.io"
 
 // groups that the operator needs, with the version, and how to get them.
 var groups = []struct{ name, version, fix string }{
-	{v1alpha1.GroupName, v1alpha1.GroupVersion.Version, "kubectl apply --server-side -f install.yaml"},
+	{v1alpha1.GroupName, v1alpha1.GroupVersion.Version, install},
 	{snapshotGroup, "v1", "kubectl apply -k 'https://github.com/kubernetes-csi/external-snapshotter/client/config/crd'"},
 	{"admissionregistration.k8s.io", "v1", ""},
 }
@@ -133,13 +135,19 @@ func notAllowed(what string) Finding {
 	return warning(what+" cannot be examined: you may not read them", "kubectl auth can-i --list")
 }
 
-// policies are the admission policies that are looked for, and what holds without them.
+// policies are the admission policies of the operator, and what holds without them.
 var policies = []struct{ name, without string }{
 	{"gocache-requests", "the right to create CacheRequests includes every action"},
+	{"gocache-approvals", "a user who may change a GoCache can have its cleanups applied without approval"},
 	{"gocache-unassigned-volumes", "a pod can write to a volume that was checked and is about to be given to the PVC of a build"},
 	{"gocache-unassigned-volumes-of-jobs", "a Job can write to a volume that was checked and is about to be given to the PVC of a build"},
 	{"gocache-images-of-jobs", "a user who may change pods can have another program write the report of a check"},
+	{"gocache-manager-volumes", "nothing but its own code keeps the operator from giving a PersistentVolume to another namespace"},
+	{"gocache-manager-snapshots", "nothing but its own code keeps the operator from changing VolumeSnapshotContents of others"},
 }
+
+// install is the command that installs the operator.
+const install = "kubectl apply --server-side -f install.yaml"
 
 // operator checks that the operator runs and that its admission policies are in force.
 func (e examination) operator(ctx context.Context) ([]Finding, error) {
@@ -152,7 +160,7 @@ func (e examination) operator(ctx context.Context) ([]Finding, error) {
 	case err != nil:
 		return nil, err
 	case len(deployments.Items) == 0:
-		findings = append(findings, failure("the operator is not installed in namespace "+e.OperatorNamespace+" (--operator-namespace names another)", "kubectl apply --server-side -f install.yaml"))
+		findings = append(findings, failure("the operator is not installed in namespace "+e.OperatorNamespace+" (--operator-namespace names another)", install))
 	}
 	for i := range deployments.Items {
 		d := &deployments.Items[i]
@@ -169,27 +177,59 @@ func (e examination) operator(ctx context.Context) ([]Finding, error) {
 
 // policies checks that the admission policies are in force.
 func (e examination) policies(ctx context.Context) ([]Finding, error) {
+	var all admissionv1.ValidatingAdmissionPolicyList
 	var bindings admissionv1.ValidatingAdmissionPolicyBindingList
-	err := e.client.List(ctx, &bindings)
-	if apierrors.IsForbidden(err) {
-		return []Finding{notAllowed("admission policies")}, nil
-	}
-	if err != nil && !meta.IsNoMatchError(err) { // releases that are too old do not serve them
-		return nil, err
-	}
-	bound := map[string]bool{}
-	for i := range bindings.Items {
-		bound[bindings.Items[i].Spec.PolicyName] = true
+	for _, list := range []client.ObjectList{&all, &bindings} {
+		err := e.client.List(ctx, list)
+		if apierrors.IsForbidden(err) {
+			return []Finding{notAllowed("admission policies")}, nil
+		}
+		if err != nil && !meta.IsNoMatchError(err) { // releases that are too old do not serve them
+			return nil, err
+		}
 	}
 	var findings []Finding
 	for _, p := range policies {
-		if bound[p.name] {
+		why, fix := withoutEffect(p.name, all.Items, bindings.Items)
+		if why == "" {
 			findings = append(findings, ok("admission policy "+p.name+" is in force"))
 			continue
 		}
-		findings = append(findings, warning("admission policy "+p.name+" is not in force: "+p.without, "kubectl apply --server-side -f install.yaml"))
+		findings = append(findings, warning(fmt.Sprintf("admission policy %s is not in force (%s): %s", p.name, why, p.without), fix))
 	}
 	return findings, nil
+}
+
+// withoutEffect is why the API server does not refuse all that a policy does not allow,
+// and a command; empty: it does.
+func withoutEffect(policy string, all []admissionv1.ValidatingAdmissionPolicy, bindings []admissionv1.ValidatingAdmissionPolicyBinding) (why, fix string) {
+	if !slices.ContainsFunc(all, func(p admissionv1.ValidatingAdmissionPolicy) bool { return p.Name == policy }) {
+		return "it does not exist", install
+	}
+	why, fix = "it has no binding", install
+	for i := range bindings {
+		b := &bindings[i]
+		switch {
+		case b.Spec.PolicyName != policy:
+			continue
+		case !slices.Contains(b.Spec.ValidationActions, admissionv1.Deny):
+			why = "its binding " + b.Name + " does not deny"
+		case selects(b.Spec.MatchResources):
+			why = "its binding " + b.Name + " is for some objects only"
+		default:
+			return "", ""
+		}
+		fix = "kubectl get validatingadmissionpolicybinding " + b.Name + " -o yaml"
+	}
+	return why, fix
+}
+
+// selects reports whether a binding leaves out objects that its policy is about.
+func selects(m *admissionv1.MatchResources) bool {
+	some := func(s *metav1.LabelSelector) bool {
+		return s != nil && len(s.MatchLabels)+len(s.MatchExpressions) > 0
+	}
+	return m != nil && (some(m.NamespaceSelector) || some(m.ObjectSelector) || len(m.ResourceRules)+len(m.ExcludeResourceRules) > 0)
 }
 
 // rights asks the API server what the user may do.
