@@ -28,6 +28,14 @@ func (w *workFlags) add(cmd *cobra.Command, timeout time.Duration, what string) 
 	f.DurationVar(&w.timeout, "timeout", timeout, what)
 }
 
+// check refuses a limit in which no pod starts, and which a Job cannot have.
+func (w *workFlags) check() error {
+	if w.timeout < time.Second {
+		return fmt.Errorf("--timeout %s: want a second or more", w.timeout)
+	}
+	return nil
+}
+
 func (a *app) csicheckCommand() *cobra.Command {
 	var w workFlags
 	var keep bool
@@ -51,9 +59,10 @@ also when it fails or is interrupted. Exits with 1 if a check failed.`,
 			if o.Size, err = resource.ParseQuantity(size); err != nil || o.Size.Sign() <= 0 {
 				return fmt.Errorf("--size %q: want a size such as 1Gi", size)
 			}
-			if o.Timeout = w.timeout; o.Timeout < time.Second {
-				return fmt.Errorf("--timeout %s: want a second or more", w.timeout)
+			if err := w.check(); err != nil {
+				return err
 			}
+			o.Timeout = w.timeout
 			if err := knownFormat(output); err != nil {
 				return err
 			}

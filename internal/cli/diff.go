@@ -55,6 +55,9 @@ content has changed under the same name.`,
 			if output != "" && output != "json" {
 				return fmt.Errorf("--output %q: want json", output)
 			}
+			if err := w.check(); err != nil {
+				return err
+			}
 			set, err := a.begin("gocache-diff")
 			if err != nil {
 				return err

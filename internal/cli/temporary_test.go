@@ -451,4 +451,8 @@ func TestDiffReportsDoubts(t *testing.T) {
 			t.Errorf("%s %s: %v", c.from, c.to, err)
 		}
 	}
+	a, _, _ := working(t, play())
+	if err := run(t, a, "diff", "ci-1", "ci-2", "--timeout", "999ms"); err == nil || err.Error() != "--timeout 999ms: want a second or more" {
+		t.Errorf("a limit that is too short: %v", err)
+	}
 }

@@ -82,7 +82,11 @@ func Run(ctx context.Context, set *temporary.Set, o Options, each func(manifest.
 	if err != nil {
 		return result, err
 	}
-	if result.Listed, err = list(ctx, o, pod, each); err != nil {
+	result.Listed, err = list(ctx, o, pod, each)
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return result, set.Explain(ctx, pod, fmt.Errorf("not within %s: pod %s is still comparing", o.Timeout, pod.Name))
+	}
+	if err != nil {
 		return result, err
 	}
 	message := ""
@@ -150,18 +154,20 @@ func start(ctx context.Context, set *temporary.Set, o Options, image string, fro
 	if err := set.Begin(ctx, spec, o.Timeout); err != nil {
 		return nil, err
 	}
+	claims := make([]*corev1.PersistentVolumeClaim, 0, len(sides))
 	for _, side := range sides {
 		source := side.of.Status.Source
 		claim := volume.Claim{Name: set.Name + "-" + side.name, Size: volume.Larger(side.of.Status.RestoreSize, source.Capacity), Snapshot: side.of.Status.VolumeSnapshotName}
 		if source.StorageClassName != "" {
 			claim.Class = ptr.To(source.StorageClassName)
 		}
-		if err := set.Create(ctx, claim.Object()); err != nil {
+		claims = append(claims, claim.Object())
+		if err := set.Create(ctx, claims[len(claims)-1]); err != nil {
 			return nil, err
 		}
 	}
 	reported := ""
-	return set.JobPod(ctx, o.Timeout, func(pod *corev1.Pod) (bool, error) {
+	pod, err := set.JobPod(ctx, o.Timeout, func(pod *corev1.Pod) (bool, error) {
 		_, _, ended := temporary.Result(pod)
 		for _, s := range pod.Status.ContainerStatuses {
 			if s.State.Running != nil {
@@ -174,6 +180,12 @@ func start(ctx context.Context, set *temporary.Set, o Options, image string, fro
 		}
 		return ended, nil
 	})
+	if err != nil { // the warning of the provisioner is the cause of a pod that waits
+		for _, claim := range claims {
+			err = set.Explain(ctx, claim, err)
+		}
+	}
+	return pod, err
 }
 
 // list passes on the changes that the log has. Other lines are for people.

@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -44,6 +45,10 @@ func created(name string, change func(*v1alpha1.CacheSnapshot)) *v1alpha1.CacheS
 
 func asIs(*v1alpha1.CacheSnapshot) {}
 
+// waits and works are in place of the message of a pod that does not end: it has no node,
+// or runs.
+const waits, works = "waits", "works"
+
 // cluster runs each Job at once: its pod ends with a message.
 func cluster(t *testing.T, message string, fails func(client.Object) error, objects ...client.Object) *temporary.Set {
 	t.Helper()
@@ -51,13 +56,23 @@ func cluster(t *testing.T, message string, fails func(client.Object) error, obje
 	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme), snapshotv1.AddToScheme(scheme)); err != nil {
 		t.Fatal(err)
 	}
+	index := func(field func(*corev1.Event) string) client.IndexerFunc {
+		return func(o client.Object) []string { return []string{field(o.(*corev1.Event))} }
+	}
 	c := fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).WithInterceptorFuncs(interceptor.Funcs{
+		List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, opts ...client.ListOption) error {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			return c.List(ctx, list, opts...)
+		},
 		Create: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.CreateOption) error {
 			if fails != nil {
 				if err := fails(o); err != nil {
 					return err
 				}
 			}
+			o.SetUID(types.UID("uid-" + o.GetName()))
 			if err := c.Create(ctx, o, opts...); err != nil {
 				return err
 			}
@@ -67,10 +82,19 @@ func cluster(t *testing.T, message string, fails func(client.Object) error, obje
 			}
 			pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "ci", Name: "pod", Labels: maps.Clone(job.Labels)}, Spec: job.Spec.Template.Spec}
 			pod.Labels[batchv1.JobNameLabel] = job.Name
-			pod.Status.ContainerStatuses = []corev1.ContainerStatus{{State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: 3, Message: message}}}}
+			switch message {
+			case waits:
+				pod.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: "Unschedulable", Message: "unbound PVCs"}}
+			case works:
+				pod.Status.ContainerStatuses = []corev1.ContainerStatus{{State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}}}
+			default:
+				pod.Status.ContainerStatuses = []corev1.ContainerStatus{{State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: 3, Message: message}}}}
+			}
 			return c.Create(ctx, pod)
 		},
-	}).Build()
+	}).
+		WithIndex(&corev1.Event{}, "involvedObject.uid", index(func(e *corev1.Event) string { return string(e.InvolvedObject.UID) })).
+		WithIndex(&corev1.Event{}, "type", index(func(e *corev1.Event) string { return e.Type })).Build()
 	return &temporary.Set{Client: c, Namespace: "ci", Name: "diff", Interval: time.Millisecond}
 }
 
@@ -207,6 +231,42 @@ func TestRunFails(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: %v, want %q", name, err, tt.want)
 		}
+	}
+}
+
+// hanging is a log that goes on until its context has ended.
+type hanging struct{ ctx context.Context }
+
+func (h hanging) Read([]byte) (int, error) { <-h.ctx.Done(); return 0, h.ctx.Err() }
+
+func (hanging) Close() error { return nil }
+
+// TestTimeout holds that a comparison which takes too long reports what it waited for, and
+// the warning about that.
+func TestTimeout(t *testing.T) {
+	warning := &corev1.Event{ObjectMeta: metav1.ObjectMeta{Namespace: "ci", Name: "event"}, Type: corev1.EventTypeWarning, Message: "no space is left", InvolvedObject: corev1.ObjectReference{UID: "uid-diff-to"}}
+	for message, want := range map[string]string{
+		waits: "not within 200ms: pod pod has no node (Unschedulable): unbound PVCs (no space is left)",
+		works: "not within 200ms: pod pod is still comparing",
+	} {
+		o := options("")
+		o.Timeout = 200 * time.Millisecond
+		o.Logs = func(ctx context.Context, _ *corev1.Pod, _ *corev1.PodLogOptions) (io.ReadCloser, error) {
+			return hanging{ctx}, nil
+		}
+		if _, err := Run(t.Context(), cluster(t, message, nil, created("a", asIs), created("b", asIs), warning), o, nil); err == nil || err.Error() != want {
+			t.Errorf("%s: %v, want %q", message, err, want)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	o := options("")
+	o.Progress = func(text string) {
+		if strings.HasPrefix(text, "pod ") {
+			cancel()
+		}
+	}
+	if _, err := Run(ctx, cluster(t, waits, nil, created("a", asIs), created("b", asIs), warning), o, nil); !errors.Is(err, context.Canceled) || strings.Contains(err.Error(), "no space") {
+		t.Errorf("an interrupted one: %v", err)
 	}
 }
 

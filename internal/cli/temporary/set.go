@@ -34,6 +34,8 @@ const (
 
 	// removal is how long Remove waits until everything is gone.
 	removal = 2 * time.Minute
+	// explanation is how long Explain reads events.
+	explanation = 10 * time.Second
 	// afterwards is how long the Job of a command that was killed stays after its
 	// end, in seconds.
 	afterwards = 60
@@ -115,8 +117,11 @@ func (s *Set) Wait(ctx context.Context, o client.Object, limit time.Duration, ho
 		ok, saw, err = holds()
 		return ok, err
 	})
-	if ctx.Err() != nil || err == nil {
+	if interrupted(ctx) {
 		return errors.Join(ctx.Err(), err)
+	}
+	if err == nil {
+		return nil
 	}
 	if wait.Interrupted(err) {
 		err = fmt.Errorf("not within %s: %s", limit, saw)
@@ -124,8 +129,18 @@ func (s *Set) Wait(ctx context.Context, o client.Object, limit time.Duration, ho
 	return s.Explain(ctx, o, err)
 }
 
-// Explain adds the newest warning about an object to an error.
+// interrupted reports whether the user has ended the command. What a context that has
+// expired ends is explained.
+func interrupted(ctx context.Context) bool { return errors.Is(ctx.Err(), context.Canceled) }
+
+// Explain adds the newest warning about an object to an error, also when the context has
+// expired.
 func (s *Set) Explain(ctx context.Context, o client.Object, err error) error {
+	if interrupted(ctx) {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), explanation)
+	defer cancel()
 	warning, unread := refusal.Newest(ctx, s.Client, s.Namespace, o.GetUID())
 	if unread != nil || warning == "" || strings.Contains(err.Error(), warning) {
 		return err // events may not be readable: the error is what counts
@@ -146,8 +161,11 @@ func (s *Set) JobPod(ctx context.Context, limit time.Duration, holds func(*corev
 		saw = Seen(pod)
 		return holds(pod)
 	})
-	if ctx.Err() != nil || err == nil {
+	if interrupted(ctx) {
 		return pod, errors.Join(ctx.Err(), err)
+	}
+	if err == nil {
+		return pod, nil
 	}
 	if wait.Interrupted(err) {
 		err = fmt.Errorf("not within %s: %s", limit, saw)

@@ -88,6 +88,22 @@ func TestBegin(t *testing.T) {
 	}
 }
 
+// live refuses to list for a context that has ended, as an API server does.
+var live = interceptor.Funcs{List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, opts ...client.ListOption) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return c.List(ctx, list, opts...)
+}}
+
+// expiring is the context of a command with a limit of its own.
+func expiring(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	t.Cleanup(cancel)
+	return ctx
+}
+
 // TestWait holds how a wait ends: with what holds, with an error, in time, and with the
 // newest warning about the object.
 func TestWait(t *testing.T) {
@@ -122,6 +138,10 @@ func TestWait(t *testing.T) {
 	cancel()
 	if err := s.Wait(ended, object.DeepCopy(), time.Minute, func() (bool, string, error) { return false, "", nil }); !errors.Is(err, context.Canceled) || strings.Contains(err.Error(), "no room") {
 		t.Errorf("an interrupted one: %v", err)
+	}
+	late := set(t, live, object, warningAbout("o", "no room"))
+	if err := late.Wait(expiring(t), object.DeepCopy(), time.Minute, func() (bool, string, error) { return false, "it is young", nil }); err == nil || err.Error() != "not within 1m0s: it is young (no room)" {
+		t.Errorf("a command that takes too long: %v", err)
 	}
 	unread := set(t, interceptor.Funcs{List: func(context.Context, client.WithWatch, client.ObjectList, ...client.ListOption) error {
 		return forbidden
@@ -165,6 +185,11 @@ func TestJobPod(t *testing.T) {
 	cancel()
 	if _, err := begun(pod).JobPod(ended, time.Minute, func(*corev1.Pod) (bool, error) { return false, nil }); !errors.Is(err, context.Canceled) {
 		t.Errorf("an interrupted one: %v", err)
+	}
+	late := set(t, live, pod, warningAbout("pod", "no image"))
+	late.job = &batchv1.Job{ObjectMeta: mine("test")}
+	if found, err := late.JobPod(expiring(t), time.Minute, func(*corev1.Pod) (bool, error) { return false, nil }); found == nil || err == nil || err.Error() != "not within 1m0s: pod pod is Running (no image)" {
+		t.Errorf("a command that takes too long: %v, %v", found, err)
 	}
 }
 
