@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"k8s.io/cli-runtime/pkg/genericiooptions"
+	"k8s.io/utils/ptr"
 )
 
 // TestConnect holds that the command of the program reaches the cluster of a
@@ -46,5 +47,16 @@ func TestConnect(t *testing.T) {
 		if err == nil || errors.Is(err, ErrReported) || !strings.Contains(err.Error(), tt.want) || out.Len() > 0 || (asked > 0) != tt.asks {
 			t.Errorf("%s: %v, asked %d times, printed %q", name, err, asked, out)
 		}
+	}
+}
+
+// TestLimits holds that the API server is asked as often as by kubectl: a status reads a
+// volume for each PVC.
+func TestLimits(t *testing.T) {
+	a, _, _ := fakeApp(t, nil, nil)
+	a.flags.APIServer = ptr.To("https://127.0.0.1:1")
+	config, err := a.config()
+	if err != nil || config.QPS != 50 || config.Burst != 300 || config.UserAgent != "kubectl-gocache" {
+		t.Errorf("%+v, %v", config, err)
 	}
 }
