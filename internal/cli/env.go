@@ -25,7 +25,9 @@ var shells = map[string]func(name, value string) (string, error){
 		return "set -gx " + name + " '" + strings.NewReplacer(`\`, `\\`, "'", `\'`).Replace(value) + "'", nil
 	},
 	"powershell": func(name, value string) (string, error) {
-		return "$Env:" + name + " = '" + strings.ReplaceAll(value, "'", "''") + "'", nil
+		// Quotation marks of texts end a string as well. Each is doubled.
+		return "$Env:" + name + " = '" + strings.NewReplacer("'", "''", "\u2018", "\u2018\u2018", "\u2019", "\u2019\u2019",
+			"\u201a", "\u201a\u201a", "\u201b", "\u201b\u201b").Replace(value) + "'", nil
 	},
 	// For files with one variable a line, which cannot quote.
 	"dotenv": func(name, value string) (string, error) {

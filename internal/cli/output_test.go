@@ -39,6 +39,15 @@ func TestIdentifiers(t *testing.T) {
 	}
 }
 
+// TestPowerShell holds that no value ends a string of PowerShell, which takes five marks for
+// a single quote.
+func TestPowerShell(t *testing.T) {
+	got, err := shells["powershell"]("A", "'; \u2018; \u2019; \u201a; \u201b; \u201c$(x)")
+	if want := "$Env:A = '''; \u2018\u2018; \u2019\u2019; \u201a\u201a; \u201b\u201b; \u201c$(x)'"; err != nil || got != want {
+		t.Errorf("%s, want %s: %v", got, want, err)
+	}
+}
+
 // TestEnvErrors holds what is not printed as an environment: what is not the operator's, and
 // what cannot be read or written.
 func TestEnvErrors(t *testing.T) {
