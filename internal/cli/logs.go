@@ -164,11 +164,17 @@ func instancePod(ctx context.Context, c client.Reader, p *v1alpha1.ModProxy, nam
 	return &pod, "instance " + name, nil
 }
 
-// containerOf is the container that failed, or else runs, or else is the first.
+// containerOf is the container that failed, or else waits to be started again after it
+// failed, or else runs, or else is the first.
 func containerOf(pod *corev1.Pod) string {
 	all := slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses)
 	for _, s := range all {
 		if s.State.Terminated != nil && s.State.Terminated.ExitCode != 0 {
+			return s.Name
+		}
+	}
+	for _, s := range all {
+		if last := s.LastTerminationState.Terminated; s.State.Waiting != nil && last != nil && last.ExitCode != 0 {
 			return s.Name
 		}
 	}

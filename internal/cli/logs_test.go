@@ -54,6 +54,14 @@ func TestContainerOf(t *testing.T) {
 		return corev1.ContainerStatus{Name: name, State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}}
 	}
 	waits := func(name string) corev1.ContainerStatus { return corev1.ContainerStatus{Name: name} }
+	// crashed is a container that is started again in some time, or runs again.
+	crashed := func(s corev1.ContainerStatus, code int32) corev1.ContainerStatus {
+		s.LastTerminationState.Terminated = &corev1.ContainerStateTerminated{ExitCode: code}
+		if s.State.Running == nil {
+			s.State.Waiting = &corev1.ContainerStateWaiting{Reason: "CrashLoopBackOff"}
+		}
+		return s
+	}
 	all := func(all ...corev1.ContainerStatus) []corev1.ContainerStatus { return all }
 	for name, tt := range map[string]struct {
 		init, main []corev1.ContainerStatus
@@ -67,6 +75,11 @@ func TestContainerOf(t *testing.T) {
 		"a sidecar runs":              {all(runs("agent")), all(waits("main")), "main"},
 		"one failed beside a sidecar": {all(runs("agent")), all(runs("main"), ended("second", 2)), "second"},
 		"a sidecar failed":            {all(ended("agent", 1)), all(runs("main")), "agent"},
+		"one crashes again and again": {nil, all(runs("main"), crashed(waits("second"), 2)), "second"},
+		"an init container crashes":   {all(crashed(waits("fetch"), 1)), all(waits("main")), "fetch"},
+		"one failed, another crashes": {nil, all(crashed(waits("main"), 1), ended("second", 2)), "second"},
+		"one ends again and again":    {nil, all(crashed(waits("main"), 0), runs("second")), "second"},
+		"one runs after a crash":      {nil, all(runs("main"), crashed(runs("second"), 2)), "main"},
 		"an init container restarts":  {all(runs("once")), all(waits("main")), "once"},
 	} {
 		p := &corev1.Pod{}
