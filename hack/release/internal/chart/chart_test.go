@@ -230,10 +230,15 @@ func TestSchemaRefuses(t *testing.T) {
 	c := load(t, dev())
 	for _, values := range []string{
 		"{replica: 2}", "{replicas: many}", "{replicas: -1}", "{image: {digest: abc}}", "{image: {repo: x}}", "{image: {pullPolicy: Sometimes}}",
-		"{pushWebhooks: {enabled: 1}}", "{pushWebhooks: {port: 1}}", "{watchNamespaces: one}", "{watchNamespaces: [One]}", "{crds: {keep: 1}}", "{extraArgs: [x]}", "{goMemoryLimit: 200Mo}", "{imagePullSecrets: [pull]}",
+		"{pushWebhooks: {enabled: 1}}", "{pushWebhooks: {port: 1}}", "{watchNamespaces: one}", "{watchNamespaces: [One]}", "{crds: {keep: 1}}", "{extraArgs: [x]}", "{goMemoryLimit: 200Mo}", "{goMemoryLimit: 200Mi}", "{imagePullSecrets: [pull]}",
 	} {
 		if _, err := tryRender(t, c, namespace, values); err == nil {
 			t.Errorf("%s is accepted", values)
+		}
+	}
+	for _, values := range []string{"{goMemoryLimit: '209715200'}", "{goMemoryLimit: 209715200B}", "{goMemoryLimit: 200MiB}", "{goMemoryLimit: 1TiB}"} {
+		if _, err := tryRender(t, c, namespace, values); err != nil {
+			t.Errorf("%s is refused: %v", values, err)
 		}
 	}
 }
