@@ -56,7 +56,7 @@ test-unit: ## Run the tests that need no API server and no cluster, with the rac
 
 # Of the crash points, test-integration runs a sample: each flow undisturbed, and
 # killed at every so-many-th of its writes. crash-points kills at each.
-CRASH_POINTS_EVERY ?= 8
+CRASH_POINTS_EVERY ?= 16
 
 .PHONY: test-integration
 test-integration: ## Run the tests that need a kube-apiserver and etcd (built the first time: minutes)
