@@ -165,7 +165,8 @@ func (r *Reconciler) pass(ctx context.Context, s *scope) (err error) {
 // whether there is nothing to do until wake, or until something changes.
 func (r *Reconciler) atRest(ctx context.Context, req ctrl.Request) (wake time.Duration, rests bool) {
 	c := &firstpass.Client{Client: r.Client}
-	reading := &Reconciler{Client: c, Live: r.Live, Clock: r.Clock, Images: r.Images, lines: r.lines}
+	// Without the lines: what it may begin takes no place in them.
+	reading := &Reconciler{Client: c, Live: r.Live, Clock: r.Clock, Images: r.Images}
 	s, err := reading.load(ctx, c, req)
 	if err != nil || s == nil || !s.snapshot.DeletionTimestamp.IsZero() {
 		return 0, false
