@@ -204,8 +204,13 @@ func TestApart(t *testing.T) {
 			t.Errorf("from %s to %s: %v", tt.from, tt.to, err)
 		}
 	}
-	if _, err := os.Stat(filepath.Join(dir, "beside", "from", "mod", "file")); err != nil {
-		t.Error(err)
+	if got, want := files(t, dir), []string{"beside/.gocache-restore-unfinished", "beside/from/mod/file", "from/mod/file"}; !slices.Equal(slices.DeleteFunc(got, func(name string) bool { return name == "link" }), want) {
+		t.Errorf("afterwards there are %q, want %q", got, want)
+	}
+	for _, name := range []string{"from/below", "from/mod/a"} {
+		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
+			t.Errorf("%s was made in the source", name)
+		}
 	}
 	if _, err := copied(t, filepath.Join(dir, "from"), filepath.Join(dir, "from2"), asItIs); err != nil {
 		t.Errorf("a name that only begins the same: %v", err)

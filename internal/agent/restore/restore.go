@@ -114,10 +114,10 @@ func (r *restoring) target() (*os.File, error) {
 	if exists(filepath.Join(r.From, unfinished)) {
 		return nil, fmt.Errorf("restore: %s is itself an unfinished copy: it holds %s", r.From, unfinished)
 	}
-	if err := os.MkdirAll(r.To, 0o775); err != nil { //nolint:gosec // shared by the volume's group
+	if err := apart(r.From, r.To); err != nil {
 		return nil, err
 	}
-	if err := apart(r.From, r.To); err != nil {
+	if err := os.MkdirAll(r.To, 0o775); err != nil { //nolint:gosec // shared by the volume's group
 		return nil, err
 	}
 	entries, err := os.ReadDir(r.To)
@@ -148,22 +148,34 @@ func (r *restoring) target() (*os.File, error) {
 // apart refuses two directories of which one is in the other: the copy would be copied, or
 // removed with what it was to replace.
 func apart(from, to string) error {
-	var real [2]string
-	for i, dir := range []string{from, to} {
-		absolute, err := filepath.Abs(dir)
-		if err == nil {
-			real[i], err = filepath.EvalSymlinks(absolute)
-		}
-		if err != nil {
-			return err
-		}
+	source, err := resolved(from)
+	if err != nil {
+		return err
 	}
-	for _, pair := range [][2]string{{real[0], real[1]}, {real[1], real[0]}} {
+	target, err := resolved(to)
+	if err != nil {
+		return err
+	}
+	for _, pair := range [][2]string{{source, target}, {target, source}} {
 		if rel, err := filepath.Rel(pair[0], pair[1]); err == nil && filepath.IsLocal(rel) {
 			return fmt.Errorf("restore: of %s and %s, one is in the other: choose a directory outside of both", from, to)
 		}
 	}
 	return nil
+}
+
+// resolved is the path of a directory without symbolic links. It need not exist yet.
+func resolved(dir string) (string, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return "", err
+	}
+	real, err := filepath.EvalSymlinks(dir)
+	if !errors.Is(err, fs.ErrNotExist) || filepath.Dir(dir) == dir {
+		return real, err
+	}
+	above, err := resolved(filepath.Dir(dir))
+	return filepath.Join(above, filepath.Base(dir)), err
 }
 
 // clear removes what an earlier run copied. The directories of extracted modules
