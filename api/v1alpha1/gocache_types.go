@@ -674,7 +674,7 @@ type Cleanup struct {
 	// +optional
 	Approval Approval `json:"approval,omitempty"`
 	// webhook is notified of each plan that waits for approval: a POST of JSON, at
-	// least once, with the plan's digest as its Idempotency-Key.
+	// least once, with the plan's digest and time as its Idempotency-Key.
 	// +optional
 	Webhook *Webhook `json:"webhook,omitempty"`
 }

@@ -134,7 +134,7 @@ func TestNotifyPlan(t *testing.T) {
 		}
 		for _, call := range hook.made {
 			var notice Notice
-			if err := json.Unmarshal(call.Body, &notice); err != nil || call.Key != "sha256:1" || call.Timeout != 10*time.Second || notice.Approve.Argument != "sha256:1" || notice.Approve.Action != v1alpha1.RequestApproveCleanup {
+			if err := json.Unmarshal(call.Body, &notice); err != nil || !strings.HasPrefix(call.Key, "sha256:1 ") || call.Timeout != 10*time.Second || notice.Approve.Argument != "sha256:1" || notice.Approve.Action != v1alpha1.RequestApproveCleanup {
 				t.Errorf("%s: %+v, %v", name, call, err)
 			}
 		}

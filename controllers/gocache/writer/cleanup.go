@@ -190,17 +190,17 @@ func (t *turn) recordFailure() {
 // recordPlan notes what would go. A plan with nothing in it is done.
 func (t *turn) recordPlan(r report.Report) {
 	c, p := t.cache.Status.Cleanup, r.Plan
+	bounds := t.Run.Annotations[v1alpha1.InputsAnnotation]
+	if was := c.LastPlan; was == nil || !was.Open || was.Digest != p.Digest || was.Bounds != bounds {
+		closePlan(c) // it is another one, if with the same entries: on another volume, or later
+	}
 	c.Failures = 0
 	c.LastPlan = &v1alpha1.CleanupPlan{
-		Digest: p.Digest, Time: metav1.NewTime(p.AsOf), Open: !p.Empty(), Bounds: t.Run.Annotations[v1alpha1.InputsAnnotation],
+		Digest: p.Digest, Time: metav1.NewTime(p.AsOf), Open: !p.Empty(), Bounds: bounds,
 		Entries: p.Entries, Bytes: p.Bytes, OverBytes: p.OverBytes, Modules: layerPlan(p.Modules), Build: layerPlan(p.Build),
-	}
-	if c.ApprovedPlan != p.Digest {
-		c.ApprovedPlan = ""
 	}
 	switch spec := t.cache.Spec.Cleanup; {
 	case !c.LastPlan.Open:
-		closePlan(c)
 		c.LastCleanTime = c.CompletionTime
 		t.answerRun(v1alpha1.RequestSucceeded, "nothing to remove: the caches are within their bounds")
 	case r.Outcome == report.Planned && spec != nil && spec.Approval == v1alpha1.ApprovalRequired:

@@ -63,7 +63,7 @@ func (t *turn) notifyPlan() error {
 		return err
 	}
 	done, err := t.Webhooks.Notify(webhook.Call{
-		Object: client.ObjectKeyFromObject(t.cache), Key: plan.Digest, URL: spec.Webhook.URL, Body: body,
+		Object: client.ObjectKeyFromObject(t.cache), Key: keyOf(plan), URL: spec.Webhook.URL, Body: body,
 		Timeout: ptr.Deref(spec.Webhook.Timeout, metav1.Duration{Duration: defaultWebhookTimeout}).Duration,
 	})
 	switch {
@@ -76,6 +76,12 @@ func (t *turn) notifyPlan() error {
 		w.DeliveredTime, w.Message = ptr.To(metav1.NewTime(t.Now)), ""
 	}
 	return nil
+}
+
+// keyOf is the same for each call about a plan, and another one for a later plan of the same
+// entries.
+func keyOf(p *v1alpha1.CleanupPlan) string {
+	return p.Digest + " " + p.Time.UTC().Format(time.RFC3339)
 }
 
 // planStands reports whether the open plan is stored.

@@ -85,6 +85,8 @@ func TestRecordCleanup(t *testing.T) {
 	const waits = "the plan sha256:2, of 2 entries and 2.0 MiB, waits for approval: create a CacheRequest with action ApproveCleanup and argument sha256:2"
 	for name, tt := range map[string]struct {
 		automatic bool
+		closed    bool   // the plan before was closed
+		bounds    string // that the run was for; empty: the ones of the plan before
 		applies   string // the plan that the run was to apply
 		run       jobrun.Outcome
 		want      v1alpha1.CleanupStatus
@@ -110,6 +112,18 @@ func TestRecordCleanup(t *testing.T) {
 		"the plan that was approved": {
 			run:    ended(0, report.Report{Outcome: report.Planned, Preflight: passed, Plan: planOf("sha256:1", 2)}, nil),
 			want:   v1alpha1.CleanupStatus{Outcome: v1alpha1.RunSucceeded, LastPlanTime: began, LastPlan: recordedPlan("sha256:1", 2, true), ApprovedPlan: "sha256:1", Preflight: recordedChecks},
+			answer: v1alpha1.RequestSucceeded, message: strings.ReplaceAll(waits, "sha256:2", "sha256:1"),
+		},
+		"the same entries on another volume": {
+			bounds: "b2",
+			run:    ended(0, report.Report{Outcome: report.Planned, Preflight: passed, Plan: planOf("sha256:1", 2)}, nil),
+			want:   v1alpha1.CleanupStatus{Outcome: v1alpha1.RunSucceeded, LastPlanTime: began, LastPlan: recordedPlan("sha256:1", 2, true), Preflight: recordedChecks},
+			answer: v1alpha1.RequestSucceeded, message: strings.ReplaceAll(waits, "sha256:2", "sha256:1"),
+		},
+		"the same entries later": {
+			closed: true,
+			run:    ended(0, report.Report{Outcome: report.Planned, Preflight: passed, Plan: planOf("sha256:1", 2)}, nil),
+			want:   v1alpha1.CleanupStatus{Outcome: v1alpha1.RunSucceeded, LastPlanTime: began, LastPlan: recordedPlan("sha256:1", 2, true), Preflight: recordedChecks},
 			answer: v1alpha1.RequestSucceeded, message: strings.ReplaceAll(waits, "sha256:2", "sha256:1"),
 		},
 		"nothing to remove": {
@@ -188,19 +202,24 @@ func TestRecordCleanup(t *testing.T) {
 		turn.cache.Status.Cleanup = &v1alpha1.CleanupStatus{
 			Failures: 4, Paused: "reuse", ApprovedPlan: "sha256:1", LastPlan: recordedPlan("sha256:1", 2, true), Webhook: &v1alpha1.WebhookStatus{PlanDigest: "sha256:1"},
 		}
+		turn.cache.Status.Cleanup.LastPlan.Open = !tt.closed
 		accept(turn, v1alpha1.RequestCleanup)
 		turn.Run = tt.run
 		turn.Run.Annotations[v1alpha1.CauseAnnotation] = strings.Repeat("c", 300)
-		turn.Run.Annotations[v1alpha1.InputsAnnotation] = "b1"
+		if tt.bounds == "" {
+			tt.bounds = "b1"
+		}
+		turn.Run.Annotations[v1alpha1.InputsAnnotation] = tt.bounds
 		turn.Run.Annotations[v1alpha1.CacheRequestAnnotation] = "Cleanup r/u"
 		if tt.applies != "" {
 			turn.Run.Annotations[v1alpha1.PlanAnnotation] = tt.applies
 		}
 		cleanUp{}.record(turn)
 		want := tt.want
-		if want.LastPlan.Open {
-			want.Webhook = &v1alpha1.WebhookStatus{PlanDigest: "sha256:1"} // the next pass has another plan delivered
+		if want.LastPlan.Open && want.LastPlan.Digest == "sha256:1" && want.ApprovedPlan != "" {
+			want.Webhook = &v1alpha1.WebhookStatus{PlanDigest: "sha256:1"}
 		}
+		want.LastPlan.Bounds = tt.bounds
 		want.Run, want.Cause, want.StartTime, want.CompletionTime = "c1", strings.Repeat("c", 256), began, over
 		if diff := cmp.Diff(want, *turn.cache.Status.Cleanup); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
