@@ -21,7 +21,7 @@ func TestWhyTheUpstreamGaveNoAnswer(t *testing.T) {
 	t.Cleanup(secure.Close)
 	closed := "http://" + loopback.Address(t)
 	for _, tt := range []struct{ name, upstream, want string }{
-		{"a certificate of an unknown authority", secure.URL, "its certificate is signed by an unknown authority; set SSL_CERT_FILE in server.env to a file with its authority"},
+		{"a certificate of an unknown authority", secure.URL, "its certificate is signed by an unknown authority; set server.image to an image that trusts its authority"},
 		{"nothing listens", closed, "it refuses connections"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

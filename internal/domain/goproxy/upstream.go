@@ -57,7 +57,7 @@ func (c Cause) Report(header http.Header, host string) {
 func (c Cause) Sentence(host string) string {
 	text := fmt.Sprintf("upstream %s: %s", host, c)
 	if slices.Contains(certificates, c) {
-		text += "; set SSL_CERT_FILE in server.env to a file with its authority"
+		text += "; set server.image to an image that trusts its authority"
 	}
 	return text
 }
