@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-// peakInterval is how often the memory of a program is read. What it takes in the last
-// interval before its end may be missed.
-const peakInterval = time.Millisecond
+// How often the memory of a program is read: in its first second, and later, since each
+// read takes processor time. What it takes in the last interval before its end may be missed.
+const firstInterval, interval = time.Millisecond, 20 * time.Millisecond
 
 // Cost is what one run of a program took.
 type Cost struct {
@@ -45,8 +45,10 @@ func Peak(cmd *exec.Cmd) (Cost, error) {
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
 	var c Cost
-	tick := time.NewTicker(peakInterval)
+	tick := time.NewTicker(firstInterval)
 	defer tick.Stop()
+	later := time.AfterFunc(time.Second, func() { tick.Reset(interval) })
+	defer later.Stop()
 	for {
 		if n, err := residentPeak(cmd.Process.Pid); err == nil {
 			c.Resident = max(c.Resident, n)
