@@ -242,9 +242,9 @@ func TestUnusable(t *testing.T) {
 		"silent":             {"http://" + silent + "/x", "deadline"},
 		"endless":            {endless(t) + "/x", "more than 4 MiB of refs"},
 	} {
-		limit := 2 * time.Second
-		if name == "endless" {
-			limit = 30 * time.Second
+		limit := time.Minute
+		if name == "silent" {
+			limit = 2 * time.Second
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), limit)
 		_, err := gitrepo.Remote{URL: tt.url}.Resolve(ctx)
