@@ -146,22 +146,16 @@ func TestQuota(t *testing.T) {
 	w := newWorld(t)
 	w.cache()
 	one := corev1.ResourceList{"persistentvolumeclaims": resource.MustParse("1")}
-	quota := &corev1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "tight"}, Spec: corev1.ResourceQuotaSpec{Hard: one}}
-	w.must(server.Client.Create(t.Context(), quota))
-	quota.Status = corev1.ResourceQuotaStatus{Hard: one, Used: one}
-	w.must(server.Client.Status().Update(t.Context(), quota))
+	quota, err := cluster.Enforce(t.Context(), server.Client, w.namespace, "tight", one, one)
+	w.must(err)
 	w.snapshot()
-	var result ctrl.Result
-	for range 100 { // until the API server enforces the quota
-		var err error
-		result, err = w.pass(t.Context())
-		w.must(err)
+	for range 8 {
+		w.passes(1)
 		_, err = w.cluster.Step(t.Context())
 		w.must(err)
-		if strings.Contains(w.reason(), v1alpha1.ReasonQuotaExceeded) {
-			break
-		}
 	}
+	result, err := w.pass(t.Context())
+	w.must(err)
 	w.ready(v1alpha1.ReasonQuotaExceeded, "exceeded quota: tight")
 	if result.RequeueAfter == 0 || result.RequeueAfter > time.Minute {
 		t.Errorf("looks again after %v", result.RequeueAfter)
@@ -169,7 +163,7 @@ func TestQuota(t *testing.T) {
 	if reported := w.reported(); !strings.Contains(reported, v1alpha1.ReasonQuotaExceeded) {
 		t.Errorf("events: %s", reported)
 	}
-	w.must(server.Client.Delete(t.Context(), quota))
+	w.must(cluster.Lift(t.Context(), server.Client, quota))
 	w.eventually(v1alpha1.ReasonIntact)
 }
 
@@ -197,7 +191,6 @@ func (w *world) eventually(reason string) {
 		if result.RequeueAfter < time.Minute {
 			w.now = w.now.Add(result.RequeueAfter)
 		}
-		time.Sleep(20 * time.Millisecond) // the API server enforces quotas with a delay
 	}
 	w.t.Errorf("Ready is %s, want %s", w.reason(), reason)
 }

@@ -173,16 +173,12 @@ func TestQuotaRefusesGrowth(t *testing.T) {
 	w.ending = fills(100, 924)
 	w.cache(growsTo("2Gi", w.class()))
 	w.settle()
-	quota := &corev1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "disks"}}
-	quota.Spec.Hard = corev1.ResourceList{"requests.storage": resource.MustParse("1536Mi")}
-	w.must(server.Client.Create(t.Context(), quota))
-	quota.Status = corev1.ResourceQuotaStatus{Hard: quota.Spec.Hard, Used: corev1.ResourceList{"requests.storage": resource.MustParse("1Gi")}}
-	w.must(server.Client.Status().Update(t.Context(), quota)) // envtest runs no controller for it
+	quota := w.disks()
 	w.ending = fills(900, 124)
 	w.request("warm-up-1", v1alpha1.RequestWarmUp)
 	w.settle()
 	w.condition(v1alpha1.StorageSufficientCondition, metav1.ConditionFalse, v1alpha1.ReasonGrowthRefused, "exceeded quota: disks")
-	w.must(server.Client.Delete(t.Context(), quota))
+	w.must(cluster.Lift(t.Context(), server.Client, quota))
 	w.wait(growth.Pause + time.Minute)
 	w.asksFor("2Gi")
 }

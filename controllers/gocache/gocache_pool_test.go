@@ -377,7 +377,7 @@ func TestPoolIsRefused(t *testing.T) {
 	if all := w.newEvents(); !strings.Contains(all, v1alpha1.ReasonPoolRefused) {
 		t.Errorf("events:\n%s", all)
 	}
-	w.must(server.Client.Delete(t.Context(), quota))
+	w.must(cluster.Lift(t.Context(), server.Client, quota))
 	w.wait(time.Minute)
 	w.condition(v1alpha1.PoolFilledCondition, metav1.ConditionTrue, v1alpha1.ReasonPoolFilled, "")
 }
@@ -509,13 +509,9 @@ func TestPoolForgedJob(t *testing.T) {
 // quota has the cluster refuse more PVCs than so many.
 func (w *world) quota(pvcs string) *corev1.ResourceQuota {
 	w.t.Helper()
-	quota := &corev1.ResourceQuota{
-		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "claims"},
-		Spec:       corev1.ResourceQuotaSpec{Hard: corev1.ResourceList{corev1.ResourcePersistentVolumeClaims: resource.MustParse(pvcs)}},
-	}
-	w.must(server.Client.Create(w.t.Context(), quota))
-	quota.Status = corev1.ResourceQuotaStatus{Hard: quota.Spec.Hard, Used: quota.Spec.Hard}
-	w.must(server.Client.Status().Update(w.t.Context(), quota))
+	all := corev1.ResourceList{corev1.ResourcePersistentVolumeClaims: resource.MustParse(pvcs)}
+	quota, err := cluster.Enforce(w.t.Context(), server.Client, w.namespace, "claims", all, all)
+	w.must(err)
 	return quota
 }
 

@@ -13,17 +13,18 @@ import (
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/controllers/gocache/pass"
+	"gocache.dev/operator/internal/testing/cluster"
 )
 
 // disks creates a ResourceQuota with the name disks, which has room for the cache PVC
 // and for no other.
 func (w *world) disks() *corev1.ResourceQuota {
 	w.t.Helper()
-	quota := &corev1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "disks"}}
-	quota.Spec.Hard = corev1.ResourceList{corev1.ResourceRequestsStorage: resource.MustParse("1536Mi")}
-	w.must(server.Client.Create(w.t.Context(), quota))
-	quota.Status = corev1.ResourceQuotaStatus{Hard: quota.Spec.Hard, Used: corev1.ResourceList{corev1.ResourceRequestsStorage: resource.MustParse("1Gi")}}
-	w.must(server.Client.Status().Update(w.t.Context(), quota)) // envtest runs no controller for it
+	storage := func(size string) corev1.ResourceList {
+		return corev1.ResourceList{corev1.ResourceRequestsStorage: resource.MustParse(size)}
+	}
+	quota, err := cluster.Enforce(w.t.Context(), server.Client, w.namespace, "disks", storage("1536Mi"), storage("1Gi"))
+	w.must(err)
 	return quota
 }
 
@@ -128,7 +129,7 @@ func TestQuotaRefusesReplacement(t *testing.T) {
 	})
 	t.Run("until there is room", func(t *testing.T) {
 		w, quota := begun(t)
-		w.must(server.Client.Delete(t.Context(), quota))
+		w.must(cluster.Lift(t.Context(), server.Client, quota))
 		w.wait(time.Minute)
 		w.answered("back", v1alpha1.RequestSucceeded, "")
 		ended(w, "")
@@ -161,7 +162,7 @@ func TestQuotaRefusesTheSize(t *testing.T) {
 	if pvc := get[corev1.PersistentVolumeClaim](w, "ci"); !metav1.IsControlledBy(pvc, w.get()) {
 		t.Error("what is not refused is not applied")
 	}
-	w.must(server.Client.Delete(t.Context(), quota))
+	w.must(cluster.Lift(t.Context(), server.Client, quota))
 	w.wait(pass.Interval)
 	w.asksFor("2Gi")
 	w.condition(v1alpha1.StalledCondition, "", "", "")

@@ -18,6 +18,7 @@ import (
 
 	"gocache.dev/operator/api/v1alpha1"
 	"gocache.dev/operator/internal/kube/volume"
+	"gocache.dev/operator/internal/testing/cluster"
 )
 
 // TestOwnersAreNotified goes through what keeps a PVC from being filled: each
@@ -148,26 +149,16 @@ func TestQuotaIsReportedAndTriedAgain(t *testing.T) {
 	w.snapshot("ci-1", "ci", metav1.ConditionTrue)
 	w.claim("data", v1alpha1.CacheSnapshotKind, "ci-1")
 	hard := corev1.ResourceList{corev1.ResourcePersistentVolumeClaims: resource.MustParse("1")}
-	quota := &corev1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "few"}, Spec: corev1.ResourceQuotaSpec{Hard: hard}}
-	w.create(quota)
-	quota.Status = corev1.ResourceQuotaStatus{Hard: hard, Used: hard.DeepCopy()}
-	w.must(server.Client.Status().Update(t.Context(), quota))
+	quota, err := cluster.Enforce(t.Context(), server.Client, w.namespace, "few", hard, hard)
+	w.must(err)
 	w.schedule("data", "n1")
-
-	// The API server learns of a quota by a watch of its own; an intermediate PVC that
-	// slips through before that is refused nowhere, so ask until it is in force.
-	w.untilRefused()
 	w.settle("data")
 	w.once("Warning Forbidden", "exceeded quota: few")
 	if after := w.pass("data").RequeueAfter; after == 0 || after > time.Minute {
 		t.Errorf("tried again after %s", after)
 	}
-	w.must(server.Client.Delete(t.Context(), quota))
-	for range 50 { // the same watch again
-		if w.settle("data"); w.get("data").Status.Phase == corev1.ClaimBound {
-			break
-		}
-	}
+	w.must(cluster.Lift(t.Context(), server.Client, quota))
+	w.settle("data")
 	w.populated("data", "ci-1")
 }
 
@@ -204,19 +195,6 @@ func TestRefusalByAdmission(t *testing.T) {
 			w.populated("data", "ci-1")
 		})
 	}
-}
-
-// untilRefused asks the API server for a PVC until its quota refuses it.
-func (w *world) untilRefused() {
-	w.t.Helper()
-	for range 500 {
-		probe := volume.Claim{Namespace: w.namespace, Name: "probe", Size: resource.MustParse("1Gi")}.Object()
-		if err := server.Client.Create(w.t.Context(), probe, client.DryRunAll); err != nil {
-			return
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	w.t.Fatal("the quota was never enforced")
 }
 
 func TestForeignClaimInTheWay(t *testing.T) {
