@@ -34,7 +34,8 @@ func TestTwoReplicasProbeOnce(t *testing.T) {
 		mgr, err := ctrl.NewManager(server.Config, ctrl.Options{
 			Scheme: server.Scheme, Metrics: metricsserver.Options{BindAddress: "0"}, Logger: logr.Discard(),
 			LeaderElection: true, LeaderElectionID: "probers", LeaderElectionNamespace: namespace, LeaderElectionReleaseOnCancel: true,
-			LeaseDuration: ptr.To(10 * time.Second), RenewDeadline: ptr.To(8 * time.Second), RetryPeriod: ptr.To(200 * time.Millisecond),
+			// Long: a slow API server ends no leader, and one that ends hands over.
+			LeaseDuration: ptr.To(60 * time.Second), RenewDeadline: ptr.To(50 * time.Second), RetryPeriod: ptr.To(200 * time.Millisecond),
 		})
 		if err != nil {
 			t.Fatal(err)
