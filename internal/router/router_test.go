@@ -16,6 +16,7 @@ import (
 
 	"github.com/go-logr/logr/testr"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes/fake"
 
@@ -92,6 +93,59 @@ func (s *sidecar) eventually(t *testing.T, question, want string) {
 	t.Fatalf("%q is answered %q, want %q", question, got, want)
 }
 
+// refusals are how often a source had nothing good to offer.
+func (s *sidecar) refusals(t *testing.T, source string) int {
+	t.Helper()
+	resp, err := http.Get("http://" + s.pages + "/metrics")
+	for n := 0; err != nil && n < 1000; n++ { // the pages may be there after the answers
+		time.Sleep(5 * time.Millisecond)
+		resp, err = http.Get("http://" + s.pages + "/metrics")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	if _, value, ok := strings.Cut(string(text), fmt.Sprintf("gocache_router_weights_errors_total{source=%q} ", source)); ok {
+		if _, err := fmt.Sscan(value, &n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return n
+}
+
+// refuses makes a change, again if need be, until the sidecar has refused what a source
+// offers.
+func (s *sidecar) refuses(t *testing.T, source string, change func()) {
+	t.Helper()
+	before := s.refusals(t, source)
+	for range 1000 {
+		change()
+		for range 10 {
+			if s.refusals(t, source) > before {
+				return
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+	}
+	t.Fatal("nothing is refused")
+}
+
+// ignores publishes a text that is not refused, and waits until it was read. The file must
+// be "{", which is refused: it is again only when another text was read in between.
+func (s *sidecar) ignores(t *testing.T, text string) {
+	t.Helper()
+	s.refuses(t, "file", func() {
+		s.publish(t, text)
+		time.Sleep(20 * time.Millisecond)
+		s.publish(t, "{")
+	})
+}
+
 func (s *sidecar) ready(t *testing.T) (bool, string) {
 	t.Helper()
 	resp, err := http.Get("http://" + s.pages + "/readyz")
@@ -146,17 +200,21 @@ func TestTheLastGoodWeightsStay(t *testing.T) {
 	s := start(t, nil)
 	s.publish(t, document(5, `"blue":{"state":"down"}`))
 	s.eventually(t, "blue", "down")
-	for _, bad := range []string{"", "{", document(4, `"blue":{"state":"ready","weight":100}`), document(6, `"blue":{"state":"maint"}`)} {
-		s.publish(t, bad)
-		time.Sleep(30 * time.Millisecond)
+	for _, bad := range []string{"", document(6, `"blue":{"state":"maint"}`), "{"} {
+		s.refuses(t, "file", func() { s.publish(t, bad) })
 		if got := s.ask("blue"); got != "down" {
 			t.Errorf("after %q: %q", bad, got)
 		}
 	}
-	if err := os.Remove(s.file); err != nil {
-		t.Fatal(err)
+	s.ignores(t, document(4, `"blue":{"state":"ready","weight":100}`))
+	if got := s.ask("blue"); got != "down" {
+		t.Errorf("after an older generation: %q", got)
 	}
-	time.Sleep(30 * time.Millisecond)
+	s.refuses(t, "file", func() {
+		if err := os.RemoveAll(s.file); err != nil {
+			t.Fatal(err)
+		}
+	})
 	if got := s.ask("blue"); got != "down" {
 		t.Errorf("without a file: %q", got)
 	}
@@ -220,16 +278,20 @@ func TestWatch(t *testing.T) {
 	update(document(2, `"blue":{"state":"ready","weight":7}`))
 	s.eventually(t, "blue", "ready up 7%")
 	// A file that lags behind, as a mounted ConfigMap does, changes nothing.
-	s.publish(t, document(1, `"blue":{"state":"drain"}`))
-	update("{")
-	time.Sleep(50 * time.Millisecond)
+	s.refuses(t, "file", func() { s.publish(t, "{") })
+	s.ignores(t, document(1, `"blue":{"state":"drain"}`))
+	s.refuses(t, "watch", func() { update("{") })
 	if got := s.ask("blue"); got != "ready up 7%" {
 		t.Errorf("answered %q", got)
 	}
 	if err := client.CoreV1().ConfigMaps("ns").Delete(t.Context(), "w", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(50 * time.Millisecond)
+	s.refuses(t, "watch", func() { // after the deletion
+		if _, err := client.CoreV1().ConfigMaps("ns").Create(t.Context(), cm("{"), metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
+			t.Fatal(err)
+		}
+	})
 	if got := s.ask("blue"); got != "ready up 7%" {
 		t.Errorf("after the ConfigMap has gone: %q", got)
 	}
