@@ -3,6 +3,7 @@ package gateway_test
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -38,7 +39,7 @@ func TestConformance(t *testing.T) {
 	routetest.Run(t, func(t *testing.T, instances []routetest.Instance) routetest.Backend {
 		p := newPlane(t, instances)
 		return routetest.Backend{
-			Router: p.router(), URL: p.server.URL, Settle: 5 * time.Second, Spread: 2 * lag,
+			Router: p.router(), URL: p.server.URL, Settle: 5 * time.Second, Followed: func() bool { return p.followed(t.Context()) },
 			Restart: func(*testing.T) { p.restart() },
 		}
 	})
@@ -223,11 +224,13 @@ type plane struct {
 	owner   *corev1.ConfigMap
 	address map[string]string // of an instance
 	names   []string
+	reads   int // of the HTTPRoute, to follow it
 	server  *httptest.Server
 	stop    func()
 
 	mu     sync.Mutex
 	shares map[string]int // instance → weight; nil: nothing is routed
+	newest int            // of the reads that shares are from
 	pods   map[string]pod
 	uids   int
 }
@@ -320,18 +323,18 @@ func (p *plane) keepPods(ctx context.Context) {
 
 // follow accepts the HTTPRoute as it is, and lets the data plane follow late.
 func (p *plane) follow(ctx context.Context) {
-	var o gatewayv1.HTTPRoute
-	if p.client.Get(ctx, client.ObjectKey{Namespace: "ns", Name: "goproxy-router"}, &o) != nil {
+	o, shares, err := p.route(ctx)
+	if err != nil {
 		return
 	}
-	shares := map[string]int{}
-	for i, ref := range o.Spec.Rules[0].BackendRefs {
-		shares[p.names[i]] = int(*ref.Weight)
-	}
+	p.reads++
+	read := p.reads
 	time.AfterFunc(lag, func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		p.shares = shares
+		if read > p.newest { // an older one may be late
+			p.shares, p.newest = shares, read
+		}
 	})
 	if len(o.Status.Parents) == 1 && o.Status.Parents[0].Conditions[0].ObservedGeneration == o.Generation {
 		return
@@ -341,7 +344,28 @@ func (p *plane) follow(ctx context.Context) {
 		status.Conditions = append(status.Conditions, metav1.Condition{Type: string(kind), Status: metav1.ConditionTrue, Reason: "Fine", ObservedGeneration: o.Generation})
 	}
 	o.Status.Parents = []gatewayv1.RouteParentStatus{status}
-	_ = p.client.Update(ctx, &o) // or in the next round
+	_ = p.client.Update(ctx, o) // or in the next round
+}
+
+// route is the HTTPRoute, and the shares that it gives to the instances.
+func (p *plane) route(ctx context.Context) (*gatewayv1.HTTPRoute, map[string]int, error) {
+	var o gatewayv1.HTTPRoute
+	if err := p.client.Get(ctx, client.ObjectKey{Namespace: "ns", Name: "goproxy-router"}, &o); err != nil {
+		return nil, nil, err
+	}
+	shares := map[string]int{}
+	for i, ref := range o.Spec.Rules[0].BackendRefs {
+		shares[p.names[i]] = int(*ref.Weight)
+	}
+	return &o, shares, nil
+}
+
+// followed reports whether the data plane has the shares of the HTTPRoute.
+func (p *plane) followed(ctx context.Context) bool {
+	_, shares, err := p.route(ctx)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return err == nil && maps.Equal(p.shares, shares)
 }
 
 // ServeHTTP passes a request to an instance by weight.

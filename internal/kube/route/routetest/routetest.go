@@ -35,9 +35,9 @@ type Backend struct {
 	Restart func(t *testing.T)
 	// Settle is how long an intent may take to arrive.
 	Settle time.Duration
-	// Spread is how long this test's data plane takes beyond that, within the
-	// backend's Limits.
-	Spread time.Duration
+	// Followed reports whether this test's data plane does what is confirmed, which it
+	// may do later, within the backend's Limits; nil: it does when it is confirmed.
+	Followed func() bool
 }
 
 // Start puts a router before the instances. What it needs to clean up it
@@ -120,7 +120,9 @@ func (f *fixture) set(t *testing.T, intent string) {
 		t.Fatal(err)
 	}
 	f.confirmed(t, want)
-	time.Sleep(f.Spread)
+	if f.Followed != nil {
+		f.eventually(t, "the data plane to follow", f.Followed, func() string { return "it does not" })
+	}
 }
 
 func (f *fixture) confirmed(t *testing.T, want []route.Server) {

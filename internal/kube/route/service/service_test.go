@@ -34,7 +34,7 @@ func TestConformance(t *testing.T) {
 	routetest.Run(t, func(t *testing.T, instances []routetest.Instance) routetest.Backend {
 		n := newNode(t, instances)
 		return routetest.Backend{
-			Router: n.router(), URL: "http://" + n.listen(t), Settle: 5 * time.Second, Spread: 2 * lag,
+			Router: n.router(), URL: "http://" + n.listen(t), Settle: 5 * time.Second, Followed: func() bool { return n.followed(t.Context()) },
 			Restart: func(*testing.T) { n.restart() },
 		}
 	})
@@ -116,12 +116,17 @@ type node struct {
 	owner   *corev1.ConfigMap
 	address map[string]string // of an instance
 	undying bool              // deleting a pod does nothing
+	reads   int               // of what the Service selects, to follow it
 
 	mu       sync.Mutex
 	open     map[net.Conn]types.UID
-	selected struct{ address, pod string }
+	selected target
+	newest   int // of the reads that selected is from
 	uids     int
 }
+
+// target is where connections go; empty: nowhere.
+type target struct{ address, pod string }
 
 func newNode(t *testing.T, instances []routetest.Instance) *node {
 	t.Helper()
@@ -206,22 +211,41 @@ func (n *node) keepPods(ctx context.Context) {
 	}
 }
 
-func (n *node) keepEndpoints(ctx context.Context) {
+// selects are the pods that the Service selects, and the one that gets connections.
+func (n *node) selects(ctx context.Context) ([]corev1.Pod, target, error) {
 	var s corev1.Service
-	if n.client.Get(ctx, client.ObjectKey{Namespace: "ns", Name: "goproxy-router"}, &s) != nil {
-		return
+	if err := n.client.Get(ctx, client.ObjectKey{Namespace: "ns", Name: "goproxy-router"}, &s); err != nil {
+		return nil, target{}, err
 	}
 	var pods corev1.PodList
-	if n.client.List(ctx, &pods, client.MatchingLabelsSelector{Selector: labels.SelectorFromSet(s.Spec.Selector)}) != nil {
+	if err := n.client.List(ctx, &pods, client.MatchingLabelsSelector{Selector: labels.SelectorFromSet(s.Spec.Selector)}); err != nil {
+		return nil, target{}, err
+	}
+	var to target
+	for _, p := range pods.Items {
+		to = target{n.address[p.Labels["instance"]], string(p.UID)}
+	}
+	return pods.Items, to, nil
+}
+
+// followed reports whether connections go where the Service leads.
+func (n *node) followed(ctx context.Context) bool {
+	_, to, err := n.selects(ctx)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return err == nil && n.selected == to
+}
+
+func (n *node) keepEndpoints(ctx context.Context) {
+	pods, to, err := n.selects(ctx)
+	if err != nil {
 		return
 	}
 	slice := &discoveryv1.EndpointSlice{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "goproxy-router-x",
 		Labels: map[string]string{discoveryv1.LabelServiceName: "goproxy-router"}}, AddressType: discoveryv1.AddressTypeIPv4}
-	var address, pod string
-	for _, p := range pods.Items {
+	for _, p := range pods {
 		slice.Endpoints = append(slice.Endpoints, discoveryv1.Endpoint{Addresses: []string{"10.0.0.1"},
 			Conditions: discoveryv1.EndpointConditions{Ready: ptr.To(true)}, TargetRef: &corev1.ObjectReference{Kind: "Pod", Name: p.Name}})
-		address, pod = n.address[p.Labels["instance"]], string(p.UID)
 	}
 	var is discoveryv1.EndpointSlice
 	if n.client.Get(ctx, client.ObjectKeyFromObject(slice), &is) != nil {
@@ -230,10 +254,14 @@ func (n *node) keepEndpoints(ctx context.Context) {
 		is.Endpoints = slice.Endpoints
 		_ = n.client.Update(ctx, &is)
 	}
+	n.reads++
+	read := n.reads
 	time.AfterFunc(lag/2, func() {
 		n.mu.Lock()
 		defer n.mu.Unlock()
-		n.selected.address, n.selected.pod = address, pod
+		if read > n.newest { // an older one may be late
+			n.selected, n.newest = to, read
+		}
 	})
 }
 
