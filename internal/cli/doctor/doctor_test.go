@@ -38,8 +38,8 @@ import (
 var (
 	errBroken = errors.New("the server is down")
 	forbidden = apierrors.NewForbidden(schema.GroupResource{Resource: "all"}, "", nil)
-	// unserved is the error for a kind that the API server does not serve.
-	unserved = fmt.Errorf("no list: %w", &apimeta.NoKindMatchError{GroupKind: schema.GroupKind{Kind: "All"}})
+	// errUnserved is the error for a kind that the API server does not serve.
+	errUnserved = fmt.Errorf("no list: %w", &apimeta.NoKindMatchError{GroupKind: schema.GroupKind{Kind: "All"}})
 )
 
 const driver = "csi.test"
@@ -161,7 +161,7 @@ func TestExamine(t *testing.T) {
 		t.Errorf("an interruption: %v", err)
 	}
 	// Neither the operator nor its kinds are there before the installation.
-	e = examined(t, listing[*v1alpha1.GoCacheList](unserved), nil)
+	e = examined(t, listing[*v1alpha1.GoCacheList](errUnserved), nil)
 	report, err = Examine(t.Context(), e.client, discovered(t, "v1.36.1", all[1:]...), e.Options)
 	if err != nil || len(report.Sections) != 5 || strings.Contains(found(report.Sections[2].Findings), "Failure") {
 		t.Errorf("before the installation: %v, %+v", err, report)
@@ -195,7 +195,7 @@ func TestOperator(t *testing.T) {
 		"it is elsewhere":            {interceptor.Funcs{}, deployed(deployment("other", 2)), missing + "\n" + policies},
 		"it does not run":            {interceptor.Funcs{}, []client.Object{deployment("system", 0)}, "Failure Deployment manager has no available replica: nothing is reconciled | kubectl describe deployment manager -n system\n" + absent},
 		"it may not be read":         {listing[*appsv1.DeploymentList](forbidden), deployed(), "Warning Deployments in namespace system cannot be examined: you may not read them | kubectl auth can-i --list\n" + policies},
-		"its policy is not served":   {listing[*admissionv1.ValidatingAdmissionPolicyList](unserved), deployed(deployment("system", 2)), runs + "\n" + absent},
+		"its policy is not served":   {listing[*admissionv1.ValidatingAdmissionPolicyList](errUnserved), deployed(deployment("system", 2)), runs + "\n" + absent},
 		"its policy may not be read": {listing[*admissionv1.ValidatingAdmissionPolicyList](forbidden), deployed(deployment("system", 2)), runs + "\nWarning admission policies cannot be examined: you may not read them | kubectl auth can-i --list"},
 		"nor their bindings":         {listing[*admissionv1.ValidatingAdmissionPolicyBindingList](forbidden), deployed(deployment("system", 2)), runs + "\nWarning admission policies cannot be examined: you may not read them | kubectl auth can-i --list"},
 	} {
@@ -519,7 +519,7 @@ func TestStorage(t *testing.T) {
 		"classes that cannot be read":  {listing[*storagev1.StorageClassList](errBroken), "", errBroken},
 		"snapshot classes not read":    {listing[*snapshotv1.VolumeSnapshotClassList](errBroken), "", errBroken},
 		"caches that may not be read":  {listing[*v1alpha1.GoCacheList](forbidden), "Warning the cluster has no default StorageClass: every GoCache has to name one | kubectl get storageclass", nil},
-		"caches that are not served":   {listing[*v1alpha1.GoCacheList](unserved), "Warning the cluster has no default StorageClass: every GoCache has to name one | kubectl get storageclass", nil},
+		"caches that are not served":   {listing[*v1alpha1.GoCacheList](errUnserved), "Warning the cluster has no default StorageClass: every GoCache has to name one | kubectl get storageclass", nil},
 		"caches that cannot be read":   {listing[*v1alpha1.GoCacheList](errBroken), "", errBroken},
 	} {
 		findings, err := examined(t, tt.funcs, nil).storage(t.Context())
