@@ -206,7 +206,7 @@ func TestApproval(t *testing.T) {
 	call := w.listener.calls[0]
 	var notice writer.Notice
 	w.must(json.Unmarshal(call.Body, &notice))
-	if call.Key != "sha256:one" || call.Timeout != 10*time.Second || notice.Name != "ci" || notice.Plan.Bytes != 10<<20 || notice.Approve.Action != v1alpha1.RequestApproveCleanup || notice.Approve.Argument != "sha256:one" || notice.Approve.TargetRef.Name != "ci" {
+	if call.Key != "sha256:one 2026-07-01T00:00:00Z" || call.Timeout != 10*time.Second || notice.Name != "ci" || notice.Plan.Bytes != 10<<20 || notice.Approve.Action != v1alpha1.RequestApproveCleanup || notice.Approve.Argument != "sha256:one" || notice.Approve.TargetRef.Name != "ci" {
 		t.Errorf("told %+v: %s", call, call.Body)
 	}
 
